@@ -1,0 +1,6 @@
+//! Orders to a star schema.
+pub mod cancel;
+pub mod model;
+pub mod normalize;
+pub mod settings;
+pub mod source;

@@ -1,0 +1,22 @@
+//! The words that all other rooms share: money, times, partitions, windows, reasons, the columns of the fact table.
+//!
+//! Not responsible for reading or writing anything: nothing here touches a byte of input, a disk or a network, and
+//! nothing here imports another room of the crate.
+
+mod dt;
+mod fact;
+mod money;
+mod reason;
+mod revenue;
+mod run_id;
+mod utc;
+mod window;
+
+pub use dt::Dt;
+pub use fact::{FACT_COLUMNS, FactBuilder, FactRows, FactType, Line, OrderHash, SEQ, order_hash};
+pub use money::{Money, MoneyError};
+pub use reason::{Level, Reason};
+pub use revenue::{CurrencyTotals, RevenueByDt, add_totals};
+pub use run_id::RunId;
+pub use utc::UtcMicros;
+pub use window::Window;

@@ -1,0 +1,76 @@
+//! Why a record or a line is dropped (contract, Malformed input).
+
+/// What a reason drops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Level {
+    /// The whole order document.
+    Record,
+    /// One element of its lines.
+    Line,
+}
+
+impl Level {
+    /// The name in quarantine.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Record => "record",
+            Level::Line => "line",
+        }
+    }
+}
+
+/// Why a record or a line is dropped. The order is the contract's: within a record the first that holds counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[expect(missing_docs, reason = "each is named as the contract names it")]
+pub enum Reason {
+    InvalidJson,
+    MissingOrderId,
+    MissingCreatedAt,
+    InvalidCreatedAt,
+    EmptyItems,
+    NoValidItems,
+    InvalidLine,
+    MissingSku,
+    InvalidQuantity,
+    InvalidPrice,
+    PriceOutOfRange,
+}
+
+impl Reason {
+    /// All of them, in the contract's order.
+    pub const ALL: [Reason; 11] = [
+        Reason::InvalidJson,
+        Reason::MissingOrderId,
+        Reason::MissingCreatedAt,
+        Reason::InvalidCreatedAt,
+        Reason::EmptyItems,
+        Reason::NoValidItems,
+        Reason::InvalidLine,
+        Reason::MissingSku,
+        Reason::InvalidQuantity,
+        Reason::InvalidPrice,
+        Reason::PriceOutOfRange,
+    ];
+
+    /// The name in the summary and in quarantine.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::InvalidJson => "invalid_json",
+            Reason::MissingOrderId => "missing_order_id",
+            Reason::MissingCreatedAt => "missing_created_at",
+            Reason::InvalidCreatedAt => "invalid_created_at",
+            Reason::EmptyItems => "empty_items",
+            Reason::NoValidItems => "no_valid_items",
+            Reason::InvalidLine => "invalid_line",
+            Reason::MissingSku => "missing_sku",
+            Reason::InvalidQuantity => "invalid_quantity",
+            Reason::InvalidPrice => "invalid_price",
+            Reason::PriceOutOfRange => "price_out_of_range",
+        }
+    }
+
+    /// Whether it drops a record or a line.
+    pub fn level(self) -> Level {
+        if self >= Reason::InvalidLine { Level::Line } else { Level::Record }
+    }
+}

@@ -1,0 +1,273 @@
+//! Numbers taken digit by digit: from the text of a JSON number, or a text that holds one, to exact money, whole
+//! numbers and instants. Nothing here passes through a float, and no exponent, however large, costs memory.
+
+use crate::model::{Money, MoneyError, UtcMicros};
+
+/// A decimal number as written: ± `whole`.`fraction` × 10^`exponent`.
+struct Decimal<'a> {
+    negative: bool,
+    whole: &'a [u8],
+    fraction: &'a [u8],
+    exponent: i64,
+}
+
+impl<'a> Decimal<'a> {
+    /// Sign, digits with at most one point, an exponent: a JSON number, and also `+1`, `.5` and `5.`.
+    fn parse(text: &'a [u8]) -> Option<Decimal<'a>> {
+        let (negative, rest) = match text {
+            [b'-', rest @ ..] => (true, rest),
+            [b'+', rest @ ..] => (false, rest),
+            _ => (false, text),
+        };
+        let digits = |bytes: &[u8]| bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (whole, rest) = rest.split_at(digits(rest));
+        let (fraction, rest) = match rest {
+            [b'.', rest @ ..] => rest.split_at(digits(rest)),
+            _ => (&rest[..0], rest),
+        };
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let exponent = match rest {
+            [] => 0,
+            [b'e' | b'E', rest @ ..] => parse_exponent(rest)?,
+            _ => return None,
+        };
+        Some(Decimal { negative, whole, fraction, exponent })
+    }
+
+    /// The value × 10^`scale`, cut to a whole number (without its sign), and what was cut off. `None` where it has more
+    /// than 38 digits.
+    fn scaled(&self, scale: i64) -> Option<(i128, Remainder)> {
+        let digits = || self.whole.iter().chain(self.fraction).map(|digit| i128::from(digit - b'0'));
+        if digits().all(|digit| digit == 0) {
+            return Some((0, Remainder::Nothing));
+        }
+        let written = i64::try_from(self.whole.len() + self.fraction.len()).ok()?;
+        // How many of the digits stand before the point, once the value is scaled.
+        let kept = i64::try_from(self.whole.len()).ok()?.checked_add(self.exponent)?.checked_add(scale)?;
+        if kept < 0 {
+            // Zeros stand between the point and the first digit.
+            return Some((0, Remainder::BelowHalf));
+        }
+        let taken = usize::try_from(kept).ok()?;
+        let mut value: i128 = 0;
+        for digit in digits().take(taken).chain((written..kept).map(|_| 0)) {
+            value = value.checked_mul(10)?.checked_add(digit)?;
+        }
+        let mut rest = digits().skip(taken);
+        let first = rest.next().unwrap_or(0);
+        let beyond = rest.any(|digit| digit != 0);
+        let remainder = match first {
+            0 if !beyond => Remainder::Nothing,
+            0..5 => Remainder::BelowHalf,
+            5 if !beyond => Remainder::Half,
+            _ => Remainder::AboveHalf,
+        };
+        Some((value, remainder))
+    }
+
+    fn signed(&self, value: i128) -> i128 {
+        if self.negative { -value } else { value }
+    }
+}
+
+/// What is cut off a number, against one unit of the last place that is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Remainder {
+    Nothing,
+    BelowHalf,
+    Half,
+    AboveHalf,
+}
+
+impl Remainder {
+    /// Whether half-to-even rounds `value` up.
+    fn rounds_up(self, value: i128) -> bool {
+        match self {
+            Remainder::Nothing | Remainder::BelowHalf => false,
+            Remainder::Half => value % 2 == 1,
+            Remainder::AboveHalf => true,
+        }
+    }
+}
+
+/// A whole exponent, held within ±10^9: beyond that only zero is in range, and only zero is not rounded away.
+fn parse_exponent(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value = digits.iter().fold(0_i64, |sum, digit| (sum * 10 + i64::from(digit - b'0')).min(1_000_000_000));
+    Some(if negative { -value } else { value })
+}
+
+/// An amount, and whether more than four decimals had to be rounded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ParsedMoney {
+    /// The amount.
+    pub money: Money,
+    /// Whether digits were lost.
+    pub rounded: bool,
+}
+
+/// An amount from its text (contract, Orders: `unit_price`): rounded half to even at four decimals.
+///
+/// # Errors
+/// [`MoneyError::NotANumber`] where it is no decimal number, [`MoneyError::OutOfRange`] where it does not fit DECIMAL(18,4).
+pub fn parse_money(text: &[u8]) -> Result<ParsedMoney, MoneyError> {
+    if let Some(parsed) = parse_short_money(text) {
+        return Ok(parsed);
+    }
+    let decimal = Decimal::parse(text).ok_or(MoneyError::NotANumber)?;
+    let (cut, remainder) = decimal.scaled(4).ok_or(MoneyError::OutOfRange)?;
+    let units = cut.checked_add(i128::from(remainder.rounds_up(cut))).ok_or(MoneyError::OutOfRange)?;
+    Ok(ParsedMoney { money: Money::from_units(decimal.signed(units))?, rounded: remainder != Remainder::Nothing })
+}
+
+/// The form that nearly every price has: up to twelve digits, then at most four decimals. `None` for any other.
+fn parse_short_money(text: &[u8]) -> Option<ParsedMoney> {
+    let mut units: i64 = 0;
+    let mut decimals: Option<usize> = None;
+    if text.len() > 13 || !text.first()?.is_ascii_digit() {
+        return None;
+    }
+    for &byte in text {
+        match byte {
+            b'0'..=b'9' => {
+                units = units * 10 + i64::from(byte - b'0');
+                decimals = decimals.map(|count| count + 1);
+            }
+            b'.' if decimals.is_none() => decimals = Some(0),
+            _ => return None,
+        }
+    }
+    let units = match decimals {
+        None => units * 10_000,
+        Some(1) => units * 1000,
+        Some(2) => units * 100,
+        Some(3) => units * 10,
+        Some(4) => units,
+        Some(_) => return None,
+    };
+    Money::from_units(i128::from(units)).ok().map(|money| ParsedMoney { money, rounded: false })
+}
+
+/// A whole number from its text (contract, Orders: `quantity`): 2, 2.0 and 2e0 are one, 2.5 is none.
+pub(super) fn parse_whole(text: &[u8]) -> Option<i64> {
+    let decimal = Decimal::parse(text)?;
+    let (value, remainder) = decimal.scaled(0)?;
+    if remainder == Remainder::Nothing { i64::try_from(decimal.signed(value)).ok() } else { None }
+}
+
+/// An instant from the text of a number (contract, Orders: `created_at`): epoch seconds, from 10^11 up milliseconds;
+/// digits beyond the microsecond are cut off.
+pub(super) fn parse_epoch(text: &[u8]) -> Option<UtcMicros> {
+    const MILLIS_FROM: i128 = 100_000_000_000;
+    let decimal = Decimal::parse(text)?;
+    let decimals = if decimal.scaled(0)?.0 >= MILLIS_FROM { 3 } else { 6 };
+    let micros = decimal.signed(decimal.scaled(decimals)?.0);
+    UtcMicros::new(i64::try_from(micros).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn units(text: &str) -> Result<(i64, bool), MoneyError> {
+        parse_money(text.as_bytes()).map(|parsed| (parsed.money.units(), parsed.rounded))
+    }
+
+    #[test]
+    fn money_is_taken_digit_by_digit() {
+        for (text, expected) in [
+            ("0", 0),
+            ("-0", 0),
+            ("19.90", 199_000),
+            ("-1.5", -15_000),
+            ("1e2", 1_000_000),
+            ("1.25E-2", 125),
+            ("0.1", 1000),
+            (".5", 5000),
+            ("5.", 50_000),
+            ("+7", 70_000),
+            ("99999999999999.9999", 999_999_999_999_999_999),
+            ("0.00000000000000000000000000000000000000000000000000001e53", 10_000),
+            ("0e999999999999999999999", 0),
+            ("1.00000000", 10_000),
+        ] {
+            assert_eq!(units(text), Ok((expected, false)), "{text}");
+        }
+    }
+
+    #[test]
+    fn more_than_four_decimals_are_rounded_half_to_even() {
+        for (text, expected) in [
+            ("1.00005", 10_000),
+            ("1.00015", 10_002),
+            ("1.00025", 10_002),
+            ("1.000251", 10_003),
+            ("1.0000500000000000000000000000000000000000000001", 10_001),
+            ("-1.00015", -10_002),
+            ("0.00004", 0),
+            ("1e-999999999999", 0),
+            ("0.000000000001", 0),
+        ] {
+            assert_eq!(units(text), Ok((expected, true)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_or_does_not_fit_is_told_apart() {
+        for text in ["", "-", ".", "1,5", "$1", "1.2.3", "NaN", "Infinity", "0x10", "1e", "1e+", "1 2", "--1", "1e1.5"] {
+            assert_eq!(units(text), Err(MoneyError::NotANumber), "{text}");
+        }
+        for text in ["100000000000000", "1e14", "-1e14", "1e999999999999", "99999999999999.99995", "123456789012345678901234567890123456789012"] {
+            assert_eq!(units(text), Err(MoneyError::OutOfRange), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_quantity_is_whole() {
+        for (text, expected) in [("2", 2), ("2.0", 2), ("2e0", 2), ("0.2e1", 2), ("-3", -3), ("1e3", 1000), ("0", 0), ("9223372036854775807", i64::MAX)] {
+            assert_eq!(parse_whole(text.as_bytes()), Some(expected), "{text}");
+        }
+        for text in ["2.5", "x", "", "1e-1", "9223372036854775808", "1e99"] {
+            assert_eq!(parse_whole(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn epochs_are_seconds_and_from_ten_to_the_eleventh_milliseconds() {
+        let micros = |text: &str| parse_epoch(text.as_bytes()).map(UtcMicros::micros);
+        assert_eq!(micros("1769817600"), Some(1_769_817_600_000_000));
+        assert_eq!(micros("1769817600.1234569"), Some(1_769_817_600_123_456));
+        assert_eq!(micros("1769817600.99999999999"), Some(1_769_817_600_999_999));
+        assert_eq!(micros("1769817600123"), Some(1_769_817_600_123_000));
+        assert_eq!(micros("1769817600123.4567"), Some(1_769_817_600_123_456));
+        assert_eq!(micros("99999999999"), Some(99_999_999_999_000_000));
+        assert_eq!(micros("100000000000"), Some(100_000_000_000_000));
+        assert_eq!(micros("1.7698176e9"), Some(1_769_817_600_000_000));
+        assert_eq!(micros("-1.5"), Some(-1_500_000));
+        assert_eq!(micros("0"), Some(0));
+        assert_eq!(micros("1e30"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_short_form_and_the_long_one_agree(text in "[0-9]{1,8}(\\.[0-9]{0,4})?") {
+            let long = Decimal::parse(text.as_bytes()).and_then(|decimal| decimal.scaled(4)).map(|(units, _)| units);
+            let parsed = parse_money(text.as_bytes()).map(|parsed| i128::from(parsed.money.units())).ok();
+            proptest::prop_assert_eq!(parsed, long);
+        }
+
+        #[test]
+        fn no_text_panics(text in "[-+0-9.eE]{0,60}") {
+            let _ = (parse_money(text.as_bytes()), parse_whole(text.as_bytes()), parse_epoch(text.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a JSON value means as the value of a field.
+
+use std::borrow::Cow;
+
+/// The raw JSON text of a value, seen as the value of a field (contract, Orders: "null and blank text count as missing").
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Scalar<'a> {
+    /// Not there, null, or blank.
+    Missing,
+    /// A text: trimmed, without U+0000, not empty.
+    Text(Cow<'a, str>),
+    /// A number, as written.
+    Number(&'a str),
+    /// `true` or `false`.
+    Bool(&'a str),
+    /// An object, an array, or a text with an escape that names no character.
+    Other,
+}
+
+impl<'a> Scalar<'a> {
+    /// Reads the raw text of one valid JSON value.
+    pub(super) fn of(raw: &'a str) -> Scalar<'a> {
+        match raw.as_bytes().first() {
+            None | Some(b'n') => Scalar::Missing,
+            Some(b't' | b'f') => Scalar::Bool(raw),
+            Some(b'-' | b'0'..=b'9') => Scalar::Number(raw),
+            Some(b'"') => text(raw),
+            Some(_) => Scalar::Other,
+        }
+    }
+
+    /// An id: a string, or an integer as written (contract: "string or integer, kept as text").
+    pub(super) fn into_id(self) -> Option<Cow<'a, str>> {
+        match self {
+            Scalar::Text(text) => Some(text),
+            Scalar::Number(digits) if digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => Some(Cow::Borrowed(digits)),
+            _ => None,
+        }
+    }
+
+    /// Any scalar, as text.
+    pub(super) fn into_text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Scalar::Text(text) => Some(text),
+            Scalar::Number(raw) | Scalar::Bool(raw) => Some(Cow::Borrowed(raw)),
+            Scalar::Missing | Scalar::Other => None,
+        }
+    }
+}
+
+/// Trims a text and removes U+0000, which no warehouse takes; `None` where nothing is left.
+pub fn clean_text(text: &str) -> Option<Cow<'_, str>> {
+    if text.contains('\0') {
+        let without = text.replace('\0', "");
+        let trimmed = without.trim();
+        return (!trimmed.is_empty()).then(|| Cow::Owned(trimmed.to_owned()));
+    }
+    let trimmed = text.trim();
+    (!trimmed.is_empty()).then_some(Cow::Borrowed(trimmed))
+}
+
+fn text(raw: &str) -> Scalar<'_> {
+    let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+        return clean_text(inner).map_or(Scalar::Missing, Scalar::Text);
+    }
+    match serde_json::from_str::<String>(raw) {
+        Ok(unescaped) => clean_text(&unescaped).map_or(Scalar::Missing, |clean| Scalar::Text(Cow::Owned(clean.into_owned()))),
+        Err(_) => Scalar::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_and_blank_text_are_missing() {
+        for raw in ["null", "\"\"", "\"  \\t\\n \"", "\"\\u0000\"", "\" \\u0000 \"", "\"\u{a0}\""] {
+            assert_eq!(Scalar::of(raw), Scalar::Missing, "{raw}");
+        }
+    }
+
+    #[test]
+    fn texts_are_trimmed_and_lose_their_nuls() {
+        assert_eq!(Scalar::of("\" a b \""), Scalar::Text("a b".into()));
+        assert_eq!(Scalar::of("\"a\\u0000b\\\"\""), Scalar::Text("ab\"".into()));
+        assert_eq!(Scalar::of("\"\\u0000 a\""), Scalar::Text("a".into()));
+        assert_eq!(Scalar::of("\"\\ud83d\\ude00\""), Scalar::Text("😀".into()));
+        assert_eq!(Scalar::of("\"\\ud83d\""), Scalar::Other);
+    }
+
+    #[test]
+    fn an_id_is_a_string_or_an_integer() {
+        let id = |raw| Scalar::of(raw).into_id().map(Cow::into_owned);
+        assert_eq!(id("12345678901234567890123").as_deref(), Some("12345678901234567890123"));
+        assert_eq!(id("\"A-1\"").as_deref(), Some("A-1"));
+        for raw in ["1.5", "1e3", "true", "{}", "[]", "null"] {
+            assert_eq!(id(raw), None, "{raw}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Instants from what sources write (contract, Orders: `created_at`).
+
+use super::decimal;
+use crate::model::UtcMicros;
+
+/// An instant from a text: RFC 3339 with any offset, a space for the `T` allowed; naive, read as UTC; a date alone.
+/// As PostgreSQL writes them, an offset may also lack its colon or its minutes, and a time its seconds.
+pub fn parse_time_text(text: &str) -> Option<UtcMicros> {
+    let bytes = text.as_bytes();
+    let date = (number(bytes, 0, 4)?, number(bytes, 5, 2)?, number(bytes, 8, 2)?);
+    if bytes[4] != b'-' || bytes[7] != b'-' {
+        return None;
+    }
+    if bytes.len() == 10 {
+        return UtcMicros::from_civil(date, 0, 0, 0);
+    }
+    if !matches!(bytes[10], b'T' | b't' | b' ') {
+        return None;
+    }
+    let (hour, minute) = (number(bytes, 11, 2)?, number(bytes, 14, 2)?);
+    if bytes[13] != b':' || hour > 23 || minute > 59 {
+        return None;
+    }
+    let (second, rest) = match bytes.get(16..)? {
+        [b':', ..] => (number(bytes, 17, 2)?, &bytes[19..]),
+        rest => (0, rest),
+    };
+    let (micros, rest) = fraction(rest)?;
+    let offset = offset(rest)?;
+    let instant = UtcMicros::from_civil(date, hour * 3600 + minute * 60 + second, micros, offset)?;
+    // RFC 3339, 5.7: second 60 is a leap second, which is only ever inserted at midnight UTC.
+    let leap = second == 60 && instant.micros().rem_euclid(UtcMicros::DAY) < UtcMicros::SECOND;
+    (second < 60 || leap).then_some(instant)
+}
+
+/// An instant from the text of a JSON number: epoch seconds, from 10^11 up milliseconds.
+pub fn parse_time_number(digits: &str) -> Option<UtcMicros> {
+    decimal::parse_epoch(digits.as_bytes())
+}
+
+/// `width` digits at `start`.
+fn number(bytes: &[u8], start: usize, width: usize) -> Option<i64> {
+    bytes
+        .get(start..start + width)?
+        .iter()
+        .try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
+}
+
+/// Microseconds of `.123…`, cut off after the sixth digit, and what follows.
+fn fraction(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    let [b'.' | b',', rest @ ..] = bytes else { return Some((0, bytes)) };
+    let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if count == 0 {
+        return None;
+    }
+    let digits = rest[..count].iter().copied().chain(std::iter::repeat(b'0')).take(6);
+    Some((digits.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')), &rest[count..]))
+}
+
+/// Seconds east of Greenwich; nothing at all is UTC.
+fn offset(bytes: &[u8]) -> Option<i64> {
+    let (sign, digits) = match bytes {
+        [] | [b'Z' | b'z'] => return Some(0),
+        [b'+', digits @ ..] => (1, digits),
+        [b'-', digits @ ..] => (-1, digits),
+        _ => return None,
+    };
+    let hours = number(digits, 0, 2)?;
+    let minutes = match digits.len() {
+        2 => 0,
+        4 => number(digits, 2, 2)?,
+        5 if digits[2] == b':' => number(digits, 3, 2)?,
+        _ => return None,
+    };
+    (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3600 + minutes * 60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn utc(text: &str) -> Option<String> {
+        parse_time_text(text).map(UtcMicros::rfc3339)
+    }
+
+    #[test]
+    fn every_form_of_the_contract_is_read() {
+        for (text, expected) in [
+            ("2026-01-31T10:00:00Z", "2026-01-31T10:00:00Z"),
+            ("2026-01-31t10:00:00z", "2026-01-31T10:00:00Z"),
+            ("2026-01-31 10:00:00+02:00", "2026-01-31T08:00:00Z"),
+            ("2026-01-31T23:30:00-05:00", "2026-02-01T04:30:00Z"),
+            ("2026-01-31T10:00:00.1Z", "2026-01-31T10:00:00.100000Z"),
+            ("2026-01-31T10:00:00.123456999+05:30", "2026-01-31T04:30:00.123456Z"),
+            ("2026-01-31T10:00:00", "2026-01-31T10:00:00Z"),
+            ("2026-01-31 10:00:00.5", "2026-01-31T10:00:00.500000Z"),
+            ("2026-01-31 10:00", "2026-01-31T10:00:00Z"),
+            ("2026-01-31", "2026-01-31T00:00:00Z"),
+            ("2026-01-31 10:00:00+00", "2026-01-31T10:00:00Z"),
+            ("2026-01-31T10:00:00+0530", "2026-01-31T04:30:00Z"),
+            ("2024-02-29", "2024-02-29T00:00:00Z"),
+            ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
+            ("2016-12-31T18:59:60.9-05:00", "2017-01-01T00:00:00.900000Z"),
+            ("0001-01-01", "0001-01-01T00:00:00Z"),
+            ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
+        ] {
+            assert_eq!(utc(text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in [
+            "", "yesterday", "2026", "2026-1-1", "2026-13-01", "2026-02-29", "2026-01-31T", "2026-01-31T25:00:00Z", "2026-01-31T10:60:00Z",
+            "2026-01-31T10:00:61Z", "2026-01-31T10:00:60Z", "2026-01-31T10:00:00.Z", "2026-01-31T10:00:00+24:00", "2026-01-31T10:00:00+2", "2026-01-31T10:00:00ZZ",
+            "2026/01/31", "31.01.2026", "0000-06-01", "9999-12-31T23:59:59-01:00", "10000-01-01", "２０２６-01-31", "2026-01-31X10:00:00",
+        ] {
+            assert_eq!(utc(text), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC{0,40}") {
+            let _ = parse_time_text(&text);
+        }
+
+        #[test]
+        fn what_looks_like_a_time_agrees_with_chrono(text in "[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?(Z|[+-][01][0-9]:[0-5][0-9])") {
+            let chrono = chrono::DateTime::parse_from_rfc3339(&text).ok().and_then(|when| UtcMicros::new(when.timestamp_micros()));
+            proptest::prop_assert_eq!(parse_time_text(&text), chrono);
+        }
+    }
+}

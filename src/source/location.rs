@@ -1,0 +1,88 @@
+//! Where a source is: a URL, or files.
+
+use std::{fmt, path::Path, str::FromStr};
+
+use reqwest::Url;
+
+/// A URL, or a path: file, folder or glob.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Location {
+    /// An HTTP API.
+    Http(Url),
+    /// A file, a folder or a glob, as it was written.
+    Files(String),
+}
+
+/// Text that is no location.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LocationError {
+    /// No URL.
+    #[error("not a URL: {0}")]
+    Url(String),
+    /// A scheme other than http and https.
+    #[error("`{0}` URLs are not read: give an http(s) URL, or a path")]
+    Scheme(String),
+    /// Credentials stand in the URL, and so would stand in logs and shell histories.
+    #[error("credentials do not belong in a URL: set ETL_API_USER and ETL_API_PASSWORD in the environment or .env")]
+    Credentials,
+    /// No text at all.
+    #[error("empty")]
+    Empty,
+}
+
+impl FromStr for Location {
+    type Err = LocationError;
+
+    fn from_str(text: &str) -> Result<Location, LocationError> {
+        if text.is_empty() {
+            return Err(LocationError::Empty);
+        }
+        let Some((scheme, _)) = text.split_once("://") else { return Ok(Location::Files(text.to_owned())) };
+        if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+            return Err(LocationError::Scheme(scheme.to_owned()));
+        }
+        let url = Url::parse(text).map_err(|error| LocationError::Url(error.to_string()))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(LocationError::Credentials);
+        }
+        Ok(Location::Http(url))
+    }
+}
+
+impl Location {
+    /// The location as `base` sees it: a relative path is taken from there.
+    #[must_use]
+    pub fn relative_to(self, base: &Path) -> Location {
+        match self {
+            Location::Files(path) if Path::new(&path).is_relative() && !base.as_os_str().is_empty() => {
+                Location::Files(base.join(path).to_string_lossy().into_owned())
+            }
+            other => other,
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Location::Http(url) => f.write_str(&super::http::redacted(url)),
+            Location::Files(path) => f.write_str(path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_and_paths_are_told_apart() {
+        assert!(matches!("https://shop.example/orders".parse(), Ok(Location::Http(_))));
+        assert!(matches!("HTTP://shop.example/orders".parse(), Ok(Location::Http(_))));
+        assert!(matches!("data/*.ndjson.gz".parse(), Ok(Location::Files(_))));
+        assert_eq!("s3://bucket/x".parse::<Location>(), Err(LocationError::Scheme("s3".into())));
+        assert_eq!("https://u:p@shop.example/".parse::<Location>(), Err(LocationError::Credentials));
+        assert_eq!("".parse::<Location>(), Err(LocationError::Empty));
+        assert!(matches!("http://".parse::<Location>(), Err(LocationError::Url(_))));
+    }
+}

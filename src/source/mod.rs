@@ -1,0 +1,46 @@
+//! Bytes in: pages of records from an HTTP API or from files, in the order of the source.
+//!
+//! Responsible for requests, retries, pagination, authentication, decompression, and for cutting bodies and files into
+//! records. Knows no column: what a record means is `normalize`'s.
+
+mod counters;
+mod envelope;
+mod error;
+mod files;
+mod http;
+mod location;
+mod page;
+mod retry;
+mod table;
+
+pub use counters::{SourceCounters, SourceCounts};
+pub use error::SourceError;
+pub use http::{HttpSource, redacted};
+pub use location::{Location, LocationError};
+pub use page::Page;
+pub use table::{SourceTable, read_table};
+
+use crate::{cancel::Cancel, settings::HttpSettings};
+
+/// Where pages go as they come; an error of its own stops the reading.
+pub trait PageSink {
+    /// Takes the next page; `false` when nobody wants any more.
+    fn page(&mut self, page: Page) -> bool;
+}
+
+impl<F: FnMut(Page) -> bool> PageSink for F {
+    fn page(&mut self, page: Page) -> bool {
+        self(page)
+    }
+}
+
+/// Reads all pages of an orders location into `sink`, on the calling thread.
+///
+/// # Errors
+/// Whatever keeps the source from being read to its end; what was handed on before must then not be published.
+pub fn read_pages(location: &Location, http: &HttpSettings, counters: &SourceCounters, cancel: &Cancel, sink: &mut dyn PageSink) -> Result<(), SourceError> {
+    match location {
+        Location::Http(url) => HttpSource::new(url, http, counters, cancel)?.read(sink),
+        Location::Files(pattern) => files::read_records(pattern, counters, cancel, sink),
+    }
+}

@@ -1,0 +1,92 @@
+//! What a source hands on: bytes, cut into records.
+
+use std::{ops::Range, path::PathBuf};
+
+use bytes::Bytes;
+
+/// Some records of a source, with where they came from.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Where the page came from, for errors and logs.
+    pub origin: Origin,
+    bytes: Bytes,
+    cut: Cut,
+}
+
+/// Where a page came from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// A file, from a line (or an element of its array) on, both counted from 1.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The first record's line, or its number in the array.
+        first: u64,
+    },
+    /// A response, its URL without secrets, and its number, from 1.
+    Response {
+        /// The URL, redacted.
+        url: String,
+        /// The page's number.
+        page: u64,
+    },
+}
+
+#[derive(Clone, Debug)]
+enum Cut {
+    /// Each line that is not blank is a record.
+    Lines,
+    /// The records' places.
+    Elements(Vec<Range<usize>>),
+}
+
+impl Page {
+    /// Newline-delimited records.
+    pub fn lines(origin: Origin, bytes: Bytes) -> Page {
+        Page { origin, bytes, cut: Cut::Lines }
+    }
+
+    /// Records at the given places of `bytes`.
+    pub fn elements(origin: Origin, bytes: Bytes, places: Vec<Range<usize>>) -> Page {
+        Page { origin, bytes, cut: Cut::Elements(places) }
+    }
+
+    /// All bytes of the page.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The bytes of each record.
+    pub fn records(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+        match &self.cut {
+            Cut::Lines => Box::new(lines(&self.bytes)),
+            Cut::Elements(places) => Box::new(places.iter().map(|place| self.bytes.get(place.clone()).unwrap_or_default())),
+        }
+    }
+}
+
+/// The lines that are not blank, without their ends.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    let ends = memchr::memchr_iter(b'\n', bytes).chain(std::iter::once(bytes.len()));
+    ends.map(move |end| {
+        let line = &bytes[start.min(end)..end];
+        start = end + 1;
+        line.trim_ascii()
+    })
+    .filter(|line| !line.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_lines_are_no_records() {
+        let origin = Origin::File { path: "x".into(), first: 1 };
+        for (text, expected) in [("a\n\n  \r\nb\r\n", vec!["a", "b"]), ("", vec![]), ("a", vec!["a"]), ("\n\n", vec![])] {
+            let page = Page::lines(origin.clone(), Bytes::from(text));
+            assert_eq!(page.records().map(|record| std::str::from_utf8(record).unwrap()).collect::<Vec<_>>(), expected, "{text:?}");
+        }
+    }
+}
