@@ -1,6 +1,8 @@
 //! Orders to a star schema.
 pub mod cancel;
+pub mod layer;
 pub mod model;
 pub mod normalize;
 pub mod settings;
 pub mod source;
+pub mod store;

@@ -1,0 +1,261 @@
+//! What is stored, as of the last publish: each partition's size, time and checksum, and the index of orders. All of it can
+//! be made anew from `curated/`, and is where it is missing, stale or damaged.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    IndexBuilder, LayerError, Segment, StoredPartition, csv,
+    index::{self, Entry},
+};
+use crate::{
+    cancel::Cancel,
+    model::{Dt, OrderHash, order_hash},
+    store::{self, FileStamp, Output, Staging},
+};
+
+/// The catalog's place beneath the output.
+const CATALOG: &str = "state/catalog.json";
+
+/// The folder of the index beneath the output.
+const INDEX: &str = "state/index";
+
+/// What is known of a partition.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PartitionEntry {
+    /// Its file when it was published.
+    #[serde(flatten)]
+    pub stamp: FileStamp,
+    /// How many rows it has.
+    pub rows: u64,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Stored {
+    version: u32,
+    segments: Vec<String>,
+    partitions: BTreeMap<String, PartitionEntry>,
+}
+
+const VERSION: u32 = 1;
+
+/// What is stored, held against what is on disk.
+pub struct Catalog {
+    output: Output,
+    /// Each partition on disk.
+    pub partitions: BTreeMap<Dt, PartitionEntry>,
+    segments: Vec<Segment>,
+    /// The segments' file names, in the order of `segments`.
+    names: Vec<String>,
+    /// Orders of partitions that were read anew because the catalog did not know them as they are.
+    fresh: IndexBuilder,
+    has_fresh: bool,
+}
+
+/// What the opening of the catalog found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reconciled {
+    /// Partitions that were read anew: all of them, where the catalog or its index was missing or damaged.
+    pub read_anew: Vec<Dt>,
+    /// Whether the index had to be made from nothing.
+    pub rebuilt: bool,
+}
+
+/// An index whose bytes are damaged.
+#[derive(Debug, thiserror::Error)]
+pub enum LookUpError {
+    /// It has to be made anew.
+    #[error("the index is damaged")]
+    Damaged,
+    /// Something else.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+}
+
+impl Catalog {
+    /// Opens the catalog and holds it against `curated/`. What it does not know as it is now is read, strictly.
+    ///
+    /// # Errors
+    /// A partition that can't be parsed, or what the disk refuses.
+    pub fn open(output: &Output, scratch: PathBuf, cancel: &Cancel, rebuild: bool) -> Result<(Catalog, Reconciled), LayerError> {
+        let stored = if rebuild { None } else { load(output)? };
+        let (stored, segments) = match stored {
+            Some((stored, segments)) => (Some(stored), segments),
+            None => (None, Vec::new()),
+        };
+        let mut catalog = Catalog {
+            output: output.clone(),
+            partitions: BTreeMap::new(),
+            names: stored.as_ref().map(|stored| stored.segments.clone()).unwrap_or_default(),
+            segments,
+            fresh: IndexBuilder::new(scratch),
+            has_fresh: false,
+        };
+        let mut reconciled = Reconciled { rebuilt: stored.is_none(), ..Reconciled::default() };
+        let known = stored.map(|stored| stored.partitions).unwrap_or_default();
+        for dt in partitions_on_disk(output)? {
+            if cancel.is_stopped() {
+                return Err(LayerError::Interrupted);
+            }
+            catalog.reconcile(dt, known.get(&dt.to_string()), &mut reconciled)?;
+        }
+        Ok((catalog, reconciled))
+    }
+
+    fn reconcile(&mut self, dt: Dt, known: Option<&PartitionEntry>, reconciled: &mut Reconciled) -> Result<(), LayerError> {
+        let path = self.output.at(csv::partition_file(dt));
+        let Some((bytes, modified_ns)) = store::size_and_time(&path)? else { return Ok(()) };
+        if let Some(known) = known.filter(|known| known.stamp.looks_like(bytes, modified_ns)) {
+            self.partitions.insert(dt, known.clone());
+            return Ok(());
+        }
+        let Some(stored) = StoredPartition::load(&self.output, dt)? else { return Ok(()) };
+        let checksum = store::checksum(&stored.bytes);
+        let same = known.is_some_and(|known| known.stamp.checksum == checksum);
+        let stamp = FileStamp { bytes: stored.bytes.len() as u64, modified_ns, checksum };
+        self.partitions.insert(dt, PartitionEntry { stamp, rows: stored.rows.len() as u64 });
+        if !same {
+            reconciled.read_anew.push(dt);
+            self.has_fresh = true;
+            for row in 0..stored.rows.len() {
+                self.fresh.push(order_hash(stored.rows.order_id(row)), dt);
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the partitions that an order may lie in.
+    ///
+    /// # Errors
+    /// [`LookUpError::Damaged`] where the index has to be made anew.
+    fn look_up(&mut self, order: OrderHash, homes: &mut Vec<Dt>) -> Result<(), LookUpError> {
+        for segment in &mut self.segments {
+            if !segment.look_up(order, homes) {
+                return Err(LookUpError::Damaged);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes through the orders of a run, by hash: hands `each` every order with the partitions that the run brings it to and
+    /// those that it is stored in, and stages what the index did not know yet.
+    ///
+    /// # Errors
+    /// [`LookUpError`].
+    pub fn go_through(&mut self, run: &mut IndexBuilder, novel: &Path, mut each: impl FnMut(OrderHash, &[Dt], &[Dt])) -> Result<u64, LookUpError> {
+        // What was read anew is looked up like a segment: it is written as one first.
+        self.settle_fresh(novel)?;
+        let mut known: Vec<Dt> = Vec::new();
+        let mut novel_entries: Vec<Entry> = Vec::new();
+        let mut failed = None;
+        let mut orders = index::by_order(run.sorted()?);
+        let stream = std::iter::from_fn(|| {
+            while novel_entries.is_empty() {
+                let (order, brought) = match orders.next()? {
+                    Ok(homes) => homes,
+                    Err(error) => return Some(Err(error)),
+                };
+                known.clear();
+                if let Err(error) = self.look_up(order, &mut known) {
+                    failed = Some(error);
+                    return None;
+                }
+                known.sort_unstable();
+                known.dedup();
+                novel_entries.extend(brought.iter().rev().filter(|dt| known.binary_search(dt).is_err()).map(|&dt| (order, dt)));
+                known.retain(|dt| self.partitions.contains_key(dt));
+                each(order, &brought, &known);
+            }
+            novel_entries.pop().map(Ok)
+        });
+        let written = index::write_segment(novel, stream)?;
+        failed.map_or(Ok(written.count), Err)
+    }
+
+    fn settle_fresh(&mut self, novel: &Path) -> Result<(), LayerError> {
+        if !std::mem::take(&mut self.has_fresh) {
+            return Ok(());
+        }
+        let path = novel.with_extension("fresh");
+        index::write_segment(&path, self.fresh.sorted()?)?;
+        if let Some(segment) = Segment::open(&path) {
+            self.segments.push(segment);
+            self.names.push(String::new());
+        }
+        Ok(())
+    }
+
+    /// Stages the catalog as it is to be, with the novel entries of the run, and removes the segments that it replaces.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub fn stage(mut self, staging: &mut Staging, run_id: &str, novel: &Path) -> Result<(), LayerError> {
+        self.settle_fresh(novel)?;
+        if let Some(segment) = Segment::open(novel).filter(|segment| segment.count() > 0) {
+            self.segments.push(segment);
+            self.names.push(String::new());
+        }
+        let merge_from = self.merge_from();
+        let mut names: Vec<_> = self.names[..merge_from].to_vec();
+        if merge_from < self.segments.len() {
+            let name = format!("{run_id}.idx");
+            let place = Path::new(INDEX).join(&name);
+            let staged = staging.staged(&place);
+            index::write_segment(&staged, index::merge_segments(&self.segments[merge_from..])?)?;
+            let bytes = store::read(&staged)?.unwrap_or_default();
+            staging.put_written(&place, bytes.len() as u64, store::checksum(&bytes))?;
+            names.push(name);
+        }
+        let folder = self.output.at(INDEX);
+        for name in self.output.names(&folder)?.into_iter().filter(|name| !names.contains(name)) {
+            staging.remove(Path::new(INDEX).join(name));
+        }
+        let partitions = self.partitions.into_iter().map(|(dt, entry)| (dt.to_string(), entry)).collect();
+        let stored = Stored { version: VERSION, segments: names, partitions };
+        let text = serde_json::to_vec(&stored).unwrap_or_default();
+        staging.put(CATALOG, &text)?;
+        Ok(())
+    }
+
+    /// From which segment on all are to become one: those that are not stored yet, and before them each that is less than
+    /// twice what follows it. So there are about log2(entries) segments, and each entry is rewritten as often.
+    fn merge_from(&self) -> usize {
+        let mut from = self.names.iter().position(String::is_empty).unwrap_or(self.names.len());
+        if from == self.names.len() {
+            return from;
+        }
+        let mut following: u64 = self.segments[from..].iter().map(Segment::count).sum();
+        while from > 0 && self.segments[from - 1].count() < 2 * following {
+            from -= 1;
+            following += self.segments[from].count();
+        }
+        from
+    }
+}
+
+/// The catalog and its index, where both are whole.
+fn load(output: &Output) -> Result<Option<(Stored, Vec<Segment>)>, LayerError> {
+    let Some(text) = store::read(&output.at(CATALOG))? else { return Ok(None) };
+    let Some(stored) = serde_json::from_slice::<Stored>(&text).ok().filter(|stored| stored.version == VERSION) else { return Ok(None) };
+    let segments: Option<Vec<_>> = stored.segments.iter().map(|name| Segment::open(&output.at(INDEX).join(name))).collect();
+    Ok(segments.map(|segments| (stored, segments)))
+}
+
+/// The partitions that have a folder.
+///
+/// # Errors
+/// What the disk refuses.
+pub fn partitions_on_disk(output: &Output) -> Result<Vec<Dt>, LayerError> {
+    let mut partitions = Vec::new();
+    for name in output.names(&output.curated())? {
+        match name.strip_prefix("dt=").and_then(|dt| dt.parse().ok()) {
+            Some(dt) => partitions.push(dt),
+            None => tracing::warn!(path = %output.curated().join(&name).display(), "not a partition: a warehouse that loads curated/ would load it too"),
+        }
+    }
+    Ok(partitions)
+}

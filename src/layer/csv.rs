@@ -1,0 +1,199 @@
+//! The CSV of the layer, in and out (contract, Output): UTF-8, LF, a header, RFC 4180 quoting only where needed, NULL as an
+//! empty field, exactly four decimals, UTC timestamps. Equal rows are equal bytes.
+
+use std::path::{Path, PathBuf};
+
+use csv::ByteRecord;
+
+use super::LayerError;
+use crate::model::{Dt, FACT_COLUMNS, FactBuilder, Line, Money, UtcMicros};
+
+/// The place of a partition's file beneath the output.
+pub fn partition_file(dt: Dt) -> PathBuf {
+    PathBuf::from(format!("curated/dt={dt}/part-00000.csv"))
+}
+
+/// Appends the header of `fact_order`.
+pub fn write_header(out: &mut Vec<u8>) {
+    for (place, (name, _)) in FACT_COLUMNS.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(name.as_bytes());
+    }
+    out.push(b'\n');
+}
+
+/// Appends a text, quoted where RFC 4180 needs it; nothing for NULL.
+pub fn write_text(out: &mut Vec<u8>, text: Option<&str>) {
+    let Some(text) = text else { return };
+    if !text.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
+    out.push(b'"');
+    for byte in text.bytes() {
+        if byte == b'"' {
+            out.push(b'"');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
+}
+
+/// Appends a row of `fact_order`.
+pub fn write_line(out: &mut Vec<u8>, line: &Line<'_>) {
+    let texts = [Some(line.order_id), Some(line.sku), line.user_id, line.product_id, line.status, line.currency];
+    for text in texts {
+        write_text(out, text);
+        out.push(b',');
+    }
+    out.extend_from_slice(itoa::Buffer::new().format(line.quantity).as_bytes());
+    out.push(b',');
+    line.unit_price.write(out);
+    out.push(b',');
+    line.line_total.write(out);
+    out.extend_from_slice(if line.price_defaulted { b",true," } else { b",false," });
+    for text in [line.user_country, line.product_name, line.product_category] {
+        write_text(out, text);
+        out.push(b',');
+    }
+    line.created_at.write(out);
+    out.push(b',');
+    if let Some(updated_at) = line.updated_at {
+        updated_at.write(out);
+    }
+    out.push(b'\n');
+}
+
+/// Reads a partition's bytes back, strictly: what this tool did not write, or could not have, is an error and not a guess.
+///
+/// # Errors
+/// [`LayerError::Partition`], with the line.
+pub fn read_partition(bytes: &[u8], dt: Dt, path: &Path) -> Result<FactBuilder, LayerError> {
+    let damaged = |line: u64, detail: String| LayerError::Partition { path: path.to_owned(), line, detail };
+    let mut reader = csv::ReaderBuilder::new().has_headers(true).from_reader(bytes);
+    let header = reader.byte_headers().map_err(|error| damaged(1, error.to_string()))?;
+    if !header.iter().eq(FACT_COLUMNS.iter().map(|(name, _)| name.as_bytes())) {
+        let found: Vec<_> = header.iter().map(String::from_utf8_lossy).collect();
+        return Err(damaged(1, format!("the columns are `{}`, not those of fact_order", found.join(","))));
+    }
+    let mut rows = FactBuilder::with_capacity(bytes.len() / 150);
+    let mut record = ByteRecord::new();
+    loop {
+        let line = reader.position().line();
+        match reader.read_byte_record(&mut record) {
+            Ok(false) => break,
+            Ok(true) => rows.push(&parse_line(&record, dt).map_err(|detail| damaged(line, detail))?),
+            Err(error) => return Err(damaged(line, error.to_string())),
+        }
+    }
+    if bytes.last() != Some(&b'\n') {
+        return Err(damaged(reader.position().line(), "the file ends within a line: it was cut short".into()));
+    }
+    Ok(rows)
+}
+
+fn parse_line(record: &ByteRecord, dt: Dt) -> Result<Line<'_>, String> {
+    let field = |place: usize| record.get(place).unwrap_or_default();
+    let wrong = |place: usize| format!("`{}` is no {} in column {}", String::from_utf8_lossy(field(place)), FACT_COLUMNS[place].1.sql(), FACT_COLUMNS[place].0);
+    let text = |place: usize| match field(place) {
+        b"" => Ok(None),
+        bytes => std::str::from_utf8(bytes).map(Some).map_err(|_| wrong(place)),
+    };
+    let required = |place: usize| text(place)?.ok_or_else(|| format!("{} is empty", FACT_COLUMNS[place].0));
+    let money = |place: usize| Money::from_canonical(field(place)).map_err(|_| wrong(place));
+    let instant = |place: usize| UtcMicros::from_canonical(field(place)).ok_or_else(|| wrong(place));
+    let line = Line {
+        order_id: required(0)?,
+        sku: required(1)?,
+        user_id: text(2)?,
+        product_id: text(3)?,
+        status: text(4)?,
+        currency: text(5)?,
+        quantity: text(6)?.and_then(|text| text.parse().ok()).ok_or_else(|| wrong(6))?,
+        unit_price: money(7)?,
+        line_total: money(8)?,
+        price_defaulted: match field(9) {
+            b"true" => true,
+            b"false" => false,
+            _ => return Err(wrong(9)),
+        },
+        user_country: text(10)?,
+        product_name: text(11)?,
+        product_category: text(12)?,
+        created_at: instant(13)?,
+        updated_at: if field(14).is_empty() { None } else { Some(instant(14)?) },
+    };
+    if line.dt() != dt {
+        return Err(format!("created_at {} does not lie in the partition dt={dt}", line.created_at));
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FactRows;
+
+    fn line<'a>() -> Line<'a> {
+        Line {
+            order_id: "A,1",
+            sku: "say \"hi\"",
+            user_id: None,
+            product_id: Some("line\nbreak"),
+            status: Some("cr\r"),
+            currency: Some("EUR"),
+            quantity: -2,
+            unit_price: Money::from_units(15_000).unwrap(),
+            line_total: Money::from_units(-30_000).unwrap(),
+            price_defaulted: false,
+            user_country: None,
+            product_name: Some("Ünïcode ünd ein Name, der länger ist"),
+            product_category: None,
+            created_at: UtcMicros::new(1).unwrap(),
+            updated_at: None,
+        }
+    }
+
+    fn file(lines: &[Line<'_>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_header(&mut out);
+        lines.iter().for_each(|line| write_line(&mut out, line));
+        out
+    }
+
+    fn read(bytes: &[u8]) -> Result<FactBuilder, LayerError> {
+        read_partition(bytes, "1970-01-01".parse().unwrap(), Path::new("x.csv"))
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_contract() {
+        assert_eq!(
+            String::from_utf8(file(&[line()])).unwrap(),
+            "order_id,sku,user_id,product_id,status,currency,quantity,unit_price,line_total,price_defaulted,user_country,product_name,product_category,created_at,updated_at\n\
+             \"A,1\",\"say \"\"hi\"\"\",,\"line\nbreak\",\"cr\r\",EUR,-2,1.5000,-3.0000,false,,\"Ünïcode ünd ein Name, der länger ist\",,1970-01-01 00:00:00.000001,\n"
+        );
+    }
+
+    #[test]
+    fn a_row_comes_back_as_it_was_written() {
+        let frame = read(&file(&[line(), Line { updated_at: UtcMicros::new(0), ..line() }])).unwrap().finish().unwrap();
+        let rows = FactRows::new(&frame).unwrap();
+        assert_eq!(rows.line(0), line());
+        assert_eq!(rows.line(1).updated_at, UtcMicros::new(0));
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_with_its_line() {
+        let good = String::from_utf8(file(&[Line { product_id: None, ..line() }])).unwrap();
+        let message = |text: &str| read(text.as_bytes()).map(|_| ()).unwrap_err().to_string();
+        assert!(message("").contains("line 1: the columns are"));
+        assert!(message(&good.replace("order_id", "id")).contains("line 1: the columns are `id,"));
+        assert!(message(&good.replace("1.5000", "1.5")).contains("line 2: `1.5` is no DECIMAL(18,4) in column unit_price"));
+        assert!(message(&good.replace("false", "no")).contains("price_defaulted"));
+        assert!(message(&good.replace("1970-01-01", "1970-01-02")).contains("does not lie in the partition dt=1970-01-01"));
+        assert!(message(good.trim_end()).contains("cut short"));
+        assert!(message(&good.replace(",EUR", "")).contains("line 2"));
+    }
+}

@@ -1,0 +1,409 @@
+//! Which partitions hold an order, known without reading history: sorted files of (order hash, dt), searched in proportion
+//! to the orders that are asked for.
+//!
+//! ```text
+//! segment = magic (8) · entries (u64) · block… · first hash of each block (u64)… · XXH3 of magic, count and first hashes (u64)
+//! block   = up to 512 × (hash u64 · dt i32) · XXH3 of these (u64)          all little-endian
+//! ```
+//! An entry may be stale (its order has left the partition): that costs a partition read in vain, never a wrong row. A
+//! missing one would cost a doubled row, and so every byte that is looked at is checked, and a damaged index is made anew.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Read, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use super::LayerError;
+use crate::{
+    model::{Dt, OrderHash},
+    store::StoreError,
+};
+
+const MAGIC: &[u8; 8] = b"ETLIDX01";
+const ENTRY: usize = 12;
+const BLOCK_ENTRIES: usize = 512;
+const CHECKSUM: usize = 8;
+const HEADER: usize = 16;
+
+/// An order and a partition that holds it.
+pub type Entry = (OrderHash, Dt);
+
+/// Each order with the partitions that hold it, by hash.
+pub type Homes = (OrderHash, Vec<Dt>);
+
+/// Collects the entries of a run in any order, in bounded memory, and gives them back sorted.
+pub struct IndexBuilder {
+    folder: PathBuf,
+    entries: Vec<Entry>,
+    spilled: Vec<PathBuf>,
+}
+
+impl IndexBuilder {
+    /// An empty one that spills into `folder`.
+    pub fn new(folder: PathBuf) -> IndexBuilder {
+        IndexBuilder { folder, entries: Vec::new(), spilled: Vec::new() }
+    }
+
+    /// Takes an entry.
+    pub fn push(&mut self, order: OrderHash, dt: Dt) {
+        self.entries.push((order, dt));
+    }
+
+    /// Moves what was taken to disk, sorted.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub fn spill(&mut self) -> Result<(), LayerError> {
+        let entries = self.take_sorted();
+        let path = self.folder.join(format!("orders-{:06}.idx", self.spilled.len()));
+        write_segment(&path, entries.into_iter().map(Ok))?;
+        self.spilled.push(path);
+        Ok(())
+    }
+
+    fn take_sorted(&mut self) -> Vec<Entry> {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.sort_unstable();
+        entries.dedup();
+        entries
+    }
+
+    /// All entries, sorted, each once. May be called more than once.
+    ///
+    /// # Errors
+    /// What the disk refuses; also while iterating.
+    pub fn sorted(&mut self) -> Result<impl Iterator<Item = Result<Entry, LayerError>> + '_, LayerError> {
+        self.entries.sort_unstable();
+        self.entries.dedup();
+        let mut streams: Vec<EntryStream<'_>> = Vec::with_capacity(self.spilled.len() + 1);
+        for path in &self.spilled {
+            streams.push(Box::new(SegmentReader::open(path)?));
+        }
+        streams.push(Box::new(self.entries.iter().copied().map(Ok)));
+        merged(streams)
+    }
+}
+
+type EntryStream<'a> = Box<dyn Iterator<Item = Result<Entry, LayerError>> + 'a>;
+
+/// Sorted streams as one, each entry once.
+fn merged(mut streams: Vec<EntryStream<'_>>) -> Result<impl Iterator<Item = Result<Entry, LayerError>>, LayerError> {
+    let mut heads = Vec::with_capacity(streams.len());
+    for stream in &mut streams {
+        heads.push(stream.next().transpose()?);
+    }
+    let mut last = None;
+    Ok(std::iter::from_fn(move || {
+        loop {
+            // Few streams: a scan of their heads is as good as a heap.
+            let (least, entry) = heads.iter().enumerate().filter_map(|(stream, head)| head.map(|entry| (stream, entry))).min_by_key(|(_, entry)| *entry)?;
+            match streams[least].next().transpose() {
+                Ok(next) => heads[least] = next,
+                Err(error) => {
+                    heads.fill(None);
+                    return Some(Err(error));
+                }
+            }
+            if last.replace(entry) != Some(entry) {
+                return Some(Ok(entry));
+            }
+        }
+    }))
+}
+
+/// Sorted entries grouped by their order.
+pub(super) fn by_order(mut entries: impl Iterator<Item = Result<Entry, LayerError>>) -> impl Iterator<Item = Result<Homes, LayerError>> {
+    let mut head = None;
+    std::iter::from_fn(move || {
+        let (order, dt) = match head.take().or_else(|| entries.next())? {
+            Ok(entry) => entry,
+            Err(error) => return Some(Err(error)),
+        };
+        let mut homes = vec![dt];
+        for entry in entries.by_ref() {
+            match entry {
+                Ok((next, dt)) if next == order => homes.push(dt),
+                other => {
+                    head = Some(other);
+                    break;
+                }
+            }
+        }
+        Some(Ok((order, homes)))
+    })
+}
+
+/// Writes sorted entries as a segment; tells how many there were, the bytes and their checksum.
+pub(super) fn write_segment(path: &Path, entries: impl Iterator<Item = Result<Entry, LayerError>>) -> Result<SegmentFile, LayerError> {
+    let failed = || StoreError::io("write", path);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))?;
+    }
+    let mut file = BufWriter::with_capacity(1 << 18, File::create(path).map_err(failed())?);
+    file.write_all(&[0; HEADER]).map_err(failed())?;
+    let (mut firsts, mut block, mut count) = (Vec::new(), Vec::with_capacity(BLOCK_ENTRIES * ENTRY + CHECKSUM), 0_u64);
+    for entry in entries {
+        let (OrderHash(hash), dt) = entry?;
+        if block.is_empty() {
+            firsts.push(hash);
+        }
+        block.extend_from_slice(&hash.to_le_bytes());
+        block.extend_from_slice(&dt.days().to_le_bytes());
+        count += 1;
+        if block.len() == BLOCK_ENTRIES * ENTRY {
+            flush_block(&mut file, &mut block).map_err(failed())?;
+        }
+    }
+    if !block.is_empty() {
+        flush_block(&mut file, &mut block).map_err(failed())?;
+    }
+    let mut head = [0; HEADER];
+    head[..8].copy_from_slice(MAGIC);
+    head[8..].copy_from_slice(&count.to_le_bytes());
+    let fences: Vec<u8> = firsts.iter().flat_map(|first: &u64| first.to_le_bytes()).collect();
+    file.write_all(&fences).map_err(failed())?;
+    file.write_all(&fence_checksum(&head, &fences).to_le_bytes()).map_err(failed())?;
+    let file = file.into_inner().map_err(|error| failed()(error.into_error()))?;
+    file.write_all_at(&head, 0).map_err(failed())?;
+    Ok(SegmentFile { count })
+}
+
+/// What was written.
+pub(super) struct SegmentFile {
+    pub(super) count: u64,
+}
+
+fn flush_block(file: &mut impl Write, block: &mut Vec<u8>) -> io::Result<()> {
+    let checksum = xxh3_64(block);
+    block.extend_from_slice(&checksum.to_le_bytes());
+    file.write_all(block)?;
+    block.clear();
+    Ok(())
+}
+
+fn fence_checksum(head: &[u8], fences: &[u8]) -> u64 {
+    let mut hasher = Xxh3::new();
+    hasher.update(head);
+    hasher.update(fences);
+    hasher.digest()
+}
+
+/// A stored segment, open for look-ups.
+pub struct Segment {
+    file: File,
+    path: PathBuf,
+    count: u64,
+    firsts: Vec<u64>,
+    /// The block that was looked at last.
+    block: Option<(usize, Vec<Entry>)>,
+}
+
+impl Segment {
+    /// Opens a segment; `None` where it is missing or damaged, and the index must be made anew.
+    pub fn open(path: &Path) -> Option<Segment> {
+        let file = File::open(path).ok()?;
+        let size = file.metadata().ok()?.len();
+        let mut head = [0; HEADER];
+        file.read_exact_at(&mut head, 0).ok()?;
+        let count = u64::from_le_bytes(head[8..].try_into().ok()?);
+        let blocks = count.div_ceil(BLOCK_ENTRIES as u64);
+        let fences_at = HEADER as u64 + count.checked_mul(ENTRY as u64)? + blocks.checked_mul(CHECKSUM as u64)?;
+        if &head[..8] != MAGIC || size != fences_at + blocks * 8 + 8 {
+            return None;
+        }
+        let mut tail = vec![0; usize::try_from(blocks * 8 + 8).ok()?];
+        file.read_exact_at(&mut tail, fences_at).ok()?;
+        let (fences, checksum) = tail.split_at(tail.len() - 8);
+        if fence_checksum(&head, fences) != u64::from_le_bytes(checksum.try_into().ok()?) {
+            return None;
+        }
+        let firsts = fences.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok().map(u64::from_le_bytes)).collect();
+        Some(Segment { file, path: path.to_owned(), count, firsts, block: None })
+    }
+
+    /// How many entries there are.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Appends the partitions that hold an order. Cheapest where the orders come sorted. `false` where the segment is damaged.
+    pub fn look_up(&mut self, order: OrderHash, homes: &mut Vec<Dt>) -> bool {
+        // The entries of one order may begin in the block before the one that begins with it.
+        let mut number = self.firsts.partition_point(|&first| first < order.0).saturating_sub(1);
+        while number < self.firsts.len() && self.firsts[number] <= order.0 {
+            let Some(block) = self.read_block(number) else { return false };
+            let start = block.partition_point(|(hash, _)| *hash < order);
+            homes.extend(block[start..].iter().take_while(|(hash, _)| *hash == order).map(|(_, dt)| *dt));
+            number += 1;
+        }
+        true
+    }
+
+    fn read_block(&mut self, number: usize) -> Option<&[Entry]> {
+        if self.block.as_ref().is_none_or(|(held, _)| *held != number) {
+            let entries = usize::try_from(self.count).ok()? - number * BLOCK_ENTRIES;
+            let mut bytes = vec![0; entries.min(BLOCK_ENTRIES) * ENTRY + CHECKSUM];
+            let offset = HEADER + number * (BLOCK_ENTRIES * ENTRY + CHECKSUM);
+            self.file.read_exact_at(&mut bytes, offset as u64).ok()?;
+            self.block = Some((number, parse_block(&bytes)?));
+        }
+        self.block.as_ref().map(|(_, block)| block.as_slice())
+    }
+
+    /// All entries, in order.
+    pub(super) fn entries(&self) -> Result<EntryStream<'static>, LayerError> {
+        Ok(Box::new(SegmentReader::open(&self.path)?))
+    }
+}
+
+/// Several segments' entries as one sorted stream.
+pub(super) fn merge_segments(segments: &[Segment]) -> Result<impl Iterator<Item = Result<Entry, LayerError>> + use<>, LayerError> {
+    merged(segments.iter().map(Segment::entries).collect::<Result<_, _>>()?)
+}
+
+/// The entries of a block, where its checksum is right.
+fn parse_block(bytes: &[u8]) -> Option<Vec<Entry>> {
+    let (entries, checksum) = bytes.split_at(bytes.len().checked_sub(CHECKSUM)?);
+    if xxh3_64(entries) != u64::from_le_bytes(checksum.try_into().ok()?) {
+        return None;
+    }
+    entries
+        .chunks_exact(ENTRY)
+        .map(|entry| {
+            let hash = u64::from_le_bytes(entry[..8].try_into().ok()?);
+            let dt = Dt::from_days(i32::from_le_bytes(entry[8..].try_into().ok()?))?;
+            Some((OrderHash(hash), dt))
+        })
+        .collect()
+}
+
+/// Reads a segment from its beginning to its end.
+struct SegmentReader {
+    file: BufReader<File>,
+    path: PathBuf,
+    left: u64,
+    block: std::vec::IntoIter<Entry>,
+}
+
+impl SegmentReader {
+    fn open(path: &Path) -> Result<SegmentReader, LayerError> {
+        let failed = || StoreError::io("read", path);
+        let mut file = BufReader::with_capacity(1 << 18, File::open(path).map_err(failed())?);
+        let mut head = [0; HEADER];
+        file.read_exact(&mut head).map_err(failed())?;
+        let mut count = [0; 8];
+        count.copy_from_slice(&head[8..]);
+        Ok(SegmentReader { file, path: path.to_owned(), left: u64::from_le_bytes(count), block: Vec::new().into_iter() })
+    }
+
+    fn next_block(&mut self) -> Result<(), LayerError> {
+        let failed = || StoreError::io("read", self.path.clone());
+        let entries = self.left.min(BLOCK_ENTRIES as u64);
+        let mut bytes = vec![0; usize::try_from(entries).unwrap_or(0) * ENTRY + CHECKSUM];
+        self.file.read_exact(&mut bytes).map_err(failed())?;
+        let damaged = || failed()(io::Error::new(io::ErrorKind::InvalidData, "a block's checksum is wrong"));
+        self.block = parse_block(&bytes).ok_or_else(damaged)?.into_iter();
+        self.left -= entries;
+        Ok(())
+    }
+}
+
+impl Iterator for SegmentReader {
+    type Item = Result<Entry, LayerError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.block.len() == 0 && self.left > 0 {
+            if let Err(error) = self.next_block() {
+                self.left = 0;
+                return Some(Err(error));
+            }
+        }
+        self.block.next().map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dt(days: i32) -> Dt {
+        Dt::from_days(days).unwrap()
+    }
+
+    fn segment(entries: &[(u64, i32)]) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.idx");
+        write_segment(&path, entries.iter().map(|&(hash, days)| Ok((OrderHash(hash), dt(days))))).unwrap();
+        (dir, path)
+    }
+
+    fn homes(segment: &mut Segment, hash: u64) -> Vec<i32> {
+        let mut homes = Vec::new();
+        assert!(segment.look_up(OrderHash(hash), &mut homes));
+        homes.into_iter().map(Dt::days).collect()
+    }
+
+    #[test]
+    fn every_entry_is_found_and_no_other() {
+        for count in [0, 1, 511, 512, 513, 5000] {
+            let entries: Vec<_> = (0..count).map(|i| (i * 3, i32::try_from(i).unwrap())).collect();
+            let (_dir, path) = segment(&entries);
+            let mut segment = Segment::open(&path).unwrap();
+            assert_eq!(segment.count(), count);
+            for &(hash, days) in &entries {
+                assert_eq!(homes(&mut segment, hash), [days]);
+                assert_eq!(homes(&mut segment, hash + 1), [0; 0]);
+            }
+            assert_eq!(segment.entries().unwrap().map(|entry| entry.unwrap().0.0).collect::<Vec<_>>(), entries.iter().map(|entry| entry.0).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn an_order_whose_entries_span_blocks_is_found_whole() {
+        let entries: Vec<_> = (0..500).map(|i| (1, i)).chain((0..1500).map(|i| (7, i))).chain([(9, 0)]).collect();
+        let (_dir, path) = segment(&entries);
+        let mut segment = Segment::open(&path).unwrap();
+        assert_eq!(homes(&mut segment, 7), (0..1500).collect::<Vec<_>>());
+        assert_eq!(homes(&mut segment, 9), [0]);
+    }
+
+    #[test]
+    fn damage_is_seen_wherever_it_is() {
+        let entries: Vec<_> = (0..1000).map(|i| (i, 1)).collect();
+        let (_dir, path) = segment(&entries);
+        let good = fs::read(&path).unwrap();
+        for place in (0..good.len()).step_by(97).chain([good.len() - 1]) {
+            let mut bad = good.clone();
+            bad[place] ^= 1;
+            fs::write(&path, &bad).unwrap();
+            let seen = Segment::open(&path).is_none_or(|mut segment| !(0..1000).all(|hash| segment.look_up(OrderHash(hash), &mut Vec::new())));
+            assert!(seen, "byte {place}");
+        }
+        fs::write(&path, &good[..good.len() - 1]).unwrap();
+        assert!(Segment::open(&path).is_none());
+    }
+
+    #[test]
+    fn spilled_entries_come_back_sorted_and_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut builder = IndexBuilder::new(dir.path().join("scratch"));
+        for round in 0..3 {
+            for hash in (0..1000_u64).rev().filter(|hash| hash % 3 != round) {
+                builder.push(OrderHash(hash), dt(i32::try_from(hash % 2).unwrap()));
+            }
+            if round < 2 {
+                builder.spill().unwrap();
+            }
+        }
+        builder.push(OrderHash(5), dt(9));
+        let all: Vec<_> = builder.sorted().unwrap().map(Result::unwrap).collect();
+        assert_eq!(all.len(), 1001);
+        assert!(all.is_sorted());
+        let five = by_order(builder.sorted().unwrap()).map(Result::unwrap).find(|(order, _)| order.0 == 5).unwrap();
+        assert_eq!(five.1, [dt(1), dt(9)]);
+    }
+}

@@ -1,0 +1,377 @@
+//! Read, merge, write: one partition's stored rows and the run's, to the bytes that it is to have.
+
+use hashbrown::HashTable;
+use polars::prelude::{DataFrame, UInt64Chunked};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::{Contests, LayerError, StoredPartition, csv};
+use crate::model::{CurrencyTotals, Dt, FactRows, Line, SEQ, add_totals};
+
+/// What a partition is to be.
+#[derive(PartialEq, Eq, Debug)]
+pub enum MergedContent {
+    /// As it is, to the byte.
+    Unchanged,
+    /// These bytes.
+    Replaced(Vec<u8>),
+    /// Gone: it has lost its last row.
+    Removed,
+}
+
+/// What became of the lines that a run brought to one partition.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[expect(missing_docs, reason = "each is a count of the contract's summary, under its name")]
+pub struct MergeCounts {
+    pub duplicates_dropped: u64,
+    pub rows_inserted: u64,
+    pub rows_updated: u64,
+    pub rows_unchanged: u64,
+    pub rows_moved: u64,
+    pub rows_superseded: u64,
+}
+
+/// A partition, merged.
+#[derive(Debug)]
+pub struct MergedPartition {
+    /// Which.
+    pub dt: Dt,
+    /// What it is to be.
+    pub content: MergedContent,
+    /// How many rows it then has, by the arithmetic of the merge, not by counting them in the content.
+    pub rows: u64,
+    /// What became of the run's lines.
+    pub counts: MergeCounts,
+    /// Σ `line_total` of the run's lines that lost, to be taken off what was counted while parsing.
+    pub lost: CurrencyTotals,
+    /// Σ `line_total` of the stored rows that stay.
+    pub kept: CurrencyTotals,
+}
+
+/// Where a row of the result comes from.
+#[derive(Clone, Copy)]
+enum Origin {
+    Stored(usize),
+    Incoming(usize),
+}
+
+/// What one key has in this partition.
+struct Slot {
+    stored: Option<usize>,
+    incoming: Option<usize>,
+}
+
+/// Merges one partition. `incoming` are the run's lines for it, in source order, with [`SEQ`].
+///
+/// # Errors
+/// A frame without the columns of the fact table.
+pub fn merge_partition(dt: Dt, incoming: Option<DataFrame>, stored: Option<StoredPartition>, contests: &Contests) -> Result<MergedPartition, LayerError> {
+    let empty = crate::model::FactBuilder::with_capacity(0).finish()?;
+    let incoming_rows = FactRows::new(incoming.as_ref().unwrap_or(&empty))?;
+    let stored_rows = match &stored {
+        Some(stored) => &stored.rows,
+        None => &FactRows::new(&empty)?,
+    };
+    let seq = incoming.as_ref().map(|frame| frame.column(SEQ)?.u64().cloned()).transpose()?;
+    let mut merge = Merge {
+        dt,
+        stored: stored_rows,
+        incoming: &incoming_rows,
+        seq,
+        contests,
+        counts: MergeCounts::default(),
+        lost: CurrencyTotals::new(),
+        kept: CurrencyTotals::new(),
+        rows: 0,
+    };
+    let result = merge.resolve();
+    let content = match (&stored, result.is_empty()) {
+        (None, true) => MergedContent::Unchanged,
+        (Some(_), true) => MergedContent::Removed,
+        (stored, false) => {
+            let bytes = merge.write(result);
+            if stored.as_ref().is_some_and(|stored| stored.bytes == bytes) { MergedContent::Unchanged } else { MergedContent::Replaced(bytes) }
+        }
+    };
+    let Merge { counts, lost, kept, rows, .. } = merge;
+    Ok(MergedPartition { dt, content, rows, counts, lost, kept })
+}
+
+struct Merge<'a> {
+    dt: Dt,
+    stored: &'a FactRows,
+    incoming: &'a FactRows,
+    seq: Option<UInt64Chunked>,
+    contests: &'a Contests,
+    counts: MergeCounts,
+    lost: CurrencyTotals,
+    kept: CurrencyTotals,
+    rows: u64,
+}
+
+impl<'a> Merge<'a> {
+    /// The rows of the result, in no order.
+    fn resolve(&mut self) -> Vec<Origin> {
+        let slots = self.slots();
+        let mut result = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let key = slot.stored.map_or_else(|| slot.incoming.map(|row| self.incoming.key(row)), |row| Some(self.stored.key(row)));
+            let Some(key) = key else { continue };
+            let contest = if self.contests.concern(key.0) { self.contests.of(key) } else { None };
+            let origin = match contest {
+                None => self.resolve_here(&slot),
+                Some(contest) => self.resolve_everywhere(&slot, contest),
+            };
+            result.extend(origin);
+        }
+        result
+    }
+
+    /// What each key has here: at most one stored row, and the best of the incoming ones. The others lose at once.
+    fn slots(&mut self) -> Vec<Slot> {
+        let mut slots: Vec<Slot> = Vec::with_capacity(self.stored.len() + self.incoming.len());
+        let mut by_key: HashTable<usize> = HashTable::with_capacity(slots.capacity());
+        let key_of = |slot: &Slot, stored: &'a FactRows, incoming: &'a FactRows| match (slot.stored, slot.incoming) {
+            (Some(row), _) => stored.key(row),
+            (None, Some(row)) => incoming.key(row),
+            (None, None) => ("", ""),
+        };
+        let (stored, incoming) = (self.stored, self.incoming);
+        let mut find = |key: (&str, &str), slots: &mut Vec<Slot>| {
+            let hash = hash(key);
+            let found = by_key.find(hash, |&slot| key_of(&slots[slot], stored, incoming) == key).copied();
+            found.unwrap_or_else(|| {
+                slots.push(Slot { stored: None, incoming: None });
+                by_key.insert_unique(hash, slots.len() - 1, |&slot| self::hash(key_of(&slots[slot], stored, incoming)));
+                slots.len() - 1
+            })
+        };
+        for row in 0..stored.len() {
+            let slot = find(stored.key(row), &mut slots);
+            // A key that stands twice in a stored file is healed: its newest row stays.
+            if slots[slot].stored.is_none_or(|best| stored.updated_at(best) <= stored.updated_at(row)) {
+                slots[slot].stored = Some(row);
+            }
+        }
+        let mut duplicates = Vec::new();
+        for row in 0..incoming.len() {
+            let slot = find(incoming.key(row), &mut slots);
+            match slots[slot].incoming {
+                Some(best) if incoming.updated_at(best) > incoming.updated_at(row) => duplicates.push(row),
+                best => {
+                    duplicates.extend(best);
+                    slots[slot].incoming = Some(row);
+                }
+            }
+        }
+        for row in duplicates {
+            self.counts.duplicates_dropped += 1;
+            self.lose(row);
+        }
+        slots
+    }
+
+    /// A key that stands in this partition alone.
+    fn resolve_here(&mut self, slot: &Slot) -> Option<Origin> {
+        match (slot.stored, slot.incoming) {
+            (Some(stored), Some(incoming)) if self.incoming.updated_at(incoming) < self.stored.updated_at(stored) => {
+                self.counts.rows_superseded += 1;
+                self.lose(incoming);
+                Some(self.keep(stored))
+            }
+            (Some(stored), Some(incoming)) => Some(self.replace(stored, incoming)),
+            (Some(stored), None) => Some(self.keep(stored)),
+            (None, Some(incoming)) => {
+                self.counts.rows_inserted += 1;
+                Some(self.take(incoming))
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// A key whose versions were held against each other over all partitions.
+    fn resolve_everywhere(&mut self, slot: &Slot, contest: &super::moves::Contest) -> Option<Origin> {
+        let best = |row: usize| contest.incoming.is_some_and(|best| Some(best.seq) == self.seq.as_ref().and_then(|seq| seq.get(row)));
+        match slot.incoming {
+            Some(row) if !best(row) => {
+                self.counts.duplicates_dropped += 1;
+                self.lose(row);
+            }
+            Some(row) if !contest.incoming_wins() => {
+                self.counts.rows_superseded += 1;
+                self.lose(row);
+            }
+            Some(row) => {
+                return Some(match (slot.stored, &contest.stored) {
+                    (Some(stored), Some(best)) if best.dt == self.dt => self.replace(stored, row),
+                    (_, Some(_)) => {
+                        self.counts.rows_moved += 1;
+                        self.take(row)
+                    }
+                    (_, None) => {
+                        self.counts.rows_inserted += 1;
+                        self.take(row)
+                    }
+                });
+            }
+            None => {}
+        }
+        let stays = !contest.incoming_wins() && contest.stored.is_some_and(|best| best.dt == self.dt);
+        slot.stored.filter(|_| stays).map(|row| self.keep(row))
+    }
+
+    fn replace(&mut self, stored: usize, incoming: usize) -> Origin {
+        if self.stored.line(stored) == self.incoming.line(incoming) {
+            self.counts.rows_unchanged += 1;
+        } else {
+            self.counts.rows_updated += 1;
+        }
+        self.take(incoming)
+    }
+
+    fn take(&mut self, incoming: usize) -> Origin {
+        self.rows += 1;
+        Origin::Incoming(incoming)
+    }
+
+    fn keep(&mut self, stored: usize) -> Origin {
+        self.rows += 1;
+        let line = self.stored.line(stored);
+        add_totals(&mut self.kept, line.currency, i128::from(line.line_total.units()));
+        Origin::Stored(stored)
+    }
+
+    fn lose(&mut self, incoming: usize) {
+        let line = self.incoming.line(incoming);
+        add_totals(&mut self.lost, line.currency, i128::from(line.line_total.units()));
+    }
+
+    fn line(&self, origin: Origin) -> Line<'a> {
+        match origin {
+            Origin::Stored(row) => self.stored.line(row),
+            Origin::Incoming(row) => self.incoming.line(row),
+        }
+    }
+
+    /// The file: sorted by `(created_at, order_id, sku)`.
+    fn write(&self, rows: Vec<Origin>) -> Vec<u8> {
+        let place = |origin: Origin| match origin {
+            Origin::Stored(row) => (self.stored.created_at(row), self.stored.key(row)),
+            Origin::Incoming(row) => (self.incoming.created_at(row), self.incoming.key(row)),
+        };
+        let mut sorted: Vec<_> = rows.into_iter().map(|origin| (place(origin), origin)).collect();
+        sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut bytes = Vec::with_capacity(256 + sorted.len() * 160);
+        csv::write_header(&mut bytes);
+        for (_, origin) in sorted {
+            csv::write_line(&mut bytes, &self.line(origin));
+        }
+        bytes
+    }
+}
+
+fn hash((order_id, sku): (&str, &str)) -> u64 {
+    xxh3_64_with_seed(sku.as_bytes(), xxh3_64_with_seed(order_id.as_bytes(), 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use polars::prelude::*;
+
+    use super::*;
+    use crate::model::{FactBuilder, Money, UtcMicros};
+
+    fn day() -> Dt {
+        Dt::from_days(0).unwrap()
+    }
+
+    fn line<'a>(order_id: &'a str, sku: &'a str, quantity: i64, updated_at: Option<i64>) -> Line<'a> {
+        Line {
+            order_id,
+            sku,
+            user_id: None,
+            product_id: None,
+            status: None,
+            currency: Some("EUR"),
+            quantity,
+            unit_price: Money::from_units(10_000).unwrap(),
+            line_total: Money::from_units(i128::from(quantity) * 10_000).unwrap(),
+            price_defaulted: false,
+            user_country: None,
+            product_name: None,
+            product_category: None,
+            created_at: UtcMicros::new(5).unwrap(),
+            updated_at: updated_at.and_then(UtcMicros::new),
+        }
+    }
+
+    fn frame(lines: &[Line<'_>]) -> DataFrame {
+        let mut builder = FactBuilder::with_capacity(lines.len());
+        lines.iter().for_each(|line| builder.push(line));
+        let mut frame = builder.finish().unwrap();
+        frame.with_column(UInt64Chunked::from_vec(SEQ.into(), (0..lines.len() as u64).collect()).into_column()).unwrap();
+        frame
+    }
+
+    fn stored(lines: &[Line<'_>]) -> StoredPartition {
+        let mut bytes = Vec::new();
+        csv::write_header(&mut bytes);
+        lines.iter().for_each(|line| csv::write_line(&mut bytes, line));
+        let rows = FactRows::new(&csv::read_partition(&bytes, day(), Path::new("x")).unwrap().finish().unwrap()).unwrap();
+        StoredPartition { bytes, rows }
+    }
+
+    fn merge(incoming: &[Line<'_>], old: Option<&[Line<'_>]>) -> MergedPartition {
+        merge_partition(day(), Some(frame(incoming)), old.map(stored), &Contests::default()).unwrap()
+    }
+
+    fn quantities(merged: &MergedPartition) -> Vec<(String, i64)> {
+        let MergedContent::Replaced(bytes) = &merged.content else { return Vec::new() };
+        let rows = FactRows::new(&csv::read_partition(bytes, day(), Path::new("x")).unwrap().finish().unwrap()).unwrap();
+        (0..rows.len()).map(|row| rows.line(row)).map(|line| (format!("{}{}", line.order_id, line.sku), line.quantity)).collect()
+    }
+
+    #[test]
+    fn the_greatest_updated_at_wins_and_of_equal_ones_the_later() {
+        for (versions, winner) in [
+            (vec![(1, Some(5)), (2, Some(6))], 2),
+            (vec![(1, Some(6)), (2, Some(5))], 1),
+            (vec![(1, Some(5)), (2, Some(5))], 2),
+            (vec![(1, None), (2, None)], 2),
+            (vec![(1, Some(0)), (2, None)], 1),
+            (vec![(1, None), (2, Some(-9)), (3, None)], 2),
+        ] {
+            let lines: Vec<_> = versions.iter().map(|&(quantity, updated_at)| line("A", "x", quantity, updated_at)).collect();
+            let merged = merge(&lines, None);
+            assert_eq!(quantities(&merged), [("Ax".to_owned(), winner)], "{versions:?}");
+            assert_eq!(merged.counts.duplicates_dropped, versions.len() as u64 - 1);
+            assert_eq!(merged.counts.rows_inserted, 1);
+        }
+    }
+
+    #[test]
+    fn what_is_loaded_wins_over_what_is_stored_unless_that_is_newer() {
+        let old = [line("A", "x", 1, Some(5)), line("B", "x", 1, Some(5)), line("C", "x", 1, Some(5)), line("D", "x", 1, None), line("E", "x", 1, None)];
+        let new = [line("A", "x", 2, Some(4)), line("B", "x", 2, Some(5)), line("C", "x", 1, Some(5)), line("D", "x", 2, None), line("F", "x", 2, None)];
+        let merged = merge(&new, Some(&old));
+        assert_eq!(quantities(&merged), [("Ax", 1), ("Bx", 2), ("Cx", 1), ("Dx", 2), ("Ex", 1), ("Fx", 2)].map(|(key, quantity)| (key.to_owned(), quantity)));
+        let expected = MergeCounts { rows_superseded: 1, rows_updated: 2, rows_unchanged: 1, rows_inserted: 1, ..MergeCounts::default() };
+        assert_eq!((merged.counts, merged.rows), (expected, 6));
+        assert_eq!((merged.lost, merged.kept), ([("EUR".to_owned(), 20_000)].into(), [("EUR".to_owned(), 20_000)].into()));
+    }
+
+    #[test]
+    fn equal_content_is_unchanged_to_the_byte() {
+        let lines = [line("A", "x", 1, None), line("A", "y", 1, None)];
+        assert_eq!(merge(&lines, Some(&lines)).content, MergedContent::Unchanged);
+        assert_eq!(merge(&[lines[1], lines[0]], Some(&lines)).content, MergedContent::Unchanged);
+    }
+
+    #[test]
+    fn rows_are_sorted_by_time_order_and_sku() {
+        let early = Line { created_at: UtcMicros::new(1).unwrap(), ..line("Z", "x", 1, None) };
+        let merged = merge(&[line("B", "x", 1, None), line("A", "y", 1, None), line("A", "x", 1, None), early], None);
+        assert_eq!(quantities(&merged).into_iter().map(|(key, _)| key).collect::<Vec<_>>(), ["Zx", "Ax", "Ay", "Bx"]);
+    }
+}

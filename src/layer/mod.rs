@@ -1,0 +1,23 @@
+//! Partitions of `fact_order`: staged by a run, stored on disk, merged one by one; and the index that knows which partitions
+//! hold an order.
+//!
+//! Responsible for the CSV in and out and for which version of a row wins. Knows no source, no dimension, and nothing of
+//! how files come to be published.
+
+mod catalog;
+mod csv;
+mod error;
+mod index;
+mod merge;
+mod moves;
+mod stage;
+mod stored;
+
+pub use catalog::{Catalog, LookUpError, PartitionEntry, Reconciled, partitions_on_disk};
+pub use csv::{partition_file, read_partition, write_header, write_line, write_text};
+pub use error::LayerError;
+pub use index::{Homes, IndexBuilder, Segment};
+pub use merge::{MergeCounts, MergedContent, MergedPartition, merge_partition};
+pub use moves::{Contests, contest};
+pub use stage::{Stage, StagedLines};
+pub use stored::StoredPartition;

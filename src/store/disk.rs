@@ -1,0 +1,123 @@
+//! Single files: whole writes, whole reads, checksums, and fsync where it counts.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+    time::UNIX_EPOCH,
+};
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::StoreError;
+
+/// What tells whether a file is still the one that was published.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FileStamp {
+    /// Its size.
+    pub bytes: u64,
+    /// Its modification time, in nanoseconds since the epoch.
+    pub modified_ns: u64,
+    /// XXH3 of its content, in hex.
+    pub checksum: String,
+}
+
+impl FileStamp {
+    /// Whether size and time are those of the stamp: enough not to read the file.
+    pub fn looks_like(&self, bytes: u64, modified_ns: u64) -> bool {
+        self.bytes == bytes && self.modified_ns == modified_ns
+    }
+}
+
+/// XXH3 of some bytes, in hex.
+pub fn checksum(bytes: &[u8]) -> String {
+    format!("{:016x}", xxh3_64(bytes))
+}
+
+/// Size and modification time of a file; `None` where there is none.
+pub(crate) fn size_and_time(path: &Path) -> Result<Option<(u64, u64)>, StoreError> {
+    match fs::metadata(path) {
+        Ok(metadata) => {
+            let since_epoch = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+            Ok(Some((metadata.len(), u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX))))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("look at", path)(error)),
+    }
+}
+
+/// A file's content; `None` where there is none.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("read", path)(error)),
+    }
+}
+
+/// Creates a folder and those above it.
+pub(crate) fn create_folder(path: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(path).map_err(StoreError::io("create the folder", path))
+}
+
+/// Writes a file that no reader looks at yet. It is durable only after [`sync`].
+pub(crate) fn write_staged(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    if let Some(folder) = path.parent() {
+        create_folder(folder)?;
+    }
+    fs::write(path, bytes).map_err(StoreError::io("write", path))
+}
+
+/// Makes a file's content, or a folder's entries, durable.
+pub(crate) fn sync(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(StoreError::io("sync", path))
+}
+
+/// Makes the entry of a file in its folder durable.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), StoreError> {
+    path.parent().map_or(Ok(()), sync)
+}
+
+/// Replaces a file so that a reader sees the old content or the new, whole, whatever happens.
+///
+/// # Errors
+/// [`StoreError::Io`]; the file is then as before.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    if let Some(folder) = path.parent() {
+        create_folder(folder)?;
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let staged = path.with_file_name(name);
+    let write = || {
+        let mut file = File::create(&staged)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(StoreError::io("write", &staged))?;
+    fs::rename(&staged, path).map_err(StoreError::io("put in place", path))?;
+    sync_parent(path)
+}
+
+/// Removes a file; one that is not there is as good.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn remove_file(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder with all that is in it; one that is not there is as good.
+pub(crate) fn remove_folder(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

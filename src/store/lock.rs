@@ -1,0 +1,117 @@
+//! One run at a time on an output. The kernel holds the lock and lets go of it when the process dies, however it dies: a
+//! stale lock never needs a hand. What stands in the file only tells who holds it.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, Write},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Output, StoreError, disk};
+use crate::cancel::Cancel;
+
+/// How often a waiting run looks again.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Who holds an output.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Holder {
+    /// The run.
+    pub run_id: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its machine.
+    pub host: String,
+    /// When it took the lock, RFC 3339.
+    pub since: String,
+}
+
+/// Why the lock was not had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another run holds it.
+    #[error("another run holds {output}: {}; wait for it with --lock-wait", holder.as_ref().map_or("it has not said its name yet".to_owned(), |holder| format!("run {} (process {} on {}, since {})", holder.run_id, holder.pid, holder.host, holder.since)))]
+    Held {
+        /// The output.
+        output: String,
+        /// Who it is, where that can be read.
+        holder: Option<Holder>,
+    },
+    /// A signal came while waiting.
+    #[error("interrupted while waiting for the output")]
+    Interrupted,
+    /// The lock file can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The lock, held until it is dropped.
+#[derive(Debug)]
+pub struct OutputLock {
+    _file: File,
+}
+
+impl OutputLock {
+    /// Takes the lock, waiting up to `wait` for it.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn acquire(output: &Output, holder: &Holder, wait: Duration, cancel: &Cancel) -> Result<OutputLock, LockError> {
+        let path = output.lock();
+        disk::create_folder(&output.state())?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(StoreError::io("open", &path))?;
+        let started = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &path)(error).into()),
+                Err(TryLockError::WouldBlock) if cancel.is_stopped() => return Err(LockError::Interrupted),
+                Err(TryLockError::WouldBlock) if started.elapsed() < wait => thread::sleep(POLL.min(wait)),
+                Err(TryLockError::WouldBlock) => {
+                    let holder = read_holder(&mut file).ok();
+                    return Err(LockError::Held { output: output.root().display().to_string(), holder });
+                }
+            }
+        }
+        write_holder(&mut file, holder).map_err(StoreError::io("write", &path))?;
+        Ok(OutputLock { _file: file })
+    }
+}
+
+fn read_holder(file: &mut File) -> io::Result<Holder> {
+    let mut text = String::new();
+    file.rewind()?;
+    file.read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(&serde_json::to_vec(holder)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(run_id: &str) -> Holder {
+        Holder { run_id: run_id.into(), pid: 7, host: "here".into(), since: "2026-01-01T00:00:00Z".into() }
+    }
+
+    #[test]
+    fn the_second_is_told_who_the_first_is_and_gets_it_afterwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::new(dir.path().to_owned());
+        let first = OutputLock::acquire(&output, &holder("one"), Duration::ZERO, &Cancel::default()).unwrap();
+        let error = OutputLock::acquire(&output, &holder("two"), Duration::ZERO, &Cancel::default()).unwrap_err();
+        assert!(error.to_string().contains("run one (process 7 on here, since 2026-01-01T00:00:00Z)"), "{error}");
+        let waiting = thread::spawn(move || OutputLock::acquire(&output, &holder("two"), Duration::from_secs(10), &Cancel::default()).map(drop));
+        thread::sleep(Duration::from_millis(150));
+        drop(first);
+        assert!(waiting.join().unwrap().is_ok());
+    }
+}

@@ -1,0 +1,16 @@
+//! The output on local disk: its folders, the lock on it, and publishing as one step through a journal.
+//!
+//! Knows no orders: to it a publish is a set of files to be put and of files to be removed.
+
+mod disk;
+mod error;
+mod lock;
+mod output;
+mod publish;
+
+pub(crate) use disk::size_and_time;
+pub use disk::{FileStamp, checksum, read, remove_file, write_atomically};
+pub use error::StoreError;
+pub use lock::{Holder, LockError, OutputLock};
+pub use output::Output;
+pub use publish::{Prepared, Recovery, Staging, recover};
