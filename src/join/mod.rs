@@ -1,0 +1,14 @@
+//! Users and products: the dimensions, their merge by key, the members that only facts name, and what they add to a fact.
+//!
+//! Knows no network and no partition: it is given tables of text and frames of lines.
+
+mod dimension;
+mod enrich;
+mod error;
+mod spec;
+mod text_table;
+
+pub use dimension::{Dimension, DimensionCounts, MergedDimension};
+pub use enrich::{EnrichColumns, Enricher, UnknownKeys};
+pub use error::DimensionError;
+pub use spec::{DIM_PRODUCT, DIM_USER, DimensionSpec};
