@@ -1,5 +1,6 @@
 //! Orders to a star schema.
 pub mod cancel;
+pub mod check;
 pub mod join;
 pub mod layer;
 pub mod model;

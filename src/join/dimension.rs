@@ -459,7 +459,7 @@ fn canonical(kind: ColumnType, text: &str) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{Column, DataFrame, IntoColumn, NewChunkedArray, StringChunked};
+    use polars::prelude::{DataFrame, IntoColumn, NewChunkedArray, StringChunked};
 
     use super::*;
     use crate::join::{DIM_PRODUCT, DIM_USER};

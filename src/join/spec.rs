@@ -11,6 +11,17 @@ pub enum ColumnType {
     Timestamp,
 }
 
+impl ColumnType {
+    /// The type's name in SQL.
+    pub fn sql(self) -> &'static str {
+        match self {
+            ColumnType::Text => "VARCHAR",
+            ColumnType::Money => "DECIMAL(18,4)",
+            ColumnType::Timestamp => "TIMESTAMP",
+        }
+    }
+}
+
 /// A fixed column of a dimension.
 #[derive(Clone, Copy, Debug)]
 pub struct FixedColumn {

@@ -16,6 +16,7 @@ pub use dt::Dt;
 pub use fact::{FACT_COLUMNS, FactBuilder, FactRows, FactType, Line, OrderHash, SEQ, order_hash};
 pub use money::{Money, MoneyError};
 pub use reason::{Level, Reason};
+pub(crate) use revenue::units_text;
 pub use revenue::{CurrencyTotals, RevenueByDt, add_totals};
 pub use run_id::RunId;
 pub use utc::UtcMicros;

@@ -1,0 +1,499 @@
+//! Runs the checks in an in-memory DuckDB that reads the layer's files and nothing else.
+//!
+//! The built-in fact checks are local to a partition, or nearly so: they run over groups of partitions, each group read
+//! once, so that memory is bounded by a group and not by the run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use duckdb::{Config, Connection};
+
+use super::{BUILTIN, CheckError, CheckResult, CustomCheck, SAMPLE_ROWS, Severity, builtin::Subject};
+use crate::{
+    cancel::Cancel,
+    join::{DIM_PRODUCT, DIM_USER, DimensionSpec},
+    model::{CurrencyTotals, Dt, FACT_COLUMNS, UtcMicros},
+};
+
+/// About how many bytes of CSV make a group.
+const GROUP_BYTES: u64 = 48 << 20;
+
+/// The columns that the built-in fact checks look at.
+const CHECKED_COLUMNS: &str = "order_id, sku, user_id, currency, quantity, unit_price, line_total, price_defaulted, created_at, updated_at, dt";
+
+/// What a partition must add up to.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Expected {
+    /// Its rows.
+    pub rows: u64,
+    /// Σ `line_total` by currency, in ten-thousandths.
+    pub revenue: CurrencyTotals,
+}
+
+/// The layer as it would be once published.
+#[derive(Clone, Default, Debug)]
+pub struct LayerView {
+    /// The file of each partition.
+    pub facts: BTreeMap<Dt, PathBuf>,
+    /// The partitions that the built-in checks look at.
+    pub changed: BTreeSet<Dt>,
+    /// Partitions that hold rows of an order that also stands elsewhere: looked at together for unique keys.
+    pub entangled: BTreeSet<Dt>,
+    /// The file of `dim_user`, where there is one.
+    pub dim_user: Option<PathBuf>,
+    /// The file of `dim_product`, where there is one.
+    pub dim_product: Option<PathBuf>,
+    /// Whether a users source is configured: where none is, every user is inferred, and no check says so.
+    pub users_configured: bool,
+    /// The same of products.
+    pub products_configured: bool,
+    /// What the changed partitions must add up to; `None` where nothing is known of it.
+    pub expected: Option<BTreeMap<Dt, Expected>>,
+    /// Where DuckDB may spill.
+    pub scratch: PathBuf,
+    /// Its memory, as DuckDB writes it: `1GiB`.
+    pub memory_limit: Option<String>,
+    /// The moment that "plausible" is measured against.
+    pub now: Option<UtcMicros>,
+}
+
+/// Runs the built-in checks over the changed partitions, and the user's own over all of the layer.
+///
+/// # Errors
+/// [`CheckError`]; violations are results, not errors.
+pub fn run_checks(view: &LayerView, custom: &[CustomCheck], cancel: &Cancel) -> Result<Vec<CheckResult>, CheckError> {
+    let session = Session::open(view, cancel)?;
+    session.dimensions()?;
+    let mut results: BTreeMap<&str, CheckResult> = BTreeMap::new();
+    for check in BUILTIN.iter().filter(|check| check.subject == Subject::Dimensions) {
+        session.run_builtin(check.name, check.severity, check.sql, &mut results)?;
+    }
+    for group in groups(view, &view.changed) {
+        session.load_group(&group)?;
+        for check in BUILTIN.iter().filter(|check| applies(check.subject, view)) {
+            session.run_builtin(check.name, check.severity, check.sql, &mut results)?;
+        }
+    }
+    if let Some(unique) = BUILTIN.first().filter(|_| view.entangled.len() > 1) {
+        session.load_keys(&view.entangled)?;
+        results.remove(unique.name);
+        session.run_builtin(unique.name, unique.severity, unique.sql, &mut results)?;
+    }
+    let mut all: Vec<_> = BUILTIN.iter().filter_map(|check| results.remove(check.name)).collect();
+    if !custom.is_empty() {
+        session.whole_layer()?;
+        for check in custom {
+            all.push(session.run_custom(check)?);
+        }
+    }
+    Ok(all)
+}
+
+fn applies(subject: Subject, view: &LayerView) -> bool {
+    match subject {
+        Subject::Facts => true,
+        Subject::Expectations => view.expected.is_some(),
+        Subject::KnownUsers => view.users_configured,
+        Subject::KnownProducts => view.products_configured,
+        Subject::Dimensions => false,
+    }
+}
+
+/// Cuts partitions into groups of about [`GROUP_BYTES`]; one group, empty, where there are none.
+fn groups(view: &LayerView, partitions: &BTreeSet<Dt>) -> Vec<Vec<Dt>> {
+    let mut groups = vec![Vec::new()];
+    let mut bytes = 0;
+    for &dt in partitions {
+        let size = view.facts.get(&dt).and_then(|path| path.metadata().ok()).map_or(0, |metadata| metadata.len());
+        if bytes + size > GROUP_BYTES && bytes > 0 {
+            groups.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(group) = groups.last_mut() {
+            group.push(dt);
+        }
+    }
+    groups
+}
+
+struct Session<'a> {
+    duckdb: Connection,
+    view: &'a LayerView,
+    cancel: &'a Cancel,
+}
+
+impl<'a> Session<'a> {
+    /// An in-memory DuckDB that reads the folders of the layer and nothing else: no other file, no network, no extension.
+    fn open(view: &'a LayerView, cancel: &'a Cancel) -> Result<Session<'a>, CheckError> {
+        let engine = |error: duckdb::Error| CheckError::Engine(error.to_string());
+        let config = Config::default()
+            .enable_autoload_extension(false)
+            .and_then(|config| config.with("autoinstall_known_extensions", "false"))
+            .and_then(|config| config.with("preserve_insertion_order", "false"))
+            .map_err(engine)?;
+        let duckdb = Connection::open_in_memory_with_flags(config).map_err(engine)?;
+        let session = Session { duckdb, view, cancel };
+        let folders: BTreeSet<&Path> =
+            view.facts.values().filter_map(|path| path.parent()?.parent()).chain([&view.dim_user, &view.dim_product].into_iter().flatten().filter_map(|path| path.parent())).collect();
+        let allowed: Vec<_> = folders.iter().map(|folder| literal(&format!("{}/", folder.display()))).collect();
+        let mut setup = format!("SET temp_directory = {}; SET allowed_directories = [{}];", literal(&view.scratch.to_string_lossy()), allowed.join(", "));
+        if let Some(limit) = &view.memory_limit {
+            setup.push_str(&format!("SET memory_limit = {};", literal(limit)));
+        }
+        setup.push_str("SET enable_external_access = false; SET lock_configuration = true;");
+        session.duckdb.execute_batch(&setup).map_err(engine)?;
+        session.tables()?;
+        Ok(session)
+    }
+
+    fn execute(&self, doing: &str, sql: &str) -> Result<(), CheckError> {
+        if self.cancel.is_stopped() {
+            return Err(CheckError::Interrupted);
+        }
+        self.duckdb.execute_batch(sql).map_err(|error| CheckError::Layer { doing: doing.to_owned(), detail: error.to_string() })
+    }
+
+    fn tables(&self) -> Result<(), CheckError> {
+        let now = self.view.now.map_or("NULL".to_owned(), |now| format!("make_timestamp({})", now.micros()));
+        let sql = format!(
+            "CREATE TABLE run_clock AS SELECT CAST({now} AS TIMESTAMP) AS now;
+             CREATE TABLE expected_rows (dt DATE, rows BIGINT);
+             CREATE TABLE expected_revenue (dt DATE, currency VARCHAR, revenue DECIMAL(38,4));"
+        );
+        self.execute("setting up", &sql)
+    }
+
+    /// `dim_user` and `dim_product` as views, and of each the current members with their flag.
+    fn dimensions(&self) -> Result<(), CheckError> {
+        for (spec, path) in [(DIM_USER, &self.view.dim_user), (DIM_PRODUCT, &self.view.dim_product)] {
+            let doing = format!("reading {}", spec.name);
+            let (source, versioned) = match path {
+                Some(path) => dimension_source(&spec, path)?,
+                None => (empty_dimension(&spec), false),
+            };
+            let current = if versioned { " WHERE is_current" } else { "" };
+            self.execute(
+                &doing,
+                &format!(
+                    "CREATE VIEW {name} AS {source};
+                     CREATE TABLE {name}_member AS SELECT {key}, inferred FROM {name}{current};",
+                    name = spec.name,
+                    key = spec.key()
+                ),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The rows of some partitions, in memory, under the name that the checks know; and what they must add up to.
+    fn load_group(&self, group: &[Dt]) -> Result<(), CheckError> {
+        let rows = facts_source(self.view, group.iter());
+        let doing = match (group.first(), group.last()) {
+            (Some(first), Some(last)) => format!("reading the partitions dt={first} to dt={last}"),
+            _ => "reading no partitions".to_owned(),
+        };
+        self.execute(&doing, &format!("CREATE OR REPLACE TABLE fact_order_changed AS SELECT {CHECKED_COLUMNS} FROM ({rows});"))?;
+        let Some(expected) = &self.view.expected else { return Ok(()) };
+        let mut sql = "DELETE FROM expected_rows; DELETE FROM expected_revenue;".to_owned();
+        let (mut rows, mut revenue) = (Vec::new(), Vec::new());
+        for dt in group {
+            let Some(expected) = expected.get(dt) else { continue };
+            rows.push(format!("('{dt}', {})", expected.rows));
+            for (currency, units) in &expected.revenue {
+                revenue.push(format!("('{dt}', {}, CAST('{}' AS DECIMAL(38,4)))", literal(currency), crate::model::units_text(*units)));
+            }
+        }
+        for (table, values) in [("expected_rows", rows), ("expected_revenue", revenue)] {
+            if !values.is_empty() {
+                sql.push_str(&format!("INSERT INTO {table} VALUES {};", values.join(", ")));
+            }
+        }
+        self.execute("setting up", &sql)
+    }
+
+    /// The keys alone of some partitions, under the name that the checks know.
+    fn load_keys(&self, partitions: &BTreeSet<Dt>) -> Result<(), CheckError> {
+        let rows = facts_source(self.view, partitions.iter());
+        self.execute("reading the keys of partitions that share orders", &format!("DROP TABLE fact_order_changed; CREATE VIEW fact_order_changed AS SELECT order_id, sku, dt FROM ({rows});"))
+    }
+
+    /// What a user's SQL sees: all of the layer as `fact_order`, and the run's share as `fact_order_changed`.
+    fn whole_layer(&self) -> Result<(), CheckError> {
+        let all = facts_source(self.view, self.view.facts.keys());
+        let changed = facts_source(self.view, self.view.changed.iter());
+        let kind = if self.view.entangled.len() > 1 { "VIEW" } else { "TABLE" };
+        self.execute("setting up", &format!("DROP {kind} fact_order_changed; CREATE VIEW fact_order AS {all}; CREATE VIEW fact_order_changed AS {changed};"))
+    }
+
+    fn run_builtin(&self, name: &'static str, severity: Severity, sql: &str, results: &mut BTreeMap<&str, CheckResult>) -> Result<(), CheckError> {
+        if self.cancel.is_stopped() {
+            return Err(CheckError::Interrupted);
+        }
+        let result = results.entry(name).or_insert_with(|| CheckResult { name: name.to_owned(), severity, passed: true, violations: 0, sample: Vec::new() });
+        self.violations(sql, result).map_err(|error| CheckError::Layer { doing: format!("running the check {name}"), detail: error.to_string() })
+    }
+
+    fn run_custom(&self, check: &CustomCheck) -> Result<CheckResult, CheckError> {
+        if self.cancel.is_stopped() {
+            return Err(CheckError::Interrupted);
+        }
+        let mut result = CheckResult { name: check.name.clone(), severity: check.severity, passed: true, violations: 0, sample: Vec::new() };
+        self.violations(&check.sql, &mut result).map_err(|error| CheckError::Custom { path: check.path.clone(), detail: error.to_string() })?;
+        Ok(result)
+    }
+
+    /// Counts the rows of a query, and takes the first of them.
+    fn violations(&self, sql: &str, result: &mut CheckResult) -> duckdb::Result<()> {
+        let count: i64 = self.duckdb.query_row(&format!("SELECT count(*) FROM (\n{sql}\n)"), [], |row| row.get(0))?;
+        if count == 0 {
+            return Ok(());
+        }
+        result.passed = false;
+        result.violations += u64::try_from(count).unwrap_or_default();
+        let wanted = SAMPLE_ROWS.saturating_sub(result.sample.len());
+        let mut statement = self.duckdb.prepare(&format!("SELECT CAST(COLUMNS(*) AS VARCHAR) FROM (\n{sql}\n) ORDER BY ALL LIMIT {wanted}"))?;
+        let mut rows = statement.query([])?;
+        let names: Vec<String> = rows.as_ref().map(|statement| statement.column_names()).unwrap_or_default();
+        while let Some(row) = rows.next()? {
+            let mut shown = BTreeMap::new();
+            for (place, name) in names.iter().enumerate() {
+                shown.insert(name.clone(), row.get::<_, Option<String>>(place)?);
+            }
+            result.sample.push(shown);
+        }
+        Ok(())
+    }
+}
+
+/// A text as an SQL literal.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A query over the given partitions' files: the columns of `fact_order`, and `dt`.
+fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item = &'d Dt>) -> String {
+    let files: Vec<_> = partitions.filter_map(|dt| view.facts.get(dt)).map(|path| literal(&path.to_string_lossy())).collect();
+    let columns: Vec<_> = FACT_COLUMNS.iter().map(|(name, kind)| format!("'{name}': '{}'", kind.sql())).collect();
+    if files.is_empty() {
+        let empty: Vec<_> = FACT_COLUMNS.iter().map(|(name, kind)| format!("CAST(NULL AS {}) AS {name}", kind.sql())).collect();
+        return format!("SELECT {}, CAST(NULL AS DATE) AS dt WHERE false", empty.join(", "));
+    }
+    format!(
+        "SELECT * FROM read_csv([{}], columns = {{{}}}, hive_partitioning = true, hive_types = {{'dt': 'DATE'}}, {READ_CSV})",
+        files.join(", "),
+        columns.join(", ")
+    )
+}
+
+/// The CSV of the layer, said to DuckDB, so that it guesses nothing.
+const READ_CSV: &str = r#"auto_detect = false, header = true, delim = ',', quote = '"', escape = '"', nullstr = '', new_line = '\n', max_line_size = 67108864"#;
+
+/// A query over a dimension's file, and whether it keeps versions.
+fn dimension_source(spec: &DimensionSpec, path: &Path) -> Result<(String, bool), CheckError> {
+    let damaged = |detail: String| CheckError::Layer { doing: format!("reading {}", path.display()), detail };
+    let file = File::open(path).map_err(|error| damaged(error.to_string()))?;
+    let header = csv::Reader::from_reader(file).headers().map_err(|error| damaged(error.to_string()))?.clone();
+    let typed = |name: &str| match name {
+        "inferred" | "is_current" => "BOOLEAN",
+        "valid_from" | "valid_to" => "TIMESTAMP",
+        _ => spec.columns.iter().find(|column| column.name == name).map_or("VARCHAR", |column| column.kind.sql()),
+    };
+    let columns: Vec<_> = header.iter().map(|name| format!("{}: '{}'", literal(name), typed(name))).collect();
+    let sql = format!("SELECT * FROM read_csv({}, columns = {{{}}}, {READ_CSV})", literal(&path.to_string_lossy()), columns.join(", "));
+    Ok((sql, header.iter().any(|name| name == "is_current")))
+}
+
+fn empty_dimension(spec: &DimensionSpec) -> String {
+    let columns: Vec<_> = spec.columns.iter().map(|column| format!("CAST(NULL AS {}) AS {}", column.kind.sql(), column.name)).collect();
+    format!("SELECT {}, CAST(NULL AS BOOLEAN) AS inferred WHERE false", columns.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        layer::{write_header, write_line},
+        model::{Line, Money},
+    };
+
+    struct Layer {
+        dir: tempfile::TempDir,
+        view: LayerView,
+    }
+
+    fn row<'a>(order_id: &'a str, day: i64) -> Line<'a> {
+        Line {
+            order_id,
+            sku: "s",
+            user_id: Some("U1"),
+            product_id: None,
+            status: None,
+            currency: Some("EUR"),
+            quantity: 2,
+            unit_price: Money::from_units(10_000).unwrap(),
+            line_total: Money::from_units(20_000).unwrap(),
+            price_defaulted: false,
+            user_country: None,
+            product_name: None,
+            product_category: Some("a \"b\",\nc"),
+            created_at: UtcMicros::from_civil((2026, 1, day), 0, 0, 0).unwrap(),
+            updated_at: None,
+        }
+    }
+
+    fn layer(rows: &[Line<'_>]) -> Layer {
+        let dir = tempfile::tempdir().unwrap();
+        let mut view = LayerView {
+            users_configured: true,
+            products_configured: true,
+            scratch: dir.path().join("scratch"),
+            now: UtcMicros::from_civil((2026, 6, 1), 0, 0, 0),
+            ..LayerView::default()
+        };
+        let mut expected: BTreeMap<Dt, Expected> = BTreeMap::new();
+        for dt in rows.iter().map(Line::dt).collect::<BTreeSet<_>>() {
+            let mut bytes = Vec::new();
+            write_header(&mut bytes);
+            for row in rows.iter().filter(|row| row.dt() == dt) {
+                write_line(&mut bytes, row);
+                let expected = expected.entry(dt).or_default();
+                expected.rows += 1;
+                *expected.revenue.entry(row.currency.unwrap_or_default().to_owned()).or_default() += i128::from(row.line_total.units());
+            }
+            let path = dir.path().join(format!("curated/dt={dt}/part-00000.csv"));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+            view.facts.insert(dt, path);
+            view.changed.insert(dt);
+        }
+        view.expected = Some(expected);
+        let dims = dir.path().join("dims");
+        std::fs::create_dir(&dims).unwrap();
+        std::fs::write(dims.join("u.csv"), "user_id,name,email,country,created_at,inferred\nU1,,,,,false\nU2,,,,2026-01-01 00:00:00,true\n").unwrap();
+        std::fs::write(dims.join("p.csv"), "sku,product_id,name,category,list_price,inferred\ns,,,,1.5000,false\n").unwrap();
+        (view.dim_user, view.dim_product) = (Some(dims.join("u.csv")), Some(dims.join("p.csv")));
+        Layer { dir, view }
+    }
+
+    fn violated(layer: &Layer, custom: &[CustomCheck]) -> Vec<(String, u64)> {
+        let results = run_checks(&layer.view, custom, &Cancel::default()).unwrap();
+        results.into_iter().filter(|result| !result.passed).map(|result| (result.name, result.violations)).collect()
+    }
+
+    fn one(name: &str, violations: u64) -> Vec<(String, u64)> {
+        vec![(name.to_owned(), violations)]
+    }
+
+    #[test]
+    fn a_sound_layer_passes_every_check() {
+        let layer = layer(&[row("A", 1), row("B", 1), row("A2", 2)]);
+        let results = run_checks(&layer.view, &[], &Cancel::default()).unwrap();
+        assert_eq!(results.iter().map(|result| result.name.as_str()).collect::<Vec<_>>(), BUILTIN.iter().map(|check| check.name).collect::<Vec<_>>());
+        assert_eq!(results.iter().find(|result| !result.passed), None);
+    }
+
+    #[test]
+    fn each_builtin_check_finds_its_violation_and_nothing_else() {
+        for (broken, name) in [
+            (Line { line_total: Money::from_units(20_001).unwrap(), ..row("B", 1) }, "fact_line_total"),
+            (Line { user_id: Some("U7"), ..row("B", 1) }, "fact_user_in_dim"),
+            (Line { sku: "t", ..row("B", 1) }, "fact_product_in_dim"),
+            (Line { user_id: Some("U2"), ..row("B", 1) }, "fact_user_known"),
+            (Line { quantity: 0, line_total: Money::ZERO, ..row("B", 1) }, "fact_quantity_positive"),
+            (Line { unit_price: Money::from_units(-1).unwrap(), line_total: Money::from_units(-2).unwrap(), ..row("B", 1) }, "fact_price_non_negative"),
+            (Line { updated_at: UtcMicros::new(0), ..row("B", 1) }, "fact_timestamps_plausible"),
+            (row("A", 1), "fact_key_unique"),
+        ] {
+            assert_eq!(violated(&layer(&[row("A", 1), broken]), &[]), one(name, 1));
+        }
+    }
+
+    #[test]
+    fn a_key_in_two_partitions_is_found_where_orders_are_entangled() {
+        let mut layer = layer(&[row("A", 1), row("A", 2), row("B", 3)]);
+        layer.view.changed = ["2026-01-02".parse().unwrap()].into();
+        layer.view.expected = None;
+        assert_eq!(violated(&layer, &[]), []);
+        layer.view.entangled = ["2026-01-01".parse().unwrap(), "2026-01-02".parse().unwrap()].into();
+        assert_eq!(violated(&layer, &[]), one("fact_key_unique", 1));
+    }
+
+    #[test]
+    fn totals_and_rows_are_held_against_what_was_parsed() {
+        let mut off = layer(&[row("A", 1)]);
+        let day = "2026-01-01".parse().unwrap();
+        off.view.expected.as_mut().unwrap().get_mut(&day).unwrap().revenue.insert("USD".into(), 1);
+        let results = run_checks(&off.view, &[], &Cancel::default()).unwrap();
+        let revenue = results.iter().find(|result| result.name == "fact_revenue_reconciles").unwrap();
+        assert_eq!((revenue.violations, revenue.sample[0]["expected"].as_deref(), revenue.sample[0]["actual"].as_deref()), (1, Some("0.0001"), Some("0.0000")));
+        let mut off = layer(&[row("A", 1)]);
+        off.view.expected.as_mut().unwrap().get_mut(&day).unwrap().rows = 2;
+        assert_eq!(violated(&off, &[]), one("fact_row_count_reconciles", 1));
+    }
+
+    #[test]
+    fn a_partition_that_lies_about_its_date_or_lacks_a_value_is_found() {
+        let found = |from: &str, to: &str| {
+            let layer = layer(&[row("A", 1)]);
+            let path = &layer.view.facts[&"2026-01-01".parse().unwrap()];
+            let text = std::fs::read_to_string(path).unwrap();
+            std::fs::write(path, text.replace(from, to)).unwrap();
+            violated(&layer, &[])
+        };
+        assert_eq!(found("2026-01-01 00", "2026-01-02 00"), one("fact_dt_matches_created_at", 1));
+        assert_eq!(found(",false,", ",,"), one("fact_required_not_null", 1));
+    }
+
+    #[test]
+    fn dimension_keys_are_unique() {
+        let layer = layer(&[row("A", 1)]);
+        let path = layer.view.dim_user.as_ref().unwrap();
+        std::fs::write(path, "user_id,name,email,country,created_at,inferred\nU1,,,,,false\nU1,,,,,false\n").unwrap();
+        assert_eq!(violated(&layer, &[]), one("dim_user_key_unique", 1));
+        std::fs::write(path, "user_id,name,email,country,created_at,inferred,valid_from,valid_to,is_current\nU1,,,,,false,,,true\nU1,,,,,false,,,false\n").unwrap();
+        assert_eq!(violated(&layer, &[]), []);
+    }
+
+    #[test]
+    fn a_users_own_check_sees_all_of_the_layer_and_the_runs_share() {
+        let mut layer = layer(&[row("A", 1), row("B", 2), row("C", 2)]);
+        layer.view.changed = ["2026-01-02".parse().unwrap()].into();
+        let custom = |sql: &str| CustomCheck { name: "own".into(), severity: Severity::Error, sql: sql.into(), path: "checks/own.sql".into() };
+        assert_eq!(violated(&layer, &[custom("SELECT * FROM fact_order -- all")]), one("own", 3));
+        assert_eq!(violated(&layer, &[custom("SELECT * FROM fact_order_changed")]), one("own", 2));
+        assert_eq!(violated(&layer, &[custom("SELECT list_price FROM dim_product WHERE list_price = 1.5")]), one("own", 1));
+        let error = run_checks(&layer.view, &[custom("SELEC 1")], &Cancel::default()).unwrap_err();
+        assert!(error.to_string().starts_with("checks/own.sql: the query does not run"), "{error}");
+    }
+
+    #[test]
+    fn a_users_own_check_reaches_nothing_but_the_layer() {
+        let layer = layer(&[row("A", 1)]);
+        let outside = layer.dir.path().join("secret.csv");
+        std::fs::write(&outside, "a\n1\n").unwrap();
+        for sql in [
+            format!("SELECT * FROM read_csv('{}')", outside.display()),
+            "SELECT * FROM read_text('/etc/hostname')".to_owned(),
+            "SELECT * FROM glob('/etc/*')".to_owned(),
+            "SELECT * FROM duckdb_settings() WHERE name = 'enable_external_access' AND value = 'false'".to_owned(),
+        ] {
+            let check = CustomCheck { name: "own".into(), severity: Severity::Error, sql: sql.clone(), path: "own.sql".into() };
+            let result = run_checks(&layer.view, &[check], &Cancel::default());
+            let kept_out = result.as_ref().is_err_and(|error| error.to_string().to_lowercase().contains("permission error")) || sql.contains("duckdb_settings");
+            assert!(kept_out, "{sql}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn a_sample_shows_five_rows_at_most() {
+        let rows: Vec<_> = (1..=9).map(|day| Line { quantity: -1, line_total: Money::from_units(-10_000).unwrap(), ..row("A", day) }).collect();
+        let rows: Vec<_> = rows.iter().zip(["a", "b", "c", "d", "e", "f", "g", "h", "i"]).map(|(row, order_id)| Line { order_id, ..*row }).collect();
+        let results = run_checks(&layer(&rows).view, &[], &Cancel::default()).unwrap();
+        let negative = results.iter().find(|result| result.name == "fact_quantity_positive").unwrap();
+        assert_eq!((negative.violations, negative.sample.len()), (9, 5));
+    }
+}
