@@ -14,8 +14,7 @@ use duckdb::{Config, Connection};
 use super::{BUILTIN, CheckError, CheckResult, CustomCheck, SAMPLE_ROWS, Severity, builtin::Subject};
 use crate::{
     cancel::Cancel,
-    join::{DIM_PRODUCT, DIM_USER, DimensionSpec},
-    model::{CurrencyTotals, Dt, FACT_COLUMNS, UtcMicros},
+    model::{CurrencyTotals, DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FACT_COLUMNS, UtcMicros},
 };
 
 /// About how many bytes of CSV make a group.

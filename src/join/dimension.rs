@@ -10,14 +10,12 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    DimensionError, DimensionSpec,
-    spec::ColumnType,
+    DimensionError,
     text_table::{ColumnBuilder, TextTable},
 };
 use crate::{
     layer::write_text,
-    model::UtcMicros,
-    normalize::{clean_text, parse_money, parse_time_number, parse_time_text},
+    model::{ColumnType, DimensionSpec, UtcMicros, clean_text, parse_money, parse_time_number, parse_time_text},
 };
 
 /// The flag of a member that only facts name.
@@ -462,7 +460,7 @@ mod tests {
     use polars::prelude::{DataFrame, IntoColumn, NewChunkedArray, StringChunked};
 
     use super::*;
-    use crate::join::{DIM_PRODUCT, DIM_USER};
+    use crate::model::{DIM_PRODUCT, DIM_USER};
 
     fn source(rows: &str) -> DataFrame {
         let mut lines = rows.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());

@@ -5,10 +5,8 @@
 mod dimension;
 mod enrich;
 mod error;
-mod spec;
 mod text_table;
 
 pub use dimension::{Dimension, DimensionCounts, MergedDimension};
-pub use enrich::{EnrichColumns, Enricher, UnknownKeys};
+pub use enrich::{Enricher, UnknownKeys};
 pub use error::DimensionError;
-pub use spec::{DIM_PRODUCT, DIM_USER, DimensionSpec};

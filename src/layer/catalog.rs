@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    model::{Dt, OrderHash, order_hash},
+    model::{CurrencyTotals, Dt, OrderHash, add_totals, order_hash},
     store::{self, FileStamp, Output, Staging},
 };
 
@@ -32,6 +32,27 @@ pub struct PartitionEntry {
     pub stamp: FileStamp,
     /// How many rows it has.
     pub rows: u64,
+    /// Its revenue by currency, in ten-thousandths.
+    #[serde(with = "units_as_text")]
+    pub revenue: CurrencyTotals,
+}
+
+/// Ten-thousandths as JSON strings: a reader's number may be a float.
+mod units_as_text {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::model::CurrencyTotals;
+
+    pub(super) fn serialize<S: Serializer>(totals: &CurrencyTotals, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(totals.iter().map(|(currency, units)| (currency, units.to_string())))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CurrencyTotals, D::Error> {
+        let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
+        texts.into_iter().map(|(currency, units)| Ok((currency, units.parse().map_err(D::Error::custom)?))).collect()
+    }
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -117,7 +138,11 @@ impl Catalog {
         let checksum = store::checksum(&stored.bytes);
         let same = known.is_some_and(|known| known.stamp.checksum == checksum);
         let stamp = FileStamp { bytes: stored.bytes.len() as u64, modified_ns, checksum };
-        self.partitions.insert(dt, PartitionEntry { stamp, rows: stored.rows.len() as u64 });
+        let mut revenue = CurrencyTotals::new();
+        for line in (0..stored.rows.len()).map(|row| stored.rows.line(row)) {
+            add_totals(&mut revenue, line.currency, i128::from(line.line_total.units()));
+        }
+        self.partitions.insert(dt, PartitionEntry { stamp, rows: stored.rows.len() as u64, revenue });
         if !same {
             reconciled.read_anew.push(dt);
             self.has_fresh = true;
@@ -243,6 +268,16 @@ fn load(output: &Output) -> Result<Option<(Stored, Vec<Segment>)>, LayerError> {
     let Some(stored) = serde_json::from_slice::<Stored>(&text).ok().filter(|stored| stored.version == VERSION) else { return Ok(None) };
     let segments: Option<Vec<_>> = stored.segments.iter().map(|name| Segment::open(&output.at(INDEX).join(name))).collect();
     Ok(segments.map(|segments| (stored, segments)))
+}
+
+/// What the last publish said of each partition, as it stands in the catalog; nothing where that can't be read.
+///
+/// # Errors
+/// What the disk refuses.
+pub fn published_entries(output: &Output) -> Result<BTreeMap<Dt, PartitionEntry>, LayerError> {
+    let Some(text) = store::read(&output.at(CATALOG))? else { return Ok(BTreeMap::new()) };
+    let stored = serde_json::from_slice::<Stored>(&text).ok().filter(|stored| stored.version == VERSION).unwrap_or_default();
+    Ok(stored.partitions.into_iter().filter_map(|(dt, entry)| Some((dt.parse().ok()?, entry))).collect())
 }
 
 /// The partitions that have a folder.

@@ -1,17 +1,24 @@
-//! The words that all other rooms share: money, times, partitions, windows, reasons, the columns of the fact table.
+//! The words that all other rooms share: money, times, partitions, windows, reasons, the columns of the fact table and of
+//! the dimensions; and what a text means as one of them, digit by digit.
 //!
 //! Not responsible for reading or writing anything: nothing here touches a byte of input, a disk or a network, and
 //! nothing here imports another room of the crate.
 
+mod decimal;
+mod dimensions;
 mod dt;
 mod fact;
 mod money;
 mod reason;
 mod revenue;
 mod run_id;
+mod text;
+mod time;
 mod utc;
 mod window;
 
+pub use decimal::{ParsedMoney, parse_money, parse_whole};
+pub use dimensions::{ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec};
 pub use dt::Dt;
 pub use fact::{FACT_COLUMNS, FactBuilder, FactRows, FactType, Line, OrderHash, SEQ, order_hash};
 pub use money::{Money, MoneyError};
@@ -19,5 +26,7 @@ pub use reason::{Level, Reason};
 pub(crate) use revenue::units_text;
 pub use revenue::{CurrencyTotals, RevenueByDt, add_totals};
 pub use run_id::RunId;
+pub use text::clean_text;
+pub use time::{parse_time_number, parse_time_text};
 pub use utc::UtcMicros;
 pub use window::Window;

@@ -3,13 +3,8 @@
 //!
 //! Knows no network and no disk, and nothing of the layer that the rows go to.
 
-mod decimal;
 mod fields;
 mod record;
 mod scalar;
-mod time;
 
-pub use decimal::{parse_money, ParsedMoney};
-pub use record::{Drop, NormalizedBatch, RecordNormalizer};
-pub use scalar::clean_text;
-pub use time::{parse_time_number, parse_time_text};
+pub use record::{Drop, NormalizedBatch, RecordCounts, RecordNormalizer};

@@ -7,12 +7,10 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use super::{
-    decimal::{self, ParsedMoney},
     fields::{FieldMap, Node},
     scalar::Scalar,
-    time,
 };
-use crate::model::{Dt, FactBuilder, Line, Money, MoneyError, Reason, RevenueByDt, UtcMicros, Window};
+use crate::model::{self, Dt, FactBuilder, Line, Money, MoneyError, ParsedMoney, Reason, RevenueByDt, UtcMicros, Window};
 
 /// The fields of a record, as places in [`RECORD_PATHS`].
 mod field {
@@ -401,8 +399,8 @@ fn repeated(skus: &[Cow<'_, str>]) -> u64 {
 /// An instant from a text or a number; `None` where it is neither, or unreadable.
 fn instant(value: &Scalar<'_>) -> Option<UtcMicros> {
     match value {
-        Scalar::Text(text) => time::parse_time_text(text),
-        Scalar::Number(digits) => time::parse_time_number(digits),
+        Scalar::Text(text) => model::parse_time_text(text),
+        Scalar::Number(digits) => model::parse_time_number(digits),
         _ => None,
     }
 }
@@ -411,8 +409,8 @@ fn instant(value: &Scalar<'_>) -> Option<UtcMicros> {
 fn quantity(value: &Scalar<'_>) -> Option<i64> {
     match value {
         Scalar::Missing => Some(1),
-        Scalar::Text(text) => decimal::parse_whole(text.as_bytes()),
-        Scalar::Number(digits) => decimal::parse_whole(digits.as_bytes()),
+        Scalar::Text(text) => model::parse_whole(text.as_bytes()),
+        Scalar::Number(digits) => model::parse_whole(digits.as_bytes()),
         Scalar::Bool(_) | Scalar::Other => None,
     }
 }
@@ -421,8 +419,8 @@ fn quantity(value: &Scalar<'_>) -> Option<i64> {
 fn price(value: &Scalar<'_>) -> Result<Option<ParsedMoney>, MoneyError> {
     match value {
         Scalar::Missing => Ok(None),
-        Scalar::Text(text) => decimal::parse_money(text.as_bytes()).map(Some),
-        Scalar::Number(digits) => decimal::parse_money(digits.as_bytes()).map(Some),
+        Scalar::Text(text) => model::parse_money(text.as_bytes()).map(Some),
+        Scalar::Number(digits) => model::parse_money(digits.as_bytes()).map(Some),
         Scalar::Bool(_) | Scalar::Other => Err(MoneyError::NotANumber),
     }
 }
@@ -610,7 +608,7 @@ impl<'a> Visitor<'a> for ListSeed<'_, '_, 'a> {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<List, E> {
-        Ok(if super::clean_text(text).is_none() { List::Missing } else { List::NoArray })
+        Ok(if model::clean_text(text).is_none() { List::Missing } else { List::NoArray })
     }
 
     fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<List, E> {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::model::clean_text;
+
 /// The raw JSON text of a value, seen as the value of a field (contract, Orders: "null and blank text count as missing").
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Scalar<'a> {
@@ -46,17 +48,6 @@ impl<'a> Scalar<'a> {
             Scalar::Missing | Scalar::Other => None,
         }
     }
-}
-
-/// Trims a text and removes U+0000, which no warehouse takes; `None` where nothing is left.
-pub fn clean_text(text: &str) -> Option<Cow<'_, str>> {
-    if text.contains('\0') {
-        let without = text.replace('\0', "");
-        let trimmed = without.trim();
-        return (!trimmed.is_empty()).then(|| Cow::Owned(trimmed.to_owned()));
-    }
-    let trimmed = text.trim();
-    (!trimmed.is_empty()).then_some(Cow::Borrowed(trimmed))
 }
 
 fn text(raw: &str) -> Scalar<'_> {

@@ -1,7 +1,86 @@
 //! Flags, environment, `.env` and `etl.toml` become one validated [`Settings`]. The only reader of the environment.
+//!
+//! Flags beat environment variables (`ETL_*`), which beat `.env`, which beats `etl.toml`, which beats defaults (contract,
+//! Command line). Every value remembers where it came from, so that an error names the place to mend.
 
+mod enrich;
+mod file;
 mod http;
+mod layers;
+mod location;
 mod secret;
+mod span;
+mod when;
 
+pub use enrich::EnrichColumns;
+pub use file::EtlToml;
 pub use http::{Credentials, HttpSettings};
+pub use layers::{Flags, SettingsError, load};
+pub use location::{Location, LocationError, redacted};
 pub use secret::Secret;
+pub use span::{Chunk, parse_span};
+pub use when::When;
+
+use std::{path::PathBuf, time::Duration};
+
+
+/// Which partitions the built-in checks of a run look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum CheckScope {
+    /// Those that the run publishes.
+    #[default]
+    Changed,
+    /// All.
+    Full,
+}
+
+/// What a failed check of severity `error` means for the run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnCheckFailure {
+    /// Nothing is published.
+    #[default]
+    Abort,
+    /// It is published all the same; the exit code says so.
+    Publish,
+}
+
+/// What a warehouse needs to know of the output.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RedshiftSettings {
+    /// The schema of the tables.
+    pub schema: Option<String>,
+    /// Where the output lies for the warehouse: `s3://bucket/prefix`.
+    pub url: Option<String>,
+    /// The role that `COPY` reads with.
+    pub iam_role: Option<String>,
+    /// The bucket's region, where it is another than the cluster's.
+    pub region: Option<String>,
+}
+
+/// All that a command may be told, validated.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is a flag of the contract, under its name")]
+pub struct Settings {
+    pub output: PathBuf,
+    pub orders: Option<Location>,
+    pub users: Option<Location>,
+    pub products: Option<Location>,
+    pub since: Option<When>,
+    pub until: Option<When>,
+    pub lookback: Duration,
+    pub dry_run: bool,
+    pub lock_wait: Duration,
+    pub empty_exit_code: Option<u8>,
+    pub check_scope: CheckScope,
+    pub on_check_failure: OnCheckFailure,
+    pub checks: Option<PathBuf>,
+    pub memory_limit: Option<String>,
+    pub threads: usize,
+    pub http: HttpSettings,
+    pub enrich: EnrichColumns,
+    /// Whether `dim_user` keeps versions (`scd = 2`).
+    pub versioned_users: bool,
+    /// Whether `dim_product` does.
+    pub versioned_products: bool,
+    pub redshift: RedshiftSettings,
+}

@@ -20,27 +20,13 @@ use super::{
     page::{Origin, Page},
     retry::{self, Waits},
 };
-use crate::{cancel::Cancel, settings::HttpSettings};
+use crate::{
+    cancel::Cancel,
+    settings::{HttpSettings, redacted},
+};
 
 /// Redirects that one request may lead over.
 const MAX_REDIRECTS: usize = 10;
-
-/// Parameters whose values are kept out of logs and errors, wherever their name holds one of these.
-const SECRET_PARAMETERS: [&str; 7] = ["token", "key", "secret", "password", "passwd", "sig", "auth"];
-
-/// The URL as it may be shown: without credentials, and without the values of parameters that look like secrets.
-pub fn redacted(url: &Url) -> String {
-    let mut shown = url.clone();
-    // Neither can fail for http(s), and a URL without them is what is wanted.
-    let _ = shown.set_username("");
-    let _ = shown.set_password(None);
-    if url.query().is_some() {
-        let is_secret = |name: &str| SECRET_PARAMETERS.iter().any(|secret| name.to_ascii_lowercase().contains(secret));
-        let pairs: Vec<_> = url.query_pairs().map(|(name, value)| if is_secret(&name) { (name, "***".into()) } else { (name, value) }).collect();
-        shown.query_pairs_mut().clear().extend_pairs(pairs);
-    }
-    shown.to_string()
-}
 
 /// A body and what its response said of the next page.
 struct Fetched {
@@ -343,12 +329,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn secrets_do_not_stand_in_what_is_shown() {
-        let url = Url::parse("https://user:hush@shop.example/orders?api_key=hush&page=2&access_token=hush").unwrap();
-        assert_eq!(redacted(&url), "https://shop.example/orders?api_key=***&page=2&access_token=***");
-    }
 
     #[test]
     fn the_next_link_is_found_among_others() {

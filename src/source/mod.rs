@@ -8,19 +8,20 @@ mod envelope;
 mod error;
 mod files;
 mod http;
-mod location;
 mod page;
 mod retry;
 mod table;
 
 pub use counters::{SourceCounters, SourceCounts};
 pub use error::SourceError;
-pub use http::{HttpSource, redacted};
-pub use location::{Location, LocationError};
+pub use http::HttpSource;
 pub use page::Page;
 pub use table::{SourceTable, read_table};
 
-use crate::{cancel::Cancel, settings::HttpSettings};
+use crate::{
+    cancel::Cancel,
+    settings::{HttpSettings, Location},
+};
 
 /// Where pages go as they come; an error of its own stops the reading.
 pub trait PageSink {

@@ -8,11 +8,11 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
-    Location, SourceCounters, SourceError,
+    SourceCounters, SourceError,
     files::{self, Format, Kinds, SourceFile},
     page::Page,
 };
-use crate::{cancel::Cancel, model::UtcMicros, settings::HttpSettings};
+use crate::{cancel::Cancel, model::UtcMicros, settings::{HttpSettings, Location}};
 
 /// Objects within objects that become columns; what lies deeper stays JSON.
 const MAX_DEPTH: usize = 4;

@@ -2,6 +2,7 @@
 WITH actual AS (
     SELECT dt, coalesce(currency, '') AS currency, sum(line_total) AS revenue
     FROM fact_order_changed
+    WHERE dt IN (SELECT dt FROM expected_rows)
     GROUP BY ALL
 )
 SELECT dt, currency, coalesce(expected.revenue, 0) AS expected, coalesce(actual.revenue, 0) AS actual

@@ -2,6 +2,7 @@
 WITH actual AS (
     SELECT dt, count(*) AS rows
     FROM fact_order_changed
+    WHERE dt IN (SELECT dt FROM expected_rows)
     GROUP BY dt
 )
 SELECT dt, coalesce(expected.rows, 0) AS expected, coalesce(actual.rows, 0) AS actual

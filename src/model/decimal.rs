@@ -1,7 +1,7 @@
 //! Numbers taken digit by digit: from the text of a JSON number, or a text that holds one, to exact money, whole
 //! numbers and instants. Nothing here passes through a float, and no exponent, however large, costs memory.
 
-use crate::model::{Money, MoneyError, UtcMicros};
+use super::{Money, MoneyError, UtcMicros};
 
 /// A decimal number as written: ± `whole`.`fraction` × 10^`exponent`.
 struct Decimal<'a> {
@@ -158,7 +158,7 @@ fn parse_short_money(text: &[u8]) -> Option<ParsedMoney> {
 }
 
 /// A whole number from its text (contract, Orders: `quantity`): 2, 2.0 and 2e0 are one, 2.5 is none.
-pub(super) fn parse_whole(text: &[u8]) -> Option<i64> {
+pub fn parse_whole(text: &[u8]) -> Option<i64> {
     let decimal = Decimal::parse(text)?;
     let (value, remainder) = decimal.scaled(0)?;
     if remainder == Remainder::Nothing { i64::try_from(decimal.signed(value)).ok() } else { None }

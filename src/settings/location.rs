@@ -65,15 +65,38 @@ impl Location {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Location::Http(url) => f.write_str(&super::http::redacted(url)),
+            Location::Http(url) => f.write_str(&redacted(url)),
             Location::Files(path) => f.write_str(path),
         }
     }
 }
 
+/// Parameters whose values are kept out of logs and errors, wherever their name holds one of these.
+const SECRET_PARAMETERS: [&str; 7] = ["token", "key", "secret", "password", "passwd", "sig", "auth"];
+
+/// The URL as it may be shown: without credentials, and without the values of parameters that look like secrets.
+pub fn redacted(url: &Url) -> String {
+    let mut shown = url.clone();
+    // Neither can fail for http(s), and a URL without them is what is wanted.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    if url.query().is_some() {
+        let is_secret = |name: &str| SECRET_PARAMETERS.iter().any(|secret| name.to_ascii_lowercase().contains(secret));
+        let pairs: Vec<_> = url.query_pairs().map(|(name, value)| if is_secret(&name) { (name, "***".into()) } else { (name, value) }).collect();
+        shown.query_pairs_mut().clear().extend_pairs(pairs);
+    }
+    shown.to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_do_not_stand_in_what_is_shown() {
+        let url = Url::parse("https://user:hush@shop.example/orders?api_key=hush&page=2&access_token=hush").unwrap();
+        assert_eq!(redacted(&url), "https://shop.example/orders?api_key=***&page=2&access_token=***");
+    }
 
     #[test]
     fn urls_and_paths_are_told_apart() {

@@ -1,7 +1,6 @@
 //! Instants from what sources write (contract, Orders: `created_at`).
 
-use super::decimal;
-use crate::model::UtcMicros;
+use super::{UtcMicros, decimal};
 
 /// An instant from a text: RFC 3339 with any offset, a space for the `T` allowed; naive, read as UTC; a date alone.
 /// As PostgreSQL writes them, an offset may also lack its colon or its minutes, and a time its seconds.

@@ -1,0 +1,402 @@
+//! The layers of settings, merged once.
+
+use std::{
+    collections::HashMap,
+    env, fmt, io,
+    num::NonZero,
+    path::{Path, PathBuf},
+    str::FromStr,
+    thread,
+    time::Duration,
+};
+
+use super::{
+    CheckScope, Credentials, EnrichColumns, EtlToml, HttpSettings, Location, OnCheckFailure, RedshiftSettings, Secret, Settings, When, file, parse_span,
+};
+
+/// The file that is looked for where none is named.
+const DEFAULT_FILE: &str = "etl.toml";
+
+/// What was said on the command line. `None` where nothing was.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "each is a flag of the contract, under its name")]
+pub struct Flags {
+    pub config: Option<PathBuf>,
+    pub output: Option<String>,
+    pub orders: Option<String>,
+    pub users: Option<String>,
+    pub products: Option<String>,
+    pub since: Option<String>,
+    pub until: Option<String>,
+    pub lookback: Option<String>,
+    pub lock_wait: Option<String>,
+    pub empty_exit_code: Option<String>,
+    pub checks: Option<String>,
+    pub check_scope: Option<String>,
+    pub on_check_failure: Option<String>,
+    pub max_attempts: Option<String>,
+    pub memory_limit: Option<String>,
+    pub dry_run: bool,
+}
+
+/// A setting that can't be used: exit 2.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// `etl.toml` can't be read.
+    #[error("{}: can't be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// `etl.toml` says something that is not understood.
+    #[error("{}, line {line}: {detail}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// `.env` says something that is not understood. Its content may be secret, and is not shown.
+    #[error("{}: can't be read as NAME=value lines", path.display())]
+    DotEnv {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A value that can't be used.
+    #[error("{origin}: `{value}`: {detail}")]
+    Value {
+        /// Where it was said.
+        origin: Origin,
+        /// What was said.
+        value: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Settings that do not go together.
+    #[error("{0}")]
+    Conflict(String),
+    /// Nothing to load.
+    #[error(
+        "no orders source is named. Say where the orders are:\n\n    etl run --orders https://shop.example/api/orders --users users.csv --products products.csv\n    etl run --orders 'data/*.ndjson.gz'\n\nor set ETL_ORDERS, or `orders` in etl.toml. To see the whole job at work without any of that: etl demo"
+    )]
+    NoOrders,
+}
+
+/// Where a value was said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// On the command line.
+    Flag(&'static str),
+    /// In the environment.
+    Environment(&'static str),
+    /// In `.env`.
+    DotEnv(&'static str),
+    /// In `etl.toml`.
+    File(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Flag(name) => f.write_str(name),
+            Origin::Environment(name) => f.write_str(name),
+            Origin::DotEnv(name) => write!(f, "{name} in .env"),
+            Origin::File(name) => write!(f, "`{name}` in etl.toml"),
+        }
+    }
+}
+
+/// A value with the place it was said in.
+struct Said {
+    value: String,
+    origin: Origin,
+}
+
+impl Said {
+    fn invalid(&self, detail: impl fmt::Display) -> SettingsError {
+        SettingsError::Value { origin: self.origin.clone(), value: self.value.clone(), detail: detail.to_string() }
+    }
+
+    fn parse<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, SettingsError> {
+        self.value.trim().parse().map_err(|error| self.invalid(error))
+    }
+
+    fn span(&self) -> Result<Duration, SettingsError> {
+        parse_span(&self.value).map_err(|error| self.invalid(error))
+    }
+
+    /// One of some words.
+    fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, SettingsError> {
+        let found = words.iter().find(|(word, _)| *word == self.value.trim()).map(|(_, meaning)| *meaning);
+        found.ok_or_else(|| self.invalid(format!("write {}", words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or "))))
+    }
+}
+
+/// The environment and `.env`, as far as they concern this tool.
+struct Environment {
+    process: HashMap<String, String>,
+    dot_env: HashMap<String, String>,
+}
+
+impl Environment {
+    fn read(config: Option<&Path>) -> Result<Environment, SettingsError> {
+        let process = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).filter(|(name, _)| name.starts_with("ETL_")).collect();
+        let beside = config.and_then(Path::parent).map(|folder| folder.join(".env"));
+        let path = [Some(PathBuf::from(".env")), beside].into_iter().flatten().find(|path| path.is_file());
+        let mut dot_env = HashMap::new();
+        if let Some(path) = path {
+            let unreadable = || SettingsError::DotEnv { path: path.clone() };
+            for pair in dotenvy::from_path_iter(&path).map_err(|_| unreadable())? {
+                let (name, value) = pair.map_err(|_| unreadable())?;
+                dot_env.insert(name, value);
+            }
+        }
+        Ok(Environment { process, dot_env })
+    }
+
+    /// The value of a variable; an empty one counts as not set.
+    fn get(&self, name: &'static str) -> Option<Said> {
+        let said = |value: &String, origin| (!value.is_empty()).then(|| Said { value: value.clone(), origin });
+        let process = self.process.get(name).and_then(|value| said(value, Origin::Environment(name)));
+        process.or_else(|| self.dot_env.get(name).and_then(|value| said(value, Origin::DotEnv(name))))
+    }
+
+    fn secret(&self, name: &'static str) -> Option<Secret> {
+        self.get(name).map(|said| Secret::new(said.value))
+    }
+}
+
+/// All layers, and the look-ups over them.
+struct Layers {
+    environment: Environment,
+    /// The folder of `etl.toml`: paths that stand in it are taken from there.
+    folder: PathBuf,
+}
+
+impl Layers {
+    fn said(&self, flag: (&'static str, Option<&String>), variable: &'static str, file: (&'static str, Option<String>)) -> Option<Said> {
+        let from_flag = flag.1.map(|value| Said { value: value.clone(), origin: Origin::Flag(flag.0) });
+        let from_file = || file.1.map(|value| Said { value, origin: Origin::File(file.0) });
+        from_flag.or_else(|| self.environment.get(variable)).or_else(from_file)
+    }
+
+    fn path(&self, said: &Said) -> PathBuf {
+        if matches!(said.origin, Origin::File(_)) { self.folder.join(&said.value) } else { PathBuf::from(&said.value) }
+    }
+
+    fn location(&self, said: Option<Said>) -> Result<Option<Location>, SettingsError> {
+        let Some(said) = said else { return Ok(None) };
+        let location: Location = said.parse()?;
+        Ok(Some(if matches!(said.origin, Origin::File(_)) { location.relative_to(&self.folder) } else { location }))
+    }
+}
+
+/// Merges the layers.
+///
+/// # Errors
+/// [`SettingsError`], which names the place to mend.
+pub fn load(flags: &Flags) -> Result<Settings, SettingsError> {
+    let environment_config = env::var_os("ETL_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let named = flags.config.clone().or(environment_config);
+    let toml = read_file(named.as_deref())?;
+    let path = named.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    let layers = Layers { environment: Environment::read(Some(&path))?, folder };
+    settings(flags, &layers, toml)
+}
+
+fn read_file(named: Option<&Path>) -> Result<EtlToml, SettingsError> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => return Ok(EtlToml::default()),
+        Err(source) => return Err(SettingsError::Unreadable { path: path.to_owned(), source }),
+    };
+    file::parse(&text).map_err(|(line, detail)| SettingsError::File { path: path.to_owned(), line, detail })
+}
+
+fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, SettingsError> {
+    let said = |flag: &'static str, value: &Option<String>, variable: &'static str, key: &'static str, in_file: Option<String>| {
+        layers.said((flag, value.as_ref()), variable, (key, in_file))
+    };
+    let when = |said: Option<Said>| said.map(|said| said.parse::<When>()).transpose();
+    let span = |said: Option<Said>, default: Duration| said.map_or(Ok(default), |said| said.span());
+    let since = when(said("--since", &flags.since, "ETL_SINCE", "since", toml.since))?;
+    let until_said = said("--until", &flags.until, "ETL_UNTIL", "until", toml.until);
+    let until = when(until_said)?;
+    if until == Some(When::Last) {
+        return Err(SettingsError::Conflict("--until can't be `last`: only a window's beginning can follow on the runs before".into()));
+    }
+    let orders = layers.location(said("--orders", &flags.orders, "ETL_ORDERS", "orders", toml.orders))?;
+    let mut http = http_settings(flags, layers, &toml.http)?;
+    if let Some(Location::Http(url)) = &orders {
+        http.credentials_origin = Some(url.clone());
+    }
+    let output = said("--output", &flags.output, "ETL_OUTPUT", "output", toml.output);
+    let checks = said("--checks", &flags.checks, "ETL_CHECKS", "checks.dir", toml.checks.dir);
+    let default_checks = layers.folder.join("checks");
+    let enrich = EnrichColumns::default();
+    let versioned = |own: Option<u8>, key: &'static str| match own.or(toml.scd) {
+        None | Some(1) => Ok(false),
+        Some(2) => Ok(true),
+        Some(other) => Err(SettingsError::Value { origin: Origin::File(key), value: other.to_string(), detail: "write 1 (members as they are) or 2 (their versions too)".into() }),
+    };
+    Ok(Settings {
+        output: local_output(output.as_ref(), layers)?,
+        users: layers.location(said("--users", &flags.users, "ETL_USERS", "users", toml.users))?,
+        products: layers.location(said("--products", &flags.products, "ETL_PRODUCTS", "products", toml.products))?,
+        orders,
+        since,
+        until,
+        lookback: span(said("--lookback", &flags.lookback, "ETL_LOOKBACK", "lookback", toml.lookback), Duration::from_secs(86_400))?,
+        dry_run: flags.dry_run || layers.environment.get("ETL_DRY_RUN").map_or(Ok(false), |said| said.one_of(&[("1", true), ("true", true), ("0", false), ("false", false)]))?,
+        lock_wait: span(said("--lock-wait", &flags.lock_wait, "ETL_LOCK_WAIT", "lock_wait", toml.lock_wait), Duration::ZERO)?,
+        empty_exit_code: said("--empty-exit-code", &flags.empty_exit_code, "ETL_EMPTY_EXIT_CODE", "empty_exit_code", toml.empty_exit_code.map(|code| code.to_string()))
+            .map(|said| said.parse())
+            .transpose()?,
+        check_scope: said("--check-scope", &flags.check_scope, "ETL_CHECK_SCOPE", "checks.scope", toml.checks.scope)
+            .map_or(Ok(CheckScope::Changed), |said| said.one_of(&[("changed", CheckScope::Changed), ("full", CheckScope::Full)]))?,
+        on_check_failure: said("--on-check-failure", &flags.on_check_failure, "ETL_ON_CHECK_FAILURE", "checks.on_failure", toml.checks.on_failure)
+            .map_or(Ok(OnCheckFailure::Abort), |said| said.one_of(&[("abort", OnCheckFailure::Abort), ("publish", OnCheckFailure::Publish)]))?,
+        checks: checks.map(|said| layers.path(&said)).or_else(|| default_checks.is_dir().then_some(default_checks)),
+        memory_limit: said("--memory-limit", &flags.memory_limit, "ETL_MEMORY_LIMIT", "memory_limit", toml.memory_limit).map(|said| said.value),
+        threads: toml.threads.filter(|threads| *threads > 0).unwrap_or_else(|| thread::available_parallelism().map_or(2, NonZero::get)),
+        http,
+        enrich: EnrichColumns {
+            user_country: toml.enrich.user_country.unwrap_or(enrich.user_country),
+            product_name: toml.enrich.product_name.unwrap_or(enrich.product_name),
+            product_category: toml.enrich.product_category.unwrap_or(enrich.product_category),
+        },
+        versioned_users: versioned(toml.dim_user.scd, "dim_user.scd")?,
+        versioned_products: versioned(toml.dim_product.scd, "dim_product.scd")?,
+        redshift: RedshiftSettings {
+            schema: toml.redshift.schema,
+            url: toml.redshift.url.map(|url| url.trim_end_matches('/').to_owned()),
+            iam_role: toml.redshift.iam_role,
+            region: toml.redshift.region,
+        },
+    })
+}
+
+fn local_output(said: Option<&Said>, layers: &Layers) -> Result<PathBuf, SettingsError> {
+    match said {
+        None => Ok(PathBuf::from("output")),
+        Some(said) if said.value.contains("://") => Err(said.invalid("only local folders are written so far")),
+        Some(said) => Ok(layers.path(said)),
+    }
+}
+
+fn http_settings(flags: &Flags, layers: &Layers, toml: &super::file::HttpToml) -> Result<HttpSettings, SettingsError> {
+    let default = HttpSettings::default();
+    let span = |key: &'static str, value: &Option<String>, default: Duration| {
+        value.as_ref().map_or(Ok(default), |value| Said { value: value.clone(), origin: Origin::File(key) }.span())
+    };
+    let attempts = layers.said(("--max-attempts", flags.max_attempts.as_ref()), "ETL_MAX_ATTEMPTS", ("http.max_attempts", toml.max_attempts.map(|attempts| attempts.to_string())));
+    let max_attempts = match attempts {
+        None => default.max_attempts,
+        Some(said) => match said.parse()? {
+            0 => return Err(said.invalid("at least one attempt is needed")),
+            attempts => attempts,
+        },
+    };
+    Ok(HttpSettings {
+        max_attempts,
+        connect_timeout: span("http.connect_timeout", &toml.connect_timeout, default.connect_timeout)?,
+        read_timeout: span("http.read_timeout", &toml.read_timeout, default.read_timeout)?,
+        retry_after_cap: span("http.retry_after_cap", &toml.retry_after_cap, default.retry_after_cap)?,
+        backoff_first: span("http.backoff_first", &toml.backoff_first, default.backoff_first)?,
+        backoff_cap: span("http.backoff_cap", &toml.backoff_cap, default.backoff_cap)?,
+        per_page: toml.per_page.unwrap_or(default.per_page),
+        max_pages: toml.max_pages.unwrap_or(default.max_pages),
+        max_body: toml.max_body.unwrap_or(default.max_body),
+        credentials: credentials(&layers.environment)?,
+        credentials_origin: None,
+    })
+}
+
+/// Credentials, from the environment or `.env` only.
+fn credentials(environment: &Environment) -> Result<Credentials, SettingsError> {
+    let bearer = environment.secret("ETL_API_TOKEN");
+    let header = environment.get("ETL_API_KEY_HEADER");
+    if let Some(said) = &header
+        && said.value.parse::<reqwest::header::HeaderName>().is_err()
+    {
+        return Err(said.invalid("not the name of a header"));
+    }
+    let header = header.map_or_else(|| "X-API-Key".to_owned(), |said| said.value);
+    let basic = match (environment.secret("ETL_API_USER"), environment.secret("ETL_API_PASSWORD")) {
+        (Some(user), Some(password)) => Some((user, password)),
+        (None, None) => None,
+        (Some(_), None) => return Err(SettingsError::Conflict("ETL_API_USER is set, and ETL_API_PASSWORD is not".into())),
+        (None, Some(_)) => return Err(SettingsError::Conflict("ETL_API_PASSWORD is set, and ETL_API_USER is not".into())),
+    };
+    if bearer.is_some() && basic.is_some() {
+        return Err(SettingsError::Conflict("ETL_API_TOKEN and ETL_API_USER are both set: a request carries one Authorization".into()));
+    }
+    let secrets = [bearer.as_ref(), basic.as_ref().map(|(user, _)| user), basic.as_ref().map(|(_, password)| password)];
+    let api_key = environment.secret("ETL_API_KEY");
+    if secrets.into_iter().chain([api_key.as_ref()]).flatten().any(|secret| secret.expose().bytes().any(|byte| byte.is_ascii_control())) {
+        return Err(SettingsError::Conflict("a credential holds a line break or another control character".into()));
+    }
+    Ok(Credentials { bearer, api_key: api_key.map(|key| (header, key)), basic })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(flags: Flags, process: &[(&str, &str)], dot_env: &[(&str, &str)], toml: &str) -> Result<Settings, SettingsError> {
+        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment = Environment { process: map(process), dot_env: map(dot_env) };
+        settings(&flags, &Layers { environment, folder: "conf".into() }, file::parse(toml).unwrap())
+    }
+
+    #[test]
+    fn flags_beat_the_environment_which_beats_dot_env_which_beats_the_file() {
+        let lookback = |flag: Option<&str>, process: &[(&str, &str)], dot_env: &[(&str, &str)], toml| {
+            let flags = Flags { lookback: flag.map(str::to_owned), ..Flags::default() };
+            merged(flags, process, dot_env, toml).unwrap().lookback.as_secs()
+        };
+        let (process, dot_env, toml) = (&[("ETL_LOOKBACK", "2s")][..], &[("ETL_LOOKBACK", "3s")][..], "lookback = \"4s\"");
+        assert_eq!(lookback(Some("1s"), process, dot_env, toml), 1);
+        assert_eq!(lookback(None, process, dot_env, toml), 2);
+        assert_eq!(lookback(None, &[("ETL_LOOKBACK", "")], dot_env, toml), 3);
+        assert_eq!(lookback(None, &[], &[], toml), 4);
+        assert_eq!(lookback(None, &[], &[], ""), 86_400);
+    }
+
+    #[test]
+    fn paths_in_the_file_are_taken_from_its_folder() {
+        let settings = merged(Flags { users: Some("u.csv".into()), ..Flags::default() }, &[], &[], "orders = \"o.json\"\noutput = \"out\"").unwrap();
+        assert_eq!(settings.orders, Some(Location::Files("conf/o.json".into())));
+        assert_eq!(settings.users, Some(Location::Files("u.csv".into())));
+        assert_eq!(settings.output, PathBuf::from("conf/out"));
+    }
+
+    #[test]
+    fn an_error_names_the_place_to_mend() {
+        let error = |flags: Flags, process: &[(&str, &str)], toml| merged(flags, process, &[], toml).unwrap_err().to_string();
+        assert!(error(Flags { since: Some("soon".into()), ..Flags::default() }, &[], "").starts_with("--since: `soon`: write a date"));
+        assert!(error(Flags::default(), &[("ETL_CHECK_SCOPE", "half")], "").contains("ETL_CHECK_SCOPE: `half`: write changed or full"));
+        assert!(error(Flags::default(), &[], "[http]\nread_timeout = \"x\"").contains("`http.read_timeout` in etl.toml: `x`"));
+        assert!(error(Flags::default(), &[], "scd = 3").contains("write 1"));
+        assert!(error(Flags { until: Some("last".into()), ..Flags::default() }, &[], "").contains("--until can't be `last`"));
+        assert!(error(Flags { max_attempts: Some("0".into()), ..Flags::default() }, &[], "").contains("at least one"));
+        assert!(error(Flags { output: Some("s3://b/x".into()), ..Flags::default() }, &[], "").contains("only local folders"));
+    }
+
+    #[test]
+    fn credentials_come_whole_and_one_at_a_time() {
+        let credentials = |process: &[(&str, &str)]| merged(Flags::default(), process, &[], "").map(|settings| settings.http.credentials);
+        assert_eq!(credentials(&[("ETL_API_TOKEN", "t")]).unwrap().bearer, Some(Secret::new("t".into())));
+        assert_eq!(credentials(&[("ETL_API_KEY", "k")]).unwrap().api_key, Some(("X-API-Key".into(), Secret::new("k".into()))));
+        assert!(credentials(&[("ETL_API_USER", "u")]).is_err());
+        assert!(credentials(&[("ETL_API_TOKEN", "hush"), ("ETL_API_USER", "u"), ("ETL_API_PASSWORD", "p")]).is_err_and(|error| !error.to_string().contains("hush")));
+        assert!(credentials(&[("ETL_API_TOKEN", "a\nb")]).is_err());
+        assert!(credentials(&[("ETL_API_KEY_HEADER", "no header")]).is_err());
+    }
+}
