@@ -75,6 +75,7 @@ pub struct Catalog {
     /// Orders of partitions that were read anew because the catalog did not know them as they are.
     fresh: IndexBuilder,
     has_fresh: bool,
+    was_missing: bool,
 }
 
 /// What the opening of the catalog found.
@@ -115,6 +116,7 @@ impl Catalog {
             segments,
             fresh: IndexBuilder::new(scratch),
             has_fresh: false,
+            was_missing: stored.is_none(),
         };
         let mut reconciled = Reconciled { rebuilt: stored.is_none(), ..Reconciled::default() };
         let known = stored.map(|stored| stored.partitions).unwrap_or_default();
@@ -125,6 +127,11 @@ impl Catalog {
             catalog.reconcile(dt, known.get(&dt.to_string()), &mut reconciled)?;
         }
         Ok((catalog, reconciled))
+    }
+
+    /// Whether the stored catalog is not what this one is: the next publish should replace it.
+    pub fn is_stale(&self) -> bool {
+        self.names.iter().any(String::is_empty) || self.has_fresh || self.was_missing
     }
 
     fn reconcile(&mut self, dt: Dt, known: Option<&PartitionEntry>, reconciled: &mut Reconciled) -> Result<(), LayerError> {

@@ -57,6 +57,7 @@ pub struct Drop {
 
 /// What became of a batch of records.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[expect(missing_docs, reason = "each is a count of the contract's summary, under its name")]
 pub struct RecordCounts {
     pub records_read: u64,
     pub records_processed: u64,

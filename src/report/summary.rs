@@ -1,0 +1,199 @@
+//! The summary of a run (contract, Summary).
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, ser::SerializeMap};
+
+use crate::{
+    check::CheckResult,
+    join::DimensionCounts,
+    layer::MergeCounts,
+    model::{CurrencyTotals, Dt, Reason, UtcMicros, units_text},
+    normalize::RecordCounts,
+    source::SourceCounts,
+};
+
+/// How a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each is named as the contract names it")]
+pub enum Status {
+    Published,
+    Unchanged,
+    DryRun,
+    ExtractFailed,
+    ChecksFailed,
+    StorageFailed,
+    Locked,
+    Interrupted,
+    /// A defect of this tool (exit 1), which the contract's list has no word for.
+    InternalError,
+}
+
+impl Status {
+    /// The name in the summary.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Published => "published",
+            Status::Unchanged => "unchanged",
+            Status::DryRun => "dry_run",
+            Status::ExtractFailed => "extract_failed",
+            Status::ChecksFailed => "checks_failed",
+            Status::StorageFailed => "storage_failed",
+            Status::Locked => "locked",
+            Status::Interrupted => "interrupted",
+            Status::InternalError => "internal_error",
+        }
+    }
+
+    /// Whether the layer is then as the run wanted it.
+    pub fn is_success(self) -> bool {
+        matches!(self, Status::Published | Status::Unchanged)
+    }
+}
+
+/// What somebody should know of.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Alert {
+    /// `source_failed`, `check_failed`.
+    pub kind: &'static str,
+    /// For a person.
+    pub message: String,
+}
+
+/// What a run says of itself.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The run.
+    pub run_id: String,
+    /// How it ended.
+    pub status: Status,
+    /// The window's beginning.
+    pub since: Option<UtcMicros>,
+    /// The window's end.
+    pub until: Option<UtcMicros>,
+    /// When it started.
+    pub started_at: UtcMicros,
+    /// When it ended.
+    pub finished_at: UtcMicros,
+    /// Counts of the normalizer.
+    pub records: RecordCounts,
+    /// Counts of the merge.
+    pub rows: MergeCounts,
+    /// The partitions that were written.
+    pub partitions_written: Vec<Dt>,
+    /// The partitions that lost their last row.
+    pub partitions_removed: Vec<Dt>,
+    /// Partitions that the run has lines for and that are as they were.
+    pub partitions_unchanged: u64,
+    /// Revenue of the rows that the run brought.
+    pub revenue: CurrencyTotals,
+    /// What the checks found.
+    pub checks: Vec<CheckResult>,
+    /// What somebody should know of.
+    pub alerts: Vec<Alert>,
+    /// Counts of the source.
+    pub source: SourceCounts,
+    /// Counts of the dimensions, by name.
+    pub dimensions: BTreeMap<&'static str, DimensionCounts>,
+    /// What went wrong, where something did.
+    pub error: Option<String>,
+}
+
+impl Summary {
+    /// The summary of a run that has done nothing yet.
+    pub fn new(run_id: String, since: Option<UtcMicros>, until: Option<UtcMicros>, started_at: UtcMicros) -> Summary {
+        Summary {
+            run_id,
+            status: Status::InternalError,
+            since,
+            until,
+            started_at,
+            finished_at: started_at,
+            records: RecordCounts::default(),
+            rows: MergeCounts::default(),
+            partitions_written: Vec::new(),
+            partitions_removed: Vec::new(),
+            partitions_unchanged: 0,
+            revenue: CurrencyTotals::new(),
+            checks: Vec::new(),
+            alerts: Vec::new(),
+            source: SourceCounts::default(),
+            dimensions: BTreeMap::new(),
+            error: None,
+        }
+    }
+
+    /// How long it took, in seconds.
+    pub fn execution_time_seconds(&self) -> f64 {
+        let micros = self.finished_at.micros().saturating_sub(self.started_at.micros());
+        // A span of a run: far below the 2^53 up to which this is exact.
+        #[expect(clippy::cast_precision_loss, reason = "a duration, not money")]
+        let seconds = micros as f64 / 1e6;
+        seconds
+    }
+
+    /// Records dropped.
+    pub fn records_dropped(&self) -> u64 {
+        self.dropped(crate::model::Level::Record)
+    }
+
+    /// Lines dropped.
+    pub fn lines_dropped(&self) -> u64 {
+        self.dropped(crate::model::Level::Line)
+    }
+
+    fn dropped(&self, level: crate::model::Level) -> u64 {
+        Reason::ALL.iter().zip(self.records.dropped).filter(|(reason, _)| reason.level() == level).map(|(_, count)| count).sum()
+    }
+
+    /// The reasons that dropped something, with how much.
+    pub fn dropped_by_reason(&self) -> BTreeMap<&'static str, u64> {
+        Reason::ALL.iter().zip(self.records.dropped).filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.as_str(), count)).collect()
+    }
+}
+
+/// Money by currency as JSON strings.
+pub fn money_texts(totals: &CurrencyTotals) -> BTreeMap<&str, String> {
+    totals.iter().map(|(currency, units)| (currency.as_str(), units_text(*units))).collect()
+}
+
+impl Serialize for Summary {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("run_id", &self.run_id)?;
+        map.serialize_entry("status", &self.status)?;
+        map.serialize_entry("since", &self.since.map(UtcMicros::rfc3339))?;
+        map.serialize_entry("until", &self.until.map(UtcMicros::rfc3339))?;
+        map.serialize_entry("started_at", &self.started_at.rfc3339())?;
+        map.serialize_entry("finished_at", &self.finished_at.rfc3339())?;
+        map.serialize_entry("execution_time_seconds", &self.execution_time_seconds())?;
+        map.serialize_entry("records_read", &self.records.records_read)?;
+        map.serialize_entry("records_processed_count", &self.records.records_processed)?;
+        map.serialize_entry("records_dropped_count", &self.records_dropped())?;
+        map.serialize_entry("records_out_of_window", &self.records.records_out_of_window)?;
+        map.serialize_entry("dropped", &self.dropped_by_reason())?;
+        map.serialize_entry("lines_read", &self.records.lines_read)?;
+        map.serialize_entry("lines_dropped", &self.lines_dropped())?;
+        map.serialize_entry("duplicates_dropped", &self.rows.duplicates_dropped)?;
+        map.serialize_entry("rows_inserted", &self.rows.rows_inserted)?;
+        map.serialize_entry("rows_updated", &self.rows.rows_updated)?;
+        map.serialize_entry("rows_unchanged", &self.rows.rows_unchanged)?;
+        map.serialize_entry("rows_moved", &self.rows.rows_moved)?;
+        map.serialize_entry("rows_superseded", &self.rows.rows_superseded)?;
+        map.serialize_entry("prices_defaulted", &self.records.prices_defaulted)?;
+        map.serialize_entry("prices_rounded", &self.records.prices_rounded)?;
+        map.serialize_entry("updated_at_unreadable", &self.records.updated_at_unreadable)?;
+        map.serialize_entry("repeated_skus", &self.records.repeated_skus)?;
+        map.serialize_entry("partitions_written", &self.partitions_written)?;
+        map.serialize_entry("partitions_removed", &self.partitions_removed)?;
+        map.serialize_entry("partitions_unchanged", &self.partitions_unchanged)?;
+        map.serialize_entry("revenue", &money_texts(&self.revenue))?;
+        map.serialize_entry("checks", &self.checks)?;
+        map.serialize_entry("alerts", &self.alerts)?;
+        map.serialize_entry("source", &self.source)?;
+        map.serialize_entry("dimensions", &self.dimensions)?;
+        map.serialize_entry("error", &self.error)?;
+        map.end()
+    }
+}

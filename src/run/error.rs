@@ -1,0 +1,85 @@
+//! What ends a run early, and which exit code that is: the only place that knows.
+
+use crate::{
+    cancel::Stop,
+    check::CheckError,
+    join::DimensionError,
+    layer::LayerError,
+    report::Status,
+    settings::SettingsError,
+    source::SourceError,
+    store::{LockError, StoreError},
+};
+
+/// What ends a run early.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Settings that can't be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The source could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The layer could not be read or staged.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// A dimension could not be made.
+    #[error(transparent)]
+    Dimension(#[from] DimensionError),
+    /// The checks could not be run.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// The disk refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another run holds the output.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Checks of severity `error` failed.
+    #[error("{} of severity error failed: {}{}", if names.len() == 1 { "a check" } else { "checks" }, names.join(", "), if *published { " (published all the same, as --on-check-failure says)" } else { "; nothing was published" })]
+    ChecksFailed {
+        /// Their names.
+        names: Vec<String>,
+        /// Whether the run was published all the same.
+        published: bool,
+    },
+    /// A signal came.
+    #[error("interrupted; nothing was published")]
+    Interrupted(Stop),
+    /// A defect of this tool.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl RunError {
+    /// The exit code (contract, Command line).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            RunError::Internal(_)
+            | RunError::Layer(LayerError::Frame(_))
+            | RunError::Dimension(DimensionError::Frame(_))
+            | RunError::Check(CheckError::Engine(_)) => 1,
+            RunError::Settings(_) | RunError::Dimension(DimensionError::NoColumn { .. }) | RunError::Check(CheckError::Custom { .. } | CheckError::Folder { .. }) => 2,
+            RunError::Source(_) | RunError::Dimension(DimensionError::NoKey { .. }) => 3,
+            RunError::ChecksFailed { .. } => 4,
+            RunError::Layer(_) | RunError::Store(_) | RunError::Dimension(DimensionError::Stored { .. }) | RunError::Check(_) | RunError::Lock(LockError::Store(_)) => 5,
+            RunError::Lock(_) => 6,
+            RunError::Interrupted(Stop::Interrupt) => 130,
+            RunError::Interrupted(Stop::Terminate) => 143,
+        }
+    }
+
+    /// How the summary says it.
+    pub fn status(&self) -> Status {
+        match self.exit_code() {
+            3 => Status::ExtractFailed,
+            4 => Status::ChecksFailed,
+            5 => Status::StorageFailed,
+            6 => Status::Locked,
+            130 | 143 => Status::Interrupted,
+            // The user's own checks do not run: nothing was checked, and so nothing published.
+            2 => Status::ChecksFailed,
+            _ => Status::InternalError,
+        }
+    }
+}

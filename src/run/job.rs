@@ -1,0 +1,428 @@
+//! One run: extract, normalize, join, merge, check, publish; and the summary of it, however it ends.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    RunError,
+    extract::{Extracted, Extraction},
+    manifest,
+    merge_all::{self, Staged},
+    quarantine::Quarantine,
+    watermark,
+};
+use crate::{
+    cancel::Cancel,
+    check::{self, CheckError, CheckResult, CustomCheck, Expected, LayerView},
+    join::{Dimension, Enricher},
+    layer::{Catalog, LookUpError, MergedContent, PartitionEntry, partition_file},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, RunId, UtcMicros, Window, add_totals},
+    normalize::{RecordCounts, RecordNormalizer},
+    report::{self, Alert, Status, Summary},
+    settings::{CheckScope, Location, OnCheckFailure, Settings, SettingsError, When},
+    source::{self, SourceCounters, SourceCounts, SourceError},
+    store::{self, FileStamp, Holder, LockError, Output, OutputLock, Recovery, Staging},
+};
+
+/// Who watches a run while it works. Called from several threads.
+pub trait Observer: Sync {
+    /// A stage begins: `dimensions`, `extract`, `merge`, `check`, `publish`.
+    fn stage(&self, name: &'static str);
+    /// Records have come.
+    fn extracted(&self, records: &RecordCounts, source: &SourceCounts);
+    /// Partitions are merged.
+    fn merged(&self, done: usize, of: usize);
+}
+
+/// Nobody watches.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn stage(&self, _: &'static str) {}
+    fn extracted(&self, _: &RecordCounts, _: &SourceCounts) {}
+    fn merged(&self, _: usize, _: usize) {}
+}
+
+/// What is to be run.
+pub struct Request<'a> {
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The window's beginning.
+    pub since: Option<When>,
+    /// The window's end.
+    pub until: Option<When>,
+    /// The switch that stops it.
+    pub cancel: &'a Cancel,
+    /// Who watches.
+    pub observer: &'a dyn Observer,
+}
+
+/// How a run ended.
+pub struct Outcome {
+    /// What it says of itself.
+    pub summary: Summary,
+    /// What ended it early, where something did.
+    pub error: Option<RunError>,
+}
+
+/// Runs the whole job once.
+pub fn execute(request: &Request<'_>) -> Outcome {
+    let started_at = UtcMicros::now();
+    let run_id = RunId::new(started_at);
+    let fixed = |when: Option<When>| when.and_then(|when| when.instant(started_at));
+    let mut job = Job {
+        request,
+        settings: request.settings,
+        output: Output::new(request.settings.output.clone()),
+        summary: Summary::new(run_id.as_str().to_owned(), fixed(request.since), fixed(request.until), started_at),
+        counters: SourceCounters::default(),
+        holds_output: false,
+    };
+    let _span = tracing::info_span!("run", run_id = run_id.as_str()).entered();
+    let result = job.run();
+    // A signal is why, whatever broke because of it.
+    let error = match (result, request.cancel.stopped()) {
+        (Ok(()), _) => None,
+        (Err(error @ RunError::ChecksFailed { .. }), _) | (Err(error), None) => Some(error),
+        (Err(_), Some(stop)) => Some(RunError::Interrupted(stop)),
+    };
+    job.conclude(error)
+}
+
+struct Job<'a> {
+    request: &'a Request<'a>,
+    settings: &'a Settings,
+    output: Output,
+    summary: Summary,
+    counters: SourceCounters,
+    holds_output: bool,
+}
+
+/// The dimensions of a run while it works.
+struct Dimensions {
+    users: Dimension,
+    products: Dimension,
+}
+
+/// What a run has made, and what the layer would be with it.
+struct Made {
+    staging: Staging,
+    view: LayerView,
+    /// The stamp of each partition that changes; `None` where it goes.
+    stamps: BTreeMap<Dt, Option<FileStamp>>,
+    dimensions_changed: bool,
+}
+
+/// What may be published: made, and checked. There is no other way to one than [`Job::check`].
+struct Checked {
+    made: Made,
+    failed: Vec<String>,
+}
+
+impl Job<'_> {
+    fn run(&mut self) -> Result<(), RunError> {
+        let orders = self.settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
+        // Read before anything is fetched: a typing error in them should not cost an hour.
+        let custom = self.settings.checks.as_deref().map(check::load_custom).transpose()?.unwrap_or_default();
+        let _lock = self.open_output()?;
+        let before = watermark::read(&self.output)?;
+        let window = watermark::resolve(self.request.since, self.request.until, self.settings.lookback, before, self.summary.started_at)?;
+        (self.summary.since, self.summary.until) = (window.since, window.until);
+        if self.request.since == Some(When::Last) && before.is_none() {
+            tracing::info!(stage = "open", "no run has covered anything yet: everything is loaded");
+        }
+        let mut staging = Staging::create(&self.output, &self.summary.run_id)?;
+        let scratch = staging.scratch();
+        let mut catalog = self.open_catalog(&scratch, false)?;
+        let mut dimensions = self.dimensions()?;
+        let mut quarantine = Quarantine::new(&staging, &self.summary.run_id);
+        let mut extracted = self.extract(orders, window, &dimensions, scratch.clone(), &mut quarantine)?;
+        quarantine.finish(&mut staging)?;
+        extracted.unknown.users.drain().for_each(|key| dimensions.users.infer(&key));
+        extracted.unknown.products.drain().for_each(|key| dimensions.products.infer(&key));
+
+        self.request.observer.stage("merge");
+        let novel = scratch.join("novel.idx");
+        let moves = match merge_all::find_moves(&mut catalog, &mut extracted, &novel) {
+            Err(LookUpError::Damaged) => {
+                catalog = self.open_catalog(&scratch, true)?;
+                merge_all::find_moves(&mut catalog, &mut extracted, &novel)
+            }
+            found => found,
+        };
+        let moves = moves.map_err(|error| match error {
+            LookUpError::Layer(error) => RunError::from(error),
+            LookUpError::Damaged => RunError::Internal("the index is damaged as soon as it is made".into()),
+        })?;
+        let index_changed = moves.novel > 0 || catalog.is_stale();
+        let entangled = moves.entangled.clone();
+        let company = (self.settings.threads, self.request.cancel, self.request.observer);
+        let partitions = merge_all::merge_all(&self.output, moves, &extracted, &staging, company)?;
+        let made = self.make(staging, &mut catalog, dimensions, &extracted, partitions, entangled)?;
+        drop(extracted);
+        let checked = self.check(made, &custom)?;
+        self.publish(checked, catalog, index_changed, &novel, before, covered_by(window, &self.summary))
+    }
+
+    /// Takes the output: its folders, its lock, and what a run that was cut off has left.
+    fn open_output(&mut self) -> Result<OutputLock, RunError> {
+        self.output.prepare()?;
+        let holder = Holder {
+            run_id: self.summary.run_id.clone(),
+            pid: std::process::id(),
+            host: host(),
+            since: self.summary.started_at.rfc3339(),
+        };
+        let lock = match OutputLock::acquire(&self.output, &holder, self.settings.lock_wait, self.request.cancel) {
+            Err(LockError::Interrupted) => return Err(self.interrupted()),
+            other => other?,
+        };
+        self.holds_output = true;
+        match store::recover(&self.output)? {
+            Recovery::Clean => {}
+            Recovery::Finished(run_id) => tracing::warn!(stage = "open", cut_off = %run_id, "a run was cut off while it published; its publish has been finished"),
+            Recovery::Undone(runs) => tracing::warn!(stage = "open", runs, "what a run that was cut off had staged has been removed; nothing of it was published"),
+        }
+        Ok(lock)
+    }
+
+    fn open_catalog(&self, scratch: &Path, rebuild: bool) -> Result<Catalog, RunError> {
+        let (catalog, reconciled) = Catalog::open(&self.output, scratch.join("fresh"), self.request.cancel, rebuild)?;
+        if reconciled.rebuilt && !catalog.partitions.is_empty() {
+            tracing::warn!(stage = "open", partitions = catalog.partitions.len(), "the state of the layer was missing or damaged, and has been made anew from curated/");
+        } else {
+            for dt in &reconciled.read_anew {
+                tracing::warn!(stage = "open", %dt, "the partition is not as it was published: somebody changed it; it is valid and taken as it is");
+            }
+        }
+        Ok(catalog)
+    }
+
+    fn interrupted(&self) -> RunError {
+        self.request.cancel.stopped().map_or_else(|| RunError::Internal("interrupted without a signal".into()), RunError::Interrupted)
+    }
+
+    fn dimensions(&mut self) -> Result<Dimensions, RunError> {
+        self.request.observer.stage("dimensions");
+        Ok(Dimensions {
+            users: self.dimension(DIM_USER, self.settings.users.as_ref(), self.settings.versioned_users)?,
+            products: self.dimension(DIM_PRODUCT, self.settings.products.as_ref(), self.settings.versioned_products)?,
+        })
+    }
+
+    fn dimension(&self, spec: DimensionSpec, location: Option<&Location>, versioned: bool) -> Result<Dimension, RunError> {
+        let table = location.map(|location| source::read_table(location, &self.settings.http, &self.counters, self.request.cancel)).transpose()?;
+        let path = self.output.at(spec.file());
+        let stored = store::read(&path)?;
+        let source = table.as_ref().map(|table| (&table.frame, table.malformed));
+        Ok(Dimension::new(spec, versioned, stored, &path, source)?)
+    }
+
+    fn extract(&mut self, orders: &Location, window: Window, dimensions: &Dimensions, scratch: PathBuf, quarantine: &mut Quarantine) -> Result<Extracted, RunError> {
+        self.request.observer.stage("extract");
+        let enricher = Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)?;
+        let normalizer = RecordNormalizer::new(window);
+        let extraction = Extraction {
+            orders,
+            settings: self.settings,
+            normalizer: &normalizer,
+            enricher: &enricher,
+            counters: &self.counters,
+            cancel: self.request.cancel,
+            observer: self.request.observer,
+        };
+        let extracted = extraction.run(scratch, quarantine)?;
+        self.summary.records = extracted.counts.clone();
+        tracing::info!(stage = "extract", records_read = extracted.counts.records_read, records_dropped = self.summary.records_dropped(), "the source has been read");
+        if extracted.counts.repeated_skus > 0 {
+            tracing::warn!(stage = "extract", repeated_skus = extracted.counts.repeated_skus, "skus that stand on more than one line of their record: the later line wins");
+        }
+        Ok(extracted)
+    }
+
+    /// Counts what the merge did, stages the dimensions, and describes the layer as it would be.
+    fn make(
+        &mut self,
+        mut staging: Staging,
+        catalog: &mut Catalog,
+        dimensions: Dimensions,
+        extracted: &Extracted,
+        partitions: Vec<Staged>,
+        entangled: BTreeSet<Dt>,
+    ) -> Result<Made, RunError> {
+        let mut view = LayerView {
+            facts: catalog.partitions.keys().map(|&dt| (dt, self.output.at(partition_file(dt)))).collect(),
+            users_configured: self.settings.users.is_some(),
+            products_configured: self.settings.products.is_some(),
+            scratch: staging.scratch(),
+            memory_limit: self.settings.memory_limit.clone(),
+            now: Some(self.summary.started_at),
+            ..LayerView::default()
+        };
+        let mut expected: BTreeMap<Dt, Expected> = BTreeMap::new();
+        let mut stamps = BTreeMap::new();
+        for Staged { merged, file } in partitions {
+            let dt = merged.dt;
+            self.count(&merged.counts);
+            let mut brought = extracted.revenue.of(dt);
+            merged.lost.iter().for_each(|(currency, units)| add_totals(&mut brought, Some(currency), -units));
+            brought.iter().for_each(|(currency, units)| add_totals(&mut self.summary.revenue, Some(currency), *units));
+            let mut revenue = brought;
+            merged.kept.iter().for_each(|(currency, units)| add_totals(&mut revenue, Some(currency), *units));
+            match (merged.content, file) {
+                (MergedContent::Removed, _) => {
+                    self.summary.partitions_removed.push(dt);
+                    staging.remove(partition_file(dt));
+                    view.facts.remove(&dt);
+                    stamps.insert(dt, None);
+                    catalog.partitions.remove(&dt);
+                }
+                (MergedContent::Replaced(_), Some((bytes, checksum))) => {
+                    self.summary.partitions_written.push(dt);
+                    let place = partition_file(dt);
+                    let stamp = staging.put_written(&place, bytes, checksum)?;
+                    view.facts.insert(dt, staging.staged(&place));
+                    view.changed.insert(dt);
+                    stamps.insert(dt, Some(stamp.clone()));
+                    catalog.partitions.insert(dt, PartitionEntry { stamp, rows: merged.rows, revenue: revenue.clone() });
+                    expected.insert(dt, Expected { rows: merged.rows, revenue });
+                }
+                // A key that lost everywhere leaves a partition that never was.
+                _ if catalog.partitions.contains_key(&dt) => self.summary.partitions_unchanged += 1,
+                _ => {}
+            }
+        }
+        view.expected = Some(expected);
+        view.entangled = entangled.into_iter().filter(|dt| view.facts.contains_key(dt)).collect();
+        if self.settings.check_scope == CheckScope::Full {
+            view.changed = view.facts.keys().copied().collect();
+            view.entangled = view.changed.clone();
+        }
+        let mut dimensions_changed = false;
+        for (dimension, seen) in [(dimensions.users, &mut view.dim_user), (dimensions.products, &mut view.dim_product)] {
+            let spec = *dimension.spec();
+            let merged = dimension.finish(self.summary.started_at);
+            self.summary.dimensions.insert(spec.name, merged.counts);
+            let stored = self.output.at(spec.file());
+            *seen = match merged.replaced {
+                Some(bytes) => {
+                    dimensions_changed = true;
+                    staging.put(spec.file(), &bytes)?;
+                    Some(staging.staged(spec.file()))
+                }
+                None => stored.exists().then_some(stored),
+            };
+        }
+        Ok(Made { staging, view, stamps, dimensions_changed })
+    }
+
+    fn count(&mut self, counts: &crate::layer::MergeCounts) {
+        let rows = &mut self.summary.rows;
+        rows.duplicates_dropped += counts.duplicates_dropped;
+        rows.rows_inserted += counts.rows_inserted;
+        rows.rows_updated += counts.rows_updated;
+        rows.rows_unchanged += counts.rows_unchanged;
+        rows.rows_moved += counts.rows_moved;
+        rows.rows_superseded += counts.rows_superseded;
+    }
+
+    /// Checks what was made. Only what comes out of here can be published.
+    fn check(&mut self, made: Made, custom: &[CustomCheck]) -> Result<Checked, RunError> {
+        self.request.observer.stage("check");
+        let anything = !made.stamps.is_empty() || made.dimensions_changed || self.settings.check_scope == CheckScope::Full || !custom.is_empty();
+        if anything {
+            self.summary.checks = match check::run_checks(&made.view, custom, self.request.cancel) {
+                Err(CheckError::Interrupted) => return Err(self.interrupted()),
+                results => results?,
+            };
+        }
+        for result in self.summary.checks.iter().filter(|result| !result.passed) {
+            self.summary.alerts.extend(alert(result));
+        }
+        let failed: Vec<_> = self.summary.checks.iter().filter(|result| result.is_failure()).map(|result| result.name.clone()).collect();
+        if failed.is_empty() || self.settings.on_check_failure == OnCheckFailure::Publish {
+            return Ok(Checked { made, failed });
+        }
+        self.unmake();
+        Err(RunError::ChecksFailed { names: failed, published: false })
+    }
+
+    /// The summary of a run that publishes nothing names no partition as written.
+    fn unmake(&mut self) {
+        self.summary.partitions_written.clear();
+        self.summary.partitions_removed.clear();
+    }
+
+    fn publish(&mut self, checked: Checked, catalog: Catalog, index_changed: bool, novel: &Path, before: Option<UtcMicros>, covered: UtcMicros) -> Result<(), RunError> {
+        let Checked { made: Made { mut staging, stamps, dimensions_changed, .. }, failed } = checked;
+        if self.request.cancel.is_stopped() {
+            return Err(self.interrupted());
+        }
+        let changed = !stamps.is_empty() || dimensions_changed;
+        self.summary.status = if changed { Status::Published } else { Status::Unchanged };
+        if self.settings.dry_run {
+            self.summary.status = Status::DryRun;
+            return if failed.is_empty() { Ok(()) } else { Err(RunError::ChecksFailed { names: failed, published: false }) };
+        }
+        self.request.observer.stage("publish");
+        let files: Vec<_> = stamps.iter().filter_map(|(&dt, stamp)| Some((partition_file(dt), stamp.as_ref()?.bytes))).collect();
+        if !files.is_empty() {
+            let place = format!("manifests/{}.manifest", self.summary.run_id);
+            staging.put(place, &manifest::manifest(&self.output, self.settings.redshift.url.as_deref(), &files))?;
+        }
+        if changed || index_changed {
+            catalog.stage(&mut staging, &self.summary.run_id, novel)?;
+        }
+        watermark::stage(&mut staging, before, covered)?;
+        self.finish_counting();
+        staging.put(format!("reports/{}.json", self.summary.run_id), &report::report_bytes(&self.summary))?;
+        staging.prepare()?.commit()?;
+        tracing::info!(stage = "publish", status = self.summary.status.as_str(), partitions = self.summary.partitions_written.len(), "done");
+        if failed.is_empty() { Ok(()) } else { Err(RunError::ChecksFailed { names: failed, published: true }) }
+    }
+
+    fn finish_counting(&mut self) {
+        self.summary.source = self.counters.counts();
+        self.summary.finished_at = UtcMicros::now();
+    }
+
+    /// The outcome, however the run ended. Its report is kept where the output is this run's to write to.
+    fn conclude(mut self, error: Option<RunError>) -> Outcome {
+        self.finish_counting();
+        if let Some(error) = &error {
+            let published = matches!(error, RunError::ChecksFailed { published: true, .. });
+            self.summary.status = error.status();
+            self.summary.error = Some(error.to_string());
+            if !published {
+                self.unmake();
+            }
+            if let RunError::Source(error) = error
+                && !matches!(error, SourceError::Interrupted)
+            {
+                self.summary.alerts.push(Alert { kind: "source_failed", message: error.to_string() });
+            }
+        }
+        if self.holds_output
+            && !self.settings.dry_run
+            && let Err(error) = report::write_report(&self.output, &self.summary)
+        {
+            tracing::warn!(%error, "the report of the run could not be written");
+        }
+        Outcome { summary: self.summary, error }
+    }
+}
+
+fn covered_by(window: Window, summary: &Summary) -> UtcMicros {
+    watermark::covered(window, summary.started_at)
+}
+
+fn alert(result: &CheckResult) -> Option<Alert> {
+    result.is_failure().then(|| Alert { kind: "check_failed", message: format!("the check {} found {} violation(s)", result.name, result.violations) })
+}
+
+/// The machine's name, for whoever finds the output held.
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "an unknown host".to_owned(), |name| name.trim().to_owned())
+}

@@ -1,0 +1,37 @@
+//! The Redshift `COPY` manifest of what a run wrote
+//! (<https://docs.aws.amazon.com/redshift/latest/dg/loading-data-files-using-manifest.html>).
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::store::Output;
+
+/// A manifest of files beneath the output, with their sizes. Where it is not said how the warehouse sees the output, it
+/// names the files where they lie.
+pub(super) fn manifest(output: &Output, url: Option<&str>, files: &[(PathBuf, u64)]) -> Vec<u8> {
+    let base = url.map_or_else(|| format!("file://{}", absolute(output.root()).display()), str::to_owned);
+    let entry = |(place, bytes): &(PathBuf, u64)| json!({"url": format!("{base}/{}", place.display()), "mandatory": true, "meta": {"content_length": bytes}});
+    let entries: Vec<_> = files.iter().map(entry).collect();
+    let mut text = serde_json::to_vec_pretty(&json!({ "entries": entries })).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_named_as_the_warehouse_sees_them() {
+        let output = Output::new("/data/out".into());
+        let text = |url| String::from_utf8(manifest(&output, url, &[("curated/dt=2026-01-01/part-00000.csv".into(), 7)])).unwrap();
+        assert!(text(Some("s3://bucket/etl")).contains("\"url\": \"s3://bucket/etl/curated/dt=2026-01-01/part-00000.csv\""));
+        assert!(text(None).contains("file:///data/out/curated/"));
+        assert!(text(None).contains("\"content_length\": 7"));
+    }
+}

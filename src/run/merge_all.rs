@@ -1,0 +1,116 @@
+//! Merges every partition that a run touches, several at once, and stages those that change.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use super::{RunError, extract::Extracted, job::Observer};
+use crate::{
+    cancel::Cancel,
+    layer::{self, Catalog, Contests, LayerError, LookUpError, MergedContent, MergedPartition, StoredPartition, partition_file},
+    model::{Dt, OrderHash},
+    store::{self, Output, Staging},
+};
+
+/// A merged partition; of its content only what the publish needs.
+pub(super) struct Staged {
+    pub(super) merged: MergedPartition,
+    /// Size and checksum of the staged file, where the partition changes.
+    pub(super) file: Option<(u64, String)>,
+}
+
+/// What the index says of a run's orders.
+pub(super) struct Moves {
+    /// Orders that stand in more than one partition.
+    orders: HashSet<OrderHash>,
+    /// The partitions that hold one of them.
+    pub(super) entangled: BTreeSet<Dt>,
+    /// Entries that the index did not have.
+    pub(super) novel: u64,
+}
+
+/// Asks the index for each order of the run; stages what it did not know yet at `novel`.
+///
+/// # Errors
+/// [`LookUpError::Damaged`] where the index has to be made anew first.
+pub(super) fn find_moves(catalog: &mut Catalog, extracted: &mut Extracted, novel: &Path) -> Result<Moves, LookUpError> {
+    let mut moves = Moves { orders: HashSet::new(), entangled: BTreeSet::new(), novel: 0 };
+    moves.novel = catalog.go_through(&mut extracted.orders, novel, |order, brought, stored| {
+        if brought.iter().chain(stored).any(|dt| *dt != brought[0]) {
+            moves.orders.insert(order);
+            moves.entangled.extend(brought.iter().chain(stored));
+        }
+    })?;
+    Ok(moves)
+}
+
+/// Lets the versions of orders that stand in more than one partition meet, and merges each touched partition.
+pub(super) fn merge_all(
+    output: &Output,
+    moves: Moves,
+    extracted: &Extracted,
+    staging: &Staging,
+    company: (usize, &Cancel, &dyn Observer),
+) -> Result<Vec<Staged>, RunError> {
+    let touched: BTreeSet<Dt> = extracted.lines.partitions().chain(moves.entangled.iter().copied()).collect();
+    let contests = layer::contest(output, &extracted.lines, moves.orders, &moves.entangled)?;
+    let work: Vec<Dt> = touched.into_iter().collect();
+    merge_parallel(output, extracted, staging, &contests, &work, company)
+}
+
+fn merge_parallel(
+    output: &Output,
+    extracted: &Extracted,
+    staging: &Staging,
+    contests: &Contests,
+    work: &[Dt],
+    (threads, cancel, observer): (usize, &Cancel, &dyn Observer),
+) -> Result<Vec<Staged>, RunError> {
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<Staged>> = Mutex::new(Vec::with_capacity(work.len()));
+    let one = |dt: Dt| -> Result<Staged, LayerError> {
+        let merged = layer::merge_partition(dt, extracted.lines.load(dt)?, StoredPartition::load(output, dt)?, contests)?;
+        stage_content(staging, merged)
+    };
+    let worker = || -> Result<(), LayerError> {
+        while let Some(&dt) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if cancel.is_stopped() {
+                return Err(LayerError::Interrupted);
+            }
+            let staged = one(dt)?;
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.push(staged);
+            observer.merged(done.len(), work.len());
+        }
+        Ok(())
+    };
+    let results = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.clamp(1, work.len().max(1))).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+    });
+    for result in results {
+        result.map_err(|_| RunError::Internal("a thread that merges partitions has died".into()))??;
+    }
+    let mut staged = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    staged.sort_unstable_by_key(|staged| staged.merged.dt);
+    Ok(staged)
+}
+
+/// Writes a changed partition beside its place, and lets go of its bytes.
+fn stage_content(staging: &Staging, mut merged: MergedPartition) -> Result<Staged, LayerError> {
+    let file = match &mut merged.content {
+        MergedContent::Replaced(bytes) => {
+            let bytes = std::mem::take(bytes);
+            store::write_staged(&staging.staged(partition_file(merged.dt)), &bytes)?;
+            Some((bytes.len() as u64, store::checksum(&bytes)))
+        }
+        _ => None,
+    };
+    Ok(Staged { merged, file })
+}

@@ -1,0 +1,21 @@
+//! The job: wires the stages, counts, cancels; a backfill is many of it.
+//!
+//! ```text
+//! source ─▶ normalize ─▶ stage ─▶ merge ─▶ check ─▶ publish
+//! ```
+//! It runs one way, and what may be published is only what was checked: `publish` takes nothing else.
+
+mod backfill;
+mod check_layer;
+mod error;
+mod extract;
+mod job;
+mod manifest;
+mod merge_all;
+mod quarantine;
+mod watermark;
+
+pub use backfill::{BackfillOutcome, BackfillRequest, backfill};
+pub use check_layer::check_layer;
+pub use error::RunError;
+pub use job::{Observer, Outcome, Request, Silent, execute};

@@ -1,0 +1,100 @@
+//! What a run dropped, kept as it came (contract, Output): one line of JSON a drop.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::de::IgnoredAny;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{
+    normalize::Drop,
+    store::{Staging, StoreError},
+};
+
+/// The drops of a run, staged as they come. Nothing is created before the first.
+pub(super) struct Quarantine {
+    place: PathBuf,
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+    bytes: u64,
+    hasher: Xxh3,
+}
+
+impl Quarantine {
+    pub(super) fn new(staging: &Staging, run_id: &str) -> Quarantine {
+        let place = Path::new("quarantine").join(format!("run_id={run_id}")).join("records.ndjson");
+        Quarantine { path: staging.staged(&place), place, file: None, bytes: 0, hasher: Xxh3::new() }
+    }
+
+    pub(super) fn push(&mut self, drops: &[Drop]) -> Result<(), StoreError> {
+        for drop in drops {
+            let line = line(drop);
+            self.bytes += line.len() as u64;
+            self.hasher.update(&line);
+            self.open()?.write_all(&line).map_err(StoreError::io("write", &self.path))?;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<&mut BufWriter<File>, StoreError> {
+        if self.file.is_none() {
+            let folder = self.path.parent().unwrap_or(Path::new("."));
+            std::fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))?;
+            let file = File::create(&self.path).map_err(StoreError::io("create", &self.path))?;
+            self.file = Some(BufWriter::with_capacity(1 << 16, file));
+        }
+        match &mut self.file {
+            Some(file) => Ok(file),
+            None => Err(StoreError::io("open", &self.path)(std::io::ErrorKind::NotFound.into())),
+        }
+    }
+
+    /// Ends the file and hands it to the publish.
+    pub(super) fn finish(self, staging: &mut Staging) -> Result<(), StoreError> {
+        let Some(file) = self.file else { return Ok(()) };
+        file.into_inner().map_err(|error| StoreError::io("write", &self.path)(error.into_error()))?;
+        staging.put_written(&self.place, self.bytes, format!("{:016x}", self.hasher.digest())).map(drop)
+    }
+}
+
+/// A drop as a line: the record as JSON where it is JSON, else as a string, or as base64 where it is not UTF-8.
+fn line(drop: &Drop) -> Vec<u8> {
+    let text = |value: &str| serde_json::to_string(value).unwrap_or_default();
+    let order_id = drop.order_id.as_deref().map_or("null".to_owned(), text);
+    let line_index = drop.line_index.map_or("null".to_owned(), |index| index.to_string());
+    let head = format!(r#"{{"reason":"{}","level":"{}","order_id":{order_id},"line_index":{line_index},"#, drop.reason.as_str(), drop.reason.level().as_str());
+    let mut line = head.into_bytes();
+    match std::str::from_utf8(&drop.record) {
+        Ok(record) if serde_json::from_str::<IgnoredAny>(record).is_ok() => {
+            line.extend_from_slice(b"\"record\":");
+            // A line break in valid JSON is white space between its tokens, and would end the line.
+            line.extend(drop.record.iter().map(|&byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+        }
+        Ok(record) => line.extend_from_slice(format!("\"record\":{}", text(record)).as_bytes()),
+        Err(_) => line.extend_from_slice(format!("\"record_base64\":\"{}\"", STANDARD.encode(&drop.record)).as_bytes()),
+    }
+    line.extend_from_slice(b"}\n");
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Reason;
+
+    #[test]
+    fn the_record_is_kept_as_it_came() {
+        let shown = |record: &[u8]| {
+            let drop = Drop { reason: Reason::InvalidPrice, order_id: Some("A\"1".into()), line_index: Some(2), record: record.into() };
+            String::from_utf8(line(&drop)).unwrap()
+        };
+        let head = r#"{"reason":"invalid_price","level":"line","order_id":"A\"1","line_index":2,"#;
+        assert_eq!(shown(b"{\"a\":\n1.10}"), format!("{head}\"record\":{{\"a\": 1.10}}}}\n"));
+        assert_eq!(shown(b"{\"a\""), format!("{head}\"record\":\"{{\\\"a\\\"\"}}\n"));
+        assert_eq!(shown(b"\xff"), format!("{head}\"record_base64\":\"/w==\"}}\n"));
+    }
+}
