@@ -1,6 +1,30 @@
-//! Orders to a star schema.
+//! Orders from an HTTP API or files, to a checked star schema in `dt=` partitions.
+//!
+//! A map for the reader, in the way of the data:
+//!
+//! | room | what |
+//! |---|---|
+//! | [`cli`] | what a person types and sees |
+//! | [`run`] | the job: wires the stages below, counts, cancels |
+//! | [`source`] | bytes in, over HTTP or from files; cut into records |
+//! | [`normalize`] | a record's bytes to typed columns; the rules by which malformed input is dropped |
+//! | [`join`] | users and products: the dimensions, and what they add to a fact |
+//! | [`layer`] | partitions: staged, stored, merged; which of them hold an order |
+//! | [`check`] | DuckDB SQL over the layer as it would be |
+//! | [`store`] | the disk: lock, journal, publishing as one step |
+//! | [`report`] | what a run says of itself |
+//! | [`warehouse`] | SQL for Redshift |
+//! | [`demo`] | the embedded API |
+//! | [`settings`] | flags, environment, `.env`, `etl.toml` |
+//! | [`model`] | the words that all of them share |
+//!
+//! Imports point down: `cli` → `run` → the stages → `store`, `settings` → `model`, which imports nothing of the crate.
+//! `docs/architecture.md` says what must never import what, and why.
+
 pub mod cancel;
 pub mod check;
+pub mod cli;
+pub mod demo;
 pub mod join;
 pub mod layer;
 pub mod model;
@@ -10,3 +34,4 @@ pub mod run;
 pub mod settings;
 pub mod source;
 pub mod store;
+pub mod warehouse;

@@ -14,6 +14,35 @@ use super::{
     CheckScope, Credentials, EnrichColumns, EtlToml, HttpSettings, Location, OnCheckFailure, RedshiftSettings, Secret, Settings, When, file, parse_span,
 };
 
+/// What `--since last` goes back where nothing is said.
+pub(super) const DEFAULT_LOOKBACK: Duration = Duration::from_secs(86_400);
+
+/// Threads that work where nothing is said: one a core.
+pub(super) fn default_threads() -> usize {
+    thread::available_parallelism().map_or(2, NonZero::get)
+}
+
+/// How results and logs look, as far as the environment says. Needed before anything else can be shown.
+#[derive(Clone, Debug, Default)]
+pub struct Presentation {
+    /// `ETL_FORMAT`.
+    pub format: Option<String>,
+    /// `ETL_LOG_FORMAT`.
+    pub log_format: Option<String>,
+    /// `ETL_NO_PROGRESS`.
+    pub no_progress: bool,
+}
+
+/// Reads how things are to be shown from the environment and `.env`.
+///
+/// # Errors
+/// [`SettingsError::DotEnv`].
+pub fn presentation() -> Result<Presentation, SettingsError> {
+    let environment = Environment::read(None)?;
+    let value = |name| environment.get(name).map(|said| said.value);
+    Ok(Presentation { format: value("ETL_FORMAT"), log_format: value("ETL_LOG_FORMAT"), no_progress: value("ETL_NO_PROGRESS").is_some() })
+}
+
 /// The file that is looked for where none is named.
 const DEFAULT_FILE: &str = "etl.toml";
 
@@ -252,7 +281,7 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
         orders,
         since,
         until,
-        lookback: span(said("--lookback", &flags.lookback, "ETL_LOOKBACK", "lookback", toml.lookback), Duration::from_secs(86_400))?,
+        lookback: span(said("--lookback", &flags.lookback, "ETL_LOOKBACK", "lookback", toml.lookback), DEFAULT_LOOKBACK)?,
         dry_run: flags.dry_run || layers.environment.get("ETL_DRY_RUN").map_or(Ok(false), |said| said.one_of(&[("1", true), ("true", true), ("0", false), ("false", false)]))?,
         lock_wait: span(said("--lock-wait", &flags.lock_wait, "ETL_LOCK_WAIT", "lock_wait", toml.lock_wait), Duration::ZERO)?,
         empty_exit_code: said("--empty-exit-code", &flags.empty_exit_code, "ETL_EMPTY_EXIT_CODE", "empty_exit_code", toml.empty_exit_code.map(|code| code.to_string()))
@@ -264,7 +293,7 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
             .map_or(Ok(OnCheckFailure::Abort), |said| said.one_of(&[("abort", OnCheckFailure::Abort), ("publish", OnCheckFailure::Publish)]))?,
         checks: checks.map(|said| layers.path(&said)).or_else(|| default_checks.is_dir().then_some(default_checks)),
         memory_limit: said("--memory-limit", &flags.memory_limit, "ETL_MEMORY_LIMIT", "memory_limit", toml.memory_limit).map(|said| said.value),
-        threads: toml.threads.filter(|threads| *threads > 0).unwrap_or_else(|| thread::available_parallelism().map_or(2, NonZero::get)),
+        threads: toml.threads.filter(|threads| *threads > 0).unwrap_or_else(default_threads),
         http,
         enrich: EnrichColumns {
             user_country: toml.enrich.user_country.unwrap_or(enrich.user_country),

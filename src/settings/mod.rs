@@ -15,7 +15,7 @@ mod when;
 pub use enrich::EnrichColumns;
 pub use file::EtlToml;
 pub use http::{Credentials, HttpSettings};
-pub use layers::{Flags, SettingsError, load};
+pub use layers::{Flags, Presentation, SettingsError, load, presentation};
 pub use location::{Location, LocationError, redacted};
 pub use secret::Secret;
 pub use span::{Chunk, parse_span};
@@ -83,4 +83,32 @@ pub struct Settings {
     /// Whether `dim_product` does.
     pub versioned_products: bool,
     pub redshift: RedshiftSettings,
+}
+
+impl Settings {
+    /// The defaults, from no flag, variable or file.
+    pub fn plain(output: PathBuf) -> Settings {
+        Settings {
+            output,
+            orders: None,
+            users: None,
+            products: None,
+            since: None,
+            until: None,
+            lookback: layers::DEFAULT_LOOKBACK,
+            dry_run: false,
+            lock_wait: Duration::ZERO,
+            empty_exit_code: None,
+            check_scope: CheckScope::default(),
+            on_check_failure: OnCheckFailure::default(),
+            checks: None,
+            memory_limit: None,
+            threads: layers::default_threads(),
+            http: HttpSettings::default(),
+            enrich: EnrichColumns::default(),
+            versioned_users: false,
+            versioned_products: false,
+            redshift: RedshiftSettings::default(),
+        }
+    }
 }

@@ -1,0 +1,180 @@
+//! The command line as it is typed. What it means is `settings`'.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Orders from an HTTP API or files to a checked star schema in dt= partitions.
+#[derive(Parser, Debug)]
+#[command(name = "etl", version, max_term_width = 100, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    #[command(flatten)]
+    pub(super) display: DisplayArgs,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// One run over the window: extract, normalize, join, merge, check, publish
+    Run(RunArgs),
+    /// The same, window by window; rerun after a failure, it goes on at the first chunk that is not done
+    Backfill(BackfillArgs),
+    /// The checks alone, over the curated layer as it stands
+    Check(CheckArgs),
+    /// The history of runs
+    Runs(RunsArgs),
+    /// The SQL that loads the output into Redshift
+    Redshift(RedshiftArgs),
+    /// The whole job against an HTTP API embedded in this binary: needs no configuration
+    Demo(DemoArgs),
+}
+
+/// What a result or a log looks like.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Display")]
+pub(super) struct DisplayArgs {
+    /// The result on stdout [default: auto: text on a terminal, else one line of JSON] [env: ETL_FORMAT]
+    #[arg(long, global = true, value_enum, hide_possible_values = false)]
+    pub(super) format: Option<Format>,
+    /// The log on stderr [default: auto] [env: ETL_LOG_FORMAT]
+    #[arg(long, global = true, value_enum)]
+    pub(super) log_format: Option<Format>,
+    /// More of the log (-vv: most)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// Errors only; no text result on success
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// No progress on stderr
+    #[arg(long, global = true)]
+    pub(super) no_progress: bool,
+}
+
+#[derive(Args, Debug, Clone)]
+pub(super) struct ConfigArgs {
+    /// Settings file [default: etl.toml, where there is one] [env: ETL_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Where the layer lies [default: output] [env: ETL_OUTPUT]
+    #[arg(long, value_name = "DIR")]
+    pub(super) output: Option<String>,
+}
+
+#[derive(Args, Debug, Clone)]
+pub(super) struct JobArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Orders: an http(s) URL, or a file, folder or glob of .json, .ndjson, .jsonl, also .gz or .zst [env: ETL_ORDERS]
+    #[arg(long, value_name = "LOCATION")]
+    pub(super) orders: Option<String>,
+    /// Users: the same, also .csv and .parquet [env: ETL_USERS]
+    #[arg(long, value_name = "LOCATION")]
+    pub(super) users: Option<String>,
+    /// Products: the same, also .csv and .parquet [env: ETL_PRODUCTS]
+    #[arg(long, value_name = "LOCATION")]
+    pub(super) products: Option<String>,
+    /// The window's beginning, on created_at: 2026-01-31, RFC 3339, 7d or 36h ago, or `last`: where the last successful run ended, less --lookback [env: ETL_SINCE]
+    #[arg(long, value_name = "WHEN")]
+    pub(super) since: Option<String>,
+    /// The window's end, exclusive [env: ETL_UNTIL]
+    #[arg(long, value_name = "WHEN")]
+    pub(super) until: Option<String>,
+    /// Everything but publish
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// How long to wait where another run holds the output [default: 0s] [env: ETL_LOCK_WAIT]
+    #[arg(long, value_name = "SPAN")]
+    pub(super) lock_wait: Option<String>,
+    /// Your own checks: a folder of .sql files [default: checks/ beside etl.toml, where there is one] [env: ETL_CHECKS]
+    #[arg(long, value_name = "DIR")]
+    pub(super) checks: Option<String>,
+    /// Which partitions the built-in checks look at: changed or full [default: changed] [env: ETL_CHECK_SCOPE]
+    #[arg(long, value_name = "SCOPE")]
+    pub(super) check_scope: Option<String>,
+    /// After a failed check of severity error: abort or publish [default: abort] [env: ETL_ON_CHECK_FAILURE]
+    #[arg(long, value_name = "WHAT")]
+    pub(super) on_check_failure: Option<String>,
+    /// The exit code where there was nothing to publish (99 makes that an Airflow skip) [default: 0] [env: ETL_EMPTY_EXIT_CODE]
+    #[arg(long, value_name = "CODE")]
+    pub(super) empty_exit_code: Option<String>,
+    /// Attempts a request [default: 3] [env: ETL_MAX_ATTEMPTS]
+    #[arg(long, value_name = "N")]
+    pub(super) max_attempts: Option<String>,
+    /// Memory of the checks' DuckDB, such as 1GiB [env: ETL_MEMORY_LIMIT]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) memory_limit: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) job: JobArgs,
+    /// What `--since last` goes back behind the end of what was covered [default: 24h] [env: ETL_LOOKBACK]
+    #[arg(long, value_name = "SPAN")]
+    pub(super) lookback: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct BackfillArgs {
+    #[command(flatten)]
+    pub(super) job: JobArgs,
+    /// How much is loaded at once: 12h, 1d, 1w, 1mo, 1y
+    #[arg(long, value_name = "SPAN", default_value = "1d")]
+    pub(super) chunk: String,
+    /// Forget which chunks are done
+    #[arg(long)]
+    pub(super) restart: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Your own checks: a folder of .sql files [default: checks/ beside etl.toml, where there is one] [env: ETL_CHECKS]
+    #[arg(long, value_name = "DIR")]
+    pub(super) checks: Option<String>,
+    /// Memory of DuckDB, such as 1GiB [env: ETL_MEMORY_LIMIT]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) memory_limit: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RunsArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// How many, the latest first
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(super) limit: usize,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RedshiftArgs {
+    #[command(subcommand)]
+    pub(super) what: RedshiftCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum RedshiftCommand {
+    /// The tables
+    Ddl(ConfigArgs),
+    /// A full load
+    Copy(ConfigArgs),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DemoArgs {
+    /// Where the layer lies
+    #[arg(long, value_name = "DIR", default_value = "output")]
+    pub(super) output: PathBuf,
+}

@@ -1,0 +1,36 @@
+//! `etl check`.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::{args::CheckArgs, config_flags, display::Display, text};
+use crate::{
+    cancel::Cancel,
+    check::CheckResult,
+    run::{RunError, check_layer},
+    settings::{self, Flags},
+};
+
+pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+    let flags = Flags { checks: args.checks.clone(), memory_limit: args.memory_limit.clone(), ..config_flags(&args.config) };
+    let settings = settings::load(&flags)?;
+    let results = check_layer(&settings, cancel)?;
+    let failed: Vec<_> = results.iter().filter(|result| result.is_failure()).map(|result| result.name.clone()).collect();
+    let error = (!failed.is_empty()).then(|| RunError::ChecksFailed { names: failed, published: true });
+    let status = if error.is_some() { "failed" } else { "passed" };
+    display.result(error.is_none(), &json!({"status": status, "checks": results}), |out| {
+        text::checks(out, &results);
+        let _ = writeln!(out, "\n{}", verdict(&results));
+    });
+    Ok(error.map_or(0, |error| error.exit_code()))
+}
+
+fn verdict(results: &[CheckResult]) -> String {
+    let failed = results.iter().filter(|result| result.is_failure()).count();
+    let passed = results.iter().filter(|result| result.passed).count();
+    match failed {
+        0 => format!("{passed} of {} checks passed, none of severity error failed", results.len()),
+        _ => format!("{failed} of {} checks failed", results.len()),
+    }
+}

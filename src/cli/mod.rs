@@ -1,0 +1,83 @@
+//! What a person types and sees: one file a command. No logic of the job.
+
+mod args;
+mod backfill;
+mod check;
+mod demo;
+mod display;
+mod logging;
+mod progress;
+mod redshift;
+mod run;
+mod runs;
+mod signals;
+mod text;
+
+pub use args::Cli;
+
+use args::{Command, ConfigArgs, JobArgs};
+use display::Display;
+
+use crate::{
+    cancel::Cancel,
+    run::RunError,
+    settings::{Flags, Settings, SettingsError, presentation},
+};
+
+/// Runs the command; the exit code is the contract's.
+pub fn run(cli: &Cli) -> u8 {
+    let display = match presentation().and_then(|presentation| Display::new(&cli.display, &presentation)) {
+        Ok(display) => display,
+        Err(error) => {
+            display::print_error(&error);
+            return RunError::from(error).exit_code();
+        }
+    };
+    logging::start(&display);
+    let cancel = Cancel::default();
+    if let Err(error) = signals::listen(cancel.clone()) {
+        tracing::warn!(%error, "signals can't be listened to: Ctrl-C ends the process at once");
+    }
+    let result = match &cli.command {
+        Command::Run(args) => run::run(args, &display, &cancel),
+        Command::Backfill(args) => backfill::run(args, &display, &cancel),
+        Command::Check(args) => check::run(args, &display, &cancel),
+        Command::Runs(args) => runs::run(args, &display),
+        Command::Redshift(args) => redshift::run(args, &display),
+        Command::Demo(args) => demo::run(args, &display, &cancel),
+    };
+    result.unwrap_or_else(|error| {
+        display.error(&error);
+        error.exit_code()
+    })
+}
+
+/// What was said on the command line of a job.
+fn job_flags(job: &JobArgs) -> Flags {
+    Flags {
+        orders: job.orders.clone(),
+        users: job.users.clone(),
+        products: job.products.clone(),
+        since: job.since.clone(),
+        until: job.until.clone(),
+        lock_wait: job.lock_wait.clone(),
+        empty_exit_code: job.empty_exit_code.clone(),
+        checks: job.checks.clone(),
+        check_scope: job.check_scope.clone(),
+        on_check_failure: job.on_check_failure.clone(),
+        max_attempts: job.max_attempts.clone(),
+        memory_limit: job.memory_limit.clone(),
+        dry_run: job.dry_run,
+        ..config_flags(&job.config)
+    }
+}
+
+fn config_flags(config: &ConfigArgs) -> Flags {
+    Flags { config: config.config.clone(), output: config.output.clone(), ..Flags::default() }
+}
+
+/// The settings of a command that loads; it must know the orders.
+fn loading_settings(flags: &Flags) -> Result<Settings, SettingsError> {
+    let settings = crate::settings::load(flags)?;
+    if settings.orders.is_none() { Err(SettingsError::NoOrders) } else { Ok(settings) }
+}

@@ -1,0 +1,38 @@
+//! `etl run`.
+
+use super::{args::RunArgs, display::Display, job_flags, loading_settings, progress::Progress, text};
+use crate::{
+    cancel::Cancel,
+    report::Status,
+    run::{Outcome, Request, RunError, execute},
+    settings::{Flags, Settings},
+};
+
+pub(super) fn run(args: &RunArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+    let settings = loading_settings(&Flags { lookback: args.lookback.clone(), ..job_flags(&args.job) })?;
+    Ok(run_and_show(&settings, display, cancel, |_| {}))
+}
+
+/// Runs the job and shows how it ended; `more` adds to the text.
+pub(super) fn run_and_show(settings: &Settings, display: &Display, cancel: &Cancel, more: impl FnOnce(&mut String)) -> u8 {
+    let progress = Progress::new(display);
+    let outcome = execute(&Request { settings, since: settings.since, until: settings.until, cancel, observer: &progress });
+    progress.finish();
+    if let Some(error) = &outcome.error {
+        display.error(error);
+    }
+    display.result(outcome.error.is_none(), &outcome.summary, |out| {
+        text::summary(out, &outcome.summary, settings);
+        more(out);
+    });
+    exit_code(&outcome, settings)
+}
+
+/// The exit code of a run: 0, the one for "nothing to do", or the error's.
+pub(super) fn exit_code(outcome: &Outcome, settings: &Settings) -> u8 {
+    match &outcome.error {
+        Some(error) => error.exit_code(),
+        None if outcome.summary.status == Status::Unchanged => settings.empty_exit_code.unwrap_or(0),
+        None => 0,
+    }
+}

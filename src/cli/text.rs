@@ -1,0 +1,199 @@
+//! Results as a person reads them.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use anstyle::{AnsiColor, Style};
+use indicatif::{HumanBytes, HumanCount};
+
+use crate::{
+    check::CheckResult,
+    model::{Dt, UtcMicros},
+    report::{Status, Summary, money_texts},
+    settings::{Location, Settings},
+};
+
+const GOOD: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
+const BAD: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
+const ODD: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow)));
+const DIM: Style = Style::new().dimmed();
+
+/// The width of the first column.
+const LABEL: usize = 11;
+
+/// How the status is put into words.
+fn headline(status: Status) -> (Style, &'static str) {
+    match status {
+        Status::Published => (GOOD, "published"),
+        Status::Unchanged => (GOOD, "unchanged: the layer holds all of this already"),
+        Status::DryRun => (ODD, "dry run: nothing was published"),
+        Status::ExtractFailed => (BAD, "failed: the source could not be read"),
+        Status::ChecksFailed => (BAD, "failed: a check found something"),
+        Status::StorageFailed => (BAD, "failed: the output could not be written"),
+        Status::Locked => (BAD, "not run: another run holds the output"),
+        Status::Interrupted => (ODD, "interrupted"),
+        Status::InternalError => (BAD, "failed: a defect of this tool"),
+    }
+}
+
+fn row(out: &mut String, label: &str, text: &str) {
+    let _ = writeln!(out, "  {DIM}{label:<LABEL$}{DIM:#} {text}");
+}
+
+fn count(value: u64) -> String {
+    HumanCount(value).to_string()
+}
+
+/// "3 lines", "1 line".
+fn counted(value: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
+}
+
+/// Joins the parts that are not empty.
+fn joined(parts: &[(u64, &str)]) -> String {
+    let shown: Vec<_> = parts.iter().filter(|(value, _)| *value > 0).map(|(value, what)| format!("{} {what}", count(*value))).collect();
+    if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
+}
+
+/// The whole summary.
+pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) {
+    let (style, words) = headline(summary.status);
+    let _ = writeln!(out, "{style}{words}{style:#} {DIM}in {:.2} s, run {}{DIM:#}", summary.execution_time_seconds(), summary.run_id);
+    if matches!(summary.status, Status::Locked) {
+        return;
+    }
+    let _ = writeln!(out);
+    if summary.since.is_some() || summary.until.is_some() {
+        row(out, "window", &window(summary.since, summary.until));
+    }
+    read(out, summary, settings);
+    dropped(out, summary, settings);
+    rows(out, summary);
+    written(out, summary, settings);
+    for (name, counts) in &summary.dimensions {
+        let inferred = if counts.inferred > 0 { format!(", {} inferred (named by orders, unknown to the source)", count(counts.inferred)) } else { String::new() };
+        row(out, name, &format!("{}{inferred}", counted(counts.members, "member")));
+    }
+    checks(out, &summary.checks);
+}
+
+fn read(out: &mut String, summary: &Summary, settings: &Settings) {
+    let from = settings.orders.as_ref().map(Location::to_string).unwrap_or_default();
+    let source = &summary.source;
+    let unit = if source.requests > 0 { "request" } else { "file" };
+    let asked = if source.requests > 0 { source.requests } else { source.pages };
+    let retries = if source.retries > 0 { format!(", {} tried again", count(source.retries)) } else { String::new() };
+    row(out, "read", &format!("{} from {from} {DIM}({}{retries}, {}){DIM:#}", counted(summary.records.records_read, "record"), counted(asked, unit), HumanBytes(source.bytes)));
+    let parts = [(summary.records.records_processed, "processed"), (summary.records_dropped(), "dropped"), (summary.records.records_out_of_window, "out of the window")];
+    row(out, "", &joined(&parts));
+}
+
+fn dropped(out: &mut String, summary: &Summary, settings: &Settings) {
+    let reasons = summary.dropped_by_reason();
+    if reasons.is_empty() {
+        return;
+    }
+    let what = format!("{} and {}, kept in", counted(summary.records_dropped(), "record"), counted(summary.lines_dropped(), "line"));
+    row(out, "dropped", &format!("{what} {}/quarantine/run_id={}/", settings.output.display(), summary.run_id));
+    for (reason, number) in reasons {
+        row(out, "", &format!("{ODD}{reason:<20}{ODD:#} {:>6}", count(number)));
+    }
+}
+
+fn rows(out: &mut String, summary: &Summary) {
+    let rows = &summary.rows;
+    let parts = [
+        (rows.rows_inserted, "inserted"),
+        (rows.rows_updated, "updated"),
+        (rows.rows_moved, "moved to another day"),
+        (rows.rows_unchanged, "unchanged"),
+        (rows.rows_superseded, "superseded by newer ones in the layer"),
+        (rows.duplicates_dropped, "duplicates"),
+    ];
+    row(out, "rows", &format!("{} {DIM}of {} read{DIM:#}", joined(&parts), counted(summary.records.lines_read, "line")));
+    let notes = [
+        (summary.records.prices_defaulted, "without a price (0, price_defaulted)"),
+        (summary.records.prices_rounded, "rounded to four decimals"),
+        (summary.records.repeated_skus, "of a sku that stands twice in its order"),
+        (summary.records.updated_at_unreadable, "with an unreadable updated_at"),
+    ];
+    if notes.iter().any(|(value, _)| *value > 0) {
+        row(out, "", &joined(&notes));
+    }
+    for (place, (currency, amount)) in money_texts(&summary.revenue).iter().enumerate() {
+        let currency = if currency.is_empty() { "no currency" } else { currency };
+        row(out, if place == 0 { "revenue" } else { "" }, &format!("{amount:>18} {currency}"));
+    }
+}
+
+fn written(out: &mut String, summary: &Summary, settings: &Settings) {
+    let curated = settings.output.join("curated");
+    if !summary.partitions_written.is_empty() {
+        row(out, "written", &format!("{} of {}: {}", counted(summary.partitions_written.len() as u64, "partition"), curated.display(), range(&summary.partitions_written)));
+    }
+    if !summary.partitions_removed.is_empty() {
+        row(out, "removed", &format!("{}: {}", counted(summary.partitions_removed.len() as u64, "partition"), range(&summary.partitions_removed)));
+    }
+    if summary.partitions_unchanged > 0 {
+        row(out, "untouched", &format!("{} as they were", counted(summary.partitions_unchanged, "partition")));
+    }
+}
+
+fn range(partitions: &[Dt]) -> String {
+    match partitions {
+        [first, .., last] if partitions.len() > 4 => format!("dt={first} … dt={last}"),
+        few => few.iter().map(|dt| format!("dt={dt}")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// What the checks found: the violated ones with their rows, the others in a line.
+pub(super) fn checks(out: &mut String, checks: &[CheckResult]) {
+    if checks.is_empty() {
+        return;
+    }
+    let passed = checks.iter().filter(|check| check.passed).count();
+    row(out, "checks", &format!("{passed} of {} passed", checks.len()));
+    for check in checks.iter().filter(|check| !check.passed) {
+        let (style, word) = if check.is_failure() { (BAD, "error") } else { (ODD, "warn") };
+        row(out, "", &format!("{style}{word:<5} {}{style:#}: {}", check.name, counted(check.violations, "violation")));
+        for sample in &check.sample {
+            row(out, "", &format!("      {DIM}{}{DIM:#}", sample_text(sample)));
+        }
+    }
+}
+
+fn sample_text(sample: &BTreeMap<String, Option<String>>) -> String {
+    sample.iter().map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or("NULL"))).collect::<Vec<_>>().join(" ")
+}
+
+/// A run in one line, as a backfill lists them.
+pub(super) fn one_line(out: &mut String, summary: &Summary) {
+    let (style, _) = headline(summary.status);
+    let rows = &summary.rows;
+    let parts = [(rows.rows_inserted, "inserted"), (rows.rows_updated, "updated"), (rows.rows_moved, "moved"), (rows.rows_unchanged, "unchanged")];
+    let _ = writeln!(
+        out,
+        "{style}{:<15}{style:#} {}  {} read, {} dropped; rows: {} {DIM}({:.2} s){DIM:#}",
+        summary.status.as_str(),
+        window(summary.since, summary.until),
+        counted(summary.records.records_read, "record"),
+        count(summary.records_dropped()),
+        joined(&parts),
+        summary.execution_time_seconds()
+    );
+}
+
+/// A window, in words.
+pub(super) fn window(since: Option<UtcMicros>, until: Option<UtcMicros>) -> String {
+    window_text(since.map(UtcMicros::rfc3339).as_deref(), until.map(UtcMicros::rfc3339).as_deref())
+}
+
+/// A window of RFC 3339 texts, in words.
+pub(super) fn window_text(since: Option<&str>, until: Option<&str>) -> String {
+    let short = |text: &str| text.strip_suffix("T00:00:00Z").unwrap_or(text).to_owned();
+    match (since.map(short), until.map(short)) {
+        (None, None) => "everything".to_owned(),
+        (Some(since), None) => format!("from {since}"),
+        (None, Some(until)) => format!("before {until}"),
+        (Some(since), Some(until)) => format!("from {since} to before {until}"),
+    }
+}
