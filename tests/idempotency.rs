@@ -12,7 +12,9 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 
 fn fixture_args(place: &str) -> Vec<String> {
     let file = |name: &str| format!("{FIXTURES}/{name}");
-    ["run", "--orders", &file("orders.ndjson"), "--users", &file("users.csv"), "--products", &file("products.json"), "--output", place].map(str::to_owned).into()
+    ["run", "--orders", &file("orders.ndjson"), "--users", &file("users.csv"), "--products", &file("products.json"), "--output", place]
+        .map(str::to_owned)
+        .into()
 }
 
 #[test]
@@ -63,7 +65,9 @@ fn the_demo_over_http_and_the_fixtures_from_files_make_the_same_layer() {
 
 /// A version of one of a few orders: few, so that versions meet, days change and lines come and go.
 fn version() -> impl Strategy<Value = String> {
-    let line = (0..3_u8, -1..4_i8, 0..300_u32).prop_map(|(sku, quantity, cents)| format!(r#"{{"sku":"S{sku}","quantity":{quantity},"price":{}.{:02}}}"#, cents / 100, cents % 100));
+    let line = (0..3_u8, -1..4_i8, 0..300_u32).prop_map(|(sku, quantity, cents)| {
+        format!(r#"{{"sku":"S{sku}","quantity":{quantity},"price":{}.{:02}}}"#, cents / 100, cents % 100)
+    });
     (0..6_u8, 1..5_u8, proptest::option::of(1..4_u8), 0..4_u8, proptest::collection::vec(line, 0..4)).prop_map(|(order, day, updated, user, lines)| {
         let updated = updated.map(|hour| format!(r#""updated_at":"2026-02-0{hour}T00:00:00Z","#)).unwrap_or_default();
         format!(r#"{{"order_id":"O{order}","created_at":"2026-01-0{day}T12:00:00Z",{updated}"user_id":"U{user}","currency":"EUR","items":[{}]}}"#, lines.join(","))

@@ -50,7 +50,10 @@ fn a_newer_version_moves_the_row_to_its_day_and_the_old_partition_goes_with_its_
     work.load(&[version("2026-01-31T23:30:00Z", Some("2026-02-01"), 1), order("B", "2026-01-30", "")], &[]).published();
     let moved = work.load(&[version("2026-01-31T23:30:00-05:00", Some("2026-02-02"), 1)], &[]).published();
     assert_eq!(counts(&moved), [("rows_moved", 1)]);
-    assert_eq!((&moved["partitions_written"], &moved["partitions_removed"]), (&serde_json::json!(["2026-02-01"]), &serde_json::json!(["2026-01-31"])));
+    assert_eq!(
+        (&moved["partitions_written"], &moved["partitions_removed"]),
+        (&serde_json::json!(["2026-02-01"]), &serde_json::json!(["2026-01-31"]))
+    );
     assert_eq!(rows(&work), ["2026-01-30|B|S|1", "2026-02-01|A|S|1"]);
     assert!(!work.path("output/curated/dt=2026-01-31").exists());
 }

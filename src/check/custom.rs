@@ -50,7 +50,9 @@ pub fn load_custom(folder: &Path) -> Result<Vec<CustomCheck>, CheckError> {
 
 fn severity(sql: &str) -> Result<Severity, String> {
     let first = sql.lines().next().unwrap_or_default().trim();
-    let Some(value) = first.strip_prefix("--").and_then(|comment| comment.trim().strip_prefix("severity:")) else { return Ok(Severity::Error) };
+    let Some(value) = first.strip_prefix("--").and_then(|comment| comment.trim().strip_prefix("severity:")) else {
+        return Ok(Severity::Error);
+    };
     match value.trim() {
         "error" => Ok(Severity::Error),
         "warn" => Ok(Severity::Warn),
@@ -78,7 +80,10 @@ mod tests {
         fs::write(dir.path().join("a.sql"), "-- severity: warn\nSELECT 2").unwrap();
         fs::write(dir.path().join("notes.md"), "").unwrap();
         let checks = load_custom(dir.path()).unwrap();
-        assert_eq!(checks.iter().map(|check| (check.name.as_str(), check.severity)).collect::<Vec<_>>(), [("a", Severity::Warn), ("b", Severity::Error)]);
+        assert_eq!(
+            checks.iter().map(|check| (check.name.as_str(), check.severity)).collect::<Vec<_>>(),
+            [("a", Severity::Warn), ("b", Severity::Error)]
+        );
         assert_eq!(checks[1].sql, "SELECT 1");
         assert!(matches!(load_custom(&dir.path().join("none")), Err(CheckError::Folder { .. })));
     }

@@ -21,7 +21,8 @@ use crate::{
 const GROUP_BYTES: u64 = 48 << 20;
 
 /// The columns that the built-in fact checks look at.
-const CHECKED_COLUMNS: &str = "order_id, sku, user_id, currency, quantity, unit_price, line_total, price_defaulted, created_at, updated_at, dt";
+const CHECKED_COLUMNS: &str =
+    "order_id, sku, user_id, currency, quantity, unit_price, line_total, price_defaulted, created_at, updated_at, dt";
 
 /// What a partition must add up to.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -136,10 +137,18 @@ impl<'a> Session<'a> {
             .map_err(engine)?;
         let duckdb = Connection::open_in_memory_with_flags(config).map_err(engine)?;
         let session = Session { duckdb, view, cancel };
-        let folders: BTreeSet<&Path> =
-            view.facts.values().filter_map(|path| path.parent()?.parent()).chain([&view.dim_user, &view.dim_product].into_iter().flatten().filter_map(|path| path.parent())).collect();
+        let folders: BTreeSet<&Path> = view
+            .facts
+            .values()
+            .filter_map(|path| path.parent()?.parent())
+            .chain([&view.dim_user, &view.dim_product].into_iter().flatten().filter_map(|path| path.parent()))
+            .collect();
         let allowed: Vec<_> = folders.iter().map(|folder| literal(&format!("{}/", folder.display()))).collect();
-        let mut setup = format!("SET temp_directory = {}; SET allowed_directories = [{}];", literal(&view.scratch.to_string_lossy()), allowed.join(", "));
+        let mut setup = format!(
+            "SET temp_directory = {}; SET allowed_directories = [{}];",
+            literal(&view.scratch.to_string_lossy()),
+            allowed.join(", ")
+        );
         if let Some(limit) = &view.memory_limit {
             setup.push_str(&format!("SET memory_limit = {};", literal(limit)));
         }
@@ -217,7 +226,10 @@ impl<'a> Session<'a> {
     /// The keys alone of some partitions, under the name that the checks know.
     fn load_keys(&self, partitions: &BTreeSet<Dt>) -> Result<(), CheckError> {
         let rows = facts_source(self.view, partitions.iter());
-        self.execute("reading the keys of partitions that share orders", &format!("DROP TABLE fact_order_changed; CREATE VIEW fact_order_changed AS SELECT order_id, sku, dt FROM ({rows});"))
+        self.execute(
+            "reading the keys of partitions that share orders",
+            &format!("DROP TABLE fact_order_changed; CREATE VIEW fact_order_changed AS SELECT order_id, sku, dt FROM ({rows});"),
+        )
     }
 
     /// What a user's SQL sees: all of the layer as `fact_order`, and the run's share as `fact_order_changed`.
@@ -225,23 +237,41 @@ impl<'a> Session<'a> {
         let all = facts_source(self.view, self.view.facts.keys());
         let changed = facts_source(self.view, self.view.changed.iter());
         let kind = if self.view.entangled.len() > 1 { "VIEW" } else { "TABLE" };
-        self.execute("setting up", &format!("DROP {kind} fact_order_changed; CREATE VIEW fact_order AS {all}; CREATE VIEW fact_order_changed AS {changed};"))
+        self.execute(
+            "setting up",
+            &format!("DROP {kind} fact_order_changed; CREATE VIEW fact_order AS {all}; CREATE VIEW fact_order_changed AS {changed};"),
+        )
     }
 
-    fn run_builtin(&self, name: &'static str, severity: Severity, sql: &str, results: &mut BTreeMap<&str, CheckResult>) -> Result<(), CheckError> {
+    fn run_builtin(
+        &self,
+        name: &'static str,
+        severity: Severity,
+        sql: &str,
+        results: &mut BTreeMap<&str, CheckResult>,
+    ) -> Result<(), CheckError> {
         if self.cancel.is_stopped() {
             return Err(CheckError::Interrupted);
         }
-        let result = results.entry(name).or_insert_with(|| CheckResult { name: name.to_owned(), severity, passed: true, violations: 0, sample: Vec::new() });
-        self.violations(sql, result).map_err(|error| CheckError::Layer { doing: format!("running the check {name}"), detail: error.to_string() })
+        let result = results.entry(name).or_insert_with(|| CheckResult {
+            name: name.to_owned(),
+            severity,
+            passed: true,
+            violations: 0,
+            sample: Vec::new(),
+        });
+        self.violations(sql, result)
+            .map_err(|error| CheckError::Layer { doing: format!("running the check {name}"), detail: error.to_string() })
     }
 
     fn run_custom(&self, check: &CustomCheck) -> Result<CheckResult, CheckError> {
         if self.cancel.is_stopped() {
             return Err(CheckError::Interrupted);
         }
-        let mut result = CheckResult { name: check.name.clone(), severity: check.severity, passed: true, violations: 0, sample: Vec::new() };
-        self.violations(&check.sql, &mut result).map_err(|error| CheckError::Custom { path: check.path.clone(), detail: error.to_string() })?;
+        let mut result =
+            CheckResult { name: check.name.clone(), severity: check.severity, passed: true, violations: 0, sample: Vec::new() };
+        self.violations(&check.sql, &mut result)
+            .map_err(|error| CheckError::Custom { path: check.path.clone(), detail: error.to_string() })?;
         Ok(result)
     }
 
@@ -254,7 +284,8 @@ impl<'a> Session<'a> {
         result.passed = false;
         result.violations += u64::try_from(count).unwrap_or_default();
         let wanted = SAMPLE_ROWS.saturating_sub(result.sample.len());
-        let mut statement = self.duckdb.prepare(&format!("SELECT CAST(COLUMNS(*) AS VARCHAR) FROM (\n{sql}\n) ORDER BY ALL LIMIT {wanted}"))?;
+        let mut statement =
+            self.duckdb.prepare(&format!("SELECT CAST(COLUMNS(*) AS VARCHAR) FROM (\n{sql}\n) ORDER BY ALL LIMIT {wanted}"))?;
         let mut rows = statement.query([])?;
         let names: Vec<String> = rows.as_ref().map(|statement| statement.column_names()).unwrap_or_default();
         while let Some(row) = rows.next()? {
@@ -372,7 +403,11 @@ mod tests {
         view.expected = Some(expected);
         let dims = dir.path().join("dims");
         std::fs::create_dir(&dims).unwrap();
-        std::fs::write(dims.join("u.csv"), "user_id,name,email,country,created_at,inferred\nU1,,,,,false\nU2,,,,2026-01-01 00:00:00,true\n").unwrap();
+        std::fs::write(
+            dims.join("u.csv"),
+            "user_id,name,email,country,created_at,inferred\nU1,,,,,false\nU2,,,,2026-01-01 00:00:00,true\n",
+        )
+        .unwrap();
         std::fs::write(dims.join("p.csv"), "sku,product_id,name,category,list_price,inferred\ns,,,,1.5000,false\n").unwrap();
         (view.dim_user, view.dim_product) = (Some(dims.join("u.csv")), Some(dims.join("p.csv")));
         Layer { dir, view }
@@ -391,7 +426,10 @@ mod tests {
     fn a_sound_layer_passes_every_check() {
         let layer = layer(&[row("A", 1), row("B", 1), row("A2", 2)]);
         let results = run_checks(&layer.view, &[], &Cancel::default()).unwrap();
-        assert_eq!(results.iter().map(|result| result.name.as_str()).collect::<Vec<_>>(), BUILTIN.iter().map(|check| check.name).collect::<Vec<_>>());
+        assert_eq!(
+            results.iter().map(|result| result.name.as_str()).collect::<Vec<_>>(),
+            BUILTIN.iter().map(|check| check.name).collect::<Vec<_>>()
+        );
         assert_eq!(results.iter().find(|result| !result.passed), None);
     }
 
@@ -403,7 +441,10 @@ mod tests {
             (Line { sku: "t", ..row("B", 1) }, "fact_product_in_dim"),
             (Line { user_id: Some("U2"), ..row("B", 1) }, "fact_user_known"),
             (Line { quantity: 0, line_total: Money::ZERO, ..row("B", 1) }, "fact_quantity_positive"),
-            (Line { unit_price: Money::from_units(-1).unwrap(), line_total: Money::from_units(-2).unwrap(), ..row("B", 1) }, "fact_price_non_negative"),
+            (
+                Line { unit_price: Money::from_units(-1).unwrap(), line_total: Money::from_units(-2).unwrap(), ..row("B", 1) },
+                "fact_price_non_negative",
+            ),
             (Line { updated_at: UtcMicros::new(0), ..row("B", 1) }, "fact_timestamps_plausible"),
             (row("A", 1), "fact_key_unique"),
         ] {
@@ -428,7 +469,10 @@ mod tests {
         off.view.expected.as_mut().unwrap().get_mut(&day).unwrap().revenue.insert("USD".into(), 1);
         let results = run_checks(&off.view, &[], &Cancel::default()).unwrap();
         let revenue = results.iter().find(|result| result.name == "fact_revenue_reconciles").unwrap();
-        assert_eq!((revenue.violations, revenue.sample[0]["expected"].as_deref(), revenue.sample[0]["actual"].as_deref()), (1, Some("0.0001"), Some("0.0000")));
+        assert_eq!(
+            (revenue.violations, revenue.sample[0]["expected"].as_deref(), revenue.sample[0]["actual"].as_deref()),
+            (1, Some("0.0001"), Some("0.0000"))
+        );
         let mut off = layer(&[row("A", 1)]);
         off.view.expected.as_mut().unwrap().get_mut(&day).unwrap().rows = 2;
         assert_eq!(violated(&off, &[]), one("fact_row_count_reconciles", 1));
@@ -453,7 +497,11 @@ mod tests {
         let path = layer.view.dim_user.as_ref().unwrap();
         std::fs::write(path, "user_id,name,email,country,created_at,inferred\nU1,,,,,false\nU1,,,,,false\n").unwrap();
         assert_eq!(violated(&layer, &[]), one("dim_user_key_unique", 1));
-        std::fs::write(path, "user_id,name,email,country,created_at,inferred,valid_from,valid_to,is_current\nU1,,,,,false,,,true\nU1,,,,,false,,,false\n").unwrap();
+        std::fs::write(
+            path,
+            "user_id,name,email,country,created_at,inferred,valid_from,valid_to,is_current\nU1,,,,,false,,,true\nU1,,,,,false,,,false\n",
+        )
+        .unwrap();
         assert_eq!(violated(&layer, &[]), []);
     }
 
@@ -461,7 +509,8 @@ mod tests {
     fn a_users_own_check_sees_all_of_the_layer_and_the_runs_share() {
         let mut layer = layer(&[row("A", 1), row("B", 2), row("C", 2)]);
         layer.view.changed = ["2026-01-02".parse().unwrap()].into();
-        let custom = |sql: &str| CustomCheck { name: "own".into(), severity: Severity::Error, sql: sql.into(), path: "checks/own.sql".into() };
+        let custom =
+            |sql: &str| CustomCheck { name: "own".into(), severity: Severity::Error, sql: sql.into(), path: "checks/own.sql".into() };
         assert_eq!(violated(&layer, &[custom("SELECT * FROM fact_order -- all")]), one("own", 3));
         assert_eq!(violated(&layer, &[custom("SELECT * FROM fact_order_changed")]), one("own", 2));
         assert_eq!(violated(&layer, &[custom("SELECT list_price FROM dim_product WHERE list_price = 1.5")]), one("own", 1));
@@ -482,15 +531,18 @@ mod tests {
         ] {
             let check = CustomCheck { name: "own".into(), severity: Severity::Error, sql: sql.clone(), path: "own.sql".into() };
             let result = run_checks(&layer.view, &[check], &Cancel::default());
-            let kept_out = result.as_ref().is_err_and(|error| error.to_string().to_lowercase().contains("permission error")) || sql.contains("duckdb_settings");
+            let kept_out = result.as_ref().is_err_and(|error| error.to_string().to_lowercase().contains("permission error"))
+                || sql.contains("duckdb_settings");
             assert!(kept_out, "{sql}: {result:?}");
         }
     }
 
     #[test]
     fn a_sample_shows_five_rows_at_most() {
-        let rows: Vec<_> = (1..=9).map(|day| Line { quantity: -1, line_total: Money::from_units(-10_000).unwrap(), ..row("A", day) }).collect();
-        let rows: Vec<_> = rows.iter().zip(["a", "b", "c", "d", "e", "f", "g", "h", "i"]).map(|(row, order_id)| Line { order_id, ..*row }).collect();
+        let rows: Vec<_> =
+            (1..=9).map(|day| Line { quantity: -1, line_total: Money::from_units(-10_000).unwrap(), ..row("A", day) }).collect();
+        let rows: Vec<_> =
+            rows.iter().zip(["a", "b", "c", "d", "e", "f", "g", "h", "i"]).map(|(row, order_id)| Line { order_id, ..*row }).collect();
         let results = run_checks(&layer(&rows).view, &[], &Cancel::default()).unwrap();
         let negative = results.iter().find(|result| result.name == "fact_quantity_positive").unwrap();
         assert_eq!((negative.violations, negative.sample.len()), (9, 5));

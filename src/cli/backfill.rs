@@ -59,7 +59,12 @@ fn show(out: &mut String, outcome: &BackfillOutcome) {
         text::one_line(out, &run.summary);
     }
     let done = outcome.done_before + outcome.runs.iter().filter(|run| run.error.is_none()).count();
-    let _ = writeln!(out, "\n{done} of {} chunks are done{}", outcome.chunks, if outcome.done_before > 0 { format!(", {} of them before", outcome.done_before) } else { String::new() });
+    let _ = writeln!(
+        out,
+        "\n{done} of {} chunks are done{}",
+        outcome.chunks,
+        if outcome.done_before > 0 { format!(", {} of them before", outcome.done_before) } else { String::new() }
+    );
     if done < outcome.chunks {
         let _ = writeln!(out, "The same command goes on at the first chunk that is not done.");
     }

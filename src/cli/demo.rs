@@ -12,8 +12,14 @@ use crate::{
 
 pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     let api = DemoApi::start().map_err(|error| RunError::Internal(format!("the embedded API can't be started: {error}")))?;
-    let location = |resource: &str| api.url(resource).parse::<Location>().map_err(|error: LocationError| RunError::Internal(error.to_string()));
-    let settings = Settings { orders: Some(location("orders")?), users: Some(location("users")?), products: Some(location("products")?), ..Settings::plain(args.output.clone()) };
+    let location =
+        |resource: &str| api.url(resource).parse::<Location>().map_err(|error: LocationError| RunError::Internal(error.to_string()));
+    let settings = Settings {
+        orders: Some(location("orders")?),
+        users: Some(location("users")?),
+        products: Some(location("products")?),
+        ..Settings::plain(args.output.clone())
+    };
     Ok(run_and_show(&settings, display, cancel, |out| {
         let output = args.output.display();
         let _ = writeln!(out, "\nLook at it:   head {output}/curated/dt=*/part-00000.csv {output}/dims/*/*.csv");

@@ -41,7 +41,10 @@ impl Display {
             (None, Some("json")) => Ok(Format::Json),
             (None, Some(other)) => Err(SettingsError::Conflict(format!("{name}: `{other}`: write auto, text or json"))),
         };
-        let (result, log) = (format(args.format, &presentation.format, "ETL_FORMAT")?, format(args.log_format, &presentation.log_format, "ETL_LOG_FORMAT")?);
+        let (result, log) = (
+            format(args.format, &presentation.format, "ETL_FORMAT")?,
+            format(args.log_format, &presentation.log_format, "ETL_LOG_FORMAT")?,
+        );
         let on_terminal = io::stderr().is_terminal();
         let is_json = |format: Format, terminal: bool| format == Format::Json || (format == Format::Auto && !terminal);
         let json_logs = is_json(log, on_terminal);

@@ -16,14 +16,24 @@ pub(super) fn run(args: &RunsArgs, display: &Display) -> Result<u8, RunError> {
             let _ = writeln!(out, "no run has been recorded here");
             return;
         }
-        let _ = writeln!(out, "{:<32} {:<15} {:>9} {:>9} {:>8} {:>9} {:>10}  window", "run", "status", "read", "dropped", "new rows", "partitions", "seconds");
+        let _ = writeln!(
+            out,
+            "{:<32} {:<15} {:>9} {:>9} {:>8} {:>9} {:>10}  window",
+            "run", "status", "read", "dropped", "new rows", "partitions", "seconds"
+        );
         for (run, _) in &runs {
             let written = run.rows_inserted + run.rows_updated + run.rows_moved;
             let window = text::window_text(run.since.as_deref(), run.until.as_deref());
             let _ = writeln!(
                 out,
                 "{:<32} {:<15} {:>9} {:>9} {:>8} {:>9} {:>11.2}  {window}",
-                run.run_id, run.status, run.records_read, run.records_dropped_count, written, run.partitions_written.len(), run.execution_time_seconds
+                run.run_id,
+                run.status,
+                run.records_read,
+                run.records_dropped_count,
+                written,
+                run.partitions_written.len(),
+                run.execution_time_seconds
             );
         }
     });

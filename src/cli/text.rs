@@ -57,7 +57,7 @@ fn joined(parts: &[(u64, &str)]) -> String {
 /// The whole summary.
 pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) {
     let (style, words) = headline(summary.status);
-    let _ = writeln!(out, "{style}{words}{style:#} {DIM}in {:.2} s, run {}{DIM:#}", summary.execution_time_seconds(), summary.run_id);
+    let _ = writeln!(out, "{style}{words}{style:#} {DIM}({:.2} s, run {}){DIM:#}", summary.execution_time_seconds(), summary.run_id);
     if matches!(summary.status, Status::Locked) {
         return;
     }
@@ -70,7 +70,11 @@ pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) 
     rows(out, summary);
     written(out, summary, settings);
     for (name, counts) in &summary.dimensions {
-        let inferred = if counts.inferred > 0 { format!(", {} inferred (named by orders, unknown to the source)", count(counts.inferred)) } else { String::new() };
+        let inferred = if counts.inferred > 0 {
+            format!(", {} inferred (named by orders, unknown to the source)", count(counts.inferred))
+        } else {
+            String::new()
+        };
         row(out, name, &format!("{}{inferred}", counted(counts.members, "member")));
     }
     checks(out, &summary.checks);
@@ -82,8 +86,21 @@ fn read(out: &mut String, summary: &Summary, settings: &Settings) {
     let unit = if source.requests > 0 { "request" } else { "file" };
     let asked = if source.requests > 0 { source.requests } else { source.pages };
     let retries = if source.retries > 0 { format!(", {} tried again", count(source.retries)) } else { String::new() };
-    row(out, "read", &format!("{} from {from} {DIM}({}{retries}, {}){DIM:#}", counted(summary.records.records_read, "record"), counted(asked, unit), HumanBytes(source.bytes)));
-    let parts = [(summary.records.records_processed, "processed"), (summary.records_dropped(), "dropped"), (summary.records.records_out_of_window, "out of the window")];
+    row(
+        out,
+        "read",
+        &format!(
+            "{} from {from} {DIM}({}{retries}, {}){DIM:#}",
+            counted(summary.records.records_read, "record"),
+            counted(asked, unit),
+            HumanBytes(source.bytes)
+        ),
+    );
+    let parts = [
+        (summary.records.records_processed, "processed"),
+        (summary.records_dropped(), "dropped"),
+        (summary.records.records_out_of_window, "out of the window"),
+    ];
     row(out, "", &joined(&parts));
 }
 
@@ -116,8 +133,8 @@ fn rows(out: &mut String, summary: &Summary) {
         (summary.records.repeated_skus, "of a sku that stands twice in its order"),
         (summary.records.updated_at_unreadable, "with an unreadable updated_at"),
     ];
-    if notes.iter().any(|(value, _)| *value > 0) {
-        row(out, "", &joined(&notes));
+    for (value, what) in notes.iter().filter(|(value, _)| *value > 0) {
+        row(out, "", &format!("{} {what}", count(*value)));
     }
     for (place, (currency, amount)) in money_texts(&summary.revenue).iter().enumerate() {
         let currency = if currency.is_empty() { "no currency" } else { currency };
@@ -128,10 +145,23 @@ fn rows(out: &mut String, summary: &Summary) {
 fn written(out: &mut String, summary: &Summary, settings: &Settings) {
     let curated = settings.output.join("curated");
     if !summary.partitions_written.is_empty() {
-        row(out, "written", &format!("{} of {}: {}", counted(summary.partitions_written.len() as u64, "partition"), curated.display(), range(&summary.partitions_written)));
+        row(
+            out,
+            "written",
+            &format!(
+                "{} of {}: {}",
+                counted(summary.partitions_written.len() as u64, "partition"),
+                curated.display(),
+                range(&summary.partitions_written)
+            ),
+        );
     }
     if !summary.partitions_removed.is_empty() {
-        row(out, "removed", &format!("{}: {}", counted(summary.partitions_removed.len() as u64, "partition"), range(&summary.partitions_removed)));
+        row(
+            out,
+            "removed",
+            &format!("{}: {}", counted(summary.partitions_removed.len() as u64, "partition"), range(&summary.partitions_removed)),
+        );
     }
     if summary.partitions_unchanged > 0 {
         row(out, "untouched", &format!("{} as they were", counted(summary.partitions_unchanged, "partition")));
@@ -169,7 +199,8 @@ fn sample_text(sample: &BTreeMap<String, Option<String>>) -> String {
 pub(super) fn one_line(out: &mut String, summary: &Summary) {
     let (style, _) = headline(summary.status);
     let rows = &summary.rows;
-    let parts = [(rows.rows_inserted, "inserted"), (rows.rows_updated, "updated"), (rows.rows_moved, "moved"), (rows.rows_unchanged, "unchanged")];
+    let parts =
+        [(rows.rows_inserted, "inserted"), (rows.rows_updated, "updated"), (rows.rows_moved, "moved"), (rows.rows_unchanged, "unchanged")];
     let _ = writeln!(
         out,
         "{style}{:<15}{style:#} {}  {} read, {} dropped; rows: {} {DIM}({:.2} s){DIM:#}",

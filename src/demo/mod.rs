@@ -94,7 +94,9 @@ async fn orders(State(stumbled): State<Arc<AtomicBool>>, Query(paging): Query<Pa
 async fn users() -> Response {
     let mut rows = csv::Reader::from_reader(USERS.as_bytes());
     let header = rows.headers().cloned().unwrap_or_default();
-    let object = |row: csv::StringRecord| header.iter().map(str::to_owned).zip(row.iter().map(|cell| cell.to_owned().into())).collect::<serde_json::Map<_, _>>();
+    let object = |row: csv::StringRecord| {
+        header.iter().map(str::to_owned).zip(row.iter().map(|cell| cell.to_owned().into())).collect::<serde_json::Map<_, _>>()
+    };
     let users: Vec<_> = rows.into_records().filter_map(Result::ok).map(object).collect();
     json(serde_json::to_string(&users).unwrap_or_default())
 }

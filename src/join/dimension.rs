@@ -84,7 +84,13 @@ impl Dimension {
     ///
     /// # Errors
     /// A stored file that does not read, a source without a key.
-    pub fn new(spec: DimensionSpec, versioned: bool, stored: Option<Vec<u8>>, path: &Path, source: Option<(&DataFrame, u64)>) -> Result<Dimension, DimensionError> {
+    pub fn new(
+        spec: DimensionSpec,
+        versioned: bool,
+        stored: Option<Vec<u8>>,
+        path: &Path,
+        source: Option<(&DataFrame, u64)>,
+    ) -> Result<Dimension, DimensionError> {
         let mut counts = DimensionCounts::default();
         let stored_table = stored.as_deref().map(|bytes| read_stored(&spec, bytes, path)).transpose()?.unwrap_or_default();
         let source_table = match source {
@@ -134,7 +140,8 @@ impl Dimension {
             self.meet(Place::Source(row));
         }
         self.counts.inserted = (self.current.len() - known) as u64;
-        let attributes: Vec<_> = self.attribute_names().into_iter().map(|name| (self.stored.column(name), self.source.column(name))).collect();
+        let attributes: Vec<_> =
+            self.attribute_names().into_iter().map(|name| (self.stored.column(name), self.source.column(name))).collect();
         for member in 0..known {
             self.note_change(member, &attributes);
         }
@@ -259,7 +266,8 @@ impl Dimension {
         self.counts.members = members as u64;
         self.counts.inferred = (self.inferred.len() + self.current.iter().filter(|&&place| self.is_inferred(place)).count()) as u64;
         self.counts.inserted += self.inferred.len() as u64;
-        let unchanged = self.stored_bytes.as_ref() == Some(&bytes) || (self.stored_bytes.is_none() && members == 0 && self.source.names.is_empty());
+        let unchanged =
+            self.stored_bytes.as_ref() == Some(&bytes) || (self.stored_bytes.is_none() && members == 0 && self.source.names.is_empty());
         MergedDimension { replaced: (!unchanged).then_some(bytes), counts: self.counts }
     }
 }
@@ -305,7 +313,13 @@ impl<'d> File<'d> {
         for &(stored, member) in &dimension.ended {
             let place = Place::Stored(stored);
             let valid_to = Some(self.change_time(dimension.current[member]));
-            rows.push(Row { key: dimension.key(place), place: Some(place), valid_from: stored_cell(stored, VERSION_COLUMNS[0]), valid_to, is_current: false });
+            rows.push(Row {
+                key: dimension.key(place),
+                place: Some(place),
+                valid_from: stored_cell(stored, VERSION_COLUMNS[0]),
+                valid_to,
+                is_current: false,
+            });
         }
         for &row in dimension.history.iter().filter(|_| dimension.versioned) {
             let place = Place::Stored(row);
@@ -405,7 +419,11 @@ fn read_stored(spec: &DimensionSpec, bytes: &[u8], path: &Path) -> Result<TextTa
     if bytes.last() != Some(&b'\n') {
         return Err(damaged(reader.position().line(), "the file ends within a line: it was cut short".into()));
     }
-    Ok(TextTable { names: header.iter().map(str::to_owned).collect(), columns: columns.into_iter().map(ColumnBuilder::finish).collect(), height })
+    Ok(TextTable {
+        names: header.iter().map(str::to_owned).collect(),
+        columns: columns.into_iter().map(ColumnBuilder::finish).collect(),
+        height,
+    })
 }
 
 /// Brings a source's columns to those of the dimension: the fixed ones as canonical texts, then all others, trimmed.
@@ -416,7 +434,12 @@ fn map_source(spec: &DimensionSpec, frame: &DataFrame, counts: &mut DimensionCou
         if frame.height() == 0 {
             return Ok(TextTable::default());
         }
-        return Err(DimensionError::NoKey { source_name: spec.source, key: spec.key(), found: names.join(", "), wanted: spec.columns[0].from.join(", ") });
+        return Err(DimensionError::NoKey {
+            source_name: spec.source,
+            key: spec.key(),
+            found: names.join(", "),
+            wanted: spec.columns[0].from.join(", "),
+        });
     };
     let keys = frame.column(key)?.str()?;
     let rows: Vec<usize> = (0..frame.height()).filter(|&row| keys.get(row).and_then(clean_text).is_some()).collect();
@@ -435,7 +458,8 @@ fn map_source(spec: &DimensionSpec, frame: &DataFrame, counts: &mut DimensionCou
         table.columns.push(values.finish());
     }
     let own: Vec<&str> = table.names.iter().map(String::as_str).chain([INFERRED]).chain(VERSION_COLUMNS).collect();
-    let further: Vec<&str> = names.iter().copied().filter(|name| !name.is_empty() && !own.contains(name) && !from.contains(&Some(name))).collect();
+    let further: Vec<&str> =
+        names.iter().copied().filter(|name| !name.is_empty() && !own.contains(name) && !from.contains(&Some(name))).collect();
     for name in further {
         let source = frame.column(name)?.str()?;
         let mut values = ColumnBuilder::new(name, rows.len());
@@ -477,7 +501,13 @@ mod tests {
         UtcMicros::new(micros).unwrap()
     }
 
-    fn load(spec: DimensionSpec, versioned: bool, stored: Option<&str>, rows: Option<&str>, named: &[&str]) -> (Option<String>, DimensionCounts) {
+    fn load(
+        spec: DimensionSpec,
+        versioned: bool,
+        stored: Option<&str>,
+        rows: Option<&str>,
+        named: &[&str],
+    ) -> (Option<String>, DimensionCounts) {
         let frame = rows.map(source);
         let stored = stored.map(|text| text.as_bytes().to_vec());
         let mut dimension = Dimension::new(spec, versioned, stored, Path::new("dim.csv"), frame.as_ref().map(|frame| (frame, 0))).unwrap();
@@ -490,12 +520,16 @@ mod tests {
 
     #[test]
     fn members_are_sorted_by_key_and_further_columns_follow() {
-        let (file, counts) = load(DIM_USER, false, None, Some("id,plan,country,created_at\nU2,gold,DE,2025-06-01T00:00:00+02:00\nU1,,, never\n,x,y,"), &[]);
+        let (file, counts) =
+            load(DIM_USER, false, None, Some("id,plan,country,created_at\nU2,gold,DE,2025-06-01T00:00:00+02:00\nU1,,, never\n,x,y,"), &[]);
         assert_eq!(
             file.as_deref(),
             Some("user_id,name,email,country,created_at,inferred,plan\nU1,,,,,false,\nU2,,,DE,2025-05-31 22:00:00,false,gold\n")
         );
-        assert_eq!((counts.records_read, counts.records_dropped, counts.values_unreadable, counts.members, counts.inserted), (3, 1, 1, 2, 2));
+        assert_eq!(
+            (counts.records_read, counts.records_dropped, counts.values_unreadable, counts.members, counts.inserted),
+            (3, 1, 1, 2, 2)
+        );
     }
 
     #[test]
@@ -522,7 +556,10 @@ mod tests {
         let header = "user_id,name,email,country,created_at,inferred,updated_at\n";
         let stored = format!("{header}U1,,,DE,,false,2026-01-02\n");
         assert_eq!(winner(Some(&stored), "user_id,country,updated_at\nU1,FR,2026-01-01"), None);
-        assert_eq!(winner(Some(&stored), "user_id,country,updated_at\nU1,FR,2026-01-02"), Some(format!("{header}U1,,,FR,,false,2026-01-02\n")));
+        assert_eq!(
+            winner(Some(&stored), "user_id,country,updated_at\nU1,FR,2026-01-02"),
+            Some(format!("{header}U1,,,FR,,false,2026-01-02\n"))
+        );
         assert_eq!(winner(None, "user_id,country\nU1,FR\nU1,IT"), Some(format!("{HEADER}U1,,,IT,,false\n")));
     }
 
@@ -540,7 +577,9 @@ mod tests {
 
     #[test]
     fn a_damaged_file_or_a_source_without_a_key_is_said() {
-        let stored = |text: &str| Dimension::new(DIM_USER, false, Some(text.as_bytes().to_vec()), Path::new("dim.csv"), None).map(drop).unwrap_err().to_string();
+        let stored = |text: &str| {
+            Dimension::new(DIM_USER, false, Some(text.as_bytes().to_vec()), Path::new("dim.csv"), None).map(drop).unwrap_err().to_string()
+        };
         assert!(stored("user_id,name\nU1,x\n").contains("dim.csv, line 1: the columns are `user_id,name`"));
         assert!(stored(&format!("{HEADER}U1,x,,,,fal")).contains("cut short"));
         assert!(stored(&format!("{HEADER},x,,,,false\n")).contains("line 2: user_id is empty"));

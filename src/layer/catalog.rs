@@ -178,7 +178,12 @@ impl Catalog {
     ///
     /// # Errors
     /// [`LookUpError`].
-    pub fn go_through(&mut self, run: &mut IndexBuilder, novel: &Path, mut each: impl FnMut(OrderHash, &[Dt], &[Dt])) -> Result<u64, LookUpError> {
+    pub fn go_through(
+        &mut self,
+        run: &mut IndexBuilder,
+        novel: &Path,
+        mut each: impl FnMut(OrderHash, &[Dt], &[Dt]),
+    ) -> Result<u64, LookUpError> {
         // What was read anew is looked up like a segment: it is written as one first.
         self.settle_fresh(novel)?;
         let mut known: Vec<Dt> = Vec::new();
@@ -296,7 +301,9 @@ pub fn partitions_on_disk(output: &Output) -> Result<Vec<Dt>, LayerError> {
     for name in output.names(&output.curated())? {
         match name.strip_prefix("dt=").and_then(|dt| dt.parse().ok()) {
             Some(dt) => partitions.push(dt),
-            None => tracing::warn!(path = %output.curated().join(&name).display(), "not a partition: a warehouse that loads curated/ would load it too"),
+            None => {
+                tracing::warn!(path = %output.curated().join(&name).display(), "not a partition: a warehouse that loads curated/ would load it too")
+            }
         }
     }
     Ok(partitions)

@@ -96,7 +96,9 @@ pub fn read_partition(bytes: &[u8], dt: Dt, path: &Path) -> Result<FactBuilder, 
 
 fn parse_line(record: &ByteRecord, dt: Dt) -> Result<Line<'_>, String> {
     let field = |place: usize| record.get(place).unwrap_or_default();
-    let wrong = |place: usize| format!("`{}` is no {} in column {}", String::from_utf8_lossy(field(place)), FACT_COLUMNS[place].1.sql(), FACT_COLUMNS[place].0);
+    let wrong = |place: usize| {
+        format!("`{}` is no {} in column {}", String::from_utf8_lossy(field(place)), FACT_COLUMNS[place].1.sql(), FACT_COLUMNS[place].0)
+    };
     let text = |place: usize| match field(place) {
         b"" => Ok(None),
         bytes => std::str::from_utf8(bytes).map(Some).map_err(|_| wrong(place)),

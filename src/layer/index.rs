@@ -100,7 +100,8 @@ fn merged(mut streams: Vec<EntryStream<'_>>) -> Result<impl Iterator<Item = Resu
     Ok(std::iter::from_fn(move || {
         loop {
             // Few streams: a scan of their heads is as good as a heap.
-            let (least, entry) = heads.iter().enumerate().filter_map(|(stream, head)| head.map(|entry| (stream, entry))).min_by_key(|(_, entry)| *entry)?;
+            let (least, entry) =
+                heads.iter().enumerate().filter_map(|(stream, head)| head.map(|entry| (stream, entry))).min_by_key(|(_, entry)| *entry)?;
             match streams[least].next().transpose() {
                 Ok(next) => heads[least] = next,
                 Err(error) => {
@@ -358,7 +359,10 @@ mod tests {
                 assert_eq!(homes(&mut segment, hash), [days]);
                 assert_eq!(homes(&mut segment, hash + 1), [0; 0]);
             }
-            assert_eq!(segment.entries().unwrap().map(|entry| entry.unwrap().0.0).collect::<Vec<_>>(), entries.iter().map(|entry| entry.0).collect::<Vec<_>>());
+            assert_eq!(
+                segment.entries().unwrap().map(|entry| entry.unwrap().0.0).collect::<Vec<_>>(),
+                entries.iter().map(|entry| entry.0).collect::<Vec<_>>()
+            );
         }
     }
 
@@ -380,7 +384,8 @@ mod tests {
             let mut bad = good.clone();
             bad[place] ^= 1;
             fs::write(&path, &bad).unwrap();
-            let seen = Segment::open(&path).is_none_or(|mut segment| !(0..1000).all(|hash| segment.look_up(OrderHash(hash), &mut Vec::new())));
+            let seen =
+                Segment::open(&path).is_none_or(|mut segment| !(0..1000).all(|hash| segment.look_up(OrderHash(hash), &mut Vec::new())));
             assert!(seen, "byte {place}");
         }
         fs::write(&path, &good[..good.len() - 1]).unwrap();

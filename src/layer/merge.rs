@@ -64,7 +64,12 @@ struct Slot {
 ///
 /// # Errors
 /// A frame without the columns of the fact table.
-pub fn merge_partition(dt: Dt, incoming: Option<DataFrame>, stored: Option<StoredPartition>, contests: &Contests) -> Result<MergedPartition, LayerError> {
+pub fn merge_partition(
+    dt: Dt,
+    incoming: Option<DataFrame>,
+    stored: Option<StoredPartition>,
+    contests: &Contests,
+) -> Result<MergedPartition, LayerError> {
     let empty = crate::model::FactBuilder::with_capacity(0).finish()?;
     let incoming_rows = FactRows::new(incoming.as_ref().unwrap_or(&empty))?;
     let stored_rows = match &stored {
@@ -89,7 +94,11 @@ pub fn merge_partition(dt: Dt, incoming: Option<DataFrame>, stored: Option<Store
         (Some(_), true) => MergedContent::Removed,
         (stored, false) => {
             let bytes = merge.write(result);
-            if stored.as_ref().is_some_and(|stored| stored.bytes == bytes) { MergedContent::Unchanged } else { MergedContent::Replaced(bytes) }
+            if stored.as_ref().is_some_and(|stored| stored.bytes == bytes) {
+                MergedContent::Unchanged
+            } else {
+                MergedContent::Replaced(bytes)
+            }
         }
     };
     let Merge { counts, lost, kept, rows, .. } = merge;
@@ -352,10 +361,25 @@ mod tests {
 
     #[test]
     fn what_is_loaded_wins_over_what_is_stored_unless_that_is_newer() {
-        let old = [line("A", "x", 1, Some(5)), line("B", "x", 1, Some(5)), line("C", "x", 1, Some(5)), line("D", "x", 1, None), line("E", "x", 1, None)];
-        let new = [line("A", "x", 2, Some(4)), line("B", "x", 2, Some(5)), line("C", "x", 1, Some(5)), line("D", "x", 2, None), line("F", "x", 2, None)];
+        let old = [
+            line("A", "x", 1, Some(5)),
+            line("B", "x", 1, Some(5)),
+            line("C", "x", 1, Some(5)),
+            line("D", "x", 1, None),
+            line("E", "x", 1, None),
+        ];
+        let new = [
+            line("A", "x", 2, Some(4)),
+            line("B", "x", 2, Some(5)),
+            line("C", "x", 1, Some(5)),
+            line("D", "x", 2, None),
+            line("F", "x", 2, None),
+        ];
         let merged = merge(&new, Some(&old));
-        assert_eq!(quantities(&merged), [("Ax", 1), ("Bx", 2), ("Cx", 1), ("Dx", 2), ("Ex", 1), ("Fx", 2)].map(|(key, quantity)| (key.to_owned(), quantity)));
+        assert_eq!(
+            quantities(&merged),
+            [("Ax", 1), ("Bx", 2), ("Cx", 1), ("Dx", 2), ("Ex", 1), ("Fx", 2)].map(|(key, quantity)| (key.to_owned(), quantity))
+        );
         let expected = MergeCounts { rows_superseded: 1, rows_updated: 2, rows_unchanged: 1, rows_inserted: 1, ..MergeCounts::default() };
         assert_eq!((merged.counts, merged.rows), (expected, 6));
         assert_eq!((merged.lost, merged.kept), ([("EUR".to_owned(), 20_000)].into(), [("EUR".to_owned(), 20_000)].into()));

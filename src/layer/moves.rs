@@ -93,7 +93,12 @@ impl Contests {
 ///
 /// # Errors
 /// A stored partition that can't be read.
-pub fn contest(output: &Output, staged: &StagedLines, movers: HashSet<OrderHash>, partitions: &BTreeSet<Dt>) -> Result<Contests, LayerError> {
+pub fn contest(
+    output: &Output,
+    staged: &StagedLines,
+    movers: HashSet<OrderHash>,
+    partitions: &BTreeSet<Dt>,
+) -> Result<Contests, LayerError> {
     let mut contests = Contests { movers, ..Contests::default() };
     for &dt in partitions {
         if let Some(stored) = StoredPartition::load(output, dt)? {

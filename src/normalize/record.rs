@@ -492,7 +492,11 @@ impl<'n> Visitor<'_> for KeySeed<'n> {
 }
 
 /// Enters the value at hand with `seed` where it begins as `opening`, after its extent is known.
-fn enter_carefully<'de, S: DeserializeSeed<'de, Value = bool>, E: serde::de::Error>(raw: &'de RawValue, opening: char, seed: S) -> Result<bool, E> {
+fn enter_carefully<'de, S: DeserializeSeed<'de, Value = bool>, E: serde::de::Error>(
+    raw: &'de RawValue,
+    opening: char,
+    seed: S,
+) -> Result<bool, E> {
     if !raw.get().starts_with(opening) {
         return Ok(false);
     }
@@ -756,7 +760,10 @@ mod tests {
 
     #[test]
     fn paths_are_tried_in_order_and_missing_values_passed_over() {
-        assert_eq!(rows(r#"{"order_id":null,"id":7,"date":1767225600,"products":[{"id":9,"qty":"2.0","unit_price":"1.5"}]}"#), ["7/9/2/1.5000/3.0000"]);
+        assert_eq!(
+            rows(r#"{"order_id":null,"id":7,"date":1767225600,"products":[{"id":9,"qty":"2.0","unit_price":"1.5"}]}"#),
+            ["7/9/2/1.5000/3.0000"]
+        );
         assert_eq!(rows(&order(r#"[{"id":"x","product_id":5,"sku":"","price":null,"unit_price":2}]"#)), ["A/5/1/2.0000/2.0000"]);
         assert_eq!(rows(&format!(r#"{{"order_id":"A",{DATE},"items":null,"line_items":[{{"sku":"a"}}]}}"#)), ["A/a/1/0.0000/0.0000"]);
         for (user, expected) in [
@@ -774,7 +781,8 @@ mod tests {
 
     #[test]
     fn money_keeps_every_digit_and_what_is_lost_is_counted() {
-        let lines = r#"[{"sku":"a","price":0.1,"quantity":3},{"sku":"b","price":"1.00005"},{"sku":"c"},{"sku":"d","price":-4,"quantity":-2}]"#;
+        let lines =
+            r#"[{"sku":"a","price":0.1,"quantity":3},{"sku":"b","price":"1.00005"},{"sku":"c"},{"sku":"d","price":-4,"quantity":-2}]"#;
         let batch = normalize(&[&order(lines)]);
         assert_eq!((batch.counts.prices_rounded, batch.counts.prices_defaulted), (1, 1));
         // 3 × 0.1 + 1.0000 + 0 + -2 × -4
@@ -785,7 +793,9 @@ mod tests {
     #[test]
     fn a_sku_on_two_lines_is_counted() {
         let many: Vec<_> = (0..40).map(|line| format!(r#"{{"sku":{}}}"#, line % 30)).collect();
-        for (lines, expected) in [(r#"[{"sku":"a"},{"sku":"a"},{"sku":"b"},{"sku":"a"}]"#.to_owned(), 2), (format!("[{}]", many.join(",")), 10)] {
+        for (lines, expected) in
+            [(r#"[{"sku":"a"},{"sku":"a"},{"sku":"b"},{"sku":"a"}]"#.to_owned(), 2), (format!("[{}]", many.join(",")), 10)]
+        {
             assert_eq!(normalize(&[&order(&lines)]).counts.repeated_skus, expected);
         }
     }
@@ -813,6 +823,9 @@ mod tests {
 
     #[test]
     fn a_key_that_stands_twice_counts_as_its_last() {
-        assert_eq!(rows(&format!(r#"{{"order_id":"A","order_id":"B",{DATE},"items":[{{"sku":"x"}}],"items":[{{"sku":"a","sku":"b"}}]}}"#)), ["B/b/1/0.0000/0.0000"]);
+        assert_eq!(
+            rows(&format!(r#"{{"order_id":"A","order_id":"B",{DATE},"items":[{{"sku":"x"}}],"items":[{{"sku":"a","sku":"b"}}]}}"#)),
+            ["B/b/1/0.0000/0.0000"]
+        );
     }
 }

@@ -149,7 +149,12 @@ impl Summary {
 
     /// The reasons that dropped something, with how much.
     pub fn dropped_by_reason(&self) -> BTreeMap<&'static str, u64> {
-        Reason::ALL.iter().zip(self.records.dropped).filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.as_str(), count)).collect()
+        Reason::ALL
+            .iter()
+            .zip(self.records.dropped)
+            .filter(|(_, count)| *count > 0)
+            .map(|(reason, count)| (reason.as_str(), count))
+            .collect()
     }
 }
 

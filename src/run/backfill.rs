@@ -62,7 +62,8 @@ pub fn backfill(
 ) -> Result<BackfillOutcome, RunError> {
     let now = UtcMicros::now();
     let instant = |when: Option<When>| when.and_then(|when| when.instant(now));
-    let since = instant(request.settings.since).ok_or_else(|| SettingsError::Conflict("a backfill needs a beginning: --since 2026-01-01".into()))?;
+    let since = instant(request.settings.since)
+        .ok_or_else(|| SettingsError::Conflict("a backfill needs a beginning: --since 2026-01-01".into()))?;
     // An end that is not said, or said as an age, must not move with the clock, or no rerun would be of the same window.
     let midnight = |instant: UtcMicros| instant.minus(instant.micros().rem_euclid(UtcMicros::DAY) - UtcMicros::DAY);
     let until = instant(request.settings.until).unwrap_or_else(|| midnight(now));

@@ -38,7 +38,8 @@ pub fn check_layer(settings: &Settings, cancel: &Cancel) -> Result<Vec<CheckResu
     }
     view.entangled = view.changed.clone();
     let published = layer::published_entries(&output)?;
-    let expected: BTreeMap<_, _> = published.into_iter().map(|(dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue })).collect();
+    let expected: BTreeMap<_, _> =
+        published.into_iter().map(|(dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue })).collect();
     view.expected = Some(expected);
     Ok(check::run_checks(&view, &custom, cancel)?)
 }

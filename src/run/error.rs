@@ -59,10 +59,16 @@ impl RunError {
             | RunError::Layer(LayerError::Frame(_))
             | RunError::Dimension(DimensionError::Frame(_))
             | RunError::Check(CheckError::Engine(_)) => 1,
-            RunError::Settings(_) | RunError::Dimension(DimensionError::NoColumn { .. }) | RunError::Check(CheckError::Custom { .. } | CheckError::Folder { .. }) => 2,
+            RunError::Settings(_)
+            | RunError::Dimension(DimensionError::NoColumn { .. })
+            | RunError::Check(CheckError::Custom { .. } | CheckError::Folder { .. }) => 2,
             RunError::Source(_) | RunError::Dimension(DimensionError::NoKey { .. }) => 3,
             RunError::ChecksFailed { .. } => 4,
-            RunError::Layer(_) | RunError::Store(_) | RunError::Dimension(DimensionError::Stored { .. }) | RunError::Check(_) | RunError::Lock(LockError::Store(_)) => 5,
+            RunError::Layer(_)
+            | RunError::Store(_)
+            | RunError::Dimension(DimensionError::Stored { .. })
+            | RunError::Check(_)
+            | RunError::Lock(LockError::Store(_)) => 5,
             RunError::Lock(_) => 6,
             RunError::Interrupted(Stop::Interrupt) => 130,
             RunError::Interrupted(Stop::Terminate) => 143,

@@ -85,7 +85,12 @@ impl Extraction<'_> {
         })
     }
 
-    fn stage(&self, batches: mpsc::Receiver<(u64, NormalizedBatch)>, scratch: PathBuf, quarantine: &mut Quarantine) -> Result<Extracted, RunError> {
+    fn stage(
+        &self,
+        batches: mpsc::Receiver<(u64, NormalizedBatch)>,
+        scratch: PathBuf,
+        quarantine: &mut Quarantine,
+    ) -> Result<Extracted, RunError> {
         let unknown = RefCell::new(UnknownKeys::default());
         let enrich = |lines| self.enricher.enrich(lines, &mut unknown.borrow_mut()).map_err(LayerError::from);
         let mut stage = Stage::new(scratch, Box::new(enrich));

@@ -169,12 +169,8 @@ impl Job<'_> {
     /// Takes the output: its folders, its lock, and what a run that was cut off has left.
     fn open_output(&mut self) -> Result<OutputLock, RunError> {
         self.output.prepare()?;
-        let holder = Holder {
-            run_id: self.summary.run_id.clone(),
-            pid: std::process::id(),
-            host: host(),
-            since: self.summary.started_at.rfc3339(),
-        };
+        let holder =
+            Holder { run_id: self.summary.run_id.clone(), pid: std::process::id(), host: host(), since: self.summary.started_at.rfc3339() };
         let lock = match OutputLock::acquire(&self.output, &holder, self.settings.lock_wait, self.request.cancel) {
             Err(LockError::Interrupted) => return Err(self.interrupted()),
             other => other?,
@@ -182,8 +178,12 @@ impl Job<'_> {
         self.holds_output = true;
         match store::recover(&self.output)? {
             Recovery::Clean => {}
-            Recovery::Finished(run_id) => tracing::warn!(stage = "open", cut_off = %run_id, "a run was cut off while it published; its publish has been finished"),
-            Recovery::Undone(runs) => tracing::warn!(stage = "open", runs, "what a run that was cut off had staged has been removed; nothing of it was published"),
+            Recovery::Finished(run_id) => {
+                tracing::warn!(stage = "open", cut_off = %run_id, "a run was cut off while it published; its publish has been finished")
+            }
+            Recovery::Undone(runs) => {
+                tracing::warn!(stage = "open", runs, "what a run that was cut off had staged has been removed; nothing of it was published")
+            }
         }
         Ok(lock)
     }
@@ -191,7 +191,11 @@ impl Job<'_> {
     fn open_catalog(&self, scratch: &Path, rebuild: bool) -> Result<Catalog, RunError> {
         let (catalog, reconciled) = Catalog::open(&self.output, scratch.join("fresh"), self.request.cancel, rebuild)?;
         if reconciled.rebuilt && !catalog.partitions.is_empty() {
-            tracing::warn!(stage = "open", partitions = catalog.partitions.len(), "the state of the layer was missing or damaged, and has been made anew from curated/");
+            tracing::warn!(
+                stage = "open",
+                partitions = catalog.partitions.len(),
+                "the state of the layer was missing or damaged, and has been made anew from curated/"
+            );
         } else {
             for dt in &reconciled.read_anew {
                 tracing::warn!(stage = "open", %dt, "the partition is not as it was published: somebody changed it; it is valid and taken as it is");
@@ -213,14 +217,22 @@ impl Job<'_> {
     }
 
     fn dimension(&self, spec: DimensionSpec, location: Option<&Location>, versioned: bool) -> Result<Dimension, RunError> {
-        let table = location.map(|location| source::read_table(location, &self.settings.http, &self.counters, self.request.cancel)).transpose()?;
+        let table =
+            location.map(|location| source::read_table(location, &self.settings.http, &self.counters, self.request.cancel)).transpose()?;
         let path = self.output.at(spec.file());
         let stored = store::read(&path)?;
         let source = table.as_ref().map(|table| (&table.frame, table.malformed));
         Ok(Dimension::new(spec, versioned, stored, &path, source)?)
     }
 
-    fn extract(&mut self, orders: &Location, window: Window, dimensions: &Dimensions, scratch: PathBuf, quarantine: &mut Quarantine) -> Result<Extracted, RunError> {
+    fn extract(
+        &mut self,
+        orders: &Location,
+        window: Window,
+        dimensions: &Dimensions,
+        scratch: PathBuf,
+        quarantine: &mut Quarantine,
+    ) -> Result<Extracted, RunError> {
         self.request.observer.stage("extract");
         let enricher = Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)?;
         let normalizer = RecordNormalizer::new(window);
@@ -235,9 +247,18 @@ impl Job<'_> {
         };
         let extracted = extraction.run(scratch, quarantine)?;
         self.summary.records = extracted.counts.clone();
-        tracing::info!(stage = "extract", records_read = extracted.counts.records_read, records_dropped = self.summary.records_dropped(), "the source has been read");
+        tracing::info!(
+            stage = "extract",
+            records_read = extracted.counts.records_read,
+            records_dropped = self.summary.records_dropped(),
+            "the source has been read"
+        );
         if extracted.counts.repeated_skus > 0 {
-            tracing::warn!(stage = "extract", repeated_skus = extracted.counts.repeated_skus, "skus that stand on more than one line of their record: the later line wins");
+            tracing::warn!(
+                stage = "extract",
+                repeated_skus = extracted.counts.repeated_skus,
+                "skus that stand on more than one line of their record: the later line wins"
+            );
         }
         Ok(extracted)
     }
@@ -331,7 +352,8 @@ impl Job<'_> {
     /// Checks what was made. Only what comes out of here can be published.
     fn check(&mut self, made: Made, custom: &[CustomCheck]) -> Result<Checked, RunError> {
         self.request.observer.stage("check");
-        let anything = !made.stamps.is_empty() || made.dimensions_changed || self.settings.check_scope == CheckScope::Full || !custom.is_empty();
+        let anything =
+            !made.stamps.is_empty() || made.dimensions_changed || self.settings.check_scope == CheckScope::Full || !custom.is_empty();
         if anything {
             self.summary.checks = match check::run_checks(&made.view, custom, self.request.cancel) {
                 Err(CheckError::Interrupted) => return Err(self.interrupted()),
@@ -355,7 +377,15 @@ impl Job<'_> {
         self.summary.partitions_removed.clear();
     }
 
-    fn publish(&mut self, checked: Checked, catalog: Catalog, index_changed: bool, novel: &Path, before: Option<UtcMicros>, covered: UtcMicros) -> Result<(), RunError> {
+    fn publish(
+        &mut self,
+        checked: Checked,
+        catalog: Catalog,
+        index_changed: bool,
+        novel: &Path,
+        before: Option<UtcMicros>,
+        covered: UtcMicros,
+    ) -> Result<(), RunError> {
         let Checked { made: Made { mut staging, stamps, dimensions_changed, .. }, failed } = checked;
         if self.request.cancel.is_stopped() {
             return Err(self.interrupted());
@@ -379,7 +409,12 @@ impl Job<'_> {
         self.finish_counting();
         staging.put(format!("reports/{}.json", self.summary.run_id), &report::report_bytes(&self.summary))?;
         staging.prepare()?.commit()?;
-        tracing::info!(stage = "publish", status = self.summary.status.as_str(), partitions = self.summary.partitions_written.len(), "done");
+        tracing::info!(
+            stage = "publish",
+            status = self.summary.status.as_str(),
+            partitions = self.summary.partitions_written.len(),
+            "done"
+        );
         if failed.is_empty() { Ok(()) } else { Err(RunError::ChecksFailed { names: failed, published: true }) }
     }
 
@@ -419,7 +454,9 @@ fn covered_by(window: Window, summary: &Summary) -> UtcMicros {
 }
 
 fn alert(result: &CheckResult) -> Option<Alert> {
-    result.is_failure().then(|| Alert { kind: "check_failed", message: format!("the check {} found {} violation(s)", result.name, result.violations) })
+    result
+        .is_failure()
+        .then(|| Alert { kind: "check_failed", message: format!("the check {} found {} violation(s)", result.name, result.violations) })
 }
 
 /// The machine's name, for whoever finds the output held.

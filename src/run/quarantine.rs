@@ -66,7 +66,11 @@ fn line(drop: &Drop) -> Vec<u8> {
     let text = |value: &str| serde_json::to_string(value).unwrap_or_default();
     let order_id = drop.order_id.as_deref().map_or("null".to_owned(), text);
     let line_index = drop.line_index.map_or("null".to_owned(), |index| index.to_string());
-    let head = format!(r#"{{"reason":"{}","level":"{}","order_id":{order_id},"line_index":{line_index},"#, drop.reason.as_str(), drop.reason.level().as_str());
+    let head = format!(
+        r#"{{"reason":"{}","level":"{}","order_id":{order_id},"line_index":{line_index},"#,
+        drop.reason.as_str(),
+        drop.reason.level().as_str()
+    );
     let mut line = head.into_bytes();
     match std::str::from_utf8(&drop.record) {
         Ok(record) if serde_json::from_str::<IgnoredAny>(record).is_ok() => {

@@ -47,7 +47,13 @@ pub(super) fn stage(staging: &mut Staging, before: Option<UtcMicros>, covered: U
 }
 
 /// The window that was asked for.
-pub(super) fn resolve(since: Option<When>, until: Option<When>, lookback: Duration, before: Option<UtcMicros>, now: UtcMicros) -> Result<Window, SettingsError> {
+pub(super) fn resolve(
+    since: Option<When>,
+    until: Option<When>,
+    lookback: Duration,
+    before: Option<UtcMicros>,
+    now: UtcMicros,
+) -> Result<Window, SettingsError> {
     let lookback = i64::try_from(lookback.as_micros()).unwrap_or(i64::MAX);
     let window = Window {
         since: match since {
@@ -57,7 +63,9 @@ pub(super) fn resolve(since: Option<When>, until: Option<When>, lookback: Durati
         until: until.and_then(|when| when.instant(now)),
     };
     match (window.since, window.until) {
-        (Some(since), Some(until)) if since >= until => Err(SettingsError::Conflict(format!("the window is empty: it begins at {since} and ends at {until}"))),
+        (Some(since), Some(until)) if since >= until => {
+            Err(SettingsError::Conflict(format!("the window is empty: it begins at {since} and ends at {until}")))
+        }
         _ => Ok(window),
     }
 }

@@ -11,7 +11,8 @@ use std::{
 };
 
 use super::{
-    CheckScope, Credentials, EnrichColumns, EtlToml, HttpSettings, Location, OnCheckFailure, RedshiftSettings, Secret, Settings, When, file, parse_span,
+    CheckScope, Credentials, EnrichColumns, EtlToml, HttpSettings, Location, OnCheckFailure, RedshiftSettings, Secret, Settings, When,
+    file, parse_span,
 };
 
 /// What `--since last` goes back where nothing is said.
@@ -173,7 +174,10 @@ struct Environment {
 
 impl Environment {
     fn read(config: Option<&Path>) -> Result<Environment, SettingsError> {
-        let process = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).filter(|(name, _)| name.starts_with("ETL_")).collect();
+        let process = env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| name.starts_with("ETL_"))
+            .collect();
         let beside = config.and_then(Path::parent).map(|folder| folder.join(".env"));
         let path = [Some(PathBuf::from(".env")), beside].into_iter().flatten().find(|path| path.is_file());
         let mut dot_env = HashMap::new();
@@ -272,7 +276,11 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
     let versioned = |own: Option<u8>, key: &'static str| match own.or(toml.scd) {
         None | Some(1) => Ok(false),
         Some(2) => Ok(true),
-        Some(other) => Err(SettingsError::Value { origin: Origin::File(key), value: other.to_string(), detail: "write 1 (members as they are) or 2 (their versions too)".into() }),
+        Some(other) => Err(SettingsError::Value {
+            origin: Origin::File(key),
+            value: other.to_string(),
+            detail: "write 1 (members as they are) or 2 (their versions too)".into(),
+        }),
     };
     Ok(Settings {
         output: local_output(output.as_ref(), layers)?,
@@ -282,17 +290,34 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
         since,
         until,
         lookback: span(said("--lookback", &flags.lookback, "ETL_LOOKBACK", "lookback", toml.lookback), DEFAULT_LOOKBACK)?,
-        dry_run: flags.dry_run || layers.environment.get("ETL_DRY_RUN").map_or(Ok(false), |said| said.one_of(&[("1", true), ("true", true), ("0", false), ("false", false)]))?,
+        dry_run: flags.dry_run
+            || layers
+                .environment
+                .get("ETL_DRY_RUN")
+                .map_or(Ok(false), |said| said.one_of(&[("1", true), ("true", true), ("0", false), ("false", false)]))?,
         lock_wait: span(said("--lock-wait", &flags.lock_wait, "ETL_LOCK_WAIT", "lock_wait", toml.lock_wait), Duration::ZERO)?,
-        empty_exit_code: said("--empty-exit-code", &flags.empty_exit_code, "ETL_EMPTY_EXIT_CODE", "empty_exit_code", toml.empty_exit_code.map(|code| code.to_string()))
-            .map(|said| said.parse())
-            .transpose()?,
+        empty_exit_code: said(
+            "--empty-exit-code",
+            &flags.empty_exit_code,
+            "ETL_EMPTY_EXIT_CODE",
+            "empty_exit_code",
+            toml.empty_exit_code.map(|code| code.to_string()),
+        )
+        .map(|said| said.parse())
+        .transpose()?,
         check_scope: said("--check-scope", &flags.check_scope, "ETL_CHECK_SCOPE", "checks.scope", toml.checks.scope)
             .map_or(Ok(CheckScope::Changed), |said| said.one_of(&[("changed", CheckScope::Changed), ("full", CheckScope::Full)]))?,
-        on_check_failure: said("--on-check-failure", &flags.on_check_failure, "ETL_ON_CHECK_FAILURE", "checks.on_failure", toml.checks.on_failure)
-            .map_or(Ok(OnCheckFailure::Abort), |said| said.one_of(&[("abort", OnCheckFailure::Abort), ("publish", OnCheckFailure::Publish)]))?,
+        on_check_failure: said(
+            "--on-check-failure",
+            &flags.on_check_failure,
+            "ETL_ON_CHECK_FAILURE",
+            "checks.on_failure",
+            toml.checks.on_failure,
+        )
+        .map_or(Ok(OnCheckFailure::Abort), |said| said.one_of(&[("abort", OnCheckFailure::Abort), ("publish", OnCheckFailure::Publish)]))?,
         checks: checks.map(|said| layers.path(&said)).or_else(|| default_checks.is_dir().then_some(default_checks)),
-        memory_limit: said("--memory-limit", &flags.memory_limit, "ETL_MEMORY_LIMIT", "memory_limit", toml.memory_limit).map(|said| said.value),
+        memory_limit: said("--memory-limit", &flags.memory_limit, "ETL_MEMORY_LIMIT", "memory_limit", toml.memory_limit)
+            .map(|said| said.value),
         threads: toml.threads.filter(|threads| *threads > 0).unwrap_or_else(default_threads),
         http,
         enrich: EnrichColumns {
@@ -324,7 +349,11 @@ fn http_settings(flags: &Flags, layers: &Layers, toml: &super::file::HttpToml) -
     let span = |key: &'static str, value: &Option<String>, default: Duration| {
         value.as_ref().map_or(Ok(default), |value| Said { value: value.clone(), origin: Origin::File(key) }.span())
     };
-    let attempts = layers.said(("--max-attempts", flags.max_attempts.as_ref()), "ETL_MAX_ATTEMPTS", ("http.max_attempts", toml.max_attempts.map(|attempts| attempts.to_string())));
+    let attempts = layers.said(
+        ("--max-attempts", flags.max_attempts.as_ref()),
+        "ETL_MAX_ATTEMPTS",
+        ("http.max_attempts", toml.max_attempts.map(|attempts| attempts.to_string())),
+    );
     let max_attempts = match attempts {
         None => default.max_attempts,
         Some(said) => match said.parse()? {
@@ -400,7 +429,8 @@ mod tests {
 
     #[test]
     fn paths_in_the_file_are_taken_from_its_folder() {
-        let settings = merged(Flags { users: Some("u.csv".into()), ..Flags::default() }, &[], &[], "orders = \"o.json\"\noutput = \"out\"").unwrap();
+        let settings =
+            merged(Flags { users: Some("u.csv".into()), ..Flags::default() }, &[], &[], "orders = \"o.json\"\noutput = \"out\"").unwrap();
         assert_eq!(settings.orders, Some(Location::Files("conf/o.json".into())));
         assert_eq!(settings.users, Some(Location::Files("u.csv".into())));
         assert_eq!(settings.output, PathBuf::from("conf/out"));
@@ -424,7 +454,10 @@ mod tests {
         assert_eq!(credentials(&[("ETL_API_TOKEN", "t")]).unwrap().bearer, Some(Secret::new("t".into())));
         assert_eq!(credentials(&[("ETL_API_KEY", "k")]).unwrap().api_key, Some(("X-API-Key".into(), Secret::new("k".into()))));
         assert!(credentials(&[("ETL_API_USER", "u")]).is_err());
-        assert!(credentials(&[("ETL_API_TOKEN", "hush"), ("ETL_API_USER", "u"), ("ETL_API_PASSWORD", "p")]).is_err_and(|error| !error.to_string().contains("hush")));
+        assert!(
+            credentials(&[("ETL_API_TOKEN", "hush"), ("ETL_API_USER", "u"), ("ETL_API_PASSWORD", "p")])
+                .is_err_and(|error| !error.to_string().contains("hush"))
+        );
         assert!(credentials(&[("ETL_API_TOKEN", "a\nb")]).is_err());
         assert!(credentials(&[("ETL_API_KEY_HEADER", "no header")]).is_err());
     }

@@ -82,7 +82,8 @@ pub fn redacted(url: &Url) -> String {
     let _ = shown.set_password(None);
     if url.query().is_some() {
         let is_secret = |name: &str| SECRET_PARAMETERS.iter().any(|secret| name.to_ascii_lowercase().contains(secret));
-        let pairs: Vec<_> = url.query_pairs().map(|(name, value)| if is_secret(&name) { (name, "***".into()) } else { (name, value) }).collect();
+        let pairs: Vec<_> =
+            url.query_pairs().map(|(name, value)| if is_secret(&name) { (name, "***".into()) } else { (name, value) }).collect();
         shown.query_pairs_mut().clear().extend_pairs(pairs);
     }
     shown.to_string()

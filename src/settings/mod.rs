@@ -23,7 +23,6 @@ pub use when::When;
 
 use std::{path::PathBuf, time::Duration};
 
-
 /// Which partitions the built-in checks of a run look at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum CheckScope {

@@ -49,7 +49,9 @@ impl FromStr for Chunk {
         let explain = || "write a whole number and a unit: 12h, 1d, 1w, 1mo, 1y".to_owned();
         match split(text).filter(|(count, _)| *count > 0).ok_or_else(explain)? {
             (count, "mo") => u32::try_from(count).ok().filter(|months| *months <= 12_000).map(Chunk::Months).ok_or_else(explain),
-            (count, "y") => u32::try_from(count).ok().filter(|years| *years <= 1000).map(|years| Chunk::Months(years * 12)).ok_or_else(explain),
+            (count, "y") => {
+                u32::try_from(count).ok().filter(|years| *years <= 1000).map(|years| Chunk::Months(years * 12)).ok_or_else(explain)
+            }
             _ => parse_span(text).map(Chunk::Span).map_err(|_| explain()),
         }
     }

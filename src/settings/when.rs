@@ -27,7 +27,9 @@ impl FromStr for When {
         if let Some(instant) = parse_time_text(text) {
             return Ok(When::At(instant));
         }
-        parse_span(text).map(When::Ago).map_err(|_| "write a date (2026-01-31), a time (2026-01-31T10:00:00Z), an age (7d, 36h) or `last`".to_owned())
+        parse_span(text)
+            .map(When::Ago)
+            .map_err(|_| "write a date (2026-01-31), a time (2026-01-31T10:00:00Z), an age (7d, 36h) or `last`".to_owned())
     }
 }
 

@@ -88,9 +88,14 @@ pub(super) fn find(pattern: &str, kinds: Kinds) -> Result<Vec<SourceFile>, Sourc
     if path.is_dir() {
         let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
         let entries = path.read_dir().and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(unreadable)?;
-        let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(|path| path.is_file()).filter_map(|path| file(path).ok()).collect();
+        let mut files: Vec<_> =
+            entries.into_iter().map(|entry| entry.path()).filter(|path| path.is_file()).filter_map(|path| file(path).ok()).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        return if files.is_empty() { Err(SourceError::NothingThere { pattern: pattern.to_owned(), kinds: kinds.endings() }) } else { Ok(files) };
+        return if files.is_empty() {
+            Err(SourceError::NothingThere { pattern: pattern.to_owned(), kinds: kinds.endings() })
+        } else {
+            Ok(files)
+        };
     }
     if path.exists() {
         return file(path.to_owned()).map(|file| vec![file]);
@@ -132,7 +137,12 @@ pub(super) fn read_records(pattern: &str, counters: &SourceCounters, cancel: &Ca
 }
 
 /// Reads one JSON or NDJSON file; `false` when nobody wants any more.
-pub(super) fn read_file(file: &SourceFile, counters: &SourceCounters, cancel: &Cancel, sink: &mut dyn PageSink) -> Result<bool, SourceError> {
+pub(super) fn read_file(
+    file: &SourceFile,
+    counters: &SourceCounters,
+    cancel: &Cancel,
+    sink: &mut dyn PageSink,
+) -> Result<bool, SourceError> {
     counters.page();
     let reader = open(file)?;
     match file.format {
@@ -142,7 +152,13 @@ pub(super) fn read_file(file: &SourceFile, counters: &SourceCounters, cancel: &C
 }
 
 /// Cuts a stream of lines into pages that end where a line ends.
-fn read_lines(path: &Path, mut reader: impl Read, counters: &SourceCounters, cancel: &Cancel, sink: &mut dyn PageSink) -> Result<bool, SourceError> {
+fn read_lines(
+    path: &Path,
+    mut reader: impl Read,
+    counters: &SourceCounters,
+    cancel: &Cancel,
+    sink: &mut dyn PageSink,
+) -> Result<bool, SourceError> {
     let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
     let mut rest: Vec<u8> = Vec::new();
     let mut first = 1;
@@ -160,7 +176,11 @@ fn read_lines(path: &Path, mut reader: impl Read, counters: &SourceCounters, can
         }
         let ended = read == 0;
         // What was carried over holds no line's end: only what is new is searched.
-        let complete = if ended { block.len() } else { memchr::memrchr(b'\n', &block[carried.min(block.len())..]).map_or(0, |end| carried.min(block.len()) + end + 1) };
+        let complete = if ended {
+            block.len()
+        } else {
+            memchr::memrchr(b'\n', &block[carried.min(block.len())..]).map_or(0, |end| carried.min(block.len()) + end + 1)
+        };
         rest = block.split_off(complete);
         if !block.is_empty() {
             let lines = memchr::memchr_iter(b'\n', &block).count() as u64;
@@ -199,7 +219,13 @@ enum Ended {
 }
 
 /// Cuts the array of a JSON file into pages, record by record.
-fn read_json(path: &Path, reader: impl Read, counters: &SourceCounters, cancel: &Cancel, sink: &mut dyn PageSink) -> Result<bool, SourceError> {
+fn read_json(
+    path: &Path,
+    reader: impl Read,
+    counters: &SourceCounters,
+    cancel: &Cancel,
+    sink: &mut dyn PageSink,
+) -> Result<bool, SourceError> {
     let mut reader = BufReader::with_capacity(1 << 17, Counted { reader, counters });
     skip_byte_order_mark(&mut reader).map_err(|source| SourceError::Unreadable { path: path.to_owned(), source })?;
     let mut elements = Elements::default();
@@ -233,7 +259,9 @@ fn read_json(path: &Path, reader: impl Read, counters: &SourceCounters, cancel: 
         (Ended::Not, Ok(_)) => Err(no_records(path)),
         (Ended::Not, Err(error)) if error.is_data() => Err(no_records(path)),
         (Ended::Not, Err(error)) if error.is_io() => Err(SourceError::Unreadable { path: path.to_owned(), source: error.into() }),
-        (Ended::Not, Err(error)) => Err(SourceError::Malformed { path: path.to_owned(), line: error.line() as u64, detail: format!("no valid JSON: {error}") }),
+        (Ended::Not, Err(error)) => {
+            Err(SourceError::Malformed { path: path.to_owned(), line: error.line() as u64, detail: format!("no valid JSON: {error}") })
+        }
     }
 }
 

@@ -62,7 +62,12 @@ impl<'a> HttpSource<'a> {
     ///
     /// # Errors
     /// [`SourceError::Client`].
-    pub fn new(start: &'a Url, settings: &'a HttpSettings, counters: &'a SourceCounters, cancel: &'a Cancel) -> Result<HttpSource<'a>, SourceError> {
+    pub fn new(
+        start: &'a Url,
+        settings: &'a HttpSettings,
+        counters: &'a SourceCounters,
+        cancel: &'a Cancel,
+    ) -> Result<HttpSource<'a>, SourceError> {
         let failed = |error: &dyn std::error::Error| SourceError::Client(chain(error));
         PROVIDER.call_once(|| {
             // An error says that a provider is installed already, which is as good.
@@ -141,7 +146,9 @@ impl<'a> HttpSource<'a> {
             }
         }
         match &fetched.envelope.next_cursor {
-            Next::At(cursor) => return Step::Url(self.with_parameters(&[("cursor", cursor), ("per_page", &self.settings.per_page.to_string())])),
+            Next::At(cursor) => {
+                return Step::Url(self.with_parameters(&[("cursor", cursor), ("per_page", &self.settings.per_page.to_string())]));
+            }
             Next::End => return Step::End,
             Next::Absent => {}
         }
@@ -215,7 +222,9 @@ impl<'a> HttpSource<'a> {
                 return Ok(response);
             }
             let target = text(response.headers(), &LOCATION).and_then(|target| url.join(target).ok());
-            url = target.filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(|| RequestFailure::Redirect("a redirect without a usable Location".into()))?;
+            url = target
+                .filter(|url| matches!(url.scheme(), "http" | "https"))
+                .ok_or_else(|| RequestFailure::Redirect("a redirect without a usable Location".into()))?;
         }
         Err(RequestFailure::Redirect(format!("more than {MAX_REDIRECTS} redirects")))
     }
@@ -303,7 +312,11 @@ fn has_relation(parameters: &str, relation: &str) -> bool {
 
 /// Each `<target>; parameters` of a `Link` value.
 fn links(value: &str) -> impl Iterator<Item = (&str, &str)> {
-    value.split('<').skip(1).filter_map(|link| link.split_once('>')).map(|(target, parameters)| (target, parameters.trim_end().trim_end_matches(',')))
+    value
+        .split('<')
+        .skip(1)
+        .filter_map(|link| link.split_once('>'))
+        .map(|(target, parameters)| (target, parameters.trim_end().trim_end_matches(',')))
 }
 
 /// What broke a connection, without the URL, which the error that carries this shows redacted.

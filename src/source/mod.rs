@@ -39,7 +39,13 @@ impl<F: FnMut(Page) -> bool> PageSink for F {
 ///
 /// # Errors
 /// Whatever keeps the source from being read to its end; what was handed on before must then not be published.
-pub fn read_pages(location: &Location, http: &HttpSettings, counters: &SourceCounters, cancel: &Cancel, sink: &mut dyn PageSink) -> Result<(), SourceError> {
+pub fn read_pages(
+    location: &Location,
+    http: &HttpSettings,
+    counters: &SourceCounters,
+    cancel: &Cancel,
+    sink: &mut dyn PageSink,
+) -> Result<(), SourceError> {
     match location {
         Location::Http(url) => HttpSource::new(url, http, counters, cancel)?.read(sink),
         Location::Files(pattern) => files::read_records(pattern, counters, cancel, sink),

@@ -12,7 +12,11 @@ use super::{
     files::{self, Format, Kinds, SourceFile},
     page::Page,
 };
-use crate::{cancel::Cancel, model::UtcMicros, settings::{HttpSettings, Location}};
+use crate::{
+    cancel::Cancel,
+    model::UtcMicros,
+    settings::{HttpSettings, Location},
+};
 
 /// Objects within objects that become columns; what lies deeper stays JSON.
 const MAX_DEPTH: usize = 4;
@@ -30,7 +34,12 @@ pub struct SourceTable {
 ///
 /// # Errors
 /// Whatever keeps the source from being read to its end.
-pub fn read_table(location: &Location, http: &HttpSettings, counters: &SourceCounters, cancel: &Cancel) -> Result<SourceTable, SourceError> {
+pub fn read_table(
+    location: &Location,
+    http: &HttpSettings,
+    counters: &SourceCounters,
+    cancel: &Cancel,
+) -> Result<SourceTable, SourceError> {
     let mut table = TableBuilder::default();
     match location {
         Location::Http(_) => super::read_pages(location, http, counters, cancel, &mut |page: Page| {
@@ -66,7 +75,11 @@ fn read_csv(file: &SourceFile, table: &mut TableBuilder, counters: &SourceCounte
             line: pos.as_ref().map_or(0, csv::Position::line),
             detail: format!("{len} fields, where the header has {expected_len}"),
         },
-        _ => SourceError::Malformed { path: file.path.clone(), line: error.position().map_or(0, csv::Position::line), detail: error.to_string() },
+        _ => SourceError::Malformed {
+            path: file.path.clone(),
+            line: error.position().map_or(0, csv::Position::line),
+            detail: error.to_string(),
+        },
     };
     let mut reader = csv::ReaderBuilder::new().buffer_capacity(1 << 17).from_reader(files::open(file)?);
     let header = reader.headers().map_err(|error| malformed(&error))?.clone();
@@ -87,7 +100,8 @@ fn read_parquet(path: &Path, table: &mut TableBuilder, counters: &SourceCounters
     let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     counters.bytes(usize::try_from(file.metadata().map_err(unreadable)?.len()).unwrap_or(usize::MAX));
-    let frame = ParquetReader::new(file).finish().map_err(|error| SourceError::Parquet { path: path.to_owned(), detail: error.to_string() })?;
+    let frame =
+        ParquetReader::new(file).finish().map_err(|error| SourceError::Parquet { path: path.to_owned(), detail: error.to_string() })?;
     let columns: Vec<_> = frame.columns().iter().map(|column| (table.column(column.name()), column.as_materialized_series())).collect();
     for row in 0..frame.height() {
         for &(column, series) in &columns {
@@ -259,7 +273,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        read_table(&Location::Files(path.to_str().unwrap().to_owned()), &HttpSettings::default(), &SourceCounters::default(), &Cancel::default())
+        read_table(
+            &Location::Files(path.to_str().unwrap().to_owned()),
+            &HttpSettings::default(),
+            &SourceCounters::default(),
+            &Cancel::default(),
+        )
     }
 
     fn rows(table: &SourceTable) -> Vec<Vec<Option<String>>> {
@@ -277,7 +296,10 @@ mod tests {
         let table = table("users.json", json).unwrap();
         let names: Vec<_> = table.frame.get_column_names().into_iter().map(ToString::to_string).collect();
         assert_eq!(names, ["id", "price", "address_city", "address_geo_lat", "tags", "address"]);
-        assert_eq!(rows(&table), [some(&["1", "0.10", "B", "1.50", "", ""]), some(&["2", "", "", "", "[\"a\"]", ""]), some(&["3", "", "", "", "", ""])]);
+        assert_eq!(
+            rows(&table),
+            [some(&["1", "0.10", "B", "1.50", "", ""]), some(&["2", "", "", "", "[\"a\"]", ""]), some(&["3", "", "", "", "", ""])]
+        );
         assert_eq!(table.malformed, 1);
     }
 
@@ -295,13 +317,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("products.parquet");
         let price = Int128Chunked::from_vec("price".into(), vec![12_345, -5]).into_decimal(18, 3).unwrap().into_column();
-        let when = Int64Chunked::from_vec("created_at".into(), vec![0, 1_500_000]).into_datetime(TimeUnit::Microseconds, None).into_column();
+        let when =
+            Int64Chunked::from_vec("created_at".into(), vec![0, 1_500_000]).into_datetime(TimeUnit::Microseconds, None).into_column();
         let id = Int64Chunked::from_vec("id".into(), vec![7, 8]).into_column();
         let name = StringChunked::from_iter_options("name".into(), [Some("x"), None].into_iter()).into_column();
         let mut frame = DataFrame::new(2, vec![id, name, price, when]).unwrap();
         ParquetWriter::new(File::create(&path).unwrap()).finish(&mut frame).unwrap();
         let location = Location::Files(path.to_str().unwrap().to_owned());
         let read = read_table(&location, &HttpSettings::default(), &SourceCounters::default(), &Cancel::default()).unwrap();
-        assert_eq!(rows(&read), [some(&["7", "x", "12.345", "1970-01-01T00:00:00Z"]), some(&["8", "", "-0.005", "1970-01-01T00:00:01.500000Z"])]);
+        assert_eq!(
+            rows(&read),
+            [some(&["7", "x", "12.345", "1970-01-01T00:00:00Z"]), some(&["8", "", "-0.005", "1970-01-01T00:00:01.500000Z"])]
+        );
     }
 }

@@ -62,7 +62,8 @@ impl OutputLock {
     pub fn acquire(output: &Output, holder: &Holder, wait: Duration, cancel: &Cancel) -> Result<OutputLock, LockError> {
         let path = output.lock();
         disk::create_folder(&output.state())?;
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(StoreError::io("open", &path))?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(StoreError::io("open", &path))?;
         let started = Instant::now();
         loop {
             match file.try_lock() {
@@ -109,7 +110,8 @@ mod tests {
         let first = OutputLock::acquire(&output, &holder("one"), Duration::ZERO, &Cancel::default()).unwrap();
         let error = OutputLock::acquire(&output, &holder("two"), Duration::ZERO, &Cancel::default()).unwrap_err();
         assert!(error.to_string().contains("run one (process 7 on here, since 2026-01-01T00:00:00Z)"), "{error}");
-        let waiting = thread::spawn(move || OutputLock::acquire(&output, &holder("two"), Duration::from_secs(10), &Cancel::default()).map(drop));
+        let waiting =
+            thread::spawn(move || OutputLock::acquire(&output, &holder("two"), Duration::from_secs(10), &Cancel::default()).map(drop));
         thread::sleep(Duration::from_millis(150));
         drop(first);
         assert!(waiting.join().unwrap().is_ok());

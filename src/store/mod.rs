@@ -8,8 +8,8 @@ mod lock;
 mod output;
 mod publish;
 
-pub(crate) use disk::{size_and_time, write_staged};
 pub use disk::{FileStamp, checksum, read, remove_file, write_atomically};
+pub(crate) use disk::{size_and_time, write_staged};
 pub use error::StoreError;
 pub use lock::{Holder, LockError, OutputLock};
 pub use output::Output;

@@ -28,7 +28,8 @@ pub fn ddl(settings: &RedshiftSettings, users: Option<&[String]>, products: Opti
     let facts: Vec<_> = FACT_COLUMNS
         .iter()
         .map(|(name, kind)| {
-            let required = matches!(*name, "order_id" | "sku" | "quantity" | "unit_price" | "line_total" | "price_defaulted" | "created_at");
+            let required =
+                matches!(*name, "order_id" | "sku" | "quantity" | "unit_price" | "line_total" | "price_defaulted" | "created_at");
             (*name, if kind.sql() == "VARCHAR" { TEXT } else { kind.sql() }, required)
         })
         .collect();
@@ -46,7 +47,11 @@ fn dimension(sql: &mut String, settings: &RedshiftSettings, spec: &DimensionSpec
     let kind = |name: &str| match name {
         "inferred" | "is_current" => "BOOLEAN",
         "valid_from" | "valid_to" => "TIMESTAMP",
-        _ => spec.columns.iter().find(|column| column.name == name).map_or(TEXT, |column| if column.kind.sql() == "VARCHAR" { TEXT } else { column.kind.sql() }),
+        _ => spec
+            .columns
+            .iter()
+            .find(|column| column.name == name)
+            .map_or(TEXT, |column| if column.kind.sql() == "VARCHAR" { TEXT } else { column.kind.sql() }),
     };
     let columns: Vec<_> = names.iter().map(|name| (name.as_str(), kind(name), name == spec.key() || name == "inferred")).collect();
     // A member with versions has more rows than one.
@@ -55,8 +60,10 @@ fn dimension(sql: &mut String, settings: &RedshiftSettings, spec: &DimensionSpec
 }
 
 fn table(sql: &mut String, settings: &RedshiftSettings, name: &str, columns: &[(&str, &str, bool)], key: &[&str], tail: &str) {
-    let mut lines: Vec<_> =
-        columns.iter().map(|(name, kind, required)| format!("    {} {kind}{}", identifier(name), if *required { " NOT NULL" } else { "" })).collect();
+    let mut lines: Vec<_> = columns
+        .iter()
+        .map(|(name, kind, required)| format!("    {} {kind}{}", identifier(name), if *required { " NOT NULL" } else { "" }))
+        .collect();
     if !key.is_empty() {
         lines.push(format!("    PRIMARY KEY ({})", key.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(", ")));
     }
@@ -74,7 +81,11 @@ pub fn copy(settings: &RedshiftSettings) -> Result<String, RedshiftError> {
         let role = settings.iam_role.as_deref().map_or("default".to_owned(), literal);
         let region = settings.region.as_deref().map(|region| format!(" REGION {}", literal(region))).unwrap_or_default();
         let from = literal(&format!("{url}/{place}"));
-        let _ = writeln!(sql, "COPY {} FROM {from} IAM_ROLE {role}{region} FORMAT AS CSV DELIMITER ',' IGNOREHEADER 1 TIMEFORMAT 'auto';", qualified(settings, name));
+        let _ = writeln!(
+            sql,
+            "COPY {} FROM {from} IAM_ROLE {role}{region} FORMAT AS CSV DELIMITER ',' IGNOREHEADER 1 TIMEFORMAT 'auto';",
+            qualified(settings, name)
+        );
     }
     Ok(sql)
 }
@@ -85,7 +96,8 @@ fn qualified(settings: &RedshiftSettings, name: &str) -> String {
 
 /// A name as an SQL identifier: quoted unless it is plain.
 fn identifier(name: &str) -> String {
-    let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_') && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
+    let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
@@ -101,13 +113,17 @@ mod tests {
     fn the_copy_is_the_contracts() {
         let settings = RedshiftSettings { url: Some("s3://b/out".into()), ..RedshiftSettings::default() };
         let sql = copy(&settings).unwrap();
-        assert!(sql.starts_with("COPY fact_order FROM 's3://b/out/curated/' IAM_ROLE default FORMAT AS CSV DELIMITER ',' IGNOREHEADER 1"), "{sql}");
+        assert!(
+            sql.starts_with("COPY fact_order FROM 's3://b/out/curated/' IAM_ROLE default FORMAT AS CSV DELIMITER ',' IGNOREHEADER 1"),
+            "{sql}"
+        );
         assert!(copy(&RedshiftSettings::default()).is_err());
     }
 
     #[test]
     fn names_are_quoted_and_values_escaped() {
-        let settings = RedshiftSettings { schema: Some("My \"schema\"".into()), url: Some("s3://b/o'clock".into()), ..RedshiftSettings::default() };
+        let settings =
+            RedshiftSettings { schema: Some("My \"schema\"".into()), url: Some("s3://b/o'clock".into()), ..RedshiftSettings::default() };
         assert!(copy(&settings).unwrap().contains(r#"COPY "My ""schema""".fact_order FROM 's3://b/o''clock/curated/'"#));
         let columns = ["user_id", "inferred", "Full Name"].map(str::to_owned);
         let sql = ddl(&settings, Some(&columns), None);

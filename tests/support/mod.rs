@@ -96,7 +96,12 @@ impl Workspace {
     /// The command, in this folder, with nothing of the caller's environment.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_etl"));
-        command.args(args).current_dir(self.dir.path()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .stdin(Stdio::null());
         command
     }
 
@@ -130,7 +135,10 @@ impl Workspace {
 
     /// When each of these files was changed last.
     pub fn times(&self) -> BTreeMap<String, SystemTime> {
-        self.layer().into_keys().map(|name| (name.clone(), self.path("output").join(&name).metadata().unwrap().modified().unwrap())).collect()
+        self.layer()
+            .into_keys()
+            .map(|name| (name.clone(), self.path("output").join(&name).metadata().unwrap().modified().unwrap()))
+            .collect()
     }
 
     /// Rows of a query over the layer, as DuckDB reads it, each joined with `|`.
@@ -140,7 +148,9 @@ impl Workspace {
         let duckdb = duckdb::Connection::open_in_memory().unwrap();
         if !self.files("curated").is_empty() {
             let columns = "{'order_id':'VARCHAR','sku':'VARCHAR','user_id':'VARCHAR','product_id':'VARCHAR','status':'VARCHAR','currency':'VARCHAR','quantity':'BIGINT','unit_price':'DECIMAL(18,4)','line_total':'DECIMAL(18,4)','price_defaulted':'BOOLEAN','user_country':'VARCHAR','product_name':'VARCHAR','product_category':'VARCHAR','created_at':'TIMESTAMP','updated_at':'TIMESTAMP'}";
-            let view = format!("CREATE VIEW fact_order AS SELECT * FROM read_csv('{output}/curated/*/*.csv', auto_detect=false, header=true, delim=',', quote='\"', escape='\"', hive_partitioning=true, hive_types={{'dt':'DATE'}}, columns={columns})");
+            let view = format!(
+                "CREATE VIEW fact_order AS SELECT * FROM read_csv('{output}/curated/*/*.csv', auto_detect=false, header=true, delim=',', quote='\"', escape='\"', hive_partitioning=true, hive_types={{'dt':'DATE'}}, columns={columns})"
+            );
             duckdb.execute_batch(&view).unwrap();
         }
         for dimension in ["dim_user", "dim_product"] {
@@ -153,7 +163,12 @@ impl Workspace {
         let mut all = Vec::new();
         while let Some(row) = rows.next().unwrap() {
             let columns = row.as_ref().column_count();
-            all.push((0..columns).map(|column| row.get::<_, Option<String>>(column).unwrap().unwrap_or_else(|| "NULL".into())).collect::<Vec<_>>().join("|"));
+            all.push(
+                (0..columns)
+                    .map(|column| row.get::<_, Option<String>>(column).unwrap().unwrap_or_else(|| "NULL".into()))
+                    .collect::<Vec<_>>()
+                    .join("|"),
+            );
         }
         all
     }
@@ -162,7 +177,14 @@ impl Workspace {
     pub fn quarantine(&self) -> Vec<Value> {
         let files = self.files("quarantine");
         assert_eq!(files.len(), 1, "{:?}", files.keys());
-        files.values().next().unwrap().split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect()
+        files
+            .values()
+            .next()
+            .unwrap()
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect()
     }
 }
 
@@ -183,7 +205,9 @@ fn walk(folder: &Path, each: &mut dyn FnMut(&Path)) {
 
 /// One order of one line, as JSON.
 pub fn order(order_id: &str, created_at: &str, rest: &str) -> String {
-    format!(r#"{{"order_id":"{order_id}","created_at":"{created_at}","currency":"EUR","items":[{{"sku":"S","quantity":1,"price":1.5}}]{rest}}}"#)
+    format!(
+        r#"{{"order_id":"{order_id}","created_at":"{created_at}","currency":"EUR","items":[{{"sku":"S","quantity":1,"price":1.5}}]{rest}}}"#
+    )
 }
 
 /// What a server is asked.
@@ -234,7 +258,11 @@ impl Server {
             let query = request.uri().query().unwrap_or_default();
             let asked = Asked {
                 path: request.uri().path().to_owned(),
-                query: query.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+                query: query
+                    .split('&')
+                    .filter_map(|pair| pair.split_once('='))
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .collect(),
                 headers: request.headers().clone(),
                 before: count.fetch_add(1, Ordering::SeqCst),
             };
