@@ -1,0 +1,291 @@
+//! What a person types and sees: help, results, errors; and what Airflow and cron rely on.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::{Asked, Ended, Server, Workspace, order, status};
+
+/// What changes from run to run, made the same.
+fn settled(text: &str) -> String {
+    let mut settled = String::new();
+    for line in text.lines() {
+        let words: Vec<_> = line
+            .split(' ')
+            .map(|word| if is_run_id(word.trim_end_matches(['/', ')', ','])) || word.contains("run_id=") { "RUN" } else { word })
+            .collect();
+        settled.push_str(&words.join(" "));
+        settled.push('\n');
+    }
+    let mut out = String::new();
+    let mut rest = settled.as_str();
+    // "in 0.12 s"
+    while let Some(at) = rest.find(" s, run") {
+        let start = rest[..at].rfind(' ').map_or(0, |space| space + 1);
+        out.push_str(&rest[..start]);
+        out.push_str("TIME");
+        rest = &rest[at..];
+    }
+    out + rest
+}
+
+fn is_run_id(word: &str) -> bool {
+    word.len() > 16 && word.starts_with("20") && word.contains('T') && word.contains('Z')
+}
+
+#[test]
+fn help_texts() {
+    let work = Workspace::new();
+    for args in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["backfill", "--help"],
+        &["check", "--help"],
+        &["runs", "--help"],
+        &["redshift", "--help"],
+        &["demo", "--help"],
+    ] {
+        let ended = work.etl(args);
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+        insta::assert_snapshot!(format!("help {}", args[..args.len() - 1].join(" ")).trim(), ended.stdout);
+    }
+    let bare = work.etl(&[]);
+    assert!(bare.code == 2 && bare.stderr.contains("Usage: etl"), "{}", bare.stderr);
+}
+
+#[test]
+fn the_demo_as_a_person_sees_it() {
+    let work = Workspace::new();
+    let first = work.etl(&["demo", "--format", "text", "--log-format", "text"]);
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    let port = |text: &str| {
+        let start = text.find("127.0.0.1:").unwrap() + 10;
+        let digits = text[start..].bytes().take_while(u8::is_ascii_digit).count();
+        format!("{}PORT{}", &text[..start], &text[start + digits..])
+    };
+    insta::assert_snapshot!("demo", settled(&port(&first.stdout)));
+    let second = work.etl(&["demo", "--format", "text", "--log-format", "text"]);
+    insta::assert_snapshot!("demo again", settled(&port(&second.stdout)));
+}
+
+fn failed(work: &Workspace, args: &[&str], code: i32) -> String {
+    let ended = work.etl(&[args, &["--log-format", "text", "--format", "json", "-q"]].concat());
+    assert_eq!(ended.code, code, "{}", ended.stderr);
+    ended.stderr.replace(&work.path("").display().to_string(), "FOLDER/")
+}
+
+#[test]
+fn error_messages() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01", ""));
+    let mut all = Vec::new();
+    let mut shown =
+        |work: &Workspace, args: &[&str], code: i32| all.push(format!("$ etl {}\n{}", args.join(" "), failed(work, args, code)));
+    shown(&work, &["run"], 2);
+    shown(&work, &["run", "--orders", "ftp://shop.example/orders"], 2);
+    shown(&work, &["run", "--orders", "https://me:hush@shop.example/orders"], 2);
+    shown(&work, &["run", "--orders", "orders.ndjson", "--since", "yesterday"], 2);
+    shown(&work, &["run", "--orders", "orders.ndjson", "--lookback", "1 day"], 2);
+    shown(&work, &["run", "--orders", "orders.ndjson", "--output", "s3://bucket/x"], 2);
+    shown(&work, &["run", "--orders", "orders.ndjson", "--config", "other.toml"], 2);
+    shown(&work, &["run", "--orders", "nowhere/*.ndjson"], 3);
+    shown(&work, &["backfill", "--orders", "orders.ndjson"], 2);
+    work.write("etl.toml", "orders = \"orders.ndjson\"\n\n[http]\nmax_atempts = 5\n");
+    shown(&work, &["run"], 2);
+    work.write("etl.toml", "since = \"soon\"\n");
+    shown(&work, &["run"], 2);
+    work.write("etl.toml", "");
+    work.write(".env", "ETL_SINCE=never\n");
+    shown(&work, &["run"], 2);
+    work.write(".env", "not a variable\n");
+    shown(&work, &["run"], 2);
+    insta::assert_snapshot!("errors", all.join("\n"));
+}
+
+#[test]
+fn unknown_flags_and_values_are_bad_usage() {
+    let work = Workspace::new();
+    for args in [&["run", "--order", "x"][..], &["fly"], &["run", "--format", "xml"], &["runs", "--limit", "many"], &["run", "-v", "-q"]] {
+        let ended = work.etl(args);
+        assert_eq!(ended.code, 2, "{args:?}");
+        assert!(ended.stderr.contains("error:"), "{}", ended.stderr);
+    }
+    assert!(work.etl(&["run", "--order", "x"]).stderr.contains("--orders"));
+}
+
+/// Both streams as Airflow's `BashOperator` joins them.
+fn joined(work: &Workspace, args: &[&str]) -> (i32, String) {
+    let etl = work.command(args);
+    let line: Vec<_> =
+        std::iter::once(etl.get_program()).chain(etl.get_args()).map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let output =
+        Command::new("sh").args(["-c", &format!("{} 2>&1", line.join(" "))]).current_dir(work.path("")).env_clear().output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn the_summary_is_the_last_line_of_both_streams_however_a_run_ends() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01", ""));
+    let broken = Server::start(|_: &Asked| status(404));
+    for (args, code, expected) in [
+        (vec!["run", "--orders", "orders.ndjson"], 0, "published"),
+        (vec!["run", "--orders", "orders.ndjson", "-vv"], 0, "unchanged"),
+        (vec!["run", "--orders", "orders.ndjson", "--dry-run"], 0, "dry_run"),
+        (vec!["run", "--orders", "nowhere.ndjson"], 3, "extract_failed"),
+        (vec!["run", "--orders", &broken.orders(), "--log-format", "text"], 3, "extract_failed"),
+        (vec!["run", "--orders", "orders.ndjson", "--output", "orders.ndjson"], 5, "storage_failed"),
+        (vec!["demo", "--output", "demo"], 0, "published"),
+    ] {
+        let (ended, text) = joined(&work, &args);
+        assert_eq!(ended, code, "{text}");
+        let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(summary["status"], expected, "{text}");
+    }
+}
+
+#[test]
+fn the_summary_has_every_field_of_the_contract() {
+    let work = Workspace::new();
+    let summary = work.load(&[order("A", "2026-01-01", "")], &[]).published();
+    for field in [
+        "run_id",
+        "status",
+        "since",
+        "until",
+        "started_at",
+        "finished_at",
+        "execution_time_seconds",
+        "records_read",
+        "records_processed_count",
+        "records_dropped_count",
+        "records_out_of_window",
+        "dropped",
+        "lines_read",
+        "lines_dropped",
+        "duplicates_dropped",
+        "rows_inserted",
+        "rows_updated",
+        "rows_unchanged",
+        "rows_moved",
+        "rows_superseded",
+        "prices_defaulted",
+        "prices_rounded",
+        "updated_at_unreadable",
+        "repeated_skus",
+        "partitions_written",
+        "partitions_removed",
+        "partitions_unchanged",
+        "revenue",
+        "checks",
+        "alerts",
+        "source",
+    ] {
+        assert!(summary.get(field).is_some(), "{field}");
+    }
+    assert_eq!((&summary["revenue"], summary["execution_time_seconds"].is_number()), (&json!({"EUR": "1.5000"}), true));
+    for field in ["requests", "retries", "pages", "bytes"] {
+        assert!(summary["source"][field].is_u64(), "{field}");
+    }
+    let report = work.files("reports").into_values().next().unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    for field in ["run_id", "status", "rows_inserted", "revenue", "partitions_written", "started_at"] {
+        assert_eq!(report[field], summary[field]);
+    }
+}
+
+#[test]
+fn the_manifest_names_what_the_run_wrote() {
+    let work = Workspace::new();
+    work.write("etl.toml", "[redshift]\nurl = \"s3://bucket/etl\"\n");
+    let summary = work.load(&[order("A", "2026-01-01", ""), order("B", "2026-01-02", "")], &[]).published();
+    let manifest: Value =
+        serde_json::from_str(&work.read(&format!("output/manifests/{}.manifest", summary["run_id"].as_str().unwrap()))).unwrap();
+    let entries: Vec<_> = manifest["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["url"].as_str().unwrap(), entry["mandatory"].as_bool(), entry["meta"]["content_length"].as_u64()))
+        .collect();
+    let size = |day: &str| Some(work.files("curated")[&format!("curated/dt={day}/part-00000.csv")].len() as u64);
+    assert_eq!(
+        entries,
+        [
+            ("s3://bucket/etl/curated/dt=2026-01-01/part-00000.csv", Some(true), size("2026-01-01")),
+            ("s3://bucket/etl/curated/dt=2026-01-02/part-00000.csv", Some(true), size("2026-01-02")),
+        ]
+    );
+}
+
+#[test]
+fn quiet_says_nothing_on_success_and_the_error_on_failure() {
+    let work = Workspace::new();
+    let load = |more: &[&str]| -> Ended { work.load(&[order("A", "2026-01-01", "")], more) };
+    let quiet = load(&["--quiet"]);
+    assert_eq!((quiet.code, quiet.stdout.as_str(), quiet.stderr.as_str()), (0, "", ""));
+    let failed = work.etl(&["run", "--orders", "nowhere.ndjson", "-q"]);
+    assert!(failed.code == 3 && failed.stderr.contains("nowhere.ndjson") && failed.stdout.contains("extract_failed"));
+    // JSON that was asked for by name is printed all the same.
+    assert_eq!(load(&["-q", "--format", "json"]).unchanged()["rows_unchanged"], 1);
+}
+
+#[test]
+fn logs_are_json_lines_on_stderr_where_it_is_no_terminal() {
+    let work = Workspace::new();
+    let ended = work.load(&[order("A", "2026-01-01", "")], &[]);
+    assert!(!ended.stderr.is_empty());
+    for line in ended.stderr.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(line["timestamp"].is_string() && line["level"].is_string() && line["message"].is_string(), "{line}");
+    }
+    assert_eq!(ended.stdout.lines().count(), 1);
+}
+
+#[test]
+fn settings_come_from_every_layer() {
+    let work = Workspace::new();
+    work.write(
+        "data/orders.ndjson",
+        [order("A", "2026-01-01", ""), order("B", "2026-01-02", ""), order("C", "2026-01-03", ""), order("D", "2026-01-04", "")].join("\n"),
+    );
+    work.write("conf/etl.toml", "orders = \"../data/orders.ndjson\"\noutput = \"../from-file\"\nsince = \"2026-01-02\"\n");
+    work.write("conf/.env", "ETL_SINCE=2026-01-03\nETL_OUTPUT=from-env\n");
+    let run = |variables: &[(&str, &str)], more: &[&str]| {
+        let mut command = work.command(&[&["run", "--config", "conf/etl.toml"], more].concat());
+        command.envs(variables.iter().copied());
+        support::ended(command.output().unwrap()).published()["rows_inserted"].as_u64().unwrap()
+    };
+    assert_eq!(run(&[], &[]), 2);
+    assert!(work.path("from-env/curated").is_dir());
+    assert_eq!(run(&[("ETL_SINCE", "2026-01-04"), ("ETL_OUTPUT", "b")], &[]), 1);
+    assert_eq!(run(&[("ETL_SINCE", "2026-01-04")], &["--since", "2026-01-01", "--output", "c"]), 4);
+    std::fs::remove_file(work.path("conf/.env")).unwrap();
+    assert_eq!(run(&[], &[]), 3);
+    assert!(work.path("from-file/curated").is_dir());
+}
+
+#[test]
+fn redshift_sql_is_printed_and_nothing_else() {
+    let work = Workspace::new();
+    work.write("etl.toml", "[redshift]\nschema = \"shop\"\nurl = \"s3://bucket/etl/\"\niam_role = \"arn:aws:iam::1:role/load\"\n");
+    insta::assert_snapshot!("redshift ddl", work.etl(&["redshift", "ddl"]).stdout);
+    insta::assert_snapshot!("redshift copy", work.etl(&["redshift", "copy"]).stdout);
+    work.write("etl.toml", "");
+    let ended = work.etl(&["redshift", "copy", "--log-format", "text"]);
+    assert!(ended.code == 2 && ended.stderr.contains("redshift.url"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01", ""));
+    let etl = env!("CARGO_BIN_EXE_etl");
+    let output = Command::new("sh")
+        .args(["-c", &format!("('{etl}' run --orders orders.ndjson --format text; echo code $? >&2) | true")])
+        .current_dir(work.path(""))
+        .output()
+        .unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("code 0"));
+}
