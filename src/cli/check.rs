@@ -17,7 +17,7 @@ pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Resul
     let settings = settings::load(&flags)?;
     let results = check_layer(&settings, cancel)?;
     let failed: Vec<_> = results.iter().filter(|result| result.is_failure()).map(|result| result.name.clone()).collect();
-    let error = (!failed.is_empty()).then(|| RunError::ChecksFailed { names: failed, published: true });
+    let error = (!failed.is_empty()).then_some(RunError::ChecksFailed { names: failed, published: true });
     let status = if error.is_some() { "failed" } else { "passed" };
     display.result(error.is_none(), &json!({"status": status, "checks": results}), |out| {
         text::checks(out, &results);

@@ -317,11 +317,12 @@ impl Iterator for SegmentReader {
     type Item = Result<Entry, LayerError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.block.len() == 0 && self.left > 0 {
-            if let Err(error) = self.next_block() {
-                self.left = 0;
-                return Some(Err(error));
-            }
+        if self.block.len() == 0
+            && self.left > 0
+            && let Err(error) = self.next_block()
+        {
+            self.left = 0;
+            return Some(Err(error));
         }
         self.block.next().map(Ok)
     }

@@ -268,7 +268,7 @@ impl<'a> Merge<'a> {
             Origin::Incoming(row) => (self.incoming.created_at(row), self.incoming.key(row)),
         };
         let mut sorted: Vec<_> = rows.into_iter().map(|origin| (place(origin), origin)).collect();
-        sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        sorted.sort_unstable_by_key(|(key, _)| *key);
         let mut bytes = Vec::with_capacity(256 + sorted.len() * 160);
         csv::write_header(&mut bytes);
         for (_, origin) in sorted {

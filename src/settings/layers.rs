@@ -11,8 +11,8 @@ use std::{
 };
 
 use super::{
-    CheckScope, Credentials, EnrichColumns, EtlToml, HttpSettings, Location, OnCheckFailure, RedshiftSettings, Secret, Settings, When,
-    file, parse_span,
+    CheckScope, Credentials, EnrichColumns, EtlToml, HttpSettings, Location, LocationError, OnCheckFailure, RedshiftSettings, Secret,
+    Settings, When, file, parse_span,
 };
 
 /// What `--since last` goes back where nothing is said.
@@ -151,6 +151,15 @@ impl Said {
         SettingsError::Value { origin: self.origin.clone(), value: self.value.clone(), detail: detail.to_string() }
     }
 
+    /// A URL as an error may show it: whatever stands where credentials would is left out.
+    fn without_credentials(&self) -> Said {
+        let value = match self.value.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+            Some((scheme, host)) => format!("{scheme}://***@{host}"),
+            None => self.value.clone(),
+        };
+        Said { value, origin: self.origin.clone() }
+    }
+
     fn parse<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, SettingsError> {
         self.value.trim().parse().map_err(|error| self.invalid(error))
     }
@@ -223,7 +232,7 @@ impl Layers {
 
     fn location(&self, said: Option<Said>) -> Result<Option<Location>, SettingsError> {
         let Some(said) = said else { return Ok(None) };
-        let location: Location = said.parse()?;
+        let location: Location = said.value.trim().parse().map_err(|error: LocationError| said.without_credentials().invalid(error))?;
         Ok(Some(if matches!(said.origin, Origin::File(_)) { location.relative_to(&self.folder) } else { location }))
     }
 }
