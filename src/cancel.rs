@@ -1,8 +1,11 @@
 //! The one switch that stops a run: thrown by a signal, looked at by every stage between two steps of its work.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::Notify;
@@ -22,10 +25,31 @@ pub struct Cancel {
     shared: Arc<Shared>,
 }
 
-#[derive(Default, Debug)]
+#[derive(Default)]
 struct Shared {
     stop: AtomicU8,
     notify: Notify,
+    hooks: Mutex<Vec<(u64, Box<dyn Fn() + Send>)>>,
+    next_hook: AtomicU64,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("stop", &self.stop).finish_non_exhaustive()
+    }
+}
+
+/// What is called when the switch is thrown, as long as this lives.
+#[must_use]
+pub struct Hook {
+    cancel: Cancel,
+    number: u64,
+}
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        self.cancel.hooks().retain(|(number, _)| *number != self.number);
+    }
 }
 
 impl Cancel {
@@ -34,6 +58,7 @@ impl Cancel {
         let code = if stop == Stop::Interrupt { 1 } else { 2 };
         let _ = self.shared.stop.compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst);
         self.shared.notify.notify_waiters();
+        self.hooks().iter().for_each(|(_, hook)| hook());
     }
 
     /// The signal, once there was one.
@@ -50,6 +75,20 @@ impl Cancel {
         self.stopped().is_some()
     }
 
+    /// Has `hook` called when the switch is thrown: for work that can't look at it by itself. At once, where it was thrown
+    /// before.
+    pub fn when_stopped(&self, hook: impl Fn() + Send + 'static) -> Hook {
+        let number = self.shared.next_hook.fetch_add(1, Ordering::Relaxed);
+        let mut hooks = self.hooks();
+        // Under the lock, so that a signal between the two is not missed.
+        if self.is_stopped() {
+            hook();
+        }
+        hooks.push((number, Box::new(hook)));
+        drop(hooks);
+        Hook { cancel: self.clone(), number }
+    }
+
     /// Waits for the signal.
     pub async fn wait(&self) {
         let notified = self.shared.notify.notified();
@@ -59,5 +98,32 @@ impl Cancel {
         if !self.is_stopped() {
             notified.await;
         }
+    }
+
+    fn hooks(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Box<dyn Fn() + Send>)>> {
+        self.shared.hooks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_is_called_while_it_lives_also_where_the_switch_was_thrown_before() {
+        let calls = Arc::new(AtomicU64::new(0));
+        let count = || {
+            let calls = calls.clone();
+            move || {
+                calls.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        let cancel = Cancel::default();
+        drop(cancel.when_stopped(count()));
+        let _hook = cancel.when_stopped(count());
+        cancel.stop(Stop::Terminate);
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        let _late = cancel.when_stopped(count());
+        assert_eq!((calls.load(Ordering::SeqCst), cancel.stopped()), (2, Some(Stop::Terminate)));
     }
 }

@@ -387,7 +387,7 @@ fn redirects_end_somewhere() {
     let server = Server::start(|_: &Asked| with_header(status(302), "location", "/orders"));
     let ended = fetch(&Workspace::new(), &server.orders(), &[]);
     ended.expect(3, "extract_failed");
-    assert!(ended.stderr.contains("more than 10 redirects"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("more than 10 redirects (http.max_redirects)"), "{}", ended.stderr);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use duckdb::{Config, Connection};
 
 use super::{BUILTIN, CheckError, CheckResult, CustomCheck, SAMPLE_ROWS, Severity, builtin::Subject};
 use crate::{
-    cancel::Cancel,
+    cancel::{Cancel, Hook},
     model::{CurrencyTotals, DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FACT_COLUMNS, UtcMicros},
 };
 
@@ -124,6 +124,8 @@ struct Session<'a> {
     duckdb: Connection,
     view: &'a LayerView,
     cancel: &'a Cancel,
+    /// Ends the query that is running when a signal comes.
+    _interrupt: Hook,
 }
 
 impl<'a> Session<'a> {
@@ -136,7 +138,8 @@ impl<'a> Session<'a> {
             .and_then(|config| config.with("preserve_insertion_order", "false"))
             .map_err(engine)?;
         let duckdb = Connection::open_in_memory_with_flags(config).map_err(engine)?;
-        let session = Session { duckdb, view, cancel };
+        let handle = duckdb.interrupt_handle();
+        let session = Session { duckdb, view, cancel, _interrupt: cancel.when_stopped(move || handle.interrupt()) };
         let folders: BTreeSet<&Path> = view
             .facts
             .values()
@@ -159,10 +162,19 @@ impl<'a> Session<'a> {
     }
 
     fn execute(&self, doing: &str, sql: &str) -> Result<(), CheckError> {
+        self.unless_stopped(|| self.duckdb.execute_batch(sql), |detail| CheckError::Layer { doing: doing.to_owned(), detail })
+    }
+
+    /// Does something with DuckDB; whatever it says of an interrupt, the signal is why.
+    fn unless_stopped<T>(
+        &self,
+        work: impl FnOnce() -> duckdb::Result<T>,
+        failed: impl FnOnce(String) -> CheckError,
+    ) -> Result<T, CheckError> {
         if self.cancel.is_stopped() {
             return Err(CheckError::Interrupted);
         }
-        self.duckdb.execute_batch(sql).map_err(|error| CheckError::Layer { doing: doing.to_owned(), detail: error.to_string() })
+        work().map_err(|error| if self.cancel.is_stopped() { CheckError::Interrupted } else { failed(error.to_string()) })
     }
 
     fn tables(&self) -> Result<(), CheckError> {
@@ -250,9 +262,6 @@ impl<'a> Session<'a> {
         sql: &str,
         results: &mut BTreeMap<&str, CheckResult>,
     ) -> Result<(), CheckError> {
-        if self.cancel.is_stopped() {
-            return Err(CheckError::Interrupted);
-        }
         let result = results.entry(name).or_insert_with(|| CheckResult {
             name: name.to_owned(),
             severity,
@@ -260,18 +269,17 @@ impl<'a> Session<'a> {
             violations: 0,
             sample: Vec::new(),
         });
-        self.violations(sql, result)
-            .map_err(|error| CheckError::Layer { doing: format!("running the check {name}"), detail: error.to_string() })
+        self.unless_stopped(
+            || self.violations(sql, result),
+            |detail| CheckError::Layer { doing: format!("running the check {name}"), detail },
+        )
     }
 
     fn run_custom(&self, check: &CustomCheck) -> Result<CheckResult, CheckError> {
-        if self.cancel.is_stopped() {
-            return Err(CheckError::Interrupted);
-        }
         let mut result =
             CheckResult { name: check.name.clone(), severity: check.severity, passed: true, violations: 0, sample: Vec::new() };
-        self.violations(&check.sql, &mut result)
-            .map_err(|error| CheckError::Custom { path: check.path.clone(), detail: error.to_string() })?;
+        let failed = |detail| CheckError::Custom { path: check.path.clone(), detail };
+        self.unless_stopped(|| self.violations(&check.sql, &mut result), failed)?;
         Ok(result)
     }
 

@@ -147,6 +147,12 @@ pub(super) struct CheckArgs {
     /// Memory of DuckDB, such as 1GiB [env: ETL_MEMORY_LIMIT]
     #[arg(long, value_name = "SIZE")]
     pub(super) memory_limit: Option<String>,
+    /// First make the tool's state (the catalog and the index of orders) anew from curated/ alone
+    #[arg(long)]
+    pub(super) rebuild_state: bool,
+    /// With --rebuild-state: how long to wait where a run holds the output [default: 0s] [env: ETL_LOCK_WAIT]
+    #[arg(long, value_name = "SPAN")]
+    pub(super) lock_wait: Option<String>,
 }
 
 #[derive(Args, Debug)]

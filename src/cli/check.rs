@@ -8,18 +8,27 @@ use super::{args::CheckArgs, config_flags, display::Display, text};
 use crate::{
     cancel::Cancel,
     check::CheckResult,
-    run::{RunError, check_layer},
+    run::{RunError, check_layer, rebuild_state},
     settings::{self, Flags},
 };
 
 pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
-    let flags = Flags { checks: args.checks.clone(), memory_limit: args.memory_limit.clone(), ..config_flags(&args.config) };
+    let flags = Flags {
+        checks: args.checks.clone(),
+        memory_limit: args.memory_limit.clone(),
+        lock_wait: args.lock_wait.clone(),
+        ..config_flags(&args.config)
+    };
     let settings = settings::load(&flags)?;
+    let rebuilt = args.rebuild_state.then(|| rebuild_state(&settings, cancel)).transpose()?;
     let results = check_layer(&settings, cancel)?;
     let failed: Vec<_> = results.iter().filter(|result| result.is_failure()).map(|result| result.name.clone()).collect();
     let error = (!failed.is_empty()).then_some(RunError::ChecksFailed { names: failed, published: true });
     let status = if error.is_some() { "failed" } else { "passed" };
-    display.result(error.is_none(), &json!({"status": status, "checks": results}), |out| {
+    display.result(error.is_none(), &json!({"status": status, "rebuilt_partitions": rebuilt, "checks": results}), |out| {
+        if let Some(partitions) = rebuilt {
+            let _ = writeln!(out, "the state of {partitions} partitions was made anew from curated/\n");
+        }
         text::checks(out, &results);
         let _ = writeln!(out, "\n{}", verdict(&results));
     });

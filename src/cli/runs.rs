@@ -5,11 +5,18 @@ use std::fmt::Write;
 use serde_json::{json, value::RawValue};
 
 use super::{args::RunsArgs, config_flags, display::Display, text};
-use crate::{report, run::RunError, settings, store::Output};
+use crate::{
+    report,
+    run::{RunError, recover_unless_held},
+    settings,
+    store::Output,
+};
 
 pub(super) fn run(args: &RunsArgs, display: &Display) -> Result<u8, RunError> {
     let settings = settings::load(&config_flags(&args.config))?;
-    let runs = report::latest_runs(&Output::new(settings.output), args.limit)?;
+    let output = Output::new(settings.output);
+    recover_unless_held(&output)?;
+    let runs = report::latest_runs(&output, args.limit)?;
     let raw: Vec<_> = runs.iter().filter_map(|(_, line)| RawValue::from_string(line.clone()).ok()).collect();
     display.result(false, &json!({ "runs": raw }), |out| {
         if runs.is_empty() {

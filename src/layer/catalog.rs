@@ -292,6 +292,14 @@ pub fn published_entries(output: &Output) -> Result<BTreeMap<Dt, PartitionEntry>
     Ok(stored.partitions.into_iter().filter_map(|(dt, entry)| Some((dt.parse().ok()?, entry))).collect())
 }
 
+/// Which publish the layer is of: changes with each that changes the layer.
+///
+/// # Errors
+/// What the disk refuses.
+pub fn generation(output: &Output) -> Result<Option<String>, LayerError> {
+    Ok(store::read(&output.at(CATALOG))?.map(|bytes| store::checksum(&bytes)))
+}
+
 /// The partitions that have a folder.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ mod moves;
 mod stage;
 mod stored;
 
-pub use catalog::{Catalog, LookUpError, PartitionEntry, Reconciled, partitions_on_disk, published_entries};
+pub use catalog::{Catalog, LookUpError, PartitionEntry, Reconciled, generation, partitions_on_disk, published_entries};
 pub use csv::{partition_file, read_partition, write_header, write_line, write_text};
 pub use error::LayerError;
 pub use index::{Homes, IndexBuilder, Segment};

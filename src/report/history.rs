@@ -60,7 +60,7 @@ pub fn latest_runs(output: &Output, count: usize) -> Result<Vec<(RecordedRun, St
 /// # Errors
 /// What the disk refuses.
 pub fn write_report(output: &Output, summary: &Summary) -> Result<(), StoreError> {
-    store::write_atomically(&output.reports().join(format!("{}.json", summary.run_id)), &report_bytes(summary))
+    store::replace(output, format!("reports/{}.json", summary.run_id), &report_bytes(summary))
 }
 
 /// A report's bytes: the summary, as one line.

@@ -1,7 +1,7 @@
 //! A window, loaded chunk by chunk, each a run of its own; rerun after a failure, it goes on at the first chunk that is not
 //! done.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -72,8 +72,8 @@ pub fn backfill(
     }
     let chunks = chunks(since, until, request.chunk);
     let output = Output::new(request.settings.output.clone());
-    let place = output.at(PROGRESS).join(format!("{:?}-{}.json", request.chunk, since.rfc3339()).replace([' ', ':', '(', ')'], "_"));
-    let mut progress = match store::read(&place)? {
+    let place = Path::new(PROGRESS).join(format!("{:?}-{}.json", request.chunk, since.rfc3339()).replace([' ', ':', '(', ')'], "_"));
+    let mut progress = match store::read(&output.at(&place))? {
         Some(bytes) if !request.restart => serde_json::from_slice(&bytes).unwrap_or_default(),
         _ => Progress::default(),
     };
@@ -101,7 +101,7 @@ pub fn backfill(
         }
         if !request.settings.dry_run {
             progress.done.insert(name(chunk));
-            store::write_atomically(&place, &serde_json::to_vec(&progress).unwrap_or_default())?;
+            store::replace(&output, &place, &serde_json::to_vec(&progress).unwrap_or_default())?;
         }
     }
     Ok(outcome)

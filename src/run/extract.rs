@@ -11,13 +11,12 @@ use std::{
 
 use super::{RunError, job::Observer, quarantine::Quarantine};
 use crate::{
-    cancel::Cancel,
     join::{Enricher, UnknownKeys},
     layer::{IndexBuilder, LayerError, Stage, StagedLines},
     model::RevenueByDt,
     normalize::{NormalizedBatch, RecordCounts, RecordNormalizer},
     settings::{Location, Settings},
-    source::{self, Page, SourceCounters},
+    source::{self, Access, Page, SourceError},
 };
 
 /// Pages that wait for a thread: enough that neither side waits for the other's hiccups.
@@ -38,8 +37,7 @@ pub(super) struct Extraction<'a> {
     pub(super) settings: &'a Settings,
     pub(super) normalizer: &'a RecordNormalizer,
     pub(super) enricher: &'a Enricher,
-    pub(super) counters: &'a SourceCounters,
-    pub(super) cancel: &'a Cancel,
+    pub(super) access: Access<'a>,
     pub(super) observer: &'a dyn Observer,
 }
 
@@ -47,7 +45,7 @@ impl Extraction<'_> {
     /// Reads the source to its end.
     pub(super) fn run(&self, scratch: PathBuf, quarantine: &mut Quarantine) -> Result<Extracted, RunError> {
         let (page_in, page_out) = tokio::sync::mpsc::channel::<(u64, Page)>(PAGES_WAITING);
-        let (batch_in, batch_out) = mpsc::sync_channel::<(u64, NormalizedBatch)>(PAGES_WAITING);
+        let (batch_in, batch_out) = mpsc::sync_channel::<(u64, Result<NormalizedBatch, SourceError>)>(PAGES_WAITING);
         let pages = Mutex::new(page_out);
         thread::scope(|scope| {
             let source = scope.spawn(|| {
@@ -56,7 +54,7 @@ impl Extraction<'_> {
                     number += 1;
                     page_in.blocking_send((number - 1, page)).is_ok()
                 };
-                let read = source::read_pages(self.orders, &self.settings.http, self.counters, self.cancel, &mut sink);
+                let read = source::read_pages(self.orders, &self.access, &mut sink);
                 drop(page_in);
                 read
             });
@@ -66,7 +64,8 @@ impl Extraction<'_> {
                     loop {
                         let next = pages.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
                         let Some((number, page)) = next else { return };
-                        if batches.send((number, self.normalizer.normalize(page.records()))).is_err() {
+                        let batch = page.check(self.access.limits).map(|()| self.normalizer.normalize(page.records()));
+                        if batches.send((number, batch)).is_err() {
                             return;
                         }
                     }
@@ -87,7 +86,7 @@ impl Extraction<'_> {
 
     fn stage(
         &self,
-        batches: mpsc::Receiver<(u64, NormalizedBatch)>,
+        batches: mpsc::Receiver<(u64, Result<NormalizedBatch, SourceError>)>,
         scratch: PathBuf,
         quarantine: &mut Quarantine,
     ) -> Result<Extracted, RunError> {
@@ -100,13 +99,14 @@ impl Extraction<'_> {
             early.insert(number, batch);
             while let Some(batch) = early.remove(&next) {
                 next += 1;
+                let batch = batch?;
                 counts.absorb(&batch.counts);
                 revenue.absorb(&batch.revenue);
                 quarantine.push(&batch.drops)?;
                 stage.push(batch.rows.finish().map_err(LayerError::from)?)?;
-                self.observer.extracted(&counts, &self.counters.counts());
+                self.observer.extracted(&counts, &self.access.counters.counts());
             }
-            if let Some(stop) = self.cancel.stopped() {
+            if let Some(stop) = self.access.cancel.stopped() {
                 return Err(RunError::Interrupted(stop));
             }
         }

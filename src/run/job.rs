@@ -10,6 +10,7 @@ use super::{
     extract::{Extracted, Extraction},
     manifest,
     merge_all::{self, Staged},
+    open,
     quarantine::Quarantine,
     watermark,
 };
@@ -22,8 +23,8 @@ use crate::{
     normalize::{RecordCounts, RecordNormalizer},
     report::{self, Alert, Status, Summary},
     settings::{CheckScope, Location, OnCheckFailure, Settings, SettingsError, When},
-    source::{self, SourceCounters, SourceCounts, SourceError},
-    store::{self, FileStamp, Holder, LockError, Output, OutputLock, Recovery, Staging},
+    source::{self, Access, SourceCounters, SourceCounts, SourceError},
+    store::{self, FileStamp, Output, OutputLock, Staging},
 };
 
 /// Who watches a run while it works. Called from several threads.
@@ -166,25 +167,10 @@ impl Job<'_> {
         self.publish(checked, catalog, index_changed, &novel, before, covered_by(window, &self.summary))
     }
 
-    /// Takes the output: its folders, its lock, and what a run that was cut off has left.
     fn open_output(&mut self) -> Result<OutputLock, RunError> {
-        self.output.prepare()?;
-        let holder =
-            Holder { run_id: self.summary.run_id.clone(), pid: std::process::id(), host: host(), since: self.summary.started_at.rfc3339() };
-        let lock = match OutputLock::acquire(&self.output, &holder, self.settings.lock_wait, self.request.cancel) {
-            Err(LockError::Interrupted) => return Err(self.interrupted()),
-            other => other?,
-        };
+        let started_at = self.summary.started_at;
+        let lock = open::open_output(&self.output, &self.summary.run_id, started_at, self.settings.lock_wait, self.request.cancel)?;
         self.holds_output = true;
-        match store::recover(&self.output)? {
-            Recovery::Clean => {}
-            Recovery::Finished(run_id) => {
-                tracing::warn!(stage = "open", cut_off = %run_id, "a run was cut off while it published; its publish has been finished")
-            }
-            Recovery::Undone(runs) => {
-                tracing::warn!(stage = "open", runs, "what a run that was cut off had staged has been removed; nothing of it was published")
-            }
-        }
         Ok(lock)
     }
 
@@ -204,8 +190,13 @@ impl Job<'_> {
         Ok(catalog)
     }
 
+    fn access(&self) -> Access<'_> {
+        let settings = self.settings;
+        Access { http: &settings.http, limits: &settings.limits, counters: &self.counters, cancel: self.request.cancel }
+    }
+
     fn interrupted(&self) -> RunError {
-        self.request.cancel.stopped().map_or_else(|| RunError::Internal("interrupted without a signal".into()), RunError::Interrupted)
+        super::stopped_or(self.request.cancel, RunError::Internal("interrupted without a signal".into()))
     }
 
     fn dimensions(&mut self) -> Result<Dimensions, RunError> {
@@ -217,8 +208,7 @@ impl Job<'_> {
     }
 
     fn dimension(&self, spec: DimensionSpec, location: Option<&Location>, versioned: bool) -> Result<Dimension, RunError> {
-        let table =
-            location.map(|location| source::read_table(location, &self.settings.http, &self.counters, self.request.cancel)).transpose()?;
+        let table = location.map(|location| source::read_table(location, &self.access())).transpose()?;
         let path = self.output.at(spec.file());
         let stored = store::read(&path)?;
         let source = table.as_ref().map(|table| (&table.frame, table.malformed));
@@ -241,8 +231,7 @@ impl Job<'_> {
             settings: self.settings,
             normalizer: &normalizer,
             enricher: &enricher,
-            counters: &self.counters,
-            cancel: self.request.cancel,
+            access: self.access(),
             observer: self.request.observer,
         };
         let extracted = extraction.run(scratch, quarantine)?;
@@ -408,7 +397,7 @@ impl Job<'_> {
         watermark::stage(&mut staging, before, covered)?;
         self.finish_counting();
         staging.put(format!("reports/{}.json", self.summary.run_id), &report::report_bytes(&self.summary))?;
-        staging.prepare()?.commit()?;
+        staging.prepare(self.request.cancel)?.commit()?;
         tracing::info!(
             stage = "publish",
             status = self.summary.status.as_str(),
@@ -457,9 +446,4 @@ fn alert(result: &CheckResult) -> Option<Alert> {
     result
         .is_failure()
         .then(|| Alert { kind: "check_failed", message: format!("the check {} found {} violation(s)", result.name, result.violations) })
-}
-
-/// The machine's name, for whoever finds the output held.
-fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "an unknown host".to_owned(), |name| name.trim().to_owned())
 }

@@ -12,10 +12,19 @@ mod extract;
 mod job;
 mod manifest;
 mod merge_all;
+mod open;
 mod quarantine;
 mod watermark;
 
 pub use backfill::{BackfillOutcome, BackfillRequest, backfill};
-pub use check_layer::check_layer;
+pub use check_layer::{check_layer, rebuild_state};
 pub use error::RunError;
 pub use job::{Observer, Outcome, Request, Silent, execute};
+pub use open::recover_unless_held;
+
+use crate::cancel::Cancel;
+
+/// What ended the work: a signal, whatever broke because of it, or else the error.
+fn stopped_or(cancel: &Cancel, error: RunError) -> RunError {
+    cancel.stopped().map_or(error, RunError::Interrupted)
+}

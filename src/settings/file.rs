@@ -26,6 +26,8 @@ pub struct EtlToml {
     #[serde(default)]
     pub http: HttpToml,
     #[serde(default)]
+    pub limits: LimitsToml,
+    #[serde(default)]
     pub checks: ChecksToml,
     #[serde(default)]
     pub enrich: EnrichToml,
@@ -50,7 +52,16 @@ pub struct HttpToml {
     pub backoff_cap: Option<String>,
     pub per_page: Option<u32>,
     pub max_pages: Option<u64>,
+    pub max_redirects: Option<u32>,
     pub max_body: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsToml {
+    pub record_bytes: Option<u64>,
+    pub depth: Option<usize>,
+    pub expansion: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -25,6 +25,8 @@ pub struct HttpSettings {
     pub per_page: u32,
     /// Pages that a source may have.
     pub max_pages: u64,
+    /// Redirects that one request may lead over.
+    pub max_redirects: u32,
     /// Bytes that a body may have, decompressed.
     pub max_body: u64,
     /// Sent to the configured origin only.
@@ -44,6 +46,7 @@ impl Default for HttpSettings {
             backoff_cap: Duration::from_secs(30),
             per_page: 500,
             max_pages: 1_000_000,
+            max_redirects: 10,
             max_body: 256 << 20,
             credentials: Credentials::default(),
             credentials_origin: None,

@@ -11,8 +11,8 @@ use std::{
 };
 
 use super::{
-    CheckScope, Credentials, EnrichColumns, EtlToml, HttpSettings, Location, LocationError, OnCheckFailure, RedshiftSettings, Secret,
-    Settings, When, file, parse_span,
+    CheckScope, Credentials, EnrichColumns, EtlToml, HttpSettings, Limits, Location, LocationError, OnCheckFailure, RedshiftSettings,
+    Secret, Settings, When, file, parse_span,
 };
 
 /// What `--since last` goes back where nothing is said.
@@ -329,6 +329,7 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
             .map(|said| said.value),
         threads: toml.threads.filter(|threads| *threads > 0).unwrap_or_else(default_threads),
         http,
+        limits: limits(&toml.limits),
         enrich: EnrichColumns {
             user_country: toml.enrich.user_country.unwrap_or(enrich.user_country),
             product_name: toml.enrich.product_name.unwrap_or(enrich.product_name),
@@ -343,6 +344,15 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
             region: toml.redshift.region,
         },
     })
+}
+
+fn limits(toml: &super::file::LimitsToml) -> Limits {
+    let default = Limits::default();
+    Limits {
+        record_bytes: toml.record_bytes.unwrap_or(default.record_bytes),
+        depth: toml.depth.unwrap_or(default.depth),
+        expansion: toml.expansion.unwrap_or(default.expansion),
+    }
 }
 
 fn local_output(said: Option<&Said>, layers: &Layers) -> Result<PathBuf, SettingsError> {
@@ -379,6 +389,7 @@ fn http_settings(flags: &Flags, layers: &Layers, toml: &super::file::HttpToml) -
         backoff_cap: span("http.backoff_cap", &toml.backoff_cap, default.backoff_cap)?,
         per_page: toml.per_page.unwrap_or(default.per_page),
         max_pages: toml.max_pages.unwrap_or(default.max_pages),
+        max_redirects: toml.max_redirects.unwrap_or(default.max_redirects),
         max_body: toml.max_body.unwrap_or(default.max_body),
         credentials: credentials(&layers.environment)?,
         credentials_origin: None,

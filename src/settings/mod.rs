@@ -7,6 +7,7 @@ mod enrich;
 mod file;
 mod http;
 mod layers;
+mod limits;
 mod location;
 mod secret;
 mod span;
@@ -16,6 +17,7 @@ pub use enrich::EnrichColumns;
 pub use file::EtlToml;
 pub use http::{Credentials, HttpSettings};
 pub use layers::{Flags, Presentation, SettingsError, load, presentation};
+pub use limits::Limits;
 pub use location::{Location, LocationError, redacted};
 pub use secret::Secret;
 pub use span::{Chunk, parse_span};
@@ -76,6 +78,7 @@ pub struct Settings {
     pub memory_limit: Option<String>,
     pub threads: usize,
     pub http: HttpSettings,
+    pub limits: Limits,
     pub enrich: EnrichColumns,
     /// Whether `dim_user` keeps versions (`scd = 2`).
     pub versioned_users: bool,
@@ -104,6 +107,7 @@ impl Settings {
             memory_limit: None,
             threads: layers::default_threads(),
             http: HttpSettings::default(),
+            limits: Limits::default(),
             enrich: EnrichColumns::default(),
             versioned_users: false,
             versioned_products: false,

@@ -91,6 +91,22 @@ pub enum SourceError {
         /// The limit.
         limit: u64,
     },
+    /// A record that is larger than one may be.
+    #[error("{origin}: a record of more than {limit} bytes (limits.record_bytes)")]
+    RecordTooLarge {
+        /// Where it begins.
+        origin: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// A record that nests deeper than one may.
+    #[error("{origin}: more than {limit} objects and arrays within each other (limits.depth)")]
+    TooDeep {
+        /// Where it begins.
+        origin: String,
+        /// The limit.
+        limit: usize,
+    },
     /// The client can't be made.
     #[error("the HTTP client can't be started: {0}")]
     Client(String),

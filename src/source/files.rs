@@ -1,6 +1,7 @@
 //! Pages from files: JSON and NDJSON, plain, gzip or zstd; one file, a folder, or a glob, in the order of their names.
 
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, BufReader, Read},
     path::{Path, PathBuf},
@@ -9,11 +10,11 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    PageSink, SourceCounters, SourceError,
+    Access, PageSink, SourceCounters, SourceError,
     envelope::{self, Elements},
     page::{Origin, Page},
 };
-use crate::cancel::Cancel;
+use crate::settings::Limits;
 
 /// About how many bytes make a page: large enough to keep a core busy, small enough that a few of them are no memory.
 const PAGE_BYTES: usize = 4 << 20;
@@ -115,21 +116,40 @@ pub(super) fn find(pattern: &str, kinds: Kinds) -> Result<Vec<SourceFile>, Sourc
     if files.is_empty() { Err(SourceError::NothingThere { pattern: pattern.to_owned(), kinds: kinds.endings() }) } else { Ok(files) }
 }
 
-/// Opens a file, decompressing as it is read.
-pub(super) fn open(file: &SourceFile) -> Result<Box<dyn Read>, SourceError> {
+/// Opens a file, decompressing as it is read, up to what it may expand to.
+pub(super) fn open(file: &SourceFile, limits: &Limits) -> Result<Box<dyn Read>, SourceError> {
     let unreadable = |source| SourceError::Unreadable { path: file.path.clone(), source };
     let plain = File::open(&file.path).map_err(unreadable)?;
+    let most = limits.expanded(plain.metadata().map_err(unreadable)?.len());
     Ok(match file.compression {
         Compression::None => Box::new(plain),
-        Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(1 << 17, plain))),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(plain).map_err(unreadable)?),
+        Compression::Gzip => {
+            Box::new(Expanding { reader: flate2::read::MultiGzDecoder::new(BufReader::with_capacity(1 << 17, plain)), left: most })
+        }
+        Compression::Zstd => Box::new(Expanding { reader: zstd::stream::read::Decoder::new(plain).map_err(unreadable)?, left: most }),
     })
 }
 
+/// A decompressed stream that may only grow so far.
+struct Expanding<R> {
+    reader: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Expanding<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::FileTooLarge, "it expands to more than a compressed file of its size may (limits.expansion)")
+        })?;
+        Ok(read)
+    }
+}
+
 /// Reads all records of the files that a path stands for.
-pub(super) fn read_records(pattern: &str, counters: &SourceCounters, cancel: &Cancel, sink: &mut dyn PageSink) -> Result<(), SourceError> {
+pub(super) fn read_records(pattern: &str, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<(), SourceError> {
     for file in find(pattern, Kinds::Records)? {
-        if !read_file(&file, counters, cancel, sink)? {
+        if !read_file(&file, access, sink)? {
             return Ok(());
         }
     }
@@ -137,40 +157,29 @@ pub(super) fn read_records(pattern: &str, counters: &SourceCounters, cancel: &Ca
 }
 
 /// Reads one JSON or NDJSON file; `false` when nobody wants any more.
-pub(super) fn read_file(
-    file: &SourceFile,
-    counters: &SourceCounters,
-    cancel: &Cancel,
-    sink: &mut dyn PageSink,
-) -> Result<bool, SourceError> {
-    counters.page();
-    let reader = open(file)?;
+pub(super) fn read_file(file: &SourceFile, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<bool, SourceError> {
+    access.counters.page();
+    let reader = open(file, access.limits)?;
     match file.format {
-        Format::Ndjson => read_lines(&file.path, reader, counters, cancel, sink),
-        _ => read_json(&file.path, reader, counters, cancel, sink),
+        Format::Ndjson => read_lines(&file.path, reader, access, sink),
+        _ => read_json(&file.path, reader, access, sink),
     }
 }
 
 /// Cuts a stream of lines into pages that end where a line ends.
-fn read_lines(
-    path: &Path,
-    mut reader: impl Read,
-    counters: &SourceCounters,
-    cancel: &Cancel,
-    sink: &mut dyn PageSink,
-) -> Result<bool, SourceError> {
+fn read_lines(path: &Path, mut reader: impl Read, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<bool, SourceError> {
     let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
     let mut rest: Vec<u8> = Vec::new();
     let mut first = 1;
     loop {
-        if cancel.is_stopped() {
+        if access.cancel.is_stopped() {
             return Err(SourceError::Interrupted);
         }
         let mut block = Vec::with_capacity(rest.len() + PAGE_BYTES);
         let carried = rest.len();
         block.append(&mut rest);
         let read = reader.by_ref().take(PAGE_BYTES as u64).read_to_end(&mut block).map_err(unreadable)?;
-        counters.bytes(read);
+        access.counters.bytes(read);
         if first == 1 && block.starts_with(b"\xef\xbb\xbf") {
             block.drain(..3);
         }
@@ -182,13 +191,15 @@ fn read_lines(
             memchr::memrchr(b'\n', &block[carried.min(block.len())..]).map_or(0, |end| carried.min(block.len()) + end + 1)
         };
         rest = block.split_off(complete);
-        if !block.is_empty() {
-            let lines = memchr::memchr_iter(b'\n', &block).count() as u64;
-            let origin = Origin::File { path: path.to_owned(), first };
-            first += lines;
-            if !sink.page(Page::lines(origin, Bytes::from(block))) {
-                return Ok(false);
-            }
+        let lines = memchr::memchr_iter(b'\n', &block).count() as u64;
+        let origin = Origin::File { path: path.to_owned(), first };
+        first += lines;
+        if rest.len() as u64 > access.limits.record_bytes {
+            let origin = format!("{}, line {first}", path.display());
+            return Err(SourceError::RecordTooLarge { origin, limit: access.limits.record_bytes });
+        }
+        if !block.is_empty() && !sink.page(Page::lines(origin, Bytes::from(block))) {
+            return Ok(false);
         }
         if ended {
             return Ok(true);
@@ -196,16 +207,27 @@ fn read_lines(
     }
 }
 
-/// Counts what passes through.
+/// Counts what passes through, and stops where a record grows beyond its limit before it is whole.
 struct Counted<'c, R> {
     reader: R,
     counters: &'c SourceCounters,
+    /// Bytes since the record at hand began, about.
+    of_record: &'c Cell<u64>,
+    record_bytes: u64,
 }
+
+/// What is read ahead of a record's end: a buffer's length.
+const READ_AHEAD: usize = 1 << 17;
 
 impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.reader.read(buffer)?;
         self.counters.bytes(read);
+        self.of_record.set(self.of_record.get() + read as u64);
+        if self.of_record.get() > self.record_bytes.saturating_add(READ_AHEAD as u64) {
+            let detail = format!("a record of more than {} bytes (limits.record_bytes)", self.record_bytes);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, detail));
+        }
         Ok(read)
     }
 }
@@ -219,14 +241,10 @@ enum Ended {
 }
 
 /// Cuts the array of a JSON file into pages, record by record.
-fn read_json(
-    path: &Path,
-    reader: impl Read,
-    counters: &SourceCounters,
-    cancel: &Cancel,
-    sink: &mut dyn PageSink,
-) -> Result<bool, SourceError> {
-    let mut reader = BufReader::with_capacity(1 << 17, Counted { reader, counters });
+fn read_json(path: &Path, reader: impl Read, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<bool, SourceError> {
+    let of_record = Cell::new(0);
+    let counted = Counted { reader, counters: access.counters, of_record: &of_record, record_bytes: access.limits.record_bytes };
+    let mut reader = BufReader::with_capacity(READ_AHEAD, counted);
     skip_byte_order_mark(&mut reader).map_err(|source| SourceError::Unreadable { path: path.to_owned(), source })?;
     let mut elements = Elements::default();
     let mut first = 1;
@@ -240,11 +258,12 @@ fn read_json(
     };
     let mut json = serde_json::Deserializer::from_reader(reader);
     let read = envelope::read_envelope(&mut json, |record| {
+        of_record.set(0);
         elements.push(record);
         if elements.bytes.len() < PAGE_BYTES {
             return Ok(());
         }
-        if cancel.is_stopped() {
+        if access.cancel.is_stopped() {
             ended = Ended::Interrupted;
         } else if !hand_on(&mut elements) {
             ended = Ended::Unwanted;
@@ -293,7 +312,7 @@ mod tests {
             all.extend(page.records().map(|record| String::from_utf8_lossy(record).into_owned()));
             true
         };
-        read_records(path.to_str().unwrap(), &SourceCounters::default(), &Cancel::default(), &mut sink)?;
+        read_records(path.to_str().unwrap(), &crate::source::Ambient::default().access(), &mut sink)?;
         Ok(all)
     }
 
@@ -349,7 +368,7 @@ mod tests {
             count += page.records().inspect(|record| assert_eq!(record.len(), line.len() - 1)).count();
             true
         };
-        read_records(path.to_str().unwrap(), &SourceCounters::default(), &Cancel::default(), &mut sink).unwrap();
+        read_records(path.to_str().unwrap(), &crate::source::Ambient::default().access(), &mut sink).unwrap();
         assert_eq!(count, 11);
         assert_eq!(firsts, [1, 4, 8]);
     }

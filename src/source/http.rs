@@ -14,19 +14,13 @@ use reqwest::{
 };
 
 use super::{
-    PageSink, SourceCounters,
+    Access, PageSink,
     envelope::{self, Elements, Envelope, Next},
     error::{RequestFailure, SourceError},
     page::{Origin, Page},
     retry::{self, Waits},
 };
-use crate::{
-    cancel::Cancel,
-    settings::{HttpSettings, redacted},
-};
-
-/// Redirects that one request may lead over.
-const MAX_REDIRECTS: usize = 10;
+use crate::settings::{HttpSettings, redacted};
 
 /// A body and what its response said of the next page.
 struct Fetched {
@@ -49,8 +43,7 @@ enum Step {
 pub struct HttpSource<'a> {
     start: &'a Url,
     settings: &'a HttpSettings,
-    counters: &'a SourceCounters,
-    cancel: &'a Cancel,
+    access: Access<'a>,
     client: Client,
     runtime: tokio::runtime::Runtime,
 }
@@ -62,12 +55,8 @@ impl<'a> HttpSource<'a> {
     ///
     /// # Errors
     /// [`SourceError::Client`].
-    pub fn new(
-        start: &'a Url,
-        settings: &'a HttpSettings,
-        counters: &'a SourceCounters,
-        cancel: &'a Cancel,
-    ) -> Result<HttpSource<'a>, SourceError> {
+    pub fn new(start: &'a Url, access: Access<'a>) -> Result<HttpSource<'a>, SourceError> {
+        let settings = access.http;
         let failed = |error: &dyn std::error::Error| SourceError::Client(chain(error));
         PROVIDER.call_once(|| {
             // An error says that a provider is installed already, which is as good.
@@ -82,7 +71,7 @@ impl<'a> HttpSource<'a> {
             .build()
             .map_err(|error| failed(&error))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
-        Ok(HttpSource { start, settings, counters, cancel, client, runtime })
+        Ok(HttpSource { start, settings, access, client, runtime })
     }
 
     /// Reads page after page into `sink`.
@@ -110,7 +99,7 @@ impl<'a> HttpSource<'a> {
                 tracing::warn!(stage = "extract", url = %redacted(self.start), page, "a numbered page equals the one before: this source does not paginate, and its list ends here");
                 return Ok(());
             }
-            self.counters.page();
+            self.access.counters.page();
             let origin = Origin::Response { url: redacted(&url), page };
             if !sink.page(Page::elements(origin, bytes.clone(), fetched.elements.places)) {
                 return Ok(());
@@ -183,17 +172,17 @@ impl<'a> HttpSource<'a> {
                     Ok(fetched) => return Ok(fetched),
                     Err(failure) => failure,
                 },
-                () = self.cancel.wait() => return Err(SourceError::Interrupted),
+                () = self.access.cancel.wait() => return Err(SourceError::Interrupted),
             };
             if attempt >= self.settings.max_attempts || !cause.is_transient() {
                 return Err(SourceError::Request { url: redacted(url), page, attempts: attempt, elapsed: started.elapsed(), cause });
             }
             let wait = waits.next(retry_after);
             tracing::warn!(stage = "extract", url = %redacted(url), page, attempt, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), cause = %cause, "the request failed and is tried again");
-            self.counters.retry();
+            self.access.counters.retry();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = self.cancel.wait() => return Err(SourceError::Interrupted),
+                () = self.access.cancel.wait() => return Err(SourceError::Interrupted),
             }
         }
         Err(SourceError::Interrupted)
@@ -214,8 +203,8 @@ impl<'a> HttpSource<'a> {
     /// Sends the request, over its redirects. The credentials go with it only as far as the configured origin.
     async fn follow(&self, url: &Url) -> Result<Response, RequestFailure> {
         let mut url = url.clone();
-        for _ in 0..=MAX_REDIRECTS {
-            self.counters.request();
+        for _ in 0..=self.settings.max_redirects {
+            self.access.counters.request();
             let request = self.authorize(self.client.get(url.clone()).header(ACCEPT, "application/json"), &url);
             let response = request.send().await.map_err(|error| RequestFailure::Connection(connection(error)))?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
@@ -226,7 +215,7 @@ impl<'a> HttpSource<'a> {
                 .filter(|url| matches!(url.scheme(), "http" | "https"))
                 .ok_or_else(|| RequestFailure::Redirect("a redirect without a usable Location".into()))?;
         }
-        Err(RequestFailure::Redirect(format!("more than {MAX_REDIRECTS} redirects")))
+        Err(RequestFailure::Redirect(format!("more than {} redirects (http.max_redirects)", self.settings.max_redirects)))
     }
 
     fn authorize(&self, request: RequestBuilder, url: &Url) -> RequestBuilder {
@@ -251,7 +240,7 @@ impl<'a> HttpSource<'a> {
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, RequestFailure> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| RequestFailure::Connection(connection(error)))? {
-            self.counters.bytes(chunk.len());
+            self.access.counters.bytes(chunk.len());
             body.extend_from_slice(&chunk);
             if body.len() as u64 > self.settings.max_body {
                 return Err(RequestFailure::TooLarge { limit: self.settings.max_body });

@@ -14,14 +14,44 @@ mod table;
 
 pub use counters::{SourceCounters, SourceCounts};
 pub use error::SourceError;
-pub use http::HttpSource;
+use http::HttpSource;
 pub use page::Page;
 pub use table::{SourceTable, read_table};
 
 use crate::{
     cancel::Cancel,
-    settings::{HttpSettings, Location},
+    settings::{HttpSettings, Limits, Location},
 };
+
+/// What a source is read with.
+#[derive(Clone, Copy, Debug)]
+pub struct Access<'a> {
+    /// How one over HTTP is asked.
+    pub http: &'a HttpSettings,
+    /// What it may ask of this machine.
+    pub limits: &'a Limits,
+    /// What was asked and read so far.
+    pub counters: &'a SourceCounters,
+    /// The switch that stops it.
+    pub cancel: &'a Cancel,
+}
+
+/// All defaults, for tests.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct Ambient {
+    pub(crate) http: HttpSettings,
+    pub(crate) limits: Limits,
+    pub(crate) counters: SourceCounters,
+    pub(crate) cancel: Cancel,
+}
+
+#[cfg(test)]
+impl Ambient {
+    pub(crate) fn access(&self) -> Access<'_> {
+        Access { http: &self.http, limits: &self.limits, counters: &self.counters, cancel: &self.cancel }
+    }
+}
 
 /// Where pages go as they come; an error of its own stops the reading.
 pub trait PageSink {
@@ -39,15 +69,9 @@ impl<F: FnMut(Page) -> bool> PageSink for F {
 ///
 /// # Errors
 /// Whatever keeps the source from being read to its end; what was handed on before must then not be published.
-pub fn read_pages(
-    location: &Location,
-    http: &HttpSettings,
-    counters: &SourceCounters,
-    cancel: &Cancel,
-    sink: &mut dyn PageSink,
-) -> Result<(), SourceError> {
+pub fn read_pages(location: &Location, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<(), SourceError> {
     match location {
-        Location::Http(url) => HttpSource::new(url, http, counters, cancel)?.read(sink),
-        Location::Files(pattern) => files::read_records(pattern, counters, cancel, sink),
+        Location::Http(url) => HttpSource::new(url, *access)?.read(sink),
+        Location::Files(pattern) => files::read_records(pattern, access, sink),
     }
 }

@@ -8,15 +8,11 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
-    SourceCounters, SourceError,
+    Access, PageSink, SourceError,
     files::{self, Format, Kinds, SourceFile},
     page::Page,
 };
-use crate::{
-    cancel::Cancel,
-    model::UtcMicros,
-    settings::{HttpSettings, Location},
-};
+use crate::{model::UtcMicros, settings::Location};
 
 /// Objects within objects that become columns; what lies deeper stays JSON.
 const MAX_DEPTH: usize = 4;
@@ -34,41 +30,29 @@ pub struct SourceTable {
 ///
 /// # Errors
 /// Whatever keeps the source from being read to its end.
-pub fn read_table(
-    location: &Location,
-    http: &HttpSettings,
-    counters: &SourceCounters,
-    cancel: &Cancel,
-) -> Result<SourceTable, SourceError> {
+pub fn read_table(location: &Location, access: &Access<'_>) -> Result<SourceTable, SourceError> {
     let mut table = TableBuilder::default();
     match location {
-        Location::Http(_) => super::read_pages(location, http, counters, cancel, &mut |page: Page| {
-            table.records(&page);
-            true
-        })?,
+        Location::Http(_) => table.pages(access, |sink| super::read_pages(location, access, sink))?,
         Location::Files(pattern) => {
             for file in files::find(pattern, Kinds::Tables)? {
-                read_file(&file, &mut table, counters, cancel)?;
+                read_file(&file, &mut table, access)?;
             }
         }
     }
     Ok(table.finish())
 }
 
-fn read_file(file: &SourceFile, table: &mut TableBuilder, counters: &SourceCounters, cancel: &Cancel) -> Result<(), SourceError> {
+fn read_file(file: &SourceFile, table: &mut TableBuilder, access: &Access<'_>) -> Result<(), SourceError> {
     match file.format {
-        Format::Csv => read_csv(file, table, counters),
-        Format::Parquet => read_parquet(&file.path, table, counters),
-        Format::Json | Format::Ndjson => files::read_file(file, counters, cancel, &mut |page: Page| {
-            table.records(&page);
-            true
-        })
-        .map(drop),
+        Format::Csv => read_csv(file, table, access),
+        Format::Parquet => read_parquet(&file.path, table, access.counters),
+        Format::Json | Format::Ndjson => table.pages(access, |sink| files::read_file(file, access, sink).map(drop)),
     }
 }
 
-fn read_csv(file: &SourceFile, table: &mut TableBuilder, counters: &SourceCounters) -> Result<(), SourceError> {
-    counters.page();
+fn read_csv(file: &SourceFile, table: &mut TableBuilder, access: &Access<'_>) -> Result<(), SourceError> {
+    access.counters.page();
     let malformed = |error: &csv::Error| match error.kind() {
         csv::ErrorKind::UnequalLengths { pos, expected_len, len } => SourceError::Malformed {
             path: file.path.clone(),
@@ -81,7 +65,7 @@ fn read_csv(file: &SourceFile, table: &mut TableBuilder, counters: &SourceCounte
             detail: error.to_string(),
         },
     };
-    let mut reader = csv::ReaderBuilder::new().buffer_capacity(1 << 17).from_reader(files::open(file)?);
+    let mut reader = csv::ReaderBuilder::new().buffer_capacity(1 << 17).from_reader(files::open(file, access.limits)?);
     let header = reader.headers().map_err(|error| malformed(&error))?.clone();
     let columns: Vec<_> = header.iter().map(|name| table.column(name)).collect();
     let mut record = csv::StringRecord::new();
@@ -90,12 +74,15 @@ fn read_csv(file: &SourceFile, table: &mut TableBuilder, counters: &SourceCounte
             table.set(column, Some(value));
         }
         table.end_row();
+        if access.cancel.is_stopped() {
+            return Err(SourceError::Interrupted);
+        }
     }
-    counters.bytes(usize::try_from(reader.position().byte()).unwrap_or(usize::MAX));
+    access.counters.bytes(usize::try_from(reader.position().byte()).unwrap_or(usize::MAX));
     Ok(())
 }
 
-fn read_parquet(path: &Path, table: &mut TableBuilder, counters: &SourceCounters) -> Result<(), SourceError> {
+fn read_parquet(path: &Path, table: &mut TableBuilder, counters: &super::SourceCounters) -> Result<(), SourceError> {
     counters.page();
     let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
@@ -177,6 +164,19 @@ impl TableBuilder {
 
     fn end_row(&mut self) {
         self.rows += 1;
+    }
+
+    /// Takes the records of all pages that `read` brings.
+    fn pages(&mut self, access: &Access<'_>, read: impl FnOnce(&mut dyn PageSink) -> Result<(), SourceError>) -> Result<(), SourceError> {
+        let mut within = Ok(());
+        let read = read(&mut |page: Page| {
+            within = page.check(access.limits);
+            if within.is_ok() {
+                self.records(&page);
+            }
+            within.is_ok()
+        });
+        within.and(read)
     }
 
     fn records(&mut self, page: &Page) {
@@ -268,17 +268,13 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Ambient;
 
     fn table(name: &str, bytes: &[u8]) -> Result<SourceTable, SourceError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        read_table(
-            &Location::Files(path.to_str().unwrap().to_owned()),
-            &HttpSettings::default(),
-            &SourceCounters::default(),
-            &Cancel::default(),
-        )
+        read_table(&Location::Files(path.to_str().unwrap().to_owned()), &Ambient::default().access())
     }
 
     fn rows(table: &SourceTable) -> Vec<Vec<Option<String>>> {
@@ -324,7 +320,7 @@ mod tests {
         let mut frame = DataFrame::new(2, vec![id, name, price, when]).unwrap();
         ParquetWriter::new(File::create(&path).unwrap()).finish(&mut frame).unwrap();
         let location = Location::Files(path.to_str().unwrap().to_owned());
-        let read = read_table(&location, &HttpSettings::default(), &SourceCounters::default(), &Cancel::default()).unwrap();
+        let read = read_table(&location, &Ambient::default().access()).unwrap();
         assert_eq!(
             rows(&read),
             [some(&["7", "x", "12.345", "1970-01-01T00:00:00Z"]), some(&["8", "", "-0.005", "1970-01-01T00:00:01.500000Z"])]

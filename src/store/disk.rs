@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::StoreError;
+use super::{Output, StoreError};
 
 /// What tells whether a file is still the one that was published.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -82,25 +82,39 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), StoreError> {
     path.parent().map_or(Ok(()), sync)
 }
 
-/// Replaces a file so that a reader sees the old content or the new, whole, whatever happens.
+/// Replaces one file beneath the output so that a reader sees the old content or the new, whole, whatever happens. What is
+/// cut off lies in the staging folder, which the next run clears.
 ///
 /// # Errors
 /// [`StoreError::Io`]; the file is then as before.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+pub fn replace(output: &Output, place: impl AsRef<Path>, bytes: &[u8]) -> Result<(), StoreError> {
+    let path = output.at(place);
     if let Some(folder) = path.parent() {
         create_folder(folder)?;
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
-    let staged = path.with_file_name(name);
+    let staged = output.staging().join(name);
+    create_folder(&output.staging())?;
     let write = || {
         let mut file = File::create(&staged)?;
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write().map_err(StoreError::io("write", &staged))?;
-    fs::rename(&staged, path).map_err(StoreError::io("put in place", path))?;
-    sync_parent(path)
+    let replaced = write()
+        .map_err(StoreError::io("write", &staged))
+        .and_then(|()| fs::rename(&staged, &path).map_err(StoreError::io("put in place", &path)));
+    if let Err(error) = replaced {
+        let _ = fs::remove_file(&staged);
+        return Err(error);
+    }
+    sync_parent(&path)
+}
+
+/// Whether this process may create, replace and remove entries of a folder.
+pub(crate) fn is_writable(folder: &Path) -> Result<(), StoreError> {
+    use rustix::fs::{Access, access};
+    access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| StoreError::io("write to the folder", folder)(error.into()))
 }
 
 /// Removes a file; one that is not there is as good.

@@ -25,6 +25,17 @@ pub enum StoreError {
         /// The journal.
         journal: PathBuf,
     },
+    /// A publish that is decided, and that the disk keeps from being finished.
+    #[error("{source}; run {run_id} is decided all the same: the next command finishes its publish")]
+    Unfinished {
+        /// The run.
+        run_id: String,
+        /// What the disk refused.
+        source: Box<StoreError>,
+    },
+    /// A signal came before the publish was decided.
+    #[error("interrupted")]
+    Interrupted,
     /// A journal that can't be read, although a journal is only ever put in place whole.
     #[error("{}: damaged: {detail}; look at it before you remove it: it names the files of a publish that was cut off", path.display())]
     Journal {
@@ -37,9 +48,10 @@ pub enum StoreError {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => " (free some space, then run again)",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => " (no space or no inodes are left: free some, then run again)",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => " (may this user write there?)",
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => " (a file stands where a folder is needed)",
+        io::ErrorKind::IsADirectory => " (a folder stands where a file is needed)",
         _ => "",
     }
 }

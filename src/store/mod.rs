@@ -8,9 +8,9 @@ mod lock;
 mod output;
 mod publish;
 
-pub use disk::{FileStamp, checksum, read, remove_file, write_atomically};
+pub use disk::{FileStamp, checksum, read, remove_file, replace};
 pub(crate) use disk::{size_and_time, write_staged};
 pub use error::StoreError;
 pub use lock::{Holder, LockError, OutputLock};
 pub use output::Output;
-pub use publish::{Prepared, Recovery, Staging, recover};
+pub use publish::{Prepared, Recovery, Staging, is_cut_off, is_publishing, recover};

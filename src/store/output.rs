@@ -7,6 +7,9 @@ use std::{
 
 use super::{StoreError, disk};
 
+/// The journal's place beneath the output.
+pub(super) const JOURNAL: &str = "state/journal.json";
+
 /// An output folder. Everything beneath it has its place named here, once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Output {
@@ -50,7 +53,7 @@ impl Output {
     }
 
     pub(super) fn journal(&self) -> PathBuf {
-        self.at("state/journal.json")
+        self.at(JOURNAL)
     }
 
     pub(super) fn lock(&self) -> PathBuf {

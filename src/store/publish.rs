@@ -14,13 +14,14 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileStamp, Output, StoreError, disk};
+use super::{FileStamp, Output, StoreError, disk, output::JOURNAL};
+use crate::cancel::Cancel;
 
 /// What a publish does, once it counts. Paths are relative to the output.
 #[derive(Debug, Serialize, Deserialize)]
@@ -95,26 +96,53 @@ impl Staging {
         self.remove.push(place.into());
     }
 
-    /// Makes everything that was staged durable.
+    /// Makes everything that was staged durable, and sees to it that nothing will keep it from its places: what can be
+    /// refused is refused here, before the decision.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
-    pub fn prepare(self) -> Result<Prepared, StoreError> {
-        let mut folders = BTreeSet::new();
+    /// [`StoreError::Io`], [`StoreError::Interrupted`].
+    pub fn prepare(self, cancel: &Cancel) -> Result<Prepared, StoreError> {
+        let mut staged_folders = BTreeSet::new();
+        let mut target_folders = BTreeSet::new();
         for put in &self.put {
-            let staged = self.staged(&put.path);
+            if cancel.is_stopped() {
+                return Err(StoreError::Interrupted);
+            }
+            let (staged, place) = (self.staged(&put.path), self.output.at(&put.path));
             disk::sync(&staged)?;
-            folders.extend(staged.parent().map(Path::to_owned));
+            staged_folders.extend(staged.parent().map(Path::to_owned));
+            target_folders.extend(place.parent().map(Path::to_owned));
+            if place.is_dir() {
+                return Err(StoreError::io("put a file at", place)(io::ErrorKind::IsADirectory.into()));
+            }
         }
-        folders.iter().try_for_each(|folder| disk::sync(folder))?;
-        Ok(Prepared { staging: self })
+        staged_folders.iter().try_for_each(|folder| disk::sync(folder))?;
+        create_durably(&target_folders, self.output.root())?;
+        let emptied = self.remove.iter().filter_map(|place| self.output.at(place).parent().map(Path::to_owned));
+        target_folders.extend(emptied.filter(|folder| folder.exists()));
+        target_folders.iter().try_for_each(|folder| disk::is_writable(folder))?;
+        let before = self.keep_old()?;
+        Ok(Prepared { staging: self, before })
+    }
+
+    /// Keeps a second name for each file that is to be replaced or removed, so that a publish can be taken back.
+    fn keep_old(&self) -> Result<Vec<Before>, StoreError> {
+        let places = self.put.iter().map(|put| &put.path).chain(&self.remove);
+        let kept_in = self.folder.join(OLD);
+        disk::create_folder(&kept_in)?;
+        let keep = |(number, place): (usize, &PathBuf)| match fs::hard_link(self.output.at(place), kept_in.join(number.to_string())) {
+            Ok(()) => Before::Kept,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Before::Absent,
+            Err(_) => Before::Unknown,
+        };
+        Ok(places.enumerate().map(keep).collect())
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
         if !self.keep
-            && let Err(error) = disk::remove_folder(&self.folder)
+            && let Err(error) = discard(&self.output, &self.folder)
         {
             tracing::warn!(%error, "what was staged could not be removed; the next run will");
         }
@@ -125,15 +153,31 @@ impl Drop for Staging {
 #[derive(Debug)]
 pub struct Prepared {
     staging: Staging,
+    /// What stood at each place of the journal, put and removed ones in turn.
+    before: Vec<Before>,
+}
+
+/// The folder of second names beneath a run's staging folder.
+const OLD: &str = "old";
+
+/// What stood at a place before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Before {
+    Absent,
+    /// A file that has a second name now.
+    Kept,
+    /// A file of a disk that knows no second names.
+    Unknown,
 }
 
 impl Prepared {
-    /// Decides and publishes. An error after the decision leaves the rest to the next command.
+    /// Decides and publishes. Where the disk refuses after the decision, everything is taken back; where it refuses that too,
+    /// the next command finishes.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`], [`StoreError::Unfinished`].
     pub fn commit(self) -> Result<(), StoreError> {
-        let mut staging = self.staging;
+        let Prepared { mut staging, before } = self;
         let journal = Journal {
             run_id: std::mem::take(&mut staging.run_id),
             staging: staging.folder.strip_prefix(staging.output.root()).unwrap_or(&staging.folder).to_owned(),
@@ -144,12 +188,27 @@ impl Prepared {
         let text = serde_json::to_vec(&journal).map_err(|error| StoreError::Journal { path: path.clone(), detail: error.to_string() })?;
         // From here on the staged files may be needed, even where the write reports an error after its rename.
         staging.keep = true;
-        if let Err(error) = disk::write_atomically(&path, &text) {
+        if let Err(error) = disk::replace(&staging.output, JOURNAL, &text) {
             staging.keep = path.exists();
-            return Err(error);
+            return Err(if staging.keep { unfinished(&journal)(error) } else { error });
         }
-        finish(&staging.output, &journal)
+        let Err(error) = finish(&staging.output, &journal) else { return Ok(()) };
+        match undo(&staging.output, &journal, &before) {
+            Ok(()) => {
+                staging.keep = false;
+                Err(error)
+            }
+            Err(refused) => {
+                tracing::warn!(error = %refused, "the publish could not be taken back either");
+                Err(unfinished(&journal)(error))
+            }
+        }
     }
+}
+
+fn unfinished(journal: &Journal) -> impl FnOnce(StoreError) -> StoreError {
+    let run_id = journal.run_id.clone();
+    move |source| StoreError::Unfinished { run_id, source: Box::new(source) }
 }
 
 /// What the opening of an output found of a run that was cut off.
@@ -163,38 +222,95 @@ pub enum Recovery {
     Undone(usize),
 }
 
+/// Whether something was cut off, or is at work now: who holds the lock can tell.
+///
+/// # Errors
+/// What the disk refuses.
+pub fn is_cut_off(output: &Output) -> Result<bool, StoreError> {
+    Ok(is_publishing(output) || !output.names(&output.staging())?.is_empty())
+}
+
+/// Whether a publish is decided and not finished: under way, or cut off.
+pub fn is_publishing(output: &Output) -> bool {
+    output.journal().exists()
+}
+
 /// Finishes or undoes what was cut off. Call it only with the lock held.
 ///
 /// # Errors
-/// A file that the journal names and that is not whole, or what the disk refuses.
+/// A file that the journal names and that is not whole (nothing is then moved), or what the disk refuses.
 pub fn recover(output: &Output) -> Result<Recovery, StoreError> {
     let path = output.journal();
-    if let Some(text) = disk::read(&path)? {
-        let journal: Journal = serde_json::from_slice(&text).map_err(|error| StoreError::Journal { path, detail: error.to_string() })?;
-        finish(output, &journal)?;
-        return Ok(Recovery::Finished(journal.run_id));
+    let cut_off = match disk::read(&path)? {
+        Some(text) => {
+            let journal: Journal =
+                serde_json::from_slice(&text).map_err(|error| StoreError::Journal { path, detail: error.to_string() })?;
+            journal.put.iter().try_for_each(|put| hold_whole(output, &journal, put))?;
+            finish(output, &journal)?;
+            Some(journal.run_id)
+        }
+        None => None,
+    };
+    let mut undone = 0;
+    for name in output.names(&output.staging())? {
+        let leftover = output.staging().join(name);
+        if leftover.is_dir() {
+            undone += 1;
+            discard(output, &leftover)?;
+        } else {
+            disk::remove_file(&leftover)?;
+        }
     }
-    let leftovers = output.names(&output.staging())?;
-    for name in &leftovers {
-        disk::remove_folder(&output.staging().join(name))?;
+    Ok(match cut_off {
+        Some(run_id) => Recovery::Finished(run_id),
+        None if undone > 0 => Recovery::Undone(undone),
+        None => Recovery::Clean,
+    })
+}
+
+/// Removes what a run has staged, and the folders that were made for it and hold nothing.
+fn discard(output: &Output, staging: &Path) -> Result<(), StoreError> {
+    remove_empty_targets(output, &staging.join("tree"), output.root());
+    disk::remove_folder(staging)
+}
+
+/// Of each folder beneath `staged`, removes the one that it stands for, where that is empty.
+fn remove_empty_targets(output: &Output, staged: &Path, target: &Path) {
+    for entry in staged.read_dir().into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty_targets(output, &entry.path(), &target.join(entry.file_name()));
+        }
     }
-    Ok(if leftovers.is_empty() { Recovery::Clean } else { Recovery::Undone(leftovers.len()) })
+    if target != output.root() {
+        // One that holds something stays; one that was never made is as good.
+        let _ = fs::remove_dir(target);
+    }
+}
+
+/// Sees to it that a file of a publish that was cut off is whole: where it is staged, or else where it belongs.
+fn hold_whole(output: &Output, journal: &Journal, put: &Put) -> Result<(), StoreError> {
+    let (staged, place) = (output.at(&journal.staging).join("tree").join(&put.path), output.at(&put.path));
+    if is_whole(&staged, put)? {
+        return Ok(());
+    }
+    if !is_whole(&place, put)? {
+        return Err(StoreError::Lost { path: place, run_id: journal.run_id.clone(), journal: output.journal() });
+    }
+    disk::remove_file(&staged)
 }
 
 /// Does what a journal says, whatever of it was done before, and removes it.
 fn finish(output: &Output, journal: &Journal) -> Result<(), StoreError> {
     let staging = output.at(&journal.staging);
     let mut folders = BTreeSet::new();
+    folders.extend(journal.put.iter().filter_map(|put| output.at(&put.path).parent().map(Path::to_owned)));
+    create_durably(&folders, output.root())?;
     for put in &journal.put {
         let (staged, place) = (staging.join("tree").join(&put.path), output.at(&put.path));
-        if staged.exists() {
-            if let Some(folder) = place.parent() {
-                create_durably(folder, output.root())?;
-                folders.insert(folder.to_owned());
-            }
-            fs::rename(&staged, &place).map_err(StoreError::io("put in place", &place))?;
-        } else if !is_whole(&place, put)? {
-            return Err(StoreError::Lost { path: place, run_id: journal.run_id.clone(), journal: output.journal() });
+        match fs::rename(&staged, &place) {
+            // Put in place before it was cut off.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_whole(&place, put)? => {}
+            renamed => renamed.map_err(StoreError::io("put in place", &place))?,
         }
     }
     for path in &journal.remove {
@@ -203,25 +319,60 @@ fn finish(output: &Output, journal: &Journal) -> Result<(), StoreError> {
         if let Some(folder) = place.parent() {
             // A folder that still holds something stays; one that is gone is as good.
             let _ = fs::remove_dir(folder);
-            folders.extend(folder.parent().map(Path::to_owned));
+            folders.extend([folder, folder.parent().unwrap_or(folder)].map(Path::to_owned));
         }
     }
     folders.iter().filter(|folder| folder.exists()).try_for_each(|folder| disk::sync(folder))?;
     disk::remove_file(&output.journal())?;
-    disk::sync_parent(&output.journal())?;
-    disk::remove_folder(&staging)
-}
-
-/// Creates a folder so that its entry survives a power cut.
-fn create_durably(folder: &Path, root: &Path) -> Result<(), StoreError> {
-    if folder.exists() {
-        return Ok(());
-    }
-    disk::create_folder(folder)?;
-    for created in folder.ancestors().take_while(|ancestor| *ancestor != root) {
-        disk::sync_parent(created)?;
+    // Published. What is left undone from here on, the next command does.
+    if let Err(error) = disk::sync_parent(&output.journal()).and_then(|()| disk::remove_folder(&staging)) {
+        tracing::warn!(%error, "the run is published; the next command clears up after it");
     }
     Ok(())
+}
+
+/// Takes back what was done of a journal. Cut off in between, the publish can still be finished: no staged file is lost.
+fn undo(output: &Output, journal: &Journal, before: &[Before]) -> Result<(), StoreError> {
+    let staging = output.at(&journal.staging);
+    let kept = |number: usize| staging.join(OLD).join(number.to_string());
+    let mut folders = BTreeSet::new();
+    for (number, (put, before)) in journal.put.iter().zip(before).enumerate() {
+        let (staged, place) = (staging.join("tree").join(&put.path), output.at(&put.path));
+        if staged.exists() {
+            continue;
+        }
+        fs::hard_link(&place, &staged).map_err(StoreError::io("keep", &staged))?;
+        match before {
+            Before::Kept => fs::rename(kept(number), &place).map_err(StoreError::io("put back", &place))?,
+            Before::Absent => disk::remove_file(&place)?,
+            Before::Unknown => return Err(StoreError::io("put back", &place)(io::ErrorKind::Unsupported.into())),
+        }
+        folders.extend(place.parent().map(Path::to_owned));
+    }
+    for (number, (path, before)) in (journal.put.len()..).zip(journal.remove.iter().zip(before.iter().skip(journal.put.len()))) {
+        let place = output.at(path);
+        if *before != Before::Kept || place.exists() {
+            continue;
+        }
+        let folder: BTreeSet<_> = place.parent().map(Path::to_owned).into_iter().collect();
+        create_durably(&folder, output.root())?;
+        folders.extend(folder);
+        fs::hard_link(kept(number), &place).map_err(StoreError::io("put back", &place))?;
+    }
+    folders.iter().try_for_each(|folder| disk::sync(folder))?;
+    disk::remove_file(&output.journal())?;
+    disk::sync_parent(&output.journal())
+}
+
+/// Creates folders so that their entries survive a power cut.
+fn create_durably(folders: &BTreeSet<PathBuf>, root: &Path) -> Result<(), StoreError> {
+    let mut grown = BTreeSet::new();
+    for folder in folders.iter().filter(|folder| !folder.exists()) {
+        disk::create_folder(folder)?;
+        let created = folder.ancestors().take_while(|ancestor| *ancestor != root);
+        grown.extend(created.filter_map(Path::parent).map(Path::to_owned));
+    }
+    grown.iter().try_for_each(|folder| disk::sync(folder))
 }
 
 fn is_whole(place: &Path, put: &Put) -> Result<bool, StoreError> {
@@ -247,7 +398,7 @@ mod tests {
         let mut staging = Staging::create(output, run_id).unwrap();
         staging.put("curated/dt=1/a.csv", run_id.as_bytes()).unwrap();
         staging.put("curated/dt=2/a.csv", run_id.as_bytes()).unwrap();
-        staging.prepare().unwrap()
+        staging.prepare(&Cancel::default()).unwrap()
     }
 
     /// Writes the journal of a publish and stops there.
@@ -260,7 +411,7 @@ mod tests {
             put: std::mem::take(&mut staging.put),
             remove: std::mem::take(&mut staging.remove),
         };
-        disk::write_atomically(&output.journal(), &serde_json::to_vec(&journal).unwrap()).unwrap();
+        disk::replace(output, JOURNAL, &serde_json::to_vec(&journal).unwrap()).unwrap();
         journal
     }
 
@@ -271,7 +422,7 @@ mod tests {
         let mut staging = Staging::create(&output, "two").unwrap();
         staging.put("curated/dt=1/a.csv", b"two").unwrap();
         staging.remove("curated/dt=2/a.csv");
-        staging.prepare().unwrap().commit().unwrap();
+        staging.prepare(&Cancel::default()).unwrap().commit().unwrap();
         assert_eq!(content(&output, "curated/dt=1/a.csv").as_deref(), Some("two"));
         assert_eq!(output.names(&output.curated()).unwrap(), ["dt=1"]);
         assert_eq!(output.names(&output.staging()).unwrap(), [""; 0]);
@@ -305,12 +456,61 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_file_is_said_and_not_passed_over() {
+    fn a_lost_or_damaged_file_is_said_and_nothing_is_moved() {
+        for damage in [None, Some("two")] {
+            let (_dir, output) = output();
+            let journal = decide(&output, publish(&output, "one"));
+            let staged = output.at(&journal.staging).join("tree").join(&journal.put[1].path);
+            damage.map_or_else(|| fs::remove_file(&staged), |damage| fs::write(&staged, damage)).unwrap();
+            let error = recover(&output).unwrap_err();
+            assert!(matches!(&error, StoreError::Lost { path, .. } if path.ends_with("dt=2/a.csv")), "{error}");
+            assert!(output.journal().exists());
+            assert_eq!(content(&output, "curated/dt=1/a.csv"), None, "the other file waits");
+        }
+    }
+
+    #[test]
+    fn what_can_be_refused_is_refused_before_the_decision() {
         let (_dir, output) = output();
-        let journal = decide(&output, publish(&output, "one"));
-        fs::remove_file(output.at(&journal.staging).join("tree").join(&journal.put[1].path)).unwrap();
-        let error = recover(&output).unwrap_err();
-        assert!(matches!(&error, StoreError::Lost { path, .. } if path.ends_with("dt=2/a.csv")), "{error}");
-        assert!(output.journal().exists());
+        disk::create_folder(&output.at("curated/dt=2/a.csv")).unwrap();
+        let mut staging = Staging::create(&output, "one").unwrap();
+        staging.put("curated/dt=1/a.csv", b"one").unwrap();
+        staging.put("curated/dt=2/a.csv", b"one").unwrap();
+        let error = staging.prepare(&Cancel::default()).unwrap_err();
+        assert!(error.to_string().contains("a folder stands where a file is needed"), "{error}");
+        assert!(!output.journal().exists());
+        assert_eq!(output.names(&output.curated()).unwrap(), ["dt=2"], "the folder that was made for it is gone again");
+    }
+
+    #[test]
+    fn what_is_refused_after_the_decision_is_taken_back() {
+        let (_dir, output) = output();
+        publish(&output, "one").commit().unwrap();
+        let mut staging = Staging::create(&output, "two").unwrap();
+        staging.put("curated/dt=1/a.csv", b"two").unwrap();
+        staging.put("curated/dt=3/a.csv", b"two").unwrap();
+        staging.put("curated/dt=4/a.csv", b"two").unwrap();
+        staging.remove("curated/dt=2/a.csv");
+        let prepared = staging.prepare(&Cancel::default()).unwrap();
+        // Between the two steps a folder comes to stand where the third file should.
+        disk::create_folder(&output.at("curated/dt=4/a.csv/x")).unwrap();
+        let error = prepared.commit().unwrap_err();
+        assert!(error.to_string().contains("dt=4"), "{error}");
+        fs::remove_dir_all(output.at("curated/dt=4")).unwrap();
+        assert_eq!(content(&output, "curated/dt=1/a.csv").as_deref(), Some("one"));
+        assert_eq!(content(&output, "curated/dt=2/a.csv").as_deref(), Some("one"));
+        assert_eq!(output.names(&output.curated()).unwrap(), ["dt=1", "dt=2"]);
+        assert!(!is_cut_off(&output).unwrap());
+    }
+
+    #[test]
+    fn a_signal_before_the_decision_undoes_everything() {
+        let (_dir, output) = output();
+        let cancel = Cancel::default();
+        cancel.stop(crate::cancel::Stop::Terminate);
+        let mut staging = Staging::create(&output, "one").unwrap();
+        staging.put("curated/dt=1/a.csv", b"one").unwrap();
+        assert!(matches!(staging.prepare(&cancel), Err(StoreError::Interrupted)));
+        assert!(!is_cut_off(&output).unwrap());
     }
 }

@@ -1,0 +1,8 @@
+//! Hands libFuzzer's inputs to `invariants::record`.
+#![no_main]
+
+#[path = "../invariants.rs"]
+#[allow(dead_code)]
+mod invariants;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| invariants::record(input));
