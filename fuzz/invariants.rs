@@ -6,7 +6,7 @@ use std::path::Path;
 
 use orders_etl::{
     layer::{read_partition, write_header, write_line},
-    model::{Dt, FactRows, Level, Money, Reason, UtcMicros, Window},
+    model::{Dt, FactRows, FactSchema, Level, Money, Reason, UtcMicros, Window},
     normalize::RecordNormalizer,
     settings::When,
 };
@@ -14,7 +14,8 @@ use orders_etl::{
 /// Any bytes as a record: it is processed, dropped or out of the window, its lines become rows or drops, its rows are exact
 /// and come back from the stored form as they were, and what is dropped is kept to the byte.
 pub fn record(input: &[u8]) {
-    let batch = RecordNormalizer::new(Window::default()).normalize(std::iter::once(input));
+    let (normalizer, schema) = (RecordNormalizer::new(Window::default()), FactSchema::default());
+    let batch = normalizer.normalize(std::iter::once(input));
     let counts = &batch.counts;
     let dropped = |level: Level| -> u64 {
         Reason::ALL.iter().zip(counts.dropped).filter(|(reason, _)| reason.level() == level).map(|(_, count)| count).sum()
@@ -26,21 +27,21 @@ pub fn record(input: &[u8]) {
     let rows = FactRows::new(&frame).unwrap();
     assert_eq!(rows.len() as u64, counts.lines_read - dropped(Level::Line));
     let mut stored = Vec::new();
-    write_header(&mut stored);
+    write_header(&mut stored, &schema);
     let mut total = 0;
     for line in (0..rows.len()).map(|row| rows.line(row)) {
         assert!(!line.order_id.is_empty() && !line.sku.is_empty());
         assert_eq!(line.unit_price.times(line.quantity).ok(), Some(line.line_total));
         assert!([line.order_id, line.sku].iter().all(|text| !text.contains('\0') && text.trim() == *text));
         total += i128::from(line.line_total.units());
-        write_line(&mut stored, &line);
+        write_line(&mut stored, &line, std::iter::empty());
     }
     if rows.len() == 0 {
         return;
     }
     let dt = rows.line(0).dt();
     assert_eq!(batch.revenue.of(dt).values().sum::<i128>(), total);
-    let back = read_partition(&stored, dt, Path::new("stored.csv")).unwrap().finish().unwrap();
+    let back = read_partition(&stored, dt, Path::new("stored.csv"), &schema).unwrap().finish().unwrap();
     let back = FactRows::new(&back).unwrap();
     assert_eq!(back.len(), rows.len());
     assert!((0..rows.len()).all(|row| back.line(row) == rows.line(row)));
@@ -48,23 +49,23 @@ pub fn record(input: &[u8]) {
 
 /// Any bytes as a stored partition: refused, or read as rows that are written as what is read again.
 pub fn stored_partition(input: &[u8]) {
-    let path = Path::new("stored.csv");
+    let (path, schema) = (Path::new("stored.csv"), FactSchema::default());
     let dt: Dt = "2026-01-31".parse().unwrap();
     // Most inputs would end at the header: half of them get the right one.
     let mut bytes = Vec::new();
     if input.first().is_some_and(|byte| byte % 2 == 0) {
-        write_header(&mut bytes);
+        write_header(&mut bytes, &schema);
     }
     bytes.extend_from_slice(input.get(1..).unwrap_or_default());
-    let Ok(read) = read_partition(&bytes, dt, path) else { return };
+    let Ok(read) = read_partition(&bytes, dt, path, &schema) else { return };
     let write = |rows: &FactRows| {
         let mut out = Vec::new();
-        write_header(&mut out);
-        (0..rows.len()).for_each(|row| write_line(&mut out, &rows.line(row)));
+        write_header(&mut out, &schema);
+        (0..rows.len()).for_each(|row| write_line(&mut out, &rows.line(row), std::iter::empty()));
         out
     };
     let first = write(&FactRows::new(&read.finish().unwrap()).unwrap());
-    let again = read_partition(&first, dt, path).unwrap().finish().unwrap();
+    let again = read_partition(&first, dt, path, &schema).unwrap().finish().unwrap();
     assert_eq!(write(&FactRows::new(&again).unwrap()), first);
 }
 

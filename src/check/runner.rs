@@ -14,7 +14,7 @@ use duckdb::{Config, Connection};
 use super::{BUILTIN, CheckError, CheckResult, CustomCheck, SAMPLE_ROWS, Severity, builtin::Subject};
 use crate::{
     cancel::{Cancel, Hook},
-    model::{CurrencyTotals, DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FACT_COLUMNS, UtcMicros},
+    model::{CurrencyTotals, DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, UtcMicros},
 };
 
 /// About how many bytes of CSV make a group.
@@ -56,6 +56,10 @@ pub struct LayerView {
     pub scratch: PathBuf,
     /// Its memory, as DuckDB writes it: `1GiB`.
     pub memory_limit: Option<String>,
+    /// The columns of the fact table.
+    pub schema: FactSchema,
+    /// Whether prices are quotients (`repeated_sku = "sum"`), and so rounded.
+    pub sums_skus: bool,
     /// The moment that "plausible" is measured against.
     pub now: Option<UtcMicros>,
 }
@@ -181,8 +185,10 @@ impl<'a> Session<'a> {
         let now = self.view.now.map_or("NULL".to_owned(), |now| format!("make_timestamp({})", now.micros()));
         let sql = format!(
             "CREATE TABLE run_clock AS SELECT CAST({now} AS TIMESTAMP) AS now;
+             CREATE TABLE run_rules AS SELECT {} AS sums_skus;
              CREATE TABLE expected_rows (dt DATE, rows BIGINT);
-             CREATE TABLE expected_revenue (dt DATE, currency VARCHAR, revenue DECIMAL(38,4));"
+             CREATE TABLE expected_revenue (dt DATE, currency VARCHAR, revenue DECIMAL(38,4));",
+            self.view.sums_skus
         );
         self.execute("setting up", &sql)
     }
@@ -315,9 +321,9 @@ fn literal(text: &str) -> String {
 /// A query over the given partitions' files: the columns of `fact_order`, and `dt`.
 fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item = &'d Dt>) -> String {
     let files: Vec<_> = partitions.filter_map(|dt| view.facts.get(dt)).map(|path| literal(&path.to_string_lossy())).collect();
-    let columns: Vec<_> = FACT_COLUMNS.iter().map(|(name, kind)| format!("'{name}': '{}'", kind.sql())).collect();
+    let columns: Vec<_> = view.schema.columns().map(|(name, kind)| format!("{}: '{kind}'", literal(name))).collect();
     if files.is_empty() {
-        let empty: Vec<_> = FACT_COLUMNS.iter().map(|(name, kind)| format!("CAST(NULL AS {}) AS {name}", kind.sql())).collect();
+        let empty: Vec<_> = view.schema.columns().map(|(name, kind)| format!("CAST(NULL AS {kind}) AS \"{name}\"")).collect();
         return format!("SELECT {}, CAST(NULL AS DATE) AS dt WHERE false", empty.join(", "));
     }
     format!(
@@ -395,9 +401,9 @@ mod tests {
         let mut expected: BTreeMap<Dt, Expected> = BTreeMap::new();
         for dt in rows.iter().map(Line::dt).collect::<BTreeSet<_>>() {
             let mut bytes = Vec::new();
-            write_header(&mut bytes);
+            write_header(&mut bytes, &FactSchema::default());
             for row in rows.iter().filter(|row| row.dt() == dt) {
-                write_line(&mut bytes, row);
+                write_line(&mut bytes, row, std::iter::empty());
                 let expected = expected.entry(dt).or_default();
                 expected.rows += 1;
                 *expected.revenue.entry(row.currency.unwrap_or_default().to_owned()).or_default() += i128::from(row.line_total.units());
@@ -543,6 +549,26 @@ mod tests {
                 || sql.contains("duckdb_settings");
             assert!(kept_out, "{sql}: {result:?}");
         }
+    }
+
+    #[test]
+    fn a_price_that_is_a_quotient_may_be_rounded_and_no_further() {
+        let total = |units| Line {
+            quantity: 3,
+            line_total: Money::from_units(units).unwrap(),
+            unit_price: Money::from_units(13_333).unwrap(),
+            ..row("B", 1)
+        };
+        let mut sums = layer(&[total(40_000)]);
+        assert_eq!(violated(&sums, &[]), one("fact_line_total", 1));
+        sums.view.sums_skus = true;
+        assert_eq!(violated(&sums, &[]), []);
+        let mut sums = layer(&[total(40_001)]);
+        sums.view.sums_skus = true;
+        assert_eq!(violated(&sums, &[]), one("fact_line_total", 1));
+        let mut none = layer(&[Line { quantity: 0, unit_price: Money::ZERO, ..total(5) }]);
+        none.view.sums_skus = true;
+        assert_eq!(violated(&none, &[]), one("fact_quantity_positive", 1));
     }
 
     #[test]

@@ -24,6 +24,12 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// The history of runs
     Runs(RunsArgs),
+    /// What would be made of a source: one page is fetched, nothing is written
+    Probe(ProbeArgs),
+    /// The profiles that ship: `etl sources show NAME` prints one as an etl.toml to start from
+    Sources(SourcesArgs),
+    /// The layer under the columns that etl.toml names, partition by partition
+    Rewrite(RewriteArgs),
     /// The SQL that loads the output into Redshift
     Redshift(RedshiftArgs),
     /// The whole job against an HTTP API embedded in this binary: needs no configuration
@@ -84,7 +90,16 @@ pub(super) struct JobArgs {
     /// Products: the same, also .csv and .parquet [env: ETL_PRODUCTS]
     #[arg(long, value_name = "LOCATION")]
     pub(super) products: Option<String>,
-    /// The window's beginning, on created_at: 2026-01-31, RFC 3339, 7d or 36h ago, or `last`: where the last successful run ended, less --lookback [env: ETL_SINCE]
+    /// A profile that ships, for all three sources: see `etl sources` [env: ETL_SOURCE]
+    #[arg(long, value_name = "NAME")]
+    pub(super) source: Option<String>,
+    /// Where the API of the three sources is, for a profile that knows their paths [env: ETL_URL]
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Option<String>,
+    /// The time that the window is on: created_at or updated_at [default: created_at] [env: ETL_CURSOR]
+    #[arg(long, value_name = "COLUMN")]
+    pub(super) cursor: Option<String>,
+    /// The window's beginning, on created_at or the --cursor: 2026-01-31, RFC 3339, 7d or 36h ago, or `last`: where the last successful run ended, less --lookback [env: ETL_SINCE]
     #[arg(long, value_name = "WHEN")]
     pub(super) since: Option<String>,
     /// The window's end, exclusive [env: ETL_UNTIL]
@@ -153,6 +168,48 @@ pub(super) struct CheckArgs {
     /// With --rebuild-state: how long to wait where a run holds the output [default: 0s] [env: ETL_LOCK_WAIT]
     #[arg(long, value_name = "SPAN")]
     pub(super) lock_wait: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RewriteArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// How long to wait where a run holds the output [default: 0s] [env: ETL_LOCK_WAIT]
+    #[arg(long, value_name = "SPAN")]
+    pub(super) lock_wait: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ProbeArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Orders: an http(s) URL, or files [env: ETL_ORDERS]
+    #[arg(long, value_name = "LOCATION")]
+    pub(super) orders: Option<String>,
+    /// A profile that ships: see `etl sources` [env: ETL_SOURCE]
+    #[arg(long, value_name = "NAME")]
+    pub(super) source: Option<String>,
+    /// Where the API is, for a profile that knows its paths [env: ETL_URL]
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Option<String>,
+    /// Attempts a request [default: 3] [env: ETL_MAX_ATTEMPTS]
+    #[arg(long, value_name = "N")]
+    pub(super) max_attempts: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SourcesArgs {
+    #[command(subcommand)]
+    pub(super) what: Option<SourcesCommand>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum SourcesCommand {
+    /// One profile, as an etl.toml
+    Show {
+        /// Its name
+        name: String,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -15,9 +15,9 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
     let location =
         |resource: &str| api.url(resource).parse::<Location>().map_err(|error: LocationError| RunError::Internal(error.to_string()));
     let settings = Settings {
-        orders: Some(location("orders")?),
-        users: Some(location("users")?),
-        products: Some(location("products")?),
+        orders: Some(location("orders")?.into()),
+        users: Some(location("users")?.into()),
+        products: Some(location("products")?.into()),
         ..Settings::plain(args.output.clone())
     };
     Ok(run_and_show(&settings, display, cancel, |out| {

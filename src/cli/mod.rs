@@ -6,11 +6,14 @@ mod check;
 mod demo;
 mod display;
 mod logging;
+mod probe;
 mod progress;
 mod redshift;
+mod rewrite;
 mod run;
 mod runs;
 mod signals;
+mod sources;
 mod text;
 
 pub use args::Cli;
@@ -43,6 +46,9 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Backfill(args) => backfill::run(args, &display, &cancel),
         Command::Check(args) => check::run(args, &display, &cancel),
         Command::Runs(args) => runs::run(args, &display),
+        Command::Rewrite(args) => rewrite::run(args, &display, &cancel),
+        Command::Sources(args) => sources::run(args, &display),
+        Command::Probe(args) => probe::run(args, &display, &cancel),
         Command::Redshift(args) => redshift::run(args, &display),
         Command::Demo(args) => demo::run(args, &display, &cancel),
     };
@@ -55,6 +61,9 @@ pub fn run(cli: &Cli) -> u8 {
 /// What was said on the command line of a job.
 fn job_flags(job: &JobArgs) -> Flags {
     Flags {
+        source: job.source.clone(),
+        url: job.url.clone(),
+        cursor: job.cursor.clone(),
         orders: job.orders.clone(),
         users: job.users.clone(),
         products: job.products.clone(),

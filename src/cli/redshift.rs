@@ -23,9 +23,12 @@ pub(super) fn run(args: &RedshiftArgs, _: &Display) -> Result<u8, RunError> {
         csv::Reader::from_path(output.at(file)).ok()?.headers().ok().map(|names| names.iter().map(str::to_owned).collect::<Vec<_>>())
     };
     let sql = match &args.what {
-        RedshiftCommand::Ddl(_) => {
-            warehouse::ddl(&settings.redshift, header(DIM_USER.file()).as_deref(), header(DIM_PRODUCT.file()).as_deref())
-        }
+        RedshiftCommand::Ddl(_) => warehouse::ddl(
+            &settings.redshift,
+            &settings.schema(),
+            header(DIM_USER.file()).as_deref(),
+            header(DIM_PRODUCT.file()).as_deref(),
+        ),
         RedshiftCommand::Copy(_) => warehouse::copy(&settings.redshift).map_err(|error| SettingsError::Conflict(error.to_string()))?,
     };
     let _ = std::io::stdout().write_all(sql.as_bytes());

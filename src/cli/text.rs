@@ -9,7 +9,7 @@ use crate::{
     check::CheckResult,
     model::{Dt, UtcMicros},
     report::{Status, Summary, money_texts},
-    settings::{Location, Settings},
+    settings::Settings,
 };
 
 const GOOD: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
@@ -81,7 +81,7 @@ pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) 
 }
 
 fn read(out: &mut String, summary: &Summary, settings: &Settings) {
-    let from = settings.orders.as_ref().map(Location::to_string).unwrap_or_default();
+    let from = settings.orders.as_ref().map(|orders| orders.location.to_string()).unwrap_or_default();
     let source = &summary.source;
     let unit = if source.requests > 0 { "request" } else { "file" };
     let asked = if source.requests > 0 { source.requests } else { source.pages };
@@ -100,6 +100,7 @@ fn read(out: &mut String, summary: &Summary, settings: &Settings) {
         (summary.records.records_processed, "processed"),
         (summary.records_dropped(), "dropped"),
         (summary.records.records_out_of_window, "out of the window"),
+        (summary.records.records_skipped, "skipped, as the profile says"),
     ];
     row(out, "", &joined(&parts));
 }
@@ -123,6 +124,7 @@ fn rows(out: &mut String, summary: &Summary) {
         (rows.rows_updated, "updated"),
         (rows.rows_moved, "moved to another day"),
         (rows.rows_unchanged, "unchanged"),
+        (rows.rows_removed, "removed: a newer version of their order has them no more"),
         (rows.rows_superseded, "superseded by newer ones in the layer"),
         (rows.duplicates_dropped, "duplicates"),
     ];

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    model::{CurrencyTotals, Dt, OrderHash, add_totals, order_hash},
+    model::{CurrencyTotals, Dt, FactSchema, OrderHash, add_totals, order_hash},
     store::{self, FileStamp, Output, Staging},
 };
 
@@ -58,6 +58,9 @@ mod units_as_text {
 #[derive(Default, Serialize, Deserialize)]
 struct Stored {
     version: u32,
+    /// The names of the further columns.
+    #[serde(default)]
+    columns: Vec<String>,
     segments: Vec<String>,
     partitions: BTreeMap<String, PartitionEntry>,
 }
@@ -67,6 +70,7 @@ const VERSION: u32 = 1;
 /// What is stored, held against what is on disk.
 pub struct Catalog {
     output: Output,
+    schema: FactSchema,
     /// Each partition on disk.
     pub partitions: BTreeMap<Dt, PartitionEntry>,
     segments: Vec<Segment>,
@@ -103,14 +107,27 @@ impl Catalog {
     ///
     /// # Errors
     /// A partition that can't be parsed, or what the disk refuses.
-    pub fn open(output: &Output, scratch: PathBuf, cancel: &Cancel, rebuild: bool) -> Result<(Catalog, Reconciled), LayerError> {
+    pub fn open(
+        output: &Output,
+        schema: &FactSchema,
+        scratch: PathBuf,
+        cancel: &Cancel,
+        rebuild: bool,
+    ) -> Result<(Catalog, Reconciled), LayerError> {
         let stored = if rebuild { None } else { load(output)? };
+        if let Some((stored, _)) = &stored
+            && !stored.partitions.is_empty()
+            && !stored.columns.iter().eq(schema.extra().iter().map(|column| &column.name))
+        {
+            return Err(LayerError::columns(stored.columns.iter().map(String::as_str), schema));
+        }
         let (stored, segments) = match stored {
             Some((stored, segments)) => (Some(stored), segments),
             None => (None, Vec::new()),
         };
         let mut catalog = Catalog {
             output: output.clone(),
+            schema: schema.clone(),
             partitions: BTreeMap::new(),
             names: stored.as_ref().map(|stored| stored.segments.clone()).unwrap_or_default(),
             segments,
@@ -141,7 +158,7 @@ impl Catalog {
             self.partitions.insert(dt, known.clone());
             return Ok(());
         }
-        let Some(stored) = StoredPartition::load(&self.output, dt)? else { return Ok(()) };
+        let Some(stored) = StoredPartition::load(&self.output, dt, &self.schema)? else { return Ok(()) };
         let checksum = store::checksum(&stored.bytes);
         let same = known.is_some_and(|known| known.stamp.checksum == checksum);
         let stamp = FileStamp { bytes: stored.bytes.len() as u64, modified_ns, checksum };
@@ -252,7 +269,8 @@ impl Catalog {
             staging.remove(Path::new(INDEX).join(name));
         }
         let partitions = self.partitions.into_iter().map(|(dt, entry)| (dt.to_string(), entry)).collect();
-        let stored = Stored { version: VERSION, segments: names, partitions };
+        let columns = self.schema.extra().iter().map(|column| column.name.clone()).collect();
+        let stored = Stored { version: VERSION, columns, segments: names, partitions };
         let text = serde_json::to_vec(&stored).unwrap_or_default();
         staging.put(CATALOG, &text)?;
         Ok(())
@@ -290,6 +308,32 @@ pub fn published_entries(output: &Output) -> Result<BTreeMap<Dt, PartitionEntry>
     let Some(text) = store::read(&output.at(CATALOG))? else { return Ok(BTreeMap::new()) };
     let stored = serde_json::from_slice::<Stored>(&text).ok().filter(|stored| stored.version == VERSION).unwrap_or_default();
     Ok(stored.partitions.into_iter().filter_map(|(dt, entry)| Some((dt.parse().ok()?, entry))).collect())
+}
+
+/// Stages a catalog in which some partitions are of another time and content, and all else is as it was; for who rewrites
+/// partitions without a change to their rows. Where the stored catalog can't be read there is none to be staged: the next
+/// run makes it anew.
+///
+/// # Errors
+/// What the disk refuses.
+pub fn restamp(output: &Output, staging: &mut Staging, stamps: BTreeMap<Dt, FileStamp>, columns: Vec<String>) -> Result<(), LayerError> {
+    let Some((mut stored, _)) = load(output)? else { return Ok(()) };
+    for (dt, stamp) in stamps {
+        if let Some(entry) = stored.partitions.get_mut(&dt.to_string()) {
+            entry.stamp = stamp;
+        }
+    }
+    stored.columns = columns;
+    staging.put(CATALOG, &serde_json::to_vec(&stored).unwrap_or_default())?;
+    Ok(())
+}
+
+/// The further columns that the stored catalog names.
+///
+/// # Errors
+/// What the disk refuses.
+pub fn stored_columns(output: &Output) -> Result<Vec<String>, LayerError> {
+    Ok(load(output)?.map(|(stored, _)| stored.columns).unwrap_or_default())
 }
 
 /// Which publish the layer is of: changes with each that changes the layer.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use csv::ByteRecord;
 
 use super::LayerError;
-use crate::model::{Dt, FACT_COLUMNS, FactBuilder, Line, Money, UtcMicros};
+use crate::model::{Dt, FACT_COLUMNS, FactBuilder, FactSchema, Line, Money, UtcMicros};
 
 /// The place of a partition's file beneath the output.
 pub fn partition_file(dt: Dt) -> PathBuf {
@@ -14,8 +14,8 @@ pub fn partition_file(dt: Dt) -> PathBuf {
 }
 
 /// Appends the header of `fact_order`.
-pub fn write_header(out: &mut Vec<u8>) {
-    for (place, (name, _)) in FACT_COLUMNS.iter().enumerate() {
+pub fn write_header(out: &mut Vec<u8>, schema: &FactSchema) {
+    for (place, name) in schema.names().enumerate() {
         if place > 0 {
             out.push(b',');
         }
@@ -41,8 +41,8 @@ pub fn write_text(out: &mut Vec<u8>, text: Option<&str>) {
     out.push(b'"');
 }
 
-/// Appends a row of `fact_order`.
-pub fn write_line(out: &mut Vec<u8>, line: &Line<'_>) {
+/// Appends a row of `fact_order`; `extra` are the texts of the schema's further columns.
+pub fn write_line<'e>(out: &mut Vec<u8>, line: &Line<'_>, extra: impl Iterator<Item = Option<&'e str>>) {
     let texts = [Some(line.order_id), Some(line.sku), line.user_id, line.product_id, line.status, line.currency];
     for text in texts {
         write_text(out, text);
@@ -63,28 +63,39 @@ pub fn write_line(out: &mut Vec<u8>, line: &Line<'_>) {
     if let Some(updated_at) = line.updated_at {
         updated_at.write(out);
     }
+    for text in extra {
+        out.push(b',');
+        write_text(out, text);
+    }
     out.push(b'\n');
 }
 
 /// Reads a partition's bytes back, strictly: what this tool did not write, or could not have, is an error and not a guess.
 ///
 /// # Errors
-/// [`LayerError::Partition`], with the line.
-pub fn read_partition(bytes: &[u8], dt: Dt, path: &Path) -> Result<FactBuilder, LayerError> {
+/// [`LayerError::Partition`], with the line; [`LayerError::Columns`] where it was written with other further columns.
+pub fn read_partition(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Result<FactBuilder, LayerError> {
     let damaged = |line: u64, detail: String| LayerError::Partition { path: path.to_owned(), line, detail };
     let mut reader = csv::ReaderBuilder::new().has_headers(true).from_reader(bytes);
     let header = reader.byte_headers().map_err(|error| damaged(1, error.to_string()))?;
-    if !header.iter().eq(FACT_COLUMNS.iter().map(|(name, _)| name.as_bytes())) {
-        let found: Vec<_> = header.iter().map(String::from_utf8_lossy).collect();
-        return Err(damaged(1, format!("the columns are `{}`, not those of fact_order", found.join(","))));
+    let found: Vec<_> = header.iter().map(String::from_utf8_lossy).collect();
+    if !found.iter().eq(schema.names()) {
+        let Some(extra) = further_names(&found) else {
+            return Err(damaged(1, format!("the columns are `{}`, not those of fact_order", found.join(","))));
+        };
+        return Err(LayerError::columns(extra.iter().map(AsRef::as_ref), schema));
     }
-    let mut rows = FactBuilder::with_capacity(bytes.len() / 150);
+    let mut rows = FactBuilder::new(schema, bytes.len() / 150);
     let mut record = ByteRecord::new();
     loop {
         let line = reader.position().line();
         match reader.read_byte_record(&mut record) {
             Ok(false) => break,
-            Ok(true) => rows.push(&parse_line(&record, dt).map_err(|detail| damaged(line, detail))?),
+            Ok(true) => {
+                let fixed = parse_line(&record, dt).map_err(|detail| damaged(line, detail))?;
+                let extra = parse_extra(&record, schema).map_err(|detail| damaged(line, detail))?;
+                rows.push(&fixed, extra);
+            }
             Err(error) => return Err(damaged(line, error.to_string())),
         }
     }
@@ -92,6 +103,22 @@ pub fn read_partition(bytes: &[u8], dt: Dt, path: &Path) -> Result<FactBuilder, 
         return Err(damaged(reader.position().line(), "the file ends within a line: it was cut short".into()));
     }
     Ok(rows)
+}
+
+/// The further columns of a header that begins with the fixed ones.
+pub(super) fn further_names<'h, S: AsRef<str>>(header: &'h [S]) -> Option<&'h [S]> {
+    let (fixed, extra) = header.split_at_checked(FACT_COLUMNS.len())?;
+    fixed.iter().map(AsRef::as_ref).eq(FACT_COLUMNS.iter().map(|(name, _)| *name)).then_some(extra)
+}
+
+fn parse_extra<'r>(record: &'r ByteRecord, schema: &FactSchema) -> Result<Vec<Option<&'r str>>, String> {
+    let mut values = Vec::with_capacity(schema.extra().len());
+    for (column, bytes) in schema.extra().iter().zip(record.iter().skip(FACT_COLUMNS.len())) {
+        let text = std::str::from_utf8(bytes).ok().filter(|text| text.is_empty() || column.kind.is_canonical(text));
+        let text = text.ok_or_else(|| format!("`{}` is no {} in column {}", String::from_utf8_lossy(bytes), column.kind, column.name))?;
+        values.push((!text.is_empty()).then_some(text));
+    }
+    Ok(values)
 }
 
 fn parse_line(record: &ByteRecord, dt: Dt) -> Result<Line<'_>, String> {
@@ -160,13 +187,13 @@ mod tests {
 
     fn file(lines: &[Line<'_>]) -> Vec<u8> {
         let mut out = Vec::new();
-        write_header(&mut out);
-        lines.iter().for_each(|line| write_line(&mut out, line));
+        write_header(&mut out, &FactSchema::default());
+        lines.iter().for_each(|line| write_line(&mut out, line, std::iter::empty()));
         out
     }
 
     fn read(bytes: &[u8]) -> Result<FactBuilder, LayerError> {
-        read_partition(bytes, "1970-01-01".parse().unwrap(), Path::new("x.csv"))
+        read_partition(bytes, "1970-01-01".parse().unwrap(), Path::new("x.csv"), &FactSchema::default())
     }
 
     #[test]
@@ -197,5 +224,32 @@ mod tests {
         assert!(message(&good.replace("1970-01-01", "1970-01-02")).contains("does not lie in the partition dt=1970-01-01"));
         assert!(message(good.trim_end()).contains("cut short"));
         assert!(message(&good.replace(",EUR", "")).contains("line 2"));
+    }
+
+    #[test]
+    fn further_columns_are_typed_and_others_are_a_difference_of_settings() {
+        use crate::model::{ExtraColumn, ExtraType};
+        let schema = |columns: &[(&str, ExtraType)]| {
+            FactSchema::new(columns.iter().map(|(name, kind)| ExtraColumn { name: (*name).into(), kind: *kind }).collect())
+        };
+        let wide = schema(&[("channel", ExtraType::Text), ("tax", ExtraType::Decimal { scale: 2 })]);
+        let mut bytes = Vec::new();
+        write_header(&mut bytes, &wide);
+        write_line(&mut bytes, &line(), [Some("a,b"), Some("0.19")].into_iter());
+        write_line(&mut bytes, &line(), [None, None].into_iter());
+        let read = |bytes: &[u8], schema: &FactSchema| read_partition(bytes, "1970-01-01".parse().unwrap(), Path::new("x.csv"), schema);
+        let frame = read(&bytes, &wide).unwrap().finish().unwrap();
+        let rows = FactRows::new(&frame).unwrap();
+        assert_eq!(rows.extra(0).collect::<Vec<_>>(), [Some("a,b"), Some("0.19")]);
+        assert_eq!(rows.extra(1).collect::<Vec<_>>(), [None, None]);
+        let damaged = String::from_utf8(bytes.clone()).unwrap().replace("0.19", "0.190");
+        assert!(read(damaged.as_bytes(), &wide).map(drop).unwrap_err().to_string().contains("`0.190` is no DECIMAL(18,2) in column tax"));
+        let error = read(&bytes, &schema(&[("tax", ExtraType::Text)])).map(drop).unwrap_err();
+        assert!(
+            matches!(error, LayerError::Columns { .. })
+                && error.to_string().contains("channel, tax")
+                && error.to_string().contains("etl rewrite"),
+            "{error}"
+        );
     }
 }

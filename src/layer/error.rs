@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use polars::error::PolarsError;
 
-use crate::store::StoreError;
+use crate::{model::FactSchema, store::StoreError};
 
 /// What is wrong with the layer, or what the disk refuses.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,16 @@ pub enum LayerError {
         /// What is wrong with it.
         detail: String,
     },
+    /// The layer has other further columns than the settings say: exit 2.
+    #[error(
+        "the layer's columns behind the fixed ones are {stored}, and by the settings they should be {wanted}: change `fact.columns` in etl.toml, or rewrite the layer: etl rewrite"
+    )]
+    Columns {
+        /// Those that are stored.
+        stored: String,
+        /// Those of the settings.
+        wanted: String,
+    },
     /// A frame that Polars refuses.
     #[error("a frame could not be made: {0}")]
     Frame(#[from] PolarsError),
@@ -28,4 +38,13 @@ pub enum LayerError {
     /// A signal came.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl LayerError {
+    /// The layer has these further columns, and should have those of the schema.
+    pub(super) fn columns<'n>(stored: impl Iterator<Item = &'n str>, schema: &FactSchema) -> LayerError {
+        let shown = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let wanted = schema.extra().iter().map(|column| column.name.as_str()).collect();
+        LayerError::Columns { stored: shown(stored.collect()), wanted: shown(wanted) }
+    }
 }

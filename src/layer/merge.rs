@@ -1,11 +1,16 @@
 //! Read, merge, write: one partition's stored rows and the run's, to the bytes that it is to have.
 
+use std::collections::HashMap;
+
 use hashbrown::HashTable;
 use polars::prelude::{DataFrame, UInt64Chunked};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Contests, LayerError, StoredPartition, csv};
-use crate::model::{CurrencyTotals, Dt, FactRows, Line, SEQ, add_totals};
+use super::{Contests, LayerError, StoredPartition, csv, moves::OrderContest};
+use crate::{
+    model::{CurrencyTotals, Dt, FactBuilder, FactRows, FactSchema, SEQ, add_totals},
+    settings::MergeBy,
+};
 
 /// What a partition is to be.
 #[derive(PartialEq, Eq, Debug)]
@@ -28,6 +33,8 @@ pub struct MergeCounts {
     pub rows_unchanged: u64,
     pub rows_moved: u64,
     pub rows_superseded: u64,
+    /// Stored rows that a newer version of their order no longer has (`merge = "order"`).
+    pub rows_removed: u64,
 }
 
 /// A partition, merged.
@@ -69,8 +76,9 @@ pub fn merge_partition(
     incoming: Option<DataFrame>,
     stored: Option<StoredPartition>,
     contests: &Contests,
+    (schema, by): (&FactSchema, MergeBy),
 ) -> Result<MergedPartition, LayerError> {
-    let empty = crate::model::FactBuilder::with_capacity(0).finish()?;
+    let empty = FactBuilder::new(schema, 0).finish()?;
     let incoming_rows = FactRows::new(incoming.as_ref().unwrap_or(&empty))?;
     let stored_rows = match &stored {
         Some(stored) => &stored.rows,
@@ -83,12 +91,17 @@ pub fn merge_partition(
         incoming: &incoming_rows,
         seq,
         contests,
+        orders: HashMap::new(),
+        schema,
         counts: MergeCounts::default(),
         lost: CurrencyTotals::new(),
         kept: CurrencyTotals::new(),
         rows: 0,
     };
-    let result = merge.resolve();
+    if by == MergeBy::Order {
+        merge.hold_orders();
+    }
+    let result = merge.resolve(by);
     let content = match (&stored, result.is_empty()) {
         (None, true) => MergedContent::Unchanged,
         (Some(_), true) => MergedContent::Removed,
@@ -111,6 +124,9 @@ struct Merge<'a> {
     incoming: &'a FactRows,
     seq: Option<UInt64Chunked>,
     contests: &'a Contests,
+    /// What stands here of each order of the run (`merge = "order"`).
+    orders: HashMap<&'a str, OrderContest>,
+    schema: &'a FactSchema,
     counts: MergeCounts,
     lost: CurrencyTotals,
     kept: CurrencyTotals,
@@ -118,17 +134,48 @@ struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
+    /// Lets the versions of each order of the run meet, those that stand here alone.
+    fn hold_orders(&mut self) {
+        for row in 0..self.incoming.len() {
+            let seq = self.seq_of(row);
+            self.orders.entry(self.incoming.order_id(row)).or_default().meet_incoming(self.incoming.updated_at(row), seq);
+        }
+        for row in 0..self.stored.len() {
+            if let Some(order) = self.orders.get_mut(self.stored.order_id(row)) {
+                order.meet_stored(self.stored.updated_at(row));
+            }
+        }
+    }
+
+    fn seq_of(&self, row: usize) -> u64 {
+        self.seq.as_ref().and_then(|seq| seq.get(row)).unwrap_or_default()
+    }
+
+    /// Of an order that the run has a version of: which one it is, and whether it wins.
+    fn order_contest(&self, order_id: &str) -> Option<OrderContest> {
+        let everywhere = if self.contests.concern(order_id) { self.contests.of_order(order_id) } else { None };
+        everywhere.or_else(|| self.orders.get(order_id)).copied()
+    }
+
+    /// Whether an incoming row is of the version of its order that counts.
+    fn is_of_best_version(&self, row: usize) -> bool {
+        let best = self.order_contest(self.incoming.order_id(row)).and_then(|order| order.incoming);
+        best.is_some_and(|best| best.seq == self.seq_of(row))
+    }
+
     /// The rows of the result, in no order.
-    fn resolve(&mut self) -> Vec<Origin> {
-        let slots = self.slots();
+    fn resolve(&mut self, by: MergeBy) -> Vec<Origin> {
+        let slots = self.slots(by);
         let mut result = Vec::with_capacity(slots.len());
         for slot in slots {
             let key = slot.stored.map_or_else(|| slot.incoming.map(|row| self.incoming.key(row)), |row| Some(self.stored.key(row)));
             let Some(key) = key else { continue };
             let contest = if self.contests.concern(key.0) { self.contests.of(key) } else { None };
-            let origin = match contest {
-                None => self.resolve_here(&slot),
-                Some(contest) => self.resolve_everywhere(&slot, contest),
+            let order = if by == MergeBy::Order { self.order_contest(key.0) } else { None };
+            let origin = match (order, contest) {
+                (Some(order), contest) => self.resolve_order(&slot, &order, contest),
+                (None, None) => self.resolve_here(&slot),
+                (None, Some(contest)) => self.resolve_everywhere(&slot, contest),
             };
             result.extend(origin);
         }
@@ -136,7 +183,7 @@ impl<'a> Merge<'a> {
     }
 
     /// What each key has here: at most one stored row, and the best of the incoming ones. The others lose at once.
-    fn slots(&mut self) -> Vec<Slot> {
+    fn slots(&mut self, by: MergeBy) -> Vec<Slot> {
         let mut slots: Vec<Slot> = Vec::with_capacity(self.stored.len() + self.incoming.len());
         let mut by_key: HashTable<usize> = HashTable::with_capacity(slots.capacity());
         let key_of = |slot: &Slot, stored: &'a FactRows, incoming: &'a FactRows| match (slot.stored, slot.incoming) {
@@ -165,7 +212,7 @@ impl<'a> Merge<'a> {
         for row in 0..incoming.len() {
             let slot = find(incoming.key(row), &mut slots);
             match slots[slot].incoming {
-                Some(best) if incoming.updated_at(best) > incoming.updated_at(row) => duplicates.push(row),
+                Some(best) if self.beats(best, row, by) => duplicates.push(row),
                 best => {
                     duplicates.extend(best);
                     slots[slot].incoming = Some(row);
@@ -177,6 +224,53 @@ impl<'a> Merge<'a> {
             self.lose(row);
         }
         slots
+    }
+
+    /// Whether the earlier of two incoming rows of a key beats the later one.
+    fn beats(&self, earlier: usize, later: usize, by: MergeBy) -> bool {
+        match by {
+            MergeBy::Line => self.incoming.updated_at(earlier) > self.incoming.updated_at(later),
+            MergeBy::Order => self.is_of_best_version(earlier) && !self.is_of_best_version(later),
+        }
+    }
+
+    /// A key of an order of which the run has a version: that version as a whole wins or loses. `contest` is the key's own,
+    /// where its order stands in more than one partition.
+    fn resolve_order(&mut self, slot: &Slot, order: &OrderContest, contest: Option<&super::moves::Contest>) -> Option<Origin> {
+        let best = slot.incoming.filter(|&row| self.is_of_best_version(row));
+        if let Some(row) = slot.incoming.filter(|_| best.is_none()) {
+            self.counts.duplicates_dropped += 1;
+            self.lose(row);
+        }
+        if !order.incoming_wins() {
+            if let Some(row) = best {
+                self.counts.rows_superseded += 1;
+                self.lose(row);
+            }
+            let stays = contest.and_then(|contest| contest.stored).is_none_or(|stored| stored.dt == self.dt);
+            return slot.stored.filter(|_| stays).map(|row| self.keep(row));
+        }
+        let stored_elsewhere = contest.is_some_and(|contest| contest.stored.is_some_and(|stored| stored.dt != self.dt));
+        match (slot.stored, best) {
+            (Some(stored), Some(row)) if !stored_elsewhere => Some(self.replace(stored, row)),
+            (_, Some(row)) => {
+                let moved = stored_elsewhere || contest.is_some_and(|contest| contest.stored.is_some());
+                if moved {
+                    self.counts.rows_moved += 1
+                } else {
+                    self.counts.rows_inserted += 1
+                }
+                Some(self.take(row))
+            }
+            // The newer version has no such line, or has it in another partition.
+            (Some(_), None) => {
+                let moves = contest
+                    .is_some_and(|contest| order.incoming.is_some_and(|best| contest.incoming.is_some_and(|key| key.seq == best.seq)));
+                self.counts.rows_removed += u64::from(!moves);
+                None
+            }
+            (None, None) => None,
+        }
     }
 
     /// A key that stands in this partition alone.
@@ -229,7 +323,8 @@ impl<'a> Merge<'a> {
     }
 
     fn replace(&mut self, stored: usize, incoming: usize) -> Origin {
-        if self.stored.line(stored) == self.incoming.line(incoming) {
+        let same = self.stored.line(stored) == self.incoming.line(incoming) && self.stored.extra(stored).eq(self.incoming.extra(incoming));
+        if same {
             self.counts.rows_unchanged += 1;
         } else {
             self.counts.rows_updated += 1;
@@ -254,25 +349,26 @@ impl<'a> Merge<'a> {
         add_totals(&mut self.lost, line.currency, i128::from(line.line_total.units()));
     }
 
-    fn line(&self, origin: Origin) -> Line<'a> {
+    fn row(&self, origin: Origin) -> (&'a FactRows, usize) {
         match origin {
-            Origin::Stored(row) => self.stored.line(row),
-            Origin::Incoming(row) => self.incoming.line(row),
+            Origin::Stored(row) => (self.stored, row),
+            Origin::Incoming(row) => (self.incoming, row),
         }
     }
 
     /// The file: sorted by `(created_at, order_id, sku)`.
     fn write(&self, rows: Vec<Origin>) -> Vec<u8> {
-        let place = |origin: Origin| match origin {
-            Origin::Stored(row) => (self.stored.created_at(row), self.stored.key(row)),
-            Origin::Incoming(row) => (self.incoming.created_at(row), self.incoming.key(row)),
+        let place = |origin: Origin| {
+            let (rows, row) = self.row(origin);
+            (rows.created_at(row), rows.key(row))
         };
         let mut sorted: Vec<_> = rows.into_iter().map(|origin| (place(origin), origin)).collect();
         sorted.sort_unstable_by_key(|(key, _)| *key);
         let mut bytes = Vec::with_capacity(256 + sorted.len() * 160);
-        csv::write_header(&mut bytes);
+        csv::write_header(&mut bytes, self.schema);
         for (_, origin) in sorted {
-            csv::write_line(&mut bytes, &self.line(origin));
+            let (rows, row) = self.row(origin);
+            csv::write_line(&mut bytes, &rows.line(row), rows.extra(row));
         }
         bytes
     }
@@ -289,7 +385,7 @@ mod tests {
     use polars::prelude::*;
 
     use super::*;
-    use crate::model::{FactBuilder, Money, UtcMicros};
+    use crate::model::{Line, Money, UtcMicros};
 
     fn day() -> Dt {
         Dt::from_days(0).unwrap()
@@ -316,28 +412,37 @@ mod tests {
     }
 
     fn frame(lines: &[Line<'_>]) -> DataFrame {
-        let mut builder = FactBuilder::with_capacity(lines.len());
-        lines.iter().for_each(|line| builder.push(line));
-        let mut frame = builder.finish().unwrap();
-        frame.with_column(UInt64Chunked::from_vec(SEQ.into(), (0..lines.len() as u64).collect()).into_column()).unwrap();
-        frame
+        let mut builder = FactBuilder::new(&FactSchema::default(), lines.len());
+        for line in lines {
+            builder.begin_record();
+            builder.push(line, []);
+        }
+        builder.finish().unwrap()
     }
 
     fn stored(lines: &[Line<'_>]) -> StoredPartition {
         let mut bytes = Vec::new();
-        csv::write_header(&mut bytes);
-        lines.iter().for_each(|line| csv::write_line(&mut bytes, line));
-        let rows = FactRows::new(&csv::read_partition(&bytes, day(), Path::new("x")).unwrap().finish().unwrap()).unwrap();
+        csv::write_header(&mut bytes, &FactSchema::default());
+        lines.iter().for_each(|line| csv::write_line(&mut bytes, line, std::iter::empty()));
+        let rows = FactRows::new(&read(&bytes)).unwrap();
         StoredPartition { bytes, rows }
     }
 
+    fn read(bytes: &[u8]) -> DataFrame {
+        csv::read_partition(bytes, day(), Path::new("x"), &FactSchema::default()).unwrap().finish().unwrap()
+    }
+
+    fn merge_by(by: MergeBy, incoming: DataFrame, old: Option<&[Line<'_>]>) -> MergedPartition {
+        merge_partition(day(), Some(incoming), old.map(stored), &Contests::default(), (&FactSchema::default(), by)).unwrap()
+    }
+
     fn merge(incoming: &[Line<'_>], old: Option<&[Line<'_>]>) -> MergedPartition {
-        merge_partition(day(), Some(frame(incoming)), old.map(stored), &Contests::default()).unwrap()
+        merge_by(MergeBy::Line, frame(incoming), old)
     }
 
     fn quantities(merged: &MergedPartition) -> Vec<(String, i64)> {
         let MergedContent::Replaced(bytes) = &merged.content else { return Vec::new() };
-        let rows = FactRows::new(&csv::read_partition(bytes, day(), Path::new("x")).unwrap().finish().unwrap()).unwrap();
+        let rows = FactRows::new(&read(bytes)).unwrap();
         (0..rows.len()).map(|row| rows.line(row)).map(|line| (format!("{}{}", line.order_id, line.sku), line.quantity)).collect()
     }
 
@@ -397,5 +502,45 @@ mod tests {
         let early = Line { created_at: UtcMicros::new(1).unwrap(), ..line("Z", "x", 1, None) };
         let merged = merge(&[line("B", "x", 1, None), line("A", "y", 1, None), line("A", "x", 1, None), early], None);
         assert_eq!(quantities(&merged).into_iter().map(|(key, _)| key).collect::<Vec<_>>(), ["Zx", "Ax", "Ay", "Bx"]);
+    }
+
+    #[test]
+    fn a_newer_version_of_an_order_replaces_all_of_it_where_that_is_asked_for() {
+        // Each inner list is a record: its rows are of one version.
+        let versions = |records: &[&[Line<'_>]]| {
+            let mut builder = FactBuilder::new(&FactSchema::default(), 8);
+            for record in records {
+                builder.begin_record();
+                record.iter().for_each(|line| builder.push(line, []));
+            }
+            builder.finish().unwrap()
+        };
+        let old = [line("A", "x", 1, Some(5)), line("A", "y", 1, Some(5)), line("B", "x", 1, Some(5)), line("C", "x", 1, Some(9))];
+        let merged = merge_by(
+            MergeBy::Order,
+            versions(&[
+                &[line("A", "y", 2, Some(6)), line("A", "z", 2, Some(6))],
+                &[line("A", "x", 7, Some(4)), line("A", "w", 7, Some(4))],
+                &[line("C", "x", 3, Some(8)), line("C", "y", 3, Some(8))],
+                &[line("D", "x", 1, None)],
+                &[line("D", "y", 2, None), line("D", "y", 3, None)],
+            ]),
+            Some(&old),
+        );
+        assert_eq!(
+            quantities(&merged),
+            [("Ay", 2), ("Az", 2), ("Bx", 1), ("Cx", 1), ("Dy", 3)].map(|(key, quantity)| (key.to_owned(), quantity))
+        );
+        let expected = MergeCounts {
+            rows_updated: 1,
+            rows_inserted: 2,
+            rows_superseded: 2,
+            duplicates_dropped: 4,
+            rows_removed: 1,
+            ..MergeCounts::default()
+        };
+        assert_eq!((merged.counts, merged.rows), (expected, 5));
+        let same = versions(&[&old[..2]]);
+        assert_eq!(merge_by(MergeBy::Order, same, Some(&old)).content, MergedContent::Unchanged);
     }
 }

@@ -10,14 +10,18 @@ mod error;
 mod index;
 mod merge;
 mod moves;
+mod rewrite;
 mod stage;
 mod stored;
 
-pub use catalog::{Catalog, LookUpError, PartitionEntry, Reconciled, generation, partitions_on_disk, published_entries};
+pub use catalog::{
+    Catalog, LookUpError, PartitionEntry, Reconciled, generation, partitions_on_disk, published_entries, restamp, stored_columns,
+};
 pub use csv::{partition_file, read_partition, write_header, write_line, write_text};
 pub use error::LayerError;
 pub use index::{Homes, IndexBuilder, Segment};
 pub use merge::{MergeCounts, MergedContent, MergedPartition, merge_partition};
 pub use moves::{Contests, contest};
+pub use rewrite::rewritten;
 pub use stage::{Stage, StagedLines};
 pub use stored::StoredPartition;

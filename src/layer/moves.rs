@@ -9,7 +9,7 @@ use std::{
 
 use super::{LayerError, StagedLines, StoredPartition};
 use crate::{
-    model::{Dt, FactRows, OrderHash, SEQ, order_hash},
+    model::{Dt, FactRows, FactSchema, OrderHash, SEQ, order_hash},
     store::Output,
 };
 
@@ -48,7 +48,7 @@ impl Contest {
     }
 
     fn meet_incoming(&mut self, updated_at: UpdatedAt, seq: u64) {
-        if self.incoming.is_none_or(|best| (best.updated_at, best.seq) < (updated_at, seq)) {
+        if self.incoming.is_none_or(|best| (best.updated_at, best.seq) <= (updated_at, seq)) {
             self.incoming = Some(BestIncoming { updated_at, seq });
         }
     }
@@ -64,11 +64,38 @@ impl Contest {
     }
 }
 
+/// What the layer and the run hold of one order, where a newer version replaces all of it (`merge = "order"`).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct OrderContest {
+    /// The version of the run that beats its others: its time and its record.
+    pub(super) incoming: Option<BestIncoming>,
+    /// The time of what is stored; the outer `None` where nothing is.
+    pub(super) stored: Option<UpdatedAt>,
+}
+
+impl OrderContest {
+    pub(super) fn meet_incoming(&mut self, updated_at: UpdatedAt, seq: u64) {
+        if self.incoming.is_none_or(|best| (best.updated_at, best.seq) < (updated_at, seq)) {
+            self.incoming = Some(BestIncoming { updated_at, seq });
+        }
+    }
+
+    pub(super) fn meet_stored(&mut self, updated_at: UpdatedAt) {
+        self.stored = self.stored.max(Some(updated_at));
+    }
+
+    /// Whether the run's version replaces what is stored.
+    pub(super) fn incoming_wins(&self) -> bool {
+        self.incoming.is_some_and(|incoming| self.stored.is_none_or(|stored| incoming.updated_at >= stored))
+    }
+}
+
 /// The keys whose versions stand in more than one partition.
 #[derive(Default)]
 pub struct Contests {
     movers: HashSet<OrderHash>,
     keys: HashMap<String, HashMap<String, Contest>>,
+    orders: HashMap<String, OrderContest>,
 }
 
 impl Contests {
@@ -79,6 +106,18 @@ impl Contests {
 
     pub(super) fn of(&self, (order_id, sku): (&str, &str)) -> Option<&Contest> {
         self.keys.get(order_id)?.get(sku)
+    }
+
+    /// What all of the layer and the run hold of an order that stands in more than one partition.
+    pub(super) fn of_order(&self, order_id: &str) -> Option<&OrderContest> {
+        self.orders.get(order_id)
+    }
+
+    fn order_mut(&mut self, order_id: &str) -> &mut OrderContest {
+        if !self.orders.contains_key(order_id) {
+            self.orders.insert(order_id.to_owned(), OrderContest::default());
+        }
+        self.orders.entry(order_id.to_owned()).or_default()
     }
 
     fn of_mut(&mut self, (order_id, sku): (&str, &str)) -> &mut Contest {
@@ -98,19 +137,23 @@ pub fn contest(
     staged: &StagedLines,
     movers: HashSet<OrderHash>,
     partitions: &BTreeSet<Dt>,
+    schema: &FactSchema,
 ) -> Result<Contests, LayerError> {
     let mut contests = Contests { movers, ..Contests::default() };
     for &dt in partitions {
-        if let Some(stored) = StoredPartition::load(output, dt)? {
+        if let Some(stored) = StoredPartition::load(output, dt, schema)? {
             for row in concerned(&contests, &stored.rows) {
                 contests.of_mut(stored.rows.key(row)).meet_stored(stored.rows.updated_at(row), dt);
+                contests.order_mut(stored.rows.order_id(row)).meet_stored(stored.rows.updated_at(row));
             }
         }
         if let Some(frame) = staged.load(dt)? {
             let rows = FactRows::new(&frame)?;
             let seq = frame.column(SEQ)?.u64()?;
             for row in concerned(&contests, &rows) {
-                contests.of_mut(rows.key(row)).meet_incoming(rows.updated_at(row), seq.get(row).unwrap_or_default());
+                let seq = seq.get(row).unwrap_or_default();
+                contests.of_mut(rows.key(row)).meet_incoming(rows.updated_at(row), seq);
+                contests.order_mut(rows.order_id(row)).meet_incoming(rows.updated_at(row), seq);
             }
         }
     }

@@ -37,7 +37,8 @@ pub struct Stage<'a> {
     enrich: Box<Enrich<'a>>,
     pending: Vec<DataFrame>,
     pending_rows: usize,
-    rows: u64,
+    /// Records that came by.
+    records: u64,
     parts: BTreeMap<Dt, Vec<Part>>,
     index: IndexBuilder,
     spills: usize,
@@ -52,17 +53,21 @@ impl<'a> Stage<'a> {
     /// An empty stage that spills into `folder`.
     pub fn new(folder: PathBuf, enrich: Box<Enrich<'a>>) -> Stage<'a> {
         let index = IndexBuilder::new(folder.clone());
-        Stage { folder, enrich, pending: Vec::new(), pending_rows: 0, rows: 0, parts: BTreeMap::new(), index, spills: 0 }
+        Stage { folder, enrich, pending: Vec::new(), pending_rows: 0, records: 0, parts: BTreeMap::new(), index, spills: 0 }
     }
 
-    /// Takes the next lines of the source: a frame of [`crate::model::FACT_COLUMNS`].
+    /// Takes the next lines of the source: a frame as [`crate::model::FactBuilder`] makes it, its records counted from its own
+    /// beginning.
     ///
     /// # Errors
     /// What the disk or Polars refuses.
-    pub fn push(&mut self, lines: DataFrame) -> Result<(), LayerError> {
+    pub fn push(&mut self, mut lines: DataFrame) -> Result<(), LayerError> {
         if lines.height() == 0 {
             return Ok(());
         }
+        let seq: Vec<u64> = lines.column(SEQ)?.u64()?.iter().map(|record| self.records + record.unwrap_or_default()).collect();
+        self.records = seq.last().map_or(self.records, |last| last + 1);
+        lines.with_column(UInt64Chunked::from_vec(SEQ.into(), seq).into_column())?;
         self.pending_rows += lines.height();
         self.pending.push(lines);
         if self.pending_rows < ROWS_IN_MEMORY {
@@ -93,10 +98,7 @@ impl<'a> Stage<'a> {
             all.vstack_mut_owned(frame)?;
         }
         all.rechunk_mut_par();
-        let mut all = (self.enrich)(all)?;
-        let height = all.height() as u64;
-        all.with_column(UInt64Chunked::from_vec(SEQ.into(), (self.rows..self.rows + height).collect()).into_column())?;
-        self.rows += height;
+        let all = (self.enrich)(all)?;
         let places = self.places(&all)?;
         let mut cut = Vec::with_capacity(places.len());
         for (dt, rows) in places {
@@ -155,7 +157,7 @@ impl StagedLines {
         self.parts.keys().copied()
     }
 
-    /// All lines of a partition, in source order: [`crate::model::FACT_COLUMNS`] and [`SEQ`], in one chunk. `None` where the
+    /// All lines of a partition, in source order: the columns of the fact and [`SEQ`], in one chunk. `None` where the
     /// run has none.
     ///
     /// # Errors
@@ -188,12 +190,13 @@ impl StagedLines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FactBuilder, FactRows, Line, Money};
+    use crate::model::{FactBuilder, FactRows, FactSchema, Line, Money};
 
     fn frame(rows: usize, first: usize) -> DataFrame {
-        let mut builder = FactBuilder::with_capacity(rows);
+        let mut builder = FactBuilder::new(&FactSchema::default(), rows);
         for row in first..first + rows {
-            builder.push(&Line {
+            builder.begin_record();
+            let line = Line {
                 order_id: &format!("order number {row}"),
                 sku: "s",
                 user_id: None,
@@ -209,7 +212,8 @@ mod tests {
                 product_category: None,
                 created_at: UtcMicros::new(i64::try_from(row % 3).unwrap() * UtcMicros::DAY).unwrap(),
                 updated_at: None,
-            });
+            };
+            builder.push(&line, []);
         }
         builder.finish().unwrap()
     }
@@ -230,7 +234,11 @@ mod tests {
             let seq: Vec<_> = frame.column(SEQ).unwrap().u64().unwrap().into_no_null_iter().collect();
             let lines = FactRows::new(&frame).unwrap();
             assert!(seq.is_sorted());
-            assert!((0..lines.len()).all(|row| lines.line(row).quantity == i64::try_from(seq[row]).unwrap() && lines.line(row).dt() == dt));
+            // Every batch counts its records from 1 on, and one is left out between two of them.
+            let number = |row: usize| seq[row] - 1 - (seq[row] - 1) / (half as u64 + 1);
+            assert!(
+                (0..lines.len()).all(|row| lines.line(row).quantity == i64::try_from(number(row)).unwrap() && lines.line(row).dt() == dt)
+            );
             rows += lines.len();
         }
         assert_eq!(rows, 3 * half);

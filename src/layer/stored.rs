@@ -4,7 +4,7 @@ use polars::prelude::DataFrame;
 
 use super::{LayerError, csv};
 use crate::{
-    model::{Dt, FactRows},
+    model::{Dt, FactRows, FactSchema},
     store::{self, Output},
 };
 
@@ -21,10 +21,10 @@ impl StoredPartition {
     ///
     /// # Errors
     /// [`LayerError::Partition`] where it can't be parsed, or what the disk refuses.
-    pub fn load(output: &Output, dt: Dt) -> Result<Option<StoredPartition>, LayerError> {
+    pub fn load(output: &Output, dt: Dt, schema: &FactSchema) -> Result<Option<StoredPartition>, LayerError> {
         let path = output.at(csv::partition_file(dt));
         let Some(bytes) = store::read(&path)? else { return Ok(None) };
-        let frame: DataFrame = csv::read_partition(&bytes, dt, &path)?.finish()?;
+        let frame: DataFrame = csv::read_partition(&bytes, dt, &path, schema)?.finish()?;
         Ok(Some(StoredPartition { rows: FactRows::new(&frame)?, bytes }))
     }
 }

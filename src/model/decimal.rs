@@ -123,10 +123,33 @@ pub fn parse_money(text: &[u8]) -> Result<ParsedMoney, MoneyError> {
     if let Some(parsed) = parse_short_money(text) {
         return Ok(parsed);
     }
+    parse_minor_money(text, 0)
+}
+
+/// The same, written in minor units: `decimals` below the major ones.
+///
+/// # Errors
+/// As [`parse_money`].
+pub fn parse_minor_money(text: &[u8], decimals: u32) -> Result<ParsedMoney, MoneyError> {
     let decimal = Decimal::parse(text).ok_or(MoneyError::NotANumber)?;
-    let (cut, remainder) = decimal.scaled(4).ok_or(MoneyError::OutOfRange)?;
+    let (cut, remainder) = decimal.scaled(4 - i64::from(decimals)).ok_or(MoneyError::OutOfRange)?;
     let units = cut.checked_add(i128::from(remainder.rounds_up(cut))).ok_or(MoneyError::OutOfRange)?;
     Ok(ParsedMoney { money: Money::from_units(decimal.signed(units))?, rounded: remainder != Remainder::Nothing })
+}
+
+/// A number as DECIMAL(18, `scale`) writes it, rounded half to even; `None` where it is no number, or does not fit.
+pub(super) fn canonical_decimal(text: &[u8], scale: u32) -> Option<String> {
+    let decimal = Decimal::parse(text)?;
+    let (cut, remainder) = decimal.scaled(i64::from(scale))?;
+    let units = cut.checked_add(i128::from(remainder.rounds_up(cut)))?;
+    if units >= 10_i128.pow(18) {
+        return None;
+    }
+    let scale = usize::try_from(scale).ok()?;
+    let digits = format!("{units:0>width$}", width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    let sign = if decimal.negative && units != 0 { "-" } else { "" };
+    Some(if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") })
 }
 
 /// The form that nearly every price has: up to twelve digits, then at most four decimals. `None` for any other.

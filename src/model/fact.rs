@@ -3,7 +3,7 @@
 use polars::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Dt, Money, UtcMicros};
+use super::{Dt, FactSchema, Money, UtcMicros};
 
 /// The type of a column, as every reader of the layer knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,7 +52,7 @@ pub const FACT_COLUMNS: [(&str, FactType); 15] = [
     ("updated_at", FactType::Timestamp),
 ];
 
-/// The name of the column that a run adds while it works: the place of a line in the source (`UInt64`). Never stored.
+/// The name of the column that is there while a run works: the place of a line's record in the source (`UInt64`). Never stored.
 pub const SEQ: &str = "seq";
 
 /// An order, for the question which partitions hold it: 64 bits of its id. Two orders that share one cost a
@@ -107,6 +107,10 @@ pub struct FactBuilder {
     price_defaulted: Vec<bool>,
     created_at: Vec<i64>,
     updated_at: Vec<Option<i64>>,
+    extra: Vec<StringChunkedBuilder>,
+    /// Of each row, the number of its record.
+    seq: Vec<u64>,
+    records: u64,
 }
 
 /// The places of the text columns among [`FACT_COLUMNS`].
@@ -114,7 +118,7 @@ const TEXT_COLUMNS: [usize; 9] = [0, 1, 2, 3, 4, 5, 10, 11, 12];
 
 impl FactBuilder {
     /// An empty frame with room for `rows`.
-    pub fn with_capacity(rows: usize) -> FactBuilder {
+    pub fn new(schema: &FactSchema, rows: usize) -> FactBuilder {
         FactBuilder {
             text: TEXT_COLUMNS.map(|place| StringChunkedBuilder::new(FACT_COLUMNS[place].0.into(), rows)),
             quantity: Vec::with_capacity(rows),
@@ -123,7 +127,15 @@ impl FactBuilder {
             price_defaulted: Vec::with_capacity(rows),
             created_at: Vec::with_capacity(rows),
             updated_at: Vec::with_capacity(rows),
+            extra: schema.extra().iter().map(|column| StringChunkedBuilder::new(column.name.as_str().into(), rows)).collect(),
+            seq: Vec::with_capacity(rows),
+            records: 0,
         }
+    }
+
+    /// Begins the next record: the rows that follow are its.
+    pub fn begin_record(&mut self) {
+        self.records += 1;
     }
 
     /// How many rows there are.
@@ -136,8 +148,8 @@ impl FactBuilder {
         self.quantity.is_empty()
     }
 
-    /// Appends a row.
-    pub fn push(&mut self, line: &Line<'_>) {
+    /// Appends a row; `extra` are the texts of the schema's further columns.
+    pub fn push<'e>(&mut self, line: &Line<'_>, extra: impl IntoIterator<Item = Option<&'e str>>) {
         let text = [
             Some(line.order_id),
             Some(line.sku),
@@ -158,9 +170,13 @@ impl FactBuilder {
         self.price_defaulted.push(line.price_defaulted);
         self.created_at.push(line.created_at.micros());
         self.updated_at.push(line.updated_at.map(UtcMicros::micros));
+        self.seq.push(self.records);
+        let mut extra = extra.into_iter();
+        self.extra.iter_mut().for_each(|column| column.append_option(extra.next().flatten()));
     }
 
-    /// The frame: [`FACT_COLUMNS`] as String, Int64, Decimal(18,4), Boolean and Datetime(µs), one chunk each.
+    /// The frame: [`FACT_COLUMNS`] as String, Int64, Decimal(18,4), Boolean and Datetime(µs), then the further columns as String,
+    /// in the text that they have in the layer, then [`SEQ`], from 0 or 1 on; one chunk each.
     ///
     /// # Errors
     /// None that a builder can bring about; Polars' own are handed on.
@@ -172,26 +188,26 @@ impl FactBuilder {
             Int128Chunked::from_vec(name.into(), units).into_decimal(Money::PRECISION, Money::SCALE).map(IntoColumn::into_column)
         };
         let micros = |column: Int64Chunked| column.into_datetime(TimeUnit::Microseconds, None).into_column();
-        DataFrame::new(
-            height,
-            vec![
-                order_id,
-                sku,
-                user_id,
-                product_id,
-                status,
-                currency,
-                Int64Chunked::from_vec("quantity".into(), self.quantity).into_column(),
-                money("unit_price", self.unit_price)?,
-                money("line_total", self.line_total)?,
-                BooleanChunked::from_slice("price_defaulted".into(), &self.price_defaulted).into_column(),
-                user_country,
-                product_name,
-                product_category,
-                micros(Int64Chunked::from_vec("created_at".into(), self.created_at)),
-                micros(Int64Chunked::from_slice_options("updated_at".into(), &self.updated_at)),
-            ],
-        )
+        let mut columns = vec![
+            order_id,
+            sku,
+            user_id,
+            product_id,
+            status,
+            currency,
+            Int64Chunked::from_vec("quantity".into(), self.quantity).into_column(),
+            money("unit_price", self.unit_price)?,
+            money("line_total", self.line_total)?,
+            BooleanChunked::from_slice("price_defaulted".into(), &self.price_defaulted).into_column(),
+            user_country,
+            product_name,
+            product_category,
+            micros(Int64Chunked::from_vec("created_at".into(), self.created_at)),
+            micros(Int64Chunked::from_slice_options("updated_at".into(), &self.updated_at)),
+        ];
+        columns.extend(self.extra.into_iter().map(|column| column.finish().into_column()));
+        columns.push(UInt64Chunked::from_vec(SEQ.into(), self.seq).into_column());
+        DataFrame::new(height, columns)
     }
 }
 
@@ -205,10 +221,11 @@ pub struct FactRows {
     price_defaulted: BooleanChunked,
     created_at: Int64Chunked,
     updated_at: Int64Chunked,
+    extra: Vec<StringChunked>,
 }
 
 impl FactRows {
-    /// The rows of a frame of one chunk; columns beyond [`FACT_COLUMNS`] are passed over.
+    /// The rows of a frame of one chunk; text columns beyond [`FACT_COLUMNS`] are the further ones.
     ///
     /// # Errors
     /// A column that is missing or of another type.
@@ -225,6 +242,7 @@ impl FactRows {
             price_defaulted: frame.column("price_defaulted")?.bool()?.clone(),
             created_at: micros("created_at")?,
             updated_at: micros("updated_at")?,
+            extra: frame.columns().iter().skip(FACT_COLUMNS.len()).filter_map(|column| column.str().ok().cloned()).collect(),
         })
     }
 
@@ -241,6 +259,11 @@ impl FactRows {
     /// The key of row `i`; empty texts beyond the end.
     pub fn key(&self, i: usize) -> (&str, &str) {
         (self.text[0].get(i).unwrap_or_default(), self.text[1].get(i).unwrap_or_default())
+    }
+
+    /// The texts of the further columns of row `i`.
+    pub fn extra(&self, i: usize) -> impl Iterator<Item = Option<&str>> {
+        self.extra.iter().map(move |column| column.get(i))
     }
 
     /// The order of row `i`.
@@ -304,12 +327,18 @@ mod tests {
             created_at: UtcMicros::MIN,
             updated_at: None,
         };
-        let mut builder = FactBuilder::with_capacity(1);
-        builder.push(&line);
+        let schema = FactSchema::new(vec![crate::model::ExtraColumn { name: "channel".into(), kind: crate::model::ExtraType::Text }]);
+        let mut builder = FactBuilder::new(&schema, 1);
+        builder.push(&line, [Some("web")]);
+        builder.push(&line, []);
         let frame = builder.finish().unwrap();
         let names: Vec<_> = frame.get_column_names().into_iter().map(|name| name.as_str()).collect();
-        assert_eq!(names, FACT_COLUMNS.map(|(name, _)| name));
-        assert_eq!(FactRows::new(&frame).unwrap().line(0), line);
+        assert_eq!(names, schema.names().chain([SEQ]).collect::<Vec<_>>());
+        let rows = FactRows::new(&frame).unwrap();
+        assert_eq!(
+            (rows.line(0), rows.extra(0).collect::<Vec<_>>(), rows.extra(1).collect::<Vec<_>>()),
+            (line, vec![Some("web")], vec![None])
+        );
     }
 
     #[test]

@@ -37,6 +37,11 @@ pub fn parse_time_number(digits: &str) -> Option<UtcMicros> {
     decimal::parse_epoch(digits.as_bytes())
 }
 
+/// An instant as mail writes it (RFC 2822): `Tue, 20 Nov 2012 00:00:00 +0000`.
+pub fn parse_time_rfc2822(text: &str) -> Option<UtcMicros> {
+    UtcMicros::new(chrono::DateTime::parse_from_rfc2822(text).ok()?.timestamp_micros())
+}
+
 /// `width` digits at `start`.
 fn number(bytes: &[u8], start: usize, width: usize) -> Option<i64> {
     bytes.get(start..start + width)?.iter().try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))

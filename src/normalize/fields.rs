@@ -1,18 +1,35 @@
 //! Which paths of a document lead to which field: compiled once into a trie, which a record's bytes are walked along.
 
-/// Places in a document that are to be captured. `F` is the number of fields that they serve.
-pub(super) struct FieldMap<const F: usize> {
+use crate::{
+    model::FieldPath,
+    settings::{FieldRule, TimeText, Units},
+};
+
+/// Places in a document that are to be captured, and the fields that they serve.
+pub(super) struct FieldMap {
     pub(super) root: Node,
     /// How many places are captured.
     pub(super) leaves: usize,
-    /// Of each field, the places to try, in order.
-    pub(super) candidates: [Vec<usize>; F],
+    /// Each field.
+    pub(super) fields: Vec<Field>,
 }
 
-/// One object on the way to a place.
+/// A field: where its value is looked for.
+pub(super) struct Field {
+    /// The places to try, in order.
+    pub(super) places: Vec<usize>,
+    /// The value where none of them holds any.
+    pub(super) default: Option<Box<str>>,
+    pub(super) units: Units,
+    pub(super) time: TimeText,
+}
+
+/// One object, or array, on the way to a place.
 #[derive(Default)]
 pub(super) struct Node {
     children: Vec<(Box<str>, Child)>,
+    /// Whether a child is named as a place in an array.
+    pub(super) has_indexes: bool,
 }
 
 /// What a key of an object leads to.
@@ -30,6 +47,11 @@ impl Node {
         self.children.iter().find(|(name, _)| **name == *key).map(|(_, child)| child)
     }
 
+    /// What a place in an array leads to.
+    pub(super) fn element(&self, index: usize) -> Option<&Child> {
+        self.child(itoa::Buffer::new().format(index))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.children.is_empty()
     }
@@ -37,37 +59,33 @@ impl Node {
     fn child_mut(&mut self, key: &str) -> &mut Child {
         let place = self.children.iter().position(|(name, _)| **name == *key).unwrap_or_else(|| {
             self.children.push((key.into(), Child::default()));
+            self.has_indexes |= key.bytes().all(|byte| byte.is_ascii_digit());
             self.children.len() - 1
         });
         &mut self.children[place].1
     }
 }
 
-impl<const F: usize> FieldMap<F> {
-    /// Compiles the dotted paths of each field.
-    pub(super) fn new(paths: [&[&str]; F]) -> FieldMap<F> {
-        let mut map = FieldMap { root: Node::default(), leaves: 0, candidates: std::array::from_fn(|_| Vec::new()) };
-        for (field, paths) in paths.into_iter().enumerate() {
-            for path in paths {
-                let leaf = map.leaf(path);
-                map.candidates[field].push(leaf);
-            }
+impl FieldMap {
+    /// Compiles the rule of each field.
+    pub(super) fn new<'r>(rules: impl IntoIterator<Item = &'r FieldRule>) -> FieldMap {
+        let mut map = FieldMap { root: Node::default(), leaves: 0, fields: Vec::new() };
+        for rule in rules {
+            let places = rule.paths.iter().filter_map(|path| map.leaf(path)).collect();
+            map.fields.push(Field { places, default: rule.default.as_deref().map(Into::into), units: rule.units, time: rule.time });
         }
         map
     }
 
-    /// The place that a path captures; one place may serve several fields.
-    fn leaf(&mut self, path: &str) -> usize {
-        let (parents, last) = path.rsplit_once('.').map_or((None, path), |(parents, last)| (Some(parents), last));
-        let mut node = &mut self.root;
-        for key in parents.into_iter().flat_map(|parents| parents.split('.')) {
-            node = &mut node.child_mut(key).inner;
-        }
+    /// The place that a path captures; one place may serve several fields. The whole document is none.
+    fn leaf(&mut self, path: &FieldPath) -> Option<usize> {
+        let (last, parents) = path.steps().split_last()?;
+        let node = parents.iter().fold(&mut self.root, |node, key| &mut node.child_mut(key).inner);
         let leaf = &mut node.child_mut(last).leaf;
-        *leaf.get_or_insert_with(|| {
+        Some(*leaf.get_or_insert_with(|| {
             self.leaves += 1;
             self.leaves - 1
-        })
+        }))
     }
 }
 
@@ -77,11 +95,13 @@ mod tests {
 
     #[test]
     fn a_place_serves_every_field_that_names_it() {
-        let map = FieldMap::new([&["sku", "product_id"][..], &["product_id", "product.id"][..]]);
+        let rule = |paths: &[&str]| FieldRule { paths: paths.iter().map(|path| path.parse().unwrap()).collect(), ..FieldRule::default() };
+        let map = FieldMap::new(&[rule(&["sku", "product_id"]), rule(&["product_id", "product.0.id"])]);
         assert_eq!(map.leaves, 3);
-        assert_eq!(map.candidates, [vec![0, 1], vec![1, 2]]);
+        assert_eq!([&map.fields[0].places, &map.fields[1].places], [&vec![0, 1], &vec![1, 2]]);
         let product = map.root.child("product").unwrap();
-        assert_eq!((product.leaf, product.inner.child("id").unwrap().leaf), (None, Some(2)));
-        assert!(map.root.child("other").is_none());
+        assert_eq!((product.leaf, product.inner.has_indexes, map.root.has_indexes), (None, true, false));
+        assert_eq!(product.inner.element(0).unwrap().inner.child("id").unwrap().leaf, Some(2));
+        assert!(map.root.child("other").is_none() && product.inner.element(1).is_none());
     }
 }

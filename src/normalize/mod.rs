@@ -4,7 +4,10 @@
 //! Knows no network and no disk, and nothing of the layer that the rows go to.
 
 mod fields;
+mod mapping;
 mod record;
 mod scalar;
+mod walk;
 
+pub use mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
 pub use record::{Drop, NormalizedBatch, RecordCounts, RecordNormalizer};

@@ -1,46 +1,19 @@
-//! One pass over a record's bytes: what the fields' paths lead to is captured as slices of the source, the rest is only
-//! validated; then the contract's rules turn the captured slices into rows, drops and counts.
+//! The contract's rules: the slices that a walk over a record has captured become rows, drops and counts.
 
-use std::{borrow::Cow, collections::HashSet, fmt, sync::Arc};
-
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
 use super::{
-    fields::{FieldMap, Node},
+    fields::{Field, FieldMap},
+    mapping::{Mapping, field},
     scalar::Scalar,
+    walk::{Captured, List, Maps},
 };
-use crate::model::{self, Dt, FactBuilder, Line, Money, MoneyError, ParsedMoney, Reason, RevenueByDt, UtcMicros, Window};
-
-/// The fields of a record, as places in [`RECORD_PATHS`].
-mod field {
-    pub(super) const ORDER_ID: usize = 0;
-    pub(super) const CREATED_AT: usize = 1;
-    pub(super) const UPDATED_AT: usize = 2;
-    pub(super) const USER_ID: usize = 3;
-    pub(super) const STATUS: usize = 4;
-    pub(super) const CURRENCY: usize = 5;
-    pub(super) const LINES: usize = 6;
-    pub(super) const SKU: usize = 0;
-    pub(super) const PRODUCT_ID: usize = 1;
-    pub(super) const QUANTITY: usize = 2;
-    pub(super) const PRICE: usize = 3;
-}
-
-/// Where the fields of a record are looked for, in order (contract, Orders).
-const RECORD_PATHS: [&[&str]; 7] = [
-    &["order_id", "id"],
-    &["created_at", "date"],
-    &["updated_at"],
-    &["user_id", "userId", "user.id", "customer.id"],
-    &["status"],
-    &["currency"],
-    &["items", "line_items", "products"],
-];
-
-/// Where the fields of a line are looked for, in order (contract, Orders).
-const LINE_PATHS: [&[&str]; 4] =
-    [&["sku", "product_id", "productId", "id"], &["product_id", "productId"], &["quantity", "qty"], &["price", "unit_price"]];
+use crate::{
+    model::{
+        self, Dt, ExtraType, FactBuilder, FactSchema, Level, Line, Money, MoneyError, ParsedMoney, Reason, RevenueByDt, UtcMicros, Window,
+    },
+    settings::{Cursor, RepeatedSku, TimeText},
+};
 
 /// A record or a line that was dropped, on its way to quarantine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,13 +35,19 @@ pub struct RecordCounts {
     pub records_read: u64,
     pub records_processed: u64,
     pub records_out_of_window: u64,
+    /// Records that the profile leaves out; not among those read.
+    pub records_skipped: u64,
     /// By reason, in the order of [`Reason::ALL`].
     pub dropped: [u64; Reason::ALL.len()],
     pub lines_read: u64,
+    /// Lines that were added to an earlier one of their sku (`repeated_sku = "sum"`).
+    pub lines_summed: u64,
     pub prices_defaulted: u64,
     pub prices_rounded: u64,
     pub updated_at_unreadable: u64,
     pub repeated_skus: u64,
+    /// Values of further columns that are none of their type.
+    pub values_unreadable: u64,
 }
 
 impl RecordCounts {
@@ -77,14 +56,17 @@ impl RecordCounts {
         self.records_read += other.records_read;
         self.records_processed += other.records_processed;
         self.records_out_of_window += other.records_out_of_window;
+        self.records_skipped += other.records_skipped;
         for (sum, count) in self.dropped.iter_mut().zip(other.dropped) {
             *sum += count;
         }
         self.lines_read += other.lines_read;
+        self.lines_summed += other.lines_summed;
         self.prices_defaulted += other.prices_defaulted;
         self.prices_rounded += other.prices_rounded;
         self.updated_at_unreadable += other.updated_at_unreadable;
         self.repeated_skus += other.repeated_skus;
+        self.values_unreadable += other.values_unreadable;
     }
 
     fn drop(&mut self, reason: Reason) {
@@ -94,7 +76,7 @@ impl RecordCounts {
 
 /// The rows, drops and counts of a batch of records, in source order.
 pub struct NormalizedBatch {
-    /// The rows, without what the joins add: the columns of [`crate::model::FACT_COLUMNS`].
+    /// The rows, without what the joins add: the columns of the schema, and [`crate::model::SEQ`].
     pub rows: FactBuilder,
     /// What is to go to quarantine.
     pub drops: Vec<Drop>,
@@ -104,27 +86,50 @@ pub struct NormalizedBatch {
     pub revenue: RevenueByDt,
 }
 
-/// The default profile, compiled. One serves a whole run, from any number of threads.
+/// A profile, compiled. One serves a whole run, from any number of threads.
 pub struct RecordNormalizer {
-    record: FieldMap<7>,
-    line: FieldMap<4>,
+    maps: Maps,
+    /// What the record's fields beyond the contract's are: the conditions to skip it, each with what it must equal.
+    skip: Vec<Option<String>>,
+    /// The further columns: where each stands among the record's or the line's fields, and its type.
+    extra: Vec<(Level, usize, ExtraType)>,
+    schema: FactSchema,
+    cursor: Cursor,
+    repeated_sku: RepeatedSku,
     window: Window,
 }
 
 impl RecordNormalizer {
-    /// A normalizer for the records of a window.
+    /// A normalizer of the default profile for the records of a window.
     pub fn new(window: Window) -> RecordNormalizer {
-        RecordNormalizer { record: FieldMap::new(RECORD_PATHS), line: FieldMap::new(LINE_PATHS), window }
+        RecordNormalizer::configured(&Mapping::default(), window)
+    }
+
+    /// A normalizer for the records of a window.
+    pub fn configured(mapping: &Mapping<'_>, window: Window) -> RecordNormalizer {
+        let (record_rules, line_rules) = mapping.rules();
+        let record = FieldMap::new(&record_rules);
+        let lists = record.fields[field::LINES].places.clone();
+        RecordNormalizer {
+            maps: Maps { lists, record, line: FieldMap::new(&line_rules) },
+            skip: mapping.skip().map(|rule| rule.equals.clone()).collect(),
+            extra: mapping.extra(),
+            schema: mapping.schema(),
+            cursor: mapping.cursor,
+            repeated_sku: mapping.repeated_sku,
+            window,
+        }
     }
 
     /// Normalizes a batch. Each element is the bytes of one record, valid JSON or not.
-    pub fn normalize<'a>(&self, records: impl Iterator<Item = &'a [u8]>) -> NormalizedBatch {
+    pub fn normalize<'a>(&'a self, records: impl Iterator<Item = &'a [u8]>) -> NormalizedBatch {
         let mut work = Work {
             normalizer: self,
-            captured: Captured::new(self),
+            captured: Captured::new(&self.maps),
             skus: Vec::new(),
+            summed: Vec::new(),
             batch: NormalizedBatch {
-                rows: FactBuilder::with_capacity(1024),
+                rows: FactBuilder::new(&self.schema, 1024),
                 drops: Vec::new(),
                 counts: RecordCounts::default(),
                 revenue: RevenueByDt::default(),
@@ -139,53 +144,15 @@ impl RecordNormalizer {
     }
 }
 
-/// The slices of one record that the paths lead to.
-struct Captured<'a> {
-    cells: Vec<Option<&'a str>>,
-    /// Of each path that may hold the lines, what it holds.
-    lists: Vec<List>,
-    /// The cells of all lines, `line_width` each.
-    line_cells: Vec<Option<&'a str>>,
-    /// Whether each line is an object.
-    line_is_object: Vec<bool>,
-}
-
-/// What stands where the lines of a record may stand.
-#[derive(Clone, Copy, PartialEq)]
-enum List {
-    Missing,
-    NoArray,
-    /// The lines from the first to before the second.
-    Lines(usize, usize),
-}
-
-impl<'a> Captured<'a> {
-    fn new(normalizer: &RecordNormalizer) -> Captured<'a> {
-        Captured {
-            cells: vec![None; normalizer.record.leaves],
-            lists: vec![List::Missing; normalizer.record.leaves],
-            line_cells: Vec::new(),
-            line_is_object: Vec::new(),
-        }
-    }
-
-    fn clear(&mut self) {
-        self.cells.fill(None);
-        self.lists.fill(List::Missing);
-        self.line_cells.clear();
-        self.line_is_object.clear();
-    }
-}
-
-/// The first of a field's places that holds something.
-fn first_present<'a>(candidates: &[usize], cells: &[Option<&'a str>]) -> Scalar<'a> {
-    for &leaf in candidates {
+/// The first of a field's places that holds something, or else its default.
+fn value_of<'a>(field: &'a Field, cells: &[Option<&'a str>]) -> Scalar<'a> {
+    for &leaf in &field.places {
         match cells[leaf].map(Scalar::of) {
             None | Some(Scalar::Missing) => {}
             Some(value) => return value,
         }
     }
-    Scalar::Missing
+    field.default.as_deref().map_or(Scalar::Missing, |default| Scalar::Text(Cow::Borrowed(default)))
 }
 
 /// The heading of a record, shared by its rows.
@@ -196,6 +163,8 @@ struct Heading<'a> {
     user_id: Option<Cow<'a, str>>,
     status: Option<Cow<'a, str>>,
     currency: Option<Cow<'a, str>>,
+    /// The further columns that are the record's, each at its place among all of them.
+    extra: Vec<Option<Cow<'a, str>>>,
 }
 
 /// The fields of one line that passed every rule.
@@ -207,6 +176,8 @@ struct LineValues<'a> {
     line_total: Money,
     price_defaulted: bool,
     price_rounded: bool,
+    /// The captured line, for the further columns that are the line's.
+    line: usize,
 }
 
 /// A day's revenue in one currency, summed until either changes: a map look-up a record would show.
@@ -216,94 +187,134 @@ struct DayTotal {
     units: i128,
 }
 
-struct Work<'n, 'a> {
-    normalizer: &'n RecordNormalizer,
+struct Work<'a> {
+    normalizer: &'a RecordNormalizer,
     captured: Captured<'a>,
     skus: Vec<Cow<'a, str>>,
+    /// The lines of the record at hand, where those of one sku are to be added up.
+    summed: Vec<LineValues<'a>>,
     batch: NormalizedBatch,
     day: Option<DayTotal>,
 }
 
-impl<'a> Work<'_, 'a> {
+impl<'a> Work<'a> {
     fn record(&mut self, bytes: &'a [u8]) {
         self.batch.counts.records_read += 1;
-        if !self.capture(bytes) {
+        if !self.captured.walk(&self.normalizer.maps, bytes) {
             return self.drop_record(Reason::InvalidJson, None, bytes);
         }
-        let fields = &self.normalizer.record.candidates;
-        let Some(order_id) = first_present(&fields[field::ORDER_ID], &self.captured.cells).into_id() else {
+        if self.is_skipped() {
+            self.batch.counts.records_read -= 1;
+            self.batch.counts.records_skipped += 1;
+            return;
+        }
+        let Some(order_id) = self.field(field::ORDER_ID).into_id() else {
             return self.drop_record(Reason::MissingOrderId, None, bytes);
         };
-        let created_at = match first_present(&fields[field::CREATED_AT], &self.captured.cells) {
+        let created_at = match self.field(field::CREATED_AT) {
             Scalar::Missing => return self.drop_record(Reason::MissingCreatedAt, Some(&order_id), bytes),
-            value => instant(&value),
+            value => instant(&value, self.rule(field::CREATED_AT).time),
         };
         let Some(created_at) = created_at else {
             return self.drop_record(Reason::InvalidCreatedAt, Some(&order_id), bytes);
         };
-        if !self.normalizer.window.contains(created_at) {
+        let (updated_at, unreadable) = match self.field(field::UPDATED_AT) {
+            Scalar::Missing => (None, false),
+            value => {
+                let updated_at = instant(&value, self.rule(field::UPDATED_AT).time);
+                (updated_at, updated_at.is_none())
+            }
+        };
+        let at = match self.normalizer.cursor {
+            Cursor::Created => created_at,
+            Cursor::Updated => updated_at.unwrap_or(created_at),
+        };
+        if !self.normalizer.window.contains(at) {
             self.batch.counts.records_out_of_window += 1;
             return;
         }
-        let heading = self.heading(order_id, created_at);
-        let present = fields[field::LINES].iter().map(|&leaf| self.captured.lists[leaf]).find(|list| *list != List::Missing);
+        self.batch.counts.updated_at_unreadable += u64::from(unreadable);
+        let heading = self.heading(order_id, created_at, updated_at);
+        let lists = &self.normalizer.maps.lists;
+        let present = lists.iter().map(|&leaf| self.captured.lists[leaf]).find(|list| *list != List::Missing);
         let Some(List::Lines(start, end)) = present.filter(|list| !matches!(list, List::Lines(start, end) if start == end)) else {
             return self.drop_record(Reason::EmptyItems, Some(&heading.order_id), bytes);
         };
         self.lines(&heading, start..end, bytes);
     }
 
-    /// Walks the record; `false` where it is no JSON object.
-    fn capture(&mut self, bytes: &'a [u8]) -> bool {
-        let Ok(text) = std::str::from_utf8(bytes) else { return false };
-        // The quick walk reads a number where it looks for an object, and so refuses 1e999; the careful one does not.
-        [Walk::Quick, Walk::Careful].into_iter().any(|walk| {
-            self.captured.clear();
-            let mut json = serde_json::Deserializer::from_str(text);
-            let place = Place { walk, normalizer: self.normalizer };
-            let seed = RecordSeed { place, node: &self.normalizer.record.root, captured: &mut self.captured };
-            matches!(seed.deserialize(&mut json), Ok(true)) && json.end().is_ok()
+    fn rule(&self, field: usize) -> &'a Field {
+        &self.normalizer.maps.record.fields[field]
+    }
+
+    fn field(&self, field: usize) -> Scalar<'a> {
+        value_of(self.rule(field), &self.captured.cells)
+    }
+
+    fn is_skipped(&self) -> bool {
+        (field::FURTHER..).zip(&self.normalizer.skip).any(|(place, equals)| match (self.field(place), equals) {
+            (Scalar::Missing, _) => false,
+            (_, None) => true,
+            (value, Some(equals)) => value.into_text().is_some_and(|text| text == *equals),
         })
     }
 
-    fn heading(&mut self, order_id: Cow<'a, str>, created_at: UtcMicros) -> Heading<'a> {
-        let fields = &self.normalizer.record.candidates;
-        let cells = &self.captured.cells;
-        let updated_at = match first_present(&fields[field::UPDATED_AT], cells) {
-            Scalar::Missing => None,
-            value => {
-                let updated_at = instant(&value);
-                self.batch.counts.updated_at_unreadable += u64::from(updated_at.is_none());
-                updated_at
-            }
-        };
+    fn heading(&mut self, order_id: Cow<'a, str>, created_at: UtcMicros, updated_at: Option<UtcMicros>) -> Heading<'a> {
+        let mut extra = Vec::new();
+        for &(level, place, kind) in &self.normalizer.extra {
+            let value = if level == Level::Record { self.field(place) } else { Scalar::Missing };
+            extra.push(self.extra_value(kind, value));
+        }
         Heading {
             order_id,
             created_at,
             updated_at,
-            user_id: first_present(&fields[field::USER_ID], cells).into_id(),
-            status: first_present(&fields[field::STATUS], cells).into_text(),
-            currency: first_present(&fields[field::CURRENCY], cells).into_text(),
+            user_id: self.field(field::USER_ID).into_id(),
+            status: self.field(field::STATUS).into_text(),
+            currency: self.field(field::CURRENCY).into_text(),
+            extra,
         }
+    }
+
+    fn extra_value(&mut self, kind: ExtraType, value: Scalar<'a>) -> Option<Cow<'a, str>> {
+        if value == Scalar::Missing {
+            return None;
+        }
+        let canonical = value.into_text().and_then(|text| kind.canonical(text));
+        self.batch.counts.values_unreadable += u64::from(canonical.is_none());
+        canonical
     }
 
     fn lines(&mut self, heading: &Heading<'a>, lines: std::ops::Range<usize>, bytes: &'a [u8]) {
         self.batch.counts.lines_read += lines.len() as u64;
+        self.batch.rows.begin_record();
         self.skus.clear();
         let mut shared: Option<Arc<[u8]>> = None;
+        let mut drop_line = |work: &mut Self, index: usize, reason: Reason| {
+            work.batch.counts.drop(reason);
+            work.batch.drops.push(Drop {
+                reason,
+                order_id: Some(heading.order_id.clone().into_owned()),
+                line_index: Some(index),
+                record: shared.get_or_insert_with(|| bytes.into()).clone(),
+            });
+        };
         for (index, line) in lines.enumerate() {
-            match self.line(line) {
-                Ok(values) => self.row(heading, values),
-                Err(reason) => {
-                    self.batch.counts.drop(reason);
-                    self.batch.drops.push(Drop {
-                        reason,
-                        order_id: Some(heading.order_id.clone().into_owned()),
-                        line_index: Some(index),
-                        record: shared.get_or_insert_with(|| bytes.into()).clone(),
-                    });
+            let values = self.line(line, heading.currency.as_deref());
+            let taken = match (values, self.normalizer.repeated_sku) {
+                (Ok(values), RepeatedSku::Last) => {
+                    self.row(heading, values);
+                    Ok(())
                 }
+                (Ok(values), RepeatedSku::Sum) => self.add_up(values),
+                (Err(reason), _) => Err(reason),
+            };
+            if let Err(reason) = taken {
+                drop_line(self, index, reason);
             }
+        }
+        for values in std::mem::take(&mut self.summed) {
+            self.row(heading, values);
         }
         if self.skus.is_empty() {
             return self.drop_record(Reason::NoValidItems, Some(&heading.order_id), bytes);
@@ -312,17 +323,33 @@ impl<'a> Work<'_, 'a> {
         self.batch.counts.repeated_skus += repeated(&self.skus);
     }
 
+    /// Adds a line to the earlier one of its sku (contract, "Which version of a row wins": `repeated_sku = "sum"`). What is
+    /// not added up is the later line's.
+    fn add_up(&mut self, values: LineValues<'a>) -> Result<(), Reason> {
+        let Some(earlier) = self.summed.iter_mut().find(|earlier| earlier.sku == values.sku) else {
+            self.summed.push(values);
+            return Ok(());
+        };
+        let quantity = earlier.quantity.checked_add(values.quantity).ok_or(Reason::InvalidQuantity)?;
+        let units = i128::from(earlier.line_total.units()) + i128::from(values.line_total.units());
+        let line_total = Money::from_units(units).map_err(|_| Reason::PriceOutOfRange)?;
+        let unit_price = line_total.divided_by(quantity).map_err(|_| Reason::PriceOutOfRange)?;
+        let price_defaulted = earlier.price_defaulted || values.price_defaulted;
+        let price_rounded = earlier.price_rounded || values.price_rounded;
+        *earlier = LineValues { quantity, unit_price, line_total, price_defaulted, price_rounded, ..values };
+        self.batch.counts.lines_summed += 1;
+        self.batch.counts.repeated_skus += 1;
+        Ok(())
+    }
+
     /// The rules of a line, in the contract's order: the first that holds counts.
-    fn line(&self, line: usize) -> Result<LineValues<'a>, Reason> {
-        let map = &self.normalizer.line;
-        if !self.captured.line_is_object[line] {
-            return Err(Reason::InvalidLine);
-        }
-        let cells = &self.captured.line_cells[line * map.leaves..(line + 1) * map.leaves];
-        let value = |field: usize| first_present(&map.candidates[field], cells);
+    fn line(&self, line: usize, currency: Option<&str>) -> Result<LineValues<'a>, Reason> {
+        let fields = &self.normalizer.maps.line.fields;
+        let cells = self.captured.line(line).ok_or(Reason::InvalidLine)?;
+        let value = |field: usize| value_of(&fields[field], cells);
         let sku = value(field::SKU).into_id().ok_or(Reason::MissingSku)?;
         let quantity = quantity(&value(field::QUANTITY)).ok_or(Reason::InvalidQuantity)?;
-        let price = price(&value(field::PRICE)).map_err(|error| match error {
+        let price = price(&value(field::PRICE), fields[field::PRICE].units.shift(currency)).map_err(|error| match error {
             MoneyError::NotANumber => Reason::InvalidPrice,
             MoneyError::OutOfRange => Reason::PriceOutOfRange,
         })?;
@@ -335,10 +362,22 @@ impl<'a> Work<'_, 'a> {
             line_total: unit_price.times(quantity).map_err(|_| Reason::PriceOutOfRange)?,
             price_defaulted: price.is_none(),
             price_rounded,
+            line,
         })
     }
 
     fn row(&mut self, heading: &Heading<'a>, values: LineValues<'a>) {
+        let mut extra = Vec::new();
+        if !heading.extra.is_empty() {
+            extra.clone_from(&heading.extra);
+            for (column, &(level, place, kind)) in self.normalizer.extra.iter().enumerate() {
+                if level == Level::Line {
+                    let cells = self.captured.line(values.line).unwrap_or_default();
+                    let value = value_of(&self.normalizer.maps.line.fields[place], cells);
+                    extra[column] = self.extra_value(kind, value);
+                }
+            }
+        }
         let counts = &mut self.batch.counts;
         counts.prices_defaulted += u64::from(values.price_defaulted);
         counts.prices_rounded += u64::from(values.price_rounded);
@@ -359,7 +398,7 @@ impl<'a> Work<'_, 'a> {
             created_at: heading.created_at,
             updated_at: heading.updated_at,
         };
-        self.batch.rows.push(&line);
+        self.batch.rows.push(&line, extra.iter().map(Option::as_deref));
         self.add_revenue(line.dt(), line.currency, line.line_total);
         self.skus.push(values.sku);
     }
@@ -398,10 +437,11 @@ fn repeated(skus: &[Cow<'_, str>]) -> u64 {
 }
 
 /// An instant from a text or a number; `None` where it is neither, or unreadable.
-fn instant(value: &Scalar<'_>) -> Option<UtcMicros> {
-    match value {
-        Scalar::Text(text) => model::parse_time_text(text),
-        Scalar::Number(digits) => model::parse_time_number(digits),
+fn instant(value: &Scalar<'_>, written: TimeText) -> Option<UtcMicros> {
+    match (value, written) {
+        (Scalar::Text(text), TimeText::Contract) => model::parse_time_text(text),
+        (Scalar::Text(text), TimeText::Rfc2822) => model::parse_time_rfc2822(text),
+        (Scalar::Number(digits), _) => model::parse_time_number(digits),
         _ => None,
     }
 }
@@ -416,256 +456,16 @@ fn quantity(value: &Scalar<'_>) -> Option<i64> {
     }
 }
 
-/// A number, or its text; missing: `None`.
-fn price(value: &Scalar<'_>) -> Result<Option<ParsedMoney>, MoneyError> {
-    match value {
-        Scalar::Missing => Ok(None),
-        Scalar::Text(text) => model::parse_money(text.as_bytes()).map(Some),
-        Scalar::Number(digits) => model::parse_money(digits.as_bytes()).map(Some),
-        Scalar::Bool(_) | Scalar::Other => Err(MoneyError::NotANumber),
-    }
-}
-
-/// How a value is entered that may be an object.
-#[derive(Clone, Copy, PartialEq)]
-enum Walk {
-    /// At once, whatever it is.
-    Quick,
-    /// After its extent is known, and only where it begins like an object or array: costs a second look at its bytes.
-    Careful,
-}
-
-#[derive(Clone, Copy)]
-struct Place<'n> {
-    walk: Walk,
-    normalizer: &'n RecordNormalizer,
-}
-
-/// Enters a value that may be an object; tells whether it was one.
-struct RecordSeed<'n, 'c, 'a> {
-    place: Place<'n>,
-    node: &'n Node,
-    captured: &'c mut Captured<'a>,
-}
-
-/// Enters a line; tells whether it was an object.
-struct LineSeed<'n, 'c, 'a> {
-    node: &'n Node,
-    cells: &'c mut [Option<&'a str>],
-}
-
-/// Enters the value of a path that may hold the lines.
-struct ListSeed<'n, 'c, 'a> {
-    place: Place<'n>,
-    captured: &'c mut Captured<'a>,
-}
-
-/// What a key leads to, without a copy of the key.
-struct KeySeed<'n>(&'n Node);
-
-/// A visitor that takes one shape of value and answers `$other` for all the rest.
-macro_rules! other_shapes {
-    ($other:expr; $($method:ident: $argument:ty),*) => {
-        $(fn $method<E: serde::de::Error>(self, _: $argument) -> Result<Self::Value, E> { Ok($other) })*
-        fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> { Ok($other) }
+/// A number, or its text, `decimals` below major units; missing: `None`.
+fn price(value: &Scalar<'_>, decimals: u32) -> Result<Option<ParsedMoney>, MoneyError> {
+    let text = match value {
+        Scalar::Missing => return Ok(None),
+        Scalar::Text(text) => text.as_bytes(),
+        Scalar::Number(digits) => digits.as_bytes(),
+        Scalar::Bool(_) | Scalar::Other => return Err(MoneyError::NotANumber),
     };
-}
-
-impl<'de, 'n> DeserializeSeed<'de> for KeySeed<'n> {
-    type Value = Option<&'n super::fields::Child>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'n> Visitor<'_> for KeySeed<'n> {
-    type Value = Option<&'n super::fields::Child>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.0.child(key))
-    }
-}
-
-/// Enters the value at hand with `seed` where it begins as `opening`, after its extent is known.
-fn enter_carefully<'de, S: DeserializeSeed<'de, Value = bool>, E: serde::de::Error>(
-    raw: &'de RawValue,
-    opening: char,
-    seed: S,
-) -> Result<bool, E> {
-    if !raw.get().starts_with(opening) {
-        return Ok(false);
-    }
-    seed.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(E::custom)
-}
-
-impl<'a> DeserializeSeed<'a> for RecordSeed<'_, '_, 'a> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'a> Visitor<'a> for RecordSeed<'_, '_, 'a> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a record")
-    }
-
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<bool, M::Error> {
-        let RecordSeed { place, node, captured } = self;
-        let lines = &place.normalizer.record.candidates[field::LINES];
-        while let Some(child) = map.next_key_seed(KeySeed(node))? {
-            let Some(child) = child else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            match child.leaf {
-                Some(leaf) if lines.contains(&leaf) => {
-                    captured.lists[leaf] = match place.walk {
-                        Walk::Quick => map.next_value_seed(ListSeed { place, captured: &mut *captured })?,
-                        Walk::Careful => {
-                            let raw: &'a RawValue = map.next_value()?;
-                            let seed = ListSeed { place, captured: &mut *captured };
-                            seed.deserialize(&mut serde_json::Deserializer::from_str(list_text(raw))).map_err(serde::de::Error::custom)?
-                        }
-                    };
-                }
-                Some(leaf) => {
-                    let raw: &'a RawValue = map.next_value()?;
-                    captured.cells[leaf] = Some(raw.get());
-                    if !child.inner.is_empty() {
-                        enter_carefully(raw, '{', RecordSeed { place, node: &child.inner, captured: &mut *captured })?;
-                    }
-                }
-                None => {
-                    let seed = RecordSeed { place, node: &child.inner, captured: &mut *captured };
-                    match place.walk {
-                        Walk::Quick => map.next_value_seed(seed)?,
-                        Walk::Careful => enter_carefully(map.next_value()?, '{', seed)?,
-                    };
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn visit_seq<S: SeqAccess<'a>>(self, mut seq: S) -> Result<bool, S::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(false)
-    }
-
-    other_shapes!(false; visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
-}
-
-/// A value where lines may stand: as it is where it is an array or null, any other as `0`, which is no array either.
-fn list_text(raw: &RawValue) -> &str {
-    if raw.get().starts_with(['[', 'n']) { raw.get() } else { "0" }
-}
-
-impl<'a> DeserializeSeed<'a> for ListSeed<'_, '_, 'a> {
-    type Value = List;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<List, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'a> Visitor<'a> for ListSeed<'_, '_, 'a> {
-    type Value = List;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of lines")
-    }
-
-    fn visit_seq<S: SeqAccess<'a>>(self, mut seq: S) -> Result<List, S::Error> {
-        let map = &self.place.normalizer.line;
-        let start = self.captured.line_is_object.len();
-        loop {
-            let cells = self.captured.line_cells.len();
-            self.captured.line_cells.resize(cells + map.leaves, None);
-            let seed = LineSeed { node: &map.root, cells: &mut self.captured.line_cells[cells..] };
-            let is_object = match self.place.walk {
-                Walk::Quick => seq.next_element_seed(seed)?,
-                Walk::Careful => seq.next_element::<&'a RawValue>()?.map(|raw| enter_carefully(raw, '{', seed)).transpose()?,
-            };
-            let Some(is_object) = is_object else {
-                self.captured.line_cells.truncate(cells);
-                return Ok(List::Lines(start, self.captured.line_is_object.len()));
-            };
-            self.captured.line_is_object.push(is_object);
-        }
-    }
-
-    fn visit_unit<E: serde::de::Error>(self) -> Result<List, E> {
-        Ok(List::Missing)
-    }
-
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<List, M::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(List::NoArray)
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<List, E> {
-        Ok(if model::clean_text(text).is_none() { List::Missing } else { List::NoArray })
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<List, E> {
-        Ok(List::NoArray)
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<List, E> {
-        Ok(List::NoArray)
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<List, E> {
-        Ok(List::NoArray)
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<List, E> {
-        Ok(List::NoArray)
-    }
-}
-
-impl<'a> DeserializeSeed<'a> for LineSeed<'_, '_, 'a> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'a> Visitor<'a> for LineSeed<'_, '_, 'a> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a line")
-    }
-
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<bool, M::Error> {
-        while let Some(child) = map.next_key_seed(KeySeed(self.node))? {
-            match child.and_then(|child| child.leaf) {
-                Some(leaf) => self.cells[leaf] = Some(map.next_value::<&'a RawValue>()?.get()),
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn visit_seq<S: SeqAccess<'a>>(self, mut seq: S) -> Result<bool, S::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(false)
-    }
-
-    other_shapes!(false; visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
+    let parsed = if decimals == 0 { model::parse_money(text) } else { model::parse_minor_money(text, decimals) };
+    parsed.map(Some)
 }
 
 #[cfg(test)]
@@ -805,6 +605,119 @@ mod tests {
         let batch = normalize(&[&format!(r#"{{"order_id":"A",{DATE},"updated_at":"later","items":[{{"sku":"a"}}]}}"#)]);
         assert_eq!(batch.counts.updated_at_unreadable, 1);
         assert_eq!(FactRows::new(&batch.rows.finish().unwrap()).unwrap().line(0).updated_at, None);
+    }
+
+    fn configured(orders: &str, columns: Vec<crate::settings::FactColumn>, record: &str) -> NormalizedBatch {
+        let source: crate::settings::SourceToml = toml::from_str(orders).unwrap();
+        let profile = source.compile(&[], &[]).unwrap();
+        let mapping = Mapping { profile: Some(&profile), columns: &columns, ..Mapping::default() };
+        RecordNormalizer::configured(&mapping, Window::default()).normalize([record.as_bytes()].into_iter())
+    }
+
+    fn shown(batch: NormalizedBatch) -> Vec<String> {
+        let frame = batch.rows.finish().unwrap();
+        let rows = FactRows::new(&frame).unwrap();
+        (0..rows.len())
+            .map(|i| {
+                let line = rows.line(i);
+                let extra: Vec<_> = rows.extra(i).map(|value| value.unwrap_or("-")).collect();
+                format!("{}/{}/{}/{}/{}", line.order_id, line.sku, line.unit_price, line.currency.unwrap_or("-"), extra.join("/"))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_profile_moves_fields_anywhere_and_leaves_the_others() {
+        let profile = "fields = { order_id = \"head.0.no\", lines = \"body.positions\", currency = { path = \"cur\", default = \"CHF\" } }\nline_fields = { sku = \"article.codes[1]\", unit_price = { path = \"amount\", scale = 2 } }";
+        let record = r#"{"head":[{"no":7}],"date":"2026-01-01","body":{"positions":[{"article":{"codes":["x","y"]},"amount":1250},{"article":1e999,"sku":"z"}]}}"#;
+        let batch = configured(profile, vec![], record);
+        assert_eq!(batch.drops.iter().map(|drop| drop.reason.as_str()).collect::<Vec<_>>(), ["missing_sku"]);
+        assert_eq!(shown(batch), ["7/y/12.5000/CHF/"]);
+    }
+
+    #[test]
+    fn minor_units_follow_the_currency_and_times_their_format() {
+        let profile = "fields.created_at = { path = \"when\", format = \"rfc2822\" }\nline_fields.unit_price = { path = \"amount\", scale = \"currency\" }";
+        for (currency, expected) in [("eur", "12.5000"), ("jpy", "1250.0000"), ("kwd", "1.2500")] {
+            let record = format!(
+                r#"{{"id":1,"when":"Tue, 20 Nov 2012 01:00:00 +0200","currency":"{currency}","items":[{{"sku":"s","amount":1250}}]}}"#
+            );
+            let batch = configured(profile, vec![], &record);
+            assert_eq!(batch.revenue.of("2012-11-19".parse().unwrap()).len(), 1);
+            assert_eq!(shown(batch), [format!("1/s/{expected}/{currency}/")]);
+        }
+    }
+
+    #[test]
+    fn records_to_skip_are_counted_and_no_more() {
+        let profile = "skip = [{ path = \"test\", equals = true }, { path = \"meta.internal\" }]";
+        for (more, skipped) in
+            [("", 0), (r#","test":true"#, 1), (r#","test":"true""#, 1), (r#","test":false"#, 0), (r#","meta":{"internal":0}"#, 1)]
+        {
+            let record = format!(r#"{{"id":1,"date":"2026-01-01","items":[{{"sku":"s"}}]{more}}}"#);
+            let counts = configured(profile, vec![], &record).counts;
+            assert_eq!(
+                (counts.records_skipped, counts.records_read, counts.records_processed),
+                (skipped, 1 - skipped, 1 - skipped),
+                "{more}"
+            );
+        }
+    }
+
+    #[test]
+    fn further_columns_are_the_records_or_the_lines_and_typed() {
+        let column = |name: &str, level, path: &str, kind| crate::settings::FactColumn {
+            name: name.into(),
+            level,
+            rule: crate::settings::FieldRule { paths: vec![path.parse().unwrap()], ..Default::default() },
+            kind,
+        };
+        let columns = vec![
+            column("tax", Level::Line, "tax.rate", ExtraType::Decimal { scale: 3 }),
+            column("channel", Level::Record, "source.name", ExtraType::Text),
+            column("gift", Level::Line, "gift", ExtraType::Boolean),
+        ];
+        let record = r#"{"id":1,"date":"2026-01-01","source":{"name":" web "},"items":[{"sku":"a","tax":{"rate":0.19},"gift":true},{"sku":"b","tax":{"rate":"no"}}]}"#;
+        let batch = configured("", columns, record);
+        assert_eq!(batch.counts.values_unreadable, 1);
+        assert_eq!(shown(batch), ["1/a/0.0000/-/0.190/web/true", "1/b/0.0000/-/-/web/-"]);
+    }
+
+    #[test]
+    fn lines_of_one_sku_are_added_up_where_that_is_asked_for() {
+        let mapping = Mapping { repeated_sku: RepeatedSku::Sum, ..Mapping::default() };
+        let normalizer = RecordNormalizer::configured(&mapping, Window::default());
+        let rows = |lines: &str| {
+            let batch = normalizer.normalize([order(lines).as_bytes()].into_iter());
+            let counts = (batch.counts.lines_summed, batch.drops.len());
+            let frame = batch.rows.finish().unwrap();
+            let rows = FactRows::new(&frame).unwrap();
+            let shown: Vec<_> = (0..rows.len())
+                .map(|i| rows.line(i))
+                .map(|l| format!("{}/{}/{}/{}", l.sku, l.quantity, l.unit_price, l.line_total))
+                .collect();
+            (shown.join(" "), counts)
+        };
+        assert_eq!(
+            rows(r#"[{"sku":"a","price":1,"quantity":2},{"sku":"b"},{"sku":"a","price":2}]"#),
+            ("a/3/1.3333/4.0000 b/1/0.0000/0.0000".into(), (1, 0))
+        );
+        assert_eq!(rows(r#"[{"sku":"a","price":5},{"sku":"a","price":4,"quantity":-1}]"#), ("a/0/0.0000/1.0000".into(), (1, 0)));
+        let most = 99_999_999_999_999_u64;
+        assert_eq!(
+            rows(&format!(r#"[{{"sku":"a","price":{most}}},{{"sku":"a","price":{most}}}]"#)),
+            (format!("a/1/{most}.0000/{most}.0000"), (0, 1))
+        );
+    }
+
+    #[test]
+    fn the_window_is_on_the_time_that_was_asked_for() {
+        let window = Window { since: UtcMicros::from_civil((2026, 2, 1), 0, 0, 0), until: None };
+        let normalizer = RecordNormalizer::configured(&Mapping { cursor: Cursor::Updated, ..Mapping::default() }, window);
+        for (more, out) in [("", 1), (r#","updated_at":"2026-02-01""#, 0), (r#","updated_at":"2026-01-31T23:59:59Z""#, 1)] {
+            let record = format!(r#"{{"id":1,"date":"2026-01-01","items":[{{"sku":"s"}}]{more}}}"#);
+            assert_eq!(normalizer.normalize([record.as_bytes()].into_iter()).counts.records_out_of_window, out, "{more}");
+        }
     }
 
     #[test]

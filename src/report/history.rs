@@ -17,6 +17,8 @@ pub struct RecordedRun {
     pub since: Option<String>,
     #[serde(default)]
     pub until: Option<String>,
+    #[serde(default)]
+    pub cursor: Option<String>,
     pub started_at: String,
     #[serde(default)]
     pub execution_time_seconds: f64,

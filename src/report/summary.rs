@@ -10,6 +10,7 @@ use crate::{
     layer::MergeCounts,
     model::{CurrencyTotals, Dt, Reason, UtcMicros, units_text},
     normalize::RecordCounts,
+    settings::Cursor,
     source::SourceCounts,
 };
 
@@ -72,6 +73,8 @@ pub struct Summary {
     pub since: Option<UtcMicros>,
     /// The window's end.
     pub until: Option<UtcMicros>,
+    /// The time that the window is on.
+    pub cursor: Cursor,
     /// When it started.
     pub started_at: UtcMicros,
     /// When it ended.
@@ -108,6 +111,7 @@ impl Summary {
             status: Status::InternalError,
             since,
             until,
+            cursor: Cursor::Created,
             started_at,
             finished_at: started_at,
             records: RecordCounts::default(),
@@ -170,6 +174,7 @@ impl Serialize for Summary {
         map.serialize_entry("status", &self.status)?;
         map.serialize_entry("since", &self.since.map(UtcMicros::rfc3339))?;
         map.serialize_entry("until", &self.until.map(UtcMicros::rfc3339))?;
+        map.serialize_entry("cursor", self.cursor.column())?;
         map.serialize_entry("started_at", &self.started_at.rfc3339())?;
         map.serialize_entry("finished_at", &self.finished_at.rfc3339())?;
         map.serialize_entry("execution_time_seconds", &self.execution_time_seconds())?;
@@ -177,6 +182,7 @@ impl Serialize for Summary {
         map.serialize_entry("records_processed_count", &self.records.records_processed)?;
         map.serialize_entry("records_dropped_count", &self.records_dropped())?;
         map.serialize_entry("records_out_of_window", &self.records.records_out_of_window)?;
+        map.serialize_entry("records_skipped", &self.records.records_skipped)?;
         map.serialize_entry("dropped", &self.dropped_by_reason())?;
         map.serialize_entry("lines_read", &self.records.lines_read)?;
         map.serialize_entry("lines_dropped", &self.lines_dropped())?;
@@ -186,10 +192,12 @@ impl Serialize for Summary {
         map.serialize_entry("rows_unchanged", &self.rows.rows_unchanged)?;
         map.serialize_entry("rows_moved", &self.rows.rows_moved)?;
         map.serialize_entry("rows_superseded", &self.rows.rows_superseded)?;
+        map.serialize_entry("rows_removed", &self.rows.rows_removed)?;
         map.serialize_entry("prices_defaulted", &self.records.prices_defaulted)?;
         map.serialize_entry("prices_rounded", &self.records.prices_rounded)?;
         map.serialize_entry("updated_at_unreadable", &self.records.updated_at_unreadable)?;
         map.serialize_entry("repeated_skus", &self.records.repeated_skus)?;
+        map.serialize_entry("values_unreadable", &self.records.values_unreadable)?;
         map.serialize_entry("partitions_written", &self.partitions_written)?;
         map.serialize_entry("partitions_removed", &self.partitions_removed)?;
         map.serialize_entry("partitions_unchanged", &self.partitions_unchanged)?;

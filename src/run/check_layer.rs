@@ -12,7 +12,7 @@ use crate::{
     check::{self, CheckResult, CustomCheck, Expected, LayerView},
     layer::{self, Catalog},
     model::{DIM_PRODUCT, DIM_USER, RunId, UtcMicros},
-    settings::Settings,
+    settings::{RepeatedSku, Settings},
     store::{self, Output, Staging},
 };
 
@@ -62,6 +62,8 @@ fn check_once(settings: &Settings, output: &Output, custom: &[CustomCheck], canc
         dim_product: Some(output.at(DIM_PRODUCT.file())).filter(|path| path.exists()),
         scratch: std::env::temp_dir(),
         memory_limit: settings.memory_limit.clone(),
+        schema: settings.schema(),
+        sums_skus: settings.repeated_sku == RepeatedSku::Sum,
         now: Some(UtcMicros::now()),
         ..LayerView::default()
     };
@@ -92,8 +94,8 @@ pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunE
     let _lock = open::open_output(&output, run_id.as_str(), started_at, settings.lock_wait, cancel)?;
     let mut staging = Staging::create(&output, run_id.as_str())?;
     let scratch = staging.scratch();
-    let (catalog, _) =
-        Catalog::open(&output, scratch.join("fresh"), cancel, true).map_err(|error| super::stopped_or(cancel, error.into()))?;
+    let (catalog, _) = Catalog::open(&output, &settings.schema(), scratch.join("fresh"), cancel, true)
+        .map_err(|error| super::stopped_or(cancel, error.into()))?;
     let partitions = catalog.partitions.len();
     catalog.stage(&mut staging, run_id.as_str(), &scratch.join("novel.idx"))?;
     staging.prepare(cancel).map_err(|error| super::stopped_or(cancel, error.into()))?.commit()?;

@@ -60,6 +60,8 @@ impl RunError {
             | RunError::Dimension(DimensionError::Frame(_))
             | RunError::Check(CheckError::Engine(_)) => 1,
             RunError::Settings(_)
+            | RunError::Layer(LayerError::Columns { .. })
+            | RunError::Source(SourceError::Credentials { .. })
             | RunError::Dimension(DimensionError::NoColumn { .. })
             | RunError::Check(CheckError::Custom { .. } | CheckError::Folder { .. }) => 2,
             RunError::Source(_) | RunError::Dimension(DimensionError::NoKey { .. }) => 3,

@@ -16,7 +16,7 @@ use crate::{
     model::RevenueByDt,
     normalize::{NormalizedBatch, RecordCounts, RecordNormalizer},
     settings::{Location, Settings},
-    source::{self, Access, Page, SourceError},
+    source::{self, Access, Page, Query, SourceError},
 };
 
 /// Pages that wait for a thread: enough that neither side waits for the other's hiccups.
@@ -34,6 +34,7 @@ pub(super) struct Extracted {
 /// What the extraction works with.
 pub(super) struct Extraction<'a> {
     pub(super) orders: &'a Location,
+    pub(super) query: Query<'a>,
     pub(super) settings: &'a Settings,
     pub(super) normalizer: &'a RecordNormalizer,
     pub(super) enricher: &'a Enricher,
@@ -44,17 +45,17 @@ pub(super) struct Extraction<'a> {
 impl Extraction<'_> {
     /// Reads the source to its end.
     pub(super) fn run(&self, scratch: PathBuf, quarantine: &mut Quarantine) -> Result<Extracted, RunError> {
-        let (page_in, page_out) = tokio::sync::mpsc::channel::<(u64, Page)>(PAGES_WAITING);
+        let (page_in, page_out) = mpsc::sync_channel::<(u64, Page)>(PAGES_WAITING);
         let (batch_in, batch_out) = mpsc::sync_channel::<(u64, Result<NormalizedBatch, SourceError>)>(PAGES_WAITING);
-        let pages = Mutex::new(page_out);
+        let pages = Mutex::new(Some(page_out));
         thread::scope(|scope| {
             let source = scope.spawn(|| {
                 let mut number = 0;
                 let mut sink = |page: Page| {
                     number += 1;
-                    page_in.blocking_send((number - 1, page)).is_ok()
+                    page_in.send((number - 1, page)).is_ok()
                 };
-                let read = source::read_pages(self.orders, &self.access, &mut sink);
+                let read = source::read_pages(self.orders, &self.query, &self.access, &mut sink);
                 drop(page_in);
                 read
             });
@@ -62,8 +63,8 @@ impl Extraction<'_> {
                 let (pages, batches) = (&pages, batch_in.clone());
                 scope.spawn(move || {
                     loop {
-                        let next = pages.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-                        let Some((number, page)) = next else { return };
+                        let next = pages.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(mpsc::Receiver::recv);
+                        let Some(Ok((number, page))) = next else { return };
                         let batch = page.check(self.access.limits).map(|()| self.normalizer.normalize(page.records()));
                         if batches.send((number, batch)).is_err() {
                             return;
@@ -75,7 +76,7 @@ impl Extraction<'_> {
             let staged = self.stage(batch_out, scratch, quarantine);
             if staged.is_err() {
                 // The threads still wait to hand on: without a receiver, they end.
-                pages.lock().unwrap_or_else(PoisonError::into_inner).close();
+                pages.lock().unwrap_or_else(PoisonError::into_inner).take();
             }
             let read = source.join().map_err(|_| RunError::Internal("the thread that reads the source has died".into()))?;
             let extracted = staged?;

@@ -19,11 +19,11 @@ use crate::{
     check::{self, CheckError, CheckResult, CustomCheck, Expected, LayerView},
     join::{Dimension, Enricher},
     layer::{Catalog, LookUpError, MergedContent, PartitionEntry, partition_file},
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, RunId, UtcMicros, Window, add_totals},
-    normalize::{RecordCounts, RecordNormalizer},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, RunId, UtcMicros, Window, add_totals},
+    normalize::{Mapping, RecordCounts, RecordNormalizer},
     report::{self, Alert, Status, Summary},
-    settings::{CheckScope, Location, OnCheckFailure, Settings, SettingsError, When},
-    source::{self, Access, SourceCounters, SourceCounts, SourceError},
+    settings::{CheckScope, OnCheckFailure, RepeatedSku, Settings, SettingsError, Source, When},
+    source::{self, Access, Query, SourceCounters, SourceCounts, SourceError},
     store::{self, FileStamp, Output, OutputLock, Staging},
 };
 
@@ -77,7 +77,11 @@ pub fn execute(request: &Request<'_>) -> Outcome {
         request,
         settings: request.settings,
         output: Output::new(request.settings.output.clone()),
-        summary: Summary::new(run_id.as_str().to_owned(), fixed(request.since), fixed(request.until), started_at),
+        schema: request.settings.schema(),
+        summary: Summary {
+            cursor: request.settings.cursor,
+            ..Summary::new(run_id.as_str().to_owned(), fixed(request.since), fixed(request.until), started_at)
+        },
         counters: SourceCounters::default(),
         holds_output: false,
     };
@@ -96,6 +100,7 @@ struct Job<'a> {
     request: &'a Request<'a>,
     settings: &'a Settings,
     output: Output,
+    schema: FactSchema,
     summary: Summary,
     counters: SourceCounters,
     holds_output: bool,
@@ -128,7 +133,7 @@ impl Job<'_> {
         // Read before anything is fetched: a typing error in them should not cost an hour.
         let custom = self.settings.checks.as_deref().map(check::load_custom).transpose()?.unwrap_or_default();
         let _lock = self.open_output()?;
-        let before = watermark::read(&self.output)?;
+        let before = watermark::read(&self.output, self.settings.cursor)?;
         let window = watermark::resolve(self.request.since, self.request.until, self.settings.lookback, before, self.summary.started_at)?;
         (self.summary.since, self.summary.until) = (window.since, window.until);
         if self.request.since == Some(When::Last) && before.is_none() {
@@ -159,8 +164,9 @@ impl Job<'_> {
         })?;
         let index_changed = moves.novel > 0 || catalog.is_stale();
         let entangled = moves.entangled.clone();
+        let rules = (&self.schema, self.settings.merge);
         let company = (self.settings.threads, self.request.cancel, self.request.observer);
-        let partitions = merge_all::merge_all(&self.output, moves, &extracted, &staging, company)?;
+        let partitions = merge_all::merge_all(&self.output, moves, &extracted, &staging, rules, company)?;
         let made = self.make(staging, &mut catalog, dimensions, &extracted, partitions, entangled)?;
         drop(extracted);
         let checked = self.check(made, &custom)?;
@@ -175,7 +181,7 @@ impl Job<'_> {
     }
 
     fn open_catalog(&self, scratch: &Path, rebuild: bool) -> Result<Catalog, RunError> {
-        let (catalog, reconciled) = Catalog::open(&self.output, scratch.join("fresh"), self.request.cancel, rebuild)?;
+        let (catalog, reconciled) = Catalog::open(&self.output, &self.schema, scratch.join("fresh"), self.request.cancel, rebuild)?;
         if reconciled.rebuilt && !catalog.partitions.is_empty() {
             tracing::warn!(
                 stage = "open",
@@ -207,8 +213,8 @@ impl Job<'_> {
         })
     }
 
-    fn dimension(&self, spec: DimensionSpec, location: Option<&Location>, versioned: bool) -> Result<Dimension, RunError> {
-        let table = location.map(|location| source::read_table(location, &self.access())).transpose()?;
+    fn dimension(&self, spec: DimensionSpec, source: Option<&Source>, versioned: bool) -> Result<Dimension, RunError> {
+        let table = source.map(|source| source::read_table(source, &self.access())).transpose()?;
         let path = self.output.at(spec.file());
         let stored = store::read(&path)?;
         let source = table.as_ref().map(|table| (&table.frame, table.malformed));
@@ -217,7 +223,7 @@ impl Job<'_> {
 
     fn extract(
         &mut self,
-        orders: &Location,
+        orders: &Source,
         window: Window,
         dimensions: &Dimensions,
         scratch: PathBuf,
@@ -225,9 +231,16 @@ impl Job<'_> {
     ) -> Result<Extracted, RunError> {
         self.request.observer.stage("extract");
         let enricher = Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)?;
-        let normalizer = RecordNormalizer::new(window);
+        let mapping = Mapping {
+            profile: Some(&orders.profile),
+            columns: &self.settings.fact_columns,
+            cursor: self.settings.cursor,
+            repeated_sku: self.settings.repeated_sku,
+        };
+        let normalizer = RecordNormalizer::configured(&mapping, window);
         let extraction = Extraction {
-            orders,
+            orders: &orders.location,
+            query: Query { profile: &orders.profile, window, cursor: self.settings.cursor },
             settings: self.settings,
             normalizer: &normalizer,
             enricher: &enricher,
@@ -236,6 +249,7 @@ impl Job<'_> {
         };
         let extracted = extraction.run(scratch, quarantine)?;
         self.summary.records = extracted.counts.clone();
+        self.summary.rows.duplicates_dropped += extracted.counts.lines_summed;
         tracing::info!(
             stage = "extract",
             records_read = extracted.counts.records_read,
@@ -246,7 +260,8 @@ impl Job<'_> {
             tracing::warn!(
                 stage = "extract",
                 repeated_skus = extracted.counts.repeated_skus,
-                "skus that stand on more than one line of their record: the later line wins"
+                sums = self.settings.repeated_sku == RepeatedSku::Sum,
+                "skus that stand on more than one line of their record: the later line wins, or all are added up where sums says so"
             );
         }
         Ok(extracted)
@@ -268,6 +283,8 @@ impl Job<'_> {
             products_configured: self.settings.products.is_some(),
             scratch: staging.scratch(),
             memory_limit: self.settings.memory_limit.clone(),
+            schema: self.schema.clone(),
+            sums_skus: self.settings.repeated_sku == RepeatedSku::Sum,
             now: Some(self.summary.started_at),
             ..LayerView::default()
         };
@@ -336,6 +353,7 @@ impl Job<'_> {
         rows.rows_unchanged += counts.rows_unchanged;
         rows.rows_moved += counts.rows_moved;
         rows.rows_superseded += counts.rows_superseded;
+        rows.rows_removed += counts.rows_removed;
     }
 
     /// Checks what was made. Only what comes out of here can be published.
@@ -394,7 +412,7 @@ impl Job<'_> {
         if changed || index_changed {
             catalog.stage(&mut staging, &self.summary.run_id, novel)?;
         }
-        watermark::stage(&mut staging, before, covered)?;
+        watermark::stage(&mut staging, &self.output, self.settings.cursor, before, covered)?;
         self.finish_counting();
         staging.put(format!("reports/{}.json", self.summary.run_id), &report::report_bytes(&self.summary))?;
         staging.prepare(self.request.cancel)?.commit()?;

@@ -14,7 +14,8 @@ use super::{RunError, extract::Extracted, job::Observer};
 use crate::{
     cancel::Cancel,
     layer::{self, Catalog, Contests, LayerError, LookUpError, MergedContent, MergedPartition, StoredPartition, partition_file},
-    model::{Dt, OrderHash},
+    model::{Dt, FactSchema, OrderHash},
+    settings::MergeBy,
     store::{self, Output, Staging},
 };
 
@@ -56,12 +57,13 @@ pub(super) fn merge_all(
     moves: Moves,
     extracted: &Extracted,
     staging: &Staging,
+    rules: (&FactSchema, MergeBy),
     company: (usize, &Cancel, &dyn Observer),
 ) -> Result<Vec<Staged>, RunError> {
     let touched: BTreeSet<Dt> = extracted.lines.partitions().chain(moves.entangled.iter().copied()).collect();
-    let contests = layer::contest(output, &extracted.lines, moves.orders, &moves.entangled)?;
+    let contests = layer::contest(output, &extracted.lines, moves.orders, &moves.entangled, rules.0)?;
     let work: Vec<Dt> = touched.into_iter().collect();
-    merge_parallel(output, extracted, staging, &contests, &work, company)
+    merge_parallel(output, extracted, staging, &contests, &work, rules, company)
 }
 
 fn merge_parallel(
@@ -70,12 +72,14 @@ fn merge_parallel(
     staging: &Staging,
     contests: &Contests,
     work: &[Dt],
+    rules: (&FactSchema, MergeBy),
     (threads, cancel, observer): (usize, &Cancel, &dyn Observer),
 ) -> Result<Vec<Staged>, RunError> {
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<Staged>> = Mutex::new(Vec::with_capacity(work.len()));
     let one = |dt: Dt| -> Result<Staged, LayerError> {
-        let merged = layer::merge_partition(dt, extracted.lines.load(dt)?, StoredPartition::load(output, dt)?, contests)?;
+        let stored = StoredPartition::load(output, dt, rules.0)?;
+        let merged = layer::merge_partition(dt, extracted.lines.load(dt)?, stored, contests, rules)?;
         stage_content(staging, merged)
     };
     let worker = || -> Result<(), LayerError> {

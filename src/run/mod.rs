@@ -13,7 +13,9 @@ mod job;
 mod manifest;
 mod merge_all;
 mod open;
+mod probe;
 mod quarantine;
+mod rewrite;
 mod watermark;
 
 pub use backfill::{BackfillOutcome, BackfillRequest, backfill};
@@ -21,6 +23,8 @@ pub use check_layer::{check_layer, rebuild_state};
 pub use error::RunError;
 pub use job::{Observer, Outcome, Request, Silent, execute};
 pub use open::recover_unless_held;
+pub use probe::{Evidence, Found, Probe, Proposal, probe};
+pub use rewrite::{Rewritten, rewrite};
 
 use crate::cancel::Cancel;
 

@@ -7,27 +7,44 @@ use serde::{Deserialize, Serialize};
 use crate::{
     model::{UtcMicros, Window, parse_time_text},
     report,
-    settings::{SettingsError, When},
+    settings::{Cursor, SettingsError, When},
     store::{self, Output, Staging, StoreError},
 };
 
 /// Its place beneath the output.
 const WATERMARK: &str = "state/watermark.json";
 
-#[derive(Serialize, Deserialize)]
+/// What runs have covered, by the time that their windows were on.
+#[derive(Default, Serialize, Deserialize)]
 struct Watermark {
-    covered_until: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    covered_until: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    updates_covered_until: Option<String>,
+}
+
+impl Watermark {
+    fn stored(output: &Output) -> Result<Option<Watermark>, StoreError> {
+        Ok(store::read(&output.at(WATERMARK))?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    fn of(&mut self, cursor: Cursor) -> &mut Option<String> {
+        match cursor {
+            Cursor::Created => &mut self.covered_until,
+            Cursor::Updated => &mut self.updates_covered_until,
+        }
+    }
 }
 
 /// The furthest end that a successful run has covered. Where `state/` was removed, the reports still tell.
-pub(super) fn read(output: &Output) -> Result<Option<UtcMicros>, StoreError> {
-    if let Some(bytes) = store::read(&output.at(WATERMARK))?
-        && let Ok(watermark) = serde_json::from_slice::<Watermark>(&bytes)
-    {
-        return Ok(parse_time_text(&watermark.covered_until));
+pub(super) fn read(output: &Output, cursor: Cursor) -> Result<Option<UtcMicros>, StoreError> {
+    if let Some(mut watermark) = Watermark::stored(output)? {
+        return Ok(watermark.of(cursor).as_deref().and_then(parse_time_text));
     }
-    let successful = |status: &str| matches!(status, "published" | "unchanged");
-    let covered = report::latest_runs(output, usize::MAX)?.into_iter().filter(|(run, _)| successful(&run.status)).filter_map(|(run, _)| {
+    let successful = |run: &report::RecordedRun| {
+        matches!(run.status.as_str(), "published" | "unchanged") && run.cursor.as_deref().unwrap_or("created_at") == cursor.column()
+    };
+    let covered = report::latest_runs(output, usize::MAX)?.into_iter().filter(|(run, _)| successful(run)).filter_map(|(run, _)| {
         let started_at = parse_time_text(&run.started_at)?;
         Some(run.until.as_deref().and_then(parse_time_text).map_or(started_at, |until| until.min(started_at)))
     });
@@ -40,10 +57,16 @@ pub(super) fn covered(window: Window, started_at: UtcMicros) -> UtcMicros {
 }
 
 /// Moves the watermark with the publish; never back, since a backfill of an old window uncovers nothing.
-pub(super) fn stage(staging: &mut Staging, before: Option<UtcMicros>, covered: UtcMicros) -> Result<(), StoreError> {
-    let covered_until = before.map_or(covered, |before| before.max(covered)).rfc3339();
-    let bytes = serde_json::to_vec(&Watermark { covered_until }).unwrap_or_default();
-    staging.put(WATERMARK, &bytes).map(drop)
+pub(super) fn stage(
+    staging: &mut Staging,
+    output: &Output,
+    cursor: Cursor,
+    before: Option<UtcMicros>,
+    covered: UtcMicros,
+) -> Result<(), StoreError> {
+    let mut watermark = Watermark::stored(output)?.unwrap_or_default();
+    *watermark.of(cursor) = Some(before.map_or(covered, |before| before.max(covered)).rfc3339());
+    staging.put(WATERMARK, &serde_json::to_vec(&watermark).unwrap_or_default()).map(drop)
 }
 
 /// The window that was asked for.

@@ -2,17 +2,27 @@
 
 use serde::Deserialize;
 
+use super::{FactColumnToml, SourceToml};
+
 /// The content of `etl.toml`. Every key may be missing.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is a key of the reference in docs/configuration.md, under its name")]
 pub struct EtlToml {
-    pub orders: Option<String>,
-    pub users: Option<String>,
-    pub products: Option<String>,
+    pub source: Option<String>,
+    pub url: Option<String>,
+    #[serde(default)]
+    pub orders: SourceToml,
+    #[serde(default)]
+    pub users: SourceToml,
+    #[serde(default)]
+    pub products: SourceToml,
     pub output: Option<String>,
     pub since: Option<String>,
     pub until: Option<String>,
+    pub cursor: Option<String>,
+    pub merge: Option<String>,
+    pub repeated_sku: Option<String>,
     pub lookback: Option<String>,
     pub lock_wait: Option<String>,
     pub empty_exit_code: Option<u8>,
@@ -23,6 +33,8 @@ pub struct EtlToml {
     pub dim_user: DimensionToml,
     #[serde(default)]
     pub dim_product: DimensionToml,
+    #[serde(default)]
+    pub fact: FactToml,
     #[serde(default)]
     pub http: HttpToml,
     #[serde(default)]
@@ -39,6 +51,13 @@ pub struct EtlToml {
 #[serde(deny_unknown_fields)]
 pub struct DimensionToml {
     pub scd: Option<u8>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FactToml {
+    #[serde(default)]
+    pub columns: Vec<FactColumnToml>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

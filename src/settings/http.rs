@@ -63,4 +63,6 @@ pub struct Credentials {
     pub api_key: Option<(String, Secret)>,
     /// `ETL_API_USER` and `ETL_API_PASSWORD`.
     pub basic: Option<(Secret, Secret)>,
+    /// `ETL_OAUTH_CLIENT_ID` and `ETL_OAUTH_CLIENT_SECRET`.
+    pub client: Option<(Secret, Secret)>,
 }

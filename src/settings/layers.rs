@@ -1,6 +1,7 @@
 //! The layers of settings, merged once.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     env, fmt, io,
     num::NonZero,
@@ -11,8 +12,9 @@ use std::{
 };
 
 use super::{
-    CheckScope, Credentials, EnrichColumns, EtlToml, HttpSettings, Limits, Location, LocationError, OnCheckFailure, RedshiftSettings,
-    Secret, Settings, When, file, parse_span,
+    CheckScope, Credentials, Cursor, EnrichColumns, EtlToml, HttpSettings, Limits, Location, LocationError, MergeBy, OnCheckFailure,
+    RedshiftSettings, RepeatedSku, Secret, Settings, Source, SourceToml, When, fact_columns, file, parse_span,
+    sources::{self, Names},
 };
 
 /// What `--since last` goes back where nothing is said.
@@ -53,9 +55,12 @@ const DEFAULT_FILE: &str = "etl.toml";
 pub struct Flags {
     pub config: Option<PathBuf>,
     pub output: Option<String>,
+    pub source: Option<String>,
+    pub url: Option<String>,
     pub orders: Option<String>,
     pub users: Option<String>,
     pub products: Option<String>,
+    pub cursor: Option<String>,
     pub since: Option<String>,
     pub until: Option<String>,
     pub lookback: Option<String>,
@@ -126,7 +131,7 @@ pub enum Origin {
     /// In `.env`.
     DotEnv(&'static str),
     /// In `etl.toml`.
-    File(&'static str),
+    File(Cow<'static, str>),
 }
 
 impl fmt::Display for Origin {
@@ -141,18 +146,18 @@ impl fmt::Display for Origin {
 }
 
 /// A value with the place it was said in.
-struct Said {
-    value: String,
-    origin: Origin,
+pub(super) struct Said {
+    pub(super) value: String,
+    pub(super) origin: Origin,
 }
 
 impl Said {
-    fn invalid(&self, detail: impl fmt::Display) -> SettingsError {
+    pub(super) fn invalid(&self, detail: impl fmt::Display) -> SettingsError {
         SettingsError::Value { origin: self.origin.clone(), value: self.value.clone(), detail: detail.to_string() }
     }
 
     /// A URL as an error may show it: whatever stands where credentials would is left out.
-    fn without_credentials(&self) -> Said {
+    pub(super) fn without_credentials(&self) -> Said {
         let value = match self.value.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
             Some((scheme, host)) => format!("{scheme}://***@{host}"),
             None => self.value.clone(),
@@ -213,7 +218,7 @@ impl Environment {
 }
 
 /// All layers, and the look-ups over them.
-struct Layers {
+pub(super) struct Layers {
     environment: Environment,
     /// The folder of `etl.toml`: paths that stand in it are taken from there.
     folder: PathBuf,
@@ -222,7 +227,7 @@ struct Layers {
 impl Layers {
     fn said(&self, flag: (&'static str, Option<&String>), variable: &'static str, file: (&'static str, Option<String>)) -> Option<Said> {
         let from_flag = flag.1.map(|value| Said { value: value.clone(), origin: Origin::Flag(flag.0) });
-        let from_file = || file.1.map(|value| Said { value, origin: Origin::File(file.0) });
+        let from_file = || file.1.map(|value| Said { value, origin: Origin::File(file.0.into()) });
         from_flag.or_else(|| self.environment.get(variable)).or_else(from_file)
     }
 
@@ -230,7 +235,7 @@ impl Layers {
         if matches!(said.origin, Origin::File(_)) { self.folder.join(&said.value) } else { PathBuf::from(&said.value) }
     }
 
-    fn location(&self, said: Option<Said>) -> Result<Option<Location>, SettingsError> {
+    pub(super) fn location(&self, said: Option<Said>) -> Result<Option<Location>, SettingsError> {
         let Some(said) = said else { return Ok(None) };
         let location: Location = said.value.trim().parse().map_err(|error: LocationError| said.without_credentials().invalid(error))?;
         Ok(Some(if matches!(said.origin, Origin::File(_)) { location.relative_to(&self.folder) } else { location }))
@@ -273,11 +278,26 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
     if until == Some(When::Last) {
         return Err(SettingsError::Conflict("--until can't be `last`: only a window's beginning can follow on the runs before".into()));
     }
-    let orders = layers.location(said("--orders", &flags.orders, "ETL_ORDERS", "orders", toml.orders))?;
+    let shipped = sources::shipped_layer(said("--source", &flags.source, "ETL_SOURCE", "source", toml.source))?;
+    let url = sources::base_url(said("--url", &flags.url, "ETL_URL", "url", toml.url), shipped.as_ref())?;
+    let source = |name: &'static Names, flag: &Option<String>, table: SourceToml| {
+        let location = said(name.flag, flag, name.variable, name.table, table.location.clone());
+        sources::source(layers, name, location, url.as_ref(), table, shipped.as_ref())
+    };
+    let orders = source(&sources::ORDERS, &flags.orders, toml.orders)?;
+    let users = source(&sources::USERS, &flags.users, toml.users)?;
+    let products = source(&sources::PRODUCTS, &flags.products, toml.products)?;
     let mut http = http_settings(flags, layers, &toml.http)?;
-    if let Some(Location::Http(url)) = &orders {
+    if let Some(Source { location: Location::Http(url), .. }) = &orders {
         http.credentials_origin = Some(url.clone());
     }
+    let cursor = said("--cursor", &flags.cursor, "ETL_CURSOR", "cursor", toml.cursor)
+        .map_or(Ok(Cursor::Created), |said| said.one_of(&[("created_at", Cursor::Created), ("updated_at", Cursor::Updated)]))?;
+    let in_file = |key: &'static str, value: Option<String>| value.map(|value| Said { value, origin: Origin::File(key.into()) });
+    let merge = in_file("merge", toml.merge)
+        .map_or(Ok(MergeBy::Line), |said| said.one_of(&[("line", MergeBy::Line), ("order", MergeBy::Order)]))?;
+    let repeated_sku = in_file("repeated_sku", toml.repeated_sku)
+        .map_or(Ok(RepeatedSku::Last), |said| said.one_of(&[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)]))?;
     let output = said("--output", &flags.output, "ETL_OUTPUT", "output", toml.output);
     let checks = said("--checks", &flags.checks, "ETL_CHECKS", "checks.dir", toml.checks.dir);
     let default_checks = layers.folder.join("checks");
@@ -286,16 +306,21 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
         None | Some(1) => Ok(false),
         Some(2) => Ok(true),
         Some(other) => Err(SettingsError::Value {
-            origin: Origin::File(key),
+            origin: Origin::File(key.into()),
             value: other.to_string(),
             detail: "write 1 (members as they are) or 2 (their versions too)".into(),
         }),
     };
     Ok(Settings {
         output: local_output(output.as_ref(), layers)?,
-        users: layers.location(said("--users", &flags.users, "ETL_USERS", "users", toml.users))?,
-        products: layers.location(said("--products", &flags.products, "ETL_PRODUCTS", "products", toml.products))?,
         orders,
+        users,
+        products,
+        cursor,
+        merge,
+        repeated_sku,
+        fact_columns: fact_columns::compile(&toml.fact.columns)
+            .map_err(|detail| SettingsError::Conflict(format!("`fact.columns` in etl.toml: {detail}")))?,
         since,
         until,
         lookback: span(said("--lookback", &flags.lookback, "ETL_LOOKBACK", "lookback", toml.lookback), DEFAULT_LOOKBACK)?,
@@ -366,7 +391,7 @@ fn local_output(said: Option<&Said>, layers: &Layers) -> Result<PathBuf, Setting
 fn http_settings(flags: &Flags, layers: &Layers, toml: &super::file::HttpToml) -> Result<HttpSettings, SettingsError> {
     let default = HttpSettings::default();
     let span = |key: &'static str, value: &Option<String>, default: Duration| {
-        value.as_ref().map_or(Ok(default), |value| Said { value: value.clone(), origin: Origin::File(key) }.span())
+        value.as_ref().map_or(Ok(default), |value| Said { value: value.clone(), origin: Origin::File(key.into()) }.span())
     };
     let attempts = layers.said(
         ("--max-attempts", flags.max_attempts.as_ref()),
@@ -415,12 +440,21 @@ fn credentials(environment: &Environment) -> Result<Credentials, SettingsError> 
     if bearer.is_some() && basic.is_some() {
         return Err(SettingsError::Conflict("ETL_API_TOKEN and ETL_API_USER are both set: a request carries one Authorization".into()));
     }
+    let client = match (environment.secret("ETL_OAUTH_CLIENT_ID"), environment.secret("ETL_OAUTH_CLIENT_SECRET")) {
+        (Some(id), Some(secret)) => Some((id, secret)),
+        (None, None) => None,
+        _ => {
+            return Err(SettingsError::Conflict(
+                "of ETL_OAUTH_CLIENT_ID and ETL_OAUTH_CLIENT_SECRET one is set, and the other is not".into(),
+            ));
+        }
+    };
     let secrets = [bearer.as_ref(), basic.as_ref().map(|(user, _)| user), basic.as_ref().map(|(_, password)| password)];
     let api_key = environment.secret("ETL_API_KEY");
     if secrets.into_iter().chain([api_key.as_ref()]).flatten().any(|secret| secret.expose().bytes().any(|byte| byte.is_ascii_control())) {
         return Err(SettingsError::Conflict("a credential holds a line break or another control character".into()));
     }
-    Ok(Credentials { bearer, api_key: api_key.map(|key| (header, key)), basic })
+    Ok(Credentials { bearer, api_key: api_key.map(|key| (header, key)), basic, client })
 }
 
 #[cfg(test)]
@@ -451,8 +485,8 @@ mod tests {
     fn paths_in_the_file_are_taken_from_its_folder() {
         let settings =
             merged(Flags { users: Some("u.csv".into()), ..Flags::default() }, &[], &[], "orders = \"o.json\"\noutput = \"out\"").unwrap();
-        assert_eq!(settings.orders, Some(Location::Files("conf/o.json".into())));
-        assert_eq!(settings.users, Some(Location::Files("u.csv".into())));
+        assert_eq!(settings.orders, Some(Location::Files("conf/o.json".into()).into()));
+        assert_eq!(settings.users, Some(Location::Files("u.csv".into()).into()));
         assert_eq!(settings.output, PathBuf::from("conf/out"));
     }
 

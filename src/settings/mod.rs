@@ -4,26 +4,37 @@
 //! Command line). Every value remembers where it came from, so that an error names the place to mend.
 
 mod enrich;
+mod fact_columns;
 mod file;
 mod http;
 mod layers;
 mod limits;
 mod location;
+mod profile;
 mod secret;
+mod sources;
 mod span;
 mod when;
 
 pub use enrich::EnrichColumns;
+pub use fact_columns::{FactColumn, FactColumnToml, schema_of};
 pub use file::EtlToml;
 pub use http::{Credentials, HttpSettings};
 pub use layers::{Flags, Presentation, SettingsError, load, presentation};
 pub use limits::Limits;
 pub use location::{Location, LocationError, redacted};
+pub use profile::{
+    Auth, FieldRule, Filter, HttpProfile, Pagination, Profile, SHIPPED, Shipped, SkipRule, Source, SourceToml, TimeFormat, TimeText, Total,
+    Units, shipped,
+};
 pub use secret::Secret;
+pub use sources::orders_profile;
 pub use span::{Chunk, parse_span};
 pub use when::When;
 
 use std::{path::PathBuf, time::Duration};
+
+use crate::model::FactSchema;
 
 /// Which partitions the built-in checks of a run look at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -45,6 +56,46 @@ pub enum OnCheckFailure {
     Publish,
 }
 
+/// Which time of an order the window is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Cursor {
+    /// `created_at`.
+    #[default]
+    Created,
+    /// `updated_at`, or `created_at` of an order that has none: edits of old orders arrive.
+    Updated,
+}
+
+impl Cursor {
+    /// The column that it is.
+    pub fn column(self) -> &'static str {
+        match self {
+            Cursor::Created => "created_at",
+            Cursor::Updated => "updated_at",
+        }
+    }
+}
+
+/// What a newer version of an order replaces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MergeBy {
+    /// The rows of its lines: a line that it no longer has stays.
+    #[default]
+    Line,
+    /// All rows of the order.
+    Order,
+}
+
+/// What becomes of a sku that stands on several lines of a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RepeatedSku {
+    /// The later line wins.
+    #[default]
+    Last,
+    /// Quantity and total are added up.
+    Sum,
+}
+
 /// What a warehouse needs to know of the output.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RedshiftSettings {
@@ -63,11 +114,16 @@ pub struct RedshiftSettings {
 #[expect(missing_docs, reason = "each is a flag of the contract, under its name")]
 pub struct Settings {
     pub output: PathBuf,
-    pub orders: Option<Location>,
-    pub users: Option<Location>,
-    pub products: Option<Location>,
+    pub orders: Option<Source>,
+    pub users: Option<Source>,
+    pub products: Option<Source>,
     pub since: Option<When>,
     pub until: Option<When>,
+    pub cursor: Cursor,
+    pub merge: MergeBy,
+    pub repeated_sku: RepeatedSku,
+    /// Further columns of `fact_order`, behind the contract's.
+    pub fact_columns: Vec<FactColumn>,
     pub lookback: Duration,
     pub dry_run: bool,
     pub lock_wait: Duration,
@@ -88,6 +144,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The columns of `fact_order`.
+    pub fn schema(&self) -> FactSchema {
+        schema_of(&self.fact_columns)
+    }
+
     /// The defaults, from no flag, variable or file.
     pub fn plain(output: PathBuf) -> Settings {
         Settings {
@@ -97,6 +158,10 @@ impl Settings {
             products: None,
             since: None,
             until: None,
+            cursor: Cursor::default(),
+            merge: MergeBy::default(),
+            repeated_sku: RepeatedSku::default(),
+            fact_columns: Vec::new(),
             lookback: layers::DEFAULT_LOOKBACK,
             dry_run: false,
             lock_wait: Duration::ZERO,

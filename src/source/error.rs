@@ -83,6 +83,22 @@ pub enum SourceError {
         /// The page that led back, from 1.
         page: u64,
     },
+    /// A page that says where the next one is, in a way that can't be followed.
+    #[error("GET {url} (page {page}): the list can't be followed on from here: {detail}")]
+    Pagination {
+        /// The URL, redacted.
+        url: String,
+        /// The page, from 1.
+        page: u64,
+        /// Why not.
+        detail: String,
+    },
+    /// Credentials that the source's profile needs, and that are not set.
+    #[error("the source's profile needs credentials: set {variables} in the environment or .env")]
+    Credentials {
+        /// Which.
+        variables: &'static str,
+    },
     /// More pages than a source may have.
     #[error("GET {url}: more than {limit} pages (http.max_pages)")]
     TooManyPages {
@@ -131,8 +147,11 @@ pub enum RequestFailure {
     #[error("the body is no JSON: {0}")]
     NotJson(String),
     /// The body is JSON in which no records can be found.
-    #[error("the body holds no records: neither an array, nor an object with one under `data`, `orders`, `results`, `items` or `carts`")]
-    NoRecords,
+    #[error("the body holds no records: {0}")]
+    NoRecords(String),
+    /// No token was to be had.
+    #[error("no access token was to be had: {0}")]
+    Token(String),
     /// The body is larger than is allowed.
     #[error("the body is larger than {limit} bytes (http.max_body)")]
     TooLarge {
@@ -160,7 +179,9 @@ impl RequestFailure {
         match self {
             RequestFailure::Status { status } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
             RequestFailure::Connection(_) | RequestFailure::NotJson(_) => true,
-            RequestFailure::NoRecords | RequestFailure::TooLarge { .. } | RequestFailure::Redirect(_) => false,
+            RequestFailure::NoRecords(_) | RequestFailure::Token(_) | RequestFailure::TooLarge { .. } | RequestFailure::Redirect(_) => {
+                false
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
     envelope::{self, Elements},
     page::{Origin, Page},
 };
-use crate::settings::Limits;
+use crate::{model::FieldPath, settings::Limits};
 
 /// About how many bytes make a page: large enough to keep a core busy, small enough that a few of them are no memory.
 const PAGE_BYTES: usize = 4 << 20;
@@ -130,6 +130,14 @@ pub(super) fn open(file: &SourceFile, limits: &Limits) -> Result<Box<dyn Read>, 
     })
 }
 
+/// The first bytes of a file, decompressed.
+pub(super) fn beginning(file: &SourceFile, limits: &Limits, most: u64) -> Result<Vec<u8>, SourceError> {
+    let mut bytes = Vec::new();
+    let read = open(file, limits)?.take(most).read_to_end(&mut bytes);
+    read.map_err(|source| SourceError::Unreadable { path: file.path.clone(), source })?;
+    Ok(bytes)
+}
+
 /// A decompressed stream that may only grow so far.
 struct Expanding<R> {
     reader: R,
@@ -147,9 +155,14 @@ impl<R: Read> Read for Expanding<R> {
 }
 
 /// Reads all records of the files that a path stands for.
-pub(super) fn read_records(pattern: &str, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<(), SourceError> {
+pub(super) fn read_records(
+    pattern: &str,
+    records: Option<&FieldPath>,
+    access: &Access<'_>,
+    sink: &mut dyn PageSink,
+) -> Result<(), SourceError> {
     for file in find(pattern, Kinds::Records)? {
-        if !read_file(&file, access, sink)? {
+        if !read_file(&file, records, access, sink)? {
             return Ok(());
         }
     }
@@ -157,12 +170,17 @@ pub(super) fn read_records(pattern: &str, access: &Access<'_>, sink: &mut dyn Pa
 }
 
 /// Reads one JSON or NDJSON file; `false` when nobody wants any more.
-pub(super) fn read_file(file: &SourceFile, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<bool, SourceError> {
+pub(super) fn read_file(
+    file: &SourceFile,
+    records: Option<&FieldPath>,
+    access: &Access<'_>,
+    sink: &mut dyn PageSink,
+) -> Result<bool, SourceError> {
     access.counters.page();
     let reader = open(file, access.limits)?;
     match file.format {
         Format::Ndjson => read_lines(&file.path, reader, access, sink),
-        _ => read_json(&file.path, reader, access, sink),
+        _ => read_json(&file.path, records, reader, access, sink),
     }
 }
 
@@ -241,7 +259,13 @@ enum Ended {
 }
 
 /// Cuts the array of a JSON file into pages, record by record.
-fn read_json(path: &Path, reader: impl Read, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<bool, SourceError> {
+fn read_json(
+    path: &Path,
+    records: Option<&FieldPath>,
+    reader: impl Read,
+    access: &Access<'_>,
+    sink: &mut dyn PageSink,
+) -> Result<bool, SourceError> {
     let of_record = Cell::new(0);
     let counted = Counted { reader, counters: access.counters, of_record: &of_record, record_bytes: access.limits.record_bytes };
     let mut reader = BufReader::with_capacity(READ_AHEAD, counted);
@@ -257,7 +281,7 @@ fn read_json(path: &Path, reader: impl Read, access: &Access<'_>, sink: &mut dyn
         count == 0 || sink.page(Page::elements(origin, elements.bytes.into(), elements.places))
     };
     let mut json = serde_json::Deserializer::from_reader(reader);
-    let read = envelope::read_envelope(&mut json, |record| {
+    let read = envelope::read_body(&mut json, records, |record| {
         of_record.set(0);
         elements.push(record);
         if elements.bytes.len() < PAGE_BYTES {
@@ -270,13 +294,12 @@ fn read_json(path: &Path, reader: impl Read, access: &Access<'_>, sink: &mut dyn
         }
         if ended == Ended::Not { Ok(()) } else { Err("ended early".to_owned()) }
     });
-    let read = read.and_then(|envelope| json.end().map(|()| envelope));
     match (ended, read) {
         (Ended::Interrupted, _) => Err(SourceError::Interrupted),
         (Ended::Unwanted, _) => Ok(false),
-        (Ended::Not, Ok(envelope)) if envelope.has_records => Ok(hand_on(&mut elements)),
-        (Ended::Not, Ok(_)) => Err(no_records(path)),
-        (Ended::Not, Err(error)) if error.is_data() => Err(no_records(path)),
+        (Ended::Not, Ok(signals)) if signals.has_records => Ok(hand_on(&mut elements)),
+        (Ended::Not, Ok(_)) => Err(no_records(path, records)),
+        (Ended::Not, Err(error)) if error.is_data() => Err(no_records(path, records)),
         (Ended::Not, Err(error)) if error.is_io() => Err(SourceError::Unreadable { path: path.to_owned(), source: error.into() }),
         (Ended::Not, Err(error)) => {
             Err(SourceError::Malformed { path: path.to_owned(), line: error.line() as u64, detail: format!("no valid JSON: {error}") })
@@ -284,12 +307,9 @@ fn read_json(path: &Path, reader: impl Read, access: &Access<'_>, sink: &mut dyn
     }
 }
 
-fn no_records(path: &Path) -> SourceError {
-    SourceError::Malformed {
-        path: path.to_owned(),
-        line: 1,
-        detail: "holds no records: neither an array, nor an object with one under `data`, `orders`, `results`, `items` or `carts` (one record a line? Then name it .ndjson)".into(),
-    }
+fn no_records(path: &Path, records: Option<&FieldPath>) -> SourceError {
+    let detail = format!("holds no records: {} (one record a line? Then name it .ndjson)", envelope::looked_for(records));
+    SourceError::Malformed { path: path.to_owned(), line: 1, detail }
 }
 
 fn skip_byte_order_mark<R: Read>(reader: &mut BufReader<R>) -> io::Result<()> {
@@ -312,7 +332,7 @@ mod tests {
             all.extend(page.records().map(|record| String::from_utf8_lossy(record).into_owned()));
             true
         };
-        read_records(path.to_str().unwrap(), &crate::source::Ambient::default().access(), &mut sink)?;
+        read_records(path.to_str().unwrap(), None, &crate::source::Ambient::default().access(), &mut sink)?;
         Ok(all)
     }
 
@@ -368,7 +388,7 @@ mod tests {
             count += page.records().inspect(|record| assert_eq!(record.len(), line.len() - 1)).count();
             true
         };
-        read_records(path.to_str().unwrap(), &crate::source::Ambient::default().access(), &mut sink).unwrap();
+        read_records(path.to_str().unwrap(), None, &crate::source::Ambient::default().access(), &mut sink).unwrap();
         assert_eq!(count, 11);
         assert_eq!(firsts, [1, 4, 8]);
     }

@@ -9,13 +9,18 @@ mod error;
 mod files;
 mod http;
 mod page;
+mod probe;
+mod query;
 mod retry;
 mod table;
 
 pub use counters::{SourceCounters, SourceCounts};
+pub use envelope::RECORD_KEYS;
 pub use error::SourceError;
 use http::HttpSource;
 pub use page::Page;
+pub use probe::{ProbedPage, probe};
+pub use query::Query;
 pub use table::{SourceTable, read_table};
 
 use crate::{
@@ -69,9 +74,9 @@ impl<F: FnMut(Page) -> bool> PageSink for F {
 ///
 /// # Errors
 /// Whatever keeps the source from being read to its end; what was handed on before must then not be published.
-pub fn read_pages(location: &Location, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<(), SourceError> {
+pub fn read_pages(location: &Location, query: &Query<'_>, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<(), SourceError> {
     match location {
-        Location::Http(url) => HttpSource::new(url, *access)?.read(sink),
-        Location::Files(pattern) => files::read_records(pattern, access, sink),
+        Location::Http(url) => HttpSource::new(url, query, *access)?.read(sink),
+        Location::Files(pattern) => files::read_records(pattern, query.profile.records.as_ref(), access, sink),
     }
 }

@@ -8,11 +8,15 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
-    Access, PageSink, SourceError,
+    Access, PageSink, Query, SourceError,
+    envelope::locate,
     files::{self, Format, Kinds, SourceFile},
     page::Page,
 };
-use crate::{model::UtcMicros, settings::Location};
+use crate::{
+    model::{UtcMicros, parse_minor_money, parse_time_rfc2822},
+    settings::{FieldRule, Location, Profile, Source, TimeText},
+};
 
 /// Objects within objects that become columns; what lies deeper stays JSON.
 const MAX_DEPTH: usize = 4;
@@ -30,10 +34,13 @@ pub struct SourceTable {
 ///
 /// # Errors
 /// Whatever keeps the source from being read to its end.
-pub fn read_table(location: &Location, access: &Access<'_>) -> Result<SourceTable, SourceError> {
-    let mut table = TableBuilder::default();
-    match location {
-        Location::Http(_) => table.pages(access, |sink| super::read_pages(location, access, sink))?,
+pub fn read_table(source: &Source, access: &Access<'_>) -> Result<SourceTable, SourceError> {
+    let mut table = TableBuilder::new(&source.profile);
+    match &source.location {
+        Location::Http(_) => {
+            let query = Query::all(&source.profile);
+            table.pages(access, |sink| super::read_pages(&source.location, &query, access, sink))?;
+        }
         Location::Files(pattern) => {
             for file in files::find(pattern, Kinds::Tables)? {
                 read_file(&file, &mut table, access)?;
@@ -43,15 +50,18 @@ pub fn read_table(location: &Location, access: &Access<'_>) -> Result<SourceTabl
     Ok(table.finish())
 }
 
-fn read_file(file: &SourceFile, table: &mut TableBuilder, access: &Access<'_>) -> Result<(), SourceError> {
+fn read_file(file: &SourceFile, table: &mut TableBuilder<'_>, access: &Access<'_>) -> Result<(), SourceError> {
     match file.format {
         Format::Csv => read_csv(file, table, access),
         Format::Parquet => read_parquet(&file.path, table, access.counters),
-        Format::Json | Format::Ndjson => table.pages(access, |sink| files::read_file(file, access, sink).map(drop)),
+        Format::Json | Format::Ndjson => {
+            let records = table.profile.records.as_ref();
+            table.pages(access, |sink| files::read_file(file, records, access, sink).map(drop))
+        }
     }
 }
 
-fn read_csv(file: &SourceFile, table: &mut TableBuilder, access: &Access<'_>) -> Result<(), SourceError> {
+fn read_csv(file: &SourceFile, table: &mut TableBuilder<'_>, access: &Access<'_>) -> Result<(), SourceError> {
     access.counters.page();
     let malformed = |error: &csv::Error| match error.kind() {
         csv::ErrorKind::UnequalLengths { pos, expected_len, len } => SourceError::Malformed {
@@ -67,9 +77,14 @@ fn read_csv(file: &SourceFile, table: &mut TableBuilder, access: &Access<'_>) ->
     };
     let mut reader = csv::ReaderBuilder::new().buffer_capacity(1 << 17).from_reader(files::open(file, access.limits)?);
     let header = reader.headers().map_err(|error| malformed(&error))?.clone();
+    let named = table.named(|name| header.iter().position(|column| column == name));
     let columns: Vec<_> = header.iter().map(|name| table.column(name)).collect();
     let mut record = csv::StringRecord::new();
     while reader.read_record(&mut record).map_err(|error| malformed(&error))? {
+        for &(column, rule, place) in &named {
+            let value = place.and_then(|place| record.get(place));
+            table.set(column, ruled(rule, value).as_deref());
+        }
         for (&column, value) in columns.iter().zip(&record) {
             table.set(column, Some(value));
         }
@@ -82,15 +97,20 @@ fn read_csv(file: &SourceFile, table: &mut TableBuilder, access: &Access<'_>) ->
     Ok(())
 }
 
-fn read_parquet(path: &Path, table: &mut TableBuilder, counters: &super::SourceCounters) -> Result<(), SourceError> {
+fn read_parquet(path: &Path, table: &mut TableBuilder<'_>, counters: &super::SourceCounters) -> Result<(), SourceError> {
     counters.page();
     let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     counters.bytes(usize::try_from(file.metadata().map_err(unreadable)?.len()).unwrap_or(usize::MAX));
     let frame =
         ParquetReader::new(file).finish().map_err(|error| SourceError::Parquet { path: path.to_owned(), detail: error.to_string() })?;
+    let named = table.named(|name| frame.get_column_names().iter().position(|column| column.as_str() == name));
     let columns: Vec<_> = frame.columns().iter().map(|column| (table.column(column.name()), column.as_materialized_series())).collect();
     for row in 0..frame.height() {
+        for &(column, rule, place) in &named {
+            let value = place.and_then(|place| columns.get(place)).and_then(|(_, series)| series.get(row).ok());
+            table.set(column, ruled(rule, value.and_then(|value| cell_text(&value)).as_deref()).as_deref());
+        }
         for &(column, series) in &columns {
             table.set(column, series.get(row).ok().and_then(|value| cell_text(&value)).as_deref());
         }
@@ -127,9 +147,27 @@ fn decimal_text(units: i128, scale: usize) -> String {
     if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }
 
+/// The value of a field that the profile places: what was found there, or else its default; amounts in major units, times as
+/// RFC 3339.
+fn ruled(rule: &FieldRule, found: Option<&str>) -> Option<String> {
+    let text = found.filter(|text| !text.trim().is_empty()).or(rule.default.as_deref())?;
+    let decimals = rule.units.shift(None);
+    if decimals > 0
+        && let Ok(amount) = parse_minor_money(text.trim().as_bytes(), decimals)
+    {
+        return Some(amount.money.to_string());
+    }
+    if rule.time == TimeText::Rfc2822
+        && let Some(time) = parse_time_rfc2822(text.trim())
+    {
+        return Some(time.rfc3339());
+    }
+    Some(text.to_owned())
+}
+
 /// Columns that may come up in any row.
-#[derive(Default)]
-struct TableBuilder {
+struct TableBuilder<'p> {
+    profile: &'p Profile,
     columns: Vec<Growing>,
     by_name: HashMap<String, usize>,
     rows: usize,
@@ -141,7 +179,20 @@ struct Growing {
     len: usize,
 }
 
-impl TableBuilder {
+impl<'p> TableBuilder<'p> {
+    fn new(profile: &'p Profile) -> TableBuilder<'p> {
+        TableBuilder { profile, columns: Vec::new(), by_name: HashMap::new(), rows: 0, malformed: 0 }
+    }
+
+    /// Of a source with named columns: each column that the profile places, with its rule and where it is. They come first,
+    /// so that they count over a source's own column of the name.
+    fn named(&mut self, place: impl Fn(&str) -> Option<usize>) -> Vec<(usize, &'p FieldRule, Option<usize>)> {
+        let profile = self.profile;
+        let found =
+            |rule: &FieldRule| rule.paths.iter().find_map(|path| place(&path.to_string()).or_else(|| place(&path.steps().join("_"))));
+        profile.fields.iter().map(|(name, rule)| (self.column(name), rule, found(rule))).collect()
+    }
+
     fn column(&mut self, name: &str) -> usize {
         if let Some(&column) = self.by_name.get(name) {
             return column;
@@ -183,11 +234,26 @@ impl TableBuilder {
         for record in page.records() {
             match serde_json::from_slice::<Pairs<'_>>(record) {
                 Ok(pairs) => {
+                    self.placed(record);
                     self.object("", &pairs, 0);
                     self.end_row();
                 }
                 Err(_) => self.malformed += 1,
             }
+        }
+    }
+
+    /// Sets the columns that the profile places, wherever in the record.
+    fn placed(&mut self, record: &[u8]) {
+        let profile = self.profile;
+        if profile.fields.is_empty() {
+            return;
+        }
+        let Ok(whole) = serde_json::from_slice::<&RawValue>(record) else { return };
+        for (name, rule) in &profile.fields {
+            let found = rule.paths.iter().filter_map(|path| scalar_text(locate(whole, path)?)).find(|text| !text.trim().is_empty());
+            let column = self.column(name);
+            self.set(column, ruled(rule, found.as_deref()).as_deref());
         }
     }
 
@@ -226,6 +292,15 @@ impl TableBuilder {
         // All columns were padded to the same height, and their names are keys of a map.
         let frame = DataFrame::new(rows, columns.collect()).unwrap_or_default();
         SourceTable { frame, malformed: self.malformed }
+    }
+}
+
+/// A JSON scalar as text; `None` for null. Objects and arrays stay JSON.
+fn scalar_text(raw: &RawValue) -> Option<String> {
+    match raw.get().as_bytes().first() {
+        Some(b'n') | None => None,
+        Some(b'"') => serde_json::from_str(raw.get()).ok(),
+        _ => Some(raw.get().to_owned()),
     }
 }
 
@@ -274,7 +349,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        read_table(&Location::Files(path.to_str().unwrap().to_owned()), &Ambient::default().access())
+        read_table(&Location::Files(path.to_str().unwrap().to_owned()).into(), &Ambient::default().access())
     }
 
     fn rows(table: &SourceTable) -> Vec<Vec<Option<String>>> {
@@ -319,11 +394,33 @@ mod tests {
         let name = StringChunked::from_iter_options("name".into(), [Some("x"), None].into_iter()).into_column();
         let mut frame = DataFrame::new(2, vec![id, name, price, when]).unwrap();
         ParquetWriter::new(File::create(&path).unwrap()).finish(&mut frame).unwrap();
-        let location = Location::Files(path.to_str().unwrap().to_owned());
+        let location = Location::Files(path.to_str().unwrap().to_owned()).into();
         let read = read_table(&location, &Ambient::default().access()).unwrap();
         assert_eq!(
             rows(&read),
             [some(&["7", "x", "12.345", "1970-01-01T00:00:00Z"]), some(&["8", "", "-0.005", "1970-01-01T00:00:01.500000Z"])]
         );
+    }
+
+    #[test]
+    fn a_profile_places_columns_anywhere_and_they_count_over_the_sources_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let profile: crate::settings::SourceToml = toml::from_str(
+            "records = \"list\"\nfields = { name = \"title\", category = \"tags.0.label\", list_price = { path = \"cents\", scale = 2 }, country = { value = \"DE\" } }",
+        )
+        .unwrap();
+        let profile = profile.compile(&[], &[]).unwrap();
+        let read = |name: &str, bytes: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let source = Source { location: Location::Files(path.to_str().unwrap().to_owned()), profile: profile.clone() };
+            let table = read_table(&source, &Ambient::default().access()).unwrap();
+            let names = ["name", "category", "list_price", "country"];
+            let cell = |row, name: &str| table.frame.column(name).unwrap().str().unwrap().get(row).unwrap_or("-").to_owned();
+            (0..table.frame.height()).map(|row| names.map(|name| cell(row, name)).join("/")).collect::<Vec<_>>()
+        };
+        let json = r#"{"list":[{"title":"A","name":"not this","tags":[{"label":"x"}],"cents":"1250"},{"name":"nor this"}]}"#;
+        assert_eq!(read("p.json", json), ["A/x/12.5000/DE", "-/-/-/DE"]);
+        assert_eq!(read("p.csv", "name,title,cents\nno,B,5\n"), ["B/-/0.0500/DE"]);
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::{
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, FACT_COLUMNS},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, FactSchema},
     settings::RedshiftSettings,
 };
 
@@ -20,17 +20,18 @@ pub enum RedshiftError {
 }
 
 /// The tables. `users` and `products` are the columns of the stored dimensions, where there are some.
-pub fn ddl(settings: &RedshiftSettings, users: Option<&[String]>, products: Option<&[String]>) -> String {
+pub fn ddl(settings: &RedshiftSettings, schema: &FactSchema, users: Option<&[String]>, products: Option<&[String]>) -> String {
     let mut sql = String::new();
     if let Some(schema) = &settings.schema {
         let _ = writeln!(sql, "CREATE SCHEMA IF NOT EXISTS {};\n", identifier(schema));
     }
-    let facts: Vec<_> = FACT_COLUMNS
+    let typed: Vec<_> = schema.columns().collect();
+    let facts: Vec<_> = typed
         .iter()
         .map(|(name, kind)| {
             let required =
                 matches!(*name, "order_id" | "sku" | "quantity" | "unit_price" | "line_total" | "price_defaulted" | "created_at");
-            (*name, if kind.sql() == "VARCHAR" { TEXT } else { kind.sql() }, required)
+            (*name, if kind == "VARCHAR" { TEXT } else { kind.as_str() }, required)
         })
         .collect();
     table(&mut sql, settings, "fact_order", &facts, &["order_id", "sku"], "DISTKEY (order_id)\nCOMPOUND SORTKEY (created_at, order_id)");
@@ -126,7 +127,7 @@ mod tests {
             RedshiftSettings { schema: Some("My \"schema\"".into()), url: Some("s3://b/o'clock".into()), ..RedshiftSettings::default() };
         assert!(copy(&settings).unwrap().contains(r#"COPY "My ""schema""".fact_order FROM 's3://b/o''clock/curated/'"#));
         let columns = ["user_id", "inferred", "Full Name"].map(str::to_owned);
-        let sql = ddl(&settings, Some(&columns), None);
+        let sql = ddl(&settings, &FactSchema::default(), Some(&columns), None);
         assert!(sql.contains("\"Full Name\" VARCHAR(65535)"), "{sql}");
         assert!(sql.contains("unit_price DECIMAL(18,4) NOT NULL"), "{sql}");
     }

@@ -1,0 +1,65 @@
+//! `etl probe`.
+
+use std::fmt::Write;
+
+use super::{args::ProbeArgs, config_flags, display::Display, loading_settings};
+use crate::{
+    cancel::Cancel,
+    run::{Found, Probe, RunError, probe},
+    settings::Flags,
+};
+
+pub(super) fn run(args: &ProbeArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+    let flags = Flags {
+        orders: args.orders.clone(),
+        source: args.source.clone(),
+        url: args.url.clone(),
+        max_attempts: args.max_attempts.clone(),
+        ..config_flags(&args.config)
+    };
+    let settings = loading_settings(&flags)?;
+    let found = probe(&settings, cancel)?;
+    display.result(false, &found, |out| text(out, &found));
+    Ok(0)
+}
+
+fn text(out: &mut String, probe: &Probe) {
+    let at = probe.records_at.as_deref().unwrap_or("nowhere: no list of objects was found");
+    let _ = writeln!(out, "{}\n", probe.location);
+    let _ = writeln!(out, "  records     {} looked at, found at: {at}", probe.records);
+    let _ = writeln!(out, "  pagination  {}: {}\n", probe.pagination.kind, probe.pagination.because);
+    let _ = writeln!(out, "  {:<11} {:<28} {:>9}  first values", "column", "from", "found");
+    for found in &probe.columns {
+        column(out, found);
+    }
+    let _ = writeln!(out, "\n  would make  {} rows of {} of {} records", probe.rows, probe.records_processed, probe.records);
+    for row in &probe.sample {
+        let _ = writeln!(out, "              {row}");
+    }
+    for (reason, count) in &probe.dropped {
+        let _ = writeln!(out, "  would drop  {reason:<20} {count:>5}");
+    }
+    match &probe.profile {
+        Some(profile) => {
+            let _ = writeln!(out, "\nWhat was proposed, for etl.toml (look at each line before you believe it):\n\n{profile}");
+        }
+        None => {
+            let _ = writeln!(out, "\nNothing is left to be said: etl run --orders '{}'", probe.location);
+        }
+    }
+}
+
+fn column(out: &mut String, found: &Found) {
+    let values = found.values.join(", ");
+    let values: String = values.chars().take(60).collect();
+    let of = format!("{}/{}", found.found_in, found.of);
+    let indent = if found.level == "line" { "  " } else { "" };
+    let name = format!("{indent}{}", found.column);
+    let _ = match (&found.path, &found.proposed) {
+        (Some(path), _) => writeln!(out, "  {name:<11} {path:<28} {of:>9}  {values}"),
+        (None, Some(proposal)) => {
+            writeln!(out, "  {name:<11} {:<28} {of:>9}  proposed: {}", format!("? {}", proposal.path), proposal.because)
+        }
+        (None, None) => writeln!(out, "  {name:<11} {:<28} {of:>9}", "-"),
+    };
+}

@@ -1,0 +1,38 @@
+//! `etl sources`: the profiles that ship.
+
+use std::{fmt::Write, io::Write as _};
+
+use serde_json::json;
+
+use super::{
+    args::{SourcesArgs, SourcesCommand},
+    display::Display,
+};
+use crate::{
+    run::RunError,
+    settings::{SHIPPED, SettingsError, shipped},
+};
+
+pub(super) fn run(args: &SourcesArgs, display: &Display) -> Result<u8, RunError> {
+    match &args.what {
+        None => {
+            let list: Vec<_> = SHIPPED.iter().map(|profile| json!({"name": profile.name, "title": profile.title()})).collect();
+            display.result(false, &json!({ "sources": list }), |out| {
+                for profile in SHIPPED {
+                    let _ = writeln!(out, "{:<12} {}", profile.name, profile.title());
+                }
+                let _ = writeln!(out, "\nTo start from one:  etl sources show NAME > etl.toml");
+                let _ = writeln!(out, "Or as it is:        etl run --source NAME --url https://your.api");
+            });
+        }
+        Some(SourcesCommand::Show { name }) => {
+            let profile = shipped(name).ok_or_else(|| {
+                let names: Vec<_> = SHIPPED.iter().map(|profile| profile.name).collect();
+                SettingsError::Conflict(format!("no profile `{name}`: there are {}", names.join(", ")))
+            })?;
+            // An etl.toml, in whatever format results are otherwise.
+            let _ = std::io::stdout().write_all(profile.toml.as_bytes());
+        }
+    }
+    Ok(0)
+}

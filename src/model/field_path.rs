@@ -1,0 +1,72 @@
+//! Where a value stands in a JSON document.
+
+use std::{fmt, str::FromStr};
+
+/// The keys (and places in arrays) that lead to a value. Written with dots (`customer.address.0.city`, or `[0]` for a place
+/// in an array) or as a JSON Pointer (`/customer/address/0/city`, RFC 6901), which also reaches keys that hold a dot.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FieldPath(Vec<String>);
+
+/// A path that names nothing.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("write a path like `customer.id`, `lines.0.sku` or `/customer/id`")]
+pub struct FieldPathError;
+
+impl FieldPath {
+    /// The whole document.
+    pub fn root() -> FieldPath {
+        FieldPath(Vec::new())
+    }
+
+    /// The steps, outermost first.
+    pub fn steps(&self) -> &[String] {
+        &self.0
+    }
+
+    /// The path of a step within this one.
+    #[must_use]
+    pub fn child(&self, step: &str) -> FieldPath {
+        FieldPath(self.0.iter().cloned().chain([step.to_owned()]).collect())
+    }
+}
+
+impl FromStr for FieldPath {
+    type Err = FieldPathError;
+
+    fn from_str(text: &str) -> Result<FieldPath, FieldPathError> {
+        let text = text.trim();
+        let steps: Vec<String> = match text.strip_prefix('/') {
+            Some(pointer) => pointer.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect(),
+            None => text.replace('[', ".").replace(']', "").split('.').map(str::to_owned).collect(),
+        };
+        if steps.iter().any(String::is_empty) { Err(FieldPathError) } else { Ok(FieldPath(steps)) }
+    }
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.iter().any(|step| step.contains(['.', '[', ']']) || step.starts_with('/')) {
+            return self.0.iter().try_for_each(|step| write!(f, "/{}", step.replace('~', "~0").replace('/', "~1")));
+        }
+        f.write_str(&self.0.join("."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dots_brackets_and_pointers_say_the_same() {
+        let path = |text: &str| text.parse::<FieldPath>().unwrap();
+        assert_eq!(path("a.b.0.c"), path("/a/b/0/c"));
+        assert_eq!(path("a.b[0].c"), path("/a/b/0/c"));
+        assert_eq!(path("/a.b/c~1d").steps(), ["a.b", "c/d"]);
+        for text in ["a.b.0", "/a.b/c~1d"] {
+            assert_eq!(path(&path(text).to_string()), path(text));
+        }
+        for text in ["", "a..b", "/", "a."] {
+            assert_eq!(text.parse::<FieldPath>(), Err(FieldPathError), "{text}");
+        }
+    }
+}

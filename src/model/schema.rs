@@ -1,0 +1,138 @@
+//! The columns that a user adds to `fact_order`, behind the fixed ones.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use super::{UtcMicros, decimal, fact::FACT_COLUMNS, parse_time_number, parse_time_text};
+
+/// The type of a further column.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExtraType {
+    /// UTF-8 text.
+    Text,
+    /// A 64-bit integer.
+    BigInt,
+    /// `true` or `false`.
+    Boolean,
+    /// A UTC instant at microsecond grain.
+    Timestamp,
+    /// DECIMAL(18, scale).
+    Decimal {
+        /// Its decimals, at most 18.
+        scale: u32,
+    },
+}
+
+impl fmt::Display for ExtraType {
+    /// The type's name in SQL.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExtraType::Text => f.write_str("VARCHAR"),
+            ExtraType::BigInt => f.write_str("BIGINT"),
+            ExtraType::Boolean => f.write_str("BOOLEAN"),
+            ExtraType::Timestamp => f.write_str("TIMESTAMP"),
+            ExtraType::Decimal { scale } => write!(f, "DECIMAL(18,{scale})"),
+        }
+    }
+}
+
+impl ExtraType {
+    /// The text that a value has in the layer; `None` where it is no value of this type. Decimals are rounded half to even.
+    pub fn canonical(self, text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+        match self {
+            ExtraType::Text => Some(text),
+            ExtraType::BigInt => decimal::parse_whole(text.as_bytes()).map(|whole| Cow::Owned(whole.to_string())),
+            ExtraType::Boolean => match text.to_ascii_lowercase().as_str() {
+                "true" | "1" => Some(Cow::Borrowed("true")),
+                "false" | "0" => Some(Cow::Borrowed("false")),
+                _ => None,
+            },
+            ExtraType::Timestamp => parse_time_text(&text).or_else(|| parse_time_number(&text)).map(|time| Cow::Owned(stored_time(time))),
+            ExtraType::Decimal { scale } => decimal::canonical_decimal(text.as_bytes(), scale).map(Cow::Owned),
+        }
+    }
+
+    /// Whether a stored text is one that [`ExtraType::canonical`] makes.
+    pub fn is_canonical(self, text: &str) -> bool {
+        let canonical = match self {
+            // As it is written to the layer, not as sources write it.
+            ExtraType::Timestamp => UtcMicros::from_canonical(text.as_bytes()).map(|time| Cow::Owned(stored_time(time))),
+            _ => self.canonical(Cow::Borrowed(text)),
+        };
+        canonical.is_some_and(|canonical| canonical == text)
+    }
+}
+
+fn stored_time(time: UtcMicros) -> String {
+    let mut out = Vec::with_capacity(26);
+    time.write(&mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// A further column.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExtraColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: ExtraType,
+}
+
+/// The columns of `fact_order`: the fixed ones of the contract, and then a user's own. Clones share them.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct FactSchema {
+    extra: Arc<[ExtraColumn]>,
+}
+
+impl FactSchema {
+    /// The fixed columns and these.
+    pub fn new(extra: Vec<ExtraColumn>) -> FactSchema {
+        FactSchema { extra: extra.into() }
+    }
+
+    /// The further columns, in their order.
+    pub fn extra(&self) -> &[ExtraColumn] {
+        &self.extra
+    }
+
+    /// Name and SQL type of every column.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, String)> {
+        let fixed = FACT_COLUMNS.iter().map(|(name, kind)| (*name, kind.sql().to_owned()));
+        fixed.chain(self.extra.iter().map(|column| (column.name.as_str(), column.kind.to_string())))
+    }
+
+    /// The names of all columns.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        FACT_COLUMNS.iter().map(|(name, _)| *name).chain(self.extra.iter().map(|column| column.name.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_has_one_text_in_the_layer() {
+        let canonical = |kind: ExtraType, text: &'static str| kind.canonical(Cow::Borrowed(text)).map(Cow::into_owned);
+        let decimal = |scale| ExtraType::Decimal { scale };
+        for (kind, text, expected) in [
+            (ExtraType::Text, "a", Some("a")),
+            (ExtraType::BigInt, "2.0", Some("2")),
+            (ExtraType::BigInt, "2.5", None),
+            (ExtraType::Boolean, "TRUE", Some("true")),
+            (ExtraType::Boolean, "yes", None),
+            (ExtraType::Timestamp, "2026-01-31T01:00:00+01:00", Some("2026-01-31 00:00:00")),
+            (ExtraType::Timestamp, "0", Some("1970-01-01 00:00:00")),
+            (decimal(2), "-1.005", Some("-1.00")),
+            (decimal(2), "-0.001", Some("0.00")),
+            (decimal(0), "7.5", Some("8")),
+            (decimal(18), "0.1", Some("0.100000000000000000")),
+            (decimal(2), "10000000000000000", None),
+            (decimal(2), "x", None),
+        ] {
+            let found = canonical(kind, text);
+            assert_eq!(found.as_deref(), expected, "{kind} {text}");
+            assert!(found.is_none_or(|found| kind.is_canonical(&found)), "{kind} {text}");
+        }
+        assert!(!decimal(2).is_canonical("1.5") && !ExtraType::Timestamp.is_canonical("2026-01-31T00:00:00Z"));
+    }
+}

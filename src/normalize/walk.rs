@@ -1,0 +1,378 @@
+//! One pass over a record's bytes: what the fields' paths lead to is captured as slices of the source, the rest is only
+//! validated. What the slices mean is `record`'s.
+
+use std::fmt;
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::fields::{Child, FieldMap, Node};
+use crate::model;
+
+/// The slices of one record that the paths lead to.
+pub(super) struct Captured<'a> {
+    pub(super) cells: Vec<Option<&'a str>>,
+    /// Of each path that may hold the lines, what it holds.
+    pub(super) lists: Vec<List>,
+    /// The cells of all lines, one after the other.
+    line_cells: Vec<Option<&'a str>>,
+    line_width: usize,
+    /// Whether each line is an object.
+    line_is_object: Vec<bool>,
+}
+
+/// What stands where the lines of a record may stand.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum List {
+    Missing,
+    NoArray,
+    /// The lines from the first to before the second.
+    Lines(usize, usize),
+}
+
+/// Where the fields of records and of their lines stand.
+pub(super) struct Maps {
+    pub(super) record: FieldMap,
+    /// The places of the record that may hold its lines.
+    pub(super) lists: Vec<usize>,
+    pub(super) line: FieldMap,
+}
+
+impl<'a> Captured<'a> {
+    pub(super) fn new(maps: &Maps) -> Captured<'a> {
+        Captured {
+            cells: vec![None; maps.record.leaves],
+            lists: vec![List::Missing; maps.record.leaves],
+            line_cells: Vec::new(),
+            line_width: maps.line.leaves,
+            line_is_object: Vec::new(),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.cells.fill(None);
+        self.lists.fill(List::Missing);
+        self.line_cells.clear();
+        self.line_is_object.clear();
+    }
+
+    /// Walks a record; `false` where it is no JSON object.
+    pub(super) fn walk(&mut self, maps: &Maps, bytes: &'a [u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(bytes) else { return false };
+        // The quick walk reads a number where it looks for an object, and so refuses 1e999; the careful one does not.
+        [Walk::Quick, Walk::Careful].into_iter().any(|walk| {
+            self.clear();
+            let mut json = serde_json::Deserializer::from_str(text);
+            let seed = RecordSeed { place: Place { walk, maps }, node: &maps.record.root, captured: self };
+            matches!(seed.deserialize(&mut json), Ok(true)) && json.end().is_ok()
+        })
+    }
+
+    /// The cells of a line; `None` where it is no object.
+    pub(super) fn line(&self, line: usize) -> Option<&[Option<&'a str>]> {
+        let start = line * self.line_width;
+        self.line_is_object.get(line).filter(|is_object| **is_object)?;
+        self.line_cells.get(start..start + self.line_width)
+    }
+}
+
+/// How a value is entered that may be an object.
+#[derive(Clone, Copy, PartialEq)]
+enum Walk {
+    /// At once, whatever it is.
+    Quick,
+    /// After its extent is known, and only where it begins like an object or array: costs a second look at its bytes.
+    Careful,
+}
+
+#[derive(Clone, Copy)]
+struct Place<'n> {
+    walk: Walk,
+    maps: &'n Maps,
+}
+
+/// Enters a value that may be an object; tells whether it was one.
+struct RecordSeed<'n, 'c, 'a> {
+    place: Place<'n>,
+    node: &'n Node,
+    captured: &'c mut Captured<'a>,
+}
+
+/// Takes the value that a key of a record leads to.
+struct RecordChild<'n, 'c, 'a> {
+    place: Place<'n>,
+    child: &'n Child,
+    captured: &'c mut Captured<'a>,
+}
+
+/// Enters a line, or an object within one; tells whether it was an object.
+struct LineSeed<'n, 'c, 'a> {
+    walk: Walk,
+    node: &'n Node,
+    cells: &'c mut [Option<&'a str>],
+}
+
+/// Takes the value that a key of a line leads to.
+struct LineChild<'n, 'c, 'a> {
+    walk: Walk,
+    child: &'n Child,
+    cells: &'c mut [Option<&'a str>],
+}
+
+/// Enters the value of a path that may hold the lines.
+struct ListSeed<'n, 'c, 'a> {
+    place: Place<'n>,
+    captured: &'c mut Captured<'a>,
+}
+
+/// What a key leads to, without a copy of the key.
+struct KeySeed<'n>(&'n Node);
+
+/// A visitor that takes one shape of value and answers `$other` for all the rest.
+macro_rules! other_shapes {
+    ($other:expr; $($method:ident: $argument:ty),*) => {
+        $(fn $method<E: serde::de::Error>(self, _: $argument) -> Result<Self::Value, E> { Ok($other) })*
+        fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> { Ok($other) }
+    };
+}
+
+impl<'de, 'n> DeserializeSeed<'de> for KeySeed<'n> {
+    type Value = Option<&'n Child>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'n> Visitor<'_> for KeySeed<'n> {
+    type Value = Option<&'n Child>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.child(key))
+    }
+}
+
+/// Enters the value at hand with `seed`, after its extent is known, where it begins as an object or, where that may be
+/// entered too, as an array.
+fn enter_carefully<'de, S: DeserializeSeed<'de, Value = bool>, E: serde::de::Error>(
+    raw: &'de RawValue,
+    node: &Node,
+    seed: S,
+) -> Result<bool, E> {
+    let enters = raw.get().starts_with('{') || (node.has_indexes && raw.get().starts_with('['));
+    if !enters {
+        return Ok(false);
+    }
+    seed.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(E::custom)
+}
+
+impl<'a> DeserializeSeed<'a> for RecordSeed<'_, '_, 'a> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'a> Visitor<'a> for RecordSeed<'_, '_, 'a> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<bool, M::Error> {
+        let RecordSeed { place, node, captured } = self;
+        while let Some(child) = map.next_key_seed(KeySeed(node))? {
+            match child {
+                Some(child) => map.next_value_seed(RecordChild { place, child, captured: &mut *captured })?,
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn visit_seq<S: SeqAccess<'a>>(self, mut seq: S) -> Result<bool, S::Error> {
+        let RecordSeed { place, node, captured } = self;
+        for index in 0.. {
+            let more = match node.element(index).filter(|_| node.has_indexes) {
+                Some(child) => seq.next_element_seed(RecordChild { place, child, captured: &mut *captured })?.is_some(),
+                None => seq.next_element::<IgnoredAny>()?.is_some(),
+            };
+            if !more {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
+    other_shapes!(false; visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
+}
+
+impl<'a> DeserializeSeed<'a> for RecordChild<'_, '_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        use serde::de::Error;
+        let RecordChild { place, child, captured } = self;
+        let list = child.leaf.filter(|leaf| place.maps.lists.contains(leaf));
+        if let (Some(leaf), Walk::Quick, true) = (list, place.walk, child.inner.is_empty()) {
+            captured.lists[leaf] = ListSeed { place, captured: &mut *captured }.deserialize(deserializer)?;
+            return Ok(());
+        }
+        if child.leaf.is_none() && place.walk == Walk::Quick {
+            return RecordSeed { place, node: &child.inner, captured }.deserialize(deserializer).map(drop);
+        }
+        let raw = <&'a RawValue>::deserialize(deserializer)?;
+        if let Some(leaf) = list {
+            let seed = ListSeed { place, captured: &mut *captured };
+            captured.lists[leaf] = seed.deserialize(&mut serde_json::Deserializer::from_str(list_text(raw))).map_err(D::Error::custom)?;
+        }
+        if let Some(leaf) = child.leaf {
+            captured.cells[leaf] = Some(raw.get());
+        }
+        if !child.inner.is_empty() {
+            enter_carefully(raw, &child.inner, RecordSeed { place, node: &child.inner, captured })?;
+        }
+        Ok(())
+    }
+}
+
+/// A value where lines may stand: as it is where it is an array or null, any other as `0`, which is no array either.
+fn list_text(raw: &RawValue) -> &str {
+    if raw.get().starts_with(['[', 'n', '"']) { raw.get() } else { "0" }
+}
+
+impl<'a> DeserializeSeed<'a> for ListSeed<'_, '_, 'a> {
+    type Value = List;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<List, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'a> Visitor<'a> for ListSeed<'_, '_, 'a> {
+    type Value = List;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of lines")
+    }
+
+    fn visit_seq<S: SeqAccess<'a>>(self, mut seq: S) -> Result<List, S::Error> {
+        let node = &self.place.maps.line.root;
+        let start = self.captured.line_is_object.len();
+        loop {
+            let cells = self.captured.line_cells.len();
+            self.captured.line_cells.resize(cells + self.captured.line_width, None);
+            let seed = LineSeed { walk: self.place.walk, node, cells: &mut self.captured.line_cells[cells..] };
+            let is_object = match self.place.walk {
+                Walk::Quick => seq.next_element_seed(seed)?,
+                Walk::Careful => seq.next_element::<&'a RawValue>()?.map(|raw| enter_carefully(raw, node, seed)).transpose()?,
+            };
+            let Some(is_object) = is_object else {
+                self.captured.line_cells.truncate(cells);
+                return Ok(List::Lines(start, self.captured.line_is_object.len()));
+            };
+            self.captured.line_is_object.push(is_object);
+        }
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<List, E> {
+        Ok(List::Missing)
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<List, M::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(List::NoArray)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<List, E> {
+        Ok(if model::clean_text(text).is_none() { List::Missing } else { List::NoArray })
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<List, E> {
+        Ok(List::NoArray)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<List, E> {
+        Ok(List::NoArray)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<List, E> {
+        Ok(List::NoArray)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<List, E> {
+        Ok(List::NoArray)
+    }
+}
+
+impl<'a> DeserializeSeed<'a> for LineSeed<'_, '_, 'a> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'a> Visitor<'a> for LineSeed<'_, '_, 'a> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a line")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<bool, M::Error> {
+        let LineSeed { walk, node, cells } = self;
+        while let Some(child) = map.next_key_seed(KeySeed(node))? {
+            match child {
+                Some(child) => map.next_value_seed(LineChild { walk, child, cells: &mut *cells })?,
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn visit_seq<S: SeqAccess<'a>>(self, mut seq: S) -> Result<bool, S::Error> {
+        let LineSeed { walk, node, cells } = self;
+        for index in 0.. {
+            let more = match node.element(index).filter(|_| node.has_indexes) {
+                Some(child) => seq.next_element_seed(LineChild { walk, child, cells: &mut *cells })?.is_some(),
+                None => seq.next_element::<IgnoredAny>()?.is_some(),
+            };
+            if !more {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
+    other_shapes!(false; visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
+}
+
+impl<'a> DeserializeSeed<'a> for LineChild<'_, '_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        let LineChild { walk, child, cells } = self;
+        if child.leaf.is_none() && walk == Walk::Quick {
+            return LineSeed { walk, node: &child.inner, cells }.deserialize(deserializer).map(drop);
+        }
+        let raw = <&'a RawValue>::deserialize(deserializer)?;
+        if let Some(leaf) = child.leaf {
+            cells[leaf] = Some(raw.get());
+        }
+        if !child.inner.is_empty() {
+            enter_carefully(raw, &child.inner, LineSeed { walk, node: &child.inner, cells })?;
+        }
+        Ok(())
+    }
+}

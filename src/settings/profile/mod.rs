@@ -1,0 +1,281 @@
+//! A source's profile: where its records and their fields stand, how its list is paged, who may ask, and how it filters.
+//! Read from `etl.toml`, or shipped under a name; compiled once, and never looked at per record.
+//!
+//! Knows no request and no byte of a document: `source` asks by it, `normalize` maps by it.
+
+mod shipped;
+mod toml;
+
+pub use shipped::{SHIPPED, Shipped, shipped};
+pub use toml::{RuleToml, SourceToml};
+
+use std::collections::BTreeMap;
+
+use crate::model::FieldPath;
+
+/// One of the three sources: where it is, and how it is read.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Source {
+    /// Where.
+    pub location: super::Location,
+    /// How.
+    pub profile: Profile,
+}
+
+impl From<super::Location> for Source {
+    /// A source of the default profile (contract, Orders).
+    fn from(location: super::Location) -> Source {
+        Source { location, profile: Profile::default() }
+    }
+}
+
+/// How a source is read.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Profile {
+    /// The path of the records within a body; where none is said, they are looked for.
+    pub records: Option<FieldPath>,
+    /// Of each field whose default is not meant, where it stands: by the name of the column.
+    pub fields: BTreeMap<String, FieldRule>,
+    /// The same of the fields of a line. Orders only.
+    pub line_fields: BTreeMap<String, FieldRule>,
+    /// Records that are none of the user's business. Orders only.
+    pub skip: Vec<SkipRule>,
+    /// How it is asked over HTTP.
+    pub http: HttpProfile,
+}
+
+/// How the value of a field is found.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct FieldRule {
+    /// Tried in order: the first that holds something counts.
+    pub paths: Vec<FieldPath>,
+    /// The value where none does.
+    pub default: Option<String>,
+    /// Whether an amount is written in minor units.
+    pub units: Units,
+    /// How a time is written.
+    pub time: TimeText,
+}
+
+/// How a time is written in a document.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum TimeText {
+    /// As the contract has it: RFC 3339 and its like, or a number since the epoch.
+    #[default]
+    Contract,
+    /// `Tue, 20 Nov 2012 00:00:00 +0000` (RFC 2822).
+    Rfc2822,
+}
+
+/// What an amount is written in.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Units {
+    /// Major units: `12.50`.
+    #[default]
+    Major,
+    /// Minor units, this many decimals below: with 2, `1250`.
+    Minor(u32),
+    /// Minor units of the record's own currency (ISO 4217): cents, whole yen, thousandths of a dinar.
+    OfCurrency,
+}
+
+impl Units {
+    /// The decimals between what is written and major units, for a currency.
+    pub fn shift(self, currency: Option<&str>) -> u32 {
+        match self {
+            Units::Major => 0,
+            Units::Minor(decimals) => decimals,
+            Units::OfCurrency => currency.map_or(2, minor_decimals),
+        }
+    }
+}
+
+/// The decimals of a currency's minor unit (ISO 4217; <https://docs.stripe.com/currencies>): two, but for these.
+fn minor_decimals(currency: &str) -> u32 {
+    const NONE: [&str; 16] =
+        ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"];
+    const THREE: [&str; 6] = ["BHD", "IQD", "JOD", "KWD", "OMR", "TND"];
+    let is = |codes: &[&str]| codes.iter().any(|code| code.eq_ignore_ascii_case(currency));
+    if is(&NONE) {
+        0
+    } else if is(&THREE) {
+        3
+    } else {
+        2
+    }
+}
+
+/// A condition under which a record is left out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SkipRule {
+    /// What is looked at.
+    pub path: FieldPath,
+    /// What it must be: the text of a string, number or boolean. `None`: anything but missing.
+    pub equals: Option<String>,
+}
+
+/// How a source is asked over HTTP.
+#[derive(Clone, PartialEq, Debug)]
+pub struct HttpProfile {
+    /// How its list is paged.
+    pub pagination: Pagination,
+    /// Records a page; where none is said, `http.per_page`.
+    pub page_size: Option<u32>,
+    /// How it knows who asks.
+    pub auth: Auth,
+    /// How it narrows the window by itself.
+    pub filter: Filter,
+    /// Parameters of every first request.
+    pub query: BTreeMap<String, String>,
+    /// Headers of every request.
+    pub headers: BTreeMap<String, String>,
+    /// Requests a second, at most.
+    pub requests_per_second: Option<f64>,
+    /// Pages that are asked for at once, where it is known how many there are.
+    pub concurrency: usize,
+}
+
+impl Default for HttpProfile {
+    fn default() -> HttpProfile {
+        HttpProfile {
+            pagination: Pagination::Auto,
+            page_size: None,
+            auth: Auth::default(),
+            filter: Filter::default(),
+            query: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            requests_per_second: None,
+            concurrency: 1,
+        }
+    }
+}
+
+/// How a list is paged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Pagination {
+    /// Whatever the responses speak of (contract, Orders: "Pagination by default").
+    Auto,
+    /// A `Link` header with `rel="next"`.
+    Link,
+    /// The next page's URL in the body.
+    NextUrl {
+        /// Where.
+        path: FieldPath,
+    },
+    /// A cursor in the body, sent back as a parameter.
+    Cursor {
+        /// Where.
+        path: FieldPath,
+        /// The parameter.
+        parameter: String,
+        /// Where the body says whether there is more.
+        more: Option<FieldPath>,
+    },
+    /// The last record's id, sent back as a parameter.
+    LastId {
+        /// The path of the id within a record.
+        id: FieldPath,
+        /// The parameter.
+        parameter: String,
+        /// Where the body says whether there is more.
+        more: Option<FieldPath>,
+    },
+    /// Numbered pages.
+    Page {
+        /// The parameter of the number.
+        parameter: String,
+        /// The first page's number.
+        first: u64,
+        /// How many there are.
+        total: Total,
+    },
+    /// A number of records to pass over.
+    Offset {
+        /// The parameter of the offset.
+        parameter: String,
+        /// How many records there are.
+        total: Total,
+    },
+    /// One page holds everything.
+    Single,
+}
+
+/// How a response says how much there is.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Total {
+    /// A header with the number of pages.
+    pub pages_header: Option<String>,
+    /// Where the body holds the number of pages.
+    pub pages: Option<FieldPath>,
+    /// Where the body holds the number of records.
+    pub records: Option<FieldPath>,
+}
+
+/// How a source knows who asks. The secrets themselves come from the environment or `.env` alone.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub enum Auth {
+    /// With whatever credentials are set.
+    #[default]
+    Environment,
+    /// `ETL_API_KEY` in this header.
+    KeyHeader(String),
+    /// `ETL_API_KEY` in this parameter.
+    KeyParameter(String),
+    /// `ETL_API_TOKEN` as bearer.
+    Bearer,
+    /// `ETL_API_USER` and `ETL_API_PASSWORD`.
+    Basic,
+    /// OAuth 2 client credentials (RFC 6749, 4.4): `ETL_OAUTH_CLIENT_ID` and `ETL_OAUTH_CLIENT_SECRET`.
+    ClientCredentials {
+        /// Where a token is had.
+        token_url: reqwest::Url,
+        /// What it is to be good for.
+        scope: Option<String>,
+    },
+    /// Nobody needs to.
+    None,
+}
+
+/// The parameters by which a source narrows the window by itself. What it sends all the same is looked at again.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Filter {
+    /// The window's beginning, on creation.
+    pub since: Option<String>,
+    /// Its end.
+    pub until: Option<String>,
+    /// The window's beginning, on update.
+    pub updated_since: Option<String>,
+    /// Its end.
+    pub updated_until: Option<String>,
+    /// How a time is written.
+    pub format: TimeFormat,
+}
+
+/// How a time is written in a parameter.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum TimeFormat {
+    /// `2026-01-31T10:00:00Z`.
+    #[default]
+    Rfc3339,
+    /// `2026-01-31T10:00:00`, in UTC.
+    Naive,
+    /// `2026-01-31`.
+    Date,
+    /// Seconds since the epoch.
+    Epoch,
+    /// Milliseconds since the epoch.
+    EpochMillis,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minor_units_are_those_of_the_currency() {
+        assert_eq!(Units::OfCurrency.shift(Some("eur")), 2);
+        assert_eq!(Units::OfCurrency.shift(Some("jpy")), 0);
+        assert_eq!(Units::OfCurrency.shift(Some("KWD")), 3);
+        assert_eq!((Units::Major.shift(Some("EUR")), Units::Minor(3).shift(None)), (0, 3));
+    }
+}

@@ -1,0 +1,98 @@
+//! What is asked of a source: by which profile, for which window.
+
+use reqwest::Url;
+
+use crate::{
+    model::{UtcMicros, Window},
+    settings::{Cursor, Profile, TimeFormat},
+};
+
+/// What is asked of a source.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// How it is read.
+    pub profile: &'a Profile,
+    /// What the source may leave out, where its profile knows how to say so. What it sends all the same is looked at again.
+    pub window: Window,
+    /// The time that the window is on.
+    pub cursor: Cursor,
+}
+
+impl<'a> Query<'a> {
+    /// Everything.
+    pub fn all(profile: &'a Profile) -> Query<'a> {
+        Query { profile, window: Window::default(), cursor: Cursor::Created }
+    }
+
+    /// The location with the profile's parameters and the window's. Those that it has itself stay.
+    pub(super) fn narrowed(&self, start: &Url) -> Url {
+        let filter = &self.profile.http.filter;
+        let (since, until) = match self.cursor {
+            Cursor::Created => (&filter.since, &filter.until),
+            Cursor::Updated => (&filter.updated_since, &filter.updated_until),
+        };
+        let mut parameters: Vec<(&str, String)> =
+            self.profile.http.query.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        // A second more on either side: some compare in whole seconds, and some leave the ends out. The exact window is ours.
+        if let (Some(parameter), Some(since)) = (since, self.window.since) {
+            parameters.push((parameter, written(since.minus(UtcMicros::SECOND), filter.format)));
+        }
+        if let (Some(parameter), Some(until)) = (until, self.window.until) {
+            let more = if filter.format == TimeFormat::Date { UtcMicros::DAY } else { UtcMicros::SECOND };
+            parameters.push((parameter, written(until.minus(-more), filter.format)));
+        }
+        if parameters.is_empty() {
+            return start.clone();
+        }
+        let mut url = start.clone();
+        let own = |name: &str| start.query_pairs().any(|(own, _)| own == name);
+        url.query_pairs_mut().extend_pairs(parameters.iter().filter(|(name, _)| !own(name)));
+        url
+    }
+}
+
+/// An instant as a parameter writes it, cut to whole seconds.
+fn written(instant: UtcMicros, format: TimeFormat) -> String {
+    let whole = instant.minus(instant.micros().rem_euclid(UtcMicros::SECOND));
+    let text = whole.rfc3339();
+    match format {
+        TimeFormat::Rfc3339 => text,
+        TimeFormat::Naive => text.trim_end_matches('Z').to_owned(),
+        TimeFormat::Date => text.get(..10).unwrap_or_default().to_owned(),
+        TimeFormat::Epoch => whole.micros().div_euclid(UtcMicros::SECOND).to_string(),
+        TimeFormat::EpochMillis => whole.micros().div_euclid(1000).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Filter, HttpProfile};
+
+    #[test]
+    fn the_window_is_asked_for_with_a_second_to_spare_and_a_locations_own_parameters_stay() {
+        let at = |day| UtcMicros::from_civil((2026, 1, day), 0, 0, 0);
+        let narrowed = |format, cursor, url: &str| {
+            let filter = Filter {
+                since: Some("from".into()),
+                until: Some("to".into()),
+                updated_since: Some("changed".into()),
+                updated_until: None,
+                format,
+            };
+            let query = [("status".to_owned(), "any".to_owned())].into();
+            let profile = Profile { http: HttpProfile { filter, query, ..HttpProfile::default() }, ..Profile::default() };
+            let query = Query { profile: &profile, window: Window { since: at(2), until: at(3) }, cursor };
+            query.narrowed(&url.parse().unwrap()).query().unwrap_or_default().replace("%3A", ":")
+        };
+        let created = |format| narrowed(format, Cursor::Created, "http://h/o");
+        assert_eq!(created(TimeFormat::Rfc3339), "status=any&from=2026-01-01T23:59:59Z&to=2026-01-03T00:00:01Z");
+        assert_eq!(created(TimeFormat::Naive), "status=any&from=2026-01-01T23:59:59&to=2026-01-03T00:00:01");
+        assert_eq!(created(TimeFormat::Date), "status=any&from=2026-01-01&to=2026-01-04");
+        assert_eq!(created(TimeFormat::Epoch), "status=any&from=1767311999&to=1767398401");
+        assert_eq!(created(TimeFormat::EpochMillis), "status=any&from=1767311999000&to=1767398401000");
+        assert_eq!(narrowed(TimeFormat::Date, Cursor::Updated, "http://h/o?status=paid"), "status=paid&changed=2026-01-01");
+        let plain = Profile::default();
+        assert_eq!(Query::all(&plain).narrowed(&"http://h/o?x=1".parse().unwrap()).as_str(), "http://h/o?x=1");
+    }
+}
