@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
 };
@@ -25,11 +25,14 @@ pub struct Cancel {
     shared: Arc<Shared>,
 }
 
+/// What is to be called, each with the number that its guard knows it by.
+type Hooks = Vec<(u64, Box<dyn Fn() + Send>)>;
+
 #[derive(Default)]
 struct Shared {
     stop: AtomicU8,
     notify: Notify,
-    hooks: Mutex<Vec<(u64, Box<dyn Fn() + Send>)>>,
+    hooks: Mutex<Hooks>,
     next_hook: AtomicU64,
 }
 
@@ -100,7 +103,7 @@ impl Cancel {
         }
     }
 
-    fn hooks(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Box<dyn Fn() + Send>)>> {
+    fn hooks(&self) -> MutexGuard<'_, Hooks> {
         self.shared.hooks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -244,7 +244,10 @@ fn what_leads_in_a_circle_is_an_error_at_any_distance() {
     let circle = |path: &'static [&'static str]| {
         Server::start(move |asked: &Asked| {
             let next = path[asked.before.min(path.len() - 1)];
-            json(format!(r#"{{"meta":{{"cur":"{next}","more":true}},"list":[{}]}}"#, order(&format!("O{}", asked.before), "2026-01-01", "")))
+            json(format!(
+                r#"{{"meta":{{"cur":"{next}","more":true}},"list":[{}]}}"#,
+                order(&format!("O{}", asked.before), "2026-01-01", "")
+            ))
         })
     };
     // Repeats at once, goes A, B, A, and comes back after four.
@@ -286,7 +289,10 @@ fn known_pages_are_asked_for_at_once_and_handed_on_in_their_order() {
                 let mut request = [0; 4096];
                 while let Ok(read) = stream.read(&mut request) {
                     let text = String::from_utf8_lossy(&request[..read]).into_owned();
-                    let Some(page) = text.split("page=").nth(1).and_then(|rest| rest.split(['&', ' ']).next()?.parse::<usize>().ok()) else { return };
+                    let Some(page) = text.split("page=").nth(1).and_then(|rest| rest.split(['&', ' ']).next()?.parse::<usize>().ok())
+                    else {
+                        return;
+                    };
                     let running = seen.0.fetch_add(1, Ordering::SeqCst) + 1;
                     seen.1.fetch_max(running, Ordering::SeqCst);
                     // The earlier a page, the later it comes.
@@ -309,7 +315,10 @@ fn known_pages_are_asked_for_at_once_and_handed_on_in_their_order() {
 fn requests_keep_the_pace_of_the_profile() {
     let server = KINDS[4].server(9);
     let work = Workspace::new();
-    work.write("etl.toml", format!("{HASTE}\n[orders]\nlocation = \"{}\"\nrequests_per_second = 10.0\n{}\n", server.orders(), KINDS[4].profile));
+    work.write(
+        "etl.toml",
+        format!("{HASTE}\n[orders]\nlocation = \"{}\"\nrequests_per_second = 10.0\n{}\n", server.orders(), KINDS[4].profile),
+    );
     let started = Instant::now();
     work.etl(&["run"]).published();
     assert_eq!(server.asked().len(), 6);
@@ -365,7 +374,10 @@ fn a_key_in_a_parameter_is_sent_and_shown_nowhere() {
         if asked.parameter("appid") == "hush-4711" { json(if asked.before == 0 { list(0..1) } else { "[]".into() }) } else { status(401) }
     });
     let work = Workspace::new();
-    work.write("etl.toml", format!("{HASTE}\n[orders]\nlocation = \"{}\"\nauth = {{ kind = \"api_key\", parameter = \"appid\" }}\n", server.orders()));
+    work.write(
+        "etl.toml",
+        format!("{HASTE}\n[orders]\nlocation = \"{}\"\nauth = {{ kind = \"api_key\", parameter = \"appid\" }}\n", server.orders()),
+    );
     let mut command = work.command(&["run", "-vv", "--log-format", "json"]);
     command.env("ETL_API_KEY", "hush-4711");
     let ended = support::ended(command.output().unwrap());

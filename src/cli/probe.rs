@@ -28,7 +28,7 @@ fn text(out: &mut String, probe: &Probe) {
     let _ = writeln!(out, "{}\n", probe.location);
     let _ = writeln!(out, "  records     {} looked at, found at: {at}", probe.records);
     let _ = writeln!(out, "  pagination  {}: {}\n", probe.pagination.kind, probe.pagination.because);
-    let _ = writeln!(out, "  {:<11} {:<28} {:>9}  first values", "column", "from", "found");
+    let _ = writeln!(out, "  {:<13} {:<28} {:>9}  first values", "column", "from", "found");
     for found in &probe.columns {
         column(out, found);
     }
@@ -56,10 +56,10 @@ fn column(out: &mut String, found: &Found) {
     let indent = if found.level == "line" { "  " } else { "" };
     let name = format!("{indent}{}", found.column);
     let _ = match (&found.path, &found.proposed) {
-        (Some(path), _) => writeln!(out, "  {name:<11} {path:<28} {of:>9}  {values}"),
+        (Some(path), _) => writeln!(out, "  {name:<13} {path:<28} {of:>9}  {values}"),
         (None, Some(proposal)) => {
-            writeln!(out, "  {name:<11} {:<28} {of:>9}  proposed: {}", format!("? {}", proposal.path), proposal.because)
+            writeln!(out, "  {name:<13} {:<28} {of:>9}  proposed: {}", format!("? {}", proposal.path), proposal.because)
         }
-        (None, None) => writeln!(out, "  {name:<11} {:<28} {of:>9}", "-"),
+        (None, None) => writeln!(out, "  {name:<13} {:<28} {of:>9}", "-"),
     };
 }

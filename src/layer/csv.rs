@@ -106,7 +106,7 @@ pub fn read_partition(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) ->
 }
 
 /// The further columns of a header that begins with the fixed ones.
-pub(super) fn further_names<'h, S: AsRef<str>>(header: &'h [S]) -> Option<&'h [S]> {
+pub(super) fn further_names<S: AsRef<str>>(header: &[S]) -> Option<&[S]> {
     let (fixed, extra) = header.split_at_checked(FACT_COLUMNS.len())?;
     fixed.iter().map(AsRef::as_ref).eq(FACT_COLUMNS.iter().map(|(name, _)| *name)).then_some(extra)
 }

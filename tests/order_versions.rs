@@ -1,0 +1,130 @@
+//! `merge = "order"`, `repeated_sku = "sum"` and `--cursor updated_at`: within a run, against the store, across partitions.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use support::{Workspace, assert_counts_add_up};
+
+fn by_order() -> Workspace {
+    let work = Workspace::new();
+    work.write("etl.toml", "merge = \"order\"\n");
+    work
+}
+
+/// A version of an order: its day, its update, its skus.
+fn version(order_id: &str, day: u8, updated: u8, skus: &[&str]) -> String {
+    let items: Vec<_> = skus.iter().map(|sku| format!(r#"{{"sku":"{sku}","price":{updated}}}"#)).collect();
+    format!(r#"{{"order_id":"{order_id}","created_at":"2026-01-0{day}","updated_at":"2026-02-0{updated}","items":[{}]}}"#, items.join(","))
+}
+
+const ROWS: &str = "SELECT dt, order_id, sku, unit_price FROM fact_order ORDER BY ALL";
+
+#[test]
+fn removed_lines_go_within_a_run_against_the_store_and_across_partitions() {
+    let work = by_order();
+    // Within a run: the newer version stands first.
+    let summary =
+        work.load(&[version("A", 1, 2, &["x", "y"]), version("A", 1, 1, &["x", "z"]), version("B", 1, 1, &["x"])], &[]).published();
+    assert_eq!((&summary["rows_inserted"], &summary["duplicates_dropped"]), (&3.into(), &2.into()));
+    assert_eq!(work.query(ROWS), ["2026-01-01|A|x|2.0000", "2026-01-01|A|y|2.0000", "2026-01-01|B|x|1.0000"]);
+    // Against the store.
+    let summary = work.load(&[version("A", 1, 3, &["y"])], &[]).published();
+    assert_eq!((&summary["rows_updated"], &summary["rows_removed"]), (&1.into(), &1.into()));
+    assert_eq!(work.query(ROWS), ["2026-01-01|A|y|3.0000", "2026-01-01|B|x|1.0000"]);
+    // An older one changes nothing.
+    assert_eq!(work.load(&[version("A", 1, 2, &["x", "y"])], &[]).unchanged()["rows_superseded"], 2);
+    // Across partitions: it moves, loses a line and gains one.
+    let summary = work.load(&[version("A", 2, 4, &["y", "n"]), version("A", 3, 3, &["w"])], &[]).published();
+    assert_eq!((&summary["rows_moved"], &summary["rows_inserted"], &summary["duplicates_dropped"]), (&1.into(), &1.into(), &1.into()));
+    assert_eq!(work.query(ROWS), ["2026-01-01|B|x|1.0000", "2026-01-02|A|n|4.0000", "2026-01-02|A|y|4.0000"]);
+    let summary = work.load(&[version("A", 1, 5, &["n"])], &[]).published();
+    assert_eq!(
+        (&summary["rows_moved"], &summary["rows_removed"], &summary["partitions_removed"][0]),
+        (&1.into(), &1.into(), &"2026-01-02".into())
+    );
+    assert_eq!(work.query(ROWS), ["2026-01-01|A|n|5.0000", "2026-01-01|B|x|1.0000"]);
+    assert_eq!(work.etl(&["check"]).code, 0);
+    work.load(&[version("A", 1, 5, &["n"])], &[]).unchanged();
+}
+
+#[test]
+fn lines_of_one_sku_are_added_up_where_that_is_asked_for() {
+    let work = Workspace::new();
+    work.write("etl.toml", "repeated_sku = \"sum\"\n");
+    let line = r#"{"order_id":"A","created_at":"2026-01-01","currency":"EUR","items":[{"sku":"S","price":1,"quantity":2},{"sku":"T","price":9},{"sku":"S","price":"2.5"}]}"#;
+    let summary = work.load(&[line.to_owned()], &["--check-scope", "full"]).published();
+    assert_eq!(
+        work.query("SELECT sku, quantity, unit_price, line_total FROM fact_order ORDER BY 1"),
+        ["S|3|1.5000|4.5000", "T|1|9.0000|9.0000"]
+    );
+    assert_eq!(
+        (&summary["repeated_skus"], &summary["duplicates_dropped"], &summary["revenue"]["EUR"]),
+        (&1.into(), &1.into(), &"13.5000".into())
+    );
+    work.load(&[line.to_owned()], &[]).unchanged();
+    let uneven = line.replace("2.5", "2").replace('A', "B");
+    work.load(&[uneven], &[]).published();
+    assert_eq!(work.query("SELECT unit_price, line_total FROM fact_order WHERE order_id = 'B' AND sku = 'S'"), ["1.3333|4.0000"]);
+    assert_eq!(work.etl(&["check"]).code, 0);
+}
+
+#[test]
+fn by_the_update_old_orders_arrive_and_the_watermark_is_its_own() {
+    let work = Workspace::new();
+    let lines = [version("A", 1, 1, &["x"]), version("B", 2, 5, &["x"]), version("C", 3, 7, &["x"])];
+    work.load(&lines[..1], &["--until", "2026-01-20"]).published();
+    let summary = work.load(&lines, &["--cursor", "updated_at", "--since", "2026-02-03", "--until", "2026-02-06"]).published();
+    assert_eq!(
+        (&summary["records_out_of_window"], &summary["rows_inserted"], &summary["cursor"]),
+        (&2.into(), &1.into(), &"updated_at".into())
+    );
+    // It goes on where runs by this time ended, and neither is moved by the other.
+    let later = work.load(&lines, &["--cursor", "updated_at", "--since", "last", "--lookback", "0s"]).published();
+    assert_eq!((&later["since"], &later["rows_inserted"]), (&"2026-02-06T00:00:00Z".into(), &1.into()));
+    assert_eq!(work.load(&lines, &["--since", "last", "--lookback", "0s"]).summary()["since"], "2026-01-20T00:00:00Z");
+    // Without the state the reports still tell them apart.
+    std::fs::remove_dir_all(work.path("output/state")).unwrap();
+    let summary = work.load(&lines, &["--cursor", "updated_at", "--since", "last", "--lookback", "0s"]).summary();
+    assert!(summary["since"].as_str().unwrap() > "2026-02-06T00:00:00Z", "{summary}");
+}
+
+fn any_version() -> impl Strategy<Value = String> {
+    let line = (0..3_u8, 1..4_i8).prop_map(|(sku, quantity)| format!(r#"{{"sku":"S{sku}","quantity":{quantity},"price":1.37}}"#));
+    (0..5_u8, 1..4_u8, proptest::option::of(1..4_u8), proptest::collection::vec(line, 0..4)).prop_map(|(order, day, updated, lines)| {
+        let updated = updated.map(|day| format!(r#""updated_at":"2026-02-0{day}","#)).unwrap_or_default();
+        format!(
+            r#"{{"order_id":"O{order}","created_at":"2026-01-0{day}T12:00:00Z",{updated}"currency":"EUR","items":[{}]}}"#,
+            lines.join(",")
+        )
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_split_ends_in_the_same_bytes_and_every_order_is_of_one_version(
+        versions in proptest::collection::vec(any_version(), 1..20),
+        cuts in proptest::collection::btree_set(0..20_usize, 0..4),
+        sum in any::<bool>(),
+    ) {
+        let settings = if sum { "merge = \"order\"\nrepeated_sku = \"sum\"\n" } else { "merge = \"order\"\n" };
+        let (whole, parts) = (Workspace::new(), Workspace::new());
+        [&whole, &parts].into_iter().for_each(|work| drop(work.write("etl.toml", settings)));
+        assert_counts_add_up(&whole.load(&versions, &["--check-scope", "full"]).summary());
+        let cuts: BTreeSet<usize> = cuts.into_iter().map(|cut| cut.min(versions.len())).chain([0, versions.len()]).collect();
+        for (start, end) in cuts.iter().zip(cuts.iter().skip(1)) {
+            let ended = parts.load(&versions[*start..*end], &["--check-scope", "full"]);
+            prop_assert_eq!(ended.code, 0, "{}", ended.stderr);
+            assert_counts_add_up(&ended.summary());
+        }
+        prop_assert_eq!(whole.layer(), parts.layer());
+        if !whole.files("curated").is_empty() {
+            let torn = whole.query("SELECT order_id FROM fact_order GROUP BY 1 HAVING count(DISTINCT dt) > 1 OR count(DISTINCT coalesce(updated_at, TIMESTAMP '2000-01-01')) > 1");
+            prop_assert_eq!(torn, [""; 0]);
+        }
+    }
+}
