@@ -36,7 +36,7 @@ pub fn record(input: &[u8]) {
         total += i128::from(line.line_total.units());
         write_line(&mut stored, &line, std::iter::empty());
     }
-    if rows.len() == 0 {
+    if rows.is_empty() {
         return;
     }
     let dt = rows.line(0).dt();

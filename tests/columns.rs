@@ -67,6 +67,10 @@ fn a_layer_of_other_columns_is_an_error_that_names_the_difference_and_the_way_ou
         );
         assert_eq!(work.layer(), before);
         if way == "with its state" {
+            let ended = work.etl(&["check", "--log-format", "text"]);
+            assert!(ended.code == 2 && ended.stderr.contains("etl rewrite"), "{}", ended.stderr);
+        }
+        if way == "with its state" {
             std::fs::remove_dir_all(work.path("output/state")).unwrap();
         }
     }

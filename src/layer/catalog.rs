@@ -67,6 +67,22 @@ struct Stored {
 
 const VERSION: u32 = 1;
 
+impl Stored {
+    /// That the layer has the columns of the schema, unless it is empty.
+    fn hold_columns(&self, schema: &FactSchema) -> Result<(), LayerError> {
+        let same = self.columns.iter().eq(schema.extra().iter().map(|column| &column.name));
+        if same || self.partitions.is_empty() { Ok(()) } else { Err(LayerError::columns(self.columns.iter().map(String::as_str), schema)) }
+    }
+}
+
+/// That the layer has the columns of the schema, as far as its catalog knows.
+///
+/// # Errors
+/// [`LayerError::Columns`], or what the disk refuses.
+pub fn hold_columns(output: &Output, schema: &FactSchema) -> Result<(), LayerError> {
+    load(output)?.map_or(Ok(()), |(stored, _)| stored.hold_columns(schema))
+}
+
 /// What is stored, held against what is on disk.
 pub struct Catalog {
     output: Output,
@@ -115,11 +131,8 @@ impl Catalog {
         rebuild: bool,
     ) -> Result<(Catalog, Reconciled), LayerError> {
         let stored = if rebuild { None } else { load(output)? };
-        if let Some((stored, _)) = &stored
-            && !stored.partitions.is_empty()
-            && !stored.columns.iter().eq(schema.extra().iter().map(|column| &column.name))
-        {
-            return Err(LayerError::columns(stored.columns.iter().map(String::as_str), schema));
+        if let Some((stored, _)) = &stored {
+            stored.hold_columns(schema)?;
         }
         let (stored, segments) = match stored {
             Some((stored, segments)) => (Some(stored), segments),

@@ -15,7 +15,8 @@ mod stage;
 mod stored;
 
 pub use catalog::{
-    Catalog, LookUpError, PartitionEntry, Reconciled, generation, partitions_on_disk, published_entries, restamp, stored_columns,
+    Catalog, LookUpError, PartitionEntry, Reconciled, generation, hold_columns, partitions_on_disk, published_entries, restamp,
+    stored_columns,
 };
 pub use csv::{partition_file, read_partition, write_header, write_line, write_text};
 pub use error::LayerError;

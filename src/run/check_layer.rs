@@ -55,6 +55,7 @@ fn settle(output: &Output, cancel: &Cancel) -> Result<(), RunError> {
 }
 
 fn check_once(settings: &Settings, output: &Output, custom: &[CustomCheck], cancel: &Cancel) -> Result<Vec<CheckResult>, RunError> {
+    layer::hold_columns(output, &settings.schema())?;
     let mut view = LayerView {
         users_configured: settings.users.is_some(),
         products_configured: settings.products.is_some(),

@@ -79,6 +79,12 @@ impl RunError {
 
     /// How the summary says it.
     pub fn status(&self) -> Status {
+        match self {
+            // Mistakes of configuration, which the contract's list has no word for: by where they come up.
+            RunError::Source(SourceError::Credentials { .. }) => return Status::ExtractFailed,
+            RunError::Layer(LayerError::Columns { .. }) => return Status::StorageFailed,
+            _ => {}
+        }
         match self.exit_code() {
             3 => Status::ExtractFailed,
             4 => Status::ChecksFailed,

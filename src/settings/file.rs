@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{FactColumnToml, SourceToml};
+use super::{FactColumnToml, SourceToml, profile::location_or_table};
 
 /// The content of `etl.toml`. Every key may be missing.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -11,11 +11,11 @@ use super::{FactColumnToml, SourceToml};
 pub struct EtlToml {
     pub source: Option<String>,
     pub url: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "location_or_table")]
     pub orders: SourceToml,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "location_or_table")]
     pub users: SourceToml,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "location_or_table")]
     pub products: SourceToml,
     pub output: Option<String>,
     pub since: Option<String>,

@@ -7,6 +7,7 @@ mod shipped;
 mod toml;
 
 pub use shipped::{SHIPPED, Shipped, shipped};
+pub(super) use toml::location_or_table;
 pub use toml::{RuleToml, SourceToml};
 
 use std::collections::BTreeMap;

@@ -10,8 +10,9 @@ use serde::{
 use super::{Auth, FieldRule, Filter, HttpProfile, Pagination, Profile, SkipRule, TimeFormat, TimeText, Total, Units};
 use crate::model::FieldPath;
 
-/// The table of one source (`[orders]`, `[users]`, `[products]`), or its location alone.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The table of one source (`[orders]`, `[users]`, `[products]`).
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "each is a key of the reference in docs/sources.md, under its name")]
 pub struct SourceToml {
     pub profile: Option<String>,
@@ -26,70 +27,38 @@ pub struct SourceToml {
     pub pagination: Option<PaginationToml>,
     pub auth: Option<AuthToml>,
     pub filter: Option<FilterToml>,
+    #[serde(deserialize_with = "texts")]
     pub query: BTreeMap<String, String>,
+    #[serde(deserialize_with = "texts")]
     pub headers: BTreeMap<String, String>,
     pub skip: Option<Vec<SkipToml>>,
 }
 
-/// The same as a table: what the derived reader makes of it.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct SourceTable {
-    profile: Option<String>,
-    location: Option<String>,
-    path: Option<String>,
-    records: Option<String>,
-    page_size: Option<u32>,
-    concurrency: Option<usize>,
-    requests_per_second: Option<f64>,
-    fields: BTreeMap<String, FieldToml>,
-    line_fields: BTreeMap<String, FieldToml>,
-    pagination: Option<PaginationToml>,
-    auth: Option<AuthToml>,
-    filter: Option<FilterToml>,
-    query: BTreeMap<String, Scalar>,
-    headers: BTreeMap<String, Scalar>,
-    skip: Option<Vec<SkipToml>>,
+/// Reads a source's table, or its location alone.
+pub(in super::super) fn location_or_table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SourceToml, D::Error> {
+    struct LocationOrTable;
+    impl<'de> Visitor<'de> for LocationOrTable {
+        type Value = SourceToml;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a location, or a table of a source's profile")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, location: &str) -> Result<SourceToml, E> {
+            Ok(SourceToml { location: Some(location.to_owned()), ..SourceToml::default() })
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<SourceToml, M::Error> {
+            SourceToml::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+    deserializer.deserialize_any(LocationOrTable)
 }
 
-impl<'de> Deserialize<'de> for SourceToml {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SourceToml, D::Error> {
-        struct LocationOrTable;
-        impl<'de> Visitor<'de> for LocationOrTable {
-            type Value = SourceToml;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a location, or a table of a source's profile")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, location: &str) -> Result<SourceToml, E> {
-                Ok(SourceToml { location: Some(location.to_owned()), ..SourceToml::default() })
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<SourceToml, M::Error> {
-                let table = SourceTable::deserialize(MapAccessDeserializer::new(map))?;
-                let texts = |map: BTreeMap<String, Scalar>| map.into_iter().map(|(name, value)| (name, value.0)).collect();
-                Ok(SourceToml {
-                    profile: table.profile,
-                    location: table.location,
-                    path: table.path,
-                    records: table.records,
-                    page_size: table.page_size,
-                    concurrency: table.concurrency,
-                    requests_per_second: table.requests_per_second,
-                    fields: table.fields,
-                    line_fields: table.line_fields,
-                    pagination: table.pagination,
-                    auth: table.auth,
-                    filter: table.filter,
-                    query: texts(table.query),
-                    headers: texts(table.headers),
-                    skip: table.skip,
-                })
-            }
-        }
-        deserializer.deserialize_any(LocationOrTable)
-    }
+/// A table of scalars, as texts.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let scalars = BTreeMap::<String, Scalar>::deserialize(deserializer)?;
+    Ok(scalars.into_iter().map(|(name, value)| (name, value.0)).collect())
 }
 
 /// A text, a number or a boolean, as text.
