@@ -99,6 +99,8 @@ pub struct Summary {
     pub source: SourceCounts,
     /// Counts of the dimensions, by name.
     pub dimensions: BTreeMap<&'static str, DimensionCounts>,
+    /// Seconds by stage.
+    pub stage_seconds: BTreeMap<&'static str, f64>,
     /// What went wrong, where something did.
     pub error: Option<String>,
 }
@@ -124,6 +126,7 @@ impl Summary {
             alerts: Vec::new(),
             source: SourceCounts::default(),
             dimensions: BTreeMap::new(),
+            stage_seconds: BTreeMap::new(),
             error: None,
         }
     }
@@ -206,6 +209,7 @@ impl Serialize for Summary {
         map.serialize_entry("alerts", &self.alerts)?;
         map.serialize_entry("source", &self.source)?;
         map.serialize_entry("dimensions", &self.dimensions)?;
+        map.serialize_entry("stage_seconds", &self.stage_seconds)?;
         map.serialize_entry("error", &self.error)?;
         map.end()
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use super::{
@@ -84,6 +85,7 @@ pub fn execute(request: &Request<'_>) -> Outcome {
         },
         counters: SourceCounters::default(),
         holds_output: false,
+        stage: None,
     };
     let _span = tracing::info_span!("run", run_id = run_id.as_str()).entered();
     let result = job.run();
@@ -104,6 +106,8 @@ struct Job<'a> {
     summary: Summary,
     counters: SourceCounters,
     holds_output: bool,
+    /// The stage at hand, and when it began.
+    stage: Option<(&'static str, Instant)>,
 }
 
 /// The dimensions of a run while it works.
@@ -149,7 +153,7 @@ impl Job<'_> {
         extracted.unknown.users.drain().for_each(|key| dimensions.users.infer(&key));
         extracted.unknown.products.drain().for_each(|key| dimensions.products.infer(&key));
 
-        self.request.observer.stage("merge");
+        self.enter("merge");
         let novel = scratch.join("novel.idx");
         let moves = match merge_all::find_moves(&mut catalog, &mut extracted, &novel) {
             Err(LookUpError::Damaged) => {
@@ -196,6 +200,22 @@ impl Job<'_> {
         Ok(catalog)
     }
 
+    /// A stage begins, and the one before it ends.
+    fn enter(&mut self, stage: &'static str) {
+        self.request.observer.stage(stage);
+        self.leave();
+        self.stage = Some((stage, Instant::now()));
+    }
+
+    /// The stage at hand ends.
+    fn leave(&mut self) {
+        if let Some((stage, began)) = self.stage.take() {
+            let seconds = began.elapsed().as_secs_f64();
+            tracing::debug!(stage, seconds, "the stage has ended");
+            *self.summary.stage_seconds.entry(stage).or_default() += seconds;
+        }
+    }
+
     fn access(&self) -> Access<'_> {
         let settings = self.settings;
         Access { http: &settings.http, limits: &settings.limits, counters: &self.counters, cancel: self.request.cancel }
@@ -206,7 +226,7 @@ impl Job<'_> {
     }
 
     fn dimensions(&mut self) -> Result<Dimensions, RunError> {
-        self.request.observer.stage("dimensions");
+        self.enter("dimensions");
         Ok(Dimensions {
             users: self.dimension(DIM_USER, self.settings.users.as_ref(), self.settings.versioned_users)?,
             products: self.dimension(DIM_PRODUCT, self.settings.products.as_ref(), self.settings.versioned_products)?,
@@ -229,7 +249,7 @@ impl Job<'_> {
         scratch: PathBuf,
         quarantine: &mut Quarantine,
     ) -> Result<Extracted, RunError> {
-        self.request.observer.stage("extract");
+        self.enter("extract");
         let enricher = Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)?;
         let mapping = Mapping {
             profile: Some(&orders.profile),
@@ -358,7 +378,7 @@ impl Job<'_> {
 
     /// Checks what was made. Only what comes out of here can be published.
     fn check(&mut self, made: Made, custom: &[CustomCheck]) -> Result<Checked, RunError> {
-        self.request.observer.stage("check");
+        self.enter("check");
         let anything =
             !made.stamps.is_empty() || made.dimensions_changed || self.settings.check_scope == CheckScope::Full || !custom.is_empty();
         if anything {
@@ -403,7 +423,7 @@ impl Job<'_> {
             self.summary.status = Status::DryRun;
             return if failed.is_empty() { Ok(()) } else { Err(RunError::ChecksFailed { names: failed, published: false }) };
         }
-        self.request.observer.stage("publish");
+        self.enter("publish");
         let files: Vec<_> = stamps.iter().filter_map(|(&dt, stamp)| Some((partition_file(dt), stamp.as_ref()?.bytes))).collect();
         if !files.is_empty() {
             let place = format!("manifests/{}.manifest", self.summary.run_id);
@@ -426,6 +446,7 @@ impl Job<'_> {
     }
 
     fn finish_counting(&mut self) {
+        self.leave();
         self.summary.source = self.counters.counts();
         self.summary.finished_at = UtcMicros::now();
     }
