@@ -1,16 +1,19 @@
-//! What users and products add to a frame of lines: left joins on their keys.
+//! What users and products add to a frame of lines: left joins on their keys. The hash table of each dimension is made once
+//! a run, and not once a batch; any number of threads look into it.
 
 use std::collections::HashSet;
 
+use hashbrown::HashTable;
 use polars::prelude::*;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Dimension, DimensionError};
 use crate::settings::EnrichColumns;
 
-/// The look-up tables of a run, and the keys that they do not know.
+/// The look-up tables of a run.
 pub struct Enricher {
-    users: DataFrame,
-    products: DataFrame,
+    users: LookUp,
+    products: LookUp,
 }
 
 /// Keys that lines name and no look-up table knows.
@@ -22,6 +25,62 @@ pub struct UnknownKeys {
     pub products: HashSet<String>,
 }
 
+impl UnknownKeys {
+    /// Adds all of `other`.
+    pub fn absorb(&mut self, other: UnknownKeys) {
+        self.users.extend(other.users);
+        self.products.extend(other.products);
+    }
+}
+
+/// One dimension: its keys, where each is, and the columns that a fact carries.
+struct LookUp {
+    keys: StringChunked,
+    rows: HashTable<IdxSize>,
+    columns: Vec<Column>,
+}
+
+impl LookUp {
+    /// Of a frame whose first column is the key, each once.
+    fn new(table: DataFrame) -> PolarsResult<LookUp> {
+        let (key, columns) = table.columns().split_first().ok_or_else(|| polars_err!(NoData: "a dimension without columns"))?;
+        let keys = key.str()?.rechunk().into_owned();
+        let mut rows = HashTable::with_capacity(keys.len());
+        for (row, key) in (0..).zip(keys.iter()) {
+            let hash = |key: Option<&str>| xxh3_64(key.unwrap_or_default().as_bytes());
+            rows.insert_unique(hash(key), row, |&row: &IdxSize| hash(keys.get(row as usize)));
+        }
+        Ok(LookUp { rows, columns: columns.to_vec(), keys })
+    }
+
+    fn row(&self, key: &str) -> Option<IdxSize> {
+        self.rows.find(xxh3_64(key.as_bytes()), |&row| self.keys.get(row as usize) == Some(key)).copied()
+    }
+
+    /// Puts this dimension's columns into a frame, by the key that stands in one of its own.
+    fn join(&self, lines: &mut DataFrame, key: &str, unknown: &mut HashSet<String>) -> PolarsResult<()> {
+        let mut places: Vec<Option<IdxSize>> = Vec::with_capacity(lines.height());
+        // The lines of an order share their user: most look-ups are of the key before.
+        let mut last: (Option<&str>, Option<IdxSize>) = (None, None);
+        for key in lines.column(key)?.str()?.iter() {
+            if key != last.0 {
+                last = (key, key.and_then(|key| self.row(key)));
+                if let (Some(key), None) = last
+                    && !unknown.contains(key)
+                {
+                    unknown.insert(key.to_owned());
+                }
+            }
+            places.push(last.1);
+        }
+        let places = IdxCa::from_slice_options("places".into(), &places);
+        for column in &self.columns {
+            lines.with_column(column.take(&places)?)?;
+        }
+        Ok(())
+    }
+}
+
 impl Enricher {
     /// Look-up tables from the dimensions as they are in this run.
     ///
@@ -29,11 +88,11 @@ impl Enricher {
     /// [`DimensionError::NoColumn`].
     pub fn new(users: &Dimension, products: &Dimension, columns: &EnrichColumns) -> Result<Enricher, DimensionError> {
         Ok(Enricher {
-            users: users.look_up_table(&[(&columns.user_country, "user_country", "enrich.user_country")])?,
-            products: products.look_up_table(&[
+            users: LookUp::new(users.look_up_table(&[(&columns.user_country, "user_country", "enrich.user_country")])?)?,
+            products: LookUp::new(products.look_up_table(&[
                 (&columns.product_name, "product_name", "enrich.product_name"),
                 (&columns.product_category, "product_category", "enrich.product_category"),
-            ])?,
+            ])?)?,
         })
     }
 
@@ -43,35 +102,8 @@ impl Enricher {
     /// # Errors
     /// Polars' own.
     pub fn enrich(&self, mut lines: DataFrame, unknown: &mut UnknownKeys) -> PolarsResult<DataFrame> {
-        join(&mut lines, "user_id", &self.users, &["user_country"], &mut unknown.users)?;
-        join(&mut lines, "sku", &self.products, &["product_name", "product_category"], &mut unknown.products)?;
+        self.users.join(&mut lines, "user_id", &mut unknown.users)?;
+        self.products.join(&mut lines, "sku", &mut unknown.products)?;
         Ok(lines)
     }
-}
-
-/// The column that tells a key without attributes from a key without a row.
-const KNOWN: &str = "known";
-
-fn join(lines: &mut DataFrame, key: &str, table: &DataFrame, columns: &[&str], unknown: &mut HashSet<String>) -> PolarsResult<()> {
-    let mut table = table.clone();
-    table.with_column(BooleanChunked::full(KNOWN.into(), true, table.height()).into_column())?;
-    let args = JoinArgs { maintain_order: MaintainOrderJoin::Left, ..JoinArgs::new(JoinType::Left) };
-    let joined = lines.select([key])?.join(&table, [key], [key], args, None)?;
-    for column in columns {
-        let mut values = joined.column(column)?.clone();
-        values.rename((*column).into());
-        lines.with_column(values)?;
-    }
-    let known = joined.column(KNOWN)?.bool()?;
-    if known.null_count() > 0 {
-        let keys = lines.column(key)?.str()?;
-        for (key, known) in keys.iter().zip(known.iter()) {
-            if let (Some(key), None) = (key, known)
-                && !unknown.contains(key)
-            {
-                unknown.insert(key.to_owned());
-            }
-        }
-    }
-    Ok(())
 }

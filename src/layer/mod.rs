@@ -12,6 +12,7 @@ mod merge;
 mod moves;
 mod rewrite;
 mod stage;
+mod staged_rows;
 mod stored;
 
 pub use catalog::{
@@ -25,4 +26,5 @@ pub use merge::{MergeCounts, MergedContent, MergedPartition, merge_partition};
 pub use moves::{Contests, contest};
 pub use rewrite::rewritten;
 pub use stage::{Stage, StagedLines};
+pub use staged_rows::CutBatch;
 pub use stored::StoredPartition;

@@ -138,6 +138,11 @@ impl FactBuilder {
         self.records += 1;
     }
 
+    /// The rows that follow are of the record of this number.
+    pub fn at_record(&mut self, number: u64) {
+        self.records = number;
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.quantity.len()

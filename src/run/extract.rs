@@ -2,7 +2,6 @@
 //! order of the source, whichever thread was first.
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
     path::PathBuf,
     sync::{Mutex, PoisonError, mpsc},
@@ -12,11 +11,11 @@ use std::{
 use super::{RunError, job::Observer, quarantine::Quarantine};
 use crate::{
     join::{Enricher, UnknownKeys},
-    layer::{IndexBuilder, LayerError, Stage, StagedLines},
+    layer::{CutBatch, IndexBuilder, LayerError, Stage, StagedLines},
     model::RevenueByDt,
-    normalize::{NormalizedBatch, RecordCounts, RecordNormalizer},
+    normalize::{Drop, NormalizedBatch, RecordCounts, RecordNormalizer},
     settings::{Location, Settings},
-    source::{self, Access, Page, Query, SourceError},
+    source::{self, Access, Page, Query},
 };
 
 /// Pages that wait for a thread: enough that neither side waits for the other's hiccups.
@@ -29,6 +28,15 @@ pub(super) struct Extracted {
     pub(super) unknown: UnknownKeys,
     pub(super) counts: RecordCounts,
     pub(super) revenue: RevenueByDt,
+}
+
+/// What a thread makes of a page.
+struct EnrichedBatch {
+    rows: CutBatch,
+    unknown: UnknownKeys,
+    drops: Vec<Drop>,
+    counts: RecordCounts,
+    revenue: RevenueByDt,
 }
 
 /// What the extraction works with.
@@ -46,7 +54,7 @@ impl Extraction<'_> {
     /// Reads the source to its end.
     pub(super) fn run(&self, scratch: PathBuf, quarantine: &mut Quarantine) -> Result<Extracted, RunError> {
         let (page_in, page_out) = mpsc::sync_channel::<(u64, Page)>(PAGES_WAITING);
-        let (batch_in, batch_out) = mpsc::sync_channel::<(u64, Result<NormalizedBatch, SourceError>)>(PAGES_WAITING);
+        let (batch_in, batch_out) = mpsc::sync_channel::<(u64, Result<EnrichedBatch, RunError>)>(PAGES_WAITING);
         let pages = Mutex::new(Some(page_out));
         thread::scope(|scope| {
             let source = scope.spawn(|| {
@@ -65,7 +73,7 @@ impl Extraction<'_> {
                     loop {
                         let next = pages.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(mpsc::Receiver::recv);
                         let Some(Ok((number, page))) = next else { return };
-                        let batch = page.check(self.access.limits).map(|()| self.normalizer.normalize(page.records()));
+                        let batch = self.normalize(&page);
                         if batches.send((number, batch)).is_err() {
                             return;
                         }
@@ -85,15 +93,24 @@ impl Extraction<'_> {
         })
     }
 
+    /// A page's records as rows that carry what users and products add to them, cut by partition.
+    fn normalize(&self, page: &Page) -> Result<EnrichedBatch, RunError> {
+        page.check(self.access.limits)?;
+        let NormalizedBatch { rows, drops, counts, revenue } = self.normalizer.normalize(page.records());
+        let mut unknown = UnknownKeys::default();
+        let rows = rows.finish().and_then(|rows| self.enricher.enrich(rows, &mut unknown)).map_err(LayerError::from)?;
+        let rows = CutBatch::new(&rows)?;
+        Ok(EnrichedBatch { rows, unknown, drops, counts, revenue })
+    }
+
     fn stage(
         &self,
-        batches: mpsc::Receiver<(u64, Result<NormalizedBatch, SourceError>)>,
+        batches: mpsc::Receiver<(u64, Result<EnrichedBatch, RunError>)>,
         scratch: PathBuf,
         quarantine: &mut Quarantine,
     ) -> Result<Extracted, RunError> {
-        let unknown = RefCell::new(UnknownKeys::default());
-        let enrich = |lines| self.enricher.enrich(lines, &mut unknown.borrow_mut()).map_err(LayerError::from);
-        let mut stage = Stage::new(scratch, Box::new(enrich));
+        let mut stage = Stage::new(scratch, self.settings.schema());
+        let mut unknown = UnknownKeys::default();
         let (mut counts, mut revenue) = (RecordCounts::default(), RevenueByDt::default());
         let (mut next, mut early) = (0, BTreeMap::new());
         for (number, batch) in batches {
@@ -103,15 +120,16 @@ impl Extraction<'_> {
                 let batch = batch?;
                 counts.absorb(&batch.counts);
                 revenue.absorb(&batch.revenue);
+                unknown.absorb(batch.unknown);
                 quarantine.push(&batch.drops)?;
-                stage.push(batch.rows.finish().map_err(LayerError::from)?)?;
+                stage.push(batch.rows)?;
                 self.observer.extracted(&counts, &self.access.counters.counts());
             }
             if let Some(stop) = self.access.cancel.stopped() {
                 return Err(RunError::Interrupted(stop));
             }
         }
-        let (lines, orders) = stage.finish()?;
-        Ok(Extracted { lines, orders, unknown: unknown.into_inner(), counts, revenue })
+        let (lines, orders) = stage.finish();
+        Ok(Extracted { lines, orders, unknown, counts, revenue })
     }
 }

@@ -1,0 +1,278 @@
+//! Rows on their way to their partitions, in few bytes: what the rows of one record share is written once, numbers take the
+//! bytes that they need. Made by the threads that normalize, read back by those that merge; never stored in the layer.
+//!
+//! ```text
+//! segment = row…                 the rows of one batch that belong to one partition, in source order
+//! row     = flags (u8) · [record: seq · created_at · updated_at? · order_id · user_id? · status? · currency? · user_country?]
+//!           · sku · product_id? · quantity · unit_price · line_total · product_name? · product_category? · extra…
+//! ```
+//! `?` has a byte of its own before it: 1 where a value follows. Numbers are LEB128, signed ones in zigzag; texts have their
+//! length before them. The record's part is there unless the row before it is of the same record.
+
+use std::collections::HashMap;
+
+use polars::prelude::DataFrame;
+
+use super::LayerError;
+use crate::model::{Dt, FactBuilder, FactRows, FactSchema, Line, Money, OrderHash, SEQ, UtcMicros, order_hash};
+
+const SAME_RECORD: u8 = 1;
+const PRICE_DEFAULTED: u8 = 2;
+
+/// Some rows of one partition.
+pub(super) struct Segment {
+    pub(super) bytes: Box<[u8]>,
+    pub(super) rows: usize,
+}
+
+/// A batch of rows, cut by partition.
+pub struct CutBatch {
+    pub(super) segments: Vec<(Dt, Segment)>,
+    /// Each order with the partition that the batch brings it to.
+    pub(super) orders: Vec<(OrderHash, Dt)>,
+    /// Records that the batch counts up to.
+    pub(super) records: u64,
+}
+
+impl CutBatch {
+    /// Cuts a frame of the fact's columns and [`SEQ`].
+    ///
+    /// # Errors
+    /// A frame without these columns.
+    pub fn new(frame: &DataFrame) -> Result<CutBatch, LayerError> {
+        let rows = FactRows::new(frame)?;
+        let seq = frame.column(SEQ)?.u64()?;
+        let mut encoders: HashMap<Dt, Encoder> = HashMap::new();
+        let mut orders: Vec<(OrderHash, Dt)> = Vec::new();
+        let (mut last, mut records) = (None, 0);
+        for row in 0..rows.len() {
+            let (line, record) = (rows.line(row), seq.get(row).unwrap_or_default());
+            let dt = line.dt();
+            encoders.entry(dt).or_default().push(&line, record, rows.extra(row));
+            if last != Some((line.order_id, dt)) {
+                orders.push((order_hash(line.order_id), dt));
+                last = Some((line.order_id, dt));
+            }
+            records = records.max(record + 1);
+        }
+        let segments = encoders.into_iter().map(|(dt, encoder)| (dt, Segment { rows: encoder.rows, bytes: encoder.out.into() })).collect();
+        Ok(CutBatch { segments, orders, records })
+    }
+}
+
+#[derive(Default)]
+struct Encoder {
+    out: Vec<u8>,
+    rows: usize,
+    record: Option<u64>,
+}
+
+impl Encoder {
+    fn push<'e>(&mut self, line: &Line<'_>, record: u64, extra: impl Iterator<Item = Option<&'e str>>) {
+        let same = self.record.replace(record) == Some(record);
+        self.rows += 1;
+        self.out.push(u8::from(same) * SAME_RECORD | u8::from(line.price_defaulted) * PRICE_DEFAULTED);
+        if !same {
+            self.number(record);
+            self.signed(line.created_at.micros());
+            self.out.push(u8::from(line.updated_at.is_some()));
+            if let Some(updated_at) = line.updated_at {
+                self.signed(updated_at.micros());
+            }
+            self.text(line.order_id);
+            [line.user_id, line.status, line.currency, line.user_country].into_iter().for_each(|text| self.optional(text));
+        }
+        self.text(line.sku);
+        self.optional(line.product_id);
+        self.signed(line.quantity);
+        self.signed(line.unit_price.units());
+        self.signed(line.line_total.units());
+        self.optional(line.product_name);
+        self.optional(line.product_category);
+        extra.for_each(|text| self.optional(text));
+    }
+
+    fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.out.push(u8::try_from(number & 0x7f).unwrap_or(0) | 0x80);
+            number >>= 7;
+        }
+        self.out.push(u8::try_from(number).unwrap_or(0));
+    }
+
+    fn signed(&mut self, number: i64) {
+        self.number(((number << 1) ^ (number >> 63)).cast_unsigned());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn optional(&mut self, text: Option<&str>) {
+        self.out.push(u8::from(text.is_some()));
+        if let Some(text) = text {
+            self.text(text);
+        }
+    }
+}
+
+/// What the rows of a record share.
+#[derive(Clone, Copy)]
+struct Record<'s> {
+    seq: u64,
+    created_at: UtcMicros,
+    updated_at: Option<UtcMicros>,
+    order_id: &'s str,
+    user_id: Option<&'s str>,
+    status: Option<&'s str>,
+    currency: Option<&'s str>,
+    user_country: Option<&'s str>,
+}
+
+/// Appends the rows of a segment to a frame in the making; `base` is the number of its batch's first record. `None` where
+/// the bytes are not those that were written.
+pub(super) fn decode(bytes: &[u8], base: u64, schema: &FactSchema, into: &mut FactBuilder) -> Option<()> {
+    let mut reader = Reader(bytes);
+    let mut record: Option<Record<'_>> = None;
+    let mut extra = Vec::with_capacity(schema.extra().len());
+    while !reader.0.is_empty() {
+        let flags = reader.byte()?;
+        let shared = match record {
+            Some(record) if flags & SAME_RECORD != 0 => record,
+            _ => *record.insert(reader.record()?),
+        };
+        let line = Line {
+            order_id: shared.order_id,
+            user_id: shared.user_id,
+            status: shared.status,
+            currency: shared.currency,
+            user_country: shared.user_country,
+            created_at: shared.created_at,
+            updated_at: shared.updated_at,
+            price_defaulted: flags & PRICE_DEFAULTED != 0,
+            sku: reader.text()?,
+            product_id: reader.optional()?,
+            quantity: reader.signed()?,
+            unit_price: Money::from_units(reader.signed()?.into()).ok()?,
+            line_total: Money::from_units(reader.signed()?.into()).ok()?,
+            product_name: reader.optional()?,
+            product_category: reader.optional()?,
+        };
+        extra.clear();
+        for _ in schema.extra() {
+            extra.push(reader.optional()?);
+        }
+        into.at_record(base + shared.seq);
+        into.push(&line, extra.iter().copied());
+    }
+    Some(())
+}
+
+struct Reader<'s>(&'s [u8]);
+
+impl<'s> Reader<'s> {
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        let number = self.number()?;
+        Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+    }
+
+    fn text(&mut self) -> Option<&'s str> {
+        let length = usize::try_from(self.number()?).ok()?;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        std::str::from_utf8(text).ok()
+    }
+
+    fn optional(&mut self) -> Option<Option<&'s str>> {
+        if self.byte()? == 0 { Some(None) } else { self.text().map(Some) }
+    }
+
+    fn record(&mut self) -> Option<Record<'s>> {
+        Some(Record {
+            seq: self.number()?,
+            created_at: UtcMicros::new(self.signed()?)?,
+            updated_at: if self.byte()? == 0 { None } else { Some(UtcMicros::new(self.signed()?)?) },
+            order_id: self.text()?,
+            user_id: self.optional()?,
+            status: self.optional()?,
+            currency: self.optional()?,
+            user_country: self.optional()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ExtraColumn, ExtraType};
+
+    #[test]
+    fn rows_come_back_as_they_were_with_the_number_of_their_record() {
+        let schema = FactSchema::new(vec![ExtraColumn { name: "x".into(), kind: ExtraType::Text }]);
+        let day = |day| UtcMicros::new(day * UtcMicros::DAY).unwrap();
+        let line = |order_id, sku, created_at, units: i64| Line {
+            order_id,
+            sku,
+            user_id: None,
+            product_id: Some("p"),
+            status: Some("s"),
+            currency: None,
+            quantity: units,
+            unit_price: Money::from_units((-units).into()).unwrap(),
+            line_total: Money::from_units(units.into()).unwrap(),
+            price_defaulted: units % 2 == 0,
+            user_country: Some("DE"),
+            product_name: None,
+            product_category: Some(""),
+            created_at,
+            updated_at: (units > 1).then_some(day(9)),
+        };
+        let most = 999_999_999_999_999_999;
+        let lines = [line("A", "x", day(0), most), line("A", "y", day(0), 2), line("B", "x", day(-700_000), -most), line("C", "x", day(0), 1)];
+        let mut builder = FactBuilder::new(&schema, 4);
+        for (record, line) in [1, 1, 2, 300].into_iter().zip(&lines) {
+            builder.at_record(record);
+            builder.push(line, [Some("e").filter(|_| record != 2)]);
+        }
+        let cut = CutBatch::new(&builder.finish().unwrap()).unwrap();
+        assert_eq!((cut.records, cut.orders.len(), cut.segments.len()), (301, 3, 2));
+        for (dt, segment) in &cut.segments {
+            let mut builder = FactBuilder::new(&schema, segment.rows);
+            decode(&segment.bytes, 1000, &schema, &mut builder).unwrap();
+            let frame = builder.finish().unwrap();
+            let (rows, seq) = (FactRows::new(&frame).unwrap(), frame.column(SEQ).unwrap().u64().unwrap());
+            let expected: Vec<_> = [1001, 1001, 1002, 1300].into_iter().zip(&lines).filter(|(_, line)| line.dt() == *dt).collect();
+            assert_eq!(rows.len(), expected.len());
+            for (row, (record, line)) in expected.into_iter().enumerate() {
+                assert_eq!((rows.line(row), seq.get(row)), (*line, Some(record)));
+                assert_eq!(rows.extra(row).collect::<Vec<_>>(), [(record != 1002).then_some("e")]);
+            }
+            // Whatever the bytes are, they are rows or refused.
+            for cut in 0..segment.bytes.len() {
+                let _ = decode(&segment.bytes[..cut], 0, &schema, &mut FactBuilder::new(&schema, 1));
+                let mut damaged = segment.bytes.to_vec();
+                damaged[cut] ^= 0xff;
+                let _ = decode(&damaged, 0, &schema, &mut FactBuilder::new(&schema, 1));
+            }
+        }
+    }
+}
