@@ -11,7 +11,10 @@ use std::{
 
 use duckdb::{Config, Connection};
 
-use super::{BUILTIN, CheckError, CheckResult, CustomCheck, SAMPLE_ROWS, Severity, builtin::Subject};
+use super::{
+    BUILTIN, CheckError, CheckResult, CustomCheck, SAMPLE_ROWS, Severity,
+    builtin::{Subject, screen},
+};
 use crate::{
     cancel::{Cancel, Hook},
     model::{CurrencyTotals, DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, UtcMicros},
@@ -276,7 +279,13 @@ impl<'a> Session<'a> {
             sample: Vec::new(),
         });
         self.unless_stopped(
-            || self.violations(sql, result),
+            || {
+                let suspicious = match screen(name) {
+                    Some(condition) => self.duckdb.query_row(condition, [], |row| row.get(0))?,
+                    None => true,
+                };
+                if suspicious { self.violations(sql, result) } else { Ok(()) }
+            },
             |detail| CheckError::Layer { doing: format!("running the check {name}"), detail },
         )
     }

@@ -20,8 +20,8 @@ use crate::{
     store::StoreError,
 };
 
-/// Bytes that are held before they are spilled: three million rows or so.
-const BYTES_IN_MEMORY: usize = 224 << 20;
+/// Bytes that are held before they are spilled: those of two million rows or so.
+const BYTES_IN_MEMORY: usize = 160 << 20;
 
 /// Some lines of a partition, and the number of the record that theirs are counted from.
 struct Part {
@@ -195,7 +195,9 @@ mod tests {
             assert!(seq.is_sorted() && seq.windows(2).all(|pair| pair[0] < pair[1]));
             // Every batch counts its records from 1 on, and one is left out between two of them.
             let number = |row: usize| seq[row] - 1 - (seq[row] - 1) / 1001;
-            assert!((0..lines.len()).all(|row| lines.line(row).quantity == i64::try_from(number(row)).unwrap() && lines.line(row).dt() == dt));
+            assert!(
+                (0..lines.len()).all(|row| lines.line(row).quantity == i64::try_from(number(row)).unwrap() && lines.line(row).dt() == dt)
+            );
             rows += lines.len();
         }
         assert_eq!(rows, 5000);

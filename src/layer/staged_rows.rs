@@ -247,7 +247,8 @@ mod tests {
             updated_at: (units > 1).then_some(day(9)),
         };
         let most = 999_999_999_999_999_999;
-        let lines = [line("A", "x", day(0), most), line("A", "y", day(0), 2), line("B", "x", day(-700_000), -most), line("C", "x", day(0), 1)];
+        let lines =
+            [line("A", "x", day(0), most), line("A", "y", day(0), 2), line("B", "x", day(-700_000), -most), line("C", "x", day(0), 1)];
         let mut builder = FactBuilder::new(&schema, 4);
         for (record, line) in [1, 1, 2, 300].into_iter().zip(&lines) {
             builder.at_record(record);
