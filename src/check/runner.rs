@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// About how many bytes of CSV make a group.
-const GROUP_BYTES: u64 = 48 << 20;
+const GROUP_BYTES: u64 = 96 << 20;
 
 /// The columns that the built-in fact checks look at.
 const CHECKED_COLUMNS: &str =
@@ -57,8 +57,8 @@ pub struct LayerView {
     pub expected: Option<BTreeMap<Dt, Expected>>,
     /// Where DuckDB may spill.
     pub scratch: PathBuf,
-    /// Its memory, as DuckDB writes it: `1GiB`.
-    pub memory_limit: Option<String>,
+    /// Bytes that the checks are to make do with, about.
+    pub memory_limit: Option<u64>,
     /// The columns of the fact table.
     pub schema: FactSchema,
     /// Whether prices are quotients (`repeated_sku = "sum"`), and so rounded.
@@ -111,11 +111,12 @@ fn applies(subject: Subject, view: &LayerView) -> bool {
 
 /// Cuts partitions into groups of about [`GROUP_BYTES`]; one group, empty, where there are none.
 fn groups(view: &LayerView, partitions: &BTreeSet<Dt>) -> Vec<Vec<Dt>> {
+    let most = view.memory_limit.map_or(GROUP_BYTES, |limit| GROUP_BYTES.min(limit / 10));
     let mut groups = vec![Vec::new()];
     let mut bytes = 0;
     for &dt in partitions {
         let size = view.facts.get(&dt).and_then(|path| path.metadata().ok()).map_or(0, |metadata| metadata.len());
-        if bytes + size > GROUP_BYTES && bytes > 0 {
+        if bytes + size > most && bytes > 0 {
             groups.push(Vec::new());
             bytes = 0;
         }
@@ -159,8 +160,9 @@ impl<'a> Session<'a> {
             literal(&view.scratch.to_string_lossy()),
             allowed.join(", ")
         );
-        if let Some(limit) = &view.memory_limit {
-            setup.push_str(&format!("SET memory_limit = {};", literal(limit)));
+        if let Some(limit) = view.memory_limit {
+            // What DuckDB counts is not all that it takes: the other half is for what it reads and does not count.
+            setup.push_str(&format!("SET memory_limit = '{}MiB';", (limit / 2) >> 20));
         }
         setup.push_str("SET enable_external_access = false; SET lock_configuration = true;");
         session.duckdb.execute_batch(&setup).map_err(engine)?;

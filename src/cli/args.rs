@@ -126,7 +126,7 @@ pub(super) struct JobArgs {
     /// Attempts a request [default: 3] [env: ETL_MAX_ATTEMPTS]
     #[arg(long, value_name = "N")]
     pub(super) max_attempts: Option<String>,
-    /// Memory of the checks' DuckDB, such as 1GiB [env: ETL_MEMORY_LIMIT]
+    /// Memory that the run is to make do with, about, such as 1GiB [env: ETL_MEMORY_LIMIT]
     #[arg(long, value_name = "SIZE")]
     pub(super) memory_limit: Option<String>,
 }

@@ -59,10 +59,11 @@ pub struct StagedLines {
 }
 
 impl Stage {
-    /// An empty stage that spills into `folder`.
-    pub fn new(folder: PathBuf, schema: FactSchema) -> Stage {
+    /// An empty stage that spills into `folder`, where all of the run is to make do with so much memory.
+    pub fn new(folder: PathBuf, schema: FactSchema, memory_limit: Option<u64>) -> Stage {
         let index = IndexBuilder::new(folder.clone());
-        Stage { folder, schema, held: 0, bound: BYTES_IN_MEMORY, records: 0, parts: BTreeMap::new(), index, spills: 0 }
+        let share = memory_limit.map_or(usize::MAX, |limit| usize::try_from(limit / 6).unwrap_or(usize::MAX));
+        Stage { folder, schema, held: 0, bound: BYTES_IN_MEMORY.min(share), records: 0, parts: BTreeMap::new(), index, spills: 0 }
     }
 
     /// Takes the next lines of the source, their records counted from the batch's own beginning.
@@ -114,6 +115,15 @@ impl StagedLines {
     /// The partitions that the run has lines for.
     pub fn partitions(&self) -> impl Iterator<Item = Dt> + '_ {
         self.parts.keys().copied()
+    }
+
+    /// The bytes that the largest partition has, staged.
+    pub fn largest(&self) -> u64 {
+        let size = |part: &Part| match &part.place {
+            Place::Memory(bytes) => bytes.len() as u64,
+            Place::Spilled { bytes, .. } => *bytes as u64,
+        };
+        self.parts.values().map(|parts| parts.iter().map(size).sum()).max().unwrap_or(0)
     }
 
     /// All lines of a partition, in source order: the columns of the fact and [`crate::model::SEQ`], in one chunk. `None` where
@@ -177,7 +187,7 @@ mod tests {
     #[test]
     fn what_is_spilled_and_what_is_not_come_back_together_in_source_order() {
         let dir = tempfile::tempdir().unwrap();
-        let mut stage = Stage::new(dir.path().join("scratch"), FactSchema::default());
+        let mut stage = Stage::new(dir.path().join("scratch"), FactSchema::default(), None);
         let first = batch(1000, 0);
         let size: usize = first.segments.iter().map(|(_, segment)| segment.bytes.len()).sum();
         stage.bound = 2 * size;

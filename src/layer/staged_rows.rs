@@ -71,7 +71,7 @@ impl Encoder {
     fn push<'e>(&mut self, line: &Line<'_>, record: u64, extra: impl Iterator<Item = Option<&'e str>>) {
         let same = self.record.replace(record) == Some(record);
         self.rows += 1;
-        self.out.push(u8::from(same) * SAME_RECORD | u8::from(line.price_defaulted) * PRICE_DEFAULTED);
+        self.out.push((u8::from(same) * SAME_RECORD) | (u8::from(line.price_defaulted) * PRICE_DEFAULTED));
         if !same {
             self.number(record);
             self.signed(line.created_at.micros());

@@ -62,7 +62,7 @@ fn check_once(settings: &Settings, output: &Output, custom: &[CustomCheck], canc
         dim_user: Some(output.at(DIM_USER.file())).filter(|path| path.exists()),
         dim_product: Some(output.at(DIM_PRODUCT.file())).filter(|path| path.exists()),
         scratch: std::env::temp_dir(),
-        memory_limit: settings.memory_limit.clone(),
+        memory_limit: settings.memory_limit,
         schema: settings.schema(),
         sums_skus: settings.repeated_sku == RepeatedSku::Sum,
         now: Some(UtcMicros::now()),

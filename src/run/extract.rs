@@ -109,7 +109,7 @@ impl Extraction<'_> {
         scratch: PathBuf,
         quarantine: &mut Quarantine,
     ) -> Result<Extracted, RunError> {
-        let mut stage = Stage::new(scratch, self.settings.schema());
+        let mut stage = Stage::new(scratch, self.settings.schema(), self.settings.memory_limit);
         let mut unknown = UnknownKeys::default();
         let (mut counts, mut revenue) = (RecordCounts::default(), RevenueByDt::default());
         let (mut next, mut early) = (0, BTreeMap::new());

@@ -169,7 +169,7 @@ impl Job<'_> {
         let index_changed = moves.novel > 0 || catalog.is_stale();
         let entangled = moves.entangled.clone();
         let rules = (&self.schema, self.settings.merge);
-        let company = (self.settings.threads, self.request.cancel, self.request.observer);
+        let company = (self.merge_threads(&extracted), self.request.cancel, self.request.observer);
         let partitions = merge_all::merge_all(&self.output, moves, &extracted, &staging, rules, company)?;
         let made = self.make(staging, &mut catalog, dimensions, &extracted, partitions, entangled)?;
         drop(extracted);
@@ -198,6 +198,13 @@ impl Job<'_> {
             }
         }
         Ok(catalog)
+    }
+
+    /// Threads that merge: so many that their partitions fit into half of the memory, each in about twelve times its staged
+    /// bytes (columns, keys, the CSV that is and the one that is to be).
+    fn merge_threads(&self, extracted: &Extracted) -> usize {
+        let fit = self.settings.memory_limit.map_or(u64::MAX, |limit| limit / 2 / (12 * extracted.lines.largest()).max(1));
+        self.settings.threads.min(usize::try_from(fit).unwrap_or(usize::MAX)).max(1)
     }
 
     /// A stage begins, and the one before it ends.
@@ -302,7 +309,7 @@ impl Job<'_> {
             users_configured: self.settings.users.is_some(),
             products_configured: self.settings.products.is_some(),
             scratch: staging.scratch(),
-            memory_limit: self.settings.memory_limit.clone(),
+            memory_limit: self.settings.memory_limit,
             schema: self.schema.clone(),
             sums_skus: self.settings.repeated_sku == RepeatedSku::Sum,
             now: Some(self.summary.started_at),

@@ -14,6 +14,7 @@ use std::{
 use super::{
     CheckScope, Credentials, Cursor, EnrichColumns, EtlToml, HttpSettings, Limits, Location, LocationError, MergeBy, OnCheckFailure,
     RedshiftSettings, RepeatedSku, Secret, Settings, Source, SourceToml, When, fact_columns, file, parse_span,
+    size::parse_size,
     sources::{self, Names},
 };
 
@@ -351,7 +352,8 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
         .map_or(Ok(OnCheckFailure::Abort), |said| said.one_of(&[("abort", OnCheckFailure::Abort), ("publish", OnCheckFailure::Publish)]))?,
         checks: checks.map(|said| layers.path(&said)).or_else(|| default_checks.is_dir().then_some(default_checks)),
         memory_limit: said("--memory-limit", &flags.memory_limit, "ETL_MEMORY_LIMIT", "memory_limit", toml.memory_limit)
-            .map(|said| said.value),
+            .map(|said| parse_size(&said.value).map_err(|detail| said.invalid(detail)))
+            .transpose()?,
         threads: toml.threads.filter(|threads| *threads > 0).unwrap_or_else(default_threads),
         http,
         limits: limits(&toml.limits),

@@ -12,6 +12,7 @@ mod limits;
 mod location;
 mod profile;
 mod secret;
+mod size;
 mod sources;
 mod span;
 mod when;
@@ -131,7 +132,8 @@ pub struct Settings {
     pub check_scope: CheckScope,
     pub on_check_failure: OnCheckFailure,
     pub checks: Option<PathBuf>,
-    pub memory_limit: Option<String>,
+    /// Bytes that a run is to make do with, about.
+    pub memory_limit: Option<u64>,
     pub threads: usize,
     pub http: HttpSettings,
     pub limits: Limits,
