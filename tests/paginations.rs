@@ -106,7 +106,8 @@ const KINDS: [Kind; 9] = [
     },
     Kind {
         name: "page of a known number of records",
-        profile: "records = \"data\"\npage_size = 2\npagination = { kind = \"page\", total = \"meta.total\" }",
+        // The server sends two whatever it is asked for.
+        profile: "records = \"data\"\npage_size = 50\npagination = { kind = \"page\", size_parameter = \"n\", total = \"meta.total\" }",
         start: |asked| (number(asked, "page") - 1) * PAGE,
         answer: |records, _, total| json(format!(r#"{{"meta":{{"total":{total}}},"data":{records}}}"#)),
         requests: pages,

@@ -12,8 +12,8 @@ use std::{
 use duckdb::{Config, Connection};
 
 use super::{
-    BUILTIN, CheckError, CheckResult, CustomCheck, SAMPLE_ROWS, Severity,
-    builtin::{Subject, screen},
+    BUILTIN, CheckError, CheckResult, CustomCheck, SAMPLE_ROWS,
+    builtin::{Builtin, Subject, screen},
 };
 use crate::{
     cancel::{Cancel, Hook},
@@ -74,20 +74,16 @@ pub struct LayerView {
 pub fn run_checks(view: &LayerView, custom: &[CustomCheck], cancel: &Cancel) -> Result<Vec<CheckResult>, CheckError> {
     let session = Session::open(view, cancel)?;
     session.dimensions()?;
-    let mut results: BTreeMap<&str, CheckResult> = BTreeMap::new();
-    for check in BUILTIN.iter().filter(|check| check.subject == Subject::Dimensions) {
-        session.run_builtin(check.name, check.severity, check.sql, &mut results)?;
-    }
+    let mut results: BTreeMap<&'static str, CheckResult> = BTreeMap::new();
+    session.run_builtin(BUILTIN.iter().filter(|check| check.subject == Subject::Dimensions), &mut results)?;
     for group in groups(view, &view.changed) {
         session.load_group(&group)?;
-        for check in BUILTIN.iter().filter(|check| applies(check.subject, view)) {
-            session.run_builtin(check.name, check.severity, check.sql, &mut results)?;
-        }
+        session.run_builtin(BUILTIN.iter().filter(|check| applies(check.subject, view)), &mut results)?;
     }
     if let Some(unique) = BUILTIN.first().filter(|_| view.entangled.len() > 1) {
         session.load_keys(&view.entangled)?;
         results.remove(unique.name);
-        session.run_builtin(unique.name, unique.severity, unique.sql, &mut results)?;
+        session.run_builtin([unique].into_iter(), &mut results)?;
     }
     let mut all: Vec<_> = BUILTIN.iter().filter_map(|check| results.remove(check.name)).collect();
     if !custom.is_empty() {
@@ -266,30 +262,46 @@ impl<'a> Session<'a> {
         )
     }
 
+    /// Runs some checks: all of them in one query that tells which find anything, and those that do by themselves.
     fn run_builtin(
         &self,
-        name: &'static str,
-        severity: Severity,
-        sql: &str,
-        results: &mut BTreeMap<&str, CheckResult>,
+        checks: impl Iterator<Item = &'static Builtin>,
+        results: &mut BTreeMap<&'static str, CheckResult>,
     ) -> Result<(), CheckError> {
-        let result = results.entry(name).or_insert_with(|| CheckResult {
-            name: name.to_owned(),
-            severity,
-            passed: true,
-            violations: 0,
-            sample: Vec::new(),
-        });
-        self.unless_stopped(
-            || {
-                let suspicious = match screen(name) {
-                    Some(condition) => self.duckdb.query_row(condition, [], |row| row.get(0))?,
-                    None => true,
-                };
-                if suspicious { self.violations(sql, result) } else { Ok(()) }
-            },
-            |detail| CheckError::Layer { doing: format!("running the check {name}"), detail },
-        )
+        let checks: Vec<&'static Builtin> = checks.collect();
+        for check in &checks {
+            results.entry(check.name).or_insert_with(|| CheckResult {
+                name: check.name.to_owned(),
+                severity: check.severity,
+                passed: true,
+                violations: 0,
+                sample: Vec::new(),
+            });
+        }
+        let doing = |detail| CheckError::Layer { doing: "running the built-in checks".to_owned(), detail };
+        for check in self.unless_stopped(|| self.suspicious(&checks), doing)? {
+            let Some(result) = results.get_mut(check.name) else { continue };
+            let doing = |detail| CheckError::Layer { doing: format!("running the check {}", check.name), detail };
+            self.unless_stopped(|| self.violations(check.sql, result), doing)?;
+        }
+        Ok(())
+    }
+
+    /// The checks that may find something: a query each would cost more than it looks at.
+    fn suspicious(&self, checks: &[&'static Builtin]) -> duckdb::Result<Vec<&'static Builtin>> {
+        let conditions: Vec<_> = checks
+            .iter()
+            .enumerate()
+            .map(|(number, check)| match screen(check.name) {
+                Some(condition) => format!("SELECT {number} WHERE (\n{condition}\n)"),
+                None => format!("SELECT {number} WHERE EXISTS (\n{}\n)", check.sql),
+            })
+            .collect();
+        let mut statement = self.duckdb.prepare(&conditions.join("\nUNION ALL\n"))?;
+        let numbers = statement.query_map([], |row| row.get::<_, usize>(0))?.collect::<duckdb::Result<Vec<_>>>()?;
+        let mut found: Vec<_> = numbers.into_iter().filter_map(|number| checks.get(number).copied()).collect();
+        found.sort_unstable_by_key(|check| check.name);
+        Ok(found)
     }
 
     fn run_custom(&self, check: &CustomCheck) -> Result<CheckResult, CheckError> {
@@ -371,6 +383,7 @@ fn empty_dimension(spec: &DimensionSpec) -> String {
 mod tests {
     use super::*;
     use crate::{
+        check::Severity,
         layer::{write_header, write_line},
         model::{Line, Money},
     };

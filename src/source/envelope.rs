@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, collections::HashMap, fmt, ops::Range};
 
+use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -123,6 +124,11 @@ pub(super) struct Elements {
 }
 
 impl Elements {
+    /// The buffer, and where each record is in it.
+    pub(super) fn into_parts(self) -> (Bytes, Vec<Range<usize>>) {
+        (self.bytes.into(), self.places)
+    }
+
     /// The last record.
     pub(super) fn last(&self) -> Option<&[u8]> {
         self.places.last().and_then(|place| self.bytes.get(place.clone()))

@@ -9,6 +9,7 @@ use std::{
     cell::RefCell,
     collections::HashSet,
     future::Future,
+    ops::Range,
     pin::Pin,
     sync::Once,
     time::{Duration, Instant, SystemTime},
@@ -112,12 +113,12 @@ impl<'a> HttpSource<'a> {
             }
             let fetched = self.fetch(&url, page).await?;
             let step = pager.after(&fetched.signals, fetched.elements.places.len(), &url);
-            let bytes = fetched.elements.bytes.clone();
+            let (bytes, places) = fetched.elements.into_parts();
             if pager.is_numbered() && page > 1 && !bytes.is_empty() && previous.as_ref().is_some_and(|previous| *previous == bytes) {
                 tracing::warn!(stage = "extract", url = %redacted(&self.start), page, "a numbered page equals the one before: this source does not paginate, and its list ends here");
                 return Ok(());
             }
-            if !self.hand_on(fetched, &url, page, sink) {
+            if !self.hand_on(bytes.clone(), places, &url, page, sink) {
                 return Ok(());
             }
             url = match step {
@@ -126,7 +127,7 @@ impl<'a> HttpSource<'a> {
                 Step::Known(urls) => return self.read_known(urls, page, sink).await,
                 Step::Lost(detail) => return Err(SourceError::Pagination { url: redacted(&url), page, detail }),
             };
-            previous = Some(bytes.into());
+            previous = Some(bytes);
         }
         Ok(())
     }
@@ -142,7 +143,7 @@ impl<'a> HttpSource<'a> {
         let body = Some(kept.into_inner());
         match fetched {
             Ok(fetched) => {
-                let Elements { bytes, places } = fetched.elements;
+                let (bytes, places) = fetched.elements.into_parts();
                 let records = places.into_iter().map(|place| bytes.get(place).unwrap_or_default().to_vec()).collect();
                 let link_next = if let envelope::Next::At(next) = fetched.signals.link { Some(next) } else { None };
                 Ok(ProbedPage { body, records: Some(records), link_next, is_http: true })
@@ -169,7 +170,8 @@ impl<'a> HttpSource<'a> {
                 }));
             }
             let Some((url, page, fetched)) = futures_util::StreamExt::next(&mut running).await else { return Ok(()) };
-            if !self.hand_on(fetched?, &url, page, sink) {
+            let (bytes, places) = fetched?.elements.into_parts();
+            if !self.hand_on(bytes, places, &url, page, sink) {
                 return Ok(());
             }
         }
@@ -180,11 +182,10 @@ impl<'a> HttpSource<'a> {
         if page > limit { Err(SourceError::TooManyPages { url: redacted(&self.start), limit }) } else { Ok(()) }
     }
 
-    fn hand_on(&self, fetched: Fetched, url: &Url, page: u64, sink: &mut dyn PageSink) -> bool {
-        let Elements { bytes, places } = fetched.elements;
+    fn hand_on(&self, bytes: Bytes, places: Vec<Range<usize>>, url: &Url, page: u64, sink: &mut dyn PageSink) -> bool {
         tracing::debug!(stage = "extract", page, url = %redacted(url), records = places.len(), bytes = bytes.len(), "page");
         self.access.counters.page();
-        sink.page(Page::elements(Origin::Response { url: redacted(url), page }, bytes.into(), places))
+        sink.page(Page::elements(Origin::Response { url: redacted(url), page }, bytes, places))
     }
 
     /// One page, tried as often as the settings allow.

@@ -28,7 +28,6 @@ pub(super) struct Pager<'a> {
     start: &'a Url,
     pagination: &'a Pagination,
     per_page: u32,
-    page_size: Option<u32>,
     /// The number of the page at hand, or the records before it.
     at: u64,
     /// Whether the default pagination still takes the list for one of numbered pages.
@@ -43,7 +42,7 @@ impl<'a> Pager<'a> {
             _ => 0,
         };
         let numbered = matches!(pagination, Pagination::Auto | Pagination::Page { .. } | Pagination::Offset { .. });
-        Pager { start, pagination, per_page: page_size.unwrap_or(per_page), page_size, at, numbered }
+        Pager { start, pagination, per_page: page_size.unwrap_or(per_page), at, numbered }
     }
 
     /// Whether the pages are told apart by a number alone: two that are equal then mean that it is not looked at.
@@ -109,7 +108,8 @@ impl<'a> Pager<'a> {
     }
 
     fn after_page(&mut self, signals: &Signals, records: usize, parameter: &str, first: u64) -> Step {
-        let size = self.page_size.map_or(records as u64, u64::from);
+        // What the server sent is its page size, not what it was asked for: it may have a cap.
+        let size = records as u64;
         let pages = signals.total_pages.or_else(|| signals.total_records.and_then(|total| (size > 0).then(|| total.div_ceil(size))));
         if let Some(pages) = pages.filter(|pages| *pages <= MOST_PAGES) {
             let rest = self.at + 1..(first + pages).max(self.at + 1);
