@@ -299,6 +299,11 @@ fn profiles_are_listed_and_shown_and_what_is_shown_runs() {
         assert_eq!(work.etl(&["check", "--output", "nowhere"]).stderr.contains("say where your own API is"), is_example, "{name}");
     }
     assert_eq!(work.etl(&["sources", "show", "none"]).code, 2);
+    std::fs::remove_file(work.path("etl.toml")).unwrap();
+    for command in ["run", "probe"] {
+        let ended = work.etl(&[command, "--source", "shopify", "--log-format", "text"]);
+        assert!(ended.code == 2 && ended.stderr.contains("where is your shopify API? Say so with --url"), "{}", ended.stderr);
+    }
 }
 
 #[test]

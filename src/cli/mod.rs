@@ -88,5 +88,9 @@ fn config_flags(config: &ConfigArgs) -> Flags {
 /// The settings of a command that loads; it must know the orders.
 fn loading_settings(flags: &Flags) -> Result<Settings, SettingsError> {
     let settings = crate::settings::load(flags)?;
-    if settings.orders.is_none() { Err(SettingsError::NoOrders) } else { Ok(settings) }
+    match (&settings.orders, &settings.source) {
+        (None, Some(profile)) => Err(SettingsError::NoPlace(profile.clone())),
+        (None, None) => Err(SettingsError::NoOrders),
+        (Some(_), _) => Ok(settings),
+    }
 }

@@ -284,12 +284,12 @@ impl Job<'_> {
             "the source has been read"
         );
         if extracted.counts.repeated_skus > 0 {
-            tracing::warn!(
-                stage = "extract",
-                repeated_skus = extracted.counts.repeated_skus,
-                sums = self.settings.repeated_sku == RepeatedSku::Sum,
-                "skus that stand on more than one line of their record: the later line wins, or all are added up where sums says so"
-            );
+            let outcome = match self.settings.repeated_sku {
+                RepeatedSku::Last => "the later line wins",
+                RepeatedSku::Sum => "their quantities and totals are added up",
+            };
+            let repeated_skus = extracted.counts.repeated_skus;
+            tracing::warn!(stage = "extract", repeated_skus, "skus that stand on more than one line of their record: {outcome}");
         }
         Ok(extracted)
     }

@@ -115,6 +115,11 @@ pub enum SettingsError {
     /// Settings that do not go together.
     #[error("{0}")]
     Conflict(String),
+    /// A profile of an API that has no place of its own.
+    #[error(
+        "where is your {0} API? Say so with --url https://..., ETL_URL, or `url` in etl.toml (or name the orders alone: --orders https://...)"
+    )]
+    NoPlace(String),
     /// Nothing to load.
     #[error(
         "no orders source is named. Say where the orders are:\n\n    etl run --orders https://shop.example/api/orders --users users.csv --products products.csv\n    etl run --orders 'data/*.ndjson.gz'\n\nor set ETL_ORDERS, or `orders` in etl.toml. To see the whole job at work without any of that: etl demo"
@@ -279,7 +284,9 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
     if until == Some(When::Last) {
         return Err(SettingsError::Conflict("--until can't be `last`: only a window's beginning can follow on the runs before".into()));
     }
-    let shipped = sources::shipped_layer(said("--source", &flags.source, "ETL_SOURCE", "source", toml.source))?;
+    let named = said("--source", &flags.source, "ETL_SOURCE", "source", toml.source);
+    let source_name = named.as_ref().map(|said| said.value.trim().to_owned());
+    let shipped = sources::shipped_layer(named)?;
     let url = sources::base_url(said("--url", &flags.url, "ETL_URL", "url", toml.url), shipped.as_ref())?;
     let source = |name: &'static Names, flag: &Option<String>, table: SourceToml| {
         let location = said(name.flag, flag, name.variable, name.table, table.location.clone());
@@ -314,6 +321,7 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
     };
     Ok(Settings {
         output: local_output(output.as_ref(), layers)?,
+        source: source_name,
         orders,
         users,
         products,

@@ -115,6 +115,8 @@ pub struct RedshiftSettings {
 #[expect(missing_docs, reason = "each is a flag of the contract, under its name")]
 pub struct Settings {
     pub output: PathBuf,
+    /// The profile that ships and that all three sources start from.
+    pub source: Option<String>,
     pub orders: Option<Source>,
     pub users: Option<Source>,
     pub products: Option<Source>,
@@ -155,6 +157,7 @@ impl Settings {
     pub fn plain(output: PathBuf) -> Settings {
         Settings {
             output,
+            source: None,
             orders: None,
             users: None,
             products: None,
