@@ -20,8 +20,9 @@ use crate::{
     store::StoreError,
 };
 
-/// Bytes that are held before they are spilled: those of two million rows or so.
-const BYTES_IN_MEMORY: usize = 160 << 20;
+/// Bytes that are held before they are spilled: those of half a million rows or so. More is slower: memory that is used anew
+/// is cheaper than memory that is asked for.
+const BYTES_IN_MEMORY: usize = 64 << 20;
 
 /// Some lines of a partition, and the number of the record that theirs are counted from.
 struct Part {
