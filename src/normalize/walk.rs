@@ -63,7 +63,8 @@ impl<'a> Captured<'a> {
         [Walk::Quick, Walk::Careful].into_iter().any(|walk| {
             self.clear();
             let mut json = serde_json::Deserializer::from_str(text);
-            let seed = RecordSeed { place: Place { walk, maps }, node: &maps.record.root, captured: self };
+            let mut record = RecordCells { walk, maps, captured: self };
+            let seed = ObjectSeed { node: &maps.record.root, cells: &mut record };
             matches!(seed.deserialize(&mut json), Ok(true)) && json.end().is_ok()
         })
     }
@@ -85,43 +86,41 @@ enum Walk {
     Careful,
 }
 
-#[derive(Clone, Copy)]
-struct Place<'n> {
+/// Where the values go that the keys of an object lead to.
+trait Cells<'a> {
+    /// Takes the value at hand.
+    fn take<D: Deserializer<'a>>(&mut self, child: &Child, deserializer: D) -> Result<(), D::Error>;
+}
+
+/// A record's.
+struct RecordCells<'n, 'c, 'a> {
     walk: Walk,
     maps: &'n Maps,
-}
-
-/// Enters a value that may be an object; tells whether it was one.
-struct RecordSeed<'n, 'c, 'a> {
-    place: Place<'n>,
-    node: &'n Node,
     captured: &'c mut Captured<'a>,
 }
 
-/// Takes the value that a key of a record leads to.
-struct RecordChild<'n, 'c, 'a> {
-    place: Place<'n>,
-    child: &'n Child,
-    captured: &'c mut Captured<'a>,
+/// A line's.
+struct LineCells<'c, 'a> {
+    walk: Walk,
+    cells: &'c mut [Option<&'a str>],
 }
 
-/// Enters a line, or an object within one; tells whether it was an object.
-struct LineSeed<'n, 'c, 'a> {
-    walk: Walk,
+/// Enters a value that may be an object, or, where places in arrays are looked for, an array; tells whether it was an object.
+struct ObjectSeed<'n, 'c, C> {
     node: &'n Node,
-    cells: &'c mut [Option<&'a str>],
+    cells: &'c mut C,
 }
 
-/// Takes the value that a key of a line leads to.
-struct LineChild<'n, 'c, 'a> {
-    walk: Walk,
+/// Hands on the value that a key leads to.
+struct ChildSeed<'n, 'c, C> {
     child: &'n Child,
-    cells: &'c mut [Option<&'a str>],
+    cells: &'c mut C,
 }
 
 /// Enters the value of a path that may hold the lines.
 struct ListSeed<'n, 'c, 'a> {
-    place: Place<'n>,
+    walk: Walk,
+    maps: &'n Maps,
     captured: &'c mut Captured<'a>,
 }
 
@@ -156,21 +155,25 @@ impl<'n> Visitor<'_> for KeySeed<'n> {
     }
 }
 
-/// Enters the value at hand with `seed`, after its extent is known, where it begins as an object or, where that may be
-/// entered too, as an array.
-fn enter_carefully<'de, S: DeserializeSeed<'de, Value = bool>, E: serde::de::Error>(
-    raw: &'de RawValue,
-    node: &Node,
-    seed: S,
-) -> Result<bool, E> {
+/// Enters the value at hand, after its extent is known, where it begins as an object or, where that may be entered too, as
+/// an array; tells whether it was an object.
+fn enter_carefully<'a, C: Cells<'a>, E: serde::de::Error>(raw: &'a RawValue, node: &Node, cells: &mut C) -> Result<bool, E> {
     let enters = raw.get().starts_with('{') || (node.has_indexes && raw.get().starts_with('['));
     if !enters {
         return Ok(false);
     }
-    seed.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(E::custom)
+    ObjectSeed { node, cells }.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(E::custom)
 }
 
-impl<'a> DeserializeSeed<'a> for RecordSeed<'_, '_, 'a> {
+impl<'a, C: Cells<'a>> DeserializeSeed<'a> for ChildSeed<'_, '_, C> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.cells.take(self.child, deserializer)
+    }
+}
+
+impl<'a, C: Cells<'a>> DeserializeSeed<'a> for ObjectSeed<'_, '_, C> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -178,18 +181,18 @@ impl<'a> DeserializeSeed<'a> for RecordSeed<'_, '_, 'a> {
     }
 }
 
-impl<'a> Visitor<'a> for RecordSeed<'_, '_, 'a> {
+impl<'a, C: Cells<'a>> Visitor<'a> for ObjectSeed<'_, '_, C> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a record")
+        f.write_str("an object")
     }
 
     fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<bool, M::Error> {
-        let RecordSeed { place, node, captured } = self;
+        let ObjectSeed { node, cells } = self;
         while let Some(child) = map.next_key_seed(KeySeed(node))? {
             match child {
-                Some(child) => map.next_value_seed(RecordChild { place, child, captured: &mut *captured })?,
+                Some(child) => map.next_value_seed(ChildSeed { child, cells: &mut *cells })?,
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -199,10 +202,10 @@ impl<'a> Visitor<'a> for RecordSeed<'_, '_, 'a> {
     }
 
     fn visit_seq<S: SeqAccess<'a>>(self, mut seq: S) -> Result<bool, S::Error> {
-        let RecordSeed { place, node, captured } = self;
+        let ObjectSeed { node, cells } = self;
         for index in 0.. {
             let more = match node.element(index).filter(|_| node.has_indexes) {
-                Some(child) => seq.next_element_seed(RecordChild { place, child, captured: &mut *captured })?.is_some(),
+                Some(child) => seq.next_element_seed(ChildSeed { child, cells: &mut *cells })?.is_some(),
                 None => seq.next_element::<IgnoredAny>()?.is_some(),
             };
             if !more {
@@ -215,30 +218,45 @@ impl<'a> Visitor<'a> for RecordSeed<'_, '_, 'a> {
     other_shapes!(false; visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
 }
 
-impl<'a> DeserializeSeed<'a> for RecordChild<'_, '_, 'a> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
+    fn take<D: Deserializer<'a>>(&mut self, child: &Child, deserializer: D) -> Result<(), D::Error> {
         use serde::de::Error;
-        let RecordChild { place, child, captured } = self;
-        let list = child.leaf.filter(|leaf| place.maps.lists.contains(leaf));
-        if let (Some(leaf), Walk::Quick, true) = (list, place.walk, child.inner.is_empty()) {
-            captured.lists[leaf] = ListSeed { place, captured: &mut *captured }.deserialize(deserializer)?;
+        let list = child.leaf.filter(|leaf| self.maps.lists.contains(leaf));
+        if let (Some(leaf), Walk::Quick, true) = (list, self.walk, child.inner.is_empty()) {
+            let seed = ListSeed { walk: self.walk, maps: self.maps, captured: &mut *self.captured };
+            self.captured.lists[leaf] = seed.deserialize(deserializer)?;
             return Ok(());
         }
-        if child.leaf.is_none() && place.walk == Walk::Quick {
-            return RecordSeed { place, node: &child.inner, captured }.deserialize(deserializer).map(drop);
+        if child.leaf.is_none() && self.walk == Walk::Quick {
+            return ObjectSeed { node: &child.inner, cells: self }.deserialize(deserializer).map(drop);
         }
         let raw = <&'a RawValue>::deserialize(deserializer)?;
         if let Some(leaf) = list {
-            let seed = ListSeed { place, captured: &mut *captured };
-            captured.lists[leaf] = seed.deserialize(&mut serde_json::Deserializer::from_str(list_text(raw))).map_err(D::Error::custom)?;
+            let seed = ListSeed { walk: self.walk, maps: self.maps, captured: &mut *self.captured };
+            let read = seed.deserialize(&mut serde_json::Deserializer::from_str(list_text(raw)));
+            self.captured.lists[leaf] = read.map_err(D::Error::custom)?;
         }
         if let Some(leaf) = child.leaf {
-            captured.cells[leaf] = Some(raw.get());
+            self.captured.cells[leaf] = Some(raw.get());
         }
         if !child.inner.is_empty() {
-            enter_carefully(raw, &child.inner, RecordSeed { place, node: &child.inner, captured })?;
+            enter_carefully(raw, &child.inner, self)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Cells<'a> for LineCells<'_, 'a> {
+    fn take<D: Deserializer<'a>>(&mut self, child: &Child, deserializer: D) -> Result<(), D::Error> {
+        if child.leaf.is_none() && self.walk == Walk::Quick {
+            return ObjectSeed { node: &child.inner, cells: self }.deserialize(deserializer).map(drop);
+        }
+        let raw = <&'a RawValue>::deserialize(deserializer)?;
+        if let Some(leaf) = child.leaf {
+            self.cells[leaf] = Some(raw.get());
+        }
+        if !child.inner.is_empty() {
+            enter_carefully(raw, &child.inner, self)?;
         }
         Ok(())
     }
@@ -265,15 +283,15 @@ impl<'a> Visitor<'a> for ListSeed<'_, '_, 'a> {
     }
 
     fn visit_seq<S: SeqAccess<'a>>(self, mut seq: S) -> Result<List, S::Error> {
-        let node = &self.place.maps.line.root;
+        let (walk, node) = (self.walk, &self.maps.line.root);
         let start = self.captured.line_is_object.len();
         loop {
             let cells = self.captured.line_cells.len();
             self.captured.line_cells.resize(cells + self.captured.line_width, None);
-            let seed = LineSeed { walk: self.place.walk, node, cells: &mut self.captured.line_cells[cells..] };
-            let is_object = match self.place.walk {
-                Walk::Quick => seq.next_element_seed(seed)?,
-                Walk::Careful => seq.next_element::<&'a RawValue>()?.map(|raw| enter_carefully(raw, node, seed)).transpose()?,
+            let mut line = LineCells { walk, cells: &mut self.captured.line_cells[cells..] };
+            let is_object = match walk {
+                Walk::Quick => seq.next_element_seed(ObjectSeed { node, cells: &mut line })?,
+                Walk::Careful => seq.next_element::<&'a RawValue>()?.map(|raw| enter_carefully(raw, node, &mut line)).transpose()?,
             };
             let Some(is_object) = is_object else {
                 self.captured.line_cells.truncate(cells);
@@ -310,69 +328,5 @@ impl<'a> Visitor<'a> for ListSeed<'_, '_, 'a> {
 
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<List, E> {
         Ok(List::NoArray)
-    }
-}
-
-impl<'a> DeserializeSeed<'a> for LineSeed<'_, '_, 'a> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'a> Visitor<'a> for LineSeed<'_, '_, 'a> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a line")
-    }
-
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<bool, M::Error> {
-        let LineSeed { walk, node, cells } = self;
-        while let Some(child) = map.next_key_seed(KeySeed(node))? {
-            match child {
-                Some(child) => map.next_value_seed(LineChild { walk, child, cells: &mut *cells })?,
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn visit_seq<S: SeqAccess<'a>>(self, mut seq: S) -> Result<bool, S::Error> {
-        let LineSeed { walk, node, cells } = self;
-        for index in 0.. {
-            let more = match node.element(index).filter(|_| node.has_indexes) {
-                Some(child) => seq.next_element_seed(LineChild { walk, child, cells: &mut *cells })?.is_some(),
-                None => seq.next_element::<IgnoredAny>()?.is_some(),
-            };
-            if !more {
-                break;
-            }
-        }
-        Ok(false)
-    }
-
-    other_shapes!(false; visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
-}
-
-impl<'a> DeserializeSeed<'a> for LineChild<'_, '_, 'a> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        let LineChild { walk, child, cells } = self;
-        if child.leaf.is_none() && walk == Walk::Quick {
-            return LineSeed { walk, node: &child.inner, cells }.deserialize(deserializer).map(drop);
-        }
-        let raw = <&'a RawValue>::deserialize(deserializer)?;
-        if let Some(leaf) = child.leaf {
-            cells[leaf] = Some(raw.get());
-        }
-        if !child.inner.is_empty() {
-            enter_carefully(raw, &child.inner, LineSeed { walk, node: &child.inner, cells })?;
-        }
-        Ok(())
     }
 }
