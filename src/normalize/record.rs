@@ -1,6 +1,10 @@
 //! The contract's rules: the slices that a walk over a record has captured become rows, drops and counts.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     fields::{Field, FieldMap},
@@ -128,6 +132,7 @@ impl RecordNormalizer {
             captured: Captured::new(&self.maps),
             skus: Vec::new(),
             summed: Vec::new(),
+            summed_at: HashMap::new(),
             batch: NormalizedBatch {
                 rows: FactBuilder::new(&self.schema, 1024),
                 drops: Vec::new(),
@@ -193,6 +198,8 @@ struct Work<'a> {
     skus: Vec<Cow<'a, str>>,
     /// The lines of the record at hand, where those of one sku are to be added up.
     summed: Vec<LineValues<'a>>,
+    /// Where each sku is among them: a record may have any number of lines.
+    summed_at: HashMap<Cow<'a, str>, usize>,
     batch: NormalizedBatch,
     day: Option<DayTotal>,
 }
@@ -313,6 +320,7 @@ impl<'a> Work<'a> {
                 drop_line(self, index, reason);
             }
         }
+        self.summed_at.clear();
         for values in std::mem::take(&mut self.summed) {
             self.row(heading, values);
         }
@@ -326,7 +334,9 @@ impl<'a> Work<'a> {
     /// Adds a line to the earlier one of its sku (contract, "Which version of a row wins": `repeated_sku = "sum"`). What is
     /// not added up is the later line's.
     fn add_up(&mut self, values: LineValues<'a>) -> Result<(), Reason> {
-        let Some(earlier) = self.summed.iter_mut().find(|earlier| earlier.sku == values.sku) else {
+        let earlier = self.summed_at.get(&values.sku).and_then(|&place| self.summed.get_mut(place));
+        let Some(earlier) = earlier else {
+            self.summed_at.insert(values.sku.clone(), self.summed.len());
             self.summed.push(values);
             return Ok(());
         };

@@ -24,17 +24,18 @@ pub struct Rewritten {
 }
 
 /// Rewrites every partition that has other columns than the settings say. A reader of one partition sees it whole, as before
-/// or as after; cut off, it goes on where it stopped. `each` is told how many of how many partitions are done.
+/// or as after; cut off, it goes on where it stopped.
 ///
 /// # Errors
 /// The output is held, a partition can't be parsed, or what the disk refuses.
-pub fn rewrite(settings: &Settings, cancel: &Cancel, mut each: impl FnMut(usize, usize)) -> Result<Rewritten, RunError> {
+pub fn rewrite(settings: &Settings, cancel: &Cancel) -> Result<Rewritten, RunError> {
     let output = Output::new(settings.output.clone());
     let started_at = UtcMicros::now();
     let run_id = RunId::new(started_at);
     let _lock = open::open_output(&output, run_id.as_str(), started_at, settings.lock_wait, cancel)?;
     let schema = settings.schema();
     let columns: Vec<_> = schema.extra().iter().map(|column| column.name.clone()).collect();
+    let before = layer::stored_columns(&output)?;
     let partitions = layer::partitions_on_disk(&output)?;
     let mut done = Rewritten::default();
     let batches = partitions.chunks(AT_ONCE).count();
@@ -54,13 +55,12 @@ pub fn rewrite(settings: &Settings, cancel: &Cancel, mut each: impl FnMut(usize,
                 }
                 None => done.unchanged += 1,
             }
-            each(done.rewritten + done.unchanged, partitions.len());
         }
         // Only once all are written does the layer have the new columns.
         let last = number + 1 == batches;
-        let named = if last { columns.clone() } else { layer::stored_columns(&output)? };
+        let named = if last { &columns } else { &before };
         if !stamps.is_empty() || last {
-            layer::restamp(&output, &mut staging, stamps, named)?;
+            layer::restamp(&output, &mut staging, stamps, named.clone())?;
             staging.prepare(cancel).map_err(|error| super::stopped_or(cancel, error.into()))?.commit()?;
         }
     }

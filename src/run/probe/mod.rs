@@ -115,7 +115,7 @@ fn examine(settings: &Settings, orders: &Source, page: &ProbedPage) -> Probe {
     let mut columns = Vec::new();
     for (column, defaults) in RECORD_FIELDS {
         let own = orders.profile.fields.get(column).map(|rule| (rule.paths.clone(), rule.default.clone()));
-        columns.push(found(column, Level::Record, defaults, own, &parsed, |taken| document.propose(column, taken)));
+        columns.push(found(column, Level::Record, defaults, own, &parsed, || document.propose(column)));
     }
     let lines_at = columns.iter().find(|found| found.column == "lines").and_then(|found| {
         found.path.clone().or_else(|| found.proposed.as_ref().map(|proposed| proposed.path.clone())).and_then(|path| path.parse().ok())
@@ -127,7 +127,7 @@ fn examine(settings: &Settings, orders: &Source, page: &ProbedPage) -> Probe {
     let line_document = Document::of(&lines);
     for (column, defaults) in LINE_FIELDS {
         let own = orders.profile.line_fields.get(column).map(|rule| (rule.paths.clone(), rule.default.clone()));
-        columns.push(found(column, Level::Line, defaults, own, &lines, |taken| line_document.propose(column, taken)));
+        columns.push(found(column, Level::Line, defaults, own, &lines, || line_document.propose(column)));
     }
     let pagination = evidence(&orders.profile.http.pagination, page, &body, records_at.as_deref().or(proposed_records.as_deref()));
     let profile = paste(orders, proposed_records.as_deref(), &columns, &pagination);
@@ -174,7 +174,7 @@ fn found(
     defaults: &[&str],
     own: Option<(Vec<FieldPath>, Option<String>)>,
     documents: &[Value],
-    propose: impl FnOnce(&[String]) -> Option<Proposal>,
+    propose: impl FnOnce() -> Option<Proposal>,
 ) -> Found {
     let (paths, default) = own.unwrap_or_else(|| (defaults.iter().filter_map(|path| path.parse().ok()).collect::<Vec<FieldPath>>(), None));
     let is_value = |value: &&Value| match value {
@@ -208,7 +208,7 @@ fn found(
         found_in = documents.len();
         values.push(default);
     }
-    let proposed = if path.is_none() { propose(&[]) } else { None };
+    let proposed = if path.is_none() { propose() } else { None };
     Found { column, level: level.as_str(), path, found_in, of: documents.len(), values, proposed }
 }
 

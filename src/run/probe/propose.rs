@@ -127,12 +127,12 @@ impl<'v> Document<'v> {
     }
 
     /// The likeliest path of a column, where any is likely.
-    pub(super) fn propose(&self, column: &str, taken: &[String]) -> Option<Proposal> {
+    pub(super) fn propose(&self, column: &str) -> Option<Proposal> {
         let names = NAMES.iter().find(|(name, _)| *name == column)?.1;
         let mut best: Option<(u32, Proposal)> = None;
         for (path, values) in &self.values {
             let shown = path.to_string();
-            if values.len() * 2 < self.documents || taken.contains(&shown) {
+            if values.len() * 2 < self.documents {
                 continue;
             }
             let Some((fits, more, looks)) = fits(column, values) else { continue };
@@ -316,7 +316,7 @@ mod tests {
                    "positions": [{"articleNo": "b", "pieces": 1, "price_each": "2"}], "id": "same"}),
         ];
         let document = Document::of(&records);
-        let path = |column: &str| document.propose(column, &[]).map(|proposal| proposal.path);
+        let path = |column: &str| document.propose(column).map(|proposal| proposal.path);
         for (column, expected) in [
             ("order_id", "OrderNumber"),
             ("created_at", "meta.placedAt"),
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(path("updated_at"), None);
         let lines: Vec<_> = records.iter().flat_map(|record| record["positions"].as_array().unwrap().clone()).collect();
         let document = Document::of(&lines);
-        let path = |column: &str| document.propose(column, &[]).map(|proposal| proposal.path);
+        let path = |column: &str| document.propose(column).map(|proposal| proposal.path);
         assert_eq!(
             (path("sku"), path("quantity"), path("unit_price")),
             (Some("articleNo".into()), Some("pieces".into()), Some("price_each".into()))
