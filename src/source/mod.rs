@@ -11,7 +11,6 @@ mod http;
 mod page;
 mod probe;
 mod query;
-mod retry;
 mod table;
 
 pub use counters::{SourceCounters, SourceCounts};

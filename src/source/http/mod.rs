@@ -11,7 +11,6 @@ use std::{
     future::Future,
     ops::Range,
     pin::Pin,
-    sync::Once,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -21,6 +20,7 @@ use reqwest::{
     header::{ACCEPT, HeaderMap, LOCATION, RETRY_AFTER},
     redirect,
 };
+use tracing::Instrument;
 
 use self::{
     auth::Authorizer,
@@ -32,9 +32,12 @@ use super::{
     envelope::{self, Elements, Signals},
     error::{RequestFailure, SourceError},
     page::{Origin, Page},
-    retry::{self, Waits},
 };
-use crate::settings::{HttpProfile, HttpSettings, Pagination, Total, redacted};
+use crate::{
+    retry::{self, Waits},
+    settings::{HttpProfile, HttpSettings, Pagination, Total, redacted},
+    tls,
+};
 
 /// A body and what its response said of the pages.
 struct Fetched {
@@ -55,8 +58,6 @@ pub(super) struct HttpSource<'a> {
     runtime: tokio::runtime::Runtime,
 }
 
-static PROVIDER: Once = Once::new();
-
 impl<'a> HttpSource<'a> {
     /// A client for one location, on a small runtime of its own.
     ///
@@ -66,10 +67,7 @@ impl<'a> HttpSource<'a> {
         let settings = access.http;
         let profile = &query.profile.http;
         let failed = |error: &dyn std::error::Error| SourceError::Client(chain(error));
-        PROVIDER.call_once(|| {
-            // An error says that a provider is installed already, which is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        });
+        tls::install_provider();
         let client = Client::builder()
             .user_agent(concat!("orders-etl/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(settings.connect_timeout)
@@ -115,7 +113,7 @@ impl<'a> HttpSource<'a> {
             let step = pager.after(&fetched.signals, fetched.elements.places.len(), &url);
             let (bytes, places) = fetched.elements.into_parts();
             if pager.is_numbered() && page > 1 && !bytes.is_empty() && previous.as_ref().is_some_and(|previous| *previous == bytes) {
-                tracing::warn!(stage = "extract", url = %redacted(&self.start), page, "a numbered page equals the one before: this source does not paginate, and its list ends here");
+                tracing::warn!(url = %redacted(&self.start), page, "a numbered page equals the one before: this source does not paginate, and its list ends here");
                 return Ok(());
             }
             if !self.hand_on(bytes.clone(), places, &url, page, sink) {
@@ -183,7 +181,7 @@ impl<'a> HttpSource<'a> {
     }
 
     fn hand_on(&self, bytes: Bytes, places: Vec<Range<usize>>, url: &Url, page: u64, sink: &mut dyn PageSink) -> bool {
-        tracing::debug!(stage = "extract", page, url = %redacted(url), records = places.len(), bytes = bytes.len(), "page");
+        tracing::debug!(page, url = %redacted(url), records = places.len(), bytes = bytes.len(), "page");
         self.access.counters.page();
         sink.page(Page::elements(Origin::Response { url: redacted(url), page }, bytes, places))
     }
@@ -195,8 +193,13 @@ impl<'a> HttpSource<'a> {
 
     /// The same; a copy of the last body goes to `keep`.
     async fn fetch_keeping(&self, url: &Url, page: u64, keep: Option<&RefCell<Vec<u8>>>) -> Result<Fetched, SourceError> {
+        let span = tracing::info_span!("page", page, url = %redacted(url));
+        self.fetch_in_span(url, page, keep).instrument(span).await
+    }
+
+    async fn fetch_in_span(&self, url: &Url, page: u64, keep: Option<&RefCell<Vec<u8>>>) -> Result<Fetched, SourceError> {
         let started = Instant::now();
-        let mut waits = Waits::new(self.settings);
+        let mut waits = Waits::new(self.settings.backoff_first, self.settings.backoff_cap, self.settings.retry_after_cap);
         let mut renewed = false;
         let mut attempt = 0;
         loop {
@@ -222,7 +225,7 @@ impl<'a> HttpSource<'a> {
                 return Err(SourceError::Request { url: redacted(url), page, attempts: attempt, elapsed: started.elapsed(), cause });
             }
             let wait = waits.next(retry_after);
-            tracing::warn!(stage = "extract", url = %redacted(url), page, attempt, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), cause = %cause, "the request failed and is tried again");
+            tracing::warn!(attempt, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), cause = %cause, "the request failed and is tried again");
             self.access.counters.retry();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

@@ -5,38 +5,37 @@ use std::time::{Duration, SystemTime};
 
 use backoff::{ExponentialBackoff, backoff::Backoff};
 
-use crate::settings::HttpSettings;
-
 /// Exponential backoff with full jitter: before retry n a wait drawn evenly from [0, min(cap, first × 2^n)].
-pub(super) struct Waits {
+pub(crate) struct Waits {
     backoff: ExponentialBackoff,
     retry_after_cap: Duration,
 }
 
 impl Waits {
-    pub(super) fn new(settings: &HttpSettings) -> Waits {
+    /// Waits whose first is drawn from [0, first], and none from more than [0, cap].
+    pub(crate) fn new(first: Duration, cap: Duration, retry_after_cap: Duration) -> Waits {
         // The crate draws from interval × [1 - f, 1 + f]; with f = 1 and half the interval that is full jitter.
         let backoff = ExponentialBackoff {
-            current_interval: settings.backoff_first / 2,
-            initial_interval: settings.backoff_first / 2,
+            current_interval: first / 2,
+            initial_interval: first / 2,
             randomization_factor: 1.0,
             multiplier: 2.0,
-            max_interval: settings.backoff_cap / 2,
+            max_interval: cap / 2,
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };
-        Waits { backoff, retry_after_cap: settings.retry_after_cap }
+        Waits { backoff, retry_after_cap }
     }
 
     /// The wait before the next attempt: never less than the server asked for, up to the cap.
-    pub(super) fn next(&mut self, retry_after: Option<Duration>) -> Duration {
+    pub(crate) fn next(&mut self, retry_after: Option<Duration>) -> Duration {
         let jittered = self.backoff.next_backoff().unwrap_or_default();
         retry_after.map_or(jittered, |asked| asked.min(self.retry_after_cap).max(jittered))
     }
 }
 
 /// `Retry-After`: seconds or an HTTP date (RFC 9110, 10.2.3). A date that has passed is no wait.
-pub(super) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
@@ -48,13 +47,8 @@ pub(super) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn settings() -> HttpSettings {
-        HttpSettings {
-            backoff_first: Duration::from_millis(500),
-            backoff_cap: Duration::from_secs(4),
-            retry_after_cap: Duration::from_secs(60),
-            ..HttpSettings::default()
-        }
+    fn waits() -> Waits {
+        Waits::new(Duration::from_millis(500), Duration::from_secs(4), Duration::from_secs(60))
     }
 
     #[test]
@@ -62,7 +56,7 @@ mod tests {
         for (retry, interval) in [(0, 500), (1, 1000), (2, 2000), (5, 4000)] {
             let waits: Vec<_> = (0..400)
                 .map(|_| {
-                    let mut waits = Waits::new(&settings());
+                    let mut waits = waits();
                     (0..retry).for_each(|_| {
                         waits.next(None);
                     });
@@ -77,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_server_is_obeyed_up_to_the_cap() {
-        let asked = |seconds| Waits::new(&settings()).next(Some(Duration::from_secs(seconds)));
+        let asked = |seconds| waits().next(Some(Duration::from_secs(seconds)));
         assert_eq!(asked(7), Duration::from_secs(7));
         assert_eq!(asked(86_400), Duration::from_secs(60));
     }
