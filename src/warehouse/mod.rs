@@ -1,5 +1,3 @@
-//! The SQL that loads the output into a warehouse. Text only: nothing here connects anywhere.
+//! SQL that loads the output into a warehouse, and running it there. Knows the output's files, and changes none.
 
-mod redshift;
-
-pub use redshift::{RedshiftError, copy, ddl};
+pub mod redshift;
