@@ -22,8 +22,14 @@ pub(super) enum Command {
     Backfill(BackfillArgs),
     /// The checks alone, over the curated layer as it stands
     Check(CheckArgs),
-    /// The history of runs
+    /// The history of runs: `etl runs show RUN_ID` tells all of one
     Runs(RunsArgs),
+    /// Whether the layer is complete and healthy, on one screen
+    Status(StatusArgs),
+    /// What runs dropped, by run and reason; `etl quarantine replay RUN_ID` loads it once it is mended
+    Quarantine(QuarantineArgs),
+    /// Who is told of trouble: `etl alerts test` tells them
+    Alerts(AlertsArgs),
     /// What would be made of a source: one page is fetched, nothing is written
     Probe(ProbeArgs),
     /// The profiles that ship: `etl sources show NAME` prints one as an etl.toml to start from
@@ -47,6 +53,19 @@ pub enum Format {
     Json,
 }
 
+/// What the log looks like.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// A line of JSON an event.
+    Json,
+    /// The same, under the names of the Elastic Common Schema.
+    Ecs,
+}
+
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Display")]
 pub(super) struct DisplayArgs {
@@ -55,7 +74,7 @@ pub(super) struct DisplayArgs {
     pub(super) format: Option<Format>,
     /// The log on stderr [default: auto] [env: ETL_LOG_FORMAT]
     #[arg(long, global = true, value_enum)]
-    pub(super) log_format: Option<Format>,
+    pub(super) log_format: Option<LogFormat>,
     /// More of the log (-vv: most)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
@@ -129,6 +148,15 @@ pub(super) struct JobArgs {
     /// Memory that the run is to make do with, about, such as 1GiB [env: ETL_MEMORY_LIMIT]
     #[arg(long, value_name = "SIZE")]
     pub(super) memory_limit: Option<String>,
+    /// Metrics of the run as OpenMetrics text, for node_exporter's textfile collector [env: ETL_METRICS_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub(super) metrics_file: Option<String>,
+    /// Metrics of the run in CloudWatch's Embedded Metric Format, added to a file, or `-` for stdout [env: ETL_METRICS_EMF]
+    #[arg(long, value_name = "FILE")]
+    pub(super) metrics_emf: Option<String>,
+    /// Remove quarantine, manifests and reports of runs older than this [default: they are kept] [env: ETL_RETENTION]
+    #[arg(long, value_name = "SPAN")]
+    pub(super) retention: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -213,12 +241,73 @@ pub(super) enum SourcesCommand {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct AlertsArgs {
+    #[command(subcommand)]
+    pub(super) what: AlertsCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum AlertsCommand {
+    /// Sends one alert to everybody who is configured
+    Test(ConfigArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct QuarantineArgs {
+    #[command(subcommand)]
+    pub(super) what: Option<QuarantineCommand>,
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Only what this run dropped
+    #[arg(long, value_name = "RUN_ID")]
+    pub(super) run: Option<String>,
+    /// How many runs, the latest first
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(super) limit: usize,
+    /// How many records of each reason are shown
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(super) samples: usize,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum QuarantineCommand {
+    /// The records that a run dropped, as they now stand in its quarantine, through a run of their own
+    Replay {
+        /// The run that dropped them
+        run_id: String,
+        #[command(flatten)]
+        job: JobArgs,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct RunsArgs {
+    #[command(subcommand)]
+    pub(super) what: Option<RunsCommand>,
     #[command(flatten)]
     pub(super) config: ConfigArgs,
     /// How many, the latest first
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(super) limit: usize,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum RunsCommand {
+    /// All that one run said of itself
+    Show {
+        /// The run, or as much of the beginning of its name as no other has
+        run_id: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -230,9 +319,29 @@ pub(super) struct RedshiftArgs {
 #[derive(Subcommand, Debug)]
 pub(super) enum RedshiftCommand {
     /// The tables
-    Ddl(ConfigArgs),
-    /// A full load
-    Copy(ConfigArgs),
+    Ddl(RedshiftSqlArgs),
+    /// A full load, in one transaction
+    Copy(RedshiftSqlArgs),
+    /// What runs have changed, in one transaction
+    Merge {
+        #[command(flatten)]
+        sql: RedshiftSqlArgs,
+        /// What this run changed [default: the last one that changed something]
+        #[arg(long, value_name = "RUN_ID", conflicts_with = "since_run")]
+        run: Option<String>,
+        /// What was changed after this run
+        #[arg(long, value_name = "RUN_ID")]
+        since_run: Option<String>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RedshiftSqlArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Run it over ETL_REDSHIFT_URL (postgresql://user:password@host:5439/db, TLS) instead of printing it
+    #[arg(long)]
+    pub(super) execute: bool,
 }
 
 #[derive(Args, Debug)]

@@ -6,6 +6,7 @@ use super::{args::DemoArgs, display::Display, run::run_and_show};
 use crate::{
     cancel::Cancel,
     demo::DemoApi,
+    report::CommandName,
     run::RunError,
     settings::{Location, LocationError, Settings},
 };
@@ -20,7 +21,7 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
         products: Some(location("products")?.into()),
         ..Settings::plain(args.output.clone())
     };
-    Ok(run_and_show(&settings, display, cancel, |out| {
+    Ok(run_and_show(&settings, CommandName::Demo, display, cancel, |out| {
         let output = args.output.display();
         let _ = writeln!(out, "\nLook at it:   head {output}/curated/dt=*/part-00000.csv {output}/dims/*/*.csv");
         let _ = writeln!(out, "What it drops, and why: {output}/quarantine/");

@@ -8,7 +8,10 @@ use std::{
 use indicatif::MultiProgress;
 use serde::Serialize;
 
-use super::args::{DisplayArgs, Format};
+use super::{
+    args::{DisplayArgs, Format, LogFormat},
+    json_lines::Dialect,
+};
 use crate::settings::{Presentation, SettingsError};
 
 /// How much is logged.
@@ -23,7 +26,8 @@ pub(super) enum Verbosity {
 /// What was decided about display, once.
 pub(super) struct Display {
     pub(super) json: bool,
-    pub(super) json_logs: bool,
+    /// How the log is written as JSON, where it is.
+    pub(super) json_logs: Option<Dialect>,
     pub(super) verbosity: Verbosity,
     quiet: bool,
     /// Whether JSON was asked for by name: then it is printed even where `--quiet` is said.
@@ -34,22 +38,31 @@ pub(super) struct Display {
 
 impl Display {
     pub(super) fn new(args: &DisplayArgs, presentation: &Presentation) -> Result<Display, SettingsError> {
-        let format = |flag: Option<Format>, said: &Option<String>, name: &'static str| match (flag, said.as_deref()) {
-            (Some(format), _) => Ok(format),
-            (None, None | Some("auto")) => Ok(Format::Auto),
-            (None, Some("text")) => Ok(Format::Text),
-            (None, Some("json")) => Ok(Format::Json),
-            (None, Some(other)) => Err(SettingsError::Conflict(format!("{name}: `{other}`: write auto, text or json"))),
+        let said = |name: &str, value: &str, words: &str| Err(SettingsError::Conflict(format!("{name}: `{value}`: write {words}")));
+        let result = match (args.format, presentation.format.as_deref()) {
+            (Some(format), _) => format,
+            (None, None | Some("auto")) => Format::Auto,
+            (None, Some("text")) => Format::Text,
+            (None, Some("json")) => Format::Json,
+            (None, Some(other)) => return said("ETL_FORMAT", other, "auto, text or json"),
         };
-        let (result, log) = (
-            format(args.format, &presentation.format, "ETL_FORMAT")?,
-            format(args.log_format, &presentation.log_format, "ETL_LOG_FORMAT")?,
-        );
+        let log = match (args.log_format, presentation.log_format.as_deref()) {
+            (Some(format), _) => format,
+            (None, None | Some("auto")) => LogFormat::Auto,
+            (None, Some("text")) => LogFormat::Text,
+            (None, Some("json")) => LogFormat::Json,
+            (None, Some("ecs")) => LogFormat::Ecs,
+            (None, Some(other)) => return said("ETL_LOG_FORMAT", other, "auto, text, json or ecs"),
+        };
         let on_terminal = io::stderr().is_terminal();
-        let is_json = |format: Format, terminal: bool| format == Format::Json || (format == Format::Auto && !terminal);
-        let json_logs = is_json(log, on_terminal);
+        let json_logs = match log {
+            LogFormat::Ecs => Some(Dialect::Ecs),
+            LogFormat::Json => Some(Dialect::Plain),
+            LogFormat::Auto if !on_terminal => Some(Dialect::Plain),
+            LogFormat::Auto | LogFormat::Text => None,
+        };
         // On a terminal the progress tells what a log would; without one, the log is all there is.
-        let usual = if json_logs { Verbosity::Info } else { Verbosity::Warnings };
+        let usual = if json_logs.is_some() { Verbosity::Info } else { Verbosity::Warnings };
         let verbosity = match (args.quiet, args.verbose) {
             (true, _) => Verbosity::Errors,
             (false, 0) => usual,
@@ -57,7 +70,7 @@ impl Display {
             (false, _) => Verbosity::Debug,
         };
         Ok(Display {
-            json: is_json(result, io::stdout().is_terminal()),
+            json: result == Format::Json || (result == Format::Auto && !io::stdout().is_terminal()),
             json_by_name: result == Format::Json,
             json_logs,
             verbosity,
@@ -88,7 +101,7 @@ impl Display {
 
     /// Says what went wrong, on stderr: as a line of the log where that is JSON.
     pub(super) fn error(&self, error: &dyn fmt::Display) {
-        if self.json_logs {
+        if self.json_logs.is_some() {
             tracing::error!("{error}");
         } else {
             print_error(error);

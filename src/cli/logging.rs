@@ -4,9 +4,12 @@ use std::io::{self, Write};
 
 use indicatif::MultiProgress;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{Layer, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::display::{Display, Verbosity};
+use super::{
+    display::{Display, Verbosity},
+    json_lines::JsonLines,
+};
 
 /// Writes to stderr while the progress stands aside.
 #[derive(Clone)]
@@ -38,11 +41,13 @@ pub(super) fn start(display: &Display) {
         Verbosity::Info => LevelFilter::INFO,
         Verbosity::Debug => LevelFilter::DEBUG,
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(BesideProgress(display.progress.clone()));
+    let out = BesideProgress(display.progress.clone());
     // An error says that a log was started already, which is as good.
-    let _ = if display.json_logs {
-        builder.json().flatten_event(true).with_current_span(true).with_span_list(false).with_target(false).try_init()
+    let _ = if let Some(dialect) = display.json_logs {
+        tracing_subscriber::registry().with(JsonLines::new(dialect, out).with_filter(level)).try_init()
     } else {
-        builder.with_target(false).without_time().with_ansi(std::io::IsTerminal::is_terminal(&io::stderr())).try_init()
+        let with_colour = std::io::IsTerminal::is_terminal(&io::stderr());
+        let text = tracing_subscriber::fmt::layer().with_writer(out).with_target(false).without_time().with_ansi(with_colour);
+        tracing_subscriber::registry().with(text.with_filter(level)).try_init()
     };
 }

@@ -1,19 +1,23 @@
 //! What a person types and sees: one file a command. No logic of the job.
 
+mod alerts;
 mod args;
 mod backfill;
 mod check;
 mod demo;
 mod display;
+mod json_lines;
 mod logging;
 mod probe;
 mod progress;
+mod quarantine;
 mod redshift;
 mod rewrite;
 mod run;
 mod runs;
 mod signals;
 mod sources;
+mod status;
 mod text;
 
 pub use args::Cli;
@@ -46,10 +50,13 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Backfill(args) => backfill::run(args, &display, &cancel),
         Command::Check(args) => check::run(args, &display, &cancel),
         Command::Runs(args) => runs::run(args, &display),
+        Command::Status(args) => status::run(args, &display),
+        Command::Quarantine(args) => quarantine::run(args, &display, &cancel),
+        Command::Alerts(args) => alerts::run(args, &display),
         Command::Rewrite(args) => rewrite::run(args, &display, &cancel),
         Command::Sources(args) => sources::run(args, &display),
         Command::Probe(args) => probe::run(args, &display, &cancel),
-        Command::Redshift(args) => redshift::run(args, &display),
+        Command::Redshift(args) => redshift::run(args, &display, &cancel),
         Command::Demo(args) => demo::run(args, &display, &cancel),
     };
     result.unwrap_or_else(|error| {
@@ -76,6 +83,9 @@ fn job_flags(job: &JobArgs) -> Flags {
         on_check_failure: job.on_check_failure.clone(),
         max_attempts: job.max_attempts.clone(),
         memory_limit: job.memory_limit.clone(),
+        metrics_file: job.metrics_file.clone(),
+        metrics_emf: job.metrics_emf.clone(),
+        retention: job.retention.clone(),
         dry_run: job.dry_run,
         ..config_flags(&job.config)
     }

@@ -40,6 +40,7 @@ fn visible(all: &MultiProgress) -> ProgressBar {
 impl Observer for Progress {
     fn stage(&self, name: &'static str) {
         self.line.set_message(match name {
+            "open" => "opening the output",
             "dimensions" => "reading users and products",
             "extract" => "reading orders",
             "merge" => "merging partitions",

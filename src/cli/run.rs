@@ -3,21 +3,33 @@
 use super::{args::RunArgs, display::Display, job_flags, loading_settings, progress::Progress, text};
 use crate::{
     cancel::Cancel,
-    report::Status,
+    report::{CommandName, Status},
     run::{Outcome, Request, RunError, execute},
     settings::{Flags, Settings},
 };
 
 pub(super) fn run(args: &RunArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     let settings = loading_settings(&Flags { lookback: args.lookback.clone(), ..job_flags(&args.job) })?;
-    Ok(run_and_show(&settings, display, cancel, |_| {}))
+    Ok(run_and_show(&settings, CommandName::Run, display, cancel, |_| {}))
 }
 
 /// Runs the job and shows how it ended; `more` adds to the text.
-pub(super) fn run_and_show(settings: &Settings, display: &Display, cancel: &Cancel, more: impl FnOnce(&mut String)) -> u8 {
+pub(super) fn run_and_show(
+    settings: &Settings,
+    command: CommandName,
+    display: &Display,
+    cancel: &Cancel,
+    more: impl FnOnce(&mut String),
+) -> u8 {
     let progress = Progress::new(display);
-    let outcome = execute(&Request { settings, since: settings.since, until: settings.until, cancel, observer: &progress });
+    let (since, until) = (settings.since, settings.until);
+    let outcome = execute(&Request { settings, command, replay_of: None, since, until, cancel, observer: &progress });
     progress.finish();
+    show(&outcome, settings, display, more)
+}
+
+/// Shows how a run ended, and tells its exit code.
+pub(super) fn show(outcome: &Outcome, settings: &Settings, display: &Display, more: impl FnOnce(&mut String)) -> u8 {
     if let Some(error) = &outcome.error {
         display.error(error);
     }
@@ -25,7 +37,7 @@ pub(super) fn run_and_show(settings: &Settings, display: &Display, cancel: &Canc
         text::summary(out, &outcome.summary, settings);
         more(out);
     });
-    exit_code(&outcome, settings)
+    exit_code(outcome, settings)
 }
 
 /// The exit code of a run: 0, the one for "nothing to do", or the error's.

@@ -1,48 +1,159 @@
-//! `etl runs`.
+//! `etl runs`: the history as a table, and all that one run said of itself.
 
 use std::fmt::Write;
 
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
-use super::{args::RunsArgs, config_flags, display::Display, text};
+use super::{
+    args::{RunsArgs, RunsCommand},
+    config_flags,
+    display::Display,
+    text,
+};
 use crate::{
-    report,
+    report::{self, RecordedRun},
     run::{RunError, recover_unless_held},
-    settings,
+    settings::{self, SettingsError},
     store::Output,
 };
 
+/// The width of a bar.
+const BAR: usize = 8;
+
 pub(super) fn run(args: &RunsArgs, display: &Display) -> Result<u8, RunError> {
-    let settings = settings::load(&config_flags(&args.config))?;
+    let config = match &args.what {
+        Some(RunsCommand::Show { config, .. }) => config,
+        None => &args.config,
+    };
+    let settings = settings::load(&config_flags(config))?;
     let output = Output::new(settings.output);
     recover_unless_held(&output)?;
-    let runs = report::latest_runs(&output, args.limit)?;
+    match &args.what {
+        Some(RunsCommand::Show { run_id, .. }) => show_one(&output, run_id, display)?,
+        None => list(&output, args.limit, display)?,
+    }
+    Ok(0)
+}
+
+fn list(output: &Output, limit: usize, display: &Display) -> Result<(), RunError> {
+    let runs = report::latest_runs(output, limit)?;
     let raw: Vec<_> = runs.iter().filter_map(|(_, line)| RawValue::from_string(line.clone()).ok()).collect();
     display.result(false, &json!({ "runs": raw }), |out| {
         if runs.is_empty() {
             let _ = writeln!(out, "no run has been recorded here");
             return;
         }
+        let written = |run: &RecordedRun| run.rows_inserted + run.rows_updated + run.rows_moved;
+        let most = runs.iter().map(|(run, _)| written(run)).max().unwrap_or(0);
+        let longest = runs.iter().map(|(run, _)| run.execution_time_seconds).fold(0.0, f64::max);
         let _ = writeln!(
             out,
-            "{:<32} {:<15} {:>9} {:>9} {:>8} {:>9} {:>10}  window",
-            "run", "status", "read", "dropped", "new rows", "partitions", "seconds"
+            "{:<32} {:<8} {:<15} {:>9} {:>8} {:>9} {:BAR$} {:>10} {:>8} {:BAR$} window",
+            "run", "command", "status", "read", "dropped", "new rows", "", "partitions", "seconds", ""
         );
         for (run, _) in &runs {
-            let written = run.rows_inserted + run.rows_updated + run.rows_moved;
-            let window = text::window_text(run.since.as_deref(), run.until.as_deref());
             let _ = writeln!(
                 out,
-                "{:<32} {:<15} {:>9} {:>9} {:>8} {:>9} {:>11.2}  {window}",
+                "{:<32} {:<8} {:<15} {:>9} {:>8} {:>9} {} {:>10} {:>8.2} {} {}",
                 run.run_id,
+                run.command.as_deref().unwrap_or("run"),
                 run.status,
                 run.records_read,
                 run.records_dropped_count,
-                written,
+                written(run),
+                bar(share(written(run), most)),
                 run.partitions_written.len(),
-                run.execution_time_seconds
+                run.execution_time_seconds,
+                bar(run.execution_time_seconds / longest.max(f64::MIN_POSITIVE)),
+                text::window_text(run.since.as_deref(), run.until.as_deref())
             );
         }
     });
-    Ok(0)
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the length of a bar")]
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+/// A share of one as a bar, in eighths of a character: anything at all is seen.
+fn bar(share: f64) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "held within the bar")]
+    let eighths = (share.clamp(0.0, 1.0) * (8 * BAR) as f64).ceil() as usize;
+    format!("{:<BAR$}", "█".repeat(eighths / 8) + EIGHTHS[eighths % 8])
+}
+
+fn show_one(output: &Output, run_id: &str, display: &Display) -> Result<(), RunError> {
+    let mut found = report::recorded_runs(output)?.filter(|(run, _)| run.run_id.starts_with(run_id));
+    let none = || SettingsError::Conflict(format!("no run `{run_id}` has been recorded here; `etl runs` lists them"));
+    let (run, line) = found.next().ok_or_else(none)?;
+    if run.run_id != run_id && found.next().is_some() {
+        return Err(SettingsError::Conflict(format!("more than one run begins with `{run_id}`")).into());
+    }
+    let summary: Value = serde_json::from_str(&line).unwrap_or_default();
+    let raw = RawValue::from_string(line).ok();
+    display.result(false, &raw, |out| describe(out, &run, &summary));
+    Ok(())
+}
+
+/// All fields of a recorded summary that hold something, in groups.
+fn describe(out: &mut String, run: &RecordedRun, summary: &Value) {
+    let command = run.command.as_deref().unwrap_or("run");
+    let window = text::window_text(run.since.as_deref(), run.until.as_deref());
+    let _ = writeln!(out, "run {}: {} ({command}, {window})\n", run.run_id, run.status);
+    let stages = summary["stage_seconds"].as_object();
+    let longest = stages.iter().flat_map(|stages| stages.values()).filter_map(Value::as_f64).fold(0.0, f64::max);
+    for (name, value) in summary.as_object().into_iter().flatten() {
+        match (name.as_str(), value) {
+            ("run_id" | "status" | "command" | "since" | "until" | "stage_seconds" | "checks", _) | (_, Value::Null) => {}
+            (_, Value::Array(items)) if items.is_empty() => {}
+            (_, Value::Object(fields)) if fields.is_empty() => {}
+            (_, Value::Number(number)) if number.as_f64() == Some(0.0) => {}
+            (_, Value::Array(items)) => wide_row(out, name, &items.iter().map(shown).collect::<Vec<_>>().join(", ")),
+            (_, Value::Object(fields)) => {
+                wide_row(out, name, &fields.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect::<Vec<_>>().join(", "));
+            }
+            _ => wide_row(out, name, &shown(value)),
+        }
+    }
+    for (place, (stage, seconds)) in stages.into_iter().flatten().enumerate() {
+        let seconds = seconds.as_f64().unwrap_or(0.0);
+        let line = format!("{stage:<10} {seconds:>8.3} s {}", bar(seconds / longest.max(f64::MIN_POSITIVE)));
+        wide_row(out, if place == 0 { "stages" } else { "" }, line.trim_end());
+    }
+    let passed = run.checks.iter().filter(|check| check.passed).count();
+    if !run.checks.is_empty() {
+        wide_row(out, "checks", &format!("{passed} of {} passed", run.checks.len()));
+    }
+    for check in run.checks.iter().filter(|check| !check.passed) {
+        wide_row(out, "", &format!("{} {}: {} violations", check.severity, check.name, check.violations));
+    }
+}
+
+fn wide_row(out: &mut String, label: &str, value: &str) {
+    let _ = writeln!(out, "  {label:<24} {value}");
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_shows_anything_at_all_and_never_more_than_all() {
+        assert_eq!(bar(0.0), "        ");
+        assert_eq!(bar(0.001), "▏       ");
+        assert_eq!(bar(0.5), "████    ");
+        assert_eq!(bar(1.0), "████████");
+        assert_eq!(bar(f64::NAN).chars().count(), 8);
+    }
 }

@@ -35,12 +35,18 @@ fn headline(status: Status) -> (Style, &'static str) {
     }
 }
 
-fn row(out: &mut String, label: &str, text: &str) {
+pub(super) fn row(out: &mut String, label: &str, text: &str) {
     let _ = writeln!(out, "  {DIM}{label:<LABEL$}{DIM:#} {text}");
 }
 
 fn count(value: u64) -> String {
     HumanCount(value).to_string()
+}
+
+/// One word or the other, in the colour of it.
+pub(super) fn verdict(good: bool, yes: &str, no: &str) -> String {
+    let (style, word) = if good { (GOOD, yes) } else { (BAD, no) };
+    format!("{style}{word}{style:#}")
 }
 
 /// "3 lines", "1 line".
@@ -78,6 +84,12 @@ pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) 
         row(out, name, &format!("{}{inferred}", counted(counts.members, "member")));
     }
     checks(out, &summary.checks);
+    for (place, alert) in summary.alerts.iter().enumerate() {
+        row(out, if place == 0 { "alerts" } else { "" }, &format!("{BAD}{}{BAD:#}: {}", alert.kind.as_str(), alert.message));
+    }
+    for alert in &summary.recovered {
+        row(out, "over", &format!("{GOOD}{}{GOOD:#}: {}", alert.kind.as_str(), alert.message));
+    }
 }
 
 fn read(out: &mut String, summary: &Summary, settings: &Settings) {

@@ -27,4 +27,4 @@ pub use moves::{Contests, contest};
 pub use rewrite::rewritten;
 pub use stage::{Stage, StagedLines};
 pub use staged_rows::CutBatch;
-pub use stored::StoredPartition;
+pub use stored::{StoredPartition, newest_row};

@@ -1,10 +1,12 @@
 //! A partition as it lies on disk.
 
+use std::path::Path;
+
 use polars::prelude::DataFrame;
 
 use super::{LayerError, csv};
 use crate::{
-    model::{Dt, FactRows, FactSchema},
+    model::{Dt, FactRows, FactSchema, UtcMicros},
     store::{self, Output},
 };
 
@@ -27,4 +29,17 @@ impl StoredPartition {
         let frame: DataFrame = csv::read_partition(&bytes, dt, &path, schema)?.finish()?;
         Ok(Some(StoredPartition { rows: FactRows::new(&frame)?, bytes }))
     }
+}
+
+/// `created_at` of a partition's newest row that does not lie after `now`; `None` where there is none, or no file.
+///
+/// # Errors
+/// What the disk refuses. A row that can't be parsed is passed over: checks look at those.
+pub fn newest_row(path: &Path, now: UtcMicros) -> Result<Option<UtcMicros>, LayerError> {
+    let Some(bytes) = store::read(path)? else { return Ok(None) };
+    let mut reader = ::csv::Reader::from_reader(bytes.as_slice());
+    let place = reader.byte_headers().ok().and_then(|names| names.iter().position(|name| name == b"created_at"));
+    let rows = reader.byte_records().filter_map(Result::ok);
+    let times = rows.filter_map(|row| UtcMicros::from_canonical(row.get(place?)?));
+    Ok(times.filter(|time| *time <= now).max())
 }

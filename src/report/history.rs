@@ -1,6 +1,6 @@
 //! The runs before: their summaries, as they lie in `reports/`.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 
@@ -8,10 +8,14 @@ use super::Summary;
 use crate::store::{self, Output, StoreError};
 
 /// What is read back of a run's summary.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[expect(missing_docs, reason = "each is a field of the contract's summary, under its name")]
 pub struct RecordedRun {
     pub run_id: String,
+    #[serde(default)]
+    pub command: Option<String>,
+    #[serde(default)]
+    pub replay_of: Option<String>,
     pub status: String,
     #[serde(default)]
     pub since: Option<String>,
@@ -35,26 +39,69 @@ pub struct RecordedRun {
     #[serde(default)]
     pub rows_moved: u64,
     #[serde(default)]
+    pub dropped: BTreeMap<String, u64>,
+    #[serde(default)]
     pub partitions_written: Vec<String>,
+    #[serde(default)]
+    pub partitions_removed: Vec<String>,
+    #[serde(default)]
+    pub checks: Vec<RecordedCheck>,
+    #[serde(default)]
+    pub finished_at: String,
 }
 
-/// The latest runs, the last one first, each with the line of JSON that it wrote. A report that can't be read is passed over.
+/// What is read back of a check.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[expect(missing_docs, reason = "each is a field of the contract's summary, under its name")]
+pub struct RecordedCheck {
+    pub name: String,
+    pub severity: String,
+    pub passed: bool,
+    pub violations: u64,
+}
+
+impl RecordedRun {
+    /// Whether the layer was then as the run wanted it.
+    pub fn is_success(&self) -> bool {
+        matches!(self.status.as_str(), "published" | "unchanged")
+    }
+
+    /// Whether it put something in place.
+    pub fn has_published(&self) -> bool {
+        !self.partitions_written.is_empty() || !self.partitions_removed.is_empty()
+    }
+}
+
+/// Runs, the last one first, each with the line of JSON that it wrote. A report that can't be read is passed over.
+///
+/// # Errors
+/// What the disk refuses.
+pub fn recorded_runs(output: &Output) -> Result<impl Iterator<Item = (RecordedRun, String)> + use<>, StoreError> {
+    let folder = output.reports();
+    let names = output.names(&folder)?;
+    let reports = names.into_iter().rev().filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "json"));
+    Ok(reports.filter_map(move |name| {
+        let bytes = store::read(&folder.join(name)).ok()??;
+        let run = serde_json::from_slice(&bytes).ok()?;
+        Some((run, String::from_utf8_lossy(&bytes).trim().to_owned()))
+    }))
+}
+
+/// The latest runs, the last one first.
 ///
 /// # Errors
 /// What the disk refuses.
 pub fn latest_runs(output: &Output, count: usize) -> Result<Vec<(RecordedRun, String)>, StoreError> {
-    let names = output.names(&output.reports())?;
-    let mut runs = Vec::new();
-    for name in names.iter().rev().filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "json")) {
-        if runs.len() == count {
-            break;
-        }
-        let Some(bytes) = store::read(&output.reports().join(name))? else { continue };
-        if let Ok(run) = serde_json::from_slice(&bytes) {
-            runs.push((run, String::from_utf8_lossy(&bytes).trim().to_owned()));
-        }
-    }
-    Ok(runs)
+    Ok(recorded_runs(output)?.take(count).collect())
+}
+
+/// The latest successful runs of a command, the last one first: at most `count`, of the latest `among`.
+///
+/// # Errors
+/// What the disk refuses.
+pub fn latest_successes(output: &Output, command: &str, count: usize, among: usize) -> Result<Vec<RecordedRun>, StoreError> {
+    let of_command = |run: &RecordedRun| run.is_success() && run.command.as_deref().unwrap_or("run") == command;
+    Ok(recorded_runs(output)?.take(among).map(|(run, _)| run).filter(of_command).take(count).collect())
 }
 
 /// Writes the report of a run, outside of any publish.

@@ -1,10 +1,19 @@
 //! What a run says of itself: its summary, and the summaries of the runs before it.
 //!
-//! Responsible for the shape of the summary and for keeping it. What a person sees of it is `cli`'s.
+//! Responsible for the shape of the summary and for keeping it, for the metrics made of it, and for who is told of what. What
+//! a person sees of it is `cli`'s.
 
+pub mod alert;
 mod history;
+mod metrics;
+mod quarantined;
+mod retention;
 mod summary;
 
+pub use alert::{Alert, AlertKind};
 pub(crate) use history::report_bytes;
-pub use history::{RecordedRun, latest_runs, write_report};
-pub use summary::{Alert, Status, Summary, money_texts};
+pub use history::{RecordedCheck, RecordedRun, latest_runs, latest_successes, recorded_runs, write_report};
+pub use metrics::{embedded_metrics, open_metrics};
+pub use quarantined::{Quarantined, Sample, quarantined};
+pub use retention::remove_older;
+pub use summary::{CommandName, Status, Summary, money_texts};

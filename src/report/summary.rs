@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, ser::SerializeMap};
 
+use super::Alert;
 use crate::{
     check::CheckResult,
     join::DimensionCounts,
@@ -47,19 +48,49 @@ impl Status {
         }
     }
 
+    /// All of them.
+    pub const ALL: [Status; 9] = [
+        Status::Published,
+        Status::Unchanged,
+        Status::DryRun,
+        Status::ExtractFailed,
+        Status::ChecksFailed,
+        Status::StorageFailed,
+        Status::Locked,
+        Status::Interrupted,
+        Status::InternalError,
+    ];
+
     /// Whether the layer is then as the run wanted it.
     pub fn is_success(self) -> bool {
         matches!(self, Status::Published | Status::Unchanged)
     }
 }
 
-/// What somebody should know of.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Alert {
-    /// `source_failed`, `check_failed`.
-    pub kind: &'static str,
-    /// For a person.
-    pub message: String,
+/// What a run was started as: runs are held against earlier ones of the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandName {
+    /// `etl run`.
+    Run,
+    /// A chunk of `etl backfill`.
+    Backfill,
+    /// `etl quarantine replay`.
+    Replay,
+    /// `etl demo`.
+    Demo,
+}
+
+impl CommandName {
+    /// The name in the summary.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CommandName::Run => "run",
+            CommandName::Backfill => "backfill",
+            CommandName::Replay => "replay",
+            CommandName::Demo => "demo",
+        }
+    }
 }
 
 /// What a run says of itself.
@@ -67,6 +98,10 @@ pub struct Alert {
 pub struct Summary {
     /// The run.
     pub run_id: String,
+    /// What it was started as.
+    pub command: CommandName,
+    /// The run whose quarantine this one reads.
+    pub replay_of: Option<String>,
     /// How it ended.
     pub status: Status,
     /// The window's beginning.
@@ -95,12 +130,16 @@ pub struct Summary {
     pub checks: Vec<CheckResult>,
     /// What somebody should know of.
     pub alerts: Vec<Alert>,
+    /// What somebody was told of before, and is over.
+    pub recovered: Vec<Alert>,
     /// Counts of the source.
     pub source: SourceCounts,
     /// Counts of the dimensions, by name.
     pub dimensions: BTreeMap<&'static str, DimensionCounts>,
     /// Seconds by stage.
     pub stage_seconds: BTreeMap<&'static str, f64>,
+    /// The most memory that the process has held so far, in bytes; where the system tells.
+    pub peak_memory_bytes: Option<u64>,
     /// What went wrong, where something did.
     pub error: Option<String>,
 }
@@ -110,6 +149,8 @@ impl Summary {
     pub fn new(run_id: String, since: Option<UtcMicros>, until: Option<UtcMicros>, started_at: UtcMicros) -> Summary {
         Summary {
             run_id,
+            command: CommandName::Run,
+            replay_of: None,
             status: Status::InternalError,
             since,
             until,
@@ -124,9 +165,11 @@ impl Summary {
             revenue: CurrencyTotals::new(),
             checks: Vec::new(),
             alerts: Vec::new(),
+            recovered: Vec::new(),
             source: SourceCounts::default(),
             dimensions: BTreeMap::new(),
             stage_seconds: BTreeMap::new(),
+            peak_memory_bytes: None,
             error: None,
         }
     }
@@ -174,6 +217,8 @@ impl Serialize for Summary {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("run_id", &self.run_id)?;
+        map.serialize_entry("command", &self.command)?;
+        map.serialize_entry("replay_of", &self.replay_of)?;
         map.serialize_entry("status", &self.status)?;
         map.serialize_entry("since", &self.since.map(UtcMicros::rfc3339))?;
         map.serialize_entry("until", &self.until.map(UtcMicros::rfc3339))?;
@@ -207,9 +252,11 @@ impl Serialize for Summary {
         map.serialize_entry("revenue", &money_texts(&self.revenue))?;
         map.serialize_entry("checks", &self.checks)?;
         map.serialize_entry("alerts", &self.alerts)?;
+        map.serialize_entry("alerts_recovered", &self.recovered)?;
         map.serialize_entry("source", &self.source)?;
         map.serialize_entry("dimensions", &self.dimensions)?;
         map.serialize_entry("stage_seconds", &self.stage_seconds)?;
+        map.serialize_entry("peak_memory_bytes", &self.peak_memory_bytes)?;
         map.serialize_entry("error", &self.error)?;
         map.end()
     }

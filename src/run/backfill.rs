@@ -12,6 +12,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     model::{UtcMicros, Window},
+    report::CommandName,
     settings::{Chunk, Settings, SettingsError, When},
     store::{self, Output},
 };
@@ -88,6 +89,8 @@ pub fn backfill(
         before(number, chunks.len(), *chunk);
         let run = job::execute(&Request {
             settings: request.settings,
+            command: CommandName::Backfill,
+            replay_of: None,
             since: chunk.since.map(When::At),
             until: chunk.until.map(When::At),
             cancel: request.cancel,

@@ -9,6 +9,7 @@ use crate::{
     settings::SettingsError,
     source::SourceError,
     store::{LockError, StoreError},
+    warehouse::redshift::RedshiftError,
 };
 
 /// What ends a run early.
@@ -43,6 +44,9 @@ pub enum RunError {
         /// Whether the run was published all the same.
         published: bool,
     },
+    /// The warehouse could not be loaded.
+    #[error(transparent)]
+    Warehouse(#[from] RedshiftError),
     /// A signal came.
     #[error("interrupted; nothing was published")]
     Interrupted(Stop),
@@ -63,13 +67,15 @@ impl RunError {
             | RunError::Layer(LayerError::Columns { .. })
             | RunError::Source(SourceError::Credentials { .. })
             | RunError::Dimension(DimensionError::NoColumn { .. })
-            | RunError::Check(CheckError::Custom { .. } | CheckError::Folder { .. }) => 2,
+            | RunError::Check(CheckError::Custom { .. } | CheckError::Folder { .. })
+            | RunError::Warehouse(RedshiftError::NoUrl | RedshiftError::NoConnection | RedshiftError::Connection) => 2,
             RunError::Source(_) | RunError::Dimension(DimensionError::NoKey { .. }) => 3,
             RunError::ChecksFailed { .. } => 4,
             RunError::Layer(_)
             | RunError::Store(_)
             | RunError::Dimension(DimensionError::Stored { .. })
             | RunError::Check(_)
+            | RunError::Warehouse(_)
             | RunError::Lock(LockError::Store(_)) => 5,
             RunError::Lock(_) => 6,
             RunError::Interrupted(Stop::Interrupt) => 130,

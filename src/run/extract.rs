@@ -56,8 +56,10 @@ impl Extraction<'_> {
         let (page_in, page_out) = mpsc::sync_channel::<(u64, Page)>(PAGES_WAITING);
         let (batch_in, batch_out) = mpsc::sync_channel::<(u64, Result<EnrichedBatch, RunError>)>(PAGES_WAITING);
         let pages = Mutex::new(Some(page_out));
+        let span = tracing::Span::current();
         thread::scope(|scope| {
             let source = scope.spawn(|| {
+                let _in_stage = span.enter();
                 let mut number = 0;
                 let mut sink = |page: Page| {
                     number += 1;
@@ -68,8 +70,9 @@ impl Extraction<'_> {
                 read
             });
             for _ in 0..self.settings.threads {
-                let (pages, batches) = (&pages, batch_in.clone());
+                let (pages, batches, span) = (&pages, batch_in.clone(), &span);
                 scope.spawn(move || {
+                    let _in_stage = span.enter();
                     loop {
                         let next = pages.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(mpsc::Receiver::recv);
                         let Some(Ok((number, page))) = next else { return };

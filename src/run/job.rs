@@ -6,8 +6,10 @@ use std::{
     time::Instant,
 };
 
+use tracing::span::EnteredSpan;
+
 use super::{
-    RunError,
+    RunError, conclude,
     extract::{Extracted, Extraction},
     manifest,
     merge_all::{self, Staged},
@@ -17,20 +19,23 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    check::{self, CheckError, CheckResult, CustomCheck, Expected, LayerView},
+    check::{self, CheckError, CustomCheck, Expected, LayerView},
     join::{Dimension, Enricher},
-    layer::{Catalog, LookUpError, MergedContent, PartitionEntry, partition_file},
+    layer::{self, Catalog, LookUpError, MergedContent, PartitionEntry, partition_file},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, RunId, UtcMicros, Window, add_totals},
     normalize::{Mapping, RecordCounts, RecordNormalizer},
-    report::{self, Alert, Status, Summary},
+    report::{
+        self, CommandName, Status, Summary,
+        alert::{Ended, Finding},
+    },
     settings::{CheckScope, OnCheckFailure, RepeatedSku, Settings, SettingsError, Source, When},
-    source::{self, Access, Query, SourceCounters, SourceCounts, SourceError},
+    source::{self, Access, Query, SourceCounters, SourceCounts},
     store::{self, FileStamp, Output, OutputLock, Staging},
 };
 
 /// Who watches a run while it works. Called from several threads.
 pub trait Observer: Sync {
-    /// A stage begins: `dimensions`, `extract`, `merge`, `check`, `publish`.
+    /// A stage begins: `open`, `dimensions`, `extract`, `merge`, `check`, `publish`.
     fn stage(&self, name: &'static str);
     /// Records have come.
     fn extracted(&self, records: &RecordCounts, source: &SourceCounts);
@@ -51,6 +56,10 @@ impl Observer for Silent {
 pub struct Request<'a> {
     /// The settings.
     pub settings: &'a Settings,
+    /// What it is started as.
+    pub command: CommandName,
+    /// The run whose quarantine is read: what it brings was asked for before, and moves no watermark.
+    pub replay_of: Option<&'a str>,
     /// The window's beginning.
     pub since: Option<When>,
     /// The window's end.
@@ -80,11 +89,14 @@ pub fn execute(request: &Request<'_>) -> Outcome {
         output: Output::new(request.settings.output.clone()),
         schema: request.settings.schema(),
         summary: Summary {
+            command: request.command,
+            replay_of: request.replay_of.map(str::to_owned),
             cursor: request.settings.cursor,
             ..Summary::new(run_id.as_str().to_owned(), fixed(request.since), fixed(request.until), started_at)
         },
         counters: SourceCounters::default(),
-        holds_output: false,
+        lock: None,
+        findings: None,
         stage: None,
     };
     let _span = tracing::info_span!("run", run_id = run_id.as_str()).entered();
@@ -105,9 +117,19 @@ struct Job<'a> {
     schema: FactSchema,
     summary: Summary,
     counters: SourceCounters,
-    holds_output: bool,
-    /// The stage at hand, and when it began.
-    stage: Option<(&'static str, Instant)>,
+    /// The output, once it is this run's: until all that the run has to say is said.
+    lock: Option<OutputLock>,
+    /// What the rules of the alerts say, where they were asked before the publish.
+    findings: Option<Vec<Finding>>,
+    /// The stage at hand.
+    stage: Option<Stage>,
+}
+
+/// A stage of a run while it works.
+struct Stage {
+    name: &'static str,
+    began: Instant,
+    _span: EnteredSpan,
 }
 
 /// The dimensions of a run while it works.
@@ -136,12 +158,13 @@ impl Job<'_> {
         let orders = self.settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
         // Read before anything is fetched: a typing error in them should not cost an hour.
         let custom = self.settings.checks.as_deref().map(check::load_custom).transpose()?.unwrap_or_default();
-        let _lock = self.open_output()?;
+        self.enter("open");
+        self.lock = Some(self.open_output()?);
         let before = watermark::read(&self.output, self.settings.cursor)?;
         let window = watermark::resolve(self.request.since, self.request.until, self.settings.lookback, before, self.summary.started_at)?;
         (self.summary.since, self.summary.until) = (window.since, window.until);
         if self.request.since == Some(When::Last) && before.is_none() {
-            tracing::info!(stage = "open", "no run has covered anything yet: everything is loaded");
+            tracing::info!("no run has covered anything yet: everything is loaded");
         }
         let mut staging = Staging::create(&self.output, &self.summary.run_id)?;
         let scratch = staging.scratch();
@@ -177,24 +200,21 @@ impl Job<'_> {
         self.publish(checked, catalog, index_changed, &novel, before, covered_by(window, &self.summary))
     }
 
-    fn open_output(&mut self) -> Result<OutputLock, RunError> {
+    fn open_output(&self) -> Result<OutputLock, RunError> {
         let started_at = self.summary.started_at;
-        let lock = open::open_output(&self.output, &self.summary.run_id, started_at, self.settings.lock_wait, self.request.cancel)?;
-        self.holds_output = true;
-        Ok(lock)
+        open::open_output(&self.output, &self.summary.run_id, started_at, self.settings.lock_wait, self.request.cancel)
     }
 
     fn open_catalog(&self, scratch: &Path, rebuild: bool) -> Result<Catalog, RunError> {
         let (catalog, reconciled) = Catalog::open(&self.output, &self.schema, scratch.join("fresh"), self.request.cancel, rebuild)?;
         if reconciled.rebuilt && !catalog.partitions.is_empty() {
             tracing::warn!(
-                stage = "open",
                 partitions = catalog.partitions.len(),
                 "the state of the layer was missing or damaged, and has been made anew from curated/"
             );
         } else {
             for dt in &reconciled.read_anew {
-                tracing::warn!(stage = "open", %dt, "the partition is not as it was published: somebody changed it; it is valid and taken as it is");
+                tracing::warn!(%dt, "the partition is not as it was published: somebody changed it; it is valid and taken as it is");
             }
         }
         Ok(catalog)
@@ -211,15 +231,15 @@ impl Job<'_> {
     fn enter(&mut self, stage: &'static str) {
         self.request.observer.stage(stage);
         self.leave();
-        self.stage = Some((stage, Instant::now()));
+        self.stage = Some(Stage { name: stage, began: Instant::now(), _span: tracing::info_span!("stage", stage).entered() });
     }
 
     /// The stage at hand ends.
     fn leave(&mut self) {
-        if let Some((stage, began)) = self.stage.take() {
-            let seconds = began.elapsed().as_secs_f64();
-            tracing::debug!(stage, seconds, "the stage has ended");
-            *self.summary.stage_seconds.entry(stage).or_default() += seconds;
+        if let Some(stage) = self.stage.take() {
+            let seconds = stage.began.elapsed().as_secs_f64();
+            tracing::debug!(seconds, "the stage has ended");
+            *self.summary.stage_seconds.entry(stage.name).or_default() += seconds;
         }
     }
 
@@ -278,7 +298,6 @@ impl Job<'_> {
         self.summary.records = extracted.counts.clone();
         self.summary.rows.duplicates_dropped += extracted.counts.lines_summed;
         tracing::info!(
-            stage = "extract",
             records_read = extracted.counts.records_read,
             records_dropped = self.summary.records_dropped(),
             "the source has been read"
@@ -289,7 +308,7 @@ impl Job<'_> {
                 RepeatedSku::Sum => "their quantities and totals are added up",
             };
             let repeated_skus = extracted.counts.repeated_skus;
-            tracing::warn!(stage = "extract", repeated_skus, "skus that stand on more than one line of their record: {outcome}");
+            tracing::warn!(repeated_skus, "skus that stand on more than one line of their record: {outcome}");
         }
         Ok(extracted)
     }
@@ -394,9 +413,6 @@ impl Job<'_> {
                 results => results?,
             };
         }
-        for result in self.summary.checks.iter().filter(|result| !result.passed) {
-            self.summary.alerts.extend(alert(result));
-        }
         let failed: Vec<_> = self.summary.checks.iter().filter(|result| result.is_failure()).map(|result| result.name.clone()).collect();
         if failed.is_empty() || self.settings.on_check_failure == OnCheckFailure::Publish {
             return Ok(Checked { made, failed });
@@ -420,7 +436,7 @@ impl Job<'_> {
         before: Option<UtcMicros>,
         covered: UtcMicros,
     ) -> Result<(), RunError> {
-        let Checked { made: Made { mut staging, stamps, dimensions_changed, .. }, failed } = checked;
+        let Checked { made: Made { mut staging, view, stamps, dimensions_changed }, failed } = checked;
         if self.request.cancel.is_stopped() {
             return Err(self.interrupted());
         }
@@ -439,57 +455,71 @@ impl Job<'_> {
         if changed || index_changed {
             catalog.stage(&mut staging, &self.summary.run_id, novel)?;
         }
-        watermark::stage(&mut staging, &self.output, self.settings.cursor, before, covered)?;
+        if self.request.replay_of.is_none() {
+            watermark::stage(&mut staging, &self.output, self.settings.cursor, before, covered)?;
+        }
         self.finish_counting();
+        // Before the report is staged, which names the alerts.
+        let ended = if failed.is_empty() { Ended::Success } else { Ended::ChecksFailed { published: true } };
+        self.findings = Some(conclude::judge(self.settings, &self.output, &mut self.summary, ended, &view.facts));
         staging.put(format!("reports/{}.json", self.summary.run_id), &report::report_bytes(&self.summary))?;
         staging.prepare(self.request.cancel)?.commit()?;
-        tracing::info!(
-            stage = "publish",
-            status = self.summary.status.as_str(),
-            partitions = self.summary.partitions_written.len(),
-            "done"
-        );
+        tracing::info!(status = self.summary.status.as_str(), partitions = self.summary.partitions_written.len(), "done");
         if failed.is_empty() { Ok(()) } else { Err(RunError::ChecksFailed { names: failed, published: true }) }
     }
 
     fn finish_counting(&mut self) {
         self.leave();
         self.summary.source = self.counters.counts();
+        self.summary.peak_memory_bytes = conclude::peak_memory_bytes();
         self.summary.finished_at = UtcMicros::now();
     }
 
-    /// The outcome, however the run ended. Its report is kept where the output is this run's to write to.
+    /// The outcome, however the run ended. Its report is kept where the output is this run's to write to, and where it is not
+    /// because another run holds it.
     fn conclude(mut self, error: Option<RunError>) -> Outcome {
         self.finish_counting();
+        let published = matches!(error, Some(RunError::ChecksFailed { published: true, .. }));
         if let Some(error) = &error {
-            let published = matches!(error, RunError::ChecksFailed { published: true, .. });
             self.summary.status = error.status();
             self.summary.error = Some(error.to_string());
             if !published {
                 self.unmake();
             }
-            if let RunError::Source(error) = error
-                && !matches!(error, SourceError::Interrupted)
-            {
-                self.summary.alerts.push(Alert { kind: "source_failed", message: error.to_string() });
+        }
+        let success = error.is_none();
+        if self.lock.is_some() {
+            let findings = match self.findings.take().filter(|_| success || published) {
+                Some(findings) => findings,
+                None => {
+                    let facts = self.facts();
+                    conclude::judge(self.settings, &self.output, &mut self.summary, conclude::ended(error.as_ref()), &facts)
+                }
+            };
+            if !self.settings.dry_run {
+                conclude::tell(self.settings, &self.output, &self.summary, success, &findings);
             }
         }
-        if self.holds_output
-            && !self.settings.dry_run
-            && let Err(error) = report::write_report(&self.output, &self.summary)
-        {
-            tracing::warn!(%error, "the report of the run could not be written");
+        let is_recorded = self.lock.is_some() || self.summary.status == Status::Locked;
+        if is_recorded && !self.settings.dry_run {
+            if let Err(error) = report::write_report(&self.output, &self.summary) {
+                tracing::warn!(%error, "the report of the run could not be written");
+            }
+            conclude::write_metrics(&self.settings.metrics, &self.output, &self.summary);
+        }
+        if self.lock.is_some() && success && !self.settings.dry_run {
+            conclude::retain(self.settings, &self.output, &self.summary);
         }
         Outcome { summary: self.summary, error }
+    }
+
+    /// The stored partitions, where anything asks for them.
+    fn facts(&self) -> BTreeMap<Dt, PathBuf> {
+        let partitions = layer::partitions_on_disk(&self.output).unwrap_or_default();
+        partitions.into_iter().map(|dt| (dt, self.output.at(partition_file(dt)))).collect()
     }
 }
 
 fn covered_by(window: Window, summary: &Summary) -> UtcMicros {
     watermark::covered(window, summary.started_at)
-}
-
-fn alert(result: &CheckResult) -> Option<Alert> {
-    result
-        .is_failure()
-        .then(|| Alert { kind: "check_failed", message: format!("the check {} found {} violation(s)", result.name, result.violations) })
 }

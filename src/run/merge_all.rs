@@ -82,12 +82,16 @@ fn merge_parallel(
         let merged = layer::merge_partition(dt, extracted.lines.load(dt)?, stored, contests, rules)?;
         stage_content(staging, merged)
     };
+    let span = tracing::Span::current();
     let worker = || -> Result<(), LayerError> {
+        let _in_stage = span.enter();
         while let Some(&dt) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
             if cancel.is_stopped() {
                 return Err(LayerError::Interrupted);
             }
+            let _in_partition = tracing::debug_span!("partition", %dt).entered();
             let staged = one(dt)?;
+            tracing::debug!(rows = staged.merged.rows, changed = staged.file.is_some(), "the partition is merged");
             let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
             done.push(staged);
             observer.merged(done.len(), work.len());

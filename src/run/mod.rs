@@ -6,24 +6,31 @@
 //! It runs one way, and what may be published is only what was checked: `publish` takes nothing else.
 
 mod backfill;
+mod changes;
 mod check_layer;
+mod conclude;
 mod error;
 mod extract;
 mod job;
+mod layer_status;
 mod manifest;
 mod merge_all;
 mod open;
 mod probe;
 mod quarantine;
+mod replay;
 mod rewrite;
 mod watermark;
 
 pub use backfill::{BackfillOutcome, BackfillRequest, backfill};
+pub use changes::{WhichRuns, changes};
 pub use check_layer::{check_layer, rebuild_state};
 pub use error::RunError;
 pub use job::{Observer, Outcome, Request, Silent, execute};
-pub use open::recover_unless_held;
+pub use layer_status::{FailingCheck, LayerStatus, PartitionInShort, RunInShort, layer_status};
+pub use open::{host, recover_unless_held};
 pub use probe::{Evidence, Found, Probe, Proposal, probe};
+pub use replay::{quarantine_file, replay};
 pub use rewrite::{Rewritten, rewrite};
 
 use crate::cancel::Cancel;

@@ -54,16 +54,16 @@ fn recover(output: &Output) -> Result<(), StoreError> {
     match store::recover(output)? {
         Recovery::Clean => {}
         Recovery::Finished(run_id) => {
-            tracing::warn!(stage = "open", cut_off = %run_id, "a run was cut off while it published; its publish has been finished");
+            tracing::warn!(cut_off = %run_id, "a run was cut off while it published; its publish has been finished");
         }
         Recovery::Undone(runs) => {
-            tracing::warn!(stage = "open", runs, "what a run that was cut off had staged has been removed; nothing of it was published");
+            tracing::warn!(runs, "what a run that was cut off had staged has been removed; nothing of it was published");
         }
     }
     Ok(())
 }
 
 /// The machine's name, for whoever finds the output held.
-fn host() -> String {
+pub fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "an unknown host".to_owned(), |name| name.trim().to_owned())
 }

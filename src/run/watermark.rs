@@ -42,7 +42,7 @@ pub(super) fn read(output: &Output, cursor: Cursor) -> Result<Option<UtcMicros>,
         return Ok(watermark.of(cursor).as_deref().and_then(parse_time_text));
     }
     let successful = |run: &report::RecordedRun| {
-        matches!(run.status.as_str(), "published" | "unchanged") && run.cursor.as_deref().unwrap_or("created_at") == cursor.column()
+        run.is_success() && run.command.as_deref() != Some("replay") && run.cursor.as_deref().unwrap_or("created_at") == cursor.column()
     };
     let covered = report::latest_runs(output, usize::MAX)?.into_iter().filter(|(run, _)| successful(run)).filter_map(|(run, _)| {
         let started_at = parse_time_text(&run.started_at)?;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{FactColumnToml, SourceToml, profile::location_or_table};
+use super::{FactColumnToml, SourceToml, alerts::AlertsToml, profile::location_or_table};
 
 /// The content of `etl.toml`. Every key may be missing.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -44,7 +44,19 @@ pub struct EtlToml {
     #[serde(default)]
     pub enrich: EnrichToml,
     #[serde(default)]
+    pub metrics: MetricsToml,
+    #[serde(default)]
+    pub alerts: AlertsToml,
+    pub retention: Option<String>,
+    #[serde(default)]
     pub redshift: RedshiftToml,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsToml {
+    pub file: Option<String>,
+    pub emf: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -12,8 +12,9 @@ use std::{
 };
 
 use super::{
-    CheckScope, Credentials, Cursor, EnrichColumns, EtlToml, HttpSettings, Limits, Location, LocationError, MergeBy, OnCheckFailure,
-    RedshiftSettings, RepeatedSku, Secret, Settings, Source, SourceToml, When, fact_columns, file, parse_span,
+    CheckScope, Credentials, Cursor, EmfTarget, EnrichColumns, EtlToml, HttpSettings, Limits, Location, LocationError, MergeBy,
+    MetricsSettings, OnCheckFailure, RedshiftSettings, RepeatedSku, Secret, Settings, Source, SourceToml, When, alerts, fact_columns, file,
+    parse_span,
     size::parse_size,
     sources::{self, Names},
 };
@@ -72,6 +73,9 @@ pub struct Flags {
     pub on_check_failure: Option<String>,
     pub max_attempts: Option<String>,
     pub memory_limit: Option<String>,
+    pub metrics_file: Option<String>,
+    pub metrics_emf: Option<String>,
+    pub retention: Option<String>,
     pub dry_run: bool,
 }
 
@@ -187,7 +191,7 @@ impl Said {
 }
 
 /// The environment and `.env`, as far as they concern this tool.
-struct Environment {
+pub(super) struct Environment {
     process: HashMap<String, String>,
     dot_env: HashMap<String, String>,
 }
@@ -212,13 +216,13 @@ impl Environment {
     }
 
     /// The value of a variable; an empty one counts as not set.
-    fn get(&self, name: &'static str) -> Option<Said> {
+    pub(super) fn get(&self, name: &'static str) -> Option<Said> {
         let said = |value: &String, origin| (!value.is_empty()).then(|| Said { value: value.clone(), origin });
         let process = self.process.get(name).and_then(|value| said(value, Origin::Environment(name)));
         process.or_else(|| self.dot_env.get(name).and_then(|value| said(value, Origin::DotEnv(name))))
     }
 
-    fn secret(&self, name: &'static str) -> Option<Secret> {
+    pub(super) fn secret(&self, name: &'static str) -> Option<Secret> {
         self.get(name).map(|said| Secret::new(said.value))
     }
 }
@@ -372,13 +376,28 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
         },
         versioned_users: versioned(toml.dim_user.scd, "dim_user.scd")?,
         versioned_products: versioned(toml.dim_product.scd, "dim_product.scd")?,
+        metrics: metrics(flags, layers, &toml.metrics),
+        alerts: alerts::alerts(toml.alerts, &layers.environment)?,
+        retention: said("--retention", &flags.retention, "ETL_RETENTION", "retention", toml.retention)
+            .map(|said| said.span())
+            .transpose()?,
         redshift: RedshiftSettings {
             schema: toml.redshift.schema,
             url: toml.redshift.url.map(|url| url.trim_end_matches('/').to_owned()),
             iam_role: toml.redshift.iam_role,
             region: toml.redshift.region,
+            connection: layers.environment.secret("ETL_REDSHIFT_URL"),
         },
     })
+}
+
+fn metrics(flags: &Flags, layers: &Layers, toml: &super::file::MetricsToml) -> MetricsSettings {
+    let file = layers.said(("--metrics-file", flags.metrics_file.as_ref()), "ETL_METRICS_FILE", ("metrics.file", toml.file.clone()));
+    let emf = layers.said(("--metrics-emf", flags.metrics_emf.as_ref()), "ETL_METRICS_EMF", ("metrics.emf", toml.emf.clone()));
+    MetricsSettings {
+        file: file.map(|said| layers.path(&said)),
+        emf: emf.map(|said| if said.value == "-" { EmfTarget::Stdout } else { EmfTarget::File(layers.path(&said)) }),
+    }
 }
 
 fn limits(toml: &super::file::LimitsToml) -> Limits {

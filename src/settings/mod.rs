@@ -3,6 +3,7 @@
 //! Flags beat environment variables (`ETL_*`), which beat `.env`, which beats `etl.toml`, which beats defaults (contract,
 //! Command line). Every value remembers where it came from, so that an error names the place to mend.
 
+mod alerts;
 mod enrich;
 mod fact_columns;
 mod file;
@@ -10,6 +11,7 @@ mod http;
 mod layers;
 mod limits;
 mod location;
+mod metrics;
 mod profile;
 mod secret;
 mod size;
@@ -17,6 +19,7 @@ mod sources;
 mod span;
 mod when;
 
+pub use alerts::{AlertSettings, Receiver, ReceiverKind};
 pub use enrich::EnrichColumns;
 pub use fact_columns::{FactColumn, FactColumnToml, schema_of};
 pub use file::EtlToml;
@@ -24,6 +27,7 @@ pub use http::{Credentials, HttpSettings};
 pub use layers::{Flags, Presentation, SettingsError, load, presentation};
 pub use limits::Limits;
 pub use location::{Location, LocationError, redacted};
+pub use metrics::{EmfTarget, MetricsSettings};
 pub use profile::{
     Auth, FieldRule, Filter, HttpProfile, Pagination, Profile, SHIPPED, Shipped, SkipRule, Source, SourceToml, TimeFormat, TimeText, Total,
     Units, shipped,
@@ -108,6 +112,8 @@ pub struct RedshiftSettings {
     pub iam_role: Option<String>,
     /// The bucket's region, where it is another than the cluster's.
     pub region: Option<String>,
+    /// How to reach the warehouse: `postgresql://user:password@host:5439/db`. From the environment or `.env` only.
+    pub connection: Option<Secret>,
 }
 
 /// All that a command may be told, validated.
@@ -144,6 +150,10 @@ pub struct Settings {
     pub versioned_users: bool,
     /// Whether `dim_product` does.
     pub versioned_products: bool,
+    pub metrics: MetricsSettings,
+    pub alerts: AlertSettings,
+    /// How long quarantine, manifests and reports of earlier runs are kept; for ever where nothing is said.
+    pub retention: Option<Duration>,
     pub redshift: RedshiftSettings,
 }
 
@@ -181,6 +191,9 @@ impl Settings {
             enrich: EnrichColumns::default(),
             versioned_users: false,
             versioned_products: false,
+            metrics: MetricsSettings::default(),
+            alerts: AlertSettings::default(),
+            retention: None,
             redshift: RedshiftSettings::default(),
         }
     }

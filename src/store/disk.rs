@@ -128,6 +128,15 @@ pub fn remove_file(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Removes a file, or a folder with all that is in it; one that is not there is as good.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn remove(path: &Path) -> Result<(), StoreError> {
+    // A link to a folder is removed as what it is: nothing behind it is this tool's.
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) { remove_folder(path) } else { remove_file(path) }
+}
+
 /// Removes a folder with all that is in it; one that is not there is as good.
 pub(crate) fn remove_folder(path: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(path) {

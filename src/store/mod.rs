@@ -8,7 +8,7 @@ mod lock;
 mod output;
 mod publish;
 
-pub use disk::{FileStamp, checksum, read, remove_file, replace};
+pub use disk::{FileStamp, checksum, read, remove, remove_file, replace};
 pub(crate) use disk::{size_and_time, write_staged};
 pub use error::StoreError;
 pub use lock::{Holder, LockError, OutputLock};

@@ -1,0 +1,59 @@
+//! `etl alerts`.
+
+use std::{collections::BTreeSet, fmt::Write};
+
+use serde_json::json;
+
+use super::{
+    args::{AlertsArgs, AlertsCommand},
+    config_flags,
+    display::Display,
+};
+use crate::{
+    model::UtcMicros,
+    report::{
+        AlertKind,
+        alert::{Notice, NoticeState, OpenAlert, Sender, deliver},
+    },
+    run::{RunError, host},
+    settings::{self, SettingsError},
+};
+
+/// Where no receiver is configured.
+const NOBODY: &str = "nobody is configured to be told. Set ETL_ALERT_WEBHOOK_URL, ETL_ALERT_SLACK_URL, ETL_ALERT_TEAMS_URL or ETL_ALERT_PAGERDUTY_KEY in the environment or .env";
+
+/// Sends one alert to each receiver. One that was not reached is a mistake of configuration: exit 2.
+pub(super) fn run(args: &AlertsArgs, display: &Display) -> Result<u8, RunError> {
+    let AlertsCommand::Test(config) = &args.what;
+    let settings = settings::load(&config_flags(config))?;
+    if settings.alerts.receivers.is_empty() {
+        return Err(SettingsError::Conflict(NOBODY.into()).into());
+    }
+    let alert = OpenAlert {
+        kind: AlertKind::Test,
+        subject: String::new(),
+        message: "This is a test: nothing is the matter.".to_owned(),
+        run_id: "none".to_owned(),
+        since: UtcMicros::now().rfc3339(),
+        in_layer: false,
+        sent_at: None,
+        told: BTreeSet::new(),
+        over_at: None,
+    };
+    let due: Vec<_> =
+        settings.alerts.receivers.iter().map(|receiver| (receiver, Notice { state: NoticeState::Firing, alert: alert.clone() })).collect();
+    let output = settings.output.display().to_string();
+    let deliveries = deliver(&due, Sender { output: &output, host: &host(), run_id: "none" }, settings.alerts.timeout);
+    let reached = deliveries.iter().all(|delivery| delivery.error.is_none());
+    let shown: Vec<_> = deliveries
+        .iter()
+        .map(|delivery| json!({"receiver": delivery.receiver.as_str(), "delivered": delivery.error.is_none(), "error": delivery.error}))
+        .collect();
+    display.result(reached, &json!({ "deliveries": shown }), |out| {
+        for delivery in &deliveries {
+            let outcome = delivery.error.as_ref().map_or("delivered".to_owned(), |error| format!("not delivered: {error}"));
+            let _ = writeln!(out, "{:<10} {outcome}", delivery.receiver.as_str());
+        }
+    });
+    Ok(if reached { 0 } else { 2 })
+}

@@ -1,0 +1,71 @@
+//! `etl quarantine`: what runs dropped, and a run over it once it is mended.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::{
+    args::{QuarantineArgs, QuarantineCommand},
+    config_flags,
+    display::Display,
+    job_flags,
+    progress::Progress,
+    run::show,
+};
+use crate::{
+    cancel::Cancel,
+    report::{Quarantined, quarantined},
+    run::{RunError, recover_unless_held, replay},
+    settings,
+    store::Output,
+};
+
+/// How much of a record a line shows.
+const SHOWN: usize = 100;
+
+pub(super) fn run(args: &QuarantineArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+    match &args.what {
+        None => list(args, display),
+        Some(QuarantineCommand::Replay { run_id, job }) => {
+            let settings = settings::load(&job_flags(job))?;
+            let progress = Progress::new(display);
+            let outcome = replay(&settings, run_id, cancel, &progress);
+            progress.finish();
+            Ok(show(&outcome?, &settings, display, |_| {}))
+        }
+    }
+}
+
+fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
+    let settings = settings::load(&config_flags(&args.config))?;
+    let output = Output::new(settings.output);
+    recover_unless_held(&output)?;
+    let runs = quarantined(&output, args.run.as_deref(), args.limit, args.samples)?;
+    display.result(false, &json!({ "runs": runs }), |out| {
+        if runs.is_empty() {
+            let _ = writeln!(out, "nothing lies in quarantine here");
+            return;
+        }
+        for of_run in &runs {
+            show_run(out, of_run, &output);
+        }
+        let _ = writeln!(out, "Mend the records where they lie, then: etl quarantine replay RUN_ID");
+    });
+    Ok(0)
+}
+
+fn show_run(out: &mut String, of_run: &Quarantined, output: &Output) {
+    let replayed = if of_run.replayed_by.is_empty() { String::new() } else { format!(", replayed by {}", of_run.replayed_by.join(", ")) };
+    let _ = writeln!(out, "run {}: {} dropped{replayed}", of_run.run_id, of_run.dropped);
+    let _ = writeln!(out, "  {}", output.at(&of_run.file).display());
+    for (reason, count) in &of_run.reasons {
+        let _ = writeln!(out, "  {reason:<20} {count:>8}");
+        for sample in of_run.samples.iter().filter(|sample| sample.reason == *reason) {
+            let record = sample.record.as_ref().map_or_else(|| sample.record_base64.as_deref().unwrap_or_default(), |record| record.get());
+            let shown: String = record.chars().take(SHOWN).collect();
+            let more = if shown.len() < record.len() { "…" } else { "" };
+            let _ = writeln!(out, "      {shown}{more}");
+        }
+    }
+    let _ = writeln!(out);
+}

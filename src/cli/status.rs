@@ -1,0 +1,82 @@
+//! `etl status`: one screen.
+
+use std::fmt::Write;
+
+use indicatif::{HumanBytes, HumanCount};
+
+use super::{args::StatusArgs, config_flags, display::Display, text};
+use crate::{
+    run::{LayerStatus, RunError, RunInShort, layer_status, recover_unless_held},
+    settings,
+    store::Output,
+};
+
+/// Days that are named one by one.
+const DAYS_NAMED: usize = 6;
+
+pub(super) fn run(args: &StatusArgs, display: &Display) -> Result<u8, RunError> {
+    let settings = settings::load(&config_flags(&args.config))?;
+    let output = Output::new(settings.output);
+    recover_unless_held(&output)?;
+    let status = layer_status(&output)?;
+    display.result(false, &status, |out| show(out, &status));
+    Ok(0)
+}
+
+fn show(out: &mut String, status: &LayerStatus) {
+    let healthy = text::verdict(status.healthy, "healthy", "not healthy");
+    let complete = text::verdict(status.complete, "complete", "days are missing");
+    if status.last_run.is_none() && status.partitions == 0 {
+        let _ = writeln!(out, "nothing has been loaded here yet");
+        return;
+    }
+    let _ = writeln!(out, "{healthy}, {complete}\n");
+    let ago = |run: &RunInShort| format!("{} ago ({}, run {})", span(run.age_seconds), run.finished_at, run.run_id);
+    text::row(out, "success", &status.last_success.as_ref().map_or("none yet".to_owned(), ago));
+    if let Some(run) =
+        status.last_run.as_ref().filter(|run| status.last_success.as_ref().is_none_or(|success| success.run_id != run.run_id))
+    {
+        text::row(out, "last run", &format!("{} {}", run.status, ago(run)));
+    }
+    if let (Some(first), Some(last)) = (status.first_dt, status.last_dt) {
+        let rows = status.rows.map_or(String::new(), |rows| format!("{} rows, ", HumanCount(rows)));
+        let partitions = HumanCount(status.partitions as u64);
+        text::row(out, "layer", &format!("{partitions} partitions, dt={first} to dt={last}: {rows}{}", HumanBytes(status.bytes)));
+    }
+    if let Some(largest) = &status.largest {
+        let rows = largest.rows.map_or(String::new(), |rows| format!("{} rows, ", HumanCount(rows)));
+        text::row(out, "largest", &format!("dt={}: {rows}{}", largest.dt, HumanBytes(largest.bytes)));
+    }
+    let days = &status.days_without_rows;
+    let named = days.iter().take(DAYS_NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let more = if days.len() > DAYS_NAMED { format!(" and {} more", days.len() - DAYS_NAMED) } else { String::new() };
+    text::row(out, "no rows on", &if days.is_empty() { "no day of that range".to_owned() } else { format!("{named}{more}") });
+    let over = format!("in the last {} runs", status.runs_counted);
+    let dropped = status.dropped.iter().map(|(reason, count)| format!("{} {reason}", HumanCount(*count))).collect::<Vec<_>>().join(", ");
+    text::row(out, "dropped", &if dropped.is_empty() { format!("nothing {over}") } else { format!("{dropped} {over}") });
+    for (place, check) in status.failing_checks.iter().enumerate() {
+        let line = format!("{} {}: {} violations (run {})", check.severity, check.name, HumanCount(check.violations), check.run_id);
+        text::row(out, if place == 0 { "failing" } else { "" }, &line);
+    }
+    if status.failing_checks.is_empty() {
+        text::row(out, "failing", "no check");
+    }
+    for (place, alert) in status.open_alerts.iter().enumerate() {
+        let line = format!("{} since {}: {}", alert.kind.as_str(), alert.since, alert.message);
+        text::row(out, if place == 0 { "alerts" } else { "" }, &line);
+    }
+    if status.open_alerts.is_empty() {
+        text::row(out, "alerts", "none open");
+    }
+}
+
+/// An age in its two largest units.
+fn span(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}

@@ -1,0 +1,70 @@
+//! Alerts: what somebody must learn of, told once to whoever is configured, and told again when it is over.
+//!
+//! ```text
+//! a run's evidence ──rules──▶ findings ──open──▶ what is new, lasting or over ──deliver──▶ receivers
+//! ```
+//! Responsible for when an alert is raised, for which are open, and for sending them. An alert never changes how a run ends.
+
+mod deliver;
+mod message;
+mod open;
+mod rules;
+
+pub use deliver::{Delivery, Sender, deliver};
+pub use message::{Notice, NoticeState, payload};
+pub use open::{OpenAlert, OpenAlerts};
+pub use rules::{Ended, Evidence, Finding, NEEDED_RUNS, judge};
+
+use serde::{Deserialize, Serialize};
+
+/// What an alert is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertKind {
+    /// The source could not be read, after all retries.
+    SourceFailed,
+    /// A check of severity `error` found something.
+    CheckFailed,
+    /// The output could not be written.
+    StorageFailed,
+    /// A run took far longer than those before it.
+    SlowRun,
+    /// Too large a share of the records was dropped.
+    DroppedShare,
+    /// A day has no rows, and the same weekday before it had some.
+    NoRecords,
+    /// The newest row is older than it may be.
+    Stale,
+    /// `etl alerts test`.
+    Test,
+}
+
+impl AlertKind {
+    /// The name in summaries, logs and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AlertKind::SourceFailed => "source_failed",
+            AlertKind::CheckFailed => "check_failed",
+            AlertKind::StorageFailed => "storage_failed",
+            AlertKind::SlowRun => "slow_run",
+            AlertKind::DroppedShare => "dropped_share",
+            AlertKind::NoRecords => "no_records",
+            AlertKind::Stale => "stale",
+            AlertKind::Test => "test",
+        }
+    }
+
+    /// Whether the layer misses data, or holds what it should not: more than a matter of attention.
+    pub fn is_critical(self) -> bool {
+        matches!(self, AlertKind::SourceFailed | AlertKind::CheckFailed | AlertKind::StorageFailed)
+    }
+}
+
+/// What somebody should know of, as it stands in a summary.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Alert {
+    /// What it is about.
+    pub kind: AlertKind,
+    /// For a person.
+    pub message: String,
+}

@@ -1,0 +1,241 @@
+//! Which alerts are open: kept in `state/alerts.json`, so that a lasting failure is told of once, and its end too.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Alert, AlertKind, Delivery, Finding, Notice, NoticeState};
+use crate::{
+    model::{UtcMicros, parse_time_text},
+    settings::{Receiver, ReceiverKind},
+    store::{self, Output, StoreError},
+};
+
+/// Its place beneath the output.
+const OPEN: &str = "state/alerts.json";
+
+/// An alert from when it is raised until everybody knows that it is over.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OpenAlert {
+    /// What it is about.
+    pub kind: AlertKind,
+    /// Which one of its kind.
+    pub subject: String,
+    /// What was last found.
+    pub message: String,
+    /// The run that raised it.
+    pub run_id: String,
+    /// When that was.
+    pub since: String,
+    /// Whether the layer that readers see is as it says.
+    #[serde(default)]
+    pub in_layer: bool,
+    /// When it was last sent.
+    #[serde(default)]
+    pub sent_at: Option<String>,
+    /// Who has it.
+    #[serde(default)]
+    pub told: BTreeSet<String>,
+    /// When it was over; it is kept until everybody who has it knows.
+    #[serde(default)]
+    pub over_at: Option<String>,
+}
+
+/// The open alerts of an output.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct OpenAlerts {
+    open: Vec<OpenAlert>,
+}
+
+impl OpenAlerts {
+    /// Those of an output. What can't be read counts as none: an alert is then told of once more.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub fn read(output: &Output) -> Result<OpenAlerts, StoreError> {
+        Ok(store::read(&output.at(OPEN))?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    }
+
+    /// Keeps them.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub fn write(&self, output: &Output) -> Result<(), StoreError> {
+        store::replace(output, OPEN, &serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Those that are not over.
+    pub fn lasting(&self) -> impl Iterator<Item = &OpenAlert> {
+        self.open.iter().filter(|alert| alert.over_at.is_none())
+    }
+
+    /// Takes up what a run found. Tells what is over by it.
+    pub fn take(&mut self, run_id: &str, now: UtcMicros, success: bool, findings: &[Finding]) -> Vec<Alert> {
+        let mut over = Vec::new();
+        for finding in findings {
+            let known = self.open.iter_mut().find(|open| open.kind == finding.kind && open.subject == finding.subject);
+            match (&finding.message, known) {
+                (Some(message), Some(known)) => {
+                    // Back before everybody knew that it was over: it never was.
+                    known.over_at = None;
+                    known.message.clone_from(message);
+                    known.in_layer = finding.in_layer;
+                }
+                (Some(message), None) => self.open.push(OpenAlert {
+                    kind: finding.kind,
+                    subject: finding.subject.clone(),
+                    message: message.clone(),
+                    run_id: run_id.to_owned(),
+                    since: now.rfc3339(),
+                    in_layer: finding.in_layer,
+                    sent_at: None,
+                    told: BTreeSet::new(),
+                    over_at: None,
+                }),
+                (None, Some(known)) => end(known, now, &mut over),
+                (None, None) => {}
+            }
+        }
+        // A check that failed on what was never published: a success without it says that it is over.
+        let looked_at = |alert: &OpenAlert| findings.iter().any(|finding| finding.kind == alert.kind && finding.subject == alert.subject);
+        for alert in self.open.iter_mut().filter(|alert| success && alert.kind == AlertKind::CheckFailed && !alert.in_layer) {
+            if !looked_at(alert) {
+                end(alert, now, &mut over);
+            }
+        }
+        self.open.retain(|alert| alert.over_at.is_none() || !alert.told.is_empty());
+        over
+    }
+
+    /// What each receiver is still to be told: what it has not got, what has lasted for `repeat`, what is over.
+    pub fn due<'r>(&self, receivers: &'r [Receiver], repeat: Option<Duration>, now: UtcMicros) -> Vec<(&'r Receiver, Notice)> {
+        let repeats = |alert: &OpenAlert| {
+            let sent = alert.sent_at.as_deref().and_then(parse_time_text);
+            matches!((repeat, sent), (Some(repeat), Some(sent)) if i128::from(now.micros() - sent.micros()) >= repeat.as_micros().cast_signed())
+        };
+        let mut due = Vec::new();
+        for alert in &self.open {
+            for receiver in receivers {
+                let told = alert.told.contains(receiver.kind.as_str());
+                let state = match (&alert.over_at, told) {
+                    (Some(_), true) => NoticeState::Recovered,
+                    (None, told) if !told || repeats(alert) => NoticeState::Firing,
+                    _ => continue,
+                };
+                due.push((receiver, Notice { state, alert: alert.clone() }));
+            }
+        }
+        due
+    }
+
+    /// Takes up what was delivered.
+    pub fn note(&mut self, deliveries: &[Delivery], now: UtcMicros) {
+        for delivery in deliveries.iter().filter(|delivery| delivery.error.is_none()) {
+            let about = |alert: &&mut OpenAlert| alert.kind == delivery.kind && alert.subject == delivery.subject;
+            let Some(alert) = self.open.iter_mut().find(about) else { continue };
+            match delivery.state {
+                NoticeState::Firing => {
+                    alert.told.insert(delivery.receiver.as_str().to_owned());
+                    alert.sent_at = Some(now.rfc3339());
+                }
+                NoticeState::Recovered => {
+                    alert.told.remove(delivery.receiver.as_str());
+                }
+            }
+        }
+        self.open.retain(|alert| alert.over_at.is_none() || !alert.told.is_empty());
+    }
+
+    /// Forgets who is no longer configured: nobody waits for them.
+    pub fn forget_all_but(&mut self, receivers: &[Receiver]) {
+        let known: BTreeSet<_> = receivers.iter().map(|receiver| receiver.kind.as_str()).collect();
+        for alert in &mut self.open {
+            alert.told.retain(|name| known.contains(name.as_str()));
+        }
+        self.open.retain(|alert| alert.over_at.is_none() || !alert.told.is_empty());
+    }
+}
+
+fn end(alert: &mut OpenAlert, now: UtcMicros, over: &mut Vec<Alert>) {
+    if alert.over_at.is_none() {
+        alert.over_at = Some(now.rfc3339());
+        over.push(Alert { kind: alert.kind, message: alert.message.clone() });
+    }
+}
+
+impl From<ReceiverKind> for String {
+    fn from(kind: ReceiverKind) -> String {
+        kind.as_str().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Secret;
+
+    fn now(hour: i64) -> UtcMicros {
+        UtcMicros::from_civil((2026, 1, 20), hour * 3600, 0, 0).unwrap()
+    }
+
+    fn receiver(kind: ReceiverKind) -> Receiver {
+        Receiver { kind, url: Secret::new("http://127.0.0.1/".into()), key: None }
+    }
+
+    fn finding(kind: AlertKind, subject: &str, message: Option<&str>) -> Finding {
+        Finding { kind, subject: subject.into(), message: message.map(str::to_owned), in_layer: false }
+    }
+
+    fn sent(receiver: ReceiverKind, state: NoticeState) -> Delivery {
+        Delivery { receiver, state, kind: AlertKind::SourceFailed, subject: String::new(), error: None }
+    }
+
+    #[test]
+    fn a_lasting_failure_is_told_of_once_and_so_is_its_end() {
+        let receivers = [receiver(ReceiverKind::Slack)];
+        let states = |open: &OpenAlerts, repeat, hour| {
+            open.due(&receivers, repeat, now(hour)).into_iter().map(|(_, notice)| notice.state).collect::<Vec<_>>()
+        };
+        let mut open = OpenAlerts::default();
+        let (failed, fine) = (finding(AlertKind::SourceFailed, "", Some("broken")), finding(AlertKind::SourceFailed, "", None));
+        open.take("1", now(1), false, std::slice::from_ref(&failed));
+        assert_eq!(states(&open, None, 1), [NoticeState::Firing]);
+        open.take("2", now(2), false, std::slice::from_ref(&failed));
+        assert_eq!(states(&open, None, 2), [NoticeState::Firing], "nobody was reached: it is still to be told");
+        open.note(&[sent(ReceiverKind::Slack, NoticeState::Firing)], now(2));
+        open.take("3", now(3), false, std::slice::from_ref(&failed));
+        assert_eq!(states(&open, None, 3), []);
+        assert_eq!(states(&open, Some(Duration::from_secs(3601)), 3), []);
+        assert_eq!(states(&open, Some(Duration::from_secs(3600)), 3), [NoticeState::Firing]);
+        assert_eq!(open.take("4", now(4), true, std::slice::from_ref(&fine)).len(), 1);
+        assert_eq!(states(&open, None, 4), [NoticeState::Recovered]);
+        assert_eq!(open.lasting().count(), 0);
+        open.note(&[sent(ReceiverKind::Slack, NoticeState::Recovered)], now(4));
+        assert_eq!(open, OpenAlerts::default());
+    }
+
+    #[test]
+    fn who_was_not_reached_is_told_later_and_the_others_not_again() {
+        let receivers = [receiver(ReceiverKind::Slack), receiver(ReceiverKind::PagerDuty)];
+        let mut open = OpenAlerts::default();
+        open.take("1", now(1), false, &[finding(AlertKind::SourceFailed, "", Some("broken"))]);
+        let refused = Delivery { error: Some("503".into()), ..sent(ReceiverKind::PagerDuty, NoticeState::Firing) };
+        open.note(&[sent(ReceiverKind::Slack, NoticeState::Firing), refused], now(1));
+        let due: Vec<_> = open.due(&receivers, None, now(2)).into_iter().map(|(receiver, _)| receiver.kind).collect();
+        assert_eq!(due, [ReceiverKind::PagerDuty]);
+        assert_eq!(open.take("2", now(2), true, &[finding(AlertKind::SourceFailed, "", None)]).len(), 1);
+        let due: Vec<_> = open.due(&receivers, None, now(2)).into_iter().map(|(receiver, notice)| (receiver.kind, notice.state)).collect();
+        assert_eq!(due, [(ReceiverKind::Slack, NoticeState::Recovered)], "who never heard of it need not hear that it is over");
+    }
+
+    #[test]
+    fn a_check_that_failed_before_the_publish_is_over_with_the_next_success() {
+        let mut open = OpenAlerts::default();
+        let failed = finding(AlertKind::CheckFailed, "fact_key_unique", Some("2"));
+        open.take("1", now(1), false, std::slice::from_ref(&failed));
+        assert_eq!(open.take("2", now(2), true, &[]).len(), 1);
+        open.take("3", now(3), false, &[Finding { in_layer: true, ..failed }]);
+        assert_eq!(open.take("4", now(4), true, &[]), [], "the layer still holds it: only another look can tell");
+        assert_eq!(open.take("5", now(5), true, &[finding(AlertKind::CheckFailed, "fact_key_unique", None)]).len(), 1);
+    }
+}

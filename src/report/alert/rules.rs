@@ -1,0 +1,314 @@
+//! When an alert is raised, and when it is over: pure rules over what is known at the end of a run.
+
+use std::time::Duration;
+
+use super::AlertKind;
+use crate::{
+    model::{Dt, UtcMicros},
+    report::{RecordedRun, Summary},
+    settings::{AlertSettings, Cursor},
+};
+
+/// With fewer earlier runs than this, none is called slow.
+pub const NEEDED_RUNS: usize = 5;
+
+/// The check that is told of first: money that does not add up.
+const FIRST_CHECK: &str = "fact_revenue_reconciles";
+
+/// Days that a `no_records` alert names.
+const DAYS_NAMED: usize = 5;
+
+/// How far a run came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// The layer is as the run wanted it.
+    Success,
+    /// The source could not be read.
+    SourceFailed,
+    /// A check of severity `error` failed; whether the run was published all the same.
+    ChecksFailed {
+        /// Whether the layer holds what failed.
+        published: bool,
+    },
+    /// The output could not be written.
+    StorageFailed,
+    /// By a signal, a mistake of configuration, a defect: nothing that these rules speak of.
+    Otherwise,
+}
+
+/// What is known at the end of a run.
+pub struct Evidence<'a> {
+    /// The run.
+    pub summary: &'a Summary,
+    /// How far it came.
+    pub ended: Ended,
+    /// The last successful runs of the same command, at most thirty.
+    pub earlier: &'a [RecordedRun],
+    /// Whether the layer has rows of a day.
+    pub has_rows: &'a dyn Fn(Dt) -> bool,
+    /// `created_at` of the newest row that does not lie in the future, where it was looked for.
+    pub newest: Option<UtcMicros>,
+}
+
+/// What a rule found: a condition that holds, or one that does not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// What it is about.
+    pub kind: AlertKind,
+    /// Which one of its kind: the check. Empty where there is but one.
+    pub subject: String,
+    /// What to tell, where the condition holds.
+    pub message: Option<String>,
+    /// Whether the layer that readers see is as the alert says, so that only another look can end it.
+    pub in_layer: bool,
+}
+
+impl Finding {
+    fn new(kind: AlertKind, message: Option<String>) -> Finding {
+        Finding { kind, subject: String::new(), message, in_layer: false }
+    }
+}
+
+/// Judges a run. A condition that it could not look at is not among the findings.
+pub fn judge(settings: &AlertSettings, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let error = || evidence.summary.error.clone().unwrap_or_default();
+    match evidence.ended {
+        Ended::SourceFailed => findings.push(Finding::new(AlertKind::SourceFailed, Some(error()))),
+        Ended::Success | Ended::ChecksFailed { .. } => findings.push(Finding::new(AlertKind::SourceFailed, None)),
+        Ended::StorageFailed | Ended::Otherwise => {}
+    }
+    match evidence.ended {
+        Ended::StorageFailed => findings.push(Finding::new(AlertKind::StorageFailed, Some(error()))),
+        Ended::Success => findings.push(Finding::new(AlertKind::StorageFailed, None)),
+        _ => {}
+    }
+    findings.extend(checks(evidence));
+    if matches!(evidence.ended, Ended::Success | Ended::ChecksFailed { .. }) {
+        findings.push(Finding::new(AlertKind::DroppedShare, dropped_share(settings, evidence.summary)));
+    }
+    if evidence.ended == Ended::Success {
+        findings.extend(slow(settings, evidence));
+        findings.extend(no_records(settings, evidence));
+    }
+    if let (Some(limit), Some(newest)) = (settings.freshness, evidence.newest) {
+        findings.push(Finding::new(AlertKind::Stale, stale(limit, newest, evidence.summary.finished_at)));
+    }
+    findings
+}
+
+/// Every check of severity `error` that was run; revenue first.
+fn checks(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let published = matches!(evidence.ended, Ended::ChecksFailed { published: true });
+    let mut results: Vec<_> = evidence.summary.checks.iter().filter(|result| result.severity == crate::check::Severity::Error).collect();
+    results.sort_by_key(|result| result.name != FIRST_CHECK);
+    let finding = |result: &&crate::check::CheckResult| Finding {
+        kind: AlertKind::CheckFailed,
+        subject: result.name.clone(),
+        message: (!result.passed).then(|| format!("the check {} found {} violation(s)", result.name, result.violations)),
+        in_layer: published,
+    };
+    results.iter().map(finding).collect()
+}
+
+fn dropped_share(settings: &AlertSettings, summary: &Summary) -> Option<String> {
+    let dropped = summary.records_dropped();
+    let of = dropped + summary.records.records_processed;
+    let share = percent(dropped, of)?;
+    (share > settings.dropped_percent)
+        .then(|| format!("{dropped} of {of} records were dropped: {share:.1} %, where {} % may be", settings.dropped_percent))
+}
+
+/// Per cent of a whole; `None` where there is no whole.
+fn percent(part: u64, whole: u64) -> Option<f64> {
+    // Counts of records: far below the 2^53 up to which this is exact.
+    #[expect(clippy::cast_precision_loss, reason = "a share of counts, not money")]
+    (whole > 0).then(|| part as f64 * 100.0 / whole as f64)
+}
+
+/// Whether the run took more than the allowed share of the average of those before it: of their time, or, where it read
+/// more than twice or less than half of what they read on average, of their time a record.
+fn slow(settings: &AlertSettings, evidence: &Evidence<'_>) -> Option<Finding> {
+    let seconds = evidence.summary.execution_time_seconds();
+    if seconds < settings.slow_after.as_secs_f64() {
+        return Some(Finding::new(AlertKind::SlowRun, None));
+    }
+    if evidence.earlier.len() < NEEDED_RUNS {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "averages of counts, not money")]
+    let (runs, read, earlier_read) = (
+        evidence.earlier.len() as f64,
+        evidence.summary.records.records_read as f64,
+        evidence.earlier.iter().map(|run| run.records_read).sum::<u64>() as f64,
+    );
+    let earlier_seconds: f64 = evidence.earlier.iter().map(|run| run.execution_time_seconds).sum();
+    let average_read = earlier_read / runs;
+    let alike = read <= average_read * 2.0 && read * 2.0 >= average_read;
+    let usual = if alike || read == 0.0 || earlier_read == 0.0 { earlier_seconds / runs } else { earlier_seconds / earlier_read * read };
+    let share = seconds * 100.0 / usual.max(f64::MIN_POSITIVE);
+    let message = (share > settings.slow_percent).then(|| {
+        let basis = if alike { "on average" } else { "for as many records" };
+        format!(
+            "the run took {seconds:.2} s, and the {runs} before it {usual:.2} s {basis}: {share:.0} %, where {} % may be",
+            settings.slow_percent
+        )
+    });
+    Some(Finding::new(AlertKind::SlowRun, message))
+}
+
+/// Whole days of a bounded window that have no rows, although the same weekday a week before has some.
+fn no_records(settings: &AlertSettings, evidence: &Evidence<'_>) -> Option<Finding> {
+    let summary = evidence.summary;
+    let since = summary.since.filter(|_| settings.no_records && summary.cursor == Cursor::Created)?;
+    let until = summary.until.map_or(summary.started_at, |until| until.min(summary.started_at));
+    let first = Dt::of(since.minus(1)).days() + 1;
+    let empty: Vec<_> = (first..Dt::of(until).days())
+        .filter_map(|day| Some((Dt::from_days(day)?, Dt::from_days(day - 7)?)))
+        .filter(|(day, before)| !(evidence.has_rows)(*day) && (evidence.has_rows)(*before))
+        .map(|(day, _)| day.to_string())
+        .collect();
+    let message = (!empty.is_empty()).then(|| {
+        let named = empty.iter().take(DAYS_NAMED).cloned().collect::<Vec<_>>().join(", ");
+        let more = if empty.len() > DAYS_NAMED { format!(" and {} more", empty.len() - DAYS_NAMED) } else { String::new() };
+        format!("no records for {named}{more}, where the same weekday a week before has some")
+    });
+    Some(Finding::new(AlertKind::NoRecords, message))
+}
+
+fn stale(limit: Duration, newest: UtcMicros, now: UtcMicros) -> Option<String> {
+    let age = Duration::from_micros(u64::try_from(now.micros().saturating_sub(newest.micros())).unwrap_or(0));
+    (age > limit).then(|| format!("the newest row is of {}: older than {}", newest.rfc3339(), span(limit)))
+}
+
+/// A span as settings write it.
+fn span(span: Duration) -> String {
+    match span.as_secs() {
+        seconds if seconds > 0 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        seconds if seconds > 0 && seconds % 60 == 0 => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{
+        check::{CheckResult, Severity},
+        model::Reason,
+    };
+
+    fn at(month: i64, day: i64, second: i64) -> UtcMicros {
+        UtcMicros::from_civil((2026, month, day), second, 0, 0).unwrap()
+    }
+
+    fn summary(seconds: i64, read: u64) -> Summary {
+        let mut summary = Summary::new("r".into(), None, None, at(1, 20, 0));
+        summary.finished_at = at(1, 20, seconds);
+        summary.records.records_read = read;
+        summary.records.records_processed = read;
+        summary
+    }
+
+    fn earlier(count: usize, seconds: f64, read: u64) -> Vec<RecordedRun> {
+        (0..count).map(|_| RecordedRun { execution_time_seconds: seconds, records_read: read, ..RecordedRun::default() }).collect()
+    }
+
+    /// What is told of one kind: `None` where the rule did not look.
+    fn told(settings: &AlertSettings, evidence: &Evidence<'_>, kind: AlertKind) -> Option<Option<String>> {
+        judge(settings, evidence).into_iter().find(|finding| finding.kind == kind).map(|finding| finding.message)
+    }
+
+    fn evidence<'a>(summary: &'a Summary, earlier: &'a [RecordedRun]) -> Evidence<'a> {
+        Evidence { summary, ended: Ended::Success, earlier, has_rows: &|_| true, newest: None }
+    }
+
+    #[test]
+    fn a_run_is_slow_above_twice_the_average_of_five_or_more() {
+        let is_slow = |seconds, read, earlier: &[RecordedRun]| {
+            told(&AlertSettings::default(), &evidence(&summary(seconds, read), earlier), AlertKind::SlowRun).map(|told| told.is_some())
+        };
+        assert_eq!(is_slow(21, 100, &earlier(5, 10.0, 100)), Some(true));
+        assert_eq!(is_slow(20, 100, &earlier(5, 10.0, 100)), Some(false), "exactly twice is not more");
+        assert_eq!(is_slow(500, 100, &earlier(4, 10.0, 100)), None, "four runs are no history");
+        assert_eq!(is_slow(0, 100, &earlier(5, 0.0, 100)), Some(false), "below a second nothing is slow");
+        assert_eq!(is_slow(40, 201, &earlier(5, 10.0, 100)), Some(false), "two times the records may take twice as long, and twice that");
+        assert_eq!(is_slow(41, 201, &earlier(5, 10.0, 100)), Some(true));
+        assert_eq!(is_slow(21, 200, &earlier(5, 10.0, 100)), Some(true), "of like size up to twice");
+        assert_eq!(is_slow(9, 40, &earlier(5, 10.0, 100)), Some(true), "a small run is held against the time a record");
+        assert_eq!(is_slow(8, 40, &earlier(5, 10.0, 100)), Some(false));
+    }
+
+    #[test]
+    fn dropped_records_count_above_their_share() {
+        let told_of = |dropped: u64, processed: u64| {
+            let mut summary = summary(0, dropped + processed);
+            let place = Reason::ALL.iter().position(|reason| *reason == Reason::MissingOrderId).unwrap();
+            summary.records.dropped[place] = dropped;
+            summary.records.records_processed = processed;
+            told(&AlertSettings::default(), &evidence(&summary, &[]), AlertKind::DroppedShare).unwrap()
+        };
+        assert_eq!(told_of(5, 95), None);
+        assert_eq!(told_of(6, 94).unwrap(), "6 of 100 records were dropped: 6.0 %, where 5 % may be");
+        assert_eq!(told_of(0, 0), None);
+    }
+
+    #[test]
+    fn a_day_without_rows_counts_where_its_weekday_had_some() {
+        let rows: BTreeSet<Dt> = [12, 14].map(|day| Dt::of(at(1, day, 0))).into();
+        let told_of = |since: Option<UtcMicros>, until: Option<UtcMicros>| {
+            let summary = Summary { since, until, ..summary(0, 0) };
+            let evidence = Evidence { has_rows: &|dt| rows.contains(&dt), ..evidence(&summary, &[]) };
+            told(&AlertSettings::default(), &evidence, AlertKind::NoRecords)
+        };
+        let message = told_of(Some(at(1, 18, 3600)), None).unwrap().unwrap();
+        assert!(message.starts_with("no records for 2026-01-19,"), "{message}");
+        assert_eq!(told_of(Some(at(1, 19, 1)), None), Some(None), "only a part of the 19th is in the window");
+        assert_eq!(told_of(Some(at(1, 18, 0)), Some(at(1, 19, 0))), Some(None), "the 11th has none either");
+        assert_eq!(told_of(Some(at(1, 20, 0)), Some(at(2, 1, 0))), Some(None), "the 21st has not been yet");
+        assert_eq!(told_of(None, None), None, "of an open window there is nothing to expect");
+    }
+
+    #[test]
+    fn a_layer_is_stale_past_its_freshness() {
+        let settings = AlertSettings { freshness: Some(Duration::from_secs(3600)), ..AlertSettings::default() };
+        let told_of = |newest| {
+            let summary = summary(0, 0);
+            told(&settings, &Evidence { newest: Some(newest), ..evidence(&summary, &[]) }, AlertKind::Stale).unwrap()
+        };
+        assert_eq!(told_of(at(1, 20, 0).minus(3600 * UtcMicros::SECOND)), None);
+        assert_eq!(
+            told_of(at(1, 20, 0).minus(3601 * UtcMicros::SECOND)).unwrap(),
+            "the newest row is of 2026-01-19T22:59:59Z: older than 1h"
+        );
+    }
+
+    #[test]
+    fn money_that_does_not_add_up_is_told_of_first() {
+        let result = |name: &str, severity| CheckResult { name: name.into(), severity, passed: false, violations: 1, sample: Vec::new() };
+        let mut summary = summary(0, 1);
+        summary.checks = vec![
+            result("fact_key_unique", Severity::Error),
+            result("fact_price_non_negative", Severity::Warn),
+            result(FIRST_CHECK, Severity::Error),
+        ];
+        let findings =
+            judge(&AlertSettings::default(), &Evidence { ended: Ended::ChecksFailed { published: false }, ..evidence(&summary, &[]) });
+        let failed: Vec<_> = findings.iter().filter(|finding| finding.kind == AlertKind::CheckFailed).map(|f| f.subject.as_str()).collect();
+        assert_eq!(failed, [FIRST_CHECK, "fact_key_unique"]);
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_not_over() {
+        let summary = summary(0, 0);
+        let kinds = |ended| {
+            judge(&AlertSettings::default(), &Evidence { ended, ..evidence(&summary, &[]) }).iter().map(|f| f.kind).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(Ended::Otherwise), []);
+        assert_eq!(kinds(Ended::SourceFailed), [AlertKind::SourceFailed]);
+        assert_eq!(kinds(Ended::StorageFailed), [AlertKind::StorageFailed]);
+        assert_eq!(kinds(Ended::ChecksFailed { published: false }), [AlertKind::SourceFailed, AlertKind::DroppedShare]);
+    }
+}
