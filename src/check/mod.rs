@@ -5,11 +5,13 @@
 
 mod builtin;
 mod custom;
+mod engine;
 mod error;
 mod runner;
 
 pub use builtin::BUILTIN;
 pub use custom::{CustomCheck, load_custom};
+pub use engine::Engine;
 pub use error::CheckError;
 pub use runner::{Expected, LayerView, run_checks};
 

@@ -9,10 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use duckdb::{Config, Connection};
+use duckdb::Connection;
 
 use super::{
-    BUILTIN, CheckError, CheckResult, CustomCheck, SAMPLE_ROWS,
+    BUILTIN, CheckError, CheckResult, CustomCheck, Engine, SAMPLE_ROWS,
     builtin::{Builtin, Subject, screen},
 };
 use crate::{
@@ -22,6 +22,9 @@ use crate::{
 
 /// About how many bytes of CSV make a group.
 const GROUP_BYTES: u64 = 96 << 20;
+
+/// Below this, planning a query costs more than running it as it is written.
+const SMALL_BYTES: u64 = 1 << 20;
 
 /// The columns that the built-in fact checks look at.
 const CHECKED_COLUMNS: &str =
@@ -71,9 +74,10 @@ pub struct LayerView {
 ///
 /// # Errors
 /// [`CheckError`]; violations are results, not errors.
-pub fn run_checks(view: &LayerView, custom: &[CustomCheck], cancel: &Cancel) -> Result<Vec<CheckResult>, CheckError> {
-    let session = Session::open(view, cancel)?;
-    session.dimensions()?;
+pub fn run_checks(engine: Engine, view: &LayerView, custom: &[CustomCheck], cancel: &Cancel) -> Result<Vec<CheckResult>, CheckError> {
+    let is_small = custom.is_empty() && bytes_of(view, &view.changed) < SMALL_BYTES && view.entangled.len() <= 1;
+    let session = Session::open(engine, view, is_small, cancel)?;
+    session.dimensions(!custom.is_empty())?;
     let mut results: BTreeMap<&'static str, CheckResult> = BTreeMap::new();
     session.run_builtin(BUILTIN.iter().filter(|check| check.subject == Subject::Dimensions), &mut results)?;
     for group in groups(view, &view.changed) {
@@ -105,13 +109,19 @@ fn applies(subject: Subject, view: &LayerView) -> bool {
     }
 }
 
+/// The bytes of the files of some partitions.
+fn bytes_of<'d>(view: &LayerView, partitions: impl IntoIterator<Item = &'d Dt>) -> u64 {
+    let files = partitions.into_iter().filter_map(|dt| view.facts.get(dt));
+    files.filter_map(|path| path.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
 /// Cuts partitions into groups of about [`GROUP_BYTES`]; one group, empty, where there are none.
 fn groups(view: &LayerView, partitions: &BTreeSet<Dt>) -> Vec<Vec<Dt>> {
     let most = view.memory_limit.map_or(GROUP_BYTES, |limit| GROUP_BYTES.min(limit / 10));
     let mut groups = vec![Vec::new()];
     let mut bytes = 0;
     for &dt in partitions {
-        let size = view.facts.get(&dt).and_then(|path| path.metadata().ok()).map_or(0, |metadata| metadata.len());
+        let size = bytes_of(view, [&dt]);
         if bytes + size > most && bytes > 0 {
             groups.push(Vec::new());
             bytes = 0;
@@ -134,14 +144,9 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// An in-memory DuckDB that reads the folders of the layer and nothing else: no other file, no network, no extension.
-    fn open(view: &'a LayerView, cancel: &'a Cancel) -> Result<Session<'a>, CheckError> {
+    fn open(engine: Engine, view: &'a LayerView, is_small: bool, cancel: &'a Cancel) -> Result<Session<'a>, CheckError> {
+        let duckdb = engine.started()?;
         let engine = |error: duckdb::Error| CheckError::Engine(error.to_string());
-        let config = Config::default()
-            .enable_autoload_extension(false)
-            .and_then(|config| config.with("autoinstall_known_extensions", "false"))
-            .and_then(|config| config.with("preserve_insertion_order", "false"))
-            .map_err(engine)?;
-        let duckdb = Connection::open_in_memory_with_flags(config).map_err(engine)?;
         let handle = duckdb.interrupt_handle();
         let session = Session { duckdb, view, cancel, _interrupt: cancel.when_stopped(move || handle.interrupt()) };
         let folders: BTreeSet<&Path> = view
@@ -159,6 +164,9 @@ impl<'a> Session<'a> {
         if let Some(limit) = view.memory_limit {
             // What DuckDB counts is not all that it takes: the other half is for what it reads and does not count.
             setup.push_str(&format!("SET memory_limit = '{}MiB';", (limit / 2) >> 20));
+        }
+        if is_small {
+            setup.push_str("PRAGMA disable_optimizer;");
         }
         setup.push_str("SET enable_external_access = false; SET lock_configuration = true;");
         session.duckdb.execute_batch(&setup).map_err(engine)?;
@@ -194,8 +202,8 @@ impl<'a> Session<'a> {
         self.execute("setting up", &sql)
     }
 
-    /// `dim_user` and `dim_product` as views, and of each the current members with their flag.
-    fn dimensions(&self) -> Result<(), CheckError> {
+    /// The current members of each dimension, with their flag; and, where they are asked for, `dim_user` and `dim_product` whole.
+    fn dimensions(&self, whole: bool) -> Result<(), CheckError> {
         for (spec, path) in [(DIM_USER, &self.view.dim_user), (DIM_PRODUCT, &self.view.dim_product)] {
             let doing = format!("reading {}", spec.name);
             let (source, versioned) = match path {
@@ -203,15 +211,11 @@ impl<'a> Session<'a> {
                 None => (empty_dimension(&spec), false),
             };
             let current = if versioned { " WHERE is_current" } else { "" };
-            self.execute(
-                &doing,
-                &format!(
-                    "CREATE VIEW {name} AS {source};
-                     CREATE TABLE {name}_member AS SELECT {key}, inferred FROM {name}{current};",
-                    name = spec.name,
-                    key = spec.key()
-                ),
-            )?;
+            let (name, key) = (spec.name, spec.key());
+            self.execute(&doing, &format!("CREATE TABLE {name}_member AS SELECT {key}, inferred FROM ({source}){current};"))?;
+            if whole {
+                self.execute(&doing, &format!("CREATE VIEW {name} AS {source};"))?;
+            }
         }
         Ok(())
     }
@@ -452,7 +456,7 @@ mod tests {
     }
 
     fn violated(layer: &Layer, custom: &[CustomCheck]) -> Vec<(String, u64)> {
-        let results = run_checks(&layer.view, custom, &Cancel::default()).unwrap();
+        let results = run_checks(Engine::start(), &layer.view, custom, &Cancel::default()).unwrap();
         results.into_iter().filter(|result| !result.passed).map(|result| (result.name, result.violations)).collect()
     }
 
@@ -463,7 +467,7 @@ mod tests {
     #[test]
     fn a_sound_layer_passes_every_check() {
         let layer = layer(&[row("A", 1), row("B", 1), row("A2", 2)]);
-        let results = run_checks(&layer.view, &[], &Cancel::default()).unwrap();
+        let results = run_checks(Engine::start(), &layer.view, &[], &Cancel::default()).unwrap();
         assert_eq!(
             results.iter().map(|result| result.name.as_str()).collect::<Vec<_>>(),
             BUILTIN.iter().map(|check| check.name).collect::<Vec<_>>()
@@ -505,7 +509,7 @@ mod tests {
         let mut off = layer(&[row("A", 1)]);
         let day = "2026-01-01".parse().unwrap();
         off.view.expected.as_mut().unwrap().get_mut(&day).unwrap().revenue.insert("USD".into(), 1);
-        let results = run_checks(&off.view, &[], &Cancel::default()).unwrap();
+        let results = run_checks(Engine::start(), &off.view, &[], &Cancel::default()).unwrap();
         let revenue = results.iter().find(|result| result.name == "fact_revenue_reconciles").unwrap();
         assert_eq!(
             (revenue.violations, revenue.sample[0]["expected"].as_deref(), revenue.sample[0]["actual"].as_deref()),
@@ -552,7 +556,7 @@ mod tests {
         assert_eq!(violated(&layer, &[custom("SELECT * FROM fact_order -- all")]), one("own", 3));
         assert_eq!(violated(&layer, &[custom("SELECT * FROM fact_order_changed")]), one("own", 2));
         assert_eq!(violated(&layer, &[custom("SELECT list_price FROM dim_product WHERE list_price = 1.5")]), one("own", 1));
-        let error = run_checks(&layer.view, &[custom("SELEC 1")], &Cancel::default()).unwrap_err();
+        let error = run_checks(Engine::start(), &layer.view, &[custom("SELEC 1")], &Cancel::default()).unwrap_err();
         assert!(error.to_string().starts_with("checks/own.sql: the query does not run"), "{error}");
     }
 
@@ -568,7 +572,7 @@ mod tests {
             "SELECT * FROM duckdb_settings() WHERE name = 'enable_external_access' AND value = 'false'".to_owned(),
         ] {
             let check = CustomCheck { name: "own".into(), severity: Severity::Error, sql: sql.clone(), path: "own.sql".into() };
-            let result = run_checks(&layer.view, &[check], &Cancel::default());
+            let result = run_checks(Engine::start(), &layer.view, &[check], &Cancel::default());
             let kept_out = result.as_ref().is_err_and(|error| error.to_string().to_lowercase().contains("permission error"))
                 || sql.contains("duckdb_settings");
             assert!(kept_out, "{sql}: {result:?}");
@@ -601,7 +605,7 @@ mod tests {
             (1..=9).map(|day| Line { quantity: -1, line_total: Money::from_units(-10_000).unwrap(), ..row("A", day) }).collect();
         let rows: Vec<_> =
             rows.iter().zip(["a", "b", "c", "d", "e", "f", "g", "h", "i"]).map(|(row, order_id)| Line { order_id, ..*row }).collect();
-        let results = run_checks(&layer(&rows).view, &[], &Cancel::default()).unwrap();
+        let results = run_checks(Engine::start(), &layer(&rows).view, &[], &Cancel::default()).unwrap();
         let negative = results.iter().find(|result| result.name == "fact_quantity_positive").unwrap();
         assert_eq!((negative.violations, negative.sample.len()), (9, 5));
     }

@@ -9,7 +9,7 @@ use std::{
 use super::{RunError, open};
 use crate::{
     cancel::Cancel,
-    check::{self, CheckResult, CustomCheck, Expected, LayerView},
+    check::{self, CheckResult, CustomCheck, Engine, Expected, LayerView},
     layer::{self, Catalog},
     model::{DIM_PRODUCT, DIM_USER, RunId, UtcMicros},
     settings::{RepeatedSku, Settings},
@@ -80,7 +80,7 @@ fn check_once(settings: &Settings, output: &Output, custom: &[CustomCheck], canc
     let expected: BTreeMap<_, _> =
         published.into_iter().map(|(dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue })).collect();
     view.expected = Some(expected);
-    check::run_checks(&view, custom, cancel).map_err(|error| super::stopped_or(cancel, error.into()))
+    check::run_checks(Engine::start(), &view, custom, cancel).map_err(|error| super::stopped_or(cancel, error.into()))
 }
 
 /// Makes the layer's state (the catalog and the index of orders) anew from `curated/` alone. Tells how many partitions

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    check::{self, CheckError, CustomCheck, Expected, LayerView},
+    check::{self, CheckError, CustomCheck, Engine, Expected, LayerView},
     join::{Dimension, Enricher},
     layer::{self, Catalog, LookUpError, MergedContent, PartitionEntry, partition_file},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, RunId, UtcMicros, Window, add_totals},
@@ -160,6 +160,7 @@ impl Job<'_> {
         let custom = self.settings.checks.as_deref().map(check::load_custom).transpose()?.unwrap_or_default();
         self.enter("open");
         self.lock = Some(self.open_output()?);
+        let engine = Engine::start();
         let before = watermark::read(&self.output, self.settings.cursor)?;
         let window = watermark::resolve(self.request.since, self.request.until, self.settings.lookback, before, self.summary.started_at)?;
         (self.summary.since, self.summary.until) = (window.since, window.until);
@@ -196,7 +197,7 @@ impl Job<'_> {
         let partitions = merge_all::merge_all(&self.output, moves, &extracted, &staging, rules, company)?;
         let made = self.make(staging, &mut catalog, dimensions, &extracted, partitions, entangled)?;
         drop(extracted);
-        let checked = self.check(made, &custom)?;
+        let checked = self.check(engine, made, &custom)?;
         self.publish(checked, catalog, index_changed, &novel, before, covered_by(window, &self.summary))
     }
 
@@ -403,12 +404,12 @@ impl Job<'_> {
     }
 
     /// Checks what was made. Only what comes out of here can be published.
-    fn check(&mut self, made: Made, custom: &[CustomCheck]) -> Result<Checked, RunError> {
+    fn check(&mut self, engine: Engine, made: Made, custom: &[CustomCheck]) -> Result<Checked, RunError> {
         self.enter("check");
         let anything =
             !made.stamps.is_empty() || made.dimensions_changed || self.settings.check_scope == CheckScope::Full || !custom.is_empty();
         if anything {
-            self.summary.checks = match check::run_checks(&made.view, custom, self.request.cancel) {
+            self.summary.checks = match check::run_checks(engine, &made.view, custom, self.request.cancel) {
                 Err(CheckError::Interrupted) => return Err(self.interrupted()),
                 results => results?,
             };

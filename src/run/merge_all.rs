@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     thread,
 };
@@ -76,6 +77,7 @@ fn merge_parallel(
     (threads, cancel, observer): (usize, &Cancel, &dyn Observer),
 ) -> Result<Vec<Staged>, RunError> {
     let next = AtomicUsize::new(0);
+    let (written_in, written) = mpsc::channel::<PathBuf>();
     let done: Mutex<Vec<Staged>> = Mutex::new(Vec::with_capacity(work.len()));
     let one = |dt: Dt| -> Result<Staged, LayerError> {
         let stored = StoredPartition::load(output, dt, rules.0)?;
@@ -83,7 +85,7 @@ fn merge_parallel(
         stage_content(staging, merged)
     };
     let span = tracing::Span::current();
-    let worker = || -> Result<(), LayerError> {
+    let worker = |written: mpsc::Sender<PathBuf>| -> Result<(), LayerError> {
         let _in_stage = span.enter();
         while let Some(&dt) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
             if cancel.is_stopped() {
@@ -92,6 +94,10 @@ fn merge_parallel(
             let _in_partition = tracing::debug_span!("partition", %dt).entered();
             let staged = one(dt)?;
             tracing::debug!(rows = staged.merged.rows, changed = staged.file.is_some(), "the partition is merged");
+            if staged.file.is_some() {
+                // Nobody listens any more where the disk has refused one: the run ends by that.
+                let _ = written.send(staging.staged(partition_file(dt)));
+            }
             let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
             done.push(staged);
             observer.merged(done.len(), work.len());
@@ -99,8 +105,16 @@ fn merge_parallel(
         Ok(())
     };
     let results = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.clamp(1, work.len().max(1))).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        // The disk works while the next partitions are merged: when the publish waits for it, most is done.
+        let syncer = scope.spawn(move || written.into_iter().try_for_each(|path| store::sync(&path)).map_err(LayerError::from));
+        let workers: Vec<_> = (0..threads.clamp(1, work.len().max(1)))
+            .map(|_| {
+                let written = written_in.clone();
+                scope.spawn(|| worker(written))
+            })
+            .collect();
+        drop(written_in);
+        workers.into_iter().chain([syncer]).map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
     });
     for result in results {
         result.map_err(|_| RunError::Internal("a thread that merges partitions has died".into()))??;

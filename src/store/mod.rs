@@ -9,7 +9,7 @@ mod output;
 mod publish;
 
 pub use disk::{FileStamp, checksum, read, remove, remove_file, replace};
-pub(crate) use disk::{size_and_time, write_staged};
+pub(crate) use disk::{size_and_time, sync, write_staged};
 pub use error::StoreError;
 pub use lock::{Holder, LockError, OutputLock};
 pub use output::Output;
