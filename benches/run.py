@@ -96,6 +96,7 @@ def history(args):
         for _ in range(args.runs):
             output = fresh(args.work)
             shutil.copytree(before, output, copy_function=shutil.copy2)
+            os.sync()  # or the run's own fsync waits for the copy
             figures.append(run(args.etl, output, *files(data, "increment.ndjson")))
         wall, _, peak = median(figures)
         row(f"{days:,}", wall, f"{peak:.0f}")

@@ -462,6 +462,7 @@ impl Job<'_> {
         self.finish_counting();
         // Before the report is staged, which names the alerts.
         let ended = if failed.is_empty() { Ended::Success } else { Ended::ChecksFailed { published: true } };
+        let _span = tracing::info_span!("stage", stage = "publish").entered();
         self.findings = Some(conclude::judge(self.settings, &self.output, &mut self.summary, ended, &view.facts));
         staging.put(format!("reports/{}.json", self.summary.run_id), &report::report_bytes(&self.summary))?;
         staging.prepare(self.request.cancel)?.commit()?;
@@ -480,6 +481,7 @@ impl Job<'_> {
     /// because another run holds it.
     fn conclude(mut self, error: Option<RunError>) -> Outcome {
         self.finish_counting();
+        let _span = tracing::info_span!("stage", stage = "report").entered();
         let published = matches!(error, Some(RunError::ChecksFailed { published: true, .. }));
         if let Some(error) = &error {
             self.summary.status = error.status();

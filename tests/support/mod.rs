@@ -2,6 +2,8 @@
 //! DuckDB reading the result.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+pub mod postgres;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -22,6 +24,15 @@ use serde_json::Value;
 /// A folder that a run works in, with nothing of the caller's environment.
 pub struct Workspace {
     dir: tempfile::TempDir,
+}
+
+/// Where a tool is that a test needs and that is not everywhere: the gate says so. Where it is missing, a line says what is skipped.
+pub fn tool(variable: &str, what: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.exists());
+    if path.is_none() {
+        eprintln!("skipped: {what} (set {variable})");
+    }
+    path
 }
 
 /// How a command ended.
@@ -216,6 +227,7 @@ pub struct Asked {
     pub path: String,
     pub query: BTreeMap<String, String>,
     pub headers: HeaderMap,
+    pub body: String,
     /// How many requests came before.
     pub before: usize,
 }
@@ -254,16 +266,17 @@ impl Server {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (log, count) = (asked.clone(), AtomicUsize::new(0));
-        let handler = Arc::new(move |request: Request<Body>| {
-            let query = request.uri().query().unwrap_or_default();
+        let handler = Arc::new(move |request: axum::http::request::Parts, body: axum::body::Bytes| {
+            let query = request.uri.query().unwrap_or_default();
             let asked = Asked {
-                path: request.uri().path().to_owned(),
+                path: request.uri.path().to_owned(),
                 query: query
                     .split('&')
                     .filter_map(|pair| pair.split_once('='))
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .collect(),
-                headers: request.headers().clone(),
+                headers: request.headers.clone(),
+                body: String::from_utf8_lossy(&body).into_owned(),
                 before: count.fetch_add(1, Ordering::SeqCst),
             };
             log.lock().unwrap().push(asked.clone());
@@ -281,7 +294,12 @@ impl Server {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 let router = axum::Router::new().fallback(move |request: Request<Body>| {
                     let handler = handler.clone();
-                    async move { handler(request) }
+                    async move {
+                        let (parts, body) = request.into_parts();
+                        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+                        // An answer may sleep, and others must not wait for it.
+                        tokio::task::spawn_blocking(move || handler(parts, body)).await.unwrap()
+                    }
                 });
                 axum::serve(listener, router).await.unwrap();
             });

@@ -1,0 +1,257 @@
+//! Who is told of what: each alert reaches a real receiver, stays silent on its near miss, and never changes how a run ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use support::{Reply, Server, Workspace, json, order, status};
+
+/// A receiver that takes all that comes.
+fn receiver() -> Server {
+    Server::start(|_| status(202))
+}
+
+/// What a receiver was told: state, kind and subject of a generic webhook.
+fn told(receiver: &Server) -> Vec<String> {
+    let bodies = receiver.asked().into_iter().map(|asked| serde_json::from_str::<Value>(&asked.body).unwrap());
+    bodies.map(|body| format!("{} {}", body["state"].as_str().unwrap(), body["kind"].as_str().unwrap())).collect()
+}
+
+fn kinds(summary: &Value, field: &str) -> Vec<String> {
+    summary[field].as_array().unwrap().iter().map(|alert| alert["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A folder whose alerts go to a generic webhook.
+fn workspace(receiver: &Server, toml: &str) -> Workspace {
+    let work = Workspace::new();
+    work.write(".env", format!("ETL_ALERT_WEBHOOK_URL={}/hook\nETL_ALERT_WEBHOOK_TOKEN=hush\n", receiver.url));
+    work.write("etl.toml", toml);
+    work
+}
+
+#[test]
+fn a_source_that_fails_is_told_of_once_to_everybody_and_so_is_its_recovery() {
+    let everybody = receiver();
+    let works = Arc::new(AtomicBool::new(false));
+    let answers = works.clone();
+    let source = Server::start(move |asked| match (answers.load(Ordering::SeqCst), asked.parameter("page")) {
+        (false, _) => status(503),
+        (true, "1" | "") => json(format!("[{}]", order("A", "2026-01-01T00:00:00Z", ""))),
+        (true, _) => json("[]"),
+    });
+    let work = Workspace::new();
+    let url = &everybody.url;
+    work.write(
+        ".env",
+        format!("ETL_ALERT_WEBHOOK_URL={url}/hook\nETL_ALERT_WEBHOOK_TOKEN=hush\nETL_ALERT_SLACK_URL={url}/slack\nETL_ALERT_TEAMS_URL={url}/teams\nETL_ALERT_PAGERDUTY_KEY=routing\n"),
+    );
+    work.write("etl.toml", format!("[http]\nbackoff_first = \"1ms\"\n[alerts]\npagerduty_url = \"{url}/pagerduty\"\n"));
+    let orders = source.orders();
+    let run = || work.etl(&["run", "--orders", &orders]);
+    assert_eq!(kinds(&run().expect(3, "extract_failed"), "alerts"), ["source_failed"]);
+    let mut asked = everybody.asked();
+    asked.sort_by(|a, b| a.path.cmp(&b.path));
+    let paths: Vec<_> = asked.iter().map(|asked| asked.path.as_str()).collect();
+    assert_eq!(paths, ["/hook", "/pagerduty", "/slack", "/teams"]);
+    let bodies: Vec<Value> = asked.iter().map(|asked| serde_json::from_str(&asked.body).unwrap()).collect();
+    assert_eq!((asked[0].header("authorization"), &bodies[0]["kind"]), (Some("Bearer hush"), &"source_failed".into()));
+    assert!(bodies[0]["message"].as_str().unwrap().contains("503"), "{}", bodies[0]);
+    assert_eq!((&bodies[1]["event_action"], &bodies[1]["routing_key"]), (&"trigger".into(), &"routing".into()));
+    assert!(bodies[2]["text"].as_str().unwrap().contains("source failed"));
+    assert_eq!(bodies[3]["attachments"][0]["content"]["type"], "AdaptiveCard");
+    run().expect(3, "extract_failed");
+    assert_eq!(everybody.asked().len(), 4, "a lasting failure is told of once");
+    let state = work.etl(&["status"]).summary();
+    assert_eq!((&state["healthy"], &state["open_alerts"][0]["kind"]), (&false.into(), &"source_failed".into()));
+
+    works.store(true, Ordering::SeqCst);
+    assert_eq!(kinds(&run().published(), "alerts_recovered"), ["source_failed"]);
+    let over: Vec<_> = everybody.asked().into_iter().skip(4).collect();
+    assert_eq!(over.len(), 4);
+    let resolved: Value = serde_json::from_str(&over.iter().find(|asked| asked.path == "/pagerduty").unwrap().body).unwrap();
+    assert_eq!((&resolved["event_action"], &resolved["dedup_key"]), (&"resolve".into(), &bodies[1]["dedup_key"]));
+    assert_eq!(kinds(&run().unchanged(), "alerts_recovered"), Vec::<String>::new());
+    assert_eq!(everybody.asked().len(), 8);
+    assert_eq!(work.etl(&["status"]).summary()["healthy"], true);
+    for secret in ["hush", "routing", "/slack"] {
+        assert!(work.files("reports").values().all(|report| !String::from_utf8_lossy(report).contains(secret)), "{secret}");
+    }
+}
+
+#[test]
+fn a_receiver_that_fails_or_hangs_changes_no_exit_code_and_is_told_later() {
+    let receiver = Server::start(|asked| match asked.before {
+        0..3 => status(503),
+        3..6 => {
+            std::thread::sleep(Duration::from_secs(2));
+            status(200)
+        }
+        _ => status(200),
+    });
+    let work = workspace(&receiver, "[http]\nbackoff_first = \"1ms\"\n[alerts]\ntimeout = \"200ms\"\n");
+    let run = || work.etl(&["run", "--orders", "missing.ndjson"]);
+    let ended = run();
+    ended.expect(3, "extract_failed");
+    assert_eq!(receiver.asked().len(), 3, "tried three times");
+    assert!(ended.stderr.contains("could not be delivered") && !ended.stderr.contains(&receiver.url), "{}", ended.stderr);
+    let began = Instant::now();
+    run().expect(3, "extract_failed");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(receiver.asked().len(), 6);
+    run().expect(3, "extract_failed");
+    assert_eq!(receiver.asked().len(), 7);
+    run().expect(3, "extract_failed");
+    assert_eq!(receiver.asked().len(), 7, "it has got it now");
+}
+
+#[test]
+fn repeat_tells_of_a_lasting_failure_again() {
+    let receiver = receiver();
+    let work = workspace(&receiver, "[alerts]\nrepeat = \"1ms\"\n");
+    for _ in 0..2 {
+        work.etl(&["run", "--orders", "missing.ndjson"]).expect(3, "extract_failed");
+    }
+    assert_eq!(told(&receiver), ["firing source_failed", "firing source_failed"]);
+}
+
+#[test]
+fn a_dry_run_tells_nobody() {
+    let receiver = receiver();
+    let work = workspace(&receiver, "");
+    let summary = work.etl(&["run", "--orders", "missing.ndjson", "--dry-run"]).expect(3, "extract_failed");
+    assert_eq!(kinds(&summary, "alerts"), ["source_failed"]);
+    assert_eq!(receiver.asked().len(), 0);
+}
+
+#[test]
+fn a_check_of_severity_error_is_told_of_and_a_warning_is_not() {
+    let receiver = receiver();
+    let work = workspace(&receiver, "");
+    work.write("checks/strict.sql", "-- severity: warn\nSELECT * FROM fact_order\n");
+    assert_eq!(kinds(&work.load(&[order("A", "2026-01-01T00:00:00Z", "")], &[]).published(), "alerts"), Vec::<String>::new());
+    work.write("checks/strict.sql", "SELECT * FROM fact_order WHERE order_id = 'B'\n");
+    let bad = [order("B", "2026-01-02T00:00:00Z", "")];
+    assert_eq!(kinds(&work.load(&bad, &[]).expect(4, "checks_failed"), "alerts"), ["check_failed"]);
+    assert_eq!(kinds(&work.load(&bad, &["--on-check-failure", "publish"]).expect(4, "checks_failed"), "alerts"), ["check_failed"]);
+    assert_eq!(told(&receiver), ["firing check_failed"], "the same check, still failing");
+    let status = work.etl(&["status"]).summary();
+    assert_eq!(status["failing_checks"][0]["name"], "strict");
+    std::fs::remove_file(work.path("checks/strict.sql")).unwrap();
+    work.write("checks/strict.sql", "SELECT * FROM fact_order WHERE order_id = 'C'\n");
+    assert_eq!(kinds(&work.load(&bad, &[]).unchanged(), "alerts_recovered"), ["check_failed"]);
+    assert_eq!(told(&receiver), ["firing check_failed", "recovered check_failed"]);
+}
+
+/// Orders that come after as many milliseconds as are asked for.
+fn slow_source(millis: &Arc<AtomicU64>) -> Server {
+    let millis = millis.clone();
+    Server::start(move |asked| -> Reply {
+        if asked.parameter("page") != "1" {
+            return json("[]");
+        }
+        std::thread::sleep(Duration::from_millis(millis.load(Ordering::SeqCst)));
+        json(format!("[{}]", order("A", "2026-01-01T00:00:00Z", "")))
+    })
+}
+
+#[test]
+fn a_run_is_slow_against_the_history_that_real_runs_wrote() {
+    let (receiver, millis) = (receiver(), Arc::new(AtomicU64::new(200)));
+    let source = slow_source(&millis);
+    let work = workspace(&receiver, "[alerts]\nslow_after = \"0s\"\n");
+    let run = || work.etl(&["run", "--orders", &source.orders()]).summary();
+    for _ in 0..4 {
+        assert_eq!(kinds(&run(), "alerts"), Vec::<String>::new());
+    }
+    // A run of another command is no part of this one's history.
+    work.etl(&["backfill", "--orders", &source.orders(), "--since", "2026-01-01", "--until", "2026-01-02"]);
+    millis.store(2000, Ordering::SeqCst);
+    assert_eq!(kinds(&run(), "alerts"), Vec::<String>::new(), "four runs are too few to tell");
+    millis.store(200, Ordering::SeqCst);
+    for _ in 0..4 {
+        run();
+    }
+    // On average (8 × 0.25 + 2.05) / 9 = 0.45 s: 0.7 s is no alert, 3 s are one.
+    millis.store(500, Ordering::SeqCst);
+    assert_eq!(kinds(&run(), "alerts"), Vec::<String>::new());
+    millis.store(3000, Ordering::SeqCst);
+    let slow = run();
+    assert_eq!(kinds(&slow, "alerts"), ["slow_run"]);
+    assert!(slow["alerts"][0]["message"].as_str().unwrap().contains("10 before it"), "{slow}");
+    millis.store(200, Ordering::SeqCst);
+    assert_eq!(kinds(&run(), "alerts_recovered"), ["slow_run"]);
+    assert_eq!(told(&receiver), ["firing slow_run", "recovered slow_run"]);
+}
+
+#[test]
+fn too_many_dropped_records_are_told_of() {
+    let receiver = receiver();
+    let work = workspace(&receiver, "[alerts]\ndropped_percent = 10\n");
+    let good = |count: usize| (0..count).map(|n| order(&format!("A{n}"), "2026-01-01T00:00:00Z", "")).collect::<Vec<_>>();
+    let with_bad = |count: usize| [good(count), vec!["{}".to_owned()]].concat();
+    assert_eq!(kinds(&work.load(&with_bad(9), &[]).published(), "alerts"), Vec::<String>::new(), "one of ten is 10 %");
+    assert_eq!(kinds(&work.load(&with_bad(8), &[]).unchanged(), "alerts"), ["dropped_share"]);
+    assert_eq!(kinds(&work.load(&good(8), &[]).unchanged(), "alerts_recovered"), ["dropped_share"]);
+    assert_eq!(told(&receiver), ["firing dropped_share", "recovered dropped_share"]);
+}
+
+#[test]
+fn a_day_without_records_is_told_of_where_its_weekday_had_some() {
+    let receiver = receiver();
+    let work = workspace(&receiver, "");
+    let window = |since, until| ["--since", since, "--until", until];
+    work.load(&[order("A", "2026-01-05T10:00:00Z", "")], &window("2026-01-05", "2026-01-06")).published();
+    let none = work.load(&[], &window("2026-01-11", "2026-01-12"));
+    assert_eq!(kinds(&none.unchanged(), "alerts"), Vec::<String>::new(), "the Sunday before had none either");
+    let summary = work.load(&[], &window("2026-01-12", "2026-01-13")).unchanged();
+    assert_eq!(kinds(&summary, "alerts"), ["no_records"]);
+    assert!(summary["alerts"][0]["message"].as_str().unwrap().contains("2026-01-12"));
+    let late = [order("B", "2026-01-12T10:00:00Z", "")];
+    assert_eq!(kinds(&work.load(&late, &window("2026-01-12", "2026-01-13")).published(), "alerts_recovered"), ["no_records"]);
+    assert_eq!(told(&receiver), ["firing no_records", "recovered no_records"]);
+}
+
+#[test]
+fn a_layer_past_its_freshness_is_told_of() {
+    let receiver = receiver();
+    let now = chrono::Utc::now();
+    let ago = |hours: i64| (now - chrono::Duration::hours(hours)).to_rfc3339();
+    let work = workspace(&receiver, "[alerts]\nfreshness = \"36h\"\n");
+    let ahead = order("F", &ago(-30), "");
+    assert_eq!(kinds(&work.load(&[order("A", &ago(48), ""), ahead], &[]).published(), "alerts"), ["stale"], "what lies ahead is not fresh");
+    assert_eq!(kinds(&work.load(&[order("B", &ago(35), "")], &[]).published(), "alerts_recovered"), ["stale"]);
+    assert_eq!(told(&receiver), ["firing stale", "recovered stale"]);
+}
+
+#[test]
+fn alerts_test_tells_everybody_and_says_who_was_reached() {
+    let receiver = Server::start(|asked| status(if asked.path == "/slack" { 404 } else { 200 }));
+    let work = Workspace::new();
+    let nobody = work.etl(&["alerts", "test"]);
+    assert_eq!(nobody.code, 2);
+    assert!(nobody.stderr.contains("ETL_ALERT_SLACK_URL"), "{}", nobody.stderr);
+    work.write(".env", format!("ETL_ALERT_WEBHOOK_URL={0}/hook\nETL_ALERT_SLACK_URL={0}/slack\n", receiver.url));
+    let ended = work.etl(&["alerts", "test"]);
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
+    let deliveries = &ended.summary()["deliveries"];
+    assert_eq!((&deliveries[0]["delivered"], &deliveries[1]["delivered"]), (&true.into(), &false.into()));
+    assert!(deliveries[1]["error"].as_str().unwrap().contains("404"));
+    assert_eq!(receiver.asked().len(), 2, "404 is not tried again");
+    work.write(".env", format!("ETL_ALERT_WEBHOOK_URL={0}/hook\n", receiver.url));
+    assert_eq!(work.etl(&["alerts", "test"]).code, 0);
+    work.write(".env", "ETL_ALERT_SLACK_URL=hush-hush\n");
+    let wrong = work.etl(&["alerts", "test"]);
+    assert!(
+        wrong.code == 2 && wrong.stderr.contains("ETL_ALERT_SLACK_URL in .env") && !wrong.stderr.contains("hush-hush"),
+        "{}",
+        wrong.stderr
+    );
+}

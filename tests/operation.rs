@@ -1,0 +1,244 @@
+//! What stands beside the layer when nobody looks: logs, metrics, the history, the quarantine, and what becomes of old runs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use support::{Server, Workspace, json, order, status, tool};
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+/// A source that fails once, then delivers two orders, one of them without an order_id.
+fn source() -> Server {
+    Server::start(|asked| match (asked.before, asked.parameter("page")) {
+        (0, _) => status(503),
+        (_, "1") => json(format!("[{},{}]", order("A", "2026-01-01T00:00:00Z", ""), r#"{"created_at":"2026-01-01"}"#)),
+        _ => json("[]"),
+    })
+}
+
+#[test]
+fn a_line_of_the_log_says_which_run_and_stage_it_is_of() {
+    let (work, source) = (Workspace::new(), source());
+    work.write("etl.toml", "[http]\nbackoff_first = \"1ms\"\n");
+    let ended = work.etl(&["run", "--orders", &source.orders(), "--log-format", "json"]);
+    let run_id = ended.published()["run_id"].clone();
+    let log = lines(&ended.stderr);
+    for line in &log {
+        assert_eq!(line["run_id"], run_id, "{line}");
+        assert!(["timestamp", "level", "message"].iter().all(|name| line[name].is_string()), "{line}");
+        assert!(line.as_object().unwrap().values().all(|value| !value.is_object() && !value.is_array()), "flat: {line}");
+    }
+    let retry = log.iter().find(|line| line["message"].as_str().unwrap().contains("tried again")).unwrap();
+    assert_eq!((&retry["stage"], &retry["page"], &retry["level"]), (&"extract".into(), &1.into(), &"WARN".into()), "{retry}");
+    assert!(log.len() < 10, "nothing per record: {}", ended.stderr);
+    let much = work.etl(&["run", "--orders", &source.orders(), "--log-format", "json", "-vv"]);
+    assert!(lines(&much.stderr).iter().any(|line| line["dt"] == "2026-01-01" && line["stage"] == "merge"), "{}", much.stderr);
+}
+
+#[test]
+fn the_log_speaks_ecs_where_it_is_asked_to() {
+    let (work, source) = (Workspace::new(), source());
+    work.write("etl.toml", "[http]\nbackoff_first = \"1ms\"\n");
+    let ended = work.etl(&["run", "--orders", &source.orders(), "--log-format", "ecs"]);
+    let run_id = ended.published()["run_id"].clone();
+    for line in lines(&ended.stderr) {
+        assert_eq!((&line["labels"]["run_id"], &line["ecs.version"]), (&run_id, &"8.11.0".into()), "{line}");
+        assert!(line["@timestamp"].is_string() && line["log.level"].is_string() && line["message"].is_string(), "{line}");
+    }
+    assert_eq!(work.command(&["demo"]).env("ETL_LOG_FORMAT", "xml").output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn under_cron_a_success_says_nothing_and_a_failure_says_why() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01T00:00:00Z", ""));
+    let run = |orders| work.etl(&["run", "--orders", orders, "--since", "last", "--quiet"]);
+    for _ in 0..2 {
+        let ended = run("orders.ndjson");
+        assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (0, "", ""));
+    }
+    let ended = run("missing.ndjson");
+    assert!(ended.code == 3 && ended.stderr.contains("missing.ndjson"), "{}", ended.stderr);
+}
+
+#[test]
+fn metrics_are_written_whole_for_every_run_and_read_by_prometheus_own_parser() {
+    let work = Workspace::new();
+    let args = ["--metrics-file", "etl.prom"];
+    let good = [order("A", "2026-01-01T00:00:00Z", ""), "{}".to_owned()];
+    let summary = work.load(&good, &args).published();
+    let first = work.read("etl.prom");
+    for line in [
+        "etl_records_processed 1",
+        "etl_records_dropped 1",
+        "etl_dropped{reason=\"missing_order_id\"} 1",
+        "etl_rows_inserted 1",
+        "etl_revenue{currency=\"EUR\"} 1.5000",
+        "etl_run_status{status=\"published\"} 1",
+    ] {
+        assert!(first.lines().any(|found| found == line), "{line} in {first}");
+    }
+    assert!(summary["peak_memory_bytes"].as_u64().unwrap() > 1 << 20);
+    work.etl(&[&["run", "--orders", "missing.ndjson"], &args[..]].concat()).expect(3, "extract_failed");
+    let second = work.read("etl.prom");
+    let of = |text: &str, name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok()).unwrap();
+    assert!(second.contains("etl_run_status{status=\"extract_failed\"} 1"));
+    let success = "etl_last_success_timestamp_seconds ";
+    assert!((of(&first, success) - of(&second, success)).abs() < 1.0, "the last success is still the first run");
+    assert!(of(&second, "etl_last_run_timestamp_seconds ") > of(&second, success));
+    assert_eq!(
+        work.path(".").read_dir().unwrap().filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains(".tmp")).count(),
+        0
+    );
+
+    let Some(python) = tool("ETL_TEST_PYTHON", "reading the metrics by prometheus_client") else { return };
+    let program = "import sys\n\
+        from prometheus_client.openmetrics.parser import text_string_to_metric_families as om\n\
+        from prometheus_client.parser import text_string_to_metric_families as prom\n\
+        text = open(sys.argv[1]).read()\n\
+        print(sum(len(f.samples) for f in om(text)), sum(len(f.samples) for f in prom(text)))";
+    let read = Command::new(python).args(["-c", program]).arg(work.path("etl.prom")).stderr(Stdio::inherit()).output().unwrap();
+    let samples = second.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(String::from_utf8(read.stdout).unwrap().trim(), format!("{samples} {samples}"));
+}
+
+#[test]
+fn embedded_metrics_go_to_a_file_or_to_stdout_before_the_summary() {
+    let work = Workspace::new();
+    let orders = [order("A", "2026-01-01T00:00:00Z", "")];
+    work.load(&orders, &["--metrics-emf", "emf.log"]).published();
+    work.load(&orders, &["--metrics-emf", "emf.log"]).unchanged();
+    let of_file = lines(&work.read("emf.log"));
+    let runs: std::collections::BTreeSet<_> = of_file.iter().map(|line| line["run_id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(runs.len(), 2, "lines are added");
+    let ended = work.load(&orders, &["--metrics-emf", "-"]);
+    ended.unchanged();
+    let of_stdout = lines(&ended.stdout);
+    let (summary, metrics) = of_stdout.split_last().unwrap();
+    assert_eq!(summary["status"], "unchanged");
+    assert!(metrics.len() >= 3);
+    for line in metrics {
+        let directive = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Namespace"], "etl");
+        for metric in directive["Metrics"].as_array().unwrap() {
+            assert!(line[metric["Name"].as_str().unwrap()].is_number(), "{line}");
+        }
+    }
+    assert_eq!(metrics[0]["records_processed_count"], 1);
+    assert_eq!(work.load(&orders, &["--metrics-emf", "no/such/folder/emf.log"]).code, 0, "a metric that can't be written is a warning");
+}
+
+#[test]
+fn the_history_holds_every_run_and_shows_each() {
+    let work = Workspace::new();
+    let summary =
+        work.load(&[order("A", "2026-01-01T00:00:00Z", ""), order("B", "2026-01-03T00:00:00Z", ""), "{}".into()], &[]).published();
+    let failed = work.etl(&["run", "--orders", "missing.ndjson"]).expect(3, "extract_failed");
+    let runs = work.etl(&["runs"]).summary();
+    let ids: Vec<_> = runs["runs"].as_array().unwrap().iter().map(|run| &run["run_id"]).collect();
+    assert_eq!(ids, [&failed["run_id"], &summary["run_id"]]);
+    let table = work.etl(&["runs", "--format", "text"]).stdout;
+    assert!(table.contains("extract_failed") && table.contains("██"), "{table}");
+    let run_id = summary["run_id"].as_str().unwrap();
+    assert_eq!(work.etl(&["runs", "show", run_id]).summary()["run_id"], run_id);
+    let shown = work.etl(&["runs", "show", run_id, "--format", "text"]).stdout;
+    assert!(shown.contains("rows_inserted") && shown.contains("dt=") | shown.contains("2026-01-03") && shown.contains("merge"), "{shown}");
+    assert_eq!(work.etl(&["runs", "show", "nope"]).code, 2);
+
+    let status = work.etl(&["status"]).summary();
+    assert_eq!((&status["healthy"], &status["complete"]), (&false.into(), &false.into()));
+    assert_eq!((&status["partitions"], &status["rows"]), (&2.into(), &2.into()));
+    assert_eq!(status["days_without_rows"], serde_json::json!(["2026-01-02"]));
+    assert_eq!(status["dropped"]["missing_order_id"], 1);
+    assert_eq!(status["last_success"]["run_id"], run_id);
+    assert_eq!(status["last_run"]["status"], "extract_failed");
+    let screen = work.etl(&["status", "--format", "text"]).stdout;
+    assert!(screen.contains("not healthy") && screen.contains("no rows on") && screen.contains("source_failed"), "{screen}");
+    assert!(Workspace::new().etl(&["status", "--format", "text"]).stdout.contains("nothing has been loaded"));
+}
+
+#[test]
+fn a_run_that_finds_the_output_held_stands_in_the_history() {
+    let work = Workspace::new();
+    let source = Server::start(|_| {
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        json("[]")
+    });
+    let mut holder = work.start(&["run", "--orders", &source.orders()]);
+    while source.asked().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    work.load(&[order("A", "2026-01-01T00:00:00Z", "")], &[]).expect(6, "locked");
+    assert_eq!(work.etl(&["runs"]).summary()["runs"][0]["status"], "locked");
+    assert!(holder.wait().unwrap().success());
+}
+
+#[test]
+fn quarantine_is_listed_mended_and_replayed() {
+    let work = Workspace::new();
+    let two_bad_lines = r#"{"order_id":"B","created_at":"2026-01-02T00:00:00Z","currency":"EUR","items":[{"sku":"S","quantity":1,"price":"1.10"},{"sku":"T","price":"x"},{"sku":"U","price":"y"}]}"#;
+    let bad = ["{\"order_id\":\"A\"".to_owned(), two_bad_lines.to_owned(), r#"{"order_id":"C","created_at":"soon","items":[]}"#.to_owned()];
+    let run_id = work.load(&bad, &[]).published()["run_id"].as_str().unwrap().to_owned();
+    let listed = work.etl(&["quarantine"]).summary();
+    let of_run = &listed["runs"][0];
+    assert_eq!((&of_run["run_id"], &of_run["dropped"]), (&run_id.as_str().into(), &4.into()));
+    assert_eq!(of_run["reasons"], serde_json::json!({"invalid_created_at": 1, "invalid_json": 1, "invalid_price": 2}));
+    let text = work.etl(&["quarantine", "--format", "text", "--samples", "1"]).stdout;
+    assert!(text.contains("invalid_price") && text.contains("etl quarantine replay"), "{text}");
+    assert_eq!(work.etl(&["quarantine", "replay", "nope"]).code, 2);
+
+    let file = format!("output/quarantine/run_id={run_id}/records.ndjson");
+    let mended =
+        work.read(&file).replace("\"price\":\"x\"", "\"price\":\"2.20\"").replace("\"price\":\"y\"", "\"price\":\"3.30\"").replace(
+            r#""{\"order_id\":\"A\"""#,
+            r#"{"order_id":"A","created_at":"2026-01-01","currency":"EUR","items":[{"sku":"S","price":0.1000}]}"#,
+        );
+    work.write(&file, mended);
+    let replayed = work.etl(&["quarantine", "replay", &run_id]).published();
+    assert_eq!((&replayed["command"], &replayed["replay_of"]), (&"replay".into(), &run_id.as_str().into()));
+    assert_eq!((&replayed["records_read"], &replayed["records_dropped_count"]), (&3.into(), &1.into()), "a record counts once");
+    assert_eq!(
+        work.query("SELECT order_id, sku, line_total FROM fact_order ORDER BY ALL"),
+        ["A|S|0.1000", "B|S|1.1000", "B|T|2.2000", "B|U|3.3000"]
+    );
+    work.etl(&["quarantine", "replay", &run_id]).unchanged();
+    assert!(work.etl(&["quarantine", "--run", &run_id]).summary()["runs"][0]["replayed_by"].as_array().unwrap().len() == 2);
+    let since = work.load(&bad[1..2], &["--since", "last"]).summary();
+    assert!(since["since"].as_str().unwrap() > "2026-01-03", "a replay moves no watermark back: {since}");
+    work.write(&file, "{\"reason\":\"x\"}\n");
+    let wrong = work.etl(&["quarantine", "replay", &run_id]);
+    assert!(wrong.code == 2 && wrong.stderr.contains("records.ndjson, line 1"), "{}", wrong.stderr);
+}
+
+#[test]
+fn a_replay_alone_covers_no_window() {
+    let work = Workspace::new();
+    let run_id = work.load(&["{}".to_owned()], &["--dry-run"]).summary()["run_id"].as_str().unwrap().to_owned();
+    let record = order("A", "2026-01-01T00:00:00Z", "");
+    work.write(&format!("output/quarantine/run_id={run_id}/records.ndjson"), format!("{{\"reason\":\"x\",\"record\":{record}}}\n"));
+    work.etl(&["quarantine", "replay", &run_id]).published();
+    let first = work.load(&[record], &["--since", "last"]).unchanged();
+    assert_eq!(first["since"], Value::Null, "nothing was covered yet: everything is loaded");
+}
+
+#[test]
+fn what_is_past_its_retention_goes_and_the_layer_stays() {
+    let work = Workspace::new();
+    let load = |args: &[&str]| work.load(&[order("A", "2026-01-01T00:00:00Z", ""), "{}".into()], args);
+    load(&[]).published();
+    let old = |name: &str| work.path(&format!("output/{name}"));
+    std::fs::create_dir_all(old("quarantine/run_id=20200101T000000000000Z-0000010000")).unwrap();
+    std::fs::write(old("reports/20200101T000000000000Z-0000010000.json"), "{}").unwrap();
+    std::fs::write(old("manifests/20200101T000000000000Z-0000010000.manifest"), "{}").unwrap();
+    let layer = work.layer();
+    load(&["--retention", "400d"]).unchanged();
+    assert!(!old("quarantine/run_id=20200101T000000000000Z-0000010000").exists());
+    assert_eq!((work.files("reports").len(), work.files("manifests").len(), work.files("quarantine").len()), (2, 1, 2));
+    assert_eq!(work.layer(), layer);
+    assert_eq!(load(&["--retention", "soon"]).code, 2);
+}
