@@ -1,10 +1,9 @@
 //! Cuts a JSON body into its records, and reads what its envelope says of the next page. One pass, record by record, so
 //! that a file larger than memory can be read.
 
-use std::{borrow::Cow, collections::HashMap, fmt, ops::Range};
+use std::{borrow::Cow, collections::HashMap, fmt, marker::PhantomData, ops::Range};
 
-use bytes::Bytes;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::{model::FieldPath, settings::Pagination};
@@ -124,16 +123,6 @@ pub(super) struct Elements {
 }
 
 impl Elements {
-    /// The buffer, and where each record is in it.
-    pub(super) fn into_parts(self) -> (Bytes, Vec<Range<usize>>) {
-        (self.bytes.into(), self.places)
-    }
-
-    /// The last record.
-    pub(super) fn last(&self) -> Option<&[u8]> {
-        self.places.last().and_then(|place| self.bytes.get(place.clone()))
-    }
-
     pub(super) fn push(&mut self, record: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(record);
@@ -141,21 +130,22 @@ impl Elements {
     }
 }
 
-/// Reads a body to its end, handing each record's bytes to `each`; an error of its own ends the reading. The records are
+/// Reads a body to its end, handing each record to `each`: as `&RawValue` out of bytes that lie in memory, as `Box<RawValue>` out of a stream; an error of its own ends the reading. The records are
 /// where the path says, or else where they are looked for.
-pub(super) fn read_body<'de, R, F>(
+pub(super) fn read_body<'de, V, R, F>(
     json: &mut serde_json::Deserializer<R>,
     records: Option<&FieldPath>,
     mut each: F,
 ) -> Result<Signals, serde_json::Error>
 where
+    V: Deserialize<'de>,
     R: serde_json::de::Read<'de>,
-    F: FnMut(&[u8]) -> Result<(), String>,
+    F: FnMut(V) -> Result<(), String>,
 {
     let signals = match records {
-        None => Body(each).deserialize(&mut *json)?,
+        None => Body(each, PhantomData).deserialize(&mut *json)?,
         Some(path) => {
-            let has_records = At { steps: path.steps(), each: &mut each }.deserialize(&mut *json)?;
+            let has_records = At { steps: path.steps(), each: &mut each, kind: PhantomData }.deserialize(&mut *json)?;
             Signals { has_records, ..Signals::default() }
         }
     };
@@ -164,20 +154,21 @@ where
 }
 
 /// Goes down a path to the records; tells whether they were found.
-struct At<'p, 'f, F> {
+struct At<'p, 'f, V, F> {
     steps: &'p [String],
     each: &'f mut F,
+    kind: PhantomData<V>,
 }
 
-impl<'de, F: FnMut(&[u8]) -> Result<(), String>> DeserializeSeed<'de> for At<'_, '_, F> {
+impl<'de, V: Deserialize<'de>, F: FnMut(V) -> Result<(), String>> DeserializeSeed<'de> for At<'_, '_, V, F> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        if self.steps.is_empty() { Records(self.each).deserialize(deserializer) } else { deserializer.deserialize_any(self) }
+        if self.steps.is_empty() { Records(self.each, PhantomData).deserialize(deserializer) } else { deserializer.deserialize_any(self) }
     }
 }
 
-impl<'de, F: FnMut(&[u8]) -> Result<(), String>> Visitor<'de> for At<'_, '_, F> {
+impl<'de, V: Deserialize<'de>, F: FnMut(V) -> Result<(), String>> Visitor<'de> for At<'_, '_, V, F> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -189,7 +180,7 @@ impl<'de, F: FnMut(&[u8]) -> Result<(), String>> Visitor<'de> for At<'_, '_, F> 
         let mut found = false;
         while let Some(key) = map.next_key::<Cow<'_, str>>()? {
             if key == *step && !found {
-                found = map.next_value_seed(At { steps, each: &mut *self.each })?;
+                found = map.next_value_seed(At { steps, each: &mut *self.each, kind: PhantomData })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -203,7 +194,7 @@ impl<'de, F: FnMut(&[u8]) -> Result<(), String>> Visitor<'de> for At<'_, '_, F> 
         let mut found = false;
         for index in 0.. {
             let more = if wanted == Some(index) {
-                let here = seq.next_element_seed(At { steps, each: &mut *self.each })?;
+                let here = seq.next_element_seed(At { steps, each: &mut *self.each, kind: PhantomData })?;
                 found = here == Some(true);
                 here.is_some()
             } else {
@@ -217,9 +208,9 @@ impl<'de, F: FnMut(&[u8]) -> Result<(), String>> Visitor<'de> for At<'_, '_, F> 
     }
 }
 
-struct Body<F>(F);
+struct Body<V, F>(F, PhantomData<V>);
 
-impl<'de, F: FnMut(&[u8]) -> Result<(), String>> DeserializeSeed<'de> for Body<F> {
+impl<'de, V: Deserialize<'de>, F: FnMut(V) -> Result<(), String>> DeserializeSeed<'de> for Body<V, F> {
     type Value = Signals;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Signals, D::Error> {
@@ -227,7 +218,7 @@ impl<'de, F: FnMut(&[u8]) -> Result<(), String>> DeserializeSeed<'de> for Body<F
     }
 }
 
-impl<'de, F: FnMut(&[u8]) -> Result<(), String>> Visitor<'de> for Body<F> {
+impl<'de, V: Deserialize<'de>, F: FnMut(V) -> Result<(), String>> Visitor<'de> for Body<V, F> {
     type Value = Signals;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -235,8 +226,8 @@ impl<'de, F: FnMut(&[u8]) -> Result<(), String>> Visitor<'de> for Body<F> {
     }
 
     fn visit_seq<S: SeqAccess<'de>>(mut self, mut seq: S) -> Result<Signals, S::Error> {
-        while let Some(record) = seq.next_element::<Box<RawValue>>()? {
-            (self.0)(record.get().as_bytes()).map_err(serde::de::Error::custom)?;
+        while let Some(record) = seq.next_element::<V>()? {
+            (self.0)(record).map_err(serde::de::Error::custom)?;
         }
         Ok(Signals { has_records: true, ..Signals::default() })
     }
@@ -246,7 +237,7 @@ impl<'de, F: FnMut(&[u8]) -> Result<(), String>> Visitor<'de> for Body<F> {
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 key if RECORD_KEYS.contains(&key) && !envelope.has_records => {
-                    envelope.has_records = map.next_value_seed(Records(&mut self.0))?;
+                    envelope.has_records = map.next_value_seed(Records(&mut self.0, PhantomData))?;
                 }
                 "next" | "next_url" => envelope.next_url.or(Next::of(&map.next_value::<Box<RawValue>>()?)),
                 "links" => {
@@ -268,9 +259,9 @@ impl<'de, F: FnMut(&[u8]) -> Result<(), String>> Visitor<'de> for Body<F> {
 }
 
 /// The value under a record key; tells whether it was an array, or null.
-struct Records<'f, F>(&'f mut F);
+struct Records<'f, V, F>(&'f mut F, PhantomData<V>);
 
-impl<'de, F: FnMut(&[u8]) -> Result<(), String>> DeserializeSeed<'de> for Records<'_, F> {
+impl<'de, V: Deserialize<'de>, F: FnMut(V) -> Result<(), String>> DeserializeSeed<'de> for Records<'_, V, F> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -278,7 +269,7 @@ impl<'de, F: FnMut(&[u8]) -> Result<(), String>> DeserializeSeed<'de> for Record
     }
 }
 
-impl<'de, F: FnMut(&[u8]) -> Result<(), String>> Visitor<'de> for Records<'_, F> {
+impl<'de, V: Deserialize<'de>, F: FnMut(V) -> Result<(), String>> Visitor<'de> for Records<'_, V, F> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -286,8 +277,8 @@ impl<'de, F: FnMut(&[u8]) -> Result<(), String>> Visitor<'de> for Records<'_, F>
     }
 
     fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<bool, S::Error> {
-        while let Some(record) = seq.next_element::<Box<RawValue>>()? {
-            (self.0)(record.get().as_bytes()).map_err(serde::de::Error::custom)?;
+        while let Some(record) = seq.next_element::<V>()? {
+            (self.0)(record).map_err(serde::de::Error::custom)?;
         }
         Ok(true)
     }
@@ -328,8 +319,8 @@ mod tests {
 
     fn read_at(body: &str, path: Option<&FieldPath>) -> (Vec<String>, Signals) {
         let mut records = Vec::new();
-        let signals = read_body(&mut serde_json::Deserializer::from_str(body), path, |record| {
-            records.push(String::from_utf8(record.to_vec()).unwrap());
+        let signals = read_body(&mut serde_json::Deserializer::from_str(body), path, |record: &RawValue| {
+            records.push(record.get().to_owned());
             Ok(())
         })
         .unwrap();

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use super::{
     Access, PageSink, SourceCounters, SourceError,
@@ -281,9 +282,9 @@ fn read_json(
         count == 0 || sink.page(Page::elements(origin, elements.bytes.into(), elements.places))
     };
     let mut json = serde_json::Deserializer::from_reader(reader);
-    let read = envelope::read_body(&mut json, records, |record| {
+    let read = envelope::read_body(&mut json, records, |record: Box<RawValue>| {
         of_record.set(0);
-        elements.push(record);
+        elements.push(record.get().as_bytes());
         if elements.bytes.len() < PAGE_BYTES {
             return Ok(());
         }

@@ -20,6 +20,7 @@ use reqwest::{
     header::{ACCEPT, HeaderMap, LOCATION, RETRY_AFTER},
     redirect,
 };
+use serde_json::value::RawValue;
 use tracing::Instrument;
 
 use self::{
@@ -29,7 +30,7 @@ use self::{
 };
 use super::{
     Access, PageSink, ProbedPage, Query,
-    envelope::{self, Elements, Signals},
+    envelope::{self, Signals},
     error::{RequestFailure, SourceError},
     page::{Origin, Page},
 };
@@ -39,10 +40,26 @@ use crate::{
     tls,
 };
 
-/// A body and what its response said of the pages.
+/// So much is made room for before a byte has come, whatever a server announces.
+const MOST_RESERVED: u64 = 8 << 20;
+
+/// A body, where its records are in it, and what its response said of the pages.
+#[derive(Default)]
 struct Fetched {
-    elements: Elements,
+    body: Bytes,
+    places: Vec<Range<usize>>,
     signals: Signals,
+}
+
+impl Fetched {
+    fn records(&self) -> impl Iterator<Item = &[u8]> {
+        self.places.iter().map(|place| self.body.get(place.clone()).unwrap_or_default())
+    }
+
+    /// Whether the records are the same, whatever stands around them.
+    fn repeats(&self, other: &Fetched) -> bool {
+        !self.places.is_empty() && self.places.len() == other.places.len() && self.records().eq(other.records())
+    }
 }
 
 /// One location over HTTP.
@@ -102,7 +119,7 @@ impl<'a> HttpSource<'a> {
     async fn read_pages(&self, sink: &mut dyn PageSink) -> Result<(), SourceError> {
         let mut pager = Pager::new(&self.start, &self.profile.pagination, self.settings.per_page, self.profile.page_size);
         let mut followed = HashSet::new();
-        let mut previous: Option<Bytes> = None;
+        let mut previous: Option<Fetched> = None;
         let mut url = pager.first();
         for page in 1.. {
             self.within_limit(page)?;
@@ -110,13 +127,12 @@ impl<'a> HttpSource<'a> {
                 return Err(SourceError::Circle { url: redacted(&url), page: page - 1 });
             }
             let fetched = self.fetch(&url, page).await?;
-            let step = pager.after(&fetched.signals, fetched.elements.places.len(), &url);
-            let (bytes, places) = fetched.elements.into_parts();
-            if pager.is_numbered() && page > 1 && !bytes.is_empty() && previous.as_ref().is_some_and(|previous| *previous == bytes) {
+            let step = pager.after(&fetched.signals, fetched.places.len(), &url);
+            if pager.is_numbered() && previous.as_ref().is_some_and(|previous| fetched.repeats(previous)) {
                 tracing::warn!(url = %redacted(&self.start), page, "a numbered page equals the one before: this source does not paginate, and its list ends here");
                 return Ok(());
             }
-            if !self.hand_on(bytes.clone(), places, &url, page, sink) {
+            if !self.hand_on(fetched.body.clone(), fetched.places.clone(), &url, page, sink) {
                 return Ok(());
             }
             url = match step {
@@ -125,7 +141,7 @@ impl<'a> HttpSource<'a> {
                 Step::Known(urls) => return self.read_known(urls, page, sink).await,
                 Step::Lost(detail) => return Err(SourceError::Pagination { url: redacted(&url), page, detail }),
             };
-            previous = Some(bytes);
+            previous = Some(fetched);
         }
         Ok(())
     }
@@ -141,8 +157,7 @@ impl<'a> HttpSource<'a> {
         let body = Some(kept.into_inner());
         match fetched {
             Ok(fetched) => {
-                let (bytes, places) = fetched.elements.into_parts();
-                let records = places.into_iter().map(|place| bytes.get(place).unwrap_or_default().to_vec()).collect();
+                let records = fetched.records().map(<[u8]>::to_vec).collect();
                 let link_next = if let envelope::Next::At(next) = fetched.signals.link { Some(next) } else { None };
                 Ok(ProbedPage { body, records: Some(records), link_next, is_http: true })
             }
@@ -168,8 +183,8 @@ impl<'a> HttpSource<'a> {
                 }));
             }
             let Some((url, page, fetched)) = futures_util::StreamExt::next(&mut running).await else { return Ok(()) };
-            let (bytes, places) = fetched?.elements.into_parts();
-            if !self.hand_on(bytes, places, &url, page, sink) {
+            let Fetched { body, places, .. } = fetched?;
+            if !self.hand_on(body, places, &url, page, sink) {
                 return Ok(());
             }
         }
@@ -249,11 +264,11 @@ impl<'a> HttpSource<'a> {
         if empty {
             let mut signals = Signals::default();
             take_headers(&mut signals, &headers, &self.profile.pagination);
-            return Ok(Fetched { elements: Elements::default(), signals });
+            return Ok(Fetched { signals, ..Fetched::default() });
         }
-        let (elements, mut signals) = cut(&body, self.query).map_err(|failure| (failure, None))?;
+        let (places, mut signals) = cut(&body, self.query).map_err(|failure| (failure, None))?;
         take_headers(&mut signals, &headers, &self.profile.pagination);
-        Ok(Fetched { elements, signals })
+        Ok(Fetched { body: body.into(), places, signals })
     }
 
     /// Sends the request, over its redirects. The credentials go with it only as far as the configured origin.
@@ -280,7 +295,8 @@ impl<'a> HttpSource<'a> {
     }
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, RequestFailure> {
-        let mut body = Vec::new();
+        let announced = response.content_length().unwrap_or(0).min(self.settings.max_body).min(MOST_RESERVED);
+        let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
         while let Some(chunk) = response.chunk().await.map_err(|error| RequestFailure::Connection(connection(error)))? {
             self.access.counters.bytes(chunk.len());
             body.extend_from_slice(&chunk);
@@ -292,12 +308,12 @@ impl<'a> HttpSource<'a> {
     }
 }
 
-/// A body's records, and what it says of the other pages.
-fn cut(body: &[u8], query: &Query<'_>) -> Result<(Elements, Signals), RequestFailure> {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let mut elements = Elements::default();
-    let read = envelope::read_body(&mut serde_json::Deserializer::from_slice(body), query.profile.records.as_ref(), |record| {
-        elements.push(record);
+/// Where a body's records are, and what it says of the other pages.
+fn cut(body: &[u8], query: &Query<'_>) -> Result<(Vec<Range<usize>>, Signals), RequestFailure> {
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let mut places = Vec::new();
+    let read = envelope::read_body(&mut serde_json::Deserializer::from_slice(text), query.profile.records.as_ref(), |record: &RawValue| {
+        places.push(place_in(body, record.get().as_bytes()).ok_or("a record that does not lie in its body")?);
         Ok(())
     });
     let looked_for = || RequestFailure::NoRecords(envelope::looked_for(query.profile.records.as_ref()));
@@ -309,8 +325,16 @@ fn cut(body: &[u8], query: &Query<'_>) -> Result<(Elements, Signals), RequestFai
     if !signals.has_records {
         return Err(looked_for());
     }
-    signals.take_body(body, &query.profile.http.pagination, elements.last());
-    Ok((elements, signals))
+    let last = places.last().and_then(|place| body.get(place.clone()));
+    signals.take_body(text, &query.profile.http.pagination, last);
+    Ok((places, signals))
+}
+
+/// Where a slice of `body` begins and ends in it: the parser borrows, and nothing is copied.
+fn place_in(body: &[u8], part: &[u8]) -> Option<Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(body.as_ptr().addr())?;
+    let end = start.checked_add(part.len())?;
+    (end <= body.len()).then_some(start..end)
 }
 
 /// What the headers say of the other pages.
