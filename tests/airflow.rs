@@ -50,7 +50,12 @@ impl Airflow {
 
     /// `airflow dags test`; what it printed.
     fn test(&self, args: &[&str]) -> String {
-        let output = self.command(&[&["dags", "test"], args].concat()).output().unwrap();
+        // A task that is tried again waits for minutes: then the run has not done what is asked of it.
+        let mut command = Command::new("timeout");
+        let airflow = self.command(&[]);
+        command.arg("120").arg(&self.program).args(["dags", "test"]).args(args).stdin(Stdio::null());
+        command.current_dir(self.work.path(".")).env_clear().envs(airflow.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = command.output().unwrap();
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     }
 

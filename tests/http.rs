@@ -69,6 +69,14 @@ fn a_numbered_page_that_equals_the_one_before_ends_the_list_with_a_warning() {
 }
 
 #[test]
+fn what_stands_around_the_records_does_not_make_another_page_of_them() {
+    let server = Server::start(|asked: &Asked| json(format!(r#"{{"served":{},"data":{}}}"#, asked.before, page(0..3))));
+    let ended = fetch(&Workspace::new(), &server.orders(), &[]);
+    assert_eq!(ended.published()["records_read"], 3);
+    assert_eq!(asked_pages(&server), ["1", "2"]);
+}
+
+#[test]
 fn a_link_header_is_followed_relative_or_not_and_its_absence_is_the_end() {
     let server = Server::start(|asked: &Asked| match asked.parameter("after") {
         "" => with_header(json(page(0..2)), "link", r#"<?after=2>; rel="next", <?after=9>; rel="last""#),

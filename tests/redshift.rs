@@ -203,6 +203,11 @@ fn the_connection_is_encrypted_and_the_server_must_be_who_it_says() {
     };
     let unknown = ddl(false);
     assert!(unknown.code == 5 && unknown.stderr.contains("not reached") && unknown.stderr.contains("certificate"), "{}", unknown.stderr);
+    let Some(plain) = self::postgres("", &[]) else { return };
+    let mut in_the_clear = work.command(&["redshift", "ddl", "--execute"]);
+    in_the_clear.env("ETL_REDSHIFT_URL", format!("postgresql://postgres@localhost:{}/postgres", plain.port));
+    let refused = support::ended(in_the_clear.output().unwrap());
+    assert!(refused.code == 5 && refused.stderr.contains("not reached"), "a server without TLS is not spoken to: {}", refused.stderr);
     // It is reached, and stumbles over what only Redshift speaks.
     let known = ddl(true);
     assert!(known.code == 5 && known.stderr.contains("syntax error") && known.stderr.contains("DISTSTYLE"), "{}", known.stderr);
