@@ -173,7 +173,7 @@ def http(args):
         results.append((figures[0][3]["rows_inserted"], json.dumps(figures[0][3]["revenue"], sort_keys=True)))
 
     measured("files", "--orders", data / "orders.ndjson")
-    for latency, at_once in ((0.0, 1), (0.0, 4), (0.05, 1), (0.05, 16), (0.05, 32)):
+    for latency, at_once in ((0.0, 1), (0.0, 4), (0.05, 1), (0.05, 32), (0.05, 64)):
         child, port = serve(bodies, latency)
         profile = args.work / "etl.toml"
         profile.write_text(

@@ -43,3 +43,19 @@ pub fn newest_row(path: &Path, now: UtcMicros) -> Result<Option<UtcMicros>, Laye
     let times = rows.filter_map(|row| UtcMicros::from_canonical(row.get(place?)?));
     Ok(times.filter(|time| *time <= now).max())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_ahead_is_not_the_newest_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("part-00000.csv");
+        let at = |hour: i64| UtcMicros::from_civil((2026, 1, 31), hour * 3600, 0, 0).unwrap();
+        assert_eq!(newest_row(&path, at(12)).unwrap(), None);
+        std::fs::write(&path, "order_id,created_at\n\"A,\n1\",2026-01-31 10:00:00\nB,2026-01-31 11:00:00\nC,2026-01-31 13:00:00\n").unwrap();
+        assert_eq!(newest_row(&path, at(12)).unwrap(), Some(at(11)));
+        assert_eq!(newest_row(&path, at(9)).unwrap(), None);
+    }
+}
