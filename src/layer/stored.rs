@@ -54,7 +54,8 @@ mod tests {
         let path = dir.path().join("part-00000.csv");
         let at = |hour: i64| UtcMicros::from_civil((2026, 1, 31), hour * 3600, 0, 0).unwrap();
         assert_eq!(newest_row(&path, at(12)).unwrap(), None);
-        std::fs::write(&path, "order_id,created_at\n\"A,\n1\",2026-01-31 10:00:00\nB,2026-01-31 11:00:00\nC,2026-01-31 13:00:00\n").unwrap();
+        std::fs::write(&path, "order_id,created_at\n\"A,\n1\",2026-01-31 10:00:00\nB,2026-01-31 11:00:00\nC,2026-01-31 13:00:00\n")
+            .unwrap();
         assert_eq!(newest_row(&path, at(12)).unwrap(), Some(at(11)));
         assert_eq!(newest_row(&path, at(9)).unwrap(), None);
     }
