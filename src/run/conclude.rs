@@ -54,11 +54,12 @@ pub(super) fn judge(
         Vec::new()
     };
     let newest = settings.alerts.freshness.and_then(|_| newest_row(facts, summary.finished_at));
-    let evidence = Evidence { summary, ended, earlier: &earlier, has_rows: &|dt| facts.contains_key(&dt), newest };
+    let before = OpenAlerts::read(output).unwrap_or_default();
+    let missing = before.missing_days();
+    let evidence = Evidence { summary, ended, earlier: &earlier, has_rows: &|dt| facts.contains_key(&dt), missing: &missing, newest };
     let findings = alert::judge(&settings.alerts, &evidence);
     let alerts = findings.iter().filter_map(|finding| Some(Alert { kind: finding.kind, message: finding.message.clone()? })).collect();
     summary.alerts = alerts;
-    let before = OpenAlerts::read(output).unwrap_or_default();
     summary.recovered = before.clone().take(&summary.run_id, summary.finished_at, ended == Ended::Success, &findings);
     findings
 }

@@ -68,7 +68,7 @@ impl Postgres {
         let server = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let postgres = Postgres { bin: bin.to_owned(), folder, server, port };
         let began = Instant::now();
-        while !postgres.psql("SELECT 1").is_ok() {
+        while postgres.psql("SELECT 1").is_err() {
             assert!(began.elapsed() < Duration::from_secs(30), "PostgreSQL does not start");
             thread::sleep(Duration::from_millis(50));
         }

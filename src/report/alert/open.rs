@@ -6,13 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{Alert, AlertKind, Delivery, Finding, Notice, NoticeState};
 use crate::{
-    model::{UtcMicros, parse_time_text},
+    model::{Dt, UtcMicros, parse_time_text},
     settings::{Receiver, ReceiverKind},
     store::{self, Output, StoreError},
 };
 
 /// Its place beneath the output.
 const OPEN: &str = "state/alerts.json";
+
+/// How long a day without rows is an open matter, in microseconds.
+const MISSING_FOR: i64 = 14 * UtcMicros::DAY;
 
 /// An alert from when it is raised until everybody knows that it is over.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -69,6 +72,11 @@ impl OpenAlerts {
         self.open.iter().filter(|alert| alert.over_at.is_none())
     }
 
+    /// The days that are known to have no rows although they should.
+    pub fn missing_days(&self) -> Vec<Dt> {
+        self.lasting().filter(|alert| alert.kind == AlertKind::NoRecords).filter_map(|alert| alert.subject.parse().ok()).collect()
+    }
+
     /// Takes up what a run found. Tells what is over by it.
     pub fn take(&mut self, run_id: &str, now: UtcMicros, success: bool, findings: &[Finding]) -> Vec<Alert> {
         let mut over = Vec::new();
@@ -103,7 +111,12 @@ impl OpenAlerts {
                 end(alert, now, &mut over);
             }
         }
-        self.open.retain(|alert| alert.over_at.is_none() || !alert.told.is_empty());
+        // A day that stayed without rows for so long has none: nobody waits for them, and there is nothing to tell.
+        let is_past = |alert: &OpenAlert| {
+            let since = parse_time_text(&alert.since).unwrap_or(now);
+            alert.kind == AlertKind::NoRecords && now.micros() - since.micros() > MISSING_FOR
+        };
+        self.open.retain(|alert| !is_past(alert) && (alert.over_at.is_none() || !alert.told.is_empty()));
         over
     }
 
@@ -237,5 +250,21 @@ mod tests {
         open.take("3", now(3), false, &[Finding { in_layer: true, ..failed }]);
         assert_eq!(open.take("4", now(4), true, &[]), [], "the layer still holds it: only another look can tell");
         assert_eq!(open.take("5", now(5), true, &[finding(AlertKind::CheckFailed, "fact_key_unique", None)]).len(), 1);
+    }
+
+    #[test]
+    fn a_day_that_stays_without_rows_is_forgotten_after_two_weeks() {
+        let mut open = OpenAlerts::default();
+        open.take(
+            "1",
+            now(0),
+            true,
+            &[finding(AlertKind::NoRecords, "2026-01-12", Some("none")), finding(AlertKind::Stale, "", Some("old"))],
+        );
+        assert_eq!(open.missing_days(), ["2026-01-12".parse().unwrap()]);
+        assert_eq!(open.take("2", now(0).minus(-MISSING_FOR), true, &[]), []);
+        assert_eq!(open.lasting().count(), 2);
+        assert_eq!(open.take("3", now(0).minus(-MISSING_FOR - 1), true, &[]), [], "there is nothing to tell");
+        assert_eq!(open.lasting().map(|alert| alert.kind).collect::<Vec<_>>(), [AlertKind::Stale]);
     }
 }

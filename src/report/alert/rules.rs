@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::AlertKind;
 use crate::{
     model::{Dt, UtcMicros},
-    report::{RecordedRun, Summary},
+    report::{CommandName, RecordedRun, Summary},
     settings::{AlertSettings, Cursor},
 };
 
@@ -15,8 +15,8 @@ pub const NEEDED_RUNS: usize = 5;
 /// The check that is told of first: money that does not add up.
 const FIRST_CHECK: &str = "fact_revenue_reconciles";
 
-/// Days that a `no_records` alert names.
-const DAYS_NAMED: usize = 5;
+/// So many of a window's last whole days are looked at for rows.
+const DAYS_LOOKED_AT: i32 = 7;
 
 /// How far a run came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +46,8 @@ pub struct Evidence<'a> {
     pub earlier: &'a [RecordedRun],
     /// Whether the layer has rows of a day.
     pub has_rows: &'a dyn Fn(Dt) -> bool,
+    /// The days that are known to have none although they should.
+    pub missing: &'a [Dt],
     /// `created_at` of the newest row that does not lie in the future, where it was looked for.
     pub newest: Option<UtcMicros>,
 }
@@ -55,7 +57,7 @@ pub struct Evidence<'a> {
 pub struct Finding {
     /// What it is about.
     pub kind: AlertKind,
-    /// Which one of its kind: the check. Empty where there is but one.
+    /// Which one of its kind: the check, the day. Empty where there is but one.
     pub subject: String,
     /// What to tell, where the condition holds.
     pub message: Option<String>,
@@ -157,23 +159,34 @@ fn slow(settings: &AlertSettings, evidence: &Evidence<'_>) -> Option<Finding> {
     Some(Finding::new(AlertKind::SlowRun, message))
 }
 
-/// Whole days of a bounded window that have no rows, although the same weekday a week before has some.
-fn no_records(settings: &AlertSettings, evidence: &Evidence<'_>) -> Option<Finding> {
-    let summary = evidence.summary;
-    let since = summary.since.filter(|_| settings.no_records && summary.cursor == Cursor::Created)?;
-    let until = summary.until.map_or(summary.started_at, |until| until.min(summary.started_at));
+/// Each of the last whole days of a run's bounded window, which should have rows where the same weekday a week before has
+/// some; and each day that was missing before, which is not where it has rows now. A backfill is watched by who started it.
+fn no_records(settings: &AlertSettings, evidence: &Evidence<'_>) -> Vec<Finding> {
+    let of_day = |day: Dt, is_missing: bool| Finding {
+        subject: day.to_string(),
+        ..Finding::new(
+            AlertKind::NoRecords,
+            is_missing.then(|| format!("no records for {day}, where the same weekday a week before has some")),
+        )
+    };
+    let window = expected_days(evidence.summary);
+    let filled = evidence.missing.iter().filter(|day| !window.contains(&day.days()) && (evidence.has_rows)(**day));
+    let mut findings: Vec<_> = filled.map(|day| of_day(*day, false)).collect();
+    if settings.no_records {
+        let days = window.filter_map(|day| Some((Dt::from_days(day)?, Dt::from_days(day - 7)?)));
+        findings.extend(days.map(|(day, before)| of_day(day, !(evidence.has_rows)(day) && (evidence.has_rows)(before))));
+    }
+    findings
+}
+
+/// The whole days, as days since 1970, that a run's window lets expect rows of.
+fn expected_days(summary: &Summary) -> std::ops::Range<i32> {
+    let Some(since) = summary.since.filter(|_| summary.cursor == Cursor::Created && summary.command == CommandName::Run) else {
+        return 0..0;
+    };
+    let end = Dt::of(summary.until.map_or(summary.started_at, |until| until.min(summary.started_at))).days();
     let first = Dt::of(since.minus(1)).days() + 1;
-    let empty: Vec<_> = (first..Dt::of(until).days())
-        .filter_map(|day| Some((Dt::from_days(day)?, Dt::from_days(day - 7)?)))
-        .filter(|(day, before)| !(evidence.has_rows)(*day) && (evidence.has_rows)(*before))
-        .map(|(day, _)| day.to_string())
-        .collect();
-    let message = (!empty.is_empty()).then(|| {
-        let named = empty.iter().take(DAYS_NAMED).cloned().collect::<Vec<_>>().join(", ");
-        let more = if empty.len() > DAYS_NAMED { format!(" and {} more", empty.len() - DAYS_NAMED) } else { String::new() };
-        format!("no records for {named}{more}, where the same weekday a week before has some")
-    });
-    Some(Finding::new(AlertKind::NoRecords, message))
+    first.max(end - DAYS_LOOKED_AT)..end
 }
 
 fn stale(limit: Duration, newest: UtcMicros, now: UtcMicros) -> Option<String> {
@@ -222,7 +235,7 @@ mod tests {
     }
 
     fn evidence<'a>(summary: &'a Summary, earlier: &'a [RecordedRun]) -> Evidence<'a> {
-        Evidence { summary, ended: Ended::Success, earlier, has_rows: &|_| true, newest: None }
+        Evidence { summary, ended: Ended::Success, earlier, has_rows: &|_| true, missing: &[], newest: None }
     }
 
     #[test]
@@ -258,17 +271,22 @@ mod tests {
     #[test]
     fn a_day_without_rows_counts_where_its_weekday_had_some() {
         let rows: BTreeSet<Dt> = [12, 14].map(|day| Dt::of(at(1, day, 0))).into();
-        let told_of = |since: Option<UtcMicros>, until: Option<UtcMicros>| {
-            let summary = Summary { since, until, ..summary(0, 0) };
-            let evidence = Evidence { has_rows: &|dt| rows.contains(&dt), ..evidence(&summary, &[]) };
-            told(&AlertSettings::default(), &evidence, AlertKind::NoRecords)
+        let judged = |command, since: Option<UtcMicros>, until: Option<UtcMicros>, missing: &[Dt]| {
+            let summary = Summary { command, since, until, ..summary(0, 0) };
+            let evidence = Evidence { has_rows: &|dt| rows.contains(&dt), missing, ..evidence(&summary, &[]) };
+            let findings = judge(&AlertSettings::default(), &evidence).into_iter().filter(|finding| finding.kind == AlertKind::NoRecords);
+            findings.map(|finding| format!("{} {}", finding.subject, finding.message.is_some())).collect::<Vec<_>>()
         };
-        let message = told_of(Some(at(1, 18, 3600)), None).unwrap().unwrap();
-        assert!(message.starts_with("no records for 2026-01-19,"), "{message}");
-        assert_eq!(told_of(Some(at(1, 19, 1)), None), Some(None), "only a part of the 19th is in the window");
-        assert_eq!(told_of(Some(at(1, 18, 0)), Some(at(1, 19, 0))), Some(None), "the 11th has none either");
-        assert_eq!(told_of(Some(at(1, 20, 0)), Some(at(2, 1, 0))), Some(None), "the 21st has not been yet");
-        assert_eq!(told_of(None, None), None, "of an open window there is nothing to expect");
+        let told_of = |since, until| judged(CommandName::Run, since, until, &[]);
+        assert_eq!(told_of(Some(at(1, 18, 3600)), None), ["2026-01-19 true"], "the 18th is not whole");
+        assert_eq!(told_of(Some(at(1, 19, 1)), None), [""; 0], "only a part of the 19th is in the window");
+        assert_eq!(told_of(Some(at(1, 18, 0)), Some(at(1, 19, 0))), ["2026-01-18 false"], "the 11th has none either");
+        assert_eq!(told_of(Some(at(1, 20, 0)), Some(at(2, 1, 0))), [""; 0], "the 21st has not been yet");
+        assert_eq!(told_of(None, None), [""; 0], "of an open window there is nothing to expect");
+        assert_eq!(told_of(Some(at(1, 1, 0)), None).len(), 7, "of a long window the last days");
+        assert_eq!(judged(CommandName::Backfill, Some(at(1, 19, 0)), None, &[]), [""; 0]);
+        let missing = [12, 13].map(|day| Dt::of(at(1, day, 0)));
+        assert_eq!(judged(CommandName::Backfill, None, None, &missing), ["2026-01-12 false"], "it has rows now");
     }
 
     #[test]
