@@ -25,6 +25,7 @@ pub mod cancel;
 pub mod check;
 pub mod cli;
 pub mod demo;
+mod error_chain;
 pub mod join;
 pub mod layer;
 pub mod model;

@@ -4,7 +4,7 @@
 mod support;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -24,14 +24,15 @@ impl Airflow {
         let program = tool("ETL_TEST_AIRFLOW", "running the DAGs by a real Airflow 3: its `airflow` program")?;
         let airflow = Airflow { program, work: Workspace::new() };
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_etl"), airflow.work.path("etl")).unwrap();
-        let migrated = airflow.command(&["db", "migrate"]).output().unwrap();
+        let migrated = airflow.command(&airflow.program, &["db", "migrate"]).output().unwrap();
         assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
         Some(airflow)
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// A program in the folder and the environment of this Airflow.
+    fn command(&self, program: &Path, args: &[&str]) -> Command {
         let dags = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/airflow");
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(program);
         command
             .args(args)
             .current_dir(self.work.path("."))
@@ -48,15 +49,16 @@ impl Airflow {
         command
     }
 
-    /// `airflow dags test`; what it printed.
+    /// `airflow dags test`; what it printed. A task that is tried again waits for minutes: then the run has not done what is
+    /// asked of it, and is ended.
     fn test(&self, args: &[&str]) -> String {
-        // A task that is tried again waits for minutes: then the run has not done what is asked of it.
-        let mut command = Command::new("timeout");
-        let airflow = self.command(&[]);
-        command.arg("120").arg(&self.program).args(["dags", "test"]).args(args).stdin(Stdio::null());
-        command.current_dir(self.work.path(".")).env_clear().envs(airflow.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let output = command.output().unwrap();
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+        let airflow = self.program.to_str().unwrap();
+        said(self.command(Path::new("timeout"), &[&["120", airflow, "dags", "test"], args].concat()))
+    }
+
+    /// A program of Python, with what is installed beside this Airflow; what it printed.
+    fn python(&self, program: &str) -> String {
+        said(self.command(&self.program.with_file_name("python"), &["-c", program]))
     }
 
     /// The tasks of the last run, as Airflow's own database has them.
@@ -65,13 +67,13 @@ impl Airflow {
             db = sqlite3.connect(os.environ['AIRFLOW_HOME'] + '/airflow.db')\n\
             run = db.execute('SELECT run_id, dag_id FROM dag_run ORDER BY id DESC LIMIT 1').fetchone()\n\
             for row in db.execute('SELECT task_id, map_index, state, try_number FROM task_instance WHERE run_id = ? AND dag_id = ? ORDER BY 1, 2', run): print(*row, sep='|')";
-        let python = self.program.with_file_name("python");
-        let mut command = self.command(&[]);
-        let envs: Vec<_> = command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-        command = Command::new(python);
-        let output = command.args(["-c", program]).env_clear().envs(envs).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+        self.python(program).lines().map(str::to_owned).collect()
     }
+}
+
+fn said(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 #[test]
@@ -106,22 +108,15 @@ fn a_day_is_loaded_once_and_a_failing_check_fails_at_once() {
     assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY 1"), ["A", "B", "C"]);
 
     std::fs::remove_file(work.path("orders.ndjson")).unwrap();
-    let program = "import importlib.util, sys\n\
+    let said = airflow.python(
+        "import importlib.util, os\n\
         from airflow.sdk.exceptions import AirflowException, AirflowFailException\n\
-        spec = importlib.util.spec_from_file_location('orders_etl', sys.argv[1]); dags = importlib.util.module_from_spec(spec); spec.loader.exec_module(dags)\n\
+        path = os.environ['AIRFLOW__CORE__DAGS_FOLDER'] + '/orders_etl.py'\n\
+        spec = importlib.util.spec_from_file_location('orders_etl', path); dags = importlib.util.module_from_spec(spec); spec.loader.exec_module(dags)\n\
         task = dags.EtlOperator(task_id='x', bash_command='etl run')\n\
-        class Ti:\n    def __getattr__(self, name): return None\n\
         try: task.execute({})\n\
         except AirflowFailException: print('FAILS')\n\
-        except AirflowException: print('TRIED AGAIN')";
-    let mut command = Command::new(airflow.program.with_file_name("python"));
-    let envs: Vec<_> = airflow.command(&[]).get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-    let output = command
-        .args(["-c", program, concat!(env!("CARGO_MANIFEST_DIR"), "/docs/airflow/orders_etl.py")])
-        .env_clear()
-        .envs(envs)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        except AirflowException: print('TRIED AGAIN')",
+    );
     assert!(said.contains("TRIED AGAIN"), "exit 3 may mend itself: {said}");
 }

@@ -6,7 +6,7 @@ mod support;
 
 use std::process::{Command, Stdio};
 
-use support::{Asked, Ended, Reply, Server, Workspace, json, status};
+use support::{Asked, Ended, Reply, Server, Workspace, json, status, tool};
 
 fn run(work: &Workspace, source: &str, url: &str, more: &[&str], variables: &[(&str, &str)]) -> Ended {
     let mut command = work.command(&[&["run", "--source", source, "--url", url, "--log-format", "text"], more].concat());
@@ -253,10 +253,7 @@ fn json_server_as_it_documents_itself() {
 
 #[test]
 fn the_real_json_server() {
-    let Some(program) = std::env::var_os("ETL_TEST_JSON_SERVER") else {
-        eprintln!("skipped: ETL_TEST_JSON_SERVER does not say where json-server is");
-        return;
-    };
+    let Some(program) = tool("ETL_TEST_JSON_SERVER", "reading the real json-server") else { return };
     let work = Workspace::new();
     work.write("db.json", database());
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

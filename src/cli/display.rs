@@ -5,6 +5,7 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
+use clap::ValueEnum;
 use indicatif::MultiProgress;
 use serde::Serialize;
 
@@ -38,22 +39,8 @@ pub(super) struct Display {
 
 impl Display {
     pub(super) fn new(args: &DisplayArgs, presentation: &Presentation) -> Result<Display, SettingsError> {
-        let said = |name: &str, value: &str, words: &str| Err(SettingsError::Conflict(format!("{name}: `{value}`: write {words}")));
-        let result = match (args.format, presentation.format.as_deref()) {
-            (Some(format), _) => format,
-            (None, None | Some("auto")) => Format::Auto,
-            (None, Some("text")) => Format::Text,
-            (None, Some("json")) => Format::Json,
-            (None, Some(other)) => return said("ETL_FORMAT", other, "auto, text or json"),
-        };
-        let log = match (args.log_format, presentation.log_format.as_deref()) {
-            (Some(format), _) => format,
-            (None, None | Some("auto")) => LogFormat::Auto,
-            (None, Some("text")) => LogFormat::Text,
-            (None, Some("json")) => LogFormat::Json,
-            (None, Some("ecs")) => LogFormat::Ecs,
-            (None, Some(other)) => return said("ETL_LOG_FORMAT", other, "auto, text, json or ecs"),
-        };
+        let result = chosen(args.format, presentation.format.as_deref(), "ETL_FORMAT", Format::Auto)?;
+        let log = chosen(args.log_format, presentation.log_format.as_deref(), "ETL_LOG_FORMAT", LogFormat::Auto)?;
         let on_terminal = io::stderr().is_terminal();
         let json_logs = match log {
             LogFormat::Ecs => Some(Dialect::Ecs),
@@ -107,6 +94,17 @@ impl Display {
             print_error(error);
         }
     }
+}
+
+/// What a flag says, or else a variable.
+fn chosen<T: ValueEnum>(flag: Option<T>, said: Option<&str>, variable: &str, default: T) -> Result<T, SettingsError> {
+    let (None, Some(said)) = (&flag, said) else { return Ok(flag.unwrap_or(default)) };
+    T::from_str(said, false).map_err(|_| {
+        let mut words: Vec<_> =
+            T::value_variants().iter().filter_map(|value| Some(value.to_possible_value()?.get_name().to_owned())).collect();
+        let last = words.pop().unwrap_or_default();
+        SettingsError::Conflict(format!("{variable}: `{said}`: write {} or {last}", words.join(", ")))
+    })
 }
 
 /// Says what went wrong, before it is known how.

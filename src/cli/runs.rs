@@ -87,8 +87,7 @@ fn bar(share: f64) -> String {
 
 fn show_one(output: &Output, run_id: &str, display: &Display) -> Result<(), RunError> {
     let mut found = report::recorded_runs(output)?.filter(|(run, _)| run.run_id.starts_with(run_id));
-    let none = || SettingsError::Conflict(format!("no run `{run_id}` has been recorded here; `etl runs` lists them"));
-    let (run, line) = found.next().ok_or_else(none)?;
+    let (run, line) = found.next().ok_or_else(|| SettingsError::UnknownRun(run_id.to_owned()))?;
     if run.run_id != run_id && found.next().is_some() {
         return Err(SettingsError::Conflict(format!("more than one run begins with `{run_id}`")).into());
     }

@@ -26,7 +26,7 @@ pub enum WhichRuns<'a> {
 /// # Errors
 /// No such run, or what the disk refuses.
 pub fn changes(output: &Output, which: WhichRuns<'_>) -> Result<Changes, RunError> {
-    let unknown = |run_id: &str| SettingsError::Conflict(format!("no run `{run_id}` has been recorded here; `etl runs` lists them"));
+    let unknown = |run_id: &str| SettingsError::UnknownRun(run_id.to_owned());
     let published = |run: &RecordedRun| run.has_published();
     let mut recorded = report::recorded_runs(output)?.map(|(run, _)| run);
     let runs: Vec<RecordedRun> = match which {

@@ -15,7 +15,7 @@ use crate::{
     model::{Dt, UtcMicros, parse_time_text},
     report::{
         self, Alert, Summary,
-        alert::{self, Ended, Evidence, Finding, OpenAlerts, Sender},
+        alert::{self, Ended, Evidence, OpenAlerts, Sender},
     },
     settings::{EmfTarget, MetricsSettings, Settings},
     source::SourceError,
@@ -39,14 +39,14 @@ pub(super) fn ended(error: Option<&RunError>) -> Ended {
     }
 }
 
-/// What the rules say of a run whose layer is, or is about to be, made of these files. The alerts of the summary are they.
-pub(super) fn judge(
-    settings: &Settings,
-    output: &Output,
-    summary: &mut Summary,
-    ended: Ended,
-    facts: &BTreeMap<Dt, PathBuf>,
-) -> Vec<Finding> {
+/// The alerts that were open when a run was judged, and those that are by what it found.
+pub(super) struct Verdict {
+    before: OpenAlerts,
+    open: OpenAlerts,
+}
+
+/// Judges a run whose layer is, or is about to be, made of these files. The alerts of the summary are what the rules say.
+pub(super) fn judge(settings: &Settings, output: &Output, summary: &mut Summary, ended: Ended, facts: &BTreeMap<Dt, PathBuf>) -> Verdict {
     let takes_long = summary.execution_time_seconds() >= settings.alerts.slow_after.as_secs_f64();
     let earlier = if takes_long && ended == Ended::Success {
         report::latest_successes(output, summary.command.as_str(), EARLIER_RUNS.0, EARLIER_RUNS.1).unwrap_or_default()
@@ -58,10 +58,10 @@ pub(super) fn judge(
     let missing = before.missing_days();
     let evidence = Evidence { summary, ended, earlier: &earlier, has_rows: &|dt| facts.contains_key(&dt), missing: &missing, newest };
     let findings = alert::judge(&settings.alerts, &evidence);
-    let alerts = findings.iter().filter_map(|finding| Some(Alert { kind: finding.kind, message: finding.message.clone()? })).collect();
-    summary.alerts = alerts;
-    summary.recovered = before.clone().take(&summary.run_id, summary.finished_at, ended == Ended::Success, &findings);
-    findings
+    summary.alerts = findings.iter().filter_map(|finding| Some(Alert { kind: finding.kind, message: finding.message.clone()? })).collect();
+    let mut open = before.clone();
+    summary.recovered = open.take(&summary.run_id, summary.finished_at, ended == Ended::Success, &findings);
+    Verdict { before, open }
 }
 
 /// `created_at` of the newest row that does not lie in the future.
@@ -76,17 +76,14 @@ fn newest_row(facts: &BTreeMap<Dt, PathBuf>, now: UtcMicros) -> Option<UtcMicros
 }
 
 /// Logs what was found, and tells whoever is configured. The output is held meanwhile, for no longer than three time-outs.
-pub(super) fn tell(settings: &Settings, output: &Output, summary: &Summary, success: bool, findings: &[Finding]) {
+pub(super) fn tell(settings: &Settings, output: &Output, summary: &Summary, Verdict { before, mut open }: Verdict) {
     for alert in &summary.alerts {
         tracing::warn!(kind = alert.kind.as_str(), "alert: {}", alert.message);
     }
     for alert in &summary.recovered {
         tracing::info!(kind = alert.kind.as_str(), "over: {}", alert.message);
     }
-    let before = OpenAlerts::read(output).unwrap_or_default();
-    let mut open = before.clone();
     let now = summary.finished_at;
-    open.take(&summary.run_id, now, success, findings);
     open.forget_all_but(&settings.alerts.receivers);
     let due = open.due(&settings.alerts.receivers, settings.alerts.repeat, now);
     let place = std::path::absolute(output.root()).unwrap_or_else(|_| output.root().to_owned()).display().to_string();

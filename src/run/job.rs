@@ -9,7 +9,8 @@ use std::{
 use tracing::span::EnteredSpan;
 
 use super::{
-    RunError, conclude,
+    RunError,
+    conclude::{self, Verdict},
     extract::{Extracted, Extraction},
     manifest,
     merge_all::{self, Staged},
@@ -24,10 +25,7 @@ use crate::{
     layer::{self, Catalog, LookUpError, MergedContent, PartitionEntry, partition_file},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, RunId, UtcMicros, Window, add_totals},
     normalize::{Mapping, RecordCounts, RecordNormalizer},
-    report::{
-        self, CommandName, Status, Summary,
-        alert::{Ended, Finding},
-    },
+    report::{self, CommandName, Status, Summary, alert::Ended},
     settings::{CheckScope, OnCheckFailure, RepeatedSku, Settings, SettingsError, Source, When},
     source::{self, Access, Query, SourceCounters, SourceCounts},
     store::{self, FileStamp, Output, OutputLock, Staging},
@@ -96,7 +94,7 @@ pub fn execute(request: &Request<'_>) -> Outcome {
         },
         counters: SourceCounters::default(),
         lock: None,
-        findings: None,
+        verdict: None,
         stage: None,
     };
     let _span = tracing::info_span!("run", run_id = run_id.as_str()).entered();
@@ -120,7 +118,7 @@ struct Job<'a> {
     /// The output, once it is this run's: until all that the run has to say is said.
     lock: Option<OutputLock>,
     /// What the rules of the alerts say, where they were asked before the publish.
-    findings: Option<Vec<Finding>>,
+    verdict: Option<Verdict>,
     /// The stage at hand.
     stage: Option<Stage>,
 }
@@ -463,7 +461,7 @@ impl Job<'_> {
         // Before the report is staged, which names the alerts.
         let ended = if failed.is_empty() { Ended::Success } else { Ended::ChecksFailed { published: true } };
         let _span = tracing::info_span!("stage", stage = "publish").entered();
-        self.findings = Some(conclude::judge(self.settings, &self.output, &mut self.summary, ended, &view.facts));
+        self.verdict = Some(conclude::judge(self.settings, &self.output, &mut self.summary, ended, &view.facts));
         staging.put(format!("reports/{}.json", self.summary.run_id), &report::report_bytes(&self.summary))?;
         staging.prepare(self.request.cancel)?.commit()?;
         tracing::info!(status = self.summary.status.as_str(), partitions = self.summary.partitions_written.len(), "done");
@@ -492,15 +490,15 @@ impl Job<'_> {
         }
         let success = error.is_none();
         if self.lock.is_some() {
-            let findings = match self.findings.take().filter(|_| success || published) {
-                Some(findings) => findings,
+            let verdict = match self.verdict.take().filter(|_| success || published) {
+                Some(verdict) => verdict,
                 None => {
                     let facts = self.facts();
                     conclude::judge(self.settings, &self.output, &mut self.summary, conclude::ended(error.as_ref()), &facts)
                 }
             };
             if !self.settings.dry_run {
-                conclude::tell(self.settings, &self.output, &self.summary, success, &findings);
+                conclude::tell(self.settings, &self.output, &self.summary, verdict);
             }
         }
         let is_recorded = self.lock.is_some() || self.summary.status == Status::Locked;

@@ -7,8 +7,7 @@ use serde::Deserialize;
 
 use super::{
     Secret, SettingsError,
-    layers::{Environment, Origin, Said},
-    parse_span,
+    layers::{Environment, Said},
 };
 
 /// Where PagerDuty takes events (<https://developer.pagerduty.com/docs/events-api-v2-overview>).
@@ -102,13 +101,10 @@ pub struct AlertsToml {
 
 pub(super) fn alerts(toml: AlertsToml, environment: &Environment) -> Result<AlertSettings, SettingsError> {
     let default = AlertSettings::default();
-    let in_file = |key: &'static str, value: String| Said { value, origin: Origin::File(key.into()) };
-    let span = |key: &'static str, value: Option<String>| {
-        value.map(|value| parse_span(&value).map_err(|detail| in_file(key, value).invalid(detail))).transpose()
-    };
+    let span = |key: &'static str, value: Option<String>| value.map(|value| Said::in_file(key, value).span()).transpose();
     let percent = |key: &'static str, value: Option<f64>, default: f64| match value {
         Some(value) if value.is_finite() && value >= 0.0 => Ok(value),
-        Some(value) => Err(in_file(key, value.to_string()).invalid("write a percentage, such as 200")),
+        Some(value) => Err(Said::in_file(key, value.to_string()).invalid("write a percentage, such as 200")),
         None => Ok(default),
     };
     Ok(AlertSettings {
@@ -136,8 +132,7 @@ fn receivers(pagerduty_url: Option<String>, environment: &Environment) -> Result
         receivers.push(Receiver { kind, url: Secret::new(said.value), key });
     }
     if let Some(key) = environment.secret("ETL_ALERT_PAGERDUTY_KEY") {
-        let url =
-            Said { value: pagerduty_url.unwrap_or_else(|| PAGERDUTY.to_owned()), origin: Origin::File("alerts.pagerduty_url".into()) };
+        let url = Said::in_file("alerts.pagerduty_url", pagerduty_url.unwrap_or_else(|| PAGERDUTY.to_owned()));
         hold_url(&url)?;
         receivers.push(Receiver { kind: ReceiverKind::PagerDuty, url: Secret::new(url.value), key: Some(key) });
     }

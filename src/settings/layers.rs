@@ -119,6 +119,9 @@ pub enum SettingsError {
     /// Settings that do not go together.
     #[error("{0}")]
     Conflict(String),
+    /// A run that the history does not have.
+    #[error("no run `{0}` has been recorded here; `etl runs` lists them")]
+    UnknownRun(String),
     /// A profile of an API that has no place of its own.
     #[error(
         "where is your {0} API? Say so with --url https://..., ETL_URL, or `url` in etl.toml (or name the orders alone: --orders https://...)"
@@ -162,6 +165,11 @@ pub(super) struct Said {
 }
 
 impl Said {
+    /// What `etl.toml` says under a key.
+    pub(super) fn in_file(key: &'static str, value: String) -> Said {
+        Said { value, origin: Origin::File(key.into()) }
+    }
+
     pub(super) fn invalid(&self, detail: impl fmt::Display) -> SettingsError {
         SettingsError::Value { origin: self.origin.clone(), value: self.value.clone(), detail: detail.to_string() }
     }
@@ -179,7 +187,7 @@ impl Said {
         self.value.trim().parse().map_err(|error| self.invalid(error))
     }
 
-    fn span(&self) -> Result<Duration, SettingsError> {
+    pub(super) fn span(&self) -> Result<Duration, SettingsError> {
         parse_span(&self.value).map_err(|error| self.invalid(error))
     }
 
@@ -237,7 +245,7 @@ pub(super) struct Layers {
 impl Layers {
     fn said(&self, flag: (&'static str, Option<&String>), variable: &'static str, file: (&'static str, Option<String>)) -> Option<Said> {
         let from_flag = flag.1.map(|value| Said { value: value.clone(), origin: Origin::Flag(flag.0) });
-        let from_file = || file.1.map(|value| Said { value, origin: Origin::File(file.0.into()) });
+        let from_file = || file.1.map(|value| Said::in_file(file.0, value));
         from_flag.or_else(|| self.environment.get(variable)).or_else(from_file)
     }
 
@@ -305,7 +313,7 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
     }
     let cursor = said("--cursor", &flags.cursor, "ETL_CURSOR", "cursor", toml.cursor)
         .map_or(Ok(Cursor::Created), |said| said.one_of(&[("created_at", Cursor::Created), ("updated_at", Cursor::Updated)]))?;
-    let in_file = |key: &'static str, value: Option<String>| value.map(|value| Said { value, origin: Origin::File(key.into()) });
+    let in_file = |key: &'static str, value: Option<String>| value.map(|value| Said::in_file(key, value));
     let merge = in_file("merge", toml.merge)
         .map_or(Ok(MergeBy::Line), |said| said.one_of(&[("line", MergeBy::Line), ("order", MergeBy::Order)]))?;
     let repeated_sku = in_file("repeated_sku", toml.repeated_sku)
@@ -420,7 +428,7 @@ fn local_output(said: Option<&Said>, layers: &Layers) -> Result<PathBuf, Setting
 fn http_settings(flags: &Flags, layers: &Layers, toml: &super::file::HttpToml) -> Result<HttpSettings, SettingsError> {
     let default = HttpSettings::default();
     let span = |key: &'static str, value: &Option<String>, default: Duration| {
-        value.as_ref().map_or(Ok(default), |value| Said { value: value.clone(), origin: Origin::File(key.into()) }.span())
+        value.as_ref().map_or(Ok(default), |value| Said::in_file(key, value.clone()).span())
     };
     let attempts = layers.said(
         ("--max-attempts", flags.max_attempts.as_ref()),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Alert, AlertKind, Delivery, Finding, Notice, NoticeState};
 use crate::{
     model::{Dt, UtcMicros, parse_time_text},
-    settings::{Receiver, ReceiverKind},
+    settings::Receiver,
     store::{self, Output, StoreError},
 };
 
@@ -42,6 +42,12 @@ pub struct OpenAlert {
     /// When it was over; it is kept until everybody who has it knows.
     #[serde(default)]
     pub over_at: Option<String>,
+}
+
+impl OpenAlert {
+    fn is_about(&self, kind: AlertKind, subject: &str) -> bool {
+        self.kind == kind && self.subject == subject
+    }
 }
 
 /// The open alerts of an output.
@@ -81,7 +87,7 @@ impl OpenAlerts {
     pub fn take(&mut self, run_id: &str, now: UtcMicros, success: bool, findings: &[Finding]) -> Vec<Alert> {
         let mut over = Vec::new();
         for finding in findings {
-            let known = self.open.iter_mut().find(|open| open.kind == finding.kind && open.subject == finding.subject);
+            let known = self.open.iter_mut().find(|open| open.is_about(finding.kind, &finding.subject));
             match (&finding.message, known) {
                 (Some(message), Some(known)) => {
                     // Back before everybody knew that it was over: it never was.
@@ -105,7 +111,7 @@ impl OpenAlerts {
             }
         }
         // A check that failed on what was never published: a success without it says that it is over.
-        let looked_at = |alert: &OpenAlert| findings.iter().any(|finding| finding.kind == alert.kind && finding.subject == alert.subject);
+        let looked_at = |alert: &OpenAlert| findings.iter().any(|finding| alert.is_about(finding.kind, &finding.subject));
         for alert in self.open.iter_mut().filter(|alert| success && alert.kind == AlertKind::CheckFailed && !alert.in_layer) {
             if !looked_at(alert) {
                 end(alert, now, &mut over);
@@ -116,7 +122,8 @@ impl OpenAlerts {
             let since = parse_time_text(&alert.since).unwrap_or(now);
             alert.kind == AlertKind::NoRecords && now.micros() - since.micros() > MISSING_FOR
         };
-        self.open.retain(|alert| !is_past(alert) && (alert.over_at.is_none() || !alert.told.is_empty()));
+        self.open.retain(|alert| !is_past(alert));
+        self.let_go();
         over
     }
 
@@ -144,8 +151,7 @@ impl OpenAlerts {
     /// Takes up what was delivered.
     pub fn note(&mut self, deliveries: &[Delivery], now: UtcMicros) {
         for delivery in deliveries.iter().filter(|delivery| delivery.error.is_none()) {
-            let about = |alert: &&mut OpenAlert| alert.kind == delivery.kind && alert.subject == delivery.subject;
-            let Some(alert) = self.open.iter_mut().find(about) else { continue };
+            let Some(alert) = self.open.iter_mut().find(|alert| alert.is_about(delivery.kind, &delivery.subject)) else { continue };
             match delivery.state {
                 NoticeState::Firing => {
                     alert.told.insert(delivery.receiver.as_str().to_owned());
@@ -156,7 +162,7 @@ impl OpenAlerts {
                 }
             }
         }
-        self.open.retain(|alert| alert.over_at.is_none() || !alert.told.is_empty());
+        self.let_go();
     }
 
     /// Forgets who is no longer configured: nobody waits for them.
@@ -165,6 +171,11 @@ impl OpenAlerts {
         for alert in &mut self.open {
             alert.told.retain(|name| known.contains(name.as_str()));
         }
+        self.let_go();
+    }
+
+    /// Of what is over, keeps only what somebody is still to be told.
+    fn let_go(&mut self) {
         self.open.retain(|alert| alert.over_at.is_none() || !alert.told.is_empty());
     }
 }
@@ -176,16 +187,10 @@ fn end(alert: &mut OpenAlert, now: UtcMicros, over: &mut Vec<Alert>) {
     }
 }
 
-impl From<ReceiverKind> for String {
-    fn from(kind: ReceiverKind) -> String {
-        kind.as_str().to_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Secret;
+    use crate::settings::{ReceiverKind, Secret};
 
     fn now(hour: i64) -> UtcMicros {
         UtcMicros::from_civil((2026, 1, 20), hour * 3600, 0, 0).unwrap()

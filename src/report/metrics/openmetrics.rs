@@ -16,7 +16,7 @@ pub fn open_metrics(summary: &Summary, last_success: Option<UtcMicros>) -> Strin
     let mut text = String::new();
     for (name, unit, what, value) in counts(summary) {
         let name = family_name(name);
-        family(&mut text, &name, (unit == "Bytes").then_some("bytes"), &format!("Of the last run: {what}."));
+        family(&mut text, name, (unit == "Bytes").then_some("bytes"), &format!("Of the last run: {what}."));
         let _ = writeln!(text, "etl_{name} {value}");
     }
     family(&mut text, "dropped", None, "Of the last run: records and lines that were dropped, by reason.");
@@ -48,8 +48,8 @@ pub fn open_metrics(summary: &Summary, last_success: Option<UtcMicros>) -> Strin
 }
 
 /// `_count` at the end of a name is kept for histograms.
-fn family_name(name: &str) -> String {
-    name.strip_suffix("_count").unwrap_or(name).to_owned()
+fn family_name(name: &str) -> &str {
+    name.strip_suffix("_count").unwrap_or(name)
 }
 
 fn family(text: &mut String, name: &str, unit: Option<&str>, help: &str) {

@@ -35,6 +35,7 @@ use super::{
     page::{Origin, Page},
 };
 use crate::{
+    error_chain::chain,
     retry::{self, Waits},
     settings::{HttpProfile, HttpSettings, Pagination, Total, redacted},
     tls,
@@ -354,17 +355,4 @@ pub(super) fn connection(error: reqwest::Error) -> String {
     let timed_out = error.is_timeout();
     let error = error.without_url();
     if timed_out { format!("timed out ({})", chain(&error)) } else { chain(&error) }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let detail = error.to_string();
-        if !text.contains(&detail) {
-            text = format!("{text}: {detail}");
-        }
-        source = error.source();
-    }
-    text
 }

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Config, NoTls, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::RedshiftError;
-use crate::{cancel::Cancel, settings::Secret, tls};
+use crate::{cancel::Cancel, error_chain::chain, settings::Secret, tls};
 
 /// How much of a statement a message shows.
 const SHOWN: usize = 200;
@@ -68,14 +68,4 @@ fn beginning(statement: &str) -> String {
     let one_line = statement.split_whitespace().collect::<Vec<_>>().join(" ");
     let shown: String = one_line.chars().take(SHOWN).collect();
     if shown.len() < one_line.len() { format!("{shown}…") } else { shown }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
