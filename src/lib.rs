@@ -5,6 +5,7 @@
 //! | room | what |
 //! |---|---|
 //! | [`cli`] | what a person types and sees |
+//! | [`coverage`] | which intervals of a source have been loaded |
 //! | [`run`] | the job: wires the stages below, counts, cancels |
 //! | [`source`] | bytes in, over HTTP or from files; cut into records |
 //! | [`normalize`] | a record's bytes to typed columns; the rules by which malformed input is dropped |
@@ -24,6 +25,7 @@
 pub mod cancel;
 pub mod check;
 pub mod cli;
+pub mod coverage;
 pub mod demo;
 mod error_chain;
 pub mod join;

@@ -3,17 +3,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use backoff::{ExponentialBackoff, backoff::Backoff};
+use backoff::{ExponentialBackoff, backoff::Backoff as _};
 
 /// Exponential backoff with full jitter: before retry n a wait drawn evenly from [0, min(cap, first × 2^n)].
-pub(crate) struct Waits {
+pub(crate) struct Backoff {
     backoff: ExponentialBackoff,
     retry_after_cap: Duration,
 }
 
-impl Waits {
-    /// Waits whose first is drawn from [0, first], and none from more than [0, cap].
-    pub(crate) fn new(first: Duration, cap: Duration, retry_after_cap: Duration) -> Waits {
+impl Backoff {
+    /// Waits of which the first is drawn from [0, first], and none from more than [0, cap].
+    pub(crate) fn new(first: Duration, cap: Duration, retry_after_cap: Duration) -> Backoff {
         // The crate draws from interval × [1 - f, 1 + f]; with f = 1 and half the interval that is full jitter.
         let backoff = ExponentialBackoff {
             current_interval: first / 2,
@@ -24,7 +24,7 @@ impl Waits {
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };
-        Waits { backoff, retry_after_cap }
+        Backoff { backoff, retry_after_cap }
     }
 
     /// The wait before the next attempt: never less than the server asked for, up to the cap.
@@ -47,8 +47,8 @@ pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn waits() -> Waits {
-        Waits::new(Duration::from_millis(500), Duration::from_secs(4), Duration::from_secs(60))
+    fn backoff() -> Backoff {
+        Backoff::new(Duration::from_millis(500), Duration::from_secs(4), Duration::from_secs(60))
     }
 
     #[test]
@@ -56,11 +56,11 @@ mod tests {
         for (retry, interval) in [(0, 500), (1, 1000), (2, 2000), (5, 4000)] {
             let waits: Vec<_> = (0..400)
                 .map(|_| {
-                    let mut waits = waits();
+                    let mut backoff = backoff();
                     (0..retry).for_each(|_| {
-                        waits.next(None);
+                        backoff.next(None);
                     });
-                    waits.next(None).as_millis()
+                    backoff.next(None).as_millis()
                 })
                 .collect();
             assert!(waits.iter().all(|&wait| wait <= interval), "{retry}");
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_server_is_obeyed_up_to_the_cap() {
-        let asked = |seconds| waits().next(Some(Duration::from_secs(seconds)));
+        let asked = |seconds| backoff().next(Some(Duration::from_secs(seconds)));
         assert_eq!(asked(7), Duration::from_secs(7));
         assert_eq!(asked(86_400), Duration::from_secs(60));
     }

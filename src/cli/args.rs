@@ -18,8 +18,10 @@ pub struct Cli {
 pub(super) enum Command {
     /// One run over the window: extract, normalize, join, merge, check, publish
     Run(RunArgs),
-    /// The same, window by window; rerun after a failure, it goes on at the first chunk that is not done
+    /// The same, chunk by chunk; run again after a failure, it continues at the first chunk that is not done
     Backfill(BackfillArgs),
+    /// What a run or a backfill would ask for, and why; gaps in what has been loaded
+    Plan(PlanArgs),
     /// The checks alone, over the curated layer as it stands
     Check(CheckArgs),
     /// The history of runs: `etl runs show RUN_ID` tells all of one
@@ -118,7 +120,7 @@ pub(super) struct JobArgs {
     /// The time that the window is on: created_at or updated_at [default: created_at] [env: ETL_CURSOR]
     #[arg(long, value_name = "COLUMN")]
     pub(super) cursor: Option<String>,
-    /// The window's beginning, on created_at or the --cursor: 2026-01-31, RFC 3339, 7d or 36h ago, or `last`: where the last successful run ended, less --lookback [env: ETL_SINCE]
+    /// The window's beginning, on created_at or the --cursor: 2026-01-31, RFC 3339, 7d or 36h ago, or `last`: where the coverage of this source first ends, less --lookback [env: ETL_SINCE]
     #[arg(long, value_name = "WHEN")]
     pub(super) since: Option<String>,
     /// The window's end, exclusive [env: ETL_UNTIL]
@@ -127,6 +129,9 @@ pub(super) struct JobArgs {
     /// Everything but publish
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Publish also where less came than the source claims to hold; coverage does not grow then [env: ETL_ALLOW_INCOMPLETE]
+    #[arg(long)]
+    pub(super) allow_incomplete: bool,
     /// How long to wait where another run holds the output [default: 0s] [env: ETL_LOCK_WAIT]
     #[arg(long, value_name = "SPAN")]
     pub(super) lock_wait: Option<String>,
@@ -163,7 +168,7 @@ pub(super) struct JobArgs {
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) job: JobArgs,
-    /// What `--since last` goes back behind the end of what was covered [default: 24h] [env: ETL_LOOKBACK]
+    /// How far `--since last` goes back behind the end of what was covered [default: 24h] [env: ETL_LOOKBACK]
     #[arg(long, value_name = "SPAN")]
     pub(super) lookback: Option<String>,
 }
@@ -175,9 +180,42 @@ pub(super) struct BackfillArgs {
     /// How much is loaded at once: 12h, 1d, 1w, 1mo, 1y
     #[arg(long, value_name = "SPAN", default_value = "1d")]
     pub(super) chunk: String,
-    /// Forget which chunks are done
-    #[arg(long)]
+    /// Load all chunks again, from the first
+    #[arg(long, conflicts_with = "gaps")]
     pub(super) restart: bool,
+    /// Load what was never loaded, between intervals that were: see `etl plan`
+    #[arg(long)]
+    pub(super) gaps: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Orders: an http(s) URL, or files [env: ETL_ORDERS]
+    #[arg(long, value_name = "LOCATION")]
+    pub(super) orders: Option<String>,
+    /// A profile that ships: see `etl sources` [env: ETL_SOURCE]
+    #[arg(long, value_name = "NAME")]
+    pub(super) source: Option<String>,
+    /// Where the API is, for a profile that knows its paths [env: ETL_URL]
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Option<String>,
+    /// The time that the window is on: created_at or updated_at [default: created_at] [env: ETL_CURSOR]
+    #[arg(long, value_name = "COLUMN")]
+    pub(super) cursor: Option<String>,
+    /// The beginning of the window [default: last] [env: ETL_SINCE]
+    #[arg(long, value_name = "WHEN")]
+    pub(super) since: Option<String>,
+    /// The end of the window, exclusive [env: ETL_UNTIL]
+    #[arg(long, value_name = "WHEN")]
+    pub(super) until: Option<String>,
+    /// How far `--since last` goes back behind the end of what was covered [default: 24h] [env: ETL_LOOKBACK]
+    #[arg(long, value_name = "SPAN")]
+    pub(super) lookback: Option<String>,
+    /// Plan a backfill too, by chunks of this size: 12h, 1d, 1w, 1mo, 1y
+    #[arg(long, value_name = "SPAN")]
+    pub(super) chunk: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -346,7 +384,7 @@ pub(super) struct RedshiftSqlArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct DemoArgs {
-    /// Where the layer lies
-    #[arg(long, value_name = "DIR", default_value = "output")]
+    /// Where the layer of the demo lies
+    #[arg(long, value_name = "DIR", default_value = "output/demo")]
     pub(super) output: PathBuf,
 }

@@ -8,7 +8,7 @@ use super::{args::BackfillArgs, display::Display, job_flags, loading_settings, p
 use crate::{
     cancel::Cancel,
     report::Status,
-    run::{BackfillOutcome, BackfillRequest, RunError, backfill},
+    run::{BackfillOutcome, BackfillRequest, ChunkChoice, RunError, backfill},
     settings::{Chunk, SettingsError},
 };
 
@@ -16,7 +16,12 @@ pub(super) fn run(args: &BackfillArgs, display: &Display, cancel: &Cancel) -> Re
     let settings = loading_settings(&job_flags(&args.job))?;
     let chunk: Chunk = args.chunk.parse().map_err(|detail| SettingsError::Conflict(format!("--chunk: `{}`: {detail}", args.chunk)))?;
     let progress = Progress::new(display);
-    let request = BackfillRequest { settings: &settings, chunk, restart: args.restart, cancel, observer: &progress };
+    let choice = match (args.restart, args.gaps) {
+        (true, _) => ChunkChoice::All,
+        (false, true) => ChunkChoice::Gaps,
+        (false, false) => ChunkChoice::NotDone,
+    };
+    let request = BackfillRequest { settings: &settings, chunk, choice, cancel, observer: &progress };
     let outcome = backfill(
         &request,
         |number, of, window| progress.prefix(format!("[{} of {of}] {}: ", number + 1, text::window(window.since, window.until))),
@@ -38,7 +43,6 @@ pub(super) fn run(args: &BackfillArgs, display: &Display, cancel: &Cancel) -> Re
 
 /// The whole backfill as one object: its end, and the summary of each run.
 fn summary(outcome: &BackfillOutcome) -> serde_json::Value {
-    let done = outcome.runs.iter().filter(|run| run.error.is_none()).count();
     let status = match outcome.runs.iter().find(|run| run.error.is_some()) {
         Some(failed) => failed.summary.status,
         None if outcome.runs.iter().any(|run| run.summary.status == Status::Published) => Status::Published,
@@ -48,7 +52,7 @@ fn summary(outcome: &BackfillOutcome) -> serde_json::Value {
         "command": "backfill",
         "status": status,
         "chunks": outcome.chunks,
-        "chunks_done": outcome.done_before + done,
+        "chunks_done": outcome.chunks_done(),
         "chunks_done_before": outcome.done_before,
         "runs": outcome.runs.iter().map(|run| &run.summary).collect::<Vec<_>>(),
     })
@@ -58,7 +62,7 @@ fn show(out: &mut String, outcome: &BackfillOutcome) {
     for run in &outcome.runs {
         text::one_line(out, &run.summary);
     }
-    let done = outcome.done_before + outcome.runs.iter().filter(|run| run.error.is_none()).count();
+    let done = outcome.chunks_done();
     let _ = writeln!(
         out,
         "\n{done} of {} chunks are done{}",
@@ -66,6 +70,6 @@ fn show(out: &mut String, outcome: &BackfillOutcome) {
         if outcome.done_before > 0 { format!(", {} of them before", outcome.done_before) } else { String::new() }
     );
     if done < outcome.chunks {
-        let _ = writeln!(out, "The same command goes on at the first chunk that is not done.");
+        let _ = writeln!(out, "The same command continues at the first chunk that is not done. One that is not over yet is loaded again.");
     }
 }

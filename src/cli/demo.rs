@@ -1,17 +1,26 @@
 //! `etl demo`: the whole job against the embedded API.
 
-use std::fmt::Write;
+use std::{fmt::Write, path::Path};
 
 use super::{args::DemoArgs, display::Display, run::run_and_show};
 use crate::{
     cancel::Cancel,
     demo::DemoApi,
-    report::CommandName,
+    report::{self, CommandName},
     run::RunError,
-    settings::{Location, LocationError, Settings},
+    settings::{Location, LocationError, Settings, SettingsError},
+    store::Output,
 };
 
+/// What an output holds, and nothing else.
+const OWN: [&str; 6] = ["curated", "dims", "quarantine", "manifests", "reports", "state"];
+
+/// Said before anything else, so that nobody is alarmed.
+const BEFOREHAND: &str = "The data of the demo is bad on purpose, so that every rule shows: it has malformed records, a price that is missing, an order without a currency, users and products that nobody knows, and an API that fails once. Expect a retry, dropped records, warnings and an alert.";
+
 pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+    refuse_foreign(&args.output)?;
+    display.note(BEFOREHAND);
     let api = DemoApi::start().map_err(|error| RunError::Internal(format!("the embedded API can't be started: {error}")))?;
     let location =
         |resource: &str| api.url(resource).parse::<Location>().map_err(|error: LocationError| RunError::Internal(error.to_string()));
@@ -23,8 +32,32 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
     };
     Ok(run_and_show(&settings, CommandName::Demo, display, cancel, |out| {
         let output = args.output.display();
-        let _ = writeln!(out, "\nLook at it:   head {output}/curated/dt=*/part-00000.csv {output}/dims/*/*.csv");
+        let _ = writeln!(out, "\nThe dropped records and the alert are meant: the data of the demo is bad on purpose.");
+        let _ = writeln!(out, "Look at it:   head {output}/curated/dt=*/part-00000.csv {output}/dims/*/*.csv");
         let _ = writeln!(out, "What it drops, and why: {output}/quarantine/");
         let _ = writeln!(out, "Run it again: nothing changes. Your own orders: etl run --orders URL-or-files");
     }))
+}
+
+/// Refuses a folder that holds anything but layers of demos.
+fn refuse_foreign(folder: &Path) -> Result<(), RunError> {
+    let output = Output::new(folder.to_owned());
+    let names = output.names(output.root())?;
+    let foreign = names.iter().find(|name| !OWN.contains(&name.as_str()));
+    let refused = |what: String| {
+        let detail =
+            format!("{} holds {what}: the demo writes into a folder of its own. Name another one: etl demo --output DIR", folder.display());
+        RunError::from(SettingsError::Conflict(detail))
+    };
+    if let Some(name) = foreign {
+        return Err(refused(format!("`{name}`, which is not the demo's")));
+    }
+    let mut runs = report::recorded_runs(&output)?.map(|(run, _)| run).peekable();
+    if runs.peek().is_none() && !output.names(&output.curated())?.is_empty() {
+        return Err(refused("a layer that no demo has made".to_owned()));
+    }
+    match runs.find(|run| run.command.as_deref() != Some("demo")) {
+        Some(run) => Err(refused(format!("a layer of `etl {}` (run {})", run.command.as_deref().unwrap_or("run"), run.run_id))),
+        None => Ok(()),
+    }
 }

@@ -86,6 +86,15 @@ impl Display {
         let _ = io::stdout().flush();
     }
 
+    /// Says something beforehand, on stderr: as a line of the log where that is JSON.
+    pub(super) fn note(&self, text: &str) {
+        if self.json_logs.is_some() {
+            tracing::info!("{text}");
+        } else if !self.quiet {
+            let _ = writeln!(anstream::stderr(), "{text}\n");
+        }
+    }
+
     /// Says what went wrong, on stderr: as a line of the log where that is JSON.
     pub(super) fn error(&self, error: &dyn fmt::Display) {
         if self.json_logs.is_some() {

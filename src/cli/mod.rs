@@ -8,6 +8,7 @@ mod demo;
 mod display;
 mod json_lines;
 mod logging;
+mod plan;
 mod probe;
 mod progress;
 mod quarantine;
@@ -48,6 +49,7 @@ pub fn run(cli: &Cli) -> u8 {
     let result = match &cli.command {
         Command::Run(args) => run::run(args, &display, &cancel),
         Command::Backfill(args) => backfill::run(args, &display, &cancel),
+        Command::Plan(args) => plan::run(args, &display),
         Command::Check(args) => check::run(args, &display, &cancel),
         Command::Runs(args) => runs::run(args, &display),
         Command::Status(args) => status::run(args, &display),
@@ -87,6 +89,7 @@ fn job_flags(job: &JobArgs) -> Flags {
         metrics_emf: job.metrics_emf.clone(),
         retention: job.retention.clone(),
         dry_run: job.dry_run,
+        allow_incomplete: job.allow_incomplete,
         ..config_flags(&job.config)
     }
 }

@@ -27,7 +27,8 @@ fn text(out: &mut String, probe: &Probe) {
     let at = probe.records_at.as_deref().unwrap_or("nowhere: no list of objects was found");
     let _ = writeln!(out, "{}\n", probe.location);
     let _ = writeln!(out, "  records     {} looked at, found at: {at}", probe.records);
-    let _ = writeln!(out, "  pagination  {}: {}\n", probe.pagination.kind, probe.pagination.because);
+    let _ = writeln!(out, "  pagination  {}: {}", probe.pagination.kind, probe.pagination.because);
+    let _ = writeln!(out, "  complete?   {}\n", probe.completeness);
     let _ = writeln!(out, "  {:<13} {:<28} {:>9}  first values", "column", "from", "found");
     for found in &probe.columns {
         column(out, found);

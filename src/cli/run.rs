@@ -23,7 +23,7 @@ pub(super) fn run_and_show(
 ) -> u8 {
     let progress = Progress::new(display);
     let (since, until) = (settings.since, settings.until);
-    let outcome = execute(&Request { settings, command, replay_of: None, since, until, cancel, observer: &progress });
+    let outcome = execute(&Request { settings, command, replay_of: None, since, until, restart: None, cancel, observer: &progress });
     progress.finish();
     show(&outcome, settings, display, more)
 }

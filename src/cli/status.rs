@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use indicatif::{HumanBytes, HumanCount};
 
-use super::{args::StatusArgs, config_flags, display::Display, text};
+use super::{args::StatusArgs, config_flags, display::Display, plan, text};
 use crate::{
     run::{LayerStatus, RunError, RunInShort, layer_status, recover_unless_held},
     settings,
@@ -25,7 +25,8 @@ pub(super) fn run(args: &StatusArgs, display: &Display) -> Result<u8, RunError> 
 
 fn show(out: &mut String, status: &LayerStatus) {
     let healthy = text::verdict(status.healthy, "healthy", "not healthy");
-    let complete = text::verdict(status.complete, "complete", "days are missing");
+    let missing = if status.gaps.is_empty() { "days are missing" } else { "coverage has gaps" };
+    let complete = text::verdict(status.complete, "complete", missing);
     if status.last_run.is_none() && status.partitions == 0 {
         let _ = writeln!(out, "nothing has been loaded here yet");
         return;
@@ -51,6 +52,18 @@ fn show(out: &mut String, status: &LayerStatus) {
     let named = days.iter().take(DAYS_NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let more = if days.len() > DAYS_NAMED { format!(" and {} more", days.len() - DAYS_NAMED) } else { String::new() };
     text::row(out, "no rows on", &if days.is_empty() { "no day of that range".to_owned() } else { format!("{named}{more}") });
+    if let Some(completeness) = &status.completeness {
+        text::row(out, "source", &text::recorded_completeness(completeness));
+    }
+    for (place, gap) in status.gaps.iter().enumerate() {
+        let line = format!("{} of {} was never loaded", plan::interval(&gap.interval), gap.identity.source);
+        text::row(out, if place == 0 { "gaps" } else { "" }, &line);
+    }
+    if status.gaps.is_empty() {
+        text::row(out, "gaps", "none");
+    } else {
+        text::row(out, "", "etl backfill --gaps loads them; etl plan tells more");
+    }
     let over = format!("in the last {} runs", status.runs_counted);
     let dropped = status.dropped.iter().map(|(reason, count)| format!("{} {reason}", HumanCount(*count))).collect::<Vec<_>>().join(", ");
     text::row(out, "dropped", &if dropped.is_empty() { format!("nothing {over}") } else { format!("{dropped} {over}") });

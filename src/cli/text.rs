@@ -8,8 +8,9 @@ use indicatif::{HumanBytes, HumanCount};
 use crate::{
     check::CheckResult,
     model::{Dt, UtcMicros},
-    report::{Status, Summary, money_texts},
+    report::{RecordedCompleteness, Status, Summary, money_texts},
     settings::Settings,
+    source::{CompletenessStatus, Evidence},
 };
 
 const GOOD: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
@@ -72,6 +73,7 @@ pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) 
         row(out, "window", &window(summary.since, summary.until));
     }
     read(out, summary, settings);
+    completeness(out, summary);
     dropped(out, summary, settings);
     rows(out, summary);
     written(out, summary, settings);
@@ -115,6 +117,40 @@ fn read(out: &mut String, summary: &Summary, settings: &Settings) {
         (summary.records.records_skipped, "skipped, as the profile says"),
     ];
     row(out, "", &joined(&parts));
+}
+
+/// Whether each source was read whole.
+fn completeness(out: &mut String, summary: &Summary) {
+    for (source, completeness) in summary.completeness.all() {
+        let style = match completeness.status {
+            CompletenessStatus::Proven => GOOD,
+            CompletenessStatus::Unproven => ODD,
+            CompletenessStatus::Failed => BAD,
+        };
+        let (status, words) =
+            (completeness.status.as_str(), verdict_words(completeness.by, completeness.claimed, completeness.why.as_deref()));
+        row(out, if source == "orders" { "complete" } else { source }, &format!("{style}{status}{style:#}{words}"));
+    }
+}
+
+/// What a verdict on completeness rests on, or why it is none.
+fn verdict_words(by: Option<Evidence>, claimed: Option<u64>, why: Option<&str>) -> String {
+    let claimed = claimed.map(count).unwrap_or_default();
+    match (by, why) {
+        (_, Some(why)) => format!(": {why}"),
+        (Some(Evidence::Total), None) => format!(": the responses announce {claimed} records, and all came"),
+        (Some(Evidence::Count), None) => format!(": the source counts {claimed} records, and all came"),
+        (Some(Evidence::Cursor), None) => ": the list was followed to its end".to_owned(),
+        (Some(Evidence::Single), None) => ": one page holds everything, as the profile says".to_owned(),
+        (Some(Evidence::File), None) => ": the files were read to their ends".to_owned(),
+        (None, None) => String::new(),
+    }
+}
+
+/// The same, of a run before.
+pub(super) fn recorded_completeness(completeness: &RecordedCompleteness) -> String {
+    let words = verdict_words(completeness.by, completeness.claimed, completeness.why.as_deref());
+    completeness.status.map_or("not known".to_owned(), |status| format!("{}{words}", status.as_str()))
 }
 
 fn dropped(out: &mut String, summary: &Summary, settings: &Settings) {

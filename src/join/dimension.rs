@@ -429,7 +429,9 @@ fn read_stored(spec: &DimensionSpec, bytes: &[u8], path: &Path) -> Result<TextTa
 /// Brings a source's columns to those of the dimension: the fixed ones as canonical texts, then all others, trimmed.
 fn map_source(spec: &DimensionSpec, frame: &DataFrame, counts: &mut DimensionCounts) -> Result<TextTable, DimensionError> {
     let names: Vec<&str> = frame.get_column_names().into_iter().map(|name| name.as_str()).collect();
-    let from: Vec<Option<&str>> = spec.columns.iter().map(|column| column.from.iter().copied().find(|name| names.contains(name))).collect();
+    // Names of the source are in lower case.
+    let of_source = |name: &str| names.iter().copied().find(|own| own.eq_ignore_ascii_case(name));
+    let from: Vec<Option<&str>> = spec.columns.iter().map(|column| column.from.iter().find_map(|name| of_source(name))).collect();
     let Some(key) = from[0] else {
         if frame.height() == 0 {
             return Ok(TextTable::default());

@@ -24,6 +24,8 @@ impl Level {
 #[expect(missing_docs, reason = "each is named as the contract names it")]
 pub enum Reason {
     InvalidJson,
+    RecordTooLarge,
+    RecordTooDeep,
     MissingOrderId,
     MissingCreatedAt,
     InvalidCreatedAt,
@@ -38,8 +40,10 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the contract's order.
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 13] = [
         Reason::InvalidJson,
+        Reason::RecordTooLarge,
+        Reason::RecordTooDeep,
         Reason::MissingOrderId,
         Reason::MissingCreatedAt,
         Reason::InvalidCreatedAt,
@@ -56,6 +60,8 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::InvalidJson => "invalid_json",
+            Reason::RecordTooLarge => "record_too_large",
+            Reason::RecordTooDeep => "record_too_deep",
             Reason::MissingOrderId => "missing_order_id",
             Reason::MissingCreatedAt => "missing_created_at",
             Reason::InvalidCreatedAt => "invalid_created_at",

@@ -2,7 +2,7 @@
 
 use crate::{
     model::{ExtraType, FactSchema, Level},
-    settings::{Cursor, FactColumn, FieldRule, Profile, RepeatedSku, SkipRule},
+    settings::{Cursor, FactColumn, FieldRule, Limits, Profile, RepeatedSku, SkipRule},
 };
 
 /// The fields of a record and of a line, as places among the rules of a [`Mapping`].
@@ -52,6 +52,8 @@ pub struct Mapping<'a> {
     pub cursor: Cursor,
     /// What becomes of a sku on several lines.
     pub repeated_sku: RepeatedSku,
+    /// How large and how deep a record may be.
+    pub limits: Limits,
 }
 
 impl Mapping<'_> {

@@ -4,6 +4,7 @@
 //! Knows no network and no disk, and nothing of the layer that the rows go to.
 
 mod fields;
+mod limits;
 mod mapping;
 mod record;
 mod scalar;

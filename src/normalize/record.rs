@@ -8,15 +8,17 @@ use std::{
 
 use super::{
     fields::{Field, FieldMap},
+    limits,
     mapping::{Mapping, field},
     scalar::Scalar,
     walk::{Captured, List, Maps},
 };
 use crate::{
     model::{
-        self, Dt, ExtraType, FactBuilder, FactSchema, Level, Line, Money, MoneyError, ParsedMoney, Reason, RevenueByDt, UtcMicros, Window,
+        self, Dt, ExtraType, FactBuilder, FactSchema, Level, Line, Money, MoneyError, ParsedMoney, RawRecord, Reason, RevenueByDt,
+        UtcMicros, Window,
     },
-    settings::{Cursor, RepeatedSku, TimeText},
+    settings::{Cursor, Limits, RepeatedSku, TimeText},
 };
 
 /// A record or a line that was dropped, on its way to quarantine.
@@ -28,7 +30,7 @@ pub struct Drop {
     pub order_id: Option<String>,
     /// The line's place in the record, from 0.
     pub line_index: Option<usize>,
-    /// The whole record: the source's own bytes.
+    /// The whole record: the source's own bytes. Of one beyond a limit, its beginning.
     pub record: Arc<[u8]>,
 }
 
@@ -100,6 +102,7 @@ pub struct RecordNormalizer {
     schema: FactSchema,
     cursor: Cursor,
     repeated_sku: RepeatedSku,
+    limits: Limits,
     window: Window,
 }
 
@@ -121,12 +124,13 @@ impl RecordNormalizer {
             schema: mapping.schema(),
             cursor: mapping.cursor,
             repeated_sku: mapping.repeated_sku,
+            limits: mapping.limits,
             window,
         }
     }
 
-    /// Normalizes a batch. Each element is the bytes of one record, valid JSON or not.
-    pub fn normalize<'a>(&'a self, records: impl Iterator<Item = &'a [u8]>) -> NormalizedBatch {
+    /// Normalizes a batch of records, valid JSON or not.
+    pub fn normalize<'a, R: Into<RawRecord<'a>>>(&'a self, records: impl Iterator<Item = R>) -> NormalizedBatch {
         let mut work = Work {
             normalizer: self,
             captured: Captured::new(&self.maps),
@@ -142,7 +146,7 @@ impl RecordNormalizer {
             day: None,
         };
         for record in records {
-            work.record(record);
+            work.record(record.into());
         }
         work.flush_day();
         work.batch
@@ -205,8 +209,12 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn record(&mut self, bytes: &'a [u8]) {
+    fn record(&mut self, record: RawRecord<'a>) {
         self.batch.counts.records_read += 1;
+        let bytes = record.bytes;
+        if let Some(reason) = limits::broken(record, &self.normalizer.limits) {
+            return self.drop_record(reason, None, limits::beginning(bytes));
+        }
         if !self.captured.walk(&self.normalizer.maps, bytes) {
             return self.drop_record(Reason::InvalidJson, None, bytes);
         }

@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Summary;
-use crate::store::{self, Output, StoreError};
+use crate::{
+    source::{CompletenessStatus, Evidence},
+    store::{self, Output, StoreError},
+};
 
 /// What is read back of a run's summary.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -23,6 +26,14 @@ pub struct RecordedRun {
     pub until: Option<String>,
     #[serde(default)]
     pub cursor: Option<String>,
+    #[serde(default)]
+    pub source_identity: Option<String>,
+    #[serde(default)]
+    pub profile: Option<String>,
+    #[serde(default)]
+    pub rules: String,
+    #[serde(default)]
+    pub completeness: RecordedCompleteness,
     pub started_at: String,
     #[serde(default)]
     pub execution_time_seconds: f64,
@@ -32,6 +43,8 @@ pub struct RecordedRun {
     pub records_processed_count: u64,
     #[serde(default)]
     pub records_dropped_count: u64,
+    #[serde(default)]
+    pub records_out_of_window: u64,
     #[serde(default)]
     pub rows_inserted: u64,
     #[serde(default)]
@@ -58,6 +71,19 @@ pub struct RecordedCheck {
     pub severity: String,
     pub passed: bool,
     pub violations: u64,
+}
+
+/// What is read back of the completeness of the orders.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "each is a field of the contract's summary, under its name")]
+#[serde(default)]
+pub struct RecordedCompleteness {
+    pub status: Option<CompletenessStatus>,
+    pub by: Option<Evidence>,
+    pub claimed: Option<u64>,
+    pub read: Option<u64>,
+    pub distinct: Option<u64>,
+    pub why: Option<String>,
 }
 
 impl RecordedRun {

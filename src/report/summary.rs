@@ -7,12 +7,13 @@ use serde::{Serialize, ser::SerializeMap};
 use super::Alert;
 use crate::{
     check::CheckResult,
+    coverage::SourceIdentity,
     join::DimensionCounts,
     layer::MergeCounts,
     model::{CurrencyTotals, Dt, Reason, UtcMicros, units_text},
     normalize::RecordCounts,
     settings::Cursor,
-    source::SourceCounts,
+    source::{Completeness, SourceCounts},
 };
 
 /// How a run ended.
@@ -93,6 +94,41 @@ impl CommandName {
     }
 }
 
+/// Whether each source was read whole: that of the orders, with those of users and products inside.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct RunCompleteness {
+    /// Of the orders; `None` where they were not read to an end.
+    pub orders: Option<Completeness>,
+    /// Of the users.
+    pub users: Option<Completeness>,
+    /// Of the products.
+    pub products: Option<Completeness>,
+}
+
+impl RunCompleteness {
+    /// Each that is known, by the name of its source.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &Completeness)> {
+        let all = [("orders", &self.orders), ("users", &self.users), ("products", &self.products)];
+        all.into_iter().filter_map(|(source, completeness)| Some((source, completeness.as_ref()?)))
+    }
+}
+
+impl Serialize for RunCompleteness {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let orders = self.orders.as_ref();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("status", &orders.map(|orders| orders.status))?;
+        map.serialize_entry("by", &orders.and_then(|orders| orders.by))?;
+        map.serialize_entry("claimed", &orders.and_then(|orders| orders.claimed))?;
+        map.serialize_entry("read", &orders.map(|orders| orders.read))?;
+        map.serialize_entry("distinct", &orders.and_then(|orders| orders.distinct))?;
+        map.serialize_entry("why", &orders.and_then(|orders| orders.why.as_deref()))?;
+        map.serialize_entry("users", &self.users)?;
+        map.serialize_entry("products", &self.products)?;
+        map.end()
+    }
+}
+
 /// What a run says of itself.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -110,6 +146,12 @@ pub struct Summary {
     pub until: Option<UtcMicros>,
     /// The time that the window is on.
     pub cursor: Cursor,
+    /// The source that its coverage is kept under; `None` where it adds to none.
+    pub identity: Option<SourceIdentity>,
+    /// A fingerprint of the rules by which records became rows.
+    pub rules: String,
+    /// Whether each source was read whole.
+    pub completeness: RunCompleteness,
     /// When it started.
     pub started_at: UtcMicros,
     /// When it ended.
@@ -155,6 +197,9 @@ impl Summary {
             since,
             until,
             cursor: Cursor::Created,
+            identity: None,
+            rules: String::new(),
+            completeness: RunCompleteness::default(),
             started_at,
             finished_at: started_at,
             records: RecordCounts::default(),
@@ -223,6 +268,9 @@ impl Serialize for Summary {
         map.serialize_entry("since", &self.since.map(UtcMicros::rfc3339))?;
         map.serialize_entry("until", &self.until.map(UtcMicros::rfc3339))?;
         map.serialize_entry("cursor", self.cursor.column())?;
+        map.serialize_entry("source_identity", &self.identity.as_ref().map(|identity| &identity.source))?;
+        map.serialize_entry("profile", &self.identity.as_ref().map(|identity| &identity.profile))?;
+        map.serialize_entry("rules", &self.rules)?;
         map.serialize_entry("started_at", &self.started_at.rfc3339())?;
         map.serialize_entry("finished_at", &self.finished_at.rfc3339())?;
         map.serialize_entry("execution_time_seconds", &self.execution_time_seconds())?;
@@ -253,6 +301,7 @@ impl Serialize for Summary {
         map.serialize_entry("checks", &self.checks)?;
         map.serialize_entry("alerts", &self.alerts)?;
         map.serialize_entry("alerts_recovered", &self.recovered)?;
+        map.serialize_entry("completeness", &self.completeness)?;
         map.serialize_entry("source", &self.source)?;
         map.serialize_entry("dimensions", &self.dimensions)?;
         map.serialize_entry("stage_seconds", &self.stage_seconds)?;

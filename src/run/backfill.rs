@@ -1,24 +1,30 @@
-//! A window, loaded chunk by chunk, each a run of its own; rerun after a failure, it goes on at the first chunk that is not
-//! done.
-
-use std::{collections::BTreeSet, path::Path};
-
-use serde::{Deserialize, Serialize};
+//! A window, loaded chunk by chunk, each a run of its own. Run again after a failure, it continues at the first chunk that is not
+//! done. Which chunks are done is told by the coverage of the source.
 
 use super::{
     RunError,
     job::{self, Observer, Outcome, Request},
+    ledger,
 };
 use crate::{
     cancel::Cancel,
+    coverage::{Interval, SourceCoverage},
     model::{UtcMicros, Window},
     report::CommandName,
-    settings::{Chunk, Settings, SettingsError, When},
-    store::{self, Output},
+    settings::{Chunk, Settings, SettingsError, Source, When},
+    store::Output,
 };
 
-/// The folder of the progress of backfills beneath the output.
-const PROGRESS: &str = "state/backfill";
+/// Which chunks of a window a backfill loads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChunkChoice {
+    /// Those that are not done.
+    NotDone,
+    /// All, from the first.
+    All,
+    /// Those of the gaps in coverage.
+    Gaps,
+}
 
 /// What is to be backfilled.
 pub struct BackfillRequest<'a> {
@@ -26,8 +32,8 @@ pub struct BackfillRequest<'a> {
     pub settings: &'a Settings,
     /// How much is loaded at once, as it was said.
     pub chunk: Chunk,
-    /// Whether what was done before counts no more.
-    pub restart: bool,
+    /// Which chunks are loaded.
+    pub choice: ChunkChoice,
     /// The switch that stops it.
     pub cancel: &'a Cancel,
     /// Who watches each run.
@@ -44,15 +50,27 @@ pub struct BackfillOutcome {
     pub runs: Vec<Outcome>,
 }
 
-/// Which chunks of a window are done: their beginnings.
-#[derive(Default, Serialize, Deserialize)]
-struct Progress {
-    window: String,
-    done: BTreeSet<String>,
+impl BackfillOutcome {
+    /// How many chunks are done: their ends had passed when their runs began, and nothing was missing.
+    pub fn chunks_done(&self) -> usize {
+        let is_done = |run: &&Outcome| {
+            let summary = &run.summary;
+            let is_past = summary.until.is_some_and(|until| until <= summary.started_at);
+            summary.status.is_success() && is_past && !summary.completeness.all().any(|(_, completeness)| completeness.is_failed())
+        };
+        self.done_before + self.runs.iter().filter(is_done).count()
+    }
 }
 
-/// Loads chunk after chunk. `each` is told of every chunk before it runs (its number from 0, of how many, its window) and
-/// after (its outcome). The first chunk that fails ends it.
+/// A chunk, and whether its window was loaded before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ChunkState {
+    pub(super) window: Window,
+    pub(super) is_done: bool,
+}
+
+/// Loads chunk after chunk. `before` is told of every chunk before it runs (its number from 0, of how many, its window), `after`
+/// of its outcome. The first chunk that fails ends it.
 ///
 /// # Errors
 /// A window without a beginning, and what the disk refuses; a chunk that fails is the last outcome.
@@ -61,38 +79,28 @@ pub fn backfill(
     mut before: impl FnMut(usize, usize, Window),
     mut after: impl FnMut(&Outcome),
 ) -> Result<BackfillOutcome, RunError> {
-    let now = UtcMicros::now();
-    let instant = |when: Option<When>| when.and_then(|when| when.instant(now));
-    let since = instant(request.settings.since)
-        .ok_or_else(|| SettingsError::Conflict("a backfill needs a beginning: --since 2026-01-01".into()))?;
-    // An end that is not said, or said as an age, must not move with the clock, or no rerun would be of the same window.
-    let midnight = |instant: UtcMicros| instant.minus(instant.micros().rem_euclid(UtcMicros::DAY) - UtcMicros::DAY);
-    let until = instant(request.settings.until).unwrap_or_else(|| midnight(now));
-    if since >= until {
-        return Err(SettingsError::Conflict(format!("the window is empty: it begins at {since} and ends at {until}")).into());
-    }
-    let chunks = chunks(since, until, request.chunk);
-    let output = Output::new(request.settings.output.clone());
-    let place = Path::new(PROGRESS).join(format!("{:?}-{}.json", request.chunk, since.rfc3339()).replace([' ', ':', '(', ')'], "_"));
-    let mut progress = match store::read(&output.at(&place))? {
-        Some(bytes) if !request.restart => serde_json::from_slice(&bytes).unwrap_or_default(),
-        _ => Progress::default(),
-    };
-    progress.window = format!("{since}/{until}");
-    let name = |chunk: &Window| format!("{}/{}", chunk.since.unwrap_or(since), chunk.until.unwrap_or(until));
-    let done_before = chunks.iter().filter(|chunk| progress.done.contains(&name(chunk))).count();
+    let settings = request.settings;
+    let orders = settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
+    let ledger = ledger::read(&Output::new(settings.output.clone()))?;
+    let coverage = ledger.of(&ledger::identity(orders, settings.cursor));
+    let chunks = planned(settings, request.chunk, request.choice, orders, coverage, UtcMicros::now())?;
+    let done_before = chunks.iter().filter(|chunk| chunk.is_done).count();
     let mut outcome = BackfillOutcome { chunks: chunks.len(), done_before, runs: Vec::new() };
-    for (number, chunk) in chunks.iter().enumerate() {
-        if progress.done.contains(&name(chunk)) {
-            continue;
+    let mut restart = match (request.choice, chunks.first(), chunks.last()) {
+        (ChunkChoice::All, Some(first), Some(last)) => {
+            first.window.since.zip(last.window.until).and_then(|(start, end)| Interval::new(start, end))
         }
-        before(number, chunks.len(), *chunk);
+        _ => None,
+    };
+    for (number, chunk) in chunks.iter().enumerate().filter(|(_, chunk)| !chunk.is_done) {
+        before(number, chunks.len(), chunk.window);
         let run = job::execute(&Request {
-            settings: request.settings,
+            settings,
             command: CommandName::Backfill,
             replay_of: None,
-            since: chunk.since.map(When::At),
-            until: chunk.until.map(When::At),
+            since: chunk.window.since.map(When::At),
+            until: chunk.window.until.map(When::At),
+            restart: restart.take(),
             cancel: request.cancel,
             observer: request.observer,
         });
@@ -102,12 +110,49 @@ pub fn backfill(
         if failed {
             break;
         }
-        if !request.settings.dry_run {
-            progress.done.insert(name(chunk));
-            store::replace(&output, &place, &serde_json::to_vec(&progress).unwrap_or_default())?;
-        }
     }
     Ok(outcome)
+}
+
+/// The chunks of a backfill, in order.
+pub(super) fn planned(
+    settings: &Settings,
+    chunk: Chunk,
+    choice: ChunkChoice,
+    orders: &Source,
+    coverage: Option<&SourceCoverage>,
+    now: UtcMicros,
+) -> Result<Vec<ChunkState>, SettingsError> {
+    let window = asked(settings, chunk, now);
+    if choice == ChunkChoice::Gaps {
+        let gaps = coverage.map(SourceCoverage::gaps).unwrap_or_default();
+        let within = gaps.into_iter().filter_map(|gap| {
+            let start = window.since.map_or(gap.start, |since| since.max(gap.start));
+            Interval::new(start, window.until.map_or(gap.end, |until| until.min(gap.end)))
+        });
+        let chunks = within.flat_map(|gap| chunks(gap.start, gap.end, chunk));
+        return Ok(chunks.map(|window| ChunkState { window, is_done: false }).collect());
+    }
+    let since =
+        window.since.ok_or_else(|| SettingsError::Conflict("a backfill needs a beginning: --since 2026-01-01 (or --gaps)".into()))?;
+    // An end that is not said must not move with the clock, or no rerun would be of the same window.
+    let midnight = |instant: UtcMicros| instant.minus(instant.micros().rem_euclid(UtcMicros::DAY) - UtcMicros::DAY);
+    let until = window.until.unwrap_or_else(|| midnight(now));
+    if since >= until {
+        return Err(SettingsError::Conflict(format!("the window is empty: it begins at {since} and ends at {until}")));
+    }
+    let rules = ledger::rules(settings, orders);
+    let is_done = |window: &Window| choice == ChunkChoice::NotDone && coverage.is_some_and(|coverage| coverage.is_done(*window, &rules));
+    Ok(chunks(since, until, chunk).into_iter().map(|window| ChunkState { is_done: is_done(&window), window }).collect())
+}
+
+/// The window that was asked for. Ends that were said as ages begin with a chunk, so that a rerun has the same chunks.
+fn asked(settings: &Settings, chunk: Chunk, now: UtcMicros) -> Window {
+    let instant = |when: Option<When>| match when {
+        Some(When::Ago(_)) => when.and_then(|when| when.instant(now)).map(|instant| chunk.floor(instant)),
+        when => when.and_then(|when| when.instant(now)),
+    };
+    Window { since: instant(settings.since), until: instant(settings.until) }
 }
 
 /// Cuts a window into chunks; the last one ends where the window does.

@@ -12,10 +12,10 @@ use super::{RunError, job::Observer, quarantine::Quarantine};
 use crate::{
     join::{Enricher, UnknownKeys},
     layer::{CutBatch, IndexBuilder, LayerError, Stage, StagedLines},
-    model::RevenueByDt,
+    model::{Reason, RevenueByDt},
     normalize::{Drop, NormalizedBatch, RecordCounts, RecordNormalizer},
     settings::{Location, Settings},
-    source::{self, Access, Page, Query},
+    source::{self, Access, Completeness, Page, Query},
 };
 
 /// Pages that wait for a thread: enough that neither side waits for the other's hiccups.
@@ -28,6 +28,20 @@ pub(super) struct Extracted {
     pub(super) unknown: UnknownKeys,
     pub(super) counts: RecordCounts,
     pub(super) revenue: RevenueByDt,
+    /// Whether the source was read whole.
+    pub(super) completeness: Completeness,
+    /// What the first record seems to be, where none of them is JSON.
+    pub(super) no_record_is_json: Option<String>,
+}
+
+/// Lines that are staged, before it is known whether the source was read whole.
+struct StagedExtract {
+    lines: StagedLines,
+    orders: IndexBuilder,
+    unknown: UnknownKeys,
+    counts: RecordCounts,
+    revenue: RevenueByDt,
+    first_drop: Option<Drop>,
 }
 
 /// What a thread makes of a page.
@@ -90,15 +104,13 @@ impl Extraction<'_> {
                 pages.lock().unwrap_or_else(PoisonError::into_inner).take();
             }
             let read = source.join().map_err(|_| RunError::Internal("the thread that reads the source has died".into()))?;
-            let extracted = staged?;
-            read?;
-            Ok(extracted)
+            let staged = staged?;
+            Ok(staged.complete(read?))
         })
     }
 
     /// A page's records as rows that carry what users and products add to them, cut by partition.
     fn normalize(&self, page: &Page) -> Result<EnrichedBatch, RunError> {
-        page.check(self.access.limits)?;
         let NormalizedBatch { rows, drops, counts, revenue } = self.normalizer.normalize(page.records());
         let mut unknown = UnknownKeys::default();
         let rows = rows.finish().and_then(|rows| self.enricher.enrich(rows, &mut unknown)).map_err(LayerError::from)?;
@@ -111,7 +123,8 @@ impl Extraction<'_> {
         batches: mpsc::Receiver<(u64, Result<EnrichedBatch, RunError>)>,
         scratch: PathBuf,
         quarantine: &mut Quarantine,
-    ) -> Result<Extracted, RunError> {
+    ) -> Result<StagedExtract, RunError> {
+        let mut first_drop = None;
         let mut stage = Stage::new(scratch, self.settings.schema(), self.settings.memory_limit);
         let mut unknown = UnknownKeys::default();
         let (mut counts, mut revenue) = (RecordCounts::default(), RevenueByDt::default());
@@ -125,6 +138,7 @@ impl Extraction<'_> {
                 revenue.absorb(&batch.revenue);
                 unknown.absorb(batch.unknown);
                 quarantine.push(&batch.drops)?;
+                first_drop = first_drop.or_else(|| batch.drops.into_iter().next());
                 stage.push(batch.rows)?;
                 self.observer.extracted(&counts, &self.access.counters.counts());
             }
@@ -133,6 +147,21 @@ impl Extraction<'_> {
             }
         }
         let (lines, orders) = stage.finish();
-        Ok(Extracted { lines, orders, unknown, counts, revenue })
+        Ok(StagedExtract { lines, orders, unknown, counts, revenue, first_drop })
     }
+}
+
+impl StagedExtract {
+    fn complete(self, completeness: Completeness) -> Extracted {
+        let StagedExtract { lines, orders, unknown, counts, revenue, first_drop } = self;
+        let is_none_json = counts.records_read > 0 && counts.dropped[Reason::InvalidJson as usize] == counts.records_read;
+        let no_record_is_json = first_drop.filter(|_| is_none_json).map(|drop| seems(&drop.record));
+        Extracted { lines, orders, unknown, counts, revenue, completeness, no_record_is_json }
+    }
+}
+
+/// What a record that is no JSON seems to be: its beginning.
+fn seems(record: &[u8]) -> String {
+    let beginning: String = String::from_utf8_lossy(record).chars().filter(|character| !character.is_control()).take(80).collect();
+    format!("the first begins with `{beginning}`")
 }

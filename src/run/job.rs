@@ -12,23 +12,25 @@ use super::{
     RunError,
     conclude::{self, Verdict},
     extract::{Extracted, Extraction},
-    manifest,
+    ledger, manifest,
     merge_all::{self, Staged},
     open,
     quarantine::Quarantine,
-    watermark,
+    shape,
+    window::{AskedWindow, gap_before},
 };
 use crate::{
     cancel::Cancel,
     check::{self, CheckError, CustomCheck, Engine, Expected, LayerView},
+    coverage::{Interval, Ledger},
     join::{Dimension, Enricher},
     layer::{self, Catalog, LookUpError, MergedContent, PartitionEntry, partition_file},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, RunId, UtcMicros, Window, add_totals},
     normalize::{Mapping, RecordCounts, RecordNormalizer},
     report::{self, CommandName, Status, Summary, alert::Ended},
-    settings::{CheckScope, OnCheckFailure, RepeatedSku, Settings, SettingsError, Source, When},
-    source::{self, Access, Query, SourceCounters, SourceCounts},
-    store::{self, FileStamp, Output, OutputLock, Staging},
+    settings::{CheckScope, Location, OnCheckFailure, RepeatedSku, Settings, SettingsError, Source, When},
+    source::{self, Access, Completeness, Query, SourceCounters, SourceCounts, SourceError},
+    store::{self, FileStamp, Output, OutputLock, Staging, StoreError},
 };
 
 /// Who watches a run while it works. Called from several threads.
@@ -56,12 +58,14 @@ pub struct Request<'a> {
     pub settings: &'a Settings,
     /// What it is started as.
     pub command: CommandName,
-    /// The run whose quarantine is read: what it brings was asked for before, and moves no watermark.
+    /// The run whose quarantine is read: what it brings was asked for before, and adds nothing to coverage.
     pub replay_of: Option<&'a str>,
     /// The window's beginning.
     pub since: Option<When>,
     /// The window's end.
     pub until: Option<When>,
+    /// The window of the backfill that is started again with this run.
+    pub restart: Option<Interval>,
     /// The switch that stops it.
     pub cancel: &'a Cancel,
     /// Who watches.
@@ -159,12 +163,8 @@ impl Job<'_> {
         self.enter("open");
         self.lock = Some(self.open_output()?);
         let engine = Engine::start();
-        let before = watermark::read(&self.output, self.settings.cursor)?;
-        let window = watermark::resolve(self.request.since, self.request.until, self.settings.lookback, before, self.summary.started_at)?;
-        (self.summary.since, self.summary.until) = (window.since, window.until);
-        if self.request.since == Some(When::Last) && before.is_none() {
-            tracing::info!("no run has covered anything yet: everything is loaded");
-        }
+        let ledger = ledger::read(&self.output)?;
+        let window = self.resolve_window(orders, &ledger)?;
         let mut staging = Staging::create(&self.output, &self.summary.run_id)?;
         let scratch = staging.scratch();
         let mut catalog = self.open_catalog(&scratch, false)?;
@@ -188,6 +188,7 @@ impl Job<'_> {
             LookUpError::Layer(error) => RunError::from(error),
             LookUpError::Damaged => RunError::Internal("the index is damaged as soon as it is made".into()),
         })?;
+        self.count_orders(moves.order_count);
         let index_changed = moves.novel > 0 || catalog.is_stale();
         let entangled = moves.entangled.clone();
         let rules = (&self.schema, self.settings.merge);
@@ -196,7 +197,55 @@ impl Job<'_> {
         let made = self.make(staging, &mut catalog, dimensions, &extracted, partitions, entangled)?;
         drop(extracted);
         let checked = self.check(engine, made, &custom)?;
-        self.publish(checked, catalog, index_changed, &novel, before, covered_by(window, &self.summary))
+        self.publish(checked, catalog, index_changed, &novel, ledger, window)
+    }
+
+    /// The window that was asked for. What it leaves uncovered is said.
+    fn resolve_window(&mut self, orders: &Source, ledger: &Ledger) -> Result<Window, RunError> {
+        let identity = ledger::identity(orders, self.settings.cursor);
+        let (settings, started_at) = (self.settings, self.summary.started_at);
+        let asked = AskedWindow { since: self.request.since, until: self.request.until, lookback: settings.lookback };
+        let coverage = ledger.of(&identity);
+        let window = asked.resolve(coverage, started_at)?;
+        (self.summary.since, self.summary.until) = (window.since, window.until);
+        self.summary.rules = ledger::rules(settings, orders);
+        if self.request.since == Some(When::Last) && coverage.is_none() {
+            tracing::info!("no run has loaded anything of this source yet: everything is loaded");
+        }
+        if let Some(gap) = gap_before(window, coverage).filter(|_| self.request.command == CommandName::Run) {
+            tracing::warn!(
+                gap_since = %gap.start,
+                gap_until = %gap.end,
+                "this run begins after what has been loaded and leaves a gap: `etl backfill --gaps` fills it, and `--since last` returns to it"
+            );
+        }
+        let adds_to_coverage = self.request.replay_of.is_none() && self.request.command != CommandName::Demo;
+        self.summary.identity = adds_to_coverage.then_some(identity);
+        Ok(window)
+    }
+
+    /// The different ids of files are those of the run's orders, where no record was left out: they need no count of their own.
+    fn count_orders(&mut self, orders: u64) {
+        let records = &self.summary.records;
+        let has_all = records.records_processed == records.records_read && records.records_skipped == 0;
+        if let Some(completeness) = self.summary.completeness.orders.as_mut().filter(|_| has_all) {
+            completeness.distinct = completeness.distinct.or(Some(orders));
+        }
+    }
+
+    /// Takes the certificate of a source. One that failed ends the run, unless it is to be published all the same.
+    fn certify(&self, location: &Location, completeness: &Completeness) -> Result<(), SourceError> {
+        let why = completeness.why.clone().unwrap_or_default();
+        let (location, read_again) = (location.to_string(), matches!(location, Location::Http(_)));
+        if completeness.is_failed() && !self.settings.allow_incomplete {
+            return Err(SourceError::Incomplete { location, why, read_again });
+        }
+        if completeness.is_failed() {
+            tracing::warn!(location, why, "the source is incomplete, and is published all the same, as --allow-incomplete says");
+        } else if !why.is_empty() {
+            tracing::warn!(location, why, "nothing shows that all of the source came");
+        }
+        Ok(())
     }
 
     fn open_output(&self) -> Result<OutputLock, RunError> {
@@ -253,14 +302,29 @@ impl Job<'_> {
 
     fn dimensions(&mut self) -> Result<Dimensions, RunError> {
         self.enter("dimensions");
-        Ok(Dimensions {
-            users: self.dimension(DIM_USER, self.settings.users.as_ref(), self.settings.versioned_users)?,
-            products: self.dimension(DIM_PRODUCT, self.settings.products.as_ref(), self.settings.versioned_products)?,
-        })
+        let settings = self.settings;
+        let (mut users_read, mut products_read) = (None, None);
+        let users = self.dimension(DIM_USER, settings.users.as_ref(), settings.versioned_users, &mut users_read);
+        self.summary.completeness.users = users_read;
+        let users = users?;
+        let products = self.dimension(DIM_PRODUCT, settings.products.as_ref(), settings.versioned_products, &mut products_read);
+        self.summary.completeness.products = products_read;
+        Ok(Dimensions { users, products: products? })
     }
 
-    fn dimension(&self, spec: DimensionSpec, source: Option<&Source>, versioned: bool) -> Result<Dimension, RunError> {
-        let table = source.map(|source| source::read_table(source, &self.access())).transpose()?;
+    fn dimension(
+        &self,
+        spec: DimensionSpec,
+        source: Option<&Source>,
+        versioned: bool,
+        certificate: &mut Option<Completeness>,
+    ) -> Result<Dimension, RunError> {
+        let shape = source.map(|source| shape::of_dimension(&spec, &source.profile)).unwrap_or_default();
+        let table = source.map(|source| source::read_table(source, &shape, &self.access())).transpose()?;
+        if let (Some(source), Some(table)) = (source, &table) {
+            *certificate = Some(table.completeness.clone());
+            self.certify(&source.location, &table.completeness)?;
+        }
         let path = self.output.at(spec.file());
         let stored = store::read(&path)?;
         let source = table.as_ref().map(|table| (&table.frame, table.malformed));
@@ -282,11 +346,13 @@ impl Job<'_> {
             columns: &self.settings.fact_columns,
             cursor: self.settings.cursor,
             repeated_sku: self.settings.repeated_sku,
+            limits: self.settings.limits,
         };
+        let shape = shape::of_orders(&orders.profile);
         let normalizer = RecordNormalizer::configured(&mapping, window);
         let extraction = Extraction {
             orders: &orders.location,
-            query: Query { profile: &orders.profile, window, cursor: self.settings.cursor },
+            query: Query { profile: &orders.profile, shape: &shape, window, cursor: self.settings.cursor },
             settings: self.settings,
             normalizer: &normalizer,
             enricher: &enricher,
@@ -295,6 +361,12 @@ impl Job<'_> {
         };
         let extracted = extraction.run(scratch, quarantine)?;
         self.summary.records = extracted.counts.clone();
+        self.summary.completeness.orders = Some(extracted.completeness.clone());
+        self.certify(&orders.location, &extracted.completeness)?;
+        if let Some(seems) = &extracted.no_record_is_json {
+            let (location, records) = (orders.location.to_string(), extracted.counts.records_read);
+            return Err(SourceError::NoRecordIsJson { location, records, seems: seems.clone() }.into());
+        }
         self.summary.rows.duplicates_dropped += extracted.counts.lines_summed;
         tracing::info!(
             records_read = extracted.counts.records_read,
@@ -432,8 +504,8 @@ impl Job<'_> {
         catalog: Catalog,
         index_changed: bool,
         novel: &Path,
-        before: Option<UtcMicros>,
-        covered: UtcMicros,
+        ledger: Ledger,
+        window: Window,
     ) -> Result<(), RunError> {
         let Checked { made: Made { mut staging, view, stamps, dimensions_changed }, failed } = checked;
         if self.request.cancel.is_stopped() {
@@ -454,9 +526,7 @@ impl Job<'_> {
         if changed || index_changed {
             catalog.stage(&mut staging, &self.summary.run_id, novel)?;
         }
-        if self.request.replay_of.is_none() {
-            watermark::stage(&mut staging, &self.output, self.settings.cursor, before, covered)?;
-        }
+        self.stage_coverage(&mut staging, ledger, window)?;
         self.finish_counting();
         // Before the report is staged, which names the alerts.
         let ended = if failed.is_empty() { Ended::Success } else { Ended::ChecksFailed { published: true } };
@@ -466,6 +536,23 @@ impl Job<'_> {
         staging.prepare(self.request.cancel)?.commit()?;
         tracing::info!(status = self.summary.status.as_str(), partitions = self.summary.partitions_written.len(), "done");
         if failed.is_empty() { Ok(()) } else { Err(RunError::ChecksFailed { names: failed, published: true }) }
+    }
+
+    /// Adds the window to the coverage of its source, unless a source was incomplete.
+    fn stage_coverage(&self, staging: &mut Staging, mut ledger: Ledger, window: Window) -> Result<(), StoreError> {
+        let Summary { identity, completeness, records, started_at, run_id, rules, .. } = &self.summary;
+        let Some(identity) = identity else { return Ok(()) };
+        if completeness.all().any(|(_, completeness)| completeness.is_failed()) {
+            return Ok(());
+        }
+        if let Some(interval) = self.request.restart {
+            ledger.restart(identity, interval, *started_at);
+        }
+        let in_window = records.records_read - records.records_out_of_window;
+        if let Some(loaded) = ledger::loaded(window, *started_at, run_id, in_window, rules) {
+            ledger.record(identity, loaded, completeness.orders.as_ref().map_or(0, |orders| orders.read));
+        }
+        ledger::stage(staging, &ledger)
     }
 
     fn finish_counting(&mut self) {
@@ -519,8 +606,4 @@ impl Job<'_> {
         let partitions = layer::partitions_on_disk(&self.output).unwrap_or_default();
         partitions.into_iter().map(|dt| (dt, self.output.at(partition_file(dt)))).collect()
     }
-}
-
-fn covered_by(window: Window, summary: &Summary) -> UtcMicros {
-    watermark::covered(window, summary.started_at)
 }

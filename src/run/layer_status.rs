@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, fs};
 
 use serde::Serialize;
 
-use super::RunError;
+use super::{RunError, ledger};
 use crate::{
+    coverage::{Interval, SourceCoverage, SourceIdentity},
     layer::{self, partition_file},
     model::{Dt, UtcMicros, parse_time_text},
-    report::{self, RecordedRun, alert::OpenAlert, alert::OpenAlerts},
+    report::{self, RecordedCompleteness, RecordedRun, alert::OpenAlert, alert::OpenAlerts},
     store::Output,
 };
 
@@ -47,13 +48,28 @@ pub struct PartitionInShort {
     pub rows: Option<u64>,
 }
 
+/// An interval of a source that was never loaded, between ones that were.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct CoverageGap {
+    /// The source.
+    #[serde(flatten)]
+    pub identity: SourceIdentity,
+    /// The interval.
+    #[serde(flatten)]
+    pub interval: Interval,
+}
+
 /// The layer on one screen.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct LayerStatus {
     /// The last run succeeded, no check fails, and no alert is open.
     pub healthy: bool,
-    /// No day between the first and the last is without rows.
+    /// No day between the first and the last is without rows, and coverage has no gaps.
     pub complete: bool,
+    /// Whether the last successful run had all that its source has.
+    pub completeness: Option<RecordedCompleteness>,
+    /// What was never loaded, between intervals that were.
+    pub gaps: Vec<CoverageGap>,
     /// The last run.
     pub last_run: Option<RunInShort>,
     /// The last one that succeeded.
@@ -105,6 +121,7 @@ pub fn layer_status(output: &Output) -> Result<LayerStatus, RunError> {
         *dropped.entry(reason.clone()).or_default() += count;
     }
     let days_without_rows = days_between(&partitions);
+    let gaps = gaps(output)?;
     let failing_checks = failing_checks(&runs);
     let open_alerts: Vec<_> = OpenAlerts::read(output)?.lasting().cloned().collect();
     // A run that found the output held is no verdict on the layer.
@@ -114,7 +131,9 @@ pub fn layer_status(output: &Output) -> Result<LayerStatus, RunError> {
             && runs.first().is_none_or(is_fine)
             && failing_checks.iter().all(|check| check.severity != "error")
             && open_alerts.is_empty(),
-        complete: !partitions.is_empty() && days_without_rows.is_empty(),
+        complete: !partitions.is_empty() && days_without_rows.is_empty() && gaps.is_empty(),
+        completeness: last_success.as_ref().map(|run| run.completeness.clone()),
+        gaps,
         last_run: runs.first().map(|run| in_short(run, now)),
         last_success: last_success.map(|run| in_short(&run, now)),
         partitions: partitions.len(),
@@ -139,6 +158,16 @@ fn in_short(run: &RecordedRun, now: UtcMicros) -> RunInShort {
         finished_at: run.finished_at.clone(),
         age_seconds: (now.micros() - finished.micros()) / UtcMicros::SECOND,
     }
+}
+
+/// The gaps of all sources.
+fn gaps(output: &Output) -> Result<Vec<CoverageGap>, RunError> {
+    let ledger = ledger::read(output)?;
+    let of = |coverage: &SourceCoverage| {
+        let identity = coverage.identity.clone();
+        coverage.gaps().into_iter().map(move |interval| CoverageGap { identity: identity.clone(), interval })
+    };
+    Ok(ledger.sources.iter().flat_map(of).collect())
 }
 
 /// The days between the partitions.

@@ -35,6 +35,8 @@ pub(super) struct Moves {
     pub(super) entangled: BTreeSet<Dt>,
     /// Entries that the index did not have.
     pub(super) novel: u64,
+    /// Different orders of the run.
+    pub(super) order_count: u64,
 }
 
 /// Asks the index for each order of the run; stages what it did not know yet at `novel`.
@@ -42,8 +44,9 @@ pub(super) struct Moves {
 /// # Errors
 /// [`LookUpError::Damaged`] where the index has to be made anew first.
 pub(super) fn find_moves(catalog: &mut Catalog, extracted: &mut Extracted, novel: &Path) -> Result<Moves, LookUpError> {
-    let mut moves = Moves { orders: HashSet::new(), entangled: BTreeSet::new(), novel: 0 };
+    let mut moves = Moves { orders: HashSet::new(), entangled: BTreeSet::new(), novel: 0, order_count: 0 };
     moves.novel = catalog.go_through(&mut extracted.orders, novel, |order, brought, stored| {
+        moves.order_count += 1;
         if brought.iter().chain(stored).any(|dt| *dt != brought[0]) {
             moves.orders.insert(order);
             moves.entangled.extend(brought.iter().chain(stored));

@@ -13,25 +13,30 @@ mod error;
 mod extract;
 mod job;
 mod layer_status;
+mod ledger;
 mod manifest;
 mod merge_all;
 mod open;
+mod plan;
 mod probe;
 mod quarantine;
 mod replay;
 mod rewrite;
-mod watermark;
+mod shape;
+mod window;
 
-pub use backfill::{BackfillOutcome, BackfillRequest, backfill};
+pub use backfill::{BackfillOutcome, BackfillRequest, ChunkChoice, backfill};
 pub use changes::{WhichRuns, changes};
 pub use check_layer::{check_layer, rebuild_state};
 pub use error::RunError;
 pub use job::{Observer, Outcome, Request, Silent, execute};
-pub use layer_status::{FailingCheck, LayerStatus, PartitionInShort, RunInShort, layer_status};
+pub use layer_status::{CoverageGap, FailingCheck, LayerStatus, PartitionInShort, RunInShort, layer_status};
 pub use open::{host, recover_unless_held};
+pub use plan::{Plan, PlanRequest, PlannedChunk, plan};
 pub use probe::{Evidence, Found, Probe, Proposal, probe};
 pub use replay::{quarantine_file, replay};
 pub use rewrite::{Rewritten, rewrite};
+pub use window::AskedWindow;
 
 use crate::cancel::Cancel;
 

@@ -44,7 +44,7 @@ pub fn quarantine_file(output: &Output, run_id: &str) -> PathBuf {
 }
 
 /// Runs the job over the records that `run_id` dropped. A record that stands there several times, once for each line that
-/// was dropped, counts once. The window is open, and no watermark moves.
+/// was dropped, counts once. The window is open, and nothing is added to coverage.
 ///
 /// # Errors
 /// No such quarantine, or a line of it that is none; how the run itself ended is the outcome.
@@ -58,8 +58,16 @@ pub fn replay(settings: &Settings, run_id: &str, cancel: &Cancel, observer: &dyn
         None => location.into(),
     };
     let settings = Settings { orders: Some(orders), ..settings.clone() };
-    let request =
-        Request { settings: &settings, command: CommandName::Replay, replay_of: Some(run_id), since: None, until: None, cancel, observer };
+    let request = Request {
+        settings: &settings,
+        command: CommandName::Replay,
+        replay_of: Some(run_id),
+        since: None,
+        until: None,
+        restart: None,
+        cancel,
+        observer,
+    };
     Ok(job::execute(&request))
 }
 

@@ -23,6 +23,7 @@ pub struct EtlToml {
     pub cursor: Option<String>,
     pub merge: Option<String>,
     pub repeated_sku: Option<String>,
+    pub allow_incomplete: Option<bool>,
     pub lookback: Option<String>,
     pub lock_wait: Option<String>,
     pub empty_exit_code: Option<u8>,

@@ -48,6 +48,9 @@ pub fn presentation() -> Result<Presentation, SettingsError> {
     Ok(Presentation { format: value("ETL_FORMAT"), log_format: value("ETL_LOG_FORMAT"), no_progress: value("ETL_NO_PROGRESS").is_some() })
 }
 
+/// The words of a variable that is set or not.
+const YES_OR_NO: [(&str, bool); 4] = [("1", true), ("true", true), ("0", false), ("false", false)];
+
 /// The file that is looked for where none is named.
 const DEFAULT_FILE: &str = "etl.toml";
 
@@ -77,6 +80,7 @@ pub struct Flags {
     pub metrics_emf: Option<String>,
     pub retention: Option<String>,
     pub dry_run: bool,
+    pub allow_incomplete: bool,
 }
 
 /// A setting that can't be used: exit 2.
@@ -302,7 +306,7 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
     let url = sources::base_url(said("--url", &flags.url, "ETL_URL", "url", toml.url), shipped.as_ref())?;
     let source = |name: &'static Names, flag: &Option<String>, table: SourceToml| {
         let location = said(name.flag, flag, name.variable, name.table, table.location.clone());
-        sources::source(layers, name, location, url.as_ref(), table, shipped.as_ref())
+        sources::source(layers, name, location, url.as_ref(), table, shipped.as_ref(), source_name.as_deref())
     };
     let orders = source(&sources::ORDERS, &flags.orders, toml.orders)?;
     let users = source(&sources::USERS, &flags.users, toml.users)?;
@@ -345,11 +349,12 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
         since,
         until,
         lookback: span(said("--lookback", &flags.lookback, "ETL_LOOKBACK", "lookback", toml.lookback), DEFAULT_LOOKBACK)?,
-        dry_run: flags.dry_run
-            || layers
-                .environment
-                .get("ETL_DRY_RUN")
-                .map_or(Ok(false), |said| said.one_of(&[("1", true), ("true", true), ("0", false), ("false", false)]))?,
+        dry_run: flags.dry_run || layers.environment.get("ETL_DRY_RUN").map_or(Ok(false), |said| said.one_of(&YES_OR_NO))?,
+        allow_incomplete: flags.allow_incomplete
+            || match layers.environment.get("ETL_ALLOW_INCOMPLETE") {
+                Some(said) => said.one_of(&YES_OR_NO)?,
+                None => toml.allow_incomplete.unwrap_or(false),
+            },
         lock_wait: span(said("--lock-wait", &flags.lock_wait, "ETL_LOCK_WAIT", "lock_wait", toml.lock_wait), Duration::ZERO)?,
         empty_exit_code: said(
             "--empty-exit-code",
@@ -378,9 +383,9 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
         http,
         limits: limits(&toml.limits),
         enrich: EnrichColumns {
-            user_country: toml.enrich.user_country.unwrap_or(enrich.user_country),
-            product_name: toml.enrich.product_name.unwrap_or(enrich.product_name),
-            product_category: toml.enrich.product_category.unwrap_or(enrich.product_category),
+            user_country: toml.enrich.user_country.map_or(enrich.user_country, |name| name.to_lowercase()),
+            product_name: toml.enrich.product_name.map_or(enrich.product_name, |name| name.to_lowercase()),
+            product_category: toml.enrich.product_category.map_or(enrich.product_category, |name| name.to_lowercase()),
         },
         versioned_users: versioned(toml.dim_user.scd, "dim_user.scd")?,
         versioned_products: versioned(toml.dim_product.scd, "dim_product.scd")?,
@@ -420,6 +425,7 @@ fn limits(toml: &super::file::LimitsToml) -> Limits {
 fn local_output(said: Option<&Said>, layers: &Layers) -> Result<PathBuf, SettingsError> {
     match said {
         None => Ok(PathBuf::from("output")),
+        Some(said) if said.value.trim().is_empty() => Err(said.invalid("name a folder")),
         Some(said) if said.value.contains("://") => Err(said.invalid("only local folders are written so far")),
         Some(said) => Ok(layers.path(said)),
     }

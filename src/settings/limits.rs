@@ -3,9 +3,9 @@
 /// Bounds on what is read. Each has a key under `[limits]`, and the error that it leads to names that key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Bytes that one record may have.
+    /// Bytes that one record may have: larger ones are dropped.
     pub record_bytes: u64,
-    /// Objects and arrays that may stand within each other in a record.
+    /// Objects and arrays that may stand within each other in a record: deeper ones are dropped.
     pub depth: usize,
     /// How many times its own size a compressed file may expand to, once past [`Limits::EXPANSION_FROM`].
     pub expansion: u64,

@@ -55,7 +55,10 @@ impl Location {
     pub fn relative_to(self, base: &Path) -> Location {
         match self {
             Location::Files(path) if Path::new(&path).is_relative() && !base.as_os_str().is_empty() => {
-                Location::Files(base.join(path).to_string_lossy().into_owned())
+                let base = base.to_string_lossy();
+                // Brackets in the folder's own name are no pattern.
+                let base = if path.contains(['*', '?', '[']) { glob::Pattern::escape(&base) } else { base.into_owned() };
+                Location::Files(Path::new(&base).join(path).to_string_lossy().into_owned())
             }
             other => other,
         }
@@ -97,6 +100,13 @@ mod tests {
     fn secrets_do_not_stand_in_what_is_shown() {
         let url = Url::parse("https://user:hush@shop.example/orders?api_key=hush&page=2&access_token=hush").unwrap();
         assert_eq!(redacted(&url), "https://shop.example/orders?api_key=***&page=2&access_token=***");
+    }
+
+    #[test]
+    fn brackets_in_the_folder_of_etl_toml_are_no_pattern() {
+        let at = |path: &str| Location::Files(path.into()).relative_to(Path::new("a[1]"));
+        assert_eq!(at("x/*.json"), Location::Files("a[[]1[]]/x/*.json".into()));
+        assert_eq!(at("x.json"), Location::Files("a[1]/x.json".into()));
     }
 
     #[test]

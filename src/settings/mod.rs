@@ -29,8 +29,8 @@ pub use limits::Limits;
 pub use location::{Location, LocationError, redacted};
 pub use metrics::{EmfTarget, MetricsSettings};
 pub use profile::{
-    Auth, FieldRule, Filter, HttpProfile, Pagination, Profile, SHIPPED, Shipped, SkipRule, Source, SourceToml, TimeFormat, TimeText, Total,
-    Units, shipped,
+    Auth, CountRequest, FieldRule, Filter, HttpProfile, Pagination, Profile, SHIPPED, Shipped, SkipRule, Source, SourceToml, TimeFormat,
+    TimeText, Total, Units, shipped,
 };
 pub use secret::Secret;
 pub use sources::orders_profile;
@@ -135,6 +135,8 @@ pub struct Settings {
     pub fact_columns: Vec<FactColumn>,
     pub lookback: Duration,
     pub dry_run: bool,
+    /// Whether a list of which less came than the source claims is published.
+    pub allow_incomplete: bool,
     pub lock_wait: Duration,
     pub empty_exit_code: Option<u8>,
     pub check_scope: CheckScope,
@@ -179,6 +181,7 @@ impl Settings {
             fact_columns: Vec::new(),
             lookback: layers::DEFAULT_LOOKBACK,
             dry_run: false,
+            allow_incomplete: false,
             lock_wait: Duration::ZERO,
             empty_exit_code: None,
             check_scope: CheckScope::default(),

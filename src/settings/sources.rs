@@ -74,6 +74,7 @@ pub(super) fn source(
     url: Option<&Url>,
     own: SourceToml,
     shipped: Option<&EtlToml>,
+    shipped_name: Option<&str>,
 ) -> Result<Option<Source>, SettingsError> {
     let key_error = |(key, detail): (String, String)| SettingsError::Conflict(format!("`{}.{key}` in etl.toml: {detail}", names.table));
     let below = match &own.profile {
@@ -81,15 +82,22 @@ pub(super) fn source(
         None => None,
     };
     let base = below.as_ref().or(shipped).map(|toml| (names.of)(toml).clone()).unwrap_or_default();
+    // The name is that of the source in etl.toml, and not of one that a flag or a variable names in its place.
+    let has_own_place = location.as_ref().is_none_or(|said| matches!(said.origin, Origin::File(_)));
+    let profile_name = own.profile.clone().or_else(|| shipped_name.map(str::to_owned));
     let table = own.over(SourceToml { location: None, ..base });
-    let profile = table.compile(names.fields, names.line_fields).map_err(key_error)?;
+    let mut profile = table.compile(names.fields, names.line_fields).map_err(key_error)?;
     let location = match (layers.location(location)?, url, &table.path) {
         (Some(Location::Http(url)), _, Some(path)) if matches!(url.path(), "" | "/") => Some(Location::Http(joined(&url, path))),
         (Some(location), ..) => Some(location),
         (None, Some(url), Some(path)) => Some(Location::Http(joined(url, path))),
         (None, ..) => None,
     };
-    Ok(location.map(|location| Source { location, profile }))
+    if let Some(Location::Http(orders)) = &location {
+        profile.http.count = table.count_request(url, orders).map_err(key_error)?;
+    }
+    let name = table.name.clone().filter(|_| has_own_place);
+    Ok(location.map(|location| Source { name, profile_name, location, profile }))
 }
 
 /// The profile of the orders that an `etl.toml` describes by itself.
@@ -102,7 +110,7 @@ pub fn orders_profile(text: &str) -> Result<super::Profile, String> {
 }
 
 /// A path beneath a URL, which may have a path of its own.
-fn joined(url: &Url, path: &str) -> Url {
+pub(super) fn joined(url: &Url, path: &str) -> Url {
     let mut joined = url.clone();
     joined.set_path(&format!("{}/{}", url.path().trim_end_matches('/'), path.trim_start_matches('/')));
     joined

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use chrono::{DateTime, Months, Utc};
+use chrono::{DateTime, Datelike, Months, Utc};
 
 use crate::model::UtcMicros;
 
@@ -58,6 +58,27 @@ impl FromStr for Chunk {
 }
 
 impl Chunk {
+    /// The beginning of the chunk that holds an instant: midnight, Monday, the first of a month or year, or a multiple of the
+    /// span since 1970.
+    pub fn floor(self, instant: UtcMicros) -> UtcMicros {
+        /// The first Monday of 1970 lies four days after its beginning.
+        const MONDAY: i64 = 4 * UtcMicros::DAY;
+        match self {
+            Chunk::Span(span) => {
+                let span = i64::try_from(span.as_micros()).unwrap_or(i64::MAX).max(1);
+                let shift = if span % (7 * UtcMicros::DAY) == 0 { MONDAY } else { 0 };
+                instant.minus((instant.micros() - shift).rem_euclid(span))
+            }
+            Chunk::Months(months) => {
+                let date = DateTime::<Utc>::from_timestamp_micros(instant.micros()).map(|instant| (instant.year(), instant.month0()));
+                let Some((year, month)) = date else { return instant };
+                let months = i64::from(months.max(1));
+                let first = (i64::from(year) * 12 + i64::from(month)).div_euclid(months) * months;
+                UtcMicros::from_civil((first.div_euclid(12), first.rem_euclid(12) + 1, 1), 0, 0, 0).unwrap_or(UtcMicros::MIN)
+            }
+        }
+    }
+
     /// The `n`th instant after `start`, counted from there, so that the months of a 31st do not creep.
     pub fn after(self, start: UtcMicros, n: u32) -> UtcMicros {
         match self {
@@ -82,6 +103,21 @@ mod tests {
         for text in ["", "10", "m", "1.5h", "10 m", "18446744073709551615d", "é"] {
             assert!(parse_span(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_instant_belongs_to_a_chunk_that_does_not_move_with_the_clock() {
+        // A Saturday.
+        let instant = UtcMicros::from_civil((2026, 1, 31), 37_000, 5, 0).unwrap();
+        let floor = |chunk: &str| chunk.parse::<Chunk>().unwrap().floor(instant).rfc3339();
+        assert_eq!(floor("1d"), "2026-01-31T00:00:00Z");
+        assert_eq!(floor("12h"), "2026-01-31T00:00:00Z");
+        assert_eq!(floor("1h"), "2026-01-31T10:00:00Z");
+        assert_eq!(floor("1w"), "2026-01-26T00:00:00Z");
+        assert_eq!(floor("1mo"), "2026-01-01T00:00:00Z");
+        assert_eq!(floor("3mo"), "2026-01-01T00:00:00Z");
+        assert_eq!(floor("1y"), "2026-01-01T00:00:00Z");
+        assert_eq!("1mo".parse::<Chunk>().unwrap().floor(UtcMicros::MIN), UtcMicros::MIN);
     }
 
     #[test]

@@ -107,21 +107,53 @@ pub enum SourceError {
         /// The limit.
         limit: u64,
     },
-    /// A record that is larger than one may be.
-    #[error("{origin}: a record of more than {limit} bytes (limits.record_bytes)")]
-    RecordTooLarge {
-        /// Where it begins.
-        origin: String,
-        /// The limit.
-        limit: u64,
+    /// A page that holds the same records as the one before it, twice.
+    #[error(
+        "GET {url} (page {page}): the page holds the same records as the one before it, also when it is requested again: the source does not look at the parameters of the pagination, or moves in a circle"
+    )]
+    RepeatedPage {
+        /// The URL, redacted.
+        url: String,
+        /// The page, from 1.
+        page: u64,
     },
-    /// A record that nests deeper than one may.
-    #[error("{origin}: more than {limit} objects and arrays within each other (limits.depth)")]
-    TooDeep {
-        /// Where it begins.
-        origin: String,
-        /// The limit.
-        limit: usize,
+    /// Pages that go on without a new record.
+    #[error("GET {url} (page {page}): {pages} pages in a row brought no new record: the list does not end")]
+    NoProgress {
+        /// The URL, redacted.
+        url: String,
+        /// The page, from 1.
+        page: u64,
+        /// How many pages.
+        pages: u64,
+    },
+    /// Less came than the source claims to hold.
+    #[error("{location}: the list is incomplete: {why}{}. Nothing was published; --allow-incomplete publishes what came, and adds nothing to coverage", if *read_again { ", also when it was read again" } else { "" })]
+    Incomplete {
+        /// The source, redacted.
+        location: String,
+        /// What is missing.
+        why: String,
+        /// Whether it was read a second time.
+        read_again: bool,
+    },
+    /// A source of which no record is JSON.
+    #[error("{location}: none of its {records} records is a JSON object: {seems}")]
+    NoRecordIsJson {
+        /// The source, redacted.
+        location: String,
+        /// How many there are.
+        records: u64,
+        /// What the first of them is.
+        seems: String,
+    },
+    /// A file that is something else than its name says.
+    #[error("{}: {seems}", path.display())]
+    Unrecognised {
+        /// The file.
+        path: PathBuf,
+        /// What it seems to be, and what would be read.
+        seems: String,
     },
     /// The client can't be made.
     #[error("the HTTP client can't be started: {0}")]
@@ -134,23 +166,63 @@ pub enum SourceError {
 /// Why one attempt at a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestFailure {
-    /// The server answered with a status that is no success.
-    #[error("the server answered {status}{}", hint(*status))]
+    /// The status is not a success.
+    #[error("the server answered {status}{}{}", hint(*status), quoted(said))]
     Status {
         /// The status.
         status: u16,
+        /// What its body says, shortened and redacted.
+        said: String,
+    },
+    /// The status is a success, and the body reports an error.
+    #[error("the server answered {status} with a body that reports an error: {what}{}", quoted(said))]
+    Reported {
+        /// The status.
+        status: u16,
+        /// What reports it.
+        what: String,
+        /// What the body says, shortened and redacted.
+        said: String,
     },
     /// Refused, broken or timed out.
     #[error("{0}")]
     Connection(String),
-    /// The body is no JSON.
-    #[error("the body is no JSON: {0}")]
-    NotJson(String),
+    /// The body is not JSON.
+    #[error("the body is not JSON: {detail}{}", quoted(said))]
+    NotJson {
+        /// What is wrong with it.
+        detail: String,
+        /// What the body says, shortened and redacted.
+        said: String,
+    },
     /// The body is JSON in which no records can be found.
-    #[error("the body holds no records: {0}")]
-    NoRecords(String),
-    /// No token was to be had.
-    #[error("no access token was to be had: {0}")]
+    #[error("the body holds no records: {looked_for}{}", quoted(said))]
+    NoRecords {
+        /// Where they were looked for.
+        looked_for: String,
+        /// What the body says, shortened and redacted.
+        said: String,
+        /// Whether an earlier page of the list had some.
+        had_some: bool,
+    },
+    /// Null in place of the records of a list that announces more than has come.
+    #[error("the body holds null in place of records, and announces {total} of them{}", quoted(said))]
+    NullRecords {
+        /// How many it announces.
+        total: u64,
+        /// What the body says, shortened and redacted.
+        said: String,
+    },
+    /// The answer to a request that counts holds no number.
+    #[error("the body holds no number at `{path}` ([orders.count]){}", quoted(said))]
+    NoCount {
+        /// Where it was looked for.
+        path: String,
+        /// What the body says, shortened and redacted.
+        said: String,
+    },
+    /// The server of the OAuth token did not issue one.
+    #[error("could not obtain an OAuth token: {0}")]
     Token(String),
     /// The body is larger than is allowed.
     #[error("the body is larger than {limit} bytes (http.max_body)")]
@@ -158,7 +230,7 @@ pub enum RequestFailure {
         /// The limit.
         limit: u64,
     },
-    /// More redirects than are followed, or one that leads nowhere.
+    /// Too many redirects, or one without a usable target.
     #[error("{0}")]
     Redirect(String),
 }
@@ -173,13 +245,21 @@ fn hint(status: u16) -> &'static str {
     }
 }
 
+fn quoted(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(": {said}") }
+}
+
 impl RequestFailure {
     /// Whether another attempt may do better (contract, Source over HTTP).
     pub fn is_transient(&self) -> bool {
         match self {
-            RequestFailure::Status { status } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
-            RequestFailure::Connection(_) | RequestFailure::NotJson(_) => true,
-            RequestFailure::NoRecords(_) | RequestFailure::Token(_) | RequestFailure::TooLarge { .. } | RequestFailure::Redirect(_) => {
+            RequestFailure::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
+            RequestFailure::NoRecords { had_some, .. } => *had_some,
+            RequestFailure::Connection(_)
+            | RequestFailure::NotJson { .. }
+            | RequestFailure::Reported { .. }
+            | RequestFailure::NullRecords { .. } => true,
+            RequestFailure::NoCount { .. } | RequestFailure::Token(_) | RequestFailure::TooLarge { .. } | RequestFailure::Redirect(_) => {
                 false
             }
         }

@@ -3,8 +3,10 @@
 //! Responsible for requests, retries, pagination, authentication, decompression, and for cutting bodies and files into
 //! records. Knows no column: what a record means is `normalize`'s.
 
+mod body;
+mod completeness;
 mod counters;
-mod envelope;
+mod csv_table;
 mod error;
 mod files;
 mod http;
@@ -13,9 +15,10 @@ mod probe;
 mod query;
 mod table;
 
+pub use body::{RECORD_KEYS, RecordShape};
+pub use completeness::{Completeness, CompletenessStatus, Evidence};
 pub use counters::{SourceCounters, SourceCounts};
-pub use envelope::RECORD_KEYS;
-pub use error::SourceError;
+pub use error::{RequestFailure, SourceError};
 use http::HttpSource;
 pub use page::Page;
 pub use probe::{ProbedPage, probe};
@@ -24,7 +27,8 @@ pub use table::{SourceTable, read_table};
 
 use crate::{
     cancel::Cancel,
-    settings::{HttpSettings, Limits, Location},
+    model::Window,
+    settings::{Cursor, HttpSettings, Limits, Location, Source, redacted},
 };
 
 /// What a source is read with.
@@ -48,18 +52,24 @@ pub(crate) struct Ambient {
     pub(crate) limits: Limits,
     pub(crate) counters: SourceCounters,
     pub(crate) cancel: Cancel,
+    profile: crate::settings::Profile,
+    shape: RecordShape,
 }
 
 #[cfg(test)]
 impl Ambient {
+    pub(crate) fn query(&self) -> Query<'_> {
+        Query::all(&self.profile, &self.shape)
+    }
+
     pub(crate) fn access(&self) -> Access<'_> {
         Access { http: &self.http, limits: &self.limits, counters: &self.counters, cancel: &self.cancel }
     }
 }
 
-/// Where pages go as they come; an error of its own stops the reading.
+/// Receives pages in the order of the source.
 pub trait PageSink {
-    /// Takes the next page; `false` when nobody wants any more.
+    /// Takes the next page; `false` stops the reading.
     fn page(&mut self, page: Page) -> bool;
 }
 
@@ -69,13 +79,26 @@ impl<F: FnMut(Page) -> bool> PageSink for F {
     }
 }
 
-/// Reads all pages of an orders location into `sink`, on the calling thread.
+/// The first URL that a list would be read from, as it may be shown; `None` for files.
+pub fn first_request(source: &Source, window: Window, cursor: Cursor) -> Option<String> {
+    let Location::Http(url) = &source.location else { return None };
+    let shape = RecordShape::default();
+    let query = Query { window, cursor, ..Query::all(&source.profile, &shape) };
+    Some(redacted(&query.narrowed(url)))
+}
+
+/// Reads all pages of a location into `sink`, on the calling thread, and tells whether all that it holds came.
 ///
 /// # Errors
 /// Whatever keeps the source from being read to its end; what was handed on before must then not be published.
-pub fn read_pages(location: &Location, query: &Query<'_>, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<(), SourceError> {
+pub fn read_pages(
+    location: &Location,
+    query: &Query<'_>,
+    access: &Access<'_>,
+    sink: &mut dyn PageSink,
+) -> Result<Completeness, SourceError> {
     match location {
         Location::Http(url) => HttpSource::new(url, query, *access)?.read(sink),
-        Location::Files(pattern) => files::read_records(pattern, query.profile.records.as_ref(), access, sink),
+        Location::Files(pattern) => files::read_records(pattern, query, access, sink),
     }
 }

@@ -1,6 +1,10 @@
 //! One page of a source, as it came: for a look at what would be made of it.
 
-use super::{Access, Page, Query, SourceError, files, http::HttpSource};
+use super::{
+    Access, Page, Query, SourceError,
+    files::{self, FilesRead},
+    http::HttpSource,
+};
 use crate::settings::Location;
 
 /// Bytes of a file that a look needs at most.
@@ -15,6 +19,10 @@ pub struct ProbedPage {
     pub records: Option<Vec<Vec<u8>>>,
     /// The next page by a `Link` header.
     pub link_next: Option<String>,
+    /// Whether the response names a next page in any way that is followed.
+    pub names_next: bool,
+    /// How many records the source says that it has.
+    pub total: Option<u64>,
     /// Whether it came over HTTP.
     pub is_http: bool,
 }
@@ -34,22 +42,17 @@ fn probe_file(pattern: &str, query: &Query<'_>, access: &Access<'_>) -> Result<P
     let file =
         files::find(pattern, files::Kinds::Records)?.into_iter().next().ok_or_else(|| SourceError::Missing { path: pattern.into() })?;
     let mut records: Option<Vec<Vec<u8>>> = None;
-    let read = files::read_file(&file, query.profile.records.as_ref(), access, &mut |page: Page| {
-        records = Some(page.records().map(<[u8]>::to_vec).collect());
+    let read = files::read_file(&file, query, access, &mut FilesRead::default(), &mut |page: Page| {
+        records = Some(page.records().map(|record| record.bytes.to_vec()).collect());
         false
     });
-    let body = match file.format {
-        files::Format::Ndjson => None,
-        _ => Some(files::beginning(&file, access.limits, MOST)?),
-    };
+    // Of NDJSON with more than one line this is no document, and no body.
+    let body = Some(files::beginning(&file, access.limits, MOST)?)
+        .filter(|body| serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() && file.format != files::Format::Ndjson);
     match read {
-        Ok(_) => Ok(ProbedPage { body, records: records.or(Some(Vec::new())), link_next: None, is_http: false }),
+        Ok(_) => Ok(ProbedPage { body, records: records.or(Some(Vec::new())), ..ProbedPage::default() }),
         // A document without records is what a look is for.
-        Err(SourceError::Malformed { .. })
-            if body.as_deref().is_some_and(|body| serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()) =>
-        {
-            Ok(ProbedPage { body, records: None, link_next: None, is_http: false })
-        }
+        Err(SourceError::Malformed { .. }) if body.is_some() => Ok(ProbedPage { body, ..ProbedPage::default() }),
         Err(error) => Err(error),
     }
 }

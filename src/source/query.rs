@@ -5,6 +5,7 @@ use reqwest::Url;
 use crate::{
     model::{UtcMicros, Window},
     settings::{Cursor, Profile, TimeFormat},
+    source::RecordShape,
 };
 
 /// What is asked of a source.
@@ -12,6 +13,8 @@ use crate::{
 pub struct Query<'a> {
     /// How it is read.
     pub profile: &'a Profile,
+    /// What its records look like.
+    pub shape: &'a RecordShape,
     /// What the source may leave out, where its profile knows how to say so. What it sends all the same is looked at again.
     pub window: Window,
     /// The time that the window is on.
@@ -20,8 +23,13 @@ pub struct Query<'a> {
 
 impl<'a> Query<'a> {
     /// Everything.
-    pub fn all(profile: &'a Profile) -> Query<'a> {
-        Query { profile, window: Window::default(), cursor: Cursor::Created }
+    pub fn all(profile: &'a Profile, shape: &'a RecordShape) -> Query<'a> {
+        Query { profile, shape, window: Window::default(), cursor: Cursor::Created }
+    }
+
+    /// Whether a body may itself be a record: its records are not said to stand beneath it.
+    pub(super) fn may_be_one_record(&self) -> bool {
+        self.profile.records.as_ref().is_none_or(|path| path.steps().is_empty())
     }
 
     /// The location with the profile's parameters and the window's. Those that it has itself stay.
@@ -82,7 +90,8 @@ mod tests {
             };
             let query = [("status".to_owned(), "any".to_owned())].into();
             let profile = Profile { http: HttpProfile { filter, query, ..HttpProfile::default() }, ..Profile::default() };
-            let query = Query { profile: &profile, window: Window { since: at(2), until: at(3) }, cursor };
+            let shape = RecordShape::default();
+            let query = Query { profile: &profile, shape: &shape, window: Window { since: at(2), until: at(3) }, cursor };
             query.narrowed(&url.parse().unwrap()).query().unwrap_or_default().replace("%3A", ":")
         };
         let created = |format| narrowed(format, Cursor::Created, "http://h/o");
@@ -93,6 +102,6 @@ mod tests {
         assert_eq!(created(TimeFormat::EpochMillis), "status=any&from=1767311999000&to=1767398401000");
         assert_eq!(narrowed(TimeFormat::Date, Cursor::Updated, "http://h/o?status=paid"), "status=paid&changed=2026-01-01");
         let plain = Profile::default();
-        assert_eq!(Query::all(&plain).narrowed(&"http://h/o?x=1".parse().unwrap()).as_str(), "http://h/o?x=1");
+        assert_eq!(Query::all(&plain, &RecordShape::default()).narrowed(&"http://h/o?x=1".parse().unwrap()).as_str(), "http://h/o?x=1");
     }
 }

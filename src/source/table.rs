@@ -1,21 +1,21 @@
 //! Users and products as tables of text: from JSON records, CSV or Parquet, over HTTP or from files. What the columns mean
 //! is not known here.
 
-use std::{collections::HashMap, fmt, fs::File, path::Path};
+use std::{collections::HashMap, fs::File, path::Path};
 
 use polars::prelude::*;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
-    Access, PageSink, Query, SourceError,
-    envelope::locate,
-    files::{self, Format, Kinds, SourceFile},
+    Access, Completeness, PageSink, Query, RecordShape, SourceError,
+    body::{Pairs, locate},
+    csv_table,
+    files::{self, FilesRead, Format, Kinds, SourceFile},
     page::Page,
 };
 use crate::{
     model::{UtcMicros, parse_minor_money, parse_time_rfc2822},
-    settings::{FieldRule, Location, Profile, Source, TimeText},
+    settings::{FieldRule, Limits, Location, Profile, Source, TimeText},
 };
 
 /// Objects within objects that become columns; what lies deeper stays JSON.
@@ -23,77 +23,55 @@ const MAX_DEPTH: usize = 4;
 
 /// A source of users or products, as it came.
 pub struct SourceTable {
-    /// One text column (`String`) a column of the source, in its order. A nested object's values stand in columns named
+    /// One text column (`String`) a column of the source, in its order, its name in lower case. A nested object's values stand in columns named
     /// `outer_inner`, an array as its JSON.
     pub frame: DataFrame,
-    /// Records that were no JSON objects.
+    /// Records that were no JSON objects, or beyond a limit.
     pub malformed: u64,
+    /// Whether all of it came.
+    pub completeness: Completeness,
 }
 
 /// Reads a whole table.
 ///
 /// # Errors
 /// Whatever keeps the source from being read to its end.
-pub fn read_table(source: &Source, access: &Access<'_>) -> Result<SourceTable, SourceError> {
+pub fn read_table(source: &Source, shape: &RecordShape, access: &Access<'_>) -> Result<SourceTable, SourceError> {
     let mut table = TableBuilder::new(&source.profile);
-    match &source.location {
-        Location::Http(_) => {
-            let query = Query::all(&source.profile);
-            table.pages(access, |sink| super::read_pages(&source.location, &query, access, sink))?;
-        }
+    let query = Query::all(&source.profile, shape);
+    let completeness = match &source.location {
+        Location::Http(_) => table.pages(access, |sink| super::read_pages(&source.location, &query, access, sink))?,
         Location::Files(pattern) => {
+            let mut read = FilesRead::default();
             for file in files::find(pattern, Kinds::Tables)? {
-                read_file(&file, &mut table, access)?;
+                read_file(&file, &mut table, &query, &mut read, access)?;
             }
+            read.certify()
         }
-    }
-    Ok(table.finish())
-}
-
-fn read_file(file: &SourceFile, table: &mut TableBuilder<'_>, access: &Access<'_>) -> Result<(), SourceError> {
-    match file.format {
-        Format::Csv => read_csv(file, table, access),
-        Format::Parquet => read_parquet(&file.path, table, access.counters),
-        Format::Json | Format::Ndjson => {
-            let records = table.profile.records.as_ref();
-            table.pages(access, |sink| files::read_file(file, records, access, sink).map(drop))
-        }
-    }
-}
-
-fn read_csv(file: &SourceFile, table: &mut TableBuilder<'_>, access: &Access<'_>) -> Result<(), SourceError> {
-    access.counters.page();
-    let malformed = |error: &csv::Error| match error.kind() {
-        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => SourceError::Malformed {
-            path: file.path.clone(),
-            line: pos.as_ref().map_or(0, csv::Position::line),
-            detail: format!("{len} fields, where the header has {expected_len}"),
-        },
-        _ => SourceError::Malformed {
-            path: file.path.clone(),
-            line: error.position().map_or(0, csv::Position::line),
-            detail: error.to_string(),
-        },
     };
-    let mut reader = csv::ReaderBuilder::new().buffer_capacity(1 << 17).from_reader(files::open(file, access.limits)?);
-    let header = reader.headers().map_err(|error| malformed(&error))?.clone();
-    let named = table.named(|name| header.iter().position(|column| column == name));
-    let columns: Vec<_> = header.iter().map(|name| table.column(name)).collect();
-    let mut record = csv::StringRecord::new();
-    while reader.read_record(&mut record).map_err(|error| malformed(&error))? {
-        for &(column, rule, place) in &named {
-            let value = place.and_then(|place| record.get(place));
-            table.set(column, ruled(rule, value).as_deref());
-        }
-        for (&column, value) in columns.iter().zip(&record) {
-            table.set(column, Some(value));
-        }
-        table.end_row();
-        if access.cancel.is_stopped() {
-            return Err(SourceError::Interrupted);
+    if table.rows == 0 && table.malformed > 0 {
+        let (location, records) = (source.location.to_string(), table.malformed);
+        return Err(SourceError::NoRecordIsJson { location, records, seems: "not one can be read".to_owned() });
+    }
+    Ok(table.finish(completeness))
+}
+
+fn read_file(
+    file: &SourceFile,
+    table: &mut TableBuilder<'_>,
+    query: &Query<'_>,
+    read: &mut FilesRead,
+    access: &Access<'_>,
+) -> Result<(), SourceError> {
+    let before = table.rows;
+    match file.format {
+        Format::Csv => csv_table::read_csv(file, table, access)?,
+        Format::Parquet => read_parquet(&file.path, table, access.counters)?,
+        Format::Json | Format::Ndjson => {
+            return table.pages(access, |sink| files::read_file(file, query, access, read, sink)).map(drop);
         }
     }
-    access.counters.bytes(usize::try_from(reader.position().byte()).unwrap_or(usize::MAX));
+    read.take_rows((table.rows - before) as u64);
     Ok(())
 }
 
@@ -149,7 +127,7 @@ fn decimal_text(units: i128, scale: usize) -> String {
 
 /// The value of a field that the profile places: what was found there, or else its default; amounts in major units, times as
 /// RFC 3339.
-fn ruled(rule: &FieldRule, found: Option<&str>) -> Option<String> {
+pub(super) fn ruled(rule: &FieldRule, found: Option<&str>) -> Option<String> {
     let text = found.filter(|text| !text.trim().is_empty()).or(rule.default.as_deref())?;
     let decimals = rule.units.shift(None);
     if decimals > 0
@@ -166,7 +144,7 @@ fn ruled(rule: &FieldRule, found: Option<&str>) -> Option<String> {
 }
 
 /// Columns that may come up in any row.
-struct TableBuilder<'p> {
+pub(super) struct TableBuilder<'p> {
     profile: &'p Profile,
     columns: Vec<Growing>,
     by_name: HashMap<String, usize>,
@@ -186,24 +164,33 @@ impl<'p> TableBuilder<'p> {
 
     /// Of a source with named columns: each column that the profile places, with its rule and where it is. They come first,
     /// so that they count over a source's own column of the name.
-    fn named(&mut self, place: impl Fn(&str) -> Option<usize>) -> Vec<(usize, &'p FieldRule, Option<usize>)> {
+    pub(super) fn named(&mut self, place: impl Fn(&str) -> Option<usize>) -> Vec<(usize, &'p FieldRule, Option<usize>)> {
         let profile = self.profile;
         let found =
             |rule: &FieldRule| rule.paths.iter().find_map(|path| place(&path.to_string()).or_else(|| place(&path.steps().join("_"))));
         profile.fields.iter().map(|(name, rule)| (self.column(name), rule, found(rule))).collect()
     }
 
-    fn column(&mut self, name: &str) -> usize {
+    /// The column of a name, which is in lower case: `Name` and `name` are one column, and the first in a row counts.
+    pub(super) fn column(&mut self, name: &str) -> usize {
         if let Some(&column) = self.by_name.get(name) {
             return column;
         }
-        self.columns.push(Growing { values: StringChunkedBuilder::new(name.into(), 0), len: 0 });
-        self.by_name.insert(name.to_owned(), self.columns.len() - 1);
-        self.columns.len() - 1
+        let lower = name.to_lowercase();
+        let column = match self.by_name.get(&lower) {
+            Some(&column) => column,
+            None => {
+                self.columns.push(Growing { values: StringChunkedBuilder::new(lower.as_str().into(), 0), len: 0 });
+                self.by_name.insert(lower, self.columns.len() - 1);
+                self.columns.len() - 1
+            }
+        };
+        self.by_name.insert(name.to_owned(), column);
+        column
     }
 
     /// Sets a value of the row at hand; of two the first counts.
-    fn set(&mut self, column: usize, value: Option<&str>) {
+    pub(super) fn set(&mut self, column: usize, value: Option<&str>) {
         let column = &mut self.columns[column];
         if column.len > self.rows {
             return;
@@ -213,28 +200,28 @@ impl<'p> TableBuilder<'p> {
         column.len += 1;
     }
 
-    fn end_row(&mut self) {
+    pub(super) fn end_row(&mut self) {
         self.rows += 1;
     }
 
     /// Takes the records of all pages that `read` brings.
-    fn pages(&mut self, access: &Access<'_>, read: impl FnOnce(&mut dyn PageSink) -> Result<(), SourceError>) -> Result<(), SourceError> {
-        let mut within = Ok(());
-        let read = read(&mut |page: Page| {
-            within = page.check(access.limits);
-            if within.is_ok() {
-                self.records(&page);
-            }
-            within.is_ok()
-        });
-        within.and(read)
+    fn pages<T>(&mut self, access: &Access<'_>, read: impl FnOnce(&mut dyn PageSink) -> Result<T, SourceError>) -> Result<T, SourceError> {
+        read(&mut |page: Page| {
+            self.records(&page, access.limits);
+            true
+        })
     }
 
-    fn records(&mut self, page: &Page) {
+    fn records(&mut self, page: &Page, limits: &Limits) {
         for record in page.records() {
-            match serde_json::from_slice::<Pairs<'_>>(record) {
+            if !record.is_whole || record.bytes.len() as u64 > limits.record_bytes || record.is_deeper(limits.depth) {
+                tracing::warn!("a record that is too large or too deep is dropped (limits.record_bytes, limits.depth)");
+                self.malformed += 1;
+                continue;
+            }
+            match serde_json::from_slice::<Pairs<'_>>(record.bytes) {
                 Ok(pairs) => {
-                    self.placed(record);
+                    self.placed(record.bytes);
                     self.object("", &pairs, 0);
                     self.end_row();
                 }
@@ -283,7 +270,7 @@ impl<'p> TableBuilder<'p> {
         }
     }
 
-    fn finish(self) -> SourceTable {
+    fn finish(self, completeness: Completeness) -> SourceTable {
         let rows = self.rows;
         let columns = self.columns.into_iter().map(|mut column| {
             column.pad(rows);
@@ -291,7 +278,7 @@ impl<'p> TableBuilder<'p> {
         });
         // All columns were padded to the same height, and their names are keys of a map.
         let frame = DataFrame::new(rows, columns.collect()).unwrap_or_default();
-        SourceTable { frame, malformed: self.malformed }
+        SourceTable { frame, malformed: self.malformed, completeness }
     }
 }
 
@@ -313,33 +300,6 @@ impl Growing {
     }
 }
 
-/// The keys and raw values of an object, in its order.
-struct Pairs<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Pairs<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pairs<'de>, D::Error> {
-        struct PairsVisitor;
-
-        impl<'de> Visitor<'de> for PairsVisitor {
-            type Value = Pairs<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Pairs<'de>, M::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-
-        deserializer.deserialize_map(PairsVisitor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,7 +309,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        read_table(&Location::Files(path.to_str().unwrap().to_owned()).into(), &Ambient::default().access())
+        read_table(&Location::Files(path.to_str().unwrap().to_owned()).into(), &RecordShape::default(), &Ambient::default().access())
     }
 
     fn rows(table: &SourceTable) -> Vec<Vec<Option<String>>> {
@@ -395,7 +355,7 @@ mod tests {
         let mut frame = DataFrame::new(2, vec![id, name, price, when]).unwrap();
         ParquetWriter::new(File::create(&path).unwrap()).finish(&mut frame).unwrap();
         let location = Location::Files(path.to_str().unwrap().to_owned()).into();
-        let read = read_table(&location, &Ambient::default().access()).unwrap();
+        let read = read_table(&location, &RecordShape::default(), &Ambient::default().access()).unwrap();
         assert_eq!(
             rows(&read),
             [some(&["7", "x", "12.345", "1970-01-01T00:00:00Z"]), some(&["8", "", "-0.005", "1970-01-01T00:00:01.500000Z"])]
@@ -413,8 +373,9 @@ mod tests {
         let read = |name: &str, bytes: &str| {
             let path = dir.path().join(name);
             std::fs::write(&path, bytes).unwrap();
-            let source = Source { location: Location::Files(path.to_str().unwrap().to_owned()), profile: profile.clone() };
-            let table = read_table(&source, &Ambient::default().access()).unwrap();
+            let location = Location::Files(path.to_str().unwrap().to_owned());
+            let source = Source { profile: profile.clone(), ..location.into() };
+            let table = read_table(&source, &RecordShape::default(), &Ambient::default().access()).unwrap();
             let names = ["name", "category", "list_price", "country"];
             let cell = |row, name: &str| table.frame.column(name).unwrap().str().unwrap().get(row).unwrap_or("-").to_owned();
             (0..table.frame.height()).map(|row| names.map(|name| cell(row, name)).join("/")).collect::<Vec<_>>()

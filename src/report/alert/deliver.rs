@@ -7,7 +7,7 @@ use reqwest::{Client, StatusCode, redirect};
 
 use super::{AlertKind, Notice, NoticeState, message};
 use crate::{
-    retry::Waits,
+    retry::Backoff,
     settings::{Receiver, ReceiverKind},
     tls,
 };
@@ -75,7 +75,7 @@ async fn post(client: &Client, receiver: &Receiver, notice: &Notice, sender: Sen
     let key = receiver.key.as_ref().map(crate::settings::Secret::expose);
     let body = message::payload(receiver.kind, notice, sender.output, sender.host, sender.run_id, key);
     let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
-    let mut waits = Waits::new(WAITS.0, WAITS.1, WAITS.1);
+    let mut waits = Backoff::new(WAITS.0, WAITS.1, WAITS.1);
     let mut attempt = 1;
     loop {
         let mut request = client.post(receiver.url.expose()).header(reqwest::header::CONTENT_TYPE, "application/json").body(body.clone());

@@ -25,6 +25,8 @@ pub enum AlertKind {
     SourceFailed,
     /// A check of severity `error` found something.
     CheckFailed,
+    /// A source sent less than it claims to hold, and the run was published all the same.
+    Incomplete,
     /// The output could not be written.
     StorageFailed,
     /// A run took far longer than those before it.
@@ -45,6 +47,7 @@ impl AlertKind {
         match self {
             AlertKind::SourceFailed => "source_failed",
             AlertKind::CheckFailed => "check_failed",
+            AlertKind::Incomplete => "incomplete",
             AlertKind::StorageFailed => "storage_failed",
             AlertKind::SlowRun => "slow_run",
             AlertKind::DroppedShare => "dropped_share",
@@ -56,7 +59,7 @@ impl AlertKind {
 
     /// Whether the layer misses data, or holds what it should not: more than a matter of attention.
     pub fn is_critical(self) -> bool {
-        matches!(self, AlertKind::SourceFailed | AlertKind::CheckFailed | AlertKind::StorageFailed)
+        matches!(self, AlertKind::SourceFailed | AlertKind::Incomplete | AlertKind::CheckFailed | AlertKind::StorageFailed)
     }
 }
 

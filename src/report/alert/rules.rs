@@ -77,7 +77,10 @@ pub fn judge(settings: &AlertSettings, evidence: &Evidence<'_>) -> Vec<Finding> 
     let error = || evidence.summary.error.clone().unwrap_or_default();
     match evidence.ended {
         Ended::SourceFailed => findings.push(Finding::new(AlertKind::SourceFailed, Some(error()))),
-        Ended::Success | Ended::ChecksFailed { .. } => findings.push(Finding::new(AlertKind::SourceFailed, None)),
+        Ended::Success | Ended::ChecksFailed { .. } => {
+            findings.push(Finding::new(AlertKind::SourceFailed, None));
+            findings.push(Finding::new(AlertKind::Incomplete, incomplete(evidence.summary)));
+        }
         Ended::StorageFailed | Ended::Otherwise => {}
     }
     match evidence.ended {
@@ -97,6 +100,17 @@ pub fn judge(settings: &AlertSettings, evidence: &Evidence<'_>) -> Vec<Finding> 
         findings.push(Finding::new(AlertKind::Stale, stale(limit, newest, evidence.summary.finished_at)));
     }
     findings
+}
+
+/// What is missing of the sources that sent less than they claim to hold.
+fn incomplete(summary: &Summary) -> Option<String> {
+    let missing: Vec<_> = summary
+        .completeness
+        .all()
+        .filter(|(_, completeness)| completeness.is_failed())
+        .map(|(source, completeness)| format!("{source}: {}", completeness.why.as_deref().unwrap_or("less came than is claimed")))
+        .collect();
+    (!missing.is_empty()).then(|| missing.join("; "))
 }
 
 /// Every check of severity `error` that was run; revenue first.
@@ -327,6 +341,9 @@ mod tests {
         assert_eq!(kinds(Ended::Otherwise), []);
         assert_eq!(kinds(Ended::SourceFailed), [AlertKind::SourceFailed]);
         assert_eq!(kinds(Ended::StorageFailed), [AlertKind::StorageFailed]);
-        assert_eq!(kinds(Ended::ChecksFailed { published: false }), [AlertKind::SourceFailed, AlertKind::DroppedShare]);
+        assert_eq!(
+            kinds(Ended::ChecksFailed { published: false }),
+            [AlertKind::SourceFailed, AlertKind::Incomplete, AlertKind::DroppedShare]
+        );
     }
 }

@@ -7,11 +7,14 @@ pub use emf::embedded_metrics;
 pub use openmetrics::open_metrics;
 
 use super::Summary;
+use crate::source::CompletenessStatus;
 
 /// The counts of a run that are one number each: name, unit of `CloudWatch`, what it counts, value.
-fn counts(summary: &Summary) -> [(&'static str, &'static str, &'static str, u64); 22] {
+fn counts(summary: &Summary) -> [(&'static str, &'static str, &'static str, u64); 24] {
     let (records, rows, source) = (&summary.records, &summary.rows, &summary.source);
     let count = "Count";
+    let with = |status| summary.completeness.all().filter(|(_, completeness)| completeness.status == status).count() as u64;
+    let (unproven, incomplete) = (with(CompletenessStatus::Unproven), with(CompletenessStatus::Failed));
     [
         ("records_read", count, "records that the source delivered", records.records_read),
         ("records_processed_count", count, "records that were normalized", records.records_processed),
@@ -39,6 +42,8 @@ fn counts(summary: &Summary) -> [(&'static str, &'static str, &'static str, u64)
         ("source_retries", count, "requests that were made again", source.retries),
         ("source_pages", count, "pages of records, or files", source.pages),
         ("source_bytes", "Bytes", "bytes from the source, decompressed", source.bytes),
+        ("sources_unproven", count, "sources of which nothing shows that all of it came", unproven),
+        ("sources_incomplete", count, "sources that sent less than they claim to hold", incomplete),
         ("peak_memory_bytes", "Bytes", "the most memory that the process held", summary.peak_memory_bytes.unwrap_or(0)),
     ]
 }

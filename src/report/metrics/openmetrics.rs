@@ -9,6 +9,7 @@ use super::counts;
 use crate::{
     model::UtcMicros,
     report::{Status, Summary, money_texts},
+    source::CompletenessStatus,
 };
 
 /// The metrics of a run. `last_success` is when the last successful run ended, this one's own end among them.
@@ -32,6 +33,19 @@ pub fn open_metrics(summary: &Summary, last_success: Option<UtcMicros>) -> Strin
     family(&mut text, "revenue", None, "Revenue of the rows that the last run brought, by currency.");
     for (currency, amount) in money_texts(&summary.revenue) {
         let _ = writeln!(text, "etl_revenue{{currency=\"{}\"}} {amount}", label(currency));
+    }
+    family(&mut text, "completeness", None, "Whether each source of the last run was read whole: 1 for the verdict that it had.");
+    for (source, completeness) in summary.completeness.all() {
+        for status in CompletenessStatus::ALL {
+            let (name, is_it) = (status.as_str(), u8::from(status == completeness.status));
+            let _ = writeln!(text, "etl_completeness{{source=\"{source}\",status=\"{name}\"}} {is_it}");
+        }
+    }
+    family(&mut text, "records_claimed", None, "Records that each source of the last run claims to hold.");
+    for (source, completeness) in summary.completeness.all() {
+        if let Some(claimed) = completeness.claimed {
+            let _ = writeln!(text, "etl_records_claimed{{source=\"{source}\"}} {claimed}");
+        }
     }
     family(&mut text, "run_status", None, "How the last run ended: 1 for the status that it had.");
     for status in Status::ALL {

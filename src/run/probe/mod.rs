@@ -34,6 +34,8 @@ pub struct Probe {
     pub records: usize,
     /// Which pagination was recognised.
     pub pagination: Evidence,
+    /// Whether a run could show that it has everything, and by what.
+    pub completeness: String,
     /// Each column, in the order of the fact table.
     pub columns: Vec<Found>,
     /// Records and lines that would be processed.
@@ -99,7 +101,8 @@ pub fn probe(settings: &Settings, cancel: &Cancel) -> Result<Probe, RunError> {
     let orders = settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
     let counters = SourceCounters::default();
     let access = Access { http: &settings.http, limits: &settings.limits, counters: &counters, cancel };
-    let query = Query { cursor: settings.cursor, ..Query::all(&orders.profile) };
+    let shape = super::shape::of_orders(&orders.profile);
+    let query = Query { cursor: settings.cursor, ..Query::all(&orders.profile, &shape) };
     let page = source::probe(&orders.location, &query, &access).map_err(|error| super::stopped_or(cancel, error.into()))?;
     Ok(examine(settings, orders, &page))
 }
@@ -139,6 +142,7 @@ fn examine(settings: &Settings, orders: &Source, page: &ProbedPage) -> Probe {
         records_at: records_at.or_else(|| proposed_records.map(|path| format!("{path} (proposed)"))),
         records: raw.len(),
         pagination,
+        completeness: completeness(orders, page),
         columns,
         records_processed: outcome.processed,
         rows: outcome.rows,
@@ -210,6 +214,25 @@ fn found(
     }
     let proposed = if path.is_none() { propose() } else { None };
     Found { column, level: level.as_str(), path, found_in, of: documents.len(), values, proposed }
+}
+
+/// Whether a run could show that it has everything the source has.
+fn completeness(orders: &Source, page: &ProbedPage) -> String {
+    let http = &orders.profile.http;
+    match (&http.count, page.total) {
+        _ if !page.is_http => "can be proven: files are read to their ends".to_owned(),
+        (Some(count), _) => format!("can be proven: the profile names a request that counts ({})", count.url.path()),
+        (None, Some(total)) => format!("can be proven: the response counts {total} records"),
+        (None, None) => match http.pagination {
+            Pagination::Link | Pagination::NextUrl { .. } | Pagination::Cursor { .. } | Pagination::LastId { .. } => {
+                "can be proven: the list is followed until it says that there is no next page".to_owned()
+            }
+            Pagination::Single => "can be proven: the profile says that one page holds everything".to_owned(),
+            _ if page.names_next => "can be proven where the last page says that it is the last".to_owned(),
+            _ => "can't be proven: nothing counts the records (does the API have a total, or a request that counts? See [orders.count])"
+                .to_owned(),
+        },
+    }
 }
 
 /// Which pagination was recognised, and by what evidence.
@@ -295,8 +318,13 @@ fn normalized(settings: &Settings, orders: &Source, proposed: Option<&str>, raw:
     let mut profile = orders.profile.clone();
     profile.fields.extend(proposed.fields);
     profile.line_fields.extend(proposed.line_fields);
-    let mapping =
-        Mapping { profile: Some(&profile), columns: &settings.fact_columns, cursor: settings.cursor, repeated_sku: settings.repeated_sku };
+    let mapping = Mapping {
+        profile: Some(&profile),
+        columns: &settings.fact_columns,
+        cursor: settings.cursor,
+        repeated_sku: settings.repeated_sku,
+        limits: settings.limits,
+    };
     let normalizer = RecordNormalizer::configured(&mapping, Window::default());
     let batch = normalizer.normalize(raw.iter().map(Vec::as_slice));
     let counts = &batch.counts;

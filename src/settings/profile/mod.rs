@@ -17,6 +17,10 @@ use crate::model::FieldPath;
 /// One of the three sources: where it is, and how it is read.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Source {
+    /// The name that its user gave it: its coverage is kept under this.
+    pub name: Option<String>,
+    /// The name of the profile that it starts from.
+    pub profile_name: Option<String>,
     /// Where.
     pub location: super::Location,
     /// How.
@@ -26,7 +30,7 @@ pub struct Source {
 impl From<super::Location> for Source {
     /// A source of the default profile (contract, Orders).
     fn from(location: super::Location) -> Source {
-        Source { location, profile: Profile::default() }
+        Source { name: None, profile_name: None, location, profile: Profile::default() }
     }
 }
 
@@ -134,6 +138,19 @@ pub struct HttpProfile {
     pub requests_per_second: Option<f64>,
     /// Pages that are asked for at once, where it is known how many there are.
     pub concurrency: usize,
+    /// A request that counts the records of a window.
+    pub count: Option<CountRequest>,
+    /// Whether what responses count is believed, wherever they say it.
+    pub trusts_counts: bool,
+}
+
+/// A request whose answer is the number of records.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CountRequest {
+    /// Where it is asked.
+    pub url: reqwest::Url,
+    /// Where the answer holds the number.
+    pub value: FieldPath,
 }
 
 impl Default for HttpProfile {
@@ -147,6 +164,8 @@ impl Default for HttpProfile {
             headers: BTreeMap::new(),
             requests_per_second: None,
             concurrency: 1,
+            count: None,
+            trusts_counts: true,
         }
     }
 }

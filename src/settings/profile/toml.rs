@@ -7,7 +7,7 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{Auth, FieldRule, Filter, HttpProfile, Pagination, Profile, SkipRule, TimeFormat, TimeText, Total, Units};
+use super::{Auth, CountRequest, FieldRule, Filter, HttpProfile, Pagination, Profile, SkipRule, TimeFormat, TimeText, Total, Units};
 use crate::model::FieldPath;
 
 /// The table of one source (`[orders]`, `[users]`, `[products]`).
@@ -15,6 +15,7 @@ use crate::model::FieldPath;
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "each is a key of the reference in docs/sources.md, under its name")]
 pub struct SourceToml {
+    pub name: Option<String>,
     pub profile: Option<String>,
     pub location: Option<String>,
     pub path: Option<String>,
@@ -32,6 +33,24 @@ pub struct SourceToml {
     #[serde(deserialize_with = "texts")]
     pub headers: BTreeMap<String, String>,
     pub skip: Option<Vec<SkipToml>>,
+    pub count: Option<CountToml>,
+}
+
+/// `[orders.count]`: a request that counts.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CountToml {
+    /// Its path beneath the URL of the API.
+    pub path: String,
+    /// Where its answer holds the number.
+    #[serde(default = "CountToml::default_value")]
+    pub value: String,
+}
+
+impl CountToml {
+    fn default_value() -> String {
+        "count".to_owned()
+    }
 }
 
 /// Reads a source's table, or its location alone.
@@ -213,6 +232,7 @@ impl SourceToml {
             base
         }
         SourceToml {
+            name: self.name.or(base.name),
             profile: self.profile.or(base.profile),
             location: self.location.or(base.location),
             path: self.path.or(base.path),
@@ -228,7 +248,22 @@ impl SourceToml {
             query: all(self.query, base.query),
             headers: all(self.headers, base.headers),
             skip: self.skip.or(base.skip),
+            count: self.count.or(base.count),
         }
+    }
+
+    /// The request that counts, once it is known where the API is.
+    ///
+    /// # Errors
+    /// The key that can't be used, and why.
+    pub fn count_request(&self, api: Option<&reqwest::Url>, orders: &reqwest::Url) -> Result<Option<CountRequest>, ProfileError> {
+        let Some(count) = &self.count else { return Ok(None) };
+        let value = path("count.value", &count.value)?;
+        let url = match api {
+            Some(api) => super::super::sources::joined(api, &count.path),
+            None => orders.join(&count.path).map_err(|error| wrong("count.path", format!("`{}`: {error}", count.path)))?,
+        };
+        Ok(Some(CountRequest { url, value }))
     }
 
     /// The profile that this describes. `fields` and `line_fields` are the names that a field may have.
@@ -281,6 +316,8 @@ impl SourceToml {
                 headers: self.headers.clone(),
                 requests_per_second: self.requests_per_second,
                 concurrency: self.concurrency.unwrap_or(1).clamp(1, 64),
+                count: None,
+                trusts_counts: self.pagination.as_ref().is_none_or(|pagination| pagination.total.as_deref() != Some("")),
             },
         })
     }
@@ -343,7 +380,8 @@ fn pagination(written: Option<&PaginationToml>) -> Result<(Pagination, Option<St
     let total = Total {
         pages_header: written.pages_header.clone(),
         pages: optional_path("pagination.pages", written.pages.as_ref())?,
-        records: optional_path("pagination.total", written.total.as_ref())?,
+        // An empty path says that no count of the body is to be believed.
+        records: optional_path("pagination.total", written.total.as_ref().filter(|path| !path.is_empty()))?,
     };
     let pagination = match written.kind.as_deref() {
         None | Some("auto") => Pagination::Auto,

@@ -1,4 +1,4 @@
-//! Who asks: credentials on each request, as far as the configured origin and no further; OAuth 2 tokens, renewed in time.
+//! Authentication: credentials on each request to the configured origin, and to no other; OAuth 2 tokens, renewed in time.
 
 use std::time::{Duration, Instant};
 
@@ -6,6 +6,7 @@ use reqwest::{Client, RequestBuilder, Url};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
+use super::{redact::Redactor, request::connection};
 use crate::{
     settings::{Auth, Credentials, Secret},
     source::error::{RequestFailure, SourceError},
@@ -52,7 +53,13 @@ impl<'a> Authorizer<'a> {
     }
 
     /// The request with what its origin may see.
-    pub(super) async fn authorize(&self, request: RequestBuilder, url: &Url, client: &Client) -> Result<RequestBuilder, RequestFailure> {
+    pub(super) async fn authorize(
+        &self,
+        request: RequestBuilder,
+        url: &Url,
+        client: &Client,
+        redactor: &Redactor,
+    ) -> Result<RequestBuilder, RequestFailure> {
         if url.origin() != self.trusted.origin() {
             return Ok(request);
         }
@@ -76,19 +83,21 @@ impl<'a> Authorizer<'a> {
                 let mut token = self.token.lock().await;
                 let is_good = |token: &Token| token.expires.is_none_or(|expires| Instant::now() < expires);
                 if !token.as_ref().is_some_and(is_good) {
-                    *token = Some(self.fetch_token(client, token_url, scope.as_deref()).await?);
+                    let fetched = self.fetch_token(client, token_url, scope.as_deref(), redactor).await?;
+                    redactor.add(fetched.secret.expose());
+                    *token = Some(fetched);
                 }
                 bearer(request, token.as_ref().map(|token| &token.secret))
             }
         })
     }
 
-    /// Forgets the token at hand; tells whether there was one that another may do better than.
+    /// Forgets the token at hand; tells whether there was one.
     pub(super) async fn forget_token(&self) -> bool {
         self.token.lock().await.take().is_some()
     }
 
-    async fn fetch_token(&self, client: &Client, url: &Url, scope: Option<&str>) -> Result<Token, RequestFailure> {
+    async fn fetch_token(&self, client: &Client, url: &Url, scope: Option<&str>, redactor: &Redactor) -> Result<Token, RequestFailure> {
         let Some((id, secret)) = &self.credentials.client else { return Err(RequestFailure::Token("no client is set".into())) };
         // A form is written as a query is.
         let mut form = url.clone();
@@ -101,17 +110,14 @@ impl<'a> Authorizer<'a> {
             .header(reqwest::header::ACCEPT, "application/json")
             .body(form.query().unwrap_or_default().to_owned());
         let asked = Instant::now();
-        let response = request.send().await.map_err(|error| RequestFailure::Connection(super::connection(error)))?;
+        let response = request.send().await.map_err(|error| RequestFailure::Connection(connection(error)))?;
         let status = response.status().as_u16();
         if !response.status().is_success() {
-            let failure = RequestFailure::Status { status };
-            return Err(if failure.is_transient() {
-                failure
-            } else {
-                RequestFailure::Token(format!("the token's server answered {status}"))
-            });
+            let said = redactor.body(&response.bytes().await.unwrap_or_default());
+            let failure = RequestFailure::Status { status, said };
+            return Err(if failure.is_transient() { failure } else { RequestFailure::Token(failure.to_string()) });
         }
-        let body = response.bytes().await.map_err(|error| RequestFailure::Connection(super::connection(error)))?;
+        let body = response.bytes().await.map_err(|error| RequestFailure::Connection(connection(error)))?;
         let token: TokenResponse = serde_json::from_slice(&body)
             .ok()
             .filter(|token: &TokenResponse| {

@@ -1,60 +1,94 @@
 //! `Link` headers (RFC 8288).
 
-use reqwest::header::{HeaderMap, LINK};
+use reqwest::{
+    Url,
+    header::{HeaderMap, LINK},
+};
 
-use crate::source::envelope::Next;
+use crate::source::body::{LinkHeader, is_page_relation};
 
-/// The target of `rel="next"` among the `Link` headers; the end, where there are links of a list and none is the next.
-pub(super) fn next(headers: &HeaderMap) -> Next {
-    let mut next = Next::Absent;
-    for value in headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()) {
-        for (target, parameters) in links(value) {
-            if has_relation(parameters, "next") {
-                return Next::At(target.to_owned());
+/// What the `Link` headers say of the next page. Targets are joined to the URL that answered.
+pub(super) fn read(headers: &HeaderMap, url: &Url) -> LinkHeader {
+    let mut found = LinkHeader::Absent;
+    for value in headers.get_all(LINK) {
+        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        match http_link::parse_link_header(text.trim_matches([',', ' ', '\t']), url) {
+            Ok(links) => {
+                if let Some(next) = links.iter().find(|link| is(&link.rel, "next")) {
+                    return LinkHeader::Next(next.target.to_string());
+                }
+                // `rel="canonical"` and its like do not speak of pages.
+                if found == LinkHeader::Absent && links.iter().any(|link| is_page_relation(link.rel.trim_matches('\''))) {
+                    let last = links.iter().find(|link| is(&link.rel, "last"));
+                    found = if last.is_some_and(|last| is_later(&last.target, url)) { LinkHeader::More } else { LinkHeader::End };
+                }
             }
-            // Only links of a list speak of its end: `rel="canonical"` and its like do not.
-            if ["prev", "previous", "first", "last"].iter().any(|relation| has_relation(parameters, relation)) {
-                next = Next::End;
-            }
+            // A header that can't be parsed may name the next page: it does not end the list.
+            Err(error) if text.to_ascii_lowercase().contains("next") => found = LinkHeader::Damaged(error.to_string()),
+            Err(_) => {}
         }
     }
-    next
+    found
 }
 
-fn has_relation(parameters: &str, relation: &str) -> bool {
-    parameters.split(';').filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
-        name.trim().eq_ignore_ascii_case("rel")
-            && value.trim().trim_matches('"').split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(relation))
+/// Whether the `Link` headers name a page before the one that answered: the previous one, or a first one with a smaller number.
+pub(super) fn names_page_before(headers: &HeaderMap, url: &Url) -> bool {
+    headers.get_all(LINK).iter().any(|value| {
+        let links = http_link::parse_link_header(&String::from_utf8_lossy(value.as_bytes()), url).unwrap_or_default();
+        links.iter().any(|link| is(&link.rel, "prev") || is(&link.rel, "previous") || is(&link.rel, "first") && is_later(url, &link.target))
     })
 }
 
-/// Each `<target>; parameters` of a `Link` value.
-fn links(value: &str) -> impl Iterator<Item = (&str, &str)> {
-    value
-        .split('<')
-        .skip(1)
-        .filter_map(|link| link.split_once('>'))
-        .map(|(target, parameters)| (target, parameters.trim_end().trim_end_matches(',')))
+/// Whether a URL is of a page with a greater number than another one's.
+fn is_later(target: &Url, url: &Url) -> bool {
+    let number = |url: &Url| url.query_pairs().find(|(name, _)| name == "page").and_then(|(_, value)| value.parse::<u64>().ok());
+    number(target).zip(number(url)).is_some_and(|(target, own)| target > own)
+}
+
+/// Some servers write `rel='next'`, which RFC 8288 does not know as quotes.
+fn is(relation: &str, name: &str) -> bool {
+    relation.trim_matches('\'').eq_ignore_ascii_case(name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn next(values: &[&str]) -> LinkHeader {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(LINK, value.parse().unwrap());
+        }
+        read(&headers, &"https://x/list/?page=1".parse().unwrap())
+    }
+
+    fn at(url: &str) -> LinkHeader {
+        LinkHeader::Next(url.to_owned())
+    }
+
     #[test]
     fn the_next_link_is_found_among_others() {
-        let next = |values: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(LINK, value.parse().unwrap());
-            }
-            super::next(&headers)
+        assert_eq!(next(&[r#"<https://x/?page=1>; rel="prev", <https://x/?page=3>; rel="next""#]), at("https://x/?page=3"));
+        assert_eq!(next(&["</a,b>; title=\"x\"; rel=next"]), at("https://x/a,b"));
+        assert_eq!(next(&[r#"<a>; rel="first""#, r#"<b>; rel="last next""#]), at("https://x/list/b"));
+        assert_eq!(next(&[r#"<?p=2>; title="a <b>; c, rel=\"prev\""; REL=NEXT"#]), at("https://x/list/?p=2"));
+        assert_eq!(next(&["<?p=2>; rel='next'"]), at("https://x/list/?p=2"));
+        assert_eq!(next(&["<?p=2>;rel=\"next\","]), at("https://x/list/?p=2"));
+        assert_eq!(next(&[r#"<a>; rel="first""#]), LinkHeader::End);
+        assert_eq!(next(&[r#"<?page=1>; rel="first", <?page=3>; rel="last""#]), LinkHeader::More);
+        assert_eq!(next(&[r#"<?page=1>; rel="last""#]), LinkHeader::End);
+        let is_before = |value: &str| {
+            let headers = HeaderMap::from_iter([(LINK, value.parse().unwrap())]);
+            names_page_before(&headers, &"https://x/?page=1".parse().unwrap())
         };
-        assert_eq!(next(&[r#"<https://x/?page=1>; rel="prev", <https://x/?page=3>; rel="next""#]), Next::At("https://x/?page=3".into()));
-        assert_eq!(next(&["</a,b>; title=\"x\"; rel=next"]), Next::At("/a,b".into()));
-        assert_eq!(next(&[r#"<a>; rel="first""#, r#"<b>; rel="last next""#]), Next::At("b".into()));
-        assert_eq!(next(&[r#"<a>; rel="first""#]), Next::End);
-        assert_eq!(next(&[r#"<a>; rel="canonical""#]), Next::Absent);
-        assert_eq!(next(&[]), Next::Absent);
+        assert!(is_before("<?page=0>; rel=first") && is_before("<?a=b>; rel=prev") && !is_before("<?page=1>; rel=first"));
+        assert_eq!(next(&[r#"<a>; rel="canonical""#]), LinkHeader::Absent);
+        assert_eq!(next(&[]), LinkHeader::Absent);
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_read_is_no_end() {
+        assert!(matches!(next(&[r#"</p1>; rel="first", /p2; rel="next""#]), LinkHeader::Damaged(_)));
+        assert_eq!(next(&["nonsense"]), LinkHeader::Absent);
     }
 }

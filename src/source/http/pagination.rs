@@ -1,26 +1,85 @@
-//! Which page comes next: what a response says of it, by the profile's pagination.
+//! Which page comes next: what responses say of it, by the profile's pagination.
+//!
+//! A state machine without a network: facts of a page go in, the next step comes out. It knows positions and ids, and no
+//! request.
 
 use reqwest::Url;
 
 use crate::{
     settings::Pagination,
-    source::envelope::{Next, Signals},
+    source::{
+        body::{NextPage, OVERSIZED, OffsetPlace, Signals},
+        completeness::ListEnd,
+    },
 };
 
-/// The most pages that a total may announce: beyond that it is no total.
-const MOST_PAGES: u64 = 10_000_000;
+/// How often the reader goes back, without a new record in between, before the list is given up.
+const MOST_STEPS_BACK: u32 = 40;
 
 /// What follows a page.
 #[derive(PartialEq, Debug)]
 pub(super) enum Step {
     /// The page at this URL.
     Next(Url),
-    /// All of these, and then none.
-    Known(Vec<Url>),
+    /// The list moved under the reader: this page is not counted, and the one at this URL is asked for.
+    Back(Url),
     /// Nothing.
-    End,
+    End(ListEnd),
     /// What the response says of it can't be followed.
     Lost(String),
+}
+
+/// What is known of a page.
+pub(super) struct PageFacts<'f> {
+    pub(super) signals: &'f Signals,
+    /// The identities of its records, in their order.
+    pub(super) ids: &'f [u64],
+    /// Different records of this reading of the list, this page's among them.
+    pub(super) distinct: u64,
+    /// Whether its first record has come before, in this reading of the list.
+    pub(super) first_came_before: bool,
+    /// The URL that answered.
+    pub(super) url: &'f Url,
+}
+
+impl PageFacts<'_> {
+    fn records(&self) -> u64 {
+        self.ids.len() as u64
+    }
+
+    /// Whether the response announces more than one page, or more records than have come.
+    pub(super) fn announces_more(&self) -> bool {
+        let signals = self.signals;
+        signals.more == Some(true)
+            || signals.total_records.is_some_and(|total| total > self.distinct)
+            || signals.total_pages.is_some_and(|pages| pages > 1)
+    }
+}
+
+/// How the default pagination takes a list, as far as its responses have told.
+#[derive(Clone, PartialEq, Debug)]
+enum Taken {
+    /// For numbered pages.
+    Numbered,
+    /// For pages that name the next one.
+    Followed,
+    /// For one that is read by offset.
+    Offset(OffsetPlace),
+}
+
+/// Where an offset list is.
+#[derive(Clone, Default, Debug)]
+struct OffsetState {
+    /// The offset of the page at hand.
+    at: u64,
+    /// Whether its first record should have come before.
+    overlaps: bool,
+    /// Records of the page before.
+    previous_size: u64,
+    /// How often it went back without a new record.
+    steps_back: u32,
+    /// How many different records there were when it last went back.
+    distinct_then: u64,
 }
 
 /// Walks a list from page to page.
@@ -28,113 +87,266 @@ pub(super) struct Pager<'a> {
     start: &'a Url,
     pagination: &'a Pagination,
     per_page: u32,
-    /// The number of the page at hand, or the records before it.
-    at: u64,
-    /// Whether the default pagination still takes the list for one of numbered pages.
-    numbered: bool,
+    /// The number of the page at hand.
+    number: u64,
+    offset: OffsetState,
+    /// What the default pagination has made of it.
+    taken: Taken,
+    /// Whether responses name the next page by its number alone.
+    follows_numbers: bool,
+    /// Whether the place that a profile names for the next page was in a response.
+    has_place: bool,
+    /// Whether the last response counts no more records than have come.
+    is_counted: bool,
 }
 
 impl<'a> Pager<'a> {
     pub(super) fn new(start: &'a Url, pagination: &'a Pagination, per_page: u32, page_size: Option<u32>) -> Pager<'a> {
-        let at = match pagination {
-            Pagination::Auto => 1,
-            Pagination::Page { first, .. } => *first,
-            _ => 0,
-        };
-        let numbered = matches!(pagination, Pagination::Auto | Pagination::Page { .. } | Pagination::Offset { .. });
-        Pager { start, pagination, per_page: page_size.unwrap_or(per_page), at, numbered }
+        let number = if let Pagination::Page { first, .. } = pagination { *first } else { 1 };
+        Pager {
+            start,
+            pagination,
+            per_page: page_size.unwrap_or(per_page),
+            number,
+            offset: OffsetState::default(),
+            taken: Taken::Numbered,
+            follows_numbers: false,
+            has_place: false,
+            is_counted: false,
+        }
     }
 
-    /// Whether the pages are told apart by a number alone: two that are equal then mean that it is not looked at.
-    pub(super) fn is_numbered(&self) -> bool {
-        self.numbered
+    /// Whether pages are told apart by a number alone.
+    pub(super) fn is_by_position(&self) -> bool {
+        match self.pagination {
+            Pagination::Page { .. } | Pagination::Offset { .. } => true,
+            Pagination::Auto => self.taken != Taken::Followed,
+            _ => false,
+        }
+    }
+
+    /// Whether the next request may be past the end: all that the last response counts has come, but by default its count may be
+    /// that of one page.
+    pub(super) fn may_be_past_the_end(&self) -> bool {
+        self.is_counted && self.may_be_unpaginated()
+    }
+
+    /// Whether the default pagination goes by numbers of pages. It begins with 1, and some APIs begin with 0.
+    pub(super) fn goes_by_numbers(&self) -> bool {
+        let is_numbered = self.taken == Taken::Numbered || (self.taken == Taken::Followed && self.follows_numbers);
+        *self.pagination == Pagination::Auto && is_numbered
+    }
+
+    /// The first page without its number.
+    pub(super) fn first_without_number(&self) -> Url {
+        self.with_own_size(&[])
+    }
+
+    /// Whether pages share a record, so that a page may equal the one before where records came to the front of the list.
+    pub(super) fn overlaps(&self) -> bool {
+        self.offset.overlaps
+    }
+
+    /// Whether the pagination is guessed, and the second page may tell that there is none.
+    pub(super) fn may_be_unpaginated(&self) -> bool {
+        *self.pagination == Pagination::Auto && self.taken == Taken::Numbered
     }
 
     /// The first page.
     pub(super) fn first(&self) -> Url {
         match self.pagination {
-            Pagination::Auto => self.numbered_url("page", self.at),
-            Pagination::Page { parameter, .. } | Pagination::Offset { parameter, .. } => self.with(&[(parameter, &self.at.to_string())]),
+            Pagination::Auto => self.numbered_url("page", self.number),
+            Pagination::Page { parameter, .. } => self.with(&[(parameter, &self.number.to_string())]),
+            Pagination::Offset { parameter, .. } => self.with(&[(parameter, "0")]),
             _ => self.start.clone(),
         }
     }
 
-    /// What follows a page that held so many records.
-    pub(super) fn after(&mut self, signals: &Signals, records: usize, url: &Url) -> Step {
-        match self.pagination {
-            Pagination::Auto => self.after_any(signals, records, url),
-            Pagination::Single => Step::End,
-            Pagination::Link => follow(&signals.link, url),
-            Pagination::NextUrl { .. } => follow(&signals.next_url, url),
-            Pagination::Cursor { parameter, .. } => match (&signals.next_cursor, signals.more) {
-                (_, Some(false)) => Step::End,
-                (Next::At(cursor), _) => Step::Next(self.with(&[(parameter, cursor)])),
-                (_, Some(true)) => Step::Lost("there is more, it says, and names no cursor".into()),
-                (_, None) => Step::End,
+    /// What follows a page.
+    pub(super) fn after(&mut self, page: &PageFacts<'_>) -> Step {
+        let signals = page.signals;
+        self.has_place |= signals.has_place;
+        if page.ids.is_empty() && signals.more == Some(true) && signals.next.is_none() {
+            return Step::Lost("it holds no record and says that there is more".into());
+        }
+        let step = match self.pagination {
+            Pagination::Auto => self.after_any(page),
+            Pagination::Single if signals.next.is_some() => {
+                Step::Lost("the profile says that one page holds everything, and the response names a next page".into())
+            }
+            Pagination::Single => Step::End(ListEnd::Single),
+            Pagination::Link | Pagination::NextUrl { .. } => self.after_named(page, "cursor"),
+            Pagination::Cursor { parameter, .. } => match signals.more {
+                Some(false) => Step::End(ListEnd::Said),
+                _ => self.after_named(page, parameter),
             },
             Pagination::LastId { parameter, .. } => match (&signals.last_id, signals.more) {
-                (_, Some(false)) => Step::End,
-                (None, _) if records == 0 => Step::End,
+                (_, Some(false)) => Step::End(ListEnd::Said),
+                (None, _) if page.ids.is_empty() => Step::End(ListEnd::Said),
                 (Some(id), _) => Step::Next(self.with(&[(parameter, id)])),
                 (None, _) => Step::Lost("its last record has no id to go on from".into()),
             },
-            Pagination::Page { parameter, first, .. } => self.after_page(signals, records, parameter, *first),
-            Pagination::Offset { parameter, .. } => self.after_offset(signals, records, parameter),
+            Pagination::Page { parameter, .. } => {
+                let parameter = parameter.clone();
+                self.after_numbered(page, |pager| pager.with(&[(&parameter, &pager.number.to_string())]))
+            }
+            Pagination::Offset { parameter, .. } => {
+                let place = OffsetPlace { parameter: parameter.clone(), size: None };
+                self.after_offset(page, &place)
+            }
+        };
+        match step {
+            Step::End(_) if signals.more == Some(true) => Step::Lost("there is more, it says, and it names no way on".into()),
+            // The place that the profile names may be the wrong one.
+            Step::End(_) if signals.other_next && signals.more != Some(false) && self.names_next() => {
+                Step::Lost("the profile's pagination names no next page, and the response names one elsewhere".into())
+            }
+            Step::End(ListEnd::Said) if self.names_next() && !self.has_place && signals.more.is_none() => Step::End(ListEnd::Silent),
+            step => step,
         }
     }
 
-    /// Contract, Orders: "Pagination by default". A response that says "there is no next page" ends the list; only one that
-    /// does not speak of it at all is taken for a numbered list.
-    fn after_any(&mut self, signals: &Signals, records: usize, url: &Url) -> Step {
-        for next in [&signals.link, &signals.next_url] {
-            if *next != Next::Absent {
-                self.numbered = false;
-                return follow(next, url);
+    /// Whether the profile names the place of the next page.
+    fn names_next(&self) -> bool {
+        matches!(self.pagination, Pagination::Link | Pagination::NextUrl { .. } | Pagination::Cursor { .. })
+    }
+
+    /// The pages that will probably follow, as far as the source has counted them: they may be asked for ahead.
+    pub(super) fn predicted(&self, page: &PageFacts<'_>) -> Box<dyn Iterator<Item = Url> + '_> {
+        let (signals, size) = (page.signals, page.records());
+        match self.pagination {
+            Pagination::Page { parameter, first, .. } if size > 0 => {
+                let by_records = signals.total_records.map(|total| total.div_ceil(size));
+                let pages = signals.total_pages.or(by_records).unwrap_or(0);
+                let rest = self.number..first.saturating_add(pages);
+                Box::new(rest.map(move |number| self.with(&[(parameter, &number.to_string())])))
+            }
+            Pagination::Offset { parameter, .. } if size > 1 => {
+                let total = signals.total_records.unwrap_or(0);
+                let rest = std::iter::successors(Some(self.offset.at), move |at| at.checked_add(size - 1));
+                // A page of the last record alone brings nothing: pages overlap by one record.
+                let rest = rest.take_while(move |at| at.saturating_add(1) < total);
+                Box::new(rest.map(move |at| self.with(&[(parameter, &at.to_string())])))
+            }
+            _ => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// Contract, Orders: "Pagination by default". A signal that names a next page wins over one that says that there is none.
+    fn after_any(&mut self, page: &PageFacts<'_>) -> Step {
+        let signals = page.signals;
+        if signals.next.is_some() {
+            self.taken = Taken::Followed;
+            self.follows_numbers = matches!(signals.next, Some(NextPage::Number(_)));
+            return self.after_named(page, "cursor");
+        }
+        if let Taken::Offset(place) = self.taken.clone() {
+            return self.after_offset(page, &place);
+        }
+        if signals.says_end || signals.more == Some(false) {
+            return Step::End(ListEnd::Said);
+        }
+        if self.taken == Taken::Followed {
+            return Step::End(ListEnd::Silent);
+        }
+        if let Some(place) = &signals.offset
+            && (place.size.is_some() || signals.total_records.is_some())
+        {
+            self.taken = Taken::Offset(place.clone());
+            return self.after_offset(page, place);
+        }
+        self.after_numbered(page, |pager| pager.numbered_url("page", pager.number))
+    }
+
+    /// The page that the response names.
+    fn after_named(&mut self, page: &PageFacts<'_>, parameter: &str) -> Step {
+        match &page.signals.next {
+            None => Step::End(ListEnd::Said),
+            Some(NextPage::Url(target)) => match page.url.join(target) {
+                Ok(next) if matches!(next.scheme(), "http" | "https") => Step::Next(next),
+                _ => Step::Lost(format!("`{target}` is not a usable URL")),
+            },
+            Some(NextPage::Cursor(cursor)) if cursor.contains(OVERSIZED) => Step::Lost("its cursor is longer than 64 KiB".into()),
+            Some(NextPage::Cursor(cursor)) if *self.pagination == Pagination::Auto => {
+                Step::Next(self.with_own_size(&[(parameter, cursor)]))
+            }
+            Some(NextPage::Cursor(cursor)) => Step::Next(self.with(&[(parameter, cursor)])),
+            Some(NextPage::Number(number)) => Step::Next(self.numbered_url("page", *number)),
+            Some(NextPage::Unusable(key)) => {
+                Step::Lost(format!("there is more, but {key} names neither a URL nor the number of a page: let a profile say how to go on"))
             }
         }
-        match &signals.next_cursor {
-            Next::At(cursor) => {
-                self.numbered = false;
-                return Step::Next(self.with_own_size(&[("cursor", cursor)]));
+    }
+
+    fn after_numbered(&mut self, page: &PageFacts<'_>, url: impl Fn(&Pager<'_>) -> Url) -> Step {
+        let signals = page.signals;
+        let first = if let Pagination::Page { first, .. } = self.pagination { *first } else { 1 };
+        let is_named = *self.pagination != Pagination::Auto;
+        let pages_read = self.number.saturating_sub(first).saturating_add(1);
+        let has_all_pages = signals.total_pages.is_some_and(|pages| pages_read >= pages);
+        if page.ids.is_empty() {
+            return match signals.total_pages.filter(|pages| *pages > pages_read) {
+                Some(pages) => Step::Lost(format!("it holds no record, and announces {pages} pages")),
+                None => Step::End(ListEnd::EmptyPage),
+            };
+        }
+        let has_all_records = match signals.total_records {
+            Some(total) => page.distinct >= total,
+            None => has_all_pages,
+        };
+        // By default a total may be that of the page alone: only one that several pages have reached is believed.
+        let is_believed = is_named || pages_read > 1 && signals.total_records.is_none_or(|total| total == page.distinct) || has_all_pages;
+        if has_all_records && is_believed {
+            return Step::End(ListEnd::Counted);
+        }
+        self.is_counted = has_all_records && signals.total_records.is_some();
+        self.number = self.number.saturating_add(1);
+        Step::Next(url(self))
+    }
+
+    /// Consecutive pages share one record: where it is missing, records went, and the reader goes back.
+    fn after_offset(&mut self, page: &PageFacts<'_>, place: &OffsetPlace) -> Step {
+        let (size, state) = (page.records(), &mut self.offset);
+        let is_fruitless = state.steps_back > 0 && page.distinct == state.distinct_then;
+        if state.overlaps && !page.first_came_before && state.at > 0 {
+            if size == 0 && is_fruitless {
+                return Step::End(ListEnd::EmptyPage);
             }
-            Next::End => return Step::End,
-            Next::Absent => {}
+            state.steps_back = if is_fruitless { state.steps_back + 1 } else { 1 };
+            state.distinct_then = page.distinct;
+            if state.steps_back > MOST_STEPS_BACK {
+                return Step::Lost("the list changes faster than it can be read".into());
+            }
+            // Twice as far each time: the beginning is never many steps away.
+            let back = state.previous_size.max(1).saturating_mul(1 << (state.steps_back - 1).min(30));
+            state.at = state.at.saturating_sub(back);
+            let at = state.at;
+            return Step::Back(self.offset_url(place, at));
         }
-        if !self.numbered || records == 0 {
-            return Step::End;
+        if size == 0 || (state.overlaps && size == 1) {
+            return Step::End(ListEnd::EmptyPage);
         }
-        self.at += 1;
-        Step::Next(self.numbered_url("page", self.at))
+        let read_to = state.at.saturating_add(size);
+        let is_named = *self.pagination != Pagination::Auto;
+        let is_short = place.size.as_ref().is_some_and(|(_, most)| size < *most);
+        // By default a total may be that of the page alone: of a full first page it is not believed.
+        let is_believed = |total| is_named || total == page.distinct && (state.at > 0 || is_short);
+        if page.signals.total_records.is_some_and(|total| read_to >= total && is_believed(total)) {
+            return Step::End(ListEnd::Counted);
+        }
+        state.previous_size = size;
+        state.overlaps = size > 1;
+        state.at = if size > 1 { read_to - 1 } else { read_to };
+        let at = state.at;
+        Step::Next(self.offset_url(place, at))
     }
 
-    fn after_page(&mut self, signals: &Signals, records: usize, parameter: &str, first: u64) -> Step {
-        // What the server sent is its page size, not what it was asked for: it may have a cap.
-        let size = records as u64;
-        let pages = signals.total_pages.or_else(|| signals.total_records.and_then(|total| (size > 0).then(|| total.div_ceil(size))));
-        if let Some(pages) = pages.filter(|pages| *pages <= MOST_PAGES) {
-            let rest = self.at + 1..(first + pages).max(self.at + 1);
-            return Step::Known(rest.map(|number| self.with(&[(parameter, &number.to_string())])).collect());
+    fn offset_url(&self, place: &OffsetPlace, at: u64) -> Url {
+        let at = at.to_string();
+        match &place.size {
+            Some((parameter, size)) => self.with(&[(&place.parameter, &at), (parameter, &size.to_string())]),
+            None => self.with(&[(&place.parameter, &at)]),
         }
-        // A short page is not the end: servers cap page sizes.
-        if records == 0 {
-            return Step::End;
-        }
-        self.at += 1;
-        Step::Next(self.with(&[(parameter, &self.at.to_string())]))
-    }
-
-    fn after_offset(&mut self, signals: &Signals, records: usize, parameter: &str) -> Step {
-        if records == 0 {
-            return Step::End;
-        }
-        // What the server sent counts, not what it was asked for: it may send less.
-        let step = records as u64;
-        self.at += step;
-        if let Some(total) = signals.total_records.filter(|total| total / step <= MOST_PAGES) {
-            let rest = std::iter::successors(Some(self.at), |at| Some(at + step)).take_while(|at| *at < total);
-            return Step::Known(rest.map(|at| self.with(&[(parameter, &at.to_string())])).collect());
-        }
-        Step::Next(self.with(&[(parameter, &self.at.to_string())]))
     }
 
     fn numbered_url(&self, parameter: &str, number: u64) -> Url {
@@ -161,16 +373,6 @@ impl<'a> Pager<'a> {
     }
 }
 
-fn follow(next: &Next, url: &Url) -> Step {
-    match next {
-        Next::At(next) => match url.join(next) {
-            Ok(next) if matches!(next.scheme(), "http" | "https") => Step::Next(next),
-            _ => Step::Lost(format!("`{next}` is no URL to go on to")),
-        },
-        Next::End | Next::Absent => Step::End,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,33 +382,126 @@ mod tests {
         format!("http://h/o{path}").parse().unwrap()
     }
 
+    /// What follows a page whose records up to number `known` came before.
+    fn after_known(pager: &mut Pager<'_>, signals: &Signals, ids: &[u64], known: u64) -> Step {
+        let distinct = known.max(ids.iter().copied().max().unwrap_or(0));
+        let first_came_before = ids.first().is_some_and(|first| *first <= known);
+        pager.after(&PageFacts { signals, ids, distinct, first_came_before, url: &at("") })
+    }
+
+    fn after(pager: &mut Pager<'_>, signals: &Signals, ids: &[u64], distinct: u64) -> Step {
+        let first_came_before = true;
+        pager.after(&PageFacts { signals, ids, distinct, first_came_before, url: &at("") })
+    }
+
+    fn total(records: u64) -> Signals {
+        Signals { total_records: Some(records), ..Signals::default() }
+    }
+
     #[test]
-    fn a_total_makes_all_pages_known() {
+    fn numbered_pages_go_on_until_the_last_count_is_reached() {
         let start = at("?limit=2&page=9");
         let page = Pagination::Page { parameter: "page".into(), first: 1, total: Total::default() };
         let mut pager = Pager::new(&start, &page, 500, Some(2));
         assert_eq!(pager.first(), at("?limit=2&page=1"));
-        let known = |pager: &mut Pager<'_>, signals: Signals, records| match pager.after(&signals, records, &start) {
-            Step::Known(urls) => urls.len(),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(known(&mut pager, Signals { total_pages: Some(3), ..Signals::default() }, 2), 2);
-        assert_eq!(known(&mut pager, Signals { total_records: Some(5), ..Signals::default() }, 2), 2);
-        assert_eq!(known(&mut pager, Signals { total_pages: Some(0), ..Signals::default() }, 0), 0);
+        assert_eq!(after(&mut pager, &total(3), &[1, 2], 2), Step::Next(at("?limit=2&page=2")));
+        assert_eq!(after(&mut pager, &total(4), &[2, 3], 3), Step::Next(at("?limit=2&page=3")), "the count has grown");
+        assert_eq!(after(&mut pager, &total(4), &[4], 4), Step::End(ListEnd::Counted));
+        let mut pager = Pager::new(&start, &page, 500, Some(2));
+        let pages = Signals { total_pages: Some(2), ..Signals::default() };
+        assert_eq!(after(&mut pager, &pages, &[1, 2], 2), Step::Next(at("?limit=2&page=2")));
+        assert_eq!(after(&mut pager, &pages, &[3], 3), Step::End(ListEnd::Counted));
+    }
+
+    #[test]
+    fn counted_pages_may_be_asked_for_ahead() {
+        let start = at("");
+        let page = Pagination::Page { parameter: "page".into(), first: 1, total: Total::default() };
+        let mut pager = Pager::new(&start, &page, 500, Some(2));
+        let signals = total(6);
+        let facts =
+            |ids: &'static [u64]| PageFacts { signals: &signals, ids, distinct: ids.len() as u64, first_came_before: true, url: &start };
+        pager.after(&facts(&[1, 2]));
+        assert_eq!(pager.predicted(&facts(&[1, 2])).collect::<Vec<_>>(), [at("?page=2"), at("?page=3")]);
         let offset = Pagination::Offset { parameter: "skip".into(), total: Total::default() };
         let mut pager = Pager::new(&start, &offset, 500, Some(2));
-        assert_eq!(known(&mut pager, Signals { total_records: Some(7), ..Signals::default() }, 3), 2);
-        assert_eq!(pager.after(&Signals::default(), 0, &start), Step::End);
+        pager.after(&facts(&[1, 2, 3]));
+        assert_eq!(pager.predicted(&facts(&[1, 2, 3])).collect::<Vec<_>>(), [at("?skip=2"), at("?skip=4")]);
+        let huge = total(u64::MAX);
+        assert_eq!(
+            pager
+                .predicted(&PageFacts { signals: &huge, ids: &[1, 2, 3], distinct: 3, first_came_before: true, url: &start })
+                .take(3)
+                .count(),
+            3
+        );
+    }
+
+    #[test]
+    fn offset_pages_share_a_record_and_go_back_where_it_is_missing() {
+        let start = at("");
+        let offset = Pagination::Offset { parameter: "skip".into(), total: Total::default() };
+        let mut pager = Pager::new(&start, &offset, 500, Some(3));
+        let none = Signals::default();
+        assert_eq!(after_known(&mut pager, &none, &[1, 2, 3], 0), Step::Next(at("?skip=2")));
+        assert_eq!(after_known(&mut pager, &none, &[3, 4, 5], 3), Step::Next(at("?skip=4")));
+        // The first record went: 6 now stands where 5 stood.
+        assert_eq!(after_known(&mut pager, &none, &[6, 7, 8], 5), Step::Back(at("?skip=1")));
+        assert_eq!(after_known(&mut pager, &none, &[3, 4, 5], 5), Step::Next(at("?skip=3")));
+        assert_eq!(after_known(&mut pager, &none, &[5], 5), Step::End(ListEnd::EmptyPage));
+    }
+
+    #[test]
+    fn the_default_reads_on_by_offset_where_the_body_speaks_of_one() {
+        let start = at("");
+        let mut pager = Pager::new(&start, &Pagination::Auto, 500, None);
+        let place = OffsetPlace { parameter: "offset".into(), size: Some(("limit".into(), 2)) };
+        let signals = Signals { offset: Some(place), ..total(3) };
+        assert_eq!(after(&mut pager, &signals, &[1, 2], 2), Step::Next(at("?offset=1&limit=2")));
+        assert_eq!(after(&mut pager, &signals, &[2, 3], 3), Step::End(ListEnd::Counted));
+    }
+
+    #[test]
+    fn a_count_of_one_page_alone_does_not_end_a_list() {
+        let start = at("");
+        let mut pager = Pager::new(&start, &Pagination::Auto, 500, None);
+        assert!(matches!(after(&mut pager, &total(2), &[1, 2], 2), Step::Next(_)) && pager.may_be_past_the_end());
+        assert!(matches!(after(&mut pager, &total(2), &[3, 4], 4), Step::Next(_)));
+        assert_eq!(after(&mut pager, &total(2), &[], 4), Step::End(ListEnd::EmptyPage));
+    }
+
+    #[test]
+    fn a_profile_that_names_the_wrong_place_proves_nothing() {
+        let start = at("");
+        let cursor = Pagination::Cursor { path: "c".parse().unwrap(), parameter: "c".into(), more: None };
+        let end = |signals: Signals| after(&mut Pager::new(&start, &cursor, 500, None), &signals, &[1], 1);
+        assert_eq!(end(Signals::default()), Step::End(ListEnd::Silent));
+        assert_eq!(end(Signals { has_place: true, ..Signals::default() }), Step::End(ListEnd::Said));
+        assert!(matches!(end(Signals { other_next: true, ..Signals::default() }), Step::Lost(_)));
+        assert_eq!(end(Signals { other_next: true, more: Some(false), ..Signals::default() }), Step::End(ListEnd::Said));
+    }
+
+    #[test]
+    fn an_empty_page_among_counted_ones_is_no_end() {
+        let start = at("");
+        let page = Pagination::Page { parameter: "page".into(), first: 1, total: Total::default() };
+        let pages = Signals { total_pages: Some(3), ..Signals::default() };
+        assert!(matches!(after(&mut Pager::new(&start, &page, 500, None), &pages, &[], 0), Step::Lost(_)));
     }
 
     #[test]
     fn what_cannot_be_followed_is_said() {
         let start = at("");
+        let lost = |pagination: &Pagination, signals: &Signals, ids: &[u64]| {
+            matches!(after(&mut Pager::new(&start, pagination, 500, None), signals, ids, ids.len() as u64), Step::Lost(_))
+        };
+        let more = Signals { more: Some(true), ..Signals::default() };
         let cursor = Pagination::Cursor { path: "c".parse().unwrap(), parameter: "c".into(), more: None };
-        let mut pager = Pager::new(&start, &cursor, 500, None);
-        assert!(matches!(pager.after(&Signals { more: Some(true), ..Signals::default() }, 1, &start), Step::Lost(_)));
-        let mut pager = Pager::new(&start, &Pagination::Link, 500, None);
-        let link = Next::At("ftp://h/x".into());
-        assert!(matches!(pager.after(&Signals { link, ..Signals::default() }, 1, &start), Step::Lost(_)));
+        assert!(lost(&cursor, &more, &[1]) && lost(&Pagination::Link, &more, &[1]) && lost(&Pagination::Single, &more, &[1]));
+        assert!(lost(&Pagination::Auto, &more, &[]), "no record, and more");
+        let to = |next| Signals { next: Some(next), ..Signals::default() };
+        assert!(lost(&Pagination::Link, &to(NextPage::Url("ftp://h/x".into())), &[1]));
+        assert!(lost(&Pagination::Auto, &to(NextPage::Unusable("next".into())), &[1]));
+        assert!(lost(&cursor, &to(NextPage::Cursor(OVERSIZED.into())), &[1]));
     }
 }

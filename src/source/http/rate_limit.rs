@@ -1,4 +1,4 @@
-//! How fast requests follow each other: as the profile says, and slower where the server says that it is enough.
+//! Rate limit: how fast requests follow each other, by the profile and by what the server says of its own limit.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,22 +7,22 @@ use std::{
 
 use reqwest::header::HeaderMap;
 
-/// The pace of one source.
-pub(super) struct Pace {
+/// Spaces the requests to one source.
+pub(super) struct RateLimiter {
     /// The least time between two requests.
     interval: Duration,
     /// When the next one may go.
     next: Mutex<Instant>,
 }
 
-impl Pace {
-    pub(super) fn new(requests_per_second: Option<f64>) -> Pace {
+impl RateLimiter {
+    pub(super) fn new(requests_per_second: Option<f64>) -> RateLimiter {
         let interval = requests_per_second.map_or(Duration::ZERO, |rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
-        Pace { interval, next: Mutex::new(Instant::now()) }
+        RateLimiter { interval, next: Mutex::new(Instant::now()) }
     }
 
     /// Waits for this request's turn.
-    pub(super) async fn turn(&self) {
+    pub(super) async fn wait_turn(&self) {
         let at = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
             let at = (*next).max(Instant::now());
@@ -32,8 +32,8 @@ impl Pace {
         tokio::time::sleep_until(at.into()).await;
     }
 
-    /// Takes note of what a response says of the limit.
-    pub(super) fn note(&self, headers: &HeaderMap, cap: Duration) {
+    /// Slows down where a response says that the limit is near.
+    pub(super) fn observe(&self, headers: &HeaderMap, cap: Duration) {
         if let Some(wait) = asked_wait(headers) {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
             *next = (*next).max(Instant::now() + wait.min(cap));
@@ -84,11 +84,11 @@ mod tests {
     #[test]
     fn requests_are_spread_as_the_profile_says() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let pace = Pace::new(Some(50.0));
+        let limiter = RateLimiter::new(Some(50.0));
         let started = Instant::now();
         runtime.block_on(async {
             for _ in 0..6 {
-                pace.turn().await;
+                limiter.wait_turn().await;
             }
         });
         assert!(started.elapsed() >= Duration::from_millis(100), "{:?}", started.elapsed());

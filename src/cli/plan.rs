@@ -1,0 +1,71 @@
+//! `etl plan`.
+
+use std::fmt::Write;
+
+use super::{args::PlanArgs, config_flags, display::Display, loading_settings, text};
+use crate::{
+    coverage::Interval,
+    model::UtcMicros,
+    run::{Plan, PlanRequest, RunError, plan, recover_unless_held},
+    settings::{Chunk, Flags, SettingsError},
+    store::Output,
+};
+
+pub(super) fn run(args: &PlanArgs, display: &Display) -> Result<u8, RunError> {
+    let settings = loading_settings(&Flags {
+        orders: args.orders.clone(),
+        source: args.source.clone(),
+        url: args.url.clone(),
+        cursor: args.cursor.clone(),
+        since: args.since.clone(),
+        until: args.until.clone(),
+        lookback: args.lookback.clone(),
+        ..config_flags(&args.config)
+    })?;
+    let parsed = |text: &String| text.parse().map_err(|detail| SettingsError::Conflict(format!("--chunk: `{text}`: {detail}")));
+    let chunk: Option<Chunk> = args.chunk.as_ref().map(parsed).transpose()?;
+    recover_unless_held(&Output::new(settings.output.clone()))?;
+    let plan = plan(PlanRequest { settings: &settings, chunk })?;
+    display.result(false, &plan, |out| show(out, &plan));
+    Ok(0)
+}
+
+fn show(out: &mut String, plan: &Plan) {
+    let identity = &plan.identity;
+    let _ = writeln!(out, "{} (profile {}, by {})\n", identity.source, identity.profile, identity.cursor);
+    text::row(out, "next run", &text::window_text(plan.since.as_deref(), plan.until.as_deref()));
+    text::row(out, "", &plan.why);
+    if let Some(request) = &plan.request {
+        text::row(out, "asks for", request);
+    }
+    if let Some(gap) = &plan.leaves_gap {
+        text::row(out, "", &format!("and leaves a gap: {}", interval(gap)));
+    }
+    intervals(out, "covered", &plan.covered, "nothing yet");
+    intervals(out, "gaps", &plan.gaps, "none");
+    if !plan.gaps.is_empty() {
+        text::row(out, "", "etl backfill --gaps loads them");
+    }
+    intervals(out, "empty", &plan.empty, "no loaded interval without orders between ones with some");
+    let Some(chunks) = &plan.chunks else { return };
+    let done = chunks.iter().filter(|chunk| chunk.state == "done").count();
+    text::row(out, "backfill", &format!("{done} of {} chunks are done", chunks.len()));
+    for chunk in chunks.iter().filter(|chunk| chunk.state != "done") {
+        text::row(out, "", &format!("{}: {}", text::window_text(chunk.since.as_deref(), chunk.until.as_deref()), chunk.state));
+    }
+}
+
+fn intervals(out: &mut String, label: &str, intervals: &[Interval], none: &str) {
+    if intervals.is_empty() {
+        text::row(out, label, none);
+    }
+    for (place, each) in intervals.iter().enumerate() {
+        text::row(out, if place == 0 { label } else { "" }, &interval(each));
+    }
+}
+
+/// An interval, in words.
+pub(super) fn interval(interval: &Interval) -> String {
+    let window = interval.window();
+    text::window_text(window.since.map(UtcMicros::rfc3339).as_deref(), window.until.map(UtcMicros::rfc3339).as_deref())
+}

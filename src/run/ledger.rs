@@ -1,0 +1,140 @@
+//! Where the ledger of coverage is kept: in `state/coverage.json`, or, where `state/` was lost, in the reports.
+//!
+//! What coverage is, and what follows from it, is `coverage`'s.
+
+use reqwest::Url;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    coverage::{Interval, Ledger, LoadedInterval, SourceIdentity},
+    model::{UtcMicros, Window, parse_time_text},
+    report::{self, RecordedRun},
+    settings::{Cursor, Location, Settings, Source, redacted},
+    source::CompletenessStatus,
+    store::{self, Output, Staging, StoreError},
+};
+
+/// Its place beneath the output.
+const COVERAGE: &str = "state/coverage.json";
+
+/// The name of a profile that has none.
+const DEFAULT_PROFILE: &str = "default";
+
+/// The ledger as it is kept, or else as the reports tell it.
+///
+/// # Errors
+/// What the disk refuses.
+pub(super) fn read(output: &Output) -> Result<Ledger, StoreError> {
+    let stored = store::read(&output.at(COVERAGE))?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    stored.map_or_else(|| rebuild(output), Ok)
+}
+
+/// Stages the ledger with a publish.
+pub(super) fn stage(staging: &mut Staging, ledger: &Ledger) -> Result<(), StoreError> {
+    staging.put(COVERAGE, &serde_json::to_vec(ledger).unwrap_or_default()).map(drop)
+}
+
+/// The ledger as the reports of all runs tell it, in the order in which they ran.
+fn rebuild(output: &Output) -> Result<Ledger, StoreError> {
+    let mut ledger = Ledger::default();
+    let mut runs: Vec<_> = report::recorded_runs(output)?.map(|(run, _)| run).filter(adds_to_coverage).collect();
+    runs.reverse();
+    for run in &runs {
+        if let Some((identity, loaded)) = loaded_by(run) {
+            ledger.record(&identity, loaded, run.completeness.read.unwrap_or(run.records_read));
+        }
+    }
+    Ok(ledger)
+}
+
+fn adds_to_coverage(run: &RecordedRun) -> bool {
+    let is_load = matches!(run.command.as_deref(), Some("run" | "backfill"));
+    // With --on-check-failure publish, a run that fails its checks has loaded its window too.
+    let has_loaded = run.is_success() || run.status == "checks_failed" && run.has_published();
+    is_load && has_loaded && run.completeness.status != Some(CompletenessStatus::Failed)
+}
+
+fn loaded_by(run: &RecordedRun) -> Option<(SourceIdentity, LoadedInterval)> {
+    let instant = |text: &Option<String>| text.as_deref().and_then(parse_time_text);
+    let window = Window { since: instant(&run.since), until: instant(&run.until) };
+    let identity = SourceIdentity {
+        source: run.source_identity.clone()?,
+        profile: run.profile.clone()?,
+        cursor: run.cursor.clone().unwrap_or_else(|| Cursor::Created.column().to_owned()),
+    };
+    let loaded = LoadedInterval {
+        interval: Interval::of_window(window, parse_time_text(&run.started_at)?)?,
+        run_id: run.run_id.clone(),
+        loaded_at: run.started_at.clone(),
+        records: Some(run.records_read.saturating_sub(run.records_out_of_window)),
+        rules: run.rules.clone(),
+    };
+    Some((identity, loaded))
+}
+
+/// What makes a source the same source (contract, Terms).
+pub(super) fn identity(source: &Source, cursor: Cursor) -> SourceIdentity {
+    let name = source.name.clone().unwrap_or_else(|| match &source.location {
+        Location::Http(url) => without_window(url, source),
+        Location::Files(pattern) => pattern.clone(),
+    });
+    let profile = source.profile_name.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
+    SourceIdentity { source: name, profile, cursor: cursor.column().to_owned() }
+}
+
+/// A URL without credentials, and without the parameters that its profile writes a window into.
+fn without_window(url: &Url, source: &Source) -> String {
+    let filter = &source.profile.http.filter;
+    let own = [&filter.since, &filter.until, &filter.updated_since, &filter.updated_until];
+    let is_window = |name: &str| own.iter().any(|own| own.as_deref() == Some(name));
+    let mut plain = url.clone();
+    let kept: Vec<(String, String)> =
+        url.query_pairs().filter(|(name, _)| !is_window(name)).map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+    plain.set_query(None);
+    if !kept.is_empty() {
+        plain.query_pairs_mut().extend_pairs(kept);
+    }
+    redacted(&plain)
+}
+
+/// A fingerprint of all that decides which rows a record becomes. Where it changes, a backfill loads its chunks again.
+pub(super) fn rules(settings: &Settings, source: &Source) -> String {
+    let profile = &source.profile;
+    let rules = format!(
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        profile.records, profile.fields, profile.line_fields, profile.skip, settings.fact_columns, settings.merge, settings.repeated_sku
+    );
+    format!("{:016x}", xxh3_64(rules.as_bytes()))
+}
+
+/// What a run of a window has loaded.
+pub(super) fn loaded(window: Window, started_at: UtcMicros, run_id: &str, records: u64, rules: &str) -> Option<LoadedInterval> {
+    Some(LoadedInterval {
+        interval: Interval::of_window(window, started_at)?,
+        run_id: run_id.to_owned(),
+        loaded_at: started_at.rfc3339(),
+        records: Some(records),
+        rules: rules.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Filter, HttpProfile, Profile};
+
+    #[test]
+    fn a_source_is_known_by_its_name_or_its_location_without_window_and_secrets() {
+        let http = HttpProfile { filter: Filter { since: Some("after".into()), ..Filter::default() }, ..HttpProfile::default() };
+        let profile = Profile { http, ..Profile::default() };
+        let source = |location: &str| Source { profile: profile.clone(), ..location.parse::<Location>().unwrap().into() };
+        let name = |source: &Source| identity(source, Cursor::Created).source;
+        let plain = "https://h/o?status=any";
+        assert_eq!(name(&source("https://h/o?status=any&after=2026-01-01")), plain);
+        assert_eq!(name(&source(plain)), plain);
+        assert!(!name(&source("https://h/o?api_key=hush")).contains("hush"));
+        assert_eq!(name(&source("export/*.ndjson")), "export/*.ndjson");
+        assert_eq!(name(&Source { name: Some("shop".into()), ..source(plain) }), "shop");
+        assert_eq!(identity(&source(plain), Cursor::Updated).cursor, "updated_at");
+    }
+}

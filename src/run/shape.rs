@@ -1,0 +1,34 @@
+//! What the records of a source look like, out of its profile: the paths of their ids, times and lines.
+
+use crate::{
+    model::{DimensionSpec, FieldPath},
+    normalize::RECORD_FIELDS,
+    settings::Profile,
+    source::RecordShape,
+};
+
+/// Of orders.
+pub(super) fn of_orders(profile: &Profile) -> RecordShape {
+    let paths = |field: &str| {
+        let defaults = RECORD_FIELDS.iter().filter(|(name, _)| *name == field).flat_map(|(_, defaults)| *defaults);
+        match profile.fields.get(field) {
+            Some(rule) => rule.paths.clone(),
+            None => parsed(defaults),
+        }
+    };
+    let of_line = parsed(&["sku", "quantity", "qty"]);
+    RecordShape { id: paths("order_id"), created_at: paths("created_at"), lines: paths("lines"), of_line }
+}
+
+/// Of users or products. Their list counts by `id` where they have one: several may share the key of the dimension.
+pub(super) fn of_dimension(spec: &DimensionSpec, profile: &Profile) -> RecordShape {
+    let key = match profile.fields.get(spec.key()) {
+        Some(rule) => rule.paths.clone(),
+        None => parsed(spec.columns.iter().filter(|column| column.name == spec.key()).flat_map(|column| column.from)),
+    };
+    RecordShape { id: parsed(&["id"]).into_iter().chain(key).collect(), ..RecordShape::default() }
+}
+
+fn parsed<'p>(paths: impl IntoIterator<Item = &'p &'static str>) -> Vec<FieldPath> {
+    paths.into_iter().filter_map(|path| path.parse().ok()).collect()
+}

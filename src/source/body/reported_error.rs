@@ -1,0 +1,174 @@
+//! Whether a body reports an error, whatever the status of its response says (contract, Completeness).
+//!
+//! Looks at the top of the envelope alone: what a record says of itself is no error of the request.
+
+use super::Node;
+
+/// Keys whose value, where it holds something, is an error; compared without case and punctuation.
+const ERROR_KEYS: [&str; 12] = [
+    "error",
+    "errors",
+    "errormessage",
+    "errormessages",
+    "errorcode",
+    "errordescription",
+    "errormsg",
+    "errcode",
+    "errmsg",
+    "fault",
+    "exception",
+    "failure",
+];
+
+/// Keys that say by a boolean whether the request succeeded.
+const SUCCESS_KEYS: [&str; 5] = ["success", "ok", "succeeded", "issuccess", "successful"];
+
+/// Keys that say by a word or a number how the request ended.
+const STATUS_KEYS: [&str; 7] = ["status", "result", "outcome", "code", "statuscode", "httpstatus", "responsecode"];
+
+/// Words under such a key that say that it failed.
+const FAILED_WORDS: [&str; 16] = [
+    "error",
+    "err",
+    "errors",
+    "fail",
+    "failed",
+    "failure",
+    "ko",
+    "nok",
+    "exception",
+    "unauthorized",
+    "forbidden",
+    "denied",
+    "throttled",
+    "unavailable",
+    "timeout",
+    "internalservererror",
+];
+
+/// Words under an error key that say that there was none.
+const FINE_WORDS: [&str; 9] = ["", "none", "null", "no", "false", "ok", "success", "noerror", "noerrors"];
+
+/// Objects of an envelope that speak of the response as a whole.
+const RESPONSE_KEYS: [&str; 6] = ["meta", "metadata", "response", "responsestatus", "header", "status"];
+
+/// What a body says went wrong; `None` where it reports no error.
+pub(in crate::source) fn reported_error(root: &Node) -> Option<String> {
+    root.pairs().iter().find_map(|(key, value)| {
+        let plain = plain(key);
+        if RESPONSE_KEYS.contains(&plain.as_str()) && matches!(value, Node::Object(_)) {
+            return reported_error(value);
+        }
+        let is_fine_code = plain.ends_with("code") && value.count().is_some_and(|code| (200..300).contains(&code));
+        let reports = if ERROR_KEYS.contains(&plain.as_str()) {
+            is_error_value(value) && !is_fine_code
+        } else if SUCCESS_KEYS.contains(&plain.as_str()) {
+            is_false(value)
+        } else {
+            STATUS_KEYS.contains(&plain.as_str()) && is_failed_status(value)
+        };
+        reports.then(|| format!("`{key}` is {}", shown(value)))
+    })
+}
+
+/// A name without case and punctuation.
+pub(super) fn plain(name: &str) -> String {
+    name.chars().filter(|character| character.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+fn is_error_value(value: &Node) -> bool {
+    match value {
+        Node::Null | Node::Bool(false) => false,
+        Node::Bool(true) => true,
+        // `0`, `0.0` and `00000` are the codes of "no error".
+        Node::Number(text) | Node::Text(text) if !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0' | b'.')) => false,
+        Node::Number(_) => true,
+        Node::Text(text) => !FINE_WORDS.contains(&plain(text).as_str()),
+        Node::Array(elements) => elements.iter().any(|element| !element.pairs().is_empty() || is_error_value(element)),
+        // `{"code":0,"message":""}` is an error that is none.
+        Node::Object(pairs) => pairs.iter().any(|(_, value)| is_error_value(value)),
+    }
+}
+
+fn is_false(value: &Node) -> bool {
+    match value {
+        Node::Bool(is_true) => !is_true,
+        Node::Number(text) => text == "0",
+        Node::Text(text) => matches!(plain(text).as_str(), "false" | "no" | "0"),
+        _ => false,
+    }
+}
+
+fn is_failed_status(value: &Node) -> bool {
+    match value {
+        // A status of HTTP in the body.
+        Node::Number(_) | Node::Text(_) if value.count().is_some() => value.count().is_some_and(|code| (400..600).contains(&code)),
+        Node::Text(text) => FAILED_WORDS.contains(&plain(text).as_str()),
+        _ => false,
+    }
+}
+
+fn shown(value: &Node) -> &'static str {
+    match value {
+        Node::Null => "null",
+        Node::Bool(true) => "true",
+        Node::Bool(false) => "false",
+        Node::Array(_) => "a list of errors",
+        Node::Object(_) | Node::Number(_) | Node::Text(_) => "an error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_error(body: &str) -> bool {
+        reported_error(&Node::parse(body).unwrap()).is_some()
+    }
+
+    #[test]
+    fn errors_are_found_in_each_of_their_forms() {
+        for body in [
+            r#"{"status":"error","data":null}"#,
+            r#"{"data":null,"errors":[{"message":"no"}]}"#,
+            r#"{"success":false,"data":[]}"#,
+            r#"{"error":{"code":17},"orders":[]}"#,
+            r#"{"error":true}"#,
+            r#"{"error":"rate limited"}"#,
+            r#"{"ok":false}"#,
+            r#"{"Success":"false"}"#,
+            r#"{"status":503,"orders":[]}"#,
+            r#"{"code":"429","data":[]}"#,
+            r#"{"status":"FAIL"}"#,
+            r#"{"fault":{"faultstring":"x"}}"#,
+            r#"{"error_code":7,"data":[]}"#,
+            r#"{"meta":{"code":401},"data":[]}"#,
+            r#"{"status":{"code":500,"message":"x"},"data":[]}"#,
+        ] {
+            assert!(is_error(body), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_says_that_all_is_well_reports_none() {
+        for body in [
+            r#"{"error":null,"orders":[]}"#,
+            r#"{"errors":[],"data":[]}"#,
+            r#"{"error":"","data":[]}"#,
+            r#"{"error":{"code":0,"message":""},"data":[]}"#,
+            r#"{"error_code":"00000","data":[]}"#,
+            r#"{"errcode":0,"errmsg":"ok"}"#,
+            r#"{"errorCode":200,"data":[]}"#,
+            r#"{"errors":[null],"data":[]}"#,
+            r#"{"errors":{"count":0,"list":[]},"data":[]}"#,
+            r#"{"success":true,"data":[]}"#,
+            r#"{"status":"ok","code":200}"#,
+            r#"{"status":"success","result":"done"}"#,
+            r#"{"code":0}"#,
+            r#"{"message":"fine","warnings":["x"]}"#,
+            r#"[{"error":"x"}]"#,
+        ] {
+            assert!(!is_error(body), "{body}");
+        }
+    }
+}

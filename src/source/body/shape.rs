@@ -1,0 +1,212 @@
+//! What a record looks like, as far as a source must know: by which id pages are compared and counted, and whether a body is
+//! itself a record. What the fields mean is `normalize`'s.
+
+use std::{borrow::Cow, fmt};
+
+use memchr::memmem;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use super::{Envelope, List, Node, locate, reported_error};
+use crate::model::FieldPath;
+
+/// Keeps the identity of a record without an id apart from all ids.
+const WITHOUT_ID: u64 = 1;
+
+/// Where a record's id, time and lines may stand.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RecordShape {
+    /// Paths of the id, tried in order.
+    pub id: Vec<FieldPath>,
+    /// Paths of the creation time. Where none is named, a body is never itself a record.
+    pub created_at: Vec<FieldPath>,
+    /// Paths of the lines.
+    pub lines: Vec<FieldPath>,
+    /// Paths that lines have and records do not.
+    pub of_line: Vec<FieldPath>,
+}
+
+impl RecordShape {
+    /// The identity of a record: a hash of its id, or of all its bytes where it has none.
+    pub(in crate::source) fn identity(&self, record: &[u8]) -> u64 {
+        // A key whose letters are nowhere in the record need not be waited for.
+        let may_be_there = |path: &FieldPath| path.steps().first().is_some_and(|step| memmem::find(record, step.as_bytes()).is_some());
+        let first_place = self.id.iter().position(may_be_there).unwrap_or(0);
+        let mut found = Found { paths: &self.id, first_place, values: vec![None; self.id.len()] };
+        // Ends early, by an error, once the first path that may be there has a value.
+        let _ = serde::Deserializer::deserialize_map(&mut serde_json::Deserializer::from_slice(record), &mut found);
+        let id = found.values.iter().zip(&self.id).find_map(|(value, path)| id_text((*value)?, path));
+        match id {
+            Some(id) => xxh3_64(id.as_bytes()),
+            None => xxh3_64_with_seed(record, WITHOUT_ID),
+        }
+    }
+
+    /// Whether a body is itself a record (contract, Orders: "Records of a body"): it has an id and a creation time, and its lines,
+    /// or nothing that can be a list of records.
+    pub(in crate::source) fn is_record(&self, envelope: &Envelope, first: Option<&[u8]>) -> bool {
+        if !self.has_id_and_time(&envelope.root) {
+            return false;
+        }
+        let List::Found(_) = &envelope.list else { return true };
+        let first = first.and_then(|first| std::str::from_utf8(first).ok()).and_then(|first| Node::parse(first).ok());
+        let first_is_record = first.is_some_and(|first| self.has_id_and_time(&first) && self.has_lines(&first) && !self.is_line(&first));
+        self.has_lines(&envelope.root) && !first_is_record
+    }
+
+    fn has_lines(&self, node: &Node) -> bool {
+        self.lines.iter().any(|path| matches!(node.at(path), Some(Node::Array(_))))
+    }
+
+    /// Lines have ids and times of their own in some APIs; a bundle even has lines.
+    fn is_line(&self, node: &Node) -> bool {
+        self.of_line.iter().any(|path| node.at(path).is_some())
+    }
+
+    /// What a list of errors in place of records says: each of its few elements reports an error, and none has an id.
+    pub(in crate::source) fn reported_errors<'a>(&self, elements: impl ExactSizeIterator<Item = &'a [u8]>) -> Option<String> {
+        const MOST: usize = 5;
+        if !(1..=MOST).contains(&elements.len()) {
+            return None;
+        }
+        let has_id = |node: &Node| self.id.iter().any(|path| node.at(path).and_then(Node::text).is_some());
+        let mut errors = elements.map(|element| {
+            let node = Node::parse(std::str::from_utf8(element).ok()?).ok().filter(|node| !has_id(node))?;
+            reported_error(&node)
+        });
+        let first = errors.next()??;
+        errors.all(|error| error.is_some()).then_some(first)
+    }
+
+    /// Whether an object has an id and a creation time.
+    pub(in crate::source) fn has_id_and_time(&self, root: &Node) -> bool {
+        let has = |paths: &[FieldPath]| paths.iter().any(|path| root.at(path).and_then(Node::text).is_some());
+        has(&self.id) && has(&self.created_at)
+    }
+}
+
+/// The text of the id at the rest of a path, where there is one.
+fn id_text<'a>(value: &'a RawValue, path: &FieldPath) -> Option<Cow<'a, str>> {
+    let value = match path.steps() {
+        [] | [_] => value,
+        [_, rest @ ..] => locate(value, &rest.iter().fold(FieldPath::root(), |path, step| path.child(step)))?,
+    };
+    match value.get().as_bytes().first()? {
+        b'"' => {
+            let inner = value.get().get(1..value.get().len().saturating_sub(1))?;
+            let text = if inner.contains('\\') { Cow::Owned(serde_json::from_str(value.get()).ok()?) } else { Cow::Borrowed(inner) };
+            (!text.trim().is_empty()).then(|| Cow::Owned(text.trim().to_owned()))
+        }
+        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(value.get())),
+        _ => None,
+    }
+}
+
+/// The values under the first keys of some paths.
+struct Found<'p, 'a> {
+    paths: &'p [FieldPath],
+    /// The first path whose key may be in the record.
+    first_place: usize,
+    values: Vec<Option<&'a RawValue>>,
+}
+
+impl<'a> Visitor<'a> for &mut Found<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
+        while let Some(place) = map.next_key_seed(FirstKey(self.paths))? {
+            let Some(place) = place else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let value = map.next_value::<&'a RawValue>()?;
+            let key = self.paths.get(place).and_then(|path| path.steps().first());
+            for (path, found) in self.paths.iter().zip(&mut self.values) {
+                if path.steps().first() == key {
+                    *found = Some(value);
+                }
+            }
+            let first = self.paths.get(self.first_place);
+            if first.is_some_and(|path| path.steps().first() == key && id_text(value, path).is_some()) {
+                return Err(serde::de::Error::custom("found"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first of the paths that begins with a key.
+struct FirstKey<'p>(&'p [FieldPath]);
+
+impl<'de> serde::de::DeserializeSeed<'de> for FirstKey<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for FirstKey<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Option<usize>, E> {
+        Ok(self.0.iter().position(|path| path.steps().first().is_some_and(|step| step == key)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cut;
+    use super::*;
+
+    fn shape() -> RecordShape {
+        let paths = |paths: &[&str]| paths.iter().map(|path| path.parse().unwrap()).collect();
+        RecordShape {
+            id: paths(&["order_id", "id", "ref.no"]),
+            created_at: paths(&["created_at", "date"]),
+            lines: paths(&["items"]),
+            of_line: paths(&["sku"]),
+        }
+    }
+
+    #[test]
+    fn a_record_is_known_by_the_first_id_that_holds_something() {
+        let same = |a: &str, b: &str| shape().identity(a.as_bytes()) == shape().identity(b.as_bytes());
+        assert!(same(r#"{"order_id":7,"x":1}"#, r#"{"x":2,"order_id":" 7 "}"#));
+        assert!(same(r#"{"id":"a","order_id":null}"#, r#"{"order_id":"","id":"a","t":3}"#));
+        assert!(same(r#"{"id":"x","order_id":"a"}"#, r#"{"order_id":"a","id":"y"}"#));
+        assert!(same(r#"{"ref":{"no":12345678901234567890123}}"#, r#"{"ref":{"no":"12345678901234567890123"},"y":1}"#));
+        assert!(!same(r#"{"order_id":"a"}"#, r#"{"order_id":"b"}"#));
+        assert!(!same(r#"{"x":1}"#, r#"{"x":2}"#), "without an id the bytes tell");
+        assert!(same("not json", "not json") && !same("not json", "nor this"));
+    }
+
+    #[test]
+    fn a_body_is_a_record_where_it_has_an_id_a_time_and_no_list_of_records() {
+        let is_record = |body: &str| {
+            let super::super::CutBody { places, envelope } = cut(body.as_bytes(), None).unwrap().unwrap();
+            shape().is_record(&envelope, places.first().map(|place| &body.as_bytes()[place.clone()]))
+        };
+        assert!(is_record(r#"{"id":17,"date":"2026-01-01","items":[{"sku":"S"}]}"#));
+        assert!(is_record(r#"{"id":17,"date":"2026-01-01","items":null}"#));
+        assert!(!is_record(r#"{"id":17,"items":[{"sku":"S"}]}"#), "no time");
+        assert!(!is_record(r#"{"id":"req-1","date":"2026-01-01","orders":[{"id":1}]}"#), "a list with an id of its own");
+        assert!(!is_record(r#"{"id":"l","date":"2026-01-01","items":[{"id":1,"created_at":"2026-01-01","items":[]}]}"#));
+        assert!(is_record(r#"{"id":"l","date":"2026-01-01","items":[{"id":1,"created_at":"2026-01-01"}]}"#), "a line with a time");
+        assert!(is_record(r#"{"id":1,"date":"2026-01-01","items":[{"sku":"a"}],"data":[]}"#), "an order with lists of its own");
+        assert!(is_record(r#"{"data":[{"k":"v"}],"id":1,"date":"2026-01-01","items":[{"sku":"a"}]}"#));
+        assert!(!is_record(r#"{"id":"r","date":"2026-01-01","orders":[]}"#), "an empty list with an id of its own");
+        let bundle = r#"{"id":"l","date":"2026-01-01","items":[{"id":1,"created_at":"2026-01-01","sku":"B","items":[]}]}"#;
+        assert!(is_record(bundle), "a line that is a bundle");
+        assert!(!is_record("[1]"));
+    }
+}

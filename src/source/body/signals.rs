@@ -1,0 +1,544 @@
+//! What a response says of the list that it is a page of: the next page, how much there is, whether there is more.
+//!
+//! Read once a response, from its envelope and its headers. What follows from it is decided by `http::pagination`.
+
+use reqwest::header::HeaderMap;
+use serde_json::value::RawValue;
+
+use super::{Node, locate, reported_error::plain};
+use crate::{model::FieldPath, settings::Pagination};
+
+/// Objects of an envelope that speak of its pages; compared without case and punctuation.
+const PAGE_OBJECTS: [&str; 14] = [
+    "meta",
+    "metadata",
+    "info",
+    "pagination",
+    "paging",
+    "pager",
+    "page",
+    "pageinfo",
+    "paginginfo",
+    "links",
+    "link",
+    "cursors",
+    "responsemetadata",
+    "cursor",
+];
+
+/// Objects within objects that are looked into.
+const DEPTH: usize = 3;
+
+const URL_KEYS: [&str; 10] =
+    ["next", "nexturl", "nextlink", "nextpageurl", "nexthref", "nextpagelink", "nexturi", "odatanextlink", "nextrecordsurl", "afterurl"];
+const CURSOR_KEYS: [&str; 9] =
+    ["nextcursor", "nextpagetoken", "nexttoken", "nextpagecursor", "cursornext", "continuationtoken", "nextkey", "cursor", "aftercursor"];
+/// Where an object that stands for the next page holds its URL or number.
+const NEXT_TARGETS: [&str; 6] = ["href", "url", "link", "uri", "page", "number"];
+const PAGE_KEYS: [&str; 3] = ["nextpage", "nextpagenumber", "nextpageno"];
+const MORE_KEYS: [&str; 12] = [
+    "hasmore",
+    "hasnext",
+    "hasnextpage",
+    "hasmoreitems",
+    "hasmoreresults",
+    "hasmorepages",
+    "moreresults",
+    "more",
+    "morerecords",
+    "moreitems",
+    "istruncated",
+    "truncated",
+];
+/// Keys that say by a boolean whether this page is the last.
+const LAST_KEYS: [&str; 5] = ["last", "islast", "islastpage", "lastpage", "endofstream"];
+/// Keys that say by a boolean, a URL or a number whether there is a page before this one.
+const PREVIOUS_KEYS: [&str; 9] =
+    ["prev", "previous", "prevurl", "previousurl", "prevpageurl", "prevpage", "previouspage", "hasprevious", "hasprev"];
+/// Keys of the number of this page.
+const NUMBER_KEYS: [&str; 4] = ["page", "currentpage", "pagenumber", "pageno"];
+const TOTAL_KEYS: [&str; 13] = [
+    "total",
+    "totalcount",
+    "totalitems",
+    "totalrecords",
+    "totalresults",
+    "totalelements",
+    "totalsize",
+    "totalorders",
+    "totalhits",
+    "totalentries",
+    "totalrows",
+    "recordstotal",
+    "odatacount",
+];
+const PAGES_KEYS: [&str; 5] = ["totalpages", "pages", "pagecount", "lastpage", "pagestotal"];
+const OFFSET_KEYS: [&str; 3] = ["offset", "skip", "start"];
+const SIZE_KEYS: [&str; 4] = ["limit", "take", "top", "size"];
+
+const TOTAL_HEADERS: [&str; 8] = [
+    "x-wp-total",
+    "x-total-count",
+    "x-total",
+    "total-count",
+    "x-total-results",
+    "x-pagination-total-count",
+    "x-pagination-total",
+    "x-total-records",
+];
+const PAGES_HEADERS: [&str; 4] = ["x-wp-totalpages", "x-total-pages", "x-pagination-page-count", "x-page-count"];
+
+/// The next page, as a response names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::source) enum NextPage {
+    /// Its URL, which may be relative.
+    Url(String),
+    /// A cursor to send back.
+    Cursor(String),
+    /// Its number.
+    Number(u64),
+    /// Something that is none of these, under this key.
+    Unusable(String),
+}
+
+/// Where a body says how many records came before it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::source) struct OffsetPlace {
+    /// The parameter of the offset, named as in the body.
+    pub(in crate::source) parameter: String,
+    /// The parameter of the page's size and its value, likewise.
+    pub(in crate::source) size: Option<(String, u64)>,
+}
+
+/// What a response says of its list.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(in crate::source) struct Signals {
+    /// The next page. A signal that names one wins over one that says there is none.
+    pub(in crate::source) next: Option<NextPage>,
+    /// Whether a signal of the next page says that there is none.
+    pub(in crate::source) says_end: bool,
+    /// Whether there is more, where the response says so.
+    pub(in crate::source) more: Option<bool>,
+    /// The last record's id, where the profile goes on from that.
+    pub(in crate::source) last_id: Option<String>,
+    /// How many records the list has.
+    pub(in crate::source) total_records: Option<u64>,
+    /// How many pages it has.
+    pub(in crate::source) total_pages: Option<u64>,
+    /// Where the body speaks of an offset.
+    pub(in crate::source) offset: Option<OffsetPlace>,
+    /// Whether the response names a page before this one.
+    pub(in crate::source) has_previous: bool,
+    /// Whether the place that a profile names for the next page is there, whatever it says.
+    pub(in crate::source) has_place: bool,
+    /// A next page that the profile's own pagination does not look at, by the key that names it.
+    pub(in crate::source) other_next: bool,
+}
+
+/// What a response is read by.
+pub(in crate::source) struct SignalSource<'r> {
+    pub(in crate::source) root: &'r Node,
+    pub(in crate::source) headers: &'r HeaderMap,
+    /// The `Link` header, as it was read: the target of `rel="next"`, and whether it speaks of pages.
+    pub(in crate::source) link: LinkHeader,
+    /// Whether a `Link` header names a page before this one.
+    pub(in crate::source) has_previous_link: bool,
+    /// The path of the records: what stands beside them speaks of pages too.
+    pub(in crate::source) records: Option<&'r FieldPath>,
+    /// The records of the page.
+    pub(in crate::source) record_count: u64,
+    pub(in crate::source) last_record: Option<&'r [u8]>,
+}
+
+/// What a `Link` header says of the next page.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(in crate::source) enum LinkHeader {
+    /// It does not speak of pages.
+    #[default]
+    Absent,
+    /// There are links of a list, and none is the next.
+    End,
+    /// There are links of a list, none is the next, and the last page is a later one than this.
+    More,
+    /// The next page.
+    Next(String),
+    /// It speaks of a next page and can't be read.
+    Damaged(String),
+}
+
+impl Signals {
+    /// Reads a response by a profile's pagination. Counts are read wherever they stand, unless a profile says that they mean
+    /// something else.
+    pub(in crate::source) fn read(source: &SignalSource<'_>, pagination: &Pagination, trusts_counts: bool) -> Signals {
+        let mut signals = Signals { has_previous: source.has_previous_link, ..Signals::default() };
+        if trusts_counts {
+            signals.take_count_headers(source.headers);
+        }
+        signals.take_objects(source, trusts_counts);
+        if !matches!(pagination, Pagination::Auto | Pagination::Single) {
+            signals.other_next = matches!(signals.next, Some(NextPage::Url(_) | NextPage::Cursor(_)));
+            (signals.next, signals.says_end) = (None, false);
+            signals.take_profile(source, pagination);
+            return signals;
+        }
+        match &source.link {
+            LinkHeader::Next(target) => signals.next = Some(NextPage::Url(target.clone())),
+            LinkHeader::Damaged(_) if signals.next.is_none() => signals.next = Some(NextPage::Unusable("the Link header".into())),
+            LinkHeader::End => signals.says_end = true,
+            LinkHeader::More => signals.more = Some(true),
+            LinkHeader::Damaged(_) | LinkHeader::Absent => {}
+        }
+        if let Some(next) = header(source.headers, "x-next-page") {
+            match next.trim().parse() {
+                Ok(number) if signals.next.is_none() => signals.next = Some(NextPage::Number(number)),
+                Ok(_) => {}
+                Err(_) => signals.says_end = true,
+            }
+        }
+        signals
+    }
+
+    fn take_count_headers(&mut self, headers: &HeaderMap) {
+        let number = |name: &&str| header(headers, name).and_then(|value| value.trim().parse().ok());
+        self.total_records = TOTAL_HEADERS.iter().find_map(number);
+        self.total_pages = PAGES_HEADERS.iter().find_map(number);
+        if self.total_records.is_none() {
+            // `orders 0-24/319` (RFC 9110, 14.4).
+            self.total_records = header(headers, "content-range").and_then(|range| range.rsplit_once('/')?.1.trim().parse().ok());
+        }
+        if let Some(Ok(node)) = header(headers, "x-pagination").map(Node::parse) {
+            self.take_object(&node, 0, DEPTH);
+        }
+    }
+
+    /// Looks at the envelope, at what stands beside the records, and at the objects there that speak of pages.
+    fn take_objects(&mut self, source: &SignalSource<'_>, trusts_counts: bool) {
+        let counts = (self.total_records, self.total_pages);
+        let mut node = source.root;
+        self.take_object(node, source.record_count, 0);
+        for step in source.records.map(FieldPath::steps).unwrap_or_default() {
+            let Some(inner) = node.get(step) else { break };
+            node = inner;
+            self.take_object(node, source.record_count, 0);
+        }
+        // Headers speak of records; what a body calls `total` may be something else.
+        self.total_records = counts.0.or(self.total_records.filter(|_| trusts_counts));
+        self.total_pages = counts.1.or(self.total_pages.filter(|_| trusts_counts));
+    }
+
+    fn take_object(&mut self, object: &Node, record_count: u64, depth: usize) {
+        let has_number = object.pairs().iter().any(|(key, value)| NUMBER_KEYS.contains(&plain(key).as_str()) && value.count().is_some());
+        let has_offset = object.pairs().iter().any(|(key, value)| OFFSET_KEYS.contains(&plain(key).as_str()) && value.count().is_some());
+        for (key, value) in object.pairs() {
+            let name = plain(key);
+            let name = name.as_str();
+            if URL_KEYS.contains(&name) || PAGE_KEYS.contains(&name) {
+                self.take_next(key, value);
+            } else if CURSOR_KEYS.contains(&name) && !matches!(value, Node::Object(_)) {
+                self.take_cursor(value);
+            } else if MORE_KEYS.contains(&name) {
+                self.take_more(value);
+            } else if TOTAL_KEYS.contains(&name) {
+                self.total_records = self.total_records.or(value.count());
+            } else if name == "count" {
+                // May be the count of this page alone, unless it is larger, or stands beside an offset.
+                let total = value.count().filter(|count| has_offset || *count > record_count);
+                self.total_records = self.total_records.or(total);
+            } else if PAGES_KEYS.contains(&name) && value.count().is_some() {
+                self.total_pages = self.total_pages.or(value.count());
+            } else if LAST_KEYS.contains(&name) && matches!(value, Node::Bool(_)) {
+                self.take_more(&Node::Bool(*value == Node::Bool(false)));
+            } else if name == "nextoffset" {
+                self.take_next_offset(key, value);
+            } else if PREVIOUS_KEYS.contains(&name) {
+                self.has_previous |= names_previous(value);
+            } else if OFFSET_KEYS.contains(&name) && value.count().is_some() && self.offset.is_none() && !has_number {
+                // A body that counts its pages too is asked by pages.
+                self.offset = Some(OffsetPlace { parameter: key.clone(), size: page_size(object) });
+            }
+            if depth < DEPTH && PAGE_OBJECTS.contains(&name) {
+                self.take_object(value, record_count, depth + 1);
+                self.take_link_list(value);
+            }
+        }
+    }
+
+    /// `"links":[{"rel":"next","href":"…"}]`.
+    fn take_link_list(&mut self, list: &Node) {
+        let Node::Array(links) = list else { return };
+        let is_next = |link: &&Node| link.get("rel").and_then(Node::text).is_some_and(|rel| rel.eq_ignore_ascii_case("next"));
+        match links.iter().find(is_next) {
+            Some(link) => self.take_next("links", link),
+            None if links.iter().any(|link| link.get("rel").and_then(Node::text).is_some_and(is_page_relation)) => self.says_end = true,
+            None => {}
+        }
+    }
+
+    fn take_next(&mut self, key: &str, value: &Node) {
+        match value {
+            Node::Null | Node::Bool(false) => self.says_end = true,
+            Node::Bool(true) => self.more = Some(true),
+            Node::Text(text) | Node::Number(text) if text.trim().is_empty() || is_no_cursor(text.trim()) => self.says_end = true,
+            Node::Text(_) | Node::Number(_) => {
+                let next = next_page(key, value);
+                if self.next.is_none() || matches!(self.next, Some(NextPage::Cursor(_))) {
+                    self.next = Some(next);
+                }
+            }
+            Node::Object(pairs) if pairs.is_empty() => self.says_end = true,
+            Node::Object(_) => match NEXT_TARGETS.iter().find_map(|name| value.get(name)) {
+                Some(target) => self.take_next(key, target),
+                None if self.next.is_none() => self.next = Some(NextPage::Unusable(key.to_owned())),
+                None => {}
+            },
+            Node::Array(_) => {}
+        }
+    }
+
+    fn take_next_offset(&mut self, key: &str, value: &Node) {
+        match value.count() {
+            Some(offset) if offset > 0 && self.next.is_none() => self.next = Some(NextPage::Unusable(key.to_owned())),
+            Some(_) => {}
+            None => self.says_end = true,
+        }
+    }
+
+    fn take_cursor(&mut self, value: &Node) {
+        match value.text().filter(|cursor| !is_no_cursor(cursor)) {
+            Some(cursor) if self.next.is_none() => self.next = Some(NextPage::Cursor(cursor.to_owned())),
+            Some(_) => {}
+            None if !matches!(value, Node::Object(_) | Node::Array(_) | Node::Bool(true)) => self.says_end = true,
+            None => {}
+        }
+    }
+
+    fn take_more(&mut self, value: &Node) {
+        let says = match value {
+            Node::Bool(more) => Some(*more),
+            Node::Text(text) => match plain(text).as_str() {
+                "true" | "yes" | "1" => Some(true),
+                "false" | "no" | "0" => Some(false),
+                _ => None,
+            },
+            Node::Number(number) => Some(number != "0"),
+            _ => None,
+        };
+        // One that says that there is more wins.
+        if self.more != Some(true) {
+            self.more = says.or(self.more);
+        }
+    }
+
+    /// The next page by a `Link` header, for a profile that goes by it.
+    fn take_link(&mut self, link: &LinkHeader) {
+        match link {
+            LinkHeader::Next(target) => self.next = Some(NextPage::Url(target.clone())),
+            LinkHeader::Damaged(_) => self.next = Some(NextPage::Unusable("the Link header".into())),
+            LinkHeader::More => self.more = Some(true),
+            LinkHeader::End | LinkHeader::Absent => {}
+        }
+    }
+
+    /// What the profile's own pagination names.
+    fn take_profile(&mut self, source: &SignalSource<'_>, pagination: &Pagination) {
+        let at = |path: &FieldPath| source.root.at(path);
+        if let Pagination::Cursor { more: Some(path), .. } | Pagination::LastId { more: Some(path), .. } = pagination {
+            self.more = None;
+            if let Some(value) = at(path) {
+                self.take_more(value);
+            }
+        }
+        match pagination {
+            Pagination::Auto | Pagination::Single => {}
+            Pagination::Link => {
+                self.has_place = source.link != LinkHeader::Absent;
+                self.take_link(&source.link);
+            }
+            Pagination::NextUrl { path } => {
+                self.has_place = at(path).is_some();
+                match at(path) {
+                    Some(object @ Node::Object(_)) => self.take_next(&path.to_string(), object),
+                    Some(value) => self.next = value.text().map(|text| NextPage::Url(text.to_owned())),
+                    None => {}
+                }
+            }
+            Pagination::Cursor { path, .. } => {
+                self.has_place = at(path).is_some();
+                self.next = at(path).and_then(Node::text).map(|cursor| NextPage::Cursor(cursor.to_owned()));
+            }
+            Pagination::LastId { id, .. } => self.last_id = source.last_record.and_then(|record| id_of(record, id)),
+            Pagination::Page { total, .. } | Pagination::Offset { total, .. } => {
+                let number = |path: &Option<FieldPath>| path.as_ref().and_then(|path| at(path)?.count());
+                let in_header = total.pages_header.as_deref().and_then(|name| header(source.headers, name)?.trim().parse().ok());
+                self.total_pages = in_header.or_else(|| number(&total.pages)).or(self.total_pages);
+                self.total_records = number(&total.records).or(self.total_records);
+            }
+        }
+    }
+}
+
+/// Whether a cursor says that there is no next page: some APIs end with 0 or -1.
+fn is_no_cursor(cursor: &str) -> bool {
+    matches!(cursor, "0" | "-1")
+}
+
+/// Whether a relation speaks of the pages of a list.
+pub(in crate::source) fn is_page_relation(relation: &str) -> bool {
+    ["prev", "previous", "first", "last"].iter().any(|own| own.eq_ignore_ascii_case(relation))
+}
+
+/// Whether a value names a page before this one.
+fn names_previous(value: &Node) -> bool {
+    match value {
+        Node::Bool(has) => *has,
+        Node::Text(text) | Node::Number(text) => !text.trim().is_empty() && !is_no_cursor(text.trim()),
+        Node::Object(_) => NEXT_TARGETS.iter().any(|name| value.get(name).is_some_and(names_previous)),
+        Node::Null | Node::Array(_) => false,
+    }
+}
+
+/// The id at a path of a record, as it was written.
+fn id_of(record: &[u8], path: &FieldPath) -> Option<String> {
+    let raw = serde_json::from_slice::<&RawValue>(record).ok()?;
+    let node = Node::parse(locate(raw, path)?.get()).ok()?;
+    node.text().map(str::to_owned)
+}
+
+/// The parameter that limits a page, and its value, beside an offset.
+fn page_size(object: &Node) -> Option<(String, u64)> {
+    object.pairs().iter().find_map(|(key, value)| {
+        let size = value.count().filter(|size| *size > 0)?;
+        SIZE_KEYS.contains(&plain(key).as_str()).then(|| (key.clone(), size))
+    })
+}
+
+/// What a text or a number under a key that names the next page is.
+fn next_page(key: &str, value: &Node) -> NextPage {
+    let Some(text) = value.text() else { return NextPage::Unusable(key.to_owned()) };
+    if let Ok(number) = text.parse() {
+        return NextPage::Number(number);
+    }
+    let is_url = text.contains("://") || text.contains(['/', '?', '&']) || text.contains(".json");
+    if is_url && !text.contains('\0') { NextPage::Url(text.to_owned()) } else { NextPage::Unusable(key.to_owned()) }
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signals_of(body: &str, headers: &[(&'static str, &str)], records: u64, pagination: &Pagination) -> Signals {
+        let root = Node::parse(body).unwrap();
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let source = SignalSource {
+            root: &root,
+            headers: &headers,
+            link: LinkHeader::Absent,
+            has_previous_link: false,
+            records: None,
+            record_count: records,
+            last_record: None,
+        };
+        Signals::read(&source, pagination, true)
+    }
+
+    fn auto(body: &str) -> Signals {
+        signals_of(body, &[], 2, &Pagination::Auto)
+    }
+
+    #[test]
+    fn a_signal_that_names_a_next_page_wins_over_one_that_says_there_is_none() {
+        let url = |text: &str| Some(NextPage::Url(text.to_owned()));
+        let cursor = |text: &str| Some(NextPage::Cursor(text.to_owned()));
+        for (body, next) in [
+            (r#"{"next":null,"next_cursor":"abc"}"#, cursor("abc")),
+            (r#"{"next":null,"links":{"next":"/p2"}}"#, url("/p2")),
+            (r#"{"links":{"next":null},"next_page_token":"2"}"#, cursor("2")),
+            (r#"{"next_cursor":"c","next":"/p2"}"#, url("/p2")),
+            (r#"{"next_cursor":"abc","next":null}"#, cursor("abc")),
+            (r#"{"next_offset":50}"#, Some(NextPage::Unusable("next_offset".into()))),
+            (r#"{"next_cursor":0}"#, None),
+            (r#"{"links":{"next":"/p2"},"next":null,"next_cursor":""}"#, url("/p2")),
+            (r#"{"_links":{"next":{"href":"?page=2"}}}"#, url("?page=2")),
+            (r#"{"paging":{"next":"http://h/p"}}"#, url("http://h/p")),
+            (r#"{"meta":{"next_cursor":12345678901234567890123}}"#, cursor("12345678901234567890123")),
+            (r#"{"pagination":{"next_page":3}}"#, Some(NextPage::Number(3))),
+            (r#"{"meta":{"pagination":{"links":{"next":"/p"}}}}"#, url("/p")),
+            (r#"{"links":[{"rel":"self","href":"/p1"},{"rel":"next","href":"/p2"}]}"#, url("/p2")),
+            (r#"{"@odata.nextLink":"http://h/x?$skip=2"}"#, url("http://h/x?$skip=2")),
+            (r#"{"next":"eyJhIjoxfQ=="}"#, Some(NextPage::Unusable("next".into()))),
+            (r#"{"paging":{"next":{"after":"525"}}}"#, Some(NextPage::Unusable("next".into()))),
+            (r#"{"next":{"page":2,"limit":3}}"#, Some(NextPage::Number(2))),
+            (r#"{"links":{"next":{"href":null}}}"#, None),
+            (r#"{"nextRecordsUrl":"/query/01-2000"}"#, url("/query/01-2000")),
+            (r#"{"next":null}"#, None),
+            (r#"{"orders":[],"summary":{"next":"/p2"}}"#, None),
+        ] {
+            assert_eq!(auto(body).next, next, "{body}");
+        }
+        assert!(auto(r#"{"next":null}"#).says_end && auto(r#"{"next_cursor":""}"#).says_end && !auto(r#"{"links":{}}"#).says_end);
+        assert!(auto(r#"{"links":[{"rel":"first","href":"/"}]}"#).says_end);
+        assert!(!auto(r#"{"links":[{"rel":"self","href":"/"}]}"#).says_end && auto(r#"{"next_cursor":0}"#).says_end);
+        assert!(auto(r#"{"prev":"/p0"}"#).has_previous && auto(r#"{"links":{"prev":{"href":"/p0"}}}"#).has_previous);
+        assert!(!auto(r#"{"prev":null,"has_previous":false}"#).has_previous);
+        let gitlab = |value| signals_of("[]", &[("x-next-page", value)], 2, &Pagination::Auto);
+        assert_eq!((gitlab("2").next, gitlab("").says_end), (Some(NextPage::Number(2)), true));
+    }
+
+    #[test]
+    fn counts_are_found_in_bodies_and_headers() {
+        for body in [
+            r#"{"total":9}"#,
+            r#"{"totalItems":9}"#,
+            r#"{"meta":{"total_count":"9"}}"#,
+            r#"{"page":{"totalElements":9}}"#,
+            r#"{"count":9}"#,
+            r#"{"@odata.count":9}"#,
+        ] {
+            assert_eq!(auto(body).total_records, Some(9), "{body}");
+        }
+        for (body, total) in [(r#"{"count":2}"#, None), (r#"{"count":2,"offset":0}"#, Some(2)), (r#"{"total":19.90}"#, None)] {
+            assert_eq!(auto(body).total_records, total, "{body}");
+        }
+        for (name, value) in [("x-wp-total", "9"), ("x-total-count", "9"), ("content-range", "orders 0-1/9")] {
+            assert_eq!(signals_of("[]", &[(name, value)], 2, &Pagination::Auto).total_records, Some(9), "{name}");
+        }
+        assert_eq!(signals_of("[]", &[("content-range", "orders 0-1/*")], 2, &Pagination::Auto).total_records, None);
+        assert_eq!(auto(r#"{"meta":{"total_pages":4}}"#).total_pages, Some(4));
+        let offset = auto(r#"{"count":305,"offset":0,"limit":15}"#).offset.unwrap();
+        assert_eq!(auto(r#"{"page":1,"offset":0,"limit":50,"total":120}"#).offset, None);
+        assert_eq!((offset.parameter.as_str(), offset.size), ("offset", Some(("limit".to_owned(), 15))));
+    }
+
+    #[test]
+    fn that_there_is_more_is_said_in_many_ways() {
+        for (body, more) in [
+            (r#"{"has_more":true}"#, Some(true)),
+            (r#"{"hasMore":false}"#, Some(false)),
+            (r#"{"pageInfo":{"hasNextPage":true}}"#, Some(true)),
+            (r#"{"has_more":false,"meta":{"has_next":"true"}}"#, Some(true)),
+            (r#"{"next":true}"#, Some(true)),
+            (r#"{"last":false}"#, Some(true)),
+            (r#"{"isLastPage":true}"#, Some(false)),
+            (r#"{"end_of_stream":false}"#, Some(true)),
+            ("{}", None),
+        ] {
+            assert_eq!(auto(body).more, more, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_a_profile_looks_for_is_found_anywhere() {
+        let body = r#"{"a":{"page":{"following":"c2","more":true}},"next":"/not-this","count":"7"}"#;
+        let path = |text: &str| text.parse::<FieldPath>().unwrap();
+        let cursor = Pagination::Cursor { path: path("a.page.following"), parameter: "c".into(), more: Some(path("a.page.more")) };
+        let signals = signals_of(body, &[], 2, &cursor);
+        assert_eq!((signals.next, signals.more), (Some(NextPage::Cursor("c2".into())), Some(true)));
+        let total = crate::settings::Total { records: Some(path("count")), ..Default::default() };
+        assert_eq!(signals_of(body, &[], 20, &Pagination::Offset { parameter: "o".into(), total }).total_records, Some(7));
+        assert_eq!(id_of(br#"{"id":{"x":12345678901234567890123}}"#, &path("id.x")).as_deref(), Some("12345678901234567890123"));
+    }
+}

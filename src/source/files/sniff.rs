@@ -1,0 +1,186 @@
+//! What a file holds, by its first bytes: its name says what was meant, and is wrong too often.
+//!
+//! Tells apart what can be told for certain (a JSON document, NDJSON, gzip, zstd, UTF-8 and UTF-16 with a byte order mark), and
+//! names what it is not (a web page, CSV, Parquet, a spreadsheet). Reads nothing but the beginning.
+
+use serde::de::IgnoredAny;
+
+use super::{Compression, Format};
+use crate::source::RECORD_KEYS;
+
+/// So much of the beginning is looked at, decompressed.
+pub(super) const LOOKED_AT: usize = 256 << 10;
+
+/// The compression that the first bytes show.
+pub(super) fn compression(beginning: &[u8]) -> Compression {
+    if beginning.starts_with(&[0x1f, 0x8b]) {
+        Compression::Gzip
+    } else if beginning.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        Compression::Zstd
+    } else {
+        Compression::None
+    }
+}
+
+/// What a decompressed text of records is, by its first bytes and, where they do not tell, by what its name says. `is_all`
+/// says that these are all of its bytes.
+///
+/// # Errors
+/// What it seems to be, where it holds no records.
+pub(super) fn records_format(beginning: &[u8], named: Format, is_all: bool) -> Result<Format, String> {
+    if let Some(other) = foreign(beginning) {
+        return Err(other);
+    }
+    // A byte that is not UTF-8 costs a record, and tells nothing of the format.
+    let text = String::from_utf8_lossy(beginning);
+    let mut values = serde_json::Deserializer::from_str(&text).into_iter::<&serde_json::value::RawValue>();
+    let first = match values.next() {
+        None => return Ok(named),
+        Some(Ok(first)) => first.get(),
+        Some(Err(error)) if error.is_eof() && !is_all => return Ok(unfinished(text.as_bytes(), named)),
+        Some(Err(_)) => return damaged(text.as_bytes(), named),
+    };
+    let rest = text.get(values.byte_offset()..).unwrap_or_default();
+    let (is_one_line, is_only) = (!first.contains('\n'), rest.trim().is_empty());
+    match (is_one_line, is_only) {
+        (true, true) if !is_all => Ok(named),
+        (true, true) => Ok(if first.starts_with('[') || is_envelope(first) { Format::Json } else { named }),
+        (true, false) if rest.trim_start().starts_with(',') => {
+            Err("it holds values that are separated by commas, without the brackets of an array".to_owned())
+        }
+        (true, false) if all_are_envelopes(&text) => {
+            Err("each of its lines is a page that holds records, and not a record (`jq -c '.orders[]'` makes one a line)".to_owned())
+        }
+        // Whatever a single line holds: the next one is another value.
+        (true, false) => Ok(Format::Ndjson),
+        (false, true) => Ok(Format::Json),
+        (false, false) => Err("several JSON values that each span lines: one value a line is read (`jq -c .`), or one array".to_owned()),
+    }
+}
+
+/// A value that the beginning does not end: a document, unless it is a single line that is long.
+fn unfinished(beginning: &[u8], named: Format) -> Format {
+    let text = beginning.trim_ascii_start();
+    let spans_lines = text.contains(&b'\n');
+    if spans_lines || text.starts_with(b"[") { Format::Json } else { named }
+}
+
+/// The first value is damaged: of NDJSON that costs a line, of anything else the file.
+fn damaged(beginning: &[u8], named: Format) -> Result<Format, String> {
+    let is_object = |line: &[u8]| {
+        let line = line.trim_ascii();
+        line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()
+    };
+    // The last line may be cut.
+    if beginning.split(|byte| *byte == b'\n').any(is_object) {
+        return Ok(Format::Ndjson);
+    }
+    let line = beginning.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty()).unwrap_or_default();
+    let fields = line.iter().filter(|byte| matches!(byte, b',' | b';' | b'\t')).count();
+    if fields > 0 && !line.iter().any(|byte| matches!(byte, b'{' | b'[')) {
+        return Err("it seems to be CSV: JSON and NDJSON are read under this name".to_owned());
+    }
+    Ok(named)
+}
+
+/// An object on one line that holds its records in a list, and is none itself.
+fn is_envelope(line: &str) -> bool {
+    let Ok(object) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(line) else { return false };
+    let has = |names: &[&str]| names.iter().any(|name| object.get(*name).is_some_and(|value| !value.is_null()));
+    let (has_id, has_time) = (has(&["order_id", "id"]), has(&["created_at", "date"]));
+    // `items` may be the lines of an order that misses something.
+    let is_order = |key: &str| if key == "items" { has_id || has_time } else { has_id && has_time };
+    RECORD_KEYS.iter().any(|key| !is_order(key) && object.get(*key).is_some_and(serde_json::Value::is_array))
+}
+
+/// Whether every line is an envelope, as far as they are looked at; the last one may be cut.
+fn all_are_envelopes(text: &str) -> bool {
+    const LINES_LOOKED_AT: usize = 20;
+    let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n') && !line.trim().is_empty());
+    let mut lines = lines.take(LINES_LOOKED_AT).peekable();
+    lines.peek().is_some() && lines.all(is_envelope)
+}
+
+/// What is recognised and holds no JSON.
+fn foreign(beginning: &[u8]) -> Option<String> {
+    let text = beginning.trim_ascii_start();
+    let seems = if beginning.starts_with(b"PK\x03\x04") {
+        "a ZIP archive or a spreadsheet (.xlsx)"
+    } else if beginning.starts_with(b"PAR1") {
+        "Parquet"
+    } else if beginning.starts_with(b"%PDF") {
+        "a PDF"
+    } else if beginning.starts_with(b"BZh") {
+        "bzip2: decompress it first"
+    } else if beginning.starts_with(b"\xfd7zXZ") {
+        "xz: decompress it first"
+    } else if beginning.starts_with(b"SQLite format 3") {
+        "an SQLite database"
+    } else if beginning.starts_with(b"Obj\x01") {
+        "Avro"
+    } else if beginning.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) {
+        "a spreadsheet (.xls)"
+    } else if text.starts_with(b"<") {
+        let start = String::from_utf8_lossy(text.get(..200.min(text.len())).unwrap_or_default()).to_ascii_lowercase();
+        if start.contains("html") { "a web page (HTML)" } else { "XML" }
+    } else if beginning.iter().take(64).any(|byte| *byte == 0) {
+        "UTF-16 without a byte order mark, or no text at all"
+    } else {
+        return None;
+    };
+    Some(format!("it seems to be {seems}; JSON and NDJSON are read, also compressed by gzip or zstd"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(text: &str, named: Format) -> Result<Format, String> {
+        records_format(text.as_bytes(), named, true)
+    }
+
+    #[test]
+    fn the_first_bytes_tell_whatever_the_name_says() {
+        for named in [Format::Json, Format::Ndjson] {
+            for text in ["[{\"a\":1},\n{\"a\":2}]", "[{\"a\":1}]", "{\n \"orders\": [\n{\"a\":1}\n]}", "{\"orders\":[{\"a\":1}]}", "[\n]"] {
+                assert_eq!(format(text, named), Ok(Format::Json), "{text}");
+            }
+            for text in ["{\"a\":1}\n{\"a\":2}", "\n{\"a\":1}\r\n\r\n{\"a\":2}\n", "{\"a\":\n{\"b\":2}\n{\"c\":3}", "[1]\n{\"a\":1}"] {
+                assert_eq!(format(text, named), Ok(Format::Ndjson), "{text}");
+            }
+            // What may be either is what its name says.
+            for text in ["", " \n ", "{\"a\":1}", "{\"a\":"] {
+                assert_eq!(format(text, named), Ok(named), "{text}");
+            }
+            let cut = |text: &str| records_format(text.as_bytes(), named, false);
+            assert_eq!(cut("{\n \"orders\": [\n{\"a\":1},"), Ok(Format::Json));
+            assert_eq!(cut("[{\"a\":1},{\"b"), Ok(Format::Json));
+            assert_eq!(cut("{\"a\":\"xxx"), Ok(named));
+        }
+    }
+
+    #[test]
+    fn what_holds_no_json_is_named() {
+        for (text, seems) in [
+            ("<!DOCTYPE html><html>", "a web page"),
+            ("<?xml version='1.0'?><orders/>", "XML"),
+            ("order_id,created_at\n1,2026-01-01\n", "CSV"),
+            ("PK\u{3}\u{4}xxxx", "spreadsheet"),
+            ("PAR1xxxx", "Parquet"),
+            ("{\0\"\0a\0", "UTF-16 without"),
+            ("{\n\"a\":1\n}\n{\n\"a\":2\n}\n", "jq -c"),
+            ("{\"a\":1},\n{\"a\":2}\n", "separated by commas"),
+            ("{\"orders\":[{\"a\":1}]}\n{\"orders\":[{\"a\":2}]}\n", "a page that holds records"),
+        ] {
+            let error = format(text, Format::Ndjson).unwrap_err();
+            assert!(error.contains(seems), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn compressions_are_known_by_their_magic_bytes() {
+        assert_eq!(compression(&[0x1f, 0x8b, 8]), Compression::Gzip);
+        assert_eq!(compression(&[0x28, 0xb5, 0x2f, 0xfd]), Compression::Zstd);
+        assert_eq!(compression(b"{}"), Compression::None);
+    }
+}

@@ -1,0 +1,178 @@
+//! Judges a response before it counts as a page: what the server says went wrong is a failed request, whatever its status.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use reqwest::{StatusCode, Url, header::HeaderMap};
+
+use super::{link, redact::Redactor};
+use crate::source::{
+    Query,
+    body::{self, CutBody, Envelope, List, Node, SignalSource, Signals},
+    error::RequestFailure,
+};
+
+/// What a server answered, whole.
+pub(super) struct Response {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// The URL that answered, after redirects.
+    pub(super) url: Url,
+    pub(super) body: Bytes,
+}
+
+/// A response that counts: where its records are, and what it says of the list.
+pub(super) struct Fetched {
+    pub(super) body: Bytes,
+    pub(super) places: Vec<Range<usize>>,
+    pub(super) signals: Signals,
+    pub(super) url: Url,
+}
+
+impl Fetched {
+    /// The bytes of each record.
+    pub(super) fn records(&self) -> impl Iterator<Item = &[u8]> {
+        self.places.iter().map(|place| self.body.get(place.clone()).unwrap_or_default())
+    }
+}
+
+/// Judges a response by a source's profile. `read_before` is how many records of the list came before.
+pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64, redactor: &Redactor) -> Result<Fetched, RequestFailure> {
+    judge_status(&response, redactor)?;
+    let Response { status, headers, url, body } = response;
+    let said = || redactor.body(&body);
+    let trusts_counts = query.profile.http.trusts_counts;
+    let read = |root: &Node, places: &[Range<usize>]| {
+        let source = SignalSource {
+            root,
+            headers: &headers,
+            link: link::read(&headers, &url),
+            has_previous_link: link::names_page_before(&headers, &url),
+            records: query.profile.records.as_ref(),
+            record_count: places.len() as u64,
+            last_record: places.last().and_then(|place| body.get(place.clone())),
+        };
+        Signals::read(&source, &query.profile.http.pagination, trusts_counts)
+    };
+    if status == StatusCode::NO_CONTENT {
+        let signals = read(&Node::Null, &[]);
+        return Ok(Fetched { body, places: Vec::new(), signals, url });
+    }
+    let text = body.strip_prefix(b"\xef\xbb\xbf").map_or_else(|| body.clone(), |rest| body.slice_ref(rest));
+    let cut = body::cut(&text, query.profile.records.as_ref())
+        .map_err(|error| RequestFailure::NotJson { detail: error.to_string(), said: said() })?;
+    let Some(CutBody { places, envelope }) = cut else {
+        return Err(RequestFailure::NotJson { detail: "it is empty".into(), said: String::new() });
+    };
+    let shift = body.len() - text.len();
+    let mut places: Vec<_> = places.into_iter().map(|place| place.start + shift..place.end + shift).collect();
+    let first = places.first().and_then(|place| body.get(place.clone()));
+    // An empty list that follows other records is the last page, and not one record without lines.
+    let is_empty_page = read_before > 0 && places.is_empty() && matches!(envelope.list, List::Found(_));
+    if !is_empty_page && query.may_be_one_record() && query.shape.is_record(&envelope, first) {
+        places = std::iter::once(0..body.len()).collect();
+        return Ok(Fetched { signals: read(&Node::Null, &places), body, places, url });
+    }
+    let elements = places.iter().map(|place| body.get(place.clone()).unwrap_or_default());
+    if let Some(what) = body::reported_error(&envelope.root).or_else(|| query.shape.reported_errors(elements)) {
+        return Err(RequestFailure::Reported { status: status.as_u16(), what, said: said() });
+    }
+    let signals = read(&envelope.root, &places);
+    match &envelope.list {
+        List::Found(_) => {}
+        List::Null => {
+            if let Some(total) = signals.total_records.filter(|total| *total > read_before) {
+                return Err(RequestFailure::NullRecords { total, said: said() });
+            }
+        }
+        // A list that is empty may be left out, where the source counts none.
+        List::Missing if signals.total_records == Some(0) => {}
+        List::Missing => {
+            let looked_for = body::looked_for(query.profile.records.as_ref());
+            return Err(RequestFailure::NoRecords { looked_for, said: said(), had_some: read_before > 0 });
+        }
+    }
+    warn_of_other_list(&envelope);
+    Ok(Fetched { body, places, signals, url })
+}
+
+/// A status that is not a success is a failure. Its body says why.
+pub(super) fn judge_status(response: &Response, redactor: &Redactor) -> Result<(), RequestFailure> {
+    if response.status.is_success() {
+        return Ok(());
+    }
+    Err(RequestFailure::Status { status: response.status.as_u16(), said: redactor.body(&response.body) })
+}
+
+fn warn_of_other_list(envelope: &Envelope) {
+    if let (List::Found(read), Some(other)) = (&envelope.list, &envelope.other_list) {
+        tracing::warn!(
+            "the body holds lists under `{read}` and `{other}`: `{read}` is read (`records` of a profile says which one is meant)"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{settings::Profile, source::RecordShape};
+
+    fn judged(status: u16, headers: &[(&'static str, &str)], body: &str, read_before: u64) -> Result<Vec<String>, RequestFailure> {
+        let profile = Profile::default();
+        let paths = |paths: &[&str]| paths.iter().map(|path| path.parse().unwrap()).collect();
+        let shape = RecordShape {
+            id: paths(&["order_id", "id"]),
+            created_at: paths(&["created_at"]),
+            lines: paths(&["items"]),
+            of_line: Vec::new(),
+        };
+        let query = Query::all(&profile, &shape);
+        let response = Response {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
+            url: "http://h/o".parse().unwrap(),
+            body: Bytes::from(body.to_owned()),
+        };
+        let page = judge(response, &query, read_before, &Redactor::default())?;
+        Ok(page.records().map(|record| String::from_utf8_lossy(record).into_owned()).collect())
+    }
+
+    #[test]
+    fn an_error_in_a_success_is_tried_again_and_shows_the_servers_words() {
+        let failure = judged(200, &[], r#"{"success":false,"data":[],"message":"quota"}"#, 0).unwrap_err();
+        assert!(failure.is_transient());
+        assert_eq!(
+            failure.to_string(),
+            r#"the server answered 200 with a body that reports an error: `success` is false: {"success":false,"data":[],"message":"quota"}"#
+        );
+        let failure = judged(400, &[], "bad page", 0).unwrap_err();
+        assert_eq!((failure.to_string(), failure.is_transient()), ("the server answered 400: bad page".to_owned(), false));
+        assert!(judged(200, &[], "", 0).unwrap_err().is_transient());
+        let listed = r#"[{"errorCode":"INVALID_SESSION_ID","message":"expired"}]"#;
+        assert!(matches!(judged(200, &[], listed, 0), Err(RequestFailure::Reported { .. })));
+        let order = r#"[{"id":1,"error":"card declined"}]"#;
+        assert_eq!(judged(200, &[], order, 0).unwrap().len(), 1, "an order's own error");
+    }
+
+    #[test]
+    fn null_is_an_empty_page_unless_more_is_announced() {
+        assert_eq!(judged(200, &[], r#"{"orders":null,"total":0}"#, 0).unwrap(), [""; 0]);
+        assert_eq!(judged(200, &[], "null", 0).unwrap(), [""; 0]);
+        assert_eq!(judged(200, &[], r#"{"page":{"totalElements":0}}"#, 0).unwrap(), [""; 0]);
+        assert!(matches!(judged(200, &[("x-wp-total", "9")], "null", 3), Err(RequestFailure::NullRecords { total: 9, .. })));
+        assert_eq!(judged(200, &[("x-wp-total", "9")], "null", 9).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_body_without_records_is_tried_again_only_where_earlier_pages_had_some() {
+        assert!(!judged(200, &[], r#"{"message":"moved"}"#, 0).unwrap_err().is_transient());
+        assert!(judged(200, &[], r#"{"message":"moved"}"#, 3).unwrap_err().is_transient());
+    }
+
+    #[test]
+    fn one_order_may_be_the_whole_body() {
+        let body = r#"{"id":17,"created_at":"2026-01-01","status":"failed","items":[{"sku":"S"}]}"#;
+        assert_eq!(judged(200, &[], body, 0).unwrap(), [body]);
+        assert_eq!(judged(200, &[], "\u{feff}[{\"id\":1}]", 0).unwrap(), [r#"{"id":1}"#]);
+    }
+}

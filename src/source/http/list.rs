@@ -1,0 +1,409 @@
+//! Reads a list to its end: page after page, several at once where the source has counted them, and once more where less
+//! came than it claims to hold.
+//!
+//! Responsible for pages that are equal, lists that move in a circle, and the counts that certify a list. Which page comes
+//! next is `pagination`'s.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    future::Future,
+    pin::Pin,
+};
+
+use futures_util::{StreamExt, stream::FuturesOrdered};
+use reqwest::Url;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{
+    judge::{self, Fetched, Response, judge_status},
+    pagination::{PageFacts, Pager, Step},
+    request::Requester,
+};
+use crate::{
+    settings::{CountRequest, Pagination},
+    source::{
+        Completeness, PageSink, Query, RequestFailure, SourceError,
+        body::Node,
+        completeness::{Claims, Evidence, ListEnd, ListRead},
+        page::{Origin, Page},
+    },
+};
+
+/// A list with more pages in a row that bring no new record does not end.
+const MOST_WITHOUT_NEW: u64 = 200;
+
+/// Reads one list.
+pub(super) struct ListReader<'a> {
+    pub(super) requester: &'a Requester<'a>,
+    pub(super) start: &'a Url,
+    pub(super) query: &'a Query<'a>,
+}
+
+/// The records of a list that have come, by their identities.
+#[derive(Default)]
+struct SeenRecords {
+    /// The different ones of the reading at hand.
+    ids: HashSet<u64>,
+    /// All of all readings, repeated ones included.
+    read: u64,
+}
+
+impl SeenRecords {
+    fn distinct(&self) -> u64 {
+        self.ids.len() as u64
+    }
+
+    /// How many different records there would be with these.
+    fn distinct_with(&self, ids: &[u64]) -> u64 {
+        let new: HashSet<u64> = ids.iter().copied().filter(|id| !self.ids.contains(id)).collect();
+        self.distinct() + new.len() as u64
+    }
+
+    /// What is known of a page whose records have not been added yet.
+    fn facts<'f>(&self, fetched: &'f Fetched, ids: &'f [u64]) -> PageFacts<'f> {
+        PageFacts {
+            signals: &fetched.signals,
+            ids,
+            distinct: self.distinct_with(ids),
+            first_came_before: ids.first().is_some_and(|first| self.ids.contains(first)),
+            url: &fetched.url,
+        }
+    }
+
+    fn add(&mut self, ids: &[u64]) {
+        self.read += ids.len() as u64;
+        self.ids.extend(ids);
+    }
+}
+
+/// The pages that were taken, as far as the next one is compared with them.
+#[derive(Default)]
+struct TakenPages {
+    count: u64,
+    /// The ids of the last one, sorted: a server that answers in another order each time sends the same page all the same.
+    last: Vec<u64>,
+    /// A hash of its last record's bytes.
+    last_record: Option<u64>,
+    /// Whether one that equals the page before it was taken, and none with a new record since.
+    has_equal: bool,
+    /// Whether the page at hand was requested once more.
+    asked_again: bool,
+    /// Whether the reader went back to the page at hand.
+    went_back: bool,
+    /// Pages in a row without a new record.
+    without_new: u64,
+}
+
+/// How a page compares with the one before it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Comparison {
+    /// It holds other records.
+    Differs,
+    /// It holds the same records, as it may where records came to the front of a list whose pages overlap.
+    Shifted,
+    /// It holds the same records, and may hold others when it is requested once more.
+    AskAgain,
+    /// It holds the same records although it is another page: the source does not paginate.
+    NotPaginated,
+    /// It holds the same records, also when it is requested once more.
+    Repeated,
+}
+
+impl TakenPages {
+    /// Compares a page, by the ids of its records, sorted (contract, Completeness: equal pages).
+    fn compare(&self, sorted: &[u64], pager: &Pager<'_>, page: &PageFacts<'_>) -> Comparison {
+        if self.went_back || sorted.is_empty() || self.last != sorted {
+            Comparison::Differs
+        } else if !self.asked_again {
+            Comparison::AskAgain
+        } else if pager.overlaps() && !self.has_equal {
+            Comparison::Shifted
+        } else if self.count == 1 && pager.may_be_unpaginated() && !page.announces_more() {
+            Comparison::NotPaginated
+        } else {
+            Comparison::Repeated
+        }
+    }
+
+    /// How many records of a page came with the page before: where pages overlap, the first.
+    fn shared(&self, fetched: &Fetched, pager: &Pager<'_>) -> usize {
+        let first = fetched.records().next().map(xxh3_64);
+        usize::from(pager.overlaps() && first.is_some() && first == self.last_record)
+    }
+
+    fn take(&mut self, fetched: &Fetched, sorted: Vec<u64>, comparison: Comparison, has_new: bool) {
+        self.count += 1;
+        self.without_new = if has_new { 0 } else { self.without_new + 1 };
+        self.has_equal = comparison == Comparison::Shifted || self.has_equal && !has_new;
+        self.last_record = fetched.records().last().map(xxh3_64);
+        self.last = sorted;
+    }
+}
+
+/// How one reading of a list ended.
+struct Reading {
+    end: ListEnd,
+    claims: Claims,
+    is_by_position: bool,
+}
+
+/// A page on its way.
+type Running<'f> = Pin<Box<dyn Future<Output = Result<Fetched, SourceError>> + 'f>>;
+
+/// Requests for pages that will probably follow, in their order.
+struct Ahead<'f> {
+    urls: VecDeque<Url>,
+    running: FuturesOrdered<Running<'f>>,
+}
+
+impl Ahead<'_> {
+    fn new() -> Self {
+        Ahead { urls: VecDeque::new(), running: FuturesOrdered::new() }
+    }
+
+    fn clear(&mut self) {
+        *self = Ahead::new();
+    }
+}
+
+impl ListReader<'_> {
+    /// Reads the list into `sink`. Where less came than the source claims, or records went meanwhile, it is read once more.
+    pub(super) async fn read(&self, sink: &mut dyn PageSink) -> Result<Completeness, SourceError> {
+        let mut seen = SeenRecords::default();
+        let mut claims = Claims::default();
+        let mut reads_again = false;
+        loop {
+            let counted = self.ask_count().await?;
+            let Some(mut reading) = self.read_once(&mut seen, claims, sink).await? else { return Ok(stopped(&seen)) };
+            if counted.is_some() {
+                reading.claims = claims;
+                reading.claims.take(counted);
+                // Orders may have come or gone meanwhile.
+                if counted != Some(seen.distinct()) {
+                    reading.claims.take(self.ask_count().await?);
+                }
+            }
+            let by = if counted.is_some() { Evidence::Count } else { Evidence::Total };
+            let Reading { end, is_by_position, .. } = reading;
+            let list = ListRead { claims: reading.claims, by, read: seen.read, distinct: seen.distinct(), end, is_by_position };
+            if reads_again || !list.should_read_again() {
+                return Ok(list.certify());
+            }
+            tracing::warn!(
+                distinct = seen.distinct(),
+                claimed = list.certify().claimed,
+                "the source claims more records than have come, or its list changed while it was read: it is read again"
+            );
+            reads_again = true;
+            claims = reading.claims.again();
+            seen.ids.clear();
+        }
+    }
+
+    /// Reads the list once; `None` where the sink stopped the reading.
+    async fn read_once(&self, seen: &mut SeenRecords, mut claims: Claims, sink: &mut dyn PageSink) -> Result<Option<Reading>, SourceError> {
+        let profile = self.requester.profile();
+        let mut pager = Pager::new(self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size);
+        let (mut followed, mut ahead, mut taken) = (HashSet::new(), Ahead::new(), TakenPages::default());
+        let mut url = pager.first();
+        for page in 1.. {
+            self.within_limit(page)?;
+            let is_new = followed.insert(xxh3_64(url.as_str().as_bytes()));
+            if !is_new && !taken.asked_again && !pager.is_by_position() {
+                return Err(SourceError::Circle { url: self.requester.redactor().url(&url), page: page - 1 });
+            }
+            let fetched = match self.next(&mut ahead, &url, page, seen.distinct()).await {
+                // So some APIs answer a request for a page past the end.
+                Err(error) if pager.may_be_past_the_end() && is_no_such_page(&error) => {
+                    return Ok(Some(Reading { end: ListEnd::Counted, claims, is_by_position: true }));
+                }
+                fetched => fetched?,
+            };
+            let ids: Vec<u64> = fetched.records().map(|record| self.query.shape.identity(record)).collect();
+            let facts = seen.facts(&fetched, &ids);
+            let sorted = sorted(&ids);
+            let comparison = taken.compare(&sorted, &pager, &facts);
+            match comparison {
+                Comparison::Differs | Comparison::Shifted => {}
+                Comparison::AskAgain => {
+                    tracing::warn!(page, "the page holds the same records as the one before it: it is requested again");
+                    taken.asked_again = true;
+                    ahead.clear();
+                    continue;
+                }
+                Comparison::NotPaginated => {
+                    let url = self.requester.redactor().url(self.start);
+                    tracing::warn!(url, "page 2 equals page 1: this source does not paginate, and its list ends here");
+                    return Ok(Some(Reading { end: ListEnd::NotPaginated, claims, is_by_position: false }));
+                }
+                Comparison::Repeated => return Err(SourceError::RepeatedPage { url: self.requester.redactor().url(&url), page }),
+            }
+            let shared = taken.shared(&fetched, &pager);
+            let step = pager.after(&facts);
+            (taken.asked_again, taken.went_back) = (false, matches!(step, Step::Back(_)));
+            if let Step::Back(target) = step {
+                tracing::warn!(page, "records went from the list while it was read: the reader goes back");
+                ahead.clear();
+                url = target;
+                continue;
+            }
+            claims.take(facts.signals.total_records);
+            claims.take_pages(facts.signals.total_pages);
+            let expected: Vec<Url> = match &step {
+                Step::Next(next) => pager.predicted(&facts).skip_while(|url| url != next).skip(1).take(profile.concurrency).collect(),
+                _ => Vec::new(),
+            };
+            let has_new = facts.distinct > seen.distinct();
+            seen.add(ids.get(shared..).unwrap_or_default());
+            taken.take(&fetched, sorted, comparison, has_new);
+            if !self.hand_on(&fetched, shared, page, sink) {
+                return Ok(None);
+            }
+            if taken.without_new > MOST_WITHOUT_NEW {
+                return Err(SourceError::NoProgress { url: self.requester.redactor().url(&url), page, pages: taken.without_new });
+            }
+            if page == 1 && facts.signals.has_previous && *self.pagination() == Pagination::Auto {
+                self.take_page_zero(&pager, seen, sink).await?;
+            }
+            url = match step {
+                Step::Next(next) | Step::Back(next) => next,
+                Step::End(end) => {
+                    // Nothing on page 1: it may be the second of a list that begins with page 0.
+                    if page == 1 && seen.distinct() == 0 && pager.goes_by_numbers() && !claims.are_met(0) {
+                        self.take_page_zero(&pager, seen, sink).await?;
+                    }
+                    return Ok(Some(Reading { end, claims, is_by_position: pager.is_by_position() }));
+                }
+                Step::Lost(detail) => {
+                    let redactor = self.requester.redactor();
+                    return Err(SourceError::Pagination { url: redactor.url(&url), page, detail: redactor.hide(&detail) });
+                }
+            };
+            self.ask_ahead(&mut ahead, &url, expected, page);
+        }
+        Ok(None)
+    }
+
+    fn pagination(&self) -> &Pagination {
+        &self.requester.profile().pagination
+    }
+
+    /// Requests the first page without a number, and takes what has not come yet. Where pages are numbered from 0, it is the page
+    /// before page 1. An API that demands a number is left as it is.
+    async fn take_page_zero(&self, pager: &Pager<'_>, seen: &mut SeenRecords, sink: &mut dyn PageSink) -> Result<(), SourceError> {
+        let fetched = match self.fetch(&pager.first_without_number(), 0, seen.distinct()).await {
+            Err(SourceError::Interrupted) => return Err(SourceError::Interrupted),
+            Err(error) => {
+                tracing::debug!(%error, "the first page can't be requested without its number");
+                return Ok(());
+            }
+            Ok(fetched) => fetched,
+        };
+        let ids: Vec<u64> = fetched.records().map(|record| self.query.shape.identity(record)).collect();
+        if seen.distinct_with(&ids) > seen.distinct() {
+            tracing::warn!("the first page without a number holds other records than page 1: pages are numbered from 0");
+            seen.add(&ids);
+            self.hand_on(&fetched, 0, 0, sink);
+        }
+        Ok(())
+    }
+
+    /// The page at a URL, which may have been requested ahead.
+    async fn next<'f>(&'f self, ahead: &mut Ahead<'f>, url: &Url, page: u64, read_before: u64) -> Result<Fetched, SourceError> {
+        if ahead.urls.front() == Some(url) {
+            ahead.urls.pop_front();
+            if let Some(fetched) = ahead.running.next().await {
+                return fetched;
+            }
+        }
+        ahead.clear();
+        self.fetch(url, page, read_before).await
+    }
+
+    async fn fetch(&self, url: &Url, page: u64, read_before: u64) -> Result<Fetched, SourceError> {
+        let judge = |response: Response| judge::judge(response, self.query, read_before, self.requester.redactor());
+        self.requester.fetch(url, page, judge).await
+    }
+
+    /// Asks for the next page and those that will probably follow it, as many at once as the profile says.
+    fn ask_ahead<'f>(&'f self, ahead: &mut Ahead<'f>, next: &Url, expected: Vec<Url>, page: u64) {
+        let concurrency = self.requester.profile().concurrency;
+        if concurrency < 2 || expected.is_empty() && ahead.urls.is_empty() {
+            return;
+        }
+        if ahead.urls.front().is_some_and(|url| url != next) {
+            ahead.clear();
+        }
+        for (place, url) in (1..).zip(std::iter::once(next.clone()).chain(expected)) {
+            if ahead.running.len() >= concurrency || page.saturating_add(place) > self.requester.settings().max_pages {
+                return;
+            }
+            if ahead.urls.contains(&url) {
+                continue;
+            }
+            ahead.urls.push_back(url.clone());
+            ahead.running.push_back(Box::pin(async move { self.fetch(&url, page + place, 0).await }));
+        }
+    }
+
+    fn within_limit(&self, page: u64) -> Result<(), SourceError> {
+        let limit = self.requester.settings().max_pages;
+        if page <= limit {
+            return Ok(());
+        }
+        Err(SourceError::TooManyPages { url: self.requester.redactor().url(self.start), limit })
+    }
+
+    /// Hands on the records of a page behind those that it shares with the page before.
+    fn hand_on(&self, fetched: &Fetched, shared: usize, page: u64, sink: &mut dyn PageSink) -> bool {
+        let url = self.requester.redactor().url(&fetched.url);
+        tracing::debug!(page, url, records = fetched.places.len(), bytes = fetched.body.len(), "page");
+        self.requester.access().counters.page();
+        sink.page(Page::elements(
+            Origin::Response { url, page },
+            fetched.body.clone(),
+            fetched.places.get(shared..).unwrap_or_default().to_vec(),
+        ))
+    }
+
+    /// What the source counts, where its profile names a request that does. The window's parameters go with it.
+    async fn ask_count(&self) -> Result<Option<u64>, SourceError> {
+        let Some(CountRequest { url, value }) = &self.query.profile.http.count else { return Ok(None) };
+        let url = self.query.narrowed(url);
+        let redactor = self.requester.redactor();
+        let judge = |response: Response| {
+            judge_status(&response, redactor)?;
+            let said = || redactor.body(&response.body);
+            let node =
+                Node::parse(&String::from_utf8_lossy(&response.body)).map_err(|detail| RequestFailure::NotJson { detail, said: said() })?;
+            if let Some(what) = crate::source::body::reported_error(&node) {
+                return Err(RequestFailure::Reported { status: response.status.as_u16(), what, said: said() });
+            }
+            node.at(value).and_then(Node::count).ok_or_else(|| RequestFailure::NoCount { path: value.to_string(), said: said() })
+        };
+        self.requester.fetch(&url, 0, judge).await.map(Some)
+    }
+}
+
+/// Whether a server says that there is no such page.
+fn is_no_such_page(error: &SourceError) -> bool {
+    matches!(error, SourceError::Request { cause: RequestFailure::Status { status: 400 | 404 | 416 | 422, .. }, .. })
+}
+
+fn sorted(ids: &[u64]) -> Vec<u64> {
+    let mut sorted = ids.to_vec();
+    sorted.sort_unstable();
+    sorted
+}
+
+/// The certificate of a list whose reading the sink has stopped.
+fn stopped(seen: &SeenRecords) -> Completeness {
+    Completeness {
+        status: crate::source::CompletenessStatus::Unproven,
+        by: None,
+        claimed: None,
+        read: seen.read,
+        distinct: Some(seen.distinct()),
+        why: Some("the reading was stopped".to_owned()),
+    }
+}
