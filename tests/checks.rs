@@ -95,7 +95,7 @@ fn with_a_failing_check(work: &Workspace) -> Vec<String> {
 fn a_failed_check_publishes_nothing_and_names_the_rule_with_up_to_five_rows() {
     let work = Workspace::new();
     work.load(&[order("A", "2026-01-01", "")], &[]).published();
-    let (layer, times, watermark) = (work.layer(), work.times(), work.files("state")["state/watermark.json"].clone());
+    let (layer, times, watermark) = (work.layer(), work.times(), work.files("state")["state/coverage.json"].clone());
     let lines = with_a_failing_check(&work);
     let ended = work.load(&lines, &["--log-format", "text"]);
     let summary = ended.expect(4, "checks_failed");
@@ -111,7 +111,7 @@ fn a_failed_check_publishes_nothing_and_names_the_rule_with_up_to_five_rows() {
     let text = work.load(&lines, &["--format", "text"]);
     assert!(text.stdout.contains("no_big_orders: 7 violations") && text.stdout.matches("order_id=B").count() == 5, "{}", text.stdout);
     // The watermark did not move: `--since last` begins where it would have begun.
-    assert_eq!(work.files("state")["state/watermark.json"], watermark);
+    assert_eq!(work.files("state")["state/coverage.json"], watermark);
     std::fs::remove_dir_all(work.path("checks")).unwrap();
     assert_eq!(work.load(&lines, &[]).published()["rows_inserted"], 7);
 }

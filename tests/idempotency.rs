@@ -54,12 +54,12 @@ fn an_increment_touches_only_its_own_partitions() {
 #[test]
 fn the_demo_over_http_and_the_fixtures_from_files_make_the_same_layer() {
     let (http, files) = (Workspace::new(), Workspace::new());
-    http.etl(&["demo"]).published();
+    http.etl(&["demo", "--output", "output"]).published();
     let args = fixture_args("output");
     files.etl(&args.iter().map(String::as_str).collect::<Vec<_>>()).published();
     assert_eq!(http.layer(), files.layer());
     let times = http.times();
-    http.etl(&["demo"]).unchanged();
+    http.etl(&["demo", "--output", "output"]).unchanged();
     assert_eq!(http.times(), times);
 }
 

@@ -37,6 +37,13 @@ fn shopify() {
                 r#"{"customers":[{"id":207119551,"email":"bob@example.com","first_name":"Bob","default_address":{"country_code":"US"}}]}"#,
             );
         }
+        if asked.path == "/admin/api/2026-07/customers/count.json" {
+            return json(r#"{"count":1}"#);
+        }
+        if asked.path == "/admin/api/2026-07/orders/count.json" {
+            assert_eq!((asked.parameter("status"), decoded(asked, "created_at_min")), ("any", "2025-12-31T23:59:59Z".into()));
+            return json(r#"{"count":3}"#);
+        }
         assert_eq!(asked.path, "/admin/api/2026-07/orders.json");
         let line = r#"{"id":466157049,"variant_id":39072856,"product_id":632910392,"title":"IPod Nano","sku":"IPOD2008GREEN","quantity":1,"price":"199.00","total_discount":"0.00"}"#;
         let order = |id: u64, test: bool, when: &str| {
@@ -65,6 +72,12 @@ fn shopify() {
     let window = ["--since", "2026-01-01", "--until", "2026-02-01"];
     let summary = run(&work, "shopify", &server.url, &window, &[("ETL_API_KEY", "shpat_1")]).published();
     assert_eq!((&summary["records_skipped"], &summary["records_read"]), (&1.into(), &2.into()));
+    let completeness = &summary["completeness"];
+    assert_eq!(
+        (&completeness["status"], &completeness["by"], &completeness["claimed"], &completeness["distinct"]),
+        (&"proven".into(), &"count".into(), &3.into(), &3.into()),
+        "the order of the test gateway counts"
+    );
     assert_eq!(
         work.query(ROWS),
         [
@@ -123,6 +136,7 @@ fn bigcommerce() {
             "/stores/abc/v2/orders" if asked.parameter("page") == "1" => json(
                 r#"[{"id":100,"customer_id":11,"date_created":"Tue, 20 Jan 2026 23:30:00 -0200","date_modified":"Wed, 21 Jan 2026 18:15:15 +0000","status":"Completed","currency_code":"USD","consignments":[{"shipping":[{"line_items":[{"id":20,"product_id":77,"sku":"OFSUC","quantity":2,"base_price":"89.0000"}]}]}]}]"#,
             ),
+            "/stores/abc/v2/orders/count" => json(r#"{"count":1,"statuses":[]}"#),
             // "204: no orders on this page".
             "/stores/abc/v2/orders" => (204, Vec::new(), Vec::new()),
             other => panic!("{other}"),

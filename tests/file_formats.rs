@@ -1,0 +1,185 @@
+//! Files are what they are: their first bytes tell, whatever their names say.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::io::Write;
+
+use support::{Workspace, order};
+
+fn orders() -> [String; 2] {
+    [order("A", "2026-01-01", r#","note":"Zoë""#), order("B", "2026-01-01", "")]
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn utf16(text: &str, encode: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    format!("\u{feff}{text}").encode_utf16().flat_map(encode).collect()
+}
+
+#[test]
+fn what_is_told_apart_for_certain_is_read_under_any_name() {
+    let lines = orders().join("\n");
+    let array = format!("[{},\r\n {}]\n", orders()[0], orders()[1]);
+    let envelope = format!("{{\"total\":2,\"orders\":[{}]}}", orders().join(","));
+    let pretty = serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(&envelope).unwrap()).unwrap();
+    let contents: Vec<Vec<u8>> = vec![
+        lines.clone().into(),
+        lines.replace('\n', "\r\n\r\n").into(),
+        array.clone().into(),
+        envelope.into(),
+        pretty.into(),
+        format!("\u{feff}{array}").into(),
+        utf16(&lines, u16::to_le_bytes),
+        utf16(&array, u16::to_be_bytes),
+        gzip(lines.as_bytes()),
+        gzip(array.as_bytes()),
+        zstd::encode_all(array.as_bytes(), 1).unwrap(),
+    ];
+    for (number, content) in contents.iter().enumerate() {
+        for name in ["o.ndjson", "o.json", "o.jsonl"] {
+            let work = Workspace::new();
+            work.write(name, content);
+            let completeness = work.etl(&["run", "--orders", name]).published()["completeness"].clone();
+            assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY ALL"), ["A", "B"], "{name} {number}");
+            let shown = ["status", "by", "read", "distinct"].map(|key| completeness[key].to_string());
+            assert_eq!(shown, ["\"proven\"", "\"file\"", "2", "2"], "{name} {number}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_json_is_named_and_ends_the_run() {
+    for (content, seems) in [
+        (&b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n"[..], "a web page"),
+        (b"PK\x03\x04xxxxxxxx", "spreadsheet"),
+        (b"PAR1xxxxxxxx", "Parquet"),
+        (b"order_id,created_at\nA,2026-01-01\n", "CSV"),
+        (b"{\x00\"\x00a\x00\"\x00", "UTF-16 without a byte order mark"),
+        (b"{\n\"a\":1\n}\n{\n\"a\":2\n}\n", "jq -c"),
+        (b"{\"orders\":[{\"a\":1}]}\n{\"orders\":[{\"a\":2}]}\n", "each of its lines is a page"),
+        (b"{\"a\":1},\n{\"a\":2}\n", "separated by commas"),
+        (b"just words\nand more words\n", "none of its 2 records is a JSON object"),
+        (b"[1,2]\n[3]\n", "none of its 2 records is a JSON object"),
+    ] {
+        for name in ["o.ndjson", "o.json"] {
+            let work = Workspace::new();
+            work.load(&orders(), &["--until", "2026-01-02"]).published();
+            work.write(name, content);
+            let ended = work.etl(&["run", "--orders", name, "--log-format", "text"]);
+            ended.expect(3, "extract_failed");
+            let is_document = name == "o.json" && ended.stderr.contains("no valid JSON");
+            assert!(ended.stderr.contains(seems) || is_document, "{name} {seems}: {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_element_costs_itself_alone() {
+    let work = Workspace::new();
+    let [first, last] = orders();
+    work.write("o.json", [first.as_bytes(), b",{\"order_id\":\"\xe9\"},{\"a\":tru},", last.as_bytes()].concat());
+    let array = [b"[", std::fs::read(work.path("o.json")).unwrap().as_slice(), b"]"].concat();
+    work.write("o.json", array);
+    let summary = work.etl(&["run", "--orders", "o.json"]).published();
+    assert_eq!((&summary["records_read"], &summary["dropped"]["invalid_json"]), (&4.into(), &2.into()));
+    assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY ALL"), ["A", "B"]);
+}
+
+#[test]
+fn what_stands_beside_the_records_is_no_record() {
+    let work = Workspace::new();
+    let log = "1,".repeat(3_000_000);
+    work.write("o.json", format!("{{\"log\":[{log}1],\"orders\":[{}]}}", orders().join(",")));
+    work.write("etl.toml", "[limits]\nrecord_bytes = 100000\n");
+    work.etl(&["run", "--orders", "o.json"]).published();
+    assert_eq!(work.query("SELECT count(*) FROM fact_order"), ["2"]);
+}
+
+#[test]
+fn a_document_that_announces_more_than_it_holds_is_incomplete() {
+    let page = |range: std::ops::Range<u32>, more: &str| {
+        let orders: Vec<_> = range.map(|number| order(&format!("O{number}"), "2026-01-01", "")).collect();
+        format!("{{{more}\"orders\":[{}]}}", orders.join(","))
+    };
+    let work = Workspace::new();
+    work.write("pages/1.json", page(0..2, "\"total\":3,"));
+    work.etl(&["run", "--orders", "pages"]).expect(3, "extract_failed");
+    work.write("pages/2.json", page(2..3, "\"total\":3,"));
+    work.etl(&["run", "--orders", "pages"]).published();
+    work.write("open.json", page(0..2, "\"next\":\"/orders?page=2\","));
+    let summary = work.etl(&["run", "--orders", "open.json"]).unchanged();
+    assert_eq!(summary["completeness"]["status"], "unproven");
+    work.write("error.json", "{\"error\":\"expired\",\"orders\":[]}");
+    work.etl(&["run", "--orders", "error.json"]).expect(3, "extract_failed");
+}
+
+#[test]
+fn hidden_names_are_left_out_unless_they_are_named() {
+    let work = Workspace::new();
+    let [first, last] = orders();
+    work.write("in/a.json", &first);
+    for name in ["in/._a.json", "in/_b.json", "in/.c.ndjson", "in/_temporary/x.json"] {
+        work.write(name, if name == "in/._a.json" { "\u{0}\u{5}\u{16}\u{7}".to_owned() } else { last.clone() });
+    }
+    for orders in ["in", "in/*.json", "in/**/*.json"] {
+        assert_eq!(
+            work.etl(&["run", "--orders", orders, "--output", &format!("out-{}", orders.len())]).published()["records_read"],
+            1,
+            "{orders}"
+        );
+    }
+    assert_eq!(work.etl(&["run", "--orders", "in/_*.json"]).published()["records_read"], 1);
+}
+
+#[test]
+fn brackets_in_the_folder_of_etl_toml_break_no_glob() {
+    let work = Workspace::new();
+    work.write("a[1]/in/o.json", &orders()[0]);
+    work.write("a[1]/etl.toml", "orders = \"in/*.json\"\noutput = \"../output\"\n");
+    work.etl(&["run", "--config", "a[1]/etl.toml"]).published();
+}
+
+#[test]
+fn an_empty_json_is_as_good_as_an_empty_ndjson() {
+    for name in ["o.json", "o.ndjson"] {
+        for content in ["", " \n", "\u{feff}"] {
+            let work = Workspace::new();
+            work.write(name, content);
+            assert_eq!(work.etl(&["run", "--orders", name]).unchanged()["records_read"], 0, "{name} {content:?}");
+        }
+    }
+}
+
+#[test]
+fn csv_of_users_is_recognised_or_named() {
+    let users = |content: &[u8]| {
+        let work = Workspace::new();
+        work.write("o.ndjson", order("A", "2026-01-01", r#","user_id":"U1""#));
+        work.write("users.csv", content);
+        let ended = work.etl(&["run", "--orders", "o.ndjson", "--users", "users.csv", "--log-format", "text"]);
+        let name = if ended.code == 0 { work.query("SELECT name FROM dim_user").join(",") } else { String::new() };
+        (ended.code, name, ended.stderr)
+    };
+    for content in [
+        b" User_ID , Name \r\nU1,Zo\xc3\xab\r\n".to_vec(),
+        b"user_id;name\nU1;Zo\xc3\xab\n".to_vec(),
+        b"userId\tname\nU1\tZo\xc3\xab\n".to_vec(),
+        utf16("user_id,name\r\nU1,Zo\u{eb}\r\n", u16::to_le_bytes),
+    ] {
+        let (code, name, stderr) = users(&content);
+        assert_eq!((code, name.as_str()), (0, "Zoë"), "{stderr}");
+    }
+    for (content, message) in [
+        (&b"user_id,name\nU1,\"Zoe\nU2,x\n"[..], "users.csv, line 2: the file ends within quotes"),
+        (b"user_id,name,Name\nU1,a,b\n", "line 1: the header has the name \"name\" twice, in columns 2 and 3"),
+        (b"user_id,name\nU1,Zo\xeb\n", "line 2: the file is not UTF-8; it may be Windows-1252"),
+    ] {
+        let (code, _, stderr) = users(content);
+        assert!(code == 3 && stderr.contains(message), "{message}: {stderr}");
+    }
+}
