@@ -74,7 +74,7 @@ impl Followed {
             "shop.fact_order",
         ));
         assert_eq!(tables, layer);
-        let users = text(&["user_id", "name", "country", "\"Loyalty Class\"", "inferred"]);
+        let users = text(&["user_id", "name", "country", "\"loyalty class\"", "inferred"]);
         let users = |table: &str| format!("SELECT concat_ws('|', {users}) AS line FROM {table} ORDER BY 1");
         assert_eq!(self.postgres.query(&users("shop.dim_user")), self.work.query(&users("dim_user")));
         let products = |table: &str| format!("SELECT concat_ws('|', sku, CAST(inferred AS VARCHAR)) AS line FROM {table} ORDER BY 1");

@@ -188,8 +188,9 @@ pub(super) struct BackfillArgs {
     pub(super) gaps: bool,
 }
 
+/// Which orders a command looks at.
 #[derive(Args, Debug)]
-pub(super) struct PlanArgs {
+pub(super) struct OrdersArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
     /// Orders: an http(s) URL, or files [env: ETL_ORDERS]
@@ -201,6 +202,12 @@ pub(super) struct PlanArgs {
     /// Where the API is, for a profile that knows its paths [env: ETL_URL]
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub(super) which: OrdersArgs,
     /// The time that the window is on: created_at or updated_at [default: created_at] [env: ETL_CURSOR]
     #[arg(long, value_name = "COLUMN")]
     pub(super) cursor: Option<String>,
@@ -248,16 +255,7 @@ pub(super) struct RewriteArgs {
 #[derive(Args, Debug)]
 pub(super) struct ProbeArgs {
     #[command(flatten)]
-    pub(super) config: ConfigArgs,
-    /// Orders: an http(s) URL, or files [env: ETL_ORDERS]
-    #[arg(long, value_name = "LOCATION")]
-    pub(super) orders: Option<String>,
-    /// A profile that ships: see `etl sources` [env: ETL_SOURCE]
-    #[arg(long, value_name = "NAME")]
-    pub(super) source: Option<String>,
-    /// Where the API is, for a profile that knows its paths [env: ETL_URL]
-    #[arg(long, value_name = "URL")]
-    pub(super) url: Option<String>,
+    pub(super) which: OrdersArgs,
     /// Attempts a request [default: 3] [env: ETL_MAX_ATTEMPTS]
     #[arg(long, value_name = "N")]
     pub(super) max_attempts: Option<String>,

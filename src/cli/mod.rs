@@ -23,7 +23,7 @@ mod text;
 
 pub use args::Cli;
 
-use args::{Command, ConfigArgs, JobArgs};
+use args::{Command, ConfigArgs, JobArgs, OrdersArgs};
 use display::Display;
 
 use crate::{
@@ -92,6 +92,11 @@ fn job_flags(job: &JobArgs) -> Flags {
         allow_incomplete: job.allow_incomplete,
         ..config_flags(&job.config)
     }
+}
+
+/// What was said on the command line of a command that looks at orders.
+fn orders_flags(which: &OrdersArgs) -> Flags {
+    Flags { orders: which.orders.clone(), source: which.source.clone(), url: which.url.clone(), ..config_flags(&which.config) }
 }
 
 fn config_flags(config: &ConfigArgs) -> Flags {

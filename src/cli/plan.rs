@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{args::PlanArgs, config_flags, display::Display, loading_settings, text};
+use super::{args::PlanArgs, display::Display, loading_settings, orders_flags, text};
 use crate::{
     coverage::Interval,
     model::UtcMicros,
@@ -13,14 +13,11 @@ use crate::{
 
 pub(super) fn run(args: &PlanArgs, display: &Display) -> Result<u8, RunError> {
     let settings = loading_settings(&Flags {
-        orders: args.orders.clone(),
-        source: args.source.clone(),
-        url: args.url.clone(),
         cursor: args.cursor.clone(),
         since: args.since.clone(),
         until: args.until.clone(),
         lookback: args.lookback.clone(),
-        ..config_flags(&args.config)
+        ..orders_flags(&args.which)
     })?;
     let parsed = |text: &String| text.parse().map_err(|detail| SettingsError::Conflict(format!("--chunk: `{text}`: {detail}")));
     let chunk: Option<Chunk> = args.chunk.as_ref().map(parsed).transpose()?;

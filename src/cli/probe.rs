@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{args::ProbeArgs, config_flags, display::Display, loading_settings};
+use super::{args::ProbeArgs, display::Display, loading_settings, orders_flags};
 use crate::{
     cancel::Cancel,
     run::{Found, Probe, RunError, probe},
@@ -10,13 +10,7 @@ use crate::{
 };
 
 pub(super) fn run(args: &ProbeArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
-    let flags = Flags {
-        orders: args.orders.clone(),
-        source: args.source.clone(),
-        url: args.url.clone(),
-        max_attempts: args.max_attempts.clone(),
-        ..config_flags(&args.config)
-    };
+    let flags = Flags { max_attempts: args.max_attempts.clone(), ..orders_flags(&args.which) };
     let settings = loading_settings(&flags)?;
     let found = probe(&settings, cancel)?;
     display.result(false, &found, |out| text(out, &found));

@@ -82,14 +82,17 @@ pub(super) fn identity(source: &Source, cursor: Cursor) -> SourceIdentity {
     SourceIdentity { source: name, profile, cursor: cursor.column().to_owned() }
 }
 
-/// A URL without credentials, and without the parameters that its profile writes a window into.
+/// A URL without credentials and without a window: without the parameters that its profile writes one into, and without times.
 fn without_window(url: &Url, source: &Source) -> String {
     let filter = &source.profile.http.filter;
     let own = [&filter.since, &filter.until, &filter.updated_since, &filter.updated_until];
     let is_window = |name: &str| own.iter().any(|own| own.as_deref() == Some(name));
     let mut plain = url.clone();
-    let kept: Vec<(String, String)> =
-        url.query_pairs().filter(|(name, _)| !is_window(name)).map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+    let kept: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(name, value)| !is_window(name) && parse_time_text(value).is_none())
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
     plain.set_query(None);
     if !kept.is_empty() {
         plain.query_pairs_mut().extend_pairs(kept);
@@ -132,6 +135,8 @@ mod tests {
         let plain = "https://h/o?status=any";
         assert_eq!(name(&source("https://h/o?status=any&after=2026-01-01")), plain);
         assert_eq!(name(&source(plain)), plain);
+        assert_eq!(name(&source("https://h/o?status=any&from=2026-01-01&to=2026-02-01T00:00:00Z")), plain);
+        assert_ne!(name(&source("https://h/o?status=any&shop=2")), plain);
         assert!(!name(&source("https://h/o?api_key=hush")).contains("hush"));
         assert_eq!(name(&source("export/*.ndjson")), "export/*.ndjson");
         assert_eq!(name(&Source { name: Some("shop".into()), ..source(plain) }), "shop");
