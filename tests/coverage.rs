@@ -128,6 +128,7 @@ fn a_chunk_is_done_when_its_end_had_passed_for_this_source_and_these_rules() {
     let first = backfill(&work, &open);
     let again = backfill(&work, &open);
     assert_eq!((first["runs"].as_array().unwrap().len(), again["runs"].as_array().unwrap().len()), (3, 1), "{again}");
+    assert_eq!((&first["chunks"], &first["chunks_done"], &again["chunks_done_before"]), (&json!(3), &json!(2), &json!(2)));
 }
 
 #[test]

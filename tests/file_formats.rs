@@ -137,6 +137,24 @@ fn hidden_names_are_left_out_unless_they_are_named() {
 }
 
 #[test]
+fn a_link_that_leads_nowhere_is_an_input_that_cannot_be_read() {
+    let work = Workspace::new();
+    work.write("in/a.ndjson", &orders()[0]);
+    std::os::unix::fs::symlink("nowhere.ndjson", work.path("in/b.ndjson")).unwrap();
+    work.etl(&["run", "--orders", "in"]).expect(3, "extract_failed");
+}
+
+#[test]
+fn users_of_which_no_record_can_be_read_end_the_run() {
+    let work = Workspace::new();
+    work.write("o.ndjson", &orders()[0]);
+    work.write("users.ndjson", "not json\nnor this\n");
+    let ended = work.etl(&["run", "--orders", "o.ndjson", "--users", "users.ndjson"]);
+    ended.expect(3, "extract_failed");
+    assert!(ended.stderr.contains("none of its 2 records"), "{}", ended.stderr);
+}
+
+#[test]
 fn brackets_in_the_folder_of_etl_toml_break_no_glob() {
     let work = Workspace::new();
     work.write("a[1]/in/o.json", &orders()[0]);

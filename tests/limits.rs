@@ -47,9 +47,10 @@ fn a_record_that_is_too_large_is_dropped_and_its_beginning_kept() {
     dropped(&work, &["--orders", "o.ndjson"], limit, "record_too_large");
     work.write("o.json", format!("[{first},{long},{last}]"));
     dropped(&work, &["--orders", "o.json"], limit, "record_too_large");
-    work.write("u.ndjson", format!("{long}\n{{\"user_id\":\"U1\"}}"));
+    let deep = format!("{{\"user_id\":\"U2\",\"note\":{}{}}}", "[".repeat(200), "]".repeat(200));
+    work.write("u.ndjson", format!("{long}\n{{\"user_id\":\"U1\"}}\n{deep}"));
     let loaded = work.etl(&["run", "--orders", "o.json", "--users", "u.ndjson"]);
-    assert_eq!(loaded.summary()["dimensions"]["dim_user"]["records_dropped"], 1, "{}", loaded.stderr);
+    assert_eq!(loaded.summary()["dimensions"]["dim_user"]["records_dropped"], 2, "{}", loaded.stderr);
     let body = format!("[{first},{long},{last}]");
     let server = Server::start(move |asked: &Asked| if asked.before == 0 { json(body.clone()) } else { json("[]") });
     dropped(&work, &["--orders", &server.orders()], limit, "record_too_large");
