@@ -16,9 +16,11 @@ pub(super) fn broken(record: RawRecord<'_>, limits: &Limits) -> Option<Reason> {
     record.is_deeper(limits.depth).then_some(Reason::RecordTooDeep)
 }
 
-/// What quarantine keeps of a record beyond a limit: its beginning, up to the end of a character.
-pub(super) fn beginning(record: &[u8]) -> &[u8] {
-    let kept = record.get(..KEPT).unwrap_or(record);
+/// What quarantine keeps of a record beyond a limit: all of it, or its beginning, up to the end of a character.
+pub(super) fn beginning(record: RawRecord<'_>) -> &[u8] {
+    let Some(kept) = record.bytes.get(..KEPT).filter(|kept| !record.is_whole || kept.len() < record.bytes.len()) else {
+        return record.bytes;
+    };
     match std::str::from_utf8(kept) {
         Err(error) if error.error_len().is_none() => kept.get(..error.valid_up_to()).unwrap_or(kept),
         _ => kept,
@@ -43,9 +45,13 @@ mod tests {
 
     #[test]
     fn what_is_kept_ends_with_a_character() {
-        assert_eq!(beginning(b"abc"), b"abc");
+        let kept = |bytes: &[u8]| beginning(RawRecord::from(bytes)).to_vec();
+        assert_eq!(kept(b"abc"), b"abc");
         let long = format!("x{}", "\u{e9}".repeat(KEPT));
-        assert_eq!(beginning(long.as_bytes()).len(), KEPT - 1);
-        assert_eq!(beginning(&vec![0xff; KEPT + 1]).len(), KEPT);
+        assert_eq!(kept(long.as_bytes()).len(), KEPT - 1);
+        assert_eq!(kept(&vec![0xff; KEPT + 1]).len(), KEPT);
+        assert_eq!(kept(b"cut \xc3"), b"cut \xc3", "the source's own bytes");
+        let streamed = RawRecord { bytes: &long.as_bytes()[..KEPT], is_whole: false };
+        assert_eq!(beginning(streamed).len(), KEPT - 1);
     }
 }

@@ -213,7 +213,7 @@ impl<'a> Work<'a> {
         self.batch.counts.records_read += 1;
         let bytes = record.bytes;
         if let Some(reason) = limits::broken(record, &self.normalizer.limits) {
-            return self.drop_record(reason, None, limits::beginning(bytes));
+            return self.drop_record(reason, None, limits::beginning(record));
         }
         if !self.captured.walk(&self.normalizer.maps, bytes) {
             return self.drop_record(Reason::InvalidJson, None, bytes);

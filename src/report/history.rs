@@ -73,7 +73,7 @@ pub struct RecordedCheck {
     pub violations: u64,
 }
 
-/// What is read back of the completeness of the orders.
+/// What is read back of the completeness of the orders, with that of users and products inside.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[expect(missing_docs, reason = "each is a field of the contract's summary, under its name")]
 #[serde(default)]
@@ -84,6 +84,16 @@ pub struct RecordedCompleteness {
     pub read: Option<u64>,
     pub distinct: Option<u64>,
     pub why: Option<String>,
+    pub users: Option<Box<RecordedCompleteness>>,
+    pub products: Option<Box<RecordedCompleteness>>,
+}
+
+impl RecordedCompleteness {
+    /// Whether less came than one of the sources claims to hold.
+    pub fn is_failed(&self) -> bool {
+        let others = [&self.users, &self.products];
+        self.status == Some(CompletenessStatus::Failed) || others.into_iter().flatten().any(|other| other.is_failed())
+    }
 }
 
 impl RecordedRun {

@@ -10,7 +10,6 @@ use crate::{
     model::{UtcMicros, Window, parse_time_text},
     report::{self, RecordedRun},
     settings::{Cursor, Location, Settings, Source, redacted},
-    source::CompletenessStatus,
     store::{self, Output, Staging, StoreError},
 };
 
@@ -51,7 +50,7 @@ fn adds_to_coverage(run: &RecordedRun) -> bool {
     let is_load = matches!(run.command.as_deref(), Some("run" | "backfill"));
     // With --on-check-failure publish, a run that fails its checks has loaded its window too.
     let has_loaded = run.is_success() || run.status == "checks_failed" && run.has_published();
-    is_load && has_loaded && run.completeness.status != Some(CompletenessStatus::Failed)
+    is_load && has_loaded && !run.completeness.is_failed()
 }
 
 fn loaded_by(run: &RecordedRun) -> Option<(SourceIdentity, LoadedInterval)> {

@@ -148,6 +148,8 @@ pub(in crate::source) struct SignalSource<'r> {
     /// The records of the page.
     pub(in crate::source) record_count: u64,
     pub(in crate::source) last_record: Option<&'r [u8]>,
+    /// Whether what the response counts is believed.
+    pub(in crate::source) trusts_counts: bool,
 }
 
 /// What a `Link` header says of the next page.
@@ -169,12 +171,12 @@ pub(in crate::source) enum LinkHeader {
 impl Signals {
     /// Reads a response by a profile's pagination. Counts are read wherever they stand, unless a profile says that they mean
     /// something else.
-    pub(in crate::source) fn read(source: &SignalSource<'_>, pagination: &Pagination, trusts_counts: bool) -> Signals {
+    pub(in crate::source) fn read(source: &SignalSource<'_>, pagination: &Pagination) -> Signals {
         let mut signals = Signals { has_previous: source.has_previous_link, ..Signals::default() };
-        if trusts_counts {
+        if source.trusts_counts {
             signals.take_count_headers(source.headers);
         }
-        signals.take_objects(source, trusts_counts);
+        signals.take_objects(source);
         if !matches!(pagination, Pagination::Auto | Pagination::Single) {
             signals.other_next = matches!(signals.next, Some(NextPage::Url(_) | NextPage::Cursor(_)));
             (signals.next, signals.says_end) = (None, false);
@@ -212,7 +214,7 @@ impl Signals {
     }
 
     /// Looks at the envelope, at what stands beside the records, and at the objects there that speak of pages.
-    fn take_objects(&mut self, source: &SignalSource<'_>, trusts_counts: bool) {
+    fn take_objects(&mut self, source: &SignalSource<'_>) {
         let counts = (self.total_records, self.total_pages);
         let mut node = source.root;
         self.take_object(node, source.record_count, 0);
@@ -222,8 +224,8 @@ impl Signals {
             self.take_object(node, source.record_count, 0);
         }
         // Headers speak of records; what a body calls `total` may be something else.
-        self.total_records = counts.0.or(self.total_records.filter(|_| trusts_counts));
-        self.total_pages = counts.1.or(self.total_pages.filter(|_| trusts_counts));
+        self.total_records = counts.0.or(self.total_records.filter(|_| source.trusts_counts));
+        self.total_pages = counts.1.or(self.total_pages.filter(|_| source.trusts_counts));
     }
 
     fn take_object(&mut self, object: &Node, record_count: u64, depth: usize) {
@@ -441,8 +443,9 @@ mod tests {
             records: None,
             record_count: records,
             last_record: None,
+            trusts_counts: true,
         };
-        Signals::read(&source, pagination, true)
+        Signals::read(&source, pagination)
     }
 
     fn auto(body: &str) -> Signals {

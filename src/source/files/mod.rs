@@ -531,8 +531,9 @@ impl FileReading<'_, '_> {
             records: profile.records.as_ref(),
             record_count: identities.len() as u64,
             last_record: None,
+            trusts_counts: profile.http.trusts_counts,
         };
-        let signals = Signals::read(&source, &Pagination::Auto, profile.http.trusts_counts);
+        let signals = Signals::read(&source, &Pagination::Auto);
         self.read.take_envelope(self.path, &signals, identities);
         Ok(())
     }

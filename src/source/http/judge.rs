@@ -41,7 +41,6 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64, red
     judge_status(&response, redactor)?;
     let Response { status, headers, url, body } = response;
     let said = || redactor.body(&body);
-    let trusts_counts = query.profile.http.trusts_counts;
     let read = |root: &Node, places: &[Range<usize>]| {
         let source = SignalSource {
             root,
@@ -51,8 +50,9 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64, red
             records: query.profile.records.as_ref(),
             record_count: places.len() as u64,
             last_record: places.last().and_then(|place| body.get(place.clone())),
+            trusts_counts: query.profile.http.trusts_counts,
         };
-        Signals::read(&source, &query.profile.http.pagination, trusts_counts)
+        Signals::read(&source, &query.profile.http.pagination)
     };
     if status == StatusCode::NO_CONTENT {
         let signals = read(&Node::Null, &[]);

@@ -209,7 +209,7 @@ impl ListReader<'_> {
         for page in 1.. {
             self.within_limit(page)?;
             let is_new = followed.insert(xxh3_64(url.as_str().as_bytes()));
-            if !is_new && !taken.asked_again && !pager.is_by_position() {
+            if !is_new && !taken.asked_again && pager.is_followed() {
                 return Err(SourceError::Circle { url: self.requester.redactor().url(&url), page: page - 1 });
             }
             let fetched = match self.next(&mut ahead, &url, page, seen.distinct()).await {

@@ -116,13 +116,18 @@ impl<'a> Pager<'a> {
         }
     }
 
-    /// Whether pages are told apart by a number alone.
-    pub(super) fn is_by_position(&self) -> bool {
+    /// Whether responses name the next page: one that was followed before is then a circle.
+    pub(super) fn is_followed(&self) -> bool {
         match self.pagination {
-            Pagination::Page { .. } | Pagination::Offset { .. } => true,
-            Pagination::Auto => self.taken != Taken::Followed,
-            _ => false,
+            Pagination::Page { .. } | Pagination::Offset { .. } => false,
+            Pagination::Auto => self.taken == Taken::Followed,
+            _ => true,
         }
+    }
+
+    /// Whether pages are told apart by a number alone: what goes from the list then moves records between pages.
+    pub(super) fn is_by_position(&self) -> bool {
+        !self.is_followed() || (*self.pagination == Pagination::Auto && self.follows_numbers)
     }
 
     /// Whether the next request may be past the end: all that the last response counts has come, but by default its count may be
