@@ -374,12 +374,20 @@ fn completeness_is_shown_by_status_text_metrics_and_probe() {
 fn pages_that_are_numbered_from_zero_lose_none() {
     let pages = |asked: &Asked| asked.parameter("page").parse::<usize>().unwrap_or(0);
     // A page before page 1 is named by the response, or page 1 is empty.
-    for (count, page_size, named) in [(6, 2, "prev"), (6, 2, "link"), (2, 10, "nothing")] {
+    for (count, page_size, named) in [(6, 2, "prev"), (6, 2, "link"), (6, 2, "has_more"), (6, 2, "next_page"), (2, 10, "nothing")] {
         let server = Server::start(move |asked: &Asked| {
             let (page, last) = (pages(asked), count / page_size);
             let records = list((page * page_size).min(count)..((page + 1) * page_size).min(count));
             let previous = if page > 0 && named == "prev" { format!("\"/orders?page={}\"", page - 1) } else { "null".to_owned() };
             let next = if page < last && named != "nothing" { format!("\"/orders?page={}\"", page + 1) } else { "null".to_owned() };
+            match named {
+                "has_more" => return json(format!(r#"{{"has_more":{},"orders":{records}}}"#, page < last)),
+                "next_page" => {
+                    let next = if page < last { (page + 1).to_string() } else { "null".to_owned() };
+                    return json(format!(r#"{{"next_page":{next},"orders":{records}}}"#));
+                }
+                _ => {}
+            }
             let mut reply = json(format!(r#"{{"previous":{previous},"next":{next},"orders":{records}}}"#));
             if named == "link" && page > 0 {
                 reply.1.push(("link", format!("<?page={}>; rel=\"prev\", <?page={}>; rel=\"next\"", page - 1, page + 1)));

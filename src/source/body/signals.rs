@@ -52,6 +52,8 @@ const MORE_KEYS: [&str; 12] = [
 ];
 /// Keys that say by a boolean whether this page is the last.
 const LAST_KEYS: [&str; 5] = ["last", "islast", "islastpage", "lastpage", "endofstream"];
+/// Keys that say by a boolean whether this page is the first.
+const FIRST_KEYS: [&str; 3] = ["first", "isfirst", "isfirstpage"];
 /// Keys that say by a boolean, a URL or a number whether there is a page before this one.
 const PREVIOUS_KEYS: [&str; 9] =
     ["prev", "previous", "prevurl", "previousurl", "prevpageurl", "prevpage", "previouspage", "hasprevious", "hasprev"];
@@ -252,6 +254,8 @@ impl Signals {
                 self.take_more(&Node::Bool(*value == Node::Bool(false)));
             } else if name == "nextoffset" {
                 self.take_next_offset(key, value);
+            } else if FIRST_KEYS.contains(&name) && matches!(value, Node::Bool(_)) {
+                self.has_previous |= *value == Node::Bool(false);
             } else if PREVIOUS_KEYS.contains(&name) {
                 self.has_previous |= names_previous(value);
             } else if OFFSET_KEYS.contains(&name) && value.count().is_some() && self.offset.is_none() && !has_number {
@@ -486,7 +490,8 @@ mod tests {
         assert!(auto(r#"{"links":[{"rel":"first","href":"/"}]}"#).says_end);
         assert!(!auto(r#"{"links":[{"rel":"self","href":"/"}]}"#).says_end && auto(r#"{"next_cursor":0}"#).says_end);
         assert!(auto(r#"{"prev":"/p0"}"#).has_previous && auto(r#"{"links":{"prev":{"href":"/p0"}}}"#).has_previous);
-        assert!(!auto(r#"{"prev":null,"has_previous":false}"#).has_previous);
+        assert!(!auto(r#"{"prev":null,"has_previous":false,"first":true}"#).has_previous);
+        assert!(auto(r#"{"first":false}"#).has_previous);
         let gitlab = |value| signals_of("[]", &[("x-next-page", value)], 2, &Pagination::Auto);
         assert_eq!((gitlab("2").next, gitlab("").says_end), (Some(NextPage::Number(2)), true));
     }

@@ -268,8 +268,7 @@ impl ListReader<'_> {
             url = match step {
                 Step::Next(next) | Step::Back(next) => next,
                 Step::End(end) => {
-                    // Nothing on page 1: it may be the second of a list that begins with page 0.
-                    if page == 1 && seen.distinct() == 0 && pager.goes_by_numbers() && !claims.are_met(0) {
+                    if pager.may_have_page_zero(end, &facts) && !claims.are_met(seen.distinct()) {
                         self.take_page_zero(&pager, seen, sink).await?;
                     }
                     return Ok(Some(Reading { end, claims, is_by_position: pager.is_by_position() }));

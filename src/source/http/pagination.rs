@@ -137,9 +137,15 @@ impl<'a> Pager<'a> {
     }
 
     /// Whether the default pagination goes by numbers of pages. It begins with 1, and some APIs begin with 0.
-    pub(super) fn goes_by_numbers(&self) -> bool {
+    fn goes_by_numbers(&self) -> bool {
         let is_numbered = self.taken == Taken::Numbered || (self.taken == Taken::Followed && self.follows_numbers);
         *self.pagination == Pagination::Auto && is_numbered
+    }
+
+    /// Whether a list may have a page 0, which nothing has shown: it went by numbers from page 1, and a flag or a number ended it.
+    pub(super) fn may_have_page_zero(&self, end: ListEnd, page: &PageFacts<'_>) -> bool {
+        let was_told = end == ListEnd::Said && (page.signals.more.is_some() || self.follows_numbers);
+        self.goes_by_numbers() && (was_told || page.distinct == 0)
     }
 
     /// The first page without its number.
