@@ -20,6 +20,9 @@ const LARGEST_VALUE: usize = 64 << 10;
 /// An envelope that is larger than this is refused.
 const LARGEST_ENVELOPE: usize = 4 << 20;
 
+/// Why a body is refused whose brackets do not close what is open.
+const MISMATCH: &str = "brackets that do not match";
+
 /// Stands for the text of a value that was too large to be kept.
 pub(in crate::source) const OVERSIZED: &str = "\u{0}";
 
@@ -142,19 +145,15 @@ impl<'p> Cutter<'p> {
         let mut at = from;
         while let Some(&byte) = buffer.get(at) {
             let step = match self.state {
-                State::Element { in_text, escaped } => Ok(self.in_element(buffer, at, in_text, escaped, places)),
-                State::ElementScalar if !matches!(byte, b',' | b']' | b' ' | b'\t' | b'\r' | b'\n') => Ok(Some(at + 1)),
+                State::Element { in_text, escaped } => self.in_element(buffer, at, in_text, escaped, places).ok_or(MISMATCH),
+                State::ElementScalar if !matches!(byte, b',' | b']' | b' ' | b'\t' | b'\r' | b'\n') => Ok(at + 1),
                 State::ElementScalar => {
                     self.end_element(at, places);
-                    Ok(Some(at))
+                    Ok(at)
                 }
                 _ => self.outside(byte, at),
             };
-            at = match step {
-                Ok(Some(next)) => next,
-                Ok(None) => return Err(self.error(buffer, from, at, "brackets that do not match")),
-                Err(detail) => return Err(self.error(buffer, from, at, detail)),
-            };
+            at = step.map_err(|detail| self.error(buffer, from, at, detail))?;
         }
         self.newlines += memchr::memchr_iter(b'\n', buffer.get(from..).unwrap_or_default()).count() as u64;
         Ok(())
@@ -217,21 +216,21 @@ impl<'p> Cutter<'p> {
     }
 
     /// One byte outside of the records; the place of the next one.
-    fn outside(&mut self, byte: u8, at: usize) -> Result<Option<usize>, &'static str> {
+    fn outside(&mut self, byte: u8, at: usize) -> Result<usize, &'static str> {
         match self.state {
-            State::Text { escaped, is_key, start } => return self.in_text(byte, escaped, is_key, start).map(|()| Some(at + 1)),
+            State::Text { escaped, is_key, start } => return self.in_text(byte, escaped, is_key, start).map(|()| at + 1),
             State::Scalar { start } => match byte {
                 b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n' => {
                     self.end_scalar(start);
-                    return Ok(Some(at));
+                    return Ok(at);
                 }
                 b'"' | b'{' | b'[' | b':' => return Err("not valid JSON"),
                 _ => {
                     self.keep(byte)?;
-                    return Ok(Some(at + 1));
+                    return Ok(at + 1);
                 }
             },
-            _ if matches!(byte, b' ' | b'\t' | b'\r' | b'\n') => return Ok(Some(at + 1)),
+            _ if matches!(byte, b' ' | b'\t' | b'\r' | b'\n') => return Ok(at + 1),
             _ => {}
         }
         match (self.state, byte) {
@@ -253,7 +252,7 @@ impl<'p> Cutter<'p> {
             (State::Done, _) => return Err("something follows the end of the JSON"),
             _ => return Err("not valid JSON"),
         }
-        Ok(Some(at + 1))
+        Ok(at + 1)
     }
 
     fn in_text(&mut self, byte: u8, escaped: bool, is_key: bool, start: usize) -> Result<(), &'static str> {
@@ -269,7 +268,8 @@ impl<'p> Cutter<'p> {
                 self.state = State::AfterValue;
             }
             self.keep(byte)?;
-            return self.end_value();
+            self.end_value();
+            return Ok(());
         }
         self.state = State::Text { escaped: byte == b'\\' && !escaped, is_key, start };
         if self.envelope.len().saturating_sub(start) < LARGEST_VALUE { self.keep(byte) } else { Ok(()) }
@@ -367,11 +367,10 @@ impl<'p> Cutter<'p> {
     }
 
     /// After a text or a container of the envelope.
-    fn end_value(&mut self) -> Result<(), &'static str> {
+    fn end_value(&mut self) {
         if self.frames.is_empty() && self.state == State::AfterValue {
             self.state = State::Done;
         }
-        Ok(())
     }
 
     fn next_value(&mut self) -> Result<(), &'static str> {
@@ -385,9 +384,9 @@ impl<'p> Cutter<'p> {
     }
 
     fn close(&mut self, byte: u8) -> Result<(), &'static str> {
-        let Some(frame) = self.frames.pop() else { return Err("brackets that do not match") };
+        let Some(frame) = self.frames.pop() else { return Err(MISMATCH) };
         if frame.is_object != (byte == b'}') {
-            return Err("brackets that do not match");
+            return Err(MISMATCH);
         }
         let is_unkept = self.unkept == Some(self.frames.len());
         if is_unkept {
@@ -399,7 +398,8 @@ impl<'p> Cutter<'p> {
         }
         self.keep(byte)?;
         self.state = State::AfterValue;
-        self.end_value()
+        self.end_value();
+        Ok(())
     }
 
     fn begin_element(&mut self, byte: u8, at: usize) -> Result<(), &'static str> {

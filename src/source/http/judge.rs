@@ -41,12 +41,13 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64, red
     judge_status(&response, redactor)?;
     let Response { status, headers, url, body } = response;
     let said = || redactor.body(&body);
+    let links = link::read(&headers, &url);
     let read = |root: &Node, places: &[Range<usize>]| {
         let source = SignalSource {
             root,
             headers: &headers,
-            link: link::read(&headers, &url),
-            has_previous_link: link::names_page_before(&headers, &url),
+            link: links.next.clone(),
+            has_previous_link: links.has_previous,
             records: query.profile.records.as_ref(),
             record_count: places.len() as u64,
             last_record: places.last().and_then(|place| body.get(place.clone())),

@@ -7,36 +7,49 @@ use reqwest::{
 
 use crate::source::body::{LinkHeader, is_page_relation};
 
-/// What the `Link` headers say of the next page. Targets are joined to the URL that answered.
-pub(super) fn read(headers: &HeaderMap, url: &Url) -> LinkHeader {
-    let mut found = LinkHeader::Absent;
+/// What the `Link` headers say of the pages around the one that answered.
+#[derive(PartialEq, Debug)]
+pub(super) struct Links {
+    /// The next page.
+    pub(super) next: LinkHeader,
+    /// Whether they name a page before this one: the previous one, or a first one with a smaller number.
+    pub(super) has_previous: bool,
+}
+
+/// Reads the `Link` headers. Targets are joined to the URL that answered.
+pub(super) fn read(headers: &HeaderMap, url: &Url) -> Links {
+    let mut found = Links { next: LinkHeader::Absent, has_previous: false };
     for value in headers.get_all(LINK) {
-        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let text = String::from_utf8_lossy(value.as_bytes());
         match http_link::parse_link_header(text.trim_matches([',', ' ', '\t']), url) {
-            Ok(links) => {
-                if let Some(next) = links.iter().find(|link| is(&link.rel, "next")) {
-                    return LinkHeader::Next(next.target.to_string());
-                }
-                // `rel="canonical"` and its like do not speak of pages.
-                if found == LinkHeader::Absent && links.iter().any(|link| is_page_relation(link.rel.trim_matches('\''))) {
-                    let last = links.iter().find(|link| is(&link.rel, "last"));
-                    found = if last.is_some_and(|last| is_later(&last.target, url)) { LinkHeader::More } else { LinkHeader::End };
-                }
-            }
+            Ok(links) => found.take(&links, url),
             // A header that can't be parsed may name the next page: it does not end the list.
-            Err(error) if text.to_ascii_lowercase().contains("next") => found = LinkHeader::Damaged(error.to_string()),
+            Err(error) if text.to_ascii_lowercase().contains("next") && !matches!(found.next, LinkHeader::Next(_)) => {
+                found.next = LinkHeader::Damaged(error.to_string());
+            }
             Err(_) => {}
         }
     }
     found
 }
 
-/// Whether the `Link` headers name a page before the one that answered: the previous one, or a first one with a smaller number.
-pub(super) fn names_page_before(headers: &HeaderMap, url: &Url) -> bool {
-    headers.get_all(LINK).iter().any(|value| {
-        let links = http_link::parse_link_header(&String::from_utf8_lossy(value.as_bytes()), url).unwrap_or_default();
-        links.iter().any(|link| is(&link.rel, "prev") || is(&link.rel, "previous") || is(&link.rel, "first") && is_later(url, &link.target))
-    })
+impl Links {
+    fn take(&mut self, links: &[http_link::Link], url: &Url) {
+        let find = |relation: &str| links.iter().find(|link| is(&link.rel, relation));
+        self.has_previous |= find("prev").or(find("previous")).is_some() || find("first").is_some_and(|first| is_later(url, &first.target));
+        if matches!(self.next, LinkHeader::Next(_)) {
+            return;
+        }
+        if let Some(next) = find("next") {
+            self.next = LinkHeader::Next(next.target.to_string());
+            return;
+        }
+        // `rel="canonical"` and its like do not speak of pages.
+        if self.next == LinkHeader::Absent && links.iter().any(|link| is_page_relation(link.rel.trim_matches('\''))) {
+            let has_later = find("last").is_some_and(|last| is_later(&last.target, url));
+            self.next = if has_later { LinkHeader::More } else { LinkHeader::End };
+        }
+    }
 }
 
 /// Whether a URL is of a page with a greater number than another one's.
@@ -59,7 +72,7 @@ mod tests {
         for value in values {
             headers.append(LINK, value.parse().unwrap());
         }
-        read(&headers, &"https://x/list/?page=1".parse().unwrap())
+        read(&headers, &"https://x/list/?page=1".parse().unwrap()).next
     }
 
     fn at(url: &str) -> LinkHeader {
@@ -79,9 +92,9 @@ mod tests {
         assert_eq!(next(&[r#"<?page=1>; rel="last""#]), LinkHeader::End);
         let is_before = |value: &str| {
             let headers = HeaderMap::from_iter([(LINK, value.parse().unwrap())]);
-            names_page_before(&headers, &"https://x/?page=1".parse().unwrap())
+            read(&headers, &"https://x/?page=1".parse().unwrap()).has_previous
         };
-        assert!(is_before("<?page=0>; rel=first") && is_before("<?a=b>; rel=prev") && !is_before("<?page=1>; rel=first"));
+        assert!(is_before("<?page=0>; rel=first") && is_before("<?a=b>; rel=prev,") && !is_before("<?page=1>; rel=first"));
         assert_eq!(next(&[r#"<a>; rel="canonical""#]), LinkHeader::Absent);
         assert_eq!(next(&[]), LinkHeader::Absent);
     }

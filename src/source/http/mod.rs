@@ -63,7 +63,7 @@ impl<'a> HttpSource<'a> {
         let url = Pager::new(&self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size).first();
         let kept = RefCell::new((Vec::new(), LinkHeader::Absent));
         let fetched = self.runtime.block_on(self.requester.fetch(&url, 1, |response| {
-            *kept.borrow_mut() = (response.body.to_vec(), link::read(&response.headers, &response.url));
+            *kept.borrow_mut() = (response.body.to_vec(), link::read(&response.headers, &response.url).next);
             judge::judge(response, self.query, 0, self.requester.redactor())
         }));
         let (body, link) = kept.into_inner();
