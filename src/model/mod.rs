@@ -4,6 +4,7 @@
 //! Not responsible for reading or writing anything: nothing here touches a byte of input, a disk or a network, and
 //! nothing here imports another room of the crate.
 
+mod currency;
 mod decimal;
 mod dimensions;
 mod dt;
@@ -20,6 +21,7 @@ mod time;
 mod utc;
 mod window;
 
+pub use currency::MinorUnits;
 pub use decimal::{ParsedMoney, parse_minor_money, parse_money, parse_whole};
 pub use dimensions::{ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec};
 pub use dt::Dt;

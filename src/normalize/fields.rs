@@ -72,7 +72,7 @@ impl FieldMap {
         let mut map = FieldMap { root: Node::default(), leaves: 0, fields: Vec::new() };
         for rule in rules {
             let places = rule.paths.iter().filter_map(|path| map.leaf(path)).collect();
-            map.fields.push(Field { places, default: rule.default.as_deref().map(Into::into), units: rule.units, time: rule.time });
+            map.fields.push(Field { places, default: rule.default.as_deref().map(Into::into), units: rule.units.clone(), time: rule.time });
         }
         map
     }

@@ -18,7 +18,7 @@ use crate::{
         self, Dt, ExtraType, FactBuilder, FactSchema, Level, Line, Money, MoneyError, ParsedMoney, RawRecord, Reason, RevenueByDt,
         UtcMicros, Window,
     },
-    settings::{Cursor, Limits, RepeatedSku, TimeText},
+    settings::{Cursor, Limits, RepeatedSku, TimeText, Units},
 };
 
 /// A record or a line that was dropped, on its way to quarantine.
@@ -367,10 +367,13 @@ impl<'a> Work<'a> {
         let value = |field: usize| value_of(&fields[field], cells);
         let sku = value(field::SKU).into_id().ok_or(Reason::MissingSku)?;
         let quantity = quantity(&value(field::QUANTITY)).ok_or(Reason::InvalidQuantity)?;
-        let price = price(&value(field::PRICE), fields[field::PRICE].units.shift(currency)).map_err(|error| match error {
-            MoneyError::NotANumber => Reason::InvalidPrice,
-            MoneyError::OutOfRange => Reason::PriceOutOfRange,
-        })?;
+        let price = decimals(&fields[field::PRICE].units, currency)
+            .ok_or(MoneyError::NotANumber)
+            .and_then(|decimals| price(&value(field::PRICE), decimals))
+            .map_err(|error| match error {
+                MoneyError::NotANumber => Reason::InvalidPrice,
+                MoneyError::OutOfRange => Reason::PriceOutOfRange,
+            })?;
         let (unit_price, price_rounded) = price.map_or((Money::ZERO, false), |price| (price.money, price.rounded));
         Ok(LineValues {
             sku,
@@ -471,6 +474,16 @@ fn quantity(value: &Scalar<'_>) -> Option<i64> {
         Scalar::Text(text) => model::parse_whole(text.as_bytes()),
         Scalar::Number(digits) => model::parse_whole(digits.as_bytes()),
         Scalar::Bool(_) | Scalar::Other => None,
+    }
+}
+
+/// The decimals between what is written and major units.
+fn decimals(units: &Units, currency: Option<&str>) -> Option<u32> {
+    match units {
+        Units::Major => Some(0),
+        Units::Minor(decimals) => Some(*decimals),
+        Units::OfCurrency(minor) => minor.decimals(currency?),
+        Units::Beside { .. } => None,
     }
 }
 

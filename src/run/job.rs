@@ -352,7 +352,7 @@ impl Job<'_> {
         let normalizer = RecordNormalizer::configured(&mapping, window);
         let extraction = Extraction {
             orders: &orders.location,
-            query: Query { profile: &orders.profile, shape: &shape, window, cursor: self.settings.cursor },
+            query: Query { window, cursor: self.settings.cursor, ..Query::all(orders, &shape) },
             settings: self.settings,
             normalizer: &normalizer,
             enricher: &enricher,

@@ -311,10 +311,9 @@ fn settings(flags: &Flags, layers: &Layers, toml: EtlToml) -> Result<Settings, S
     let orders = source(&sources::ORDERS, &flags.orders, toml.orders)?;
     let users = source(&sources::USERS, &flags.users, toml.users)?;
     let products = source(&sources::PRODUCTS, &flags.products, toml.products)?;
-    let mut http = http_settings(flags, layers, &toml.http)?;
-    if let Some(Source { location: Location::Http(url), .. }) = &orders {
-        http.credentials_origin = Some(url.clone());
-    }
+    let http = http_settings(flags, layers, &toml.http)?;
+    let common = credentials(&layers.environment)?;
+    let [orders, users, products] = with_credentials([orders, users, products], &common);
     let cursor = said("--cursor", &flags.cursor, "ETL_CURSOR", "cursor", toml.cursor)
         .map_or(Ok(Cursor::Created), |said| said.one_of(&[("created_at", Cursor::Created), ("updated_at", Cursor::Updated)]))?;
     let in_file = |key: &'static str, value: Option<String>| value.map(|value| Said::in_file(key, value));
@@ -459,8 +458,23 @@ fn http_settings(flags: &Flags, layers: &Layers, toml: &super::file::HttpToml) -
         max_pages: toml.max_pages.unwrap_or(default.max_pages),
         max_redirects: toml.max_redirects.unwrap_or(default.max_redirects),
         max_body: toml.max_body.unwrap_or(default.max_body),
-        credentials: credentials(&layers.environment)?,
-        credentials_origin: None,
+        ..default
+    })
+}
+
+/// The sources with the common credentials: those of the orders' origin, or all where the orders are files.
+fn with_credentials(sources: [Option<Source>; 3], common: &Credentials) -> [Option<Source>; 3] {
+    let origin = |source: &Option<Source>| match source {
+        Some(Source { location: Location::Http(url), .. }) => Some(url.origin()),
+        _ => None,
+    };
+    let orders = origin(&sources[0]);
+    sources.map(|mut source| {
+        let has_them = orders.is_none() || origin(&source) == orders;
+        if let Some(source) = source.as_mut().filter(|_| has_them) {
+            source.credentials = common.clone();
+        }
+        source
     })
 }
 
@@ -547,7 +561,9 @@ mod tests {
 
     #[test]
     fn credentials_come_whole_and_one_at_a_time() {
-        let credentials = |process: &[(&str, &str)]| merged(Flags::default(), process, &[], "").map(|settings| settings.http.credentials);
+        let credentials = |process: &[(&str, &str)]| {
+            merged(Flags::default(), process, &[], "orders = \"http://h/o\"").map(|settings| settings.orders.unwrap().credentials)
+        };
         assert_eq!(credentials(&[("ETL_API_TOKEN", "t")]).unwrap().bearer, Some(Secret::new("t".into())));
         assert_eq!(credentials(&[("ETL_API_KEY", "k")]).unwrap().api_key, Some(("X-API-Key".into(), Secret::new("k".into()))));
         assert!(credentials(&[("ETL_API_USER", "u")]).is_err());

@@ -23,14 +23,14 @@ pub use alerts::{AlertSettings, Receiver, ReceiverKind};
 pub use enrich::EnrichColumns;
 pub use fact_columns::{FactColumn, FactColumnToml, schema_of};
 pub use file::EtlToml;
-pub use http::{Credentials, HttpSettings};
+pub use http::{ClientCertificate, Credentials, HttpSettings, NetworkSettings, ProxySettings};
 pub use layers::{Flags, Presentation, SettingsError, load, presentation};
 pub use limits::Limits;
 pub use location::{Location, LocationError, redacted};
 pub use metrics::{EmfTarget, MetricsSettings};
 pub use profile::{
-    Auth, CountRequest, FieldRule, Filter, HttpProfile, Pagination, Profile, SHIPPED, Shipped, SkipRule, Source, SourceToml, TimeFormat,
-    TimeText, Total, Units, shipped,
+    Auth, CountRequest, CredentialsIn, FieldRule, Filter, HttpProfile, Pagination, Profile, SHIPPED, ScaleText, Shipped, SkipRule, Source,
+    SourceToml, TimeFormat, TimeText, Total, Units, shipped,
 };
 pub use secret::Secret;
 pub use sources::orders_profile;

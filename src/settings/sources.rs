@@ -97,7 +97,7 @@ pub(super) fn source(
         profile.http.count = table.count_request(url, orders).map_err(key_error)?;
     }
     let name = table.name.clone().filter(|_| has_own_place);
-    Ok(location.map(|location| Source { name, profile_name, location, profile }))
+    Ok(location.map(|location| Source { name, profile_name, location, credentials: super::Credentials::default(), profile }))
 }
 
 /// The profile of the orders that an `etl.toml` describes by itself.

@@ -46,20 +46,33 @@ pub struct Access<'a> {
 
 /// All defaults, for tests.
 #[cfg(test)]
-#[derive(Default)]
 pub(crate) struct Ambient {
     pub(crate) http: HttpSettings,
     pub(crate) limits: Limits,
     pub(crate) counters: SourceCounters,
     pub(crate) cancel: Cancel,
-    profile: crate::settings::Profile,
+    pub(crate) source: Source,
     shape: RecordShape,
+}
+
+#[cfg(test)]
+impl Default for Ambient {
+    fn default() -> Ambient {
+        Ambient {
+            http: HttpSettings::default(),
+            limits: Limits::default(),
+            counters: SourceCounters::default(),
+            cancel: Cancel::default(),
+            source: Location::Files(String::new()).into(),
+            shape: RecordShape::default(),
+        }
+    }
 }
 
 #[cfg(test)]
 impl Ambient {
     pub(crate) fn query(&self) -> Query<'_> {
-        Query::all(&self.profile, &self.shape)
+        Query::all(&self.source, &self.shape)
     }
 
     pub(crate) fn access(&self) -> Access<'_> {
@@ -83,7 +96,7 @@ impl<F: FnMut(Page) -> bool> PageSink for F {
 pub fn first_request(source: &Source, window: Window, cursor: Cursor) -> Option<String> {
     let Location::Http(url) = &source.location else { return None };
     let shape = RecordShape::default();
-    let query = Query { window, cursor, ..Query::all(&source.profile, &shape) };
+    let query = Query { window, cursor, ..Query::all(source, &shape) };
     Some(redacted(&query.narrowed(url)))
 }
 

@@ -4,7 +4,7 @@ use reqwest::Url;
 
 use crate::{
     model::{UtcMicros, Window},
-    settings::{Cursor, Profile, TimeFormat},
+    settings::{Credentials, Cursor, Profile, Source, TimeFormat},
     source::RecordShape,
 };
 
@@ -13,6 +13,8 @@ use crate::{
 pub struct Query<'a> {
     /// How it is read.
     pub profile: &'a Profile,
+    /// What it asks for before it answers.
+    pub credentials: &'a Credentials,
     /// What its records look like.
     pub shape: &'a RecordShape,
     /// What the source may leave out, where its profile knows how to say so. What it sends all the same is looked at again.
@@ -22,9 +24,9 @@ pub struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    /// Everything.
-    pub fn all(profile: &'a Profile, shape: &'a RecordShape) -> Query<'a> {
-        Query { profile, shape, window: Window::default(), cursor: Cursor::Created }
+    /// All that a source has.
+    pub fn all(source: &'a Source, shape: &'a RecordShape) -> Query<'a> {
+        Query { profile: &source.profile, credentials: &source.credentials, shape, window: Window::default(), cursor: Cursor::Created }
     }
 
     /// Whether a body may itself be a record: its records are not said to stand beneath it.
@@ -75,7 +77,7 @@ fn written(instant: UtcMicros, format: TimeFormat) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Filter, HttpProfile};
+    use crate::settings::{Filter, HttpProfile, Location};
 
     #[test]
     fn the_window_is_asked_for_with_a_second_to_spare_and_a_locations_own_parameters_stay() {
@@ -91,7 +93,8 @@ mod tests {
             let query = [("status".to_owned(), "any".to_owned())].into();
             let profile = Profile { http: HttpProfile { filter, query, ..HttpProfile::default() }, ..Profile::default() };
             let shape = RecordShape::default();
-            let query = Query { profile: &profile, shape: &shape, window: Window { since: at(2), until: at(3) }, cursor };
+            let source = Source { profile, ..Source::from(Location::Files(String::new())) };
+            let query = Query { window: Window { since: at(2), until: at(3) }, cursor, ..Query::all(&source, &shape) };
             query.narrowed(&url.parse().unwrap()).query().unwrap_or_default().replace("%3A", ":")
         };
         let created = |format| narrowed(format, Cursor::Created, "http://h/o");
@@ -101,7 +104,7 @@ mod tests {
         assert_eq!(created(TimeFormat::Epoch), "status=any&from=1767311999&to=1767398401");
         assert_eq!(created(TimeFormat::EpochMillis), "status=any&from=1767311999000&to=1767398401000");
         assert_eq!(narrowed(TimeFormat::Date, Cursor::Updated, "http://h/o?status=paid"), "status=paid&changed=2026-01-01");
-        let plain = Profile::default();
+        let plain = Source::from(Location::Files(String::new()));
         assert_eq!(Query::all(&plain, &RecordShape::default()).narrowed(&"http://h/o?x=1".parse().unwrap()).as_str(), "http://h/o?x=1");
     }
 }

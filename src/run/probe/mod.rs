@@ -102,7 +102,7 @@ pub fn probe(settings: &Settings, cancel: &Cancel) -> Result<Probe, RunError> {
     let counters = SourceCounters::default();
     let access = Access { http: &settings.http, limits: &settings.limits, counters: &counters, cancel };
     let shape = super::shape::of_orders(&orders.profile);
-    let query = Query { cursor: settings.cursor, ..Query::all(&orders.profile, &shape) };
+    let query = Query { cursor: settings.cursor, ..Query::all(orders, &shape) };
     let page = source::probe(&orders.location, &query, &access).map_err(|error| super::stopped_or(cancel, error.into()))?;
     Ok(examine(settings, orders, &page))
 }

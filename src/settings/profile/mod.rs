@@ -12,7 +12,7 @@ pub use toml::{RuleToml, SourceToml};
 
 use std::collections::BTreeMap;
 
-use crate::model::FieldPath;
+use crate::model::{FieldPath, MinorUnits};
 
 /// One of the three sources: where it is, and how it is read.
 #[derive(Clone, PartialEq, Debug)]
@@ -23,6 +23,8 @@ pub struct Source {
     pub profile_name: Option<String>,
     /// Where.
     pub location: super::Location,
+    /// What it asks for before it answers. Sent to its own origin and to no other.
+    pub credentials: super::Credentials,
     /// How.
     pub profile: Profile,
 }
@@ -30,7 +32,7 @@ pub struct Source {
 impl From<super::Location> for Source {
     /// A source of the default profile (contract, Orders).
     fn from(location: super::Location) -> Source {
-        Source { name: None, profile_name: None, location, profile: Profile::default() }
+        Source { name: None, profile_name: None, location, credentials: super::Credentials::default(), profile: Profile::default() }
     }
 }
 
@@ -54,6 +56,8 @@ pub struct Profile {
 pub struct FieldRule {
     /// Tried in order: the first that holds something counts.
     pub paths: Vec<FieldPath>,
+    /// Values of the source that count as missing, beside null and blank text.
+    pub missing: Vec<String>,
     /// The value where none does.
     pub default: Option<String>,
     /// Whether an amount is written in minor units.
@@ -73,41 +77,34 @@ pub enum TimeText {
 }
 
 /// What an amount is written in.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub enum Units {
     /// Major units: `12.50`.
     #[default]
     Major,
     /// Minor units, this many decimals below: with 2, `1250`.
     Minor(u32),
-    /// Minor units of the record's own currency (ISO 4217): cents, whole yen, thousandths of a dinar.
-    OfCurrency,
+    /// Minor units of the record's own currency: cents, whole yen, thousandths of a dinar.
+    OfCurrency(MinorUnits),
+    /// Minor units; the document says beside the amount how many.
+    Beside {
+        /// Where, from the record or the line, as the path of the amount is.
+        path: FieldPath,
+        /// What stands there.
+        scale: ScaleText,
+    },
 }
 
-impl Units {
-    /// The decimals between what is written and major units, for a currency.
-    pub fn shift(self, currency: Option<&str>) -> u32 {
-        match self {
-            Units::Major => 0,
-            Units::Minor(decimals) => decimals,
-            Units::OfCurrency => currency.map_or(2, minor_decimals),
-        }
-    }
-}
-
-/// The decimals of a currency's minor unit (ISO 4217; <https://docs.stripe.com/currencies>): two, but for these.
-fn minor_decimals(currency: &str) -> u32 {
-    const NONE: [&str; 16] =
-        ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"];
-    const THREE: [&str; 6] = ["BHD", "IQD", "JOD", "KWD", "OMR", "TND"];
-    let is = |codes: &[&str]| codes.iter().any(|code| code.eq_ignore_ascii_case(currency));
-    if is(&NONE) {
-        0
-    } else if is(&THREE) {
-        3
-    } else {
-        2
-    }
+/// What a document says of the scale of an amount.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum ScaleText {
+    /// 0 and 2 to 9 are decimals; 1 and the powers of ten from 10 on are divisors.
+    #[default]
+    DecimalsOrDivisor,
+    /// A number of decimals.
+    Decimals,
+    /// A power of ten.
+    Divisor,
 }
 
 /// A condition under which a record is left out.
@@ -251,9 +248,23 @@ pub enum Auth {
         token_url: reqwest::Url,
         /// What it is to be good for.
         scope: Option<String>,
+        /// The API that it is to be good for, where the server of tokens asks (Auth0 and others).
+        audience: Option<String>,
+        /// Where the client's credentials go.
+        credentials_in: CredentialsIn,
     },
     /// Nobody needs to.
     None,
+}
+
+/// Where a request for a token carries the client's credentials (RFC 6749, 2.3.1).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum CredentialsIn {
+    /// In the `Authorization` header, each form-encoded.
+    #[default]
+    Header,
+    /// In the form.
+    Body,
 }
 
 /// The parameters by which a source narrows the window by itself. What it sends all the same is looked at again.
@@ -285,17 +296,4 @@ pub enum TimeFormat {
     Epoch,
     /// Milliseconds since the epoch.
     EpochMillis,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn minor_units_are_those_of_the_currency() {
-        assert_eq!(Units::OfCurrency.shift(Some("eur")), 2);
-        assert_eq!(Units::OfCurrency.shift(Some("jpy")), 0);
-        assert_eq!(Units::OfCurrency.shift(Some("KWD")), 3);
-        assert_eq!((Units::Major.shift(Some("EUR")), Units::Minor(3).shift(None)), (0, 3));
-    }
 }

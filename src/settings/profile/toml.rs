@@ -7,8 +7,10 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{Auth, CountRequest, FieldRule, Filter, HttpProfile, Pagination, Profile, SkipRule, TimeFormat, TimeText, Total, Units};
-use crate::model::FieldPath;
+use super::{
+    Auth, CountRequest, CredentialsIn, FieldRule, Filter, HttpProfile, Pagination, Profile, SkipRule, TimeFormat, TimeText, Total, Units,
+};
+use crate::model::{FieldPath, MinorUnits};
 
 /// The table of one source (`[orders]`, `[users]`, `[products]`).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -346,7 +348,8 @@ impl RuleToml {
         let paths = self.path.iter().chain(&self.paths).map(|text| path(key, text)).collect::<Result<Vec<_>, _>>()?;
         let units = match self.scale.as_ref().map(|scale| scale.0.as_str()) {
             None => Units::Major,
-            Some("currency") => Units::OfCurrency,
+            Some("currency") => Units::OfCurrency(MinorUnits::Iso4217),
+            Some("stripe") => Units::OfCurrency(MinorUnits::Stripe),
             Some(text) => match text.parse::<u32>() {
                 Ok(decimals) if decimals <= 9 => Units::Minor(decimals),
                 _ => return Err(wrong(key, format!("scale `{text}`: write a number of decimals up to 9, or `currency`"))),
@@ -358,10 +361,12 @@ impl RuleToml {
             Some(other) => return Err(wrong(key, format!("format `{other}`: write rfc2822, or nothing for all that are read anyway"))),
         };
         match (&self.value, &self.default) {
-            (Some(value), None) if paths.is_empty() => Ok(FieldRule { paths, default: Some(value.0.clone()), units, time }),
+            (Some(value), None) if paths.is_empty() => {
+                Ok(FieldRule { paths, default: Some(value.0.clone()), units, time, ..FieldRule::default() })
+            }
             (Some(_), _) => Err(wrong(key, "`value` goes without a path and without `default`")),
             (None, default) if !paths.is_empty() || default.is_some() => {
-                Ok(FieldRule { paths, default: default.as_ref().map(|value| value.0.clone()), units, time })
+                Ok(FieldRule { paths, default: default.as_ref().map(|value| value.0.clone()), units, time, ..FieldRule::default() })
             }
             (None, _) => Err(wrong(key, "says neither a path nor a value")),
         }
@@ -425,7 +430,12 @@ fn auth(written: Option<&AuthToml>) -> Result<Auth, ProfileError> {
             if token_url.scheme() != "https" && !is_local {
                 return Err(wrong("auth.token_url", "secrets are sent over https only"));
             }
-            Ok(Auth::ClientCredentials { token_url, scope: written.scope.clone() })
+            Ok(Auth::ClientCredentials {
+                token_url,
+                scope: written.scope.clone(),
+                audience: None,
+                credentials_in: CredentialsIn::default(),
+            })
         }
         (Some(kind), ..) => Err(wrong(
             "auth.kind",
@@ -477,7 +487,7 @@ mod tests {
         assert_eq!(profile.fields["order_id"].paths, ["a.b".parse().unwrap()]);
         assert_eq!(profile.fields["currency"].default.as_deref(), Some("EUR"));
         assert_eq!(profile.line_fields["sku"].paths.len(), 2);
-        assert_eq!(profile.line_fields["unit_price"].units, Units::OfCurrency);
+        assert_eq!(profile.line_fields["unit_price"].units, Units::OfCurrency(MinorUnits::Iso4217));
         assert_eq!(compiled("fields.currency.value = \"EUR\"").unwrap().fields["currency"].paths, []);
     }
 

@@ -79,7 +79,7 @@ impl<'a> Authorizer<'a> {
             },
             Auth::Bearer => bearer(request, credentials.bearer.as_ref()),
             Auth::Basic => basic(request, credentials),
-            Auth::ClientCredentials { token_url, scope } => {
+            Auth::ClientCredentials { token_url, scope, .. } => {
                 let mut token = self.token.lock().await;
                 let is_good = |token: &Token| token.expires.is_none_or(|expires| Instant::now() < expires);
                 if !token.as_ref().is_some_and(is_good) {

@@ -127,7 +127,8 @@ mod tests {
             lines: paths(&["items"]),
             of_line: Vec::new(),
         };
-        let query = Query::all(&profile, &shape);
+        let source = crate::settings::Source { profile, ..crate::settings::Location::Files(String::new()).into() };
+        let query = Query::all(&source, &shape);
         let response = Response {
             status: StatusCode::from_u16(status).unwrap(),
             headers: headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),

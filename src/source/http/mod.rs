@@ -42,7 +42,12 @@ impl<'a> HttpSource<'a> {
     pub(super) fn new(start: &'a Url, query: &'a Query<'a>, access: Access<'a>) -> Result<HttpSource<'a>, SourceError> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| SourceError::Client(chain(&error)))?;
-        Ok(HttpSource { requester: Requester::new(start, &query.profile.http, access)?, start: query.narrowed(start), query, runtime })
+        Ok(HttpSource {
+            requester: Requester::new(start, &query.profile.http, query.credentials, access)?,
+            start: query.narrowed(start),
+            query,
+            runtime,
+        })
     }
 
     /// Reads the list into `sink`, page after page, and tells whether all of it came.

@@ -19,7 +19,7 @@ use super::{auth::Authorizer, judge::Response, rate_limit::RateLimiter, redact::
 use crate::{
     error_chain::chain,
     retry::{self, Backoff},
-    settings::{HttpProfile, HttpSettings},
+    settings::{Credentials, HttpProfile, HttpSettings},
     source::{Access, RequestFailure, SourceError},
     tls,
 };
@@ -41,7 +41,12 @@ pub(super) struct Requester<'a> {
 }
 
 impl<'a> Requester<'a> {
-    pub(super) fn new(start: &'a Url, profile: &'a HttpProfile, access: Access<'a>) -> Result<Requester<'a>, SourceError> {
+    pub(super) fn new(
+        start: &'a Url,
+        profile: &'a HttpProfile,
+        credentials: &'a Credentials,
+        access: Access<'a>,
+    ) -> Result<Requester<'a>, SourceError> {
         let settings = access.http;
         tls::install_provider();
         let client = Client::builder()
@@ -52,14 +57,13 @@ impl<'a> Requester<'a> {
             .redirect(redirect::Policy::none())
             .build()
             .map_err(|error| SourceError::Client(chain(&error)))?;
-        let trusted = settings.credentials_origin.as_ref().unwrap_or(start);
         Ok(Requester {
             profile,
             access,
             client,
-            authorizer: Authorizer::new(&profile.auth, &settings.credentials, trusted)?,
+            authorizer: Authorizer::new(&profile.auth, credentials, start)?,
             rate_limiter: RateLimiter::new(profile.requests_per_second),
-            redactor: Redactor::new(&settings.credentials),
+            redactor: Redactor::new(credentials),
         })
     }
 
