@@ -5,24 +5,22 @@ use std::{borrow::Cow, collections::BTreeSet, path::Path};
 
 use csv::ByteRecord;
 use hashbrown::HashTable;
-use polars::prelude::DataFrame;
+use polars::prelude::{Column, DataFrame, IntoColumn, StringChunkedBuilder};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{
-    DimensionError,
-    text_table::{ColumnBuilder, TextTable},
-};
+use super::DimensionError;
 use crate::{
     layer::write_text,
-    model::{ColumnType, DimensionSpec, UtcMicros, clean_text, parse_money, parse_time_number, parse_time_text},
+    model::{DimensionSpec, TextTable, UtcMicros, parse_time_number, parse_time_text},
+    normalize::{MOST_COLUMNS, Members},
 };
 
 /// The flag of a member that only facts name.
-const INFERRED: &str = "inferred";
+const INFERRED: &str = DimensionSpec::FLAGS[0];
 
 /// The columns that keep a member's versions (`scd = 2`).
-const VERSION_COLUMNS: [&str; 3] = ["valid_from", "valid_to", "is_current"];
+const VERSION_COLUMNS: [&str; 3] = [DimensionSpec::FLAGS[1], DimensionSpec::FLAGS[2], DimensionSpec::FLAGS[3]];
 
 /// What became of a dimension in a run.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
@@ -31,8 +29,10 @@ pub struct DimensionCounts {
     pub records_read: u64,
     /// Those without a key, or that were no objects.
     pub records_dropped: u64,
-    /// Values that could not be read as a time or an amount, and are empty.
+    /// Values that are present and could not be taken.
     pub values_unreadable: u64,
+    /// Texts that were cut.
+    pub texts_cut: u64,
     /// Members in the end.
     pub members: u64,
     /// Members that only facts name.
@@ -43,11 +43,25 @@ pub struct DimensionCounts {
     pub updated: u64,
 }
 
-/// Where a member's row is.
+/// Where a row is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Stored(usize),
     Source(usize),
+}
+
+/// A member: the row that counts now, and the stored row that it had before.
+#[derive(Clone, Copy)]
+struct Member {
+    place: Place,
+    stored: Option<usize>,
+}
+
+/// Where a column stands in the stored table and in the source's.
+#[derive(Clone, Copy)]
+struct ColumnPlaces {
+    stored: Option<usize>,
+    source: Option<usize>,
 }
 
 /// A dimension while a run works on it.
@@ -57,10 +71,8 @@ pub struct Dimension {
     stored: TextTable,
     stored_bytes: Option<Vec<u8>>,
     source: TextTable,
-    /// The row of each member that counts now.
-    current: Vec<Place>,
-    /// The stored row of each member that has one; these members come first.
-    stored_rows: Vec<usize>,
+    /// The members, those that are stored first.
+    members: Vec<Member>,
     by_key: HashTable<usize>,
     /// Stored rows that are not current and stay as they are.
     history: Vec<usize>,
@@ -69,6 +81,17 @@ pub struct Dimension {
     /// Members that a line named and no row knows.
     inferred: BTreeSet<String>,
     counts: DimensionCounts,
+}
+
+/// A column of a dimension that facts carry.
+#[derive(Clone, Copy, Debug)]
+pub struct LookUpColumn<'a> {
+    /// Its name in the dimension.
+    pub from: &'a str,
+    /// Its name in a fact.
+    pub name: &'static str,
+    /// The setting that says so.
+    pub setting: &'static str,
 }
 
 /// What a dimension is to be.
@@ -80,7 +103,7 @@ pub struct MergedDimension {
 }
 
 impl Dimension {
-    /// A dimension of what is stored (the bytes of its CSV) and what the source brings (a table of text), merged by key.
+    /// A dimension of what is stored (the bytes of its CSV) and what the source brings, merged by key.
     ///
     /// # Errors
     /// A stored file that does not read, a source without a key.
@@ -89,26 +112,25 @@ impl Dimension {
         versioned: bool,
         stored: Option<Vec<u8>>,
         path: &Path,
-        source: Option<(&DataFrame, u64)>,
+        source: Option<Members>,
     ) -> Result<Dimension, DimensionError> {
         let mut counts = DimensionCounts::default();
         let stored_table = stored.as_deref().map(|bytes| read_stored(&spec, bytes, path)).transpose()?.unwrap_or_default();
-        let source_table = match source {
-            Some((frame, malformed)) => {
-                counts.records_read = frame.height() as u64 + malformed;
-                counts.records_dropped = malformed;
-                map_source(&spec, frame, &mut counts)?
-            }
-            None => TextTable::default(),
-        };
+        if let Some(members) = &source {
+            require_key(&spec, members)?;
+            let read = members.counts;
+            counts.records_read = read.records_read;
+            counts.records_dropped = read.records_malformed + read.records_without_key;
+            counts.values_unreadable = read.values_unreadable;
+            counts.texts_cut = read.texts_cut;
+        }
         let mut dimension = Dimension {
             spec,
             versioned,
             stored: stored_table,
             stored_bytes: stored,
-            source: source_table,
-            current: Vec::new(),
-            stored_rows: Vec::new(),
+            source: source.map(|members| members.table).unwrap_or_default(),
+            members: Vec::new(),
             by_key: HashTable::new(),
             history: Vec::new(),
             ended: Vec::new(),
@@ -124,56 +146,64 @@ impl Dimension {
         &self.spec
     }
 
-    /// Stored rows first, then the source's, in order: each meets the one that counts so far.
+    /// What was read and lost of the source.
+    pub fn counts(&self) -> DimensionCounts {
+        self.counts
+    }
+
+    /// Stored rows first, then the source's, in order: each is compared with the one that counts so far.
     fn merge(&mut self) {
         let is_current = self.stored.column(VERSION_COLUMNS[2]);
-        for row in 0..self.stored.height {
-            if self.stored.cell(row, is_current) == Some("false") {
+        for row in 0..self.stored.height() {
+            if is_current.and_then(|column| self.stored.cell(row, column)) == Some("false") {
                 self.history.push(row);
                 continue;
             }
-            self.meet(Place::Stored(row));
+            self.offer(Place::Stored(row));
         }
-        let known = self.current.len();
-        self.stored_rows = self.current.iter().filter_map(|place| if let Place::Stored(row) = place { Some(*row) } else { None }).collect();
-        for row in 0..self.source.height {
-            self.meet(Place::Source(row));
+        let known = self.members.len();
+        for member in &mut self.members {
+            member.stored = if let Place::Stored(row) = member.place { Some(row) } else { None };
         }
-        self.counts.inserted = (self.current.len() - known) as u64;
-        let attributes: Vec<_> =
-            self.attribute_names().into_iter().map(|name| (self.stored.column(name), self.source.column(name))).collect();
+        for row in 0..self.source.height() {
+            self.offer(Place::Source(row));
+        }
+        self.counts.inserted = (self.members.len() - known) as u64;
+        let columns: Vec<ColumnPlaces> = self.attribute_names().into_iter().map(|name| self.places(name)).collect();
         for member in 0..known {
-            self.note_change(member, &attributes);
+            self.note_change(member, &columns);
         }
     }
 
-    fn meet(&mut self, place: Place) {
+    /// Compares a row with the one of its key that counts so far. What is loaded wins unless it is older, and an inferred member
+    /// loses to any other.
+    fn offer(&mut self, place: Place) {
         let key = self.key(place).to_owned();
         match self.find(&key) {
             None => {
                 let hash = xxh3_64(key.as_bytes());
-                self.current.push(place);
-                let (current, by_key) = (&self.current, &mut self.by_key);
-                let (stored, source) = (&self.stored, &self.source);
-                by_key.insert_unique(hash, current.len() - 1, |&member| xxh3_64(key_of(stored, source, current[member]).as_bytes()));
+                self.members.push(Member { place, stored: None });
+                let (members, stored, source, key) = (&self.members, &self.stored, &self.source, self.spec.key());
+                self.by_key.insert_unique(hash, members.len() - 1, |&member| {
+                    xxh3_64(key_of(stored, source, key, members[member].place).as_bytes())
+                });
             }
-            // What is loaded wins unless it is older, and an inferred member loses to any other.
             Some(member) => {
-                if self.version(self.current[member]) <= self.version(place) {
-                    self.current[member] = place;
+                if self.version(self.members[member].place) <= self.version(place) {
+                    self.members[member].place = place;
                 }
             }
         }
     }
 
-    /// Counts a stored member that the source changed, and keeps its old version where versions are kept. `attributes` are the
-    /// places of each column in the stored table and in the source's.
-    fn note_change(&mut self, member: usize, attributes: &[(Option<usize>, Option<usize>)]) {
-        let (Place::Source(source), Some(&stored)) = (self.current[member], self.stored_rows.get(member)) else { return };
+    /// Counts a stored member that the source changed, and keeps its old version where versions are kept.
+    fn note_change(&mut self, member: usize, columns: &[ColumnPlaces]) {
+        let Member { place: Place::Source(_), stored: Some(stored) } = self.members[member] else { return };
         let inferred = self.is_inferred(Place::Stored(stored));
-        let same = attributes.iter().all(|&(old, new)| self.stored.cell(stored, old) == self.source.cell(source, new));
+        let old = |column: ColumnPlaces| column.stored.and_then(|column| self.stored.cell(stored, column));
+        let same = columns.iter().all(|&column| old(column) == self.member_cell(self.members[member], column));
         if same && !inferred {
-            self.current[member] = Place::Stored(stored);
+            self.members[member].place = Place::Stored(stored);
             return;
         }
         self.counts.updated += 1;
@@ -183,37 +213,60 @@ impl Dimension {
     }
 
     fn find(&self, key: &str) -> Option<usize> {
-        self.by_key.find(xxh3_64(key.as_bytes()), |&member| self.key(self.current[member]) == key).copied()
+        self.by_key.find(xxh3_64(key.as_bytes()), |&member| self.key(self.members[member].place) == key).copied()
     }
 
     fn key(&self, place: Place) -> &str {
-        key_of(&self.stored, &self.source, place)
+        key_of(&self.stored, &self.source, self.spec.key(), place)
     }
 
-    fn cell(&self, place: Place, column: &str) -> Option<&str> {
+    fn places(&self, column: &str) -> ColumnPlaces {
+        ColumnPlaces { stored: self.stored.column(column), source: self.source.column(column) }
+    }
+
+    fn cell(&self, place: Place, column: ColumnPlaces) -> Option<&str> {
         match place {
-            Place::Stored(row) => self.stored.cell(row, self.stored.column(column)),
-            Place::Source(row) => self.source.cell(row, self.source.column(column)),
+            Place::Stored(row) => self.stored.cell(row, column.stored?),
+            Place::Source(row) => self.source.cell(row, column.source?),
+        }
+    }
+
+    /// A cell of a member. A column that the source does not have now keeps what is stored.
+    fn member_cell(&self, member: Member, column: ColumnPlaces) -> Option<&str> {
+        match (member.place, column.source, member.stored) {
+            (Place::Source(_), None, Some(stored)) => self.cell(Place::Stored(stored), column),
+            (place, ..) => self.cell(place, column),
         }
     }
 
     fn is_inferred(&self, place: Place) -> bool {
-        self.cell(place, INFERRED) == Some("true")
+        matches!(place, Place::Stored(_)) && self.cell(place, self.places(INFERRED)) == Some("true")
     }
 
     /// What decides between two rows of a member: an inferred one is the oldest; then `updated_at`, where the source has it.
     fn version(&self, place: Place) -> (bool, Option<UtcMicros>) {
-        (!self.is_inferred(place), self.cell(place, "updated_at").and_then(read_time))
+        (!self.is_inferred(place), self.cell(place, self.places("updated_at")).and_then(read_time))
     }
 
-    /// All columns but the flags, in the order of the file.
+    /// All columns but the flags, in the order of the file. Beyond the most that a dimension may have, stored ones stay.
     fn attribute_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.spec.columns.iter().map(|column| column.name).collect();
-        for name in self.stored.names.iter().chain(&self.source.names) {
-            if name != INFERRED && !VERSION_COLUMNS.contains(&name.as_str()) && !names.contains(&name.as_str()) {
-                names.push(name);
-            }
+        let fixed = names.len();
+        let mut known: std::collections::HashSet<&str> = names.iter().copied().chain(DimensionSpec::FLAGS).collect();
+        let stored = self.stored.names().iter().map(String::as_str);
+        let stored = stored.filter(|name| known.insert(name)).collect::<Vec<_>>();
+        let source = self.source.names().iter().map(String::as_str).filter(|name| known.insert(name));
+        let room = MOST_COLUMNS.saturating_sub(fixed + DimensionSpec::FLAGS.len() + stored.len());
+        let source: Vec<_> = source.collect();
+        if source.len() > room {
+            tracing::warn!(
+                dimension = self.spec.name,
+                columns = source.len() - room,
+                "columns of the source are left out: the dimension would have more than {MOST_COLUMNS}"
+            );
         }
+        names.extend(stored);
+        names.extend(source.into_iter().take(room));
         names
     }
 
@@ -229,31 +282,28 @@ impl Dimension {
         }
     }
 
-    /// One column of all members, with their keys: what a fact is joined with.
+    /// Some columns of all members, with their keys: what a fact is joined with.
     ///
     /// # Errors
     /// [`DimensionError::NoColumn`].
-    pub fn look_up_table(&self, columns: &[(&str, &str, &'static str)]) -> Result<DataFrame, DimensionError> {
-        use polars::prelude::IntoColumn;
-        let mut keys = ColumnBuilder::new(self.spec.key(), self.current.len());
-        self.current.iter().for_each(|&place| keys.push(Some(self.key(place))));
-        let mut frame = vec![keys.finish().into_column()];
-        for &(column, as_name, setting) in columns {
-            let known = self.attribute_names().contains(&column);
-            if !known && !self.current.is_empty() {
-                return Err(DimensionError::NoColumn { dimension: self.spec.name, column: column.to_owned(), setting });
+    pub fn look_up_table(&self, columns: &[LookUpColumn<'_>]) -> Result<DataFrame, DimensionError> {
+        let names = self.attribute_names();
+        let key = self.places(self.spec.key());
+        let mut frame = vec![self.frame_column(self.spec.key(), key)];
+        for column in columns {
+            if !names.contains(&column.from) && !self.members.is_empty() {
+                let column_name = column.from.to_owned();
+                return Err(DimensionError::NoColumn { dimension: self.spec.name, column: column_name, setting: column.setting });
             }
-            let (stored, source) = (self.stored.column(column), self.source.column(column));
-            let mut values = ColumnBuilder::new(as_name, self.current.len());
-            for &place in &self.current {
-                values.push(match place {
-                    Place::Stored(row) => self.stored.cell(row, stored),
-                    Place::Source(row) => self.source.cell(row, source),
-                });
-            }
-            frame.push(values.finish().into_column());
+            frame.push(self.frame_column(column.name, self.places(column.from)));
         }
-        Ok(DataFrame::new(self.current.len(), frame)?)
+        Ok(DataFrame::new(self.members.len(), frame)?)
+    }
+
+    fn frame_column(&self, name: &str, places: ColumnPlaces) -> Column {
+        let mut values = StringChunkedBuilder::new(name.into(), self.members.len());
+        self.members.iter().for_each(|&member| values.append_option(self.member_cell(member, places)));
+        values.finish().into_column()
     }
 
     /// The file as it is to be, sorted by key. `now` is when a version that the source gives no time for begins.
@@ -262,28 +312,45 @@ impl Dimension {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let file = File { dimension: &self, names: &names, now };
         let bytes = file.write();
-        let members = self.current.len() + self.inferred.len();
+        let members = self.members.len() + self.inferred.len();
         self.counts.members = members as u64;
-        self.counts.inferred = (self.inferred.len() + self.current.iter().filter(|&&place| self.is_inferred(place)).count()) as u64;
+        self.counts.inferred = (self.inferred.len() + self.members.iter().filter(|member| self.is_inferred(member.place)).count()) as u64;
         self.counts.inserted += self.inferred.len() as u64;
         let unchanged =
-            self.stored_bytes.as_ref() == Some(&bytes) || (self.stored_bytes.is_none() && members == 0 && self.source.names.is_empty());
+            self.stored_bytes.as_ref() == Some(&bytes) || (self.stored_bytes.is_none() && members == 0 && self.source.names().is_empty());
         MergedDimension { replaced: (!unchanged).then_some(bytes), counts: self.counts }
     }
 }
 
-fn key_of<'a>(stored: &'a TextTable, source: &'a TextTable, place: Place) -> &'a str {
-    match place {
-        Place::Stored(row) => stored.cell(row, Some(0)),
-        Place::Source(row) => source.cell(row, Some(0)),
+fn key_of<'a>(stored: &'a TextTable, source: &'a TextTable, key: &str, place: Place) -> &'a str {
+    let (table, row) = match place {
+        Place::Stored(row) => (stored, row),
+        Place::Source(row) => (source, row),
+    };
+    table.column(key).and_then(|column| table.cell(row, column)).unwrap_or_default()
+}
+
+/// A source that has records and no column for the key.
+fn require_key(spec: &DimensionSpec, members: &Members) -> Result<(), DimensionError> {
+    let has_objects = members.counts.records_read > members.counts.records_malformed;
+    let key = &spec.columns[0];
+    let serves = |name: &String| key.from.iter().any(|from| from.eq_ignore_ascii_case(name));
+    if !has_objects || members.table.height() > 0 || members.source_columns.iter().any(serves) {
+        return Ok(());
     }
-    .unwrap_or_default()
+    Err(DimensionError::NoKey {
+        source_name: spec.source,
+        key: spec.key(),
+        found: members.source_columns.join(", "),
+        wanted: key.from.join(", "),
+    })
 }
 
 /// A row of the file: what it shows, and of which time.
 struct Row<'d> {
     key: &'d str,
-    place: Option<Place>,
+    /// The member; `None` where a line alone names it.
+    member: Option<Member>,
     valid_from: Option<Cow<'d, str>>,
     valid_to: Option<Cow<'d, str>>,
     is_current: bool,
@@ -299,49 +366,47 @@ struct File<'d> {
 impl<'d> File<'d> {
     fn rows(&self) -> Vec<Row<'d>> {
         let dimension = self.dimension;
-        let stored_cell = |row: usize, name: &str| dimension.stored.cell(row, dimension.stored.column(name)).map(Cow::Borrowed);
-        let mut rows: Vec<Row<'d>> = Vec::with_capacity(dimension.current.len() + dimension.inferred.len());
+        let [from, to] = [VERSION_COLUMNS[0], VERSION_COLUMNS[1]].map(|name| dimension.stored.column(name));
+        let stored_cell =
+            |row: usize, column: Option<usize>| column.and_then(|column| dimension.stored.cell(row, column)).map(Cow::Borrowed);
+        let stored_row = |row: usize, valid_to: Option<Cow<'d, str>>| {
+            let place = Place::Stored(row);
+            let member = Some(Member { place, stored: Some(row) });
+            Row { key: dimension.key(place), member, valid_from: stored_cell(row, from), valid_to, is_current: false }
+        };
+        let mut rows: Vec<Row<'d>> = Vec::with_capacity(dimension.members.len() + dimension.inferred.len());
         let ended: std::collections::HashMap<usize, usize> = dimension.ended.iter().map(|&(stored, member)| (member, stored)).collect();
-        for (member, &place) in dimension.current.iter().enumerate() {
-            let valid_from = match (place, ended.get(&member)) {
-                (Place::Stored(row), _) => stored_cell(row, VERSION_COLUMNS[0]),
-                (Place::Source(_), Some(_)) => Some(self.change_time(place)),
+        for (number, &member) in dimension.members.iter().enumerate() {
+            let valid_from = match (member.place, ended.get(&number)) {
+                (Place::Stored(row), _) => stored_cell(row, from),
+                (Place::Source(_), Some(_)) => Some(self.change_time(member.place)),
                 (Place::Source(_), None) => None,
             };
-            rows.push(Row { key: dimension.key(place), place: Some(place), valid_from, valid_to: None, is_current: true });
+            rows.push(Row { key: dimension.key(member.place), member: Some(member), valid_from, valid_to: None, is_current: true });
         }
         for &(stored, member) in &dimension.ended {
-            let place = Place::Stored(stored);
-            let valid_to = Some(self.change_time(dimension.current[member]));
-            rows.push(Row {
-                key: dimension.key(place),
-                place: Some(place),
-                valid_from: stored_cell(stored, VERSION_COLUMNS[0]),
-                valid_to,
-                is_current: false,
-            });
+            rows.push(stored_row(stored, Some(self.change_time(dimension.members[member].place))));
         }
         for &row in dimension.history.iter().filter(|_| dimension.versioned) {
-            let place = Place::Stored(row);
-            let (from, to) = (stored_cell(row, VERSION_COLUMNS[0]), stored_cell(row, VERSION_COLUMNS[1]));
-            rows.push(Row { key: dimension.key(place), place: Some(place), valid_from: from, valid_to: to, is_current: false });
+            rows.push(stored_row(row, stored_cell(row, to)));
         }
-        rows.extend(dimension.inferred.iter().map(|key| Row { key, place: None, valid_from: None, valid_to: None, is_current: true }));
+        rows.extend(dimension.inferred.iter().map(|key| Row { key, member: None, valid_from: None, valid_to: None, is_current: true }));
         rows.sort_unstable_by(|a, b| (a.key, &a.valid_from).cmp(&(b.key, &b.valid_from)));
         rows
     }
 
     /// When a version began: its `updated_at`, where the source has it, else now.
     fn change_time(&self, place: Place) -> Cow<'d, str> {
-        let time = self.dimension.cell(place, "updated_at").and_then(read_time).unwrap_or(self.now);
-        Cow::Owned(time_text(time))
+        let dimension = self.dimension;
+        let time = dimension.cell(place, dimension.places("updated_at")).and_then(read_time).unwrap_or(self.now);
+        Cow::Owned(time.to_canonical())
     }
 
     fn write(&self) -> Vec<u8> {
         let dimension = self.dimension;
         let fixed = dimension.spec.columns.len();
-        let places: Vec<_> = self.names.iter().map(|name| (dimension.stored.column(name), dimension.source.column(name))).collect();
-        let mut out = Vec::with_capacity((dimension.current.len() + 1) * 96);
+        let places: Vec<ColumnPlaces> = self.names.iter().map(|name| dimension.places(name)).collect();
+        let mut out = Vec::with_capacity((dimension.members.len() + 1) * 96);
         let header = self.names[..fixed].iter().chain(&[INFERRED]).chain(&self.names[fixed..]);
         let versions = if dimension.versioned { &VERSION_COLUMNS[..] } else { &[] };
         for (place, name) in header.chain(versions).enumerate() {
@@ -352,17 +417,16 @@ impl<'d> File<'d> {
         }
         out.push(b'\n');
         for row in self.rows() {
-            let cell = |column: usize| match row.place {
+            let cell = |column: usize| match row.member {
                 _ if column == 0 => Some(row.key),
-                Some(Place::Stored(stored)) => dimension.stored.cell(stored, places[column].0),
-                Some(Place::Source(source)) => dimension.source.cell(source, places[column].1),
+                Some(member) => dimension.member_cell(member, places[column]),
                 None => None,
             };
             for column in 0..fixed {
                 write_text(&mut out, cell(column));
                 out.push(b',');
             }
-            let inferred = row.place.is_none_or(|place| dimension.is_inferred(place));
+            let inferred = row.member.is_none_or(|member| dimension.is_inferred(member.place));
             out.extend_from_slice(if inferred { b"true" } else { b"false" });
             for column in fixed..self.names.len() {
                 out.push(b',');
@@ -381,17 +445,17 @@ impl<'d> File<'d> {
     }
 }
 
-fn time_text(time: UtcMicros) -> String {
-    let mut text = Vec::with_capacity(26);
-    time.write(&mut text);
-    String::from_utf8(text).unwrap_or_default()
-}
-
+/// The time of a version: a text, or the number of an epoch with decimals.
 fn read_time(text: &str) -> Option<UtcMicros> {
-    parse_time_text(text).or_else(|| parse_time_number(text))
+    let is_epoch = |digits: &str| matches!(digits.len(), 9 | 10 | 12 | 13 | 15 | 16) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    match text.split_once('.') {
+        Some((whole, _)) if is_epoch(whole) => parse_time_number(text),
+        _ => parse_time_text(text),
+    }
 }
 
-/// Reads a stored dimension; its columns beyond the fixed ones are whatever sources have brought.
+/// Reads a stored dimension; its columns beyond the fixed ones are whatever sources have brought. Names that differ in case only,
+/// as earlier versions wrote them, are one column: its first text counts.
 fn read_stored(spec: &DimensionSpec, bytes: &[u8], path: &Path) -> Result<TextTable, DimensionError> {
     let damaged = |line: u64, detail: String| DimensionError::Stored { path: path.to_owned(), line, detail };
     let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
@@ -400,103 +464,52 @@ fn read_stored(spec: &DimensionSpec, bytes: &[u8], path: &Path) -> Result<TextTa
     if !header.iter().take(fixed.len()).eq(fixed.iter().copied()) {
         return Err(damaged(1, format!("the columns are `{}`, not those of {}", header.iter().collect::<Vec<_>>().join(","), spec.name)));
     }
-    let mut columns: Vec<_> = header.iter().map(|name| ColumnBuilder::new(name, bytes.len() / 64)).collect();
-    let (mut record, mut height) = (ByteRecord::new(), 0);
+    let mut table = TextTable::default();
+    let columns: Vec<_> = header.iter().map(|name| table.column_or_add(&name.to_lowercase())).collect();
+    let mut record = ByteRecord::new();
     loop {
         let line = reader.position().line();
         if !reader.read_byte_record(&mut record).map_err(|error| damaged(line, error.to_string()))? {
             break;
         }
-        for (column, value) in columns.iter_mut().zip(&record) {
-            let text = std::str::from_utf8(value).map_err(|_| damaged(line, "not UTF-8".into()))?;
-            column.push((!text.is_empty()).then_some(text));
+        for (&column, value) in columns.iter().zip(&record) {
+            let text = str::from_utf8(value).map_err(|_| damaged(line, "not UTF-8".into()))?;
+            if !text.is_empty() {
+                table.set(column, text);
+            }
         }
         if record.get(0).is_none_or(<[u8]>::is_empty) {
             return Err(damaged(line, format!("{} is empty", spec.key())));
         }
-        height += 1;
+        table.end_row();
     }
     if bytes.last() != Some(&b'\n') {
         return Err(damaged(reader.position().line(), "the file ends within a line: it was cut short".into()));
     }
-    Ok(TextTable {
-        names: header.iter().map(str::to_owned).collect(),
-        columns: columns.into_iter().map(ColumnBuilder::finish).collect(),
-        height,
-    })
-}
-
-/// Brings a source's columns to those of the dimension: the fixed ones as canonical texts, then all others, trimmed.
-fn map_source(spec: &DimensionSpec, frame: &DataFrame, counts: &mut DimensionCounts) -> Result<TextTable, DimensionError> {
-    let names: Vec<&str> = frame.get_column_names().into_iter().map(|name| name.as_str()).collect();
-    // Names of the source are in lower case.
-    let of_source = |name: &str| names.iter().copied().find(|own| own.eq_ignore_ascii_case(name));
-    let from: Vec<Option<&str>> = spec.columns.iter().map(|column| column.from.iter().find_map(|name| of_source(name))).collect();
-    let Some(key) = from[0] else {
-        if frame.height() == 0 {
-            return Ok(TextTable::default());
-        }
-        return Err(DimensionError::NoKey {
-            source_name: spec.source,
-            key: spec.key(),
-            found: names.join(", "),
-            wanted: spec.columns[0].from.join(", "),
-        });
-    };
-    let keys = frame.column(key)?.str()?;
-    let rows: Vec<usize> = (0..frame.height()).filter(|&row| keys.get(row).and_then(clean_text).is_some()).collect();
-    counts.records_dropped += (frame.height() - rows.len()) as u64;
-    let mut table = TextTable { names: Vec::new(), columns: Vec::new(), height: rows.len() };
-    for (column, from) in spec.columns.iter().zip(&from) {
-        let source = from.map(|name| frame.column(name).and_then(|column| column.str())).transpose()?;
-        let mut values = ColumnBuilder::new(column.name, rows.len());
-        for &row in &rows {
-            let raw = source.and_then(|source| source.get(row)).and_then(clean_text);
-            let value = raw.as_deref().and_then(|text| canonical(column.kind, text));
-            counts.values_unreadable += u64::from(raw.is_some() && value.is_none());
-            values.push(value.as_deref());
-        }
-        table.names.push(column.name.to_owned());
-        table.columns.push(values.finish());
-    }
-    let own: Vec<&str> = table.names.iter().map(String::as_str).chain([INFERRED]).chain(VERSION_COLUMNS).collect();
-    let further: Vec<&str> =
-        names.iter().copied().filter(|name| !name.is_empty() && !own.contains(name) && !from.contains(&Some(name))).collect();
-    for name in further {
-        let source = frame.column(name)?.str()?;
-        let mut values = ColumnBuilder::new(name, rows.len());
-        rows.iter().for_each(|&row| values.push(source.get(row).and_then(clean_text).as_deref()));
-        table.columns.push(values.finish());
-        table.names.push(name.to_owned());
-    }
     Ok(table)
-}
-
-/// The canonical text of a value; `None` where it can't be read.
-fn canonical(kind: ColumnType, text: &str) -> Option<Cow<'_, str>> {
-    match kind {
-        ColumnType::Text => Some(Cow::Borrowed(text)),
-        ColumnType::Money => parse_money(text.as_bytes()).ok().map(|parsed| Cow::Owned(parsed.money.to_string())),
-        ColumnType::Timestamp => read_time(text).map(|time| Cow::Owned(time_text(time))),
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{DataFrame, IntoColumn, NewChunkedArray, StringChunked};
-
     use super::*;
-    use crate::model::{DIM_PRODUCT, DIM_USER};
+    use crate::{
+        model::{CellTypes, DIM_PRODUCT, DIM_USER, RawRecord},
+        normalize::MemberNormalizer,
+        settings::{Limits, Profile},
+    };
 
-    fn source(rows: &str) -> DataFrame {
-        let mut lines = rows.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
+    /// The rows of a small CSV without quotes.
+    fn source(spec: DimensionSpec, rows: &str) -> Members {
+        let mut lines = rows.lines().map(|line| line.split(',').collect::<Vec<_>>());
         let names = lines.next().unwrap();
-        let rows: Vec<_> = lines.collect();
-        let column = |(place, name): (usize, &String)| {
-            let values = rows.iter().map(|row| (!row[place].is_empty()).then_some(row[place].as_str()));
-            StringChunked::from_iter_options(name.as_str().into(), values).into_column()
+        let record = |values: Vec<&str>| {
+            let pairs: serde_json::Map<_, _> = names.iter().zip(values).map(|(name, value)| ((*name).to_owned(), value.into())).collect();
+            serde_json::Value::from(pairs).to_string()
         };
-        DataFrame::new(rows.len(), names.iter().enumerate().map(column).collect()).unwrap()
+        let records: Vec<String> = lines.map(record).collect();
+        let mut normalizer = MemberNormalizer::new(spec, &Profile::default(), Limits::default());
+        normalizer.records(records.iter().map(|record| RawRecord::from(record.as_bytes())), CellTypes::Text);
+        normalizer.finish()
     }
 
     fn at(micros: i64) -> UtcMicros {
@@ -510,9 +523,9 @@ mod tests {
         rows: Option<&str>,
         named: &[&str],
     ) -> (Option<String>, DimensionCounts) {
-        let frame = rows.map(source);
+        let members = rows.map(|rows| source(spec, rows));
         let stored = stored.map(|text| text.as_bytes().to_vec());
-        let mut dimension = Dimension::new(spec, versioned, stored, Path::new("dim.csv"), frame.as_ref().map(|frame| (frame, 0))).unwrap();
+        let mut dimension = Dimension::new(spec, versioned, stored, Path::new("dim.csv"), members).unwrap();
         named.iter().for_each(|key| dimension.infer(key));
         let merged = dimension.finish(at(0));
         (merged.replaced.map(|bytes| String::from_utf8(bytes).unwrap()), merged.counts)
@@ -566,6 +579,24 @@ mod tests {
     }
 
     #[test]
+    fn a_column_that_the_source_lacks_today_keeps_what_is_stored() {
+        let (first, _) = load(DIM_USER, false, None, Some("user_id,country,plan\nU1,DE,gold\nU2,FR,free"), &[]);
+        assert_eq!(load(DIM_USER, false, first.as_deref(), Some("user_id,country\nU1,DE"), &[]).0, None);
+        let (second, counts) = load(DIM_USER, false, first.as_deref(), Some("user_id,name\nU1,Ann\nU3,Cy"), &[]);
+        let header = "user_id,name,email,country,created_at,inferred,plan\n";
+        assert_eq!(second, Some(format!("{header}U1,Ann,,DE,,false,gold\nU2,,,FR,,false,free\nU3,Cy,,,,false,\n")));
+        assert_eq!((counts.updated, counts.inserted), (1, 1));
+        assert_eq!(load(DIM_USER, false, second.as_deref(), Some("user_id,plan\nU1,"), &[]).1.updated, 1, "an empty value is one");
+    }
+
+    #[test]
+    fn stored_names_that_differ_in_case_are_one_column() {
+        let stored = format!("{},Plan,plan\nU1,,,,,false,,gold\n", HEADER.trim());
+        let (file, _) = load(DIM_USER, false, Some(&stored), Some("user_id\nU1"), &[]);
+        assert_eq!(file, Some(format!("{},plan\nU1,,,,,false,gold\n", HEADER.trim())));
+    }
+
+    #[test]
     fn versions_are_kept_where_they_are_asked_for() {
         let (first, _) = load(DIM_USER, true, None, Some("user_id,country\nU1,DE"), &["U9"]);
         let header = "user_id,name,email,country,created_at,inferred,valid_from,valid_to,is_current\n";
@@ -585,8 +616,8 @@ mod tests {
         assert!(stored("user_id,name\nU1,x\n").contains("dim.csv, line 1: the columns are `user_id,name`"));
         assert!(stored(&format!("{HEADER}U1,x,,,,fal")).contains("cut short"));
         assert!(stored(&format!("{HEADER},x,,,,false\n")).contains("line 2: user_id is empty"));
-        let frame = source("mail\nx");
-        let error = Dimension::new(DIM_USER, false, None, Path::new("dim.csv"), Some((&frame, 0))).map(drop).unwrap_err();
+        let members = source(DIM_USER, "mail\nx");
+        let error = Dimension::new(DIM_USER, false, None, Path::new("dim.csv"), Some(members)).map(drop).unwrap_err();
         assert_eq!(error.to_string(), "users: no column holds user_id: it has mail, and one of user_id, userId, id is needed");
     }
 }

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 use polars::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Dimension, DimensionError};
+use super::{Dimension, DimensionError, LookUpColumn};
 use crate::settings::EnrichColumns;
 
 /// The look-up tables of a run.
@@ -87,12 +87,12 @@ impl Enricher {
     /// # Errors
     /// [`DimensionError::NoColumn`].
     pub fn new(users: &Dimension, products: &Dimension, columns: &EnrichColumns) -> Result<Enricher, DimensionError> {
+        let country = LookUpColumn { from: &columns.user_country, name: "user_country", setting: "enrich.user_country" };
+        let name = LookUpColumn { from: &columns.product_name, name: "product_name", setting: "enrich.product_name" };
+        let category = LookUpColumn { from: &columns.product_category, name: "product_category", setting: "enrich.product_category" };
         Ok(Enricher {
-            users: LookUp::new(users.look_up_table(&[(&columns.user_country, "user_country", "enrich.user_country")])?)?,
-            products: LookUp::new(products.look_up_table(&[
-                (&columns.product_name, "product_name", "enrich.product_name"),
-                (&columns.product_category, "product_category", "enrich.product_category"),
-            ])?)?,
+            users: LookUp::new(users.look_up_table(&[country])?)?,
+            products: LookUp::new(products.look_up_table(&[name, category])?)?,
         })
     }
 

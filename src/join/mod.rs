@@ -5,8 +5,7 @@
 mod dimension;
 mod enrich;
 mod error;
-mod text_table;
 
-pub use dimension::{Dimension, DimensionCounts, MergedDimension};
+pub use dimension::{Dimension, DimensionCounts, LookUpColumn, MergedDimension};
 pub use enrich::{Enricher, UnknownKeys};
 pub use error::DimensionError;

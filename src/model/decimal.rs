@@ -1,6 +1,8 @@
 //! Numbers taken digit by digit: from the text of a JSON number, or a text that holds one, to exact money, whole
 //! numbers and instants. Nothing here passes through a float, and no exponent, however large, costs memory.
 
+use std::borrow::Cow;
+
 use super::{Money, MoneyError, UtcMicros};
 
 /// A decimal number as written: ± `whole`.`fraction` × 10^`exponent`.
@@ -145,11 +147,36 @@ pub(super) fn canonical_decimal(text: &[u8], scale: u32) -> Option<String> {
     if units >= 10_i128.pow(18) {
         return None;
     }
-    let scale = usize::try_from(scale).ok()?;
-    let digits = format!("{units:0>width$}", width = scale + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - scale);
-    let sign = if decimal.negative && units != 0 { "-" } else { "" };
-    Some(if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") })
+    let mut out = Vec::with_capacity(24);
+    write_scaled(&mut out, decimal.signed(units), scale);
+    String::from_utf8(out).ok()
+}
+
+/// Appends `units` × 10^-`scale` as a decimal number with exactly `scale` decimals, at most 18.
+pub(super) fn write_scaled(out: &mut Vec<u8>, units: i128, scale: u32) {
+    if units < 0 {
+        out.push(b'-');
+    }
+    let (magnitude, mut divisor) = (units.unsigned_abs(), 10_u64.pow(scale));
+    // Division by 128 bits costs ten times as much, and hardly any amount needs it.
+    let mut fraction = match u64::try_from(magnitude) {
+        Ok(magnitude) => {
+            out.extend_from_slice(itoa::Buffer::new().format(magnitude / divisor).as_bytes());
+            magnitude % divisor
+        }
+        Err(_) => {
+            out.extend_from_slice(itoa::Buffer::new().format(magnitude / u128::from(divisor)).as_bytes());
+            u64::try_from(magnitude % u128::from(divisor)).unwrap_or(0)
+        }
+    };
+    if scale > 0 {
+        out.push(b'.');
+    }
+    for _ in 0..scale {
+        divisor /= 10;
+        out.push(b'0' + u8::try_from(fraction / divisor).unwrap_or(0));
+        fraction %= divisor;
+    }
 }
 
 /// The form that nearly every price has: up to twelve digits, then at most four decimals. `None` for any other.
@@ -187,12 +214,38 @@ pub fn parse_whole(text: &[u8]) -> Option<i64> {
     if remainder == Remainder::Nothing { i64::try_from(decimal.signed(value)).ok() } else { None }
 }
 
-/// An instant from the text of a number (contract, Orders: `created_at`): epoch seconds, from 10^11 up milliseconds;
-/// digits beyond the microsecond are cut off.
+/// A whole number as text, from the text of a number (contract, Orders: `7.0` is 7); `None` for any other.
+pub fn whole_number_text(digits: &str) -> Option<Cow<'_, str>> {
+    let is_plain = digits.strip_prefix('-').unwrap_or(digits).bytes().all(|byte| byte.is_ascii_digit());
+    if is_plain && !digits.is_empty() && digits != "-" {
+        return Some(Cow::Borrowed(digits));
+    }
+    let decimal = Decimal::parse(digits.as_bytes())?;
+    let (value, remainder) = decimal.scaled(0)?;
+    (remainder == Remainder::Nothing).then(|| Cow::Owned(decimal.signed(value).to_string()))
+}
+
+/// Whether two texts are the same number: `0`, `0.0` and `-0`.
+pub fn equal_numbers(a: &str, b: &str) -> bool {
+    const DECIMALS: i64 = 12;
+    let exact = |text: &str| {
+        let decimal = Decimal::parse(text.as_bytes())?;
+        decimal.scaled(DECIMALS).filter(|(_, remainder)| *remainder == Remainder::Nothing).map(|(value, _)| decimal.signed(value))
+    };
+    exact(a).is_some_and(|a| exact(b) == Some(a))
+}
+
+/// An instant from the text of a number (contract, Orders: `created_at`): epoch seconds, from 10^11 up milliseconds, from
+/// 10^14 up microseconds; digits beyond the microsecond are cut off.
 pub(super) fn parse_epoch(text: &[u8]) -> Option<UtcMicros> {
     const MILLIS_FROM: i128 = 100_000_000_000;
+    const MICROS_FROM: i128 = 100_000_000_000_000;
     let decimal = Decimal::parse(text)?;
-    let decimals = if decimal.scaled(0)?.0 >= MILLIS_FROM { 3 } else { 6 };
+    let decimals = match decimal.scaled(0)?.0 {
+        MICROS_FROM.. => 0,
+        MILLIS_FROM.. => 3,
+        _ => 6,
+    };
     let micros = decimal.signed(decimal.scaled(decimals)?.0);
     UtcMicros::new(i64::try_from(micros).ok()?)
 }
@@ -282,6 +335,37 @@ mod tests {
         assert_eq!(micros("-1.5"), Some(-1_500_000));
         assert_eq!(micros("0"), Some(0));
         assert_eq!(micros("1e30"), None);
+        assert_eq!(micros("99999999999999"), Some(99_999_999_999_999_000));
+        assert_eq!(micros("1769817600123456"), Some(1_769_817_600_123_456));
+    }
+
+    #[test]
+    fn a_whole_number_is_an_id_however_it_is_written() {
+        for (digits, id) in [
+            ("7", "7"),
+            ("7.0", "7"),
+            ("7e2", "700"),
+            ("-0.0", "0"),
+            ("70e-1", "7"),
+            ("12345678901234567890123", "12345678901234567890123"),
+        ] {
+            assert_eq!(whole_number_text(digits).as_deref(), Some(id), "{digits}");
+        }
+        for digits in ["7.5", "1e99", "-", "", "x"] {
+            assert_eq!(whole_number_text(digits), None, "{digits}");
+        }
+        assert!(equal_numbers("0", "-0.00") && equal_numbers("1e1", "10") && !equal_numbers("0", "x") && !equal_numbers("x", "x"));
+    }
+
+    #[test]
+    fn scaled_integers_have_all_their_decimals() {
+        let text = |units, scale| {
+            let mut out = Vec::new();
+            write_scaled(&mut out, units, scale);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!([text(-5, 4), text(12_345, 2), text(7, 0), text(0, 3)], ["-0.0005", "123.45", "7", "0.000"]);
+        assert_eq!(text(i128::MAX, 4), "17014118346046923173168730371588410.5727");
     }
 
     proptest::proptest! {

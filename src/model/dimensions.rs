@@ -3,6 +3,8 @@
 /// What a column of a dimension holds, and how it is brought to its canonical text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ColumnType {
+    /// An id: a text, or a whole number as text.
+    Id,
     /// Trimmed text.
     Text,
     /// DECIMAL(18,4), with four decimals.
@@ -15,7 +17,7 @@ impl ColumnType {
     /// The type's name in SQL.
     pub fn sql(self) -> &'static str {
         match self {
-            ColumnType::Text => "VARCHAR",
+            ColumnType::Id | ColumnType::Text => "VARCHAR",
             ColumnType::Money => "DECIMAL(18,4)",
             ColumnType::Timestamp => "TIMESTAMP",
         }
@@ -45,6 +47,9 @@ pub struct DimensionSpec {
 }
 
 impl DimensionSpec {
+    /// Columns that the dimension keeps for itself: the flag of a member that only facts name, and those of versions (`scd = 2`).
+    pub const FLAGS: [&'static str; 4] = ["inferred", "valid_from", "valid_to", "is_current"];
+
     /// The place of its file beneath the output.
     pub fn file(&self) -> String {
         format!("dims/{0}/{0}.csv", self.name)
@@ -65,7 +70,7 @@ pub const DIM_USER: DimensionSpec = DimensionSpec {
     name: "dim_user",
     source: "users",
     columns: &[
-        column("user_id", ColumnType::Text, &["user_id", "userId", "id"]),
+        column("user_id", ColumnType::Id, &["user_id", "userId", "id"]),
         column("name", ColumnType::Text, &["name", "username"]),
         column("email", ColumnType::Text, &["email"]),
         column("country", ColumnType::Text, &["country", "country_code", "address_country"]),
@@ -78,8 +83,8 @@ pub const DIM_PRODUCT: DimensionSpec = DimensionSpec {
     name: "dim_product",
     source: "products",
     columns: &[
-        column("sku", ColumnType::Text, &["sku", "product_id", "productId", "id"]),
-        column("product_id", ColumnType::Text, &["product_id", "productId", "id"]),
+        column("sku", ColumnType::Id, &["sku", "product_id", "productId", "id"]),
+        column("product_id", ColumnType::Id, &["product_id", "productId", "id"]),
         column("name", ColumnType::Text, &["name", "title"]),
         column("category", ColumnType::Text, &["category"]),
         column("list_price", ColumnType::Money, &["list_price", "price"]),

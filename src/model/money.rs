@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::decimal::write_scaled;
+
 /// An amount that fits DECIMAL(18,4), held in ten-thousandths (contract, Orders: "`unit_price` and `line_total` must fit").
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Money(i64);
@@ -100,15 +102,7 @@ impl Money {
 
     /// Appends the canonical text: exactly four decimals (contract, Output: CSV).
     pub fn write(self, out: &mut Vec<u8>) {
-        let mut digits = itoa::Buffer::new();
-        if self.0 < 0 {
-            out.push(b'-');
-        }
-        let units = self.0.unsigned_abs();
-        out.extend_from_slice(digits.format(units / 10_000).as_bytes());
-        let fraction = units % 10_000;
-        let digit = |divisor: u64| b'0' + u8::try_from(fraction / divisor % 10).unwrap_or(0);
-        out.extend_from_slice(&[b'.', digit(1000), digit(100), digit(10), digit(1)]);
+        write_scaled(out, i128::from(self.0), 4);
     }
 }
 

@@ -9,6 +9,16 @@ pub struct RawRecord<'a> {
     pub is_whole: bool,
 }
 
+/// What the values of a record are.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum CellTypes {
+    /// Numbers, texts and more, each as its source means it.
+    #[default]
+    Typed,
+    /// Texts alone, also where they stand for numbers: CSV.
+    Text,
+}
+
 impl RawRecord<'_> {
     /// Whether more than `limit` objects and arrays stand within each other. Most records open fewer in all, which is seen
     /// without a look at their texts.

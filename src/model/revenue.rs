@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
-use super::Dt;
+use super::{Dt, decimal::write_scaled};
 
 /// Ten-thousandths by currency; `""` where there is none.
 pub type CurrencyTotals = BTreeMap<String, i128>;
@@ -45,12 +45,14 @@ impl RevenueByDt {
     }
 }
 
-/// Ten-thousandths as a decimal text with four places; a `Decimal` where it fits, digit by digit where it does not.
+/// Ten-thousandths as a decimal text with four places. A sum may have more digits than a `Decimal` can hold.
 pub(crate) fn units_text(units: i128) -> String {
-    match Decimal::try_from_i128_with_scale(units, 4) {
-        Ok(decimal) => decimal.to_string(),
-        Err(_) => format!("{}{}.{:04}", if units < 0 { "-" } else { "" }, units.unsigned_abs() / 10_000, units.unsigned_abs() % 10_000),
+    if let Ok(decimal) = Decimal::try_from_i128_with_scale(units, 4) {
+        return decimal.to_string();
     }
+    let mut out = Vec::with_capacity(24);
+    write_scaled(&mut out, units, 4);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 #[cfg(test)]

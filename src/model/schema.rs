@@ -46,7 +46,7 @@ impl ExtraType {
                 "false" | "0" => Some(Cow::Borrowed("false")),
                 _ => None,
             },
-            ExtraType::Timestamp => parse_time_text(&text).or_else(|| parse_time_number(&text)).map(|time| Cow::Owned(stored_time(time))),
+            ExtraType::Timestamp => parse_time_text(&text).or_else(|| parse_time_number(&text)).map(|time| Cow::Owned(time.to_canonical())),
             ExtraType::Decimal { scale } => decimal::canonical_decimal(text.as_bytes(), scale).map(Cow::Owned),
         }
     }
@@ -55,17 +55,11 @@ impl ExtraType {
     pub fn is_canonical(self, text: &str) -> bool {
         let canonical = match self {
             // As it is written to the layer, not as sources write it.
-            ExtraType::Timestamp => UtcMicros::from_canonical(text.as_bytes()).map(|time| Cow::Owned(stored_time(time))),
+            ExtraType::Timestamp => UtcMicros::from_canonical(text.as_bytes()).map(|time| Cow::Owned(time.to_canonical())),
             _ => self.canonical(Cow::Borrowed(text)),
         };
         canonical.is_some_and(|canonical| canonical == text)
     }
-}
-
-fn stored_time(time: UtcMicros) -> String {
-    let mut out = Vec::with_capacity(26);
-    time.write(&mut out);
-    String::from_utf8(out).unwrap_or_default()
 }
 
 /// A further column.

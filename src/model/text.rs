@@ -12,3 +12,24 @@ pub fn clean_text(text: &str) -> Option<Cow<'_, str>> {
     let trimmed = text.trim();
     (!trimmed.is_empty()).then_some(Cow::Borrowed(trimmed))
 }
+
+/// The bytes that a text may have: those of the largest VARCHAR of Redshift (contract, Malformed input).
+pub const LONGEST_TEXT: usize = 65_535;
+
+/// A text, cut at the end of a character where it has more than [`LONGEST_TEXT`] bytes; `None` where it fits.
+pub fn fitting_text(text: &str) -> Option<&str> {
+    (text.len() > LONGEST_TEXT).then(|| text.get(..text.floor_char_boundary(LONGEST_TEXT)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_at_the_end_of_a_character() {
+        assert_eq!(fitting_text(&"x".repeat(LONGEST_TEXT)), None);
+        assert_eq!(fitting_text(&"x".repeat(LONGEST_TEXT + 1)).map(str::len), Some(LONGEST_TEXT));
+        let long = format!("x{}", "\u{1f600}".repeat(20_000));
+        assert_eq!(fitting_text(&long).map(str::len), Some(65_533));
+    }
+}

@@ -2,10 +2,14 @@
 
 use super::{UtcMicros, decimal};
 
-/// An instant from a text: RFC 3339 with any offset, a space for the `T` allowed; naive, read as UTC; a date alone.
-/// As PostgreSQL writes them, an offset may also lack its colon or its minutes, and a time its seconds.
+/// An instant from a text: RFC 3339 with any offset, a space allowed for the `T` and before the offset; naive, read as UTC;
+/// a date alone; the digits of an epoch. As PostgreSQL writes them, an offset may also lack its colon or its minutes, and a
+/// time its seconds.
 pub fn parse_time_text(text: &str) -> Option<UtcMicros> {
     let bytes = text.as_bytes();
+    if bytes.iter().all(u8::is_ascii_digit) {
+        return epoch_of_digits(text);
+    }
     let date = (number(bytes, 0, 4)?, number(bytes, 5, 2)?, number(bytes, 8, 2)?);
     if bytes[4] != b'-' || bytes[7] != b'-' {
         return None;
@@ -32,7 +36,12 @@ pub fn parse_time_text(text: &str) -> Option<UtcMicros> {
     (second < 60 || leap).then_some(instant)
 }
 
-/// An instant from the text of a JSON number: epoch seconds, from 10^11 up milliseconds.
+/// An instant from a text of digits. Their number tells the unit: other numbers are years, dates or serial days of a spreadsheet.
+fn epoch_of_digits(digits: &str) -> Option<UtcMicros> {
+    matches!(digits.len(), 9 | 10 | 12 | 13 | 15 | 16).then(|| parse_time_number(digits)).flatten()
+}
+
+/// An instant from the text of a JSON number: epoch seconds, from 10^11 up milliseconds, from 10^14 up microseconds.
 pub fn parse_time_number(digits: &str) -> Option<UtcMicros> {
     decimal::parse_epoch(digits.as_bytes())
 }
@@ -58,10 +67,15 @@ fn fraction(bytes: &[u8]) -> Option<(i64, &[u8])> {
     Some((digits.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')), &rest[count..]))
 }
 
-/// Seconds east of Greenwich; nothing at all is UTC.
+/// Seconds east of Greenwich, after a space or not; nothing at all is UTC.
 fn offset(bytes: &[u8]) -> Option<i64> {
+    let bytes = match bytes {
+        [b' ', rest @ ..] if !rest.is_empty() => rest,
+        bytes => bytes,
+    };
     let (sign, digits) = match bytes {
         [] | [b'Z' | b'z'] => return Some(0),
+        name if name.eq_ignore_ascii_case(b"UTC") => return Some(0),
         [b'+', digits @ ..] => (1, digits),
         [b'-', digits @ ..] => (-1, digits),
         _ => return None,
@@ -102,6 +116,15 @@ mod tests {
             ("2024-02-29", "2024-02-29T00:00:00Z"),
             ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
             ("2016-12-31T18:59:60.9-05:00", "2017-01-01T00:00:00.900000Z"),
+            ("2026-01-31 10:00:00 +0200", "2026-01-31T08:00:00Z"),
+            ("2026-01-31 10:00:00 UTC", "2026-01-31T10:00:00Z"),
+            ("2026-01-31T10:00:00.5 Z", "2026-01-31T10:00:00.500000Z"),
+            ("2026-01-31 10:00 -05:00", "2026-01-31T15:00:00Z"),
+            ("176981760", "1975-08-11T08:56:00Z"),
+            ("1769817600", "2026-01-31T00:00:00Z"),
+            ("176981760000", "1975-08-11T08:56:00Z"),
+            ("1769817600123", "2026-01-31T00:00:00.123000Z"),
+            ("1769817600123456", "2026-01-31T00:00:00.123456Z"),
             ("0001-01-01", "0001-01-01T00:00:00Z"),
             ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
         ] {
@@ -134,6 +157,16 @@ mod tests {
             "10000-01-01",
             "２０２６-01-31",
             "2026-01-31X10:00:00",
+            "2026-01-31T10:00:00 ",
+            "2026-01-31T10:00:00  +02:00",
+            "2026-01-31T10:00:00 CET",
+            "20260131",
+            "45688",
+            "17698176001",
+            "17698176001234",
+            "17698176001234567",
+            "1769817600.5",
+            "-1769817600",
         ] {
             assert_eq!(utc(text), None, "{text}");
         }

@@ -93,6 +93,13 @@ impl UtcMicros {
         self.write_with(out, b' ');
     }
 
+    /// The text that [`UtcMicros::write`] makes.
+    pub fn to_canonical(self) -> String {
+        let mut out = Vec::with_capacity(26);
+        self.write(&mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+
     /// The RFC 3339 text, `2026-01-31T10:00:00Z`.
     pub fn rfc3339(self) -> String {
         let mut out = Vec::with_capacity(27);

@@ -1,27 +1,43 @@
 //! Which paths of a document lead to which field: compiled once into a trie, which a record's bytes are walked along.
 
+use super::scalar::Scalar;
 use crate::{
-    model::FieldPath,
-    settings::{FieldRule, TimeText, Units},
+    model::{FieldPath, MinorUnits, equal_numbers},
+    settings::{FieldRule, ScaleText, TimeText, Units},
 };
 
-/// Places in a document that are to be captured, and the fields that they serve.
-pub(super) struct FieldMap {
+/// The places in a document that are captured. Each has a number, its leaf.
+#[derive(Default)]
+pub(super) struct PathTrie {
     pub(super) root: Node,
     /// How many places are captured.
     pub(super) leaves: usize,
-    /// Each field.
-    pub(super) fields: Vec<Field>,
 }
 
-/// A field: where its value is looked for.
+/// A field: where its value is looked for, and how it is written.
 pub(super) struct Field {
-    /// The places to try, in order.
-    pub(super) places: Vec<usize>,
-    /// The value where none of them holds any.
-    pub(super) default: Option<Box<str>>,
-    pub(super) units: Units,
+    /// The leaves to try, in order.
+    pub(super) leaves: Vec<usize>,
+    /// Values that count as missing, beside null and blank text.
+    missing: Vec<Box<str>>,
+    /// The value where no leaf holds one.
+    default: Option<Box<str>>,
+    pub(super) units: AmountUnits,
     pub(super) time: TimeText,
+}
+
+/// What an amount is written in.
+pub(super) enum AmountUnits {
+    /// So many decimals below major units.
+    Decimals(u32),
+    /// Minor units of the currency of the record.
+    OfCurrency(MinorUnits),
+    /// What stands at a leaf beside the amount says it.
+    Beside {
+        /// The leaf; `None` where the path leads nowhere.
+        leaf: Option<usize>,
+        scale: ScaleText,
+    },
 }
 
 /// One object, or array, on the way to a place.
@@ -43,13 +59,13 @@ pub(super) struct Child {
 
 impl Node {
     /// What a key leads to. The keys are few: comparing lengths first beats a hash.
-    pub(super) fn child(&self, key: &str) -> Option<&Child> {
-        self.children.iter().find(|(name, _)| **name == *key).map(|(_, child)| child)
+    pub(super) fn child(&self, key: &[u8]) -> Option<&Child> {
+        self.children.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, child)| child)
     }
 
     /// What a place in an array leads to.
     pub(super) fn element(&self, index: usize) -> Option<&Child> {
-        self.child(itoa::Buffer::new().format(index))
+        self.child(itoa::Buffer::new().format(index).as_bytes())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -66,18 +82,25 @@ impl Node {
     }
 }
 
-impl FieldMap {
-    /// Compiles the rule of each field.
-    pub(super) fn new<'r>(rules: impl IntoIterator<Item = &'r FieldRule>) -> FieldMap {
-        let mut map = FieldMap { root: Node::default(), leaves: 0, fields: Vec::new() };
-        for rule in rules {
-            let places = rule.paths.iter().filter_map(|path| map.leaf(path)).collect();
-            map.fields.push(Field { places, default: rule.default.as_deref().map(Into::into), units: rule.units.clone(), time: rule.time });
+impl PathTrie {
+    /// Compiles the rule of a field.
+    pub(super) fn field(&mut self, rule: &FieldRule) -> Field {
+        let units = match &rule.units {
+            Units::Major => AmountUnits::Decimals(0),
+            Units::Minor(decimals) => AmountUnits::Decimals(*decimals),
+            Units::OfCurrency(minor) => AmountUnits::OfCurrency(*minor),
+            Units::Beside { path, scale } => AmountUnits::Beside { leaf: self.leaf(path), scale: *scale },
+        };
+        Field {
+            leaves: rule.paths.iter().filter_map(|path| self.leaf(path)).collect(),
+            missing: rule.missing.iter().map(|value| value.trim().into()).collect(),
+            default: rule.default.as_deref().map(Into::into),
+            units,
+            time: rule.time,
         }
-        map
     }
 
-    /// The place that a path captures; one place may serve several fields. The whole document is none.
+    /// The leaf of a path; one place may serve several fields. The whole document is none.
     fn leaf(&mut self, path: &FieldPath) -> Option<usize> {
         let (last, parents) = path.steps().split_last()?;
         let node = parents.iter().fold(&mut self.root, |node, key| &mut node.child_mut(key).inner);
@@ -89,19 +112,68 @@ impl FieldMap {
     }
 }
 
+impl Field {
+    /// The value of the first leaf that holds something, or else the default.
+    pub(super) fn value<'a>(&'a self, cells: &[Option<&'a str>]) -> Scalar<'a> {
+        self.first(self.leaves.iter().filter_map(|&leaf| cells[leaf]))
+    }
+
+    /// The first of some raw values that holds something, or else the default.
+    pub(super) fn first<'a>(&'a self, values: impl Iterator<Item = &'a str>) -> Scalar<'a> {
+        for raw in values {
+            let value = Scalar::of(raw);
+            if value != Scalar::Missing && !self.counts_as_missing(&value) {
+                return value;
+            }
+        }
+        self.default.as_deref().map_or(Scalar::Missing, |default| Scalar::Text(default.into()))
+    }
+
+    fn counts_as_missing(&self, value: &Scalar<'_>) -> bool {
+        if self.missing.is_empty() {
+            return false;
+        }
+        let text = match value {
+            Scalar::Text(text) => text.as_ref(),
+            Scalar::Number(raw) | Scalar::Bool(raw) => raw,
+            Scalar::Missing | Scalar::Other => return false,
+        };
+        self.missing.iter().any(|missing| **missing == *text || equal_numbers(missing, text))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn rule(paths: &[&str]) -> FieldRule {
+        FieldRule { paths: paths.iter().map(|path| path.parse().unwrap()).collect(), ..FieldRule::default() }
+    }
+
     #[test]
     fn a_place_serves_every_field_that_names_it() {
-        let rule = |paths: &[&str]| FieldRule { paths: paths.iter().map(|path| path.parse().unwrap()).collect(), ..FieldRule::default() };
-        let map = FieldMap::new(&[rule(&["sku", "product_id"]), rule(&["product_id", "product.0.id"])]);
-        assert_eq!(map.leaves, 3);
-        assert_eq!([&map.fields[0].places, &map.fields[1].places], [&vec![0, 1], &vec![1, 2]]);
-        let product = map.root.child("product").unwrap();
-        assert_eq!((product.leaf, product.inner.has_indexes, map.root.has_indexes), (None, true, false));
-        assert_eq!(product.inner.element(0).unwrap().inner.child("id").unwrap().leaf, Some(2));
-        assert!(map.root.child("other").is_none() && product.inner.element(1).is_none());
+        let mut trie = PathTrie::default();
+        let fields = [trie.field(&rule(&["sku", "product_id"])), trie.field(&rule(&["product_id", "product.0.id"]))];
+        assert_eq!(trie.leaves, 3);
+        assert_eq!([&fields[0].leaves, &fields[1].leaves], [&vec![0, 1], &vec![1, 2]]);
+        let product = trie.root.child(b"product").unwrap();
+        assert_eq!((product.leaf, product.inner.has_indexes, trie.root.has_indexes), (None, true, false));
+        assert_eq!(product.inner.element(0).unwrap().inner.child(b"id").unwrap().leaf, Some(2));
+        assert!(trie.root.child(b"other").is_none() && product.inner.element(1).is_none());
+    }
+
+    #[test]
+    fn what_counts_as_missing_is_passed_over() {
+        let mut trie = PathTrie::default();
+        let missing = vec!["0".to_owned(), "n/a".to_owned(), "false".to_owned()];
+        let field = trie.field(&FieldRule { missing, default: Some("d".into()), ..rule(&["a", "b"]) });
+        let value = |a, b| field.value(&[a, b]).into_text().map(|text| text.into_owned());
+        for a in ["0", "0.0", "-0e1", "\"0\"", "\" n/a \"", "false", "null", "\"\""] {
+            assert_eq!(value(Some(a), Some("7")).as_deref(), Some("7"), "{a}");
+            assert_eq!(value(Some(a), None).as_deref(), Some("d"), "{a}");
+        }
+        for a in ["1", "\"00x\"", "true", "\"N/A\""] {
+            assert_ne!(value(Some(a), Some("7")).as_deref(), Some("7"), "{a}");
+        }
     }
 }

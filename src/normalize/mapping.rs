@@ -1,25 +1,32 @@
 //! Which paths serve which field: the contract's for a source without a profile, a profile's own in their place.
 
+use std::collections::BTreeMap;
+
+use super::fields::{Field, PathTrie};
 use crate::{
     model::{ExtraType, FactSchema, Level},
     settings::{Cursor, FactColumn, FieldRule, Limits, Profile, RepeatedSku, SkipRule},
 };
 
-/// The fields of a record and of a line, as places among the rules of a [`Mapping`].
-pub(super) mod field {
-    pub(in super::super) const ORDER_ID: usize = 0;
-    pub(in super::super) const CREATED_AT: usize = 1;
-    pub(in super::super) const UPDATED_AT: usize = 2;
-    pub(in super::super) const USER_ID: usize = 3;
-    pub(in super::super) const STATUS: usize = 4;
-    pub(in super::super) const CURRENCY: usize = 5;
-    pub(in super::super) const LINES: usize = 6;
-    /// From here on: the conditions to skip a record, then further columns.
-    pub(in super::super) const FURTHER: usize = 7;
-    pub(in super::super) const SKU: usize = 0;
-    pub(in super::super) const PRODUCT_ID: usize = 1;
-    pub(in super::super) const QUANTITY: usize = 2;
-    pub(in super::super) const PRICE: usize = 3;
+/// A field of a record, in the order of [`RECORD_FIELDS`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum RecordField {
+    OrderId,
+    CreatedAt,
+    UpdatedAt,
+    UserId,
+    Status,
+    Currency,
+    Lines,
+}
+
+/// A field of a line, in the order of [`LINE_FIELDS`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum LineField {
+    Sku,
+    ProductId,
+    Quantity,
+    UnitPrice,
 }
 
 /// Where the fields of a record are looked for, in order (contract, Orders).
@@ -56,47 +63,99 @@ pub struct Mapping<'a> {
     pub limits: Limits,
 }
 
+/// A condition to skip a record.
+pub(super) struct SkipField {
+    pub(super) field: Field,
+    /// What it must equal; `None`: anything but missing.
+    pub(super) equals: Option<String>,
+}
+
+/// An extra column of the fact table.
+pub(super) struct ExtraField {
+    pub(super) level: Level,
+    pub(super) field: Field,
+    pub(super) kind: ExtraType,
+}
+
+/// The fields of a record and of its lines, compiled.
+pub(super) struct CompiledMapping {
+    pub(super) record_trie: PathTrie,
+    pub(super) line_trie: PathTrie,
+    record: Vec<Field>,
+    line: Vec<Field>,
+    pub(super) skip: Vec<SkipField>,
+    pub(super) extra: Vec<ExtraField>,
+}
+
+impl CompiledMapping {
+    /// A field of the record.
+    pub(super) fn record(&self, field: RecordField) -> &Field {
+        &self.record[field as usize]
+    }
+
+    /// A field of the line.
+    pub(super) fn line(&self, field: LineField) -> &Field {
+        &self.line[field as usize]
+    }
+}
+
 impl Mapping<'_> {
-    /// The rules of a record's fields and of a line's: the contract's, then those to skip by, then further columns.
-    pub(super) fn rules(&self) -> (Vec<FieldRule>, Vec<FieldRule>) {
-        let fixed = |fields: &[(&str, &[&str])], own: fn(&Profile) -> &std::collections::BTreeMap<String, FieldRule>| -> Vec<FieldRule> {
-            let rule = |&(name, paths): &(&str, &[&str])| {
-                let own = self.profile.and_then(|profile| own(profile).get(name)).cloned();
-                own.unwrap_or_else(|| FieldRule {
-                    paths: paths.iter().filter_map(|path| path.parse().ok()).collect(),
-                    ..FieldRule::default()
-                })
-            };
-            fields.iter().map(rule).collect()
+    /// Compiles the rules: the contract's, with the profile's in their place; those to skip by; those of extra columns.
+    pub(super) fn compile(&self) -> CompiledMapping {
+        let (mut record_trie, mut line_trie) = (PathTrie::default(), PathTrie::default());
+        let own = |rules: fn(&Profile) -> &BTreeMap<String, FieldRule>| self.profile.map(rules);
+        let record = fixed_fields(&RECORD_FIELDS, own(|profile| &profile.fields), &mut record_trie);
+        let line = fixed_fields(&LINE_FIELDS, own(|profile| &profile.line_fields), &mut line_trie);
+        let mut skip_field = |rule: &SkipRule| SkipField {
+            field: record_trie.field(&FieldRule { paths: vec![rule.path.clone()], ..FieldRule::default() }),
+            equals: rule.equals.clone(),
         };
-        let mut record = fixed(&RECORD_FIELDS, |profile| &profile.fields);
-        let mut line = fixed(&LINE_FIELDS, |profile| &profile.line_fields);
-        record.extend(self.skip().map(|rule| FieldRule { paths: vec![rule.path.clone()], ..FieldRule::default() }));
-        for column in self.columns {
-            let rules = if column.level == Level::Record { &mut record } else { &mut line };
-            rules.push(column.rule.clone());
-        }
-        (record, line)
-    }
-
-    /// The conditions to skip a record.
-    pub(super) fn skip(&self) -> impl Iterator<Item = &SkipRule> {
-        self.profile.into_iter().flat_map(|profile| &profile.skip)
-    }
-
-    /// Of each further column, the level, its place among the rules of that, and its type.
-    pub(super) fn extra(&self) -> Vec<(Level, usize, ExtraType)> {
-        let (mut record, mut line) = (field::FURTHER + self.skip().count(), LINE_FIELDS.len());
-        let place = |column: &FactColumn| {
-            let next = if column.level == Level::Record { &mut record } else { &mut line };
-            *next += 1;
-            (column.level, *next - 1, column.kind)
+        let skip = self.profile.into_iter().flat_map(|profile| &profile.skip).map(&mut skip_field).collect();
+        let extra_field = |column: &FactColumn| {
+            let trie = if column.level == Level::Record { &mut record_trie } else { &mut line_trie };
+            ExtraField { level: column.level, field: trie.field(&column.rule), kind: column.kind }
         };
-        self.columns.iter().map(place).collect()
+        let extra = self.columns.iter().map(extra_field).collect();
+        CompiledMapping { record_trie, line_trie, record, line, skip, extra }
     }
 
     /// The columns of the rows.
     pub(super) fn schema(&self) -> FactSchema {
         crate::settings::schema_of(self.columns)
+    }
+}
+
+/// The contract's fields, each with the profile's rule where it has one.
+fn fixed_fields(fields: &[(&str, &[&str])], own: Option<&BTreeMap<String, FieldRule>>, trie: &mut PathTrie) -> Vec<Field> {
+    let rule = |name: &str, paths: &[&str]| {
+        let by_default = || FieldRule { paths: paths.iter().filter_map(|path| path.parse().ok()).collect(), ..FieldRule::default() };
+        own.and_then(|own| own.get(name)).cloned().unwrap_or_else(by_default)
+    };
+    fields.iter().map(|&(name, paths)| trie.field(&rule(name, paths))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_stand_in_the_order_of_their_tables() {
+        let record = [
+            (RecordField::OrderId, "order_id"),
+            (RecordField::CreatedAt, "created_at"),
+            (RecordField::UpdatedAt, "updated_at"),
+            (RecordField::UserId, "user_id"),
+            (RecordField::Status, "status"),
+            (RecordField::Currency, "currency"),
+            (RecordField::Lines, "lines"),
+        ];
+        assert!(record.iter().all(|&(field, name)| RECORD_FIELDS[field as usize].0 == name));
+        let line = [
+            (LineField::Sku, "sku"),
+            (LineField::ProductId, "product_id"),
+            (LineField::Quantity, "quantity"),
+            (LineField::UnitPrice, "unit_price"),
+        ];
+        assert!(line.iter().all(|&(field, name)| LINE_FIELDS[field as usize].0 == name));
     }
 }

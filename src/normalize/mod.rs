@@ -3,12 +3,15 @@
 //!
 //! Knows no network and no disk, and nothing of the layer that the rows go to.
 
+mod amount;
 mod fields;
 mod limits;
 mod mapping;
+mod members;
 mod record;
 mod scalar;
 mod walk;
 
 pub use mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
+pub use members::{MOST_COLUMNS, MemberCounts, MemberNormalizer, Members};
 pub use record::{Drop, NormalizedBatch, RecordCounts, RecordNormalizer};

@@ -7,18 +7,19 @@ use std::{
 };
 
 use super::{
-    fields::{Field, FieldMap},
+    amount::amount,
+    fields::Field,
     limits,
-    mapping::{Mapping, field},
+    mapping::{CompiledMapping, ExtraField, LineField, Mapping, RecordField},
     scalar::Scalar,
     walk::{Captured, List, Maps},
 };
 use crate::{
     model::{
-        self, Dt, ExtraType, FactBuilder, FactSchema, Level, Line, Money, MoneyError, ParsedMoney, RawRecord, Reason, RevenueByDt,
-        UtcMicros, Window,
+        self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, RawRecord, Reason, RevenueByDt,
+        UtcMicros, Window, fitting_text,
     },
-    settings::{Cursor, Limits, RepeatedSku, TimeText, Units},
+    settings::{Cursor, Limits, RepeatedSku},
 };
 
 /// A record or a line that was dropped, on its way to quarantine.
@@ -52,8 +53,10 @@ pub struct RecordCounts {
     pub prices_rounded: u64,
     pub updated_at_unreadable: u64,
     pub repeated_skus: u64,
-    /// Values of further columns that are none of their type.
+    /// Values that are present and could not be taken: ids, texts, and values of extra columns.
     pub values_unreadable: u64,
+    /// Texts that were cut at [`LONGEST_TEXT`].
+    pub texts_cut: u64,
 }
 
 impl RecordCounts {
@@ -73,6 +76,7 @@ impl RecordCounts {
         self.updated_at_unreadable += other.updated_at_unreadable;
         self.repeated_skus += other.repeated_skus;
         self.values_unreadable += other.values_unreadable;
+        self.texts_cut += other.texts_cut;
     }
 
     fn drop(&mut self, reason: Reason) {
@@ -94,11 +98,8 @@ pub struct NormalizedBatch {
 
 /// A profile, compiled. One serves a whole run, from any number of threads.
 pub struct RecordNormalizer {
+    mapping: CompiledMapping,
     maps: Maps,
-    /// What the record's fields beyond the contract's are: the conditions to skip it, each with what it must equal.
-    skip: Vec<Option<String>>,
-    /// The further columns: where each stands among the record's or the line's fields, and its type.
-    extra: Vec<(Level, usize, ExtraType)>,
     schema: FactSchema,
     cursor: Cursor,
     repeated_sku: RepeatedSku,
@@ -114,13 +115,15 @@ impl RecordNormalizer {
 
     /// A normalizer for the records of a window.
     pub fn configured(mapping: &Mapping<'_>, window: Window) -> RecordNormalizer {
-        let (record_rules, line_rules) = mapping.rules();
-        let record = FieldMap::new(&record_rules);
-        let lists = record.fields[field::LINES].places.clone();
+        let mut compiled = mapping.compile();
+        let maps = Maps {
+            lists: compiled.record(RecordField::Lines).leaves.clone(),
+            record: std::mem::take(&mut compiled.record_trie),
+            line: std::mem::take(&mut compiled.line_trie),
+        };
         RecordNormalizer {
-            maps: Maps { lists, record, line: FieldMap::new(&line_rules) },
-            skip: mapping.skip().map(|rule| rule.equals.clone()).collect(),
-            extra: mapping.extra(),
+            maps,
+            mapping: compiled,
             schema: mapping.schema(),
             cursor: mapping.cursor,
             repeated_sku: mapping.repeated_sku,
@@ -153,17 +156,6 @@ impl RecordNormalizer {
     }
 }
 
-/// The first of a field's places that holds something, or else its default.
-fn value_of<'a>(field: &'a Field, cells: &[Option<&'a str>]) -> Scalar<'a> {
-    for &leaf in &field.places {
-        match cells[leaf].map(Scalar::of) {
-            None | Some(Scalar::Missing) => {}
-            Some(value) => return value,
-        }
-    }
-    field.default.as_deref().map_or(Scalar::Missing, |default| Scalar::Text(Cow::Borrowed(default)))
-}
-
 /// The heading of a record, shared by its rows.
 struct Heading<'a> {
     order_id: Cow<'a, str>,
@@ -185,8 +177,62 @@ struct LineValues<'a> {
     line_total: Money,
     price_defaulted: bool,
     price_rounded: bool,
-    /// The captured line, for the further columns that are the line's.
+    /// Values that could not be taken, and texts that were cut: counted where the line becomes a row.
+    losses: Losses,
+    /// The captured line, for the extra columns that are the line's.
     line: usize,
+}
+
+/// What is lost of values that do not drop their line or record.
+#[derive(Clone, Copy, Default)]
+struct Losses {
+    values_unreadable: u64,
+    texts_cut: u64,
+}
+
+impl Losses {
+    /// A value that was read; `None` where it is missing or, which is counted, could not be taken.
+    fn taken<'a>(&mut self, is_missing: IsMissing, value: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
+        self.values_unreadable += u64::from(value.is_none() && is_missing == IsMissing::No);
+        let value = value?;
+        match fitting_text(&value).map(str::len) {
+            None => Some(value),
+            Some(length) => {
+                self.texts_cut += 1;
+                Some(cut(value, length))
+            }
+        }
+    }
+
+    fn id<'a>(&mut self, value: Scalar<'a>) -> Option<Cow<'a, str>> {
+        self.taken(IsMissing::of(&value), value.into_id())
+    }
+
+    fn text<'a>(&mut self, value: Scalar<'a>) -> Option<Cow<'a, str>> {
+        self.taken(IsMissing::of(&value), value.into_text())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IsMissing {
+    Yes,
+    No,
+}
+
+impl IsMissing {
+    fn of(value: &Scalar<'_>) -> IsMissing {
+        if *value == Scalar::Missing { IsMissing::Yes } else { IsMissing::No }
+    }
+}
+
+fn cut(text: Cow<'_, str>, length: usize) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.get(..length).unwrap_or_default()),
+        Cow::Owned(mut text) => {
+            text.truncate(length);
+            Cow::Owned(text)
+        }
+    }
 }
 
 /// A day's revenue in one currency, summed until either changes: a map look-up a record would show.
@@ -223,20 +269,20 @@ impl<'a> Work<'a> {
             self.batch.counts.records_skipped += 1;
             return;
         }
-        let Some(order_id) = self.field(field::ORDER_ID).into_id() else {
+        let Some(order_id) = self.field(RecordField::OrderId).into_id().filter(|id| id.len() <= LONGEST_TEXT) else {
             return self.drop_record(Reason::MissingOrderId, None, bytes);
         };
-        let created_at = match self.field(field::CREATED_AT) {
+        let created_at = match self.field(RecordField::CreatedAt) {
             Scalar::Missing => return self.drop_record(Reason::MissingCreatedAt, Some(&order_id), bytes),
-            value => instant(&value, self.rule(field::CREATED_AT).time),
+            value => value.instant(self.rule(RecordField::CreatedAt).time),
         };
         let Some(created_at) = created_at else {
             return self.drop_record(Reason::InvalidCreatedAt, Some(&order_id), bytes);
         };
-        let (updated_at, unreadable) = match self.field(field::UPDATED_AT) {
+        let (updated_at, unreadable) = match self.field(RecordField::UpdatedAt) {
             Scalar::Missing => (None, false),
             value => {
-                let updated_at = instant(&value, self.rule(field::UPDATED_AT).time);
+                let updated_at = value.instant(self.rule(RecordField::UpdatedAt).time);
                 (updated_at, updated_at.is_none())
             }
         };
@@ -249,25 +295,25 @@ impl<'a> Work<'a> {
             return;
         }
         self.batch.counts.updated_at_unreadable += u64::from(unreadable);
-        let heading = self.heading(order_id, created_at, updated_at);
         let lists = &self.normalizer.maps.lists;
         let present = lists.iter().map(|&leaf| self.captured.lists[leaf]).find(|list| *list != List::Missing);
         let Some(List::Lines(start, end)) = present.filter(|list| !matches!(list, List::Lines(start, end) if start == end)) else {
-            return self.drop_record(Reason::EmptyItems, Some(&heading.order_id), bytes);
+            return self.drop_record(Reason::EmptyItems, Some(&order_id), bytes);
         };
+        let heading = self.heading(order_id, created_at, updated_at);
         self.lines(&heading, start..end, bytes);
     }
 
-    fn rule(&self, field: usize) -> &'a Field {
-        &self.normalizer.maps.record.fields[field]
+    fn rule(&self, field: RecordField) -> &'a Field {
+        self.normalizer.mapping.record(field)
     }
 
-    fn field(&self, field: usize) -> Scalar<'a> {
-        value_of(self.rule(field), &self.captured.cells)
+    fn field(&self, field: RecordField) -> Scalar<'a> {
+        self.rule(field).value(&self.captured.cells)
     }
 
     fn is_skipped(&self) -> bool {
-        (field::FURTHER..).zip(&self.normalizer.skip).any(|(place, equals)| match (self.field(place), equals) {
+        self.normalizer.mapping.skip.iter().any(|skip| match (skip.field.value(&self.captured.cells), &skip.equals) {
             (Scalar::Missing, _) => false,
             (_, None) => true,
             (value, Some(equals)) => value.into_text().is_some_and(|text| text == *equals),
@@ -275,29 +321,27 @@ impl<'a> Work<'a> {
     }
 
     fn heading(&mut self, order_id: Cow<'a, str>, created_at: UtcMicros, updated_at: Option<UtcMicros>) -> Heading<'a> {
-        let mut extra = Vec::new();
-        for &(level, place, kind) in &self.normalizer.extra {
-            let value = if level == Level::Record { self.field(place) } else { Scalar::Missing };
-            extra.push(self.extra_value(kind, value));
-        }
-        Heading {
+        let mut losses = Losses::default();
+        let of_record = |column: &'a ExtraField, losses: &mut Losses| match column.level {
+            Level::Record => extra_value(column, &self.captured.cells, losses),
+            Level::Line => None,
+        };
+        let heading = Heading {
             order_id,
             created_at,
             updated_at,
-            user_id: self.field(field::USER_ID).into_id(),
-            status: self.field(field::STATUS).into_text(),
-            currency: self.field(field::CURRENCY).into_text(),
-            extra,
-        }
+            user_id: losses.id(self.field(RecordField::UserId)),
+            status: losses.text(self.field(RecordField::Status)),
+            currency: losses.text(self.field(RecordField::Currency)),
+            extra: self.normalizer.mapping.extra.iter().map(|column| of_record(column, &mut losses)).collect(),
+        };
+        self.count(losses);
+        heading
     }
 
-    fn extra_value(&mut self, kind: ExtraType, value: Scalar<'a>) -> Option<Cow<'a, str>> {
-        if value == Scalar::Missing {
-            return None;
-        }
-        let canonical = value.into_text().and_then(|text| kind.canonical(text));
-        self.batch.counts.values_unreadable += u64::from(canonical.is_none());
-        canonical
+    fn count(&mut self, losses: Losses) {
+        self.batch.counts.values_unreadable += losses.values_unreadable;
+        self.batch.counts.texts_cut += losses.texts_cut;
     }
 
     fn lines(&mut self, heading: &Heading<'a>, lines: std::ops::Range<usize>, bytes: &'a [u8]) {
@@ -362,43 +406,42 @@ impl<'a> Work<'a> {
 
     /// The rules of a line, in the contract's order: the first that holds counts.
     fn line(&self, line: usize, currency: Option<&str>) -> Result<LineValues<'a>, Reason> {
-        let fields = &self.normalizer.maps.line.fields;
+        let mapping = &self.normalizer.mapping;
         let cells = self.captured.line(line).ok_or(Reason::InvalidLine)?;
-        let value = |field: usize| value_of(&fields[field], cells);
-        let sku = value(field::SKU).into_id().ok_or(Reason::MissingSku)?;
-        let quantity = quantity(&value(field::QUANTITY)).ok_or(Reason::InvalidQuantity)?;
-        let price = decimals(&fields[field::PRICE].units, currency)
-            .ok_or(MoneyError::NotANumber)
-            .and_then(|decimals| price(&value(field::PRICE), decimals))
-            .map_err(|error| match error {
+        let value = |field: LineField| mapping.line(field).value(cells);
+        let sku = value(LineField::Sku).into_id().filter(|sku| sku.len() <= LONGEST_TEXT).ok_or(Reason::MissingSku)?;
+        let quantity = quantity(&value(LineField::Quantity)).ok_or(Reason::InvalidQuantity)?;
+        let price =
+            amount(mapping.line(LineField::UnitPrice), &value(LineField::UnitPrice), cells, currency).map_err(|error| match error {
                 MoneyError::NotANumber => Reason::InvalidPrice,
                 MoneyError::OutOfRange => Reason::PriceOutOfRange,
             })?;
         let (unit_price, price_rounded) = price.map_or((Money::ZERO, false), |price| (price.money, price.rounded));
+        let mut losses = Losses::default();
         Ok(LineValues {
             sku,
-            product_id: value(field::PRODUCT_ID).into_id(),
+            product_id: losses.id(value(LineField::ProductId)),
             quantity,
             unit_price,
             line_total: unit_price.times(quantity).map_err(|_| Reason::PriceOutOfRange)?,
             price_defaulted: price.is_none(),
             price_rounded,
+            losses,
             line,
         })
     }
 
     fn row(&mut self, heading: &Heading<'a>, values: LineValues<'a>) {
+        let mut losses = values.losses;
         let mut extra = Vec::new();
         if !heading.extra.is_empty() {
             extra.clone_from(&heading.extra);
-            for (column, &(level, place, kind)) in self.normalizer.extra.iter().enumerate() {
-                if level == Level::Line {
-                    let cells = self.captured.line(values.line).unwrap_or_default();
-                    let value = value_of(&self.normalizer.maps.line.fields[place], cells);
-                    extra[column] = self.extra_value(kind, value);
-                }
+            let cells = self.captured.line(values.line).unwrap_or_default();
+            for (place, column) in self.normalizer.mapping.extra.iter().enumerate().filter(|(_, column)| column.level == Level::Line) {
+                extra[place] = extra_value(column, cells, &mut losses);
             }
         }
+        self.count(losses);
         let counts = &mut self.batch.counts;
         counts.prices_defaulted += u64::from(values.price_defaulted);
         counts.prices_rounded += u64::from(values.price_rounded);
@@ -457,14 +500,15 @@ fn repeated(skus: &[Cow<'_, str>]) -> u64 {
     (skus.len() - distinct.len()) as u64
 }
 
-/// An instant from a text or a number; `None` where it is neither, or unreadable.
-fn instant(value: &Scalar<'_>, written: TimeText) -> Option<UtcMicros> {
-    match (value, written) {
-        (Scalar::Text(text), TimeText::Contract) => model::parse_time_text(text),
-        (Scalar::Text(text), TimeText::Rfc2822) => model::parse_time_rfc2822(text),
-        (Scalar::Number(digits), _) => model::parse_time_number(digits),
-        _ => None,
-    }
+/// The value of an extra column as the text that it has in the layer.
+fn extra_value<'a>(column: &'a ExtraField, cells: &[Option<&'a str>], losses: &mut Losses) -> Option<Cow<'a, str>> {
+    let value = column.field.value(cells);
+    let is_missing = IsMissing::of(&value);
+    let canonical = match column.kind {
+        ExtraType::Timestamp => value.instant(column.field.time).map(|instant| Cow::Owned(instant.to_canonical())),
+        kind => value.into_text().and_then(|text| kind.canonical(text)),
+    };
+    losses.taken(is_missing, canonical)
 }
 
 /// A whole number, or its text; missing: 1.
@@ -475,28 +519,6 @@ fn quantity(value: &Scalar<'_>) -> Option<i64> {
         Scalar::Number(digits) => model::parse_whole(digits.as_bytes()),
         Scalar::Bool(_) | Scalar::Other => None,
     }
-}
-
-/// The decimals between what is written and major units.
-fn decimals(units: &Units, currency: Option<&str>) -> Option<u32> {
-    match units {
-        Units::Major => Some(0),
-        Units::Minor(decimals) => Some(*decimals),
-        Units::OfCurrency(minor) => minor.decimals(currency?),
-        Units::Beside { .. } => None,
-    }
-}
-
-/// A number, or its text, `decimals` below major units; missing: `None`.
-fn price(value: &Scalar<'_>, decimals: u32) -> Result<Option<ParsedMoney>, MoneyError> {
-    let text = match value {
-        Scalar::Missing => return Ok(None),
-        Scalar::Text(text) => text.as_bytes(),
-        Scalar::Number(digits) => digits.as_bytes(),
-        Scalar::Bool(_) | Scalar::Other => return Err(MoneyError::NotANumber),
-    };
-    let parsed = if decimals == 0 { model::parse_money(text) } else { model::parse_minor_money(text, decimals) };
-    parsed.map(Some)
 }
 
 #[cfg(test)]

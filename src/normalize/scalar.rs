@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::model::clean_text;
+use crate::{
+    model::{self, UtcMicros, clean_text, whole_number_text},
+    settings::TimeText,
+};
 
 /// The raw JSON text of a value, seen as the value of a field (contract, Orders: "null and blank text count as missing").
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,12 +34,22 @@ impl<'a> Scalar<'a> {
         }
     }
 
-    /// An id: a string, or an integer as written (contract: "string or integer, kept as text").
+    /// An id: a text, or a whole number as text (contract, Orders: "string or whole number (`7.0` is 7)").
     pub(super) fn into_id(self) -> Option<Cow<'a, str>> {
         match self {
             Scalar::Text(text) => Some(text),
-            Scalar::Number(digits) if digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => Some(Cow::Borrowed(digits)),
-            _ => None,
+            Scalar::Number(digits) => whole_number_text(digits),
+            Scalar::Missing | Scalar::Bool(_) | Scalar::Other => None,
+        }
+    }
+
+    /// An instant, from a text or a number.
+    pub(super) fn instant(&self, written: TimeText) -> Option<UtcMicros> {
+        match (self, written) {
+            (Scalar::Text(text), TimeText::Contract) => model::parse_time_text(text),
+            (Scalar::Text(text), TimeText::Rfc2822) => model::parse_time_rfc2822(text),
+            (Scalar::Number(digits), _) => model::parse_time_number(digits),
+            (Scalar::Missing | Scalar::Bool(_) | Scalar::Other, _) => None,
         }
     }
 
@@ -86,7 +99,8 @@ mod tests {
         let id = |raw| Scalar::of(raw).into_id().map(Cow::into_owned);
         assert_eq!(id("12345678901234567890123").as_deref(), Some("12345678901234567890123"));
         assert_eq!(id("\"A-1\"").as_deref(), Some("A-1"));
-        for raw in ["1.5", "1e3", "true", "{}", "[]", "null"] {
+        assert_eq!((id("7.0").as_deref(), id("1e3").as_deref(), id("\"7.0\"").as_deref()), (Some("7"), Some("1000"), Some("7.0")));
+        for raw in ["1.5", "true", "{}", "[]", "null"] {
             assert_eq!(id(raw), None, "{raw}");
         }
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::fields::{Child, FieldMap, Node};
+use super::fields::{Child, Node, PathTrie};
 use crate::model;
 
 /// The slices of one record that the paths lead to.
@@ -31,11 +31,12 @@ pub(super) enum List {
 }
 
 /// Where the fields of records and of their lines stand.
+#[derive(Default)]
 pub(super) struct Maps {
-    pub(super) record: FieldMap,
+    pub(super) record: PathTrie,
     /// The places of the record that may hold its lines.
     pub(super) lists: Vec<usize>,
-    pub(super) line: FieldMap,
+    pub(super) line: PathTrie,
 }
 
 impl<'a> Captured<'a> {
@@ -139,7 +140,8 @@ impl<'de, 'n> DeserializeSeed<'de> for KeySeed<'n> {
     type Value = Option<&'n Child>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
+        // As bytes: half of a surrogate pair, which names no character, costs nothing in a key that nobody reads.
+        deserializer.deserialize_bytes(self)
     }
 }
 
@@ -150,7 +152,7 @@ impl<'n> Visitor<'_> for KeySeed<'n> {
         f.write_str("a key")
     }
 
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Self::Value, E> {
+    fn visit_bytes<E: serde::de::Error>(self, key: &[u8]) -> Result<Self::Value, E> {
         Ok(self.0.child(key))
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     model::{Reason, RevenueByDt},
     normalize::{Drop, NormalizedBatch, RecordCounts, RecordNormalizer},
     settings::{Location, Settings},
-    source::{self, Access, Completeness, Page, Query},
+    source::{self, Access, Completeness, Page, Purpose, Query},
 };
 
 /// Pages that wait for a thread: enough that neither side waits for the other's hiccups.
@@ -79,7 +79,7 @@ impl Extraction<'_> {
                     number += 1;
                     page_in.send((number - 1, page)).is_ok()
                 };
-                let read = source::read_pages(self.orders, &self.query, &self.access, &mut sink);
+                let read = source::read_pages(self.orders, Purpose::Orders, &self.query, &self.access, &mut sink);
                 drop(page_in);
                 read
             });

@@ -26,10 +26,10 @@ use crate::{
     join::{Dimension, Enricher},
     layer::{self, Catalog, LookUpError, MergedContent, PartitionEntry, partition_file},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, RunId, UtcMicros, Window, add_totals},
-    normalize::{Mapping, RecordCounts, RecordNormalizer},
+    normalize::{Mapping, MemberNormalizer, Members, RecordCounts, RecordNormalizer},
     report::{self, CommandName, Status, Summary, alert::Ended},
     settings::{CheckScope, Location, OnCheckFailure, RepeatedSku, Settings, SettingsError, Source, When},
-    source::{self, Access, Completeness, Query, SourceCounters, SourceCounts, SourceError},
+    source::{self, Access, Completeness, Page, Purpose, Query, SourceCounters, SourceCounts, SourceError},
     store::{self, FileStamp, Output, OutputLock, Staging, StoreError},
 };
 
@@ -320,15 +320,29 @@ impl Job<'_> {
         certificate: &mut Option<Completeness>,
     ) -> Result<Dimension, RunError> {
         let shape = source.map(|source| shape::of_dimension(&spec, &source.profile)).unwrap_or_default();
-        let table = source.map(|source| source::read_table(source, &shape, &self.access())).transpose()?;
-        if let (Some(source), Some(table)) = (source, &table) {
-            *certificate = Some(table.completeness.clone());
-            self.certify(&source.location, &table.completeness)?;
+        let mut members = None;
+        if let Some(source) = source {
+            let mut normalizer = MemberNormalizer::new(spec, &source.profile, self.settings.limits);
+            let mut sink = |page: Page| {
+                normalizer.records(page.records(), page.cells);
+                true
+            };
+            let query = Query::all(source, &shape);
+            let completeness = source::read_pages(&source.location, Purpose::Members, &query, &self.access(), &mut sink)?;
+            *certificate = Some(completeness.clone());
+            self.certify(&source.location, &completeness)?;
+            members = Some(normalizer.finish());
+        }
+        if let (Some(source), Some(Members { counts, .. })) = (source, &members)
+            && counts.records_malformed > 0
+            && counts.records_malformed == counts.records_read
+        {
+            let (location, records) = (source.location.to_string(), counts.records_read);
+            return Err(SourceError::NoRecordIsJson { location, records, seems: "not one can be read".to_owned() }.into());
         }
         let path = self.output.at(spec.file());
         let stored = store::read(&path)?;
-        let source = table.as_ref().map(|table| (&table.frame, table.malformed));
-        Ok(Dimension::new(spec, versioned, stored, &path, source)?)
+        Ok(Dimension::new(spec, versioned, stored, &path, members)?)
     }
 
     fn extract(

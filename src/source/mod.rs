@@ -6,14 +6,12 @@
 mod body;
 mod completeness;
 mod counters;
-mod csv_table;
 mod error;
 mod files;
 mod http;
 mod page;
 mod probe;
 mod query;
-mod table;
 
 pub use body::{RECORD_KEYS, RecordShape};
 pub use completeness::{Completeness, CompletenessStatus, Evidence};
@@ -23,7 +21,6 @@ use http::HttpSource;
 pub use page::Page;
 pub use probe::{ProbedPage, probe};
 pub use query::Query;
-pub use table::{SourceTable, read_table};
 
 use crate::{
     cancel::Cancel,
@@ -100,18 +97,28 @@ pub fn first_request(source: &Source, window: Window, cursor: Cursor) -> Option<
     Some(redacted(&query.narrowed(url)))
 }
 
+/// What a source is read for: it decides which files serve.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// Orders: JSON and NDJSON.
+    Orders,
+    /// Users and products: also CSV and Parquet.
+    Members,
+}
+
 /// Reads all pages of a location into `sink`, on the calling thread, and tells whether all that it holds came.
 ///
 /// # Errors
 /// Whatever keeps the source from being read to its end; what was handed on before must then not be published.
 pub fn read_pages(
     location: &Location,
+    purpose: Purpose,
     query: &Query<'_>,
     access: &Access<'_>,
     sink: &mut dyn PageSink,
 ) -> Result<Completeness, SourceError> {
     match location {
         Location::Http(url) => HttpSource::new(url, query, *access)?.read(sink),
-        Location::Files(pattern) => files::read_records(pattern, query, access, sink),
+        Location::Files(pattern) => files::read_records(pattern, purpose, query, access, sink),
     }
 }

@@ -4,13 +4,15 @@ use std::{ops::Range, path::PathBuf};
 
 use bytes::Bytes;
 
-use crate::model::RawRecord;
+use crate::model::{CellTypes, RawRecord};
 
 /// Some records of a source, with where they came from.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// Where the page came from, for errors and logs.
     pub origin: Origin,
+    /// What its values are.
+    pub cells: CellTypes,
     bytes: Bytes,
     cut: Cut,
 }
@@ -47,17 +49,23 @@ enum Cut {
 impl Page {
     /// Newline-delimited records.
     pub fn lines(origin: Origin, bytes: Bytes) -> Page {
-        Page { origin, bytes, cut: Cut::Lines }
+        Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Lines }
     }
 
     /// Records at the given places of `bytes`.
     pub fn elements(origin: Origin, bytes: Bytes, places: Vec<Range<usize>>) -> Page {
-        Page { origin, bytes, cut: Cut::Elements(places) }
+        Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Elements(places) }
     }
 
     /// The beginning of one record that is too large to be kept.
     pub fn beginning(origin: Origin, bytes: Bytes) -> Page {
-        Page { origin, bytes, cut: Cut::Beginning }
+        Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Beginning }
+    }
+
+    /// The page, its values of these types.
+    #[must_use]
+    pub fn with_cells(self, cells: CellTypes) -> Page {
+        Page { cells, ..self }
     }
 
     /// All bytes of the page.

@@ -1,7 +1,7 @@
 //! One page of a source, as it came: for a look at what would be made of it.
 
 use super::{
-    Access, Page, Query, SourceError,
+    Access, Page, Purpose, Query, SourceError,
     files::{self, FilesRead},
     http::HttpSource,
 };
@@ -39,8 +39,7 @@ pub fn probe(location: &Location, query: &Query<'_>, access: &Access<'_>) -> Res
 }
 
 fn probe_file(pattern: &str, query: &Query<'_>, access: &Access<'_>) -> Result<ProbedPage, SourceError> {
-    let file =
-        files::find(pattern, files::Kinds::Records)?.into_iter().next().ok_or_else(|| SourceError::Missing { path: pattern.into() })?;
+    let file = files::find(pattern, Purpose::Orders)?.into_iter().next().ok_or_else(|| SourceError::Missing { path: pattern.into() })?;
     let mut records: Option<Vec<Vec<u8>>> = None;
     let read = files::read_file(&file, query, access, &mut FilesRead::default(), &mut |page: Page| {
         records = Some(page.records().map(|record| record.bytes.to_vec()).collect());

@@ -14,29 +14,12 @@ mod signals;
 
 pub use cut::RECORD_KEYS;
 pub(super) use cut::{CutBody, CutError, Cutter, Envelope, List, OVERSIZED, cut};
-pub(super) use node::{Node, Pairs};
+pub(super) use node::Node;
 pub(super) use reported_error::reported_error;
 pub use shape::RecordShape;
 pub(super) use signals::{LinkHeader, NextPage, OffsetPlace, SignalSource, Signals, is_page_relation};
 
-use serde_json::value::RawValue;
-
 use crate::model::FieldPath;
-
-/// The value at a path of a record.
-pub(super) fn locate<'a>(raw: &'a RawValue, path: &FieldPath) -> Option<&'a RawValue> {
-    path.steps().iter().try_fold(raw, |value, step| match value.get().as_bytes().first() {
-        Some(b'{') => {
-            let pairs: Pairs<'a> = serde_json::from_str(value.get()).ok()?;
-            pairs.0.into_iter().rev().find(|(key, _)| key == step).map(|(_, value)| value)
-        }
-        Some(b'[') => {
-            let elements: Vec<&'a RawValue> = serde_json::from_str(value.get()).ok()?;
-            elements.get(step.parse::<usize>().ok()?).copied()
-        }
-        _ => None,
-    })
-}
 
 /// Where records are looked for, for an error.
 pub(super) fn looked_for(records: Option<&FieldPath>) -> String {

@@ -1,9 +1,8 @@
 //! A small JSON document as it was written: numbers keep their digits.
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::model::FieldPath;
+use crate::model::{FieldPath, Pairs};
 
 /// Containers within each other that are entered; what lies deeper is null.
 const DEPTH: usize = 12;
@@ -36,7 +35,13 @@ impl Node {
             Some(b'{' | b'[') if depth >= DEPTH => Node::Null,
             Some(b'{') => {
                 let pairs: Pairs<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-                Node::Object(pairs.0.into_iter().map(|(key, raw)| Ok((key, Node::of(raw, depth + 1)?))).collect::<Result<_, String>>()?)
+                Node::Object(
+                    pairs
+                        .0
+                        .into_iter()
+                        .map(|(key, raw)| Ok((key.into_owned(), Node::of(raw, depth + 1)?)))
+                        .collect::<Result<_, String>>()?,
+                )
             }
             Some(b'[') => {
                 let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| error.to_string())?;
@@ -63,7 +68,12 @@ impl Node {
 
     /// The value at a path.
     pub(in crate::source) fn at(&self, path: &FieldPath) -> Option<&Node> {
-        path.steps().iter().try_fold(self, |node, step| match node {
+        self.within(path.steps())
+    }
+
+    /// The value at the steps of a path. The one evaluator of paths beside the trie of `normalize`, which reads no `Node`.
+    pub(in crate::source) fn within(&self, steps: &[String]) -> Option<&Node> {
+        steps.iter().try_fold(self, |node, step| match node {
             Node::Object(_) => node.get(step),
             Node::Array(elements) => elements.get(step.parse::<usize>().ok()?),
             _ => None,
@@ -81,33 +91,6 @@ impl Node {
     /// A whole number that is not negative, or its text.
     pub(in crate::source) fn count(&self) -> Option<u64> {
         self.text()?.parse().ok()
-    }
-}
-
-/// The keys and raw values of an object, in its order.
-pub(in crate::source) struct Pairs<'a>(pub(in crate::source) Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Pairs<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pairs<'de>, D::Error> {
-        struct PairsVisitor;
-
-        impl<'de> Visitor<'de> for PairsVisitor {
-            type Value = Pairs<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Pairs<'de>, M::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-
-        deserializer.deserialize_map(PairsVisitor)
     }
 }
 

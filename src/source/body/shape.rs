@@ -8,8 +8,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{Envelope, List, Node, locate, reported_error};
-use crate::model::FieldPath;
+use super::{Envelope, List, Node, reported_error};
+use crate::model::{FieldPath, whole_number_text};
 
 /// Keeps the identity of a record without an id apart from all ids.
 const WITHOUT_ID: u64 = 1;
@@ -33,7 +33,7 @@ impl RecordShape {
         // A key whose letters are nowhere in the record need not be waited for.
         let may_be_there = |path: &FieldPath| path.steps().first().is_some_and(|step| memmem::find(record, step.as_bytes()).is_some());
         let first_place = self.id.iter().position(may_be_there).unwrap_or(0);
-        let mut found = Found { paths: &self.id, first_place, values: vec![None; self.id.len()] };
+        let mut found = Found { paths: &self.id, first_place, record, values: vec![None; self.id.len()] };
         // Ends early, by an error, once the first path that may be there has a value.
         let _ = serde::Deserializer::deserialize_map(&mut serde_json::Deserializer::from_slice(record), &mut found);
         let id = found.values.iter().zip(&self.id).find_map(|(value, path)| id_text((*value)?, path));
@@ -86,19 +86,23 @@ impl RecordShape {
     }
 }
 
-/// The text of the id at the rest of a path, where there is one.
+/// The text of the id at the rest of a path, where there is one. A whole number is the same id however it is written.
 fn id_text<'a>(value: &'a RawValue, path: &FieldPath) -> Option<Cow<'a, str>> {
-    let value = match path.steps() {
-        [] | [_] => value,
-        [_, rest @ ..] => locate(value, &rest.iter().fold(FieldPath::root(), |path, step| path.child(step)))?,
-    };
+    if let [_, rest @ ..] = path.steps()
+        && !rest.is_empty()
+    {
+        return match Node::parse(value.get()).ok()?.within(rest)? {
+            Node::Number(digits) => whole_number_text(digits).map(|id| Cow::Owned(id.into_owned())),
+            node => node.text().map(|text| Cow::Owned(text.to_owned())),
+        };
+    }
     match value.get().as_bytes().first()? {
         b'"' => {
             let inner = value.get().get(1..value.get().len().saturating_sub(1))?;
             let text = if inner.contains('\\') { Cow::Owned(serde_json::from_str(value.get()).ok()?) } else { Cow::Borrowed(inner) };
             (!text.trim().is_empty()).then(|| Cow::Owned(text.trim().to_owned()))
         }
-        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(value.get())),
+        b'-' | b'0'..=b'9' => whole_number_text(value.get()),
         _ => None,
     }
 }
@@ -108,7 +112,16 @@ struct Found<'p, 'a> {
     paths: &'p [FieldPath],
     /// The first path whose key may be in the record.
     first_place: usize,
+    record: &'a [u8],
     values: Vec<Option<&'a RawValue>>,
+}
+
+impl Found<'_, '_> {
+    /// Whether a key may stand again behind a value: of two the last counts.
+    fn may_come_again(&self, key: &str, value: &RawValue) -> bool {
+        let behind = (value.get().as_ptr() as usize).saturating_sub(self.record.as_ptr() as usize) + value.get().len();
+        self.record.get(behind..).is_none_or(|rest| memmem::find(rest, format!("\"{key}\"").as_bytes()).is_some())
+    }
 }
 
 impl<'a> Visitor<'a> for &mut Found<'_, 'a> {
@@ -132,7 +145,9 @@ impl<'a> Visitor<'a> for &mut Found<'_, 'a> {
                 }
             }
             let first = self.paths.get(self.first_place);
-            if first.is_some_and(|path| path.steps().first() == key && id_text(value, path).is_some()) {
+            if first.is_some_and(|path| path.steps().first() == key && id_text(value, path).is_some())
+                && !key.is_some_and(|key| self.may_come_again(key, value))
+            {
                 return Err(serde::de::Error::custom("found"));
             }
         }
@@ -147,7 +162,8 @@ impl<'de> serde::de::DeserializeSeed<'de> for FirstKey<'_> {
     type Value = Option<usize>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
-        deserializer.deserialize_str(self)
+        // As bytes: half of a surrogate pair in a key is no reason to stop.
+        deserializer.deserialize_bytes(self)
     }
 }
 
@@ -158,8 +174,8 @@ impl Visitor<'_> for FirstKey<'_> {
         f.write_str("a key")
     }
 
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Option<usize>, E> {
-        Ok(self.0.iter().position(|path| path.steps().first().is_some_and(|step| step == key)))
+    fn visit_bytes<E: serde::de::Error>(self, key: &[u8]) -> Result<Option<usize>, E> {
+        Ok(self.0.iter().position(|path| path.steps().first().is_some_and(|step| step.as_bytes() == key)))
     }
 }
 
@@ -186,6 +202,8 @@ mod tests {
         assert!(same(r#"{"id":"x","order_id":"a"}"#, r#"{"order_id":"a","id":"y"}"#));
         assert!(same(r#"{"ref":{"no":12345678901234567890123}}"#, r#"{"ref":{"no":"12345678901234567890123"},"y":1}"#));
         assert!(!same(r#"{"order_id":"a"}"#, r#"{"order_id":"b"}"#));
+        assert!(same(r#"{"id":7.0}"#, r#"{"id":"7"}"#) && same(r#"{"order_id":"a","order_id":"b"}"#, r#"{"order_id":"b"}"#));
+        assert!(same(r#"{"\ud800":1,"order_id":"a"}"#, r#"{"order_id":"a"}"#), "half of a surrogate pair");
         assert!(!same(r#"{"x":1}"#, r#"{"x":2}"#), "without an id the bytes tell");
         assert!(same("not json", "not json") && !same("not json", "nor this"));
     }

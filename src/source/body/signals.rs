@@ -3,9 +3,8 @@
 //! Read once a response, from its envelope and its headers. What follows from it is decided by `http::pagination`.
 
 use reqwest::header::HeaderMap;
-use serde_json::value::RawValue;
 
-use super::{Node, locate, reported_error::plain};
+use super::{Node, reported_error::plain};
 use crate::{model::FieldPath, settings::Pagination};
 
 /// Objects of an envelope that speak of its pages; compared without case and punctuation.
@@ -405,9 +404,8 @@ fn names_previous(value: &Node) -> bool {
 
 /// The id at a path of a record, as it was written.
 fn id_of(record: &[u8], path: &FieldPath) -> Option<String> {
-    let raw = serde_json::from_slice::<&RawValue>(record).ok()?;
-    let node = Node::parse(locate(raw, path)?.get()).ok()?;
-    node.text().map(str::to_owned)
+    let record = Node::parse(&String::from_utf8_lossy(record)).ok()?;
+    record.at(path).and_then(Node::text).map(str::to_owned)
 }
 
 /// The parameter that limits a page, and its value, beside an offset.

@@ -1,8 +1,12 @@
-//! Pages from files: JSON and NDJSON, plain, gzip or zstd; one file, a folder, or a glob, in the order of their names.
+//! Pages from files: JSON, NDJSON, CSV and Parquet, text also as gzip or zstd; one file, a folder, or a glob, in the order of
+//! their names.
 //!
 //! Responsible for finding files, for streams that are cut into pages, and for what files announce of themselves. What the first
 //! bytes of a file show is `sniff`'s.
 
+mod csv;
+mod parquet;
+mod rows;
 mod sniff;
 
 use std::{
@@ -17,7 +21,7 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 
 use super::{
-    Access, Completeness, CompletenessStatus, Evidence, PageSink, Query, SourceCounters, SourceError,
+    Access, Completeness, CompletenessStatus, Evidence, PageSink, Purpose, Query, SourceCounters, SourceError,
     body::{self, CutBody, CutError, Cutter, Envelope, LinkHeader, List, Node, SignalSource, Signals},
     page::{Origin, Page},
 };
@@ -46,20 +50,11 @@ pub(super) enum Compression {
     Zstd,
 }
 
-/// Which files serve a source.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kinds {
-    /// Orders.
-    Records,
-    /// Users and products.
-    Tables,
-}
-
-impl Kinds {
+impl Purpose {
     fn endings(self) -> &'static str {
         match self {
-            Kinds::Records => ".json, .ndjson, .jsonl, each also .gz or .zst",
-            Kinds::Tables => ".json, .ndjson, .jsonl, .csv, each also .gz or .zst, and .parquet",
+            Purpose::Orders => ".json, .ndjson, .jsonl, each also .gz or .zst",
+            Purpose::Members => ".json, .ndjson, .jsonl, .csv, each also .gz or .zst, and .parquet",
         }
     }
 
@@ -73,8 +68,8 @@ impl Kinds {
         let format = match stem.rsplit_once('.')?.1 {
             "json" => Format::Json,
             "ndjson" | "jsonl" => Format::Ndjson,
-            "csv" if self == Kinds::Tables => Format::Csv,
-            "parquet" if self == Kinds::Tables && compression == Compression::None => Format::Parquet,
+            "csv" if self == Purpose::Members => Format::Csv,
+            "parquet" if self == Purpose::Members && compression == Compression::None => Format::Parquet,
             _ => return None,
         };
         Some((format, compression))
@@ -91,13 +86,13 @@ pub(super) struct SourceFile {
 
 /// The files that a path stands for: itself, those of a folder that are of a known kind, or those that a glob matches. Names
 /// that begin with `.` or `_` are left out unless they are named: tools keep their own there.
-pub(super) fn find(pattern: &str, kinds: Kinds) -> Result<Vec<SourceFile>, SourceError> {
+pub(super) fn find(pattern: &str, purpose: Purpose) -> Result<Vec<SourceFile>, SourceError> {
     let path = Path::new(pattern);
-    let file = |path: PathBuf| match kinds.of(&path) {
+    let file = |path: PathBuf| match purpose.of(&path) {
         Some((format, compression)) => Ok(SourceFile { path, format, compression }),
-        None => Err(SourceError::Kind { path, kinds: kinds.endings() }),
+        None => Err(SourceError::Kind { path, kinds: purpose.endings() }),
     };
-    let nothing_there = || SourceError::NothingThere { pattern: pattern.to_owned(), kinds: kinds.endings() };
+    let nothing_there = || SourceError::NothingThere { pattern: pattern.to_owned(), kinds: purpose.endings() };
     if path.is_dir() {
         let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
         let entries = path.read_dir().and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(unreadable)?;
@@ -193,12 +188,13 @@ impl<R: Read> Read for Expanding<R> {
 /// Reads all records of the files that a path stands for, and tells whether they are all that the files announce.
 pub(super) fn read_records(
     pattern: &str,
+    purpose: Purpose,
     query: &Query<'_>,
     access: &Access<'_>,
     sink: &mut dyn PageSink,
 ) -> Result<Completeness, SourceError> {
     let mut read = FilesRead::default();
-    for file in find(pattern, Kinds::Records)? {
+    for file in find(pattern, purpose)? {
         if !read_file(&file, query, access, &mut read, sink)? {
             break;
         }
@@ -223,7 +219,7 @@ pub(super) struct FilesRead {
 }
 
 impl FilesRead {
-    pub(super) fn certify(self) -> Completeness {
+    fn certify(self) -> Completeness {
         let distinct = self.counted.len() as u64 + self.uncounted;
         let missing = self.claimed.filter(|claimed| distinct < *claimed);
         let open = self.names_next.filter(|_| !self.says_end && self.claimed.is_none());
@@ -241,8 +237,8 @@ impl FilesRead {
         Completeness { status, by, claimed: self.claimed, read: self.records, distinct, why }
     }
 
-    /// Takes rows of a table, whose file was read to its end.
-    pub(super) fn take_rows(&mut self, rows: u64) {
+    /// Takes rows of a table.
+    fn take_rows(&mut self, rows: u64) {
         self.records += rows;
         self.uncounted += rows;
     }
@@ -263,8 +259,25 @@ impl FilesRead {
     }
 }
 
-/// Reads one JSON or NDJSON file; `false` where the sink stopped the reading.
+/// Reads one file; `false` where the sink stopped the reading.
 pub(super) fn read_file(
+    file: &SourceFile,
+    query: &Query<'_>,
+    access: &Access<'_>,
+    read: &mut FilesRead,
+    sink: &mut dyn PageSink,
+) -> Result<bool, SourceError> {
+    let rows = match file.format {
+        Format::Csv => csv::read_csv(file, access, sink)?,
+        Format::Parquet => parquet::read_parquet(file, access, sink)?,
+        Format::Json | Format::Ndjson => return read_json(file, query, access, read, sink),
+    };
+    read.take_rows(rows.unwrap_or_default());
+    Ok(rows.is_some())
+}
+
+/// Reads one JSON or NDJSON file; `false` where the sink stopped the reading.
+fn read_json(
     file: &SourceFile,
     query: &Query<'_>,
     access: &Access<'_>,
@@ -551,7 +564,7 @@ mod tests {
 
     fn read(path: &Path, sink: &mut dyn PageSink) -> Result<Completeness, SourceError> {
         let ambient = crate::source::Ambient::default();
-        read_records(path.to_str().unwrap(), &ambient.query(), &ambient.access(), sink)
+        read_records(path.to_str().unwrap(), Purpose::Orders, &ambient.query(), &ambient.access(), sink)
     }
 
     fn records(path: &Path) -> Result<Vec<String>, SourceError> {

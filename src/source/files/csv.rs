@@ -1,6 +1,6 @@
-//! CSV of users and products: encoding, delimiter, header and damage. What the columns mean is not known here.
+//! CSV: encoding, delimiter, header and damage. Each row becomes a record of texts. What the columns mean is not known here.
 //!
-//! The records are cut here and not by the `csv` crate. That crate accepts a quote that is never closed, buffers a record
+//! The rows are cut here and not by the `csv` crate. That crate accepts a quote that is never closed, buffers a record
 //! of any size, and counts one line too few after a CRLF. It reads an undamaged file in the same way; a test compares both.
 
 use std::{
@@ -11,12 +11,11 @@ use std::{
 
 use encoding_rs_io::{DecodeReaderBytes, DecodeReaderBytesBuilder};
 
-use super::{
-    Access, SourceCounters, SourceError,
-    files::{self, SourceFile},
-    table::{TableBuilder, ruled},
+use super::{SourceFile, rows::RowPages};
+use crate::{
+    model::CellTypes,
+    source::{Access, PageSink, SourceCounters, SourceError, files},
 };
-use crate::settings::FieldRule;
 
 /// The delimiters that are recognised. The first one is used in case of doubt.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -27,24 +26,28 @@ const BLOCK_BYTES: usize = 1 << 17;
 /// The first bytes of a file, which are searched for NUL bytes.
 const SNIFFED_BYTES: usize = 1 << 10;
 
-/// Reads one CSV file into `table`. The first record is the header, and its names become lower case.
+/// Reads one CSV file into `sink`. The first record is the header, and its names become lower case. The number of its rows, or
+/// `None` where the sink stopped the reading.
 ///
 /// # Errors
 /// A file that can't be read, is not CSV in UTF-8 or UTF-16, or is damaged.
-pub(super) fn read_csv(file: &SourceFile, table: &mut TableBuilder<'_>, access: &Access<'_>) -> Result<(), SourceError> {
+pub(super) fn read_csv(file: &SourceFile, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<Option<u64>, SourceError> {
     access.counters.page();
+    let mut pages = RowPages::new(&file.path, CellTypes::Text, sink);
     let mut records = Records::open(file, access)?;
-    let Some(header) = records.next_record()? else { return Ok(()) };
-    let names = column_names(file, &header)?;
-    let columns = Columns::new(&names, table);
+    let Some(header) = records.next_record()? else { return Ok(Some(0)) };
+    let columns = Columns::new(&column_names(file, &header)?);
     while let Some(record) = records.next_record()? {
-        columns.set_row(file, &record, table)?;
-        table.end_row();
+        columns.verify(file, &record)?;
+        if !pages.row(|out| columns.write_row(&record, out)) {
+            return Ok(None);
+        }
         if access.cancel.is_stopped() {
             return Err(SourceError::Interrupted);
         }
     }
-    Ok(())
+    let rows = pages.rows();
+    Ok(pages.finish().then_some(rows))
 }
 
 fn malformed(file: &SourceFile, line: u64, detail: impl Into<String>) -> SourceError {
@@ -65,44 +68,45 @@ fn column_names(file: &SourceFile, header: &Record<'_>) -> Result<Vec<String>, S
     Ok(names)
 }
 
-/// Where the values of a record go in the table.
-struct Columns<'p> {
-    /// The columns that the profile names, each with its rule and its place in the record. They are set first.
-    named: Vec<(usize, &'p FieldRule, Option<usize>)>,
-    /// The columns of the header, in its order; `None` where the header has no name.
-    own: Vec<Option<usize>>,
+/// The columns of the header.
+struct Columns {
+    /// The name of each as a key of a JSON object, with its colon; `None` where the header has no name.
+    keys: Vec<Option<String>>,
 }
 
-impl<'p> Columns<'p> {
-    fn new(names: &[String], table: &mut TableBuilder<'p>) -> Columns<'p> {
-        let named = table.named(|path| {
-            let path = path.to_lowercase();
-            names.iter().position(|name| *name == path)
-        });
-        let own = names.iter().map(|name| (!name.is_empty()).then(|| table.column(name))).collect();
-        Columns { named, own }
+impl Columns {
+    fn new(names: &[String]) -> Columns {
+        let key = |name: &String| format!("{}:", serde_json::Value::from(name.as_str()));
+        Columns { keys: names.iter().map(|name| (!name.is_empty()).then(|| key(name))).collect() }
     }
 
-    /// Sets the values of one row. Of two values for a column the table keeps the first.
-    fn set_row(&self, file: &SourceFile, record: &Record<'_>, table: &mut TableBuilder<'p>) -> Result<(), SourceError> {
-        let (found, expected) = (record.values.len(), self.own.len());
+    /// Compares a row with the header.
+    fn verify(&self, file: &SourceFile, record: &Record<'_>) -> Result<(), SourceError> {
+        let (found, expected) = (record.values.len(), self.keys.len());
         if found != expected {
             return Err(malformed(file, record.line, format!("{found} fields, where the header has {expected}")));
         }
-        for &(column, rule, place) in &self.named {
-            let value = place.and_then(|place| record.values.get(place)).copied();
-            table.set(column, ruled(rule, value).as_deref());
+        let unnamed =
+            (1_usize..).zip(self.keys.iter().zip(&record.values)).find(|(_, (key, value))| key.is_none() && !value.trim().is_empty());
+        match unnamed {
+            Some((place, _)) => Err(malformed(file, record.line, format!("column {place} has a value, but the header has no name for it"))),
+            None => Ok(()),
         }
-        for (place, (&column, &value)) in (1_usize..).zip(self.own.iter().zip(&record.values)) {
-            match column {
-                Some(column) => table.set(column, Some(value)),
-                None if value.trim().is_empty() => {}
-                None => {
-                    return Err(malformed(file, record.line, format!("column {place} has a value, but the header has no name for it")));
-                }
+    }
+
+    /// Appends a row as a JSON object of texts.
+    fn write_row(&self, record: &Record<'_>, out: &mut Vec<u8>) {
+        out.push(b'{');
+        let start = out.len();
+        for (key, value) in self.keys.iter().zip(&record.values).filter_map(|(key, value)| Some((key.as_ref()?, value))) {
+            if out.len() > start {
+                out.push(b',');
             }
+            out.extend_from_slice(key.as_bytes());
+            // Writing to memory can't fail.
+            let _ = serde_json::to_writer(&mut *out, value);
         }
-        Ok(())
+        out.push(b'}');
     }
 }
 
@@ -396,33 +400,44 @@ fn recognise_delimiter(block: &[u8]) -> u8 {
 mod tests {
     use std::fs;
 
-    use polars::prelude::Column;
-
     use super::*;
     use crate::{
         cancel::Stop,
-        settings::{Limits, Location, Source, SourceToml},
+        model::Pairs,
+        settings::Limits,
         source::{
-            Ambient, SourceTable,
+            Ambient, Page,
             files::{Compression, Format},
-            read_table,
         },
     };
 
-    fn read_with(ambient: &Ambient, bytes: &[u8]) -> Result<SourceTable, SourceError> {
+    /// The records of a file, as they are handed on.
+    fn read_with(ambient: &Ambient, bytes: &[u8]) -> Result<Vec<String>, SourceError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("users.csv");
         fs::write(&path, bytes).unwrap();
-        read_table(&Location::Files(path.to_str().unwrap().to_owned()).into(), &crate::source::RecordShape::default(), &ambient.access())
+        let file = SourceFile { path, format: Format::Csv, compression: Compression::None };
+        let mut all = Vec::new();
+        let mut sink = |page: Page| {
+            all.extend(page.records().map(|record| String::from_utf8(record.bytes.to_vec()).unwrap()));
+            true
+        };
+        let rows = read_csv(&file, &ambient.access(), &mut sink)?;
+        assert_eq!(rows, Some(all.len() as u64));
+        Ok(all)
     }
 
-    fn names(table: &SourceTable) -> Vec<String> {
-        table.frame.get_column_names().into_iter().map(ToString::to_string).collect()
+    fn names(records: &[String]) -> Vec<String> {
+        let first = records.first().map(String::as_str).unwrap_or("{}");
+        serde_json::from_str::<Pairs<'_>>(first).unwrap().0.into_iter().map(|(key, _)| key.into_owned()).collect()
     }
 
-    fn rows(table: &SourceTable) -> Vec<Vec<String>> {
-        let cell = |column: &Column, row| column.str().unwrap().get(row).unwrap_or("(null)").to_owned();
-        (0..table.frame.height()).map(|row| table.frame.columns().iter().map(|column| cell(column, row)).collect()).collect()
+    fn rows(records: &[String]) -> Vec<Vec<String>> {
+        let values = |record: &String| -> Vec<String> {
+            let pairs: Pairs<'_> = serde_json::from_str(record).unwrap();
+            pairs.0.into_iter().map(|(_, value)| serde_json::from_str(value.get()).unwrap()).collect()
+        };
+        records.iter().map(values).collect()
     }
 
     /// The names and rows of an undamaged file.
@@ -607,32 +622,9 @@ mod tests {
     #[test]
     fn an_empty_file_is_a_table_without_rows() {
         for bytes in [&b""[..], b"\n", b"\r\n  \r\n\n", b"   ", b"\xef\xbb\xbf", b"\xff\xfe", b"\xff\xfe\n\0"] {
-            let table = read_with(&Ambient::default(), bytes).unwrap();
-            assert_eq!((table.frame.height(), table.malformed), (0, 0), "{bytes:?}");
+            assert_eq!(read_with(&Ambient::default(), bytes).unwrap(), Vec::<String>::new(), "{bytes:?}");
         }
-        let (names, rows) = read(b"id,name\n");
-        assert_eq!((names, rows.len()), (vec!["id".to_owned(), "name".to_owned()], 0));
-    }
-
-    #[test]
-    fn the_profile_finds_its_columns_in_any_case_and_they_come_first() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("products.csv");
-        fs::write(&path, "NAME,Title,address_CITY\nno,A,Ulm\nno,B,\n").unwrap();
-        let fields = "fields = { name = \"title\", country = { path = \"Address.City\", default = \"Bonn\" } }";
-        let profile = toml::from_str::<SourceToml>(fields).unwrap().compile(&[], &[]).unwrap();
-        let source = Source { profile, ..Location::Files(path.to_str().unwrap().to_owned()).into() };
-        let table = read_table(&source, &crate::source::RecordShape::default(), &Ambient::default().access()).unwrap();
-        let mut columns = names(&table);
-        columns.sort();
-        assert_eq!(columns, ["address_city", "country", "name", "title"]);
-        let values = |name: &str| {
-            let column = table.frame.column(name).unwrap().str().unwrap();
-            [0, 1].map(|row| column.get(row).unwrap().to_owned())
-        };
-        assert_eq!(values("name"), ["A", "B"]);
-        assert_eq!(values("country"), ["Ulm", "Bonn"]);
-        assert_eq!(values("address_city"), ["Ulm", ""]);
+        assert_eq!(read_with(&Ambient::default(), b"id,name\n").unwrap(), Vec::<String>::new());
     }
 
     fn parsed(bytes: &[u8]) -> Result<Vec<Vec<String>>, SourceError> {

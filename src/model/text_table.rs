@@ -1,0 +1,123 @@
+//! A table of texts that grows row by row, in columns that may come up in any row: what a dimension is read into and kept in.
+//!
+//! Shape: named columns of optional texts, all of one height. A column stores only the texts that it has, so that a source
+//! with many columns of few values stays small. Knows no column by its meaning.
+
+use std::collections::HashMap;
+
+/// Columns of optional texts, all of one height.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct TextTable {
+    names: Vec<String>,
+    places: HashMap<String, usize>,
+    columns: Vec<TextColumn>,
+    height: usize,
+}
+
+/// The texts of one column.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+struct TextColumn {
+    /// The rows that have a text, ascending.
+    rows: Vec<usize>,
+    /// Where each of these texts ends.
+    ends: Vec<usize>,
+    text: String,
+}
+
+impl TextTable {
+    /// The names of the columns, in their order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The number of rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The column of a name.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.places.get(name).copied()
+    }
+
+    /// The column of a name, which is added where it is missing.
+    pub fn column_or_add(&mut self, name: &str) -> usize {
+        if let Some(column) = self.column(name) {
+            return column;
+        }
+        self.names.push(name.to_owned());
+        self.columns.push(TextColumn::default());
+        self.places.insert(name.to_owned(), self.names.len() - 1);
+        self.names.len() - 1
+    }
+
+    /// Sets a cell of the row that is being written. The first of two texts counts.
+    pub fn set(&mut self, column: usize, text: &str) {
+        let height = self.height;
+        if let Some(column) = self.columns.get_mut(column).filter(|column| column.rows.last() != Some(&height)) {
+            column.rows.push(height);
+            column.text.push_str(text);
+            column.ends.push(column.text.len());
+        }
+    }
+
+    /// Ends the row that is being written.
+    pub fn end_row(&mut self) {
+        self.height += 1;
+    }
+
+    /// The text of a cell; `None` where it has none.
+    pub fn cell(&self, row: usize, column: usize) -> Option<&str> {
+        self.columns.get(column)?.get(row)
+    }
+
+    /// Replaces each text of a column.
+    pub fn map_column(&mut self, column: usize, mut map: impl FnMut(&str) -> String) {
+        let Some(old) = self.columns.get_mut(column).map(std::mem::take) else { return };
+        let mut new = TextColumn { rows: old.rows.clone(), ..TextColumn::default() };
+        for &row in &old.rows {
+            new.text.push_str(&map(old.get(row).unwrap_or_default()));
+            new.ends.push(new.text.len());
+        }
+        self.columns[column] = new;
+    }
+
+    /// The texts of a column, without the cells that have none.
+    pub fn texts(&self, column: usize) -> impl Iterator<Item = &str> {
+        self.columns.get(column).into_iter().flat_map(|column| column.rows.iter().filter_map(|&row| column.get(row)))
+    }
+}
+
+impl TextColumn {
+    fn get(&self, row: usize) -> Option<&str> {
+        // Most columns have a text in every row.
+        let place = if self.rows.get(row) == Some(&row) { row } else { self.rows.binary_search(&row).ok()? };
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.text.get(start..self.ends[place])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_come_up_in_any_row_and_the_first_text_of_a_cell_counts() {
+        let mut table = TextTable::default();
+        let a = table.column_or_add("a");
+        table.set(a, "1");
+        table.set(a, "lost");
+        table.end_row();
+        let b = table.column_or_add("b");
+        table.set(b, "");
+        table.end_row();
+        table.set(table.column("a").unwrap(), "3");
+        table.end_row();
+        assert_eq!((table.names(), table.height(), table.column("c")), (&["a".to_owned(), "b".to_owned()][..], 3, None));
+        let cells: Vec<_> = (0..3).map(|row| (table.cell(row, a), table.cell(row, b))).collect();
+        assert_eq!(cells, [(Some("1"), None), (None, Some("")), (Some("3"), None)]);
+        table.map_column(a, |text| format!("{text}!"));
+        assert_eq!(table.texts(a).collect::<Vec<_>>(), ["1!", "3!"]);
+        assert_eq!((table.cell(2, a), table.cell(9, a), table.cell(0, 9)), (Some("3!"), None, None));
+    }
+}

@@ -1,0 +1,632 @@
+//! Users and products: from a record's bytes to a row of a dimension, by the rules that facts follow too: paths are tried record
+//! by record, and ids, times and amounts are read alike (contract, Orders and Output).
+//!
+//! Nested objects become columns `outer_inner`; an array stays JSON. Names of columns are lower case. Knows no network and no disk,
+//! and not which member wins.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+};
+
+use super::{
+    amount::amount,
+    fields::{Field, PathTrie},
+    limits,
+    scalar::Scalar,
+    walk::{Captured, Maps},
+};
+use crate::{
+    model::{CellTypes, ColumnType, DimensionSpec, FixedColumn, LONGEST_TEXT, Pairs, RawRecord, TextTable, fitting_text},
+    settings::{FieldRule, Limits, Profile, TimeText, Units},
+};
+
+/// Objects within objects that become columns; what lies deeper stays JSON.
+const MAX_DEPTH: usize = 4;
+
+/// The columns that a dimension may have: a little less than Redshift's 1,600.
+pub const MOST_COLUMNS: usize = 1500;
+
+/// The bytes that the name of a column may have, as in Redshift.
+const LONGEST_NAME: usize = 127;
+
+/// Names that a warning lists.
+const LISTED: usize = 5;
+
+/// What became of the records of a source.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct MemberCounts {
+    /// Records that came.
+    pub records_read: u64,
+    /// Those that are no JSON objects, or beyond a limit.
+    pub records_malformed: u64,
+    /// Those without a key.
+    pub records_without_key: u64,
+    /// Values that are present and could not be taken.
+    pub values_unreadable: u64,
+    /// Texts that were cut.
+    pub texts_cut: u64,
+}
+
+/// The rows of a source of users or products.
+#[derive(Default)]
+pub struct Members {
+    /// The fixed columns of the dimension that the source serves, as canonical texts, and the extra columns, trimmed.
+    pub table: TextTable,
+    /// The names of the source's own columns.
+    pub source_columns: Vec<String>,
+    /// What became of the records.
+    pub counts: MemberCounts,
+}
+
+/// Turns the records of one source into rows. It takes all pages of the source, one after the other.
+pub struct MemberNormalizer {
+    spec: DimensionSpec,
+    limits: Limits,
+    maps: Maps,
+    /// The rule of each fixed column, in the order of the dimension.
+    fixed: Vec<FixedRule>,
+    /// Extra columns that the profile places.
+    placed: Vec<PlacedColumn>,
+    source: SourceColumns,
+    /// Whether every value that came is a text.
+    has_only_texts: bool,
+    members: Members,
+}
+
+/// How a fixed column is found.
+enum FixedRule {
+    /// By the profile.
+    Placed(PlacedField),
+    /// Among the source's own columns, by the names of the dimension.
+    Own { field: Field },
+}
+
+/// An extra column that the profile places.
+struct PlacedColumn {
+    name: String,
+    is_amount: bool,
+    field: PlacedField,
+}
+
+/// A field that the profile places.
+struct PlacedField {
+    field: Field,
+    /// Of each path its leaf, and the names that a column of a flat source has in its place.
+    paths: Vec<PlacedPath>,
+}
+
+struct PlacedPath {
+    leaf: usize,
+    names: [String; 2],
+}
+
+/// The columns that the source's records have.
+#[derive(Default)]
+struct SourceColumns {
+    /// By the name as it is written.
+    written: HashMap<String, usize>,
+    /// By the name in lower case.
+    folded: HashMap<String, usize>,
+    columns: Vec<SourceColumn>,
+    /// Names that differ in case only, or that a nested and a flat column share.
+    ambiguous: BTreeSet<String>,
+    /// Columns that the dimension does not keep.
+    left_out: BTreeSet<String>,
+}
+
+struct SourceColumn {
+    name: String,
+    place: ExtraPlace,
+}
+
+/// Where the values of a source's column go that no fixed column takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ExtraPlace {
+    /// It is not decided yet.
+    Undecided,
+    /// To a column of the table.
+    Column(usize),
+    /// Nowhere, which is said at the end.
+    LeftOut,
+    /// Nowhere: the profile fills the column of this name.
+    Replaced,
+}
+
+/// The values of one record by the source's columns, raw.
+#[derive(Default)]
+struct SourceRow<'a> {
+    values: Vec<Option<Cow<'a, str>>>,
+    /// The columns that have a value or null, in the order of the record.
+    present: Vec<usize>,
+    /// Whether a fixed column took the value.
+    taken: Vec<bool>,
+}
+
+impl MemberNormalizer {
+    /// A normalizer for the records of a source, by its profile.
+    pub fn new(spec: DimensionSpec, profile: &Profile, limits: Limits) -> MemberNormalizer {
+        let mut trie = PathTrie::default();
+        let fixed = spec.columns.iter().map(|column| match profile.fields.get(column.name) {
+            Some(rule) => FixedRule::Placed(PlacedField::new(rule, &mut trie)),
+            None => FixedRule::Own { field: trie.field(&FieldRule::default()) },
+        });
+        let fixed = fixed.collect();
+        let is_extra = |name: &str| spec.columns.iter().all(|column| column.name != name);
+        let placed = profile.fields.iter().filter(|(name, _)| is_extra(name)).map(|(name, rule)| PlacedColumn {
+            name: name.to_lowercase(),
+            is_amount: rule.units != Units::Major,
+            field: PlacedField::new(rule, &mut trie),
+        });
+        let placed = placed.collect();
+        let maps = Maps { record: trie, lists: Vec::new(), line: PathTrie::default() };
+        MemberNormalizer {
+            spec,
+            limits,
+            maps,
+            fixed,
+            placed,
+            source: SourceColumns::default(),
+            has_only_texts: true,
+            members: Members::default(),
+        }
+    }
+
+    /// Takes the records of a page.
+    pub fn records<'a>(&mut self, records: impl Iterator<Item = RawRecord<'a>>, cells: CellTypes) {
+        let maps = std::mem::take(&mut self.maps);
+        let mut captured = Captured::new(&maps);
+        let mut row = SourceRow::default();
+        for record in records {
+            self.has_only_texts &= cells == CellTypes::Text;
+            self.members.counts.records_read += 1;
+            if !self.record(record, &maps, &mut captured, &mut row) {
+                self.members.counts.records_malformed += 1;
+            }
+        }
+        self.maps = maps;
+    }
+
+    /// Takes one record; `false` where it can't be one.
+    fn record<'a>(&mut self, record: RawRecord<'a>, maps: &Maps, captured: &mut Captured<'a>, row: &mut SourceRow<'a>) -> bool {
+        if let Some(reason) = limits::broken(record, &self.limits) {
+            tracing::warn!(source = self.spec.source, reason = reason.as_str(), "a record is dropped (limits.record_bytes, limits.depth)");
+            return false;
+        }
+        let Ok(text) = str::from_utf8(record.bytes) else { return false };
+        let Ok(pairs) = serde_json::from_str::<Pairs<'a>>(text) else { return false };
+        if maps.record.leaves > 0 && !captured.walk(maps, record.bytes) {
+            return false;
+        }
+        row.clear();
+        self.source.flatten("", pairs, 0, row);
+        self.row(row, &captured.cells);
+        true
+    }
+
+    fn row(&mut self, row: &mut SourceRow<'_>, cells: &[Option<&str>]) {
+        let key = self.fixed_value(0, row, cells).filter(|key| key.len() <= LONGEST_TEXT);
+        let Some(key) = key else {
+            self.members.counts.records_without_key += 1;
+            return;
+        };
+        let column = self.members.table.column_or_add(self.spec.key());
+        self.members.table.set(column, &key);
+        for place in 1..self.fixed.len() {
+            let name = self.spec.columns[place].name;
+            let is_served = self.is_served(place);
+            let value = self.fixed_value(place, row, cells);
+            if is_served {
+                let column = self.members.table.column_or_add(name);
+                self.set(column, value.as_deref());
+            }
+        }
+        for place in 0..self.placed.len() {
+            let value = self.placed_value(place, row, cells);
+            let column = self.members.table.column_or_add(&self.placed[place].name);
+            self.set(column, value.as_deref());
+        }
+        self.set_extra(row);
+        self.members.table.end_row();
+    }
+
+    /// Whether the source has, or has had, a column that serves a fixed one.
+    fn is_served(&self, place: usize) -> bool {
+        match &self.fixed[place] {
+            FixedRule::Placed(_) => true,
+            FixedRule::Own { .. } => self.spec.columns[place].from.iter().any(|name| self.source.find(name).is_some()),
+        }
+    }
+
+    /// The canonical text of a fixed column. A value that is present and can't be taken is counted.
+    fn fixed_value(&mut self, place: usize, row: &mut SourceRow<'_>, cells: &[Option<&str>]) -> Option<String> {
+        let FixedColumn { kind, from, .. } = self.spec.columns[place];
+        let (value, taken) = match &self.fixed[place] {
+            FixedRule::Placed(placed) => (placed.value(row, cells, &self.source), None),
+            FixedRule::Own { .. } => self.source.first(from, row),
+        };
+        if value == Scalar::Missing {
+            return None;
+        }
+        let canonical = match kind {
+            ColumnType::Id => value.into_id().map(Cow::into_owned),
+            ColumnType::Text => value.into_text().map(Cow::into_owned),
+            ColumnType::Money => self.amount(self.field(place), &value, row, cells),
+            ColumnType::Timestamp => value.instant(self.field(place).time).map(|instant| instant.to_canonical()),
+        };
+        // The key is looked for first, and counts as missing where it can't be taken.
+        self.members.counts.values_unreadable += u64::from(canonical.is_none() && place > 0);
+        if let Some(column) = taken {
+            row.taken[column] = true;
+        }
+        canonical
+    }
+
+    fn field(&self, place: usize) -> &Field {
+        match &self.fixed[place] {
+            FixedRule::Placed(placed) => &placed.field,
+            FixedRule::Own { field } => field,
+        }
+    }
+
+    fn amount(&self, field: &Field, value: &Scalar<'_>, row: &SourceRow<'_>, cells: &[Option<&str>]) -> Option<String> {
+        let currency = match self.placed.iter().find(|column| column.name == "currency") {
+            Some(column) => column.field.value(row, cells, &self.source),
+            None => self.source.first(&["currency"], row).0,
+        };
+        let currency = currency.into_text();
+        amount(field, value, cells, currency.as_deref()).ok()?.map(|amount| amount.money.to_string())
+    }
+
+    /// The text of an extra column that the profile places.
+    fn placed_value(&mut self, place: usize, row: &SourceRow<'_>, cells: &[Option<&str>]) -> Option<String> {
+        let column = &self.placed[place];
+        let value = column.field.value(row, cells, &self.source);
+        if value == Scalar::Missing {
+            return None;
+        }
+        let field = &column.field.field;
+        let text = if column.is_amount {
+            self.amount(field, &value, row, cells)
+        } else if field.time == TimeText::Rfc2822 {
+            value.instant(field.time).map(|instant| instant.rfc3339())
+        } else {
+            value.into_text().map(Cow::into_owned)
+        };
+        self.members.counts.values_unreadable += u64::from(text.is_none());
+        text
+    }
+
+    /// Sets what no fixed column took.
+    fn set_extra(&mut self, row: &SourceRow<'_>) {
+        for &column in &row.present {
+            if row.taken[column] {
+                continue;
+            }
+            let raw = row.values[column].as_deref();
+            let value = raw.map_or(Scalar::Missing, Scalar::of);
+            let text = match &value {
+                Scalar::Missing => None,
+                Scalar::Other => raw.filter(|raw| raw.starts_with(['{', '['])).map(Cow::Borrowed),
+                _ => value.clone().into_text(),
+            };
+            match self.extra_place(column, &value) {
+                ExtraPlace::Column(place) => self.set(place, text.as_deref()),
+                ExtraPlace::LeftOut => self.members.counts.values_unreadable += u64::from(value != Scalar::Missing),
+                ExtraPlace::Undecided | ExtraPlace::Replaced => continue,
+            }
+            self.members.counts.values_unreadable += u64::from(text.is_none() && value != Scalar::Missing);
+        }
+    }
+
+    /// Where the values of a source's column go. A column that serves a fixed one is no extra column before it has a value that
+    /// was not taken.
+    fn extra_place(&mut self, column: usize, value: &Scalar<'_>) -> ExtraPlace {
+        let SourceColumn { name, place } = &self.source.columns[column];
+        if *place != ExtraPlace::Undecided {
+            return *place;
+        }
+        let serves_fixed = self.spec.columns.iter().any(|fixed| fixed.from.contains(&name.as_str()) || fixed.name == name);
+        if serves_fixed && *value == Scalar::Missing {
+            return ExtraPlace::Undecided;
+        }
+        let is_filled_by_profile =
+            self.spec.columns.iter().any(|fixed| fixed.name == name) || self.placed.iter().any(|own| own.name == *name);
+        let is_own_name = DimensionSpec::FLAGS.contains(&name.as_str()) || name.is_empty();
+        let columns = self.members.table.names().iter().filter(|own| self.spec.columns.iter().all(|fixed| fixed.name != **own)).count();
+        let is_beyond = columns + self.spec.columns.len() + DimensionSpec::FLAGS.len() >= MOST_COLUMNS;
+        let place = if is_filled_by_profile {
+            ExtraPlace::Replaced
+        } else if is_own_name || name.len() > LONGEST_NAME || is_beyond {
+            ExtraPlace::LeftOut
+        } else {
+            ExtraPlace::Column(self.members.table.column_or_add(name))
+        };
+        if place == ExtraPlace::LeftOut {
+            self.source.left_out.insert(name.clone());
+        }
+        self.source.columns[column].place = place;
+        place
+    }
+
+    fn set(&mut self, column: usize, text: Option<&str>) {
+        let Some(text) = text else { return };
+        let fitting = fitting_text(text);
+        self.members.counts.texts_cut += u64::from(fitting.is_some());
+        self.members.table.set(column, fitting.unwrap_or(text));
+    }
+
+    /// All rows. What was folded or left out is said.
+    pub fn finish(mut self) -> Members {
+        if self.has_only_texts {
+            self.mend_float_ids();
+        }
+        let listed = |names: &BTreeSet<String>| {
+            names.iter().take(LISTED).map(|name| name.chars().take(40).collect()).collect::<Vec<String>>().join(", ")
+        };
+        let source = self.spec.source;
+        if !self.source.ambiguous.is_empty() {
+            let names = listed(&self.source.ambiguous);
+            tracing::warn!(source, names, "columns whose names are equal in lower case are one column: the first value of a record counts");
+        }
+        if !self.source.left_out.is_empty() {
+            let (columns, names) = (self.source.left_out.len(), listed(&self.source.left_out));
+            tracing::warn!(
+                source,
+                columns,
+                names,
+                "columns are left out: a dimension has at most {MOST_COLUMNS}, with names of at most {LONGEST_NAME} bytes, and keeps `inferred` and those of its versions for itself"
+            );
+        }
+        self.members.source_columns = self.source.columns.into_iter().map(|column| column.name).collect();
+        self.members
+    }
+
+    /// Ids that a CSV writes as floats: `7.0` in every row, which pandas does where a column has gaps.
+    fn mend_float_ids(&mut self) {
+        for column in self.spec.columns.iter().filter(|column| column.kind == ColumnType::Id) {
+            let Some(place) = self.members.table.column(column.name) else { continue };
+            let whole = |text: &str| {
+                text.strip_suffix(".0").is_some_and(|whole| !whole.is_empty() && whole.bytes().all(|byte| byte.is_ascii_digit()))
+            };
+            let has_floats_only = self.members.table.texts(place).all(whole);
+            if has_floats_only && self.members.table.texts(place).next().is_some() {
+                tracing::warn!(
+                    source = self.spec.source,
+                    column = column.name,
+                    "every id is written as a float (7.0): they are read as whole numbers (7)"
+                );
+                self.members.table.map_column(place, |text| text.strip_suffix(".0").unwrap_or(text).to_owned());
+            }
+        }
+    }
+}
+
+impl PlacedField {
+    fn new(rule: &FieldRule, trie: &mut PathTrie) -> PlacedField {
+        let field = trie.field(rule);
+        let named = rule.paths.iter().filter(|path| !path.steps().is_empty());
+        let names = named.map(|path| [path.to_string().to_lowercase(), path.steps().join("_").to_lowercase()]);
+        let paths = field.leaves.iter().zip(names).map(|(&leaf, names)| PlacedPath { leaf, names }).collect();
+        PlacedField { field, paths }
+    }
+
+    /// The value of the first path that holds something, in the document or in a column of a flat source.
+    fn value<'r>(&'r self, row: &'r SourceRow<'_>, cells: &[Option<&'r str>], source: &SourceColumns) -> Scalar<'r> {
+        let column = |name: &String| source.find(name).and_then(|column| row.values.get(column)?.as_deref());
+        self.field.first(self.paths.iter().flat_map(|path| {
+            let [dotted, joined] = &path.names;
+            [cells[path.leaf], column(dotted), column(joined)].into_iter().flatten()
+        }))
+    }
+}
+
+impl SourceColumns {
+    /// The column of a name in lower case, or in the camel case of the dimension's own names.
+    fn find(&self, name: &str) -> Option<usize> {
+        self.folded.get(name).or_else(|| self.folded.get(&name.to_lowercase())).copied()
+    }
+
+    /// The first of some columns that holds something, and which one it is.
+    fn first<'r>(&self, names: &[&str], row: &'r SourceRow<'_>) -> (Scalar<'r>, Option<usize>) {
+        for name in names {
+            let Some(column) = self.find(name) else { continue };
+            let value = row.values.get(column).and_then(Option::as_deref).map_or(Scalar::Missing, Scalar::of);
+            if value != Scalar::Missing {
+                return (value, Some(column));
+            }
+        }
+        (Scalar::Missing, None)
+    }
+
+    /// Puts the values of an object into a row, those of nested objects under `outer_inner`.
+    fn flatten<'a>(&mut self, prefix: &str, pairs: Pairs<'a>, depth: usize, row: &mut SourceRow<'a>) {
+        for (key, value) in pairs.0 {
+            let name = if prefix.is_empty() { key } else { Cow::Owned(format!("{prefix}_{key}")) };
+            if value.get().starts_with('{')
+                && depth < MAX_DEPTH
+                && let Ok(inner) = serde_json::from_str::<Pairs<'a>>(value.get())
+            {
+                self.flatten(&name, inner, depth + 1, row);
+                continue;
+            }
+            let column = self.column(&name);
+            if row.set(column, value.get()) == Kept::Earlier {
+                self.ambiguous.insert(name.into_owned());
+            }
+        }
+    }
+
+    fn column(&mut self, name: &str) -> usize {
+        if let Some(&column) = self.written.get(name) {
+            return column;
+        }
+        let folded = name.trim().replace('\0', "").to_lowercase();
+        let column = self.folded.get(&folded).copied().unwrap_or_else(|| {
+            self.columns.push(SourceColumn { name: folded.clone(), place: ExtraPlace::Undecided });
+            self.folded.insert(folded, self.columns.len() - 1);
+            self.columns.len() - 1
+        });
+        self.written.insert(name.to_owned(), column);
+        column
+    }
+}
+
+/// Which of two values of one column was kept.
+#[derive(PartialEq, Eq)]
+enum Kept {
+    Earlier,
+    New,
+}
+
+impl<'a> SourceRow<'a> {
+    fn clear(&mut self) {
+        for &column in &self.present {
+            self.values[column] = None;
+            self.taken[column] = false;
+        }
+        self.present.clear();
+    }
+
+    /// Sets a value. Of two that hold something the first is kept.
+    fn set(&mut self, column: usize, raw: &'a str) -> Kept {
+        if self.values.len() <= column {
+            self.values.resize(column + 1, None);
+            self.taken.resize(column + 1, false);
+        }
+        let holds = |raw: &str| Scalar::of(raw) != Scalar::Missing;
+        match &self.values[column] {
+            None => self.present.push(column),
+            Some(earlier) if holds(earlier) => return if holds(raw) { Kept::Earlier } else { Kept::New },
+            Some(_) => {}
+        }
+        self.values[column] = Some(Cow::Borrowed(raw));
+        Kept::New
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{DIM_PRODUCT, DIM_USER},
+        settings::SourceToml,
+    };
+
+    fn members(spec: DimensionSpec, profile: &str, records: &[&str]) -> Members {
+        let profile = toml::from_str::<SourceToml>(profile).unwrap().compile(&[], &[]).unwrap();
+        let mut normalizer = MemberNormalizer::new(spec, &profile, Limits::default());
+        normalizer.records(records.iter().map(|record| RawRecord::from(record.as_bytes())), CellTypes::Typed);
+        normalizer.finish()
+    }
+
+    /// The rows as `name=text` of the cells that have one.
+    fn rows(members: &Members) -> Vec<String> {
+        let table = &members.table;
+        let cell = |row, (column, name): (usize, &String)| Some(format!("{name}={}", table.cell(row, column)?));
+        (0..table.height())
+            .map(|row| table.names().iter().enumerate().filter_map(|column| cell(row, column)).collect::<Vec<_>>().join(" "))
+            .collect()
+    }
+
+    #[test]
+    fn paths_are_tried_record_by_record_and_what_no_column_takes_is_kept() {
+        let found = members(
+            DIM_PRODUCT,
+            "",
+            &[r#"{"id":1,"sku":"A","title":"x","price":0.10}"#, r#"{"id":2,"sku":"","name":"n","title":"t"}"#, r#"{"sku":null}"#],
+        );
+        assert_eq!(rows(&found), ["sku=A product_id=1 name=x list_price=0.1000", "sku=2 product_id=2 name=n title=t"]);
+        assert_eq!((found.counts.records_read, found.counts.records_without_key), (3, 1));
+        assert_eq!(found.table.column("email"), None);
+    }
+
+    #[test]
+    fn objects_are_flattened_arrays_stay_json_and_of_a_key_that_stands_twice_the_last_counts() {
+        let record = r#"{"id":7.0,"address":{"city":"B","country":"DE","geo":{"lat":1.50}},"tags":["a"],"plan":"x","plan":"y","note":null,"\ud800":1}"#;
+        let found = members(DIM_USER, "", &[record, "7", "not json"]);
+        assert_eq!(
+            rows(&found),
+            ["user_id=7 country=DE address_city=B address_geo_lat=1.50 tags=[\"a\"] plan=y \u{fffd}\u{fffd}\u{fffd}=1"]
+        );
+        assert_eq!(found.counts.records_malformed, 2);
+        assert!(found.table.column("note").is_some(), "an empty column is a column");
+    }
+
+    #[test]
+    fn names_that_differ_in_case_are_one_column_and_the_first_value_counts() {
+        let found = members(DIM_USER, "", &[r#"{"ID":1,"Name":"a","name":"b","plan":"","Plan":"gold"}"#]);
+        assert_eq!(rows(&found), ["user_id=1 name=a plan=gold"]);
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_taken_is_counted_and_empty() {
+        let found = members(DIM_USER, "", &[r#"{"id":1,"created_at":"45688","name":{"a":{"b":{"c":{"d":{"e":1}}}}},"email":"\ud800"}"#]);
+        assert_eq!(rows(&found), ["user_id=1 name_a_b_c_d={\"e\":1}"]);
+        assert_eq!(found.counts.values_unreadable, 2);
+        assert_eq!(members(DIM_PRODUCT, "", &[r#"{"id":true,"sku":1.5}"#]).counts.records_without_key, 1);
+    }
+
+    #[test]
+    fn a_profile_places_columns_in_documents_and_in_flat_rows() {
+        let profile = "fields = { name = \"title\", country = { path = \"Address.City\", default = \"Bonn\" }, since = { path = \"at\", format = \"rfc2822\" } }";
+        let found = members(
+            DIM_USER,
+            profile,
+            &[
+                r#"{"id":1,"name":"no","title":"A","Address":{"City":"Ulm"},"at":"Tue, 20 Nov 2012 00:00:00 +0000"}"#,
+                r#"{"id":2,"title":"B","address_city":"Köln"}"#,
+                r#"{"id":3}"#,
+            ],
+        );
+        assert_eq!(
+            rows(&found),
+            [
+                "user_id=1 name=A country=Ulm since=2012-11-20T00:00:00Z title=A address_city=Ulm at=Tue, 20 Nov 2012 00:00:00 +0000",
+                "user_id=2 name=B country=Köln title=B address_city=Köln",
+                "user_id=3 country=Bonn"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_list_price_in_minor_units_needs_its_currency() {
+        let profile = "fields.list_price = { path = \"cents\", scale = \"currency\" }";
+        let found = members(
+            DIM_PRODUCT,
+            profile,
+            &[r#"{"id":1,"cents":1250,"currency":"jpy"}"#, r#"{"id":2,"cents":1250}"#, r#"{"id":3,"cents":1250,"Currency":"KWD"}"#],
+        );
+        assert_eq!(
+            found.table.column("list_price").map(|column| [0, 1, 2].map(|row| found.table.cell(row, column).map(str::to_owned))).unwrap(),
+            [Some("1250.0000".to_owned()), None, Some("1.2500".to_owned())]
+        );
+        assert_eq!(found.counts.values_unreadable, 1);
+    }
+
+    #[test]
+    fn columns_are_bounded_and_long_texts_cut() {
+        let keys: Vec<String> = (0..2000).map(|key| format!("\"k{key}\":1")).collect();
+        let record =
+            format!("{{\"id\":1,\"{}\":1,\"inferred\":true,{},\"name\":\"{}\"}}", "n".repeat(128), keys.join(","), "é".repeat(40_000));
+        let found = members(DIM_USER, "", &[&record]);
+        assert_eq!(found.table.names().len(), MOST_COLUMNS - 4 - 3);
+        assert_eq!(found.counts.values_unreadable, 2000 + 2 - (MOST_COLUMNS as u64 - 5 - 4));
+        let name = found.table.column("name").and_then(|name| found.table.cell(0, name)).unwrap();
+        assert_eq!((name.len(), found.counts.texts_cut), (65_534, 1));
+        let long_key = format!("{{\"id\":\"{}\"}}", "x".repeat(65_536));
+        assert_eq!(members(DIM_USER, "", &[&long_key]).counts.records_without_key, 1);
+    }
+
+    #[test]
+    fn ids_of_a_csv_that_are_all_floats_are_whole_numbers() {
+        let read = |rows: &[&str]| {
+            let mut normalizer = MemberNormalizer::new(DIM_USER, &Profile::default(), Limits::default());
+            normalizer.records(rows.iter().map(|record| RawRecord::from(record.as_bytes())), CellTypes::Text);
+            let members = normalizer.finish();
+            members.table.texts(0).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(read(&[r#"{"id":"7.0"}"#, r#"{"id":"10.0"}"#]), ["7", "10"]);
+        assert_eq!(read(&[r#"{"id":"7.0"}"#, r#"{"id":"7.5"}"#]), ["7.0", "7.5"]);
+    }
+}
