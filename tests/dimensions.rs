@@ -3,9 +3,10 @@
 
 mod support;
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
-use polars::prelude::{Column, DataFrame, ParquetWriter};
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
 use serde_json::json;
 use support::{Workspace, order};
 
@@ -59,13 +60,15 @@ fn users_and_products_are_read_in_every_format_to_the_same_bytes() {
         }
     }
     let work = Workspace::new();
-    let parquet = work.path("u.parquet");
-    let column = |name: &str, pick: fn((&'static str, &'static str, &'static str)) -> &'static str| {
-        Column::new(name.into(), rows.map(pick).to_vec())
+    let column = |pick: fn((&'static str, &'static str, &'static str)) -> &'static str| -> ArrayRef {
+        Arc::new(StringArray::from(rows.map(pick).to_vec()))
     };
-    let mut frame =
-        DataFrame::new(2, vec![column("user_id", |row| row.0), column("name", |row| row.1), column("country", |row| row.2)]).unwrap();
-    ParquetWriter::new(std::fs::File::create(parquet).unwrap()).finish(&mut frame).unwrap();
+    let batch =
+        RecordBatch::try_from_iter([("user_id", column(|row| row.0)), ("name", column(|row| row.1)), ("country", column(|row| row.2))]);
+    let batch = batch.unwrap();
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(work.path("u.parquet")).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
     work.load(&[bought_by("U1")], &["--users", "u.parquet"]).published();
     layers.push(("u.parquet".into(), work.layer()));
     assert_eq!(work.query(USERS), ["U1|Anna, A.|NULL|DE|NULL|false", "U2|Ben|NULL|FR|NULL|false"]);

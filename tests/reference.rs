@@ -1,4 +1,4 @@
-//! `docs/reference` compared with the program: fields, reasons, keys, statuses, exit codes, columns and checks.
+//! `docs/reference` compared with the program: fields, values, reasons, keys, statuses, exit codes, columns, limits and checks.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -11,8 +11,8 @@ use std::{
 use orders_etl::{
     cancel::Stop,
     check::{BUILTIN, Severity},
-    model::{DIM_PRODUCT, DIM_USER, FACT_COLUMNS, Reason},
-    normalize::{LINE_FIELDS, RECORD_FIELDS},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, FACT_COLUMNS, LONGEST_TEXT, Pairs, Reason},
+    normalize::{LINE_FIELDS, MOST_COLUMNS, RECORD_FIELDS},
     report::Status,
     run::RunError,
     settings::{Limits, SettingsError},
@@ -63,6 +63,16 @@ fn block(section: &str, language: &str) -> String {
     lines.join("\n") + "\n"
 }
 
+/// A number below a million as prose writes it: `65,535`.
+fn grouped(number: usize) -> String {
+    if number < 1000 { number.to_string() } else { format!("{},{:03}", number / 1000, number % 1000) }
+}
+
+/// The longest text that is not cut, as prose writes it.
+fn longest_text() -> String {
+    format!("{} bytes", grouped(LONGEST_TEXT))
+}
+
 #[test]
 fn every_field_is_documented_with_its_default_paths() {
     for (heading, fields) in [("Fields of a record", &RECORD_FIELDS[..]), ("Fields of a line", &LINE_FIELDS[..])] {
@@ -83,6 +93,70 @@ fn the_example_order_becomes_the_example_rows() {
 }
 
 #[test]
+fn each_example_of_an_id_becomes_the_documented_text() {
+    let (mut lines, mut ids) = (Vec::new(), Vec::new());
+    for row in rows(&section("orders.md", "Ids")) {
+        let id = quoted(&row[1]).pop();
+        for written in quoted(&row[0]) {
+            let number = lines.len();
+            lines.push(format!(r#"{{"order_id":"{number:02}","created_at":"2026-01-31","user_id":{written},"items":[{{"sku":"S"}}]}}"#));
+            ids.push(id.clone().unwrap_or_else(|| "NULL".to_owned()));
+        }
+    }
+    let invalid = ids.iter().filter(|id| *id == "NULL").count();
+    assert!(invalid > 0 && invalid < ids.len(), "{ids:?}");
+    let work = Workspace::new();
+    let summary = work.load(&lines, &[]).published();
+    assert_eq!(work.query("SELECT user_id FROM fact_order ORDER BY order_id"), ids);
+    assert_eq!(summary["values_unreadable"], invalid);
+}
+
+#[test]
+fn each_example_of_a_time_is_stored_as_documented_in_facts_and_dimensions() {
+    let rows = rows(&section("orders.md", "Times"));
+    let (mut orders, mut users, mut in_facts, mut in_users) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (number, row) in rows.iter().enumerate() {
+        let written = quoted(&row[0]).remove(0);
+        orders.push(format!(r#"{{"order_id":"{number:02}","created_at":{written},"items":[{{"sku":"S"}}]}}"#));
+        users.push(format!(r#"{{"user_id":"{number:02}","created_at":{written}}}"#));
+        let stored = quoted(&row[2]).pop();
+        in_users.push(format!("{number:02}|{}", stored.as_deref().unwrap_or("NULL")));
+        in_facts.extend(stored.map(|stored| format!("{number:02}|{stored}")));
+    }
+    let invalid = in_users.len() - in_facts.len();
+    assert!(invalid > 0 && !in_facts.is_empty(), "{in_users:?}");
+    let work = Workspace::new();
+    work.write("users.ndjson", users.join("\n"));
+    let summary = work.load(&orders, &["--users", "users.ndjson"]).published();
+    assert_eq!(work.query("SELECT order_id, created_at FROM fact_order ORDER BY order_id"), in_facts);
+    assert_eq!(work.query("SELECT user_id, created_at FROM dim_user ORDER BY user_id"), in_users);
+    assert_eq!((&summary["dropped"]["invalid_created_at"], &summary["values_unreadable"]), (&invalid.into(), &invalid.into()));
+}
+
+#[test]
+fn each_example_of_an_amount_in_minor_units_becomes_the_documented_price() {
+    let rows = rows(&section("orders.md", "Amounts"));
+    let examples: Vec<_> = rows.iter().filter(|row| row.len() == 4).collect();
+    assert!(!examples.is_empty());
+    for row in examples {
+        let cell = |column: usize| quoted(&row[column]).remove(0);
+        let (scale, currency, amount) = (cell(0), cell(1), cell(2));
+        let work = Workspace::new();
+        work.write("etl.toml", format!("[orders.line_fields]\nunit_price = {{ path = \"amount\", scale = {scale} }}\n"));
+        let record =
+            format!(r#"{{"order_id":"A","created_at":"2026-01-31","currency":"{currency}","items":[{{"sku":"S","amount":{amount}}}]}}"#);
+        let ended = work.load(&[record], &[]);
+        assert_eq!(ended.code, 0, "{row:?}: {}", ended.stderr);
+        let summary = ended.summary();
+        let price = match summary["dropped"].as_object().unwrap().keys().find(|reason| *reason != "no_valid_items") {
+            Some(reason) => reason.clone(),
+            None => work.query("SELECT unit_price FROM fact_order").remove(0),
+        };
+        assert_eq!(price, cell(3), "{row:?}");
+    }
+}
+
+#[test]
 fn every_reason_is_documented_with_its_level_and_limit() {
     let rows = rows(&section("orders.md", "Dropped records and lines"));
     let documented: BTreeSet<_> = rows.iter().map(|row| (quoted(&row[0]).join(" "), row[1].clone())).collect();
@@ -90,9 +164,14 @@ fn every_reason_is_documented_with_its_level_and_limit() {
     assert_eq!(documented, expected);
     assert_eq!(rows.len(), Reason::ALL.len(), "a reason stands twice");
     let limits = Limits::default();
-    for (reason, limit) in [("record_too_large", limits.record_bytes.to_string()), ("record_too_deep", limits.depth.to_string())] {
+    for (reason, limit) in [
+        ("record_too_large", format!("({})", limits.record_bytes)),
+        ("record_too_deep", format!("({})", limits.depth)),
+        ("missing_order_id", longest_text()),
+        ("missing_sku", longest_text()),
+    ] {
         let row = rows.iter().find(|row| quoted(&row[0]) == [reason]).unwrap();
-        assert!(row[2].contains(&format!("({limit})")), "{reason}: {}", row[2]);
+        assert!(row[2].contains(&limit), "{reason}: {}", row[2]);
     }
 }
 
@@ -180,6 +259,41 @@ fn every_key_of_a_summary_is_documented_and_every_documented_key_exists() {
     assert_counts_add_up(&example);
 }
 
+/// The keys of an object with the texts of their values, in its order.
+fn pairs(object: &str) -> Vec<(String, String)> {
+    let pairs: Pairs<'_> = serde_json::from_str(object).unwrap();
+    pairs.0.into_iter().map(|(key, value)| (key.into_owned(), value.get().to_owned())).collect()
+}
+
+fn keys_of(object: &str) -> Vec<String> {
+    pairs(object).into_iter().map(|(key, _)| key).collect()
+}
+
+#[test]
+fn the_keys_of_a_summary_have_the_documented_order_and_its_counts_include_the_dimensions() {
+    let work = Workspace::new();
+    work.write("users.ndjson", r#"{"user_id":"U1","created_at":"2026"}"#);
+    let ended = work.load(&[order("A", "2026-01-01", r#","status":{}"#)], &["--users", "users.ndjson"]);
+    let summary = ended.published();
+    assert_eq!((&summary["values_unreadable"], &summary["dimensions"]["dim_user"]["values_unreadable"]), (&2.into(), &1.into()));
+    let documented = names(&section("summary.md", "Keys"));
+    let at_the_top: Vec<_> = documented.iter().filter(|key| !key.contains(['.', '['])).collect();
+    let of_a_dimension: Vec<_> = documented.iter().filter_map(|key| key.strip_prefix("dimensions.*.")).collect();
+    let example = block(&section("summary.md", "Example"), "json");
+    for text in [ended.stdout.lines().last().unwrap(), &example] {
+        assert_eq!(keys_of(text).iter().collect::<Vec<_>>(), at_the_top);
+        let (_, dimensions) = pairs(text).into_iter().find(|(key, _)| key == "dimensions").unwrap();
+        for (dimension, counts) in pairs(&dimensions) {
+            assert_eq!(keys_of(&counts), of_a_dimension, "{dimension}");
+        }
+    }
+    let example: Value = serde_json::from_str(&example).unwrap();
+    for count in ["values_unreadable", "texts_cut"] {
+        let of_dimensions: u64 = example["dimensions"].as_object().unwrap().values().map(|counts| counts[count].as_u64().unwrap()).sum();
+        assert!(example[count].as_u64().unwrap() >= of_dimensions, "{count} of the example");
+    }
+}
+
 #[test]
 fn every_key_of_a_backfills_result_is_documented() {
     let work = Workspace::new();
@@ -250,6 +364,49 @@ fn a_dimension_that_keeps_versions_has_the_documented_columns() {
     work.load(&[order("A", "2026-01-01", "")], &["--users", "users.csv"]).published();
     let documented = [names(&section("output.md", "`dim_user`")), names(&section("output.md", "Dimensions"))].concat();
     assert_eq!(work.read("output/dims/dim_user/dim_user.csv").lines().next(), Some(documented.join(",").as_str()));
+}
+
+#[test]
+fn the_example_products_become_the_example_rows() {
+    for heading in ["`dim_product`", "Extra columns"] {
+        let example = section("output.md", heading);
+        let work = Workspace::new();
+        work.write("products.json", block(&example, "json"));
+        let order = r#"{"order_id":"A","created_at":"2026-01-31","items":[{"sku":"MUG-01"}]}"#;
+        work.load(&[order.to_owned()], &["--products", "products.json"]).published();
+        assert_eq!(work.read("output/dims/dim_product/dim_product.csv"), block(&example, "csv"), "{heading}");
+    }
+}
+
+#[test]
+fn the_limits_of_texts_and_columns_are_documented() {
+    for (name, heading) in [("orders.md", "Texts"), ("output.md", "Dimensions"), ("summary.md", "Keys")] {
+        assert!(section(name, heading).contains(&longest_text()), "{name}, {heading}");
+    }
+    let extra = section("output.md", "Extra columns");
+    let row = |start: &str| extra.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no row `{start}`"));
+    assert!(row("| columns beyond the most").contains(&format!("| {},", grouped(MOST_COLUMNS))), "{extra}");
+    assert_eq!(quoted(row("| columns with a reserved name")), DimensionSpec::FLAGS);
+    let words: Vec<_> = row("| columns with a long name").split_whitespace().collect();
+    let longest: usize = words.iter().find_map(|word| word.parse().ok()).unwrap();
+    let (fits, does_not) = ("f".repeat(longest), "d".repeat(longest + 1));
+    let work = Workspace::new();
+    work.write("users.json", format!(r#"[{{"user_id":"U1","{fits}":1,"{does_not}":2}}]"#));
+    let summary = work.load(&[order("A", "2026-01-01", "")], &["--users", "users.json"]).published();
+    let dimension = work.read("output/dims/dim_user/dim_user.csv");
+    assert_eq!(dimension.lines().next(), Some(format!("user_id,name,email,country,created_at,inferred,{fits}").as_str()));
+    assert_eq!(summary["values_unreadable"], 1);
+}
+
+#[test]
+fn the_check_of_long_texts_is_documented_with_its_condition() {
+    let rows = rows(&section("checks.md", "Built-in checks"));
+    let row = rows.iter().find(|row| quoted(&row[0]) == ["fact_text_fits"]).unwrap();
+    // A character has up to four bytes: a text that was cut has at most three bytes less than the longest one.
+    let most = LONGEST_TEXT - 4;
+    assert!(row[2].contains(&format!("more than {} bytes", grouped(most))), "{}", row[2]);
+    let check = BUILTIN.iter().find(|check| check.name == "fact_text_fits").unwrap();
+    assert!(check.sql.contains(&format!("> {most}")), "{}", check.sql);
 }
 
 #[test]

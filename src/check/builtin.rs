@@ -61,4 +61,5 @@ builtin! {
     "fact_timestamps_plausible" Warn Facts,
     "dim_user_key_unique" Error Dimensions,
     "dim_product_key_unique" Error Dimensions,
+    "fact_text_fits" Warn Facts,
 }

@@ -227,7 +227,11 @@ impl<'a> Session<'a> {
             (Some(first), Some(last)) => format!("reading the partitions dt={first} to dt={last}"),
             _ => "reading no partitions".to_owned(),
         };
-        self.execute(&doing, &format!("CREATE OR REPLACE TABLE fact_order_changed AS SELECT {CHECKED_COLUMNS} FROM ({rows});"))?;
+        let longest = longest_text(&self.view.schema);
+        self.execute(
+            &doing,
+            &format!("CREATE OR REPLACE TABLE fact_order_changed AS SELECT {CHECKED_COLUMNS}, {longest} AS longest_text FROM ({rows});"),
+        )?;
         let Some(expected) = &self.view.expected else { return Ok(()) };
         let mut sql = "DELETE FROM expected_rows; DELETE FROM expected_revenue;".to_owned();
         let (mut rows, mut revenue) = (Vec::new(), Vec::new());
@@ -338,6 +342,13 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+/// The bytes of the longest text of a row.
+fn longest_text(schema: &FactSchema) -> String {
+    let texts = schema.columns().filter(|(_, kind)| kind == "VARCHAR");
+    let lengths: Vec<_> = texts.map(|(name, _)| format!("coalesce(strlen(\"{name}\"), 0)")).collect();
+    format!("greatest({})", lengths.join(", "))
 }
 
 /// A text as an SQL literal.

@@ -293,7 +293,11 @@ impl Serialize for Summary {
         map.serialize_entry("prices_rounded", &self.records.prices_rounded)?;
         map.serialize_entry("updated_at_unreadable", &self.records.updated_at_unreadable)?;
         map.serialize_entry("repeated_skus", &self.records.repeated_skus)?;
-        map.serialize_entry("values_unreadable", &self.records.values_unreadable)?;
+        let of_dimensions = |count: fn(&DimensionCounts) -> u64| self.dimensions.values().map(count).sum::<u64>();
+        let values_unreadable = self.records.values_unreadable + of_dimensions(|counts| counts.values_unreadable);
+        let texts_cut = self.records.texts_cut + of_dimensions(|counts| counts.texts_cut);
+        map.serialize_entry("values_unreadable", &values_unreadable)?;
+        map.serialize_entry("texts_cut", &texts_cut)?;
         map.serialize_entry("partitions_written", &self.partitions_written)?;
         map.serialize_entry("partitions_removed", &self.partitions_removed)?;
         map.serialize_entry("partitions_unchanged", &self.partitions_unchanged)?;

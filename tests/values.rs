@@ -1,0 +1,324 @@
+//! What reaches the layer is what the source meant: missing values, ids, amounts, times, texts, encodings; facts and dimensions alike.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use serde_json::json;
+use support::{Server, Workspace, json as answer, order};
+
+/// A record with these lines.
+fn record(order_id: &str, more: &str, lines: &str) -> String {
+    format!(r#"{{"order_id":"{order_id}","created_at":"2026-01-01"{more},"items":[{lines}]}}"#)
+}
+
+#[test]
+fn what_a_profile_calls_missing_is_passed_over() {
+    let work = Workspace::new();
+    work.write(
+        "etl.toml",
+        r#"
+[orders.fields]
+user_id = { paths = ["customer_id", "email"], missing = [0, "guest"] }
+[orders.line_fields]
+sku = { paths = ["sku", "variation_id", "product_id"], missing = [0] }
+unit_price = { path = "price", missing = [-1], default = "9.5" }
+"#,
+    );
+    let lines = [
+        record(
+            "A",
+            r#","customer_id":0,"email":"a@x.test""#,
+            r#"{"sku":"","variation_id":0,"product_id":93,"price":10},{"sku":"0","variation_id":"0.0","product_id":94,"price":20}"#,
+        ),
+        record("B", r#","customer_id":"guest","email":"b@x.test""#, r#"{"sku":null,"variation_id":7,"product_id":93,"price":-1.0}"#),
+        record("C", r#","customer_id":5,"email":"c@x.test""#, r#"{"variation_id":0,"price":1}"#),
+    ];
+    let summary = work.load(&lines, &[]).published();
+    assert_eq!(
+        work.query("SELECT order_id, sku, user_id, unit_price FROM fact_order ORDER BY ALL"),
+        ["A|93|a@x.test|10.0000", "A|94|a@x.test|20.0000", "B|7|b@x.test|9.5000"]
+    );
+    assert_eq!(summary["dropped"], json!({"missing_sku": 1, "no_valid_items": 1}));
+}
+
+#[test]
+fn whole_numbers_are_ids_however_they_are_written_and_others_are_counted() {
+    let work = Workspace::new();
+    work.write("users.json", r#"[{"id":7.0,"country":"DE"},{"id":"7.0","country":"FR"},{"id":1.5},{"id":true}]"#);
+    work.write("products.ndjson", "{\"sku\":2e1,\"product_id\":3.0,\"name\":\"Twenty\"}\n{\"sku\":\"x\",\"product_id\":{\"a\":1}}");
+    let lines = [
+        r#"{"order_id":1.0,"created_at":"2026-01-01","user_id":7.0,"items":[{"sku":20.0,"product_id":3e0}]}"#.to_owned(),
+        r#"{"order_id":2,"created_at":"2026-01-01","user_id":"7.0","status":{},"items":[{"sku":"20","product_id":1.5}]}"#.to_owned(),
+        r#"{"order_id":3,"created_at":"2026-01-01","user_id":true,"currency":["EUR"],"items":[{"sku":"20"}]}"#.to_owned(),
+        r#"{"order_id":1.5,"created_at":"2026-01-01","items":[{"sku":"20"}]}"#.to_owned(),
+    ];
+    let summary = work.load(&lines, &["--users", "users.json", "--products", "products.ndjson"]).published();
+    assert_eq!(
+        work.query("SELECT order_id, sku, user_id, product_id, user_country, product_name FROM fact_order ORDER BY ALL"),
+        ["1|20|7|3|DE|Twenty", "2|20|7.0|NULL|FR|Twenty", "3|20|NULL|NULL|NULL|Twenty"]
+    );
+    // The status, the product_id and the currency, the user, and the product_id of a product.
+    assert_eq!((&summary["values_unreadable"], &summary["dropped"]["missing_order_id"]), (&json!(5), &json!(1)));
+    assert_eq!(work.query("SELECT user_id FROM dim_user ORDER BY 1"), ["7", "7.0"]);
+}
+
+#[test]
+fn minor_units_follow_iso_4217_stripe_or_what_stands_beside() {
+    let work = Workspace::new();
+    let load = |scale: &str, lines: &[String]| {
+        work.write("etl.toml", format!("orders = {{ line_fields = {{ unit_price = {{ path = \"amount\", scale = {scale} }} }} }}\n"));
+        let summary = work.load(lines, &["--output", "output"]).published();
+        std::fs::remove_dir_all(work.path("output/quarantine")).ok();
+        summary["dropped"].clone()
+    };
+    let in_currency = |id: &str, currency: &str| record(id, &format!(r#","currency":"{currency}""#), r#"{"sku":"s","amount":123450}"#);
+    let currencies = ["EUR", "jpy", "KWD", "UGX", "LYD", "ISK", "MGA", "CLF", "HUF"];
+    let lines: Vec<_> = currencies
+        .iter()
+        .map(|currency| in_currency(currency, currency))
+        .chain([in_currency("X", "ZZZ"), record("Y", "", r#"{"sku":"s","amount":1}"#)])
+        .collect();
+    assert_eq!(load("\"currency\"", &lines)["invalid_price"], 2);
+    let prices = || work.query("SELECT order_id || '=' || unit_price FROM fact_order ORDER BY ALL");
+    let iso = [
+        "CLF=12.3450",
+        "EUR=1234.5000",
+        "HUF=1234.5000",
+        "ISK=123450.0000",
+        "KWD=123.4500",
+        "LYD=123.4500",
+        "MGA=1234.5000",
+        "UGX=123450.0000",
+        "jpy=123450.0000",
+    ];
+    assert_eq!(prices(), iso);
+    std::fs::remove_dir_all(work.path("output")).unwrap();
+    load("\"stripe\"", &lines);
+    let stripe = [
+        "CLF=12.3450",
+        "EUR=1234.5000",
+        "HUF=1234.5000",
+        "ISK=1234.5000",
+        "KWD=123.4500",
+        "LYD=123.4500",
+        "MGA=123450.0000",
+        "UGX=1234.5000",
+        "jpy=123450.0000",
+    ];
+    assert_eq!(prices(), stripe);
+    std::fs::remove_dir_all(work.path("output")).unwrap();
+    let beside = |id: &str, more: &str| record(id, "", &format!(r#"{{"sku":"s","amount":123450{more}}}"#));
+    let lines = [
+        beside("divisor", r#","price":{"divisor":100}"#),
+        beside("yen", r#","price":{"divisor":1}"#),
+        beside("digits", r#","price":{"divisor":3}"#),
+        beside("none", ""),
+        beside("odd", r#","price":{"divisor":"x"}"#),
+    ];
+    assert_eq!(load("{ path = \"price.divisor\" }", &lines)["invalid_price"], 2);
+    assert_eq!(prices(), ["digits=123.4500", "divisor=1234.5000", "yen=123450.0000"]);
+}
+
+#[test]
+fn a_list_price_without_a_currency_is_empty_and_counted() {
+    let work = Workspace::new();
+    work.write("etl.toml", "[products.fields]\nlist_price = { path = \"cents\", scale = \"currency\" }\n");
+    work.write("products.csv", "sku,cents,currency\nA,1250,EUR\nB,1250,\nC,1250,JPY\nD,free,EUR\n");
+    let summary = work.load(&[order("A", "2026-01-01", "")], &["--products", "products.csv"]).published();
+    assert_eq!(
+        work.query("SELECT sku, list_price FROM dim_product WHERE NOT inferred ORDER BY 1"),
+        ["A|12.5000", "B|NULL", "C|1250.0000", "D|NULL"]
+    );
+    assert_eq!(summary["values_unreadable"], 2);
+}
+
+#[test]
+fn the_first_path_that_holds_something_is_found_record_by_record_in_every_format() {
+    let json = r#"[{"id":1,"sku":"A","name":"","title":"t1"},{"id":2,"sku":"","name":"n2"},{"id":3,"sku":null,"title":"t3"}]"#;
+    for (name, content) in [
+        ("p.json", json.to_owned()),
+        ("p.ndjson", json[1..json.len() - 1].replace("},{", "}\n{")),
+        ("p.csv", "id,sku,name,title\n1,A,,t1\n2,,n2,\n3,,,t3\n".to_owned()),
+    ] {
+        let work = Workspace::new();
+        work.write(name, content);
+        work.load(&[order("A", "2026-01-01", "")], &["--products", name]).published();
+        assert_eq!(
+            work.query("SELECT sku, product_id, name FROM dim_product WHERE NOT inferred ORDER BY 1"),
+            ["2|2|n2", "3|3|t3", "A|1|t1"],
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn of_a_key_that_stands_twice_the_last_value_counts_in_facts_and_dimensions() {
+    let work = Workspace::new();
+    work.write("users.json", r#"[{"id":"U1","id":"U2","country":"FR","country":"DE","address":{"city":"A","city":"B"}}]"#);
+    let lines =
+        [r#"{"order_id":"A","created_at":"2026-01-01","order_id":"B","user":{"id":"U1","id":"U2"},"items":[{"sku":"x","sku":"y"}]}"#
+            .to_owned()];
+    work.load(&lines, &["--users", "users.json"]).published();
+    assert_eq!(work.query("SELECT order_id, sku, user_id, user_country FROM fact_order"), ["B|y|U2|DE"]);
+    assert_eq!(work.query("SELECT user_id, address_city FROM dim_user"), ["U2|B"]);
+}
+
+#[test]
+fn times_are_read_alike_in_facts_and_dimensions() {
+    for (written, stored) in [
+        ("\"2026-01-31 10:00:00 +0200\"", Some("2026-01-31 08:00:00")),
+        ("\"2026-01-31 10:00:00 UTC\"", Some("2026-01-31 10:00:00")),
+        ("\"1769817600\"", Some("2026-01-31 00:00:00")),
+        ("\"1769817600123\"", Some("2026-01-31 00:00:00.123")),
+        ("\"1769817600123456\"", Some("2026-01-31 00:00:00.123456")),
+        ("1769817600123456", Some("2026-01-31 00:00:00.123456")),
+        ("1769817600.5", Some("2026-01-31 00:00:00.5")),
+        ("\"20260131\"", None),
+        ("\"2026\"", None),
+        ("\"45688\"", None),
+        ("\"45688.5\"", None),
+        ("true", None),
+    ] {
+        let work = Workspace::new();
+        work.write("users.ndjson", format!(r#"{{"id":"U1","created_at":{written}}}"#));
+        let fact = format!(r#"{{"order_id":"T","created_at":{written},"user_id":"U1","items":[{{"sku":"s"}}]}}"#);
+        let summary = work.load(&[fact, order("A", "2026-01-01", "")], &["--users", "users.ndjson"]).published();
+        assert_eq!(
+            work.query("SELECT created_at FROM fact_order WHERE order_id = 'T'"),
+            stored.into_iter().collect::<Vec<_>>(),
+            "{written}"
+        );
+        let of_user = work.query("SELECT CAST(CAST(created_at AS TIMESTAMP) AS VARCHAR) FROM dim_user WHERE user_id = 'U1'");
+        assert_eq!(of_user, [stored.unwrap_or("NULL")], "{written}");
+        assert_eq!(summary["values_unreadable"], u64::from(stored.is_none()), "{written}");
+    }
+}
+
+#[test]
+fn texts_that_no_warehouse_takes_are_cut_counted_and_reported() {
+    let long = |bytes: usize| "x".repeat(bytes);
+    let work = Workspace::new();
+    work.write("users.json", format!(r#"[{{"id":"U1","country":"{}"}},{{"id":"{}"}}]"#, "é".repeat(40_000), long(65_536)));
+    let lines = [
+        record("fits", &format!(r#","status":"{}""#, long(65_531)), r#"{"sku":"s"}"#),
+        record(
+            "cut",
+            &format!(r#","status":"{}","user_id":"U1""#, long(70_000)),
+            &format!(r#"{{"sku":"s","product_id":"{}"}}"#, "é".repeat(40_000)),
+        ),
+        record(&long(65_536), "", r#"{"sku":"s"}"#),
+        record("sku", "", &format!(r#"{{"sku":"{}"}},{{"sku":"s"}}"#, long(65_536))),
+    ];
+    let ended = work.load(&lines, &["--users", "users.json"]);
+    let summary = ended.published();
+    assert_eq!(summary["texts_cut"], 3);
+    assert_eq!(summary["dropped"], json!({"missing_order_id": 1, "missing_sku": 1}));
+    assert_eq!(
+        work.query("SELECT order_id, strlen(status), strlen(product_id), strlen(user_country) FROM fact_order ORDER BY 1"),
+        ["cut|65535|65534|65534", "fits|65531|NULL|NULL", "sku|NULL|NULL|NULL"]
+    );
+    let found = |summary: &serde_json::Value| {
+        summary["checks"].as_array().unwrap().iter().find(|check| check["name"] == "fact_text_fits").unwrap().clone()
+    };
+    let check = found(&summary);
+    assert_eq!((&check["severity"], &check["violations"], &check["sample"][0]["order_id"]), (&json!("warn"), &json!(1), &json!("cut")));
+    let whole = work.etl(&["check"]);
+    assert_eq!(whole.code, 0);
+    assert_eq!(found(&whole.summary())["violations"], 1);
+    work.load(&lines, &["--users", "users.json"]).unchanged();
+}
+
+#[test]
+fn columns_whose_names_differ_in_case_are_one_and_the_first_value_counts_with_a_warning() {
+    let work = Workspace::new();
+    work.write("users.json", r#"[{"id":"U1","Name":"A","name":"B","plan":null,"Plan":"gold"},{"id":"U2","PLAN":"free"}]"#);
+    let load = || work.load(&[order("A", "2026-01-01", "")], &["--users", "users.json", "--log-format", "text"]);
+    let ended = load();
+    ended.published();
+    assert!(ended.stderr.contains("names are equal in lower case") && ended.stderr.contains("names=\"name\""), "{}", ended.stderr);
+    assert_eq!(work.query("SELECT user_id, name, plan FROM dim_user ORDER BY 1"), ["U1|A|gold", "U2|NULL|free"]);
+    load().unchanged();
+    assert_eq!(work.etl(&["check"]).code, 0);
+}
+
+#[test]
+fn columns_beyond_the_most_are_left_out_counted_and_named() {
+    let work = Workspace::new();
+    let users: Vec<_> = (0..1600).map(|user| format!(r#"{{"id":"U{user}","key_{user}":"v","{}":1}}"#, "n".repeat(130))).collect();
+    work.write("users.ndjson", users.join("\n"));
+    let load = || work.load(&[order("A", "2026-01-01", "")], &["--users", "users.ndjson", "--log-format", "text"]);
+    let ended = load();
+    let summary = ended.published();
+    let header = work.read("output/dims/dim_user/dim_user.csv").lines().next().unwrap().split(',').count();
+    assert!(header <= 1500 && header > 1480, "{header}");
+    assert!(ended.stderr.contains("columns are left out"), "{}", ended.stderr);
+    // user_id and inferred stand in the header, and are none of the source's own keys.
+    let kept = header as u64 - 6;
+    assert_eq!(summary["values_unreadable"], 1600 + (1600 - kept));
+    load().unchanged();
+}
+
+#[test]
+fn a_column_that_a_days_file_lacks_keeps_what_is_stored() {
+    let work = Workspace::new();
+    let load = |users: &str| {
+        work.write("users.csv", users);
+        work.load(&[order("A", "2026-01-01", "")], &["--users", "users.csv"])
+    };
+    load("user_id,name,country,plan\nU1,Anna,DE,gold\nU2,Ben,FR,free\n").published();
+    load("user_id,country\nU1,IT\n").published();
+    assert_eq!(work.query("SELECT user_id, name, country, plan FROM dim_user ORDER BY 1"), ["U1|Anna|IT|gold", "U2|Ben|FR|free"]);
+    load("user_id,country\nU1,IT\n").unchanged();
+    load("user_id,plan\nU1,\n").published();
+    assert_eq!(work.query("SELECT name, country, plan FROM dim_user WHERE user_id = 'U1'"), ["Anna|IT|NULL"]);
+}
+
+#[test]
+fn half_a_surrogate_pair_costs_the_value_that_holds_it_and_nothing_else() {
+    let work = Workspace::new();
+    work.write("users.json", r#"[{"id":"U1","\ud800":"x","country":"DE"},{"id":"U2","country":"\udc00"}]"#);
+    let lines = [
+        r#"{"order_id":"key","created_at":"2026-01-01","\ud800x":{"\udfff":["\ud800"]},"user_id":"U1","items":[{"sku":"s","\ud800":1}]}"#
+            .to_owned(),
+        r#"{"order_id":"value","created_at":"2026-01-01","note":"\ud800","status":"\ud800","items":[{"sku":"s"}]}"#.to_owned(),
+        r#"{"order_id":"line","created_at":"2026-01-01","items":[{"sku":"\ud800"},{"sku":"s"}]}"#.to_owned(),
+    ];
+    let summary = work.load(&lines, &["--users", "users.json"]).published();
+    assert_eq!(work.query("SELECT order_id, user_country FROM fact_order ORDER BY 1"), ["key|DE", "line|NULL", "value|NULL"]);
+    assert_eq!((&summary["values_unreadable"], &summary["dropped"]), (&json!(2), &json!({"missing_sku": 1})));
+}
+
+#[test]
+fn a_byte_that_is_not_utf_8_costs_one_record_wherever_it_stands() {
+    let good = |id: &str| order(id, "2026-01-01", "").into_bytes();
+    let bad =
+        [b"{\"order_id\":\"bad\",\"created_at\":\"2026-01-01\",\"name\":\"M".as_slice(), b"\xfc", b"ller\",\"items\":[{\"sku\":\"s\"}]}"]
+            .concat();
+    let list = [b"[".as_slice(), &good("A"), b",", &bad, b",", &good("B"), b"]"].concat();
+    let wrapped = [b"{\"total\":3,\"orders\":".as_slice(), &list, b"}"].concat();
+    let lines = [good("A"), bad.clone(), good("B")].join(&b'\n');
+    let server = Server::start({
+        let list = list.clone();
+        move |asked| if asked.parameter("page") == "1" { (200, Vec::new(), list.clone()) } else { answer("[]") }
+    });
+    let work = Workspace::new();
+    work.write("list.json", &list);
+    work.write("wrapped.json", &wrapped);
+    work.write("lines.ndjson", &lines);
+    for location in ["list.json", "wrapped.json", "lines.ndjson", &server.orders()] {
+        let output = format!("out-{}", location.len());
+        let summary = work.etl(&["run", "--orders", location, "--output", &output]).published();
+        assert_eq!((&summary["dropped"], &summary["rows_inserted"]), (&json!({"invalid_json": 1}), &json!(2)), "{location}");
+    }
+}
+
+#[test]
+fn errors_of_csv_name_the_line_however_lines_end() {
+    for end in ["\n", "\r\n", "\r"] {
+        let work = Workspace::new();
+        work.write("users.csv", ["user_id,name", "U1,a", "U2", "U3,b", ""].join(end));
+        let ended = work.load(&[order("A", "2026-01-01", "")], &["--users", "users.csv", "--log-format", "text"]);
+        ended.expect(3, "extract_failed");
+        assert!(ended.stderr.contains("users.csv, line 3: 1 fields"), "{end:?}: {}", ended.stderr);
+    }
+}
