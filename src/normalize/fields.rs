@@ -55,6 +55,8 @@ pub(super) struct Child {
     pub(super) leaf: Option<usize>,
     /// What is captured inside of it.
     pub(super) inner: Node,
+    /// The leaves inside of it.
+    pub(super) inner_leaves: Vec<usize>,
 }
 
 impl Node {
@@ -103,12 +105,18 @@ impl PathTrie {
     /// The leaf of a path; one place may serve several fields. The whole document is none.
     fn leaf(&mut self, path: &FieldPath) -> Option<usize> {
         let (last, parents) = path.steps().split_last()?;
+        let next = self.leaves;
         let node = parents.iter().fold(&mut self.root, |node, key| &mut node.child_mut(key).inner);
-        let leaf = &mut node.child_mut(last).leaf;
-        Some(*leaf.get_or_insert_with(|| {
-            self.leaves += 1;
-            self.leaves - 1
-        }))
+        let leaf = *node.child_mut(last).leaf.get_or_insert(next);
+        self.leaves += usize::from(leaf == next);
+        parents.iter().fold(&mut self.root, |node, key| {
+            let child = node.child_mut(key);
+            if !child.inner_leaves.contains(&leaf) {
+                child.inner_leaves.push(leaf);
+            }
+            &mut child.inner
+        });
+        Some(leaf)
     }
 }
 

@@ -77,7 +77,11 @@ pub struct MemberNormalizer {
 /// How a fixed column is found.
 enum FixedRule {
     /// By the profile.
-    Placed(PlacedField),
+    Placed {
+        placed: PlacedField,
+        /// Whether a record has had the field, or a default stands in its place.
+        is_served: bool,
+    },
     /// Among the source's own columns, by the names of the dimension.
     Own { field: Field },
 }
@@ -148,7 +152,7 @@ impl MemberNormalizer {
     pub fn new(spec: DimensionSpec, profile: &Profile, limits: Limits) -> MemberNormalizer {
         let mut trie = PathTrie::default();
         let fixed = spec.columns.iter().map(|column| match profile.fields.get(column.name) {
-            Some(rule) => FixedRule::Placed(PlacedField::new(rule, &mut trie)),
+            Some(rule) => FixedRule::Placed { is_served: rule.default.is_some(), placed: PlacedField::new(rule, &mut trie) },
             None => FixedRule::Own { field: trie.field(&FieldRule::default()) },
         });
         let fixed = fixed.collect();
@@ -214,7 +218,7 @@ impl MemberNormalizer {
         self.members.table.set(column, &key);
         for place in 1..self.fixed.len() {
             let name = self.spec.columns[place].name;
-            let is_served = self.is_served(place);
+            let is_served = self.is_served(place, row, cells);
             let value = self.fixed_value(place, row, cells);
             if is_served {
                 let column = self.members.table.column_or_add(name);
@@ -231,9 +235,12 @@ impl MemberNormalizer {
     }
 
     /// Whether the source has, or has had, a column that serves a fixed one.
-    fn is_served(&self, place: usize) -> bool {
-        match &self.fixed[place] {
-            FixedRule::Placed(_) => true,
+    fn is_served(&mut self, place: usize, row: &SourceRow<'_>, cells: &[Option<&str>]) -> bool {
+        match &mut self.fixed[place] {
+            FixedRule::Placed { placed, is_served } => {
+                *is_served = *is_served || placed.raw_values(row, cells, &self.source).next().is_some();
+                *is_served
+            }
             FixedRule::Own { .. } => self.spec.columns[place].from.iter().any(|name| self.source.find(name).is_some()),
         }
     }
@@ -242,7 +249,7 @@ impl MemberNormalizer {
     fn fixed_value(&mut self, place: usize, row: &mut SourceRow<'_>, cells: &[Option<&str>]) -> Option<String> {
         let FixedColumn { kind, from, .. } = self.spec.columns[place];
         let (value, taken) = match &self.fixed[place] {
-            FixedRule::Placed(placed) => (placed.value(row, cells, &self.source), None),
+            FixedRule::Placed { placed, .. } => (placed.value(row, cells, &self.source), None),
             FixedRule::Own { .. } => self.source.first(from, row),
         };
         if value == Scalar::Missing {
@@ -264,7 +271,7 @@ impl MemberNormalizer {
 
     fn field(&self, place: usize) -> &Field {
         match &self.fixed[place] {
-            FixedRule::Placed(placed) => &placed.field,
+            FixedRule::Placed { placed, .. } => &placed.field,
             FixedRule::Own { field } => field,
         }
     }
@@ -319,17 +326,17 @@ impl MemberNormalizer {
         }
     }
 
-    /// Where the values of a source's column go. A column that serves a fixed one is no extra column before it has a value that
-    /// was not taken.
+    /// Where the values of a source's column go. It is decided with the first value that no fixed column takes.
     fn extra_place(&mut self, column: usize, value: &Scalar<'_>) -> ExtraPlace {
-        let SourceColumn { name, place } = &self.source.columns[column];
-        if *place != ExtraPlace::Undecided {
-            return *place;
+        let place = self.source.columns[column].place;
+        if place != ExtraPlace::Undecided || *value == Scalar::Missing {
+            return place;
         }
-        let serves_fixed = self.spec.columns.iter().any(|fixed| fixed.from.contains(&name.as_str()) || fixed.name == name);
-        if serves_fixed && *value == Scalar::Missing {
-            return ExtraPlace::Undecided;
-        }
+        self.decide(column)
+    }
+
+    fn decide(&mut self, column: usize) -> ExtraPlace {
+        let SourceColumn { name, .. } = &self.source.columns[column];
         let is_filled_by_profile =
             self.spec.columns.iter().any(|fixed| fixed.name == name) || self.placed.iter().any(|own| own.name == *name);
         let is_own_name = DimensionSpec::FLAGS.contains(&name.as_str()) || name.is_empty();
@@ -356,8 +363,25 @@ impl MemberNormalizer {
         self.members.table.set(column, fitting.unwrap_or(text));
     }
 
+    /// Columns without any value are columns all the same, unless they stand for the columns of an object that was null, or
+    /// serve a fixed column.
+    fn add_empty_columns(&mut self) {
+        let names: Vec<String> = self.source.columns.iter().map(|column| column.name.clone()).collect();
+        let serves_fixed =
+            |name: &String| self.spec.columns.iter().any(|fixed| fixed.from.iter().any(|from| from.eq_ignore_ascii_case(name)));
+        let is_object =
+            |name: &String| names.iter().any(|other| other.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('_')));
+        let is_empty = |column: &usize| self.source.columns[*column].place == ExtraPlace::Undecided;
+        let empty: Vec<usize> =
+            (0..names.len()).filter(is_empty).filter(|&column| !serves_fixed(&names[column]) && !is_object(&names[column])).collect();
+        for column in empty {
+            self.decide(column);
+        }
+    }
+
     /// All rows. What was folded or left out is said.
     pub fn finish(mut self) -> Members {
+        self.add_empty_columns();
         if self.has_only_texts {
             self.mend_float_ids();
         }
@@ -412,12 +436,22 @@ impl PlacedField {
     }
 
     /// The value of the first path that holds something, in the document or in a column of a flat source.
-    fn value<'r>(&'r self, row: &'r SourceRow<'_>, cells: &[Option<&'r str>], source: &SourceColumns) -> Scalar<'r> {
+    fn value<'r>(&'r self, row: &'r SourceRow<'_>, cells: &'r [Option<&'r str>], source: &'r SourceColumns) -> Scalar<'r> {
+        self.field.first(self.raw_values(row, cells, source))
+    }
+
+    /// What stands at its paths, in their order: null too.
+    fn raw_values<'r>(
+        &'r self,
+        row: &'r SourceRow<'_>,
+        cells: &'r [Option<&'r str>],
+        source: &'r SourceColumns,
+    ) -> impl Iterator<Item = &'r str> {
         let column = |name: &String| source.find(name).and_then(|column| row.values.get(column)?.as_deref());
-        self.field.first(self.paths.iter().flat_map(|path| {
+        self.paths.iter().flat_map(move |path| {
             let [dotted, joined] = &path.names;
             [cells[path.leaf], column(dotted), column(joined)].into_iter().flatten()
-        }))
+        })
     }
 }
 
@@ -551,6 +585,8 @@ mod tests {
         );
         assert_eq!(found.counts.records_malformed, 2);
         assert!(found.table.column("note").is_some(), "an empty column is a column");
+        let found = members(DIM_USER, "", &[r#"{"id":1,"address":null,"zip":null}"#, r#"{"id":2,"address":{"city":"B"}}"#]);
+        assert_eq!(found.table.names(), ["user_id", "address_city", "zip"], "an object that is null is none");
     }
 
     #[test]

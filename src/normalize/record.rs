@@ -793,5 +793,12 @@ mod tests {
             rows(&format!(r#"{{"order_id":"A","order_id":"B",{DATE},"items":[{{"sku":"x"}}],"items":[{{"sku":"a","sku":"b"}}]}}"#)),
             ["B/b/1/0.0000/0.0000"]
         );
+        let user = |users: &str| {
+            let record = format!(r#"{{"order_id":"A",{DATE},{users},"items":[{{"sku":"a"}}]}}"#);
+            let frame = normalize(&[&record]).rows.finish().unwrap();
+            FactRows::new(&frame).unwrap().line(0).user_id.map(str::to_owned)
+        };
+        assert_eq!(user(r#""user":{"id":1},"user":{"name":"x"}"#), None, "the last object counts whole");
+        assert_eq!(user(r#""user":{"id":1},"user":7,"customer":{"id":5},"customer":{"id":6}"#).as_deref(), Some("6"));
     }
 }

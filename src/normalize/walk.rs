@@ -223,6 +223,11 @@ impl<'a, C: Cells<'a>> Visitor<'a> for ObjectSeed<'_, '_, C> {
 impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
     fn take<D: Deserializer<'a>>(&mut self, child: &Child, deserializer: D) -> Result<(), D::Error> {
         use serde::de::Error;
+        // Of an object that stands twice under its key, the last counts whole.
+        for &leaf in &child.inner_leaves {
+            self.captured.cells[leaf] = None;
+            self.captured.lists[leaf] = List::Missing;
+        }
         let list = child.leaf.filter(|leaf| self.maps.lists.contains(leaf));
         if let (Some(leaf), Walk::Quick, true) = (list, self.walk, child.inner.is_empty()) {
             let seed = ListSeed { walk: self.walk, maps: self.maps, captured: &mut *self.captured };
@@ -250,6 +255,9 @@ impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
 
 impl<'a> Cells<'a> for LineCells<'_, 'a> {
     fn take<D: Deserializer<'a>>(&mut self, child: &Child, deserializer: D) -> Result<(), D::Error> {
+        for &leaf in &child.inner_leaves {
+            self.cells[leaf] = None;
+        }
         if child.leaf.is_none() && self.walk == Walk::Quick {
             return ObjectSeed { node: &child.inner, cells: self }.deserialize(deserializer).map(drop);
         }

@@ -325,6 +325,9 @@ impl<'p> Cutter<'p> {
         match byte {
             b'{' | b'[' => {
                 let on_path = self.is_on_path();
+                if byte == b'[' && self.is_second_list() {
+                    return Err("the list of records stands twice under its key");
+                }
                 let is_list = byte == b'[' && self.is_list_place() && self.takes_list();
                 self.keep(byte)?;
                 let content = self.envelope.len();
@@ -343,6 +346,18 @@ impl<'p> Cutter<'p> {
             _ => return Err("not valid JSON"),
         }
         Ok(())
+    }
+
+    /// Whether a list begins under the very key whose list was read already. Of a key that stands twice the last value counts,
+    /// and the records of the first are handed on.
+    fn is_second_list(&self) -> bool {
+        let List::Found(name) = &self.list else { return false };
+        self.list_len > 0
+            && match (self.records, self.frames.as_slice()) {
+                (Some(path), frames) => self.is_on_path() && !frames.is_empty() && frames.len() == path.steps().len(),
+                (None, [root]) => root.is_object && root.key == *name,
+                (None, _) => false,
+            }
     }
 
     /// Whether a list that begins here is the one whose elements are records: the first, or the first with elements.
@@ -518,6 +533,19 @@ mod tests {
         let path = path.map(|path| if path == "." { FieldPath::root() } else { path.parse().unwrap() });
         let CutBody { places, envelope } = cut(body.as_bytes(), path.as_ref())?.unwrap();
         Ok((places.into_iter().map(|place| body[place].to_owned()).collect(), envelope))
+    }
+
+    #[test]
+    fn a_list_that_stands_twice_under_its_key_is_an_error_and_never_a_mix() {
+        let detail = |body: &str, records: Option<&str>| {
+            let records = records.map(|path| path.parse().unwrap());
+            cut(body.as_bytes(), records.as_ref()).map(drop).map_err(|error| error.detail)
+        };
+        let twice = Err("the list of records stands twice under its key".to_owned());
+        assert_eq!(detail(r#"{"orders":[1],"orders":[2]}"#, None), twice);
+        assert_eq!(detail(r#"{"a":{"b":[1],"b":[2]}}"#, Some("a.b")), twice);
+        assert_eq!(detail(r#"{"orders":[],"orders":[2],"items":[3]}"#, None), Ok(()));
+        assert_eq!(detail(r#"{"a":{"b":[[1],[2]]}}"#, Some("a.b")), Ok(()));
     }
 
     #[test]

@@ -3,12 +3,12 @@
 //!
 //! A column whose type can't be read is left out with a warning that names it; the others are read.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{fmt::Display, fs::File, num::FpCategory, path::Path, sync::Arc};
 
 use arrow_array::{
     Array, RecordBatch, RecordBatchReader,
     cast::AsArray,
-    types::{TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType},
+    types::{Float32Type, Float64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType},
 };
 use arrow_json::writer::{Encoder, EncoderFactory, EncoderOptions, LineDelimited, NullableEncoder, WriterBuilder};
 use arrow_schema::{ArrowError, DataType, FieldRef, TimeUnit};
@@ -128,6 +128,8 @@ impl EncoderFactory for OwnEncoders {
             DataType::BinaryView => bytes_encoder(move |row| array.as_binary_view().value(row), is_uuid),
             DataType::FixedSizeBinary(_) => bytes_encoder(move |row| array.as_fixed_size_binary().value(row), is_uuid),
             DataType::Timestamp(unit, _) => Box::new(InstantEncoder { unit: *unit, array }),
+            DataType::Float64 => float_encoder(move |row| array.as_primitive::<Float64Type>().value(row)),
+            DataType::Float32 => float_encoder(move |row| array.as_primitive::<Float32Type>().value(row)),
             _ => return Ok(None),
         };
         Ok(Some(NullableEncoder::new(encoder, array.nulls().cloned())))
@@ -163,6 +165,41 @@ fn hexadecimal(bytes: &[u8], is_uuid: bool) -> String {
         digits.push_str(&format!("{byte:02x}"));
     }
     digits
+}
+
+/// Floats by their shortest digits. NaN is null, as pandas means it; infinity is a text, which no number is.
+struct FloatEncoder<F>(F);
+
+fn float_encoder<'a, T: FloatValue>(value: impl Fn(usize) -> T + 'a) -> Box<dyn Encoder + 'a> {
+    Box::new(FloatEncoder(value))
+}
+
+/// A float of either width.
+trait FloatValue: Display + Copy {
+    fn class(self) -> FpCategory;
+}
+
+impl FloatValue for f64 {
+    fn class(self) -> FpCategory {
+        self.classify()
+    }
+}
+
+impl FloatValue for f32 {
+    fn class(self) -> FpCategory {
+        self.classify()
+    }
+}
+
+impl<T: FloatValue, F: Fn(usize) -> T> Encoder for FloatEncoder<F> {
+    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
+        let value = (self.0)(row);
+        match value.class() {
+            FpCategory::Nan => out.extend_from_slice(b"null"),
+            FpCategory::Infinite => write_text(out, &value.to_string()),
+            _ => out.extend_from_slice(value.to_string().as_bytes()),
+        }
+    }
 }
 
 /// Instants as RFC 3339 in UTC, whatever zone their writer has named; without a zone they are UTC (contract, Orders).
