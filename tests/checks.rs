@@ -21,8 +21,14 @@ fn every_built_in_check_runs_and_says_its_severity() {
     let summary = work
         .etl(&["run", "--orders", &fixture("orders.ndjson"), "--users", &fixture("users.csv"), "--products", &fixture("products.json")])
         .published();
-    let warned =
-        ["fact_user_known", "fact_product_known", "fact_quantity_positive", "fact_price_non_negative", "fact_timestamps_plausible"];
+    let warned = [
+        "fact_user_known",
+        "fact_product_known",
+        "fact_quantity_positive",
+        "fact_price_non_negative",
+        "fact_timestamps_plausible",
+        "fact_text_fits",
+    ];
     assert_eq!(
         names(&summary),
         [
@@ -40,7 +46,8 @@ fn every_built_in_check_runs_and_says_its_severity() {
             "fact_price_non_negative",
             "fact_timestamps_plausible",
             "dim_user_key_unique",
-            "dim_product_key_unique"
+            "dim_product_key_unique",
+            "fact_text_fits"
         ]
     );
     for name in names(&summary) {

@@ -192,9 +192,12 @@ fn csv_of_users_is_recognised_or_named() {
         let (code, name, stderr) = users(&content);
         assert_eq!((code, name.as_str()), (0, "Zoë"), "{stderr}");
     }
+    let (code, name, stderr) = users(b"user_id,name,Name\nU1,Zo\xc3\xab,b\n");
+    assert_eq!((code, name.as_str()), (0, "Zoë"), "{stderr}");
+    assert!(stderr.contains("names are equal in lower case"), "{stderr}");
     for (content, message) in [
         (&b"user_id,name\nU1,\"Zoe\nU2,x\n"[..], "users.csv, line 2: the file ends within quotes"),
-        (b"user_id,name,Name\nU1,a,b\n", "line 1: the header has the name \"name\" twice, in columns 2 and 3"),
+        (b"user_id,name,name\nU1,a,b\n", "line 1: the header has the name \"name\" twice, in columns 2 and 3"),
         (b"user_id,name\nU1,Zo\xeb\n", "line 2: the file is not UTF-8; it may be Windows-1252"),
     ] {
         let (code, _, stderr) = users(content);

@@ -1,7 +1,11 @@
 //! A dimension: what is stored, what the source brings, merged by key as facts are; members that only facts name; and,
 //! with `scd = 2`, the versions that a member had.
 
-use std::{borrow::Cow, collections::BTreeSet, path::Path};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap, HashSet},
+    path::Path,
+};
 
 use csv::ByteRecord;
 use hashbrown::HashTable;
@@ -71,6 +75,8 @@ pub struct Dimension {
     stored: TextTable,
     stored_bytes: Option<Vec<u8>>,
     source: TextTable,
+    /// The names of the columns, without the flags.
+    names: Vec<String>,
     /// The members, those that are stored first.
     members: Vec<Member>,
     by_key: HashTable<usize>,
@@ -130,6 +136,7 @@ impl Dimension {
             stored: stored_table,
             stored_bytes: stored,
             source: source.map(|members| members.table).unwrap_or_default(),
+            names: Vec::new(),
             members: Vec::new(),
             by_key: HashTable::new(),
             history: Vec::new(),
@@ -137,6 +144,7 @@ impl Dimension {
             inferred: BTreeSet::new(),
             counts,
         };
+        dimension.decide_columns();
         dimension.merge();
         Ok(dimension)
     }
@@ -169,7 +177,7 @@ impl Dimension {
             self.offer(Place::Source(row));
         }
         self.counts.inserted = (self.members.len() - known) as u64;
-        let columns: Vec<ColumnPlaces> = self.attribute_names().into_iter().map(|name| self.places(name)).collect();
+        let columns: Vec<ColumnPlaces> = self.names.iter().map(|name| self.places(name)).collect();
         for member in 0..known {
             self.note_change(member, &columns);
         }
@@ -248,26 +256,29 @@ impl Dimension {
         (!self.is_inferred(place), self.cell(place, self.places("updated_at")).and_then(read_time))
     }
 
-    /// All columns but the flags, in the order of the file. Beyond the most that a dimension may have, stored ones stay.
-    fn attribute_names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.spec.columns.iter().map(|column| column.name).collect();
-        let fixed = names.len();
-        let mut known: std::collections::HashSet<&str> = names.iter().copied().chain(DimensionSpec::FLAGS).collect();
-        let stored = self.stored.names().iter().map(String::as_str);
-        let stored = stored.filter(|name| known.insert(name)).collect::<Vec<_>>();
-        let source = self.source.names().iter().map(String::as_str).filter(|name| known.insert(name));
-        let room = MOST_COLUMNS.saturating_sub(fixed + DimensionSpec::FLAGS.len() + stored.len());
-        let source: Vec<_> = source.collect();
-        if source.len() > room {
+    /// Decides on the columns: all but the flags, in the order of the file. Beyond the most that a dimension may have, those of the
+    /// source are left out, and their values counted.
+    fn decide_columns(&mut self) {
+        let mut names: Vec<String> = self.spec.columns.iter().map(|column| column.name.to_owned()).collect();
+        let mut known: HashSet<&str> = self.spec.columns.iter().map(|column| column.name).chain(DimensionSpec::FLAGS).collect();
+        names.extend(self.stored.names().iter().filter(|name| known.insert(name)).cloned());
+        let room = MOST_COLUMNS.saturating_sub(names.len() + DimensionSpec::FLAGS.len());
+        let new: Vec<&String> = self.source.names().iter().filter(|name| known.insert(name)).collect();
+        let (kept, left_out) = new.split_at(room.min(new.len()));
+        names.extend(kept.iter().map(|name| (*name).clone()));
+        if let Some(first) = left_out.first() {
+            let columns = left_out.len();
+            let lost = left_out.iter().filter_map(|name| self.source.column(name)).map(|column| self.source.texts(column).count() as u64);
+            self.counts.values_unreadable += lost.sum::<u64>();
+            let dimension = self.spec.name;
             tracing::warn!(
-                dimension = self.spec.name,
-                columns = source.len() - room,
+                dimension,
+                columns,
+                first,
                 "columns of the source are left out: the dimension would have more than {MOST_COLUMNS}"
             );
         }
-        names.extend(stored);
-        names.extend(source.into_iter().take(room));
-        names
+        self.names = names;
     }
 
     /// Whether a member is known, by a source now or before.
@@ -287,11 +298,10 @@ impl Dimension {
     /// # Errors
     /// [`DimensionError::NoColumn`].
     pub fn look_up_table(&self, columns: &[LookUpColumn<'_>]) -> Result<DataFrame, DimensionError> {
-        let names = self.attribute_names();
         let key = self.places(self.spec.key());
         let mut frame = vec![self.frame_column(self.spec.key(), key)];
         for column in columns {
-            if !names.contains(&column.from) && !self.members.is_empty() {
+            if !self.names.iter().any(|name| name == column.from) && !self.members.is_empty() {
                 let column_name = column.from.to_owned();
                 return Err(DimensionError::NoColumn { dimension: self.spec.name, column: column_name, setting: column.setting });
             }
@@ -308,8 +318,7 @@ impl Dimension {
 
     /// The file as it is to be, sorted by key. `now` is when a version that the source gives no time for begins.
     pub fn finish(mut self, now: UtcMicros) -> MergedDimension {
-        let names: Vec<String> = self.attribute_names().into_iter().map(str::to_owned).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let file = File { dimension: &self, names: &names, now };
         let bytes = file.write();
         let members = self.members.len() + self.inferred.len();
@@ -375,7 +384,7 @@ impl<'d> File<'d> {
             Row { key: dimension.key(place), member, valid_from: stored_cell(row, from), valid_to, is_current: false }
         };
         let mut rows: Vec<Row<'d>> = Vec::with_capacity(dimension.members.len() + dimension.inferred.len());
-        let ended: std::collections::HashMap<usize, usize> = dimension.ended.iter().map(|&(stored, member)| (member, stored)).collect();
+        let ended: HashMap<usize, usize> = dimension.ended.iter().map(|&(stored, member)| (member, stored)).collect();
         for (number, &member) in dimension.members.iter().enumerate() {
             let valid_from = match (member.place, ended.get(&number)) {
                 (Place::Stored(row), _) => stored_cell(row, from),
