@@ -401,7 +401,7 @@ mod tests {
     use super::*;
     use crate::{
         cancel::Stop,
-        settings::{Limits, Location, Source, SourceToml},
+        settings::{Limits, Location, Source, SourceKind, profile_of},
         source::{
             Ambient, SourceTable,
             files::{Compression, Format},
@@ -620,7 +620,7 @@ mod tests {
         let path = dir.path().join("products.csv");
         fs::write(&path, "NAME,Title,address_CITY\nno,A,Ulm\nno,B,\n").unwrap();
         let fields = "fields = { name = \"title\", country = { path = \"Address.City\", default = \"Bonn\" } }";
-        let profile = toml::from_str::<SourceToml>(fields).unwrap().compile(&[], &[]).unwrap();
+        let profile = profile_of(SourceKind::Users, fields).unwrap();
         let source = Source { profile, ..Location::Files(path.to_str().unwrap().to_owned()).into() };
         let table = read_table(&source, &crate::source::RecordShape::default(), &Ambient::default().access()).unwrap();
         let mut columns = names(&table);

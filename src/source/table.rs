@@ -300,11 +300,11 @@ mod tests {
     #[test]
     fn a_profile_places_columns_anywhere_and_they_count_over_the_sources_own() {
         let dir = tempfile::tempdir().unwrap();
-        let profile: crate::settings::SourceToml = toml::from_str(
+        let profile = crate::settings::profile_of(
+            crate::settings::SourceKind::Products,
             "records = \"list\"\nfields = { name = \"title\", category = \"tags.0.label\", list_price = { path = \"cents\", scale = 2 }, country = { value = \"DE\" } }",
         )
         .unwrap();
-        let profile = profile.compile(&[], &[]).unwrap();
         let read = |name: &str, bytes: &str| {
             let path = dir.path().join(name);
             std::fs::write(&path, bytes).unwrap();
