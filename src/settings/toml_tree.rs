@@ -200,11 +200,11 @@ mod tests {
 
     #[test]
     fn every_value_knows_its_line_and_keeps_its_digits() {
-        let tree = Table::parse("etl.toml", "a = 1\n\n[b.c]\nd = [\n  0.10,\n  -0x1F,\n]\n[[b.e]]\nf = 2026-01-31\n").unwrap();
+        let tree = Table::parse("etl.toml", "a = 1\n\n[b.c]\nd = [\n  0.10,\n  0x1F,\n]\n[[b.e]]\nf = 2026-01-31\n").unwrap();
         assert_eq!(tree.at("b.c.d").unwrap().place.to_string(), "etl.toml, line 4");
         let Value::List(list) = &tree.at("b.c.d").unwrap().value else { panic!() };
         assert_eq!((list[0].place.line, list[0].value.scalar().as_deref()), (5, Some("0.10")));
-        assert_eq!(list[1].place.line, 6);
+        assert_eq!((list[1].place.line, list[1].value.scalar().as_deref()), (6, Some("31")));
         let Value::List(list) = &tree.at("b.e").unwrap().value else { panic!() };
         let Value::Table(table) = &list[0].value else { panic!() };
         assert_eq!(table.get("f").and_then(|node| node.value.scalar()).as_deref(), Some("2026-01-31"));

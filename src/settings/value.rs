@@ -21,10 +21,14 @@ impl ConfiguredValue {
         SettingsError::SecretValue { origin: self.origin.clone(), detail: detail.to_string() }
     }
 
-    /// A URL as an error may show it: without what stands where credentials would.
+    /// A URL as an error may show it: without its query, and without what stands where credentials would.
     pub(super) fn without_credentials(&self) -> ConfiguredValue {
-        let value = match self.value.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
-            Some((scheme, host)) => format!("{scheme}://***@{host}"),
+        let value = match self.value.split_once("://") {
+            Some((scheme, rest)) => {
+                let bare = rest.split_once('?').map_or(rest.to_owned(), |(before, _)| format!("{before}?***"));
+                let bare = bare.rsplit_once('@').map_or(bare.clone(), |(_, host)| format!("***@{host}"));
+                format!("{scheme}://{bare}")
+            }
             None => self.value.clone(),
         };
         ConfiguredValue { value, origin: self.origin.clone() }
