@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::{
     args::{AlertsArgs, AlertsCommand},
-    config_flags,
     display::Display,
 };
 use crate::{
@@ -15,19 +14,16 @@ use crate::{
         AlertKind,
         alert::{Notice, NoticeState, OpenAlert, Sender, deliver},
     },
-    run::{RunError, host},
-    settings::{self, SettingsError},
+    run::{RequestError, RunError, host},
+    settings,
 };
-
-/// Where no receiver is configured.
-const NOBODY: &str = "nobody is configured to be told. Set ETL_ALERT_WEBHOOK_URL, ETL_ALERT_SLACK_URL, ETL_ALERT_TEAMS_URL or ETL_ALERT_PAGERDUTY_KEY in the environment or .env";
 
 /// Sends one alert to each receiver. One that was not reached is a mistake of configuration: exit 2.
 pub(super) fn run(args: &AlertsArgs, display: &Display) -> Result<u8, RunError> {
     let AlertsCommand::Test(config) = &args.what;
-    let settings = settings::load(&config_flags(config))?;
+    let settings = settings::load(&config.flags)?;
     if settings.alerts.receivers.is_empty() {
-        return Err(SettingsError::Conflict(NOBODY.into()).into());
+        return Err(RequestError::NoReceivers.into());
     }
     let alert = OpenAlert {
         kind: AlertKind::Test,

@@ -1,8 +1,10 @@
-//! The command line as it is typed. What it means is `settings`'.
+//! The command line as it is typed. What a value means is decided in `settings`, whose table also makes the flags.
 
-use std::path::PathBuf;
+use std::{marker::PhantomData, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
+
+use crate::settings::{Flags, Form, Setting, setting};
 
 /// Orders from an HTTP API or files to a checked star schema in dt= partitions.
 #[derive(Parser, Debug)]
@@ -18,25 +20,25 @@ pub struct Cli {
 pub(super) enum Command {
     /// One run over the window: extract, normalize, join, merge, check, publish
     Run(RunArgs),
-    /// The same, chunk by chunk; run again after a failure, it continues at the first chunk that is not done
+    /// The same, chunk by chunk; a rerun after a failure continues at the first chunk that is not done
     Backfill(BackfillArgs),
-    /// What a run or a backfill would ask for, and why; gaps in what has been loaded
+    /// What a run or a backfill would request, and why; gaps in the coverage
     Plan(PlanArgs),
     /// The checks alone, over the curated layer as it stands
     Check(CheckArgs),
-    /// The history of runs: `etl runs show RUN_ID` tells all of one
+    /// The history of runs: `etl runs show RUN_ID` shows one in full
     Runs(RunsArgs),
     /// Whether the layer is complete and healthy, on one screen
     Status(StatusArgs),
-    /// What runs dropped, by run and reason; `etl quarantine replay RUN_ID` loads it once it is mended
+    /// Dropped records, by run and reason; `etl quarantine replay RUN_ID` loads them after you correct them
     Quarantine(QuarantineArgs),
-    /// Who is told of trouble: `etl alerts test` tells them
+    /// Receivers of alerts: `etl alerts test` sends each of them one
     Alerts(AlertsArgs),
-    /// What would be made of a source: one page is fetched, nothing is written
+    /// How a source would be read: fetches one page and writes nothing
     Probe(ProbeArgs),
-    /// The profiles that ship: `etl sources show NAME` prints one as an etl.toml to start from
+    /// Shipped profiles: `etl sources show NAME` prints one as an etl.toml to start from
     Sources(SourcesArgs),
-    /// The layer under the columns that etl.toml names, partition by partition
+    /// Rewrite the layer under the columns that etl.toml names, partition by partition
     Rewrite(RewriteArgs),
     /// The SQL that loads the output into Redshift
     Redshift(RedshiftArgs),
@@ -44,182 +46,175 @@ pub(super) enum Command {
     Demo(DemoArgs),
 }
 
-/// What a result or a log looks like.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Format {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
+impl Cli {
+    /// The flags of settings, whatever the command.
+    pub(super) fn flags(&self) -> Flags {
+        self.display.settings.flags.clone().and(&self.command.flags())
+    }
 }
 
-/// What the log looks like.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// For people.
-    Text,
-    /// A line of JSON an event.
-    Json,
-    /// The same, under the names of the Elastic Common Schema.
-    Ecs,
+impl Command {
+    fn flags(&self) -> Flags {
+        match self {
+            Command::Run(args) => args.job.flags.clone(),
+            Command::Backfill(args) => args.job.flags.clone(),
+            Command::Plan(args) => args.settings.flags.clone(),
+            Command::Check(args) => args.settings.flags.clone(),
+            Command::Runs(args) => args.config().flags.clone(),
+            Command::Status(args) => args.config.flags.clone(),
+            Command::Quarantine(QuarantineArgs { what: Some(QuarantineCommand::Replay { job, .. }), .. }) => job.flags.clone(),
+            Command::Quarantine(args) => args.config.flags.clone(),
+            Command::Alerts(AlertsArgs { what: AlertsCommand::Test(config) }) => config.flags.clone(),
+            Command::Probe(args) => args.settings.flags.clone(),
+            Command::Rewrite(args) => args.settings.flags.clone(),
+            Command::Redshift(args) => args.what.sql().config.flags.clone(),
+            Command::Sources(_) | Command::Demo(_) => Flags::default(),
+        }
+    }
 }
+
+/// Some settings whose flags a command takes.
+pub(super) trait SettingSet {
+    /// The settings, in the order of the help.
+    const SETTINGS: &'static [&'static Setting];
+    /// Whether the flags go with every command.
+    const SCOPE: Scope = Scope::Command;
+}
+
+/// Where flags are accepted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// After the command that has them.
+    Command,
+    /// Before and after every command.
+    Everywhere,
+}
+
+/// The flags of a set of settings: clap's arguments are made from the table of settings, and read back by setting.
+#[derive(Clone, Debug)]
+pub(super) struct SettingArgs<S> {
+    pub(super) flags: Flags,
+    set: PhantomData<S>,
+}
+
+/// The argument of a setting.
+fn arg(setting: &'static Setting, scope: Scope) -> Arg {
+    let default = match setting.default {
+        "none" | "no" | "open" | "none: required" => String::new(),
+        default => format!(" [default: {default}]"),
+    };
+    let arg = Arg::new(setting.id()).long(setting.id()).help(format!("{}{default} [env: {}]", setting.help, setting.variable));
+    let arg = arg.global(scope == Scope::Everywhere);
+    if setting.form == Form::YesNo { arg.action(ArgAction::SetTrue) } else { arg.value_name(setting.value) }
+}
+
+impl<S: SettingSet> Args for SettingArgs<S> {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        S::SETTINGS.iter().fold(command, |command, setting| command.arg(arg(setting, S::SCOPE)))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        SettingArgs::<S>::augment_args(command)
+    }
+}
+
+impl<S: SettingSet> FromArgMatches for SettingArgs<S> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<SettingArgs<S>, clap::Error> {
+        let mut flags = Flags::default();
+        for setting in S::SETTINGS {
+            let value = match setting.form {
+                Form::YesNo => matches.get_flag(setting.id()).then(|| "true".to_owned()),
+                _ => matches.get_one::<String>(setting.id()).cloned(),
+            };
+            value.into_iter().for_each(|value| flags.set(setting, value));
+        }
+        Ok(SettingArgs { flags, set: PhantomData })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = SettingArgs::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+macro_rules! setting_sets {
+    ($($(#[$doc:meta])* $name:ident: $($setting:ident),* $(; $scope:ident)?;;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug)]
+            pub(super) struct $name;
+            impl SettingSet for $name {
+                const SETTINGS: &'static [&'static Setting] = &[$(&setting::$setting),*];
+                $(const SCOPE: Scope = Scope::$scope;)?
+            }
+        )*
+    };
+}
+
+setting_sets! {
+    /// How results and logs look.
+    DisplaySettings: FORMAT, LOG_FORMAT, NO_PROGRESS; Everywhere;;
+    /// Where the settings and the layer are.
+    ConfigSettings: CONFIG, OUTPUT;;
+    /// A job over the three sources.
+    JobSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, SOURCE, URL, CURSOR, SINCE, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, LOCK_WAIT, CHECKS,
+        CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION;;
+    /// One run.
+    RunSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, SOURCE, URL, CURSOR, SINCE, LOOKBACK, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, LOCK_WAIT,
+        CHECKS, CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION;;
+    /// What a run or backfill would load.
+    PlanSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, CURSOR, SINCE, LOOKBACK, UNTIL;;
+    /// The checks alone.
+    CheckSettings: CONFIG, OUTPUT, CHECKS, MEMORY_LIMIT, LOCK_WAIT;;
+    /// The layer under other columns.
+    RewriteSettings: CONFIG, OUTPUT, LOCK_WAIT;;
+    /// One page of the orders.
+    ProbeSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, MAX_ATTEMPTS;;
+}
+
+/// The flags of a job.
+pub(super) type JobArgs = SettingArgs<JobSettings>;
+/// The flags of commands that only read settings and the layer.
+pub(super) type ConfigArgs = SettingArgs<ConfigSettings>;
 
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Display")]
 pub(super) struct DisplayArgs {
-    /// The result on stdout [default: auto: text on a terminal, else one line of JSON] [env: ETL_FORMAT]
-    #[arg(long, global = true, value_enum, hide_possible_values = false)]
-    pub(super) format: Option<Format>,
-    /// The log on stderr [default: auto] [env: ETL_LOG_FORMAT]
-    #[arg(long, global = true, value_enum)]
-    pub(super) log_format: Option<LogFormat>,
-    /// More of the log (-vv: most)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[command(flatten)]
+    pub(super) settings: SettingArgs<DisplaySettings>,
+    /// More of the log (-vv: everything)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(super) verbose: u8,
     /// Errors only; no text result on success
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// No progress on stderr
-    #[arg(long, global = true)]
-    pub(super) no_progress: bool,
-}
-
-#[derive(Args, Debug, Clone)]
-pub(super) struct ConfigArgs {
-    /// Settings file [default: etl.toml, where there is one] [env: ETL_CONFIG]
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
-    /// Where the layer lies [default: output] [env: ETL_OUTPUT]
-    #[arg(long, value_name = "DIR")]
-    pub(super) output: Option<String>,
-}
-
-#[derive(Args, Debug, Clone)]
-pub(super) struct JobArgs {
-    #[command(flatten)]
-    pub(super) config: ConfigArgs,
-    /// Orders: an http(s) URL, or a file, folder or glob of .json, .ndjson, .jsonl, also .gz or .zst [env: ETL_ORDERS]
-    #[arg(long, value_name = "LOCATION")]
-    pub(super) orders: Option<String>,
-    /// Users: the same, also .csv and .parquet [env: ETL_USERS]
-    #[arg(long, value_name = "LOCATION")]
-    pub(super) users: Option<String>,
-    /// Products: the same, also .csv and .parquet [env: ETL_PRODUCTS]
-    #[arg(long, value_name = "LOCATION")]
-    pub(super) products: Option<String>,
-    /// A profile that ships, for all three sources: see `etl sources` [env: ETL_SOURCE]
-    #[arg(long, value_name = "NAME")]
-    pub(super) source: Option<String>,
-    /// Where the API of the three sources is, for a profile that knows their paths [env: ETL_URL]
-    #[arg(long, value_name = "URL")]
-    pub(super) url: Option<String>,
-    /// The time that the window is on: created_at or updated_at [default: created_at] [env: ETL_CURSOR]
-    #[arg(long, value_name = "COLUMN")]
-    pub(super) cursor: Option<String>,
-    /// The window's beginning, on created_at or the --cursor: 2026-01-31, RFC 3339, 7d or 36h ago, or `last`: where the coverage of this source first ends, less --lookback [env: ETL_SINCE]
-    #[arg(long, value_name = "WHEN")]
-    pub(super) since: Option<String>,
-    /// The window's end, exclusive [env: ETL_UNTIL]
-    #[arg(long, value_name = "WHEN")]
-    pub(super) until: Option<String>,
-    /// Everything but publish
-    #[arg(long)]
-    pub(super) dry_run: bool,
-    /// Publish also where less came than the source claims to hold; coverage does not grow then [env: ETL_ALLOW_INCOMPLETE]
-    #[arg(long)]
-    pub(super) allow_incomplete: bool,
-    /// How long to wait where another run holds the output [default: 0s] [env: ETL_LOCK_WAIT]
-    #[arg(long, value_name = "SPAN")]
-    pub(super) lock_wait: Option<String>,
-    /// Your own checks: a folder of .sql files [default: checks/ beside etl.toml, where there is one] [env: ETL_CHECKS]
-    #[arg(long, value_name = "DIR")]
-    pub(super) checks: Option<String>,
-    /// Which partitions the built-in checks look at: changed or full [default: changed] [env: ETL_CHECK_SCOPE]
-    #[arg(long, value_name = "SCOPE")]
-    pub(super) check_scope: Option<String>,
-    /// After a failed check of severity error: abort or publish [default: abort] [env: ETL_ON_CHECK_FAILURE]
-    #[arg(long, value_name = "WHAT")]
-    pub(super) on_check_failure: Option<String>,
-    /// The exit code where there was nothing to publish (99 makes that an Airflow skip) [default: 0] [env: ETL_EMPTY_EXIT_CODE]
-    #[arg(long, value_name = "CODE")]
-    pub(super) empty_exit_code: Option<String>,
-    /// Attempts a request [default: 3] [env: ETL_MAX_ATTEMPTS]
-    #[arg(long, value_name = "N")]
-    pub(super) max_attempts: Option<String>,
-    /// Memory that the run is to make do with, about, such as 1GiB [env: ETL_MEMORY_LIMIT]
-    #[arg(long, value_name = "SIZE")]
-    pub(super) memory_limit: Option<String>,
-    /// Metrics of the run as OpenMetrics text, for node_exporter's textfile collector [env: ETL_METRICS_FILE]
-    #[arg(long, value_name = "FILE")]
-    pub(super) metrics_file: Option<String>,
-    /// Metrics of the run in CloudWatch's Embedded Metric Format, added to a file, or `-` for stdout [env: ETL_METRICS_EMF]
-    #[arg(long, value_name = "FILE")]
-    pub(super) metrics_emf: Option<String>,
-    /// Remove quarantine, manifests and reports of runs older than this [default: they are kept] [env: ETL_RETENTION]
-    #[arg(long, value_name = "SPAN")]
-    pub(super) retention: Option<String>,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
     #[command(flatten)]
-    pub(super) job: JobArgs,
-    /// How far `--since last` goes back behind the end of what was covered [default: 24h] [env: ETL_LOOKBACK]
-    #[arg(long, value_name = "SPAN")]
-    pub(super) lookback: Option<String>,
+    pub(super) job: SettingArgs<RunSettings>,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct BackfillArgs {
     #[command(flatten)]
     pub(super) job: JobArgs,
-    /// How much is loaded at once: 12h, 1d, 1w, 1mo, 1y
+    /// Size of a chunk: 12h, 1d, 1w, 1mo, 1y
     #[arg(long, value_name = "SPAN", default_value = "1d")]
     pub(super) chunk: String,
     /// Load all chunks again, from the first
     #[arg(long, conflicts_with = "gaps")]
     pub(super) restart: bool,
-    /// Load what was never loaded, between intervals that were: see `etl plan`
+    /// Load only the gaps in the coverage: see `etl plan`
     #[arg(long)]
     pub(super) gaps: bool,
-}
-
-/// Which orders a command looks at.
-#[derive(Args, Debug)]
-pub(super) struct OrdersArgs {
-    #[command(flatten)]
-    pub(super) config: ConfigArgs,
-    /// Orders: an http(s) URL, or files [env: ETL_ORDERS]
-    #[arg(long, value_name = "LOCATION")]
-    pub(super) orders: Option<String>,
-    /// A profile that ships: see `etl sources` [env: ETL_SOURCE]
-    #[arg(long, value_name = "NAME")]
-    pub(super) source: Option<String>,
-    /// Where the API is, for a profile that knows its paths [env: ETL_URL]
-    #[arg(long, value_name = "URL")]
-    pub(super) url: Option<String>,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct PlanArgs {
     #[command(flatten)]
-    pub(super) which: OrdersArgs,
-    /// The time that the window is on: created_at or updated_at [default: created_at] [env: ETL_CURSOR]
-    #[arg(long, value_name = "COLUMN")]
-    pub(super) cursor: Option<String>,
-    /// The beginning of the window [default: last] [env: ETL_SINCE]
-    #[arg(long, value_name = "WHEN")]
-    pub(super) since: Option<String>,
-    /// The end of the window, exclusive [env: ETL_UNTIL]
-    #[arg(long, value_name = "WHEN")]
-    pub(super) until: Option<String>,
-    /// How far `--since last` goes back behind the end of what was covered [default: 24h] [env: ETL_LOOKBACK]
-    #[arg(long, value_name = "SPAN")]
-    pub(super) lookback: Option<String>,
+    pub(super) settings: SettingArgs<PlanSettings>,
     /// Plan a backfill too, by chunks of this size: 12h, 1d, 1w, 1mo, 1y
     #[arg(long, value_name = "SPAN")]
     pub(super) chunk: Option<String>,
@@ -228,37 +223,22 @@ pub(super) struct PlanArgs {
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
-    pub(super) config: ConfigArgs,
-    /// Your own checks: a folder of .sql files [default: checks/ beside etl.toml, where there is one] [env: ETL_CHECKS]
-    #[arg(long, value_name = "DIR")]
-    pub(super) checks: Option<String>,
-    /// Memory of DuckDB, such as 1GiB [env: ETL_MEMORY_LIMIT]
-    #[arg(long, value_name = "SIZE")]
-    pub(super) memory_limit: Option<String>,
-    /// First make the tool's state (the catalog and the index of orders) anew from curated/ alone
+    pub(super) settings: SettingArgs<CheckSettings>,
+    /// First rebuild the state of the tool (the catalog and the index of orders) from curated/ alone
     #[arg(long)]
     pub(super) rebuild_state: bool,
-    /// With --rebuild-state: how long to wait where a run holds the output [default: 0s] [env: ETL_LOCK_WAIT]
-    #[arg(long, value_name = "SPAN")]
-    pub(super) lock_wait: Option<String>,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct RewriteArgs {
     #[command(flatten)]
-    pub(super) config: ConfigArgs,
-    /// How long to wait where a run holds the output [default: 0s] [env: ETL_LOCK_WAIT]
-    #[arg(long, value_name = "SPAN")]
-    pub(super) lock_wait: Option<String>,
+    pub(super) settings: SettingArgs<RewriteSettings>,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct ProbeArgs {
     #[command(flatten)]
-    pub(super) which: OrdersArgs,
-    /// Attempts a request [default: 3] [env: ETL_MAX_ATTEMPTS]
-    #[arg(long, value_name = "N")]
-    pub(super) max_attempts: Option<String>,
+    pub(super) settings: SettingArgs<ProbeSettings>,
 }
 
 #[derive(Args, Debug)]
@@ -290,7 +270,7 @@ pub(super) struct AlertsArgs {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum AlertsCommand {
-    /// Sends one alert to everybody who is configured
+    /// Send one alert to every configured receiver
     Test(ConfigArgs),
 }
 
@@ -304,17 +284,17 @@ pub(super) struct QuarantineArgs {
     /// Only what this run dropped
     #[arg(long, value_name = "RUN_ID")]
     pub(super) run: Option<String>,
-    /// How many runs, the latest first
+    /// Number of runs, the latest first
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(super) limit: usize,
-    /// How many records of each reason are shown
+    /// Number of records shown per reason
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(super) samples: usize,
 }
 
 #[derive(Subcommand, Debug)]
 pub(super) enum QuarantineCommand {
-    /// The records that a run dropped, as they now stand in its quarantine, through a run of their own
+    /// Run the records that a run dropped, as its quarantine now holds them
     Replay {
         /// The run that dropped them
         run_id: String,
@@ -330,16 +310,26 @@ pub(super) struct RunsArgs {
     pub(super) what: Option<RunsCommand>,
     #[command(flatten)]
     pub(super) config: ConfigArgs,
-    /// How many, the latest first
+    /// Number of runs, the latest first
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(super) limit: usize,
 }
 
+impl RunsArgs {
+    /// The flags of settings, of the command or of its subcommand.
+    pub(super) fn config(&self) -> &ConfigArgs {
+        match &self.what {
+            Some(RunsCommand::Show { config, .. }) => config,
+            None => &self.config,
+        }
+    }
+}
+
 #[derive(Subcommand, Debug)]
 pub(super) enum RunsCommand {
-    /// All that one run said of itself
+    /// Everything that one run recorded
     Show {
-        /// The run, or as much of the beginning of its name as no other has
+        /// The run, or an unambiguous beginning of its name
         run_id: String,
         #[command(flatten)]
         config: ConfigArgs,
@@ -358,17 +348,26 @@ pub(super) enum RedshiftCommand {
     Ddl(RedshiftSqlArgs),
     /// A full load, in one transaction
     Copy(RedshiftSqlArgs),
-    /// What runs have changed, in one transaction
+    /// The changes of runs, in one transaction
     Merge {
         #[command(flatten)]
         sql: RedshiftSqlArgs,
-        /// What this run changed [default: the last one that changed something]
+        /// Changes of this run [default: the last one that changed something]
         #[arg(long, value_name = "RUN_ID", conflicts_with = "since_run")]
         run: Option<String>,
-        /// What was changed after this run
+        /// Changes after this run
         #[arg(long, value_name = "RUN_ID")]
         since_run: Option<String>,
     },
+}
+
+impl RedshiftCommand {
+    /// What all of them take.
+    pub(super) fn sql(&self) -> &RedshiftSqlArgs {
+        match self {
+            RedshiftCommand::Ddl(sql) | RedshiftCommand::Copy(sql) | RedshiftCommand::Merge { sql, .. } => sql,
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -382,7 +381,7 @@ pub(super) struct RedshiftSqlArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct DemoArgs {
-    /// Where the layer of the demo lies
+    /// Folder of the demo's layer
     #[arg(long, value_name = "DIR", default_value = "output/demo")]
     pub(super) output: PathBuf,
 }

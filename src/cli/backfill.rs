@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{args::BackfillArgs, display::Display, job_flags, loading_settings, progress::Progress, run::exit_code, text};
+use super::{args::BackfillArgs, display::Display, loading_settings, progress::Progress, run::exit_code, text};
 use crate::{
     cancel::Cancel,
     report::Status,
@@ -13,8 +13,8 @@ use crate::{
 };
 
 pub(super) fn run(args: &BackfillArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
-    let settings = loading_settings(&job_flags(&args.job))?;
-    let chunk: Chunk = args.chunk.parse().map_err(|detail| SettingsError::Conflict(format!("--chunk: `{}`: {detail}", args.chunk)))?;
+    let settings = loading_settings(&args.job.flags)?;
+    let chunk: Chunk = args.chunk.parse().map_err(|detail: String| SettingsError::flag("--chunk", &args.chunk, detail))?;
     let progress = Progress::new(display);
     let choice = match (args.restart, args.gaps) {
         (true, _) => ChunkChoice::All,

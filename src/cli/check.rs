@@ -4,22 +4,16 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{args::CheckArgs, config_flags, display::Display, text};
+use super::{args::CheckArgs, display::Display, text};
 use crate::{
     cancel::Cancel,
     check::CheckResult,
     run::{RunError, check_layer, rebuild_state},
-    settings::{self, Flags},
+    settings,
 };
 
 pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
-    let flags = Flags {
-        checks: args.checks.clone(),
-        memory_limit: args.memory_limit.clone(),
-        lock_wait: args.lock_wait.clone(),
-        ..config_flags(&args.config)
-    };
-    let settings = settings::load(&flags)?;
+    let settings = settings::load(&args.settings.flags)?;
     let rebuilt = args.rebuild_state.then(|| rebuild_state(&settings, cancel)).transpose()?;
     let results = check_layer(&settings, cancel)?;
     let failed: Vec<_> = results.iter().filter(|result| result.is_failure()).map(|result| result.name.clone()).collect();

@@ -7,8 +7,8 @@ use crate::{
     cancel::Cancel,
     demo::DemoApi,
     report::{self, CommandName},
-    run::RunError,
-    settings::{Location, LocationError, Settings, SettingsError},
+    run::{RequestError, RunError},
+    settings::{Location, LocationError, Settings},
     store::Output,
 };
 
@@ -44,11 +44,7 @@ fn refuse_foreign(folder: &Path) -> Result<(), RunError> {
     let output = Output::new(folder.to_owned());
     let names = output.names(output.root())?;
     let foreign = names.iter().find(|name| !OWN.contains(&name.as_str()));
-    let refused = |what: String| {
-        let detail =
-            format!("{} holds {what}: the demo writes into a folder of its own. Name another one: etl demo --output DIR", folder.display());
-        RunError::from(SettingsError::Conflict(detail))
-    };
+    let refused = |what: String| RunError::from(RequestError::ForeignOutput { folder: folder.to_owned(), what });
     if let Some(name) = foreign {
         return Err(refused(format!("`{name}`, which is not the demo's")));
     }

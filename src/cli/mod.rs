@@ -23,7 +23,7 @@ mod text;
 
 pub use args::Cli;
 
-use args::{Command, ConfigArgs, JobArgs, OrdersArgs};
+use args::Command;
 use display::Display;
 
 use crate::{
@@ -34,8 +34,8 @@ use crate::{
 
 /// Runs the command; the exit code is the contract's.
 pub fn run(cli: &Cli) -> u8 {
-    let display = match presentation().and_then(|presentation| Display::new(&cli.display, &presentation)) {
-        Ok(display) => display,
+    let display = match presentation(&cli.flags()) {
+        Ok(presentation) => Display::new(&cli.display, presentation),
         Err(error) => {
             display::print_error(&error);
             return RunError::from(error).exit_code();
@@ -67,43 +67,7 @@ pub fn run(cli: &Cli) -> u8 {
     })
 }
 
-/// What was said on the command line of a job.
-fn job_flags(job: &JobArgs) -> Flags {
-    Flags {
-        source: job.source.clone(),
-        url: job.url.clone(),
-        cursor: job.cursor.clone(),
-        orders: job.orders.clone(),
-        users: job.users.clone(),
-        products: job.products.clone(),
-        since: job.since.clone(),
-        until: job.until.clone(),
-        lock_wait: job.lock_wait.clone(),
-        empty_exit_code: job.empty_exit_code.clone(),
-        checks: job.checks.clone(),
-        check_scope: job.check_scope.clone(),
-        on_check_failure: job.on_check_failure.clone(),
-        max_attempts: job.max_attempts.clone(),
-        memory_limit: job.memory_limit.clone(),
-        metrics_file: job.metrics_file.clone(),
-        metrics_emf: job.metrics_emf.clone(),
-        retention: job.retention.clone(),
-        dry_run: job.dry_run,
-        allow_incomplete: job.allow_incomplete,
-        ..config_flags(&job.config)
-    }
-}
-
-/// What was said on the command line of a command that looks at orders.
-fn orders_flags(which: &OrdersArgs) -> Flags {
-    Flags { orders: which.orders.clone(), source: which.source.clone(), url: which.url.clone(), ..config_flags(&which.config) }
-}
-
-fn config_flags(config: &ConfigArgs) -> Flags {
-    Flags { config: config.config.clone(), output: config.output.clone(), ..Flags::default() }
-}
-
-/// The settings of a command that loads; it must know the orders.
+/// The settings of a command that needs orders.
 fn loading_settings(flags: &Flags) -> Result<Settings, SettingsError> {
     let settings = crate::settings::load(flags)?;
     match (&settings.orders, &settings.source) {

@@ -2,24 +2,18 @@
 
 use std::fmt::Write;
 
-use super::{args::PlanArgs, display::Display, loading_settings, orders_flags, text};
+use super::{args::PlanArgs, display::Display, loading_settings, text};
 use crate::{
     coverage::Interval,
     model::UtcMicros,
     run::{Plan, PlanRequest, RunError, plan, recover_unless_held},
-    settings::{Chunk, Flags, SettingsError},
+    settings::{Chunk, SettingsError},
     store::Output,
 };
 
 pub(super) fn run(args: &PlanArgs, display: &Display) -> Result<u8, RunError> {
-    let settings = loading_settings(&Flags {
-        cursor: args.cursor.clone(),
-        since: args.since.clone(),
-        until: args.until.clone(),
-        lookback: args.lookback.clone(),
-        ..orders_flags(&args.which)
-    })?;
-    let parsed = |text: &String| text.parse().map_err(|detail| SettingsError::Conflict(format!("--chunk: `{text}`: {detail}")));
+    let settings = loading_settings(&args.settings.flags)?;
+    let parsed = |text: &String| text.parse().map_err(|detail: String| SettingsError::flag("--chunk", text, detail));
     let chunk: Option<Chunk> = args.chunk.as_ref().map(parsed).transpose()?;
     recover_unless_held(&Output::new(settings.output.clone()))?;
     let plan = plan(PlanRequest { settings: &settings, chunk })?;

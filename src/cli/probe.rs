@@ -2,16 +2,14 @@
 
 use std::fmt::Write;
 
-use super::{args::ProbeArgs, display::Display, loading_settings, orders_flags};
+use super::{args::ProbeArgs, display::Display, loading_settings};
 use crate::{
     cancel::Cancel,
     run::{Found, Probe, RunError, probe},
-    settings::Flags,
 };
 
 pub(super) fn run(args: &ProbeArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
-    let flags = Flags { max_attempts: args.max_attempts.clone(), ..orders_flags(&args.which) };
-    let settings = loading_settings(&flags)?;
+    let settings = loading_settings(&args.settings.flags)?;
     let found = probe(&settings, cancel)?;
     display.result(false, &found, |out| text(out, &found));
     Ok(0)

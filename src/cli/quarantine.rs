@@ -6,9 +6,7 @@ use serde_json::json;
 
 use super::{
     args::{QuarantineArgs, QuarantineCommand},
-    config_flags,
     display::Display,
-    job_flags,
     progress::Progress,
     run::show,
 };
@@ -27,7 +25,7 @@ pub(super) fn run(args: &QuarantineArgs, display: &Display, cancel: &Cancel) -> 
     match &args.what {
         None => list(args, display),
         Some(QuarantineCommand::Replay { run_id, job }) => {
-            let settings = settings::load(&job_flags(job))?;
+            let settings = settings::load(&job.flags)?;
             let progress = Progress::new(display);
             let outcome = replay(&settings, run_id, cancel, &progress);
             progress.finish();
@@ -37,7 +35,7 @@ pub(super) fn run(args: &QuarantineArgs, display: &Display, cancel: &Cancel) -> 
 }
 
 fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
-    let settings = settings::load(&config_flags(&args.config))?;
+    let settings = settings::load(&args.config.flags)?;
     let output = Output::new(settings.output);
     recover_unless_held(&output)?;
     let runs = quarantined(&output, args.run.as_deref(), args.limit, args.samples)?;

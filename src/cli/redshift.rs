@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::{
     args::{RedshiftArgs, RedshiftCommand, RedshiftSqlArgs},
-    config_flags,
     display::Display,
 };
 use crate::{
@@ -19,9 +18,8 @@ use crate::{
 };
 
 pub(super) fn run(args: &RedshiftArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
-    let (RedshiftCommand::Ddl(sql) | RedshiftCommand::Copy(sql) | RedshiftCommand::Merge { sql, .. }) = &args.what;
-    let RedshiftSqlArgs { config, execute } = sql;
-    let settings = settings::load(&config_flags(config))?;
+    let RedshiftSqlArgs { config, execute } = args.what.sql();
+    let settings = settings::load(&config.flags)?;
     let output = Output::new(settings.output.clone());
     recover_unless_held(&output)?;
     let columns = |file: String| {

@@ -2,15 +2,15 @@
 
 use std::fmt::Write;
 
-use super::{args::RewriteArgs, config_flags, display::Display};
+use super::{args::RewriteArgs, display::Display};
 use crate::{
     cancel::Cancel,
     run::{RunError, rewrite},
-    settings::{self, Flags},
+    settings,
 };
 
 pub(super) fn run(args: &RewriteArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
-    let settings = settings::load(&Flags { lock_wait: args.lock_wait.clone(), ..config_flags(&args.config) })?;
+    let settings = settings::load(&args.settings.flags)?;
     let done = rewrite(&settings, cancel)?;
     display.result(true, &done, |out| {
         let _ = writeln!(out, "{} partitions rewritten, {} had the columns already", done.rewritten, done.unchanged);

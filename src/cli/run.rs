@@ -1,15 +1,15 @@
 //! `etl run`.
 
-use super::{args::RunArgs, display::Display, job_flags, loading_settings, progress::Progress, text};
+use super::{args::RunArgs, display::Display, loading_settings, progress::Progress, text};
 use crate::{
     cancel::Cancel,
     report::{CommandName, Status},
     run::{Outcome, Request, RunError, execute},
-    settings::{Flags, Settings},
+    settings::Settings,
 };
 
 pub(super) fn run(args: &RunArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
-    let settings = loading_settings(&Flags { lookback: args.lookback.clone(), ..job_flags(&args.job) })?;
+    let settings = loading_settings(&args.job.flags)?;
     Ok(run_and_show(&settings, CommandName::Run, display, cancel, |_| {}))
 }
 

@@ -6,14 +6,13 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     args::{RunsArgs, RunsCommand},
-    config_flags,
     display::Display,
     text,
 };
 use crate::{
     report::{self, RecordedRun},
-    run::{RunError, recover_unless_held},
-    settings::{self, SettingsError},
+    run::{RequestError, RunError, recover_unless_held},
+    settings,
     store::Output,
 };
 
@@ -21,11 +20,7 @@ use crate::{
 const BAR: usize = 8;
 
 pub(super) fn run(args: &RunsArgs, display: &Display) -> Result<u8, RunError> {
-    let config = match &args.what {
-        Some(RunsCommand::Show { config, .. }) => config,
-        None => &args.config,
-    };
-    let settings = settings::load(&config_flags(config))?;
+    let settings = settings::load(&args.config().flags)?;
     let output = Output::new(settings.output);
     recover_unless_held(&output)?;
     match &args.what {
@@ -87,9 +82,9 @@ fn bar(share: f64) -> String {
 
 fn show_one(output: &Output, run_id: &str, display: &Display) -> Result<(), RunError> {
     let mut found = report::recorded_runs(output)?.filter(|(run, _)| run.run_id.starts_with(run_id));
-    let (run, line) = found.next().ok_or_else(|| SettingsError::UnknownRun(run_id.to_owned()))?;
+    let (run, line) = found.next().ok_or_else(|| RequestError::UnknownRun(run_id.to_owned()))?;
     if run.run_id != run_id && found.next().is_some() {
-        return Err(SettingsError::Conflict(format!("more than one run begins with `{run_id}`")).into());
+        return Err(RequestError::AmbiguousRun(run_id.to_owned()).into());
     }
     let summary: Value = serde_json::from_str(&line).unwrap_or_default();
     let raw = RawValue::from_string(line).ok();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use indicatif::{HumanBytes, HumanCount};
 
-use super::{args::StatusArgs, config_flags, display::Display, plan, text};
+use super::{args::StatusArgs, display::Display, plan, text};
 use crate::{
     run::{LayerStatus, RunError, RunInShort, layer_status, recover_unless_held},
     settings,
@@ -15,7 +15,7 @@ use crate::{
 const DAYS_NAMED: usize = 6;
 
 pub(super) fn run(args: &StatusArgs, display: &Display) -> Result<u8, RunError> {
-    let settings = settings::load(&config_flags(&args.config))?;
+    let settings = settings::load(&args.config.flags)?;
     let output = Output::new(settings.output);
     recover_unless_held(&output)?;
     let status = layer_status(&output)?;

@@ -544,11 +544,12 @@ mod tests {
     use super::*;
     use crate::{
         model::{DIM_PRODUCT, DIM_USER},
-        settings::SourceToml,
+        settings::{SourceKind, profile_of},
     };
 
     fn members(spec: DimensionSpec, profile: &str, records: &[&str]) -> Members {
-        let profile = toml::from_str::<SourceToml>(profile).unwrap().compile(&[], &[]).unwrap();
+        let kind = if spec.name == DIM_USER.name { SourceKind::Users } else { SourceKind::Products };
+        let profile = profile_of(kind, profile).unwrap();
         let mut normalizer = MemberNormalizer::new(spec, &profile, Limits::default());
         normalizer.records(records.iter().map(|record| RawRecord::from(record.as_bytes())), CellTypes::Typed);
         normalizer.finish()

@@ -661,8 +661,7 @@ mod tests {
     }
 
     fn configured(orders: &str, columns: Vec<crate::settings::FactColumn>, record: &str) -> NormalizedBatch {
-        let source: crate::settings::SourceToml = toml::from_str(orders).unwrap();
-        let profile = source.compile(&[], &[]).unwrap();
+        let profile = crate::settings::profile_of(crate::settings::SourceKind::Orders, orders).unwrap();
         let mapping = Mapping { profile: Some(&profile), columns: &columns, ..Mapping::default() };
         RecordNormalizer::configured(&mapping, Window::default()).normalize([record.as_bytes()].into_iter())
     }

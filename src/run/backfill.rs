@@ -2,7 +2,7 @@
 //! done. Which chunks are done is told by the coverage of the source.
 
 use super::{
-    RunError,
+    RequestError, RunError,
     job::{self, Observer, Outcome, Request},
     ledger,
 };
@@ -122,7 +122,7 @@ pub(super) fn planned(
     orders: &Source,
     coverage: Option<&SourceCoverage>,
     now: UtcMicros,
-) -> Result<Vec<ChunkState>, SettingsError> {
+) -> Result<Vec<ChunkState>, RequestError> {
     let window = asked(settings, chunk, now);
     if choice == ChunkChoice::Gaps {
         let gaps = coverage.map(SourceCoverage::gaps).unwrap_or_default();
@@ -133,13 +133,12 @@ pub(super) fn planned(
         let chunks = within.flat_map(|gap| chunks(gap.start, gap.end, chunk));
         return Ok(chunks.map(|window| ChunkState { window, is_done: false }).collect());
     }
-    let since =
-        window.since.ok_or_else(|| SettingsError::Conflict("a backfill needs a beginning: --since 2026-01-01 (or --gaps)".into()))?;
+    let since = window.since.ok_or(RequestError::NoBeginning)?;
     // An end that is not said must not move with the clock, or no rerun would be of the same window.
     let midnight = |instant: UtcMicros| instant.minus(instant.micros().rem_euclid(UtcMicros::DAY) - UtcMicros::DAY);
     let until = window.until.unwrap_or_else(|| midnight(now));
     if since >= until {
-        return Err(SettingsError::Conflict(format!("the window is empty: it begins at {since} and ends at {until}")));
+        return Err(RequestError::EmptyWindow { since, until });
     }
     let rules = ledger::rules(settings, orders);
     let is_done = |window: &Window| choice == ChunkChoice::NotDone && coverage.is_some_and(|coverage| coverage.is_done(*window, &rules));

@@ -1,11 +1,10 @@
 //! What runs have changed in the layer, for a warehouse that follows it.
 
-use super::RunError;
+use super::{RequestError, RunError};
 use crate::{
     layer::partition_file,
     model::Dt,
     report::{self, RecordedRun},
-    settings::SettingsError,
     store::Output,
     warehouse::redshift::{Changes, CopySource},
 };
@@ -26,7 +25,7 @@ pub enum WhichRuns<'a> {
 /// # Errors
 /// No such run, or what the disk refuses.
 pub fn changes(output: &Output, which: WhichRuns<'_>) -> Result<Changes, RunError> {
-    let unknown = |run_id: &str| SettingsError::UnknownRun(run_id.to_owned());
+    let unknown = |run_id: &str| RequestError::UnknownRun(run_id.to_owned());
     let published = |run: &RecordedRun| run.has_published();
     let mut recorded = report::recorded_runs(output)?.map(|(run, _)| run);
     let runs: Vec<RecordedRun> = match which {

@@ -1,5 +1,6 @@
 //! What ends a run early, and which exit code that is: the only place that knows.
 
+use super::RequestError;
 use crate::{
     cancel::Stop,
     check::CheckError,
@@ -15,6 +16,9 @@ use crate::{
 /// What ends a run early.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// A request that can't be served.
+    #[error(transparent)]
+    Request(#[from] RequestError),
     /// Settings that can't be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -64,6 +68,7 @@ impl RunError {
             | RunError::Dimension(DimensionError::Frame(_))
             | RunError::Check(CheckError::Engine(_)) => 1,
             RunError::Settings(_)
+            | RunError::Request(_)
             | RunError::Layer(LayerError::Columns { .. })
             | RunError::Source(SourceError::Credentials { .. })
             | RunError::Dimension(DimensionError::NoColumn { .. })

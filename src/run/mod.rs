@@ -21,6 +21,7 @@ mod plan;
 mod probe;
 mod quarantine;
 mod replay;
+mod request_error;
 mod rewrite;
 mod shape;
 mod window;
@@ -35,6 +36,7 @@ pub use open::{host, recover_unless_held};
 pub use plan::{Plan, PlanRequest, PlannedChunk, plan};
 pub use probe::{Evidence, Found, Probe, Proposal, probe};
 pub use replay::{quarantine_file, replay};
+pub use request_error::RequestError;
 pub use rewrite::{Rewritten, rewrite};
 pub use window::AskedWindow;
 

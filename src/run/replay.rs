@@ -12,13 +12,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    RunError,
+    RequestError, RunError,
     job::{self, Observer, Outcome, Request},
 };
 use crate::{
     cancel::Cancel,
     report::CommandName,
-    settings::{Location, Settings, SettingsError, Source},
+    settings::{Location, Settings, Source},
     store::{Output, StoreError},
 };
 
@@ -73,8 +73,7 @@ pub fn replay(settings: &Settings, run_id: &str, cancel: &Cancel, observer: &dyn
 
 /// Writes the records of a quarantine as NDJSON, each as it stands there, digit by digit.
 fn unwrap_records(file: &Path, run_id: &str, records: &Path) -> Result<(), RunError> {
-    let source = fs::File::open(file)
-        .map_err(|_| SettingsError::Conflict(format!("the run `{run_id}` has no quarantine; `etl quarantine` lists those that have")))?;
+    let source = fs::File::open(file).map_err(|_| RequestError::NoQuarantine(run_id.to_owned()))?;
     let target = fs::File::create_new(records).map_err(StoreError::io("create", records))?;
     let mut target = BufWriter::new(target);
     let mut seen = HashSet::new();
@@ -83,7 +82,7 @@ fn unwrap_records(file: &Path, run_id: &str, records: &Path) -> Result<(), RunEr
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let wrong = |detail: String| SettingsError::File { path: file.to_owned(), line: number + 1, detail };
+        let wrong = |detail: String| RequestError::DamagedQuarantine { path: file.to_owned(), line: number + 1, detail };
         let mut record = record(&line).map_err(wrong)?;
         // A record that is no JSON may hold line breaks; within JSON they are white space.
         record.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::RequestError;
 use crate::{
     coverage::{Interval, SourceCoverage},
     model::{UtcMicros, Window},
-    settings::{SettingsError, When},
+    settings::When,
 };
 
 /// The ends of a window, as they were asked for.
@@ -23,8 +24,8 @@ impl AskedWindow {
     /// The window, for a source of this coverage.
     ///
     /// # Errors
-    /// [`SettingsError::Conflict`], where it is empty.
-    pub(super) fn resolve(self, coverage: Option<&SourceCoverage>, now: UtcMicros) -> Result<Window, SettingsError> {
+    /// [`RequestError::EmptyWindow`], where it is empty.
+    pub(super) fn resolve(self, coverage: Option<&SourceCoverage>, now: UtcMicros) -> Result<Window, RequestError> {
         let lookback = i64::try_from(self.lookback.as_micros()).unwrap_or(i64::MAX);
         let window = Window {
             since: match self.since {
@@ -34,9 +35,7 @@ impl AskedWindow {
             until: self.until.and_then(|when| when.instant(now)),
         };
         match (window.since, window.until) {
-            (Some(since), Some(until)) if since >= until => {
-                Err(SettingsError::Conflict(format!("the window is empty: it begins at {since} and ends at {until}")))
-            }
+            (Some(since), Some(until)) if since >= until => Err(RequestError::EmptyWindow { since, until }),
             _ => Ok(window),
         }
     }

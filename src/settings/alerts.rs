@@ -1,36 +1,32 @@
-//! What somebody is to be told of, and where: `[alerts]` in `etl.toml`, and the receivers from the environment.
+//! When alerts are raised, and who receives them: `[alerts]` in `etl.toml`, receivers from the environment. Sends none.
 
 use std::time::Duration;
 
 use reqwest::Url;
-use serde::Deserialize;
 
-use super::{
-    Secret, SettingsError,
-    layers::{Environment, Said},
-};
+use super::{ConfiguredValue, Environment, Secret, SettingsError, merge::Layers, setting};
 
-/// Where PagerDuty takes events (<https://developer.pagerduty.com/docs/events-api-v2-overview>).
+/// PagerDuty's endpoint for events (<https://developer.pagerduty.com/docs/events-api-v2-overview>).
 const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 
-/// When an alert is raised, and who gets it.
+/// When an alert is raised, and who receives it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AlertSettings {
-    /// Per cent of the average of earlier runs above which a run is slow.
+    /// Percent of the average duration of earlier runs above which a run is slow.
     pub slow_percent: f64,
     /// A run that takes less than this is never slow.
     pub slow_after: Duration,
-    /// Per cent of the window's records above which too many were dropped.
+    /// Percent of the window's records above which too many were dropped.
     pub dropped_percent: f64,
-    /// Whether a day without rows counts, where the same weekday a week before had some.
+    /// Whether a day without rows raises an alert if the same weekday of the week before had rows.
     pub no_records: bool,
-    /// How old the newest row may be.
+    /// The age of the newest row above which an alert is raised.
     pub freshness: Option<Duration>,
-    /// After how long a lasting alert is sent again; never where nothing is said.
+    /// The time after which a lasting alert is sent again; `None`: never.
     pub repeat: Option<Duration>,
-    /// How long one attempt to send may take.
+    /// The time for one attempt to send.
     pub timeout: Duration,
-    /// Who gets them.
+    /// The receivers.
     pub receivers: Vec<Receiver>,
 }
 
@@ -49,21 +45,21 @@ impl Default for AlertSettings {
     }
 }
 
-/// Who gets alerts. A webhook's URL is a secret by itself: whoever knows it may post.
+/// A receiver of alerts. The URL of a webhook is a secret: whoever knows it may post.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Receiver {
-    /// The dialect that it takes.
+    /// The format that it takes.
     pub kind: ReceiverKind,
-    /// Where it is.
+    /// Its URL.
     pub url: Secret,
     /// The bearer token of a generic webhook, or PagerDuty's routing key.
     pub key: Option<Secret>,
 }
 
-/// The dialects.
+/// The formats.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReceiverKind {
-    /// A JSON object with all that is known.
+    /// A JSON object with every detail.
     Webhook,
     /// An incoming webhook of Slack.
     Slack,
@@ -85,64 +81,50 @@ impl ReceiverKind {
     }
 }
 
-/// `[alerts]`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AlertsToml {
-    pub slow_percent: Option<f64>,
-    pub slow_after: Option<String>,
-    pub dropped_percent: Option<f64>,
-    pub no_records: Option<bool>,
-    pub freshness: Option<String>,
-    pub repeat: Option<String>,
-    pub timeout: Option<String>,
-    pub pagerduty_url: Option<String>,
-}
-
-pub(super) fn alerts(toml: AlertsToml, environment: &Environment) -> Result<AlertSettings, SettingsError> {
+/// Reads `[alerts]` and the receivers.
+pub(super) fn read(layers: &Layers<'_>) -> Result<AlertSettings, SettingsError> {
     let default = AlertSettings::default();
-    let span = |key: &'static str, value: Option<String>| value.map(|value| Said::in_file(key, value).span()).transpose();
-    let percent = |key: &'static str, value: Option<f64>, default: f64| match value {
-        Some(value) if value.is_finite() && value >= 0.0 => Ok(value),
-        Some(value) => Err(Said::in_file(key, value.to_string()).invalid("write a percentage, such as 200")),
-        None => Ok(default),
-    };
     Ok(AlertSettings {
-        slow_percent: percent("alerts.slow_percent", toml.slow_percent, default.slow_percent)?,
-        slow_after: span("alerts.slow_after", toml.slow_after)?.unwrap_or(default.slow_after),
-        dropped_percent: percent("alerts.dropped_percent", toml.dropped_percent, default.dropped_percent)?,
-        no_records: toml.no_records.unwrap_or(default.no_records),
-        freshness: span("alerts.freshness", toml.freshness)?,
-        repeat: span("alerts.repeat", toml.repeat)?,
-        timeout: span("alerts.timeout", toml.timeout)?.filter(|timeout| !timeout.is_zero()).unwrap_or(default.timeout),
-        receivers: receivers(toml.pagerduty_url, environment)?,
+        slow_percent: layers.number(&setting::SLOW_PERCENT)?.unwrap_or(default.slow_percent),
+        slow_after: layers.span(&setting::SLOW_AFTER)?.unwrap_or(default.slow_after),
+        dropped_percent: layers.number(&setting::DROPPED_PERCENT)?.unwrap_or(default.dropped_percent),
+        no_records: layers.yes_no(&setting::NO_RECORDS)?.unwrap_or(default.no_records),
+        freshness: layers.span(&setting::FRESHNESS)?,
+        repeat: layers.span(&setting::REPEAT)?,
+        timeout: layers.span(&setting::ALERT_TIMEOUT)?.unwrap_or(default.timeout),
+        receivers: receivers(layers)?,
     })
 }
 
-fn receivers(pagerduty_url: Option<String>, environment: &Environment) -> Result<Vec<Receiver>, SettingsError> {
+fn receivers(layers: &Layers<'_>) -> Result<Vec<Receiver>, SettingsError> {
+    let environment: &Environment = layers.environment;
+    let secret = |setting: &setting::Setting| environment.secret(setting.variable);
     let mut receivers = Vec::new();
-    for (name, kind) in [
-        ("ETL_ALERT_WEBHOOK_URL", ReceiverKind::Webhook),
-        ("ETL_ALERT_SLACK_URL", ReceiverKind::Slack),
-        ("ETL_ALERT_TEAMS_URL", ReceiverKind::Teams),
+    for (setting, kind) in [
+        (&setting::ALERT_WEBHOOK_URL, ReceiverKind::Webhook),
+        (&setting::ALERT_SLACK_URL, ReceiverKind::Slack),
+        (&setting::ALERT_TEAMS_URL, ReceiverKind::Teams),
     ] {
-        let Some(said) = environment.get(name) else { continue };
-        hold_url(&said)?;
-        let key = (kind == ReceiverKind::Webhook).then(|| environment.secret("ETL_ALERT_WEBHOOK_TOKEN")).flatten();
-        receivers.push(Receiver { kind, url: Secret::new(said.value), key });
+        let Some(url) = environment.get(setting.variable) else { continue };
+        require_url(&url)?;
+        let key = (kind == ReceiverKind::Webhook).then(|| secret(&setting::ALERT_WEBHOOK_TOKEN)).flatten();
+        receivers.push(Receiver { kind, url: Secret::new(url.value), key });
     }
-    if let Some(key) = environment.secret("ETL_ALERT_PAGERDUTY_KEY") {
-        let url = Said::in_file("alerts.pagerduty_url", pagerduty_url.unwrap_or_else(|| PAGERDUTY.to_owned()));
-        hold_url(&url)?;
-        receivers.push(Receiver { kind: ReceiverKind::PagerDuty, url: Secret::new(url.value), key: Some(key) });
+    let pagerduty = layers.get(&setting::PAGERDUTY_URL)?;
+    if let Some(url) = &pagerduty {
+        require_url(url)?;
+    }
+    if let Some(key) = secret(&setting::ALERT_PAGERDUTY_KEY) {
+        let url = Secret::new(pagerduty.map_or_else(|| PAGERDUTY.to_owned(), |url| url.value));
+        receivers.push(Receiver { kind: ReceiverKind::PagerDuty, url, key: Some(key) });
     }
     Ok(receivers)
 }
 
-/// A URL that can be posted to. The error does not show it.
-fn hold_url(said: &Said) -> Result<(), SettingsError> {
-    match Url::parse(&said.value) {
+/// Refuses what is not an http(s) URL. The error does not show it.
+fn require_url(configured: &ConfiguredValue) -> Result<(), SettingsError> {
+    match Url::parse(&configured.value) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(()),
-        _ => Err(SettingsError::Conflict(format!("{}: not an http(s) URL", said.origin))),
+        _ => Err(configured.invalid_secret("not an http(s) URL")),
     }
 }

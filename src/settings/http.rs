@@ -1,8 +1,8 @@
-//! How an HTTP source is asked.
+//! How HTTP sources are asked: time-outs, limits, retries, TLS. Not whom they ask for credentials, nor their profiles.
 
 use std::{path::PathBuf, time::Duration};
 
-use super::Secret;
+use super::{Secret, SettingsError, merge::Layers, proxies, setting};
 
 /// How an HTTP source is asked (contract, Source over HTTP).
 #[derive(Clone, Debug)]
@@ -89,15 +89,37 @@ impl Default for HttpSettings {
     }
 }
 
-/// What a source asks for before it answers. From the environment or `.env` only.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Credentials {
-    /// `ETL_API_TOKEN`.
-    pub bearer: Option<Secret>,
-    /// `ETL_API_KEY_HEADER` and `ETL_API_KEY`.
-    pub api_key: Option<(String, Secret)>,
-    /// `ETL_API_USER` and `ETL_API_PASSWORD`.
-    pub basic: Option<(Secret, Secret)>,
-    /// `ETL_OAUTH_CLIENT_ID` and `ETL_OAUTH_CLIENT_SECRET`.
-    pub client: Option<(Secret, Secret)>,
+/// Reads `[http]`.
+pub(super) fn read(layers: &Layers<'_>) -> Result<HttpSettings, SettingsError> {
+    let default = HttpSettings::default();
+    let narrow = |number: Option<u64>, default: u32| number.map_or(default, |number| u32::try_from(number).unwrap_or(u32::MAX));
+    Ok(HttpSettings {
+        max_attempts: narrow(layers.whole(&setting::MAX_ATTEMPTS)?, default.max_attempts),
+        connect_timeout: layers.span(&setting::CONNECT_TIMEOUT)?.unwrap_or(default.connect_timeout),
+        read_timeout: layers.span(&setting::READ_TIMEOUT)?.unwrap_or(default.read_timeout),
+        request_timeout: layers.span(&setting::REQUEST_TIMEOUT)?.unwrap_or(default.request_timeout),
+        retry_timeout: layers.span(&setting::RETRY_TIMEOUT)?.unwrap_or(default.retry_timeout),
+        retry_after_cap: layers.span(&setting::RETRY_AFTER_CAP)?.unwrap_or(default.retry_after_cap),
+        backoff_first: layers.span(&setting::BACKOFF_FIRST)?.unwrap_or(default.backoff_first),
+        backoff_cap: layers.span(&setting::BACKOFF_CAP)?.unwrap_or(default.backoff_cap),
+        per_page: narrow(layers.whole(&setting::PER_PAGE)?, default.per_page),
+        max_pages: layers.whole(&setting::MAX_PAGES)?.unwrap_or(default.max_pages),
+        max_redirects: narrow(layers.whole(&setting::MAX_REDIRECTS)?, default.max_redirects),
+        max_body: layers.whole(&setting::MAX_BODY)?.unwrap_or(default.max_body),
+        allow_plain: layers.yes_no(&setting::ALLOW_PLAIN)?.unwrap_or(default.allow_plain),
+        network: network(layers)?,
+    })
+}
+
+fn network(layers: &Layers<'_>) -> Result<NetworkSettings, SettingsError> {
+    let certificate = layers.get(&setting::CLIENT_CERT)?;
+    let key = layers.get(&setting::CLIENT_KEY)?;
+    let client_certificate = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(ClientCertificate { certificate: layers.path(&certificate), key: layers.path(&key) }),
+        (None, None) => None,
+        (Some(alone), None) => return Err(alone.invalid("`http.client_key` is missing: a certificate needs its private key")),
+        (None, Some(alone)) => return Err(alone.invalid("`http.client_cert` is missing: a private key needs its certificate")),
+    };
+    let ca_file = layers.get(&setting::CA_FILE)?.map(|file| layers.path(&file));
+    Ok(NetworkSettings { proxies: proxies::read(layers)?, ca_file, client_certificate })
 }

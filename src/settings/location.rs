@@ -1,6 +1,6 @@
-//! Where a source is: a URL, or files.
+//! The location of a source: a URL or files. Also how a URL is shown. Opens nothing.
 
-use std::{fmt, path::Path, str::FromStr};
+use std::{fmt, net::IpAddr, path::Path, str::FromStr};
 
 use reqwest::Url;
 
@@ -13,19 +13,19 @@ pub enum Location {
     Files(String),
 }
 
-/// Text that is no location.
+/// A text that is not a location.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LocationError {
-    /// No URL.
+    /// Not a URL.
     #[error("not a URL: {0}")]
     Url(String),
     /// A scheme other than http and https.
     #[error("`{0}` URLs are not read: give an http(s) URL, or a path")]
     Scheme(String),
-    /// Credentials stand in the URL, and so would stand in logs and shell histories.
+    /// Credentials in the URL would end up in logs and shell histories.
     #[error("credentials do not belong in a URL: set ETL_API_USER and ETL_API_PASSWORD in the environment or .env")]
     Credentials,
-    /// No text at all.
+    /// No text.
     #[error("empty")]
     Empty,
 }
@@ -74,22 +74,49 @@ impl fmt::Display for Location {
     }
 }
 
-/// Parameters whose values are kept out of logs and errors, wherever their name holds one of these.
+/// Whether a URL leads to this machine: its connections leave it by no network, and no proxy could serve them.
+pub fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => address.is_loopback(),
+        Ok(IpAddr::V6(address)) => address.is_loopback() || address.to_ipv4_mapped().is_some_and(|address| address.is_loopback()),
+        Err(_) => host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
+    }
+}
+
+/// Parameters whose values are kept out of logs and errors: those whose name holds one of these words.
 const SECRET_PARAMETERS: [&str; 7] = ["token", "key", "secret", "password", "passwd", "sig", "auth"];
 
-/// The URL as it may be shown: without credentials, and without the values of parameters that look like secrets.
+/// The URL as it may be shown: without credentials, and without the values of parameters that look like secrets. Everything
+/// else keeps its bytes.
 pub fn redacted(url: &Url) -> String {
     let mut shown = url.clone();
-    // Neither can fail for http(s), and a URL without them is what is wanted.
+    // Neither can fail for http(s), and a URL without credentials is what is wanted.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
-    if url.query().is_some() {
-        let is_secret = |name: &str| SECRET_PARAMETERS.iter().any(|secret| name.to_ascii_lowercase().contains(secret));
-        let pairs: Vec<_> =
-            url.query_pairs().map(|(name, value)| if is_secret(&name) { (name, "***".into()) } else { (name, value) }).collect();
-        shown.query_pairs_mut().clear().extend_pairs(pairs);
+    if let Some(query) = url.query() {
+        let pairs: Vec<_> = query.split('&').map(redacted_pair).collect();
+        shown.set_query(Some(&pairs.join("&")));
     }
     shown.to_string()
+}
+
+/// A `name=value` of a query. The name may be percent-encoded.
+fn redacted_pair(pair: &str) -> String {
+    let Some((written, value)) = pair.split_once('=') else { return pair.to_owned() };
+    let name = name_of(written);
+    let is_secret = !value.is_empty() && SECRET_PARAMETERS.iter().any(|secret| name.contains(secret));
+    if is_secret { format!("{written}=***") } else { pair.to_owned() }
+}
+
+/// The decoded name of a parameter, in lower case.
+fn name_of(written: &str) -> String {
+    let mut carrier = Url::parse("http://name.invalid").ok();
+    if let Some(carrier) = &mut carrier {
+        carrier.set_query(Some(written));
+    }
+    let decoded = carrier.and_then(|carrier| carrier.query_pairs().next().map(|(name, _)| name.to_ascii_lowercase()));
+    decoded.unwrap_or_else(|| written.to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -100,6 +127,8 @@ mod tests {
     fn secrets_do_not_stand_in_what_is_shown() {
         let url = Url::parse("https://user:hush@shop.example/orders?api_key=hush&page=2&access_token=hush").unwrap();
         assert_eq!(redacted(&url), "https://shop.example/orders?api_key=***&page=2&access_token=***");
+        let encoded = Url::parse("https://shop.example/?%61pi%5Fkey=h%75sh&a=%2F/+%20b&c&d=").unwrap();
+        assert_eq!(redacted(&encoded), "https://shop.example/?%61pi%5Fkey=***&a=%2F/+%20b&c&d=");
     }
 
     #[test]

@@ -1,45 +1,75 @@
 //! Flags, environment, `.env` and `etl.toml` become one validated [`Settings`]. The only reader of the environment.
 //!
 //! Flags beat environment variables (`ETL_*`), which beat `.env`, which beats `etl.toml`, which beats defaults (contract,
-//! Command line). Every value remembers where it came from, so that an error names the place to mend.
+//! Command line). Every value remembers where it came from, so that an error names the place to correct.
+//!
+//! [`SETTINGS`] is the table of settings, from which flags, look-ups and the documentation are derived. Tables of sources and
+//! their profiles have readers of their own in `profile`.
 
 mod alerts;
+mod credentials;
 mod enrich;
+mod environment;
+mod error;
 mod fact_columns;
 mod file;
+mod flags;
 mod http;
-mod layers;
 mod limits;
 mod location;
+mod merge;
 mod metrics;
+mod presentation;
 mod profile;
+mod proxies;
+mod reader;
 mod secret;
+pub(crate) mod setting;
 mod size;
+mod source_kind;
 mod sources;
 mod span;
+mod toml_tree;
+mod value;
 mod when;
 
 pub use alerts::{AlertSettings, Receiver, ReceiverKind};
+pub use credentials::{CredentialNames, CredentialVariables, Credentials};
 pub use enrich::EnrichColumns;
-pub use fact_columns::{FactColumn, FactColumnToml, schema_of};
-pub use file::EtlToml;
-pub use http::{ClientCertificate, Credentials, HttpSettings, NetworkSettings, ProxySettings};
-pub use layers::{Flags, Presentation, SettingsError, load, presentation};
+use environment::Environment;
+pub use error::{Origin, SettingsError};
+pub use fact_columns::{FactColumn, schema_of};
+pub use flags::Flags;
+pub use http::{ClientCertificate, HttpSettings, NetworkSettings, ProxySettings};
 pub use limits::Limits;
-pub use location::{Location, LocationError, redacted};
+pub use location::{Location, LocationError, is_loopback, redacted};
+pub use merge::{load, presentation};
 pub use metrics::{EmfTarget, MetricsSettings};
+pub use presentation::{LogFormat, Presentation, ResultFormat};
 pub use profile::{
     Auth, CountRequest, CredentialsIn, FieldRule, Filter, HttpProfile, Pagination, Profile, SHIPPED, ScaleText, Shipped, SkipRule, Source,
-    SourceToml, TimeFormat, TimeText, Total, Units, shipped,
+    TimeFormat, TimeText, Total, Units, shipped,
 };
 pub use secret::Secret;
-pub use sources::orders_profile;
+pub use setting::{Form, SETTINGS, Setting};
+pub use source_kind::SourceKind;
+pub use sources::{orders_profile, profile_of};
 pub use span::{Chunk, parse_span};
+pub use toml_tree::Place;
+use value::ConfiguredValue;
 pub use when::When;
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 
 use crate::model::FactSchema;
+
+/// What `--since last` goes back by default.
+const DEFAULT_LOOKBACK: Duration = Duration::from_secs(86_400);
+
+/// Threads that work by default: one per core.
+fn default_threads() -> usize {
+    thread::available_parallelism().map_or(2, NonZero::get)
+}
 
 /// Which partitions the built-in checks of a run look at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -179,7 +209,7 @@ impl Settings {
             merge: MergeBy::default(),
             repeated_sku: RepeatedSku::default(),
             fact_columns: Vec::new(),
-            lookback: layers::DEFAULT_LOOKBACK,
+            lookback: DEFAULT_LOOKBACK,
             dry_run: false,
             allow_incomplete: false,
             lock_wait: Duration::ZERO,
@@ -188,7 +218,7 @@ impl Settings {
             on_check_failure: OnCheckFailure::default(),
             checks: None,
             memory_limit: None,
-            threads: layers::default_threads(),
+            threads: default_threads(),
             http: HttpSettings::default(),
             limits: Limits::default(),
             enrich: EnrichColumns::default(),

@@ -1,134 +1,193 @@
-//! The three sources out of all layers: where each is, and by which profile it is read.
+//! The three sources out of all layers: where each is, and by which profile it is read. Asks none of them.
 
 use reqwest::Url;
 
 use super::{
-    EtlToml, Location, SettingsError, Source, SourceToml, file,
-    layers::{Layers, Origin, Said},
+    ConfiguredValue, HttpSettings, Location, Origin, Profile, SHIPPED, SettingsError, Source, SourceKind, credentials, file,
+    merge::Layers,
+    profile::{SourceTable, joined, overlay, read_table},
+    reader::{Reader, typed},
+    setting::{self, Form},
     shipped,
+    toml_tree::{Node, Table, Value, nearest},
+    value::choice,
 };
 
-/// A source's names: of its flag, its variable and its table in `etl.toml`.
-pub(super) struct Names {
-    pub(super) flag: &'static str,
-    pub(super) variable: &'static str,
-    pub(super) table: &'static str,
-    /// Its table of an `etl.toml`.
-    of: fn(&EtlToml) -> &SourceToml,
-    fields: &'static [&'static str],
-    line_fields: &'static [&'static str],
+/// The sources that settings name.
+pub(super) struct Sources {
+    /// The shipped profile of all three.
+    pub(super) profile: Option<String>,
+    pub(super) orders: Option<Source>,
+    pub(super) users: Option<Source>,
+    pub(super) products: Option<Source>,
 }
 
-pub(super) static ORDERS: Names = Names {
-    flag: "--orders",
-    variable: "ETL_ORDERS",
-    table: "orders",
-    of: |toml| &toml.orders,
-    fields: &["order_id", "created_at", "updated_at", "user_id", "status", "currency", "lines"],
-    line_fields: &["sku", "product_id", "quantity", "unit_price"],
-};
-
-pub(super) static USERS: Names =
-    Names { flag: "--users", variable: "ETL_USERS", table: "users", of: |toml| &toml.users, fields: &[], line_fields: &[] };
-
-pub(super) static PRODUCTS: Names =
-    Names { flag: "--products", variable: "ETL_PRODUCTS", table: "products", of: |toml| &toml.products, fields: &[], line_fields: &[] };
-
-/// What a profile that ships says, as a layer below the user's own.
-pub(super) fn shipped_layer(said: Option<Said>) -> Result<Option<EtlToml>, SettingsError> {
-    said.map(|said| shipped_toml(said.value.trim()).map_err(|detail| said.invalid(detail))).transpose()
+/// Reads the sources.
+pub(super) fn read(layers: &Layers<'_>, http: &HttpSettings) -> Result<Sources, SettingsError> {
+    let named = layers.get(&setting::SOURCE)?;
+    let shared = named.as_ref().map(|configured| shipped_profile(configured.value.trim()).map_err(|detail| configured.invalid(detail)));
+    let profile = named.map(|configured| configured.value.trim().to_owned());
+    let shared = Shared { table: shared.transpose()?, name: profile.clone() };
+    let url = base_url(layers, shared.table.as_ref())?;
+    let mut sources = [(SourceKind::Orders, None), (SourceKind::Users, None), (SourceKind::Products, None)];
+    for (kind, source) in &mut sources {
+        *source = read_source(layers, *kind, url.as_ref(), &shared)?;
+    }
+    credentials::distribute(layers.environment, &mut sources)?;
+    for (kind, source) in &sources {
+        if let Some(source) = source {
+            credentials::refuse_plain(*kind, source, http)?;
+        }
+    }
+    let [(_, orders), (_, users), (_, products)] = sources;
+    Ok(Sources { profile, orders, users, products })
 }
 
-fn shipped_toml(name: &str) -> Result<EtlToml, String> {
+/// The shipped profile that all three sources start from.
+struct Shared {
+    table: Option<Table>,
+    name: Option<String>,
+}
+
+/// The `etl.toml` of a shipped profile, or why there is none.
+fn shipped_profile(name: &str) -> Result<Table, String> {
+    let names: Vec<_> = SHIPPED.iter().map(|shipped| shipped.name).collect();
     let found = shipped(name).ok_or_else(|| {
-        let names: Vec<_> = super::SHIPPED.iter().map(|shipped| shipped.name).collect();
-        format!("no such profile: there are {} (see `etl sources`)", names.join(", "))
+        let near = nearest(name, names.iter().copied()).map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+        format!("no such profile{near}: write {} (see `etl sources`)", choice(&names))
     })?;
-    file::parse(found.toml).map_err(|(line, detail)| format!("line {line}: {detail}"))
+    file::parse(&format!("shipped profile {name}"), found.toml).map_err(|error| error.to_string())
 }
 
-/// Where the API of all three sources lives, where that is said.
-pub(super) fn base_url(said: Option<Said>, shipped: Option<&EtlToml>) -> Result<Option<Url>, SettingsError> {
-    let (text, said) = match said {
-        Some(said) => (said.value.clone(), Some(said)),
-        // What ships names a real API, or a shop that is nobody's.
-        None => match shipped.and_then(|toml| toml.url.clone()).filter(|url| !url.contains("your-")) {
-            Some(url) => (url, None),
-            None => return Ok(None),
-        },
+/// The URL of the API of all three sources. The example of a shipped profile is nobody's API.
+fn base_url(layers: &Layers<'_>, shared: Option<&Table>) -> Result<Option<Url>, SettingsError> {
+    let below = || shared.and_then(|table| table.get("url")).map(|node| typed(node, "url", Form::Text)).transpose();
+    let configured = match layers.get(&setting::URL)? {
+        Some(configured) if is_example(&configured.value) => {
+            return Err(configured.invalid("this is the example of the shipped profile: say where your own API is"));
+        }
+        Some(configured) => Some(configured),
+        None => below()?.filter(|configured| !is_example(&configured.value)),
     };
-    let said = said.unwrap_or(Said { value: text, origin: Origin::File("url".into()) });
-    match said.value.trim().parse::<Location>() {
-        Ok(Location::Http(url)) if !url.as_str().contains("your-") => Ok(Some(url)),
-        Ok(Location::Http(_)) => Err(said.invalid("this is the example's: say where your own API is")),
-        Ok(Location::Files(_)) => Err(said.invalid("not an http(s) URL")),
-        Err(error) => Err(said.without_credentials().invalid(error)),
+    let Some(configured) = configured else { return Ok(None) };
+    match configured.value.trim().parse::<Location>() {
+        Ok(Location::Http(url)) => Ok(Some(url)),
+        Ok(Location::Files(_)) => Err(configured.invalid("not an http(s) URL")),
+        Err(error) => Err(configured.without_credentials().invalid(error)),
     }
 }
 
-/// One source; `None` where nobody says where it is.
-pub(super) fn source(
-    layers: &Layers,
-    names: &Names,
-    location: Option<Said>,
-    url: Option<&Url>,
-    own: SourceToml,
-    shipped: Option<&EtlToml>,
-    shipped_name: Option<&str>,
-) -> Result<Option<Source>, SettingsError> {
-    let key_error = |(key, detail): (String, String)| SettingsError::Conflict(format!("`{}.{key}` in etl.toml: {detail}", names.table));
-    let below = match &own.profile {
-        Some(name) => Some(shipped_toml(name).map_err(|detail| key_error(("profile".into(), format!("`{name}`: {detail}"))))?),
-        None => None,
+/// Whether a URL is that of a shipped profile which its user must replace.
+fn is_example(url: &str) -> bool {
+    let bare = |url: &str| url.trim().trim_end_matches('/').to_ascii_lowercase();
+    SHIPPED.iter().filter_map(|shipped| shipped.example_url()).any(|example| bare(example) == bare(url))
+}
+
+/// One source; `None` where no layer says where it is.
+fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared: &Shared) -> Result<Option<Source>, SettingsError> {
+    let own = own_table(layers, kind)?;
+    let reader = Reader::new(&own, kind.table());
+    let profile = reader.text("profile")?;
+    let named =
+        profile.as_deref().map(|name| shipped_profile(name).map_err(|detail| reader.error("profile", format!("`{name}`: {detail}"))));
+    let named = named.transpose()?;
+    let table = named.as_ref().or(shared.table.as_ref()).and_then(|file| file.get(kind.table())).map(|node| &node.value);
+    let merged = match table {
+        Some(Value::Table(below)) => overlay(&own, below),
+        _ => own.clone(),
     };
-    let base = below.as_ref().or(shipped).map(|toml| (names.of)(toml).clone()).unwrap_or_default();
+    let SourceTable { name, path, count, mut profile } = read_table(&merged, kind)?;
+    let configured = match layers.above_file(kind.setting()) {
+        Some(configured) => Some(configured),
+        None => location_in_file(layers, kind, &reader)?,
+    };
     // The name is that of the source in etl.toml, and not of one that a flag or a variable names in its place.
-    let has_own_place = location.as_ref().is_none_or(|said| matches!(said.origin, Origin::File(_)));
-    let profile_name = own.profile.clone().or_else(|| shipped_name.map(str::to_owned));
-    let table = own.over(SourceToml { location: None, ..base });
-    let mut profile = table.compile(names.fields, names.line_fields).map_err(key_error)?;
-    let location = match (layers.location(location)?, url, &table.path) {
+    let is_of_file = configured.as_ref().is_none_or(|configured| matches!(configured.origin, Origin::File { .. }));
+    let location = match (configured.map(|configured| layers.location(&configured)).transpose()?, url, &path) {
         (Some(Location::Http(url)), _, Some(path)) if matches!(url.path(), "" | "/") => Some(Location::Http(joined(&url, path))),
         (Some(location), ..) => Some(location),
         (None, Some(url), Some(path)) => Some(Location::Http(joined(url, path))),
         (None, ..) => None,
     };
-    if let Some(Location::Http(orders)) = &location {
-        profile.http.count = table.count_request(url, orders).map_err(key_error)?;
+    if let (Some(Location::Http(source)), Some(count)) = (&location, count) {
+        profile.http.count = Some(count.request(url, source)?);
     }
-    let name = table.name.clone().filter(|_| has_own_place);
-    Ok(location.map(|location| Source { name, profile_name, location, credentials: super::Credentials::default(), profile }))
+    let profile_name = reader.text("profile")?.or_else(|| shared.name.clone());
+    Ok(location.map(|location| Source {
+        name: name.filter(|_| is_of_file),
+        profile_name,
+        location,
+        credentials: credentials::Credentials::default(),
+        profile,
+    }))
+}
+
+/// The table of a source in `etl.toml`; a location alone counts as a table with that location.
+fn own_table(layers: &Layers<'_>, kind: SourceKind) -> Result<Table, SettingsError> {
+    let Some(node) = layers.file.get(kind.table()) else { return Ok(Table::new(layers.file.place.clone())) };
+    match &node.value {
+        Value::Table(table) => Ok(table.clone()),
+        Value::Text(_) => {
+            let mut table = Table::new(node.place.clone());
+            table.insert("location", Node::clone(node));
+            Ok(table)
+        }
+        other => Err(node.place.error(format!("`{}`: write a location or a table, not {}", kind.table(), other.kind()))),
+    }
+}
+
+fn location_in_file(layers: &Layers<'_>, kind: SourceKind, own: &Reader<'_>) -> Result<Option<ConfiguredValue>, SettingsError> {
+    let configured = own.value("location", Form::Text)?;
+    let is_alone = layers.file.get(kind.table()).is_some_and(|node| matches!(node.value, Value::Text(_)));
+    Ok(configured.map(|configured| match configured.origin {
+        Origin::File { place, .. } if is_alone => {
+            ConfiguredValue { value: configured.value, origin: Origin::File { place, key: kind.table().into() } }
+        }
+        origin => ConfiguredValue { value: configured.value, origin },
+    }))
 }
 
 /// The profile of the orders that an `etl.toml` describes by itself.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn orders_profile(text: &str) -> Result<super::Profile, String> {
-    let toml = file::parse(text).map_err(|(line, detail)| format!("line {line}: {detail}"))?;
-    toml.orders.compile(ORDERS.fields, ORDERS.line_fields).map_err(|(key, detail)| format!("{key}: {detail}"))
+/// The first mistake in the text.
+pub fn orders_profile(text: &str) -> Result<Profile, SettingsError> {
+    let file = file::parse("etl.toml", text)?;
+    match file.get(SourceKind::Orders.table()).map(|node| &node.value) {
+        Some(Value::Table(table)) => Ok(read_table(table, SourceKind::Orders)?.profile),
+        _ => Ok(Profile::default()),
+    }
 }
 
-/// A path beneath a URL, which may have a path of its own.
-pub(super) fn joined(url: &Url, path: &str) -> Url {
-    let mut joined = url.clone();
-    joined.set_path(&format!("{}/{}", url.path().trim_end_matches('/'), path.trim_start_matches('/')));
-    joined
+/// The profile that a source's table describes by itself.
+///
+/// # Errors
+/// The first mistake in the text.
+pub fn profile_of(kind: SourceKind, table: &str) -> Result<Profile, SettingsError> {
+    Ok(read_table(&Table::parse(kind.table(), table)?, kind)?.profile)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::{Environment, Flags};
+
+    fn sources(toml: &str, process: &[(&str, &str)]) -> Result<Sources, String> {
+        let (flags, environment) = (Flags::default(), Environment::of(process, &[]));
+        let file = file::parse("etl.toml", toml).map_err(|error| error.to_string())?;
+        read(&Layers::new(&flags, &environment, &file), &HttpSettings::default()).map_err(|error| error.to_string())
+    }
 
     #[test]
-    fn every_profile_that_ships_compiles_and_names_its_fields_rightly() {
-        for profile in super::super::SHIPPED {
-            let toml = shipped_toml(profile.name).unwrap();
-            for names in [&ORDERS, &USERS, &PRODUCTS] {
-                let compiled = (names.of)(&toml).compile(names.fields, names.line_fields);
-                assert!(compiled.is_ok(), "{}: {}: {compiled:?}", profile.name, names.table);
+    fn every_shipped_profile_is_free_of_mistakes() {
+        for profile in SHIPPED {
+            let file = shipped_profile(profile.name).unwrap();
+            for kind in SourceKind::ALL {
+                let Some(Value::Table(table)) = file.get(kind.table()).map(|node| &node.value) else { continue };
+                let read = read_table(table, kind).map(drop).map_err(|error| error.to_string());
+                assert_eq!(read, Ok(()), "{}", profile.name);
             }
-            assert!(toml.orders.path.is_some() && toml.url.is_some() && profile.title().len() > 10, "{}", profile.name);
+            assert!(file.at("orders.path").is_some() && file.get("url").is_some() && profile.title().len() > 10, "{}", profile.name);
         }
     }
 
@@ -137,5 +196,49 @@ mod tests {
         let joined = |url: &str, path| super::joined(&url.parse().unwrap(), path).to_string();
         assert_eq!(joined("https://h", "/a/b.json"), "https://h/a/b.json");
         assert_eq!(joined("https://h/v1/", "a?b"), "https://h/v1/a%3Fb");
+    }
+
+    #[test]
+    fn only_the_unchanged_example_is_no_url() {
+        let orders = |toml: &str| sources(toml, &[]).map(|sources| sources.orders.map(|orders| orders.location.to_string()));
+        assert_eq!(orders("source = 'shopify'").unwrap(), None);
+        let error = orders("source = 'shopify'\nurl = 'https://your-shop.myshopify.com/'").unwrap_err();
+        assert!(error.starts_with("etl.toml, line 2: `url`: ") && error.contains("say where your own API is"), "{error}");
+        let own = orders("source = 'woocommerce'\nurl = 'https://your-own-shop.example'").unwrap();
+        assert_eq!(own.as_deref(), Some("https://your-own-shop.example/wp-json/wc/v3/orders"));
+    }
+
+    #[test]
+    fn the_users_table_lies_over_the_shipped_profile_and_errors_name_its_own_lines() {
+        let read = sources("source = 'shopify'\nurl = 'https://h'\n[orders.pagination]\nsize_parameter = 'n'\n", &[]).unwrap();
+        let orders = read.orders.unwrap();
+        assert_eq!((orders.profile.http.pagination, &orders.profile.http.query["n"]), (super::super::Pagination::Link, &"250".to_owned()));
+        assert!(read.users.is_some());
+        for (toml, message) in [
+            (
+                "source = 'shopify'\n[orders.pagination]\n\nfirst = 0\n",
+                "etl.toml, line 4: `orders.pagination.first`: unknown key `first` of kind `link`",
+            ),
+            ("source = 'shopify'\n[users]\nskip = []\n", "etl.toml, line 3: `users.skip`: `skip` belongs to orders"),
+            ("[orders]\nprofile = 'shopfy'\n", "etl.toml, line 2: `orders.profile`: `shopfy`: no such profile (did you mean `shopify`?)"),
+            ("orders = 5", "etl.toml, line 1: `orders`: write a location or a table, not a whole number"),
+            ("orders = 'ftp://h'", "etl.toml, line 1: `orders`: `ftp://h`: "),
+        ] {
+            let error = sources(toml, &[]).map(drop).unwrap_err();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn credentials_for_a_plain_url_are_refused_by_name() {
+        let toml = "orders = 'https://h/o'\nusers = 'http://h/u'\n";
+        assert!(sources(toml, &[("ETL_API_TOKEN", "t")]).is_ok(), "another origin gets none");
+        let error = sources(toml, &[("ETL_USERS_API_TOKEN", "t")]).map(drop).unwrap_err();
+        assert!(
+            error.starts_with("users: credentials would be sent to h over plain http") && error.contains("http.allow_plain"),
+            "{error}"
+        );
+        let toml = "[orders]\nlocation = 'https://h/o'\nauth = { kind = 'oauth2', token_url = 'http://t/token' }";
+        assert!(sources(toml, &[]).map(drop).unwrap_err().starts_with("`orders.auth.token_url`: "));
     }
 }

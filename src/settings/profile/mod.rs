@@ -1,18 +1,31 @@
-//! A source's profile: where its records and their fields stand, how its list is paged, who may ask, and how it filters.
+//! A source's profile: where its records and fields are, how its list is paged, how it authenticates, and how it filters.
 //! Read from `etl.toml`, or shipped under a name; compiled once, and never looked at per record.
 //!
 //! Knows no request and no byte of a document: `source` asks by it, `normalize` maps by it.
 
+mod auth;
+mod fields;
+mod kinds;
+mod overlay;
+mod pagination;
 mod shipped;
-mod toml;
+mod table;
 
+pub(super) use fields::paths;
+pub(super) use overlay::overlay;
 pub use shipped::{SHIPPED, Shipped, shipped};
-pub(super) use toml::location_or_table;
-pub use toml::{RuleToml, SourceToml};
+pub(super) use table::{SourceTable, read as read_table};
 
 use std::collections::BTreeMap;
 
 use crate::model::{FieldPath, MinorUnits};
+
+/// A path beneath a URL, which may have a path of its own.
+pub(super) fn joined(url: &reqwest::Url, path: &str) -> reqwest::Url {
+    let mut joined = url.clone();
+    joined.set_path(&format!("{}/{}", url.path().trim_end_matches('/'), path.trim_start_matches('/')));
+    joined
+}
 
 /// One of the three sources: where it is, and how it is read.
 #[derive(Clone, PartialEq, Debug)]

@@ -1,6 +1,6 @@
-//! The profiles that ship: each the `etl.toml` that somebody would write after reading its vendor's documentation.
+//! The shipped profiles: each is the `etl.toml` that a user would write after reading the vendor's documentation.
 
-/// A profile that ships.
+/// A shipped profile.
 #[derive(Clone, Copy, Debug)]
 pub struct Shipped {
     /// Its name.
@@ -10,15 +10,21 @@ pub struct Shipped {
 }
 
 impl Shipped {
-    /// What it is of: its first line.
+    /// Its title: its first line.
     pub fn title(&self) -> &'static str {
         self.toml.lines().next().unwrap_or_default().trim_start_matches("# ")
+    }
+
+    /// Its URL, where that is an example which the user must replace.
+    pub fn example_url(&self) -> Option<&'static str> {
+        let url = self.toml.lines().find_map(|line| line.strip_prefix("url = \""))?.trim_end_matches('"');
+        url.contains("your-").then_some(url)
     }
 }
 
 macro_rules! shipped {
     ($($name:literal),*) => {
-        /// All profiles that ship, by name.
+        /// All shipped profiles, by name.
         pub const SHIPPED: &[Shipped] = &[$(Shipped { name: $name, toml: include_str!(concat!("shipped/", $name, ".toml")) }),*];
     };
 }

@@ -1,0 +1,53 @@
+//! What is wrong with the request of a user, given what the output holds (exit 2). Not about settings by themselves.
+
+use std::path::PathBuf;
+
+use crate::model::UtcMicros;
+
+/// A request that can't be served.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The history has no such run.
+    #[error("no run `{0}` has been recorded here; `etl runs` lists them")]
+    UnknownRun(String),
+    /// The history has several runs of this beginning.
+    #[error("more than one run begins with `{0}`")]
+    AmbiguousRun(String),
+    /// The window holds no instant.
+    #[error("the window is empty: it begins at {since} and ends at {until}")]
+    EmptyWindow {
+        /// Its start.
+        since: UtcMicros,
+        /// Its end.
+        until: UtcMicros,
+    },
+    /// A backfill of an open window.
+    #[error("a backfill needs a beginning: --since 2026-01-01 (or --gaps)")]
+    NoBeginning,
+    /// The run dropped nothing, or its quarantine was removed.
+    #[error("the run `{0}` has no quarantine; `etl quarantine` lists those that have")]
+    NoQuarantine(String),
+    /// A line of a quarantine that can't be replayed.
+    #[error("{}, line {line}: {detail}", path.display())]
+    DamagedQuarantine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The mistake.
+        detail: String,
+    },
+    /// The demo does not write into an output that holds anything else.
+    #[error("{} holds {what}: the demo writes into a folder of its own. Name another one: etl demo --output DIR", folder.display())]
+    ForeignOutput {
+        /// The output.
+        folder: PathBuf,
+        /// What it holds.
+        what: String,
+    },
+    /// No receiver of alerts is configured.
+    #[error(
+        "no receiver is configured. Set ETL_ALERT_WEBHOOK_URL, ETL_ALERT_SLACK_URL, ETL_ALERT_TEAMS_URL or ETL_ALERT_PAGERDUTY_KEY in the environment or .env"
+    )]
+    NoReceivers,
+}

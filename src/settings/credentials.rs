@@ -1,0 +1,281 @@
+//! Credentials of sources, from the environment or `.env` only; which source gets which; none in plain sight on the network.
+
+use super::{Auth, ConfiguredValue, Environment, HttpSettings, Location, Secret, SettingsError, Source, SourceKind, is_loopback};
+
+/// What a source asks for before it answers.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Credentials {
+    /// The variables that these are read from: an error names them.
+    pub variables: CredentialVariables,
+    /// A bearer token.
+    pub bearer: Option<Secret>,
+    /// The name of a header, and the API key that goes there.
+    pub api_key: Option<(String, Secret)>,
+    /// User and password.
+    pub basic: Option<(Secret, Secret)>,
+    /// Id and secret of an OAuth 2 client.
+    pub client: Option<(Secret, Secret)>,
+}
+
+/// Which variables hold the credentials of a source.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum CredentialVariables {
+    /// `ETL_API_TOKEN` and its like: those of the orders, and of every source of their origin.
+    #[default]
+    Common,
+    /// `ETL_USERS_API_TOKEN` and its like.
+    Users,
+    /// `ETL_PRODUCTS_API_TOKEN` and its like.
+    Products,
+}
+
+/// The names of variables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CredentialNames {
+    /// Of the bearer token.
+    pub token: &'static str,
+    /// Of the API key.
+    pub key: &'static str,
+    /// Of the header for the API key.
+    pub key_header: &'static str,
+    /// Of the user.
+    pub user: &'static str,
+    /// Of the password.
+    pub password: &'static str,
+    /// Of the id of an OAuth 2 client.
+    pub client_id: &'static str,
+    /// Of its secret.
+    pub client_secret: &'static str,
+}
+
+macro_rules! names {
+    ($prefix:literal) => {
+        CredentialNames {
+            token: concat!($prefix, "API_TOKEN"),
+            key: concat!($prefix, "API_KEY"),
+            key_header: concat!($prefix, "API_KEY_HEADER"),
+            user: concat!($prefix, "API_USER"),
+            password: concat!($prefix, "API_PASSWORD"),
+            client_id: concat!($prefix, "OAUTH_CLIENT_ID"),
+            client_secret: concat!($prefix, "OAUTH_CLIENT_SECRET"),
+        }
+    };
+}
+
+impl CredentialVariables {
+    /// All sets of variables.
+    pub const ALL: [CredentialVariables; 3] = [CredentialVariables::Common, CredentialVariables::Users, CredentialVariables::Products];
+
+    /// The names of the variables.
+    pub fn names(self) -> CredentialNames {
+        match self {
+            CredentialVariables::Common => names!("ETL_"),
+            CredentialVariables::Users => names!("ETL_USERS_"),
+            CredentialVariables::Products => names!("ETL_PRODUCTS_"),
+        }
+    }
+}
+
+impl CredentialNames {
+    /// All of them.
+    pub fn all(&self) -> [&'static str; 7] {
+        [self.token, self.key, self.key_header, self.user, self.password, self.client_id, self.client_secret]
+    }
+}
+
+impl Credentials {
+    /// Whether none are set.
+    pub fn is_empty(&self) -> bool {
+        self.bearer.is_none() && self.api_key.is_none() && self.basic.is_none() && self.client.is_none()
+    }
+
+    /// The variables that this authentication needs and that are not set.
+    pub fn missing_for(&self, auth: &Auth) -> Option<String> {
+        let names = self.variables.names();
+        match auth {
+            Auth::KeyHeader(_) | Auth::KeyParameter(_) if self.api_key.is_none() => Some(names.key.to_owned()),
+            Auth::Bearer if self.bearer.is_none() => Some(names.token.to_owned()),
+            Auth::Basic if self.basic.is_none() => Some(format!("{} and {}", names.user, names.password)),
+            Auth::ClientCredentials { .. } if self.client.is_none() => Some(format!("{} and {}", names.client_id, names.client_secret)),
+            _ => None,
+        }
+    }
+}
+
+/// Reads one set of variables.
+fn read(environment: &Environment, variables: CredentialVariables) -> Result<Credentials, SettingsError> {
+    let names = variables.names();
+    let header = environment.get(names.key_header);
+    if let Some(configured) = header.as_ref().filter(|header| header.value.parse::<reqwest::header::HeaderName>().is_err()) {
+        return Err(configured.invalid("not the name of a header"));
+    }
+    let header = header.map_or_else(|| "X-API-Key".to_owned(), |configured| configured.value);
+    let token = environment.get(names.token);
+    let basic = both(environment.get(names.user), environment.get(names.password), [names.user, names.password])?;
+    let client = both(environment.get(names.client_id), environment.get(names.client_secret), [names.client_id, names.client_secret])?;
+    let key = environment.get(names.key);
+    if token.is_some() && basic.is_some() {
+        let detail = format!("{} and {} are both set: a request carries one Authorization header", names.token, names.user);
+        return Err(SettingsError::Conflict(detail));
+    }
+    let in_headers = [&token, &key].into_iter().flatten().chain(basic.iter().flat_map(|(user, password)| [user, password]));
+    for configured in in_headers {
+        if configured.value.chars().any(char::is_control) {
+            return Err(configured.invalid_secret("the credential holds a line break or another control character"));
+        }
+    }
+    let secret = |configured: ConfiguredValue| Secret::new(configured.value);
+    let pair = |(first, second)| (secret(first), secret(second));
+    Ok(Credentials {
+        variables,
+        bearer: token.map(secret),
+        api_key: key.map(|key| (header, secret(key))),
+        basic: basic.map(pair),
+        client: client.map(pair),
+    })
+}
+
+/// Two variables that go together.
+fn both(
+    first: Option<ConfiguredValue>,
+    second: Option<ConfiguredValue>,
+    [first_name, second_name]: [&str; 2],
+) -> Result<Option<(ConfiguredValue, ConfiguredValue)>, SettingsError> {
+    match (first, second) {
+        (Some(first), Some(second)) => Ok(Some((first, second))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(SettingsError::Conflict(format!("{first_name} is set, and {second_name} is not"))),
+        (None, Some(_)) => Err(SettingsError::Conflict(format!("{second_name} is set, and {first_name} is not"))),
+    }
+}
+
+/// Gives each source its credentials: its own, or else the common ones where it has the origin of the orders, or the orders
+/// are no URL.
+pub(super) fn distribute(environment: &Environment, sources: &mut [(SourceKind, Option<Source>); 3]) -> Result<(), SettingsError> {
+    let common = read(environment, CredentialVariables::Common)?;
+    let origin = |source: &Option<Source>| match source {
+        Some(Source { location: Location::Http(url), .. }) => Some(url.origin()),
+        _ => None,
+    };
+    let orders = sources.iter().find(|(kind, _)| *kind == SourceKind::Orders).and_then(|(_, source)| origin(source));
+    for (kind, source) in sources {
+        let own = match kind {
+            SourceKind::Orders => common.clone(),
+            SourceKind::Users => read(environment, CredentialVariables::Users)?,
+            SourceKind::Products => read(environment, CredentialVariables::Products)?,
+        };
+        let falls_back = own.is_empty() && (orders.is_none() || origin(source) == orders);
+        if let Some(source) = source {
+            source.credentials = if falls_back { common.clone() } else { own };
+        }
+    }
+    Ok(())
+}
+
+/// Refuses to send credentials over plain http to another machine.
+pub(super) fn refuse_plain(kind: SourceKind, source: &Source, http: &HttpSettings) -> Result<(), SettingsError> {
+    let is_plain = |url: &reqwest::Url| url.scheme() == "http" && !is_loopback(url);
+    let refused = |source_name: String, url: &reqwest::Url| SettingsError::PlainHttp {
+        source_name,
+        host: url.host_str().unwrap_or_default().to_owned(),
+    };
+    let auth = &source.profile.http.auth;
+    let Location::Http(url) = &source.location else { return Ok(()) };
+    if http.allow_plain {
+        return Ok(());
+    }
+    if let Auth::ClientCredentials { token_url, .. } = auth
+        && is_plain(token_url)
+    {
+        return Err(refused(format!("`{}.auth.token_url`", kind.table()), token_url));
+    }
+    let sends = match auth {
+        Auth::None => false,
+        Auth::Environment => !source.credentials.is_empty(),
+        _ => true,
+    };
+    if sends && is_plain(url) { Err(refused(kind.table().to_owned(), url)) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(location: &str) -> Option<Source> {
+        Some(location.parse::<Location>().unwrap().into())
+    }
+
+    fn shown(process: &[(&str, &str)], [orders, users, products]: [&str; 3]) -> Result<[String; 3], SettingsError> {
+        let mut sources =
+            [(SourceKind::Orders, source(orders)), (SourceKind::Users, source(users)), (SourceKind::Products, source(products))];
+        distribute(&Environment::of(process, &[]), &mut sources)?;
+        Ok(sources.map(|(_, source)| {
+            let credentials = source.unwrap().credentials;
+            let bearer = credentials.bearer.map_or("-".to_owned(), |secret| secret.expose().to_owned());
+            format!("{bearer} {}", credentials.variables.names().token)
+        }))
+    }
+
+    #[test]
+    fn a_source_gets_its_own_credentials_or_the_common_ones_of_the_same_origin() {
+        let all = [("ETL_API_TOKEN", "c"), ("ETL_USERS_API_TOKEN", "u")];
+        assert_eq!(
+            shown(&all, ["https://a/o", "https://b/u", "https://c/p"]).unwrap(),
+            ["c ETL_API_TOKEN", "u ETL_USERS_API_TOKEN", "- ETL_PRODUCTS_API_TOKEN"]
+        );
+        assert_eq!(
+            shown(&all, ["https://a/o", "https://a/u", "https://a/p"]).unwrap(),
+            ["c ETL_API_TOKEN", "u ETL_USERS_API_TOKEN", "c ETL_API_TOKEN"]
+        );
+        assert_eq!(shown(&all, ["o.json", "https://b/u", "https://c/p"]).unwrap()[2], "c ETL_API_TOKEN");
+        assert_eq!(shown(&all, ["https://a/o", "https://b/u", "http://a/p"]).unwrap()[2], "- ETL_PRODUCTS_API_TOKEN", "another scheme");
+    }
+
+    #[test]
+    fn credentials_come_whole_and_one_at_a_time() {
+        let read = |process: &[(&str, &str)]| read(&Environment::of(process, &[]), CredentialVariables::Users);
+        assert_eq!(read(&[("ETL_USERS_API_KEY", "k")]).unwrap().api_key, Some(("X-API-Key".into(), Secret::new("k".into()))));
+        assert_eq!(
+            read(&[("ETL_USERS_API_PASSWORD", "p")]).unwrap_err().to_string(),
+            "ETL_USERS_API_PASSWORD is set, and ETL_USERS_API_USER is not"
+        );
+        assert!(read(&[("ETL_USERS_OAUTH_CLIENT_ID", "i")]).unwrap_err().to_string().contains("ETL_USERS_OAUTH_CLIENT_SECRET is not"));
+        let twice = [("ETL_USERS_API_TOKEN", "hush"), ("ETL_USERS_API_USER", "u"), ("ETL_USERS_API_PASSWORD", "p")];
+        assert!(read(&twice).is_err_and(|error| !error.to_string().contains("hush")));
+        assert!(read(&[("ETL_USERS_API_TOKEN", "a\nhush")]).is_err_and(|error| !error.to_string().contains("hush")));
+        assert!(read(&[("ETL_USERS_API_KEY_HEADER", "no header")]).is_err());
+        assert!(read(&[("ETL_API_TOKEN", "common")]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn missing_credentials_are_named_by_their_variables() {
+        let users = Credentials { variables: CredentialVariables::Users, ..Credentials::default() };
+        assert_eq!(users.missing_for(&Auth::Bearer).as_deref(), Some("ETL_USERS_API_TOKEN"));
+        assert_eq!(users.missing_for(&Auth::Basic).as_deref(), Some("ETL_USERS_API_USER and ETL_USERS_API_PASSWORD"));
+        assert_eq!(Credentials::default().missing_for(&Auth::KeyHeader("x".into())).as_deref(), Some("ETL_API_KEY"));
+        assert_eq!((users.missing_for(&Auth::None), users.missing_for(&Auth::Environment)), (None, None));
+    }
+
+    #[test]
+    fn credentials_do_not_go_over_plain_http_to_another_machine() {
+        let http = HttpSettings::default();
+        let refused = |location: &str, auth: Auth, token: Option<&str>, http: &HttpSettings| {
+            let mut source = source(location).unwrap();
+            source.profile.http.auth = auth;
+            source.credentials.bearer = token.map(|token| Secret::new(token.to_owned()));
+            refuse_plain(SourceKind::Users, &source, http).is_err()
+        };
+        assert!(refused("http://shop.example/u", Auth::Environment, Some("t"), &http));
+        assert!(refused("http://shop.example/u", Auth::Bearer, None, &http));
+        assert!(refused("http://10.0.0.1/u", Auth::Environment, Some("t"), &http));
+        assert!(refused("http://localhost.example/u", Auth::Environment, Some("t"), &http));
+        for location in
+            ["https://shop.example/u", "http://localhost:1/u", "http://a.localhost/u", "http://127.9.0.1/u", "http://[::1]/u", "u.csv"]
+        {
+            assert!(!refused(location, Auth::Environment, Some("t"), &http), "{location}");
+        }
+        assert!(!refused("http://shop.example/u", Auth::Environment, None, &http));
+        assert!(!refused("http://shop.example/u", Auth::None, Some("t"), &http));
+        assert!(!refused("http://shop.example/u", Auth::Bearer, None, &HttpSettings { allow_plain: true, ..HttpSettings::default() }));
+    }
+}

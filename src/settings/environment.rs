@@ -1,0 +1,212 @@
+//! The variables of the environment and of `.env` that concern this tool. Knows no setting: only names and texts.
+
+use std::{
+    collections::HashMap,
+    env,
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{ConfiguredValue, Origin, Secret, SettingsError};
+
+/// Variables that are read although their names do not begin with `ETL_`.
+const FOREIGN: [&str; 9] = [
+    "http_proxy",
+    "HTTP_PROXY",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    // Set by a web server that runs CGI programs: HTTP_PROXY may then be a header of a request.
+    "REQUEST_METHOD",
+];
+
+/// The name of the file.
+const DOT_ENV: &str = ".env";
+
+fn concerns_us(name: &str) -> bool {
+    name.starts_with("ETL_") || FOREIGN.contains(&name)
+}
+
+/// The environment and `.env`.
+#[derive(Debug, Default)]
+pub struct Environment {
+    process: HashMap<String, String>,
+    /// The files, the one that counts first.
+    files: Vec<HashMap<String, String>>,
+}
+
+impl Environment {
+    /// The environment of this process and the `.env` of the working directory.
+    ///
+    /// # Errors
+    /// [`SettingsError`], which names the variable or the file.
+    pub fn read() -> Result<Environment, SettingsError> {
+        let process = process_variables(env::vars_os())?;
+        Ok(Environment { process, files: dot_env(Path::new(DOT_ENV))?.into_iter().collect() })
+    }
+
+    /// Adds the `.env` in the folder of `etl.toml`, below the one of the working directory.
+    pub(super) fn add_folder_of(&mut self, config: &Path) -> Result<(), SettingsError> {
+        let folder = config.parent().unwrap_or(Path::new(""));
+        if folder.as_os_str().is_empty() || folder == Path::new(".") {
+            return Ok(());
+        }
+        self.files.extend(dot_env(&folder.join(DOT_ENV))?);
+        Ok(())
+    }
+
+    /// The value of a variable. An empty variable counts as not set.
+    pub(super) fn get(&self, name: &'static str) -> Option<ConfiguredValue> {
+        self.first_of(&[name])
+    }
+
+    /// The value of the first of these variables that is set, in the environment before `.env`.
+    pub(super) fn first_of(&self, names: &[&'static str]) -> Option<ConfiguredValue> {
+        let set = |variables: &HashMap<String, String>| {
+            let value = |name: &&'static str| Some((*name, variables.get(*name).filter(|value| !value.is_empty())?.clone()));
+            names.iter().find_map(value)
+        };
+        let process = set(&self.process).map(|(name, value)| ConfiguredValue { value, origin: Origin::Environment(name.into()) });
+        let from_file =
+            || self.files.iter().find_map(set).map(|(name, value)| ConfiguredValue { value, origin: Origin::DotEnv(name.into()) });
+        process.or_else(from_file)
+    }
+
+    pub(super) fn secret(&self, name: &'static str) -> Option<Secret> {
+        self.get(name).map(|configured| Secret::new(configured.value))
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(process: &[(&str, &str)], dot_env: &[(&str, &str)]) -> Environment {
+        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Environment { process: map(process), files: vec![map(dot_env)] }
+    }
+}
+
+fn process_variables(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<HashMap<String, String>, SettingsError> {
+    let mut process = HashMap::new();
+    for (name, value) in variables {
+        let shown = name.to_string_lossy().into_owned();
+        if !concerns_us(&shown) {
+            continue;
+        }
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => process.insert(name, value),
+            _ => return Err(SettingsError::NotUtf8 { variable: shown }),
+        };
+    }
+    Ok(process)
+}
+
+/// The variables of a file; a missing file is not an error.
+fn dot_env(path: &Path) -> Result<Option<HashMap<String, String>>, SettingsError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(source) => return Err(SettingsError::Unreadable { path: path.to_owned(), source }),
+    };
+    let invalid = || SettingsError::DotEnv { path: PathBuf::from(path) };
+    let text = String::from_utf8(bytes).map_err(|_| invalid())?;
+    parse(&text).map(Some).ok_or_else(invalid)
+}
+
+/// The variables of a text; `None` where a line is not `NAME=value`.
+fn parse(text: &str) -> Option<HashMap<String, String>> {
+    let text = without_substitution(text.trim_start_matches('\u{feff}'));
+    dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>().ok()
+}
+
+/// The text with every `$` escaped that `dotenvy` would replace by a variable: a password may hold one.
+fn without_substitution(text: &str) -> String {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Within {
+        Nothing,
+        SingleQuotes,
+        DoubleQuotes,
+        Comment,
+    }
+    let mut escaped = String::with_capacity(text.len());
+    let mut within = Within::Nothing;
+    let mut may_start_comment = true;
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        within = match (within, character) {
+            (Within::Comment, '\n') => Within::Nothing,
+            (Within::Nothing, '#') if may_start_comment => Within::Comment,
+            (Within::Nothing, '\'') => Within::SingleQuotes,
+            (Within::Nothing, '"') => Within::DoubleQuotes,
+            (Within::SingleQuotes, '\'') | (Within::DoubleQuotes, '"') => Within::Nothing,
+            (within, _) => within,
+        };
+        let is_substituted = matches!(within, Within::Nothing | Within::DoubleQuotes);
+        if character == '$' && is_substituted {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+        if character == '\\' && is_substituted {
+            escaped.extend(characters.next());
+        }
+        may_start_comment = character.is_whitespace();
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dollar_in_dot_env_stands_for_itself() {
+        for (line, expected) in [
+            ("X=pa$word", "pa$word"),
+            ("X=${HOME}", "${HOME}"),
+            ("X=\"a$HOME b\"", "a$HOME b"),
+            ("X='a$b'", "a$b"),
+            ("X='it'\\''s $5'", "it's $5"),
+            ("X=a\\$b", "a$b"),
+            ("X=$", "$"),
+            ("X=$$", "$$"),
+            ("X=a$b # costs $5, isn't it", "a$b"),
+            ("# isn't a variable\nX=a$b", "a$b"),
+            ("export X=a$b", "a$b"),
+            ("X = \"a\\\"$b\\n\"", "a\"$b\n"),
+            ("X=a#b", "a#b"),
+            ("X=\"two\nlines $x\"", "two\nlines $x"),
+            ("\u{feff}X=bom", "bom"),
+            ("X=crlf$\r\nY=2\r\n", "crlf$"),
+            ("X=", ""),
+        ] {
+            assert_eq!(parse(line).and_then(|variables| variables.get("X").cloned()).as_deref(), Some(expected), "{line}");
+        }
+        for line in ["not a variable", "X=\"open", "X='open", "X=a b"] {
+            assert!(parse(line).is_none(), "{line}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_of_ours_that_is_not_utf8_is_named_and_others_are_ignored() {
+        use std::os::unix::ffi::OsStringExt;
+        let read = |name: &str, value: &[u8]| {
+            process_variables([(OsString::from(name), OsString::from_vec(value.to_vec()))].into_iter()).map(|variables| variables.len())
+        };
+        assert_eq!(read("ETL_OUTPUT", b"a").unwrap(), 1);
+        assert_eq!(read("LESS", b"\xff").unwrap(), 0);
+        for name in ["ETL_OUTPUT", "HTTPS_PROXY", "no_proxy"] {
+            assert_eq!(read(name, b"s\xe9cret").unwrap_err().to_string(), format!("{name}: the value is not valid UTF-8"));
+        }
+    }
+
+    #[test]
+    fn the_environment_beats_dot_env_whatever_the_spelling() {
+        let environment = Environment::of(&[("HTTP_PROXY", "a"), ("ETL_X", "")], &[("http_proxy", "b"), ("ETL_X", "c")]);
+        assert_eq!(environment.first_of(&["http_proxy", "HTTP_PROXY"]).map(|found| found.value).as_deref(), Some("a"));
+        assert_eq!(environment.get("ETL_X").map(|found| found.value).as_deref(), Some("c"));
+    }
+}

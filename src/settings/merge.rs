@@ -1,0 +1,338 @@
+//! The layers of settings, merged once: flags over the environment, over `.env`, over `etl.toml`, over defaults.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, Flags, Limits, Location, LocationError, LogFormat, MergeBy,
+    MetricsSettings, OnCheckFailure, Origin, Presentation, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError,
+    When, alerts, default_threads, fact_columns,
+    file::{self, DEFAULT_FILE, Presence},
+    http,
+    reader::typed,
+    setting, sources,
+    toml_tree::Table,
+};
+
+/// All layers above the defaults, and the look-ups over them.
+pub(super) struct Layers<'l> {
+    pub(super) flags: &'l Flags,
+    pub(super) environment: &'l Environment,
+    pub(super) file: &'l Table,
+    /// The folder of `etl.toml`: paths in the file are relative to it.
+    pub(super) folder: PathBuf,
+}
+
+impl<'l> Layers<'l> {
+    pub(super) fn new(flags: &'l Flags, environment: &'l Environment, file: &'l Table) -> Layers<'l> {
+        let folder = Path::new(file.place.file.as_ref()).parent().map(Path::to_owned).unwrap_or_default();
+        Layers { flags, environment, file, folder }
+    }
+
+    /// The value of a setting on the command line, in the environment or in `.env`.
+    pub(super) fn above_file(&self, setting: &Setting) -> Option<ConfiguredValue> {
+        self.flags.get(setting).or_else(|| self.environment.get(setting.variable))
+    }
+
+    /// The value of a setting, from the highest layer that has one.
+    pub(super) fn get(&self, setting: &Setting) -> Result<Option<ConfiguredValue>, SettingsError> {
+        let in_file = self.file.at(setting.key).map(|node| typed(node, setting.key, setting.form)).transpose()?;
+        Ok(self.above_file(setting).or(in_file))
+    }
+
+    pub(super) fn text(&self, setting: &Setting) -> Result<Option<String>, SettingsError> {
+        Ok(self.get(setting)?.map(|configured| configured.value))
+    }
+
+    pub(super) fn whole(&self, setting: &Setting) -> Result<Option<u64>, SettingsError> {
+        self.get(setting)?.map(|configured| configured.whole(setting.form)).transpose()
+    }
+
+    pub(super) fn number(&self, setting: &Setting) -> Result<Option<f64>, SettingsError> {
+        self.get(setting)?.map(|configured| configured.number(setting.form)).transpose()
+    }
+
+    pub(super) fn span(&self, setting: &Setting) -> Result<Option<Duration>, SettingsError> {
+        self.get(setting)?.map(|configured| configured.span(setting.form)).transpose()
+    }
+
+    pub(super) fn yes_no(&self, setting: &Setting) -> Result<Option<bool>, SettingsError> {
+        self.get(setting)?.map(|configured| configured.yes_no()).transpose()
+    }
+
+    /// What the word of a setting means.
+    fn word<T: Copy>(&self, setting: &Setting, meanings: &[(&str, T)]) -> Result<Option<T>, SettingsError> {
+        let Some(configured) = self.get(setting)? else { return Ok(None) };
+        let word = configured.word(setting.form)?;
+        Ok(meanings.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning))
+    }
+
+    fn when(&self, setting: &Setting) -> Result<Option<When>, SettingsError> {
+        self.get(setting)?.map(|configured| configured.parse()).transpose()
+    }
+
+    /// A path; in `etl.toml` it is relative to the file.
+    pub(super) fn path(&self, configured: &ConfiguredValue) -> PathBuf {
+        let is_in_file = matches!(configured.origin, Origin::File { .. });
+        if is_in_file { self.folder.join(&configured.value) } else { PathBuf::from(&configured.value) }
+    }
+
+    /// The location of a source; a path in `etl.toml` is relative to the file.
+    pub(super) fn location(&self, configured: &ConfiguredValue) -> Result<Location, SettingsError> {
+        let refused = |error: LocationError| configured.without_credentials().invalid(error);
+        let location: Location = configured.value.trim().parse().map_err(refused)?;
+        let is_in_file = matches!(configured.origin, Origin::File { .. });
+        Ok(if is_in_file { location.relative_to(&self.folder) } else { location })
+    }
+}
+
+/// The environment with all its files, and the settings file that is named, if one is.
+fn environment(flags: &Flags) -> Result<(Environment, Option<PathBuf>), SettingsError> {
+    let mut environment = Environment::read()?;
+    let named = flags.get(&setting::CONFIG).or_else(|| environment.get(setting::CONFIG.variable));
+    let named = named.map(|configured| PathBuf::from(configured.value));
+    if let Some(path) = &named {
+        environment.add_folder_of(path)?;
+    }
+    Ok((environment, named))
+}
+
+/// How results and logs look. Needed before anything else can be shown, so it does not read `etl.toml`.
+///
+/// # Errors
+/// [`SettingsError`], which names the place to correct.
+pub fn presentation(flags: &Flags) -> Result<Presentation, SettingsError> {
+    let (environment, _) = environment(flags)?;
+    let file = file::parse(DEFAULT_FILE, "")?;
+    let layers = Layers::new(flags, &environment, &file);
+    let results = [("auto", ResultFormat::Auto), ("text", ResultFormat::Text), ("json", ResultFormat::Json)];
+    let logs = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json), ("ecs", LogFormat::Ecs)];
+    Ok(Presentation {
+        format: layers.word(&setting::FORMAT, &results)?.unwrap_or_default(),
+        log_format: layers.word(&setting::LOG_FORMAT, &logs)?.unwrap_or_default(),
+        no_progress: layers.yes_no(&setting::NO_PROGRESS)?.unwrap_or_default(),
+    })
+}
+
+/// Merges the layers.
+///
+/// # Errors
+/// [`SettingsError`], which names the place to correct.
+pub fn load(flags: &Flags) -> Result<Settings, SettingsError> {
+    let (environment, named) = environment(flags)?;
+    let file = match &named {
+        Some(path) => file::read(path, Presence::Required)?,
+        None => file::read(Path::new(DEFAULT_FILE), Presence::Optional)?,
+    };
+    settings(&Layers::new(flags, &environment, &file))
+}
+
+fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
+    let http = http::read(layers)?;
+    let sources = sources::read(layers, &http)?;
+    let until = layers.when(&setting::UNTIL)?;
+    if until == Some(When::Last) {
+        return Err(SettingsError::Conflict("--until can't be `last`: only the start of a window can follow earlier runs".into()));
+    }
+    let default = Settings::plain(output(layers)?);
+    let checks = layers.get(&setting::CHECKS)?.map(|configured| layers.path(&configured));
+    let default_checks = layers.folder.join("checks");
+    let scd = layers.whole(&setting::SCD)?;
+    let keeps_versions = |own: &Setting| Ok::<_, SettingsError>(layers.whole(own)?.or(scd) == Some(2));
+    Ok(Settings {
+        source: sources.profile,
+        orders: sources.orders,
+        users: sources.users,
+        products: sources.products,
+        cursor: layers.word(&setting::CURSOR, &[("created_at", Cursor::Created), ("updated_at", Cursor::Updated)])?.unwrap_or_default(),
+        merge: layers.word(&setting::MERGE, &[("line", MergeBy::Line), ("order", MergeBy::Order)])?.unwrap_or_default(),
+        repeated_sku: layers.word(&setting::REPEATED_SKU, &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?.unwrap_or_default(),
+        fact_columns: fact_columns::read(layers.file)?,
+        since: layers.when(&setting::SINCE)?,
+        until,
+        lookback: layers.span(&setting::LOOKBACK)?.unwrap_or(default.lookback),
+        dry_run: layers.yes_no(&setting::DRY_RUN)?.unwrap_or(default.dry_run),
+        allow_incomplete: layers.yes_no(&setting::ALLOW_INCOMPLETE)?.unwrap_or(default.allow_incomplete),
+        lock_wait: layers.span(&setting::LOCK_WAIT)?.unwrap_or(default.lock_wait),
+        empty_exit_code: layers.whole(&setting::EMPTY_EXIT_CODE)?.and_then(|code| u8::try_from(code).ok()),
+        check_scope: layers
+            .word(&setting::CHECK_SCOPE, &[("changed", CheckScope::Changed), ("full", CheckScope::Full)])?
+            .unwrap_or_default(),
+        on_check_failure: layers
+            .word(&setting::ON_CHECK_FAILURE, &[("abort", OnCheckFailure::Abort), ("publish", OnCheckFailure::Publish)])?
+            .unwrap_or_default(),
+        checks: checks.or_else(|| default_checks.is_dir().then_some(default_checks)),
+        memory_limit: layers.get(&setting::MEMORY_LIMIT)?.map(|configured| configured.size(setting::MEMORY_LIMIT.form)).transpose()?,
+        threads: layers.whole(&setting::THREADS)?.and_then(|threads| usize::try_from(threads).ok()).unwrap_or_else(default_threads),
+        http,
+        limits: limits(layers)?,
+        enrich: enrich(layers)?,
+        versioned_users: keeps_versions(&setting::DIM_USER_SCD)?,
+        versioned_products: keeps_versions(&setting::DIM_PRODUCT_SCD)?,
+        metrics: metrics(layers)?,
+        alerts: alerts::read(layers)?,
+        retention: layers.span(&setting::RETENTION)?,
+        redshift: redshift(layers)?,
+        ..default
+    })
+}
+
+fn output(layers: &Layers<'_>) -> Result<PathBuf, SettingsError> {
+    match layers.get(&setting::OUTPUT)? {
+        None => Ok(PathBuf::from(setting::OUTPUT.default)),
+        Some(configured) if configured.value.trim().is_empty() => Err(configured.invalid("name a folder")),
+        Some(configured) if configured.value.contains("://") => Err(configured.invalid("only local folders are supported")),
+        Some(configured) => Ok(layers.path(&configured)),
+    }
+}
+
+fn limits(layers: &Layers<'_>) -> Result<Limits, SettingsError> {
+    let default = Limits::default();
+    Ok(Limits {
+        record_bytes: layers.whole(&setting::RECORD_BYTES)?.unwrap_or(default.record_bytes),
+        depth: layers.whole(&setting::DEPTH)?.and_then(|depth| usize::try_from(depth).ok()).unwrap_or(default.depth),
+        expansion: layers.whole(&setting::EXPANSION)?.unwrap_or(default.expansion),
+    })
+}
+
+fn enrich(layers: &Layers<'_>) -> Result<EnrichColumns, SettingsError> {
+    let default = EnrichColumns::default();
+    let column =
+        |setting: &Setting, default: String| Ok::<_, SettingsError>(layers.text(setting)?.map_or(default, |name| name.to_lowercase()));
+    Ok(EnrichColumns {
+        user_country: column(&setting::USER_COUNTRY, default.user_country)?,
+        product_name: column(&setting::PRODUCT_NAME, default.product_name)?,
+        product_category: column(&setting::PRODUCT_CATEGORY, default.product_category)?,
+    })
+}
+
+fn metrics(layers: &Layers<'_>) -> Result<MetricsSettings, SettingsError> {
+    let emf = |configured: ConfiguredValue| match configured.value.as_str() {
+        "-" => EmfTarget::Stdout,
+        _ => EmfTarget::File(layers.path(&configured)),
+    };
+    Ok(MetricsSettings {
+        file: layers.get(&setting::METRICS_FILE)?.map(|configured| layers.path(&configured)),
+        emf: layers.get(&setting::METRICS_EMF)?.map(emf),
+    })
+}
+
+fn redshift(layers: &Layers<'_>) -> Result<RedshiftSettings, SettingsError> {
+    Ok(RedshiftSettings {
+        schema: layers.text(&setting::REDSHIFT_SCHEMA)?,
+        url: layers.text(&setting::REDSHIFT_LOCATION)?.map(|url| url.trim_end_matches('/').to_owned()),
+        iam_role: layers.text(&setting::REDSHIFT_IAM_ROLE)?,
+        region: layers.text(&setting::REDSHIFT_REGION)?,
+        connection: layers.environment.secret(setting::REDSHIFT_URL.variable),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Form, HttpSettings, SETTINGS};
+
+    fn merged(flags: &Flags, process: &[(&str, &str)], dot_env: &[(&str, &str)], toml: &str) -> Result<Settings, SettingsError> {
+        let environment = Environment::of(process, dot_env);
+        let file = file::parse("conf/etl.toml", toml)?;
+        settings(&Layers::new(flags, &environment, &file))
+    }
+
+    fn flag(setting: &Setting, value: &str) -> Flags {
+        Flags::default().with(setting, value)
+    }
+
+    #[test]
+    fn flags_beat_the_environment_which_beats_dot_env_which_beats_the_file() {
+        let lookback = |flags: &Flags, process: &[(&str, &str)], dot_env: &[(&str, &str)], toml| {
+            merged(flags, process, dot_env, toml).unwrap().lookback.as_secs()
+        };
+        let (process, dot_env, toml) = (&[("ETL_LOOKBACK", "2s")][..], &[("ETL_LOOKBACK", "3s")][..], "lookback = \"4s\"");
+        assert_eq!(lookback(&flag(&setting::LOOKBACK, "1s"), process, dot_env, toml), 1);
+        let none = Flags::default();
+        assert_eq!(lookback(&none, process, dot_env, toml), 2);
+        assert_eq!(lookback(&none, &[("ETL_LOOKBACK", "")], dot_env, toml), 3);
+        assert_eq!(lookback(&none, &[], &[], toml), 4);
+        assert_eq!(lookback(&none, &[], &[], ""), 86_400);
+    }
+
+    #[test]
+    fn paths_in_the_file_are_relative_to_it() {
+        let toml =
+            "orders = \"o.json\"\noutput = \"out\"\nhttp.ca_file = \"ca.pem\"\nhttp.client_cert = \"c.pem\"\nhttp.client_key = \"/k.pem\"";
+        let settings = merged(&flag(&setting::USERS, "u.csv"), &[], &[], toml).unwrap();
+        assert_eq!(settings.orders, Some(Location::Files("conf/o.json".into()).into()));
+        assert_eq!(settings.users, Some(Location::Files("u.csv".into()).into()));
+        assert_eq!(settings.output, PathBuf::from("conf/out"));
+        let network = settings.http.network;
+        assert_eq!(network.ca_file, Some(PathBuf::from("conf/ca.pem")));
+        let certificate = network.client_certificate.unwrap();
+        assert_eq!((certificate.certificate, certificate.key), (PathBuf::from("conf/c.pem"), PathBuf::from("/k.pem")));
+    }
+
+    #[test]
+    fn an_error_names_the_place_to_correct() {
+        let error = |flags: &Flags, process: &[(&str, &str)], toml| merged(flags, process, &[], toml).unwrap_err().to_string();
+        let none = Flags::default();
+        assert!(error(&flag(&setting::SINCE, "soon"), &[], "").starts_with("--since: `soon`: write a date"));
+        assert_eq!(error(&none, &[("ETL_CHECK_SCOPE", "half")], ""), "ETL_CHECK_SCOPE: `half`: write changed or full");
+        assert!(error(&none, &[], "[http]\nread_timeout = \"x\"").starts_with("conf/etl.toml, line 2: `http.read_timeout`: `x`: write"));
+        assert!(error(&flag(&setting::UNTIL, "last"), &[], "").contains("--until can't be `last`"));
+        assert!(error(&flag(&setting::OUTPUT, "s3://b/x"), &[], "").contains("only local folders"));
+        assert!(error(&none, &[], "http.client_cert = \"c\"").contains("`http.client_key` is missing"));
+        assert!(error(&none, &[], "http.client_key = \"c\"").contains("`http.client_cert` is missing"));
+        assert!(error(&none, &[("ETL_DRY_RUN", "maybe")], "").starts_with("ETL_DRY_RUN: `maybe`: write 1, true"));
+        assert!(error(&none, &[], "output = 5").ends_with("line 1: `output`: write a text in quotes, not a whole number"));
+        assert!(error(&none, &[], "threads = 99999999999999999999").contains("write a whole number from 1 to 1024"));
+    }
+
+    /// Each bound of each setting, tried just outside.
+    #[test]
+    fn values_outside_their_bounds_are_refused_by_name() {
+        let mut tried = 0;
+        for setting in SETTINGS.iter().filter(|setting| !setting.key.is_empty()) {
+            let outside = match setting.form {
+                Form::Whole { from, to } => {
+                    let below = if from > 0 { (from - 1).to_string() } else { "-1".to_owned() };
+                    [below, (u128::from(to) + 1).to_string()]
+                }
+                Form::Number { from, to } => [(from - 0.5).to_string(), (to * 2.0).to_string()],
+                Form::Span { from, to } => {
+                    let below = if from.is_zero() { "\"-1s\"".to_owned() } else { "\"0s\"".to_owned() };
+                    [below, format!("\"{}s\"", to.as_secs() + 1)]
+                }
+                Form::Size { to, .. } => ["\"1MiB\"".to_owned(), format!("\"{}TiB\"", (to >> 40) + 1)],
+                Form::Words(_) => ["\"sometimes\"".to_owned(), "\"\"".to_owned()],
+                _ => continue,
+            };
+            for value in outside {
+                let error = merged(&Flags::default(), &[], &[], &format!("{} = {value}", setting.key)).map(drop).unwrap_err().to_string();
+                assert!(error.starts_with(&format!("conf/etl.toml, line 1: `{}`", setting.key)), "{value}: {error}");
+                tried += 1;
+            }
+        }
+        assert!(tried > 60, "{tried}");
+    }
+
+    /// The defaults of the table are those of the code.
+    #[test]
+    fn the_documented_defaults_are_the_defaults() {
+        let lines = SETTINGS.iter().filter(|setting| !setting.key.is_empty()).filter_map(|setting| {
+            let value = match setting.form {
+                Form::Whole { .. } | Form::Number { .. } if setting.default.parse::<f64>().is_ok() => setting.default.to_owned(),
+                Form::Span { .. } if super::super::parse_span(setting.default).is_ok() => format!("\"{}\"", setting.default),
+                Form::Words(_) => format!("\"{}\"", setting.default),
+                Form::YesNo => (setting.default == "yes").to_string(),
+                _ => return None,
+            };
+            Some(format!("{} = {value}\n", setting.key))
+        });
+        let documented = merged(&Flags::default(), &[], &[], &lines.collect::<String>()).unwrap();
+        let plain = merged(&Flags::default(), &[], &[], "").unwrap();
+        let without = |settings: Settings| format!("{:?}", Settings { empty_exit_code: None, ..settings });
+        assert_eq!(without(documented), without(plain.clone()));
+        assert_eq!(format!("{:?}", plain.http), format!("{:?}", HttpSettings::default()));
+    }
+}

@@ -1,0 +1,122 @@
+//! `fields` and `line_fields` of a source's table: where each field is, and how its value is written.
+
+use std::collections::BTreeMap;
+
+use super::{FieldRule, ScaleText, TimeText, Units};
+use crate::{
+    model::{FieldPath, MinorUnits},
+    settings::{
+        SettingsError, SourceKind,
+        reader::Reader,
+        setting::bounds,
+        source_kind::FieldKind,
+        toml_tree::{Node, Value, unknown_key},
+        value::choice,
+    },
+};
+
+/// The keys of a field's table.
+const KEYS: [&str; 7] = ["path", "paths", "value", "default", "missing", "scale", "format"];
+
+/// The rules of the fields in a table of a source.
+pub(super) fn read(source: &Reader<'_>, table: &str, kind: SourceKind) -> Result<BTreeMap<String, FieldRule>, SettingsError> {
+    let Some(fields) = source.inner(table)? else { return Ok(BTreeMap::new()) };
+    let mut rules = BTreeMap::new();
+    for (name, node) in fields.table().by_line() {
+        let field_kind = if table == "line_fields" { kind.line_field(name) } else { kind.field(name) };
+        let Some(field_kind) = field_kind else {
+            let known = SourceKind::known_fields(table);
+            let detail = unknown_key(name, known.iter().copied()).replace("unknown key", "unknown field");
+            return Err(fields.error(name, format!("{detail} (the fields are {})", known.join(", "))));
+        };
+        rules.insert(name.to_owned(), rule(&fields, name, node, kind, field_kind)?);
+    }
+    Ok(rules)
+}
+
+fn rule(fields: &Reader<'_>, name: &str, node: &Node, kind: SourceKind, field_kind: FieldKind) -> Result<FieldRule, SettingsError> {
+    match &node.value {
+        Value::Text(_) => Ok(FieldRule { paths: fields.path(name)?.into_iter().collect(), ..FieldRule::default() }),
+        Value::List(_) => Ok(FieldRule { paths: paths(fields, name)?, ..FieldRule::default() }),
+        Value::Table(table) => {
+            let table = Reader::new(table, &fields.full(name));
+            table.only(&KEYS)?;
+            for (key, needed) in [("scale", FieldKind::Amount), ("format", FieldKind::Time)] {
+                if table.table().get(key).is_some() && field_kind != needed {
+                    let (what, names) = (if needed == FieldKind::Amount { "amounts" } else { "times" }, kind.names_of(needed));
+                    let names = if names.is_empty() { String::new() } else { format!(" ({})", choice(&names)) };
+                    return Err(table.error(key, format!("`{key}` belongs to {what}{names}, and `{name}` is none")));
+                }
+            }
+            from_table(fields, name, &table)
+        }
+        other => Err(fields.error(name, format!("write a path, a list of paths or a table, not {}", other.kind()))),
+    }
+}
+
+fn from_table(fields: &Reader<'_>, name: &str, table: &Reader<'_>) -> Result<FieldRule, SettingsError> {
+    let (default, value) = (table.scalar("default")?, table.scalar("value")?);
+    let mut paths = paths(table, "paths")?;
+    if let Some(path) = table.path("path")? {
+        if !paths.is_empty() {
+            return Err(table.error("path", "write `path` or `paths`, not both"));
+        }
+        paths.push(path);
+    }
+    let rule = FieldRule { paths, missing: table.scalars("missing")?, default, units: units(table)?, time: time(table)? };
+    match value {
+        Some(_) if !rule.paths.is_empty() || rule.default.is_some() || !rule.missing.is_empty() => {
+            Err(table.error("value", "`value` goes without a path, `default` and `missing`"))
+        }
+        Some(value) => Ok(FieldRule { default: Some(value), ..rule }),
+        None if rule.paths.is_empty() && rule.default.is_none() => Err(fields.error(name, "write a path or a value")),
+        None => Ok(rule),
+    }
+}
+
+/// A list of paths.
+pub(in crate::settings) fn paths(table: &Reader<'_>, key: &str) -> Result<Vec<FieldPath>, SettingsError> {
+    let path = |node: &Node| match &node.value {
+        Value::Text(text) => text.parse().map_err(|error| node.place.error(format!("`{}`: `{text}`: {error}", table.full(key)))),
+        other => Err(node.place.error(format!("`{}`: write a path in quotes, not {}", table.full(key), other.kind()))),
+    };
+    table.list(key)?.iter().map(path).collect()
+}
+
+/// How an amount is written.
+fn units(table: &Reader<'_>) -> Result<Units, SettingsError> {
+    let refused = || table.error("scale", "write a number of decimals from 0 to 9, \"currency\", \"stripe\", or { path = \"...\" }");
+    match table.table().get("scale").map(|node| &node.value) {
+        None => Ok(Units::Major),
+        Some(Value::Whole(_)) => {
+            let decimals = table.whole("scale", bounds::DECIMALS).map_err(|_| refused())?.unwrap_or_default();
+            u32::try_from(decimals).map(Units::Minor).map_err(|_| refused())
+        }
+        Some(Value::Text(text)) => match text.as_str() {
+            "currency" => Ok(Units::OfCurrency(MinorUnits::Iso4217)),
+            "stripe" => Ok(Units::OfCurrency(MinorUnits::Stripe)),
+            _ => Err(refused()),
+        },
+        Some(Value::Table(inner)) => {
+            let inner = Reader::new(inner, &table.full("scale"));
+            inner.only(&["path", "as"])?;
+            let scale = match inner.text("as")?.as_deref() {
+                None => ScaleText::DecimalsOrDivisor,
+                Some("decimals") => ScaleText::Decimals,
+                Some("divisor") => ScaleText::Divisor,
+                Some(other) => return Err(inner.error("as", format!("`{other}`: write decimals or divisor"))),
+            };
+            Ok(Units::Beside { path: inner.needed_path("path")?, scale })
+        }
+        Some(_) => Err(refused()),
+    }
+}
+
+/// How a time is written.
+fn time(table: &Reader<'_>) -> Result<TimeText, SettingsError> {
+    match table.text("format")?.as_deref() {
+        None => Ok(TimeText::Contract),
+        Some("rfc2822") => Ok(TimeText::Rfc2822),
+        Some(other) => Err(table.error("format", format!("`{other}`: write rfc2822; the usual forms need no `format`"))),
+    }
+}
