@@ -23,6 +23,15 @@ pub(super) enum FieldKind {
     Time,
     /// An amount of money: `scale`.
     Amount,
+    /// An extra column of a dimension, which may hold anything.
+    Any,
+}
+
+impl FieldKind {
+    /// Whether a field of this kind may be one of another.
+    pub(super) fn may_be(self, kind: FieldKind) -> bool {
+        self == kind || self == FieldKind::Any
+    }
 }
 
 /// A field that a profile may place.
@@ -115,7 +124,7 @@ impl SourceKind {
     pub(super) fn field(self, name: &str) -> Option<FieldKind> {
         let Some(dimension) = self.dimension() else { return known(&RECORD_FIELDS, name) };
         let column = dimension.columns.iter().find(|column| column.name == name);
-        Some(column.map_or(FieldKind::Plain, |column| match column.kind {
+        Some(column.map_or(FieldKind::Any, |column| match column.kind {
             ColumnType::Id | ColumnType::Text => FieldKind::Plain,
             ColumnType::Money => FieldKind::Amount,
             ColumnType::Timestamp => FieldKind::Time,

@@ -42,7 +42,7 @@ fn rule(fields: &Reader<'_>, name: &str, node: &Node, kind: SourceKind, field_ki
             let table = Reader::new(table, &fields.full(name));
             table.only(&KEYS)?;
             for (key, needed) in [("scale", FieldKind::Amount), ("format", FieldKind::Time)] {
-                if table.table().get(key).is_some() && field_kind != needed {
+                if table.table().get(key).is_some() && !field_kind.may_be(needed) {
                     let (what, names) = (if needed == FieldKind::Amount { "amounts" } else { "times" }, kind.names_of(needed));
                     let names = if names.is_empty() { String::new() } else { format!(" ({})", choice(&names)) };
                     return Err(table.error(key, format!("`{key}` belongs to {what}{names}, and `{name}` is none")));
