@@ -23,7 +23,7 @@ const LARGEST_ENVELOPE: usize = 4 << 20;
 /// Why a body is refused whose brackets do not close what is open.
 const MISMATCH: &str = "brackets that do not match";
 
-/// Stands for the text of a value that was too large to be kept.
+/// Stands for the text of a value that was too large to be kept, and for what such an object or array holds.
 pub(in crate::source) const OVERSIZED: &str = "\u{0}";
 
 /// Why a body can't be cut.
@@ -406,6 +406,8 @@ impl<'p> Cutter<'p> {
         let is_unkept = self.unkept == Some(self.frames.len());
         if is_unkept {
             self.unkept = None;
+            let mark: &[u8] = if frame.is_object { br#""\u0000":"\u0000""# } else { br#""\u0000""# };
+            self.envelope.extend_from_slice(mark);
         }
         let has_elements = is_unkept || self.envelope.len() > frame.content;
         if has_elements && !frame.is_list && !frame.is_object && self.list_len > 0 && self.records.is_none() && self.is_list_place() {
@@ -533,6 +535,21 @@ mod tests {
         let path = path.map(|path| if path == "." { FieldPath::root() } else { path.parse().unwrap() });
         let CutBody { places, envelope } = cut(body.as_bytes(), path.as_ref())?.unwrap();
         Ok((places.into_iter().map(|place| body[place].to_owned()).collect(), envelope))
+    }
+
+    #[test]
+    fn an_error_is_one_however_long_it_is() {
+        let long = "x".repeat(70_000);
+        for error in [
+            format!("\"{long}\""),
+            format!("{{\"message\":\"{long}\"}}"),
+            format!("[\"{long}\"]"),
+            format!("[{}]", "{\"m\":1},".repeat(20_000).trim_end_matches(',')),
+        ] {
+            let body = format!("{{\"error\":{error},\"orders\":[]}}");
+            let envelope = cut(body.as_bytes(), None).unwrap().unwrap().envelope;
+            assert!(super::super::reported_error(&envelope.root).is_some(), "{}", error.len());
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Looks at the top of the envelope alone: what a record says of itself is no error of the request.
 
-use super::Node;
+use super::{Node, OVERSIZED};
 
 /// Keys whose value, where it holds something, is an error; compared without case and punctuation.
 const ERROR_KEYS: [&str; 12] = [
@@ -83,7 +83,7 @@ fn is_error_value(value: &Node) -> bool {
         // `0`, `0.0` and `00000` are the codes of "no error".
         Node::Number(text) | Node::Text(text) if !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0' | b'.')) => false,
         Node::Number(_) => true,
-        Node::Text(text) => !FINE_WORDS.contains(&plain(text).as_str()),
+        Node::Text(text) => text == OVERSIZED || !FINE_WORDS.contains(&plain(text).as_str()),
         Node::Array(elements) => elements.iter().any(|element| !element.pairs().is_empty() || is_error_value(element)),
         // `{"code":0,"message":""}` is an error that is none.
         Node::Object(pairs) => pairs.iter().any(|(_, value)| is_error_value(value)),
