@@ -6,14 +6,15 @@ use std::path::Path;
 
 use orders_etl::{
     layer::{read_partition, write_header, write_line},
-    model::{Dt, FactRows, FactSchema, Level, Money, Reason, UtcMicros, Window},
-    normalize::RecordNormalizer,
-    settings::When,
+    model::{CellTypes, DIM_PRODUCT, DIM_USER, Dt, FactRows, FactSchema, LONGEST_TEXT, Level, Money, RawRecord, Reason, UtcMicros, Window},
+    normalize::{MemberNormalizer, RecordNormalizer},
+    settings::{Limits, Profile, When},
 };
 
 /// Any bytes as a record: it is processed, dropped or out of the window, its lines become rows or drops, its rows are exact
 /// and come back from the stored form as they were, and what is dropped is kept to the byte.
 pub fn record(input: &[u8]) {
+    member(input);
     let (normalizer, schema) = (RecordNormalizer::new(Window::default()), FactSchema::default());
     let batch = normalizer.normalize(std::iter::once(input));
     let counts = &batch.counts;
@@ -45,6 +46,24 @@ pub fn record(input: &[u8]) {
     let back = FactRows::new(&back).unwrap();
     assert_eq!(back.len(), rows.len());
     assert!((0..rows.len()).all(|row| back.line(row) == rows.line(row)));
+}
+
+/// Any bytes as a user and as a product: malformed, without a key, or a row whose texts are clean and fit.
+fn member(input: &[u8]) {
+    for spec in [DIM_USER, DIM_PRODUCT] {
+        let mut normalizer = MemberNormalizer::new(spec, &Profile::default(), Limits::default());
+        normalizer.records(std::iter::once(RawRecord::from(input)), CellTypes::Typed);
+        let members = normalizer.finish();
+        let (counts, table) = (members.counts, &members.table);
+        assert_eq!(counts.records_read, counts.records_malformed + counts.records_without_key + table.height() as u64);
+        assert!(table.names().iter().all(|name| *name == name.to_lowercase() && !name.is_empty()));
+        for column in 0..table.names().len() {
+            assert!(table.texts(column).all(|text| !text.is_empty() && text.len() <= LONGEST_TEXT && !text.contains('\0')));
+        }
+        if table.height() > 0 {
+            assert!(table.column(spec.key()).and_then(|key| table.cell(0, key)).is_some());
+        }
+    }
 }
 
 /// Any bytes as a stored partition: refused, or read as rows that are written as what is read again.

@@ -543,7 +543,7 @@ mod tests {
     const HEADER: &str = "user_id,name,email,country,created_at,inferred\n";
 
     #[test]
-    fn members_are_sorted_by_key_and_further_columns_follow() {
+    fn members_are_sorted_by_key_and_extra_columns_follow() {
         let (file, counts) =
             load(DIM_USER, false, None, Some("id,plan,country,created_at\nU2,gold,DE,2025-06-01T00:00:00+02:00\nU1,,, never\n,x,y,"), &[]);
         assert_eq!(

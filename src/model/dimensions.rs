@@ -65,7 +65,7 @@ const fn column(name: &'static str, kind: ColumnType, from: &'static [&'static s
     FixedColumn { name, kind, from }
 }
 
-/// `dim_user`: `user_id, name, email, country, created_at, inferred`, then any further source columns.
+/// `dim_user`: `user_id, name, email, country, created_at, inferred`, then any extra columns of the source.
 pub const DIM_USER: DimensionSpec = DimensionSpec {
     name: "dim_user",
     source: "users",
@@ -78,7 +78,7 @@ pub const DIM_USER: DimensionSpec = DimensionSpec {
     ],
 };
 
-/// `dim_product`: `sku, product_id, name, category, list_price DECIMAL(18,4), inferred`, then any further source columns.
+/// `dim_product`: `sku, product_id, name, category, list_price DECIMAL(18,4), inferred`, then any extra columns of the source.
 pub const DIM_PRODUCT: DimensionSpec = DimensionSpec {
     name: "dim_product",
     source: "products",

@@ -153,7 +153,7 @@ impl FactBuilder {
         self.quantity.is_empty()
     }
 
-    /// Appends a row; `extra` are the texts of the schema's further columns.
+    /// Appends a row; `extra` are the texts of the schema's extra columns.
     pub fn push<'e>(&mut self, line: &Line<'_>, extra: impl IntoIterator<Item = Option<&'e str>>) {
         let text = [
             Some(line.order_id),
@@ -180,7 +180,7 @@ impl FactBuilder {
         self.extra.iter_mut().for_each(|column| column.append_option(extra.next().flatten()));
     }
 
-    /// The frame: [`FACT_COLUMNS`] as String, Int64, Decimal(18,4), Boolean and Datetime(µs), then the further columns as String,
+    /// The frame: [`FACT_COLUMNS`] as String, Int64, Decimal(18,4), Boolean and Datetime(µs), then the extra columns as String,
     /// in the text that they have in the layer, then [`SEQ`], from 0 or 1 on; one chunk each.
     ///
     /// # Errors
@@ -230,7 +230,7 @@ pub struct FactRows {
 }
 
 impl FactRows {
-    /// The rows of a frame of one chunk; text columns beyond [`FACT_COLUMNS`] are the further ones.
+    /// The rows of a frame of one chunk; text columns beyond [`FACT_COLUMNS`] are the extra ones.
     ///
     /// # Errors
     /// A column that is missing or of another type.
@@ -266,7 +266,7 @@ impl FactRows {
         (self.text[0].get(i).unwrap_or_default(), self.text[1].get(i).unwrap_or_default())
     }
 
-    /// The texts of the further columns of row `i`.
+    /// The texts of the extra columns of row `i`.
     pub fn extra(&self, i: usize) -> impl Iterator<Item = Option<&str>> {
         self.extra.iter().map(move |column| column.get(i))
     }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use super::{UtcMicros, decimal, fact::FACT_COLUMNS, parse_time_number, parse_time_text};
 
-/// The type of a further column.
+/// The type of a extra column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExtraType {
     /// UTF-8 text.
@@ -62,7 +62,7 @@ impl ExtraType {
     }
 }
 
-/// A further column.
+/// A extra column.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ExtraColumn {
     /// Its name.
@@ -83,7 +83,7 @@ impl FactSchema {
         FactSchema { extra: extra.into() }
     }
 
-    /// The further columns, in their order.
+    /// The extra columns, in their order.
     pub fn extra(&self) -> &[ExtraColumn] {
         &self.extra
     }

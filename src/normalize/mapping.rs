@@ -53,7 +53,7 @@ pub const LINE_FIELDS: [(&str, &[&str]); 4] = [
 pub struct Mapping<'a> {
     /// The source's profile; `None` is the default one.
     pub profile: Option<&'a Profile>,
-    /// The further columns of the fact table.
+    /// The extra columns of the fact table.
     pub columns: &'a [FactColumn],
     /// Which time the window is on.
     pub cursor: Cursor,

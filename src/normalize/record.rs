@@ -164,7 +164,7 @@ struct Heading<'a> {
     user_id: Option<Cow<'a, str>>,
     status: Option<Cow<'a, str>>,
     currency: Option<Cow<'a, str>>,
-    /// The further columns that are the record's, each at its place among all of them.
+    /// The extra columns that are the record's, each at its place among all of them.
     extra: Vec<Option<Cow<'a, str>>>,
 }
 
@@ -717,7 +717,7 @@ mod tests {
     }
 
     #[test]
-    fn further_columns_are_the_records_or_the_lines_and_typed() {
+    fn extra_columns_are_the_records_or_the_lines_and_typed() {
         let column = |name: &str, level, path: &str, kind| crate::settings::FactColumn {
             name: name.into(),
             level,
