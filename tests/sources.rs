@@ -332,9 +332,9 @@ fn a_profile_in_etl_toml_lies_over_the_one_that_ships_and_mistakes_are_named() {
     assert_eq!(server.asked()[0].path, "/carts");
     assert_eq!(work.query("SELECT order_id, sku, unit_price, currency FROM fact_order"), ["7|1|1.5000|USD"]);
     for (from, to, message) in [
-        ("fakestore", "fakestor", "`orders.profile` in etl.toml: `fakestor`: no such profile"),
-        ("order_id =", "order_no =", "`orders.fields.order_no` in etl.toml: no such field"),
-        ("scale = 2", "scale = \"x\"", "`orders.line_fields.unit_price` in etl.toml: scale `x`"),
+        ("fakestore", "fakestor", "etl.toml, line 2: `orders.profile`: `fakestor`: no such profile (did you mean `fakestore`?)"),
+        ("order_id =", "order_no =", "etl.toml, line 5: `orders.fields.order_no`: unknown field `order_no`"),
+        ("scale = 2", "scale = \"x\"", "etl.toml, line 7: `orders.line_fields.unit_price.scale`: write a number of decimals"),
         ("profile =", "profil =", "etl.toml, line 2: unknown key `profil`: did you mean `profile`?"),
         ("[orders.fields]", "[orders.field]", "unknown key `field`: did you mean `fields`?"),
     ] {
