@@ -73,7 +73,7 @@ fn a_url_is_refused_only_where_it_is_the_unchanged_example() {
     let toml = |url: &str| format!("source = 'fakestore'\nurl = '{url}'\n");
     work.write("etl.toml", toml(&format!("{}/your-shop", server.url)));
     assert_eq!(work.etl(&["run"]).code, 0);
-    assert_eq!(server.asked()[0].path, "/your-shop/carts");
+    assert!(server.asked().iter().any(|asked| asked.path == "/your-shop/carts"), "{:?}", server.asked());
     for example in ["https://your-shop.myshopify.com", "https://your-shop.example/"] {
         let error = error(&work, &toml(example));
         assert!(error.contains("etl.toml, line 2: `url`") && error.contains("say where your own API is"), "{error}");
