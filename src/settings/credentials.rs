@@ -149,16 +149,22 @@ fn both(
     }
 }
 
+/// A kind of source, and the source that settings name for it.
+pub(super) struct NamedSource {
+    pub(super) kind: SourceKind,
+    pub(super) source: Option<Source>,
+}
+
 /// Gives each source its credentials: its own, or else the common ones where it has the origin of the orders, or the orders
 /// are no URL.
-pub(super) fn distribute(environment: &Environment, sources: &mut [(SourceKind, Option<Source>); 3]) -> Result<(), SettingsError> {
+pub(super) fn distribute(environment: &Environment, sources: &mut [NamedSource; 3]) -> Result<(), SettingsError> {
     let common = read(environment, CredentialVariables::Common)?;
     let origin = |source: &Option<Source>| match source {
         Some(Source { location: Location::Http(url), .. }) => Some(url.origin()),
         _ => None,
     };
-    let orders = sources.iter().find(|(kind, _)| *kind == SourceKind::Orders).and_then(|(_, source)| origin(source));
-    for (kind, source) in sources {
+    let orders = sources.iter().find(|named| named.kind == SourceKind::Orders).and_then(|named| origin(&named.source));
+    for NamedSource { kind, source } in sources {
         let own = match kind {
             SourceKind::Orders => common.clone(),
             SourceKind::Users => read(environment, CredentialVariables::Users)?,
@@ -206,11 +212,11 @@ mod tests {
     }
 
     fn shown(process: &[(&str, &str)], [orders, users, products]: [&str; 3]) -> Result<[String; 3], SettingsError> {
-        let mut sources =
-            [(SourceKind::Orders, source(orders)), (SourceKind::Users, source(users)), (SourceKind::Products, source(products))];
+        let mut sources = [(SourceKind::Orders, orders), (SourceKind::Users, users), (SourceKind::Products, products)]
+            .map(|(kind, location)| NamedSource { kind, source: source(location) });
         distribute(&Environment::of(process, &[]), &mut sources)?;
-        Ok(sources.map(|(_, source)| {
-            let credentials = source.unwrap().credentials;
+        Ok(sources.map(|named| {
+            let credentials = named.source.unwrap().credentials;
             let bearer = credentials.bearer.map_or("-".to_owned(), |secret| secret.expose().to_owned());
             format!("{bearer} {}", credentials.variables.names().token)
         }))

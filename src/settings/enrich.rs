@@ -1,6 +1,6 @@
-//! Which columns of the dimensions a fact carries.
+//! Which columns of the dimensions a fact carries. Joins nothing.
 
-/// Which columns of the dimensions stand in `user_country`, `product_name` and `product_category`.
+/// The columns of the dimensions that a fact carries as `user_country`, `product_name` and `product_category`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EnrichColumns {
     /// The column of `dim_user` in `user_country`.

@@ -4,20 +4,20 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{Secret, SettingsError, merge::Layers, proxies, setting};
 
-/// How an HTTP source is asked (contract, Source over HTTP).
+/// How HTTP sources are requested (contract, Source over HTTP).
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
-    /// Attempts a request.
+    /// Attempts per request.
     pub max_attempts: u32,
-    /// Until a connection stands.
+    /// The time to open a connection.
     pub connect_timeout: Duration,
-    /// Without a byte of the response.
+    /// The time without a byte of the response.
     pub read_timeout: Duration,
-    /// One attempt at a request, with its redirects and its body.
+    /// The time for one attempt, with its redirects and its body.
     pub request_timeout: Duration,
-    /// All attempts at a request, with the waits between them.
+    /// The time for all attempts at a request, with the waits between them.
     pub retry_timeout: Duration,
-    /// The longest that `Retry-After` is obeyed for.
+    /// The longest wait that `Retry-After` may ask for.
     pub retry_after_cap: Duration,
     /// The longest first wait between attempts; it doubles from there.
     pub backoff_first: Duration,
@@ -27,13 +27,13 @@ pub struct HttpSettings {
     pub per_page: u32,
     /// Pages that a source may have.
     pub max_pages: u64,
-    /// Redirects that one request may lead over.
+    /// Redirects of one request.
     pub max_redirects: u32,
     /// Bytes that a body may have, decompressed.
     pub max_body: u64,
     /// Whether credentials may be sent over plain http to a host that is not loopback.
     pub allow_plain: bool,
-    /// What every connection shares, also those of alerts.
+    /// What every connection shares, those of alerts included.
     pub network: NetworkSettings,
 }
 
@@ -44,7 +44,7 @@ pub struct NetworkSettings {
     pub proxies: ProxySettings,
     /// A PEM file of authorities that are trusted beside those of the platform.
     pub ca_file: Option<PathBuf>,
-    /// The client's certificate, where servers ask for one.
+    /// The client certificate, for servers that ask for one.
     pub client_certificate: Option<ClientCertificate>,
 }
 

@@ -1,18 +1,18 @@
-//! What a source may ask of this machine: bounds against one that is hostile or broken.
+//! Bounds on what a source may send, against a hostile or broken one. Not how they are enforced.
 
-/// Bounds on what is read. Each has a key under `[limits]`, and the error that it leads to names that key.
+/// Bounds on what is read. Each has a key under `[limits]`, and its error names that key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Bytes that one record may have: larger ones are dropped.
+    /// Bytes of one record: larger records are dropped.
     pub record_bytes: u64,
-    /// Objects and arrays that may stand within each other in a record: deeper ones are dropped.
+    /// Nested objects and arrays of a record: deeper records are dropped.
     pub depth: usize,
-    /// How many times its own size a compressed file may expand to, once past [`Limits::EXPANSION_FROM`].
+    /// The factor by which a compressed file may expand, beyond [`Limits::EXPANSION_FROM`].
     pub expansion: u64,
 }
 
 impl Limits {
-    /// Up to here a file may expand however far it likes: 256 MiB, read in pieces, harm nobody.
+    /// Up to this size any expansion is accepted: 256 MiB, read in pieces, do no harm.
     pub const EXPANSION_FROM: u64 = 256 << 20;
 
     /// The bytes that a compressed file of this size may expand to.

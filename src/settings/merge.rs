@@ -88,15 +88,22 @@ impl<'l> Layers<'l> {
     }
 }
 
-/// The environment with all its files, and the settings file that is named, if one is.
-fn environment(flags: &Flags) -> Result<(Environment, Option<PathBuf>), SettingsError> {
+/// What is known before the settings file is read.
+struct Surroundings {
+    /// The environment, with both `.env` files.
+    environment: Environment,
+    /// The settings file that a flag or a variable names.
+    config: Option<PathBuf>,
+}
+
+fn surroundings(flags: &Flags) -> Result<Surroundings, SettingsError> {
     let mut environment = Environment::read()?;
-    let named = flags.get(&setting::CONFIG).or_else(|| environment.get(setting::CONFIG.variable));
-    let named = named.map(|configured| PathBuf::from(configured.value));
-    if let Some(path) = &named {
+    let config = flags.get(&setting::CONFIG).or_else(|| environment.get(setting::CONFIG.variable));
+    let config = config.map(|configured| PathBuf::from(configured.value));
+    if let Some(path) = &config {
         environment.add_folder_of(path)?;
     }
-    Ok((environment, named))
+    Ok(Surroundings { environment, config })
 }
 
 /// How results and logs look. Needed before anything else can be shown, so it does not read `etl.toml`.
@@ -104,7 +111,7 @@ fn environment(flags: &Flags) -> Result<(Environment, Option<PathBuf>), Settings
 /// # Errors
 /// [`SettingsError`], which names the place to correct.
 pub fn presentation(flags: &Flags) -> Result<Presentation, SettingsError> {
-    let (environment, _) = environment(flags)?;
+    let Surroundings { environment, .. } = surroundings(flags)?;
     let file = file::parse(DEFAULT_FILE, "")?;
     let layers = Layers::new(flags, &environment, &file);
     let results = [("auto", ResultFormat::Auto), ("text", ResultFormat::Text), ("json", ResultFormat::Json)];
@@ -121,8 +128,8 @@ pub fn presentation(flags: &Flags) -> Result<Presentation, SettingsError> {
 /// # Errors
 /// [`SettingsError`], which names the place to correct.
 pub fn load(flags: &Flags) -> Result<Settings, SettingsError> {
-    let (environment, named) = environment(flags)?;
-    let file = match &named {
+    let Surroundings { environment, config } = surroundings(flags)?;
+    let file = match &config {
         Some(path) => file::read(path, Presence::Required)?,
         None => file::read(Path::new(DEFAULT_FILE), Presence::Optional)?,
     };

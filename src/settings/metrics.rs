@@ -1,4 +1,4 @@
-//! Where the metrics of a run go, besides its summary.
+//! Where the metrics of a run go, besides its summary. Writes none.
 
 use std::path::PathBuf;
 
@@ -16,6 +16,6 @@ pub struct MetricsSettings {
 pub enum EmfTarget {
     /// stdout, before the summary: what AWS' containers and functions collect.
     Stdout,
-    /// A file that lines are added to: what the `CloudWatch` agent follows.
+    /// A file that lines are appended to, for the `CloudWatch` agent.
     File(PathBuf),
 }

@@ -87,7 +87,7 @@ pub enum OnCheckFailure {
     /// Nothing is published.
     #[default]
     Abort,
-    /// It is published all the same; the exit code says so.
+    /// It is published anyway; the exit code tells.
     Publish,
 }
 
@@ -97,12 +97,12 @@ pub enum Cursor {
     /// `created_at`.
     #[default]
     Created,
-    /// `updated_at`, or `created_at` of an order that has none: edits of old orders arrive.
+    /// `updated_at`, or `created_at` of an order without one: edits of old orders are loaded.
     Updated,
 }
 
 impl Cursor {
-    /// The column that it is.
+    /// The name of the column.
     pub fn column(self) -> &'static str {
         match self {
             Cursor::Created => "created_at",
@@ -114,14 +114,14 @@ impl Cursor {
 /// What a newer version of an order replaces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum MergeBy {
-    /// The rows of its lines: a line that it no longer has stays.
+    /// The rows of its lines: the row of a removed line stays.
     #[default]
     Line,
     /// All rows of the order.
     Order,
 }
 
-/// What becomes of a sku that stands on several lines of a record.
+/// How several lines of one sku in a record become one row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RepeatedSku {
     /// The later line wins.
@@ -131,27 +131,27 @@ pub enum RepeatedSku {
     Sum,
 }
 
-/// What a warehouse needs to know of the output.
+/// What a warehouse needs to know about the output.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RedshiftSettings {
     /// The schema of the tables.
     pub schema: Option<String>,
-    /// Where the output lies for the warehouse: `s3://bucket/prefix`.
+    /// The location of the output for the warehouse: `s3://bucket/prefix`.
     pub url: Option<String>,
     /// The role that `COPY` reads with.
     pub iam_role: Option<String>,
-    /// The bucket's region, where it is another than the cluster's.
+    /// The region of the bucket, if the cluster is in another.
     pub region: Option<String>,
-    /// How to reach the warehouse: `postgresql://user:password@host:5439/db`. From the environment or `.env` only.
+    /// The connection to the warehouse: `postgresql://user:password@host:5439/db`. From the environment or `.env` only.
     pub connection: Option<Secret>,
 }
 
-/// All that a command may be told, validated.
+/// All settings of a command, validated.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each is a flag of the contract, under its name")]
 pub struct Settings {
     pub output: PathBuf,
-    /// The profile that ships and that all three sources start from.
+    /// The shipped profile that all three sources start from.
     pub source: Option<String>,
     pub orders: Option<Source>,
     pub users: Option<Source>,
@@ -161,18 +161,18 @@ pub struct Settings {
     pub cursor: Cursor,
     pub merge: MergeBy,
     pub repeated_sku: RepeatedSku,
-    /// Further columns of `fact_order`, behind the contract's.
+    /// Extra columns of `fact_order`, after the fixed ones.
     pub fact_columns: Vec<FactColumn>,
     pub lookback: Duration,
     pub dry_run: bool,
-    /// Whether a list of which less came than the source claims is published.
+    /// Whether a list is published that has fewer records than the source counts.
     pub allow_incomplete: bool,
     pub lock_wait: Duration,
     pub empty_exit_code: Option<u8>,
     pub check_scope: CheckScope,
     pub on_check_failure: OnCheckFailure,
     pub checks: Option<PathBuf>,
-    /// Bytes that a run is to make do with, about.
+    /// The memory budget of a run, in bytes.
     pub memory_limit: Option<u64>,
     pub threads: usize,
     pub http: HttpSettings,
@@ -184,7 +184,7 @@ pub struct Settings {
     pub versioned_products: bool,
     pub metrics: MetricsSettings,
     pub alerts: AlertSettings,
-    /// How long quarantine, manifests and reports of earlier runs are kept; for ever where nothing is said.
+    /// How long quarantine, manifests and reports of earlier runs are kept; `None`: for ever.
     pub retention: Option<Duration>,
     pub redshift: RedshiftSettings,
 }
@@ -195,7 +195,7 @@ impl Settings {
         schema_of(&self.fact_columns)
     }
 
-    /// The defaults, from no flag, variable or file.
+    /// The defaults, without any flag, variable or file.
     pub fn plain(output: PathBuf) -> Settings {
         Settings {
             output,

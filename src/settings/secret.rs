@@ -1,8 +1,8 @@
-//! A value that stands in no log, summary, report or error.
+//! A value that appears in no log, summary, report or error. Where it is sent is decided elsewhere.
 
 use std::fmt;
 
-/// A secret. It has no `Display`, and its `Debug` shows nothing.
+/// A secret. It has no `Display`, and its `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

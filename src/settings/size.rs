@@ -1,4 +1,4 @@
-//! SIZE: an amount of memory.
+//! SIZE: how an amount of memory is written. Its bounds are those of the setting.
 
 /// Bytes from `512MiB`, `1GB` and the like: units of 1000 and of 1024, as DuckDB reads them.
 ///

@@ -3,7 +3,9 @@
 use reqwest::Url;
 
 use super::{
-    ConfiguredValue, HttpSettings, Location, Origin, Profile, SHIPPED, SettingsError, Source, SourceKind, credentials, file,
+    ConfiguredValue, HttpSettings, Location, Origin, Profile, SHIPPED, SettingsError, Source, SourceKind,
+    credentials::{self, NamedSource},
+    file,
     merge::Layers,
     profile::{SourceTable, joined, overlay, read_table},
     reader::{Reader, typed},
@@ -29,17 +31,17 @@ pub(super) fn read(layers: &Layers<'_>, http: &HttpSettings) -> Result<Sources, 
     let profile = named.map(|configured| configured.value.trim().to_owned());
     let shared = Shared { table: shared.transpose()?, name: profile.clone() };
     let url = base_url(layers, shared.table.as_ref())?;
-    let mut sources = [(SourceKind::Orders, None), (SourceKind::Users, None), (SourceKind::Products, None)];
-    for (kind, source) in &mut sources {
+    let mut sources = SourceKind::ALL.map(|kind| NamedSource { kind, source: None });
+    for NamedSource { kind, source } in &mut sources {
         *source = read_source(layers, *kind, url.as_ref(), &shared)?;
     }
     credentials::distribute(layers.environment, &mut sources)?;
-    for (kind, source) in &sources {
+    for NamedSource { kind, source } in &sources {
         if let Some(source) = source {
             credentials::refuse_plain(*kind, source, http)?;
         }
     }
-    let [(_, orders), (_, users), (_, products)] = sources;
+    let [orders, users, products] = sources.map(|named| named.source);
     Ok(Sources { profile, orders, users, products })
 }
 

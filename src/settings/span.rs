@@ -22,7 +22,7 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
         "w" => 604_800_000,
         _ => return Err(explain()),
     };
-    // A span is added to and taken off instants in microseconds: what does not fit there is no span.
+    // A span is added to and subtracted from instants in microseconds, so it must fit there.
     let millis = count.checked_mul(millis).filter(|millis| *millis < u64::from(u32::MAX) * 1_000_000).ok_or_else(explain)?;
     Ok(Duration::from_millis(millis))
 }
@@ -33,7 +33,7 @@ fn split(text: &str) -> Option<(u64, &str)> {
     Some((text[..digits].parse().ok()?, &text[digits..]))
 }
 
-/// How much of a window a backfill loads at once.
+/// The size of a chunk of a backfill.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Chunk {
     /// A fixed span.
@@ -58,7 +58,7 @@ impl FromStr for Chunk {
 }
 
 impl Chunk {
-    /// The beginning of the chunk that holds an instant: midnight, Monday, the first of a month or year, or a multiple of the
+    /// The start of the chunk that holds an instant: midnight, Monday, the first of a month or year, or a multiple of the
     /// span since 1970.
     pub fn floor(self, instant: UtcMicros) -> UtcMicros {
         /// The first Monday of 1970 lies four days after its beginning.
@@ -79,7 +79,7 @@ impl Chunk {
         }
     }
 
-    /// The `n`th instant after `start`, counted from there, so that the months of a 31st do not creep.
+    /// The `n`th instant after `start`. Counted from `start`, so that months from a 31st do not drift.
     pub fn after(self, start: UtcMicros, n: u32) -> UtcMicros {
         match self {
             Chunk::Span(span) => start.minus(-i64::try_from(span.as_micros()).unwrap_or(i64::MAX).saturating_mul(i64::from(n))),

@@ -1,18 +1,18 @@
-//! WHEN: the ends of a window.
+//! WHEN: how the ends of a window are written. Knows no history.
 
 use std::{str::FromStr, time::Duration};
 
 use super::parse_span;
 use crate::model::{UtcMicros, parse_time_text};
 
-/// An end of a window as it is said (contract, Command line).
+/// An end of a window as it is written (contract, Command line).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum When {
     /// `2026-01-31` (midnight UTC) or RFC 3339.
     At(UtcMicros),
-    /// `7d`, `36h`: so long ago.
+    /// `7d`, `36h`: an age.
     Ago(Duration),
-    /// `last`: the end of what runs have covered.
+    /// `last`: the end of the coverage.
     Last,
 }
 
@@ -34,7 +34,7 @@ impl FromStr for When {
 }
 
 impl When {
-    /// The instant, where it can be said without the history.
+    /// The instant, if it does not depend on the history.
     pub fn instant(self, now: UtcMicros) -> Option<UtcMicros> {
         match self {
             When::At(instant) => Some(instant),

@@ -27,18 +27,18 @@ pub(super) fn joined(url: &reqwest::Url, path: &str) -> reqwest::Url {
     joined
 }
 
-/// One of the three sources: where it is, and how it is read.
+/// One of the three sources: its location, and how it is read.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Source {
-    /// The name that its user gave it: its coverage is kept under this.
+    /// The name that its user gave it. Its coverage is kept under this name.
     pub name: Option<String>,
     /// The name of the profile that it starts from.
     pub profile_name: Option<String>,
-    /// Where.
+    /// Its location.
     pub location: super::Location,
-    /// What it asks for before it answers. Sent to its own origin and to no other.
+    /// Its credentials, which are sent to its own origin only.
     pub credentials: super::Credentials,
-    /// How.
+    /// How it is read.
     pub profile: Profile,
 }
 
@@ -52,26 +52,26 @@ impl From<super::Location> for Source {
 /// How a source is read.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Profile {
-    /// The path of the records within a body; where none is said, they are looked for.
+    /// The path of the records within a body; `None`: they are looked for.
     pub records: Option<FieldPath>,
-    /// Of each field whose default is not meant, where it stands: by the name of the column.
+    /// The rules of fields that are not at their default paths, by the name of the column.
     pub fields: BTreeMap<String, FieldRule>,
-    /// The same of the fields of a line. Orders only.
+    /// The same for the fields of a line. Orders only.
     pub line_fields: BTreeMap<String, FieldRule>,
-    /// Records that are none of the user's business. Orders only.
+    /// Records that are left out. Orders only.
     pub skip: Vec<SkipRule>,
-    /// How it is asked over HTTP.
+    /// How it is requested over HTTP.
     pub http: HttpProfile,
 }
 
 /// How the value of a field is found.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct FieldRule {
-    /// Tried in order: the first that holds something counts.
+    /// Tried in order: the first one that holds something counts.
     pub paths: Vec<FieldPath>,
     /// Values of the source that count as missing, beside null and blank text.
     pub missing: Vec<String>,
-    /// The value where none does.
+    /// The value if none of them does.
     pub default: Option<String>,
     /// Whether an amount is written in minor units.
     pub units: Units,
@@ -123,41 +123,41 @@ pub enum ScaleText {
 /// A condition under which a record is left out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SkipRule {
-    /// What is looked at.
+    /// The path of a value.
     pub path: FieldPath,
-    /// What it must be: the text of a string, number or boolean. `None`: anything but missing.
+    /// The text that the value must have; `None`: any value.
     pub equals: Option<String>,
 }
 
-/// How a source is asked over HTTP.
+/// How a source is requested over HTTP.
 #[derive(Clone, PartialEq, Debug)]
 pub struct HttpProfile {
     /// How its list is paged.
     pub pagination: Pagination,
-    /// Records a page; where none is said, `http.per_page`.
+    /// Records per page; `None`: `http.per_page`.
     pub page_size: Option<u32>,
-    /// How it knows who asks.
+    /// How requests authenticate.
     pub auth: Auth,
-    /// How it narrows the window by itself.
+    /// The parameters by which the source narrows the window.
     pub filter: Filter,
     /// Parameters of every first request.
     pub query: BTreeMap<String, String>,
     /// Headers of every request.
     pub headers: BTreeMap<String, String>,
-    /// Requests a second, at most.
+    /// The rate limit: requests per second.
     pub requests_per_second: Option<f64>,
-    /// Pages that are asked for at once, where it is known how many there are.
+    /// Pages that are requested at once, if their number is known.
     pub concurrency: usize,
     /// A request that counts the records of a window.
     pub count: Option<CountRequest>,
-    /// Whether what responses count is believed, wherever they say it.
+    /// Whether counts in the responses are believed.
     pub trusts_counts: bool,
 }
 
 /// A request whose answer is the number of records.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CountRequest {
-    /// Where it is asked.
+    /// Its URL.
     pub url: reqwest::Url,
     /// Where the answer holds the number.
     pub value: FieldPath,
@@ -183,7 +183,7 @@ impl Default for HttpProfile {
 /// How a list is paged.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Pagination {
-    /// Whatever the responses speak of (contract, Orders: "Pagination by default").
+    /// By what the responses announce (contract, Orders: "Pagination by default").
     Auto,
     /// A `Link` header with `rel="next"`.
     Link,
@@ -219,7 +219,7 @@ pub enum Pagination {
         /// How many there are.
         total: Total,
     },
-    /// A number of records to pass over.
+    /// A number of records to skip.
     Offset {
         /// The parameter of the offset.
         parameter: String,
@@ -241,7 +241,7 @@ pub struct Total {
     pub records: Option<FieldPath>,
 }
 
-/// How a source knows who asks. The secrets themselves come from the environment or `.env` alone.
+/// How requests authenticate. The secrets themselves come from the environment or `.env` only.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub enum Auth {
     /// With whatever credentials are set.
@@ -257,16 +257,16 @@ pub enum Auth {
     Basic,
     /// OAuth 2 client credentials (RFC 6749, 4.4): `ETL_OAUTH_CLIENT_ID` and `ETL_OAUTH_CLIENT_SECRET`.
     ClientCredentials {
-        /// Where a token is had.
+        /// The endpoint for tokens.
         token_url: reqwest::Url,
-        /// What it is to be good for.
+        /// The scope of a token.
         scope: Option<String>,
-        /// The API that it is to be good for, where the server of tokens asks (Auth0 and others).
+        /// The audience of a token, which Auth0 and others ask for.
         audience: Option<String>,
         /// Where the client's credentials go.
         credentials_in: CredentialsIn,
     },
-    /// Nobody needs to.
+    /// Requests carry no credentials.
     None,
 }
 
@@ -280,7 +280,7 @@ pub enum CredentialsIn {
     Body,
 }
 
-/// The parameters by which a source narrows the window by itself. What it sends all the same is looked at again.
+/// The parameters by which a source narrows the window. The exact window is applied again to what it sends.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Filter {
     /// The window's beginning, on creation.

@@ -148,3 +148,168 @@ fn filter(table: Option<Reader<'_>>) -> Result<Filter, SettingsError> {
         format,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::MinorUnits,
+        settings::{Auth, CredentialsIn, Pagination, ScaleText, TimeText, Total, Units},
+    };
+
+    fn profile(text: &str) -> Profile {
+        read(&Table::parse("etl.toml", text).unwrap(), SourceKind::Orders).unwrap().profile
+    }
+
+    #[test]
+    fn a_field_is_a_path_a_list_of_paths_or_a_table() {
+        let profile = profile(
+            "fields.order_id = \"a.b\"\nfields.currency = { path = \"c\", default = \"EUR\", missing = [0, \"\", -1.50, true] }\nfields.status.value = 7\nfields.created_at = { path = \"t\", format = \"rfc2822\" }\nline_fields.sku = [\"x\", \"y\"]",
+        );
+        assert_eq!(profile.fields["order_id"].paths, ["a.b".parse().unwrap()]);
+        assert_eq!(profile.fields["currency"].default.as_deref(), Some("EUR"));
+        assert_eq!(profile.fields["currency"].missing, ["0", "", "-1.50", "true"]);
+        assert_eq!((profile.fields["status"].paths.len(), profile.fields["status"].default.as_deref()), (0, Some("7")));
+        assert_eq!(profile.fields["created_at"].time, TimeText::Rfc2822);
+        assert_eq!(profile.line_fields["sku"].paths.len(), 2);
+    }
+
+    #[test]
+    fn a_scale_has_four_forms() {
+        let units = |scale: &str| {
+            let text = format!("line_fields.unit_price = {{ path = \"amount\", scale = {scale} }}");
+            profile(&text).line_fields["unit_price"].units.clone()
+        };
+        let beside = |scale| Units::Beside { path: "p.d".parse().unwrap(), scale };
+        assert_eq!((units("2"), units("0"), units("9")), (Units::Minor(2), Units::Minor(0), Units::Minor(9)));
+        assert_eq!(units("\"currency\""), Units::OfCurrency(MinorUnits::Iso4217));
+        assert_eq!(units("\"stripe\""), Units::OfCurrency(MinorUnits::Stripe));
+        assert_eq!(units("{ path = \"p.d\" }"), beside(ScaleText::DecimalsOrDivisor));
+        assert_eq!(units("{ path = \"p.d\", as = \"divisor\" }"), beside(ScaleText::Divisor));
+        assert_eq!(units("{ path = \"p.d\", as = \"decimals\" }"), beside(ScaleText::Decimals));
+    }
+
+    #[test]
+    fn every_kind_of_pagination_takes_its_keys() {
+        let path = |text: &str| text.parse::<FieldPath>().unwrap();
+        let pagination = |keys: &str| profile(&format!("pagination = {{ {keys} }}")).http.pagination;
+        for (keys, expected) in [
+            ("kind = 'auto'", Pagination::Auto),
+            ("kind = 'link', size_parameter = 'n'", Pagination::Link),
+            ("kind = 'next_url', path = 'n'", Pagination::NextUrl { path: path("n") }),
+            ("kind = 'cursor', path = 'n'", Pagination::Cursor { path: path("n"), parameter: "cursor".into(), more: None }),
+            (
+                "kind = 'last_id', more = 'm'",
+                Pagination::LastId { id: path("id"), parameter: "starting_after".into(), more: Some(path("m")) },
+            ),
+            ("kind = 'page', first = 0", Pagination::Page { parameter: "page".into(), first: 0, total: Total::default() }),
+            (
+                "kind = 'offset', total = 'n'",
+                Pagination::Offset { parameter: "offset".into(), total: Total { records: Some(path("n")), ..Total::default() } },
+            ),
+            ("kind = 'single'", Pagination::Single),
+        ] {
+            assert_eq!(pagination(keys), expected, "{keys}");
+        }
+        let http = profile("page_size = 7\npagination = { kind = 'cursor', path = 'n', size_parameter = 'k', total = '' }").http;
+        assert_eq!((http.query["k"].as_str(), http.page_size, http.trusts_counts), ("7", Some(7), false));
+        assert!(profile("").http.trusts_counts);
+    }
+
+    #[test]
+    fn every_kind_of_auth_takes_its_keys() {
+        let auth = |keys: &str| profile(&format!("auth = {{ {keys} }}")).http.auth;
+        assert_eq!(auth("kind = 'environment'"), Auth::Environment);
+        assert_eq!(auth("kind = 'api_key'"), Auth::KeyHeader("X-API-Key".into()));
+        assert_eq!(auth("kind = 'api_key', parameter = 'p'"), Auth::KeyParameter("p".into()));
+        assert_eq!((auth("kind = 'bearer'"), auth("kind = 'basic'"), auth("kind = 'none'")), (Auth::Bearer, Auth::Basic, Auth::None));
+        let oauth2 = auth("kind = 'oauth2', token_url = 'https://h/t', scope = 's', audience = 'a', credentials_in = 'body'");
+        let expected = Auth::ClientCredentials {
+            token_url: "https://h/t".parse().unwrap(),
+            scope: Some("s".into()),
+            audience: Some("a".into()),
+            credentials_in: CredentialsIn::Body,
+        };
+        assert_eq!(oauth2, expected);
+    }
+
+    /// Each mistake stands on line 2.
+    #[test]
+    fn every_mistake_is_named_with_its_line_and_a_way_out() {
+        for (kind, text, message) in [
+            ("orders", "pagination = { path = 'p' }", "`orders.pagination.path`: `kind` is missing: `path` belongs to next_url or cursor"),
+            ("orders", "pagination = {}", "`orders.pagination.kind`: `kind` is missing: write auto, link"),
+            ("orders", "pagination = { kind = 'cursor', path = 'p', first = 1 }", "unknown key `first` of kind `cursor`"),
+            ("orders", "pagination = { kind = 'auto', path = 'p' }", "`path` belongs to next_url or cursor"),
+            ("orders", "pagination = { kind = 'page', paramter = 'p' }", "did you mean `parameter`?"),
+            ("orders", "pagination = { kind = 'single', size_parameter = 'p' }", "unknown key `size_parameter` of kind `single`"),
+            ("orders", "pagination = { kind = 'pages' }", "`pages` is no kind (did you mean `page`?)"),
+            ("orders", "pagination = { kind = 'cursor' }", "`orders.pagination.path`: this key is needed here"),
+            ("orders", "pagination = { kind = 'page', first = -1 }", "`-1`: write a whole number from 0"),
+            ("orders", "pagination = { kind = 'page', first = '1' }", "write a whole number without quotes, not a text"),
+            ("orders", "pagination = { kind = 'cursor', path = 'a..b' }", "`orders.pagination.path`: `a..b`: write a path like"),
+            ("orders", "pagination = { kind = 'link', total = 'n' }", "kind `link` has no total"),
+            ("orders", "pagination = 'link'", "`orders.pagination`: write a table, not a text"),
+            ("orders", "auth = { header = 'X' }", "`kind` is missing: `header` belongs to api_key"),
+            ("orders", "auth = { kind = 'bearer', header = 'X' }", "`header` belongs to api_key"),
+            ("orders", "auth = { kind = 'api_key', header = 'a b' }", "`a b` is not the name of a header"),
+            ("orders", "auth = { kind = 'api_key', header = 'a', parameter = 'b' }", "not in both"),
+            ("orders", "auth = { kind = 'oauth' }", "did you mean `oauth2`?"),
+            ("orders", "auth = { kind = 'oauth2' }", "`orders.auth.token_url`: this key is needed here"),
+            ("orders", "auth = { kind = 'oauth2', token_url = 'ftp://h' }", "write an http(s) URL"),
+            ("orders", "auth = { kind = 'oauth2', token_url = 'https://h', credentials_in = 'query' }", "write header or body"),
+            ("orders", "fields.colour = 'a'", "unknown field `colour` (the fields are order_id"),
+            ("orders", "fields.order_idd = 'a'", "did you mean `order_id`?"),
+            ("orders", "line_fields.skew = 'a'", "did you mean `sku`?"),
+            ("orders", "fields.order_id = 'a..b'", "`orders.fields.order_id`: `a..b`"),
+            ("orders", "fields.order_id = ['a', 'b.']", "`orders.fields.order_id`: `b.`"),
+            ("orders", "fields.order_id = {}", "write a path or a value"),
+            ("orders", "fields.order_id = 5", "write a path, a list of paths or a table, not a whole number"),
+            ("orders", "fields.order_id = { path = 'a', value = 1 }", "`value` goes without a path"),
+            ("orders", "fields.order_id = { path = 'a', paths = ['b'] }", "not both"),
+            ("orders", "fields.order_id = { pat = 'a' }", "unknown key `pat`: did you mean `path`?"),
+            ("orders", "fields.order_id = { path = 'a', missing = 0 }", "write a list in brackets"),
+            ("orders", "fields.order_id = { path = 'a', missing = [[]] }", "write a text, a number or a boolean"),
+            ("orders", "fields.status = { path = 'a', scale = 2 }", "`scale` belongs to amounts (unit_price), and `status` is none"),
+            ("orders", "fields.status = { path = 'a', format = 'rfc2822' }", "`format` belongs to times (created_at or updated_at)"),
+            ("orders", "line_fields.unit_price = { path = 'a', format = 'rfc2822' }", "`format` belongs to times"),
+            ("orders", "line_fields.unit_price = { path = 'a', scale = 'cents' }", "write a number of decimals"),
+            ("orders", "line_fields.unit_price = { path = 'a', scale = 10 }", "write a number of decimals"),
+            (
+                "orders",
+                "line_fields.unit_price = { path = 'a', scale = {} }",
+                "`orders.line_fields.unit_price.scale.path`: this key is needed",
+            ),
+            ("orders", "line_fields.unit_price = { path = 'a', scale = { path = 'b', as = 'x' } }", "write decimals or divisor"),
+            ("orders", "fields.created_at = { path = 'a', format = 'iso' }", "`iso`: write rfc2822"),
+            ("products", "fields.name = { path = 'a', scale = 2 }", "`scale` belongs to amounts (list_price), and `name` is none"),
+            ("users", "skip = [{ path = 'a' }]", "`skip` belongs to orders: users have none"),
+            ("users", "line_fields.sku = 'a'", "`line_fields` belongs to orders"),
+            ("products", "filter.since = 'a'", "`filter` belongs to orders: products have none"),
+            ("orders", "skip = { path = 'a' }", "write a list in brackets, not a table"),
+            ("orders", "skip = [{ equals = 1 }]", "`orders.skip.path`: this key is needed here"),
+            ("orders", "skip = [{ path = 'a', equal = 1 }]", "did you mean `equals`?"),
+            ("orders", "count = { value = 'n' }", "`orders.count.path`: this key is needed here"),
+            ("orders", "count = { path = 'a', valu = 'n' }", "did you mean `value`?"),
+            ("orders", "headers.Authorization = 'Bearer x'", "credentials do not belong in etl.toml"),
+            ("orders", "headers.\"a b\" = 'x'", "not the name of a header"),
+            ("orders", "headers.a = \"x\\ny\"", "a header can't have this value"),
+            ("orders", "query.a = [1]", "`orders.query.a`: write a text, a number or a boolean"),
+            ("orders", "filter.format = 'soon'", "write rfc3339, naive"),
+            ("orders", "filter.sinc = 'a'", "did you mean `since`?"),
+            ("orders", "requests_per_second = 0", "`orders.requests_per_second`: `0`: write a number from 0.001"),
+            ("orders", "requests_per_second = nan", "write a number from"),
+            ("orders", "concurrency = 65", "`65`: write a whole number from 1 to 64"),
+            ("orders", "concurrency = 0", "`0`: write a whole number from 1 to 64"),
+            ("orders", "page_size = 0", "`0`: write a whole number from 1"),
+            ("orders", "page_size = 99999999999999999999", "write a whole number from 1"),
+            ("orders", "profil = 'x'", "unknown key `profil`: did you mean `profile`?"),
+            ("orders", "records = 'a..b'", "`orders.records`: `a..b`"),
+        ] {
+            let kind = SourceKind::ALL.into_iter().find(|known| known.table() == kind).unwrap();
+            let table = Table::parse("etl.toml", &format!("\n{text}")).unwrap();
+            let error = read(&table, kind).map(drop).unwrap_err().to_string();
+            assert!(error.starts_with("etl.toml, line 2: ") && error.contains(message), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Profiles that can't be written wrong: mistakes end with exit 2 and name line and key; layers are laid over each other key by key.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use support::{Asked, Server, Workspace, json};
+
+/// The error of a run under this `etl.toml`.
+#[track_caller]
+fn error(work: &Workspace, toml: &str) -> String {
+    work.write("etl.toml", toml);
+    let ended = work.etl(&["run", "--log-format", "text"]);
+    assert_eq!(ended.code, 2, "{toml}\n{}", ended.stderr);
+    ended.stderr
+}
+
+#[test]
+fn a_mistake_in_a_profile_names_its_line_and_the_nearest_key() {
+    let work = Workspace::new();
+    let server = Server::start(|_: &Asked| json("[]"));
+    for (table, message) in [
+        (
+            "[orders.pagination]\n\npath = 'paging.next'",
+            "line 5: `orders.pagination.path`: `kind` is missing: `path` belongs to next_url or cursor",
+        ),
+        (
+            "[orders.pagination]\nkind = 'cursor'\npath = 'c'\nfirst = 0",
+            "line 6: `orders.pagination.first`: unknown key `first` of kind `cursor`",
+        ),
+        ("[orders.pagination]\nkind = 'cursor'", "line 3: `orders.pagination.path`: this key is needed here"),
+        ("[orders.pagination]\nkind = 'curser'", "did you mean `cursor`?"),
+        ("[orders.auth]\nkind = 'bearer'\nscope = 'x'", "line 5: `orders.auth.scope`: unknown key `scope` of kind `bearer`"),
+        ("[orders.fields]\nstatus = { path = 's', scale = 2 }", "line 4: `orders.fields.status.scale`: `scale` belongs to amounts"),
+        ("[orders.fields]\n\nordr_id = 'x'", "line 5: `orders.fields.ordr_id`: unknown field `ordr_id`: did you mean `order_id`?"),
+        ("[users]\nlocation = 'u.csv'\nskip = []", "line 5: `users.skip`: `skip` belongs to orders"),
+        ("[[orders.skip]]\npath = 'a'\nequls = 1", "line 5: unknown key `equls`: did you mean `equals`?"),
+    ] {
+        let toml = format!("[orders]\nlocation = '{}'\n{table}\n", server.orders());
+        let error = error(&work, &toml);
+        assert!(error.contains(&format!("etl.toml, {message}")) || (!message.starts_with("line") && error.contains(message)), "{error}");
+    }
+    assert_eq!(server.asked().len(), 0, "nothing is requested before settings are right");
+}
+
+#[test]
+fn a_key_over_a_shipped_profile_changes_that_key_alone() {
+    let server = Server::start(|asked: &Asked| {
+        if asked.path.ends_with("count.json") {
+            return json(r#"{"count":1}"#);
+        }
+        json(r#"{"orders":[{"id":1,"created_at":"2026-01-01T00:00:00Z","line_items":[{"sku":"S","price":"1.50"}]}]}"#)
+    });
+    let work = Workspace::new();
+    let toml = format!("[orders]\nprofile = 'shopify'\nlocation = '{}'\n[orders.pagination]\nsize_parameter = 'n'\n", server.url);
+    work.write("etl.toml", &toml);
+    let run = |work: &Workspace| support::ended(work.command(&["run"]).env("ETL_API_KEY", "k").output().unwrap());
+    run(&work).published();
+    let list = server.asked().into_iter().find(|asked| asked.path.ends_with("orders.json")).unwrap();
+    assert_eq!((list.parameter("n"), list.parameter("limit"), list.parameter("status")), ("250", "", "any"));
+    assert_eq!(list.header("x-shopify-access-token"), Some("k"));
+    // Another kind replaces the table: `size_parameter` of the profile is not mixed in.
+    let before = server.asked().len();
+    work.write("etl.toml", toml.replace("size_parameter = 'n'", "kind = 'single'"));
+    run(&work).unchanged();
+    let list = server.asked().into_iter().skip(before).find(|asked| asked.path.ends_with("orders.json")).unwrap();
+    assert_eq!((list.parameter("n"), list.parameter("limit")), ("", ""));
+}
+
+#[test]
+fn a_url_is_refused_only_where_it_is_the_unchanged_example() {
+    let server = Server::start(|_: &Asked| json("[]"));
+    let work = Workspace::new();
+    let toml = |url: &str| format!("source = 'fakestore'\nurl = '{url}'\n");
+    work.write("etl.toml", toml(&format!("{}/your-shop", server.url)));
+    assert_eq!(work.etl(&["run"]).code, 0);
+    assert!(server.asked().iter().any(|asked| asked.path == "/your-shop/carts"), "{:?}", server.asked());
+    for example in ["https://your-shop.myshopify.com", "https://your-shop.example/"] {
+        let error = error(&work, &toml(example));
+        assert!(error.contains("etl.toml, line 2: `url`") && error.contains("say where your own API is"), "{error}");
+    }
+}
