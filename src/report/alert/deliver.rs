@@ -7,9 +7,8 @@ use reqwest::{Client, StatusCode, redirect};
 
 use super::{AlertKind, Notice, NoticeState, message};
 use crate::{
-    retry::Backoff,
+    net::{retry::Backoff, tls},
     settings::{Receiver, ReceiverKind},
-    tls,
 };
 
 /// Attempts a notice.

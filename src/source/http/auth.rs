@@ -6,8 +6,9 @@ use reqwest::{Client, RequestBuilder, Url};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{redact::Redactor, request::connection};
+use super::request::connection;
 use crate::{
+    net::redact::Redactor,
     settings::{Auth, Credentials, Secret},
     source::error::{RequestFailure, SourceError},
 };

@@ -5,7 +5,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use reqwest::{StatusCode, Url, header::HeaderMap};
 
-use super::{link, redact::Redactor};
+use super::link;
+use crate::net::redact::Redactor;
 use crate::source::{
     Query,
     body::{self, CutBody, Envelope, List, Node, SignalSource, Signals},

@@ -14,8 +14,7 @@ mod judge;
 mod link;
 mod list;
 mod pagination;
-mod rate_limit;
-mod redact;
+
 mod request;
 
 use std::cell::RefCell;
@@ -24,7 +23,7 @@ use reqwest::Url;
 
 use self::{list::ListReader, pagination::Pager, request::Requester};
 use super::{Access, Completeness, PageSink, ProbedPage, Query, SourceError, body::LinkHeader, error::RequestFailure};
-use crate::error_chain::chain;
+use crate::net::error_chain::chain;
 
 /// One location over HTTP.
 pub(super) struct HttpSource<'a> {

@@ -15,13 +15,17 @@ use reqwest::{
 };
 use tracing::Instrument;
 
-use super::{auth::Authorizer, judge::Response, rate_limit::RateLimiter, redact::Redactor};
+use super::{auth::Authorizer, judge::Response};
 use crate::{
-    error_chain::chain,
-    retry::{self, Backoff},
+    net::{
+        error_chain::chain,
+        pace::RateLimiter,
+        redact::Redactor,
+        retry::{self, Backoff},
+        tls,
+    },
     settings::{Credentials, HttpProfile, HttpSettings},
     source::{Access, RequestFailure, SourceError},
-    tls,
 };
 
 /// Bytes to reserve for a body at most, whatever length a server announces.

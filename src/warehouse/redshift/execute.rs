@@ -7,7 +7,11 @@ use tokio_postgres::{Client, Config, NoTls, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::RedshiftError;
-use crate::{cancel::Cancel, error_chain::chain, settings::Secret, tls};
+use crate::{
+    cancel::Cancel,
+    net::{error_chain::chain, tls},
+    settings::Secret,
+};
 
 /// How much of a statement a message shows.
 const SHOWN: usize = 200;

@@ -8,7 +8,7 @@ use std::{
 use reqwest::header::HeaderMap;
 
 /// Spaces the requests to one source.
-pub(super) struct RateLimiter {
+pub(crate) struct RateLimiter {
     /// The least time between two requests.
     interval: Duration,
     /// When the next one may go.
@@ -16,13 +16,13 @@ pub(super) struct RateLimiter {
 }
 
 impl RateLimiter {
-    pub(super) fn new(requests_per_second: Option<f64>) -> RateLimiter {
+    pub(crate) fn new(requests_per_second: Option<f64>) -> RateLimiter {
         let interval = requests_per_second.map_or(Duration::ZERO, |rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
         RateLimiter { interval, next: Mutex::new(Instant::now()) }
     }
 
     /// Waits for this request's turn.
-    pub(super) async fn wait_turn(&self) {
+    pub(crate) async fn wait_turn(&self) {
         let at = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
             let at = (*next).max(Instant::now());
@@ -33,7 +33,7 @@ impl RateLimiter {
     }
 
     /// Slows down where a response says that the limit is near.
-    pub(super) fn observe(&self, headers: &HeaderMap, cap: Duration) {
+    pub(crate) fn observe(&self, headers: &HeaderMap, cap: Duration) {
         if let Some(wait) = asked_wait(headers) {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
             *next = (*next).max(Instant::now() + wait.min(cap));

@@ -15,12 +15,12 @@ const SHORTEST: usize = 3;
 
 /// Knows the secrets of a source in every form in which they are sent.
 #[derive(Default)]
-pub(super) struct Redactor {
+pub(crate) struct Redactor {
     secrets: Mutex<Vec<String>>,
 }
 
 impl Redactor {
-    pub(super) fn new(credentials: &Credentials) -> Redactor {
+    pub(crate) fn new(credentials: &Credentials) -> Redactor {
         let redactor = Redactor::default();
         let pairs = [credentials.basic.as_ref(), credentials.client.as_ref()];
         for (user, password) in pairs.into_iter().flatten() {
@@ -36,7 +36,7 @@ impl Redactor {
     }
 
     /// Adds a secret, such as a token that was issued.
-    pub(super) fn add(&self, secret: &str) {
+    pub(crate) fn add(&self, secret: &str) {
         let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         for form in [secret.to_owned(), STANDARD.encode(secret)] {
             if form.len() >= SHORTEST && !secrets.contains(&form) {
@@ -48,18 +48,18 @@ impl Redactor {
     }
 
     /// The text without secrets, however they are escaped.
-    pub(super) fn hide(&self, text: &str) -> String {
+    pub(crate) fn hide(&self, text: &str) -> String {
         let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         secrets.iter().fold(text.to_owned(), |text, secret| without(&text, secret))
     }
 
     /// A URL as it may be shown.
-    pub(super) fn url(&self, url: &Url) -> String {
+    pub(crate) fn url(&self, url: &Url) -> String {
         self.hide(&redacted(url))
     }
 
     /// The beginning of a body, as an error shows it: on one line.
-    pub(super) fn body(&self, body: &[u8]) -> String {
+    pub(crate) fn body(&self, body: &[u8]) -> String {
         let text = self.hide(&String::from_utf8_lossy(body.get(..body.len().min(16 << 10)).unwrap_or_default()));
         let words = text.split(|character: char| character.is_whitespace() || character.is_control()).filter(|word| !word.is_empty());
         let line = words.collect::<Vec<_>>().join(" ");
