@@ -13,7 +13,10 @@ use super::{
     args::{DisplayArgs, Format, LogFormat},
     json_lines::Dialect,
 };
-use crate::settings::{Presentation, SettingsError};
+use crate::{
+    net::redact,
+    settings::{Presentation, SettingsError},
+};
 
 /// How much is logged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -74,14 +77,14 @@ impl Display {
         }
         let _ = io::stderr().flush();
         if self.json {
-            let mut line = serde_json::to_string(json).unwrap_or_default();
+            let mut line = redact::json(&serde_json::to_string(json).unwrap_or_default()).into_owned();
             line.push('\n');
             // A reader that has gone away (`| head`) is no failure of the run.
             let _ = io::stdout().write_all(line.as_bytes());
         } else {
             let mut out = String::new();
             text(&mut out);
-            let _ = anstream::stdout().write_all(out.as_bytes());
+            let _ = anstream::stdout().write_all(redact::text(&out).as_bytes());
         }
         let _ = io::stdout().flush();
     }
@@ -119,5 +122,5 @@ fn chosen<T: ValueEnum>(flag: Option<T>, said: Option<&str>, variable: &str, def
 /// Says what went wrong, before it is known how.
 pub(super) fn print_error(error: &dyn fmt::Display) {
     let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
-    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {error}");
+    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {}", redact::text(&error.to_string()));
 }

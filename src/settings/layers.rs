@@ -235,7 +235,8 @@ impl Environment {
     }
 
     pub(super) fn secret(&self, name: &'static str) -> Option<Secret> {
-        self.get(name).map(|said| Secret::new(said.value))
+        let is_user_name = name.ends_with("_USER") || name.ends_with("_CLIENT_ID");
+        self.get(name).map(|said| if is_user_name { Secret::user_name(said.value) } else { Secret::new(said.value) })
     }
 }
 

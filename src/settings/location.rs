@@ -1,6 +1,6 @@
 //! Where a source is: a URL, or files.
 
-use std::{fmt, path::Path, str::FromStr};
+use std::{borrow::Cow, fmt, path::Path, str::FromStr};
 
 use reqwest::Url;
 
@@ -77,19 +77,53 @@ impl fmt::Display for Location {
 /// Parameters whose values are kept out of logs and errors, wherever their name holds one of these.
 const SECRET_PARAMETERS: [&str; 7] = ["token", "key", "secret", "password", "passwd", "sig", "auth"];
 
-/// The URL as it may be shown: without credentials, and without the values of parameters that look like secrets.
+/// The URL as it may be shown: without credentials, and without the values of parameters that look like secrets. All else
+/// stays byte by byte.
 pub fn redacted(url: &Url) -> String {
     let mut shown = url.clone();
     // Neither can fail for http(s), and a URL without them is what is wanted.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
-    if url.query().is_some() {
-        let is_secret = |name: &str| SECRET_PARAMETERS.iter().any(|secret| name.to_ascii_lowercase().contains(secret));
-        let pairs: Vec<_> =
-            url.query_pairs().map(|(name, value)| if is_secret(&name) { (name, "***".into()) } else { (name, value) }).collect();
-        shown.query_pairs_mut().clear().extend_pairs(pairs);
+    if let Some(query) = url.query() {
+        let is_secret = |name: &str| SECRET_PARAMETERS.iter().any(|secret| query_decoded(name).to_ascii_lowercase().contains(secret));
+        let pairs: Vec<_> = query
+            .split('&')
+            .map(|pair| match pair.split_once('=') {
+                Some((name, _)) if is_secret(name) => Cow::Owned(format!("{name}=***")),
+                _ => Cow::Borrowed(pair),
+            })
+            .collect();
+        shown.set_query(Some(&pairs.join("&")));
     }
     shown.to_string()
+}
+
+/// A name or a value of a query as its author meant it.
+pub(crate) fn query_decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains(['%', '+']) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(percent_decoded(&text.replace('+', " ")))
+}
+
+/// Text without its percent-encoding.
+pub(crate) fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, others)) = rest.split_first() {
+        let code = others.get(..2).filter(|_| first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = others.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(first);
+                rest = others;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -100,6 +134,8 @@ mod tests {
     fn secrets_do_not_stand_in_what_is_shown() {
         let url = Url::parse("https://user:hush@shop.example/orders?api_key=hush&page=2&access_token=hush").unwrap();
         assert_eq!(redacted(&url), "https://shop.example/orders?api_key=***&page=2&access_token=***");
+        let signed = Url::parse("https://shop.example/o?path=a%2Fb/c&&x=a+b%20c&flag&api%5Fkey=hush#x").unwrap();
+        assert_eq!(redacted(&signed), "https://shop.example/o?path=a%2Fb/c&&x=a+b%20c&flag&api%5Fkey=***#x");
     }
 
     #[test]

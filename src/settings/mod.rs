@@ -13,7 +13,7 @@ mod limits;
 mod location;
 mod metrics;
 mod profile;
-mod secret;
+pub(crate) mod secret;
 mod size;
 mod sources;
 mod span;
@@ -26,6 +26,7 @@ pub use file::EtlToml;
 pub use http::{ClientCertificate, Credentials, HttpSettings, NetworkSettings, ProxySettings};
 pub use layers::{Flags, Presentation, SettingsError, load, presentation};
 pub use limits::Limits;
+pub(crate) use location::query_decoded;
 pub use location::{Location, LocationError, redacted};
 pub use metrics::{EmfTarget, MetricsSettings};
 pub use profile::{
