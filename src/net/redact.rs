@@ -6,6 +6,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     str::Chars,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -215,8 +216,8 @@ struct Patterns {
     registered: usize,
     /// The longest first: a secret that holds another one is hidden first.
     secrets: Vec<String>,
-    /// The secrets that begin with a byte.
-    by_first_byte: Vec<Vec<usize>>,
+    /// The places of the secrets that begin with a character. There are few such characters, and many escapes in a text.
+    by_first: BTreeMap<char, Vec<usize>>,
     /// Whether a match may begin with a byte.
     may_begin: [bool; 256],
 }
@@ -246,16 +247,16 @@ impl Patterns {
         let mut secrets: Vec<String> = registered.into_iter().flat_map(forms).filter(|text| !text.is_empty()).collect();
         secrets.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         secrets.dedup();
-        let (mut by_first_byte, mut may_begin) = (vec![Vec::new(); 256], [false; 256]);
+        let (mut by_first, mut may_begin) = (BTreeMap::<char, Vec<usize>>::new(), [false; 256]);
         for (place, secret) in secrets.iter().enumerate() {
-            let first = usize::from(secret.as_bytes().first().copied().unwrap_or_default());
-            by_first_byte[first].push(place);
-            may_begin[first] = true;
+            let Some(first) = secret.chars().next() else { continue };
+            by_first.entry(first).or_default().push(place);
+            may_begin[usize::from(secret.as_bytes()[0])] = true;
         }
         if !secrets.is_empty() {
             ESCAPES.iter().for_each(|escape| may_begin[usize::from(*escape)] = true);
         }
-        Patterns { registered: count, secrets, by_first_byte, may_begin }
+        Patterns { registered: count, secrets, by_first, may_begin }
     }
 
     fn hide<'t>(&self, text: &'t str, surroundings: Surroundings, ending: Ending) -> Cow<'t, str> {
@@ -285,12 +286,20 @@ impl Patterns {
 
     /// Where the secret ends that begins here.
     fn match_at(&self, text: &[u8], at: usize, ending: Ending) -> Option<usize> {
-        let first = *text.get(at)?;
+        let rest = text.get(at..)?;
         let find = |place: &usize| matched(text, at, self.secrets.get(*place)?.chars(), 0, ending);
-        if ESCAPES.contains(&first) {
-            return (0..self.secrets.len()).find_map(|place| find(&place));
-        }
-        self.by_first_byte.get(usize::from(first))?.iter().find_map(find)
+        let begins = |first: char| {
+            let mut buffer = [0; 4];
+            let literal = first.encode_utf8(&mut buffer).as_bytes();
+            rest.starts_with(literal) || {
+                let mut lengths = Lengths::default();
+                escaped_lengths(rest, first, literal, &mut lengths);
+                lengths.count > 0
+            }
+        };
+        // Of several secrets that stand here the longest counts, and places go by length.
+        let places = self.by_first.iter().filter(|(first, _)| begins(**first));
+        places.filter_map(|(_, places)| places.iter().find_map(|place| Some((*place, find(place)?)))).min().map(|(_, end)| end)
     }
 }
 
