@@ -36,6 +36,9 @@ const MOST_BACKSLASHES: usize = 8;
 /// Fewer characters of a secret are not hidden at the end of a text that was cut.
 const SHORTEST_REST: usize = 4;
 
+/// Fewer characters of base64 say too little to be hidden.
+const SHORTEST_WITHIN: usize = 8;
+
 /// Keys whose values are made by this tool. They are never changed, so that logs and summaries can be joined by them.
 const STRUCTURAL: [&str; 30] = [
     "run_id",
@@ -242,7 +245,9 @@ impl Patterns {
         let count = registered.len();
         let forms = |text: String| {
             let encoded = [STANDARD.encode(&text), STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)];
-            std::iter::once(text).chain(encoded)
+            let within = (0..3).filter_map(|before| encoded_within(&text, before));
+            let within = within.flat_map(|core| [core.replace('+', "-").replace('/', "_"), core]);
+            std::iter::once(text.clone()).chain(encoded).chain(within).collect::<Vec<_>>()
         };
         let mut secrets: Vec<String> = registered.into_iter().flat_map(forms).filter(|text| !text.is_empty()).collect();
         secrets.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
@@ -301,6 +306,16 @@ impl Patterns {
         let places = self.by_first.iter().filter(|(first, _)| begins(**first));
         places.filter_map(|(_, places)| places.iter().find_map(|place| Some((*place, find(place)?)))).min().map(|(_, end)| end)
     }
+}
+
+/// What base64 makes of a secret that stands within a longer text, such as `user:password`, behind `before` bytes modulo 3. The
+/// characters at its ends depend on what is beside it.
+fn encoded_within(text: &str, before: usize) -> Option<String> {
+    let padded: Vec<u8> = std::iter::repeat_n(0, before).chain(text.bytes()).collect();
+    let encoded = STANDARD_NO_PAD.encode(&padded);
+    let first = [0, 2, 3].get(before).copied().unwrap_or_default();
+    let last = if padded.len() % 3 == 0 { encoded.len() } else { encoded.len() - 1 };
+    encoded.get(first..last).filter(|core| core.len() >= SHORTEST_WITHIN).map(str::to_owned)
 }
 
 /// Bytes that may begin an escaped character.
@@ -474,6 +489,10 @@ mod tests {
             ("nothing of the kind: hush a", "nothing of the kind: hush a"),
         ] {
             assert_eq!(hidden(&secrets, text), shown, "{text}");
+        }
+        for user in ["a", "ab", "abc"] {
+            let shown = hidden(&["secret-4711"], &STANDARD.encode(format!("{user}:secret-4711;")));
+            assert!(shown.contains("***") && shown.len() < 14, "{shown}");
         }
         assert_eq!(hidden(&["token", "token-long"], "token-long token"), "*** ***");
         assert_eq!(hidden(&[], "x"), "x");
