@@ -13,6 +13,7 @@
 //! | [`layer`] | partitions: staged, stored, merged; which of them hold an order |
 //! | [`check`] | DuckDB SQL over the layer as it would be |
 //! | [`store`] | the disk: lock, journal, publishing as one step |
+//! | [`net`] | what every user of the network shares: client, TLS, proxies, retry policy, pace, redaction |
 //! | [`report`] | what a run says of itself |
 //! | [`warehouse`] | SQL for Redshift |
 //! | [`demo`] | the embedded API |
@@ -27,16 +28,14 @@ pub mod check;
 pub mod cli;
 pub mod coverage;
 pub mod demo;
-mod error_chain;
 pub mod join;
 pub mod layer;
 pub mod model;
+pub mod net;
 pub mod normalize;
 pub mod report;
-mod retry;
 pub mod run;
 pub mod settings;
 pub mod source;
 pub mod store;
-mod tls;
 pub mod warehouse;

@@ -106,16 +106,27 @@ fn woocommerce() {
         );
         assert_eq!(decoded(asked, "modified_after"), "2025-12-31T23:59:59");
         let page = asked.parameter("page");
-        let line = r#"{"id":315,"name":"Woo Single #1","product_id":93,"variation_id":0,"quantity":2,"subtotal":"6.00","total":"6.00","sku":"","price":3}"#;
+        let line = r#"{"id":315,"name":"Woo Single #1","product_id":93,"variation_id":0,"quantity":2,"subtotal":"6.00","total":"6.00","sku":"","price":3},{"id":316,"name":"Woo Single #2","product_id":94,"variation_id":0,"quantity":1,"subtotal":"5.00","total":"5.00","sku":"","price":5}"#;
+        // A guest has the customer 0.
+        let customer = if page == "1" { 26 } else { 0 };
         let body = format!(
-            r#"[{{"id":72{page},"status":"processing","currency":"USD","date_created":"2026-01-22T16:28:02","date_created_gmt":"2026-01-22T19:28:02","date_modified_gmt":"2026-01-22T19:28:08","customer_id":26,"line_items":[{line}]}}]"#
+            r#"[{{"id":72{page},"status":"processing","currency":"USD","date_created":"2026-01-22T16:28:02","date_created_gmt":"2026-01-22T19:28:02","date_modified_gmt":"2026-01-22T19:28:08","customer_id":{customer},"billing":{{"email":"guest@example.test"}},"line_items":[{line}]}}]"#
         );
         with(with(json(body), "x-wp-total", "2"), "x-wp-totalpages", "2")
     });
     let work = Workspace::new();
     let variables = [("ETL_API_USER", "ck_1"), ("ETL_API_PASSWORD", "cs_1")];
     run(&work, "woocommerce", &server.url, &["--since", "2026-01-01", "--cursor", "updated_at"], &variables).published();
-    assert_eq!(work.query(ROWS), ["721|0|2|3.0000|USD|26|2026-01-22 19:28:02", "722|0|2|3.0000|USD|26|2026-01-22 19:28:02"]);
+    assert_eq!(
+        work.query(ROWS),
+        [
+            "721|93|2|3.0000|USD|26|2026-01-22 19:28:02",
+            "721|94|1|5.0000|USD|26|2026-01-22 19:28:02",
+            "722|93|2|3.0000|USD|guest@example.test|2026-01-22 19:28:02",
+            "722|94|1|5.0000|USD|guest@example.test|2026-01-22 19:28:02"
+        ],
+        "no product has the number 0, and the source's totals are 11.00 an order"
+    );
     assert_eq!(server.asked().iter().filter(|asked| asked.path.ends_with("/orders")).count(), 2);
 }
 
@@ -134,7 +145,7 @@ fn bigcommerce() {
                 r#"{"data":[{"id":77,"sku":"OFSUC","name":"Sugar","type":"physical","price":1.5}],"meta":{"pagination":{"total":1,"total_pages":1}}}"#,
             ),
             "/stores/abc/v2/orders" if asked.parameter("page") == "1" => json(
-                r#"[{"id":100,"customer_id":11,"date_created":"Tue, 20 Jan 2026 23:30:00 -0200","date_modified":"Wed, 21 Jan 2026 18:15:15 +0000","status":"Completed","currency_code":"USD","consignments":[{"shipping":[{"line_items":[{"id":20,"product_id":77,"sku":"OFSUC","quantity":2,"base_price":"89.0000"}]}]}]}]"#,
+                r#"[{"id":100,"customer_id":11,"date_created":"Tue, 20 Jan 2026 23:30:00 -0200","date_modified":"Wed, 21 Jan 2026 18:15:15 +0000","status":"Completed","currency_code":"USD","consignments":[{"shipping":[{"line_items":[{"id":20,"product_id":77,"sku":"OFSUC","quantity":2,"base_price":"89.0000"},{"id":21,"product_id":78,"variant_id":0,"sku":"","quantity":1,"base_price":"5.0000"},{"id":22,"product_id":0,"variant_id":0,"sku":"","quantity":1,"base_price":"40.0000"}]}]}]}]"#,
             ),
             "/stores/abc/v2/orders/count" => json(r#"{"count":1,"statuses":[]}"#),
             // "204: no orders on this page".
@@ -144,9 +155,17 @@ fn bigcommerce() {
     });
     let work = Workspace::new();
     run(&work, "bigcommerce", &format!("{}/stores/abc", server.url), &[], &[("ETL_API_KEY", "bc")]).published();
-    assert_eq!(work.query(ROWS), ["100|OFSUC|2|89.0000|USD|11|2026-01-21 01:30:00"]);
-    assert_eq!(work.query("SELECT user_country, product_name, status FROM fact_order"), ["CA|Sugar|Completed"]);
-    assert_eq!(work.query("SELECT list_price FROM dim_product"), ["1.5000"]);
+    assert_eq!(
+        work.query(ROWS),
+        [
+            "100|22|1|40.0000|USD|11|2026-01-21 01:30:00",
+            "100|78|1|5.0000|USD|11|2026-01-21 01:30:00",
+            "100|OFSUC|2|89.0000|USD|11|2026-01-21 01:30:00"
+        ],
+        "a product of no catalog has the number 0, and is known by its line"
+    );
+    assert_eq!(work.query("SELECT user_country, product_name, status FROM fact_order WHERE sku = 'OFSUC'"), ["CA|Sugar|Completed"]);
+    assert_eq!(work.query("SELECT list_price FROM dim_product WHERE NOT inferred"), ["1.5000"]);
 }
 
 #[test]
@@ -333,7 +352,7 @@ fn a_profile_in_etl_toml_lies_over_the_one_that_ships_and_mistakes_are_named() {
     assert_eq!(work.query("SELECT order_id, sku, unit_price, currency FROM fact_order"), ["7|1|1.5000|USD"]);
     for (from, to, message) in [
         ("fakestore", "fakestor", "etl.toml, line 2: `orders.profile`: `fakestor`: no such profile (did you mean `fakestore`?)"),
-        ("order_id =", "order_no =", "etl.toml, line 5: `orders.fields.order_no`: unknown field `order_no`"),
+        ("order_id =", "order_no =", "etl.toml, line 5: `orders.fields.order_no`: unknown field `order_no`: did you mean `order_id`?"),
         ("scale = 2", "scale = \"x\"", "etl.toml, line 7: `orders.line_fields.unit_price.scale`: write a number of decimals"),
         ("profile =", "profil =", "etl.toml, line 2: unknown key `profil`: did you mean `profile`?"),
         ("[orders.fields]", "[orders.field]", "unknown key `field`: did you mean `fields`?"),

@@ -39,7 +39,8 @@ pub(super) fn run(args: &AlertsArgs, display: &Display) -> Result<u8, RunError> 
     let due: Vec<_> =
         settings.alerts.receivers.iter().map(|receiver| (receiver, Notice { state: NoticeState::Firing, alert: alert.clone() })).collect();
     let output = settings.output.display().to_string();
-    let deliveries = deliver(&due, Sender { output: &output, host: &host(), run_id: "none" }, settings.alerts.timeout);
+    let deliveries =
+        deliver(&due, Sender { output: &output, host: &host(), run_id: "none" }, settings.alerts.timeout, &settings.http.network);
     let reached = deliveries.iter().all(|delivery| delivery.error.is_none());
     let shown: Vec<_> = deliveries
         .iter()

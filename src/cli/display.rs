@@ -9,7 +9,10 @@ use indicatif::MultiProgress;
 use serde::Serialize;
 
 use super::{args::DisplayArgs, json_lines::Dialect};
-use crate::settings::{LogFormat, Presentation, ResultFormat};
+use crate::{
+    net::redact,
+    settings::{LogFormat, Presentation, ResultFormat},
+};
 
 /// How much is logged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -69,14 +72,14 @@ impl Display {
         }
         let _ = io::stderr().flush();
         if self.json {
-            let mut line = serde_json::to_string(json).unwrap_or_default();
+            let mut line = redact::json(&serde_json::to_string(json).unwrap_or_default()).into_owned();
             line.push('\n');
             // A closed pipe (`| head`) is not a failure of the run.
             let _ = io::stdout().write_all(line.as_bytes());
         } else {
             let mut out = String::new();
             text(&mut out);
-            let _ = anstream::stdout().write_all(out.as_bytes());
+            let _ = anstream::stdout().write_all(redact::text(&out).as_bytes());
         }
         let _ = io::stdout().flush();
     }
@@ -103,5 +106,5 @@ impl Display {
 /// Prints an error before it is known how the log looks.
 pub(super) fn print_error(error: &dyn fmt::Display) {
     let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
-    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {error}");
+    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {}", redact::text(&error.to_string()));
 }

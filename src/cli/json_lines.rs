@@ -2,6 +2,7 @@
 //! and ELK find `run_id` and `stage` without a parser of their own. No logic of what is logged.
 
 use std::{
+    borrow::Cow,
     fmt,
     io::Write,
     sync::{Mutex, PoisonError},
@@ -16,7 +17,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use crate::model::UtcMicros;
+use crate::{model::UtcMicros, net::redact};
 
 /// The version of the Elastic Common Schema that the names are of
 /// (<https://www.elastic.co/guide/en/ecs-logging/overview/current/intro.html>).
@@ -46,6 +47,18 @@ impl<W: Write> JsonLines<W> {
 /// The fields of a span, or of an event.
 #[derive(Default)]
 struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// Whatever was logged: what this tool says of itself stays.
+    fn hide_secrets(&mut self) {
+        for (_, value) in self.0.iter_mut().filter(|(name, _)| !redact::is_structural(name)) {
+            let Value::String(text) = value else { continue };
+            if let Cow::Owned(hidden) = redact::text(text) {
+                *text = hidden;
+            }
+        }
+    }
+}
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -89,6 +102,7 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>, W: Write + 'static> Layer<S> for Js
             }
         }
         event.record(&mut fields);
+        fields.hide_secrets();
         let mut line = serde_json::to_vec(&line(self.dialect, *event.metadata().level(), UtcMicros::now(), fields.0)).unwrap_or_default();
         line.push(b'\n');
         // A log that can't be written has nowhere to say so.

@@ -1,15 +1,29 @@
 //! Structured logs on stderr, past the progress.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    fmt,
+    io::{self, Write},
+};
 
 use indicatif::MultiProgress;
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{Layer, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::{
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+};
+use tracing_subscriber::{
+    Layer,
+    field::RecordFields,
+    fmt::{FormatFields, MakeWriter, format::Writer},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use super::{
     display::{Display, Verbosity},
     json_lines::JsonLines,
 };
+use crate::net::redact;
 
 /// Writes to stderr while the progress stands aside.
 #[derive(Clone)]
@@ -33,6 +47,47 @@ impl<'w> MakeWriter<'w> for BesideProgress {
     }
 }
 
+/// Writes the fields of spans and events as text, with secrets hidden.
+struct WithoutSecrets;
+
+impl<'w> FormatFields<'w> for WithoutSecrets {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut visitor = TextFields { writer: &mut writer, is_first: true, result: Ok(()) };
+        fields.record(&mut visitor);
+        visitor.result
+    }
+}
+
+struct TextFields<'f, 'w> {
+    writer: &'f mut Writer<'w>,
+    is_first: bool,
+    result: fmt::Result,
+}
+
+impl Visit for TextFields<'_, '_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" { self.record_debug(field, &format_args!("{value}")) } else { self.record_debug(field, &value) }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if self.result.is_err() {
+            return;
+        }
+        let text = format!("{value:?}");
+        let shown = if redact::is_structural(field.name()) { Cow::Borrowed(text.as_str()) } else { redact::text(&text) };
+        let separator = if std::mem::take(&mut self.is_first) { "" } else { " " };
+        let name = field.name();
+        self.result = if name == "message" {
+            write!(self.writer, "{separator}{shown}")
+        } else if self.writer.has_ansi_escapes() {
+            let (name_style, sign_style) = (anstyle::Style::new().italic(), anstyle::Style::new().dimmed());
+            write!(self.writer, "{separator}{name_style}{name}{name_style:#}{sign_style}={sign_style:#}{shown}")
+        } else {
+            write!(self.writer, "{separator}{name}={shown}")
+        };
+    }
+}
+
 /// Starts the log.
 pub(super) fn start(display: &Display) {
     let level = match display.verbosity {
@@ -47,7 +102,12 @@ pub(super) fn start(display: &Display) {
         tracing_subscriber::registry().with(JsonLines::new(dialect, out).with_filter(level)).try_init()
     } else {
         let with_colour = std::io::IsTerminal::is_terminal(&io::stderr());
-        let text = tracing_subscriber::fmt::layer().with_writer(out).with_target(false).without_time().with_ansi(with_colour);
+        let text = tracing_subscriber::fmt::layer()
+            .fmt_fields(WithoutSecrets)
+            .with_writer(out)
+            .with_target(false)
+            .without_time()
+            .with_ansi(with_colour);
         tracing_subscriber::registry().with(text.with_filter(level)).try_init()
     };
 }

@@ -44,7 +44,7 @@ pub(super) fn run(args: &RedshiftArgs, display: &Display, cancel: &Cancel) -> Re
         return Ok(0);
     }
     let began = Instant::now();
-    redshift::execute(settings.redshift.connection.as_ref(), &statements, cancel)?;
+    redshift::execute(settings.redshift.connection.as_ref(), &settings.http.network, &statements, cancel)?;
     let seconds = began.elapsed().as_secs_f64();
     display.result(true, &json!({"status": "done", "statements": statements.len(), "execution_time_seconds": seconds}), |out| {
         out.push_str(&format!("done: {} statements in {seconds:.2} s\n", statements.len()));

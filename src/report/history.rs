@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Summary;
 use crate::{
+    net::redact,
     source::{CompletenessStatus, Evidence},
     store::{self, Output, StoreError},
 };
@@ -150,7 +151,7 @@ pub fn write_report(output: &Output, summary: &Summary) -> Result<(), StoreError
 
 /// A report's bytes: the summary, as one line.
 pub(crate) fn report_bytes(summary: &Summary) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec(summary).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes
+    let mut line = redact::json(&serde_json::to_string(summary).unwrap_or_default()).into_owned();
+    line.push('\n');
+    line.into_bytes()
 }

@@ -13,6 +13,7 @@ use super::{RunError, open::host};
 use crate::{
     layer,
     model::{Dt, UtcMicros, parse_time_text},
+    net::redact,
     report::{
         self, Alert, Summary,
         alert::{self, Ended, Evidence, OpenAlerts, Sender},
@@ -57,7 +58,11 @@ pub(super) fn judge(settings: &Settings, output: &Output, summary: &mut Summary,
     let before = OpenAlerts::read(output).unwrap_or_default();
     let missing = before.missing_days();
     let evidence = Evidence { summary, ended, earlier: &earlier, has_rows: &|dt| facts.contains_key(&dt), missing: &missing, newest };
-    let findings = alert::judge(&settings.alerts, &evidence);
+    let mut findings = alert::judge(&settings.alerts, &evidence);
+    // They are kept in the state, and sent.
+    for finding in &mut findings {
+        finding.message = finding.message.as_deref().map(|message| redact::text(message).into_owned());
+    }
     summary.alerts = findings.iter().filter_map(|finding| Some(Alert { kind: finding.kind, message: finding.message.clone()? })).collect();
     let mut open = before.clone();
     summary.recovered = open.take(&summary.run_id, summary.finished_at, ended == Ended::Success, &findings);
@@ -88,7 +93,7 @@ pub(super) fn tell(settings: &Settings, output: &Output, summary: &Summary, Verd
     let due = open.due(&settings.alerts.receivers, settings.alerts.repeat, now);
     let place = std::path::absolute(output.root()).unwrap_or_else(|_| output.root().to_owned()).display().to_string();
     let sender = Sender { output: &place, host: &host(), run_id: &summary.run_id };
-    let deliveries = alert::deliver(&due, sender, settings.alerts.timeout);
+    let deliveries = alert::deliver(&due, sender, settings.alerts.timeout, &settings.http.network);
     for delivery in &deliveries {
         if let Some(error) = &delivery.error {
             let (receiver, kind) = (delivery.receiver.as_str(), delivery.kind.as_str());

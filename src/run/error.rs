@@ -70,7 +70,7 @@ impl RunError {
             RunError::Settings(_)
             | RunError::Request(_)
             | RunError::Layer(LayerError::Columns { .. })
-            | RunError::Source(SourceError::Credentials { .. })
+            | RunError::Source(SourceError::Credentials { .. } | SourceError::Network(_))
             | RunError::Dimension(DimensionError::NoColumn { .. })
             | RunError::Check(CheckError::Custom { .. } | CheckError::Folder { .. })
             | RunError::Warehouse(RedshiftError::NoUrl | RedshiftError::NoConnection | RedshiftError::Connection) => 2,
@@ -92,7 +92,7 @@ impl RunError {
     pub fn status(&self) -> Status {
         match self {
             // Mistakes of configuration, which the contract's list has no word for: by where they come up.
-            RunError::Source(SourceError::Credentials { .. }) => return Status::ExtractFailed,
+            RunError::Source(SourceError::Credentials { .. } | SourceError::Network(_)) => return Status::ExtractFailed,
             RunError::Layer(LayerError::Columns { .. }) => return Status::StorageFailed,
             _ => {}
         }

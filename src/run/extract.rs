@@ -4,18 +4,23 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
+    pin::Pin,
     sync::{Mutex, PoisonError, mpsc},
+    task::{Context, Poll},
     thread,
 };
+
+use tokio::sync::mpsc::{OwnedPermit, error::SendError};
 
 use super::{RunError, job::Observer, quarantine::Quarantine};
 use crate::{
     join::{Enricher, UnknownKeys},
     layer::{CutBatch, IndexBuilder, LayerError, Stage, StagedLines},
     model::{Reason, RevenueByDt},
+    net::redact,
     normalize::{Drop, NormalizedBatch, RecordCounts, RecordNormalizer},
     settings::{Location, Settings},
-    source::{self, Access, Completeness, Page, Purpose, Query},
+    source::{self, Access, Completeness, Page, PageSink, Purpose, Query},
 };
 
 /// Pages that wait for a thread: enough that neither side waits for the other's hiccups.
@@ -64,32 +69,82 @@ pub(super) struct Extraction<'a> {
     pub(super) observer: &'a dyn Observer,
 }
 
+/// What waits for room in the channel of pages.
+type WaitingForRoom = Pin<Box<dyn Future<Output = Result<OwnedPermit<(u64, Page)>, SendError<()>>>>>;
+
+/// Room in the channel, or the wait for it.
+enum Room {
+    Waiting(WaitingForRoom),
+    Kept(OwnedPermit<(u64, Page)>),
+    /// Nobody takes pages any more.
+    Closed,
+}
+
+/// The way of pages to the threads that normalize them.
+struct PageChannel {
+    pages: tokio::sync::mpsc::Sender<(u64, Page)>,
+    room: Option<Room>,
+    /// The number of the next page.
+    number: u64,
+}
+
+impl PageSink for PageChannel {
+    fn page(&mut self, page: Page) -> bool {
+        let numbered = (self.number, page);
+        self.number += 1;
+        match self.room.take() {
+            Some(Room::Kept(room)) => {
+                room.send(numbered);
+                true
+            }
+            Some(Room::Closed) => false,
+            // A source that has nothing in flight simply waits.
+            _ => self.pages.blocking_send(numbered).is_ok(),
+        }
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = match self.room.take() {
+            Some(Room::Waiting(waiting)) => waiting,
+            Some(kept) => {
+                self.room = Some(kept);
+                return Poll::Ready(());
+            }
+            None => Box::pin(self.pages.clone().reserve_owned()),
+        };
+        match waiting.as_mut().poll(context) {
+            Poll::Ready(Ok(room)) => self.room = Some(Room::Kept(room)),
+            Poll::Ready(Err(_)) => self.room = Some(Room::Closed),
+            Poll::Pending => {
+                self.room = Some(Room::Waiting(waiting));
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
 impl Extraction<'_> {
     /// Reads the source to its end.
     pub(super) fn run(&self, scratch: PathBuf, quarantine: &mut Quarantine) -> Result<Extracted, RunError> {
-        let (page_in, page_out) = mpsc::sync_channel::<(u64, Page)>(PAGES_WAITING);
+        let (page_in, page_out) = tokio::sync::mpsc::channel::<(u64, Page)>(PAGES_WAITING);
         let (batch_in, batch_out) = mpsc::sync_channel::<(u64, Result<EnrichedBatch, RunError>)>(PAGES_WAITING);
         let pages = Mutex::new(Some(page_out));
         let span = tracing::Span::current();
         thread::scope(|scope| {
             let source = scope.spawn(|| {
                 let _in_stage = span.enter();
-                let mut number = 0;
-                let mut sink = |page: Page| {
-                    number += 1;
-                    page_in.send((number - 1, page)).is_ok()
-                };
-                let read = source::read_pages(self.orders, Purpose::Orders, &self.query, &self.access, &mut sink);
-                drop(page_in);
-                read
+                let mut sink = PageChannel { pages: page_in, room: None, number: 0 };
+                source::read_pages(self.orders, Purpose::Orders, &self.query, &self.access, &mut sink)
             });
             for _ in 0..self.settings.threads {
                 let (pages, batches, span) = (&pages, batch_in.clone(), &span);
                 scope.spawn(move || {
                     let _in_stage = span.enter();
                     loop {
-                        let next = pages.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(mpsc::Receiver::recv);
-                        let Some(Ok((number, page))) = next else { return };
+                        let next =
+                            pages.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(tokio::sync::mpsc::Receiver::blocking_recv);
+                        let Some(Some((number, page))) = next else { return };
                         let batch = self.normalize(&page);
                         if batches.send((number, batch)).is_err() {
                             return;
@@ -162,6 +217,8 @@ impl StagedExtract {
 
 /// What a record that is no JSON seems to be: its beginning.
 fn seems(record: &[u8]) -> String {
-    let beginning: String = String::from_utf8_lossy(record).chars().filter(|character| !character.is_control()).take(80).collect();
+    // Before it is cut: the beginning of a secret would not be recognized.
+    let looked_at = String::from_utf8_lossy(record.get(..record.len().min(4096)).unwrap_or_default());
+    let beginning: String = redact::text(&looked_at).chars().filter(|character| !character.is_control()).take(80).collect();
     format!("the first begins with `{beginning}`")
 }

@@ -26,6 +26,7 @@ use crate::{
     join::{Dimension, Enricher},
     layer::{self, Catalog, LookUpError, MergedContent, PartitionEntry, partition_file},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, RunId, UtcMicros, Window, add_totals},
+    net::{Network, redact},
     normalize::{Mapping, MemberNormalizer, Members, RecordCounts, RecordNormalizer},
     report::{self, CommandName, Status, Summary, alert::Ended},
     settings::{CheckScope, Location, OnCheckFailure, RepeatedSku, Settings, SettingsError, Source, When},
@@ -97,6 +98,7 @@ pub fn execute(request: &Request<'_>) -> Outcome {
             ..Summary::new(run_id.as_str().to_owned(), fixed(request.since), fixed(request.until), started_at)
         },
         counters: SourceCounters::default(),
+        network: network(request.settings),
         lock: None,
         verdict: None,
         stage: None,
@@ -112,6 +114,15 @@ pub fn execute(request: &Request<'_>) -> Outcome {
     job.conclude(error)
 }
 
+/// The network of a run: the paces of its sources hold from the first request on.
+fn network(settings: &Settings) -> Network {
+    let network = Network::new(&settings.http);
+    for source in [&settings.orders, &settings.users, &settings.products].into_iter().flatten() {
+        source::limit_pace(source, &network);
+    }
+    network
+}
+
 struct Job<'a> {
     request: &'a Request<'a>,
     settings: &'a Settings,
@@ -119,6 +130,8 @@ struct Job<'a> {
     schema: FactSchema,
     summary: Summary,
     counters: SourceCounters,
+    /// One for all sources of the run.
+    network: Network,
     /// The output, once it is this run's: until all that the run has to say is said.
     lock: Option<OutputLock>,
     /// What the rules of the alerts say, where they were asked before the publish.
@@ -293,7 +306,14 @@ impl Job<'_> {
 
     fn access(&self) -> Access<'_> {
         let settings = self.settings;
-        Access { http: &settings.http, limits: &settings.limits, counters: &self.counters, cancel: self.request.cancel }
+        Access {
+            http: &settings.http,
+            network: &self.network,
+            limits: &settings.limits,
+            memory_limit: settings.memory_limit,
+            counters: &self.counters,
+            cancel: self.request.cancel,
+        }
     }
 
     fn interrupted(&self) -> RunError {
@@ -584,7 +604,7 @@ impl Job<'_> {
         let published = matches!(error, Some(RunError::ChecksFailed { published: true, .. }));
         if let Some(error) = &error {
             self.summary.status = error.status();
-            self.summary.error = Some(error.to_string());
+            self.summary.error = Some(redact::text(&error.to_string()).into_owned());
             if !published {
                 self.unmake();
             }

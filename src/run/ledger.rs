@@ -8,8 +8,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{
     coverage::{Interval, Ledger, LoadedInterval, SourceIdentity},
     model::{UtcMicros, Window, parse_time_text},
+    net::redact,
     report::{self, RecordedRun},
-    settings::{Cursor, Location, Settings, Source, redacted},
+    settings::{Cursor, Location, Settings, Source},
     store::{self, Output, Staging, StoreError},
 };
 
@@ -96,7 +97,7 @@ fn without_window(url: &Url, source: &Source) -> String {
     if !kept.is_empty() {
         plain.query_pairs_mut().extend_pairs(kept);
     }
-    redacted(&plain)
+    redact::url(&plain)
 }
 
 /// A fingerprint of all that decides which rows a record becomes. Where it changes, a backfill loads its chunks again.

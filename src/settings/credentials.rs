@@ -125,7 +125,7 @@ fn read(environment: &Environment, variables: CredentialVariables) -> Result<Cre
         }
     }
     let secret = |configured: ConfiguredValue| Secret::new(configured.value);
-    let pair = |(first, second)| (secret(first), secret(second));
+    let pair = |(name, password): (ConfiguredValue, ConfiguredValue)| (Secret::user_name(name.value), secret(password));
     Ok(Credentials {
         variables,
         bearer: token.map(secret),

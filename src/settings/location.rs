@@ -1,6 +1,6 @@
 //! The location of a source: a URL or files. Also how a URL is shown. Opens nothing.
 
-use std::{fmt, net::IpAddr, path::Path, str::FromStr};
+use std::{borrow::Cow, fmt, net::IpAddr, path::Path, str::FromStr};
 
 use reqwest::Url;
 
@@ -104,19 +104,37 @@ pub fn redacted(url: &Url) -> String {
 /// A `name=value` of a query. The name may be percent-encoded.
 fn redacted_pair(pair: &str) -> String {
     let Some((written, value)) = pair.split_once('=') else { return pair.to_owned() };
-    let name = name_of(written);
+    let name = query_decoded(written).to_ascii_lowercase();
     let is_secret = !value.is_empty() && SECRET_PARAMETERS.iter().any(|secret| name.contains(secret));
     if is_secret { format!("{written}=***") } else { pair.to_owned() }
 }
 
-/// The decoded name of a parameter, in lower case.
-fn name_of(written: &str) -> String {
-    let mut carrier = Url::parse("http://name.invalid").ok();
-    if let Some(carrier) = &mut carrier {
-        carrier.set_query(Some(written));
+/// A name or a value of a query as its author meant it.
+pub(crate) fn query_decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains(['%', '+']) {
+        return Cow::Borrowed(text);
     }
-    let decoded = carrier.and_then(|carrier| carrier.query_pairs().next().map(|(name, _)| name.to_ascii_lowercase()));
-    decoded.unwrap_or_else(|| written.to_ascii_lowercase())
+    Cow::Owned(percent_decoded(&text.replace('+', " ")))
+}
+
+/// Text without its percent-encoding.
+pub(crate) fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, others)) = rest.split_first() {
+        let code = others.get(..2).filter(|_| first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = others.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(first);
+                rest = others;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -129,6 +147,8 @@ mod tests {
         assert_eq!(redacted(&url), "https://shop.example/orders?api_key=***&page=2&access_token=***");
         let encoded = Url::parse("https://shop.example/?%61pi%5Fkey=h%75sh&a=%2F/+%20b&c&d=").unwrap();
         assert_eq!(redacted(&encoded), "https://shop.example/?%61pi%5Fkey=***&a=%2F/+%20b&c&d=");
+        let signed = Url::parse("https://shop.example/o?path=a%2Fb/c&&x=a+b%20c&flag&api%5Fkey=hush#x").unwrap();
+        assert_eq!(redacted(&signed), "https://shop.example/o?path=a%2Fb/c&&x=a+b%20c&flag&api%5Fkey=***#x");
     }
 
     #[test]

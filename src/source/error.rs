@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
+use crate::net::NetworkError;
+
 /// What keeps a source from being read, with the input that it happened on.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -62,10 +64,12 @@ pub enum SourceError {
         detail: String,
     },
     /// A request that failed for good.
-    #[error("GET {url} (page {page}): {cause}, after {attempts} {} in {:.1} s", if *attempts == 1 { "attempt" } else { "attempts" }, elapsed.as_secs_f64())]
+    #[error("GET {url}{route} (page {page}): {cause}, after {attempts} {} in {:.1} s{}", if *attempts == 1 { "attempt" } else { "attempts" }, elapsed.as_secs_f64(), stopped_by.map_or("", |limit| limit))]
     Request {
         /// The URL, redacted.
         url: String,
+        /// Where redirects led to, and the proxy on the way, redacted; empty for a request without either.
+        route: String,
         /// The page, from 1.
         page: u64,
         /// How often it was tried.
@@ -74,6 +78,8 @@ pub enum SourceError {
         elapsed: Duration,
         /// The last failure.
         cause: RequestFailure,
+        /// The limit that allowed no further attempt, where it was not that of their number.
+        stopped_by: Option<&'static str>,
     },
     /// A cursor or URL that was followed before.
     #[error("GET {url} (page {page}): the source's pagination leads in a circle, back to a page that was already read")]
@@ -97,7 +103,7 @@ pub enum SourceError {
     #[error("the source's profile needs credentials: set {variables} in the environment or .env")]
     Credentials {
         /// Which.
-        variables: &'static str,
+        variables: String,
     },
     /// More pages than a source may have.
     #[error("GET {url}: more than {limit} pages (http.max_pages)")]
@@ -155,9 +161,9 @@ pub enum SourceError {
         /// What it seems to be, and what would be read.
         seems: String,
     },
-    /// The client can't be made.
-    #[error("the HTTP client can't be started: {0}")]
-    Client(String),
+    /// Settings of the network that can't be used.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// A signal came.
     #[error("interrupted")]
     Interrupted,
@@ -222,17 +228,47 @@ pub enum RequestFailure {
         said: String,
     },
     /// The server of the OAuth token did not issue one.
-    #[error("could not obtain an OAuth token: {0}")]
-    Token(String),
+    #[error("could not obtain an OAuth token from {url}: {detail}")]
+    Token {
+        /// The server's URL, redacted.
+        url: String,
+        /// What it answered, redacted.
+        detail: String,
+        /// Whether another attempt may do better.
+        outlook: TokenOutlook,
+    },
     /// The body is larger than is allowed.
-    #[error("the body is larger than {limit} bytes (http.max_body)")]
+    #[error("the body is larger than {limit} bytes ({setting})")]
     TooLarge {
         /// The limit.
         limit: u64,
+        /// The setting that says so.
+        setting: &'static str,
     },
-    /// Too many redirects, or one without a usable target.
+    /// The body is encoded in a way that is not read here.
+    #[error("the body is encoded as `{encoding}`, which is not read here (Content-Encoding: gzip, deflate, br and zstd are)")]
+    Encoding {
+        /// The encoding.
+        encoding: String,
+    },
+    /// The proxy does not let the request pass.
+    #[error("{0}")]
+    Proxy(String),
+    /// Too many redirects, or one that is not followed.
     #[error("{0}")]
     Redirect(String),
+    /// A request that can't be written.
+    #[error("{0}")]
+    NotSent(String),
+}
+
+/// Whether another request for a token may do better.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TokenOutlook {
+    /// The server is busy or out of order.
+    MayPass,
+    /// It refuses.
+    Final,
 }
 
 fn hint(status: u16) -> &'static str {
@@ -255,13 +291,17 @@ impl RequestFailure {
         match self {
             RequestFailure::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
             RequestFailure::NoRecords { had_some, .. } => *had_some,
+            RequestFailure::Token { outlook, .. } => *outlook == TokenOutlook::MayPass,
             RequestFailure::Connection(_)
             | RequestFailure::NotJson { .. }
             | RequestFailure::Reported { .. }
             | RequestFailure::NullRecords { .. } => true,
-            RequestFailure::NoCount { .. } | RequestFailure::Token(_) | RequestFailure::TooLarge { .. } | RequestFailure::Redirect(_) => {
-                false
-            }
+            RequestFailure::NoCount { .. }
+            | RequestFailure::TooLarge { .. }
+            | RequestFailure::Encoding { .. }
+            | RequestFailure::Proxy(_)
+            | RequestFailure::Redirect(_)
+            | RequestFailure::NotSent(_) => false,
         }
     }
 }

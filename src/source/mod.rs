@@ -12,6 +12,7 @@ mod http;
 mod page;
 mod probe;
 mod query;
+mod url_query;
 
 pub use body::{RECORD_KEYS, RecordShape};
 pub use completeness::{Completeness, CompletenessStatus, Evidence};
@@ -22,10 +23,13 @@ pub use page::Page;
 pub use probe::{ProbedPage, probe};
 pub use query::Query;
 
+use std::task::{Context, Poll};
+
 use crate::{
     cancel::Cancel,
     model::Window,
-    settings::{Cursor, HttpSettings, Limits, Location, Source, redacted},
+    net::{Network, redact},
+    settings::{Cursor, HttpSettings, Limits, Location, Source},
 };
 
 /// What a source is read with.
@@ -33,8 +37,12 @@ use crate::{
 pub struct Access<'a> {
     /// How one over HTTP is asked.
     pub http: &'a HttpSettings,
+    /// The network of the run: its connections, paces and tokens.
+    pub network: &'a Network,
     /// What it may ask of this machine.
     pub limits: &'a Limits,
+    /// Bytes of memory that the run may take. Bodies count towards it.
+    pub memory_limit: Option<u64>,
     /// What was asked and read so far.
     pub counters: &'a SourceCounters,
     /// The switch that stops it.
@@ -45,6 +53,7 @@ pub struct Access<'a> {
 #[cfg(test)]
 pub(crate) struct Ambient {
     pub(crate) http: HttpSettings,
+    pub(crate) network: Network,
     pub(crate) limits: Limits,
     pub(crate) counters: SourceCounters,
     pub(crate) cancel: Cancel,
@@ -57,6 +66,7 @@ impl Default for Ambient {
     fn default() -> Ambient {
         Ambient {
             http: HttpSettings::default(),
+            network: Network::new(&HttpSettings::default()),
             limits: Limits::default(),
             counters: SourceCounters::default(),
             cancel: Cancel::default(),
@@ -73,14 +83,27 @@ impl Ambient {
     }
 
     pub(crate) fn access(&self) -> Access<'_> {
-        Access { http: &self.http, limits: &self.limits, counters: &self.counters, cancel: &self.cancel }
+        Access {
+            http: &self.http,
+            network: &self.network,
+            limits: &self.limits,
+            memory_limit: None,
+            counters: &self.counters,
+            cancel: &self.cancel,
+        }
     }
 }
 
 /// Receives pages in the order of the source.
 pub trait PageSink {
-    /// Takes the next page; `false` stops the reading.
+    /// Takes the next page; `false` stops the reading. It may block until there is room for it.
     fn page(&mut self, page: Page) -> bool;
+
+    /// Ready when the next page can be taken without blocking. A reader with requests in flight waits for this, so that they go
+    /// on meanwhile.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 }
 
 impl<F: FnMut(Page) -> bool> PageSink for F {
@@ -89,12 +112,19 @@ impl<F: FnMut(Page) -> bool> PageSink for F {
     }
 }
 
+/// Limits the pace of a source's origin, before any source of the origin is read.
+pub fn limit_pace(source: &Source, network: &Network) {
+    if let (Location::Http(url), Some(rate)) = (&source.location, source.profile.http.requests_per_second) {
+        network.pace(url).limit(rate);
+    }
+}
+
 /// The first URL that a list would be read from, as it may be shown; `None` for files.
 pub fn first_request(source: &Source, window: Window, cursor: Cursor) -> Option<String> {
     let Location::Http(url) = &source.location else { return None };
     let shape = RecordShape::default();
     let query = Query { window, cursor, ..Query::all(source, &shape) };
-    Some(redacted(&query.narrowed(url)))
+    Some(redact::url(&query.narrowed(url)))
 }
 
 /// What a source is read for: it decides which files serve.

@@ -5,7 +5,7 @@ use reqwest::Url;
 use crate::{
     model::{UtcMicros, Window},
     settings::{Credentials, Cursor, Profile, Source, TimeFormat},
-    source::RecordShape,
+    source::{RecordShape, url_query},
 };
 
 /// What is asked of a source.
@@ -51,13 +51,9 @@ impl<'a> Query<'a> {
             let more = if filter.format == TimeFormat::Date { UtcMicros::DAY } else { UtcMicros::SECOND };
             parameters.push((parameter, written(until.minus(-more), filter.format)));
         }
-        if parameters.is_empty() {
-            return start.clone();
-        }
-        let mut url = start.clone();
-        let own = |name: &str| start.query_pairs().any(|(own, _)| own == name);
-        url.query_pairs_mut().extend_pairs(parameters.iter().filter(|(name, _)| !own(name)));
-        url
+        let own = |name: &str| url_query::has(start, name);
+        let new = parameters.iter().map(|(name, value)| (*name, value.as_str())).filter(|(name, _)| !own(name));
+        url_query::appended(start, new)
     }
 }
 

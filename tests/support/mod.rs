@@ -2,6 +2,7 @@
 //! DuckDB reading the result.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+pub mod network;
 pub mod postgres;
 
 use std::{
@@ -226,6 +227,8 @@ pub fn order(order_id: &str, created_at: &str, rest: &str) -> String {
 pub struct Asked {
     pub path: String,
     pub query: BTreeMap<String, String>,
+    /// The query byte by byte.
+    pub raw_query: String,
     pub headers: HeaderMap,
     pub body: String,
     /// How many requests came before.
@@ -257,15 +260,25 @@ pub fn status(code: u16) -> Reply {
 pub struct Server {
     pub url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Server {
     pub fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Server {
+        Server::serve("http", answer, |listener, router| async move { axum::serve(listener, router).await.unwrap() })
+    }
+
+    /// A server whose connections `serve` takes from the listener.
+    pub(crate) fn serve<F: Future<Output = ()>>(
+        scheme: &str,
+        answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+        serve: impl FnOnce(CountedListener, axum::Router) -> F + Send + 'static,
+    ) -> Server {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let (log, count) = (asked.clone(), AtomicUsize::new(0));
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let (asked, connections) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+        let (log, count, opened) = (asked.clone(), AtomicUsize::new(0), connections.clone());
         let handler = Arc::new(move |request: axum::http::request::Parts, body: axum::body::Bytes| {
             let query = request.uri.query().unwrap_or_default();
             let asked = Asked {
@@ -275,6 +288,7 @@ impl Server {
                     .filter_map(|pair| pair.split_once('='))
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .collect(),
+                raw_query: query.to_owned(),
                 headers: request.headers.clone(),
                 body: String::from_utf8_lossy(&body).into_owned(),
                 before: count.fetch_add(1, Ordering::SeqCst),
@@ -291,7 +305,7 @@ impl Server {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let listener = CountedListener { listener: tokio::net::TcpListener::from_std(listener).unwrap(), opened };
                 let router = axum::Router::new().fallback(move |request: Request<Body>| {
                     let handler = handler.clone();
                     async move {
@@ -301,10 +315,10 @@ impl Server {
                         tokio::task::spawn_blocking(move || handler(parts, body)).await.unwrap()
                     }
                 });
-                axum::serve(listener, router).await.unwrap();
+                serve(listener, router).await;
             });
         });
-        Server { url, asked }
+        Server { url, asked, connections }
     }
 
     pub fn orders(&self) -> String {
@@ -313,5 +327,36 @@ impl Server {
 
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// How many connections were opened.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// `127.0.0.1:4711`.
+    pub fn address(&self) -> &str {
+        self.url.split_once("://").unwrap().1
+    }
+}
+
+/// Counts the connections that it accepts.
+pub struct CountedListener {
+    listener: tokio::net::TcpListener,
+    opened: Arc<AtomicUsize>,
+}
+
+impl axum::serve::Listener for CountedListener {
+    type Io = tokio::net::TcpStream;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let accepted = axum::serve::Listener::accept(&mut self.listener).await;
+        self.opened.fetch_add(1, Ordering::SeqCst);
+        accepted
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.listener.local_addr()
     }
 }

@@ -3,20 +3,26 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use reqwest::{Client, StatusCode, redirect};
+use reqwest::{StatusCode, Url};
 
 use super::{AlertKind, Notice, NoticeState, message};
 use crate::{
-    retry::Backoff,
-    settings::{Receiver, ReceiverKind},
-    tls,
+    net::{
+        client::{ConnectionError, HttpClient, Timeouts, asks_for_credentials},
+        redact,
+        retry::{NextAttempt, RetryPolicy},
+    },
+    settings::{NetworkSettings, Receiver, ReceiverKind},
 };
 
-/// Attempts a notice.
-const ATTEMPTS: u32 = 3;
-
-/// The longest first wait between attempts, and the longest of all.
-const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+/// How often a notice is tried.
+const POLICY: RetryPolicy = RetryPolicy {
+    attempts: 3,
+    first: Duration::from_millis(500),
+    cap: Duration::from_secs(5),
+    retry_after_cap: Duration::from_secs(5),
+    budget: Duration::MAX,
+};
 
 /// What became of a notice.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,18 +50,16 @@ pub struct Sender<'a> {
     pub run_id: &'a str,
 }
 
-/// Sends all notices, at once, each tried three times with `timeout` for each.
-pub fn deliver(due: &[(&Receiver, Notice)], sender: Sender<'_>, timeout: Duration) -> Vec<Delivery> {
+/// Sends all notices, at once, each tried three times with `timeout` for each, over the network of these settings.
+pub fn deliver(due: &[(&Receiver, Notice)], sender: Sender<'_>, timeout: Duration, network: &NetworkSettings) -> Vec<Delivery> {
     if due.is_empty() {
         return Vec::new();
     }
-    tls::install_provider();
-    let ready = Client::builder().timeout(timeout).redirect(redirect::Policy::none()).build().map_err(|error| error.to_string()).and_then(
-        |client| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-            Ok((client, runtime))
-        },
-    );
+    let timeouts = Timeouts { connect: timeout, read: None, total: Some(timeout) };
+    let ready = HttpClient::new(network, timeouts).map_err(|error| error.to_string()).and_then(|client| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+        Ok((client, runtime))
+    });
     let delivery = |(receiver, notice): &(&Receiver, Notice), error: Option<String>| Delivery {
         receiver: receiver.kind,
         state: notice.state,
@@ -71,29 +75,44 @@ pub fn deliver(due: &[(&Receiver, Notice)], sender: Sender<'_>, timeout: Duratio
     due.iter().zip(errors).map(|(due, error)| delivery(due, error.err())).collect()
 }
 
-async fn post(client: &Client, receiver: &Receiver, notice: &Notice, sender: Sender<'_>) -> Result<(), String> {
+async fn post(client: &HttpClient, receiver: &Receiver, notice: &Notice, sender: Sender<'_>) -> Result<(), String> {
     let key = receiver.key.as_ref().map(crate::settings::Secret::expose);
-    let body = message::payload(receiver.kind, notice, sender.output, sender.host, sender.run_id, key);
+    let url: Url = receiver.url.expose().parse().map_err(|_| "its URL is not valid".to_owned())?;
+    let notice = without_secrets(notice);
+    let body = message::payload(receiver.kind, &notice, &redact::text(sender.output), sender.host, sender.run_id, key);
     let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
-    let mut waits = Backoff::new(WAITS.0, WAITS.1, WAITS.1);
-    let mut attempt = 1;
+    let mut attempts = POLICY.start();
     loop {
-        let mut request = client.post(receiver.url.expose()).header(reqwest::header::CONTENT_TYPE, "application/json").body(body.clone());
-        if let (ReceiverKind::Webhook, Some(token)) = (receiver.kind, key) {
-            request = request.bearer_auth(token);
-        }
+        let request = client.client().post(url.clone()).header(reqwest::header::CONTENT_TYPE, "application/json").body(body.clone());
+        let request = match (receiver.kind, key) {
+            (ReceiverKind::Webhook, Some(token)) => request.bearer_auth(token),
+            _ => request,
+        };
         let (error, transient) = match request.send().await {
             Ok(response) if response.status().is_success() => return Ok(()),
-            Ok(response) => (format!("it answered {}", response.status()), is_transient(response.status())),
+            Ok(response) => match (response.status().as_u16(), client.proxy_of(&url)) {
+                (407, Some(proxy)) => (asks_for_credentials(&proxy), false),
+                _ => (format!("it answered {}", response.status()), is_transient(response.status())),
+            },
             Err(error) if error.is_timeout() => ("it did not answer in time".to_owned(), true),
-            Err(error) => (error.without_url().to_string(), true),
+            Err(error) => match client.failure(error, &url) {
+                ConnectionError::ProxyCredentials(text) => (text, false),
+                ConnectionError::Failed(text) => (text, true),
+            },
         };
-        if attempt == ATTEMPTS || !transient {
-            return Err(error);
+        match attempts.after_failure(None) {
+            NextAttempt::After(wait) if transient => tokio::time::sleep(wait).await,
+            _ => return Err(error),
         }
-        attempt += 1;
-        tokio::time::sleep(waits.next(None)).await;
     }
+}
+
+/// The notice with what a source may have echoed hidden.
+fn without_secrets(notice: &Notice) -> Notice {
+    let mut notice = notice.clone();
+    notice.alert.message = redact::text(&notice.alert.message).into_owned();
+    notice.alert.subject = redact::text(&notice.alert.subject).into_owned();
+    notice
 }
 
 fn is_transient(status: StatusCode) -> bool {

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json, value::RawValue};
 
 use super::counts;
-use crate::report::{Summary, money_texts};
+use crate::{
+    net::redact,
+    report::{Summary, money_texts},
+};
 
 /// The namespace of the metrics.
 const NAMESPACE: &str = "etl";
@@ -60,7 +63,7 @@ fn push(
     {
         values.insert(name, number(&Value::from(value).to_string()));
     }
-    text.push_str(&serde_json::to_string(&values).unwrap_or_default());
+    text.push_str(&redact::json(&serde_json::to_string(&values).unwrap_or_default()));
     text.push('\n');
 }
 

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use super::counts;
 use crate::{
     model::UtcMicros,
+    net::redact,
     report::{Status, Summary, money_texts},
     source::CompletenessStatus,
 };
@@ -81,7 +82,7 @@ fn seconds(instant: UtcMicros) -> String {
 
 /// A label's value: backslash, quote and line feed are escaped.
 fn label(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    redact::text(text).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::RunError;
 use crate::{
     cancel::Cancel,
     model::{FactRows, FieldPath, Level, Reason, Window},
+    net::Network,
     normalize::{LINE_FIELDS, Mapping, RECORD_FIELDS, RecordNormalizer},
     settings::{Pagination, Settings, SettingsError, Source},
     source::{self, Access, ProbedPage, Query, SourceCounters},
@@ -100,7 +101,15 @@ pub struct Proposal {
 pub fn probe(settings: &Settings, cancel: &Cancel) -> Result<Probe, RunError> {
     let orders = settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
     let counters = SourceCounters::default();
-    let access = Access { http: &settings.http, limits: &settings.limits, counters: &counters, cancel };
+    let network = Network::new(&settings.http);
+    let access = Access {
+        http: &settings.http,
+        network: &network,
+        limits: &settings.limits,
+        memory_limit: settings.memory_limit,
+        counters: &counters,
+        cancel,
+    };
     let shape = super::shape::of_orders(&orders.profile);
     let query = Query { cursor: settings.cursor, ..Query::all(orders, &shape) };
     let page = source::probe(&orders.location, &query, &access).map_err(|error| super::stopped_or(cancel, error.into()))?;

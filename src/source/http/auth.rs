@@ -1,19 +1,33 @@
-//! Authentication: credentials on each request to the configured origin, and to no other; OAuth 2 tokens, renewed in time.
+//! Authentication: credentials on each request to the source's own origin, and to no other; OAuth 2 tokens, renewed in time.
 
-use std::time::{Duration, Instant};
-
-use reqwest::{Client, RequestBuilder, Url};
-use serde::Deserialize;
-use tokio::sync::Mutex;
-
-use super::{redact::Redactor, request::connection};
-use crate::{
-    settings::{Auth, Credentials, Secret},
-    source::error::{RequestFailure, SourceError},
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-/// A token is renewed this long before it expires.
-const RENEW_BEFORE: Duration = Duration::from_secs(30);
+use base64::{Engine, engine::general_purpose::STANDARD};
+use reqwest::{
+    Url,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+};
+use serde_json::Value;
+
+use crate::{
+    net::{
+        client::{ConnectionError, HttpClient},
+        pace, redact,
+        token::{IssuedToken, Refused, TokenSlot},
+    },
+    settings::{Auth, Credentials, CredentialsIn, Secret},
+    source::{
+        Access,
+        error::{RequestFailure, SourceError, TokenOutlook},
+        url_query,
+    },
+};
+
+/// Bytes that a response with a token may have.
+const MOST_OF_TOKEN: usize = 1 << 20;
 
 /// How requests are authorized.
 pub(super) struct Authorizer<'a> {
@@ -21,128 +35,253 @@ pub(super) struct Authorizer<'a> {
     credentials: &'a Credentials,
     /// The only origin that secrets are sent to, but for the token's own.
     trusted: &'a Url,
-    token: Mutex<Option<Token>>,
+    access: Access<'a>,
+    client: &'a HttpClient,
+    token: Option<Arc<TokenSlot>>,
 }
 
-struct Token {
-    secret: Secret,
-    expires: Option<Instant>,
-}
-
-#[derive(Deserialize)]
-struct TokenResponse {
-    access_token: String,
-    expires_in: Option<u64>,
+/// What a request carries because of who asks.
+pub(super) struct Authorization {
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    /// The OAuth token among them.
+    pub(super) token: Option<Secret>,
 }
 
 impl<'a> Authorizer<'a> {
     /// # Errors
     /// [`SourceError::Credentials`], where the profile needs some that are not set.
-    pub(super) fn new(auth: &'a Auth, credentials: &'a Credentials, trusted: &'a Url) -> Result<Authorizer<'a>, SourceError> {
-        let missing = match auth {
-            Auth::KeyHeader(_) | Auth::KeyParameter(_) if credentials.api_key.is_none() => Some("ETL_API_KEY"),
-            Auth::Bearer if credentials.bearer.is_none() => Some("ETL_API_TOKEN"),
-            Auth::Basic if credentials.basic.is_none() => Some("ETL_API_USER and ETL_API_PASSWORD"),
-            Auth::ClientCredentials { .. } if credentials.client.is_none() => Some("ETL_OAUTH_CLIENT_ID and ETL_OAUTH_CLIENT_SECRET"),
+    pub(super) fn new(
+        auth: &'a Auth,
+        credentials: &'a Credentials,
+        trusted: &'a Url,
+        access: Access<'a>,
+        client: &'a HttpClient,
+    ) -> Result<Authorizer<'a>, SourceError> {
+        if let Some(variables) = credentials.missing_for(auth) {
+            return Err(SourceError::Credentials { variables });
+        }
+        for (user, password) in [&credentials.basic, &credentials.client].into_iter().flatten() {
+            Secret::register_pair(user, password);
+        }
+        let token = match (auth, &credentials.client) {
+            (Auth::ClientCredentials { token_url, scope, audience, .. }, Some((id, secret))) => {
+                // Sources with the same client of the same server share its token.
+                let client = format!("{token_url} {scope:?} {audience:?} {:?} {:?}", id.expose(), secret.expose());
+                Some(access.network.token(client))
+            }
             _ => None,
         };
-        match missing {
-            Some(variables) => Err(SourceError::Credentials { variables }),
-            None => Ok(Authorizer { auth, credentials, trusted, token: Mutex::new(None) }),
-        }
+        Ok(Authorizer { auth, credentials, trusted, access, client, token })
     }
 
-    /// The request with what its origin may see.
-    pub(super) async fn authorize(
-        &self,
-        request: RequestBuilder,
-        url: &Url,
-        client: &Client,
-        redactor: &Redactor,
-    ) -> Result<RequestBuilder, RequestFailure> {
-        if url.origin() != self.trusted.origin() {
-            return Ok(request);
-        }
+    /// Whether a URL is of the origin that may see the credentials.
+    pub(super) fn trusts(&self, url: &Url) -> bool {
+        url.origin() == self.trusted.origin()
+    }
+
+    /// What a request for a URL carries: what its origin may see.
+    pub(super) async fn authorize(&self, url: &Url) -> Result<Authorization, RequestFailure> {
+        let mut authorized = Authorization { url: url.clone(), headers: HeaderMap::new(), token: None };
         let credentials = self.credentials;
         let key = credentials.api_key.as_ref();
-        Ok(match self.auth {
-            Auth::None => request,
-            Auth::Environment => {
-                let request = bearer(request, credentials.bearer.as_ref());
-                let request = key.map(|(header, key)| (header.as_str(), key)).into_iter().fold(request, with_key);
-                basic(request, credentials)
+        if !self.trusts(url) {
+            // A link of the server may hold the key, and lead elsewhere.
+            if let (Auth::KeyParameter(parameter), Some((_, key))) = (self.auth, key)
+                && url_query::has_value(url, parameter, key.expose())
+            {
+                authorized.url = url_query::without(url, parameter, key.expose());
             }
-            Auth::KeyHeader(header) => key.map(|(_, key)| (header.as_str(), key)).into_iter().fold(request, with_key),
-            Auth::KeyParameter(parameter) => match key {
-                Some((_, key)) => request.query(&[(parameter.as_str(), key.expose())]),
-                None => request,
-            },
-            Auth::Bearer => bearer(request, credentials.bearer.as_ref()),
-            Auth::Basic => basic(request, credentials),
-            Auth::ClientCredentials { token_url, scope, .. } => {
-                let mut token = self.token.lock().await;
-                let is_good = |token: &Token| token.expires.is_none_or(|expires| Instant::now() < expires);
-                if !token.as_ref().is_some_and(is_good) {
-                    let fetched = self.fetch_token(client, token_url, scope.as_deref(), redactor).await?;
-                    redactor.add(fetched.secret.expose());
-                    *token = Some(fetched);
-                }
-                bearer(request, token.as_ref().map(|token| &token.secret))
-            }
-        })
-    }
-
-    /// Forgets the token at hand; tells whether there was one.
-    pub(super) async fn forget_token(&self) -> bool {
-        self.token.lock().await.take().is_some()
-    }
-
-    async fn fetch_token(&self, client: &Client, url: &Url, scope: Option<&str>, redactor: &Redactor) -> Result<Token, RequestFailure> {
-        let Some((id, secret)) = &self.credentials.client else { return Err(RequestFailure::Token("no client is set".into())) };
-        // A form is written as a query is.
-        let mut form = url.clone();
-        form.query_pairs_mut().clear().append_pair("grant_type", "client_credentials").extend_pairs(scope.map(|scope| ("scope", scope)));
-        // RFC 6749, 2.3.1: a server must take the client's credentials this way.
-        let request = client
-            .post(url.clone())
-            .basic_auth(id.expose(), Some(secret.expose()))
-            .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(reqwest::header::ACCEPT, "application/json")
-            .body(form.query().unwrap_or_default().to_owned());
-        let asked = Instant::now();
-        let response = request.send().await.map_err(|error| RequestFailure::Connection(connection(error)))?;
-        let status = response.status().as_u16();
-        if !response.status().is_success() {
-            let said = redactor.body(&response.bytes().await.unwrap_or_default());
-            let failure = RequestFailure::Status { status, said };
-            return Err(if failure.is_transient() { failure } else { RequestFailure::Token(failure.to_string()) });
+            return Ok(authorized);
         }
-        let body = response.bytes().await.map_err(|error| RequestFailure::Connection(connection(error)))?;
-        let token: TokenResponse = serde_json::from_slice(&body)
-            .ok()
-            .filter(|token: &TokenResponse| {
-                !token.access_token.is_empty() && !token.access_token.bytes().any(|byte| byte.is_ascii_control())
-            })
-            .ok_or_else(|| RequestFailure::Token("the token's server answered without an access_token".into()))?;
-        let expires = token.expires_in.map(|seconds| {
-            let life = Duration::from_secs(seconds.min(31_536_000));
-            asked + life.checked_sub(RENEW_BEFORE).unwrap_or(life / 2)
-        });
-        Ok(Token { secret: Secret::new(token.access_token), expires })
+        let headers = &mut authorized.headers;
+        match self.auth {
+            Auth::None => {}
+            Auth::Environment => {
+                if let Some((header, key)) = key {
+                    insert(headers, header, key.expose())?;
+                }
+                if let Some(token) = &credentials.bearer {
+                    insert_bearer(headers, token)?;
+                }
+                if let Some((user, password)) = &credentials.basic {
+                    insert_basic(headers, user.expose(), password.expose())?;
+                }
+            }
+            Auth::KeyHeader(header) => {
+                if let Some((_, key)) = key {
+                    insert(headers, header, key.expose())?;
+                }
+            }
+            Auth::KeyParameter(parameter) => {
+                if let Some((_, key)) = key {
+                    authorized.url = url_query::with(url, &[(parameter, key.expose())]);
+                }
+            }
+            Auth::Bearer => {
+                if let Some(token) = &credentials.bearer {
+                    insert_bearer(headers, token)?;
+                }
+            }
+            Auth::Basic => {
+                if let Some((user, password)) = &credentials.basic {
+                    insert_basic(headers, user.expose(), password.expose())?;
+                }
+            }
+            Auth::ClientCredentials { .. } => {
+                if let Some(slot) = &self.token {
+                    let token = slot.get(self.issue_token()).await?;
+                    insert_bearer(headers, &token)?;
+                    authorized.token = Some(token);
+                }
+            }
+        }
+        Ok(authorized)
+    }
+
+    /// A server refused a token that was sent: the next request gets another one.
+    pub(super) async fn refuse_token(&self, sent: &Secret) -> Refused {
+        match &self.token {
+            Some(slot) => slot.refuse(sent).await,
+            None => Refused::Forgotten,
+        }
+    }
+
+    /// Asks for a token (RFC 6749, 4.4.2). Redirects are not followed.
+    async fn issue_token(&self) -> Result<IssuedToken, RequestFailure> {
+        let Auth::ClientCredentials { token_url, scope, audience, credentials_in } = self.auth else {
+            return Err(RequestFailure::NotSent("the profile has no server of tokens".into()));
+        };
+        let Some((id, secret)) = &self.credentials.client else {
+            return Err(RequestFailure::NotSent("ETL_OAUTH_CLIENT_ID and ETL_OAUTH_CLIENT_SECRET are not set".into()));
+        };
+        let failed = |outlook: TokenOutlook, detail: String| RequestFailure::Token { url: redact::url(token_url), detail, outlook };
+        let mut headers = HeaderMap::new();
+        insert(&mut headers, ACCEPT.as_str(), "application/json")?;
+        insert(&mut headers, CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded")?;
+        let mut pairs = vec![("grant_type", "client_credentials")];
+        pairs.extend(scope.as_deref().map(|scope| ("scope", scope)));
+        pairs.extend(audience.as_deref().map(|audience| ("audience", audience)));
+        match credentials_in {
+            // RFC 6749, 2.3.1: both are form-encoded before they are joined.
+            CredentialsIn::Header => insert_basic(&mut headers, &form_encoded(id.expose()), &form_encoded(secret.expose()))?,
+            CredentialsIn::Body => pairs.extend([("client_id", id.expose()), ("client_secret", secret.expose())]),
+        }
+        let pace = self.access.network.pace(token_url);
+        pace.wait_turn().await;
+        let asked = Instant::now();
+        let request = self.client.client().post(token_url.clone()).headers(headers).body(url_query::form(pairs.into_iter()));
+        let connection = |error: reqwest::Error| match self.client.failure(error, token_url) {
+            ConnectionError::ProxyCredentials(text) => failed(TokenOutlook::Final, text),
+            ConnectionError::Failed(text) => failed(TokenOutlook::MayPass, text),
+        };
+        let mut response = request.send().await.map_err(connection)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        pace.observe(&headers, self.access.http.retry_after_cap);
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(connection)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MOST_OF_TOKEN {
+                return Err(failed(TokenOutlook::Final, format!("its answer is larger than {MOST_OF_TOKEN} bytes")));
+            }
+        }
+        if !status.is_success() {
+            if let Some(wait) = pace::retry_after(&headers) {
+                pace.hold(wait.min(self.access.http.retry_after_cap));
+            }
+            let outlook = match status.as_u16() {
+                408 | 425 | 429 | 500..=599 => TokenOutlook::MayPass,
+                _ => TokenOutlook::Final,
+            };
+            return Err(failed(outlook, format!("the server answered {}{}", status.as_u16(), words(&body))));
+        }
+        let Ok(answer) = serde_json::from_slice::<Value>(&body) else {
+            return Err(failed(TokenOutlook::MayPass, format!("the answer is not JSON{}", words(&body))));
+        };
+        let text = |key: &str| answer.get(key).and_then(Value::as_str);
+        let Some(token) = text("access_token").filter(|token| !token.is_empty() && !token.bytes().any(|byte| byte.is_ascii_control()))
+        else {
+            return Err(failed(TokenOutlook::Final, format!("the answer holds no access_token{}", words(&body))));
+        };
+        let secret = Secret::new(token.to_owned());
+        if let Some(other) = text("token_type").filter(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+            let other = redact::text(other).into_owned();
+            return Err(failed(TokenOutlook::Final, format!("its token_type is `{other}`, and only `Bearer` can be sent")));
+        }
+        Ok(IssuedToken::new(secret, answer.get("expires_in").and_then(life), asked))
     }
 }
 
-fn bearer(request: RequestBuilder, token: Option<&Secret>) -> RequestBuilder {
-    token.into_iter().fold(request, |request, token| request.bearer_auth(token.expose()))
+/// The life of a token: a number or a text. What says nothing of use means that the token is used until it is refused.
+fn life(expires_in: &Value) -> Option<Duration> {
+    let seconds = match expires_in {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse::<f64>().ok()?,
+        _ => return None,
+    };
+    if !seconds.is_finite() || seconds <= 0.0 {
+        return None;
+    }
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
-fn with_key(request: RequestBuilder, (header, key): (&str, &Secret)) -> RequestBuilder {
-    request.header(header, key.expose())
+/// What the server of tokens says of a failure (RFC 6749, 5.2), or the beginning of what it sent.
+fn words(body: &[u8]) -> String {
+    let answer: Option<Value> = serde_json::from_slice(body).ok();
+    let text = |key: &str| Some(redact::beginning(answer.as_ref()?.get(key)?.as_str()?.as_bytes()));
+    let said = match (text("error"), text("error_description")) {
+        (Some(error), Some(description)) => format!("{error}: {description}"),
+        (Some(said), None) | (None, Some(said)) => said,
+        (None, None) => redact::beginning(body),
+    };
+    if said.is_empty() { said } else { format!(": {said}") }
 }
 
-fn basic(request: RequestBuilder, credentials: &Credentials) -> RequestBuilder {
-    match &credentials.basic {
-        Some((user, password)) => request.basic_auth(user.expose(), Some(password.expose())),
-        None => request,
+fn form_encoded(text: &str) -> String {
+    url_query::encoded("", text).trim_start_matches('=').to_owned()
+}
+
+fn insert_bearer(headers: &mut HeaderMap, token: &Secret) -> Result<(), RequestFailure> {
+    insert(headers, AUTHORIZATION.as_str(), &format!("Bearer {}", token.expose()))
+}
+
+fn insert_basic(headers: &mut HeaderMap, user: &str, password: &str) -> Result<(), RequestFailure> {
+    insert(headers, AUTHORIZATION.as_str(), &format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
+}
+
+/// Sets a header. One of the same name gives way.
+pub(super) fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), RequestFailure> {
+    let unusable = || RequestFailure::NotSent(format!("the header `{name}` can't be sent: its name or value is not valid"));
+    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable())?;
+    let mut value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| unusable())?;
+    value.set_sensitive(true);
+    headers.insert(parsed, value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_life_of_a_token_is_a_number_or_a_text_and_anything_else_is_no_life() {
+        for (value, expected) in
+            [(json!(3600), Some(3600.0)), (json!(59.5), Some(59.5)), (json!("3600"), Some(3600.0)), (json!(" 10.5 "), Some(10.5))]
+        {
+            assert_eq!(life(&value).map(|life| life.as_secs_f64()), expected, "{value}");
+        }
+        for value in [json!(0), json!(-5), json!("soon"), json!("NaN"), json!("inf"), json!(null), json!([1])] {
+            assert_eq!(life(&value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_the_server_are_shown() {
+        assert_eq!(words(br#"{"error":"invalid_client","error_description":"no such client"}"#), ": invalid_client: no such client");
+        assert_eq!(words(b"<html>busy</html>"), ": <html>busy</html>");
+        assert_eq!(words(b""), "");
+        assert_eq!(form_encoded("a b:c=é"), "a+b%3Ac%3D%C3%A9");
     }
 }

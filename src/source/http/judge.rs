@@ -5,7 +5,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use reqwest::{StatusCode, Url, header::HeaderMap};
 
-use super::{link, redact::Redactor};
+use super::link;
+use crate::net::redact;
 use crate::source::{
     Query,
     body::{self, CutBody, Envelope, List, Node, SignalSource, Signals},
@@ -37,10 +38,10 @@ impl Fetched {
 }
 
 /// Judges a response by a source's profile. `read_before` is how many records of the list came before.
-pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64, redactor: &Redactor) -> Result<Fetched, RequestFailure> {
-    judge_status(&response, redactor)?;
+pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> Result<Fetched, RequestFailure> {
+    judge_status(&response)?;
     let Response { status, headers, url, body } = response;
-    let said = || redactor.body(&body);
+    let said = || redact::beginning(&body);
     let links = link::read(&headers, &url);
     let read = |root: &Node, places: &[Range<usize>]| {
         let source = SignalSource {
@@ -58,6 +59,10 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64, red
     if status == StatusCode::NO_CONTENT {
         let signals = read(&Node::Null, &[]);
         return Ok(Fetched { body, places: Vec::new(), signals, url });
+    }
+    if let Some(format) = compressed(&body) {
+        let detail = format!("it is compressed ({format}), and no Content-Encoding says so");
+        return Err(RequestFailure::NotJson { detail, said: String::new() });
     }
     let text = body.strip_prefix(b"\xef\xbb\xbf").map_or_else(|| body.clone(), |rest| body.slice_ref(rest));
     let cut = body::cut(&text, query.profile.records.as_ref())
@@ -98,11 +103,17 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64, red
 }
 
 /// A status that is not a success is a failure. Its body says why.
-pub(super) fn judge_status(response: &Response, redactor: &Redactor) -> Result<(), RequestFailure> {
+pub(super) fn judge_status(response: &Response) -> Result<(), RequestFailure> {
     if response.status.is_success() {
         return Ok(());
     }
-    Err(RequestFailure::Status { status: response.status.as_u16(), said: redactor.body(&response.body) })
+    Err(RequestFailure::Status { status: response.status.as_u16(), said: redact::beginning(&response.body) })
+}
+
+/// The compression of a body, by its first bytes.
+fn compressed(body: &[u8]) -> Option<&'static str> {
+    let signatures: [(&[u8], &str); 3] = [(b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"PK\x03\x04", "zip")];
+    signatures.into_iter().find(|(signature, _)| body.starts_with(signature)).map(|(_, format)| format)
 }
 
 fn warn_of_other_list(envelope: &Envelope) {
@@ -135,7 +146,7 @@ mod tests {
             url: "http://h/o".parse().unwrap(),
             body: Bytes::from(body.to_owned()),
         };
-        let page = judge(response, &query, read_before, &Redactor::default())?;
+        let page = judge(response, &query, read_before)?;
         Ok(page.records().map(|record| String::from_utf8_lossy(record).into_owned()).collect())
     }
 
@@ -154,6 +165,12 @@ mod tests {
         assert!(matches!(judged(200, &[], listed, 0), Err(RequestFailure::Reported { .. })));
         let order = r#"[{"id":1,"error":"card declined"}]"#;
         assert_eq!(judged(200, &[], order, 0).unwrap().len(), 1, "an order's own error");
+    }
+
+    #[test]
+    fn a_compressed_body_without_a_header_is_named() {
+        let failure = judged(200, &[], "PK\u{3}\u{4}", 0).unwrap_err().to_string();
+        assert!(failure.contains("compressed (zip)"), "{failure}");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
 };
 
@@ -20,6 +20,7 @@ use super::{
     request::Requester,
 };
 use crate::{
+    net::redact,
     settings::{CountRequest, Pagination},
     source::{
         Completeness, PageSink, Query, RequestFailure, SourceError,
@@ -31,6 +32,12 @@ use crate::{
 
 /// A list with more pages in a row that bring no new record does not end.
 const MOST_WITHOUT_NEW: u64 = 200;
+
+/// Pages that are requested ahead at most, whatever a profile says.
+const MOST_AHEAD: usize = 256;
+
+/// The bodies that are requested ahead may take this part of the memory limit.
+const BODIES_SHARE: u64 = 8;
 
 /// Reads one list.
 pub(super) struct ListReader<'a> {
@@ -154,11 +161,13 @@ type Running<'f> = Pin<Box<dyn Future<Output = Result<Fetched, SourceError>> + '
 struct Ahead<'f> {
     urls: VecDeque<Url>,
     running: FuturesOrdered<Running<'f>>,
+    /// Those that came while the sink had no room.
+    arrived: VecDeque<Result<Fetched, SourceError>>,
 }
 
 impl Ahead<'_> {
     fn new() -> Self {
-        Ahead { urls: VecDeque::new(), running: FuturesOrdered::new() }
+        Ahead { urls: VecDeque::new(), running: FuturesOrdered::new(), arrived: VecDeque::new() }
     }
 
     fn clear(&mut self) {
@@ -210,7 +219,7 @@ impl ListReader<'_> {
             self.within_limit(page)?;
             let is_new = followed.insert(xxh3_64(url.as_str().as_bytes()));
             if !is_new && !taken.asked_again && pager.is_followed() {
-                return Err(SourceError::Circle { url: self.requester.redactor().url(&url), page: page - 1 });
+                return Err(SourceError::Circle { url: redact::url(&url), page: page - 1 });
             }
             let fetched = match self.next(&mut ahead, &url, page, seen.distinct()).await {
                 // So some APIs answer a request for a page past the end.
@@ -232,11 +241,11 @@ impl ListReader<'_> {
                     continue;
                 }
                 Comparison::NotPaginated => {
-                    let url = self.requester.redactor().url(self.start);
+                    let url = redact::url(self.start);
                     tracing::warn!(url, "page 2 equals page 1: this source does not paginate, and its list ends here");
                     return Ok(Some(Reading { end: ListEnd::NotPaginated, claims, is_by_position: false }));
                 }
-                Comparison::Repeated => return Err(SourceError::RepeatedPage { url: self.requester.redactor().url(&url), page }),
+                Comparison::Repeated => return Err(SourceError::RepeatedPage { url: redact::url(&url), page }),
             }
             let shared = taken.shared(&fetched, &pager);
             let step = pager.after(&facts);
@@ -249,18 +258,22 @@ impl ListReader<'_> {
             }
             claims.take(facts.signals.total_records);
             claims.take_pages(facts.signals.total_pages);
+            let room = self.room_ahead(page);
             let expected: Vec<Url> = match &step {
-                Step::Next(next) => pager.predicted(&facts).skip_while(|url| url != next).skip(1).take(profile.concurrency).collect(),
+                // However many pages are announced, no more URLs are made than may be requested now.
+                Step::Next(next) if room > 1 => {
+                    pager.predicted(&facts).take(room + 1).skip_while(|url| url != next).skip(1).take(room).collect()
+                }
                 _ => Vec::new(),
             };
             let has_new = facts.distinct > seen.distinct();
             seen.add(ids.get(shared..).unwrap_or_default());
             taken.take(&fetched, sorted, comparison, has_new);
-            if !self.hand_on(&fetched, shared, page, sink) {
+            if !self.hand_on(&mut ahead, &fetched, shared, page, sink).await {
                 return Ok(None);
             }
             if taken.without_new > MOST_WITHOUT_NEW {
-                return Err(SourceError::NoProgress { url: self.requester.redactor().url(&url), page, pages: taken.without_new });
+                return Err(SourceError::NoProgress { url: redact::url(&url), page, pages: taken.without_new });
             }
             if page == 1 && facts.signals.has_previous && *self.pagination() == Pagination::Auto {
                 self.take_page_zero(&pager, seen, sink).await?;
@@ -274,11 +287,11 @@ impl ListReader<'_> {
                     return Ok(Some(Reading { end, claims, is_by_position: pager.is_by_position() }));
                 }
                 Step::Lost(detail) => {
-                    let redactor = self.requester.redactor();
-                    return Err(SourceError::Pagination { url: redactor.url(&url), page, detail: redactor.hide(&detail) });
+                    let detail = redact::text(&detail).into_owned();
+                    return Err(SourceError::Pagination { url: redact::url(&url), page, detail });
                 }
             };
-            self.ask_ahead(&mut ahead, &url, expected, page);
+            self.ask_ahead(&mut ahead, &url, expected, page, room);
         }
         Ok(None)
     }
@@ -302,7 +315,7 @@ impl ListReader<'_> {
         if seen.distinct_with(&ids) > seen.distinct() {
             tracing::warn!("the first page without a number holds other records than page 1: pages are numbered from 0");
             seen.add(&ids);
-            self.hand_on(&fetched, 0, 0, sink);
+            self.hand_on(&mut Ahead::new(), &fetched, 0, 0, sink).await;
         }
         Ok(())
     }
@@ -311,6 +324,9 @@ impl ListReader<'_> {
     async fn next<'f>(&'f self, ahead: &mut Ahead<'f>, url: &Url, page: u64, read_before: u64) -> Result<Fetched, SourceError> {
         if ahead.urls.front() == Some(url) {
             ahead.urls.pop_front();
+            if let Some(fetched) = ahead.arrived.pop_front() {
+                return fetched;
+            }
             if let Some(fetched) = ahead.running.next().await {
                 return fetched;
             }
@@ -320,21 +336,33 @@ impl ListReader<'_> {
     }
 
     async fn fetch(&self, url: &Url, page: u64, read_before: u64) -> Result<Fetched, SourceError> {
-        let judge = |response: Response| judge::judge(response, self.query, read_before, self.requester.redactor());
+        let judge = |response: Response| judge::judge(response, self.query, read_before);
         self.requester.fetch(url, page, judge).await
     }
 
-    /// Asks for the next page and those that will probably follow it, as many at once as the profile says.
-    fn ask_ahead<'f>(&'f self, ahead: &mut Ahead<'f>, next: &Url, expected: Vec<Url>, page: u64) {
-        let concurrency = self.requester.profile().concurrency;
-        if concurrency < 2 || expected.is_empty() && ahead.urls.is_empty() {
+    /// How many requests may be in flight behind a page: by the profile, by the pages that the source may still have, and by the
+    /// memory that their bodies will probably take.
+    fn room_ahead(&self, page: u64) -> usize {
+        let settings = self.requester.settings();
+        let pages_left = usize::try_from(settings.max_pages.saturating_sub(page)).unwrap_or(usize::MAX);
+        let fitting = match self.requester.access().memory_limit {
+            Some(limit) => limit / BODIES_SHARE / self.requester.largest_body().max(1),
+            None => u64::MAX,
+        };
+        let fitting = usize::try_from(fitting).unwrap_or(usize::MAX).max(1);
+        self.requester.profile().concurrency.min(MOST_AHEAD).min(pages_left).min(fitting)
+    }
+
+    /// Asks for the next page and those that will probably follow it, as many at once as there is room for.
+    fn ask_ahead<'f>(&'f self, ahead: &mut Ahead<'f>, next: &Url, expected: Vec<Url>, page: u64, room: usize) {
+        if expected.is_empty() && ahead.urls.is_empty() {
             return;
         }
         if ahead.urls.front().is_some_and(|url| url != next) {
             ahead.clear();
         }
         for (place, url) in (1..).zip(std::iter::once(next.clone()).chain(expected)) {
-            if ahead.running.len() >= concurrency || page.saturating_add(place) > self.requester.settings().max_pages {
+            if ahead.running.len() + ahead.arrived.len() >= room {
                 return;
             }
             if ahead.urls.contains(&url) {
@@ -350,12 +378,20 @@ impl ListReader<'_> {
         if page <= limit {
             return Ok(());
         }
-        Err(SourceError::TooManyPages { url: self.requester.redactor().url(self.start), limit })
+        Err(SourceError::TooManyPages { url: redact::url(self.start), limit })
     }
 
-    /// Hands on the records of a page behind those that it shares with the page before.
-    fn hand_on(&self, fetched: &Fetched, shared: usize, page: u64, sink: &mut dyn PageSink) -> bool {
-        let url = self.requester.redactor().url(&fetched.url);
+    /// Hands on the records of a page behind those that it shares with the page before. Requests in flight go on while the sink
+    /// has no room.
+    async fn hand_on(&self, ahead: &mut Ahead<'_>, fetched: &Fetched, shared: usize, page: u64, sink: &mut dyn PageSink) -> bool {
+        loop {
+            tokio::select! {
+                biased;
+                () = poll_fn(|context| sink.poll_ready(context)) => break,
+                Some(fetched) = ahead.running.next(), if !ahead.running.is_empty() => ahead.arrived.push_back(fetched),
+            }
+        }
+        let url = redact::url(&fetched.url);
         tracing::debug!(page, url, records = fetched.places.len(), bytes = fetched.body.len(), "page");
         self.requester.access().counters.page();
         sink.page(Page::elements(
@@ -369,10 +405,9 @@ impl ListReader<'_> {
     async fn ask_count(&self) -> Result<Option<u64>, SourceError> {
         let Some(CountRequest { url, value }) = &self.query.profile.http.count else { return Ok(None) };
         let url = self.query.narrowed(url);
-        let redactor = self.requester.redactor();
         let judge = |response: Response| {
-            judge_status(&response, redactor)?;
-            let said = || redactor.body(&response.body);
+            judge_status(&response)?;
+            let said = || redact::beginning(&response.body);
             let node =
                 Node::parse(&String::from_utf8_lossy(&response.body)).map_err(|detail| RequestFailure::NotJson { detail, said: said() })?;
             if let Some(what) = crate::source::body::reported_error(&node) {

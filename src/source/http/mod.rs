@@ -10,12 +10,11 @@
 //! column.
 
 mod auth;
+mod encoding;
 mod judge;
 mod link;
 mod list;
 mod pagination;
-mod rate_limit;
-mod redact;
 mod request;
 
 use std::cell::RefCell;
@@ -24,29 +23,27 @@ use reqwest::Url;
 
 use self::{list::ListReader, pagination::Pager, request::Requester};
 use super::{Access, Completeness, PageSink, ProbedPage, Query, SourceError, body::LinkHeader, error::RequestFailure};
-use crate::error_chain::chain;
+use crate::net::Network;
 
 /// One location over HTTP.
 pub(super) struct HttpSource<'a> {
     requester: Requester<'a>,
     start: Url,
     query: &'a Query<'a>,
-    runtime: tokio::runtime::Runtime,
+    network: &'a Network,
 }
 
 impl<'a> HttpSource<'a> {
-    /// A client for one location, with its own small runtime.
+    /// One location, over the network of the run.
     ///
     /// # Errors
-    /// [`SourceError::Client`], [`SourceError::Credentials`].
+    /// [`SourceError::Network`], [`SourceError::Credentials`].
     pub(super) fn new(start: &'a Url, query: &'a Query<'a>, access: Access<'a>) -> Result<HttpSource<'a>, SourceError> {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| SourceError::Client(chain(&error)))?;
         Ok(HttpSource {
             requester: Requester::new(start, &query.profile.http, query.credentials, access)?,
             start: query.narrowed(start),
             query,
-            runtime,
+            network: access.network,
         })
     }
 
@@ -56,7 +53,7 @@ impl<'a> HttpSource<'a> {
     /// A request that failed for good, a list that can't be followed to its end, a signal.
     pub(super) fn read(&self, sink: &mut dyn PageSink) -> Result<Completeness, SourceError> {
         let reader = ListReader { requester: &self.requester, start: &self.start, query: self.query };
-        self.runtime.block_on(reader.read(sink))
+        self.network.run(reader.read(sink))?
     }
 
     /// The first page, whether there are records in it or not.
@@ -67,10 +64,10 @@ impl<'a> HttpSource<'a> {
         let profile = &self.query.profile.http;
         let url = Pager::new(&self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size).first();
         let kept = RefCell::new((Vec::new(), LinkHeader::Absent));
-        let fetched = self.runtime.block_on(self.requester.fetch(&url, 1, |response| {
+        let fetched = self.network.run(self.requester.fetch(&url, 1, |response| {
             *kept.borrow_mut() = (response.body.to_vec(), link::read(&response.headers, &response.url).next);
-            judge::judge(response, self.query, 0, self.requester.redactor())
-        }));
+            judge::judge(response, self.query, 0)
+        }))?;
         let (body, link) = kept.into_inner();
         let body = Some(body);
         match fetched {

@@ -10,11 +10,15 @@ use crate::{
     source::{
         body::{NextPage, OVERSIZED, OffsetPlace, Signals},
         completeness::ListEnd,
+        url_query,
     },
 };
 
 /// How often the reader goes back, without a new record in between, before the list is given up.
 const MOST_STEPS_BACK: u32 = 40;
+
+/// Characters of a next URL that an error shows.
+const MOST_SHOWN: usize = 300;
 
 /// What follows a page.
 #[derive(PartialEq, Debug)]
@@ -273,9 +277,10 @@ impl<'a> Pager<'a> {
     fn after_named(&mut self, page: &PageFacts<'_>, parameter: &str) -> Step {
         match &page.signals.next {
             None => Step::End(ListEnd::Said),
+            Some(NextPage::Url(target)) if target.contains(OVERSIZED) => Step::Lost("its next URL is longer than 64 KiB".into()),
             Some(NextPage::Url(target)) => match page.url.join(target) {
                 Ok(next) if matches!(next.scheme(), "http" | "https") => Step::Next(next),
-                _ => Step::Lost(format!("`{target}` is not a usable URL")),
+                _ => Step::Lost(format!("`{}` is not a usable URL", target.chars().take(MOST_SHOWN).collect::<String>())),
             },
             Some(NextPage::Cursor(cursor)) if cursor.contains(OVERSIZED) => Step::Lost("its cursor is longer than 64 KiB".into()),
             Some(NextPage::Cursor(cursor)) if *self.pagination == Pagination::Auto => {
@@ -367,20 +372,15 @@ impl<'a> Pager<'a> {
     /// With `per_page`, unless the location's user has chosen one.
     fn with_own_size(&self, parameters: &[(&str, &str)]) -> Url {
         let url = self.with(parameters);
-        if self.start.query_pairs().any(|(own, _)| own == "per_page") {
+        if url_query::has(self.start, "per_page") {
             return url;
         }
-        let mut url = url;
-        url.query_pairs_mut().append_pair("per_page", &self.per_page.to_string());
-        url
+        url_query::appended(&url, [("per_page", self.per_page.to_string().as_str())].into_iter())
     }
 
-    /// The location with some parameters set; those that it had under the same names give way.
+    /// The location with some parameters set; those that it had under the same names give way. All else stays byte by byte.
     fn with(&self, parameters: &[(&str, &str)]) -> Url {
-        let mut url = self.start.clone();
-        let kept: Vec<_> = self.start.query_pairs().filter(|(name, _)| parameters.iter().all(|(set, _)| set != name)).collect();
-        url.query_pairs_mut().clear().extend_pairs(kept).extend_pairs(parameters);
-        url
+        url_query::with(self.start, parameters)
     }
 }
 

@@ -1,27 +1,34 @@
-//! One request: rate-limited, authorized, over its redirects, and tried again where that may help.
+//! One request: spaced, authorized, over its redirects, and tried again where that may help.
 //!
 //! What a response means is told by the judge that comes with the request.
 
 use std::{
     future::Future,
-    time::{Duration, Instant, SystemTime},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use reqwest::{
-    Client, Url,
-    header::{ACCEPT, LOCATION, RETRY_AFTER},
-    redirect,
+    Url,
+    header::{ACCEPT, HeaderMap, LOCATION},
 };
 use tracing::Instrument;
 
-use super::{auth::Authorizer, judge::Response, rate_limit::RateLimiter, redact::Redactor};
+use super::{
+    auth::{Authorization, Authorizer, insert},
+    encoding,
+    judge::Response,
+};
 use crate::{
-    error_chain::chain,
-    retry::{self, Backoff},
-    settings::{Credentials, HttpProfile, HttpSettings},
+    net::{
+        client::{ConnectionError, HttpClient, asks_for_credentials},
+        pace, redact,
+        retry::{NextAttempt, RetryPolicy},
+        token::Refused,
+    },
+    settings::{Credentials, HttpProfile, HttpSettings, Secret},
     source::{Access, RequestFailure, SourceError},
-    tls,
 };
 
 /// Bytes to reserve for a body at most, whatever length a server announces.
@@ -30,41 +37,73 @@ const MOST_RESERVED: u64 = 8 << 20;
 /// Bytes to read of the body of a failed response.
 const MOST_OF_FAILURE: u64 = 64 << 10;
 
+/// How often one request asks for another token because the server refuses the one at hand.
+const MOST_RENEWALS: u32 = 2;
+
+/// How often one request goes again because another request has renewed the token that was refused.
+const MOST_STALE_TOKENS: u32 = 20;
+
+/// A body may take this part of the memory limit.
+const BODY_SHARE: u64 = 2;
+
+/// The headers of a profile that go to any origin: they say what can be read, and not who asks.
+const FOR_ALL_ORIGINS: [&str; 5] = ["accept", "accept-encoding", "accept-language", "accept-charset", "user-agent"];
+
 /// Asks one source.
 pub(super) struct Requester<'a> {
     profile: &'a HttpProfile,
     access: Access<'a>,
-    client: Client,
+    client: &'a HttpClient,
     authorizer: Authorizer<'a>,
-    rate_limiter: RateLimiter,
-    redactor: Redactor,
+    /// Bytes of the largest body so far.
+    largest_body: AtomicU64,
+}
+
+/// What an attempt went through, for its error.
+#[derive(Default)]
+struct Trace {
+    /// The URL of the last redirect that was followed.
+    hop: Option<Url>,
+    /// The proxy of the last request.
+    proxy: Option<String>,
+    /// The OAuth token that was sent last.
+    token: Option<Secret>,
+}
+
+/// An attempt that failed, and how long the server wants the next one to wait.
+struct FailedAttempt {
+    cause: RequestFailure,
+    retry_after: Option<Duration>,
+}
+
+impl From<RequestFailure> for FailedAttempt {
+    fn from(cause: RequestFailure) -> FailedAttempt {
+        FailedAttempt { cause, retry_after: None }
+    }
+}
+
+/// How many bytes a body may have, and the setting that says so.
+#[derive(Clone, Copy)]
+struct BodyLimit {
+    bytes: u64,
+    setting: &'static str,
 }
 
 impl<'a> Requester<'a> {
+    /// # Errors
+    /// [`SourceError::Network`], [`SourceError::Credentials`].
     pub(super) fn new(
         start: &'a Url,
         profile: &'a HttpProfile,
         credentials: &'a Credentials,
         access: Access<'a>,
     ) -> Result<Requester<'a>, SourceError> {
-        let settings = access.http;
-        tls::install_provider();
-        let client = Client::builder()
-            .user_agent(concat!("orders-etl/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(settings.connect_timeout)
-            .read_timeout(settings.read_timeout)
-            // Followed by hand: credentials must not leave the configured origin, whatever header carries them.
-            .redirect(redirect::Policy::none())
-            .build()
-            .map_err(|error| SourceError::Client(chain(&error)))?;
-        Ok(Requester {
-            profile,
-            access,
-            client,
-            authorizer: Authorizer::new(&profile.auth, credentials, start)?,
-            rate_limiter: RateLimiter::new(profile.requests_per_second),
-            redactor: Redactor::new(credentials),
-        })
+        let client = access.network.client()?;
+        if let Some(rate) = profile.requests_per_second {
+            access.network.pace(start).limit(rate);
+        }
+        let authorizer = Authorizer::new(&profile.auth, credentials, start, access, client)?;
+        Ok(Requester { profile, access, client, authorizer, largest_body: AtomicU64::new(0) })
     }
 
     pub(super) fn settings(&self) -> &'a HttpSettings {
@@ -79,8 +118,9 @@ impl<'a> Requester<'a> {
         self.profile
     }
 
-    pub(super) fn redactor(&self) -> &Redactor {
-        &self.redactor
+    /// Bytes of the largest body so far; 0 before the first one.
+    pub(super) fn largest_body(&self) -> u64 {
+        self.largest_body.load(Ordering::Relaxed)
     }
 
     /// Asks for a URL and has each response judged, as often as the settings allow.
@@ -93,39 +133,110 @@ impl<'a> Requester<'a> {
         page: u64,
         judge: impl Fn(Response) -> Result<T, RequestFailure>,
     ) -> Result<T, SourceError> {
-        let span = tracing::info_span!("page", page, url = %self.redactor.url(url));
+        let span = tracing::info_span!("page", page, url = %redact::url(url));
         self.attempts(url, page, judge).instrument(span).await
     }
 
     async fn attempts<T>(&self, url: &Url, page: u64, judge: impl Fn(Response) -> Result<T, RequestFailure>) -> Result<T, SourceError> {
-        let started = Instant::now();
         let settings = self.access.http;
-        let mut backoff = Backoff::new(settings.backoff_first, settings.backoff_cap, settings.retry_after_cap);
-        let mut renewed = false;
-        let mut attempt = 0;
+        let mut attempts = self.policy().start();
+        let (mut renewals, mut stale_tokens) = (0, 0);
+        let mut last: Option<(RequestFailure, Trace)> = None;
         loop {
-            attempt += 1;
-            self.unless_stopped(self.rate_limiter.wait_turn()).await?;
-            let failed = match self.unless_stopped(self.attempt(url, &judge)).await? {
-                Ok(judged) => return Ok(judged),
-                Err(failed) => failed,
+            let pace = self.access.network.pace(url);
+            self.unless_stopped(pace.wait_turn()).await?;
+            // Another request's `Retry-After` may have held this one for longer than its time.
+            if let Some((cause, trace)) = last.take_if(|_| attempts.is_out_of_time()) {
+                return Err(self.failed(url, page, &attempts, cause, &trace, NextAttempt::NoTimeLeft));
+            }
+            let mut trace = Trace::default();
+            let attempt = tokio::time::timeout(settings.request_timeout, self.attempt(url, &judge, &mut trace));
+            let failed = match self.unless_stopped(attempt).await? {
+                Ok(Ok(judged)) => return Ok(judged),
+                Ok(Err(failed)) => failed,
+                Err(_) => RequestFailure::Connection(format!(
+                    "timed out: the response was not complete after {:?} (http.request_timeout)",
+                    settings.request_timeout
+                ))
+                .into(),
             };
-            // A token may be taken back before it expires: once, another one is asked for.
-            if matches!(failed.cause, RequestFailure::Status { status: 401, .. }) && !renewed && self.authorizer.forget_token().await {
-                renewed = true;
-                attempt -= 1;
-                continue;
+            // A server may refuse a token before it expires: the request goes again with another one.
+            if let (RequestFailure::Status { status: 401, .. }, Some(sent)) = (&failed.cause, &trace.token) {
+                let goes_again = match self.authorizer.refuse_token(sent).await {
+                    Refused::Forgotten => {
+                        renewals += 1;
+                        renewals <= MOST_RENEWALS
+                    }
+                    Refused::Renewed => {
+                        stale_tokens += 1;
+                        stale_tokens <= MOST_STALE_TOKENS
+                    }
+                };
+                if goes_again {
+                    continue;
+                }
             }
-            if attempt >= settings.max_attempts || !failed.cause.is_transient() {
-                let (url, elapsed) = (self.redactor.url(url), started.elapsed());
-                return Err(SourceError::Request { url, page, attempts: attempt, elapsed, cause: failed.cause });
+            if !failed.cause.is_transient() {
+                return Err(self.failed(url, page, &attempts, failed.cause, &trace, NextAttempt::NoneLeft));
             }
-            let wait = backoff.next(failed.retry_after);
+            if let Some(wait) = failed.retry_after {
+                let origin = trace.hop.as_ref().unwrap_or(url);
+                self.access.network.pace(origin).hold(wait.min(settings.retry_after_cap));
+            }
+            let wait = match attempts.after_failure(failed.retry_after) {
+                NextAttempt::After(wait) => wait,
+                none => return Err(self.failed(url, page, &attempts, failed.cause, &trace, none)),
+            };
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(attempt, wait_ms, cause = %failed.cause, "the request failed and is tried again");
+            tracing::warn!(attempt = attempts.count() - 1, wait_ms, cause = %failed.cause, "the request failed and is tried again");
             self.access.counters.retry();
             self.unless_stopped(tokio::time::sleep(wait)).await?;
+            last = Some((failed.cause, trace));
         }
+    }
+
+    fn policy(&self) -> RetryPolicy {
+        let settings = self.access.http;
+        RetryPolicy {
+            attempts: settings.max_attempts,
+            first: settings.backoff_first,
+            cap: settings.backoff_cap,
+            retry_after_cap: settings.retry_after_cap,
+            budget: settings.retry_timeout,
+        }
+    }
+
+    fn failed(
+        &self,
+        url: &Url,
+        page: u64,
+        attempts: &crate::net::retry::Attempts,
+        cause: RequestFailure,
+        trace: &Trace,
+        next: NextAttempt,
+    ) -> SourceError {
+        SourceError::Request {
+            url: redact::url(url),
+            route: self.route(trace),
+            page,
+            attempts: attempts.count(),
+            elapsed: attempts.elapsed(),
+            cause,
+            stopped_by: (next == NextAttempt::NoTimeLeft).then_some(" (http.retry_timeout allows no further attempt)"),
+        }
+    }
+
+    /// Where a request went on its way, as an error says it.
+    fn route(&self, trace: &Trace) -> String {
+        let mut route = String::new();
+        if let Some(hop) = &trace.hop {
+            let elsewhere = if self.authorizer.trusts(hop) { "" } else { ", another origin: credentials are not sent there" };
+            route.push_str(&format!(" (redirected to {}{elsewhere})", redact::url(hop)));
+        }
+        if let Some(proxy) = &trace.proxy {
+            route.push_str(&format!(" through the proxy {proxy}"));
+        }
+        route
     }
 
     async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, SourceError> {
@@ -135,12 +246,19 @@ impl<'a> Requester<'a> {
         }
     }
 
-    async fn attempt<T>(&self, url: &Url, judge: &impl Fn(Response) -> Result<T, RequestFailure>) -> Result<T, FailedAttempt> {
-        let response = self.follow(url).await?;
-        let retry_after = header(response.headers(), &RETRY_AFTER).and_then(|value| retry::retry_after(value, SystemTime::now()));
+    async fn attempt<T>(
+        &self,
+        url: &Url,
+        judge: &impl Fn(Response) -> Result<T, RequestFailure>,
+        trace: &mut Trace,
+    ) -> Result<T, FailedAttempt> {
+        let response = self.follow(url, trace).await?;
         let (status, headers, url) = (response.status(), response.headers().clone(), response.url().clone());
-        let body = match self.body(response).await {
-            Ok(body) => body,
+        let retry_after = pace::retry_after(&headers);
+        let limit = self.body_limit();
+        let body = match self.body(response, limit).await {
+            Ok(body) if status.is_success() => encoding::decoded(&headers, body, limit.bytes, limit.setting)?,
+            Ok(body) => encoding::decoded(&headers, body, limit.bytes, limit.setting).unwrap_or_default(),
             // What the server says is wanted; that it can't be said whole does not matter.
             Err(_) if !status.is_success() => Bytes::new(),
             Err(failure) => return Err(failure.into()),
@@ -148,68 +266,90 @@ impl<'a> Requester<'a> {
         judge(Response { status, headers, url, body }).map_err(|cause| FailedAttempt { cause, retry_after })
     }
 
-    /// Sends the request, over its redirects. The credentials go with it only as far as the configured origin.
-    async fn follow(&self, url: &Url) -> Result<reqwest::Response, RequestFailure> {
+    /// Sends the request, over its redirects. The credentials go with it only as far as the source's own origin.
+    async fn follow(&self, url: &Url, trace: &mut Trace) -> Result<reqwest::Response, RequestFailure> {
         let mut url = url.clone();
         let most = self.access.http.max_redirects;
-        for _ in 0..=most {
-            self.access.counters.request();
-            let mut request = self.client.get(url.clone()).header(ACCEPT, "application/json");
-            for (name, value) in &self.profile.headers {
-                request = request.header(name, value);
+        for hop in 0..=most {
+            let pace = self.access.network.pace(&url);
+            if hop > 0 {
+                pace.wait_turn().await;
+                trace.hop = Some(url.clone());
             }
-            let request = self.authorizer.authorize(request, &url, &self.client, &self.redactor).await?;
-            let response = request.send().await.map_err(|error| RequestFailure::Connection(self.redactor.hide(&connection(error))))?;
-            self.rate_limiter.observe(response.headers(), self.access.http.retry_after_cap);
+            trace.proxy = self.client.proxy_of(&url);
+            let Authorization { url: authorized, headers, token } = self.authorizer.authorize(&url).await?;
+            trace.token = token;
+            let headers = self.with_own_headers(&authorized, headers)?;
+            self.access.counters.request();
+            let sent = self.client.client().get(authorized.clone()).headers(headers).send().await;
+            let response = sent.map_err(|error| match self.client.failure(error, &authorized) {
+                ConnectionError::ProxyCredentials(text) => RequestFailure::Proxy(text),
+                ConnectionError::Failed(text) => RequestFailure::Connection(text),
+            })?;
+            pace.observe(response.headers(), self.access.http.retry_after_cap);
+            if let (407, Some(proxy)) = (response.status().as_u16(), &trace.proxy) {
+                return Err(RequestFailure::Proxy(asks_for_credentials(proxy)));
+            }
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
             }
-            let target = header(response.headers(), &LOCATION).and_then(|target| url.join(target).ok());
-            url = target
-                .filter(|url| matches!(url.scheme(), "http" | "https"))
-                .ok_or_else(|| RequestFailure::Redirect("a redirect without a usable Location".into()))?;
+            url = self.redirected(&url, response.headers())?;
         }
         Err(RequestFailure::Redirect(format!("more than {most} redirects (http.max_redirects)")))
     }
 
-    async fn body(&self, mut response: reqwest::Response) -> Result<Bytes, RequestFailure> {
+    /// Where a redirect leads to.
+    fn redirected(&self, from: &Url, headers: &HeaderMap) -> Result<Url, RequestFailure> {
+        let location = headers.get(LOCATION).and_then(|value| value.to_str().ok()).and_then(|target| from.join(target).ok());
+        let url = location
+            .filter(|url| matches!(url.scheme(), "http" | "https"))
+            .ok_or_else(|| RequestFailure::Redirect("a redirect without a usable Location".into()))?;
+        if from.scheme() == "https" && url.scheme() == "http" && !self.access.http.allow_plain {
+            let to = redact::url(&url);
+            return Err(RequestFailure::Redirect(format!(
+                "a redirect from https to plain http is not followed, and no credentials are sent there: {to} (http.allow_plain follows it)"
+            )));
+        }
+        Ok(url)
+    }
+
+    /// All headers of a request. One of the profile replaces what is sent otherwise.
+    fn with_own_headers(&self, url: &Url, mut headers: HeaderMap) -> Result<HeaderMap, RequestFailure> {
+        insert(&mut headers, ACCEPT.as_str(), "application/json")?;
+        for (name, value) in &self.profile.headers {
+            if self.authorizer.trusts(url) || FOR_ALL_ORIGINS.contains(&name.to_ascii_lowercase().as_str()) {
+                insert(&mut headers, name, value)?;
+            }
+        }
+        Ok(headers)
+    }
+
+    fn body_limit(&self) -> BodyLimit {
+        let own = self.access.http.max_body;
+        match self.access.memory_limit.map(|limit| limit / BODY_SHARE) {
+            Some(bytes) if bytes < own => BodyLimit { bytes, setting: "half of memory_limit" },
+            _ => BodyLimit { bytes: own, setting: "http.max_body" },
+        }
+    }
+
+    async fn body(&self, mut response: reqwest::Response, limit: BodyLimit) -> Result<Bytes, RequestFailure> {
         let is_failure = !response.status().is_success();
-        let limit = if is_failure { MOST_OF_FAILURE } else { self.access.http.max_body };
-        let announced = response.content_length().unwrap_or(0).min(limit).min(MOST_RESERVED);
+        let most = if is_failure { MOST_OF_FAILURE } else { limit.bytes };
+        let url = response.url().clone();
+        let announced = response.content_length().unwrap_or(0).min(most).min(MOST_RESERVED);
         let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
-        while let Some(chunk) = response.chunk().await.map_err(|error| RequestFailure::Connection(connection(error)))? {
+        let broken = |error| RequestFailure::Connection(self.client.failure(error, &url).text());
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
             self.access.counters.bytes(chunk.len());
             body.extend_from_slice(&chunk);
-            if body.len() as u64 > limit {
+            if body.len() as u64 > most {
                 if is_failure {
                     break;
                 }
-                return Err(RequestFailure::TooLarge { limit });
+                return Err(RequestFailure::TooLarge { limit: limit.bytes, setting: limit.setting });
             }
         }
+        self.largest_body.fetch_max(body.len() as u64, Ordering::Relaxed);
         Ok(body.into())
     }
-}
-
-/// An attempt that failed, and how long the server would have the next one wait.
-struct FailedAttempt {
-    cause: RequestFailure,
-    retry_after: Option<Duration>,
-}
-
-impl From<RequestFailure> for FailedAttempt {
-    fn from(cause: RequestFailure) -> FailedAttempt {
-        FailedAttempt { cause, retry_after: None }
-    }
-}
-
-fn header<'h>(headers: &'h reqwest::header::HeaderMap, name: &reqwest::header::HeaderName) -> Option<&'h str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// What broke a connection, without the URL, which the error that carries this shows redacted.
-pub(super) fn connection(error: reqwest::Error) -> String {
-    let timed_out = error.is_timeout();
-    let error = error.without_url();
-    if timed_out { format!("timed out ({})", chain(&error)) } else { chain(&error) }
 }

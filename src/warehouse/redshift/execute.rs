@@ -2,38 +2,46 @@
 
 use std::time::Instant;
 
-use rustls_platform_verifier::ConfigVerifierExt;
 use tokio_postgres::{Client, Config, NoTls, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::RedshiftError;
-use crate::{cancel::Cancel, error_chain::chain, settings::Secret, tls};
+use crate::{
+    cancel::Cancel,
+    net::{error_chain::chain, tls},
+    settings::{NetworkSettings, Secret},
+};
 
 /// How much of a statement a message shows.
 const SHOWN: usize = 200;
 
 /// Runs the statements one after the other in one session. One that fails ends it, and the server takes its transaction back.
 ///
-/// The connection is encrypted and the server's certificate held against the platform's authorities, unless the URL says
-/// `sslmode=disable`.
+/// The connection is encrypted, and the server's certificate is verified by the platform's authorities and `http.ca_file`,
+/// unless the URL says `sslmode=disable`.
 ///
 /// # Errors
 /// The warehouse is not reached, refuses, or a signal comes.
-pub fn execute(connection: Option<&Secret>, statements: &[String], cancel: &Cancel) -> Result<(), RedshiftError> {
+pub fn execute(
+    connection: Option<&Secret>,
+    network: &NetworkSettings,
+    statements: &[String],
+    cancel: &Cancel,
+) -> Result<(), RedshiftError> {
     let connection = connection.ok_or(RedshiftError::NoConnection)?;
     let config: Config = connection.expose().parse().map_err(|_| RedshiftError::Connection)?;
     let unreachable = |error: &dyn std::error::Error| RedshiftError::Unreachable(chain(error));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| unreachable(&error))?;
     runtime.block_on(async {
         tokio::select! {
-            ended = in_session(config, statements) => ended,
+            ended = in_session(config, network, statements) => ended,
             // The session goes with its connection, and its transaction with the session.
             () = cancel.wait() => Err(RedshiftError::Interrupted),
         }
     })
 }
 
-async fn in_session(mut config: Config, statements: &[String]) -> Result<(), RedshiftError> {
+async fn in_session(mut config: Config, network: &NetworkSettings, statements: &[String]) -> Result<(), RedshiftError> {
     let unreachable = |error: &dyn std::error::Error| RedshiftError::Unreachable(chain(error));
     config.application_name("etl");
     let client = if config.get_ssl_mode() == SslMode::Disable {
@@ -41,9 +49,8 @@ async fn in_session(mut config: Config, statements: &[String]) -> Result<(), Red
         tokio::spawn(connection);
         client
     } else {
-        tls::install_provider();
         config.ssl_mode(SslMode::Require);
-        let tls = rustls::ClientConfig::with_platform_verifier().map_err(|error| unreachable(&error))?;
+        let tls = tls::client_config(network).map_err(|error| unreachable(&error))?;
         let (client, connection) = config.connect(MakeRustlsConnect::new(tls)).await.map_err(|error| unreachable(&error))?;
         tokio::spawn(connection);
         client

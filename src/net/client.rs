@@ -1,0 +1,121 @@
+//! The HTTP client: how it connects, and what it says when it can't.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{Client, ClientBuilder, Url, redirect};
+
+use super::{
+    NetworkError,
+    error_chain::chain,
+    proxy::{self, Proxies},
+    redact, tls,
+};
+use crate::settings::NetworkSettings;
+
+/// The name that requests carry.
+pub(crate) const USER_AGENT: &str = concat!("orders-etl/", env!("CARGO_PKG_VERSION"));
+
+/// How long a client waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// Until a connection stands.
+    pub(crate) connect: Duration,
+    /// Without a byte of the response.
+    pub(crate) read: Option<Duration>,
+    /// For the request and its response as a whole, where the caller does not limit that by itself.
+    pub(crate) total: Option<Duration>,
+}
+
+/// A client with its pool of connections.
+#[derive(Debug)]
+pub(crate) struct HttpClient {
+    client: Client,
+    proxies: Arc<Proxies>,
+}
+
+/// Why a request brought no response.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ConnectionError {
+    /// The proxy asks for credentials, or for others.
+    ProxyCredentials(String),
+    /// Anything else: another attempt may do better.
+    Failed(String),
+}
+
+impl ConnectionError {
+    pub(crate) fn text(self) -> String {
+        match self {
+            ConnectionError::ProxyCredentials(text) | ConnectionError::Failed(text) => text,
+        }
+    }
+}
+
+impl HttpClient {
+    /// # Errors
+    /// Settings of the network that can't be used.
+    pub(crate) fn new(network: &NetworkSettings, timeouts: Timeouts) -> Result<HttpClient, NetworkError> {
+        let mut tls = tls::client_config(network)?;
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let proxies = Arc::new(Proxies::new(&network.proxies)?);
+        let optional = |builder: ClientBuilder, timeout: Option<Duration>, set: fn(ClientBuilder, Duration) -> ClientBuilder| match timeout
+        {
+            Some(timeout) => set(builder, timeout),
+            None => builder,
+        };
+        let builder = Client::builder()
+            .tls_backend_preconfigured(tls)
+            // The environment is read by the settings, and by nobody else.
+            .no_proxy()
+            .proxy(proxies.clone().rule())
+            .user_agent(USER_AGENT)
+            .connect_timeout(timeouts.connect)
+            // Followed by hand: credentials must not leave their origin, whatever header carries them.
+            .redirect(redirect::Policy::none());
+        let builder = optional(builder, timeouts.read, ClientBuilder::read_timeout);
+        let builder = optional(builder, timeouts.total, ClientBuilder::timeout);
+        let client = builder.build().map_err(|error| NetworkError::Client(chain(&error)))?;
+        Ok(HttpClient { client, proxies })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The proxy that a URL is requested through, as it may be shown.
+    pub(crate) fn proxy_of(&self, url: &Url) -> Option<String> {
+        self.proxies.of(url).map(proxy::shown)
+    }
+
+    /// What went wrong with a request for a URL, in words and without secrets.
+    pub(crate) fn failure(&self, error: reqwest::Error, url: &Url) -> ConnectionError {
+        let timed_out = error.is_timeout();
+        let cause = chain(&error.without_url());
+        let cause = redact::text(&cause).into_owned();
+        if let Some(proxy) = self.proxy_of(url) {
+            if cause.contains("proxy authorization required") {
+                return ConnectionError::ProxyCredentials(asks_for_credentials(&proxy));
+            }
+            if cause.contains("tunnel error: unsuccessful") {
+                return ConnectionError::Failed(format!("the proxy {proxy} refuses to connect to {}", origin(url)));
+            }
+            if ["tunnel error", "tcp connect error", "dns error", "socks", "SOCKS"].iter().any(|place| cause.contains(place)) {
+                return ConnectionError::Failed(format!("the proxy {proxy} can't be reached or used: {cause}"));
+            }
+        }
+        if cause.contains("UnknownIssuer") {
+            return ConnectionError::Failed(format!(
+                "{cause} (the server's certificate is signed by an authority that this machine does not trust: http.ca_file names others)"
+            ));
+        }
+        ConnectionError::Failed(if timed_out { format!("timed out ({cause})") } else { cause })
+    }
+}
+
+/// What a 407 says.
+pub(crate) fn asks_for_credentials(proxy: &str) -> String {
+    format!("the proxy {proxy} asks for credentials (407): set ETL_PROXY=http://user:password@host:port in the environment or .env")
+}
+
+fn origin(url: &Url) -> String {
+    format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
+}

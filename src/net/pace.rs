@@ -1,0 +1,263 @@
+//! How fast requests to one origin follow each other: by the profile, and by what the server says of its own limit.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use reqwest::header::HeaderMap;
+
+use super::retry;
+
+/// From here on a number is an epoch: seconds, milliseconds, microseconds.
+const EPOCHS: [(f64, f64); 3] = [(1e14, 1e-6), (1e11, 1e-3), (1e9, 1.0)];
+
+/// Spaces the requests to one origin. All sources of a run share it.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    state: Mutex<PaceState>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PaceState {
+    /// The least time between two requests.
+    interval: Duration,
+    /// When the next one may go.
+    next: Instant,
+    /// No request goes before this: the server asked for it.
+    held_until: Instant,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        let now = Instant::now();
+        Pace { state: Mutex::new(PaceState { interval: Duration::ZERO, next: now, held_until: now }) }
+    }
+}
+
+impl Pace {
+    /// Limits the requests a second. The lowest limit of all sources of the origin holds.
+    pub(crate) fn limit(&self, requests_per_second: f64) {
+        let interval = Duration::try_from_secs_f64(1.0 / requests_per_second).unwrap_or_default();
+        self.change(|state| state.interval = state.interval.max(interval));
+    }
+
+    /// Waits for this request's turn.
+    pub(crate) async fn wait_turn(&self) {
+        let mut at = self.change(|state| {
+            let at = state.next.max(state.held_until).max(Instant::now());
+            state.next = at + state.interval;
+            at
+        });
+        loop {
+            tokio::time::sleep_until(at.into()).await;
+            // Meanwhile the server may have asked for a longer wait.
+            let held_until = self.change(|state| state.held_until);
+            if held_until <= at || held_until <= Instant::now() {
+                return;
+            }
+            at = held_until;
+        }
+    }
+
+    /// Lets no request go for this time.
+    pub(crate) fn hold(&self, wait: Duration) {
+        if let Some(until) = Instant::now().checked_add(wait) {
+            self.change(|state| state.held_until = state.held_until.max(until));
+        }
+    }
+
+    /// Slows down where a response says that the limit is reached.
+    pub(crate) fn observe(&self, headers: &HeaderMap, cap: Duration) {
+        if let Some(wait) = asked_wait(headers, clock(headers)) {
+            self.hold(wait.min(cap));
+        }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut PaceState) -> T) -> T {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The server's clock, where it sends one: its times are compared with that.
+pub(crate) fn clock(headers: &HeaderMap) -> SystemTime {
+    text(headers, "date").and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now)
+}
+
+/// How long the server wants everybody to wait, by `Retry-After`.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    retry::retry_after(text(headers, "retry-after")?, clock(headers))
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// How long the server wants the next request to wait, where its limit is reached.
+fn asked_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: &str| text(headers, name);
+    let number = |name: &str| text(name).and_then(leading_number);
+    // Shopify's leaky bucket, `39/40`: it leaks two a second (https://shopify.dev/docs/api/usage/limits).
+    if let Some((used, size)) = text("x-shopify-shop-api-call-limit").and_then(|limit| limit.split_once('/'))
+        && let (Ok(used), Ok(size)) = (used.trim().parse::<f64>(), size.trim().parse::<f64>())
+    {
+        return (used >= size * 0.9).then_some(Duration::from_millis(500));
+    }
+    if let Some(wait) = text("ratelimit").and_then(structured_wait) {
+        return Some(wait);
+    }
+    // draft-ietf-httpapi-ratelimit-headers-03, GitHub and many others, Twitter's spelling.
+    for prefix in ["ratelimit", "x-ratelimit", "x-rate-limit"] {
+        if number(&format!("{prefix}-remaining")) != Some(0.0) {
+            continue;
+        }
+        if let Some(wait) = number(&format!("{prefix}-reset-after")).and_then(seconds) {
+            return Some(wait);
+        }
+        if let Some(wait) = text(&format!("{prefix}-reset")).and_then(|reset| until_reset(reset, now)) {
+            return Some(wait);
+        }
+    }
+    // BigCommerce: https://developer.bigcommerce.com/docs/start/best-practices#api-rate-limits
+    if number("x-rate-limit-requests-left") == Some(0.0) {
+        return number("x-rate-limit-time-reset-ms").and_then(|millis| seconds(millis / 1000.0));
+    }
+    None
+}
+
+/// The number at the beginning of a header: `0`, `0;w=60`, `0, 100;window=60`.
+fn leading_number(value: &str) -> Option<f64> {
+    value.split([';', ',']).next()?.trim().parse().ok()
+}
+
+fn seconds(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok().filter(|wait| !wait.is_zero())
+}
+
+/// `Reset`: seconds from now, an epoch (by its size), or a date.
+fn until_reset(value: &str, now: SystemTime) -> Option<Duration> {
+    let Some(number) = leading_number(value) else {
+        return httpdate::parse_http_date(value.trim()).ok()?.duration_since(now).ok();
+    };
+    let Some((_, scale)) = EPOCHS.iter().find(|(least, _)| number >= *least) else { return seconds(number) };
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    seconds(number * scale - now.as_secs_f64())
+}
+
+/// `RateLimit`: `"default";r=0;t=30` (draft 08 and later), or `limit=100, remaining=0, reset=30` (before that). Of several
+/// limits that are reached, the longest wait counts.
+fn structured_wait(value: &str) -> Option<Duration> {
+    // Names stand in quotes, and may hold what else separates.
+    let unquoted: String = value.split('"').step_by(2).collect();
+    let (mut longest, mut remaining, mut reset): (Option<Duration>, _, _) = (None, None, None);
+    for member in unquoted.split(',') {
+        let (mut r, mut t) = (None, None);
+        for (key, value) in member.split(';').filter_map(|parameter| parameter.split_once('=')) {
+            let value = value.trim().parse::<f64>().ok();
+            match key.trim() {
+                "r" => r = value,
+                "t" => t = value,
+                "remaining" => remaining = value,
+                "reset" => reset = value,
+                _ => {}
+            }
+        }
+        if r == Some(0.0) {
+            longest = longest.max(t.and_then(seconds));
+        }
+    }
+    if remaining == Some(0.0) { longest.max(reset.and_then(seconds)) } else { longest }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const NOW: u64 = 1_769_817_600;
+
+    fn wait(headers: &[(&'static str, &str)]) -> Option<f64> {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        asked_wait(&headers, SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)).map(|wait| (wait.as_secs_f64() * 1000.0).round() / 1000.0)
+    }
+
+    #[test]
+    fn a_server_at_its_limit_is_given_time() {
+        assert_eq!(wait(&[("X-Shopify-Shop-Api-Call-Limit", "36/40")]), Some(0.5));
+        assert_eq!(wait(&[("X-Shopify-Shop-Api-Call-Limit", "10/40")]), None);
+        assert_eq!(wait(&[("RateLimit-Remaining", "0"), ("RateLimit-Reset", "3")]), Some(3.0));
+        assert_eq!(wait(&[("RateLimit-Remaining", "1"), ("RateLimit-Reset", "3")]), None);
+        assert_eq!(wait(&[("X-Rate-Limit-Requests-Left", "0"), ("X-Rate-Limit-Time-Reset-Ms", "1500")]), Some(1.5));
+        assert_eq!(wait(&[("RateLimit-Remaining", "0"), ("RateLimit-Reset", "soon")]), None);
+        assert_eq!(wait(&[]), None);
+    }
+
+    #[test]
+    fn a_reset_is_a_number_of_seconds_or_an_epoch_by_its_size_or_a_date() {
+        let reset = |value: &str| wait(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", value)]);
+        assert_eq!(reset("30"), Some(30.0));
+        assert_eq!(reset("2.5;w=60"), Some(2.5));
+        assert_eq!(reset("1769817607"), Some(7.0));
+        assert_eq!(reset("1769817607500"), Some(7.5));
+        assert_eq!(reset("1769817607500000"), Some(7.5));
+        assert_eq!(reset("1769817500"), None, "in the past");
+        assert_eq!(reset("Sat, 31 Jan 2026 00:00:09 GMT"), Some(9.0));
+        assert_eq!(wait(&[("x-rate-limit-remaining", "0"), ("x-rate-limit-reset", "1769817609")]), Some(9.0));
+        assert_eq!(wait(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset-after", "1.5"), ("x-ratelimit-reset", "99")]), Some(1.5));
+    }
+
+    #[test]
+    fn the_structured_header_is_read_in_both_of_its_forms() {
+        for (value, expected) in [
+            (r#""default";r=0;t=30"#, Some(30.0)),
+            (r#""default";r=5;t=30"#, None),
+            (r#""a,b;r=1";r=0;t=2, "day";r=0;t=9, "hour";r=4;t=99"#, Some(9.0)),
+            ("limit=100, remaining=0, reset=30", Some(30.0)),
+            ("limit=100, remaining=7, reset=30", None),
+            ("nonsense", None),
+        ] {
+            assert_eq!(wait(&[("ratelimit", value)]), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_servers_own_clock_counts() {
+        let headers = HeaderMap::from_iter([
+            (reqwest::header::DATE, "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap()),
+            (reqwest::header::RETRY_AFTER, "Sun, 06 Nov 1994 08:49:40 GMT".parse().unwrap()),
+        ]);
+        assert_eq!(retry_after(&headers), Some(Duration::from_secs(3)));
+    }
+
+    fn on_runtime<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
+    }
+
+    #[test]
+    fn requests_are_spread_by_the_lowest_limit() {
+        let pace = Pace::default();
+        pace.limit(50.0);
+        pace.limit(5000.0);
+        let started = Instant::now();
+        on_runtime(async {
+            for _ in 0..6 {
+                pace.wait_turn().await;
+            }
+        });
+        assert!(started.elapsed() >= Duration::from_millis(100), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_wait_that_one_request_is_told_of_holds_for_those_that_wait_already() {
+        let pace = Arc::new(Pace::default());
+        pace.limit(20.0);
+        let started = Instant::now();
+        on_runtime(async {
+            pace.wait_turn().await;
+            let hold = async { pace.hold(Duration::from_millis(300)) };
+            futures_util::future::join(pace.wait_turn(), hold).await;
+        });
+        assert!(started.elapsed() >= Duration::from_millis(300), "{:?}", started.elapsed());
+    }
+}

@@ -1,0 +1,538 @@
+//! Hides secrets by value, however a server, a log or a report escapes them.
+//!
+//! The secrets are those that `settings::Secret` has registered, issued tokens among them. Each text that leaves the process
+//! goes through here: log lines, errors, the summary, reports, alerts, labels of metrics. The time is linear in the length of
+//! the text.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    str::Chars,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
+use reqwest::Url;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::settings::{redacted, secret};
+
+/// How much of a body an error shows, in characters.
+const SHOWN: usize = 300;
+
+/// Bytes of a body that are looked at to show its beginning.
+const LOOKED_AT: usize = 16 << 10;
+
+/// What stands in place of a secret.
+const HIDDEN: &str = "***";
+
+/// Backslashes that may stand before one escaped character: JSON within JSON within JSON.
+const MOST_BACKSLASHES: usize = 8;
+
+/// Fewer characters of a secret are not hidden at the end of a text that was cut.
+const SHORTEST_REST: usize = 4;
+
+/// Fewer characters of base64 say too little to be hidden.
+const SHORTEST_WITHIN: usize = 8;
+
+/// Keys whose values are made by this tool. They are never changed, so that logs and summaries can be joined by them.
+const STRUCTURAL: [&str; 30] = [
+    "run_id",
+    "first_run_id",
+    "replay_of",
+    "status",
+    "kind",
+    "command",
+    "cursor",
+    "severity",
+    "level",
+    "stage",
+    "name",
+    "column",
+    "started_at",
+    "finished_at",
+    "since",
+    "until",
+    "timestamp",
+    "@timestamp",
+    "log.level",
+    "ecs.version",
+    "service.name",
+    "partitions_written",
+    "partitions_removed",
+    "receiver",
+    "state",
+    "by",
+    "reason",
+    "_aws",
+    "Unit",
+    "Name",
+];
+
+/// Objects whose keys are data of the source.
+const WITH_DATA_KEYS: [&str; 1] = ["revenue"];
+
+/// The text without secrets.
+pub(crate) fn text(text: &str) -> Cow<'_, str> {
+    Patterns::current().hide(text, Surroundings::Text, Ending::Whole)
+}
+
+/// Whether the value of a field stays as it is.
+pub(crate) fn is_structural(field: &str) -> bool {
+    STRUCTURAL.contains(&field)
+}
+
+/// A URL as it may be shown: without credentials, without the values of parameters named like secrets, and without secrets.
+pub(crate) fn url(url: &Url) -> String {
+    text(&redacted(url)).into_owned()
+}
+
+/// The beginning of a body, as an error shows it: on one line.
+pub(crate) fn beginning(body: &[u8]) -> String {
+    let looked_at = body.get(..body.len().min(LOOKED_AT)).unwrap_or_default();
+    let ending = if looked_at.len() < body.len() { Ending::Cut } else { Ending::Whole };
+    let lossy = String::from_utf8_lossy(looked_at);
+    let text = Patterns::current().hide(&lossy, Surroundings::Text, ending);
+    let words = text.split(|character: char| character.is_whitespace() || character.is_control()).filter(|word| !word.is_empty());
+    let line = words.collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
+/// JSON without secrets. Keys stay, and so do the values that this tool makes; the order and the numbers stay as they are.
+pub(crate) fn json(text: &str) -> Cow<'_, str> {
+    let patterns = Patterns::current();
+    if let Cow::Borrowed(_) = patterns.hide(text, Surroundings::Text, Ending::Whole) {
+        return Cow::Borrowed(text);
+    }
+    let shown = hide_in_json(&patterns, text);
+    if shown.lines().all(|line| serde_json::from_str::<IgnoredAny>(line).is_ok()) || serde_json::from_str::<IgnoredAny>(&shown).is_ok() {
+        return Cow::Owned(shown);
+    }
+    // A secret that ends within an escape: the values are looked at one by one.
+    match serde_json::from_str::<Value>(text) {
+        Ok(mut value) => {
+            hide_in_value(&patterns, "", &mut value);
+            Cow::Owned(value.to_string())
+        }
+        Err(_) => patterns.hide(text, Surroundings::Text, Ending::Whole),
+    }
+}
+
+fn hide_in_value(patterns: &Patterns, key: &str, value: &mut Value) {
+    match value {
+        Value::String(text) if !is_structural(key) => {
+            *text = patterns.hide(text, Surroundings::Text, Ending::Whole).into_owned();
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(|element| hide_in_value(patterns, key, element)),
+        Value::Object(fields) => fields.iter_mut().for_each(|(key, value)| hide_in_value(patterns, key, value)),
+        _ => {}
+    }
+}
+
+/// An object or an array that the walk through a JSON text is in.
+struct Level<'t> {
+    is_object: bool,
+    /// The key that it stands under itself.
+    own_key: &'t str,
+    /// The key of the value that comes next.
+    key: &'t str,
+}
+
+fn hide_in_json(patterns: &Patterns, text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut shown = String::with_capacity(text.len());
+    let mut levels: Vec<Level<'_>> = Vec::new();
+    let (mut copied, mut at) = (0, 0);
+    while let Some(&byte) = bytes.get(at) {
+        let key = levels.last().map_or("", |level| level.key);
+        match byte {
+            b'{' => levels.push(Level { is_object: true, own_key: key, key: "" }),
+            b'[' => levels.push(Level { is_object: false, own_key: key, key }),
+            b'}' | b']' => _ = levels.pop(),
+            b'"' => {
+                let end = string_end(bytes, at + 1);
+                let content = text.get(at + 1..end).unwrap_or_default();
+                let after = bytes.get(end + 1..).unwrap_or_default().iter().find(|byte| !byte.is_ascii_whitespace());
+                let is_key = after == Some(&b':') && levels.last().is_some_and(|level| level.is_object);
+                let holds_data = match levels.last_mut().filter(|_| is_key) {
+                    Some(level) => {
+                        level.key = content;
+                        WITH_DATA_KEYS.contains(&level.own_key)
+                    }
+                    None => !is_structural(key),
+                };
+                if holds_data && let Cow::Owned(hidden) = patterns.hide(content, Surroundings::JsonString, Ending::Whole) {
+                    shown.push_str(text.get(copied..=at).unwrap_or_default());
+                    shown.push_str(&hidden);
+                    copied = end;
+                }
+                at = end;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    shown.push_str(text.get(copied..).unwrap_or_default());
+    shown
+}
+
+/// Where the string that begins at `from` ends: the place of its closing quote.
+fn string_end(bytes: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(step) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        at += step;
+        if bytes.get(at) == Some(&b'"') {
+            return at;
+        }
+        at += 2;
+    }
+    bytes.len()
+}
+
+/// What a text is part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Surroundings {
+    /// Nothing.
+    Text,
+    /// A JSON string: a match must not begin within an escape.
+    JsonString,
+}
+
+/// Whether a text ends where its author ended it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Whole,
+    /// It was cut: the beginning of a secret may stand at its end.
+    Cut,
+}
+
+/// All secrets, ready to be looked for.
+struct Patterns {
+    /// How many texts were registered when this was made.
+    registered: usize,
+    /// The longest first: a secret that holds another one is hidden first.
+    secrets: Vec<String>,
+    /// The places of the secrets that begin with a character. There are few such characters, and many escapes in a text.
+    by_first: BTreeMap<char, Vec<usize>>,
+    /// Whether a match may begin with a byte.
+    may_begin: [bool; 256],
+}
+
+static CURRENT: RwLock<Option<Arc<Patterns>>> = RwLock::new(None);
+
+impl Patterns {
+    /// The patterns of all secrets that are registered now.
+    fn current() -> Arc<Patterns> {
+        let registered = secret::registered_count();
+        if let Some(patterns) = CURRENT.read().unwrap_or_else(PoisonError::into_inner).as_ref()
+            && patterns.registered == registered
+        {
+            return patterns.clone();
+        }
+        let patterns = Arc::new(Patterns::of(secret::registered()));
+        *CURRENT.write().unwrap_or_else(PoisonError::into_inner) = Some(patterns.clone());
+        patterns
+    }
+
+    fn of(registered: Vec<String>) -> Patterns {
+        let count = registered.len();
+        let forms = |text: String| {
+            let encoded = [STANDARD.encode(&text), STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)];
+            let within = (0..3).filter_map(|before| encoded_within(&text, before));
+            let within = within.flat_map(|core| [core.replace('+', "-").replace('/', "_"), core]);
+            std::iter::once(text.clone()).chain(encoded).chain(within).collect::<Vec<_>>()
+        };
+        let mut secrets: Vec<String> = registered.into_iter().flat_map(forms).filter(|text| !text.is_empty()).collect();
+        secrets.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
+        secrets.dedup();
+        let (mut by_first, mut may_begin) = (BTreeMap::<char, Vec<usize>>::new(), [false; 256]);
+        for (place, secret) in secrets.iter().enumerate() {
+            let Some(first) = secret.chars().next() else { continue };
+            by_first.entry(first).or_default().push(place);
+            may_begin[usize::from(secret.as_bytes()[0])] = true;
+        }
+        if !secrets.is_empty() {
+            ESCAPES.iter().for_each(|escape| may_begin[usize::from(*escape)] = true);
+        }
+        Patterns { registered: count, secrets, by_first, may_begin }
+    }
+
+    fn hide<'t>(&self, text: &'t str, surroundings: Surroundings, ending: Ending) -> Cow<'t, str> {
+        if self.secrets.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let bytes = text.as_bytes();
+        let mut shown = String::new();
+        let (mut copied, mut at) = (0, 0);
+        while let Some(step) = bytes.get(at..).and_then(|rest| rest.iter().position(|byte| self.may_begin[usize::from(*byte)])) {
+            at += step;
+            match self.match_at(bytes, at, ending) {
+                Some(end) => {
+                    shown.push_str(text.get(copied..at).unwrap_or_default());
+                    shown.push_str(HIDDEN);
+                    (copied, at) = (end, end);
+                }
+                None => at += unmatched_length(bytes, at, surroundings),
+            }
+        }
+        if shown.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        shown.push_str(text.get(copied..).unwrap_or_default());
+        Cow::Owned(shown)
+    }
+
+    /// Where the secret ends that begins here.
+    fn match_at(&self, text: &[u8], at: usize, ending: Ending) -> Option<usize> {
+        let rest = text.get(at..)?;
+        let find = |place: &usize| matched(text, at, self.secrets.get(*place)?.chars(), 0, ending);
+        let begins = |first: char| {
+            let mut buffer = [0; 4];
+            let literal = first.encode_utf8(&mut buffer).as_bytes();
+            rest.starts_with(literal) || {
+                let mut lengths = Lengths::default();
+                escaped_lengths(rest, first, literal, &mut lengths);
+                lengths.count > 0
+            }
+        };
+        // Of several secrets that stand here the longest counts, and places go by length.
+        let places = self.by_first.iter().filter(|(first, _)| begins(**first));
+        places.filter_map(|(_, places)| places.iter().find_map(|place| Some((*place, find(place)?)))).min().map(|(_, end)| end)
+    }
+}
+
+/// What base64 makes of a secret that stands within a longer text, such as `user:password`, behind `before` bytes modulo 3. The
+/// characters at its ends depend on what is beside it.
+fn encoded_within(text: &str, before: usize) -> Option<String> {
+    let padded: Vec<u8> = std::iter::repeat_n(0, before).chain(text.bytes()).collect();
+    let encoded = STANDARD_NO_PAD.encode(&padded);
+    let first = [0, 2, 3].get(before).copied().unwrap_or_default();
+    let last = if padded.len() % 3 == 0 { encoded.len() } else { encoded.len() - 1 };
+    encoded.get(first..last).filter(|core| core.len() >= SHORTEST_WITHIN).map(str::to_owned)
+}
+
+/// Bytes that may begin an escaped character.
+const ESCAPES: [u8; 4] = *b"\\%&+";
+
+fn unmatched_length(text: &[u8], at: usize, surroundings: Surroundings) -> usize {
+    match (surroundings, text.get(at), text.get(at + 1)) {
+        (Surroundings::JsonString, Some(b'\\'), Some(b'u')) => 6,
+        (Surroundings::JsonString, Some(b'\\'), _) => 2,
+        _ => 1,
+    }
+}
+
+/// Where the rest of a secret ends, if it stands at `at`. Each of its characters may be escaped.
+fn matched(text: &[u8], mut at: usize, mut secret: Chars<'_>, mut count: usize, ending: Ending) -> Option<usize> {
+    while let Some(character) = secret.next() {
+        let Some(&first) = text.get(at) else {
+            return (ending == Ending::Cut && count >= SHORTEST_REST).then_some(at);
+        };
+        let mut buffer = [0; 4];
+        let literal = character.encode_utf8(&mut buffer).as_bytes();
+        let is_literal = text.get(at..).is_some_and(|rest| rest.starts_with(literal));
+        count += 1;
+        if !ESCAPES.contains(&first) {
+            if !is_literal {
+                return None;
+            }
+            at += literal.len();
+            continue;
+        }
+        let mut lengths = Lengths::default();
+        escaped_lengths(text.get(at..)?, character, literal, &mut lengths);
+        if is_literal {
+            lengths.push(literal.len());
+        }
+        match lengths.as_slice() {
+            [] => return None,
+            [length] => at += length,
+            several => return several.iter().find_map(|length| matched(text, at + length, secret.clone(), count, ending)),
+        }
+    }
+    Some(at)
+}
+
+/// The lengths that an escaped character may have; the ways to escape one are few.
+#[derive(Default)]
+struct Lengths {
+    lengths: [usize; 24],
+    count: usize,
+}
+
+impl Lengths {
+    fn push(&mut self, length: usize) {
+        if let Some(place) = self.lengths.get_mut(self.count).filter(|_| length > 0) {
+            *place = length;
+            self.count += 1;
+        }
+    }
+
+    fn as_slice(&self) -> &[usize] {
+        self.lengths.get(..self.count).unwrap_or_default()
+    }
+}
+
+/// How long a character is at the beginning of a text, as JSON, URLs and HTML escape it.
+fn escaped_lengths(text: &[u8], character: char, literal: &[u8], lengths: &mut Lengths) {
+    match text.first() {
+        Some(b'\\') => {
+            let backslashes = text.iter().take(MOST_BACKSLASHES).take_while(|byte| **byte == b'\\').count();
+            if character == '\\' {
+                (2..=backslashes).rev().for_each(|count| lengths.push(count));
+                return;
+            }
+            let rest = text.get(backslashes..).unwrap_or_default();
+            if rest.starts_with(literal) {
+                lengths.push(backslashes + literal.len());
+            }
+            if let Some(length) = unicode_escape(text, backslashes, character) {
+                lengths.push(length);
+            }
+        }
+        Some(b'%') => lengths.push(percent_length(text, literal).unwrap_or(0)),
+        Some(b'&') => lengths.push(entity_length(text, character).unwrap_or(0)),
+        Some(b'+') if character == ' ' => lengths.push(1),
+        _ => {}
+    }
+}
+
+/// `\u002f`, or two of them for a character beyond the basic plane; each behind as many backslashes.
+fn unicode_escape(text: &[u8], backslashes: usize, character: char) -> Option<usize> {
+    let mut at = 0;
+    for unit in character.encode_utf16(&mut [0; 2]) {
+        let is_escape = text.get(at..at + backslashes)?.iter().all(|byte| *byte == b'\\') && text.get(at + backslashes) == Some(&b'u');
+        let hex = text.get(at + backslashes + 1..at + backslashes + 5)?;
+        if !is_escape || number(hex, 16) != Some(u32::from(*unit)) {
+            return None;
+        }
+        at += backslashes + 5;
+    }
+    Some(at)
+}
+
+/// `%2F` for each byte; the percent sign itself may be escaped again, as `%252F`.
+fn percent_length(text: &[u8], literal: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for &byte in literal {
+        if text.get(at) != Some(&b'%') {
+            return None;
+        }
+        at += 1;
+        while number(text.get(at..at + 2)?, 16) != Some(u32::from(byte)) {
+            if text.get(at..at + 2) != Some(b"25") {
+                return None;
+            }
+            at += 2;
+        }
+        at += 2;
+    }
+    Some(at)
+}
+
+/// `&amp;`, `&#47;`, `&#x2F;`.
+fn entity_length(text: &[u8], character: char) -> Option<usize> {
+    let end = text.iter().take(12).position(|byte| *byte == b';')?;
+    let name = text.get(1..end)?;
+    let found = match name {
+        b"amp" => '&',
+        b"lt" => '<',
+        b"gt" => '>',
+        b"quot" => '"',
+        b"apos" => '\'',
+        [b'#', b'x' | b'X', hex @ ..] => char::from_u32(number(hex, 16)?)?,
+        [b'#', digits @ ..] => char::from_u32(number(digits, 10)?)?,
+        _ => return None,
+    };
+    (found == character).then_some(end + 1)
+}
+
+fn number(digits: &[u8], radix: u32) -> Option<u32> {
+    let is_number = !digits.is_empty() && digits.iter().all(|byte| char::from(*byte).is_digit(radix));
+    u32::from_str_radix(std::str::from_utf8(digits).ok().filter(|_| is_number)?, radix).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn hidden(secrets: &[&str], text: &str) -> String {
+        Patterns::of(secrets.iter().map(|&secret| secret.to_owned()).collect()).hide(text, Surroundings::Text, Ending::Whole).into_owned()
+    }
+
+    #[test]
+    fn secrets_are_hidden_in_every_form() {
+        let secrets = ["hush a/b", "pass\"word", "user:pass\"word", "Sk+ab/cd==\u{e9}", "back\\slash", "a&b%c"];
+        for (text, shown) in [
+            ("x hush a/b y", "x *** y"),
+            ("?t=hush+a%2Fb&u=hush%20a%2fb", "?t=***&u=***"),
+            ("?t=hush%2520a%252Fb", "?t=***"),
+            (r#"{"p":"pass\"word"}"#, r#"{"p":"***"}"#),
+            (r#"{"p":"{\"q\":\"pass\\\"word\"}"}"#, r#"{"p":"{\"q\":\"***\"}"}"#),
+            ("Basic dXNlcjpwYXNzIndvcmQ=", "Basic ***"),
+            ("<Sk+ab\\/cd==\\u00e9>", "<***>"),
+            (r"<Sk\u002Bab/cd\u003d\u003D\u00E9>", "<***>"),
+            (r"<Sk\\u002Bab/cd==\\u00E9>", "<***>"),
+            ("<Sk%2bab%2fcd%3d%3d%c3%a9>", "<***>"),
+            ("<Sk&#43;ab&#x2F;cd==\u{e9}>", "<***>"),
+            (r"back\slash back\\slash", "*** ***"),
+            ("a&b%c a&amp;b%c a%26b%25c", "*** *** ***"),
+            ("nothing of the kind: hush a", "nothing of the kind: hush a"),
+        ] {
+            assert_eq!(hidden(&secrets, text), shown, "{text}");
+        }
+        for user in ["a", "ab", "abc"] {
+            let shown = hidden(&["secret-4711"], &STANDARD.encode(format!("{user}:secret-4711;")));
+            assert!(shown.contains("***") && shown.len() < 14, "{shown}");
+        }
+        assert_eq!(hidden(&["token", "token-long"], "token-long token"), "*** ***");
+        assert_eq!(hidden(&[], "x"), "x");
+    }
+
+    #[test]
+    fn a_cut_text_does_not_end_with_the_beginning_of_a_secret() {
+        let patterns = Patterns::of(vec!["abcdefghij".to_owned()]);
+        let cut = |text: &'static str| patterns.hide(text, Surroundings::Text, Ending::Cut).into_owned();
+        assert_eq!((cut("x abcdef"), cut("x abc"), cut("x abcdx")), ("x ***".into(), "x abc".into(), "x abcdx".into()));
+    }
+
+    #[test]
+    fn json_keeps_its_keys_its_order_and_what_this_tool_says() {
+        let patterns = Patterns::of(vec!["user".to_owned(), "2026".to_owned(), "u0041".to_owned()]);
+        let text =
+            r#"{"user":"a user","run_id":"2026-user","n":2026,"revenue":{"user":"1.50"},"list":["user",{"kind":"user","x":"\\u0041"}]}"#;
+        let shown = r#"{"user":"a ***","run_id":"2026-user","n":2026,"revenue":{"***":"1.50"},"list":["***",{"kind":"user","x":"***"}]}"#;
+        assert_eq!(hide_in_json(&patterns, text), shown);
+        assert!(serde_json::from_str::<Value>(shown).is_ok());
+        let escape = hide_in_json(&patterns, r#"{"x":"\u0041bc"}"#);
+        assert!(serde_json::from_str::<Value>(&escape).is_ok(), "{escape}");
+    }
+
+    #[test]
+    fn bodies_are_short_and_on_one_line() {
+        assert_eq!(beginning(b"<html>\n  <b>no</b>"), "<html> <b>no</b>");
+        let long = beginning("é".repeat(1000).as_bytes());
+        assert_eq!((long.chars().count(), long.ends_with('…')), (301, true));
+    }
+
+    #[test]
+    fn a_long_text_takes_time_by_its_length() {
+        let secrets: Vec<String> = (0..50).map(|number| format!("a{number}-secret-%-\\")).collect();
+        let patterns = Patterns::of(secrets);
+        for pattern in ["plain text, and more of it ", "%%%%", "\\\\\\\\", "a1-secret-"] {
+            let text = pattern.repeat((4 << 20) / pattern.len());
+            let began = Instant::now();
+            assert!(matches!(patterns.hide(&text, Surroundings::Text, Ending::Whole), Cow::Borrowed(_)));
+            assert!(began.elapsed() < Duration::from_secs(10), "{pattern}: {:?}", began.elapsed());
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Tokens that servers issue to this run: kept for all sources that ask with the same credentials, and renewed one at a time.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use crate::settings::Secret;
+
+/// A token is renewed this long before it expires.
+const RENEW_BEFORE: Duration = Duration::from_secs(30);
+
+/// The longest life that is believed.
+const LONGEST_LIFE: Duration = Duration::from_secs(31_536_000);
+
+/// A token as it was issued.
+#[derive(Clone, Debug)]
+pub(crate) struct IssuedToken {
+    pub(crate) secret: Secret,
+    expires: Option<Instant>,
+}
+
+impl IssuedToken {
+    /// A token that was asked for at `asked`. Without a life it is used until a server refuses it.
+    pub(crate) fn new(secret: Secret, life: Option<Duration>, asked: Instant) -> IssuedToken {
+        let expires = life.map(|life| life.min(LONGEST_LIFE)).map(|life| asked + life.checked_sub(RENEW_BEFORE).unwrap_or(life / 2));
+        IssuedToken { secret, expires }
+    }
+
+    fn is_good(&self) -> bool {
+        self.expires.is_none_or(|expires| Instant::now() < expires)
+    }
+}
+
+/// The token of one client of one server.
+#[derive(Default, Debug)]
+pub(crate) struct TokenSlot {
+    current: Mutex<Option<IssuedToken>>,
+}
+
+/// What became of a token that a server refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refused {
+    /// It was the current one, and is forgotten.
+    Forgotten,
+    /// Another request has renewed it already.
+    Renewed,
+}
+
+impl TokenSlot {
+    /// The token at hand, or one that `issue` brings. Requests that come meanwhile wait for it.
+    pub(crate) async fn get<E>(&self, issue: impl Future<Output = Result<IssuedToken, E>>) -> Result<Secret, E> {
+        let mut current = self.current.lock().await;
+        if let Some(token) = current.as_ref().filter(|token| token.is_good()) {
+            return Ok(token.secret.clone());
+        }
+        let token = issue.await?;
+        let secret = token.secret.clone();
+        *current = Some(token);
+        Ok(secret)
+    }
+
+    /// Forgets a token that a server refused, unless it is another one by now.
+    pub(crate) async fn refuse(&self, sent: &Secret) -> Refused {
+        let mut current = self.current.lock().await;
+        if current.as_ref().is_some_and(|token| token.secret != *sent) {
+            return Refused::Renewed;
+        }
+        *current = None;
+        Refused::Forgotten
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn token(text: &str, life: Option<Duration>) -> IssuedToken {
+        IssuedToken::new(Secret::new(text.to_owned()), life, Instant::now())
+    }
+
+    #[test]
+    fn a_token_is_renewed_when_it_expires_and_forgotten_only_when_it_is_the_one_that_was_sent() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let slot = TokenSlot::default();
+        let get = |text: &'static str, life| {
+            let issued = async move { Ok::<_, Infallible>(token(text, life)) };
+            runtime.block_on(slot.get(issued)).unwrap().expose().to_owned()
+        };
+        assert_eq!(get("first-token", None), "first-token");
+        assert_eq!(get("second-token", None), "first-token");
+        let refuse = |text: &str| runtime.block_on(slot.refuse(&Secret::new(text.to_owned())));
+        assert_eq!(refuse("older-token"), Refused::Renewed);
+        assert_eq!(get("second-token", None), "first-token");
+        assert_eq!(refuse("first-token"), Refused::Forgotten);
+        assert_eq!(get("third-token", Some(Duration::ZERO)), "third-token");
+        assert_eq!(get("fourth-token", Some(Duration::from_secs(60))), "fourth-token");
+        assert_eq!(get("fifth-token", None), "fourth-token");
+    }
+}

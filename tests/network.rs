@@ -1,0 +1,447 @@
+//! The network of a company: proxies, private authorities, encodings, time limits, one pool of connections and one pace for
+//! all sources of a run.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use orders_etl::{
+    net::Network,
+    report::{
+        AlertKind,
+        alert::{Notice, NoticeState, OpenAlert, Sender, deliver},
+    },
+    settings::{
+        ClientCertificate, HttpSettings, Location, NetworkSettings, Pagination, ProxySettings, Receiver, ReceiverKind, Secret, Source,
+        Total,
+    },
+};
+use support::{
+    Asked, Reply, Server, Workspace, json,
+    network::{Clients, PrivateAuthority, Proxy, read, read_over},
+    order, status,
+};
+
+const HASTE: &str = "[http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\nread_timeout = \"2s\"\n";
+
+fn haste() -> HttpSettings {
+    HttpSettings { backoff_first: Duration::from_millis(1), backoff_cap: Duration::from_millis(4), ..HttpSettings::default() }
+}
+
+fn over(network: NetworkSettings) -> HttpSettings {
+    HttpSettings { network, ..haste() }
+}
+
+/// Both schemes through one proxy.
+fn through(proxy: &str, exceptions: &str) -> HttpSettings {
+    let url = || Some(Secret::new(proxy.to_owned()));
+    let proxies = ProxySettings { http: url(), https: url(), exceptions: exceptions.to_owned() };
+    over(NetworkSettings { proxies, ..NetworkSettings::default() })
+}
+
+fn source(url: &str) -> Source {
+    url.parse::<Location>().unwrap().into()
+}
+
+/// A list of one page that says so.
+fn whole(records: &str) -> Reply {
+    with_header(json(records), "link", "<?page=1>; rel=\"first\"")
+}
+
+fn with_header(mut reply: Reply, name: &'static str, value: &str) -> Reply {
+    reply.1.push((name, value.to_owned()));
+    reply
+}
+
+#[track_caller]
+fn refused(source: &Source, http: &HttpSettings) -> String {
+    match read(source, http, |_| {}) {
+        Err(error) => error,
+        Ok(fetched) => panic!("{:?}", fetched.records),
+    }
+}
+
+#[test]
+fn plain_http_goes_through_the_proxy_with_its_credentials_and_exceptions_go_straight() {
+    let server = Server::start(|_: &Asked| whole(r#"[{"id":1}]"#));
+    let proxy = Proxy::start(server.address(), Some("Basic bWU6aHVzaC00NzEx"));
+    let url = format!("http://shop.example/orders?sign=a%2Fb/c");
+    let fetched = read(&source(&url), &through(&format!("http://me:hush-4711@{}", proxy.address), ""), |_| {}).unwrap();
+    assert_eq!(fetched.records, [r#"{"id":1}"#]);
+    let proxied = proxy.proxied();
+    assert_eq!((proxied.len(), server.asked().len()), (1, 1));
+    assert!(proxied[0].line.starts_with("GET http://shop.example/orders?sign=a%2Fb/c&page=1"), "{}", proxied[0].line);
+    assert!(server.asked()[0].header("proxy-authorization").is_none());
+    // Loopback never goes through a proxy, whatever is excepted.
+    read(&source(&server.orders()), &through("http://127.0.0.1:1", ""), |_| {}).unwrap();
+    assert_eq!(proxy.proxied().len(), 1);
+    // An exception is not proxied: there is no such host.
+    let error = refused(&source("http://shop.invalid/"), &through(&format!("http://{}", proxy.address), "x.example, .invalid"));
+    assert!(error.contains("dns error") && !error.contains("through the proxy"), "{error}");
+    assert_eq!(proxy.proxied().len(), 1);
+}
+
+#[test]
+fn a_proxy_that_refuses_is_named_without_its_credentials() {
+    let server = Server::start(|_: &Asked| whole("[]"));
+    let asking = Proxy::start(server.address(), Some("Basic x"));
+    let url = format!("http://me:hush-4711@{}", asking.address);
+    for target in ["http://shop.example/", "https://shop.example/"] {
+        let error = refused(&source(target), &through(&url, ""));
+        assert!(error.contains(&format!("the proxy http://{} asks for credentials (407)", asking.address)), "{error}");
+        assert!(error.contains("after 1 attempt ") && !error.contains("hush"), "{error}");
+    }
+    let closed = Proxy::refusing("403 Forbidden");
+    let error = refused(&source("https://shop.example/"), &through(&format!("http://{}", closed.address), ""));
+    assert!(error.contains(&format!("the proxy http://{} refuses to connect to shop.example:443", closed.address)), "{error}");
+    let error = refused(&source("http://shop.example/"), &through(&format!("http://{}", closed.address), ""));
+    assert!(error.contains("answered 403") && error.contains(&format!("through the proxy http://{}", closed.address)), "{error}");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for target in ["http://shop.example/", "https://shop.example/"] {
+        let error = refused(&source(target), &through(&format!("127.0.0.1:{port}"), ""));
+        assert!(error.contains(&format!("the proxy http://127.0.0.1:{port} can't be reached")), "{error}");
+    }
+}
+
+#[test]
+fn a_private_authority_is_trusted_where_it_is_named_also_through_a_tunnel() {
+    let authority = PrivateAuthority::new();
+    let server = authority.serve(Clients::Any, |_: &Asked| whole(r#"[{"id":1}]"#));
+    let folder = tempfile::tempdir().unwrap();
+    let (ca_file, ..) = authority.files(folder.path());
+    let error = refused(&source(&server.orders()), &haste());
+    assert!(error.contains("UnknownIssuer") || error.contains("no CA certificates"), "{error}");
+    assert!(error.contains("http.ca_file") && server.asked().is_empty(), "{error}");
+    let trusting = NetworkSettings { ca_file: Some(ca_file), ..NetworkSettings::default() };
+    assert_eq!(read(&source(&server.orders()), &over(trusting.clone()), |_| {}).unwrap().records.len(), 1);
+    let proxy = Proxy::start(server.address(), None);
+    let proxies = ProxySettings { https: Some(Secret::new(proxy.address.clone())), ..ProxySettings::default() };
+    let tunnelled = over(NetworkSettings { proxies, ..trusting });
+    assert_eq!(read(&source("https://shop.example/orders"), &tunnelled, |_| {}).unwrap().records.len(), 1);
+    assert_eq!(proxy.proxied()[0].line, "CONNECT shop.example:443 HTTP/1.1");
+}
+
+#[test]
+fn a_server_that_asks_for_a_client_certificate_gets_it() {
+    let authority = PrivateAuthority::new();
+    let server = authority.serve(Clients::Certified, |_: &Asked| whole(r#"[{"id":1}]"#));
+    let folder = tempfile::tempdir().unwrap();
+    let (ca_file, certificate, key) = authority.files(folder.path());
+    let without = NetworkSettings { ca_file: Some(ca_file), ..NetworkSettings::default() };
+    refused(&source(&server.orders()), &over(without.clone()));
+    let with = NetworkSettings { client_certificate: Some(ClientCertificate { certificate, key }), ..without };
+    assert_eq!(read(&source(&server.orders()), &over(with), |_| {}).unwrap().records.len(), 1);
+}
+
+#[test]
+fn alerts_are_sent_through_the_proxy_and_not_where_they_lead_to_loopback() {
+    let server = Server::start(|_: &Asked| status(200));
+    let proxy = Proxy::start(server.address(), None);
+    let alert = OpenAlert {
+        kind: AlertKind::Test,
+        subject: String::new(),
+        message: "m".into(),
+        run_id: "r".into(),
+        since: "2026-01-01T00:00:00Z".into(),
+        in_layer: false,
+        sent_at: None,
+        told: std::collections::BTreeSet::new(),
+        over_at: None,
+    };
+    let sender = Sender { output: "output", host: "host", run_id: "r" };
+    let send = |url: &str| {
+        let receiver = Receiver { kind: ReceiverKind::Webhook, url: Secret::new(url.to_owned()), key: None };
+        let notice = Notice { state: NoticeState::Firing, alert: alert.clone() };
+        let network = through(&format!("http://{}", proxy.address), "").network;
+        deliver(&[(&receiver, notice)], sender, Duration::from_secs(5), &network).remove(0).error
+    };
+    assert_eq!(send("http://hooks.example/x"), None);
+    assert_eq!((proxy.proxied().len(), server.asked().len()), (1, 1));
+    assert_eq!(send(&format!("{}/x", server.url)), None);
+    assert_eq!((proxy.proxied().len(), server.asked().len()), (1, 2));
+}
+
+#[test]
+fn the_demo_needs_no_proxy_and_no_authorities() {
+    let work = Workspace::new();
+    let mut command = work.command(&["demo", "--output", "output/demo"]);
+    for variable in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env(variable, "http://127.0.0.1:1");
+    }
+    command.env("SSL_CERT_FILE", "/nowhere").env("SSL_CERT_DIR", "/nowhere");
+    let ended = support::ended(command.output().unwrap());
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+}
+
+#[test]
+fn variables_and_files_name_the_proxy_and_the_authority() {
+    let authority = PrivateAuthority::new();
+    let orders = || whole(&format!("[{}]", order("A", "2026-01-01", "")));
+    let server = authority.serve(Clients::Certified, move |_: &Asked| orders());
+    let proxy = Proxy::start(server.address(), Some("Basic bWU6aHVzaC00NzEx"));
+    let work = Workspace::new();
+    authority.files(&work.path(""));
+    work.write("etl.toml", format!("{HASTE}ca_file = \"ca.pem\"\nclient_cert = \"client.pem\"\nclient_key = \"client.key\"\n"));
+    let run = |variable: &str, exceptions: &str| {
+        let mut command = work.command(&["run", "--orders", "https://shop.example/orders", "--log-format", "text"]);
+        command.env(variable, format!("http://me:hush-4711@{}", proxy.address)).env("NO_PROXY", exceptions);
+        support::ended(command.output().unwrap())
+    };
+    assert_eq!(run("HTTPS_PROXY", "").published()["records_read"], 1);
+    run("ETL_PROXY", "").unchanged();
+    assert_eq!(proxy.proxied().len(), 2);
+    let ended = run("HTTPS_PROXY", "shop.example");
+    ended.expect(3, "extract_failed");
+    assert!(!ended.stderr.contains("hush") && proxy.proxied().len() == 2, "{}", ended.stderr);
+}
+
+#[test]
+fn encodings_that_are_read_are_asked_for_and_any_other_is_named() {
+    let body = br#"[{"id":1}]"#;
+    let gzip = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(body).unwrap();
+        encoder.finish().unwrap()
+    };
+    let deflate = {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(body).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = zstd::encode_all(&body[..], 0).unwrap();
+    let encoded = |encoding: &'static str, bytes: &[u8]| {
+        let bytes = bytes.to_vec();
+        let server = Server::start(move |asked: &Asked| {
+            let accepted = asked.header("accept-encoding").unwrap();
+            assert!(["gzip", "deflate", "br", "zstd"].iter().all(|encoding| accepted.contains(encoding)), "{accepted}");
+            let reply = with_header(whole(""), "content-encoding", encoding);
+            (reply.0, reply.1, bytes.clone())
+        });
+        read(&source(&server.orders()), &haste(), |_| {}).map(|fetched| fetched.records.len())
+    };
+    for (encoding, bytes) in
+        [("gzip", &gzip[..]), ("GZIP", &gzip), ("x-gzip", &gzip), ("deflate", &deflate), ("zstd", &zstd), ("identity", body), ("", body)]
+    {
+        assert_eq!(encoded(encoding, bytes), Ok(1), "{encoding}");
+    }
+    for encoding in ["compress", "aes128gcm", "gzip, compress"] {
+        let error = encoded(encoding, body).unwrap_err();
+        assert!(error.contains(&format!("`{encoding}`")) && error.contains("after 1 attempt "), "{error}");
+    }
+    let server = Server::start(move |_: &Asked| (200, Vec::new(), gzip.clone()));
+    let error = refused(&source(&server.orders()), &haste());
+    assert!(error.contains("compressed (gzip)"), "{error}");
+}
+
+/// A server that sends the head of a response and then a byte of its body now and then.
+fn trickling() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/orders", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n");
+                while stream.write_all(b" ").is_ok() {
+                    thread::sleep(Duration::from_millis(50));
+                }
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn a_response_that_trickles_ends_and_no_attempt_begins_after_the_time_for_all() {
+    let url = trickling();
+    let began = Instant::now();
+    let limited = HttpSettings { request_timeout: Duration::from_millis(300), max_attempts: 2, ..haste() };
+    let error = refused(&source(&url), &limited);
+    assert!(error.contains("http.request_timeout") && error.contains("after 2 attempts"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let server = Server::start(|_: &Asked| with_header(status(503), "retry-after", "0.2"));
+    let limited = HttpSettings { retry_timeout: Duration::from_millis(500), max_attempts: 100, ..haste() };
+    let error = refused(&source(&server.orders()), &limited);
+    assert!(error.contains("http.retry_timeout") && (2..=3).contains(&server.asked().len()), "{error}");
+}
+
+#[test]
+fn headers_of_a_profile_replace_and_none_is_sent_twice() {
+    let server = Server::start(|_: &Asked| whole("[]"));
+    let mut source = source(&server.orders());
+    let headers = [("Accept", "application/vnd.shop+json"), ("user-agent", "shop/1"), ("X-Own", "1")];
+    source.profile.http.headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    read(&source, &haste(), |_| {}).unwrap();
+    for (name, value) in headers {
+        let sent: Vec<_> = server.asked()[0].headers.get_all(name).iter().cloned().collect();
+        assert_eq!(sent, [value], "{name}");
+    }
+}
+
+#[test]
+fn the_query_of_a_location_and_of_a_next_link_is_requested_byte_by_byte() {
+    let own = "path=a%2Fb/c&empty=&flag&q=x+y%20z&q=2&sig=ab%2Bc%3d";
+    let next = "sig=%2b/%2F+%20&&page=2&page=2&x";
+    let server = Server::start(move |asked: &Asked| match asked.before {
+        0 => with_header(json(r#"[{"id":1}]"#), "link", &format!("</orders?{next}>; rel=\"next\"")),
+        _ => whole(r#"[{"id":2}]"#),
+    });
+    read(&source(&format!("{}?{own}", server.orders())), &haste(), |_| {}).unwrap();
+    let asked: Vec<_> = server.asked().iter().map(|asked| asked.raw_query.clone()).collect();
+    assert_eq!(asked, [format!("{own}&page=1&per_page=500"), next.to_owned()]);
+}
+
+#[test]
+fn all_sources_of_a_run_share_one_connection() {
+    let server = Server::start(|asked: &Asked| match asked.path.as_str() {
+        "/orders" => whole(&format!("[{}]", order("A", "2026-01-01", r#","user_id":"1""#))),
+        "/users" => whole(r#"[{"id":"1","country":"DE"}]"#),
+        _ => whole(r#"[{"sku":"S","name":"Thing"}]"#),
+    });
+    let work = Workspace::new();
+    work.write("etl.toml", HASTE);
+    let (users, products) = (format!("{}/users", server.url), format!("{}/products", server.url));
+    work.etl(&["run", "--orders", &server.orders(), "--users", &users, "--products", &products]).published();
+    assert_eq!((server.asked().len(), server.connections()), (3, 1));
+}
+
+/// When each request came.
+fn timed(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Server, Arc<Mutex<Vec<Instant>>>) {
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let seen = times.clone();
+    let server = Server::start(move |asked: &Asked| {
+        seen.lock().unwrap().push(Instant::now());
+        answer(asked)
+    });
+    (server, times)
+}
+
+#[test]
+fn one_pace_holds_for_all_sources_of_an_origin() {
+    let (server, times) = timed(|asked: &Asked| match asked.path.as_str() {
+        "/users" => with_header(with_header(whole(r#"[{"id":1}]"#), "ratelimit", r#""default";r=0;t=1"#), "x", "y"),
+        _ => whole(r#"[{"id":2}]"#),
+    });
+    let http = haste();
+    let network = Network::new(&http);
+    for path in ["users", "orders"] {
+        read_over(&network, &source(&format!("{}/{path}", server.url)), &http, |_| {}).unwrap();
+    }
+    let times = times.lock().unwrap();
+    assert!(times[1] - times[0] >= Duration::from_millis(990), "{:?}", times[1] - times[0]);
+}
+
+/// Numbered pages of one record, of which the source says how many there are.
+fn numbered(url: &str, concurrency: usize) -> Source {
+    let mut source = source(url);
+    source.profile.http.pagination =
+        Pagination::Page { parameter: "page".into(), first: 1, total: Total { pages_header: Some("x-pages".into()), ..Total::default() } };
+    source.profile.http.concurrency = concurrency;
+    source
+}
+
+fn numbered_page(asked: &Asked, pages: u64) -> Reply {
+    with_header(json(format!(r#"[{{"id":{}}}]"#, asked.parameter("page"))), "x-pages", &pages.to_string())
+}
+
+#[test]
+fn what_one_request_is_told_of_the_limit_holds_for_those_beside_it() {
+    let (server, times) = timed(|asked: &Asked| match asked.before {
+        1 => with_header(status(429), "retry-after", "1.0"),
+        _ => numbered_page(asked, 12),
+    });
+    let fetched = read(&numbered(&server.orders(), 2), &haste(), |_| {}).unwrap();
+    assert_eq!((fetched.records.len(), fetched.counts.retries), (12, 1));
+    let times = times.lock().unwrap();
+    // One beside the refused request may be on its way already.
+    let early = times.iter().filter(|time| **time - times[0] < Duration::from_millis(900)).count();
+    assert!(early <= 4, "{early}");
+}
+
+#[test]
+fn pages_in_flight_go_on_while_their_consumer_is_slow() {
+    let server = Server::start(|asked: &Asked| numbered_page(asked, 20));
+    let http = HttpSettings { read_timeout: Duration::from_millis(300), ..haste() };
+    let fetched = read_slowly(&numbered(&server.orders(), 4), &http);
+    assert_eq!(fetched, (20, 0));
+}
+
+/// Reads with a sink that has room only now and then: longer pauses than the read time-out allows. Records and retries.
+fn read_slowly(source: &Source, http: &HttpSettings) -> (u64, u64) {
+    use std::task::{Context, Poll};
+
+    use orders_etl::{
+        cancel::Cancel,
+        settings::Limits,
+        source::{Access, Page, PageSink, Query, RecordShape, SourceCounters, read_pages},
+    };
+
+    struct Slow {
+        records: u64,
+        pause: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
+    }
+
+    impl PageSink for Slow {
+        fn page(&mut self, page: Page) -> bool {
+            self.records += page.len();
+            self.pause = None;
+            true
+        }
+
+        fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+            let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(400))));
+            pause.as_mut().poll(context)
+        }
+    }
+
+    let (network, counters, limits) = (Network::new(http), SourceCounters::default(), Limits::default());
+    let (cancel, shape) = (Cancel::default(), RecordShape::default());
+    let access = Access { http, network: &network, limits: &limits, memory_limit: None, counters: &counters, cancel: &cancel };
+    let mut sink = Slow { records: 0, pause: None };
+    read_pages(&source.location, &Query::all(source, &shape), &access, &mut sink).unwrap();
+    (sink.records, counters.counts().retries)
+}
+
+#[test]
+fn millions_of_announced_pages_are_not_made_before_the_limit_is_looked_at() {
+    let server = Server::start(|asked: &Asked| numbered_page(asked, 10_000_000));
+    let limited = HttpSettings { max_pages: 5, ..haste() };
+    let began = Instant::now();
+    let error = refused(&numbered(&server.orders(), 100_000_000), &limited);
+    assert!(error.contains("http.max_pages") && server.asked().len() == 5, "{error}: {}", server.asked().len());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn an_error_names_the_redirect_and_says_where_credentials_are_not_sent() {
+    let elsewhere = Server::start(|_: &Asked| status(401));
+    let target = format!("{}/moved?token=hush-4711", elsewhere.url);
+    let server = Server::start(move |asked: &Asked| match asked.path.as_str() {
+        "/same" => with_header(status(302), "location", "/gone"),
+        "/gone" => status(404),
+        _ => with_header(status(302), "location", &target),
+    });
+    let error = refused(&source(&format!("{}/other", server.url)), &haste());
+    let hop = format!("(redirected to {}/moved?token=***, another origin: credentials are not sent there)", elsewhere.url);
+    assert!(error.contains(&hop) && error.contains("answered 401"), "{error}");
+    let error = refused(&source(&format!("{}/same", server.url)), &haste());
+    assert!(error.contains(&format!("(redirected to {}/gone)", server.url)) && error.contains("answered 404"), "{error}");
+    // From https to plain http: refused, unless it is allowed.
+    let authority = PrivateAuthority::new();
+    let plain = Server::start(|_: &Asked| whole(r#"[{"id":1}]"#));
+    let target = plain.orders();
+    let secure = authority.serve(Clients::Any, move |_: &Asked| with_header(status(302), "location", &target));
+    let folder = tempfile::tempdir().unwrap();
+    let http = over(NetworkSettings { ca_file: Some(authority.files(folder.path()).0), ..NetworkSettings::default() });
+    let error = refused(&source(&secure.orders()), &http);
+    assert!(error.contains("http.allow_plain") && error.contains(&plain.url) && plain.asked().is_empty(), "{error}");
+    assert!(read(&source(&secure.orders()), &HttpSettings { allow_plain: true, ..http }, |_| {}).is_ok());
+}
