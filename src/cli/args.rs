@@ -56,7 +56,7 @@ impl Cli {
 impl Command {
     fn flags(&self) -> Flags {
         match self {
-            Command::Run(args) => args.job.flags.clone(),
+            Command::Run(args) => args.flags(),
             Command::Backfill(args) => args.job.flags.clone(),
             Command::Plan(args) => args.settings.flags.clone(),
             Command::Check(args) => args.settings.flags.clone(),
@@ -159,9 +159,8 @@ setting_sets! {
     /// A job over the three sources.
     JobSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, SOURCE, URL, CURSOR, SINCE, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, LOCK_WAIT, CHECKS,
         CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION;;
-    /// One run.
-    RunSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, SOURCE, URL, CURSOR, SINCE, LOOKBACK, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, LOCK_WAIT,
-        CHECKS, CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION;;
+    /// Where a window begins that follows earlier runs.
+    LookbackSettings: LOOKBACK;;
     /// What a run or backfill would load.
     PlanSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, CURSOR, SINCE, LOOKBACK, UNTIL;;
     /// The checks alone.
@@ -193,7 +192,16 @@ pub(super) struct DisplayArgs {
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
     #[command(flatten)]
-    pub(super) job: SettingArgs<RunSettings>,
+    pub(super) job: JobArgs,
+    #[command(flatten)]
+    pub(super) lookback: SettingArgs<LookbackSettings>,
+}
+
+impl RunArgs {
+    /// The flags of settings.
+    pub(super) fn flags(&self) -> Flags {
+        self.job.flags.clone().and(&self.lookback.flags)
+    }
 }
 
 #[derive(Args, Debug)]

@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub(super) fn run(args: &RunArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
-    let settings = loading_settings(&args.job.flags)?;
+    let settings = loading_settings(&args.flags())?;
     Ok(run_and_show(&settings, CommandName::Run, display, cancel, |_| {}))
 }
 

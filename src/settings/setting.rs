@@ -75,7 +75,6 @@ pub enum Form {
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -90,7 +89,7 @@ const LONG_TIMEOUT: Form = Form::Span { from: MILLISECOND, to: WEEK };
 /// A span into the past, which may be 0.
 const PAST: Form = Form::Span { from: Duration::ZERO, to: CENTURY };
 /// An age, which may not be 0.
-const AGE: Form = Form::Span { from: SECOND, to: CENTURY };
+const AGE: Form = Form::Span { from: MILLISECOND, to: CENTURY };
 const PERCENT: Form = Form::Number { from: 0.0, to: 1_000_000.0 };
 const VERSIONS: Form = Form::Whole { from: 1, to: 2 };
 

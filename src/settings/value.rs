@@ -134,6 +134,15 @@ mod tests {
     }
 
     #[test]
+    fn a_url_in_an_error_holds_no_secret() {
+        for (written, shown) in
+            [("ftp://me:hush@h/a?token=hush@x", "ftp://***@h/a?***"), ("http://h:x/a?token=hush", "http://h:x/a?***"), ("o.json", "o.json")]
+        {
+            assert_eq!(value(written).without_credentials().value, shown);
+        }
+    }
+
+    #[test]
     fn yes_and_no_have_four_words_each() {
         for (yes, no) in [("1", "0"), ("True", "FALSE"), ("yes", "No"), ("ON", "off")] {
             assert_eq!((value(yes).yes_no().ok(), value(no).yes_no().ok()), (Some(true), Some(false)));
