@@ -381,7 +381,7 @@ fn read_slowly(source: &Source, http: &HttpSettings) -> (u64, u64) {
     use orders_etl::{
         cancel::Cancel,
         settings::Limits,
-        source::{Access, Page, PageSink, Query, RecordShape, SourceCounters, read_pages},
+        source::{Access, Page, PageSink, Purpose, Query, RecordShape, SourceCounters, read_pages},
     };
 
     struct Slow {
@@ -406,7 +406,7 @@ fn read_slowly(source: &Source, http: &HttpSettings) -> (u64, u64) {
     let (cancel, shape) = (Cancel::default(), RecordShape::default());
     let access = Access { http, network: &network, limits: &limits, memory_limit: None, counters: &counters, cancel: &cancel };
     let mut sink = Slow { records: 0, pause: None };
-    read_pages(&source.location, &Query::all(source, &shape), &access, &mut sink).unwrap();
+    read_pages(&source.location, Purpose::Orders, &Query::all(source, &shape), &access, &mut sink).unwrap();
     (sink.records, counters.counts().retries)
 }
 
