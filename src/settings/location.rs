@@ -13,7 +13,7 @@ pub enum Location {
     Files(String),
 }
 
-/// Text that is no location.
+/// Text that is not a location.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LocationError {
     /// No URL.
@@ -56,7 +56,7 @@ impl Location {
         match self {
             Location::Files(path) if Path::new(&path).is_relative() && !base.as_os_str().is_empty() => {
                 let base = base.to_string_lossy();
-                // Brackets in the folder's own name are no pattern.
+                // Brackets in the folder's own name are not a pattern.
                 let base = if path.contains(['*', '?', '[']) { glob::Pattern::escape(&base) } else { base.into_owned() };
                 Location::Files(Path::new(&base).join(path).to_string_lossy().into_owned())
             }
@@ -74,7 +74,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// Parameters whose values are kept out of logs and errors, wherever their name holds one of these.
+/// Parameters whose values are hidden in logs and errors, where their name contains one of these.
 const SECRET_PARAMETERS: [&str; 7] = ["token", "key", "secret", "password", "passwd", "sig", "auth"];
 
 /// The URL as it may be shown: without credentials, and without the values of parameters that look like secrets. All else
