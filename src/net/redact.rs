@@ -409,6 +409,9 @@ fn escaped_lengths(text: &[u8], character: char, literal: &[u8], lengths: &mut L
     match text.first() {
         Some(b'\\') => {
             let backslashes = text.iter().take(MOST_BACKSLASHES).take_while(|byte| **byte == b'\\').count();
+            if let Some(length) = unicode_escape(text, backslashes, character) {
+                lengths.push(length);
+            }
             if character == '\\' {
                 (2..=backslashes).rev().for_each(|count| lengths.push(count));
                 return;
@@ -416,9 +419,6 @@ fn escaped_lengths(text: &[u8], character: char, literal: &[u8], lengths: &mut L
             let rest = text.get(backslashes..).unwrap_or_default();
             if rest.starts_with(literal) {
                 lengths.push(backslashes + literal.len());
-            }
-            if let Some(length) = unicode_escape(text, backslashes, character) {
-                lengths.push(length);
             }
         }
         Some(b'%') => lengths.push(percent_length(text, literal).unwrap_or(0)),
@@ -509,6 +509,7 @@ mod tests {
             ("<Sk%2bab%2fcd%3d%3d%c3%a9>", "<***>"),
             ("<Sk&#43;ab&#x2F;cd==\u{e9}>", "<***>"),
             (r"back\slash back\\slash", "*** ***"),
+            (r"back\u005cslash back\\u005Cslash", "*** ***"),
             ("a&b%c a&amp;b%c a%26b%25c", "*** *** ***"),
             ("nothing of the kind: hush a", "nothing of the kind: hush a"),
         ] {
