@@ -7,7 +7,10 @@ mod support;
 use std::{
     io::{Read, Write},
     net::TcpListener,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -25,7 +28,7 @@ use orders_etl::{
 };
 use support::{
     Asked, Reply, Server, Workspace, json,
-    network::{Clients, PrivateAuthority, Proxy, read, read_over},
+    network::{Clients, PrivateAuthority, Proxy, read, read_over, read_within},
     order, status,
 };
 
@@ -408,6 +411,31 @@ fn read_slowly(source: &Source, http: &HttpSettings) -> (u64, u64) {
     let mut sink = Slow { records: 0, pause: None };
     read_pages(&source.location, Purpose::Orders, &Query::all(source, &shape), &access, &mut sink).unwrap();
     (sink.records, counters.counts().retries)
+}
+
+#[test]
+fn bodies_that_are_requested_ahead_fit_into_the_memory() {
+    const BODY: usize = 100_000;
+    // How many bodies fit into an eighth of the limit, and how many are then in flight at most.
+    for (fitting, most) in [(1, 1), (3, 3), (100, 6)] {
+        let (now, peak) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+        let seen = peak.clone();
+        let server = Server::start(move |asked: &Asked| {
+            seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(30));
+            now.fetch_sub(1, Ordering::SeqCst);
+            let mut reply = numbered_page(asked, 20);
+            reply.2.resize(BODY, b' ');
+            reply
+        });
+        let (http, limit) = (haste(), (8 * fitting * BODY) as u64);
+        let fetched = read_within(Some(limit), &Network::new(&http), &numbered(&server.orders(), 6), &http, |_| {}).unwrap();
+        assert_eq!((fetched.records.len(), peak.load(Ordering::SeqCst)), (20, most), "{fitting}");
+    }
+    let server = Server::start(|_: &Asked| whole(&" ".repeat(BODY)));
+    let http = haste();
+    let Err(error) = read_within(Some(BODY as u64), &Network::new(&http), &source(&server.orders()), &http, |_| {}) else { panic!() };
+    assert!(error.contains("larger than 50000 bytes (half of memory_limit)"), "{error}");
 }
 
 #[test]

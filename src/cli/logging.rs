@@ -97,7 +97,7 @@ pub(super) fn start(display: &Display) {
         Verbosity::Debug => LevelFilter::DEBUG,
     };
     let out = BesideProgress(display.progress.clone());
-    // An error says that a log was started already, which is as good.
+    // An error means that a log was started already: it serves as well.
     let _ = if let Some(dialect) = display.json_logs {
         tracing_subscriber::registry().with(JsonLines::new(dialect, out).with_filter(level)).try_init()
     } else {

@@ -105,7 +105,7 @@ async fn products() -> Response {
     json(PRODUCTS.to_owned())
 }
 
-/// A list that is complete: it says so, and nobody asks for a second page.
+/// A complete list. Its `Link` header says so, so that no second page is requested.
 fn json(body: String) -> Response {
     ([(header::CONTENT_TYPE, "application/json"), (header::LINK, "<>; rel=\"first\"")], body).into_response()
 }

@@ -64,7 +64,7 @@ impl HttpClient {
         };
         let builder = Client::builder()
             .tls_backend_preconfigured(tls)
-            // The environment is read by the settings, and by nobody else.
+            // Only the settings read the environment.
             .no_proxy()
             .proxy(proxies.clone().rule())
             .user_agent(USER_AGENT)

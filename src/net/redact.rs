@@ -73,6 +73,9 @@ const STRUCTURAL: [&str; 30] = [
     "Name",
 ];
 
+/// Keys under which a source's own data stand: in there no key makes its value structural.
+const DATA: [&str; 4] = ["record", "records", "sample", "values"];
+
 /// Objects whose keys are data of the source.
 const WITH_DATA_KEYS: [&str; 1] = ["revenue"];
 
@@ -118,20 +121,39 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
     // A secret that ends within an escape: the values are looked at one by one.
     match serde_json::from_str::<Value>(text) {
         Ok(mut value) => {
-            hide_in_value(&patterns, "", &mut value);
+            hide_in_value(&patterns, Owner::Tool, "", &mut value);
             Cow::Owned(value.to_string())
         }
         Err(_) => patterns.hide(text, Surroundings::Text, Ending::Whole),
     }
 }
 
-fn hide_in_value(patterns: &Patterns, key: &str, value: &mut Value) {
+/// Whose words a value is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Tool,
+    Source,
+}
+
+impl Owner {
+    /// Whose words the values under a key are.
+    fn of(self, key: &str) -> Owner {
+        if DATA.contains(&key) { Owner::Source } else { self }
+    }
+
+    fn keeps(self, key: &str) -> bool {
+        self == Owner::Tool && is_structural(key)
+    }
+}
+
+fn hide_in_value(patterns: &Patterns, owner: Owner, key: &str, value: &mut Value) {
+    let owner = owner.of(key);
     match value {
-        Value::String(text) if !is_structural(key) => {
+        Value::String(text) if !owner.keeps(key) => {
             *text = patterns.hide(text, Surroundings::Text, Ending::Whole).into_owned();
         }
-        Value::Array(elements) => elements.iter_mut().for_each(|element| hide_in_value(patterns, key, element)),
-        Value::Object(fields) => fields.iter_mut().for_each(|(key, value)| hide_in_value(patterns, key, value)),
+        Value::Array(elements) => elements.iter_mut().for_each(|element| hide_in_value(patterns, owner, key, element)),
+        Value::Object(fields) => fields.iter_mut().for_each(|(key, value)| hide_in_value(patterns, owner, key, value)),
         _ => {}
     }
 }
@@ -139,6 +161,7 @@ fn hide_in_value(patterns: &Patterns, key: &str, value: &mut Value) {
 /// An object or an array that the walk through a JSON text is in.
 struct Level<'t> {
     is_object: bool,
+    owner: Owner,
     /// The key that it stands under itself.
     own_key: &'t str,
     /// The key of the value that comes next.
@@ -152,9 +175,10 @@ fn hide_in_json(patterns: &Patterns, text: &str) -> String {
     let (mut copied, mut at) = (0, 0);
     while let Some(&byte) = bytes.get(at) {
         let key = levels.last().map_or("", |level| level.key);
+        let owner = levels.last().map_or(Owner::Tool, |level| level.owner).of(key);
         match byte {
-            b'{' => levels.push(Level { is_object: true, own_key: key, key: "" }),
-            b'[' => levels.push(Level { is_object: false, own_key: key, key }),
+            b'{' => levels.push(Level { is_object: true, owner, own_key: key, key: "" }),
+            b'[' => levels.push(Level { is_object: false, owner, own_key: key, key }),
             b'}' | b']' => _ = levels.pop(),
             b'"' => {
                 let end = string_end(bytes, at + 1);
@@ -166,7 +190,7 @@ fn hide_in_json(patterns: &Patterns, text: &str) -> String {
                         level.key = content;
                         WITH_DATA_KEYS.contains(&level.own_key)
                     }
-                    None => !is_structural(key),
+                    None => !owner.keeps(key),
                 };
                 if holds_data && let Cow::Owned(hidden) = patterns.hide(content, Surroundings::JsonString, Ending::Whole) {
                     shown.push_str(text.get(copied..=at).unwrap_or_default());
@@ -385,6 +409,9 @@ fn escaped_lengths(text: &[u8], character: char, literal: &[u8], lengths: &mut L
     match text.first() {
         Some(b'\\') => {
             let backslashes = text.iter().take(MOST_BACKSLASHES).take_while(|byte| **byte == b'\\').count();
+            if let Some(length) = unicode_escape(text, backslashes, character) {
+                lengths.push(length);
+            }
             if character == '\\' {
                 (2..=backslashes).rev().for_each(|count| lengths.push(count));
                 return;
@@ -392,9 +419,6 @@ fn escaped_lengths(text: &[u8], character: char, literal: &[u8], lengths: &mut L
             let rest = text.get(backslashes..).unwrap_or_default();
             if rest.starts_with(literal) {
                 lengths.push(backslashes + literal.len());
-            }
-            if let Some(length) = unicode_escape(text, backslashes, character) {
-                lengths.push(length);
             }
         }
         Some(b'%') => lengths.push(percent_length(text, literal).unwrap_or(0)),
@@ -485,6 +509,7 @@ mod tests {
             ("<Sk%2bab%2fcd%3d%3d%c3%a9>", "<***>"),
             ("<Sk&#43;ab&#x2F;cd==\u{e9}>", "<***>"),
             (r"back\slash back\\slash", "*** ***"),
+            (r"back\u005cslash back\\u005Cslash", "*** ***"),
             ("a&b%c a&amp;b%c a%26b%25c", "*** *** ***"),
             ("nothing of the kind: hush a", "nothing of the kind: hush a"),
         ] {
@@ -513,6 +538,12 @@ mod tests {
         let shown = r#"{"user":"a ***","run_id":"2026-user","n":2026,"revenue":{"***":"1.50"},"list":["***",{"kind":"user","x":"***"}]}"#;
         assert_eq!(hide_in_json(&patterns, text), shown);
         assert!(serde_json::from_str::<Value>(shown).is_ok());
+        let data = r#"{"name":"user","record":{"status":"user","list":[{"name":"a user"}]},"kind":"user"}"#;
+        let shown = r#"{"name":"user","record":{"status":"***","list":[{"name":"a ***"}]},"kind":"user"}"#;
+        assert_eq!(hide_in_json(&patterns, data), shown);
+        let mut value: Value = serde_json::from_str(data).unwrap();
+        hide_in_value(&patterns, Owner::Tool, "", &mut value);
+        assert_eq!(value, serde_json::from_str::<Value>(shown).unwrap());
         let escape = hide_in_json(&patterns, r#"{"x":"\u0041bc"}"#);
         assert!(serde_json::from_str::<Value>(&escape).is_ok(), "{escape}");
     }

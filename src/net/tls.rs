@@ -20,7 +20,7 @@ use crate::settings::NetworkSettings;
 /// The configuration of all TLS connections.
 ///
 /// # Errors
-/// A file of the settings that can't be read or used. A platform without authorities is no error: only a connection that
+/// A file of the settings that can't be read or used. A platform without authorities is not an error: only a connection that
 /// needs one fails, so that plain http and the demo work in an image without CA certificates.
 pub(crate) fn client_config(network: &NetworkSettings) -> Result<ClientConfig, NetworkError> {
     let provider = Arc::new(ring::default_provider());

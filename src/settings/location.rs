@@ -13,7 +13,7 @@ pub enum Location {
     Files(String),
 }
 
-/// A text that is not a location.
+/// Text that is not a location.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LocationError {
     /// Not a URL.
@@ -56,7 +56,7 @@ impl Location {
         match self {
             Location::Files(path) if Path::new(&path).is_relative() && !base.as_os_str().is_empty() => {
                 let base = base.to_string_lossy();
-                // Brackets in the folder's own name are no pattern.
+                // Brackets in the folder's own name are not a pattern.
                 let base = if path.contains(['*', '?', '[']) { glob::Pattern::escape(&base) } else { base.into_owned() };
                 Location::Files(Path::new(&base).join(path).to_string_lossy().into_owned())
             }
@@ -84,7 +84,7 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Parameters whose values are kept out of logs and errors: those whose name holds one of these words.
+/// Parameters whose values are hidden in logs and errors, where their name contains one of these.
 const SECRET_PARAMETERS: [&str; 7] = ["token", "key", "secret", "password", "passwd", "sig", "auth"];
 
 /// The URL as it may be shown: without credentials, and without the values of parameters that look like secrets. Everything

@@ -30,7 +30,7 @@ pub struct ProbedPage {
 /// Reads the first page of a location.
 ///
 /// # Errors
-/// Whatever keeps it from being read; records that are not found are no error here.
+/// Whatever keeps it from being read; missing records are not an error here.
 pub fn probe(location: &Location, query: &Query<'_>, access: &Access<'_>) -> Result<ProbedPage, SourceError> {
     match location {
         Location::Http(url) => HttpSource::new(url, query, *access)?.probe(),
@@ -45,7 +45,7 @@ fn probe_file(pattern: &str, query: &Query<'_>, access: &Access<'_>) -> Result<P
         records = Some(page.records().map(|record| record.bytes.to_vec()).collect());
         false
     });
-    // Of NDJSON with more than one line this is no document, and no body.
+    // NDJSON with more than one line is not one document, and has no body.
     let body = Some(files::beginning(&file, access.limits, MOST)?)
         .filter(|body| serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() && file.format != files::Format::Ndjson);
     match read {

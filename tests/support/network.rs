@@ -221,9 +221,20 @@ pub fn read(source: &Source, http: &HttpSettings, each: impl FnMut(&Page)) -> Re
 }
 
 /// The same over a network that others may use too.
-pub fn read_over(network: &Network, source: &Source, http: &HttpSettings, mut each: impl FnMut(&Page)) -> Result<Fetched, String> {
+pub fn read_over(network: &Network, source: &Source, http: &HttpSettings, each: impl FnMut(&Page)) -> Result<Fetched, String> {
+    read_within(None, network, source, http, each)
+}
+
+/// The same within a limit of memory, in bytes.
+pub fn read_within(
+    memory_limit: Option<u64>,
+    network: &Network,
+    source: &Source,
+    http: &HttpSettings,
+    mut each: impl FnMut(&Page),
+) -> Result<Fetched, String> {
     let (counters, limits, cancel, shape) = (SourceCounters::default(), Limits::default(), Cancel::default(), RecordShape::default());
-    let access = Access { http, network, limits: &limits, memory_limit: None, counters: &counters, cancel: &cancel };
+    let access = Access { http, network, limits: &limits, memory_limit, counters: &counters, cancel: &cancel };
     let mut records = Vec::new();
     let mut sink = |page: Page| {
         each(&page);

@@ -83,15 +83,15 @@ impl SeenRecords {
     }
 }
 
-/// The pages that were taken, as far as the next one is compared with them.
+/// The pages that were accepted, as far as the next one is compared with them.
 #[derive(Default)]
-struct TakenPages {
+struct PreviousPages {
     count: u64,
     /// The ids of the last one, sorted: a server that answers in another order each time sends the same page all the same.
     last: Vec<u64>,
     /// A hash of its last record's bytes.
     last_record: Option<u64>,
-    /// Whether one that equals the page before it was taken, and none with a new record since.
+    /// Whether one that equals the page before it was accepted, and none with a new record since.
     has_equal: bool,
     /// Whether the page at hand was requested once more.
     asked_again: bool,
@@ -116,7 +116,7 @@ enum Comparison {
     Repeated,
 }
 
-impl TakenPages {
+impl PreviousPages {
     /// Compares a page, by the ids of its records, sorted (contract, Completeness: equal pages).
     fn compare(&self, sorted: &[u64], pager: &Pager<'_>, page: &PageFacts<'_>) -> Comparison {
         if self.went_back || sorted.is_empty() || self.last != sorted {
@@ -213,12 +213,12 @@ impl ListReader<'_> {
     async fn read_once(&self, seen: &mut SeenRecords, mut claims: Claims, sink: &mut dyn PageSink) -> Result<Option<Reading>, SourceError> {
         let profile = self.requester.profile();
         let mut pager = Pager::new(self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size);
-        let (mut followed, mut ahead, mut taken) = (HashSet::new(), Ahead::new(), TakenPages::default());
+        let (mut followed, mut ahead, mut previous) = (HashSet::new(), Ahead::new(), PreviousPages::default());
         let mut url = pager.first();
         for page in 1.. {
             self.within_limit(page)?;
             let is_new = followed.insert(xxh3_64(url.as_str().as_bytes()));
-            if !is_new && !taken.asked_again && pager.is_followed() {
+            if !is_new && !previous.asked_again && pager.is_followed() {
                 return Err(SourceError::Circle { url: redact::url(&url), page: page - 1 });
             }
             let fetched = match self.next(&mut ahead, &url, page, seen.distinct()).await {
@@ -231,12 +231,12 @@ impl ListReader<'_> {
             let ids: Vec<u64> = fetched.records().map(|record| self.query.shape.identity(record)).collect();
             let facts = seen.facts(&fetched, &ids);
             let sorted = sorted(&ids);
-            let comparison = taken.compare(&sorted, &pager, &facts);
+            let comparison = previous.compare(&sorted, &pager, &facts);
             match comparison {
                 Comparison::Differs | Comparison::Shifted => {}
                 Comparison::AskAgain => {
                     tracing::warn!(page, "the page holds the same records as the one before it: it is requested again");
-                    taken.asked_again = true;
+                    previous.asked_again = true;
                     ahead.clear();
                     continue;
                 }
@@ -247,9 +247,9 @@ impl ListReader<'_> {
                 }
                 Comparison::Repeated => return Err(SourceError::RepeatedPage { url: redact::url(&url), page }),
             }
-            let shared = taken.shared(&fetched, &pager);
+            let shared = previous.shared(&fetched, &pager);
             let step = pager.after(&facts);
-            (taken.asked_again, taken.went_back) = (false, matches!(step, Step::Back(_)));
+            (previous.asked_again, previous.went_back) = (false, matches!(step, Step::Back(_)));
             if let Step::Back(target) = step {
                 tracing::warn!(page, "records went from the list while it was read: the reader goes back");
                 ahead.clear();
@@ -268,21 +268,21 @@ impl ListReader<'_> {
             };
             let has_new = facts.distinct > seen.distinct();
             seen.add(ids.get(shared..).unwrap_or_default());
-            taken.take(&fetched, sorted, comparison, has_new);
-            if !self.hand_on(&mut ahead, &fetched, shared, page, sink).await {
+            previous.take(&fetched, sorted, comparison, has_new);
+            if !self.deliver(&mut ahead, &fetched, shared, page, sink).await {
                 return Ok(None);
             }
-            if taken.without_new > MOST_WITHOUT_NEW {
-                return Err(SourceError::NoProgress { url: redact::url(&url), page, pages: taken.without_new });
+            if previous.without_new > MOST_WITHOUT_NEW {
+                return Err(SourceError::NoProgress { url: redact::url(&url), page, pages: previous.without_new });
             }
             if page == 1 && facts.signals.has_previous && *self.pagination() == Pagination::Auto {
-                self.take_page_zero(&pager, seen, sink).await?;
+                self.read_page_zero(&pager, seen, sink).await?;
             }
             url = match step {
                 Step::Next(next) | Step::Back(next) => next,
                 Step::End(end) => {
                     if pager.may_have_page_zero(end, &facts) && !claims.are_met(seen.distinct()) {
-                        self.take_page_zero(&pager, seen, sink).await?;
+                        self.read_page_zero(&pager, seen, sink).await?;
                     }
                     return Ok(Some(Reading { end, claims, is_by_position: pager.is_by_position() }));
                 }
@@ -302,7 +302,7 @@ impl ListReader<'_> {
 
     /// Requests the first page without a number, and takes what has not come yet. Where pages are numbered from 0, it is the page
     /// before page 1. An API that demands a number is left as it is.
-    async fn take_page_zero(&self, pager: &Pager<'_>, seen: &mut SeenRecords, sink: &mut dyn PageSink) -> Result<(), SourceError> {
+    async fn read_page_zero(&self, pager: &Pager<'_>, seen: &mut SeenRecords, sink: &mut dyn PageSink) -> Result<(), SourceError> {
         let fetched = match self.fetch(&pager.first_without_number(), 0, seen.distinct()).await {
             Err(SourceError::Interrupted) => return Err(SourceError::Interrupted),
             Err(error) => {
@@ -315,7 +315,7 @@ impl ListReader<'_> {
         if seen.distinct_with(&ids) > seen.distinct() {
             tracing::warn!("the first page without a number holds other records than page 1: pages are numbered from 0");
             seen.add(&ids);
-            self.hand_on(&mut Ahead::new(), &fetched, 0, 0, sink).await;
+            self.deliver(&mut Ahead::new(), &fetched, 0, 0, sink).await;
         }
         Ok(())
     }
@@ -383,7 +383,7 @@ impl ListReader<'_> {
 
     /// Hands on the records of a page behind those that it shares with the page before. Requests in flight go on while the sink
     /// has no room.
-    async fn hand_on(&self, ahead: &mut Ahead<'_>, fetched: &Fetched, shared: usize, page: u64, sink: &mut dyn PageSink) -> bool {
+    async fn deliver(&self, ahead: &mut Ahead<'_>, fetched: &Fetched, shared: usize, page: u64, sink: &mut dyn PageSink) -> bool {
         loop {
             tokio::select! {
                 biased;

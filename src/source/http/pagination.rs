@@ -60,14 +60,14 @@ impl PageFacts<'_> {
     }
 }
 
-/// How the default pagination takes a list, as far as its responses have told.
+/// How the default pagination reads a list, as far as its responses have shown.
 #[derive(Clone, PartialEq, Debug)]
-enum Taken {
-    /// For numbered pages.
+enum DefaultMode {
+    /// By numbered pages.
     Numbered,
-    /// For pages that name the next one.
+    /// By pages that name the next one.
     Followed,
-    /// For one that is read by offset.
+    /// By offset.
     Offset(OffsetPlace),
 }
 
@@ -94,8 +94,8 @@ pub(super) struct Pager<'a> {
     /// The number of the page at hand.
     number: u64,
     offset: OffsetState,
-    /// What the default pagination has made of it.
-    taken: Taken,
+    /// How the default pagination reads it.
+    mode: DefaultMode,
     /// Whether responses name the next page by its number alone.
     follows_numbers: bool,
     /// Whether the place that a profile names for the next page was in a response.
@@ -113,7 +113,7 @@ impl<'a> Pager<'a> {
             per_page: page_size.unwrap_or(per_page),
             number,
             offset: OffsetState::default(),
-            taken: Taken::Numbered,
+            mode: DefaultMode::Numbered,
             follows_numbers: false,
             has_place: false,
             is_counted: false,
@@ -124,7 +124,7 @@ impl<'a> Pager<'a> {
     pub(super) fn is_followed(&self) -> bool {
         match self.pagination {
             Pagination::Page { .. } | Pagination::Offset { .. } => false,
-            Pagination::Auto => self.taken == Taken::Followed,
+            Pagination::Auto => self.mode == DefaultMode::Followed,
             _ => true,
         }
     }
@@ -142,7 +142,7 @@ impl<'a> Pager<'a> {
 
     /// Whether the default pagination goes by numbers of pages. It begins with 1, and some APIs begin with 0.
     fn goes_by_numbers(&self) -> bool {
-        let is_numbered = self.taken == Taken::Numbered || (self.taken == Taken::Followed && self.follows_numbers);
+        let is_numbered = self.mode == DefaultMode::Numbered || (self.mode == DefaultMode::Followed && self.follows_numbers);
         *self.pagination == Pagination::Auto && is_numbered
     }
 
@@ -164,7 +164,7 @@ impl<'a> Pager<'a> {
 
     /// Whether the pagination is guessed, and the second page may tell that there is none.
     pub(super) fn may_be_unpaginated(&self) -> bool {
-        *self.pagination == Pagination::Auto && self.taken == Taken::Numbered
+        *self.pagination == Pagination::Auto && self.mode == DefaultMode::Numbered
     }
 
     /// The first page.
@@ -251,23 +251,23 @@ impl<'a> Pager<'a> {
     fn after_any(&mut self, page: &PageFacts<'_>) -> Step {
         let signals = page.signals;
         if signals.next.is_some() {
-            self.taken = Taken::Followed;
+            self.mode = DefaultMode::Followed;
             self.follows_numbers = matches!(signals.next, Some(NextPage::Number(_)));
             return self.after_named(page, "cursor");
         }
-        if let Taken::Offset(place) = self.taken.clone() {
+        if let DefaultMode::Offset(place) = self.mode.clone() {
             return self.after_offset(page, &place);
         }
         if signals.says_end || signals.more == Some(false) {
             return Step::End(ListEnd::Said);
         }
-        if self.taken == Taken::Followed {
+        if self.mode == DefaultMode::Followed {
             return Step::End(ListEnd::Silent);
         }
         if let Some(place) = &signals.offset
             && (place.size.is_some() || signals.total_records.is_some())
         {
-            self.taken = Taken::Offset(place.clone());
+            self.mode = DefaultMode::Offset(place.clone());
             return self.after_offset(page, place);
         }
         self.after_numbered(page, |pager| pager.numbered_url("page", pager.number))
