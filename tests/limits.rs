@@ -54,9 +54,9 @@ fn a_record_that_is_too_large_is_dropped_and_its_beginning_kept() {
     let body = format!("[{first},{long},{last}]");
     let server = Server::start(move |asked: &Asked| if asked.before == 0 { json(body.clone()) } else { json("[]") });
     dropped(&work, &["--orders", &server.orders()], limit, "record_too_large");
-    // By default it is long, and no order.
+    // By default the record is not too large, but its id is.
     work.write("etl.toml", "");
-    assert_eq!(work.etl(&["run", "--orders", "o.ndjson"]).summary()["dropped"]["missing_created_at"], 1);
+    assert_eq!(work.etl(&["run", "--orders", "o.ndjson"]).summary()["dropped"]["missing_order_id"], 1);
 }
 
 #[test]
