@@ -88,7 +88,7 @@ impl HttpClient {
 
     /// What went wrong with a request for a URL, in words and without secrets.
     pub(crate) fn failure(&self, error: reqwest::Error, url: &Url) -> ConnectionError {
-        let timed_out = error.is_timeout();
+        let (timed_out, is_encoding) = (error.is_timeout(), error.is_decode());
         let cause = chain(&error.without_url());
         let cause = redact::text(&cause).into_owned();
         if let Some(proxy) = self.proxy_of(url) {
@@ -107,7 +107,11 @@ impl HttpClient {
                 "{cause} (the server's certificate is signed by an authority that this machine does not trust: http.ca_file names others)"
             ));
         }
-        ConnectionError::Failed(if timed_out { format!("timed out ({cause})") } else { cause })
+        ConnectionError::Failed(match cause {
+            cause if timed_out => format!("timed out ({cause})"),
+            cause if is_encoding && cause.contains("decompression") => format!("the body is not what its Content-Encoding says: {cause}"),
+            cause => cause,
+        })
     }
 }
 

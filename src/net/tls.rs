@@ -39,6 +39,7 @@ pub(crate) fn client_config(network: &NetworkSettings) -> Result<ClientConfig, N
     let chain = certificates("http.client_cert", &files.certificate)?;
     let key = PrivateKeyDer::from_pem_slice(&read("http.client_key", &files.key)?)
         .map_err(|error| invalid("http.client_key", &files.key, format!("it holds no private key in PEM: {error}")))?;
+    ring::sign::any_supported_type(&key).map_err(|error| invalid("http.client_key", &files.key, format!("not a usable key: {error}")))?;
     builder
         .with_client_auth_cert(chain, key)
         .map_err(|error| invalid("http.client_cert", &files.certificate, format!("it does not fit http.client_key: {error}")))
@@ -155,6 +156,8 @@ mod tests {
         };
         assert!(client_config(&with(&certificate, &key)).is_ok());
         assert!(refusal(&with(&certificate, &at("x.key", ""))).contains("http.client_key"));
+        let damaged = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        assert!(refusal(&with(&certificate, &at("y.key", damaged))).contains("y.key"));
         let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();
         let other = at("other.key", &other.signing_key.serialize_pem());
         assert!(refusal(&with(&certificate, &other)).contains("does not fit"), "{}", refusal(&with(&certificate, &other)));

@@ -1,6 +1,8 @@
 //! Credentials of sources, from the environment or `.env` only; which source gets which; none in plain sight on the network.
 
-use super::{Auth, ConfiguredValue, Environment, HttpSettings, Location, Secret, SettingsError, Source, SourceKind, is_loopback};
+use super::{
+    Auth, ConfiguredValue, Environment, Form, HttpSettings, Location, SETTINGS, Secret, SettingsError, Source, SourceKind, is_loopback,
+};
 
 /// What a source asks for before it answers.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -99,6 +101,19 @@ impl Credentials {
             Auth::ClientCredentials { .. } if self.client.is_none() => Some(format!("{} and {}", names.client_id, names.client_secret)),
             _ => None,
         }
+    }
+}
+
+/// Hides every secret that is set from now on, also in the errors of other settings.
+pub(super) fn hide_all(environment: &Environment) {
+    for names in CredentialVariables::ALL.map(CredentialVariables::names) {
+        for name in [names.token, names.key, names.password, names.client_secret] {
+            // The secret registers itself.
+            drop(environment.secret(name));
+        }
+    }
+    for setting in SETTINGS.iter().filter(|setting| setting.form == Form::Secret) {
+        drop(environment.secret(setting.variable));
     }
 }
 

@@ -122,39 +122,62 @@ fn parse(text: &str) -> Option<HashMap<String, String>> {
     dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>().ok()
 }
 
-/// The text with every `$` escaped that `dotenvy` would replace by a variable: a password may hold one.
+/// Where a character of the file stands.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Name,
+    /// Between `=` and the value.
+    BeforeValue,
+    /// In a value without quotes.
+    Plain,
+    /// In a value that began with a quote, outside of quotes.
+    BetweenQuotes,
+    SingleQuotes,
+    DoubleQuotes,
+    /// Behind a value, where a comment may follow.
+    AfterValue,
+    Comment,
+}
+
+/// The text so that `dotenvy` reads each value as it is written: a password may hold any character. A `$` is never replaced by
+/// a variable. In a value without quotes, quotes and backslashes stand for themselves.
 fn without_substitution(text: &str) -> String {
-    #[derive(Clone, Copy, PartialEq)]
-    enum Within {
-        Nothing,
-        SingleQuotes,
-        DoubleQuotes,
-        Comment,
-    }
     let mut escaped = String::with_capacity(text.len());
-    let mut within = Within::Nothing;
-    let mut may_start_comment = true;
+    let mut place = Place::Name;
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
-        within = match (within, character) {
-            (Within::Comment, '\n') => Within::Nothing,
-            (Within::Nothing, '#') if may_start_comment => Within::Comment,
-            (Within::Nothing, '\'') => Within::SingleQuotes,
-            (Within::Nothing, '"') => Within::DoubleQuotes,
-            (Within::SingleQuotes, '\'') | (Within::DoubleQuotes, '"') => Within::Nothing,
-            (within, _) => within,
+        place = next_place(place, character, escaped.ends_with(char::is_whitespace));
+        let has_meaning = match place {
+            Place::Plain => matches!(character, '$' | '\\' | '"' | '\''),
+            Place::BetweenQuotes | Place::DoubleQuotes => character == '$',
+            _ => false,
         };
-        let is_substituted = matches!(within, Within::Nothing | Within::DoubleQuotes);
-        if character == '$' && is_substituted {
+        if has_meaning {
             escaped.push('\\');
         }
         escaped.push(character);
-        if character == '\\' && is_substituted {
+        if character == '\\' && matches!(place, Place::BetweenQuotes | Place::DoubleQuotes) {
             escaped.extend(characters.next());
         }
-        may_start_comment = character.is_whitespace();
     }
     escaped
+}
+
+/// Where a character stands, by where the one before it did.
+fn next_place(place: Place, character: char, is_after_space: bool) -> Place {
+    match (place, character) {
+        (Place::SingleQuotes, '\'') | (Place::DoubleQuotes, '"') => Place::BetweenQuotes,
+        (Place::SingleQuotes | Place::DoubleQuotes, _) => place,
+        (_, '\n') => Place::Name,
+        (Place::Name | Place::BeforeValue | Place::AfterValue, '#') if is_after_space || place == Place::Name => Place::Comment,
+        (Place::BetweenQuotes, '#') if is_after_space => Place::Comment,
+        (Place::Name, '=') => Place::BeforeValue,
+        (Place::BeforeValue | Place::BetweenQuotes, '\'') => Place::SingleQuotes,
+        (Place::BeforeValue | Place::BetweenQuotes, '"') => Place::DoubleQuotes,
+        (Place::BeforeValue, character) if !character.is_whitespace() => Place::Plain,
+        (Place::Plain, character) if character.is_whitespace() => Place::AfterValue,
+        (place, _) => place,
+    }
 }
 
 #[cfg(test)]
@@ -169,7 +192,11 @@ mod tests {
             ("X=\"a$HOME b\"", "a$HOME b"),
             ("X='a$b'", "a$b"),
             ("X='it'\\''s $5'", "it's $5"),
-            ("X=a\\$b", "a$b"),
+            ("X=a\\$b", "a\\$b"),
+            ("X=end\\", "end\\"),
+            ("X=x\"y\"z'w", "x\"y\"z'w"),
+            ("X=a\\nb # c", "a\\nb"),
+            ("X=  a'b\nY=1", "a'b"),
             ("X=$", "$"),
             ("X=$$", "$$"),
             ("X=a$b # costs $5, isn't it", "a$b"),

@@ -8,7 +8,7 @@ use std::{
 use super::{
     CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, Flags, Limits, Location, LocationError, LogFormat, MergeBy,
     MetricsSettings, OnCheckFailure, Origin, Presentation, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError,
-    When, alerts, default_threads, fact_columns,
+    When, alerts, credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     http,
     reader::typed,
@@ -103,6 +103,7 @@ fn surroundings(flags: &Flags) -> Result<Surroundings, SettingsError> {
     if let Some(path) = &config {
         environment.add_folder_of(path)?;
     }
+    credentials::hide_all(&environment);
     Ok(Surroundings { environment, config })
 }
 

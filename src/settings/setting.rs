@@ -193,10 +193,10 @@ settings! {
     READ_TIMEOUT = Setting { key: "http.read_timeout", form: TIMEOUT, default: "30s", help: "Time without a byte of the response", ..NONE };
     REQUEST_TIMEOUT = Setting { key: "http.request_timeout", form: LONG_TIMEOUT, default: "5m", help: "Time for one attempt, with its redirects and its body", ..NONE };
     RETRY_TIMEOUT = Setting { key: "http.retry_timeout", form: LONG_TIMEOUT, default: "15m", help: "Time for all attempts at a request, with the waits between them", ..NONE };
-    BACKOFF_FIRST = Setting { key: "http.backoff_first", form: Form::Span { from: MILLISECOND, to: HOUR }, default: "500ms",
+    BACKOFF_FIRST = Setting { key: "http.backoff_first", form: Form::Span { from: Duration::ZERO, to: HOUR }, default: "500ms",
         help: "Longest first wait between attempts; it doubles from there", ..NONE };
     BACKOFF_CAP = Setting { key: "http.backoff_cap", form: Form::Span { from: MILLISECOND, to: HOUR }, default: "30s", help: "Longest wait between attempts", ..NONE };
-    RETRY_AFTER_CAP = Setting { key: "http.retry_after_cap", form: Form::Span { from: MILLISECOND, to: DAY }, default: "60s",
+    RETRY_AFTER_CAP = Setting { key: "http.retry_after_cap", form: Form::Span { from: Duration::ZERO, to: DAY }, default: "60s",
         help: "Longest wait that `Retry-After` may ask for", ..NONE };
     PER_PAGE = Setting { key: "http.per_page", form: Form::Whole { from: 1, to: 100_000 }, default: "500", help: "`per_page` of a list in numbered pages", ..NONE };
     MAX_PAGES = Setting { key: "http.max_pages", form: Form::Whole { from: 1, to: 1_000_000_000 }, default: "1000000", help: "Pages that a list may have", ..NONE };

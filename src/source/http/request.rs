@@ -43,9 +43,6 @@ const MOST_RENEWALS: u32 = 2;
 /// How often one request goes again because another request has renewed the token that was refused.
 const MOST_STALE_TOKENS: u32 = 20;
 
-/// A body may take this part of the memory limit.
-const BODY_SHARE: u64 = 2;
-
 /// The headers of a profile that go to any origin: they say what can be read, and not who asks.
 const FOR_ALL_ORIGINS: [&str; 5] = ["accept", "accept-encoding", "accept-language", "accept-charset", "user-agent"];
 
@@ -217,7 +214,7 @@ impl<'a> Requester<'a> {
     ) -> SourceError {
         SourceError::Request {
             url: redact::url(url),
-            route: self.route(trace),
+            route: self.route(url, trace),
             page,
             attempts: attempts.count(),
             elapsed: attempts.elapsed(),
@@ -227,8 +224,11 @@ impl<'a> Requester<'a> {
     }
 
     /// Where a request went on its way, as an error says it.
-    fn route(&self, trace: &Trace) -> String {
+    fn route(&self, url: &Url, trace: &Trace) -> String {
         let mut route = String::new();
+        if trace.hop.is_none() && !self.authorizer.trusts(url) {
+            route.push_str(" (another origin than that of the source: credentials are not sent there)");
+        }
         if let Some(hop) = &trace.hop {
             let elsewhere = if self.authorizer.trusts(hop) { "" } else { ", another origin: credentials are not sent there" };
             route.push_str(&format!(" (redirected to {}{elsewhere})", redact::url(hop)));
@@ -326,8 +326,8 @@ impl<'a> Requester<'a> {
 
     fn body_limit(&self) -> BodyLimit {
         let own = self.access.http.max_body;
-        match self.access.memory_limit.map(|limit| limit / BODY_SHARE) {
-            Some(bytes) if bytes < own => BodyLimit { bytes, setting: "half of memory_limit" },
+        match self.access.memory_limit {
+            Some(bytes) if bytes < own => BodyLimit { bytes, setting: "memory_limit" },
             _ => BodyLimit { bytes: own, setting: "http.max_body" },
         }
     }
