@@ -432,10 +432,10 @@ fn bodies_that_are_requested_ahead_fit_into_the_memory() {
         let fetched = read_within(Some(limit), &Network::new(&http), &numbered(&server.orders(), 6), &http, |_| {}).unwrap();
         assert_eq!((fetched.records.len(), peak.load(Ordering::SeqCst)), (20, most), "{fitting}");
     }
-    let server = Server::start(|_: &Asked| whole(&" ".repeat(BODY)));
+    let server = Server::start(|_: &Asked| whole(&" ".repeat(BODY + 1)));
     let http = haste();
     let Err(error) = read_within(Some(BODY as u64), &Network::new(&http), &source(&server.orders()), &http, |_| {}) else { panic!() };
-    assert!(error.contains("larger than 50000 bytes (half of memory_limit)"), "{error}");
+    assert!(error.contains("larger than 100000 bytes (memory_limit)"), "{error}");
 }
 
 #[test]

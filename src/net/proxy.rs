@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use reqwest::Url;
 
 use super::NetworkError;
-use crate::settings::{ProxySettings, Secret};
+use crate::settings::{ProxySettings, Secret, is_loopback};
 
 /// Schemes of proxies that can be used.
 const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
@@ -37,8 +37,7 @@ impl Proxies {
             _ => return None,
         };
         let host = host(url)?;
-        let is_excepted =
-            is_loopback(&host) || self.exceptions.iter().any(|exception| exception.matches(&host, url.port_or_known_default()));
+        let is_excepted = is_loopback(url) || self.exceptions.iter().any(|exception| exception.matches(&host, url.port_or_known_default()));
         (!is_excepted).then_some(proxy)
     }
 
@@ -74,13 +73,6 @@ fn host(url: &Url) -> Option<String> {
     let host = url.host_str()?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
-}
-
-fn is_loopback(host: &str) -> bool {
-    match host.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => host == "localhost" || host.ends_with(".localhost"),
-    }
 }
 
 /// An entry of `NO_PROXY`.
