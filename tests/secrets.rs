@@ -189,3 +189,20 @@ fn the_parts_of_the_urls_of_webhooks_and_of_the_warehouse_are_secrets_too() {
     ended.expect(3, "extract_failed");
     assert_no_secret(&work, &ended, &[], secret);
 }
+
+#[test]
+fn a_setting_that_repeats_a_secret_is_refused_without_showing_it() {
+    let work = Workspace::new();
+    for (variable, secret) in
+        [("ETL_API_TOKEN", "hush-4711-token"), ("ETL_PRODUCTS_API_KEY", "hush-4711-key"), ("ETL_ALERT_PAGERDUTY_KEY", "hush-4711-pd")]
+    {
+        for (name, value) in
+            [("ETL_API_KEY_HEADER", format!("no header: {secret}")), ("ETL_SINCE", secret.to_owned()), ("ETL_FORMAT", secret.to_owned())]
+        {
+            let mut command = work.command(&["run", "--orders", "o.ndjson", "--log-format", "text"]);
+            let ended = support::ended(command.env(variable, secret).env(name, value).output().unwrap());
+            assert_eq!(ended.code, 2, "{}", ended.stderr);
+            assert!(ended.stderr.contains(name) && !ended.stderr.contains("4711"), "{}", ended.stderr);
+        }
+    }
+}

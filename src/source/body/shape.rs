@@ -33,8 +33,9 @@ impl RecordShape {
         // A key whose letters are nowhere in the record need not be waited for.
         let may_be_there = |path: &FieldPath| path.steps().first().is_some_and(|step| memmem::find(record, step.as_bytes()).is_some());
         let first_place = self.id.iter().position(may_be_there).unwrap_or(0);
-        let mut found = Found { paths: &self.id, first_place, record, values: vec![None; self.id.len()] };
-        // Ends early, by an error, once the first path that may be there has a value.
+        let mut found = Found { paths: &self.id, first_place, values: vec![None; self.id.len()] };
+        // Ends early, by an error, once the first path that may be there has a value. Of an id that stands twice the first value
+        // serves: records are only compared by it, and reading every record to its end costs a sixth of the extraction.
         let _ = serde::Deserializer::deserialize_map(&mut serde_json::Deserializer::from_slice(record), &mut found);
         let id = found.values.iter().zip(&self.id).find_map(|(value, path)| id_text((*value)?, path));
         match id {
@@ -112,16 +113,7 @@ struct Found<'p, 'a> {
     paths: &'p [FieldPath],
     /// The first path whose key may be in the record.
     first_place: usize,
-    record: &'a [u8],
     values: Vec<Option<&'a RawValue>>,
-}
-
-impl Found<'_, '_> {
-    /// Whether a key may stand again behind a value: of two the last counts.
-    fn may_come_again(&self, key: &str, value: &RawValue) -> bool {
-        let behind = (value.get().as_ptr() as usize).saturating_sub(self.record.as_ptr() as usize) + value.get().len();
-        self.record.get(behind..).is_none_or(|rest| memmem::find(rest, format!("\"{key}\"").as_bytes()).is_some())
-    }
 }
 
 impl<'a> Visitor<'a> for &mut Found<'_, 'a> {
@@ -145,9 +137,7 @@ impl<'a> Visitor<'a> for &mut Found<'_, 'a> {
                 }
             }
             let first = self.paths.get(self.first_place);
-            if first.is_some_and(|path| path.steps().first() == key && id_text(value, path).is_some())
-                && !key.is_some_and(|key| self.may_come_again(key, value))
-            {
+            if first.is_some_and(|path| path.steps().first() == key && id_text(value, path).is_some()) {
                 return Err(serde::de::Error::custom("found"));
             }
         }
@@ -202,7 +192,7 @@ mod tests {
         assert!(same(r#"{"id":"x","order_id":"a"}"#, r#"{"order_id":"a","id":"y"}"#));
         assert!(same(r#"{"ref":{"no":12345678901234567890123}}"#, r#"{"ref":{"no":"12345678901234567890123"},"y":1}"#));
         assert!(!same(r#"{"order_id":"a"}"#, r#"{"order_id":"b"}"#));
-        assert!(same(r#"{"id":7.0}"#, r#"{"id":"7"}"#) && same(r#"{"order_id":"a","order_id":"b"}"#, r#"{"order_id":"b"}"#));
+        assert!(same(r#"{"id":7.0}"#, r#"{"id":"7"}"#));
         assert!(same(r#"{"\ud800":1,"order_id":"a"}"#, r#"{"order_id":"a"}"#), "half of a surrogate pair");
         assert!(!same(r#"{"x":1}"#, r#"{"x":2}"#), "without an id the bytes tell");
         assert!(same("not json", "not json") && !same("not json", "nor this"));
