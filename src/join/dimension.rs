@@ -197,7 +197,9 @@ impl Dimension {
                 });
             }
             Some(member) => {
-                if self.version(self.members[member].place) <= self.version(place) {
+                // A source without `updated_at` tells no versions: what is loaded wins.
+                let tells_no_versions = matches!(place, Place::Source(_)) && self.source.column("updated_at").is_none();
+                if tells_no_versions || self.version(self.members[member].place) <= self.version(place) {
                     self.members[member].place = place;
                 }
             }
@@ -603,6 +605,14 @@ mod tests {
         let stored = format!("{},Plan,plan\nU1,,,,,false,,gold\n", HEADER.trim());
         let (file, _) = load(DIM_USER, false, Some(&stored), Some("user_id\nU1"), &[]);
         assert_eq!(file, Some(format!("{},plan\nU1,,,,,false,gold\n", HEADER.trim())));
+    }
+
+    #[test]
+    fn a_source_that_has_no_updated_at_any_more_still_changes_members() {
+        let header = "user_id,name,email,country,created_at,inferred,updated_at\n";
+        let stored = format!("{header}U1,,,DE,,false,2026-01-02\n");
+        let (file, counts) = load(DIM_USER, false, Some(&stored), Some("user_id,country\nU1,FR"), &[]);
+        assert_eq!((file, counts.updated), (Some(format!("{header}U1,,,FR,,false,2026-01-02\n")), 1));
     }
 
     #[test]

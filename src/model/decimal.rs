@@ -153,6 +153,7 @@ pub(super) fn canonical_decimal(text: &[u8], scale: u32) -> Option<String> {
 }
 
 /// Appends `units` × 10^-`scale` as a decimal number with exactly `scale` decimals, at most 18.
+#[inline(always)]
 pub(super) fn write_scaled(out: &mut Vec<u8>, units: i128, scale: u32) {
     if units < 0 {
         out.push(b'-');

@@ -35,6 +35,9 @@ pub struct FixedColumn {
     pub from: &'static [&'static str],
 }
 
+/// The bytes that the name of a column may have, as in Redshift.
+pub const LONGEST_COLUMN_NAME: usize = 127;
+
 /// A dimension.
 #[derive(Clone, Copy, Debug)]
 pub struct DimensionSpec {

@@ -36,11 +36,41 @@ impl FromStr for FieldPath {
     fn from_str(text: &str) -> Result<FieldPath, FieldPathError> {
         let text = text.trim();
         let steps: Vec<String> = match text.strip_prefix('/') {
-            Some(pointer) => pointer.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect(),
-            None => text.replace('[', ".").replace(']', "").split('.').map(str::to_owned).collect(),
+            Some(pointer) => pointer.split('/').map(pointer_step).collect::<Option<_>>().ok_or(FieldPathError)?,
+            None => dotted_steps(text).ok_or(FieldPathError)?,
         };
         if steps.iter().any(String::is_empty) { Err(FieldPathError) } else { Ok(FieldPath(steps)) }
     }
+}
+
+/// A step of a JSON Pointer; `None` where a `~` stands for nothing.
+fn pointer_step(step: &str) -> Option<String> {
+    let is_escape = |rest: &str| rest.starts_with(['0', '1']);
+    step.split('~').skip(1).all(is_escape).then(|| step.replace("~1", "/").replace("~0", "~"))
+}
+
+/// The steps of a path with dots. Of `JSONPath`, which is another language, only places in arrays are understood: `a[0].b`.
+fn dotted_steps(text: &str) -> Option<Vec<String>> {
+    let mut steps = Vec::new();
+    for part in text.split('.') {
+        let (name, places) = part.find('[').map_or((part, ""), |start| part.split_at(start));
+        if name.contains(']') || name == "*" || (steps.is_empty() && name == "$") {
+            return None;
+        }
+        if !name.is_empty() || places.is_empty() {
+            steps.push(name.to_owned());
+        }
+        let mut rest = places;
+        while !rest.is_empty() {
+            let (place, behind) = rest.strip_prefix('[')?.split_once(']')?;
+            if place.is_empty() || !place.bytes().all(|byte| byte.is_ascii_digit()) {
+                return None;
+            }
+            steps.push(place.to_owned());
+            rest = behind;
+        }
+    }
+    Some(steps)
 }
 
 impl fmt::Display for FieldPath {
@@ -65,7 +95,9 @@ mod tests {
         for text in ["a.b.0", "/a.b/c~1d"] {
             assert_eq!(path(&path(text).to_string()), path(text));
         }
-        for text in ["", "a..b", "/", "a."] {
+        assert_eq!(path("a[0][1].b"), path("/a/0/1/b"));
+        assert_eq!(path("_id.$oid").steps(), ["_id", "$oid"]);
+        for text in ["", "a..b", "/", "a.", "$.a", "$", "a[*].b", "a[0", "a]0[", "a[x]", "a[]", "*", "/a~2b", "/a~"] {
             assert_eq!(text.parse::<FieldPath>(), Err(FieldPathError), "{text}");
         }
     }

@@ -25,7 +25,7 @@ mod window;
 
 pub use currency::MinorUnits;
 pub use decimal::{ParsedMoney, equal_numbers, parse_minor_money, parse_money, parse_whole, whole_number_text};
-pub use dimensions::{ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec, FixedColumn};
+pub use dimensions::{ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec, FixedColumn, LONGEST_COLUMN_NAME};
 pub use dt::Dt;
 pub use fact::{FACT_COLUMNS, FactBuilder, FactRows, FactType, Line, OrderHash, SEQ, order_hash};
 pub use field_path::{FieldPath, FieldPathError};

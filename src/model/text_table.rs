@@ -61,6 +61,11 @@ impl TextTable {
         }
     }
 
+    /// Whether a cell of the row that is being written has a text.
+    pub fn is_set(&self, column: usize) -> bool {
+        self.columns.get(column).is_some_and(|column| column.rows.last() == Some(&self.height))
+    }
+
     /// Ends the row that is being written.
     pub fn end_row(&mut self) {
         self.height += 1;

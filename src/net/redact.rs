@@ -338,7 +338,7 @@ fn encoded_within(text: &str, before: usize) -> Option<String> {
     let padded: Vec<u8> = std::iter::repeat_n(0, before).chain(text.bytes()).collect();
     let encoded = STANDARD_NO_PAD.encode(&padded);
     let first = [0, 2, 3].get(before).copied().unwrap_or_default();
-    let last = if padded.len() % 3 == 0 { encoded.len() } else { encoded.len() - 1 };
+    let last = if padded.len().is_multiple_of(3) { encoded.len() } else { encoded.len() - 1 };
     encoded.get(first..last).filter(|core| core.len() >= SHORTEST_WITHIN).map(str::to_owned)
 }
 

@@ -123,17 +123,29 @@ impl PathTrie {
 impl Field {
     /// The value of the first leaf that holds something, or else the default.
     pub(super) fn value<'a>(&'a self, cells: &[Option<&'a str>]) -> Scalar<'a> {
-        self.first(self.leaves.iter().filter_map(|&leaf| cells[leaf]))
-    }
-
-    /// The first of some raw values that holds something, or else the default.
-    pub(super) fn first<'a>(&'a self, values: impl Iterator<Item = &'a str>) -> Scalar<'a> {
-        for raw in values {
-            let value = Scalar::of(raw);
-            if value != Scalar::Missing && !self.counts_as_missing(&value) {
+        for &leaf in &self.leaves {
+            if let Some(value) = cells[leaf].and_then(|raw| self.held(raw)) {
                 return value;
             }
         }
+        self.default()
+    }
+
+    /// The first of some raw values that holds something, or else the default.
+    pub(super) fn first<'a>(&'a self, mut values: impl Iterator<Item = &'a str>) -> Scalar<'a> {
+        values.find_map(|raw| self.held(raw)).unwrap_or_else(|| self.default())
+    }
+
+    /// A raw value, where it holds something.
+    fn held<'a>(&self, raw: &'a str) -> Option<Scalar<'a>> {
+        match Scalar::of(raw) {
+            Scalar::Missing => None,
+            value if self.counts_as_missing(&value) => None,
+            value => Some(value),
+        }
+    }
+
+    fn default(&self) -> Scalar<'_> {
         self.default.as_deref().map_or(Scalar::Missing, |default| Scalar::Text(default.into()))
     }
 

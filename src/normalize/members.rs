@@ -6,7 +6,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
 };
 
 use super::{
@@ -17,7 +17,9 @@ use super::{
     walk::{Captured, Maps},
 };
 use crate::{
-    model::{CellTypes, ColumnType, DimensionSpec, FixedColumn, LONGEST_TEXT, Pairs, RawRecord, TextTable, fitting_text},
+    model::{
+        CellTypes, ColumnType, DimensionSpec, FixedColumn, LONGEST_COLUMN_NAME, LONGEST_TEXT, Pairs, RawRecord, TextTable, fitting_text,
+    },
     settings::{FieldRule, Limits, Profile, TimeText, Units},
 };
 
@@ -26,9 +28,6 @@ const MAX_DEPTH: usize = 4;
 
 /// The columns that a dimension may have: a little less than Redshift's 1,600.
 pub const MOST_COLUMNS: usize = 1500;
-
-/// The bytes that the name of a column may have, as in Redshift.
-const LONGEST_NAME: usize = 127;
 
 /// Names that a warning lists.
 const LISTED: usize = 5;
@@ -108,15 +107,30 @@ struct PlacedPath {
 /// The columns that the source's records have.
 #[derive(Default)]
 struct SourceColumns {
-    /// By the name as it is written.
-    written: HashMap<String, usize>,
-    /// By the name in lower case.
-    folded: HashMap<String, usize>,
+    /// Of the keys of the records themselves.
+    own: ColumnNames,
+    /// Of the keys within their objects.
+    nested: ColumnNames,
     columns: Vec<SourceColumn>,
     /// Names that differ in case only, or that a nested and a flat column share.
     ambiguous: BTreeSet<String>,
     /// Columns that the dimension does not keep.
     left_out: BTreeSet<String>,
+}
+
+/// The places of columns by their names.
+#[derive(Default)]
+struct ColumnNames {
+    /// As they are written.
+    written: HashMap<String, usize>,
+    /// In lower case.
+    folded: HashMap<String, usize>,
+}
+
+impl ColumnNames {
+    fn find(&self, name: &str) -> Option<usize> {
+        self.folded.get(name).or_else(|| self.folded.get(&name.to_lowercase())).copied()
+    }
 }
 
 struct SourceColumn {
@@ -241,7 +255,7 @@ impl MemberNormalizer {
                 *is_served = *is_served || placed.raw_values(row, cells, &self.source).next().is_some();
                 *is_served
             }
-            FixedRule::Own { .. } => self.spec.columns[place].from.iter().any(|name| self.source.find(name).is_some()),
+            FixedRule::Own { .. } => self.spec.columns[place].from.iter().any(|name| self.source.find(name).next().is_some()),
         }
     }
 
@@ -318,11 +332,18 @@ impl MemberNormalizer {
                 _ => value.clone().into_text(),
             };
             match self.extra_place(column, &value) {
+                ExtraPlace::Column(place) if text.is_some() && self.members.table.is_set(place) => {
+                    self.source.ambiguous.insert(self.source.columns[column].name.clone());
+                }
                 ExtraPlace::Column(place) => self.set(place, text.as_deref()),
                 ExtraPlace::LeftOut => self.members.counts.values_unreadable += u64::from(value != Scalar::Missing),
                 ExtraPlace::Undecided | ExtraPlace::Replaced => continue,
             }
-            self.members.counts.values_unreadable += u64::from(text.is_none() && value != Scalar::Missing);
+            let is_lost = text.is_none() && value != Scalar::Missing;
+            // It decides which version of a member wins, and is kept as it is written.
+            let is_no_time =
+                self.source.columns[column].name == "updated_at" && text.is_some() && value.instant(TimeText::Contract).is_none();
+            self.members.counts.values_unreadable += u64::from(is_lost || is_no_time);
         }
     }
 
@@ -337,14 +358,16 @@ impl MemberNormalizer {
 
     fn decide(&mut self, column: usize) -> ExtraPlace {
         let SourceColumn { name, .. } = &self.source.columns[column];
-        let is_filled_by_profile =
-            self.spec.columns.iter().any(|fixed| fixed.name == name) || self.placed.iter().any(|own| own.name == *name);
-        let is_own_name = DimensionSpec::FLAGS.contains(&name.as_str()) || name.is_empty();
+        let fixed = self.spec.columns.iter().position(|fixed| fixed.name == name);
+        let is_placed = fixed.is_some_and(|fixed| matches!(self.fixed[fixed], FixedRule::Placed { .. }));
+        let is_filled_by_profile = is_placed || self.placed.iter().any(|own| own.name == *name);
+        // The name of a fixed column that the record fills by itself, such as `product_id` of an object `product`.
+        let is_own_name = fixed.is_some() || DimensionSpec::FLAGS.contains(&name.as_str()) || name.is_empty();
         let columns = self.members.table.names().iter().filter(|own| self.spec.columns.iter().all(|fixed| fixed.name != **own)).count();
         let is_beyond = columns + self.spec.columns.len() + DimensionSpec::FLAGS.len() >= MOST_COLUMNS;
         let place = if is_filled_by_profile {
             ExtraPlace::Replaced
-        } else if is_own_name || name.len() > LONGEST_NAME || is_beyond {
+        } else if is_own_name || name.len() > LONGEST_COLUMN_NAME || is_beyond {
             ExtraPlace::LeftOut
         } else {
             ExtraPlace::Column(self.members.table.column_or_add(name))
@@ -399,28 +422,32 @@ impl MemberNormalizer {
                 source,
                 columns,
                 names,
-                "columns are left out: a dimension has at most {MOST_COLUMNS}, with names of at most {LONGEST_NAME} bytes, and keeps `inferred` and those of its versions for itself"
+                "columns are left out: a dimension has at most {MOST_COLUMNS}, with names of at most {LONGEST_COLUMN_NAME} bytes, and keeps the names of its own columns for itself"
             );
         }
         self.members.source_columns = self.source.columns.into_iter().map(|column| column.name).collect();
         self.members
     }
 
-    /// Ids that a CSV writes as floats: `7.0` in every row, which pandas does where a column has gaps.
+    /// Ids that a CSV writes as floats: `7.0`, as pandas does where a column has gaps. Every value of the column must be a whole
+    /// number, and one at least a float. A sku that falls back to such an id is the same id.
     fn mend_float_ids(&mut self) {
-        for column in self.spec.columns.iter().filter(|column| column.kind == ColumnType::Id) {
-            let Some(place) = self.members.table.column(column.name) else { continue };
-            let whole = |text: &str| {
-                text.strip_suffix(".0").is_some_and(|whole| !whole.is_empty() && whole.bytes().all(|byte| byte.is_ascii_digit()))
-            };
-            let has_floats_only = self.members.table.texts(place).all(whole);
-            if has_floats_only && self.members.table.texts(place).next().is_some() {
-                tracing::warn!(
-                    source = self.spec.source,
-                    column = column.name,
-                    "every id is written as a float (7.0): they are read as whole numbers (7)"
-                );
-                self.members.table.map_column(place, |text| text.strip_suffix(".0").unwrap_or(text).to_owned());
+        let ids: Vec<_> = self.spec.columns.iter().filter(|column| column.kind == ColumnType::Id).map(|column| column.name).collect();
+        for name in &ids {
+            let Some(place) = self.members.table.column(name) else { continue };
+            let is_whole = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            let are_numbers = self.members.table.texts(place).all(|text| is_whole(text.strip_suffix(".0").unwrap_or(text)));
+            if !are_numbers || !self.members.table.texts(place).any(|text| text.ends_with(".0")) {
+                continue;
+            }
+            tracing::warn!(source = self.spec.source, column = name, "ids are written as floats (7.0): they are read as whole numbers (7)");
+            let floats: HashSet<String> = self.members.table.texts(place).filter(|text| text.ends_with(".0")).map(str::to_owned).collect();
+            let others: Vec<usize> = ids.iter().filter_map(|id| self.members.table.column(id)).collect();
+            for other in others {
+                self.members.table.map_column(other, |text| match text.strip_suffix(".0") {
+                    Some(whole) if floats.contains(text) => whole.to_owned(),
+                    _ => text.to_owned(),
+                });
             }
         }
     }
@@ -447,27 +474,28 @@ impl PlacedField {
         cells: &'r [Option<&'r str>],
         source: &'r SourceColumns,
     ) -> impl Iterator<Item = &'r str> {
-        let column = |name: &String| source.find(name).and_then(|column| row.values.get(column)?.as_deref());
         self.paths.iter().flat_map(move |path| {
-            let [dotted, joined] = &path.names;
-            [cells[path.leaf], column(dotted), column(joined)].into_iter().flatten()
+            let columns = path.names.iter().flat_map(|name| source.find(name));
+            cells[path.leaf].into_iter().chain(columns.filter_map(|column| row.values.get(column)?.as_deref()))
         })
     }
 }
 
 impl SourceColumns {
-    /// The column of a name in lower case, or in the camel case of the dimension's own names.
-    fn find(&self, name: &str) -> Option<usize> {
-        self.folded.get(name).or_else(|| self.folded.get(&name.to_lowercase())).copied()
+    /// The columns of a name in any case: that of the record itself before a nested one.
+    fn find(&self, name: &str) -> impl Iterator<Item = usize> {
+        [self.own.find(name), self.nested.find(name)].into_iter().flatten()
     }
 
-    /// The first of some columns that holds something, and which one it is.
+    /// The value of the first of some columns that holds something, and which column it is. Keys of the record itself come before
+    /// nested ones: an object `product` with an `id` must not replace the product's own `id`.
     fn first<'r>(&self, names: &[&str], row: &'r SourceRow<'_>) -> (Scalar<'r>, Option<usize>) {
-        for name in names {
-            let Some(column) = self.find(name) else { continue };
-            let value = row.values.get(column).and_then(Option::as_deref).map_or(Scalar::Missing, Scalar::of);
-            if value != Scalar::Missing {
-                return (value, Some(column));
+        for level in [&self.own, &self.nested] {
+            for column in names.iter().filter_map(|name| level.find(name)) {
+                let value = row.values.get(column).and_then(Option::as_deref).map_or(Scalar::Missing, Scalar::of);
+                if value != Scalar::Missing {
+                    return (value, Some(column));
+                }
             }
         }
         (Scalar::Missing, None)
@@ -484,24 +512,25 @@ impl SourceColumns {
                 self.flatten(&name, inner, depth + 1, row);
                 continue;
             }
-            let column = self.column(&name);
+            let column = self.column(&name, depth);
             if row.set(column, value.get()) == Kept::Earlier {
                 self.ambiguous.insert(name.into_owned());
             }
         }
     }
 
-    fn column(&mut self, name: &str) -> usize {
-        if let Some(&column) = self.written.get(name) {
+    fn column(&mut self, name: &str, depth: usize) -> usize {
+        let names = if depth == 0 { &mut self.own } else { &mut self.nested };
+        if let Some(&column) = names.written.get(name) {
             return column;
         }
         let folded = name.trim().replace('\0', "").to_lowercase();
-        let column = self.folded.get(&folded).copied().unwrap_or_else(|| {
+        let column = names.folded.get(&folded).copied().unwrap_or_else(|| {
             self.columns.push(SourceColumn { name: folded.clone(), place: ExtraPlace::Undecided });
-            self.folded.insert(folded, self.columns.len() - 1);
+            names.folded.insert(folded, self.columns.len() - 1);
             self.columns.len() - 1
         });
-        self.written.insert(name.to_owned(), column);
+        names.written.insert(name.to_owned(), column);
         column
     }
 }
@@ -597,6 +626,26 @@ mod tests {
     }
 
     #[test]
+    fn an_object_does_not_replace_what_the_record_says_itself() {
+        let found = members(
+            DIM_PRODUCT,
+            "",
+            &[
+                r#"{"product":{"id":"group","x":1},"id":"A","list":{"price":"1.00"},"price":"5.00"}"#,
+                r#"{"product":{"id":"only"}}"#,
+                r#"{"id":"B","a":{"b":1},"a_b":2}"#,
+            ],
+        );
+        assert_eq!(
+            rows(&found),
+            ["sku=A product_id=A list_price=5.0000 product_x=1", "sku=only product_id=only", "sku=B product_id=B a_b=1"]
+        );
+        assert_eq!(found.counts.values_unreadable, 2, "the names of fixed columns are theirs");
+        let found = members(DIM_USER, "", &[r#"{"user":{"id":"owner"},"user_id":"U1","created":{"at":"n/a"},"created_at":"2026-01-01"}"#]);
+        assert_eq!(rows(&found), ["user_id=U1 created_at=2026-01-01 00:00:00"]);
+    }
+
+    #[test]
     fn a_value_that_cannot_be_taken_is_counted_and_empty() {
         let found = members(DIM_USER, "", &[r#"{"id":1,"created_at":"45688","name":{"a":{"b":{"c":{"d":{"e":1}}}}},"email":"\ud800"}"#]);
         assert_eq!(rows(&found), ["user_id=1 name_a_b_c_d={\"e\":1}"]);
@@ -665,5 +714,11 @@ mod tests {
         };
         assert_eq!(read(&[r#"{"id":"7.0"}"#, r#"{"id":"10.0"}"#]), ["7", "10"]);
         assert_eq!(read(&[r#"{"id":"7.0"}"#, r#"{"id":"7.5"}"#]), ["7.0", "7.5"]);
+        assert_eq!(read(&[r#"{"id":"7.0"}"#, r#"{"id":"8"}"#]), ["7", "8"], "another file of the folder");
+        assert_eq!(read(&[r#"{"id":"7.0"}"#, r#"{"id":"A"}"#]), ["7.0", "A"]);
+        let mut normalizer = MemberNormalizer::new(DIM_PRODUCT, &Profile::default(), Limits::default());
+        let rows = [r#"{"sku":"","product_id":"1.0"}"#, r#"{"sku":"2.0-B","product_id":"2.0"}"#];
+        normalizer.records(rows.iter().map(|record| RawRecord::from(record.as_bytes())), CellTypes::Text);
+        assert_eq!(super::tests::rows(&normalizer.finish()), ["sku=1 product_id=1", "sku=2.0-B product_id=2"]);
     }
 }

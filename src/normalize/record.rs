@@ -186,14 +186,14 @@ struct LineValues<'a> {
 /// What is lost of values that do not drop their line or record.
 #[derive(Clone, Copy, Default)]
 struct Losses {
-    values_unreadable: u64,
-    texts_cut: u64,
+    values_unreadable: u32,
+    texts_cut: u32,
 }
 
 impl Losses {
     /// A value that was read; `None` where it is missing or, which is counted, could not be taken.
     fn taken<'a>(&mut self, is_missing: IsMissing, value: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
-        self.values_unreadable += u64::from(value.is_none() && is_missing == IsMissing::No);
+        self.values_unreadable += u32::from(value.is_none() && is_missing == IsMissing::No);
         let value = value?;
         match fitting_text(&value).map(str::len) {
             None => Some(value),
@@ -340,8 +340,8 @@ impl<'a> Work<'a> {
     }
 
     fn count(&mut self, losses: Losses) {
-        self.batch.counts.values_unreadable += losses.values_unreadable;
-        self.batch.counts.texts_cut += losses.texts_cut;
+        self.batch.counts.values_unreadable += u64::from(losses.values_unreadable);
+        self.batch.counts.texts_cut += u64::from(losses.texts_cut);
     }
 
     fn lines(&mut self, heading: &Heading<'a>, lines: std::ops::Range<usize>, bytes: &'a [u8]) {

@@ -60,7 +60,8 @@ impl<'a> Captured<'a> {
     /// Walks a record; `false` where it is no JSON object.
     pub(super) fn walk(&mut self, maps: &Maps, bytes: &'a [u8]) -> bool {
         let Ok(text) = std::str::from_utf8(bytes) else { return false };
-        // The quick walk reads a number where it looks for an object, and so refuses 1e999; the careful one does not.
+        // The quick walk refuses 1e999, which it reads as a number where it looks for an object, and keys with half of a surrogate
+        // pair. The careful one does not.
         [Walk::Quick, Walk::Careful].into_iter().any(|walk| {
             self.clear();
             let mut json = serde_json::Deserializer::from_str(text);
@@ -78,7 +79,7 @@ impl<'a> Captured<'a> {
     }
 }
 
-/// How a value is entered that may be an object.
+/// How keys are read, and how a value is entered that may be an object.
 #[derive(Clone, Copy, PartialEq)]
 enum Walk {
     /// At once, whatever it is.
@@ -89,6 +90,9 @@ enum Walk {
 
 /// Where the values go that the keys of an object lead to.
 trait Cells<'a> {
+    /// How values are entered.
+    fn walk(&self) -> Walk;
+
     /// Takes the value at hand.
     fn take<D: Deserializer<'a>>(&mut self, child: &Child, deserializer: D) -> Result<(), D::Error>;
 }
@@ -126,7 +130,10 @@ struct ListSeed<'n, 'c, 'a> {
 }
 
 /// What a key leads to, without a copy of the key.
-struct KeySeed<'n>(&'n Node);
+struct KeySeed<'n> {
+    walk: Walk,
+    node: &'n Node,
+}
 
 /// A visitor that takes one shape of value and answers `$other` for all the rest.
 macro_rules! other_shapes {
@@ -140,8 +147,11 @@ impl<'de, 'n> DeserializeSeed<'de> for KeySeed<'n> {
     type Value = Option<&'n Child>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        // As bytes: half of a surrogate pair, which names no character, costs nothing in a key that nobody reads.
-        deserializer.deserialize_bytes(self)
+        match self.walk {
+            Walk::Quick => deserializer.deserialize_str(self),
+            // As bytes: half of a surrogate pair is not a character, and costs nothing in a key that no path names.
+            Walk::Careful => deserializer.deserialize_bytes(self),
+        }
     }
 }
 
@@ -152,8 +162,12 @@ impl<'n> Visitor<'_> for KeySeed<'n> {
         f.write_str("a key")
     }
 
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.node.child(key.as_bytes()))
+    }
+
     fn visit_bytes<E: serde::de::Error>(self, key: &[u8]) -> Result<Self::Value, E> {
-        Ok(self.0.child(key))
+        Ok(self.node.child(key))
     }
 }
 
@@ -192,7 +206,7 @@ impl<'a, C: Cells<'a>> Visitor<'a> for ObjectSeed<'_, '_, C> {
 
     fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<bool, M::Error> {
         let ObjectSeed { node, cells } = self;
-        while let Some(child) = map.next_key_seed(KeySeed(node))? {
+        while let Some(child) = map.next_key_seed(KeySeed { walk: cells.walk(), node })? {
             match child {
                 Some(child) => map.next_value_seed(ChildSeed { child, cells: &mut *cells })?,
                 None => {
@@ -221,6 +235,10 @@ impl<'a, C: Cells<'a>> Visitor<'a> for ObjectSeed<'_, '_, C> {
 }
 
 impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
+    fn walk(&self) -> Walk {
+        self.walk
+    }
+
     fn take<D: Deserializer<'a>>(&mut self, child: &Child, deserializer: D) -> Result<(), D::Error> {
         use serde::de::Error;
         // Of an object that stands twice under its key, the last counts whole.
@@ -254,6 +272,10 @@ impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
 }
 
 impl<'a> Cells<'a> for LineCells<'_, 'a> {
+    fn walk(&self) -> Walk {
+        self.walk
+    }
+
     fn take<D: Deserializer<'a>>(&mut self, child: &Child, deserializer: D) -> Result<(), D::Error> {
         for &leaf in &child.inner_leaves {
             self.cells[leaf] = None;

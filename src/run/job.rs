@@ -171,6 +171,7 @@ struct Checked {
 impl Job<'_> {
     fn run(&mut self) -> Result<(), RunError> {
         let orders = self.settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
+        self.require_credentials()?;
         // Read before anything is fetched: a typing error in them should not cost an hour.
         let custom = self.settings.checks.as_deref().map(check::load_custom).transpose()?.unwrap_or_default();
         self.enter("open");
@@ -211,6 +212,18 @@ impl Job<'_> {
         drop(extracted);
         let checked = self.check(engine, made, &custom)?;
         self.publish(checked, catalog, index_changed, &novel, ledger, window)
+    }
+
+    /// Credentials that a profile needs are missing before anything is requested, and not an hour later.
+    fn require_credentials(&self) -> Result<(), SourceError> {
+        let Settings { orders, users, products, .. } = self.settings;
+        let over_http = [orders, users, products].into_iter().flatten().filter(|source| matches!(source.location, Location::Http(_)));
+        for source in over_http {
+            if let Some(variables) = source.credentials.missing_for(&source.profile.http.auth) {
+                return Err(SourceError::Credentials { variables });
+            }
+        }
+        Ok(())
     }
 
     /// The window that was asked for. What it leaves uncovered is said.

@@ -44,10 +44,12 @@ fn refuse_unknown(table: &Table, prefix: &str) -> Result<(), SettingsError> {
     let beneath = || SETTINGS.iter().filter_map(|setting| setting.key.strip_prefix(prefix)).filter(|key| !key.is_empty());
     for (key, node) in table.by_line() {
         let full = format!("{prefix}{key}");
-        if SETTINGS.iter().any(|setting| setting.key == full) {
+        // A key in quotes may be empty or hold a dot, and is then none of ours.
+        let is_plain = !key.is_empty() && !key.contains('.');
+        if is_plain && SETTINGS.iter().any(|setting| setting.key == full) {
             continue;
         }
-        if !beneath().any(|known| known.split('.').next() == Some(key)) {
+        if !is_plain || !beneath().any(|known| known.split('.').next() == Some(key)) {
             return Err(node.place.error(unknown(key, beneath().filter_map(|known| known.split('.').next()))));
         }
         match &node.value {
@@ -78,6 +80,8 @@ mod tests {
         assert_eq!(error("orders = \"x\"\nlookbak = \"1h\"\n"), "etl.toml, line 2: unknown key `lookbak`: did you mean `lookback`?");
         assert_eq!(error("[http]\n\nmax_atempts = 3\n"), "etl.toml, line 3: unknown key `max_atempts`: did you mean `max_attempts`?");
         assert_eq!(error("[checks]\nxyzzy = 1\n"), "etl.toml, line 2: unknown key `xyzzy`");
+        assert_eq!(error("\"\" = true"), "etl.toml, line 1: unknown key ``");
+        assert!(error("\"http.per_page\" = 5").starts_with("etl.toml, line 1: unknown key `http.per_page`"));
         assert_eq!(error("[htttp]\nx = 1"), "etl.toml, line 1: unknown key `htttp`: did you mean `http`?");
         assert_eq!(error("per_page = 5"), "etl.toml, line 1: unknown key `per_page`: did you mean `http.per_page`?");
         assert_eq!(error("http = 5"), "etl.toml, line 1: `http`: write a table, [http], not a whole number");

@@ -191,6 +191,9 @@ fn output(layers: &Layers<'_>) -> Result<PathBuf, SettingsError> {
     match layers.get(&setting::OUTPUT)? {
         None => Ok(PathBuf::from(setting::OUTPUT.default)),
         Some(configured) if configured.value.trim().is_empty() => Err(configured.invalid("name a folder")),
+        Some(configured) if configured.value.trim_start().starts_with('~') => {
+            Err(configured.invalid("`~` is expanded by a shell only: write the whole path"))
+        }
         Some(configured) if configured.value.contains("://") => Err(configured.invalid("only local folders are supported")),
         Some(configured) => Ok(layers.path(&configured)),
     }

@@ -75,6 +75,14 @@ impl<'t> Reader<'t> {
         self.path(key)?.ok_or_else(|| self.error(key, "this key is needed here"))
     }
 
+    /// A name, such as that of a parameter.
+    pub(super) fn name(&self, key: &str) -> Result<Option<String>, SettingsError> {
+        match self.text(key)? {
+            Some(name) if name.trim().is_empty() => Err(self.error(key, "write a name, not an empty text")),
+            name => Ok(name),
+        }
+    }
+
     /// A name of an HTTP header.
     pub(super) fn header(&self, key: &str) -> Result<Option<String>, SettingsError> {
         match self.text(key)? {

@@ -21,6 +21,9 @@ const SHORTEST_SECRET: usize = 4;
 /// Shorter names of users are not hidden: a user called `user` must not change `dim_user`.
 const SHORTEST_NAME: usize = 8;
 
+/// Shorter secrets are not hidden in lower case: they would be common words.
+const SHORTEST_FOLDED: usize = 8;
+
 /// A path of a webhook, or a segment of it, is a secret from this length on.
 const SHORTEST_PATH: usize = 16;
 
@@ -74,8 +77,10 @@ pub(crate) fn registered() -> Vec<String> {
     REGISTRY.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
+/// Registers texts, and what they are in lower case: names of columns and of encodings are folded before they are shown.
 fn register(texts: impl Iterator<Item = String>) {
-    for text in texts {
+    let folded = |text: &String| (text.chars().count() >= SHORTEST_FOLDED).then(|| text.to_lowercase());
+    for text in texts.flat_map(|text| folded(&text).into_iter().chain([text])) {
         if REGISTRY.read().unwrap_or_else(PoisonError::into_inner).contains(&text) {
             continue;
         }

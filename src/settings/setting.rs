@@ -128,42 +128,42 @@ settings! {
     URL = Setting { flag: "--url", variable: "ETL_URL", key: "url", default: "none", value: "URL",
         help: "URL of the API of the three sources, for a profile that knows their paths", ..NONE };
     ORDERS = Setting { flag: "--orders", variable: "ETL_ORDERS", key: "orders", form: Form::Table, default: "none: required", value: "LOCATION",
-        help: "Orders: an http(s) URL, or a file, folder or glob of .json, .ndjson, .jsonl, also .gz or .zst", ..NONE };
+        help: "Orders: an http(s) URL, or a file, folder or glob of .json, .ndjson, .jsonl, also .gz or .zst" };
     USERS = Setting { flag: "--users", variable: "ETL_USERS", key: "users", form: Form::Table, default: "none", value: "LOCATION",
-        help: "Users: the same, also .csv and .parquet", ..NONE };
+        help: "Users: the same, also .csv and .parquet" };
     PRODUCTS = Setting { flag: "--products", variable: "ETL_PRODUCTS", key: "products", form: Form::Table, default: "none", value: "LOCATION",
-        help: "Products: the same, also .csv and .parquet", ..NONE };
+        help: "Products: the same, also .csv and .parquet" };
     OUTPUT = Setting { flag: "--output", variable: "ETL_OUTPUT", key: "output", default: "output", value: "DIR", help: "Folder of the layer", ..NONE };
     CURSOR = Setting { flag: "--cursor", variable: "ETL_CURSOR", key: "cursor", form: Form::Words(&["created_at", "updated_at"]),
-        default: "created_at", value: "COLUMN", help: "Time that the window is on: created_at or updated_at", ..NONE };
+        default: "created_at", value: "COLUMN", help: "Time that the window is on: created_at or updated_at" };
     SINCE = Setting { flag: "--since", variable: "ETL_SINCE", key: "since", default: "open", value: "WHEN",
         help: "Start of the window: 2026-01-31, RFC 3339, 7d or 36h ago, or `last`: where the coverage of this source first ends, less --lookback", ..NONE };
     UNTIL = Setting { flag: "--until", variable: "ETL_UNTIL", key: "until", default: "open", value: "WHEN", help: "End of the window, exclusive", ..NONE };
     LOOKBACK = Setting { flag: "--lookback", variable: "ETL_LOOKBACK", key: "lookback", form: PAST, default: "24h", value: "SPAN",
-        help: "How far `--since last` goes back before the end of the coverage", ..NONE };
+        help: "How far `--since last` goes back before the end of the coverage" };
     DRY_RUN = Setting { flag: "--dry-run", variable: "ETL_DRY_RUN", form: Form::YesNo, default: "no", help: "Do everything but publish", ..NONE };
     ALLOW_INCOMPLETE = Setting { flag: "--allow-incomplete", variable: "ETL_ALLOW_INCOMPLETE", key: "allow_incomplete", form: Form::YesNo, default: "no",
         help: "Publish even if the source delivers fewer records than it counts; coverage does not grow then", ..NONE };
     LOCK_WAIT = Setting { flag: "--lock-wait", variable: "ETL_LOCK_WAIT", key: "lock_wait", form: PAST, default: "0s", value: "SPAN",
-        help: "How long to wait for another run that holds the output", ..NONE };
+        help: "How long to wait for another run that holds the output" };
     EMPTY_EXIT_CODE = Setting { flag: "--empty-exit-code", variable: "ETL_EMPTY_EXIT_CODE", key: "empty_exit_code", form: Form::Whole { from: 0, to: 255 },
-        default: "0", value: "CODE", help: "Exit code when there is nothing to publish (99 makes that an Airflow skip)", ..NONE };
+        default: "0", value: "CODE", help: "Exit code when there is nothing to publish (99 makes that an Airflow skip)" };
     CHECKS = Setting { flag: "--checks", variable: "ETL_CHECKS", key: "checks.dir", default: "checks/ beside etl.toml, if it exists", value: "DIR",
         help: "Your own checks: a folder of .sql files", ..NONE };
     CHECK_SCOPE = Setting { flag: "--check-scope", variable: "ETL_CHECK_SCOPE", key: "checks.scope", form: Form::Words(&["changed", "full"]),
-        default: "changed", value: "SCOPE", help: "Partitions that the built-in checks look at: changed or full", ..NONE };
+        default: "changed", value: "SCOPE", help: "Partitions that the built-in checks look at: changed or full" };
     ON_CHECK_FAILURE = Setting { flag: "--on-check-failure", variable: "ETL_ON_CHECK_FAILURE", key: "checks.on_failure", form: Form::Words(&["abort", "publish"]),
-        default: "abort", value: "WHAT", help: "After a failed check of severity error: abort or publish", ..NONE };
+        default: "abort", value: "WHAT", help: "After a failed check of severity error: abort or publish" };
     MAX_ATTEMPTS = Setting { flag: "--max-attempts", variable: "ETL_MAX_ATTEMPTS", key: "http.max_attempts", form: Form::Whole { from: 1, to: 100 },
-        default: "3", value: "N", help: "Attempts per request", ..NONE };
+        default: "3", value: "N", help: "Attempts per request" };
     MEMORY_LIMIT = Setting { flag: "--memory-limit", variable: "ETL_MEMORY_LIMIT", key: "memory_limit", form: Form::Size { from: 64 * MIB, to: 64 * TIB },
-        default: "none", value: "SIZE", help: "Memory budget, such as 1GiB: spills earlier, merges fewer partitions at once; DuckDB gets half", ..NONE };
+        default: "none", value: "SIZE", help: "Memory budget, such as 1GiB: spills earlier, merges fewer partitions at once; DuckDB gets half" };
     METRICS_FILE = Setting { flag: "--metrics-file", variable: "ETL_METRICS_FILE", key: "metrics.file", default: "none", value: "FILE",
         help: "Metrics of the run as OpenMetrics text, for node_exporter's textfile collector", ..NONE };
     METRICS_EMF = Setting { flag: "--metrics-emf", variable: "ETL_METRICS_EMF", key: "metrics.emf", default: "none", value: "FILE",
         help: "Metrics of the run in CloudWatch's Embedded Metric Format, added to a file, or `-` for stdout", ..NONE };
     RETENTION = Setting { flag: "--retention", variable: "ETL_RETENTION", key: "retention", form: AGE, default: "everything is kept", value: "SPAN",
-        help: "Remove quarantine, manifests and reports of runs older than this", ..NONE };
+        help: "Remove quarantine, manifests and reports of runs older than this" };
     FORMAT = Setting { flag: "--format", variable: "ETL_FORMAT", form: Form::Words(&["auto", "text", "json"]), default: "auto", value: "FORMAT",
         help: "Result on stdout: text, json, or auto (text on a terminal, else one line of JSON)", ..NONE };
     LOG_FORMAT = Setting { flag: "--log-format", variable: "ETL_LOG_FORMAT", form: Form::Words(&["auto", "text", "json", "ecs"]), default: "auto", value: "FORMAT",

@@ -103,7 +103,7 @@ pub(super) fn choice(words: &[&str]) -> String {
 fn shown(span: Duration) -> String {
     let millis = span.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
-    let unit = units.iter().find(|(size, _)| millis >= *size && millis % size == 0);
+    let unit = units.iter().find(|(size, _)| millis >= *size && millis.is_multiple_of(*size));
     unit.map_or_else(|| format!("{millis}ms"), |(size, name)| format!("{}{name}", millis / size))
 }
 

@@ -64,23 +64,8 @@ pub enum SourceError {
         detail: String,
     },
     /// A request that failed for good.
-    #[error("GET {url}{route} (page {page}): {cause}, after {attempts} {} in {:.1} s{}", if *attempts == 1 { "attempt" } else { "attempts" }, elapsed.as_secs_f64(), stopped_by.map_or("", |limit| limit))]
-    Request {
-        /// The URL, redacted.
-        url: String,
-        /// Where redirects led to, and the proxy on the way, redacted; empty for a request without either.
-        route: String,
-        /// The page, from 1.
-        page: u64,
-        /// How often it was tried.
-        attempts: u32,
-        /// How long that took.
-        elapsed: Duration,
-        /// The last failure.
-        cause: RequestFailure,
-        /// The limit that allowed no further attempt, where it was not that of their number.
-        stopped_by: Option<&'static str>,
-    },
+    #[error(transparent)]
+    Request(Box<FailedRequest>),
     /// A cursor or URL that was followed before.
     #[error("GET {url} (page {page}): the source's pagination leads in a circle, back to a page that was already read")]
     Circle {
@@ -167,6 +152,26 @@ pub enum SourceError {
     /// A signal came.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// A request that failed for good.
+#[derive(Debug, thiserror::Error)]
+#[error("GET {url}{route} (page {page}): {cause}, after {attempts} {} in {:.1} s{}", if *attempts == 1 { "attempt" } else { "attempts" }, elapsed.as_secs_f64(), stopped_by.map_or("", |limit| limit))]
+pub struct FailedRequest {
+    /// The URL, redacted.
+    pub url: String,
+    /// Where redirects led to, and the proxy on the way, redacted; empty for a request without either.
+    pub route: String,
+    /// The page, from 1.
+    pub page: u64,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// How long that took.
+    pub elapsed: Duration,
+    /// The last failure.
+    pub cause: RequestFailure,
+    /// The limit that allowed no further attempt, where it was not that of their number.
+    pub stopped_by: Option<&'static str>,
 }
 
 /// Why one attempt at a request failed.

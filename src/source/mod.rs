@@ -17,7 +17,7 @@ mod url_query;
 pub use body::{RECORD_KEYS, RecordShape};
 pub use completeness::{Completeness, CompletenessStatus, Evidence};
 pub use counters::{SourceCounters, SourceCounts};
-pub use error::{RequestFailure, SourceError};
+pub use error::{FailedRequest, RequestFailure, SourceError};
 use http::HttpSource;
 pub use page::Page;
 pub use probe::{ProbedPage, probe};

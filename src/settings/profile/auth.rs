@@ -23,7 +23,7 @@ pub(super) fn read(table: Option<Reader<'_>>) -> Result<Auth, SettingsError> {
         "bearer" => Auth::Bearer,
         "basic" => Auth::Basic,
         "none" => Auth::None,
-        "api_key" => match (table.header("header")?, table.text("parameter")?) {
+        "api_key" => match (table.header("header")?, table.name("parameter")?) {
             (Some(_), Some(_)) => return Err(table.error("parameter", "the key goes in a header or in a parameter, not in both")),
             (None, Some(parameter)) => Auth::KeyParameter(parameter),
             (header, None) => Auth::KeyHeader(header.unwrap_or_else(|| "X-API-Key".to_owned())),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{FieldRule, ScaleText, TimeText, Units};
 use crate::{
-    model::{FieldPath, MinorUnits},
+    model::{DimensionSpec, FieldPath, LONGEST_COLUMN_NAME, MinorUnits, parse_money, parse_time_rfc2822, parse_time_text, parse_whole},
     settings::{
         SettingsError, SourceKind,
         reader::Reader,
@@ -29,15 +29,54 @@ pub(super) fn read(source: &Reader<'_>, table: &str, kind: SourceKind) -> Result
             let detail = unknown_key(name, known.iter().copied()).replace("unknown key", "unknown field");
             return Err(fields.error(name, format!("{detail} (the fields are {})", known.join(", "))));
         };
-        rules.insert(name.to_owned(), rule(&fields, name, node, kind, field_kind)?);
+        if kind != SourceKind::Orders {
+            verify_column(&fields, name, &rules)?;
+        }
+        let rule = rule(&fields, name, node, kind, field_kind)?;
+        verify_constant(&fields, name, &rule, field_kind)?;
+        rules.insert(name.to_owned(), rule);
     }
     Ok(rules)
+}
+
+/// A column that a profile adds to a dimension has a name that the dimension can have.
+fn verify_column(fields: &Reader<'_>, name: &str, earlier: &BTreeMap<String, FieldRule>) -> Result<(), SettingsError> {
+    let folded = name.to_lowercase();
+    if name.trim() != name || name.is_empty() || name.len() > LONGEST_COLUMN_NAME || name.chars().any(char::is_control) {
+        let detail = format!("the name of a column has 1 to {LONGEST_COLUMN_NAME} bytes, and neither line breaks nor spaces around it");
+        return Err(fields.error(name, detail));
+    }
+    if DimensionSpec::FLAGS.contains(&folded.as_str()) {
+        return Err(fields.error(name, "the dimension keeps this column for itself"));
+    }
+    match earlier.keys().find(|own| own.to_lowercase() == folded) {
+        Some(own) => Err(fields.error(name, format!("`{own}` is the same column: names are folded to lower case"))),
+        None => Ok(()),
+    }
+}
+
+/// A value that stands in the profile itself is one of its kind.
+fn verify_constant(fields: &Reader<'_>, name: &str, rule: &FieldRule, kind: FieldKind) -> Result<(), SettingsError> {
+    let Some(text) = rule.default.as_deref().map(str::trim) else { return Ok(()) };
+    let is_valid = match kind {
+        FieldKind::Time => match rule.time {
+            TimeText::Contract => parse_time_text(text).is_some(),
+            TimeText::Rfc2822 => parse_time_rfc2822(text).is_some(),
+        },
+        FieldKind::Amount => parse_money(text.as_bytes()).is_ok(),
+        FieldKind::Plain if name == "quantity" => parse_whole(text.as_bytes()).is_some(),
+        FieldKind::Plain | FieldKind::Any => true,
+    };
+    if is_valid { Ok(()) } else { Err(fields.error(name, format!("`{text}` is not a value that `{name}` can have"))) }
 }
 
 fn rule(fields: &Reader<'_>, name: &str, node: &Node, kind: SourceKind, field_kind: FieldKind) -> Result<FieldRule, SettingsError> {
     match &node.value {
         Value::Text(_) => Ok(FieldRule { paths: fields.path(name)?.into_iter().collect(), ..FieldRule::default() }),
-        Value::List(_) => Ok(FieldRule { paths: paths(fields, name)?, ..FieldRule::default() }),
+        Value::List(_) => match paths(fields, name)? {
+            paths if paths.is_empty() => Err(fields.error(name, "write at least one path")),
+            paths => Ok(FieldRule { paths, ..FieldRule::default() }),
+        },
         Value::Table(table) => {
             let table = Reader::new(table, &fields.full(name));
             table.only(&KEYS)?;

@@ -32,6 +32,17 @@ fn fields(over: &Table, base: &Table) -> Table {
         table.insert(key, node);
         base.insert(&name, Node { place, value: Value::Table(table) });
     }
+    for (name, node) in over.entries() {
+        let below = base.get(name).map(|node| &node.value);
+        if let (false, Some(Value::Table(table))) = (matches!(node.value, Value::Table(_)), below)
+            && table.get("scale").is_some()
+        {
+            tracing::warn!(
+                field = name,
+                "the path replaces a field of the shipped profile with its `scale`: amounts are read in major units. {{ path = ... }} keeps the scale"
+            );
+        }
+    }
     merged(over, &base, |_, over, base| {
         let mut base = base.clone();
         if ORIGINS.iter().any(|key| over.get(key).is_some()) {

@@ -50,7 +50,7 @@ pub(super) fn read(table: Option<Reader<'_>>) -> Result<PaginationTable, Setting
             records: if trusts_counts { table.path("total")? } else { None },
         })
     };
-    let parameter = |default: &str| Ok::<_, SettingsError>(table.text("parameter")?.unwrap_or_else(|| default.to_owned()));
+    let parameter = |default: &str| Ok::<_, SettingsError>(table.name("parameter")?.unwrap_or_else(|| default.to_owned()));
     let pagination = match kind {
         "link" => Pagination::Link,
         "next_url" => Pagination::NextUrl { path: table.needed_path("path")? },
@@ -68,5 +68,5 @@ pub(super) fn read(table: Option<Reader<'_>>) -> Result<PaginationTable, Setting
         "single" => Pagination::Single,
         _ => Pagination::Auto,
     };
-    Ok(PaginationTable { pagination, size_parameter: table.text("size_parameter")?, trusts_counts })
+    Ok(PaginationTable { pagination, size_parameter: table.name("size_parameter")?, trusts_counts })
 }

@@ -48,6 +48,9 @@ impl CountPath {
 /// Words that the name of a header with a secret holds.
 const SECRET_HEADERS: [&str; 5] = ["authorization", "cookie", "token", "key", "secret"];
 
+/// Headers that say how a message is sent: a profile can't know it.
+const CLIENT_HEADERS: [&str; 6] = ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te"];
+
 /// Reads the table of a source.
 pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<SourceTable, SettingsError> {
     let table = Reader::new(table, kind.table());
@@ -122,6 +125,9 @@ fn headers(table: &Reader<'_>) -> Result<BTreeMap<String, String>, SettingsError
             let detail = "credentials do not belong in etl.toml: set `auth`, and the secret in the environment or .env";
             return Err(written.error(name, detail));
         }
+        if CLIENT_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            return Err(written.error(name, "the client sets this header by itself"));
+        }
         if value.parse::<reqwest::header::HeaderValue>().is_err() {
             return Err(written.error(name, "a header can't have this value"));
         }
@@ -141,10 +147,10 @@ fn filter(table: Option<Reader<'_>>) -> Result<Filter, SettingsError> {
         Some(other) => return Err(table.error("format", format!("`{other}`: write rfc3339, naive, date, epoch or epoch_ms"))),
     };
     Ok(Filter {
-        since: table.text("since")?,
-        until: table.text("until")?,
-        updated_since: table.text("updated_since")?,
-        updated_until: table.text("updated_until")?,
+        since: table.name("since")?,
+        until: table.name("until")?,
+        updated_since: table.name("updated_since")?,
+        updated_until: table.name("updated_until")?,
         format,
     })
 }

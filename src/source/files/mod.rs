@@ -97,7 +97,12 @@ pub(super) fn find(pattern: &str, purpose: Purpose) -> Result<Vec<SourceFile>, S
         let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
         let entries = path.read_dir().and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(unreadable)?;
         let paths = entries.into_iter().filter(|entry| !is_hidden(&entry.file_name().to_string_lossy())).map(|entry| entry.path());
-        let known: Vec<_> = paths.filter(|path| !path.is_dir()).filter_map(|path| file(path).ok()).collect();
+        let (folders, paths): (Vec<PathBuf>, Vec<PathBuf>) = paths.partition(|path| path.is_dir());
+        if let Some(first) = folders.iter().min() {
+            let (folders, first) = (folders.len(), first.display());
+            tracing::warn!(folders, %first, "folders within {pattern} are not read: a glob such as {pattern}/**/*.json reads them");
+        }
+        let known: Vec<_> = paths.into_iter().filter_map(|path| file(path).ok()).collect();
         // A link that leads nowhere is an input that can't be read.
         for file in &known {
             file.path.metadata().map_err(|source| SourceError::Unreadable { path: file.path.clone(), source })?;

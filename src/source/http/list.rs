@@ -421,7 +421,7 @@ impl ListReader<'_> {
 
 /// Whether a server says that there is no such page.
 fn is_no_such_page(error: &SourceError) -> bool {
-    matches!(error, SourceError::Request { cause: RequestFailure::Status { status: 400 | 404 | 416 | 422, .. }, .. })
+    matches!(error, SourceError::Request(failed) if matches!(failed.cause, RequestFailure::Status { status: 400 | 404 | 416 | 422, .. }))
 }
 
 fn sorted(ids: &[u64]) -> Vec<u64> {

@@ -82,7 +82,7 @@ impl<'a> HttpSource<'a> {
                     is_http: true,
                 })
             }
-            Err(SourceError::Request { cause: RequestFailure::NoRecords { .. }, .. }) => {
+            Err(SourceError::Request(failed)) if matches!(failed.cause, RequestFailure::NoRecords { .. }) => {
                 Ok(ProbedPage { body, is_http: true, ..ProbedPage::default() })
             }
             Err(error) => Err(error),

@@ -28,7 +28,7 @@ use crate::{
         token::Refused,
     },
     settings::{Credentials, HttpProfile, HttpSettings, Secret},
-    source::{Access, RequestFailure, SourceError},
+    source::{Access, RequestFailure, SourceError, error::FailedRequest},
 };
 
 /// Bytes to reserve for a body at most, whatever length a server announces.
@@ -212,7 +212,7 @@ impl<'a> Requester<'a> {
         trace: &Trace,
         next: NextAttempt,
     ) -> SourceError {
-        SourceError::Request {
+        SourceError::Request(Box::new(FailedRequest {
             url: redact::url(url),
             route: self.route(url, trace),
             page,
@@ -220,7 +220,7 @@ impl<'a> Requester<'a> {
             elapsed: attempts.elapsed(),
             cause,
             stopped_by: (next == NextAttempt::NoTimeLeft).then_some(" (http.retry_timeout allows no further attempt)"),
-        }
+        }))
     }
 
     /// Where a request went on its way, as an error says it.
