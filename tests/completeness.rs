@@ -217,7 +217,7 @@ fn more_without_a_way_on_is_an_error() {
         let work = Workspace::new();
         let ended = run(&work, &server, profile, &[]);
         ended.expect(3, "extract_failed");
-        assert!(ended.stderr.contains("can't be followed on from here"), "{profile} {body}: {}", ended.stderr);
+        assert!(ended.stderr.contains("can't find the next page"), "{profile} {body}: {}", ended.stderr);
         assert_eq!(loaded(&work), BTreeSet::new(), "{body}");
     }
 }

@@ -121,8 +121,8 @@ fn a_missing_damaged_or_unknown_file_fails_the_extraction_and_is_named() {
         ("cut.ndjson.gz", "cut.ndjson.gz: can't be read"),
         ("broken.json", "broken.json, line 2"),
         ("orders.xlsx", "can't tell the format"),
-        ("empty", "nothing to read there"),
-        ("no-*.ndjson", "nothing to read there"),
+        ("empty", "no files to read"),
+        ("no-*.ndjson", "no files to read"),
     ] {
         let ended = work.etl(&["run", "--orders", location, "--log-format", "text"]);
         ended.expect(3, "extract_failed");

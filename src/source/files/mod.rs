@@ -613,7 +613,7 @@ mod tests {
         assert!(message("d.txt", b"").contains("can't tell the format from the name"));
         assert!(message("e.ndjson.gz", b"not gzip").contains("can't be read"));
         assert!(records(&dir.path().join("none.json")).unwrap_err().to_string().contains("no such file"));
-        assert!(records(&dir.path().join("*.ndjson")).unwrap_err().to_string().contains("nothing to read there"));
+        assert!(records(&dir.path().join("*.ndjson")).unwrap_err().to_string().contains("no files to read"));
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Fetched {
 pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> Result<Fetched, RequestFailure> {
     judge_status(&response)?;
     let Response { status, headers, url, body } = response;
-    let said = || redact::beginning(&body);
+    let excerpt = || redact::beginning(&body);
     let links = link::read(&headers, &url);
     let read = |root: &Node, places: &[Range<usize>]| {
         let source = SignalSource {
@@ -62,13 +62,13 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     }
     if let Some(format) = compressed(&body) {
         let detail = format!("it is compressed ({format}), and no Content-Encoding says so");
-        return Err(RequestFailure::NotJson { detail, said: String::new() });
+        return Err(RequestFailure::NotJson { detail, excerpt: String::new() });
     }
     let text = body.strip_prefix(b"\xef\xbb\xbf").map_or_else(|| body.clone(), |rest| body.slice_ref(rest));
     let cut = body::cut(&text, query.profile.records.as_ref())
-        .map_err(|error| RequestFailure::NotJson { detail: error.to_string(), said: said() })?;
+        .map_err(|error| RequestFailure::NotJson { detail: error.to_string(), excerpt: excerpt() })?;
     let Some(CutBody { places, envelope }) = cut else {
-        return Err(RequestFailure::NotJson { detail: "it is empty".into(), said: String::new() });
+        return Err(RequestFailure::NotJson { detail: "it is empty".into(), excerpt: String::new() });
     };
     let shift = body.len() - text.len();
     let mut places: Vec<_> = places.into_iter().map(|place| place.start + shift..place.end + shift).collect();
@@ -81,21 +81,21 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     }
     let elements = places.iter().map(|place| body.get(place.clone()).unwrap_or_default());
     if let Some(what) = body::reported_error(&envelope.root).or_else(|| query.shape.reported_errors(elements)) {
-        return Err(RequestFailure::Reported { status: status.as_u16(), what, said: said() });
+        return Err(RequestFailure::Reported { status: status.as_u16(), what, excerpt: excerpt() });
     }
     let signals = read(&envelope.root, &places);
     match &envelope.list {
         List::Found(_) => {}
         List::Null => {
             if let Some(total) = signals.total_records.filter(|total| *total > read_before) {
-                return Err(RequestFailure::NullRecords { total, said: said() });
+                return Err(RequestFailure::NullRecords { total, excerpt: excerpt() });
             }
         }
         // A list that is empty may be left out, where the source counts none.
         List::Missing if signals.total_records == Some(0) => {}
         List::Missing => {
             let looked_for = body::looked_for(query.profile.records.as_ref());
-            return Err(RequestFailure::NoRecords { looked_for, said: said(), had_some: read_before > 0 });
+            return Err(RequestFailure::NoRecords { looked_for, excerpt: excerpt(), had_some: read_before > 0 });
         }
     }
     warn_of_other_list(&envelope);
@@ -107,7 +107,7 @@ pub(super) fn judge_status(response: &Response) -> Result<(), RequestFailure> {
     if response.status.is_success() {
         return Ok(());
     }
-    Err(RequestFailure::Status { status: response.status.as_u16(), said: redact::beginning(&response.body) })
+    Err(RequestFailure::Status { status: response.status.as_u16(), excerpt: redact::beginning(&response.body) })
 }
 
 /// The compression of a body, by its first bytes.

@@ -186,10 +186,10 @@ impl ListReader<'_> {
             let Some(mut reading) = self.read_once(&mut seen, claims, sink).await? else { return Ok(stopped(&seen)) };
             if counted.is_some() {
                 reading.claims = claims;
-                reading.claims.take(counted);
+                reading.claims.add(counted);
                 // Orders may have come or gone meanwhile.
                 if counted != Some(seen.distinct()) {
-                    reading.claims.take(self.ask_count().await?);
+                    reading.claims.add(self.ask_count().await?);
                 }
             }
             let by = if counted.is_some() { Evidence::Count } else { Evidence::Total };
@@ -256,8 +256,8 @@ impl ListReader<'_> {
                 url = target;
                 continue;
             }
-            claims.take(facts.signals.total_records);
-            claims.take_pages(facts.signals.total_pages);
+            claims.add(facts.signals.total_records);
+            claims.add_pages(facts.signals.total_pages);
             let room = self.room_ahead(page);
             let expected: Vec<Url> = match &step {
                 // However many pages are announced, no more URLs are made than may be requested now.
@@ -407,13 +407,13 @@ impl ListReader<'_> {
         let url = self.query.narrowed(url);
         let judge = |response: Response| {
             judge_status(&response)?;
-            let said = || redact::beginning(&response.body);
+            let excerpt = || redact::beginning(&response.body);
             let node =
-                Node::parse(&String::from_utf8_lossy(&response.body)).map_err(|detail| RequestFailure::NotJson { detail, said: said() })?;
+                Node::parse(&String::from_utf8_lossy(&response.body)).map_err(|detail| RequestFailure::NotJson { detail, excerpt: excerpt() })?;
             if let Some(what) = crate::source::body::reported_error(&node) {
-                return Err(RequestFailure::Reported { status: response.status.as_u16(), what, said: said() });
+                return Err(RequestFailure::Reported { status: response.status.as_u16(), what, excerpt: excerpt() });
             }
-            node.at(value).and_then(Node::count).ok_or_else(|| RequestFailure::NoCount { path: value.to_string(), said: said() })
+            node.at(value).and_then(Node::count).ok_or_else(|| RequestFailure::NoCount { path: value.to_string(), excerpt: excerpt() })
         };
         self.requester.fetch(&url, 0, judge).await.map(Some)
     }
