@@ -474,7 +474,7 @@ impl FileReading<'_, '_> {
             if buffer.len() as u64 > self.access.limits.record_bytes {
                 buffer.truncate(LARGEST_BEGINNING);
                 given_up = Some(std::mem::take(&mut buffer));
-                cutter.give_up_element();
+                cutter.discard_element();
             }
             scanned = buffer.len();
             if self.fill(reader, &mut buffer)? == 0 {

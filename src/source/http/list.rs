@@ -408,8 +408,8 @@ impl ListReader<'_> {
         let judge = |response: Response| {
             judge_status(&response)?;
             let excerpt = || redact::beginning(&response.body);
-            let node =
-                Node::parse(&String::from_utf8_lossy(&response.body)).map_err(|detail| RequestFailure::NotJson { detail, excerpt: excerpt() })?;
+            let node = Node::parse(&String::from_utf8_lossy(&response.body))
+                .map_err(|detail| RequestFailure::NotJson { detail, excerpt: excerpt() })?;
             if let Some(what) = crate::source::body::reported_error(&node) {
                 return Err(RequestFailure::Reported { status: response.status.as_u16(), what, excerpt: excerpt() });
             }
