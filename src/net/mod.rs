@@ -1,12 +1,12 @@
-//! What every user of the network shares: the client, TLS, proxies, the retry policy, the pace of requests, tokens, and the
+//! What every user of the network shares: the client, TLS, proxies, the retry policy, rate limits, tokens, and the
 //! redaction of secrets.
 //!
 //! It knows no list, no page and no alert: what is requested, and what a response means, is for the rooms that ask.
 
 pub(crate) mod client;
 pub(crate) mod error_chain;
-pub(crate) mod pace;
 pub(crate) mod proxy;
+pub(crate) mod rate_limit;
 pub(crate) mod redact;
 pub(crate) mod retry;
 pub(crate) mod tls;
@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 use self::{
     client::{HttpClient, Timeouts},
     error_chain::chain,
-    pace::Pace,
+    rate_limit::RateLimiter,
     token::TokenSlot,
 };
 use crate::settings::HttpSettings;
@@ -54,13 +54,13 @@ pub enum NetworkError {
     Client(String),
 }
 
-/// The network as one run sees it: one client with its pool of connections, one pace for each origin, one token for each OAuth
+/// The network as one run sees it: one client with its pool of connections, one rate limiter for each origin, one token for each OAuth
 /// client. All requests of the run go through it, and run on its runtime, since a connection lives on the runtime that made it.
 pub struct Network {
     http: HttpSettings,
     /// Made when the first request is made: a run over files needs none of it.
     made: OnceLock<Result<Made, NetworkError>>,
-    paces: Mutex<HashMap<String, Arc<Pace>>>,
+    rate_limiters: Mutex<HashMap<String, Arc<RateLimiter>>>,
     tokens: Mutex<HashMap<String, Arc<TokenSlot>>>,
 }
 
@@ -78,7 +78,7 @@ impl fmt::Debug for Network {
 impl Network {
     /// The network by these settings. Nothing is opened yet.
     pub fn new(http: &HttpSettings) -> Network {
-        Network { http: http.clone(), made: OnceLock::new(), paces: Mutex::default(), tokens: Mutex::default() }
+        Network { http: http.clone(), made: OnceLock::new(), rate_limiters: Mutex::default(), tokens: Mutex::default() }
     }
 
     fn made(&self) -> Result<&Made, NetworkError> {
@@ -112,10 +112,10 @@ impl Network {
         }))
     }
 
-    /// The pace of an origin.
-    pub(crate) fn pace(&self, url: &Url) -> Arc<Pace> {
+    /// The rate limiter of an origin.
+    pub(crate) fn rate_limiter(&self, url: &Url) -> Arc<RateLimiter> {
         let origin = url.origin().ascii_serialization();
-        self.paces.lock().unwrap_or_else(PoisonError::into_inner).entry(origin).or_default().clone()
+        self.rate_limiters.lock().unwrap_or_else(PoisonError::into_inner).entry(origin).or_default().clone()
     }
 
     /// The token of an OAuth client; `client` tells it from all others.

@@ -114,11 +114,11 @@ pub fn execute(request: &Request<'_>) -> Outcome {
     job.conclude(error)
 }
 
-/// The network of a run: the paces of its sources hold from the first request on.
+/// The network of a run: the rate limits of its sources apply from the first request on.
 fn network(settings: &Settings) -> Network {
     let network = Network::new(&settings.http);
     for source in [&settings.orders, &settings.users, &settings.products].into_iter().flatten() {
-        source::limit_pace(source, &network);
+        source::limit_rate(source, &network);
     }
     network
 }

@@ -113,9 +113,9 @@ impl<F: FnMut(Page) -> bool> PageSink for F {
 }
 
 /// Sets the rate limit of a source's origin, before any source of the origin is read.
-pub fn limit_pace(source: &Source, network: &Network) {
+pub fn limit_rate(source: &Source, network: &Network) {
     if let (Location::Http(url), Some(rate)) = (&source.location, source.profile.http.requests_per_second) {
-        network.pace(url).limit(rate);
+        network.rate_limiter(url).limit(rate);
     }
 }
 

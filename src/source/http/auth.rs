@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::{
     net::{
         client::{ConnectionError, HttpClient},
-        pace, redact,
+        rate_limit, redact,
         token::{IssuedToken, Refused, TokenSlot},
     },
     settings::{Auth, Credentials, CredentialsIn, Secret},
@@ -167,8 +167,8 @@ impl<'a> Authorizer<'a> {
             CredentialsIn::Header => insert_basic(&mut headers, &form_encoded(id.expose()), &form_encoded(secret.expose()))?,
             CredentialsIn::Body => pairs.extend([("client_id", id.expose()), ("client_secret", secret.expose())]),
         }
-        let pace = self.access.network.pace(token_url);
-        pace.wait_turn().await;
+        let limiter = self.access.network.rate_limiter(token_url);
+        limiter.wait_turn().await;
         let asked = Instant::now();
         let request = self.client.client().post(token_url.clone()).headers(headers).body(url_query::form(pairs.into_iter()));
         let connection = |error: reqwest::Error| match self.client.failure(error, token_url) {
@@ -177,7 +177,7 @@ impl<'a> Authorizer<'a> {
         };
         let mut response = request.send().await.map_err(connection)?;
         let (status, headers) = (response.status(), response.headers().clone());
-        pace.observe(&headers, self.access.http.retry_after_cap);
+        limiter.observe(&headers, self.access.http.retry_after_cap);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(connection)? {
             body.extend_from_slice(&chunk);
@@ -186,8 +186,8 @@ impl<'a> Authorizer<'a> {
             }
         }
         if !status.is_success() {
-            if let Some(wait) = pace::retry_after(&headers) {
-                pace.hold(wait.min(self.access.http.retry_after_cap));
+            if let Some(wait) = rate_limit::retry_after(&headers) {
+                limiter.hold(wait.min(self.access.http.retry_after_cap));
             }
             let outlook = match status.as_u16() {
                 408 | 425 | 429 | 500..=599 => TokenOutlook::MayPass,

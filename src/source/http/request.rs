@@ -23,7 +23,7 @@ use super::{
 use crate::{
     net::{
         client::{ConnectionError, HttpClient, asks_for_credentials},
-        pace, redact,
+        rate_limit, redact,
         retry::{NextAttempt, RetryPolicy},
         token::Refused,
     },
@@ -97,7 +97,7 @@ impl<'a> Requester<'a> {
     ) -> Result<Requester<'a>, SourceError> {
         let client = access.network.client()?;
         if let Some(rate) = profile.requests_per_second {
-            access.network.pace(start).limit(rate);
+            access.network.rate_limiter(start).limit(rate);
         }
         let authorizer = Authorizer::new(&profile.auth, credentials, start, access, client)?;
         Ok(Requester { profile, access, client, authorizer, largest_body: AtomicU64::new(0) })
@@ -140,8 +140,8 @@ impl<'a> Requester<'a> {
         let (mut renewals, mut stale_tokens) = (0, 0);
         let mut last: Option<(RequestFailure, Trace)> = None;
         loop {
-            let pace = self.access.network.pace(url);
-            self.unless_stopped(pace.wait_turn()).await?;
+            let limiter = self.access.network.rate_limiter(url);
+            self.unless_stopped(limiter.wait_turn()).await?;
             // The `Retry-After` of another request may have delayed this one beyond its budget.
             if let Some((cause, trace)) = last.take_if(|_| attempts.is_out_of_time()) {
                 return Err(self.failed(url, page, &attempts, cause, &trace, NextAttempt::NoTimeLeft));
@@ -178,7 +178,7 @@ impl<'a> Requester<'a> {
             }
             if let Some(wait) = failed.retry_after {
                 let origin = trace.hop.as_ref().unwrap_or(url);
-                self.access.network.pace(origin).hold(wait.min(settings.retry_after_cap));
+                self.access.network.rate_limiter(origin).hold(wait.min(settings.retry_after_cap));
             }
             let wait = match attempts.after_failure(failed.retry_after) {
                 NextAttempt::After(wait) => wait,
@@ -254,7 +254,7 @@ impl<'a> Requester<'a> {
     ) -> Result<T, FailedAttempt> {
         let response = self.follow(url, trace).await?;
         let (status, headers, url) = (response.status(), response.headers().clone(), response.url().clone());
-        let retry_after = pace::retry_after(&headers);
+        let retry_after = rate_limit::retry_after(&headers);
         let limit = self.body_limit();
         let body = match self.body(response, limit).await {
             Ok(body) if status.is_success() => encoding::decoded(&headers, body, limit.bytes, limit.setting)?,
@@ -271,9 +271,9 @@ impl<'a> Requester<'a> {
         let mut url = url.clone();
         let most = self.access.http.max_redirects;
         for hop in 0..=most {
-            let pace = self.access.network.pace(&url);
+            let limiter = self.access.network.rate_limiter(&url);
             if hop > 0 {
-                pace.wait_turn().await;
+                limiter.wait_turn().await;
                 trace.hop = Some(url.clone());
             }
             trace.proxy = self.client.proxy_of(&url);
@@ -286,7 +286,7 @@ impl<'a> Requester<'a> {
                 ConnectionError::ProxyCredentials(text) => RequestFailure::Proxy(text),
                 ConnectionError::Failed(text) => RequestFailure::Connection(text),
             })?;
-            pace.observe(response.headers(), self.access.http.retry_after_cap);
+            limiter.observe(response.headers(), self.access.http.retry_after_cap);
             if let (407, Some(proxy)) = (response.status().as_u16(), &trace.proxy) {
                 return Err(RequestFailure::Proxy(asks_for_credentials(proxy)));
             }

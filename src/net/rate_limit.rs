@@ -14,12 +14,12 @@ const EPOCHS: [(f64, f64); 3] = [(1e14, 1e-6), (1e11, 1e-3), (1e9, 1.0)];
 
 /// Spaces the requests to one origin. All sources of a run share it.
 #[derive(Debug)]
-pub(crate) struct Pace {
-    state: Mutex<PaceState>,
+pub(crate) struct RateLimiter {
+    state: Mutex<RateState>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct PaceState {
+struct RateState {
     /// The least time between two requests.
     interval: Duration,
     /// When the next one may go.
@@ -28,14 +28,14 @@ struct PaceState {
     held_until: Instant,
 }
 
-impl Default for Pace {
-    fn default() -> Pace {
+impl Default for RateLimiter {
+    fn default() -> RateLimiter {
         let now = Instant::now();
-        Pace { state: Mutex::new(PaceState { interval: Duration::ZERO, next: now, held_until: now }) }
+        RateLimiter { state: Mutex::new(RateState { interval: Duration::ZERO, next: now, held_until: now }) }
     }
 }
 
-impl Pace {
+impl RateLimiter {
     /// Limits the requests a second. The lowest limit of all sources of the origin holds.
     pub(crate) fn limit(&self, requests_per_second: f64) {
         let interval = Duration::try_from_secs_f64(1.0 / requests_per_second).unwrap_or_default();
@@ -74,7 +74,7 @@ impl Pace {
         }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut PaceState) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut RateState) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -236,13 +236,13 @@ mod tests {
 
     #[test]
     fn requests_are_spread_by_the_lowest_limit() {
-        let pace = Pace::default();
-        pace.limit(50.0);
-        pace.limit(5000.0);
+        let limiter = RateLimiter::default();
+        limiter.limit(50.0);
+        limiter.limit(5000.0);
         let started = Instant::now();
         on_runtime(async {
             for _ in 0..6 {
-                pace.wait_turn().await;
+                limiter.wait_turn().await;
             }
         });
         assert!(started.elapsed() >= Duration::from_millis(100), "{:?}", started.elapsed());
@@ -250,13 +250,13 @@ mod tests {
 
     #[test]
     fn a_wait_that_one_request_is_told_of_holds_for_those_that_wait_already() {
-        let pace = Arc::new(Pace::default());
-        pace.limit(20.0);
+        let limiter = Arc::new(RateLimiter::default());
+        limiter.limit(20.0);
         let started = Instant::now();
         on_runtime(async {
-            pace.wait_turn().await;
-            let hold = async { pace.hold(Duration::from_millis(300)) };
-            futures_util::future::join(pace.wait_turn(), hold).await;
+            limiter.wait_turn().await;
+            let hold = async { limiter.hold(Duration::from_millis(300)) };
+            futures_util::future::join(limiter.wait_turn(), hold).await;
         });
         assert!(started.elapsed() >= Duration::from_millis(300), "{:?}", started.elapsed());
     }
