@@ -72,7 +72,7 @@ fn what_is_no_json_is_named_and_ends_the_run() {
             work.write(name, content);
             let ended = work.etl(&["run", "--orders", name, "--log-format", "text"]);
             ended.expect(3, "extract_failed");
-            let is_document = name == "o.json" && ended.stderr.contains("no valid JSON");
+            let is_document = name == "o.json" && ended.stderr.contains("not valid JSON");
             assert!(ended.stderr.contains(seems) || is_document, "{name} {seems}: {}", ended.stderr);
         }
     }

@@ -156,12 +156,12 @@ impl<'a> Pager<'a> {
         self.with_own_size(&[])
     }
 
-    /// Whether pages share a record, so that a page may equal the one before where records came to the front of the list.
+    /// Whether pages share a record. A page may then equal the one before, if new records were added at the front of the list.
     pub(super) fn overlaps(&self) -> bool {
         self.offset.overlaps
     }
 
-    /// Whether the pagination is guessed, and the second page may tell that there is none.
+    /// Whether the pagination is a guess, so that page 2 may show that the source does not paginate.
     pub(super) fn may_be_unpaginated(&self) -> bool {
         *self.pagination == Pagination::Auto && self.mode == DefaultMode::Numbered
     }
