@@ -54,7 +54,7 @@ fn malformed(file: &SourceFile, line: u64, detail: impl Into<String>) -> SourceE
     SourceError::Malformed { path: file.path.clone(), line, detail: detail.into() }
 }
 
-/// The names of a header: trimmed, and empty where a column has no name.
+/// The names of a header: trimmed, and empty if a column has no name.
 fn column_names(file: &SourceFile, header: &Record<'_>) -> Result<Vec<String>, SourceError> {
     let names: Vec<String> = header.values.iter().map(|name| name.trim().to_owned()).collect();
     let mut places = HashMap::new();
@@ -68,7 +68,7 @@ fn column_names(file: &SourceFile, header: &Record<'_>) -> Result<Vec<String>, S
 
 /// The columns of the header.
 struct Columns {
-    /// The name of each as a key of a JSON object, with its colon; `None` where the header has no name.
+    /// The name of each as a key of a JSON object, with its colon; `None` if the header has no name.
     keys: Vec<Option<String>>,
 }
 
@@ -280,7 +280,7 @@ impl<'a> Records<'a> {
         false
     }
 
-    /// Ends the last record of the file, which may have no line break; `false` where there is no record to end.
+    /// Ends the last record of the file, which may have no line break; `false` if there is no record to end.
     fn end_file(&mut self) -> Result<bool, SourceError> {
         match self.state {
             State::RecordStart => Ok(false),

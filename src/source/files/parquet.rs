@@ -1,5 +1,5 @@
 //! Parquet: each row becomes a record. A struct becomes an object, a list an array, a map an object, a number its digits, a
-//! time its RFC 3339 text, bytes their text (or hexadecimal digits where they are not UTF-8).
+//! time its RFC 3339 text, bytes their text (or hexadecimal digits if they are not UTF-8).
 //!
 //! A column whose type can't be read is left out with a warning that names it; the others are read.
 
