@@ -13,7 +13,7 @@
 //! | [`layer`] | partitions: staged, stored, merged; which of them hold an order |
 //! | [`check`] | DuckDB SQL over the layer as it would be |
 //! | [`store`] | the disk: lock, journal, publishing as one step |
-//! | [`net`] | what every user of the network shares: client, TLS, proxies, retry policy, pace, redaction |
+//! | [`net`] | what every user of the network shares: client, TLS, proxies, retry policy, rate limits, redaction |
 //! | [`report`] | what a run says of itself |
 //! | [`warehouse`] | SQL for Redshift |
 //! | [`demo`] | the embedded API |

@@ -1,5 +1,5 @@
-//! What the source has is what the layer has: responses are judged, lists are read to their ends, and counts are compared.
-//! Every case compares the ids of the layer with those that the server held.
+//! The layer has all records of the source: responses are judged, lists are read to their ends, and counts are compared. Every
+//! test compares the ids of the layer with the ids of the server.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -35,7 +35,7 @@ fn run(work: &Workspace, server: &Server, profile: &str, args: &[&str]) -> Ended
     work.etl(&[&["run", "--log-format", "text"], args].concat())
 }
 
-/// A list of three pages of two, by `page`, whose page 2 is answered by `second`.
+/// A list of three numbered pages of two orders. `second` answers the requests for page 2.
 fn with_second_page(second: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Server {
     let count = AtomicUsize::new(0);
     Server::start(move |asked: &Asked| match asked.parameter("page") {
@@ -47,7 +47,7 @@ fn with_second_page(second: impl Fn(usize) -> Reply + Send + Sync + 'static) -> 
 }
 
 #[test]
-fn an_error_in_a_success_is_a_failed_request() {
+fn an_error_in_a_successful_response_is_a_failed_request() {
     for body in [
         r#"{"status":"error","data":null}"#,
         r#"{"data":null,"errors":[{"message":"words of the server"}]}"#,
@@ -59,12 +59,12 @@ fn an_error_in_a_success_is_a_failed_request() {
         r#"{"meta":{"status":"error"},"orders":[]}"#,
         r#"{"message":"words of the server"}"#,
     ] {
-        // Twice an error and then the page: nothing is lost.
+        // Two errors and then the page: no order is lost.
         let server = with_second_page(move |count| json(if count < 2 { body.into() } else { format!(r#"{{"orders":{}}}"#, list(2..4)) }));
         let work = Workspace::new();
         let summary = run(&work, &server, "", &[]).published();
         assert_eq!((loaded(&work), &summary["source"]["retries"]), (ids(6), &value!(2)), "{body}");
-        // For ever: nothing is published, and the server's own words are shown.
+        // Only errors: nothing is published, and the error shows the body.
         let server = with_second_page(move |_| json(body));
         let work = Workspace::new();
         let ended = run(&work, &server, "", &[]);
@@ -75,7 +75,7 @@ fn an_error_in_a_success_is_a_failed_request() {
 }
 
 #[test]
-fn a_body_that_says_that_all_is_well_is_a_page() {
+fn a_body_that_reports_success_is_a_page() {
     for head in [
         r#""error":null,"#,
         r#""errors":[],"#,
@@ -97,7 +97,7 @@ fn a_body_that_says_that_all_is_well_is_a_page() {
 }
 
 #[test]
-fn a_failed_request_shows_what_the_server_said_and_no_secret() {
+fn a_failed_request_shows_the_body_without_secrets() {
     let server = Server::start(|_: &Asked| (400, Vec::new(), br#"{"detail":"hush-4711 may not","next":"/o?key=hush-4711"}"#.to_vec()));
     let work = Workspace::new();
     work.write("etl.toml", format!("{HASTE}\n[orders]\nlocation = \"{}\"\n", server.orders()));
@@ -129,7 +129,7 @@ fn one_order_may_be_the_whole_body() {
 }
 
 #[test]
-fn a_signal_that_names_a_next_page_beats_one_that_says_there_is_none() {
+fn a_signal_with_a_next_page_wins_over_one_without() {
     for signals in [
         r#""next":null,"next_cursor":"abc","#,
         r#""next":null,"links":{"next":"/orders?cursor=abc"},"#,
@@ -190,7 +190,7 @@ fn a_link_header_of_any_form_is_followed() {
 }
 
 #[test]
-fn a_relative_link_is_joined_to_the_url_that_answered() {
+fn a_relative_link_is_resolved_against_the_url_of_the_response() {
     let server = Server::start(|asked: &Asked| match asked.path.as_str() {
         "/orders" => (302, vec![("location", "/v2/shop/orders".into())], Vec::new()),
         "/v2/shop/orders" => json(format!(r#"{{"next":"more?x=1","orders":{}}}"#, list(0..2))),
@@ -203,7 +203,7 @@ fn a_relative_link_is_joined_to_the_url_that_answered() {
 }
 
 #[test]
-fn more_without_a_way_on_is_an_error() {
+fn more_records_without_a_next_page_are_an_error() {
     for (profile, body) in [
         ("", r#"{"next":"opaque-token","orders":LIST}"#),
         ("", r#"{"has_more":true,"orders":[]}"#),
@@ -217,12 +217,12 @@ fn more_without_a_way_on_is_an_error() {
         let work = Workspace::new();
         let ended = run(&work, &server, profile, &[]);
         ended.expect(3, "extract_failed");
-        assert!(ended.stderr.contains("can't be followed on from here"), "{profile} {body}: {}", ended.stderr);
+        assert!(ended.stderr.contains("can't find the next page"), "{profile} {body}: {}", ended.stderr);
         assert_eq!(loaded(&work), BTreeSet::new(), "{body}");
     }
 }
 
-/// A list as Medusa serves it: by offset, and with the number of all.
+/// A list like that of Medusa: by offset, with a total.
 fn by_offset(count: usize, claimed: usize) -> Server {
     Server::start(move |asked: &Asked| {
         let offset: usize = asked.parameter("offset").parse().unwrap_or(0);
@@ -232,7 +232,7 @@ fn by_offset(count: usize, claimed: usize) -> Server {
 }
 
 #[test]
-fn a_body_that_announces_more_than_came_is_read_on_by_offset_or_is_an_error() {
+fn a_body_with_a_larger_total_is_continued_by_offset_or_is_an_error() {
     let server = by_offset(11, 11);
     let work = Workspace::new();
     let completeness = run(&work, &server, "", &[]).published()["completeness"].clone();
@@ -287,7 +287,7 @@ fn fewer_than_claimed_is_read_again_and_then_refused_unless_allowed() {
         assert!(ended.stderr.contains("claims 7 records and sent 5 different ones"), "{how}: {}", ended.stderr);
         assert_eq!(server.asked().iter().filter(|asked| asked.parameter("page") == "1").count(), 2, "{how}: read once more");
         assert_eq!(loaded(&work), BTreeSet::new());
-        // Allowed, it is published, alerted, and no part of coverage.
+        // If it is allowed, the run publishes and alerts, but adds nothing to coverage.
         let allowed = run(&work, &server, profile, &["--allow-incomplete", "--since", "2025-01-01"]).published();
         assert_eq!((loaded(&work), &allowed["alerts"][0]["kind"]), (ids(5), &value!("incomplete")), "{how}");
         let next = run(&work, &claiming(5, 5, how), profile, &["--since", "last"]).unchanged();
@@ -296,7 +296,7 @@ fn fewer_than_claimed_is_read_again_and_then_refused_unless_allowed() {
 }
 
 #[test]
-fn null_in_place_of_a_page_is_no_end_while_more_is_announced() {
+fn null_in_place_of_a_page_is_an_error_if_the_total_is_larger() {
     for body in ["null", "{\"orders\":null}"] {
         let server = Server::start(move |asked: &Asked| {
             let mut reply = json(match asked.parameter("page") {
@@ -316,13 +316,13 @@ fn null_in_place_of_a_page_is_no_end_while_more_is_announced() {
 }
 
 #[test]
-fn a_list_that_is_whole_at_the_second_reading_is_published() {
+fn a_list_that_is_complete_at_the_second_reading_is_published() {
     let server = {
         let readings = Arc::new(AtomicUsize::new(0));
         Server::start(move |asked: &Asked| {
             let page: usize = asked.parameter("page").parse().unwrap();
             let reading = if page == 1 { readings.fetch_add(1, Ordering::SeqCst) + 1 } else { readings.load(Ordering::SeqCst) };
-            // The first time, the second page lacks one.
+            // At the first reading, the second page lacks one order.
             let (start, end) = [(0, 2), (2, if reading == 1 { 3 } else { 4 }), (4, 4)][(page - 1).min(2)];
             json(format!(r#"{{"total":4,"orders":{}}}"#, list(start..end)))
         })
@@ -348,7 +348,7 @@ fn users_and_products_are_certified_too() {
     assert!(work.layer().is_empty());
     let allowed = work.etl(&[&args[..], &["--allow-incomplete"]].concat()).published();
     assert_eq!(allowed["alerts"][0]["kind"], "incomplete");
-    // It is no part of coverage, also where that is rebuilt from the reports.
+    // It is not part of coverage, even if coverage is rebuilt from the reports.
     for _ in 0..2 {
         let plan = work.etl(&["plan", "--orders", &server.orders()]).summary();
         assert_eq!(plan["covered"], value!([]));
@@ -371,9 +371,9 @@ fn completeness_is_shown_by_status_text_metrics_and_probe() {
 }
 
 #[test]
-fn pages_that_are_numbered_from_zero_lose_none() {
+fn pages_numbered_from_zero_lose_no_order() {
     let pages = |asked: &Asked| asked.parameter("page").parse::<usize>().unwrap_or(0);
-    // A page before page 1 is named by the response, or page 1 is empty.
+    // The response names a page before page 1, or page 1 is empty.
     for (count, page_size, named) in [(6, 2, "prev"), (6, 2, "link"), (6, 2, "has_more"), (6, 2, "next_page"), (2, 10, "nothing")] {
         let server = Server::start(move |asked: &Asked| {
             let (page, last) = (pages(asked), count / page_size);
@@ -405,7 +405,7 @@ fn pages_that_are_numbered_from_zero_lose_none() {
 }
 
 #[test]
-fn a_count_of_one_page_alone_is_no_proof() {
+fn a_count_of_one_page_proves_nothing() {
     let server = Server::start(|asked: &Asked| {
         let offset: usize = asked.parameter("offset").parse().unwrap_or(0);
         let (start, end) = (offset.min(11), (offset + 4).min(11));
@@ -417,7 +417,7 @@ fn a_count_of_one_page_alone_is_no_proof() {
 }
 
 #[test]
-fn a_page_past_the_end_may_be_an_error_where_all_that_is_counted_has_come() {
+fn a_page_past_the_end_may_fail_if_all_counted_records_were_received() {
     for code in [400, 404] {
         let server = Server::start(move |asked: &Asked| match asked.parameter("page") {
             "1" => json(format!(r#"{{"total":3,"orders":{}}}"#, list(0..3))),
@@ -430,7 +430,7 @@ fn a_page_past_the_end_may_be_an_error_where_all_that_is_counted_has_come() {
 }
 
 #[test]
-fn a_profile_that_looks_at_the_wrong_place_is_an_error_or_no_proof() {
+fn a_profile_with_the_wrong_place_is_an_error_or_unproven() {
     for (profile, body, code) in [
         ("pagination = { kind = \"cursor\", path = \"meta.nxt\" }", r#"{"meta":{"next_cursor":"abc"},"orders":LIST}"#, 3),
         ("pagination.kind = \"link\"", r#"{"next":"/orders?page=2","orders":LIST}"#, 3),
@@ -454,7 +454,7 @@ fn a_list_that_never_ends_is_an_error() {
 }
 
 #[test]
-fn an_order_that_comes_in_while_they_are_counted_is_no_reason_for_doubt() {
+fn an_order_added_during_the_count_does_not_make_the_list_unproven() {
     let server = Server::start(|asked: &Asked| {
         let held = if asked.before < 2 { 3 } else { 4 };
         match asked.path.as_str() {

@@ -1,4 +1,4 @@
-//! `dim_user`, `dim_product`, and what they add to a fact.
+//! `dim_user`, `dim_product`, and the columns that they add to a fact.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -17,7 +17,7 @@ fn bought_by(user: &str) -> String {
 }
 
 #[test]
-fn a_key_that_only_facts_name_is_inferred_until_the_source_brings_it() {
+fn a_key_that_only_facts_name_is_inferred_until_the_source_has_it() {
     let work = Workspace::new();
     work.write("users.csv", "user_id,name,country\nU1,Anna,DE\n");
     work.write("products.csv", "sku,name,category,list_price\nX,Thing,C,2.5\n");
@@ -32,7 +32,7 @@ fn a_key_that_only_facts_name_is_inferred_until_the_source_brings_it() {
     work.write("users.csv", "user_id,name,country\nU2,Ben,FR\n");
     work.write("products.csv", "sku,name,category,list_price\nS,Known,D,1\n");
     assert_eq!(load("published"), (json!(0), json!(0)));
-    // What the source no longer names stays; what was inferred is filled in, and so is the fact.
+    // A member that the source no longer has stays. An inferred member is completed, and so is its fact.
     assert_eq!(work.query(USERS), ["U1|Anna|NULL|DE|NULL|false", "U2|Ben|NULL|FR|NULL|false"]);
     assert_eq!(work.query("SELECT * FROM dim_product ORDER BY 1"), ["S|NULL|Known|D|1.0000|false", "X|NULL|Thing|C|2.5000|false"]);
     assert_eq!(work.query("SELECT user_country, product_name, product_category FROM fact_order"), ["FR|Known|D"]);
@@ -121,8 +121,8 @@ fn a_missing_damaged_or_unknown_file_fails_the_extraction_and_is_named() {
         ("cut.ndjson.gz", "cut.ndjson.gz: can't be read"),
         ("broken.json", "broken.json, line 2"),
         ("orders.xlsx", "can't tell the format"),
-        ("empty", "nothing to read there"),
-        ("no-*.ndjson", "nothing to read there"),
+        ("empty", "no files to read"),
+        ("no-*.ndjson", "no files to read"),
     ] {
         let ended = work.etl(&["run", "--orders", location, "--log-format", "text"]);
         ended.expect(3, "extract_failed");
@@ -134,7 +134,7 @@ fn a_missing_damaged_or_unknown_file_fails_the_extraction_and_is_named() {
 }
 
 #[test]
-fn further_source_columns_follow_and_other_columns_can_be_joined() {
+fn extra_source_columns_are_kept_and_other_columns_can_be_joined() {
     let work = Workspace::new();
     work.write(
         "users.csv",
@@ -153,7 +153,7 @@ fn further_source_columns_follow_and_other_columns_can_be_joined() {
 }
 
 #[test]
-fn a_dimension_keeps_its_versions_where_that_is_asked_for() {
+fn a_dimension_keeps_its_versions_with_scd_2() {
     let work = Workspace::new();
     work.write("etl.toml", "[dim_user]\nscd = 2\n");
     work.write("users.csv", "user_id,name,country\nU1,Anna,DE\n");
@@ -163,19 +163,19 @@ fn a_dimension_keeps_its_versions_where_that_is_asked_for() {
     assert_eq!(work.times(), times);
     work.write("users.csv", "user_id,name,country\nU1,Anna,FR\n");
     work.load(&[bought_by("U1")], &["--users", "users.csv"]).published();
-    // The first version is valid from the beginning: nobody knows since when it was.
+    // The first version has no `valid_from`, because its beginning is unknown.
     assert_eq!(
         work.query("SELECT country, is_current, valid_from IS NULL, valid_to IS NULL FROM dim_user ORDER BY is_current"),
         ["DE|false|true|false", "FR|true|false|true"]
     );
-    // The end of the one is the beginning of the next, and a fact joins the one that is current.
+    // A version ends when the next one begins. A fact joins the current version.
     assert_eq!(work.query("SELECT count(*) FROM dim_user a JOIN dim_user b ON a.valid_to = b.valid_from"), ["1"]);
     assert_eq!(work.query("SELECT user_country FROM fact_order"), ["FR"]);
     assert_eq!(work.etl(&["check"]).code, 0);
 }
 
 #[test]
-fn a_source_without_its_key_says_so() {
+fn a_source_without_its_key_is_an_error() {
     let work = Workspace::new();
     work.write("users.csv", "nickname,country\nAnna,DE\n");
     let ended = work.load(&[bought_by("U1")], &["--users", "users.csv", "--log-format", "text"]);

@@ -1,4 +1,4 @@
-//! Files are what they are: their first bytes tell, whatever their names say.
+//! The first bytes of a file decide its format, not its name.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -22,7 +22,7 @@ fn utf16(text: &str, encode: fn(u16) -> [u8; 2]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_told_apart_for_certain_is_read_under_any_name() {
+fn formats_with_certain_detection_are_read_under_any_name() {
     let lines = orders().join("\n");
     let array = format!("[{},\r\n {}]\n", orders()[0], orders()[1]);
     let envelope = format!("{{\"total\":2,\"orders\":[{}]}}", orders().join(","));
@@ -53,7 +53,7 @@ fn what_is_told_apart_for_certain_is_read_under_any_name() {
 }
 
 #[test]
-fn what_is_no_json_is_named_and_ends_the_run() {
+fn a_file_that_is_not_json_fails_with_the_name_of_its_format() {
     for (content, seems) in [
         (&b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n"[..], "a web page"),
         (b"PK\x03\x04xxxxxxxx", "spreadsheet"),
@@ -72,14 +72,14 @@ fn what_is_no_json_is_named_and_ends_the_run() {
             work.write(name, content);
             let ended = work.etl(&["run", "--orders", name, "--log-format", "text"]);
             ended.expect(3, "extract_failed");
-            let is_document = name == "o.json" && ended.stderr.contains("no valid JSON");
+            let is_document = name == "o.json" && ended.stderr.contains("not valid JSON");
             assert!(ended.stderr.contains(seems) || is_document, "{name} {seems}: {}", ended.stderr);
         }
     }
 }
 
 #[test]
-fn a_damaged_element_costs_itself_alone() {
+fn a_damaged_element_does_not_affect_the_others() {
     let work = Workspace::new();
     let [first, last] = orders();
     work.write("o.json", [first.as_bytes(), b",{\"order_id\":\"\xe9\"},{\"a\":tru},", last.as_bytes()].concat());
@@ -91,7 +91,7 @@ fn a_damaged_element_costs_itself_alone() {
 }
 
 #[test]
-fn what_stands_beside_the_records_is_no_record() {
+fn values_beside_the_list_of_records_are_not_records() {
     let work = Workspace::new();
     let log = "1,".repeat(3_000_000);
     work.write("o.json", format!("{{\"log\":[{log}1],\"orders\":[{}]}}", orders().join(",")));
@@ -101,7 +101,7 @@ fn what_stands_beside_the_records_is_no_record() {
 }
 
 #[test]
-fn a_document_that_announces_more_than_it_holds_is_incomplete() {
+fn a_document_with_a_total_larger_than_its_records_is_incomplete() {
     let page = |range: std::ops::Range<u32>, more: &str| {
         let orders: Vec<_> = range.map(|number| order(&format!("O{number}"), "2026-01-01", "")).collect();
         format!("{{{more}\"orders\":[{}]}}", orders.join(","))
@@ -119,7 +119,7 @@ fn a_document_that_announces_more_than_it_holds_is_incomplete() {
 }
 
 #[test]
-fn hidden_names_are_left_out_unless_they_are_named() {
+fn hidden_files_are_ignored_unless_they_are_named() {
     let work = Workspace::new();
     let [first, last] = orders();
     work.write("in/a.json", &first);
@@ -137,7 +137,7 @@ fn hidden_names_are_left_out_unless_they_are_named() {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_an_input_that_cannot_be_read() {
+fn a_broken_link_is_an_unreadable_input() {
     let work = Workspace::new();
     work.write("in/a.ndjson", &orders()[0]);
     std::os::unix::fs::symlink("nowhere.ndjson", work.path("in/b.ndjson")).unwrap();
@@ -145,7 +145,7 @@ fn a_link_that_leads_nowhere_is_an_input_that_cannot_be_read() {
 }
 
 #[test]
-fn users_of_which_no_record_can_be_read_end_the_run() {
+fn users_without_any_readable_record_fail_the_run() {
     let work = Workspace::new();
     work.write("o.ndjson", &orders()[0]);
     work.write("users.ndjson", "not json\nnor this\n");
@@ -155,7 +155,7 @@ fn users_of_which_no_record_can_be_read_end_the_run() {
 }
 
 #[test]
-fn brackets_in_the_folder_of_etl_toml_break_no_glob() {
+fn brackets_in_the_folder_of_etl_toml_do_not_break_a_glob() {
     let work = Workspace::new();
     work.write("a[1]/in/o.json", &orders()[0]);
     work.write("a[1]/etl.toml", "orders = \"in/*.json\"\noutput = \"../output\"\n");
@@ -163,7 +163,7 @@ fn brackets_in_the_folder_of_etl_toml_break_no_glob() {
 }
 
 #[test]
-fn an_empty_json_is_as_good_as_an_empty_ndjson() {
+fn an_empty_json_file_is_valid_like_an_empty_ndjson_file() {
     for name in ["o.json", "o.ndjson"] {
         for content in ["", " \n", "\u{feff}"] {
             let work = Workspace::new();
@@ -174,7 +174,7 @@ fn an_empty_json_is_as_good_as_an_empty_ndjson() {
 }
 
 #[test]
-fn csv_of_users_is_recognised_or_named() {
+fn csv_of_users_is_read_or_fails_with_its_line() {
     let users = |content: &[u8]| {
         let work = Workspace::new();
         work.write("o.ndjson", order("A", "2026-01-01", r#","user_id":"U1""#));

@@ -1,4 +1,4 @@
-//! "Source over HTTP", and how a list's pages are found: what is asked for is counted, not only what comes of it.
+//! "Source over HTTP", and the pagination of lists. The tests count the requests too, not only the results.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -12,7 +12,7 @@ use std::{
 
 use support::{Asked, Ended, Reply, Server, Workspace, json, order, status};
 
-/// Waits short enough for a test.
+/// Short waits for tests.
 const HASTE: &str = "[http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\nread_timeout = \"300ms\"\nconnect_timeout = \"300ms\"\nretry_after_cap = \"5s\"\n";
 
 fn fetch(work: &Workspace, url: &str, more: &[&str]) -> Ended {
@@ -22,7 +22,7 @@ fn fetch(work: &Workspace, url: &str, more: &[&str]) -> Ended {
     work.etl(&[&["run", "--orders", url, "--log-format", "text"], more].concat())
 }
 
-/// Orders of these numbers, as a JSON array.
+/// Orders with these numbers, as a JSON array.
 fn page(numbers: std::ops::Range<u32>) -> String {
     let orders: Vec<_> = numbers.map(|number| order(&format!("O{number}"), "2026-01-01", "")).collect();
     format!("[{}]", orders.join(","))
@@ -34,14 +34,14 @@ fn with_header(reply: Reply, name: &'static str, value: impl Into<String>) -> Re
     (status, headers, body)
 }
 
-/// The pages that a source was asked for.
+/// The pages that were requested.
 fn asked_pages(server: &Server) -> Vec<String> {
     server.asked().iter().map(|asked| asked.parameter("page").to_owned()).collect()
 }
 
 #[test]
-fn numbered_pages_are_asked_for_until_one_is_empty() {
-    // The server caps its pages at two: a short page is not the end. Where page 1 is empty, a page 0 is looked for.
+fn numbered_pages_are_requested_until_one_is_empty() {
+    // The server caps its pages at two records, so a short page is not the end. If page 1 is empty, page 0 is requested.
     for (records, expected) in [(0, vec!["1", ""]), (2, vec!["1", "2"]), (5, vec!["1", "2", "3", "4"])] {
         let server = Server::start(move |asked: &Asked| {
             let number: u32 = asked.parameter("page").parse().unwrap_or(1);
@@ -69,7 +69,7 @@ fn a_numbered_page_that_equals_the_one_before_ends_the_list_with_a_warning() {
 }
 
 #[test]
-fn what_stands_around_the_records_does_not_make_another_page_of_them() {
+fn a_changed_envelope_does_not_make_a_different_page() {
     let server = Server::start(|asked: &Asked| json(format!(r#"{{"served":{},"data":{}}}"#, asked.before, page(0..3))));
     let ended = fetch(&Workspace::new(), &server.orders(), &[]);
     assert_eq!(ended.published()["records_read"], 3);
@@ -77,7 +77,7 @@ fn what_stands_around_the_records_does_not_make_another_page_of_them() {
 }
 
 #[test]
-fn a_link_header_is_followed_relative_or_not_and_its_absence_is_the_end() {
+fn a_link_header_is_followed_until_it_is_absent() {
     let server = Server::start(|asked: &Asked| match asked.parameter("after") {
         "" => with_header(json(page(0..2)), "link", r#"<?after=2>; rel="next", <?after=9>; rel="last""#),
         "2" => with_header(json(page(2..4)), "link", r#"</orders?after=4>; rel=next"#),
@@ -124,7 +124,7 @@ fn a_cursor_is_sent_back_until_there_is_none() {
 }
 
 #[test]
-fn a_pagination_that_leads_in_a_circle_is_an_error_and_never_a_loop() {
+fn a_circular_pagination_is_an_error() {
     let cursors = Server::start(|asked: &Asked| {
         let next = if asked.parameter("cursor") == "A" { "B" } else { "A" };
         let number = u32::try_from(asked.before).unwrap();
@@ -150,7 +150,7 @@ fn a_location_keeps_its_own_parameters() {
     assert_eq!((asked.parameter("status"), asked.parameter("per_page"), asked.parameter("page")), ("paid", "50", "1"));
 }
 
-/// A server whose first `failures` answers are `broken`, and whose list is one page.
+/// A server with a list of one page, whose first `failures` responses are `broken`.
 fn failing(failures: usize, broken: impl Fn() -> Reply + Send + Sync + 'static) -> Server {
     Server::start(move |asked: &Asked| {
         if asked.before < failures {
@@ -161,7 +161,7 @@ fn failing(failures: usize, broken: impl Fn() -> Reply + Send + Sync + 'static) 
 }
 
 #[test]
-fn what_may_pass_is_tried_three_times_and_what_may_not_once() {
+fn transient_failures_are_tried_three_times_and_others_once() {
     for code in [408, 425, 429, 500, 502, 503, 504] {
         let (twice, thrice) = (failing(2, move || status(code)), failing(3, move || status(code)));
         let work = Workspace::new();
@@ -196,7 +196,7 @@ fn the_number_of_attempts_can_be_set() {
 }
 
 #[test]
-fn retry_after_is_obeyed_as_seconds_and_as_a_date() {
+fn retry_after_is_respected_as_seconds_and_as_a_date() {
     let seconds: fn() -> String = || "1".into();
     let date: fn() -> String = || httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(2));
     for (value, least) in [(seconds, 1000), (date, 900)] {
@@ -219,7 +219,7 @@ fn retry_after_is_obeyed_as_seconds_and_as_a_date() {
 }
 
 #[test]
-fn a_body_that_is_no_json_is_tried_again() {
+fn a_body_that_is_not_json_is_retried() {
     for body in ["<html>busy</html>", "", r#"[{"order_id":"#, r#"[] trailing"#] {
         let server = failing(1, move || json(body));
         let work = Workspace::new();
@@ -232,7 +232,7 @@ fn a_body_that_is_no_json_is_tried_again() {
 }
 
 #[test]
-fn a_body_without_records_is_an_error_that_says_what_was_looked_for() {
+fn a_body_without_records_is_an_error_with_the_expected_places() {
     let server = failing(9, || json(r#"{"message":"hello"}"#));
     let ended = fetch(&Workspace::new(), &server.orders(), &[]);
     ended.expect(3, "extract_failed");
@@ -240,7 +240,7 @@ fn a_body_without_records_is_an_error_that_says_what_was_looked_for() {
     assert_eq!(server.asked().len(), 1);
 }
 
-/// A raw server that answers each connection with these bytes, then closes it or keeps it silent.
+/// A raw server that answers each connection with these bytes, and then closes the connection or sends nothing.
 fn raw(answers: Vec<Vec<u8>>, silence: Duration) -> (String, Arc<Mutex<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/orders", listener.local_addr().unwrap());
@@ -267,7 +267,7 @@ fn response(length: usize, body: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_body_cut_short_a_broken_connection_and_a_silent_server_are_tried_again() {
+fn a_truncated_body_a_broken_connection_and_a_silent_server_are_retried() {
     let whole = format!(r#"{{"orders":{},"next":null}}"#, page(0..1));
     let good = response(whole.len(), &whole);
     for (broken, silence) in
@@ -314,7 +314,7 @@ fn a_page_that_fails_in_the_middle_publishes_nothing() {
 }
 
 #[test]
-fn gzip_is_asked_for_and_read() {
+fn gzip_is_requested_and_decoded() {
     let server = Server::start(|asked: &Asked| {
         assert!(asked.header("accept-encoding").unwrap().contains("gzip"));
         let mut body = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -325,7 +325,7 @@ fn gzip_is_asked_for_and_read() {
 }
 
 #[test]
-fn the_walk_of_pages_fits_users_and_products_too() {
+fn users_and_products_are_paginated_too() {
     let server = Server::start(|asked: &Asked| match (asked.path.as_str(), asked.parameter("page")) {
         ("/orders", "1") => json(format!("[{}]", order("A", "2026-01-01", r#","user_id":2"#))),
         ("/users", "1") => json(r#"{"data":[{"id":1,"country":"DE"}]}"#),
@@ -342,7 +342,7 @@ fn the_walk_of_pages_fits_users_and_products_too() {
 
 const SECRET: &str = "hush-do-not-tell-4711";
 
-/// Runs with credentials, and holds that no file and no stream of the run shows them.
+/// Runs with credentials, and asserts that no file and no stream of the run contains them.
 fn with_credentials(variables: &[(&str, &str)], url: &str) -> Ended {
     let work = Workspace::new();
     work.write("etl.toml", HASTE);
@@ -359,7 +359,7 @@ fn with_credentials(variables: &[(&str, &str)], url: &str) -> Ended {
 }
 
 #[test]
-fn credentials_are_sent_as_they_are_named_and_shown_nowhere() {
+fn credentials_are_sent_in_each_configured_way_and_never_shown() {
     use base64::Engine;
     let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("me:{SECRET}")));
     for (variables, header, expected) in [
@@ -371,7 +371,7 @@ fn credentials_are_sent_as_they_are_named_and_shown_nowhere() {
         let server = Server::start(|asked: &Asked| json(if asked.parameter("page") == "1" { page(0..1) } else { "[]".into() }));
         with_credentials(&variables, &server.orders()).published();
         assert!(server.asked().iter().all(|asked| asked.header(header) == Some(&expected)), "{header}");
-        // A server that echoes what it was sent, and one that is not there.
+        // A server that echoes the request, and a server that does not exist.
         let echo = Server::start(|_: &Asked| status(401));
         with_credentials(&variables, &format!("{}?api_key={SECRET}", echo.orders())).expect(3, "extract_failed");
     }
@@ -392,7 +392,7 @@ fn credentials_do_not_leave_the_configured_origin() {
 }
 
 #[test]
-fn redirects_end_somewhere() {
+fn the_number_of_redirects_is_limited() {
     let server = Server::start(|_: &Asked| with_header(status(302), "location", "/orders"));
     let ended = fetch(&Workspace::new(), &server.orders(), &[]);
     ended.expect(3, "extract_failed");
@@ -400,7 +400,7 @@ fn redirects_end_somewhere() {
 }
 
 #[test]
-fn limits_of_pages_and_bodies_are_named_by_the_error() {
+fn an_error_names_the_limit_of_pages_or_of_bodies() {
     let server = Server::start(|asked: &Asked| json(page(asked.before as u32..asked.before as u32 + 1)));
     for (setting, message) in
         [("max_pages = 3", "more than 3 pages (http.max_pages)"), ("max_body = 100", "larger than 100 bytes (http.max_body)")]

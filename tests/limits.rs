@@ -1,4 +1,4 @@
-//! What a hostile or broken source may not do: each bound has a default, a setting, and an error that names it.
+//! The limits for hostile or broken sources: each limit has a default, a setting, and an error that names the setting.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -22,7 +22,7 @@ fn refused(work: &Workspace, args: &[&str], limits: &str, message: &str) {
     assert!(work.layer().is_empty() && work.files("state/staging").is_empty());
 }
 
-/// A run in which one record of three breaks a limit: it is dropped, and the others are loaded.
+/// A run in which one of three records exceeds a limit. It is dropped, and the others are loaded.
 #[track_caller]
 fn dropped(work: &Workspace, args: &[&str], limits: &str, reason: &str) {
     work.write("etl.toml", format!("[http]\nbackoff_first = \"1ms\"\n[limits]\n{limits}\n"));
@@ -30,7 +30,7 @@ fn dropped(work: &Workspace, args: &[&str], limits: &str, reason: &str) {
     let summary = work.etl(&[&["run"], args].concat()).published();
     assert_eq!((&summary["dropped"][reason], &summary["records_read"]), (&1.into(), &3.into()), "{args:?} {summary}");
     assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY ALL"), ["A", "B"], "{args:?}");
-    // Too deep for most readers of JSON: looked at as text.
+    // Too deep for most JSON parsers, so the test reads it as text.
     let kept = String::from_utf8(work.files("quarantine").into_values().next().unwrap()).unwrap();
     let length = kept.len() - kept.find("\"record\":").unwrap();
     assert!(kept.lines().count() == 1 && kept.contains(reason) && (100..=65 << 10).contains(&length), "{args:?} {length}");
@@ -40,7 +40,7 @@ fn dropped(work: &Workspace, args: &[&str], limits: &str, reason: &str) {
 fn a_record_that_is_too_large_is_dropped_and_its_beginning_kept() {
     let work = Workspace::new();
     let (first, last) = (order("A", "2026-01-01", ""), order("B", "2026-01-01", ""));
-    // Larger than the block that is read at once, and than the limit.
+    // Larger than a block of the reader, and larger than the limit.
     let long = format!(r#"{{"order_id":"{}"}}"#, "x".repeat(9 << 20));
     let limit = "record_bytes = 1000000";
     work.write("o.ndjson", format!("{first}\n{long}\n{last}\n"));
@@ -60,7 +60,7 @@ fn a_record_that_is_too_large_is_dropped_and_its_beginning_kept() {
 }
 
 #[test]
-fn a_record_may_nest_only_so_deep() {
+fn the_depth_of_a_record_is_limited() {
     let work = Workspace::new();
     let nested = |id: &str, depth: usize| order(id, "2026-01-01", &format!(r#","note":{}{}"#, "[".repeat(depth), "]".repeat(depth)));
     for (depth, limit) in [(128, ""), (1_000_000, "depth = 5000")] {
@@ -76,7 +76,7 @@ fn a_record_may_nest_only_so_deep() {
 }
 
 #[test]
-fn a_compressed_file_may_expand_only_so_far() {
+fn the_expansion_of_a_compressed_file_is_limited() {
     // Half a gigabyte of blank lines: half a megabyte of gzip.
     let bomb = gzip(&vec![b'\n'; 512 << 20]);
     assert!(bomb.len() < 1 << 20);
@@ -87,13 +87,13 @@ fn a_compressed_file_may_expand_only_so_far() {
     }
     work.write("etl.toml", "[limits]\nexpansion = 2000\n");
     work.etl(&["run", "--orders", "o.ndjson.gz"]).unchanged();
-    // Over HTTP the body's own limit counts what is decompressed.
+    // Over HTTP the limit of the body applies to the decompressed bytes.
     let server = Server::start(move |_: &Asked| (200, vec![("content-encoding", "gzip".into())], bomb.clone()));
     refused(&work, &["--orders", &server.orders()], "", "larger than 268435456 bytes (http.max_body)");
 }
 
 #[test]
-fn redirects_are_followed_only_so_far() {
+fn the_number_of_redirects_is_limited() {
     let server = Server::start(|_: &Asked| (302, vec![("location", "/orders".into())], Vec::new()));
     let work = Workspace::new();
     work.write("etl.toml", "[http]\nmax_redirects = 2\n");
@@ -104,7 +104,7 @@ fn redirects_are_followed_only_so_far() {
 }
 
 #[test]
-fn nothing_that_the_source_names_becomes_a_path() {
+fn no_value_of_the_source_becomes_a_path() {
     let work = Workspace::new();
     let evil = ["../../evil", "/etc/evil", "dt=2026-01-01/../../../evil", "evil\\u0000.csv", "a/b", "..", "x\\n,y"];
     let mut lines: Vec<_> = evil

@@ -1,5 +1,5 @@
-//! The network of a company: proxies, private authorities, encodings, time limits, one pool of connections and one pace for
-//! all sources of a run.
+//! The network of a company: proxies, private certificate authorities, encodings, timeouts, and the connections and rate limits
+//! that all sources of a run share.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -53,8 +53,8 @@ fn source(url: &str) -> Source {
     url.parse::<Location>().unwrap().into()
 }
 
-/// A list of one page that says so.
-fn whole(records: &str) -> Reply {
+/// A complete list of one page.
+fn complete_page(records: &str) -> Reply {
     with_header(json(records), "link", "<?page=1>; rel=\"first\"")
 }
 
@@ -72,8 +72,8 @@ fn refused(source: &Source, http: &HttpSettings) -> String {
 }
 
 #[test]
-fn plain_http_goes_through_the_proxy_with_its_credentials_and_exceptions_go_straight() {
-    let server = Server::start(|_: &Asked| whole(r#"[{"id":1}]"#));
+fn plain_http_uses_the_proxy_with_its_credentials_and_exceptions_are_direct() {
+    let server = Server::start(|_: &Asked| complete_page(r#"[{"id":1}]"#));
     let proxy = Proxy::start(server.address(), Some("Basic bWU6aHVzaC00NzEx"));
     let url = format!("http://shop.example/orders?sign=a%2Fb/c");
     let fetched = read(&source(&url), &through(&format!("http://me:hush-4711@{}", proxy.address), ""), |_| {}).unwrap();
@@ -82,18 +82,18 @@ fn plain_http_goes_through_the_proxy_with_its_credentials_and_exceptions_go_stra
     assert_eq!((proxied.len(), server.asked().len()), (1, 1));
     assert!(proxied[0].line.starts_with("GET http://shop.example/orders?sign=a%2Fb/c&page=1"), "{}", proxied[0].line);
     assert!(server.asked()[0].header("proxy-authorization").is_none());
-    // Loopback never goes through a proxy, whatever is excepted.
+    // Requests to loopback never use a proxy, whatever the exceptions are.
     read(&source(&server.orders()), &through("http://127.0.0.1:1", ""), |_| {}).unwrap();
     assert_eq!(proxy.proxied().len(), 1);
-    // An exception is not proxied: there is no such host.
+    // A request to an exception is direct: the host does not exist.
     let error = refused(&source("http://shop.invalid/"), &through(&format!("http://{}", proxy.address), "x.example, .invalid"));
     assert!(error.contains("dns error") && !error.contains("through the proxy"), "{error}");
     assert_eq!(proxy.proxied().len(), 1);
 }
 
 #[test]
-fn a_proxy_that_refuses_is_named_without_its_credentials() {
-    let server = Server::start(|_: &Asked| whole("[]"));
+fn an_error_names_the_proxy_that_refuses_without_its_credentials() {
+    let server = Server::start(|_: &Asked| complete_page("[]"));
     let asking = Proxy::start(server.address(), Some("Basic x"));
     let url = format!("http://me:hush-4711@{}", asking.address);
     for target in ["http://shop.example/", "https://shop.example/"] {
@@ -114,9 +114,9 @@ fn a_proxy_that_refuses_is_named_without_its_credentials() {
 }
 
 #[test]
-fn a_private_authority_is_trusted_where_it_is_named_also_through_a_tunnel() {
+fn a_configured_private_authority_is_trusted_also_through_a_tunnel() {
     let authority = PrivateAuthority::new();
-    let server = authority.serve(Clients::Any, |_: &Asked| whole(r#"[{"id":1}]"#));
+    let server = authority.serve(Clients::Any, |_: &Asked| complete_page(r#"[{"id":1}]"#));
     let folder = tempfile::tempdir().unwrap();
     let (ca_file, ..) = authority.files(folder.path());
     let error = refused(&source(&server.orders()), &haste());
@@ -134,7 +134,7 @@ fn a_private_authority_is_trusted_where_it_is_named_also_through_a_tunnel() {
 #[test]
 fn a_server_that_asks_for_a_client_certificate_gets_it() {
     let authority = PrivateAuthority::new();
-    let server = authority.serve(Clients::Certified, |_: &Asked| whole(r#"[{"id":1}]"#));
+    let server = authority.serve(Clients::Certified, |_: &Asked| complete_page(r#"[{"id":1}]"#));
     let folder = tempfile::tempdir().unwrap();
     let (ca_file, certificate, key) = authority.files(folder.path());
     let without = NetworkSettings { ca_file: Some(ca_file), ..NetworkSettings::default() };
@@ -144,7 +144,7 @@ fn a_server_that_asks_for_a_client_certificate_gets_it() {
 }
 
 #[test]
-fn alerts_are_sent_through_the_proxy_and_not_where_they_lead_to_loopback() {
+fn alerts_use_the_proxy_except_to_loopback() {
     let server = Server::start(|_: &Asked| status(200));
     let proxy = Proxy::start(server.address(), None);
     let alert = OpenAlert {
@@ -184,9 +184,9 @@ fn the_demo_needs_no_proxy_and_no_authorities() {
 }
 
 #[test]
-fn variables_and_files_name_the_proxy_and_the_authority() {
+fn variables_and_files_set_the_proxy_and_the_authority() {
     let authority = PrivateAuthority::new();
-    let orders = || whole(&format!("[{}]", order("A", "2026-01-01", "")));
+    let orders = || complete_page(&format!("[{}]", order("A", "2026-01-01", "")));
     let server = authority.serve(Clients::Certified, move |_: &Asked| orders());
     let proxy = Proxy::start(server.address(), Some("Basic bWU6aHVzaC00NzEx"));
     let work = Workspace::new();
@@ -206,7 +206,7 @@ fn variables_and_files_name_the_proxy_and_the_authority() {
 }
 
 #[test]
-fn encodings_that_are_read_are_asked_for_and_any_other_is_named() {
+fn supported_encodings_are_requested_and_any_other_is_an_error() {
     let body = br#"[{"id":1}]"#;
     let gzip = {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -224,7 +224,7 @@ fn encodings_that_are_read_are_asked_for_and_any_other_is_named() {
         let server = Server::start(move |asked: &Asked| {
             let accepted = asked.header("accept-encoding").unwrap();
             assert!(["gzip", "deflate", "br", "zstd"].iter().all(|encoding| accepted.contains(encoding)), "{accepted}");
-            let reply = with_header(whole(""), "content-encoding", encoding);
+            let reply = with_header(complete_page(""), "content-encoding", encoding);
             (reply.0, reply.1, bytes.clone())
         });
         read(&source(&server.orders()), &haste(), |_| {}).map(|fetched| fetched.records.len())
@@ -243,7 +243,7 @@ fn encodings_that_are_read_are_asked_for_and_any_other_is_named() {
     assert!(error.contains("compressed (gzip)"), "{error}");
 }
 
-/// A server that sends the head of a response and then a byte of its body now and then.
+/// A server that sends the head of a response, and then its body one byte at a time, with pauses.
 fn trickling() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/orders", listener.local_addr().unwrap());
@@ -263,7 +263,7 @@ fn trickling() -> String {
 }
 
 #[test]
-fn a_response_that_trickles_ends_and_no_attempt_begins_after_the_time_for_all() {
+fn a_trickling_response_times_out_and_no_attempt_begins_after_the_retry_timeout() {
     let url = trickling();
     let began = Instant::now();
     let limited = HttpSettings { request_timeout: Duration::from_millis(300), max_attempts: 2, ..haste() };
@@ -277,8 +277,8 @@ fn a_response_that_trickles_ends_and_no_attempt_begins_after_the_time_for_all() 
 }
 
 #[test]
-fn headers_of_a_profile_replace_and_none_is_sent_twice() {
-    let server = Server::start(|_: &Asked| whole("[]"));
+fn headers_of_a_profile_replace_defaults_and_none_is_sent_twice() {
+    let server = Server::start(|_: &Asked| complete_page("[]"));
     let mut source = source(&server.orders());
     let headers = [("Accept", "application/vnd.shop+json"), ("user-agent", "shop/1"), ("X-Own", "1")];
     source.profile.http.headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -290,12 +290,12 @@ fn headers_of_a_profile_replace_and_none_is_sent_twice() {
 }
 
 #[test]
-fn the_query_of_a_location_and_of_a_next_link_is_requested_byte_by_byte() {
+fn the_query_of_a_location_and_of_a_next_link_keeps_its_bytes() {
     let own = "path=a%2Fb/c&empty=&flag&q=x+y%20z&q=2&sig=ab%2Bc%3d";
     let next = "sig=%2b/%2F+%20&&page=2&page=2&x";
     let server = Server::start(move |asked: &Asked| match asked.before {
         0 => with_header(json(r#"[{"id":1}]"#), "link", &format!("</orders?{next}>; rel=\"next\"")),
-        _ => whole(r#"[{"id":2}]"#),
+        _ => complete_page(r#"[{"id":2}]"#),
     });
     read(&source(&format!("{}?{own}", server.orders())), &haste(), |_| {}).unwrap();
     let asked: Vec<_> = server.asked().iter().map(|asked| asked.raw_query.clone()).collect();
@@ -305,9 +305,9 @@ fn the_query_of_a_location_and_of_a_next_link_is_requested_byte_by_byte() {
 #[test]
 fn all_sources_of_a_run_share_one_connection() {
     let server = Server::start(|asked: &Asked| match asked.path.as_str() {
-        "/orders" => whole(&format!("[{}]", order("A", "2026-01-01", r#","user_id":"1""#))),
-        "/users" => whole(r#"[{"id":"1","country":"DE"}]"#),
-        _ => whole(r#"[{"sku":"S","name":"Thing"}]"#),
+        "/orders" => complete_page(&format!("[{}]", order("A", "2026-01-01", r#","user_id":"1""#))),
+        "/users" => complete_page(r#"[{"id":"1","country":"DE"}]"#),
+        _ => complete_page(r#"[{"sku":"S","name":"Thing"}]"#),
     });
     let work = Workspace::new();
     work.write("etl.toml", HASTE);
@@ -316,7 +316,7 @@ fn all_sources_of_a_run_share_one_connection() {
     assert_eq!((server.asked().len(), server.connections()), (3, 1));
 }
 
-/// When each request came.
+/// The arrival time of each request.
 fn timed(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Server, Arc<Mutex<Vec<Instant>>>) {
     let times = Arc::new(Mutex::new(Vec::new()));
     let seen = times.clone();
@@ -328,10 +328,10 @@ fn timed(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Server, A
 }
 
 #[test]
-fn one_pace_holds_for_all_sources_of_an_origin() {
+fn all_sources_of_an_origin_share_one_rate_limit() {
     let (server, times) = timed(|asked: &Asked| match asked.path.as_str() {
-        "/users" => with_header(with_header(whole(r#"[{"id":1}]"#), "ratelimit", r#""default";r=0;t=1"#), "x", "y"),
-        _ => whole(r#"[{"id":2}]"#),
+        "/users" => with_header(with_header(complete_page(r#"[{"id":1}]"#), "ratelimit", r#""default";r=0;t=1"#), "x", "y"),
+        _ => complete_page(r#"[{"id":2}]"#),
     });
     let http = haste();
     let network = Network::new(&http);
@@ -342,7 +342,7 @@ fn one_pace_holds_for_all_sources_of_an_origin() {
     assert!(times[1] - times[0] >= Duration::from_millis(990), "{:?}", times[1] - times[0]);
 }
 
-/// Numbered pages of one record, of which the source says how many there are.
+/// Numbered pages of one record. The source announces the number of pages.
 fn numbered(url: &str, concurrency: usize) -> Source {
     let mut source = source(url);
     source.profile.http.pagination =
@@ -356,7 +356,7 @@ fn numbered_page(asked: &Asked, pages: u64) -> Reply {
 }
 
 #[test]
-fn what_one_request_is_told_of_the_limit_holds_for_those_beside_it() {
+fn a_rate_limit_in_one_response_applies_to_concurrent_requests() {
     let (server, times) = timed(|asked: &Asked| match asked.before {
         1 => with_header(status(429), "retry-after", "1.0"),
         _ => numbered_page(asked, 12),
@@ -364,20 +364,20 @@ fn what_one_request_is_told_of_the_limit_holds_for_those_beside_it() {
     let fetched = read(&numbered(&server.orders(), 2), &haste(), |_| {}).unwrap();
     assert_eq!((fetched.records.len(), fetched.counts.retries), (12, 1));
     let times = times.lock().unwrap();
-    // One beside the refused request may be on its way already.
+    // One concurrent request may already be in flight.
     let early = times.iter().filter(|time| **time - times[0] < Duration::from_millis(900)).count();
     assert!(early <= 4, "{early}");
 }
 
 #[test]
-fn pages_in_flight_go_on_while_their_consumer_is_slow() {
+fn requests_in_flight_continue_while_the_consumer_is_slow() {
     let server = Server::start(|asked: &Asked| numbered_page(asked, 20));
     let http = HttpSettings { read_timeout: Duration::from_millis(300), ..haste() };
     let fetched = read_slowly(&numbered(&server.orders(), 4), &http);
     assert_eq!(fetched, (20, 0));
 }
 
-/// Reads with a sink that has room only now and then: longer pauses than the read time-out allows. Records and retries.
+/// Reads with a sink that pauses for longer than the read timeout. Returns the number of records and of retries.
 fn read_slowly(source: &Source, http: &HttpSettings) -> (u64, u64) {
     use std::task::{Context, Poll};
 
@@ -414,9 +414,9 @@ fn read_slowly(source: &Source, http: &HttpSettings) -> (u64, u64) {
 }
 
 #[test]
-fn bodies_that_are_requested_ahead_fit_into_the_memory() {
+fn bodies_requested_ahead_fit_into_the_memory_limit() {
     const BODY: usize = 100_000;
-    // How many bodies fit into an eighth of the limit, and how many are then in flight at most.
+    // How many bodies fit into an eighth of the limit, and the maximum number of requests in flight.
     for (fitting, most) in [(1, 1), (3, 3), (100, 6)] {
         let (now, peak) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
         let seen = peak.clone();
@@ -432,14 +432,14 @@ fn bodies_that_are_requested_ahead_fit_into_the_memory() {
         let fetched = read_within(Some(limit), &Network::new(&http), &numbered(&server.orders(), 6), &http, |_| {}).unwrap();
         assert_eq!((fetched.records.len(), peak.load(Ordering::SeqCst)), (20, most), "{fitting}");
     }
-    let server = Server::start(|_: &Asked| whole(&" ".repeat(BODY + 1)));
+    let server = Server::start(|_: &Asked| complete_page(&" ".repeat(BODY + 1)));
     let http = haste();
     let Err(error) = read_within(Some(BODY as u64), &Network::new(&http), &source(&server.orders()), &http, |_| {}) else { panic!() };
     assert!(error.contains("larger than 100000 bytes (memory_limit)"), "{error}");
 }
 
 #[test]
-fn millions_of_announced_pages_are_not_made_before_the_limit_is_looked_at() {
+fn the_limit_of_pages_applies_before_millions_of_urls_are_built() {
     let server = Server::start(|asked: &Asked| numbered_page(asked, 10_000_000));
     let limited = HttpSettings { max_pages: 5, ..haste() };
     let began = Instant::now();
@@ -449,7 +449,7 @@ fn millions_of_announced_pages_are_not_made_before_the_limit_is_looked_at() {
 }
 
 #[test]
-fn an_error_names_the_redirect_and_says_where_credentials_are_not_sent() {
+fn an_error_names_the_redirect_and_the_origin_without_credentials() {
     let elsewhere = Server::start(|_: &Asked| status(401));
     let target = format!("{}/moved?token=hush-4711", elsewhere.url);
     let server = Server::start(move |asked: &Asked| match asked.path.as_str() {
@@ -464,7 +464,7 @@ fn an_error_names_the_redirect_and_says_where_credentials_are_not_sent() {
     assert!(error.contains(&format!("(redirected to {}/gone)", server.url)) && error.contains("answered 404"), "{error}");
     // From https to plain http: refused, unless it is allowed.
     let authority = PrivateAuthority::new();
-    let plain = Server::start(|_: &Asked| whole(r#"[{"id":1}]"#));
+    let plain = Server::start(|_: &Asked| complete_page(r#"[{"id":1}]"#));
     let target = plain.orders();
     let secure = authority.serve(Clients::Any, move |_: &Asked| with_header(status(302), "location", &target));
     let folder = tempfile::tempdir().unwrap();

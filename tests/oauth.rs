@@ -1,5 +1,5 @@
-//! OAuth 2: tokens that are revoked while several requests are in flight, lives that are written in many ways, and what a
-//! server of tokens says when it issues none.
+//! OAuth 2: tokens that are revoked while several requests are in flight, formats of the life of a token, and the errors of the
+//! token server.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -18,10 +18,10 @@ use support::{Asked, Ended, Reply, Server, Workspace, json, order, status};
 
 const HASTE: &str = "[http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\nread_timeout = \"5s\"\n";
 
-/// Pages of the list.
+/// The number of pages of the list.
 const PAGES: usize = 40;
 
-/// One order a page.
+/// A page of one order.
 fn page(asked: &Asked) -> Reply {
     let number: usize = asked.parameter("page").parse().unwrap();
     let mut reply = json(format!("[{}]", order(&format!("O{number}"), "2026-01-01", "")));
@@ -29,11 +29,11 @@ fn page(asked: &Asked) -> Reply {
     reply
 }
 
-/// A server of tokens and of orders. `revokes` says whether a request takes the current token back; `token` answers requests
-/// for tokens, by their number from 1.
+/// A server of tokens and orders. `revokes` tells whether a request revokes the current token. `token` answers requests for
+/// tokens, numbered from 1.
 struct Shop {
     server: Server,
-    /// Pages that were served.
+    /// The number of pages that were served.
     served: Arc<Mutex<BTreeSet<String>>>,
     issued: Arc<AtomicUsize>,
 }
@@ -87,7 +87,7 @@ fn run(server: &Server, auth: &str, credentials: (&str, &str)) -> Ended {
 const CLIENT: (&str, &str) = ("client-1", "hush-hush-4711");
 
 #[test]
-fn a_token_that_is_revoked_among_several_requests_is_renewed_once() {
+fn a_token_revoked_during_several_requests_is_renewed_once() {
     let shop = shop(|_, number| token(number, r#","expires_in":3600"#), |request| request == 9);
     assert_eq!(run(&shop.server, "", CLIENT).published()["records_read"], PAGES as u64);
     assert_eq!((shop.served.lock().unwrap().len(), shop.issued.load(Ordering::SeqCst)), (PAGES, 2));
@@ -102,14 +102,14 @@ fn tokens_that_are_revoked_again_and_again_do_not_end_the_run() {
 }
 
 #[test]
-fn a_server_that_refuses_every_token_is_asked_for_a_bounded_number() {
+fn the_number_of_token_requests_is_bounded_if_the_server_refuses_every_token() {
     let shop = shop(|_, number| token(number, ""), |_| true);
     run(&shop.server, "", CLIENT).expect(3, "extract_failed");
     assert_eq!(shop.issued.load(Ordering::SeqCst), 3);
 }
 
 #[test]
-fn the_life_of_a_token_may_be_written_in_any_way() {
+fn the_life_of_a_token_may_have_any_format() {
     for life in ["3600", "3600.5", "\"3600\"", "0", "-1", "\"soon\"", "null", "[1]"] {
         let shop = shop(move |_, number| token(number, &format!(r#","expires_in":{life}"#)), |_| false);
         assert_eq!(run(&shop.server, "", CLIENT).published()["records_read"], PAGES as u64, "{life}");
@@ -118,7 +118,7 @@ fn the_life_of_a_token_may_be_written_in_any_way() {
 }
 
 #[test]
-fn the_client_is_form_encoded_in_the_header_or_stands_in_the_form() {
+fn the_client_credentials_are_form_encoded_in_the_header_or_in_the_form() {
     let shop = shop(|_, number| token(number, ""), |_| false);
     run(&shop.server, "", ("cli:ent é", "hush/hush+4711")).published();
     let asked = shop.server.asked().into_iter().find(|asked| asked.path == "/token").unwrap();
@@ -147,7 +147,7 @@ fn credentials_in_the_body_and_an_audience_are_sent_in_the_form() {
 }
 
 #[test]
-fn a_server_of_tokens_that_is_busy_is_asked_again() {
+fn a_request_to_a_busy_token_server_is_retried() {
     let busy: [fn() -> Reply; 3] = [
         || (200, vec![("content-type", "text/html".into())], b"<html>busy</html>".to_vec()),
         || status(503),
@@ -161,7 +161,7 @@ fn a_server_of_tokens_that_is_busy_is_asked_again() {
 }
 
 #[test]
-fn what_the_server_of_tokens_says_is_shown_without_the_secret() {
+fn errors_of_the_token_server_are_shown_without_the_secret() {
     let page = "<html>gateway is down: hush-hush-4711</html>";
     let refusals: [(Reply, usize, &[&str]); 5] = [
         (

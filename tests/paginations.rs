@@ -1,4 +1,4 @@
-//! Every pagination of a profile against a server that pages so: what comes of it, and how often it was asked.
+//! Every pagination of a profile against a server with that pagination: the results and the number of requests.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -16,21 +16,21 @@ use support::{Asked, Ended, Reply, Server, Workspace, json, order, status};
 
 const HASTE: &str = "[http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\nread_timeout = \"2s\"\n";
 
-/// Records a page of the servers here.
+/// Records per page of these servers.
 const PAGE: usize = 2;
 
-/// A pagination: how the profile says it, and how a server of it answers.
+/// A pagination: its profile, and the responses of its server.
 #[derive(Clone, Copy)]
 struct Kind {
     name: &'static str,
     profile: &'static str,
-    /// Where a request begins, in records.
+    /// The index of the first record of a request.
     start: fn(&Asked) -> usize,
-    /// The answer to it: the records of the page as JSON, where it began, how many there are in all.
+    /// The response: from the records of the page as JSON, the index of the first one, and the total.
     answer: fn(String, usize, usize) -> Reply,
-    /// Requests for so many records.
+    /// The number of requests for a number of records.
     requests: fn(usize) -> usize,
-    /// Whether pages are told apart by a number alone, so that a list that changes moves records between pages.
+    /// Whether a number alone identifies a page, so that a change of the list moves records between pages.
     is_by_position: bool,
 }
 
@@ -42,7 +42,7 @@ fn more(start: usize, total: usize) -> Option<usize> {
     (start + PAGE < total).then_some(start + PAGE)
 }
 
-/// Pages of so many records where the last one says that it is: at least one.
+/// The number of pages if the last page says that it is the last: at least one.
 fn pages(records: usize) -> usize {
     records.div_ceil(PAGE).max(1)
 }
@@ -79,7 +79,7 @@ const KINDS: [Kind; 9] = [
         start: |asked| number(asked, "cur"),
         answer: |records, start, total| {
             let more = more(start, total);
-            // A cursor stands there to the last, and only `more` says that it leads nowhere.
+            // The last page has a cursor too; only `more` says that there is no next page.
             json(format!(r#"{{"meta":{{"cur":"{}","more":{}}},"list":{records}}}"#, more.unwrap_or(999), more.is_some()))
         },
         requests: pages,
@@ -115,7 +115,7 @@ const KINDS: [Kind; 9] = [
     },
     Kind {
         name: "page of a known number of records",
-        // The server sends two whatever it is asked for.
+        // The server sends two records, whatever limit is requested.
         profile: "records = \"data\"\npage_size = 50\npagination = { kind = \"page\", size_parameter = \"n\", total = \"meta.total\" }",
         start: |asked| (number(asked, "page") - 1) * PAGE,
         answer: |records, _, total| json(format!(r#"{{"meta":{{"total":{total}}},"data":{records}}}"#)),
@@ -127,7 +127,7 @@ const KINDS: [Kind; 9] = [
         profile: "records = \".\"\npagination = { kind = \"offset\", parameter = \"skip\" }",
         start: |asked| number(asked, "skip"),
         answer: |records, _, _| json(records),
-        // Pages share a record: each brings one that is new, and the last one none.
+        // Pages share a record: each page has one new record, and the last page has none.
         requests: |records| if records == 1 { 2 } else { records.max(1) },
         is_by_position: true,
     },
@@ -163,7 +163,7 @@ impl Kind {
 }
 
 #[test]
-fn no_page_a_full_one_and_a_short_last_one() {
+fn empty_lists_full_pages_and_short_last_pages_are_read() {
     for kind in KINDS {
         for records in [0, 1, PAGE, PAGE + 1, 5 * PAGE, 5 * PAGE + 1] {
             let server = kind.server(records);
@@ -178,7 +178,7 @@ fn no_page_a_full_one_and_a_short_last_one() {
     }
 }
 
-/// A list that may change before a request: what it holds by how many requests came before.
+/// A list that may change before each request: its records, by the number of earlier requests.
 fn changing_server(kind: Kind, list_at: impl Fn(usize) -> Vec<String> + Send + Sync + 'static) -> Server {
     Server::start(move |asked: &Asked| {
         let list = list_at(asked.before);
@@ -213,7 +213,7 @@ fn a_list_that_grows_at_its_front_loses_no_order_of_its_end() {
 }
 
 #[test]
-fn a_list_that_shrinks_while_it_is_read_loses_no_order_or_says_that_it_may() {
+fn a_list_that_shrinks_while_it_is_read_loses_no_order_or_is_unproven() {
     for kind in KINDS.into_iter().filter(|kind| kind.is_by_position) {
         for before in 1..4 {
             let server = changing_server(kind, move |requests| ids(usize::from(requests >= before)..7));
@@ -252,7 +252,7 @@ fn a_page_that_fails_twice_and_then_works_costs_two_requests() {
 }
 
 #[test]
-fn a_server_that_is_asked_too_often_is_given_the_time_that_it_asks_for() {
+fn retry_after_of_a_429_is_respected() {
     let seconds: fn() -> String = || "1".into();
     let date: fn() -> String = || httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(2));
     for kind in [KINDS[2], KINDS[5]] {
@@ -289,7 +289,7 @@ fn a_page_that_is_never_json_ends_the_run_and_nothing_is_published() {
 }
 
 #[test]
-fn what_leads_in_a_circle_is_an_error_at_any_distance() {
+fn a_circle_of_any_length_is_an_error() {
     let circle = |path: &'static [&'static str]| {
         Server::start(move |asked: &Asked| {
             let next = path[asked.before.min(path.len() - 1)];
@@ -299,7 +299,7 @@ fn what_leads_in_a_circle_is_an_error_at_any_distance() {
             ))
         })
     };
-    // Repeats at once, goes A, B, A, and comes back after four.
+    // Circles of one, two and four pages.
     for (path, requests) in [(&["A", "A"][..], 2), (&["A", "B", "A"], 3), (&["A", "B", "C", "D", "B"], 5)] {
         let server = circle(path);
         let work = Workspace::new();
@@ -312,9 +312,9 @@ fn what_leads_in_a_circle_is_an_error_at_any_distance() {
 }
 
 #[test]
-fn a_source_that_does_not_look_at_the_parameters_of_its_profile_is_an_error() {
+fn a_source_that_ignores_the_parameters_of_its_profile_is_an_error() {
     for kind in KINDS.into_iter().filter(|kind| kind.is_by_position) {
-        // With other bytes each time: pages are compared by ids.
+        // The bytes differ each time, but pages are compared by ids.
         let server = Server::start(move |asked: &Asked| {
             let fetched = format!(r#","fetched_at":{}"#, asked.before);
             let page: Vec<_> = ids(0..PAGE).iter().map(|id| order(id, "2026-01-01", &fetched)).collect();
@@ -330,7 +330,7 @@ fn a_source_that_does_not_look_at_the_parameters_of_its_profile_is_an_error() {
 }
 
 #[test]
-fn by_default_page_two_may_show_that_a_source_does_not_paginate() {
+fn page_two_may_show_that_a_source_does_not_paginate() {
     let same = |total: &'static str| {
         Server::start(move |asked: &Asked| {
             let fetched = format!(r#","fetched_at":{}"#, asked.before);
@@ -361,10 +361,10 @@ fn by_default_page_two_may_show_that_a_source_does_not_paginate() {
 }
 
 #[test]
-fn known_pages_are_asked_for_at_once_and_handed_on_in_their_order() {
+fn known_pages_are_requested_concurrently_and_delivered_in_order() {
     let most = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
     let seen = most.clone();
-    // A thread a request: the server itself must not be what puts them in a row.
+    // One thread per request, so that the server does not serialise the requests.
     let kind = KINDS[5];
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/orders", listener.local_addr().unwrap());
@@ -382,7 +382,7 @@ fn known_pages_are_asked_for_at_once_and_handed_on_in_their_order() {
                     };
                     let running = seen.0.fetch_add(1, Ordering::SeqCst) + 1;
                     seen.1.fetch_max(running, Ordering::SeqCst);
-                    // The earlier a page, the later it comes.
+                    // Earlier pages arrive later.
                     std::thread::sleep(Duration::from_millis(if page == 1 { 10 } else { 300 / page as u64 }));
                     seen.0.fetch_sub(1, Ordering::SeqCst);
                     let same = order("SAME", "2026-01-01", &format!(r#","status":"{page}""#));
@@ -400,7 +400,7 @@ fn known_pages_are_asked_for_at_once_and_handed_on_in_their_order() {
 }
 
 #[test]
-fn requests_keep_the_pace_of_the_profile() {
+fn requests_respect_the_rate_limit_of_the_profile() {
     let server = KINDS[4].server(9);
     let work = Workspace::new();
     work.write(
@@ -414,8 +414,8 @@ fn requests_keep_the_pace_of_the_profile() {
 }
 
 #[test]
-fn an_oauth_token_is_had_once_renewed_before_it_expires_and_once_on_a_401() {
-    // Tokens of 31 seconds are renewed 30 seconds before they expire: after one second. The third page takes its token back.
+fn an_oauth_token_is_renewed_before_it_expires_and_after_a_401() {
+    // Tokens of 31 seconds are renewed 30 seconds before they expire: after one second. The third page revokes its token.
     for (life, wait, revoke, tokens) in [(3600, 0, false, 1), (3600, 0, true, 2), (31, 1100, false, 2)] {
         let issued = Arc::new(AtomicUsize::new(0));
         let count = issued.clone();
@@ -448,7 +448,7 @@ fn an_oauth_token_is_had_once_renewed_before_it_expires_and_once_on_a_401() {
         assert_eq!(ended.published()["records_read"], 7);
         assert_eq!(issued.load(Ordering::SeqCst), tokens, "{life} {revoke}");
         assert!(!ended.stderr.contains("hush") && !ended.stderr.contains("tok1") && !ended.stdout.contains("tok1"));
-        // Without the secret nothing is asked at all.
+        // Without the secret no request is sent.
         let before = server.asked().len();
         let ended = work.etl(&["run", "--log-format", "text"]);
         assert_eq!(ended.code, 2);
@@ -457,7 +457,7 @@ fn an_oauth_token_is_had_once_renewed_before_it_expires_and_once_on_a_401() {
 }
 
 #[test]
-fn a_key_in_a_parameter_is_sent_and_shown_nowhere() {
+fn a_key_in_a_parameter_is_sent_and_never_shown() {
     let server = Server::start(|asked: &Asked| {
         if asked.parameter("appid") == "hush-4711" { json(if asked.before == 0 { list(0..1) } else { "[]".into() }) } else { status(401) }
     });

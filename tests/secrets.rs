@@ -1,4 +1,4 @@
-//! No secret stands in anything that leaves the process, whatever a server echoes and however it is escaped.
+//! No output of the process contains a secret, whatever a server echoes and however the secret is escaped.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -10,10 +10,10 @@ use support::{Asked, Ended, Reply, Server, Workspace, json, order, status};
 
 const HASTE: &str = "[http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\nread_timeout = \"2s\"\n";
 
-/// Awkward on purpose: it looks different in JSON, in a URL and in HTML.
+/// A secret that looks different in JSON, in a URL and in HTML.
 const SECRET: &str = "hush/4711+\"q\\z é=&<x>";
 
-/// The forms that an output could show a secret in.
+/// The forms in which an output could show a secret.
 fn forms(secret: &str) -> Vec<String> {
     let percent: String = secret
         .bytes()
@@ -37,7 +37,7 @@ fn forms(secret: &str) -> Vec<String> {
     ]
 }
 
-/// No file of the output but the data themselves, no stream, and no notice shows a secret in any form.
+/// Asserts that no output file except the data, no stream and no notice contains a secret in any form.
 #[track_caller]
 fn assert_no_secret(work: &Workspace, ended: &Ended, notices: &[String], secret: &str) {
     let mut shown = vec![("stdout".to_owned(), ended.stdout.clone()), ("stderr".to_owned(), ended.stderr.clone())];
@@ -54,12 +54,12 @@ fn assert_no_secret(work: &Workspace, ended: &Ended, notices: &[String], secret:
         for form in forms(secret) {
             assert!(!content.to_lowercase().contains(&form.to_lowercase()), "{place} shows {form}: {content}");
         }
-        // What JSON escapes once more.
+        // Text that JSON escapes a second time.
         assert!(!content.contains("hush") && !content.contains("4711"), "{place}: {content}");
     }
 }
 
-/// A receiver of notices, and what it got.
+/// A receiver of notices, and the notices that it received.
 fn receiver() -> (Server, Arc<Mutex<Vec<String>>>) {
     let notices = Arc::new(Mutex::new(Vec::new()));
     let kept = notices.clone();
@@ -70,7 +70,7 @@ fn receiver() -> (Server, Arc<Mutex<Vec<String>>>) {
     (server, notices)
 }
 
-/// Runs against a server that answers so, with credentials, alerts and metrics, with logs of both kinds.
+/// Runs against a server with these answers, with credentials, alerts and metrics, and with logs of both formats.
 fn run_against(answer: impl Fn(&Asked) -> Reply + Send + Sync + Clone + 'static, credentials: &[(&str, &str)], profile: &str) {
     for log in ["json", "text", "ecs"] {
         let server = Server::start(answer.clone());
@@ -87,7 +87,7 @@ fn run_against(answer: impl Fn(&Asked) -> Reply + Send + Sync + Clone + 'static,
     }
 }
 
-/// Each way in which credentials are set, by what the server sees of them.
+/// Each way to set credentials, with the secret that the server receives.
 fn credentials() -> Vec<(Vec<(&'static str, &'static str)>, &'static str)> {
     vec![
         (vec![("ETL_API_KEY", SECRET)], "auth = { kind = \"api_key\", parameter = \"appid\" }"),
@@ -160,7 +160,7 @@ fn a_key_that_the_next_link_echoes_is_sent_once() {
 }
 
 #[test]
-fn short_names_and_what_this_tool_says_itself_stay() {
+fn short_names_and_the_values_of_etl_are_not_redacted() {
     let server = Server::start(|_: &Asked| {
         let mut reply = json(format!("[{}]", order("A", "2026-01-01", r#","user_id":"user""#)));
         reply.1.push(("link", "<?page=1>; rel=\"first\"".into()));
@@ -177,7 +177,7 @@ fn short_names_and_what_this_tool_says_itself_stay() {
 }
 
 #[test]
-fn the_parts_of_the_urls_of_webhooks_and_of_the_warehouse_are_secrets_too() {
+fn parts_of_the_urls_of_webhooks_and_of_the_warehouse_are_secrets() {
     let secret = "hush-4711-hush-4711-hush";
     let echo = Server::start(move |_: &Asked| (500, Vec::new(), format!("{secret} and pass-word-4711").into_bytes()));
     let work = Workspace::new();

@@ -1,5 +1,5 @@
-//! Each profile that ships against a loopback server that behaves as the vendor documents: headers, limits, page sizes, what
-//! a later page may and may not say; and its documented shape as the right rows.
+//! Each shipped profile against a loopback server that follows the documentation of the vendor: headers, limits, page sizes and
+//! pagination. The documented orders must become the right rows.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -249,7 +249,7 @@ fn dummyjson_and_fakestore() {
     assert_eq!(work.query("SELECT list_price FROM dim_product WHERE sku = '1'"), ["109.9500"]);
 }
 
-/// A json-server's own database.
+/// The database of a json-server.
 fn database() -> String {
     let orders: Vec<_> = (0..230)
         .map(|n| format!(r#"{{"id":"{n}","created_at":"2026-01-0{}T10:00:00Z","user_id":"u1","currency":"EUR","items":[{{"sku":"s","quantity":1,"price":0.10}}]}}"#, n % 9 + 1))
@@ -263,7 +263,7 @@ fn database() -> String {
 const LOADED: &str = "SELECT count(*), sum(line_total), min(user_country), min(product_name) FROM fact_order";
 
 #[test]
-fn json_server_as_it_documents_itself() {
+fn json_server_as_documented() {
     // https://github.com/typicode/json-server: `_page`, `_per_page`, and a body with first, prev, next, last, pages, items, data.
     let database: serde_json::Value = serde_json::from_str(&database()).unwrap();
     let server = Server::start(move |asked: &Asked| {
@@ -314,7 +314,7 @@ fn the_real_json_server() {
 }
 
 #[test]
-fn profiles_are_listed_and_shown_and_what_is_shown_runs() {
+fn profiles_are_listed_and_shown_and_a_shown_profile_runs() {
     let work = Workspace::new();
     let names = work.etl(&["sources", "--format", "text"]);
     for name in ["bigcommerce", "dummyjson", "fakestore", "json-server", "shopify", "stripe", "woocommerce"] {
@@ -322,7 +322,7 @@ fn profiles_are_listed_and_shown_and_what_is_shown_runs() {
         let shown = work.etl(&["sources", "show", name]);
         assert_eq!(shown.code, 0);
         work.write("etl.toml", &shown.stdout);
-        // As it is it names nobody's shop, or a real one; with a place of its own it is complete.
+        // Unchanged, it has the URL of an example shop or of a public API. With a URL of its own it is complete.
         let ended = work.etl(&["check", "--output", "nowhere"]);
         let is_example = shown.stdout.contains("your-");
         assert_eq!(ended.code, if is_example { 2 } else { 0 }, "{name}: {}", ended.stderr);
@@ -337,7 +337,7 @@ fn profiles_are_listed_and_shown_and_what_is_shown_runs() {
 }
 
 #[test]
-fn a_profile_in_etl_toml_lies_over_the_one_that_ships_and_mistakes_are_named() {
+fn a_profile_in_etl_toml_overrides_the_shipped_one_and_errors_name_mistakes() {
     let server = Server::start(|asked: &Asked| {
         json(if asked.before == 0 { r#"[{"no":7,"date":"2026-01-01","products":[{"productId":1,"cents":150}]}]"# } else { "[]" })
     });

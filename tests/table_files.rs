@@ -1,4 +1,4 @@
-//! Files of users as pyarrow, pandas, Polars and Spark write them: every type is text, typed, or refused by the name of its column.
+//! Files of users, written by pyarrow, pandas, Polars and Spark. Every type is read, or its column is left out with a warning.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -8,9 +8,9 @@ use std::{collections::BTreeMap, process::Command};
 use serde_json::Value;
 use support::{Workspace, order, tool};
 
-/// Has a library write a file of users, loads it, and compares the user U1 with what the script expects.
+/// Lets a library write a file of users, loads the file, and compares the user U1 with the values that the script expects.
 #[track_caller]
-fn loads_what(writer: &str) {
+fn loads_file_of(writer: &str) {
     let Some(python) = tool("ETL_TEST_DATA_PYTHON", "files of users as pyarrow, pandas, Polars and Spark write them") else { return };
     let work = Workspace::new();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/table_files.py");
@@ -42,17 +42,17 @@ fn loads_what(writer: &str) {
 
 #[test]
 fn pyarrow_writes_every_type() {
-    loads_what("pyarrow");
+    loads_file_of("pyarrow");
 }
 
 #[test]
 fn pandas_writes_categoricals_gaps_and_its_index() {
-    loads_what("pandas");
+    loads_file_of("pandas");
 }
 
 #[test]
 fn polars_writes_categoricals_enums_arrays_and_structs() {
-    loads_what("polars");
+    loads_file_of("polars");
 }
 
 #[test]
@@ -60,5 +60,5 @@ fn spark_writes_a_folder_with_maps_int96_and_legacy_decimals() {
     if tool("ETL_TEST_JAVA", "files of users as Spark writes them").is_none() {
         return;
     }
-    loads_what("spark");
+    loads_file_of("spark");
 }

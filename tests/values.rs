@@ -1,4 +1,5 @@
-//! What reaches the layer is what the source meant: missing values, ids, amounts, times, texts, encodings; facts and dimensions alike.
+//! Values reach the layer with the meaning of the source: missing values, ids, amounts, times, texts, encodings. The rules are
+//! the same for facts and dimensions.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -12,7 +13,7 @@ fn record(order_id: &str, more: &str, lines: &str) -> String {
 }
 
 #[test]
-fn what_a_profile_calls_missing_is_passed_over() {
+fn values_that_a_profile_lists_as_missing_are_skipped() {
     let work = Workspace::new();
     work.write(
         "etl.toml",
@@ -42,7 +43,7 @@ unit_price = { path = "price", missing = [-1], default = "9.5" }
 }
 
 #[test]
-fn whole_numbers_are_ids_however_they_are_written_and_others_are_counted() {
+fn whole_numbers_are_ids_in_any_notation_and_other_values_are_counted() {
     let work = Workspace::new();
     work.write("users.json", r#"[{"id":7.0,"country":"DE"},{"id":"7.0","country":"FR"},{"id":1.5},{"id":true}]"#);
     work.write("products.ndjson", "{\"sku\":2e1,\"product_id\":3.0,\"name\":\"Twenty\"}\n{\"sku\":\"x\",\"product_id\":{\"a\":1}}");
@@ -57,13 +58,13 @@ fn whole_numbers_are_ids_however_they_are_written_and_others_are_counted() {
         work.query("SELECT order_id, sku, user_id, product_id, user_country, product_name FROM fact_order ORDER BY ALL"),
         ["1|20|7|3|DE|Twenty", "2|20|7.0|NULL|FR|Twenty", "3|20|NULL|NULL|NULL|Twenty"]
     );
-    // The status, the product_id, the user and the currency. The object of a product is a column of its own.
+    // The status, the product_id, the user and the currency. The object of a product is an extra column.
     assert_eq!((&summary["values_unreadable"], &summary["dropped"]["missing_order_id"]), (&json!(4), &json!(1)));
     assert_eq!(work.query("SELECT user_id FROM dim_user ORDER BY 1"), ["7", "7.0"]);
 }
 
 #[test]
-fn minor_units_follow_iso_4217_stripe_or_what_stands_beside() {
+fn minor_units_follow_iso_4217_or_stripe_or_a_scale_beside_the_amount() {
     let work = Workspace::new();
     let load = |scale: &str, lines: &[String]| {
         work.write("etl.toml", format!("orders = {{ line_fields = {{ unit_price = {{ path = \"amount\", scale = {scale} }} }} }}\n"));
@@ -133,7 +134,7 @@ fn a_list_price_without_a_currency_is_empty_and_counted() {
 }
 
 #[test]
-fn the_first_path_that_holds_something_is_found_record_by_record_in_every_format() {
+fn the_first_path_with_a_value_is_used_for_each_record_in_every_format() {
     let json = r#"[{"id":1,"sku":"A","name":"","title":"t1"},{"id":2,"sku":"","name":"n2"},{"id":3,"sku":null,"title":"t3"}]"#;
     for (name, content) in [
         ("p.json", json.to_owned()),
@@ -152,7 +153,7 @@ fn the_first_path_that_holds_something_is_found_record_by_record_in_every_format
 }
 
 #[test]
-fn of_a_key_that_stands_twice_the_last_value_counts_in_facts_and_dimensions() {
+fn the_last_value_of_a_repeated_key_counts_in_facts_and_dimensions() {
     let work = Workspace::new();
     work.write("users.json", r#"[{"id":"U1","id":"U2","country":"FR","country":"DE","address":{"city":"A","city":"B"}}]"#);
     let lines =
@@ -164,7 +165,7 @@ fn of_a_key_that_stands_twice_the_last_value_counts_in_facts_and_dimensions() {
 }
 
 #[test]
-fn times_are_read_alike_in_facts_and_dimensions() {
+fn times_are_parsed_alike_in_facts_and_dimensions() {
     for (written, stored) in [
         ("\"2026-01-31 10:00:00 +0200\"", Some("2026-01-31 08:00:00")),
         ("\"2026-01-31 10:00:00 UTC\"", Some("2026-01-31 10:00:00")),
@@ -195,7 +196,7 @@ fn times_are_read_alike_in_facts_and_dimensions() {
 }
 
 #[test]
-fn texts_that_no_warehouse_takes_are_cut_counted_and_reported() {
+fn texts_too_long_for_the_warehouse_are_cut_counted_and_reported() {
     let long = |bytes: usize| "x".repeat(bytes);
     let work = Workspace::new();
     work.write("users.json", format!(r#"[{{"id":"U1","country":"{}"}},{{"id":"{}"}}]"#, "é".repeat(40_000), long(65_536)));
@@ -229,7 +230,7 @@ fn texts_that_no_warehouse_takes_are_cut_counted_and_reported() {
 }
 
 #[test]
-fn columns_whose_names_differ_in_case_are_one_and_the_first_value_counts_with_a_warning() {
+fn columns_whose_names_differ_only_in_case_are_merged_with_a_warning() {
     let work = Workspace::new();
     work.write("users.json", r#"[{"id":"U1","Name":"A","name":"B","plan":null,"Plan":"gold"},{"id":"U2","PLAN":"free"}]"#);
     let load = || work.load(&[order("A", "2026-01-01", "")], &["--users", "users.json", "--log-format", "text"]);
@@ -242,7 +243,7 @@ fn columns_whose_names_differ_in_case_are_one_and_the_first_value_counts_with_a_
 }
 
 #[test]
-fn columns_beyond_the_most_are_left_out_counted_and_named() {
+fn columns_beyond_the_maximum_are_left_out_with_a_warning() {
     let work = Workspace::new();
     let users: Vec<_> = (0..1600).map(|user| format!(r#"{{"id":"U{user}","key_{user}":"v","{}":1}}"#, "n".repeat(130))).collect();
     work.write("users.ndjson", users.join("\n"));
@@ -252,14 +253,14 @@ fn columns_beyond_the_most_are_left_out_counted_and_named() {
     let header = work.read("output/dims/dim_user/dim_user.csv").lines().next().unwrap().split(',').count();
     assert!(header <= 1500 && header > 1480, "{header}");
     assert!(ended.stderr.contains("columns are left out"), "{}", ended.stderr);
-    // user_id and inferred stand in the header, and are none of the source's own keys.
+    // The header has user_id and inferred, which are not keys of the source.
     let kept = header as u64 - 6;
     assert_eq!(summary["values_unreadable"], 1600 + (1600 - kept));
     load().unchanged();
 }
 
 #[test]
-fn a_column_that_a_days_file_lacks_keeps_what_is_stored() {
+fn a_column_that_a_file_does_not_have_keeps_its_stored_values() {
     let work = Workspace::new();
     let load = |users: &str| {
         work.write("users.csv", users);
@@ -274,7 +275,7 @@ fn a_column_that_a_days_file_lacks_keeps_what_is_stored() {
 }
 
 #[test]
-fn half_a_surrogate_pair_costs_the_value_that_holds_it_and_nothing_else() {
+fn half_a_surrogate_pair_makes_only_its_own_value_unreadable() {
     let work = Workspace::new();
     work.write("users.json", r#"[{"id":"U1","\ud800":"x","country":"DE"},{"id":"U2","country":"\udc00"}]"#);
     let lines = [
@@ -289,7 +290,7 @@ fn half_a_surrogate_pair_costs_the_value_that_holds_it_and_nothing_else() {
 }
 
 #[test]
-fn a_byte_that_is_not_utf_8_costs_one_record_wherever_it_stands() {
+fn a_byte_that_is_not_utf_8_makes_only_its_own_record_invalid() {
     let good = |id: &str| order(id, "2026-01-01", "").into_bytes();
     let bad =
         [b"{\"order_id\":\"bad\",\"created_at\":\"2026-01-01\",\"name\":\"M".as_slice(), b"\xfc", b"ller\",\"items\":[{\"sku\":\"s\"}]}"]
@@ -313,7 +314,7 @@ fn a_byte_that_is_not_utf_8_costs_one_record_wherever_it_stands() {
 }
 
 #[test]
-fn errors_of_csv_name_the_line_however_lines_end() {
+fn csv_errors_name_the_line_with_any_line_ending() {
     for end in ["\n", "\r\n", "\r"] {
         let work = Workspace::new();
         work.write("users.csv", ["user_id,name", "U1,a", "U2", "U3,b", ""].join(end));

@@ -1,5 +1,5 @@
-//! A dimension: what is stored, what the source brings, merged by key as facts are; members that only facts name; and,
-//! with `scd = 2`, the versions that a member had.
+//! A dimension: merges the stored rows with those of the source by key, adds inferred members, and keeps the versions of a
+//! member with `scd = 2`.
 
 use std::{
     borrow::Cow,
@@ -23,99 +23,117 @@ use crate::{
 /// The flag of a member that only facts name.
 const INFERRED: &str = DimensionSpec::FLAGS[0];
 
-/// The columns that keep a member's versions (`scd = 2`).
+/// The columns of the versions of a member (`scd = 2`).
 const VERSION_COLUMNS: [&str; 3] = [DimensionSpec::FLAGS[1], DimensionSpec::FLAGS[2], DimensionSpec::FLAGS[3]];
 
-/// What became of a dimension in a run.
+/// The counts of a dimension in a run.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
 pub struct DimensionCounts {
     /// Records of the source.
     pub records_read: u64,
-    /// Those without a key, or that were no objects.
+    /// Records without a key, or that are malformed.
     pub records_dropped: u64,
-    /// Values that are present and could not be taken.
+    /// Values that are present but invalid.
     pub values_unreadable: u64,
     /// Texts that were cut.
     pub texts_cut: u64,
-    /// Members in the end.
+    /// Members after the merge.
     pub members: u64,
     /// Members that only facts name.
     pub inferred: u64,
-    /// Members that were not there before.
+    /// New members.
     pub inserted: u64,
     /// Members whose attributes changed.
     pub updated: u64,
 }
 
-/// Where a row is.
+/// The place of a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Stored(usize),
     Source(usize),
 }
 
-/// A member: the row that counts now, and the stored row that it had before.
+/// A member: its current row, and its stored row.
 #[derive(Clone, Copy)]
 struct Member {
     place: Place,
     stored: Option<usize>,
 }
 
-/// Where a column stands in the stored table and in the source's.
+/// The index of a column in the stored table and in the table of the source.
 #[derive(Clone, Copy)]
 struct ColumnPlaces {
     stored: Option<usize>,
     source: Option<usize>,
 }
 
-/// A dimension while a run works on it.
+/// A dimension during a run.
 pub struct Dimension {
     spec: DimensionSpec,
-    versioned: bool,
+    scd: ScdType,
     stored: TextTable,
     stored_bytes: Option<Vec<u8>>,
     source: TextTable,
     /// The names of the columns, without the flags.
     names: Vec<String>,
-    /// The members, those that are stored first.
+    /// The members; stored members come first.
     members: Vec<Member>,
     by_key: HashTable<usize>,
-    /// Stored rows that are not current and stay as they are.
+    /// Stored rows of old versions, which do not change.
     history: Vec<usize>,
-    /// Stored rows that a newer version ends, with the one that does.
-    ended: Vec<(usize, usize)>,
-    /// Members that a line named and no row knows.
+    /// Versions that end in this run.
+    ended: Vec<EndedVersion>,
+    /// Keys of lines without a row.
     inferred: BTreeSet<String>,
     counts: DimensionCounts,
 }
 
-/// A column of a dimension that facts carry.
+/// A version that ends in this run.
+#[derive(Clone, Copy)]
+struct EndedVersion {
+    /// Its stored row.
+    stored: usize,
+    /// The index of its member.
+    member: usize,
+}
+
+/// Which rows of a member a dimension keeps (slowly changing dimension, `scd`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ScdType {
+    /// `scd = 1`: the current row only.
+    One,
+    /// `scd = 2`: one row for each version.
+    Two,
+}
+
+/// A column of a dimension that is added to facts.
 #[derive(Clone, Copy, Debug)]
 pub struct LookUpColumn<'a> {
     /// Its name in the dimension.
     pub from: &'a str,
     /// Its name in a fact.
     pub name: &'static str,
-    /// The setting that says so.
+    /// The setting that names the column.
     pub setting: &'static str,
 }
 
-/// What a dimension is to be.
+/// The result of a merge.
 pub struct MergedDimension {
-    /// Its bytes; `None` where they are those that are stored.
+    /// The new file; `None` if it is equal to the stored file.
     pub replaced: Option<Vec<u8>>,
-    /// What became of it.
+    /// The counts of the merge.
     pub counts: DimensionCounts,
 }
 
 impl Dimension {
-    /// A dimension of what is stored (the bytes of its CSV) and what the source brings, merged by key.
+    /// Merges the stored rows (the bytes of a CSV file) with those of the source by key.
     ///
     /// # Errors
-    /// A stored file that does not read, a source without a key.
+    /// A damaged stored file, a source without a key.
     pub fn new(
         spec: DimensionSpec,
-        versioned: bool,
+        scd: ScdType,
         stored: Option<Vec<u8>>,
         path: &Path,
         source: Option<Members>,
@@ -132,7 +150,7 @@ impl Dimension {
         }
         let mut dimension = Dimension {
             spec,
-            versioned,
+            scd,
             stored: stored_table,
             stored_bytes: stored,
             source: source.map(|members| members.table).unwrap_or_default(),
@@ -144,7 +162,7 @@ impl Dimension {
             inferred: BTreeSet::new(),
             counts,
         };
-        dimension.decide_columns();
+        dimension.choose_columns();
         dimension.merge();
         Ok(dimension)
     }
@@ -154,12 +172,12 @@ impl Dimension {
         &self.spec
     }
 
-    /// What was read and lost of the source.
+    /// The counts of the source; those of the members follow in [`Dimension::finish`].
     pub fn counts(&self) -> DimensionCounts {
         self.counts
     }
 
-    /// Stored rows first, then the source's, in order: each is compared with the one that counts so far.
+    /// Offers the stored rows and then the rows of the source, in order. The best row of each member becomes the current one.
     fn merge(&mut self) {
         let is_current = self.stored.column(VERSION_COLUMNS[2]);
         for row in 0..self.stored.height() {
@@ -179,12 +197,12 @@ impl Dimension {
         self.counts.inserted = (self.members.len() - known) as u64;
         let columns: Vec<ColumnPlaces> = self.names.iter().map(|name| self.places(name)).collect();
         for member in 0..known {
-            self.note_change(member, &columns);
+            self.record_change(member, &columns);
         }
     }
 
-    /// Compares a row with the one of its key that counts so far. What is loaded wins unless it is older, and an inferred member
-    /// loses to any other.
+    /// Compares a row with the current row of its member. The offered row wins unless it is older. An inferred row loses to any
+    /// other row.
     fn offer(&mut self, place: Place) {
         let key = self.key(place).to_owned();
         match self.find(&key) {
@@ -206,8 +224,8 @@ impl Dimension {
         }
     }
 
-    /// Counts a stored member that the source changed, and keeps its old version where versions are kept.
-    fn note_change(&mut self, member: usize, columns: &[ColumnPlaces]) {
+    /// Counts a stored member that the source changed, and keeps its old version with `scd = 2`.
+    fn record_change(&mut self, member: usize, columns: &[ColumnPlaces]) {
         let Member { place: Place::Source(_), stored: Some(stored) } = self.members[member] else { return };
         let inferred = self.is_inferred(Place::Stored(stored));
         let old = |column: ColumnPlaces| column.stored.and_then(|column| self.stored.cell(stored, column));
@@ -217,8 +235,8 @@ impl Dimension {
             return;
         }
         self.counts.updated += 1;
-        if self.versioned && !inferred {
-            self.ended.push((stored, member));
+        if self.scd == ScdType::Two && !inferred {
+            self.ended.push(EndedVersion { stored, member });
         }
     }
 
@@ -241,7 +259,7 @@ impl Dimension {
         }
     }
 
-    /// A cell of a member. A column that the source does not have now keeps what is stored.
+    /// A cell of a member. A column that the source does not have keeps its stored value.
     fn member_cell(&self, member: Member, column: ColumnPlaces) -> Option<&str> {
         match (member.place, column.source, member.stored) {
             (Place::Source(_), None, Some(stored)) => self.cell(Place::Stored(stored), column),
@@ -253,14 +271,14 @@ impl Dimension {
         matches!(place, Place::Stored(_)) && self.cell(place, self.places(INFERRED)) == Some("true")
     }
 
-    /// What decides between two rows of a member: an inferred one is the oldest; then `updated_at`, where the source has it.
+    /// The order of the rows of a member: an inferred row is the oldest; then `updated_at`, if the source has it.
     fn version(&self, place: Place) -> (bool, Option<UtcMicros>) {
         (!self.is_inferred(place), self.cell(place, self.places("updated_at")).and_then(read_time))
     }
 
-    /// Decides on the columns: all but the flags, in the order of the file. Beyond the most that a dimension may have, those of the
-    /// source are left out, and their values counted.
-    fn decide_columns(&mut self) {
+    /// Chooses the columns, without the flags, in the order of the file. Leaves out columns of the source beyond the maximum, and
+    /// counts their values as unreadable.
+    fn choose_columns(&mut self) {
         let mut names: Vec<String> = self.spec.columns.iter().map(|column| column.name.to_owned()).collect();
         let mut known: HashSet<&str> = self.spec.columns.iter().map(|column| column.name).chain(DimensionSpec::FLAGS).collect();
         names.extend(self.stored.names().iter().filter(|name| known.insert(name)).cloned());
@@ -283,19 +301,19 @@ impl Dimension {
         self.names = names;
     }
 
-    /// Whether a member is known, by a source now or before.
+    /// Whether the key is that of a stored member or a member of the source.
     pub fn knows(&self, key: &str) -> bool {
         self.find(key).is_some()
     }
 
-    /// Takes note of a key that a line names; where no row knows it, it becomes an inferred member.
+    /// Adds the key of a line. It becomes an inferred member if it has no row.
     pub fn infer(&mut self, key: &str) {
         if !self.knows(key) && !self.inferred.contains(key) {
             self.inferred.insert(key.to_owned());
         }
     }
 
-    /// Some columns of all members, with their keys: what a fact is joined with.
+    /// The keys of all members with some columns, for the join with facts.
     ///
     /// # Errors
     /// [`DimensionError::NoColumn`].
@@ -318,7 +336,7 @@ impl Dimension {
         values.finish().into_column()
     }
 
-    /// The file as it is to be, sorted by key. `now` is when a version that the source gives no time for begins.
+    /// The new file, sorted by key. A version begins at `now` if the source has no time for it.
     pub fn finish(mut self, now: UtcMicros) -> MergedDimension {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let file = File { dimension: &self, names: &names, now };
@@ -341,7 +359,7 @@ fn key_of<'a>(stored: &'a TextTable, source: &'a TextTable, key: &str, place: Pl
     table.column(key).and_then(|column| table.cell(row, column)).unwrap_or_default()
 }
 
-/// A source that has records and no column for the key.
+/// Fails if the source has records, but no column for the key.
 fn require_key(spec: &DimensionSpec, members: &Members) -> Result<(), DimensionError> {
     let has_objects = members.counts.records_read > members.counts.records_malformed;
     let key = &spec.columns[0];
@@ -357,17 +375,17 @@ fn require_key(spec: &DimensionSpec, members: &Members) -> Result<(), DimensionE
     })
 }
 
-/// A row of the file: what it shows, and of which time.
+/// A row of the file, with the period in which it is valid.
 struct Row<'d> {
     key: &'d str,
-    /// The member; `None` where a line alone names it.
+    /// The member; `None` for an inferred one.
     member: Option<Member>,
     valid_from: Option<Cow<'d, str>>,
     valid_to: Option<Cow<'d, str>>,
     is_current: bool,
 }
 
-/// The writing of a dimension's file.
+/// Writes the file of a dimension.
 struct File<'d> {
     dimension: &'d Dimension,
     names: &'d [&'d str],
@@ -386,7 +404,7 @@ impl<'d> File<'d> {
             Row { key: dimension.key(place), member, valid_from: stored_cell(row, from), valid_to, is_current: false }
         };
         let mut rows: Vec<Row<'d>> = Vec::with_capacity(dimension.members.len() + dimension.inferred.len());
-        let ended: HashMap<usize, usize> = dimension.ended.iter().map(|&(stored, member)| (member, stored)).collect();
+        let ended: HashMap<usize, usize> = dimension.ended.iter().map(|version| (version.member, version.stored)).collect();
         for (number, &member) in dimension.members.iter().enumerate() {
             let valid_from = match (member.place, ended.get(&number)) {
                 (Place::Stored(row), _) => stored_cell(row, from),
@@ -395,10 +413,10 @@ impl<'d> File<'d> {
             };
             rows.push(Row { key: dimension.key(member.place), member: Some(member), valid_from, valid_to: None, is_current: true });
         }
-        for &(stored, member) in &dimension.ended {
+        for &EndedVersion { stored, member } in &dimension.ended {
             rows.push(stored_row(stored, Some(self.change_time(dimension.members[member].place))));
         }
-        for &row in dimension.history.iter().filter(|_| dimension.versioned) {
+        for &row in dimension.history.iter().filter(|_| dimension.scd == ScdType::Two) {
             rows.push(stored_row(row, stored_cell(row, to)));
         }
         rows.extend(dimension.inferred.iter().map(|key| Row { key, member: None, valid_from: None, valid_to: None, is_current: true }));
@@ -406,7 +424,7 @@ impl<'d> File<'d> {
         rows
     }
 
-    /// When a version began: its `updated_at`, where the source has it, else now.
+    /// When a version began: its `updated_at` if the source has it, else now.
     fn change_time(&self, place: Place) -> Cow<'d, str> {
         let dimension = self.dimension;
         let time = dimension.cell(place, dimension.places("updated_at")).and_then(read_time).unwrap_or(self.now);
@@ -419,7 +437,7 @@ impl<'d> File<'d> {
         let places: Vec<ColumnPlaces> = self.names.iter().map(|name| dimension.places(name)).collect();
         let mut out = Vec::with_capacity((dimension.members.len() + 1) * 96);
         let header = self.names[..fixed].iter().chain(&[INFERRED]).chain(&self.names[fixed..]);
-        let versions = if dimension.versioned { &VERSION_COLUMNS[..] } else { &[] };
+        let versions = if dimension.scd == ScdType::Two { &VERSION_COLUMNS[..] } else { &[] };
         for (place, name) in header.chain(versions).enumerate() {
             if place > 0 {
                 out.push(b',');
@@ -443,7 +461,7 @@ impl<'d> File<'d> {
                 out.push(b',');
                 write_text(&mut out, cell(column));
             }
-            if dimension.versioned {
+            if dimension.scd == ScdType::Two {
                 out.push(b',');
                 write_text(&mut out, row.valid_from.as_deref());
                 out.push(b',');
@@ -456,7 +474,7 @@ impl<'d> File<'d> {
     }
 }
 
-/// The time of a version: a text, or the number of an epoch with decimals.
+/// The time of a version: a timestamp, or an epoch with decimals.
 fn read_time(text: &str) -> Option<UtcMicros> {
     let is_epoch = |digits: &str| matches!(digits.len(), 9 | 10 | 12 | 13 | 15 | 16) && digits.bytes().all(|byte| byte.is_ascii_digit());
     match text.split_once('.') {
@@ -465,8 +483,8 @@ fn read_time(text: &str) -> Option<UtcMicros> {
     }
 }
 
-/// Reads a stored dimension; its columns beyond the fixed ones are whatever sources have brought. Names that differ in case only,
-/// as earlier versions wrote them, are one column: its first text counts.
+/// Reads a stored dimension. Columns after the fixed ones come from sources. Earlier versions of `etl` wrote names that differ in
+/// case only: they are merged, and the first text counts.
 fn read_stored(spec: &DimensionSpec, bytes: &[u8], path: &Path) -> Result<TextTable, DimensionError> {
     let damaged = |line: u64, detail: String| DimensionError::Stored { path: path.to_owned(), line, detail };
     let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
@@ -495,7 +513,7 @@ fn read_stored(spec: &DimensionSpec, bytes: &[u8], path: &Path) -> Result<TextTa
         table.end_row();
     }
     if bytes.last() != Some(&b'\n') {
-        return Err(damaged(reader.position().line(), "the file ends within a line: it was cut short".into()));
+        return Err(damaged(reader.position().line(), "the last line has no line break: the file was cut short".into()));
     }
     Ok(table)
 }
@@ -529,14 +547,14 @@ mod tests {
 
     fn load(
         spec: DimensionSpec,
-        versioned: bool,
+        scd: ScdType,
         stored: Option<&str>,
         rows: Option<&str>,
         named: &[&str],
     ) -> (Option<String>, DimensionCounts) {
         let members = rows.map(|rows| source(spec, rows));
         let stored = stored.map(|text| text.as_bytes().to_vec());
-        let mut dimension = Dimension::new(spec, versioned, stored, Path::new("dim.csv"), members).unwrap();
+        let mut dimension = Dimension::new(spec, scd, stored, Path::new("dim.csv"), members).unwrap();
         named.iter().for_each(|key| dimension.infer(key));
         let merged = dimension.finish(at(0));
         (merged.replaced.map(|bytes| String::from_utf8(bytes).unwrap()), merged.counts)
@@ -546,8 +564,13 @@ mod tests {
 
     #[test]
     fn members_are_sorted_by_key_and_extra_columns_follow() {
-        let (file, counts) =
-            load(DIM_USER, false, None, Some("id,plan,country,created_at\nU2,gold,DE,2025-06-01T00:00:00+02:00\nU1,,, never\n,x,y,"), &[]);
+        let (file, counts) = load(
+            DIM_USER,
+            ScdType::One,
+            None,
+            Some("id,plan,country,created_at\nU2,gold,DE,2025-06-01T00:00:00+02:00\nU1,,, never\n,x,y,"),
+            &[],
+        );
         assert_eq!(
             file.as_deref(),
             Some("user_id,name,email,country,created_at,inferred,plan\nU1,,,,,false,\nU2,,,DE,2025-05-31 22:00:00,false,gold\n")
@@ -560,25 +583,25 @@ mod tests {
 
     #[test]
     fn a_list_price_is_exact_and_a_title_is_a_name() {
-        let (file, _) = load(DIM_PRODUCT, false, None, Some("sku,id,title,price\nS,7,Thing,0.1\n"), &[]);
+        let (file, _) = load(DIM_PRODUCT, ScdType::One, None, Some("sku,id,title,price\nS,7,Thing,0.1\n"), &[]);
         assert_eq!(file.as_deref(), Some("sku,product_id,name,category,list_price,inferred\nS,7,Thing,,0.1000,false\n"));
     }
 
     #[test]
-    fn a_member_that_only_facts_name_is_inferred_and_filled_in_later() {
-        let (first, counts) = load(DIM_USER, false, None, Some("user_id,country\nU1,DE"), &["U1", "U9", "U9"]);
+    fn a_member_that_only_facts_name_is_inferred_and_completed_later() {
+        let (first, counts) = load(DIM_USER, ScdType::One, None, Some("user_id,country\nU1,DE"), &["U1", "U9", "U9"]);
         assert_eq!(first.as_deref(), Some(format!("{HEADER}U1,,,DE,,false\nU9,,,,,true\n").as_str()));
         assert_eq!((counts.members, counts.inferred), (2, 1));
-        let (again, _) = load(DIM_USER, false, first.as_deref(), Some("user_id,country\nU1,DE"), &["U9"]);
+        let (again, _) = load(DIM_USER, ScdType::One, first.as_deref(), Some("user_id,country\nU1,DE"), &["U9"]);
         assert_eq!(again, None);
-        let (filled, counts) = load(DIM_USER, false, first.as_deref(), Some("user_id,country\nU9,FR"), &["U9"]);
+        let (filled, counts) = load(DIM_USER, ScdType::One, first.as_deref(), Some("user_id,country\nU9,FR"), &["U9"]);
         assert_eq!(filled.as_deref(), Some(format!("{HEADER}U1,,,DE,,false\nU9,,,FR,,false\n").as_str()));
         assert_eq!((counts.updated, counts.inferred), (1, 0));
     }
 
     #[test]
     fn the_later_row_wins_unless_its_updated_at_is_older() {
-        let winner = |stored: Option<&str>, rows: &str| load(DIM_USER, false, stored, Some(rows), &[]).0;
+        let winner = |stored: Option<&str>, rows: &str| load(DIM_USER, ScdType::One, stored, Some(rows), &[]).0;
         let header = "user_id,name,email,country,created_at,inferred,updated_at\n";
         let stored = format!("{header}U1,,,DE,,false,2026-01-02\n");
         assert_eq!(winner(Some(&stored), "user_id,country,updated_at\nU1,FR,2026-01-01"), None);
@@ -590,20 +613,24 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_the_source_lacks_today_keeps_what_is_stored() {
-        let (first, _) = load(DIM_USER, false, None, Some("user_id,country,plan\nU1,DE,gold\nU2,FR,free"), &[]);
-        assert_eq!(load(DIM_USER, false, first.as_deref(), Some("user_id,country\nU1,DE"), &[]).0, None);
-        let (second, counts) = load(DIM_USER, false, first.as_deref(), Some("user_id,name\nU1,Ann\nU3,Cy"), &[]);
+    fn a_column_that_the_source_does_not_have_keeps_its_stored_values() {
+        let (first, _) = load(DIM_USER, ScdType::One, None, Some("user_id,country,plan\nU1,DE,gold\nU2,FR,free"), &[]);
+        assert_eq!(load(DIM_USER, ScdType::One, first.as_deref(), Some("user_id,country\nU1,DE"), &[]).0, None);
+        let (second, counts) = load(DIM_USER, ScdType::One, first.as_deref(), Some("user_id,name\nU1,Ann\nU3,Cy"), &[]);
         let header = "user_id,name,email,country,created_at,inferred,plan\n";
         assert_eq!(second, Some(format!("{header}U1,Ann,,DE,,false,gold\nU2,,,FR,,false,free\nU3,Cy,,,,false,\n")));
         assert_eq!((counts.updated, counts.inserted), (1, 1));
-        assert_eq!(load(DIM_USER, false, second.as_deref(), Some("user_id,plan\nU1,"), &[]).1.updated, 1, "an empty value is one");
+        assert_eq!(
+            load(DIM_USER, ScdType::One, second.as_deref(), Some("user_id,plan\nU1,"), &[]).1.updated,
+            1,
+            "an empty value replaces the stored one"
+        );
     }
 
     #[test]
     fn stored_names_that_differ_in_case_are_one_column() {
         let stored = format!("{},Plan,plan\nU1,,,,,false,,gold\n", HEADER.trim());
-        let (file, _) = load(DIM_USER, false, Some(&stored), Some("user_id\nU1"), &[]);
+        let (file, _) = load(DIM_USER, ScdType::One, Some(&stored), Some("user_id\nU1"), &[]);
         assert_eq!(file, Some(format!("{},plan\nU1,,,,,false,gold\n", HEADER.trim())));
     }
 
@@ -611,32 +638,38 @@ mod tests {
     fn a_source_that_has_no_updated_at_any_more_still_changes_members() {
         let header = "user_id,name,email,country,created_at,inferred,updated_at\n";
         let stored = format!("{header}U1,,,DE,,false,2026-01-02\n");
-        let (file, counts) = load(DIM_USER, false, Some(&stored), Some("user_id,country\nU1,FR"), &[]);
+        let (file, counts) = load(DIM_USER, ScdType::One, Some(&stored), Some("user_id,country\nU1,FR"), &[]);
         assert_eq!((file, counts.updated), (Some(format!("{header}U1,,,FR,,false,2026-01-02\n")), 1));
     }
 
     #[test]
-    fn versions_are_kept_where_they_are_asked_for() {
-        let (first, _) = load(DIM_USER, true, None, Some("user_id,country\nU1,DE"), &["U9"]);
+    fn versions_are_kept_with_scd_2() {
+        let (first, _) = load(DIM_USER, ScdType::Two, None, Some("user_id,country\nU1,DE"), &["U9"]);
         let header = "user_id,name,email,country,created_at,inferred,valid_from,valid_to,is_current\n";
         assert_eq!(first.as_deref(), Some(format!("{header}U1,,,DE,,false,,,true\nU9,,,,,true,,,true\n").as_str()));
-        assert_eq!(load(DIM_USER, true, first.as_deref(), Some("user_id,country\nU1,DE"), &[]).0, None);
-        let (second, _) = load(DIM_USER, true, first.as_deref(), Some("user_id,country\nU1,FR\nU9,IT"), &[]);
+        assert_eq!(load(DIM_USER, ScdType::Two, first.as_deref(), Some("user_id,country\nU1,DE"), &[]).0, None);
+        let (second, _) = load(DIM_USER, ScdType::Two, first.as_deref(), Some("user_id,country\nU1,FR\nU9,IT"), &[]);
         let moved = "U1,,,DE,,false,,1970-01-01 00:00:00,false\nU1,,,FR,,false,1970-01-01 00:00:00,,true\nU9,,,IT,,false,,,true\n";
         assert_eq!(second.as_deref(), Some(format!("{header}{moved}").as_str()));
-        assert_eq!(load(DIM_USER, true, second.as_deref(), Some("user_id,country\nU1,FR\nU9,IT"), &[]).0, None);
+        assert_eq!(load(DIM_USER, ScdType::Two, second.as_deref(), Some("user_id,country\nU1,FR\nU9,IT"), &[]).0, None);
     }
 
     #[test]
-    fn a_damaged_file_or_a_source_without_a_key_is_said() {
+    fn a_damaged_file_or_a_source_without_a_key_is_an_error() {
         let stored = |text: &str| {
-            Dimension::new(DIM_USER, false, Some(text.as_bytes().to_vec()), Path::new("dim.csv"), None).map(drop).unwrap_err().to_string()
+            Dimension::new(DIM_USER, ScdType::One, Some(text.as_bytes().to_vec()), Path::new("dim.csv"), None)
+                .map(drop)
+                .unwrap_err()
+                .to_string()
         };
         assert!(stored("user_id,name\nU1,x\n").contains("dim.csv, line 1: the columns are `user_id,name`"));
         assert!(stored(&format!("{HEADER}U1,x,,,,fal")).contains("cut short"));
         assert!(stored(&format!("{HEADER},x,,,,false\n")).contains("line 2: user_id is empty"));
         let members = source(DIM_USER, "mail\nx");
-        let error = Dimension::new(DIM_USER, false, None, Path::new("dim.csv"), Some(members)).map(drop).unwrap_err();
-        assert_eq!(error.to_string(), "users: no column holds user_id: it has mail, and one of user_id, userId, id is needed");
+        let error = Dimension::new(DIM_USER, ScdType::One, None, Path::new("dim.csv"), Some(members)).map(drop).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "users: there is no column for user_id: the columns are mail, and one of user_id, userId, id is needed"
+        );
     }
 }

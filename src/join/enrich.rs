@@ -1,5 +1,5 @@
-//! What users and products add to a frame of lines: left joins on their keys. The hash table of each dimension is made once
-//! a run, and not once a batch; any number of threads look into it.
+//! Adds columns of users and products to a frame of lines, with left joins on their keys. The hash table of each dimension is
+//! built once per run, and all threads share it.
 
 use std::collections::HashSet;
 
@@ -10,18 +10,18 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{Dimension, DimensionError, LookUpColumn};
 use crate::settings::EnrichColumns;
 
-/// The look-up tables of a run.
+/// The lookup tables of a run.
 pub struct Enricher {
     users: LookUp,
     products: LookUp,
 }
 
-/// Keys that lines name and no look-up table knows.
+/// Keys of lines that are not in a lookup table.
 #[derive(Default)]
 pub struct UnknownKeys {
-    /// Of `dim_user`.
+    /// Keys missing in `dim_user`.
     pub users: HashSet<String>,
-    /// Of `dim_product`.
+    /// Keys missing in `dim_product`.
     pub products: HashSet<String>,
 }
 
@@ -33,7 +33,7 @@ impl UnknownKeys {
     }
 }
 
-/// One dimension: its keys, where each is, and the columns that a fact carries.
+/// One dimension: its keys, the row of each key, and the columns to add to a fact.
 struct LookUp {
     keys: StringChunked,
     rows: HashTable<IdxSize>,
@@ -41,7 +41,7 @@ struct LookUp {
 }
 
 impl LookUp {
-    /// Of a frame whose first column is the key, each once.
+    /// A lookup table of a frame whose first column is a unique key.
     fn new(table: DataFrame) -> PolarsResult<LookUp> {
         let (key, columns) = table.columns().split_first().ok_or_else(|| polars_err!(NoData: "a dimension without columns"))?;
         let keys = key.str()?.rechunk().into_owned();
@@ -57,10 +57,10 @@ impl LookUp {
         self.rows.find(xxh3_64(key.as_bytes()), |&row| self.keys.get(row as usize) == Some(key)).copied()
     }
 
-    /// Puts this dimension's columns into a frame, by the key that stands in one of its own.
+    /// Adds the columns of this dimension to a frame, by the key in one of the frame's columns.
     fn join(&self, lines: &mut DataFrame, key: &str, unknown: &mut HashSet<String>) -> PolarsResult<()> {
         let mut places: Vec<Option<IdxSize>> = Vec::with_capacity(lines.height());
-        // The lines of an order share their user: most look-ups are of the key before.
+        // The lines of an order have the same user, so most lookups repeat the previous key.
         let mut last: (Option<&str>, Option<IdxSize>) = (None, None);
         for key in lines.column(key)?.str()?.iter() {
             if key != last.0 {
@@ -82,7 +82,7 @@ impl LookUp {
 }
 
 impl Enricher {
-    /// Look-up tables from the dimensions as they are in this run.
+    /// Builds the lookup tables from the dimensions of this run.
     ///
     /// # Errors
     /// [`DimensionError::NoColumn`].
@@ -96,11 +96,11 @@ impl Enricher {
         })
     }
 
-    /// Fills `user_country`, `product_name` and `product_category` of a frame of [`crate::model::FACT_COLUMNS`], and notes the
-    /// keys that no table knows.
+    /// Fills `user_country`, `product_name` and `product_category` of a frame of [`crate::model::FACT_COLUMNS`]. Adds missing keys
+    /// to `unknown`.
     ///
     /// # Errors
-    /// Polars' own.
+    /// Errors of Polars.
     pub fn enrich(&self, mut lines: DataFrame, unknown: &mut UnknownKeys) -> PolarsResult<DataFrame> {
         self.users.join(&mut lines, "user_id", &mut unknown.users)?;
         self.products.join(&mut lines, "sku", &mut unknown.products)?;

@@ -1,14 +1,14 @@
-//! What is wrong with a dimension.
+//! Errors of dimensions.
 
 use std::path::PathBuf;
 
 use polars::error::PolarsError;
 
-/// What is wrong with a dimension.
+/// Why a dimension can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DimensionError {
-    /// A stored dimension that does not read as what it should be. It is never overwritten.
-    #[error("{}, line {line}: {detail}. Nothing was changed. Restore the file, or remove it: the next run with its source makes it anew", path.display())]
+    /// A stored dimension that is damaged. It is never overwritten.
+    #[error("{}, line {line}: {detail}. Nothing was changed. Restore the file, or remove it: the next run with its source creates it again", path.display())]
     Stored {
         /// The file.
         path: PathBuf,
@@ -17,29 +17,29 @@ pub enum DimensionError {
         /// What is wrong with it.
         detail: String,
     },
-    /// A source in which no column holds the key.
-    #[error("{source_name}: no column holds {key}: it has {found}, and one of {wanted} is needed")]
+    /// A source without a column for the key.
+    #[error("{source_name}: there is no column for {key}: the columns are {found}, and one of {wanted} is needed")]
     NoKey {
-        /// Which source.
+        /// The name of the source.
         source_name: &'static str,
         /// The key.
         key: &'static str,
-        /// The columns that it has.
+        /// The columns of the source.
         found: String,
-        /// Those that would serve.
+        /// The names that a column for the key may have.
         wanted: String,
     },
-    /// A column that the settings name and the dimension has not.
+    /// A column that the settings name is not in the dimension.
     #[error("{dimension} has no column `{column}`, which the settings name (`{setting}`)")]
     NoColumn {
-        /// Which dimension.
+        /// The name of the dimension.
         dimension: &'static str,
         /// The column.
         column: String,
         /// The setting.
         setting: &'static str,
     },
-    /// A frame that Polars refuses.
-    #[error("a frame could not be made: {0}")]
+    /// Polars can't create a frame.
+    #[error("a frame could not be created: {0}")]
     Frame(#[from] PolarsError),
 }

@@ -1,11 +1,11 @@
-//! Users and products: the dimensions, their merge by key, the members that only facts name, and what they add to a fact.
+//! Users and products: the dimensions, their merge by key, inferred members, and the columns that they add to a fact.
 //!
-//! Knows no network and no partition: it is given tables of text and frames of lines.
+//! Works on tables of text and frames of lines. Does not use the network or partitions.
 
 mod dimension;
 mod enrich;
 mod error;
 
-pub use dimension::{Dimension, DimensionCounts, LookUpColumn, MergedDimension};
+pub use dimension::{Dimension, DimensionCounts, LookUpColumn, MergedDimension, ScdType};
 pub use enrich::{Enricher, UnknownKeys};
 pub use error::DimensionError;

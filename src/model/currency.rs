@@ -1,8 +1,8 @@
-//! The decimals of a currency's minor unit: cents, whole yen, thousandths of a dinar.
+//! The number of decimals of a currency's minor unit: 2 for cents, 0 for yen, 3 for thousandths of a dinar.
 
 use iso_currency::Currency;
 
-/// Whose rules say how many decimals a minor unit has.
+/// The standard that defines the minor units.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum MinorUnits {
     /// ISO 4217.
@@ -13,14 +13,14 @@ pub enum MinorUnits {
 }
 
 impl MinorUnits {
-    /// The decimals of a currency, by its code in upper or lower case; `None` where there is no such currency or it has no minor unit.
+    /// The decimals of a currency, by its code in upper or lower case. `None` if the currency is unknown or has no minor unit.
     pub fn decimals(self, currency: &str) -> Option<u32> {
         let code = currency.trim().to_ascii_uppercase();
         let exponent = Currency::from_code(&code)?.exponent().map(u32::from)?;
         match (self, code.as_str()) {
-            // Stripe takes these without decimals although ISO 4217 gives them two.
+            // Stripe uses no decimals for these; ISO 4217 uses two.
             (MinorUnits::Stripe, "MGA") => Some(0),
-            // And these with two although ISO 4217 gives them none.
+            // Stripe uses two decimals for these; ISO 4217 uses none.
             (MinorUnits::Stripe, "ISK" | "UGX") => Some(2),
             _ => Some(exponent),
         }
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn minor_units_are_those_of_the_currency() {
+    fn minor_units_depend_on_the_currency() {
         let iso = |code: &str| MinorUnits::Iso4217.decimals(code);
         for (code, decimals) in
             [("eur", 2), ("JPY", 0), (" kwd", 3), ("UGX", 0), ("LYD", 3), ("ISK", 0), ("MGA", 2), ("CLF", 4), ("HUF", 2), ("TWD", 2)]

@@ -1,11 +1,11 @@
-//! Numbers taken digit by digit: from the text of a JSON number, or a text that holds one, to exact money, whole
-//! numbers and instants. Nothing here passes through a float, and no exponent, however large, costs memory.
+//! Parses numbers digit by digit into exact money, whole numbers and instants, from a JSON number or a text of one. Never uses a
+//! float, and never allocates memory for a large exponent.
 
 use std::borrow::Cow;
 
 use super::{Money, MoneyError, UtcMicros};
 
-/// A decimal number as written: ± `whole`.`fraction` × 10^`exponent`.
+/// The parts of a decimal number: ± `whole`.`fraction` × 10^`exponent`.
 struct Decimal<'a> {
     negative: bool,
     whole: &'a [u8],
@@ -14,7 +14,7 @@ struct Decimal<'a> {
 }
 
 impl<'a> Decimal<'a> {
-    /// Sign, digits with at most one point, an exponent: a JSON number, and also `+1`, `.5` and `5.`.
+    /// Parses a JSON number. Also accepts `+1`, `.5` and `5.`.
     fn parse(text: &'a [u8]) -> Option<Decimal<'a>> {
         let (negative, rest) = match text {
             [b'-', rest @ ..] => (true, rest),
@@ -38,18 +38,18 @@ impl<'a> Decimal<'a> {
         Some(Decimal { negative, whole, fraction, exponent })
     }
 
-    /// The value × 10^`scale`, cut to a whole number (without its sign), and what was cut off. `None` where it has more
-    /// than 38 digits.
+    /// The value × 10^`scale`, truncated to a whole number without sign, and the remainder. `None` if the number has more than
+    /// 38 digits.
     fn scaled(&self, scale: i64) -> Option<(i128, Remainder)> {
         let digits = || self.whole.iter().chain(self.fraction).map(|digit| i128::from(digit - b'0'));
         if digits().all(|digit| digit == 0) {
             return Some((0, Remainder::Nothing));
         }
         let written = i64::try_from(self.whole.len() + self.fraction.len()).ok()?;
-        // How many of the digits stand before the point, once the value is scaled.
+        // The number of digits before the point, after scaling.
         let kept = i64::try_from(self.whole.len()).ok()?.checked_add(self.exponent)?.checked_add(scale)?;
         if kept < 0 {
-            // Zeros stand between the point and the first digit.
+            // There are zeros between the point and the first digit.
             return Some((0, Remainder::BelowHalf));
         }
         let taken = usize::try_from(kept).ok()?;
@@ -74,7 +74,7 @@ impl<'a> Decimal<'a> {
     }
 }
 
-/// What is cut off a number, against one unit of the last place that is kept.
+/// The truncated part of a number, compared with one unit of the last digit that is kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Remainder {
     Nothing,
@@ -94,7 +94,7 @@ impl Remainder {
     }
 }
 
-/// A whole exponent, held within ±10^9: beyond that only zero is in range, and only zero is not rounded away.
+/// Parses an exponent, clamped to ±10^9. Beyond that, every number except 0 is out of range or rounds to 0.
 fn parse_exponent(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -113,14 +113,14 @@ fn parse_exponent(text: &[u8]) -> Option<i64> {
 pub struct ParsedMoney {
     /// The amount.
     pub money: Money,
-    /// Whether digits were lost.
+    /// Whether rounding lost digits.
     pub rounded: bool,
 }
 
-/// An amount from its text (contract, Orders: `unit_price`): rounded half to even at four decimals.
+/// Parses an amount, rounded half to even at four decimals (contract, Orders: `unit_price`).
 ///
 /// # Errors
-/// [`MoneyError::NotANumber`] where it is no decimal number, [`MoneyError::OutOfRange`] where it does not fit DECIMAL(18,4).
+/// [`MoneyError::NotANumber`] if it is not a decimal number, [`MoneyError::OutOfRange`] if it does not fit DECIMAL(18,4).
 pub fn parse_money(text: &[u8]) -> Result<ParsedMoney, MoneyError> {
     if let Some(parsed) = parse_short_money(text) {
         return Ok(parsed);
@@ -128,7 +128,7 @@ pub fn parse_money(text: &[u8]) -> Result<ParsedMoney, MoneyError> {
     parse_minor_money(text, 0)
 }
 
-/// The same, written in minor units: `decimals` below the major ones.
+/// Parses an amount in minor units with this number of decimals.
 ///
 /// # Errors
 /// As [`parse_money`].
@@ -139,7 +139,7 @@ pub fn parse_minor_money(text: &[u8], decimals: u32) -> Result<ParsedMoney, Mone
     Ok(ParsedMoney { money: Money::from_units(decimal.signed(units))?, rounded: remainder != Remainder::Nothing })
 }
 
-/// A number as DECIMAL(18, `scale`) writes it, rounded half to even; `None` where it is no number, or does not fit.
+/// The canonical text of a DECIMAL(18, `scale`), rounded half to even; `None` if it is not a number or does not fit.
 pub(super) fn canonical_decimal(text: &[u8], scale: u32) -> Option<String> {
     let decimal = Decimal::parse(text)?;
     let (cut, remainder) = decimal.scaled(i64::from(scale))?;
@@ -180,7 +180,7 @@ pub(super) fn write_scaled(out: &mut Vec<u8>, units: i128, scale: u32) {
     }
 }
 
-/// The form that nearly every price has: up to twelve digits, then at most four decimals. `None` for any other.
+/// Parses the form of nearly every price: up to twelve digits, then at most four decimals. `None` for any other form.
 fn parse_short_money(text: &[u8]) -> Option<ParsedMoney> {
     let mut units: i64 = 0;
     let mut decimals: Option<usize> = None;
@@ -208,14 +208,14 @@ fn parse_short_money(text: &[u8]) -> Option<ParsedMoney> {
     Money::from_units(i128::from(units)).ok().map(|money| ParsedMoney { money, rounded: false })
 }
 
-/// A whole number from its text (contract, Orders: `quantity`): 2, 2.0 and 2e0 are one, 2.5 is none.
+/// Parses a whole number (contract, Orders: `quantity`). `2`, `2.0` and `2e0` are whole numbers, `2.5` is not.
 pub fn parse_whole(text: &[u8]) -> Option<i64> {
     let decimal = Decimal::parse(text)?;
     let (value, remainder) = decimal.scaled(0)?;
     if remainder == Remainder::Nothing { i64::try_from(decimal.signed(value)).ok() } else { None }
 }
 
-/// A whole number as text, from the text of a number (contract, Orders: `7.0` is 7); `None` for any other.
+/// The canonical text of a whole number (contract, Orders: `7.0` is 7); `None` if the number is not whole.
 pub fn whole_number_text(digits: &str) -> Option<Cow<'_, str>> {
     let is_plain = digits.strip_prefix('-').unwrap_or(digits).bytes().all(|byte| byte.is_ascii_digit());
     if is_plain && !digits.is_empty() && digits != "-" {
@@ -236,8 +236,8 @@ pub fn equal_numbers(a: &str, b: &str) -> bool {
     exact(a).is_some_and(|a| exact(b) == Some(a))
 }
 
-/// An instant from the text of a number (contract, Orders: `created_at`): epoch seconds, from 10^11 up milliseconds, from
-/// 10^14 up microseconds; digits beyond the microsecond are cut off.
+/// Parses an epoch (contract, Orders: `created_at`): seconds, from 10^11 on milliseconds, from 10^14 on microseconds. Truncates
+/// digits beyond the microsecond.
 pub(super) fn parse_epoch(text: &[u8]) -> Option<UtcMicros> {
     const MILLIS_FROM: i128 = 100_000_000_000;
     const MICROS_FROM: i128 = 100_000_000_000_000;
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn money_is_taken_digit_by_digit() {
+    fn money_is_exact() {
         for (text, expected) in [
             ("0", 0),
             ("-0", 0),
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_or_does_not_fit_is_told_apart() {
+    fn not_a_number_and_out_of_range_are_different_errors() {
         for text in ["", "-", ".", "1,5", "$1", "1.2.3", "NaN", "Infinity", "0x10", "1e", "1e+", "1 2", "--1", "1e1.5"] {
             assert_eq!(units(text), Err(MoneyError::NotANumber), "{text}");
         }
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn epochs_are_seconds_and_from_ten_to_the_eleventh_milliseconds() {
+    fn the_size_of_an_epoch_decides_its_unit() {
         let micros = |text: &str| parse_epoch(text.as_bytes()).map(UtcMicros::micros);
         assert_eq!(micros("1769817600"), Some(1_769_817_600_000_000));
         assert_eq!(micros("1769817600.1234569"), Some(1_769_817_600_123_456));
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_number_is_an_id_however_it_is_written() {
+    fn a_whole_number_has_one_text_as_an_id() {
         for (digits, id) in [
             ("7", "7"),
             ("7.0", "7"),

@@ -1,6 +1,6 @@
-//! The two dimensions: their columns, and where a source keeps them.
+//! The two dimensions: their columns, and the names of those columns in a source.
 
-/// What a column of a dimension holds, and how it is brought to its canonical text.
+/// The type of a column of a dimension, which decides the canonical text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ColumnType {
     /// An id: a text, or a whole number as text.
@@ -29,9 +29,9 @@ impl ColumnType {
 pub struct FixedColumn {
     /// Its name.
     pub name: &'static str,
-    /// What it holds.
+    /// Its type.
     pub kind: ColumnType,
-    /// The source's columns that may hold it, in order. A nested value `a.b` is the column `a_b`.
+    /// The names that it may have in a source, in order. A nested value `a.b` is the column `a_b`.
     pub from: &'static [&'static str],
 }
 
@@ -43,17 +43,17 @@ pub const LONGEST_COLUMN_NAME: usize = 127;
 pub struct DimensionSpec {
     /// Its name.
     pub name: &'static str,
-    /// What its source is called in settings and messages.
+    /// The name of its source in settings and messages.
     pub source: &'static str,
     /// Its fixed columns, the key first (contract, Output). `inferred` follows them.
     pub columns: &'static [FixedColumn],
 }
 
 impl DimensionSpec {
-    /// Columns that the dimension keeps for itself: the flag of a member that only facts name, and those of versions (`scd = 2`).
+    /// Columns that a source can't set: the flag of an inferred member, and the columns of versions (`scd = 2`).
     pub const FLAGS: [&'static str; 4] = ["inferred", "valid_from", "valid_to", "is_current"];
 
-    /// The place of its file beneath the output.
+    /// The path of its file in the output folder.
     pub fn file(&self) -> String {
         format!("dims/{0}/{0}.csv", self.name)
     }

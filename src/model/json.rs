@@ -1,17 +1,17 @@
-//! The keys of a JSON object with the bytes of their values.
+//! The keys and raw values of a JSON object.
 
 use std::{borrow::Cow, collections::HashMap};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The keys and raw values of an object, in its order. Of a key that stands twice the last value counts.
+/// The keys and raw values of an object, in its order. The last value of a repeated key counts.
 pub struct Pairs<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
-/// From so many keys on, a key that stands twice is looked for in a map.
+/// From this number of keys on, a map finds repeated keys.
 const MANY_KEYS: usize = 24;
 
-/// A key as text. Half of a surrogate pair, which names no character, becomes U+FFFD.
+/// A key as text. Half of a surrogate pair becomes U+FFFD, because it is not a character.
 struct Key<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_key_that_stands_twice_the_last_value_counts_and_no_key_is_an_error() {
+    fn the_last_value_of_a_repeated_key_counts_and_no_key_is_an_error() {
         let pairs = |text: &str| -> Vec<String> {
             let pairs: Pairs<'_> = serde_json::from_str(text).unwrap();
             pairs.0.iter().map(|(key, value)| format!("{key}={value}")).collect()

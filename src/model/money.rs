@@ -1,4 +1,4 @@
-//! Exact money: DECIMAL(18,4) as a count of ten-thousandths. No float comes near it.
+//! Exact money: DECIMAL(18,4) as a number of ten-thousandths, without floats.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use super::decimal::write_scaled;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Money(i64);
 
-/// Why an amount is no [`Money`].
+/// Why an amount is not a valid [`Money`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MoneyError {
-    /// The text is no decimal number.
+    /// The text is not a decimal number.
     #[error("not a decimal number")]
     NotANumber,
     /// The number has more than 14 digits before the point.
@@ -27,7 +27,7 @@ impl Money {
     /// The largest number of ten-thousandths: eighteen nines.
     const MAX_UNITS: i64 = 999_999_999_999_999_999;
 
-    /// Nothing.
+    /// The amount 0.
     pub const ZERO: Money = Money(0);
 
     /// An amount of ten-thousandths.
@@ -50,23 +50,23 @@ impl Money {
     /// `self` × `quantity`, exact.
     ///
     /// # Errors
-    /// [`MoneyError::OutOfRange`] where the product does not fit DECIMAL(18,4).
+    /// [`MoneyError::OutOfRange`] if the product does not fit DECIMAL(18,4).
     pub fn times(self, quantity: i64) -> Result<Money, MoneyError> {
         Money::from_units(i128::from(self.0) * i128::from(quantity))
     }
 
-    /// `self` / `quantity`, rounded half to even at four decimals; nothing, where that is none.
+    /// `self` / `quantity`, rounded half to even at four decimals; 0 if `quantity` is 0.
     ///
     /// # Errors
-    /// [`MoneyError::OutOfRange`] where the quotient does not fit DECIMAL(18,4).
+    /// [`MoneyError::OutOfRange`] if the quotient does not fit DECIMAL(18,4).
     pub fn divided_by(self, quantity: i64) -> Result<Money, MoneyError> {
         if quantity == 0 {
             return Ok(Money::ZERO);
         }
         let (units, quantity) = (i128::from(self.0), i128::from(quantity));
         let (cut, rest) = (units.div_euclid(quantity), units.rem_euclid(quantity));
-        // `cut` × `quantity` + `rest` = `units` with 0 ≤ `rest` < |`quantity`|: half of a unit is |`quantity`| / 2 above `cut`
-        // where `quantity` is positive, and below it where it is negative.
+        // `cut` × `quantity` + `rest` = `units` with 0 ≤ `rest` < |`quantity`|. Half of a unit is |`quantity`| / 2 above `cut` if
+        // `quantity` is positive, and below `cut` if it is negative.
         let nearer = match (2 * rest).cmp(&quantity.abs()) {
             std::cmp::Ordering::Less => cut,
             std::cmp::Ordering::Equal if cut % 2 == 0 => cut,
@@ -75,7 +75,7 @@ impl Money {
         Money::from_units(nearer)
     }
 
-    /// The canonical text of the layer, exactly four decimals, back to an amount; anything else is an error.
+    /// Parses the canonical text of the layer, which has exactly four decimals. Any other text is an error.
     ///
     /// # Errors
     /// [`MoneyError::NotANumber`] for any other form, [`MoneyError::OutOfRange`] beyond eighteen digits.
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn canonical_text_goes_there_and_back() {
+    fn canonical_text_round_trips() {
         for units in [0, 1, -1, 10_000, -10_001, 123_456_789, 999_999_999_999_999_999, -999_999_999_999_999_999] {
             let money = Money::from_units(units).unwrap();
             assert_eq!(Money::from_canonical(money.to_string().as_bytes()), Ok(money));

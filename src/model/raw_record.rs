@@ -1,27 +1,27 @@
-//! A record as its source delivered it, before anybody has looked at what it says.
+//! A record in the original bytes of its source, before parsing.
 
 /// The bytes of one record, valid JSON or not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RawRecord<'a> {
-    /// Its bytes, or the first of them.
+    /// Its bytes, or its first bytes if it is too large.
     pub bytes: &'a [u8],
-    /// Whether these are all of its bytes. Of one that is too large, only the beginning is kept.
+    /// Whether these are all its bytes.
     pub is_whole: bool,
 }
 
-/// What the values of a record are.
+/// The types of the values of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum CellTypes {
-    /// Numbers, texts and more, each as its source means it.
+    /// The types of the source: numbers, texts and others.
     #[default]
     Typed,
-    /// Texts alone, also where they stand for numbers: CSV.
+    /// Texts only, even for numbers: CSV.
     Text,
 }
 
 impl RawRecord<'_> {
-    /// Whether more than `limit` objects and arrays stand within each other. Most records open fewer in all, which is seen
-    /// without a look at their texts.
+    /// Whether objects and arrays are nested more than `limit` deep. Most records have fewer brackets in total, so counting them
+    /// first is enough.
     pub fn is_deeper(&self, limit: usize) -> bool {
         let record = self.bytes;
         if memchr::memchr2_iter(b'{', b'[', record).nth(limit).is_none() {

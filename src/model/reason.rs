@@ -1,11 +1,11 @@
-//! Why a record or a line is dropped (contract, Malformed input).
+//! The reasons for dropping a record or a line (contract, Malformed input).
 
-/// What a reason drops.
+/// Whether a record or a line is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Level {
     /// The whole order document.
     Record,
-    /// One element of its lines.
+    /// One line of the order.
     Line,
 }
 
@@ -19,7 +19,7 @@ impl Level {
     }
 }
 
-/// Why a record or a line is dropped. The order is the contract's: within a record the first that holds counts.
+/// Why a record or a line is dropped. The order is the contract's: the first reason that applies counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[expect(missing_docs, reason = "each is named as the contract names it")]
 pub enum Reason {
@@ -39,7 +39,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All of them, in the contract's order.
+    /// All reasons, in the contract's order.
     pub const ALL: [Reason; 13] = [
         Reason::InvalidJson,
         Reason::RecordTooLarge,

@@ -1,10 +1,10 @@
-//! The columns that a user adds to `fact_order`, behind the fixed ones.
+//! The extra columns that a user adds to `fact_order`, after the fixed ones.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use super::{UtcMicros, decimal, fact::FACT_COLUMNS, parse_time_number, parse_time_text};
 
-/// The type of a extra column.
+/// The type of an extra column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExtraType {
     /// UTF-8 text.
@@ -13,11 +13,11 @@ pub enum ExtraType {
     BigInt,
     /// `true` or `false`.
     Boolean,
-    /// A UTC instant at microsecond grain.
+    /// A UTC instant with microsecond precision.
     Timestamp,
     /// DECIMAL(18, scale).
     Decimal {
-        /// Its decimals, at most 18.
+        /// The number of decimals, at most 18.
         scale: u32,
     },
 }
@@ -36,7 +36,7 @@ impl fmt::Display for ExtraType {
 }
 
 impl ExtraType {
-    /// The text that a value has in the layer; `None` where it is no value of this type. Decimals are rounded half to even.
+    /// The text of a value in the layer; `None` if it is not a valid value of this type. Decimals are rounded half to even.
     pub fn canonical(self, text: Cow<'_, str>) -> Option<Cow<'_, str>> {
         match self {
             ExtraType::Text => Some(text),
@@ -51,10 +51,10 @@ impl ExtraType {
         }
     }
 
-    /// Whether a stored text is one that [`ExtraType::canonical`] makes.
+    /// Whether a stored text is canonical (see [`ExtraType::canonical`]).
     pub fn is_canonical(self, text: &str) -> bool {
         let canonical = match self {
-            // As it is written to the layer, not as sources write it.
+            // Timestamps have another form in the layer than in sources.
             ExtraType::Timestamp => UtcMicros::from_canonical(text.as_bytes()).map(|time| Cow::Owned(time.to_canonical())),
             _ => self.canonical(Cow::Borrowed(text)),
         };
@@ -62,7 +62,7 @@ impl ExtraType {
     }
 }
 
-/// A extra column.
+/// An extra column.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ExtraColumn {
     /// Its name.
@@ -71,14 +71,14 @@ pub struct ExtraColumn {
     pub kind: ExtraType,
 }
 
-/// The columns of `fact_order`: the fixed ones of the contract, and then a user's own. Clones share them.
+/// The columns of `fact_order`: the fixed columns of the contract, then the extra columns. Clones share them.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct FactSchema {
     extra: Arc<[ExtraColumn]>,
 }
 
 impl FactSchema {
-    /// The fixed columns and these.
+    /// The fixed columns and these extra columns.
     pub fn new(extra: Vec<ExtraColumn>) -> FactSchema {
         FactSchema { extra: extra.into() }
     }

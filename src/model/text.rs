@@ -1,8 +1,8 @@
-//! What every text of a source goes through.
+//! Cleans and truncates the texts of a source.
 
 use std::borrow::Cow;
 
-/// Trims a text and removes U+0000, which no warehouse takes; `None` where nothing is left.
+/// Trims a text and removes U+0000, which warehouses reject; `None` if the result is empty.
 pub fn clean_text(text: &str) -> Option<Cow<'_, str>> {
     if text.contains('\0') {
         let without = text.replace('\0', "");
@@ -13,10 +13,10 @@ pub fn clean_text(text: &str) -> Option<Cow<'_, str>> {
     (!trimmed.is_empty()).then_some(Cow::Borrowed(trimmed))
 }
 
-/// The bytes that a text may have: those of the largest VARCHAR of Redshift (contract, Malformed input).
+/// The maximum bytes of a text: the size of the largest VARCHAR of Redshift (contract, Malformed input).
 pub const LONGEST_TEXT: usize = 65_535;
 
-/// A text, cut at the end of a character where it has more than [`LONGEST_TEXT`] bytes; `None` where it fits.
+/// A text with more than [`LONGEST_TEXT`] bytes, truncated after a whole character; `None` if the text fits.
 pub fn fitting_text(text: &str) -> Option<&str> {
     (text.len() > LONGEST_TEXT).then(|| text.get(..text.floor_char_boundary(LONGEST_TEXT)).unwrap_or_default())
 }
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_cut_at_the_end_of_a_character() {
+    fn a_text_is_truncated_after_a_whole_character() {
         assert_eq!(fitting_text(&"x".repeat(LONGEST_TEXT)), None);
         assert_eq!(fitting_text(&"x".repeat(LONGEST_TEXT + 1)).map(str::len), Some(LONGEST_TEXT));
         let long = format!("x{}", "\u{1f600}".repeat(20_000));

@@ -1,11 +1,11 @@
-//! A table of texts that grows row by row, in columns that may come up in any row: what a dimension is read into and kept in.
+//! A table of texts that grows row by row; a column may first occur in any row. Holds the rows of a dimension.
 //!
-//! Shape: named columns of optional texts, all of one height. A column stores only the texts that it has, so that a source
-//! with many columns of few values stays small. Knows no column by its meaning.
+//! Shape: named columns of optional texts, all with the same height. A column stores only the texts that it has, so that a
+//! source with many sparse columns stays small. Does not interpret columns.
 
 use std::collections::HashMap;
 
-/// Columns of optional texts, all of one height.
+/// Columns of optional texts, all with the same height.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct TextTable {
     names: Vec<String>,
@@ -19,7 +19,7 @@ pub struct TextTable {
 struct TextColumn {
     /// The rows that have a text, ascending.
     rows: Vec<usize>,
-    /// Where each of these texts ends.
+    /// The end of each text.
     ends: Vec<usize>,
     text: String,
 }
@@ -40,7 +40,7 @@ impl TextTable {
         self.places.get(name).copied()
     }
 
-    /// The column of a name, which is added where it is missing.
+    /// The column of a name; adds the column if it does not exist.
     pub fn column_or_add(&mut self, name: &str) -> usize {
         if let Some(column) = self.column(name) {
             return column;
@@ -51,7 +51,7 @@ impl TextTable {
         self.names.len() - 1
     }
 
-    /// Sets a cell of the row that is being written. The first of two texts counts.
+    /// Sets a cell of the current row. If the cell is already set, the first text stays.
     pub fn set(&mut self, column: usize, text: &str) {
         let height = self.height;
         if let Some(column) = self.columns.get_mut(column).filter(|column| column.rows.last() != Some(&height)) {
@@ -61,17 +61,17 @@ impl TextTable {
         }
     }
 
-    /// Whether a cell of the row that is being written has a text.
+    /// Whether a cell of the current row has a text.
     pub fn is_set(&self, column: usize) -> bool {
         self.columns.get(column).is_some_and(|column| column.rows.last() == Some(&self.height))
     }
 
-    /// Ends the row that is being written.
+    /// Ends the current row.
     pub fn end_row(&mut self) {
         self.height += 1;
     }
 
-    /// The text of a cell; `None` where it has none.
+    /// The text of a cell; `None` if it is empty.
     pub fn cell(&self, row: usize, column: usize) -> Option<&str> {
         self.columns.get(column)?.get(row)
     }
@@ -87,7 +87,7 @@ impl TextTable {
         self.columns[column] = new;
     }
 
-    /// The texts of a column, without the cells that have none.
+    /// The texts of a column, without empty cells.
     pub fn texts(&self, column: usize) -> impl Iterator<Item = &str> {
         self.columns.get(column).into_iter().flat_map(|column| column.rows.iter().filter_map(|&row| column.get(row)))
     }
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_come_up_in_any_row_and_the_first_text_of_a_cell_counts() {
+    fn columns_may_start_in_any_row_and_the_first_text_of_a_cell_counts() {
         let mut table = TextTable::default();
         let a = table.column_or_add("a");
         table.set(a, "1");

@@ -1,10 +1,9 @@
-//! Instants from what sources write (contract, Orders: `created_at`).
+//! Parses the timestamps of sources (contract, Orders: `created_at`).
 
 use super::{UtcMicros, decimal};
 
-/// An instant from a text: RFC 3339 with any offset, a space allowed for the `T` and before the offset; naive, read as UTC;
-/// a date alone; the digits of an epoch. As PostgreSQL writes them, an offset may also lack its colon or its minutes, and a
-/// time its seconds.
+/// Parses a timestamp. Accepts RFC 3339, without an offset (UTC), a date alone, and the digits of an epoch. A space may replace
+/// the `T` or precede the offset. As in PostgreSQL, the colon and minutes of an offset and the seconds of a time are optional.
 pub fn parse_time_text(text: &str) -> Option<UtcMicros> {
     let bytes = text.as_bytes();
     if bytes.iter().all(u8::is_ascii_digit) {
@@ -31,32 +30,33 @@ pub fn parse_time_text(text: &str) -> Option<UtcMicros> {
     let (micros, rest) = fraction(rest)?;
     let offset = offset(rest)?;
     let instant = UtcMicros::from_civil(date, hour * 3600 + minute * 60 + second, micros, offset)?;
-    // RFC 3339, 5.7: second 60 is a leap second, which is only ever inserted at midnight UTC.
+    // RFC 3339, 5.7: second 60 is a leap second, which is valid only at midnight UTC.
     let leap = second == 60 && instant.micros().rem_euclid(UtcMicros::DAY) < UtcMicros::SECOND;
     (second < 60 || leap).then_some(instant)
 }
 
-/// An instant from a text of digits. Their number tells the unit: other numbers are years, dates or serial days of a spreadsheet.
+/// Parses a text of digits as an epoch. The number of digits must be that of a current epoch in seconds, milliseconds or
+/// microseconds. Other numbers may be years, dates or serial days of a spreadsheet.
 fn epoch_of_digits(digits: &str) -> Option<UtcMicros> {
     matches!(digits.len(), 9 | 10 | 12 | 13 | 15 | 16).then(|| parse_time_number(digits)).flatten()
 }
 
-/// An instant from the text of a JSON number: epoch seconds, from 10^11 up milliseconds, from 10^14 up microseconds.
+/// Parses the text of a JSON number as an epoch: seconds, from 10^11 on milliseconds, from 10^14 on microseconds.
 pub fn parse_time_number(digits: &str) -> Option<UtcMicros> {
     decimal::parse_epoch(digits.as_bytes())
 }
 
-/// An instant as mail writes it (RFC 2822): `Tue, 20 Nov 2012 00:00:00 +0000`.
+/// Parses the date format of mail (RFC 2822): `Tue, 20 Nov 2012 00:00:00 +0000`.
 pub fn parse_time_rfc2822(text: &str) -> Option<UtcMicros> {
     UtcMicros::new(chrono::DateTime::parse_from_rfc2822(text).ok()?.timestamp_micros())
 }
 
-/// `width` digits at `start`.
+/// The number with `width` digits at `start`.
 fn number(bytes: &[u8], start: usize, width: usize) -> Option<i64> {
     bytes.get(start..start + width)?.iter().try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
 }
 
-/// Microseconds of `.123…`, cut off after the sixth digit, and what follows.
+/// The microseconds of `.123…`, truncated after the sixth digit, and the rest of the text.
 fn fraction(bytes: &[u8]) -> Option<(i64, &[u8])> {
     let [b'.' | b',', rest @ ..] = bytes else { return Some((0, bytes)) };
     let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -67,7 +67,7 @@ fn fraction(bytes: &[u8]) -> Option<(i64, &[u8])> {
     Some((digits.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')), &rest[count..]))
 }
 
-/// Seconds east of Greenwich, after a space or not; nothing at all is UTC.
+/// The offset in seconds east of Greenwich, after an optional space. An empty text is UTC.
 fn offset(bytes: &[u8]) -> Option<i64> {
     let bytes = match bytes {
         [b' ', rest @ ..] if !rest.is_empty() => rest,
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_the_contract_is_read() {
+    fn every_form_of_the_contract_is_parsed() {
         for (text, expected) in [
             ("2026-01-31T10:00:00Z", "2026-01-31T10:00:00Z"),
             ("2026-01-31t10:00:00z", "2026-01-31T10:00:00Z"),

@@ -1,4 +1,4 @@
-//! Instants in UTC at microsecond grain, and the calendar they are written in.
+//! Instants in UTC with microsecond precision, and their calendar.
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ pub(super) fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
 }
 
-/// How many days a month has, in its year.
+/// The number of days of a month in a year.
 pub(super) fn days_in_month(year: i64, month: i64) -> i64 {
     match month {
         4 | 6 | 9 | 11 => 30,
@@ -56,13 +56,13 @@ impl UtcMicros {
     /// Microseconds of a day.
     pub const DAY: i64 = 86_400 * Self::SECOND;
 
-    /// An instant, where it lies in the years 1 to 9999.
+    /// An instant; `None` outside the years 1 to 9999.
     pub fn new(micros: i64) -> Option<UtcMicros> {
         (Self::MIN.0..=Self::MAX.0).contains(&micros).then_some(UtcMicros(micros))
     }
 
-    /// An instant of the calendar; `None` where there is no such date or time, or it lies outside the years 1 to 9999
-    /// once `offset_seconds` (east of Greenwich) are taken off. A leap second is the first instant of the next minute.
+    /// An instant of the calendar, with an offset east of Greenwich. `None` if the date or time is invalid, or if the instant in
+    /// UTC is outside the years 1 to 9999. A leap second is the first instant of the next minute.
     pub fn from_civil(date: (i64, i64, i64), second_of_day: i64, micros: i64, offset_seconds: i64) -> Option<UtcMicros> {
         let (year, month, day) = date;
         if !(0..=9999).contains(&year) || !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
@@ -77,12 +77,12 @@ impl UtcMicros {
         self.0
     }
 
-    /// Now.
+    /// The current time.
     pub fn now() -> UtcMicros {
         UtcMicros(chrono::Utc::now().timestamp_micros().clamp(Self::MIN.0, Self::MAX.0))
     }
 
-    /// This instant less `micros`, held within the years 1 to 9999.
+    /// This instant minus `micros`, clamped to the years 1 to 9999.
     #[must_use]
     pub fn minus(self, micros: i64) -> UtcMicros {
         UtcMicros(self.0.saturating_sub(micros).clamp(Self::MIN.0, Self::MAX.0))
@@ -93,7 +93,7 @@ impl UtcMicros {
         self.write_with(out, b' ');
     }
 
-    /// The text that [`UtcMicros::write`] makes.
+    /// The text that [`UtcMicros::write`] writes.
     pub fn to_canonical(self) -> String {
         let mut out = Vec::with_capacity(26);
         self.write(&mut out);
@@ -129,7 +129,7 @@ impl UtcMicros {
         }
     }
 
-    /// The text that [`UtcMicros::write`] makes, read back; anything else is `None`.
+    /// Parses the text that [`UtcMicros::write`] writes; `None` for any other text.
     pub fn from_canonical(text: &[u8]) -> Option<UtcMicros> {
         if !(text.len() == 19 || (text.len() == 26 && text[19] == b'.')) {
             return None;
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn canonical_text_goes_there_and_back() {
+    fn canonical_text_round_trips() {
         for micros in [0, -1, 1, UtcMicros::MIN.0, UtcMicros::MAX.0, 1_769_817_600_123_456, 1_769_817_600_000_000] {
             let instant = UtcMicros::new(micros).unwrap();
             let mut text = Vec::new();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn years_outside_1_to_9999_do_not_exist() {
+    fn years_outside_1_to_9999_are_invalid() {
         assert_eq!(UtcMicros::new(UtcMicros::MAX.0 + 1), None);
         assert_eq!(UtcMicros::from_civil((9999, 12, 31), 86_399, 0, -3600), None);
         assert_eq!(UtcMicros::from_civil((1, 1, 1), 0, 0, 3600), None);

@@ -1,4 +1,4 @@
-//! The HTTP client: how it connects, and what it says when it can't.
+//! The HTTP client: how it connects, and its connection errors.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,17 +12,17 @@ use super::{
 };
 use crate::settings::NetworkSettings;
 
-/// The name that requests carry.
+/// The `User-Agent` of requests.
 pub(crate) const USER_AGENT: &str = concat!("orders-etl/", env!("CARGO_PKG_VERSION"));
 
-/// How long a client waits.
+/// The timeouts of a client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    /// Until a connection stands.
+    /// For opening a connection.
     pub(crate) connect: Duration,
-    /// Without a byte of the response.
+    /// Between two bytes of the response.
     pub(crate) read: Option<Duration>,
-    /// For the request and its response as a whole, where the caller does not limit that by itself.
+    /// For the request and its response, unless the caller limits that itself.
     pub(crate) total: Option<Duration>,
 }
 
@@ -33,12 +33,12 @@ pub(crate) struct HttpClient {
     proxies: Arc<Proxies>,
 }
 
-/// Why a request brought no response.
+/// Why a request has no response.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum ConnectionError {
-    /// The proxy asks for credentials, or for others.
+    /// The proxy asks for credentials, or rejects them.
     ProxyCredentials(String),
-    /// Anything else: another attempt may do better.
+    /// Any other failure; a retry may succeed.
     Failed(String),
 }
 
@@ -52,7 +52,7 @@ impl ConnectionError {
 
 impl HttpClient {
     /// # Errors
-    /// Settings of the network that can't be used.
+    /// Invalid settings of the network.
     pub(crate) fn new(network: &NetworkSettings, timeouts: Timeouts) -> Result<HttpClient, NetworkError> {
         let mut tls = tls::client_config(network)?;
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -64,12 +64,12 @@ impl HttpClient {
         };
         let builder = Client::builder()
             .tls_backend_preconfigured(tls)
-            // Only the settings read the environment.
+            // The settings read the environment; the client must not.
             .no_proxy()
             .proxy(proxies.clone().rule())
             .user_agent(USER_AGENT)
             .connect_timeout(timeouts.connect)
-            // Followed by hand: credentials must not leave their origin, whatever header carries them.
+            // `request` follows redirects itself, because credentials in any header must not leave their origin.
             .redirect(redirect::Policy::none());
         let builder = optional(builder, timeouts.read, ClientBuilder::read_timeout);
         let builder = optional(builder, timeouts.total, ClientBuilder::timeout);
@@ -81,12 +81,12 @@ impl HttpClient {
         &self.client
     }
 
-    /// The proxy that a URL is requested through, as it may be shown.
+    /// The proxy for a URL, without credentials.
     pub(crate) fn proxy_of(&self, url: &Url) -> Option<String> {
         self.proxies.of(url).map(proxy::shown)
     }
 
-    /// What went wrong with a request for a URL, in words and without secrets.
+    /// The error of a request for a URL, redacted.
     pub(crate) fn failure(&self, error: reqwest::Error, url: &Url) -> ConnectionError {
         let (timed_out, is_encoding) = (error.is_timeout(), error.is_decode());
         let cause = chain(&error.without_url());
@@ -104,18 +104,18 @@ impl HttpClient {
         }
         if cause.contains("UnknownIssuer") {
             return ConnectionError::Failed(format!(
-                "{cause} (the server's certificate is signed by an authority that this machine does not trust: http.ca_file names others)"
+                "{cause} (this machine does not trust the authority that signed the server's certificate: set http.ca_file)"
             ));
         }
         ConnectionError::Failed(match cause {
             cause if timed_out => format!("timed out ({cause})"),
-            cause if is_encoding && cause.contains("decompression") => format!("the body is not what its Content-Encoding says: {cause}"),
+            cause if is_encoding && cause.contains("decompression") => format!("the body does not match its Content-Encoding: {cause}"),
             cause => cause,
         })
     }
 }
 
-/// What a 407 says.
+/// The error text for the status 407.
 pub(crate) fn asks_for_credentials(proxy: &str) -> String {
     format!("the proxy {proxy} asks for credentials (407): set ETL_PROXY=http://user:password@host:port in the environment or .env")
 }

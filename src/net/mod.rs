@@ -1,12 +1,12 @@
-//! What every user of the network shares: the client, TLS, proxies, the retry policy, the pace of requests, tokens, and the
+//! What every user of the network shares: the client, TLS, proxies, the retry policy, rate limits, tokens, and the
 //! redaction of secrets.
 //!
-//! It knows no list, no page and no alert: what is requested, and what a response means, is for the rooms that ask.
+//! Does not interpret requests and responses: that is the task of the modules that use it.
 
 pub(crate) mod client;
 pub(crate) mod error_chain;
-pub(crate) mod pace;
 pub(crate) mod proxy;
+pub(crate) mod rate_limit;
 pub(crate) mod redact;
 pub(crate) mod retry;
 pub(crate) mod tls;
@@ -25,15 +25,15 @@ use tokio::runtime::Runtime;
 use self::{
     client::{HttpClient, Timeouts},
     error_chain::chain,
-    pace::Pace,
+    rate_limit::RateLimiter,
     token::TokenSlot,
 };
 use crate::settings::HttpSettings;
 
-/// Settings of the network that can't be used.
+/// Invalid settings of the network.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// A file of the settings.
+    /// A file that a setting names can't be used.
     #[error("{setting}: {}: {detail}", path.display())]
     File {
         /// The setting that names it.
@@ -43,28 +43,28 @@ pub enum NetworkError {
         /// What is wrong with it.
         detail: String,
     },
-    /// A proxy. Its URL may hold a password, and is not shown.
+    /// The setting of a proxy is invalid. Its URL may contain a password, so the error does not show it.
     #[error("the proxy (http.proxy, ETL_PROXY, HTTP_PROXY, HTTPS_PROXY): {detail}")]
     Proxy {
         /// What is wrong with it.
         detail: String,
     },
-    /// The client can't be made.
+    /// The client can't be created.
     #[error("the HTTP client can't be started: {0}")]
     Client(String),
 }
 
-/// The network as one run sees it: one client with its pool of connections, one pace for each origin, one token for each OAuth
+/// The network of one run: one client with its pool of connections, one rate limiter for each origin, one token for each OAuth
 /// client. All requests of the run go through it, and run on its runtime, since a connection lives on the runtime that made it.
 pub struct Network {
     http: HttpSettings,
-    /// Made when the first request is made: a run over files needs none of it.
-    made: OnceLock<Result<Made, NetworkError>>,
-    paces: Mutex<HashMap<String, Arc<Pace>>>,
+    /// Created at the first request. A run over files needs neither client nor runtime.
+    connection: OnceLock<Result<Connection, NetworkError>>,
+    rate_limiters: Mutex<HashMap<String, Arc<RateLimiter>>>,
     tokens: Mutex<HashMap<String, Arc<TokenSlot>>>,
 }
 
-struct Made {
+struct Connection {
     client: HttpClient,
     runtime: Runtime,
 }
@@ -76,49 +76,49 @@ impl fmt::Debug for Network {
 }
 
 impl Network {
-    /// The network by these settings. Nothing is opened yet.
+    /// A network with these settings. Opens no connection yet.
     pub fn new(http: &HttpSettings) -> Network {
-        Network { http: http.clone(), made: OnceLock::new(), paces: Mutex::default(), tokens: Mutex::default() }
+        Network { http: http.clone(), connection: OnceLock::new(), rate_limiters: Mutex::default(), tokens: Mutex::default() }
     }
 
-    fn made(&self) -> Result<&Made, NetworkError> {
-        let made = self.made.get_or_init(|| {
+    fn connection(&self) -> Result<&Connection, NetworkError> {
+        let connection = self.connection.get_or_init(|| {
             let timeouts = Timeouts { connect: self.http.connect_timeout, read: Some(self.http.read_timeout), total: None };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| NetworkError::Client(chain(&error)))?;
-            Ok(Made { client: HttpClient::new(&self.http.network, timeouts)?, runtime })
+            Ok(Connection { client: HttpClient::new(&self.http.network, timeouts)?, runtime })
         });
-        made.as_ref().map_err(Clone::clone)
+        connection.as_ref().map_err(Clone::clone)
     }
 
     /// The client.
     ///
     /// # Errors
-    /// Settings of the network that can't be used.
+    /// Invalid settings of the network.
     pub(crate) fn client(&self) -> Result<&HttpClient, NetworkError> {
-        Ok(&self.made()?.client)
+        Ok(&self.connection()?.client)
     }
 
-    /// Does work that makes requests, on the calling thread.
+    /// Runs a future that makes requests, on the calling thread.
     ///
     /// # Errors
-    /// Settings of the network that can't be used.
+    /// Invalid settings of the network.
     pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, NetworkError> {
-        let runtime = &self.made()?.runtime;
+        let runtime = &self.connection()?.runtime;
         Ok(runtime.block_on(async {
-            // Nobody has looked at the idle connections since the last request: those that the server closed are noticed here.
+            // Lets the runtime notice idle connections that the server closed since the last request.
             tokio::task::yield_now().await;
             work.await
         }))
     }
 
-    /// The pace of an origin.
-    pub(crate) fn pace(&self, url: &Url) -> Arc<Pace> {
+    /// The rate limiter of an origin.
+    pub(crate) fn rate_limiter(&self, url: &Url) -> Arc<RateLimiter> {
         let origin = url.origin().ascii_serialization();
-        self.paces.lock().unwrap_or_else(PoisonError::into_inner).entry(origin).or_default().clone()
+        self.rate_limiters.lock().unwrap_or_else(PoisonError::into_inner).entry(origin).or_default().clone()
     }
 
-    /// The token of an OAuth client; `client` tells it from all others.
+    /// The token of an OAuth client; `client` identifies it.
     pub(crate) fn token(&self, client: String) -> Arc<TokenSlot> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).entry(client).or_default().clone()
     }

@@ -1,4 +1,4 @@
-//! Which proxy a URL is requested through: by its scheme, with exceptions. Loopback is never proxied.
+//! Chooses the proxy for a URL by its scheme, with exceptions. Requests to loopback never use a proxy.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -7,7 +7,7 @@ use reqwest::Url;
 use super::NetworkError;
 use crate::settings::{ProxySettings, Secret, is_loopback};
 
-/// Schemes of proxies that can be used.
+/// The supported schemes of proxies.
 const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
 /// The proxies of all requests.
@@ -29,7 +29,7 @@ impl Proxies {
         })
     }
 
-    /// The proxy that a URL is requested through.
+    /// The proxy for a URL.
     pub(crate) fn of(&self, url: &Url) -> Option<&Url> {
         let proxy = match url.scheme() {
             "http" => self.http.as_ref()?,
@@ -47,7 +47,7 @@ impl Proxies {
     }
 }
 
-/// A proxy as it may be shown: without credentials.
+/// The URL of a proxy without credentials.
 pub(crate) fn shown(proxy: &Url) -> String {
     let port = proxy.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}", proxy.scheme(), proxy.host_str().unwrap_or_default())
@@ -55,7 +55,7 @@ pub(crate) fn shown(proxy: &Url) -> String {
 
 fn parsed(proxy: &Secret) -> Result<Url, NetworkError> {
     let text = proxy.expose().trim();
-    // `proxy:3128` is what many write.
+    // Many users write `proxy:3128`.
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let invalid = |detail: String| NetworkError::Proxy { detail };
     let url = Url::parse(&text).map_err(|error| invalid(format!("not a URL: {error}")))?;
@@ -63,12 +63,12 @@ fn parsed(proxy: &Secret) -> Result<Url, NetworkError> {
         return Err(invalid(format!("`{}` is not the scheme of a proxy: write one of {}", url.scheme(), SCHEMES.join(", "))));
     }
     if url.host_str().is_none_or(str::is_empty) {
-        return Err(invalid("it names no host".into()));
+        return Err(invalid("the URL has no host".into()));
     }
     Ok(url)
 }
 
-/// The host of a URL: an address without its brackets, a name without the dot at its end.
+/// The host of a URL: an address without brackets, or a name without the final dot.
 fn host(url: &Url) -> Option<String> {
     let host = url.host_str()?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -85,7 +85,7 @@ struct Exception {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Hosts {
     All,
-    /// A domain with all beneath it.
+    /// A domain with its subdomains.
     Domain(String),
     Network {
         address: IpAddr,
@@ -93,7 +93,8 @@ enum Hosts {
     },
 }
 
-/// The entries of a list: separated by commas or blanks, each `*`, a domain, an address or a network, with a port or without.
+/// The entries of `NO_PROXY`, separated by commas or spaces. Each is `*`, a domain, an address or a network, with or without
+/// a port.
 fn exceptions(text: &str) -> Vec<Exception> {
     text.split([',', ' ', '\t', ';']).filter(|entry| !entry.is_empty()).map(Exception::parsed).collect()
 }
@@ -110,7 +111,7 @@ impl Exception {
             return Exception { hosts: Hosts::Network { address, bits }, port: None };
         }
         let (host, port) = match entry.rsplit_once(':') {
-            // More than one colon without brackets: an address of IPv6.
+            // More than one colon without brackets: an IPv6 address.
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host.to_owned(), port.parse().ok()),
             _ => (entry.clone(), None),
         };
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_are_domains_addresses_and_networks_with_a_port_or_without() {
+    fn exceptions_are_domains_addresses_and_networks_with_or_without_a_port() {
         for (list, direct, proxied) in [
             ("shop.example", "http://a.shop.example/", "http://ashop.example/"),
             (".shop.example, other.example", "http://other.example/", "http://shop.example.org/"),

@@ -1,8 +1,7 @@
-//! Hides secrets by value, however a server, a log or a report escapes them.
+//! Redacts secrets by value, however a server, a log or a report escapes them.
 //!
-//! The secrets are those that `settings::Secret` has registered, issued tokens among them. Each text that leaves the process
-//! goes through here: log lines, errors, the summary, reports, alerts, labels of metrics. The time is linear in the length of
-//! the text.
+//! The secrets are those that `settings::Secret` has registered, issued tokens included. Each text that leaves the process is
+//! redacted: log lines, errors, the summary, reports, alerts, labels of metrics. The time is linear in the length of the text.
 
 use std::{
     borrow::Cow,
@@ -21,25 +20,25 @@ use serde_json::Value;
 
 use crate::settings::{redacted, secret};
 
-/// How much of a body an error shows, in characters.
+/// The maximum characters of a body that an error shows.
 const SHOWN: usize = 300;
 
-/// Bytes of a body that are looked at to show its beginning.
+/// The bytes of a body that are processed to show its beginning.
 const LOOKED_AT: usize = 16 << 10;
 
-/// What stands in place of a secret.
+/// The replacement of a secret.
 const HIDDEN: &str = "***";
 
-/// Backslashes that may stand before one escaped character: JSON within JSON within JSON.
-const MOST_BACKSLASHES: usize = 8;
+/// The maximum number of backslashes before one escaped character: JSON within JSON within JSON.
+const MAX_BACKSLASHES: usize = 8;
 
-/// Fewer characters of a secret are not hidden at the end of a text that was cut.
+/// The minimum characters of a partial secret that are redacted at the end of a cut text.
 const SHORTEST_REST: usize = 4;
 
-/// Fewer characters of base64 say too little to be hidden.
+/// The minimum characters of base64 that are redacted.
 const SHORTEST_WITHIN: usize = 8;
 
-/// Keys whose values are made by this tool. They are never changed, so that logs and summaries can be joined by them.
+/// Keys whose values `etl` creates. They are never redacted, so that logs and summaries can be joined by them.
 const STRUCTURAL: [&str; 30] = [
     "run_id",
     "first_run_id",
@@ -73,28 +72,28 @@ const STRUCTURAL: [&str; 30] = [
     "Name",
 ];
 
-/// Keys under which a source's own data stand: in there no key makes its value structural.
+/// Keys of source data. Inside them, no value is structural.
 const DATA: [&str; 4] = ["record", "records", "sample", "values"];
 
-/// Objects whose keys are data of the source.
+/// Keys of objects whose own keys are source data.
 const WITH_DATA_KEYS: [&str; 1] = ["revenue"];
 
-/// The text without secrets.
+/// The text, redacted.
 pub(crate) fn text(text: &str) -> Cow<'_, str> {
     Patterns::current().hide(text, Surroundings::Text, Ending::Whole)
 }
 
-/// Whether the value of a field stays as it is.
+/// Whether the value of a field is never redacted.
 pub(crate) fn is_structural(field: &str) -> bool {
     STRUCTURAL.contains(&field)
 }
 
-/// A URL as it may be shown: without credentials, without the values of parameters named like secrets, and without secrets.
+/// A redacted URL: without credentials, without the values of parameters named like secrets, and without secrets.
 pub(crate) fn url(url: &Url) -> String {
     text(&redacted(url)).into_owned()
 }
 
-/// The beginning of a body, as an error shows it: on one line.
+/// The beginning of a body for an error, redacted and on one line.
 pub(crate) fn beginning(body: &[u8]) -> String {
     let looked_at = body.get(..body.len().min(LOOKED_AT)).unwrap_or_default();
     let ending = if looked_at.len() < body.len() { Ending::Cut } else { Ending::Whole };
@@ -108,7 +107,7 @@ pub(crate) fn beginning(body: &[u8]) -> String {
     }
 }
 
-/// JSON without secrets. Keys stay, and so do the values that this tool makes; the order and the numbers stay as they are.
+/// JSON, redacted. Keeps keys, numbers, their order, and the values that `etl` creates.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
     let patterns = Patterns::current();
     if let Cow::Borrowed(_) = patterns.hide(text, Surroundings::Text, Ending::Whole) {
@@ -118,7 +117,7 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
     if shown.lines().all(|line| serde_json::from_str::<IgnoredAny>(line).is_ok()) || serde_json::from_str::<IgnoredAny>(&shown).is_ok() {
         return Cow::Owned(shown);
     }
-    // A secret that ends within an escape: the values are looked at one by one.
+    // A secret ended inside an escape, so the JSON is invalid: redact the values one by one instead.
     match serde_json::from_str::<Value>(text) {
         Ok(mut value) => {
             hide_in_value(&patterns, Owner::Tool, "", &mut value);
@@ -128,7 +127,7 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whose words a value is.
+/// Who created a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Tool,
@@ -136,7 +135,7 @@ enum Owner {
 }
 
 impl Owner {
-    /// Whose words the values under a key are.
+    /// Who created the values under a key.
     fn of(self, key: &str) -> Owner {
         if DATA.contains(&key) { Owner::Source } else { self }
     }
@@ -158,13 +157,13 @@ fn hide_in_value(patterns: &Patterns, owner: Owner, key: &str, value: &mut Value
     }
 }
 
-/// An object or an array that the walk through a JSON text is in.
+/// An open object or array of a JSON text.
 struct Level<'t> {
     is_object: bool,
     owner: Owner,
-    /// The key that it stands under itself.
+    /// The key of this object or array.
     own_key: &'t str,
-    /// The key of the value that comes next.
+    /// The key of the next value.
     key: &'t str,
 }
 
@@ -207,7 +206,7 @@ fn hide_in_json(patterns: &Patterns, text: &str) -> String {
     shown
 }
 
-/// Where the string that begins at `from` ends: the place of its closing quote.
+/// The offset of the closing quote of the string that begins at `from`.
 fn string_end(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(step) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
@@ -220,30 +219,30 @@ fn string_end(bytes: &[u8], from: usize) -> usize {
     bytes.len()
 }
 
-/// What a text is part of.
+/// The context of a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Surroundings {
-    /// Nothing.
+    /// No context.
     Text,
-    /// A JSON string: a match must not begin within an escape.
+    /// A JSON string: a match must not begin inside an escape.
     JsonString,
 }
 
-/// Whether a text ends where its author ended it.
+/// Whether a text is complete.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ending {
     Whole,
-    /// It was cut: the beginning of a secret may stand at its end.
+    /// It was cut, so it may end with the beginning of a secret.
     Cut,
 }
 
-/// All secrets, ready to be looked for.
+/// All secrets, prepared for the search.
 struct Patterns {
-    /// How many texts were registered when this was made.
+    /// The number of registered texts when this was created.
     registered: usize,
-    /// The longest first: a secret that holds another one is hidden first.
+    /// The longest first, so that a secret that contains another one is redacted first.
     secrets: Vec<String>,
-    /// The places of the secrets that begin with a character. There are few such characters, and many escapes in a text.
+    /// The indexes of the secrets, by first character. There are few such characters, but many escapes in a text.
     by_first: BTreeMap<char, Vec<usize>>,
     /// Whether a match may begin with a byte.
     may_begin: [bool; 256],
@@ -313,7 +312,7 @@ impl Patterns {
         Cow::Owned(shown)
     }
 
-    /// Where the secret ends that begins here.
+    /// The end of the secret that begins here, if any.
     fn match_at(&self, text: &[u8], at: usize, ending: Ending) -> Option<usize> {
         let rest = text.get(at..)?;
         let find = |place: &usize| matched(text, at, self.secrets.get(*place)?.chars(), 0, ending);
@@ -326,14 +325,14 @@ impl Patterns {
                 lengths.count > 0
             }
         };
-        // Of several secrets that stand here the longest counts, and places go by length.
+        // If several secrets match here, the longest counts. Indexes are in order of length.
         let places = self.by_first.iter().filter(|(first, _)| begins(**first));
         places.filter_map(|(_, places)| places.iter().find_map(|place| Some((*place, find(place)?)))).min().map(|(_, end)| end)
     }
 }
 
-/// What base64 makes of a secret that stands within a longer text, such as `user:password`, behind `before` bytes modulo 3. The
-/// characters at its ends depend on what is beside it.
+/// The base64 of a secret inside a longer text such as `user:password`, after `before` bytes (modulo 3). Omits the characters
+/// at both ends, which depend on the neighbouring bytes.
 fn encoded_within(text: &str, before: usize) -> Option<String> {
     let padded: Vec<u8> = std::iter::repeat_n(0, before).chain(text.bytes()).collect();
     let encoded = STANDARD_NO_PAD.encode(&padded);
@@ -353,7 +352,7 @@ fn unmatched_length(text: &[u8], at: usize, surroundings: Surroundings) -> usize
     }
 }
 
-/// Where the rest of a secret ends, if it stands at `at`. Each of its characters may be escaped.
+/// The end of the rest of a secret, if it is at `at`. Each of its characters may be escaped.
 fn matched(text: &[u8], mut at: usize, mut secret: Chars<'_>, mut count: usize, ending: Ending) -> Option<usize> {
     while let Some(character) = secret.next() {
         let Some(&first) = text.get(at) else {
@@ -384,7 +383,7 @@ fn matched(text: &[u8], mut at: usize, mut secret: Chars<'_>, mut count: usize, 
     Some(at)
 }
 
-/// The lengths that an escaped character may have; the ways to escape one are few.
+/// The possible lengths of an escaped character. There are few ways to escape one.
 #[derive(Default)]
 struct Lengths {
     lengths: [usize; 24],
@@ -404,11 +403,11 @@ impl Lengths {
     }
 }
 
-/// How long a character is at the beginning of a text, as JSON, URLs and HTML escape it.
+/// The possible lengths of a character at the beginning of a text, escaped as in JSON, URLs or HTML.
 fn escaped_lengths(text: &[u8], character: char, literal: &[u8], lengths: &mut Lengths) {
     match text.first() {
         Some(b'\\') => {
-            let backslashes = text.iter().take(MOST_BACKSLASHES).take_while(|byte| **byte == b'\\').count();
+            let backslashes = text.iter().take(MAX_BACKSLASHES).take_while(|byte| **byte == b'\\').count();
             if let Some(length) = unicode_escape(text, backslashes, character) {
                 lengths.push(length);
             }
@@ -428,7 +427,7 @@ fn escaped_lengths(text: &[u8], character: char, literal: &[u8], lengths: &mut L
     }
 }
 
-/// `\u002f`, or two of them for a character beyond the basic plane; each behind as many backslashes.
+/// The length of `\u002f`, or of two such escapes for a character beyond the basic plane, each after `backslashes` backslashes.
 fn unicode_escape(text: &[u8], backslashes: usize, character: char) -> Option<usize> {
     let mut at = 0;
     for unit in character.encode_utf16(&mut [0; 2]) {
@@ -442,7 +441,7 @@ fn unicode_escape(text: &[u8], backslashes: usize, character: char) -> Option<us
     Some(at)
 }
 
-/// `%2F` for each byte; the percent sign itself may be escaped again, as `%252F`.
+/// The length of `%2F` for each byte. The percent sign itself may be escaped too, as in `%252F`.
 fn percent_length(text: &[u8], literal: &[u8]) -> Option<usize> {
     let mut at = 0;
     for &byte in literal {
@@ -461,7 +460,7 @@ fn percent_length(text: &[u8], literal: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// `&amp;`, `&#47;`, `&#x2F;`.
+/// The length of `&amp;`, `&#47;` or `&#x2F;`.
 fn entity_length(text: &[u8], character: char) -> Option<usize> {
     let end = text.iter().take(12).position(|byte| *byte == b';')?;
     let name = text.get(1..end)?;
@@ -494,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_hidden_in_every_form() {
+    fn secrets_are_redacted_in_every_form() {
         let secrets = ["hush a/b", "pass\"word", "user:pass\"word", "Sk+ab/cd==\u{e9}", "back\\slash", "a&b%c"];
         for (text, shown) in [
             ("x hush a/b y", "x *** y"),
@@ -531,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn json_keeps_its_keys_its_order_and_what_this_tool_says() {
+    fn json_keeps_its_keys_its_order_and_the_values_of_etl() {
         let patterns = Patterns::of(vec!["user".to_owned(), "2026".to_owned(), "u0041".to_owned()]);
         let text =
             r#"{"user":"a user","run_id":"2026-user","n":2026,"revenue":{"user":"1.50"},"list":["user",{"kind":"user","x":"\\u0041"}]}"#;
@@ -549,14 +548,14 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_short_and_on_one_line() {
+    fn the_beginning_of_a_body_is_short_and_on_one_line() {
         assert_eq!(beginning(b"<html>\n  <b>no</b>"), "<html> <b>no</b>");
         let long = beginning("é".repeat(1000).as_bytes());
         assert_eq!((long.chars().count(), long.ends_with('…')), (301, true));
     }
 
     #[test]
-    fn a_long_text_takes_time_by_its_length() {
+    fn the_time_is_linear_in_the_length_of_the_text() {
         let secrets: Vec<String> = (0..50).map(|number| format!("a{number}-secret-%-\\")).collect();
         let patterns = Patterns::of(secrets);
         for pattern in ["plain text, and more of it ", "%%%%", "\\\\\\\\", "a1-secret-"] {

@@ -1,27 +1,27 @@
-//! How often a request is tried, and how long it waits in between: a policy as data, and its walk.
+//! Retries with backoff: the policy, and the attempts of one request.
 //!
-//! The one place that knows the `backoff` crate: it is no longer maintained, and is used for the arithmetic alone.
+//! The only module that uses the `backoff` crate. The crate is no longer maintained, so only its arithmetic is used.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use backoff::{ExponentialBackoff, backoff::Backoff as _};
 
-/// How often something is tried.
+/// The number of attempts, and the waits between them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RetryPolicy {
-    /// Attempts at most, the first one among them.
+    /// The maximum number of attempts, the first one included.
     pub(crate) attempts: u32,
-    /// The longest first wait; it doubles from there.
+    /// The maximum of the first wait. It doubles with each retry.
     pub(crate) first: Duration,
-    /// The longest wait.
+    /// The maximum of any wait.
     pub(crate) cap: Duration,
-    /// The longest that a server's own wish is obeyed for.
+    /// The maximum of a `Retry-After`.
     pub(crate) retry_after_cap: Duration,
-    /// No further attempt begins after this time.
+    /// No attempt begins after this time.
     pub(crate) budget: Duration,
 }
 
-/// The attempts at one thing.
+/// The attempts of one request.
 pub(crate) struct Attempts {
     policy: RetryPolicy,
     backoff: ExponentialBackoff,
@@ -32,16 +32,16 @@ pub(crate) struct Attempts {
 /// What follows a failed attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum NextAttempt {
-    /// Another one, after this wait.
+    /// Another attempt, after this wait.
     After(Duration),
-    /// None: there were as many as the policy allows.
+    /// No attempt: the maximum number is reached.
     NoneLeft,
-    /// None: it would begin after the time that the policy allows.
+    /// No attempt: it would begin after the time budget.
     NoTimeLeft,
 }
 
 impl RetryPolicy {
-    /// The first attempt begins now.
+    /// Starts the first attempt now.
     pub(crate) fn start(self) -> Attempts {
         // The crate draws from interval × [1 - f, 1 + f]; with f = 1 and half the interval that is full jitter: before retry n
         // a wait drawn evenly from [0, min(cap, first × 2^n)].
@@ -59,22 +59,22 @@ impl RetryPolicy {
 }
 
 impl Attempts {
-    /// The attempts so far, the one at hand among them.
+    /// The number of attempts so far, the current one included.
     pub(crate) fn count(&self) -> u32 {
         self.count
     }
 
-    /// The time since the first one began.
+    /// The time since the first attempt began.
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Whether the time for further attempts is over.
+    /// Whether the time budget is used up.
     pub(crate) fn is_out_of_time(&self) -> bool {
         self.elapsed() >= self.policy.budget
     }
 
-    /// What follows an attempt that failed: never less of a wait than the server asked for, up to the cap.
+    /// What follows a failed attempt. The wait is at least the server's `Retry-After`, up to its cap.
     pub(crate) fn after_failure(&mut self, retry_after: Option<Duration>) -> NextAttempt {
         if self.count >= self.policy.attempts {
             return NextAttempt::NoneLeft;
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_spread_over_the_whole_interval_which_doubles_up_to_the_cap() {
+    fn waits_are_random_in_an_interval_that_doubles_up_to_the_cap() {
         for (retry, interval) in [(0, 500), (1, 1000), (2, 2000), (5, 4000)] {
             let waits: Vec<_> = (0..400)
                 .map(|_| {

@@ -1,5 +1,5 @@
-//! Who is trusted, and how this machine identifies itself: the platform's authorities, those of `http.ca_file`, and the
-//! client's certificate. Every TLS connection of the process is configured here.
+//! The configuration of all TLS connections: the certificate authorities of the platform and of `http.ca_file`, and the client
+//! certificate.
 
 use std::{
     path::Path,
@@ -20,8 +20,8 @@ use crate::settings::NetworkSettings;
 /// The configuration of all TLS connections.
 ///
 /// # Errors
-/// A file of the settings that can't be read or used. A platform without authorities is not an error: only a connection that
-/// needs one fails, so that plain http and the demo work in an image without CA certificates.
+/// A file of the settings that can't be read or used. A platform without authorities is not an error here: only TLS connections
+/// fail. Plain http and the demo then work in an image without CA certificates.
 pub(crate) fn client_config(network: &NetworkSettings) -> Result<ClientConfig, NetworkError> {
     let provider = Arc::new(ring::default_provider());
     let own_authorities = match &network.ca_file {
@@ -38,11 +38,11 @@ pub(crate) fn client_config(network: &NetworkSettings) -> Result<ClientConfig, N
     let Some(files) = &network.client_certificate else { return Ok(builder.with_no_client_auth()) };
     let chain = certificates("http.client_cert", &files.certificate)?;
     let key = PrivateKeyDer::from_pem_slice(&read("http.client_key", &files.key)?)
-        .map_err(|error| invalid("http.client_key", &files.key, format!("it holds no private key in PEM: {error}")))?;
+        .map_err(|error| invalid("http.client_key", &files.key, format!("it has no private key in PEM: {error}")))?;
     ring::sign::any_supported_type(&key).map_err(|error| invalid("http.client_key", &files.key, format!("not a usable key: {error}")))?;
     builder
         .with_client_auth_cert(chain, key)
-        .map_err(|error| invalid("http.client_cert", &files.certificate, format!("it does not fit http.client_key: {error}")))
+        .map_err(|error| invalid("http.client_cert", &files.certificate, format!("it does not match http.client_key: {error}")))
 }
 
 fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, NetworkError> {
@@ -58,8 +58,8 @@ fn certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(setting, path)?).collect();
     match found {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(invalid(setting, path, "it holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".into())),
-        Err(error) => Err(invalid(setting, path, format!("its PEM is damaged: {error}"))),
+        Ok(_) => Err(invalid(setting, path, "it has no certificate in PEM (-----BEGIN CERTIFICATE-----)".into())),
+        Err(error) => Err(invalid(setting, path, format!("its PEM is invalid: {error}"))),
     }
 }
 
@@ -71,7 +71,7 @@ fn invalid(setting: &'static str, path: &Path, detail: String) -> NetworkError {
     NetworkError::File { setting, path: path.to_owned(), detail }
 }
 
-/// Verifies servers. The platform's authorities are read when the first server shows a certificate.
+/// Verifies servers. Reads the authorities of the platform at the first certificate of a server.
 #[derive(Debug)]
 struct Authorities {
     provider: Arc<CryptoProvider>,
@@ -147,7 +147,7 @@ mod tests {
         let missing = NetworkSettings { ca_file: Some(folder.path().join("none.pem")), ..NetworkSettings::default() };
         assert!(refusal(&missing).contains("http.ca_file") && refusal(&missing).contains("none.pem"));
         let empty = NetworkSettings { ca_file: Some(at("ca.pem", "no certificate")), ..NetworkSettings::default() };
-        assert!(refusal(&empty).contains("holds no certificate"), "{}", refusal(&empty));
+        assert!(refusal(&empty).contains("has no certificate"), "{}", refusal(&empty));
         let own = rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap();
         let (certificate, key) = (at("client.pem", &own.cert.pem()), at("client.key", &own.signing_key.serialize_pem()));
         let with = |certificate: &Path, key: &Path| NetworkSettings {
@@ -160,6 +160,6 @@ mod tests {
         assert!(refusal(&with(&certificate, &at("y.key", damaged))).contains("y.key"));
         let other = rcgen::generate_simple_self_signed(["other".to_owned()]).unwrap();
         let other = at("other.key", &other.signing_key.serialize_pem());
-        assert!(refusal(&with(&certificate, &other)).contains("does not fit"), "{}", refusal(&with(&certificate, &other)));
+        assert!(refusal(&with(&certificate, &other)).contains("does not match"), "{}", refusal(&with(&certificate, &other)));
     }
 }

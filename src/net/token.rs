@@ -1,4 +1,4 @@
-//! Tokens that servers issue to this run: kept for all sources that ask with the same credentials, and renewed one at a time.
+//! OAuth tokens of a run. All sources with the same credentials share one token, and only one request renews it.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use crate::settings::Secret;
 /// A token is renewed this long before it expires.
 const RENEW_BEFORE: Duration = Duration::from_secs(30);
 
-/// The longest life that is believed.
+/// The maximum life of a token, whatever the server says.
 const LONGEST_LIFE: Duration = Duration::from_secs(31_536_000);
 
-/// A token as it was issued.
+/// An issued token.
 #[derive(Clone, Debug)]
 pub(crate) struct IssuedToken {
     pub(crate) secret: Secret,
@@ -20,37 +20,37 @@ pub(crate) struct IssuedToken {
 }
 
 impl IssuedToken {
-    /// A token that was asked for at `asked`. Without a life it is used until a server refuses it.
+    /// A token that was requested at `asked`. Without a life it is used until a server refuses it.
     pub(crate) fn new(secret: Secret, life: Option<Duration>, asked: Instant) -> IssuedToken {
         let expires = life.map(|life| life.min(LONGEST_LIFE)).map(|life| asked + life.checked_sub(RENEW_BEFORE).unwrap_or(life / 2));
         IssuedToken { secret, expires }
     }
 
-    fn is_good(&self) -> bool {
+    fn is_fresh(&self) -> bool {
         self.expires.is_none_or(|expires| Instant::now() < expires)
     }
 }
 
-/// The token of one client of one server.
+/// The current token of one OAuth client.
 #[derive(Default, Debug)]
 pub(crate) struct TokenSlot {
     current: Mutex<Option<IssuedToken>>,
 }
 
-/// What became of a token that a server refused.
+/// What happened to a token that a server refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Refused {
-    /// It was the current one, and is forgotten.
+    /// It was the current token, and is forgotten.
     Forgotten,
-    /// Another request has renewed it already.
+    /// Another request has already renewed it.
     Renewed,
 }
 
 impl TokenSlot {
-    /// The token at hand, or one that `issue` brings. Requests that come meanwhile wait for it.
+    /// The current token, or a new one from `issue`. Other requests wait meanwhile.
     pub(crate) async fn get<E>(&self, issue: impl Future<Output = Result<IssuedToken, E>>) -> Result<Secret, E> {
         let mut current = self.current.lock().await;
-        if let Some(token) = current.as_ref().filter(|token| token.is_good()) {
+        if let Some(token) = current.as_ref().filter(|token| token.is_fresh()) {
             return Ok(token.secret.clone());
         }
         let token = issue.await?;
@@ -59,7 +59,7 @@ impl TokenSlot {
         Ok(secret)
     }
 
-    /// Forgets a token that a server refused, unless it is another one by now.
+    /// Forgets a token that a server refused, unless it was already renewed.
     pub(crate) async fn refuse(&self, sent: &Secret) -> Refused {
         let mut current = self.current.lock().await;
         if current.as_ref().is_some_and(|token| token.secret != *sent) {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_renewed_when_it_expires_and_forgotten_only_when_it_is_the_one_that_was_sent() {
+    fn a_token_is_renewed_when_it_expires_or_when_the_current_one_is_refused() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let slot = TokenSlot::default();
         let get = |text: &'static str, life| {

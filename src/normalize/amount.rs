@@ -1,4 +1,4 @@
-//! Amounts: from the value of a field to money, in whatever units it is written. Text becomes [`Money`] once, digit by digit.
+//! Amounts: converts the value of a field to money, from major or minor units. Text becomes [`Money`] once, digit by digit.
 
 use super::{
     fields::{AmountUnits, Field},
@@ -9,10 +9,10 @@ use crate::{
     settings::ScaleText,
 };
 
-/// The amount of a field; `None` where it is missing. `currency` is that of the record.
+/// The amount of a field; `None` if it is missing. `currency` is the currency of the record.
 ///
 /// # Errors
-/// [`MoneyError::NotANumber`] also where it is not known what units it is written in.
+/// [`MoneyError::NotANumber`] if the value is not a number, or if its units are unknown.
 pub(super) fn amount(
     field: &Field,
     value: &Scalar<'_>,
@@ -36,21 +36,21 @@ pub(super) fn amount(
     }
 }
 
-/// The decimals that a value beside an amount stands for.
+/// The number of decimals that a scale value beside an amount means: `2` or `100` both mean two.
 fn decimals_beside(raw: &str, scale: ScaleText) -> Option<u32> {
-    const MOST: u32 = 18;
+    const MAX_DECIMALS: u32 = 18;
     let number = match Scalar::of(raw) {
         Scalar::Number(digits) => whole_number_text(digits)?.into_owned(),
         Scalar::Text(text) => whole_number_text(&text)?.into_owned(),
         Scalar::Missing | Scalar::Bool(_) | Scalar::Other => return None,
     };
     let number: u64 = number.parse().ok()?;
-    let power = (0..=MOST).find(|&decimals| 10_u64.pow(decimals) == number);
-    let decimals = u32::try_from(number).ok().filter(|decimals| *decimals <= MOST);
+    let power = (0..=MAX_DECIMALS).find(|&decimals| 10_u64.pow(decimals) == number);
+    let decimals = u32::try_from(number).ok().filter(|decimals| *decimals <= MAX_DECIMALS);
     match scale {
         ScaleText::Decimals => decimals,
         ScaleText::Divisor => power,
-        // No currency has one decimal, and none has ten: 1 and 10 divide.
+        // No currency has one decimal or ten decimals, so 1 and 10 are divisors.
         ScaleText::DecimalsOrDivisor => power.or_else(|| decimals.filter(|decimals| *decimals < 10)),
     }
 }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_beside_an_amount_is_its_decimals_or_its_divisor() {
+    fn the_scale_beside_an_amount_is_a_number_of_decimals_or_a_divisor() {
         let decimals = |raw, scale| decimals_beside(raw, scale);
         for (raw, either, only_decimals, divisor) in [
             ("0", Some(0), Some(0), None),

@@ -1,4 +1,4 @@
-//! Which paths of a document lead to which field: compiled once into a trie, which a record's bytes are walked along.
+//! The paths of each field, compiled once into a trie. The parser follows the trie through the bytes of a record.
 
 use super::scalar::Scalar;
 use crate::{
@@ -6,66 +6,66 @@ use crate::{
     settings::{FieldRule, ScaleText, TimeText, Units},
 };
 
-/// The places in a document that are captured. Each has a number, its leaf.
+/// The paths whose values are captured. Each path has a number, its leaf.
 #[derive(Default)]
 pub(super) struct PathTrie {
     pub(super) root: Node,
-    /// How many places are captured.
+    /// The number of captured paths.
     pub(super) leaves: usize,
 }
 
-/// A field: where its value is looked for, and how it is written.
+/// A field: the paths of its value, and the format of the value.
 pub(super) struct Field {
     /// The leaves to try, in order.
     pub(super) leaves: Vec<usize>,
-    /// Values that count as missing, beside null and blank text.
+    /// Values that count as missing, in addition to null and blank text.
     missing: Vec<Box<str>>,
-    /// The value where no leaf holds one.
+    /// The value if every leaf is missing.
     default: Option<Box<str>>,
     pub(super) units: AmountUnits,
     pub(super) time: TimeText,
 }
 
-/// What an amount is written in.
+/// The units of an amount.
 pub(super) enum AmountUnits {
-    /// So many decimals below major units.
+    /// Minor units with this number of decimals; 0 is major units.
     Decimals(u32),
-    /// Minor units of the currency of the record.
+    /// Minor units of the record's currency.
     OfCurrency(MinorUnits),
-    /// What stands at a leaf beside the amount says it.
+    /// A value beside the amount gives the scale.
     Beside {
-        /// The leaf; `None` where the path leads nowhere.
+        /// The leaf of the scale; `None` if its path is empty.
         leaf: Option<usize>,
         scale: ScaleText,
     },
 }
 
-/// One object, or array, on the way to a place.
+/// One object or array on a captured path.
 #[derive(Default)]
 pub(super) struct Node {
     children: Vec<(Box<str>, Child)>,
-    /// Whether a child is named as a place in an array.
+    /// Whether the key of a child can be an array index.
     pub(super) has_indexes: bool,
 }
 
 /// What a key of an object leads to.
 #[derive(Default)]
 pub(super) struct Child {
-    /// The place that this value is captured at.
+    /// The leaf, if this value itself is captured.
     pub(super) leaf: Option<usize>,
-    /// What is captured inside of it.
+    /// The captured paths inside this value.
     pub(super) inner: Node,
-    /// The leaves inside of it.
+    /// The leaves inside this value.
     pub(super) inner_leaves: Vec<usize>,
 }
 
 impl Node {
-    /// What a key leads to. The keys are few: comparing lengths first beats a hash.
+    /// The child of a key. There are few keys, so a linear search is faster than a hash.
     pub(super) fn child(&self, key: &[u8]) -> Option<&Child> {
         self.children.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, child)| child)
     }
 
-    /// What a place in an array leads to.
+    /// The child of an array index.
     pub(super) fn element(&self, index: usize) -> Option<&Child> {
         self.child(itoa::Buffer::new().format(index).as_bytes())
     }
@@ -102,7 +102,7 @@ impl PathTrie {
         }
     }
 
-    /// The leaf of a path; one place may serve several fields. The whole document is none.
+    /// The leaf of a path; several fields may share it. `None` for the empty path, the whole document.
     fn leaf(&mut self, path: &FieldPath) -> Option<usize> {
         let (last, parents) = path.steps().split_last()?;
         let next = self.leaves;
@@ -121,7 +121,7 @@ impl PathTrie {
 }
 
 impl Field {
-    /// The value of the first leaf that holds something, or else the default.
+    /// The value of the first leaf that is not missing, or else the default.
     pub(super) fn value<'a>(&'a self, cells: &[Option<&'a str>]) -> Scalar<'a> {
         for &leaf in &self.leaves {
             if let Some(value) = cells[leaf].and_then(|raw| self.held(raw)) {
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_serves_every_field_that_names_it() {
+    fn fields_with_the_same_path_share_a_leaf() {
         let mut trie = PathTrie::default();
         let fields = [trie.field(&rule(&["sku", "product_id"])), trie.field(&rule(&["product_id", "product.0.id"]))];
         assert_eq!(trie.leaves, 3);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_as_missing_is_passed_over() {
+    fn values_that_count_as_missing_are_skipped() {
         let mut trie = PathTrie::default();
         let missing = vec!["0".to_owned(), "n/a".to_owned(), "false".to_owned()];
         let field = trie.field(&FieldRule { missing, default: Some("d".into()), ..rule(&["a", "b"]) });

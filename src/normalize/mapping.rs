@@ -1,4 +1,4 @@
-//! Which paths serve which field: the contract's for a source without a profile, a profile's own in their place.
+//! The paths of each field: the default paths (contract, Orders), or those that the profile of a source sets instead.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub(super) enum LineField {
     UnitPrice,
 }
 
-/// Where the fields of a record are looked for, in order (contract, Orders).
+/// The default paths of each field of a record, in the order in which they are tried (contract, Orders).
 pub const RECORD_FIELDS: [(&str, &[&str]); 7] = [
     ("order_id", &["order_id", "id"]),
     ("created_at", &["created_at", "date"]),
@@ -40,7 +40,7 @@ pub const RECORD_FIELDS: [(&str, &[&str]); 7] = [
     ("lines", &["items", "line_items", "products"]),
 ];
 
-/// Where the fields of a line are looked for, in order (contract, Orders).
+/// The default paths of each field of a line, in the order in which they are tried (contract, Orders).
 pub const LINE_FIELDS: [(&str, &[&str]); 4] = [
     ("sku", &["sku", "product_id", "productId", "id"]),
     ("product_id", &["product_id", "productId"]),
@@ -48,25 +48,25 @@ pub const LINE_FIELDS: [(&str, &[&str]); 4] = [
     ("unit_price", &["price", "unit_price"]),
 ];
 
-/// What a normalizer is made of.
+/// The configuration of a normalizer.
 #[derive(Clone, Copy, Default)]
 pub struct Mapping<'a> {
-    /// The source's profile; `None` is the default one.
+    /// The profile of the source; `None` is the default profile.
     pub profile: Option<&'a Profile>,
     /// The extra columns of the fact table.
     pub columns: &'a [FactColumn],
-    /// Which time the window is on.
+    /// The timestamp that the window applies to.
     pub cursor: Cursor,
-    /// What becomes of a sku on several lines.
+    /// How to treat a sku that is on several lines of a record.
     pub repeated_sku: RepeatedSku,
-    /// How large and how deep a record may be.
+    /// The size and depth limits of a record.
     pub limits: Limits,
 }
 
 /// A condition to skip a record.
 pub(super) struct SkipField {
     pub(super) field: Field,
-    /// What it must equal; `None`: anything but missing.
+    /// The value to skip; `None` skips every value that is not missing.
     pub(super) equals: Option<String>,
 }
 
@@ -100,7 +100,7 @@ impl CompiledMapping {
 }
 
 impl Mapping<'_> {
-    /// Compiles the rules: the contract's, with the profile's in their place; those to skip by; those of extra columns.
+    /// Compiles the rules of the fields, of the records to skip and of the extra columns.
     pub(super) fn compile(&self) -> CompiledMapping {
         let (mut record_trie, mut line_trie) = (PathTrie::default(), PathTrie::default());
         let own = |rules: fn(&Profile) -> &BTreeMap<String, FieldRule>| self.profile.map(rules);
@@ -119,13 +119,13 @@ impl Mapping<'_> {
         CompiledMapping { record_trie, line_trie, record, line, skip, extra }
     }
 
-    /// The columns of the rows.
+    /// The schema of the rows.
     pub(super) fn schema(&self) -> FactSchema {
         crate::settings::schema_of(self.columns)
     }
 }
 
-/// The contract's fields, each with the profile's rule where it has one.
+/// The fixed fields, each with the rule of the profile or else the default paths.
 fn fixed_fields(fields: &[(&str, &[&str])], own: Option<&BTreeMap<String, FieldRule>>, trie: &mut PathTrie) -> Vec<Field> {
     let rule = |name: &str, paths: &[&str]| {
         let by_default = || FieldRule { paths: paths.iter().filter_map(|path| path.parse().ok()).collect(), ..FieldRule::default() };
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fields_stand_in_the_order_of_their_tables() {
+    fn the_enums_have_the_order_of_the_tables_of_paths() {
         let record = [
             (RecordField::OrderId, "order_id"),
             (RecordField::CreatedAt, "created_at"),

@@ -1,8 +1,8 @@
-//! Users and products: from a record's bytes to a row of a dimension, by the rules that facts follow too: paths are tried record
-//! by record, and ids, times and amounts are read alike (contract, Orders and Output).
+//! Users and products: converts the bytes of a record to a row of a dimension. The rules are those of facts: paths are tried
+//! for each record, and ids, times and amounts are parsed alike (contract, Orders and Output).
 //!
-//! Nested objects become columns `outer_inner`; an array stays JSON. Names of columns are lower case. Knows no network and no disk,
-//! and not which member wins.
+//! Nested objects become columns `outer_inner`; an array stays JSON. Names of columns are lower case. Does not use the network
+//! or the disk, and does not decide which version of a member wins.
 
 use std::{
     borrow::Cow,
@@ -23,25 +23,25 @@ use crate::{
     settings::{FieldRule, Limits, Profile, TimeText, Units},
 };
 
-/// Objects within objects that become columns; what lies deeper stays JSON.
+/// The levels of nested objects that become columns; deeper objects stay JSON.
 const MAX_DEPTH: usize = 4;
 
-/// The columns that a dimension may have: a little less than Redshift's 1,600.
+/// The maximum number of columns of a dimension, a little less than Redshift's 1,600.
 pub const MOST_COLUMNS: usize = 1500;
 
 /// Names that a warning lists.
 const LISTED: usize = 5;
 
-/// What became of the records of a source.
+/// The counts of the records of a source.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct MemberCounts {
-    /// Records that came.
+    /// Records in total.
     pub records_read: u64,
-    /// Those that are no JSON objects, or beyond a limit.
+    /// Records that are not JSON objects, or exceed a limit.
     pub records_malformed: u64,
-    /// Those without a key.
+    /// Records without a valid key.
     pub records_without_key: u64,
-    /// Values that are present and could not be taken.
+    /// Values that are present but invalid.
     pub values_unreadable: u64,
     /// Texts that were cut.
     pub texts_cut: u64,
@@ -50,61 +50,62 @@ pub struct MemberCounts {
 /// The rows of a source of users or products.
 #[derive(Default)]
 pub struct Members {
-    /// The fixed columns of the dimension that the source serves, as canonical texts, and the extra columns, trimmed.
+    /// The fixed columns that the source has, as canonical texts, and the extra columns, trimmed.
     pub table: TextTable,
-    /// The names of the source's own columns.
+    /// The names of the columns in the source.
     pub source_columns: Vec<String>,
-    /// What became of the records.
+    /// The counts of the records.
     pub counts: MemberCounts,
 }
 
-/// Turns the records of one source into rows. It takes all pages of the source, one after the other.
+/// Converts the records of one source to rows, page by page.
 pub struct MemberNormalizer {
     spec: DimensionSpec,
     limits: Limits,
     maps: Maps,
     /// The rule of each fixed column, in the order of the dimension.
     fixed: Vec<FixedRule>,
-    /// Extra columns that the profile places.
+    /// Extra columns that the profile defines.
     placed: Vec<PlacedColumn>,
     source: SourceColumns,
-    /// Whether every value that came is a text.
+    /// Whether all pages so far have untyped cells, as in a CSV file.
     has_only_texts: bool,
     members: Members,
 }
 
-/// How a fixed column is found.
+/// How to find the value of a fixed column.
 enum FixedRule {
-    /// By the profile.
+    /// By the paths of the profile.
     Placed {
         placed: PlacedField,
-        /// Whether a record has had the field, or a default stands in its place.
+        /// Whether any record so far has the field, or the field has a default.
         is_served: bool,
     },
-    /// Among the source's own columns, by the names of the dimension.
+    /// By name: the dimension lists the names that the source may use.
     Own { field: Field },
 }
 
-/// An extra column that the profile places.
+/// An extra column that the profile defines.
 struct PlacedColumn {
     name: String,
     is_amount: bool,
     field: PlacedField,
 }
 
-/// A field that the profile places.
+/// A field with paths from the profile.
 struct PlacedField {
     field: Field,
-    /// Of each path its leaf, and the names that a column of a flat source has in its place.
+    /// Each path: its leaf, and the names of the same column in a flat source.
     paths: Vec<PlacedPath>,
 }
 
 struct PlacedPath {
     leaf: usize,
+    /// The path joined with dots, and joined with underscores.
     names: [String; 2],
 }
 
-/// The columns that the source's records have.
+/// The columns of the records of the source.
 #[derive(Default)]
 struct SourceColumns {
     /// Of the keys of the records themselves.
@@ -112,9 +113,9 @@ struct SourceColumns {
     /// Of the keys within their objects.
     nested: ColumnNames,
     columns: Vec<SourceColumn>,
-    /// Names that differ in case only, or that a nested and a flat column share.
+    /// Names that occur twice in a record: they differ in case only, or a nested and a flat column have the same name.
     ambiguous: BTreeSet<String>,
-    /// Columns that the dimension does not keep.
+    /// Columns that the dimension does not store.
     left_out: BTreeSet<String>,
 }
 
@@ -138,31 +139,31 @@ struct SourceColumn {
     place: ExtraPlace,
 }
 
-/// Where the values of a source's column go that no fixed column takes.
+/// Where the values of a source column go that no fixed column uses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ExtraPlace {
-    /// It is not decided yet.
+    /// Not decided yet.
     Undecided,
     /// To a column of the table.
     Column(usize),
-    /// Nowhere, which is said at the end.
+    /// Not stored; `finish` logs a warning.
     LeftOut,
-    /// Nowhere: the profile fills the column of this name.
+    /// Not stored, because the profile fills the column of this name.
     Replaced,
 }
 
-/// The values of one record by the source's columns, raw.
+/// The raw values of one record, by source column.
 #[derive(Default)]
 struct SourceRow<'a> {
     values: Vec<Option<Cow<'a, str>>>,
-    /// The columns that have a value or null, in the order of the record.
+    /// The columns that the record has, in its order; null counts too.
     present: Vec<usize>,
-    /// Whether a fixed column took the value.
+    /// Whether a fixed column uses the value.
     taken: Vec<bool>,
 }
 
 impl MemberNormalizer {
-    /// A normalizer for the records of a source, by its profile.
+    /// A normalizer for the records of a source with this profile.
     pub fn new(spec: DimensionSpec, profile: &Profile, limits: Limits) -> MemberNormalizer {
         let mut trie = PathTrie::default();
         let fixed = spec.columns.iter().map(|column| match profile.fields.get(column.name) {
@@ -190,7 +191,7 @@ impl MemberNormalizer {
         }
     }
 
-    /// Takes the records of a page.
+    /// Adds the records of a page.
     pub fn records<'a>(&mut self, records: impl Iterator<Item = RawRecord<'a>>, cells: CellTypes) {
         let maps = std::mem::take(&mut self.maps);
         let mut captured = Captured::new(&maps);
@@ -205,9 +206,9 @@ impl MemberNormalizer {
         self.maps = maps;
     }
 
-    /// Takes one record; `false` where it can't be one.
+    /// Adds one record; `false` if it is malformed.
     fn record<'a>(&mut self, record: RawRecord<'a>, maps: &Maps, captured: &mut Captured<'a>, row: &mut SourceRow<'a>) -> bool {
-        if let Some(reason) = limits::broken(record, &self.limits) {
+        if let Some(reason) = limits::exceeded(record, &self.limits) {
             tracing::warn!(source = self.spec.source, reason = reason.as_str(), "a record is dropped (limits.record_bytes, limits.depth)");
             return false;
         }
@@ -248,7 +249,7 @@ impl MemberNormalizer {
         self.members.table.end_row();
     }
 
-    /// Whether the source has, or has had, a column that serves a fixed one.
+    /// Whether the source has, in any record so far, a value for a fixed column.
     fn is_served(&mut self, place: usize, row: &SourceRow<'_>, cells: &[Option<&str>]) -> bool {
         match &mut self.fixed[place] {
             FixedRule::Placed { placed, is_served } => {
@@ -259,7 +260,7 @@ impl MemberNormalizer {
         }
     }
 
-    /// The canonical text of a fixed column. A value that is present and can't be taken is counted.
+    /// The canonical text of a fixed column. Counts a value that is present but invalid.
     fn fixed_value(&mut self, place: usize, row: &mut SourceRow<'_>, cells: &[Option<&str>]) -> Option<String> {
         let FixedColumn { kind, from, .. } = self.spec.columns[place];
         let (value, taken) = match &self.fixed[place] {
@@ -275,7 +276,7 @@ impl MemberNormalizer {
             ColumnType::Money => self.amount(self.field(place), &value, row, cells),
             ColumnType::Timestamp => value.instant(self.field(place).time).map(|instant| instant.to_canonical()),
         };
-        // The key is looked for first, and counts as missing where it can't be taken.
+        // Place 0 is the key: an invalid key counts as a missing key instead.
         self.members.counts.values_unreadable += u64::from(canonical.is_none() && place > 0);
         if let Some(column) = taken {
             row.taken[column] = true;
@@ -299,7 +300,7 @@ impl MemberNormalizer {
         amount(field, value, cells, currency.as_deref()).ok()?.map(|amount| amount.money.to_string())
     }
 
-    /// The text of an extra column that the profile places.
+    /// The text of an extra column that the profile defines.
     fn placed_value(&mut self, place: usize, row: &SourceRow<'_>, cells: &[Option<&str>]) -> Option<String> {
         let column = &self.placed[place];
         let value = column.field.value(row, cells, &self.source);
@@ -318,7 +319,7 @@ impl MemberNormalizer {
         text
     }
 
-    /// Sets what no fixed column took.
+    /// Sets the extra columns: the values that no fixed column uses.
     fn set_extra(&mut self, row: &SourceRow<'_>) {
         for &column in &row.present {
             if row.taken[column] {
@@ -347,7 +348,7 @@ impl MemberNormalizer {
         }
     }
 
-    /// Where the values of a source's column go. It is decided with the first value that no fixed column takes.
+    /// Where the values of a source column go. The first value that no fixed column uses decides it.
     fn extra_place(&mut self, column: usize, value: &Scalar<'_>) -> ExtraPlace {
         let place = self.source.columns[column].place;
         if place != ExtraPlace::Undecided || *value == Scalar::Missing {
@@ -386,8 +387,7 @@ impl MemberNormalizer {
         self.members.table.set(column, fitting.unwrap_or(text));
     }
 
-    /// Columns without any value are columns all the same, unless they stand for the columns of an object that was null, or
-    /// serve a fixed column.
+    /// Adds the columns that have no value in any record. Excludes objects that are null and the sources of fixed columns.
     fn add_empty_columns(&mut self) {
         let names: Vec<String> = self.source.columns.iter().map(|column| column.name.clone()).collect();
         let serves_fixed =
@@ -402,11 +402,11 @@ impl MemberNormalizer {
         }
     }
 
-    /// All rows. What was folded or left out is said.
+    /// All rows. Logs a warning about columns that were merged or left out.
     pub fn finish(mut self) -> Members {
         self.add_empty_columns();
         if self.has_only_texts {
-            self.mend_float_ids();
+            self.convert_float_ids();
         }
         let listed = |names: &BTreeSet<String>| {
             names.iter().take(LISTED).map(|name| name.chars().take(40).collect()).collect::<Vec<String>>().join(", ")
@@ -431,7 +431,7 @@ impl MemberNormalizer {
 
     /// Ids that a CSV writes as floats: `7.0`, as pandas does where a column has gaps. Every value of the column must be a whole
     /// number, and one at least a float. A sku that falls back to such an id is the same id.
-    fn mend_float_ids(&mut self) {
+    fn convert_float_ids(&mut self) {
         let ids: Vec<_> = self.spec.columns.iter().filter(|column| column.kind == ColumnType::Id).map(|column| column.name).collect();
         for name in &ids {
             let Some(place) = self.members.table.column(name) else { continue };
@@ -462,12 +462,12 @@ impl PlacedField {
         PlacedField { field, paths }
     }
 
-    /// The value of the first path that holds something, in the document or in a column of a flat source.
+    /// The value of the first path that is not missing, in the document or in a column of a flat source.
     fn value<'r>(&'r self, row: &'r SourceRow<'_>, cells: &'r [Option<&'r str>], source: &'r SourceColumns) -> Scalar<'r> {
         self.field.first(self.raw_values(row, cells, source))
     }
 
-    /// What stands at its paths, in their order: null too.
+    /// The values at its paths, in their order; null too.
     fn raw_values<'r>(
         &'r self,
         row: &'r SourceRow<'_>,
@@ -501,7 +501,7 @@ impl SourceColumns {
         (Scalar::Missing, None)
     }
 
-    /// Puts the values of an object into a row, those of nested objects under `outer_inner`.
+    /// Puts the values of an object into a row. The values of nested objects get the name `outer_inner`.
     fn flatten<'a>(&mut self, prefix: &str, pairs: Pairs<'a>, depth: usize, row: &mut SourceRow<'a>) {
         for (key, value) in pairs.0 {
             let name = if prefix.is_empty() { key } else { Cow::Owned(format!("{prefix}_{key}")) };
@@ -551,7 +551,7 @@ impl<'a> SourceRow<'a> {
         self.present.clear();
     }
 
-    /// Sets a value. Of two that hold something the first is kept.
+    /// Sets a value. Keeps the first of two values that are not missing.
     fn set(&mut self, column: usize, raw: &'a str) -> Kept {
         if self.values.len() <= column {
             self.values.resize(column + 1, None);
@@ -584,7 +584,7 @@ mod tests {
         normalizer.finish()
     }
 
-    /// The rows as `name=text` of the cells that have one.
+    /// The rows as `name=text`, without empty cells.
     fn rows(members: &Members) -> Vec<String> {
         let table = &members.table;
         let cell = |row, (column, name): (usize, &String)| Some(format!("{name}={}", table.cell(row, column)?));
@@ -594,7 +594,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_tried_record_by_record_and_what_no_column_takes_is_kept() {
+    fn paths_are_tried_for_each_record_and_unused_values_become_extra_columns() {
         let found = members(
             DIM_PRODUCT,
             "",
@@ -606,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_are_flattened_arrays_stay_json_and_of_a_key_that_stands_twice_the_last_counts() {
+    fn objects_are_flattened_arrays_stay_json_and_the_last_of_a_repeated_key_counts() {
         let record = r#"{"id":7.0,"address":{"city":"B","country":"DE","geo":{"lat":1.50}},"tags":["a"],"plan":"x","plan":"y","note":null,"\ud800":1}"#;
         let found = members(DIM_USER, "", &[record, "7", "not json"]);
         assert_eq!(
@@ -614,13 +614,13 @@ mod tests {
             ["user_id=7 country=DE address_city=B address_geo_lat=1.50 tags=[\"a\"] plan=y \u{fffd}\u{fffd}\u{fffd}=1"]
         );
         assert_eq!(found.counts.records_malformed, 2);
-        assert!(found.table.column("note").is_some(), "an empty column is a column");
+        assert!(found.table.column("note").is_some(), "a column without values is kept");
         let found = members(DIM_USER, "", &[r#"{"id":1,"address":null,"zip":null}"#, r#"{"id":2,"address":{"city":"B"}}"#]);
-        assert_eq!(found.table.names(), ["user_id", "address_city", "zip"], "an object that is null is none");
+        assert_eq!(found.table.names(), ["user_id", "address_city", "zip"], "an object that is null is not a column");
     }
 
     #[test]
-    fn names_that_differ_in_case_are_one_column_and_the_first_value_counts() {
+    fn names_that_differ_only_in_case_are_one_column_and_the_first_value_counts() {
         let found = members(DIM_USER, "", &[r#"{"ID":1,"Name":"a","name":"b","plan":"","Plan":"gold"}"#]);
         assert_eq!(rows(&found), ["user_id=1 name=a plan=gold"]);
     }
@@ -646,7 +646,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_be_taken_is_counted_and_empty() {
+    fn an_invalid_value_is_counted_and_stored_as_empty() {
         let found = members(DIM_USER, "", &[r#"{"id":1,"created_at":"45688","name":{"a":{"b":{"c":{"d":{"e":1}}}}},"email":"\ud800"}"#]);
         assert_eq!(rows(&found), ["user_id=1 name_a_b_c_d={\"e\":1}"]);
         assert_eq!(found.counts.values_unreadable, 2);
@@ -654,7 +654,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_places_columns_in_documents_and_in_flat_rows() {
+    fn a_profile_finds_columns_in_documents_and_in_flat_rows() {
         let profile = "fields = { name = \"title\", country = { path = \"Address.City\", default = \"Bonn\" }, since = { path = \"at\", format = \"rfc2822\" } }";
         let found = members(
             DIM_USER,
@@ -691,7 +691,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_bounded_and_long_texts_cut() {
+    fn the_number_of_columns_is_bounded_and_long_texts_are_cut() {
         let keys: Vec<String> = (0..2000).map(|key| format!("\"k{key}\":1")).collect();
         let record =
             format!("{{\"id\":1,\"{}\":1,\"inferred\":true,{},\"name\":\"{}\"}}", "n".repeat(128), keys.join(","), "é".repeat(40_000));
@@ -705,7 +705,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_a_csv_that_are_all_floats_are_whole_numbers() {
+    fn ids_of_a_csv_that_are_all_floats_become_whole_numbers() {
         let read = |rows: &[&str]| {
             let mut normalizer = MemberNormalizer::new(DIM_USER, &Profile::default(), Limits::default());
             normalizer.records(rows.iter().map(|record| RawRecord::from(record.as_bytes())), CellTypes::Text);

@@ -1,7 +1,7 @@
-//! From a record's bytes to typed columns: the paths of each field, money and times taken digit by digit, and the rules
-//! by which malformed input is dropped (contract, Orders and Malformed input).
+//! Converts the bytes of a record to typed columns: the paths of each field, exact parsing of money and times, and the
+//! rules that drop malformed input (contract, Orders and Malformed input).
 //!
-//! Knows no network and no disk, and nothing of the layer that the rows go to.
+//! Does not use the network, the disk or the layer that the rows go to.
 
 mod amount;
 mod fields;

@@ -1,4 +1,4 @@
-//! The contract's rules: the slices that a walk over a record has captured become rows, drops and counts.
+//! The contract's rules: convert the captured slices of a record to rows, drops and counts.
 
 use std::{
     borrow::Cow,
@@ -22,38 +22,38 @@ use crate::{
     settings::{Cursor, Limits, RepeatedSku},
 };
 
-/// A record or a line that was dropped, on its way to quarantine.
+/// A dropped record or line, for quarantine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Drop {
-    /// Why.
+    /// Why it was dropped.
     pub reason: Reason,
-    /// The record's order, as far as it was known.
+    /// The id of the order, if the record has a valid one.
     pub order_id: Option<String>,
-    /// The line's place in the record, from 0.
+    /// The index of the line in the record, from 0; `None` if the whole record was dropped.
     pub line_index: Option<usize>,
-    /// The whole record: the source's own bytes. Of one beyond a limit, its beginning.
+    /// The bytes of the whole record, unchanged; only the beginning if the record exceeds a limit.
     pub record: Arc<[u8]>,
 }
 
-/// What became of a batch of records.
+/// The counts of a batch of records.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 #[expect(missing_docs, reason = "each is a count of the contract's summary, under its name")]
 pub struct RecordCounts {
     pub records_read: u64,
     pub records_processed: u64,
     pub records_out_of_window: u64,
-    /// Records that the profile leaves out; not among those read.
+    /// Records that the profile skips; not included in `records_read`.
     pub records_skipped: u64,
     /// By reason, in the order of [`Reason::ALL`].
     pub dropped: [u64; Reason::ALL.len()],
     pub lines_read: u64,
-    /// Lines that were added to an earlier one of their sku (`repeated_sku = "sum"`).
+    /// Lines that were added to an earlier line with the same sku (`repeated_sku = "sum"`).
     pub lines_summed: u64,
     pub prices_defaulted: u64,
     pub prices_rounded: u64,
     pub updated_at_unreadable: u64,
     pub repeated_skus: u64,
-    /// Values that are present and could not be taken: ids, texts, and values of extra columns.
+    /// Values that are present but invalid: ids, texts, and values of extra columns.
     pub values_unreadable: u64,
     /// Texts that were cut at [`LONGEST_TEXT`].
     pub texts_cut: u64,
@@ -86,17 +86,17 @@ impl RecordCounts {
 
 /// The rows, drops and counts of a batch of records, in source order.
 pub struct NormalizedBatch {
-    /// The rows, without what the joins add: the columns of the schema, and [`crate::model::SEQ`].
+    /// The rows before the joins: the columns of the schema, and [`crate::model::SEQ`].
     pub rows: FactBuilder,
-    /// What is to go to quarantine.
+    /// The records and lines for quarantine.
     pub drops: Vec<Drop>,
-    /// What was counted.
+    /// The counts of the batch.
     pub counts: RecordCounts,
-    /// Σ `line_total` of the rows, kept apart from them.
+    /// Σ `line_total` of the rows, summed separately for reconciliation.
     pub revenue: RevenueByDt,
 }
 
-/// A profile, compiled. One serves a whole run, from any number of threads.
+/// A compiled profile. All threads of a run share one.
 pub struct RecordNormalizer {
     mapping: CompiledMapping,
     maps: Maps,
@@ -108,12 +108,12 @@ pub struct RecordNormalizer {
 }
 
 impl RecordNormalizer {
-    /// A normalizer of the default profile for the records of a window.
+    /// A normalizer with the default profile, for the records of a window.
     pub fn new(window: Window) -> RecordNormalizer {
         RecordNormalizer::configured(&Mapping::default(), window)
     }
 
-    /// A normalizer for the records of a window.
+    /// A normalizer with a configuration, for the records of a window.
     pub fn configured(mapping: &Mapping<'_>, window: Window) -> RecordNormalizer {
         let mut compiled = mapping.compile();
         let maps = Maps {
@@ -156,7 +156,7 @@ impl RecordNormalizer {
     }
 }
 
-/// The heading of a record, shared by its rows.
+/// The fields of a record that all its rows share.
 struct Heading<'a> {
     order_id: Cow<'a, str>,
     created_at: UtcMicros,
@@ -164,7 +164,7 @@ struct Heading<'a> {
     user_id: Option<Cow<'a, str>>,
     status: Option<Cow<'a, str>>,
     currency: Option<Cow<'a, str>>,
-    /// The extra columns that are the record's, each at its place among all of them.
+    /// The values of the extra columns, in their order; `None` for columns at the level of the line.
     extra: Vec<Option<Cow<'a, str>>>,
 }
 
@@ -177,13 +177,13 @@ struct LineValues<'a> {
     line_total: Money,
     price_defaulted: bool,
     price_rounded: bool,
-    /// Values that could not be taken, and texts that were cut: counted where the line becomes a row.
+    /// Invalid values and cut texts, counted when the line becomes a row.
     losses: Losses,
-    /// The captured line, for the extra columns that are the line's.
+    /// The index of the captured line, for the extra columns at the level of the line.
     line: usize,
 }
 
-/// What is lost of values that do not drop their line or record.
+/// Counts of values that are lost without dropping their line or record.
 #[derive(Clone, Copy, Default)]
 struct Losses {
     values_unreadable: u32,
@@ -191,7 +191,7 @@ struct Losses {
 }
 
 impl Losses {
-    /// A value that was read; `None` where it is missing or, which is counted, could not be taken.
+    /// The value to keep, cut to fit. `None` if it is missing, or invalid, which is counted.
     fn taken<'a>(&mut self, is_missing: IsMissing, value: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
         self.values_unreadable += u32::from(value.is_none() && is_missing == IsMissing::No);
         let value = value?;
@@ -235,7 +235,7 @@ fn cut(text: Cow<'_, str>, length: usize) -> Cow<'_, str> {
     }
 }
 
-/// A day's revenue in one currency, summed until either changes: a map look-up a record would show.
+/// The revenue of one day and currency, summed until either changes. Avoids one map lookup per record.
 struct DayTotal {
     dt: Dt,
     currency: Option<String>,
@@ -246,9 +246,9 @@ struct Work<'a> {
     normalizer: &'a RecordNormalizer,
     captured: Captured<'a>,
     skus: Vec<Cow<'a, str>>,
-    /// The lines of the record at hand, where those of one sku are to be added up.
+    /// The lines of the current record, one per sku (`repeated_sku = "sum"`).
     summed: Vec<LineValues<'a>>,
-    /// Where each sku is among them: a record may have any number of lines.
+    /// The index in `summed` of each sku. A map, because a record may have any number of lines.
     summed_at: HashMap<Cow<'a, str>, usize>,
     batch: NormalizedBatch,
     day: Option<DayTotal>,
@@ -258,7 +258,7 @@ impl<'a> Work<'a> {
     fn record(&mut self, record: RawRecord<'a>) {
         self.batch.counts.records_read += 1;
         let bytes = record.bytes;
-        if let Some(reason) = limits::broken(record, &self.normalizer.limits) {
+        if let Some(reason) = limits::exceeded(record, &self.normalizer.limits) {
             return self.drop_record(reason, None, limits::beginning(record));
         }
         if !self.captured.walk(&self.normalizer.maps, bytes) {
@@ -383,8 +383,8 @@ impl<'a> Work<'a> {
         self.batch.counts.repeated_skus += repeated(&self.skus);
     }
 
-    /// Adds a line to the earlier one of its sku (contract, "Which version of a row wins": `repeated_sku = "sum"`). What is
-    /// not added up is the later line's.
+    /// Adds a line to the earlier line with the same sku (contract, "Which version of a row wins": `repeated_sku = "sum"`).
+    /// The fields that are not summed come from the later line.
     fn add_up(&mut self, values: LineValues<'a>) -> Result<(), Reason> {
         let earlier = self.summed_at.get(&values.sku).and_then(|&place| self.summed.get_mut(place));
         let Some(earlier) = earlier else {
@@ -404,7 +404,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// The rules of a line, in the contract's order: the first that holds counts.
+    /// Applies the rules of a line, in the contract's order. The first rule that fails gives the reason.
     fn line(&self, line: usize, currency: Option<&str>) -> Result<LineValues<'a>, Reason> {
         let mapping = &self.normalizer.mapping;
         let cells = self.captured.line(line).ok_or(Reason::InvalidLine)?;
@@ -490,7 +490,7 @@ impl<'a> Work<'a> {
     }
 }
 
-/// How many of the skus stood on an earlier line.
+/// The number of lines whose sku is also on an earlier line.
 fn repeated(skus: &[Cow<'_, str>]) -> u64 {
     const FEW: usize = 16;
     if skus.len() <= FEW {
@@ -500,7 +500,7 @@ fn repeated(skus: &[Cow<'_, str>]) -> u64 {
     (skus.len() - distinct.len()) as u64
 }
 
-/// The value of an extra column as the text that it has in the layer.
+/// The value of an extra column, as the text that the layer stores.
 fn extra_value<'a>(column: &'a ExtraField, cells: &[Option<&'a str>], losses: &mut Losses) -> Option<Cow<'a, str>> {
     let value = column.field.value(cells);
     let is_missing = IsMissing::of(&value);
@@ -511,7 +511,7 @@ fn extra_value<'a>(column: &'a ExtraField, cells: &[Option<&'a str>], losses: &m
     losses.taken(is_missing, canonical)
 }
 
-/// A whole number, or its text; missing: 1.
+/// A whole number, or a text of one; 1 if it is missing.
 fn quantity(value: &Scalar<'_>) -> Option<i64> {
     match value {
         Scalar::Missing => Some(1),
@@ -578,7 +578,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_holds_counts() {
+    fn the_first_rule_that_fails_gives_the_reason() {
         assert_eq!(reasons(r#"{"items":[]}"#), ["missing_order_id"]);
         assert_eq!(reasons(r#"{"id":1,"date":"never","items":[]}"#), ["invalid_created_at"]);
         assert_eq!(reasons(&order(r#"[{"qty":"x","price":"y"}]"#)), ["missing_sku", "no_valid_items"]);
@@ -586,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn each_malformed_line_has_its_reason_and_leaves_the_others() {
+    fn each_malformed_line_has_its_reason_and_the_other_lines_stay() {
         for (line, reason) in [
             ("1", "invalid_line"),
             ("1e999", "invalid_line"),
@@ -612,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_tried_in_order_and_missing_values_passed_over() {
+    fn paths_are_tried_in_order_and_missing_values_are_skipped() {
         assert_eq!(
             rows(r#"{"order_id":null,"id":7,"date":1767225600,"products":[{"id":9,"qty":"2.0","unit_price":"1.5"}]}"#),
             ["7/9/2/1.5000/3.0000"]
@@ -633,7 +633,7 @@ mod tests {
     }
 
     #[test]
-    fn money_keeps_every_digit_and_what_is_lost_is_counted() {
+    fn money_is_exact_and_rounded_or_defaulted_prices_are_counted() {
         let lines =
             r#"[{"sku":"a","price":0.1,"quantity":3},{"sku":"b","price":"1.00005"},{"sku":"c"},{"sku":"d","price":-4,"quantity":-2}]"#;
         let batch = normalize(&[&order(lines)]);
@@ -679,7 +679,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_moves_fields_anywhere_and_leaves_the_others() {
+    fn a_profile_replaces_the_paths_of_some_fields_and_keeps_the_others() {
         let profile = "fields = { order_id = \"head.0.no\", lines = \"body.positions\", currency = { path = \"cur\", default = \"CHF\" } }\nline_fields = { sku = \"article.codes[1]\", unit_price = { path = \"amount\", scale = 2 } }";
         let record = r#"{"head":[{"no":7}],"date":"2026-01-01","body":{"positions":[{"article":{"codes":["x","y"]},"amount":1250},{"article":1e999,"sku":"z"}]}}"#;
         let batch = configured(profile, vec![], record);
@@ -688,7 +688,7 @@ mod tests {
     }
 
     #[test]
-    fn minor_units_follow_the_currency_and_times_their_format() {
+    fn minor_units_depend_on_the_currency_and_times_on_their_format() {
         let profile = "fields.created_at = { path = \"when\", format = \"rfc2822\" }\nline_fields.unit_price = { path = \"amount\", scale = \"currency\" }";
         for (currency, expected) in [("eur", "12.5000"), ("jpy", "1250.0000"), ("kwd", "1.2500")] {
             let record = format!(
@@ -701,7 +701,7 @@ mod tests {
     }
 
     #[test]
-    fn records_to_skip_are_counted_and_no_more() {
+    fn skipped_records_count_only_as_skipped() {
         let profile = "skip = [{ path = \"test\", equals = true }, { path = \"meta.internal\" }]";
         for (more, skipped) in
             [("", 0), (r#","test":true"#, 1), (r#","test":"true""#, 1), (r#","test":false"#, 0), (r#","meta":{"internal":0}"#, 1)]
@@ -717,7 +717,7 @@ mod tests {
     }
 
     #[test]
-    fn extra_columns_are_the_records_or_the_lines_and_typed() {
+    fn extra_columns_are_typed_and_come_from_the_record_or_the_line() {
         let column = |name: &str, level, path: &str, kind| crate::settings::FactColumn {
             name: name.into(),
             level,
@@ -736,7 +736,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_one_sku_are_added_up_where_that_is_asked_for() {
+    fn lines_with_the_same_sku_are_summed_if_configured() {
         let mapping = Mapping { repeated_sku: RepeatedSku::Sum, ..Mapping::default() };
         let normalizer = RecordNormalizer::configured(&mapping, Window::default());
         let rows = |lines: &str| {
@@ -763,7 +763,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_on_the_time_that_was_asked_for() {
+    fn the_window_applies_to_the_configured_timestamp() {
         let window = Window { since: UtcMicros::from_civil((2026, 2, 1), 0, 0, 0), until: None };
         let normalizer = RecordNormalizer::configured(&Mapping { cursor: Cursor::Updated, ..Mapping::default() }, window);
         for (more, out) in [("", 1), (r#","updated_at":"2026-02-01""#, 0), (r#","updated_at":"2026-01-31T23:59:59Z""#, 1)] {
@@ -773,21 +773,21 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_looked_at_before_the_lines() {
+    fn the_window_is_checked_before_the_lines() {
         let window = Window { since: UtcMicros::new(0), until: UtcMicros::new(1) };
         let batch = RecordNormalizer::new(window).normalize([order("[]").as_bytes()].into_iter());
         assert_eq!((batch.counts.records_out_of_window, batch.drops.len()), (1, 0));
     }
 
     #[test]
-    fn the_record_goes_to_quarantine_byte_by_byte() {
+    fn quarantine_gets_the_bytes_of_the_record_unchanged() {
         let record = b"{\"order_id\": \"A\xff\"}";
         let batch = RecordNormalizer::new(Window::default()).normalize([&record[..]].into_iter());
         assert_eq!((&*batch.drops[0].record, batch.drops[0].reason), (&record[..], Reason::InvalidJson));
     }
 
     #[test]
-    fn a_key_that_stands_twice_counts_as_its_last() {
+    fn the_last_value_of_a_repeated_key_counts() {
         assert_eq!(
             rows(&format!(r#"{{"order_id":"A","order_id":"B",{DATE},"items":[{{"sku":"x"}}],"items":[{{"sku":"a","sku":"b"}}]}}"#)),
             ["B/b/1/0.0000/0.0000"]
@@ -797,7 +797,7 @@ mod tests {
             let frame = normalize(&[&record]).rows.finish().unwrap();
             FactRows::new(&frame).unwrap().line(0).user_id.map(str::to_owned)
         };
-        assert_eq!(user(r#""user":{"id":1},"user":{"name":"x"}"#), None, "the last object counts whole");
+        assert_eq!(user(r#""user":{"id":1},"user":{"name":"x"}"#), None, "the last object replaces the first one");
         assert_eq!(user(r#""user":{"id":1},"user":7,"customer":{"id":5},"customer":{"id":6}"#).as_deref(), Some("6"));
     }
 }

@@ -1,4 +1,4 @@
-//! What a JSON value means as the value of a field.
+//! A JSON value, read as the value of a field.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,18 @@ use crate::{
     settings::TimeText,
 };
 
-/// The raw JSON text of a value, seen as the value of a field (contract, Orders: "null and blank text count as missing").
+/// The value of a field, from its raw JSON text (contract, Orders: "null and blank text count as missing").
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Scalar<'a> {
-    /// Not there, null, or blank.
+    /// Absent, null, or blank text.
     Missing,
-    /// A text: trimmed, without U+0000, not empty.
+    /// A non-empty text, trimmed and without U+0000.
     Text(Cow<'a, str>),
     /// A number, as written.
     Number(&'a str),
     /// `true` or `false`.
     Bool(&'a str),
-    /// An object, an array, or a text with an escape that names no character.
+    /// An object, an array, or a text with an invalid escape (half of a surrogate pair).
     Other,
 }
 

@@ -1,5 +1,5 @@
-//! One pass over a record's bytes: what the fields' paths lead to is captured as slices of the source, the rest is only
-//! validated. What the slices mean is `record`'s.
+//! One pass over the bytes of a record: captures the values at the paths of the fields as slices of the source. All other
+//! values are only validated. The module `record` interprets the slices.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 use super::fields::{Child, Node, PathTrie};
 use crate::model;
 
-/// The slices of one record that the paths lead to.
+/// The captured slices of one record.
 pub(super) struct Captured<'a> {
     pub(super) cells: Vec<Option<&'a str>>,
-    /// Of each path that may hold the lines, what it holds.
+    /// What each path that may hold the lines contains, by leaf.
     pub(super) lists: Vec<List>,
     /// The cells of all lines, one after the other.
     line_cells: Vec<Option<&'a str>>,
@@ -21,20 +21,20 @@ pub(super) struct Captured<'a> {
     line_is_object: Vec<bool>,
 }
 
-/// What stands where the lines of a record may stand.
+/// The value at a path that may hold the lines of a record.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum List {
     Missing,
-    NoArray,
-    /// The lines from the first to before the second.
+    NotAnArray,
+    /// The lines from the first index to before the second.
     Lines(usize, usize),
 }
 
-/// Where the fields of records and of their lines stand.
+/// The paths of the fields of records and of their lines.
 #[derive(Default)]
 pub(super) struct Maps {
     pub(super) record: PathTrie,
-    /// The places of the record that may hold its lines.
+    /// The leaves of the record that may hold its lines.
     pub(super) lists: Vec<usize>,
     pub(super) line: PathTrie,
 }
@@ -57,7 +57,7 @@ impl<'a> Captured<'a> {
         self.line_is_object.clear();
     }
 
-    /// Walks a record; `false` where it is no JSON object.
+    /// Walks a record; `false` if it is not a JSON object.
     pub(super) fn walk(&mut self, maps: &Maps, bytes: &'a [u8]) -> bool {
         let Ok(text) = std::str::from_utf8(bytes) else { return false };
         // The quick walk refuses 1e999, which it reads as a number where it looks for an object, and keys with half of a surrogate
@@ -71,7 +71,7 @@ impl<'a> Captured<'a> {
         })
     }
 
-    /// The cells of a line; `None` where it is no object.
+    /// The cells of a line; `None` if it is not an object.
     pub(super) fn line(&self, line: usize) -> Option<&[Option<&'a str>]> {
         let start = line * self.line_width;
         self.line_is_object.get(line).filter(|is_object| **is_object)?;
@@ -82,13 +82,13 @@ impl<'a> Captured<'a> {
 /// How keys are read, and how a value is entered that may be an object.
 #[derive(Clone, Copy, PartialEq)]
 enum Walk {
-    /// At once, whatever it is.
+    /// Parses it directly, without knowing its type.
     Quick,
-    /// After its extent is known, and only where it begins like an object or array: costs a second look at its bytes.
+    /// Finds its end first, then parses it if it begins like an object or array. Reads its bytes twice.
     Careful,
 }
 
-/// Where the values go that the keys of an object lead to.
+/// Receives the captured values of an object.
 trait Cells<'a> {
     /// How values are entered.
     fn walk(&self) -> Walk;
@@ -97,32 +97,32 @@ trait Cells<'a> {
     fn take<D: Deserializer<'a>>(&mut self, child: &Child, deserializer: D) -> Result<(), D::Error>;
 }
 
-/// A record's.
+/// The cells of a record.
 struct RecordCells<'n, 'c, 'a> {
     walk: Walk,
     maps: &'n Maps,
     captured: &'c mut Captured<'a>,
 }
 
-/// A line's.
+/// The cells of a line.
 struct LineCells<'c, 'a> {
     walk: Walk,
     cells: &'c mut [Option<&'a str>],
 }
 
-/// Enters a value that may be an object, or, where places in arrays are looked for, an array; tells whether it was an object.
+/// Enters an object, or an array if a path has an index here. Returns whether the value was an object.
 struct ObjectSeed<'n, 'c, C> {
     node: &'n Node,
     cells: &'c mut C,
 }
 
-/// Hands on the value that a key leads to.
+/// Passes the value of a key to the cells.
 struct ChildSeed<'n, 'c, C> {
     child: &'n Child,
     cells: &'c mut C,
 }
 
-/// Enters the value of a path that may hold the lines.
+/// Reads the value at a path that may hold the lines.
 struct ListSeed<'n, 'c, 'a> {
     walk: Walk,
     maps: &'n Maps,
@@ -135,7 +135,7 @@ struct KeySeed<'n> {
     node: &'n Node,
 }
 
-/// A visitor that takes one shape of value and answers `$other` for all the rest.
+/// The methods of a visitor that returns `$other` for every other type of value.
 macro_rules! other_shapes {
     ($other:expr; $($method:ident: $argument:ty),*) => {
         $(fn $method<E: serde::de::Error>(self, _: $argument) -> Result<Self::Value, E> { Ok($other) })*
@@ -171,8 +171,8 @@ impl<'n> Visitor<'_> for KeySeed<'n> {
     }
 }
 
-/// Enters the value at hand, after its extent is known, where it begins as an object or, where that may be entered too, as
-/// an array; tells whether it was an object.
+/// Enters a raw value if it begins like an object, or like an array if a path has an index here. Returns whether the value
+/// was an object.
 fn enter_carefully<'a, C: Cells<'a>, E: serde::de::Error>(raw: &'a RawValue, node: &Node, cells: &mut C) -> Result<bool, E> {
     let enters = raw.get().starts_with('{') || (node.has_indexes && raw.get().starts_with('['));
     if !enters {
@@ -241,7 +241,7 @@ impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
 
     fn take<D: Deserializer<'a>>(&mut self, child: &Child, deserializer: D) -> Result<(), D::Error> {
         use serde::de::Error;
-        // Of an object that stands twice under its key, the last counts whole.
+        // If a key occurs twice, the last object replaces the first one completely.
         for &leaf in &child.inner_leaves {
             self.captured.cells[leaf] = None;
             self.captured.lists[leaf] = List::Missing;
@@ -294,7 +294,7 @@ impl<'a> Cells<'a> for LineCells<'_, 'a> {
     }
 }
 
-/// A value where lines may stand: as it is where it is an array or null, any other as `0`, which is no array either.
+/// The text of a value that may hold the lines: itself if it is an array, a text or null, else `0`, which is not an array.
 fn list_text(raw: &RawValue) -> &str {
     if raw.get().starts_with(['[', 'n', '"']) { raw.get() } else { "0" }
 }
@@ -339,26 +339,26 @@ impl<'a> Visitor<'a> for ListSeed<'_, '_, 'a> {
 
     fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<List, M::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(List::NoArray)
+        Ok(List::NotAnArray)
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<List, E> {
-        Ok(if model::clean_text(text).is_none() { List::Missing } else { List::NoArray })
+        Ok(if model::clean_text(text).is_none() { List::Missing } else { List::NotAnArray })
     }
 
     fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<List, E> {
-        Ok(List::NoArray)
+        Ok(List::NotAnArray)
     }
 
     fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<List, E> {
-        Ok(List::NoArray)
+        Ok(List::NotAnArray)
     }
 
     fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<List, E> {
-        Ok(List::NoArray)
+        Ok(List::NotAnArray)
     }
 
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<List, E> {
-        Ok(List::NoArray)
+        Ok(List::NotAnArray)
     }
 }

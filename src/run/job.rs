@@ -23,7 +23,7 @@ use crate::{
     cancel::Cancel,
     check::{self, CheckError, CustomCheck, Engine, Expected, LayerView},
     coverage::{Interval, Ledger},
-    join::{Dimension, Enricher},
+    join::{Dimension, Enricher, ScdType},
     layer::{self, Catalog, LookUpError, MergedContent, PartitionEntry, partition_file},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, RunId, UtcMicros, Window, add_totals},
     net::{Network, redact},
@@ -114,11 +114,11 @@ pub fn execute(request: &Request<'_>) -> Outcome {
     job.conclude(error)
 }
 
-/// The network of a run: the paces of its sources hold from the first request on.
+/// The network of a run: the rate limits of its sources apply from the first request on.
 fn network(settings: &Settings) -> Network {
     let network = Network::new(&settings.http);
     for source in [&settings.orders, &settings.users, &settings.products].into_iter().flatten() {
-        source::limit_pace(source, &network);
+        source::limit_rate(source, &network);
     }
     network
 }
@@ -336,11 +336,12 @@ impl Job<'_> {
     fn dimensions(&mut self) -> Result<Dimensions, RunError> {
         self.enter("dimensions");
         let settings = self.settings;
+        let scd = |versioned| if versioned { ScdType::Two } else { ScdType::One };
         let (mut users_read, mut products_read) = (None, None);
-        let users = self.dimension(DIM_USER, settings.users.as_ref(), settings.versioned_users, &mut users_read);
+        let users = self.dimension(DIM_USER, settings.users.as_ref(), scd(settings.versioned_users), &mut users_read);
         self.summary.completeness.users = users_read;
         let users = users?;
-        let products = self.dimension(DIM_PRODUCT, settings.products.as_ref(), settings.versioned_products, &mut products_read);
+        let products = self.dimension(DIM_PRODUCT, settings.products.as_ref(), scd(settings.versioned_products), &mut products_read);
         self.summary.completeness.products = products_read;
         Ok(Dimensions { users, products: products? })
     }
@@ -349,7 +350,7 @@ impl Job<'_> {
         &self,
         spec: DimensionSpec,
         source: Option<&Source>,
-        versioned: bool,
+        scd: ScdType,
         certificate: &mut Option<Completeness>,
     ) -> Result<Dimension, RunError> {
         let shape = source.map(|source| shape::of_dimension(&spec, &source.profile)).unwrap_or_default();
@@ -375,7 +376,7 @@ impl Job<'_> {
         }
         let path = self.output.at(spec.file());
         let stored = store::read(&path)?;
-        Ok(Dimension::new(spec, versioned, stored, &path, members)?)
+        Ok(Dimension::new(spec, scd, stored, &path, members)?)
     }
 
     fn extract(

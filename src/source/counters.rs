@@ -1,10 +1,10 @@
-//! What a source was asked and what it gave, counted while it works.
+//! Counters of requests, pages and bytes, updated while a source is read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-/// The counters of one run: shared between the source that counts and whoever shows progress.
+/// The counters of one run, shared between the source and the progress display.
 #[derive(Default, Debug)]
 pub struct SourceCounters {
     requests: AtomicU64,
@@ -16,11 +16,11 @@ pub struct SourceCounters {
 /// The counts at one moment: `source` of the summary.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
 pub struct SourceCounts {
-    /// HTTP requests, retries among them.
+    /// HTTP requests, retries included.
     pub requests: u64,
-    /// Requests made again.
+    /// Retries.
     pub retries: u64,
-    /// Responses with a body of records; of files, the files.
+    /// Responses with records, or files.
     pub pages: u64,
     /// Bytes after decompression.
     pub bytes: u64,

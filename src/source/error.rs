@@ -1,10 +1,10 @@
-//! What keeps a source from being read: exit 3.
+//! Errors of reading a source (exit 3).
 
 use std::{io, path::PathBuf, time::Duration};
 
 use crate::net::NetworkError;
 
-/// What keeps a source from being read, with the input that it happened on.
+/// Why a source can't be read, with its location.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// There is no such file or folder.
@@ -13,15 +13,15 @@ pub enum SourceError {
         /// The path.
         path: PathBuf,
     },
-    /// A glob or a folder that holds nothing to read.
-    #[error("{pattern}: nothing to read there (of the kinds {kinds})")]
+    /// A glob or a folder without any readable file.
+    #[error("{pattern}: no files to read (supported: {kinds})")]
     NothingThere {
         /// The glob or folder.
         pattern: String,
-        /// The endings that are read.
+        /// The supported file name endings.
         kinds: &'static str,
     },
-    /// A glob that can't be understood.
+    /// An invalid glob.
     #[error("{pattern}: not a valid glob: {detail}")]
     Glob {
         /// The glob.
@@ -29,15 +29,15 @@ pub enum SourceError {
         /// What is wrong with it.
         detail: String,
     },
-    /// An ending that says nothing about the format, or a format that is not read here.
-    #[error("{}: can't tell the format from the name (read here: {kinds})", path.display())]
+    /// The ending of the name is unknown, or its format is not supported.
+    #[error("{}: can't tell the format from the name (supported: {kinds})", path.display())]
     Kind {
         /// The file.
         path: PathBuf,
-        /// The endings that are read.
+        /// The supported file name endings.
         kinds: &'static str,
     },
-    /// The system can't read it, or its compression is damaged.
+    /// An I/O error, or damaged compression.
     #[error("{}: can't be read: {source}", path.display())]
     Unreadable {
         /// The file.
@@ -45,7 +45,7 @@ pub enum SourceError {
         /// Why.
         source: io::Error,
     },
-    /// A file whose format is damaged.
+    /// A file with invalid content.
     #[error("{}, line {line}: {detail}", path.display())]
     Malformed {
         /// The file.
@@ -74,8 +74,8 @@ pub enum SourceError {
         /// The page that led back, from 1.
         page: u64,
     },
-    /// A page that says where the next one is, in a way that can't be followed.
-    #[error("GET {url} (page {page}): the list can't be followed on from here: {detail}")]
+    /// A page whose next page can't be determined.
+    #[error("GET {url} (page {page}): can't find the next page: {detail}")]
     Pagination {
         /// The URL, redacted.
         url: String,
@@ -84,10 +84,10 @@ pub enum SourceError {
         /// Why not.
         detail: String,
     },
-    /// Credentials that the source's profile needs, and that are not set.
+    /// Credentials that the profile of the source needs are not set.
     #[error("the source's profile needs credentials: set {variables} in the environment or .env")]
     Credentials {
-        /// Which.
+        /// The variables to set.
         variables: String,
     },
     /// More pages than a source may have.
@@ -98,9 +98,9 @@ pub enum SourceError {
         /// The limit.
         limit: u64,
     },
-    /// A page that holds the same records as the one before it, twice.
+    /// A page with the same records as the page before it, also on the second request.
     #[error(
-        "GET {url} (page {page}): the page holds the same records as the one before it, also when it is requested again: the source does not look at the parameters of the pagination, or moves in a circle"
+        "GET {url} (page {page}): the page has the same records as the one before it, also when it is requested again: the source ignores the parameters of the pagination, or its pages go in a circle"
     )]
     RepeatedPage {
         /// The URL, redacted.
@@ -108,17 +108,17 @@ pub enum SourceError {
         /// The page, from 1.
         page: u64,
     },
-    /// Pages that go on without a new record.
+    /// Too many pages in a row without a new record.
     #[error("GET {url} (page {page}): {pages} pages in a row brought no new record: the list does not end")]
     NoProgress {
         /// The URL, redacted.
         url: String,
         /// The page, from 1.
         page: u64,
-        /// How many pages.
+        /// The number of pages without a new record.
         pages: u64,
     },
-    /// Less came than the source claims to hold.
+    /// Fewer records were received than the source claims to have.
     #[error("{location}: the list is incomplete: {why}{}. Nothing was published; --allow-incomplete publishes what came, and adds nothing to coverage", if *read_again { ", also when it was read again" } else { "" })]
     Incomplete {
         /// The source, redacted.
@@ -128,28 +128,28 @@ pub enum SourceError {
         /// Whether it was read a second time.
         read_again: bool,
     },
-    /// A source of which no record is JSON.
+    /// None of the records of the source is JSON.
     #[error("{location}: none of its {records} records is a JSON object: {seems}")]
     NoRecordIsJson {
         /// The source, redacted.
         location: String,
-        /// How many there are.
+        /// The number of records.
         records: u64,
-        /// What the first of them is.
+        /// What the first record seems to be.
         seems: String,
     },
-    /// A file that is something else than its name says.
+    /// The content of a file does not match its name.
     #[error("{}: {seems}", path.display())]
     Unrecognised {
         /// The file.
         path: PathBuf,
-        /// What it seems to be, and what would be read.
+        /// What it seems to be, and what is supported.
         seems: String,
     },
-    /// Settings of the network that can't be used.
+    /// Invalid settings of the network.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// A signal came.
+    /// A signal stopped the run.
     #[error("interrupted")]
     Interrupted,
 }
@@ -178,101 +178,101 @@ pub struct FailedRequest {
 #[derive(Debug, thiserror::Error)]
 pub enum RequestFailure {
     /// The status is not a success.
-    #[error("the server answered {status}{}{}", hint(*status), quoted(said))]
+    #[error("the server answered {status}{}{}", hint(*status), quoted(excerpt))]
     Status {
         /// The status.
         status: u16,
-        /// What its body says, shortened and redacted.
-        said: String,
+        /// The beginning of the body, redacted.
+        excerpt: String,
     },
-    /// The status is a success, and the body reports an error.
-    #[error("the server answered {status} with a body that reports an error: {what}{}", quoted(said))]
+    /// The status is a success, but the body reports an error.
+    #[error("the server answered {status} with a body that reports an error: {what}{}", quoted(excerpt))]
     Reported {
         /// The status.
         status: u16,
-        /// What reports it.
+        /// The key that reports the error, and its value.
         what: String,
-        /// What the body says, shortened and redacted.
-        said: String,
+        /// The beginning of the body, redacted.
+        excerpt: String,
     },
-    /// Refused, broken or timed out.
+    /// The connection was refused, broke or timed out.
     #[error("{0}")]
     Connection(String),
     /// The body is not JSON.
-    #[error("the body is not JSON: {detail}{}", quoted(said))]
+    #[error("the body is not JSON: {detail}{}", quoted(excerpt))]
     NotJson {
         /// What is wrong with it.
         detail: String,
-        /// What the body says, shortened and redacted.
-        said: String,
+        /// The beginning of the body, redacted.
+        excerpt: String,
     },
-    /// The body is JSON in which no records can be found.
-    #[error("the body holds no records: {looked_for}{}", quoted(said))]
+    /// The body is JSON, but has no list of records.
+    #[error("the body has no records: {looked_for}{}", quoted(excerpt))]
     NoRecords {
         /// Where they were looked for.
         looked_for: String,
-        /// What the body says, shortened and redacted.
-        said: String,
-        /// Whether an earlier page of the list had some.
+        /// The beginning of the body, redacted.
+        excerpt: String,
+        /// Whether an earlier page of the list had records.
         had_some: bool,
     },
-    /// Null in place of the records of a list that announces more than has come.
-    #[error("the body holds null in place of records, and announces {total} of them{}", quoted(said))]
+    /// Null instead of records, although the total is larger than the number of records received.
+    #[error("the body has null in place of records, but announces {total} of them{}", quoted(excerpt))]
     NullRecords {
-        /// How many it announces.
+        /// The announced total.
         total: u64,
-        /// What the body says, shortened and redacted.
-        said: String,
+        /// The beginning of the body, redacted.
+        excerpt: String,
     },
-    /// The answer to a request that counts holds no number.
-    #[error("the body holds no number at `{path}` ([orders.count]){}", quoted(said))]
+    /// The response to a count request has no number at the path of the profile.
+    #[error("the body has no number at `{path}` ([orders.count]){}", quoted(excerpt))]
     NoCount {
-        /// Where it was looked for.
+        /// The path.
         path: String,
-        /// What the body says, shortened and redacted.
-        said: String,
+        /// The beginning of the body, redacted.
+        excerpt: String,
     },
-    /// The server of the OAuth token did not issue one.
+    /// The token server did not issue an OAuth token.
     #[error("could not obtain an OAuth token from {url}: {detail}")]
     Token {
-        /// The server's URL, redacted.
+        /// The URL of the token server, redacted.
         url: String,
-        /// What it answered, redacted.
+        /// The status and the error of its response, redacted.
         detail: String,
-        /// Whether another attempt may do better.
+        /// Whether a retry may succeed.
         outlook: TokenOutlook,
     },
-    /// The body is larger than is allowed.
+    /// The body exceeds a limit.
     #[error("the body is larger than {limit} bytes ({setting})")]
     TooLarge {
         /// The limit.
         limit: u64,
-        /// The setting that says so.
+        /// The setting of the limit.
         setting: &'static str,
     },
-    /// The body is encoded in a way that is not read here.
-    #[error("the body is encoded as `{encoding}`, which is not read here (Content-Encoding: gzip, deflate, br and zstd are)")]
+    /// The encoding of the body is not supported.
+    #[error("the body has the Content-Encoding `{encoding}`, which is not supported (supported: gzip, deflate, br, zstd)")]
     Encoding {
         /// The encoding.
         encoding: String,
     },
-    /// The proxy does not let the request pass.
+    /// The proxy refuses the request.
     #[error("{0}")]
     Proxy(String),
-    /// Too many redirects, or one that is not followed.
+    /// Too many redirects, or a redirect that is not followed.
     #[error("{0}")]
     Redirect(String),
-    /// A request that can't be written.
+    /// A request that can't be sent, for example because of an invalid header.
     #[error("{0}")]
     NotSent(String),
 }
 
-/// Whether another request for a token may do better.
+/// Whether another request for a token may succeed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TokenOutlook {
-    /// The server is busy or out of order.
+    /// It may: the server is busy or unavailable.
     MayPass,
-    /// It refuses.
+    /// It will not: the server refuses the client.
     Final,
 }
 
@@ -286,12 +286,12 @@ fn hint(status: u16) -> &'static str {
     }
 }
 
-fn quoted(said: &str) -> String {
-    if said.is_empty() { String::new() } else { format!(": {said}") }
+fn quoted(excerpt: &str) -> String {
+    if excerpt.is_empty() { String::new() } else { format!(": {excerpt}") }
 }
 
 impl RequestFailure {
-    /// Whether another attempt may do better (contract, Source over HTTP).
+    /// Whether a retry may succeed (contract, Source over HTTP).
     pub fn is_transient(&self) -> bool {
         match self {
             RequestFailure::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),

@@ -1,7 +1,7 @@
-//! Bytes in: pages of records from an HTTP API or from files, in the order of the source.
+//! Reads pages of records from an HTTP API or from files, in the order of the source.
 //!
 //! Responsible for requests, retries, pagination, authentication, decompression, and for cutting bodies and files into
-//! records. Knows no column: what a record means is `normalize`'s.
+//! records. Does not interpret records: that is the task of `normalize`.
 
 mod body;
 mod completeness;
@@ -32,20 +32,20 @@ use crate::{
     settings::{Cursor, HttpSettings, Limits, Location, Source},
 };
 
-/// What a source is read with.
+/// The settings and shared state for reading a source.
 #[derive(Clone, Copy, Debug)]
 pub struct Access<'a> {
-    /// How one over HTTP is asked.
+    /// The settings of HTTP requests.
     pub http: &'a HttpSettings,
-    /// The network of the run: its connections, paces and tokens.
+    /// The network of the run: its connections, rate limits and tokens.
     pub network: &'a Network,
-    /// What it may ask of this machine.
+    /// The limits of size and depth.
     pub limits: &'a Limits,
-    /// Bytes of memory that the run may take. Bodies count towards it.
+    /// The bytes of memory that the run may use. Bodies count towards it.
     pub memory_limit: Option<u64>,
-    /// What was asked and read so far.
+    /// The counters of requests, pages and bytes.
     pub counters: &'a SourceCounters,
-    /// The switch that stops it.
+    /// The switch that stops the reading.
     pub cancel: &'a Cancel,
 }
 
@@ -96,11 +96,11 @@ impl Ambient {
 
 /// Receives pages in the order of the source.
 pub trait PageSink {
-    /// Takes the next page; `false` stops the reading. It may block until there is room for it.
+    /// Accepts the next page; `false` stops the reading. May block until there is room for the page.
     fn page(&mut self, page: Page) -> bool;
 
-    /// Ready when the next page can be taken without blocking. A reader with requests in flight waits for this, so that they go
-    /// on meanwhile.
+    /// Ready when the next page can be accepted without blocking. A reader with requests in flight waits for this, so that
+    /// the requests continue meanwhile.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
@@ -112,14 +112,14 @@ impl<F: FnMut(Page) -> bool> PageSink for F {
     }
 }
 
-/// Limits the pace of a source's origin, before any source of the origin is read.
-pub fn limit_pace(source: &Source, network: &Network) {
+/// Sets the rate limit of a source's origin, before any source of the origin is read.
+pub fn limit_rate(source: &Source, network: &Network) {
     if let (Location::Http(url), Some(rate)) = (&source.location, source.profile.http.requests_per_second) {
-        network.pace(url).limit(rate);
+        network.rate_limiter(url).limit(rate);
     }
 }
 
-/// The first URL that a list would be read from, as it may be shown; `None` for files.
+/// The URL of the first request for a source, redacted; `None` for files.
 pub fn first_request(source: &Source, window: Window, cursor: Cursor) -> Option<String> {
     let Location::Http(url) = &source.location else { return None };
     let shape = RecordShape::default();
@@ -127,7 +127,7 @@ pub fn first_request(source: &Source, window: Window, cursor: Cursor) -> Option<
     Some(redact::url(&query.narrowed(url)))
 }
 
-/// What a source is read for: it decides which files serve.
+/// What a source is read for. It decides which file formats are supported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
     /// Orders: JSON and NDJSON.
@@ -136,10 +136,10 @@ pub enum Purpose {
     Members,
 }
 
-/// Reads all pages of a location into `sink`, on the calling thread, and tells whether all that it holds came.
+/// Reads all pages of a location into `sink`, on the calling thread, and returns whether the source was read completely.
 ///
 /// # Errors
-/// Whatever keeps the source from being read to its end; what was handed on before must then not be published.
+/// Any error before the end of the source. The pages that `sink` received before must then not be published.
 pub fn read_pages(
     location: &Location,
     purpose: Purpose,

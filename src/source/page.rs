@@ -1,4 +1,4 @@
-//! What a source hands on: bytes, cut into records.
+//! The output of a source: bytes, cut into records.
 
 use std::{ops::Range, path::PathBuf};
 
@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use crate::model::{CellTypes, RawRecord};
 
-/// Some records of a source, with where they came from.
+/// Some records of a source, with their origin.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// Where the page came from, for errors and logs.
     pub origin: Origin,
-    /// What its values are.
+    /// The types of its values: JSON types, or text only.
     pub cells: CellTypes,
     bytes: Bytes,
     cut: Cut,
@@ -20,14 +20,14 @@ pub struct Page {
 /// Where a page came from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Origin {
-    /// A file, from a line (or an element of its array) on, both counted from 1.
+    /// A file. The page begins at a line, or at an element of its array, both counted from 1.
     File {
         /// The file.
         path: PathBuf,
         /// The first record's line, or its number in the array.
         first: u64,
     },
-    /// A response, its URL without secrets, and its number, from 1.
+    /// A response: its redacted URL and its number, from 1.
     Response {
         /// The URL, redacted.
         url: String,
@@ -40,9 +40,9 @@ pub enum Origin {
 enum Cut {
     /// Each line that is not blank is a record.
     Lines,
-    /// The records' places.
+    /// The byte range of each record.
     Elements(Vec<Range<usize>>),
-    /// The page is the beginning of one record that was too large to be kept.
+    /// The page is the beginning of one record that is too large to keep.
     Beginning,
 }
 
@@ -52,17 +52,17 @@ impl Page {
         Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Lines }
     }
 
-    /// Records at the given places of `bytes`.
+    /// Records at the given ranges of `bytes`.
     pub fn elements(origin: Origin, bytes: Bytes, places: Vec<Range<usize>>) -> Page {
         Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Elements(places) }
     }
 
-    /// The beginning of one record that is too large to be kept.
+    /// The beginning of one record that is too large to keep.
     pub fn beginning(origin: Origin, bytes: Bytes) -> Page {
         Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Beginning }
     }
 
-    /// The page, its values of these types.
+    /// The page with another type of cells.
     #[must_use]
     pub fn with_cells(self, cells: CellTypes) -> Page {
         Page { cells, ..self }
@@ -73,7 +73,7 @@ impl Page {
         &self.bytes
     }
 
-    /// How many records it has.
+    /// The number of records.
     pub fn len(&self) -> u64 {
         match &self.cut {
             Cut::Lines => lines(&self.bytes).count() as u64,
@@ -82,7 +82,7 @@ impl Page {
         }
     }
 
-    /// Whether it has none.
+    /// Whether it has no records.
     pub fn is_empty(&self) -> bool {
         match &self.cut {
             Cut::Lines => self.bytes.is_empty(),
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blank_lines_are_no_records() {
+    fn blank_lines_are_not_records() {
         let origin = Origin::File { path: "x".into(), first: 1 };
         for (text, expected) in [("a\n\n  \r\nb\r\n", vec!["a", "b"]), ("", vec![]), ("a", vec!["a"]), ("\n\n", vec![])] {
             let page = Page::lines(origin.clone(), Bytes::from(text));

@@ -1,4 +1,4 @@
-//! One page of a source, as it came: for a look at what would be made of it.
+//! Reads one page of a source unchanged, for `etl probe`.
 
 use super::{
     Access, Page, Purpose, Query, SourceError,
@@ -7,30 +7,30 @@ use super::{
 };
 use crate::settings::Location;
 
-/// Bytes of a file that a look needs at most.
-const MOST: u64 = 16 << 20;
+/// The maximum bytes of a file that a probe reads.
+const MAX_BYTES: u64 = 16 << 20;
 
-/// One page, as it came.
+/// One page, unchanged.
 #[derive(Debug, Default)]
 pub struct ProbedPage {
-    /// The body, where it is one JSON document.
+    /// The body, if it is one JSON document.
     pub body: Option<Vec<u8>>,
-    /// The bytes of each record; `None` where none were found by the profile at hand.
+    /// The bytes of each record; `None` if the profile finds no records.
     pub records: Option<Vec<Vec<u8>>>,
-    /// The next page by a `Link` header.
+    /// The next page in a `Link` header.
     pub link_next: Option<String>,
-    /// Whether the response names a next page in any way that is followed.
+    /// Whether the response names a next page in any supported way.
     pub names_next: bool,
-    /// How many records the source says that it has.
+    /// The number of records that the source claims to have.
     pub total: Option<u64>,
-    /// Whether it came over HTTP.
+    /// Whether the source is an HTTP API.
     pub is_http: bool,
 }
 
 /// Reads the first page of a location.
 ///
 /// # Errors
-/// Whatever keeps it from being read; missing records are not an error here.
+/// Any error of reading it, except missing records.
 pub fn probe(location: &Location, query: &Query<'_>, access: &Access<'_>) -> Result<ProbedPage, SourceError> {
     match location {
         Location::Http(url) => HttpSource::new(url, query, *access)?.probe(),
@@ -45,12 +45,12 @@ fn probe_file(pattern: &str, query: &Query<'_>, access: &Access<'_>) -> Result<P
         records = Some(page.records().map(|record| record.bytes.to_vec()).collect());
         false
     });
-    // NDJSON with more than one line is not one document, and has no body.
-    let body = Some(files::beginning(&file, access.limits, MOST)?)
+    // NDJSON is not one document, so it has no body.
+    let body = Some(files::beginning(&file, access.limits, MAX_BYTES)?)
         .filter(|body| serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() && file.format != files::Format::Ndjson);
     match read {
         Ok(_) => Ok(ProbedPage { body, records: records.or(Some(Vec::new())), ..ProbedPage::default() }),
-        // A document without records is what a look is for.
+        // A document without records is not an error: the probe shows its structure.
         Err(SourceError::Malformed { .. }) if body.is_some() => Ok(ProbedPage { body, ..ProbedPage::default() }),
         Err(error) => Err(error),
     }

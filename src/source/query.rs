@@ -1,4 +1,4 @@
-//! What is asked of a source: by which profile, for which window.
+//! A query of a source: its profile and the window.
 
 use reqwest::Url;
 
@@ -8,33 +8,33 @@ use crate::{
     source::{RecordShape, url_query},
 };
 
-/// What is asked of a source.
+/// A query of a source.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
-    /// How it is read.
+    /// The profile of the source.
     pub profile: &'a Profile,
-    /// What it asks for before it answers.
+    /// The credentials for its requests.
     pub credentials: &'a Credentials,
-    /// What its records look like.
+    /// The paths that identify a record.
     pub shape: &'a RecordShape,
-    /// What the source may leave out, where its profile knows how to say so. What it sends all the same is looked at again.
+    /// The window, sent to the source if the profile has parameters for it. The normalizer checks the window again.
     pub window: Window,
-    /// The time that the window is on.
+    /// The timestamp that the window applies to.
     pub cursor: Cursor,
 }
 
 impl<'a> Query<'a> {
-    /// All that a source has.
+    /// A query for all records of a source.
     pub fn all(source: &'a Source, shape: &'a RecordShape) -> Query<'a> {
         Query { profile: &source.profile, credentials: &source.credentials, shape, window: Window::default(), cursor: Cursor::Created }
     }
 
-    /// Whether a body may itself be a record: its records are not said to stand beneath it.
+    /// Whether a body may itself be a record: the profile names no path inside it for the records.
     pub(super) fn may_be_one_record(&self) -> bool {
         self.profile.records.as_ref().is_none_or(|path| path.steps().is_empty())
     }
 
-    /// The location with the profile's parameters and the window's. Those that it has itself stay.
+    /// The location with the parameters of the profile and the window. Keeps the parameters that the location already has.
     pub(super) fn narrowed(&self, start: &Url) -> Url {
         let filter = &self.profile.http.filter;
         let (since, until) = match self.cursor {
@@ -43,7 +43,8 @@ impl<'a> Query<'a> {
         };
         let mut parameters: Vec<(&str, String)> =
             self.profile.http.query.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        // A second more on either side: some compare in whole seconds, and some leave the ends out. The exact window is ours.
+        // One second more on both sides: some APIs compare whole seconds, and some exclude the bounds. The normalizer applies
+        // the exact window.
         if let (Some(parameter), Some(since)) = (since, self.window.since) {
             parameters.push((parameter, written(since.minus(UtcMicros::SECOND), filter.format)));
         }
@@ -57,7 +58,7 @@ impl<'a> Query<'a> {
     }
 }
 
-/// An instant as a parameter writes it, cut to whole seconds.
+/// An instant in the format of a parameter, truncated to whole seconds.
 fn written(instant: UtcMicros, format: TimeFormat) -> String {
     let whole = instant.minus(instant.micros().rem_euclid(UtcMicros::SECOND));
     let text = whole.rfc3339();
@@ -76,7 +77,7 @@ mod tests {
     use crate::settings::{Filter, HttpProfile, Location};
 
     #[test]
-    fn the_window_is_asked_for_with_a_second_to_spare_and_a_locations_own_parameters_stay() {
+    fn the_window_is_one_second_wider_and_the_parameters_of_the_location_stay() {
         let at = |day| UtcMicros::from_civil((2026, 1, day), 0, 0, 0);
         let narrowed = |format, cursor, url: &str| {
             let filter = Filter {

@@ -1,4 +1,4 @@
-//! The query of a URL, changed without touching the rest of it: a signed URL is valid only byte by byte.
+//! Changes parameters of a URL and keeps all other bytes, because a signed URL is valid only if its bytes do not change.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ pub(super) fn has_value(url: &Url, name: &str, value: &str) -> bool {
     pieces(url).any(|piece| name_of(piece) == name && value_of(piece) == value)
 }
 
-/// The URL with these parameters. One that it has already is replaced where it stands; the others are appended.
+/// The URL with these parameters. Replaces an existing parameter in its place and appends the others.
 pub(super) fn with(url: &Url, parameters: &[(&str, &str)]) -> Url {
     let mut is_set = vec![false; parameters.len()];
     let mut kept: Vec<Cow<'_, str>> = Vec::new();
@@ -29,7 +29,7 @@ pub(super) fn with(url: &Url, parameters: &[(&str, &str)]) -> Url {
                 *is_set = true;
                 kept.push(if value_of(piece) == *value { Cow::Borrowed(piece) } else { Cow::Owned(encoded(&name, value)) });
             }
-            // It stood there twice.
+            // The parameter occurs twice: drop the second.
             Some(_) => {}
         }
     }
@@ -38,14 +38,14 @@ pub(super) fn with(url: &Url, parameters: &[(&str, &str)]) -> Url {
     with_pieces(url, &kept)
 }
 
-/// The URL with these parameters behind its own.
+/// The URL with these parameters appended.
 pub(super) fn appended<'p>(url: &Url, parameters: impl Iterator<Item = (&'p str, &'p str)>) -> Url {
     let mut all: Vec<Cow<'_, str>> = pieces(url).map(Cow::Borrowed).collect();
     all.extend(parameters.map(|(name, value)| Cow::Owned(encoded(name, value))));
     with_pieces(url, &all)
 }
 
-/// The URL without a parameter, where that has this value.
+/// The URL without a parameter, if the parameter has this value.
 pub(super) fn without(url: &Url, name: &str, value: &str) -> Url {
     let kept: Vec<_> = pieces(url).filter(|piece| name_of(piece) != name || value_of(piece) != value).map(Cow::Borrowed).collect();
     with_pieces(url, &kept)
@@ -69,14 +69,14 @@ fn value_of(piece: &str) -> Cow<'_, str> {
     query_decoded(piece.split_once('=').map_or("", |(_, value)| value))
 }
 
-/// A pair as a form writes it.
+/// A form-encoded pair.
 pub(super) fn encoded(name: &str, value: &str) -> String {
     form([(name, value)].into_iter())
 }
 
-/// Pairs as a form writes them.
+/// Form-encoded pairs.
 pub(super) fn form<'p>(pairs: impl Iterator<Item = (&'p str, &'p str)>) -> String {
-    // The URL type knows the rules of forms, and does not hand them out without a URL.
+    // `Url` offers form encoding only as a method of a URL.
     let Ok(mut scratch) = Url::parse("http://localhost/") else { return String::new() };
     scratch.query_pairs_mut().extend_pairs(pairs);
     scratch.query().unwrap_or_default().to_owned()
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_pairs_of_a_url_stay_byte_by_byte() {
+    fn the_existing_parameters_of_a_url_keep_their_bytes() {
         let start = url(SIGNED);
         assert_eq!(with(&start, &[("page", "2"), ("size", "a b&c")]).as_str(), format!("{SIGNED}&page=2&size=a+b%26c"));
         assert_eq!(with(&start, &[]).as_str(), SIGNED);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_is_replaced_where_it_stands_and_stands_there_once() {
+    fn a_parameter_is_replaced_in_place_and_occurs_once() {
         assert_eq!(with(&url("http://h/o?page=9&x=%2F&page=8"), &[("page", "2")]).as_str(), "http://h/o?page=2&x=%2F");
         assert_eq!(with(&url("http://h/o?k%65y=a%2Bb&x=1"), &[("key", "a+b")]).as_str(), "http://h/o?k%65y=a%2Bb&x=1");
         assert_eq!(without(&url("http://h/o?key=a%2Bb&x=1&key=other"), "key", "a+b").as_str(), "http://h/o?x=1&key=other");

@@ -3,27 +3,27 @@
 //! ```text
 //! {"total":2,"orders":[{"id":1},{"id":2}]}   ->   records {"id":1} {"id":2}, envelope {"total":2,"orders":[]}
 //! ```
-//! Responsible for where records begin and end, in bodies that lie in memory and in streams larger than memory. Not
-//! responsible for whether a record is valid JSON: a damaged one costs itself, not its neighbours.
+//! Finds where records begin and end, in bodies in memory and in streams larger than memory. Does not check whether a
+//! record is valid JSON: an invalid record does not affect its neighbours.
 
 use std::ops::Range;
 
 use super::node::Node;
 use crate::model::FieldPath;
 
-/// The keys under which the records of an object may stand (contract, Orders: "Records of a body").
+/// The keys of an object that may hold the list of records (contract, Orders: "Records of a body").
 pub const RECORD_KEYS: [&str; 5] = ["data", "orders", "results", "items", "carts"];
 
-/// A value of the envelope that is larger than this is not kept: it is neither a URL nor a cursor nor a count.
+/// The maximum bytes of a value in the envelope. A larger value is not kept, because it is not a URL, cursor or count.
 const LARGEST_VALUE: usize = 64 << 10;
 
-/// An envelope that is larger than this is refused.
+/// The maximum bytes of an envelope. A larger one is an error.
 const LARGEST_ENVELOPE: usize = 4 << 20;
 
-/// Why a body is refused whose brackets do not close what is open.
+/// The error for a closing bracket that does not match the open one.
 const MISMATCH: &str = "brackets that do not match";
 
-/// Stands for the text of a value that was too large to be kept, and for what such an object or array holds.
+/// Replaces the text of a value that is too large to keep, and the content of such an object or array.
 pub(in crate::source) const OVERSIZED: &str = "\u{0}";
 
 /// Why a body can't be cut.
@@ -35,45 +35,45 @@ pub(in crate::source) struct CutError {
     pub(in crate::source) detail: String,
 }
 
-/// What stands where the list of records is looked for.
+/// The value at the place of the list of records.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(in crate::source) enum List {
-    /// Nothing that can be one.
+    /// No value, or a value that is neither a list nor null.
     #[default]
     Missing,
-    /// Null in place of a list.
+    /// Null instead of a list.
     Null,
-    /// A list, under this key or path; empty for the body itself.
+    /// A list, at this key or path; empty for the body itself.
     Found(String),
 }
 
 /// A body without its records.
 #[derive(Clone, PartialEq, Debug)]
 pub(in crate::source) struct Envelope {
-    /// The body, its list emptied.
+    /// The body with an empty list.
     pub(in crate::source) root: Node,
     /// Where the records were found.
     pub(in crate::source) list: List,
-    /// A further key of the default names that holds a list with elements: not read.
+    /// Another default key with a list that has elements; that list is not read.
     pub(in crate::source) other_list: Option<String>,
 }
 
-/// A container that is open, outside of the records.
+/// An open container of the envelope.
 struct Frame {
     is_object: bool,
     /// Whether this is the list whose elements are records.
     is_list: bool,
     /// Whether the path of the records leads through this container.
     on_path: bool,
-    /// The key of the value at hand.
+    /// The key of the current value.
     key: String,
-    /// The number of the value at hand.
+    /// The index of the current value.
     index: usize,
-    /// Where the content begins in the envelope.
+    /// The offset in the envelope at which the content begins.
     content: usize,
 }
 
-/// What is expected next, or being read.
+/// What the cutter expects next, or is reading.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum State {
     Value,
@@ -90,27 +90,27 @@ enum State {
     },
     Colon,
     AfterValue,
-    /// Within a record that is an object, an array or a text.
+    /// Inside a record that is an object, an array or a text.
     Element {
         in_text: bool,
         escaped: bool,
     },
-    /// Within a record that is a number or a word.
+    /// Inside a record that is a number or a word.
     ElementScalar,
     Done,
 }
 
-/// Cuts one body. Bytes are given in pieces; a record that a piece does not end stays with the caller until the next.
+/// Cuts one body. The caller feeds it in pieces, and keeps the bytes of a record that continues in the next piece.
 pub(in crate::source) struct Cutter<'p> {
     records: Option<&'p FieldPath>,
     state: State,
     frames: Vec<Frame>,
     envelope: Vec<u8>,
-    /// The number of frames at which a container began whose content is too large to be kept.
+    /// The index of the frame whose content is too large to keep, if any.
     unkept: Option<usize>,
-    /// The closing brackets that the record at hand still needs.
+    /// The closing brackets that the current record still needs.
     closers: Vec<u8>,
-    /// Where the record at hand begins; `None` while none is open, or where its beginning was given up.
+    /// The offset of the current record; `None` if no record is open, or if its beginning was discarded.
     element: Option<usize>,
     list: List,
     list_len: u64,
@@ -119,7 +119,7 @@ pub(in crate::source) struct Cutter<'p> {
 }
 
 impl<'p> Cutter<'p> {
-    /// A cutter for records at a path; without one, the contract's keys are looked at.
+    /// A cutter for records at a path; without a path, [`RECORD_KEYS`] are tried.
     pub(in crate::source) fn new(records: Option<&'p FieldPath>) -> Cutter<'p> {
         Cutter {
             records,
@@ -136,11 +136,11 @@ impl<'p> Cutter<'p> {
         }
     }
 
-    /// Scans `buffer` from `from` on and adds the places of the records that end in it to `places`. A record whose beginning
-    /// was given up with [`Cutter::give_up_element`] is added as `None`.
+    /// Scans `buffer` from `from` on, and adds the ranges of the records that end in it to `places`. Adds `None` for a record
+    /// that was discarded with [`Cutter::discard_element`].
     ///
     /// # Errors
-    /// Bytes that are not JSON outside of the records, or brackets that do not match.
+    /// Invalid JSON outside the records, or brackets that do not match.
     pub(in crate::source) fn feed(&mut self, buffer: &[u8], from: usize, places: &mut Vec<Option<Range<usize>>>) -> Result<(), CutError> {
         let mut at = from;
         while let Some(&byte) = buffer.get(at) {
@@ -164,18 +164,18 @@ impl<'p> Cutter<'p> {
         CutError { line: self.newlines + memchr::memchr_iter(b'\n', before).count() as u64 + 1, detail: detail.to_owned() }
     }
 
-    /// Where the record that is still open begins in the buffer that was fed last.
+    /// The offset in the last buffer at which the open record begins.
     pub(in crate::source) fn open_element(&self) -> Option<usize> {
         self.element
     }
 
-    /// The buffer was cut so that the open record now begins at its start.
+    /// Call this after removing the bytes before the open record from the buffer.
     pub(in crate::source) fn rebase_element(&mut self) {
         self.element = self.element.map(|_| 0);
     }
 
-    /// The open record is too large to be kept: its end is looked for, and nothing more.
-    pub(in crate::source) fn give_up_element(&mut self) {
+    /// Discards the open record, which is too large to keep. The cutter still finds its end.
+    pub(in crate::source) fn discard_element(&mut self) {
         self.element = None;
     }
 
@@ -184,7 +184,7 @@ impl<'p> Cutter<'p> {
         self.envelope.first() == Some(&b'{')
     }
 
-    /// The envelope before the list that is being read; `None` outside of one.
+    /// The part of the envelope before the list that is being read; `None` if no list is being read.
     pub(in crate::source) fn envelope_so_far(&self) -> Option<Envelope> {
         if !self.frames.last().is_some_and(|frame| frame.is_list) {
             return None;
@@ -195,7 +195,7 @@ impl<'p> Cutter<'p> {
         Some(Envelope { root, list: self.list.clone(), other_list: None })
     }
 
-    /// The envelope, once the body has ended; `None` where it held nothing but white space.
+    /// The envelope, at the end of the body; `None` if the body has only white space.
     ///
     /// # Errors
     /// A body that ends early, or an envelope that is not JSON.
@@ -209,13 +209,13 @@ impl<'p> Cutter<'p> {
             _ => return Err(failed("the JSON ends early")),
         }
         let root = Node::parse(&String::from_utf8_lossy(&self.envelope)).map_err(|error| failed(&error))?;
-        // A body that is null stands where a list would.
+        // The body `null` counts as null instead of a list.
         let is_root = self.records.is_none_or(|path| path.steps().is_empty());
         let list = if self.list == List::Missing && is_root && root == Node::Null { List::Null } else { self.list };
         Ok(Some(Envelope { root, list, other_list: self.other_list }))
     }
 
-    /// One byte outside of the records; the place of the next one.
+    /// Reads one byte of the envelope and returns the offset of the next one.
     fn outside(&mut self, byte: u8, at: usize) -> Result<usize, &'static str> {
         match self.state {
             State::Text { escaped, is_key, start } => return self.in_text(byte, escaped, is_key, start).map(|()| at + 1),
@@ -249,7 +249,7 @@ impl<'p> Cutter<'p> {
             }
             (State::AfterValue, b',') => self.next_value()?,
             (State::AfterValue, b'}' | b']') => self.close(byte)?,
-            (State::Done, _) => return Err("something follows the end of the JSON"),
+            (State::Done, _) => return Err("there is text after the end of the JSON"),
             _ => return Err("not valid JSON"),
         }
         Ok(at + 1)
@@ -284,7 +284,7 @@ impl<'p> Cutter<'p> {
         }
     }
 
-    /// Keeps a byte of the envelope, unless it lies in a container that is too large to be kept.
+    /// Keeps a byte of the envelope, unless it is inside a container that is too large to keep.
     fn keep(&mut self, byte: u8) -> Result<(), &'static str> {
         if self.unkept.is_some() {
             return Ok(());
@@ -298,10 +298,10 @@ impl<'p> Cutter<'p> {
             self.envelope.truncate(frame.content);
             self.unkept = Some(place);
         }
-        if self.envelope.len() > LARGEST_ENVELOPE { Err("what stands around the records is larger than 4 MiB") } else { Ok(()) }
+        if self.envelope.len() > LARGEST_ENVELOPE { Err("the JSON around the records is larger than 4 MiB") } else { Ok(()) }
     }
 
-    /// Whether the value at hand stands where the records are looked for.
+    /// Whether the current value is at the place of the list of records.
     fn is_list_place(&self) -> bool {
         match self.records {
             Some(path) => self.is_on_path() && self.frames.len() == path.steps().len() && self.list == List::Missing,
@@ -313,7 +313,7 @@ impl<'p> Cutter<'p> {
         }
     }
 
-    /// Whether the path of the records leads to the value at hand, or through it.
+    /// Whether the path of the records leads to the current value, or through it.
     fn is_on_path(&self) -> bool {
         let Some(path) = self.records else { return self.frames.is_empty() };
         let Some(frame) = self.frames.last() else { return true };
@@ -326,7 +326,7 @@ impl<'p> Cutter<'p> {
             b'{' | b'[' => {
                 let on_path = self.is_on_path();
                 if byte == b'[' && self.is_second_list() {
-                    return Err("the list of records stands twice under its key");
+                    return Err("the key of the list of records occurs twice");
                 }
                 let is_list = byte == b'[' && self.is_list_place() && self.takes_list();
                 self.keep(byte)?;
@@ -348,8 +348,8 @@ impl<'p> Cutter<'p> {
         Ok(())
     }
 
-    /// Whether a list begins under the very key whose list was read already. Of a key that stands twice the last value counts,
-    /// and the records of the first are handed on.
+    /// Whether the key of a list that was already read occurs again. The second list would replace the first one, whose
+    /// records were already passed on.
     fn is_second_list(&self) -> bool {
         let List::Found(name) = &self.list else { return false };
         self.list_len > 0
@@ -360,7 +360,7 @@ impl<'p> Cutter<'p> {
             }
     }
 
-    /// Whether a list that begins here is the one whose elements are records: the first, or the first with elements.
+    /// Whether the elements of the list that begins here are records: true unless an earlier list had elements.
     fn takes_list(&mut self) -> bool {
         if self.list_len > 0 {
             return false;
@@ -381,7 +381,7 @@ impl<'p> Cutter<'p> {
         self.state = if self.frames.is_empty() { State::Done } else { State::AfterValue };
     }
 
-    /// After a text or a container of the envelope.
+    /// Called after a text or a container of the envelope.
     fn end_value(&mut self) {
         if self.frames.is_empty() && self.state == State::AfterValue {
             self.state = State::Done;
@@ -440,7 +440,7 @@ impl<'p> Cutter<'p> {
         self.state = State::AfterValue;
     }
 
-    /// Goes on within a record; the place behind what was read, or `None` where a bracket does not match.
+    /// Continues inside a record. Returns the offset after the bytes read, or `None` if a bracket does not match.
     fn in_element(
         &mut self,
         buffer: &[u8],
@@ -496,7 +496,7 @@ impl<'p> Cutter<'p> {
     }
 }
 
-/// The bytes that open and close what a record is made of.
+/// The bytes that open or close a text, object or array.
 static IS_STRUCTURE: [bool; 256] = {
     let mut table = [false; 256];
     table[b'"' as usize] = true;
@@ -507,19 +507,19 @@ static IS_STRUCTURE: [bool; 256] = {
     table
 };
 
-/// A whole body, cut.
+/// The parts of a whole body.
 #[derive(Clone, PartialEq, Debug)]
 pub(in crate::source) struct CutBody {
-    /// Where each record is.
+    /// The byte range of each record.
     pub(in crate::source) places: Vec<Range<usize>>,
-    /// What stands around them.
+    /// The body without the records.
     pub(in crate::source) envelope: Envelope,
 }
 
-/// Cuts a whole body that lies in memory; `None` where it holds nothing but white space.
+/// Cuts a whole body in memory; `None` if it has only white space.
 ///
 /// # Errors
-/// A body that is not JSON outside of its records.
+/// Invalid JSON outside the records.
 pub(in crate::source) fn cut(body: &[u8], records: Option<&FieldPath>) -> Result<Option<CutBody>, CutError> {
     let mut cutter = Cutter::new(records);
     let mut places = Vec::new();
@@ -538,7 +538,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_one_however_long_it_is() {
+    fn a_very_long_error_value_is_still_an_error() {
         let long = "x".repeat(70_000);
         for error in [
             format!("\"{long}\""),
@@ -553,12 +553,12 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_stands_twice_under_its_key_is_an_error_and_never_a_mix() {
+    fn two_lists_under_the_same_key_are_an_error() {
         let detail = |body: &str, records: Option<&str>| {
             let records = records.map(|path| path.parse().unwrap());
             cut(body.as_bytes(), records.as_ref()).map(drop).map_err(|error| error.detail)
         };
-        let twice = Err("the list of records stands twice under its key".to_owned());
+        let twice = Err("the key of the list of records occurs twice".to_owned());
         assert_eq!(detail(r#"{"orders":[1],"orders":[2]}"#, None), twice);
         assert_eq!(detail(r#"{"a":{"b":[1],"b":[2]}}"#, Some("a.b")), twice);
         assert_eq!(detail(r#"{"orders":[],"orders":[2],"items":[3]}"#, None), Ok(()));
@@ -588,7 +588,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_leads_to_the_records_and_to_no_others() {
+    fn a_path_selects_one_list_and_no_other() {
         let at = |body: &str, path: &str| {
             let (records, envelope) = cut_text(body, Some(path)).unwrap();
             matches!(envelope.list, List::Found(_)).then_some(records.len())
@@ -602,13 +602,13 @@ mod tests {
     }
 
     #[test]
-    fn the_envelope_keeps_all_but_the_records_and_what_is_too_large() {
+    fn the_envelope_keeps_everything_except_records_and_values_that_are_too_large() {
         let log = format!("[{}1]", "1,".repeat(100_000));
         let body = format!(r#"{{"log":{log},"next":"/p2","orders":[{{"x":1}}],"deep":{{"a":[1,{{"b":12345678901234567890123}}]}}}}"#);
         let (records, envelope) = cut_text(&body, None).unwrap();
         assert_eq!(records, [r#"{"x":1}"#]);
         let root = envelope.root;
-        assert_eq!(root.get("log"), Some(&Node::Array(vec![Node::Text(OVERSIZED.into())])), "its values are given up");
+        assert_eq!(root.get("log"), Some(&Node::Array(vec![Node::Text(OVERSIZED.into())])), "its values are not kept");
         assert_eq!(root.get("next"), Some(&Node::Text("/p2".into())));
         assert_eq!(root.get("orders"), Some(&Node::Array(Vec::new())));
         assert_eq!(root.at(&"deep.a.1.b".parse().unwrap()), Some(&Node::Number("12345678901234567890123".into())));
@@ -617,7 +617,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_around_the_records_is_an_error_with_its_line() {
+    fn invalid_json_around_the_records_is_an_error_with_its_line() {
         for (body, line) in [
             ("[{\"a\":1},\n{\"a\"]", 2),
             ("[1,]", 1),
@@ -658,12 +658,12 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_was_given_up_is_passed_over_and_told() {
+    fn a_discarded_record_has_no_range() {
         let mut cutter = Cutter::new(None);
         let mut places = Vec::new();
         cutter.feed(b"[{\"a\":\"xxxx", 0, &mut places).unwrap();
         assert_eq!(cutter.open_element(), Some(1));
-        cutter.give_up_element();
+        cutter.discard_element();
         cutter.feed(b"yyy\"},{\"b\":1}]", 0, &mut places).unwrap();
         assert_eq!(places, [None, Some(6..13)]);
     }

@@ -1,10 +1,10 @@
-//! What a body is made of: its records, and the envelope that speaks of other pages, of totals and of errors.
+//! Splits a body into its records and its envelope. The envelope tells about the next page, totals and errors.
 //!
 //! ```text
 //! bytes ──cut──▶ records + envelope ──signals──▶ next page, totals, "there is more"
-//!                                   ──reported_error──▶ what the server says went wrong
+//!                                   ──reported_error──▶ the error that the server reports
 //! ```
-//! Knows no request and no file: `http` and `files` bring the bytes.
+//! Does not send requests or open files: `http` and `files` supply the bytes.
 
 mod cut;
 mod node;
@@ -21,11 +21,11 @@ pub(super) use signals::{LinkHeader, NextPage, OffsetPlace, SignalSource, Signal
 
 use crate::model::FieldPath;
 
-/// Where records are looked for, for an error.
+/// Where records are expected, for an error.
 pub(super) fn looked_for(records: Option<&FieldPath>) -> String {
     match records {
-        None => "neither an order, nor an array, nor an object with one under `data`, `orders`, `results`, `items` or `carts`".to_owned(),
-        Some(path) if path.steps().is_empty() => "it is no array (records = \".\")".to_owned(),
+        None => "expected an order, an array, or an object with an array under `data`, `orders`, `results`, `items` or `carts`".to_owned(),
+        Some(path) if path.steps().is_empty() => "it is not an array (records = \".\")".to_owned(),
         Some(path) => format!("no array at `{path}`"),
     }
 }

@@ -1,10 +1,10 @@
-//! A small JSON document as it was written: numbers keep their digits.
+//! A small JSON document. Numbers keep their digits.
 
 use serde_json::value::RawValue;
 
 use crate::model::{FieldPath, Pairs};
 
-/// Containers within each other that are entered; what lies deeper is null.
+/// The maximum depth of nested containers; deeper ones are read as null.
 const DEPTH: usize = 12;
 
 /// A JSON value.
@@ -12,7 +12,7 @@ const DEPTH: usize = 12;
 pub(in crate::source) enum Node {
     Null,
     Bool(bool),
-    /// As it was written.
+    /// The digits as in the document.
     Number(String),
     Text(String),
     Array(Vec<Node>),
@@ -47,7 +47,7 @@ impl Node {
                 let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| error.to_string())?;
                 Node::Array(elements.into_iter().map(|raw| Node::of(raw, depth + 1)).collect::<Result<_, _>>()?)
             }
-            // An escape that names no character costs this text, and nothing else.
+            // A text with an invalid escape is read as null; the rest of the document stays.
             Some(b'"') => serde_json::from_str(text).map_or(Node::Null, Node::Text),
             Some(b't') => Node::Bool(true),
             Some(b'f') => Node::Bool(false),
@@ -61,7 +61,7 @@ impl Node {
         self.pairs().iter().find(|(own, _)| own == key).map(|(_, node)| node)
     }
 
-    /// The keys and values of an object; nothing of any other value.
+    /// The keys and values of an object; empty for any other value.
     pub(in crate::source) fn pairs(&self) -> &[(String, Node)] {
         if let Node::Object(pairs) = self { pairs } else { &[] }
     }
@@ -71,7 +71,7 @@ impl Node {
         self.within(path.steps())
     }
 
-    /// The value at the steps of a path. The one evaluator of paths beside the trie of `normalize`, which reads no `Node`.
+    /// The value at the steps of a path. `normalize` evaluates paths separately, with a trie.
     pub(in crate::source) fn within(&self, steps: &[String]) -> Option<&Node> {
         steps.iter().try_fold(self, |node, step| match node {
             Node::Object(_) => node.get(step),
@@ -80,7 +80,7 @@ impl Node {
         })
     }
 
-    /// A text or a number, as text; blank text is none.
+    /// A text or a number, as trimmed text; `None` if it is blank.
     pub(in crate::source) fn text(&self) -> Option<&str> {
         match self {
             Node::Text(text) | Node::Number(text) => Some(text.trim()).filter(|text| !text.is_empty()),
@@ -88,7 +88,7 @@ impl Node {
         }
     }
 
-    /// A whole number that is not negative, or its text.
+    /// A whole number that is not negative, or a text of one.
     pub(in crate::source) fn count(&self) -> Option<u64> {
         self.text()?.parse().ok()
     }

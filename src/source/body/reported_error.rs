@@ -1,10 +1,10 @@
-//! Whether a body reports an error, whatever the status of its response says (contract, Completeness).
+//! Detects an error that a body reports, even if the status of its response is a success (contract, Completeness).
 //!
-//! Looks at the top of the envelope alone: what a record says of itself is no error of the request.
+//! Looks only at the top of the envelope, because an error inside a record is not an error of the request.
 
 use super::{Node, OVERSIZED};
 
-/// Keys whose value, where it holds something, is an error; compared without case and punctuation.
+/// Keys whose value, if not empty, is an error. Compared without case and punctuation.
 const ERROR_KEYS: [&str; 12] = [
     "error",
     "errors",
@@ -20,13 +20,13 @@ const ERROR_KEYS: [&str; 12] = [
     "failure",
 ];
 
-/// Keys that say by a boolean whether the request succeeded.
+/// Keys of a boolean that says whether the request succeeded.
 const SUCCESS_KEYS: [&str; 5] = ["success", "ok", "succeeded", "issuccess", "successful"];
 
-/// Keys that say by a word or a number how the request ended.
+/// Keys of a word or a status code that says how the request ended.
 const STATUS_KEYS: [&str; 7] = ["status", "result", "outcome", "code", "statuscode", "httpstatus", "responsecode"];
 
-/// Words under such a key that say that it failed.
+/// Values of a status key that mean that the request failed.
 const FAILED_WORDS: [&str; 16] = [
     "error",
     "err",
@@ -46,13 +46,13 @@ const FAILED_WORDS: [&str; 16] = [
     "internalservererror",
 ];
 
-/// Words under an error key that say that there was none.
+/// Values of an error key that mean that there was no error.
 const FINE_WORDS: [&str; 9] = ["", "none", "null", "no", "false", "ok", "success", "noerror", "noerrors"];
 
-/// Objects of an envelope that speak of the response as a whole.
+/// Keys of objects in the envelope that describe the whole response.
 const RESPONSE_KEYS: [&str; 6] = ["meta", "metadata", "response", "responsestatus", "header", "status"];
 
-/// What a body says went wrong; `None` where it reports no error.
+/// The error that a body reports, if any: its key and the kind of its value.
 pub(in crate::source) fn reported_error(root: &Node) -> Option<String> {
     root.pairs().iter().find_map(|(key, value)| {
         let plain = plain(key);
@@ -85,7 +85,7 @@ fn is_error_value(value: &Node) -> bool {
         Node::Number(_) => true,
         Node::Text(text) => text == OVERSIZED || !FINE_WORDS.contains(&plain(text).as_str()),
         Node::Array(elements) => elements.iter().any(|element| !element.pairs().is_empty() || is_error_value(element)),
-        // `{"code":0,"message":""}` is an error that is none.
+        // `{"code":0,"message":""}` is not an error.
         Node::Object(pairs) => pairs.iter().any(|(_, value)| is_error_value(value)),
     }
 }
@@ -101,7 +101,7 @@ fn is_false(value: &Node) -> bool {
 
 fn is_failed_status(value: &Node) -> bool {
     match value {
-        // A status of HTTP in the body.
+        // An HTTP status in the body.
         Node::Number(_) | Node::Text(_) if value.count().is_some() => value.count().is_some_and(|code| (400..600).contains(&code)),
         Node::Text(text) => FAILED_WORDS.contains(&plain(text).as_str()),
         _ => false,
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_says_that_all_is_well_reports_none() {
+    fn a_body_without_an_error_reports_none() {
         for body in [
             r#"{"error":null,"orders":[]}"#,
             r#"{"errors":[],"data":[]}"#,

@@ -1,5 +1,5 @@
-//! What a record looks like, as far as a source must know: by which id pages are compared and counted, and whether a body is
-//! itself a record. What the fields mean is `normalize`'s.
+//! The paths that a source needs to know of a record: its id, to compare and count pages, and the fields that show whether a
+//! body is itself a record. `normalize` interprets the fields.
 
 use std::{borrow::Cow, fmt};
 
@@ -11,15 +11,15 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::{Envelope, List, Node, reported_error};
 use crate::model::{FieldPath, whole_number_text};
 
-/// Keeps the identity of a record without an id apart from all ids.
+/// The seed of the hash of a record without an id, so that it differs from the hash of every id.
 const WITHOUT_ID: u64 = 1;
 
-/// Where a record's id, time and lines may stand.
+/// The paths of a record's id, creation time and lines.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RecordShape {
     /// Paths of the id, tried in order.
     pub id: Vec<FieldPath>,
-    /// Paths of the creation time. Where none is named, a body is never itself a record.
+    /// Paths of the creation time. If there is none, a body is never itself a record.
     pub created_at: Vec<FieldPath>,
     /// Paths of the lines.
     pub lines: Vec<FieldPath>,
@@ -28,9 +28,9 @@ pub struct RecordShape {
 }
 
 impl RecordShape {
-    /// The identity of a record: a hash of its id, or of all its bytes where it has none.
+    /// The identity of a record: a hash of its id, or of all its bytes if it has no id.
     pub(in crate::source) fn identity(&self, record: &[u8]) -> u64 {
-        // A key whose letters are nowhere in the record need not be waited for.
+        // A key whose letters do not occur in the record can't be in it.
         let may_be_there = |path: &FieldPath| path.steps().first().is_some_and(|step| memmem::find(record, step.as_bytes()).is_some());
         let first_place = self.id.iter().position(may_be_there).unwrap_or(0);
         let mut found = Found { paths: &self.id, first_place, values: vec![None; self.id.len()] };
@@ -44,8 +44,8 @@ impl RecordShape {
         }
     }
 
-    /// Whether a body is itself a record (contract, Orders: "Records of a body"): it has an id and a creation time, and its lines,
-    /// or nothing that can be a list of records.
+    /// Whether a body is itself a record (contract, Orders: "Records of a body"): it has an id and a creation time, and either
+    /// lines, or no list of records.
     pub(in crate::source) fn is_record(&self, envelope: &Envelope, first: Option<&[u8]>) -> bool {
         if !self.has_id_and_time(&envelope.root) {
             return false;
@@ -60,15 +60,15 @@ impl RecordShape {
         self.lines.iter().any(|path| matches!(node.at(path), Some(Node::Array(_))))
     }
 
-    /// Lines have ids and times of their own in some APIs; a bundle even has lines.
+    /// Whether an element is a line. In some APIs lines have ids and times too, and a bundle even has lines.
     fn is_line(&self, node: &Node) -> bool {
         self.of_line.iter().any(|path| node.at(path).is_some())
     }
 
-    /// What a list of errors in place of records says: each of its few elements reports an error, and none has an id.
+    /// The first error, if the list has errors instead of records: a few elements that all report an error and have no id.
     pub(in crate::source) fn reported_errors<'a>(&self, elements: impl ExactSizeIterator<Item = &'a [u8]>) -> Option<String> {
-        const MOST: usize = 5;
-        if !(1..=MOST).contains(&elements.len()) {
+        const MAX_ERRORS: usize = 5;
+        if !(1..=MAX_ERRORS).contains(&elements.len()) {
             return None;
         }
         let has_id = |node: &Node| self.id.iter().any(|path| node.at(path).and_then(Node::text).is_some());
@@ -87,7 +87,7 @@ impl RecordShape {
     }
 }
 
-/// The text of the id at the rest of a path, where there is one. A whole number is the same id however it is written.
+/// The text of the id at the rest of a path, if there is one. `7`, `7.0` and `7e0` are the same id.
 fn id_text<'a>(value: &'a RawValue, path: &FieldPath) -> Option<Cow<'a, str>> {
     if let [_, rest @ ..] = path.steps()
         && !rest.is_empty()
@@ -152,7 +152,7 @@ impl<'de> serde::de::DeserializeSeed<'de> for FirstKey<'_> {
     type Value = Option<usize>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
-        // As bytes: half of a surrogate pair in a key is no reason to stop.
+        // As bytes: half of a surrogate pair in a key is then not an error.
         deserializer.deserialize_bytes(self)
     }
 }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_known_by_the_first_id_that_holds_something() {
+    fn the_first_id_that_is_not_missing_identifies_a_record() {
         let same = |a: &str, b: &str| shape().identity(a.as_bytes()) == shape().identity(b.as_bytes());
         assert!(same(r#"{"order_id":7,"x":1}"#, r#"{"x":2,"order_id":" 7 "}"#));
         assert!(same(r#"{"id":"a","order_id":null}"#, r#"{"order_id":"","id":"a","t":3}"#));
@@ -194,12 +194,12 @@ mod tests {
         assert!(!same(r#"{"order_id":"a"}"#, r#"{"order_id":"b"}"#));
         assert!(same(r#"{"id":7.0}"#, r#"{"id":"7"}"#));
         assert!(same(r#"{"\ud800":1,"order_id":"a"}"#, r#"{"order_id":"a"}"#), "half of a surrogate pair");
-        assert!(!same(r#"{"x":1}"#, r#"{"x":2}"#), "without an id the bytes tell");
+        assert!(!same(r#"{"x":1}"#, r#"{"x":2}"#), "without an id the bytes identify it");
         assert!(same("not json", "not json") && !same("not json", "nor this"));
     }
 
     #[test]
-    fn a_body_is_a_record_where_it_has_an_id_a_time_and_no_list_of_records() {
+    fn a_body_with_an_id_a_time_and_no_list_of_records_is_a_record() {
         let is_record = |body: &str| {
             let super::super::CutBody { places, envelope } = cut(body.as_bytes(), None).unwrap().unwrap();
             shape().is_record(&envelope, places.first().map(|place| &body.as_bytes()[place.clone()]))

@@ -1,13 +1,13 @@
-//! What a response says of the list that it is a page of: the next page, how much there is, whether there is more.
+//! The signals of a response about its list: the next page, the totals, and whether there are more pages.
 //!
-//! Read once a response, from its envelope and its headers. What follows from it is decided by `http::pagination`.
+//! Reads them once for each response, from its envelope and headers. `http::pagination` decides what follows.
 
 use reqwest::header::HeaderMap;
 
 use super::{Node, reported_error::plain};
 use crate::{model::FieldPath, settings::Pagination};
 
-/// Objects of an envelope that speak of its pages; compared without case and punctuation.
+/// Keys of objects in the envelope that describe pages. Compared without case and punctuation.
 const PAGE_OBJECTS: [&str; 14] = [
     "meta",
     "metadata",
@@ -25,14 +25,14 @@ const PAGE_OBJECTS: [&str; 14] = [
     "cursor",
 ];
 
-/// Objects within objects that are looked into.
+/// The maximum depth of nested objects that are searched.
 const DEPTH: usize = 3;
 
 const URL_KEYS: [&str; 10] =
     ["next", "nexturl", "nextlink", "nextpageurl", "nexthref", "nextpagelink", "nexturi", "odatanextlink", "nextrecordsurl", "afterurl"];
 const CURSOR_KEYS: [&str; 9] =
     ["nextcursor", "nextpagetoken", "nexttoken", "nextpagecursor", "cursornext", "continuationtoken", "nextkey", "cursor", "aftercursor"];
-/// Where an object that stands for the next page holds its URL or number.
+/// Keys of the URL or number in an object that describes the next page.
 const NEXT_TARGETS: [&str; 6] = ["href", "url", "link", "uri", "page", "number"];
 const PAGE_KEYS: [&str; 3] = ["nextpage", "nextpagenumber", "nextpageno"];
 const MORE_KEYS: [&str; 12] = [
@@ -49,11 +49,11 @@ const MORE_KEYS: [&str; 12] = [
     "istruncated",
     "truncated",
 ];
-/// Keys that say by a boolean whether this page is the last.
+/// Keys of a boolean that says whether this page is the last.
 const LAST_KEYS: [&str; 5] = ["last", "islast", "islastpage", "lastpage", "endofstream"];
-/// Keys that say by a boolean whether this page is the first.
+/// Keys of a boolean that says whether this page is the first.
 const FIRST_KEYS: [&str; 3] = ["first", "isfirst", "isfirstpage"];
-/// Keys that say by a boolean, a URL or a number whether there is a page before this one.
+/// Keys of a boolean, URL or number that says whether there is a page before this one.
 const PREVIOUS_KEYS: [&str; 9] =
     ["prev", "previous", "prevurl", "previousurl", "prevpageurl", "prevpage", "previouspage", "hasprevious", "hasprev"];
 /// Keys of the number of this page.
@@ -89,7 +89,7 @@ const TOTAL_HEADERS: [&str; 8] = [
 ];
 const PAGES_HEADERS: [&str; 4] = ["x-wp-totalpages", "x-total-pages", "x-pagination-page-count", "x-page-count"];
 
-/// The next page, as a response names it.
+/// The next page that a response names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::source) enum NextPage {
     /// Its URL, which may be relative.
@@ -98,80 +98,80 @@ pub(in crate::source) enum NextPage {
     Cursor(String),
     /// Its number.
     Number(u64),
-    /// Something that is none of these, under this key.
+    /// Any other value, under this key.
     Unusable(String),
 }
 
-/// Where a body says how many records came before it.
+/// The parameters of an offset list, taken from the body.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::source) struct OffsetPlace {
     /// The parameter of the offset, named as in the body.
     pub(in crate::source) parameter: String,
-    /// The parameter of the page's size and its value, likewise.
+    /// The parameter of the page size, named as in the body, and its value.
     pub(in crate::source) size: Option<(String, u64)>,
 }
 
-/// What a response says of its list.
+/// The signals of a response about its list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(in crate::source) struct Signals {
     /// The next page. A signal that names one wins over one that says there is none.
     pub(in crate::source) next: Option<NextPage>,
-    /// Whether a signal of the next page says that there is none.
+    /// Whether any signal says that there is no next page.
     pub(in crate::source) says_end: bool,
-    /// Whether there is more, where the response says so.
+    /// Whether there are more pages; `None` if the response does not say.
     pub(in crate::source) more: Option<bool>,
-    /// The last record's id, where the profile goes on from that.
+    /// The id of the last record, if the pagination of the profile continues from it.
     pub(in crate::source) last_id: Option<String>,
-    /// How many records the list has.
+    /// The number of records of the list.
     pub(in crate::source) total_records: Option<u64>,
-    /// How many pages it has.
+    /// The number of pages of the list.
     pub(in crate::source) total_pages: Option<u64>,
-    /// Where the body speaks of an offset.
+    /// The offset parameters, if the body has an offset.
     pub(in crate::source) offset: Option<OffsetPlace>,
     /// Whether the response names a page before this one.
     pub(in crate::source) has_previous: bool,
-    /// Whether the place that a profile names for the next page is there, whatever it says.
+    /// Whether the response has a value, of any kind, at the place of the next page in the profile.
     pub(in crate::source) has_place: bool,
-    /// A next page that the profile's own pagination does not look at, by the key that names it.
+    /// Whether the response names a next page in a place that the pagination of the profile does not use.
     pub(in crate::source) other_next: bool,
 }
 
-/// What a response is read by.
+/// The parts of a response that signals are read from.
 pub(in crate::source) struct SignalSource<'r> {
     pub(in crate::source) root: &'r Node,
     pub(in crate::source) headers: &'r HeaderMap,
-    /// The `Link` header, as it was read: the target of `rel="next"`, and whether it speaks of pages.
+    /// The parsed `Link` headers.
     pub(in crate::source) link: LinkHeader,
     /// Whether a `Link` header names a page before this one.
     pub(in crate::source) has_previous_link: bool,
-    /// The path of the records: what stands beside them speaks of pages too.
+    /// The path of the records. Objects on this path may have signals too.
     pub(in crate::source) records: Option<&'r FieldPath>,
-    /// The records of the page.
+    /// The number of records of the page.
     pub(in crate::source) record_count: u64,
     pub(in crate::source) last_record: Option<&'r [u8]>,
-    /// Whether what the response counts is believed.
+    /// Whether the totals of the response are used.
     pub(in crate::source) trusts_counts: bool,
 }
 
-/// What a `Link` header says of the next page.
+/// What the `Link` headers say about the next page.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(in crate::source) enum LinkHeader {
-    /// It does not speak of pages.
+    /// There are no links to pages.
     #[default]
     Absent,
-    /// There are links of a list, and none is the next.
+    /// There are links to pages, but none to the next page.
     End,
-    /// There are links of a list, none is the next, and the last page is a later one than this.
+    /// There are links to pages, but none to the next page. The last page is later than this one.
     More,
-    /// The next page.
+    /// The URL of the next page.
     Next(String),
-    /// It speaks of a next page and can't be read.
+    /// A header mentions a next page, but can't be parsed.
     Damaged(String),
 }
 
 impl Signals {
-    /// Reads a response by a profile's pagination. Counts are read wherever they stand, unless a profile says that they mean
-    /// something else.
+    /// Reads the signals of a response for a kind of pagination. Reads totals from all known places, unless the profile says
+    /// that they mean something else.
     pub(in crate::source) fn read(source: &SignalSource<'_>, pagination: &Pagination) -> Signals {
         let mut signals = Signals { has_previous: source.has_previous_link, ..Signals::default() };
         if source.trusts_counts {
@@ -214,7 +214,7 @@ impl Signals {
         }
     }
 
-    /// Looks at the envelope, at what stands beside the records, and at the objects there that speak of pages.
+    /// Reads the envelope, the objects on the path of the records, and the objects in them that describe pages.
     fn take_objects(&mut self, source: &SignalSource<'_>) {
         let counts = (self.total_records, self.total_pages);
         let mut node = source.root;
@@ -224,7 +224,7 @@ impl Signals {
             node = inner;
             self.take_object(node, source.record_count, 0);
         }
-        // Headers speak of records; what a body calls `total` may be something else.
+        // Headers win: they count records, but `total` in a body may be something else.
         self.total_records = counts.0.or(self.total_records.filter(|_| source.trusts_counts));
         self.total_pages = counts.1.or(self.total_pages.filter(|_| source.trusts_counts));
     }
@@ -244,7 +244,7 @@ impl Signals {
             } else if TOTAL_KEYS.contains(&name) {
                 self.total_records = self.total_records.or(value.count());
             } else if name == "count" {
-                // May be the count of this page alone, unless it is larger, or stands beside an offset.
+                // It may count this page only, unless it is larger or there is an offset beside it.
                 let total = value.count().filter(|count| has_offset || *count > record_count);
                 self.total_records = self.total_records.or(total);
             } else if PAGES_KEYS.contains(&name) && value.count().is_some() {
@@ -258,7 +258,7 @@ impl Signals {
             } else if PREVIOUS_KEYS.contains(&name) {
                 self.has_previous |= names_previous(value);
             } else if OFFSET_KEYS.contains(&name) && value.count().is_some() && self.offset.is_none() && !has_number {
-                // A body that counts its pages too is asked by pages.
+                // If the body has a page number too, the list is read by page number.
                 self.offset = Some(OffsetPlace { parameter: key.clone(), size: page_size(object) });
             }
             if depth < DEPTH && PAGE_OBJECTS.contains(&name) {
@@ -283,7 +283,7 @@ impl Signals {
         match value {
             Node::Null | Node::Bool(false) => self.says_end = true,
             Node::Bool(true) => self.more = Some(true),
-            Node::Text(text) | Node::Number(text) if text.trim().is_empty() || is_no_cursor(text.trim()) => self.says_end = true,
+            Node::Text(text) | Node::Number(text) if text.trim().is_empty() || is_end_cursor(text.trim()) => self.says_end = true,
             Node::Text(_) | Node::Number(_) => {
                 let next = next_page(key, value);
                 if self.next.is_none() || matches!(self.next, Some(NextPage::Cursor(_))) {
@@ -309,7 +309,7 @@ impl Signals {
     }
 
     fn take_cursor(&mut self, value: &Node) {
-        match value.text().filter(|cursor| !is_no_cursor(cursor)) {
+        match value.text().filter(|cursor| !is_end_cursor(cursor)) {
             Some(cursor) if self.next.is_none() => self.next = Some(NextPage::Cursor(cursor.to_owned())),
             Some(_) => {}
             None if !matches!(value, Node::Object(_) | Node::Array(_) | Node::Bool(true)) => self.says_end = true,
@@ -328,13 +328,13 @@ impl Signals {
             Node::Number(number) => Some(number != "0"),
             _ => None,
         };
-        // One that says that there is more wins.
+        // A signal that there are more pages wins.
         if self.more != Some(true) {
             self.more = says.or(self.more);
         }
     }
 
-    /// The next page by a `Link` header, for a profile that goes by it.
+    /// The next page in the `Link` headers, for a profile with that pagination.
     fn take_link(&mut self, link: &LinkHeader) {
         match link {
             LinkHeader::Next(target) => self.next = Some(NextPage::Url(target.clone())),
@@ -344,7 +344,7 @@ impl Signals {
         }
     }
 
-    /// What the profile's own pagination names.
+    /// The signals at the places that the profile names.
     fn take_profile(&mut self, source: &SignalSource<'_>, pagination: &Pagination) {
         let at = |path: &FieldPath| source.root.at(path);
         if let Pagination::Cursor { more: Some(path), .. } | Pagination::LastId { more: Some(path), .. } = pagination {
@@ -382,12 +382,12 @@ impl Signals {
     }
 }
 
-/// Whether a cursor says that there is no next page: some APIs end with 0 or -1.
-fn is_no_cursor(cursor: &str) -> bool {
+/// Whether a cursor means that there is no next page: some APIs end with 0 or -1.
+fn is_end_cursor(cursor: &str) -> bool {
     matches!(cursor, "0" | "-1")
 }
 
-/// Whether a relation speaks of the pages of a list.
+/// Whether a link relation is one of the pages of a list.
 pub(in crate::source) fn is_page_relation(relation: &str) -> bool {
     ["prev", "previous", "first", "last"].iter().any(|own| own.eq_ignore_ascii_case(relation))
 }
@@ -396,19 +396,19 @@ pub(in crate::source) fn is_page_relation(relation: &str) -> bool {
 fn names_previous(value: &Node) -> bool {
     match value {
         Node::Bool(has) => *has,
-        Node::Text(text) | Node::Number(text) => !text.trim().is_empty() && !is_no_cursor(text.trim()),
+        Node::Text(text) | Node::Number(text) => !text.trim().is_empty() && !is_end_cursor(text.trim()),
         Node::Object(_) => NEXT_TARGETS.iter().any(|name| value.get(name).is_some_and(names_previous)),
         Node::Null | Node::Array(_) => false,
     }
 }
 
-/// The id at a path of a record, as it was written.
+/// The id at a path of a record, as written in the record.
 fn id_of(record: &[u8], path: &FieldPath) -> Option<String> {
     let record = Node::parse(&String::from_utf8_lossy(record)).ok()?;
     record.at(path).and_then(Node::text).map(str::to_owned)
 }
 
-/// The parameter that limits a page, and its value, beside an offset.
+/// The parameter of the page size and its value, in an object with an offset.
 fn page_size(object: &Node) -> Option<(String, u64)> {
     object.pairs().iter().find_map(|(key, value)| {
         let size = value.count().filter(|size| *size > 0)?;
@@ -416,7 +416,7 @@ fn page_size(object: &Node) -> Option<(String, u64)> {
     })
 }
 
-/// What a text or a number under a key that names the next page is.
+/// Classifies a text or a number that names the next page.
 fn next_page(key: &str, value: &Node) -> NextPage {
     let Some(text) = value.text() else { return NextPage::Unusable(key.to_owned()) };
     if let Ok(number) = text.parse() {
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_that_names_a_next_page_wins_over_one_that_says_there_is_none() {
+    fn a_signal_with_a_next_page_wins_over_one_without() {
         let url = |text: &str| Some(NextPage::Url(text.to_owned()));
         let cursor = |text: &str| Some(NextPage::Cursor(text.to_owned()));
         for (body, next) in [
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn that_there_is_more_is_said_in_many_ways() {
+    fn many_keys_say_whether_there_are_more_pages() {
         for (body, more) in [
             (r#"{"has_more":true}"#, Some(true)),
             (r#"{"hasMore":false}"#, Some(false)),
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_profile_looks_for_is_found_anywhere() {
+    fn a_profile_can_name_any_place_for_its_signals() {
         let body = r#"{"a":{"page":{"following":"c2","more":true}},"next":"/not-this","count":"7"}"#;
         let path = |text: &str| text.parse::<FieldPath>().unwrap();
         let cursor = Pagination::Cursor { path: path("a.page.following"), parameter: "c".into(), more: Some(path("a.page.more")) };

@@ -1,4 +1,4 @@
-//! CSV: encoding, delimiter, header and damage. Each row becomes a record of texts. What the columns mean is not known here.
+//! CSV: encoding, delimiter, header and damage. Each row becomes a record of texts. Does not interpret the columns.
 //!
 //! The rows are cut here and not by the `csv` crate. That crate accepts a quote that is never closed, buffers a record
 //! of any size, and counts one line too few after a CRLF. It reads an undamaged file in the same way; a test compares both.
@@ -26,7 +26,8 @@ const BLOCK_BYTES: usize = 1 << 17;
 /// The first bytes of a file, which are searched for NUL bytes.
 const SNIFFED_BYTES: usize = 1 << 10;
 
-/// Reads one CSV file into `sink`. The first record is the header. The number of its rows, or `None` where the sink stopped the reading.
+/// Reads one CSV file into `sink`. The first record is the header. Returns the number of rows, or `None` if the sink stopped
+/// the reading.
 ///
 /// # Errors
 /// A file that can't be read, is not CSV in UTF-8 or UTF-16, or is damaged.
@@ -53,7 +54,7 @@ fn malformed(file: &SourceFile, line: u64, detail: impl Into<String>) -> SourceE
     SourceError::Malformed { path: file.path.clone(), line, detail: detail.into() }
 }
 
-/// The names of a header: trimmed, and empty where a column has no name.
+/// The names of a header: trimmed, and empty if a column has no name.
 fn column_names(file: &SourceFile, header: &Record<'_>) -> Result<Vec<String>, SourceError> {
     let names: Vec<String> = header.values.iter().map(|name| name.trim().to_owned()).collect();
     let mut places = HashMap::new();
@@ -67,7 +68,7 @@ fn column_names(file: &SourceFile, header: &Record<'_>) -> Result<Vec<String>, S
 
 /// The columns of the header.
 struct Columns {
-    /// The name of each as a key of a JSON object, with its colon; `None` where the header has no name.
+    /// The name of each as a key of a JSON object, with its colon; `None` if the header has no name.
     keys: Vec<Option<String>>,
 }
 
@@ -279,7 +280,7 @@ impl<'a> Records<'a> {
         false
     }
 
-    /// Ends the last record of the file, which may have no line break; `false` where there is no record to end.
+    /// Ends the last record of the file, which may have no line break; `false` if there is no record to end.
     fn end_file(&mut self) -> Result<bool, SourceError> {
         match self.state {
             State::RecordStart => Ok(false),
@@ -499,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delimiter_is_the_one_that_the_header_has_most() {
+    fn the_most_frequent_delimiter_of_the_header_is_used() {
         for (text, expected) in [
             ("a,b,c\n", b','),
             ("a;b;c\n", b';'),
@@ -532,7 +533,7 @@ mod tests {
             format!("line 1: the header has the name \"{name}\" twice, in columns {first} and {second}")
         };
         assert_eq!(damage(b"id,email,name, email\n1,2,3,4\n"), twice("email", 2, 4));
-        assert_eq!(read(b"id,Email,EMAIL\n1,2,3\n").0, ["id", "Email", "EMAIL"], "the dimension folds them");
+        assert_eq!(read(b"id,Email,EMAIL\n1,2,3\n").0, ["id", "Email", "EMAIL"], "the dimension merges them");
     }
 
     #[test]
@@ -588,7 +589,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_may_lie_across_blocks() {
+    fn a_record_may_span_blocks() {
         let value = "\u{20ac}".repeat(BLOCK_BYTES);
         let text = format!("\u{feff}id,name\r\n1,\"{value}\"\"\"\r\n2,b\r\n");
         let utf_16: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
@@ -601,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_a_page_and_its_bytes_are_counted_as_they_are_stored() {
+    fn a_file_counts_as_a_page_and_its_stored_bytes_are_counted() {
         let ambient = Ambient::default();
         let bytes: Vec<u8> = "\u{feff}id\n1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         read_with(&ambient, &bytes).map(drop).unwrap();

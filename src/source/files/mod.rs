@@ -1,8 +1,8 @@
-//! Pages from files: JSON, NDJSON, CSV and Parquet, text also as gzip or zstd; one file, a folder, or a glob, in the order of
-//! their names.
+//! Reads pages from files: JSON, NDJSON, CSV and Parquet; text also compressed by gzip or zstd. The source is one file, a folder
+//! or a glob; files are read in the order of their names.
 //!
-//! Responsible for finding files, for streams that are cut into pages, and for what files announce of themselves. What the first
-//! bytes of a file show is `sniff`'s.
+//! Responsible for finding files, for cutting streams into pages, and for the totals that files claim. `sniff` detects the
+//! format of a file from its first bytes.
 
 mod csv;
 mod parquet;
@@ -27,13 +27,13 @@ use super::{
 };
 use crate::settings::{Limits, Pagination};
 
-/// About how many bytes make a page: large enough to keep a core busy, small enough that a few of them are no memory.
+/// The approximate bytes of a page: large enough to keep a core busy, and small enough to hold several in memory.
 const PAGE_BYTES: usize = 4 << 20;
 
-/// So much is handed on of a record that is too large to be kept.
+/// The bytes that are kept of a record that is too large.
 const LARGEST_BEGINNING: usize = 64 << 10;
 
-/// What a file holds, by the ending of its name.
+/// The format of a file, from the ending of its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Format {
     Json,
@@ -42,7 +42,7 @@ pub(super) enum Format {
     Parquet,
 }
 
-/// How a file is compressed, by the ending of its name.
+/// The compression of a file, from the ending of its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Compression {
     None,
@@ -84,15 +84,15 @@ pub(super) struct SourceFile {
     pub(super) compression: Compression,
 }
 
-/// The files that a path stands for: itself, those of a folder that are of a known kind, or those that a glob matches. Names
-/// that begin with `.` or `_` are left out unless they are named: tools keep their own there.
+/// The files at a path: the file itself, the files of a known format in a folder, or the matches of a glob. Ignores names that
+/// begin with `.` or `_`, which tools use for their own files, unless the pattern has the same name.
 pub(super) fn find(pattern: &str, purpose: Purpose) -> Result<Vec<SourceFile>, SourceError> {
     let path = Path::new(pattern);
     let file = |path: PathBuf| match purpose.of(&path) {
         Some((format, compression)) => Ok(SourceFile { path, format, compression }),
         None => Err(SourceError::Kind { path, kinds: purpose.endings() }),
     };
-    let nothing_there = || SourceError::NothingThere { pattern: pattern.to_owned(), kinds: purpose.endings() };
+    let no_files = || SourceError::NothingThere { pattern: pattern.to_owned(), kinds: purpose.endings() };
     if path.is_dir() {
         let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
         let entries = path.read_dir().and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(unreadable)?;
@@ -109,7 +109,7 @@ pub(super) fn find(pattern: &str, purpose: Purpose) -> Result<Vec<SourceFile>, S
         }
         let mut files: Vec<_> = known.into_iter().filter(|file| file.path.is_file()).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        return if files.is_empty() { Err(nothing_there()) } else { Ok(files) };
+        return if files.is_empty() { Err(no_files()) } else { Ok(files) };
     }
     if path.exists() {
         return file(path.to_owned()).map(|file| vec![file]);
@@ -119,18 +119,18 @@ pub(super) fn find(pattern: &str, purpose: Purpose) -> Result<Vec<SourceFile>, S
     }
     let mut files = glob_files(pattern)?.into_iter().map(file).collect::<Result<Vec<_>, _>>()?;
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    if files.is_empty() { Err(nothing_there()) } else { Ok(files) }
+    if files.is_empty() { Err(no_files()) } else { Ok(files) }
 }
 
 fn is_hidden(name: &str) -> bool {
     name.starts_with(['.', '_'])
 }
 
-/// The files that a glob matches. A part of a path that is hidden must be named by the glob's own part.
+/// The files that a glob matches. A hidden part of a path must match a hidden part of the glob.
 fn glob_files(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     let invalid = |detail: String| SourceError::Glob { pattern: pattern.to_owned(), detail };
-    let own_parts: Vec<_> = pattern.split('/').filter(|part| is_hidden(part)).collect();
-    let is_named = |part: &str| own_parts.iter().any(|own| *own == part || glob::Pattern::new(own).is_ok_and(|own| own.matches(part)));
+    let hidden_parts: Vec<_> = pattern.split('/').filter(|part| is_hidden(part)).collect();
+    let is_named = |part: &str| hidden_parts.iter().any(|own| *own == part || glob::Pattern::new(own).is_ok_and(|own| own.matches(part)));
     let mut files = Vec::new();
     for found in glob::glob(pattern).map_err(|error| invalid(error.to_string()))? {
         let found = found.map_err(|error| SourceError::Unreadable { path: error.path().to_owned(), source: error.into() })?;
@@ -145,36 +145,36 @@ fn glob_files(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     Ok(files)
 }
 
-/// Opens a file, decompressing as it is read, up to what it may expand to. Its first bytes tell the compression.
+/// Opens a file and decompresses it while it is read, up to the limit of expansion. Its first bytes show the compression.
 pub(super) fn open(file: &SourceFile, limits: &Limits) -> Result<Box<dyn Read>, SourceError> {
     let unreadable = |source| SourceError::Unreadable { path: file.path.clone(), source };
     let plain = File::open(&file.path).map_err(unreadable)?;
-    let most = limits.expanded(plain.metadata().map_err(unreadable)?.len());
+    let max_bytes = limits.expanded(plain.metadata().map_err(unreadable)?.len());
     let mut plain = BufReader::with_capacity(1 << 17, plain);
     let beginning = plain.fill_buf().map_err(unreadable)?;
     let compression = match sniff::compression(beginning) {
-        // A name that promises what the bytes are not is damage, not another format; an empty file is neither.
+        // If the name says that the file is compressed, but the bytes are not, the file is damaged. An empty file is valid.
         Compression::None if !beginning.is_empty() => file.compression,
         found => found,
     };
     Ok(match compression {
         Compression::None => Box::new(plain),
-        Compression::Gzip => Box::new(Expanding { reader: flate2::read::MultiGzDecoder::new(plain), left: most }),
+        Compression::Gzip => Box::new(Expanding { reader: flate2::read::MultiGzDecoder::new(plain), left: max_bytes }),
         Compression::Zstd => {
-            Box::new(Expanding { reader: zstd::stream::read::Decoder::with_buffer(plain).map_err(unreadable)?, left: most })
+            Box::new(Expanding { reader: zstd::stream::read::Decoder::with_buffer(plain).map_err(unreadable)?, left: max_bytes })
         }
     })
 }
 
 /// The first bytes of a file, decompressed.
-pub(super) fn beginning(file: &SourceFile, limits: &Limits, most: u64) -> Result<Vec<u8>, SourceError> {
+pub(super) fn beginning(file: &SourceFile, limits: &Limits, max_bytes: u64) -> Result<Vec<u8>, SourceError> {
     let mut bytes = Vec::new();
-    let read = open(file, limits)?.take(most).read_to_end(&mut bytes);
+    let read = open(file, limits)?.take(max_bytes).read_to_end(&mut bytes);
     read.map_err(|source| SourceError::Unreadable { path: file.path.clone(), source })?;
     Ok(bytes)
 }
 
-/// A decompressed stream that may only grow so far.
+/// A decompressed stream with a limit of its size.
 struct Expanding<R> {
     reader: R,
     left: u64,
@@ -190,7 +190,7 @@ impl<R: Read> Read for Expanding<R> {
     }
 }
 
-/// Reads all records of the files that a path stands for, and tells whether they are all that the files announce.
+/// Reads all records of the files at a path, and returns whether they are as many as the files claim.
 pub(super) fn read_records(
     pattern: &str,
     purpose: Purpose,
@@ -207,18 +207,18 @@ pub(super) fn read_records(
     Ok(read.certify())
 }
 
-/// What files held, and what they announce.
+/// The counts of the files, and what they claim.
 #[derive(Default)]
 pub(super) struct FilesRead {
-    /// Records of all files.
+    /// The number of records of all files.
     records: u64,
-    /// The different ones of files that announce how many there are.
+    /// The distinct records of files that claim a total.
     counted: HashSet<u64>,
-    /// Records of all other files.
+    /// The number of records of all other files.
     uncounted: u64,
-    /// The largest number of records that a file announces.
+    /// The largest total that a file claims.
     claimed: Option<u64>,
-    /// A file that names a next page, unless another says that there is none.
+    /// A file that names a next page.
     names_next: Option<String>,
     says_end: bool,
 }
@@ -230,11 +230,9 @@ impl FilesRead {
         let open = self.names_next.filter(|_| !self.says_end && self.claimed.is_none());
         let (status, why) = match (missing, open) {
             (Some(claimed), _) => {
-                (CompletenessStatus::Failed, Some(format!("the files announce {claimed} records and hold {distinct} different ones")))
+                (CompletenessStatus::Failed, Some(format!("the files claim {claimed} records, but have {distinct} different ones")))
             }
-            (None, Some(file)) => {
-                (CompletenessStatus::Unproven, Some(format!("{file} names a next page, which no file holds for certain")))
-            }
+            (None, Some(file)) => (CompletenessStatus::Unproven, Some(format!("{file} names a next page, which may be missing"))),
             (None, None) => (CompletenessStatus::Proven, None),
         };
         let by = (status != CompletenessStatus::Unproven).then_some(Evidence::File);
@@ -242,29 +240,29 @@ impl FilesRead {
         Completeness { status, by, claimed: self.claimed, read: self.records, distinct, why }
     }
 
-    /// Takes rows of a table.
-    fn take_rows(&mut self, rows: u64) {
+    /// Adds rows of a table.
+    fn add_rows(&mut self, rows: u64) {
         self.records += rows;
         self.uncounted += rows;
     }
 
-    /// Takes what the envelope of a file says; `counted` are the identities of its records.
-    fn take_envelope(&mut self, path: &Path, signals: &Signals, counted: Vec<u64>) {
+    /// Adds the signals of a file's envelope; `counted` are the identities of its records.
+    fn add_envelope(&mut self, path: &Path, signals: &Signals, counted: Vec<u64>) {
         if signals.total_records.is_some() {
             self.claimed = self.claimed.max(signals.total_records);
             self.counted.extend(counted);
         } else {
             self.uncounted += counted.len() as u64;
         }
-        let goes_on = signals.next.is_some() || signals.more == Some(true);
-        self.says_end |= !goes_on && (signals.says_end || signals.more == Some(false));
-        if goes_on {
+        let has_next = signals.next.is_some() || signals.more == Some(true);
+        self.says_end |= !has_next && (signals.says_end || signals.more == Some(false));
+        if has_next {
             self.names_next = Some(path.display().to_string());
         }
     }
 }
 
-/// Reads one file; `false` where the sink stopped the reading.
+/// Reads one file; `false` if the sink stopped the reading.
 pub(super) fn read_file(
     file: &SourceFile,
     query: &Query<'_>,
@@ -277,11 +275,11 @@ pub(super) fn read_file(
         Format::Parquet => parquet::read_parquet(file, access, sink)?,
         Format::Json | Format::Ndjson => return read_json(file, query, access, read, sink),
     };
-    read.take_rows(rows.unwrap_or_default());
+    read.add_rows(rows.unwrap_or_default());
     Ok(rows.is_some())
 }
 
-/// Reads one JSON or NDJSON file; `false` where the sink stopped the reading.
+/// Reads one JSON or NDJSON file; `false` if the sink stopped the reading.
 fn read_json(
     file: &SourceFile,
     query: &Query<'_>,
@@ -291,7 +289,7 @@ fn read_json(
 ) -> Result<bool, SourceError> {
     access.counters.page();
     let unreadable = |source| SourceError::Unreadable { path: file.path.clone(), source };
-    // UTF-16 with a byte order mark becomes UTF-8; all else passes as it is, without its mark.
+    // Converts UTF-16 with a byte order mark to UTF-8. Passes all other bytes unchanged, without a byte order mark.
     let mut reader = encoding_rs_io::DecodeReaderBytesBuilder::new()
         .utf8_passthru(true)
         .strip_bom(true)
@@ -310,7 +308,7 @@ fn read_json(
     }
 }
 
-/// Of a block of lines: how many end in it, and how many hold a record.
+/// The counts of a block of lines: the line ends in it, and the lines that are not blank.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct LineCounts {
     ends: u64,
@@ -332,7 +330,7 @@ impl LineCounts {
     }
 }
 
-/// Counts the bytes that pass through.
+/// Counts the bytes that are read.
 struct Counted<'c, R> {
     reader: R,
     counters: &'c SourceCounters,
@@ -360,7 +358,7 @@ impl FileReading<'_, '_> {
         Origin::File { path: self.path.to_owned(), first }
     }
 
-    /// Reads a block behind what the buffer holds; tells how much that is.
+    /// Appends a block to the buffer and returns its size.
     fn fill(&self, reader: &mut impl Read, buffer: &mut Vec<u8>) -> Result<usize, SourceError> {
         if self.access.cancel.is_stopped() {
             return Err(SourceError::Interrupted);
@@ -369,14 +367,14 @@ impl FileReading<'_, '_> {
         reader.take(PAGE_BYTES as u64).read_to_end(buffer).map_err(|source| SourceError::Unreadable { path: self.path.to_owned(), source })
     }
 
-    /// Hands on the beginning of a record that is too large to be kept.
-    fn hand_on_beginning(&mut self, first: u64, record: &[u8]) -> bool {
+    /// Delivers the beginning of a record that is too large to keep.
+    fn deliver_beginning(&mut self, first: u64, record: &[u8]) -> bool {
         let kept = record.get(..LARGEST_BEGINNING).unwrap_or(record);
         let origin = self.origin(first);
         self.sink.page(Page::beginning(origin, Bytes::copy_from_slice(kept)))
     }
 
-    /// Cuts a stream of lines into pages that end where a line ends. A line beyond the limit is handed on as its beginning.
+    /// Cuts a stream of lines into pages of whole lines. Delivers only the beginning of a line beyond the limit.
     fn lines(&mut self, reader: &mut impl Read) -> Result<bool, SourceError> {
         let mut rest: Vec<u8> = Vec::new();
         let mut first = 1;
@@ -384,7 +382,7 @@ impl FileReading<'_, '_> {
             let mut block = std::mem::take(&mut rest);
             let carried = block.len();
             let ended = self.fill(reader, &mut block)? == 0;
-            // What was carried over holds no line's end: only what is new is searched.
+            // The carried bytes have no line end, so only the new bytes are searched.
             let complete = if ended {
                 block.len()
             } else {
@@ -403,7 +401,7 @@ impl FileReading<'_, '_> {
             }
             if rest.len() as u64 > self.access.limits.record_bytes {
                 (self.read.records, self.read.uncounted) = (self.read.records + 1, self.read.uncounted + 1);
-                if !self.hand_on_beginning(first, &rest) {
+                if !self.deliver_beginning(first, &rest) {
                     return Ok(false);
                 }
                 rest = self.after_line(reader)?;
@@ -412,7 +410,7 @@ impl FileReading<'_, '_> {
         }
     }
 
-    /// Passes over the rest of a line; what was read behind it.
+    /// Skips the rest of a line and returns the bytes read after it.
     fn after_line(&self, reader: &mut impl Read) -> Result<Vec<u8>, SourceError> {
         let mut block = Vec::new();
         loop {
@@ -426,7 +424,7 @@ impl FileReading<'_, '_> {
         }
     }
 
-    /// Cuts the list of a JSON document into pages. One that fits into a block is looked at whole.
+    /// Cuts the list of a JSON document into pages. A document that fits into one block is parsed at once.
     fn document(&mut self, reader: &mut impl Read) -> Result<bool, SourceError> {
         let mut buffer = Vec::new();
         if self.fill(reader, &mut buffer)? < PAGE_BYTES { self.small_document(buffer) } else { self.large_document(reader, buffer) }
@@ -434,11 +432,11 @@ impl FileReading<'_, '_> {
 
     fn small_document(&mut self, document: Vec<u8>) -> Result<bool, SourceError> {
         let cut = body::cut(&document, self.query.profile.records.as_ref()).map_err(|error| self.malformed(&error))?;
-        // An empty document holds no records, as empty NDJSON does.
+        // An empty document has no records, like empty NDJSON.
         let Some(CutBody { places, envelope }) = cut else { return Ok(true) };
         let first = places.first().and_then(|place| document.get(place.clone()));
         if self.is_one_record(&envelope, first) {
-            return Ok(self.hand_on_document(document));
+            return Ok(self.deliver_document(document));
         }
         let is_list = matches!(envelope.root, Node::Array(_));
         let page = Page::elements(self.origin(1), Bytes::from(document), places);
@@ -450,7 +448,7 @@ impl FileReading<'_, '_> {
     fn large_document(&mut self, reader: &mut impl Read, mut buffer: Vec<u8>) -> Result<bool, SourceError> {
         let mut cutter = Cutter::new(self.query.profile.records.as_ref());
         let mut identities = Vec::new();
-        let mut given_up: Option<Vec<u8>> = None;
+        let mut discarded: Option<Vec<u8>> = None;
         let (mut first, mut scanned, mut is_first_block) = (1, 0, true);
         loop {
             let mut places = Vec::new();
@@ -458,10 +456,10 @@ impl FileReading<'_, '_> {
             if std::mem::take(&mut is_first_block) && self.begins_one_record(&cutter, &buffer, &places) {
                 return self.large_record(reader, buffer);
             }
-            if let Some(beginning) = given_up.take_if(|_| places.contains(&None)) {
+            if let Some(beginning) = discarded.take_if(|_| places.contains(&None)) {
                 self.read.records += 1;
                 self.read.uncounted += 1;
-                if !self.hand_on_beginning(first, &beginning) {
+                if !self.deliver_beginning(first, &beginning) {
                     return Ok(false);
                 }
                 first += 1;
@@ -478,8 +476,8 @@ impl FileReading<'_, '_> {
             }
             if buffer.len() as u64 > self.access.limits.record_bytes {
                 buffer.truncate(LARGEST_BEGINNING);
-                given_up = Some(std::mem::take(&mut buffer));
-                cutter.give_up_element();
+                discarded = Some(std::mem::take(&mut buffer));
+                cutter.discard_element();
             }
             scanned = buffer.len();
             if self.fill(reader, &mut buffer)? == 0 {
@@ -489,19 +487,19 @@ impl FileReading<'_, '_> {
         }
     }
 
-    /// A document that is one record and larger than a block.
+    /// Reads a document that is one record and larger than a block.
     fn large_record(&mut self, reader: &mut impl Read, mut document: Vec<u8>) -> Result<bool, SourceError> {
         while document.len() as u64 <= self.access.limits.record_bytes {
             if self.fill(reader, &mut document)? == 0 {
-                return Ok(self.hand_on_document(document));
+                return Ok(self.deliver_document(document));
             }
         }
         self.read.records += 1;
         self.read.uncounted += 1;
-        Ok(self.hand_on_beginning(1, &document))
+        Ok(self.deliver_beginning(1, &document))
     }
 
-    /// Whether a document is one record, as far as its first block tells.
+    /// Whether a document is one record, judged by its first block.
     fn begins_one_record(&self, cutter: &Cutter<'_>, block: &[u8], places: &[Option<Range<usize>>]) -> bool {
         let Some(envelope) = cutter.envelope_so_far() else { return false };
         let first = places.iter().flatten().next().and_then(|place| block.get(place.clone()));
@@ -512,7 +510,7 @@ impl FileReading<'_, '_> {
         self.query.may_be_one_record() && self.query.shape.is_record(envelope, first)
     }
 
-    fn hand_on_document(&mut self, document: Vec<u8>) -> bool {
+    fn deliver_document(&mut self, document: Vec<u8>) -> bool {
         self.read.records += 1;
         self.read.uncounted += 1;
         let place = 0..document.len();
@@ -520,7 +518,7 @@ impl FileReading<'_, '_> {
         self.sink.page(Page::elements(origin, Bytes::from(document), vec![place]))
     }
 
-    /// Counts the records of a page; their identities, where the document may announce how many there are.
+    /// Counts the records of a page. Returns their identities if the document may claim a total.
     fn identities(&mut self, page: &Page, is_list: bool) -> Vec<u64> {
         let count = page.len();
         self.read.records += count;
@@ -531,15 +529,15 @@ impl FileReading<'_, '_> {
         page.records().map(|record| self.query.shape.identity(record.bytes)).collect()
     }
 
-    /// What the document says around its records.
+    /// Checks the envelope of a document and adds its signals.
     fn end_document(&mut self, envelope: &Envelope, identities: Vec<u64>) -> Result<(), SourceError> {
         let malformed = |detail: String| SourceError::Malformed { path: self.path.to_owned(), line: 1, detail };
         let profile = &self.query.profile;
         if let Some(what) = body::reported_error(&envelope.root) {
-            return Err(malformed(format!("holds a response that reports an error: {what}")));
+            return Err(malformed(format!("the file has a response that reports an error: {what}")));
         }
         if envelope.list == List::Missing {
-            return Err(malformed(format!("holds no records: {}", body::looked_for(profile.records.as_ref()))));
+            return Err(malformed(format!("the file has no records: {}", body::looked_for(profile.records.as_ref()))));
         }
         let source = SignalSource {
             root: &envelope.root,
@@ -552,12 +550,12 @@ impl FileReading<'_, '_> {
             trusts_counts: profile.http.trusts_counts,
         };
         let signals = Signals::read(&source, &Pagination::Auto);
-        self.read.take_envelope(self.path, &signals, identities);
+        self.read.add_envelope(self.path, &signals, identities);
         Ok(())
     }
 
     fn malformed(&self, error: &CutError) -> SourceError {
-        SourceError::Malformed { path: self.path.to_owned(), line: error.line, detail: format!("no valid JSON: {}", error.detail) }
+        SourceError::Malformed { path: self.path.to_owned(), line: error.line, detail: format!("not valid JSON: {}", error.detail) }
     }
 }
 
@@ -604,31 +602,33 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_which_file_and_where() {
+    fn an_error_names_the_file_and_the_line() {
         let dir = tempfile::tempdir().unwrap();
         let message = |name: &str, bytes: &[u8]| {
             let path = dir.path().join(name);
             std::fs::write(&path, bytes).unwrap();
             records(&path).unwrap_err().to_string()
         };
-        assert!(message("a.json", b"[{\"a\":1},\n{\"a\"]").contains("a.json, line 2: no valid JSON"));
-        assert!(message("b.json", b"{\"x\":\"y\"}").contains("b.json, line 1: holds no records"));
-        assert!(message("f.json", b"{\"error\":\"x\",\"orders\":[]}").contains("f.json, line 1: holds a response that reports an error"));
-        assert!(message("c.json", b"7").contains("holds no records"));
+        assert!(message("a.json", b"[{\"a\":1},\n{\"a\"]").contains("a.json, line 2: not valid JSON"));
+        assert!(message("b.json", b"{\"x\":\"y\"}").contains("b.json, line 1: the file has no records"));
+        assert!(
+            message("f.json", b"{\"error\":\"x\",\"orders\":[]}").contains("f.json, line 1: the file has a response that reports an error")
+        );
+        assert!(message("c.json", b"7").contains("has no records"));
         assert!(message("d.txt", b"").contains("can't tell the format from the name"));
         assert!(message("e.ndjson.gz", b"not gzip").contains("can't be read"));
         assert!(records(&dir.path().join("none.json")).unwrap_err().to_string().contains("no such file"));
-        assert!(records(&dir.path().join("*.ndjson")).unwrap_err().to_string().contains("nothing to read there"));
+        assert!(records(&dir.path().join("*.ndjson")).unwrap_err().to_string().contains("no files to read"));
     }
 
     #[test]
-    fn blank_lines_are_no_records() {
+    fn blank_lines_are_not_records() {
         assert_eq!(LineCounts::of(b"a\n\n  \r\nb\r\nc"), LineCounts { ends: 4, records: 3 });
         assert_eq!(LineCounts::of(b""), LineCounts { ends: 0, records: 0 });
     }
 
     #[test]
-    fn pages_end_where_lines_end_and_know_their_line() {
+    fn pages_end_at_the_end_of_a_line_and_know_their_first_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("big.ndjson");
         let line = format!("{{\"a\":\"{}\"}}\n", "x".repeat(1 << 20));

@@ -1,5 +1,5 @@
 //! Parquet: each row becomes a record. A struct becomes an object, a list an array, a map an object, a number its digits, a
-//! time its RFC 3339 text, bytes their text (or hexadecimal digits where they are not UTF-8).
+//! time its RFC 3339 text, bytes their text (or hexadecimal digits if they are not UTF-8).
 //!
 //! A column whose type can't be read is left out with a warning that names it; the others are read.
 
@@ -26,13 +26,13 @@ use crate::{
     source::{Access, PageSink, SourceError},
 };
 
-/// Rows that are decoded at once: few enough that a signal is seen soon, also where rows are large.
+/// The rows that are decoded at once: few, so that a signal stops the reading soon even if rows are large.
 const BATCH_ROWS: usize = 1024;
 
 /// The extension type of UUIDs (<https://arrow.apache.org/docs/format/CanonicalExtensions.html#uuid>).
 const UUID: &str = "arrow.uuid";
 
-/// Reads one Parquet file into `sink`; the number of its rows, or `None` where the sink stopped the reading.
+/// Reads one Parquet file into `sink`. Returns the number of rows, or `None` if the sink stopped the reading.
 ///
 /// # Errors
 /// [`SourceError::Parquet`] with what is wrong with the file.
@@ -61,13 +61,13 @@ pub(super) fn read_parquet(file: &SourceFile, access: &Access<'_>, sink: &mut dy
     Ok(pages.finish().then_some(rows))
 }
 
-/// What the file says of itself. The types that its writer has left are used where they agree with the file's own.
+/// The metadata of the file. Uses the Arrow types of its writer if they match the types of the file.
 fn read_metadata(file: &File) -> Result<ArrowReaderMetadata, ParquetError> {
     ArrowReaderMetadata::load(file, ArrowReaderOptions::new())
         .or_else(|_| ArrowReaderMetadata::load(file, ArrowReaderOptions::new().with_skip_arrow_metadata(true)))
 }
 
-/// The places of the columns whose values can be read and written as JSON: each is tried with its first row.
+/// The indexes of the columns whose values can be read and written as JSON. Tries the first row of each column.
 fn readable_columns(file: &File, metadata: &ArrowReaderMetadata, path: &Path) -> Result<Vec<usize>, ParquetError> {
     let mut readable = Vec::new();
     for (place, field) in metadata.schema().fields().iter().enumerate() {
@@ -101,7 +101,7 @@ fn open(file: &File, metadata: &ArrowReaderMetadata, columns: &[usize], rows: us
     builder.with_projection(mask).with_batch_size(rows).build()
 }
 
-/// The rows of a batch as JSON objects, one a line; null is written.
+/// The rows of a batch as JSON objects, one per line, with null values.
 fn json_lines(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
     let mut writer =
         WriterBuilder::new().with_explicit_nulls(true).with_encoder_factory(Arc::new(OwnEncoders)).build::<_, LineDelimited>(Vec::new());
@@ -110,7 +110,7 @@ fn json_lines(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
     Ok(writer.into_inner())
 }
 
-/// Writes what `arrow-json` writes in another form: bytes, and instants.
+/// Encodes the types for which `arrow-json` has another form: bytes, floats and instants.
 #[derive(Debug)]
 struct OwnEncoders;
 
@@ -167,7 +167,7 @@ fn hexadecimal(bytes: &[u8], is_uuid: bool) -> String {
     digits
 }
 
-/// Floats by their shortest digits. NaN is null, as pandas means it; infinity is a text, which no number is.
+/// Writes floats with the fewest digits. NaN becomes null, as in pandas; infinity becomes a text.
 struct FloatEncoder<F>(F);
 
 fn float_encoder<'a, T: FloatValue>(value: impl Fn(usize) -> T + 'a) -> Box<dyn Encoder + 'a> {
@@ -202,7 +202,7 @@ impl<T: FloatValue, F: Fn(usize) -> T> Encoder for FloatEncoder<F> {
     }
 }
 
-/// Instants as RFC 3339 in UTC, whatever zone their writer has named; without a zone they are UTC (contract, Orders).
+/// Writes instants as RFC 3339 in UTC, whatever their time zone is. Instants without a zone are UTC (contract, Orders).
 struct InstantEncoder<'a> {
     unit: TimeUnit,
     array: &'a dyn Array,
@@ -230,7 +230,7 @@ impl Encoder for InstantEncoder<'_> {
         };
         match micros.and_then(UtcMicros::new) {
             Some(instant) => write_text(out, &instant.rfc3339()),
-            // A year that no column can hold: kept as a text, which no column takes for a time.
+            // The year is out of range: write a text that is not a valid time.
             None => write_text(out, &format!("{value} {:?}s since 1970", self.unit)),
         }
     }
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_has_the_text_that_a_source_would_write() {
+    fn every_type_has_its_json_form() {
         let categories: DictionaryArray<Int8Type> = [Some("new"), None].into_iter().collect();
         let inner = StructArray::from(vec![(
             Arc::new(Field::new("city", DataType::Utf8, true)),

@@ -1,5 +1,5 @@
-//! Rows of a table file as records: JSON objects, one a line, in pages of a few MiB. So a row of CSV or Parquet meets the same
-//! rules as a record of an API.
+//! Converts rows of a table file to records: JSON objects, one per line, in pages of a few MiB. The same rules then apply to a
+//! row of CSV or Parquet as to a record of an API.
 
 use std::path::{Path, PathBuf};
 
@@ -19,11 +19,11 @@ pub(super) struct RowPages<'s> {
     path: PathBuf,
     cells: CellTypes,
     sink: &'s mut dyn PageSink,
-    /// Records that are not handed on yet, each with its line break.
+    /// Records that are not delivered yet, each with its line break.
     buffer: Vec<u8>,
-    /// The number of the first of them, from 1.
+    /// The number of the first record in the buffer, from 1.
     first: u64,
-    /// How many rows came.
+    /// The number of rows so far.
     rows: u64,
 }
 
@@ -32,32 +32,32 @@ impl<'s> RowPages<'s> {
         RowPages { path: path.to_owned(), cells, sink, buffer: Vec::new(), first: 1, rows: 0 }
     }
 
-    /// How many rows came.
+    /// The number of rows so far.
     pub(super) fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Takes a row, which `write` appends as a JSON object; `false` where the sink stopped the reading.
+    /// Adds a row, which `write` appends as a JSON object; `false` if the sink stopped the reading.
     pub(super) fn row(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         write(&mut self.buffer);
         self.buffer.push(b'\n');
         self.rows += 1;
-        self.buffer.len() < PAGE_BYTES || self.hand_on()
+        self.buffer.len() < PAGE_BYTES || self.deliver()
     }
 
-    /// Takes rows that are written already, each with its line break.
+    /// Adds rows that are already JSON, each with its line break; `false` if the sink stopped the reading.
     pub(super) fn lines(&mut self, lines: &[u8], rows: u64) -> bool {
         self.buffer.extend_from_slice(lines);
         self.rows += rows;
-        self.buffer.len() < PAGE_BYTES || self.hand_on()
+        self.buffer.len() < PAGE_BYTES || self.deliver()
     }
 
-    /// Hands on what is left.
+    /// Delivers the rest; `false` if the sink stopped the reading.
     pub(super) fn finish(mut self) -> bool {
-        self.buffer.is_empty() || self.hand_on()
+        self.buffer.is_empty() || self.deliver()
     }
 
-    fn hand_on(&mut self) -> bool {
+    fn deliver(&mut self) -> bool {
         let origin = Origin::File { path: self.path.clone(), first: self.first };
         self.first = self.rows + 1;
         self.sink.page(Page::lines(origin, Bytes::from(std::mem::take(&mut self.buffer))).with_cells(self.cells))

@@ -1,14 +1,14 @@
-//! What a file holds, by its first bytes: its name says what was meant, and is wrong too often.
+//! Detects the format of a file from its first bytes, because names are often wrong.
 //!
-//! Tells apart what can be told for certain (a JSON document, NDJSON, gzip, zstd, UTF-8 and UTF-16 with a byte order mark), and
-//! names what it is not (a web page, CSV, Parquet, a spreadsheet). Reads nothing but the beginning.
+//! Detects the formats that are certain: a JSON document, NDJSON, gzip and zstd. Names formats that are not supported, such as
+//! a web page, CSV, Parquet or a spreadsheet. Reads only the beginning of the file.
 
 use serde::de::IgnoredAny;
 
 use super::{Compression, Format};
 use crate::source::RECORD_KEYS;
 
-/// So much of the beginning is looked at, decompressed.
+/// The decompressed bytes that are examined.
 pub(super) const LOOKED_AT: usize = 256 << 10;
 
 /// The compression that the first bytes show.
@@ -22,16 +22,16 @@ pub(super) fn compression(beginning: &[u8]) -> Compression {
     }
 }
 
-/// What a decompressed text of records is, by its first bytes and, where they do not tell, by what its name says. `is_all`
-/// says that these are all of its bytes.
+/// The format of a file of records, from its first decompressed bytes, or from its name if they are ambiguous. `is_all` means
+/// that the file has no more bytes.
 ///
 /// # Errors
-/// What it seems to be, where it holds no records.
+/// What the file seems to be, if its format is not supported.
 pub(super) fn records_format(beginning: &[u8], named: Format, is_all: bool) -> Result<Format, String> {
     if let Some(other) = foreign(beginning) {
         return Err(other);
     }
-    // A byte that is not UTF-8 costs a record, and tells nothing of the format.
+    // A byte that is not UTF-8 affects one record, and not the format.
     let text = String::from_utf8_lossy(beginning);
     let mut values = serde_json::Deserializer::from_str(&text).into_iter::<&serde_json::value::RawValue>();
     let first = match values.next() {
@@ -46,26 +46,26 @@ pub(super) fn records_format(beginning: &[u8], named: Format, is_all: bool) -> R
         (true, true) if !is_all => Ok(named),
         (true, true) => Ok(if first.starts_with('[') || is_envelope(first) { Format::Json } else { named }),
         (true, false) if rest.trim_start().starts_with(',') => {
-            Err("it holds values that are separated by commas, without the brackets of an array".to_owned())
+            Err("its values are separated by commas, but there are no brackets of an array".to_owned())
         }
         (true, false) if all_are_envelopes(&text) => {
-            Err("each of its lines is a page that holds records, and not a record (`jq -c '.orders[]'` makes one a line)".to_owned())
+            Err("each of its lines is a page with records, not a record (`jq -c '.orders[]'` writes one record per line)".to_owned())
         }
-        // Whatever a single line holds: the next one is another value.
+        // One value per line.
         (true, false) => Ok(Format::Ndjson),
         (false, true) => Ok(Format::Json),
-        (false, false) => Err("several JSON values that each span lines: one value a line is read (`jq -c .`), or one array".to_owned()),
+        (false, false) => Err("it has several JSON values over many lines: write one value per line (`jq -c .`), or one array".to_owned()),
     }
 }
 
-/// A value that the beginning does not end: a document, unless it is a single line that is long.
+/// The format if the first value does not end in the beginning: a document, unless it is one long line.
 fn unfinished(beginning: &[u8], named: Format) -> Format {
     let text = beginning.trim_ascii_start();
     let spans_lines = text.contains(&b'\n');
     if spans_lines || text.starts_with(b"[") { Format::Json } else { named }
 }
 
-/// The first value is damaged: of NDJSON that costs a line, of anything else the file.
+/// The format if the first value is invalid. In NDJSON only that line is invalid; in any other format, the whole file.
 fn damaged(beginning: &[u8], named: Format) -> Result<Format, String> {
     let is_object = |line: &[u8]| {
         let line = line.trim_ascii();
@@ -78,22 +78,22 @@ fn damaged(beginning: &[u8], named: Format) -> Result<Format, String> {
     let line = beginning.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty()).unwrap_or_default();
     let fields = line.iter().filter(|byte| matches!(byte, b',' | b';' | b'\t')).count();
     if fields > 0 && !line.iter().any(|byte| matches!(byte, b'{' | b'[')) {
-        return Err("it seems to be CSV: JSON and NDJSON are read under this name".to_owned());
+        return Err("it seems to be CSV, but its name is that of a JSON or NDJSON file".to_owned());
     }
     Ok(named)
 }
 
-/// An object on one line that holds its records in a list, and is none itself.
+/// Whether an object on one line is an envelope: it has a list of records and is not itself a record.
 fn is_envelope(line: &str) -> bool {
     let Ok(object) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(line) else { return false };
     let has = |names: &[&str]| names.iter().any(|name| object.get(*name).is_some_and(|value| !value.is_null()));
     let (has_id, has_time) = (has(&["order_id", "id"]), has(&["created_at", "date"]));
-    // `items` may be the lines of an order that misses something.
+    // `items` may be the lines of an incomplete order.
     let is_order = |key: &str| if key == "items" { has_id || has_time } else { has_id && has_time };
     RECORD_KEYS.iter().any(|key| !is_order(key) && object.get(*key).is_some_and(serde_json::Value::is_array))
 }
 
-/// Whether every line is an envelope, as far as they are looked at; the last one may be cut.
+/// Whether each of the first lines is an envelope. Ignores the last line, which may be cut.
 fn all_are_envelopes(text: &str) -> bool {
     const LINES_LOOKED_AT: usize = 20;
     let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n') && !line.trim().is_empty());
@@ -101,7 +101,7 @@ fn all_are_envelopes(text: &str) -> bool {
     lines.peek().is_some() && lines.all(is_envelope)
 }
 
-/// What is recognised and holds no JSON.
+/// The name of a known format that is not JSON.
 fn foreign(beginning: &[u8]) -> Option<String> {
     let text = beginning.trim_ascii_start();
     let seems = if beginning.starts_with(b"PK\x03\x04") {
@@ -124,11 +124,11 @@ fn foreign(beginning: &[u8]) -> Option<String> {
         let start = String::from_utf8_lossy(text.get(..200.min(text.len())).unwrap_or_default()).to_ascii_lowercase();
         if start.contains("html") { "a web page (HTML)" } else { "XML" }
     } else if beginning.iter().take(64).any(|byte| *byte == 0) {
-        "UTF-16 without a byte order mark, or no text at all"
+        "UTF-16 without a byte order mark, or binary data"
     } else {
         return None;
     };
-    Some(format!("it seems to be {seems}; JSON and NDJSON are read, also compressed by gzip or zstd"))
+    Some(format!("it seems to be {seems}; supported are JSON and NDJSON, also compressed by gzip or zstd"))
 }
 
 #[cfg(test)]
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_bytes_tell_whatever_the_name_says() {
+    fn the_first_bytes_decide_the_format_and_not_the_name() {
         for named in [Format::Json, Format::Ndjson] {
             for text in ["[{\"a\":1},\n{\"a\":2}]", "[{\"a\":1}]", "{\n \"orders\": [\n{\"a\":1}\n]}", "{\"orders\":[{\"a\":1}]}", "[\n]"] {
                 assert_eq!(format(text, named), Ok(Format::Json), "{text}");
@@ -148,7 +148,7 @@ mod tests {
             for text in ["{\"a\":1}\n{\"a\":2}", "\n{\"a\":1}\r\n\r\n{\"a\":2}\n", "{\"a\":\n{\"b\":2}\n{\"c\":3}", "[1]\n{\"a\":1}"] {
                 assert_eq!(format(text, named), Ok(Format::Ndjson), "{text}");
             }
-            // What may be either is what its name says.
+            // If both formats are possible, the name decides.
             for text in ["", " \n ", "{\"a\":1}", "{\"a\":"] {
                 assert_eq!(format(text, named), Ok(named), "{text}");
             }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_no_json_is_named() {
+    fn other_formats_are_errors_with_their_name() {
         for (text, seems) in [
             ("<!DOCTYPE html><html>", "a web page"),
             ("<?xml version='1.0'?><orders/>", "XML"),
@@ -170,7 +170,7 @@ mod tests {
             ("{\0\"\0a\0", "UTF-16 without"),
             ("{\n\"a\":1\n}\n{\n\"a\":2\n}\n", "jq -c"),
             ("{\"a\":1},\n{\"a\":2}\n", "separated by commas"),
-            ("{\"orders\":[{\"a\":1}]}\n{\"orders\":[{\"a\":2}]}\n", "a page that holds records"),
+            ("{\"orders\":[{\"a\":1}]}\n{\"orders\":[{\"a\":2}]}\n", "a page with records"),
         ] {
             let error = format(text, Format::Ndjson).unwrap_err();
             assert!(error.contains(seems), "{text}: {error}");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn compressions_are_known_by_their_magic_bytes() {
+    fn magic_bytes_show_the_compression() {
         assert_eq!(compression(&[0x1f, 0x8b, 8]), Compression::Gzip);
         assert_eq!(compression(&[0x28, 0xb5, 0x2f, 0xfd]), Compression::Zstd);
         assert_eq!(compression(b"{}"), Compression::None);

@@ -1,4 +1,4 @@
-//! Authentication: credentials on each request to the source's own origin, and to no other; OAuth 2 tokens, renewed in time.
+//! Authentication: sends credentials only to the origin of the source, and renews OAuth 2 tokens before they expire.
 
 use std::{
     sync::Arc,
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::{
     net::{
         client::{ConnectionError, HttpClient},
-        pace, redact,
+        rate_limit, redact,
         token::{IssuedToken, Refused, TokenSlot},
     },
     settings::{Auth, Credentials, CredentialsIn, Secret},
@@ -26,31 +26,31 @@ use crate::{
     },
 };
 
-/// Bytes that a response with a token may have.
-const MOST_OF_TOKEN: usize = 1 << 20;
+/// The maximum bytes of a response with a token.
+const MAX_TOKEN_BYTES: usize = 1 << 20;
 
-/// How requests are authorized.
+/// Authorizes requests.
 pub(super) struct Authorizer<'a> {
     auth: &'a Auth,
     credentials: &'a Credentials,
-    /// The only origin that secrets are sent to, but for the token's own.
+    /// The only origin that receives secrets, except the token server.
     trusted: &'a Url,
     access: Access<'a>,
     client: &'a HttpClient,
     token: Option<Arc<TokenSlot>>,
 }
 
-/// What a request carries because of who asks.
+/// The URL and headers of a request, with credentials.
 pub(super) struct Authorization {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
-    /// The OAuth token among them.
+    /// The OAuth token in the headers.
     pub(super) token: Option<Secret>,
 }
 
 impl<'a> Authorizer<'a> {
     /// # Errors
-    /// [`SourceError::Credentials`], where the profile needs some that are not set.
+    /// [`SourceError::Credentials`] if the profile needs credentials that are not set.
     pub(super) fn new(
         auth: &'a Auth,
         credentials: &'a Credentials,
@@ -66,7 +66,7 @@ impl<'a> Authorizer<'a> {
         }
         let token = match (auth, &credentials.client) {
             (Auth::ClientCredentials { token_url, scope, audience, .. }, Some((id, secret))) => {
-                // Sources with the same client of the same server share its token.
+                // Sources with the same OAuth client share its token.
                 let client = format!("{token_url} {scope:?} {audience:?} {:?} {:?}", id.expose(), secret.expose());
                 Some(access.network.token(client))
             }
@@ -75,18 +75,18 @@ impl<'a> Authorizer<'a> {
         Ok(Authorizer { auth, credentials, trusted, access, client, token })
     }
 
-    /// Whether a URL is of the origin that may see the credentials.
+    /// Whether credentials may be sent to a URL.
     pub(super) fn trusts(&self, url: &Url) -> bool {
         url.origin() == self.trusted.origin()
     }
 
-    /// What a request for a URL carries: what its origin may see.
+    /// The URL and headers for a request, with the credentials that its origin may receive.
     pub(super) async fn authorize(&self, url: &Url) -> Result<Authorization, RequestFailure> {
         let mut authorized = Authorization { url: url.clone(), headers: HeaderMap::new(), token: None };
         let credentials = self.credentials;
         let key = credentials.api_key.as_ref();
         if !self.trusts(url) {
-            // A link of the server may hold the key, and lead elsewhere.
+            // A link from the server may contain the key and lead to another origin.
             if let (Auth::KeyParameter(parameter), Some((_, key))) = (self.auth, key)
                 && url_query::has_value(url, parameter, key.expose())
             {
@@ -139,7 +139,7 @@ impl<'a> Authorizer<'a> {
         Ok(authorized)
     }
 
-    /// A server refused a token that was sent: the next request gets another one.
+    /// Call this when a server refused a token. The next request gets another one.
     pub(super) async fn refuse_token(&self, sent: &Secret) -> Refused {
         match &self.token {
             Some(slot) => slot.refuse(sent).await,
@@ -147,10 +147,10 @@ impl<'a> Authorizer<'a> {
         }
     }
 
-    /// Asks for a token (RFC 6749, 4.4.2). Redirects are not followed.
+    /// Requests a token (RFC 6749, 4.4.2). Does not follow redirects.
     async fn issue_token(&self) -> Result<IssuedToken, RequestFailure> {
         let Auth::ClientCredentials { token_url, scope, audience, credentials_in } = self.auth else {
-            return Err(RequestFailure::NotSent("the profile has no server of tokens".into()));
+            return Err(RequestFailure::NotSent("the profile has no token server".into()));
         };
         let Some((id, secret)) = &self.credentials.client else {
             return Err(RequestFailure::NotSent("ETL_OAUTH_CLIENT_ID and ETL_OAUTH_CLIENT_SECRET are not set".into()));
@@ -167,8 +167,8 @@ impl<'a> Authorizer<'a> {
             CredentialsIn::Header => insert_basic(&mut headers, &form_encoded(id.expose()), &form_encoded(secret.expose()))?,
             CredentialsIn::Body => pairs.extend([("client_id", id.expose()), ("client_secret", secret.expose())]),
         }
-        let pace = self.access.network.pace(token_url);
-        pace.wait_turn().await;
+        let limiter = self.access.network.rate_limiter(token_url);
+        limiter.wait_turn().await;
         let asked = Instant::now();
         let request = self.client.client().post(token_url.clone()).headers(headers).body(url_query::form(pairs.into_iter()));
         let connection = |error: reqwest::Error| match self.client.failure(error, token_url) {
@@ -177,42 +177,42 @@ impl<'a> Authorizer<'a> {
         };
         let mut response = request.send().await.map_err(connection)?;
         let (status, headers) = (response.status(), response.headers().clone());
-        pace.observe(&headers, self.access.http.retry_after_cap);
+        limiter.observe(&headers, self.access.http.retry_after_cap);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(connection)? {
             body.extend_from_slice(&chunk);
-            if body.len() > MOST_OF_TOKEN {
-                return Err(failed(TokenOutlook::Final, format!("its answer is larger than {MOST_OF_TOKEN} bytes")));
+            if body.len() > MAX_TOKEN_BYTES {
+                return Err(failed(TokenOutlook::Final, format!("the response is larger than {MAX_TOKEN_BYTES} bytes")));
             }
         }
         if !status.is_success() {
-            if let Some(wait) = pace::retry_after(&headers) {
-                pace.hold(wait.min(self.access.http.retry_after_cap));
+            if let Some(wait) = rate_limit::retry_after(&headers) {
+                limiter.hold(wait.min(self.access.http.retry_after_cap));
             }
             let outlook = match status.as_u16() {
                 408 | 425 | 429 | 500..=599 => TokenOutlook::MayPass,
                 _ => TokenOutlook::Final,
             };
-            return Err(failed(outlook, format!("the server answered {}{}", status.as_u16(), words(&body))));
+            return Err(failed(outlook, format!("the server answered {}{}", status.as_u16(), reported(&body))));
         }
         let Ok(answer) = serde_json::from_slice::<Value>(&body) else {
-            return Err(failed(TokenOutlook::MayPass, format!("the answer is not JSON{}", words(&body))));
+            return Err(failed(TokenOutlook::MayPass, format!("the response is not JSON{}", reported(&body))));
         };
         let text = |key: &str| answer.get(key).and_then(Value::as_str);
         let Some(token) = text("access_token").filter(|token| !token.is_empty() && !token.bytes().any(|byte| byte.is_ascii_control()))
         else {
-            return Err(failed(TokenOutlook::Final, format!("the answer holds no access_token{}", words(&body))));
+            return Err(failed(TokenOutlook::Final, format!("the response has no access_token{}", reported(&body))));
         };
         let secret = Secret::new(token.to_owned());
         if let Some(other) = text("token_type").filter(|kind| !kind.eq_ignore_ascii_case("bearer")) {
             let other = redact::text(other).into_owned();
-            return Err(failed(TokenOutlook::Final, format!("its token_type is `{other}`, and only `Bearer` can be sent")));
+            return Err(failed(TokenOutlook::Final, format!("the token_type is `{other}`, but only `Bearer` is supported")));
         }
         Ok(IssuedToken::new(secret, answer.get("expires_in").and_then(life), asked))
     }
 }
 
-/// The life of a token: a number or a text. What says nothing of use means that the token is used until it is refused.
+/// The life of a token, from a number or a text. Without a valid life, the token is used until a server refuses it.
 fn life(expires_in: &Value) -> Option<Duration> {
     let seconds = match expires_in {
         Value::Number(number) => number.as_f64()?,
@@ -225,16 +225,16 @@ fn life(expires_in: &Value) -> Option<Duration> {
     Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
-/// What the server of tokens says of a failure (RFC 6749, 5.2), or the beginning of what it sent.
-fn words(body: &[u8]) -> String {
+/// The error that the token server reports (RFC 6749, 5.2), or the beginning of its response.
+fn reported(body: &[u8]) -> String {
     let answer: Option<Value> = serde_json::from_slice(body).ok();
     let text = |key: &str| Some(redact::beginning(answer.as_ref()?.get(key)?.as_str()?.as_bytes()));
-    let said = match (text("error"), text("error_description")) {
+    let message = match (text("error"), text("error_description")) {
         (Some(error), Some(description)) => format!("{error}: {description}"),
-        (Some(said), None) | (None, Some(said)) => said,
+        (Some(message), None) | (None, Some(message)) => message,
         (None, None) => redact::beginning(body),
     };
-    if said.is_empty() { said } else { format!(": {said}") }
+    if message.is_empty() { message } else { format!(": {message}") }
 }
 
 fn form_encoded(text: &str) -> String {
@@ -249,7 +249,7 @@ fn insert_basic(headers: &mut HeaderMap, user: &str, password: &str) -> Result<(
     insert(headers, AUTHORIZATION.as_str(), &format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
 }
 
-/// Sets a header. One of the same name gives way.
+/// Sets a header. Replaces a header of the same name.
 pub(super) fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), RequestFailure> {
     let unusable = || RequestFailure::NotSent(format!("the header `{name}` can't be sent: its name or value is not valid"));
     let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable())?;
@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_life_of_a_token_is_a_number_or_a_text_and_anything_else_is_no_life() {
+    fn the_life_of_a_token_is_a_positive_number_or_a_text_of_one() {
         for (value, expected) in
             [(json!(3600), Some(3600.0)), (json!(59.5), Some(59.5)), (json!("3600"), Some(3600.0)), (json!(" 10.5 "), Some(10.5))]
         {
@@ -278,10 +278,10 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_the_server_are_shown() {
-        assert_eq!(words(br#"{"error":"invalid_client","error_description":"no such client"}"#), ": invalid_client: no such client");
-        assert_eq!(words(b"<html>busy</html>"), ": <html>busy</html>");
-        assert_eq!(words(b""), "");
+    fn the_error_of_the_token_server_is_shown() {
+        assert_eq!(reported(br#"{"error":"invalid_client","error_description":"no such client"}"#), ": invalid_client: no such client");
+        assert_eq!(reported(b"<html>busy</html>"), ": <html>busy</html>");
+        assert_eq!(reported(b""), "");
         assert_eq!(form_encoded("a b:c=é"), "a+b%3Ac%3D%C3%A9");
     }
 }

@@ -1,5 +1,5 @@
-//! The encoding of a body. The client decodes `gzip`, `deflate`, `br` and `zstd` while a body comes; what it leaves encoded
-//! is decoded here, or named.
+//! The encoding of a body. The client decodes `gzip`, `deflate`, `br` and `zstd` during download. This module decodes the
+//! spellings that the client does not recognise, and rejects all other encodings.
 
 use std::io::{self, Read};
 
@@ -11,7 +11,7 @@ use crate::source::error::RequestFailure;
 /// The decoded body, of at most `limit` bytes.
 ///
 /// # Errors
-/// An encoding that is not read here, a damaged body, a body that is too large.
+/// An unsupported encoding, a damaged body, a body that is too large.
 pub(super) fn decoded(headers: &HeaderMap, body: Bytes, limit: u64, setting: &'static str) -> Result<Bytes, RequestFailure> {
     let named: Vec<String> = headers
         .get_all(CONTENT_ENCODING)
@@ -21,7 +21,7 @@ pub(super) fn decoded(headers: &HeaderMap, body: Bytes, limit: u64, setting: &'s
         })
         .filter(|name| !name.is_empty() && name != "identity")
         .collect();
-    // The encoding that was applied last comes off first (RFC 9110, 8.4).
+    // The encoding that was applied last is decoded first (RFC 9110, 8.4).
     named.iter().rev().try_fold(body, |body, name| {
         let mut decoded = Vec::new();
         let read = match name.as_str() {
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_leaves_is_decoded_or_named() {
+    fn encodings_that_the_client_does_not_decode_are_decoded_or_rejected() {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         gzip.write_all(b"[]").unwrap();
         let gzip = gzip.finish().unwrap();

@@ -1,4 +1,4 @@
-//! Judges a response before it counts as a page: what the server says went wrong is a failed request, whatever its status.
+//! Judges a response before it counts as a page. An error that the body reports is a failed request, whatever the status is.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::source::{
     error::RequestFailure,
 };
 
-/// What a server answered, whole.
+/// A complete response.
 pub(super) struct Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -22,7 +22,7 @@ pub(super) struct Response {
     pub(super) body: Bytes,
 }
 
-/// A response that counts: where its records are, and what it says of the list.
+/// A valid page: the ranges of its records, and its signals about the list.
 pub(super) struct Fetched {
     pub(super) body: Bytes,
     pub(super) places: Vec<Range<usize>>,
@@ -37,11 +37,11 @@ impl Fetched {
     }
 }
 
-/// Judges a response by a source's profile. `read_before` is how many records of the list came before.
+/// Judges a response by the profile of a source. `read_before` is the number of records on earlier pages.
 pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> Result<Fetched, RequestFailure> {
     judge_status(&response)?;
     let Response { status, headers, url, body } = response;
-    let said = || redact::beginning(&body);
+    let excerpt = || redact::beginning(&body);
     let links = link::read(&headers, &url);
     let read = |root: &Node, places: &[Range<usize>]| {
         let source = SignalSource {
@@ -61,19 +61,19 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
         return Ok(Fetched { body, places: Vec::new(), signals, url });
     }
     if let Some(format) = compressed(&body) {
-        let detail = format!("it is compressed ({format}), and no Content-Encoding says so");
-        return Err(RequestFailure::NotJson { detail, said: String::new() });
+        let detail = format!("it is compressed ({format}), but has no Content-Encoding header");
+        return Err(RequestFailure::NotJson { detail, excerpt: String::new() });
     }
     let text = body.strip_prefix(b"\xef\xbb\xbf").map_or_else(|| body.clone(), |rest| body.slice_ref(rest));
     let cut = body::cut(&text, query.profile.records.as_ref())
-        .map_err(|error| RequestFailure::NotJson { detail: error.to_string(), said: said() })?;
+        .map_err(|error| RequestFailure::NotJson { detail: error.to_string(), excerpt: excerpt() })?;
     let Some(CutBody { places, envelope }) = cut else {
-        return Err(RequestFailure::NotJson { detail: "it is empty".into(), said: String::new() });
+        return Err(RequestFailure::NotJson { detail: "it is empty".into(), excerpt: String::new() });
     };
     let shift = body.len() - text.len();
     let mut places: Vec<_> = places.into_iter().map(|place| place.start + shift..place.end + shift).collect();
     let first = places.first().and_then(|place| body.get(place.clone()));
-    // An empty list that follows other records is the last page, and not one record without lines.
+    // An empty list after pages with records is the last page, not a record without lines.
     let is_empty_page = read_before > 0 && places.is_empty() && matches!(envelope.list, List::Found(_));
     if !is_empty_page && query.may_be_one_record() && query.shape.is_record(&envelope, first) {
         places = std::iter::once(0..body.len()).collect();
@@ -81,33 +81,33 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     }
     let elements = places.iter().map(|place| body.get(place.clone()).unwrap_or_default());
     if let Some(what) = body::reported_error(&envelope.root).or_else(|| query.shape.reported_errors(elements)) {
-        return Err(RequestFailure::Reported { status: status.as_u16(), what, said: said() });
+        return Err(RequestFailure::Reported { status: status.as_u16(), what, excerpt: excerpt() });
     }
     let signals = read(&envelope.root, &places);
     match &envelope.list {
         List::Found(_) => {}
         List::Null => {
             if let Some(total) = signals.total_records.filter(|total| *total > read_before) {
-                return Err(RequestFailure::NullRecords { total, said: said() });
+                return Err(RequestFailure::NullRecords { total, excerpt: excerpt() });
             }
         }
-        // A list that is empty may be left out, where the source counts none.
+        // The list may be absent if the source says that it has no records.
         List::Missing if signals.total_records == Some(0) => {}
         List::Missing => {
             let looked_for = body::looked_for(query.profile.records.as_ref());
-            return Err(RequestFailure::NoRecords { looked_for, said: said(), had_some: read_before > 0 });
+            return Err(RequestFailure::NoRecords { looked_for, excerpt: excerpt(), had_some: read_before > 0 });
         }
     }
     warn_of_other_list(&envelope);
     Ok(Fetched { body, places, signals, url })
 }
 
-/// A status that is not a success is a failure. Its body says why.
+/// Fails if the status is not a success.
 pub(super) fn judge_status(response: &Response) -> Result<(), RequestFailure> {
     if response.status.is_success() {
         return Ok(());
     }
-    Err(RequestFailure::Status { status: response.status.as_u16(), said: redact::beginning(&response.body) })
+    Err(RequestFailure::Status { status: response.status.as_u16(), excerpt: redact::beginning(&response.body) })
 }
 
 /// The compression of a body, by its first bytes.
@@ -118,9 +118,7 @@ fn compressed(body: &[u8]) -> Option<&'static str> {
 
 fn warn_of_other_list(envelope: &Envelope) {
     if let (List::Found(read), Some(other)) = (&envelope.list, &envelope.other_list) {
-        tracing::warn!(
-            "the body holds lists under `{read}` and `{other}`: `{read}` is read (`records` of a profile says which one is meant)"
-        );
+        tracing::warn!("the body has lists under `{read}` and `{other}`: `{read}` is read (set `records` in a profile to choose one)");
     }
 }
 
@@ -151,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_in_a_success_is_tried_again_and_shows_the_servers_words() {
+    fn an_error_in_a_successful_response_is_retried_and_shows_the_body() {
         let failure = judged(200, &[], r#"{"success":false,"data":[],"message":"quota"}"#, 0).unwrap_err();
         assert!(failure.is_transient());
         assert_eq!(
@@ -168,13 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_body_without_a_header_is_named() {
+    fn a_compressed_body_without_a_header_is_an_error_with_its_format() {
         let failure = judged(200, &[], "PK\u{3}\u{4}", 0).unwrap_err().to_string();
         assert!(failure.contains("compressed (zip)"), "{failure}");
     }
 
     #[test]
-    fn null_is_an_empty_page_unless_more_is_announced() {
+    fn null_is_an_empty_page_unless_the_total_is_larger() {
         assert_eq!(judged(200, &[], r#"{"orders":null,"total":0}"#, 0).unwrap(), [""; 0]);
         assert_eq!(judged(200, &[], "null", 0).unwrap(), [""; 0]);
         assert_eq!(judged(200, &[], r#"{"page":{"totalElements":0}}"#, 0).unwrap(), [""; 0]);
@@ -183,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_records_is_tried_again_only_where_earlier_pages_had_some() {
+    fn a_body_without_records_is_retried_only_if_earlier_pages_had_records() {
         assert!(!judged(200, &[], r#"{"message":"moved"}"#, 0).unwrap_err().is_transient());
         assert!(judged(200, &[], r#"{"message":"moved"}"#, 3).unwrap_err().is_transient());
     }

@@ -7,7 +7,7 @@ use reqwest::{
 
 use crate::source::body::{LinkHeader, is_page_relation};
 
-/// What the `Link` headers say of the pages around the one that answered.
+/// What the `Link` headers of a response say about other pages.
 #[derive(PartialEq, Debug)]
 pub(super) struct Links {
     /// The next page.
@@ -16,14 +16,14 @@ pub(super) struct Links {
     pub(super) has_previous: bool,
 }
 
-/// Reads the `Link` headers. Targets are joined to the URL that answered.
+/// Reads the `Link` headers. Targets are resolved relative to the URL of the response.
 pub(super) fn read(headers: &HeaderMap, url: &Url) -> Links {
     let mut found = Links { next: LinkHeader::Absent, has_previous: false };
     for value in headers.get_all(LINK) {
         let text = String::from_utf8_lossy(value.as_bytes());
         match http_link::parse_link_header(text.trim_matches([',', ' ', '\t']), url) {
             Ok(links) => found.take(&links, url),
-            // A header that can't be parsed may name the next page: it does not end the list.
+            // A header that can't be parsed may name the next page, so it does not end the list.
             Err(error) if text.to_ascii_lowercase().contains("next") && !matches!(found.next, LinkHeader::Next(_)) => {
                 found.next = LinkHeader::Damaged(error.to_string());
             }
@@ -44,7 +44,7 @@ impl Links {
             self.next = LinkHeader::Next(next.target.to_string());
             return;
         }
-        // `rel="canonical"` and its like do not speak of pages.
+        // Relations such as `rel="canonical"` say nothing about pages.
         if self.next == LinkHeader::Absent && links.iter().any(|link| is_page_relation(link.rel.trim_matches('\''))) {
             let has_later = find("last").is_some_and(|last| is_later(&last.target, url));
             self.next = if has_later { LinkHeader::More } else { LinkHeader::End };
@@ -52,13 +52,13 @@ impl Links {
     }
 }
 
-/// Whether a URL is of a page with a greater number than another one's.
+/// Whether the page number of `target` is greater than that of `url`.
 fn is_later(target: &Url, url: &Url) -> bool {
     let number = |url: &Url| url.query_pairs().find(|(name, _)| name == "page").and_then(|(_, value)| value.parse::<u64>().ok());
     number(target).zip(number(url)).is_some_and(|(target, own)| target > own)
 }
 
-/// Some servers write `rel='next'`, which RFC 8288 does not know as quotes.
+/// Whether two relations are equal. Some servers write `rel='next'`, with quotes that are not in RFC 8288.
 fn is(relation: &str, name: &str) -> bool {
     relation.trim_matches('\'').eq_ignore_ascii_case(name)
 }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_cannot_be_read_is_no_end() {
+    fn a_header_that_cannot_be_parsed_does_not_end_the_list() {
         assert!(matches!(next(&[r#"</p1>; rel="first", /p2; rel="next""#]), LinkHeader::Damaged(_)));
         assert_eq!(next(&["nonsense"]), LinkHeader::Absent);
     }

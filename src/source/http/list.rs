@@ -1,8 +1,7 @@
-//! Reads a list to its end: page after page, several at once where the source has counted them, and once more where less
-//! came than it claims to hold.
+//! Reads a list to its end, page by page. Requests several pages at once if the source counts them. Reads the list a second
+//! time if fewer records were received than the source claims to have.
 //!
-//! Responsible for pages that are equal, lists that move in a circle, and the counts that certify a list. Which page comes
-//! next is `pagination`'s.
+//! Responsible for equal pages, circular lists, and the counts that certify a list. `pagination` chooses the next page.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -30,13 +29,13 @@ use crate::{
     },
 };
 
-/// A list with more pages in a row that bring no new record does not end.
-const MOST_WITHOUT_NEW: u64 = 200;
+/// The maximum number of pages in a row without a new record.
+const MAX_WITHOUT_NEW: u64 = 200;
 
-/// Pages that are requested ahead at most, whatever a profile says.
-const MOST_AHEAD: usize = 256;
+/// The maximum number of pages requested ahead, whatever the profile says.
+const MAX_AHEAD: usize = 256;
 
-/// The bodies that are requested ahead may take this part of the memory limit.
+/// Bodies requested ahead may use 1/8 of the memory limit.
 const BODIES_SHARE: u64 = 8;
 
 /// Reads one list.
@@ -46,12 +45,12 @@ pub(super) struct ListReader<'a> {
     pub(super) query: &'a Query<'a>,
 }
 
-/// The records of a list that have come, by their identities.
+/// The received records of a list, by identity.
 #[derive(Default)]
 struct SeenRecords {
-    /// The different ones of the reading at hand.
+    /// The distinct records of the current reading.
     ids: HashSet<u64>,
-    /// All of all readings, repeated ones included.
+    /// The number of records of all readings, duplicates included.
     read: u64,
 }
 
@@ -60,13 +59,13 @@ impl SeenRecords {
         self.ids.len() as u64
     }
 
-    /// How many different records there would be with these.
+    /// The number of distinct records if these are added.
     fn distinct_with(&self, ids: &[u64]) -> u64 {
         let new: HashSet<u64> = ids.iter().copied().filter(|id| !self.ids.contains(id)).collect();
         self.distinct() + new.len() as u64
     }
 
-    /// What is known of a page whose records have not been added yet.
+    /// The facts of a page whose records are not added yet.
     fn facts<'f>(&self, fetched: &'f Fetched, ids: &'f [u64]) -> PageFacts<'f> {
         PageFacts {
             signals: &fetched.signals,
@@ -83,19 +82,19 @@ impl SeenRecords {
     }
 }
 
-/// The pages that were accepted, as far as the next one is compared with them.
+/// What is kept of the accepted pages, to compare the next page with them.
 #[derive(Default)]
 struct PreviousPages {
     count: u64,
-    /// The ids of the last one, sorted: a server that answers in another order each time sends the same page all the same.
+    /// The sorted ids of the last page. Sorted, because a server may return the same page in another order.
     last: Vec<u64>,
-    /// A hash of its last record's bytes.
+    /// A hash of the bytes of its last record.
     last_record: Option<u64>,
-    /// Whether one that equals the page before it was accepted, and none with a new record since.
+    /// Whether a page equal to the one before it was accepted, and no new record came since.
     has_equal: bool,
-    /// Whether the page at hand was requested once more.
+    /// Whether the current page was requested again.
     asked_again: bool,
-    /// Whether the reader went back to the page at hand.
+    /// Whether the reader went back to the current page.
     went_back: bool,
     /// Pages in a row without a new record.
     without_new: u64,
@@ -104,20 +103,20 @@ struct PreviousPages {
 /// How a page compares with the one before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Comparison {
-    /// It holds other records.
+    /// It has other records.
     Differs,
-    /// It holds the same records, as it may where records came to the front of a list whose pages overlap.
+    /// It has the same records. This can happen if pages overlap and new records were added at the front of the list.
     Shifted,
-    /// It holds the same records, and may hold others when it is requested once more.
+    /// It has the same records, and must be requested again.
     AskAgain,
-    /// It holds the same records although it is another page: the source does not paginate.
+    /// It has the same records as page 1: the source does not paginate.
     NotPaginated,
-    /// It holds the same records, also when it is requested once more.
+    /// It has the same records, also on the second request.
     Repeated,
 }
 
 impl PreviousPages {
-    /// Compares a page, by the ids of its records, sorted (contract, Completeness: equal pages).
+    /// Compares a page, by the sorted ids of its records (contract, Completeness: equal pages).
     fn compare(&self, sorted: &[u64], pager: &Pager<'_>, page: &PageFacts<'_>) -> Comparison {
         if self.went_back || sorted.is_empty() || self.last != sorted {
             Comparison::Differs
@@ -132,13 +131,13 @@ impl PreviousPages {
         }
     }
 
-    /// How many records of a page came with the page before: where pages overlap, the first.
+    /// The number of records shared with the page before: 1 if the pages overlap, else 0.
     fn shared(&self, fetched: &Fetched, pager: &Pager<'_>) -> usize {
         let first = fetched.records().next().map(xxh3_64);
         usize::from(pager.overlaps() && first.is_some() && first == self.last_record)
     }
 
-    fn take(&mut self, fetched: &Fetched, sorted: Vec<u64>, comparison: Comparison, has_new: bool) {
+    fn accept(&mut self, fetched: &Fetched, sorted: Vec<u64>, comparison: Comparison, has_new: bool) {
         self.count += 1;
         self.without_new = if has_new { 0 } else { self.without_new + 1 };
         self.has_equal = comparison == Comparison::Shifted || self.has_equal && !has_new;
@@ -154,14 +153,14 @@ struct Reading {
     is_by_position: bool,
 }
 
-/// A page on its way.
+/// A request in flight.
 type Running<'f> = Pin<Box<dyn Future<Output = Result<Fetched, SourceError>> + 'f>>;
 
-/// Requests for pages that will probably follow, in their order.
+/// Requests for the pages that will probably follow, in order.
 struct Ahead<'f> {
     urls: VecDeque<Url>,
     running: FuturesOrdered<Running<'f>>,
-    /// Those that came while the sink had no room.
+    /// Responses that arrived while the sink had no room.
     arrived: VecDeque<Result<Fetched, SourceError>>,
 }
 
@@ -176,7 +175,7 @@ impl Ahead<'_> {
 }
 
 impl ListReader<'_> {
-    /// Reads the list into `sink`. Where less came than the source claims, or records went meanwhile, it is read once more.
+    /// Reads the list into `sink`. Reads it a second time if records are missing or disappeared meanwhile.
     pub(super) async fn read(&self, sink: &mut dyn PageSink) -> Result<Completeness, SourceError> {
         let mut seen = SeenRecords::default();
         let mut claims = Claims::default();
@@ -186,10 +185,10 @@ impl ListReader<'_> {
             let Some(mut reading) = self.read_once(&mut seen, claims, sink).await? else { return Ok(stopped(&seen)) };
             if counted.is_some() {
                 reading.claims = claims;
-                reading.claims.take(counted);
-                // Orders may have come or gone meanwhile.
+                reading.claims.add(counted);
+                // Orders may have been added or deleted meanwhile.
                 if counted != Some(seen.distinct()) {
-                    reading.claims.take(self.ask_count().await?);
+                    reading.claims.add(self.ask_count().await?);
                 }
             }
             let by = if counted.is_some() { Evidence::Count } else { Evidence::Total };
@@ -201,7 +200,7 @@ impl ListReader<'_> {
             tracing::warn!(
                 distinct = seen.distinct(),
                 claimed = list.certify().claimed,
-                "the source claims more records than have come, or its list changed while it was read: it is read again"
+                "the source claims more records than were received, or its list changed while it was read: it is read again"
             );
             reads_again = true;
             claims = reading.claims.again();
@@ -209,7 +208,7 @@ impl ListReader<'_> {
         }
     }
 
-    /// Reads the list once; `None` where the sink stopped the reading.
+    /// Reads the list once; `None` if the sink stopped the reading.
     async fn read_once(&self, seen: &mut SeenRecords, mut claims: Claims, sink: &mut dyn PageSink) -> Result<Option<Reading>, SourceError> {
         let profile = self.requester.profile();
         let mut pager = Pager::new(self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size);
@@ -222,7 +221,7 @@ impl ListReader<'_> {
                 return Err(SourceError::Circle { url: redact::url(&url), page: page - 1 });
             }
             let fetched = match self.next(&mut ahead, &url, page, seen.distinct()).await {
-                // So some APIs answer a request for a page past the end.
+                // Some APIs return an error for a page past the end.
                 Err(error) if pager.may_be_past_the_end() && is_no_such_page(&error) => {
                     return Ok(Some(Reading { end: ListEnd::Counted, claims, is_by_position: true }));
                 }
@@ -235,7 +234,7 @@ impl ListReader<'_> {
             match comparison {
                 Comparison::Differs | Comparison::Shifted => {}
                 Comparison::AskAgain => {
-                    tracing::warn!(page, "the page holds the same records as the one before it: it is requested again");
+                    tracing::warn!(page, "the page has the same records as the one before it: it is requested again");
                     previous.asked_again = true;
                     ahead.clear();
                     continue;
@@ -251,16 +250,16 @@ impl ListReader<'_> {
             let step = pager.after(&facts);
             (previous.asked_again, previous.went_back) = (false, matches!(step, Step::Back(_)));
             if let Step::Back(target) = step {
-                tracing::warn!(page, "records went from the list while it was read: the reader goes back");
+                tracing::warn!(page, "records disappeared from the list while it was read: the reader goes back");
                 ahead.clear();
                 url = target;
                 continue;
             }
-            claims.take(facts.signals.total_records);
-            claims.take_pages(facts.signals.total_pages);
+            claims.add(facts.signals.total_records);
+            claims.add_pages(facts.signals.total_pages);
             let room = self.room_ahead(page);
             let expected: Vec<Url> = match &step {
-                // However many pages are announced, no more URLs are made than may be requested now.
+                // Builds only as many URLs as may be requested now, however many pages the source announces.
                 Step::Next(next) if room > 1 => {
                     pager.predicted(&facts).take(room + 1).skip_while(|url| url != next).skip(1).take(room).collect()
                 }
@@ -268,11 +267,11 @@ impl ListReader<'_> {
             };
             let has_new = facts.distinct > seen.distinct();
             seen.add(ids.get(shared..).unwrap_or_default());
-            previous.take(&fetched, sorted, comparison, has_new);
+            previous.accept(&fetched, sorted, comparison, has_new);
             if !self.deliver(&mut ahead, &fetched, shared, page, sink).await {
                 return Ok(None);
             }
-            if previous.without_new > MOST_WITHOUT_NEW {
+            if previous.without_new > MAX_WITHOUT_NEW {
                 return Err(SourceError::NoProgress { url: redact::url(&url), page, pages: previous.without_new });
             }
             if page == 1 && facts.signals.has_previous && *self.pagination() == Pagination::Auto {
@@ -300,8 +299,8 @@ impl ListReader<'_> {
         &self.requester.profile().pagination
     }
 
-    /// Requests the first page without a number, and takes what has not come yet. Where pages are numbered from 0, it is the page
-    /// before page 1. An API that demands a number is left as it is.
+    /// Requests the first page without a number, and delivers it if it has new records: then pages are numbered from 0. Ignores
+    /// an error, because an API may require the number.
     async fn read_page_zero(&self, pager: &Pager<'_>, seen: &mut SeenRecords, sink: &mut dyn PageSink) -> Result<(), SourceError> {
         let fetched = match self.fetch(&pager.first_without_number(), 0, seen.distinct()).await {
             Err(SourceError::Interrupted) => return Err(SourceError::Interrupted),
@@ -313,14 +312,14 @@ impl ListReader<'_> {
         };
         let ids: Vec<u64> = fetched.records().map(|record| self.query.shape.identity(record)).collect();
         if seen.distinct_with(&ids) > seen.distinct() {
-            tracing::warn!("the first page without a number holds other records than page 1: pages are numbered from 0");
+            tracing::warn!("the first page without a number has other records than page 1: pages are numbered from 0");
             seen.add(&ids);
             self.deliver(&mut Ahead::new(), &fetched, 0, 0, sink).await;
         }
         Ok(())
     }
 
-    /// The page at a URL, which may have been requested ahead.
+    /// The page at a URL, from a request made ahead or a new one.
     async fn next<'f>(&'f self, ahead: &mut Ahead<'f>, url: &Url, page: u64, read_before: u64) -> Result<Fetched, SourceError> {
         if ahead.urls.front() == Some(url) {
             ahead.urls.pop_front();
@@ -340,8 +339,8 @@ impl ListReader<'_> {
         self.requester.fetch(url, page, judge).await
     }
 
-    /// How many requests may be in flight behind a page: by the profile, by the pages that the source may still have, and by the
-    /// memory that their bodies will probably take.
+    /// How many requests may be in flight after a page. Depends on the profile, the remaining pages (`http.max_pages`), and the
+    /// probable size of the bodies.
     fn room_ahead(&self, page: u64) -> usize {
         let settings = self.requester.settings();
         let pages_left = usize::try_from(settings.max_pages.saturating_sub(page)).unwrap_or(usize::MAX);
@@ -350,10 +349,10 @@ impl ListReader<'_> {
             None => u64::MAX,
         };
         let fitting = usize::try_from(fitting).unwrap_or(usize::MAX).max(1);
-        self.requester.profile().concurrency.min(MOST_AHEAD).min(pages_left).min(fitting)
+        self.requester.profile().concurrency.min(MAX_AHEAD).min(pages_left).min(fitting)
     }
 
-    /// Asks for the next page and those that will probably follow it, as many at once as there is room for.
+    /// Requests the next page and those that will probably follow it, at most `room` at once.
     fn ask_ahead<'f>(&'f self, ahead: &mut Ahead<'f>, next: &Url, expected: Vec<Url>, page: u64, room: usize) {
         if expected.is_empty() && ahead.urls.is_empty() {
             return;
@@ -381,7 +380,7 @@ impl ListReader<'_> {
         Err(SourceError::TooManyPages { url: redact::url(self.start), limit })
     }
 
-    /// Hands on the records of a page behind those that it shares with the page before. Requests in flight go on while the sink
+    /// Delivers the records of a page, without those shared with the page before. Requests in flight continue while the sink
     /// has no room.
     async fn deliver(&self, ahead: &mut Ahead<'_>, fetched: &Fetched, shared: usize, page: u64, sink: &mut dyn PageSink) -> bool {
         loop {
@@ -401,19 +400,19 @@ impl ListReader<'_> {
         ))
     }
 
-    /// What the source counts, where its profile names a request that does. The window's parameters go with it.
+    /// The total from the count request of the profile, if it has one. The request includes the parameters of the window.
     async fn ask_count(&self) -> Result<Option<u64>, SourceError> {
         let Some(CountRequest { url, value }) = &self.query.profile.http.count else { return Ok(None) };
         let url = self.query.narrowed(url);
         let judge = |response: Response| {
             judge_status(&response)?;
-            let said = || redact::beginning(&response.body);
-            let node =
-                Node::parse(&String::from_utf8_lossy(&response.body)).map_err(|detail| RequestFailure::NotJson { detail, said: said() })?;
+            let excerpt = || redact::beginning(&response.body);
+            let node = Node::parse(&String::from_utf8_lossy(&response.body))
+                .map_err(|detail| RequestFailure::NotJson { detail, excerpt: excerpt() })?;
             if let Some(what) = crate::source::body::reported_error(&node) {
-                return Err(RequestFailure::Reported { status: response.status.as_u16(), what, said: said() });
+                return Err(RequestFailure::Reported { status: response.status.as_u16(), what, excerpt: excerpt() });
             }
-            node.at(value).and_then(Node::count).ok_or_else(|| RequestFailure::NoCount { path: value.to_string(), said: said() })
+            node.at(value).and_then(Node::count).ok_or_else(|| RequestFailure::NoCount { path: value.to_string(), excerpt: excerpt() })
         };
         self.requester.fetch(&url, 0, judge).await.map(Some)
     }
@@ -430,7 +429,7 @@ fn sorted(ids: &[u64]) -> Vec<u64> {
     sorted
 }
 
-/// The certificate of a list whose reading the sink has stopped.
+/// The certificate of a list if the sink stopped the reading.
 fn stopped(seen: &SeenRecords) -> Completeness {
     Completeness {
         status: crate::source::CompletenessStatus::Unproven,

@@ -3,11 +3,11 @@
 //! ```text
 //! Pager ──URL──▶ Requester ──Response──▶ judge ──Fetched──▶ ListReader ──Page──▶ sink
 //!   ▲             attempts, rate limit,  failure or page     equal pages, counts,
-//!   └───────────  authorization          with its signals    reading again ─────────┐
-//!   └──────────────────────────────  what follows the page  ◀──────────────────────┘
+//!   └───────────  authorization          with its signals    second reading ────────┐
+//!   └──────────────────────────────  the next page          ◀──────────────────────┘
 //! ```
-//! Responsible for asking, for judging answers, and for reading a list to an end that is certain or said not to be. Knows no
-//! column.
+//! Responsible for requests, for judging responses, and for reading a list to its end and certifying it. Does not interpret
+//! records.
 
 mod auth;
 mod encoding;
@@ -25,7 +25,7 @@ use self::{list::ListReader, pagination::Pager, request::Requester};
 use super::{Access, Completeness, PageSink, ProbedPage, Query, SourceError, body::LinkHeader, error::RequestFailure};
 use crate::net::Network;
 
-/// One location over HTTP.
+/// A source that is read over HTTP.
 pub(super) struct HttpSource<'a> {
     requester: Requester<'a>,
     start: Url,
@@ -34,7 +34,7 @@ pub(super) struct HttpSource<'a> {
 }
 
 impl<'a> HttpSource<'a> {
-    /// One location, over the network of the run.
+    /// The source at a location, read over the network of the run.
     ///
     /// # Errors
     /// [`SourceError::Network`], [`SourceError::Credentials`].
@@ -47,19 +47,19 @@ impl<'a> HttpSource<'a> {
         })
     }
 
-    /// Reads the list into `sink`, page after page, and tells whether all of it came.
+    /// Reads the list into `sink`, page by page, and returns whether it is complete.
     ///
     /// # Errors
-    /// A request that failed for good, a list that can't be followed to its end, a signal.
+    /// A request that failed after all retries, a list that can't be followed to its end, a signal.
     pub(super) fn read(&self, sink: &mut dyn PageSink) -> Result<Completeness, SourceError> {
         let reader = ListReader { requester: &self.requester, start: &self.start, query: self.query };
         self.network.run(reader.read(sink))?
     }
 
-    /// The first page, whether there are records in it or not.
+    /// The first page, with or without records.
     ///
     /// # Errors
-    /// A request that failed for good, a signal.
+    /// A request that failed after all retries, a signal.
     pub(super) fn probe(&self) -> Result<ProbedPage, SourceError> {
         let profile = &self.query.profile.http;
         let url = Pager::new(&self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size).first();

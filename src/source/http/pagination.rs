@@ -1,7 +1,6 @@
-//! Which page comes next: what responses say of it, by the profile's pagination.
+//! Chooses the next page from the signals of a response and the pagination of the profile.
 //!
-//! A state machine without a network: facts of a page go in, the next step comes out. It knows positions and ids, and no
-//! request.
+//! A state machine without a network: the facts of a page go in, the next step comes out.
 
 use reqwest::Url;
 
@@ -14,35 +13,35 @@ use crate::{
     },
 };
 
-/// How often the reader goes back, without a new record in between, before the list is given up.
-const MOST_STEPS_BACK: u32 = 40;
+/// The maximum number of steps back without a new record in between.
+const MAX_STEPS_BACK: u32 = 40;
 
-/// Characters of a next URL that an error shows.
-const MOST_SHOWN: usize = 300;
+/// The maximum characters of a next URL that an error shows.
+const MAX_SHOWN: usize = 300;
 
 /// What follows a page.
 #[derive(PartialEq, Debug)]
 pub(super) enum Step {
     /// The page at this URL.
     Next(Url),
-    /// The list moved under the reader: this page is not counted, and the one at this URL is asked for.
+    /// The list changed while it was read: discard this page and go back to the page at this URL.
     Back(Url),
-    /// Nothing.
+    /// No page: the list ends.
     End(ListEnd),
-    /// What the response says of it can't be followed.
+    /// Unknown: the next page can't be determined.
     Lost(String),
 }
 
-/// What is known of a page.
+/// The facts of a page.
 pub(super) struct PageFacts<'f> {
     pub(super) signals: &'f Signals,
     /// The identities of its records, in their order.
     pub(super) ids: &'f [u64],
-    /// Different records of this reading of the list, this page's among them.
+    /// The number of distinct records of this reading of the list, this page included.
     pub(super) distinct: u64,
-    /// Whether its first record has come before, in this reading of the list.
+    /// Whether its first record was on an earlier page of this reading.
     pub(super) first_came_before: bool,
-    /// The URL that answered.
+    /// The URL of the response, after redirects.
     pub(super) url: &'f Url,
 }
 
@@ -51,7 +50,7 @@ impl PageFacts<'_> {
         self.ids.len() as u64
     }
 
-    /// Whether the response announces more than one page, or more records than have come.
+    /// Whether the response announces more than one page, or more records than were received.
     pub(super) fn announces_more(&self) -> bool {
         let signals = self.signals;
         signals.more == Some(true)
@@ -60,29 +59,29 @@ impl PageFacts<'_> {
     }
 }
 
-/// How the default pagination reads a list, as far as its responses have shown.
+/// How the default pagination reads a list, learned from its responses.
 #[derive(Clone, PartialEq, Debug)]
 enum DefaultMode {
     /// By numbered pages.
     Numbered,
-    /// By pages that name the next one.
+    /// By the next page that each response names.
     Followed,
     /// By offset.
     Offset(OffsetPlace),
 }
 
-/// Where an offset list is.
+/// The position in an offset list.
 #[derive(Clone, Default, Debug)]
 struct OffsetState {
-    /// The offset of the page at hand.
+    /// The offset of the current page.
     at: u64,
-    /// Whether its first record should have come before.
+    /// Whether its first record should be the last one of the page before.
     overlaps: bool,
-    /// Records of the page before.
+    /// The number of records of the page before.
     previous_size: u64,
-    /// How often it went back without a new record.
+    /// How often the reader went back without a new record.
     steps_back: u32,
-    /// How many different records there were when it last went back.
+    /// The number of distinct records at the last step back.
     distinct_then: u64,
 }
 
@@ -91,16 +90,16 @@ pub(super) struct Pager<'a> {
     start: &'a Url,
     pagination: &'a Pagination,
     per_page: u32,
-    /// The number of the page at hand.
+    /// The number of the current page.
     number: u64,
     offset: OffsetState,
-    /// How the default pagination reads it.
+    /// How the default pagination reads the list.
     mode: DefaultMode,
     /// Whether responses name the next page by its number alone.
     follows_numbers: bool,
-    /// Whether the place that a profile names for the next page was in a response.
+    /// Whether any response had a value at the place of the next page in the profile.
     has_place: bool,
-    /// Whether the last response counts no more records than have come.
+    /// Whether all records that the last response counts were received.
     is_counted: bool,
 }
 
@@ -120,7 +119,7 @@ impl<'a> Pager<'a> {
         }
     }
 
-    /// Whether responses name the next page: one that was followed before is then a circle.
+    /// Whether responses name the next page. A URL that occurs twice is then a circle.
     pub(super) fn is_followed(&self) -> bool {
         match self.pagination {
             Pagination::Page { .. } | Pagination::Offset { .. } => false,
@@ -129,24 +128,24 @@ impl<'a> Pager<'a> {
         }
     }
 
-    /// Whether pages are told apart by a number alone: what goes from the list then moves records between pages.
+    /// Whether a number alone identifies a page. Deleted records then move others between pages.
     pub(super) fn is_by_position(&self) -> bool {
         !self.is_followed() || (*self.pagination == Pagination::Auto && self.follows_numbers)
     }
 
-    /// Whether the next request may be past the end: all that the last response counts has come, but by default its count may be
-    /// that of one page.
+    /// Whether the next request may be past the end: all counted records were received, but by default the count may be that
+    /// of one page.
     pub(super) fn may_be_past_the_end(&self) -> bool {
         self.is_counted && self.may_be_unpaginated()
     }
 
-    /// Whether the default pagination goes by numbers of pages. It begins with 1, and some APIs begin with 0.
+    /// Whether the default pagination uses page numbers. It begins with 1, but some APIs begin with 0.
     fn goes_by_numbers(&self) -> bool {
         let is_numbered = self.mode == DefaultMode::Numbered || (self.mode == DefaultMode::Followed && self.follows_numbers);
         *self.pagination == Pagination::Auto && is_numbered
     }
 
-    /// Whether a list may have a page 0, which nothing has shown: it went by numbers from page 1, and a flag or a number ended it.
+    /// Whether a list may have a page 0: it was read by page number from 1, and a flag or a number ended it.
     pub(super) fn may_have_page_zero(&self, end: ListEnd, page: &PageFacts<'_>) -> bool {
         let was_told = end == ListEnd::Said && (page.signals.more.is_some() || self.follows_numbers);
         self.goes_by_numbers() && (was_told || page.distinct == 0)
@@ -157,12 +156,12 @@ impl<'a> Pager<'a> {
         self.with_own_size(&[])
     }
 
-    /// Whether pages share a record, so that a page may equal the one before where records came to the front of the list.
+    /// Whether pages share a record. A page may then equal the one before, if new records were added at the front of the list.
     pub(super) fn overlaps(&self) -> bool {
         self.offset.overlaps
     }
 
-    /// Whether the pagination is guessed, and the second page may tell that there is none.
+    /// Whether the pagination is a guess, so that page 2 may show that the source does not paginate.
     pub(super) fn may_be_unpaginated(&self) -> bool {
         *self.pagination == Pagination::Auto && self.mode == DefaultMode::Numbered
     }
@@ -182,12 +181,12 @@ impl<'a> Pager<'a> {
         let signals = page.signals;
         self.has_place |= signals.has_place;
         if page.ids.is_empty() && signals.more == Some(true) && signals.next.is_none() {
-            return Step::Lost("it holds no record and says that there is more".into());
+            return Step::Lost("it has no records, but says that there are more".into());
         }
         let step = match self.pagination {
             Pagination::Auto => self.after_any(page),
             Pagination::Single if signals.next.is_some() => {
-                Step::Lost("the profile says that one page holds everything, and the response names a next page".into())
+                Step::Lost("the profile says that one page holds everything, but the response names a next page".into())
             }
             Pagination::Single => Step::End(ListEnd::Single),
             Pagination::Link | Pagination::NextUrl { .. } => self.after_named(page, "cursor"),
@@ -199,7 +198,7 @@ impl<'a> Pager<'a> {
                 (_, Some(false)) => Step::End(ListEnd::Said),
                 (None, _) if page.ids.is_empty() => Step::End(ListEnd::Said),
                 (Some(id), _) => Step::Next(self.with(&[(parameter, id)])),
-                (None, _) => Step::Lost("its last record has no id to go on from".into()),
+                (None, _) => Step::Lost("its last record has no id to continue from".into()),
             },
             Pagination::Page { parameter, .. } => {
                 let parameter = parameter.clone();
@@ -211,10 +210,10 @@ impl<'a> Pager<'a> {
             }
         };
         match step {
-            Step::End(_) if signals.more == Some(true) => Step::Lost("there is more, it says, and it names no way on".into()),
-            // The place that the profile names may be the wrong one.
+            Step::End(_) if signals.more == Some(true) => Step::Lost("it says that there are more records, but names no next page".into()),
+            // The profile may name the wrong place.
             Step::End(_) if signals.other_next && signals.more != Some(false) && self.names_next() => {
-                Step::Lost("the profile's pagination names no next page, and the response names one elsewhere".into())
+                Step::Lost("there is no next page at the place that the profile names, but the response names one elsewhere".into())
             }
             Step::End(ListEnd::Said) if self.names_next() && !self.has_place && signals.more.is_none() => Step::End(ListEnd::Silent),
             step => step,
@@ -226,7 +225,7 @@ impl<'a> Pager<'a> {
         matches!(self.pagination, Pagination::Link | Pagination::NextUrl { .. } | Pagination::Cursor { .. })
     }
 
-    /// The pages that will probably follow, as far as the source has counted them: they may be asked for ahead.
+    /// The pages that will probably follow, if the source counts them. They may be requested ahead.
     pub(super) fn predicted(&self, page: &PageFacts<'_>) -> Box<dyn Iterator<Item = Url> + '_> {
         let (signals, size) = (page.signals, page.records());
         match self.pagination {
@@ -239,7 +238,7 @@ impl<'a> Pager<'a> {
             Pagination::Offset { parameter, .. } if size > 1 => {
                 let total = signals.total_records.unwrap_or(0);
                 let rest = std::iter::successors(Some(self.offset.at), move |at| at.checked_add(size - 1));
-                // A page of the last record alone brings nothing: pages overlap by one record.
+                // Pages overlap by one record, so a page with only the last record has nothing new.
                 let rest = rest.take_while(move |at| at.saturating_add(1) < total);
                 Box::new(rest.map(move |at| self.with(&[(parameter, &at.to_string())])))
             }
@@ -247,7 +246,7 @@ impl<'a> Pager<'a> {
         }
     }
 
-    /// Contract, Orders: "Pagination by default". A signal that names a next page wins over one that says that there is none.
+    /// Contract, Orders: "Pagination by default". A signal with a next page wins over a signal that there is none.
     fn after_any(&mut self, page: &PageFacts<'_>) -> Step {
         let signals = page.signals;
         if signals.next.is_some() {
@@ -280,7 +279,7 @@ impl<'a> Pager<'a> {
             Some(NextPage::Url(target)) if target.contains(OVERSIZED) => Step::Lost("its next URL is longer than 64 KiB".into()),
             Some(NextPage::Url(target)) => match page.url.join(target) {
                 Ok(next) if matches!(next.scheme(), "http" | "https") => Step::Next(next),
-                _ => Step::Lost(format!("`{}` is not a usable URL", target.chars().take(MOST_SHOWN).collect::<String>())),
+                _ => Step::Lost(format!("`{}` is not a usable URL", target.chars().take(MAX_SHOWN).collect::<String>())),
             },
             Some(NextPage::Cursor(cursor)) if cursor.contains(OVERSIZED) => Step::Lost("its cursor is longer than 64 KiB".into()),
             Some(NextPage::Cursor(cursor)) if *self.pagination == Pagination::Auto => {
@@ -289,7 +288,7 @@ impl<'a> Pager<'a> {
             Some(NextPage::Cursor(cursor)) => Step::Next(self.with(&[(parameter, cursor)])),
             Some(NextPage::Number(number)) => Step::Next(self.numbered_url("page", *number)),
             Some(NextPage::Unusable(key)) => {
-                Step::Lost(format!("there is more, but {key} names neither a URL nor the number of a page: let a profile say how to go on"))
+                Step::Lost(format!("there is more, but `{key}` is neither a URL nor a page number: set `pagination` in a profile"))
             }
         }
     }
@@ -302,7 +301,7 @@ impl<'a> Pager<'a> {
         let has_all_pages = signals.total_pages.is_some_and(|pages| pages_read >= pages);
         if page.ids.is_empty() {
             return match signals.total_pages.filter(|pages| *pages > pages_read) {
-                Some(pages) => Step::Lost(format!("it holds no record, and announces {pages} pages")),
+                Some(pages) => Step::Lost(format!("it has no records, but announces {pages} pages")),
                 None => Step::End(ListEnd::EmptyPage),
             };
         }
@@ -310,7 +309,7 @@ impl<'a> Pager<'a> {
             Some(total) => page.distinct >= total,
             None => has_all_pages,
         };
-        // By default a total may be that of the page alone: only one that several pages have reached is believed.
+        // By default a total may count this page only, so it is used only after several pages.
         let is_believed = is_named || pages_read > 1 && signals.total_records.is_none_or(|total| total == page.distinct) || has_all_pages;
         if has_all_records && is_believed {
             return Step::End(ListEnd::Counted);
@@ -320,7 +319,7 @@ impl<'a> Pager<'a> {
         Step::Next(url(self))
     }
 
-    /// Consecutive pages share one record: where it is missing, records went, and the reader goes back.
+    /// Consecutive pages share one record. If it is missing, records disappeared, and the reader goes back.
     fn after_offset(&mut self, page: &PageFacts<'_>, place: &OffsetPlace) -> Step {
         let (size, state) = (page.records(), &mut self.offset);
         let is_fruitless = state.steps_back > 0 && page.distinct == state.distinct_then;
@@ -330,10 +329,10 @@ impl<'a> Pager<'a> {
             }
             state.steps_back = if is_fruitless { state.steps_back + 1 } else { 1 };
             state.distinct_then = page.distinct;
-            if state.steps_back > MOST_STEPS_BACK {
+            if state.steps_back > MAX_STEPS_BACK {
                 return Step::Lost("the list changes faster than it can be read".into());
             }
-            // Twice as far each time: the beginning is never many steps away.
+            // Doubles the distance with each step, so that the beginning is never many steps away.
             let back = state.previous_size.max(1).saturating_mul(1 << (state.steps_back - 1).min(30));
             state.at = state.at.saturating_sub(back);
             let at = state.at;
@@ -345,7 +344,7 @@ impl<'a> Pager<'a> {
         let read_to = state.at.saturating_add(size);
         let is_named = *self.pagination != Pagination::Auto;
         let is_short = place.size.as_ref().is_some_and(|(_, most)| size < *most);
-        // By default a total may be that of the page alone: of a full first page it is not believed.
+        // By default a total may count this page only, so it is not used on a full first page.
         let is_believed = |total| is_named || total == page.distinct && (state.at > 0 || is_short);
         if page.signals.total_records.is_some_and(|total| read_to >= total && is_believed(total)) {
             return Step::End(ListEnd::Counted);
@@ -369,7 +368,7 @@ impl<'a> Pager<'a> {
         self.with_own_size(&[(parameter, &number.to_string())])
     }
 
-    /// With `per_page`, unless the location's user has chosen one.
+    /// The URL with these parameters, and `per_page` unless the location has it.
     fn with_own_size(&self, parameters: &[(&str, &str)]) -> Url {
         let url = self.with(parameters);
         if url_query::has(self.start, "per_page") {
@@ -378,7 +377,7 @@ impl<'a> Pager<'a> {
         url_query::appended(&url, [("per_page", self.per_page.to_string().as_str())].into_iter())
     }
 
-    /// The location with some parameters set; those that it had under the same names give way. All else stays byte by byte.
+    /// The location with these parameters. Replaces parameters of the same names and keeps all other bytes.
     fn with(&self, parameters: &[(&str, &str)]) -> Url {
         url_query::with(self.start, parameters)
     }
@@ -425,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn counted_pages_may_be_asked_for_ahead() {
+    fn counted_pages_may_be_requested_ahead() {
         let start = at("");
         let page = Pagination::Page { parameter: "page".into(), first: 1, total: Total::default() };
         let mut pager = Pager::new(&start, &page, 500, Some(2));
@@ -449,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn offset_pages_share_a_record_and_go_back_where_it_is_missing() {
+    fn offset_pages_share_a_record_and_go_back_if_it_is_missing() {
         let start = at("");
         let offset = Pagination::Offset { parameter: "skip".into(), total: Total::default() };
         let mut pager = Pager::new(&start, &offset, 500, Some(3));
@@ -463,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_reads_on_by_offset_where_the_body_speaks_of_one() {
+    fn the_default_pagination_uses_the_offset_of_the_body() {
         let start = at("");
         let mut pager = Pager::new(&start, &Pagination::Auto, 500, None);
         let place = OffsetPlace { parameter: "offset".into(), size: Some(("limit".into(), 2)) };
@@ -473,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_of_one_page_alone_does_not_end_a_list() {
+    fn a_count_of_one_page_does_not_end_a_list() {
         let start = at("");
         let mut pager = Pager::new(&start, &Pagination::Auto, 500, None);
         assert!(matches!(after(&mut pager, &total(2), &[1, 2], 2), Step::Next(_)) && pager.may_be_past_the_end());
@@ -493,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_page_among_counted_ones_is_no_end() {
+    fn an_empty_page_before_the_announced_end_does_not_end_the_list() {
         let start = at("");
         let page = Pagination::Page { parameter: "page".into(), first: 1, total: Total::default() };
         let pages = Signals { total_pages: Some(3), ..Signals::default() };
@@ -501,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_followed_is_said() {
+    fn an_unknown_next_page_is_an_error() {
         let start = at("");
         let lost = |pagination: &Pagination, signals: &Signals, ids: &[u64]| {
             matches!(after(&mut Pager::new(&start, pagination, 500, None), signals, ids, ids.len() as u64), Step::Lost(_))
@@ -509,7 +508,7 @@ mod tests {
         let more = Signals { more: Some(true), ..Signals::default() };
         let cursor = Pagination::Cursor { path: "c".parse().unwrap(), parameter: "c".into(), more: None };
         assert!(lost(&cursor, &more, &[1]) && lost(&Pagination::Link, &more, &[1]) && lost(&Pagination::Single, &more, &[1]));
-        assert!(lost(&Pagination::Auto, &more, &[]), "no record, and more");
+        assert!(lost(&Pagination::Auto, &more, &[]), "no records, but more");
         let to = |next| Signals { next: Some(next), ..Signals::default() };
         assert!(lost(&Pagination::Link, &to(NextPage::Url("ftp://h/x".into())), &[1]));
         assert!(lost(&Pagination::Auto, &to(NextPage::Unusable("next".into())), &[1]));

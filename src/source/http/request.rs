@@ -1,6 +1,6 @@
-//! One request: spaced, authorized, over its redirects, and tried again where that may help.
+//! One request: rate limited, authorized, with its redirects, and retried if a retry may succeed.
 //!
-//! What a response means is told by the judge that comes with the request.
+//! The caller passes a function that judges the response.
 
 use std::{
     future::Future,
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     net::{
         client::{ConnectionError, HttpClient, asks_for_credentials},
-        pace, redact,
+        rate_limit, redact,
         retry::{NextAttempt, RetryPolicy},
         token::Refused,
     },
@@ -31,22 +31,22 @@ use crate::{
     source::{Access, RequestFailure, SourceError, error::FailedRequest},
 };
 
-/// Bytes to reserve for a body at most, whatever length a server announces.
-const MOST_RESERVED: u64 = 8 << 20;
+/// The maximum bytes to reserve for a body, however large its Content-Length is.
+const MAX_RESERVED: u64 = 8 << 20;
 
-/// Bytes to read of the body of a failed response.
-const MOST_OF_FAILURE: u64 = 64 << 10;
+/// The maximum bytes to read of the body of a failed response.
+const MAX_FAILURE_BYTES: u64 = 64 << 10;
 
-/// How often one request asks for another token because the server refuses the one at hand.
-const MOST_RENEWALS: u32 = 2;
+/// How often one request renews a token that the server refuses.
+const MAX_RENEWALS: u32 = 2;
 
-/// How often one request goes again because another request has renewed the token that was refused.
-const MOST_STALE_TOKENS: u32 = 20;
+/// How often one request is repeated because another request has already renewed the refused token.
+const MAX_STALE_TOKENS: u32 = 20;
 
-/// The headers of a profile that go to any origin: they say what can be read, and not who asks.
+/// The headers of a profile that are sent to every origin, because they can't contain credentials.
 const FOR_ALL_ORIGINS: [&str; 5] = ["accept", "accept-encoding", "accept-language", "accept-charset", "user-agent"];
 
-/// Asks one source.
+/// Sends the requests of one source.
 pub(super) struct Requester<'a> {
     profile: &'a HttpProfile,
     access: Access<'a>,
@@ -56,18 +56,18 @@ pub(super) struct Requester<'a> {
     largest_body: AtomicU64,
 }
 
-/// What an attempt went through, for its error.
+/// The route of an attempt, for its error.
 #[derive(Default)]
 struct Trace {
     /// The URL of the last redirect that was followed.
     hop: Option<Url>,
     /// The proxy of the last request.
     proxy: Option<String>,
-    /// The OAuth token that was sent last.
+    /// The last OAuth token that was sent.
     token: Option<Secret>,
 }
 
-/// An attempt that failed, and how long the server wants the next one to wait.
+/// A failed attempt, and the `Retry-After` of the server.
 struct FailedAttempt {
     cause: RequestFailure,
     retry_after: Option<Duration>,
@@ -79,7 +79,7 @@ impl From<RequestFailure> for FailedAttempt {
     }
 }
 
-/// How many bytes a body may have, and the setting that says so.
+/// The maximum bytes of a body, and the setting of this limit.
 #[derive(Clone, Copy)]
 struct BodyLimit {
     bytes: u64,
@@ -97,7 +97,7 @@ impl<'a> Requester<'a> {
     ) -> Result<Requester<'a>, SourceError> {
         let client = access.network.client()?;
         if let Some(rate) = profile.requests_per_second {
-            access.network.pace(start).limit(rate);
+            access.network.rate_limiter(start).limit(rate);
         }
         let authorizer = Authorizer::new(&profile.auth, credentials, start, access, client)?;
         Ok(Requester { profile, access, client, authorizer, largest_body: AtomicU64::new(0) })
@@ -115,12 +115,12 @@ impl<'a> Requester<'a> {
         self.profile
     }
 
-    /// Bytes of the largest body so far; 0 before the first one.
+    /// The bytes of the largest body so far; 0 before the first body.
     pub(super) fn largest_body(&self) -> u64 {
         self.largest_body.load(Ordering::Relaxed)
     }
 
-    /// Asks for a URL and has each response judged, as often as the settings allow.
+    /// Requests a URL and judges the response, with as many retries as the settings allow.
     ///
     /// # Errors
     /// [`SourceError::Request`] with the last failure, [`SourceError::Interrupted`].
@@ -140,9 +140,9 @@ impl<'a> Requester<'a> {
         let (mut renewals, mut stale_tokens) = (0, 0);
         let mut last: Option<(RequestFailure, Trace)> = None;
         loop {
-            let pace = self.access.network.pace(url);
-            self.unless_stopped(pace.wait_turn()).await?;
-            // Another request's `Retry-After` may have held this one for longer than its time.
+            let limiter = self.access.network.rate_limiter(url);
+            self.unless_stopped(limiter.wait_turn()).await?;
+            // The `Retry-After` of another request may have delayed this one beyond its budget.
             if let Some((cause, trace)) = last.take_if(|_| attempts.is_out_of_time()) {
                 return Err(self.failed(url, page, &attempts, cause, &trace, NextAttempt::NoTimeLeft));
             }
@@ -157,19 +157,19 @@ impl<'a> Requester<'a> {
                 ))
                 .into(),
             };
-            // A server may refuse a token before it expires: the request goes again with another one.
+            // A server may refuse a token before it expires: repeat the request with another token.
             if let (RequestFailure::Status { status: 401, .. }, Some(sent)) = (&failed.cause, &trace.token) {
-                let goes_again = match self.authorizer.refuse_token(sent).await {
+                let is_repeated = match self.authorizer.refuse_token(sent).await {
                     Refused::Forgotten => {
                         renewals += 1;
-                        renewals <= MOST_RENEWALS
+                        renewals <= MAX_RENEWALS
                     }
                     Refused::Renewed => {
                         stale_tokens += 1;
-                        stale_tokens <= MOST_STALE_TOKENS
+                        stale_tokens <= MAX_STALE_TOKENS
                     }
                 };
-                if goes_again {
+                if is_repeated {
                     continue;
                 }
             }
@@ -178,7 +178,7 @@ impl<'a> Requester<'a> {
             }
             if let Some(wait) = failed.retry_after {
                 let origin = trace.hop.as_ref().unwrap_or(url);
-                self.access.network.pace(origin).hold(wait.min(settings.retry_after_cap));
+                self.access.network.rate_limiter(origin).hold(wait.min(settings.retry_after_cap));
             }
             let wait = match attempts.after_failure(failed.retry_after) {
                 NextAttempt::After(wait) => wait,
@@ -223,7 +223,7 @@ impl<'a> Requester<'a> {
         }))
     }
 
-    /// Where a request went on its way, as an error says it.
+    /// The redirect and the proxy of a request, as the error shows them.
     fn route(&self, url: &Url, trace: &Trace) -> String {
         let mut route = String::new();
         if trace.hop.is_none() && !self.authorizer.trusts(url) {
@@ -254,26 +254,26 @@ impl<'a> Requester<'a> {
     ) -> Result<T, FailedAttempt> {
         let response = self.follow(url, trace).await?;
         let (status, headers, url) = (response.status(), response.headers().clone(), response.url().clone());
-        let retry_after = pace::retry_after(&headers);
+        let retry_after = rate_limit::retry_after(&headers);
         let limit = self.body_limit();
         let body = match self.body(response, limit).await {
             Ok(body) if status.is_success() => encoding::decoded(&headers, body, limit.bytes, limit.setting)?,
             Ok(body) => encoding::decoded(&headers, body, limit.bytes, limit.setting).unwrap_or_default(),
-            // What the server says is wanted; that it can't be said whole does not matter.
+            // The status is the error to report, even if its body can't be read.
             Err(_) if !status.is_success() => Bytes::new(),
             Err(failure) => return Err(failure.into()),
         };
         judge(Response { status, headers, url, body }).map_err(|cause| FailedAttempt { cause, retry_after })
     }
 
-    /// Sends the request, over its redirects. The credentials go with it only as far as the source's own origin.
+    /// Sends the request and follows redirects. Sends credentials only to the origin of the source.
     async fn follow(&self, url: &Url, trace: &mut Trace) -> Result<reqwest::Response, RequestFailure> {
         let mut url = url.clone();
         let most = self.access.http.max_redirects;
         for hop in 0..=most {
-            let pace = self.access.network.pace(&url);
+            let limiter = self.access.network.rate_limiter(&url);
             if hop > 0 {
-                pace.wait_turn().await;
+                limiter.wait_turn().await;
                 trace.hop = Some(url.clone());
             }
             trace.proxy = self.client.proxy_of(&url);
@@ -286,7 +286,7 @@ impl<'a> Requester<'a> {
                 ConnectionError::ProxyCredentials(text) => RequestFailure::Proxy(text),
                 ConnectionError::Failed(text) => RequestFailure::Connection(text),
             })?;
-            pace.observe(response.headers(), self.access.http.retry_after_cap);
+            limiter.observe(response.headers(), self.access.http.retry_after_cap);
             if let (407, Some(proxy)) = (response.status().as_u16(), &trace.proxy) {
                 return Err(RequestFailure::Proxy(asks_for_credentials(proxy)));
             }
@@ -298,12 +298,12 @@ impl<'a> Requester<'a> {
         Err(RequestFailure::Redirect(format!("more than {most} redirects (http.max_redirects)")))
     }
 
-    /// Where a redirect leads to.
+    /// The target of a redirect.
     fn redirected(&self, from: &Url, headers: &HeaderMap) -> Result<Url, RequestFailure> {
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok()).and_then(|target| from.join(target).ok());
         let url = location
             .filter(|url| matches!(url.scheme(), "http" | "https"))
-            .ok_or_else(|| RequestFailure::Redirect("a redirect without a usable Location".into()))?;
+            .ok_or_else(|| RequestFailure::Redirect("a redirect without a valid Location".into()))?;
         if from.scheme() == "https" && url.scheme() == "http" && !self.access.http.allow_plain {
             let to = redact::url(&url);
             return Err(RequestFailure::Redirect(format!(
@@ -313,7 +313,7 @@ impl<'a> Requester<'a> {
         Ok(url)
     }
 
-    /// All headers of a request. One of the profile replaces what is sent otherwise.
+    /// All headers of a request. A header of the profile replaces any other of the same name.
     fn with_own_headers(&self, url: &Url, mut headers: HeaderMap) -> Result<HeaderMap, RequestFailure> {
         insert(&mut headers, ACCEPT.as_str(), "application/json")?;
         for (name, value) in &self.profile.headers {
@@ -334,9 +334,9 @@ impl<'a> Requester<'a> {
 
     async fn body(&self, mut response: reqwest::Response, limit: BodyLimit) -> Result<Bytes, RequestFailure> {
         let is_failure = !response.status().is_success();
-        let most = if is_failure { MOST_OF_FAILURE } else { limit.bytes };
+        let most = if is_failure { MAX_FAILURE_BYTES } else { limit.bytes };
         let url = response.url().clone();
-        let announced = response.content_length().unwrap_or(0).min(most).min(MOST_RESERVED);
+        let announced = response.content_length().unwrap_or(0).min(most).min(MAX_RESERVED);
         let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
         let broken = |error| RequestFailure::Connection(self.client.failure(error, &url).text());
         while let Some(chunk) = response.chunk().await.map_err(broken)? {

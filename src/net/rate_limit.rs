@@ -1,4 +1,4 @@
-//! How fast requests to one origin follow each other: by the profile, and by what the server says of its own limit.
+//! The rate limit of one origin, from the profile and from the response headers of the server.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,34 +9,34 @@ use reqwest::header::HeaderMap;
 
 use super::retry;
 
-/// From here on a number is an epoch: seconds, milliseconds, microseconds.
+/// The smallest number that is an epoch, and its unit in seconds: microseconds, milliseconds, seconds.
 const EPOCHS: [(f64, f64); 3] = [(1e14, 1e-6), (1e11, 1e-3), (1e9, 1.0)];
 
-/// Spaces the requests to one origin. All sources of a run share it.
+/// Limits the rate of requests to one origin. All sources of a run share it.
 #[derive(Debug)]
-pub(crate) struct Pace {
-    state: Mutex<PaceState>,
+pub(crate) struct RateLimiter {
+    state: Mutex<RateState>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct PaceState {
-    /// The least time between two requests.
+struct RateState {
+    /// The minimum time between two requests.
     interval: Duration,
-    /// When the next one may go.
+    /// The earliest time of the next request.
     next: Instant,
-    /// No request goes before this: the server asked for it.
+    /// No request is sent before this time, because the server asked to wait.
     held_until: Instant,
 }
 
-impl Default for Pace {
-    fn default() -> Pace {
+impl Default for RateLimiter {
+    fn default() -> RateLimiter {
         let now = Instant::now();
-        Pace { state: Mutex::new(PaceState { interval: Duration::ZERO, next: now, held_until: now }) }
+        RateLimiter { state: Mutex::new(RateState { interval: Duration::ZERO, next: now, held_until: now }) }
     }
 }
 
-impl Pace {
-    /// Limits the requests a second. The lowest limit of all sources of the origin holds.
+impl RateLimiter {
+    /// Sets the maximum requests per second. The lowest limit of all sources of the origin applies.
     pub(crate) fn limit(&self, requests_per_second: f64) {
         let interval = Duration::try_from_secs_f64(1.0 / requests_per_second).unwrap_or_default();
         self.change(|state| state.interval = state.interval.max(interval));
@@ -51,7 +51,7 @@ impl Pace {
         });
         loop {
             tokio::time::sleep_until(at.into()).await;
-            // Meanwhile the server may have asked for a longer wait.
+            // The server may have asked for a longer wait meanwhile.
             let held_until = self.change(|state| state.held_until);
             if held_until <= at || held_until <= Instant::now() {
                 return;
@@ -60,31 +60,31 @@ impl Pace {
         }
     }
 
-    /// Lets no request go for this time.
+    /// Sends no request for this time.
     pub(crate) fn hold(&self, wait: Duration) {
         if let Some(until) = Instant::now().checked_add(wait) {
             self.change(|state| state.held_until = state.held_until.max(until));
         }
     }
 
-    /// Slows down where a response says that the limit is reached.
+    /// Slows down if a response says that the limit is reached.
     pub(crate) fn observe(&self, headers: &HeaderMap, cap: Duration) {
         if let Some(wait) = asked_wait(headers, clock(headers)) {
             self.hold(wait.min(cap));
         }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut PaceState) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut RateState) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// The server's clock, where it sends one: its times are compared with that.
+/// The clock of the server from its `Date` header, else ours. Times of the server are compared with it.
 pub(crate) fn clock(headers: &HeaderMap) -> SystemTime {
     text(headers, "date").and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now)
 }
 
-/// How long the server wants everybody to wait, by `Retry-After`.
+/// How long the server asks to wait with `Retry-After`.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     retry::retry_after(text(headers, "retry-after")?, clock(headers))
 }
@@ -93,7 +93,7 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// How long the server wants the next request to wait, where its limit is reached.
+/// How long the server asks to wait because its rate limit is reached.
 fn asked_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| text(headers, name);
     let number = |name: &str| text(name).and_then(leading_number);
@@ -147,7 +147,7 @@ fn until_reset(value: &str, now: SystemTime) -> Option<Duration> {
 /// `RateLimit`: `"default";r=0;t=30` (draft 08 and later), or `limit=100, remaining=0, reset=30` (before that). Of several
 /// limits that are reached, the longest wait counts.
 fn structured_wait(value: &str) -> Option<Duration> {
-    // Names stand in quotes, and may hold what else separates.
+    // Names are quoted, and may contain separators.
     let unquoted: String = value.split('"').step_by(2).collect();
     let (mut longest, mut remaining, mut reset): (Option<Duration>, _, _) = (None, None, None);
     for member in unquoted.split(',') {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_at_its_limit_is_given_time() {
+    fn a_server_at_its_limit_gets_a_pause() {
         assert_eq!(wait(&[("X-Shopify-Shop-Api-Call-Limit", "36/40")]), Some(0.5));
         assert_eq!(wait(&[("X-Shopify-Shop-Api-Call-Limit", "10/40")]), None);
         assert_eq!(wait(&[("RateLimit-Remaining", "0"), ("RateLimit-Reset", "3")]), Some(3.0));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_structured_header_is_read_in_both_of_its_forms() {
+    fn both_forms_of_the_structured_header_are_read() {
         for (value, expected) in [
             (r#""default";r=0;t=30"#, Some(30.0)),
             (r#""default";r=5;t=30"#, None),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_own_clock_counts() {
+    fn times_are_compared_with_the_clock_of_the_server() {
         let headers = HeaderMap::from_iter([
             (reqwest::header::DATE, "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap()),
             (reqwest::header::RETRY_AFTER, "Sun, 06 Nov 1994 08:49:40 GMT".parse().unwrap()),
@@ -235,28 +235,28 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_spread_by_the_lowest_limit() {
-        let pace = Pace::default();
-        pace.limit(50.0);
-        pace.limit(5000.0);
+    fn the_lowest_limit_applies() {
+        let limiter = RateLimiter::default();
+        limiter.limit(50.0);
+        limiter.limit(5000.0);
         let started = Instant::now();
         on_runtime(async {
             for _ in 0..6 {
-                pace.wait_turn().await;
+                limiter.wait_turn().await;
             }
         });
         assert!(started.elapsed() >= Duration::from_millis(100), "{:?}", started.elapsed());
     }
 
     #[test]
-    fn a_wait_that_one_request_is_told_of_holds_for_those_that_wait_already() {
-        let pace = Arc::new(Pace::default());
-        pace.limit(20.0);
+    fn a_hold_applies_to_requests_that_already_wait() {
+        let limiter = Arc::new(RateLimiter::default());
+        limiter.limit(20.0);
         let started = Instant::now();
         on_runtime(async {
-            pace.wait_turn().await;
-            let hold = async { pace.hold(Duration::from_millis(300)) };
-            futures_util::future::join(pace.wait_turn(), hold).await;
+            limiter.wait_turn().await;
+            let hold = async { limiter.hold(Duration::from_millis(300)) };
+            futures_util::future::join(limiter.wait_turn(), hold).await;
         });
         assert!(started.elapsed() >= Duration::from_millis(300), "{:?}", started.elapsed());
     }
