@@ -75,7 +75,7 @@ fn refused(source: &Source, http: &HttpSettings) -> String {
 fn plain_http_uses_the_proxy_with_its_credentials_and_exceptions_are_direct() {
     let server = Server::start(|_: &Asked| complete_page(r#"[{"id":1}]"#));
     let proxy = Proxy::start(server.address(), Some("Basic bWU6aHVzaC00NzEx"));
-    let url = format!("http://shop.example/orders?sign=a%2Fb/c");
+    let url = "http://shop.example/orders?sign=a%2Fb/c".to_owned();
     let fetched = read(&source(&url), &through(&format!("http://me:hush-4711@{}", proxy.address), ""), |_| {}).unwrap();
     assert_eq!(fetched.records, [r#"{"id":1}"#]);
     let proxied = proxy.proxied();
