@@ -275,6 +275,25 @@ fn a_column_that_a_file_does_not_have_keeps_its_stored_values() {
 }
 
 #[test]
+fn a_file_of_a_folder_that_lacks_a_column_keeps_what_the_others_say() {
+    let work = Workspace::new();
+    work.write("u/2026-01-01.csv", "user_id,name,plan\nU1,Anna,gold\nU2,Ben,free\n");
+    let load = || work.load(&[order("A", "2026-01-01", "")], &["--users", "u"]);
+    load().published();
+    work.write("u/2026-01-02.csv", "user_id,name\nU1,Anna B.\nU3,Cy\n");
+    load().published();
+    let users = || work.query("SELECT user_id, name, plan FROM dim_user ORDER BY 1");
+    assert_eq!(users(), ["U1|Anna B.|gold", "U2|Ben|free", "U3|Cy|NULL"]);
+    load().unchanged();
+    // The first file is gone, and another one has the column for another user.
+    std::fs::remove_file(work.path("u/2026-01-01.csv")).unwrap();
+    work.write("u/2026-01-03.csv", "user_id,plan\nU3,new\nU2,\n");
+    load().published();
+    assert_eq!(users(), ["U1|Anna B.|gold", "U2|Ben|NULL", "U3|Cy|new"]);
+    load().unchanged();
+}
+
+#[test]
 fn half_a_surrogate_pair_makes_only_its_own_value_unreadable() {
     let work = Workspace::new();
     work.write("users.json", r#"[{"id":"U1","\ud800":"x","country":"DE"},{"id":"U2","country":"\udc00"}]"#);

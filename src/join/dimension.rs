@@ -17,7 +17,7 @@ use super::DimensionError;
 use crate::{
     layer::write_text,
     model::{DimensionSpec, TextTable, UtcMicros, parse_time_number, parse_time_text},
-    normalize::{MOST_COLUMNS, Members},
+    normalize::{MOST_COLUMNS, Members, NO_COLUMN},
 };
 
 /// The flag of a member that only facts name.
@@ -215,8 +215,8 @@ impl Dimension {
                 });
             }
             Some(member) => {
-                // A source without `updated_at` tells no versions: what is loaded wins.
-                let tells_no_versions = matches!(place, Place::Source(_)) && self.source.column("updated_at").is_none();
+                // A file without `updated_at` tells no versions: what is loaded wins.
+                let tells_no_versions = matches!(place, Place::Source(_)) && !self.has_column(place, self.places("updated_at"));
                 if tells_no_versions || self.version(self.members[member].place) <= self.version(place) {
                     self.members[member].place = place;
                 }
@@ -259,12 +259,20 @@ impl Dimension {
         }
     }
 
-    /// A cell of a member. A column that the source does not have keeps its stored value.
+    /// A cell of a member. A column that the source, or the file of the row, does not have keeps its stored value.
     fn member_cell(&self, member: Member, column: ColumnPlaces) -> Option<&str> {
-        match (member.place, column.source, member.stored) {
-            (Place::Source(_), None, Some(stored)) => self.cell(Place::Stored(stored), column),
-            (place, ..) => self.cell(place, column),
+        if let Place::Stored(_) = member.place {
+            return self.cell(member.place, column);
         }
+        if self.has_column(member.place, column) {
+            return self.cell(member.place, column);
+        }
+        self.cell(Place::Stored(member.stored?), column)
+    }
+
+    /// Whether a row of the source comes from a file with this column.
+    fn has_column(&self, place: Place, column: ColumnPlaces) -> bool {
+        column.source.is_some() && self.cell(place, column) != Some(NO_COLUMN)
     }
 
     fn is_inferred(&self, place: Place) -> bool {
@@ -288,7 +296,10 @@ impl Dimension {
         names.extend(kept.iter().map(|name| (*name).clone()));
         if let Some(first) = left_out.first() {
             let columns = left_out.len();
-            let lost = left_out.iter().filter_map(|name| self.source.column(name)).map(|column| self.source.texts(column).count() as u64);
+            let lost = left_out
+                .iter()
+                .filter_map(|name| self.source.column(name))
+                .map(|column| self.source.texts(column).filter(|text| *text != NO_COLUMN).count() as u64);
             self.counts.values_unreadable += lost.sum::<u64>();
             let dimension = self.spec.name;
             tracing::warn!(

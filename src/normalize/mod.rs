@@ -13,5 +13,5 @@ mod scalar;
 mod walk;
 
 pub use mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
-pub use members::{MOST_COLUMNS, MemberCounts, MemberNormalizer, Members};
+pub use members::{MOST_COLUMNS, MemberCounts, MemberNormalizer, Members, NO_COLUMN};
 pub use record::{Drop, NormalizedBatch, RecordCounts, RecordNormalizer};

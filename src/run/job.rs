@@ -356,8 +356,14 @@ impl Job<'_> {
         let shape = source.map(|source| shape::of_dimension(&spec, &source.profile)).unwrap_or_default();
         let mut members = None;
         if let Some(source) = source {
-            let mut normalizer = MemberNormalizer::new(spec, &source.profile, self.settings.limits);
+            let new_normalizer = || MemberNormalizer::new(spec, &source.profile, self.settings.limits);
+            let (mut files, mut normalizer, mut origin) = (Vec::new(), new_normalizer(), None);
             let mut sink = |page: Page| {
+                let file = page.origin.file().map(Path::to_owned);
+                if file != origin && origin.is_some() {
+                    files.push(std::mem::replace(&mut normalizer, new_normalizer()).finish());
+                }
+                origin = file;
                 normalizer.records(page.records(), page.cells);
                 true
             };
@@ -365,7 +371,8 @@ impl Job<'_> {
             let completeness = source::read_pages(&source.location, Purpose::Members, &query, &self.access(), &mut sink)?;
             *certificate = Some(completeness.clone());
             self.certify(&source.location, &completeness)?;
-            members = Some(normalizer.finish());
+            files.push(normalizer.finish());
+            members = Some(Members::of_files(&spec, files));
         }
         if let (Some(source), Some(Members { counts, .. })) = (source, &members)
             && counts.records_malformed > 0

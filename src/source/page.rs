@@ -1,6 +1,9 @@
 //! The output of a source: bytes, cut into records.
 
-use std::{ops::Range, path::PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 
@@ -34,6 +37,16 @@ pub enum Origin {
         /// The page's number.
         page: u64,
     },
+}
+
+impl Origin {
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Origin::File { path, .. } => Some(path),
+            Origin::Response { .. } => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
