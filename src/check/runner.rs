@@ -66,6 +66,8 @@ pub struct LayerView {
     pub schema: FactSchema,
     /// Whether prices are quotients (`repeated_sku = "sum"`), and so rounded.
     pub sums_skus: bool,
+    /// Partitions whose rows are all shorter than a text that fills its column; `None` if that is not known.
+    pub short_rows: Option<BTreeSet<Dt>>,
     /// The moment that "plausible" is measured against.
     pub now: Option<UtcMicros>,
 }
@@ -227,7 +229,9 @@ impl<'a> Session<'a> {
             (Some(first), Some(last)) => format!("reading the partitions dt={first} to dt={last}"),
             _ => "reading no partitions".to_owned(),
         };
-        let longest = longest_text(&self.view.schema);
+        // No text is longer than its row: the lengths cost a look at every text, and hardly any partition needs it.
+        let are_short = self.view.short_rows.as_ref().is_some_and(|short| group.iter().all(|dt| short.contains(dt)));
+        let longest = if are_short { "0".to_owned() } else { longest_text(&self.view.schema) };
         self.execute(
             &doing,
             &format!("CREATE OR REPLACE TABLE fact_order_changed AS SELECT {CHECKED_COLUMNS}, {longest} AS longest_text FROM ({rows});"),

@@ -52,6 +52,8 @@ pub struct MergedPartition {
     pub lost: CurrencyTotals,
     /// Σ `line_total` of the stored rows that stay.
     pub kept: CurrencyTotals,
+    /// The bytes of the longest row of new content.
+    pub longest_row: usize,
 }
 
 /// Where a row of the result comes from.
@@ -102,11 +104,12 @@ pub fn merge_partition(
         merge.hold_orders();
     }
     let result = merge.resolve(by);
+    let mut longest_row = 0;
     let content = match (&stored, result.is_empty()) {
         (None, true) => MergedContent::Unchanged,
         (Some(_), true) => MergedContent::Removed,
         (stored, false) => {
-            let bytes = merge.write(result);
+            let bytes = merge.write(result, &mut longest_row);
             if stored.as_ref().is_some_and(|stored| stored.bytes == bytes) {
                 MergedContent::Unchanged
             } else {
@@ -115,7 +118,7 @@ pub fn merge_partition(
         }
     };
     let Merge { counts, lost, kept, rows, .. } = merge;
-    Ok(MergedPartition { dt, content, rows, counts, lost, kept })
+    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row })
 }
 
 struct Merge<'a> {
@@ -357,7 +360,7 @@ impl<'a> Merge<'a> {
     }
 
     /// The file: sorted by `(created_at, order_id, sku)`.
-    fn write(&self, rows: Vec<Origin>) -> Vec<u8> {
+    fn write(&self, rows: Vec<Origin>, longest_row: &mut usize) -> Vec<u8> {
         let place = |origin: Origin| {
             let (rows, row) = self.row(origin);
             (rows.created_at(row), rows.key(row))
@@ -368,7 +371,9 @@ impl<'a> Merge<'a> {
         csv::write_header(&mut bytes, self.schema);
         for (_, origin) in sorted {
             let (rows, row) = self.row(origin);
+            let start = bytes.len();
             csv::write_line(&mut bytes, &rows.line(row), rows.extra(row));
+            *longest_row = (*longest_row).max(bytes.len() - start);
         }
         bytes
     }

@@ -122,10 +122,16 @@ impl PathTrie {
 
 impl Field {
     /// The value of the first leaf that is not missing, or else the default.
+    #[inline]
     pub(super) fn value<'a>(&'a self, cells: &[Option<&'a str>]) -> Scalar<'a> {
+        // Nearly every field: no values count as missing, and the loop stays small.
+        if !self.missing.is_empty() {
+            return self.first(self.leaves.iter().filter_map(|&leaf| cells[leaf]));
+        }
         for &leaf in &self.leaves {
-            if let Some(value) = cells[leaf].and_then(|raw| self.held(raw)) {
-                return value;
+            match cells[leaf].map(Scalar::of) {
+                None | Some(Scalar::Missing) => {}
+                Some(value) => return value,
             }
         }
         self.default()

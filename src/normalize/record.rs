@@ -221,7 +221,7 @@ enum IsMissing {
 
 impl IsMissing {
     fn of(value: &Scalar<'_>) -> IsMissing {
-        if *value == Scalar::Missing { IsMissing::Yes } else { IsMissing::No }
+        if matches!(value, Scalar::Missing) { IsMissing::Yes } else { IsMissing::No }
     }
 }
 

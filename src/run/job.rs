@@ -25,7 +25,7 @@ use crate::{
     coverage::{Interval, Ledger},
     join::{Dimension, Enricher, ScdType},
     layer::{self, Catalog, LookUpError, MergedContent, PartitionEntry, partition_file},
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, RunId, UtcMicros, Window, add_totals},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, LONGEST_TEXT, RunId, UtcMicros, Window, add_totals},
     net::{Network, redact},
     normalize::{Mapping, MemberNormalizer, Members, RecordCounts, RecordNormalizer},
     report::{self, CommandName, Status, Summary, alert::Ended},
@@ -458,6 +458,7 @@ impl Job<'_> {
             schema: self.schema.clone(),
             sums_skus: self.settings.repeated_sku == RepeatedSku::Sum,
             now: Some(self.summary.started_at),
+            short_rows: Some(BTreeSet::new()),
             ..LayerView::default()
         };
         let mut expected: BTreeMap<Dt, Expected> = BTreeMap::new();
@@ -484,6 +485,9 @@ impl Job<'_> {
                     let stamp = staging.put_written(&place, bytes, checksum)?;
                     view.facts.insert(dt, staging.staged(&place));
                     view.changed.insert(dt);
+                    if let Some(short) = view.short_rows.as_mut().filter(|_| merged.longest_row < LONGEST_TEXT - 3) {
+                        short.insert(dt);
+                    }
                     stamps.insert(dt, Some(stamp.clone()));
                     catalog.partitions.insert(dt, PartitionEntry { stamp, rows: merged.rows, revenue: revenue.clone() });
                     expected.insert(dt, Expected { rows: merged.rows, revenue });
