@@ -1,5 +1,5 @@
 //! What is stored, as of the last publish: each partition's size, time and checksum, and the index of orders. All of it can
-//! be made anew from `curated/`, and is where it is missing, stale or damaged.
+//! be rebuilt from `curated/`, and is rebuilt where it is missing, stale or damaged.
 
 use std::{
     collections::BTreeMap,
@@ -68,22 +68,22 @@ struct Stored {
 const VERSION: u32 = 1;
 
 impl Stored {
-    /// That the layer has the columns of the schema, unless it is empty.
-    fn hold_columns(&self, schema: &FactSchema) -> Result<(), LayerError> {
+    /// Verifies that the layer has the columns of the schema. An empty layer has any columns.
+    fn verify_columns(&self, schema: &FactSchema) -> Result<(), LayerError> {
         let same = self.columns.iter().eq(schema.extra().iter().map(|column| &column.name));
         if same || self.partitions.is_empty() { Ok(()) } else { Err(LayerError::columns(self.columns.iter().map(String::as_str), schema)) }
     }
 }
 
-/// That the layer has the columns of the schema, as far as its catalog knows.
+/// Verifies that the layer has the columns of the schema, as far as its catalog knows.
 ///
 /// # Errors
 /// [`LayerError::Columns`], or what the disk refuses.
-pub fn hold_columns(output: &Output, schema: &FactSchema) -> Result<(), LayerError> {
-    load(output)?.map_or(Ok(()), |(stored, _)| stored.hold_columns(schema))
+pub fn verify_columns(output: &Output, schema: &FactSchema) -> Result<(), LayerError> {
+    load(output)?.map_or(Ok(()), |(stored, _)| stored.verify_columns(schema))
 }
 
-/// What is stored, held against what is on disk.
+/// The stored catalog, compared with the files on disk.
 pub struct Catalog {
     output: Output,
     schema: FactSchema,
@@ -92,7 +92,7 @@ pub struct Catalog {
     segments: Vec<Segment>,
     /// The segments' file names, in the order of `segments`.
     names: Vec<String>,
-    /// Orders of partitions that were read anew because the catalog did not know them as they are.
+    /// Orders of partitions that were read again, because their files are not those that the catalog knows.
     fresh: IndexBuilder,
     has_fresh: bool,
     was_missing: bool,
@@ -101,8 +101,8 @@ pub struct Catalog {
 /// What the opening of the catalog found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reconciled {
-    /// Partitions that were read anew: all of them, where the catalog or its index was missing or damaged.
-    pub read_anew: Vec<Dt>,
+    /// Partitions that were read again: all of them if the catalog or its index was missing or damaged.
+    pub read_again: Vec<Dt>,
     /// Whether the index had to be made from nothing.
     pub rebuilt: bool,
 }
@@ -110,7 +110,7 @@ pub struct Reconciled {
 /// An index whose bytes are damaged.
 #[derive(Debug, thiserror::Error)]
 pub enum LookUpError {
-    /// It has to be made anew.
+    /// It must be rebuilt.
     #[error("the index is damaged")]
     Damaged,
     /// Something else.
@@ -132,7 +132,7 @@ impl Catalog {
     ) -> Result<(Catalog, Reconciled), LayerError> {
         let stored = if rebuild { None } else { load(output)? };
         if let Some((stored, _)) = &stored {
-            stored.hold_columns(schema)?;
+            stored.verify_columns(schema)?;
         }
         let (stored, segments) = match stored {
             Some((stored, segments)) => (Some(stored), segments),
@@ -181,7 +181,7 @@ impl Catalog {
         }
         self.partitions.insert(dt, PartitionEntry { stamp, rows: stored.rows.len() as u64, revenue });
         if !same {
-            reconciled.read_anew.push(dt);
+            reconciled.read_again.push(dt);
             self.has_fresh = true;
             for row in 0..stored.rows.len() {
                 self.fresh.push(order_hash(stored.rows.order_id(row)), dt);
@@ -193,7 +193,7 @@ impl Catalog {
     /// Appends the partitions that an order may lie in.
     ///
     /// # Errors
-    /// [`LookUpError::Damaged`] where the index has to be made anew.
+    /// [`LookUpError::Damaged`] if the index must be rebuilt.
     fn look_up(&mut self, order: OrderHash, homes: &mut Vec<Dt>) -> Result<(), LookUpError> {
         for segment in &mut self.segments {
             if !segment.look_up(order, homes) {
@@ -203,25 +203,25 @@ impl Catalog {
         Ok(())
     }
 
-    /// Goes through the orders of a run, by hash: hands `each` every order with the partitions that the run brings it to and
-    /// those that it is stored in, and stages what the index did not know yet.
+    /// Looks up the orders of a run, by hash. Calls `each` with every order, the partitions that the run brings it to, and those
+    /// that store it. Writes the entries that the index does not have yet to `new_file`, and returns their number.
     ///
     /// # Errors
     /// [`LookUpError`].
-    pub fn go_through(
+    pub fn look_up_orders(
         &mut self,
         run: &mut IndexBuilder,
-        novel: &Path,
+        new_file: &Path,
         mut each: impl FnMut(OrderHash, &[Dt], &[Dt]),
     ) -> Result<u64, LookUpError> {
-        // What was read anew is looked up like a segment: it is written as one first.
-        self.settle_fresh(novel)?;
+        // Partitions that were read again are looked up like a segment, so they are written as one first.
+        self.settle_fresh(new_file)?;
         let mut known: Vec<Dt> = Vec::new();
-        let mut novel_entries: Vec<Entry> = Vec::new();
+        let mut new_entries: Vec<Entry> = Vec::new();
         let mut failed = None;
         let mut orders = index::by_order(run.sorted()?);
         let stream = std::iter::from_fn(|| {
-            while novel_entries.is_empty() {
+            while new_entries.is_empty() {
                 let (order, brought) = match orders.next()? {
                     Ok(homes) => homes,
                     Err(error) => return Some(Err(error)),
@@ -233,21 +233,21 @@ impl Catalog {
                 }
                 known.sort_unstable();
                 known.dedup();
-                novel_entries.extend(brought.iter().rev().filter(|dt| known.binary_search(dt).is_err()).map(|&dt| (order, dt)));
+                new_entries.extend(brought.iter().rev().filter(|dt| known.binary_search(dt).is_err()).map(|&dt| (order, dt)));
                 known.retain(|dt| self.partitions.contains_key(dt));
                 each(order, &brought, &known);
             }
-            novel_entries.pop().map(Ok)
+            new_entries.pop().map(Ok)
         });
-        let written = index::write_segment(novel, stream)?;
+        let written = index::write_segment(new_file, stream)?;
         failed.map_or(Ok(written.count), Err)
     }
 
-    fn settle_fresh(&mut self, novel: &Path) -> Result<(), LayerError> {
+    fn settle_fresh(&mut self, new_file: &Path) -> Result<(), LayerError> {
         if !std::mem::take(&mut self.has_fresh) {
             return Ok(());
         }
-        let path = novel.with_extension("fresh");
+        let path = new_file.with_extension("fresh");
         index::write_segment(&path, self.fresh.sorted()?)?;
         if let Some(segment) = Segment::open(&path) {
             self.segments.push(segment);
@@ -256,13 +256,13 @@ impl Catalog {
         Ok(())
     }
 
-    /// Stages the catalog as it is to be, with the novel entries of the run, and removes the segments that it replaces.
+    /// Stages the next catalog with the new entries of the run, and removes the segments that it replaces.
     ///
     /// # Errors
     /// What the disk refuses.
-    pub fn stage(mut self, staging: &mut Staging, run_id: &str, novel: &Path) -> Result<(), LayerError> {
-        self.settle_fresh(novel)?;
-        if let Some(segment) = Segment::open(novel).filter(|segment| segment.count() > 0) {
+    pub fn stage(mut self, staging: &mut Staging, run_id: &str, new_file: &Path) -> Result<(), LayerError> {
+        self.settle_fresh(new_file)?;
+        if let Some(segment) = Segment::open(new_file).filter(|segment| segment.count() > 0) {
             self.segments.push(segment);
             self.names.push(String::new());
         }
@@ -325,7 +325,7 @@ pub fn published_entries(output: &Output) -> Result<BTreeMap<Dt, PartitionEntry>
 
 /// Stages a catalog in which some partitions are of another time and content, and all else is as it was; for who rewrites
 /// partitions without a change to their rows. Where the stored catalog can't be read there is none to be staged: the next
-/// run makes it anew.
+/// run rebuilds it.
 ///
 /// # Errors
 /// What the disk refuses.

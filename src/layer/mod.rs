@@ -16,14 +16,14 @@ mod staged_rows;
 mod stored;
 
 pub use catalog::{
-    Catalog, LookUpError, PartitionEntry, Reconciled, generation, hold_columns, partitions_on_disk, published_entries, restamp,
+    Catalog, LookUpError, PartitionEntry, Reconciled, generation, verify_columns, partitions_on_disk, published_entries, restamp,
     stored_columns,
 };
 pub use csv::{partition_file, read_partition, write_header, write_line, write_text};
 pub use error::LayerError;
 pub use index::{Homes, IndexBuilder, Segment};
 pub use merge::{MergeCounts, MergedContent, MergedPartition, merge_partition};
-pub use moves::{Contests, contest};
+pub use moves::{BestVersions, best_versions};
 pub use rewrite::rewritten;
 pub use stage::{Stage, StagedLines};
 pub use staged_rows::CutBatch;

@@ -55,7 +55,7 @@ fn settle(output: &Output, cancel: &Cancel) -> Result<(), RunError> {
 }
 
 fn check_once(settings: &Settings, output: &Output, custom: &[CustomCheck], cancel: &Cancel) -> Result<Vec<CheckResult>, RunError> {
-    layer::hold_columns(output, &settings.schema())?;
+    layer::verify_columns(output, &settings.schema())?;
     let mut view = LayerView {
         users_configured: settings.users.is_some(),
         products_configured: settings.products.is_some(),
@@ -98,7 +98,7 @@ pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunE
     let (catalog, _) = Catalog::open(&output, &settings.schema(), scratch.join("fresh"), cancel, true)
         .map_err(|error| super::stopped_or(cancel, error.into()))?;
     let partitions = catalog.partitions.len();
-    catalog.stage(&mut staging, run_id.as_str(), &scratch.join("novel.idx"))?;
+    catalog.stage(&mut staging, run_id.as_str(), &scratch.join("new_entries.idx"))?;
     staging.prepare(cancel).map_err(|error| super::stopped_or(cancel, error.into()))?.commit()?;
     Ok(partitions)
 }

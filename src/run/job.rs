@@ -45,9 +45,9 @@ pub trait Observer: Sync {
 }
 
 /// Nobody watches.
-pub struct Silent;
+pub struct NoObserver;
 
-impl Observer for Silent {
+impl Observer for NoObserver {
     fn stage(&self, _: &'static str) {}
     fn extracted(&self, _: &RecordCounts, _: &SourceCounts) {}
     fn merged(&self, _: usize, _: usize) {}
@@ -190,11 +190,11 @@ impl Job<'_> {
         extracted.unknown.products.drain().for_each(|key| dimensions.products.infer(&key));
 
         self.enter("merge");
-        let novel = scratch.join("novel.idx");
-        let moves = match merge_all::find_moves(&mut catalog, &mut extracted, &novel) {
+        let new_entries = scratch.join("new_entries.idx");
+        let moves = match merge_all::find_moves(&mut catalog, &mut extracted, &new_entries) {
             Err(LookUpError::Damaged) => {
                 catalog = self.open_catalog(&scratch, true)?;
-                merge_all::find_moves(&mut catalog, &mut extracted, &novel)
+                merge_all::find_moves(&mut catalog, &mut extracted, &new_entries)
             }
             found => found,
         };
@@ -203,15 +203,15 @@ impl Job<'_> {
             LookUpError::Damaged => RunError::Internal("the index is damaged as soon as it is made".into()),
         })?;
         self.count_orders(moves.order_count);
-        let index_changed = moves.novel > 0 || catalog.is_stale();
-        let entangled = moves.entangled.clone();
+        let index_changed = moves.new_entries > 0 || catalog.is_stale();
+        let entangled = moves.shared_partitions.clone();
         let rules = (&self.schema, self.settings.merge);
         let company = (self.merge_threads(&extracted), self.request.cancel, self.request.observer);
         let partitions = merge_all::merge_all(&self.output, moves, &extracted, &staging, rules, company)?;
         let made = self.make(staging, &mut catalog, dimensions, &extracted, partitions, entangled)?;
         drop(extracted);
         let checked = self.check(engine, made, &custom)?;
-        self.publish(checked, catalog, index_changed, &novel, ledger, window)
+        self.publish(checked, catalog, index_changed, &new_entries, ledger, window)
     }
 
     /// Credentials that a profile needs are missing before anything is requested, and not an hour later.
@@ -287,7 +287,7 @@ impl Job<'_> {
                 "the state of the layer was missing or damaged, and has been made anew from curated/"
             );
         } else {
-            for dt in &reconciled.read_anew {
+            for dt in &reconciled.read_again {
                 tracing::warn!(%dt, "the partition is not as it was published: somebody changed it; it is valid and taken as it is");
             }
         }
@@ -562,7 +562,7 @@ impl Job<'_> {
         checked: Checked,
         catalog: Catalog,
         index_changed: bool,
-        novel: &Path,
+        new_entries: &Path,
         ledger: Ledger,
         window: Window,
     ) -> Result<(), RunError> {
@@ -583,7 +583,7 @@ impl Job<'_> {
             staging.put(place, &manifest::manifest(&self.output, self.settings.redshift.url.as_deref(), &files))?;
         }
         if changed || index_changed {
-            catalog.stage(&mut staging, &self.summary.run_id, novel)?;
+            catalog.stage(&mut staging, &self.summary.run_id, new_entries)?;
         }
         self.stage_coverage(&mut staging, ledger, window)?;
         self.finish_counting();

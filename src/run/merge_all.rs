@@ -14,7 +14,7 @@ use std::{
 use super::{RunError, extract::Extracted, job::Observer};
 use crate::{
     cancel::Cancel,
-    layer::{self, Catalog, Contests, LayerError, LookUpError, MergedContent, MergedPartition, StoredPartition, partition_file},
+    layer::{self, Catalog, BestVersions, LayerError, LookUpError, MergedContent, MergedPartition, StoredPartition, partition_file},
     model::{Dt, FactSchema, OrderHash},
     settings::MergeBy,
     store::{self, Output, Staging},
@@ -32,24 +32,24 @@ pub(super) struct Moves {
     /// Orders that stand in more than one partition.
     orders: HashSet<OrderHash>,
     /// The partitions that hold one of them.
-    pub(super) entangled: BTreeSet<Dt>,
+    pub(super) shared_partitions: BTreeSet<Dt>,
     /// Entries that the index did not have.
-    pub(super) novel: u64,
+    pub(super) new_entries: u64,
     /// Different orders of the run.
     pub(super) order_count: u64,
 }
 
-/// Asks the index for each order of the run; stages what it did not know yet at `novel`.
+/// Asks the index for each order of the run; stages what it did not know yet at `new_entries`.
 ///
 /// # Errors
 /// [`LookUpError::Damaged`] where the index has to be made anew first.
-pub(super) fn find_moves(catalog: &mut Catalog, extracted: &mut Extracted, novel: &Path) -> Result<Moves, LookUpError> {
-    let mut moves = Moves { orders: HashSet::new(), entangled: BTreeSet::new(), novel: 0, order_count: 0 };
-    moves.novel = catalog.go_through(&mut extracted.orders, novel, |order, brought, stored| {
+pub(super) fn find_moves(catalog: &mut Catalog, extracted: &mut Extracted, new_entries: &Path) -> Result<Moves, LookUpError> {
+    let mut moves = Moves { orders: HashSet::new(), shared_partitions: BTreeSet::new(), new_entries: 0, order_count: 0 };
+    moves.new_entries = catalog.look_up_orders(&mut extracted.orders, new_entries, |order, brought, stored| {
         moves.order_count += 1;
         if brought.iter().chain(stored).any(|dt| *dt != brought[0]) {
             moves.orders.insert(order);
-            moves.entangled.extend(brought.iter().chain(stored));
+            moves.shared_partitions.extend(brought.iter().chain(stored));
         }
     })?;
     Ok(moves)
@@ -64,17 +64,17 @@ pub(super) fn merge_all(
     rules: (&FactSchema, MergeBy),
     company: (usize, &Cancel, &dyn Observer),
 ) -> Result<Vec<Staged>, RunError> {
-    let touched: BTreeSet<Dt> = extracted.lines.partitions().chain(moves.entangled.iter().copied()).collect();
-    let contests = layer::contest(output, &extracted.lines, moves.orders, &moves.entangled, rules.0)?;
+    let touched: BTreeSet<Dt> = extracted.lines.partitions().chain(moves.shared_partitions.iter().copied()).collect();
+    let best_versions = layer::best_versions(output, &extracted.lines, moves.orders, &moves.shared_partitions, rules.0)?;
     let work: Vec<Dt> = touched.into_iter().collect();
-    merge_parallel(output, extracted, staging, &contests, &work, rules, company)
+    merge_parallel(output, extracted, staging, &best_versions, &work, rules, company)
 }
 
 fn merge_parallel(
     output: &Output,
     extracted: &Extracted,
     staging: &Staging,
-    contests: &Contests,
+    best_versions: &BestVersions,
     work: &[Dt],
     rules: (&FactSchema, MergeBy),
     (threads, cancel, observer): (usize, &Cancel, &dyn Observer),
@@ -84,7 +84,7 @@ fn merge_parallel(
     let done: Mutex<Vec<Staged>> = Mutex::new(Vec::with_capacity(work.len()));
     let one = |dt: Dt| -> Result<Staged, LayerError> {
         let stored = StoredPartition::load(output, dt, rules.0)?;
-        let merged = layer::merge_partition(dt, extracted.lines.load(dt)?, stored, contests, rules)?;
+        let merged = layer::merge_partition(dt, extracted.lines.load(dt)?, stored, best_versions, rules)?;
         stage_content(staging, merged)
     };
     let span = tracing::Span::current();

@@ -30,7 +30,7 @@ pub use backfill::{BackfillOutcome, BackfillRequest, ChunkChoice, backfill};
 pub use changes::{WhichRuns, changes};
 pub use check_layer::{check_layer, rebuild_state};
 pub use error::RunError;
-pub use job::{Observer, Outcome, Request, Silent, execute};
+pub use job::{Observer, Outcome, Request, NoObserver, execute};
 pub use layer_status::{CoverageGap, FailingCheck, LayerStatus, PartitionInShort, RunInShort, layer_status};
 pub use open::{host, recover_unless_held};
 pub use plan::{Plan, PlanRequest, PlannedChunk, plan};
