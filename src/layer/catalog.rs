@@ -9,20 +9,17 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    IndexBuilder, LayerError, Segment, StoredPartition, csv,
+    IndexBuilder, LayerError, Segment, StoredPartition,
     index::{self, Entry},
 };
 use crate::{
     cancel::Cancel,
     model::{CurrencyTotals, Dt, FactSchema, OrderHash, add_totals, order_hash},
-    store::{self, FileStamp, Output, Staging},
+    store::{
+        self, FileStamp, Output, Staging,
+        places::{self, CATALOG, INDEX},
+    },
 };
-
-/// The catalog's place beneath the output.
-const CATALOG: &str = "state/catalog.json";
-
-/// The folder of the index beneath the output.
-const INDEX: &str = "state/index";
 
 /// What is known of a partition.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -96,6 +93,10 @@ pub struct Catalog {
     fresh: IndexBuilder,
     has_fresh: bool,
     was_missing: bool,
+    /// Partitions that were read again.
+    read_again: Vec<Dt>,
+    /// Whether a partition that the stored catalog names is no longer on disk.
+    has_lost_partitions: bool,
 }
 
 /// What the opening of the catalog found.
@@ -147,6 +148,8 @@ impl Catalog {
             fresh: IndexBuilder::new(scratch),
             has_fresh: false,
             was_missing: stored.is_none(),
+            read_again: Vec::new(),
+            has_lost_partitions: false,
         };
         let mut reconciled = Reconciled { rebuilt: stored.is_none(), ..Reconciled::default() };
         let known = stored.map(|stored| stored.partitions).unwrap_or_default();
@@ -156,6 +159,9 @@ impl Catalog {
             }
             catalog.reconcile(dt, known.get(&dt.to_string()), &mut reconciled)?;
         }
+        catalog.read_again.clone_from(&reconciled.read_again);
+        let is_there = |dt: &String| dt.parse().is_ok_and(|dt: Dt| catalog.partitions.contains_key(&dt));
+        catalog.has_lost_partitions = !known.keys().all(is_there);
         Ok((catalog, reconciled))
     }
 
@@ -164,8 +170,18 @@ impl Catalog {
         self.names.iter().any(String::is_empty) || self.has_fresh || self.was_missing
     }
 
+    /// Partitions whose files are not those that were published.
+    pub fn read_again(&self) -> &[Dt] {
+        &self.read_again
+    }
+
+    /// Whether somebody removed a published partition.
+    pub fn has_lost_partitions(&self) -> bool {
+        self.has_lost_partitions
+    }
+
     fn reconcile(&mut self, dt: Dt, known: Option<&PartitionEntry>, reconciled: &mut Reconciled) -> Result<(), LayerError> {
-        let path = self.output.at(csv::partition_file(dt));
+        let path = self.output.at(places::partition_file(dt));
         let Some((bytes, modified_ns)) = store::size_and_time(&path)? else { return Ok(()) };
         if let Some(known) = known.filter(|known| known.stamp.looks_like(bytes, modified_ns)) {
             self.partitions.insert(dt, known.clone());
@@ -364,7 +380,7 @@ pub fn generation(output: &Output) -> Result<Option<String>, LayerError> {
 pub fn partitions_on_disk(output: &Output) -> Result<Vec<Dt>, LayerError> {
     let mut partitions = Vec::new();
     for name in output.names(&output.curated())? {
-        match name.strip_prefix("dt=").and_then(|dt| dt.parse().ok()) {
+        match places::partition_of(&name) {
             Some(dt) => partitions.push(dt),
             None => {
                 tracing::warn!(path = %output.curated().join(&name).display(), "not a partition: a warehouse that loads curated/ would load it too")

@@ -6,13 +6,27 @@ use hashbrown::HashTable;
 use polars::prelude::{DataFrame, UInt64Chunked};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{BestVersions, LayerError, StoredPartition, csv, moves::OrderVersions};
+use super::{
+    BestVersions, LayerError, PriceBook, RunPrices, StoredPartition, csv,
+    moves::{KeyVersions, OrderVersions},
+};
 use crate::{
     model::{CurrencyTotals, Dt, FactBuilder, FactRows, FactSchema, SEQ, add_totals},
     settings::MergeBy,
 };
 
-/// What a partition is to be.
+/// The rules of a merge.
+#[derive(Clone, Copy, Debug)]
+pub struct MergeRules<'a> {
+    /// The columns of the fact table.
+    pub schema: &'a FactSchema,
+    /// What a newer version of an order replaces.
+    pub by: MergeBy,
+    /// The prices that were known before the run; `None` if no price is compared.
+    pub known_prices: Option<&'a PriceBook>,
+}
+
+/// The next content of a partition.
 #[derive(PartialEq, Eq, Debug)]
 pub enum MergedContent {
     /// As it is, to the byte.
@@ -35,6 +49,8 @@ pub struct MergeCounts {
     pub rows_superseded: u64,
     /// Stored rows that a newer version of their order no longer has (`merge = "order"`).
     pub rows_removed: u64,
+    /// Stored rows that stay because the newer version of their order has a dropped line (`merge = "order"`).
+    pub rows_retained: u64,
 }
 
 /// A partition, merged.
@@ -54,6 +70,8 @@ pub struct MergedPartition {
     pub kept: CurrencyTotals,
     /// The bytes of the longest row of new content.
     pub longest_row: usize,
+    /// The prices of the run's lines.
+    pub prices: RunPrices,
 }
 
 /// Where a row of the result comes from.
@@ -78,8 +96,9 @@ pub fn merge_partition(
     incoming: Option<DataFrame>,
     stored: Option<StoredPartition>,
     best_versions: &BestVersions,
-    (schema, by): (&FactSchema, MergeBy),
+    rules: MergeRules<'_>,
 ) -> Result<MergedPartition, LayerError> {
+    let MergeRules { schema, by, known_prices } = rules;
     let empty = FactBuilder::new(schema, 0).finish()?;
     let incoming_rows = FactRows::new(incoming.as_ref().unwrap_or(&empty))?;
     let stored_rows = match &stored {
@@ -95,6 +114,8 @@ pub fn merge_partition(
         best_versions,
         orders: HashMap::new(),
         schema,
+        known_prices,
+        prices: RunPrices::default(),
         counts: MergeCounts::default(),
         lost: CurrencyTotals::new(),
         kept: CurrencyTotals::new(),
@@ -117,8 +138,8 @@ pub fn merge_partition(
             }
         }
     };
-    let Merge { counts, lost, kept, rows, .. } = merge;
-    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row })
+    let Merge { counts, lost, kept, rows, prices, .. } = merge;
+    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row, prices })
 }
 
 struct Merge<'a> {
@@ -130,6 +151,8 @@ struct Merge<'a> {
     /// The versions of each order of the run in this partition (`merge = "order"`).
     orders: HashMap<&'a str, OrderVersions>,
     schema: &'a FactSchema,
+    known_prices: Option<&'a PriceBook>,
+    prices: RunPrices,
     counts: MergeCounts,
     lost: CurrencyTotals,
     kept: CurrencyTotals,
@@ -239,7 +262,7 @@ impl<'a> Merge<'a> {
 
     /// A key of an order of which the run has a version: that version as a whole wins or loses. `key_versions` is the key's own,
     /// where its order stands in more than one partition.
-    fn resolve_order(&mut self, slot: &Slot, order: &OrderVersions, key_versions: Option<&super::moves::KeyVersions>) -> Option<Origin> {
+    fn resolve_order(&mut self, slot: &Slot, order: &OrderVersions, key_versions: Option<&KeyVersions>) -> Option<Origin> {
         let best = slot.incoming.filter(|&row| self.is_of_best_version(row));
         if let Some(row) = slot.incoming.filter(|_| best.is_none()) {
             self.counts.duplicates_dropped += 1;
@@ -263,12 +286,13 @@ impl<'a> Merge<'a> {
                 } else {
                     self.counts.rows_inserted += 1
                 }
-                Some(self.take(row))
+                Some(self.take_changed(row))
             }
             // The newer version has no such line, or has it in another partition.
             (Some(_), None) => {
-                let moves = key_versions
-                    .is_some_and(|key_versions| order.incoming.is_some_and(|best| key_versions.incoming.is_some_and(|key| key.seq == best.seq)));
+                let moves = key_versions.is_some_and(|key_versions| {
+                    order.incoming.is_some_and(|best| key_versions.incoming.is_some_and(|key| key.seq == best.seq))
+                });
                 self.counts.rows_removed += u64::from(!moves);
                 None
             }
@@ -288,14 +312,14 @@ impl<'a> Merge<'a> {
             (Some(stored), None) => Some(self.keep(stored)),
             (None, Some(incoming)) => {
                 self.counts.rows_inserted += 1;
-                Some(self.take(incoming))
+                Some(self.take_changed(incoming))
             }
             (None, None) => None,
         }
     }
 
     /// A key whose versions were compared over all partitions.
-    fn resolve_everywhere(&mut self, slot: &Slot, key_versions: &super::moves::KeyVersions) -> Option<Origin> {
+    fn resolve_everywhere(&mut self, slot: &Slot, key_versions: &KeyVersions) -> Option<Origin> {
         let best = |row: usize| key_versions.incoming.is_some_and(|best| Some(best.seq) == self.seq.as_ref().and_then(|seq| seq.get(row)));
         match slot.incoming {
             Some(row) if !best(row) => {
@@ -311,11 +335,11 @@ impl<'a> Merge<'a> {
                     (Some(stored), Some(best)) if best.dt == self.dt => self.replace(stored, row),
                     (_, Some(_)) => {
                         self.counts.rows_moved += 1;
-                        self.take(row)
+                        self.take_changed(row)
                     }
                     (_, None) => {
                         self.counts.rows_inserted += 1;
-                        self.take(row)
+                        self.take_changed(row)
                     }
                 });
             }
@@ -329,14 +353,25 @@ impl<'a> Merge<'a> {
         let same = self.stored.line(stored) == self.incoming.line(incoming) && self.stored.extra(stored).eq(self.incoming.extra(incoming));
         if same {
             self.counts.rows_unchanged += 1;
-        } else {
-            self.counts.rows_updated += 1;
+            return self.take(incoming);
+        }
+        self.counts.rows_updated += 1;
+        self.take_changed(incoming)
+    }
+
+    /// An incoming row that is new, or changes its stored row.
+    fn take_changed(&mut self, incoming: usize) -> Origin {
+        if let Some(known) = self.known_prices {
+            self.prices.compare(&self.incoming.line(incoming), known);
         }
         self.take(incoming)
     }
 
     fn take(&mut self, incoming: usize) -> Origin {
         self.rows += 1;
+        if self.known_prices.is_some() {
+            self.prices.take(&self.incoming.line(incoming));
+        }
         Origin::Incoming(incoming)
     }
 
@@ -438,7 +473,14 @@ mod tests {
     }
 
     fn merge_by(by: MergeBy, incoming: DataFrame, old: Option<&[Line<'_>]>) -> MergedPartition {
-        merge_partition(day(), Some(incoming), old.map(stored), &BestVersions::default(), (&FactSchema::default(), by)).unwrap()
+        merge_partition(
+            day(),
+            Some(incoming),
+            old.map(stored),
+            &BestVersions::default(),
+            MergeRules { schema: &FactSchema::default(), by, known_prices: None },
+        )
+        .unwrap()
     }
 
     fn merge(incoming: &[Line<'_>], old: Option<&[Line<'_>]>) -> MergedPartition {

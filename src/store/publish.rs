@@ -20,7 +20,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileStamp, Output, StoreError, disk, output::JOURNAL};
+use super::{FileStamp, Output, StoreError, disk, places::JOURNAL};
 use crate::cancel::Cancel;
 
 /// What a publish does, once it counts. Paths are relative to the output.
