@@ -31,7 +31,7 @@ use crate::{
     report::{self, CommandName, Status, Summary, alert::Ended},
     settings::{CheckScope, Location, OnCheckFailure, RepeatedSku, Settings, SettingsError, Source, When},
     source::{self, Access, Completeness, Page, Purpose, Query, SourceCounters, SourceCounts, SourceError},
-    store::{self, FileStamp, Output, OutputLock, Staging, StoreError},
+    store::{self, FileStamp, LockError, Output, OutputLock, Staging, StoreError},
 };
 
 /// Who watches a run while it works. Called from several threads.
@@ -99,6 +99,7 @@ pub fn execute(request: &Request<'_>) -> Outcome {
         },
         counters: SourceCounters::default(),
         network: network(request.settings),
+        began: Instant::now(),
         lock: None,
         verdict: None,
         stage: None,
@@ -132,6 +133,8 @@ struct Job<'a> {
     counters: SourceCounters,
     /// One for all sources of the run.
     network: Network,
+    /// When the run began, on the monotonic clock.
+    began: Instant,
     /// The output, once it is this run's: until all that the run has to say is said.
     lock: Option<OutputLock>,
     /// What the rules of the alerts say, where they were asked before the publish.
@@ -313,7 +316,7 @@ impl Job<'_> {
         if let Some(stage) = self.stage.take() {
             let seconds = stage.began.elapsed().as_secs_f64();
             tracing::debug!(seconds, "the stage has ended");
-            *self.summary.stage_seconds.entry(stage.name).or_default() += seconds;
+            *self.summary.stage_seconds.entry(stage.name.to_owned()).or_default() += seconds;
         }
     }
 
@@ -507,7 +510,7 @@ impl Job<'_> {
         for (dimension, seen) in [(dimensions.users, &mut view.dim_user), (dimensions.products, &mut view.dim_product)] {
             let spec = *dimension.spec();
             let merged = dimension.finish(self.summary.started_at);
-            self.summary.dimensions.insert(spec.name, merged.counts);
+            self.summary.dimensions.insert(spec.name.to_owned(), merged.counts);
             let stored = self.output.at(spec.file());
             *seen = match merged.replaced {
                 Some(bytes) => {
@@ -619,6 +622,8 @@ impl Job<'_> {
         self.summary.source = self.counters.counts();
         self.summary.peak_memory_bytes = conclude::peak_memory_bytes();
         self.summary.finished_at = UtcMicros::now();
+        self.summary.execution_time_seconds = self.began.elapsed().as_secs_f64();
+        self.summary.count_values();
     }
 
     /// The outcome, however the run ended. Its report is kept where the output is this run's to write to, and where it is not
@@ -644,14 +649,20 @@ impl Job<'_> {
                 }
             };
             if !self.settings.dry_run {
-                conclude::tell(self.settings, &self.output, &self.summary, verdict);
+                conclude::tell(self.settings, &self.output, &mut self.summary, verdict);
             }
+        }
+        if let Some(RunError::Lock(LockError::Held { holder: Some(holder), .. })) = &error {
+            conclude::judge_holder(self.settings, &self.output, &mut self.summary, holder);
         }
         let is_recorded = self.lock.is_some() || self.summary.status == Status::Locked;
         if is_recorded && !self.settings.dry_run {
             if let Err(error) = report::write_report(&self.output, &self.summary) {
                 tracing::warn!(%error, "the report of the run could not be written");
             }
+        }
+        // Also of a run that could not open its output: a rule on the metrics must see that runs fail.
+        if !self.settings.dry_run {
             conclude::write_metrics(&self.settings.metrics, &self.output, &self.summary);
         }
         if self.lock.is_some() && success && !self.settings.dry_run {

@@ -3,10 +3,12 @@
 //! Pure: counts go in, a certificate comes out. The caller decides what a failed certificate means for a run.
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 /// Whether a list was read completely.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum CompletenessStatus {
     /// All records that the source claims to have were received.
     Proven,
@@ -19,15 +21,11 @@ pub enum CompletenessStatus {
 impl CompletenessStatus {
     /// The name in the summary.
     pub fn as_str(self) -> &'static str {
-        match self {
-            CompletenessStatus::Proven => "proven",
-            CompletenessStatus::Unproven => "unproven",
-            CompletenessStatus::Failed => "failed",
-        }
+        self.into()
     }
 
     /// All statuses.
-    pub const ALL: [CompletenessStatus; 3] = [CompletenessStatus::Proven, CompletenessStatus::Unproven, CompletenessStatus::Failed];
+    pub const ALL: &[CompletenessStatus] = <CompletenessStatus as VariantArray>::VARIANTS;
 }
 
 /// The evidence of completeness.
