@@ -4,7 +4,14 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{args::BackfillArgs, display::{Display, Ending}, loading_settings, progress::Progress, run::exit_code, text};
+use super::{
+    args::BackfillArgs,
+    display::{Display, Ending},
+    loading_settings,
+    progress::Progress,
+    run::exit_code,
+    text,
+};
 use crate::{
     cancel::Cancel,
     report::Status,

@@ -4,7 +4,11 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{args::CheckArgs, display::{Display, Ending}, text};
+use super::{
+    args::CheckArgs,
+    display::{Display, Ending},
+    text,
+};
 use crate::{
     cancel::Cancel,
     check::CheckResult,

@@ -1,6 +1,12 @@
 //! `etl run`.
 
-use super::{args::RunArgs, display::{Display, Ending}, loading_settings, progress::Progress, text};
+use super::{
+    args::RunArgs,
+    display::{Display, Ending},
+    loading_settings,
+    progress::Progress,
+    text,
+};
 use crate::{
     cancel::Cancel,
     report::{CommandName, Status},

@@ -86,7 +86,8 @@ mod by_reason {
     type Dropped = [u64; Reason::ALL.len()];
 
     pub(super) fn serialize<S: Serializer>(dropped: &Dropped, serializer: S) -> Result<S::Ok, S::Error> {
-        let occurred: BTreeMap<_, _> = Reason::ALL.iter().map(|reason| reason.as_str()).zip(dropped).filter(|(_, count)| **count > 0).collect();
+        let occurred: BTreeMap<_, _> =
+            Reason::ALL.iter().map(|reason| reason.as_str()).zip(dropped).filter(|(_, count)| **count > 0).collect();
         serializer.collect_map(occurred)
     }
 

@@ -35,6 +35,7 @@ pub enum Status {
     Locked,
     Interrupted,
     InvalidConfiguration,
+    /// A defect of this tool (exit 1).
     InternalError,
     /// A status that this version does not know: the report is of a newer one. No run ends so.
     #[serde(other)]
@@ -157,7 +158,7 @@ pub struct Summary {
     pub started_at: UtcMicros,
     /// When it ended.
     pub finished_at: UtcMicros,
-    /// How long it took, by a monotonic clock.
+    /// How long it took, in seconds, by a clock that never goes back.
     #[serde(default)]
     pub execution_time_seconds: f64,
     /// Counts of the normalizer.

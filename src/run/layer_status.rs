@@ -8,7 +8,7 @@ use super::{RunError, conclude, ledger};
 use crate::{
     check::Severity,
     coverage::{Interval, SourceCoverage, SourceIdentity},
-    layer::{self, partition_file},
+    layer,
     model::{Dt, RunId, UtcMicros},
     report::{
         self, Alert, RunCompleteness, Status, Summary,
@@ -18,7 +18,7 @@ use crate::{
         },
     },
     settings::Settings,
-    store::{Holder, Output, OutputLock},
+    store::{Holder, Output, OutputLock, places},
 };
 
 /// Among how many of the latest runs drops are counted.
@@ -136,7 +136,7 @@ pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
     let known = layer::published_entries(output).unwrap_or_default();
     let mut partitions = Vec::new();
     for dt in layer::partitions_on_disk(output)? {
-        let Ok(metadata) = fs::metadata(output.at(partition_file(dt))) else { continue };
+        let Ok(metadata) = fs::metadata(output.at(places::partition_file(dt))) else { continue };
         let rows = known.get(&dt).filter(|entry| entry.stamp.bytes == metadata.len()).map(|entry| entry.rows);
         partitions.push(PartitionInShort { dt, bytes: metadata.len(), rows });
     }

@@ -15,7 +15,8 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let before = fs::metadata(path).ok();
     // A collector may read every `*.prom` of the folder: the staged file does not end so.
-    let mut staged = tempfile::Builder::new().prefix(".etl-").suffix(".tmp").permissions(fs::Permissions::from_mode(NEW_FILE)).tempfile_in(folder)?;
+    let mut staged =
+        tempfile::Builder::new().prefix(".etl-").suffix(".tmp").permissions(fs::Permissions::from_mode(NEW_FILE)).tempfile_in(folder)?;
     staged.write_all(bytes)?;
     if let Some(before) = before {
         let group = rustix::fs::Gid::from_raw(before.gid());

@@ -7,6 +7,7 @@ mod disk;
 mod error;
 mod lock;
 mod output;
+pub mod places;
 mod publish;
 
 pub use atomic::replace_file;

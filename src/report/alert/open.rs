@@ -284,7 +284,10 @@ mod tests {
         assert_eq!(open.apply_findings(by("2", now(2)), Ended::Success, &[]).len(), 1);
         open.apply_findings(by("3", now(3)), Ended::Otherwise, &[Finding { in_layer: true, ..failed }]);
         assert_eq!(open.apply_findings(by("4", now(4)), Ended::Success, &[]), [], "the layer still holds it: only another look can tell");
-        assert_eq!(open.apply_findings(by("5", now(5)), Ended::Success, &[finding(AlertKind::CheckFailed, "fact_key_unique", None)]).len(), 1);
+        assert_eq!(
+            open.apply_findings(by("5", now(5)), Ended::Success, &[finding(AlertKind::CheckFailed, "fact_key_unique", None)]).len(),
+            1
+        );
     }
 
     #[test]

@@ -34,8 +34,9 @@ pub fn judge(settings: &AlertSettings, holder: &Holder, now: UtcMicros) -> Optio
     (held > settings.stuck_after).then(|| {
         let Holder { run_id, pid, host, since } = holder;
         let (held, limit) = (span(Duration::from_secs(held.as_secs())), span(settings.stuck_after));
-        let message =
-            format!("run {run_id} (process {pid} on {host}) has held the output since {since}: for {held}, longer than alerts.stuck_after, {limit}");
+        let message = format!(
+            "run {run_id} (process {pid} on {host}) has held the output since {since}: for {held}, longer than alerts.stuck_after, {limit}"
+        );
         Alert { kind: AlertKind::Stuck, message: redact::text(&message).into_owned() }
     })
 }
@@ -151,7 +152,10 @@ mod tests {
         let judged = |hour| judge(&settings(), &holder("one"), now(hour));
         assert_eq!(judged(6), None);
         let message = judged(7).unwrap().message;
-        assert!(message.contains("run one (process 7 on pod-1)") && message.ends_with("for 7h, longer than alerts.stuck_after, 6h"), "{message}");
+        assert!(
+            message.contains("run one (process 7 on pod-1)") && message.ends_with("for 7h, longer than alerts.stuck_after, 6h"),
+            "{message}"
+        );
         assert_eq!(held_for(&Holder { since: "soon".into(), ..holder("one") }, now(9)), Duration::ZERO);
     }
 

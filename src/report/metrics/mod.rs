@@ -109,11 +109,14 @@ impl Metric {
 pub fn metrics(summary: &Summary, last_success: Option<UtcMicros>) -> Vec<Metric> {
     let mut metrics: Vec<_> = counts(summary)
         .into_iter()
-        .map(|Count { name, unit, what, value }| Metric::new(plain_name(name), unit, format!("Of the last run: {what}.")).single(Value::Count(value)))
+        .map(|Count { name, unit, what, value }| {
+            Metric::new(plain_name(name), unit, format!("Of the last run: {what}.")).single(Value::Count(value))
+        })
         .collect();
     // Every reason, also with 0: a rule that compares needs the series.
     let dropped = Reason::ALL.iter().zip(summary.records.dropped).map(|(reason, count)| (reason.as_str().to_owned(), Value::Count(count)));
-    metrics.push(Metric::new("dropped", Unit::None, "Of the last run: records and lines that were dropped, by reason.").by("reason", dropped));
+    metrics
+        .push(Metric::new("dropped", Unit::None, "Of the last run: records and lines that were dropped, by reason.").by("reason", dropped));
     let seconds = Value::Seconds(summary.execution_time_seconds);
     metrics.push(Metric::new("execution_time_seconds", Unit::Seconds, "How long the last run took.").single(seconds));
     let stages = summary.stage_seconds.iter().map(|(stage, seconds)| (stage.clone(), Value::Seconds(*seconds)));
@@ -141,7 +144,8 @@ fn completeness(summary: &Summary) -> [Metric; 2] {
             verdicts.series.push(Series { labels, value: Value::Count(u64::from(status == completeness.status)) });
         }
     }
-    let claimed = summary.completeness.all().filter_map(|(source, completeness)| Some((source.to_owned(), Value::Count(completeness.claimed?))));
+    let claimed =
+        summary.completeness.all().filter_map(|(source, completeness)| Some((source.to_owned(), Value::Count(completeness.claimed?))));
     [verdicts, Metric::new("records_claimed", Unit::None, "Records that each source of the last run claims to hold.").by("source", claimed)]
 }
 
