@@ -19,11 +19,13 @@ pub use unit_slip::{UNIT_SLIP, unit_slip};
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// Whether a violated check keeps a run from being published.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Severity {
     /// It does.
     Error,
@@ -35,7 +37,7 @@ pub enum Severity {
 pub const SAMPLE_ROWS: usize = 5;
 
 /// What a check found.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CheckResult {
     /// Its name.
     pub name: String,
@@ -46,6 +48,7 @@ pub struct CheckResult {
     /// How many there were.
     pub violations: u64,
     /// Up to [`SAMPLE_ROWS`] of them: column to value, as text.
+    #[serde(default)]
     pub sample: Vec<BTreeMap<String, Option<String>>>,
 }
 

@@ -4,7 +4,11 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{args::CheckArgs, display::Display, text};
+use super::{
+    args::CheckArgs,
+    display::{Display, Ending},
+    text,
+};
 use crate::{
     cancel::Cancel,
     check::CheckResult,
@@ -19,7 +23,7 @@ pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Resul
     let failed: Vec<_> = results.iter().filter(|result| result.is_failure()).map(|result| result.name.clone()).collect();
     let error = (!failed.is_empty()).then_some(RunError::ChecksFailed { names: failed, published: true });
     let status = if error.is_some() { "failed" } else { "passed" };
-    display.result(error.is_none(), &json!({"status": status, "rebuilt_partitions": rebuilt, "checks": results}), |out| {
+    display.outcome(Ending::of(error.as_ref()), &json!({"status": status, "rebuilt_partitions": rebuilt, "checks": results}), |out| {
         if let Some(partitions) = rebuilt {
             let _ = writeln!(out, "the state of {partitions} partitions was made anew from curated/\n");
         }
