@@ -30,48 +30,6 @@ const SMALL_BYTES: u64 = 1 << 20;
 const CHECKED_COLUMNS: &str =
     "order_id, sku, user_id, currency, quantity, unit_price, line_total, price_defaulted, created_at, updated_at, dt";
 
-/// What a partition must add up to.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Expected {
-    /// Its rows.
-    pub rows: u64,
-    /// Σ `line_total` by currency, in ten-thousandths.
-    pub revenue: CurrencyTotals,
-}
-
-/// The layer as it would be once published.
-#[derive(Clone, Default, Debug)]
-pub struct LayerView {
-    /// The file of each partition.
-    pub facts: BTreeMap<Dt, PathBuf>,
-    /// The partitions that the built-in checks look at.
-    pub changed: BTreeSet<Dt>,
-    /// Partitions that hold rows of an order that also stands elsewhere: looked at together for unique keys.
-    pub entangled: BTreeSet<Dt>,
-    /// The file of `dim_user`, where there is one.
-    pub dim_user: Option<PathBuf>,
-    /// The file of `dim_product`, where there is one.
-    pub dim_product: Option<PathBuf>,
-    /// Whether a users source is configured: where none is, every user is inferred, and no check says so.
-    pub users_configured: bool,
-    /// The same of products.
-    pub products_configured: bool,
-    /// What the changed partitions must add up to; `None` where nothing is known of it.
-    pub expected: Option<BTreeMap<Dt, Expected>>,
-    /// Where DuckDB may spill.
-    pub scratch: PathBuf,
-    /// Bytes that the checks are to make do with, about.
-    pub memory_limit: Option<u64>,
-    /// The columns of the fact table.
-    pub schema: FactSchema,
-    /// Whether prices are quotients (`repeated_sku = "sum"`), and so rounded.
-    pub sums_skus: bool,
-    /// Partitions whose rows are all shorter than a text that fills its column; `None` if that is not known.
-    pub short_rows: Option<BTreeSet<Dt>>,
-    /// The moment that "plausible" is measured against.
-    pub now: Option<UtcMicros>,
-}
-
 /// Runs the built-in checks over the changed partitions, and the user's own over all of the layer.
 ///
 /// # Errors
@@ -353,49 +311,6 @@ fn longest_text(schema: &FactSchema) -> String {
     let texts = schema.columns().filter(|(_, kind)| kind == "VARCHAR");
     let lengths: Vec<_> = texts.map(|(name, _)| format!("coalesce(strlen(\"{name}\"), 0)")).collect();
     format!("greatest({})", lengths.join(", "))
-}
-
-/// A text as an SQL literal.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-/// A query over the given partitions' files: the columns of `fact_order`, and `dt`.
-fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item = &'d Dt>) -> String {
-    let files: Vec<_> = partitions.filter_map(|dt| view.facts.get(dt)).map(|path| literal(&path.to_string_lossy())).collect();
-    let columns: Vec<_> = view.schema.columns().map(|(name, kind)| format!("{}: '{kind}'", literal(name))).collect();
-    if files.is_empty() {
-        let empty: Vec<_> = view.schema.columns().map(|(name, kind)| format!("CAST(NULL AS {kind}) AS \"{name}\"")).collect();
-        return format!("SELECT {}, CAST(NULL AS DATE) AS dt WHERE false", empty.join(", "));
-    }
-    format!(
-        "SELECT * FROM read_csv([{}], columns = {{{}}}, hive_partitioning = true, hive_types = {{'dt': 'DATE'}}, {READ_CSV})",
-        files.join(", "),
-        columns.join(", ")
-    )
-}
-
-/// The CSV of the layer, said to DuckDB, so that it guesses nothing.
-const READ_CSV: &str = r#"auto_detect = false, header = true, delim = ',', quote = '"', escape = '"', nullstr = '', new_line = '\n', max_line_size = 67108864"#;
-
-/// A query over a dimension's file, and whether it keeps versions.
-fn dimension_source(spec: &DimensionSpec, path: &Path) -> Result<(String, bool), CheckError> {
-    let damaged = |detail: String| CheckError::Layer { doing: format!("reading {}", path.display()), detail };
-    let file = File::open(path).map_err(|error| damaged(error.to_string()))?;
-    let header = csv::Reader::from_reader(file).headers().map_err(|error| damaged(error.to_string()))?.clone();
-    let typed = |name: &str| match name {
-        "inferred" | "is_current" => "BOOLEAN",
-        "valid_from" | "valid_to" => "TIMESTAMP",
-        _ => spec.columns.iter().find(|column| column.name == name).map_or("VARCHAR", |column| column.kind.sql()),
-    };
-    let columns: Vec<_> = header.iter().map(|name| format!("{}: '{}'", literal(name), typed(name))).collect();
-    let sql = format!("SELECT * FROM read_csv({}, columns = {{{}}}, {READ_CSV})", literal(&path.to_string_lossy()), columns.join(", "));
-    Ok((sql, header.iter().any(|name| name == "is_current")))
-}
-
-fn empty_dimension(spec: &DimensionSpec) -> String {
-    let columns: Vec<_> = spec.columns.iter().map(|column| format!("CAST(NULL AS {}) AS {}", column.kind.sql(), column.name)).collect();
-    format!("SELECT {}, CAST(NULL AS BOOLEAN) AS inferred WHERE false", columns.join(", "))
 }
 
 #[cfg(test)]
