@@ -117,7 +117,11 @@ mod tests {
         let between = |least: &str, greatest: &str| ColumnRule::Between { least: least.into(), greatest: greatest.into() };
         for (column, rule, condition) in [
             ("order_id", ColumnRule::Accepted(vec!["it's".into(), "7".into()]), r#""order_id" NOT IN ('it''s', '7')"#),
-            ("unit_price", between("0", "10000.005"), r#""unit_price" NOT BETWEEN CAST('0' AS DECIMAL(1, 0)) AND CAST('10000.005' AS DECIMAL(8, 3))"#),
+            (
+                "unit_price",
+                between("0", "10000.005"),
+                r#""unit_price" NOT BETWEEN CAST('0' AS DECIMAL(1, 0)) AND CAST('10000.005' AS DECIMAL(8, 3))"#,
+            ),
             ("QUANTITY", between("-1", "2"), r#""quantity" NOT BETWEEN CAST('-1' AS DECIMAL(1, 0)) AND CAST('2' AS DECIMAL(1, 0))"#),
             (
                 "created_at",
@@ -132,7 +136,11 @@ mod tests {
         }
         assert!(sql(CheckedTable::DimUser, "order_id", ColumnRule::Unique).unwrap().contains("IS NOT NULL AND is_current"));
         for (column, rule, message) in [
-            ("statuss", ColumnRule::NotNull, "etl.toml, line 7: the check `own`: `statuss` is not a column of fact_order, which has order_id, quantity,"),
+            (
+                "statuss",
+                ColumnRule::NotNull,
+                "etl.toml, line 7: the check `own`: `statuss` is not a column of fact_order, which has order_id, quantity,",
+            ),
             ("quantity", between("0", "1e3"), "`1e3` is not a plain number, which is the type of `quantity`"),
             ("unit_price", ColumnRule::Accepted(vec!["1.".into()]), "`1.` is not a plain number"),
             ("created_at", between("soon", "2026"), "`soon` is not a time"),

@@ -6,10 +6,14 @@ use std::{
 };
 
 use super::{
-    BUILTIN, CheckError, Severity,
+    BUILTIN, CheckError, Severity, UNIT_SLIP, column_check,
+    layer_tables::fact_columns,
     query_text::{QueryText, TextError},
 };
-use crate::{model::Tolerance, settings::ColumnCheck};
+use crate::{
+    model::{FactSchema, Tolerance},
+    settings::{CheckedTable, ColumnCheck},
+};
 
 /// A user's own check.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,12 +42,13 @@ pub enum CheckBody {
     Column(ColumnCheck),
 }
 
-/// The declared checks in their order, then those of the folder by name.
+/// The declared checks in their order, then those of the folder by name. A run loads them before it reads its source, so that a
+/// mistake costs no extraction.
 ///
 /// # Errors
-/// [`CheckError::Folder`] for I/O errors. [`CheckError::Custom`] for a file that is not one query, a comment that sets a
-/// severity or a maximum wrongly, and a name that another check has.
-pub fn load_custom(folder: Option<&Path>, columns: &[ColumnCheck]) -> Result<Vec<CustomCheck>, CheckError> {
+/// [`CheckError::Folder`] for I/O errors. [`CheckError::Custom`] for a file that is not one query, a comment that sets a severity or
+/// a maximum wrongly, a name that another check has, and values that do not fit a column of `fact_order`.
+pub fn load_custom(folder: Option<&Path>, columns: &[ColumnCheck], schema: &FactSchema) -> Result<Vec<CustomCheck>, CheckError> {
     let declared = columns.iter().map(|column| CustomCheck {
         name: column.name.clone(),
         severity: column.severity,
@@ -53,8 +58,14 @@ pub fn load_custom(folder: Option<&Path>, columns: &[ColumnCheck]) -> Result<Vec
     let mut checks: Vec<CustomCheck> = Vec::new();
     let files = folder.map(load_folder).transpose()?.unwrap_or_default();
     for check in declared.chain(files) {
-        if BUILTIN.iter().any(|builtin| builtin.name == check.name) || checks.iter().any(|earlier| earlier.name == check.name) {
+        let mut builtin = BUILTIN.iter().map(|builtin| builtin.name).chain([UNIT_SLIP]);
+        if builtin.any(|name| name == check.name) || checks.iter().any(|earlier| earlier.name == check.name) {
             return Err(check.error(None, format!("another check is named `{}`: choose another name", check.name)));
+        }
+        if let CheckBody::Column(declared) = &check.body
+            && declared.table == CheckedTable::FactOrder
+        {
+            column_check::compile(&check, declared, &fact_columns(schema))?;
         }
         checks.push(check);
     }
@@ -182,14 +193,14 @@ mod tests {
         fs::write(dir.path().join("b.sql"), "SELECT 1;\n").unwrap();
         fs::write(dir.path().join("a.sql"), "-- severity: warn\nSELECT 2").unwrap();
         fs::write(dir.path().join("notes.md"), "").unwrap();
-        let checks = load_custom(Some(dir.path()), &[]).unwrap();
+        let checks = load_custom(Some(dir.path()), &[], &FactSchema::default()).unwrap();
         assert_eq!(
             checks.iter().map(|check| (check.name.as_str(), check.severity)).collect::<Vec<_>>(),
             [("a", Severity::Warn), ("b", Severity::Error)]
         );
-        assert!(matches!(load_custom(Some(&dir.path().join("none")), &[]), Err(CheckError::Folder { .. })));
+        assert!(matches!(load_custom(Some(&dir.path().join("none")), &[], &FactSchema::default()), Err(CheckError::Folder { .. })));
         fs::write(dir.path().join("fact_line_total.sql"), "SELECT 1").unwrap();
-        let error = load_custom(Some(dir.path()), &[]).unwrap_err().to_string();
+        let error = load_custom(Some(dir.path()), &[], &FactSchema::default()).unwrap_err().to_string();
         assert!(error.ends_with("fact_line_total.sql: another check is named `fact_line_total`: choose another name"), "{error}");
     }
 }

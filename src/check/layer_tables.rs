@@ -1,10 +1,13 @@
 //! The SQL that reads the layer's files as tables. Says every column and every path to DuckDB, so that it guesses nothing.
 
-use std::{fs::File, path::Path};
+use std::{
+    fs::File,
+    path::{Component, Path, PathBuf},
+};
 
 use super::{CheckError, layer_view::LayerView};
 use crate::{
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema},
     settings::CheckedTable,
 };
 
@@ -40,7 +43,8 @@ impl TableColumns {
 
     /// A query of these columns and no row.
     fn empty(&self) -> String {
-        let columns: Vec<_> = self.columns.iter().map(|column| format!("CAST(NULL AS {}) AS {}", column.kind, name(&column.name))).collect();
+        let columns: Vec<_> =
+            self.columns.iter().map(|column| format!("CAST(NULL AS {}) AS {}", column.kind, name(&column.name))).collect();
         format!("SELECT {} WHERE false", columns.join(", "))
     }
 }
@@ -55,9 +59,15 @@ pub(super) fn name(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
+/// A path as DuckDB spells it where it finds a file by a pattern: without `./` and doubled slashes.
+pub(super) fn sql_path(path: &Path) -> String {
+    let plain: PathBuf = path.components().filter(|component| *component != Component::CurDir).collect();
+    plain.to_string_lossy().into_owned()
+}
+
 /// A pattern that matches this path alone: DuckDB takes `*`, `?` and `[` in a path for a pattern.
 pub(super) fn literal_pattern(path: &str) -> String {
-    // Patterns know no way to write a backslash. Rows of other files are then left out by the join on the file's name.
+    // Patterns have no way to write a backslash. A file that is not listed is then refused when its rows are read.
     if path.contains('\\') {
         return path.to_owned();
     }
@@ -74,15 +84,22 @@ pub(super) fn literal_pattern(path: &str) -> String {
 /// The CSV of the layer. Folders above a file say nothing about its rows: `hive_partitioning` is off.
 const READ_CSV: &str = r#"auto_detect = false, hive_partitioning = false, header = true, delim = ',', quote = '"', escape = '"', nullstr = '', new_line = '\n', max_line_size = 67108864"#;
 
-/// The columns of `fact_order`, without `dt`.
-fn fact_columns(view: &LayerView) -> TableColumns {
-    let columns = view.schema.columns().map(|(name, kind)| TableColumn { name: name.to_owned(), kind }).collect();
+/// The columns of the files of `fact_order`, which have no `dt`.
+fn fact_file_columns(schema: &FactSchema) -> TableColumns {
+    let columns = schema.columns().map(|(name, kind)| TableColumn { name: name.to_owned(), kind }).collect();
     TableColumns { columns, is_versioned: false }
+}
+
+/// The columns of `fact_order`, with `dt`.
+pub(super) fn fact_columns(schema: &FactSchema) -> TableColumns {
+    let mut table = fact_file_columns(schema);
+    table.columns.push(TableColumn { name: "dt".into(), kind: "DATE".into() });
+    table
 }
 
 /// A statement that creates the table of the files of all partitions.
 pub(super) fn partition_table(view: &LayerView) -> String {
-    let rows: Vec<_> = view.facts.iter().map(|(dt, path)| format!("({}, '{dt}')", literal(&path.to_string_lossy()))).collect();
+    let rows: Vec<_> = view.facts.iter().map(|(dt, path)| format!("({}, '{dt}')", literal(&sql_path(path)))).collect();
     let insert = if rows.is_empty() { String::new() } else { format!("INSERT INTO {PARTITION_TABLE} VALUES {};", rows.join(", ")) };
     format!("CREATE TABLE {PARTITION_TABLE} (file VARCHAR, dt DATE);{insert}")
 }
@@ -90,31 +107,29 @@ pub(super) fn partition_table(view: &LayerView) -> String {
 /// A query over the files of some partitions: the columns of `fact_order`, and `dt` from the table of files.
 pub(super) fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item = &'d Dt>) -> String {
     let files: Vec<_> = partitions.filter_map(|dt| view.facts.get(dt)).collect();
-    let mut table = fact_columns(view);
     if files.is_empty() {
-        table.columns.push(TableColumn { name: "dt".into(), kind: "DATE".into() });
-        return table.empty();
+        return fact_columns(&view.schema).empty();
     }
-    let patterns: Vec<_> = files.iter().map(|path| literal(&literal_pattern(&path.to_string_lossy()))).collect();
+    let table = fact_file_columns(&view.schema);
+    let patterns: Vec<_> = files.iter().map(|path| literal(&literal_pattern(&sql_path(path)))).collect();
     let names: Vec<_> = table.columns.iter().map(|column| format!("line.{}", name(&column.name))).collect();
+    let (names, patterns, columns) = (names.join(", "), patterns.join(", "), table.argument());
     format!(
-        "SELECT {}, listed.dt FROM (SELECT *, filename AS \"read from\" FROM read_csv([{}], columns = {}, {READ_CSV})) AS line JOIN {PARTITION_TABLE} AS listed ON listed.file = line.\"read from\"",
-        names.join(", "),
-        patterns.join(", "),
-        table.argument()
+        "SELECT {names}, coalesce(listed.dt, error('not a file of the layer: ' || line.\"read from\")) AS dt \
+         FROM (SELECT *, filename AS \"read from\" FROM read_csv([{patterns}], columns = {columns}, {READ_CSV})) AS line \
+         LEFT JOIN {PARTITION_TABLE} AS listed ON listed.file = line.\"read from\""
     )
 }
 
-/// A query over a dimension: its file, or no row where it has none.
-pub(super) fn dimension_source(spec: &DimensionSpec, path: Option<&Path>) -> Result<String, CheckError> {
-    let table = dimension_columns(spec, path)?;
-    Ok(match path {
+/// A query over the file of a dimension; one without rows if there is no file.
+pub(super) fn dimension_source(columns: &TableColumns, path: Option<&Path>) -> String {
+    match path {
         Some(path) => {
-            let pattern = literal(&literal_pattern(&path.to_string_lossy()));
-            format!("SELECT * FROM read_csv({pattern}, columns = {}, {READ_CSV})", table.argument())
+            let pattern = literal(&literal_pattern(&sql_path(path)));
+            format!("SELECT * FROM read_csv({pattern}, columns = {}, {READ_CSV})", columns.argument())
         }
-        None => table.empty(),
-    })
+        None => columns.empty(),
+    }
 }
 
 /// The columns of a dimension: those of its file's header, or the fixed ones where there is no file.
@@ -144,12 +159,22 @@ pub(super) fn dimension_columns(spec: &DimensionSpec, path: Option<&Path>) -> Re
 /// The columns of a table that a declared check names.
 pub(super) fn table_columns(view: &LayerView, table: CheckedTable) -> Result<TableColumns, CheckError> {
     match table {
-        CheckedTable::FactOrder => {
-            let mut table = fact_columns(view);
-            table.columns.push(TableColumn { name: "dt".into(), kind: "DATE".into() });
-            Ok(table)
-        }
+        CheckedTable::FactOrder => Ok(fact_columns(&view.schema)),
         CheckedTable::DimUser => dimension_columns(&DIM_USER, view.dim_user.as_deref()),
         CheckedTable::DimProduct => dimension_columns(&DIM_PRODUCT, view.dim_product.as_deref()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_a_pattern_of_itself_alone() {
+        let pattern = |path: &str| literal_pattern(&sql_path(Path::new(path)));
+        assert_eq!(pattern("./a//b/./c.csv"), "a/b/c.csv");
+        assert_eq!(pattern("/a*b?/[c]{d}/../e'f"), "/a[*]b[?]/[[]c]{d}/../e'f");
+        assert_eq!(pattern(r"a\b*"), r"a\b*");
+        assert_eq!((literal("it's"), name("a\"b")), ("'it''s'".to_owned(), "\"a\"\"b\"".to_owned()));
     }
 }

@@ -39,8 +39,8 @@ pub struct LayerView {
     pub shared_partitions: BTreeSet<Dt>,
     /// Whether `changed` is all there is.
     pub scope: ViewScope,
-    /// The folder of the published partitions.
-    pub curated: PathBuf,
+    /// The output: its `curated/` is searched for files that are not partitions.
+    pub output: PathBuf,
     /// The file of `dim_user`, where there is one.
     pub dim_user: Option<PathBuf>,
     /// The file of `dim_product`, where there is one.

@@ -6,6 +6,7 @@
 mod builtin;
 mod column_check;
 mod custom;
+mod duckdb_error;
 mod engine;
 mod error;
 mod layer_tables;
@@ -14,6 +15,8 @@ mod partition_files;
 mod query_text;
 mod runner;
 mod script;
+mod session;
+mod unit_slip;
 mod violations;
 
 pub use crate::model::Severity;
@@ -25,6 +28,7 @@ pub use layer_view::{Expected, LayerView, ViewScope};
 pub use query_text::{QueryText, TextError};
 pub use runner::run_checks;
 pub use script::{CheckScript, check_scripts};
+pub use unit_slip::{UNIT_SLIP, unit_slip};
 
 use std::collections::BTreeMap;
 
@@ -61,6 +65,11 @@ impl CheckResult {
     /// The result of a check that has found nothing yet.
     pub fn new(name: &str, severity: Severity) -> CheckResult {
         CheckResult { name: name.to_owned(), severity, passed: true, violations: 0, sample: Vec::new(), rows_kept: None, file: None }
+    }
+
+    /// The name of the file of its violating rows.
+    pub fn file_name(&self) -> String {
+        format!("{}.csv", self.name)
     }
 
     /// Whether it keeps the run from being published.

@@ -5,21 +5,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::layer_view::{LayerView, ViewScope};
-use crate::model::Dt;
+use super::{CheckError, LayerView, ViewScope};
+use crate::store::places;
 
-/// The only file that a partition may have.
-const PARTITION_FILE: &str = "part-00000.csv";
-
-/// The entries that are not part of a partition, sorted: in the partitions that a run touches, or in all of `curated/`.
+/// The entries that are not part of a partition, relative to the output and sorted: in the partitions that a run touches, or in
+/// all of `curated/`.
 ///
 /// # Errors
-/// I/O errors, with the folder. A missing folder is not an error.
-pub(super) fn foreign_entries(view: &LayerView) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
+/// [`CheckError::Layer`] for I/O errors. A missing folder is not an error.
+pub(super) fn foreign_entries(view: &LayerView) -> Result<Vec<String>, CheckError> {
     let mut foreign = Vec::new();
     match view.scope {
         ViewScope::Whole => {
-            for path in entries(&view.curated)? {
+            for path in entries(&view.output.join(places::CURATED))? {
                 if is_partition(&path) {
                     add_foreign_of(&path, &mut foreign)?;
                 } else {
@@ -29,29 +27,31 @@ pub(super) fn foreign_entries(view: &LayerView) -> Result<Vec<PathBuf>, (PathBuf
         }
         ViewScope::Changed => {
             for dt in view.changed.union(&view.removed) {
-                add_foreign_of(&view.curated.join(format!("dt={dt}")), &mut foreign)?;
+                add_foreign_of(&view.output.join(places::partition_folder(*dt)), &mut foreign)?;
             }
         }
     }
     foreign.sort();
-    Ok(foreign)
+    let relative = |path: &PathBuf| path.strip_prefix(&view.output).unwrap_or(path).display().to_string();
+    Ok(foreign.iter().map(relative).collect())
 }
 
 /// A folder whose name is exactly that of a partition.
 fn is_partition(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("dt="));
-    name.is_some_and(|name| name.parse::<Dt>().is_ok_and(|dt| dt.to_string() == name)) && path.is_dir()
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+    let is_exact = |dt| places::partition_folder(dt).file_name().is_some_and(|folder| folder == name);
+    places::partition_of(name).is_some_and(is_exact) && path.is_dir()
 }
 
-fn add_foreign_of(partition: &Path, foreign: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
-    let is_foreign = |path: &PathBuf| path.file_name().is_none_or(|name| name != PARTITION_FILE) || path.is_dir();
+fn add_foreign_of(partition: &Path, foreign: &mut Vec<PathBuf>) -> Result<(), CheckError> {
+    let is_foreign = |path: &PathBuf| path.file_name().is_none_or(|name| name != places::PARTITION_FILE) || path.is_dir();
     foreign.extend(entries(partition)?.into_iter().filter(is_foreign));
     Ok(())
 }
 
 /// The paths in a folder; none where there is no folder. A file in place of the folder is its own only entry.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
-    let failed = |error: io::Error| (folder.to_owned(), error);
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, CheckError> {
+    let failed = |error: io::Error| CheckError::Layer { doing: format!("listing {}", folder.display()), detail: error.to_string() };
     match fs::read_dir(folder) {
         Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed)).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -82,11 +82,12 @@ mod tests {
         }
         let found = |view: &LayerView| {
             let paths = foreign_entries(view).unwrap();
-            paths.iter().map(|path| path.strip_prefix(&curated).unwrap().to_str().unwrap().to_owned()).collect::<Vec<_>>()
+            paths.iter().map(|path| path.strip_prefix("curated/").unwrap().to_owned()).collect::<Vec<_>>()
         };
         let in_one = [".part-00000.csv.swp", "part-00000.csv.bak", "part-00001.csv", "sub"].map(|name| format!("{one}/{name}"));
         let days = |days: &[&str]| days.iter().map(|day| day.parse().unwrap()).collect();
-        let mut view = LayerView { curated: curated.clone(), changed: days(&["2026-01-01", "2026-01-02", "2026-01-09"]), ..LayerView::default() };
+        let mut view =
+            LayerView { output: dir.path().to_owned(), changed: days(&["2026-01-01", "2026-01-02", "2026-01-09"]), ..LayerView::default() };
         assert_eq!(found(&view), in_one);
         view.removed = days(&["2026-01-03"]);
         assert_eq!(found(&view)[4..], ["dt=2026-01-03/x"]);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{BUILTIN, CheckBody, CheckError, CustomCheck, LayerView, Severity, column_check, layer_tables::table_columns};
+use super::{BUILTIN, CheckBody, CheckError, CustomCheck, LayerView, Severity, UNIT_SLIP, column_check, layer_tables::table_columns};
 
 /// A check and its SQL.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -13,7 +13,7 @@ pub struct CheckScript {
     pub severity: Severity,
     /// `built-in`, or the file of the check.
     pub origin: String,
-    /// Its query; `None` for a check that lists folders.
+    /// Its query; `None` for a check that is not a query.
     pub sql: Option<String>,
 }
 
@@ -29,6 +29,7 @@ pub fn check_scripts(view: &LayerView, custom: &[CustomCheck]) -> Result<Vec<Che
         sql: check.sql().map(|sql| sql.trim_end().to_owned()),
     });
     let mut scripts: Vec<_> = builtin.collect();
+    scripts.push(CheckScript { name: UNIT_SLIP.to_owned(), severity: Severity::Error, origin: "built-in".to_owned(), sql: None });
     for check in custom {
         scripts.push(CheckScript {
             name: check.name.clone(),

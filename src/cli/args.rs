@@ -158,13 +158,13 @@ setting_sets! {
     ConfigSettings: CONFIG, OUTPUT;;
     /// A job over the three sources.
     JobSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, SOURCE, URL, CURSOR, SINCE, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, LOCK_WAIT, CHECKS,
-        CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION;;
+        CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION, DROP_HISTORY;;
     /// Where a window begins that follows earlier runs.
     LookbackSettings: LOOKBACK;;
     /// What a run or backfill would load.
     PlanSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, CURSOR, SINCE, LOOKBACK, UNTIL;;
     /// The checks alone.
-    CheckSettings: CONFIG, OUTPUT, CHECKS, MEMORY_LIMIT, LOCK_WAIT;;
+    CheckSettings: CONFIG, OUTPUT, CHECKS, SINCE, UNTIL, MEMORY_LIMIT, LOCK_WAIT;;
     /// The layer under other columns.
     RewriteSettings: CONFIG, OUTPUT, LOCK_WAIT;;
     /// One page of the orders.
@@ -235,12 +235,30 @@ pub(super) struct CheckArgs {
     /// First rebuild the state of the tool (the catalog and the index of orders) from curated/ alone
     #[arg(long)]
     pub(super) rebuild_state: bool,
+    /// Write the rows that violate a check into this folder, as CHECK.csv
+    #[arg(long, value_name = "DIR")]
+    pub(super) violations: Option<PathBuf>,
+    /// Print the SQL of all checks, and run nothing
+    #[arg(long, conflicts_with_all = ["rebuild_state", "violations", "history"])]
+    pub(super) show_sql: bool,
+    /// What the checks of the latest runs found
+    #[arg(long, conflicts_with_all = ["rebuild_state", "violations"])]
+    pub(super) history: bool,
+    /// Number of runs of the history, the latest first
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "history")]
+    pub(super) limit: usize,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct RewriteArgs {
     #[command(flatten)]
     pub(super) settings: SettingArgs<RewriteSettings>,
+    /// Count what the rewrite would do and lose, and write nothing
+    #[arg(long, conflicts_with = "force")]
+    pub(super) dry_run: bool,
+    /// Lose the values that do not fit the new columns
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Args, Debug)]

@@ -32,6 +32,7 @@ fn headline(status: Status) -> (Style, &'static str) {
         Status::StorageFailed => (BAD, "failed: the output could not be written"),
         Status::Locked => (BAD, "not run: another run holds the output"),
         Status::Interrupted => (ODD, "interrupted"),
+        Status::InvalidConfiguration => (BAD, "not run: the configuration can't be used"),
         Status::InternalError => (BAD, "failed: a defect of this tool"),
     }
 }
@@ -51,7 +52,7 @@ pub(super) fn verdict(good: bool, yes: &str, no: &str) -> String {
 }
 
 /// "3 lines", "1 line".
-fn counted(value: u64, noun: &str) -> String {
+pub(super) fn counted(value: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
 }
 
@@ -64,7 +65,7 @@ fn joined(parts: &[(u64, &str)]) -> String {
 /// The whole summary.
 pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) {
     let (style, words) = headline(summary.status);
-    let _ = writeln!(out, "{style}{words}{style:#} {DIM}({:.2} s, run {}){DIM:#}", summary.execution_time_seconds(), summary.run_id);
+    let _ = writeln!(out, "{style}{words}{style:#} {DIM}({:.2} s, run {}){DIM:#}", summary.execution_time_seconds, summary.run_id);
     if matches!(summary.status, Status::Locked) {
         return;
     }
@@ -238,7 +239,19 @@ pub(super) fn checks(out: &mut String, checks: &[CheckResult]) {
         for sample in &check.sample {
             row(out, "", &format!("      {DIM}{}{DIM:#}", sample_text(sample)));
         }
+        if let Some(kept) = kept_text(check) {
+            row(out, "", &format!("      {kept}"));
+        }
     }
+}
+
+/// Where the violating rows of a check are.
+fn kept_text(check: &CheckResult) -> Option<String> {
+    let (rows, file) = (check.rows_kept?, check.file.as_deref()?);
+    Some(match rows == check.violations {
+        true => format!("all of them: {file}"),
+        false => format!("the first {} of them: {file}", count(rows)),
+    })
 }
 
 fn sample_text(sample: &BTreeMap<String, Option<String>>) -> String {
@@ -259,7 +272,7 @@ pub(super) fn one_line(out: &mut String, summary: &Summary) {
         counted(summary.records.records_read, "record"),
         count(summary.records_dropped()),
         joined(&parts),
-        summary.execution_time_seconds()
+        summary.execution_time_seconds
     );
 }
 

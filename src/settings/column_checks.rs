@@ -204,12 +204,14 @@ mod tests {
 
     #[test]
     fn each_rule_of_a_table_is_a_check_with_a_name_of_its_own() {
-        let checks = parse("column = \"status\"\naccepted = [\"paid\", 7]\nnot_null = true\nseverity = \"warn\"\nmax_share = 0.001").unwrap();
+        let checks =
+            parse("column = \"status\"\naccepted = [\"paid\", 7]\nnot_null = true\nseverity = \"warn\"\nmax_share = 0.001").unwrap();
         let names: Vec<_> = checks.iter().map(|check| (check.name.as_str(), check.severity)).collect();
         assert_eq!(names, [("fact_order_status_not_null", Severity::Warn), ("fact_order_status_accepted", Severity::Warn)]);
         assert_eq!(checks[1].rule, ColumnRule::Accepted(vec!["paid".into(), "7".into()]));
         assert_eq!((checks[0].tolerance, checks[0].place.line), (Tolerance::Share { billionths: 1_000_000 }, 1));
-        let checks = parse("column = \"email\"\ntable = \"dim_user\"\nmatches = \".+@.+\"\nunique = true\nname = \"mail\"\nmax = 5").unwrap();
+        let checks =
+            parse("column = \"email\"\ntable = \"dim_user\"\nmatches = \".+@.+\"\nunique = true\nname = \"mail\"\nmax = 5").unwrap();
         assert_eq!((checks[0].name.as_str(), checks[1].name.as_str()), ("mail_matches", "mail_unique"));
         assert_eq!((checks[0].table, checks[0].tolerance), (CheckedTable::DimUser, Tolerance::Rows(5)));
         let checks = parse("column = \"created_at\"\nbetween = [2020-01-01, \"2030-01-01\"]").unwrap();
@@ -220,7 +222,10 @@ mod tests {
     fn a_mistake_is_named_with_its_line() {
         for (text, message) in [
             ("not_null = true", "`checks.column.column`: this key is needed here"),
-            ("column = \"statuss\"\nnot_null = true", "line 2: `checks.column.column`: `statuss` is not a column of fact_order, which has order_id,"),
+            (
+                "column = \"statuss\"\nnot_null = true",
+                "line 2: `checks.column.column`: `statuss` is not a column of fact_order, which has order_id,",
+            ),
             ("column = \"sku\"", "add a rule: not_null, accepted, between, matches or unique"),
             ("column = \"sku\"\nnot_null = false", "line 3: `checks.column.not_null`: write true, or remove the key"),
             ("column = \"sku\"\naccepted = []", "the list is empty"),
@@ -231,7 +236,10 @@ mod tests {
             ("column = \"sku\"\nunique = true\ntable = \"facts\"", "`facts`: write fact_order, dim_user or dim_product"),
             ("column = \"sku\"\nunique = true\nseverity = \"fatal\"", "`fatal`: write error or warn"),
             ("column = \"sku\"\nuniqe = true", "unknown key `uniqe`: did you mean `unique`?"),
-            ("column = \"sku\"\nunique = true\n[[checks.column]]\ncolumn = \"sku\"\nunique = true", "another check is named `fact_order_sku_unique`"),
+            (
+                "column = \"sku\"\nunique = true\n[[checks.column]]\ncolumn = \"sku\"\nunique = true",
+                "another check is named `fact_order_sku_unique`",
+            ),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(message), "{error}");

@@ -145,7 +145,7 @@ fn percent(part: u64, whole: u64) -> Option<f64> {
 /// Whether the run took more than the allowed share of the average of those before it: of their time, or, where it read
 /// more than twice or less than half of what they read on average, of their time a record.
 fn slow(settings: &AlertSettings, evidence: &Evidence<'_>) -> Option<Finding> {
-    let seconds = evidence.summary.execution_time_seconds();
+    let seconds = evidence.summary.execution_time_seconds;
     if seconds < settings.slow_after.as_secs_f64() {
         return Some(Finding::new(AlertKind::SlowRun, None));
     }
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn money_that_does_not_add_up_is_told_of_first() {
-        let result = |name: &str, severity| CheckResult { name: name.into(), severity, passed: false, violations: 1, sample: Vec::new() };
+        let result = |name: &str, severity| CheckResult { passed: false, violations: 1, ..CheckResult::new(name, severity) };
         let mut summary = summary(0, 1);
         summary.checks = vec![
             result("fact_key_unique", Severity::Error),
