@@ -21,12 +21,12 @@ pub fn unit_slip(prices: &RunPrices, threshold: UnitSlip) -> CheckResult {
     let warns = !fails && prices.suspicious >= threshold;
     let shown = |line: &&SlippedLine| !fails || !line.factor.is_plausible();
     let rows: Vec<_> = prices.lines.iter().filter(shown).collect();
+    let severity = if warns { Severity::Warn } else { Severity::Error };
     CheckResult {
-        name: UNIT_SLIP.to_owned(),
-        severity: if warns { Severity::Warn } else { Severity::Error },
         passed: !fails && !warns,
         violations: if fails { prices.slipped } else { prices.slipped + prices.suspicious },
         sample: rows.iter().take(SAMPLE_ROWS).map(|line| row(line)).collect(),
+        ..CheckResult::new(UNIT_SLIP, severity)
     }
 }
 

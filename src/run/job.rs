@@ -140,7 +140,7 @@ impl Job<'_> {
         }
         self.require_credentials()?;
         // Read before anything is fetched: a typing error in them should not cost an hour.
-        let custom = self.settings.checks.as_deref().map(check::load_custom).transpose()?.unwrap_or_default();
+        let custom = check::load_custom(self.settings.checks.as_deref(), &self.settings.column_checks, &self.schema)?;
         self.enter(StageName::Open);
         self.open_output(span)?;
         let engine = Engine::start();

@@ -33,7 +33,7 @@ mod window;
 
 pub use backfill::{BackfillOutcome, BackfillRequest, ChunkChoice, backfill};
 pub use changes::{WhichRuns, changes};
-pub use check_layer::{check_layer, rebuild_state};
+pub use check_layer::{CheckRequest, CheckedLayer, check_history, check_layer, check_scripts, rebuild_state};
 pub use conclude::NoticeOrigin;
 pub use error::RunError;
 pub use job::{Outcome, Request, execute};

@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    check::{self, CheckError, CustomCheck, Engine, Expected, LayerView},
+    check::{self, CheckError, CustomCheck, Engine, Expected, LayerView, ViewScope},
     join::Dimension,
     layer::{Catalog, MergeCounts, MergedContent, MergedPartition, PartitionEntry, PriceBook, RunPrices},
-    model::{CurrencyTotals, Dt, LONGEST_TEXT, add_totals},
+    model::{CurrencyTotals, Dt, LONGEST_TEXT, Window, add_totals},
     report::Summary,
     settings::{CheckScope, OnCheckFailure, RepeatedSku, Settings},
     store::{FileStamp, Output, Staging, places},
@@ -128,6 +128,10 @@ impl<'a> RunStager<'a> {
             users_configured: settings.users.is_some(),
             products_configured: settings.products.is_some(),
             scratch: staging.scratch(),
+            violations: Some(staging.scratch().join("violations")),
+            output: output.root().to_owned(),
+            threads: Some(settings.threads),
+            window: Window { since: context.summary.since, until: context.summary.until },
             memory_limit: settings.memory_limit,
             schema: settings.schema(),
             sums_skus: settings.repeated_sku == RepeatedSku::Sum,
@@ -141,10 +145,11 @@ impl<'a> RunStager<'a> {
 
     /// The partitions that the built-in checks look at.
     fn choose_checked_partitions(&mut self, shared: BTreeSet<Dt>) {
-        self.view.entangled = shared.into_iter().filter(|dt| self.view.facts.contains_key(dt)).collect();
+        self.view.shared_partitions = shared.into_iter().filter(|dt| self.view.facts.contains_key(dt)).collect();
         if self.context.settings.check_scope == CheckScope::Full {
             self.view.changed = self.view.facts.keys().copied().collect();
-            self.view.entangled = self.view.changed.clone();
+            self.view.shared_partitions = self.view.changed.clone();
+            self.view.scope = ViewScope::Whole;
         }
     }
 
@@ -178,6 +183,7 @@ impl<'a> RunStager<'a> {
         self.context.summary.partitions_removed.push(dt);
         self.staging.remove(places::partition_file(dt));
         self.view.facts.remove(&dt);
+        self.view.removed.insert(dt);
         self.changes.insert(dt, PartitionChange::Removed);
         self.catalog.partitions.remove(&dt);
     }

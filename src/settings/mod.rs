@@ -7,6 +7,7 @@
 //! their profiles have readers of their own in `profile`.
 
 mod alerts;
+mod column_checks;
 mod credentials;
 mod enrich;
 mod environment;
@@ -36,6 +37,7 @@ mod value;
 mod when;
 
 pub use alerts::{AlertSettings, Receiver, ReceiverKind};
+pub use column_checks::{CheckedTable, ColumnCheck, ColumnRule};
 pub use credentials::{CredentialNames, CredentialVariables, Credentials};
 pub use enrich::EnrichColumns;
 use environment::Environment;
@@ -180,6 +182,8 @@ pub struct Settings {
     pub check_scope: CheckScope,
     pub on_check_failure: OnCheckFailure,
     pub checks: Option<PathBuf>,
+    /// Checks that are declared without SQL.
+    pub column_checks: Vec<ColumnCheck>,
     /// The memory budget of a run, in bytes.
     pub memory_limit: Option<u64>,
     pub threads: usize,
@@ -231,6 +235,7 @@ impl Settings {
             check_scope: CheckScope::default(),
             on_check_failure: OnCheckFailure::default(),
             checks: None,
+            column_checks: Vec::new(),
             memory_limit: None,
             threads: default_threads(),
             http: HttpSettings::default(),

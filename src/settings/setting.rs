@@ -109,6 +109,8 @@ pub(super) mod bounds {
     pub(in super::super) const FIRST_PAGE: Form = Form::Whole { from: 0, to: 1_000_000_000 };
     /// `scale` of a field.
     pub(in super::super) const DECIMALS: Form = Form::Whole { from: 0, to: 9 };
+    /// `max` of a check.
+    pub(in super::super) const MOST_VIOLATIONS: Form = Form::Whole { from: 0, to: 1_000_000_000_000 };
     /// `scale` of a column of type decimal.
     pub(in super::super) const COLUMN_SCALE: Form = Form::Whole { from: 0, to: 18 };
 }
@@ -156,6 +158,7 @@ settings! {
         default: "changed", value: "SCOPE", help: "Partitions that the built-in checks look at: changed or full" };
     ON_CHECK_FAILURE = Setting { flag: "--on-check-failure", variable: "ETL_ON_CHECK_FAILURE", key: "checks.on_failure", form: Form::Words(&["abort", "publish"]),
         default: "abort", value: "WHAT", help: "After a failed check of severity error: abort or publish" };
+    COLUMN_CHECKS = Setting { key: "checks.column", form: Form::Table, default: "none", help: "Checks of columns without SQL: see reference/checks.md", ..NONE };
     UNIT_SLIP = Setting { key: "checks.unit_slip", form: Form::Threshold, default: "3 lines and 1 % of the lines",
         help: "Lines, or percent of the lines, whose prices may be off by a factor of 100 or 1,000 before a run fails; off", ..NONE };
     QUARANTINE_MODE = Setting { key: "quarantine.mode", default: "as the umask says", help: "Mode of the files in quarantine, such as 0600", ..NONE };
@@ -181,7 +184,7 @@ settings! {
     REPEATED_SKU = Setting { key: "repeated_sku", form: Form::Words(&["last", "sum"]), default: "last",
         help: "Several lines of one sku in a record: the last one counts, or their sum", ..NONE };
     FACT_COLUMNS = Setting { key: "fact.columns", form: Form::Table, default: "none", help: "Extra columns of `fact_order`", ..NONE };
-    THREADS = Setting { key: "threads", form: Form::Whole { from: 1, to: 1024 }, default: "one per core", help: "Threads that normalize and merge", ..NONE };
+    THREADS = Setting { key: "threads", form: Form::Whole { from: 1, to: 1024 }, default: "one per core", help: "Threads that normalize, merge and check", ..NONE };
     SCD = Setting { key: "scd", form: VERSIONS, default: "1", help: "2 keeps versions of the members of both dimensions", ..NONE };
     DIM_USER_SCD = Setting { key: "dim_user.scd", form: VERSIONS, default: "as scd", help: "The same, for users", ..NONE };
     DIM_PRODUCT_SCD = Setting { key: "dim_product.scd", form: VERSIONS, default: "as scd", help: "The same, for products", ..NONE };
