@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 use polars::prelude::{DataFrame, UInt64Chunked};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Contests, LayerError, StoredPartition, csv, moves::OrderContest};
+use super::{Contests, LayerError, LineOutcome, LineOutcomes, StoredPartition, csv, moves::OrderContest};
 use crate::{
     model::{CurrencyTotals, Dt, FactBuilder, FactRows, FactSchema, SEQ, add_totals},
     settings::MergeBy,
@@ -54,6 +54,8 @@ pub struct MergedPartition {
     pub kept: CurrencyTotals,
     /// The bytes of the longest row of new content.
     pub longest_row: usize,
+    /// What became of each of the run's lines, in source order.
+    pub outcomes: LineOutcomes,
 }
 
 /// Where a row of the result comes from.
@@ -96,6 +98,7 @@ pub fn merge_partition(
         orders: HashMap::new(),
         schema,
         counts: MergeCounts::default(),
+        outcomes: vec![LineOutcome::Unknown; incoming_rows.len()],
         lost: CurrencyTotals::new(),
         kept: CurrencyTotals::new(),
         rows: 0,
@@ -117,8 +120,8 @@ pub fn merge_partition(
             }
         }
     };
-    let Merge { counts, lost, kept, rows, .. } = merge;
-    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row })
+    let Merge { counts, lost, kept, rows, outcomes, .. } = merge;
+    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row, outcomes: LineOutcomes::new(&outcomes) })
 }
 
 struct Merge<'a> {
@@ -131,6 +134,8 @@ struct Merge<'a> {
     orders: HashMap<&'a str, OrderContest>,
     schema: &'a FactSchema,
     counts: MergeCounts,
+    /// What became of each incoming row.
+    outcomes: Vec<LineOutcome>,
     lost: CurrencyTotals,
     kept: CurrencyTotals,
     rows: u64,
@@ -223,7 +228,7 @@ impl<'a> Merge<'a> {
             }
         }
         for row in duplicates {
-            self.counts.duplicates_dropped += 1;
+            self.settle(row, LineOutcome::Duplicate);
             self.lose(row);
         }
         slots
@@ -242,12 +247,12 @@ impl<'a> Merge<'a> {
     fn resolve_order(&mut self, slot: &Slot, order: &OrderContest, contest: Option<&super::moves::Contest>) -> Option<Origin> {
         let best = slot.incoming.filter(|&row| self.is_of_best_version(row));
         if let Some(row) = slot.incoming.filter(|_| best.is_none()) {
-            self.counts.duplicates_dropped += 1;
+            self.settle(row, LineOutcome::Duplicate);
             self.lose(row);
         }
         if !order.incoming_wins() {
             if let Some(row) = best {
-                self.counts.rows_superseded += 1;
+                self.settle(row, LineOutcome::Superseded);
                 self.lose(row);
             }
             let stays = contest.and_then(|contest| contest.stored).is_none_or(|stored| stored.dt == self.dt);
@@ -258,11 +263,7 @@ impl<'a> Merge<'a> {
             (Some(stored), Some(row)) if !stored_elsewhere => Some(self.replace(stored, row)),
             (_, Some(row)) => {
                 let moved = stored_elsewhere || contest.is_some_and(|contest| contest.stored.is_some());
-                if moved {
-                    self.counts.rows_moved += 1
-                } else {
-                    self.counts.rows_inserted += 1
-                }
+                self.settle(row, if moved { LineOutcome::Moved } else { LineOutcome::Inserted });
                 Some(self.take(row))
             }
             // The newer version has no such line, or has it in another partition.
@@ -280,14 +281,14 @@ impl<'a> Merge<'a> {
     fn resolve_here(&mut self, slot: &Slot) -> Option<Origin> {
         match (slot.stored, slot.incoming) {
             (Some(stored), Some(incoming)) if self.incoming.updated_at(incoming) < self.stored.updated_at(stored) => {
-                self.counts.rows_superseded += 1;
+                self.settle(incoming, LineOutcome::Superseded);
                 self.lose(incoming);
                 Some(self.keep(stored))
             }
             (Some(stored), Some(incoming)) => Some(self.replace(stored, incoming)),
             (Some(stored), None) => Some(self.keep(stored)),
             (None, Some(incoming)) => {
-                self.counts.rows_inserted += 1;
+                self.settle(incoming, LineOutcome::Inserted);
                 Some(self.take(incoming))
             }
             (None, None) => None,
@@ -299,22 +300,22 @@ impl<'a> Merge<'a> {
         let best = |row: usize| contest.incoming.is_some_and(|best| Some(best.seq) == self.seq.as_ref().and_then(|seq| seq.get(row)));
         match slot.incoming {
             Some(row) if !best(row) => {
-                self.counts.duplicates_dropped += 1;
+                self.settle(row, LineOutcome::Duplicate);
                 self.lose(row);
             }
             Some(row) if !contest.incoming_wins() => {
-                self.counts.rows_superseded += 1;
+                self.settle(row, LineOutcome::Superseded);
                 self.lose(row);
             }
             Some(row) => {
                 return Some(match (slot.stored, &contest.stored) {
                     (Some(stored), Some(best)) if best.dt == self.dt => self.replace(stored, row),
                     (_, Some(_)) => {
-                        self.counts.rows_moved += 1;
+                        self.settle(row, LineOutcome::Moved);
                         self.take(row)
                     }
                     (_, None) => {
-                        self.counts.rows_inserted += 1;
+                        self.settle(row, LineOutcome::Inserted);
                         self.take(row)
                     }
                 });
@@ -327,12 +328,22 @@ impl<'a> Merge<'a> {
 
     fn replace(&mut self, stored: usize, incoming: usize) -> Origin {
         let same = self.stored.line(stored) == self.incoming.line(incoming) && self.stored.extra(stored).eq(self.incoming.extra(incoming));
-        if same {
-            self.counts.rows_unchanged += 1;
-        } else {
-            self.counts.rows_updated += 1;
-        }
+        self.settle(incoming, if same { LineOutcome::Unchanged } else { LineOutcome::Updated });
         self.take(incoming)
+    }
+
+    /// Records and counts what became of an incoming row.
+    fn settle(&mut self, incoming: usize, outcome: LineOutcome) {
+        self.outcomes[incoming] = outcome;
+        match outcome {
+            LineOutcome::Unknown => {}
+            LineOutcome::Inserted => self.counts.rows_inserted += 1,
+            LineOutcome::Updated => self.counts.rows_updated += 1,
+            LineOutcome::Unchanged => self.counts.rows_unchanged += 1,
+            LineOutcome::Moved => self.counts.rows_moved += 1,
+            LineOutcome::Superseded => self.counts.rows_superseded += 1,
+            LineOutcome::Duplicate => self.counts.duplicates_dropped += 1,
+        }
     }
 
     fn take(&mut self, incoming: usize) -> Origin {

@@ -208,6 +208,8 @@ impl Job<'_> {
         let rules = (&self.schema, self.settings.merge);
         let company = (self.merge_threads(&extracted), self.request.cancel, self.request.observer);
         let partitions = merge_all::merge_all(&self.output, moves, &extracted, &staging, rules, company)?;
+        let outcomes = partitions.iter().map(|staged| (staged.merged.dt, &staged.merged.outcomes));
+        extracted.lineage.stage(&mut staging, &self.output, &self.summary.run_id, outcomes)?;
         let made = self.make(staging, &mut catalog, dimensions, &extracted, partitions, entangled)?;
         drop(extracted);
         let checked = self.check(engine, made, &custom)?;

@@ -17,6 +17,7 @@ mod ledger;
 mod manifest;
 mod merge_all;
 mod open;
+mod origin;
 mod plan;
 mod probe;
 mod quarantine;

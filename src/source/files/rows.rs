@@ -10,7 +10,7 @@ use crate::{
     model::CellTypes,
     source::{
         PageSink,
-        page::{Origin, Page},
+        page::{BlankLines, Origin, Page},
     },
 };
 
@@ -60,6 +60,7 @@ impl<'s> RowPages<'s> {
     fn deliver(&mut self) -> bool {
         let origin = Origin::File { path: self.path.clone(), first: self.first };
         self.first = self.rows + 1;
-        self.sink.page(Page::lines(origin, Bytes::from(std::mem::take(&mut self.buffer))).with_cells(self.cells))
+        let page = Page::lines(origin, Bytes::from(std::mem::take(&mut self.buffer)));
+        self.sink.page(page.with_cells(self.cells).with_blank_lines(BlankLines::None))
     }
 }
