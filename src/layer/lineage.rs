@@ -60,6 +60,7 @@ pub enum LineOutcome {
     /// A new row.
     Inserted,
     /// It replaced the stored row.
+    #[serde(rename = "won")]
     Updated,
     /// It equals the stored row.
     Unchanged,
@@ -87,7 +88,7 @@ impl LineOutcome {
         match self {
             LineOutcome::Unknown => "unknown",
             LineOutcome::Inserted => "inserted",
-            LineOutcome::Updated => "updated",
+            LineOutcome::Updated => "won",
             LineOutcome::Unchanged => "unchanged",
             LineOutcome::Moved => "moved",
             LineOutcome::Superseded => "superseded",

@@ -15,6 +15,7 @@ mod rewrite;
 mod stage;
 mod staged_rows;
 mod stored;
+mod stored_order;
 
 pub use catalog::{
     Catalog, LookUpError, PartitionEntry, Reconciled, generation, hold_columns, partitions_on_disk, published_entries, restamp,
@@ -33,3 +34,4 @@ pub use rewrite::rewritten;
 pub use stage::{FinishedStage, Stage, StagedLines};
 pub use staged_rows::CutBatch;
 pub use stored::{StoredPartition, newest_row};
+pub use stored_order::{FoundBy, RowColumns, StoredOrder, StoredRow, stored_order};

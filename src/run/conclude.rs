@@ -110,6 +110,7 @@ pub(super) fn tell(settings: &Settings, output: &Output, summary: &Summary, Verd
 
 /// Removes what is older than the retention.
 pub(super) fn retain(settings: &Settings, output: &Output, summary: &Summary) {
+    super::explain::retain_lineage(settings, output, summary.finished_at);
     let Some(retention) = settings.retention else { return };
     match report::remove_older(output, retention, summary.finished_at) {
         Ok(0) => {}

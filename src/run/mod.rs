@@ -10,6 +10,7 @@ mod changes;
 mod check_layer;
 mod conclude;
 mod error;
+mod explain;
 mod extract;
 mod job;
 mod layer_status;
@@ -31,6 +32,10 @@ pub use backfill::{BackfillOutcome, BackfillRequest, ChunkChoice, backfill};
 pub use changes::{WhichRuns, changes};
 pub use check_layer::{check_layer, rebuild_state};
 pub use error::RunError;
+pub use explain::{
+    AskWarehouse, CheckedRun, DroppedPart, ExplainRequest, Explanation, FailedCheckOfOrder, LookedAt, NamedBy, Version, VersionLine,
+    Warehouse, explain, place_of,
+};
 pub use job::{Observer, Outcome, Request, Silent, execute};
 pub use layer_status::{CoverageGap, FailingCheck, LayerStatus, PartitionInShort, RunInShort, layer_status};
 pub use open::{host, recover_unless_held};

@@ -11,9 +11,11 @@
 mod ddl;
 mod execute;
 mod load;
+mod look_up;
 
 pub use ddl::ddl;
 pub use execute::execute;
+pub use look_up::{OrderQuery, look_up};
 pub use load::{Changes, CopySource, copy, merge};
 
 use crate::{
