@@ -6,7 +6,9 @@ use super::{args::ExplainArgs, display::Display};
 use crate::{
     cancel::Cancel,
     layer::{FoundBy, RowColumns},
-    run::{AskWarehouse, CheckedRun, ExplainRequest, Explanation, NamedBy, RunError, Version, Warehouse, explain, place_of, recover_unless_held},
+    run::{
+        AskWarehouse, ExplainRequest, Explanation, NamedBy, RunChecks, RunError, Version, Warehouse, explain, place_of, recover_unless_held,
+    },
     settings,
     store::Output,
 };
@@ -81,7 +83,8 @@ fn versions(out: &mut String, versions: &[Version]) {
         let command = version.command.as_deref().map(|command| format!(" ({command})")).unwrap_or_default();
         let started = version.started_at.as_deref().map(|start| format!(", started {start}")).unwrap_or_default();
         paragraph(out, 2, &format!("{number}. {}: run {}{command}{started}", version.outcome, version.run_id));
-        let source = version.source.as_ref().map_or("an unknown place".to_owned(), |source| format!("{}, {}", source.location, place_of(source)));
+        let source =
+            version.source.as_ref().map_or("an unknown place".to_owned(), |source| format!("{}, {}", source.location, place_of(source)));
         paragraph(out, 6, &format!("from {source}"));
         let updated_at = version.updated_at.map_or("none".to_owned(), |updated_at| updated_at.to_string());
         let moved = version.moved_from.iter().map(|dt| format!(", moved from dt={dt}")).collect::<String>();
@@ -116,7 +119,7 @@ fn dropped(out: &mut String, explanation: &Explanation) {
     }
 }
 
-fn checks(out: &mut String, checks: &[CheckedRun]) {
+fn checks(out: &mut String, checks: &[RunChecks]) {
     heading(out, "checks that saw its partitions");
     if checks.is_empty() {
         paragraph(out, 2, "no kept report has any");

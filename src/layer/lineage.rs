@@ -35,11 +35,10 @@ use super::{
 };
 use crate::{
     model::{Dt, OrderHash, UtcMicros},
-    store::{self, Output, Staging, StoreError},
+    store::{self, Output, Staging, StoreError, places},
 };
 
 const MAGIC: &[u8; 8] = b"ETLLIN01";
-const FOLDER: &str = "state/lineage";
 const ENDING: &str = ".lineage";
 /// Bytes after which a block ends.
 const BLOCK: usize = 8 << 10;
@@ -253,7 +252,14 @@ pub struct LineageBuilder {
 impl LineageBuilder {
     /// An empty one that spills into `folder`.
     pub(super) fn new(folder: PathBuf) -> LineageBuilder {
-        LineageBuilder { folder, entries: Vec::new(), bytes: Vec::new(), spilled: Vec::new(), origins: Vec::new(), last_location: String::new() }
+        LineageBuilder {
+            folder,
+            entries: Vec::new(),
+            bytes: Vec::new(),
+            spilled: Vec::new(),
+            origins: Vec::new(),
+            last_location: String::new(),
+        }
     }
 
     /// Takes the origin of the page whose records are counted from `first_record` on.
@@ -331,7 +337,7 @@ impl LineageBuilder {
             return Ok(());
         }
         let sequence = stored_runs(output)?.last().map_or(1, |run| run.sequence + 1);
-        let place = Path::new(FOLDER).join(format!("{sequence:010}-{run_id}{ENDING}"));
+        let place = Path::new(places::LINEAGE).join(format!("{sequence:010}-{run_id}{ENDING}"));
         let written = self.write(&staging.staged(&place), outcomes)?;
         staging.put_written(&place, written.bytes, written.checksum)?;
         Ok(())
@@ -365,10 +371,7 @@ type Version<'a> = (OrderHash, std::borrow::Cow<'a, [u8]>);
 type VersionStream<'a> = Box<dyn Iterator<Item = Result<Version<'a>, LayerError>> + 'a>;
 
 /// Hands on the versions of sorted streams by hash, and those of one hash in the order of the streams.
-fn merge(
-    mut streams: Vec<VersionStream<'_>>,
-    mut each: impl FnMut(OrderHash, &[u8]) -> Result<(), LayerError>,
-) -> Result<(), LayerError> {
+fn merge(mut streams: Vec<VersionStream<'_>>, mut each: impl FnMut(OrderHash, &[u8]) -> Result<(), LayerError>) -> Result<(), LayerError> {
     let mut heads = Vec::with_capacity(streams.len());
     for stream in &mut streams {
         heads.push(stream.next().transpose()?);
@@ -480,11 +483,7 @@ impl LineageWriter {
         Ok(())
     }
 
-    fn finish<'o>(
-        mut self,
-        outcomes: impl Iterator<Item = (Dt, &'o LineOutcomes)>,
-        origins: &[u8],
-    ) -> Result<WrittenFile, LayerError> {
+    fn finish<'o>(mut self, outcomes: impl Iterator<Item = (Dt, &'o LineOutcomes)>, origins: &[u8]) -> Result<WrittenFile, LayerError> {
         if !self.block.is_empty() {
             self.end_block()?;
         }
@@ -535,7 +534,7 @@ pub struct LineageRun {
 /// # Errors
 /// I/O errors.
 pub fn stored_runs(output: &Output) -> Result<Vec<LineageRun>, LayerError> {
-    let folder = output.at(FOLDER);
+    let folder = output.at(places::LINEAGE);
     let run = |name: String| {
         let (sequence, run_id) = name.strip_suffix(ENDING)?.split_once('-')?;
         Some(LineageRun { sequence: sequence.parse().ok()?, run_id: run_id.to_owned(), path: folder.join(&name) })
@@ -688,7 +687,8 @@ impl LineageFile {
         if footer_checksum(&fences, &footer[..5 * 8]) != number(5) {
             return Err(damaged());
         }
-        let fences = fences.chunks_exact(FENCE).map(|fence| (u64::from_le_bytes(part(fence, 0)), u64::from_le_bytes(part(fence, 8)))).collect();
+        let fences =
+            fences.chunks_exact(FENCE).map(|fence| (u64::from_le_bytes(part(fence, 0)), u64::from_le_bytes(part(fence, 8)))).collect();
         Ok(LineageFile { path: path.to_owned(), file, fences, blocks_end, outcomes_end, origins_end })
     }
 

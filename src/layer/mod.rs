@@ -11,6 +11,7 @@ mod index;
 mod lineage;
 mod merge;
 mod moves;
+mod prices;
 mod rewrite;
 mod stage;
 mod staged_rows;
@@ -18,19 +19,20 @@ mod stored;
 mod stored_order;
 
 pub use catalog::{
-    Catalog, LookUpError, PartitionEntry, Reconciled, generation, hold_columns, partitions_on_disk, published_entries, restamp,
-    stored_columns,
+    Catalog, LookUpError, PartitionEntry, Reconciled, generation, partitions_on_disk, published_entries, restamp, stored_columns,
+    verify_columns,
 };
-pub use csv::{partition_file, read_partition, write_header, write_line, write_text};
+pub use csv::{read_partition, write_header, write_line, write_text};
 pub use error::LayerError;
 pub use index::{Homes, IndexBuilder, Segment};
 pub use lineage::{
     BroughtLine, BroughtVersion, Gap, LineOutcome, LineOutcomes, LineageBuilder, LineageError, LineageRetention, LineageRun, PageOrigin,
     RecordSource, RecordUnit, RemovedLineage, kept_sku, remove_past_retention, stored_runs, versions_of,
 };
-pub use merge::{MergeCounts, MergedContent, MergedPartition, merge_partition};
-pub use moves::{Contests, contest};
-pub use rewrite::rewritten;
+pub use merge::{MergeCounts, MergeRules, MergedContent, MergedPartition, merge_partition};
+pub use moves::{BestVersions, best_versions};
+pub use prices::{PriceBook, RunPrices, SlipFactor, SlippedLine};
+pub use rewrite::{RewrittenPartition, rewritten};
 pub use stage::{FinishedStage, Stage, StagedLines};
 pub use staged_rows::CutBatch;
 pub use stored::{StoredPartition, newest_row};

@@ -10,11 +10,10 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use super::{
     LayerError,
     catalog::{self, partitions_on_disk},
-    csv::partition_file,
 };
 use crate::{
     model::{Dt, order_hash},
-    store::{self, Output},
+    store::{self, Output, places::partition_file},
 };
 
 /// Names and texts of a row, in the order of the file. `None` is NULL.
@@ -89,10 +88,12 @@ pub fn stored_order(output: &Output, order_id: &str) -> Result<StoredOrder, Laye
         let is_wanted = match &indexed {
             None => true,
             // The index does not know what somebody else wrote into a partition.
-            Some(indexed) => indexed.partitions.contains(&dt) || {
-                let now = store::size_and_time(&output.at(partition_file(dt)))?;
-                now.is_some_and(|(bytes, time)| indexed.published.get(&dt).is_none_or(|stamp| !stamp.looks_like(bytes, time)))
-            },
+            Some(indexed) => {
+                indexed.partitions.contains(&dt) || {
+                    let now = store::size_and_time(&output.at(partition_file(dt)))?;
+                    now.is_some_and(|(bytes, time)| indexed.published.get(&dt).is_none_or(|stamp| !stamp.looks_like(bytes, time)))
+                }
+            }
         };
         wanted.extend(Some(dt).filter(|_| is_wanted));
     }

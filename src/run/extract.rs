@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::mpsc::{OwnedPermit, error::SendError};
 
-use super::{RunError, job::Observer, origin::page_origin, quarantine::Quarantine};
+use super::{RunError, observer::Observer, origin::page_origin, quarantine::Quarantine};
 use crate::{
     join::{Enricher, UnknownKeys},
     layer::{CutBatch, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, Stage, StagedLines},

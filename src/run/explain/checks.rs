@@ -6,11 +6,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Report;
-use crate::{model::Dt, store::Output};
+use crate::{
+    model::Dt,
+    store::{Output, places},
+};
 
 /// A run whose checks saw a partition of the order.
 #[derive(Clone, Debug, Serialize)]
-pub struct CheckedRun {
+pub struct RunChecks {
     /// The run.
     pub run_id: String,
     /// When it started.
@@ -39,7 +42,7 @@ pub struct FailedCheckOfOrder {
 }
 
 /// The runs that changed one of these partitions, or that have a failed check which names the order, oldest first.
-pub(super) fn checks(output: &Output, order_id: &str, dts: &BTreeSet<Dt>, reports: &BTreeMap<String, Report>) -> Vec<CheckedRun> {
+pub(super) fn checks(output: &Output, order_id: &str, dts: &BTreeSet<Dt>, reports: &BTreeMap<String, Report>) -> Vec<RunChecks> {
     let mut found = Vec::new();
     for Report { run, text } in reports.values().filter(|report| !report.run.checks.is_empty()) {
         let changed = run.partitions_written.iter().chain(&run.partitions_removed);
@@ -61,7 +64,7 @@ pub(super) fn checks(output: &Output, order_id: &str, dts: &BTreeSet<Dt>, report
             continue;
         }
         let (run_id, started_at, status) = (run.run_id.clone(), run.started_at.clone(), run.status.clone());
-        found.push(CheckedRun { run_id, started_at, status, partitions, checks: run.checks.len(), failed });
+        found.push(RunChecks { run_id, started_at, status, partitions, checks: run.checks.len(), failed });
     }
     found
 }
@@ -73,7 +76,7 @@ fn is_in_sample(sample: &Value, order_id: &str) -> bool {
 
 /// Whether the file that keeps the violating rows of a check has a row of the order. A missing file has none.
 fn is_in_violations(output: &Output, run_id: &str, check: &str, order_id: &str) -> bool {
-    let path = output.reports().join(format!("{run_id}.violations")).join(format!("{check}.csv"));
+    let path = output.at(places::violations(run_id)).join(format!("{check}.csv"));
     let Ok(mut reader) = csv::Reader::from_path(path) else { return false };
     let Some(key) = reader.byte_headers().ok().and_then(|names| names.iter().position(|name| name == b"order_id")) else { return false };
     reader.byte_records().filter_map(Result::ok).any(|row| row.get(key) == Some(order_id.as_bytes()))

@@ -13,7 +13,7 @@ use serde_json::{Value, value::RawValue};
 use super::{ExplainRequest, Report};
 use crate::{
     run::RunError,
-    store::{Output, StoreError},
+    store::{Output, StoreError, places},
 };
 
 /// Bytes of a record that an answer shows.
@@ -60,11 +60,12 @@ pub(super) fn dropped(
     request: &ExplainRequest<'_>,
     reports: &BTreeMap<String, Report>,
 ) -> Result<(Vec<DroppedPart>, usize), RunError> {
-    let folder = output.at("quarantine");
+    let folder = output.at(places::QUARANTINE);
     let (mut found, mut quarantines) = (Vec::new(), 0);
     for name in output.names(&folder)? {
-        let Some(run_id) = name.strip_prefix("run_id=") else { continue };
-        let path = folder.join(&name).join("records.ndjson");
+        let Some(run_id) = places::quarantined_run(&name) else { continue };
+        let place = places::quarantine(run_id);
+        let path = output.at(&place);
         let Ok(opened) = File::open(&path) else { continue };
         quarantines += 1;
         for (number, line) in (1..).zip(BufReader::with_capacity(1 << 18, opened).split(b'\n')) {
@@ -84,7 +85,7 @@ pub(super) fn dropped(
                 reason: parsed.reason,
                 line_index: parsed.line_index,
                 named_by,
-                file: format!("quarantine/{name}/records.ndjson"),
+                file: place.display().to_string(),
                 line: number,
                 record,
                 record_is_cut,
@@ -216,9 +217,8 @@ mod tests {
     #[test]
     fn a_sku_leaves_the_lines_of_others_out() {
         let line = |reason: &str, index: &str| {
-            let text = format!(
-                r#"{{"reason":"{reason}","order_id":"A","line_index":{index},"record":{{"items":[{{"sku":"S"}},{{"sku":7}}]}}}}"#
-            );
+            let text =
+                format!(r#"{{"reason":"{reason}","order_id":"A","line_index":{index},"record":{{"items":[{{"sku":"S"}},{{"sku":7}}]}}}}"#);
             named(text.as_bytes(), "A").unwrap().0
         };
         assert!(concerns_sku(&line("invalid_price", "0"), "S") && !concerns_sku(&line("invalid_price", "1"), "S"));

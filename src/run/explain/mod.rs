@@ -8,7 +8,7 @@ mod dropped;
 mod versions;
 mod warehouse;
 
-pub use checks::{CheckedRun, FailedCheckOfOrder};
+pub use checks::{FailedCheckOfOrder, RunChecks};
 pub use dropped::{DroppedPart, NamedBy};
 pub use versions::{Version, VersionLine, place_of};
 pub use warehouse::Warehouse;
@@ -98,7 +98,7 @@ pub struct Explanation {
     /// Dropped records and lines of it.
     pub dropped: Vec<DroppedPart>,
     /// Runs whose checks saw its partitions.
-    pub checks: Vec<CheckedRun>,
+    pub checks: Vec<RunChecks>,
     /// What the warehouse holds, if it was asked.
     pub warehouse: Option<Warehouse>,
     /// What the answer can't tell, and why.
@@ -195,14 +195,14 @@ fn partitions_of(rows: &[StoredRow], versions: &[Version]) -> BTreeSet<Dt> {
 fn tell_limits(rows: &[StoredRow], versions: &[Version], kept: &[LineageRun], merge: MergeBy, notes: &mut Vec<String>) {
     let mut last: BTreeMap<&str, &Version> = BTreeMap::new();
     for version in versions {
-        let lines = version.lines.iter().filter(|line| line.outcome.is_in_layer());
-        lines.for_each(|line| drop(last.insert(&line.sku, version)));
+        last.extend(version.lines.iter().filter(|line| line.outcome.is_in_layer()).map(|line| (line.sku.as_str(), version)));
     }
     let sku_of = |row: &StoredRow| layer::kept_sku(row.columns.get("sku").unwrap_or_default()).to_owned();
     let stored: BTreeSet<String> = rows.iter().map(sku_of).collect();
     let unknown: Vec<_> = stored.iter().filter(|sku| !last.contains_key(sku.as_str())).map(|sku| format!("`{sku}`")).collect();
     if !unknown.is_empty() {
-        let oldest = kept.first().map_or("no run has lineage here".to_owned(), |run| format!("the oldest lineage is that of run {}", run.run_id));
+        let oldest =
+            kept.first().map_or("no run has lineage here".to_owned(), |run| format!("the oldest lineage is that of run {}", run.run_id));
         notes.push(format!("no kept run tells which record brought the row of sku {}: {oldest}", unknown.join(", ")));
     }
     for (sku, version) in last.iter().filter(|(sku, _)| !stored.contains(**sku)) {

@@ -9,6 +9,7 @@ use super::Report;
 use crate::{
     layer::{self, BroughtVersion, LineOutcome, LineageRun, RecordSource, RecordUnit},
     model::{Dt, OrderHash, UtcMicros},
+    store::places,
 };
 
 /// A version of the order, as one record of one run.
@@ -63,12 +64,7 @@ struct Holder {
 }
 
 /// The versions of an order, in the order of the commits of their runs. A damaged lineage file becomes a note.
-pub(super) fn versions(
-    kept: &[LineageRun],
-    order: OrderHash,
-    reports: &BTreeMap<String, Report>,
-    notes: &mut Vec<String>,
-) -> Vec<Version> {
+pub(super) fn versions(kept: &[LineageRun], order: OrderHash, reports: &BTreeMap<String, Report>, notes: &mut Vec<String>) -> Vec<Version> {
     let mut holders: BTreeMap<String, Holder> = BTreeMap::new();
     let mut all = Vec::new();
     for run in kept {
@@ -121,7 +117,8 @@ impl RunVersions<'_> {
         let brought = &self.brought[place];
         let lines: Vec<_> = (0..brought.lines.len()).map(|line| self.line(place, line)).collect();
         let moved = brought.lines.iter().filter(|line| line.outcome == LineOutcome::Moved);
-        let mut moved_from: Vec<Dt> = moved.filter_map(|line| Some(self.holders.get(&line.sku)?.dt)).filter(|dt| *dt != brought.dt).collect();
+        let mut moved_from: Vec<Dt> =
+            moved.filter_map(|line| Some(self.holders.get(&line.sku)?.dt)).filter(|dt| *dt != brought.dt).collect();
         moved_from.sort_unstable();
         moved_from.dedup();
         let (outcome, why) = summarized(&lines);
@@ -163,9 +160,14 @@ impl RunVersions<'_> {
         };
         let newer = shown(winner.updated_at);
         let why = match version.updated_at {
-            None => format!("it has no updated_at, and the stored row has ({newer}, run {}): a row without one is the oldest", winner.run_id),
+            None => {
+                format!("it has no updated_at, and the stored row has ({newer}, run {}): a row without one is the oldest", winner.run_id)
+            }
             Some(own) => {
-                format!("its updated_at {own} is older than {newer} of the stored row (run {}): the greatest updated_at wins", winner.run_id)
+                format!(
+                    "its updated_at {own} is older than {newer} of the stored row (run {}): the greatest updated_at wins",
+                    winner.run_id
+                )
             }
         };
         (why, Some(winner.run_id.clone()))
@@ -215,7 +217,9 @@ fn wins(own: Option<UtcMicros>, holder: Option<&Holder>) -> String {
             let own = own.map_or("neither has updated_at".to_owned(), |own| format!("both have updated_at {own}"));
             format!("{own} (it and the stored row of run {run_id}): what is loaded wins over what is stored")
         }
-        (own, None) => format!("the stored row (run {run_id}) has no updated_at, and this has ({}): a row without one is the oldest", shown(own)),
+        (own, None) => {
+            format!("the stored row (run {run_id}) has no updated_at, and this has ({}): a row without one is the oldest", shown(own))
+        }
         (own, stored) => {
             let (own, stored) = (shown(own), shown(stored));
             format!("its updated_at {own} is newer than {stored} of the stored row (run {run_id}): the greatest updated_at wins")
@@ -231,9 +235,7 @@ fn moves(version: &BroughtVersion, holder: Option<&Holder>) -> String {
 /// A replay reads a copy of a quarantine: the quarantine is what its reader knows.
 fn in_quarantine(source: RecordSource, report: Option<&Report>) -> RecordSource {
     match report.and_then(|report| report.run.replay_of.as_deref()) {
-        Some(run_id) => {
-            RecordSource { location: format!("quarantine/run_id={run_id}/records.ndjson"), unit: RecordUnit::Record, ..source }
-        }
+        Some(run_id) => RecordSource { location: places::quarantine(run_id).display().to_string(), unit: RecordUnit::Record, ..source },
         None => source,
     }
 }

@@ -25,12 +25,7 @@ pub struct Warehouse {
 }
 
 /// Asks the warehouse for the rows of the order.
-pub(super) fn ask(
-    settings: &Settings,
-    request: &ExplainRequest<'_>,
-    stored: &[StoredRow],
-    cancel: &Cancel,
-) -> Result<Warehouse, RunError> {
+pub(super) fn ask(settings: &Settings, request: &ExplainRequest<'_>, stored: &[StoredRow], cancel: &Cancel) -> Result<Warehouse, RunError> {
     let query = OrderQuery { order_id: request.order_id, sku: request.sku };
     let rows = look_up(&settings.redshift, &settings.http.network, &query, cancel)?;
     let rows: Vec<_> = rows.into_iter().map(RowColumns).collect();
@@ -62,8 +57,7 @@ fn differs(name: &str, text: Option<&str>, held: &RowColumns, sku: &str) -> Opti
     let kind = FACT_COLUMNS.iter().find(|(own, _)| *own == name).map_or(FactType::Text, |(_, kind)| *kind);
     let (layer, warehouse) = (text.map(|text| plain(text, kind)), held.get(name).map(|text| plain(text, kind)));
     let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "NULL".to_owned());
-    (layer != warehouse)
-        .then(|| format!("sku `{sku}`, {name}: {} in the layer, {} in the warehouse", shown(&layer), shown(&warehouse)))
+    (layer != warehouse).then(|| format!("sku `{sku}`, {name}: {} in the layer, {} in the warehouse", shown(&layer), shown(&warehouse)))
 }
 
 /// A value in one spelling: servers write `t` for true, and leave out the zeros at the end of a fraction.
@@ -86,9 +80,19 @@ mod tests {
 
     #[test]
     fn equal_values_in_another_spelling_are_equal_and_all_else_is_named() {
-        let layer = columns(&[("sku", Some("S")), ("price_defaulted", Some("true")), ("created_at", Some("2026-01-01 00:00:00.120000")), ("status", None)]);
+        let layer = columns(&[
+            ("sku", Some("S")),
+            ("price_defaulted", Some("true")),
+            ("created_at", Some("2026-01-01 00:00:00.120000")),
+            ("status", None),
+        ]);
         let stored = StoredRow { dt: "2026-01-01".parse().unwrap(), file: "f".into(), line: 2, columns: layer };
-        let same = columns(&[("sku", Some("S")), ("price_defaulted", Some("t")), ("created_at", Some("2026-01-01 00:00:00.12")), ("status", None)]);
+        let same = columns(&[
+            ("sku", Some("S")),
+            ("price_defaulted", Some("t")),
+            ("created_at", Some("2026-01-01 00:00:00.12")),
+            ("status", None),
+        ]);
         assert_eq!(differences(std::slice::from_ref(&same), std::slice::from_ref(&stored)), [""; 0]);
         let mut other = same.clone();
         other.0[3].1 = Some("paid".into());

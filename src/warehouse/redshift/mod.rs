@@ -15,8 +15,8 @@ mod look_up;
 
 pub use ddl::ddl;
 pub use execute::execute;
-pub use look_up::{OrderQuery, look_up};
 pub use load::{Changes, CopySource, copy, merge};
+pub use look_up::{OrderQuery, look_up};
 
 use crate::{
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, FactSchema},
