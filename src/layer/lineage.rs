@@ -139,7 +139,7 @@ pub enum RecordUnit {
     Line,
     /// Elements of an array in a file.
     Element,
-    /// Rows of a table file.
+    /// Rows of a Parquet file.
     Row,
     /// Records of a response.
     Record,

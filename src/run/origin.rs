@@ -22,9 +22,8 @@ pub(super) fn page_origin(page: &Page) -> PageOrigin {
     }
 }
 
-/// Rows of a table file arrive as lines, too.
+/// Rows of a Parquet file arrive as lines, too.
 fn unit_of_lines(path: &Path) -> RecordUnit {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    let stem = name.trim_end_matches(".gz").trim_end_matches(".zst");
-    if stem.ends_with(".csv") || stem.ends_with(".parquet") { RecordUnit::Row } else { RecordUnit::Line }
+    if name.ends_with(".parquet") { RecordUnit::Row } else { RecordUnit::Line }
 }

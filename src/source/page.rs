@@ -21,21 +21,26 @@ pub struct Page {
     blank_lines: BlankLines,
 }
 
-/// Whether there may be blank lines between the records of a page.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// The lines between the records of a page that begin no record.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BlankLines {
-    /// It is known that there are none.
-    None,
+    /// These, and no others.
+    Known(Vec<BlankRun>),
     /// Only a search can tell.
     Possible,
 }
 
-/// A run of blank lines between two records of a page, or before the first.
+impl BlankLines {
+    /// There are none.
+    pub const NONE: BlankLines = BlankLines::Known(Vec::new());
+}
+
+/// A run of lines between two records of a page, or before the first: blank ones, or the rest of a record of several lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BlankRun {
     /// The number of records before it.
     pub records_before: u64,
-    /// The number of blank lines.
+    /// The number of lines.
     pub lines: u64,
 }
 
@@ -88,12 +93,12 @@ impl Page {
 
     /// Records at the given ranges of `bytes`.
     pub fn elements(origin: Origin, bytes: Bytes, places: Vec<Range<usize>>) -> Page {
-        Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Elements(places), blank_lines: BlankLines::None }
+        Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Elements(places), blank_lines: BlankLines::NONE }
     }
 
     /// The beginning of one record that is too large to keep.
     pub fn beginning(origin: Origin, bytes: Bytes) -> Page {
-        Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Beginning, blank_lines: BlankLines::None }
+        Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Beginning, blank_lines: BlankLines::NONE }
     }
 
     /// The page with another type of cells.
@@ -115,8 +120,8 @@ impl Page {
 
     /// The blank lines before and between its records, so that a record's number gives its line.
     pub fn blank_runs(&self) -> Vec<BlankRun> {
-        if self.blank_lines == BlankLines::None || !matches!(self.cut, Cut::Lines) {
-            return Vec::new();
+        if let BlankLines::Known(runs) = &self.blank_lines {
+            return runs.clone();
         }
         let (mut runs, mut records_before, mut lines) = (Vec::new(), 0, 0);
         for line in all_lines(&self.bytes) {
@@ -202,6 +207,6 @@ mod tests {
         let page = Page::lines(origin, Bytes::from("\n \r\na\r\nb\n\t\n\nc\n\n"));
         let run = |records_before, lines| BlankRun { records_before, lines };
         assert_eq!(page.blank_runs(), [run(0, 2), run(2, 2)]);
-        assert_eq!(page.with_blank_lines(BlankLines::None).blank_runs(), []);
+        assert_eq!(page.with_blank_lines(BlankLines::NONE).blank_runs(), []);
     }
 }

@@ -392,7 +392,7 @@ impl FileReading<'_, '_> {
             let counts = LineCounts::of(&block);
             let has_open_line = !block.is_empty() && !block.ends_with(b"\n");
             let lines = counts.ends + u64::from(has_open_line);
-            let blank_lines = if counts.records == lines { BlankLines::None } else { BlankLines::Possible };
+            let blank_lines = if counts.records == lines { BlankLines::NONE } else { BlankLines::Possible };
             let page = Page::lines(self.origin(first), Bytes::from(block)).with_blank_lines(blank_lines);
             (self.read.records, self.read.uncounted) = (self.read.records + counts.records, self.read.uncounted + counts.records);
             first += counts.ends;
