@@ -15,5 +15,5 @@ pub(crate) use history::report_bytes;
 pub use history::{RecordedCheck, RecordedCompleteness, RecordedRun, latest_runs, latest_successes, recorded_runs, write_report};
 pub use metrics::{embedded_metrics, open_metrics};
 pub use quarantined::{Quarantined, Sample, quarantined};
-pub use retention::remove_older;
+pub use retention::{CurrentRun, Retained, doubted_clock, remove_older};
 pub use summary::{CommandName, RunCompleteness, Status, Summary, money_texts};

@@ -13,7 +13,10 @@ pub use dropped::{DroppedPart, NamedBy};
 pub use versions::{Version, VersionLine, place_of};
 pub use warehouse::Warehouse;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -21,8 +24,8 @@ use super::{RequestError, RunError};
 use crate::{
     cancel::Cancel,
     layer::{self, FoundBy, LineageRetention, LineageRun, StoredRow},
-    model::{Dt, UtcMicros, order_hash},
-    report::{self, RecordedRun},
+    model::{Dt, order_hash},
+    report::{self, CurrentRun, RecordedRun},
     settings::{MergeBy, Settings},
     store::Output,
 };
@@ -215,10 +218,15 @@ fn tell_limits(rows: &[StoredRow], versions: &[Version], kept: &[LineageRun], me
 }
 
 /// Removes lineage that is past its retention: `explain.keep`, `retention` if that is shorter, and `explain.max_size`.
-pub(super) fn retain_lineage(settings: &Settings, output: &Output, now: UtcMicros) {
+/// While the clock is doubted, no lineage is too old.
+pub(super) fn retain_lineage(settings: &Settings, output: &Output, run: &CurrentRun<'_>) {
     let keep = settings.retention.map_or(settings.explain.keep, |retention| retention.min(settings.explain.keep));
+    let keep = match report::doubted_clock(output, run) {
+        Ok(None) => keep,
+        Ok(Some(_)) | Err(_) => Duration::MAX,
+    };
     let retention = LineageRetention { keep, max_bytes: settings.explain.max_bytes };
-    match layer::remove_past_retention(output, retention, now) {
+    match layer::remove_past_retention(output, retention, run.now) {
         Ok(removed) if removed.too_old + removed.beyond_bytes > 0 => tracing::info!(
             too_old = removed.too_old,
             beyond_max_size = removed.beyond_bytes,
