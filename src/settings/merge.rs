@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
-    CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, Flags, Limits, Location, LocationError, LogFormat, MergeBy,
-    MetricsSettings, OnCheckFailure, Origin, Presentation, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError,
-    When, alerts, column_checks, credentials, default_threads, fact_columns,
+    CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, ExplainSettings, Flags, Limits, Location, LocationError,
+    LogFormat, MergeBy, MetricsSettings, OnCheckFailure, Origin, Presentation, RedshiftSettings, RepeatedSku, ResultFormat, Setting,
+    Settings, SettingsError, When, alerts, column_checks, credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
     http,
@@ -186,6 +186,7 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
         metrics: metrics(layers)?,
         alerts: alerts::read(layers)?,
         retention: layers.span(&setting::RETENTION)?,
+        explain: explain(layers)?,
         redshift: redshift(layers)?,
         unit_slip: match layers.get(&setting::UNIT_SLIP)? {
             Some(configured) => configured.parse::<UnitSlipSetting>()?.0,
@@ -229,6 +230,15 @@ fn enrich(layers: &Layers<'_>) -> Result<EnrichColumns, SettingsError> {
         user_country: column(&setting::USER_COUNTRY, default.user_country)?,
         product_name: column(&setting::PRODUCT_NAME, default.product_name)?,
         product_category: column(&setting::PRODUCT_CATEGORY, default.product_category)?,
+    })
+}
+
+fn explain(layers: &Layers<'_>) -> Result<ExplainSettings, SettingsError> {
+    let default = ExplainSettings::default();
+    let max_size = &setting::EXPLAIN_MAX_SIZE;
+    Ok(ExplainSettings {
+        keep: layers.span(&setting::EXPLAIN_KEEP)?.unwrap_or(default.keep),
+        max_bytes: layers.get(max_size)?.map(|configured| configured.size(max_size.form)).transpose()?.unwrap_or(default.max_bytes),
     })
 }
 

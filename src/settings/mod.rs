@@ -156,6 +156,21 @@ pub struct RedshiftSettings {
     pub connection: Option<Secret>,
 }
 
+/// How much of what `etl explain` knows of runs is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExplainSettings {
+    /// How long.
+    pub keep: Duration,
+    /// At most so many bytes, those of the latest runs.
+    pub max_bytes: u64,
+}
+
+impl Default for ExplainSettings {
+    fn default() -> ExplainSettings {
+        ExplainSettings { keep: Duration::from_secs(90 * 86_400), max_bytes: 1 << 30 }
+    }
+}
+
 /// All settings of a command, validated.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each is a flag of the contract, under its name")]
@@ -198,6 +213,7 @@ pub struct Settings {
     pub alerts: AlertSettings,
     /// How long quarantine, manifests and reports of earlier runs are kept; `None`: for ever.
     pub retention: Option<Duration>,
+    pub explain: ExplainSettings,
     pub redshift: RedshiftSettings,
     /// From how many slipped prices on a run fails; `None` if no price is compared.
     pub unit_slip: Option<UnitSlip>,
@@ -249,6 +265,7 @@ impl Settings {
             metrics: MetricsSettings::default(),
             alerts: AlertSettings::default(),
             retention: None,
+            explain: ExplainSettings::default(),
             redshift: RedshiftSettings::default(),
         }
     }

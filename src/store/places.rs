@@ -22,6 +22,8 @@ pub const STATE: &str = "state";
 pub const CATALOG: &str = "state/catalog.json";
 /// The index of orders.
 pub const INDEX: &str = "state/index";
+/// Which record of the source brought which version of an order, by run.
+pub const LINEAGE: &str = "state/lineage";
 /// The last known price of each sku.
 pub const PRICES: &str = "state/prices";
 /// The intervals that runs have loaded.

@@ -11,10 +11,12 @@
 mod ddl;
 mod execute;
 mod load;
+mod look_up;
 
 pub use ddl::ddl;
 pub use execute::execute;
 pub use load::{Changes, CopySource, copy, merge};
+pub use look_up::{OrderQuery, look_up};
 
 use crate::{
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, FactSchema},
