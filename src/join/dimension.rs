@@ -10,7 +10,7 @@ use std::{
 use csv::ByteRecord;
 use hashbrown::HashTable;
 use polars::prelude::{Column, DataFrame, IntoColumn, StringChunkedBuilder};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::DimensionError;
@@ -27,7 +27,8 @@ const INFERRED: &str = DimensionSpec::FLAGS[0];
 const VERSION_COLUMNS: [&str; 3] = [DimensionSpec::FLAGS[1], DimensionSpec::FLAGS[2], DimensionSpec::FLAGS[3]];
 
 /// The counts of a dimension in a run.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DimensionCounts {
     /// Records of the source.
     pub records_read: u64,
