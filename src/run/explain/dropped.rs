@@ -10,8 +10,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use super::{ExplainRequest, Report};
+use super::ExplainRequest;
 use crate::{
+    model::UtcMicros,
+    report::Summary,
     run::RunError,
     store::{Output, StoreError, places},
 };
@@ -25,7 +27,7 @@ pub struct DroppedPart {
     /// The run that dropped it.
     pub run_id: String,
     /// When the run started, if its report is kept.
-    pub started_at: Option<String>,
+    pub started_at: Option<UtcMicros>,
     /// Why: a reason of the contract.
     pub reason: String,
     /// `record` or `line`.
@@ -58,7 +60,7 @@ pub enum NamedBy {
 pub(super) fn dropped(
     output: &Output,
     request: &ExplainRequest<'_>,
-    reports: &BTreeMap<String, Report>,
+    reports: &BTreeMap<String, Summary>,
 ) -> Result<(Vec<DroppedPart>, usize), RunError> {
     let folder = output.at(places::QUARANTINE);
     let (mut found, mut quarantines) = (Vec::new(), 0);
@@ -80,7 +82,7 @@ pub(super) fn dropped(
             let (record, record_is_cut) = beginning(record_text(&parsed));
             found.push(DroppedPart {
                 run_id: run_id.to_owned(),
-                started_at: reports.get(run_id).map(|report| report.run.started_at.clone()),
+                started_at: reports.get(run_id).map(|report| report.started_at),
                 level: parsed.level.unwrap_or_else(|| if parsed.line_index.is_some() { "line" } else { "record" }.to_owned()),
                 reason: parsed.reason,
                 line_index: parsed.line_index,

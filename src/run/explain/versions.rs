@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Report;
 use crate::{
     layer::{self, BroughtVersion, LineOutcome, LineageRun, RecordSource, RecordUnit},
     model::{Dt, OrderHash, UtcMicros},
+    report::{CommandName, Summary},
     store::places,
 };
 
@@ -18,13 +18,12 @@ pub struct Version {
     /// The run.
     pub run_id: String,
     /// When the run started, if its report is kept.
-    pub started_at: Option<String>,
+    pub started_at: Option<UtcMicros>,
     /// What the run was started as: `run`, `backfill`, `replay` or `demo`.
-    pub command: Option<String>,
+    pub command: Option<CommandName>,
     /// The record in the source.
     pub source: Option<RecordSource>,
     /// `updated_at` of the version.
-    #[serde(serialize_with = "as_rfc3339")]
     pub updated_at: Option<UtcMicros>,
     /// The partition that the version belongs to.
     pub dt: Dt,
@@ -51,10 +50,6 @@ pub struct VersionLine {
     pub lost_to: Option<String>,
 }
 
-fn as_rfc3339<S: serde::Serializer>(instant: &Option<UtcMicros>, serializer: S) -> Result<S::Ok, S::Error> {
-    instant.map(UtcMicros::rfc3339).serialize(serializer)
-}
-
 /// The version whose row of a sku lies in the layer.
 #[derive(Clone)]
 struct Holder {
@@ -64,7 +59,12 @@ struct Holder {
 }
 
 /// The versions of an order, in the order of the commits of their runs. A damaged lineage file becomes a note.
-pub(super) fn versions(kept: &[LineageRun], order: OrderHash, reports: &BTreeMap<String, Report>, notes: &mut Vec<String>) -> Vec<Version> {
+pub(super) fn versions(
+    kept: &[LineageRun],
+    order: OrderHash,
+    reports: &BTreeMap<String, Summary>,
+    notes: &mut Vec<String>,
+) -> Vec<Version> {
     let mut holders: BTreeMap<String, Holder> = BTreeMap::new();
     let mut all = Vec::new();
     for run in kept {
@@ -113,7 +113,7 @@ struct RunVersions<'a> {
 }
 
 impl RunVersions<'_> {
-    fn version(&self, place: usize, report: Option<&Report>) -> Version {
+    fn version(&self, place: usize, report: Option<&Summary>) -> Version {
         let brought = &self.brought[place];
         let lines: Vec<_> = (0..brought.lines.len()).map(|line| self.line(place, line)).collect();
         let moved = brought.lines.iter().filter(|line| line.outcome == LineOutcome::Moved);
@@ -124,8 +124,8 @@ impl RunVersions<'_> {
         let (outcome, why) = summarized(&lines);
         Version {
             run_id: self.run_id.to_owned(),
-            started_at: report.map(|report| report.run.started_at.clone()),
-            command: report.and_then(|report| report.run.command.clone()),
+            started_at: report.map(|report| report.started_at),
+            command: report.map(|report| report.command),
             source: brought.source.clone().map(|source| in_quarantine(source, report)),
             updated_at: brought.updated_at,
             dt: brought.dt,
@@ -233,8 +233,8 @@ fn moves(version: &BroughtVersion, holder: Option<&Holder>) -> String {
 }
 
 /// A replay reads a copy of a quarantine: the quarantine is what its reader knows.
-fn in_quarantine(source: RecordSource, report: Option<&Report>) -> RecordSource {
-    match report.and_then(|report| report.run.replay_of.as_deref()) {
+fn in_quarantine(source: RecordSource, report: Option<&Summary>) -> RecordSource {
+    match report.and_then(|report| report.replay_of.as_deref()) {
         Some(run_id) => RecordSource { location: places::quarantine(run_id).display().to_string(), unit: RecordUnit::Record, ..source },
         None => source,
     }
