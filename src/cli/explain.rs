@@ -80,8 +80,8 @@ fn versions(out: &mut String, versions: &[Version]) {
         paragraph(out, 2, "no kept run brought one");
     }
     for (number, version) in (1..).zip(versions) {
-        let command = version.command.as_deref().map(|command| format!(" ({command})")).unwrap_or_default();
-        let started = version.started_at.as_deref().map(|start| format!(", started {start}")).unwrap_or_default();
+        let command = version.command.map(|command| format!(" ({})", command.as_str())).unwrap_or_default();
+        let started = version.started_at.map(|start| format!(", started {}", start.rfc3339())).unwrap_or_default();
         paragraph(out, 2, &format!("{number}. {}: run {}{command}{started}", version.outcome, version.run_id));
         let source =
             version.source.as_ref().map_or("an unknown place".to_owned(), |source| format!("{}, {}", source.location, place_of(source)));
@@ -128,10 +128,14 @@ fn checks(out: &mut String, checks: &[RunChecks]) {
         let partitions: Vec<_> = run.partitions.iter().map(|dt| format!("dt={dt}")).collect();
         let seen = if partitions.is_empty() { String::new() } else { format!(" over {}", partitions.join(", ")) };
         let passed = run.checks - run.failed.len();
-        paragraph(out, 2, &format!("run {} ({}): {passed} of {} passed{seen}", run.run_id, run.status, run.checks));
+        paragraph(out, 2, &format!("run {} ({}): {passed} of {} passed{seen}", run.run_id, run.status.as_str(), run.checks));
         for check in &run.failed {
             let named = if check.names_order { "this order is among those shown" } else { "this order is not among those shown" };
-            paragraph(out, 6, &format!("{} {}: {}, {named}", check.severity, check.name, counted_u64(check.violations, "violation")));
+            paragraph(
+                out,
+                6,
+                &format!("{} {}: {}, {named}", check.severity.as_str(), check.name, counted_u64(check.violations, "violation")),
+            );
         }
     }
 }

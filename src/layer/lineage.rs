@@ -814,3 +814,130 @@ pub(super) fn write_sku(out: &mut Vec<u8>, sku: &str) {
     write_number(out, sku.len() as u64);
     out.extend_from_slice(sku.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::order_hash;
+
+    fn dt() -> Dt {
+        "2026-01-31".parse().unwrap()
+    }
+
+    /// A version as a batch hands it on.
+    fn push(builder: &mut LineageBuilder, id: &str, record: u64, updated_at: Option<i64>, skus: &[&str]) {
+        let mut rest = Vec::new();
+        write_version(&mut rest, dt(), updated_at.and_then(UtcMicros::new));
+        skus.iter().for_each(|sku| write_sku(&mut rest, sku));
+        let order = BatchOrder { hash: order_hash(id), record, segment: 0, row: record, lineage_end: rest.len() };
+        builder.push(&order, record, record, &rest);
+    }
+
+    fn page(location: &str, unit: RecordUnit, first: u64) -> PageOrigin {
+        PageOrigin { location: location.to_owned(), page: None, unit, first, gaps: Vec::new() }
+    }
+
+    fn written(builder: &mut LineageBuilder, folder: &Path, outcomes: &[LineOutcome]) -> LineageRun {
+        let path = folder.join("0000000001-run.lineage");
+        let outcomes = LineOutcomes::new(outcomes);
+        let file = builder.write(&path, [(dt(), &outcomes)].into_iter()).unwrap();
+        assert_eq!(file.checksum, store::checksum(&fs::read(&path).unwrap()));
+        LineageRun { sequence: 1, run_id: "run".into(), path }
+    }
+
+    #[test]
+    fn every_version_is_found_across_spills_blocks_and_pages() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut builder = LineageBuilder::new(dir.path().to_owned());
+        let outcomes: Vec<_> = (0..3000).map(|number| LineOutcome::ALL[number % 7]).collect();
+        for number in 0..3000 {
+            if number % 500 == 0 {
+                builder.push_page(number, &page(&format!("in/{number}.json"), RecordUnit::Element, 1));
+            }
+            // Two versions of each order, far from each other.
+            push(&mut builder, &format!("O{}", number % 1500), number + 1, Some(1_000_000 + i64::try_from(number).unwrap()), &["x"]);
+            if number % 700 == 699 {
+                builder.spill().unwrap();
+            }
+        }
+        let run = written(&mut builder, dir.path(), &outcomes);
+        assert!(fs::metadata(&run.path).unwrap().len() > 4 * BLOCK as u64);
+        for number in 0..1500 {
+            let found = versions_of(&run, order_hash(&format!("O{number}"))).unwrap();
+            let records: Vec<_> = found.iter().map(|version| version.record).collect();
+            assert_eq!(records, [number + 1, number + 1501], "O{number}");
+            for (version, number) in found.iter().zip([number, number + 1500]) {
+                let source = version.source.as_ref().unwrap();
+                assert_eq!(
+                    (source.location.as_str(), source.number),
+                    (format!("in/{}.json", number / 500 * 500).as_str(), number % 500 + 1)
+                );
+                // Row `record` of the partition, from 0: here the first line of record 1 is row 1.
+                let expected = outcomes.get(usize::try_from(number).unwrap() + 1).copied().unwrap_or_default();
+                assert_eq!((version.lines[0].outcome, version.dt), (expected, dt()));
+                assert_eq!(version.updated_at.unwrap().micros(), 1_000_000 + i64::try_from(number).unwrap());
+            }
+        }
+        assert_eq!(versions_of(&run, order_hash("nope")).unwrap(), []);
+    }
+
+    #[test]
+    fn a_damaged_byte_is_an_error_and_never_another_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut builder = LineageBuilder::new(dir.path().to_owned());
+        builder.push_page(0, &page("a", RecordUnit::Line, 1));
+        push(&mut builder, "A", 1, None, &["x", "y"]);
+        let run = written(&mut builder, dir.path(), &[LineOutcome::Inserted; 3]);
+        let whole = fs::read(&run.path).unwrap();
+        let answer = versions_of(&run, order_hash("A")).unwrap();
+        assert_eq!(answer[0].lines.len(), 2);
+        for place in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 0x10;
+            fs::write(&run.path, &bytes).unwrap();
+            // The count of entries is not read back; all else is.
+            assert!(versions_of(&run, order_hash("A")).is_err(), "byte {place}");
+            fs::write(&run.path, &whole[..place]).unwrap();
+            assert!(versions_of(&run, order_hash("A")).is_err(), "length {place}");
+        }
+    }
+
+    #[test]
+    fn gaps_of_a_page_count_before_the_records_that_follow_them() {
+        let gaps = vec![Gap { after: 0, units: 2 }, Gap { after: 3, units: 1 }];
+        let origin = PageOrigin { gaps, ..page("a", RecordUnit::Line, 10) };
+        assert_eq!([1, 3, 4].map(|place| origin.number(place)), [12, 14, 16]);
+    }
+
+    #[test]
+    fn a_long_sku_is_cut_at_a_character() {
+        assert_eq!(kept_sku(&"ü".repeat(200)).len(), 254);
+        assert_eq!(kept_sku("x"), "x");
+    }
+
+    #[test]
+    fn lineage_goes_by_age_and_by_size_and_the_latest_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::new(dir.path().to_owned());
+        fs::create_dir_all(output.at(places::LINEAGE)).unwrap();
+        let runs = ["20200101T000000000000Z-0000010000", "20260108T000000000000Z-0000010000", "20260109T000000000000Z-0000010000"];
+        let put = || {
+            for (run, sequence) in runs.iter().zip(1..) {
+                fs::write(output.at(places::LINEAGE).join(format!("{sequence:010}-{run}{ENDING}")), [0; 100]).unwrap();
+            }
+        };
+        let kept = || stored_runs(&output).unwrap().iter().map(|run| run.sequence).collect::<Vec<_>>();
+        let now = UtcMicros::from_civil((2026, 1, 10), 0, 0, 0).unwrap();
+        let remove = |days: u64, max_bytes| {
+            put();
+            let retention = LineageRetention { keep: Duration::from_secs(days * 86_400), max_bytes };
+            remove_past_retention(&output, retention, now).unwrap()
+        };
+        assert_eq!((remove(30, 1000), kept()), (RemovedLineage { too_old: 1, beyond_bytes: 0 }, vec![2, 3]));
+        assert_eq!((remove(10_000, 250), kept()), (RemovedLineage { too_old: 0, beyond_bytes: 1 }, vec![2, 3]));
+        assert_eq!((remove(0, 0), kept()), (RemovedLineage { too_old: 2, beyond_bytes: 0 }, vec![3]));
+        put();
+        let forever = LineageRetention { keep: Duration::MAX, max_bytes: u64::MAX };
+        assert_eq!(remove_past_retention(&output, forever, now).unwrap(), RemovedLineage::default());
+    }
+}

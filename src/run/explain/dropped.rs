@@ -12,6 +12,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::ExplainRequest;
 use crate::{
+    model::UtcMicros,
     report::Summary,
     run::RunError,
     store::{Output, StoreError, places},
@@ -26,7 +27,7 @@ pub struct DroppedPart {
     /// The run that dropped it.
     pub run_id: String,
     /// When the run started, if its report is kept.
-    pub started_at: Option<String>,
+    pub started_at: Option<UtcMicros>,
     /// Why: a reason of the contract.
     pub reason: String,
     /// `record` or `line`.
@@ -81,7 +82,7 @@ pub(super) fn dropped(
             let (record, record_is_cut) = beginning(record_text(&parsed));
             found.push(DroppedPart {
                 run_id: run_id.to_owned(),
-                started_at: reports.get(run_id).map(|report| report.started_at.rfc3339()),
+                started_at: reports.get(run_id).map(|report| report.started_at),
                 level: parsed.level.unwrap_or_else(|| if parsed.line_index.is_some() { "line" } else { "record" }.to_owned()),
                 reason: parsed.reason,
                 line_index: parsed.line_index,

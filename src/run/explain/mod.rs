@@ -24,7 +24,7 @@ use super::{RequestError, RunError};
 use crate::{
     cancel::Cancel,
     layer::{self, FoundBy, LineageRetention, LineageRun, StoredRow},
-    model::{Dt, order_hash},
+    model::{Dt, RunId, UtcMicros, order_hash},
     report::{self, CurrentRun, Summary},
     settings::{MergeBy, Settings},
     store::Output,
@@ -56,11 +56,11 @@ pub struct LookedAt {
     /// Reports of runs.
     pub runs: usize,
     /// The start of the oldest of them.
-    pub since: Option<String>,
+    pub since: Option<UtcMicros>,
     /// Runs whose lineage is kept.
     pub runs_with_lineage: usize,
     /// The oldest of them.
-    pub lineage_since: Option<String>,
+    pub lineage_since: Option<UtcMicros>,
     /// Runs whose quarantine is kept.
     pub quarantines: usize,
     /// Partitions of the layer.
@@ -74,14 +74,14 @@ pub struct LookedAt {
 impl LookedAt {
     /// All of it, as part of a sentence.
     pub fn text(&self) -> String {
-        let since = |start: &Option<String>| start.as_ref().map(|start| format!(" since {start}")).unwrap_or_default();
+        let since = |start: Option<UtcMicros>| start.map(|start| format!(" since {}", start.rfc3339())).unwrap_or_default();
         format!(
             "{} partitions, {} runs{}, the lineage of {} runs{}, and {} quarantines",
             self.partitions,
             self.runs,
-            since(&self.since),
+            since(self.since),
             self.runs_with_lineage,
-            since(&self.lineage_since),
+            since(self.lineage_since),
             self.quarantines
         )
     }
@@ -141,9 +141,9 @@ pub fn explain(settings: &Settings, request: &ExplainRequest<'_>, cancel: &Cance
     tell_limits(&stored.rows, &history, &kept, settings.merge, &mut notes);
     let looked_at = LookedAt {
         runs: reports.len(),
-        since: reports.values().next().map(|report| report.started_at.rfc3339()),
+        since: reports.values().next().map(|report| report.started_at),
         runs_with_lineage: kept.len(),
-        lineage_since: kept.first().map(|run| started_at(run, &reports)),
+        lineage_since: kept.first().and_then(|run| started_at(run, &reports)),
         quarantines,
         partitions: stored.partitions,
         partitions_read: stored.partitions_read,
@@ -178,8 +178,9 @@ fn reports(output: &Output) -> Result<BTreeMap<String, Summary>, RunError> {
 }
 
 /// When a run started: its report says so, or else its name.
-fn started_at(run: &LineageRun, reports: &BTreeMap<String, Summary>) -> String {
-    reports.get(&run.run_id).map_or_else(|| run.run_id.clone(), |report| report.started_at.rfc3339())
+fn started_at(run: &LineageRun, reports: &BTreeMap<String, Summary>) -> Option<UtcMicros> {
+    let by_name = || run.run_id.parse::<RunId>().ok()?.start();
+    reports.get(&run.run_id).map(|report| report.started_at).or_else(by_name)
 }
 
 /// The partitions that hold or held the order.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     layer::{self, BroughtVersion, LineOutcome, LineageRun, RecordSource, RecordUnit},
     model::{Dt, OrderHash, UtcMicros},
-    report::Summary,
+    report::{CommandName, Summary},
     store::places,
 };
 
@@ -18,13 +18,12 @@ pub struct Version {
     /// The run.
     pub run_id: String,
     /// When the run started, if its report is kept.
-    pub started_at: Option<String>,
+    pub started_at: Option<UtcMicros>,
     /// What the run was started as: `run`, `backfill`, `replay` or `demo`.
-    pub command: Option<String>,
+    pub command: Option<CommandName>,
     /// The record in the source.
     pub source: Option<RecordSource>,
     /// `updated_at` of the version.
-    #[serde(serialize_with = "as_rfc3339")]
     pub updated_at: Option<UtcMicros>,
     /// The partition that the version belongs to.
     pub dt: Dt,
@@ -49,10 +48,6 @@ pub struct VersionLine {
     pub why: String,
     /// The run of the version that it lost to, if that is known.
     pub lost_to: Option<String>,
-}
-
-fn as_rfc3339<S: serde::Serializer>(instant: &Option<UtcMicros>, serializer: S) -> Result<S::Ok, S::Error> {
-    instant.map(UtcMicros::rfc3339).serialize(serializer)
 }
 
 /// The version whose row of a sku lies in the layer.
@@ -129,8 +124,8 @@ impl RunVersions<'_> {
         let (outcome, why) = summarized(&lines);
         Version {
             run_id: self.run_id.to_owned(),
-            started_at: report.map(|report| report.started_at.rfc3339()),
-            command: report.map(|report| report.command.as_str().to_owned()),
+            started_at: report.map(|report| report.started_at),
+            command: report.map(|report| report.command),
             source: brought.source.clone().map(|source| in_quarantine(source, report)),
             updated_at: brought.updated_at,
             dt: brought.dt,
