@@ -52,6 +52,7 @@ pub struct CheckResult {
     /// How many violations there were.
     pub violations: u64,
     /// Up to [`SAMPLE_ROWS`] of them: column to value, as text.
+    #[serde(default)]
     pub sample: Vec<BTreeMap<String, Option<String>>>,
     /// How many rows `file` has, at most [`VIOLATION_ROWS`]; `None` where no file was written.
     #[serde(default)]

@@ -346,7 +346,9 @@ mod tests {
             std::fs::create_dir_all(&above).unwrap();
             let layer = layer_in(tempfile::tempdir_in(&above).unwrap(), &[row("A", 1), row("B", 2)]);
             assert_eq!(violated(&layer, &[]), [], "{folder}");
-            let seen = custom("SELECT order_id FROM fact_order WHERE currency = 'EUR' AND status IS NULL AND user_id = 'U1' AND dt = CAST(created_at AS DATE)");
+            let seen = custom(
+                "SELECT order_id FROM fact_order WHERE currency = 'EUR' AND status IS NULL AND user_id = 'U1' AND dt = CAST(created_at AS DATE)",
+            );
             assert_eq!(violated(&layer, &[seen]), one("own", 2), "{folder}");
             let users = custom("SELECT user_id FROM dim_user WHERE user_id = 'U1'");
             assert_eq!(violated(&layer, &[users]), one("own", 1), "{folder}");
@@ -405,7 +407,10 @@ mod tests {
         assert_eq!(violated(&layer, std::slice::from_ref(&in_window)), one("own", 2));
         layer.view.window.until = UtcMicros::from_civil((2026, 1, 3), 0, 0, 0);
         assert_eq!(violated(&layer, &[in_window]), one("own", 1));
-        assert_eq!(violated(&layer, &[custom("SELECT current_setting('threads') AS threads WHERE current_setting('threads') = 1")]), one("own", 1));
+        assert_eq!(
+            violated(&layer, &[custom("SELECT current_setting('threads') AS threads WHERE current_setting('threads') = 1")]),
+            one("own", 1)
+        );
     }
 
     #[test]

@@ -4,7 +4,11 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{args::CheckArgs, display::Display, text};
+use super::{
+    args::CheckArgs,
+    display::{Display, Ending},
+    text,
+};
 use crate::{
     cancel::Cancel,
     check::{CheckResult, CheckScript},
@@ -34,7 +38,7 @@ pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Resul
         "rebuilt_partitions": rebuilt,
         "checks": checked.results,
     });
-    display.result(error.is_none(), &result, |out| {
+    display.outcome(Ending::of(error.as_ref()), &result, |out| {
         if let Some(partitions) = rebuilt {
             let _ = writeln!(out, "the state of {partitions} partitions was rebuilt from curated/\n");
         }
@@ -56,7 +60,7 @@ fn verdict(results: &[CheckResult]) -> String {
 
 fn show_sql(settings: &Settings, display: &Display) -> Result<(), RunError> {
     let scripts = check_scripts(settings)?;
-    display.result(true, &json!({ "checks": scripts }), |out| scripts.iter().for_each(|script| write_script(out, script)));
+    display.answer(&json!({ "checks": scripts }), |out| scripts.iter().for_each(|script| write_script(out, script)));
     Ok(())
 }
 
@@ -76,7 +80,7 @@ fn write_script(out: &mut String, script: &CheckScript) {
 fn show_history(settings: &Settings, limit: usize, display: &Display) -> Result<(), RunError> {
     let history = check_history(settings, limit)?;
     let result = json!({"output": settings.output.display().to_string(), "runs": history.runs, "checks": history.checks});
-    display.result(true, &result, |out| write_history(out, &history));
+    display.answer(&result, |out| write_history(out, &history));
     Ok(())
 }
 
@@ -100,6 +104,6 @@ fn write_history(out: &mut String, history: &CheckHistory) {
 fn write_not_passed(out: &mut String, check: &CheckRecord) {
     let _ = writeln!(out, "\n{} did not pass in", check.name);
     for run in check.runs.iter().filter(|run| !run.passed) {
-        let _ = writeln!(out, "  {:<32} {:<5} {}", run.run_id, run.severity, text::counted(run.violations, "violation"));
+        let _ = writeln!(out, "  {:<32} {:<5} {}", run.run_id, run.severity.as_str(), text::counted(run.violations, "violation"));
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     args::{RedshiftArgs, RedshiftCommand, RedshiftSqlArgs},
-    display::Display,
+    display::{Display, Ending},
 };
 use crate::{
     cancel::Cancel,
@@ -46,8 +46,12 @@ pub(super) fn run(args: &RedshiftArgs, display: &Display, cancel: &Cancel) -> Re
     let began = Instant::now();
     redshift::execute(settings.redshift.connection.as_ref(), &settings.http.network, &statements, cancel)?;
     let seconds = began.elapsed().as_secs_f64();
-    display.result(true, &json!({"status": "done", "statements": statements.len(), "execution_time_seconds": seconds}), |out| {
-        out.push_str(&format!("done: {} statements in {seconds:.2} s\n", statements.len()));
-    });
+    display.outcome(
+        Ending::Success,
+        &json!({"status": "done", "statements": statements.len(), "execution_time_seconds": seconds}),
+        |out| {
+            out.push_str(&format!("done: {} statements in {seconds:.2} s\n", statements.len()));
+        },
+    );
     Ok(0)
 }

@@ -3,7 +3,10 @@
 use serde::Serialize;
 
 use super::latest_runs;
-use crate::store::{Output, StoreError};
+use crate::{
+    model::Severity,
+    store::{Output, StoreError},
+};
 
 /// The checks of the latest runs.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -33,7 +36,7 @@ pub struct CheckOfRun {
     /// The run.
     pub run_id: String,
     /// The severity that the check had then.
-    pub severity: String,
+    pub severity: Severity,
     /// Whether it passed.
     pub passed: bool,
     /// How many violations it found.

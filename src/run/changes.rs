@@ -3,7 +3,7 @@
 use super::{RequestError, RunError};
 use crate::{
     model::Dt,
-    report::{self, RecordedRun},
+    report::{self, Summary},
     store::{Output, places},
     warehouse::redshift::{Changes, CopySource},
 };
@@ -25,9 +25,9 @@ pub enum WhichRuns<'a> {
 /// No such run, or what the disk refuses.
 pub fn changes(output: &Output, which: WhichRuns<'_>) -> Result<Changes, RunError> {
     let unknown = |run_id: &str| RequestError::UnknownRun(run_id.to_owned());
-    let published = |run: &RecordedRun| run.has_published();
+    let published = |run: &Summary| run.has_published();
     let mut recorded = report::recorded_runs(output)?.map(|(run, _)| run);
-    let runs: Vec<RecordedRun> = match which {
+    let runs: Vec<Summary> = match which {
         WhichRuns::Last => recorded.find(published).into_iter().collect(),
         WhichRuns::One(run_id) => vec![recorded.find(|run| run.run_id == run_id).ok_or_else(|| unknown(run_id))?],
         WhichRuns::Since(run_id) => {
@@ -44,8 +44,8 @@ pub fn changes(output: &Output, which: WhichRuns<'_>) -> Result<Changes, RunErro
     };
     let mut changes = Changes::default();
     for run in &runs {
-        let (written, removed) = (days(&run.partitions_written), days(&run.partitions_removed));
-        changes.days.extend(written.iter().chain(&removed));
+        let written = &run.partitions_written;
+        changes.days.extend(written.iter().chain(&run.partitions_removed));
         let manifest = format!("manifests/{}.manifest", run.run_id);
         let is_there = |dt: &&Dt| output.at(places::partition_file(**dt)).exists();
         if written.iter().all(|dt| is_there(&dt)) && output.at(&manifest).exists() {
@@ -57,8 +57,4 @@ pub fn changes(output: &Output, which: WhichRuns<'_>) -> Result<Changes, RunErro
         }
     }
     Ok(changes)
-}
-
-fn days(texts: &[String]) -> Vec<Dt> {
-    texts.iter().filter_map(|text| text.parse().ok()).collect()
 }

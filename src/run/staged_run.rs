@@ -210,7 +210,7 @@ impl<'a> RunStager<'a> {
         let spec = *dimension.spec();
         let place = places::dimension(&spec);
         let merged = dimension.finish(self.context.summary.started_at);
-        self.context.summary.dimensions.insert(spec.name, merged.counts);
+        self.context.summary.dimensions.insert(spec.name.to_owned(), merged.counts);
         let Some(bytes) = merged.replaced else { return Ok(Some(self.context.output.at(place)).filter(|stored| stored.exists())) };
         self.dimensions_changed = true;
         self.staging.put(&place, &bytes)?;

@@ -67,6 +67,9 @@ pub use when::When;
 
 use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 
+use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
+
 use crate::model::FactSchema;
 
 /// What `--since last` goes back by default.
@@ -98,22 +101,23 @@ pub enum OnCheckFailure {
 }
 
 /// Which time of an order the window is on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, IntoStaticStr)]
 pub enum Cursor {
     /// `created_at`.
     #[default]
+    #[serde(rename = "created_at")]
+    #[strum(serialize = "created_at")]
     Created,
     /// `updated_at`, or `created_at` of an order without one: edits of old orders are loaded.
+    #[serde(rename = "updated_at")]
+    #[strum(serialize = "updated_at")]
     Updated,
 }
 
 impl Cursor {
     /// The name of the column.
     pub fn column(self) -> &'static str {
-        match self {
-            Cursor::Created => "created_at",
-            Cursor::Updated => "updated_at",
-        }
+        self.into()
     }
 }
 

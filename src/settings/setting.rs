@@ -227,6 +227,9 @@ settings! {
     DROPPED_PERCENT = Setting { key: "alerts.dropped_percent", form: PERCENT, default: "5", help: "Percent of dropped records from which an alert is raised", ..NONE };
     NO_RECORDS = Setting { key: "alerts.no_records", form: Form::YesNo, default: "yes", help: "Raise an alert for a day without rows", ..NONE };
     FRESHNESS = Setting { key: "alerts.freshness", form: AGE, default: "none", help: "Age of the newest row from which an alert is raised", ..NONE };
+    ALERT_NAME = Setting { key: "alerts.name", default: "the path of the output",
+        help: "Stable name of this pipeline: receivers know its incidents by it, on whichever host it runs", ..NONE };
+    STUCK_AFTER = Setting { key: "alerts.stuck_after", form: AGE, default: "6h", help: "Time for which a run may hold the output before it counts as stuck", ..NONE };
     REPEAT = Setting { key: "alerts.repeat", form: AGE, default: "never", help: "Time after which a lasting alert is sent again", ..NONE };
     ALERT_TIMEOUT = Setting { key: "alerts.timeout", form: TIMEOUT, default: "5s", help: "Time for one attempt to send an alert", ..NONE };
     PAGERDUTY_URL = Setting { key: "alerts.pagerduty_url", default: "that of the US", help: "Endpoint of PagerDuty for events", ..NONE };
