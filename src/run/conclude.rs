@@ -16,7 +16,7 @@ use crate::{
     model::{Dt, UtcMicros},
     net::redact,
     report::{
-        self, Alert, Summary,
+        self, Alert, CurrentRun, Retained, Summary,
         alert::{
             self, Delivery, Discovery, Ended, Evidence, Notice, OpenAlerts, Sender,
             stuck::{self, Holding},
@@ -179,9 +179,14 @@ fn deliver(settings: &Settings, sender: Sender<'_>, due: &[(&Receiver, Notice)])
 /// Removes what is older than the retention.
 pub(super) fn retain(settings: &Settings, output: &Output, summary: &Summary) {
     let Some(retention) = settings.retention else { return };
-    match report::remove_older(output, retention, summary.finished_at) {
-        Ok(0) => {}
-        Ok(runs) => tracing::info!(runs, "quarantine, manifests and reports past their retention have been removed"),
+    let run = CurrentRun { run_id: &summary.run_id, now: summary.finished_at };
+    match report::remove_older(output, retention, &run) {
+        Ok(Retained::Removed(0)) => {}
+        Ok(Retained::ClockDoubted(newest)) => tracing::warn!(
+            newest_run = %newest,
+            "nothing past the retention is removed: no run started for 180 days, so this host's clock may be wrong; ten runs over a day confirm it"
+        ),
+        Ok(Retained::Removed(runs)) => tracing::info!(runs, "quarantine, manifests and reports past their retention have been removed"),
         Err(error) => tracing::warn!(%error, "what is past its retention could not be removed"),
     }
 }
