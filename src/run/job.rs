@@ -468,10 +468,11 @@ impl Job<'_> {
             conclude::judge_holder(self.settings, &self.output, &mut self.summary, holder);
         }
         let is_recorded = self.lock.is_some() || self.summary.status == Status::Locked;
-        if is_recorded && !self.settings.dry_run {
-            if let Err(error) = report::write_report(&self.output, &self.summary) {
-                tracing::warn!(%error, "the report of the run could not be written");
-            }
+        if is_recorded
+            && !self.settings.dry_run
+            && let Err(error) = report::write_report(&self.output, &self.summary)
+        {
+            tracing::warn!(%error, "the report of the run could not be written");
         }
         // Also of a run that could not open its output: a rule on the metrics must see that runs fail.
         if !self.settings.dry_run {

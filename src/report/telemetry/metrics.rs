@@ -38,8 +38,8 @@ pub(super) fn exporter(transport: Transport, collector: &Collector) -> Result<Me
     exporter.build().map_err(|error| error.to_string())
 }
 
-/// Sends the metrics, once.
-pub(super) fn send(metrics: &[Metric], exporter: MetricExporter, resource: Resource, connection: &Connection) {
+/// Sends the metrics, once. Returns what sent them, whose end makes no request any more.
+pub(super) fn send(metrics: &[Metric], exporter: MetricExporter, resource: Resource, connection: &Connection) -> SdkMeterProvider {
     let reader = PeriodicReader::builder(exporter).with_interval(NEVER).build();
     let provider = SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build();
     let meter = provider.meter(SCOPE);
@@ -67,6 +67,7 @@ pub(super) fn send(metrics: &[Metric], exporter: MetricExporter, resource: Resou
     }
     // The end of the provider would send the same once more.
     connection.close();
+    provider
 }
 
 fn labels(series: &Series) -> Vec<KeyValue> {

@@ -140,6 +140,7 @@ impl RunTelemetry {
     /// Sends what is left, and the metrics of the run, within one time-out of the collector. A failure is one warning.
     pub fn finish(self, run_id: &str, metrics: Vec<Metric>, cancel: &Cancel) {
         let RunTelemetry { sending, problems } = self;
+        let was_sending = sending.is_some();
         let Outcome { failure, partial } = sending.map(|sending| sending.finish(metrics, cancel)).unwrap_or_default();
         if failure.is_some() {
             *PAUSED_UNTIL.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PAUSE);
@@ -149,7 +150,7 @@ impl RunTelemetry {
         if !problems.is_empty() {
             let cause = problems.join("; ");
             tracing::warn!(run_id, spans_lost = lost, cause, "the collector did not get all traces and metrics of the run");
-        } else if lost > 0 {
+        } else if lost > 0 && was_sending {
             tracing::warn!(
                 run_id,
                 spans_lost = lost,
@@ -182,11 +183,12 @@ impl Sending {
                 spans::send_all(&queue, &exporter, &of_thread);
             }
             let metrics = metrics_out.recv().unwrap_or_default();
-            if let Some(exporter) = metrics_exporter.filter(|_| !metrics.is_empty() && of_thread.outcome().failure.is_none()) {
-                metrics::send(&metrics, exporter, resource, &of_thread);
-            }
-            // The run has stopped waiting.
+            let exporter = metrics_exporter.filter(|_| !metrics.is_empty() && of_thread.outcome().failure.is_none());
+            let provider = exporter.map(|exporter| metrics::send(&metrics, exporter, resource, &of_thread));
+            // The run may have stopped waiting.
             let _ = done_in.send(of_thread.outcome());
+            // Its end takes a moment, for which no run waits.
+            drop(provider);
         };
         thread::Builder::new().name("telemetry".into()).spawn(work).map_err(|error| format!("no thread can be started: {error}"))?;
         Ok(Sending { connection, metrics: metrics_in, done, timeout })

@@ -85,7 +85,7 @@ impl SpanQueue {
     /// The next batch: a full one, or what there is after a while or at the end. `None` after the end.
     fn next_batch(&self) -> Option<Vec<SpanData>> {
         let mut state = self.state();
-        let begun = Instant::now();
+        let mut begun = Instant::now();
         loop {
             let is_due = state.is_closed || state.spans.len() >= BATCH || begun.elapsed() >= WAIT;
             if is_due && !state.spans.is_empty() {
@@ -95,7 +95,10 @@ impl SpanQueue {
             if state.is_closed {
                 return None;
             }
-            let left = WAIT.saturating_sub(begun.elapsed()).max(Duration::from_millis(100));
+            if begun.elapsed() >= WAIT {
+                begun = Instant::now();
+            }
+            let left = WAIT.saturating_sub(begun.elapsed());
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
