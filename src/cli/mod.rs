@@ -32,19 +32,21 @@ use display::Display;
 use crate::{
     cancel::Cancel,
     run::RunError,
-    settings::{Flags, Settings, SettingsError, presentation},
+    settings::{Flags, Settings, SettingsError, presentation, telemetry},
 };
 
 /// Runs the command; the exit code is the contract's.
 pub fn run(cli: &Cli) -> u8 {
-    let display = match presentation(&cli.flags()) {
-        Ok(presentation) => Display::new(&cli.display, presentation),
+    let flags = cli.flags();
+    let (presentation, telemetry) = match presentation(&flags).and_then(|presentation| Ok((presentation, telemetry(&flags)?))) {
+        Ok(settings) => settings,
         Err(error) => {
             display::print_error(&error);
             return RunError::from(error).exit_code();
         }
     };
-    logging::start(&display);
+    let display = Display::new(&cli.display, presentation);
+    logging::start(&display, telemetry.as_ref());
     panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     let cancel = Cancel::default();
     if let Err(error) = signals::listen(cancel.clone()) {

@@ -1,7 +1,7 @@
 //! What a run says of itself: its summary, and the summaries of the runs before it.
 //!
-//! Responsible for the shape of the summary and for keeping it, for the metrics made of it, and for who is told of what. What
-//! a person sees of it is `cli`'s.
+//! Responsible for the shape of the summary and for keeping it, for the metrics made of it, for traces, and for who is told
+//! of what. What a person sees of it is `cli`'s.
 
 pub mod alert;
 mod check_history;
@@ -10,6 +10,7 @@ mod metrics;
 mod quarantined;
 mod retention;
 mod summary;
+pub mod telemetry;
 
 pub use alert::{Alert, AlertKind};
 pub use check_history::{CheckHistory, CheckOfRun, CheckRecord, check_history};

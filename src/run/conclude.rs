@@ -11,6 +11,7 @@ use std::{
 
 use super::{RunError, open::host};
 use crate::{
+    cancel::Cancel,
     layer,
     model::{Dt, UtcMicros},
     net::redact,
@@ -20,6 +21,7 @@ use crate::{
             self, Delivery, Discovery, Ended, Evidence, Notice, OpenAlerts, Sender,
             stuck::{self, Holding},
         },
+        telemetry::RunTelemetry,
     },
     settings::{EmfTarget, MetricsSettings, Receiver, Settings},
     source::SourceError,
@@ -209,6 +211,14 @@ pub(super) fn write_metrics(settings: &MetricsSettings, output: &Output, summary
     if let Err(error) = written {
         tracing::warn!(%error, "the metrics for CloudWatch could not be written");
     }
+}
+
+/// Sends what is left of the traces, and the metrics. A dry run sends no metrics.
+pub(super) fn send_telemetry(telemetry: RunTelemetry, settings: &Settings, summary: &Summary, cancel: &Cancel) {
+    let output = Output::new(settings.output.clone());
+    let has_metrics = !settings.dry_run && settings.telemetry.as_ref().is_some_and(|telemetry| telemetry.metrics.is_some());
+    let metrics = if has_metrics { report::metrics(summary, last_success(&output, summary)) } else { Vec::new() };
+    telemetry.finish(&summary.run_id, metrics, cancel);
 }
 
 fn last_success(output: &Output, summary: &Summary) -> Option<UtcMicros> {

@@ -167,6 +167,7 @@ impl Extraction<'_> {
 
     /// A page's records as rows that carry what users and products add to them, cut by partition.
     fn normalize(&self, page: &Page) -> Result<EnrichedBatch, RunError> {
+        let _in_page = page.span().entered();
         let NormalizedBatch { rows, drops, counts, revenue } = self.normalizer.normalize(page.records());
         let mut unknown = UnknownKeys::default();
         let rows = rows.finish().and_then(|rows| self.enricher.enrich(rows, &mut unknown)).map_err(LayerError::from)?;

@@ -14,6 +14,7 @@ use super::{
     http,
     reader::typed,
     schema_of, setting, sources,
+    telemetry::{self, TelemetrySettings},
     toml_tree::Table,
     unit_slip::UnitSlipSetting,
 };
@@ -126,6 +127,14 @@ pub fn presentation(flags: &Flags) -> Result<Presentation, SettingsError> {
     })
 }
 
+/// Where traces and metrics go. Needed before the log starts, so it does not read `etl.toml`.
+///
+/// # Errors
+/// [`SettingsError`], which names the place to correct.
+pub fn telemetry(flags: &Flags) -> Result<Option<TelemetrySettings>, SettingsError> {
+    Ok(telemetry::read(&surroundings(flags)?.environment))
+}
+
 /// Merges the layers.
 ///
 /// # Errors
@@ -184,6 +193,7 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
         versioned_users: keeps_versions(&setting::DIM_USER_SCD)?,
         versioned_products: keeps_versions(&setting::DIM_PRODUCT_SCD)?,
         metrics: metrics(layers)?,
+        telemetry: telemetry::read(layers.environment),
         alerts: alerts::read(layers)?,
         retention: layers.span(&setting::RETENTION)?,
         explain: explain(layers)?,

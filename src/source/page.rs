@@ -138,6 +138,14 @@ impl Page {
         runs
     }
 
+    /// The span of the work on a page of a file. For a page of a response there is none: its request has one.
+    pub fn span(&self) -> tracing::Span {
+        match &self.origin {
+            Origin::File { path, first } => tracing::debug_span!("page", file = %path.display(), first),
+            Origin::Response { .. } => tracing::Span::none(),
+        }
+    }
+
     /// All bytes of the page.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes

@@ -30,6 +30,10 @@ pub const PRICES: &str = "state/prices";
 pub const COVERAGE: &str = "state/coverage.json";
 /// The open alerts.
 pub const ALERTS: &str = "state/alerts.json";
+/// The open alerts about runs that hang and hold the output.
+pub const STUCK: &str = "state/stuck.json";
+/// The lock of that file.
+pub const STUCK_LOCK: &str = "state/stuck.lock";
 /// The first run after a jump of the clock that is doubted.
 pub const CLOCK_JUMP: &str = "state/clock-jump";
 /// The journal of a publish that is decided and not finished.
