@@ -7,7 +7,7 @@ use divan::{Bencher, counter::BytesCount};
 use orders_etl::{
     cancel::Cancel,
     check::{Engine, Expected, LayerView, run_checks},
-    layer::{Contests, MergedContent, StoredPartition, merge_partition, read_partition, write_header, write_line},
+    layer::{BestVersions, MergeRules, MergedContent, StoredPartition, merge_partition, read_partition, write_header, write_line},
     model::{Dt, FactRows, FactSchema, Window},
     normalize::RecordNormalizer,
     settings::MergeBy,
@@ -102,14 +102,30 @@ fn merge_a_partition(bencher: Bencher<'_, '_>) {
     let orders = orders();
     let normalizer = RecordNormalizer::new(Window::default());
     let incoming = normalizer.normalize(orders.split(|&byte| byte == b'\n').filter(|line| !line.is_empty())).rows.finish().unwrap();
-    let first = merge_partition(day(), Some(incoming.clone()), None, &Contests::default(), (&schema, MergeBy::Line)).unwrap();
+    let first = merge_partition(
+        day(),
+        Some(incoming.clone()),
+        None,
+        &BestVersions::default(),
+        MergeRules { schema: &schema, by: MergeBy::Line, known_prices: None },
+    )
+    .unwrap();
     let MergedContent::Replaced(bytes) = first.content else { unreachable!("a first load writes") };
     let stored = || {
         let frame = read_partition(&bytes, day(), Path::new("x"), &schema).unwrap().finish().unwrap();
         StoredPartition { rows: FactRows::new(&frame).unwrap(), bytes: bytes.clone() }
     };
     bencher.with_inputs(|| (incoming.clone(), stored())).bench_values(|(incoming, stored)| {
-        merge_partition(day(), Some(incoming), Some(stored), &Contests::default(), (&schema, MergeBy::Line)).unwrap().counts.rows_unchanged
+        merge_partition(
+            day(),
+            Some(incoming),
+            Some(stored),
+            &BestVersions::default(),
+            MergeRules { schema: &schema, by: MergeBy::Line, known_prices: None },
+        )
+        .unwrap()
+        .counts
+        .rows_unchanged
     });
 }
 

@@ -8,12 +8,14 @@ mod custom;
 mod engine;
 mod error;
 mod runner;
+mod unit_slip;
 
 pub use builtin::BUILTIN;
 pub use custom::{CustomCheck, load_custom};
 pub use engine::Engine;
 pub use error::CheckError;
 pub use runner::{Expected, LayerView, run_checks};
+pub use unit_slip::{UNIT_SLIP, unit_slip};
 
 use std::collections::BTreeMap;
 

@@ -158,7 +158,7 @@ setting_sets! {
     ConfigSettings: CONFIG, OUTPUT;;
     /// A job over the three sources.
     JobSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, SOURCE, URL, CURSOR, SINCE, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, LOCK_WAIT, CHECKS,
-        CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION;;
+        CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION, DROP_HISTORY;;
     /// Where a window begins that follows earlier runs.
     LookbackSettings: LOOKBACK;;
     /// What a run or backfill would load.
@@ -241,6 +241,12 @@ pub(super) struct CheckArgs {
 pub(super) struct RewriteArgs {
     #[command(flatten)]
     pub(super) settings: SettingArgs<RewriteSettings>,
+    /// Count what the rewrite would do and lose, and write nothing
+    #[arg(long, conflicts_with = "force")]
+    pub(super) dry_run: bool,
+    /// Lose the values that do not fit the new columns
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Args, Debug)]

@@ -5,7 +5,11 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
 use super::display::Display;
-use crate::{normalize::RecordCounts, run::Observer, source::SourceCounts};
+use crate::{
+    normalize::RecordCounts,
+    run::{Observer, StageName},
+    source::SourceCounts,
+};
 
 /// A line that follows the run.
 pub(super) struct Progress {
@@ -38,15 +42,15 @@ fn visible(all: &MultiProgress) -> ProgressBar {
 }
 
 impl Observer for Progress {
-    fn stage(&self, name: &'static str) {
-        self.line.set_message(match name {
-            "open" => "opening the output",
-            "dimensions" => "reading users and products",
-            "extract" => "reading orders",
-            "merge" => "merging partitions",
-            "check" => "checking",
-            "publish" => "publishing",
-            other => other,
+    fn stage(&self, stage: StageName) {
+        self.line.set_message(match stage {
+            StageName::Open => "opening the output",
+            StageName::Dimensions => "reading users and products",
+            StageName::Extract => "reading orders",
+            StageName::Merge => "merging partitions",
+            StageName::Check => "checking",
+            StageName::Publish => "publishing",
+            StageName::Report => "reporting",
         });
     }
 

@@ -32,6 +32,7 @@ fn headline(status: Status) -> (Style, &'static str) {
         Status::StorageFailed => (BAD, "failed: the output could not be written"),
         Status::Locked => (BAD, "not run: another run holds the output"),
         Status::Interrupted => (ODD, "interrupted"),
+        Status::InvalidConfiguration => (BAD, "not run: the configuration can't be used"),
         Status::InternalError => (BAD, "failed: a defect of this tool"),
     }
 }
@@ -64,7 +65,7 @@ fn joined(parts: &[(u64, &str)]) -> String {
 /// The whole summary.
 pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) {
     let (style, words) = headline(summary.status);
-    let _ = writeln!(out, "{style}{words}{style:#} {DIM}({:.2} s, run {}){DIM:#}", summary.execution_time_seconds(), summary.run_id);
+    let _ = writeln!(out, "{style}{words}{style:#} {DIM}({:.2} s, run {}){DIM:#}", summary.execution_time_seconds, summary.run_id);
     if matches!(summary.status, Status::Locked) {
         return;
     }
@@ -259,7 +260,7 @@ pub(super) fn one_line(out: &mut String, summary: &Summary) {
         counted(summary.records.records_read, "record"),
         count(summary.records_dropped()),
         joined(&parts),
-        summary.execution_time_seconds()
+        summary.execution_time_seconds
     );
 }
 

@@ -1,5 +1,5 @@
 //! What is stored, as of the last publish: each partition's size, time and checksum, and the index of orders. All of it can
-//! be made anew from `curated/`, and is where it is missing, stale or damaged.
+//! be rebuilt from `curated/`, and is rebuilt where it is missing, stale or damaged.
 
 use std::{
     collections::BTreeMap,
@@ -9,20 +9,17 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    IndexBuilder, LayerError, Segment, StoredPartition, csv,
+    IndexBuilder, LayerError, Segment, StoredPartition,
     index::{self, Entry},
 };
 use crate::{
     cancel::Cancel,
     model::{CurrencyTotals, Dt, FactSchema, OrderHash, add_totals, order_hash},
-    store::{self, FileStamp, Output, Staging},
+    store::{
+        self, FileStamp, Output, Staging,
+        places::{self, CATALOG, INDEX},
+    },
 };
-
-/// The catalog's place beneath the output.
-const CATALOG: &str = "state/catalog.json";
-
-/// The folder of the index beneath the output.
-const INDEX: &str = "state/index";
 
 /// What is known of a partition.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -68,22 +65,22 @@ struct Stored {
 const VERSION: u32 = 1;
 
 impl Stored {
-    /// That the layer has the columns of the schema, unless it is empty.
-    fn hold_columns(&self, schema: &FactSchema) -> Result<(), LayerError> {
+    /// Verifies that the layer has the columns of the schema. An empty layer has any columns.
+    fn verify_columns(&self, schema: &FactSchema) -> Result<(), LayerError> {
         let same = self.columns.iter().eq(schema.extra().iter().map(|column| &column.name));
         if same || self.partitions.is_empty() { Ok(()) } else { Err(LayerError::columns(self.columns.iter().map(String::as_str), schema)) }
     }
 }
 
-/// That the layer has the columns of the schema, as far as its catalog knows.
+/// Verifies that the layer has the columns of the schema, as far as its catalog knows.
 ///
 /// # Errors
 /// [`LayerError::Columns`], or what the disk refuses.
-pub fn hold_columns(output: &Output, schema: &FactSchema) -> Result<(), LayerError> {
-    load(output)?.map_or(Ok(()), |(stored, _)| stored.hold_columns(schema))
+pub fn verify_columns(output: &Output, schema: &FactSchema) -> Result<(), LayerError> {
+    load(output)?.map_or(Ok(()), |(stored, _)| stored.verify_columns(schema))
 }
 
-/// What is stored, held against what is on disk.
+/// The stored catalog, compared with the files on disk.
 pub struct Catalog {
     output: Output,
     schema: FactSchema,
@@ -92,17 +89,21 @@ pub struct Catalog {
     segments: Vec<Segment>,
     /// The segments' file names, in the order of `segments`.
     names: Vec<String>,
-    /// Orders of partitions that were read anew because the catalog did not know them as they are.
+    /// Orders of partitions that were read again, because their files are not those that the catalog knows.
     fresh: IndexBuilder,
     has_fresh: bool,
     was_missing: bool,
+    /// Partitions that were read again.
+    read_again: Vec<Dt>,
+    /// Whether a partition that the stored catalog names is no longer on disk.
+    has_lost_partitions: bool,
 }
 
 /// What the opening of the catalog found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reconciled {
-    /// Partitions that were read anew: all of them, where the catalog or its index was missing or damaged.
-    pub read_anew: Vec<Dt>,
+    /// Partitions that were read again: all of them if the catalog or its index was missing or damaged.
+    pub read_again: Vec<Dt>,
     /// Whether the index had to be made from nothing.
     pub rebuilt: bool,
 }
@@ -110,7 +111,7 @@ pub struct Reconciled {
 /// An index whose bytes are damaged.
 #[derive(Debug, thiserror::Error)]
 pub enum LookUpError {
-    /// It has to be made anew.
+    /// It must be rebuilt.
     #[error("the index is damaged")]
     Damaged,
     /// Something else.
@@ -132,7 +133,7 @@ impl Catalog {
     ) -> Result<(Catalog, Reconciled), LayerError> {
         let stored = if rebuild { None } else { load(output)? };
         if let Some((stored, _)) = &stored {
-            stored.hold_columns(schema)?;
+            stored.verify_columns(schema)?;
         }
         let (stored, segments) = match stored {
             Some((stored, segments)) => (Some(stored), segments),
@@ -147,6 +148,8 @@ impl Catalog {
             fresh: IndexBuilder::new(scratch),
             has_fresh: false,
             was_missing: stored.is_none(),
+            read_again: Vec::new(),
+            has_lost_partitions: false,
         };
         let mut reconciled = Reconciled { rebuilt: stored.is_none(), ..Reconciled::default() };
         let known = stored.map(|stored| stored.partitions).unwrap_or_default();
@@ -156,6 +159,9 @@ impl Catalog {
             }
             catalog.reconcile(dt, known.get(&dt.to_string()), &mut reconciled)?;
         }
+        catalog.read_again.clone_from(&reconciled.read_again);
+        let is_there = |dt: &String| dt.parse().is_ok_and(|dt: Dt| catalog.partitions.contains_key(&dt));
+        catalog.has_lost_partitions = !known.keys().all(is_there);
         Ok((catalog, reconciled))
     }
 
@@ -164,8 +170,18 @@ impl Catalog {
         self.names.iter().any(String::is_empty) || self.has_fresh || self.was_missing
     }
 
+    /// Partitions whose files are not those that were published.
+    pub fn read_again(&self) -> &[Dt] {
+        &self.read_again
+    }
+
+    /// Whether somebody removed a published partition.
+    pub fn has_lost_partitions(&self) -> bool {
+        self.has_lost_partitions
+    }
+
     fn reconcile(&mut self, dt: Dt, known: Option<&PartitionEntry>, reconciled: &mut Reconciled) -> Result<(), LayerError> {
-        let path = self.output.at(csv::partition_file(dt));
+        let path = self.output.at(places::partition_file(dt));
         let Some((bytes, modified_ns)) = store::size_and_time(&path)? else { return Ok(()) };
         if let Some(known) = known.filter(|known| known.stamp.looks_like(bytes, modified_ns)) {
             self.partitions.insert(dt, known.clone());
@@ -181,7 +197,7 @@ impl Catalog {
         }
         self.partitions.insert(dt, PartitionEntry { stamp, rows: stored.rows.len() as u64, revenue });
         if !same {
-            reconciled.read_anew.push(dt);
+            reconciled.read_again.push(dt);
             self.has_fresh = true;
             for row in 0..stored.rows.len() {
                 self.fresh.push(order_hash(stored.rows.order_id(row)), dt);
@@ -193,7 +209,7 @@ impl Catalog {
     /// Appends the partitions that an order may lie in.
     ///
     /// # Errors
-    /// [`LookUpError::Damaged`] where the index has to be made anew.
+    /// [`LookUpError::Damaged`] if the index must be rebuilt.
     fn look_up(&mut self, order: OrderHash, homes: &mut Vec<Dt>) -> Result<(), LookUpError> {
         for segment in &mut self.segments {
             if !segment.look_up(order, homes) {
@@ -203,25 +219,25 @@ impl Catalog {
         Ok(())
     }
 
-    /// Goes through the orders of a run, by hash: hands `each` every order with the partitions that the run brings it to and
-    /// those that it is stored in, and stages what the index did not know yet.
+    /// Looks up the orders of a run, by hash. Calls `each` with every order, the partitions that the run brings it to, and those
+    /// that store it. Writes the entries that the index does not have yet to `new_file`, and returns their number.
     ///
     /// # Errors
     /// [`LookUpError`].
-    pub fn go_through(
+    pub fn look_up_orders(
         &mut self,
         run: &mut IndexBuilder,
-        novel: &Path,
+        new_file: &Path,
         mut each: impl FnMut(OrderHash, &[Dt], &[Dt]),
     ) -> Result<u64, LookUpError> {
-        // What was read anew is looked up like a segment: it is written as one first.
-        self.settle_fresh(novel)?;
+        // Partitions that were read again are looked up like a segment, so they are written as one first.
+        self.settle_fresh(new_file)?;
         let mut known: Vec<Dt> = Vec::new();
-        let mut novel_entries: Vec<Entry> = Vec::new();
+        let mut new_entries: Vec<Entry> = Vec::new();
         let mut failed = None;
         let mut orders = index::by_order(run.sorted()?);
         let stream = std::iter::from_fn(|| {
-            while novel_entries.is_empty() {
+            while new_entries.is_empty() {
                 let (order, brought) = match orders.next()? {
                     Ok(homes) => homes,
                     Err(error) => return Some(Err(error)),
@@ -233,21 +249,21 @@ impl Catalog {
                 }
                 known.sort_unstable();
                 known.dedup();
-                novel_entries.extend(brought.iter().rev().filter(|dt| known.binary_search(dt).is_err()).map(|&dt| (order, dt)));
+                new_entries.extend(brought.iter().rev().filter(|dt| known.binary_search(dt).is_err()).map(|&dt| (order, dt)));
                 known.retain(|dt| self.partitions.contains_key(dt));
                 each(order, &brought, &known);
             }
-            novel_entries.pop().map(Ok)
+            new_entries.pop().map(Ok)
         });
-        let written = index::write_segment(novel, stream)?;
+        let written = index::write_segment(new_file, stream)?;
         failed.map_or(Ok(written.count), Err)
     }
 
-    fn settle_fresh(&mut self, novel: &Path) -> Result<(), LayerError> {
+    fn settle_fresh(&mut self, new_file: &Path) -> Result<(), LayerError> {
         if !std::mem::take(&mut self.has_fresh) {
             return Ok(());
         }
-        let path = novel.with_extension("fresh");
+        let path = new_file.with_extension("fresh");
         index::write_segment(&path, self.fresh.sorted()?)?;
         if let Some(segment) = Segment::open(&path) {
             self.segments.push(segment);
@@ -256,13 +272,13 @@ impl Catalog {
         Ok(())
     }
 
-    /// Stages the catalog as it is to be, with the novel entries of the run, and removes the segments that it replaces.
+    /// Stages the next catalog with the new entries of the run, and removes the segments that it replaces.
     ///
     /// # Errors
     /// What the disk refuses.
-    pub fn stage(mut self, staging: &mut Staging, run_id: &str, novel: &Path) -> Result<(), LayerError> {
-        self.settle_fresh(novel)?;
-        if let Some(segment) = Segment::open(novel).filter(|segment| segment.count() > 0) {
+    pub fn stage(mut self, staging: &mut Staging, run_id: &str, new_file: &Path) -> Result<(), LayerError> {
+        self.settle_fresh(new_file)?;
+        if let Some(segment) = Segment::open(new_file).filter(|segment| segment.count() > 0) {
             self.segments.push(segment);
             self.names.push(String::new());
         }
@@ -325,7 +341,7 @@ pub fn published_entries(output: &Output) -> Result<BTreeMap<Dt, PartitionEntry>
 
 /// Stages a catalog in which some partitions are of another time and content, and all else is as it was; for who rewrites
 /// partitions without a change to their rows. Where the stored catalog can't be read there is none to be staged: the next
-/// run makes it anew.
+/// run rebuilds it.
 ///
 /// # Errors
 /// What the disk refuses.
@@ -364,7 +380,7 @@ pub fn generation(output: &Output) -> Result<Option<String>, LayerError> {
 pub fn partitions_on_disk(output: &Output) -> Result<Vec<Dt>, LayerError> {
     let mut partitions = Vec::new();
     for name in output.names(&output.curated())? {
-        match name.strip_prefix("dt=").and_then(|dt| dt.parse().ok()) {
+        match places::partition_of(&name) {
             Some(dt) => partitions.push(dt),
             None => {
                 tracing::warn!(path = %output.curated().join(&name).display(), "not a partition: a warehouse that loads curated/ would load it too")

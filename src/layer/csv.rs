@@ -1,18 +1,12 @@
 //! The CSV of the layer, in and out (contract, Output): UTF-8, LF, a header, RFC 4180 quoting only where needed, NULL as an
 //! empty field, exactly four decimals, UTC timestamps. Equal rows are equal bytes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use csv::ByteRecord;
 
 use super::LayerError;
 use crate::model::{Dt, FACT_COLUMNS, FactBuilder, FactSchema, Line, Money, UtcMicros};
-
-/// The place of a partition's file beneath the output.
-pub fn partition_file(dt: Dt) -> PathBuf {
-    PathBuf::from(format!("curated/dt={dt}/part-00000.csv"))
-}
-
 /// Appends the header of `fact_order`.
 pub fn write_header(out: &mut Vec<u8>, schema: &FactSchema) {
     for (place, name) in schema.names().enumerate() {

@@ -6,7 +6,7 @@
 //! block   = up to 512 × (hash u64 · dt i32) · XXH3 of these (u64)          all little-endian
 //! ```
 //! An entry may be stale (its order has left the partition): that costs a partition read in vain, never a wrong row. A
-//! missing one would cost a doubled row, and so every byte that is looked at is checked, and a damaged index is made anew.
+//! missing one would cost a doubled row, and so every byte that is looked at is checked, and a damaged index is rebuilt.
 
 use std::{
     fs::{self, File},
@@ -99,7 +99,7 @@ fn merged(mut streams: Vec<EntryStream<'_>>) -> Result<impl Iterator<Item = Resu
     let mut last = None;
     Ok(std::iter::from_fn(move || {
         loop {
-            // Few streams: a scan of their heads is as good as a heap.
+            // Few streams: a scan of their heads is as fast as a heap.
             let (least, entry) =
                 heads.iter().enumerate().filter_map(|(stream, head)| head.map(|entry| (stream, entry))).min_by_key(|(_, entry)| *entry)?;
             match streams[least].next().transpose() {
@@ -204,7 +204,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Opens a segment; `None` where it is missing or damaged, and the index must be made anew.
+    /// Opens a segment; `None` where it is missing or damaged, and the index must be rebuilt.
     pub fn open(path: &Path) -> Option<Segment> {
         let file = File::open(path).ok()?;
         let size = file.metadata().ok()?.len();

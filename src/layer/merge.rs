@@ -6,13 +6,27 @@ use hashbrown::HashTable;
 use polars::prelude::{DataFrame, UInt64Chunked};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{Contests, LayerError, StoredPartition, csv, moves::OrderContest};
+use super::{
+    BestVersions, LayerError, PriceBook, RunPrices, StoredPartition, csv,
+    moves::{KeyVersions, OrderVersions},
+};
 use crate::{
     model::{CurrencyTotals, Dt, FactBuilder, FactRows, FactSchema, SEQ, add_totals},
     settings::MergeBy,
 };
 
-/// What a partition is to be.
+/// The rules of a merge.
+#[derive(Clone, Copy, Debug)]
+pub struct MergeRules<'a> {
+    /// The columns of the fact table.
+    pub schema: &'a FactSchema,
+    /// What a newer version of an order replaces.
+    pub by: MergeBy,
+    /// The prices that were known before the run; `None` if no price is compared.
+    pub known_prices: Option<&'a PriceBook>,
+}
+
+/// The next content of a partition.
 #[derive(PartialEq, Eq, Debug)]
 pub enum MergedContent {
     /// As it is, to the byte.
@@ -35,6 +49,8 @@ pub struct MergeCounts {
     pub rows_superseded: u64,
     /// Stored rows that a newer version of their order no longer has (`merge = "order"`).
     pub rows_removed: u64,
+    /// Stored rows that stay because the newer version of their order has a dropped line (`merge = "order"`).
+    pub rows_retained: u64,
 }
 
 /// A partition, merged.
@@ -54,6 +70,8 @@ pub struct MergedPartition {
     pub kept: CurrencyTotals,
     /// The bytes of the longest row of new content.
     pub longest_row: usize,
+    /// The prices of the run's lines.
+    pub prices: RunPrices,
 }
 
 /// Where a row of the result comes from.
@@ -77,9 +95,10 @@ pub fn merge_partition(
     dt: Dt,
     incoming: Option<DataFrame>,
     stored: Option<StoredPartition>,
-    contests: &Contests,
-    (schema, by): (&FactSchema, MergeBy),
+    best_versions: &BestVersions,
+    rules: MergeRules<'_>,
 ) -> Result<MergedPartition, LayerError> {
+    let MergeRules { schema, by, known_prices } = rules;
     let empty = FactBuilder::new(schema, 0).finish()?;
     let incoming_rows = FactRows::new(incoming.as_ref().unwrap_or(&empty))?;
     let stored_rows = match &stored {
@@ -92,16 +111,18 @@ pub fn merge_partition(
         stored: stored_rows,
         incoming: &incoming_rows,
         seq,
-        contests,
+        best_versions,
         orders: HashMap::new(),
         schema,
+        known_prices,
+        prices: RunPrices::default(),
         counts: MergeCounts::default(),
         lost: CurrencyTotals::new(),
         kept: CurrencyTotals::new(),
         rows: 0,
     };
     if by == MergeBy::Order {
-        merge.hold_orders();
+        merge.offer_orders();
     }
     let result = merge.resolve(by);
     let mut longest_row = 0;
@@ -117,8 +138,8 @@ pub fn merge_partition(
             }
         }
     };
-    let Merge { counts, lost, kept, rows, .. } = merge;
-    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row })
+    let Merge { counts, lost, kept, rows, prices, .. } = merge;
+    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row, prices })
 }
 
 struct Merge<'a> {
@@ -126,10 +147,12 @@ struct Merge<'a> {
     stored: &'a FactRows,
     incoming: &'a FactRows,
     seq: Option<UInt64Chunked>,
-    contests: &'a Contests,
-    /// What stands here of each order of the run (`merge = "order"`).
-    orders: HashMap<&'a str, OrderContest>,
+    best_versions: &'a BestVersions,
+    /// The versions of each order of the run in this partition (`merge = "order"`).
+    orders: HashMap<&'a str, OrderVersions>,
     schema: &'a FactSchema,
+    known_prices: Option<&'a PriceBook>,
+    prices: RunPrices,
     counts: MergeCounts,
     lost: CurrencyTotals,
     kept: CurrencyTotals,
@@ -137,15 +160,15 @@ struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    /// Lets the versions of each order of the run meet, those that stand here alone.
-    fn hold_orders(&mut self) {
+    /// Compares the versions of each order of the run that lies in this partition alone.
+    fn offer_orders(&mut self) {
         for row in 0..self.incoming.len() {
             let seq = self.seq_of(row);
-            self.orders.entry(self.incoming.order_id(row)).or_default().meet_incoming(self.incoming.updated_at(row), seq);
+            self.orders.entry(self.incoming.order_id(row)).or_default().offer_incoming(self.incoming.updated_at(row), seq);
         }
         for row in 0..self.stored.len() {
             if let Some(order) = self.orders.get_mut(self.stored.order_id(row)) {
-                order.meet_stored(self.stored.updated_at(row));
+                order.offer_stored(self.stored.updated_at(row));
             }
         }
     }
@@ -154,15 +177,15 @@ impl<'a> Merge<'a> {
         self.seq.as_ref().and_then(|seq| seq.get(row)).unwrap_or_default()
     }
 
-    /// Of an order that the run has a version of: which one it is, and whether it wins.
-    fn order_contest(&self, order_id: &str) -> Option<OrderContest> {
-        let everywhere = if self.contests.concern(order_id) { self.contests.of_order(order_id) } else { None };
+    /// The incoming version of the order, and whether it beats the stored one.
+    fn order_versions(&self, order_id: &str) -> Option<OrderVersions> {
+        let everywhere = if self.best_versions.concern(order_id) { self.best_versions.of_order(order_id) } else { None };
         everywhere.or_else(|| self.orders.get(order_id)).copied()
     }
 
     /// Whether an incoming row is of the version of its order that counts.
     fn is_of_best_version(&self, row: usize) -> bool {
-        let best = self.order_contest(self.incoming.order_id(row)).and_then(|order| order.incoming);
+        let best = self.order_versions(self.incoming.order_id(row)).and_then(|order| order.incoming);
         best.is_some_and(|best| best.seq == self.seq_of(row))
     }
 
@@ -173,12 +196,12 @@ impl<'a> Merge<'a> {
         for slot in slots {
             let key = slot.stored.map_or_else(|| slot.incoming.map(|row| self.incoming.key(row)), |row| Some(self.stored.key(row)));
             let Some(key) = key else { continue };
-            let contest = if self.contests.concern(key.0) { self.contests.of(key) } else { None };
-            let order = if by == MergeBy::Order { self.order_contest(key.0) } else { None };
-            let origin = match (order, contest) {
-                (Some(order), contest) => self.resolve_order(&slot, &order, contest),
+            let key_versions = if self.best_versions.concern(key.0) { self.best_versions.of(key) } else { None };
+            let order = if by == MergeBy::Order { self.order_versions(key.0) } else { None };
+            let origin = match (order, key_versions) {
+                (Some(order), key_versions) => self.resolve_order(&slot, &order, key_versions),
                 (None, None) => self.resolve_here(&slot),
-                (None, Some(contest)) => self.resolve_everywhere(&slot, contest),
+                (None, Some(key_versions)) => self.resolve_everywhere(&slot, key_versions),
             };
             result.extend(origin);
         }
@@ -237,9 +260,9 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// A key of an order of which the run has a version: that version as a whole wins or loses. `contest` is the key's own,
+    /// A key of an order of which the run has a version: that version as a whole wins or loses. `key_versions` is the key's own,
     /// where its order stands in more than one partition.
-    fn resolve_order(&mut self, slot: &Slot, order: &OrderContest, contest: Option<&super::moves::Contest>) -> Option<Origin> {
+    fn resolve_order(&mut self, slot: &Slot, order: &OrderVersions, key_versions: Option<&KeyVersions>) -> Option<Origin> {
         let best = slot.incoming.filter(|&row| self.is_of_best_version(row));
         if let Some(row) = slot.incoming.filter(|_| best.is_none()) {
             self.counts.duplicates_dropped += 1;
@@ -250,25 +273,26 @@ impl<'a> Merge<'a> {
                 self.counts.rows_superseded += 1;
                 self.lose(row);
             }
-            let stays = contest.and_then(|contest| contest.stored).is_none_or(|stored| stored.dt == self.dt);
+            let stays = key_versions.and_then(|key_versions| key_versions.stored).is_none_or(|stored| stored.dt == self.dt);
             return slot.stored.filter(|_| stays).map(|row| self.keep(row));
         }
-        let stored_elsewhere = contest.is_some_and(|contest| contest.stored.is_some_and(|stored| stored.dt != self.dt));
+        let stored_elsewhere = key_versions.is_some_and(|key_versions| key_versions.stored.is_some_and(|stored| stored.dt != self.dt));
         match (slot.stored, best) {
             (Some(stored), Some(row)) if !stored_elsewhere => Some(self.replace(stored, row)),
             (_, Some(row)) => {
-                let moved = stored_elsewhere || contest.is_some_and(|contest| contest.stored.is_some());
+                let moved = stored_elsewhere || key_versions.is_some_and(|key_versions| key_versions.stored.is_some());
                 if moved {
                     self.counts.rows_moved += 1
                 } else {
                     self.counts.rows_inserted += 1
                 }
-                Some(self.take(row))
+                Some(self.take_changed(row))
             }
             // The newer version has no such line, or has it in another partition.
             (Some(_), None) => {
-                let moves = contest
-                    .is_some_and(|contest| order.incoming.is_some_and(|best| contest.incoming.is_some_and(|key| key.seq == best.seq)));
+                let moves = key_versions.is_some_and(|key_versions| {
+                    order.incoming.is_some_and(|best| key_versions.incoming.is_some_and(|key| key.seq == best.seq))
+                });
                 self.counts.rows_removed += u64::from(!moves);
                 None
             }
@@ -288,40 +312,40 @@ impl<'a> Merge<'a> {
             (Some(stored), None) => Some(self.keep(stored)),
             (None, Some(incoming)) => {
                 self.counts.rows_inserted += 1;
-                Some(self.take(incoming))
+                Some(self.take_changed(incoming))
             }
             (None, None) => None,
         }
     }
 
-    /// A key whose versions were held against each other over all partitions.
-    fn resolve_everywhere(&mut self, slot: &Slot, contest: &super::moves::Contest) -> Option<Origin> {
-        let best = |row: usize| contest.incoming.is_some_and(|best| Some(best.seq) == self.seq.as_ref().and_then(|seq| seq.get(row)));
+    /// A key whose versions were compared over all partitions.
+    fn resolve_everywhere(&mut self, slot: &Slot, key_versions: &KeyVersions) -> Option<Origin> {
+        let best = |row: usize| key_versions.incoming.is_some_and(|best| Some(best.seq) == self.seq.as_ref().and_then(|seq| seq.get(row)));
         match slot.incoming {
             Some(row) if !best(row) => {
                 self.counts.duplicates_dropped += 1;
                 self.lose(row);
             }
-            Some(row) if !contest.incoming_wins() => {
+            Some(row) if !key_versions.incoming_wins() => {
                 self.counts.rows_superseded += 1;
                 self.lose(row);
             }
             Some(row) => {
-                return Some(match (slot.stored, &contest.stored) {
+                return Some(match (slot.stored, &key_versions.stored) {
                     (Some(stored), Some(best)) if best.dt == self.dt => self.replace(stored, row),
                     (_, Some(_)) => {
                         self.counts.rows_moved += 1;
-                        self.take(row)
+                        self.take_changed(row)
                     }
                     (_, None) => {
                         self.counts.rows_inserted += 1;
-                        self.take(row)
+                        self.take_changed(row)
                     }
                 });
             }
             None => {}
         }
-        let stays = !contest.incoming_wins() && contest.stored.is_some_and(|best| best.dt == self.dt);
+        let stays = !key_versions.incoming_wins() && key_versions.stored.is_some_and(|best| best.dt == self.dt);
         slot.stored.filter(|_| stays).map(|row| self.keep(row))
     }
 
@@ -329,14 +353,25 @@ impl<'a> Merge<'a> {
         let same = self.stored.line(stored) == self.incoming.line(incoming) && self.stored.extra(stored).eq(self.incoming.extra(incoming));
         if same {
             self.counts.rows_unchanged += 1;
-        } else {
-            self.counts.rows_updated += 1;
+            return self.take(incoming);
+        }
+        self.counts.rows_updated += 1;
+        self.take_changed(incoming)
+    }
+
+    /// An incoming row that is new, or changes its stored row.
+    fn take_changed(&mut self, incoming: usize) -> Origin {
+        if let Some(known) = self.known_prices {
+            self.prices.compare(&self.incoming.line(incoming), known);
         }
         self.take(incoming)
     }
 
     fn take(&mut self, incoming: usize) -> Origin {
         self.rows += 1;
+        if self.known_prices.is_some() {
+            self.prices.take(&self.incoming.line(incoming));
+        }
         Origin::Incoming(incoming)
     }
 
@@ -438,7 +473,14 @@ mod tests {
     }
 
     fn merge_by(by: MergeBy, incoming: DataFrame, old: Option<&[Line<'_>]>) -> MergedPartition {
-        merge_partition(day(), Some(incoming), old.map(stored), &Contests::default(), (&FactSchema::default(), by)).unwrap()
+        merge_partition(
+            day(),
+            Some(incoming),
+            old.map(stored),
+            &BestVersions::default(),
+            MergeRules { schema: &FactSchema::default(), by, known_prices: None },
+        )
+        .unwrap()
     }
 
     fn merge(incoming: &[Line<'_>], old: Option<&[Line<'_>]>) -> MergedPartition {

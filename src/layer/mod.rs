@@ -10,21 +10,23 @@ mod error;
 mod index;
 mod merge;
 mod moves;
+mod prices;
 mod rewrite;
 mod stage;
 mod staged_rows;
 mod stored;
 
 pub use catalog::{
-    Catalog, LookUpError, PartitionEntry, Reconciled, generation, hold_columns, partitions_on_disk, published_entries, restamp,
-    stored_columns,
+    Catalog, LookUpError, PartitionEntry, Reconciled, generation, partitions_on_disk, published_entries, restamp, stored_columns,
+    verify_columns,
 };
-pub use csv::{partition_file, read_partition, write_header, write_line, write_text};
+pub use csv::{read_partition, write_header, write_line, write_text};
 pub use error::LayerError;
 pub use index::{Homes, IndexBuilder, Segment};
-pub use merge::{MergeCounts, MergedContent, MergedPartition, merge_partition};
-pub use moves::{Contests, contest};
-pub use rewrite::rewritten;
+pub use merge::{MergeCounts, MergeRules, MergedContent, MergedPartition, merge_partition};
+pub use moves::{BestVersions, best_versions};
+pub use prices::{PriceBook, RunPrices, SlipFactor, SlippedLine};
+pub use rewrite::{RewrittenPartition, rewritten};
 pub use stage::{Stage, StagedLines};
 pub use staged_rows::CutBatch;
 pub use stored::{StoredPartition, newest_row};

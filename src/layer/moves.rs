@@ -1,6 +1,6 @@
-//! Orders that stand in more than one partition: which version of each of their rows wins, over all of the layer.
+//! Orders that lie in more than one partition: which version of each of their rows wins, over the whole layer.
 //!
-//! A partition is merged by itself; only for these few orders must it know what the others hold.
+//! A partition is merged by itself. Only for these few orders does it need to know the other partitions.
 
 use std::{
     cmp::Ordering,
@@ -13,33 +13,33 @@ use crate::{
     store::Output,
 };
 
-/// What decides between versions of a row: `updated_at`, of which none is the oldest; then what came later (contract,
-/// "Which version of a row wins").
+/// `updated_at` in microseconds. It decides between versions of a row; a row without one is the oldest, and of equal ones the
+/// later one wins (contract, "Which version of a row wins").
 pub(super) type UpdatedAt = Option<i64>;
 
-/// The version of an incoming row that beats all other incoming ones of its key.
+/// The incoming row that beats all other incoming rows of its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct BestIncoming {
     pub(super) updated_at: UpdatedAt,
     pub(super) seq: u64,
 }
 
-/// The same among stored rows, with the partition it lies in.
+/// The stored row that beats all other stored rows of its key, with its partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct BestStored {
     pub(super) updated_at: UpdatedAt,
     pub(super) dt: Dt,
 }
 
-/// What all of the layer and the run hold of one key.
+/// The best incoming and the best stored row of one key.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Contest {
+pub(super) struct KeyVersions {
     pub(super) incoming: Option<BestIncoming>,
     pub(super) stored: Option<BestStored>,
 }
 
-impl Contest {
-    /// Whether the run's row wins: what is loaded wins over what is stored where both are equally old.
+impl KeyVersions {
+    /// Whether the incoming row beats the stored one. If both are equally old, the incoming row wins.
     pub(super) fn incoming_wins(&self) -> bool {
         match (&self.incoming, &self.stored) {
             (Some(incoming), Some(stored)) => incoming.updated_at >= stored.updated_at,
@@ -47,13 +47,13 @@ impl Contest {
         }
     }
 
-    fn meet_incoming(&mut self, updated_at: UpdatedAt, seq: u64) {
+    fn offer_incoming(&mut self, updated_at: UpdatedAt, seq: u64) {
         if self.incoming.is_none_or(|best| (best.updated_at, best.seq) <= (updated_at, seq)) {
             self.incoming = Some(BestIncoming { updated_at, seq });
         }
     }
 
-    fn meet_stored(&mut self, updated_at: UpdatedAt, dt: Dt) {
+    fn offer_stored(&mut self, updated_at: UpdatedAt, dt: Dt) {
         let better = self.stored.is_none_or(|best| match updated_at.cmp(&best.updated_at) {
             Ordering::Equal => dt >= best.dt,
             order => order == Ordering::Greater,
@@ -64,63 +64,63 @@ impl Contest {
     }
 }
 
-/// What the layer and the run hold of one order, where a newer version replaces all of it (`merge = "order"`).
+/// The best incoming version of an order and its stored version, for `merge = "order"`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(super) struct OrderContest {
-    /// The version of the run that beats its others: its time and its record.
+pub(super) struct OrderVersions {
+    /// The incoming version that beats the others of the run: its time and its record.
     pub(super) incoming: Option<BestIncoming>,
-    /// The time of what is stored; the outer `None` where nothing is.
+    /// The time of the stored version; the outer `None` if nothing is stored.
     pub(super) stored: Option<UpdatedAt>,
 }
 
-impl OrderContest {
-    pub(super) fn meet_incoming(&mut self, updated_at: UpdatedAt, seq: u64) {
+impl OrderVersions {
+    pub(super) fn offer_incoming(&mut self, updated_at: UpdatedAt, seq: u64) {
         if self.incoming.is_none_or(|best| (best.updated_at, best.seq) < (updated_at, seq)) {
             self.incoming = Some(BestIncoming { updated_at, seq });
         }
     }
 
-    pub(super) fn meet_stored(&mut self, updated_at: UpdatedAt) {
+    pub(super) fn offer_stored(&mut self, updated_at: UpdatedAt) {
         self.stored = self.stored.max(Some(updated_at));
     }
 
-    /// Whether the run's version replaces what is stored.
+    /// Whether the incoming version replaces the stored one.
     pub(super) fn incoming_wins(&self) -> bool {
         self.incoming.is_some_and(|incoming| self.stored.is_none_or(|stored| incoming.updated_at >= stored))
     }
 }
 
-/// The keys whose versions stand in more than one partition.
+/// The best versions of keys and orders that lie in more than one partition.
 #[derive(Default)]
-pub struct Contests {
+pub struct BestVersions {
     movers: HashSet<OrderHash>,
-    keys: HashMap<String, HashMap<String, Contest>>,
-    orders: HashMap<String, OrderContest>,
+    keys: HashMap<String, HashMap<String, KeyVersions>>,
+    orders: HashMap<String, OrderVersions>,
 }
 
-impl Contests {
-    /// Whether an order stands in more than one partition.
+impl BestVersions {
+    /// Whether an order lies in more than one partition.
     pub(super) fn concern(&self, order_id: &str) -> bool {
         !self.movers.is_empty() && self.movers.contains(&order_hash(order_id))
     }
 
-    pub(super) fn of(&self, (order_id, sku): (&str, &str)) -> Option<&Contest> {
+    pub(super) fn of(&self, (order_id, sku): (&str, &str)) -> Option<&KeyVersions> {
         self.keys.get(order_id)?.get(sku)
     }
 
-    /// What all of the layer and the run hold of an order that stands in more than one partition.
-    pub(super) fn of_order(&self, order_id: &str) -> Option<&OrderContest> {
+    /// The versions of an order that lies in more than one partition.
+    pub(super) fn of_order(&self, order_id: &str) -> Option<&OrderVersions> {
         self.orders.get(order_id)
     }
 
-    fn order_mut(&mut self, order_id: &str) -> &mut OrderContest {
+    fn order_mut(&mut self, order_id: &str) -> &mut OrderVersions {
         if !self.orders.contains_key(order_id) {
-            self.orders.insert(order_id.to_owned(), OrderContest::default());
+            self.orders.insert(order_id.to_owned(), OrderVersions::default());
         }
         self.orders.entry(order_id.to_owned()).or_default()
     }
 
-    fn of_mut(&mut self, (order_id, sku): (&str, &str)) -> &mut Contest {
+    fn of_mut(&mut self, (order_id, sku): (&str, &str)) -> &mut KeyVersions {
         if !self.keys.contains_key(order_id) {
             self.keys.insert(order_id.to_owned(), HashMap::new());
         }
@@ -128,38 +128,38 @@ impl Contests {
     }
 }
 
-/// Lets all versions of the given orders meet, over the partitions that hold one of them.
+/// Compares all versions of the given orders, over the partitions that hold one of them.
 ///
 /// # Errors
 /// A stored partition that can't be read.
-pub fn contest(
+pub fn best_versions(
     output: &Output,
     staged: &StagedLines,
     movers: HashSet<OrderHash>,
     partitions: &BTreeSet<Dt>,
     schema: &FactSchema,
-) -> Result<Contests, LayerError> {
-    let mut contests = Contests { movers, ..Contests::default() };
+) -> Result<BestVersions, LayerError> {
+    let mut best_versions = BestVersions { movers, ..BestVersions::default() };
     for &dt in partitions {
         if let Some(stored) = StoredPartition::load(output, dt, schema)? {
-            for row in concerned(&contests, &stored.rows) {
-                contests.of_mut(stored.rows.key(row)).meet_stored(stored.rows.updated_at(row), dt);
-                contests.order_mut(stored.rows.order_id(row)).meet_stored(stored.rows.updated_at(row));
+            for row in concerned(&best_versions, &stored.rows) {
+                best_versions.of_mut(stored.rows.key(row)).offer_stored(stored.rows.updated_at(row), dt);
+                best_versions.order_mut(stored.rows.order_id(row)).offer_stored(stored.rows.updated_at(row));
             }
         }
         if let Some(frame) = staged.load(dt)? {
             let rows = FactRows::new(&frame)?;
             let seq = frame.column(SEQ)?.u64()?;
-            for row in concerned(&contests, &rows) {
+            for row in concerned(&best_versions, &rows) {
                 let seq = seq.get(row).unwrap_or_default();
-                contests.of_mut(rows.key(row)).meet_incoming(rows.updated_at(row), seq);
-                contests.order_mut(rows.order_id(row)).meet_incoming(rows.updated_at(row), seq);
+                best_versions.of_mut(rows.key(row)).offer_incoming(rows.updated_at(row), seq);
+                best_versions.order_mut(rows.order_id(row)).offer_incoming(rows.updated_at(row), seq);
             }
         }
     }
-    Ok(contests)
+    Ok(best_versions)
 }
 
-fn concerned(contests: &Contests, rows: &FactRows) -> Vec<usize> {
-    (0..rows.len()).filter(|&row| contests.concern(rows.order_id(row))).collect()
+fn concerned(best_versions: &BestVersions, rows: &FactRows) -> Vec<usize> {
+    (0..rows.len()).filter(|&row| best_versions.concern(rows.order_id(row))).collect()
 }

@@ -1,16 +1,25 @@
-//! A stored partition with other further columns than it was written with: the same rows, in the same order.
+//! A stored partition with other extra columns: the same rows, in the same order.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use super::{LayerError, csv};
 use crate::model::{Dt, ExtraColumn, ExtraType, FactRows, FactSchema};
 
-/// The bytes of a partition under the columns of `schema`; `None` where it has them already. A column that is new is empty,
-/// one that is gone is left out, and a value that is none of its column's type becomes empty.
+/// A partition with new columns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RewrittenPartition {
+    /// The new content of its file.
+    pub bytes: Vec<u8>,
+    /// Values that the new columns do not have, by column.
+    pub values_lost: BTreeMap<String, u64>,
+}
+
+/// A partition with the columns of `schema`; `None` if it has them already. A new column is empty, and a column that the schema
+/// does not name is left out. A value that does not fit the type of its column becomes empty.
 ///
 /// # Errors
-/// [`LayerError::Partition`] where the file can't be read.
-pub fn rewritten(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Result<Option<Vec<u8>>, LayerError> {
+/// [`LayerError::Partition`] if the file can't be read.
+pub fn rewritten(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Result<Option<RewrittenPartition>, LayerError> {
     let header = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let names: Vec<_> = header.split(|&byte| byte == b',').map(|name| String::from_utf8_lossy(name).into_owned()).collect();
     // A header that is none of ours is what the strict reader says it is.
@@ -28,14 +37,22 @@ pub fn rewritten(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Resu
     let from: Vec<_> =
         schema.extra().iter().map(|column| (stored.extra().iter().position(|old| old.name == column.name), column.kind)).collect();
     let mut out = Vec::with_capacity(bytes.len());
+    let mut values_lost: BTreeMap<&str, u64> = BTreeMap::new();
     csv::write_header(&mut out, schema);
     for row in 0..rows.len() {
         let old: Vec<_> = rows.extra(row).collect();
         let new: Vec<_> =
             from.iter().map(|&(place, kind)| kind.canonical(place.and_then(|place| old.get(place).copied().flatten())?.into())).collect();
+        for (place, column) in stored.extra().iter().enumerate().filter(|(place, _)| old[*place].is_some()) {
+            let kept = from.iter().position(|(from, _)| *from == Some(place)).is_some_and(|place| new[place].is_some());
+            if !kept {
+                *values_lost.entry(&column.name).or_default() += 1;
+            }
+        }
         csv::write_line(&mut out, &rows.line(row), new.iter().map(Option::as_deref));
     }
-    Ok(Some(out))
+    let values_lost = values_lost.into_iter().map(|(column, lost)| (column.to_owned(), lost)).collect();
+    Ok(Some(RewrittenPartition { bytes: out, values_lost }))
 }
 
 #[cfg(test)]
@@ -53,13 +70,19 @@ mod tests {
         let rewrite = |bytes: &[u8], schema: &FactSchema| rewritten(bytes, dt, Path::new("x"), schema).unwrap();
         assert_eq!(rewrite(&plain, &FactSchema::default()), None);
         let wide = FactSchema::new(vec![column("a", ExtraType::Text), column("b", ExtraType::Text)]);
-        let text = String::from_utf8(rewrite(&plain, &wide).unwrap()).unwrap();
+        let rewritten_wide = rewrite(&plain, &wide).unwrap();
+        assert_eq!(rewritten_wide.values_lost, BTreeMap::new());
+        let text = String::from_utf8(rewritten_wide.bytes).unwrap();
         assert!(text.lines().next().unwrap().ends_with("updated_at,a,b") && text.ends_with(&format!("{row},,\n")));
         let filled = text.replace(&format!("{row},,"), &format!("{row},7.5,x"));
         let narrow = FactSchema::new(vec![column("a", ExtraType::Decimal { scale: 2 })]);
-        let text = String::from_utf8(rewrite(filled.as_bytes(), &narrow).unwrap()).unwrap();
+        let narrowed = rewrite(filled.as_bytes(), &narrow).unwrap();
+        assert_eq!(narrowed.values_lost, [("b".to_owned(), 1)].into(), "the column that is gone");
+        let text = String::from_utf8(narrowed.bytes).unwrap();
         assert!(text.ends_with(&format!("{row},7.50\n")), "{text}");
-        assert!(rewrite(&rewrite(filled.as_bytes(), &FactSchema::default()).unwrap(), &wide).is_some());
+        let whole = FactSchema::new(vec![column("a", ExtraType::BigInt), column("b", ExtraType::Text)]);
+        assert_eq!(rewrite(filled.as_bytes(), &whole).unwrap().values_lost, [("a".to_owned(), 1)].into(), "7.5 is no whole number");
+        assert!(rewrite(&rewrite(filled.as_bytes(), &FactSchema::default()).unwrap().bytes, &wide).is_some());
         assert!(rewritten(b"not ours\n", dt, Path::new("x"), &wide).is_err());
     }
 }

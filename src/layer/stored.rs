@@ -7,7 +7,7 @@ use polars::prelude::DataFrame;
 use super::{LayerError, csv};
 use crate::{
     model::{Dt, FactRows, FactSchema, UtcMicros},
-    store::{self, Output},
+    store::{self, Output, places},
 };
 
 /// A stored partition: its bytes, and its rows in their order.
@@ -24,7 +24,7 @@ impl StoredPartition {
     /// # Errors
     /// [`LayerError::Partition`] where it can't be parsed, or what the disk refuses.
     pub fn load(output: &Output, dt: Dt, schema: &FactSchema) -> Result<Option<StoredPartition>, LayerError> {
-        let path = output.at(csv::partition_file(dt));
+        let path = output.at(places::partition_file(dt));
         let Some(bytes) = store::read(&path)? else { return Ok(None) };
         let frame: DataFrame = csv::read_partition(&bytes, dt, &path, schema)?.finish()?;
         Ok(Some(StoredPartition { rows: FactRows::new(&frame)?, bytes }))

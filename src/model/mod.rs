@@ -35,7 +35,7 @@ pub use raw_record::{CellTypes, RawRecord};
 pub use reason::{Level, Reason};
 pub(crate) use revenue::units_text;
 pub use revenue::{CurrencyTotals, RevenueByDt, add_totals};
-pub use run_id::RunId;
+pub use run_id::{NotARunId, RunId};
 pub use schema::{ExtraColumn, ExtraType, FactSchema};
 pub use text::{LONGEST_TEXT, clean_text, fitting_text};
 pub use text_table::TextTable;

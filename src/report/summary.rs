@@ -29,6 +29,7 @@ pub enum Status {
     StorageFailed,
     Locked,
     Interrupted,
+    InvalidConfiguration,
     /// A defect of this tool (exit 1), which the contract's list has no word for.
     InternalError,
 }
@@ -45,12 +46,13 @@ impl Status {
             Status::StorageFailed => "storage_failed",
             Status::Locked => "locked",
             Status::Interrupted => "interrupted",
+            Status::InvalidConfiguration => "invalid_configuration",
             Status::InternalError => "internal_error",
         }
     }
 
     /// All of them.
-    pub const ALL: [Status; 9] = [
+    pub const ALL: [Status; 10] = [
         Status::Published,
         Status::Unchanged,
         Status::DryRun,
@@ -59,6 +61,7 @@ impl Status {
         Status::StorageFailed,
         Status::Locked,
         Status::Interrupted,
+        Status::InvalidConfiguration,
         Status::InternalError,
     ];
 
@@ -156,6 +159,8 @@ pub struct Summary {
     pub started_at: UtcMicros,
     /// When it ended.
     pub finished_at: UtcMicros,
+    /// How long it took, in seconds, by a clock that never goes back.
+    pub execution_time_seconds: f64,
     /// Counts of the normalizer.
     pub records: RecordCounts,
     /// Counts of the merge.
@@ -202,6 +207,7 @@ impl Summary {
             completeness: RunCompleteness::default(),
             started_at,
             finished_at: started_at,
+            execution_time_seconds: 0.0,
             records: RecordCounts::default(),
             rows: MergeCounts::default(),
             partitions_written: Vec::new(),
@@ -217,15 +223,6 @@ impl Summary {
             peak_memory_bytes: None,
             error: None,
         }
-    }
-
-    /// How long it took, in seconds.
-    pub fn execution_time_seconds(&self) -> f64 {
-        let micros = self.finished_at.micros().saturating_sub(self.started_at.micros());
-        // A span of a run: far below the 2^53 up to which this is exact.
-        #[expect(clippy::cast_precision_loss, reason = "a duration, not money")]
-        let seconds = micros as f64 / 1e6;
-        seconds
     }
 
     /// Records dropped.
@@ -273,7 +270,7 @@ impl Serialize for Summary {
         map.serialize_entry("rules", &self.rules)?;
         map.serialize_entry("started_at", &self.started_at.rfc3339())?;
         map.serialize_entry("finished_at", &self.finished_at.rfc3339())?;
-        map.serialize_entry("execution_time_seconds", &self.execution_time_seconds())?;
+        map.serialize_entry("execution_time_seconds", &self.execution_time_seconds)?;
         map.serialize_entry("records_read", &self.records.records_read)?;
         map.serialize_entry("records_processed_count", &self.records.records_processed)?;
         map.serialize_entry("records_dropped_count", &self.records_dropped())?;

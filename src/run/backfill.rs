@@ -3,8 +3,9 @@
 
 use super::{
     RequestError, RunError,
-    job::{self, Observer, Outcome, Request},
+    job::{self, Outcome, Request},
     ledger,
+    observer::Observer,
 };
 use crate::{
     cancel::Cancel,

@@ -2,10 +2,9 @@
 
 use super::{RequestError, RunError};
 use crate::{
-    layer::partition_file,
     model::Dt,
     report::{self, RecordedRun},
-    store::Output,
+    store::{Output, places},
     warehouse::redshift::{Changes, CopySource},
 };
 
@@ -48,11 +47,13 @@ pub fn changes(output: &Output, which: WhichRuns<'_>) -> Result<Changes, RunErro
         let (written, removed) = (days(&run.partitions_written), days(&run.partitions_removed));
         changes.days.extend(written.iter().chain(&removed));
         let manifest = format!("manifests/{}.manifest", run.run_id);
-        let is_there = |dt: &&Dt| output.at(partition_file(**dt)).exists();
+        let is_there = |dt: &&Dt| output.at(places::partition_file(**dt)).exists();
         if written.iter().all(|dt| is_there(&dt)) && output.at(&manifest).exists() {
             changes.sources.push(CopySource::Manifest(manifest));
         } else {
-            changes.sources.extend(written.iter().filter(is_there).map(|dt| CopySource::Prefix(partition_file(*dt).display().to_string())));
+            changes
+                .sources
+                .extend(written.iter().filter(is_there).map(|dt| CopySource::Prefix(places::partition_file(*dt).display().to_string())));
         }
     }
     Ok(changes)

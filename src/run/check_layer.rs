@@ -13,7 +13,7 @@ use crate::{
     layer::{self, Catalog},
     model::{DIM_PRODUCT, DIM_USER, RunId, UtcMicros},
     settings::{RepeatedSku, Settings},
-    store::{self, Output, Staging},
+    store::{self, Output, Staging, places},
 };
 
 /// How long a publish that is under way is waited for before the layer is looked at as it is.
@@ -55,7 +55,7 @@ fn settle(output: &Output, cancel: &Cancel) -> Result<(), RunError> {
 }
 
 fn check_once(settings: &Settings, output: &Output, custom: &[CustomCheck], cancel: &Cancel) -> Result<Vec<CheckResult>, RunError> {
-    layer::hold_columns(output, &settings.schema())?;
+    layer::verify_columns(output, &settings.schema())?;
     let mut view = LayerView {
         users_configured: settings.users.is_some(),
         products_configured: settings.products.is_some(),
@@ -69,7 +69,7 @@ fn check_once(settings: &Settings, output: &Output, custom: &[CustomCheck], canc
         ..LayerView::default()
     };
     for dt in layer::partitions_on_disk(output)? {
-        let path = output.at(layer::partition_file(dt));
+        let path = output.at(places::partition_file(dt));
         if path.exists() {
             view.facts.insert(dt, path);
             view.changed.insert(dt);
@@ -91,14 +91,14 @@ fn check_once(settings: &Settings, output: &Output, custom: &[CustomCheck], canc
 pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunError> {
     let output = Output::new(settings.output.clone());
     let started_at = UtcMicros::now();
-    let run_id = RunId::new(started_at);
-    let _lock = open::open_output(&output, run_id.as_str(), started_at, settings.lock_wait, cancel)?;
+    let opened = open::Opening { output: &output, started_at, wait: settings.lock_wait, cancel }.open(RunId::new(started_at))?;
+    let run_id = opened.run_id;
     let mut staging = Staging::create(&output, run_id.as_str())?;
     let scratch = staging.scratch();
     let (catalog, _) = Catalog::open(&output, &settings.schema(), scratch.join("fresh"), cancel, true)
         .map_err(|error| super::stopped_or(cancel, error.into()))?;
     let partitions = catalog.partitions.len();
-    catalog.stage(&mut staging, run_id.as_str(), &scratch.join("novel.idx"))?;
+    catalog.stage(&mut staging, run_id.as_str(), &scratch.join("new_entries.idx"))?;
     staging.prepare(cancel).map_err(|error| super::stopped_or(cancel, error.into()))?.commit()?;
     Ok(partitions)
 }

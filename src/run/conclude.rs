@@ -48,7 +48,7 @@ pub(super) struct Verdict {
 
 /// Judges a run whose layer is, or is about to be, made of these files. The alerts of the summary are what the rules say.
 pub(super) fn judge(settings: &Settings, output: &Output, summary: &mut Summary, ended: Ended, facts: &BTreeMap<Dt, PathBuf>) -> Verdict {
-    let takes_long = summary.execution_time_seconds() >= settings.alerts.slow_after.as_secs_f64();
+    let takes_long = summary.execution_time_seconds >= settings.alerts.slow_after.as_secs_f64();
     let earlier = if takes_long && ended == Ended::Success {
         report::latest_successes(output, summary.command.as_str(), EARLIER_RUNS.0, EARLIER_RUNS.1).unwrap_or_default()
     } else {

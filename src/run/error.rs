@@ -1,5 +1,7 @@
 //! What ends a run early, and which exit code that is: the only place that knows.
 
+use std::any::Any;
+
 use super::RequestError;
 use crate::{
     cancel::Stop,
@@ -60,6 +62,17 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// The error of a panic, a defect of this tool.
+    pub(super) fn of_panic(panic: &(dyn Any + Send)) -> RunError {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+        RunError::Internal(text.map_or_else(|| "a panic".to_owned(), |text| format!("a panic: {text}")))
+    }
+
+    /// Whether a publish is decided that the next command finishes.
+    pub(super) fn is_unfinished_publish(&self) -> bool {
+        matches!(self, RunError::Store(StoreError::Unfinished { .. }))
+    }
+
     /// The exit code (contract, Command line).
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -88,22 +101,15 @@ impl RunError {
         }
     }
 
-    /// How the summary says it.
+    /// The status in the summary.
     pub fn status(&self) -> Status {
-        match self {
-            // Mistakes of configuration, which the contract's list has no word for: by where they come up.
-            RunError::Source(SourceError::Credentials { .. } | SourceError::Network(_)) => return Status::ExtractFailed,
-            RunError::Layer(LayerError::Columns { .. }) => return Status::StorageFailed,
-            _ => {}
-        }
         match self.exit_code() {
+            2 => Status::InvalidConfiguration,
             3 => Status::ExtractFailed,
             4 => Status::ChecksFailed,
             5 => Status::StorageFailed,
             6 => Status::Locked,
             130 | 143 => Status::Interrupted,
-            // The user's own checks do not run: nothing was checked, and so nothing published.
-            2 => Status::ChecksFailed,
             _ => Status::InternalError,
         }
     }

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::mpsc::{OwnedPermit, error::SendError};
 
-use super::{RunError, job::Observer, quarantine::Quarantine};
+use super::{RunError, observer::Observer, quarantine::Quarantine};
 use crate::{
     join::{Enricher, UnknownKeys},
     layer::{CutBatch, IndexBuilder, LayerError, Stage, StagedLines},

@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::{RunError, ledger};
 use crate::{
     coverage::{Interval, SourceCoverage, SourceIdentity},
-    layer::{self, partition_file},
+    layer,
     model::{Dt, UtcMicros, parse_time_text},
     report::{self, RecordedCompleteness, RecordedRun, alert::OpenAlert, alert::OpenAlerts},
-    store::Output,
+    store::{Output, places},
 };
 
 /// Among how many of the latest runs drops are counted.
@@ -112,7 +112,7 @@ pub fn layer_status(output: &Output) -> Result<LayerStatus, RunError> {
     let known = layer::published_entries(output).unwrap_or_default();
     let mut partitions = Vec::new();
     for dt in layer::partitions_on_disk(output)? {
-        let Ok(metadata) = fs::metadata(output.at(partition_file(dt))) else { continue };
+        let Ok(metadata) = fs::metadata(output.at(places::partition_file(dt))) else { continue };
         let rows = known.get(&dt).filter(|entry| entry.stamp.bytes == metadata.len()).map(|entry| entry.rows);
         partitions.push(PartitionInShort { dt, bytes: metadata.len(), rows });
     }

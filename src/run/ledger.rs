@@ -11,11 +11,8 @@ use crate::{
     net::redact,
     report::{self, RecordedRun},
     settings::{Cursor, Location, Settings, Source},
-    store::{self, Output, Staging, StoreError},
+    store::{self, Output, Staging, StoreError, places::COVERAGE},
 };
-
-/// Its place beneath the output.
-const COVERAGE: &str = "state/coverage.json";
 
 /// The name of a profile that has none.
 const DEFAULT_PROFILE: &str = "default";

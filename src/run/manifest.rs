@@ -7,11 +7,19 @@ use serde_json::json;
 
 use crate::store::Output;
 
+/// A file of a manifest.
+pub(super) struct Entry {
+    /// Its place beneath the output.
+    pub(super) place: PathBuf,
+    /// Its size.
+    pub(super) bytes: u64,
+}
+
 /// A manifest of files beneath the output, with their sizes. Where it is not said how the warehouse sees the output, it
 /// names the files where they lie.
-pub(super) fn manifest(output: &Output, url: Option<&str>, files: &[(PathBuf, u64)]) -> Vec<u8> {
+pub(super) fn manifest(output: &Output, url: Option<&str>, files: &[Entry]) -> Vec<u8> {
     let base = url.map_or_else(|| format!("file://{}", absolute(output.root()).display()), str::to_owned);
-    let entry = |(place, bytes): &(PathBuf, u64)| json!({"url": format!("{base}/{}", place.display()), "mandatory": true, "meta": {"content_length": bytes}});
+    let entry = |Entry { place, bytes }: &Entry| json!({"url": format!("{base}/{}", place.display()), "mandatory": true, "meta": {"content_length": bytes}});
     let entries: Vec<_> = files.iter().map(entry).collect();
     let mut text = serde_json::to_vec_pretty(&json!({ "entries": entries })).unwrap_or_default();
     text.push(b'\n');
@@ -29,7 +37,9 @@ mod tests {
     #[test]
     fn files_are_named_as_the_warehouse_sees_them() {
         let output = Output::new("/data/out".into());
-        let text = |url| String::from_utf8(manifest(&output, url, &[("curated/dt=2026-01-01/part-00000.csv".into(), 7)])).unwrap();
+        let text = |url| {
+            String::from_utf8(manifest(&output, url, &[Entry { place: "curated/dt=2026-01-01/part-00000.csv".into(), bytes: 7 }])).unwrap()
+        };
         assert!(text(Some("s3://bucket/etl")).contains("\"url\": \"s3://bucket/etl/curated/dt=2026-01-01/part-00000.csv\""));
         assert!(text(None).contains("file:///data/out/curated/"));
         assert!(text(None).contains("\"content_length\": 7"));

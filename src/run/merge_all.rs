@@ -11,131 +11,147 @@ use std::{
     thread,
 };
 
-use super::{RunError, extract::Extracted, job::Observer};
+use super::{RunError, extract::Extracted, observer::Observer};
 use crate::{
     cancel::Cancel,
-    layer::{self, Catalog, Contests, LayerError, LookUpError, MergedContent, MergedPartition, StoredPartition, partition_file},
-    model::{Dt, FactSchema, OrderHash},
-    settings::MergeBy,
-    store::{self, Output, Staging},
+    layer::{self, BestVersions, Catalog, LayerError, LookUpError, MergeRules, MergedContent, MergedPartition, StoredPartition},
+    model::{Dt, OrderHash},
+    store::{self, Output, Staging, places},
 };
 
-/// A merged partition; of its content only what the publish needs.
-pub(super) struct Staged {
+/// A merged partition whose new content is staged.
+pub(super) struct StagedPartition {
     pub(super) merged: MergedPartition,
-    /// Size and checksum of the staged file, where the partition changes.
-    pub(super) file: Option<(u64, String)>,
+    /// The staged file, if the partition changes.
+    pub(super) file: Option<StagedFile>,
 }
 
-/// What the index says of a run's orders.
+/// A staged file of a partition.
+pub(super) struct StagedFile {
+    pub(super) bytes: u64,
+    pub(super) checksum: String,
+}
+
+/// What the index knows of a run's orders.
 pub(super) struct Moves {
-    /// Orders that stand in more than one partition.
+    /// Orders that lie in more than one partition.
     orders: HashSet<OrderHash>,
     /// The partitions that hold one of them.
-    pub(super) entangled: BTreeSet<Dt>,
-    /// Entries that the index did not have.
-    pub(super) novel: u64,
-    /// Different orders of the run.
+    pub(super) shared_partitions: BTreeSet<Dt>,
+    /// The number of entries that the index did not have.
+    pub(super) new_entries: u64,
+    /// The number of different orders of the run.
     pub(super) order_count: u64,
 }
 
-/// Asks the index for each order of the run; stages what it did not know yet at `novel`.
+/// Looks up each order of the run in the index. Writes the entries that the index does not have yet to `new_file`.
 ///
 /// # Errors
-/// [`LookUpError::Damaged`] where the index has to be made anew first.
-pub(super) fn find_moves(catalog: &mut Catalog, extracted: &mut Extracted, novel: &Path) -> Result<Moves, LookUpError> {
-    let mut moves = Moves { orders: HashSet::new(), entangled: BTreeSet::new(), novel: 0, order_count: 0 };
-    moves.novel = catalog.go_through(&mut extracted.orders, novel, |order, brought, stored| {
+/// [`LookUpError::Damaged`] if the index must be rebuilt first.
+pub(super) fn find_moves(catalog: &mut Catalog, extracted: &mut Extracted, new_file: &Path) -> Result<Moves, LookUpError> {
+    let mut moves = Moves { orders: HashSet::new(), shared_partitions: BTreeSet::new(), new_entries: 0, order_count: 0 };
+    moves.new_entries = catalog.look_up_orders(&mut extracted.orders, new_file, |order, brought, stored| {
         moves.order_count += 1;
         if brought.iter().chain(stored).any(|dt| *dt != brought[0]) {
             moves.orders.insert(order);
-            moves.entangled.extend(brought.iter().chain(stored));
+            moves.shared_partitions.extend(brought.iter().chain(stored));
         }
     })?;
     Ok(moves)
 }
 
-/// Lets the versions of orders that stand in more than one partition meet, and merges each touched partition.
-pub(super) fn merge_all(
-    output: &Output,
-    moves: Moves,
-    extracted: &Extracted,
-    staging: &Staging,
-    rules: (&FactSchema, MergeBy),
-    company: (usize, &Cancel, &dyn Observer),
-) -> Result<Vec<Staged>, RunError> {
-    let touched: BTreeSet<Dt> = extracted.lines.partitions().chain(moves.entangled.iter().copied()).collect();
-    let contests = layer::contest(output, &extracted.lines, moves.orders, &moves.entangled, rules.0)?;
-    let work: Vec<Dt> = touched.into_iter().collect();
-    merge_parallel(output, extracted, staging, &contests, &work, rules, company)
+/// Merges the partitions of a run.
+pub(super) struct Merger<'a> {
+    pub(super) output: &'a Output,
+    pub(super) extracted: &'a Extracted,
+    pub(super) staging: &'a Staging,
+    pub(super) rules: MergeRules<'a>,
+    /// The number of partitions that are merged at once.
+    pub(super) threads: usize,
+    pub(super) cancel: &'a Cancel,
+    pub(super) observer: &'a dyn Observer,
 }
 
-fn merge_parallel(
-    output: &Output,
-    extracted: &Extracted,
-    staging: &Staging,
-    contests: &Contests,
-    work: &[Dt],
-    rules: (&FactSchema, MergeBy),
-    (threads, cancel, observer): (usize, &Cancel, &dyn Observer),
-) -> Result<Vec<Staged>, RunError> {
-    let next = AtomicUsize::new(0);
-    let (written_in, written) = mpsc::channel::<PathBuf>();
-    let done: Mutex<Vec<Staged>> = Mutex::new(Vec::with_capacity(work.len()));
-    let one = |dt: Dt| -> Result<Staged, LayerError> {
-        let stored = StoredPartition::load(output, dt, rules.0)?;
-        let merged = layer::merge_partition(dt, extracted.lines.load(dt)?, stored, contests, rules)?;
-        stage_content(staging, merged)
-    };
-    let span = tracing::Span::current();
-    let worker = |written: mpsc::Sender<PathBuf>| -> Result<(), LayerError> {
-        let _in_stage = span.enter();
-        while let Some(&dt) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if cancel.is_stopped() {
+/// The partitions of a run, taken one by one by the threads that merge.
+struct Work<'a> {
+    partitions: &'a [Dt],
+    next: AtomicUsize,
+    done: Mutex<Vec<StagedPartition>>,
+    best_versions: &'a BestVersions,
+}
+
+impl Merger<'_> {
+    /// Compares the versions of orders that lie in more than one partition, then merges each touched partition. Returns the
+    /// partitions in the order of their days.
+    pub(super) fn merge_all(&self, moves: Moves) -> Result<Vec<StagedPartition>, RunError> {
+        let touched: BTreeSet<Dt> = self.extracted.lines.partitions().chain(moves.shared_partitions.iter().copied()).collect();
+        let best_versions =
+            layer::best_versions(self.output, &self.extracted.lines, moves.orders, &moves.shared_partitions, self.rules.schema)?;
+        let partitions: Vec<Dt> = touched.into_iter().collect();
+        let work = Work {
+            next: AtomicUsize::new(0),
+            done: Mutex::new(Vec::with_capacity(partitions.len())),
+            partitions: &partitions,
+            best_versions: &best_versions,
+        };
+        self.run_threads(&work)?;
+        let mut staged = work.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        staged.sort_unstable_by_key(|staged| staged.merged.dt);
+        Ok(staged)
+    }
+
+    fn run_threads(&self, work: &Work<'_>) -> Result<(), RunError> {
+        let (written_in, written) = mpsc::channel::<PathBuf>();
+        let span = tracing::Span::current();
+        let results = thread::scope(|scope| {
+            // The disk works while the next partitions are merged: when the publish waits for it, most is done.
+            let syncer = scope.spawn(move || written.into_iter().try_for_each(|path| store::sync(&path)).map_err(LayerError::from));
+            let workers: Vec<_> = (0..self.threads.clamp(1, work.partitions.len().max(1)))
+                .map(|_| {
+                    let (written, span) = (written_in.clone(), span.clone());
+                    scope.spawn(move || span.in_scope(|| self.merge_next(work, &written)))
+                })
+                .collect();
+            drop(written_in);
+            workers.into_iter().chain([syncer]).map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        });
+        for result in results {
+            result.map_err(|_| RunError::Internal("a thread that merges partitions has died".into()))??;
+        }
+        Ok(())
+    }
+
+    /// Merges one partition after the other until none is left.
+    fn merge_next(&self, work: &Work<'_>, written: &mpsc::Sender<PathBuf>) -> Result<(), LayerError> {
+        while let Some(&dt) = work.partitions.get(work.next.fetch_add(1, Ordering::Relaxed)) {
+            if self.cancel.is_stopped() {
                 return Err(LayerError::Interrupted);
             }
             let _in_partition = tracing::debug_span!("partition", %dt).entered();
-            let staged = one(dt)?;
+            let staged = self.merge(dt, work.best_versions)?;
             tracing::debug!(rows = staged.merged.rows, changed = staged.file.is_some(), "the partition is merged");
             if staged.file.is_some() {
-                // Nobody listens any more where the disk has refused one: the run ends by that.
-                let _ = written.send(staging.staged(partition_file(dt)));
+                // The receiver is gone if the disk refused an earlier file. Then the run ends with that error.
+                let _ = written.send(self.staging.staged(places::partition_file(dt)));
             }
-            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut done = work.done.lock().unwrap_or_else(PoisonError::into_inner);
             done.push(staged);
-            observer.merged(done.len(), work.len());
+            self.observer.merged(done.len(), work.partitions.len());
         }
         Ok(())
-    };
-    let results = thread::scope(|scope| {
-        // The disk works while the next partitions are merged: when the publish waits for it, most is done.
-        let syncer = scope.spawn(move || written.into_iter().try_for_each(|path| store::sync(&path)).map_err(LayerError::from));
-        let workers: Vec<_> = (0..threads.clamp(1, work.len().max(1)))
-            .map(|_| {
-                let written = written_in.clone();
-                scope.spawn(|| worker(written))
-            })
-            .collect();
-        drop(written_in);
-        workers.into_iter().chain([syncer]).map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
-    });
-    for result in results {
-        result.map_err(|_| RunError::Internal("a thread that merges partitions has died".into()))??;
     }
-    let mut staged = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    staged.sort_unstable_by_key(|staged| staged.merged.dt);
-    Ok(staged)
-}
 
-/// Writes a changed partition beside its place, and lets go of its bytes.
-fn stage_content(staging: &Staging, mut merged: MergedPartition) -> Result<Staged, LayerError> {
-    let file = match &mut merged.content {
-        MergedContent::Replaced(bytes) => {
-            let bytes = std::mem::take(bytes);
-            store::write_staged(&staging.staged(partition_file(merged.dt)), &bytes)?;
-            Some((bytes.len() as u64, store::checksum(&bytes)))
-        }
-        _ => None,
-    };
-    Ok(Staged { merged, file })
+    fn merge(&self, dt: Dt, best_versions: &BestVersions) -> Result<StagedPartition, LayerError> {
+        let stored = StoredPartition::load(self.output, dt, self.rules.schema)?;
+        let merged = layer::merge_partition(dt, self.extracted.lines.load(dt)?, stored, best_versions, self.rules)?;
+        self.stage_content(merged)
+    }
+
+    /// Writes the new content of a partition to the staging folder, and frees its bytes.
+    fn stage_content(&self, mut merged: MergedPartition) -> Result<StagedPartition, LayerError> {
+        let MergedContent::Replaced(bytes) = &mut merged.content else { return Ok(StagedPartition { merged, file: None }) };
+        let bytes = std::mem::take(bytes);
+        store::write_staged(&self.staging.staged(places::partition_file(merged.dt)), &bytes)?;
+        Ok(StagedPartition { merged, file: Some(StagedFile { bytes: bytes.len() as u64, checksum: store::checksum(&bytes) }) })
+    }
 }

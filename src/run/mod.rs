@@ -8,6 +8,7 @@
 mod backfill;
 mod changes;
 mod check_layer;
+mod completeness;
 mod conclude;
 mod error;
 mod extract;
@@ -15,34 +16,44 @@ mod job;
 mod layer_status;
 mod ledger;
 mod manifest;
+mod members;
 mod merge_all;
+mod observer;
 mod open;
 mod plan;
 mod probe;
+mod publish;
 mod quarantine;
 mod replay;
 mod request_error;
 mod rewrite;
 mod shape;
+mod staged_run;
 mod window;
 
 pub use backfill::{BackfillOutcome, BackfillRequest, ChunkChoice, backfill};
 pub use changes::{WhichRuns, changes};
 pub use check_layer::{check_layer, rebuild_state};
 pub use error::RunError;
-pub use job::{Observer, Outcome, Request, Silent, execute};
+pub use job::{Outcome, Request, execute};
 pub use layer_status::{CoverageGap, FailingCheck, LayerStatus, PartitionInShort, RunInShort, layer_status};
+pub use observer::{NoObserver, Observer, StageName};
 pub use open::{host, recover_unless_held};
 pub use plan::{Plan, PlanRequest, PlannedChunk, plan};
 pub use probe::{Evidence, Found, Probe, Proposal, probe};
-pub use replay::{quarantine_file, replay};
+pub use replay::replay;
 pub use request_error::RequestError;
-pub use rewrite::{Rewritten, rewrite};
+pub use rewrite::{RewriteMode, Rewritten, rewrite};
 pub use window::AskedWindow;
 
 use crate::cancel::Cancel;
 
-/// What ended the work: a signal, whatever broke because of it, or else the error.
+/// The cause of a failure: the signal if there was one, because it causes other errors; else the error.
 fn stopped_or(cancel: &Cancel, error: RunError) -> RunError {
     cancel.stopped().map_or(error, RunError::Interrupted)
+}
+
+/// The error of work that a signal stopped.
+fn interrupted(cancel: &Cancel) -> RunError {
+    stopped_or(cancel, RunError::Internal("interrupted without a signal".into()))
 }

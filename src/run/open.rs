@@ -1,4 +1,4 @@
-//! Taking an output: its folders, its lock, and what a run that was cut off has left.
+//! Opens an output: its folders, its lock, and the work that an interrupted run has left.
 
 use std::time::Duration;
 
@@ -9,28 +9,54 @@ use crate::{
     store::{self, Holder, LockError, Output, OutputLock, Recovery, StoreError},
 };
 
-/// Takes the output for a run, and finishes or undoes what was cut off before anything else is done with it.
-///
-/// # Errors
-/// Another run holds it, a signal came while waiting for that, or what the disk refuses.
-pub(super) fn open_output(
-    output: &Output,
-    run_id: &str,
-    since: UtcMicros,
-    wait: Duration,
-    cancel: &Cancel,
-) -> Result<OutputLock, RunError> {
-    output.prepare()?;
-    let holder = Holder { run_id: run_id.to_owned(), pid: std::process::id(), host: host(), since: since.rfc3339() };
-    let lock = OutputLock::acquire(output, &holder, wait, cancel).map_err(|error| match error {
-        LockError::Interrupted => super::stopped_or(cancel, error.into()),
-        error => error.into(),
-    })?;
-    recover(output)?;
-    Ok(lock)
+/// How a run opens its output.
+pub(super) struct Opening<'a> {
+    pub(super) output: &'a Output,
+    pub(super) started_at: UtcMicros,
+    /// How long it waits for another holder.
+    pub(super) wait: Duration,
+    pub(super) cancel: &'a Cancel,
 }
 
-/// For who only reads: finishes or undoes what was cut off, where no run is at work that it could be the work of.
+/// An output that a run holds.
+pub(super) struct Opened {
+    pub(super) lock: OutputLock,
+    /// The name of the run: later than that of every earlier holder.
+    pub(super) run_id: RunId,
+}
+
+impl Opening<'_> {
+    /// Takes the output, and finishes or undoes the work of an interrupted run before anything else is done with it. The holders of
+    /// an output are named in their order, so that the names of runs sort by commit, even if the clock of a host is behind.
+    ///
+    /// # Errors
+    /// Another run holds it (exit 6), a signal while waiting, I/O errors (exit 5).
+    pub(super) fn open(&self, run_id: RunId) -> Result<Opened, RunError> {
+        self.output.prepare()?;
+        let mut lock = OutputLock::acquire(self.output, &self.holder(&run_id), self.wait, self.cancel).map_err(|error| match error {
+            LockError::Interrupted => super::stopped_or(self.cancel, error.into()),
+            error => error.into(),
+        })?;
+        let previous: Option<RunId> = lock.previous().and_then(|holder| holder.run_id.parse().ok());
+        let run_id = match previous.filter(|previous| *previous >= run_id) {
+            Some(previous) => {
+                let later = RunId::after(self.started_at, &previous);
+                tracing::warn!(previous = %previous, run_id = %later, "the clock of this host is behind that of the run before; the run is named after it");
+                lock.rename(self.output, &self.holder(&later))?;
+                later
+            }
+            None => run_id,
+        };
+        recover(self.output)?;
+        Ok(Opened { lock, run_id })
+    }
+
+    fn holder(&self, run_id: &RunId) -> Holder {
+        Holder { run_id: run_id.to_string(), pid: std::process::id(), host: host(), since: UtcMicros::now().rfc3339() }
+    }
+}
+
+/// Finishes or undoes the work of an interrupted run, unless a run holds the output. For commands that only read.
 ///
 /// # Errors
 /// What the disk refuses, or a file that was lost.

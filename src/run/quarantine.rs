@@ -1,8 +1,9 @@
 //! What a run dropped, kept as it came (contract, Output): one line of JSON a drop.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{BufWriter, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     normalize::Drop,
-    store::{Staging, StoreError},
+    store::{Staging, StoreError, places},
 };
 
 /// The drops of a run, staged as they come. Nothing is created before the first.
@@ -22,12 +23,14 @@ pub(super) struct Quarantine {
     file: Option<BufWriter<File>>,
     bytes: u64,
     hasher: Xxh3,
+    /// The mode of the file, if it is narrower than the umask says.
+    mode: Option<u32>,
 }
 
 impl Quarantine {
-    pub(super) fn new(staging: &Staging, run_id: &str) -> Quarantine {
-        let place = Path::new("quarantine").join(format!("run_id={run_id}")).join("records.ndjson");
-        Quarantine { path: staging.staged(&place), place, file: None, bytes: 0, hasher: Xxh3::new() }
+    pub(super) fn new(staging: &Staging, run_id: &str, mode: Option<u32>) -> Quarantine {
+        let place = places::quarantine(run_id);
+        Quarantine { path: staging.staged(&place), place, file: None, bytes: 0, hasher: Xxh3::new(), mode }
     }
 
     pub(super) fn push(&mut self, drops: &[Drop]) -> Result<(), StoreError> {
@@ -44,7 +47,8 @@ impl Quarantine {
         if self.file.is_none() {
             let folder = self.path.parent().unwrap_or(Path::new("."));
             std::fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))?;
-            let file = File::create(&self.path).map_err(StoreError::io("create", &self.path))?;
+            let created = OpenOptions::new().write(true).create_new(true).mode(self.mode.unwrap_or(0o666)).open(&self.path);
+            let file = created.map_err(StoreError::io("create", &self.path))?;
             self.file = Some(BufWriter::with_capacity(1 << 16, file));
         }
         match &mut self.file {

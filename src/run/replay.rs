@@ -1,9 +1,10 @@
-//! A run over what an earlier one dropped, as it now stands in that run's quarantine: mended by hand.
+//! A run over the records that an earlier run dropped, as its quarantine now holds them: corrected by hand.
 
 use std::{
     collections::HashSet,
-    fs,
+    fs::{self, OpenOptions},
     io::{BufRead, BufReader, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -13,13 +14,15 @@ use serde_json::value::RawValue;
 
 use super::{
     RequestError, RunError,
-    job::{self, Observer, Outcome, Request},
+    job::{self, Outcome, Request},
+    observer::Observer,
 };
 use crate::{
     cancel::Cancel,
+    model::RunId,
     report::CommandName,
-    settings::{Location, Settings, Source},
-    store::{Output, StoreError},
+    settings::Settings,
+    store::{Output, StoreError, places},
 };
 
 /// A line of the quarantine, as far as it is read back.
@@ -29,70 +32,64 @@ struct Line {
     record_base64: Option<String>,
 }
 
-/// A file that is gone with its owner.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-/// The place of a run's quarantine.
-pub fn quarantine_file(output: &Output, run_id: &str) -> PathBuf {
-    output.at("quarantine").join(format!("run_id={run_id}")).join("records.ndjson")
-}
-
 /// Runs the job over the records that `run_id` dropped. A record that stands there several times, once for each line that
 /// was dropped, counts once. The window is open, and nothing is added to coverage.
 ///
 /// # Errors
-/// No such quarantine, or a line of it that is none; how the run itself ended is the outcome.
+/// No such quarantine, or a damaged line of it (exit 2). How the run itself ended is the outcome.
 pub fn replay(settings: &Settings, run_id: &str, cancel: &Cancel, observer: &dyn Observer) -> Result<Outcome, RunError> {
-    let file = quarantine_file(&Output::new(settings.output.clone()), run_id);
-    let records = Temporary(std::env::temp_dir().join(format!("etl-replay-{}-{run_id}.ndjson", std::process::id())));
-    unwrap_records(&file, run_id, &records.0)?;
-    let location = Location::Files(records.0.display().to_string());
-    let orders = match &settings.orders {
-        Some(orders) => Source { location, ..orders.clone() },
-        None => location.into(),
-    };
-    let settings = Settings { orders: Some(orders), ..settings.clone() };
+    let run_id = run_id.parse().map_err(RequestError::NotARunId)?;
+    let output = Output::new(settings.output.clone());
+    if !output.at(places::quarantine(RunId::as_str(&run_id))).exists() {
+        return Err(RequestError::NoQuarantine(run_id.to_string()).into());
+    }
     let request = Request {
-        settings: &settings,
+        settings,
         command: CommandName::Replay,
-        replay_of: Some(run_id),
+        replay_of: Some(&run_id),
         since: None,
         until: None,
         restart: None,
         cancel,
         observer,
     };
-    Ok(job::execute(&request))
+    let outcome = job::execute(&request);
+    match outcome.error {
+        // The quarantine is at fault, and not the run.
+        Some(RunError::Request(error @ (RequestError::NoQuarantine(_) | RequestError::DamagedQuarantine { .. }))) => Err(error.into()),
+        _ => Ok(outcome),
+    }
 }
 
-/// Writes the records of a quarantine as NDJSON, each as it stands there, digit by digit.
-fn unwrap_records(file: &Path, run_id: &str, records: &Path) -> Result<(), RunError> {
-    let source = fs::File::open(file).map_err(|_| RequestError::NoQuarantine(run_id.to_owned()))?;
-    let target = fs::File::create_new(records).map_err(StoreError::io("create", records))?;
-    let mut target = BufWriter::new(target);
+/// Writes the records of a quarantine as NDJSON into the run's scratch folder, each with its own bytes, and only for the owner.
+/// Returns the file.
+///
+/// # Errors
+/// No such quarantine, or a damaged line of it (exit 2); I/O errors (exit 5).
+pub(super) fn unwrap_quarantine(output: &Output, run_id: &RunId, scratch: &Path) -> Result<PathBuf, RunError> {
+    let file = output.at(places::quarantine(run_id.as_str()));
+    let source = fs::File::open(&file).map_err(|_| RequestError::NoQuarantine(run_id.to_string()))?;
+    fs::create_dir_all(scratch).map_err(StoreError::io("create the folder", scratch))?;
+    let records = scratch.join("replay.ndjson");
+    let target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&records);
+    let mut target = BufWriter::new(target.map_err(StoreError::io("create", &records))?);
     let mut seen = HashSet::new();
     for (number, line) in BufReader::new(source).split(b'\n').enumerate() {
-        let line = line.map_err(StoreError::io("read", file))?;
+        let line = line.map_err(StoreError::io("read", &file))?;
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let wrong = |detail: String| RequestError::DamagedQuarantine { path: file.to_owned(), line: number + 1, detail };
+        let wrong = |detail: String| RequestError::DamagedQuarantine { path: file.clone(), line: number + 1, detail };
         let mut record = record(&line).map_err(wrong)?;
-        // A record that is no JSON may hold line breaks; within JSON they are white space.
+        // A record that is no JSON may contain line breaks; within JSON they are white space.
         record.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
         if seen.insert(crate::model::order_hash(&String::from_utf8_lossy(&record))) {
             record.push(b'\n');
-            target.write_all(&record).map_err(StoreError::io("write", records))?;
+            target.write_all(&record).map_err(StoreError::io("write", &records))?;
         }
     }
-    target.flush().map_err(StoreError::io("write", records))?;
-    Ok(())
+    target.flush().map_err(StoreError::io("write", &records))?;
+    Ok(records)
 }
 
 fn record(line: &[u8]) -> Result<Vec<u8>, String> {

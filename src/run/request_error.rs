@@ -1,8 +1,8 @@
 //! What is wrong with the request of a user, given what the output holds (exit 2). Not about settings by themselves.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use crate::model::UtcMicros;
+use crate::model::{NotARunId, UtcMicros};
 
 /// A request that can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +10,9 @@ pub enum RequestError {
     /// The history has no such run.
     #[error("no run `{0}` has been recorded here; `etl runs` lists them")]
     UnknownRun(String),
+    /// A text that can't be the name of a run.
+    #[error("{0}; `etl runs` lists them")]
+    NotARunId(NotARunId),
     /// The history has several runs of this beginning.
     #[error("more than one run begins with `{0}`")]
     AmbiguousRun(String),
@@ -37,6 +40,9 @@ pub enum RequestError {
         /// The mistake.
         detail: String,
     },
+    /// A rewrite would lose values.
+    #[error("the rewrite would lose values: {}. `etl rewrite --dry-run` counts them, `etl rewrite --force` loses them", lost(.0))]
+    ValuesLost(BTreeMap<String, u64>),
     /// The demo does not write into an output that holds anything else.
     #[error("{} holds {what}: the demo writes into a folder of its own. Name another one: etl demo --output DIR", folder.display())]
     ForeignOutput {
@@ -50,4 +56,9 @@ pub enum RequestError {
         "no receiver is configured. Set ETL_ALERT_WEBHOOK_URL, ETL_ALERT_SLACK_URL, ETL_ALERT_TEAMS_URL or ETL_ALERT_PAGERDUTY_KEY in the environment or .env"
     )]
     NoReceivers,
+}
+
+/// The values that a rewrite loses, in words.
+fn lost(by_column: &BTreeMap<String, u64>) -> String {
+    by_column.iter().map(|(column, values)| format!("{values} of column `{column}`")).collect::<Vec<_>>().join(", ")
 }

@@ -10,10 +10,12 @@ use super::{
     MetricsSettings, OnCheckFailure, Origin, Presentation, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError,
     When, alerts, credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
+    file_mode::parse_mode,
     http,
     reader::typed,
     setting, sources,
     toml_tree::Table,
+    unit_slip::UnitSlipSetting,
 };
 
 /// All layers above the defaults, and the look-ups over them.
@@ -183,6 +185,15 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
         alerts: alerts::read(layers)?,
         retention: layers.span(&setting::RETENTION)?,
         redshift: redshift(layers)?,
+        unit_slip: match layers.get(&setting::UNIT_SLIP)? {
+            Some(configured) => configured.parse::<UnitSlipSetting>()?.0,
+            None => default.unit_slip,
+        },
+        quarantine_mode: layers
+            .get(&setting::QUARANTINE_MODE)?
+            .map(|configured| parse_mode(&configured.value).map_err(|detail| configured.invalid(detail)))
+            .transpose()?,
+        drop_history: layers.yes_no(&setting::DROP_HISTORY)?.unwrap_or_default(),
         ..default
     })
 }

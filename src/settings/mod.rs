@@ -13,6 +13,7 @@ mod environment;
 mod error;
 mod fact_columns;
 mod file;
+mod file_mode;
 mod flags;
 mod http;
 mod limits;
@@ -30,6 +31,7 @@ mod source_kind;
 mod sources;
 mod span;
 mod toml_tree;
+mod unit_slip;
 mod value;
 mod when;
 
@@ -57,6 +59,7 @@ pub use source_kind::SourceKind;
 pub use sources::{orders_profile, profile_of};
 pub use span::{Chunk, parse_span};
 pub use toml_tree::Place;
+pub use unit_slip::UnitSlip;
 use value::ConfiguredValue;
 pub use when::When;
 
@@ -188,6 +191,12 @@ pub struct Settings {
     /// How long quarantine, manifests and reports of earlier runs are kept; `None`: for ever.
     pub retention: Option<Duration>,
     pub redshift: RedshiftSettings,
+    /// From how many slipped prices on a run fails; `None` if no price is compared.
+    pub unit_slip: Option<UnitSlip>,
+    /// The mode of files in quarantine; `None` as the umask says.
+    pub quarantine_mode: Option<u32>,
+    /// Whether a dimension that keeps versions may lose them (`scd = 1`).
+    pub drop_history: bool,
 }
 
 impl Settings {
@@ -225,6 +234,9 @@ impl Settings {
             enrich: EnrichColumns::default(),
             versioned_users: false,
             versioned_products: false,
+            unit_slip: Some(UnitSlip::Standard),
+            quarantine_mode: None,
+            drop_history: false,
             metrics: MetricsSettings::default(),
             alerts: AlertSettings::default(),
             retention: None,

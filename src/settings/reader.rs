@@ -148,6 +148,7 @@ pub(super) fn typed(node: &Node, key: impl Into<String>, form: Form) -> Result<C
     let value = match (form, &node.value) {
         (Form::Whole { .. }, Value::Whole(text)) | (Form::Number { .. }, Value::Whole(text) | Value::Float(text)) => text.clone(),
         (Form::YesNo, Value::Boolean(value)) => value.to_string(),
+        (Form::Threshold, Value::Whole(text) | Value::Text(text)) => text.clone(),
         (Form::Text, Value::Text(text) | Value::Datetime(text)) => text.clone(),
         (Form::Span { .. } | Form::Size { .. } | Form::Words(_), Value::Text(text)) => text.clone(),
         (form, other) => {
@@ -158,6 +159,7 @@ pub(super) fn typed(node: &Node, key: impl Into<String>, form: Form) -> Result<C
                 Form::Span { .. } => "a span of time in quotes, such as \"30s\"",
                 Form::Size { .. } => "a size in quotes, such as \"512MiB\"",
                 Form::Text | Form::Words(_) | Form::Secret => "a text in quotes",
+                Form::Threshold => "a whole number, a share in quotes such as \"2%\", or \"off\"",
                 Form::Table => "a table",
             };
             return Err(node.place.error(format!("`{key}`: write {wanted}, not {}", other.kind())));

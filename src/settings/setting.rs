@@ -66,6 +66,8 @@ pub enum Form {
         /// The greatest.
         to: u64,
     },
+    /// A number of lines, a share in percent, or `off`.
+    Threshold,
     /// One of some words.
     Words(&'static [&'static str]),
     /// Yes or no. Its flag takes no value.
@@ -154,6 +156,11 @@ settings! {
         default: "changed", value: "SCOPE", help: "Partitions that the built-in checks look at: changed or full" };
     ON_CHECK_FAILURE = Setting { flag: "--on-check-failure", variable: "ETL_ON_CHECK_FAILURE", key: "checks.on_failure", form: Form::Words(&["abort", "publish"]),
         default: "abort", value: "WHAT", help: "After a failed check of severity error: abort or publish" };
+    UNIT_SLIP = Setting { key: "checks.unit_slip", form: Form::Threshold, default: "3 lines and 1 % of the lines",
+        help: "Lines, or percent of the lines, whose prices may be off by a factor of 100 or 1,000 before a run fails; off", ..NONE };
+    QUARANTINE_MODE = Setting { key: "quarantine.mode", default: "as the umask says", help: "Mode of the files in quarantine, such as 0600", ..NONE };
+    DROP_HISTORY = Setting { flag: "--drop-history", variable: "ETL_DROP_HISTORY", form: Form::YesNo, default: "no",
+        help: "Let scd = 1 remove the old versions of members that the layer keeps", ..NONE };
     MAX_ATTEMPTS = Setting { flag: "--max-attempts", variable: "ETL_MAX_ATTEMPTS", key: "http.max_attempts", form: Form::Whole { from: 1, to: 100 },
         default: "3", value: "N", help: "Attempts per request" };
     MEMORY_LIMIT = Setting { flag: "--memory-limit", variable: "ETL_MEMORY_LIMIT", key: "memory_limit", form: Form::Size { from: 64 * MIB, to: 64 * TIB },

@@ -117,7 +117,7 @@ pub(crate) fn is_writable(folder: &Path) -> Result<(), StoreError> {
     access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| StoreError::io("write to the folder", folder)(error.into()))
 }
 
-/// Removes a file; one that is not there is as good.
+/// Removes a file. A missing file is not an error.
 ///
 /// # Errors
 /// [`StoreError::Io`].
@@ -128,7 +128,7 @@ pub fn remove_file(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Removes a file, or a folder with all that is in it; one that is not there is as good.
+/// Removes a file, or a folder with its content. A missing one is not an error.
 ///
 /// # Errors
 /// [`StoreError::Io`].
@@ -137,7 +137,7 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) { remove_folder(path) } else { remove_file(path) }
 }
 
-/// Removes a folder with all that is in it; one that is not there is as good.
+/// Removes a folder with its content. A missing folder is not an error.
 pub(crate) fn remove_folder(path: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path)(error)),

@@ -1,8 +1,8 @@
-//! What the disk refuses: exit 5.
+//! I/O errors of the output (exit 5).
 
 use std::{io, path::PathBuf};
 
-/// What the disk refuses, or what is damaged on it.
+/// An I/O error, or a damaged file.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// An operation that the system refused.

@@ -51,7 +51,9 @@ pub enum LockError {
 /// The lock, held until it is dropped.
 #[derive(Debug)]
 pub struct OutputLock {
-    _file: File,
+    file: File,
+    /// The holder before, if its entry can be read.
+    previous: Option<Holder>,
 }
 
 impl OutputLock {
@@ -77,8 +79,22 @@ impl OutputLock {
                 }
             }
         }
+        let previous = read_holder(&mut file).ok();
         write_holder(&mut file, holder).map_err(StoreError::io("write", &path))?;
-        Ok(OutputLock { _file: file })
+        Ok(OutputLock { file, previous })
+    }
+
+    /// The holder before this one.
+    pub fn previous(&self) -> Option<&Holder> {
+        self.previous.as_ref()
+    }
+
+    /// Renames the holder in the lock file.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn rename(&mut self, output: &Output, holder: &Holder) -> Result<(), StoreError> {
+        write_holder(&mut self.file, holder).map_err(StoreError::io("write", output.lock()))
     }
 }
 

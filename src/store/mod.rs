@@ -6,6 +6,7 @@ mod disk;
 mod error;
 mod lock;
 mod output;
+pub mod places;
 mod publish;
 
 pub use disk::{FileStamp, checksum, read, remove, remove_file, replace};

@@ -1,16 +1,13 @@
-//! The folders of an output (contract, Output).
+//! An output folder, and the listing of its folders.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-use super::{StoreError, disk};
+use super::{StoreError, disk, places};
 
-/// The journal's place beneath the output.
-pub(super) const JOURNAL: &str = "state/journal.json";
-
-/// An output folder. Everything beneath it has its place named here, once.
+/// An output folder. The places beneath it are named in [`places`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Output {
     root: PathBuf,
@@ -34,30 +31,30 @@ impl Output {
 
     /// The facts, and nothing else: what a warehouse loads whole.
     pub fn curated(&self) -> PathBuf {
-        self.at("curated")
+        self.at(places::CURATED)
     }
 
     /// The runs' summaries.
     pub fn reports(&self) -> PathBuf {
-        self.at("reports")
+        self.at(places::REPORTS)
     }
 
     /// The tool's own.
     pub fn state(&self) -> PathBuf {
-        self.at("state")
+        self.at(places::STATE)
     }
 
     /// Where runs stage what they may publish: beside `curated/`, never beneath it, and on the same disk.
     pub fn staging(&self) -> PathBuf {
-        self.at("state/staging")
+        self.at(places::STAGING)
     }
 
     pub(super) fn journal(&self) -> PathBuf {
-        self.at(JOURNAL)
+        self.at(places::JOURNAL)
     }
 
     pub(super) fn lock(&self) -> PathBuf {
-        self.at("state/lock")
+        self.at(places::LOCK)
     }
 
     /// Creates the folders that every run needs.

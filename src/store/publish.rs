@@ -20,7 +20,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileStamp, Output, StoreError, disk, output::JOURNAL};
+use super::{FileStamp, Output, StoreError, disk, places::JOURNAL};
 use crate::cancel::Cancel;
 
 /// What a publish does, once it counts. Paths are relative to the output.
@@ -245,7 +245,7 @@ pub fn recover(output: &Output) -> Result<Recovery, StoreError> {
         Some(text) => {
             let journal: Journal =
                 serde_json::from_slice(&text).map_err(|error| StoreError::Journal { path, detail: error.to_string() })?;
-            journal.put.iter().try_for_each(|put| hold_whole(output, &journal, put))?;
+            journal.put.iter().try_for_each(|put| verify_file(output, &journal, put))?;
             finish(output, &journal)?;
             Some(journal.run_id)
         }
@@ -282,13 +282,13 @@ fn remove_empty_targets(output: &Output, staged: &Path, target: &Path) {
         }
     }
     if target != output.root() {
-        // One that holds something stays; one that was never made is as good.
+        // A folder that is not empty stays. A missing folder is not an error.
         let _ = fs::remove_dir(target);
     }
 }
 
-/// Sees to it that a file of a publish that was cut off is whole: where it is staged, or else where it belongs.
-fn hold_whole(output: &Output, journal: &Journal, put: &Put) -> Result<(), StoreError> {
+/// Verifies that a file of an interrupted publish is whole: its staged copy, or else the published one.
+fn verify_file(output: &Output, journal: &Journal, put: &Put) -> Result<(), StoreError> {
     let (staged, place) = (output.at(&journal.staging).join("tree").join(&put.path), output.at(&put.path));
     if is_whole(&staged, put)? {
         return Ok(());
@@ -317,7 +317,7 @@ fn finish(output: &Output, journal: &Journal) -> Result<(), StoreError> {
         let place = output.at(path);
         disk::remove_file(&place)?;
         if let Some(folder) = place.parent() {
-            // A folder that still holds something stays; one that is gone is as good.
+            // A folder that is not empty stays. A missing folder is not an error.
             let _ = fs::remove_dir(folder);
             folders.extend([folder, folder.parent().unwrap_or(folder)].map(Path::to_owned));
         }

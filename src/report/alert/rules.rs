@@ -145,7 +145,7 @@ fn percent(part: u64, whole: u64) -> Option<f64> {
 /// Whether the run took more than the allowed share of the average of those before it: of their time, or, where it read
 /// more than twice or less than half of what they read on average, of their time a record.
 fn slow(settings: &AlertSettings, evidence: &Evidence<'_>) -> Option<Finding> {
-    let seconds = evidence.summary.execution_time_seconds();
+    let seconds = evidence.summary.execution_time_seconds;
     if seconds < settings.slow_after.as_secs_f64() {
         return Some(Finding::new(AlertKind::SlowRun, None));
     }

@@ -24,7 +24,7 @@ pub fn embedded_metrics(summary: &Summary) -> String {
         values.insert(name, number(&value.to_string()));
     }
     metrics.push(json!({"Name": "execution_time_seconds", "Unit": "Seconds"}));
-    values.insert("execution_time_seconds", number(&summary.execution_time_seconds().to_string()));
+    values.insert("execution_time_seconds", number(&summary.execution_time_seconds.to_string()));
     push(&mut text, summary, None, &metrics, values);
     for (reason, count) in summary.dropped_by_reason() {
         let metric = [json!({"Name": "dropped", "Unit": "Count"})];

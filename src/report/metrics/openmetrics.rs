@@ -26,7 +26,7 @@ pub fn open_metrics(summary: &Summary, last_success: Option<UtcMicros>) -> Strin
         let _ = writeln!(text, "etl_dropped{{reason=\"{reason}\"}} {count}");
     }
     family(&mut text, "execution_time_seconds", Some("seconds"), "How long the last run took.");
-    let _ = writeln!(text, "etl_execution_time_seconds {}", summary.execution_time_seconds());
+    let _ = writeln!(text, "etl_execution_time_seconds {}", summary.execution_time_seconds);
     family(&mut text, "stage_seconds", Some("seconds"), "How long each stage of the last run took.");
     for (stage, seconds) in &summary.stage_seconds {
         let _ = writeln!(text, "etl_stage_seconds{{stage=\"{stage}\"}} {seconds}");

@@ -1,0 +1,373 @@
+//! The last known price of each sku and currency in the layer, and lines whose price is off by a power of ten.
+//!
+//! Cents that are loaded as euros look sound line by line. Compared with the last price of the same sku they stand at 100 times it.
+//! Responsible for the prices and for finding such lines; how many of them fail a run is `check`'s.
+//!
+//! ```text
+//! state/prices = magic (8) · entries (u64) · entry… · XXH3 of everything before (u64)          all little-endian
+//! entry        = hash of sku and currency (u64) · created_at (i64, µs) · unit_price (i64, ten-thousandths), sorted by hash
+//! ```
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use super::{LayerError, StoredPartition};
+use crate::{
+    cancel::Cancel,
+    model::{Dt, FactSchema, Line, Money},
+    store::{self, Output, Staging, places},
+};
+
+const MAGIC: &[u8; 8] = b"ETLPRC01";
+const HEADER: usize = 16;
+const ENTRY: usize = 24;
+const CHECKSUM: usize = 8;
+
+/// The number of slipped lines that are kept as samples.
+const KEPT_SLIPS: usize = 10_000;
+
+/// A price and when it was last asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct LastPrice {
+    /// `created_at` of its line, in microseconds.
+    created_at: i64,
+    /// In ten-thousandths.
+    units: i64,
+}
+
+/// The last known price of each sku and currency.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct PriceBook {
+    prices: HashMap<u64, LastPrice>,
+}
+
+/// The power of ten by which a price differs from the last known one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, strum::IntoStaticStr)]
+pub enum SlipFactor {
+    /// A thousandth.
+    #[strum(serialize = "0.001")]
+    Thousandth,
+    /// A hundredth.
+    #[strum(serialize = "0.01")]
+    Hundredth,
+    /// A tenth: may be a sale.
+    #[strum(serialize = "0.1")]
+    Tenth,
+    /// Ten times.
+    #[strum(serialize = "10")]
+    Ten,
+    /// A hundred times.
+    #[strum(serialize = "100")]
+    Hundred,
+    /// A thousand times.
+    #[strum(serialize = "1000")]
+    Thousand,
+}
+
+impl SlipFactor {
+    /// Whether a price may change by this factor: a sale may take nine tenths off.
+    pub fn is_plausible(self) -> bool {
+        matches!(self, SlipFactor::Tenth | SlipFactor::Ten)
+    }
+
+    /// The factor from one price to another, within ten percent. Zero and a change of sign are no factor.
+    fn between(last: i64, new: i64) -> Option<SlipFactor> {
+        if last == 0 || new == 0 || (last < 0) != (new < 0) {
+            return None;
+        }
+        let (last, new) = (i128::from(last).abs(), i128::from(new).abs());
+        let is_about = |greater: i128, less: i128, factor: i128| (less * factor * 9..=less * factor * 11).contains(&(greater * 10));
+        let upward = [(1000, SlipFactor::Thousand), (100, SlipFactor::Hundred), (10, SlipFactor::Ten)];
+        let downward = [(1000, SlipFactor::Thousandth), (100, SlipFactor::Hundredth), (10, SlipFactor::Tenth)];
+        let of = |greater, less, factors: [(i128, SlipFactor); 3]| {
+            factors.into_iter().find(|(factor, _)| is_about(greater, less, *factor)).map(|(_, slip)| slip)
+        };
+        of(new, last, upward).or_else(|| of(last, new, downward))
+    }
+}
+
+/// A line whose price differs from the last known one by a power of ten.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SlippedLine {
+    /// Its partition.
+    pub dt: Dt,
+    /// Its order.
+    pub order_id: String,
+    /// Its sku.
+    pub sku: String,
+    /// Its currency.
+    pub currency: Option<String>,
+    /// Its price.
+    pub unit_price: Money,
+    /// The last known price.
+    pub last_price: Money,
+    /// The factor from the last price to its price.
+    pub factor: SlipFactor,
+}
+
+/// The prices of a run's lines.
+#[derive(Clone, Default, Debug)]
+pub struct RunPrices {
+    latest: PriceBook,
+    /// Lines that are new or change their row.
+    pub changed_lines: u64,
+    /// Lines off by a factor of 100 or 1,000.
+    pub slipped: u64,
+    /// Lines off by a factor of 10.
+    pub suspicious: u64,
+    /// The first of these lines.
+    pub lines: Vec<SlippedLine>,
+}
+
+fn key(sku: &str, currency: Option<&str>) -> u64 {
+    xxh3_64_with_seed(sku.as_bytes(), currency.map_or(0, |currency| xxh3_64(currency.as_bytes())))
+}
+
+impl PriceBook {
+    /// The stored prices; `None` if they are missing or damaged.
+    ///
+    /// # Errors
+    /// I/O errors (exit 5).
+    pub fn read(output: &Output) -> Result<Option<PriceBook>, LayerError> {
+        Ok(store::read(&output.at(places::PRICES))?.and_then(|bytes| PriceBook::decode(&bytes)))
+    }
+
+    /// The prices of all stored partitions. Reads the whole layer.
+    ///
+    /// # Errors
+    /// A partition that can't be parsed, a signal, I/O errors (exit 5).
+    pub fn rebuild(
+        output: &Output,
+        schema: &FactSchema,
+        partitions: impl Iterator<Item = Dt>,
+        cancel: &Cancel,
+    ) -> Result<PriceBook, LayerError> {
+        let mut book = PriceBook::default();
+        for dt in partitions {
+            if cancel.is_stopped() {
+                return Err(LayerError::Interrupted);
+            }
+            book.offer_partition(output, schema, dt)?;
+        }
+        Ok(book)
+    }
+
+    /// Offers the prices of a stored partition.
+    ///
+    /// # Errors
+    /// A partition that can't be parsed, I/O errors (exit 5).
+    pub fn offer_partition(&mut self, output: &Output, schema: &FactSchema, dt: Dt) -> Result<(), LayerError> {
+        let Some(stored) = StoredPartition::load(output, dt, schema)? else { return Ok(()) };
+        for row in 0..stored.rows.len() {
+            let line = stored.rows.line(row);
+            self.offer(key(line.sku, line.currency), LastPrice::of(&line));
+        }
+        Ok(())
+    }
+
+    /// Takes a price unless a later one is known. Tells whether the book changed.
+    fn offer(&mut self, key: u64, price: LastPrice) -> bool {
+        match self.prices.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(price);
+                true
+            }
+            Entry::Occupied(mut entry) => {
+                let is_later = entry.get().created_at <= price.created_at && *entry.get() != price;
+                if is_later {
+                    entry.insert(price);
+                }
+                is_later
+            }
+        }
+    }
+
+    /// Takes the prices of a run. Tells whether the book changed.
+    pub fn absorb(&mut self, run: &RunPrices) -> bool {
+        run.latest.prices.iter().fold(false, |changed, (&key, &price)| self.offer(key, price) || changed)
+    }
+
+    /// Stages the book.
+    ///
+    /// # Errors
+    /// I/O errors (exit 5).
+    pub fn stage(&self, staging: &mut Staging) -> Result<(), LayerError> {
+        staging.put(places::PRICES, &self.encode())?;
+        Ok(())
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut entries: Vec<_> = self.prices.iter().collect();
+        entries.sort_unstable_by_key(|(key, _)| **key);
+        let mut bytes = Vec::with_capacity(HEADER + entries.len() * ENTRY + CHECKSUM);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&(entries.len() as u64).to_le_bytes());
+        for (key, price) in entries {
+            bytes.extend_from_slice(&key.to_le_bytes());
+            bytes.extend_from_slice(&price.created_at.to_le_bytes());
+            bytes.extend_from_slice(&price.units.to_le_bytes());
+        }
+        bytes.extend_from_slice(&xxh3_64(&bytes).to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<PriceBook> {
+        let (content, checksum) = bytes.split_last_chunk::<CHECKSUM>()?;
+        if xxh3_64(content) != u64::from_le_bytes(*checksum) || !content.starts_with(MAGIC) {
+            return None;
+        }
+        let entry = |bytes: &[u8]| {
+            let (key, rest) = bytes.split_first_chunk::<8>()?;
+            let (created_at, units) = rest.split_first_chunk::<8>()?;
+            let units = i64::from_le_bytes(units.try_into().ok()?);
+            Some((u64::from_le_bytes(*key), LastPrice { created_at: i64::from_le_bytes(*created_at), units }))
+        };
+        let prices = content.get(HEADER..)?.chunks(ENTRY).map(entry).collect::<Option<_>>()?;
+        Some(PriceBook { prices })
+    }
+}
+
+impl LastPrice {
+    fn of(line: &Line<'_>) -> LastPrice {
+        LastPrice { created_at: line.created_at.micros(), units: line.unit_price.units() }
+    }
+}
+
+impl RunPrices {
+    /// Takes the price of a line that becomes a row.
+    pub(super) fn take(&mut self, line: &Line<'_>) {
+        self.latest.offer(key(line.sku, line.currency), LastPrice::of(line));
+    }
+
+    /// Compares the price of a line that is new, or changes its row, with the last known price.
+    pub(super) fn compare(&mut self, line: &Line<'_>, known: &PriceBook) {
+        self.changed_lines += 1;
+        if known.prices.is_empty() {
+            return;
+        }
+        let Some(last) = known.prices.get(&key(line.sku, line.currency)) else { return };
+        let Some(factor) = SlipFactor::between(last.units, line.unit_price.units()) else { return };
+        *(if factor.is_plausible() { &mut self.suspicious } else { &mut self.slipped }) += 1;
+        if self.lines.len() < KEPT_SLIPS
+            && let Ok(last_price) = Money::from_units(last.units.into())
+        {
+            self.lines.push(SlippedLine {
+                dt: line.dt(),
+                order_id: line.order_id.to_owned(),
+                sku: line.sku.to_owned(),
+                currency: line.currency.map(str::to_owned),
+                unit_price: line.unit_price,
+                last_price,
+                factor,
+            });
+        }
+    }
+
+    /// Adds the prices of another partition.
+    pub fn absorb(&mut self, other: RunPrices) {
+        for (key, price) in other.latest.prices {
+            self.latest.offer(key, price);
+        }
+        self.changed_lines += other.changed_lines;
+        self.slipped += other.slipped;
+        self.suspicious += other.suspicious;
+        let room = KEPT_SLIPS.saturating_sub(self.lines.len());
+        self.lines.extend(other.lines.into_iter().take(room));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UtcMicros;
+
+    fn line(sku: &'static str, currency: Option<&'static str>, day: i64, units: i64) -> Line<'static> {
+        let price = Money::from_units(units.into()).unwrap();
+        Line {
+            order_id: "A",
+            sku,
+            user_id: None,
+            product_id: None,
+            status: None,
+            currency,
+            quantity: 1,
+            unit_price: price,
+            line_total: price,
+            price_defaulted: false,
+            user_country: None,
+            product_name: None,
+            product_category: None,
+            created_at: UtcMicros::new(day * UtcMicros::DAY).unwrap(),
+            updated_at: None,
+        }
+    }
+
+    #[test]
+    fn a_factor_is_a_power_of_ten_within_ten_percent() {
+        let factor = |last, new| SlipFactor::between(last, new).map(<&str>::from);
+        for (last, new, expected) in [
+            (100_000, 10_000_000, Some("100")),
+            (100_000, 10_900_000, Some("100")),
+            (100_000, 9_100_000, Some("100")),
+            (100_000, 11_100_000, None),
+            (100_000, 5_000_000, None),
+            (100_000, 100_000_000, Some("1000")),
+            (10_000_000, 100_000, Some("0.01")),
+            (10_000_000, 10_000, Some("0.001")),
+            (100_000, 1_000_000, Some("10")),
+            (100_000, 10_000, Some("0.1")),
+            (100_000, 100_000, None),
+            (0, 100, None),
+            (100, 0, None),
+            (-100_000, 10_000_000, None),
+            (-100_000, -10_000_000, Some("100")),
+            (i64::MIN, i64::MAX, None),
+        ] {
+            assert_eq!(factor(last, new), expected, "{last} to {new}");
+        }
+    }
+
+    #[test]
+    fn prices_are_those_of_the_latest_line_of_their_sku_and_currency() {
+        let mut run = RunPrices::default();
+        run.take(&line("S", Some("EUR"), 2, 20_000));
+        run.take(&line("S", Some("EUR"), 1, 10_000));
+        run.take(&line("S", Some("JPY"), 1, 3_000_000));
+        run.take(&line("S", None, 1, 7_000_000));
+        let mut book = PriceBook::default();
+        assert!(book.absorb(&run));
+        assert!(!book.absorb(&run), "the same run twice changes nothing");
+        let mut next = RunPrices::default();
+        for (line, slips) in [
+            (line("S", Some("EUR"), 3, 2_000_000), (1, 0)),
+            (line("S", Some("EUR"), 3, 1_000_000), (1, 0)),
+            (line("S", Some("JPY"), 3, 3_000_000), (1, 0)),
+            (line("S", Some("JPY"), 3, 30_000), (2, 0)),
+            (line("T", Some("EUR"), 3, 2_000_000), (2, 0)),
+            (line("S", None, 3, 700_000), (2, 1)),
+        ] {
+            next.compare(&line, &book);
+            assert_eq!((next.slipped, next.suspicious), slips, "{line:?}");
+        }
+        assert_eq!((next.changed_lines, next.lines.len()), (6, 3));
+    }
+
+    #[test]
+    fn a_stored_book_comes_back_and_a_damaged_one_does_not() {
+        let mut run = RunPrices::default();
+        run.take(&line("S", Some("EUR"), 2, 20_000));
+        run.take(&line("T", None, -3, -5));
+        let mut book = PriceBook::default();
+        book.absorb(&run);
+        let bytes = book.encode();
+        assert_eq!(PriceBook::decode(&bytes), Some(book));
+        assert_eq!(PriceBook::decode(&PriceBook::default().encode()), Some(PriceBook::default()));
+        for place in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1;
+            assert_eq!(PriceBook::decode(&damaged), None);
+            assert_eq!(PriceBook::decode(&bytes[..place]), None);
+        }
+    }
+}
