@@ -29,10 +29,11 @@ mod request_error;
 mod rewrite;
 mod shape;
 mod staged_run;
+mod warehouse;
 mod window;
 
 pub use backfill::{BackfillOutcome, BackfillRequest, ChunkChoice, backfill};
-pub use changes::{WhichRuns, changes};
+pub use changes::WhichRuns;
 pub use check_layer::{check_layer, rebuild_state};
 pub use error::RunError;
 pub use job::{Outcome, Request, execute};
@@ -44,6 +45,7 @@ pub use probe::{Evidence, Found, Probe, Proposal, probe};
 pub use replay::replay;
 pub use request_error::RequestError;
 pub use rewrite::{RewriteMode, Rewritten, rewrite};
+pub use warehouse::{DayRange, Loaded, Repair, Repaired, Verified, Warehouse, WarehouseLoad};
 pub use window::AskedWindow;
 
 use crate::cancel::Cancel;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Table, Tables, identifier, literal};
+use super::{Column, ColumnKind, LongestTexts, RedshiftError, Table, Tables, columns::is_widened, identifier, literal};
 
 /// A table of the warehouse: its columns by their name in lower case.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -17,10 +17,13 @@ pub type StoredColumns = BTreeMap<String, StoredTable>;
 /// The query for the columns of the tables in the warehouse. `information_schema` exists on Redshift and PostgreSQL; no user
 /// table is part of the query, since Redshift runs it on its leader node.
 pub fn columns_query(tables: &Tables<'_>) -> String {
-    let schema = tables.settings.schema.as_deref().map_or("current_schema()".to_owned(), |schema| format!("LOWER({})", literal(schema)));
+    let schema = match tables.settings.schema.as_deref() {
+        Some(schema) => format!("LOWER(table_schema) = LOWER({})", literal(schema)),
+        None => "table_schema = ANY(current_schemas(false))".to_owned(),
+    };
     let names: Vec<_> = tables.all().map(|table| literal(table.name)).collect();
     format!(
-        "SELECT table_name, column_name, character_maximum_length FROM information_schema.columns WHERE LOWER(table_schema) = {schema} AND table_name IN ({})",
+        "SELECT table_name, column_name, character_maximum_length FROM information_schema.columns WHERE {schema} AND table_name IN ({})",
         names.join(", ")
     )
 }
@@ -37,29 +40,66 @@ pub fn stored_columns(rows: Vec<Vec<Option<String>>>) -> StoredColumns {
     stored
 }
 
+/// The columns that the warehouse's table lacks.
+pub fn missing_columns<'t>(table: &'t Table, stored: &'t StoredTable) -> impl Iterator<Item = &'t Column> {
+    table.columns.iter().filter(|column| !stored.columns.contains_key(&column.name))
+}
+
+/// A text of the layer that is longer than its column in the warehouse.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Misfit {
+    /// The column.
+    pub column: String,
+    limit: u64,
+    longest: u64,
+}
+
+impl Misfit {
+    /// The error that names it. `example` is the beginning of the text.
+    pub fn error(self, tables: &Tables<'_>, table: &Table, example: String) -> RedshiftError {
+        let Misfit { column, limit, longest } = self;
+        RedshiftError::TextTooLong { table: tables.qualified(table.name), column: identifier(&column), limit, longest, example }
+    }
+}
+
+/// The first column of the warehouse's table that a text of the layer does not fit. Redshift counts bytes.
+pub fn first_misfit(table: &Table, stored: &StoredTable, longest: &LongestTexts) -> Option<Misfit> {
+    table.texts().find_map(|column| {
+        let limit = (*stored.columns.get(column)?)?;
+        let longest = longest.of(table.name, column)?;
+        (longest > limit).then(|| Misfit { column: column.to_owned(), limit, longest })
+    })
+}
+
 /// The statements that add the columns that the warehouse's table lacks. Redshift adds one column by statement, also within a
 /// transaction (<https://docs.aws.amazon.com/redshift/latest/dg/r_ALTER_TABLE.html>).
 pub fn additions(tables: &Tables<'_>, table: &Table, stored: &StoredTable) -> Vec<String> {
     let place = tables.qualified(table.name);
-    let missing = table.columns.iter().filter(|column| !stored.columns.contains_key(&column.name));
-    missing.map(|column| format!("ALTER TABLE {place} ADD COLUMN {} {}", identifier(&column.name), column.kind)).collect()
+    missing_columns(table, stored)
+        .map(|column| format!("ALTER TABLE {place} ADD COLUMN {} {}", identifier(&column.name), column.kind))
+        .collect()
 }
 
-/// Comments for a printed load: the extra columns that the tables must have, each as the statement that adds it. A script
-/// can't know which of them exist, and Redshift has no `ADD COLUMN IF NOT EXISTS`. Empty where there are no extra columns.
+/// Comments for a printed load: the extra columns that the tables must have, and the fixed ones that hold longer texts than
+/// usual, each as the statement that makes it so. A script can't know what the tables have, and Redshift has no
+/// `ADD COLUMN IF NOT EXISTS`. Empty where the tables have their usual columns.
 pub fn wanted_columns(tables: &Tables<'_>) -> String {
-    let mut comments = String::new();
+    let (mut extra, mut widened) = (String::new(), String::new());
     for table in tables.stored() {
-        for column in table.columns.iter().filter(|column| column.is_extra) {
-            let add = format!("ALTER TABLE {} ADD COLUMN {} {};", tables.qualified(table.name), identifier(&column.name), column.kind);
+        let place = tables.qualified(table.name);
+        for column in &table.columns {
             // A line break in a name must not end the comment.
-            comments.push_str(&format!("-- {}\n", add.replace(['\n', '\r'], " ")));
+            let name = identifier(&column.name).replace(['\n', '\r'], " ");
+            if column.is_extra {
+                extra.push_str(&format!("-- ALTER TABLE {place} ADD COLUMN {name} {};\n", column.kind));
+            } else if matches!(column.kind, ColumnKind::Text { bytes } if is_widened(&column.name, bytes)) {
+                widened.push_str(&format!("-- ALTER TABLE {place} ALTER COLUMN {name} TYPE {};\n", column.kind));
+            }
         }
     }
-    if comments.is_empty() {
-        return comments;
-    }
-    format!("-- The tables need these extra columns. Run the statements of those that are missing, or load with --execute:\n{comments}")
+    let section = |title: &str, lines: String| if lines.is_empty() { lines } else { format!("-- {title}\n{lines}") };
+    section("The tables need these extra columns. Run the statements of those that are missing, or load with --execute:", extra)
+        + &section("Texts of these columns are longer than usual. Run the statements if the tables were made before:", widened)
 }
 
 #[cfg(test)]

@@ -29,8 +29,14 @@ pub(super) fn room(longest: u64) -> u32 {
     SIZES.into_iter().find(|size| u64::from(*size) >= longest.saturating_mul(2)).unwrap_or(most)
 }
 
-fn text_size(column: &str, longest: Option<u64>) -> u32 {
-    match (fixed_size(column), longest) {
+/// Whether a fixed column is larger than usual, for a text that would not fit.
+pub(super) fn is_widened(column: &str, bytes: u32) -> bool {
+    fixed_size(column).is_some_and(|fixed| bytes > fixed)
+}
+
+/// The size of a text column: the fixed one where there is one and the longest text fits, else room for that text.
+fn text_size(fixed: Option<u32>, longest: Option<u64>) -> u32 {
+    match (fixed, longest) {
         (Some(fixed), Some(longest)) if longest > u64::from(fixed) => room(longest),
         (Some(fixed), _) => fixed,
         (None, Some(longest)) if longest > 0 => room(longest),
@@ -105,7 +111,7 @@ impl LongestTexts {
         self.by_column.entry(table).or_default().extend(columns);
     }
 
-    fn of(&self, table: &str, column: &str) -> Option<u64> {
+    pub(super) fn of(&self, table: &str, column: &str) -> Option<u64> {
         self.by_column.get(table)?.get(column).copied()
     }
 }
@@ -114,11 +120,11 @@ impl Table {
     /// `fact_order`.
     pub fn facts(schema: &FactSchema, longest: &LongestTexts) -> Table {
         let name = "fact_order";
-        let text = |column: &str| ColumnKind::Text { bytes: text_size(column, longest.of(name, column)) };
+        let text = |column: &str, fixed| ColumnKind::Text { bytes: text_size(fixed, longest.of(name, column)) };
         let fixed = FACT_COLUMNS.iter().map(|(column, kind)| Column {
             name: (*column).to_owned(),
             kind: match kind {
-                FactType::Text => text(column),
+                FactType::Text => text(column, fixed_size(column)),
                 FactType::BigInt => ColumnKind::BigInt,
                 FactType::Money => ColumnKind::Decimal { scale: MONEY_SCALE },
                 FactType::Boolean => ColumnKind::Boolean,
@@ -130,7 +136,7 @@ impl Table {
         let extra = schema.extra().iter().map(|column| {
             let folded = column.name.to_ascii_lowercase();
             let kind = match column.kind {
-                ExtraType::Text => text(&folded),
+                ExtraType::Text => text(&folded, None),
                 ExtraType::BigInt => ColumnKind::BigInt,
                 ExtraType::Boolean => ColumnKind::Boolean,
                 ExtraType::Timestamp => ColumnKind::Timestamp,
@@ -151,7 +157,9 @@ impl Table {
                 ("inferred" | "is_current", _) => ColumnKind::Boolean,
                 ("valid_from" | "valid_to", _) | (_, Some(ColumnType::Timestamp)) => ColumnKind::Timestamp,
                 (_, Some(ColumnType::Money)) => ColumnKind::Decimal { scale: MONEY_SCALE },
-                (column, _) => ColumnKind::Text { bytes: text_size(column, longest.of(spec.name, column)) },
+                (column, fixed) => {
+                    ColumnKind::Text { bytes: text_size(fixed.and_then(|_| fixed_size(column)), longest.of(spec.name, column)) }
+                }
             };
             let is_required = name == spec.key() || name == "inferred";
             Column { kind, is_required, is_extra: fixed.is_none() && !flag, name }
@@ -224,10 +232,11 @@ mod tests {
 
     #[test]
     fn a_text_column_is_twice_as_large_as_the_longest_text_and_fixed_columns_keep_their_size() {
-        let sizes = |column: &str| [None, Some(0), Some(11), Some(33), Some(40_000), Some(65_535)].map(|longest| text_size(column, longest));
+        let lengths = [None, Some(0), Some(11), Some(33), Some(40_000), Some(65_535)];
+        let sizes = |column: &str| lengths.map(|longest| text_size(fixed_size(column), longest));
         assert_eq!(sizes("channel"), [256, 256, 64, 256, 65_535, 65_535]);
         assert_eq!(sizes("status"), [64, 64, 64, 64, 65_535, 65_535]);
         assert_eq!(sizes("order_id"), [256, 256, 256, 256, 65_535, 65_535]);
-        assert_eq!(text_size("order_id", Some(257)), 1024);
+        assert_eq!(text_size(fixed_size("order_id"), Some(257)), 1024);
     }
 }

@@ -34,10 +34,18 @@ struct ForeignKey {
     dimension: &'static str,
 }
 
-/// The statements that create the tables, in one transaction: dimensions first, which the facts refer to. Redshift takes keys
-/// for hints and does not enforce them; the layer keeps them.
+/// The statements that create the tables, in one transaction.
 pub fn ddl(tables: &Tables<'_>) -> Vec<String> {
-    let mut statements = vec!["BEGIN".to_owned()];
+    let mut statements = ddl_statements(tables);
+    statements.insert(0, "BEGIN".to_owned());
+    statements.push("COMMIT".to_owned());
+    statements
+}
+
+/// The statements that create the tables where they are missing: dimensions first, which the facts refer to. Redshift takes
+/// keys for hints and does not enforce them; the layer keeps them.
+pub fn ddl_statements(tables: &Tables<'_>) -> Vec<String> {
+    let mut statements = Vec::new();
     if let Some(schema) = &tables.settings.schema {
         statements.push(format!("CREATE SCHEMA IF NOT EXISTS {}", identifier(schema)));
     }
@@ -58,7 +66,6 @@ pub fn ddl(tables: &Tables<'_>) -> Vec<String> {
         keys: "DISTKEY (\"order_id\")\nCOMPOUND SORTKEY (\"created_at\", \"order_id\")".to_owned(),
     };
     create(tables, &tables.facts, &layout, &mut statements);
-    statements.push("COMMIT".to_owned());
     statements
 }
 

@@ -152,21 +152,21 @@ fn upsert(tables: &Tables<'_>, dimension: &Dimension, sql: &mut Vec<String>) {
     let (table, key) = (&dimension.table, dimension.spec.key());
     let (place, stage, column) = (tables.qualified(table.name), stage(table.name), identifier(key));
     // Redshift does not enforce keys: a member that stands there twice is loaded again.
-    sql.push(format!(
-        "DELETE FROM {place} WHERE {column} IN (SELECT {column} FROM {place} GROUP BY {column} HAVING COUNT(*) > 1)"
-    ));
+    sql.push(format!("DELETE FROM {place} WHERE {column} IN (SELECT {column} FROM {place} GROUP BY {column} HAVING COUNT(*) > 1)"));
     let set = table.names().filter(|name| *name != key).map(identifier).map(|name| format!("{name} = {stage}.{name}"));
     let same = same_key(table.name, &[key]);
     sql.push(format!("UPDATE {place} SET {} FROM {stage} WHERE {same}", set.collect::<Vec<_>>().join(", ")));
     let list = identifiers(table.names());
-    sql.push(format!(
-        "INSERT INTO {place} ({list}) SELECT {list} FROM {stage} WHERE NOT EXISTS (SELECT 1 FROM {place} WHERE {same})"
-    ));
+    sql.push(format!("INSERT INTO {place} ({list}) SELECT {list} FROM {stage} WHERE NOT EXISTS (SELECT 1 FROM {place} WHERE {same})"));
 }
 
 fn same_key(name: &str, key: &[&str]) -> String {
     let (table, stage) = (identifier(name), stage(name));
-    key.iter().map(|column| identifier(column)).map(|column| format!("{table}.{column} = {stage}.{column}")).collect::<Vec<_>>().join(" AND ")
+    key.iter()
+        .map(|column| identifier(column))
+        .map(|column| format!("{table}.{column} = {stage}.{column}"))
+        .collect::<Vec<_>>()
+        .join(" AND ")
 }
 
 /// `created_at` within these days, neighbours as one range.
@@ -242,9 +242,15 @@ mod tests {
         let sql = |sources| merge(&tables(&settings), &changes(sources), Vec::new()).unwrap().join("\n");
         let both = sql(vec![manifest.clone(), CopySource::Prefix("curated/dt=2026-".into())]);
         assert!(both.contains("EMPTYASNULL COMPUPDATE OFF STATUPDATE OFF MANIFEST\n"), "{both}");
-        let staged = "* FROM \"etl_loaded_fact_order\" WHERE \"created_at\" >= '2026-01-01 00:00:00' AND \"created_at\" < '2026-01-02 00:00:00'\n";
+        let staged =
+            "* FROM \"etl_loaded_fact_order\" WHERE \"created_at\" >= '2026-01-01 00:00:00' AND \"created_at\" < '2026-01-02 00:00:00'\n";
         assert!(both.contains(&format!("AS SELECT DISTINCT {staged}")), "{both}");
-        assert!(both.contains("DELETE FROM \"fact_order\" WHERE \"created_at\" >= '2026-01-01 00:00:00' AND \"created_at\" < '2026-01-03 00:00:00'\n"), "{both}");
+        assert!(
+            both.contains(
+                "DELETE FROM \"fact_order\" WHERE \"created_at\" >= '2026-01-01 00:00:00' AND \"created_at\" < '2026-01-03 00:00:00'\n"
+            ),
+            "{both}"
+        );
         assert!(sql(vec![CopySource::Prefix("curated/dt=2026-".into())]).contains(&format!("AS SELECT {staged}")));
         let one = sql(vec![manifest]);
         assert!(!one.contains("etl_loaded") && !one.contains("MERGE INTO"), "{one}");

@@ -21,15 +21,19 @@ mod session;
 mod sources;
 mod verify;
 
-pub use alter::{StoredColumns, StoredTable, additions, columns_query, stored_columns, wanted_columns};
+pub use alter::{
+    Misfit, StoredColumns, StoredTable, additions, columns_query, first_misfit, missing_columns, stored_columns, wanted_columns,
+};
 pub use columns::{Column, ColumnKind, Dimension, DimensionHeaders, LongestTexts, Table};
-pub use ddl::ddl;
+pub use ddl::{ddl, ddl_statements};
 pub use error::RedshiftError;
 pub use layer::LayerReader;
 pub use load::{Changes, copy, merge};
 pub use session::Session;
 pub use sources::{CopySource, RunManifest, sources};
-pub use verify::{Comparison, DimensionComparison, DimensionTotals, Difference, DifferentDay, Side, Totals, compare_days, dimension_query, facts_query};
+pub use verify::{
+    Comparison, Difference, DifferentDay, DimensionComparison, DimensionTotals, Side, Totals, compare_days, dimension_query, facts_query,
+};
 
 use crate::{
     model::{FactSchema, LONGEST_COLUMN_NAME},
@@ -56,17 +60,16 @@ impl<'a> Tables<'a> {
         headers: &DimensionHeaders,
         longest: &LongestTexts,
     ) -> Result<Tables<'a>, RedshiftError> {
-        let tables =
-            Tables { settings, facts: Table::facts(schema, longest), dimensions: columns::dimensions(headers, longest) };
+        let tables = Tables { settings, facts: Table::facts(schema, longest), dimensions: columns::dimensions(headers, longest) };
         let refused = |setting, name: &str| RedshiftError::Name { setting, name: name.chars().take(40).collect() };
         let is_name = |name: &str| (1..=LONGEST_COLUMN_NAME).contains(&name.len());
         if let Some(schema) = settings.schema.as_deref().filter(|schema| !is_name(schema)) {
             return Err(refused("redshift.schema", schema));
         }
-        match tables.all().flat_map(Table::names).find(|name| !is_name(name)) {
-            Some(name) => Err(refused("column", name)),
-            None => Ok(tables),
+        if let Some(name) = tables.all().flat_map(Table::names).find(|name| !is_name(name)) {
+            return Err(refused("column", name));
         }
+        Ok(tables)
     }
 
     /// All tables: the dimensions, then the facts.
@@ -79,7 +82,8 @@ impl<'a> Tables<'a> {
         self.stored_dimensions().map(|dimension| &dimension.table).chain([&self.facts])
     }
 
-    fn stored_dimensions(&self) -> impl Iterator<Item = &Dimension> {
+    /// The dimensions that have a file in the output.
+    pub fn stored_dimensions(&self) -> impl Iterator<Item = &Dimension> {
         self.dimensions.iter().filter(|dimension| dimension.is_stored)
     }
 

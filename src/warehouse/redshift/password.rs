@@ -57,7 +57,10 @@ fn login_within(command: &str, timeout: Duration, cancel: &Cancel) -> Result<Log
     let text = |from: Receiver<Vec<u8>>| String::from_utf8_lossy(&from.recv_timeout(timeout).unwrap_or_default()).into_owned();
     if !status.success() {
         let errors: String = text(errors).trim().chars().take(SHOWN).collect();
-        return Err(failed(format!("the command failed ({status}): {}", if errors.is_empty() { "it says nothing on stderr" } else { &errors })));
+        return Err(failed(format!(
+            "the command failed ({status}): {}",
+            if errors.is_empty() { "it says nothing on stderr" } else { &errors }
+        )));
     }
     parse(&text(output)).map_err(|detail| failed(detail.to_owned()))
 }

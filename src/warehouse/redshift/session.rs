@@ -50,7 +50,7 @@ impl<'c> Session<'c> {
         let text = settings.connection.as_ref().ok_or(RedshiftError::NoConnection)?;
         let mut config = connection::config(text.expose(), settings.connect_timeout)?;
         if let Some(command) = &settings.password_command {
-            let login = password::login(command, cancel)?;
+            let login = password::login(command.expose(), cancel)?;
             config.password(login.password.expose());
             if let Some(user) = login.user {
                 config.user(user);

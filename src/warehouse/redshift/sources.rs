@@ -87,7 +87,10 @@ mod tests {
 
     #[test]
     fn few_days_are_named_and_many_share_a_prefix() {
-        assert_eq!(sources(&days(&["2026-01-05", "2026-02-01"]), &[]), [prefix("curated/dt=2026-01-05/"), prefix("curated/dt=2026-02-01/")]);
+        assert_eq!(
+            sources(&days(&["2026-01-05", "2026-02-01"]), &[]),
+            [prefix("curated/dt=2026-01-05/"), prefix("curated/dt=2026-02-01/")]
+        );
         assert_eq!(sources(&run_of_days("2026-01-01", 31), &[]), [prefix("curated/dt=2026-01-")]);
         assert_eq!(sources(&BTreeSet::new(), &[]), []);
         // Three years of days: by year.

@@ -172,13 +172,10 @@ fn hash_sum() -> String {
 pub fn facts_query(tables: &Tables<'_>, side: Side<'_>, from: &str, since: Option<Dt>, until: Option<Dt>) -> String {
     let (dt, quantity, line_total) = match side {
         Side::Warehouse(_) => (r#"TO_CHAR("created_at", 'YYYY-MM-DD')"#, r#""quantity""#, r#""line_total""#),
-        Side::Layer => {
-            (r#"LEFT("created_at", 10)"#, r#"CAST("quantity" AS BIGINT)"#, r#"CAST("line_total" AS DECIMAL(38,4))"#)
-        }
+        Side::Layer => (r#"LEFT("created_at", 10)"#, r#"CAST("quantity" AS BIGINT)"#, r#"CAST("line_total" AS DECIMAL(38,4))"#),
     };
     let bounds = [(since, ">="), (until, "<")];
-    let bounds: Vec<_> =
-        bounds.iter().filter_map(|(day, sign)| Some(format!("\"created_at\" {sign} '{} 00:00:00'", (*day)?))).collect();
+    let bounds: Vec<_> = bounds.iter().filter_map(|(day, sign)| Some(format!("\"created_at\" {sign} '{} 00:00:00'", (*day)?))).collect();
     let filter = if bounds.is_empty() { String::new() } else { format!(" WHERE {}", bounds.join(" AND ")) };
     format!(
         "SELECT dt, currency, CAST(COUNT(*) AS VARCHAR), CAST(SUM(q) AS VARCHAR), CAST(SUM(t) AS VARCHAR), {} \
@@ -257,8 +254,7 @@ mod tests {
 
     fn totals(file: &Path) -> Vec<Vec<Option<String>>> {
         let settings = RedshiftSettings::default();
-        let tables =
-            Tables::new(&settings, &FactSchema::default(), &DimensionHeaders::default(), &LongestTexts::default()).unwrap();
+        let tables = Tables::new(&settings, &FactSchema::default(), &DimensionHeaders::default(), &LongestTexts::default()).unwrap();
         let cancel = Cancel::default();
         let reader = LayerReader::open(1, None, &cancel).unwrap();
         reader.query(&tables.facts, &[file], |from| facts_query(&tables, Side::Layer, from, None, None)).unwrap()
@@ -283,7 +279,9 @@ mod tests {
         assert_eq!(different(&[ROWS[2], ROWS[1], ROWS[0]]), [""; 0]);
         assert_eq!(different(&[ROWS[0], ROWS[1]]), [""]);
         assert_eq!(different(&[ROWS[0], ROWS[0], ROWS[1], ROWS[2]]), ["EUR"]);
-        for (from, to) in [("paid", "sent"), ("11:00:00.5", "11:00:00.6"), ("1.5000,3.0000,false", "1.5000,3.0000,true"), (",u1,,", ",,u1,")] {
+        for (from, to) in
+            [("paid", "sent"), ("11:00:00.5", "11:00:00.6"), ("1.5000,3.0000,false", "1.5000,3.0000,true"), (",u1,,", ",,u1,")]
+        {
             let changed = ROWS.map(|row| row.replace(from, to));
             assert_eq!(different(&changed.each_ref().map(String::as_str)), ["EUR"], "{from}");
         }
