@@ -207,6 +207,13 @@ fn what_is_needed_is_said_and_nothing_secret_is_shown() {
     assert!(ended.code == 2 && ended.stderr.contains("ETL_REDSHIFT_URL"), "{}", ended.stderr);
     let ended = work.etl(&["redshift", "copy"]);
     assert!(ended.code == 2 && ended.stderr.contains("[redshift]"), "{}", ended.stderr);
+    for command in [&["redshift", "verify", "--repair"][..], &["redshift", "copy"]] {
+        let mut command = work.command(command);
+        work.write("etl.toml", "[redshift]\nurl = \"s3://bucket/x\"\n");
+        let ended = support::ended(command.env("ETL_REDSHIFT_URL", "postgresql://u@127.0.0.1:1/x").output().unwrap());
+        assert!(ended.code == 2 && ended.stderr.contains("no partitions"), "an empty layer must not empty the warehouse: {}", ended.stderr);
+    }
+    work.write("etl.toml", "");
     work.write(".env", "ETL_REDSHIFT_URL=postgresql://u:hush@127.0.0.1:1/x\n");
     let ended = work.etl(&["redshift", "ddl", "--execute"]);
     assert!(ended.code == 5 && ended.stderr.contains("not reached") && !ended.stderr.contains("hush"), "{}", ended.stderr);
@@ -514,6 +521,7 @@ fn a_password_comes_from_a_command() {
     let Some(postgres) = postgres("", &[("pg_hba.conf", hba)]) else { return };
     postgres.query("CREATE ROLE loader LOGIN PASSWORD 'hush-of-the-day'");
     let work = Workspace::new();
+    work.load(&[order("A", "2026-01-01", "")], &[]).published();
     let verify = |user: &str, command: &str| {
         let url = format!("postgresql://{user}@127.0.0.1:{}/postgres?sslmode=disable", postgres.port);
         let mut verify = work.command(&["redshift", "verify"]);

@@ -93,6 +93,7 @@ impl RunError {
                 | RedshiftError::ConnectionParameter { .. }
                 | RedshiftError::Name { .. }
                 | RedshiftError::PasswordCommand(_)
+                | RedshiftError::EmptyLayer(_)
                 | RedshiftError::MissingTable(_),
             ) => 2,
             RunError::Source(_) | RunError::Dimension(DimensionError::NoKey { .. }) => 3,

@@ -164,6 +164,7 @@ impl<'a> Warehouse<'a> {
         if repair == Repair::Yes && self.settings.redshift.url.is_none() {
             return Err(RedshiftError::NoUrl.into());
         }
+        self.refuse_empty()?;
         let session = self.session()?;
         let reader = self.reader()?;
         let found = self.compare(&session, &reader, days)?;
@@ -185,9 +186,21 @@ impl<'a> Warehouse<'a> {
         let url = || self.settings.redshift.url.as_deref().ok_or(RedshiftError::NoUrl);
         match load {
             WarehouseLoad::Tables => Ok(None),
-            WarehouseLoad::Full => url().map(|_| None).map_err(RunError::from),
+            WarehouseLoad::Full => {
+                url()?;
+                self.refuse_empty()?;
+                Ok(None)
+            }
             WarehouseLoad::Runs(which) => changes::changes(&self.output, url()?, which).map(Some),
         }
+    }
+
+    /// An empty layer is most likely a mistyped folder, and must not empty the warehouse.
+    fn refuse_empty(&self) -> Result<(), RunError> {
+        if self.partitions()?.is_empty() {
+            return Err(RedshiftError::EmptyLayer(self.output.root().to_owned()).into());
+        }
+        Ok(())
     }
 
     /// The statements of a load of some days, or of all. Everything that can be known before it is looked at here.
@@ -201,8 +214,9 @@ impl<'a> Warehouse<'a> {
         let stored = self.stored_columns(session)?;
         let days = changes.map(|changes| &changes.stored);
         let mut longest = self.measure(reader, days)?;
-        let lacks_text = |name: &String| !stored.get("fact_order").is_some_and(|table| table.columns.contains_key(name));
-        if days.is_some() && Table::facts(&self.schema, &longest).extra_texts().iter().any(lacks_text) {
+        let facts = Table::facts(&self.schema, &longest);
+        let lacks_text = |name: &String| !stored.get(facts.name).is_some_and(|table| table.columns.contains_key(name));
+        if days.is_some() && facts.extra_texts().iter().any(lacks_text) {
             // A column that is added must have room for the texts of all days.
             longest = self.measure(reader, None)?;
         }

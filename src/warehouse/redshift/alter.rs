@@ -17,13 +17,10 @@ pub type StoredColumns = BTreeMap<String, StoredTable>;
 /// The query for the columns of the tables in the warehouse. `information_schema` exists on Redshift and PostgreSQL; no user
 /// table is part of the query, since Redshift runs it on its leader node.
 pub fn columns_query(tables: &Tables<'_>) -> String {
-    let schema = match tables.settings.schema.as_deref() {
-        Some(schema) => format!("LOWER(table_schema) = LOWER({})", literal(schema)),
-        None => "table_schema = ANY(current_schemas(false))".to_owned(),
-    };
+    let schema = tables.settings.schema.as_deref().map_or_else(|| "CURRENT_SCHEMA()".to_owned(), literal);
     let names: Vec<_> = tables.all().map(|table| literal(table.name)).collect();
     format!(
-        "SELECT table_name, column_name, character_maximum_length FROM information_schema.columns WHERE {schema} AND table_name IN ({})",
+        "SELECT table_name, column_name, character_maximum_length FROM information_schema.columns WHERE LOWER(table_schema) = LOWER({schema}) AND table_name IN ({})",
         names.join(", ")
     )
 }

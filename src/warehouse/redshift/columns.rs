@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::model::{ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec, ExtraType, FACT_COLUMNS, FactSchema, FactType, Money};
 
+/// The name of the facts.
+pub(super) const FACTS: &str = "fact_order";
+
 /// The sizes that a text column may get, in bytes. The last is the longest that Redshift takes.
 const SIZES: [u32; 6] = [64, 256, 1024, 4096, 16_384, 65_535];
 
@@ -119,7 +122,7 @@ impl LongestTexts {
 impl Table {
     /// `fact_order`.
     pub fn facts(schema: &FactSchema, longest: &LongestTexts) -> Table {
-        let name = "fact_order";
+        let name = FACTS;
         let text = |column: &str, fixed| ColumnKind::Text { bytes: text_size(fixed, longest.of(name, column)) };
         let fixed = FACT_COLUMNS.iter().map(|(column, kind)| Column {
             name: (*column).to_owned(),

@@ -87,7 +87,7 @@ fn create(tables: &Tables<'_>, table: &columns::Table, layout: &Layout<'_>, stat
     for (of, column, comment) in COMMENTS {
         if column.is_empty() && of == table.name {
             statements.push(format!("COMMENT ON TABLE {place} IS {}", literal(comment)));
-        } else if table.has(column) && (of == table.name || (of.is_empty() && table.name != "fact_order")) {
+        } else if table.has(column) && (of == table.name || (of.is_empty() && table.name != columns::FACTS)) {
             statements.push(format!("COMMENT ON COLUMN {place}.{} IS {}", identifier(column), literal(comment)));
         }
     }

@@ -1,6 +1,6 @@
 //! What keeps the output from the warehouse. `run::RunError` maps each to its exit code.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::Difference;
 use crate::cancel::Stop;
@@ -78,8 +78,13 @@ pub enum RedshiftError {
     )]
     CommitUnknown(String),
     /// A table that does not exist.
-    #[error("the table {0} does not exist in the warehouse: `etl redshift ddl --execute` creates it")]
+    #[error(
+        "the table {0} does not exist in the warehouse: `etl redshift ddl --execute` creates it. It is looked for in `redshift.schema`, else in the first schema of the search path"
+    )]
     MissingTable(String),
+    /// An output without partitions. A load of it would empty the warehouse.
+    #[error("{}: no partitions here, so there is nothing to load or compare. Is `output` the right folder?", .0.display())]
+    EmptyLayer(PathBuf),
     /// A text that is longer than its column.
     #[error("a text does not fit, and nothing was loaded: {table}.{column} is VARCHAR({limit}), and the longest text has {longest} bytes: `{example}`\n\n{}", widen(.table, .column, *.longest))]
     TextTooLong {

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{CopySource, Dimension, RedshiftError, Table, Tables, identifier, identifiers, literal};
-use crate::model::Dt;
+use super::{CopySource, Dimension, RedshiftError, Table, Tables, columns::FACTS, identifier, identifiers, literal};
+use crate::{model::Dt, store::places};
 
 /// Days to load again, as the output now holds them.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -32,11 +32,11 @@ fn stage(name: &str) -> String {
 /// [`RedshiftError::NoUrl`].
 pub fn copy(tables: &Tables<'_>, before: Vec<String>) -> Result<Vec<String>, RedshiftError> {
     let mut sql = begin(before);
-    stage_rows(tables, &tables.facts, &[CopySource::Prefix("curated/".into())], &mut sql)?;
+    stage_rows(tables, &tables.facts, &[CopySource::Prefix(format!("{}/", places::CURATED))], &mut sql)?;
     for dimension in tables.stored_dimensions() {
         stage_dimension(tables, dimension, &mut sql)?;
     }
-    sql.push(format!("DELETE FROM {}", tables.qualified("fact_order")));
+    sql.push(format!("DELETE FROM {}", tables.qualified(FACTS)));
     for dimension in tables.stored_dimensions() {
         replace(tables, &dimension.table, &mut sql);
     }
@@ -64,13 +64,13 @@ pub fn merge(tables: &Tables<'_>, changes: &Changes, before: Vec<String>) -> Res
             upsert(tables, dimension, &mut sql);
         }
     }
-    let facts = tables.qualified("fact_order");
+    let facts = tables.qualified(FACTS);
     if !changes.days.is_empty() {
         sql.push(format!("DELETE FROM {facts} WHERE {}", within(&changes.days)));
     }
     // A row that moved into these days may still lie in a day that is not loaded now.
-    let key = same_key("fact_order", &["order_id", "sku"]);
-    sql.push(format!("DELETE FROM {facts} USING {} WHERE {key}", stage("fact_order")));
+    let key = same_key(FACTS, &["order_id", "sku"]);
+    sql.push(format!("DELETE FROM {facts} USING {} WHERE {key}", stage(FACTS)));
     insert(tables, &tables.facts, &mut sql);
     for dimension in tables.stored_dimensions().filter(|dimension| !dimension.is_versioned()) {
         let name = dimension.spec.name;
@@ -91,7 +91,7 @@ fn stage_days(tables: &Tables<'_>, changes: &Changes, sql: &mut Vec<String>) -> 
     if let [] | [CopySource::Manifest(_)] = changes.sources[..] {
         return stage_rows(tables, facts, &changes.sources, sql);
     }
-    let loaded = identifier("etl_loaded_fact_order");
+    let loaded = identifier(&format!("etl_loaded_{FACTS}"));
     let url = url(tables)?;
     sql.push(format!("CREATE TEMP TABLE {loaded} (LIKE {})", tables.qualified(facts.name)));
     sql.extend(changes.sources.iter().map(|source| copy_statement(tables, url, &loaded, facts, source)));
@@ -133,7 +133,7 @@ fn copy_statement(tables: &Tables<'_>, url: &str, into: &str, table: &Table, sou
 }
 
 fn stage_dimension(tables: &Tables<'_>, dimension: &Dimension, sql: &mut Vec<String>) -> Result<(), RedshiftError> {
-    stage_rows(tables, &dimension.table, &[CopySource::Prefix(dimension.spec.file())], sql)
+    stage_rows(tables, &dimension.table, &[CopySource::Prefix(places::dimension(&dimension.spec).display().to_string())], sql)
 }
 
 fn insert(tables: &Tables<'_>, table: &Table, sql: &mut Vec<String>) {
@@ -190,7 +190,7 @@ fn within(days: &BTreeSet<Dt>) -> String {
 }
 
 fn finish(tables: &Tables<'_>, sql: &mut Vec<String>) {
-    let names = std::iter::once("fact_order").chain(tables.stored_dimensions().map(|dimension| dimension.spec.name));
+    let names = std::iter::once(FACTS).chain(tables.stored_dimensions().map(|dimension| dimension.spec.name));
     sql.extend(names.map(|name| format!("DROP TABLE {}", stage(name))));
     sql.push("COMMIT".to_owned());
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::Dt;
+use crate::{model::Dt, store::places};
 
 /// The most manifests that a load reads.
 const MOST_MANIFESTS: usize = 4;
@@ -46,7 +46,7 @@ pub fn sources(days: &BTreeSet<Dt>, manifests: &[RunManifest]) -> Vec<CopySource
         chosen.clear();
         rest = days.clone();
     }
-    chosen.extend(prefixes(&rest).into_iter().map(|prefix| CopySource::Prefix(format!("curated/{prefix}"))));
+    chosen.extend(prefixes(&rest).into_iter().map(CopySource::Prefix));
     chosen
 }
 
@@ -64,8 +64,9 @@ fn prefixes(days: &BTreeSet<Dt>) -> Vec<String> {
             dates.insert(widest);
         }
     }
-    let whole = |date: String| if date.len() == "2026-01-01".len() { format!("dt={date}/") } else { format!("dt={date}") };
-    dates.into_iter().map(whole).collect()
+    // A whole date names a folder: the slash ends its name.
+    let slash = |date: &str| if date.len() == "2026-01-01".len() { "/" } else { "" };
+    dates.into_iter().map(|date| places::partitions_prefix(&date) + slash(&date)).collect()
 }
 
 #[cfg(test)]
