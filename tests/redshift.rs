@@ -262,7 +262,7 @@ fn the_connection_is_encrypted_and_the_server_must_be_who_it_says() {
 
 /// The days that a comparison names.
 fn days(result: &Value) -> Vec<&str> {
-    result["days"].as_array().unwrap().iter().map(|day| day["dt"].as_str().unwrap()).collect()
+    result["days"].as_array().unwrap().iter().map(|day| day["dt"].as_str().unwrap_or_default()).collect()
 }
 
 fn loaded() -> Option<Followed> {
@@ -301,6 +301,11 @@ fn a_difference_is_named_with_its_day_or_dimension_and_is_repaired() {
         (
             "INSERT INTO shop.fact_order SELECT order_id || '2', sku, user_id, product_id, status, 'USD', quantity, unit_price, line_total, price_defaulted, user_country, product_name, product_category, TIMESTAMP '2025-06-01', updated_at FROM shop.fact_order WHERE order_id = 'A'",
             &["2025-06-01"],
+            &[],
+        ),
+        (
+            "ALTER TABLE shop.fact_order ALTER COLUMN created_at DROP NOT NULL; UPDATE shop.fact_order SET created_at = NULL WHERE order_id = 'A'",
+            &["", "2026-01-01"],
             &[],
         ),
         ("DELETE FROM shop.dim_user WHERE user_id = 'nobody'", &[], &["dim_user"]),

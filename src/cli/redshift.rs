@@ -117,6 +117,7 @@ fn differences(out: &mut String, comparison: &Comparison) {
     for day in comparison.days.iter().take(SHOWN_DAYS) {
         let DifferentDay { dt, currency, layer, warehouse } = day;
         let currency = if currency.is_empty() { "no currency" } else { currency };
+        let dt = dt.map_or_else(|| "no valid created_at".to_owned(), |dt| dt.to_string());
         let _ = writeln!(out, "{dt} {currency}\n    layer      {}\n    warehouse  {}", totals(layer.as_ref()), totals(warehouse.as_ref()));
     }
     if comparison.days.len() > SHOWN_DAYS {

@@ -171,10 +171,14 @@ impl<'a> Warehouse<'a> {
         if repair == Repair::No || found.is_equal() {
             return Ok(Verified { found, repaired: None });
         }
-        let different: BTreeSet<Dt> = found.days.iter().map(|day| day.dt).collect();
+        let different: BTreeSet<Dt> = found.days.iter().filter_map(|day| day.dt).collect();
         let stored = self.stored_of(&different);
         let changes = Changes { sources: redshift::sources(&stored, &[]), days: different, stored };
-        let load = self.load(&session, &reader, Some(&changes), MissingTables::Create)?;
+        let mut load = self.load(&session, &reader, Some(&changes), MissingTables::Create)?;
+        if found.has_undated() {
+            let commit = load.statements.len() - 1;
+            load.statements.insert(commit, redshift::delete_undated(&self.tables(&LongestTexts::default())?));
+        }
         session.execute(&load.statements)?;
         let loaded = Loaded { statements: load.statements.len(), added_columns: load.added_columns };
         let repaired = Repaired { loaded, found: self.compare(&session, &reader, days)? };

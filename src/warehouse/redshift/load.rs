@@ -81,6 +81,14 @@ pub fn merge(tables: &Tables<'_>, changes: &Changes, before: Vec<String>) -> Res
     Ok(sql)
 }
 
+/// Deletes the rows that lie on no day, which the layer never has.
+pub fn delete_undated(tables: &Tables<'_>) -> String {
+    let facts = tables.qualified(FACTS);
+    format!(
+        r#"DELETE FROM {facts} WHERE "created_at" IS NULL OR "created_at" < '0001-01-01 00:00:00' OR "created_at" > '9999-12-31 23:59:59.999999'"#
+    )
+}
+
 fn begin(before: Vec<String>) -> Vec<String> {
     std::iter::once("BEGIN".to_owned()).chain(before).collect()
 }

@@ -28,7 +28,7 @@ pub use columns::{Column, ColumnKind, Dimension, DimensionHeaders, LongestTexts,
 pub use ddl::{ddl, ddl_statements};
 pub use error::RedshiftError;
 pub use layer::LayerReader;
-pub use load::{Changes, copy, merge};
+pub use load::{Changes, copy, delete_undated, merge};
 pub use session::Session;
 pub use sources::{CopySource, RunManifest, sources};
 pub use verify::{

@@ -42,8 +42,8 @@ pub struct Totals {
 /// A day and currency whose totals differ.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct DifferentDay {
-    /// The day.
-    pub dt: Dt,
+    /// The day; `None` for rows of the warehouse whose `created_at` is missing or outside the years 1 to 9999.
+    pub dt: Option<Dt>,
     /// The currency; empty where there is none.
     pub currency: String,
     /// What the layer holds; `None`: no rows.
@@ -96,12 +96,18 @@ impl Comparison {
             && self.dimensions.values().all(|dimension| dimension.equal)
     }
 
+    /// Whether the warehouse has rows that lie on no day.
+    pub fn has_undated(&self) -> bool {
+        self.days.iter().any(|day| day.dt.is_none())
+    }
+
     /// What differs, in numbers.
     pub fn difference(&self) -> Difference {
-        let mut days: Vec<_> = self.days.iter().map(|day| day.dt).collect();
+        let mut days: Vec<_> = self.days.iter().filter_map(|day| day.dt).collect();
         days.dedup();
         Difference {
             days,
+            has_undated: self.has_undated(),
             dimensions: self.dimensions.iter().filter(|(_, dimension)| !dimension.equal).map(|(name, _)| *name).collect(),
             missing_tables: self.missing_tables.clone(),
             missing_columns: self.missing_columns.clone(),
@@ -113,6 +119,7 @@ impl Comparison {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Difference {
     days: Vec<Dt>,
+    has_undated: bool,
     dimensions: Vec<&'static str>,
     missing_tables: Vec<&'static str>,
     missing_columns: Vec<String>,
@@ -126,6 +133,7 @@ impl fmt::Display for Difference {
             [day] => parts.push(format!("the day {day}")),
             [first, .., last] => parts.push(format!("{} days from {first} to {last}", self.days.len())),
         }
+        parts.extend(self.has_undated.then(|| "rows without a valid created_at".to_owned()));
         parts.extend(self.dimensions.iter().map(|name| format!("the dimension {name}")));
         parts.extend(self.missing_tables.iter().map(|name| format!("the table {name} is missing")));
         parts.extend(self.missing_columns.iter().map(|name| format!("the column {name} is missing")));
@@ -200,17 +208,17 @@ impl DimensionTotals {
     }
 }
 
-type ByDay = BTreeMap<(Dt, String), Totals>;
+type ByDay = BTreeMap<(Option<Dt>, String), Totals>;
 
 /// The answer of [`facts_query`].
 fn by_day(rows: Vec<Vec<Option<String>>>) -> ByDay {
     let totals = |row: Vec<Option<String>>| {
         let mut cells = row.into_iter().map(Option::unwrap_or_default);
         let mut next = || cells.next().unwrap_or_default();
-        let key = (next().parse().ok()?, next());
-        Some((key, Totals { rows: next(), quantity: next(), line_total: next(), hash: next() }))
+        let key = (next().parse().ok(), next());
+        (key, Totals { rows: next(), quantity: next(), line_total: next(), hash: next() })
     };
-    rows.into_iter().filter_map(totals).collect()
+    rows.into_iter().map(totals).collect()
 }
 
 /// Compares the answers of [`facts_query`] on both sides: the days that differ, and how many were compared.
