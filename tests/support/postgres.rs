@@ -101,8 +101,10 @@ impl Postgres {
         let (server, statements) = (self.port, relay.statements.clone());
         thread::spawn(move || {
             for client in listener.incoming() {
-                let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
-                let session = Session { client: client.unwrap(), server, output: output.clone(), fault, statements: statements.clone() };
+                let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", server)).unwrap());
+                // Messages are small: without this, each waits for the acknowledgement of the one before.
+                client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).unwrap();
+                let session = Session { client, server, output: output.clone(), fault, statements: statements.clone() };
                 thread::spawn(move || session.relay());
             }
         });
@@ -294,7 +296,7 @@ impl Session {
         ] {
             assert!(options.contains(option) || options.starts_with(option.trim_start()), "{option}: {sql}");
         }
-        let files = match self.files(url, options.ends_with(" MANIFEST")) {
+        let files = match self.files(url, options.trim_end_matches(';').ends_with(" MANIFEST")) {
             Ok(files) => files,
             Err(detail) => return self.refuse(&detail),
         };
