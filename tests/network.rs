@@ -157,8 +157,9 @@ fn alerts_use_the_proxy_except_to_loopback() {
         sent_at: None,
         told: std::collections::BTreeSet::new(),
         over_at: None,
+        dedup_key: None,
     };
-    let sender = Sender { output: "output", host: "host", run_id: "r" };
+    let sender = Sender { pipeline: "orders", output: "output", host: "host", run_id: "r" };
     let send = |url: &str| {
         let receiver = Receiver { kind: ReceiverKind::Webhook, url: Secret::new(url.to_owned()), key: None };
         let notice = Notice { state: NoticeState::Firing, alert: alert.clone() };

@@ -195,7 +195,11 @@ fn a_load_that_fails_changes_nothing_and_says_at_which_statement() {
     );
     let ended = followed.work.etl(&["redshift", "merge", "--execute"]);
     assert_eq!(ended.code, 5, "{}", ended.stderr);
-    assert!(ended.stderr.contains("nothing was changed there") && ended.stderr.contains(r#"COPY \"etl_stage_dim_user\""#), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("nothing was changed there") && ended.stderr.contains(r#"COPY \"etl_stage_dim_user\""#),
+        "{}",
+        ended.stderr
+    );
     assert!(!ended.stderr.contains("hush"), "{}", ended.stderr);
     assert_eq!(followed.postgres.query("SELECT * FROM shop.fact_order"), before);
 }
@@ -313,7 +317,11 @@ fn a_difference_is_named_with_its_day_or_dimension_and_is_repaired() {
         ("INSERT INTO shop.dim_user SELECT * FROM shop.dim_user", &[], &["dim_user"]),
         ("DROP TABLE shop.dim_product", &[], &["dim_product"]),
         ("ALTER TABLE shop.dim_user DROP COLUMN \"loyalty class\"", &[], &["dim_user"]),
-        ("DROP TABLE shop.fact_order; ALTER TABLE shop.dim_user ADD PRIMARY KEY (user_id)", &["2026-01-01", "2026-01-02", "2026-01-03"], &[]),
+        (
+            "DROP TABLE shop.fact_order; ALTER TABLE shop.dim_user ADD PRIMARY KEY (user_id)",
+            &["2026-01-01", "2026-01-02", "2026-01-03"],
+            &[],
+        ),
     ] {
         followed.postgres.query(damage);
         let result = followed.verify(&[], 4, "different");

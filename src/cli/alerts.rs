@@ -6,15 +6,15 @@ use serde_json::json;
 
 use super::{
     args::{AlertsArgs, AlertsCommand},
-    display::Display,
+    display::{Display, Ending},
 };
 use crate::{
     model::UtcMicros,
     report::{
         AlertKind,
-        alert::{Notice, NoticeState, OpenAlert, Sender, deliver},
+        alert::{Delivery, Notice, NoticeState, OpenAlert, deliver},
     },
-    run::{RequestError, RunError, host},
+    run::{NoticeOrigin, RequestError, RunError},
     settings,
 };
 
@@ -35,22 +35,22 @@ pub(super) fn run(args: &AlertsArgs, display: &Display) -> Result<u8, RunError> 
         sent_at: None,
         told: BTreeSet::new(),
         over_at: None,
+        dedup_key: None,
     };
     let due: Vec<_> =
         settings.alerts.receivers.iter().map(|receiver| (receiver, Notice { state: NoticeState::Firing, alert: alert.clone() })).collect();
-    let output = settings.output.display().to_string();
-    let deliveries =
-        deliver(&due, Sender { output: &output, host: &host(), run_id: "none" }, settings.alerts.timeout, &settings.http.network);
-    let reached = deliveries.iter().all(|delivery| delivery.error.is_none());
+    let origin = NoticeOrigin::new(&settings);
+    let deliveries = deliver(&due, origin.sender("none"), settings.alerts.timeout, &settings.http.network);
+    let failed = deliveries.iter().find_map(Delivery::failure);
     let shown: Vec<_> = deliveries
         .iter()
-        .map(|delivery| json!({"receiver": delivery.receiver.as_str(), "delivered": delivery.error.is_none(), "error": delivery.error}))
+        .map(|delivery| json!({"receiver": delivery.receiver, "delivered": delivery.error.is_none(), "error": delivery.error}))
         .collect();
-    display.result(reached, &json!({ "deliveries": shown }), |out| {
+    display.outcome(Ending::of(failed.as_ref()), &json!({ "deliveries": shown }), |out| {
         for delivery in &deliveries {
             let outcome = delivery.error.as_ref().map_or("delivered".to_owned(), |error| format!("not delivered: {error}"));
             let _ = writeln!(out, "{:<10} {outcome}", delivery.receiver.as_str());
         }
     });
-    Ok(if reached { 0 } else { 2 })
+    Ok(if failed.is_none() { 0 } else { 2 })
 }

@@ -167,7 +167,7 @@ setting_sets! {
     /// What a run or backfill would load.
     PlanSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, CURSOR, SINCE, LOOKBACK, UNTIL;;
     /// The checks alone.
-    CheckSettings: CONFIG, OUTPUT, CHECKS, MEMORY_LIMIT, LOCK_WAIT;;
+    CheckSettings: CONFIG, OUTPUT, CHECKS, SINCE, UNTIL, MEMORY_LIMIT, LOCK_WAIT;;
     /// The layer under other columns.
     RewriteSettings: CONFIG, OUTPUT, LOCK_WAIT;;
     /// One page of the orders.
@@ -238,6 +238,18 @@ pub(super) struct CheckArgs {
     /// First rebuild the state of the tool (the catalog and the index of orders) from curated/ alone
     #[arg(long)]
     pub(super) rebuild_state: bool,
+    /// Write the rows that violate a check into this folder, as CHECK.csv
+    #[arg(long, value_name = "DIR")]
+    pub(super) violations: Option<PathBuf>,
+    /// Print the SQL of all checks, and run nothing
+    #[arg(long, conflicts_with_all = ["rebuild_state", "violations", "history"])]
+    pub(super) show_sql: bool,
+    /// What the checks of the latest runs found
+    #[arg(long, conflicts_with_all = ["rebuild_state", "violations"])]
+    pub(super) history: bool,
+    /// Number of runs of the history, the latest first
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "history")]
+    pub(super) limit: usize,
 }
 
 #[derive(Args, Debug)]

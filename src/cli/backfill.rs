@@ -4,7 +4,14 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{args::BackfillArgs, display::Display, loading_settings, progress::Progress, run::exit_code, text};
+use super::{
+    args::BackfillArgs,
+    display::{Display, Ending},
+    loading_settings,
+    progress::Progress,
+    run::exit_code,
+    text,
+};
 use crate::{
     cancel::Cancel,
     report::Status,
@@ -30,11 +37,12 @@ pub(super) fn run(args: &BackfillArgs, display: &Display, cancel: &Cancel) -> Re
     progress.finish();
     let outcome = outcome?;
     let last = outcome.runs.last();
-    if let Some(error) = last.and_then(|run| run.error.as_ref()) {
+    let error = last.and_then(|run| run.error.as_ref());
+    if let Some(error) = error {
         display.error(error);
     }
-    let failed = last.is_some_and(|run| run.error.is_some());
-    display.result(!failed, &summary(&outcome), |out| show(out, &outcome));
+    let failed = error.is_some();
+    display.outcome(Ending::of(error), &summary(&outcome), |out| show(out, &outcome));
     Ok(last.map_or(settings.empty_exit_code.unwrap_or(0), |run| {
         let anything = outcome.runs.iter().any(|run| run.summary.status == Status::Published);
         if failed || !anything { exit_code(run, &settings) } else { 0 }

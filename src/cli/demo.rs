@@ -52,8 +52,8 @@ fn refuse_foreign(folder: &Path) -> Result<(), RunError> {
     if runs.peek().is_none() && !output.names(&output.curated())?.is_empty() {
         return Err(refused("a layer that no demo has made".to_owned()));
     }
-    match runs.find(|run| run.command.as_deref() != Some("demo")) {
-        Some(run) => Err(refused(format!("a layer of `etl {}` (run {})", run.command.as_deref().unwrap_or("run"), run.run_id))),
+    match runs.find(|run| run.command != CommandName::Demo) {
+        Some(run) => Err(refused(format!("a layer of `etl {}` (run {})", run.command.as_str(), run.run_id))),
         None => Ok(()),
     }
 }

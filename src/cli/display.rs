@@ -23,6 +23,20 @@ pub(super) enum Verbosity {
     Debug,
 }
 
+/// How the work of a command has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ending {
+    Success,
+    Failure,
+}
+
+impl Ending {
+    /// A success where no error ended the work.
+    pub(super) fn of<E>(error: Option<&E>) -> Ending {
+        if error.is_none() { Ending::Success } else { Ending::Failure }
+    }
+}
+
 /// How this process shows things, decided once.
 pub(super) struct Display {
     pub(super) json: bool,
@@ -65,11 +79,23 @@ impl Display {
         }
     }
 
-    /// Prints a result: as text, made by `text`, or as one line of JSON. The last thing that a command does.
-    pub(super) fn result(&self, success: bool, json: &impl Serialize, text: impl FnOnce(&mut String)) {
-        if self.quiet && success && !self.json_by_name {
+    /// Prints the answer to a question, such as that of `etl status`: `--quiet` does not silence it. The last thing that a
+    /// command does.
+    pub(super) fn answer(&self, json: &impl Serialize, text: impl FnOnce(&mut String)) {
+        self.print(json, text);
+    }
+
+    /// Prints how work has ended. Under `--quiet` a success prints nothing, unless JSON was requested by name. The last thing
+    /// that a command does.
+    pub(super) fn outcome(&self, ending: Ending, json: &impl Serialize, text: impl FnOnce(&mut String)) {
+        if self.quiet && ending == Ending::Success && !self.json_by_name {
             return;
         }
+        self.print(json, text);
+    }
+
+    /// Prints a result: as text, made by `text`, or as one line of JSON.
+    fn print(&self, json: &impl Serialize, text: impl FnOnce(&mut String)) {
         let _ = io::stderr().flush();
         if self.json {
             let mut line = redact::json(&serde_json::to_string(json).unwrap_or_default()).into_owned();

@@ -23,6 +23,8 @@ mod text;
 
 pub use args::Cli;
 
+use std::panic::{self, AssertUnwindSafe};
+
 use args::Command;
 use display::Display;
 
@@ -42,29 +44,38 @@ pub fn run(cli: &Cli) -> u8 {
         }
     };
     logging::start(&display);
+    panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     let cancel = Cancel::default();
     if let Err(error) = signals::listen(cancel.clone()) {
         tracing::warn!(%error, "signals can't be listened to: Ctrl-C ends the process at once");
     }
-    let result = match &cli.command {
-        Command::Run(args) => run::run(args, &display, &cancel),
-        Command::Backfill(args) => backfill::run(args, &display, &cancel),
-        Command::Plan(args) => plan::run(args, &display),
-        Command::Check(args) => check::run(args, &display, &cancel),
-        Command::Runs(args) => runs::run(args, &display),
-        Command::Status(args) => status::run(args, &display),
-        Command::Quarantine(args) => quarantine::run(args, &display, &cancel),
-        Command::Alerts(args) => alerts::run(args, &display),
-        Command::Rewrite(args) => rewrite::run(args, &display, &cancel),
-        Command::Sources(args) => sources::run(args, &display),
-        Command::Probe(args) => probe::run(args, &display, &cancel),
-        Command::Redshift(args) => redshift::run(args, &display, &cancel),
-        Command::Demo(args) => demo::run(args, &display, &cancel),
-    };
-    result.unwrap_or_else(|error| {
+    caught(|| run_command(&cli.command, &display, &cancel)).unwrap_or_else(|error| {
         display.error(&error);
         error.exit_code()
     })
+}
+
+/// The result of a command. A panic is a defect of this tool, and an error like any other.
+fn caught(command: impl FnOnce() -> Result<u8, RunError>) -> Result<u8, RunError> {
+    panic::catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|panic| Err(RunError::of_panic(&*panic)))
+}
+
+fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+    match command {
+        Command::Run(args) => run::run(args, display, cancel),
+        Command::Backfill(args) => backfill::run(args, display, cancel),
+        Command::Plan(args) => plan::run(args, display),
+        Command::Check(args) => check::run(args, display, cancel),
+        Command::Runs(args) => runs::run(args, display),
+        Command::Status(args) => status::run(args, display),
+        Command::Quarantine(args) => quarantine::run(args, display, cancel),
+        Command::Alerts(args) => alerts::run(args, display),
+        Command::Rewrite(args) => rewrite::run(args, display, cancel),
+        Command::Sources(args) => sources::run(args, display),
+        Command::Probe(args) => probe::run(args, display, cancel),
+        Command::Redshift(args) => redshift::run(args, display, cancel),
+        Command::Demo(args) => demo::run(args, display, cancel),
+    }
 }
 
 /// The settings of a command that needs orders.
@@ -74,5 +85,17 @@ fn loading_settings(flags: &Flags) -> Result<Settings, SettingsError> {
         (None, Some(profile)) => Err(SettingsError::NoPlace(profile.clone())),
         (None, None) => Err(SettingsError::NoOrders),
         (Some(_), _) => Ok(settings),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_with_exit_code_1_and_its_text() {
+        let error = caught(|| panic!("no such row: {}", 7)).unwrap_err();
+        assert_eq!((error.exit_code(), error.to_string().contains("no such row: 7")), (1, true));
+        assert_eq!(caught(|| Ok(4)).unwrap(), 4);
     }
 }

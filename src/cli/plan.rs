@@ -17,7 +17,7 @@ pub(super) fn run(args: &PlanArgs, display: &Display) -> Result<u8, RunError> {
     let chunk: Option<Chunk> = args.chunk.as_ref().map(parsed).transpose()?;
     recover_unless_held(&Output::new(settings.output.clone()))?;
     let plan = plan(PlanRequest { settings: &settings, chunk })?;
-    display.result(false, &plan, |out| show(out, &plan));
+    display.answer(&plan, |out| show(out, &plan));
     Ok(0)
 }
 

@@ -11,7 +11,7 @@ use crate::{
 pub(super) fn run(args: &ProbeArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     let settings = loading_settings(&args.settings.flags)?;
     let found = probe(&settings, cancel)?;
-    display.result(false, &found, |out| text(out, &found));
+    display.answer(&found, |out| text(out, &found));
     Ok(0)
 }
 

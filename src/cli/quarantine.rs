@@ -39,7 +39,7 @@ fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
     let output = Output::new(settings.output);
     recover_unless_held(&output)?;
     let runs = quarantined(&output, args.run.as_deref(), args.limit, args.samples)?;
-    display.result(false, &json!({ "runs": runs }), |out| {
+    display.answer(&json!({ "runs": runs }), |out| {
         if runs.is_empty() {
             let _ = writeln!(out, "nothing lies in quarantine here");
             return;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{
     args::{RedshiftArgs, RedshiftCommand, RedshiftSqlArgs, RedshiftVerifyArgs},
-    display::Display,
+    display::{Display, Ending},
 };
 use crate::{
     cancel::Cancel,
@@ -50,7 +50,7 @@ fn print_or_execute(warehouse: &Warehouse<'_>, load: WarehouseLoad<'_>, sql: &Re
     let Loaded { statements, added_columns } = warehouse.execute(load)?;
     let seconds = began.elapsed().as_secs_f64();
     let result = json!({"status": "done", "statements": statements, "added_columns": added_columns, "execution_time_seconds": seconds});
-    display.result(true, &result, |out| {
+    display.outcome(Ending::Success, &result, |out| {
         for column in &added_columns {
             let _ = writeln!(out, "added the column {column}");
         }
@@ -93,7 +93,7 @@ fn verify(warehouse: &Warehouse<'_>, args: &RedshiftVerifyArgs, display: &Displa
         "execution_time_seconds": seconds,
     });
     let error = (!is_equal).then(|| RunError::from(RedshiftError::Different(shown.difference())));
-    display.result(is_equal, &result, |out| {
+    display.outcome(Ending::of(error.as_ref()), &result, |out| {
         differences(out, shown);
         let _ = writeln!(out, "{}", verdict(&verified, error.as_ref()));
     });

@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{args::RewriteArgs, display::Display};
+use super::{
+    args::RewriteArgs,
+    display::{Display, Ending},
+};
 use crate::{
     cancel::Cancel,
     run::{RewriteMode, RunError, rewrite},
@@ -25,7 +28,7 @@ pub(super) fn run(args: &RewriteArgs, display: &Display, cancel: &Cancel) -> Res
         "unchanged": done.unchanged,
         "values_lost": done.values_lost,
     });
-    display.result(true, &result, |out| {
+    display.outcome(Ending::Success, &result, |out| {
         let verb = if args.dry_run { "would be rewritten" } else { "rewritten" };
         let _ = writeln!(out, "{} partitions {verb}, {} had the columns already", done.rewritten, done.unchanged);
         for (column, values) in &done.values_lost {

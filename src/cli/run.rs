@@ -1,6 +1,12 @@
 //! `etl run`.
 
-use super::{args::RunArgs, display::Display, loading_settings, progress::Progress, text};
+use super::{
+    args::RunArgs,
+    display::{Display, Ending},
+    loading_settings,
+    progress::Progress,
+    text,
+};
 use crate::{
     cancel::Cancel,
     report::{CommandName, Status},
@@ -33,7 +39,7 @@ pub(super) fn show(outcome: &Outcome, settings: &Settings, display: &Display, mo
     if let Some(error) = &outcome.error {
         display.error(error);
     }
-    display.result(outcome.error.is_none(), &outcome.summary, |out| {
+    display.outcome(Ending::of(outcome.error.as_ref()), &outcome.summary, |out| {
         text::summary(out, &outcome.summary, settings);
         more(out);
     });

@@ -10,7 +10,7 @@ use super::{
     text,
 };
 use crate::{
-    report::{self, RecordedRun},
+    report::{self, Summary},
     run::{RequestError, RunError, recover_unless_held},
     settings,
     store::Output,
@@ -33,12 +33,12 @@ pub(super) fn run(args: &RunsArgs, display: &Display) -> Result<u8, RunError> {
 fn list(output: &Output, limit: usize, display: &Display) -> Result<(), RunError> {
     let runs = report::latest_runs(output, limit)?;
     let raw: Vec<_> = runs.iter().filter_map(|(_, line)| RawValue::from_string(line.clone()).ok()).collect();
-    display.result(false, &json!({ "runs": raw }), |out| {
+    display.answer(&json!({ "runs": raw }), |out| {
         if runs.is_empty() {
             let _ = writeln!(out, "no run has been recorded here");
             return;
         }
-        let written = |run: &RecordedRun| run.rows_inserted + run.rows_updated + run.rows_moved;
+        let written = |run: &Summary| run.rows.rows_inserted + run.rows.rows_updated + run.rows.rows_moved;
         let most = runs.iter().map(|(run, _)| written(run)).max().unwrap_or(0);
         let longest = runs.iter().map(|(run, _)| run.execution_time_seconds).fold(0.0, f64::max);
         let _ = writeln!(
@@ -51,16 +51,16 @@ fn list(output: &Output, limit: usize, display: &Display) -> Result<(), RunError
                 out,
                 "{:<32} {:<8} {:<15} {:>9} {:>8} {:>9} {} {:>10} {:>8.2} {} {}",
                 run.run_id,
-                run.command.as_deref().unwrap_or("run"),
-                run.status,
-                run.records_read,
-                run.records_dropped_count,
+                run.command.as_str(),
+                run.status.as_str(),
+                run.records.records_read,
+                run.records_dropped(),
                 written(run),
                 bar(share(written(run), most)),
                 run.partitions_written.len(),
                 run.execution_time_seconds,
                 bar(run.execution_time_seconds / longest.max(f64::MIN_POSITIVE)),
-                text::window_text(run.since.as_deref(), run.until.as_deref())
+                text::window(run.since, run.until)
             );
         }
     });
@@ -86,20 +86,20 @@ fn show_one(output: &Output, run_id: &str, display: &Display) -> Result<(), RunE
     if run.run_id != run_id && found.next().is_some() {
         return Err(RequestError::AmbiguousRun(run_id.to_owned()).into());
     }
-    let summary: Value = serde_json::from_str(&line).unwrap_or_default();
+    let keys: Value = serde_json::from_str(&line).unwrap_or_default();
     let raw = RawValue::from_string(line).ok();
-    display.result(false, &raw, |out| describe(out, &run, &summary));
+    display.answer(&raw, |out| describe(out, &run, &keys));
     Ok(())
 }
 
 /// All fields of a recorded summary that hold something, in groups.
-fn describe(out: &mut String, run: &RecordedRun, summary: &Value) {
-    let command = run.command.as_deref().unwrap_or("run");
-    let window = text::window_text(run.since.as_deref(), run.until.as_deref());
-    let _ = writeln!(out, "run {}: {} ({command}, {window})\n", run.run_id, run.status);
-    let stages = summary["stage_seconds"].as_object();
+fn describe(out: &mut String, run: &Summary, keys: &Value) {
+    let command = run.command.as_str();
+    let window = text::window(run.since, run.until);
+    let _ = writeln!(out, "run {}: {} ({command}, {window})\n", run.run_id, run.status.as_str());
+    let stages = keys["stage_seconds"].as_object();
     let longest = stages.iter().flat_map(|stages| stages.values()).filter_map(Value::as_f64).fold(0.0, f64::max);
-    for (name, value) in summary.as_object().into_iter().flatten() {
+    for (name, value) in keys.as_object().into_iter().flatten() {
         match (name.as_str(), value) {
             ("run_id" | "status" | "command" | "since" | "until" | "stage_seconds" | "checks", _) | (_, Value::Null) => {}
             (_, Value::Array(items)) if items.is_empty() => {}
@@ -122,7 +122,8 @@ fn describe(out: &mut String, run: &RecordedRun, summary: &Value) {
         wide_row(out, "checks", &format!("{passed} of {} passed", run.checks.len()));
     }
     for check in run.checks.iter().filter(|check| !check.passed) {
-        wide_row(out, "", &format!("{} {}: {} violations", check.severity, check.name, check.violations));
+        let severity: &str = check.severity.into();
+        wide_row(out, "", &format!("{severity} {}: {} violations", check.name, check.violations));
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn run(args: &SourcesArgs, display: &Display) -> Result<u8, RunError>
     match &args.what {
         None => {
             let list: Vec<_> = SHIPPED.iter().map(|profile| json!({"name": profile.name, "title": profile.title()})).collect();
-            display.result(false, &json!({ "sources": list }), |out| {
+            display.answer(&json!({ "sources": list }), |out| {
                 for profile in SHIPPED {
                     let _ = writeln!(out, "{:<12} {}", profile.name, profile.title());
                 }

@@ -6,7 +6,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use super::{args::StatusArgs, display::Display, plan, text};
 use crate::{
-    run::{LayerStatus, RunError, RunInShort, layer_status, recover_unless_held},
+    run::{HeldBy, LayerStatus, RunError, RunInShort, layer_status, recover_unless_held},
     settings,
     store::Output,
 };
@@ -16,10 +16,9 @@ const DAYS_NAMED: usize = 6;
 
 pub(super) fn run(args: &StatusArgs, display: &Display) -> Result<u8, RunError> {
     let settings = settings::load(&args.config.flags)?;
-    let output = Output::new(settings.output);
-    recover_unless_held(&output)?;
-    let status = layer_status(&output)?;
-    display.result(false, &status, |out| show(out, &status));
+    recover_unless_held(&Output::new(settings.output.clone()))?;
+    let status = layer_status(&settings)?;
+    display.answer(&status, |out| show(out, &status));
     Ok(0)
 }
 
@@ -27,7 +26,7 @@ fn show(out: &mut String, status: &LayerStatus) {
     let healthy = text::verdict(status.healthy, "healthy", "not healthy");
     let missing = if status.gaps.is_empty() { "days are missing" } else { "coverage has gaps" };
     let complete = text::verdict(status.complete, "complete", missing);
-    if status.last_run.is_none() && status.partitions == 0 {
+    if status.last_run.is_none() && status.partitions == 0 && status.held_by.is_none() {
         let _ = writeln!(out, "nothing has been loaded here yet");
         return;
     }
@@ -37,7 +36,12 @@ fn show(out: &mut String, status: &LayerStatus) {
     if let Some(run) =
         status.last_run.as_ref().filter(|run| status.last_success.as_ref().is_none_or(|success| success.run_id != run.run_id))
     {
-        text::row(out, "last run", &format!("{} {}", run.status, ago(run)));
+        text::row(out, "last run", &format!("{} {}", run.status.as_str(), ago(run)));
+    }
+    if let Some(HeldBy { holder, seconds, stuck }) = &status.held_by {
+        let age = span(i64::try_from(*seconds).unwrap_or(i64::MAX));
+        let verdict = if *stuck { text::verdict(false, "", "stuck") + ": " } else { String::new() };
+        text::row(out, "held by", &format!("{verdict}run {} for {age} (process {} on {})", holder.run_id, holder.pid, holder.host));
     }
     if let (Some(first), Some(last)) = (status.first_dt, status.last_dt) {
         let rows = status.rows.map_or(String::new(), |rows| format!("{} rows, ", HumanCount(rows)));
@@ -53,7 +57,7 @@ fn show(out: &mut String, status: &LayerStatus) {
     let more = if days.len() > DAYS_NAMED { format!(" and {} more", days.len() - DAYS_NAMED) } else { String::new() };
     text::row(out, "no rows on", &if days.is_empty() { "no day of that range".to_owned() } else { format!("{named}{more}") });
     if let Some(completeness) = &status.completeness {
-        text::row(out, "source", &text::recorded_completeness(completeness));
+        text::row(out, "source", &text::completeness_words(completeness.orders.as_ref()));
     }
     for (place, gap) in status.gaps.iter().enumerate() {
         let line = format!("{} of {} was never loaded", plan::interval(&gap.interval), gap.identity.source);
@@ -68,7 +72,8 @@ fn show(out: &mut String, status: &LayerStatus) {
     let dropped = status.dropped.iter().map(|(reason, count)| format!("{} {reason}", HumanCount(*count))).collect::<Vec<_>>().join(", ");
     text::row(out, "dropped", &if dropped.is_empty() { format!("nothing {over}") } else { format!("{dropped} {over}") });
     for (place, check) in status.failing_checks.iter().enumerate() {
-        let line = format!("{} {}: {} violations (run {})", check.severity, check.name, HumanCount(check.violations), check.run_id);
+        let severity: &str = check.severity.into();
+        let line = format!("{severity} {}: {} violations (run {})", check.name, HumanCount(check.violations), check.run_id);
         text::row(out, if place == 0 { "failing" } else { "" }, &line);
     }
     if status.failing_checks.is_empty() {

@@ -8,9 +8,9 @@ use indicatif::{HumanBytes, HumanCount};
 use crate::{
     check::CheckResult,
     model::{Dt, UtcMicros},
-    report::{RecordedCompleteness, Status, Summary, money_texts},
+    report::{Status, Summary, money_texts},
     settings::Settings,
-    source::{CompletenessStatus, Evidence},
+    source::{Completeness, CompletenessStatus, Evidence},
 };
 
 const GOOD: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
@@ -32,8 +32,9 @@ fn headline(status: Status) -> (Style, &'static str) {
         Status::StorageFailed => (BAD, "failed: the output could not be written"),
         Status::Locked => (BAD, "not run: another run holds the output"),
         Status::Interrupted => (ODD, "interrupted"),
-        Status::InvalidConfiguration => (BAD, "not run: the configuration can't be used"),
+        Status::InvalidConfiguration => (BAD, "not run: the configuration is invalid"),
         Status::InternalError => (BAD, "failed: a defect of this tool"),
+        Status::Unknown => (ODD, "ended in a way that this version does not know"),
     }
 }
 
@@ -52,7 +53,7 @@ pub(super) fn verdict(good: bool, yes: &str, no: &str) -> String {
 }
 
 /// "3 lines", "1 line".
-fn counted(value: u64, noun: &str) -> String {
+pub(super) fn counted(value: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
 }
 
@@ -66,10 +67,15 @@ fn joined(parts: &[(u64, &str)]) -> String {
 pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) {
     let (style, words) = headline(summary.status);
     let _ = writeln!(out, "{style}{words}{style:#} {DIM}({:.2} s, run {}){DIM:#}", summary.execution_time_seconds, summary.run_id);
-    if matches!(summary.status, Status::Locked) {
-        return;
+    if summary.status != Status::Locked {
+        out.push('\n');
+        work(out, summary, settings);
     }
-    let _ = writeln!(out);
+    notices(out, summary);
+}
+
+/// What a run has read and done.
+fn work(out: &mut String, summary: &Summary, settings: &Settings) {
     if summary.since.is_some() || summary.until.is_some() {
         row(out, "window", &window(summary.since, summary.until));
     }
@@ -87,11 +93,18 @@ pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) 
         row(out, name, &format!("{}{inferred}", counted(counts.members, "member")));
     }
     checks(out, &summary.checks);
+}
+
+/// What somebody should know of, what is over, and what did not arrive.
+fn notices(out: &mut String, summary: &Summary) {
     for (place, alert) in summary.alerts.iter().enumerate() {
         row(out, if place == 0 { "alerts" } else { "" }, &format!("{BAD}{}{BAD:#}: {}", alert.kind.as_str(), alert.message));
     }
     for alert in &summary.recovered {
         row(out, "over", &format!("{GOOD}{}{GOOD:#}: {}", alert.kind.as_str(), alert.message));
+    }
+    for failed in &summary.deliveries_failed {
+        row(out, "not sent", &format!("{ODD}{} to {}{ODD:#}: {}", failed.kind.as_str(), failed.receiver.as_str(), failed.error));
     }
 }
 
@@ -148,10 +161,10 @@ fn verdict_words(by: Option<Evidence>, claimed: Option<u64>, why: Option<&str>) 
     }
 }
 
-/// The same, of a run before.
-pub(super) fn recorded_completeness(completeness: &RecordedCompleteness) -> String {
-    let words = verdict_words(completeness.by, completeness.claimed, completeness.why.as_deref());
-    completeness.status.map_or("not known".to_owned(), |status| format!("{}{words}", status.as_str()))
+/// A verdict on completeness in words; `None` where the orders were not read to their end.
+pub(super) fn completeness_words(completeness: Option<&Completeness>) -> String {
+    let Some(Completeness { status, by, claimed, why, .. }) = completeness else { return "not known".to_owned() };
+    format!("{}{}", status.as_str(), verdict_words(*by, *claimed, why.as_deref()))
 }
 
 fn dropped(out: &mut String, summary: &Summary, settings: &Settings) {
@@ -179,10 +192,10 @@ fn rows(out: &mut String, summary: &Summary) {
     ];
     row(out, "rows", &format!("{} {DIM}of {} read{DIM:#}", joined(&parts), counted(summary.records.lines_read, "line")));
     let notes = [
-        (summary.records.prices_defaulted, "without a price (0, price_defaulted)"),
-        (summary.records.prices_rounded, "rounded to four decimals"),
-        (summary.records.repeated_skus, "of a sku that stands twice in its order"),
-        (summary.records.updated_at_unreadable, "with an unreadable updated_at"),
+        (summary.values.prices_defaulted, "without a price (0, price_defaulted)"),
+        (summary.values.prices_rounded, "rounded to four decimals"),
+        (summary.values.repeated_skus, "of a sku that stands twice in its order"),
+        (summary.values.updated_at_unreadable, "with an unreadable updated_at"),
     ];
     for (value, what) in notes.iter().filter(|(value, _)| *value > 0) {
         row(out, "", &format!("{} {what}", count(*value)));
@@ -239,7 +252,19 @@ pub(super) fn checks(out: &mut String, checks: &[CheckResult]) {
         for sample in &check.sample {
             row(out, "", &format!("      {DIM}{}{DIM:#}", sample_text(sample)));
         }
+        if let Some(kept) = kept_text(check) {
+            row(out, "", &format!("      {kept}"));
+        }
     }
+}
+
+/// Where the violating rows of a check are.
+fn kept_text(check: &CheckResult) -> Option<String> {
+    let (rows, file) = (check.rows_kept?, check.file.as_deref()?);
+    Some(match rows == check.violations {
+        true => format!("all of them: {file}"),
+        false => format!("the first {} of them: {file}", count(rows)),
+    })
 }
 
 fn sample_text(sample: &BTreeMap<String, Option<String>>) -> String {

@@ -10,7 +10,7 @@ use std::{
 use csv::ByteRecord;
 use hashbrown::HashTable;
 use polars::prelude::{Column, DataFrame, IntoColumn, StringChunkedBuilder};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::DimensionError;
@@ -27,7 +27,8 @@ const INFERRED: &str = DimensionSpec::FLAGS[0];
 const VERSION_COLUMNS: [&str; 3] = [DimensionSpec::FLAGS[1], DimensionSpec::FLAGS[2], DimensionSpec::FLAGS[3]];
 
 /// The counts of a dimension in a run.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DimensionCounts {
     /// Records of the source.
     pub records_read: u64,
@@ -102,9 +103,18 @@ struct EndedVersion {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ScdType {
     /// `scd = 1`: the current row only.
-    One,
+    One(OldVersions),
     /// `scd = 2`: one row for each version.
     Two,
+}
+
+/// What `scd = 1` does with old versions of members that `scd = 2` has kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OldVersions {
+    /// They are removed (`--drop-history`).
+    Drop,
+    /// They are a reason not to merge.
+    Refuse,
 }
 
 /// A column of a dimension that is added to facts.
@@ -130,7 +140,7 @@ impl Dimension {
     /// Merges the stored rows (the bytes of a CSV file) with those of the source by key.
     ///
     /// # Errors
-    /// A damaged stored file, a source without a key.
+    /// A damaged stored file, a source without a key, old versions that may not be dropped.
     pub fn new(
         spec: DimensionSpec,
         scd: ScdType,
@@ -164,7 +174,21 @@ impl Dimension {
         };
         dimension.choose_columns();
         dimension.merge();
+        dimension.refuse_loss_of_versions()?;
         Ok(dimension)
+    }
+
+    /// Fails if old versions would be removed and nobody asked for that.
+    fn refuse_loss_of_versions(&self) -> Result<(), DimensionError> {
+        let (versions, dimension) = (self.history.len(), self.spec.name);
+        match self.scd {
+            ScdType::One(OldVersions::Refuse) if versions > 0 => Err(DimensionError::OldVersions { dimension, versions }),
+            ScdType::One(OldVersions::Drop) if versions > 0 => {
+                tracing::warn!(dimension, versions, "scd = 1: old versions of members are removed, as --drop-history says");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The specification.
@@ -415,18 +439,16 @@ impl<'d> File<'d> {
             Row { key: dimension.key(place), member, valid_from: stored_cell(row, from), valid_to, is_current: false }
         };
         let mut rows: Vec<Row<'d>> = Vec::with_capacity(dimension.members.len() + dimension.inferred.len());
-        let ended: HashMap<usize, usize> = dimension.ended.iter().map(|version| (version.member, version.stored)).collect();
+        let ended: HashMap<usize, EndedVersion> = dimension.ended.iter().map(|version| (version.member, *version)).collect();
         for (number, &member) in dimension.members.iter().enumerate() {
             let valid_from = match (member.place, ended.get(&number)) {
                 (Place::Stored(row), _) => stored_cell(row, from),
-                (Place::Source(_), Some(_)) => Some(self.change_time(member.place)),
+                (Place::Source(_), Some(version)) => Some(self.change_time(version)),
                 (Place::Source(_), None) => None,
             };
             rows.push(Row { key: dimension.key(member.place), member: Some(member), valid_from, valid_to: None, is_current: true });
         }
-        for &EndedVersion { stored, member } in &dimension.ended {
-            rows.push(stored_row(stored, Some(self.change_time(dimension.members[member].place))));
-        }
+        rows.extend(dimension.ended.iter().map(|version| stored_row(version.stored, Some(self.change_time(version)))));
         for &row in dimension.history.iter().filter(|_| dimension.scd == ScdType::Two) {
             rows.push(stored_row(row, stored_cell(row, to)));
         }
@@ -435,11 +457,17 @@ impl<'d> File<'d> {
         rows
     }
 
-    /// When a version began: its `updated_at` if the source has it, else now.
-    fn change_time(&self, place: Place) -> Cow<'d, str> {
+    /// When a version ends and the next one begins: the `updated_at` of the next one, if it is later than the ended version.
+    /// A source may change a member and not its `updated_at`: then the time is now. No version is valid for no time.
+    fn change_time(&self, ended: &EndedVersion) -> Cow<'d, str> {
         let dimension = self.dimension;
-        let time = dimension.cell(place, dimension.places("updated_at")).and_then(read_time).unwrap_or(self.now);
-        Cow::Owned(time.to_canonical())
+        let time = |place: Place, column: &str| dimension.cell(place, dimension.places(column)).and_then(read_time);
+        let stored = Place::Stored(ended.stored);
+        let before = time(stored, "updated_at").max(time(stored, VERSION_COLUMNS[0]));
+        let is_later = |time: &UtcMicros| before.is_none_or(|before| *time > before);
+        let next = time(dimension.members[ended.member].place, "updated_at");
+        let change = next.filter(is_later).or_else(|| Some(self.now).filter(is_later)).or_else(|| before.map(|before| before.minus(-1)));
+        Cow::Owned(change.unwrap_or(self.now).to_canonical())
     }
 
     fn write(&self) -> Vec<u8> {
@@ -571,17 +599,14 @@ mod tests {
         (merged.replaced.map(|bytes| String::from_utf8(bytes).unwrap()), merged.counts)
     }
 
+    const ONE: ScdType = ScdType::One(OldVersions::Refuse);
+
     const HEADER: &str = "user_id,name,email,country,created_at,inferred\n";
 
     #[test]
     fn members_are_sorted_by_key_and_extra_columns_follow() {
-        let (file, counts) = load(
-            DIM_USER,
-            ScdType::One,
-            None,
-            Some("id,plan,country,created_at\nU2,gold,DE,2025-06-01T00:00:00+02:00\nU1,,, never\n,x,y,"),
-            &[],
-        );
+        let (file, counts) =
+            load(DIM_USER, ONE, None, Some("id,plan,country,created_at\nU2,gold,DE,2025-06-01T00:00:00+02:00\nU1,,, never\n,x,y,"), &[]);
         assert_eq!(
             file.as_deref(),
             Some("user_id,name,email,country,created_at,inferred,plan\nU1,,,,,false,\nU2,,,DE,2025-05-31 22:00:00,false,gold\n")
@@ -594,25 +619,25 @@ mod tests {
 
     #[test]
     fn a_list_price_is_exact_and_a_title_is_a_name() {
-        let (file, _) = load(DIM_PRODUCT, ScdType::One, None, Some("sku,id,title,price\nS,7,Thing,0.1\n"), &[]);
+        let (file, _) = load(DIM_PRODUCT, ONE, None, Some("sku,id,title,price\nS,7,Thing,0.1\n"), &[]);
         assert_eq!(file.as_deref(), Some("sku,product_id,name,category,list_price,inferred\nS,7,Thing,,0.1000,false\n"));
     }
 
     #[test]
     fn a_member_that_only_facts_name_is_inferred_and_completed_later() {
-        let (first, counts) = load(DIM_USER, ScdType::One, None, Some("user_id,country\nU1,DE"), &["U1", "U9", "U9"]);
+        let (first, counts) = load(DIM_USER, ONE, None, Some("user_id,country\nU1,DE"), &["U1", "U9", "U9"]);
         assert_eq!(first.as_deref(), Some(format!("{HEADER}U1,,,DE,,false\nU9,,,,,true\n").as_str()));
         assert_eq!((counts.members, counts.inferred), (2, 1));
-        let (again, _) = load(DIM_USER, ScdType::One, first.as_deref(), Some("user_id,country\nU1,DE"), &["U9"]);
+        let (again, _) = load(DIM_USER, ONE, first.as_deref(), Some("user_id,country\nU1,DE"), &["U9"]);
         assert_eq!(again, None);
-        let (filled, counts) = load(DIM_USER, ScdType::One, first.as_deref(), Some("user_id,country\nU9,FR"), &["U9"]);
+        let (filled, counts) = load(DIM_USER, ONE, first.as_deref(), Some("user_id,country\nU9,FR"), &["U9"]);
         assert_eq!(filled.as_deref(), Some(format!("{HEADER}U1,,,DE,,false\nU9,,,FR,,false\n").as_str()));
         assert_eq!((counts.updated, counts.inferred), (1, 0));
     }
 
     #[test]
     fn the_later_row_wins_unless_its_updated_at_is_older() {
-        let winner = |stored: Option<&str>, rows: &str| load(DIM_USER, ScdType::One, stored, Some(rows), &[]).0;
+        let winner = |stored: Option<&str>, rows: &str| load(DIM_USER, ONE, stored, Some(rows), &[]).0;
         let header = "user_id,name,email,country,created_at,inferred,updated_at\n";
         let stored = format!("{header}U1,,,DE,,false,2026-01-02\n");
         assert_eq!(winner(Some(&stored), "user_id,country,updated_at\nU1,FR,2026-01-01"), None);
@@ -625,14 +650,14 @@ mod tests {
 
     #[test]
     fn a_column_that_the_source_does_not_have_keeps_its_stored_values() {
-        let (first, _) = load(DIM_USER, ScdType::One, None, Some("user_id,country,plan\nU1,DE,gold\nU2,FR,free"), &[]);
-        assert_eq!(load(DIM_USER, ScdType::One, first.as_deref(), Some("user_id,country\nU1,DE"), &[]).0, None);
-        let (second, counts) = load(DIM_USER, ScdType::One, first.as_deref(), Some("user_id,name\nU1,Ann\nU3,Cy"), &[]);
+        let (first, _) = load(DIM_USER, ONE, None, Some("user_id,country,plan\nU1,DE,gold\nU2,FR,free"), &[]);
+        assert_eq!(load(DIM_USER, ONE, first.as_deref(), Some("user_id,country\nU1,DE"), &[]).0, None);
+        let (second, counts) = load(DIM_USER, ONE, first.as_deref(), Some("user_id,name\nU1,Ann\nU3,Cy"), &[]);
         let header = "user_id,name,email,country,created_at,inferred,plan\n";
         assert_eq!(second, Some(format!("{header}U1,Ann,,DE,,false,gold\nU2,,,FR,,false,free\nU3,Cy,,,,false,\n")));
         assert_eq!((counts.updated, counts.inserted), (1, 1));
         assert_eq!(
-            load(DIM_USER, ScdType::One, second.as_deref(), Some("user_id,plan\nU1,"), &[]).1.updated,
+            load(DIM_USER, ONE, second.as_deref(), Some("user_id,plan\nU1,"), &[]).1.updated,
             1,
             "an empty value replaces the stored one"
         );
@@ -641,7 +666,7 @@ mod tests {
     #[test]
     fn stored_names_that_differ_in_case_are_one_column() {
         let stored = format!("{},Plan,plan\nU1,,,,,false,,gold\n", HEADER.trim());
-        let (file, _) = load(DIM_USER, ScdType::One, Some(&stored), Some("user_id\nU1"), &[]);
+        let (file, _) = load(DIM_USER, ONE, Some(&stored), Some("user_id\nU1"), &[]);
         assert_eq!(file, Some(format!("{},plan\nU1,,,,,false,gold\n", HEADER.trim())));
     }
 
@@ -649,7 +674,7 @@ mod tests {
     fn a_source_that_has_no_updated_at_any_more_still_changes_members() {
         let header = "user_id,name,email,country,created_at,inferred,updated_at\n";
         let stored = format!("{header}U1,,,DE,,false,2026-01-02\n");
-        let (file, counts) = load(DIM_USER, ScdType::One, Some(&stored), Some("user_id,country\nU1,FR"), &[]);
+        let (file, counts) = load(DIM_USER, ONE, Some(&stored), Some("user_id,country\nU1,FR"), &[]);
         assert_eq!((file, counts.updated), (Some(format!("{header}U1,,,FR,,false,2026-01-02\n")), 1));
     }
 
@@ -666,18 +691,64 @@ mod tests {
     }
 
     #[test]
+    fn no_version_is_valid_for_no_time() {
+        let header = "user_id,name,email,country,created_at,inferred,updated_at,valid_from,valid_to,is_current\n";
+        let versions = |stored: &str, row: &str| {
+            let stored = format!("{header}{stored}");
+            let (file, _) = load(DIM_USER, ScdType::Two, Some(&stored), Some(&format!("user_id,country,updated_at\n{row}")), &[]);
+            file.unwrap().lines().skip(1).map(|line| line.split(',').skip(3).collect::<Vec<_>>().join(",")).collect::<Vec<_>>()
+        };
+        // The runs of these tests are at 1970-01-01 00:00:00.
+        assert_eq!(
+            versions("U1,,,DE,,false,1969-12-01,,,true\n", "U1,FR,1969-12-02"),
+            ["DE,,false,1969-12-01,,1969-12-02 00:00:00,false", "FR,,false,1969-12-02,1969-12-02 00:00:00,,true"]
+        );
+        assert_eq!(
+            versions("U1,,,DE,,false,1969-12-01,1969-12-01 00:00:00,,true\n", "U1,FR,1969-12-01"),
+            ["DE,,false,1969-12-01,1969-12-01 00:00:00,1970-01-01 00:00:00,false", "FR,,false,1969-12-01,1970-01-01 00:00:00,,true"],
+            "its updated_at stands still: the change is of this run"
+        );
+        let stored = "U1,,,DE,,false,2030-12-01,2030-12-01 00:00:00,,true\n";
+        assert_eq!(
+            versions(stored, "U1,FR,2030-12-01")[1],
+            "FR,,false,2030-12-01,2030-12-01 00:00:00.000001,,true",
+            "a time in the future stands still"
+        );
+        let stored = "U1,,,DE,,false,1969-12-01,1970-01-01 00:00:00,,true\n";
+        assert_eq!(
+            versions(stored, "U1,FR,1969-12-02")[1],
+            "FR,,false,1969-12-02,1970-01-01 00:00:00.000001,,true",
+            "a version that began by the clock of a run ends after that"
+        );
+    }
+
+    #[test]
+    fn old_versions_are_removed_only_by_name() {
+        let header = "user_id,name,email,country,created_at,inferred,valid_from,valid_to,is_current\n";
+        let one = format!("{header}U1,,,FR,,false,,,true\n");
+        let two = format!("{header}U1,,,DE,,false,,1970-01-01 00:00:00,false\nU1,,,FR,,false,1970-01-01 00:00:00,,true\n");
+        let merged = |stored: &str, old: OldVersions| {
+            let stored = Some(stored.as_bytes().to_vec());
+            Dimension::new(DIM_USER, ScdType::One(old), stored, Path::new("dim.csv"), None)
+                .map(|dimension| String::from_utf8(dimension.finish(at(0)).replaced.unwrap()).unwrap())
+        };
+        let error = merged(&two, OldVersions::Refuse).unwrap_err().to_string();
+        assert!(error.contains("dim_user") && error.contains("1 old version") && error.contains("--drop-history"), "{error}");
+        let current = format!("{HEADER}U1,,,FR,,false\n");
+        assert_eq!(merged(&two, OldVersions::Drop).unwrap(), current);
+        assert_eq!(merged(&one, OldVersions::Refuse).unwrap(), current, "no member has an old version");
+    }
+
+    #[test]
     fn a_damaged_file_or_a_source_without_a_key_is_an_error() {
         let stored = |text: &str| {
-            Dimension::new(DIM_USER, ScdType::One, Some(text.as_bytes().to_vec()), Path::new("dim.csv"), None)
-                .map(drop)
-                .unwrap_err()
-                .to_string()
+            Dimension::new(DIM_USER, ONE, Some(text.as_bytes().to_vec()), Path::new("dim.csv"), None).map(drop).unwrap_err().to_string()
         };
         assert!(stored("user_id,name\nU1,x\n").contains("dim.csv, line 1: the columns are `user_id,name`"));
         assert!(stored(&format!("{HEADER}U1,x,,,,fal")).contains("cut short"));
         assert!(stored(&format!("{HEADER},x,,,,false\n")).contains("line 2: user_id is empty"));
         let members = source(DIM_USER, "mail\nx");
-        let error = Dimension::new(DIM_USER, ScdType::One, None, Path::new("dim.csv"), Some(members)).map(drop).unwrap_err();
+        let error = Dimension::new(DIM_USER, ONE, None, Path::new("dim.csv"), Some(members)).map(drop).unwrap_err();
         assert_eq!(
             error.to_string(),
             "users: there is no column for user_id: the columns are mail, and one of user_id, userId, id is needed"

@@ -29,6 +29,14 @@ pub enum DimensionError {
         /// The names that a column for the key may have.
         wanted: String,
     },
+    /// Old versions of members, which `scd = 1` would remove.
+    #[error("{dimension} keeps {versions} old version{} of members, and `scd = 1` removes them. Set `scd = 2` to keep them; `--drop-history` removes them", if *versions == 1 { "" } else { "s" })]
+    OldVersions {
+        /// The name of the dimension.
+        dimension: &'static str,
+        /// The number of old versions.
+        versions: usize,
+    },
     /// A column that the settings name is not in the dimension.
     #[error("{dimension} has no column `{column}`, which the settings name (`{setting}`)")]
     NoColumn {

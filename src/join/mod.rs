@@ -6,6 +6,6 @@ mod dimension;
 mod enrich;
 mod error;
 
-pub use dimension::{Dimension, DimensionCounts, LookUpColumn, MergedDimension, ScdType};
+pub use dimension::{Dimension, DimensionCounts, LookUpColumn, MergedDimension, OldVersions, ScdType};
 pub use enrich::{Enricher, UnknownKeys};
 pub use error::DimensionError;

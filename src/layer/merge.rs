@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use hashbrown::HashTable;
 use polars::prelude::{DataFrame, UInt64Chunked};
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
@@ -38,7 +39,8 @@ pub enum MergedContent {
 }
 
 /// What became of the lines that a run brought to one partition.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "each is a count of the contract's summary, under its name")]
 pub struct MergeCounts {
     pub duplicates_dropped: u64,

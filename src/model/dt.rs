@@ -53,6 +53,12 @@ impl serde::Serialize for Dt {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Dt {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Dt, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,10 @@
 //! The reasons for dropping a record or a line (contract, Malformed input).
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// Whether a record or a line is meant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Level {
     /// The whole order document.
     Record,
@@ -12,15 +15,13 @@ pub enum Level {
 impl Level {
     /// The name in quarantine.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Level::Record => "record",
-            Level::Line => "line",
-        }
+        self.into()
     }
 }
 
 /// Why a record or a line is dropped. The order is the contract's: the first reason that applies counts.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "each is named as the contract names it")]
 pub enum Reason {
     InvalidJson,
@@ -40,39 +41,11 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the contract's order.
-    pub const ALL: [Reason; 13] = [
-        Reason::InvalidJson,
-        Reason::RecordTooLarge,
-        Reason::RecordTooDeep,
-        Reason::MissingOrderId,
-        Reason::MissingCreatedAt,
-        Reason::InvalidCreatedAt,
-        Reason::EmptyItems,
-        Reason::NoValidItems,
-        Reason::InvalidLine,
-        Reason::MissingSku,
-        Reason::InvalidQuantity,
-        Reason::InvalidPrice,
-        Reason::PriceOutOfRange,
-    ];
+    pub const ALL: &[Reason] = <Reason as VariantArray>::VARIANTS;
 
     /// The name in the summary and in quarantine.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::InvalidJson => "invalid_json",
-            Reason::RecordTooLarge => "record_too_large",
-            Reason::RecordTooDeep => "record_too_deep",
-            Reason::MissingOrderId => "missing_order_id",
-            Reason::MissingCreatedAt => "missing_created_at",
-            Reason::InvalidCreatedAt => "invalid_created_at",
-            Reason::EmptyItems => "empty_items",
-            Reason::NoValidItems => "no_valid_items",
-            Reason::InvalidLine => "invalid_line",
-            Reason::MissingSku => "missing_sku",
-            Reason::InvalidQuantity => "invalid_quantity",
-            Reason::InvalidPrice => "invalid_price",
-            Reason::PriceOutOfRange => "price_out_of_range",
-        }
+        self.into()
     }
 
     /// Whether it drops a record or a line.

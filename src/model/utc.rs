@@ -155,6 +155,19 @@ impl fmt::Display for UtcMicros {
     }
 }
 
+impl serde::Serialize for UtcMicros {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.rfc3339())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for UtcMicros {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<UtcMicros, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        super::parse_time_text(&text).ok_or_else(|| serde::de::Error::custom("not a time of RFC 3339"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

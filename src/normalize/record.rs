@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     amount::amount,
     fields::Field,
@@ -35,28 +37,64 @@ pub struct Drop {
     pub record: Arc<[u8]>,
 }
 
-/// The counts of a batch of records.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+/// The counts of a batch of records. Its JSON is a part of the summary, which adds up the counts of values itself: with
+/// those of the dimensions.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "each is a count of the contract's summary, under its name")]
 pub struct RecordCounts {
     pub records_read: u64,
+    #[serde(rename = "records_processed_count")]
     pub records_processed: u64,
+    #[serde(rename = "records_dropped_count")]
+    pub records_dropped: u64,
     pub records_out_of_window: u64,
     /// Records that the profile skips; not included in `records_read`.
     pub records_skipped: u64,
     /// By reason, in the order of [`Reason::ALL`].
+    #[serde(with = "by_reason")]
     pub dropped: [u64; Reason::ALL.len()],
     pub lines_read: u64,
+    pub lines_dropped: u64,
     /// Lines that were added to an earlier line with the same sku (`repeated_sku = "sum"`).
+    #[serde(skip)]
     pub lines_summed: u64,
+    #[serde(skip)]
     pub prices_defaulted: u64,
+    #[serde(skip)]
     pub prices_rounded: u64,
+    #[serde(skip)]
     pub updated_at_unreadable: u64,
+    #[serde(skip)]
     pub repeated_skus: u64,
     /// Values that are present but invalid: ids, texts, and values of extra columns.
+    #[serde(skip)]
     pub values_unreadable: u64,
     /// Texts that were cut at [`LONGEST_TEXT`].
+    #[serde(skip)]
     pub texts_cut: u64,
+}
+
+/// Drops as an object: each reason that occurred, with how often.
+mod by_reason {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::model::Reason;
+
+    type Dropped = [u64; Reason::ALL.len()];
+
+    pub(super) fn serialize<S: Serializer>(dropped: &Dropped, serializer: S) -> Result<S::Ok, S::Error> {
+        let occurred: BTreeMap<_, _> =
+            Reason::ALL.iter().map(|reason| reason.as_str()).zip(dropped).filter(|(_, count)| **count > 0).collect();
+        serializer.collect_map(occurred)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dropped, D::Error> {
+        let counts = BTreeMap::<String, u64>::deserialize(deserializer)?;
+        Ok(std::array::from_fn(|place| Reason::ALL.get(place).and_then(|reason| counts.get(reason.as_str())).copied().unwrap_or_default()))
+    }
 }
 
 impl RecordCounts {
@@ -64,12 +102,14 @@ impl RecordCounts {
     pub fn absorb(&mut self, other: &RecordCounts) {
         self.records_read += other.records_read;
         self.records_processed += other.records_processed;
+        self.records_dropped += other.records_dropped;
         self.records_out_of_window += other.records_out_of_window;
         self.records_skipped += other.records_skipped;
         for (sum, count) in self.dropped.iter_mut().zip(other.dropped) {
             *sum += count;
         }
         self.lines_read += other.lines_read;
+        self.lines_dropped += other.lines_dropped;
         self.lines_summed += other.lines_summed;
         self.prices_defaulted += other.prices_defaulted;
         self.prices_rounded += other.prices_rounded;
@@ -79,8 +119,13 @@ impl RecordCounts {
         self.texts_cut += other.texts_cut;
     }
 
-    fn drop(&mut self, reason: Reason) {
+    /// Counts a dropped record or line.
+    pub(crate) fn drop(&mut self, reason: Reason) {
         self.dropped[reason as usize] += 1;
+        match reason.level() {
+            Level::Record => self.records_dropped += 1,
+            Level::Line => self.lines_dropped += 1,
+        }
     }
 }
 

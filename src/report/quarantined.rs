@@ -82,7 +82,7 @@ pub fn quarantined(output: &Output, only: Option<&str>, limit: usize, samples: u
     let Some(oldest) = found.last().map(|of_run| of_run.run_id.clone()) else { return Ok(found) };
     // A replay comes after the run that it reads again.
     let later = super::recorded_runs(output)?.take_while(|(run, _)| run.run_id > oldest);
-    for (run, _) in later.filter(|(run, _)| run.is_success()) {
+    for (run, _) in later.filter(|(run, _)| run.status.is_success()) {
         if let Some(of_run) = found.iter_mut().find(|of_run| run.replay_of.as_deref() == Some(&of_run.run_id)) {
             of_run.replayed_by.push(run.run_id);
         }

@@ -1,44 +1,92 @@
-//! Old runs' quarantine, manifests and reports: removed where a retention is set. The layer itself is never old.
+//! Removes what runs older than the retention have left: quarantine, manifests, reports. Never removes anything of the layer.
+//!
+//! A clock that is years ahead makes every run old. So a jump of the clock is doubted until enough runs confirm it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    model::UtcMicros,
-    store::{self, Output, StoreError},
+    model::{RunId, UtcMicros},
+    store::{self, Output, StoreError, places},
 };
 
-/// How a run's name begins: its start in UTC, to the second.
-const STAMP: usize = "20260131T100000".len();
+/// A time without a run that may be a jump of the clock: 180 days, in microseconds.
+const JUMP: i64 = 180 * UtcMicros::DAY;
 
-/// Removes what runs that started more than `retention` before `now` have left. Tells of how many runs. Whatever is not
-/// named as a run is left alone.
-///
-/// # Errors
-/// What the disk refuses.
-pub fn remove_older(output: &Output, retention: Duration, now: UtcMicros) -> Result<usize, StoreError> {
-    let oldest = now.minus(i64::try_from(retention.as_micros()).unwrap_or(i64::MAX));
-    let mut oldest: String = oldest.rfc3339().chars().filter(char::is_ascii_alphanumeric).collect();
-    oldest.truncate(STAMP);
-    let mut runs = std::collections::BTreeSet::new();
-    for (folder, prefix, suffix) in [("quarantine", "run_id=", ""), ("manifests", "", ".manifest"), ("reports", "", ".json")] {
-        let folder = output.at(folder);
-        for name in output.names(&folder)? {
-            let Some(run_id) = name.strip_prefix(prefix).and_then(|name| name.strip_suffix(suffix)).filter(|name| is_run_id(name)) else {
-                continue;
-            };
-            if run_id[..STAMP] < *oldest {
-                store::remove(&folder.join(&name))?;
-                runs.insert(run_id.to_owned());
-            }
-        }
-    }
-    Ok(runs.len())
+/// The runs that confirm a jump of the clock. They must also span a day.
+const CONFIRMING_RUNS: usize = 10;
+
+/// What retention did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Retained {
+    /// It removed what this many runs had left.
+    Removed(usize),
+    /// It removed nothing, because the clock may be wrong: the newest run before the jump started then.
+    ClockDoubted(UtcMicros),
 }
 
-/// Whether a name is one that [`crate::model::RunId`] makes.
-fn is_run_id(name: &str) -> bool {
-    let stamped = |(place, byte): (usize, u8)| if place == 8 { byte == b'T' } else { byte.is_ascii_digit() };
-    name.len() > STAMP && name.contains('-') && name.bytes().take(STAMP).enumerate().all(stamped)
+/// The run that removes what is old.
+#[derive(Clone, Copy, Debug)]
+pub struct CurrentRun<'a> {
+    /// Its name.
+    pub run_id: &'a str,
+    /// The time by its clock.
+    pub now: UtcMicros,
+}
+
+/// A file or folder that a run has left.
+struct RunFiles {
+    folder: &'static str,
+    name: String,
+    run_id: RunId,
+    start: UtcMicros,
+}
+
+/// Removes what runs that started more than `retention` before `run` have left. Leaves alone whatever is not named as a run.
+///
+/// # Errors
+/// I/O errors.
+pub fn remove_older(output: &Output, retention: Duration, run: &CurrentRun<'_>) -> Result<Retained, StoreError> {
+    let mut files = Vec::new();
+    for folder in [places::QUARANTINE, places::MANIFESTS, places::REPORTS] {
+        for name in output.names(&output.at(folder))? {
+            let Ok(run_id) = places::run_of(&name).parse::<RunId>() else { continue };
+            let Some(start) = run_id.start() else { continue };
+            files.push(RunFiles { folder, name, run_id, start });
+        }
+    }
+    let earlier: BTreeSet<UtcMicros> =
+        files.iter().filter(|file| file.run_id.as_str() != run.run_id && file.start <= run.now).map(|file| file.start).collect();
+    if let Some(newest) = run_before_jump(output, &earlier, run)? {
+        return Ok(Retained::ClockDoubted(newest));
+    }
+    let oldest = run.now.minus(i64::try_from(retention.as_micros()).unwrap_or(i64::MAX));
+    let mut runs = BTreeSet::new();
+    for file in files.into_iter().filter(|file| file.start < oldest) {
+        store::remove(&output.at(file.folder).join(&file.name))?;
+        runs.insert(file.run_id);
+    }
+    Ok(Retained::Removed(runs.len()))
+}
+
+/// The newest run before a jump of the clock that is not confirmed yet. The first run after a jump is noted in the state.
+fn run_before_jump(output: &Output, earlier: &BTreeSet<UtcMicros>, run: &CurrentRun<'_>) -> Result<Option<UtcMicros>, StoreError> {
+    let noted = store::read(&output.at(places::CLOCK_JUMP))?.and_then(|text| String::from_utf8(text).ok()?.parse::<RunId>().ok()?.start());
+    let Some(first) = noted else {
+        let newest = earlier.last().copied().filter(|newest| run.now.micros() - newest.micros() > JUMP);
+        if newest.is_some() {
+            store::replace(output, places::CLOCK_JUMP, run.run_id.as_bytes())?;
+        }
+        return Ok(newest);
+    };
+    if first > run.now {
+        // The clock is right again.
+        return Ok(None);
+    }
+    if earlier.range(first..).count() >= CONFIRMING_RUNS && run.now.micros() - first.micros() >= UtcMicros::DAY {
+        store::remove_file(&output.at(places::CLOCK_JUMP))?;
+        return Ok(None);
+    }
+    Ok(earlier.range(..first).next_back().copied())
 }
 
 #[cfg(test)]
@@ -59,15 +107,48 @@ mod tests {
             put(&format!("quarantine/run_id={run}/records.ndjson"));
             put(&format!("manifests/{run}.manifest"));
             put(&format!("reports/{run}.json"));
+            put(&format!("reports/{run}.violations/fact_key_unique.csv"));
         }
         put("curated/dt=2020-01-01/part-00000.csv");
         let now = UtcMicros::from_civil((2026, 1, 10), 0, 0, 0).unwrap();
-        assert_eq!(remove_older(&output, Duration::from_secs(86_400), now).unwrap(), 1);
+        let run = CurrentRun { run_id: new, now };
+        assert_eq!(remove_older(&output, Duration::from_secs(86_400), &run).unwrap(), Retained::Removed(1));
         for (run, kept) in [(old, false), (new, true), ("notes", true), ("20250101", true)] {
-            for place in [format!("quarantine/run_id={run}"), format!("manifests/{run}.manifest"), format!("reports/{run}.json")] {
+            for place in [
+                format!("quarantine/run_id={run}"),
+                format!("manifests/{run}.manifest"),
+                format!("reports/{run}.json"),
+                format!("reports/{run}.violations"),
+            ] {
                 assert_eq!(output.at(&place).exists(), kept, "{place}");
             }
         }
         assert!(output.at("curated/dt=2020-01-01/part-00000.csv").exists());
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_removes_nothing_until_ten_runs_and_a_day_confirm_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::new(dir.path().to_owned());
+        output.prepare().unwrap();
+        let day = |days: i64| UtcMicros::from_civil((2026, 1, 1), 0, 0, 0).unwrap().minus(-days * UtcMicros::DAY);
+        let retain = |now: UtcMicros| {
+            let run_id = RunId::new(now);
+            std::fs::write(output.at(places::report(run_id.as_str())), "{}").unwrap();
+            remove_older(&output, Duration::from_secs(30 * 86_400), &CurrentRun { run_id: run_id.as_str(), now }).unwrap()
+        };
+        assert_eq!([day(0), day(1), day(20)].map(retain), [0, 0, 0].map(Retained::Removed));
+        let years = |number: i64| day(3650 + number);
+        assert_eq!(retain(years(0)), Retained::ClockDoubted(day(20)));
+        // The clock is right for one run, and wrong again.
+        assert_eq!(retain(day(21)), Retained::Removed(0));
+        for _ in 0..12 {
+            assert_eq!(retain(years(0).minus(-1_000_000)), Retained::ClockDoubted(day(21)), "many runs of one day confirm nothing");
+        }
+        assert_eq!(retain(years(2)), Retained::Removed(4));
+        assert!(!output.at(places::CLOCK_JUMP).exists());
+        assert_eq!(retain(years(3)), Retained::Removed(0));
+        // A break of some weeks is no jump.
+        assert_eq!(retain(years(100)), Retained::Removed(15));
     }
 }

@@ -1,10 +1,14 @@
-//! The summary of a run (contract, Summary).
+//! The summary of a run (contract, Summary): one type, which is written at the end of a run and read back by whatever looks at
+//! earlier runs.
+//!
+//! Responsible for the names and the order of its keys. How a person sees them is `cli`'s.
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, ser::SerializeMap};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use strum::{EnumIter, IntoEnumIterator, IntoStaticStr};
 
-use super::Alert;
+use super::{Alert, alert::FailedDelivery};
 use crate::{
     check::CheckResult,
     coverage::SourceIdentity,
@@ -17,8 +21,9 @@ use crate::{
 };
 
 /// How a run ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, EnumIter, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "each is named as the contract names it")]
 pub enum Status {
     Published,
@@ -30,40 +35,24 @@ pub enum Status {
     Locked,
     Interrupted,
     InvalidConfiguration,
-    /// A defect of this tool (exit 1), which the contract's list has no word for.
+    /// A defect of this tool (exit 1).
     InternalError,
+    /// A status that this version does not know: the report is of a newer one. No run ends so.
+    #[serde(other)]
+    #[strum(disabled)]
+    Unknown,
 }
 
 impl Status {
     /// The name in the summary.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Status::Published => "published",
-            Status::Unchanged => "unchanged",
-            Status::DryRun => "dry_run",
-            Status::ExtractFailed => "extract_failed",
-            Status::ChecksFailed => "checks_failed",
-            Status::StorageFailed => "storage_failed",
-            Status::Locked => "locked",
-            Status::Interrupted => "interrupted",
-            Status::InvalidConfiguration => "invalid_configuration",
-            Status::InternalError => "internal_error",
-        }
+        self.into()
     }
 
-    /// All of them.
-    pub const ALL: [Status; 10] = [
-        Status::Published,
-        Status::Unchanged,
-        Status::DryRun,
-        Status::ExtractFailed,
-        Status::ChecksFailed,
-        Status::StorageFailed,
-        Status::Locked,
-        Status::Interrupted,
-        Status::InvalidConfiguration,
-        Status::InternalError,
-    ];
+    /// All that a run may end with, in the order of the documentation.
+    pub fn all() -> impl Iterator<Item = Status> {
+        Status::iter()
+    }
 
     /// Whether the layer is then as the run wanted it.
     pub fn is_success(self) -> bool {
@@ -71,11 +60,13 @@ impl Status {
     }
 }
 
-/// What a run was started as: runs are held against earlier ones of the same.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+/// What a run was started as: runs are compared with earlier ones of the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum CommandName {
-    /// `etl run`.
+    /// `etl run`. Also reports that are older than this key.
+    #[default]
     Run,
     /// A chunk of `etl backfill`.
     Backfill,
@@ -83,28 +74,29 @@ pub enum CommandName {
     Replay,
     /// `etl demo`.
     Demo,
+    /// A command that this version does not know: the report is of a newer one.
+    #[serde(other)]
+    Unknown,
 }
 
 impl CommandName {
     /// The name in the summary.
     pub fn as_str(self) -> &'static str {
-        match self {
-            CommandName::Run => "run",
-            CommandName::Backfill => "backfill",
-            CommandName::Replay => "replay",
-            CommandName::Demo => "demo",
-        }
+        self.into()
     }
 }
 
 /// Whether each source was read whole: that of the orders, with those of users and products inside.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct RunCompleteness {
     /// Of the orders; `None` where they were not read to an end.
+    #[serde(flatten, with = "keys_of_orders")]
     pub orders: Option<Completeness>,
     /// Of the users.
+    #[serde(default)]
     pub users: Option<Completeness>,
     /// Of the products.
+    #[serde(default)]
     pub products: Option<Completeness>,
 }
 
@@ -114,80 +106,111 @@ impl RunCompleteness {
         let all = [("orders", &self.orders), ("users", &self.users), ("products", &self.products)];
         all.into_iter().filter_map(|(source, completeness)| Some((source, completeness.as_ref()?)))
     }
-}
 
-impl Serialize for RunCompleteness {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let orders = self.orders.as_ref();
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("status", &orders.map(|orders| orders.status))?;
-        map.serialize_entry("by", &orders.and_then(|orders| orders.by))?;
-        map.serialize_entry("claimed", &orders.and_then(|orders| orders.claimed))?;
-        map.serialize_entry("read", &orders.map(|orders| orders.read))?;
-        map.serialize_entry("distinct", &orders.and_then(|orders| orders.distinct))?;
-        map.serialize_entry("why", &orders.and_then(|orders| orders.why.as_deref()))?;
-        map.serialize_entry("users", &self.users)?;
-        map.serialize_entry("products", &self.products)?;
-        map.end()
+    /// Whether less came than one of the sources claims to hold.
+    pub fn is_failed(&self) -> bool {
+        self.all().any(|(_, completeness)| completeness.is_failed())
     }
 }
 
-/// What a run says of itself.
-#[derive(Clone, Debug)]
+/// Values that were changed or lost without a drop: those of the orders and of both dimensions together.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "each is a count of the contract's summary, under its name")]
+pub struct ValueCounts {
+    pub prices_defaulted: u64,
+    pub prices_rounded: u64,
+    pub updated_at_unreadable: u64,
+    pub repeated_skus: u64,
+    pub values_unreadable: u64,
+    pub texts_cut: u64,
+}
+
+/// What a run says of itself. Its fields are the keys of the JSON, in their order.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Summary {
     /// The run.
     pub run_id: String,
     /// What it was started as.
+    #[serde(default)]
     pub command: CommandName,
-    /// The run whose quarantine this one reads.
+    /// The run whose quarantine it read.
+    #[serde(default)]
     pub replay_of: Option<String>,
     /// How it ended.
     pub status: Status,
     /// The window's beginning.
+    #[serde(default, deserialize_with = "or_default")]
     pub since: Option<UtcMicros>,
     /// The window's end.
+    #[serde(default, deserialize_with = "or_default")]
     pub until: Option<UtcMicros>,
     /// The time that the window is on.
+    #[serde(default, deserialize_with = "or_default")]
     pub cursor: Cursor,
-    /// The source that its coverage is kept under; `None` where it adds to none.
+    /// The source whose coverage the run counts for; `None` where it counts for none.
+    #[serde(flatten, with = "keys_of_identity")]
     pub identity: Option<SourceIdentity>,
-    /// A fingerprint of the rules by which records became rows.
+    /// A fingerprint of the rules by which records become rows.
+    #[serde(default)]
     pub rules: String,
-    /// Whether each source was read whole.
-    pub completeness: RunCompleteness,
-    /// When it started.
+    /// When it began.
     pub started_at: UtcMicros,
     /// When it ended.
     pub finished_at: UtcMicros,
     /// How long it took, in seconds, by a clock that never goes back.
+    #[serde(default)]
     pub execution_time_seconds: f64,
     /// Counts of the normalizer.
+    #[serde(flatten)]
     pub records: RecordCounts,
     /// Counts of the merge.
+    #[serde(flatten)]
     pub rows: MergeCounts,
+    /// Counts of values, once [`Summary::count_values`] has added them up.
+    #[serde(flatten)]
+    pub values: ValueCounts,
     /// The partitions that were written.
+    #[serde(default)]
     pub partitions_written: Vec<Dt>,
     /// The partitions that lost their last row.
+    #[serde(default)]
     pub partitions_removed: Vec<Dt>,
     /// Partitions that the run has lines for and that are as they were.
+    #[serde(default)]
     pub partitions_unchanged: u64,
     /// Revenue of the rows that the run brought.
+    #[serde(default, with = "money")]
     pub revenue: CurrencyTotals,
     /// What the checks found.
+    #[serde(default, deserialize_with = "or_default")]
     pub checks: Vec<CheckResult>,
     /// What somebody should know of.
+    #[serde(default, deserialize_with = "or_default")]
     pub alerts: Vec<Alert>,
     /// What somebody was told of before, and is over.
+    #[serde(rename = "alerts_recovered", default, deserialize_with = "or_default")]
     pub recovered: Vec<Alert>,
+    /// Alerts that a receiver did not get, and why.
+    #[serde(default, deserialize_with = "or_default")]
+    pub deliveries_failed: Vec<FailedDelivery>,
+    /// Whether each source was read whole.
+    #[serde(default, deserialize_with = "or_default")]
+    pub completeness: RunCompleteness,
     /// Counts of the source.
+    #[serde(default)]
     pub source: SourceCounts,
     /// Counts of the dimensions, by name.
-    pub dimensions: BTreeMap<&'static str, DimensionCounts>,
+    #[serde(default)]
+    pub dimensions: BTreeMap<String, DimensionCounts>,
     /// Seconds by stage.
-    pub stage_seconds: BTreeMap<&'static str, f64>,
+    #[serde(default)]
+    pub stage_seconds: BTreeMap<String, f64>,
     /// The most memory that the process has held so far, in bytes; where the system tells.
+    #[serde(default)]
     pub peak_memory_bytes: Option<u64>,
     /// What went wrong, where something did.
+    #[serde(default)]
     pub error: Option<String>,
 }
 
@@ -210,6 +233,7 @@ impl Summary {
             execution_time_seconds: 0.0,
             records: RecordCounts::default(),
             rows: MergeCounts::default(),
+            values: ValueCounts::default(),
             partitions_written: Vec::new(),
             partitions_removed: Vec::new(),
             partitions_unchanged: 0,
@@ -217,6 +241,7 @@ impl Summary {
             checks: Vec::new(),
             alerts: Vec::new(),
             recovered: Vec::new(),
+            deliveries_failed: Vec::new(),
             source: SourceCounts::default(),
             dimensions: BTreeMap::new(),
             stage_seconds: BTreeMap::new(),
@@ -225,28 +250,53 @@ impl Summary {
         }
     }
 
+    /// The summary in a report of any version: a key that is missing or unknown is no error.
+    ///
+    /// # Errors
+    /// The text is not JSON, or not the object of a run.
+    pub fn from_json(json: &[u8]) -> Result<Summary, serde_json::Error> {
+        let mut summary: Summary = serde_json::from_slice(json)?;
+        // The report has the cursor once, for the window and for the identity.
+        let column = summary.cursor.column();
+        if let Some(identity) = &mut summary.identity {
+            column.clone_into(&mut identity.cursor);
+        }
+        Ok(summary)
+    }
+
+    /// Adds up the counts of values, those of the orders and those of the dimensions.
+    pub fn count_values(&mut self) {
+        let records = &self.records;
+        let of_dimensions = |count: fn(&DimensionCounts) -> u64| self.dimensions.values().map(count).sum::<u64>();
+        self.values = ValueCounts {
+            prices_defaulted: records.prices_defaulted,
+            prices_rounded: records.prices_rounded,
+            updated_at_unreadable: records.updated_at_unreadable,
+            repeated_skus: records.repeated_skus,
+            values_unreadable: records.values_unreadable + of_dimensions(|counts| counts.values_unreadable),
+            texts_cut: records.texts_cut + of_dimensions(|counts| counts.texts_cut),
+        };
+    }
+
     /// Records dropped.
     pub fn records_dropped(&self) -> u64 {
-        self.dropped(crate::model::Level::Record)
+        self.records.records_dropped
     }
 
     /// Lines dropped.
     pub fn lines_dropped(&self) -> u64 {
-        self.dropped(crate::model::Level::Line)
-    }
-
-    fn dropped(&self, level: crate::model::Level) -> u64 {
-        Reason::ALL.iter().zip(self.records.dropped).filter(|(reason, _)| reason.level() == level).map(|(_, count)| count).sum()
+        self.records.lines_dropped
     }
 
     /// The reasons that dropped something, with how much.
     pub fn dropped_by_reason(&self) -> BTreeMap<&'static str, u64> {
-        Reason::ALL
-            .iter()
-            .zip(self.records.dropped)
-            .filter(|(_, count)| *count > 0)
-            .map(|(reason, count)| (reason.as_str(), count))
-            .collect()
+        let counts = Reason::ALL.iter().zip(self.records.dropped);
+        counts.filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.as_str(), count)).collect()
+    }
+
+    /// Whether it put something in place.
+    pub fn has_published(&self) -> bool {
+        !self.partitions_written.is_empty() || !self.partitions_removed.is_empty()
     }
 }
 
@@ -255,59 +305,195 @@ pub fn money_texts(totals: &CurrencyTotals) -> BTreeMap<&str, String> {
     totals.iter().map(|(currency, units)| (currency.as_str(), units_text(*units))).collect()
 }
 
-impl Serialize for Summary {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("run_id", &self.run_id)?;
-        map.serialize_entry("command", &self.command)?;
-        map.serialize_entry("replay_of", &self.replay_of)?;
-        map.serialize_entry("status", &self.status)?;
-        map.serialize_entry("since", &self.since.map(UtcMicros::rfc3339))?;
-        map.serialize_entry("until", &self.until.map(UtcMicros::rfc3339))?;
-        map.serialize_entry("cursor", self.cursor.column())?;
-        map.serialize_entry("source_identity", &self.identity.as_ref().map(|identity| &identity.source))?;
-        map.serialize_entry("profile", &self.identity.as_ref().map(|identity| &identity.profile))?;
-        map.serialize_entry("rules", &self.rules)?;
-        map.serialize_entry("started_at", &self.started_at.rfc3339())?;
-        map.serialize_entry("finished_at", &self.finished_at.rfc3339())?;
-        map.serialize_entry("execution_time_seconds", &self.execution_time_seconds)?;
-        map.serialize_entry("records_read", &self.records.records_read)?;
-        map.serialize_entry("records_processed_count", &self.records.records_processed)?;
-        map.serialize_entry("records_dropped_count", &self.records_dropped())?;
-        map.serialize_entry("records_out_of_window", &self.records.records_out_of_window)?;
-        map.serialize_entry("records_skipped", &self.records.records_skipped)?;
-        map.serialize_entry("dropped", &self.dropped_by_reason())?;
-        map.serialize_entry("lines_read", &self.records.lines_read)?;
-        map.serialize_entry("lines_dropped", &self.lines_dropped())?;
-        map.serialize_entry("duplicates_dropped", &self.rows.duplicates_dropped)?;
-        map.serialize_entry("rows_inserted", &self.rows.rows_inserted)?;
-        map.serialize_entry("rows_updated", &self.rows.rows_updated)?;
-        map.serialize_entry("rows_unchanged", &self.rows.rows_unchanged)?;
-        map.serialize_entry("rows_moved", &self.rows.rows_moved)?;
-        map.serialize_entry("rows_superseded", &self.rows.rows_superseded)?;
-        map.serialize_entry("rows_removed", &self.rows.rows_removed)?;
-        map.serialize_entry("prices_defaulted", &self.records.prices_defaulted)?;
-        map.serialize_entry("prices_rounded", &self.records.prices_rounded)?;
-        map.serialize_entry("updated_at_unreadable", &self.records.updated_at_unreadable)?;
-        map.serialize_entry("repeated_skus", &self.records.repeated_skus)?;
-        let of_dimensions = |count: fn(&DimensionCounts) -> u64| self.dimensions.values().map(count).sum::<u64>();
-        let values_unreadable = self.records.values_unreadable + of_dimensions(|counts| counts.values_unreadable);
-        let texts_cut = self.records.texts_cut + of_dimensions(|counts| counts.texts_cut);
-        map.serialize_entry("values_unreadable", &values_unreadable)?;
-        map.serialize_entry("texts_cut", &texts_cut)?;
-        map.serialize_entry("partitions_written", &self.partitions_written)?;
-        map.serialize_entry("partitions_removed", &self.partitions_removed)?;
-        map.serialize_entry("partitions_unchanged", &self.partitions_unchanged)?;
-        map.serialize_entry("revenue", &money_texts(&self.revenue))?;
-        map.serialize_entry("checks", &self.checks)?;
-        map.serialize_entry("alerts", &self.alerts)?;
-        map.serialize_entry("alerts_recovered", &self.recovered)?;
-        map.serialize_entry("completeness", &self.completeness)?;
-        map.serialize_entry("source", &self.source)?;
-        map.serialize_entry("dimensions", &self.dimensions)?;
-        map.serialize_entry("stage_seconds", &self.stage_seconds)?;
-        map.serialize_entry("peak_memory_bytes", &self.peak_memory_bytes)?;
-        map.serialize_entry("error", &self.error)?;
-        map.end()
+/// What a newer version wrote may have a shape that this one does not know: then the key counts as missing.
+fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).unwrap_or_default())
+}
+
+/// Money as JSON strings, so that no reader passes it through a float.
+mod money {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::{CurrencyTotals, money_texts};
+
+    pub(super) fn serialize<S: Serializer>(totals: &CurrencyTotals, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(money_texts(totals))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CurrencyTotals, D::Error> {
+        let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
+        let units = |text: &str| {
+            let (_, decimals) = text.split_once('.')?;
+            (decimals.len() == 4).then(|| text.replace('.', "").parse().ok()).flatten()
+        };
+        let entry = |(currency, text): (String, String)| Some((currency, units(&text)?));
+        texts.into_iter().map(entry).collect::<Option<_>>().ok_or_else(|| D::Error::custom("not an amount with four decimals"))
+    }
+}
+
+/// The keys `source_identity` and `profile`, which are `null` for a run that counts for no coverage.
+mod keys_of_identity {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::SourceIdentity;
+
+    #[derive(Serialize, Deserialize)]
+    struct Keys {
+        #[serde(default)]
+        source_identity: Option<String>,
+        #[serde(default)]
+        profile: Option<String>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(identity: &Option<SourceIdentity>, serializer: S) -> Result<S::Ok, S::Error> {
+        let (source_identity, profile) = identity.clone().map(|identity| (identity.source, identity.profile)).unzip();
+        Keys { source_identity, profile }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SourceIdentity>, D::Error> {
+        let Keys { source_identity, profile } = Keys::deserialize(deserializer)?;
+        Ok(source_identity.zip(profile).map(|(source, profile)| SourceIdentity { source, profile, cursor: String::new() }))
+    }
+}
+
+/// The keys of a certificate, which are all `null` where the orders were not read to their end.
+mod keys_of_orders {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Completeness;
+    use crate::source::{CompletenessStatus, Evidence};
+
+    #[derive(Default, Serialize, Deserialize)]
+    #[serde(default)]
+    struct Keys {
+        status: Option<CompletenessStatus>,
+        by: Option<Evidence>,
+        claimed: Option<u64>,
+        read: Option<u64>,
+        distinct: Option<u64>,
+        why: Option<String>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(orders: &Option<Completeness>, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(Completeness { status, by, claimed, read, distinct, why }) = orders.clone() else {
+            return Keys::default().serialize(serializer);
+        };
+        Keys { status: Some(status), by, claimed, read: Some(read), distinct, why }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Completeness>, D::Error> {
+        let Keys { status, by, claimed, read, distinct, why } = Keys::deserialize(deserializer)?;
+        Ok(status.map(|status| Completeness { status, by, claimed, read: read.unwrap_or_default(), distinct, why }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        check::Severity,
+        report::AlertKind,
+        source::{CompletenessStatus, Evidence},
+    };
+
+    /// A summary in which nothing is as [`Summary::new`] makes it.
+    fn full() -> Summary {
+        let at = |second| UtcMicros::from_civil((2026, 2, 1), second, 250_000, 0).unwrap();
+        let mut summary = Summary::new("20260201T030000000000Z-0004d20000".into(), Some(at(0)), None, at(10));
+        summary.command = CommandName::Backfill;
+        summary.status = Status::ChecksFailed;
+        summary.cursor = Cursor::Updated;
+        summary.identity = Some(SourceIdentity { source: "shop".into(), profile: "default".into(), cursor: "updated_at".into() });
+        summary.finished_at = at(12);
+        summary.execution_time_seconds = 1.75;
+        summary.records.records_read = 7;
+        summary.records.drop(Reason::MissingOrderId);
+        summary.records.drop(Reason::MissingSku);
+        summary.rows.rows_moved = 3;
+        summary.values.texts_cut = 2;
+        summary.partitions_written = vec!["2026-01-31".parse().unwrap()];
+        summary.revenue = [(String::new(), -5), ("EUR".to_owned(), i128::from(i64::MAX) * 3), ("USD".to_owned(), 0)].into();
+        let sample = vec![BTreeMap::from([("sku".to_owned(), None)])];
+        summary.checks = vec![CheckResult {
+            name: "c".into(),
+            severity: Severity::Warn,
+            passed: false,
+            violations: 1,
+            sample,
+            rows_kept: Some(1),
+            file: None,
+        }];
+        summary.alerts = vec![Alert { kind: AlertKind::CheckFailed, message: "m".into() }];
+        let by = Some(Evidence::Total);
+        let complete = Completeness { status: CompletenessStatus::Proven, by, claimed: Some(7), read: 7, distinct: None, why: None };
+        summary.completeness = RunCompleteness { orders: Some(complete.clone()), users: Some(complete), products: None };
+        summary.dimensions.insert("dim_user".into(), DimensionCounts { members: 4, ..DimensionCounts::default() });
+        summary.stage_seconds.insert("merge".into(), 0.5);
+        summary.error = Some("e".into());
+        summary
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for summary in [full(), Summary::new("r".into(), None, None, UtcMicros::new(0).unwrap())] {
+            let json = serde_json::to_vec(&summary).unwrap();
+            assert_eq!(Summary::from_json(&json).unwrap(), summary, "{}", String::from_utf8_lossy(&json));
+        }
+    }
+
+    #[test]
+    fn counts_are_keys_of_the_summary_itself_and_money_is_a_string() {
+        let json: Value = serde_json::to_value(full()).unwrap();
+        for (key, value) in [
+            ("records_read", json!(7)),
+            ("records_dropped_count", json!(1)),
+            ("lines_dropped", json!(1)),
+            ("dropped", json!({"missing_order_id": 1, "missing_sku": 1})),
+            ("rows_moved", json!(3)),
+            ("texts_cut", json!(2)),
+            ("source_identity", json!("shop")),
+            ("profile", json!("default")),
+            ("since", json!("2026-02-01T00:00:00.250000Z")),
+            ("revenue", json!({"": "-0.0005", "EUR": "2767011611056432.7421", "USD": "0.0000"})),
+            ("alerts_recovered", json!([])),
+        ] {
+            assert_eq!(json[key], value, "{key}");
+        }
+        let none = serde_json::to_value(Summary::new("r".into(), None, None, UtcMicros::new(0).unwrap())).unwrap();
+        for key in ["source_identity", "profile", "since", "peak_memory_bytes"] {
+            assert_eq!(none.get(key), Some(&Value::Null), "{key} is always present");
+        }
+        assert_eq!(none["completeness"].as_object().unwrap().len(), 8);
+    }
+
+    #[test]
+    fn a_report_of_another_version_is_read_as_far_as_it_is_known() {
+        let old = r#"{"run_id":"r","status":"published","started_at":"2026-01-01T00:00:00Z","finished_at":"2026-01-01T00:00:01Z"}"#;
+        let summary = Summary::from_json(old.as_bytes()).unwrap();
+        assert_eq!((summary.status, summary.command, summary.records.records_read), (Status::Published, CommandName::Run, 0));
+        let mut newer: Value = serde_json::to_value(full()).unwrap();
+        newer["status"] = "paused".into();
+        newer["command"] = "undo".into();
+        newer["alerts"] = json!([{"kind": "from_the_future", "message": "m"}]);
+        newer["completeness"]["status"] = "likely".into();
+        newer["more"] = json!({"a": 1});
+        let summary = Summary::from_json(newer.to_string().as_bytes()).unwrap();
+        assert_eq!((summary.status, summary.command, summary.alerts.len()), (Status::Unknown, CommandName::Unknown, 0));
+        assert_eq!((summary.completeness, summary.rows.rows_moved), (RunCompleteness::default(), 3));
+        assert!(Status::all().all(|status| status != Status::Unknown), "no run ends so");
+    }
+
+    #[test]
+    fn values_are_those_of_orders_and_dimensions() {
+        let mut summary = full();
+        summary.records.values_unreadable = 2;
+        let users = DimensionCounts { values_unreadable: 3, texts_cut: 1, ..DimensionCounts::default() };
+        summary.dimensions = [("dim_user".to_owned(), users), ("dim_product".to_owned(), users)].into();
+        summary.count_values();
+        assert_eq!((summary.values.values_unreadable, summary.values.texts_cut), (8, 2));
     }
 }

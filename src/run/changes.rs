@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{RequestError, RunError};
 use crate::{
     model::Dt,
-    report::{self, RecordedRun},
+    report::{self, Summary},
     store::{self, Output, places},
     warehouse::redshift::{self, Changes, RunManifest},
 };
@@ -33,11 +33,7 @@ pub enum WhichRuns<'a> {
 /// No such run, or I/O errors.
 pub(super) fn changes(output: &Output, url: &str, which: WhichRuns<'_>) -> Result<Changes, RunError> {
     let runs = runs(output, which)?;
-    let days: BTreeSet<Dt> = runs
-        .iter()
-        .flat_map(|run| run.partitions_written.iter().chain(&run.partitions_removed))
-        .filter_map(|text| text.parse().ok())
-        .collect();
+    let days: BTreeSet<Dt> = runs.iter().flat_map(|run| run.partitions_written.iter().chain(&run.partitions_removed)).copied().collect();
     let stored: BTreeSet<Dt> = days.iter().copied().filter(|dt| output.at(places::partition_file(*dt)).exists()).collect();
     let manifests: Vec<_> = runs.iter().filter_map(|run| valid_manifest(output, url, &run.run_id)).collect();
     let sources = redshift::sources(&stored, &manifests);
@@ -45,11 +41,11 @@ pub(super) fn changes(output: &Output, url: &str, which: WhichRuns<'_>) -> Resul
 }
 
 /// The runs, the latest first.
-fn runs(output: &Output, which: WhichRuns<'_>) -> Result<Vec<RecordedRun>, RunError> {
+fn runs(output: &Output, which: WhichRuns<'_>) -> Result<Vec<Summary>, RunError> {
     let unknown = |run_id: &str| RequestError::UnknownRun(run_id.to_owned());
     let mut recorded = report::recorded_runs(output)?.map(|(run, _)| run);
     match which {
-        WhichRuns::Last => Ok(recorded.find(RecordedRun::has_published).into_iter().collect()),
+        WhichRuns::Last => Ok(recorded.find(Summary::has_published).into_iter().collect()),
         WhichRuns::One(run_id) => Ok(vec![recorded.find(|run| run.run_id == run_id).ok_or_else(|| unknown(run_id))?]),
         WhichRuns::Since(run_id) => {
             let mut after = Vec::new();
@@ -58,7 +54,7 @@ fn runs(output: &Output, which: WhichRuns<'_>) -> Result<Vec<RecordedRun>, RunEr
                 if run.run_id == run_id {
                     return Ok(after);
                 }
-                after.extend(Some(run).filter(RecordedRun::has_published));
+                after.extend(Some(run).filter(Summary::has_published));
             }
         }
     }

@@ -6,21 +6,24 @@ use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use super::{RunError, open::host};
 use crate::{
     layer,
-    model::{Dt, UtcMicros, parse_time_text},
+    model::{Dt, UtcMicros},
     net::redact,
     report::{
-        self, Alert, Summary,
-        alert::{self, Ended, Evidence, OpenAlerts, Sender},
+        self, Alert, CurrentRun, Retained, Summary,
+        alert::{
+            self, Delivery, Discovery, Ended, Evidence, Notice, OpenAlerts, Sender,
+            stuck::{self, Holding},
+        },
     },
-    settings::{EmfTarget, MetricsSettings, Settings},
+    settings::{EmfTarget, MetricsSettings, Receiver, Settings},
     source::SourceError,
-    store::Output,
+    store::{self, Holder, Output},
 };
 
 /// The runs that a slow one is held against, and among how many reports they are looked for.
@@ -40,6 +43,31 @@ pub(super) fn ended(error: Option<&RunError>) -> Ended {
     }
 }
 
+/// Where notices come from: what they name, whatever they are about.
+pub struct NoticeOrigin {
+    pipeline: String,
+    output: String,
+    host: String,
+}
+
+impl NoticeOrigin {
+    /// The pipeline and the output of these settings, on this host.
+    pub fn new(settings: &Settings) -> NoticeOrigin {
+        let output = std::path::absolute(&settings.output).unwrap_or_else(|_| settings.output.clone()).display().to_string();
+        NoticeOrigin { pipeline: settings.alerts.name.clone().unwrap_or_else(|| output.clone()), output, host: host() }
+    }
+
+    /// The stable name of the pipeline.
+    pub fn pipeline(&self) -> &str {
+        &self.pipeline
+    }
+
+    /// The sender of notices after a run.
+    pub fn sender<'a>(&'a self, run_id: &'a str) -> Sender<'a> {
+        Sender { pipeline: &self.pipeline, output: &self.output, host: &self.host, run_id }
+    }
+}
+
 /// The alerts that were open when a run was judged, and those that are by what it found.
 pub(super) struct Verdict {
     before: OpenAlerts,
@@ -50,7 +78,7 @@ pub(super) struct Verdict {
 pub(super) fn judge(settings: &Settings, output: &Output, summary: &mut Summary, ended: Ended, facts: &BTreeMap<Dt, PathBuf>) -> Verdict {
     let takes_long = summary.execution_time_seconds >= settings.alerts.slow_after.as_secs_f64();
     let earlier = if takes_long && ended == Ended::Success {
-        report::latest_successes(output, summary.command.as_str(), EARLIER_RUNS.0, EARLIER_RUNS.1).unwrap_or_default()
+        report::latest_successes(output, summary.command, EARLIER_RUNS.0, EARLIER_RUNS.1).unwrap_or_default()
     } else {
         Vec::new()
     };
@@ -65,7 +93,10 @@ pub(super) fn judge(settings: &Settings, output: &Output, summary: &mut Summary,
     }
     summary.alerts = findings.iter().filter_map(|finding| Some(Alert { kind: finding.kind, message: finding.message.clone()? })).collect();
     let mut open = before.clone();
-    summary.recovered = open.take(&summary.run_id, summary.finished_at, ended == Ended::Success, &findings);
+    let origin = NoticeOrigin::new(settings);
+    let by = Discovery { pipeline: origin.pipeline(), run_id: &summary.run_id, now: summary.finished_at };
+    let recovered = open.apply_findings(by, ended, &findings);
+    summary.recovered = recovered;
     Verdict { before, open }
 }
 
@@ -80,40 +111,80 @@ fn newest_row(facts: &BTreeMap<Dt, PathBuf>, now: UtcMicros) -> Option<UtcMicros
     })
 }
 
-/// Logs what was found, and tells whoever is configured. The output is held meanwhile, for no longer than three time-outs.
-pub(super) fn tell(settings: &Settings, output: &Output, summary: &Summary, Verdict { before, mut open }: Verdict) {
+/// Logs what was found, and notifies the receivers. The output is held meanwhile, for no longer than three time-outs.
+pub(super) fn tell(settings: &Settings, output: &Output, summary: &mut Summary, Verdict { before, mut open }: Verdict) {
     for alert in &summary.alerts {
         tracing::warn!(kind = alert.kind.as_str(), "alert: {}", alert.message);
     }
-    for alert in &summary.recovered {
-        tracing::info!(kind = alert.kind.as_str(), "over: {}", alert.message);
-    }
     let now = summary.finished_at;
+    let origin = NoticeOrigin::new(settings);
     open.forget_all_but(&settings.alerts.receivers);
     let due = open.due(&settings.alerts.receivers, settings.alerts.repeat, now);
-    let place = std::path::absolute(output.root()).unwrap_or_else(|_| output.root().to_owned()).display().to_string();
-    let sender = Sender { output: &place, host: &host(), run_id: &summary.run_id };
-    let deliveries = alert::deliver(&due, sender, settings.alerts.timeout, &settings.http.network);
-    for delivery in &deliveries {
-        if let Some(error) = &delivery.error {
-            let (receiver, kind) = (delivery.receiver.as_str(), delivery.kind.as_str());
-            tracing::warn!(receiver, kind, error, "an alert could not be delivered: the next run tries again");
-        }
-    }
-    open.note(&deliveries, now);
+    let mut deliveries = deliver(settings, origin.sender(&summary.run_id), &due);
+    open.record_deliveries(&deliveries, now);
     if open != before
         && let Err(error) = open.write(output)
     {
         tracing::warn!(%error, "which alerts are open could not be kept: they may be sent again");
     }
+    // Whatever run was stuck: this one has had the output since, or was stuck itself and is at its end.
+    let over = update_stuck(settings, output, &summary.run_id, now, Holding::None);
+    deliveries.extend(over.deliveries);
+    summary.recovered.extend(over.recovered);
+    summary.deliveries_failed = deliveries.iter().filter_map(Delivery::failure).collect();
+    for alert in &summary.recovered {
+        tracing::info!(kind = alert.kind.as_str(), "over: {}", alert.message);
+    }
+}
+
+/// Judges the run that holds the output, for a run that found it held. A dry run sends nothing.
+pub(super) fn judge_holder(settings: &Settings, output: &Output, summary: &mut Summary, holder: &Holder) {
+    let alert = stuck::judge(&settings.alerts, holder, summary.finished_at);
+    if let Some(alert) = &alert {
+        tracing::warn!(kind = alert.kind.as_str(), "alert: {}", alert.message);
+        summary.alerts.push(alert.clone());
+    }
+    if settings.dry_run {
+        return;
+    }
+    let holding = Holding::By(holder, alert.as_ref());
+    let stuck::Update { recovered, deliveries } = update_stuck(settings, output, &summary.run_id, summary.finished_at, holding);
+    summary.recovered.extend(recovered);
+    summary.deliveries_failed.extend(deliveries.iter().filter_map(Delivery::failure));
+}
+
+/// Keeps and sends the alerts about stuck runs.
+pub(super) fn update_stuck(settings: &Settings, output: &Output, run_id: &str, now: UtcMicros, holding: Holding<'_>) -> stuck::Update {
+    let origin = NoticeOrigin::new(settings);
+    let by = Discovery { pipeline: origin.pipeline(), run_id, now };
+    let send = |due: &[(&Receiver, Notice)]| deliver(settings, origin.sender(run_id), due);
+    stuck::update(output, &settings.alerts, by, holding, send).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the alert about the run that holds the output can't be kept, and is not sent");
+        stuck::Update::default()
+    })
+}
+
+/// Sends notices. A failed delivery is a warning with its cause.
+fn deliver(settings: &Settings, sender: Sender<'_>, due: &[(&Receiver, Notice)]) -> Vec<Delivery> {
+    let deliveries = alert::deliver(due, sender, settings.alerts.timeout, &settings.http.network);
+    for failed in deliveries.iter().filter_map(Delivery::failure) {
+        let (receiver, kind, error) = (failed.receiver.as_str(), failed.kind.as_str(), failed.error);
+        tracing::warn!(receiver, kind, error, "an alert could not be delivered: the next run tries again");
+    }
+    deliveries
 }
 
 /// Removes what is older than the retention.
 pub(super) fn retain(settings: &Settings, output: &Output, summary: &Summary) {
     let Some(retention) = settings.retention else { return };
-    match report::remove_older(output, retention, summary.finished_at) {
-        Ok(0) => {}
-        Ok(runs) => tracing::info!(runs, "quarantine, manifests and reports past their retention have been removed"),
+    let run = CurrentRun { run_id: &summary.run_id, now: summary.finished_at };
+    match report::remove_older(output, retention, &run) {
+        Ok(Retained::Removed(0)) => {}
+        Ok(Retained::ClockDoubted(newest)) => tracing::warn!(
+            newest_run = %newest,
+            "nothing past the retention is removed: no run started for 180 days, so this host's clock may be wrong; ten runs over a day confirm it"
+        ),
+        Ok(Retained::Removed(runs)) => tracing::info!(runs, "quarantine, manifests and reports past their retention have been removed"),
         Err(error) => tracing::warn!(%error, "what is past its retention could not be removed"),
     }
 }
@@ -122,7 +193,7 @@ pub(super) fn retain(settings: &Settings, output: &Output, summary: &Summary) {
 pub(super) fn write_metrics(settings: &MetricsSettings, output: &Output, summary: &Summary) {
     if let Some(path) = &settings.file {
         let text = report::open_metrics(summary, last_success(output, summary));
-        if let Err(error) = replace_whole(path, text.as_bytes()) {
+        if let Err(error) = store::replace_file(path, text.as_bytes()) {
             tracing::warn!(path = %path.display(), %error, "the metrics could not be written");
         }
     }
@@ -143,20 +214,8 @@ fn last_success(output: &Output, summary: &Summary) -> Option<UtcMicros> {
     if summary.status.is_success() {
         return Some(summary.finished_at);
     }
-    let (run, _) = report::recorded_runs(output).ok()?.find(|(run, _)| run.is_success())?;
-    parse_time_text(&run.finished_at)
-}
-
-/// Replaces a file so that a reader sees the old text or the new one.
-fn replace_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut staged = path.as_os_str().to_owned();
-    // The textfile collector reads `*.prom`: what is being written must not end so.
-    staged.push(format!(".{}.tmp", std::process::id()));
-    let written = fs::write(&staged, bytes).and_then(|()| fs::rename(&staged, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&staged);
-    }
-    written
+    let (run, _) = report::recorded_runs(output).ok()?.find(|(run, _)| run.status.is_success())?;
+    Some(run.finished_at)
 }
 
 /// The most memory that this process has held so far, in bytes, where the system tells (Linux: `VmHWM`).

@@ -63,7 +63,7 @@ pub enum RunError {
 
 impl RunError {
     /// The error of a panic, a defect of this tool.
-    pub(super) fn of_panic(panic: &(dyn Any + Send)) -> RunError {
+    pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> RunError {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
         RunError::Internal(text.map_or_else(|| "a panic".to_owned(), |text| format!("a panic: {text}")))
     }
@@ -84,7 +84,7 @@ impl RunError {
             | RunError::Request(_)
             | RunError::Layer(LayerError::Columns { .. })
             | RunError::Source(SourceError::Credentials { .. } | SourceError::Network(_))
-            | RunError::Dimension(DimensionError::NoColumn { .. })
+            | RunError::Dimension(DimensionError::NoColumn { .. } | DimensionError::OldVersions { .. })
             | RunError::Check(CheckError::Custom { .. } | CheckError::Folder { .. })
             | RunError::Warehouse(
                 RedshiftError::NoUrl

@@ -37,7 +37,7 @@ use crate::{
     report::{self, CommandName, Status, Summary},
     settings::{Location, RepeatedSku, Settings, SettingsError, Source, When},
     source::{self, Access, Query, SourceCounters, SourceError},
-    store::{Output, OutputLock, Staging, places},
+    store::{LockError, Output, OutputLock, Staging, places},
 };
 
 /// What is to be run.
@@ -140,7 +140,7 @@ impl Job<'_> {
         }
         self.require_credentials()?;
         // Read before anything is fetched: a typing error in them should not cost an hour.
-        let custom = self.settings.checks.as_deref().map(check::load_custom).transpose()?.unwrap_or_default();
+        let custom = check::load_custom(self.settings.checks.as_deref(), &self.settings.column_checks, &self.schema)?;
         self.enter(StageName::Open);
         self.open_output(span)?;
         let engine = Engine::start();
@@ -425,6 +425,7 @@ impl Job<'_> {
         self.summary.peak_memory_bytes = conclude::peak_memory_bytes();
         self.summary.finished_at = UtcMicros::now();
         self.summary.execution_time_seconds = self.began.elapsed().as_secs_f64();
+        self.summary.count_values();
     }
 
     /// The outcome, however the run ended. Its report is kept if the run has the output, or if another run holds it.
@@ -452,14 +453,20 @@ impl Job<'_> {
                 }
             };
             if !self.settings.dry_run {
-                conclude::tell(self.settings, &self.output, &self.summary, verdict);
+                conclude::tell(self.settings, &self.output, &mut self.summary, verdict);
             }
+        }
+        if let Some(RunError::Lock(LockError::Held { holder: Some(holder), .. })) = &error {
+            conclude::judge_holder(self.settings, &self.output, &mut self.summary, holder);
         }
         let is_recorded = self.lock.is_some() || self.summary.status == Status::Locked;
         if is_recorded && !self.settings.dry_run {
             if let Err(error) = report::write_report(&self.output, &self.summary) {
                 tracing::warn!(%error, "the report of the run could not be written");
             }
+        }
+        // Also of a run that could not open its output: a rule on the metrics must see that runs fail.
+        if !self.settings.dry_run {
             conclude::write_metrics(&self.settings.metrics, &self.output, &self.summary);
         }
         if self.lock.is_some() && success && !self.settings.dry_run {

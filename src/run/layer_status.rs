@@ -4,13 +4,21 @@ use std::{collections::BTreeMap, fs};
 
 use serde::Serialize;
 
-use super::{RunError, ledger};
+use super::{RunError, conclude, ledger};
 use crate::{
+    check::Severity,
     coverage::{Interval, SourceCoverage, SourceIdentity},
     layer,
-    model::{Dt, UtcMicros, parse_time_text},
-    report::{self, RecordedCompleteness, RecordedRun, alert::OpenAlert, alert::OpenAlerts},
-    store::{Output, places},
+    model::{Dt, RunId, UtcMicros},
+    report::{
+        self, Alert, RunCompleteness, Status, Summary,
+        alert::{
+            OpenAlert, OpenAlerts,
+            stuck::{self, Holding},
+        },
+    },
+    settings::Settings,
+    store::{Holder, Output, OutputLock, places},
 };
 
 /// Among how many of the latest runs drops are counted.
@@ -21,8 +29,8 @@ const RUNS_COUNTED: usize = 20;
 #[expect(missing_docs, reason = "each is a field of the summary, under its name")]
 pub struct RunInShort {
     pub run_id: String,
-    pub status: String,
-    pub finished_at: String,
+    pub status: Status,
+    pub finished_at: UtcMicros,
     /// Seconds since then.
     pub age_seconds: i64,
 }
@@ -32,7 +40,7 @@ pub struct RunInShort {
 #[expect(missing_docs, reason = "each is a field of the summary, under its name")]
 pub struct FailingCheck {
     pub name: String,
-    pub severity: String,
+    pub severity: Severity,
     pub violations: u64,
     pub run_id: String,
 }
@@ -59,15 +67,29 @@ pub struct CoverageGap {
     pub interval: Interval,
 }
 
+/// The run that holds the output.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct HeldBy {
+    /// The run, its process, its host, and when it took the output.
+    #[serde(flatten)]
+    pub holder: Holder,
+    /// Seconds since then.
+    pub seconds: u64,
+    /// Whether that is longer than `alerts.stuck_after`.
+    pub stuck: bool,
+}
+
 /// The layer on one screen.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct LayerStatus {
-    /// The last run succeeded, no check fails, and no alert is open.
+    /// The last run succeeded, no check fails, no alert is open, and no run is stuck.
     pub healthy: bool,
+    /// The run that holds the output now.
+    pub held_by: Option<HeldBy>,
     /// No day between the first and the last is without rows, and coverage has no gaps.
     pub complete: bool,
     /// Whether the last successful run had all that its source has.
-    pub completeness: Option<RecordedCompleteness>,
+    pub completeness: Option<RunCompleteness>,
     /// What was never loaded, between intervals that were.
     pub gaps: Vec<CoverageGap>,
     /// The last run.
@@ -98,16 +120,18 @@ pub struct LayerStatus {
     pub open_alerts: Vec<OpenAlert>,
 }
 
-/// Looks at an output.
+/// Looks at the output of these settings. Where a run is stuck that no run has found yet, the receivers of alerts are notified.
 ///
 /// # Errors
-/// What the disk refuses.
-pub fn layer_status(output: &Output) -> Result<LayerStatus, RunError> {
+/// I/O errors.
+pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
+    let output = &Output::new(settings.output.clone());
     let now = UtcMicros::now();
-    let runs: Vec<RecordedRun> = report::latest_runs(output, RUNS_COUNTED)?.into_iter().map(|(run, _)| run).collect();
-    let last_success = match runs.iter().find(|run| run.is_success()) {
+    let held_by = held_by(settings, output, now)?;
+    let runs: Vec<Summary> = report::latest_runs(output, RUNS_COUNTED)?.into_iter().map(|(run, _)| run).collect();
+    let last_success = match runs.iter().find(|run| run.status.is_success()) {
         Some(run) => Some(run.clone()),
-        None => report::recorded_runs(output)?.map(|(run, _)| run).find(RecordedRun::is_success),
+        None => report::recorded_runs(output)?.map(|(run, _)| run).find(|run| run.status.is_success()),
     };
     let known = layer::published_entries(output).unwrap_or_default();
     let mut partitions = Vec::new();
@@ -117,20 +141,24 @@ pub fn layer_status(output: &Output) -> Result<LayerStatus, RunError> {
         partitions.push(PartitionInShort { dt, bytes: metadata.len(), rows });
     }
     let mut dropped = BTreeMap::new();
-    for (reason, count) in runs.iter().flat_map(|run| &run.dropped) {
-        *dropped.entry(reason.clone()).or_default() += count;
+    for (reason, count) in runs.iter().flat_map(Summary::dropped_by_reason) {
+        *dropped.entry(reason.to_owned()).or_default() += count;
     }
     let days_without_rows = days_between(&partitions);
     let gaps = gaps(output)?;
     let failing_checks = failing_checks(&runs);
-    let open_alerts: Vec<_> = OpenAlerts::read(output)?.lasting().cloned().collect();
+    let mut open_alerts: Vec<_> = OpenAlerts::read(output)?.lasting().cloned().collect();
+    open_alerts.extend(stuck::open(output)?);
+    let is_stuck = held_by.as_ref().is_some_and(|held| held.stuck);
     // A run that found the output held is no verdict on the layer.
-    let is_fine = |run: &RecordedRun| run.is_success() || matches!(run.status.as_str(), "locked" | "dry_run");
+    let is_fine = |run: &Summary| run.status.is_success() || matches!(run.status, Status::Locked | Status::DryRun);
     Ok(LayerStatus {
         healthy: last_success.is_some()
             && runs.first().is_none_or(is_fine)
-            && failing_checks.iter().all(|check| check.severity != "error")
-            && open_alerts.is_empty(),
+            && failing_checks.iter().all(|check| check.severity != Severity::Error)
+            && open_alerts.is_empty()
+            && !is_stuck,
+        held_by,
         complete: !partitions.is_empty() && days_without_rows.is_empty() && gaps.is_empty(),
         completeness: last_success.as_ref().map(|run| run.completeness.clone()),
         gaps,
@@ -150,14 +178,22 @@ pub fn layer_status(output: &Output) -> Result<LayerStatus, RunError> {
     })
 }
 
-fn in_short(run: &RecordedRun, now: UtcMicros) -> RunInShort {
-    let finished = parse_time_text(&run.finished_at).unwrap_or(now);
+fn in_short(run: &Summary, now: UtcMicros) -> RunInShort {
     RunInShort {
         run_id: run.run_id.clone(),
-        status: run.status.clone(),
-        finished_at: run.finished_at.clone(),
-        age_seconds: (now.micros() - finished.micros()) / UtcMicros::SECOND,
+        status: run.status,
+        finished_at: run.finished_at,
+        age_seconds: (now.micros() - run.finished_at.micros()) / UtcMicros::SECOND,
     }
+}
+
+/// Who holds the output. Brings the alerts about stuck runs in line with it.
+fn held_by(settings: &Settings, output: &Output, now: UtcMicros) -> Result<Option<HeldBy>, RunError> {
+    let holder = OutputLock::holder(output)?;
+    let alert: Option<Alert> = holder.as_ref().and_then(|holder| stuck::judge(&settings.alerts, holder, now));
+    let holding = holder.as_ref().map_or(Holding::None, |holder| Holding::By(holder, alert.as_ref()));
+    conclude::update_stuck(settings, output, RunId::new(now).as_str(), now, holding);
+    Ok(holder.map(|holder| HeldBy { seconds: stuck::held_for(&holder, now).as_secs(), stuck: alert.is_some(), holder }))
 }
 
 /// The gaps of all sources.
@@ -177,7 +213,7 @@ fn days_between(partitions: &[PartitionInShort]) -> Vec<Dt> {
 }
 
 /// Each check as it was last run, where it failed then.
-fn failing_checks(runs: &[RecordedRun]) -> Vec<FailingCheck> {
+fn failing_checks(runs: &[Summary]) -> Vec<FailingCheck> {
     let mut last = BTreeMap::new();
     for run in runs {
         for check in &run.checks {
@@ -188,7 +224,7 @@ fn failing_checks(runs: &[RecordedRun]) -> Vec<FailingCheck> {
     failing
         .map(|(check, run_id)| FailingCheck {
             name: check.name.clone(),
-            severity: check.severity.clone(),
+            severity: check.severity,
             violations: check.violations,
             run_id: run_id.clone(),
         })

@@ -9,7 +9,7 @@ use crate::{
     coverage::{Interval, Ledger, LoadedInterval, SourceIdentity},
     model::{UtcMicros, Window, parse_time_text},
     net::redact,
-    report::{self, RecordedRun},
+    report::{self, CommandName, Status, Summary},
     settings::{Cursor, Location, Settings, Source},
     store::{self, Output, Staging, StoreError, places::COVERAGE},
 };
@@ -38,35 +38,23 @@ fn rebuild(output: &Output) -> Result<Ledger, StoreError> {
     runs.reverse();
     for run in &runs {
         if let Some((identity, loaded)) = loaded_by(run) {
-            ledger.record(&identity, loaded, run.completeness.read.unwrap_or(run.records_read));
+            ledger.record(&identity, loaded, run.completeness.orders.as_ref().map_or(run.records.records_read, |orders| orders.read));
         }
     }
     Ok(ledger)
 }
 
-fn adds_to_coverage(run: &RecordedRun) -> bool {
-    let is_load = matches!(run.command.as_deref(), Some("run" | "backfill"));
+fn adds_to_coverage(run: &Summary) -> bool {
+    let is_load = matches!(run.command, CommandName::Run | CommandName::Backfill);
     // With --on-check-failure publish, a run that fails its checks has loaded its window too.
-    let has_loaded = run.is_success() || run.status == "checks_failed" && run.has_published();
+    let has_loaded = run.status.is_success() || run.status == Status::ChecksFailed && run.has_published();
     is_load && has_loaded && !run.completeness.is_failed()
 }
 
-fn loaded_by(run: &RecordedRun) -> Option<(SourceIdentity, LoadedInterval)> {
-    let instant = |text: &Option<String>| text.as_deref().and_then(parse_time_text);
-    let window = Window { since: instant(&run.since), until: instant(&run.until) };
-    let identity = SourceIdentity {
-        source: run.source_identity.clone()?,
-        profile: run.profile.clone()?,
-        cursor: run.cursor.clone().unwrap_or_else(|| Cursor::Created.column().to_owned()),
-    };
-    let loaded = LoadedInterval {
-        interval: Interval::of_window(window, parse_time_text(&run.started_at)?)?,
-        run_id: run.run_id.clone(),
-        loaded_at: run.started_at.clone(),
-        records: Some(run.records_read.saturating_sub(run.records_out_of_window)),
-        rules: run.rules.clone(),
-    };
-    Some((identity, loaded))
+fn loaded_by(run: &Summary) -> Option<(SourceIdentity, LoadedInterval)> {
+    let window = Window { since: run.since, until: run.until };
+    let in_window = run.records.records_read.saturating_sub(run.records.records_out_of_window);
+    Some((run.identity.clone()?, loaded(window, run.started_at, &run.run_id, in_window, &run.rules)?))
 }
 
 /// What makes a source the same source (contract, Terms).

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{RunError, completeness::certify, shape};
 use crate::{
-    join::{Dimension, ScdType},
+    join::{Dimension, OldVersions, ScdType},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec},
     normalize::{MemberNormalizer, Members},
     report::RunCompleteness,
@@ -37,8 +37,9 @@ struct ReadMembers {
 impl MemberReader<'_> {
     /// Both dimensions. The completeness of each source is noted in `completeness`, also if the source fails.
     pub(super) fn dimensions(&self, completeness: &mut RunCompleteness) -> Result<Dimensions, RunError> {
-        let scd = |keeps_versions| if keeps_versions { ScdType::Two } else { ScdType::One };
         let settings = self.settings;
+        let old_versions = if settings.drop_history { OldVersions::Drop } else { OldVersions::Refuse };
+        let scd = |keeps_versions| if keeps_versions { ScdType::Two } else { ScdType::One(old_versions) };
         let users = self.dimension(DIM_USER, settings.users.as_ref(), scd(settings.versioned_users), &mut completeness.users)?;
         let products =
             self.dimension(DIM_PRODUCT, settings.products.as_ref(), scd(settings.versioned_products), &mut completeness.products)?;

@@ -34,10 +34,11 @@ mod window;
 
 pub use backfill::{BackfillOutcome, BackfillRequest, ChunkChoice, backfill};
 pub use changes::WhichRuns;
-pub use check_layer::{check_layer, rebuild_state};
+pub use check_layer::{CheckRequest, CheckedLayer, check_history, check_layer, check_scripts, rebuild_state};
+pub use conclude::NoticeOrigin;
 pub use error::RunError;
 pub use job::{Outcome, Request, execute};
-pub use layer_status::{CoverageGap, FailingCheck, LayerStatus, PartitionInShort, RunInShort, layer_status};
+pub use layer_status::{CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RunInShort, layer_status};
 pub use observer::{NoObserver, Observer, StageName};
 pub use open::{host, recover_unless_held};
 pub use plan::{Plan, PlanRequest, PlannedChunk, plan};

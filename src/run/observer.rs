@@ -49,7 +49,7 @@ impl Observer for NoObserver {
 #[derive(Default)]
 pub(super) struct StageClock {
     current: Option<CurrentStage>,
-    seconds: BTreeMap<&'static str, f64>,
+    seconds: BTreeMap<String, f64>,
 }
 
 struct CurrentStage {
@@ -71,14 +71,14 @@ impl StageClock {
         let Some(stage) = self.current.take() else { return };
         let seconds = stage.began.elapsed().as_secs_f64();
         tracing::debug!(seconds, "the stage has ended");
-        *self.seconds.entry(stage.name).or_default() += seconds;
+        *self.seconds.entry(stage.name.to_owned()).or_default() += seconds;
     }
 
     /// The seconds of each stage, up to now.
-    pub(super) fn seconds(&self) -> BTreeMap<&'static str, f64> {
+    pub(super) fn seconds(&self) -> BTreeMap<String, f64> {
         let mut seconds = self.seconds.clone();
         if let Some(stage) = &self.current {
-            *seconds.entry(stage.name).or_default() += stage.began.elapsed().as_secs_f64();
+            *seconds.entry(stage.name.to_owned()).or_default() += stage.began.elapsed().as_secs_f64();
         }
         seconds
     }

@@ -40,6 +40,12 @@ pub enum RequestError {
         /// The mistake.
         detail: String,
     },
+    /// There is no layer to check.
+    #[error(
+        "{} holds no layer: no partition and no dimension. Run `etl run` first, or name the output of the runs: etl check --output DIR",
+        .0.display()
+    )]
+    NothingToCheck(PathBuf),
     /// A rewrite would lose values.
     #[error("the rewrite would lose values: {}. `etl rewrite --dry-run` counts them, `etl rewrite --force` loses them", lost(.0))]
     ValuesLost(BTreeMap<String, u64>),

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use reqwest::Url;
+use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::{ConfiguredValue, Environment, Secret, SettingsError, merge::Layers, setting};
 
@@ -12,6 +14,8 @@ const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 /// When an alert is raised, and who receives it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AlertSettings {
+    /// The stable name of this pipeline, by which receivers know its incidents; `None`: the absolute path of the output.
+    pub name: Option<String>,
     /// Percent of the average duration of earlier runs above which a run is slow.
     pub slow_percent: f64,
     /// A run that takes less than this is never slow.
@@ -22,6 +26,8 @@ pub struct AlertSettings {
     pub no_records: bool,
     /// The age of the newest row above which an alert is raised.
     pub freshness: Option<Duration>,
+    /// The time for which a run may hold the output before it counts as stuck.
+    pub stuck_after: Duration,
     /// The time after which a lasting alert is sent again; `None`: never.
     pub repeat: Option<Duration>,
     /// The time for one attempt to send.
@@ -33,11 +39,13 @@ pub struct AlertSettings {
 impl Default for AlertSettings {
     fn default() -> AlertSettings {
         AlertSettings {
+            name: None,
             slow_percent: 200.0,
             slow_after: Duration::from_secs(1),
             dropped_percent: 5.0,
             no_records: true,
             freshness: None,
+            stuck_after: Duration::from_secs(6 * 3600),
             repeat: None,
             timeout: Duration::from_secs(5),
             receivers: Vec::new(),
@@ -57,7 +65,9 @@ pub struct Receiver {
 }
 
 /// The formats.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, IntoStaticStr)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum ReceiverKind {
     /// A JSON object with every detail.
     Webhook,
@@ -72,12 +82,7 @@ pub enum ReceiverKind {
 impl ReceiverKind {
     /// The name in logs and state.
     pub fn as_str(self) -> &'static str {
-        match self {
-            ReceiverKind::Webhook => "webhook",
-            ReceiverKind::Slack => "slack",
-            ReceiverKind::Teams => "teams",
-            ReceiverKind::PagerDuty => "pagerduty",
-        }
+        self.into()
     }
 }
 
@@ -85,11 +90,13 @@ impl ReceiverKind {
 pub(super) fn read(layers: &Layers<'_>) -> Result<AlertSettings, SettingsError> {
     let default = AlertSettings::default();
     Ok(AlertSettings {
+        name: layers.text(&setting::ALERT_NAME)?.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
         slow_percent: layers.number(&setting::SLOW_PERCENT)?.unwrap_or(default.slow_percent),
         slow_after: layers.span(&setting::SLOW_AFTER)?.unwrap_or(default.slow_after),
         dropped_percent: layers.number(&setting::DROPPED_PERCENT)?.unwrap_or(default.dropped_percent),
         no_records: layers.yes_no(&setting::NO_RECORDS)?.unwrap_or(default.no_records),
         freshness: layers.span(&setting::FRESHNESS)?,
+        stuck_after: layers.span(&setting::STUCK_AFTER)?.unwrap_or(default.stuck_after),
         repeat: layers.span(&setting::REPEAT)?,
         timeout: layers.span(&setting::ALERT_TIMEOUT)?.unwrap_or(default.timeout),
         receivers: receivers(layers)?,

@@ -8,12 +8,12 @@ use std::{
 use super::{
     CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, Flags, Limits, Location, LocationError, LogFormat, MergeBy,
     MetricsSettings, OnCheckFailure, Origin, Presentation, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError,
-    When, alerts, credentials, default_threads, fact_columns,
+    When, alerts, column_checks, credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
     http,
     reader::typed,
-    setting, sources,
+    schema_of, setting, sources,
     toml_tree::Table,
     unit_slip::UnitSlipSetting,
 };
@@ -149,6 +149,7 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
     let default = Settings::plain(output(layers)?);
     let checks = layers.get(&setting::CHECKS)?.map(|configured| layers.path(&configured));
     let default_checks = layers.folder.join("checks");
+    let fact_columns = fact_columns::read(layers.file)?;
     let scd = layers.whole(&setting::SCD)?;
     let keeps_versions = |own: &Setting| Ok::<_, SettingsError>(layers.whole(own)?.or(scd) == Some(2));
     Ok(Settings {
@@ -159,7 +160,8 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
         cursor: layers.word(&setting::CURSOR, &[("created_at", Cursor::Created), ("updated_at", Cursor::Updated)])?.unwrap_or_default(),
         merge: layers.word(&setting::MERGE, &[("line", MergeBy::Line), ("order", MergeBy::Order)])?.unwrap_or_default(),
         repeated_sku: layers.word(&setting::REPEATED_SKU, &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?.unwrap_or_default(),
-        fact_columns: fact_columns::read(layers.file)?,
+        column_checks: column_checks::read(layers.file, &schema_of(&fact_columns))?,
+        fact_columns,
         since: layers.when(&setting::SINCE)?,
         until,
         lookback: layers.span(&setting::LOOKBACK)?.unwrap_or(default.lookback),

@@ -7,6 +7,7 @@
 //! their profiles have readers of their own in `profile`.
 
 mod alerts;
+mod column_checks;
 mod credentials;
 mod enrich;
 mod environment;
@@ -36,6 +37,7 @@ mod value;
 mod when;
 
 pub use alerts::{AlertSettings, Receiver, ReceiverKind};
+pub use column_checks::{CheckedTable, ColumnCheck, ColumnRule};
 pub use credentials::{CredentialNames, CredentialVariables, Credentials};
 pub use enrich::EnrichColumns;
 use environment::Environment;
@@ -64,6 +66,9 @@ use value::ConfiguredValue;
 pub use when::When;
 
 use std::{num::NonZero, path::PathBuf, thread, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::model::FactSchema;
 
@@ -96,22 +101,23 @@ pub enum OnCheckFailure {
 }
 
 /// Which time of an order the window is on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, IntoStaticStr)]
 pub enum Cursor {
     /// `created_at`.
     #[default]
+    #[serde(rename = "created_at")]
+    #[strum(serialize = "created_at")]
     Created,
     /// `updated_at`, or `created_at` of an order without one: edits of old orders are loaded.
+    #[serde(rename = "updated_at")]
+    #[strum(serialize = "updated_at")]
     Updated,
 }
 
 impl Cursor {
     /// The name of the column.
     pub fn column(self) -> &'static str {
-        match self {
-            Cursor::Created => "created_at",
-            Cursor::Updated => "updated_at",
-        }
+        self.into()
     }
 }
 
@@ -197,6 +203,8 @@ pub struct Settings {
     pub check_scope: CheckScope,
     pub on_check_failure: OnCheckFailure,
     pub checks: Option<PathBuf>,
+    /// Checks that are declared without SQL.
+    pub column_checks: Vec<ColumnCheck>,
     /// The memory budget of a run, in bytes.
     pub memory_limit: Option<u64>,
     pub threads: usize,
@@ -248,6 +256,7 @@ impl Settings {
             check_scope: CheckScope::default(),
             on_check_failure: OnCheckFailure::default(),
             checks: None,
+            column_checks: Vec::new(),
             memory_limit: None,
             threads: default_threads(),
             http: HttpSettings::default(),

@@ -109,6 +109,8 @@ pub(super) mod bounds {
     pub(in super::super) const FIRST_PAGE: Form = Form::Whole { from: 0, to: 1_000_000_000 };
     /// `scale` of a field.
     pub(in super::super) const DECIMALS: Form = Form::Whole { from: 0, to: 9 };
+    /// `max` of a check.
+    pub(in super::super) const MOST_VIOLATIONS: Form = Form::Whole { from: 0, to: 1_000_000_000_000 };
     /// `scale` of a column of type decimal.
     pub(in super::super) const COLUMN_SCALE: Form = Form::Whole { from: 0, to: 18 };
 }
@@ -156,6 +158,7 @@ settings! {
         default: "changed", value: "SCOPE", help: "Partitions that the built-in checks look at: changed or full" };
     ON_CHECK_FAILURE = Setting { flag: "--on-check-failure", variable: "ETL_ON_CHECK_FAILURE", key: "checks.on_failure", form: Form::Words(&["abort", "publish"]),
         default: "abort", value: "WHAT", help: "After a failed check of severity error: abort or publish" };
+    COLUMN_CHECKS = Setting { key: "checks.column", form: Form::Table, default: "none", help: "Checks of columns without SQL: see reference/checks.md", ..NONE };
     UNIT_SLIP = Setting { key: "checks.unit_slip", form: Form::Threshold, default: "3 lines and 1 % of the lines",
         help: "Lines, or percent of the lines, whose prices may be off by a factor of 100 or 1,000 before a run fails; off", ..NONE };
     QUARANTINE_MODE = Setting { key: "quarantine.mode", default: "as the umask says", help: "Mode of the files in quarantine, such as 0600", ..NONE };
@@ -181,7 +184,7 @@ settings! {
     REPEATED_SKU = Setting { key: "repeated_sku", form: Form::Words(&["last", "sum"]), default: "last",
         help: "Several lines of one sku in a record: the last one counts, or their sum", ..NONE };
     FACT_COLUMNS = Setting { key: "fact.columns", form: Form::Table, default: "none", help: "Extra columns of `fact_order`", ..NONE };
-    THREADS = Setting { key: "threads", form: Form::Whole { from: 1, to: 1024 }, default: "one per core", help: "Threads that normalize and merge", ..NONE };
+    THREADS = Setting { key: "threads", form: Form::Whole { from: 1, to: 1024 }, default: "one per core", help: "Threads that normalize, merge and check", ..NONE };
     SCD = Setting { key: "scd", form: VERSIONS, default: "1", help: "2 keeps versions of the members of both dimensions", ..NONE };
     DIM_USER_SCD = Setting { key: "dim_user.scd", form: VERSIONS, default: "as scd", help: "The same, for users", ..NONE };
     DIM_PRODUCT_SCD = Setting { key: "dim_product.scd", form: VERSIONS, default: "as scd", help: "The same, for products", ..NONE };
@@ -226,6 +229,9 @@ settings! {
     DROPPED_PERCENT = Setting { key: "alerts.dropped_percent", form: PERCENT, default: "5", help: "Percent of dropped records from which an alert is raised", ..NONE };
     NO_RECORDS = Setting { key: "alerts.no_records", form: Form::YesNo, default: "yes", help: "Raise an alert for a day without rows", ..NONE };
     FRESHNESS = Setting { key: "alerts.freshness", form: AGE, default: "none", help: "Age of the newest row from which an alert is raised", ..NONE };
+    ALERT_NAME = Setting { key: "alerts.name", default: "the path of the output",
+        help: "Stable name of this pipeline: receivers know its incidents by it, on whichever host it runs", ..NONE };
+    STUCK_AFTER = Setting { key: "alerts.stuck_after", form: AGE, default: "6h", help: "Time for which a run may hold the output before it counts as stuck", ..NONE };
     REPEAT = Setting { key: "alerts.repeat", form: AGE, default: "never", help: "Time after which a lasting alert is sent again", ..NONE };
     ALERT_TIMEOUT = Setting { key: "alerts.timeout", form: TIMEOUT, default: "5s", help: "Time for one attempt to send an alert", ..NONE };
     PAGERDUTY_URL = Setting { key: "alerts.pagerduty_url", default: "that of the US", help: "Endpoint of PagerDuty for events", ..NONE };

@@ -3,10 +3,12 @@
 //! Pure: counts go in, a certificate comes out. The caller decides what a failed certificate means for a run.
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 /// Whether a list was read completely.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum CompletenessStatus {
     /// All records that the source claims to have were received.
     Proven,
@@ -19,15 +21,11 @@ pub enum CompletenessStatus {
 impl CompletenessStatus {
     /// The name in the summary.
     pub fn as_str(self) -> &'static str {
-        match self {
-            CompletenessStatus::Proven => "proven",
-            CompletenessStatus::Unproven => "unproven",
-            CompletenessStatus::Failed => "failed",
-        }
+        self.into()
     }
 
     /// All statuses.
-    pub const ALL: [CompletenessStatus; 3] = [CompletenessStatus::Proven, CompletenessStatus::Unproven, CompletenessStatus::Failed];
+    pub const ALL: &[CompletenessStatus] = <CompletenessStatus as VariantArray>::VARIANTS;
 }
 
 /// The evidence of completeness.
@@ -76,7 +74,7 @@ pub(super) enum ListEnd {
     /// The last response said that there is no next page, or the path of the next page in the profile was empty.
     Said,
     /// The last response has no information about pages, but those before it had.
-    NoObserver,
+    Silent,
     /// A page without records.
     EmptyPage,
     /// The count of the source was reached.
@@ -188,7 +186,7 @@ impl ListRead {
             }
             (None, ListEnd::Said) => certificate(CompletenessStatus::Proven, Some(Evidence::Cursor), None),
             (None, ListEnd::Single) => certificate(CompletenessStatus::Proven, Some(Evidence::Single), None),
-            (None, ListEnd::NoObserver) => unproven("the last page does not say whether there is a next page".to_owned()),
+            (None, ListEnd::Silent) => unproven("the last page does not say whether there is a next page".to_owned()),
             (None, ListEnd::EmptyPage) => {
                 unproven("the source does not count its records, and the list ended with an empty page".to_owned())
             }
@@ -235,7 +233,7 @@ mod tests {
     fn without_a_claim_the_end_of_the_list_is_the_evidence() {
         let by = |end| ListRead { end, ..read(&[], 3, false) }.certify().by;
         assert_eq!((by(ListEnd::Said), by(ListEnd::Single)), (Some(Evidence::Cursor), Some(Evidence::Single)));
-        for end in [ListEnd::NoObserver, ListEnd::EmptyPage, ListEnd::NotPaginated] {
+        for end in [ListEnd::Silent, ListEnd::EmptyPage, ListEnd::NotPaginated] {
             assert_eq!(by(end), None, "{end:?}");
             assert!(ListRead { end, ..read(&[], 3, false) }.certify().why.is_some());
         }

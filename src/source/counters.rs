@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The counters of one run, shared between the source and the progress display.
 #[derive(Default, Debug)]
@@ -14,7 +14,8 @@ pub struct SourceCounters {
 }
 
 /// The counts at one moment: `source` of the summary.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SourceCounts {
     /// HTTP requests, retries included.
     pub requests: u64,

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     time::UNIX_EPOCH,
 };
@@ -82,6 +83,39 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), StoreError> {
     path.parent().map_or(Ok(()), sync)
 }
 
+/// Gives a staged file the mode, group and owner of the file that it will replace, as far as this user may. A new file follows the
+/// umask, and the group of a folder that hands its group on (setgid).
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub(crate) fn keep_access(staged: &Path, place: &Path) -> Result<(), StoreError> {
+    const SETGID: u32 = 0o2000;
+    const PERMISSIONS: u32 = 0o7777;
+    let failed = || StoreError::io("set the permissions of", staged);
+    let now = fs::metadata(staged).map_err(failed())?;
+    let set_group = |owner: Option<u32>, group: u32| {
+        // Only a member of a group may give it a file, and only root may give files away.
+        let given = std::os::unix::fs::chown(staged, owner, Some(group));
+        if let Err(error) = given.or_else(|_| std::os::unix::fs::chown(staged, None, Some(group))) {
+            tracing::debug!(path = %place.display(), %error, "the group of the file can't be kept");
+        }
+    };
+    let Ok(before) = fs::metadata(place) else {
+        let folder = place.parent().and_then(|folder| fs::metadata(folder).ok());
+        if let Some(folder) = folder.filter(|folder| folder.mode() & SETGID != 0 && folder.gid() != now.gid()) {
+            set_group(None, folder.gid());
+        }
+        return Ok(());
+    };
+    if (before.uid(), before.gid()) != (now.uid(), now.gid()) {
+        set_group(Some(before.uid()), before.gid());
+    }
+    if before.mode() & PERMISSIONS != now.mode() & PERMISSIONS {
+        fs::set_permissions(staged, fs::Permissions::from_mode(before.mode() & PERMISSIONS)).map_err(failed())?;
+    }
+    Ok(())
+}
+
 /// Replaces one file beneath the output so that a reader sees the old content or the new, whole, whatever happens. What is
 /// cut off lies in the staging folder, which the next run clears.
 ///
@@ -99,10 +133,12 @@ pub fn replace(output: &Output, place: impl AsRef<Path>, bytes: &[u8]) -> Result
     let write = || {
         let mut file = File::create(&staged)?;
         file.write_all(bytes)?;
-        file.sync_all()
+        Ok(file)
     };
+    let sync = |file: File| file.sync_all().map_err(StoreError::io("write", &staged));
     let replaced = write()
         .map_err(StoreError::io("write", &staged))
+        .and_then(|file| keep_access(&staged, &path).and_then(|()| sync(file)))
         .and_then(|()| fs::rename(&staged, &path).map_err(StoreError::io("put in place", &path)));
     if let Err(error) = replaced {
         let _ = fs::remove_file(&staged);

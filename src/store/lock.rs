@@ -16,6 +16,9 @@ use crate::cancel::Cancel;
 /// How often a waiting run looks again.
 const POLL: Duration = Duration::from_millis(100);
 
+/// [`OutputLock::holder`] has the lock for a moment while it looks: a run waits for that in any case.
+const LOOK: Duration = Duration::from_millis(40);
+
 /// Who holds an output.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Holder {
@@ -72,7 +75,7 @@ impl OutputLock {
                 Ok(()) => break,
                 Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &path)(error).into()),
                 Err(TryLockError::WouldBlock) if cancel.is_stopped() => return Err(LockError::Interrupted),
-                Err(TryLockError::WouldBlock) if started.elapsed() < wait => thread::sleep(POLL.min(wait)),
+                Err(TryLockError::WouldBlock) if started.elapsed() < wait.max(LOOK) => thread::sleep(POLL.min(wait.max(LOOK))),
                 Err(TryLockError::WouldBlock) => {
                     let holder = read_holder(&mut file).ok();
                     return Err(LockError::Held { output: output.root().display().to_string(), holder });
@@ -95,6 +98,25 @@ impl OutputLock {
     /// [`StoreError::Io`].
     pub fn rename(&mut self, output: &Output, holder: &Holder) -> Result<(), StoreError> {
         write_holder(&mut self.file, holder).map_err(StoreError::io("write", output.lock()))
+    }
+
+    /// Who holds the output now; `None` if nobody does, or if the holder has not written its name yet.
+    ///
+    /// # Errors
+    /// I/O errors. A missing lock file is not an error.
+    pub fn holder(output: &Output) -> Result<Option<Holder>, StoreError> {
+        let path = output.lock();
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::io("open", &path)(error)),
+        };
+        // A shared lock: several commands may look at once, and a run that begins meanwhile waits for them.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(read_holder(&mut file).ok()),
+            Err(TryLockError::Error(error)) => Err(StoreError::io("lock", &path)(error)),
+        }
     }
 }
 
@@ -131,5 +153,17 @@ mod tests {
         thread::sleep(Duration::from_millis(150));
         drop(first);
         assert!(waiting.join().unwrap().is_ok());
+    }
+
+    #[test]
+    fn the_holder_is_named_only_while_it_holds_the_output() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::new(dir.path().to_owned());
+        assert_eq!(OutputLock::holder(&output).unwrap(), None, "no run has ever been here");
+        let lock = OutputLock::acquire(&output, &holder("one"), Duration::ZERO, &Cancel::default()).unwrap();
+        assert_eq!(OutputLock::holder(&output).unwrap(), Some(holder("one")));
+        drop(lock);
+        assert_eq!(OutputLock::holder(&output).unwrap(), None, "the file still names it, and the kernel does not");
+        assert!(OutputLock::acquire(&output, &holder("two"), Duration::ZERO, &Cancel::default()).is_ok());
     }
 }

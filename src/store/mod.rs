@@ -2,6 +2,7 @@
 //!
 //! Knows no orders: to it a publish is a set of files to be put and of files to be removed.
 
+mod atomic;
 mod disk;
 mod error;
 mod lock;
@@ -9,6 +10,7 @@ mod output;
 pub mod places;
 mod publish;
 
+pub use atomic::replace_file;
 pub use disk::{FileStamp, checksum, read, remove, remove_file, replace};
 pub(crate) use disk::{size_and_time, sync, write_staged};
 pub use error::StoreError;

@@ -28,6 +28,8 @@ pub const PRICES: &str = "state/prices";
 pub const COVERAGE: &str = "state/coverage.json";
 /// The open alerts.
 pub const ALERTS: &str = "state/alerts.json";
+/// The first run after a jump of the clock that is doubted.
+pub const CLOCK_JUMP: &str = "state/clock-jump";
 /// The journal of a publish that is decided and not finished.
 pub(super) const JOURNAL: &str = "state/journal.json";
 /// The lock of the output.

@@ -109,6 +109,7 @@ impl Staging {
                 return Err(StoreError::Interrupted);
             }
             let (staged, place) = (self.staged(&put.path), self.output.at(&put.path));
+            disk::keep_access(&staged, &place)?;
             disk::sync(&staged)?;
             staged_folders.extend(staged.parent().map(Path::to_owned));
             target_folders.extend(place.parent().map(Path::to_owned));

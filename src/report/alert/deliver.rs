@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::{StatusCode, Url};
+use serde::{Deserialize, Serialize};
 
 use super::{AlertKind, Notice, NoticeState, message};
 use crate::{
@@ -39,9 +40,29 @@ pub struct Delivery {
     pub error: Option<String>,
 }
 
+impl Delivery {
+    /// The failure, as it stands in a summary.
+    pub fn failure(&self) -> Option<FailedDelivery> {
+        Some(FailedDelivery { receiver: self.receiver, kind: self.kind, error: self.error.clone()? })
+    }
+}
+
+/// An alert that a receiver did not get.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FailedDelivery {
+    /// The receiver.
+    pub receiver: ReceiverKind,
+    /// What the alert is about.
+    pub kind: AlertKind,
+    /// The response with its status code, or the connection error with its causes.
+    pub error: String,
+}
+
 /// Who sends: what stands in each notice.
 #[derive(Clone, Copy, Debug)]
 pub struct Sender<'a> {
+    /// The stable name of the pipeline.
+    pub pipeline: &'a str,
     /// The layer that it is about.
     pub output: &'a str,
     /// The machine.
@@ -79,7 +100,8 @@ async fn post(client: &HttpClient, receiver: &Receiver, notice: &Notice, sender:
     let key = receiver.key.as_ref().map(crate::settings::Secret::expose);
     let url: Url = receiver.url.expose().parse().map_err(|_| "its URL is not valid".to_owned())?;
     let notice = without_secrets(notice);
-    let body = message::payload(receiver.kind, &notice, &redact::text(sender.output), sender.host, sender.run_id, key);
+    let (pipeline, output) = (redact::text(sender.pipeline), redact::text(sender.output));
+    let body = message::payload(receiver.kind, &notice, Sender { pipeline: &pipeline, output: &output, ..sender }, key);
     let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
     let mut attempts = POLICY.start();
     loop {
@@ -90,11 +112,10 @@ async fn post(client: &HttpClient, receiver: &Receiver, notice: &Notice, sender:
         };
         let (error, transient) = match request.send().await {
             Ok(response) if response.status().is_success() => return Ok(()),
-            Ok(response) => match (response.status().as_u16(), client.proxy_of(&url)) {
-                (407, Some(proxy)) => (asks_for_credentials(&proxy), false),
-                _ => (format!("it answered {}", response.status()), is_transient(response.status())),
+            Ok(response) => match (response.status(), client.proxy_of(&url)) {
+                (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some(proxy)) => (asks_for_credentials(&proxy), false),
+                (status, _) => (refusal(response).await, is_transient(status)),
             },
-            Err(error) if error.is_timeout() => ("it did not answer in time".to_owned(), true),
             Err(error) => match client.failure(error, &url) {
                 ConnectionError::ProxyCredentials(text) => (text, false),
                 ConnectionError::Failed(text) => (text, true),
@@ -104,6 +125,15 @@ async fn post(client: &HttpClient, receiver: &Receiver, notice: &Notice, sender:
             NextAttempt::After(wait) if transient => tokio::time::sleep(wait).await,
             _ => return Err(error),
         }
+    }
+}
+
+/// What a receiver answered instead of a success: the status, and the beginning of its words.
+async fn refusal(response: reqwest::Response) -> String {
+    let answer = format!("the receiver answered {}", response.status());
+    match response.bytes().await {
+        Ok(body) if !body.trim_ascii().is_empty() => format!("{answer}: {}", redact::beginning(&body)),
+        _ => answer,
     }
 }
 

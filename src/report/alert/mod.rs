@@ -9,17 +9,20 @@ mod deliver;
 mod message;
 mod open;
 mod rules;
+pub mod stuck;
 
-pub use deliver::{Delivery, Sender, deliver};
-pub use message::{Notice, NoticeState, payload};
-pub use open::{OpenAlert, OpenAlerts};
+pub use deliver::{Delivery, FailedDelivery, Sender, deliver};
+pub use message::{Notice, NoticeState, dedup_key, payload};
+pub use open::{Discovery, OpenAlert, OpenAlerts};
 pub use rules::{Ended, Evidence, Finding, NEEDED_RUNS, judge};
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// What an alert is about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum AlertKind {
     /// The source could not be read, after all retries.
     SourceFailed,
@@ -37,6 +40,8 @@ pub enum AlertKind {
     NoRecords,
     /// The newest row is older than it may be.
     Stale,
+    /// A run holds the output for longer than it may.
+    Stuck,
     /// `etl alerts test`.
     Test,
 }
@@ -44,27 +49,18 @@ pub enum AlertKind {
 impl AlertKind {
     /// The name in summaries, logs and messages.
     pub fn as_str(self) -> &'static str {
-        match self {
-            AlertKind::SourceFailed => "source_failed",
-            AlertKind::CheckFailed => "check_failed",
-            AlertKind::Incomplete => "incomplete",
-            AlertKind::StorageFailed => "storage_failed",
-            AlertKind::SlowRun => "slow_run",
-            AlertKind::DroppedShare => "dropped_share",
-            AlertKind::NoRecords => "no_records",
-            AlertKind::Stale => "stale",
-            AlertKind::Test => "test",
-        }
+        self.into()
     }
 
     /// Whether the layer misses data, or holds what it should not: more than a matter of attention.
     pub fn is_critical(self) -> bool {
-        matches!(self, AlertKind::SourceFailed | AlertKind::Incomplete | AlertKind::CheckFailed | AlertKind::StorageFailed)
+        use AlertKind::{CheckFailed, Incomplete, SourceFailed, StorageFailed, Stuck};
+        matches!(self, SourceFailed | Incomplete | CheckFailed | StorageFailed | Stuck)
     }
 }
 
 /// What somebody should know of, as it stands in a summary.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Alert {
     /// What it is about.
     pub kind: AlertKind,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Alert, AlertKind, Delivery, Finding, Notice, NoticeState};
+use super::{Alert, AlertKind, Delivery, Ended, Finding, Notice, NoticeState, dedup_key};
 use crate::{
     model::{Dt, UtcMicros, parse_time_text},
     settings::Receiver,
@@ -42,12 +42,26 @@ pub struct OpenAlert {
     /// When it was over; it is kept until everybody who has it knows.
     #[serde(default)]
     pub over_at: Option<String>,
+    /// The identity of its incident, fixed when it is raised. `None` in the state of older versions.
+    #[serde(default)]
+    pub dedup_key: Option<String>,
 }
 
 impl OpenAlert {
     fn is_about(&self, kind: AlertKind, subject: &str) -> bool {
         self.kind == kind && self.subject == subject
     }
+}
+
+/// Who found something, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Discovery<'a> {
+    /// The stable name of the pipeline.
+    pub pipeline: &'a str,
+    /// The run that found it.
+    pub run_id: &'a str,
+    /// When.
+    pub now: UtcMicros,
 }
 
 /// The open alerts of an output.
@@ -57,20 +71,30 @@ pub struct OpenAlerts {
 }
 
 impl OpenAlerts {
-    /// Those of an output. What can't be read counts as none: an alert is then told of once more.
+    /// The open alerts of an output. An unreadable file counts as none: its alerts are then sent once more.
     ///
     /// # Errors
-    /// What the disk refuses.
+    /// I/O errors.
     pub fn read(output: &Output) -> Result<OpenAlerts, StoreError> {
-        Ok(store::read(&output.at(OPEN))?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+        OpenAlerts::read_from(output, OPEN)
     }
 
     /// Keeps them.
     ///
     /// # Errors
-    /// What the disk refuses.
+    /// I/O errors.
     pub fn write(&self, output: &Output) -> Result<(), StoreError> {
-        store::replace(output, OPEN, &serde_json::to_vec(self).unwrap_or_default())
+        self.write_to(output, OPEN)
+    }
+
+    /// The open alerts of a file beneath the output.
+    pub(super) fn read_from(output: &Output, place: &str) -> Result<OpenAlerts, StoreError> {
+        Ok(store::read(&output.at(place))?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    }
+
+    /// Replaces a file beneath the output as a whole.
+    pub(super) fn write_to(&self, output: &Output, place: &str) -> Result<(), StoreError> {
+        store::replace(output, place, &serde_json::to_vec(self).unwrap_or_default())
     }
 
     /// Those that are not over.
@@ -83,8 +107,9 @@ impl OpenAlerts {
         self.lasting().filter(|alert| alert.kind == AlertKind::NoRecords).filter_map(|alert| alert.subject.parse().ok()).collect()
     }
 
-    /// Takes up what a run found. Tells what is over by it.
-    pub fn take(&mut self, run_id: &str, now: UtcMicros, success: bool, findings: &[Finding]) -> Vec<Alert> {
+    /// Raises, keeps and ends alerts by what a run found. Returns those that are over by it.
+    pub fn apply_findings(&mut self, by: Discovery<'_>, ended: Ended, findings: &[Finding]) -> Vec<Alert> {
+        let (now, success) = (by.now, ended == Ended::Success);
         let mut over = Vec::new();
         for finding in findings {
             let known = self.open.iter_mut().find(|open| open.is_about(finding.kind, &finding.subject));
@@ -99,12 +124,13 @@ impl OpenAlerts {
                     kind: finding.kind,
                     subject: finding.subject.clone(),
                     message: message.clone(),
-                    run_id: run_id.to_owned(),
+                    run_id: by.run_id.to_owned(),
                     since: now.rfc3339(),
                     in_layer: finding.in_layer,
                     sent_at: None,
                     told: BTreeSet::new(),
                     over_at: None,
+                    dedup_key: Some(dedup_key(by.pipeline, finding.kind, &finding.subject)),
                 }),
                 (None, Some(known)) => end(known, now, &mut over),
                 (None, None) => {}
@@ -148,8 +174,8 @@ impl OpenAlerts {
         due
     }
 
-    /// Takes up what was delivered.
-    pub fn note(&mut self, deliveries: &[Delivery], now: UtcMicros) {
+    /// Records who has got what.
+    pub fn record_deliveries(&mut self, deliveries: &[Delivery], now: UtcMicros) {
         for delivery in deliveries.iter().filter(|delivery| delivery.error.is_none()) {
             let Some(alert) = self.open.iter_mut().find(|alert| alert.is_about(delivery.kind, &delivery.subject)) else { continue };
             match delivery.state {
@@ -196,6 +222,10 @@ mod tests {
         UtcMicros::from_civil((2026, 1, 20), hour * 3600, 0, 0).unwrap()
     }
 
+    fn by(run_id: &str, now: UtcMicros) -> Discovery<'_> {
+        Discovery { pipeline: "orders", run_id, now }
+    }
+
     fn receiver(kind: ReceiverKind) -> Receiver {
         Receiver { kind, url: Secret::new("http://127.0.0.1/".into()), key: None }
     }
@@ -216,19 +246,19 @@ mod tests {
         };
         let mut open = OpenAlerts::default();
         let (failed, fine) = (finding(AlertKind::SourceFailed, "", Some("broken")), finding(AlertKind::SourceFailed, "", None));
-        open.take("1", now(1), false, std::slice::from_ref(&failed));
+        open.apply_findings(by("1", now(1)), Ended::Otherwise, std::slice::from_ref(&failed));
         assert_eq!(states(&open, None, 1), [NoticeState::Firing]);
-        open.take("2", now(2), false, std::slice::from_ref(&failed));
+        open.apply_findings(by("2", now(2)), Ended::Otherwise, std::slice::from_ref(&failed));
         assert_eq!(states(&open, None, 2), [NoticeState::Firing], "nobody was reached: it is still to be told");
-        open.note(&[sent(ReceiverKind::Slack, NoticeState::Firing)], now(2));
-        open.take("3", now(3), false, std::slice::from_ref(&failed));
+        open.record_deliveries(&[sent(ReceiverKind::Slack, NoticeState::Firing)], now(2));
+        open.apply_findings(by("3", now(3)), Ended::Otherwise, std::slice::from_ref(&failed));
         assert_eq!(states(&open, None, 3), []);
         assert_eq!(states(&open, Some(Duration::from_secs(3601)), 3), []);
         assert_eq!(states(&open, Some(Duration::from_secs(3600)), 3), [NoticeState::Firing]);
-        assert_eq!(open.take("4", now(4), true, std::slice::from_ref(&fine)).len(), 1);
+        assert_eq!(open.apply_findings(by("4", now(4)), Ended::Success, std::slice::from_ref(&fine)).len(), 1);
         assert_eq!(states(&open, None, 4), [NoticeState::Recovered]);
         assert_eq!(open.lasting().count(), 0);
-        open.note(&[sent(ReceiverKind::Slack, NoticeState::Recovered)], now(4));
+        open.record_deliveries(&[sent(ReceiverKind::Slack, NoticeState::Recovered)], now(4));
         assert_eq!(open, OpenAlerts::default());
     }
 
@@ -236,12 +266,12 @@ mod tests {
     fn who_was_not_reached_is_told_later_and_the_others_not_again() {
         let receivers = [receiver(ReceiverKind::Slack), receiver(ReceiverKind::PagerDuty)];
         let mut open = OpenAlerts::default();
-        open.take("1", now(1), false, &[finding(AlertKind::SourceFailed, "", Some("broken"))]);
+        open.apply_findings(by("1", now(1)), Ended::Otherwise, &[finding(AlertKind::SourceFailed, "", Some("broken"))]);
         let refused = Delivery { error: Some("503".into()), ..sent(ReceiverKind::PagerDuty, NoticeState::Firing) };
-        open.note(&[sent(ReceiverKind::Slack, NoticeState::Firing), refused], now(1));
+        open.record_deliveries(&[sent(ReceiverKind::Slack, NoticeState::Firing), refused], now(1));
         let due: Vec<_> = open.due(&receivers, None, now(2)).into_iter().map(|(receiver, _)| receiver.kind).collect();
         assert_eq!(due, [ReceiverKind::PagerDuty]);
-        assert_eq!(open.take("2", now(2), true, &[finding(AlertKind::SourceFailed, "", None)]).len(), 1);
+        assert_eq!(open.apply_findings(by("2", now(2)), Ended::Success, &[finding(AlertKind::SourceFailed, "", None)]).len(), 1);
         let due: Vec<_> = open.due(&receivers, None, now(2)).into_iter().map(|(receiver, notice)| (receiver.kind, notice.state)).collect();
         assert_eq!(due, [(ReceiverKind::Slack, NoticeState::Recovered)], "who never heard of it need not hear that it is over");
     }
@@ -250,26 +280,36 @@ mod tests {
     fn a_check_that_failed_before_the_publish_is_over_with_the_next_success() {
         let mut open = OpenAlerts::default();
         let failed = finding(AlertKind::CheckFailed, "fact_key_unique", Some("2"));
-        open.take("1", now(1), false, std::slice::from_ref(&failed));
-        assert_eq!(open.take("2", now(2), true, &[]).len(), 1);
-        open.take("3", now(3), false, &[Finding { in_layer: true, ..failed }]);
-        assert_eq!(open.take("4", now(4), true, &[]), [], "the layer still holds it: only another look can tell");
-        assert_eq!(open.take("5", now(5), true, &[finding(AlertKind::CheckFailed, "fact_key_unique", None)]).len(), 1);
+        open.apply_findings(by("1", now(1)), Ended::Otherwise, std::slice::from_ref(&failed));
+        assert_eq!(open.apply_findings(by("2", now(2)), Ended::Success, &[]).len(), 1);
+        open.apply_findings(by("3", now(3)), Ended::Otherwise, &[Finding { in_layer: true, ..failed }]);
+        assert_eq!(open.apply_findings(by("4", now(4)), Ended::Success, &[]), [], "the layer still holds it: only another look can tell");
+        assert_eq!(
+            open.apply_findings(by("5", now(5)), Ended::Success, &[finding(AlertKind::CheckFailed, "fact_key_unique", None)]).len(),
+            1
+        );
     }
 
     #[test]
     fn a_day_that_stays_without_rows_is_forgotten_after_two_weeks() {
         let mut open = OpenAlerts::default();
-        open.take(
-            "1",
-            now(0),
-            true,
+        open.apply_findings(
+            by("1", now(0)),
+            Ended::Success,
             &[finding(AlertKind::NoRecords, "2026-01-12", Some("none")), finding(AlertKind::Stale, "", Some("old"))],
         );
         assert_eq!(open.missing_days(), ["2026-01-12".parse().unwrap()]);
-        assert_eq!(open.take("2", now(0).minus(-MISSING_FOR), true, &[]), []);
+        assert_eq!(open.apply_findings(by("2", now(0).minus(-MISSING_FOR)), Ended::Success, &[]), []);
         assert_eq!(open.lasting().count(), 2);
-        assert_eq!(open.take("3", now(0).minus(-MISSING_FOR - 1), true, &[]), [], "there is nothing to tell");
+        assert_eq!(open.apply_findings(by("3", now(0).minus(-MISSING_FOR - 1)), Ended::Success, &[]), [], "there is nothing to tell");
         assert_eq!(open.lasting().map(|alert| alert.kind).collect::<Vec<_>>(), [AlertKind::Stale]);
+    }
+
+    #[test]
+    fn the_state_of_an_older_version_is_read() {
+        let old = r#"{"open":[{"kind":"stale","subject":"","message":"m","run_id":"r","since":"2026-01-01T00:00:00Z","told":["slack"]}]}"#;
+        let open: OpenAlerts = serde_json::from_str(old).unwrap();
+        let alert = open.lasting().next().unwrap();
+        assert_eq!((alert.kind, alert.told.len(), &alert.dedup_key), (AlertKind::Stale, 1, &None));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::AlertKind;
 use crate::{
     model::{Dt, UtcMicros},
-    report::{CommandName, RecordedRun, Summary},
+    report::{CommandName, Summary},
     settings::{AlertSettings, Cursor},
 };
 
@@ -43,7 +43,7 @@ pub struct Evidence<'a> {
     /// How far it came.
     pub ended: Ended,
     /// The last successful runs of the same command, at most thirty.
-    pub earlier: &'a [RecordedRun],
+    pub earlier: &'a [Summary],
     /// Whether the layer has rows of a day.
     pub has_rows: &'a dyn Fn(Dt) -> bool,
     /// The days that are known to have none although they should.
@@ -66,7 +66,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(kind: AlertKind, message: Option<String>) -> Finding {
+    pub(super) fn new(kind: AlertKind, message: Option<String>) -> Finding {
         Finding { kind, subject: String::new(), message, in_layer: false }
     }
 }
@@ -156,7 +156,7 @@ fn slow(settings: &AlertSettings, evidence: &Evidence<'_>) -> Option<Finding> {
     let (runs, read, earlier_read) = (
         evidence.earlier.len() as f64,
         evidence.summary.records.records_read as f64,
-        evidence.earlier.iter().map(|run| run.records_read).sum::<u64>() as f64,
+        evidence.earlier.iter().map(|run| run.records.records_read).sum::<u64>() as f64,
     );
     let earlier_seconds: f64 = evidence.earlier.iter().map(|run| run.execution_time_seconds).sum();
     let average_read = earlier_read / runs;
@@ -209,7 +209,7 @@ fn stale(limit: Duration, newest: UtcMicros, now: UtcMicros) -> Option<String> {
 }
 
 /// A span as settings write it.
-fn span(span: Duration) -> String {
+pub(super) fn span(span: Duration) -> String {
     match span.as_secs() {
         seconds if seconds > 0 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
         seconds if seconds > 0 && seconds % 60 == 0 => format!("{}m", seconds / 60),
@@ -231,16 +231,17 @@ mod tests {
         UtcMicros::from_civil((2026, month, day), second, 0, 0).unwrap()
     }
 
-    fn summary(seconds: i64, read: u64) -> Summary {
+    fn summary(seconds: i32, read: u64) -> Summary {
         let mut summary = Summary::new("r".into(), None, None, at(1, 20, 0));
-        summary.finished_at = at(1, 20, seconds);
+        summary.finished_at = at(1, 20, i64::from(seconds));
+        summary.execution_time_seconds = f64::from(seconds);
         summary.records.records_read = read;
         summary.records.records_processed = read;
         summary
     }
 
-    fn earlier(count: usize, seconds: f64, read: u64) -> Vec<RecordedRun> {
-        (0..count).map(|_| RecordedRun { execution_time_seconds: seconds, records_read: read, ..RecordedRun::default() }).collect()
+    fn earlier(count: usize, seconds: f64, read: u64) -> Vec<Summary> {
+        (0..count).map(|_| Summary { execution_time_seconds: seconds, ..summary(0, read) }).collect()
     }
 
     /// What is told of one kind: `None` where the rule did not look.
@@ -248,13 +249,13 @@ mod tests {
         judge(settings, evidence).into_iter().find(|finding| finding.kind == kind).map(|finding| finding.message)
     }
 
-    fn evidence<'a>(summary: &'a Summary, earlier: &'a [RecordedRun]) -> Evidence<'a> {
+    fn evidence<'a>(summary: &'a Summary, earlier: &'a [Summary]) -> Evidence<'a> {
         Evidence { summary, ended: Ended::Success, earlier, has_rows: &|_| true, missing: &[], newest: None }
     }
 
     #[test]
     fn a_run_is_slow_above_twice_the_average_of_five_or_more() {
-        let is_slow = |seconds, read, earlier: &[RecordedRun]| {
+        let is_slow = |seconds, read, earlier: &[Summary]| {
             told(&AlertSettings::default(), &evidence(&summary(seconds, read), earlier), AlertKind::SlowRun).map(|told| told.is_some())
         };
         assert_eq!(is_slow(21, 100, &earlier(5, 10.0, 100)), Some(true));
@@ -272,8 +273,7 @@ mod tests {
     fn dropped_records_count_above_their_share() {
         let told_of = |dropped: u64, processed: u64| {
             let mut summary = summary(0, dropped + processed);
-            let place = Reason::ALL.iter().position(|reason| *reason == Reason::MissingOrderId).unwrap();
-            summary.records.dropped[place] = dropped;
+            (0..dropped).for_each(|_| summary.records.drop(Reason::MissingOrderId));
             summary.records.records_processed = processed;
             told(&AlertSettings::default(), &evidence(&summary, &[]), AlertKind::DroppedShare).unwrap()
         };
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn money_that_does_not_add_up_is_told_of_first() {
-        let result = |name: &str, severity| CheckResult { name: name.into(), severity, passed: false, violations: 1, sample: Vec::new() };
+        let result = |name: &str, severity| CheckResult { passed: false, violations: 1, ..CheckResult::new(name, severity) };
         let mut summary = summary(0, 1);
         summary.checks = vec![
             result("fact_key_unique", Severity::Error),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json, value::RawValue};
 
-use super::counts;
+use super::{Count, Unit, counts};
 use crate::{
     net::redact,
     report::{Summary, money_texts},
@@ -19,7 +19,12 @@ const NAMESPACE: &str = "etl";
 pub fn embedded_metrics(summary: &Summary) -> String {
     let mut text = String::new();
     let (mut metrics, mut values) = (Vec::new(), BTreeMap::new());
-    for (name, unit, _, value) in counts(summary) {
+    for Count { name, unit, value, .. } in counts(summary) {
+        let unit = match unit {
+            Unit::None => "Count",
+            Unit::Seconds => "Seconds",
+            Unit::Bytes => "Bytes",
+        };
         metrics.push(json!({"Name": name, "Unit": unit}));
         values.insert(name, number(&value.to_string()));
     }
@@ -81,7 +86,7 @@ mod tests {
     fn each_line_names_only_what_it_carries() {
         let mut summary = Summary::new("r".into(), None, None, UtcMicros::new(1_769_817_600_123_456).unwrap());
         summary.revenue.insert(String::new(), 15);
-        summary.stage_seconds.insert("merge", 0.5);
+        summary.stage_seconds.insert("merge".into(), 0.5);
         let text = embedded_metrics(&summary);
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 3);

@@ -215,7 +215,7 @@ impl<'a> Pager<'a> {
             Step::End(_) if signals.other_next && signals.more != Some(false) && self.names_next() => {
                 Step::Lost("there is no next page at the place that the profile names, but the response names one elsewhere".into())
             }
-            Step::End(ListEnd::Said) if self.names_next() && !self.has_place && signals.more.is_none() => Step::End(ListEnd::NoObserver),
+            Step::End(ListEnd::Said) if self.names_next() && !self.has_place && signals.more.is_none() => Step::End(ListEnd::Silent),
             step => step,
         }
     }
@@ -261,7 +261,7 @@ impl<'a> Pager<'a> {
             return Step::End(ListEnd::Said);
         }
         if self.mode == DefaultMode::Followed {
-            return Step::End(ListEnd::NoObserver);
+            return Step::End(ListEnd::Silent);
         }
         if let Some(place) = &signals.offset
             && (place.size.is_some() || signals.total_records.is_some())
@@ -485,7 +485,7 @@ mod tests {
         let start = at("");
         let cursor = Pagination::Cursor { path: "c".parse().unwrap(), parameter: "c".into(), more: None };
         let end = |signals: Signals| after(&mut Pager::new(&start, &cursor, 500, None), &signals, &[1], 1);
-        assert_eq!(end(Signals::default()), Step::End(ListEnd::NoObserver));
+        assert_eq!(end(Signals::default()), Step::End(ListEnd::Silent));
         assert_eq!(end(Signals { has_place: true, ..Signals::default() }), Step::End(ListEnd::Said));
         assert!(matches!(end(Signals { other_next: true, ..Signals::default() }), Step::Lost(_)));
         assert_eq!(end(Signals { other_next: true, more: Some(false), ..Signals::default() }), Step::End(ListEnd::Said));
