@@ -6,7 +6,11 @@ mod support;
 use std::{collections::BTreeMap, io::Write};
 
 use serde_json::{Value, json};
-use support::{Ended, Server, Workspace, json as reply, order, postgres::Postgres, tool};
+use support::{
+    Ended, Server, Workspace, json as reply, order,
+    postgres::{Fault, Postgres},
+    tool,
+};
 
 /// A version of an order: its day, its update, its skus, each at the price of its update.
 fn version(order_id: &str, day: u8, updated: u8, skus: &[&str]) -> String {
@@ -469,7 +473,7 @@ fn the_warehouse_is_compared_and_where_it_is_not_reached_it_is_exit_5() {
         "etl.toml",
         format!("[redshift]\nschema = \"shop\"\nurl = \"{}\"\niam_role = \"arn:aws:iam::1:role/r\"\n", support::postgres::BUCKET),
     );
-    let port = postgres.as_redshift(work.path("output"));
+    let port = postgres.as_redshift(work.path("output"), Fault::None).port;
     work.write(".env", format!("ETL_REDSHIFT_URL=postgresql://postgres:hush@127.0.0.1:{port}/postgres?sslmode=disable\n"));
     work.load(&[version("O'1", 1, 1, &["x", "y"])], &[]).published();
     for args in [["redshift", "ddl", "--execute"], ["redshift", "copy", "--execute"]] {

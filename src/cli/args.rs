@@ -4,7 +4,10 @@ use std::{marker::PhantomData, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
-use crate::settings::{Flags, Form, Setting, setting};
+use crate::{
+    model::Dt,
+    settings::{Flags, Form, Setting, setting},
+};
 
 /// Orders from an HTTP API or files to a checked star schema in dt= partitions.
 #[derive(Parser, Debug)]
@@ -70,7 +73,7 @@ impl Command {
             Command::Alerts(AlertsArgs { what: AlertsCommand::Test(config) }) => config.flags.clone(),
             Command::Probe(args) => args.settings.flags.clone(),
             Command::Rewrite(args) => args.settings.flags.clone(),
-            Command::Redshift(args) => args.what.sql().config.flags.clone(),
+            Command::Redshift(args) => args.what.config().flags.clone(),
             Command::Sources(_) | Command::Demo(_) => Flags::default(),
         }
     }
@@ -403,15 +406,33 @@ pub(super) enum RedshiftCommand {
         #[arg(long, value_name = "RUN_ID")]
         since_run: Option<String>,
     },
+    /// Compare the warehouse with the layer by day and currency; exit 4 where they differ
+    Verify(RedshiftVerifyArgs),
 }
 
 impl RedshiftCommand {
     /// What all of them take.
-    pub(super) fn sql(&self) -> &RedshiftSqlArgs {
+    pub(super) fn config(&self) -> &ConfigArgs {
         match self {
-            RedshiftCommand::Ddl(sql) | RedshiftCommand::Copy(sql) | RedshiftCommand::Merge { sql, .. } => sql,
+            RedshiftCommand::Ddl(sql) | RedshiftCommand::Copy(sql) | RedshiftCommand::Merge { sql, .. } => &sql.config,
+            RedshiftCommand::Verify(args) => &args.config,
         }
     }
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RedshiftVerifyArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// First day that is compared: YYYY-MM-DD [default: all]
+    #[arg(long, value_name = "DATE")]
+    pub(super) since: Option<Dt>,
+    /// Day after the last one that is compared: YYYY-MM-DD [default: all]
+    #[arg(long, value_name = "DATE")]
+    pub(super) until: Option<Dt>,
+    /// Load what differs again, in one transaction, and compare again
+    #[arg(long)]
+    pub(super) repair: bool,
 }
 
 #[derive(Args, Debug)]

@@ -7,7 +7,8 @@ use crate::{
     cancel::Cancel,
     layer::{FoundBy, RowColumns},
     run::{
-        AskWarehouse, ExplainRequest, Explanation, NamedBy, RunChecks, RunError, Version, Warehouse, explain, place_of, recover_unless_held,
+        AskWarehouse, ExplainRequest, Explanation, NamedBy, RunChecks, RunError, Version, WarehouseRows, explain, place_of,
+        recover_unless_held,
     },
     settings,
     store::Output,
@@ -140,7 +141,7 @@ fn checks(out: &mut String, checks: &[RunChecks]) {
     }
 }
 
-fn warehouse(out: &mut String, warehouse: &Warehouse) {
+fn warehouse(out: &mut String, warehouse: &WarehouseRows) {
     heading(out, "in the warehouse");
     let equal = if warehouse.equals_layer { "equal to the layer" } else { "not equal to the layer" };
     paragraph(out, 2, &format!("{}, {equal}", counted(warehouse.rows.len(), "row")));

@@ -264,12 +264,16 @@ fn metrics(layers: &Layers<'_>) -> Result<MetricsSettings, SettingsError> {
 }
 
 fn redshift(layers: &Layers<'_>) -> Result<RedshiftSettings, SettingsError> {
+    let default = RedshiftSettings::default();
     Ok(RedshiftSettings {
         schema: layers.text(&setting::REDSHIFT_SCHEMA)?,
         url: layers.text(&setting::REDSHIFT_LOCATION)?.map(|url| url.trim_end_matches('/').to_owned()),
         iam_role: layers.text(&setting::REDSHIFT_IAM_ROLE)?,
         region: layers.text(&setting::REDSHIFT_REGION)?,
         connection: layers.environment.secret(setting::REDSHIFT_URL.variable),
+        password_command: layers.environment.secret(setting::REDSHIFT_PASSWORD_COMMAND.variable),
+        connect_timeout: layers.span(&setting::REDSHIFT_CONNECT_TIMEOUT)?.unwrap_or(default.connect_timeout),
+        statement_timeout: layers.span(&setting::REDSHIFT_STATEMENT_TIMEOUT)?.unwrap_or(default.statement_timeout),
     })
 }
 

@@ -143,8 +143,8 @@ pub enum RepeatedSku {
     Sum,
 }
 
-/// What a warehouse needs to know about the output.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+/// What a warehouse needs to know about the output, and how it is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RedshiftSettings {
     /// The schema of the tables.
     pub schema: Option<String>,
@@ -156,6 +156,27 @@ pub struct RedshiftSettings {
     pub region: Option<String>,
     /// The connection to the warehouse: `postgresql://user:password@host:5439/db`. From the environment or `.env` only.
     pub connection: Option<Secret>,
+    /// A shell command that prints the password, or JSON with user and password. From the environment or `.env` only.
+    pub password_command: Option<Secret>,
+    /// The time to open a session.
+    pub connect_timeout: Duration,
+    /// The time that one statement may take.
+    pub statement_timeout: Duration,
+}
+
+impl Default for RedshiftSettings {
+    fn default() -> RedshiftSettings {
+        RedshiftSettings {
+            schema: None,
+            url: None,
+            iam_role: None,
+            region: None,
+            connection: None,
+            password_command: None,
+            connect_timeout: Duration::from_secs(30),
+            statement_timeout: Duration::from_secs(3600),
+        }
+    }
 }
 
 /// How much of what `etl explain` knows of runs is kept.

@@ -63,6 +63,11 @@ pub fn partition_file(dt: Dt) -> PathBuf {
     partition_folder(dt).join(PARTITION_FILE)
 }
 
+/// What the paths of all partitions begin with whose dates begin so: `2026-01-`.
+pub fn partitions_prefix(date: &str) -> String {
+    format!("{CURATED}/{DT}{date}")
+}
+
 /// The partition of a folder of this name; `None` if it is no partition's.
 pub fn partition_of(folder: &str) -> Option<Dt> {
     folder.strip_prefix(DT)?.parse().ok()

@@ -11,7 +11,7 @@ mod warehouse;
 pub use checks::{FailedCheckOfOrder, RunChecks};
 pub use dropped::{DroppedPart, NamedBy};
 pub use versions::{Version, VersionLine, place_of};
-pub use warehouse::Warehouse;
+pub use warehouse::WarehouseRows;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -103,7 +103,7 @@ pub struct Explanation {
     /// Runs whose checks saw its partitions.
     pub checks: Vec<RunChecks>,
     /// What the warehouse holds, if it was asked.
-    pub warehouse: Option<Warehouse>,
+    pub warehouse: Option<WarehouseRows>,
     /// What the answer can't tell, and why.
     pub notes: Vec<String>,
     /// What was searched.

@@ -10,12 +10,12 @@ use crate::{
     model::FactType,
     run::RunError,
     settings::Settings,
-    warehouse::redshift::{OrderQuery, look_up},
+    warehouse::redshift::{OrderQuery, Session, look_up},
 };
 
 /// What the warehouse holds of an order.
 #[derive(Clone, Debug, Serialize)]
-pub struct Warehouse {
+pub struct WarehouseRows {
     /// Its rows, as the server writes them.
     pub rows: Vec<RowColumns>,
     /// Whether they equal those of the layer.
@@ -25,12 +25,18 @@ pub struct Warehouse {
 }
 
 /// Asks the warehouse for the rows of the order.
-pub(super) fn ask(settings: &Settings, request: &ExplainRequest<'_>, stored: &[StoredRow], cancel: &Cancel) -> Result<Warehouse, RunError> {
+pub(super) fn ask(
+    settings: &Settings,
+    request: &ExplainRequest<'_>,
+    stored: &[StoredRow],
+    cancel: &Cancel,
+) -> Result<WarehouseRows, RunError> {
     let query = OrderQuery { order_id: request.order_id, sku: request.sku };
-    let rows = look_up(&settings.redshift, &settings.http.network, &query, cancel)?;
+    let session = Session::open(&settings.redshift, &settings.http.network, cancel)?;
+    let rows = look_up(&session, settings.redshift.schema.as_deref(), &query)?;
     let rows: Vec<_> = rows.into_iter().map(RowColumns).collect();
     let differences = differences(&rows, stored);
-    Ok(Warehouse { equals_layer: differences.is_empty(), rows, differences })
+    Ok(WarehouseRows { equals_layer: differences.is_empty(), rows, differences })
 }
 
 fn differences(rows: &[RowColumns], stored: &[StoredRow]) -> Vec<String> {
