@@ -72,7 +72,7 @@ fn a_dropped_line_of_the_newer_version_keeps_its_stored_row() {
     assert_eq!(work.query(ROWS), kept);
     assert_eq!(work.load(&second, &[]).unchanged()["rows_retained"], 2);
     // The order moves, and its line is still malformed: the row stays, once, where it lies.
-    work.load(&[priced("A", 2, 3, &[("\"x\"", "3"), ("\"y\"", "-")])], &[]).published();
+    work.load(&[priced("A", 2, 3, &[("\"x\"", "3"), ("\"y\"", "\"-\"")])], &[]).published();
     assert_eq!(
         work.query("SELECT dt, sku, unit_price FROM fact_order WHERE order_id = 'A' ORDER BY sku"),
         ["2026-01-02|x|3.0000", "2026-01-01|y|1.0000"]
@@ -84,7 +84,7 @@ fn a_dropped_line_of_the_newer_version_keeps_its_stored_row() {
         ["2026-01-02|x|4.0000", "2026-01-02|y|4.0000"]
     );
     // An older version that is malformed changes nothing, and a newer one of the same run without the line removes it.
-    work.load(&[priced("A", 2, 3, &[("\"x\"", "3"), ("\"y\"", "-")])], &[]).unchanged();
+    work.load(&[priced("A", 2, 3, &[("\"x\"", "3"), ("\"y\"", "\"-\"")])], &[]).unchanged();
     work.load(&[priced("A", 2, 5, &[("\"x\"", "5"), ("\"y\"", "\"?\"")]), priced("A", 2, 6, &[("\"x\"", "6")])], &[]).published();
     assert_eq!(work.query("SELECT sku, unit_price FROM fact_order WHERE order_id = 'A'"), ["x|6.0000"]);
     assert_eq!(work.etl(&["check"]).code, 0);
