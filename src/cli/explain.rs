@@ -48,7 +48,7 @@ fn show(out: &mut String, explanation: &Explanation) {
     }
     let _ = writeln!(out);
     let read = match explanation.looked_at.found_by {
-        FoundBy::Index => format!("{} partitions were read, by the index of orders", explanation.looked_at.partitions_read),
+        FoundBy::Index => format!("partitions read, by the index of orders: {}", explanation.looked_at.partitions_read),
         FoundBy::Scan => "all partitions were read".to_owned(),
     };
     paragraph(out, 0, &format!("searched: {} ({read})", explanation.looked_at.text()));

@@ -338,8 +338,11 @@ impl LineageBuilder {
         }
         let sequence = stored_runs(output)?.last().map_or(1, |run| run.sequence + 1);
         let place = Path::new(places::LINEAGE).join(format!("{sequence:010}-{run_id}{ENDING}"));
-        let written = self.write(&staging.staged(&place), outcomes)?;
+        let path = staging.staged(&place);
+        let written = self.write(&path, outcomes)?;
         staging.put_written(&place, written.bytes, written.checksum)?;
+        // The disk works while the checks run. The publish syncs the file again, and its checksums tell of damage.
+        std::thread::spawn(move || store::sync(&path));
         Ok(())
     }
 

@@ -152,7 +152,11 @@ mod tests {
         let retain = |now: UtcMicros| {
             let run_id = RunId::new(now);
             std::fs::write(output.at(places::report(run_id.as_str())), "{}").unwrap();
-            remove_older(&output, Duration::from_secs(30 * 86_400), &CurrentRun { run_id: run_id.as_str(), now }).unwrap()
+            let run = CurrentRun { run_id: run_id.as_str(), now };
+            let doubted = doubted_clock(&output, &run).unwrap();
+            let retained = remove_older(&output, Duration::from_secs(30 * 86_400), &run).unwrap();
+            assert_eq!(doubted.is_some(), matches!(retained, Retained::ClockDoubted(_)));
+            retained
         };
         assert_eq!([day(0), day(1), day(20)].map(retain), [0, 0, 0].map(Retained::Removed));
         let years = |number: i64| day(3650 + number);

@@ -76,15 +76,20 @@ impl LookedAt {
     pub fn text(&self) -> String {
         let since = |start: Option<UtcMicros>| start.map(|start| format!(" since {}", start.rfc3339())).unwrap_or_default();
         format!(
-            "{} partitions, {} runs{}, the lineage of {} runs{}, and {} quarantines",
-            self.partitions,
-            self.runs,
+            "{}, {}{}, the lineage of {}{}, and {}",
+            counted(self.partitions, "partition"),
+            counted(self.runs, "run"),
             since(self.since),
-            self.runs_with_lineage,
+            counted(self.runs_with_lineage, "run"),
             since(self.lineage_since),
-            self.quarantines
+            counted(self.quarantines, "quarantine")
         )
     }
+}
+
+/// A number with its noun.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What is known of an order.

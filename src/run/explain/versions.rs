@@ -186,7 +186,11 @@ impl RunVersions<'_> {
         let Some(winner) = others().find(has_sku).or_else(|| others().find(has_any)) else {
             return "another record of the run won".to_owned();
         };
-        let at = winner.source.as_ref().map_or("another record of the run".to_owned(), place_of);
+        let at = match (&winner.source, &version.source) {
+            (None, _) => "another record".to_owned(),
+            (Some(source), Some(own)) if own.location == source.location => place_of(source),
+            (Some(source), _) => format!("{}, {}", source.location, place_of(source)),
+        };
         match (version.updated_at, winner.updated_at) {
             (own, best) if own == best => {
                 format!("{at} of the same run has the same updated_at ({}) and came later: the later record wins", shown(own))

@@ -6,8 +6,7 @@ use super::ExplainRequest;
 use crate::{
     cancel::Cancel,
     layer::{RowColumns, StoredRow},
-    model::FACT_COLUMNS,
-    model::FactType,
+    model::{FACT_COLUMNS, FactType},
     run::RunError,
     settings::Settings,
     warehouse::redshift::{OrderQuery, Session, look_up},
