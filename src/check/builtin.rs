@@ -2,19 +2,37 @@
 
 use super::Severity;
 
-/// Which of the layer a check looks at.
+/// Which part of the layer a check looks at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Subject {
-    /// Fact rows, partition by partition.
+    /// Fact rows of the changed partitions.
     Facts,
-    /// Fact rows against what a run, or the last publish, says of them.
+    /// Fact rows of the changed partitions, and of those that share orders with them.
+    Keys,
+    /// Fact rows, compared with what a run, or the last publish, counted.
     Expectations,
-    /// Fact rows against the users that a source knows.
+    /// Fact rows, compared with the users that a source knows.
     KnownUsers,
-    /// Fact rows against the products that a source knows.
+    /// Fact rows, compared with the products that a source knows.
     KnownProducts,
     /// The dimensions.
     Dimensions,
+    /// The files of `curated/`.
+    Files,
+}
+
+/// How a check finds its violations.
+#[derive(Clone, Copy, Debug)]
+pub enum Method {
+    /// A query whose rows are the violations.
+    Query {
+        /// The query.
+        sql: &'static str,
+        /// A condition that is cheaper than the query, and false only where the query finds nothing.
+        screen: Option<&'static str>,
+    },
+    /// The folders are listed.
+    Listing,
 }
 
 /// A built-in check.
@@ -26,40 +44,54 @@ pub struct Builtin {
     pub severity: Severity,
     /// What it looks at.
     pub subject: Subject,
-    /// A query whose rows are the violations.
-    pub sql: &'static str,
+    /// How it finds violations.
+    pub method: Method,
 }
 
-/// A condition that is cheaper to try than the check of this name, and false only where that finds nothing: 64 bits of a hash
-/// that are all different are of keys that are.
-pub(super) fn screen(name: &str) -> Option<&'static str> {
-    (name == "fact_key_unique").then_some("SELECT count(*) <> count(DISTINCT hash(order_id, sku)) FROM fact_order_changed")
+impl Builtin {
+    /// Its query, if it has one.
+    pub fn sql(&self) -> Option<&'static str> {
+        match self.method {
+            Method::Query { sql, .. } => Some(sql),
+            Method::Listing => None,
+        }
+    }
 }
 
-macro_rules! builtin {
-    ($($name:literal $severity:ident $subject:ident,)*) => {
-        /// All built-in checks, in the contract's order.
-        pub const BUILTIN: &[Builtin] = &[$(
-            Builtin { name: $name, severity: Severity::$severity, subject: Subject::$subject, sql: include_str!(concat!("sql/", $name, ".sql")) },
-        )*];
+/// 64 bits of a hash that are all different belong to keys that are all different.
+const KEY_SCREEN: &str = "SELECT count(*) <> count(DISTINCT hash(order_id, sku)) FROM fact_order_changed";
+
+macro_rules! query {
+    ($name:literal, $severity:ident, $subject:ident) => {
+        query!($name, $severity, $subject, None)
+    };
+    ($name:literal, $severity:ident, $subject:ident, $screen:expr) => {
+        Builtin {
+            name: $name,
+            severity: Severity::$severity,
+            subject: Subject::$subject,
+            method: Method::Query { sql: include_str!(concat!("sql/", $name, ".sql")), screen: $screen },
+        }
     };
 }
 
-builtin! {
-    "fact_key_unique" Error Facts,
-    "fact_required_not_null" Error Facts,
-    "fact_dt_matches_created_at" Error Facts,
-    "fact_line_total" Error Facts,
-    "fact_revenue_reconciles" Error Expectations,
-    "fact_row_count_reconciles" Error Expectations,
-    "fact_user_in_dim" Error Facts,
-    "fact_product_in_dim" Error Facts,
-    "fact_user_known" Warn KnownUsers,
-    "fact_product_known" Warn KnownProducts,
-    "fact_quantity_positive" Warn Facts,
-    "fact_price_non_negative" Warn Facts,
-    "fact_timestamps_plausible" Warn Facts,
-    "dim_user_key_unique" Error Dimensions,
-    "dim_product_key_unique" Error Dimensions,
-    "fact_text_fits" Warn Facts,
-}
+/// All built-in checks, in the contract's order.
+pub const BUILTIN: &[Builtin] = &[
+    query!("fact_key_unique", Error, Keys, Some(KEY_SCREEN)),
+    query!("fact_required_not_null", Error, Facts),
+    query!("fact_dt_matches_created_at", Error, Facts),
+    query!("fact_line_total", Error, Facts),
+    query!("fact_revenue_reconciles", Error, Expectations),
+    query!("fact_row_count_reconciles", Error, Expectations),
+    query!("fact_user_in_dim", Error, Facts),
+    query!("fact_product_in_dim", Error, Facts),
+    query!("fact_user_known", Warn, KnownUsers),
+    query!("fact_product_known", Warn, KnownProducts),
+    query!("fact_quantity_positive", Warn, Facts),
+    query!("fact_price_non_negative", Warn, Facts),
+    query!("fact_timestamps_plausible", Warn, Facts),
+    query!("dim_user_key_unique", Error, Dimensions),
+    query!("dim_product_key_unique", Error, Dimensions),
+    query!("fact_text_fits", Warn, Facts),
+    Builtin { name: "partition_files", severity: Severity::Error, subject: Subject::Files, method: Method::Listing },
+];

@@ -1,32 +1,42 @@
-//! What keeps the checks themselves from running.
+//! Errors that keep the checks from running.
 
 use std::path::PathBuf;
 
-/// What keeps the checks from running. A check that runs and finds something is no error.
+/// What keeps the checks from running. A violation is a result, not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
-    /// A user's own check that DuckDB refuses.
-    #[error("{}: the query does not run: {detail}", path.display())]
+    /// A user's own check that can't be used.
+    #[error("{file}{}: {detail}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
     Custom {
         /// Its file.
-        path: PathBuf,
-        /// DuckDB's words.
+        file: String,
+        /// The line, counted from 1.
+        line: Option<usize>,
+        /// The mistake, or DuckDB's words.
         detail: String,
     },
     /// The folder of checks can't be read.
-    #[error("{}: the checks there can't be read: {detail}", path.display())]
+    #[error("{}: can't read the checks: {detail}", path.display())]
     Folder {
         /// The folder or file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         detail: String,
     },
-    /// A file of the layer that DuckDB can't read as what it should be.
-    #[error("the layer does not read as it should, while {doing}: {detail}")]
+    /// A file of the layer that DuckDB can't read.
+    #[error("can't check the layer: {doing}: {detail}")]
     Layer {
-        /// What was being read or asked.
+        /// What was read or asked.
         doing: String,
         /// DuckDB's words.
+        detail: String,
+    },
+    /// The violating rows can't be written.
+    #[error("{}: can't write the violating rows: {detail}", path.display())]
+    Violations {
+        /// The file or folder.
+        path: PathBuf,
+        /// The I/O error.
         detail: String,
     },
     /// DuckDB can't be started.

@@ -1,40 +1,44 @@
 //! Checks: DuckDB SQL over the layer as it would be once published, before it is published.
 //!
-//! Responsible for the SQL (one file a check, embedded), the user's own, running both, and what they found. Publishes
-//! nothing, and repairs nothing.
+//! Responsible for the SQL (one file for each check, embedded), the user's own checks, running both, and the results. It
+//! publishes nothing and repairs nothing. The only files that it writes are the rows of failing checks, where asked to.
 
 mod builtin;
+mod column_check;
 mod custom;
+mod duckdb_error;
 mod engine;
 mod error;
+mod layer_tables;
+mod layer_view;
+mod partition_files;
+mod query_text;
 mod runner;
+mod script;
+mod session;
 mod unit_slip;
+mod violations;
 
-pub use builtin::BUILTIN;
-pub use custom::{CustomCheck, load_custom};
+pub use crate::model::Severity;
+pub use builtin::{BUILTIN, Builtin, Method, Subject};
+pub use custom::{CheckBody, CustomCheck, load_custom};
 pub use engine::Engine;
 pub use error::CheckError;
-pub use runner::{Expected, LayerView, run_checks};
+pub use layer_view::{Expected, LayerView, ViewScope};
+pub use query_text::{QueryText, TextError};
+pub use runner::run_checks;
+pub use script::{CheckScript, check_scripts};
 pub use unit_slip::{UNIT_SLIP, unit_slip};
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use strum::IntoStaticStr;
 
-/// Whether a violated check keeps a run from being published.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, IntoStaticStr)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum Severity {
-    /// It does.
-    Error,
-    /// It is reported.
-    Warn,
-}
-
-/// How many violating rows are shown.
+/// How many violating rows a result shows.
 pub const SAMPLE_ROWS: usize = 5;
+
+/// How many violating rows of a failing check are kept as CSV.
+pub const VIOLATION_ROWS: u64 = 100_000;
 
 /// What a check found.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -43,16 +47,32 @@ pub struct CheckResult {
     pub name: String,
     /// What a violation means.
     pub severity: Severity,
-    /// Whether there was none.
+    /// Whether there were no more violations than the check accepts.
     pub passed: bool,
-    /// How many there were.
+    /// How many violations there were.
     pub violations: u64,
     /// Up to [`SAMPLE_ROWS`] of them: column to value, as text.
     #[serde(default)]
     pub sample: Vec<BTreeMap<String, Option<String>>>,
+    /// How many rows `file` has, at most [`VIOLATION_ROWS`]; `None` where no file was written.
+    #[serde(default)]
+    pub rows_kept: Option<u64>,
+    /// The file of the violating rows.
+    #[serde(default)]
+    pub file: Option<String>,
 }
 
 impl CheckResult {
+    /// The result of a check that has found nothing yet.
+    pub fn new(name: &str, severity: Severity) -> CheckResult {
+        CheckResult { name: name.to_owned(), severity, passed: true, violations: 0, sample: Vec::new(), rows_kept: None, file: None }
+    }
+
+    /// The name of the file of its violating rows.
+    pub fn file_name(&self) -> String {
+        format!("{}.csv", self.name)
+    }
+
     /// Whether it keeps the run from being published.
     pub fn is_failure(&self) -> bool {
         !self.passed && self.severity == Severity::Error

@@ -1,23 +1,21 @@
-//! Runs the checks in an in-memory DuckDB that reads the layer's files and nothing else.
+//! Runs the checks, in their order, and collects the results.
 //!
 //! The built-in fact checks are local to a partition, or nearly so: they run over groups of partitions, each group read
-//! once, so that memory is bounded by a group and not by the run.
+//! once, so that memory is bounded by a group and not by the run. Knows no SQL: see `session`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::File,
-    path::{Path, PathBuf},
-};
-
-use duckdb::Connection;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    BUILTIN, CheckError, CheckResult, CustomCheck, Engine, SAMPLE_ROWS,
-    builtin::{Builtin, Subject, screen},
+    BUILTIN, Builtin, CheckBody, CheckError, CheckResult, CustomCheck, Engine, LayerView, Method, SAMPLE_ROWS, Subject,
+    duckdb_error::DuckDbError,
+    partition_files::foreign_entries,
+    script::custom_sql,
+    session::{Optimizer, Session, ViolationQuery},
+    violations::{RowLimit, ViolationFile},
 };
 use crate::{
-    cancel::{Cancel, Hook},
-    model::{CurrencyTotals, DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, UtcMicros},
+    cancel::Cancel,
+    model::{Dt, Tolerance},
 };
 
 /// About how many bytes of CSV make a group.
@@ -26,88 +24,49 @@ const GROUP_BYTES: u64 = 96 << 20;
 /// Below this, planning a query costs more than running it as it is written.
 const SMALL_BYTES: u64 = 1 << 20;
 
-/// The columns that the built-in fact checks look at.
-const CHECKED_COLUMNS: &str =
-    "order_id, sku, user_id, currency, quantity, unit_price, line_total, price_defaulted, created_at, updated_at, dt";
-
-/// What a partition must add up to.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Expected {
-    /// Its rows.
-    pub rows: u64,
-    /// Σ `line_total` by currency, in ten-thousandths.
-    pub revenue: CurrencyTotals,
-}
-
-/// The layer as it would be once published.
-#[derive(Clone, Default, Debug)]
-pub struct LayerView {
-    /// The file of each partition.
-    pub facts: BTreeMap<Dt, PathBuf>,
-    /// The partitions that the built-in checks look at.
-    pub changed: BTreeSet<Dt>,
-    /// Partitions that hold rows of an order that also stands elsewhere: looked at together for unique keys.
-    pub entangled: BTreeSet<Dt>,
-    /// The file of `dim_user`, where there is one.
-    pub dim_user: Option<PathBuf>,
-    /// The file of `dim_product`, where there is one.
-    pub dim_product: Option<PathBuf>,
-    /// Whether a users source is configured: where none is, every user is inferred, and no check says so.
-    pub users_configured: bool,
-    /// The same of products.
-    pub products_configured: bool,
-    /// What the changed partitions must add up to; `None` where nothing is known of it.
-    pub expected: Option<BTreeMap<Dt, Expected>>,
-    /// Where DuckDB may spill.
-    pub scratch: PathBuf,
-    /// Bytes that the checks are to make do with, about.
-    pub memory_limit: Option<u64>,
-    /// The columns of the fact table.
-    pub schema: FactSchema,
-    /// Whether prices are quotients (`repeated_sku = "sum"`), and so rounded.
-    pub sums_skus: bool,
-    /// Partitions whose rows are all shorter than a text that fills its column; `None` if that is not known.
-    pub short_rows: Option<BTreeSet<Dt>>,
-    /// The moment that "plausible" is measured against.
-    pub now: Option<UtcMicros>,
-}
-
 /// Runs the built-in checks over the changed partitions, and the user's own over all of the layer.
 ///
 /// # Errors
 /// [`CheckError`]; violations are results, not errors.
 pub fn run_checks(engine: Engine, view: &LayerView, custom: &[CustomCheck], cancel: &Cancel) -> Result<Vec<CheckResult>, CheckError> {
-    let is_small = custom.is_empty() && bytes_of(view, &view.changed) < SMALL_BYTES && view.entangled.len() <= 1;
-    let session = Session::open(engine, view, is_small, cancel)?;
+    let is_small = custom.is_empty() && bytes_of(view, &view.changed) < SMALL_BYTES && view.shared_partitions.len() <= 1;
+    let session = Session::open(engine, view, if is_small { Optimizer::Off } else { Optimizer::On }, cancel)?;
     session.dimensions(!custom.is_empty())?;
-    let mut results: BTreeMap<&'static str, CheckResult> = BTreeMap::new();
-    session.run_builtin(BUILTIN.iter().filter(|check| check.subject == Subject::Dimensions), &mut results)?;
+    let mut results = BuiltinResults { session: &session, by_name: BTreeMap::new() };
+    results.run(|subject| subject == Subject::Dimensions)?;
     for group in groups(view, &view.changed) {
         session.load_group(&group)?;
-        session.run_builtin(BUILTIN.iter().filter(|check| applies(check.subject, view)), &mut results)?;
+        results.run(|subject| applies_to_group(subject, view))?;
     }
-    if let Some(unique) = BUILTIN.first().filter(|_| view.entangled.len() > 1) {
-        session.load_keys(&view.entangled)?;
-        results.remove(unique.name);
-        session.run_builtin([unique].into_iter(), &mut results)?;
+    if compares_shared_keys(view) {
+        session.load_keys(&view.shared_partitions)?;
+        results.run(|subject| subject == Subject::Keys)?;
     }
-    let mut all: Vec<_> = BUILTIN.iter().filter_map(|check| results.remove(check.name)).collect();
+    results.list_files(view)?;
+    let mut all = results.in_order();
     if !custom.is_empty() {
         session.whole_layer()?;
         for check in custom {
-            all.push(session.run_custom(check)?);
+            all.push(run_custom(&session, view, check)?);
         }
     }
     Ok(all)
 }
 
-fn applies(subject: Subject, view: &LayerView) -> bool {
+/// Whether keys are compared across partitions that share orders.
+fn compares_shared_keys(view: &LayerView) -> bool {
+    view.shared_partitions.len() > 1
+}
+
+fn applies_to_group(subject: Subject, view: &LayerView) -> bool {
     match subject {
         Subject::Facts => true,
+        // The shared partitions are compared as a whole: a group that is a part of them would be read twice.
+        Subject::Keys => !compares_shared_keys(view) || !view.changed.is_subset(&view.shared_partitions),
         Subject::Expectations => view.expected.is_some(),
         Subject::KnownUsers => view.users_configured,
         Subject::KnownProducts => view.products_configured,
-        Subject::Dimensions => false,
+        Subject::Dimensions | Subject::Files => false,
     }
 }
 
@@ -136,275 +95,103 @@ fn groups(view: &LayerView, partitions: &BTreeSet<Dt>) -> Vec<Vec<Dt>> {
     groups
 }
 
-struct Session<'a> {
-    duckdb: Connection,
-    view: &'a LayerView,
-    cancel: &'a Cancel,
-    /// Ends the query that is running when a signal comes.
-    _interrupt: Hook,
+/// The results of the built-in checks, added up over the groups.
+struct BuiltinResults<'s> {
+    session: &'s Session<'s>,
+    by_name: BTreeMap<&'static str, CheckResult>,
 }
 
-impl<'a> Session<'a> {
-    /// An in-memory DuckDB that reads the folders of the layer and nothing else: no other file, no network, no extension.
-    fn open(engine: Engine, view: &'a LayerView, is_small: bool, cancel: &'a Cancel) -> Result<Session<'a>, CheckError> {
-        let duckdb = engine.started()?;
-        let engine = |error: duckdb::Error| CheckError::Engine(error.to_string());
-        let handle = duckdb.interrupt_handle();
-        let session = Session { duckdb, view, cancel, _interrupt: cancel.when_stopped(move || handle.interrupt()) };
-        let folders: BTreeSet<&Path> = view
-            .facts
-            .values()
-            .filter_map(|path| path.parent()?.parent())
-            .chain([&view.dim_user, &view.dim_product].into_iter().flatten().filter_map(|path| path.parent()))
-            .collect();
-        let allowed: Vec<_> = folders.iter().map(|folder| literal(&format!("{}/", folder.display()))).collect();
-        let mut setup = format!(
-            "SET temp_directory = {}; SET allowed_directories = [{}];",
-            literal(&view.scratch.to_string_lossy()),
-            allowed.join(", ")
-        );
-        if let Some(limit) = view.memory_limit {
-            // What DuckDB counts is not all that it takes: the other half is for what it reads and does not count.
-            setup.push_str(&format!("SET memory_limit = '{}MiB';", (limit / 2) >> 20));
+impl BuiltinResults<'_> {
+    /// Runs the queries of some subjects over what is loaded now. One query finds out which of them find anything, and only those
+    /// run by themselves.
+    fn run(&mut self, is_chosen: impl Fn(Subject) -> bool) -> Result<(), CheckError> {
+        let mut chosen = Vec::new();
+        for check in BUILTIN.iter().filter(|check| is_chosen(check.subject)) {
+            self.by_name.entry(check.name).or_insert_with(|| CheckResult::new(check.name, check.severity));
+            if let Method::Query { sql, screen } = check.method {
+                chosen.push(ChosenQuery { check, sql, screen });
+            }
         }
-        if is_small {
-            setup.push_str("PRAGMA disable_optimizer;");
-        }
-        setup.push_str("SET enable_external_access = false; SET lock_configuration = true;");
-        session.duckdb.execute_batch(&setup).map_err(engine)?;
-        session.tables()?;
-        Ok(session)
-    }
-
-    fn execute(&self, doing: &str, sql: &str) -> Result<(), CheckError> {
-        self.unless_stopped(|| self.duckdb.execute_batch(sql), |detail| CheckError::Layer { doing: doing.to_owned(), detail })
-    }
-
-    /// Does something with DuckDB; whatever it says of an interrupt, the signal is why.
-    fn unless_stopped<T>(
-        &self,
-        work: impl FnOnce() -> duckdb::Result<T>,
-        failed: impl FnOnce(String) -> CheckError,
-    ) -> Result<T, CheckError> {
-        if self.cancel.is_stopped() {
-            return Err(CheckError::Interrupted);
-        }
-        work().map_err(|error| if self.cancel.is_stopped() { CheckError::Interrupted } else { failed(error.to_string()) })
-    }
-
-    fn tables(&self) -> Result<(), CheckError> {
-        let now = self.view.now.map_or("NULL".to_owned(), |now| format!("make_timestamp({})", now.micros()));
-        let sql = format!(
-            "CREATE TABLE run_clock AS SELECT CAST({now} AS TIMESTAMP) AS now;
-             CREATE TABLE run_rules AS SELECT {} AS sums_skus;
-             CREATE TABLE expected_rows (dt DATE, rows BIGINT);
-             CREATE TABLE expected_revenue (dt DATE, currency VARCHAR, revenue DECIMAL(38,4));",
-            self.view.sums_skus
-        );
-        self.execute("setting up", &sql)
-    }
-
-    /// The current members of each dimension, with their flag; and, where they are asked for, `dim_user` and `dim_product` whole.
-    fn dimensions(&self, whole: bool) -> Result<(), CheckError> {
-        for (spec, path) in [(DIM_USER, &self.view.dim_user), (DIM_PRODUCT, &self.view.dim_product)] {
-            let doing = format!("reading {}", spec.name);
-            let (source, versioned) = match path {
-                Some(path) => dimension_source(&spec, path)?,
-                None => (empty_dimension(&spec), false),
-            };
-            let current = if versioned { " WHERE is_current" } else { "" };
-            let (name, key) = (spec.name, spec.key());
-            self.execute(&doing, &format!("CREATE TABLE {name}_member AS SELECT {key}, inferred FROM ({source}){current};"))?;
-            if whole {
-                self.execute(&doing, &format!("CREATE VIEW {name} AS {source};"))?;
+        for query in self.suspicious(&chosen)? {
+            let Some(result) = self.by_name.get_mut(query.check.name) else { continue };
+            let failed = |error: DuckDbError| error.of_layer(&format!("running the check {}", query.check.name));
+            self.session
+                .add_violations(&ViolationQuery { sql: query.sql, tolerance: Tolerance::default(), table: "", failed: &failed }, result)?;
+            if query.check.subject == Subject::Keys {
+                self.session.remember_keys(query.sql)?;
             }
         }
         Ok(())
     }
 
-    /// The rows of some partitions, in memory, under the name that the checks know; and what they must add up to.
-    fn load_group(&self, group: &[Dt]) -> Result<(), CheckError> {
-        let rows = facts_source(self.view, group.iter());
-        let doing = match (group.first(), group.last()) {
-            (Some(first), Some(last)) => format!("reading the partitions dt={first} to dt={last}"),
-            _ => "reading no partitions".to_owned(),
-        };
-        // No text is longer than its row: the lengths cost a look at every text, and hardly any partition needs it.
-        let are_short = self.view.short_rows.as_ref().is_some_and(|short| group.iter().all(|dt| short.contains(dt)));
-        let longest = if are_short { "0".to_owned() } else { longest_text(&self.view.schema) };
-        self.execute(
-            &doing,
-            &format!("CREATE OR REPLACE TABLE fact_order_changed AS SELECT {CHECKED_COLUMNS}, {longest} AS longest_text FROM ({rows});"),
-        )?;
-        let Some(expected) = &self.view.expected else { return Ok(()) };
-        let mut sql = "DELETE FROM expected_rows; DELETE FROM expected_revenue;".to_owned();
-        let (mut rows, mut revenue) = (Vec::new(), Vec::new());
-        for dt in group {
-            let Some(expected) = expected.get(dt) else { continue };
-            rows.push(format!("('{dt}', {})", expected.rows));
-            for (currency, units) in &expected.revenue {
-                revenue.push(format!("('{dt}', {}, CAST('{}' AS DECIMAL(38,4)))", literal(currency), crate::model::units_text(*units)));
-            }
-        }
-        for (table, values) in [("expected_rows", rows), ("expected_revenue", revenue)] {
-            if !values.is_empty() {
-                sql.push_str(&format!("INSERT INTO {table} VALUES {};", values.join(", ")));
-            }
-        }
-        self.execute("setting up", &sql)
-    }
-
-    /// The keys alone of some partitions, under the name that the checks know.
-    fn load_keys(&self, partitions: &BTreeSet<Dt>) -> Result<(), CheckError> {
-        let rows = facts_source(self.view, partitions.iter());
-        self.execute(
-            "reading the keys of partitions that share orders",
-            &format!("DROP TABLE fact_order_changed; CREATE VIEW fact_order_changed AS SELECT order_id, sku, dt FROM ({rows});"),
-        )
-    }
-
-    /// What a user's SQL sees: all of the layer as `fact_order`, and the run's share as `fact_order_changed`.
-    fn whole_layer(&self) -> Result<(), CheckError> {
-        let all = facts_source(self.view, self.view.facts.keys());
-        let changed = facts_source(self.view, self.view.changed.iter());
-        let kind = if self.view.entangled.len() > 1 { "VIEW" } else { "TABLE" };
-        self.execute(
-            "setting up",
-            &format!("DROP {kind} fact_order_changed; CREATE VIEW fact_order AS {all}; CREATE VIEW fact_order_changed AS {changed};"),
-        )
-    }
-
-    /// Runs some checks: all of them in one query that tells which find anything, and those that do by themselves.
-    fn run_builtin(
-        &self,
-        checks: impl Iterator<Item = &'static Builtin>,
-        results: &mut BTreeMap<&'static str, CheckResult>,
-    ) -> Result<(), CheckError> {
-        let checks: Vec<&'static Builtin> = checks.collect();
-        for check in &checks {
-            results.entry(check.name).or_insert_with(|| CheckResult {
-                name: check.name.to_owned(),
-                severity: check.severity,
-                passed: true,
-                violations: 0,
-                sample: Vec::new(),
-            });
-        }
-        let doing = |detail| CheckError::Layer { doing: "running the built-in checks".to_owned(), detail };
-        for check in self.unless_stopped(|| self.suspicious(&checks), doing)? {
-            let Some(result) = results.get_mut(check.name) else { continue };
-            let doing = |detail| CheckError::Layer { doing: format!("running the check {}", check.name), detail };
-            self.unless_stopped(|| self.violations(check.sql, result), doing)?;
-        }
-        Ok(())
-    }
-
-    /// The checks that may find something: a query each would cost more than it looks at.
-    fn suspicious(&self, checks: &[&'static Builtin]) -> duckdb::Result<Vec<&'static Builtin>> {
-        let conditions: Vec<_> = checks
+    /// The checks that may find something: a query for each would cost more than it looks at.
+    fn suspicious<'c>(&self, chosen: &'c [ChosenQuery]) -> Result<Vec<&'c ChosenQuery>, CheckError> {
+        let conditions: Vec<_> = chosen
             .iter()
-            .enumerate()
-            .map(|(number, check)| match screen(check.name) {
-                Some(condition) => format!("SELECT {number} WHERE (\n{condition}\n)"),
-                None => format!("SELECT {number} WHERE EXISTS (\n{}\n)", check.sql),
+            .map(|query| match query.screen {
+                Some(condition) => condition.to_owned(),
+                None => format!("EXISTS (\n{}\n)", query.sql),
             })
             .collect();
-        let mut statement = self.duckdb.prepare(&conditions.join("\nUNION ALL\n"))?;
-        let numbers = statement.query_map([], |row| row.get::<_, usize>(0))?.collect::<duckdb::Result<Vec<_>>>()?;
-        let mut found: Vec<_> = numbers.into_iter().filter_map(|number| checks.get(number).copied()).collect();
-        found.sort_unstable_by_key(|check| check.name);
-        Ok(found)
+        let numbers = self.session.true_conditions(&conditions)?;
+        Ok(numbers.into_iter().filter_map(|number| chosen.get(number)).collect())
     }
 
-    fn run_custom(&self, check: &CustomCheck) -> Result<CheckResult, CheckError> {
-        let mut result =
-            CheckResult { name: check.name.clone(), severity: check.severity, passed: true, violations: 0, sample: Vec::new() };
-        let failed = |detail| CheckError::Custom { path: check.path.clone(), detail };
-        self.unless_stopped(|| self.violations(&check.sql, &mut result), failed)?;
-        Ok(result)
-    }
-
-    /// Counts the rows of a query, and takes the first of them.
-    fn violations(&self, sql: &str, result: &mut CheckResult) -> duckdb::Result<()> {
-        let count: i64 = self.duckdb.query_row(&format!("SELECT count(*) FROM (\n{sql}\n)"), [], |row| row.get(0))?;
-        if count == 0 {
-            return Ok(());
-        }
-        result.passed = false;
-        result.violations += u64::try_from(count).unwrap_or_default();
-        let wanted = SAMPLE_ROWS.saturating_sub(result.sample.len());
-        let mut statement =
-            self.duckdb.prepare(&format!("SELECT CAST(COLUMNS(*) AS VARCHAR) FROM (\n{sql}\n) ORDER BY ALL LIMIT {wanted}"))?;
-        let mut rows = statement.query([])?;
-        let names: Vec<String> = rows.as_ref().map(|statement| statement.column_names()).unwrap_or_default();
-        while let Some(row) = rows.next()? {
-            let mut shown = BTreeMap::new();
-            for (place, name) in names.iter().enumerate() {
-                shown.insert(name.clone(), row.get::<_, Option<String>>(place)?);
+    /// Looks for files and folders that are not partitions.
+    fn list_files(&mut self, view: &LayerView) -> Result<(), CheckError> {
+        for check in BUILTIN.iter().filter(|check| check.subject == Subject::Files) {
+            let foreign = foreign_entries(view)?;
+            let mut result = CheckResult::new(check.name, check.severity);
+            result.violations = foreign.len() as u64;
+            result.passed = foreign.is_empty();
+            for path in foreign.iter().take(SAMPLE_ROWS) {
+                result.sample.push([("path".to_owned(), Some(path.clone()))].into());
             }
-            result.sample.push(shown);
+            if let Some(folder) = view.violations.as_deref().filter(|_| !result.passed) {
+                let mut file = ViolationFile::open(folder, &result, &["path".to_owned()], RowLimit::of(&result))?;
+                for path in &foreign {
+                    file.write([Some(path.as_str())].into_iter())?;
+                }
+                result.rows_kept = Some(file.finish()?);
+            }
+            self.by_name.insert(check.name, result);
         }
         Ok(())
     }
-}
 
-/// The bytes of the longest text of a row.
-fn longest_text(schema: &FactSchema) -> String {
-    let texts = schema.columns().filter(|(_, kind)| kind == "VARCHAR");
-    let lengths: Vec<_> = texts.map(|(name, _)| format!("coalesce(strlen(\"{name}\"), 0)")).collect();
-    format!("greatest({})", lengths.join(", "))
-}
-
-/// A text as an SQL literal.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-/// A query over the given partitions' files: the columns of `fact_order`, and `dt`.
-fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item = &'d Dt>) -> String {
-    let files: Vec<_> = partitions.filter_map(|dt| view.facts.get(dt)).map(|path| literal(&path.to_string_lossy())).collect();
-    let columns: Vec<_> = view.schema.columns().map(|(name, kind)| format!("{}: '{kind}'", literal(name))).collect();
-    if files.is_empty() {
-        let empty: Vec<_> = view.schema.columns().map(|(name, kind)| format!("CAST(NULL AS {kind}) AS \"{name}\"")).collect();
-        return format!("SELECT {}, CAST(NULL AS DATE) AS dt WHERE false", empty.join(", "));
+    /// The results in the contract's order.
+    fn in_order(mut self) -> Vec<CheckResult> {
+        BUILTIN.iter().filter_map(|check| self.by_name.remove(check.name)).collect()
     }
-    format!(
-        "SELECT * FROM read_csv([{}], columns = {{{}}}, hive_partitioning = true, hive_types = {{'dt': 'DATE'}}, {READ_CSV})",
-        files.join(", "),
-        columns.join(", ")
-    )
 }
 
-/// The CSV of the layer, said to DuckDB, so that it guesses nothing.
-const READ_CSV: &str = r#"auto_detect = false, header = true, delim = ',', quote = '"', escape = '"', nullstr = '', new_line = '\n', max_line_size = 67108864"#;
+/// A built-in check that is a query.
+struct ChosenQuery {
+    check: &'static Builtin,
+    sql: &'static str,
+    screen: Option<&'static str>,
+}
 
-/// A query over a dimension's file, and whether it keeps versions.
-fn dimension_source(spec: &DimensionSpec, path: &Path) -> Result<(String, bool), CheckError> {
-    let damaged = |detail: String| CheckError::Layer { doing: format!("reading {}", path.display()), detail };
-    let file = File::open(path).map_err(|error| damaged(error.to_string()))?;
-    let header = csv::Reader::from_reader(file).headers().map_err(|error| damaged(error.to_string()))?.clone();
-    let typed = |name: &str| match name {
-        "inferred" | "is_current" => "BOOLEAN",
-        "valid_from" | "valid_to" => "TIMESTAMP",
-        _ => spec.columns.iter().find(|column| column.name == name).map_or("VARCHAR", |column| column.kind.sql()),
+fn run_custom(session: &Session<'_>, view: &LayerView, check: &CustomCheck) -> Result<CheckResult, CheckError> {
+    let sql = custom_sql(view, check)?;
+    let table = match &check.body {
+        CheckBody::Query { .. } => "fact_order",
+        CheckBody::Column(declared) => declared.table.name(),
     };
-    let columns: Vec<_> = header.iter().map(|name| format!("{}: '{}'", literal(name), typed(name))).collect();
-    let sql = format!("SELECT * FROM read_csv({}, columns = {{{}}}, {READ_CSV})", literal(&path.to_string_lossy()), columns.join(", "));
-    Ok((sql, header.iter().any(|name| name == "is_current")))
-}
-
-fn empty_dimension(spec: &DimensionSpec) -> String {
-    let columns: Vec<_> = spec.columns.iter().map(|column| format!("CAST(NULL AS {}) AS {}", column.kind.sql(), column.name)).collect();
-    format!("SELECT {}, CAST(NULL AS BOOLEAN) AS inferred WHERE false", columns.join(", "))
+    let failed = |error: DuckDbError| error.of_custom(check, sql.lines().count());
+    let query = ViolationQuery { sql: &sql, tolerance: check.tolerance, table, failed: &failed };
+    let mut result = CheckResult::new(&check.name, check.severity);
+    session.add_violations(&query, &mut result)?;
+    Ok(result)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        check::Severity,
+        check::{Expected, QueryText, Severity, ViewScope},
         layer::{write_header, write_line},
-        model::{Line, Money},
+        model::{FactSchema, Line, Money, UtcMicros},
     };
 
     struct Layer {
@@ -433,11 +220,15 @@ mod tests {
     }
 
     fn layer(rows: &[Line<'_>]) -> Layer {
-        let dir = tempfile::tempdir().unwrap();
+        layer_in(tempfile::tempdir().unwrap(), rows)
+    }
+
+    fn layer_in(dir: tempfile::TempDir, rows: &[Line<'_>]) -> Layer {
         let mut view = LayerView {
             users_configured: true,
             products_configured: true,
             scratch: dir.path().join("scratch"),
+            output: dir.path().to_owned(),
             now: UtcMicros::from_civil((2026, 6, 1), 0, 0, 0),
             ..LayerView::default()
         };
@@ -475,6 +266,12 @@ mod tests {
         results.into_iter().filter(|result| !result.passed).map(|result| (result.name, result.violations)).collect()
     }
 
+    fn custom(sql: &str) -> CustomCheck {
+        let query = QueryText::parse(sql).unwrap();
+        let body = CheckBody::Query { path: "checks/own.sql".into(), query };
+        CustomCheck { name: "own".into(), severity: Severity::Error, tolerance: Tolerance::default(), body }
+    }
+
     fn one(name: &str, violations: u64) -> Vec<(String, u64)> {
         vec![(name.to_owned(), violations)]
     }
@@ -510,13 +307,110 @@ mod tests {
     }
 
     #[test]
-    fn a_key_in_two_partitions_is_found_where_orders_are_entangled() {
+    fn a_key_in_two_partitions_is_found_where_orders_are_shared() {
         let mut layer = layer(&[row("A", 1), row("A", 2), row("B", 3)]);
         layer.view.changed = ["2026-01-02".parse().unwrap()].into();
         layer.view.expected = None;
         assert_eq!(violated(&layer, &[]), []);
-        layer.view.entangled = ["2026-01-01".parse().unwrap(), "2026-01-02".parse().unwrap()].into();
+        layer.view.shared_partitions = ["2026-01-01".parse().unwrap(), "2026-01-02".parse().unwrap()].into();
         assert_eq!(violated(&layer, &[]), one("fact_key_unique", 1));
+    }
+
+    #[test]
+    fn a_key_is_looked_for_in_changed_and_in_shared_partitions_and_counted_once() {
+        // A stands twice in a changed partition that shares no order; B in two partitions that share orders; C in all of it.
+        let rows = [row("A", 1), row("A", 1), row("B", 2), row("B", 3), row("C", 3), row("C", 3), row("C", 4)];
+        let mut layer = layer(&rows);
+        let days = |days: &[&str]| -> BTreeSet<Dt> { days.iter().map(|day| day.parse().unwrap()).collect() };
+        layer.view.expected = None;
+        layer.view.changed = days(&["2026-01-01", "2026-01-03"]);
+        layer.view.shared_partitions = days(&["2026-01-02", "2026-01-03", "2026-01-04"]);
+        layer.view.violations = Some(layer.dir.path().join("violations"));
+        assert_eq!(violated(&layer, &[]), one("fact_key_unique", 3));
+        let rows = std::fs::read_to_string(layer.dir.path().join("violations/fact_key_unique.csv")).unwrap();
+        let mut keys: Vec<_> = rows.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["A", "B", "C"]);
+        layer.view.changed = days(&["2026-01-03"]);
+        assert_eq!(violated(&layer, &[]), one("fact_key_unique", 2));
+    }
+
+    #[test]
+    fn folders_above_the_layer_say_nothing_about_its_rows() {
+        for folder in ["currency=USD/dt=2020-01-01/status=paid/user_id=U9", "a*b/[c]", "d?{e,f}/it's", "a[*]b"] {
+            let dir = tempfile::tempdir().unwrap();
+            let above = dir.path().join(folder);
+            // A pattern that is taken for one finds these files too.
+            std::fs::create_dir_all(dir.path().join("aXb/c/curated/dt=2026-01-01")).unwrap();
+            std::fs::write(dir.path().join("aXb/c/curated/dt=2026-01-01/part-00000.csv"), "x\n1\n").unwrap();
+            std::fs::create_dir_all(&above).unwrap();
+            let layer = layer_in(tempfile::tempdir_in(&above).unwrap(), &[row("A", 1), row("B", 2)]);
+            assert_eq!(violated(&layer, &[]), [], "{folder}");
+            let seen = custom(
+                "SELECT order_id FROM fact_order WHERE currency = 'EUR' AND status IS NULL AND user_id = 'U1' AND dt = CAST(created_at AS DATE)",
+            );
+            assert_eq!(violated(&layer, &[seen]), one("own", 2), "{folder}");
+            let users = custom("SELECT user_id FROM dim_user WHERE user_id = 'U1'");
+            assert_eq!(violated(&layer, &[users]), one("own", 1), "{folder}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_a_partition_is_found() {
+        let mut layer = layer(&[row("A", 1), row("B", 2)]);
+        std::fs::write(layer.dir.path().join("curated/dt=2026-01-02/part-00001.csv"), "").unwrap();
+        std::fs::write(layer.dir.path().join("curated/notes.txt"), "").unwrap();
+        assert_eq!(violated(&layer, &[]), one("partition_files", 1));
+        layer.view.changed = ["2026-01-01".parse().unwrap()].into();
+        assert_eq!(violated(&layer, &[]), []);
+        layer.view.scope = ViewScope::Whole;
+        layer.view.violations = Some(layer.dir.path().join("violations"));
+        let results = run_checks(Engine::start(), &layer.view, &[], &Cancel::default()).unwrap();
+        let found = results.iter().find(|result| result.name == "partition_files").unwrap();
+        assert_eq!((found.violations, found.rows_kept, found.is_failure()), (2, Some(2), true));
+        let rows = std::fs::read_to_string(layer.dir.path().join("violations/partition_files.csv")).unwrap();
+        assert_eq!(rows, "path\ncurated/dt=2026-01-02/part-00001.csv\ncurated/notes.txt\n");
+    }
+
+    #[test]
+    fn a_check_passes_up_to_its_maximum_and_counts_all_violations() {
+        let layer = layer(&[row("A", 1), row("B", 2), row("C", 3), row("D", 3)]);
+        let run = |tolerance, sql: &str| {
+            let check = CustomCheck { tolerance, ..custom(sql) };
+            let result = run_checks(Engine::start(), &layer.view, &[check], &Cancel::default()).unwrap().pop().unwrap();
+            (result.passed, result.violations, result.sample.len())
+        };
+        let two = "SELECT * FROM fact_order WHERE order_id IN ('A', 'B')";
+        assert_eq!(run(Tolerance::Rows(2), two), (true, 2, 2));
+        assert_eq!(run(Tolerance::Rows(1), two), (false, 2, 2));
+        assert_eq!(run(Tolerance::percent("50").unwrap(), two), (true, 2, 2));
+        assert_eq!(run(Tolerance::percent("49.9").unwrap(), two), (false, 2, 2));
+    }
+
+    #[test]
+    fn duckdbs_words_come_with_the_line_of_the_file() {
+        let layer = layer(&[row("A", 1)]);
+        let error = |sql: &str| run_checks(Engine::start(), &layer.view, &[custom(sql)], &Cancel::default()).unwrap_err().to_string();
+        let text = error("-- why\n\nSELECT order_id\nFROM fact_order\nWHERE statuss = 1 -- typo\n;\n-- end");
+        assert!(text.starts_with("checks/own.sql, line 5: Binder Error") && text.contains("\n  WHERE statuss = 1"), "{text}");
+        assert!(error("SELECT\n1 +").starts_with("checks/own.sql, line 2: the query is not complete: "), "{}", error("SELECT\n1 +"));
+        assert!(error("INSTALL httpfs").starts_with("checks/own.sql, line 1: "));
+    }
+
+    #[test]
+    fn a_query_knows_the_window_and_the_threads_of_the_settings() {
+        let mut layer = layer(&[row("A", 1), row("B", 2), row("C", 3)]);
+        layer.view.threads = Some(1);
+        let in_window = custom("SELECT * FROM fact_order WHERE created_at >= $since AND ($until IS NULL OR created_at < $until); -- why");
+        assert_eq!(violated(&layer, std::slice::from_ref(&in_window)), []);
+        layer.view.window.since = UtcMicros::from_civil((2026, 1, 2), 0, 0, 0);
+        assert_eq!(violated(&layer, std::slice::from_ref(&in_window)), one("own", 2));
+        layer.view.window.until = UtcMicros::from_civil((2026, 1, 3), 0, 0, 0);
+        assert_eq!(violated(&layer, &[in_window]), one("own", 1));
+        assert_eq!(
+            violated(&layer, &[custom("SELECT current_setting('threads') AS threads WHERE current_setting('threads') = 1")]),
+            one("own", 1)
+        );
     }
 
     #[test]
@@ -566,13 +460,11 @@ mod tests {
     fn a_users_own_check_sees_all_of_the_layer_and_the_runs_share() {
         let mut layer = layer(&[row("A", 1), row("B", 2), row("C", 2)]);
         layer.view.changed = ["2026-01-02".parse().unwrap()].into();
-        let custom =
-            |sql: &str| CustomCheck { name: "own".into(), severity: Severity::Error, sql: sql.into(), path: "checks/own.sql".into() };
         assert_eq!(violated(&layer, &[custom("SELECT * FROM fact_order -- all")]), one("own", 3));
         assert_eq!(violated(&layer, &[custom("SELECT * FROM fact_order_changed")]), one("own", 2));
         assert_eq!(violated(&layer, &[custom("SELECT list_price FROM dim_product WHERE list_price = 1.5")]), one("own", 1));
         let error = run_checks(Engine::start(), &layer.view, &[custom("SELEC 1")], &Cancel::default()).unwrap_err();
-        assert!(error.to_string().starts_with("checks/own.sql: the query does not run"), "{error}");
+        assert!(error.to_string().starts_with("checks/own.sql, line 1: Parser Error"), "{error}");
     }
 
     #[test]
@@ -586,7 +478,7 @@ mod tests {
             "SELECT * FROM glob('/etc/*')".to_owned(),
             "SELECT * FROM duckdb_settings() WHERE name = 'enable_external_access' AND value = 'false'".to_owned(),
         ] {
-            let check = CustomCheck { name: "own".into(), severity: Severity::Error, sql: sql.clone(), path: "own.sql".into() };
+            let check = custom(&sql);
             let result = run_checks(Engine::start(), &layer.view, &[check], &Cancel::default());
             let kept_out = result.as_ref().is_err_and(|error| error.to_string().to_lowercase().contains("permission error"))
                 || sql.contains("duckdb_settings");

@@ -1,4 +1,4 @@
-//! `etl check`.
+//! `etl check`: the checks alone, their SQL, and their history.
 
 use std::fmt::Write;
 
@@ -11,24 +11,40 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    check::CheckResult,
-    run::{RunError, check_layer, rebuild_state},
-    settings,
+    check::{CheckResult, CheckScript},
+    report::{CheckHistory, CheckRecord},
+    run::{CheckRequest, RunError, check_history, check_layer, check_scripts, rebuild_state},
+    settings::{self, Settings},
 };
 
 pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     let settings = settings::load(&args.settings.flags)?;
+    if args.show_sql {
+        show_sql(&settings, display)?;
+        return Ok(0);
+    }
+    if args.history {
+        show_history(&settings, args.limit, display)?;
+        return Ok(0);
+    }
     let rebuilt = args.rebuild_state.then(|| rebuild_state(&settings, cancel)).transpose()?;
-    let results = check_layer(&settings, cancel)?;
-    let failed: Vec<_> = results.iter().filter(|result| result.is_failure()).map(|result| result.name.clone()).collect();
+    let checked = check_layer(&CheckRequest { settings: &settings, violations: args.violations.as_deref(), cancel })?;
+    let failed: Vec<_> = checked.results.iter().filter(|result| result.is_failure()).map(|result| result.name.clone()).collect();
     let error = (!failed.is_empty()).then_some(RunError::ChecksFailed { names: failed, published: true });
-    let status = if error.is_some() { "failed" } else { "passed" };
-    display.outcome(Ending::of(error.as_ref()), &json!({"status": status, "rebuilt_partitions": rebuilt, "checks": results}), |out| {
+    let result = json!({
+        "status": if error.is_some() { "failed" } else { "passed" },
+        "output": checked.output.display().to_string(),
+        "partitions": checked.partitions,
+        "rebuilt_partitions": rebuilt,
+        "checks": checked.results,
+    });
+    display.outcome(Ending::of(error.as_ref()), &result, |out| {
         if let Some(partitions) = rebuilt {
-            let _ = writeln!(out, "the state of {partitions} partitions was made anew from curated/\n");
+            let _ = writeln!(out, "the state of {partitions} partitions was rebuilt from curated/\n");
         }
-        text::checks(out, &results);
-        let _ = writeln!(out, "\n{}", verdict(&results));
+        text::row(out, "layer", &format!("{}: {}", checked.output.display(), text::counted(checked.partitions as u64, "partition")));
+        text::checks(out, &checked.results);
+        let _ = writeln!(out, "\n{}", verdict(&checked.results));
     });
     Ok(error.map_or(0, |error| error.exit_code()))
 }
@@ -39,5 +55,55 @@ fn verdict(results: &[CheckResult]) -> String {
     match failed {
         0 => format!("{passed} of {} checks passed, none of severity error failed", results.len()),
         _ => format!("{failed} of {} checks failed", results.len()),
+    }
+}
+
+fn show_sql(settings: &Settings, display: &Display) -> Result<(), RunError> {
+    let scripts = check_scripts(settings)?;
+    display.answer(&json!({ "checks": scripts }), |out| scripts.iter().for_each(|script| write_script(out, script)));
+    Ok(())
+}
+
+/// A check as SQL with a comment above it.
+fn write_script(out: &mut String, script: &CheckScript) {
+    let _ = writeln!(out, "-- {} ({}, {})", script.name, script.severity.as_str(), script.origin);
+    match &script.sql {
+        Some(sql) => {
+            let _ = writeln!(out, "{sql};\n");
+        }
+        None => {
+            let _ = writeln!(out, "-- not a query\n");
+        }
+    }
+}
+
+fn show_history(settings: &Settings, limit: usize, display: &Display) -> Result<(), RunError> {
+    let history = check_history(settings, limit)?;
+    let result = json!({"output": settings.output.display().to_string(), "runs": history.runs, "checks": history.checks});
+    display.answer(&result, |out| write_history(out, &history));
+    Ok(())
+}
+
+fn write_history(out: &mut String, history: &CheckHistory) {
+    if history.checks.is_empty() {
+        let _ = writeln!(out, "no check is recorded in the latest {}", text::counted(history.runs as u64, "run"));
+        return;
+    }
+    let _ = writeln!(out, "{:<32} {:>8} {:>10}  violations, the latest run first", "check", "ran in", "not passed");
+    for check in &history.checks {
+        let ran = format!("{} of {}", check.ran, history.runs);
+        let violations: Vec<_> = check.runs.iter().map(|run| run.violations.to_string()).collect();
+        let _ = writeln!(out, "{:<32} {ran:>8} {:>10}  {}", check.name, check.not_passed, violations.join(" "));
+    }
+    for check in history.checks.iter().filter(|check| check.not_passed > 0) {
+        write_not_passed(out, check);
+    }
+}
+
+/// The runs in which a check did not pass.
+fn write_not_passed(out: &mut String, check: &CheckRecord) {
+    let _ = writeln!(out, "\n{} did not pass in", check.name);
+    for run in check.runs.iter().filter(|run| !run.passed) {
+        let _ = writeln!(out, "  {:<32} {:<5} {}", run.run_id, run.severity.as_str(), text::counted(run.violations, "violation"));
     }
 }

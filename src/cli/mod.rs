@@ -6,6 +6,7 @@ mod backfill;
 mod check;
 mod demo;
 mod display;
+mod explain;
 mod json_lines;
 mod logging;
 mod plan;
@@ -71,6 +72,7 @@ fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<
         Command::Runs(args) => runs::run(args, display),
         Command::Status(args) => status::run(args, display),
         Command::Quarantine(args) => quarantine::run(args, display, cancel),
+        Command::Explain(args) => explain::run(args, display, cancel),
         Command::Alerts(args) => alerts::run(args, display),
         Command::Rewrite(args) => rewrite::run(args, display, cancel),
         Command::Sources(args) => sources::run(args, display),

@@ -53,7 +53,7 @@ pub(super) fn verdict(good: bool, yes: &str, no: &str) -> String {
 }
 
 /// "3 lines", "1 line".
-fn counted(value: u64, noun: &str) -> String {
+pub(super) fn counted(value: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
 }
 
@@ -252,7 +252,19 @@ pub(super) fn checks(out: &mut String, checks: &[CheckResult]) {
         for sample in &check.sample {
             row(out, "", &format!("      {DIM}{}{DIM:#}", sample_text(sample)));
         }
+        if let Some(kept) = kept_text(check) {
+            row(out, "", &format!("      {kept}"));
+        }
     }
+}
+
+/// Where the violating rows of a check are.
+fn kept_text(check: &CheckResult) -> Option<String> {
+    let (rows, file) = (check.rows_kept?, check.file.as_deref()?);
+    Some(match rows == check.violations {
+        true => format!("all of them: {file}"),
+        false => format!("the first {} of them: {file}", count(rows)),
+    })
 }
 
 fn sample_text(sample: &BTreeMap<String, Option<String>>) -> String {

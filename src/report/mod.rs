@@ -4,6 +4,7 @@
 //! of what. What a person sees of it is `cli`'s.
 
 pub mod alert;
+mod check_history;
 mod history;
 mod metrics;
 mod quarantined;
@@ -12,9 +13,10 @@ mod summary;
 pub mod telemetry;
 
 pub use alert::{Alert, AlertKind};
+pub use check_history::{CheckHistory, CheckOfRun, CheckRecord, check_history};
 pub(crate) use history::report_bytes;
 pub use history::{latest_runs, latest_successes, recorded_runs, write_report};
 pub use metrics::{Metric, Series, Unit, Value, embedded_metrics, metrics, open_metrics};
 pub use quarantined::{Quarantined, Sample, quarantined};
-pub use retention::{CurrentRun, Retained, remove_older};
+pub use retention::{CurrentRun, Retained, doubted_clock, remove_older};
 pub use summary::{CommandName, RunCompleteness, Status, Summary, ValueCounts, money_texts};

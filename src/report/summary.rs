@@ -417,7 +417,15 @@ mod tests {
         summary.partitions_written = vec!["2026-01-31".parse().unwrap()];
         summary.revenue = [(String::new(), -5), ("EUR".to_owned(), i128::from(i64::MAX) * 3), ("USD".to_owned(), 0)].into();
         let sample = vec![BTreeMap::from([("sku".to_owned(), None)])];
-        summary.checks = vec![CheckResult { name: "c".into(), severity: Severity::Warn, passed: false, violations: 1, sample }];
+        summary.checks = vec![CheckResult {
+            name: "c".into(),
+            severity: Severity::Warn,
+            passed: false,
+            violations: 1,
+            sample,
+            rows_kept: Some(1),
+            file: None,
+        }];
         summary.alerts = vec![Alert { kind: AlertKind::CheckFailed, message: "m".into() }];
         let by = Some(Evidence::Total);
         let complete = Completeness { status: CompletenessStatus::Proven, by, claimed: Some(7), read: 7, distinct: None, why: None };

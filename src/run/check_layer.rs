@@ -1,18 +1,21 @@
-//! `etl check`: the checks alone, over the whole layer as it stands; and, where it is asked for, the layer's state made anew.
+//! `etl check`: the checks alone, over the whole published layer; their SQL and history; and the layer's state, rebuilt.
 
 use std::{
     collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use super::{RunError, open};
+use super::{RequestError, RunError, open};
 use crate::{
     cancel::Cancel,
-    check::{self, CheckResult, CustomCheck, Engine, Expected, LayerView},
+    check::{self, CheckError, CheckResult, CheckScript, CustomCheck, Engine, Expected, LayerView, ViewScope},
     layer::{self, Catalog},
-    model::{DIM_PRODUCT, DIM_USER, RunId, UtcMicros},
-    settings::{RepeatedSku, Settings},
+    model::{DIM_PRODUCT, DIM_USER, RunId, UtcMicros, Window},
+    report::{self, CheckHistory},
+    settings::{RepeatedSku, Settings, When},
     store::{self, Output, Staging, places},
 };
 
@@ -22,25 +25,86 @@ const PUBLISH_WAIT: Duration = Duration::from_secs(5);
 /// How often a layer that was published to meanwhile is looked at anew.
 const ATTEMPTS: usize = 3;
 
-/// Runs all checks over the whole layer. What a run that was cut off has left is finished or undone first; a run that is at
-/// work is not waited for, and what it publishes meanwhile is not held against the layer.
+/// What is to be checked.
+pub struct CheckRequest<'a> {
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The folder for the rows of failing checks; `None`: they are not kept.
+    pub violations: Option<&'a Path>,
+    /// The switch that stops the checks.
+    pub cancel: &'a Cancel,
+}
+
+/// A layer that was checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckedLayer {
+    /// The output.
+    pub output: PathBuf,
+    /// The number of its partitions.
+    pub partitions: usize,
+    /// What the checks found.
+    pub results: Vec<CheckResult>,
+}
+
+/// Runs all checks over the whole layer. What an interrupted run has left is finished or undone first. A run that is at work is not
+/// waited for, and what it publishes meanwhile is not a violation.
 ///
 /// # Errors
-/// What keeps the checks from running; what they find is the result.
-pub fn check_layer(settings: &Settings, cancel: &Cancel) -> Result<Vec<CheckResult>, RunError> {
+/// [`RequestError::NothingToCheck`] for an output without a layer; what keeps the checks from running. What they find is the result.
+pub fn check_layer(request: &CheckRequest<'_>) -> Result<CheckedLayer, RunError> {
+    let CheckRequest { settings, cancel, .. } = request;
     let output = Output::new(settings.output.clone());
-    let custom = settings.checks.as_deref().map(check::load_custom).transpose()?.unwrap_or_default();
+    require_folder(&output)?;
+    let custom = check::load_custom(settings.checks.as_deref(), &settings.column_checks, &settings.schema())?;
     for _ in 1..ATTEMPTS {
         settle(&output, cancel)?;
         let before = layer::generation(&output)?;
-        let results = check_once(settings, &output, &custom, cancel);
-        let sound = results.as_ref().is_ok_and(|results| !results.iter().any(CheckResult::is_failure));
-        if sound || (layer::generation(&output)? == before && !store::is_publishing(&output)) {
-            return results;
+        let checked = check_once(request, &output, &custom);
+        let is_sound = checked.as_ref().is_ok_and(|checked| !checked.results.iter().any(CheckResult::is_failure));
+        if is_sound || (layer::generation(&output)? == before && !store::is_publishing(&output)) {
+            return checked;
+        }
+        if let (Ok(checked), Some(folder)) = (checked, request.violations) {
+            remove_files(folder, &checked.results)?;
         }
     }
     settle(&output, cancel)?;
-    check_once(settings, &output, &custom, cancel)
+    check_once(request, &output, &custom)
+}
+
+/// A mistyped path is not a sound layer.
+fn require_folder(output: &Output) -> Result<(), RequestError> {
+    if output.root().is_dir() { Ok(()) } else { Err(RequestError::NothingToCheck(output.root().to_owned())) }
+}
+
+/// Removes the rows that an attempt has kept: the layer changed meanwhile.
+fn remove_files(folder: &Path, results: &[CheckResult]) -> Result<(), CheckError> {
+    for result in results.iter().filter(|result| result.rows_kept.is_some()) {
+        let path = folder.join(result.file_name());
+        fs::remove_file(&path).map_err(|error| CheckError::Violations { path, detail: error.to_string() })?;
+    }
+    Ok(())
+}
+
+/// The SQL of all checks. Runs nothing, and needs no layer.
+///
+/// # Errors
+/// A user's own check that can't be used.
+pub fn check_scripts(settings: &Settings) -> Result<Vec<CheckScript>, RunError> {
+    let output = Output::new(settings.output.clone());
+    let custom = check::load_custom(settings.checks.as_deref(), &settings.column_checks, &settings.schema())?;
+    Ok(check::check_scripts(&whole_layer(settings, &output)?, &custom)?)
+}
+
+/// What the checks of the latest runs found.
+///
+/// # Errors
+/// [`RequestError::NothingToCheck`] for a missing output; I/O errors.
+pub fn check_history(settings: &Settings, limit: usize) -> Result<CheckHistory, RunError> {
+    let output = Output::new(settings.output.clone());
+    require_folder(&output)?;
+    open::recover_unless_held(&output)?;
+    Ok(report::check_history(&output, limit)?)
 }
 
 /// Finishes or undoes what was cut off; waits a moment for a publish that is under way.
@@ -54,42 +118,59 @@ fn settle(output: &Output, cancel: &Cancel) -> Result<(), RunError> {
     Ok(())
 }
 
-fn check_once(settings: &Settings, output: &Output, custom: &[CustomCheck], cancel: &Cancel) -> Result<Vec<CheckResult>, RunError> {
+fn check_once(request: &CheckRequest<'_>, output: &Output, custom: &[CustomCheck]) -> Result<CheckedLayer, RunError> {
+    let CheckRequest { settings, violations, cancel } = request;
     layer::verify_columns(output, &settings.schema())?;
-    let mut view = LayerView {
-        users_configured: settings.users.is_some(),
-        products_configured: settings.products.is_some(),
-        dim_user: Some(output.at(DIM_USER.file())).filter(|path| path.exists()),
-        dim_product: Some(output.at(DIM_PRODUCT.file())).filter(|path| path.exists()),
-        scratch: std::env::temp_dir(),
-        memory_limit: settings.memory_limit,
-        schema: settings.schema(),
-        sums_skus: settings.repeated_sku == RepeatedSku::Sum,
-        now: Some(UtcMicros::now()),
-        ..LayerView::default()
-    };
-    for dt in layer::partitions_on_disk(output)? {
-        let path = output.at(places::partition_file(dt));
-        if path.exists() {
-            view.facts.insert(dt, path);
-            view.changed.insert(dt);
-        }
+    let mut view = whole_layer(settings, output)?;
+    if view.facts.is_empty() && view.dim_user.is_none() && view.dim_product.is_none() {
+        return Err(RequestError::NothingToCheck(output.root().to_owned()).into());
     }
-    view.entangled = view.changed.clone();
-    let published = layer::published_entries(output)?;
-    let expected: BTreeMap<_, _> =
-        published.into_iter().map(|(dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue })).collect();
-    view.expected = Some(expected);
-    check::run_checks(Engine::start(), &view, custom, cancel).map_err(|error| super::stopped_or(cancel, error.into()))
+    view.violations = violations.map(Path::to_owned);
+    let mut results = check::run_checks(Engine::start(), &view, custom, cancel).map_err(|error| super::stopped_or(cancel, error.into()))?;
+    for result in results.iter_mut().filter(|result| result.rows_kept.is_some()) {
+        result.file = violations.map(|folder| folder.join(result.file_name()).display().to_string());
+    }
+    Ok(CheckedLayer { output: output.root().to_owned(), partitions: view.facts.len(), results })
 }
 
-/// Makes the layer's state (the catalog and the index of orders) anew from `curated/` alone. Tells how many partitions
-/// that took.
+/// The published layer, all of it.
+fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunError> {
+    let now = UtcMicros::now();
+    let instant = |when: Option<When>| when.and_then(|when| when.instant(now));
+    let existing = |place: PathBuf| Some(output.at(place)).filter(|path| path.exists());
+    let partitions = layer::partitions_on_disk(output)?.into_iter();
+    let facts: BTreeMap<_, _> = partitions.filter_map(|dt| Some((dt, existing(places::partition_file(dt))?))).collect();
+    let published = layer::published_entries(output)?.into_iter();
+    let expected = published.map(|(dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue })).collect();
+    Ok(LayerView {
+        changed: facts.keys().copied().collect(),
+        shared_partitions: facts.keys().copied().collect(),
+        facts,
+        scope: ViewScope::Whole,
+        output: output.root().to_owned(),
+        dim_user: existing(places::dimension(&DIM_USER)),
+        dim_product: existing(places::dimension(&DIM_PRODUCT)),
+        users_configured: settings.users.is_some(),
+        products_configured: settings.products.is_some(),
+        expected: Some(expected),
+        scratch: std::env::temp_dir(),
+        memory_limit: settings.memory_limit,
+        threads: Some(settings.threads),
+        schema: settings.schema(),
+        sums_skus: settings.repeated_sku == RepeatedSku::Sum,
+        window: Window { since: instant(settings.since), until: instant(settings.until) },
+        now: Some(now),
+        ..LayerView::default()
+    })
+}
+
+/// Rebuilds the layer's state (the catalog and the index of orders) from `curated/` alone. Returns how many partitions that took.
 ///
 /// # Errors
-/// The output is held, a partition can't be parsed, or what the disk refuses.
+/// [`RequestError::NothingToCheck`] for a missing output; the output is held; a partition can't be parsed; I/O errors.
 pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunError> {
     let output = Output::new(settings.output.clone());
+    require_folder(&output)?;
     let started_at = UtcMicros::now();
     let opened = open::Opening { output: &output, started_at, wait: settings.lock_wait, cancel }.open(RunId::new(started_at))?;
     let run_id = opened.run_id;

@@ -178,8 +178,9 @@ fn deliver(settings: &Settings, sender: Sender<'_>, due: &[(&Receiver, Notice)])
 
 /// Removes what is older than the retention.
 pub(super) fn retain(settings: &Settings, output: &Output, summary: &Summary) {
-    let Some(retention) = settings.retention else { return };
     let run = CurrentRun { run_id: &summary.run_id, now: summary.finished_at };
+    super::explain::retain_lineage(settings, output, &run);
+    let Some(retention) = settings.retention else { return };
     match report::remove_older(output, retention, &run) {
         Ok(Retained::Removed(0)) => {}
         Ok(Retained::ClockDoubted(newest)) => tracing::warn!(

@@ -30,7 +30,7 @@ use crate::{
     check::{self, Engine},
     coverage::Interval,
     join::Enricher,
-    layer::{self, Catalog, LookUpError, MergeRules, PriceBook},
+    layer::{self, Catalog, LayerError, LookUpError, MergeRules, PriceBook},
     model::{Dt, FactSchema, RunId, UtcMicros, Window},
     net::{Network, redact},
     normalize::{Mapping, RecordNormalizer},
@@ -148,7 +148,7 @@ impl Job<'_> {
         }
         self.require_credentials()?;
         // Read before anything is fetched: a typing error in them should not cost an hour.
-        let custom = self.settings.checks.as_deref().map(check::load_custom).transpose()?.unwrap_or_default();
+        let custom = check::load_custom(self.settings.checks.as_deref(), &self.settings.column_checks, &self.schema)?;
         self.enter(StageName::Open);
         self.open_output(span)?;
         let engine = Engine::start();
@@ -165,6 +165,7 @@ impl Job<'_> {
 
         self.enter(StageName::Merge);
         let merged = self.merge(catalog, &mut extracted, &staging)?;
+        self.stage_lineage(&merged, &mut extracted, &mut staging)?;
         let staged = merged.stage(self.staging_context(), staging, dimensions, &extracted)?;
         drop(extracted);
         self.enter(StageName::Check);
@@ -395,6 +396,12 @@ impl Job<'_> {
         };
         let partitions = merger.merge_all(moves)?;
         Ok(MergedRun { catalog, partitions, shared_partitions, index, prices })
+    }
+
+    /// Stages which record brought which version of an order, and what the merge made of it.
+    fn stage_lineage(&self, merged: &MergedRun, extracted: &mut Extracted, staging: &mut Staging) -> Result<(), LayerError> {
+        let outcomes = merged.partitions.iter().map(|partition| (partition.merged.dt, &partition.merged.outcomes));
+        extracted.lineage.stage(staging, &self.output, &self.summary.run_id, outcomes)
     }
 
     /// The number of threads that merge. Their partitions fit into half of the memory, each in about twelve times its staged bytes:

@@ -6,14 +6,14 @@ use std::{
 };
 
 use super::{
-    CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, Flags, Limits, Location, LocationError, LogFormat, MergeBy,
-    MetricsSettings, OnCheckFailure, Origin, Presentation, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError,
-    When, alerts, credentials, default_threads, fact_columns,
+    CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, ExplainSettings, Flags, Limits, Location, LocationError,
+    LogFormat, MergeBy, MetricsSettings, OnCheckFailure, Origin, Presentation, RedshiftSettings, RepeatedSku, ResultFormat, Setting,
+    Settings, SettingsError, When, alerts, column_checks, credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
     http,
     reader::typed,
-    setting, sources,
+    schema_of, setting, sources,
     telemetry::{self, TelemetrySettings},
     toml_tree::Table,
     unit_slip::UnitSlipSetting,
@@ -158,6 +158,7 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
     let default = Settings::plain(output(layers)?);
     let checks = layers.get(&setting::CHECKS)?.map(|configured| layers.path(&configured));
     let default_checks = layers.folder.join("checks");
+    let fact_columns = fact_columns::read(layers.file)?;
     let scd = layers.whole(&setting::SCD)?;
     let keeps_versions = |own: &Setting| Ok::<_, SettingsError>(layers.whole(own)?.or(scd) == Some(2));
     Ok(Settings {
@@ -168,7 +169,8 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
         cursor: layers.word(&setting::CURSOR, &[("created_at", Cursor::Created), ("updated_at", Cursor::Updated)])?.unwrap_or_default(),
         merge: layers.word(&setting::MERGE, &[("line", MergeBy::Line), ("order", MergeBy::Order)])?.unwrap_or_default(),
         repeated_sku: layers.word(&setting::REPEATED_SKU, &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?.unwrap_or_default(),
-        fact_columns: fact_columns::read(layers.file)?,
+        column_checks: column_checks::read(layers.file, &schema_of(&fact_columns))?,
+        fact_columns,
         since: layers.when(&setting::SINCE)?,
         until,
         lookback: layers.span(&setting::LOOKBACK)?.unwrap_or(default.lookback),
@@ -194,6 +196,7 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
         telemetry: telemetry::read(layers.environment),
         alerts: alerts::read(layers)?,
         retention: layers.span(&setting::RETENTION)?,
+        explain: explain(layers)?,
         redshift: redshift(layers)?,
         unit_slip: match layers.get(&setting::UNIT_SLIP)? {
             Some(configured) => configured.parse::<UnitSlipSetting>()?.0,
@@ -240,6 +243,15 @@ fn enrich(layers: &Layers<'_>) -> Result<EnrichColumns, SettingsError> {
     })
 }
 
+fn explain(layers: &Layers<'_>) -> Result<ExplainSettings, SettingsError> {
+    let default = ExplainSettings::default();
+    let max_size = &setting::EXPLAIN_MAX_SIZE;
+    Ok(ExplainSettings {
+        keep: layers.span(&setting::EXPLAIN_KEEP)?.unwrap_or(default.keep),
+        max_bytes: layers.get(max_size)?.map(|configured| configured.size(max_size.form)).transpose()?.unwrap_or(default.max_bytes),
+    })
+}
+
 fn metrics(layers: &Layers<'_>) -> Result<MetricsSettings, SettingsError> {
     let emf = |configured: ConfiguredValue| match configured.value.as_str() {
         "-" => EmfTarget::Stdout,
@@ -252,12 +264,16 @@ fn metrics(layers: &Layers<'_>) -> Result<MetricsSettings, SettingsError> {
 }
 
 fn redshift(layers: &Layers<'_>) -> Result<RedshiftSettings, SettingsError> {
+    let default = RedshiftSettings::default();
     Ok(RedshiftSettings {
         schema: layers.text(&setting::REDSHIFT_SCHEMA)?,
         url: layers.text(&setting::REDSHIFT_LOCATION)?.map(|url| url.trim_end_matches('/').to_owned()),
         iam_role: layers.text(&setting::REDSHIFT_IAM_ROLE)?,
         region: layers.text(&setting::REDSHIFT_REGION)?,
         connection: layers.environment.secret(setting::REDSHIFT_URL.variable),
+        password_command: layers.environment.secret(setting::REDSHIFT_PASSWORD_COMMAND.variable),
+        connect_timeout: layers.span(&setting::REDSHIFT_CONNECT_TIMEOUT)?.unwrap_or(default.connect_timeout),
+        statement_timeout: layers.span(&setting::REDSHIFT_STATEMENT_TIMEOUT)?.unwrap_or(default.statement_timeout),
     })
 }
 

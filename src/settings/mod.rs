@@ -7,6 +7,7 @@
 //! their profiles have readers of their own in `profile`.
 
 mod alerts;
+mod column_checks;
 mod credentials;
 mod enrich;
 mod environment;
@@ -37,6 +38,7 @@ mod value;
 mod when;
 
 pub use alerts::{AlertSettings, Receiver, ReceiverKind};
+pub use column_checks::{CheckedTable, ColumnCheck, ColumnRule};
 pub use credentials::{CredentialNames, CredentialVariables, Credentials};
 pub use enrich::EnrichColumns;
 use environment::Environment;
@@ -141,8 +143,8 @@ pub enum RepeatedSku {
     Sum,
 }
 
-/// What a warehouse needs to know about the output.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+/// What a warehouse needs to know about the output, and how it is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RedshiftSettings {
     /// The schema of the tables.
     pub schema: Option<String>,
@@ -154,6 +156,42 @@ pub struct RedshiftSettings {
     pub region: Option<String>,
     /// The connection to the warehouse: `postgresql://user:password@host:5439/db`. From the environment or `.env` only.
     pub connection: Option<Secret>,
+    /// A shell command that prints the password, or JSON with user and password. From the environment or `.env` only.
+    pub password_command: Option<Secret>,
+    /// The time to open a session.
+    pub connect_timeout: Duration,
+    /// The time that one statement may take.
+    pub statement_timeout: Duration,
+}
+
+impl Default for RedshiftSettings {
+    fn default() -> RedshiftSettings {
+        RedshiftSettings {
+            schema: None,
+            url: None,
+            iam_role: None,
+            region: None,
+            connection: None,
+            password_command: None,
+            connect_timeout: Duration::from_secs(30),
+            statement_timeout: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// How much of what `etl explain` knows of runs is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExplainSettings {
+    /// How long.
+    pub keep: Duration,
+    /// At most so many bytes, those of the latest runs.
+    pub max_bytes: u64,
+}
+
+impl Default for ExplainSettings {
+    fn default() -> ExplainSettings {
+        ExplainSettings { keep: Duration::from_secs(90 * 86_400), max_bytes: 1 << 30 }
+    }
 }
 
 /// All settings of a command, validated.
@@ -182,6 +220,8 @@ pub struct Settings {
     pub check_scope: CheckScope,
     pub on_check_failure: OnCheckFailure,
     pub checks: Option<PathBuf>,
+    /// Checks that are declared without SQL.
+    pub column_checks: Vec<ColumnCheck>,
     /// The memory budget of a run, in bytes.
     pub memory_limit: Option<u64>,
     pub threads: usize,
@@ -198,6 +238,7 @@ pub struct Settings {
     pub alerts: AlertSettings,
     /// How long quarantine, manifests and reports of earlier runs are kept; `None`: for ever.
     pub retention: Option<Duration>,
+    pub explain: ExplainSettings,
     pub redshift: RedshiftSettings,
     /// From how many slipped prices on a run fails; `None` if no price is compared.
     pub unit_slip: Option<UnitSlip>,
@@ -235,6 +276,7 @@ impl Settings {
             check_scope: CheckScope::default(),
             on_check_failure: OnCheckFailure::default(),
             checks: None,
+            column_checks: Vec::new(),
             memory_limit: None,
             threads: default_threads(),
             http: HttpSettings::default(),
@@ -249,6 +291,7 @@ impl Settings {
             telemetry: None,
             alerts: AlertSettings::default(),
             retention: None,
+            explain: ExplainSettings::default(),
             redshift: RedshiftSettings::default(),
         }
     }

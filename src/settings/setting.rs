@@ -109,6 +109,8 @@ pub(super) mod bounds {
     pub(in super::super) const FIRST_PAGE: Form = Form::Whole { from: 0, to: 1_000_000_000 };
     /// `scale` of a field.
     pub(in super::super) const DECIMALS: Form = Form::Whole { from: 0, to: 9 };
+    /// `max` of a check.
+    pub(in super::super) const MOST_VIOLATIONS: Form = Form::Whole { from: 0, to: 1_000_000_000_000 };
     /// `scale` of a column of type decimal.
     pub(in super::super) const COLUMN_SCALE: Form = Form::Whole { from: 0, to: 18 };
 }
@@ -156,6 +158,7 @@ settings! {
         default: "changed", value: "SCOPE", help: "Partitions that the built-in checks look at: changed or full" };
     ON_CHECK_FAILURE = Setting { flag: "--on-check-failure", variable: "ETL_ON_CHECK_FAILURE", key: "checks.on_failure", form: Form::Words(&["abort", "publish"]),
         default: "abort", value: "WHAT", help: "After a failed check of severity error: abort or publish" };
+    COLUMN_CHECKS = Setting { key: "checks.column", form: Form::Table, default: "none", help: "Checks of columns without SQL: see reference/checks.md", ..NONE };
     UNIT_SLIP = Setting { key: "checks.unit_slip", form: Form::Threshold, default: "3 lines and 1 % of the lines",
         help: "Lines, or percent of the lines, whose prices may be off by a factor of 100 or 1,000 before a run fails; off", ..NONE };
     QUARANTINE_MODE = Setting { key: "quarantine.mode", default: "as the umask says", help: "Mode of the files in quarantine, such as 0600", ..NONE };
@@ -171,6 +174,9 @@ settings! {
         help: "Metrics of the run in CloudWatch's Embedded Metric Format, added to a file, or `-` for stdout", ..NONE };
     RETENTION = Setting { flag: "--retention", variable: "ETL_RETENTION", key: "retention", form: AGE, default: "everything is kept", value: "SPAN",
         help: "Remove quarantine, manifests and reports of runs older than this" };
+    EXPLAIN_KEEP = Setting { key: "explain.keep", form: AGE, default: "90d", help: "Remove lineage (what `etl explain` knows of runs) of runs older than this", ..NONE };
+    EXPLAIN_MAX_SIZE = Setting { key: "explain.max_size", form: Form::Size { from: MIB, to: 64 * TIB }, default: "1GiB",
+        help: "Keep the lineage of the latest runs only, up to this size", ..NONE };
     FORMAT = Setting { flag: "--format", variable: "ETL_FORMAT", form: Form::Words(&["auto", "text", "json"]), default: "auto", value: "FORMAT",
         help: "Result on stdout: text, json, or auto (text on a terminal, else one line of JSON)", ..NONE };
     LOG_FORMAT = Setting { flag: "--log-format", variable: "ETL_LOG_FORMAT", form: Form::Words(&["auto", "text", "json", "ecs"]), default: "auto", value: "FORMAT",
@@ -181,7 +187,7 @@ settings! {
     REPEATED_SKU = Setting { key: "repeated_sku", form: Form::Words(&["last", "sum"]), default: "last",
         help: "Several lines of one sku in a record: the last one counts, or their sum", ..NONE };
     FACT_COLUMNS = Setting { key: "fact.columns", form: Form::Table, default: "none", help: "Extra columns of `fact_order`", ..NONE };
-    THREADS = Setting { key: "threads", form: Form::Whole { from: 1, to: 1024 }, default: "one per core", help: "Threads that normalize and merge", ..NONE };
+    THREADS = Setting { key: "threads", form: Form::Whole { from: 1, to: 1024 }, default: "one per core", help: "Threads that normalize, merge and check", ..NONE };
     SCD = Setting { key: "scd", form: VERSIONS, default: "1", help: "2 keeps versions of the members of both dimensions", ..NONE };
     DIM_USER_SCD = Setting { key: "dim_user.scd", form: VERSIONS, default: "as scd", help: "The same, for users", ..NONE };
     DIM_PRODUCT_SCD = Setting { key: "dim_product.scd", form: VERSIONS, default: "as scd", help: "The same, for products", ..NONE };
@@ -219,6 +225,8 @@ settings! {
     REDSHIFT_LOCATION = Setting { key: "redshift.url", default: "none", help: "Location of the output for the warehouse: s3://bucket/prefix", ..NONE };
     REDSHIFT_IAM_ROLE = Setting { key: "redshift.iam_role", default: "none", help: "Role that COPY reads with", ..NONE };
     REDSHIFT_REGION = Setting { key: "redshift.region", default: "that of the cluster", help: "Region of the bucket", ..NONE };
+    REDSHIFT_CONNECT_TIMEOUT = Setting { key: "redshift.connect_timeout", form: TIMEOUT, default: "30s", help: "Time to open a session in the warehouse", ..NONE };
+    REDSHIFT_STATEMENT_TIMEOUT = Setting { key: "redshift.statement_timeout", form: LONG_TIMEOUT, default: "1h", help: "Time for one statement in the warehouse", ..NONE };
     SLOW_PERCENT = Setting { key: "alerts.slow_percent", form: PERCENT, default: "200", help: "Percent of the average duration from which a run is slow", ..NONE };
     SLOW_AFTER = Setting { key: "alerts.slow_after", form: PAST, default: "1s", help: "A run that takes less is never slow", ..NONE };
     DROPPED_PERCENT = Setting { key: "alerts.dropped_percent", form: PERCENT, default: "5", help: "Percent of dropped records from which an alert is raised", ..NONE };
@@ -237,6 +245,8 @@ settings! {
     ALERT_PAGERDUTY_KEY = Setting { variable: "ETL_ALERT_PAGERDUTY_KEY", form: Form::Secret, default: "none", help: "Routing key of PagerDuty", ..NONE };
     REDSHIFT_URL = Setting { variable: "ETL_REDSHIFT_URL", form: Form::Secret, default: "none",
         help: "Connection of `etl redshift --execute`: postgresql://user:password@host:5439/db", ..NONE };
+    REDSHIFT_PASSWORD_COMMAND = Setting { variable: "ETL_REDSHIFT_PASSWORD_COMMAND", form: Form::Secret, default: "none",
+        help: "Shell command that prints the password, or the JSON of the vendor's temporary credentials", ..NONE };
 }
 
 #[cfg(test)]

@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn money_that_does_not_add_up_is_told_of_first() {
-        let result = |name: &str, severity| CheckResult { name: name.into(), severity, passed: false, violations: 1, sample: Vec::new() };
+        let result = |name: &str, severity| CheckResult { passed: false, violations: 1, ..CheckResult::new(name, severity) };
         let mut summary = summary(0, 1);
         summary.checks = vec![
             result("fact_key_unique", Severity::Error),

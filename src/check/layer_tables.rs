@@ -1,0 +1,180 @@
+//! The SQL that reads the layer's files as tables. Says every column and every path to DuckDB, so that it guesses nothing.
+
+use std::{
+    fs::File,
+    path::{Component, Path, PathBuf},
+};
+
+use super::{CheckError, layer_view::LayerView};
+use crate::{
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema},
+    settings::CheckedTable,
+};
+
+/// The table of the files of partitions: `file VARCHAR, dt DATE`.
+pub(super) const PARTITION_TABLE: &str = "partition_file";
+
+/// The columns of a table, and whether it keeps versions of its members.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct TableColumns {
+    /// Name and SQL type of each column.
+    pub(super) columns: Vec<TableColumn>,
+    pub(super) is_versioned: bool,
+}
+
+/// A column of a table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct TableColumn {
+    pub(super) name: String,
+    pub(super) kind: String,
+}
+
+impl TableColumns {
+    /// The column of a name, in upper or lower case.
+    pub(super) fn find(&self, name: &str) -> Option<&TableColumn> {
+        self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The argument of `read_csv`.
+    fn argument(&self) -> String {
+        let columns: Vec<_> = self.columns.iter().map(|column| format!("{}: '{}'", literal(&column.name), column.kind)).collect();
+        format!("{{{}}}", columns.join(", "))
+    }
+
+    /// A query of these columns and no row.
+    fn empty(&self) -> String {
+        let columns: Vec<_> =
+            self.columns.iter().map(|column| format!("CAST(NULL AS {}) AS {}", column.kind, name(&column.name))).collect();
+        format!("SELECT {} WHERE false", columns.join(", "))
+    }
+}
+
+/// A text as an SQL literal.
+pub(super) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A name as an SQL identifier.
+pub(super) fn name(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
+
+/// A path as DuckDB spells it where it finds a file by a pattern: without `./` and doubled slashes.
+pub(super) fn sql_path(path: &Path) -> String {
+    let plain: PathBuf = path.components().filter(|component| *component != Component::CurDir).collect();
+    plain.to_string_lossy().into_owned()
+}
+
+/// A pattern that matches this path alone: DuckDB takes `*`, `?` and `[` in a path for a pattern.
+pub(super) fn literal_pattern(path: &str) -> String {
+    // Patterns have no way to write a backslash. A file that is not listed is then refused when its rows are read.
+    if path.contains('\\') {
+        return path.to_owned();
+    }
+    let mut pattern = String::with_capacity(path.len());
+    for c in path.chars() {
+        match c {
+            '*' | '?' | '[' => pattern.extend(['[', c, ']']),
+            c => pattern.push(c),
+        }
+    }
+    pattern
+}
+
+/// The CSV of the layer. Folders above a file say nothing about its rows: `hive_partitioning` is off.
+const READ_CSV: &str = r#"auto_detect = false, hive_partitioning = false, header = true, delim = ',', quote = '"', escape = '"', nullstr = '', new_line = '\n', max_line_size = 67108864"#;
+
+/// The columns of the files of `fact_order`, which have no `dt`.
+fn fact_file_columns(schema: &FactSchema) -> TableColumns {
+    let columns = schema.columns().map(|(name, kind)| TableColumn { name: name.to_owned(), kind }).collect();
+    TableColumns { columns, is_versioned: false }
+}
+
+/// The columns of `fact_order`, with `dt`.
+pub(super) fn fact_columns(schema: &FactSchema) -> TableColumns {
+    let mut table = fact_file_columns(schema);
+    table.columns.push(TableColumn { name: "dt".into(), kind: "DATE".into() });
+    table
+}
+
+/// A statement that creates the table of the files of all partitions.
+pub(super) fn partition_table(view: &LayerView) -> String {
+    let rows: Vec<_> = view.facts.iter().map(|(dt, path)| format!("({}, '{dt}')", literal(&sql_path(path)))).collect();
+    let insert = if rows.is_empty() { String::new() } else { format!("INSERT INTO {PARTITION_TABLE} VALUES {};", rows.join(", ")) };
+    format!("CREATE TABLE {PARTITION_TABLE} (file VARCHAR, dt DATE);{insert}")
+}
+
+/// A query over the files of some partitions: the columns of `fact_order`, and `dt` from the table of files.
+pub(super) fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item = &'d Dt>) -> String {
+    let files: Vec<_> = partitions.filter_map(|dt| view.facts.get(dt)).collect();
+    if files.is_empty() {
+        return fact_columns(&view.schema).empty();
+    }
+    let table = fact_file_columns(&view.schema);
+    let patterns: Vec<_> = files.iter().map(|path| literal(&literal_pattern(&sql_path(path)))).collect();
+    let names: Vec<_> = table.columns.iter().map(|column| format!("line.{}", name(&column.name))).collect();
+    let (names, patterns, columns) = (names.join(", "), patterns.join(", "), table.argument());
+    format!(
+        "SELECT {names}, coalesce(listed.dt, error('not a file of the layer: ' || line.\"read from\")) AS dt \
+         FROM (SELECT *, filename AS \"read from\" FROM read_csv([{patterns}], columns = {columns}, {READ_CSV})) AS line \
+         LEFT JOIN {PARTITION_TABLE} AS listed ON listed.file = line.\"read from\""
+    )
+}
+
+/// A query over the file of a dimension; one without rows if there is no file.
+pub(super) fn dimension_source(columns: &TableColumns, path: Option<&Path>) -> String {
+    match path {
+        Some(path) => {
+            let pattern = literal(&literal_pattern(&sql_path(path)));
+            format!("SELECT * FROM read_csv({pattern}, columns = {}, {READ_CSV})", columns.argument())
+        }
+        None => columns.empty(),
+    }
+}
+
+/// The columns of a dimension: those of its file's header, or the fixed ones where there is no file.
+pub(super) fn dimension_columns(spec: &DimensionSpec, path: Option<&Path>) -> Result<TableColumns, CheckError> {
+    let names: Vec<String> = match path {
+        Some(path) => {
+            let damaged = |detail: String| CheckError::Layer { doing: format!("reading {}", path.display()), detail };
+            let file = File::open(path).map_err(|error| damaged(error.to_string()))?;
+            let mut reader = csv::Reader::from_reader(file);
+            reader.headers().map_err(|error| damaged(error.to_string()))?.iter().map(str::to_owned).collect()
+        }
+        None => spec.columns.iter().map(|column| column.name).chain(["inferred"]).map(str::to_owned).collect(),
+    };
+    let typed = |name: String| {
+        let kind = match name.as_str() {
+            "inferred" | "is_current" => "BOOLEAN",
+            "valid_from" | "valid_to" => "TIMESTAMP",
+            _ => spec.columns.iter().find(|column| column.name == name).map_or("VARCHAR", |column| column.kind.sql()),
+        };
+        TableColumn { kind: kind.to_owned(), name }
+    };
+    let columns: Vec<_> = names.into_iter().map(typed).collect();
+    let is_versioned = columns.iter().any(|column| column.name == "is_current");
+    Ok(TableColumns { columns, is_versioned })
+}
+
+/// The columns of a table that a declared check names.
+pub(super) fn table_columns(view: &LayerView, table: CheckedTable) -> Result<TableColumns, CheckError> {
+    match table {
+        CheckedTable::FactOrder => Ok(fact_columns(&view.schema)),
+        CheckedTable::DimUser => dimension_columns(&DIM_USER, view.dim_user.as_deref()),
+        CheckedTable::DimProduct => dimension_columns(&DIM_PRODUCT, view.dim_product.as_deref()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_a_pattern_of_itself_alone() {
+        let pattern = |path: &str| literal_pattern(&sql_path(Path::new(path)));
+        assert_eq!(pattern("./a//b/./c.csv"), "a/b/c.csv");
+        assert_eq!(pattern("/a*b?/[c]{d}/../e'f"), "/a[*]b[?]/[[]c]{d}/../e'f");
+        assert_eq!(pattern(r"a\b*"), r"a\b*");
+        assert_eq!((literal("it's"), name("a\"b")), ("'it''s'".to_owned(), "\"a\"\"b\"".to_owned()));
+    }
+}

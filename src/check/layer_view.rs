@@ -1,0 +1,72 @@
+//! The layer as the checks see it: its files, which of them are new, and what they must add up to. Reads nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use crate::model::{CurrencyTotals, Dt, FactSchema, UtcMicros, Window};
+
+/// What a partition must add up to.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Expected {
+    /// Its rows.
+    pub rows: u64,
+    /// Σ `line_total` by currency, in ten-thousandths.
+    pub revenue: CurrencyTotals,
+}
+
+/// Whether the built-in checks look at a part of the layer or at all of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ViewScope {
+    /// The changed partitions.
+    #[default]
+    Changed,
+    /// All partitions, and everything else in `curated/`.
+    Whole,
+}
+
+/// The layer as it would be once published.
+#[derive(Clone, Default, Debug)]
+pub struct LayerView {
+    /// The file of each partition.
+    pub facts: BTreeMap<Dt, PathBuf>,
+    /// The partitions that the built-in checks look at.
+    pub changed: BTreeSet<Dt>,
+    /// Partitions that lose their last row.
+    pub removed: BTreeSet<Dt>,
+    /// Partitions that hold rows of an order that other partitions hold too: keys are compared across them.
+    pub shared_partitions: BTreeSet<Dt>,
+    /// Whether `changed` is all there is.
+    pub scope: ViewScope,
+    /// The output: its `curated/` is searched for files that are not partitions.
+    pub output: PathBuf,
+    /// The file of `dim_user`, where there is one.
+    pub dim_user: Option<PathBuf>,
+    /// The file of `dim_product`, where there is one.
+    pub dim_product: Option<PathBuf>,
+    /// Whether a users source is configured: without one, every user is inferred, and no check reports that.
+    pub users_configured: bool,
+    /// The same for products.
+    pub products_configured: bool,
+    /// What the changed partitions must add up to; `None` where that is unknown.
+    pub expected: Option<BTreeMap<Dt, Expected>>,
+    /// Where DuckDB may spill.
+    pub scratch: PathBuf,
+    /// The folder for the rows of failing checks; `None`: they are not kept.
+    pub violations: Option<PathBuf>,
+    /// The memory budget of the checks, in bytes.
+    pub memory_limit: Option<u64>,
+    /// Threads of DuckDB; `None`: one per core.
+    pub threads: Option<usize>,
+    /// The columns of the fact table.
+    pub schema: FactSchema,
+    /// Whether prices are quotients (`repeated_sku = "sum"`), and so rounded.
+    pub sums_skus: bool,
+    /// Partitions whose rows are all shorter than a text that fills its column; `None` if that is not known.
+    pub short_rows: Option<BTreeSet<Dt>>,
+    /// The window of the run: `$since` and `$until` of a user's query.
+    pub window: Window,
+    /// The moment that "plausible" is measured against.
+    pub now: Option<UtcMicros>,
+}

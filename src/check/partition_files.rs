@@ -1,0 +1,98 @@
+//! Files and folders of `curated/` that are not partitions: a `COPY` of the prefix would load them. Lists folders only.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{CheckError, LayerView, ViewScope};
+use crate::store::places;
+
+/// The entries that are not part of a partition, relative to the output and sorted: in the partitions that a run touches, or in
+/// all of `curated/`.
+///
+/// # Errors
+/// [`CheckError::Layer`] for I/O errors. A missing folder is not an error.
+pub(super) fn foreign_entries(view: &LayerView) -> Result<Vec<String>, CheckError> {
+    let mut foreign = Vec::new();
+    match view.scope {
+        ViewScope::Whole => {
+            for path in entries(&view.output.join(places::CURATED))? {
+                if is_partition(&path) {
+                    add_foreign_of(&path, &mut foreign)?;
+                } else {
+                    foreign.push(path);
+                }
+            }
+        }
+        ViewScope::Changed => {
+            for dt in view.changed.union(&view.removed) {
+                add_foreign_of(&view.output.join(places::partition_folder(*dt)), &mut foreign)?;
+            }
+        }
+    }
+    foreign.sort();
+    let relative = |path: &PathBuf| path.strip_prefix(&view.output).unwrap_or(path).display().to_string();
+    Ok(foreign.iter().map(relative).collect())
+}
+
+/// A folder whose name is exactly that of a partition.
+fn is_partition(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+    let is_exact = |dt| places::partition_folder(dt).file_name().is_some_and(|folder| folder == name);
+    places::partition_of(name).is_some_and(is_exact) && path.is_dir()
+}
+
+fn add_foreign_of(partition: &Path, foreign: &mut Vec<PathBuf>) -> Result<(), CheckError> {
+    let is_foreign = |path: &PathBuf| path.file_name().is_none_or(|name| name != places::PARTITION_FILE) || path.is_dir();
+    foreign.extend(entries(partition)?.into_iter().filter(is_foreign));
+    Ok(())
+}
+
+/// The paths in a folder; none where there is no folder. A file in place of the folder is its own only entry.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, CheckError> {
+    let failed = |error: io::Error| CheckError::Layer { doing: format!("listing {}", folder.display()), detail: error.to_string() };
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed)).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(vec![folder.to_owned()]),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_but_the_file_of_a_partition_is_foreign() {
+        let dir = tempfile::tempdir().unwrap();
+        let curated = dir.path().join("curated");
+        let put = |name: &str| {
+            let path = curated.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        };
+        let one = "dt=2026-01-01";
+        for name in ["part-00000.csv", "part-00001.csv", ".part-00000.csv.swp", "part-00000.csv.bak", "sub/part-00000.csv"] {
+            put(&format!("{one}/{name}"));
+        }
+        for name in ["dt=2026-01-02/part-00000.csv", "dt=2026-01-03/x", "dt=2026-1-4/part-00000.csv", "notes.txt", "old/part-00000.csv"] {
+            put(name);
+        }
+        let found = |view: &LayerView| {
+            let paths = foreign_entries(view).unwrap();
+            paths.iter().map(|path| path.strip_prefix("curated/").unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let in_one = [".part-00000.csv.swp", "part-00000.csv.bak", "part-00001.csv", "sub"].map(|name| format!("{one}/{name}"));
+        let days = |days: &[&str]| days.iter().map(|day| day.parse().unwrap()).collect();
+        let mut view =
+            LayerView { output: dir.path().to_owned(), changed: days(&["2026-01-01", "2026-01-02", "2026-01-09"]), ..LayerView::default() };
+        assert_eq!(found(&view), in_one);
+        view.removed = days(&["2026-01-03"]);
+        assert_eq!(found(&view)[4..], ["dt=2026-01-03/x"]);
+        view.scope = ViewScope::Whole;
+        let whole: Vec<_> = in_one.into_iter().chain(["dt=2026-01-03/x", "dt=2026-1-4", "notes.txt", "old"].map(str::to_owned)).collect();
+        assert_eq!(found(&view), whole);
+    }
+}
