@@ -3,11 +3,17 @@
 
 mod support;
 
-use std::process::Command;
+use std::{
+    fs::File,
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
 
+use serde_json::{Value, json};
 use support::{
     Ended, Workspace, order,
-    postgres::{BUCKET, Postgres},
+    postgres::{BUCKET, Fault, Postgres, Relay},
     tool,
 };
 
@@ -20,6 +26,7 @@ fn postgres(settings: &str, files: &[(&str, Vec<u8>)]) -> Option<Postgres> {
 struct Followed {
     work: Workspace,
     postgres: Postgres,
+    relay: Relay,
 }
 
 impl Followed {
@@ -27,9 +34,42 @@ impl Followed {
         let (work, postgres) = (Workspace::new(), postgres("", &[])?);
         work.write("etl.toml", format!("{toml}\nusers = \"users.csv\"\n[redshift]\nschema = \"shop\"\nurl = \"{BUCKET}\"\niam_role = \"arn:aws:iam::1:role/o'clock\"\n"));
         work.write("users.csv", "user_id,name,email,country,Loyalty Class\nu1,Ann,,DE,gold\nu2,\"B, \"\"ob\"\"\",,FR,\n");
-        let port = postgres.as_redshift(work.path("output"));
-        work.write(".env", format!("ETL_REDSHIFT_URL=postgresql://postgres:hush@127.0.0.1:{port}/postgres?sslmode=disable\n"));
-        Some(Followed { work, postgres })
+        let relay = postgres.as_redshift(work.path("output"), Fault::None);
+        let followed = Followed { work, postgres, relay };
+        followed.connect_to(&followed.relay);
+        Some(followed)
+    }
+
+    fn connect_to(&self, relay: &Relay) {
+        let url = format!("postgresql://postgres:hush@127.0.0.1:{}/postgres?sslmode=disable", relay.port);
+        self.work.write(".env", format!("ETL_REDSHIFT_URL={url}\n"));
+    }
+
+    /// Adds a line to the table `[redshift]` of `etl.toml`.
+    fn configure(&self, line: &str) {
+        self.work.write("etl.toml", self.work.read("etl.toml") + line + "\n");
+    }
+
+    /// A comparison that must end so: its JSON.
+    #[track_caller]
+    fn verify(&self, args: &[&str], code: i32, status: &str) -> Value {
+        let ended = self.work.etl(&[&["redshift", "verify", "--format", "json"], args].concat());
+        assert_eq!(ended.code, code, "{}{}", ended.stdout, ended.stderr);
+        let result = ended.summary();
+        assert_eq!(result["status"], status, "{result}");
+        result
+    }
+
+    /// Sends a signal to a command that waits in the warehouse, and waits for its end.
+    fn stopped(&self, mut command: Child, signal: &str) -> Ended {
+        let killed = Command::new("kill").args([signal, &command.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let began = Instant::now();
+        while command.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < Duration::from_secs(20), "the command does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        support::ended(command.wait_with_output().unwrap())
     }
 
     #[track_caller]
@@ -155,7 +195,11 @@ fn a_load_that_fails_changes_nothing_and_says_at_which_statement() {
     );
     let ended = followed.work.etl(&["redshift", "merge", "--execute"]);
     assert_eq!(ended.code, 5, "{}", ended.stderr);
-    assert!(ended.stderr.contains("nothing was changed there") && ended.stderr.contains("COPY etl_stage_dim_user"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("nothing was changed there") && ended.stderr.contains(r#"COPY \"etl_stage_dim_user\""#),
+        "{}",
+        ended.stderr
+    );
     assert!(!ended.stderr.contains("hush"), "{}", ended.stderr);
     assert_eq!(followed.postgres.query("SELECT * FROM shop.fact_order"), before);
 }
@@ -167,6 +211,13 @@ fn what_is_needed_is_said_and_nothing_secret_is_shown() {
     assert!(ended.code == 2 && ended.stderr.contains("ETL_REDSHIFT_URL"), "{}", ended.stderr);
     let ended = work.etl(&["redshift", "copy"]);
     assert!(ended.code == 2 && ended.stderr.contains("[redshift]"), "{}", ended.stderr);
+    for command in [&["redshift", "verify", "--repair"][..], &["redshift", "copy"]] {
+        let mut command = work.command(command);
+        work.write("etl.toml", "[redshift]\nurl = \"s3://bucket/x\"\n");
+        let ended = support::ended(command.env("ETL_REDSHIFT_URL", "postgresql://u@127.0.0.1:1/x").output().unwrap());
+        assert!(ended.code == 2 && ended.stderr.contains("no partitions"), "an empty layer must not empty the warehouse: {}", ended.stderr);
+    }
+    work.write("etl.toml", "");
     work.write(".env", "ETL_REDSHIFT_URL=postgresql://u:hush@127.0.0.1:1/x\n");
     let ended = work.etl(&["redshift", "ddl", "--execute"]);
     assert!(ended.code == 5 && ended.stderr.contains("not reached") && !ended.stderr.contains("hush"), "{}", ended.stderr);
@@ -192,7 +243,7 @@ fn the_connection_is_encrypted_and_the_server_must_be_who_it_says() {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let files = ["key.pem", "cert.pem"].map(|name| (name, work.read(name).into_bytes()));
     let Some(postgres) = postgres("ssl=on\nssl_cert_file=cert.pem\nssl_key_file=key.pem", &files) else { return };
-    let url = format!("postgresql://postgres@localhost:{}/postgres", postgres.port);
+    let url = format!("postgresql://postgres@localhost:{}/postgres?sslmode=verify-full", postgres.port);
     let ddl = |trusted: bool| {
         let mut command = work.command(&["redshift", "ddl", "--execute"]);
         command.env("ETL_REDSHIFT_URL", &url);
@@ -211,4 +262,305 @@ fn the_connection_is_encrypted_and_the_server_must_be_who_it_says() {
     // It is reached, and stumbles over what only Redshift speaks.
     let known = ddl(true);
     assert!(known.code == 5 && known.stderr.contains("syntax error") && known.stderr.contains("DISTSTYLE"), "{}", known.stderr);
+}
+
+/// The days that a comparison names.
+fn days(result: &Value) -> Vec<&str> {
+    result["days"].as_array().unwrap().iter().map(|day| day["dt"].as_str().unwrap_or_default()).collect()
+}
+
+fn loaded() -> Option<Followed> {
+    let followed = Followed::new("")?;
+    let lines = [
+        user_order("A", "2026-01-01T10:00:00.5Z", "u1", "2026-01-01T10:00:00Z"),
+        user_order("B", "2026-01-02T10:00:00Z", "u2", "2026-01-02T10:00:00Z"),
+        user_order("C", "2026-01-02T11:00:00Z", "nobody", "2026-01-03T10:00:00Z"),
+        order("D", "2026-01-03T11:00:00Z", ""),
+    ];
+    followed.work.load(&lines, &[]).published();
+    followed.redshift(&["ddl"]);
+    followed.redshift(&["copy"]);
+    Some(followed)
+}
+
+#[test]
+fn a_difference_is_named_with_its_day_or_dimension_and_is_repaired() {
+    let Some(followed) = loaded() else { return };
+    let equal = followed.verify(&[], 0, "equal");
+    assert_eq!((&equal["compared"], &equal["days"]), (&json!(3), &json!([])));
+    // Redshift enforces no keys.
+    followed.postgres.query("ALTER TABLE shop.fact_order DROP CONSTRAINT fact_order_pkey, DROP CONSTRAINT fact_order_user_id_fkey, DROP CONSTRAINT fact_order_sku_fkey");
+    followed.postgres.query("ALTER TABLE shop.dim_user DROP CONSTRAINT dim_user_pkey");
+    for (damage, days_named, dimensions) in [
+        ("DELETE FROM shop.fact_order WHERE order_id = 'B'", &["2026-01-02"][..], &[][..]),
+        (
+            "INSERT INTO shop.fact_order SELECT * FROM shop.fact_order WHERE created_at >= '2026-01-02' AND created_at < '2026-01-03'",
+            &["2026-01-02"],
+            &[],
+        ),
+        ("UPDATE shop.fact_order SET unit_price = unit_price + 0.0001 WHERE order_id = 'A'", &["2026-01-01"], &[]),
+        ("UPDATE shop.fact_order SET user_country = NULL WHERE order_id = 'A'", &["2026-01-01"], &[]),
+        ("UPDATE shop.fact_order SET user_id = 'u1', user_country = 'u2' WHERE order_id IN ('A', 'D')", &["2026-01-01", "2026-01-03"], &[]),
+        ("UPDATE shop.fact_order SET created_at = created_at + INTERVAL '1 microsecond' WHERE order_id = 'D'", &["2026-01-03"], &[]),
+        (
+            "INSERT INTO shop.fact_order SELECT order_id || '2', sku, user_id, product_id, status, 'USD', quantity, unit_price, line_total, price_defaulted, user_country, product_name, product_category, TIMESTAMP '2025-06-01', updated_at FROM shop.fact_order WHERE order_id = 'A'",
+            &["2025-06-01"],
+            &[],
+        ),
+        (
+            "ALTER TABLE shop.fact_order ALTER COLUMN created_at DROP NOT NULL; UPDATE shop.fact_order SET created_at = NULL WHERE order_id = 'A'",
+            &["", "2026-01-01"],
+            &[],
+        ),
+        ("DELETE FROM shop.dim_user WHERE user_id = 'nobody'", &[], &["dim_user"]),
+        ("UPDATE shop.dim_user SET name = 'x' WHERE user_id = 'u1'", &[], &["dim_user"]),
+        ("INSERT INTO shop.dim_user SELECT * FROM shop.dim_user", &[], &["dim_user"]),
+        ("DROP TABLE shop.dim_product", &[], &["dim_product"]),
+        ("ALTER TABLE shop.dim_user DROP COLUMN \"loyalty class\"", &[], &["dim_user"]),
+        (
+            "DROP TABLE shop.fact_order; ALTER TABLE shop.dim_user ADD PRIMARY KEY (user_id)",
+            &["2026-01-01", "2026-01-02", "2026-01-03"],
+            &[],
+        ),
+    ] {
+        followed.postgres.query(damage);
+        let result = followed.verify(&[], 4, "different");
+        assert_eq!(days(&result), days_named, "{damage}: {result}");
+        let different = result["dimensions"].as_object().unwrap().iter().filter(|(_, dimension)| dimension["equal"] == false);
+        assert_eq!(different.map(|(name, _)| name.as_str()).collect::<Vec<_>>(), dimensions, "{damage}: {result}");
+        assert_eq!(days(&followed.verify(&["--repair"], 0, "repaired")), days_named);
+        followed.verify(&[], 0, "equal");
+        followed.assert_equal();
+    }
+}
+
+#[test]
+fn both_sides_of_a_day_are_shown_and_only_the_days_asked_for_are_compared() {
+    let Some(followed) = loaded() else { return };
+    followed.postgres.query("DELETE FROM shop.fact_order WHERE order_id = 'B'");
+    let result = followed.verify(&["--since", "2026-01-02"], 4, "different");
+    let day = &result["days"][0];
+    assert_eq!((&day["layer"]["rows"], &day["warehouse"]["rows"]), (&json!("2"), &json!("1")), "{result}");
+    assert_eq!((&day["layer"]["line_total"], &day["warehouse"]["line_total"]), (&json!("3.0000"), &json!("1.5000")), "{result}");
+    assert_eq!(followed.verify(&["--until", "2026-01-02"], 0, "equal")["compared"], 1);
+    assert_eq!(followed.verify(&["--since", "2026-01-03"], 0, "equal")["compared"], 1);
+    followed.verify(&["--since", "2026-01-03", "--repair"], 0, "equal");
+    let text = followed.work.etl(&["redshift", "verify", "--format", "text"]);
+    assert!(text.code == 4 && text.stdout.contains("2026-01-02 EUR") && text.stdout.contains("the day 2026-01-02"), "{}", text.stdout);
+}
+
+#[test]
+fn columns_that_the_sources_bring_are_added_and_a_script_names_them() {
+    let Some(followed) = loaded() else { return };
+    followed.work.write("users.csv", "user_id,name,email,country,Loyalty Class,Order\nu1,Ann,,DE,gold,first\n");
+    let toml = followed.work.read("etl.toml");
+    followed.work.write("etl.toml", toml.clone() + "[[fact.columns]]\nname = \"channel\"\npath = \"channel\"\n[[fact.columns]]\nname = \"tax\"\npath = \"tax\"\ntype = \"decimal\"\nscale = 2\n");
+    let rewritten = followed.work.etl(&["rewrite"]);
+    assert_eq!(rewritten.code, 0, "{}", rewritten.stderr);
+    let channel = "w".repeat(100);
+    followed
+        .work
+        .load(
+            &[
+                order("E", "2026-01-04", &format!(r#","channel":"{channel}","tax":"0.19""#)),
+                user_order("F", "2026-01-04", "u1", "2026-01-05"),
+            ],
+            &[],
+        )
+        .published();
+    let script = followed.work.etl(&["redshift", "merge"]).stdout;
+    for column in [
+        r#""fact_order" ADD COLUMN "channel" VARCHAR(256)"#,
+        r#""fact_order" ADD COLUMN "tax" DECIMAL(18,2)"#,
+        r#""dim_user" ADD COLUMN "order" VARCHAR(64)"#,
+    ] {
+        assert!(script.contains(&format!("\n-- ALTER TABLE \"shop\".{column};\n")), "{script}");
+    }
+    let different = followed.verify(&[], 4, "different");
+    assert_eq!(different["missing_columns"], json!(["dim_user.order", "fact_order.channel", "fact_order.tax"]));
+    let merged = followed.redshift(&["merge", "--format", "json"]).summary();
+    assert_eq!(merged["added_columns"], json!(["dim_user.order", "fact_order.channel", "fact_order.tax"]));
+    assert_eq!(followed.redshift(&["merge", "--format", "json"]).summary()["added_columns"], json!([]));
+    assert_eq!(followed.postgres.query("SELECT channel, tax FROM shop.fact_order WHERE order_id = 'E'"), [format!("{channel}|0.19")]);
+    assert_eq!(followed.postgres.query("SELECT \"order\" FROM shop.dim_user WHERE user_id = 'u1'"), ["first"]);
+    followed.verify(&[], 0, "equal");
+    followed.postgres.query("UPDATE shop.fact_order SET tax = 0.20 WHERE order_id = 'E'");
+    assert_eq!(days(&followed.verify(&["--repair"], 0, "repaired")), ["2026-01-04"]);
+}
+
+#[test]
+fn texts_that_do_not_fit_are_named_before_the_load() {
+    let Some(followed) = loaded() else { return };
+    followed.postgres.query("ALTER TABLE shop.dim_user ALTER COLUMN name TYPE VARCHAR(8)");
+    let name = "\u{e9}".repeat(5);
+    followed.work.write("users.csv", format!("user_id,name\nu1,{name}\n"));
+    followed.work.load(&[user_order("E", "2026-01-04", "u1", "2026-01-05")], &[]).published();
+    followed.relay.copies();
+    let ended = followed.work.etl(&["redshift", "merge", "--execute"]);
+    assert_eq!(ended.code, 5, "{}", ended.stderr);
+    for word in ["\\\"shop\\\".\\\"dim_user\\\".\\\"name\\\" is VARCHAR(8)", "10 bytes", &name, "ALTER COLUMN"] {
+        assert!(ended.stderr.contains(word), "{word}: {}", ended.stderr);
+    }
+    assert_eq!(followed.relay.copies(), [""; 0], "nothing was loaded");
+    // A new table has room.
+    let long = "n".repeat(3000);
+    followed.work.write("users.csv", format!("user_id,name\nu1,{long}\n"));
+    followed.work.load(&[user_order("E", "2026-01-04", "u1", "2026-01-06")], &[]).published();
+    assert!(followed.work.etl(&["redshift", "ddl"]).stdout.contains("\"name\" VARCHAR(16384)"));
+    assert!(
+        followed
+            .work
+            .etl(&["redshift", "copy"])
+            .stdout
+            .contains("-- ALTER TABLE \"shop\".\"dim_user\" ALTER COLUMN \"name\" TYPE VARCHAR(16384);\n")
+    );
+}
+
+#[test]
+fn a_manifest_of_another_url_or_of_files_that_changed_is_not_used() {
+    let Some(followed) = loaded() else { return };
+    followed.redshift(&["merge"]);
+    assert!(followed.relay.copies().iter().any(|copy| copy.ends_with(" MANIFEST")), "while nothing changed, the manifest is used");
+    // A run before redshift.url was set.
+    let toml = followed.work.read("etl.toml");
+    followed.work.write("etl.toml", toml.replace(&format!("url = \"{BUCKET}\"\n"), ""));
+    followed.work.load(&[order("E", "2026-01-04", "")], &[]).published();
+    followed.work.write("etl.toml", &toml);
+    followed.redshift(&["merge"]);
+    assert!(!followed.relay.copies().iter().any(|copy| copy.ends_with(" MANIFEST")));
+    followed.assert_equal();
+    // A partition that a later run changed again: its size is not that of the manifest.
+    let first = followed.work.load(&[order("F", "2026-01-05", "")], &[]).published();
+    followed.work.load(&[order("G", "2026-01-05", "")], &[]).published();
+    followed.redshift(&["merge", "--run", first["run_id"].as_str().unwrap()]);
+    assert!(!followed.relay.copies().iter().any(|copy| copy.ends_with(" MANIFEST")));
+    followed.assert_equal();
+}
+
+#[test]
+fn a_removed_partition_does_not_make_a_copy_of_each_day() {
+    let Some(followed) = Followed::new("") else { return };
+    let days: Vec<_> = (1..=12).flat_map(|month| (1..=25).map(move |day| format!("2025-{month:02}-{day:02}"))).collect();
+    let lines: Vec<_> = days.iter().map(|day| user_order(day, day, "u1", "2026-01-01")).collect();
+    let first = followed.work.load(&lines, &[]).published();
+    followed.redshift(&["ddl"]);
+    followed.work.load(&[user_order("2025-06-06", "2026-02-01", "u1", "2026-02-01")], &[]).published();
+    followed.relay.copies();
+    followed.redshift(&["merge", "--run", first["run_id"].as_str().unwrap()]);
+    let copies = followed.relay.copies();
+    assert!(copies.len() <= 12, "{} statements", copies.len());
+    assert_eq!(followed.postgres.query("SELECT count(*), count(DISTINCT created_at) FROM shop.fact_order"), ["299|299"]);
+    followed.redshift(&["merge"]);
+    followed.verify(&[], 0, "equal");
+}
+
+#[test]
+fn a_printed_script_loads_the_tables() {
+    let Some(followed) = loaded() else { return };
+    followed.work.load(&[user_order("E", "2026-01-04", "u1", "2026-01-05")], &[]).published();
+    for command in ["merge", "copy"] {
+        let script = followed.work.etl(&["redshift", command]).stdout;
+        assert!(!script.contains("MERGE"), "{script}");
+        followed.postgres.script(followed.relay.port, &script).unwrap();
+        followed.assert_equal();
+    }
+    followed.work.write("output/dims/dim_user/dim_user.csv", "user_id,inferred\nu1,maybe\n");
+    let error = followed.postgres.script(followed.relay.port, &followed.work.etl(&["redshift", "copy"]).stdout).unwrap_err();
+    assert!(error.contains("invalid input syntax"), "{error}");
+}
+
+#[test]
+fn a_signal_ends_a_load_with_its_own_exit_code_and_the_server_ends_the_statement() {
+    let Some(followed) = loaded() else { return };
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let lock = followed.postgres.locked("shop.fact_order");
+        let command = followed.work.start(&["redshift", "copy", "--execute"]);
+        followed.postgres.wait_for_blocked("CREATE TEMP TABLE");
+        let ended = followed.stopped(command, signal);
+        assert_eq!(ended.code, code, "{}", ended.stderr);
+        assert!(ended.stderr.contains("nothing was changed in the warehouse"), "{}", ended.stderr);
+        // The lock is still held: only the request to cancel can have ended it.
+        let began = Instant::now();
+        while followed.postgres.query("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") != ["0"] {
+            assert!(began.elapsed() < Duration::from_secs(10), "the statement still waits");
+        }
+        drop(lock);
+    }
+    followed.assert_equal();
+}
+
+#[test]
+fn a_time_out_names_its_setting() {
+    let Some(followed) = loaded() else { return };
+    followed.configure("statement_timeout = \"1s\"\nconnect_timeout = \"500ms\"");
+    let lock = followed.postgres.locked("shop.fact_order");
+    let ended = followed.work.etl(&["redshift", "copy", "--execute"]);
+    drop(lock);
+    assert!(
+        ended.code == 5 && ended.stderr.contains("redshift.statement_timeout") && ended.stderr.contains("within 1 s"),
+        "{}",
+        ended.stderr
+    );
+    followed.redshift(&["copy"]);
+    // A server that accepts, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ETL_REDSHIFT_URL=postgresql://u:hush@{}/x?sslmode=disable\n", silent.local_addr().unwrap());
+    followed.work.write(".env", url);
+    let began = Instant::now();
+    let ended = followed.work.etl(&["redshift", "copy", "--execute"]);
+    assert!(ended.code == 5 && ended.stderr.contains("redshift.connect_timeout"), "{}", ended.stderr);
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_is_unknown_and_verify_finds_out() {
+    let Some(followed) = loaded() else { return };
+    for (fault, code, status) in [(Fault::CommitLost, 4, "different"), (Fault::AnswerToCommitLost, 0, "equal")] {
+        followed.work.load(&[order("E", "2026-01-04", "")], &[]);
+        let broken = followed.postgres.as_redshift(followed.work.path("output"), fault);
+        followed.connect_to(&broken);
+        let ended = followed.work.etl(&["redshift", "merge", "--execute"]);
+        assert_eq!(ended.code, 5, "{}", ended.stderr);
+        assert!(ended.stderr.contains("the outcome is unknown") && ended.stderr.contains("etl redshift verify"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("nothing was changed"), "{}", ended.stderr);
+        followed.connect_to(&followed.relay);
+        followed.verify(&[], code, status);
+    }
+}
+
+#[test]
+fn a_password_comes_from_a_command() {
+    let hba = b"host all loader 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n".to_vec();
+    let Some(postgres) = postgres("", &[("pg_hba.conf", hba)]) else { return };
+    postgres.query("CREATE ROLE loader LOGIN PASSWORD 'hush-of-the-day'");
+    let work = Workspace::new();
+    work.load(&[order("A", "2026-01-01", "")], &[]).published();
+    let verify = |user: &str, command: &str| {
+        let url = format!("postgresql://{user}@127.0.0.1:{}/postgres?sslmode=disable", postgres.port);
+        let mut verify = work.command(&["redshift", "verify"]);
+        support::ended(verify.env("ETL_REDSHIFT_URL", url).env("ETL_REDSHIFT_PASSWORD_COMMAND", command).output().unwrap())
+    };
+    // A session is opened, and the tables are missing.
+    for command in ["printf 'hush-of-%s\\n' the-day", r#"printf '{"DbUser": "loader", "DbPassword": "hush-of-%s"}' the-day"#] {
+        let ended = verify("loader", command);
+        assert!(ended.code == 4 && ended.stdout.contains("fact_order"), "{}{}", ended.stdout, ended.stderr);
+    }
+    let json = verify("nobody-of-that-name", r#"printf '{"dbUser": "loader", "dbPassword": "hush-of-%s"}' the-day"#);
+    assert_eq!(json.code, 4, "the command names the user: {}", json.stderr);
+    let wrong = verify("loader", "echo not-the-password");
+    assert!(wrong.code == 5 && wrong.stderr.contains("not reached") && !wrong.stderr.contains("not-the-password"), "{}", wrong.stderr);
+    let failed = verify("loader", "echo the token is expired >&2; exit 7");
+    assert!(failed.code == 2 && failed.stderr.contains("token is expired"), "{}", failed.stderr);
+}
+
+#[test]
+fn a_script_that_can_not_be_written_is_an_error_and_a_closed_pipe_is_none() {
+    let work = Workspace::new();
+    let ended = work.command(&["redshift", "ddl"]).stdout(File::options().write(true).open("/dev/full").unwrap()).output().unwrap();
+    assert_eq!(ended.status.code(), Some(5));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("write to stdout"));
+    let mut child = work.command(&["redshift", "ddl"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned()), (Some(0), String::new()));
 }

@@ -2,9 +2,12 @@
 //!
 //! The lines are found by the merge, which sees old and new side by side. This decides whether they fail the run.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 
-use super::{CheckResult, SAMPLE_ROWS, Severity};
+use super::{
+    CheckError, CheckResult, SAMPLE_ROWS, Severity,
+    violations::{RowLimit, ViolationFile},
+};
 use crate::{
     layer::{RunPrices, SlippedLine},
     settings::UnitSlip,
@@ -13,36 +16,48 @@ use crate::{
 /// The name of the check.
 pub const UNIT_SLIP: &str = "fact_unit_slip";
 
+/// The columns of a violating row.
+const COLUMNS: [&str; 7] = ["dt", "order_id", "sku", "currency", "unit_price", "last_price", "factor"];
+
 /// The result of the check. It fails from `threshold` slipped lines on. Prices that are off by a factor of 10 alone are a warning
-/// from there on: a sale may be nine tenths off.
-pub fn unit_slip(prices: &RunPrices, threshold: UnitSlip) -> CheckResult {
-    let threshold = threshold.threshold(prices.changed_lines);
-    let fails = prices.slipped >= threshold;
-    let warns = !fails && prices.suspicious >= threshold;
-    let shown = |line: &&SlippedLine| !fails || !line.factor.is_plausible();
-    let rows: Vec<_> = prices.lines.iter().filter(shown).collect();
-    let severity = if warns { Severity::Warn } else { Severity::Error };
-    CheckResult {
-        passed: !fails && !warns,
-        violations: if fails { prices.slipped } else { prices.slipped + prices.suspicious },
-        sample: rows.iter().take(SAMPLE_ROWS).map(|line| row(line)).collect(),
-        ..CheckResult::new(UNIT_SLIP, severity)
+/// from there on: a sale may be nine tenths off. Slipped lines of a result that does not pass are kept in `folder`.
+///
+/// # Errors
+/// [`CheckError::Violations`].
+pub fn unit_slip(prices: &RunPrices, threshold: UnitSlip, folder: Option<&Path>) -> Result<CheckResult, CheckError> {
+    let RunPrices { slipped, suspicious, changed_lines, .. } = prices;
+    let threshold = threshold.threshold(*changed_lines);
+    if slipped.count >= threshold {
+        return failing(Severity::Error, slipped.count, &slipped.first.iter().collect::<Vec<_>>(), folder);
     }
+    if suspicious.count >= threshold {
+        let lines: Vec<_> = slipped.first.iter().chain(&suspicious.first).collect();
+        return failing(Severity::Warn, slipped.count + suspicious.count, &lines, folder);
+    }
+    Ok(CheckResult { violations: slipped.count + suspicious.count, ..CheckResult::new(UNIT_SLIP, Severity::Error) })
 }
 
-/// A slipped line: column to value.
-fn row(line: &SlippedLine) -> BTreeMap<String, Option<String>> {
-    let factor: &str = line.factor.into();
+fn failing(severity: Severity, violations: u64, lines: &[&SlippedLine], folder: Option<&Path>) -> Result<CheckResult, CheckError> {
+    let sample = lines.iter().take(SAMPLE_ROWS).map(|line| COLUMNS.map(str::to_owned).into_iter().zip(values(line)).collect()).collect();
+    let mut result = CheckResult { passed: false, violations, sample, ..CheckResult::new(UNIT_SLIP, severity) };
+    let Some(folder) = folder else { return Ok(result) };
+    let mut file = ViolationFile::open(folder, &result, &COLUMNS.map(str::to_owned), RowLimit::of(&result))?;
+    for line in lines {
+        file.write(values(line).iter().map(Option::as_deref))?;
+    }
+    result.rows_kept = Some(file.finish()?);
+    Ok(result)
+}
+
+/// The values of [`COLUMNS`].
+fn values(line: &SlippedLine) -> [Option<String>; COLUMNS.len()] {
     [
-        ("dt", Some(line.dt.to_string())),
-        ("order_id", Some(line.order_id.clone())),
-        ("sku", Some(line.sku.clone())),
-        ("currency", line.currency.clone()),
-        ("unit_price", Some(line.unit_price.to_string())),
-        ("last_price", Some(line.last_price.to_string())),
-        ("factor", Some(factor.to_owned())),
+        Some(line.dt.to_string()),
+        Some(line.order_id.clone()),
+        Some(line.sku.clone()),
+        line.currency.clone(),
+        Some(line.unit_price.to_string()),
+        Some(line.last_price.to_string()),
+        Some(<&str>::from(line.factor).to_owned()),
     ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
 }

@@ -4,7 +4,10 @@ use std::{marker::PhantomData, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
-use crate::settings::{Flags, Form, Setting, setting};
+use crate::{
+    model::Dt,
+    settings::{Flags, Form, Setting, setting},
+};
 
 /// Orders from an HTTP API or files to a checked star schema in dt= partitions.
 #[derive(Parser, Debug)]
@@ -30,6 +33,8 @@ pub(super) enum Command {
     Runs(RunsArgs),
     /// Whether the layer is complete and healthy, on one screen
     Status(StatusArgs),
+    /// One order: its rows, every version that runs brought and why it won or lost, drops and checks
+    Explain(ExplainArgs),
     /// Dropped records, by run and reason; `etl quarantine replay RUN_ID` loads them after you correct them
     Quarantine(QuarantineArgs),
     /// Receivers of alerts: `etl alerts test` sends each of them one
@@ -62,12 +67,13 @@ impl Command {
             Command::Check(args) => args.settings.flags.clone(),
             Command::Runs(args) => args.config().flags.clone(),
             Command::Status(args) => args.config.flags.clone(),
+            Command::Explain(args) => args.config.flags.clone(),
             Command::Quarantine(QuarantineArgs { what: Some(QuarantineCommand::Replay { job, .. }), .. }) => job.flags.clone(),
             Command::Quarantine(args) => args.config.flags.clone(),
             Command::Alerts(AlertsArgs { what: AlertsCommand::Test(config) }) => config.flags.clone(),
             Command::Probe(args) => args.settings.flags.clone(),
             Command::Rewrite(args) => args.settings.flags.clone(),
-            Command::Redshift(args) => args.what.sql().config.flags.clone(),
+            Command::Redshift(args) => args.what.config().flags.clone(),
             Command::Sources(_) | Command::Demo(_) => Flags::default(),
         }
     }
@@ -289,6 +295,21 @@ pub(super) struct StatusArgs {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct ExplainArgs {
+    /// The order, as `order_id` of `fact_order` has it
+    #[arg(value_name = "ORDER_ID")]
+    pub(super) order_id: String,
+    /// Only the lines of this sku
+    #[arg(value_name = "SKU")]
+    pub(super) sku: Option<String>,
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Compare with the rows of the warehouse (ETL_REDSHIFT_URL), too
+    #[arg(long)]
+    pub(super) warehouse: bool,
+}
+
+#[derive(Args, Debug)]
 pub(super) struct AlertsArgs {
     #[command(subcommand)]
     pub(super) what: AlertsCommand,
@@ -385,15 +406,33 @@ pub(super) enum RedshiftCommand {
         #[arg(long, value_name = "RUN_ID")]
         since_run: Option<String>,
     },
+    /// Compare the warehouse with the layer by day and currency; exit 4 where they differ
+    Verify(RedshiftVerifyArgs),
 }
 
 impl RedshiftCommand {
     /// What all of them take.
-    pub(super) fn sql(&self) -> &RedshiftSqlArgs {
+    pub(super) fn config(&self) -> &ConfigArgs {
         match self {
-            RedshiftCommand::Ddl(sql) | RedshiftCommand::Copy(sql) | RedshiftCommand::Merge { sql, .. } => sql,
+            RedshiftCommand::Ddl(sql) | RedshiftCommand::Copy(sql) | RedshiftCommand::Merge { sql, .. } => &sql.config,
+            RedshiftCommand::Verify(args) => &args.config,
         }
     }
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RedshiftVerifyArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// First day that is compared: YYYY-MM-DD [default: all]
+    #[arg(long, value_name = "DATE")]
+    pub(super) since: Option<Dt>,
+    /// Day after the last one that is compared: YYYY-MM-DD [default: all]
+    #[arg(long, value_name = "DATE")]
+    pub(super) until: Option<Dt>,
+    /// Load what differs again, in one transaction, and compare again
+    #[arg(long)]
+    pub(super) repair: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,57 +1,138 @@
-//! `etl redshift`: prints SQL, and only that; or runs it.
+//! `etl redshift`: prints SQL, and only that; or runs it; or compares the warehouse with the layer.
 
-use std::{io::Write, time::Instant};
+use std::{
+    fmt::Write as _,
+    io::{self, ErrorKind, Write as _},
+    time::Instant,
+};
 
 use serde_json::json;
 
 use super::{
-    args::{RedshiftArgs, RedshiftCommand, RedshiftSqlArgs},
+    args::{RedshiftArgs, RedshiftCommand, RedshiftSqlArgs, RedshiftVerifyArgs},
     display::{Display, Ending},
 };
 use crate::{
     cancel::Cancel,
-    model::{DIM_PRODUCT, DIM_USER},
-    run::{RunError, WhichRuns, changes, recover_unless_held},
+    run::{DayRange, Loaded, Repair, RunError, Verified, Warehouse, WarehouseLoad, WhichRuns},
     settings,
-    store::Output,
-    warehouse::redshift::{self, Tables},
+    store::StoreError,
+    warehouse::redshift::{Comparison, DifferentDay, DimensionTotals, RedshiftError, Totals},
 };
 
+/// The most days that the text of a comparison shows. JSON shows all.
+const SHOWN_DAYS: usize = 50;
+
 pub(super) fn run(args: &RedshiftArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
-    let RedshiftSqlArgs { config, execute } = args.what.sql();
-    let settings = settings::load(&config.flags)?;
-    let output = Output::new(settings.output.clone());
-    recover_unless_held(&output)?;
-    let columns = |file: String| {
-        csv::Reader::from_path(output.at(file)).ok()?.headers().ok().map(|names| names.iter().map(str::to_owned).collect::<Vec<_>>())
-    };
-    let schema = settings.schema();
-    let tables = Tables::new(&settings.redshift, &schema, columns(DIM_USER.file()), columns(DIM_PRODUCT.file()));
-    let statements = match &args.what {
-        RedshiftCommand::Ddl(_) => redshift::ddl(&tables),
-        RedshiftCommand::Copy(_) => redshift::copy(&tables)?,
-        RedshiftCommand::Merge { run, since_run, .. } => {
+    let settings = settings::load(&args.what.config().flags)?;
+    let warehouse = Warehouse::open(&settings, cancel)?;
+    match &args.what {
+        RedshiftCommand::Ddl(sql) => print_or_execute(&warehouse, WarehouseLoad::Tables, sql, display),
+        RedshiftCommand::Copy(sql) => print_or_execute(&warehouse, WarehouseLoad::Full, sql, display),
+        RedshiftCommand::Merge { sql, run, since_run } => {
             let which = match (run, since_run) {
                 (Some(run), _) => WhichRuns::One(run),
                 (None, Some(run)) => WhichRuns::Since(run),
                 (None, None) => WhichRuns::Last,
             };
-            redshift::merge(&tables, &changes(&output, which)?)?
+            print_or_execute(&warehouse, WarehouseLoad::Runs(which), sql, display)
         }
-    };
-    if !execute {
-        let _ = std::io::stdout().write_all(redshift::script(&statements).as_bytes());
+        RedshiftCommand::Verify(args) => verify(&warehouse, args, display),
+    }
+}
+
+fn print_or_execute(warehouse: &Warehouse<'_>, load: WarehouseLoad<'_>, sql: &RedshiftSqlArgs, display: &Display) -> Result<u8, RunError> {
+    if !sql.execute {
+        print(&warehouse.script(load)?)?;
         return Ok(0);
     }
     let began = Instant::now();
-    redshift::execute(settings.redshift.connection.as_ref(), &settings.http.network, &statements, cancel)?;
+    let Loaded { statements, added_columns } = warehouse.execute(load)?;
     let seconds = began.elapsed().as_secs_f64();
-    display.outcome(
-        Ending::Success,
-        &json!({"status": "done", "statements": statements.len(), "execution_time_seconds": seconds}),
-        |out| {
-            out.push_str(&format!("done: {} statements in {seconds:.2} s\n", statements.len()));
-        },
-    );
+    let result = json!({"status": "done", "statements": statements, "added_columns": added_columns, "execution_time_seconds": seconds});
+    display.outcome(Ending::Success, &result, |out| {
+        for column in &added_columns {
+            let _ = writeln!(out, "added the column {column}");
+        }
+        let _ = writeln!(out, "done: {statements} statements in {seconds:.2} s");
+    });
     Ok(0)
+}
+
+/// Prints a script. A closed pipe (`| head`) is not an error; a full disk is one.
+fn print(script: &str) -> Result<(), StoreError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(script.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(StoreError::io("write to", "stdout")(error)),
+        _ => Ok(()),
+    }
+}
+
+fn verify(warehouse: &Warehouse<'_>, args: &RedshiftVerifyArgs, display: &Display) -> Result<u8, RunError> {
+    let began = Instant::now();
+    let repair = if args.repair { Repair::Yes } else { Repair::No };
+    let verified = warehouse.verify(DayRange { since: args.since, until: args.until }, repair)?;
+    let seconds = began.elapsed().as_secs_f64();
+    let is_equal = verified.last().is_equal();
+    let status = match (is_equal, &verified.repaired) {
+        (false, _) => "different",
+        (true, Some(_)) => "repaired",
+        (true, None) => "equal",
+    };
+    // A repair shows what it repaired. Where it did not help, the result is what differs now.
+    let shown = if is_equal { &verified.found } else { verified.last() };
+    let Comparison { compared, days, dimensions, missing_tables, missing_columns } = shown;
+    let result = json!({
+        "status": status,
+        "compared": compared,
+        "days": days,
+        "dimensions": dimensions,
+        "missing_tables": missing_tables,
+        "missing_columns": missing_columns,
+        "added_columns": verified.repaired.as_ref().map(|repaired| &repaired.loaded.added_columns),
+        "execution_time_seconds": seconds,
+    });
+    let error = (!is_equal).then(|| RunError::from(RedshiftError::Different(shown.difference())));
+    display.outcome(Ending::of(error.as_ref()), &result, |out| {
+        differences(out, shown);
+        let _ = writeln!(out, "{}", verdict(&verified, error.as_ref()));
+    });
+    Ok(error.map_or(0, |error| error.exit_code()))
+}
+
+fn verdict(verified: &Verified, error: Option<&RunError>) -> String {
+    let compared = verified.last().compared;
+    match (error, &verified.repaired) {
+        (Some(error), None) => error.to_string(),
+        (Some(error), Some(_)) => format!("loaded again, and still different: {error}"),
+        (None, Some(repaired)) => {
+            format!("repaired: {}; {} statements, and both sides are equal", verified.found.difference(), repaired.loaded.statements)
+        }
+        (None, None) => format!("equal: {compared} days and currencies"),
+    }
+}
+
+/// Both sides of what differs.
+fn differences(out: &mut String, comparison: &Comparison) {
+    for day in comparison.days.iter().take(SHOWN_DAYS) {
+        let DifferentDay { dt, currency, layer, warehouse } = day;
+        let currency = if currency.is_empty() { "no currency" } else { currency };
+        let dt = dt.map_or_else(|| "no valid created_at".to_owned(), |dt| dt.to_string());
+        let _ = writeln!(out, "{dt} {currency}\n    layer      {}\n    warehouse  {}", totals(layer.as_ref()), totals(warehouse.as_ref()));
+    }
+    if comparison.days.len() > SHOWN_DAYS {
+        let _ = writeln!(out, "... and {} more (--format json shows all)", comparison.days.len() - SHOWN_DAYS);
+    }
+    for (name, dimension) in comparison.dimensions.iter().filter(|(_, dimension)| !dimension.equal) {
+        let members = |totals: &DimensionTotals| format!("{} rows, hash {}", totals.rows, totals.hash);
+        let warehouse = dimension.warehouse.as_ref().map_or_else(|| "no table".to_owned(), members);
+        let _ = writeln!(out, "{name}\n    layer      {}\n    warehouse  {warehouse}", members(&dimension.layer));
+    }
+}
+
+fn totals(totals: Option<&Totals>) -> String {
+    totals.map_or_else(
+        || "no rows".to_owned(),
+        |Totals { rows, quantity, line_total, hash }| format!("{rows} rows, quantity {quantity}, line_total {line_total}, hash {hash}"),
+    )
 }

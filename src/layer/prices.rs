@@ -24,8 +24,9 @@ const HEADER: usize = 16;
 const ENTRY: usize = 24;
 const CHECKSUM: usize = 8;
 
-/// The number of slipped lines that are kept as samples.
-const KEPT_SLIPS: usize = 10_000;
+/// The most slipped lines of one kind that a partition keeps, and that a run keeps.
+const KEPT_OF_PARTITION: usize = 1_000;
+const KEPT_OF_RUN: usize = 100_000;
 
 /// A price and when it was last asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,6 +107,23 @@ pub struct SlippedLine {
     pub factor: SlipFactor,
 }
 
+/// Lines of one kind: how many there are, and the first of them.
+#[derive(Clone, Default, Debug)]
+pub struct SlippedLines {
+    /// Their number.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<SlippedLine>,
+}
+
+impl SlippedLines {
+    fn absorb(&mut self, other: SlippedLines) {
+        self.count += other.count;
+        let room = KEPT_OF_RUN.saturating_sub(self.first.len());
+        self.first.extend(other.first.into_iter().take(room));
+    }
+}
+
 /// The prices of a run's lines.
 #[derive(Clone, Default, Debug)]
 pub struct RunPrices {
@@ -113,11 +131,9 @@ pub struct RunPrices {
     /// Lines that are new or change their row.
     pub changed_lines: u64,
     /// Lines off by a factor of 100 or 1,000.
-    pub slipped: u64,
+    pub slipped: SlippedLines,
     /// Lines off by a factor of 10.
-    pub suspicious: u64,
-    /// The first of these lines.
-    pub lines: Vec<SlippedLine>,
+    pub suspicious: SlippedLines,
 }
 
 fn key(sku: &str, currency: Option<&str>) -> u64 {
@@ -248,11 +264,12 @@ impl RunPrices {
         }
         let Some(last) = known.prices.get(&key(line.sku, line.currency)) else { return };
         let Some(factor) = SlipFactor::between(last.units, line.unit_price.units()) else { return };
-        *(if factor.is_plausible() { &mut self.suspicious } else { &mut self.slipped }) += 1;
-        if self.lines.len() < KEPT_SLIPS
+        let lines = if factor.is_plausible() { &mut self.suspicious } else { &mut self.slipped };
+        lines.count += 1;
+        if lines.first.len() < KEPT_OF_PARTITION
             && let Ok(last_price) = Money::from_units(last.units.into())
         {
-            self.lines.push(SlippedLine {
+            lines.first.push(SlippedLine {
                 dt: line.dt(),
                 order_id: line.order_id.to_owned(),
                 sku: line.sku.to_owned(),
@@ -270,10 +287,8 @@ impl RunPrices {
             self.latest.offer(key, price);
         }
         self.changed_lines += other.changed_lines;
-        self.slipped += other.slipped;
-        self.suspicious += other.suspicious;
-        let room = KEPT_SLIPS.saturating_sub(self.lines.len());
-        self.lines.extend(other.lines.into_iter().take(room));
+        self.slipped.absorb(other.slipped);
+        self.suspicious.absorb(other.suspicious);
     }
 }
 
@@ -348,9 +363,9 @@ mod tests {
             (line("S", None, 3, 700_000), (2, 1)),
         ] {
             next.compare(&line, &book);
-            assert_eq!((next.slipped, next.suspicious), slips, "{line:?}");
+            assert_eq!((next.slipped.count, next.suspicious.count), slips, "{line:?}");
         }
-        assert_eq!((next.changed_lines, next.lines.len()), (6, 3));
+        assert_eq!((next.changed_lines, next.slipped.first.len(), next.suspicious.first.len()), (6, 2, 1));
     }
 
     #[test]

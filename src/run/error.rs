@@ -86,9 +86,20 @@ impl RunError {
             | RunError::Source(SourceError::Credentials { .. } | SourceError::Network(_))
             | RunError::Dimension(DimensionError::NoColumn { .. } | DimensionError::OldVersions { .. })
             | RunError::Check(CheckError::Custom { .. } | CheckError::Folder { .. })
-            | RunError::Warehouse(RedshiftError::NoUrl | RedshiftError::NoConnection | RedshiftError::Connection) => 2,
+            | RunError::Warehouse(
+                RedshiftError::NoUrl
+                | RedshiftError::NoConnection
+                | RedshiftError::Connection
+                | RedshiftError::ConnectionParameter { .. }
+                | RedshiftError::Name { .. }
+                | RedshiftError::PasswordCommand(_)
+                | RedshiftError::EmptyLayer(_)
+                | RedshiftError::MissingTable(_),
+            ) => 2,
             RunError::Source(_) | RunError::Dimension(DimensionError::NoKey { .. }) => 3,
-            RunError::ChecksFailed { .. } => 4,
+            RunError::ChecksFailed { .. } | RunError::Warehouse(RedshiftError::Different(_)) => 4,
+            RunError::Interrupted(Stop::Interrupt) | RunError::Warehouse(RedshiftError::Interrupted(Stop::Interrupt)) => 130,
+            RunError::Interrupted(Stop::Terminate) | RunError::Warehouse(RedshiftError::Interrupted(Stop::Terminate)) => 143,
             RunError::Layer(_)
             | RunError::Store(_)
             | RunError::Dimension(DimensionError::Stored { .. })
@@ -96,8 +107,6 @@ impl RunError {
             | RunError::Warehouse(_)
             | RunError::Lock(LockError::Store(_)) => 5,
             RunError::Lock(_) => 6,
-            RunError::Interrupted(Stop::Interrupt) => 130,
-            RunError::Interrupted(Stop::Terminate) => 143,
         }
     }
 

@@ -11,6 +11,7 @@ mod check_layer;
 mod completeness;
 mod conclude;
 mod error;
+mod explain;
 mod extract;
 mod job;
 mod layer_status;
@@ -20,6 +21,7 @@ mod members;
 mod merge_all;
 mod observer;
 mod open;
+mod origin;
 mod plan;
 mod probe;
 mod publish;
@@ -29,13 +31,18 @@ mod request_error;
 mod rewrite;
 mod shape;
 mod staged_run;
+mod warehouse;
 mod window;
 
 pub use backfill::{BackfillOutcome, BackfillRequest, ChunkChoice, backfill};
-pub use changes::{WhichRuns, changes};
+pub use changes::WhichRuns;
 pub use check_layer::{CheckRequest, CheckedLayer, check_history, check_layer, check_scripts, rebuild_state};
 pub use conclude::NoticeOrigin;
 pub use error::RunError;
+pub use explain::{
+    AskWarehouse, DroppedPart, ExplainRequest, Explanation, FailedCheckOfOrder, LookedAt, NamedBy, RunChecks, Version, VersionLine,
+    WarehouseRows, explain, place_of,
+};
 pub use job::{Outcome, Request, execute};
 pub use layer_status::{CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RunInShort, layer_status};
 pub use observer::{NoObserver, Observer, StageName};
@@ -45,6 +52,7 @@ pub use probe::{Evidence, Found, Probe, Proposal, probe};
 pub use replay::replay;
 pub use request_error::RequestError;
 pub use rewrite::{RewriteMode, Rewritten, rewrite};
+pub use warehouse::{DayRange, Loaded, Repair, Repaired, Verified, Warehouse, WarehouseLoad};
 pub use window::AskedWindow;
 
 use crate::cancel::Cancel;

@@ -2,6 +2,8 @@
 //!
 //! Takes only a [`CheckedRun`]. Decides nothing about the data.
 
+use std::path::Path;
+
 use super::{
     RunError,
     conclude::{self, Verdict},
@@ -14,7 +16,7 @@ use crate::{
     model::Window,
     report::{self, Summary, alert::Ended},
     settings::Settings,
-    store::{Output, Staging, StoreError, places},
+    store::{self, Output, Staging, StoreError, places},
 };
 
 /// The window of a run, and the coverage of its source before it.
@@ -66,6 +68,9 @@ impl Publisher<'_> {
         if self.settings.unit_slip.is_some() && prices.absorb(&run_prices) {
             prices.stage(&mut staging)?;
         }
+        for result in summary.checks.iter().filter(|result| result.rows_kept.is_some()) {
+            stage_written(&mut staging, &places::violations(&summary.run_id).join(result.file_name()))?;
+        }
         stage_coverage(&mut staging, coverage, summary)?;
         let ended = if failed.is_empty() { Ended::Success } else { Ended::ChecksFailed { published: true } };
         let verdict = conclude::judge(self.settings, self.output, summary, ended, &view.facts);
@@ -88,6 +93,14 @@ impl StagedRun {
     pub(super) fn has_changes(&self) -> bool {
         !self.changes.is_empty() || self.dimensions_changed
     }
+}
+
+/// Takes up a file that a check has written where files of its place are staged.
+fn stage_written(staging: &mut Staging, place: &Path) -> Result<(), StoreError> {
+    let staged = staging.staged(place);
+    let bytes = store::read(&staged)?.unwrap_or_default();
+    staging.put_written(place, bytes.len() as u64, store::checksum(&bytes))?;
+    Ok(())
 }
 
 /// Adds the window to the coverage of its source, unless a source was incomplete.

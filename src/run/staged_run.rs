@@ -128,7 +128,7 @@ impl<'a> RunStager<'a> {
             users_configured: settings.users.is_some(),
             products_configured: settings.products.is_some(),
             scratch: staging.scratch(),
-            violations: Some(staging.scratch().join("violations")),
+            violations: (!settings.dry_run).then(|| staging.staged(places::violations(&context.summary.run_id))),
             output: output.root().to_owned(),
             threads: Some(settings.threads),
             window: Window { since: context.summary.since, until: context.summary.until },
@@ -230,19 +230,39 @@ impl StagedRun {
         context: StagingContext<'_>,
         cancel: &Cancel,
     ) -> Result<CheckedRun, RunError> {
-        let StagingContext { settings, summary, .. } = context;
+        let StagingContext { settings, output, summary } = context;
         if self.needs_checks(settings, custom) {
             summary.checks = match check::run_checks(engine, &self.view, custom, cancel) {
                 Err(CheckError::Interrupted) => return Err(super::interrupted(cancel)),
                 results => results?,
             };
-            summary.checks.extend(settings.unit_slip.map(|threshold| check::unit_slip(&self.run_prices, threshold)));
+            if let Some(threshold) = settings.unit_slip {
+                summary.checks.push(check::unit_slip(&self.run_prices, threshold, self.view.violations.as_deref())?);
+            }
         }
         let failed: Vec<_> = summary.checks.iter().filter(|result| result.is_failure()).map(|result| result.name.clone()).collect();
+        for result in summary.checks.iter_mut().filter(|result| result.rows_kept.is_some()) {
+            result.file = Some(places::violations(&summary.run_id).join(result.file_name()).display().to_string());
+        }
         if failed.is_empty() || settings.on_check_failure == OnCheckFailure::Publish {
             return Ok(CheckedRun { staged: self, failed });
         }
+        if !settings.dry_run {
+            self.keep_violations(output, &summary.run_id);
+        }
         Err(RunError::ChecksFailed { names: failed, published: false })
+    }
+
+    /// Keeps the violating rows of a run that is not published.
+    fn keep_violations(&self, output: &Output, run_id: &str) {
+        let place = places::violations(run_id);
+        let staged = self.staging.staged(&place);
+        if !staged.exists() {
+            return;
+        }
+        if let Err(error) = std::fs::rename(&staged, output.at(&place)) {
+            tracing::warn!(%error, folder = %place.display(), "the violating rows could not be kept");
+        }
     }
 
     fn needs_checks(&self, settings: &Settings, custom: &[CustomCheck]) -> bool {

@@ -31,6 +31,7 @@ mod size;
 mod source_kind;
 mod sources;
 mod span;
+mod telemetry;
 mod toml_tree;
 mod unit_slip;
 mod value;
@@ -48,7 +49,7 @@ pub use http::{ClientCertificate, HttpSettings, NetworkSettings, ProxySettings};
 pub use limits::Limits;
 pub(crate) use location::query_decoded;
 pub use location::{Location, LocationError, is_loopback, redacted};
-pub use merge::{load, presentation};
+pub use merge::{load, presentation, telemetry};
 pub use metrics::{EmfTarget, MetricsSettings};
 pub use presentation::{LogFormat, Presentation, ResultFormat};
 pub use profile::{
@@ -60,6 +61,7 @@ pub use setting::{Form, SETTINGS, Setting};
 pub use source_kind::SourceKind;
 pub use sources::{orders_profile, profile_of};
 pub use span::{Chunk, parse_span};
+pub use telemetry::{Collector, CollectorHeader, ResourceAttribute, TelemetrySettings};
 pub use toml_tree::Place;
 pub use unit_slip::UnitSlip;
 use value::ConfiguredValue;
@@ -141,8 +143,8 @@ pub enum RepeatedSku {
     Sum,
 }
 
-/// What a warehouse needs to know about the output.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+/// What a warehouse needs to know about the output, and how it is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RedshiftSettings {
     /// The schema of the tables.
     pub schema: Option<String>,
@@ -154,6 +156,42 @@ pub struct RedshiftSettings {
     pub region: Option<String>,
     /// The connection to the warehouse: `postgresql://user:password@host:5439/db`. From the environment or `.env` only.
     pub connection: Option<Secret>,
+    /// A shell command that prints the password, or JSON with user and password. From the environment or `.env` only.
+    pub password_command: Option<Secret>,
+    /// The time to open a session.
+    pub connect_timeout: Duration,
+    /// The time that one statement may take.
+    pub statement_timeout: Duration,
+}
+
+impl Default for RedshiftSettings {
+    fn default() -> RedshiftSettings {
+        RedshiftSettings {
+            schema: None,
+            url: None,
+            iam_role: None,
+            region: None,
+            connection: None,
+            password_command: None,
+            connect_timeout: Duration::from_secs(30),
+            statement_timeout: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// How much of what `etl explain` knows of runs is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExplainSettings {
+    /// How long.
+    pub keep: Duration,
+    /// At most so many bytes, those of the latest runs.
+    pub max_bytes: u64,
+}
+
+impl Default for ExplainSettings {
+    fn default() -> ExplainSettings {
+        ExplainSettings { keep: Duration::from_secs(90 * 86_400), max_bytes: 1 << 30 }
+    }
 }
 
 /// All settings of a command, validated.
@@ -195,9 +233,12 @@ pub struct Settings {
     /// Whether `dim_product` does.
     pub versioned_products: bool,
     pub metrics: MetricsSettings,
+    /// Where traces and metrics go by OTLP.
+    pub telemetry: Option<TelemetrySettings>,
     pub alerts: AlertSettings,
     /// How long quarantine, manifests and reports of earlier runs are kept; `None`: for ever.
     pub retention: Option<Duration>,
+    pub explain: ExplainSettings,
     pub redshift: RedshiftSettings,
     /// From how many slipped prices on a run fails; `None` if no price is compared.
     pub unit_slip: Option<UnitSlip>,
@@ -247,8 +288,10 @@ impl Settings {
             quarantine_mode: None,
             drop_history: false,
             metrics: MetricsSettings::default(),
+            telemetry: None,
             alerts: AlertSettings::default(),
             retention: None,
+            explain: ExplainSettings::default(),
             redshift: RedshiftSettings::default(),
         }
     }

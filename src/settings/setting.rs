@@ -174,6 +174,9 @@ settings! {
         help: "Metrics of the run in CloudWatch's Embedded Metric Format, added to a file, or `-` for stdout", ..NONE };
     RETENTION = Setting { flag: "--retention", variable: "ETL_RETENTION", key: "retention", form: AGE, default: "everything is kept", value: "SPAN",
         help: "Remove quarantine, manifests and reports of runs older than this" };
+    EXPLAIN_KEEP = Setting { key: "explain.keep", form: AGE, default: "90d", help: "Remove lineage (what `etl explain` knows of runs) of runs older than this", ..NONE };
+    EXPLAIN_MAX_SIZE = Setting { key: "explain.max_size", form: Form::Size { from: MIB, to: 64 * TIB }, default: "1GiB",
+        help: "Keep the lineage of the latest runs only, up to this size", ..NONE };
     FORMAT = Setting { flag: "--format", variable: "ETL_FORMAT", form: Form::Words(&["auto", "text", "json"]), default: "auto", value: "FORMAT",
         help: "Result on stdout: text, json, or auto (text on a terminal, else one line of JSON)", ..NONE };
     LOG_FORMAT = Setting { flag: "--log-format", variable: "ETL_LOG_FORMAT", form: Form::Words(&["auto", "text", "json", "ecs"]), default: "auto", value: "FORMAT",
@@ -222,6 +225,8 @@ settings! {
     REDSHIFT_LOCATION = Setting { key: "redshift.url", default: "none", help: "Location of the output for the warehouse: s3://bucket/prefix", ..NONE };
     REDSHIFT_IAM_ROLE = Setting { key: "redshift.iam_role", default: "none", help: "Role that COPY reads with", ..NONE };
     REDSHIFT_REGION = Setting { key: "redshift.region", default: "that of the cluster", help: "Region of the bucket", ..NONE };
+    REDSHIFT_CONNECT_TIMEOUT = Setting { key: "redshift.connect_timeout", form: TIMEOUT, default: "30s", help: "Time to open a session in the warehouse", ..NONE };
+    REDSHIFT_STATEMENT_TIMEOUT = Setting { key: "redshift.statement_timeout", form: LONG_TIMEOUT, default: "1h", help: "Time for one statement in the warehouse", ..NONE };
     SLOW_PERCENT = Setting { key: "alerts.slow_percent", form: PERCENT, default: "200", help: "Percent of the average duration from which a run is slow", ..NONE };
     SLOW_AFTER = Setting { key: "alerts.slow_after", form: PAST, default: "1s", help: "A run that takes less is never slow", ..NONE };
     DROPPED_PERCENT = Setting { key: "alerts.dropped_percent", form: PERCENT, default: "5", help: "Percent of dropped records from which an alert is raised", ..NONE };
@@ -240,6 +245,8 @@ settings! {
     ALERT_PAGERDUTY_KEY = Setting { variable: "ETL_ALERT_PAGERDUTY_KEY", form: Form::Secret, default: "none", help: "Routing key of PagerDuty", ..NONE };
     REDSHIFT_URL = Setting { variable: "ETL_REDSHIFT_URL", form: Form::Secret, default: "none",
         help: "Connection of `etl redshift --execute`: postgresql://user:password@host:5439/db", ..NONE };
+    REDSHIFT_PASSWORD_COMMAND = Setting { variable: "ETL_REDSHIFT_PASSWORD_COMMAND", form: Form::Secret, default: "none",
+        help: "Shell command that prints the password, or the JSON of the vendor's temporary credentials", ..NONE };
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -93,18 +94,100 @@ impl Postgres {
         self.psql(sql).unwrap_or_else(|error| panic!("{sql}: {error}")).lines().map(str::to_owned).collect()
     }
 
-    /// Listens where a Redshift would, for a layer at `output`. Tells the port.
-    pub fn as_redshift(&self, output: PathBuf) -> u16 {
+    /// Listens where a Redshift would, for a layer at `output`.
+    pub fn as_redshift(&self, output: PathBuf, fault: Fault) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (listens, server) = (listener.local_addr().unwrap().port(), self.port);
+        let relay = Relay { port: listener.local_addr().unwrap().port(), statements: Arc::default() };
+        let (server, statements) = (self.port, relay.statements.clone());
         thread::spawn(move || {
             for client in listener.incoming() {
-                let session =
-                    Session { client: client.unwrap(), server: TcpStream::connect(("127.0.0.1", server)).unwrap(), output: output.clone() };
+                let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", server)).unwrap());
+                // Messages are small: without this, each waits for the acknowledgement of the one before.
+                client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).unwrap();
+                let session = Session { client, server, output: output.clone(), fault, statements: statements.clone() };
                 thread::spawn(move || session.relay());
             }
         });
-        listens
+        relay
+    }
+
+    /// A session that holds this lock until it is dropped.
+    pub fn locked(&self, table: &str) -> Locked {
+        let mut psql = unprivileged(&self.bin.join("psql"));
+        psql.args(["-h", "127.0.0.1", "-U", "postgres", "-X", "-At", "-p", &self.port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut session = psql.spawn().unwrap();
+        let statements = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT 1;\n");
+        session.stdin.as_mut().unwrap().write_all(statements.as_bytes()).unwrap();
+        let (began, held) =
+            (Instant::now(), "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = ");
+        while self.query(&format!("{held}'{table}'::regclass")) != ["1"] {
+            assert!(began.elapsed() < Duration::from_secs(20), "{table} is not locked");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Locked { session }
+    }
+
+    /// Waits until a statement that begins so waits for a lock.
+    pub fn wait_for_blocked(&self, beginning: &str) {
+        let began = Instant::now();
+        let waits = format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND starts_with(query, '{beginning}')");
+        while self.query(&waits) != ["1"] {
+            assert!(began.elapsed() < Duration::from_secs(20), "nothing waits for a lock");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Runs a script as `psql -v ON_ERROR_STOP=1` does, over this port.
+    pub fn script(&self, port: u16, sql: &str) -> Result<(), String> {
+        let mut psql = unprivileged(&self.bin.join("psql"));
+        psql.args(["-h", "127.0.0.1", "-U", "postgres", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-p", &port.to_string()])
+            .env("PGSSLMODE", "disable")
+            .env("PGGSSENCMODE", "disable")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut session = psql.spawn().unwrap();
+        session.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+        let output = session.wait_with_output().unwrap();
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    }
+}
+
+/// What goes wrong on the way to the warehouse.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    None,
+    /// The connection breaks after the server got COMMIT, before its answer.
+    AnswerToCommitLost,
+    /// The connection breaks before the server gets COMMIT.
+    CommitLost,
+}
+
+/// The stand-in for a Redshift.
+pub struct Relay {
+    pub port: u16,
+    statements: Arc<Mutex<Vec<String>>>,
+}
+
+impl Relay {
+    /// The `COPY` statements since this was asked last.
+    pub fn copies(&self) -> Vec<String> {
+        let statements = std::mem::take(&mut *self.statements.lock().unwrap());
+        statements.into_iter().filter(|sql| sql.starts_with("COPY ")).collect()
+    }
+}
+
+/// A session that holds a lock.
+pub struct Locked {
+    session: Child,
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        drop(self.session.stdin.take());
+        let _ = self.session.wait();
     }
 }
 
@@ -123,7 +206,12 @@ struct Session {
     client: TcpStream,
     server: TcpStream,
     output: PathBuf,
+    fault: Fault,
+    statements: Arc<Mutex<Vec<String>>>,
 }
+
+/// The code of a request to cancel, where the version of the protocol stands.
+const CANCEL_REQUEST: [u8; 4] = 80_877_102_u32.to_be_bytes();
 
 type Message = (u8, Vec<u8>);
 
@@ -152,12 +240,25 @@ impl Session {
         self.client.read_exact(&mut startup).unwrap();
         self.server.write_all(&[&length[..], &startup].concat()).unwrap();
         self.answer();
+        if startup.starts_with(&CANCEL_REQUEST) {
+            return;
+        }
         while let Some(message) = read(&mut self.client) {
             if message.0 != b'Q' {
                 write(&mut self.server, &message);
                 continue;
             }
             let sql = String::from_utf8(message.1).unwrap().trim_end_matches('\0').to_owned();
+            self.statements.lock().unwrap().push(sql.clone());
+            match self.fault {
+                Fault::CommitLost if sql == "COMMIT" => return,
+                Fault::AnswerToCommitLost if sql == "COMMIT" => {
+                    write(&mut self.server, &query(&sql));
+                    while read(&mut self.server).is_some_and(|message| message.0 != b'Z') {}
+                    return;
+                }
+                _ => {}
+            }
             if sql.starts_with("COPY ") {
                 self.copy(&sql);
             } else {
@@ -184,10 +285,18 @@ impl Session {
     fn copy(&mut self, sql: &str) {
         let (head, tail) = sql.split_once(" FROM '").unwrap();
         let (url, options) = tail.split_once("' ").unwrap();
-        for option in ["IAM_ROLE ", " FORMAT AS CSV ", "DELIMITER ','", "IGNOREHEADER 1", "TIMEFORMAT 'auto'", "EMPTYASNULL"] {
+        for option in [
+            "IAM_ROLE ",
+            " FORMAT AS CSV ",
+            "DELIMITER ','",
+            "IGNOREHEADER 1",
+            "TIMEFORMAT 'auto'",
+            "EMPTYASNULL",
+            " COMPUPDATE OFF STATUPDATE OFF",
+        ] {
             assert!(options.contains(option) || options.starts_with(option.trim_start()), "{option}: {sql}");
         }
-        let files = match self.files(url, options.ends_with(" MANIFEST")) {
+        let files = match self.files(url, options.trim_end_matches(';').ends_with(" MANIFEST")) {
             Ok(files) => files,
             Err(detail) => return self.refuse(&detail),
         };
@@ -224,10 +333,13 @@ impl Session {
             let manifest = std::fs::read(self.output.join(place)).map_err(|error| format!("{place}: {error}"))?;
             let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
             let file = |entry: &serde_json::Value| {
-                let place = entry["url"].as_str().unwrap().strip_prefix(BUCKET).unwrap().trim_start_matches('/');
+                let place = entry["url"].as_str().unwrap().strip_prefix(BUCKET).ok_or("not in this bucket")?.trim_start_matches('/');
                 let path = self.output.join(place);
-                let there = path.exists();
-                if there || entry["mandatory"] != true { Ok(path) } else { Err(format!("{place}: no such file")) }
+                match path.metadata() {
+                    Ok(file) if entry["meta"]["content_length"] == file.len() => Ok(path),
+                    Ok(file) => Err(format!("{place}: {} bytes, and the manifest says {}", file.len(), entry["meta"]["content_length"])),
+                    Err(_) => Err(format!("{place}: no such file")),
+                }
             };
             return manifest["entries"].as_array().unwrap().iter().map(file).collect();
         }

@@ -1,12 +1,6 @@
 //! The tables, with their keys and what each column is.
 
-use super::{Dimension, Tables, identifier, identifiers, literal};
-
-/// The longest text that Redshift takes: a source's texts have no length that is known.
-const TEXT: &str = "VARCHAR(65535)";
-
-/// The columns of `fact_order` that are never NULL.
-const REQUIRED: [&str; 7] = ["order_id", "sku", "quantity", "unit_price", "line_total", "price_defaulted", "created_at"];
+use super::{Column, Dimension, Tables, columns, identifier, identifiers, literal};
 
 /// What each table and column is.
 const COMMENTS: [(&str, &str, &str); 14] = [
@@ -26,84 +20,74 @@ const COMMENTS: [(&str, &str, &str); 14] = [
     ("", "inferred", "orders name it, and no source knows it"),
 ];
 
-/// One table as it is to be made.
-struct Table<'t> {
-    name: &'static str,
-    /// Name, type, whether it is never NULL.
-    columns: Vec<(&'t str, &'t str, bool)>,
-    primary_key: Vec<&'static str>,
+/// What a CREATE TABLE says beside the columns.
+struct Layout<'t> {
+    primary_key: Vec<&'t str>,
     /// Column, and the dimension that it names a member of.
-    foreign_keys: Vec<(&'static str, &'static str)>,
-    /// How rows lie, as Redshift says it.
-    layout: String,
+    foreign_keys: Vec<ForeignKey>,
+    /// Distribution and sort keys.
+    keys: String,
 }
 
-/// The statements that make the tables: dimensions first, which the facts refer to. Redshift takes keys for hints and does
-/// not enforce them; the layer keeps them.
+struct ForeignKey {
+    column: &'static str,
+    dimension: &'static str,
+}
+
+/// The statements that create the tables, in one transaction.
 pub fn ddl(tables: &Tables<'_>) -> Vec<String> {
+    let mut statements = ddl_statements(tables);
+    statements.insert(0, "BEGIN".to_owned());
+    statements.push("COMMIT".to_owned());
+    statements
+}
+
+/// The statements that create the tables where they are missing: dimensions first, which the facts refer to. Redshift takes
+/// keys for hints and does not enforce them; the layer keeps them.
+pub fn ddl_statements(tables: &Tables<'_>) -> Vec<String> {
     let mut statements = Vec::new();
     if let Some(schema) = &tables.settings.schema {
         statements.push(format!("CREATE SCHEMA IF NOT EXISTS {}", identifier(schema)));
     }
-    let dimensions = tables.dimensions();
-    for dimension in &dimensions {
-        make(tables, &of_dimension(dimension), &mut statements);
+    for dimension in &tables.dimensions {
+        let key = dimension.spec.key();
+        let layout = Layout {
+            primary_key: if dimension.is_versioned() { Vec::new() } else { vec![key] },
+            foreign_keys: Vec::new(),
+            keys: format!("DISTSTYLE ALL\nSORTKEY ({})", identifier(key)),
+        };
+        create(tables, &dimension.table, &layout, &mut statements);
     }
-    let typed: Vec<_> = tables.schema.columns().collect();
     let referred = |dimension: &&Dimension| !dimension.is_versioned();
-    let facts = Table {
-        name: "fact_order",
-        columns: typed
-            .iter()
-            .map(|(name, kind)| (*name, if kind == "VARCHAR" { TEXT } else { kind.as_str() }, REQUIRED.contains(name)))
-            .collect(),
+    let foreign_key = |dimension: &Dimension| ForeignKey { column: dimension.spec.key(), dimension: dimension.spec.name };
+    let layout = Layout {
         primary_key: vec!["order_id", "sku"],
-        foreign_keys: dimensions.iter().filter(referred).map(|dimension| (dimension.spec.key(), dimension.spec.name)).collect(),
-        layout: "DISTKEY (order_id)\nCOMPOUND SORTKEY (created_at, order_id)".to_owned(),
+        foreign_keys: tables.dimensions.iter().filter(referred).map(foreign_key).collect(),
+        keys: "DISTKEY (\"order_id\")\nCOMPOUND SORTKEY (\"created_at\", \"order_id\")".to_owned(),
     };
-    make(tables, &facts, &mut statements);
+    create(tables, &tables.facts, &layout, &mut statements);
     statements
 }
 
-fn of_dimension(dimension: &Dimension) -> Table<'_> {
-    let spec = &dimension.spec;
-    let kind = |name: &str| match name {
-        "inferred" | "is_current" => "BOOLEAN",
-        "valid_from" | "valid_to" => "TIMESTAMP",
-        _ => match spec.columns.iter().find(|column| column.name == name).map(|column| column.kind.sql()) {
-            None | Some("VARCHAR") => TEXT,
-            Some(kind) => kind,
-        },
-    };
-    Table {
-        name: spec.name,
-        columns: dimension.columns.iter().map(|name| (name.as_str(), kind(name), name == spec.key() || name == "inferred")).collect(),
-        primary_key: if dimension.is_versioned() { Vec::new() } else { vec![spec.key()] },
-        foreign_keys: Vec::new(),
-        layout: format!("DISTSTYLE ALL\nSORTKEY ({})", identifier(spec.key())),
-    }
-}
-
-fn make(tables: &Tables<'_>, table: &Table<'_>, statements: &mut Vec<String>) {
+fn create(tables: &Tables<'_>, table: &columns::Table, layout: &Layout<'_>, statements: &mut Vec<String>) {
     let place = tables.qualified(table.name);
-    let mut lines: Vec<_> = table
-        .columns
-        .iter()
-        .map(|(name, kind, required)| format!("    {} {kind}{}", identifier(name), if *required { " NOT NULL" } else { "" }))
-        .collect();
-    if !table.primary_key.is_empty() {
-        lines.push(format!("    PRIMARY KEY ({})", identifiers(table.primary_key.iter().copied())));
+    let line = |column: &Column| {
+        let not_null = if column.is_required { " NOT NULL" } else { "" };
+        format!("    {} {}{not_null}", identifier(&column.name), column.kind)
+    };
+    let mut lines: Vec<_> = table.columns.iter().map(line).collect();
+    if !layout.primary_key.is_empty() {
+        lines.push(format!("    PRIMARY KEY ({})", identifiers(layout.primary_key.iter().copied())));
     }
-    for (column, dimension) in &table.foreign_keys {
-        let column = identifier(column);
-        lines.push(format!("    FOREIGN KEY ({column}) REFERENCES {} ({column})", tables.qualified(dimension)));
+    for key in &layout.foreign_keys {
+        let column = identifier(key.column);
+        lines.push(format!("    FOREIGN KEY ({column}) REFERENCES {} ({column})", tables.qualified(key.dimension)));
     }
-    statements.push(format!("CREATE TABLE IF NOT EXISTS {place} (\n{}\n)\n{}", lines.join(",\n"), table.layout));
+    statements.push(format!("CREATE TABLE IF NOT EXISTS {place} (\n{}\n)\n{}", lines.join(",\n"), layout.keys));
     for (of, column, comment) in COMMENTS {
-        let is_there = table.columns.iter().any(|(name, ..)| *name == column);
         if column.is_empty() && of == table.name {
             statements.push(format!("COMMENT ON TABLE {place} IS {}", literal(comment)));
-        } else if is_there && (of == table.name || (of.is_empty() && table.name != "fact_order")) {
+        } else if table.has(column) && (of == table.name || (of.is_empty() && table.name != columns::FACTS)) {
             statements.push(format!("COMMENT ON COLUMN {place}.{} IS {}", identifier(column), literal(comment)));
         }
     }
@@ -112,26 +96,45 @@ fn make(tables: &Tables<'_>, table: &Table<'_>, statements: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::FactSchema, settings::RedshiftSettings, warehouse::redshift::script};
+    use crate::{
+        model::{ExtraColumn, ExtraType, FactSchema},
+        settings::RedshiftSettings,
+        warehouse::redshift::{DimensionHeaders, LongestTexts, RedshiftError, script},
+    };
+
+    fn sql(settings: &RedshiftSettings, schema: &FactSchema, users: &[&str]) -> String {
+        let headers = DimensionHeaders { users: Some(users.iter().map(|name| (*name).to_owned()).collect()), products: None };
+        let mut longest = LongestTexts::default();
+        longest.add("dim_user", [("full name".to_owned(), 300)].into());
+        script(&ddl(&Tables::new(settings, schema, &headers, &longest).unwrap()))
+    }
 
     #[test]
-    fn names_are_quoted_and_keys_are_said() {
+    fn every_name_is_quoted_and_keys_are_said() {
         let settings = RedshiftSettings { schema: Some("My \"schema\"".into()), ..RedshiftSettings::default() };
-        let schema = FactSchema::default();
-        let columns = ["user_id", "inferred", "Full Name"].map(str::to_owned).to_vec();
-        let sql = script(&ddl(&Tables::new(&settings, &schema, Some(columns), None)));
-        assert!(sql.contains("\"Full Name\" VARCHAR(65535)"), "{sql}");
-        assert!(sql.contains("unit_price DECIMAL(18,4) NOT NULL"), "{sql}");
-        assert!(sql.contains(r#"FOREIGN KEY (sku) REFERENCES "My ""schema""".dim_product (sku)"#), "{sql}");
-        assert!(sql.contains(r#"COMMENT ON COLUMN "My ""schema""".fact_order.created_at IS 'when it was ordered, in UTC'"#), "{sql}");
+        let schema = FactSchema::new(vec![ExtraColumn { name: "User".into(), kind: ExtraType::Decimal { scale: 2 } }]);
+        let sql = sql(&settings, &schema, &["user_id", "inferred", "full name"]);
+        assert!(sql.contains("\"full name\" VARCHAR(1024)"), "{sql}");
+        assert!(sql.contains("\"unit_price\" DECIMAL(18,4) NOT NULL"), "{sql}");
+        assert!(sql.contains("\"user\" DECIMAL(18,2)"), "a reserved word, folded as Redshift does: {sql}");
+        assert!(sql.contains(r#"FOREIGN KEY ("sku") REFERENCES "My ""schema"""."dim_product" ("sku")"#), "{sql}");
+        assert!(sql.contains(r#"COMMENT ON COLUMN "My ""schema"""."fact_order"."created_at" IS 'when it was ordered, in UTC'"#), "{sql}");
+        assert!(sql.starts_with("BEGIN;\n") && sql.ends_with("COMMIT;\n"), "{sql}");
     }
 
     #[test]
     fn a_member_with_versions_is_no_key() {
-        let (settings, schema) = (RedshiftSettings::default(), FactSchema::default());
-        let columns = ["user_id", "inferred", "valid_from", "valid_to", "is_current"].map(str::to_owned).to_vec();
-        let sql = script(&ddl(&Tables::new(&settings, &schema, Some(columns), None)));
-        assert!(!sql.contains("PRIMARY KEY (user_id)") && !sql.contains("REFERENCES dim_user"), "{sql}");
-        assert!(sql.contains("PRIMARY KEY (sku)") && sql.contains("valid_from TIMESTAMP"), "{sql}");
+        let columns = ["user_id", "inferred", "valid_from", "valid_to", "is_current"];
+        let sql = sql(&RedshiftSettings::default(), &FactSchema::default(), &columns);
+        assert!(!sql.contains("PRIMARY KEY (\"user_id\")") && !sql.contains("REFERENCES \"dim_user\""), "{sql}");
+        assert!(sql.contains("PRIMARY KEY (\"sku\")") && sql.contains("\"valid_from\" TIMESTAMP"), "{sql}");
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_refused() {
+        let schema = "s".repeat(128);
+        let settings = RedshiftSettings { schema: Some(schema), ..RedshiftSettings::default() };
+        let made = Tables::new(&settings, &FactSchema::default(), &DimensionHeaders::default(), &LongestTexts::default());
+        assert!(matches!(made.map(|_| ()), Err(RedshiftError::Name { setting: "redshift.schema", .. })));
     }
 }

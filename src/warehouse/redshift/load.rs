@@ -1,168 +1,180 @@
-//! A full load, and the load of what runs have changed. Both replace rows within one transaction and keep the tables
-//! themselves, so that grants and views on them stay
-//! (<https://docs.aws.amazon.com/redshift/latest/dg/r_COPY.html>, <https://docs.aws.amazon.com/redshift/latest/dg/r_MERGE.html>).
+//! A full load, and the load of some days. Both replace rows within one transaction and keep the tables themselves, so that
+//! grants and views on them stay (<https://docs.aws.amazon.com/redshift/latest/dg/r_COPY.html>,
+//! <https://docs.aws.amazon.com/redshift/latest/dg/merge-specify-a-column-list.html>).
+//!
+//! `UPDATE`, `DELETE ... USING` and `INSERT` take the place of `MERGE`: every PostgreSQL and every Redshift has them, and none
+//! of them needs an alias.
 
 use std::collections::BTreeSet;
 
-use super::{Dimension, RedshiftError, Tables, identifier, identifiers, literal};
-use crate::model::Dt;
+use super::{CopySource, Dimension, RedshiftError, Table, Tables, columns::FACTS, identifier, identifiers, literal};
+use crate::{model::Dt, store::places};
 
-/// What runs have changed, as the output now holds it.
+/// Days to load again, as the output now holds them.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Changes {
-    /// The days whose partitions they wrote or removed.
+    /// The days whose rows are replaced.
     pub days: BTreeSet<Dt>,
-    /// What is to be loaded of them: manifests where all of their files are still there, else single files. Beneath the output.
+    /// Those of them that have a partition now. The rows of the others are deleted.
+    pub stored: BTreeSet<Dt>,
+    /// What is read for them. It may hold other days too.
     pub sources: Vec<CopySource>,
-}
-
-/// What one `COPY` reads, beneath the output.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum CopySource {
-    /// The manifest of a run.
-    Manifest(String),
-    /// A file, or all under a prefix.
-    Prefix(String),
 }
 
 /// The table that a load of `name` is staged in.
 fn stage(name: &str) -> String {
-    format!("etl_stage_{name}")
+    identifier(&format!("etl_stage_{name}"))
 }
 
-/// A full load of all tables.
+/// A full load of all tables, after the statements `before` in the same transaction.
 ///
 /// # Errors
 /// [`RedshiftError::NoUrl`].
-pub fn copy(tables: &Tables<'_>) -> Result<Vec<String>, RedshiftError> {
-    let facts: Vec<_> = tables.schema.names().collect();
-    let dimensions = tables.dimensions();
-    let stored = || dimensions.iter().filter(|dimension| dimension.is_stored);
-    let mut sql = vec!["BEGIN".to_owned()];
-    stage_rows(tables, "fact_order", &facts, &[CopySource::Prefix("curated/".into())], &mut sql)?;
-    for dimension in stored() {
+pub fn copy(tables: &Tables<'_>, before: Vec<String>) -> Result<Vec<String>, RedshiftError> {
+    let mut sql = begin(before);
+    stage_rows(tables, &tables.facts, &[CopySource::Prefix(format!("{}/", places::CURATED))], &mut sql)?;
+    for dimension in tables.stored_dimensions() {
         stage_dimension(tables, dimension, &mut sql)?;
     }
-    sql.push(format!("DELETE FROM {}", tables.qualified("fact_order")));
-    for dimension in stored() {
-        replace(tables, dimension, &mut sql);
+    sql.push(format!("DELETE FROM {}", tables.qualified(FACTS)));
+    for dimension in tables.stored_dimensions() {
+        replace(tables, &dimension.table, &mut sql);
     }
-    insert(tables, "fact_order", &facts, &mut sql);
-    finish(stored().map(|dimension| dimension.spec.name), &mut sql);
+    insert(tables, &tables.facts, &mut sql);
+    finish(tables, &mut sql);
     Ok(sql)
 }
 
-/// What `changes` tell of, and the dimensions. Twice is as good as once.
+/// The rows of some days and the dimensions, after the statements `before` in the same transaction. Running it twice changes
+/// nothing more.
 ///
 /// # Errors
 /// [`RedshiftError::NoUrl`].
-pub fn merge(tables: &Tables<'_>, changes: &Changes) -> Result<Vec<String>, RedshiftError> {
-    let facts: Vec<_> = tables.schema.names().collect();
-    let dimensions = tables.dimensions();
-    let stored = || dimensions.iter().filter(|dimension| dimension.is_stored);
-    let mut sql = vec!["BEGIN".to_owned()];
-    stage_rows(tables, "fact_order", &facts, &changes.sources, &mut sql)?;
-    for dimension in stored() {
+pub fn merge(tables: &Tables<'_>, changes: &Changes, before: Vec<String>) -> Result<Vec<String>, RedshiftError> {
+    let mut sql = begin(before);
+    stage_days(tables, changes, &mut sql)?;
+    for dimension in tables.stored_dimensions() {
         stage_dimension(tables, dimension, &mut sql)?;
     }
-    let key = ["order_id", "sku"];
-    if !changes.days.is_empty() {
-        // Rows that left a day stand in the stage under another day, and are moved by the MERGE; those that don't are gone.
-        let gone = absent("fact_order", &key);
-        sql.push(format!("DELETE FROM {} WHERE ({}) AND {gone}", tables.qualified("fact_order"), within(&changes.days)));
-    }
-    for dimension in stored() {
+    // New members come before the rows that refer to them, and members leave after those rows: PostgreSQL enforces the keys.
+    for dimension in tables.stored_dimensions() {
         if dimension.is_versioned() {
-            replace(tables, dimension, &mut sql);
+            replace(tables, &dimension.table, &mut sql);
         } else {
-            let columns: Vec<_> = dimension.columns.iter().map(String::as_str).collect();
-            sql.push(upsert(tables, dimension.spec.name, &columns, &[dimension.spec.key()]));
+            upsert(tables, dimension, &mut sql);
         }
     }
-    sql.push(upsert(tables, "fact_order", &facts, &key));
-    for dimension in stored().filter(|dimension| !dimension.is_versioned()) {
-        let name = dimension.spec.name;
-        sql.push(format!("DELETE FROM {} WHERE {}", tables.qualified(name), absent(name, &[dimension.spec.key()])));
+    let facts = tables.qualified(FACTS);
+    if !changes.days.is_empty() {
+        sql.push(format!("DELETE FROM {facts} WHERE {}", within(&changes.days)));
     }
-    finish(stored().map(|dimension| dimension.spec.name), &mut sql);
+    // A row that moved into these days may still lie in a day that is not loaded now.
+    let key = same_key(FACTS, &["order_id", "sku"]);
+    sql.push(format!("DELETE FROM {facts} USING {} WHERE {key}", stage(FACTS)));
+    insert(tables, &tables.facts, &mut sql);
+    for dimension in tables.stored_dimensions().filter(|dimension| !dimension.is_versioned()) {
+        let name = dimension.spec.name;
+        let same = same_key(name, &[dimension.spec.key()]);
+        sql.push(format!("DELETE FROM {} WHERE NOT EXISTS (SELECT 1 FROM {} WHERE {same})", tables.qualified(name), stage(name)));
+    }
+    finish(tables, &mut sql);
     Ok(sql)
 }
 
-/// Loads files into a temporary table of the target's columns. Runs may have written the same partition, whose file is then
-/// loaded more than once, each time the same: equal rows count once.
-fn stage_rows(
-    tables: &Tables<'_>,
-    name: &str,
-    columns: &[&str],
-    sources: &[CopySource],
-    sql: &mut Vec<String>,
-) -> Result<(), RedshiftError> {
-    let (settings, place) = (tables.settings, tables.qualified(name));
-    let url = settings.url.as_deref().ok_or(RedshiftError::NoUrl)?;
-    let twice = sources.len() > 1;
-    let loaded = if twice { format!("{}_loaded", stage(name)) } else { stage(name) };
-    sql.push(format!("CREATE TEMP TABLE {loaded} (LIKE {place})"));
-    let role = settings.iam_role.as_deref().map_or("default".to_owned(), literal);
-    let region = settings.region.as_deref().map(|region| format!(" REGION {}", literal(region))).unwrap_or_default();
-    for source in sources {
-        let (place, manifest) = match source {
-            CopySource::Manifest(place) => (place, " MANIFEST"),
-            CopySource::Prefix(place) => (place, ""),
-        };
-        sql.push(format!(
-            "COPY {loaded} ({}) FROM {} IAM_ROLE {role}{region} FORMAT AS CSV DELIMITER ',' IGNOREHEADER 1 TIMEFORMAT 'auto' EMPTYASNULL{manifest}",
-            identifiers(columns.iter().copied()),
-            literal(&format!("{url}/{place}")),
-        ));
-    }
-    if twice {
-        sql.push(format!("CREATE TEMP TABLE {} AS SELECT DISTINCT * FROM {loaded}", stage(name)));
-        sql.push(format!("DROP TABLE {loaded}"));
-    }
-    Ok(())
-}
-
-fn stage_dimension(tables: &Tables<'_>, dimension: &Dimension, sql: &mut Vec<String>) -> Result<(), RedshiftError> {
-    let columns: Vec<_> = dimension.columns.iter().map(String::as_str).collect();
-    stage_rows(tables, dimension.spec.name, &columns, &[CopySource::Prefix(dimension.spec.file())], sql)
-}
-
-fn insert(tables: &Tables<'_>, name: &str, columns: &[&str], sql: &mut Vec<String>) {
-    let list = identifiers(columns.iter().copied());
-    sql.push(format!("INSERT INTO {} ({list}) SELECT {list} FROM {}", tables.qualified(name), stage(name)));
-}
-
-/// All rows of a dimension by those of its stage.
-fn replace(tables: &Tables<'_>, dimension: &Dimension, sql: &mut Vec<String>) {
-    sql.push(format!("DELETE FROM {}", tables.qualified(dimension.spec.name)));
-    let columns: Vec<_> = dimension.columns.iter().map(String::as_str).collect();
-    insert(tables, dimension.spec.name, &columns, sql);
-}
-
-fn upsert(tables: &Tables<'_>, name: &str, columns: &[&str], key: &[&str]) -> String {
-    let list = |prefix: &str| columns.iter().map(|column| format!("{prefix}{}", identifier(column))).collect::<Vec<_>>().join(", ");
-    let set = columns.iter().filter(|column| !key.contains(column)).map(|column| {
-        let column = identifier(column);
-        format!("{column} = s.{column}")
-    });
+/// Deletes the rows that lie on no day, which the layer never has.
+pub fn delete_undated(tables: &Tables<'_>) -> String {
+    let facts = tables.qualified(FACTS);
     format!(
-        "MERGE INTO {} USING {} AS s ON {} WHEN MATCHED THEN UPDATE SET {} WHEN NOT MATCHED THEN INSERT ({}) VALUES ({})",
-        tables.qualified(name),
-        stage(name),
-        same_key(name, key),
-        set.collect::<Vec<_>>().join(", "),
-        list(""),
-        list("s.")
+        r#"DELETE FROM {facts} WHERE "created_at" IS NULL OR "created_at" < '0001-01-01 00:00:00' OR "created_at" > '9999-12-31 23:59:59.999999'"#
     )
 }
 
-fn same_key(name: &str, key: &[&str]) -> String {
-    key.iter().map(|column| format!("{name}.{} = s.{}", identifier(column), identifier(column))).collect::<Vec<_>>().join(" AND ")
+fn begin(before: Vec<String>) -> Vec<String> {
+    std::iter::once("BEGIN".to_owned()).chain(before).collect()
 }
 
-/// That a row of the table has no like in the stage.
-fn absent(name: &str, key: &[&str]) -> String {
-    format!("NOT EXISTS (SELECT 1 FROM {} AS s WHERE {})", stage(name), same_key(name, key))
+/// Stages the rows of the days that have a partition, each once.
+fn stage_days(tables: &Tables<'_>, changes: &Changes, sql: &mut Vec<String>) -> Result<(), RedshiftError> {
+    let facts = &tables.facts;
+    if let [] | [CopySource::Manifest(_)] = changes.sources[..] {
+        return stage_rows(tables, facts, &changes.sources, sql);
+    }
+    let loaded = identifier(&format!("etl_loaded_{FACTS}"));
+    let url = url(tables)?;
+    sql.push(format!("CREATE TEMP TABLE {loaded} (LIKE {})", tables.qualified(facts.name)));
+    sql.extend(changes.sources.iter().map(|source| copy_statement(tables, url, &loaded, facts, source)));
+    // Manifests of several runs may list the same partition.
+    let has_manifest = changes.sources.iter().any(|source| matches!(source, CopySource::Manifest(_)));
+    let distinct = if has_manifest { "DISTINCT " } else { "" };
+    let rows = format!("SELECT {distinct}* FROM {loaded} WHERE {}", within(&changes.stored));
+    sql.push(format!("CREATE TEMP TABLE {} AS {rows}", stage(facts.name)));
+    sql.push(format!("DROP TABLE {loaded}"));
+    Ok(())
+}
+
+/// Loads files into a temporary table of the target's columns.
+fn stage_rows(tables: &Tables<'_>, table: &Table, sources: &[CopySource], sql: &mut Vec<String>) -> Result<(), RedshiftError> {
+    let (url, stage) = (url(tables)?, stage(table.name));
+    sql.push(format!("CREATE TEMP TABLE {stage} (LIKE {})", tables.qualified(table.name)));
+    sql.extend(sources.iter().map(|source| copy_statement(tables, url, &stage, table, source)));
+    Ok(())
+}
+
+fn url<'s>(tables: &Tables<'s>) -> Result<&'s str, RedshiftError> {
+    tables.settings.url.as_deref().ok_or(RedshiftError::NoUrl)
+}
+
+/// One `COPY`. A temporary table needs neither an analysis of compression nor statistics.
+fn copy_statement(tables: &Tables<'_>, url: &str, into: &str, table: &Table, source: &CopySource) -> String {
+    let settings = tables.settings;
+    let role = settings.iam_role.as_deref().map_or("default".to_owned(), literal);
+    let region = settings.region.as_deref().map(|region| format!(" REGION {}", literal(region))).unwrap_or_default();
+    let (place, manifest) = match source {
+        CopySource::Manifest(place) => (place, " MANIFEST"),
+        CopySource::Prefix(place) => (place, ""),
+    };
+    format!(
+        "COPY {into} ({}) FROM {} IAM_ROLE {role}{region} FORMAT AS CSV DELIMITER ',' IGNOREHEADER 1 TIMEFORMAT 'auto' EMPTYASNULL COMPUPDATE OFF STATUPDATE OFF{manifest}",
+        identifiers(table.names()),
+        literal(&format!("{url}/{place}")),
+    )
+}
+
+fn stage_dimension(tables: &Tables<'_>, dimension: &Dimension, sql: &mut Vec<String>) -> Result<(), RedshiftError> {
+    stage_rows(tables, &dimension.table, &[CopySource::Prefix(places::dimension(&dimension.spec).display().to_string())], sql)
+}
+
+fn insert(tables: &Tables<'_>, table: &Table, sql: &mut Vec<String>) {
+    let list = identifiers(table.names());
+    sql.push(format!("INSERT INTO {} ({list}) SELECT {list} FROM {}", tables.qualified(table.name), stage(table.name)));
+}
+
+/// All rows of a table by those of its stage.
+fn replace(tables: &Tables<'_>, table: &Table, sql: &mut Vec<String>) {
+    sql.push(format!("DELETE FROM {}", tables.qualified(table.name)));
+    insert(tables, table, sql);
+}
+
+/// The members of the stage, updated in place: rows of the facts may refer to them.
+fn upsert(tables: &Tables<'_>, dimension: &Dimension, sql: &mut Vec<String>) {
+    let (table, key) = (&dimension.table, dimension.spec.key());
+    let (place, stage, column) = (tables.qualified(table.name), stage(table.name), identifier(key));
+    // Redshift does not enforce keys: a member that stands there twice is loaded again.
+    sql.push(format!("DELETE FROM {place} WHERE {column} IN (SELECT {column} FROM {place} GROUP BY {column} HAVING COUNT(*) > 1)"));
+    let set = table.names().filter(|name| *name != key).map(identifier).map(|name| format!("{name} = {stage}.{name}"));
+    let same = same_key(table.name, &[key]);
+    sql.push(format!("UPDATE {place} SET {} FROM {stage} WHERE {same}", set.collect::<Vec<_>>().join(", ")));
+    let list = identifiers(table.names());
+    sql.push(format!("INSERT INTO {place} ({list}) SELECT {list} FROM {stage} WHERE NOT EXISTS (SELECT 1 FROM {place} WHERE {same})"));
+}
+
+fn same_key(name: &str, key: &[&str]) -> String {
+    let (table, stage) = (identifier(name), stage(name));
+    key.iter()
+        .map(|column| identifier(column))
+        .map(|column| format!("{table}.{column} = {stage}.{column}"))
+        .collect::<Vec<_>>()
+        .join(" AND ")
 }
 
 /// `created_at` within these days, neighbours as one range.
@@ -177,25 +189,35 @@ fn within(days: &BTreeSet<Dt>) -> String {
     let bound = |day: i32| Dt::from_days(day).map(|dt| format!("'{dt} 00:00:00'"));
     let range = |(from, to): (i32, i32)| {
         let from = bound(from).unwrap_or_else(|| "'0001-01-01 00:00:00'".to_owned());
-        bound(to).map_or_else(|| format!("created_at >= {from}"), |to| format!("created_at >= {from} AND created_at < {to}"))
+        bound(to).map_or_else(|| format!("\"created_at\" >= {from}"), |to| format!("\"created_at\" >= {from} AND \"created_at\" < {to}"))
     };
+    if ranges.is_empty() {
+        return "FALSE".to_owned();
+    }
     ranges.into_iter().map(range).collect::<Vec<_>>().join(" OR ")
 }
 
-fn finish<'n>(dimensions: impl Iterator<Item = &'n str>, sql: &mut Vec<String>) {
-    for name in ["fact_order"].into_iter().chain(dimensions) {
-        sql.push(format!("DROP TABLE {}", stage(name)));
-    }
+fn finish(tables: &Tables<'_>, sql: &mut Vec<String>) {
+    let names = std::iter::once(FACTS).chain(tables.stored_dimensions().map(|dimension| dimension.spec.name));
+    sql.extend(names.map(|name| format!("DROP TABLE {}", stage(name))));
     sql.push("COMMIT".to_owned());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::FactSchema, settings::RedshiftSettings};
+    use crate::{
+        model::FactSchema,
+        settings::RedshiftSettings,
+        warehouse::redshift::{DimensionHeaders, LongestTexts},
+    };
 
     fn day(text: &str) -> Dt {
         text.parse().unwrap()
+    }
+
+    fn tables(settings: &RedshiftSettings) -> Tables<'_> {
+        Tables::new(settings, &FactSchema::default(), &DimensionHeaders::default(), &LongestTexts::default()).unwrap()
     }
 
     #[test]
@@ -203,34 +225,42 @@ mod tests {
         let days = ["2026-01-01", "2026-01-02", "2026-01-04"].map(day).into();
         assert_eq!(
             within(&days),
-            "created_at >= '2026-01-01 00:00:00' AND created_at < '2026-01-03 00:00:00' OR created_at >= '2026-01-04 00:00:00' AND created_at < '2026-01-05 00:00:00'"
+            r#""created_at" >= '2026-01-01 00:00:00' AND "created_at" < '2026-01-03 00:00:00' OR "created_at" >= '2026-01-04 00:00:00' AND "created_at" < '2026-01-05 00:00:00'"#
         );
+        assert_eq!(within(&BTreeSet::new()), "FALSE");
     }
 
     #[test]
     fn values_are_escaped_and_a_load_is_one_transaction() {
-        let schema = FactSchema::default();
         let settings = RedshiftSettings { url: Some("s3://b/o'clock".into()), region: Some("eu".into()), ..RedshiftSettings::default() };
-        let sql = copy(&Tables::new(&settings, &schema, None, None)).unwrap();
-        assert_eq!((sql.first().unwrap().as_str(), sql.last().unwrap().as_str()), ("BEGIN", "COMMIT"));
+        let sql = copy(&tables(&settings), vec!["ALTER TABLE x".into()]).unwrap();
+        assert_eq!((sql[0].as_str(), sql[1].as_str(), sql.last().unwrap().as_str()), ("BEGIN", "ALTER TABLE x", "COMMIT"));
         assert!(
             sql.iter().any(|sql| sql.contains("FROM 's3://b/o''clock/curated/' IAM_ROLE default REGION 'eu' FORMAT AS CSV")),
             "{sql:?}"
         );
-        assert!(copy(&Tables::new(&RedshiftSettings::default(), &schema, None, None)).is_err());
+        assert!(matches!(copy(&tables(&RedshiftSettings::default()), Vec::new()), Err(RedshiftError::NoUrl)));
     }
 
     #[test]
-    fn what_several_runs_wrote_counts_once() {
-        let schema = FactSchema::default();
+    fn rows_that_several_sources_hold_count_once_and_rows_of_other_days_do_not_count() {
         let settings = RedshiftSettings { url: Some("s3://b".into()), ..RedshiftSettings::default() };
-        let changes = Changes {
-            days: [day("2026-01-01")].into(),
-            sources: vec![CopySource::Manifest("manifests/1.manifest".into()), CopySource::Prefix("curated/x.csv".into())],
-        };
-        let sql = merge(&Tables::new(&settings, &schema, None, None), &changes).unwrap();
-        assert!(sql.iter().any(|sql| sql.ends_with("EMPTYASNULL MANIFEST")), "{sql:?}");
-        assert!(sql.iter().any(|sql| sql.contains("SELECT DISTINCT")), "{sql:?}");
-        assert!(sql.iter().any(|sql| sql.starts_with("MERGE INTO fact_order USING etl_stage_fact_order AS s ON fact_order.order_id = s.order_id AND fact_order.sku = s.sku WHEN MATCHED THEN UPDATE SET user_id = s.user_id")), "{sql:?}");
+        let changes = |sources| Changes { days: ["2026-01-01", "2026-01-02"].map(day).into(), stored: [day("2026-01-01")].into(), sources };
+        let manifest = CopySource::Manifest("manifests/1.manifest".into());
+        let sql = |sources| merge(&tables(&settings), &changes(sources), Vec::new()).unwrap().join("\n");
+        let both = sql(vec![manifest.clone(), CopySource::Prefix("curated/dt=2026-".into())]);
+        assert!(both.contains("EMPTYASNULL COMPUPDATE OFF STATUPDATE OFF MANIFEST\n"), "{both}");
+        let staged =
+            "* FROM \"etl_loaded_fact_order\" WHERE \"created_at\" >= '2026-01-01 00:00:00' AND \"created_at\" < '2026-01-02 00:00:00'\n";
+        assert!(both.contains(&format!("AS SELECT DISTINCT {staged}")), "{both}");
+        assert!(
+            both.contains(
+                "DELETE FROM \"fact_order\" WHERE \"created_at\" >= '2026-01-01 00:00:00' AND \"created_at\" < '2026-01-03 00:00:00'\n"
+            ),
+            "{both}"
+        );
+        assert!(sql(vec![CopySource::Prefix("curated/dt=2026-".into())]).contains(&format!("AS SELECT {staged}")));
+        let one = sql(vec![manifest]);
+        assert!(!one.contains("etl_loaded") && !one.contains("MERGE INTO"), "{one}");
     }
 }

@@ -1,105 +1,103 @@
-//! Redshift: the tables, a full load, and what runs have changed, each as statements that may be printed or run.
+//! Redshift: the tables, a full load, the load of what runs changed, and the comparison with the layer.
 //!
 //! ```text
 //! ddl     the tables
-//! copy    stage ─▶ swap the content, all in one transaction
-//! merge   stage what runs wrote ─▶ rows that left go ─▶ MERGE, all in one transaction
+//! copy    stage ─▶ replace the content, all in one transaction
+//! merge   stage what runs wrote ─▶ DELETE their days ─▶ INSERT, all in one transaction
+//! verify  rows, sums and a hash by (dt, currency) on both sides
 //! ```
-//! The statements are of the SQL that Redshift shares with PostgreSQL, but for `COPY ... FROM 's3://...'` and the
-//! distribution and sort keys of the tables.
+//! The statements are SQL that Redshift shares with PostgreSQL, except for `COPY ... FROM 's3://...'` and the distribution
+//! and sort keys of the tables. Which runs changed what is not known here: `run::warehouse` says it.
 
+mod alter;
+mod columns;
+mod connection;
 mod ddl;
-mod execute;
+mod error;
+mod layer;
 mod load;
+mod look_up;
+mod password;
+mod session;
+mod sources;
+mod verify;
 
-pub use ddl::ddl;
-pub use execute::execute;
-pub use load::{Changes, CopySource, copy, merge};
-
-use crate::{
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, FactSchema},
-    settings::RedshiftSettings,
+pub use alter::{
+    Misfit, StoredColumns, StoredTable, additions, columns_query, first_misfit, missing_columns, stored_columns, wanted_columns,
+};
+pub use columns::{Column, ColumnKind, Dimension, DimensionHeaders, LongestTexts, Table};
+pub use ddl::{ddl, ddl_statements};
+pub use error::RedshiftError;
+pub use layer::LayerReader;
+pub use load::{Changes, copy, delete_undated, merge};
+pub use look_up::{OrderQuery, look_up};
+pub use session::Session;
+pub use sources::{CopySource, RunManifest, sources};
+pub use verify::{
+    Comparison, Difference, DifferentDay, DimensionComparison, DimensionTotals, Side, Totals, compare_days, dimension_query, facts_query,
 };
 
-/// What keeps the output from the warehouse.
-#[derive(Debug, thiserror::Error)]
-pub enum RedshiftError {
-    /// Where the warehouse finds the output.
-    #[error("where does the warehouse find the output? Say so in etl.toml:\n\n    [redshift]\n    url = \"s3://my-bucket/etl/output\"")]
-    NoUrl,
-    /// How the warehouse is reached.
-    #[error("how is the warehouse reached? Set ETL_REDSHIFT_URL in the environment or .env: postgresql://user:password@host:5439/database")]
-    NoConnection,
-    /// What ETL_REDSHIFT_URL says. It is secret, and not shown.
-    #[error("ETL_REDSHIFT_URL is not a connection URL: write postgresql://user:password@host:5439/database")]
-    Connection,
-    /// The warehouse was not reached.
-    #[error("the warehouse was not reached: {0}")]
-    Unreachable(String),
-    /// A statement failed; nothing of its transaction stays.
-    #[error("the warehouse refused, and nothing was changed there: {detail}\n\n    {statement}")]
-    Refused {
-        /// What it said.
-        detail: String,
-        /// The statement's beginning.
-        statement: String,
-    },
-    /// A signal came.
-    #[error("interrupted; nothing was changed in the warehouse")]
-    Interrupted,
-}
+use crate::{
+    model::{FactSchema, LONGEST_COLUMN_NAME},
+    settings::RedshiftSettings,
+};
 
 /// The tables as the output has them.
 pub struct Tables<'a> {
     settings: &'a RedshiftSettings,
-    schema: &'a FactSchema,
-    /// The columns of the stored dimensions, where there are some.
-    users: Option<Vec<String>>,
-    products: Option<Vec<String>>,
+    /// `fact_order`.
+    pub facts: Table,
+    /// `dim_user` and `dim_product`.
+    pub dimensions: [Dimension; 2],
 }
 
 impl<'a> Tables<'a> {
-    /// The tables of an output with these columns; `users` and `products` are those of the stored dimensions, where there are some.
+    /// The tables of an output with these columns.
+    ///
+    /// # Errors
+    /// [`RedshiftError::Name`] for a schema that no warehouse accepts.
     pub fn new(
         settings: &'a RedshiftSettings,
-        schema: &'a FactSchema,
-        users: Option<Vec<String>>,
-        products: Option<Vec<String>>,
-    ) -> Tables<'a> {
-        Tables { settings, schema, users, products }
+        schema: &FactSchema,
+        headers: &DimensionHeaders,
+        longest: &LongestTexts,
+    ) -> Result<Tables<'a>, RedshiftError> {
+        let tables = Tables { settings, facts: Table::facts(schema, longest), dimensions: columns::dimensions(headers, longest) };
+        let refused = |setting, name: &str| RedshiftError::Name { setting, name: name.chars().take(40).collect() };
+        let is_name = |name: &str| (1..=LONGEST_COLUMN_NAME).contains(&name.len());
+        if let Some(schema) = settings.schema.as_deref().filter(|schema| !is_name(schema)) {
+            return Err(refused("redshift.schema", schema));
+        }
+        if let Some(name) = tables.all().flat_map(Table::names).find(|name| !is_name(name)) {
+            return Err(refused("column", name));
+        }
+        Ok(tables)
     }
 
-    fn dimensions(&self) -> [Dimension; 2] {
-        [(DIM_USER, &self.users), (DIM_PRODUCT, &self.products)].map(|(spec, stored)| {
-            let fixed = || spec.columns.iter().map(|column| column.name.to_owned()).chain(["inferred".to_owned()]).collect();
-            Dimension { columns: stored.clone().unwrap_or_else(fixed), is_stored: stored.is_some(), spec }
-        })
+    /// All tables: the dimensions, then the facts.
+    pub fn all(&self) -> impl Iterator<Item = &Table> {
+        self.dimensions.iter().map(|dimension| &dimension.table).chain([&self.facts])
     }
 
-    fn qualified(&self, name: &str) -> String {
+    /// The tables that have files in the output.
+    pub fn stored(&self) -> impl Iterator<Item = &Table> {
+        self.stored_dimensions().map(|dimension| &dimension.table).chain([&self.facts])
+    }
+
+    /// The dimensions that have a file in the output.
+    pub fn stored_dimensions(&self) -> impl Iterator<Item = &Dimension> {
+        self.dimensions.iter().filter(|dimension| dimension.is_stored)
+    }
+
+    /// A table's name with its schema.
+    pub fn qualified(&self, name: &str) -> String {
         self.settings.schema.as_deref().map_or_else(|| identifier(name), |schema| format!("{}.{}", identifier(schema), identifier(name)))
     }
 }
 
-/// A dimension as it is stored.
-struct Dimension {
-    spec: DimensionSpec,
-    columns: Vec<String>,
-    is_stored: bool,
-}
-
-impl Dimension {
-    /// Whether it keeps versions: a member then has more rows than one.
-    fn is_versioned(&self) -> bool {
-        self.columns.iter().any(|name| name == "is_current")
-    }
-}
-
-/// A name as an SQL identifier: quoted unless it is plain. Redshift folds names to lower case, quoted ones as well unless told otherwise.
+/// A name as an SQL identifier, always quoted: no name is then a reserved word.
 fn identifier(name: &str) -> String {
-    let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-        && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Names as a list of identifiers.

@@ -1,0 +1,377 @@
+//! A warehouse that follows the layer: which days and files a load takes, and the comparison of both sides.
+//!
+//! Knows the output, its runs and its files. The SQL is `warehouse::redshift`'s, and what a person sees is `cli`'s.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use super::{RunError, WhichRuns, changes, open};
+use crate::{
+    cancel::Cancel,
+    layer,
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema},
+    settings::Settings,
+    store::{Output, StoreError, places},
+    warehouse::redshift::{
+        self, Changes, Comparison, DimensionComparison, DimensionHeaders, DimensionTotals, LayerReader, LongestTexts, RedshiftError,
+        Session, Side, StoredColumns, Table, Tables,
+    },
+};
+
+/// What is printed or run in the warehouse.
+#[derive(Clone, Copy, Debug)]
+pub enum WarehouseLoad<'a> {
+    /// The tables.
+    Tables,
+    /// All rows.
+    Full,
+    /// The rows of the days that these runs changed.
+    Runs(WhichRuns<'a>),
+}
+
+/// The days that are compared: `[since, until)`. Either end may be open.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct DayRange {
+    /// The first day.
+    pub since: Option<Dt>,
+    /// The day after the last.
+    pub until: Option<Dt>,
+}
+
+impl DayRange {
+    fn contains(self, dt: Dt) -> bool {
+        self.since.is_none_or(|since| dt >= since) && self.until.is_none_or(|until| dt < until)
+    }
+}
+
+/// What happens to days that differ.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repair {
+    /// They are named.
+    No,
+    /// They are loaded again.
+    Yes,
+}
+
+/// What a load did.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Loaded {
+    /// The number of statements.
+    pub statements: usize,
+    /// The columns that were added to the warehouse's tables: `table.column`.
+    pub added_columns: Vec<String>,
+}
+
+/// The result of a comparison.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// What was found first.
+    pub found: Comparison,
+    /// What the repair did, and what was found after it; `None` where nothing was repaired.
+    pub repaired: Option<Repaired>,
+}
+
+/// A repair.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Repaired {
+    /// What was loaded.
+    pub loaded: Loaded,
+    /// What was found after it.
+    pub found: Comparison,
+}
+
+impl Verified {
+    /// What holds now.
+    pub fn last(&self) -> &Comparison {
+        self.repaired.as_ref().map_or(&self.found, |repaired| &repaired.found)
+    }
+}
+
+/// A layer and the warehouse that follows it.
+pub struct Warehouse<'a> {
+    settings: &'a Settings,
+    cancel: &'a Cancel,
+    output: Output,
+    schema: FactSchema,
+    headers: DimensionHeaders,
+}
+
+/// The statements of a load, and the columns that they add.
+struct Load {
+    statements: Vec<String>,
+    added_columns: Vec<String>,
+}
+
+impl<'a> Warehouse<'a> {
+    /// Opens the layer. A publish that was cut off is finished or undone first; a run that is at work is not waited for.
+    ///
+    /// # Errors
+    /// The layer has other columns than `etl.toml` names, or I/O errors.
+    pub fn open(settings: &'a Settings, cancel: &'a Cancel) -> Result<Warehouse<'a>, RunError> {
+        let output = Output::new(settings.output.clone());
+        open::recover_unless_held(&output)?;
+        let schema = settings.schema();
+        layer::verify_columns(&output, &schema)?;
+        let headers = DimensionHeaders { users: header(&output, &DIM_USER)?, products: header(&output, &DIM_PRODUCT)? };
+        Ok(Warehouse { settings, cancel, output, schema, headers })
+    }
+
+    /// The load as a script. It begins with comments where the tables need columns that a script can't know of.
+    ///
+    /// # Errors
+    /// Something is not configured, no such run, or the layer can't be read.
+    pub fn script(&self, load: WarehouseLoad<'_>) -> Result<String, RunError> {
+        let changes = self.changes_of(load)?;
+        let reader = self.reader()?;
+        let has_extra_texts = !Table::facts(&self.schema, &LongestTexts::default()).extra_texts().is_empty();
+        let days = changes.as_ref().map(|changes| &changes.stored).filter(|_| !has_extra_texts);
+        let longest = self.measure(&reader, days)?;
+        let tables = self.tables(&longest)?;
+        let statements = match (load, &changes) {
+            (WarehouseLoad::Tables, _) => return Ok(redshift::script(&redshift::ddl(&tables))),
+            (_, None) => redshift::copy(&tables, Vec::new())?,
+            (_, Some(changes)) => redshift::merge(&tables, changes, Vec::new())?,
+        };
+        Ok(redshift::wanted_columns(&tables) + &redshift::script(&statements))
+    }
+
+    /// Runs the load in the warehouse, in one transaction. Columns that its tables lack are added first.
+    ///
+    /// # Errors
+    /// Something is not configured, no such run, the layer can't be read, a text does not fit, or what the warehouse refuses.
+    pub fn execute(&self, load: WarehouseLoad<'_>) -> Result<Loaded, RunError> {
+        let changes = self.changes_of(load)?;
+        let session = self.session()?;
+        let reader = self.reader()?;
+        let load = match load {
+            WarehouseLoad::Tables => {
+                let longest = self.measure(&reader, None)?;
+                Load { statements: redshift::ddl(&self.tables(&longest)?), added_columns: Vec::new() }
+            }
+            WarehouseLoad::Full | WarehouseLoad::Runs(_) => self.load(&session, &reader, changes.as_ref(), MissingTables::Refuse)?,
+        };
+        session.execute(&load.statements)?;
+        Ok(Loaded { statements: load.statements.len(), added_columns: load.added_columns })
+    }
+
+    /// Compares the warehouse with the layer, and repairs it where that is wanted.
+    ///
+    /// # Errors
+    /// As [`Warehouse::execute`]. A difference is a result, not an error.
+    pub fn verify(&self, days: DayRange, repair: Repair) -> Result<Verified, RunError> {
+        if repair == Repair::Yes && self.settings.redshift.url.is_none() {
+            return Err(RedshiftError::NoUrl.into());
+        }
+        self.refuse_empty()?;
+        let session = self.session()?;
+        let reader = self.reader()?;
+        let found = self.compare(&session, &reader, days)?;
+        if repair == Repair::No || found.is_equal() {
+            return Ok(Verified { found, repaired: None });
+        }
+        let different: BTreeSet<Dt> = found.days.iter().filter_map(|day| day.dt).collect();
+        let stored = self.stored_of(&different);
+        let changes = Changes { sources: redshift::sources(&stored, &[]), days: different, stored };
+        let mut load = self.load(&session, &reader, Some(&changes), MissingTables::Create)?;
+        if found.has_undated() {
+            let commit = load.statements.len() - 1;
+            load.statements.insert(commit, redshift::delete_undated(&self.tables(&LongestTexts::default())?));
+        }
+        session.execute(&load.statements)?;
+        let loaded = Loaded { statements: load.statements.len(), added_columns: load.added_columns };
+        let repaired = Repaired { loaded, found: self.compare(&session, &reader, days)? };
+        Ok(Verified { found, repaired: Some(repaired) })
+    }
+
+    /// The days that a load replaces; `None` for a full load.
+    fn changes_of(&self, load: WarehouseLoad<'_>) -> Result<Option<Changes>, RunError> {
+        let url = || self.settings.redshift.url.as_deref().ok_or(RedshiftError::NoUrl);
+        match load {
+            WarehouseLoad::Tables => Ok(None),
+            WarehouseLoad::Full => {
+                url()?;
+                self.refuse_empty()?;
+                Ok(None)
+            }
+            WarehouseLoad::Runs(which) => changes::changes(&self.output, url()?, which).map(Some),
+        }
+    }
+
+    /// An empty layer is most likely a mistyped folder, and must not empty the warehouse.
+    fn refuse_empty(&self) -> Result<(), RunError> {
+        if self.partitions()?.is_empty() {
+            return Err(RedshiftError::EmptyLayer(self.output.root().to_owned()).into());
+        }
+        Ok(())
+    }
+
+    /// The statements of a load of some days, or of all. Everything that can be known before it is looked at here.
+    fn load(
+        &self,
+        session: &Session<'_>,
+        reader: &LayerReader<'_>,
+        changes: Option<&Changes>,
+        missing: MissingTables,
+    ) -> Result<Load, RunError> {
+        let stored = self.stored_columns(session)?;
+        let days = changes.map(|changes| &changes.stored);
+        let mut longest = self.measure(reader, days)?;
+        let facts = Table::facts(&self.schema, &longest);
+        let lacks_text = |name: &String| !stored.get(facts.name).is_some_and(|table| table.columns.contains_key(name));
+        if days.is_some() && facts.extra_texts().iter().any(lacks_text) {
+            // A column that is added must have room for the texts of all days.
+            longest = self.measure(reader, None)?;
+        }
+        let tables = self.tables(&longest)?;
+        let (mut before, mut added_columns) = (Vec::new(), Vec::new());
+        if missing == MissingTables::Create && tables.stored().any(|table| !stored.contains_key(table.name)) {
+            before = redshift::ddl_statements(&tables);
+        }
+        for table in tables.stored() {
+            let Some(columns) = stored.get(table.name) else {
+                if missing == MissingTables::Create {
+                    continue;
+                }
+                return Err(RedshiftError::MissingTable(tables.qualified(table.name)).into());
+            };
+            before.extend(redshift::additions(&tables, table, columns));
+            added_columns.extend(redshift::missing_columns(table, columns).map(|column| format!("{}.{}", table.name, column.name)));
+            if let Some(text) = redshift::first_misfit(table, columns, &longest) {
+                let example = reader.example(table, &paths(&self.files(table.name, days)?), &text.column)?;
+                return Err(text.error(&tables, table, example).into());
+            }
+        }
+        let statements = match changes {
+            Some(changes) => redshift::merge(&tables, changes, before)?,
+            None => redshift::copy(&tables, before)?,
+        };
+        Ok(Load { statements, added_columns })
+    }
+
+    fn compare(&self, session: &Session<'_>, reader: &LayerReader<'_>, days: DayRange) -> Result<Comparison, RunError> {
+        let tables = self.tables(&LongestTexts::default())?;
+        let stored = self.stored_columns(session)?;
+        let mut comparison = Comparison::default();
+        for table in tables.stored() {
+            match stored.get(table.name) {
+                None => comparison.missing_tables.push(table.name),
+                Some(columns) => {
+                    let missing = redshift::missing_columns(table, columns).map(|column| format!("{}.{}", table.name, column.name));
+                    comparison.missing_columns.extend(missing);
+                }
+            }
+        }
+        let facts = &tables.facts;
+        let mut partitions = self.partitions()?;
+        partitions.retain(|dt, _| days.contains(*dt));
+        let files: Vec<_> = partitions.into_values().collect();
+        let layer = reader.query(facts, &paths(&files), |from| redshift::facts_query(&tables, Side::Layer, from, None, None))?;
+        let warehouse = match stored.get(facts.name) {
+            None => Vec::new(),
+            Some(columns) => {
+                let place = tables.qualified(facts.name);
+                session.query(&redshift::facts_query(&tables, Side::Warehouse(columns), &place, days.since, days.until))?
+            }
+        };
+        (comparison.days, comparison.compared) = redshift::compare_days(layer, warehouse);
+        for table in tables.stored_dimensions().map(|dimension| &dimension.table) {
+            let dimension = self.compare_dimension(session, reader, &tables, table, &stored)?;
+            comparison.dimensions.insert(table.name, dimension);
+        }
+        Ok(comparison)
+    }
+
+    fn compare_dimension(
+        &self,
+        session: &Session<'_>,
+        reader: &LayerReader<'_>,
+        tables: &Tables<'_>,
+        table: &Table,
+        stored: &StoredColumns,
+    ) -> Result<DimensionComparison, RunError> {
+        let file = self.files(table.name, None)?;
+        let layer = DimensionTotals::of(reader.query(table, &paths(&file), |from| redshift::dimension_query(table, Side::Layer, from))?);
+        let warehouse = match stored.get(table.name) {
+            None => None,
+            Some(columns) => {
+                let sql = redshift::dimension_query(table, Side::Warehouse(columns), &tables.qualified(table.name));
+                Some(DimensionTotals::of(session.query(&sql)?))
+            }
+        };
+        Ok(DimensionComparison { equal: warehouse.as_ref() == Some(&layer), layer, warehouse })
+    }
+
+    fn tables(&self, longest: &LongestTexts) -> Result<Tables<'a>, RedshiftError> {
+        Tables::new(&self.settings.redshift, &self.schema, &self.headers, longest)
+    }
+
+    fn session(&self) -> Result<Session<'a>, RedshiftError> {
+        Session::open(&self.settings.redshift, &self.settings.http.network, self.cancel)
+    }
+
+    fn reader(&self) -> Result<LayerReader<'a>, RedshiftError> {
+        LayerReader::open(self.settings.threads, self.settings.memory_limit, self.cancel)
+    }
+
+    fn stored_columns(&self, session: &Session<'_>) -> Result<StoredColumns, RedshiftError> {
+        let tables = self.tables(&LongestTexts::default())?;
+        Ok(redshift::stored_columns(session.query(&redshift::columns_query(&tables))?))
+    }
+
+    /// The longest texts of the stored dimensions, and of the facts of some days or of all.
+    fn measure(&self, reader: &LayerReader<'_>, days: Option<&BTreeSet<Dt>>) -> Result<LongestTexts, RunError> {
+        let mut longest = LongestTexts::default();
+        for table in self.tables(&longest)?.stored() {
+            let columns: Vec<_> = table.texts().map(str::to_owned).collect();
+            longest.add(table.name, reader.longest(table, &paths(&self.files(table.name, days)?), &columns)?);
+        }
+        Ok(longest)
+    }
+
+    /// The files of a table; of the facts those of some days, or all.
+    fn files(&self, table: &str, days: Option<&BTreeSet<Dt>>) -> Result<Vec<PathBuf>, RunError> {
+        if let Some(spec) = [DIM_USER, DIM_PRODUCT].iter().find(|spec| spec.name == table) {
+            return Ok(vec![self.output.at(places::dimension(spec))]);
+        }
+        match days {
+            Some(days) => Ok(days.iter().map(|dt| self.output.at(places::partition_file(*dt))).collect()),
+            None => Ok(self.partitions()?.into_values().collect()),
+        }
+    }
+
+    /// The files of all partitions.
+    fn partitions(&self) -> Result<BTreeMap<Dt, PathBuf>, RunError> {
+        let days = layer::partitions_on_disk(&self.output)?;
+        let file = |dt: Dt| (dt, self.output.at(places::partition_file(dt)));
+        Ok(days.into_iter().map(file).filter(|(_, path)| path.exists()).collect())
+    }
+
+    /// Those of the days that have a partition.
+    fn stored_of(&self, days: &BTreeSet<Dt>) -> BTreeSet<Dt> {
+        days.iter().copied().filter(|dt| self.output.at(places::partition_file(*dt)).exists()).collect()
+    }
+}
+
+/// What a load does about tables that do not exist.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MissingTables {
+    Refuse,
+    Create,
+}
+
+fn paths(files: &[PathBuf]) -> Vec<&Path> {
+    files.iter().map(PathBuf::as_path).collect()
+}
+
+/// The columns of a stored dimension; `None` where it has no file.
+fn header(output: &Output, spec: &DimensionSpec) -> Result<Option<Vec<String>>, RunError> {
+    let path = output.at(places::dimension(spec));
+    if !path.exists() {
+        return Ok(None);
+    }
+    let read = || csv::Reader::from_path(&path)?.headers().cloned();
+    let names = read().map_err(|error| StoreError::io("read", &path)(std::io::Error::other(error)))?;
+    Ok(Some(names.iter().map(str::to_owned).collect()))
+}
