@@ -113,6 +113,125 @@ fn a_receiver_that_fails_or_hangs_changes_no_exit_code_and_is_told_later() {
 }
 
 #[test]
+fn a_failed_delivery_names_its_cause_in_the_log_the_summary_and_the_test_command() {
+    let receiver = Server::start(|_| (403, Vec::new(), b"invalid_token hush-hush-hush\n".to_vec()));
+    let work = Workspace::new();
+    work.write(
+        ".env",
+        format!(
+            "ETL_ALERT_WEBHOOK_URL={}/hook\nETL_ALERT_WEBHOOK_TOKEN=hush-hush-hush\nETL_ALERT_SLACK_URL=http://127.0.0.1:9/x\n",
+            receiver.url
+        ),
+    );
+    let ended = work.etl(&["run", "--orders", "missing.ndjson"]);
+    let summary = ended.expect(3, "extract_failed");
+    let failed = summary["deliveries_failed"].as_array().unwrap();
+    assert_eq!((&failed[0]["receiver"], &failed[0]["kind"]), (&"webhook".into(), &"source_failed".into()));
+    assert_eq!(failed[0]["error"], "the receiver answered 403 Forbidden: invalid_token ***");
+    let unreachable = failed[1]["error"].as_str().unwrap();
+    assert!(failed[1]["receiver"] == "slack" && unreachable.to_lowercase().contains("connection refused"), "{unreachable}");
+    let report = format!("reports/{}.json", summary["run_id"].as_str().unwrap());
+    let stored: Value = serde_json::from_slice(&work.files("reports")[&report]).unwrap();
+    assert_eq!(stored["deliveries_failed"], summary["deliveries_failed"]);
+    let tested = work.etl(&["alerts", "test", "--format", "json"]);
+    assert_eq!((tested.code, &tested.summary()["deliveries"][0]["error"]), (2, &failed[0]["error"]));
+    for text in [&ended.stderr, &tested.stdout] {
+        assert!(text.contains("403 Forbidden: invalid_token ***") && !text.contains("hush-hush-hush"), "{text}");
+    }
+    work.write(".env", "");
+    work.etl(&["run", "--orders", "missing.ndjson"]).expect(3, "extract_failed");
+    let shown = work.etl(&["runs", "show", summary["run_id"].as_str().unwrap()]).summary();
+    assert_eq!(shown["deliveries_failed"], summary["deliveries_failed"]);
+}
+
+/// The `dedup_key` of each event that PagerDuty got.
+fn dedup_keys(pagerduty: &Server) -> Vec<String> {
+    let bodies = pagerduty.asked().into_iter().map(|asked| serde_json::from_str::<Value>(&asked.body).unwrap());
+    bodies.map(|body| body["dedup_key"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn an_incident_is_known_by_the_pipeline_and_not_by_its_host() {
+    let pagerduty = receiver();
+    let work = Workspace::new();
+    work.write(".env", "ETL_ALERT_PAGERDUTY_KEY=routing\n");
+    let alerts = format!("[alerts]\npagerduty_url = \"{}\"\n", pagerduty.url);
+    work.write("etl.toml", &alerts);
+    work.etl(&["run", "--orders", "missing.ndjson"]).expect(3, "extract_failed");
+    let by_output = format!("etl/{}/source_failed/", work.path("output").canonicalize().unwrap().display());
+    assert_eq!(dedup_keys(&pagerduty), [by_output.as_str()]);
+    // Renamed meanwhile: the incident is closed by the key that opened it.
+    work.write("etl.toml", format!("{alerts}name = \"orders\"\n"));
+    work.load(&[order("A", "2026-01-01T00:00:00Z", "")], &[]).published();
+    assert_eq!(dedup_keys(&pagerduty)[1], by_output);
+    work.etl(&["run", "--orders", "missing.ndjson"]).expect(3, "extract_failed");
+    assert_eq!(dedup_keys(&pagerduty)[2], "etl/orders/source_failed/");
+}
+
+#[test]
+fn a_run_that_hangs_and_holds_the_output_is_found_by_others_and_told_of_once() {
+    let receiver = receiver();
+    let (goes_on, answers) = {
+        let goes_on = Arc::new(AtomicBool::new(false));
+        (goes_on.clone(), goes_on)
+    };
+    let source = Server::start(move |_| {
+        while !answers.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        json("[]")
+    });
+    let work = workspace(&receiver, "[alerts]\nstuck_after = \"1s\"\n");
+    let mut hanging = work.start(&["run", "--orders", &source.orders()]);
+    while source.asked().is_empty() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let load = || work.load(&[order("A", "2026-01-01T00:00:00Z", "")], &[]);
+    assert_eq!(kinds(&load().expect(6, "locked"), "alerts"), Vec::<String>::new(), "it may hold the output for a second");
+    let status = work.etl(&["status"]).summary();
+    let held = &status["held_by"];
+    assert_eq!((&held["pid"], &held["stuck"]), (&hanging.id().into(), &false.into()), "{status}");
+    assert!(held["run_id"].is_string() && held["host"].is_string() && held["since"].is_string() && held["seconds"].is_u64(), "{status}");
+    std::thread::sleep(Duration::from_millis(1100));
+    let found = load();
+    let summary = found.expect(6, "locked");
+    assert_eq!(kinds(&summary, "alerts"), ["stuck"]);
+    assert!(summary["alerts"][0]["message"].as_str().unwrap().contains(held["run_id"].as_str().unwrap()), "{summary}");
+    assert_eq!(kinds(&load().expect(6, "locked"), "alerts"), ["stuck"]);
+    let status = work.etl(&["status"]).summary();
+    assert_eq!((&status["healthy"], &status["held_by"]["stuck"]), (&false.into(), &true.into()), "{status}");
+    assert_eq!(status["open_alerts"][0]["kind"], "stuck");
+    assert!(work.etl(&["status", "--format", "text"]).stdout.contains("held by"));
+    assert_eq!(told(&receiver), ["firing stuck"], "four finders, one notice");
+    goes_on.store(true, Ordering::SeqCst);
+    assert!(hanging.wait().unwrap().success());
+    load().published();
+    assert_eq!(told(&receiver), ["firing stuck", "recovered stuck"]);
+    let status = work.etl(&["status"]).summary();
+    assert_eq!((&status["healthy"], &status["held_by"], &status["open_alerts"]), (&true.into(), &Value::Null, &serde_json::json!([])));
+}
+
+#[test]
+fn status_alone_finds_a_stuck_run() {
+    let receiver = receiver();
+    let source = Server::start(|_| {
+        std::thread::sleep(Duration::from_secs(2));
+        json("[]")
+    });
+    let work = workspace(&receiver, "[alerts]\nstuck_after = \"100ms\"\n");
+    let mut hanging = work.start(&["run", "--orders", &source.orders()]);
+    while source.asked().is_empty() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(work.etl(&["status"]).summary()["healthy"], false);
+    work.etl(&["status"]);
+    assert_eq!(told(&receiver), ["firing stuck"]);
+    hanging.wait().unwrap();
+    assert_eq!(told(&receiver), ["firing stuck", "recovered stuck"], "the run itself says that it is over");
+}
+
+#[test]
 fn repeat_tells_of_a_lasting_failure_again() {
     let receiver = receiver();
     let work = workspace(&receiver, "[alerts]\nrepeat = \"1ms\"\n");

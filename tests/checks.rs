@@ -47,7 +47,9 @@ fn every_built_in_check_runs_and_says_its_severity() {
             "fact_timestamps_plausible",
             "dim_user_key_unique",
             "dim_product_key_unique",
-            "fact_text_fits"
+            "fact_text_fits",
+            "partition_files",
+            "fact_unit_slip"
         ]
     );
     for name in names(&summary) {
@@ -235,4 +237,253 @@ fn the_scope_of_a_run_is_what_it_publishes_unless_all_is_asked_for() {
     work.load(&[order("B", "2026-01-02", "")], &[]).published();
     let summary = work.load(&[order("C", "2026-01-03", "")], &["--check-scope", "full"]).expect(4, "checks_failed");
     assert_eq!(check(&summary, "fact_line_total")["violations"], 1);
+}
+
+/// What `etl check` answers, with the exit code that it must have.
+#[track_caller]
+fn checked(work: &Workspace, args: &[&str], code: i32) -> Value {
+    let ended = work.etl(&[&["check"], args].concat());
+    assert_eq!(ended.code, code, "{}{}", ended.stdout, ended.stderr);
+    ended.summary()
+}
+
+#[test]
+fn an_output_that_is_missing_or_empty_is_no_pass() {
+    let work = Workspace::new();
+    for args in [
+        &["check", "--output", "outptu"][..],
+        &["check", "--output", "outptu", "--rebuild-state"],
+        &["check", "--output", "outptu", "--history"],
+    ] {
+        let ended = work.etl(&[args, &["--log-format", "text"]].concat());
+        assert_eq!(ended.code, 2, "{args:?}: {}", ended.stdout);
+        assert!(ended.stderr.contains("outptu holds no layer") && ended.stderr.contains("--output DIR"), "{}", ended.stderr);
+        assert!(!work.path("outptu").exists(), "{args:?}");
+    }
+    std::fs::create_dir_all(work.path("output/curated")).unwrap();
+    assert_eq!(work.etl(&["check"]).code, 2);
+    work.load(&[order("A", "2026-01-01", ""), order("B", "2026-01-02", "")], &[]).published();
+    let found = checked(&work, &[], 0);
+    assert_eq!((&found["output"], &found["partitions"]), (&json!("output"), &json!(2)));
+    let text = work.etl(&["check", "--format", "text"]);
+    assert!(text.stdout.contains("output: 2 partitions"), "{}", text.stdout);
+}
+
+#[test]
+fn a_folder_above_the_output_says_nothing_about_its_rows() {
+    for above in ["currency=USD", "dt=2020-01-01", "status=paid", "inferred=true", "a*[b]?", "it's {x,y}"] {
+        let work = Workspace::new();
+        let output = format!("{above}/output");
+        work.write("checks/no_refunds.sql", "SELECT order_id FROM fact_order WHERE status = 'refunded'");
+        work.write("checks/all_euro.sql", "SELECT order_id FROM fact_order WHERE currency <> 'EUR' OR dt <> DATE '2026-01-01'");
+        work.load(&[order("A", "2026-01-01", "")], &["--output", &output]).published();
+        checked(&work, &["--output", &output], 0);
+        let refund = order("R", "2026-01-01", r#","status":"refunded""#);
+        let summary = work.load(&[refund], &["--output", &output]).expect(4, "checks_failed");
+        assert_eq!(check(&summary, "no_refunds")["violations"], 1, "{above}");
+        assert_eq!(check(&summary, "all_euro")["violations"], 0, "{above}");
+    }
+}
+
+#[test]
+fn a_key_that_is_doubled_in_a_changed_partition_is_found_although_other_partitions_share_orders() {
+    let work = Workspace::new();
+    work.load(&[order("A", "2026-01-01", ""), order("B", "2026-01-02", ""), order("M", "2026-01-03", "")], &[]).published();
+    // Somebody doubles a row of the first day by hand. The run moves an order from the third day to the second, and changes the first.
+    let place = "output/curated/dt=2026-01-01/part-00000.csv";
+    let text = work.read(place);
+    work.write(place, format!("{text}{}\n", text.lines().nth(1).unwrap()));
+    let moved = order("M", "2026-01-02", r#","updated_at":"2026-02-01""#);
+    let ended = work.load(&[moved, order("C", "2026-01-01", "")], &["--check-scope", "changed"]);
+    let after = work.query("SELECT order_id FROM fact_order WHERE order_id = 'A'");
+    // Either the merge folds the two rows, or the check finds them: two rows are never published.
+    assert!(ended.code == 4 || after.len() == 1, "{after:?} {}", ended.stdout);
+    let found = if ended.code == 4 { ended.summary() } else { checked(&work, &[], 0) };
+    assert_eq!(check(&found, "fact_key_unique")["passed"], json!(ended.code != 4));
+}
+
+#[test]
+fn a_foreign_file_is_found_where_a_run_touches_its_partition_and_by_etl_check() {
+    let work = Workspace::new();
+    work.load(&[order("A", "2026-01-01", ""), order("B", "2026-01-02", "")], &[]).published();
+    for name in ["part-00001.csv", "part-00000.csv.bak", ".part-00000.csv.swp"] {
+        let foreign = work.write(&format!("output/curated/dt=2026-01-01/{name}"), "x");
+        work.load(&[order(name, "2026-01-02", "")], &[]).published();
+        let summary = work.load(&[order(name, "2026-01-01", "")], &[]).expect(4, "checks_failed");
+        let path = format!("curated/dt=2026-01-01/{name}");
+        assert_eq!(check(&summary, "partition_files")["sample"], json!([{ "path": path }]));
+        assert_eq!(check(&checked(&work, &[], 4), "partition_files")["sample"], json!([{ "path": path }]));
+        std::fs::remove_file(foreign).unwrap();
+    }
+    let foreign = work.write("output/curated/notes.txt", "x");
+    work.load(&[order("C", "2026-01-01", "")], &[]).published();
+    let summary = work.load(&[order("D", "2026-01-01", "")], &["--check-scope", "full"]).expect(4, "checks_failed");
+    assert_eq!(check(&summary, "partition_files")["sample"], json!([{ "path": "curated/notes.txt" }]));
+    checked(&work, &[], 4);
+    std::fs::remove_file(foreign).unwrap();
+    checked(&work, &[], 0);
+}
+
+#[test]
+fn a_query_may_end_with_a_semicolon_and_a_comment_and_is_one_statement() {
+    let work = Workspace::new();
+    work.load(&[order("A", "2026-01-01", "")], &[]).published();
+    for (sql, code, words) in [
+        ("SELECT 1 WHERE false; -- why", 0, ""),
+        ("SELECT ';' AS a; /* why; */ ;\n", 4, ""),
+        ("SELECT 1; SELECT 2", 2, "own.sql, line 1: a second statement begins here"),
+        ("\n-- nothing\n", 2, "own.sql: the file holds no query"),
+        ("-- why\nSELECT order_id\nFROM fact_order\nWHERE statuss = 'x'", 2, "own.sql, line 4: Binder Error"),
+        ("-- severity: fatal\nSELECT 1", 2, "own.sql, line 1: `fatal`"),
+        ("-- why\n-- max: many\nSELECT 1", 2, "own.sql, line 2: `many`"),
+        ("-- maximum: many\nSELECT 1 WHERE false", 0, ""),
+        ("SELECT 1 WHERE $sinc IS NULL", 2, "own.sql, line 1: unknown parameter `$sinc`"),
+    ] {
+        work.write("checks/own.sql", sql);
+        let ended = work.etl(&["check", "--log-format", "text"]);
+        assert_eq!(ended.code, code, "{sql}: {}{}", ended.stdout, ended.stderr);
+        assert!(ended.stderr.contains(words), "{sql}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_comments_of_a_query_set_how_many_violations_pass() {
+    let work = Workspace::new();
+    let lines: Vec<_> = (0..8).map(|number| order(&format!("A{number}"), "2026-01-01", "")).collect();
+    work.load(&lines, &[]).published();
+    for (max, passed) in [("2", true), ("1", false), ("25%", true), ("24.9%", false)] {
+        work.write("checks/two.sql", format!("-- severity: warn\n-- max: {max}\nSELECT order_id FROM fact_order WHERE order_id < 'A2'"));
+        let found = checked(&work, &[], 0);
+        let two = check(&found, "two");
+        assert_eq!((&two["passed"], &two["violations"]), (&json!(passed), &json!(2)), "{max}");
+    }
+}
+
+#[test]
+fn a_query_knows_the_window_of_the_run() {
+    let work = Workspace::new();
+    work.write("checks/seen.sql", "-- severity: warn\nSELECT $since AS since, $until AS until;");
+    let lines = [order("A", "2026-01-02", "")];
+    let summary = work.load(&lines, &["--since", "2026-01-01", "--until", "2026-01-03"]).published();
+    assert_eq!(check(&summary, "seen")["sample"], json!([{"since": "2026-01-01 00:00:00", "until": "2026-01-03 00:00:00"}]));
+    assert_eq!(check(&checked(&work, &[], 0), "seen")["sample"], json!([{"since": null, "until": null}]));
+    let found = checked(&work, &["--since", "2026-01-01"], 0);
+    assert_eq!(check(&found, "seen")["sample"], json!([{"since": "2026-01-01 00:00:00", "until": null}]));
+}
+
+#[test]
+fn all_violating_rows_are_kept_where_a_folder_is_named() {
+    let work = Workspace::new();
+    let lines = with_a_failing_check(&work);
+    work.write("checks/quiet.sql", "-- max: 100\nSELECT order_id FROM fact_order");
+    work.load(&lines, &["--on-check-failure", "publish"]).expect(4, "checks_failed");
+    let before = work.files("");
+    assert_eq!(check(&checked(&work, &[], 4), "no_big_orders")["file"], Value::Null);
+    let found = checked(&work, &["--violations", "found"], 4);
+    let big = check(&found, "no_big_orders");
+    assert_eq!((&big["violations"], &big["rows_kept"], &big["file"]), (&json!(7), &json!(7), &json!("found/no_big_orders.csv")));
+    let rows: String = (0..7).map(|number| format!("B{number},S\n")).collect();
+    assert_eq!(work.read("found/no_big_orders.csv"), format!("order_id,sku\n{rows}"));
+    // A check that passes keeps none, whatever it finds; and nothing is written into the output.
+    assert_eq!((&check(&found, "quiet")["violations"], &check(&found, "quiet")["file"]), (&json!(7), &Value::Null));
+    assert_eq!(std::fs::read_dir(work.path("found")).unwrap().count(), 1);
+    assert_eq!(work.files(""), before);
+    let text = work.etl(&["check", "--violations", "found", "--format", "text"]);
+    assert!(text.stdout.contains("all of them: found/no_big_orders.csv"), "{}", text.stdout);
+}
+
+const DECLARED: &str = r#"
+[[checks.column]]
+column = "status"
+accepted = ["paid", "it's"]
+not_null = true
+
+[[checks.column]]
+column = "unit_price"
+between = ["0", 2.5]
+name = "sane_price"
+severity = "warn"
+
+[[checks.column]]
+column = "created_at"
+between = ["2026-01-01", "2026-01-02"]
+max_share = 0.5
+
+[[checks.column]]
+table = "dim_product"
+column = "sku"
+matches = "[A-Z]"
+unique = true
+max = 1
+"#;
+
+#[test]
+fn columns_are_checked_by_declaration() {
+    let work = Workspace::new();
+    work.write("etl.toml", DECLARED);
+    let line = |id: &str, day: u8, price: &str, status: &str| {
+        format!(r#"{{"order_id":"{id}","created_at":"2026-01-0{day}","status":{status},"items":[{{"sku":"S{id}","price":{price}}}]}}"#)
+    };
+    let lines =
+        [line("A", 1, "2.5", r#""paid""#), line("B", 2, "2.5001", r#""it's""#), line("C", 3, "-1", "null"), line("D", 4, "1", r#""lost""#)];
+    let summary = work.load(&lines, &[]).expect(4, "checks_failed");
+    let result = |name: &str| (check(&summary, name)["passed"].as_bool().unwrap(), check(&summary, name)["violations"].as_u64().unwrap());
+    assert_eq!(result("fact_order_status_not_null"), (false, 1));
+    assert_eq!(result("fact_order_status_accepted"), (false, 1));
+    assert_eq!(check(&summary, "fact_order_status_accepted")["sample"][0]["order_id"], "D");
+    assert_eq!(result("sane_price"), (false, 2));
+    assert_eq!(result("fact_order_created_at_between"), (true, 2));
+    assert_eq!(result("dim_product_sku_matches"), (false, 4));
+    assert_eq!(result("dim_product_sku_unique"), (true, 0));
+    work.write("etl.toml", DECLARED.replace("\"unit_price\"", "\"unitprice\""));
+    let ended = work.load(&lines, &["--log-format", "text"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("`unitprice` is not a column of fact_order, which has order_id, sku,"), "{}", ended.stderr);
+    work.write("etl.toml", DECLARED.replace("2.5]", "\"much\"]"));
+    let ended = work.load(&lines, &["--log-format", "text"]);
+    assert_eq!((ended.code, work.layer().len()), (2, 0));
+    assert!(ended.stderr.contains("etl.toml, line 7: the check `sane_price`: `much` is not a plain number"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_sql_of_all_checks_is_shown_and_none_is_run() {
+    let work = Workspace::new();
+    work.write("etl.toml", DECLARED);
+    work.write("checks/own.sql", "SELECT order_id FROM fact_order WHERE created_at < $since; -- why");
+    let shown = checked(&work, &["--show-sql"], 0);
+    let sql = |name: &str| check(&shown, name)["sql"].as_str().unwrap_or_else(|| panic!("{name}")).to_owned();
+    assert!(sql("fact_line_total").contains("FROM fact_order_changed"));
+    assert_eq!(
+        sql("fact_order_status_accepted"),
+        "SELECT dt, order_id, sku, \"status\"\nFROM fact_order\nWHERE \"status\" NOT IN ('paid', 'it''s')"
+    );
+    assert_eq!(sql("own"), "SELECT order_id FROM fact_order WHERE created_at < CAST(NULL AS TIMESTAMP)");
+    assert_eq!(check(&shown, "own")["origin"], "checks/own.sql");
+    assert!(!work.path("output").exists());
+    let text = work.etl(&["check", "--show-sql", "--format", "text"]).stdout;
+    assert!(text.contains("-- sane_price (warn, etl.toml, line 7)\nSELECT dt, order_id, sku, \"unit_price\""), "{text}");
+}
+
+#[test]
+fn the_history_says_what_the_checks_of_the_latest_runs_found() {
+    let work = Workspace::new();
+    work.load(&[order("A", "2026-01-01", "")], &[]).published();
+    let failed = work.load(&with_a_failing_check(&work), &[]).expect(4, "checks_failed");
+    let last = work.load(&[order("Z", "2026-01-05", "")], &[]).published();
+    let history = checked(&work, &["--history"], 0);
+    assert_eq!(history["runs"], 3);
+    let big = check(&history, "no_big_orders");
+    assert_eq!((&big["ran"], &big["not_passed"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        big["runs"],
+        json!([
+            {"run_id": last["run_id"], "severity": "error", "passed": true, "violations": 0},
+            {"run_id": failed["run_id"], "severity": "error", "passed": false, "violations": 7}
+        ])
+    );
+    assert_eq!(check(&history, "fact_key_unique")["ran"], 3);
+    let latest = checked(&work, &["--history", "--limit", "1"], 0);
+    assert_eq!((&latest["runs"], &check(&latest, "no_big_orders")["ran"]), (&json!(1), &json!(1)));
+    let text = work.etl(&["check", "--history", "--format", "text"]).stdout;
+    assert!(text.contains("2 of 3") && text.contains("0 7") && text.contains(failed["run_id"].as_str().unwrap()), "{text}");
 }

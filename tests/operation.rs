@@ -107,6 +107,65 @@ fn metrics_are_written_whole_for_every_run_and_read_by_prometheus_own_parser() {
     assert_eq!(String::from_utf8(read.stdout).unwrap().trim(), format!("{samples} {samples}"));
 }
 
+/// Before the first success, and whatever the first run was: a rule that compares finds its series.
+#[test]
+fn the_series_of_the_documented_rules_are_there_from_the_first_run_on() {
+    let work = Workspace::new();
+    let page = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
+    let rules: Vec<_> = page.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
+    assert!(rules.len() >= 4 && rules.iter().any(|rule| rule.contains("etl_last_success_timestamp_seconds")), "{rules:?}");
+    work.etl(&["run", "--orders", "missing.ndjson", "--metrics-file", "etl.prom"]).expect(3, "extract_failed");
+    let text = work.read("etl.prom");
+    assert!(text.lines().any(|line| line == "etl_last_success_timestamp_seconds 0"), "{text}");
+    for rule in rules {
+        for selector in rule.split(|c: char| c.is_whitespace() || c == '(' || c == ')').filter(|word| word.starts_with("etl_")) {
+            let (name, label) = selector.split_once('{').unwrap_or((selector, ""));
+            let label = label.trim_end_matches('}').split(['=', '~', '!']).next().unwrap();
+            let found =
+                text.lines().any(|line| line.starts_with(name) && line[name.len()..].starts_with([' ', '{']) && line.contains(label));
+            assert!(found, "{selector} of `{rule}` in {text}");
+        }
+    }
+}
+
+#[test]
+fn the_metrics_file_keeps_its_mode_and_a_folder_that_is_missing_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let work = Workspace::new();
+    let load = |file: &str| work.load(&[order("A", "2026-01-01T00:00:00Z", "")], &["--metrics-file", file]);
+    work.write("etl.prom", "old");
+    std::fs::set_permissions(work.path("etl.prom"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    load("etl.prom").published();
+    assert_eq!(work.path("etl.prom").metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(work.read("etl.prom").ends_with("# EOF\n"));
+    let ended = load("no/such/folder/etl.prom");
+    ended.unchanged();
+    assert!(ended.stderr.contains("no/such/folder/etl.prom"), "{}", ended.stderr);
+}
+
+/// Reports of older and of newer versions.
+#[test]
+fn reports_of_other_versions_are_listed() {
+    let work = Workspace::new();
+    work.load(&[order("A", "2026-01-01T00:00:00Z", "")], &[]).published();
+    let [old, new] = ["20200101T000000000000Z-0000010000", "20990101T000000000000Z-0000010000"];
+    let times = r#""started_at":"2020-01-01T00:00:00Z","finished_at":"2020-01-01T00:00:01Z""#;
+    work.write(&format!("output/reports/{old}.json"), format!(r#"{{"run_id":"{old}","status":"published",{times}}}"#));
+    work.write(
+        &format!("output/reports/{new}.json"),
+        format!(r#"{{"run_id":"{new}","command":"undo","status":"paused",{times},"alerts":[{{"kind":"of_the_future","message":"m"}}],"more":[1]}}"#),
+    );
+    let runs = work.etl(&["runs"]).summary();
+    let ids: Vec<_> = runs["runs"].as_array().unwrap().iter().map(|run| run["run_id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((ids.len(), ids[0].as_str(), ids[2].as_str()), (3, new, old), "{runs}");
+    for run_id in [old, new] {
+        let shown = work.etl(&["runs", "show", run_id, "--format", "text"]);
+        assert!(shown.code == 0 && shown.stdout.contains(run_id), "{}", shown.stderr);
+    }
+    assert_eq!(work.etl(&["status"]).code, 0);
+    assert_eq!(work.load(&[order("B", "2026-01-02T00:00:00Z", "")], &[]).code, 0);
+}
+
 #[test]
 fn embedded_metrics_go_to_a_file_or_to_stdout_before_the_summary() {
     let work = Workspace::new();

@@ -33,6 +33,8 @@ pub(super) enum Command {
     Runs(RunsArgs),
     /// Whether the layer is complete and healthy, on one screen
     Status(StatusArgs),
+    /// One order: its rows, every version that runs brought and why it won or lost, drops and checks
+    Explain(ExplainArgs),
     /// Dropped records, by run and reason; `etl quarantine replay RUN_ID` loads them after you correct them
     Quarantine(QuarantineArgs),
     /// Receivers of alerts: `etl alerts test` sends each of them one
@@ -65,6 +67,7 @@ impl Command {
             Command::Check(args) => args.settings.flags.clone(),
             Command::Runs(args) => args.config().flags.clone(),
             Command::Status(args) => args.config.flags.clone(),
+            Command::Explain(args) => args.config.flags.clone(),
             Command::Quarantine(QuarantineArgs { what: Some(QuarantineCommand::Replay { job, .. }), .. }) => job.flags.clone(),
             Command::Quarantine(args) => args.config.flags.clone(),
             Command::Alerts(AlertsArgs { what: AlertsCommand::Test(config) }) => config.flags.clone(),
@@ -289,6 +292,21 @@ pub(super) enum SourcesCommand {
 pub(super) struct StatusArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ExplainArgs {
+    /// The order, as `order_id` of `fact_order` has it
+    #[arg(value_name = "ORDER_ID")]
+    pub(super) order_id: String,
+    /// Only the lines of this sku
+    #[arg(value_name = "SKU")]
+    pub(super) sku: Option<String>,
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Compare with the rows of the warehouse (ETL_REDSHIFT_URL), too
+    #[arg(long)]
+    pub(super) warehouse: bool,
 }
 
 #[derive(Args, Debug)]

@@ -23,7 +23,7 @@ use super::{
     display::{Display, Verbosity},
     json_lines::JsonLines,
 };
-use crate::net::redact;
+use crate::{net::redact, report::telemetry, settings::TelemetrySettings};
 
 /// Writes to stderr while the progress stands aside.
 #[derive(Clone)]
@@ -88,8 +88,8 @@ impl Visit for TextFields<'_, '_> {
     }
 }
 
-/// Starts the log.
-pub(super) fn start(display: &Display) {
+/// Starts the log, and the collection of spans if a collector is named.
+pub(super) fn start(display: &Display, telemetry: Option<&TelemetrySettings>) {
     let level = match display.verbosity {
         Verbosity::Errors => LevelFilter::ERROR,
         Verbosity::Warnings => LevelFilter::WARN,
@@ -97,9 +97,8 @@ pub(super) fn start(display: &Display) {
         Verbosity::Debug => LevelFilter::DEBUG,
     };
     let out = BesideProgress(display.progress.clone());
-    // An error means that a log was started already: it serves as well.
-    let _ = if let Some(dialect) = display.json_logs {
-        tracing_subscriber::registry().with(JsonLines::new(dialect, out).with_filter(level)).try_init()
+    let log = if let Some(dialect) = display.json_logs {
+        JsonLines::new(dialect, out).with_filter(level).boxed()
     } else {
         let with_colour = std::io::IsTerminal::is_terminal(&io::stderr());
         let text = tracing_subscriber::fmt::layer()
@@ -108,6 +107,10 @@ pub(super) fn start(display: &Display) {
             .with_target(false)
             .without_time()
             .with_ansi(with_colour);
-        tracing_subscriber::registry().with(text.with_filter(level)).try_init()
+        text.with_filter(level).boxed()
     };
+    // A list, and not an optional layer: only so does a callsite that no filter wants cost nothing.
+    let layers: Vec<_> = telemetry.and_then(telemetry::layer).into_iter().chain([log]).collect();
+    // An error means that a log was started already: it serves as well.
+    let _ = tracing_subscriber::registry().with(layers).try_init();
 }

@@ -6,6 +6,7 @@ mod backfill;
 mod check;
 mod demo;
 mod display;
+mod explain;
 mod json_lines;
 mod logging;
 mod plan;
@@ -31,19 +32,21 @@ use display::Display;
 use crate::{
     cancel::Cancel,
     run::RunError,
-    settings::{Flags, Settings, SettingsError, presentation},
+    settings::{Flags, Settings, SettingsError, presentation, telemetry},
 };
 
 /// Runs the command; the exit code is the contract's.
 pub fn run(cli: &Cli) -> u8 {
-    let display = match presentation(&cli.flags()) {
-        Ok(presentation) => Display::new(&cli.display, presentation),
+    let flags = cli.flags();
+    let (presentation, telemetry) = match presentation(&flags).and_then(|presentation| Ok((presentation, telemetry(&flags)?))) {
+        Ok(settings) => settings,
         Err(error) => {
             display::print_error(&error);
             return RunError::from(error).exit_code();
         }
     };
-    logging::start(&display);
+    let display = Display::new(&cli.display, presentation);
+    logging::start(&display, telemetry.as_ref());
     panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     let cancel = Cancel::default();
     if let Err(error) = signals::listen(cancel.clone()) {
@@ -69,6 +72,7 @@ fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<
         Command::Runs(args) => runs::run(args, display),
         Command::Status(args) => status::run(args, display),
         Command::Quarantine(args) => quarantine::run(args, display, cancel),
+        Command::Explain(args) => explain::run(args, display, cancel),
         Command::Alerts(args) => alerts::run(args, display),
         Command::Rewrite(args) => rewrite::run(args, display, cancel),
         Command::Sources(args) => sources::run(args, display),

@@ -43,13 +43,13 @@ fn list(output: &Output, limit: usize, display: &Display) -> Result<(), RunError
         let longest = runs.iter().map(|(run, _)| run.execution_time_seconds).fold(0.0, f64::max);
         let _ = writeln!(
             out,
-            "{:<32} {:<8} {:<15} {:>9} {:>8} {:>9} {:BAR$} {:>10} {:>8} {:BAR$} window",
+            "{:<32} {:<8} {:<21} {:>9} {:>8} {:>9} {:BAR$} {:>10} {:>8} {:BAR$} window",
             "run", "command", "status", "read", "dropped", "new rows", "", "partitions", "seconds", ""
         );
         for (run, _) in &runs {
             let _ = writeln!(
                 out,
-                "{:<32} {:<8} {:<15} {:>9} {:>8} {:>9} {} {:>10} {:>8.2} {} {}",
+                "{:<32} {:<8} {:<21} {:>9} {:>8} {:>9} {} {:>10} {:>8.2} {} {}",
                 run.run_id,
                 run.command.as_str(),
                 run.status.as_str(),

@@ -329,6 +329,27 @@ fn load(output: &Output) -> Result<Option<(Stored, Vec<Segment>)>, LayerError> {
     Ok(segments.map(|segments| (stored, segments)))
 }
 
+/// What the stored state knows of the partitions of an order.
+pub(super) struct IndexedOrder {
+    /// The partitions that may hold it. An entry may be stale.
+    pub(super) partitions: Vec<Dt>,
+    /// Each partition as the last publish left it.
+    pub(super) published: BTreeMap<Dt, FileStamp>,
+}
+
+/// Asks the stored index for an order; `None` where the catalog or the index is missing or damaged.
+pub(super) fn indexed_order(output: &Output, order: OrderHash) -> Result<Option<IndexedOrder>, LayerError> {
+    let Some((stored, segments)) = load(output)? else { return Ok(None) };
+    let mut partitions = Vec::new();
+    for mut segment in segments {
+        if !segment.look_up(order, &mut partitions) {
+            return Ok(None);
+        }
+    }
+    let published = stored.partitions.into_iter().filter_map(|(dt, entry)| Some((dt.parse().ok()?, entry.stamp))).collect();
+    Ok(Some(IndexedOrder { partitions, published }))
+}
+
 /// What the last publish said of each partition, as it stands in the catalog; nothing where that can't be read.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    BestVersions, LayerError, PriceBook, RunPrices, StoredPartition, csv,
+    BestVersions, LayerError, LineOutcome, LineOutcomes, PriceBook, RunPrices, StoredPartition, csv,
     moves::{KeyVersions, OrderVersions},
 };
 use crate::{
@@ -74,6 +74,8 @@ pub struct MergedPartition {
     pub longest_row: usize,
     /// The prices of the run's lines.
     pub prices: RunPrices,
+    /// What became of each of the run's lines, in source order.
+    pub outcomes: LineOutcomes,
 }
 
 /// Where a row of the result comes from.
@@ -119,6 +121,7 @@ pub fn merge_partition(
         known_prices,
         prices: RunPrices::default(),
         counts: MergeCounts::default(),
+        outcomes: vec![LineOutcome::Unknown; incoming_rows.len()],
         lost: CurrencyTotals::new(),
         kept: CurrencyTotals::new(),
         rows: 0,
@@ -140,8 +143,8 @@ pub fn merge_partition(
             }
         }
     };
-    let Merge { counts, lost, kept, rows, prices, .. } = merge;
-    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row, prices })
+    let Merge { counts, lost, kept, rows, prices, outcomes, .. } = merge;
+    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row, prices, outcomes: LineOutcomes::new(&outcomes) })
 }
 
 struct Merge<'a> {
@@ -156,6 +159,8 @@ struct Merge<'a> {
     known_prices: Option<&'a PriceBook>,
     prices: RunPrices,
     counts: MergeCounts,
+    /// What became of each incoming row.
+    outcomes: Vec<LineOutcome>,
     lost: CurrencyTotals,
     kept: CurrencyTotals,
     rows: u64,
@@ -248,7 +253,7 @@ impl<'a> Merge<'a> {
             }
         }
         for row in duplicates {
-            self.counts.duplicates_dropped += 1;
+            self.settle(row, LineOutcome::Duplicate);
             self.lose(row);
         }
         slots
@@ -267,12 +272,12 @@ impl<'a> Merge<'a> {
     fn resolve_order(&mut self, slot: &Slot, order: &OrderVersions, key_versions: Option<&KeyVersions>) -> Option<Origin> {
         let best = slot.incoming.filter(|&row| self.is_of_best_version(row));
         if let Some(row) = slot.incoming.filter(|_| best.is_none()) {
-            self.counts.duplicates_dropped += 1;
+            self.settle(row, LineOutcome::Duplicate);
             self.lose(row);
         }
         if !order.incoming_wins() {
             if let Some(row) = best {
-                self.counts.rows_superseded += 1;
+                self.settle(row, LineOutcome::Superseded);
                 self.lose(row);
             }
             let stays = key_versions.and_then(|key_versions| key_versions.stored).is_none_or(|stored| stored.dt == self.dt);
@@ -283,11 +288,7 @@ impl<'a> Merge<'a> {
             (Some(stored), Some(row)) if !stored_elsewhere => Some(self.replace(stored, row)),
             (_, Some(row)) => {
                 let moved = stored_elsewhere || key_versions.is_some_and(|key_versions| key_versions.stored.is_some());
-                if moved {
-                    self.counts.rows_moved += 1
-                } else {
-                    self.counts.rows_inserted += 1
-                }
+                self.settle(row, if moved { LineOutcome::Moved } else { LineOutcome::Inserted });
                 Some(self.take_changed(row))
             }
             // The newer version has no such line, or has it in another partition.
@@ -306,14 +307,14 @@ impl<'a> Merge<'a> {
     fn resolve_here(&mut self, slot: &Slot) -> Option<Origin> {
         match (slot.stored, slot.incoming) {
             (Some(stored), Some(incoming)) if self.incoming.updated_at(incoming) < self.stored.updated_at(stored) => {
-                self.counts.rows_superseded += 1;
+                self.settle(incoming, LineOutcome::Superseded);
                 self.lose(incoming);
                 Some(self.keep(stored))
             }
             (Some(stored), Some(incoming)) => Some(self.replace(stored, incoming)),
             (Some(stored), None) => Some(self.keep(stored)),
             (None, Some(incoming)) => {
-                self.counts.rows_inserted += 1;
+                self.settle(incoming, LineOutcome::Inserted);
                 Some(self.take_changed(incoming))
             }
             (None, None) => None,
@@ -325,22 +326,22 @@ impl<'a> Merge<'a> {
         let best = |row: usize| key_versions.incoming.is_some_and(|best| Some(best.seq) == self.seq.as_ref().and_then(|seq| seq.get(row)));
         match slot.incoming {
             Some(row) if !best(row) => {
-                self.counts.duplicates_dropped += 1;
+                self.settle(row, LineOutcome::Duplicate);
                 self.lose(row);
             }
             Some(row) if !key_versions.incoming_wins() => {
-                self.counts.rows_superseded += 1;
+                self.settle(row, LineOutcome::Superseded);
                 self.lose(row);
             }
             Some(row) => {
                 return Some(match (slot.stored, &key_versions.stored) {
                     (Some(stored), Some(best)) if best.dt == self.dt => self.replace(stored, row),
                     (_, Some(_)) => {
-                        self.counts.rows_moved += 1;
+                        self.settle(row, LineOutcome::Moved);
                         self.take_changed(row)
                     }
                     (_, None) => {
-                        self.counts.rows_inserted += 1;
+                        self.settle(row, LineOutcome::Inserted);
                         self.take_changed(row)
                     }
                 });
@@ -354,10 +355,10 @@ impl<'a> Merge<'a> {
     fn replace(&mut self, stored: usize, incoming: usize) -> Origin {
         let same = self.stored.line(stored) == self.incoming.line(incoming) && self.stored.extra(stored).eq(self.incoming.extra(incoming));
         if same {
-            self.counts.rows_unchanged += 1;
+            self.settle(incoming, LineOutcome::Unchanged);
             return self.take(incoming);
         }
-        self.counts.rows_updated += 1;
+        self.settle(incoming, LineOutcome::Updated);
         self.take_changed(incoming)
     }
 
@@ -367,6 +368,20 @@ impl<'a> Merge<'a> {
             self.prices.compare(&self.incoming.line(incoming), known);
         }
         self.take(incoming)
+    }
+
+    /// Records and counts what became of an incoming row.
+    fn settle(&mut self, incoming: usize, outcome: LineOutcome) {
+        self.outcomes[incoming] = outcome;
+        match outcome {
+            LineOutcome::Unknown => {}
+            LineOutcome::Inserted => self.counts.rows_inserted += 1,
+            LineOutcome::Updated => self.counts.rows_updated += 1,
+            LineOutcome::Unchanged => self.counts.rows_unchanged += 1,
+            LineOutcome::Moved => self.counts.rows_moved += 1,
+            LineOutcome::Superseded => self.counts.rows_superseded += 1,
+            LineOutcome::Duplicate => self.counts.duplicates_dropped += 1,
+        }
     }
 
     fn take(&mut self, incoming: usize) -> Origin {

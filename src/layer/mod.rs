@@ -1,5 +1,5 @@
-//! Partitions of `fact_order`: staged by a run, stored on disk, merged one by one; and the index that knows which partitions
-//! hold an order.
+//! Partitions of `fact_order`: staged by a run, stored on disk, merged one by one; the index that knows which partitions
+//! hold an order, and the lineage that knows which record brought it.
 //!
 //! Responsible for the CSV in and out and for which version of a row wins. Knows no source, no dimension, and nothing of
 //! how files come to be published.
@@ -8,6 +8,7 @@ mod catalog;
 mod csv;
 mod error;
 mod index;
+mod lineage;
 mod merge;
 mod moves;
 mod prices;
@@ -15,6 +16,7 @@ mod rewrite;
 mod stage;
 mod staged_rows;
 mod stored;
+mod stored_order;
 
 pub use catalog::{
     Catalog, LookUpError, PartitionEntry, Reconciled, generation, partitions_on_disk, published_entries, restamp, stored_columns,
@@ -23,10 +25,15 @@ pub use catalog::{
 pub use csv::{read_partition, write_header, write_line, write_text};
 pub use error::LayerError;
 pub use index::{Homes, IndexBuilder, Segment};
+pub use lineage::{
+    BroughtLine, BroughtVersion, Gap, LineOutcome, LineOutcomes, LineageBuilder, LineageError, LineageRetention, LineageRun, PageOrigin,
+    RecordSource, RecordUnit, RemovedLineage, kept_sku, remove_past_retention, stored_runs, versions_of,
+};
 pub use merge::{MergeCounts, MergeRules, MergedContent, MergedPartition, merge_partition};
 pub use moves::{BestVersions, best_versions};
 pub use prices::{PriceBook, RunPrices, SlipFactor, SlippedLine};
 pub use rewrite::{RewrittenPartition, rewritten};
-pub use stage::{Stage, StagedLines};
+pub use stage::{FinishedStage, Stage, StagedLines};
 pub use staged_rows::CutBatch;
 pub use stored::{StoredPartition, newest_row};
+pub use stored_order::{FoundBy, RowColumns, StoredOrder, StoredRow, stored_order};

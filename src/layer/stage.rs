@@ -12,7 +12,7 @@ use std::{
 use polars::prelude::DataFrame;
 
 use super::{
-    CutBatch, IndexBuilder, LayerError,
+    CutBatch, IndexBuilder, LayerError, LineageBuilder, PageOrigin,
     staged_rows::{self, Segment},
 };
 use crate::{
@@ -49,8 +49,21 @@ pub struct Stage {
     /// Records that came by.
     records: u64,
     parts: BTreeMap<Dt, Vec<Part>>,
+    /// Rows of each partition so far.
+    rows: BTreeMap<Dt, u64>,
     index: IndexBuilder,
+    lineage: LineageBuilder,
     spills: usize,
+}
+
+/// All that a stage has taken.
+pub struct FinishedStage {
+    /// The lines, by partition.
+    pub lines: StagedLines,
+    /// The partitions of every order that came by.
+    pub orders: IndexBuilder,
+    /// Which record brought which version of an order.
+    pub lineage: LineageBuilder,
 }
 
 /// All lines of a run, by partition.
@@ -62,32 +75,50 @@ pub struct StagedLines {
 impl Stage {
     /// An empty stage that spills into `folder`, where all of the run is to make do with so much memory.
     pub fn new(folder: PathBuf, schema: FactSchema, memory_limit: Option<u64>) -> Stage {
-        let index = IndexBuilder::new(folder.clone());
+        let (index, lineage) = (IndexBuilder::new(folder.clone()), LineageBuilder::new(folder.clone()));
         let share = memory_limit.map_or(usize::MAX, |limit| usize::try_from(limit / 6).unwrap_or(usize::MAX));
-        Stage { folder, schema, held: 0, bound: BYTES_IN_MEMORY.min(share), records: 0, parts: BTreeMap::new(), index, spills: 0 }
+        let bound = BYTES_IN_MEMORY.min(share);
+        let (parts, rows) = (BTreeMap::new(), BTreeMap::new());
+        Stage { folder, schema, held: 0, bound, records: 0, parts, rows, index, lineage, spills: 0 }
     }
 
-    /// Takes the next lines of the source, their records counted from the batch's own beginning.
+    /// Takes the next lines of the source, their records counted from the batch's own beginning, and where they come from.
     ///
     /// # Errors
-    /// What the disk refuses.
-    pub fn push(&mut self, batch: CutBatch) -> Result<(), LayerError> {
+    /// I/O errors.
+    pub fn push(&mut self, batch: CutBatch, origin: &PageOrigin) -> Result<(), LayerError> {
+        self.lineage.push_page(self.records, origin);
+        let mut placed = Vec::with_capacity(batch.segments.len());
         for (dt, Segment { bytes, rows }) in batch.segments {
             self.held += bytes.len();
             self.parts.entry(dt).or_default().push(Part { rows, base: self.records, place: Place::Memory(bytes) });
+            let before = self.rows.entry(dt).or_default();
+            placed.push((dt, *before));
+            *before += rows as u64;
         }
-        batch.orders.into_iter().for_each(|(order, dt)| self.index.push(order, dt));
+        let (mut start, mut last) = (0, None);
+        for order in batch.orders {
+            let (dt, rows_before) = placed[order.segment];
+            if last.replace((order.hash, dt)) != Some((order.hash, dt)) {
+                self.index.push(order.hash, dt);
+            }
+            let rest = &batch.lineage[start..order.lineage_end];
+            self.lineage.push(&order, self.records + order.record, rows_before + order.row, rest);
+            start = order.lineage_end;
+        }
+        self.held += batch.lineage.len();
         self.records += batch.records;
         if self.held < self.bound {
             return Ok(());
         }
         self.spill()?;
+        self.lineage.spill()?;
         self.index.spill()
     }
 
-    /// Ends the staging. The index builder holds the partitions of every order that came by.
-    pub fn finish(self) -> (StagedLines, IndexBuilder) {
-        (StagedLines { schema: self.schema, parts: self.parts }, self.index)
+    /// Ends the staging.
+    pub fn finish(self) -> FinishedStage {
+        FinishedStage { lines: StagedLines { schema: self.schema, parts: self.parts }, orders: self.index, lineage: self.lineage }
     }
 
     /// Moves all that is held to one file, partition by partition.
@@ -157,6 +188,7 @@ impl StagedLines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer::RecordUnit;
     use crate::model::{FactRows, Line, Money, SEQ, UtcMicros};
 
     fn batch(rows: usize, first: usize) -> CutBatch {
@@ -192,11 +224,12 @@ mod tests {
         let first = batch(1000, 0);
         let size: usize = first.segments.iter().map(|(_, segment)| segment.bytes.len()).sum();
         stage.bound = 2 * size;
-        stage.push(first).unwrap();
+        let origin = PageOrigin { location: "a".into(), page: None, unit: RecordUnit::Line, first: 1, gaps: Vec::new() };
+        stage.push(first, &origin).unwrap();
         for number in 1..5 {
-            stage.push(batch(1000, number * 1000)).unwrap();
+            stage.push(batch(1000, number * 1000), &origin).unwrap();
         }
-        let (staged, _) = stage.finish();
+        let staged = stage.finish().lines;
         assert!(dir.path().join("scratch/lines-000002.rows").exists());
         let mut rows = 0;
         for dt in staged.partitions() {

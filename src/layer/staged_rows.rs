@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use polars::prelude::DataFrame;
 
-use super::LayerError;
+use super::{LayerError, lineage};
 use crate::model::{Dt, FactBuilder, FactRows, FactSchema, Line, Money, OrderHash, SEQ, UtcMicros, order_hash};
 
 const SAME_RECORD: u8 = 1;
@@ -28,10 +28,25 @@ pub(super) struct Segment {
 /// A batch of rows, cut by partition.
 pub struct CutBatch {
     pub(super) segments: Vec<(Dt, Segment)>,
-    /// Each order with the partition that the batch brings it to.
-    pub(super) orders: Vec<(OrderHash, Dt)>,
+    /// Each order that a record of the batch brings, in source order.
+    pub(super) orders: Vec<BatchOrder>,
+    /// What lineage keeps of these orders, one after the other.
+    pub(super) lineage: Vec<u8>,
     /// Records that the batch counts up to.
     pub(super) records: u64,
+}
+
+/// An order that a record of a batch brings.
+pub(super) struct BatchOrder {
+    pub(super) hash: OrderHash,
+    /// The place of the record in the batch.
+    pub(super) record: u64,
+    /// The segment of its partition.
+    pub(super) segment: usize,
+    /// The place of its first row in the segment.
+    pub(super) row: u64,
+    /// Where its part of [`CutBatch::lineage`] ends.
+    pub(super) lineage_end: usize,
 }
 
 impl CutBatch {
@@ -42,21 +57,50 @@ impl CutBatch {
     pub fn new(frame: &DataFrame) -> Result<CutBatch, LayerError> {
         let rows = FactRows::new(frame)?;
         let seq = frame.column(SEQ)?.u64()?;
-        let mut encoders: HashMap<Dt, Encoder> = HashMap::new();
-        let mut orders: Vec<(OrderHash, Dt)> = Vec::new();
+        let mut segments = SegmentsInMaking::default();
+        let (mut orders, mut lineage): (Vec<BatchOrder>, Vec<u8>) = (Vec::new(), Vec::new());
         let (mut last, mut records) = (None, 0);
         for row in 0..rows.len() {
             let (line, record) = (rows.line(row), seq.get(row).unwrap_or_default());
             let dt = line.dt();
-            encoders.entry(dt).or_default().push(&line, record, rows.extra(row));
-            if last != Some((line.order_id, dt)) {
-                orders.push((order_hash(line.order_id), dt));
-                last = Some((line.order_id, dt));
+            let segment = segments.of(dt);
+            let encoder = &mut segments.encoders[segment].1;
+            if last.replace((record, dt)) != Some((record, dt)) {
+                let hash = order_hash(line.order_id);
+                orders.push(BatchOrder { hash, record, segment, row: encoder.rows as u64, lineage_end: 0 });
+                lineage::write_version(&mut lineage, dt, line.updated_at);
             }
+            lineage::write_sku(&mut lineage, line.sku);
+            if let Some(order) = orders.last_mut() {
+                order.lineage_end = lineage.len();
+            }
+            encoder.push(&line, record, rows.extra(row));
             records = records.max(record + 1);
         }
-        let segments = encoders.into_iter().map(|(dt, encoder)| (dt, Segment { rows: encoder.rows, bytes: encoder.out.into() })).collect();
-        Ok(CutBatch { segments, orders, records })
+        let finished = |(dt, encoder): (Dt, Encoder)| (dt, Segment { rows: encoder.rows, bytes: encoder.out.into() });
+        Ok(CutBatch { segments: segments.encoders.into_iter().map(finished).collect(), orders, lineage, records })
+    }
+}
+
+/// The segments of a batch while its rows are cut.
+#[derive(Default)]
+struct SegmentsInMaking {
+    encoders: Vec<(Dt, Encoder)>,
+    places: HashMap<Dt, usize>,
+    last: usize,
+}
+
+impl SegmentsInMaking {
+    /// The place of a partition's segment. Rows of one partition often follow each other: that costs no look-up.
+    fn of(&mut self, dt: Dt) -> usize {
+        if self.encoders.get(self.last).is_none_or(|(last, _)| *last != dt) {
+            let encoders = &mut self.encoders;
+            self.last = *self.places.entry(dt).or_insert_with(|| {
+                encoders.push((dt, Encoder::default()));
+                encoders.len() - 1
+            });
+        }
+        self.last
     }
 }
 
@@ -92,16 +136,12 @@ impl Encoder {
         extra.for_each(|text| self.optional(text));
     }
 
-    fn number(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.out.push(u8::try_from(number & 0x7f).unwrap_or(0) | 0x80);
-            number >>= 7;
-        }
-        self.out.push(u8::try_from(number).unwrap_or(0));
+    fn number(&mut self, number: u64) {
+        write_number(&mut self.out, number);
     }
 
     fn signed(&mut self, number: i64) {
-        self.number(((number << 1) ^ (number >> 63)).cast_unsigned());
+        write_signed(&mut self.out, number);
     }
 
     fn text(&mut self, text: &str) {
@@ -115,6 +155,20 @@ impl Encoder {
             self.text(text);
         }
     }
+}
+
+/// Appends a number as LEB128.
+pub(super) fn write_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(u8::try_from(number & 0x7f).unwrap_or(0) | 0x80);
+        number >>= 7;
+    }
+    out.push(u8::try_from(number).unwrap_or(0));
+}
+
+/// Appends a signed number as LEB128, in zigzag.
+pub(super) fn write_signed(out: &mut Vec<u8>, number: i64) {
+    write_number(out, ((number << 1) ^ (number >> 63)).cast_unsigned());
 }
 
 /// What the rows of a record share.
@@ -169,16 +223,17 @@ pub(super) fn decode(bytes: &[u8], base: u64, schema: &FactSchema, into: &mut Fa
     Some(())
 }
 
-struct Reader<'s>(&'s [u8]);
+/// Reads numbers and texts back; `None` where the bytes are not those that were written.
+pub(super) struct Reader<'s>(pub(super) &'s [u8]);
 
 impl<'s> Reader<'s> {
-    fn byte(&mut self) -> Option<u8> {
+    pub(super) fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(*first)
     }
 
-    fn number(&mut self) -> Option<u64> {
+    pub(super) fn number(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -190,12 +245,12 @@ impl<'s> Reader<'s> {
         None
     }
 
-    fn signed(&mut self) -> Option<i64> {
+    pub(super) fn signed(&mut self) -> Option<i64> {
         let number = self.number()?;
         Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
     }
 
-    fn text(&mut self) -> Option<&'s str> {
+    pub(super) fn text(&mut self) -> Option<&'s str> {
         let length = usize::try_from(self.number()?).ok()?;
         let (text, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;

@@ -301,6 +301,8 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn record(&mut self, record: RawRecord<'a>) {
+        // Before any rule: the number of a row's record is its place among all records of the page.
+        self.batch.rows.begin_record();
         self.batch.counts.records_read += 1;
         let bytes = record.bytes;
         if let Some(reason) = limits::exceeded(record, &self.normalizer.limits) {
@@ -391,7 +393,6 @@ impl<'a> Work<'a> {
 
     fn lines(&mut self, heading: &Heading<'a>, lines: std::ops::Range<usize>, bytes: &'a [u8]) {
         self.batch.counts.lines_read += lines.len() as u64;
-        self.batch.rows.begin_record();
         self.skus.clear();
         let mut shared: Option<Arc<[u8]>> = None;
         let mut drop_line = |work: &mut Self, index: usize, reason: Reason| {

@@ -5,13 +5,13 @@ use std::path::Path;
 use super::{CommandName, Summary};
 use crate::{
     net::redact,
-    store::{self, Output, StoreError},
+    store::{self, Output, StoreError, places},
 };
 
-/// Runs, the last one first, each with the line of JSON that it wrote. A report that can't be read is passed over.
+/// Runs, the last one first, each with the line of JSON that it wrote. Skips a report that is not valid.
 ///
 /// # Errors
-/// What the disk refuses.
+/// I/O errors.
 pub fn recorded_runs(output: &Output) -> Result<impl Iterator<Item = (Summary, String)> + use<>, StoreError> {
     let folder = output.reports();
     let names = output.names(&folder)?;
@@ -26,7 +26,7 @@ pub fn recorded_runs(output: &Output) -> Result<impl Iterator<Item = (Summary, S
 /// The latest runs, the last one first.
 ///
 /// # Errors
-/// What the disk refuses.
+/// I/O errors.
 pub fn latest_runs(output: &Output, count: usize) -> Result<Vec<(Summary, String)>, StoreError> {
     Ok(recorded_runs(output)?.take(count).collect())
 }
@@ -34,7 +34,7 @@ pub fn latest_runs(output: &Output, count: usize) -> Result<Vec<(Summary, String
 /// The latest successful runs of a command, the last one first: at most `count`, of the latest `among`.
 ///
 /// # Errors
-/// What the disk refuses.
+/// I/O errors.
 pub fn latest_successes(output: &Output, command: CommandName, count: usize, among: usize) -> Result<Vec<Summary>, StoreError> {
     let of_command = |run: &Summary| run.status.is_success() && run.command == command;
     Ok(recorded_runs(output)?.take(among).map(|(run, _)| run).filter(of_command).take(count).collect())
@@ -43,9 +43,9 @@ pub fn latest_successes(output: &Output, command: CommandName, count: usize, amo
 /// Writes the report of a run, outside of any publish.
 ///
 /// # Errors
-/// What the disk refuses.
+/// I/O errors.
 pub fn write_report(output: &Output, summary: &Summary) -> Result<(), StoreError> {
-    store::replace(output, format!("reports/{}.json", summary.run_id), &report_bytes(summary))
+    store::replace(output, places::report(&summary.run_id), &report_bytes(summary))
 }
 
 /// A report's bytes: the summary, as one line.

@@ -1,7 +1,7 @@
 //! What a run says of itself: its summary, and the summaries of the runs before it.
 //!
-//! Responsible for the shape of the summary and for keeping it, for the metrics made of it, and for who is told of what. What
-//! a person sees of it is `cli`'s.
+//! Responsible for the shape of the summary and for keeping it, for the metrics made of it, for traces, and for who is told
+//! of what. What a person sees of it is `cli`'s.
 
 pub mod alert;
 mod check_history;
@@ -10,6 +10,7 @@ mod metrics;
 mod quarantined;
 mod retention;
 mod summary;
+pub mod telemetry;
 
 pub use alert::{Alert, AlertKind};
 pub use check_history::{CheckHistory, CheckOfRun, CheckRecord, check_history};
@@ -17,5 +18,5 @@ pub(crate) use history::report_bytes;
 pub use history::{latest_runs, latest_successes, recorded_runs, write_report};
 pub use metrics::{Metric, Series, Unit, Value, embedded_metrics, metrics, open_metrics};
 pub use quarantined::{Quarantined, Sample, quarantined};
-pub use retention::{CurrentRun, Retained, remove_older};
+pub use retention::{CurrentRun, Retained, doubted_clock, remove_older};
 pub use summary::{CommandName, RunCompleteness, Status, Summary, ValueCounts, money_texts};

@@ -46,17 +46,8 @@ struct RunFiles {
 /// # Errors
 /// I/O errors.
 pub fn remove_older(output: &Output, retention: Duration, run: &CurrentRun<'_>) -> Result<Retained, StoreError> {
-    let mut files = Vec::new();
-    for folder in [places::QUARANTINE, places::MANIFESTS, places::REPORTS] {
-        for name in output.names(&output.at(folder))? {
-            let Ok(run_id) = places::run_of(&name).parse::<RunId>() else { continue };
-            let Some(start) = run_id.start() else { continue };
-            files.push(RunFiles { folder, name, run_id, start });
-        }
-    }
-    let earlier: BTreeSet<UtcMicros> =
-        files.iter().filter(|file| file.run_id.as_str() != run.run_id && file.start <= run.now).map(|file| file.start).collect();
-    if let Some(newest) = run_before_jump(output, &earlier, run)? {
+    let files = run_files(output)?;
+    if let Some(newest) = run_before_jump(output, &earlier_starts(&files, run), run)? {
         return Ok(Retained::ClockDoubted(newest));
     }
     let oldest = run.now.minus(i64::try_from(retention.as_micros()).unwrap_or(i64::MAX));
@@ -66,6 +57,32 @@ pub fn remove_older(output: &Output, retention: Duration, run: &CurrentRun<'_>) 
         runs.insert(file.run_id);
     }
     Ok(Retained::Removed(runs.len()))
+}
+
+/// The start of the newest run before `run`, if the clock may have jumped since, and no age can be trusted.
+///
+/// # Errors
+/// I/O errors.
+pub fn doubted_clock(output: &Output, run: &CurrentRun<'_>) -> Result<Option<UtcMicros>, StoreError> {
+    run_before_jump(output, &earlier_starts(&run_files(output)?, run), run)
+}
+
+/// What runs have left. Leaves out whatever is not named as a run.
+fn run_files(output: &Output) -> Result<Vec<RunFiles>, StoreError> {
+    let mut files = Vec::new();
+    for folder in [places::QUARANTINE, places::MANIFESTS, places::REPORTS] {
+        for name in output.names(&output.at(folder))? {
+            let Ok(run_id) = places::run_of(&name).parse::<RunId>() else { continue };
+            let Some(start) = run_id.start() else { continue };
+            files.push(RunFiles { folder, name, run_id, start });
+        }
+    }
+    Ok(files)
+}
+
+/// The starts of the runs before `run`.
+fn earlier_starts(files: &[RunFiles], run: &CurrentRun<'_>) -> BTreeSet<UtcMicros> {
+    files.iter().filter(|file| file.run_id.as_str() != run.run_id && file.start <= run.now).map(|file| file.start).collect()
 }
 
 /// The newest run before a jump of the clock that is not confirmed yet. The first run after a jump is noted in the state.

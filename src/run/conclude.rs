@@ -11,6 +11,7 @@ use std::{
 
 use super::{RunError, open::host};
 use crate::{
+    cancel::Cancel,
     layer,
     model::{Dt, UtcMicros},
     net::redact,
@@ -20,6 +21,7 @@ use crate::{
             self, Delivery, Discovery, Ended, Evidence, Notice, OpenAlerts, Sender,
             stuck::{self, Holding},
         },
+        telemetry::RunTelemetry,
     },
     settings::{EmfTarget, MetricsSettings, Receiver, Settings},
     source::SourceError,
@@ -176,8 +178,9 @@ fn deliver(settings: &Settings, sender: Sender<'_>, due: &[(&Receiver, Notice)])
 
 /// Removes what is older than the retention.
 pub(super) fn retain(settings: &Settings, output: &Output, summary: &Summary) {
-    let Some(retention) = settings.retention else { return };
     let run = CurrentRun { run_id: &summary.run_id, now: summary.finished_at };
+    super::explain::retain_lineage(settings, output, &run);
+    let Some(retention) = settings.retention else { return };
     match report::remove_older(output, retention, &run) {
         Ok(Retained::Removed(0)) => {}
         Ok(Retained::ClockDoubted(newest)) => tracing::warn!(
@@ -208,6 +211,14 @@ pub(super) fn write_metrics(settings: &MetricsSettings, output: &Output, summary
     if let Err(error) = written {
         tracing::warn!(%error, "the metrics for CloudWatch could not be written");
     }
+}
+
+/// Sends what is left of the traces, and the metrics. A dry run sends no metrics.
+pub(super) fn send_telemetry(telemetry: RunTelemetry, settings: &Settings, summary: &Summary, cancel: &Cancel) {
+    let output = Output::new(settings.output.clone());
+    let has_metrics = !settings.dry_run && settings.telemetry.as_ref().is_some_and(|telemetry| telemetry.metrics.is_some());
+    let metrics = if has_metrics { report::metrics(summary, last_success(&output, summary)) } else { Vec::new() };
+    telemetry.finish(&summary.run_id, metrics, cancel);
 }
 
 fn last_success(output: &Output, summary: &Summary) -> Option<UtcMicros> {

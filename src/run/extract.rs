@@ -12,10 +12,10 @@ use std::{
 
 use tokio::sync::mpsc::{OwnedPermit, error::SendError};
 
-use super::{RunError, observer::Observer, quarantine::Quarantine};
+use super::{RunError, observer::Observer, origin::page_origin, quarantine::Quarantine};
 use crate::{
     join::{Enricher, UnknownKeys},
-    layer::{CutBatch, IndexBuilder, LayerError, Stage, StagedLines},
+    layer::{CutBatch, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, Stage, StagedLines},
     model::{Reason, RevenueByDt},
     net::redact,
     normalize::{Drop, NormalizedBatch, RecordCounts, RecordNormalizer},
@@ -30,6 +30,7 @@ const PAGES_WAITING: usize = 4;
 pub(super) struct Extracted {
     pub(super) lines: StagedLines,
     pub(super) orders: IndexBuilder,
+    pub(super) lineage: LineageBuilder,
     pub(super) unknown: UnknownKeys,
     pub(super) counts: RecordCounts,
     pub(super) revenue: RevenueByDt,
@@ -41,8 +42,7 @@ pub(super) struct Extracted {
 
 /// Lines that are staged, before it is known whether the source was read whole.
 struct StagedExtract {
-    lines: StagedLines,
-    orders: IndexBuilder,
+    stage: FinishedStage,
     unknown: UnknownKeys,
     counts: RecordCounts,
     revenue: RevenueByDt,
@@ -52,6 +52,7 @@ struct StagedExtract {
 /// What a thread makes of a page.
 struct EnrichedBatch {
     rows: CutBatch,
+    origin: PageOrigin,
     unknown: UnknownKeys,
     drops: Vec<Drop>,
     counts: RecordCounts,
@@ -166,11 +167,12 @@ impl Extraction<'_> {
 
     /// A page's records as rows that carry what users and products add to them, cut by partition.
     fn normalize(&self, page: &Page) -> Result<EnrichedBatch, RunError> {
+        let _in_page = page.span().entered();
         let NormalizedBatch { rows, drops, counts, revenue } = self.normalizer.normalize(page.records());
         let mut unknown = UnknownKeys::default();
         let rows = rows.finish().and_then(|rows| self.enricher.enrich(rows, &mut unknown)).map_err(LayerError::from)?;
         let rows = CutBatch::new(&rows)?;
-        Ok(EnrichedBatch { rows, unknown, drops, counts, revenue })
+        Ok(EnrichedBatch { rows, origin: page_origin(page), unknown, drops, counts, revenue })
     }
 
     fn stage(
@@ -194,24 +196,23 @@ impl Extraction<'_> {
                 unknown.absorb(batch.unknown);
                 quarantine.push(&batch.drops)?;
                 first_drop = first_drop.or_else(|| batch.drops.into_iter().next());
-                stage.push(batch.rows)?;
+                stage.push(batch.rows, &batch.origin)?;
                 self.observer.extracted(&counts, &self.access.counters.counts());
             }
             if let Some(stop) = self.access.cancel.stopped() {
                 return Err(RunError::Interrupted(stop));
             }
         }
-        let (lines, orders) = stage.finish();
-        Ok(StagedExtract { lines, orders, unknown, counts, revenue, first_drop })
+        Ok(StagedExtract { stage: stage.finish(), unknown, counts, revenue, first_drop })
     }
 }
 
 impl StagedExtract {
     fn complete(self, completeness: Completeness) -> Extracted {
-        let StagedExtract { lines, orders, unknown, counts, revenue, first_drop } = self;
+        let StagedExtract { stage: FinishedStage { lines, orders, lineage }, unknown, counts, revenue, first_drop } = self;
         let is_none_json = counts.records_read > 0 && counts.dropped[Reason::InvalidJson as usize] == counts.records_read;
         let no_record_is_json = first_drop.filter(|_| is_none_json).map(|drop| seems(&drop.record));
-        Extracted { lines, orders, unknown, counts, revenue, completeness, no_record_is_json }
+        Extracted { lines, orders, lineage, unknown, counts, revenue, completeness, no_record_is_json }
     }
 }
 

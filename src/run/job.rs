@@ -30,11 +30,14 @@ use crate::{
     check::{self, Engine},
     coverage::Interval,
     join::Enricher,
-    layer::{self, Catalog, LookUpError, MergeRules, PriceBook},
+    layer::{self, Catalog, LayerError, LookUpError, MergeRules, PriceBook},
     model::{Dt, FactSchema, RunId, UtcMicros, Window},
     net::{Network, redact},
     normalize::{Mapping, RecordNormalizer},
-    report::{self, CommandName, Status, Summary},
+    report::{
+        self, CommandName, Status, Summary,
+        telemetry::{self, RunTelemetry},
+    },
     settings::{Location, RepeatedSku, Settings, SettingsError, Source, When},
     source::{self, Access, Query, SourceCounters, SourceError},
     store::{LockError, Output, OutputLock, Staging, places},
@@ -74,6 +77,7 @@ pub fn execute(request: &Request<'_>) -> Outcome {
     let started_at = UtcMicros::now();
     let run_id = RunId::new(started_at);
     let fixed = |when: Option<When>| when.and_then(|when| when.instant(started_at));
+    let telemetry = RunTelemetry::start(request.settings.telemetry.as_ref(), &request.settings.http.network);
     let span = tracing::info_span!("run", run_id = run_id.as_str()).entered();
     let mut job = Job {
         request,
@@ -95,7 +99,11 @@ pub fn execute(request: &Request<'_>) -> Outcome {
     };
     // A panic is a defect of this tool. It ends the run like any other error, with a report and alerts.
     let result = panic::catch_unwind(AssertUnwindSafe(|| job.run(&span))).unwrap_or_else(|panic| Err(RunError::of_panic(&*panic)));
-    job.conclude(result.err().map(|error| cause(error, request.cancel)))
+    let outcome = job.conclude(result.err().map(|error| cause(error, request.cancel)));
+    telemetry::describe(&span, &outcome.summary);
+    drop(span);
+    conclude::send_telemetry(telemetry, request.settings, &outcome.summary, request.cancel);
+    outcome
 }
 
 /// The cause of a failed run. After a signal it is the signal, because it causes most other errors: not a failed check, and not a
@@ -157,6 +165,7 @@ impl Job<'_> {
 
         self.enter(StageName::Merge);
         let merged = self.merge(catalog, &mut extracted, &staging)?;
+        self.stage_lineage(&merged, &mut extracted, &mut staging)?;
         let staged = merged.stage(self.staging_context(), staging, dimensions, &extracted)?;
         drop(extracted);
         self.enter(StageName::Check);
@@ -389,6 +398,12 @@ impl Job<'_> {
         Ok(MergedRun { catalog, partitions, shared_partitions, index, prices })
     }
 
+    /// Stages which record brought which version of an order, and what the merge made of it.
+    fn stage_lineage(&self, merged: &MergedRun, extracted: &mut Extracted, staging: &mut Staging) -> Result<(), LayerError> {
+        let outcomes = merged.partitions.iter().map(|partition| (partition.merged.dt, &partition.merged.outcomes));
+        extracted.lineage.stage(staging, &self.output, &self.summary.run_id, outcomes)
+    }
+
     /// The number of threads that merge. Their partitions fit into half of the memory, each in about twelve times its staged bytes:
     /// columns, keys, the stored CSV and the new one.
     fn merge_threads(&self, extracted: &Extracted) -> usize {
@@ -460,10 +475,11 @@ impl Job<'_> {
             conclude::judge_holder(self.settings, &self.output, &mut self.summary, holder);
         }
         let is_recorded = self.lock.is_some() || self.summary.status == Status::Locked;
-        if is_recorded && !self.settings.dry_run {
-            if let Err(error) = report::write_report(&self.output, &self.summary) {
-                tracing::warn!(%error, "the report of the run could not be written");
-            }
+        if is_recorded
+            && !self.settings.dry_run
+            && let Err(error) = report::write_report(&self.output, &self.summary)
+        {
+            tracing::warn!(%error, "the report of the run could not be written");
         }
         // Also of a run that could not open its output: a rule on the metrics must see that runs fail.
         if !self.settings.dry_run {

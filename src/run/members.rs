@@ -77,7 +77,7 @@ impl MemberReader<'_> {
                 files.push(std::mem::replace(&mut normalizer, new_normalizer()).finish());
             }
             origin = file;
-            normalizer.records(page.records(), page.cells);
+            page.span().in_scope(|| normalizer.records(page.records(), page.cells));
             true
         };
         let query = Query::all(source, &shape);

@@ -11,6 +11,7 @@ mod check_layer;
 mod completeness;
 mod conclude;
 mod error;
+mod explain;
 mod extract;
 mod job;
 mod layer_status;
@@ -20,6 +21,7 @@ mod members;
 mod merge_all;
 mod observer;
 mod open;
+mod origin;
 mod plan;
 mod probe;
 mod publish;
@@ -37,6 +39,10 @@ pub use changes::WhichRuns;
 pub use check_layer::{CheckRequest, CheckedLayer, check_history, check_layer, check_scripts, rebuild_state};
 pub use conclude::NoticeOrigin;
 pub use error::RunError;
+pub use explain::{
+    AskWarehouse, DroppedPart, ExplainRequest, Explanation, FailedCheckOfOrder, LookedAt, NamedBy, RunChecks, Version, VersionLine,
+    WarehouseRows, explain, place_of,
+};
 pub use job::{Outcome, Request, execute};
 pub use layer_status::{CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RunInShort, layer_status};
 pub use observer::{NoObserver, Observer, StageName};

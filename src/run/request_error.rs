@@ -30,6 +30,16 @@ pub enum RequestError {
     /// The run dropped nothing, or its quarantine was removed.
     #[error("the run `{0}` has no quarantine; `etl quarantine` lists those that have")]
     NoQuarantine(String),
+    /// Nothing that is kept knows the order.
+    #[error("no order `{order_id}`{} is known here. Looked at {looked_at}", sku.as_ref().map(|sku| format!(" with sku `{sku}`")).unwrap_or_default())]
+    UnknownOrder {
+        /// The order that was asked for.
+        order_id: String,
+        /// The sku that was asked for.
+        sku: Option<String>,
+        /// The runs, partitions and quarantines that were searched.
+        looked_at: String,
+    },
     /// A line of a quarantine that can't be replayed.
     #[error("{}, line {line}: {detail}", path.display())]
     DamagedQuarantine {

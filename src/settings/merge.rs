@@ -6,14 +6,15 @@ use std::{
 };
 
 use super::{
-    CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, Flags, Limits, Location, LocationError, LogFormat, MergeBy,
-    MetricsSettings, OnCheckFailure, Origin, Presentation, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError,
-    When, alerts, column_checks, credentials, default_threads, fact_columns,
+    CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, ExplainSettings, Flags, Limits, Location, LocationError,
+    LogFormat, MergeBy, MetricsSettings, OnCheckFailure, Origin, Presentation, RedshiftSettings, RepeatedSku, ResultFormat, Setting,
+    Settings, SettingsError, When, alerts, column_checks, credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
     http,
     reader::typed,
     schema_of, setting, sources,
+    telemetry::{self, TelemetrySettings},
     toml_tree::Table,
     unit_slip::UnitSlipSetting,
 };
@@ -126,6 +127,14 @@ pub fn presentation(flags: &Flags) -> Result<Presentation, SettingsError> {
     })
 }
 
+/// Where traces and metrics go. Needed before the log starts, so it does not read `etl.toml`.
+///
+/// # Errors
+/// [`SettingsError`], which names the place to correct.
+pub fn telemetry(flags: &Flags) -> Result<Option<TelemetrySettings>, SettingsError> {
+    Ok(telemetry::read(&surroundings(flags)?.environment))
+}
+
 /// Merges the layers.
 ///
 /// # Errors
@@ -184,8 +193,10 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
         versioned_users: keeps_versions(&setting::DIM_USER_SCD)?,
         versioned_products: keeps_versions(&setting::DIM_PRODUCT_SCD)?,
         metrics: metrics(layers)?,
+        telemetry: telemetry::read(layers.environment),
         alerts: alerts::read(layers)?,
         retention: layers.span(&setting::RETENTION)?,
+        explain: explain(layers)?,
         redshift: redshift(layers)?,
         unit_slip: match layers.get(&setting::UNIT_SLIP)? {
             Some(configured) => configured.parse::<UnitSlipSetting>()?.0,
@@ -229,6 +240,15 @@ fn enrich(layers: &Layers<'_>) -> Result<EnrichColumns, SettingsError> {
         user_country: column(&setting::USER_COUNTRY, default.user_country)?,
         product_name: column(&setting::PRODUCT_NAME, default.product_name)?,
         product_category: column(&setting::PRODUCT_CATEGORY, default.product_category)?,
+    })
+}
+
+fn explain(layers: &Layers<'_>) -> Result<ExplainSettings, SettingsError> {
+    let default = ExplainSettings::default();
+    let max_size = &setting::EXPLAIN_MAX_SIZE;
+    Ok(ExplainSettings {
+        keep: layers.span(&setting::EXPLAIN_KEEP)?.unwrap_or(default.keep),
+        max_bytes: layers.get(max_size)?.map(|configured| configured.size(max_size.form)).transpose()?.unwrap_or(default.max_bytes),
     })
 }
 

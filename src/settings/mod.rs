@@ -31,6 +31,7 @@ mod size;
 mod source_kind;
 mod sources;
 mod span;
+mod telemetry;
 mod toml_tree;
 mod unit_slip;
 mod value;
@@ -48,7 +49,7 @@ pub use http::{ClientCertificate, HttpSettings, NetworkSettings, ProxySettings};
 pub use limits::Limits;
 pub(crate) use location::query_decoded;
 pub use location::{Location, LocationError, is_loopback, redacted};
-pub use merge::{load, presentation};
+pub use merge::{load, presentation, telemetry};
 pub use metrics::{EmfTarget, MetricsSettings};
 pub use presentation::{LogFormat, Presentation, ResultFormat};
 pub use profile::{
@@ -60,6 +61,7 @@ pub use setting::{Form, SETTINGS, Setting};
 pub use source_kind::SourceKind;
 pub use sources::{orders_profile, profile_of};
 pub use span::{Chunk, parse_span};
+pub use telemetry::{Collector, CollectorHeader, ResourceAttribute, TelemetrySettings};
 pub use toml_tree::Place;
 pub use unit_slip::UnitSlip;
 use value::ConfiguredValue;
@@ -177,6 +179,21 @@ impl Default for RedshiftSettings {
     }
 }
 
+/// How much of what `etl explain` knows of runs is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExplainSettings {
+    /// How long.
+    pub keep: Duration,
+    /// At most so many bytes, those of the latest runs.
+    pub max_bytes: u64,
+}
+
+impl Default for ExplainSettings {
+    fn default() -> ExplainSettings {
+        ExplainSettings { keep: Duration::from_secs(90 * 86_400), max_bytes: 1 << 30 }
+    }
+}
+
 /// All settings of a command, validated.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each is a flag of the contract, under its name")]
@@ -216,9 +233,12 @@ pub struct Settings {
     /// Whether `dim_product` does.
     pub versioned_products: bool,
     pub metrics: MetricsSettings,
+    /// Where traces and metrics go by OTLP.
+    pub telemetry: Option<TelemetrySettings>,
     pub alerts: AlertSettings,
     /// How long quarantine, manifests and reports of earlier runs are kept; `None`: for ever.
     pub retention: Option<Duration>,
+    pub explain: ExplainSettings,
     pub redshift: RedshiftSettings,
     /// From how many slipped prices on a run fails; `None` if no price is compared.
     pub unit_slip: Option<UnitSlip>,
@@ -268,8 +288,10 @@ impl Settings {
             quarantine_mode: None,
             drop_history: false,
             metrics: MetricsSettings::default(),
+            telemetry: None,
             alerts: AlertSettings::default(),
             retention: None,
+            explain: ExplainSettings::default(),
             redshift: RedshiftSettings::default(),
         }
     }

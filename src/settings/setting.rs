@@ -174,6 +174,9 @@ settings! {
         help: "Metrics of the run in CloudWatch's Embedded Metric Format, added to a file, or `-` for stdout", ..NONE };
     RETENTION = Setting { flag: "--retention", variable: "ETL_RETENTION", key: "retention", form: AGE, default: "everything is kept", value: "SPAN",
         help: "Remove quarantine, manifests and reports of runs older than this" };
+    EXPLAIN_KEEP = Setting { key: "explain.keep", form: AGE, default: "90d", help: "Remove lineage (what `etl explain` knows of runs) of runs older than this", ..NONE };
+    EXPLAIN_MAX_SIZE = Setting { key: "explain.max_size", form: Form::Size { from: MIB, to: 64 * TIB }, default: "1GiB",
+        help: "Keep the lineage of the latest runs only, up to this size", ..NONE };
     FORMAT = Setting { flag: "--format", variable: "ETL_FORMAT", form: Form::Words(&["auto", "text", "json"]), default: "auto", value: "FORMAT",
         help: "Result on stdout: text, json, or auto (text on a terminal, else one line of JSON)", ..NONE };
     LOG_FORMAT = Setting { flag: "--log-format", variable: "ETL_LOG_FORMAT", form: Form::Words(&["auto", "text", "json", "ecs"]), default: "auto", value: "FORMAT",

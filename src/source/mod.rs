@@ -19,7 +19,7 @@ pub use completeness::{Completeness, CompletenessStatus, Evidence};
 pub use counters::{SourceCounters, SourceCounts};
 pub use error::{FailedRequest, RequestFailure, SourceError};
 use http::HttpSource;
-pub use page::Page;
+pub use page::{BlankRun, Origin, Page};
 pub use probe::{ProbedPage, probe};
 pub use query::Query;
 

@@ -18,6 +18,30 @@ pub struct Page {
     pub cells: CellTypes,
     bytes: Bytes,
     cut: Cut,
+    blank_lines: BlankLines,
+}
+
+/// The lines between the records of a page that begin no record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BlankLines {
+    /// These, and no others.
+    Known(Vec<BlankRun>),
+    /// Only a search can tell.
+    Possible,
+}
+
+impl BlankLines {
+    /// There are none.
+    pub const NONE: BlankLines = BlankLines::Known(Vec::new());
+}
+
+/// A run of lines between two records of a page, or before the first: blank ones, or the rest of a record of several lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlankRun {
+    /// The number of records before it.
+    pub records_before: u64,
+    /// The number of lines.
+    pub lines: u64,
 }
 
 /// Where a page came from.
@@ -36,6 +60,8 @@ pub enum Origin {
         url: String,
         /// The page's number.
         page: u64,
+        /// The number of the first record in the response, from 1. Overlapping pages share records, which are left out.
+        first: u64,
     },
 }
 
@@ -62,23 +88,62 @@ enum Cut {
 impl Page {
     /// Newline-delimited records.
     pub fn lines(origin: Origin, bytes: Bytes) -> Page {
-        Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Lines }
+        Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Lines, blank_lines: BlankLines::Possible }
     }
 
     /// Records at the given ranges of `bytes`.
     pub fn elements(origin: Origin, bytes: Bytes, places: Vec<Range<usize>>) -> Page {
-        Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Elements(places) }
+        Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Elements(places), blank_lines: BlankLines::NONE }
     }
 
     /// The beginning of one record that is too large to keep.
     pub fn beginning(origin: Origin, bytes: Bytes) -> Page {
-        Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Beginning }
+        Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Beginning, blank_lines: BlankLines::NONE }
     }
 
     /// The page with another type of cells.
     #[must_use]
     pub fn with_cells(self, cells: CellTypes) -> Page {
         Page { cells, ..self }
+    }
+
+    /// The page, with what is known of its blank lines.
+    #[must_use]
+    pub fn with_blank_lines(self, blank_lines: BlankLines) -> Page {
+        Page { blank_lines, ..self }
+    }
+
+    /// Whether its records are elements of an array, and not lines.
+    pub fn is_cut_by_elements(&self) -> bool {
+        matches!(self.cut, Cut::Elements(_))
+    }
+
+    /// The blank lines before and between its records, so that a record's number gives its line.
+    pub fn blank_runs(&self) -> Vec<BlankRun> {
+        if let BlankLines::Known(runs) = &self.blank_lines {
+            return runs.clone();
+        }
+        let (mut runs, mut records_before, mut lines) = (Vec::new(), 0, 0);
+        for line in all_lines(&self.bytes) {
+            if line.is_empty() {
+                lines += 1;
+                continue;
+            }
+            if lines > 0 {
+                runs.push(BlankRun { records_before, lines });
+                lines = 0;
+            }
+            records_before += 1;
+        }
+        runs
+    }
+
+    /// The span of the work on a page of a file. For a page of a response there is none: its request has one.
+    pub fn span(&self) -> tracing::Span {
+        match &self.origin {
+            Origin::File { path, first } => tracing::debug_span!("page", file = %path.display(), first),
+            Origin::Response { .. } => tracing::Span::none(),
+        }
     }
 
     /// All bytes of the page.
@@ -118,14 +183,18 @@ impl Page {
 
 /// The lines that are not blank, without their ends.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    all_lines(bytes).filter(|line| !line.is_empty())
+}
+
+/// All lines, without their ends and the white space around them.
+fn all_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut start = 0;
     let ends = memchr::memchr_iter(b'\n', bytes).chain(std::iter::once(bytes.len()));
-    let lines = ends.map(move |end| {
+    ends.map(move |end| {
         let line = &bytes[start.min(end)..end];
         start = end + 1;
         line.trim_ascii()
-    });
-    lines.filter(|line| !line.is_empty())
+    })
 }
 
 #[cfg(test)]
@@ -139,5 +208,13 @@ mod tests {
             let page = Page::lines(origin.clone(), Bytes::from(text));
             assert_eq!(page.records().map(|record| std::str::from_utf8(record.bytes).unwrap()).collect::<Vec<_>>(), expected, "{text:?}");
         }
+    }
+    #[test]
+    fn blank_lines_are_counted_before_the_record_that_follows_them() {
+        let origin = Origin::File { path: "x".into(), first: 1 };
+        let page = Page::lines(origin, Bytes::from("\n \r\na\r\nb\n\t\n\nc\n\n"));
+        let run = |records_before, lines| BlankRun { records_before, lines };
+        assert_eq!(page.blank_runs(), [run(0, 2), run(2, 2)]);
+        assert_eq!(page.with_blank_lines(BlankLines::NONE).blank_runs(), []);
     }
 }

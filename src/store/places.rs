@@ -22,12 +22,18 @@ pub const STATE: &str = "state";
 pub const CATALOG: &str = "state/catalog.json";
 /// The index of orders.
 pub const INDEX: &str = "state/index";
+/// Which record of the source brought which version of an order, by run.
+pub const LINEAGE: &str = "state/lineage";
 /// The last known price of each sku.
 pub const PRICES: &str = "state/prices";
 /// The intervals that runs have loaded.
 pub const COVERAGE: &str = "state/coverage.json";
 /// The open alerts.
 pub const ALERTS: &str = "state/alerts.json";
+/// The open alerts about runs that hang and hold the output.
+pub const STUCK: &str = "state/stuck.json";
+/// The lock of that file.
+pub const STUCK_LOCK: &str = "state/stuck.lock";
 /// The first run after a jump of the clock that is doubted.
 pub const CLOCK_JUMP: &str = "state/clock-jump";
 /// The journal of a publish that is decided and not finished.

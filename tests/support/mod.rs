@@ -231,6 +231,8 @@ pub struct Asked {
     pub raw_query: String,
     pub headers: HeaderMap,
     pub body: String,
+    /// The body byte by byte.
+    pub raw_body: Vec<u8>,
     /// How many requests came before.
     pub before: usize,
 }
@@ -291,6 +293,7 @@ impl Server {
                 raw_query: query.to_owned(),
                 headers: request.headers.clone(),
                 body: String::from_utf8_lossy(&body).into_owned(),
+                raw_body: body.to_vec(),
                 before: count.fetch_add(1, Ordering::SeqCst),
             };
             log.lock().unwrap().push(asked.clone());

@@ -8,11 +8,8 @@ use super::{Alert, AlertKind, Delivery, Ended, Finding, Notice, NoticeState, ded
 use crate::{
     model::{Dt, UtcMicros, parse_time_text},
     settings::Receiver,
-    store::{self, Output, StoreError},
+    store::{self, Output, StoreError, places},
 };
-
-/// Its place beneath the output.
-const OPEN: &str = "state/alerts.json";
 
 /// How long a day without rows is an open matter, in microseconds.
 const MISSING_FOR: i64 = 14 * UtcMicros::DAY;
@@ -76,7 +73,7 @@ impl OpenAlerts {
     /// # Errors
     /// I/O errors.
     pub fn read(output: &Output) -> Result<OpenAlerts, StoreError> {
-        OpenAlerts::read_from(output, OPEN)
+        OpenAlerts::read_from(output, places::ALERTS)
     }
 
     /// Keeps them.
@@ -84,7 +81,7 @@ impl OpenAlerts {
     /// # Errors
     /// I/O errors.
     pub fn write(&self, output: &Output) -> Result<(), StoreError> {
-        self.write_to(output, OPEN)
+        self.write_to(output, places::ALERTS)
     }
 
     /// The open alerts of a file beneath the output.

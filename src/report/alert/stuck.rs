@@ -13,14 +13,8 @@ use crate::{
     model::{UtcMicros, parse_time_text},
     net::redact,
     settings::{AlertSettings, Receiver},
-    store::{Holder, Output, StoreError},
+    store::{Holder, Output, StoreError, places},
 };
-
-/// The place of the alerts beneath the output.
-const OPEN: &str = "state/stuck.json";
-
-/// The place of the lock of that file.
-const LOCK: &str = "state/stuck.lock";
 
 /// The time for which a holder has held the output, by the clocks of its host and of this one.
 pub fn held_for(holder: &Holder, now: UtcMicros) -> Duration {
@@ -46,7 +40,7 @@ pub fn judge(settings: &AlertSettings, holder: &Holder, now: UtcMicros) -> Optio
 /// # Errors
 /// I/O errors.
 pub fn open(output: &Output) -> Result<Vec<OpenAlert>, StoreError> {
-    Ok(OpenAlerts::read_from(output, OPEN)?.lasting().cloned().collect())
+    Ok(OpenAlerts::read_from(output, places::STUCK)?.lasting().cloned().collect())
 }
 
 /// What is known about the holder of an output.
@@ -80,24 +74,24 @@ pub fn update(
     send: impl FnOnce(&[(&Receiver, Notice)]) -> Vec<Delivery>,
 ) -> Result<Update, StoreError> {
     let is_quiet = !matches!(holding, Holding::By(_, Some(_)));
-    if is_quiet && !output.at(OPEN).exists() {
+    if is_quiet && !output.at(places::STUCK).exists() {
         return Ok(Update::default());
     }
     // Whoever has the lock sends this alert too.
     let Some(_lock) = lock(output)? else { return Ok(Update::default()) };
-    let before = OpenAlerts::read_from(output, OPEN)?;
+    let before = OpenAlerts::read_from(output, places::STUCK)?;
     let mut open = before.clone();
     let recovered = open.apply_findings(by, Ended::Otherwise, &findings(&before, holding));
     open.forget_all_but(&settings.receivers);
     // Written first: a finder that can't keep the alert would send it again each time.
     if open != before {
-        open.write_to(output, OPEN)?;
+        open.write_to(output, places::STUCK)?;
     }
     let deliveries = send(&open.due(&settings.receivers, settings.repeat, by.now));
     let sent = open.clone();
     open.record_deliveries(&deliveries, by.now);
     if open != sent {
-        open.write_to(output, OPEN)?;
+        open.write_to(output, places::STUCK)?;
     }
     Ok(Update { recovered, deliveries })
 }
@@ -116,7 +110,7 @@ fn findings(open: &OpenAlerts, holding: Holding<'_>) -> Vec<Finding> {
 
 /// The lock of the file; `None` while another finder has it.
 fn lock(output: &Output) -> Result<Option<File>, StoreError> {
-    let path = output.at(LOCK);
+    let path = output.at(places::STUCK_LOCK);
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(StoreError::io("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
@@ -180,7 +174,7 @@ mod tests {
         };
         let one = holder("one");
         assert_eq!(find(by("a", 1), Holding::By(&one, None)), 0);
-        assert!(!output.at(OPEN).exists(), "a run that works is nobody's concern");
+        assert!(!output.at(places::STUCK).exists(), "a run that works is nobody's concern");
         let stuck = judge(&settings, &one, now(7)).unwrap();
         for finder in ["b", "c"] {
             assert_eq!(find(by(finder, 7), Holding::By(&one, Some(&stuck))), 0);

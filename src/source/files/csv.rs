@@ -39,7 +39,7 @@ pub(super) fn read_csv(file: &SourceFile, access: &Access<'_>, sink: &mut dyn Pa
     let columns = Columns::new(&column_names(file, &header)?);
     while let Some(record) = records.next_record()? {
         columns.verify(file, &record)?;
-        if !pages.row(|out| columns.write_row(&record, out)) {
+        if !pages.row(record.line, |out| columns.write_row(&record, out)) {
             return Ok(None);
         }
         if access.cancel.is_stopped() {

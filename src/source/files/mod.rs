@@ -23,7 +23,7 @@ use reqwest::header::HeaderMap;
 use super::{
     Access, Completeness, CompletenessStatus, Evidence, PageSink, Purpose, Query, SourceCounters, SourceError,
     body::{self, CutBody, CutError, Cutter, Envelope, LinkHeader, List, Node, SignalSource, Signals},
-    page::{Origin, Page},
+    page::{BlankLines, Origin, Page},
 };
 use crate::settings::{Limits, Pagination};
 
@@ -390,7 +390,10 @@ impl FileReading<'_, '_> {
             };
             rest = block.split_off(complete);
             let counts = LineCounts::of(&block);
-            let page = Page::lines(self.origin(first), Bytes::from(block));
+            let has_open_line = !block.is_empty() && !block.ends_with(b"\n");
+            let lines = counts.ends + u64::from(has_open_line);
+            let blank_lines = if counts.records == lines { BlankLines::NONE } else { BlankLines::Possible };
+            let page = Page::lines(self.origin(first), Bytes::from(block)).with_blank_lines(blank_lines);
             (self.read.records, self.read.uncounted) = (self.read.records + counts.records, self.read.uncounted + counts.records);
             first += counts.ends;
             if !page.bytes().is_empty() && !self.sink.page(page) {

@@ -10,7 +10,7 @@ use crate::{
     model::CellTypes,
     source::{
         PageSink,
-        page::{Origin, Page},
+        page::{BlankLines, BlankRun, Origin, Page},
     },
 };
 
@@ -21,15 +21,21 @@ pub(super) struct RowPages<'s> {
     sink: &'s mut dyn PageSink,
     /// Records that are not delivered yet, each with its line break.
     buffer: Vec<u8>,
-    /// The number of the first record in the buffer, from 1.
+    /// The line, or the row where the file has no lines, of the first record in the buffer, from 1.
     first: u64,
+    /// The line or row that follows the last record, if that has one line.
+    next: u64,
+    /// The lines between the records of the buffer.
+    between: Vec<BlankRun>,
+    /// The number of records in the buffer.
+    in_buffer: u64,
     /// The number of rows so far.
     rows: u64,
 }
 
 impl<'s> RowPages<'s> {
     pub(super) fn new(path: &Path, cells: CellTypes, sink: &'s mut dyn PageSink) -> RowPages<'s> {
-        RowPages { path: path.to_owned(), cells, sink, buffer: Vec::new(), first: 1, rows: 0 }
+        RowPages { path: path.to_owned(), cells, sink, buffer: Vec::new(), first: 1, next: 1, between: Vec::new(), in_buffer: 0, rows: 0 }
     }
 
     /// The number of rows so far.
@@ -37,10 +43,17 @@ impl<'s> RowPages<'s> {
         self.rows
     }
 
-    /// Adds a row, which `write` appends as a JSON object; `false` if the sink stopped the reading.
-    pub(super) fn row(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+    /// Adds the row that begins on a line, which `write` appends as a JSON object; `false` if the sink stopped the reading.
+    pub(super) fn row(&mut self, line: u64, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         write(&mut self.buffer);
         self.buffer.push(b'\n');
+        if self.in_buffer == 0 {
+            self.first = line;
+        } else if line > self.next {
+            self.between.push(BlankRun { records_before: self.in_buffer, lines: line - self.next });
+        }
+        self.next = line + 1;
+        self.in_buffer += 1;
         self.rows += 1;
         self.buffer.len() < PAGE_BYTES || self.deliver()
     }
@@ -48,6 +61,8 @@ impl<'s> RowPages<'s> {
     /// Adds rows that are already JSON, each with its line break; `false` if the sink stopped the reading.
     pub(super) fn lines(&mut self, lines: &[u8], rows: u64) -> bool {
         self.buffer.extend_from_slice(lines);
+        self.next += rows;
+        self.in_buffer += rows;
         self.rows += rows;
         self.buffer.len() < PAGE_BYTES || self.deliver()
     }
@@ -59,7 +74,9 @@ impl<'s> RowPages<'s> {
 
     fn deliver(&mut self) -> bool {
         let origin = Origin::File { path: self.path.clone(), first: self.first };
-        self.first = self.rows + 1;
-        self.sink.page(Page::lines(origin, Bytes::from(std::mem::take(&mut self.buffer))).with_cells(self.cells))
+        (self.first, self.in_buffer) = (self.next, 0);
+        let between = BlankLines::Known(std::mem::take(&mut self.between));
+        let page = Page::lines(origin, Bytes::from(std::mem::take(&mut self.buffer)));
+        self.sink.page(page.with_cells(self.cells).with_blank_lines(between))
     }
 }

@@ -394,7 +394,7 @@ impl ListReader<'_> {
         tracing::debug!(page, url, records = fetched.places.len(), bytes = fetched.body.len(), "page");
         self.requester.access().counters.page();
         sink.page(Page::elements(
-            Origin::Response { url, page },
+            Origin::Response { url, page, first: shared as u64 + 1 },
             fetched.body.clone(),
             fetched.places.get(shared..).unwrap_or_default().to_vec(),
         ))

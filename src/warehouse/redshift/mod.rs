@@ -16,6 +16,7 @@ mod ddl;
 mod error;
 mod layer;
 mod load;
+mod look_up;
 mod password;
 mod session;
 mod sources;
@@ -29,6 +30,7 @@ pub use ddl::{ddl, ddl_statements};
 pub use error::RedshiftError;
 pub use layer::LayerReader;
 pub use load::{Changes, copy, delete_undated, merge};
+pub use look_up::{OrderQuery, look_up};
 pub use session::Session;
 pub use sources::{CopySource, RunManifest, sources};
 pub use verify::{

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use tokio::{runtime::Runtime, time::timeout};
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, config::SslMode, error::DbError};
+use tokio_postgres::{Client, Config, NoTls, SimpleColumn, SimpleQueryMessage, config::SslMode, error::DbError};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{RedshiftError, connection, password};
@@ -29,6 +29,9 @@ const COMMIT: &str = "COMMIT";
 
 /// SQLSTATE of a statement that was cancelled, also by its time-out.
 const QUERY_CANCELED: &str = "57014";
+
+/// The name of a column, and its text in a row. `None` is NULL.
+pub type NamedText = (String, Option<String>);
 
 /// An open session.
 pub struct Session<'c> {
@@ -94,6 +97,21 @@ impl<'c> Session<'c> {
     pub fn query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, RedshiftError> {
         let cells = |message: SimpleQueryMessage| match message {
             SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|place| row.get(place).map(str::to_owned)).collect()),
+            _ => None,
+        };
+        Ok(self.run(sql)?.into_iter().filter_map(cells).collect())
+    }
+
+    /// The rows of a query, each column with its name.
+    ///
+    /// # Errors
+    /// As [`Session::execute`].
+    pub fn query_named(&self, sql: &str) -> Result<Vec<Vec<NamedText>>, RedshiftError> {
+        let cells = |message: SimpleQueryMessage| match message {
+            SimpleQueryMessage::Row(row) => {
+                let named = |(place, column): (usize, &SimpleColumn)| (column.name().to_owned(), row.get(place).map(str::to_owned));
+                Some(row.columns().iter().enumerate().map(named).collect())
+            }
             _ => None,
         };
         Ok(self.run(sql)?.into_iter().filter_map(cells).collect())

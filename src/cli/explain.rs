@@ -1,0 +1,204 @@
+//! `etl explain`: what is known of one order, as text of at most 100 columns or as JSON.
+
+use std::fmt::Write;
+
+use super::{args::ExplainArgs, display::Display};
+use crate::{
+    cancel::Cancel,
+    layer::{FoundBy, RowColumns},
+    run::{
+        AskWarehouse, ExplainRequest, Explanation, NamedBy, RunChecks, RunError, Version, WarehouseRows, explain, place_of,
+        recover_unless_held,
+    },
+    settings,
+    store::Output,
+};
+
+/// Columns of a line.
+const WIDTH: usize = 100;
+
+pub(super) fn run(args: &ExplainArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+    let settings = settings::load(&args.config.flags)?;
+    recover_unless_held(&Output::new(settings.output.clone()))?;
+    let warehouse = if args.warehouse { AskWarehouse::Yes } else { AskWarehouse::No };
+    let request = ExplainRequest { order_id: &args.order_id, sku: args.sku.as_deref(), warehouse };
+    let explanation = explain(&settings, &request, cancel)?;
+    display.answer(&explanation, |out| show(out, &explanation));
+    Ok(0)
+}
+
+fn show(out: &mut String, explanation: &Explanation) {
+    let sku = explanation.sku.as_ref().map(|sku| format!(", sku {sku}")).unwrap_or_default();
+    let counts = [
+        counted(explanation.rows.len(), "row"),
+        counted(explanation.versions.len(), "version"),
+        format!("{} dropped", explanation.dropped.len()),
+    ];
+    paragraph(out, 0, &format!("order {}{sku}: {}", explanation.order_id, counts.join(", ")));
+    rows(out, explanation);
+    versions(out, &explanation.versions);
+    dropped(out, explanation);
+    checks(out, &explanation.checks);
+    if let Some(answer) = &explanation.warehouse {
+        warehouse(out, answer);
+    }
+    if !explanation.notes.is_empty() {
+        heading(out, "notes");
+        explanation.notes.iter().for_each(|note| paragraph(out, 2, note));
+    }
+    let _ = writeln!(out);
+    let read = match explanation.looked_at.found_by {
+        FoundBy::Index => format!("{} partitions were read, by the index of orders", explanation.looked_at.partitions_read),
+        FoundBy::Scan => "all partitions were read".to_owned(),
+    };
+    paragraph(out, 0, &format!("searched: {} ({read})", explanation.looked_at.text()));
+}
+
+fn heading(out: &mut String, text: &str) {
+    let _ = writeln!(out, "\n{text}");
+}
+
+fn rows(out: &mut String, explanation: &Explanation) {
+    heading(out, "in the layer");
+    if explanation.rows.is_empty() {
+        paragraph(out, 2, "no row");
+    }
+    for row in &explanation.rows {
+        paragraph(out, 2, &format!("dt={}, {}, line {}", row.dt, row.file.display(), row.line));
+        columns(out, &row.columns);
+    }
+}
+
+/// All columns that hold something.
+fn columns(out: &mut String, columns: &RowColumns) {
+    let shown: Vec<_> = columns.0.iter().filter_map(|(name, text)| Some(format!("{name}={}", text.as_ref()?))).collect();
+    paragraph(out, 6, &shown.join("  "));
+}
+
+fn versions(out: &mut String, versions: &[Version]) {
+    heading(out, "versions, by commit");
+    if versions.is_empty() {
+        paragraph(out, 2, "no kept run brought one");
+    }
+    for (number, version) in (1..).zip(versions) {
+        let command = version.command.map(|command| format!(" ({})", command.as_str())).unwrap_or_default();
+        let started = version.started_at.map(|start| format!(", started {}", start.rfc3339())).unwrap_or_default();
+        paragraph(out, 2, &format!("{number}. {}: run {}{command}{started}", version.outcome, version.run_id));
+        let source =
+            version.source.as_ref().map_or("an unknown place".to_owned(), |source| format!("{}, {}", source.location, place_of(source)));
+        paragraph(out, 6, &format!("from {source}"));
+        let updated_at = version.updated_at.map_or("none".to_owned(), |updated_at| updated_at.to_string());
+        let moved = version.moved_from.iter().map(|dt| format!(", moved from dt={dt}")).collect::<String>();
+        paragraph(out, 6, &format!("updated_at {updated_at}, dt={}{moved}", version.dt));
+        match &version.why {
+            Some(why) => {
+                let skus: Vec<_> = version.lines.iter().map(|line| line.sku.as_str()).collect();
+                paragraph(out, 6, &format!("sku {}: {why}", skus.join(", ")));
+            }
+            None => {
+                let lines = version.lines.iter();
+                lines.for_each(|line| paragraph(out, 6, &format!("sku {}: {}: {}", line.sku, line.outcome.as_str(), line.why)));
+            }
+        }
+    }
+}
+
+fn dropped(out: &mut String, explanation: &Explanation) {
+    heading(out, "dropped");
+    if explanation.dropped.is_empty() {
+        paragraph(out, 2, "nothing that is still in quarantine");
+    }
+    for part in &explanation.dropped {
+        let index = part.line_index.map(|index| format!(" {index} (from 0)")).unwrap_or_default();
+        let by = if part.named_by == NamedBy::Text { "; only its text names the order" } else { "" };
+        paragraph(out, 2, &format!("{}: {}{index}, run {}{by}", part.reason, part.level, part.run_id));
+        paragraph(out, 6, &format!("{}, line {}", part.file, part.line));
+        let beginning: String = part.record.chars().take(WIDTH - 7).collect();
+        let is_cut = part.record_is_cut || beginning.len() < part.record.len();
+        let beginning = if is_cut { beginning.chars().take(WIDTH - 8).chain(['…']).collect() } else { beginning };
+        let _ = writeln!(out, "      {}", beginning.replace(char::is_control, " "));
+    }
+}
+
+fn checks(out: &mut String, checks: &[RunChecks]) {
+    heading(out, "checks that saw its partitions");
+    if checks.is_empty() {
+        paragraph(out, 2, "no kept report has any");
+    }
+    for run in checks {
+        let partitions: Vec<_> = run.partitions.iter().map(|dt| format!("dt={dt}")).collect();
+        let seen = if partitions.is_empty() { String::new() } else { format!(" over {}", partitions.join(", ")) };
+        let passed = run.checks - run.failed.len();
+        paragraph(out, 2, &format!("run {} ({}): {passed} of {} passed{seen}", run.run_id, run.status.as_str(), run.checks));
+        for check in &run.failed {
+            let named = if check.names_order { "this order is among those shown" } else { "this order is not among those shown" };
+            paragraph(
+                out,
+                6,
+                &format!("{} {}: {}, {named}", check.severity.as_str(), check.name, counted_u64(check.violations, "violation")),
+            );
+        }
+    }
+}
+
+fn warehouse(out: &mut String, warehouse: &WarehouseRows) {
+    heading(out, "in the warehouse");
+    let equal = if warehouse.equals_layer { "equal to the layer" } else { "not equal to the layer" };
+    paragraph(out, 2, &format!("{}, {equal}", counted(warehouse.rows.len(), "row")));
+    warehouse.rows.iter().for_each(|row| columns(out, row));
+    warehouse.differences.iter().for_each(|difference| paragraph(out, 6, difference));
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    counted_u64(count as u64, noun)
+}
+
+fn counted_u64(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Writes a text in lines of at most [`WIDTH`] columns: the first one indented, all others two columns more. A word that
+/// is longer than a line is cut into lines.
+fn paragraph(out: &mut String, indent: usize, text: &str) {
+    let (mut margin, mut line, mut width) = (indent, String::new(), 0);
+    let text = text.replace(char::is_control, " ");
+    let mut end_line = |line: &mut String, margin: &mut usize| {
+        let _ = writeln!(out, "{:margin$}{}", "", line.trim_end(), margin = *margin);
+        line.clear();
+        *margin = indent + 2;
+    };
+    for word in text.split_inclusive(' ') {
+        let mut letters: Vec<char> = word.chars().collect();
+        if width > 0 && margin + width + word.trim_end().chars().count() > WIDTH {
+            end_line(&mut line, &mut margin);
+            width = 0;
+        }
+        while margin + letters.len() > WIDTH + 1 {
+            let rest = letters.split_off(WIDTH - margin);
+            line.extend(letters);
+            end_line(&mut line, &mut margin);
+            letters = rest;
+        }
+        width += letters.len();
+        line.extend(letters);
+    }
+    if !line.trim_end().is_empty() {
+        end_line(&mut line, &mut margin);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_longer_than_the_width_and_no_word_is_lost() {
+        let long = format!("from https://host/{} page 3,  record 17 {}", "x".repeat(250), "word ".repeat(60));
+        let mut out = String::new();
+        paragraph(&mut out, 6, &long);
+        assert!(out.lines().all(|line| line.chars().count() <= WIDTH && line.starts_with("      ")), "{out}");
+        let kept: String = out.split_whitespace().collect();
+        assert_eq!(kept, long.split_whitespace().collect::<String>());
+        assert!(out.lines().count() <= 9, "{out}");
+    }
+}

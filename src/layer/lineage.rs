@@ -1,0 +1,943 @@
+//! Which record of the source brought which version of an order, and what the merge made of each of its lines: one file a
+//! run, for `etl explain`.
+//!
+//! Responsible for the format, for finding an order in it, and for the names and the retention of the files. It does not
+//! judge which version wins: the merge does, and hands on what it did.
+//!
+//! ```text
+//! state/lineage/SEQUENCE-RUN_ID.lineage     SEQUENCE counts publishes: the order of commits, whatever the clocks say
+//!
+//! file     = block… · outcomes · origins · fences · footer
+//! block    = entry… · XXH3                       about 8 KiB; entries sorted by hash, those of one hash in source order
+//! entry    = hash (u64) · length · record · row · dt · updated_at? · (sku length · sku)…
+//! outcomes = (dt (i32) · length · (outcome (u8) · lines)…)… · XXH3        the lines of a partition, in source order
+//! origins  = page… · XXH3                        page = first record · location (front coded) · page? · unit · first · gaps
+//! fences   = (first hash (u64) · offset (u64))…  one a block
+//! footer   = entries · blocks · end of blocks · end of outcomes · end of origins · XXH3 of fences and these (u64) · magic (8)
+//! ```
+//! Fixed numbers are little-endian, all others LEB128. A damaged byte is an error, never a wrong answer.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Read, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Serialize;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use super::{
+    LayerError,
+    staged_rows::{BatchOrder, Reader, write_number, write_signed},
+};
+use crate::{
+    model::{Dt, OrderHash, UtcMicros},
+    store::{self, Output, Staging, StoreError, places},
+};
+
+const MAGIC: &[u8; 8] = b"ETLLIN01";
+const ENDING: &str = ".lineage";
+/// Bytes after which a block ends.
+const BLOCK: usize = 8 << 10;
+const CHECKSUM: usize = 8;
+const FENCE: usize = 16;
+const FOOTER: usize = 5 * 8 + CHECKSUM + MAGIC.len();
+/// Bytes that are kept of a sku.
+const LONGEST_SKU: usize = 255;
+
+/// What the merge made of one line that a run brought.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum LineOutcome {
+    /// The merge did not say.
+    #[default]
+    Unknown,
+    /// A new row.
+    Inserted,
+    /// It replaced the stored row.
+    #[serde(rename = "won")]
+    Updated,
+    /// It equals the stored row.
+    Unchanged,
+    /// It replaced a row of another partition.
+    Moved,
+    /// The stored row is newer.
+    Superseded,
+    /// Another line of the run won.
+    Duplicate,
+}
+
+impl LineOutcome {
+    const ALL: [LineOutcome; 7] = [
+        LineOutcome::Unknown,
+        LineOutcome::Inserted,
+        LineOutcome::Updated,
+        LineOutcome::Unchanged,
+        LineOutcome::Moved,
+        LineOutcome::Superseded,
+        LineOutcome::Duplicate,
+    ];
+
+    /// The name in the answer of `etl explain`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LineOutcome::Unknown => "unknown",
+            LineOutcome::Inserted => "inserted",
+            LineOutcome::Updated => "won",
+            LineOutcome::Unchanged => "unchanged",
+            LineOutcome::Moved => "moved",
+            LineOutcome::Superseded => "superseded",
+            LineOutcome::Duplicate => "duplicate",
+        }
+    }
+
+    /// Whether the row of the layer is then that of the line.
+    pub fn is_in_layer(self) -> bool {
+        matches!(self, LineOutcome::Inserted | LineOutcome::Updated | LineOutcome::Unchanged | LineOutcome::Moved)
+    }
+}
+
+/// What the merge made of the lines of one partition, in source order, in few bytes.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct LineOutcomes(Vec<u8>);
+
+impl LineOutcomes {
+    /// Packs the outcome of each line.
+    pub fn new(outcomes: &[LineOutcome]) -> LineOutcomes {
+        let mut packed = Vec::new();
+        for equal in outcomes.chunk_by(|a, b| a == b) {
+            packed.push(equal[0] as u8);
+            write_number(&mut packed, equal.len() as u64);
+        }
+        LineOutcomes(packed)
+    }
+
+    /// The outcome of a line, counted from 0.
+    fn of(&self, line: u64) -> LineOutcome {
+        let mut reader = Reader(&self.0);
+        let mut end = 0;
+        while let (Some(outcome), Some(lines)) = (reader.byte(), reader.number()) {
+            end += lines;
+            if line < end {
+                return LineOutcome::ALL.get(usize::from(outcome)).copied().unwrap_or_default();
+            }
+        }
+        LineOutcome::Unknown
+    }
+}
+
+/// What the records of a page are counted by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum RecordUnit {
+    /// Lines of a text file.
+    Line,
+    /// Elements of an array in a file.
+    Element,
+    /// Rows of a Parquet file.
+    Row,
+    /// Records of a response.
+    Record,
+}
+
+impl RecordUnit {
+    const ALL: [RecordUnit; 4] = [RecordUnit::Line, RecordUnit::Element, RecordUnit::Row, RecordUnit::Record];
+
+    /// The name in the answer of `etl explain`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RecordUnit::Line => "line",
+            RecordUnit::Element => "element",
+            RecordUnit::Row => "row",
+            RecordUnit::Record => "record",
+        }
+    }
+}
+
+/// Units between two records of a page that hold no record, such as blank lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gap {
+    /// Records of the page before the gap.
+    pub after: u64,
+    /// Units that it is long.
+    pub units: u64,
+}
+
+/// Where the records of a page come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PageOrigin {
+    /// A file, or a URL without secrets.
+    pub location: String,
+    /// The number of the page, from 1, for responses.
+    pub page: Option<u64>,
+    /// What its records are counted by.
+    pub unit: RecordUnit,
+    /// The number of the first record, from 1.
+    pub first: u64,
+    /// The gaps, in their order.
+    pub gaps: Vec<Gap>,
+}
+
+impl PageOrigin {
+    /// The number of a record in its file or response; `place` is its place among the records of the page, from 1.
+    fn number(&self, place: u64) -> u64 {
+        let skipped: u64 = self.gaps.iter().take_while(|gap| gap.after < place).map(|gap| gap.units).sum();
+        self.first + place.saturating_sub(1) + skipped
+    }
+}
+
+/// Where one record comes from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RecordSource {
+    /// A file, or a URL without secrets.
+    pub location: String,
+    /// The page, for responses.
+    pub page: Option<u64>,
+    /// What `number` counts.
+    pub unit: RecordUnit,
+    /// The line, element, row or record, from 1.
+    pub number: u64,
+}
+
+/// A version of an order that a run brought.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BroughtVersion {
+    /// The partition that it belongs to.
+    pub dt: Dt,
+    /// When the order was changed, by its source.
+    pub updated_at: Option<UtcMicros>,
+    /// The place of its record among all records of the run.
+    pub record: u64,
+    /// Where its record comes from; `None` if the origins are damaged.
+    pub source: Option<RecordSource>,
+    /// Its lines, in source order.
+    pub lines: Vec<BroughtLine>,
+}
+
+/// A line of a version.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BroughtLine {
+    /// Its sku; only the beginning of a very long one: compare with [`kept_sku`].
+    pub sku: String,
+    /// What became of it.
+    pub outcome: LineOutcome,
+}
+
+/// What lineage keeps of a sku: all of it, up to 255 bytes.
+pub fn kept_sku(sku: &str) -> &str {
+    let mut end = sku.len().min(LONGEST_SKU);
+    while !sku.is_char_boundary(end) {
+        end -= 1;
+    }
+    &sku[..end]
+}
+
+/// The lineage of a run while its pages come, in bounded memory.
+pub struct LineageBuilder {
+    folder: PathBuf,
+    /// Each version: its hash, and where it begins in `bytes`.
+    entries: Vec<(OrderHash, usize)>,
+    /// Versions in source order, each with its length before it.
+    bytes: Vec<u8>,
+    spilled: Vec<PathBuf>,
+    origins: Vec<u8>,
+    last_location: String,
+}
+
+impl LineageBuilder {
+    /// An empty one that spills into `folder`.
+    pub(super) fn new(folder: PathBuf) -> LineageBuilder {
+        LineageBuilder {
+            folder,
+            entries: Vec::new(),
+            bytes: Vec::new(),
+            spilled: Vec::new(),
+            origins: Vec::new(),
+            last_location: String::new(),
+        }
+    }
+
+    /// Takes the origin of the page whose records are counted from `first_record` on.
+    pub(super) fn push_page(&mut self, first_record: u64, origin: &PageOrigin) {
+        let shared = common_prefix(&self.last_location, &origin.location);
+        let out = &mut self.origins;
+        write_number(out, first_record);
+        write_number(out, shared as u64);
+        write_number(out, (origin.location.len() - shared) as u64);
+        out.extend_from_slice(&origin.location.as_bytes()[shared..]);
+        write_number(out, origin.page.map_or(0, |page| page + 1));
+        out.push(origin.unit as u8);
+        write_number(out, origin.first);
+        write_number(out, origin.gaps.len() as u64);
+        for gap in &origin.gaps {
+            write_number(out, gap.after);
+            write_number(out, gap.units);
+        }
+        self.last_location.clone_from(&origin.location);
+    }
+
+    /// Takes a version. `record` is the place of its record in the run, `row` that of its first line in its partition.
+    pub(super) fn push(&mut self, order: &BatchOrder, record: u64, row: u64, rest: &[u8]) {
+        let mut head = Vec::with_capacity(20);
+        write_number(&mut head, record);
+        write_number(&mut head, row);
+        self.entries.push((order.hash, self.bytes.len()));
+        write_number(&mut self.bytes, (head.len() + rest.len()) as u64);
+        self.bytes.extend_from_slice(&head);
+        self.bytes.extend_from_slice(rest);
+    }
+
+    /// Moves the versions that are in memory to disk, sorted.
+    pub(super) fn spill(&mut self) -> Result<(), LayerError> {
+        let path = self.folder.join(format!("lineage-{:06}.spill", self.spilled.len()));
+        let failed = || StoreError::io("write", &path);
+        let mut file = BufWriter::with_capacity(1 << 18, File::create(&path).map_err(failed())?);
+        self.sort();
+        for entry in self.in_memory() {
+            let (hash, version) = entry?;
+            let written = file.write_all(&hash.0.to_le_bytes()).and_then(|()| file.write_all(&(version.len() as u64).to_le_bytes()));
+            written.and_then(|()| file.write_all(&version)).map_err(failed())?;
+        }
+        file.flush().map_err(failed())?;
+        self.entries.clear();
+        self.bytes.clear();
+        self.spilled.push(path);
+        Ok(())
+    }
+
+    fn sort(&mut self) {
+        self.entries.sort_unstable();
+    }
+
+    fn in_memory(&self) -> impl Iterator<Item = Result<Version<'_>, LayerError>> {
+        self.entries.iter().filter_map(|&(hash, start)| {
+            let mut reader = Reader(self.bytes.get(start..)?);
+            let length = usize::try_from(reader.number()?).ok()?;
+            Some(Ok((hash, std::borrow::Cow::Borrowed(reader.0.get(..length)?))))
+        })
+    }
+
+    /// Stages the file of a run, with what the merge made of the lines of each partition.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn stage<'o>(
+        &mut self,
+        staging: &mut Staging,
+        output: &Output,
+        run_id: &str,
+        outcomes: impl Iterator<Item = (Dt, &'o LineOutcomes)>,
+    ) -> Result<(), LayerError> {
+        if self.entries.is_empty() && self.spilled.is_empty() {
+            return Ok(());
+        }
+        let sequence = stored_runs(output)?.last().map_or(1, |run| run.sequence + 1);
+        let place = Path::new(places::LINEAGE).join(format!("{sequence:010}-{run_id}{ENDING}"));
+        let written = self.write(&staging.staged(&place), outcomes)?;
+        staging.put_written(&place, written.bytes, written.checksum)?;
+        Ok(())
+    }
+
+    fn write<'o>(&mut self, path: &Path, outcomes: impl Iterator<Item = (Dt, &'o LineOutcomes)>) -> Result<WrittenFile, LayerError> {
+        self.sort();
+        let mut file = LineageWriter::create(path)?;
+        let mut streams: Vec<VersionStream<'_>> = Vec::with_capacity(self.spilled.len() + 1);
+        for spilled in &self.spilled {
+            let spilled = SpillReader::open(spilled)?.map(|version| -> Result<Version<'_>, LayerError> { version });
+            streams.push(Box::new(spilled));
+        }
+        streams.push(Box::new(self.in_memory()));
+        merge(streams, |hash, version| file.version(hash, version))?;
+        file.finish(outcomes, &self.origins)
+    }
+}
+
+/// The length of the beginning that two texts share, at a character boundary of both.
+fn common_prefix(a: &str, b: &str) -> usize {
+    let mut shared = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    while !a.is_char_boundary(shared) || !b.is_char_boundary(shared) {
+        shared -= 1;
+    }
+    shared
+}
+
+/// A version: its hash, and its bytes without their length.
+type Version<'a> = (OrderHash, std::borrow::Cow<'a, [u8]>);
+type VersionStream<'a> = Box<dyn Iterator<Item = Result<Version<'a>, LayerError>> + 'a>;
+
+/// Hands on the versions of sorted streams by hash, and those of one hash in the order of the streams.
+fn merge(mut streams: Vec<VersionStream<'_>>, mut each: impl FnMut(OrderHash, &[u8]) -> Result<(), LayerError>) -> Result<(), LayerError> {
+    let mut heads = Vec::with_capacity(streams.len());
+    for stream in &mut streams {
+        heads.push(stream.next().transpose()?);
+    }
+    loop {
+        // Few streams: a scan of their heads costs less than a heap.
+        let least = heads.iter().enumerate().filter_map(|(stream, head)| Some((head.as_ref()?.0, stream))).min();
+        let Some((_, stream)) = least else { return Ok(()) };
+        let next = streams[stream].next().transpose()?;
+        if let Some((hash, version)) = std::mem::replace(&mut heads[stream], next) {
+            each(hash, &version)?;
+        }
+    }
+}
+
+/// Reads versions that were spilled.
+struct SpillReader {
+    file: BufReader<File>,
+    path: PathBuf,
+}
+
+impl SpillReader {
+    fn open(path: &Path) -> Result<SpillReader, LayerError> {
+        let file = File::open(path).map_err(StoreError::io("read", path))?;
+        Ok(SpillReader { file: BufReader::with_capacity(1 << 16, file), path: path.to_owned() })
+    }
+
+    fn read(&mut self) -> io::Result<Option<Version<'static>>> {
+        let mut head = [0; 16];
+        match self.file.read_exact(&mut head) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        let (hash, length) = (u64::from_le_bytes(part(&head, 0)), u64::from_le_bytes(part(&head, 8)));
+        let mut version = Vec::new();
+        (&mut self.file).take(length).read_to_end(&mut version)?;
+        Ok(Some((OrderHash(hash), version.into())))
+    }
+}
+
+impl Iterator for SpillReader {
+    type Item = Result<Version<'static>, LayerError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().map_err(|error| StoreError::io("read", self.path.clone())(error).into()).transpose()
+    }
+}
+
+/// Eight bytes from a place on; zeros where there are fewer.
+fn part(bytes: &[u8], start: usize) -> [u8; 8] {
+    bytes.get(start..start + 8).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()
+}
+
+struct WrittenFile {
+    bytes: u64,
+    checksum: String,
+}
+
+/// Writes a file from its beginning to its end.
+struct LineageWriter {
+    path: PathBuf,
+    file: BufWriter<File>,
+    hasher: Xxh3,
+    bytes: u64,
+    block: Vec<u8>,
+    fences: Vec<u8>,
+    entries: u64,
+}
+
+impl LineageWriter {
+    fn create(path: &Path) -> Result<LineageWriter, LayerError> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))?;
+        }
+        let file = File::create(path).map_err(StoreError::io("create", path))?;
+        let file = BufWriter::with_capacity(1 << 18, file);
+        let (block, fences) = (Vec::with_capacity(2 * BLOCK), Vec::new());
+        Ok(LineageWriter { path: path.to_owned(), file, hasher: Xxh3::new(), bytes: 0, block, fences, entries: 0 })
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(self.file.write_all(bytes).map_err(StoreError::io("write", &self.path))?)
+    }
+
+    fn put_with_checksum(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
+        self.put(bytes)?;
+        self.put(&xxh3_64(bytes).to_le_bytes())
+    }
+
+    fn version(&mut self, OrderHash(hash): OrderHash, version: &[u8]) -> Result<(), LayerError> {
+        if self.block.is_empty() {
+            self.fences.extend_from_slice(&hash.to_le_bytes());
+            self.fences.extend_from_slice(&self.bytes.to_le_bytes());
+        }
+        self.block.extend_from_slice(&hash.to_le_bytes());
+        write_number(&mut self.block, version.len() as u64);
+        self.block.extend_from_slice(version);
+        self.entries += 1;
+        if self.block.len() >= BLOCK { self.end_block() } else { Ok(()) }
+    }
+
+    fn end_block(&mut self) -> Result<(), LayerError> {
+        let mut block = std::mem::take(&mut self.block);
+        self.put_with_checksum(&block)?;
+        block.clear();
+        self.block = block;
+        Ok(())
+    }
+
+    fn finish<'o>(mut self, outcomes: impl Iterator<Item = (Dt, &'o LineOutcomes)>, origins: &[u8]) -> Result<WrittenFile, LayerError> {
+        if !self.block.is_empty() {
+            self.end_block()?;
+        }
+        let mut footer = Vec::with_capacity(FOOTER);
+        footer.extend_from_slice(&self.entries.to_le_bytes());
+        footer.extend_from_slice(&((self.fences.len() / FENCE) as u64).to_le_bytes());
+        footer.extend_from_slice(&self.bytes.to_le_bytes());
+        let mut packed = Vec::new();
+        for (dt, LineOutcomes(outcomes)) in outcomes {
+            packed.extend_from_slice(&dt.days().to_le_bytes());
+            write_number(&mut packed, outcomes.len() as u64);
+            packed.extend_from_slice(outcomes);
+        }
+        self.put_with_checksum(&packed)?;
+        footer.extend_from_slice(&self.bytes.to_le_bytes());
+        self.put_with_checksum(origins)?;
+        footer.extend_from_slice(&self.bytes.to_le_bytes());
+        let fences = std::mem::take(&mut self.fences);
+        self.put(&fences)?;
+        let checksum = footer_checksum(&fences, &footer);
+        footer.extend_from_slice(&checksum.to_le_bytes());
+        footer.extend_from_slice(MAGIC);
+        self.put(&footer)?;
+        self.file.flush().map_err(StoreError::io("write", &self.path))?;
+        Ok(WrittenFile { bytes: self.bytes, checksum: format!("{:016x}", self.hasher.digest()) })
+    }
+}
+
+fn footer_checksum(fences: &[u8], numbers: &[u8]) -> u64 {
+    let mut hasher = Xxh3::new();
+    hasher.update(fences);
+    hasher.update(numbers);
+    hasher.digest()
+}
+
+/// A run whose lineage is kept.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct LineageRun {
+    /// Its place among all publishes.
+    pub sequence: u64,
+    /// The run.
+    pub run_id: String,
+    path: PathBuf,
+}
+
+/// The runs whose lineage is kept, in the order of their commits.
+///
+/// # Errors
+/// I/O errors.
+pub fn stored_runs(output: &Output) -> Result<Vec<LineageRun>, LayerError> {
+    let folder = output.at(places::LINEAGE);
+    let run = |name: String| {
+        let (sequence, run_id) = name.strip_suffix(ENDING)?.split_once('-')?;
+        Some(LineageRun { sequence: sequence.parse().ok()?, run_id: run_id.to_owned(), path: folder.join(&name) })
+    };
+    let mut runs: Vec<_> = output.names(&folder)?.into_iter().filter_map(run).collect();
+    runs.sort_unstable();
+    Ok(runs)
+}
+
+/// How much lineage is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LineageRetention {
+    /// That of runs that started at most so long ago.
+    pub keep: Duration,
+    /// At most so many bytes, those of the latest runs.
+    pub max_bytes: u64,
+}
+
+/// What a retention removed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RemovedLineage {
+    /// Runs that are too old.
+    pub too_old: usize,
+    /// Runs beyond the bytes.
+    pub beyond_bytes: usize,
+}
+
+/// Removes lineage that is past its retention. That of the latest run always stays.
+///
+/// # Errors
+/// I/O errors.
+pub fn remove_past_retention(output: &Output, retention: LineageRetention, now: UtcMicros) -> Result<RemovedLineage, LayerError> {
+    let oldest = now.minus(i64::try_from(retention.keep.as_micros()).unwrap_or(i64::MAX));
+    let oldest: String = oldest.rfc3339().chars().filter(char::is_ascii_alphanumeric).take("20260131T100000".len()).collect();
+    let (mut removed, mut bytes) = (RemovedLineage::default(), 0);
+    for (place, run) in stored_runs(output)?.into_iter().rev().enumerate() {
+        bytes += fs::metadata(&run.path).map_or(0, |metadata| metadata.len());
+        let is_old = run.run_id < oldest;
+        if place == 0 || (!is_old && bytes <= retention.max_bytes) {
+            continue;
+        }
+        store::remove_file(&run.path)?;
+        *(if is_old { &mut removed.too_old } else { &mut removed.beyond_bytes }) += 1;
+    }
+    Ok(removed)
+}
+
+/// Why the lineage of a run can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LineageError {
+    /// Bytes that are not those that were written.
+    #[error("{}: the {part} are damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What of it.
+        part: &'static str,
+    },
+    /// It can't be opened or read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the disk says.
+        source: io::Error,
+    },
+}
+
+/// The lineage of a run, open for look-ups.
+struct LineageFile {
+    path: PathBuf,
+    file: File,
+    /// First hash and offset of each block.
+    fences: Vec<(u64, u64)>,
+    blocks_end: u64,
+    outcomes_end: u64,
+    origins_end: u64,
+}
+
+/// The versions of an order that a run brought, in source order.
+///
+/// # Errors
+/// A damaged or unreadable file.
+pub fn versions_of(run: &LineageRun, order: OrderHash) -> Result<Vec<BroughtVersion>, LineageError> {
+    let file = LineageFile::open(&run.path)?;
+    let found = file.entries_of(order)?;
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let outcomes = file.outcomes()?;
+    let numbers: BTreeSet<u64> = found.iter().map(|entry| entry.record).collect();
+    let sources = file.sources(&numbers)?;
+    let version = |entry: StoredVersion| {
+        let of_partition = outcomes.get(&entry.dt);
+        let outcome = |line: u64| of_partition.map(|outcomes| outcomes.of(entry.row + line)).unwrap_or_default();
+        BroughtVersion {
+            dt: entry.dt,
+            updated_at: entry.updated_at,
+            record: entry.record,
+            source: sources.get(&entry.record).cloned(),
+            lines: (0..).zip(entry.skus).map(|(line, sku)| BroughtLine { sku, outcome: outcome(line) }).collect(),
+        }
+    };
+    Ok(found.into_iter().map(version).collect())
+}
+
+/// A version as the file has it.
+struct StoredVersion {
+    record: u64,
+    row: u64,
+    dt: Dt,
+    updated_at: Option<UtcMicros>,
+    skus: Vec<String>,
+}
+
+impl StoredVersion {
+    fn parse(bytes: &[u8]) -> Option<StoredVersion> {
+        let mut reader = Reader(bytes);
+        let (record, row) = (reader.number()?, reader.number()?);
+        let dt = Dt::from_days(i32::try_from(reader.signed()?).ok()?)?;
+        let updated_at = if reader.byte()? == 0 { None } else { Some(UtcMicros::new(reader.signed()?)?) };
+        let mut skus = Vec::new();
+        while !reader.0.is_empty() {
+            skus.push(reader.text()?.to_owned());
+        }
+        Some(StoredVersion { record, row, dt, updated_at, skus })
+    }
+}
+
+impl LineageFile {
+    fn open(path: &Path) -> Result<LineageFile, LineageError> {
+        let unreadable = |source| LineageError::Unreadable { path: path.to_owned(), source };
+        let damaged = || LineageError::Damaged { path: path.to_owned(), part: "end and the index" };
+        let file = File::open(path).map_err(unreadable)?;
+        let size = file.metadata().map_err(unreadable)?.len();
+        let start = size.checked_sub(FOOTER as u64).ok_or_else(damaged)?;
+        let mut footer = [0; FOOTER];
+        file.read_exact_at(&mut footer, start).map_err(unreadable)?;
+        let number = |place: usize| u64::from_le_bytes(part(&footer, place * 8));
+        let (blocks, blocks_end, outcomes_end, origins_end) = (number(1), number(2), number(3), number(4));
+        let is_whole = footer.ends_with(MAGIC)
+            && blocks.checked_mul(FENCE as u64).and_then(|fences| fences.checked_add(origins_end)) == Some(start)
+            && blocks_end <= outcomes_end
+            && outcomes_end <= origins_end;
+        if !is_whole {
+            return Err(damaged());
+        }
+        let mut fences = vec![0; usize::try_from(start - origins_end).map_err(|_| damaged())?];
+        file.read_exact_at(&mut fences, origins_end).map_err(unreadable)?;
+        if footer_checksum(&fences, &footer[..5 * 8]) != number(5) {
+            return Err(damaged());
+        }
+        let fences =
+            fences.chunks_exact(FENCE).map(|fence| (u64::from_le_bytes(part(fence, 0)), u64::from_le_bytes(part(fence, 8)))).collect();
+        Ok(LineageFile { path: path.to_owned(), file, fences, blocks_end, outcomes_end, origins_end })
+    }
+
+    fn damaged(&self, part: &'static str) -> LineageError {
+        LineageError::Damaged { path: self.path.clone(), part }
+    }
+
+    /// Bytes that have their checksum after them.
+    fn read(&self, start: u64, end: u64, part: &'static str) -> Result<Vec<u8>, LineageError> {
+        let length = end.checked_sub(start).and_then(|length| usize::try_from(length).ok()).filter(|length| *length >= CHECKSUM);
+        let mut bytes = vec![0; length.ok_or_else(|| self.damaged(part))?];
+        self.file.read_exact_at(&mut bytes, start).map_err(|source| LineageError::Unreadable { path: self.path.clone(), source })?;
+        let checksum = bytes.split_off(bytes.len() - CHECKSUM);
+        if xxh3_64(&bytes).to_le_bytes() == *checksum { Ok(bytes) } else { Err(self.damaged(part)) }
+    }
+
+    fn entries_of(&self, OrderHash(order): OrderHash) -> Result<Vec<StoredVersion>, LineageError> {
+        let mut found = Vec::new();
+        // The entries of one order may begin in the block before the one that begins with it.
+        let first = self.fences.partition_point(|(hash, _)| *hash < order).saturating_sub(1);
+        for (number, (hash, start)) in self.fences.iter().enumerate().skip(first) {
+            if *hash > order {
+                break;
+            }
+            let end = self.fences.get(number + 1).map_or(self.blocks_end, |(_, next)| *next);
+            let block = self.read(*start, end, "versions")?;
+            self.scan(&block, order, &mut found).ok_or_else(|| self.damaged("versions"))?;
+        }
+        Ok(found)
+    }
+
+    fn scan(&self, block: &[u8], order: u64, found: &mut Vec<StoredVersion>) -> Option<()> {
+        let mut reader = Reader(block);
+        while !reader.0.is_empty() {
+            let (hash, rest) = reader.0.split_first_chunk::<8>()?;
+            reader = Reader(rest);
+            let length = usize::try_from(reader.number()?).ok()?;
+            let (version, rest) = reader.0.split_at_checked(length)?;
+            reader = Reader(rest);
+            if u64::from_le_bytes(*hash) == order {
+                found.push(StoredVersion::parse(version)?);
+            }
+        }
+        Some(())
+    }
+
+    fn outcomes(&self) -> Result<BTreeMap<Dt, LineOutcomes>, LineageError> {
+        let bytes = self.read(self.blocks_end, self.outcomes_end, "outcomes")?;
+        let parse = || {
+            let (mut reader, mut all) = (Reader(&bytes), BTreeMap::new());
+            while !reader.0.is_empty() {
+                let (days, rest) = reader.0.split_first_chunk::<4>()?;
+                reader = Reader(rest);
+                let length = usize::try_from(reader.number()?).ok()?;
+                let (outcomes, rest) = reader.0.split_at_checked(length)?;
+                reader = Reader(rest);
+                all.insert(Dt::from_days(i32::from_le_bytes(*days))?, LineOutcomes(outcomes.to_vec()));
+            }
+            Some(all)
+        };
+        parse().ok_or_else(|| self.damaged("outcomes"))
+    }
+
+    /// Where records come from, by their places in the run.
+    fn sources(&self, records: &BTreeSet<u64>) -> Result<BTreeMap<u64, RecordSource>, LineageError> {
+        let bytes = self.read(self.outcomes_end, self.origins_end, "origins")?;
+        let (mut reader, mut pages) = (OriginReader { reader: Reader(&bytes), location: String::new() }, Vec::new());
+        let (mut current, mut wanted): (Option<(u64, PageOrigin)>, _) = (None, records.iter().copied().peekable());
+        while !reader.reader.0.is_empty() {
+            let next = reader.page().ok_or_else(|| self.damaged("origins"))?;
+            while let Some(record) = wanted.next_if(|record| *record <= next.0) {
+                pages.extend(current.clone().map(|page| (record, page)));
+            }
+            current = Some(next);
+        }
+        pages.extend(wanted.filter_map(|record| Some((record, current.clone()?))));
+        let source = |(record, (first, origin)): (u64, (u64, PageOrigin))| {
+            let number = origin.number(record - first);
+            (record, RecordSource { location: origin.location, page: origin.page, unit: origin.unit, number })
+        };
+        Ok(pages.into_iter().map(source).collect())
+    }
+}
+
+/// Reads pages, each with the number of records before it.
+struct OriginReader<'o> {
+    reader: Reader<'o>,
+    location: String,
+}
+
+impl OriginReader<'_> {
+    fn page(&mut self) -> Option<(u64, PageOrigin)> {
+        let first_record = self.reader.number()?;
+        let shared = usize::try_from(self.reader.number()?).ok()?;
+        if !self.location.is_char_boundary(shared) {
+            return None;
+        }
+        self.location.truncate(shared);
+        self.location.push_str(self.reader.text()?);
+        let page = self.reader.number()?.checked_sub(1);
+        let unit = *RecordUnit::ALL.get(usize::from(self.reader.byte()?))?;
+        let first = self.reader.number()?;
+        let mut gaps = Vec::new();
+        for _ in 0..self.reader.number()? {
+            gaps.push(Gap { after: self.reader.number()?, units: self.reader.number()? });
+        }
+        Some((first_record, PageOrigin { location: self.location.clone(), page, unit, first, gaps }))
+    }
+}
+
+/// The parts of a version that do not depend on the place of its batch in the run.
+pub(super) fn write_version(out: &mut Vec<u8>, dt: Dt, updated_at: Option<UtcMicros>) {
+    write_signed(out, dt.days().into());
+    out.push(u8::from(updated_at.is_some()));
+    if let Some(updated_at) = updated_at {
+        write_signed(out, updated_at.micros());
+    }
+}
+
+/// Adds a line to the version that was written last.
+pub(super) fn write_sku(out: &mut Vec<u8>, sku: &str) {
+    let sku = kept_sku(sku);
+    write_number(out, sku.len() as u64);
+    out.extend_from_slice(sku.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::order_hash;
+
+    fn dt() -> Dt {
+        "2026-01-31".parse().unwrap()
+    }
+
+    /// A version as a batch hands it on.
+    fn push(builder: &mut LineageBuilder, id: &str, record: u64, updated_at: Option<i64>, skus: &[&str]) {
+        let mut rest = Vec::new();
+        write_version(&mut rest, dt(), updated_at.and_then(UtcMicros::new));
+        skus.iter().for_each(|sku| write_sku(&mut rest, sku));
+        let order = BatchOrder { hash: order_hash(id), record, segment: 0, row: record, lineage_end: rest.len() };
+        builder.push(&order, record, record, &rest);
+    }
+
+    fn page(location: &str, unit: RecordUnit, first: u64) -> PageOrigin {
+        PageOrigin { location: location.to_owned(), page: None, unit, first, gaps: Vec::new() }
+    }
+
+    fn written(builder: &mut LineageBuilder, folder: &Path, outcomes: &[LineOutcome]) -> LineageRun {
+        let path = folder.join("0000000001-run.lineage");
+        let outcomes = LineOutcomes::new(outcomes);
+        let file = builder.write(&path, [(dt(), &outcomes)].into_iter()).unwrap();
+        assert_eq!(file.checksum, store::checksum(&fs::read(&path).unwrap()));
+        LineageRun { sequence: 1, run_id: "run".into(), path }
+    }
+
+    #[test]
+    fn every_version_is_found_across_spills_blocks_and_pages() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut builder = LineageBuilder::new(dir.path().to_owned());
+        let outcomes: Vec<_> = (0..3000).map(|number| LineOutcome::ALL[number % 7]).collect();
+        for number in 0..3000 {
+            if number % 500 == 0 {
+                builder.push_page(number, &page(&format!("in/{number}.json"), RecordUnit::Element, 1));
+            }
+            // Two versions of each order, far from each other.
+            push(&mut builder, &format!("O{}", number % 1500), number + 1, Some(1_000_000 + i64::try_from(number).unwrap()), &["x"]);
+            if number % 700 == 699 {
+                builder.spill().unwrap();
+            }
+        }
+        let run = written(&mut builder, dir.path(), &outcomes);
+        assert!(fs::metadata(&run.path).unwrap().len() > 4 * BLOCK as u64);
+        for number in 0..1500 {
+            let found = versions_of(&run, order_hash(&format!("O{number}"))).unwrap();
+            let records: Vec<_> = found.iter().map(|version| version.record).collect();
+            assert_eq!(records, [number + 1, number + 1501], "O{number}");
+            for (version, number) in found.iter().zip([number, number + 1500]) {
+                let source = version.source.as_ref().unwrap();
+                assert_eq!(
+                    (source.location.as_str(), source.number),
+                    (format!("in/{}.json", number / 500 * 500).as_str(), number % 500 + 1)
+                );
+                // Row `record` of the partition, from 0: here the first line of record 1 is row 1.
+                let expected = outcomes.get(usize::try_from(number).unwrap() + 1).copied().unwrap_or_default();
+                assert_eq!((version.lines[0].outcome, version.dt), (expected, dt()));
+                assert_eq!(version.updated_at.unwrap().micros(), 1_000_000 + i64::try_from(number).unwrap());
+            }
+        }
+        assert_eq!(versions_of(&run, order_hash("nope")).unwrap(), []);
+    }
+
+    #[test]
+    fn a_damaged_byte_is_an_error_and_never_another_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut builder = LineageBuilder::new(dir.path().to_owned());
+        builder.push_page(0, &page("a", RecordUnit::Line, 1));
+        push(&mut builder, "A", 1, None, &["x", "y"]);
+        let run = written(&mut builder, dir.path(), &[LineOutcome::Inserted; 3]);
+        let whole = fs::read(&run.path).unwrap();
+        let answer = versions_of(&run, order_hash("A")).unwrap();
+        assert_eq!(answer[0].lines.len(), 2);
+        for place in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 0x10;
+            fs::write(&run.path, &bytes).unwrap();
+            // The count of entries is not read back; all else is.
+            assert!(versions_of(&run, order_hash("A")).is_err(), "byte {place}");
+            fs::write(&run.path, &whole[..place]).unwrap();
+            assert!(versions_of(&run, order_hash("A")).is_err(), "length {place}");
+        }
+    }
+
+    #[test]
+    fn gaps_of_a_page_count_before_the_records_that_follow_them() {
+        let gaps = vec![Gap { after: 0, units: 2 }, Gap { after: 3, units: 1 }];
+        let origin = PageOrigin { gaps, ..page("a", RecordUnit::Line, 10) };
+        assert_eq!([1, 3, 4].map(|place| origin.number(place)), [12, 14, 16]);
+    }
+
+    #[test]
+    fn a_long_sku_is_cut_at_a_character() {
+        assert_eq!(kept_sku(&"ü".repeat(200)).len(), 254);
+        assert_eq!(kept_sku("x"), "x");
+    }
+
+    #[test]
+    fn lineage_goes_by_age_and_by_size_and_the_latest_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::new(dir.path().to_owned());
+        fs::create_dir_all(output.at(places::LINEAGE)).unwrap();
+        let runs = ["20200101T000000000000Z-0000010000", "20260108T000000000000Z-0000010000", "20260109T000000000000Z-0000010000"];
+        let put = || {
+            for (run, sequence) in runs.iter().zip(1..) {
+                fs::write(output.at(places::LINEAGE).join(format!("{sequence:010}-{run}{ENDING}")), [0; 100]).unwrap();
+            }
+        };
+        let kept = || stored_runs(&output).unwrap().iter().map(|run| run.sequence).collect::<Vec<_>>();
+        let now = UtcMicros::from_civil((2026, 1, 10), 0, 0, 0).unwrap();
+        let remove = |days: u64, max_bytes| {
+            put();
+            let retention = LineageRetention { keep: Duration::from_secs(days * 86_400), max_bytes };
+            remove_past_retention(&output, retention, now).unwrap()
+        };
+        assert_eq!((remove(30, 1000), kept()), (RemovedLineage { too_old: 1, beyond_bytes: 0 }, vec![2, 3]));
+        assert_eq!((remove(10_000, 250), kept()), (RemovedLineage { too_old: 0, beyond_bytes: 1 }, vec![2, 3]));
+        assert_eq!((remove(0, 0), kept()), (RemovedLineage { too_old: 2, beyond_bytes: 0 }, vec![3]));
+        put();
+        let forever = LineageRetention { keep: Duration::MAX, max_bytes: u64::MAX };
+        assert_eq!(remove_past_retention(&output, forever, now).unwrap(), RemovedLineage::default());
+    }
+}

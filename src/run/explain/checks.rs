@@ -1,0 +1,77 @@
+//! The runs whose checks saw the partitions of an order, and the failed checks that name it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::{
+    check::CheckResult,
+    model::{Dt, Severity, UtcMicros},
+    report::{Status, Summary},
+    store::{Output, places},
+};
+
+/// A run whose checks saw a partition of the order.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunChecks {
+    /// The run.
+    pub run_id: String,
+    /// When it started.
+    pub started_at: UtcMicros,
+    /// How it ended.
+    pub status: Status,
+    /// The partitions of the order that it changed.
+    pub partitions: Vec<Dt>,
+    /// Checks that it ran.
+    pub checks: usize,
+    /// Checks that failed.
+    pub failed: Vec<FailedCheckOfOrder>,
+}
+
+/// A check that failed.
+#[derive(Clone, Debug, Serialize)]
+pub struct FailedCheckOfOrder {
+    /// The check.
+    pub name: String,
+    /// `error` or `warn`.
+    pub severity: Severity,
+    /// Its violations, of whatever order.
+    pub violations: u64,
+    /// Whether a violation that is kept names this order: in the report, or in the file of violations.
+    pub names_order: bool,
+}
+
+/// The runs that changed one of these partitions, or that have a failed check which names the order, oldest first.
+pub(super) fn checks(output: &Output, order_id: &str, dts: &BTreeSet<Dt>, reports: &BTreeMap<String, Summary>) -> Vec<RunChecks> {
+    let mut found = Vec::new();
+    for run in reports.values().filter(|run| !run.checks.is_empty()) {
+        let changed = run.partitions_written.iter().chain(&run.partitions_removed);
+        let partitions: Vec<Dt> = changed.copied().filter(|dt| dts.contains(dt)).collect();
+        let failed = run.checks.iter().filter(|check| !check.passed).map(|check| FailedCheckOfOrder {
+            name: check.name.clone(),
+            severity: check.severity,
+            violations: check.violations,
+            names_order: is_in_sample(check, order_id) || is_in_violations(output, &run.run_id, check, order_id),
+        });
+        let failed: Vec<_> = failed.collect();
+        if partitions.is_empty() && !failed.iter().any(|check| check.names_order) {
+            continue;
+        }
+        let (run_id, started_at, status) = (run.run_id.clone(), run.started_at, run.status);
+        found.push(RunChecks { run_id, started_at, status, partitions, checks: run.checks.len(), failed });
+    }
+    found
+}
+
+/// Whether a row of the sample is of the order.
+fn is_in_sample(check: &CheckResult, order_id: &str) -> bool {
+    check.sample.iter().any(|row| row.get("order_id").is_some_and(|value| value.as_deref() == Some(order_id)))
+}
+
+/// Whether the file that keeps the violating rows of a check has a row of the order. A missing file has none.
+fn is_in_violations(output: &Output, run_id: &str, check: &CheckResult, order_id: &str) -> bool {
+    let path = output.at(places::violations(run_id)).join(check.file_name());
+    let Ok(mut reader) = csv::Reader::from_path(path) else { return false };
+    let Some(key) = reader.byte_headers().ok().and_then(|names| names.iter().position(|name| name == b"order_id")) else { return false };
+    reader.byte_records().filter_map(Result::ok).any(|row| row.get(key) == Some(order_id.as_bytes()))
+}

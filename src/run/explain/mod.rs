@@ -1,0 +1,233 @@
+//! What is known of one order: its rows in the layer, the versions that runs brought, what was dropped of it, the checks
+//! that saw it, and what the warehouse holds.
+//!
+//! Puts together what others keep: the layer (index, lineage), the reports and the quarantine. Changes nothing.
+
+mod checks;
+mod dropped;
+mod versions;
+mod warehouse;
+
+pub use checks::{FailedCheckOfOrder, RunChecks};
+pub use dropped::{DroppedPart, NamedBy};
+pub use versions::{Version, VersionLine, place_of};
+pub use warehouse::WarehouseRows;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::{RequestError, RunError};
+use crate::{
+    cancel::Cancel,
+    layer::{self, FoundBy, LineageRetention, LineageRun, StoredRow},
+    model::{Dt, RunId, UtcMicros, order_hash},
+    report::{self, CurrentRun, Summary},
+    settings::{MergeBy, Settings},
+    store::Output,
+};
+
+/// Which order.
+#[derive(Clone, Copy, Debug)]
+pub struct ExplainRequest<'a> {
+    /// The order, as `order_id` of `fact_order` has it.
+    pub order_id: &'a str,
+    /// Only the lines of this sku.
+    pub sku: Option<&'a str>,
+    /// Whether the warehouse is asked, too.
+    pub warehouse: AskWarehouse,
+}
+
+/// Whether the warehouse is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AskWarehouse {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+}
+
+/// What was searched.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct LookedAt {
+    /// Reports of runs.
+    pub runs: usize,
+    /// The start of the oldest of them.
+    pub since: Option<UtcMicros>,
+    /// Runs whose lineage is kept.
+    pub runs_with_lineage: usize,
+    /// The oldest of them.
+    pub lineage_since: Option<UtcMicros>,
+    /// Runs whose quarantine is kept.
+    pub quarantines: usize,
+    /// Partitions of the layer.
+    pub partitions: usize,
+    /// Partitions that were read for this answer.
+    pub partitions_read: usize,
+    /// How the partitions of the order were found.
+    pub found_by: FoundBy,
+}
+
+impl LookedAt {
+    /// All of it, as part of a sentence.
+    pub fn text(&self) -> String {
+        let since = |start: Option<UtcMicros>| start.map(|start| format!(" since {}", start.rfc3339())).unwrap_or_default();
+        format!(
+            "{} partitions, {} runs{}, the lineage of {} runs{}, and {} quarantines",
+            self.partitions,
+            self.runs,
+            since(self.since),
+            self.runs_with_lineage,
+            since(self.lineage_since),
+            self.quarantines
+        )
+    }
+}
+
+/// What is known of an order.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// The order.
+    pub order_id: String,
+    /// The sku that was asked for.
+    pub sku: Option<String>,
+    /// Its rows in the layer.
+    pub rows: Vec<StoredRow>,
+    /// The versions that runs brought, in the order of their commits.
+    pub versions: Vec<Version>,
+    /// Dropped records and lines of it.
+    pub dropped: Vec<DroppedPart>,
+    /// Runs whose checks saw its partitions.
+    pub checks: Vec<RunChecks>,
+    /// What the warehouse holds, if it was asked.
+    pub warehouse: Option<WarehouseRows>,
+    /// What the answer can't tell, and why.
+    pub notes: Vec<String>,
+    /// What was searched.
+    pub looked_at: LookedAt,
+}
+
+/// Explains an order.
+///
+/// # Errors
+/// Nothing knows the order, I/O errors, or the warehouse is not reached.
+pub fn explain(settings: &Settings, request: &ExplainRequest<'_>, cancel: &Cancel) -> Result<Explanation, RunError> {
+    let output = Output::new(settings.output.clone());
+    let mut notes = Vec::new();
+    let mut stored = layer::stored_order(&output, request.order_id)?;
+    if let Some(sku) = request.sku {
+        stored.rows.retain(|row| row.columns.get("sku") == Some(sku));
+    }
+    notes.extend(stored.unreadable.iter().map(|error| format!("a partition can't be read: {error}")));
+    if stored.found_by == FoundBy::Scan && stored.partitions > 0 {
+        notes.push("the index of orders is missing or damaged: all partitions were read; the next run makes it again".to_owned());
+    }
+    let reports = reports(&output)?;
+    let kept = layer::stored_runs(&output)?;
+    let mut history = versions::versions(&kept, order_hash(request.order_id), &reports, &mut notes);
+    if let Some(sku) = request.sku {
+        versions::keep_sku(&mut history, sku);
+    }
+    let (dropped, quarantines) = dropped::dropped(&output, request, &reports)?;
+    let dts = partitions_of(&stored.rows, &history);
+    let checks = checks::checks(&output, request.order_id, &dts, &reports);
+    let warehouse = match request.warehouse {
+        AskWarehouse::Yes => Some(warehouse::ask(settings, request, &stored.rows, cancel)?),
+        AskWarehouse::No => None,
+    };
+    tell_limits(&stored.rows, &history, &kept, settings.merge, &mut notes);
+    let looked_at = LookedAt {
+        runs: reports.len(),
+        since: reports.values().next().map(|report| report.started_at),
+        runs_with_lineage: kept.len(),
+        lineage_since: kept.first().and_then(|run| started_at(run, &reports)),
+        quarantines,
+        partitions: stored.partitions,
+        partitions_read: stored.partitions_read,
+        found_by: stored.found_by,
+    };
+    let is_known = !stored.rows.is_empty()
+        || !history.is_empty()
+        || !dropped.is_empty()
+        || warehouse.as_ref().is_some_and(|warehouse| !warehouse.rows.is_empty());
+    if !is_known {
+        let mut looked_at = looked_at.text();
+        notes.iter().for_each(|note| looked_at.push_str(&format!(". {note}")));
+        let sku = request.sku.map(str::to_owned);
+        return Err(RequestError::UnknownOrder { order_id: request.order_id.to_owned(), sku, looked_at }.into());
+    }
+    Ok(Explanation {
+        order_id: request.order_id.to_owned(),
+        sku: request.sku.map(str::to_owned),
+        rows: stored.rows,
+        versions: history,
+        dropped,
+        checks,
+        warehouse,
+        notes,
+        looked_at,
+    })
+}
+
+/// All reports, by run.
+fn reports(output: &Output) -> Result<BTreeMap<String, Summary>, RunError> {
+    Ok(report::recorded_runs(output)?.map(|(run, _)| (run.run_id.clone(), run)).collect())
+}
+
+/// When a run started: its report says so, or else its name.
+fn started_at(run: &LineageRun, reports: &BTreeMap<String, Summary>) -> Option<UtcMicros> {
+    let by_name = || run.run_id.parse::<RunId>().ok()?.start();
+    reports.get(&run.run_id).map(|report| report.started_at).or_else(by_name)
+}
+
+/// The partitions that hold or held the order.
+fn partitions_of(rows: &[StoredRow], versions: &[Version]) -> BTreeSet<Dt> {
+    let moved = versions.iter().flat_map(|version| version.moved_from.iter().copied());
+    rows.iter().map(|row| row.dt).chain(versions.iter().map(|version| version.dt)).chain(moved).collect()
+}
+
+/// Adds what neither the lineage nor the layer explains.
+fn tell_limits(rows: &[StoredRow], versions: &[Version], kept: &[LineageRun], merge: MergeBy, notes: &mut Vec<String>) {
+    let mut last: BTreeMap<&str, &Version> = BTreeMap::new();
+    for version in versions {
+        last.extend(version.lines.iter().filter(|line| line.outcome.is_in_layer()).map(|line| (line.sku.as_str(), version)));
+    }
+    let sku_of = |row: &StoredRow| layer::kept_sku(row.columns.get("sku").unwrap_or_default()).to_owned();
+    let stored: BTreeSet<String> = rows.iter().map(sku_of).collect();
+    let unknown: Vec<_> = stored.iter().filter(|sku| !last.contains_key(sku.as_str())).map(|sku| format!("`{sku}`")).collect();
+    if !unknown.is_empty() {
+        let oldest =
+            kept.first().map_or("no run has lineage here".to_owned(), |run| format!("the oldest lineage is that of run {}", run.run_id));
+        notes.push(format!("no kept run tells which record brought the row of sku {}: {oldest}", unknown.join(", ")));
+    }
+    for (sku, version) in last.iter().filter(|(sku, _)| !stored.contains(**sku)) {
+        let why = match merge {
+            MergeBy::Order => "a newer version of the order has no such line (merge = \"order\")",
+            MergeBy::Line => "no kept run says why; the partition may have been changed by hand",
+        };
+        notes.push(format!("the row of sku `{sku}` that run {} brought is not in the layer: {why}", version.run_id));
+    }
+}
+
+/// Removes lineage that is past its retention: `explain.keep`, `retention` if that is shorter, and `explain.max_size`.
+/// While the clock is doubted, no lineage is too old.
+pub(super) fn retain_lineage(settings: &Settings, output: &Output, run: &CurrentRun<'_>) {
+    let keep = settings.retention.map_or(settings.explain.keep, |retention| retention.min(settings.explain.keep));
+    let keep = match report::doubted_clock(output, run) {
+        Ok(None) => keep,
+        Ok(Some(_)) | Err(_) => Duration::MAX,
+    };
+    let retention = LineageRetention { keep, max_bytes: settings.explain.max_bytes };
+    match layer::remove_past_retention(output, retention, run.now) {
+        Ok(removed) if removed.too_old + removed.beyond_bytes > 0 => tracing::info!(
+            too_old = removed.too_old,
+            beyond_max_size = removed.beyond_bytes,
+            "the lineage of earlier runs has been removed: `etl explain` does not know them any more"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "lineage past its retention could not be removed"),
+    }
+}
