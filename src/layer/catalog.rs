@@ -2,7 +2,7 @@
 //! be rebuilt from `curated/`, and is rebuilt where it is missing, stale or damaged.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -95,8 +95,10 @@ pub struct Catalog {
     was_missing: bool,
     /// Partitions that were read again.
     read_again: Vec<Dt>,
-    /// Whether a partition that the stored catalog names is no longer on disk.
-    has_lost_partitions: bool,
+    /// Partitions that the stored catalog names, and that are no longer on disk.
+    lost: Vec<Dt>,
+    /// The partitions of each order of a partition that was read again, if there are several.
+    found_again: BTreeSet<BTreeSet<Dt>>,
 }
 
 /// What the opening of the catalog found.
@@ -149,7 +151,8 @@ impl Catalog {
             has_fresh: false,
             was_missing: stored.is_none(),
             read_again: Vec::new(),
-            has_lost_partitions: false,
+            lost: Vec::new(),
+            found_again: BTreeSet::new(),
         };
         let mut reconciled = Reconciled { rebuilt: stored.is_none(), ..Reconciled::default() };
         let known = stored.map(|stored| stored.partitions).unwrap_or_default();
@@ -160,14 +163,13 @@ impl Catalog {
             catalog.reconcile(dt, known.get(&dt.to_string()), &mut reconciled)?;
         }
         catalog.read_again.clone_from(&reconciled.read_again);
-        let is_there = |dt: &String| dt.parse().is_ok_and(|dt: Dt| catalog.partitions.contains_key(&dt));
-        catalog.has_lost_partitions = !known.keys().all(is_there);
+        catalog.lost = known.keys().filter_map(|dt| dt.parse().ok()).filter(|dt| !catalog.partitions.contains_key(dt)).collect();
         Ok((catalog, reconciled))
     }
 
     /// Whether the stored catalog is not what this one is: the next publish should replace it.
     pub fn is_stale(&self) -> bool {
-        self.names.iter().any(String::is_empty) || self.has_fresh || self.was_missing
+        self.names.iter().any(String::is_empty) || self.has_fresh || self.was_missing || !self.lost.is_empty()
     }
 
     /// Partitions whose files are not those that were published.
@@ -175,9 +177,14 @@ impl Catalog {
         &self.read_again
     }
 
-    /// Whether somebody removed a published partition.
-    pub fn has_lost_partitions(&self) -> bool {
-        self.has_lost_partitions
+    /// Published partitions that somebody removed.
+    pub fn lost(&self) -> &[Dt] {
+        &self.lost
+    }
+
+    /// Sets of partitions that hold rows of one order, of orders in partitions that somebody changed.
+    pub fn found_again(&self) -> impl Iterator<Item = &BTreeSet<Dt>> {
+        self.found_again.iter()
     }
 
     fn reconcile(&mut self, dt: Dt, known: Option<&PartitionEntry>, reconciled: &mut Reconciled) -> Result<(), LayerError> {
@@ -232,6 +239,7 @@ impl Catalog {
     ) -> Result<u64, LookUpError> {
         // Partitions that were read again are looked up like a segment, so they are written as one first.
         self.settle_fresh(new_file)?;
+        self.look_up_again()?;
         let mut known: Vec<Dt> = Vec::new();
         let mut new_entries: Vec<Entry> = Vec::new();
         let mut failed = None;
@@ -268,6 +276,25 @@ impl Catalog {
         if let Some(segment) = Segment::open(&path) {
             self.segments.push(segment);
             self.names.push(String::new());
+        }
+        Ok(())
+    }
+
+    /// Looks up the orders of partitions that somebody changed: a row may have been copied from another partition.
+    fn look_up_again(&mut self) -> Result<(), LookUpError> {
+        let Some(fresh) = self.names.iter().position(String::is_empty) else { return Ok(()) };
+        let entries = self.segments[fresh].entries()?;
+        for homes in index::by_order(entries) {
+            let (order, mut homes) = homes?;
+            for segment in self.segments.iter_mut().enumerate().filter(|(place, _)| *place != fresh).map(|(_, segment)| segment) {
+                if !segment.look_up(order, &mut homes) {
+                    return Err(LookUpError::Damaged);
+                }
+            }
+            let homes: BTreeSet<Dt> = homes.into_iter().filter(|dt| self.partitions.contains_key(dt)).collect();
+            if homes.len() > 1 {
+                self.found_again.insert(homes);
+            }
         }
         Ok(())
     }

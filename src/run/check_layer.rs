@@ -1,7 +1,7 @@
 //! `etl check`: the checks alone, over the whole published layer; their SQL and history; and the layer's state, rebuilt.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     thread,
@@ -13,7 +13,7 @@ use crate::{
     cancel::Cancel,
     check::{self, CheckError, CheckResult, CheckScript, CustomCheck, Engine, Expected, LayerView, ViewScope},
     layer::{self, Catalog},
-    model::{DIM_PRODUCT, DIM_USER, RunId, UtcMicros, Window},
+    model::{DIM_PRODUCT, DIM_USER, Dt, RunId, UtcMicros, Window},
     report::{self, CheckHistory},
     settings::{RepeatedSku, Settings, When},
     store::{self, Output, Staging, places},
@@ -144,10 +144,12 @@ fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunErr
     let partitions = layer::partitions_on_disk(output)?.into_iter();
     let facts: BTreeMap<_, _> = partitions.filter_map(|dt| Some((dt, existing(places::partition_file(dt))?))).collect();
     let published = layer::published_entries(output)?.into_iter();
-    let expected = published.map(|(dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue })).collect();
+    let expected: BTreeMap<_, _> = published.map(|(dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue })).collect();
+    // A published partition that somebody removed has no rows, and should have some.
+    let partitions: BTreeSet<Dt> = facts.keys().chain(expected.keys()).copied().collect();
     Ok(LayerView {
-        changed: facts.keys().copied().collect(),
-        shared_partitions: facts.keys().copied().collect(),
+        changed: partitions.clone(),
+        shared_partitions: partitions,
         facts,
         scope: ViewScope::Whole,
         output: output.root().to_owned(),

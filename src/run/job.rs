@@ -3,7 +3,7 @@
 //! What a stage does is in a module of its own. What follows a run (alerts, metrics, retention) is in `conclude`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     time::Instant,
@@ -262,6 +262,9 @@ impl Job<'_> {
             let partitions = catalog.partitions.len();
             tracing::warn!(partitions, "the state of the layer was missing or damaged, and was rebuilt from curated/");
         } else {
+            for dt in catalog.lost() {
+                tracing::warn!(%dt, "a published partition is gone: somebody removed it; the layer goes on without it");
+            }
             for dt in &reconciled.read_again {
                 tracing::warn!(%dt, "the partition is not as it was published: somebody changed it; it is valid and is used as it is");
             }
@@ -274,7 +277,7 @@ impl Job<'_> {
         if self.settings.unit_slip.is_none() {
             return Ok(PriceBook::default());
         }
-        let stored = PriceBook::read(&self.output)?.filter(|_| !catalog.has_lost_partitions());
+        let stored = PriceBook::read(&self.output)?.filter(|_| catalog.lost().is_empty());
         let Some(mut prices) = stored else {
             if !catalog.partitions.is_empty() {
                 tracing::info!(partitions = catalog.partitions.len(), "the last known prices are read from the whole layer");
@@ -383,7 +386,9 @@ impl Job<'_> {
         })?;
         self.count_orders(moves.order_count);
         let index = NewIndexEntries { file, index_changed: moves.new_entries > 0 || catalog.is_stale() };
-        let shared_partitions = moves.shared_partitions.clone();
+        let mut shared_partitions = moves.shared_partitions.clone();
+        let touches = |partitions: &&BTreeSet<Dt>| extracted.lines.partitions().any(|dt| partitions.contains(&dt));
+        catalog.found_again().filter(touches).for_each(|partitions| shared_partitions.extend(partitions));
         let known_prices = self.settings.unit_slip.is_some().then_some(&prices);
         let merger = Merger {
             output: &self.output,
