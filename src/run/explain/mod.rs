@@ -162,7 +162,9 @@ pub fn explain(settings: &Settings, request: &ExplainRequest<'_>, cancel: &Cance
         let mut looked_at = looked_at.text();
         notes.iter().for_each(|note| looked_at.push_str(&format!(". {note}")));
         let sku = request.sku.map(str::to_owned);
-        return Err(RequestError::UnknownOrder { order_id: request.order_id.to_owned(), sku, looked_at }.into());
+        return Err(
+            RequestError::UnknownOrder { output: settings.output.clone(), order_id: request.order_id.to_owned(), sku, looked_at }.into()
+        );
     }
     Ok(Explanation {
         order_id: request.order_id.to_owned(),
