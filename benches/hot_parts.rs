@@ -7,7 +7,9 @@ use divan::{Bencher, counter::BytesCount};
 use orders_etl::{
     cancel::Cancel,
     check::{Engine, Expected, LayerView, run_checks},
-    layer::{BestVersions, MergeRules, MergedContent, StoredPartition, merge_partition, read_partition, write_header, write_line},
+    layer::{
+        BestVersions, DroppedLines, MergeRules, MergedContent, StoredPartition, merge_partition, read_partition, write_header, write_line,
+    },
     model::{Dt, FactRows, FactSchema, Window},
     normalize::RecordNormalizer,
     settings::MergeBy,
@@ -107,7 +109,7 @@ fn merge_a_partition(bencher: Bencher<'_, '_>) {
         Some(incoming.clone()),
         None,
         &BestVersions::default(),
-        MergeRules { schema: &schema, by: MergeBy::Line, known_prices: None },
+        MergeRules { schema: &schema, by: MergeBy::Line, known_prices: None, dropped_lines: &DroppedLines::default() },
     )
     .unwrap();
     let MergedContent::Replaced(bytes) = first.content else { unreachable!("a first load writes") };
@@ -121,7 +123,7 @@ fn merge_a_partition(bencher: Bencher<'_, '_>) {
             Some(incoming),
             Some(stored),
             &BestVersions::default(),
-            MergeRules { schema: &schema, by: MergeBy::Line, known_prices: None },
+            MergeRules { schema: &schema, by: MergeBy::Line, known_prices: None, dropped_lines: &DroppedLines::default() },
         )
         .unwrap()
         .counts

@@ -376,7 +376,9 @@ fn all_violating_rows_are_kept_where_a_folder_is_named() {
     let work = Workspace::new();
     let lines = with_a_failing_check(&work);
     work.write("checks/quiet.sql", "-- max: 100\nSELECT order_id FROM fact_order");
-    work.load(&lines, &["--on-check-failure", "publish"]).expect(4, "checks_failed");
+    let summary = work.load(&lines, &["--on-check-failure", "publish"]).expect(4, "checks_failed");
+    let of_run = format!("reports/{}.violations/no_big_orders.csv", summary["run_id"].as_str().unwrap());
+    assert_eq!(check(&summary, "no_big_orders")["file"], json!(of_run));
     let before = work.files("");
     assert_eq!(check(&checked(&work, &[], 4), "no_big_orders")["file"], Value::Null);
     let found = checked(&work, &["--violations", "found"], 4);
@@ -384,6 +386,7 @@ fn all_violating_rows_are_kept_where_a_folder_is_named() {
     assert_eq!((&big["violations"], &big["rows_kept"], &big["file"]), (&json!(7), &json!(7), &json!("found/no_big_orders.csv")));
     let rows: String = (0..7).map(|number| format!("B{number},S\n")).collect();
     assert_eq!(work.read("found/no_big_orders.csv"), format!("order_id,sku\n{rows}"));
+    assert_eq!(work.read(&format!("output/{of_run}")), format!("order_id,sku\n{rows}"));
     // A check that passes keeps none, whatever it finds; and nothing is written into the output.
     assert_eq!((&check(&found, "quiet")["violations"], &check(&found, "quiet")["file"]), (&json!(7), &Value::Null));
     assert_eq!(std::fs::read_dir(work.path("found")).unwrap().count(), 1);

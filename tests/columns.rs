@@ -80,14 +80,15 @@ fn a_layer_of_other_columns_is_an_error_that_names_the_difference_and_the_way_ou
         done.replace("updated_at\n", "updated_at,channel,tax_rate\n").replace(",2026-01-01 00:00:00,\n", ",2026-01-01 00:00:00,,,\n");
     work.write("output/curated/dt=2026-01-01/part-00000.csv", &done);
     let ended = work.etl(&["rewrite"]);
-    assert_eq!(ended.summary(), serde_json::json!({"rewritten": 8, "unchanged": 1}), "{}", ended.stderr);
-    assert_eq!(work.etl(&["rewrite"]).summary(), serde_json::json!({"rewritten": 0, "unchanged": 9}));
+    let done = |rewritten: u64, unchanged: u64| serde_json::json!({"status": "done", "rewritten": rewritten, "unchanged": unchanged, "values_lost": {}});
+    assert_eq!(ended.summary(), done(8, 1), "{}", ended.stderr);
+    assert_eq!(work.etl(&["rewrite"]).summary(), done(0, 9));
     assert_eq!(work.etl(&["check"]).code, 0);
     let ended = work.load(&[wide("O1", 2)], &["--log-format", "text"]);
     assert_eq!(ended.published()["rows_moved"], 1);
     // And back again: the rows are those that were there, and the state is not made anew.
     work.write("etl.toml", "");
-    let ended = work.etl(&["rewrite"]);
+    let ended = work.etl(&["rewrite", "--force"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let ended = work.load(&[order("O9", "2026-01-09", "")], &["--log-format", "text"]);
     ended.unchanged();
@@ -108,7 +109,13 @@ fn a_changed_type_is_rewritten_too() {
     work.write("etl.toml", COLUMNS.replace("scale = 3", "scale = 1"));
     let ended = work.load(&[wide("A", 1)], &["--log-format", "text"]);
     assert!(ended.code == 5 && ended.stderr.contains("is no DECIMAL(18,1)"), "{}", ended.stderr);
-    assert_eq!(work.etl(&["rewrite"]).summary()["rewritten"], 1);
+    let layer = work.layer();
+    let counted = work.etl(&["rewrite", "--dry-run"]).summary();
+    assert_eq!((&counted["values_lost"]["tax_rate"], &counted["rewritten"]), (&1.into(), &1.into()));
+    let refused = work.etl(&["rewrite", "--log-format", "text"]);
+    assert!(refused.code == 2 && refused.stderr.contains("tax_rate") && refused.stderr.contains("--force"), "{}", refused.stderr);
+    assert_eq!(work.layer(), layer);
+    assert_eq!(work.etl(&["rewrite", "--force"]).summary()["rewritten"], 1);
     assert!(work.read("output/curated/dt=2026-01-01/part-00000.csv").contains(",0.2\n"));
     work.load(&[wide("A", 1)], &[]).unchanged();
 }

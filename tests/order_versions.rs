@@ -50,6 +50,46 @@ fn removed_lines_go_within_a_run_against_the_store_and_across_partitions() {
     work.load(&[version("A", 1, 5, &["n"])], &[]).unchanged();
 }
 
+/// An order whose lines have these prices.
+fn priced(order_id: &str, day: u8, updated: u8, lines: &[(&str, &str)]) -> String {
+    let items: Vec<_> = lines.iter().map(|(sku, price)| format!(r#"{{"sku":{sku},"price":{price}}}"#)).collect();
+    format!(r#"{{"order_id":"{order_id}","created_at":"2026-01-0{day}","updated_at":"2026-02-0{updated}","items":[{}]}}"#, items.join(","))
+}
+
+#[test]
+fn a_dropped_line_of_the_newer_version_keeps_its_stored_row() {
+    let work = by_order();
+    let first =
+        [priced("A", 1, 1, &[("\"x\"", "1"), ("\"y\"", "1"), ("\"z\"", "1")]), priced("B", 1, 1, &[("\"x\"", "1"), ("\"y\"", "1")])];
+    work.load(&first, &[]).published();
+    // A: y is malformed, and z is gone. B: a line without a sku may be any, so y stays.
+    let second = [priced("A", 1, 2, &[("\"x\"", "2"), ("\"y\"", "\"n/a\"")]), priced("B", 1, 2, &[("\"x\"", "2"), ("null", "2")])];
+    let ended = work.load(&second, &["--log-format", "text"]);
+    let summary = ended.published();
+    assert_eq!((&summary["rows_retained"], &summary["rows_removed"], &summary["rows_updated"]), (&2.into(), &1.into(), &2.into()));
+    assert!(ended.stderr.contains("stay") && ended.stderr.contains("dropped"), "{}", ended.stderr);
+    let kept = ["2026-01-01|A|x|2.0000", "2026-01-01|A|y|1.0000", "2026-01-01|B|x|2.0000", "2026-01-01|B|y|1.0000"];
+    assert_eq!(work.query(ROWS), kept);
+    assert_eq!(work.load(&second, &[]).unchanged()["rows_retained"], 2);
+    // The order moves, and its line is still malformed: the row stays, once, where it lies.
+    work.load(&[priced("A", 2, 3, &[("\"x\"", "3"), ("\"y\"", "\"-\"")])], &[]).published();
+    assert_eq!(
+        work.query("SELECT dt, sku, unit_price FROM fact_order WHERE order_id = 'A' ORDER BY sku"),
+        ["2026-01-02|x|3.0000", "2026-01-01|y|1.0000"]
+    );
+    // The line is mended.
+    work.load(&[priced("A", 2, 4, &[("\"x\"", "4"), ("\"y\"", "4")])], &[]).published();
+    assert_eq!(
+        work.query("SELECT dt, sku, unit_price FROM fact_order WHERE order_id = 'A' ORDER BY sku"),
+        ["2026-01-02|x|4.0000", "2026-01-02|y|4.0000"]
+    );
+    // An older version that is malformed changes nothing, and a newer one of the same run without the line removes it.
+    work.load(&[priced("A", 2, 3, &[("\"x\"", "3"), ("\"y\"", "\"-\"")])], &[]).unchanged();
+    work.load(&[priced("A", 2, 5, &[("\"x\"", "5"), ("\"y\"", "\"?\"")]), priced("A", 2, 6, &[("\"x\"", "6")])], &[]).published();
+    assert_eq!(work.query("SELECT sku, unit_price FROM fact_order WHERE order_id = 'A'"), ["x|6.0000"]);
+    assert_eq!(work.etl(&["check"]).code, 0);
+}
+
 #[test]
 fn lines_of_one_sku_are_added_up_where_that_is_asked_for() {
     let work = Workspace::new();

@@ -554,6 +554,17 @@ fn a_password_comes_from_a_command() {
 }
 
 #[test]
+fn the_documented_copy_has_the_options_of_the_printed_one() {
+    let Some(followed) = loaded() else { return };
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/output.md")).unwrap();
+    let documented = page.lines().find(|line| line.contains("COPY fact_order FROM")).unwrap();
+    let printed = followed.work.etl(&["redshift", "copy"]).stdout;
+    for option in ["FORMAT AS CSV", "DELIMITER ','", "IGNOREHEADER 1", "EMPTYASNULL"] {
+        assert!(documented.contains(option) && printed.contains(option), "{option}: {documented}");
+    }
+}
+
+#[test]
 fn a_script_that_can_not_be_written_is_an_error_and_a_closed_pipe_is_none() {
     let work = Workspace::new();
     let ended = work.command(&["redshift", "ddl"]).stdout(File::options().write(true).open("/dev/full").unwrap()).output().unwrap();

@@ -211,12 +211,16 @@ fn a_collector_that_cannot_be_used_is_one_warning_and_changes_nothing_else() {
         std::thread::sleep(Duration::from_secs(30));
         status(200)
     });
+    // `partial_success { rejected_spans: 2 error_message: "too old" }`
+    let choosy =
+        Server::start(|_| (200, vec![("content-type", "application/x-protobuf".into())], b"\x0a\x0b\x08\x02\x12\x07too old".to_vec()));
     let endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
     let token = ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20hush-hush-hush");
     for (variables, cause) in [
         (vec![(endpoint, "http://127.0.0.1:9"), token], "http://127.0.0.1:9/v1/traces"),
         (vec![(endpoint, refusing.url.as_str()), token], "the collector answered 401 Unauthorized: no such tenant, token ***"),
         (vec![(endpoint, hanging.url.as_str()), token, ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")], "/v1/traces: "),
+        (vec![(endpoint, choosy.url.as_str()), token], "the collector accepted only a part: too old"),
         (vec![(endpoint, "collector:4318"), token], "OTEL_EXPORTER_OTLP_ENDPOINT: not an http or https URL"),
         (vec![(endpoint, refusing.url.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")], "`grpc` is not supported"),
     ] {
@@ -230,6 +234,28 @@ fn a_collector_that_cannot_be_used_is_one_warning_and_changes_nothing_else() {
         assert!(warned[0]["cause"].as_str().unwrap().contains(cause), "{cause}: {}", warned[0]);
         assert!(!ended.stderr.contains("hush-hush-hush"), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn a_backfill_does_not_wait_for_a_dead_collector_in_each_of_its_runs() {
+    let (work, refusing) = (Workspace::new(), Server::start(|_| status(401)));
+    work.write("orders.ndjson", order("A", "2026-01-01T00:00:00Z", ""));
+    let args = ["backfill", "--orders", "orders.ndjson", "--since", "2026-01-01", "--until", "2026-01-05", "--chunk", "1d"];
+    let ended = run(&work, &args, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &refusing.url)]);
+    assert_eq!((ended.code, warnings(&ended).len(), refusing.asked().len()), (0, 1, 1), "{}", ended.stderr);
+    assert!(warnings(&ended)[0]["spans_lost"].as_u64().unwrap() > 5, "{}", ended.stderr);
+}
+
+/// A collector that is busy for a moment.
+#[test]
+fn a_request_that_may_succeed_is_made_again() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01T00:00:00Z", ""));
+    let busy = Server::start(|asked| status(if asked.before == 0 { 503 } else { 200 }));
+    let ended = run(&work, &["run", "--orders", "orders.ndjson"], &[("OTEL_EXPORTER_OTLP_ENDPOINT", &busy.url)]);
+    ended.published();
+    let paths: Vec<_> = busy.asked().into_iter().map(|asked| asked.path).collect();
+    assert_eq!((paths, warnings(&ended).len()), (vec!["/v1/traces".to_owned(), "/v1/traces".to_owned(), "/v1/metrics".to_owned()], 0));
 }
 
 #[test]

@@ -84,6 +84,11 @@ impl CustomCheck {
         }
     }
 
+    /// Whether it depends on the window.
+    pub fn names_window(&self) -> bool {
+        matches!(&self.body, CheckBody::Query { query, .. } if query.names_window())
+    }
+
     /// Where it is defined.
     pub fn origin(&self) -> String {
         match &self.body {

@@ -11,8 +11,8 @@ use crate::{
     settings::CheckedTable,
 };
 
-/// The table of the files of partitions: `file VARCHAR, dt DATE`.
-pub(super) const PARTITION_TABLE: &str = "partition_file";
+/// The column for the path that a row was read from. No column of a user has a space in its name.
+const READ_FROM: &str = "read from";
 
 /// The columns of a table, and whether it keeps versions of its members.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,7 +67,7 @@ pub(super) fn sql_path(path: &Path) -> String {
 
 /// A pattern that matches this path alone: DuckDB takes `*`, `?` and `[` in a path for a pattern.
 pub(super) fn literal_pattern(path: &str) -> String {
-    // Patterns have no way to write a backslash. A file that is not listed is then refused when its rows are read.
+    // Patterns have no way to write a backslash. A row of a file that is not listed has no `dt`, and a check finds it.
     if path.contains('\\') {
         return path.to_owned();
     }
@@ -97,28 +97,39 @@ pub(super) fn fact_columns(schema: &FactSchema) -> TableColumns {
     table
 }
 
-/// A statement that creates the table of the files of all partitions.
-pub(super) fn partition_table(view: &LayerView) -> String {
-    let rows: Vec<_> = view.facts.iter().map(|(dt, path)| format!("({}, '{dt}')", literal(&sql_path(path)))).collect();
-    let insert = if rows.is_empty() { String::new() } else { format!("INSERT INTO {PARTITION_TABLE} VALUES {};", rows.join(", ")) };
-    format!("CREATE TABLE {PARTITION_TABLE} (file VARCHAR, dt DATE);{insert}")
+/// How a row gets its `dt` from the list of files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum DtLookup {
+    /// By a join: the cheapest way to read all rows once.
+    Join,
+    /// By an expression of the path alone: DuckDB then reads only the files that a condition on `dt` needs.
+    Expression,
 }
 
-/// A query over the files of some partitions: the columns of `fact_order`, and `dt` from the table of files.
-pub(super) fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item = &'d Dt>) -> String {
-    let files: Vec<_> = partitions.filter_map(|dt| view.facts.get(dt)).collect();
+/// A query over the files of some partitions: the columns of `fact_order`, and `dt` from the list of files.
+pub(super) fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item = &'d Dt>, lookup: DtLookup) -> String {
+    let files: Vec<_> = partitions.filter_map(|dt| Some((dt, sql_path(view.facts.get(dt)?)))).collect();
     if files.is_empty() {
         return fact_columns(&view.schema).empty();
     }
     let table = fact_file_columns(&view.schema);
-    let patterns: Vec<_> = files.iter().map(|path| literal(&literal_pattern(&sql_path(path)))).collect();
     let names: Vec<_> = table.columns.iter().map(|column| format!("line.{}", name(&column.name))).collect();
-    let (names, patterns, columns) = (names.join(", "), patterns.join(", "), table.argument());
-    format!(
-        "SELECT {names}, coalesce(listed.dt, error('not a file of the layer: ' || line.\"read from\")) AS dt \
-         FROM (SELECT *, filename AS \"read from\" FROM read_csv([{patterns}], columns = {columns}, {READ_CSV})) AS line \
-         LEFT JOIN {PARTITION_TABLE} AS listed ON listed.file = line.\"read from\""
-    )
+    let patterns: Vec<_> = files.iter().map(|(_, path)| literal(&literal_pattern(path))).collect();
+    let (names, patterns, read_from) = (names.join(", "), patterns.join(", "), format!("line.{}", name(READ_FROM)));
+    let rows = format!("read_csv([{patterns}], columns = {}, filename = {}, {READ_CSV}) AS line", table.argument(), literal(READ_FROM));
+    match lookup {
+        DtLookup::Join => {
+            let list: Vec<_> = files.iter().map(|(dt, path)| format!("({}, DATE '{dt}')", literal(path))).collect();
+            format!(
+                "SELECT {names}, listed.dt FROM {rows} LEFT JOIN (VALUES {}) AS listed(file, dt) ON listed.file = {read_from}",
+                list.join(", ")
+            )
+        }
+        DtLookup::Expression => {
+            let list: Vec<_> = files.iter().map(|(dt, path)| format!("{}: DATE '{dt}'", literal(path))).collect();
+            format!("SELECT {names}, MAP {{{}}}[{read_from}] AS dt FROM {rows}", list.join(", "))
+        }
+    }
 }
 
 /// A query over the file of a dimension; one without rows if there is no file.

@@ -57,9 +57,9 @@ impl QueryText {
         bound
     }
 
-    /// The number of lines.
-    pub fn lines(&self) -> usize {
-        self.text.lines().count()
+    /// Whether the query names an end of the window.
+    pub fn names_window(&self) -> bool {
+        !self.parameters.is_empty()
     }
 }
 
@@ -265,6 +265,7 @@ mod tests {
     fn the_ends_of_the_window_stand_in_place_of_the_parameters() {
         let query = QueryText::parse("SELECT $since, '$since', $UNTIL + INTERVAL 1 DAY -- $until\n, $since;").unwrap();
         let window = Window { since: UtcMicros::from_civil((2026, 1, 31), 0, 0, 0), until: None };
+        assert!(query.names_window() && !QueryText::parse("SELECT '$since'").unwrap().names_window());
         assert_eq!(
             query.bound(window),
             "SELECT CAST('2026-01-31 00:00:00' AS TIMESTAMP), '$since', CAST(NULL AS TIMESTAMP) + INTERVAL 1 DAY -- $until\n, CAST('2026-01-31 00:00:00' AS TIMESTAMP)"

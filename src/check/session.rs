@@ -13,7 +13,7 @@ use duckdb::Connection;
 use super::{
     CheckError, CheckResult, Engine, LayerView, SAMPLE_ROWS,
     duckdb_error::DuckDbError,
-    layer_tables::{dimension_columns, dimension_source, facts_source, literal, literal_pattern, partition_table, sql_path},
+    layer_tables::{DtLookup, dimension_columns, dimension_source, facts_source, literal, literal_pattern, sql_path},
     violations::{RowLimit, ViolationFile},
 };
 use crate::{
@@ -109,10 +109,8 @@ impl<'a> Session<'a> {
              CREATE TABLE run_rules AS SELECT {} AS sums_skus;
              CREATE TABLE reported_keys (order_id VARCHAR, sku VARCHAR);
              CREATE TABLE expected_rows (dt DATE, rows BIGINT);
-             CREATE TABLE expected_revenue (dt DATE, currency VARCHAR, revenue DECIMAL(38,4));
-             {}",
-            self.view.sums_skus,
-            partition_table(self.view)
+             CREATE TABLE expected_revenue (dt DATE, currency VARCHAR, revenue DECIMAL(38,4));",
+            self.view.sums_skus
         );
         self.execute("setting up", &sql)
     }
@@ -135,7 +133,7 @@ impl<'a> Session<'a> {
 
     /// The rows of some partitions, in memory, under the name that the checks know; and what they must add up to.
     pub(super) fn load_group(&self, group: &[Dt]) -> Result<(), CheckError> {
-        let rows = facts_source(self.view, group.iter());
+        let rows = facts_source(self.view, group.iter(), DtLookup::Join);
         let doing = match (group.first(), group.last()) {
             (Some(first), Some(last)) => format!("reading the partitions dt={first} to dt={last}"),
             _ => "reading no partitions".to_owned(),
@@ -172,7 +170,7 @@ impl<'a> Session<'a> {
 
     /// The keys alone of some partitions, under the name that the checks know.
     pub(super) fn load_keys(&self, partitions: &BTreeSet<Dt>) -> Result<(), CheckError> {
-        let rows = facts_source(self.view, partitions.iter());
+        let rows = facts_source(self.view, partitions.iter(), DtLookup::Join);
         let drop = self.drop_changed();
         self.execute(
             "reading the keys of partitions that share orders",
@@ -192,8 +190,8 @@ impl<'a> Session<'a> {
 
     /// What a user's SQL sees: all of the layer as `fact_order`, and the run's share as `fact_order_changed`.
     pub(super) fn whole_layer(&self) -> Result<(), CheckError> {
-        let all = facts_source(self.view, self.view.facts.keys());
-        let changed = facts_source(self.view, self.view.changed.iter());
+        let all = facts_source(self.view, self.view.facts.keys(), DtLookup::Expression);
+        let changed = facts_source(self.view, self.view.changed.iter(), DtLookup::Expression);
         let drop = self.drop_changed();
         self.execute("setting up", &format!("{drop} CREATE VIEW fact_order AS {all}; CREATE VIEW fact_order_changed AS {changed};"))
     }

@@ -5,7 +5,7 @@ use std::{marker::PhantomData, path::PathBuf};
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    model::Dt,
+    model::{Dt, RunId},
     settings::{Flags, Form, Setting, setting},
 };
 
@@ -330,7 +330,7 @@ pub(super) struct QuarantineArgs {
     pub(super) config: ConfigArgs,
     /// Only what this run dropped
     #[arg(long, value_name = "RUN_ID")]
-    pub(super) run: Option<String>,
+    pub(super) run: Option<RunId>,
     /// Number of runs, the latest first
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(super) limit: usize,
@@ -344,7 +344,7 @@ pub(super) enum QuarantineCommand {
     /// Run the records that a run dropped, as its quarantine now holds them
     Replay {
         /// The run that dropped them
-        run_id: String,
+        run_id: RunId,
         #[command(flatten)]
         job: JobArgs,
     },
@@ -401,10 +401,10 @@ pub(super) enum RedshiftCommand {
         sql: RedshiftSqlArgs,
         /// Changes of this run [default: the last one that changed something]
         #[arg(long, value_name = "RUN_ID", conflicts_with = "since_run")]
-        run: Option<String>,
+        run: Option<RunId>,
         /// Changes after this run
         #[arg(long, value_name = "RUN_ID")]
-        since_run: Option<String>,
+        since_run: Option<RunId>,
     },
     /// Compare the warehouse with the layer by day and currency; exit 4 where they differ
     Verify(RedshiftVerifyArgs),

@@ -38,7 +38,7 @@ fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
     let settings = settings::load(&args.config.flags)?;
     let output = Output::new(settings.output);
     recover_unless_held(&output)?;
-    let runs = quarantined(&output, args.run.as_deref(), args.limit, args.samples)?;
+    let runs = quarantined(&output, args.run.as_ref(), args.limit, args.samples)?;
     display.answer(&json!({ "runs": runs }), |out| {
         if runs.is_empty() {
             let _ = writeln!(out, "nothing lies in quarantine here");

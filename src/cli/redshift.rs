@@ -31,8 +31,8 @@ pub(super) fn run(args: &RedshiftArgs, display: &Display, cancel: &Cancel) -> Re
         RedshiftCommand::Copy(sql) => print_or_execute(&warehouse, WarehouseLoad::Full, sql, display),
         RedshiftCommand::Merge { sql, run, since_run } => {
             let which = match (run, since_run) {
-                (Some(run), _) => WhichRuns::One(run),
-                (None, Some(run)) => WhichRuns::Since(run),
+                (Some(run), _) => WhichRuns::One(run.as_str()),
+                (None, Some(run)) => WhichRuns::Since(run.as_str()),
                 (None, None) => WhichRuns::Last,
             };
             print_or_execute(&warehouse, WarehouseLoad::Runs(which), sql, display)

@@ -187,6 +187,7 @@ fn rows(out: &mut String, summary: &Summary) {
         (rows.rows_moved, "moved to another day"),
         (rows.rows_unchanged, "unchanged"),
         (rows.rows_removed, "removed: a newer version of their order has them no more"),
+        (rows.rows_retained, "kept: the newer version of their order has a dropped line"),
         (rows.rows_superseded, "superseded by newer ones in the layer"),
         (rows.duplicates_dropped, "duplicates"),
     ];

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    BestVersions, LayerError, LineOutcome, LineOutcomes, PriceBook, RunPrices, StoredPartition, csv,
+    BestVersions, DroppedLines, LayerError, LineOutcome, LineOutcomes, PriceBook, RunPrices, StoredPartition, csv,
     moves::{KeyVersions, OrderVersions},
 };
 use crate::{
@@ -25,6 +25,8 @@ pub struct MergeRules<'a> {
     pub by: MergeBy,
     /// The prices that were known before the run; `None` if no price is compared.
     pub known_prices: Option<&'a PriceBook>,
+    /// The lines that are missing in records of the run.
+    pub dropped_lines: &'a DroppedLines,
 }
 
 /// The next content of a partition.
@@ -102,7 +104,7 @@ pub fn merge_partition(
     best_versions: &BestVersions,
     rules: MergeRules<'_>,
 ) -> Result<MergedPartition, LayerError> {
-    let MergeRules { schema, by, known_prices } = rules;
+    let MergeRules { schema, by, known_prices, dropped_lines } = rules;
     let empty = FactBuilder::new(schema, 0).finish()?;
     let incoming_rows = FactRows::new(incoming.as_ref().unwrap_or(&empty))?;
     let stored_rows = match &stored {
@@ -119,6 +121,7 @@ pub fn merge_partition(
         orders: HashMap::new(),
         schema,
         known_prices,
+        dropped_lines,
         prices: RunPrices::default(),
         counts: MergeCounts::default(),
         outcomes: vec![LineOutcome::Unknown; incoming_rows.len()],
@@ -157,6 +160,7 @@ struct Merge<'a> {
     orders: HashMap<&'a str, OrderVersions>,
     schema: &'a FactSchema,
     known_prices: Option<&'a PriceBook>,
+    dropped_lines: &'a DroppedLines,
     prices: RunPrices,
     counts: MergeCounts,
     /// What became of each incoming row.
@@ -292,15 +296,25 @@ impl<'a> Merge<'a> {
                 Some(self.take_changed(row))
             }
             // The newer version has no such line, or has it in another partition.
-            (Some(_), None) => {
+            (Some(stored), None) => {
                 let moves = key_versions.is_some_and(|key_versions| {
                     order.incoming.is_some_and(|best| key_versions.incoming.is_some_and(|key| key.seq == best.seq))
                 });
+                if !moves && !stored_elsewhere && self.is_of_dropped_line(stored, order) {
+                    self.counts.rows_retained += 1;
+                    return Some(self.keep(stored));
+                }
                 self.counts.rows_removed += u64::from(!moves);
                 None
             }
             (None, None) => None,
         }
+    }
+
+    /// Whether a stored row may be that of a line which the incoming version of its order has, and which was dropped.
+    fn is_of_dropped_line(&self, stored: usize, order: &OrderVersions) -> bool {
+        let sku = self.stored.key(stored).1;
+        order.incoming.is_some_and(|incoming| self.dropped_lines.may_be(incoming.seq, sku))
     }
 
     /// A key that stands in this partition alone.
@@ -495,7 +509,7 @@ mod tests {
             Some(incoming),
             old.map(stored),
             &BestVersions::default(),
-            MergeRules { schema: &FactSchema::default(), by, known_prices: None },
+            MergeRules { schema: &FactSchema::default(), by, known_prices: None, dropped_lines: &DroppedLines::default() },
         )
         .unwrap()
     }

@@ -6,6 +6,7 @@
 
 mod catalog;
 mod csv;
+mod dropped_lines;
 mod error;
 mod index;
 mod lineage;
@@ -23,6 +24,7 @@ pub use catalog::{
     verify_columns,
 };
 pub use csv::{read_partition, write_header, write_line, write_text};
+pub use dropped_lines::DroppedLines;
 pub use error::LayerError;
 pub use index::{Homes, IndexBuilder, Segment};
 pub use lineage::{

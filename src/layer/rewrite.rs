@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use rust_decimal::Decimal;
+
 use super::{LayerError, csv};
 use crate::model::{Dt, ExtraColumn, ExtraType, FactRows, FactSchema};
 
@@ -15,7 +17,8 @@ pub struct RewrittenPartition {
 }
 
 /// A partition with the columns of `schema`; `None` if it has them already. A new column is empty, and a column that the schema
-/// does not name is left out. A value that does not fit the type of its column becomes empty.
+/// does not name is left out. A value that does not fit the type of its column becomes empty, and decimals beyond its scale are
+/// rounded away: both count as lost.
 ///
 /// # Errors
 /// [`LayerError::Partition`] if the file can't be read.
@@ -44,8 +47,8 @@ pub fn rewritten(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Resu
         let new: Vec<_> =
             from.iter().map(|&(place, kind)| kind.canonical(place.and_then(|place| old.get(place).copied().flatten())?.into())).collect();
         for (place, column) in stored.extra().iter().enumerate().filter(|(place, _)| old[*place].is_some()) {
-            let kept = from.iter().position(|(from, _)| *from == Some(place)).is_some_and(|place| new[place].is_some());
-            if !kept {
+            let new = from.iter().position(|(from, _)| *from == Some(place)).and_then(|place| new[place].as_deref());
+            if !new.is_some_and(|new| keeps_value(old[place].unwrap_or_default(), new)) {
                 *values_lost.entry(&column.name).or_default() += 1;
             }
         }
@@ -53,6 +56,15 @@ pub fn rewritten(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Resu
     }
     let values_lost = values_lost.into_iter().map(|(column, lost)| (column.to_owned(), lost)).collect();
     Ok(Some(RewrittenPartition { bytes: out, values_lost }))
+}
+
+/// Whether the new text has the value of the old one: a number keeps all of its decimals.
+fn keeps_value(old: &str, new: &str) -> bool {
+    let number = |text: &str| Decimal::from_str_exact(text).or_else(|_| Decimal::from_scientific(text)).ok();
+    match (number(old), number(new)) {
+        (Some(old), Some(new)) => old == new,
+        _ => true,
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{
 use polars::prelude::DataFrame;
 
 use super::{
-    CutBatch, IndexBuilder, LayerError, LineageBuilder, PageOrigin,
+    CutBatch, DroppedLines, IndexBuilder, LayerError, LineageBuilder, PageOrigin,
     staged_rows::{self, Segment},
 };
 use crate::{
@@ -53,6 +53,7 @@ pub struct Stage {
     rows: BTreeMap<Dt, u64>,
     index: IndexBuilder,
     lineage: LineageBuilder,
+    dropped: DroppedLines,
     spills: usize,
 }
 
@@ -69,6 +70,8 @@ pub struct FinishedStage {
 /// All lines of a run, by partition.
 pub struct StagedLines {
     schema: FactSchema,
+    /// The lines that are missing in records of the run.
+    dropped: DroppedLines,
     parts: BTreeMap<Dt, Vec<Part>>,
 }
 
@@ -79,7 +82,7 @@ impl Stage {
         let share = memory_limit.map_or(usize::MAX, |limit| usize::try_from(limit / 6).unwrap_or(usize::MAX));
         let bound = BYTES_IN_MEMORY.min(share);
         let (parts, rows) = (BTreeMap::new(), BTreeMap::new());
-        Stage { folder, schema, held: 0, bound, records: 0, parts, rows, index, lineage, spills: 0 }
+        Stage { folder, schema, held: 0, bound, records: 0, parts, rows, index, lineage, dropped: DroppedLines::default(), spills: 0 }
     }
 
     /// Takes the next lines of the source, their records counted from the batch's own beginning, and where they come from.
@@ -116,9 +119,18 @@ impl Stage {
         self.index.spill()
     }
 
+    /// Notes a dropped line of the batch that follows.
+    pub fn push_dropped_line(&mut self, record_number: u64, sku: Option<&str>) {
+        self.dropped.push(self.records + record_number, sku);
+    }
+
     /// Ends the staging.
     pub fn finish(self) -> FinishedStage {
-        FinishedStage { lines: StagedLines { schema: self.schema, parts: self.parts }, orders: self.index, lineage: self.lineage }
+        FinishedStage {
+            lines: StagedLines { schema: self.schema, dropped: self.dropped, parts: self.parts },
+            orders: self.index,
+            lineage: self.lineage,
+        }
     }
 
     /// Moves all that is held to one file, partition by partition.
@@ -147,6 +159,11 @@ impl StagedLines {
     /// The partitions that the run has lines for.
     pub fn partitions(&self) -> impl Iterator<Item = Dt> + '_ {
         self.parts.keys().copied()
+    }
+
+    /// The lines that are missing in records of the run.
+    pub fn dropped_lines(&self) -> &DroppedLines {
+        &self.dropped
     }
 
     /// The bytes that the largest partition has, staged.

@@ -138,6 +138,11 @@ impl FactBuilder {
         self.records += 1;
     }
 
+    /// The number of the record that rows are added to.
+    pub fn record(&self) -> u64 {
+        self.records
+    }
+
     /// The rows that follow are of the record of this number.
     pub fn at_record(&mut self, number: u64) {
         self.records = number;

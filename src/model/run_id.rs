@@ -48,7 +48,7 @@ impl RunId {
 
 /// A text that is not the name of a run.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{0}` is not the name of a run: names look like 20260131T100000123456Z-01a2b30000")]
+#[error("`{0}` is not the name of a run: names look like 20260131T100000123456Z-01a2b30000, and `etl runs` lists them")]
 pub struct NotARunId(String);
 
 impl FromStr for RunId {

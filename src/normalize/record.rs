@@ -31,10 +31,21 @@ pub struct Drop {
     pub reason: Reason,
     /// The id of the order, if the record has a valid one.
     pub order_id: Option<String>,
-    /// The index of the line in the record, from 0; `None` if the whole record was dropped.
-    pub line_index: Option<usize>,
+    /// The line; `None` if the whole record was dropped.
+    pub line: Option<LineOfDrop>,
     /// The bytes of the whole record, unchanged; only the beginning if the record exceeds a limit.
     pub record: Arc<[u8]>,
+}
+
+/// A dropped line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LineOfDrop {
+    /// Its index in the record, from 0.
+    pub index: usize,
+    /// Its sku, if that is valid.
+    pub sku: Option<String>,
+    /// The number of its record in the batch: that of [`crate::model::SEQ`].
+    pub record_number: u64,
 }
 
 /// The counts of a batch of records. Its JSON is a part of the summary, which adds up the counts of values itself: with
@@ -395,16 +406,18 @@ impl<'a> Work<'a> {
         self.batch.counts.lines_read += lines.len() as u64;
         self.skus.clear();
         let mut shared: Option<Arc<[u8]>> = None;
-        let mut drop_line = |work: &mut Self, index: usize, reason: Reason| {
+        let start = lines.start;
+        let mut drop_line = |work: &mut Self, line: usize, reason: Reason| {
+            let index = line - start;
             work.batch.counts.drop(reason);
             work.batch.drops.push(Drop {
                 reason,
                 order_id: Some(heading.order_id.clone().into_owned()),
-                line_index: Some(index),
+                line: Some(LineOfDrop { index, sku: work.sku(line).map(Cow::into_owned), record_number: work.batch.rows.record() }),
                 record: shared.get_or_insert_with(|| bytes.into()).clone(),
             });
         };
-        for (index, line) in lines.enumerate() {
+        for line in lines {
             let values = self.line(line, heading.currency.as_deref());
             let taken = match (values, self.normalizer.repeated_sku) {
                 (Ok(values), RepeatedSku::Last) => {
@@ -415,7 +428,7 @@ impl<'a> Work<'a> {
                 (Err(reason), _) => Err(reason),
             };
             if let Err(reason) = taken {
-                drop_line(self, index, reason);
+                drop_line(self, line, reason);
             }
         }
         self.summed_at.clear();
@@ -455,7 +468,7 @@ impl<'a> Work<'a> {
         let mapping = &self.normalizer.mapping;
         let cells = self.captured.line(line).ok_or(Reason::InvalidLine)?;
         let value = |field: LineField| mapping.line(field).value(cells);
-        let sku = value(LineField::Sku).into_id().filter(|sku| sku.len() <= LONGEST_TEXT).ok_or(Reason::MissingSku)?;
+        let sku = self.sku(line).ok_or(Reason::MissingSku)?;
         let quantity = quantity(&value(LineField::Quantity)).ok_or(Reason::InvalidQuantity)?;
         let price =
             amount(mapping.line(LineField::UnitPrice), &value(LineField::UnitPrice), cells, currency).map_err(|error| match error {
@@ -475,6 +488,12 @@ impl<'a> Work<'a> {
             losses,
             line,
         })
+    }
+
+    /// The sku of a captured line, if it is valid.
+    fn sku(&self, line: usize) -> Option<Cow<'a, str>> {
+        let sku = self.normalizer.mapping.line(LineField::Sku).value(self.captured.line(line)?).into_id();
+        sku.filter(|sku| sku.len() <= LONGEST_TEXT)
     }
 
     fn row(&mut self, heading: &Heading<'a>, values: LineValues<'a>) {
@@ -532,7 +551,7 @@ impl<'a> Work<'a> {
 
     fn drop_record(&mut self, reason: Reason, order_id: Option<&str>, bytes: &[u8]) {
         self.batch.counts.drop(reason);
-        self.batch.drops.push(Drop { reason, order_id: order_id.map(str::to_owned), line_index: None, record: bytes.into() });
+        self.batch.drops.push(Drop { reason, order_id: order_id.map(str::to_owned), line: None, record: bytes.into() });
     }
 }
 
@@ -652,7 +671,7 @@ mod tests {
             let batch = normalize(&[&order(&format!(r#"[{line},{{"sku":"ok"}}]"#))]);
             assert_eq!(batch.rows.len(), 1, "{line}");
             assert_eq!(batch.drops.len(), 1, "{line}");
-            assert_eq!((batch.drops[0].reason.as_str(), batch.drops[0].line_index), (reason, Some(0)), "{line}");
+            assert_eq!((batch.drops[0].reason.as_str(), batch.drops[0].line.as_ref().map(|line| line.index)), (reason, Some(0)), "{line}");
             assert_eq!((batch.counts.records_processed, batch.counts.lines_read), (1, 2), "{line}");
         }
     }

@@ -9,7 +9,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::store::{Output, StoreError};
+use crate::{
+    model::RunId,
+    store::{Output, StoreError, places},
+};
 
 /// What a run dropped.
 #[derive(Clone, Debug, Serialize)]
@@ -47,19 +50,22 @@ pub struct Sample {
 ///
 /// # Errors
 /// What the disk refuses.
-pub fn quarantined(output: &Output, only: Option<&str>, limit: usize, samples: usize) -> Result<Vec<Quarantined>, StoreError> {
-    let folder = output.at("quarantine");
+pub fn quarantined(output: &Output, only: Option<&RunId>, limit: usize, samples: usize) -> Result<Vec<Quarantined>, StoreError> {
+    let folder = output.at(places::QUARANTINE);
     let mut found = Vec::new();
     for name in output.names(&folder)?.into_iter().rev() {
-        let Some(run_id) = name.strip_prefix("run_id=").filter(|run_id| only.is_none_or(|only| only == *run_id)) else { continue };
-        let path = folder.join(&name).join("records.ndjson");
+        let Some(run_id) = places::quarantined_run(&name).filter(|run_id| only.is_none_or(|only| only.as_str() == *run_id)) else {
+            continue;
+        };
+        let place = places::quarantine(run_id);
+        let path = output.at(&place);
         let Ok(file) = File::open(&path) else { continue };
         if found.len() == limit {
             break;
         }
         let mut of_run = Quarantined {
             run_id: run_id.to_owned(),
-            file: format!("quarantine/{name}/records.ndjson"),
+            file: place.display().to_string(),
             dropped: 0,
             reasons: BTreeMap::new(),
             samples: Vec::new(),

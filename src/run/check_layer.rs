@@ -56,6 +56,9 @@ pub fn check_layer(request: &CheckRequest<'_>) -> Result<CheckedLayer, RunError>
     let output = Output::new(settings.output.clone());
     require_folder(&output)?;
     let custom = check::load_custom(settings.checks.as_deref(), &settings.column_checks, &settings.schema())?;
+    if settings.since == Some(When::Last) && custom.iter().any(CustomCheck::names_window) {
+        tracing::warn!("`since = last` has a meaning in a run alone: $since is NULL in these checks");
+    }
     for _ in 1..ATTEMPTS {
         settle(&output, cancel)?;
         let before = layer::generation(&output)?;

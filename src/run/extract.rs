@@ -19,7 +19,7 @@ use crate::{
     model::{Reason, RevenueByDt},
     net::redact,
     normalize::{Drop, NormalizedBatch, RecordCounts, RecordNormalizer},
-    settings::{Location, Settings},
+    settings::{Location, MergeBy, Settings},
     source::{self, Access, Completeness, Page, PageSink, Purpose, Query},
 };
 
@@ -195,6 +195,10 @@ impl Extraction<'_> {
                 revenue.absorb(&batch.revenue);
                 unknown.absorb(batch.unknown);
                 quarantine.push(&batch.drops)?;
+                if self.settings.merge == MergeBy::Order {
+                    let lines = batch.drops.iter().filter_map(|drop| drop.line.as_ref());
+                    lines.for_each(|line| stage.push_dropped_line(line.record_number, line.sku.as_deref()));
+                }
                 first_drop = first_drop.or_else(|| batch.drops.into_iter().next());
                 stage.push(batch.rows, &batch.origin)?;
                 self.observer.extracted(&counts, &self.access.counters.counts());

@@ -389,7 +389,12 @@ impl Job<'_> {
             output: &self.output,
             extracted,
             staging,
-            rules: MergeRules { schema: &self.schema, by: self.settings.merge, known_prices },
+            rules: MergeRules {
+                schema: &self.schema,
+                by: self.settings.merge,
+                known_prices,
+                dropped_lines: extracted.lines.dropped_lines(),
+            },
             threads: self.merge_threads(extracted),
             cancel: self.request.cancel,
             observer: self.request.observer,

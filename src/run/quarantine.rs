@@ -69,7 +69,7 @@ impl Quarantine {
 fn line(drop: &Drop) -> Vec<u8> {
     let text = |value: &str| serde_json::to_string(value).unwrap_or_default();
     let order_id = drop.order_id.as_deref().map_or("null".to_owned(), text);
-    let line_index = drop.line_index.map_or("null".to_owned(), |index| index.to_string());
+    let line_index = drop.line.as_ref().map_or("null".to_owned(), |line| line.index.to_string());
     let head = format!(
         r#"{{"reason":"{}","level":"{}","order_id":{order_id},"line_index":{line_index},"#,
         drop.reason.as_str(),
@@ -92,12 +92,18 @@ fn line(drop: &Drop) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Reason;
+    use crate::{model::Reason, normalize::LineOfDrop};
 
     #[test]
     fn the_record_is_kept_as_it_came() {
+        let line_of_drop = LineOfDrop { index: 2, sku: None, record_number: 1 };
         let shown = |record: &[u8]| {
-            let drop = Drop { reason: Reason::InvalidPrice, order_id: Some("A\"1".into()), line_index: Some(2), record: record.into() };
+            let drop = Drop {
+                reason: Reason::InvalidPrice,
+                order_id: Some("A\"1".into()),
+                line: Some(line_of_drop.clone()),
+                record: record.into(),
+            };
             String::from_utf8(line(&drop)).unwrap()
         };
         let head = r#"{"reason":"invalid_price","level":"line","order_id":"A\"1","line_index":2,"#;

@@ -37,16 +37,15 @@ struct Line {
 ///
 /// # Errors
 /// No such quarantine, or a damaged line of it (exit 2). How the run itself ended is the outcome.
-pub fn replay(settings: &Settings, run_id: &str, cancel: &Cancel, observer: &dyn Observer) -> Result<Outcome, RunError> {
-    let run_id = run_id.parse().map_err(RequestError::NotARunId)?;
+pub fn replay(settings: &Settings, run_id: &RunId, cancel: &Cancel, observer: &dyn Observer) -> Result<Outcome, RunError> {
     let output = Output::new(settings.output.clone());
-    if !output.at(places::quarantine(RunId::as_str(&run_id))).exists() {
+    if !output.at(places::quarantine(run_id.as_str())).exists() {
         return Err(RequestError::NoQuarantine(run_id.to_string()).into());
     }
     let request = Request {
         settings,
         command: CommandName::Replay,
-        replay_of: Some(&run_id),
+        replay_of: Some(run_id),
         since: None,
         until: None,
         restart: None,

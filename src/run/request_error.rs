@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use crate::model::{NotARunId, UtcMicros};
+use crate::model::UtcMicros;
 
 /// A request that can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -10,9 +10,6 @@ pub enum RequestError {
     /// The history has no such run.
     #[error("no run `{0}` has been recorded here; `etl runs` lists them")]
     UnknownRun(String),
-    /// A text that can't be the name of a run.
-    #[error("{0}; `etl runs` lists them")]
-    NotARunId(NotARunId),
     /// The history has several runs of this beginning.
     #[error("more than one run begins with `{0}`")]
     AmbiguousRun(String),

@@ -93,6 +93,10 @@ impl MergedRun {
             let brought = extracted.revenue.of(partition.merged.dt);
             stager.partition(partition, brought)?;
         }
+        if stager.context.summary.rows.rows_retained > 0 {
+            let rows = stager.context.summary.rows.rows_retained;
+            tracing::warn!(rows, "lines of newer versions were dropped: the stored rows of these lines stay");
+        }
         stager.view.dim_user = stager.dimension(dimensions.users)?;
         stager.view.dim_product = stager.dimension(dimensions.products)?;
         stager.choose_checked_partitions(self.shared_partitions);

@@ -141,7 +141,7 @@ impl Page {
     /// The span of the work on a page of a file. For a page of a response there is none: its request has one.
     pub fn span(&self) -> tracing::Span {
         match &self.origin {
-            Origin::File { path, first } => tracing::debug_span!("page", file = %path.display(), first),
+            Origin::File { path, first } => tracing::debug_span!("page", file = %path.display(), first = first.cast_signed()),
             Origin::Response { .. } => tracing::Span::none(),
         }
     }

@@ -186,6 +186,7 @@ fn counts(summary: &Summary) -> Vec<Count> {
         count("rows_moved", "rows that moved to another partition", rows.rows_moved),
         count("rows_superseded", "lines that lost to a newer row of the layer", rows.rows_superseded),
         count("rows_removed", "rows that a newer version of their order no longer has", rows.rows_removed),
+        count("rows_retained", "rows that stay because the newer version of their order has a dropped line", rows.rows_retained),
         count("partitions_written", "partitions that were written", summary.partitions_written.len() as u64),
         count("partitions_removed", "partitions that lost their last row", summary.partitions_removed.len() as u64),
         count("checks_failed", "checks of severity error that failed", checks_failed),

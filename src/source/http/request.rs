@@ -130,7 +130,8 @@ impl<'a> Requester<'a> {
         page: u64,
         judge: impl Fn(Response) -> Result<T, RequestFailure>,
     ) -> Result<T, SourceError> {
-        let span = tracing::info_span!("page", page, url = %redact::url(url));
+        // Signed: OpenTelemetry knows no other integer.
+        let span = tracing::info_span!("page", page = page.cast_signed(), url = %redact::url(url));
         self.attempts(url, page, judge).instrument(span).await
     }
 
