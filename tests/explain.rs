@@ -213,10 +213,11 @@ fn a_removed_line_of_an_order_that_is_replaced_as_a_whole_is_told() {
     let work = Workspace::new();
     work.write("etl.toml", "merge = \"order\"\n");
     work.load(&[version("A", 1, 1, &["x", "y"])], &[]).published();
-    work.load(&[version("A", 1, 2, &["x"])], &[]).published();
+    let newest = work.load(&[version("A", 1, 2, &["x"])], &[]).published();
     work.load(&[version("A", 1, 1, &["y"])], &[]).unchanged();
     let answer = explain(&work, &["A"]);
     assert_eq!(texts(&answer["versions"], "outcome"), ["inserted", "won", "superseded"]);
+    assert_eq!(answer["versions"][2]["lines"][0]["lost_to"], newest["run_id"], "{answer}");
     let notes = answer["notes"].to_string();
     assert!(notes.contains("`y`") && notes.contains("merge = \\\"order\\\""), "{notes}");
 }
@@ -424,7 +425,18 @@ fn replays_backfills_and_demos_are_explained() {
     let lines: BTreeMap<_, _> = (1..).zip(corrected.lines()).collect();
     assert!(lines[&version["source"]["number"].as_u64().unwrap()].contains("\"R\""));
     // A backfill: the run of the order's day.
-    let ended = work.etl(&["backfill", "--orders", "orders.ndjson", "--since", "2026-01-01", "--until", "2026-01-03", "--chunk", "1d"]);
+    let ended = work.etl(&[
+        "backfill",
+        "--orders",
+        "orders.ndjson",
+        "--since",
+        "2026-01-01",
+        "--until",
+        "2026-01-03",
+        "--chunk",
+        "1d",
+        "--restart",
+    ]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let versions = explain(&work, &["A"])["versions"].clone();
     assert_eq!(

@@ -132,7 +132,7 @@ pub fn explain(settings: &Settings, request: &ExplainRequest<'_>, cancel: &Cance
     }
     let reports = reports(&output)?;
     let kept = layer::stored_runs(&output)?;
-    let mut history = versions::versions(&kept, order_hash(request.order_id), &reports, &mut notes);
+    let mut history = versions::versions(&kept, order_hash(request.order_id), &reports, settings.merge, &mut notes);
     if let Some(sku) = request.sku {
         versions::keep_sku(&mut history, sku);
     }
