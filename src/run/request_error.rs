@@ -28,8 +28,10 @@ pub enum RequestError {
     #[error("the run `{0}` has no quarantine; `etl quarantine` lists those that have")]
     NoQuarantine(String),
     /// Nothing that is kept knows the order.
-    #[error("no order `{order_id}`{} is known here. Looked at {looked_at}", sku.as_ref().map(|sku| format!(" with sku `{sku}`")).unwrap_or_default())]
+    #[error("{}: no order `{order_id}`{} is known here. Looked at {looked_at}", output.display(), sku.as_ref().map(|sku| format!(" with sku `{sku}`")).unwrap_or_default())]
     UnknownOrder {
+        /// The output that was searched.
+        output: PathBuf,
         /// The order that was asked for.
         order_id: String,
         /// The sku that was asked for.

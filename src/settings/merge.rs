@@ -351,7 +351,7 @@ mod tests {
                     let below = if from.is_zero() { "\"-1s\"".to_owned() } else { "\"0s\"".to_owned() };
                     [below, format!("\"{}s\"", to.as_secs() + 1)]
                 }
-                Form::Size { to, .. } => ["\"1MiB\"".to_owned(), format!("\"{}TiB\"", (to >> 40) + 1)],
+                Form::Size { from, to } => [format!("\"{}KiB\"", (from >> 10) - 1), format!("\"{}TiB\"", (to >> 40) + 1)],
                 Form::Words(_) => ["\"sometimes\"".to_owned(), "\"\"".to_owned()],
                 _ => continue,
             };

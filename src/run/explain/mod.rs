@@ -132,7 +132,7 @@ pub fn explain(settings: &Settings, request: &ExplainRequest<'_>, cancel: &Cance
     }
     let reports = reports(&output)?;
     let kept = layer::stored_runs(&output)?;
-    let mut history = versions::versions(&kept, order_hash(request.order_id), &reports, &mut notes);
+    let mut history = versions::versions(&kept, order_hash(request.order_id), &reports, settings.merge, &mut notes);
     if let Some(sku) = request.sku {
         versions::keep_sku(&mut history, sku);
     }
@@ -162,7 +162,9 @@ pub fn explain(settings: &Settings, request: &ExplainRequest<'_>, cancel: &Cance
         let mut looked_at = looked_at.text();
         notes.iter().for_each(|note| looked_at.push_str(&format!(". {note}")));
         let sku = request.sku.map(str::to_owned);
-        return Err(RequestError::UnknownOrder { order_id: request.order_id.to_owned(), sku, looked_at }.into());
+        return Err(
+            RequestError::UnknownOrder { output: settings.output.clone(), order_id: request.order_id.to_owned(), sku, looked_at }.into()
+        );
     }
     Ok(Explanation {
         order_id: request.order_id.to_owned(),

@@ -9,6 +9,7 @@ use crate::{
     layer::{self, BroughtVersion, LineOutcome, LineageRun, RecordSource, RecordUnit},
     model::{Dt, OrderHash, UtcMicros},
     report::{CommandName, Summary},
+    settings::MergeBy,
     store::places,
 };
 
@@ -63,6 +64,7 @@ pub(super) fn versions(
     kept: &[LineageRun],
     order: OrderHash,
     reports: &BTreeMap<String, Summary>,
+    merge: MergeBy,
     notes: &mut Vec<String>,
 ) -> Vec<Version> {
     let mut holders: BTreeMap<String, Holder> = BTreeMap::new();
@@ -77,7 +79,7 @@ pub(super) fn versions(
         };
         brought.sort_by_key(|version| version.record);
         let report = reports.get(&run.run_id);
-        let of_run = RunVersions { run_id: &run.run_id, brought: &brought, holders: &holders };
+        let of_run = RunVersions { run_id: &run.run_id, brought: &brought, holders: &holders, merge };
         all.extend((0..brought.len()).map(|place| of_run.version(place, report)));
         for version in &brought {
             for line in version.lines.iter().filter(|line| line.outcome.is_in_layer()) {
@@ -110,6 +112,7 @@ struct RunVersions<'a> {
     run_id: &'a str,
     brought: &'a [BroughtVersion],
     holders: &'a BTreeMap<String, Holder>,
+    merge: MergeBy,
 }
 
 impl RunVersions<'_> {
@@ -154,8 +157,9 @@ impl RunVersions<'_> {
 
     fn superseded(&self, version: &BroughtVersion, sku: &str) -> (String, Option<String>) {
         // With `merge = "order"`, the stored version of the order wins as a whole, also over lines that it does not have.
-        let winner = self.holders.get(sku).or_else(|| self.holders.values().max_by_key(|holder| holder.updated_at));
-        let Some(winner) = winner.filter(|winner| winner.updated_at > version.updated_at) else {
+        let of_order = self.holders.values().filter(|_| self.merge == MergeBy::Order).max_by_key(|holder| holder.updated_at);
+        let mut holders = self.holders.get(sku).into_iter().chain(of_order);
+        let Some(winner) = holders.find(|holder| holder.updated_at > version.updated_at) else {
             return ("the stored row is newer, and no kept run tells who brought it: the greatest updated_at wins".to_owned(), None);
         };
         let newer = shown(winner.updated_at);

@@ -80,3 +80,34 @@ impl<'s> RowPages<'s> {
         self.sink.page(page.with_cells(self.cells).with_blank_lines(between))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Pages(Vec<Page>);
+
+    impl PageSink for Pages {
+        fn page(&mut self, page: Page) -> bool {
+            self.0.push(page);
+            true
+        }
+    }
+
+    #[test]
+    fn a_page_knows_the_line_of_each_row_and_the_lines_between_them() {
+        let mut sink = Pages::default();
+        let mut pages = RowPages::new(Path::new("x.csv"), CellTypes::Text, &mut sink);
+        // The row of line 2 has three lines, and line 6 is blank.
+        for line in [2, 5, 7] {
+            assert!(pages.row(line, |out| out.extend_from_slice(b"{}")));
+        }
+        assert_eq!(pages.rows(), 3);
+        assert!(pages.finish());
+        let page = &sink.0[0];
+        assert!(matches!(page.origin, Origin::File { first: 2, .. }));
+        let run = |records_before, lines| BlankRun { records_before, lines };
+        assert_eq!(page.blank_runs(), [run(1, 2), run(2, 1)]);
+    }
+}
