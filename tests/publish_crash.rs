@@ -96,7 +96,7 @@ impl Scene {
         let again = work.etl(&RUN);
         assert_eq!(again.code, 0, "{point}: {}", again.stderr);
         assert_eq!(again.summary()["status"], if all { "unchanged" } else { "published" }, "{point}");
-        assert!(!again.stderr.contains("made anew"), "{point}: {}", again.stderr);
+        assert!(!again.stderr.contains("rebuilt"), "{point}: {}", again.stderr);
         assert_eq!(work.layer(), self.after, "{point}");
         all
     }

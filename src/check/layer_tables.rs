@@ -59,8 +59,11 @@ pub(super) fn name(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// A path as DuckDB spells it where it finds a file by a pattern: without `./` and doubled slashes.
+/// A path as DuckDB spells it where it finds a file by a pattern: without `./` and doubled slashes. A pattern with `..` may match a
+/// path of another spelling, so such a path is resolved.
 pub(super) fn sql_path(path: &Path) -> String {
+    let resolved = if path.components().any(|component| component == Component::ParentDir) { path.canonicalize().ok() } else { None };
+    let path = resolved.as_deref().unwrap_or(path);
     let plain: PathBuf = path.components().filter(|component| *component != Component::CurDir).collect();
     plain.to_string_lossy().into_owned()
 }

@@ -1,6 +1,7 @@
 //! Where output goes: the result to stdout, everything else to stderr, and nothing to stderr after the result. Makes no text.
 
 use std::{
+    cell::Cell,
     fmt,
     io::{self, IsTerminal, Write},
 };
@@ -12,6 +13,7 @@ use super::{args::DisplayArgs, json_lines::Dialect};
 use crate::{
     net::redact,
     settings::{LogFormat, Presentation, ResultFormat},
+    store::StoreError,
 };
 
 /// How much is logged.
@@ -48,6 +50,8 @@ pub(super) struct Display {
     json_by_name: bool,
     pub(super) progress: MultiProgress,
     pub(super) shows_progress: bool,
+    /// The error of the first write to stdout that failed.
+    unwritten: Cell<Option<io::Error>>,
 }
 
 impl Display {
@@ -76,6 +80,7 @@ impl Display {
             quiet: args.quiet,
             progress: MultiProgress::new(),
             shows_progress: on_terminal && !args.quiet && !presentation.no_progress,
+            unwritten: Cell::new(None),
         }
     }
 
@@ -100,14 +105,31 @@ impl Display {
         if self.json {
             let mut line = redact::json(&serde_json::to_string(json).unwrap_or_default()).into_owned();
             line.push('\n');
-            // A closed pipe (`| head`) is not a failure of the run.
-            let _ = io::stdout().write_all(line.as_bytes());
+            self.write(&mut io::stdout().lock(), &line);
         } else {
             let mut out = String::new();
             text(&mut out);
-            let _ = anstream::stdout().write_all(redact::text(&out).as_bytes());
+            self.write(&mut anstream::stdout().lock(), &redact::text(&out));
         }
-        let _ = io::stdout().flush();
+    }
+
+    /// Prints a text as it is, whatever the format of results: a script, or a settings file.
+    pub(super) fn verbatim(&self, text: &str) {
+        self.write(&mut io::stdout().lock(), text);
+    }
+
+    /// Writes to stdout. A closed pipe (`| head`) is not an error; a full disk is one, and [`Display::finish`] tells it.
+    fn write(&self, out: &mut impl Write, text: &str) {
+        if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            self.unwritten.set(Some(error));
+        }
+    }
+
+    /// Fails if something could not be written to stdout.
+    pub(super) fn finish(&self) -> Result<(), StoreError> {
+        self.unwritten.take().map_or(Ok(()), |error| Err(StoreError::io("write to", "stdout")(error)))
     }
 
     /// Prints a note to stderr before the work begins: as a line of the log if that is JSON.

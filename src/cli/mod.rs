@@ -52,10 +52,18 @@ pub fn run(cli: &Cli) -> u8 {
     if let Err(error) = signals::listen(cancel.clone()) {
         tracing::warn!(%error, "signals can't be listened to: Ctrl-C ends the process at once");
     }
-    caught(|| run_command(&cli.command, &display, &cancel)).unwrap_or_else(|error| {
+    let result = caught(|| run_command(&cli.command, &display, &cancel)).unwrap_or_else(|error| {
         display.error(&error);
         error.exit_code()
-    })
+    });
+    match display.finish() {
+        Err(error) if result == 0 => {
+            let error = RunError::from(error);
+            display.error(&error);
+            error.exit_code()
+        }
+        _ => result,
+    }
 }
 
 /// The result of a command. A panic is a defect of this tool, and an error like any other.

@@ -1,10 +1,6 @@
 //! `etl redshift`: prints SQL, and only that; or runs it; or compares the warehouse with the layer.
 
-use std::{
-    fmt::Write as _,
-    io::{self, ErrorKind, Write as _},
-    time::Instant,
-};
+use std::{fmt::Write as _, time::Instant};
 
 use serde_json::json;
 
@@ -16,7 +12,6 @@ use crate::{
     cancel::Cancel,
     run::{DayRange, Loaded, Repair, RunError, Verified, Warehouse, WarehouseLoad, WhichRuns},
     settings,
-    store::StoreError,
     warehouse::redshift::{Comparison, DifferentDay, DimensionTotals, RedshiftError, Totals},
 };
 
@@ -43,7 +38,7 @@ pub(super) fn run(args: &RedshiftArgs, display: &Display, cancel: &Cancel) -> Re
 
 fn print_or_execute(warehouse: &Warehouse<'_>, load: WarehouseLoad<'_>, sql: &RedshiftSqlArgs, display: &Display) -> Result<u8, RunError> {
     if !sql.execute {
-        print(&warehouse.script(load)?)?;
+        display.verbatim(&warehouse.script(load)?);
         return Ok(0);
     }
     let began = Instant::now();
@@ -57,15 +52,6 @@ fn print_or_execute(warehouse: &Warehouse<'_>, load: WarehouseLoad<'_>, sql: &Re
         let _ = writeln!(out, "done: {statements} statements in {seconds:.2} s");
     });
     Ok(0)
-}
-
-/// Prints a script. A closed pipe (`| head`) is not an error; a full disk is one.
-fn print(script: &str) -> Result<(), StoreError> {
-    let mut out = io::stdout().lock();
-    match out.write_all(script.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(StoreError::io("write to", "stdout")(error)),
-        _ => Ok(()),
-    }
 }
 
 fn verify(warehouse: &Warehouse<'_>, args: &RedshiftVerifyArgs, display: &Display) -> Result<u8, RunError> {

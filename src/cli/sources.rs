@@ -1,6 +1,6 @@
 //! `etl sources`: the profiles that ship.
 
-use std::{fmt::Write, io::Write as _};
+use std::fmt::Write;
 
 use serde_json::json;
 
@@ -31,7 +31,7 @@ pub(super) fn run(args: &SourcesArgs, display: &Display) -> Result<u8, RunError>
                 SettingsError::Conflict(format!("no profile `{name}`: there are {}", names.join(", ")))
             })?;
             // An etl.toml, in whatever format results are otherwise.
-            let _ = std::io::stdout().write_all(profile.toml.as_bytes());
+            display.verbatim(profile.toml);
         }
     }
     Ok(0)

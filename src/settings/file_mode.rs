@@ -6,7 +6,8 @@
 /// What to write instead.
 pub(super) fn parse_mode(text: &str) -> Result<u32, String> {
     let text = text.trim();
-    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| (3..=4).contains(&text.len()) && *mode <= 0o777);
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|digit| (b'0'..b'8').contains(&digit));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
     match mode {
         Some(mode) if mode & 0o600 == 0o600 => Ok(mode),
         Some(_) => Err("the owner must be able to read and write: write 0600, 0640 or 0660".to_owned()),

@@ -356,7 +356,10 @@ mod tests {
                 _ => continue,
             };
             for value in outside {
-                let error = merged(&Flags::default(), &[], &[], &format!("{} = {value}", setting.key)).map(drop).unwrap_err().to_string();
+                let error = merged(&Flags::default(), &[], &[], &format!("{} = {value}", setting.key))
+                    .map(drop)
+                    .expect_err(&format!("{} = {value}", setting.key))
+                    .to_string();
                 assert!(error.starts_with(&format!("conf/etl.toml, line 1: `{}`", setting.key)), "{value}: {error}");
                 tried += 1;
             }
