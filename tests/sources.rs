@@ -323,10 +323,10 @@ fn profiles_are_listed_and_shown_and_a_shown_profile_runs() {
         assert_eq!(shown.code, 0);
         work.write("etl.toml", &shown.stdout);
         // Unchanged, it has the URL of an example shop or of a public API. With a URL of its own it is complete.
-        let ended = work.etl(&["check", "--output", "nowhere"]);
+        let ended = work.etl(&["check", "--show-sql"]);
         let is_example = shown.stdout.contains("your-");
         assert_eq!(ended.code, if is_example { 2 } else { 0 }, "{name}: {}", ended.stderr);
-        assert_eq!(work.etl(&["check", "--output", "nowhere"]).stderr.contains("say where your own API is"), is_example, "{name}");
+        assert_eq!(ended.stderr.contains("say where your own API is"), is_example, "{name}");
     }
     assert_eq!(work.etl(&["sources", "show", "none"]).code, 2);
     std::fs::remove_file(work.path("etl.toml")).unwrap();

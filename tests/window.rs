@@ -108,7 +108,7 @@ fn a_backfill_loads_chunk_by_chunk_and_goes_on_where_it_failed() {
     let again = backfill(&work, &[&window[..], &["--restart"]].concat()).1;
     assert_eq!((again["runs"].as_array().unwrap().len(), &again["status"]), (5, &json!("unchanged")));
     // Each chunk is a run of its own.
-    assert_eq!(work.files("reports").len(), 3 + 3 + 5);
+    assert_eq!(work.files("reports").keys().filter(|name| name.ends_with(".json")).count(), 3 + 3 + 5);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{CheckError, CheckResult, VIOLATION_ROWS};
+use crate::net::redact;
 
 /// How many rows a file still takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,7 +64,7 @@ impl ViolationFile {
             if place > 0 {
                 self.line.push(b',');
             }
-            match value {
+            match value.map(redact::text).as_deref() {
                 Some(text) if text.is_empty() || text.contains(['"', ',', '\n', '\r']) => {
                     self.line.push(b'"');
                     self.line.extend_from_slice(text.replace('"', "\"\"").as_bytes());

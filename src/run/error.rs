@@ -5,7 +5,7 @@ use std::any::Any;
 use super::RequestError;
 use crate::{
     cancel::Stop,
-    check::CheckError,
+    check::{self, CheckError},
     join::DimensionError,
     layer::LayerError,
     report::Status,
@@ -43,7 +43,7 @@ pub enum RunError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// Checks of severity `error` failed.
-    #[error("{} of severity error failed: {}{}", if names.len() == 1 { "a check" } else { "checks" }, names.join(", "), if *published { " (published all the same, as --on-check-failure says)" } else { "; nothing was published" })]
+    #[error("{} of severity error failed: {}{}{}", if names.len() == 1 { "a check" } else { "checks" }, names.join(", "), if *published { " (published all the same, as --on-check-failure says)" } else { "; nothing was published" }, if *published { "" } else { way_out(names) })]
     ChecksFailed {
         /// Their names.
         names: Vec<String>,
@@ -59,6 +59,16 @@ pub enum RunError {
     /// A defect of this tool.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+/// What to do about a failed check, if that is not plain from its rows.
+fn way_out(names: &[String]) -> &'static str {
+    if names.iter().any(|name| name == check::UNIT_SLIP) {
+        ". Prices are off by a factor of 100 or 1,000 from the last ones. Correct the profile's `scale` or the source; if the prices are right, \
+         load them with --on-check-failure publish (`checks.unit_slip` sets the threshold)"
+    } else {
+        ""
+    }
 }
 
 impl RunError {
