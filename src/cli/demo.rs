@@ -9,11 +9,8 @@ use crate::{
     report::{self, CommandName},
     run::{RequestError, RunError},
     settings::{Location, LocationError, Settings},
-    store::Output,
+    store::{Output, places},
 };
-
-/// What an output holds, and nothing else.
-const OWN: [&str; 6] = ["curated", "dims", "quarantine", "manifests", "reports", "state"];
 
 /// Said before anything else, so that nobody is alarmed.
 const BEFOREHAND: &str = "The data of the demo is bad on purpose, so that every rule shows: it has malformed records, a price that is missing, an order without a currency, users and products that nobody knows, and an API that fails once. Expect a retry, dropped records, warnings and an alert.";
@@ -33,8 +30,14 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
     Ok(run_and_show(&settings, CommandName::Demo, display, cancel, |out| {
         let output = args.output.display();
         let _ = writeln!(out, "\nThe dropped records and the alert are meant: the data of the demo is bad on purpose.");
-        let _ = writeln!(out, "Look at it:   head {output}/curated/dt=*/part-00000.csv {output}/dims/*/*.csv");
-        let _ = writeln!(out, "What it drops, and why: {output}/quarantine/");
+        let _ = writeln!(
+            out,
+            "Look at it:   head {output}/{}/dt=*/{} {output}/{}/*/*.csv",
+            places::CURATED,
+            places::PARTITION_FILE,
+            places::DIMS
+        );
+        let _ = writeln!(out, "What it drops, and why: {output}/{}/", places::QUARANTINE);
         let _ = writeln!(out, "Run it again: nothing changes. Your own orders: etl run --orders URL-or-files");
     }))
 }
@@ -43,7 +46,7 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
 fn refuse_foreign(folder: &Path) -> Result<(), RunError> {
     let output = Output::new(folder.to_owned());
     let names = output.names(output.root())?;
-    let foreign = names.iter().find(|name| !OWN.contains(&name.as_str()));
+    let foreign = names.iter().find(|name| !places::FOLDERS.contains(&name.as_str()));
     let refused = |what: String| RunError::from(RequestError::ForeignOutput { folder: folder.to_owned(), what });
     if let Some(name) = foreign {
         return Err(refused(format!("`{name}`, which is not the demo's")));

@@ -6,10 +6,7 @@ use super::{args::ExplainArgs, display::Display};
 use crate::{
     cancel::Cancel,
     layer::{FoundBy, RowColumns},
-    run::{
-        AskWarehouse, ExplainRequest, Explanation, NamedBy, RunChecks, RunError, Version, WarehouseRows, explain, place_of,
-        recover_unless_held,
-    },
+    run::{AskWarehouse, ExplainRequest, Explanation, NamedBy, RunChecks, RunError, Version, WarehouseRows, explain, recover_unless_held},
     settings,
     store::Output,
 };
@@ -84,9 +81,7 @@ fn versions(out: &mut String, versions: &[Version]) {
         let command = version.command.map(|command| format!(" ({})", command.as_str())).unwrap_or_default();
         let started = version.started_at.map(|start| format!(", started {}", start.rfc3339())).unwrap_or_default();
         paragraph(out, 2, &format!("{number}. {}: run {}{command}{started}", version.outcome, version.run_id));
-        let source =
-            version.source.as_ref().map_or("an unknown place".to_owned(), |source| format!("{}, {}", source.location, place_of(source)));
-        paragraph(out, 6, &format!("from {source}"));
+        paragraph(out, 6, &format!("from {}", version.place.as_deref().unwrap_or("an unknown place")));
         let updated_at = version.updated_at.map_or("none".to_owned(), |updated_at| updated_at.to_string());
         let moved = version.moved_from.iter().map(|dt| format!(", moved from dt={dt}")).collect::<String>();
         paragraph(out, 6, &format!("updated_at {updated_at}, dt={}{moved}", version.dt));

@@ -11,6 +11,7 @@ use crate::{
     report::{Status, Summary, money_texts},
     settings::Settings,
     source::{Completeness, CompletenessStatus, Evidence},
+    store::places,
 };
 
 const GOOD: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
@@ -173,7 +174,8 @@ fn dropped(out: &mut String, summary: &Summary, settings: &Settings) {
         return;
     }
     let what = format!("{} and {}, kept in", counted(summary.records_dropped(), "record"), counted(summary.lines_dropped(), "line"));
-    row(out, "dropped", &format!("{what} {}/quarantine/run_id={}/", settings.output.display(), summary.run_id));
+    let quarantine = settings.output.join(places::quarantine(&summary.run_id));
+    row(out, "dropped", &format!("{what} {}/", quarantine.parent().unwrap_or(&quarantine).display()));
     for (reason, number) in reasons {
         row(out, "", &format!("{ODD}{reason:<20}{ODD:#} {:>6}", count(number)));
     }
@@ -208,7 +210,7 @@ fn rows(out: &mut String, summary: &Summary) {
 }
 
 fn written(out: &mut String, summary: &Summary, settings: &Settings) {
-    let curated = settings.output.join("curated");
+    let curated = settings.output.join(places::CURATED);
     if !summary.partitions_written.is_empty() {
         row(
             out,

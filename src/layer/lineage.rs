@@ -27,6 +27,7 @@ use std::{
 };
 
 use serde::Serialize;
+use strum::{IntoStaticStr, VariantArray};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::{
@@ -49,8 +50,9 @@ const FOOTER: usize = 5 * 8 + CHECKSUM + MAGIC.len();
 const LONGEST_SKU: usize = 255;
 
 /// What the merge made of one line that a run brought.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Serialize, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[repr(u8)]
 pub enum LineOutcome {
     /// The merge did not say.
@@ -60,6 +62,7 @@ pub enum LineOutcome {
     Inserted,
     /// It replaced the stored row.
     #[serde(rename = "won")]
+    #[strum(serialize = "won")]
     Updated,
     /// It equals the stored row.
     Unchanged,
@@ -72,27 +75,9 @@ pub enum LineOutcome {
 }
 
 impl LineOutcome {
-    const ALL: [LineOutcome; 7] = [
-        LineOutcome::Unknown,
-        LineOutcome::Inserted,
-        LineOutcome::Updated,
-        LineOutcome::Unchanged,
-        LineOutcome::Moved,
-        LineOutcome::Superseded,
-        LineOutcome::Duplicate,
-    ];
-
     /// The name in the answer of `etl explain`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            LineOutcome::Unknown => "unknown",
-            LineOutcome::Inserted => "inserted",
-            LineOutcome::Updated => "won",
-            LineOutcome::Unchanged => "unchanged",
-            LineOutcome::Moved => "moved",
-            LineOutcome::Superseded => "superseded",
-            LineOutcome::Duplicate => "duplicate",
-        }
+        self.into()
     }
 
     /// Whether the row of the layer is then that of the line.
@@ -123,7 +108,7 @@ impl LineOutcomes {
         while let (Some(outcome), Some(lines)) = (reader.byte(), reader.number()) {
             end += lines;
             if line < end {
-                return LineOutcome::ALL.get(usize::from(outcome)).copied().unwrap_or_default();
+                return LineOutcome::VARIANTS.get(usize::from(outcome)).copied().unwrap_or_default();
             }
         }
         LineOutcome::Unknown
@@ -131,8 +116,9 @@ impl LineOutcomes {
 }
 
 /// What the records of a page are counted by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[repr(u8)]
 pub enum RecordUnit {
     /// Lines of a text file.
@@ -146,16 +132,9 @@ pub enum RecordUnit {
 }
 
 impl RecordUnit {
-    const ALL: [RecordUnit; 4] = [RecordUnit::Line, RecordUnit::Element, RecordUnit::Row, RecordUnit::Record];
-
     /// The name in the answer of `etl explain`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            RecordUnit::Line => "line",
-            RecordUnit::Element => "element",
-            RecordUnit::Row => "row",
-            RecordUnit::Record => "record",
-        }
+        self.into()
     }
 }
 
@@ -792,7 +771,7 @@ impl OriginReader<'_> {
         self.location.truncate(shared);
         self.location.push_str(self.reader.text()?);
         let page = self.reader.number()?.checked_sub(1);
-        let unit = *RecordUnit::ALL.get(usize::from(self.reader.byte()?))?;
+        let unit = *RecordUnit::VARIANTS.get(usize::from(self.reader.byte()?))?;
         let first = self.reader.number()?;
         let mut gaps = Vec::new();
         for _ in 0..self.reader.number()? {
@@ -852,7 +831,7 @@ mod tests {
     fn every_version_is_found_across_spills_blocks_and_pages() {
         let dir = tempfile::tempdir().unwrap();
         let mut builder = LineageBuilder::new(dir.path().to_owned());
-        let outcomes: Vec<_> = (0..3000).map(|number| LineOutcome::ALL[number % 7]).collect();
+        let outcomes: Vec<_> = (0..3000).map(|number| LineOutcome::VARIANTS[number % 7]).collect();
         for number in 0..3000 {
             if number % 500 == 0 {
                 builder.push_page(number, &page(&format!("in/{number}.json"), RecordUnit::Element, 1));

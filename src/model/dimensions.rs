@@ -53,11 +53,6 @@ impl DimensionSpec {
     /// Columns that a source can't set: the flag of an inferred member, and the columns of versions (`scd = 2`).
     pub const FLAGS: [&'static str; 4] = ["inferred", "valid_from", "valid_to", "is_current"];
 
-    /// The path of its file in the output folder.
-    pub fn file(&self) -> String {
-        format!("dims/{0}/{0}.csv", self.name)
-    }
-
     /// The name of its key.
     pub fn key(&self) -> &'static str {
         self.columns[0].name

@@ -41,7 +41,7 @@ pub use conclude::NoticeOrigin;
 pub use error::RunError;
 pub use explain::{
     AskWarehouse, DroppedPart, ExplainRequest, Explanation, FailedCheckOfOrder, LookedAt, NamedBy, RunChecks, Version, VersionLine,
-    WarehouseRows, explain, place_of,
+    WarehouseRows, explain,
 };
 pub use job::{Outcome, Request, execute};
 pub use layer_status::{CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RunInShort, layer_status};

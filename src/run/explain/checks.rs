@@ -41,12 +41,22 @@ pub struct FailedCheckOfOrder {
     pub names_order: bool,
 }
 
-/// The runs that changed one of these partitions, or that have a failed check which names the order, oldest first.
-pub(super) fn checks(output: &Output, order_id: &str, dts: &BTreeSet<Dt>, reports: &BTreeMap<String, Summary>) -> Vec<RunChecks> {
+/// Where and since when checks can see an order.
+pub(super) struct Seen<'a> {
+    /// Its partitions.
+    pub(super) dts: &'a BTreeSet<Dt>,
+    /// The run that brought it first, if that is known.
+    pub(super) since: Option<&'a str>,
+}
+
+/// The runs that changed one of the partitions while the order lay there, or that have a failed check which names the order,
+/// oldest first.
+pub(super) fn checks(output: &Output, order_id: &str, seen: &Seen<'_>, reports: &BTreeMap<String, Summary>) -> Vec<RunChecks> {
     let mut found = Vec::new();
     for run in reports.values().filter(|run| !run.checks.is_empty()) {
         let changed = run.partitions_written.iter().chain(&run.partitions_removed);
-        let partitions: Vec<Dt> = changed.copied().filter(|dt| dts.contains(dt)).collect();
+        let is_later = seen.since.is_none_or(|first| run.run_id.as_str() >= first);
+        let partitions: Vec<Dt> = changed.copied().filter(|dt| is_later && seen.dts.contains(dt)).collect();
         let failed = run.checks.iter().filter(|check| !check.passed).map(|check| FailedCheckOfOrder {
             name: check.name.clone(),
             severity: check.severity,

@@ -10,7 +10,7 @@ mod warehouse;
 
 pub use checks::{FailedCheckOfOrder, RunChecks};
 pub use dropped::{DroppedPart, NamedBy};
-pub use versions::{Version, VersionLine, place_of};
+pub use versions::{Version, VersionLine};
 pub use warehouse::WarehouseRows;
 
 use std::{
@@ -138,7 +138,8 @@ pub fn explain(settings: &Settings, request: &ExplainRequest<'_>, cancel: &Cance
     }
     let (dropped, quarantines) = dropped::dropped(&output, request, &reports)?;
     let dts = partitions_of(&stored.rows, &history);
-    let checks = checks::checks(&output, request.order_id, &dts, &reports);
+    let seen = checks::Seen { dts: &dts, since: versions::first_run(&history) };
+    let checks = checks::checks(&output, request.order_id, &seen, &reports);
     let warehouse = match request.warehouse {
         AskWarehouse::Yes => Some(warehouse::ask(settings, request, &stored.rows, cancel)?),
         AskWarehouse::No => None,

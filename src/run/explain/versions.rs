@@ -24,6 +24,8 @@ pub struct Version {
     pub command: Option<CommandName>,
     /// The record in the source.
     pub source: Option<RecordSource>,
+    /// The same as a text, such as `orders.ndjson, line 3`.
+    pub place: Option<String>,
     /// `updated_at` of the version.
     pub updated_at: Option<UtcMicros>,
     /// The partition that the version belongs to.
@@ -125,11 +127,13 @@ impl RunVersions<'_> {
         moved_from.sort_unstable();
         moved_from.dedup();
         let (outcome, why) = summarized(&lines);
+        let source = brought.source.clone().map(|source| in_quarantine(source, report));
         Version {
             run_id: self.run_id.to_owned(),
             started_at: report.map(|report| report.started_at),
             command: report.map(|report| report.command),
-            source: brought.source.clone().map(|source| in_quarantine(source, report)),
+            place: source.as_ref().map(place_of),
+            source,
             updated_at: brought.updated_at,
             dt: brought.dt,
             moved_from,
@@ -192,8 +196,8 @@ impl RunVersions<'_> {
         };
         let at = match (&winner.source, &version.source) {
             (None, _) => "another record".to_owned(),
-            (Some(source), Some(own)) if own.location == source.location => place_of(source),
-            (Some(source), _) => format!("{}, {}", source.location, place_of(source)),
+            (Some(source), Some(own)) if own.location == source.location => number_of(source),
+            (Some(source), _) => place_of(source),
         };
         match (version.updated_at, winner.updated_at) {
             (own, best) if own == best => {
@@ -205,8 +209,20 @@ impl RunVersions<'_> {
     }
 }
 
+/// The run that brought an order first: that of its first version, if the layer had no row of it then.
+pub(super) fn first_run(versions: &[Version]) -> Option<&str> {
+    let first = versions.first()?;
+    let is_new = first.lines.iter().all(|line| matches!(line.outcome, LineOutcome::Inserted | LineOutcome::Duplicate));
+    is_new.then_some(first.run_id.as_str())
+}
+
 /// The place of a record, as part of a sentence.
-pub fn place_of(source: &RecordSource) -> String {
+fn place_of(source: &RecordSource) -> String {
+    format!("{}, {}", source.location, number_of(source))
+}
+
+/// The place of a record within its file or list.
+fn number_of(source: &RecordSource) -> String {
     let page = source.page.map(|page| format!("page {page}, ")).unwrap_or_default();
     format!("{page}{} {}", source.unit.as_str(), source.number)
 }
