@@ -271,6 +271,7 @@ fn redshift_sql_is_printed_and_nothing_else() {
     let work = Workspace::new();
     work.write("etl.toml", "[redshift]\nschema = \"shop\"\nurl = \"s3://bucket/etl/\"\niam_role = \"arn:aws:iam::1:role/load\"\n");
     insta::assert_snapshot!("redshift ddl", work.etl(&["redshift", "ddl"]).stdout);
+    work.load(&[order("A", "2026-01-01", "")], &[]).published();
     insta::assert_snapshot!("redshift copy", work.etl(&["redshift", "copy"]).stdout);
     work.write("etl.toml", "");
     let ended = work.etl(&["redshift", "copy", "--log-format", "text"]);

@@ -159,7 +159,7 @@ fn a_collector_gets_the_spans_of_a_run_and_its_metrics_with_the_values_of_the_su
     let of_file = run(&work, &["run", "--orders", &source.orders(), "--metrics-file", "etl.prom"], &[]);
     of_file.unchanged();
     let families = work.read("etl.prom");
-    let families: BTreeSet<_> = families.lines().filter_map(|line| Some(line.strip_prefix("# TYPE etl_")?.split(' ').next()?)).collect();
+    let families: BTreeSet<_> = families.lines().filter_map(|line| line.strip_prefix("# TYPE etl_")?.split(' ').next()).collect();
     let sent: BTreeSet<_> = metrics.iter().map(|metric| metric["name"].as_str().unwrap().strip_prefix("etl.").unwrap()).collect();
     let missing: Vec<_> = families.difference(&sent).copied().collect();
     assert_eq!(missing, ["records_claimed"], "the same list as OpenMetrics; this source claims nothing");

@@ -261,9 +261,9 @@ pub(super) fn checks(out: &mut String, checks: &[CheckResult]) {
     }
 }
 
-/// Where the violating rows of a check are.
+/// Where the violating rows of a check are, if the sample does not show all of them.
 fn kept_text(check: &CheckResult) -> Option<String> {
-    let (rows, file) = (check.rows_kept?, check.file.as_deref()?);
+    let (rows, file) = (check.rows_kept.filter(|rows| *rows > check.sample.len() as u64)?, check.file.as_deref()?);
     Some(match rows == check.violations {
         true => format!("all of them: {file}"),
         false => format!("the first {} of them: {file}", count(rows)),

@@ -330,6 +330,7 @@ impl LineageBuilder {
         let mut file = LineageWriter::create(path)?;
         let mut streams: Vec<VersionStream<'_>> = Vec::with_capacity(self.spilled.len() + 1);
         for spilled in &self.spilled {
+            #[expect(clippy::map_identity, reason = "it shortens the lifetime of the versions")]
             let spilled = SpillReader::open(spilled)?.map(|version| -> Result<Version<'_>, LayerError> { version });
             streams.push(Box::new(spilled));
         }
