@@ -8,7 +8,8 @@ use orders_etl::{
     cancel::Cancel,
     check::{Engine, Expected, LayerView, run_checks},
     layer::{
-        BestVersions, DroppedLines, MergeRules, MergedContent, StoredPartition, merge_partition, read_partition, write_header, write_line,
+        BestVersions, DroppedLines, MergeRules, MergedContent, RunPrices, StoredPartition, merge_partition, read_partition, write_header,
+        write_line,
     },
     model::{Dt, FactRows, FactSchema, Window},
     normalize::RecordNormalizer,
@@ -110,6 +111,7 @@ fn merge_a_partition(bencher: Bencher<'_, '_>) {
         None,
         &BestVersions::default(),
         MergeRules { schema: &schema, by: MergeBy::Line, known_prices: None, dropped_lines: &DroppedLines::default() },
+        &mut RunPrices::default(),
     )
     .unwrap();
     let MergedContent::Replaced(bytes) = first.content else { unreachable!("a first load writes") };
@@ -124,6 +126,7 @@ fn merge_a_partition(bencher: Bencher<'_, '_>) {
             Some(stored),
             &BestVersions::default(),
             MergeRules { schema: &schema, by: MergeBy::Line, known_prices: None, dropped_lines: &DroppedLines::default() },
+            &mut RunPrices::default(),
         )
         .unwrap()
         .counts

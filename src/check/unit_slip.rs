@@ -38,6 +38,8 @@ pub fn unit_slip(prices: &RunPrices, threshold: UnitSlip, folder: Option<&Path>)
 }
 
 fn failing(severity: Severity, violations: u64, lines: &[&SlippedLine], folder: Option<&Path>) -> Result<CheckResult, CheckError> {
+    let mut lines = lines.to_vec();
+    lines.sort_unstable_by(|a, b| (a.dt, &a.order_id, &a.sku).cmp(&(b.dt, &b.order_id, &b.sku)));
     let sample = lines.iter().take(SAMPLE_ROWS).map(|line| COLUMNS.map(str::to_owned).into_iter().zip(values(line)).collect()).collect();
     let mut result = CheckResult { passed: false, violations, sample, ..CheckResult::new(UNIT_SLIP, severity) };
     let Some(folder) = folder else { return Ok(result) };

@@ -74,8 +74,6 @@ pub struct MergedPartition {
     pub kept: CurrencyTotals,
     /// The bytes of the longest row of new content.
     pub longest_row: usize,
-    /// The prices of the run's lines.
-    pub prices: RunPrices,
     /// What became of each of the run's lines, in source order.
     pub outcomes: LineOutcomes,
 }
@@ -93,7 +91,7 @@ struct Slot {
     incoming: Option<usize>,
 }
 
-/// Merges one partition. `incoming` are the run's lines for it, in source order, with [`SEQ`].
+/// Merges one partition. `incoming` are the run's lines for it, in source order, with [`SEQ`]. Their prices are added to `prices`.
 ///
 /// # Errors
 /// A frame without the columns of the fact table.
@@ -103,6 +101,7 @@ pub fn merge_partition(
     stored: Option<StoredPartition>,
     best_versions: &BestVersions,
     rules: MergeRules<'_>,
+    prices: &mut RunPrices,
 ) -> Result<MergedPartition, LayerError> {
     let MergeRules { schema, by, known_prices, dropped_lines } = rules;
     let empty = FactBuilder::new(schema, 0).finish()?;
@@ -122,7 +121,7 @@ pub fn merge_partition(
         schema,
         known_prices,
         dropped_lines,
-        prices: RunPrices::default(),
+        prices,
         counts: MergeCounts::default(),
         outcomes: vec![LineOutcome::Unknown; incoming_rows.len()],
         lost: CurrencyTotals::new(),
@@ -146,8 +145,8 @@ pub fn merge_partition(
             }
         }
     };
-    let Merge { counts, lost, kept, rows, prices, outcomes, .. } = merge;
-    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row, prices, outcomes: LineOutcomes::new(&outcomes) })
+    let Merge { counts, lost, kept, rows, outcomes, .. } = merge;
+    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row, outcomes: LineOutcomes::new(&outcomes) })
 }
 
 struct Merge<'a> {
@@ -161,7 +160,7 @@ struct Merge<'a> {
     schema: &'a FactSchema,
     known_prices: Option<&'a PriceBook>,
     dropped_lines: &'a DroppedLines,
-    prices: RunPrices,
+    prices: &'a mut RunPrices,
     counts: MergeCounts,
     /// What became of each incoming row.
     outcomes: Vec<LineOutcome>,
@@ -510,6 +509,7 @@ mod tests {
             old.map(stored),
             &BestVersions::default(),
             MergeRules { schema: &FactSchema::default(), by, known_prices: None, dropped_lines: &DroppedLines::default() },
+            &mut RunPrices::default(),
         )
         .unwrap()
     }

@@ -8,8 +8,7 @@
 //! entry        = hash of sku and currency (u64) · created_at (i64, µs) · unit_price (i64, ten-thousandths), sorted by hash
 //! ```
 
-use std::collections::{HashMap, hash_map::Entry};
-
+use hashbrown::{HashMap, hash_map::Entry};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::{LayerError, StoredPartition};
@@ -24,12 +23,11 @@ const HEADER: usize = 16;
 const ENTRY: usize = 24;
 const CHECKSUM: usize = 8;
 
-/// The most slipped lines of one kind that a partition keeps, and that a run keeps.
-const KEPT_OF_PARTITION: usize = 1_000;
-const KEPT_OF_RUN: usize = 100_000;
+/// The most slipped lines of one kind that are kept.
+const KEPT_LINES: usize = 100_000;
 
 /// A price and when it was last asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct LastPrice {
     /// `created_at` of its line, in microseconds.
     created_at: i64,
@@ -119,15 +117,16 @@ pub struct SlippedLines {
 impl SlippedLines {
     fn absorb(&mut self, other: SlippedLines) {
         self.count += other.count;
-        let room = KEPT_OF_RUN.saturating_sub(self.first.len());
+        let room = KEPT_LINES.saturating_sub(self.first.len());
         self.first.extend(other.first.into_iter().take(room));
     }
 }
 
-/// The prices of a run's lines.
+/// The prices of a run's lines, in any order.
 #[derive(Clone, Default, Debug)]
 pub struct RunPrices {
-    latest: PriceBook,
+    /// The latest price of each sku and currency: of several at one time the highest, so that the order of lines does not count.
+    latest: HashMap<u64, LastPrice>,
     /// Lines that are new or change their row.
     pub changed_lines: u64,
     /// Lines off by a factor of 100 or 1,000.
@@ -175,10 +174,9 @@ impl PriceBook {
     /// A partition that can't be parsed, I/O errors (exit 5).
     pub fn offer_partition(&mut self, output: &Output, schema: &FactSchema, dt: Dt) -> Result<(), LayerError> {
         let Some(stored) = StoredPartition::load(output, dt, schema)? else { return Ok(()) };
-        for row in 0..stored.rows.len() {
-            let line = stored.rows.line(row);
-            self.offer(key(line.sku, line.currency), LastPrice::of(&line));
-        }
+        let mut prices = RunPrices::default();
+        (0..stored.rows.len()).for_each(|row| prices.take(&stored.rows.line(row)));
+        self.absorb(&prices);
         Ok(())
     }
 
@@ -201,7 +199,7 @@ impl PriceBook {
 
     /// Takes the prices of a run. Tells whether the book changed.
     pub fn absorb(&mut self, run: &RunPrices) -> bool {
-        run.latest.prices.iter().fold(false, |changed, (&key, &price)| self.offer(key, price) || changed)
+        run.latest.iter().fold(false, |changed, (&key, &price)| self.offer(key, price) || changed)
     }
 
     /// Stages the book.
@@ -253,7 +251,11 @@ impl LastPrice {
 impl RunPrices {
     /// Takes the price of a line that becomes a row.
     pub(super) fn take(&mut self, line: &Line<'_>) {
-        self.latest.offer(key(line.sku, line.currency), LastPrice::of(line));
+        self.offer(key(line.sku, line.currency), LastPrice::of(line));
+    }
+
+    fn offer(&mut self, key: u64, price: LastPrice) {
+        self.latest.entry(key).and_modify(|last| *last = price.max(*last)).or_insert(price);
     }
 
     /// Compares the price of a line that is new, or changes its row, with the last known price.
@@ -266,7 +268,7 @@ impl RunPrices {
         let Some(factor) = SlipFactor::between(last.units, line.unit_price.units()) else { return };
         let lines = if factor.is_plausible() { &mut self.suspicious } else { &mut self.slipped };
         lines.count += 1;
-        if lines.first.len() < KEPT_OF_PARTITION
+        if lines.first.len() < KEPT_LINES
             && let Ok(last_price) = Money::from_units(last.units.into())
         {
             lines.first.push(SlippedLine {
@@ -283,9 +285,7 @@ impl RunPrices {
 
     /// Adds the prices of another partition.
     pub fn absorb(&mut self, other: RunPrices) {
-        for (key, price) in other.latest.prices {
-            self.latest.offer(key, price);
-        }
+        other.latest.into_iter().for_each(|(key, price)| self.offer(key, price));
         self.changed_lines += other.changed_lines;
         self.slipped.absorb(other.slipped);
         self.suspicious.absorb(other.suspicious);

@@ -410,7 +410,7 @@ impl Job<'_> {
 
     /// Stages which record brought which version of an order, and what the merge made of it.
     fn stage_lineage(&self, merged: &MergedRun, extracted: &mut Extracted, staging: &mut Staging) -> Result<(), LayerError> {
-        let outcomes = merged.partitions.iter().map(|partition| (partition.merged.dt, &partition.merged.outcomes));
+        let outcomes = merged.partitions.partitions.iter().map(|partition| (partition.merged.dt, &partition.merged.outcomes));
         extracted.lineage.stage(staging, &self.output, &self.summary.run_id, outcomes)
     }
 

@@ -14,7 +14,7 @@ use std::{
 use super::{RunError, extract::Extracted, observer::Observer};
 use crate::{
     cancel::Cancel,
-    layer::{self, BestVersions, Catalog, LayerError, LookUpError, MergeRules, MergedContent, MergedPartition, StoredPartition},
+    layer::{self, BestVersions, Catalog, LayerError, LookUpError, MergeRules, MergedContent, MergedPartition, RunPrices, StoredPartition},
     model::{Dt, OrderHash},
     store::{self, Output, Staging, places},
 };
@@ -24,6 +24,14 @@ pub(super) struct StagedPartition {
     pub(super) merged: MergedPartition,
     /// The staged file, if the partition changes.
     pub(super) file: Option<StagedFile>,
+}
+
+/// The partitions of a run, merged.
+pub(super) struct MergedPartitions {
+    /// In the order of their days.
+    pub(super) partitions: Vec<StagedPartition>,
+    /// The prices of the run's lines.
+    pub(super) prices: RunPrices,
 }
 
 /// A staged file of a partition.
@@ -81,9 +89,8 @@ struct Work<'a> {
 }
 
 impl Merger<'_> {
-    /// Compares the versions of orders that lie in more than one partition, then merges each touched partition. Returns the
-    /// partitions in the order of their days.
-    pub(super) fn merge_all(&self, moves: Moves) -> Result<Vec<StagedPartition>, RunError> {
+    /// Compares the versions of orders that lie in more than one partition, then merges each touched partition.
+    pub(super) fn merge_all(&self, moves: Moves) -> Result<MergedPartitions, RunError> {
         let touched: BTreeSet<Dt> = self.extracted.lines.partitions().chain(moves.shared_partitions.iter().copied()).collect();
         let best_versions =
             layer::best_versions(self.output, &self.extracted.lines, moves.orders, &moves.shared_partitions, self.rules.schema)?;
@@ -94,16 +101,17 @@ impl Merger<'_> {
             partitions: &partitions,
             best_versions: &best_versions,
         };
-        self.run_threads(&work)?;
-        let mut staged = work.done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        staged.sort_unstable_by_key(|staged| staged.merged.dt);
-        Ok(staged)
+        let prices = self.run_threads(&work)?;
+        let mut partitions = work.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        partitions.sort_unstable_by_key(|staged| staged.merged.dt);
+        Ok(MergedPartitions { partitions, prices })
     }
 
-    fn run_threads(&self, work: &Work<'_>) -> Result<(), RunError> {
+    /// Merges on several threads. Returns the prices of all lines.
+    fn run_threads(&self, work: &Work<'_>) -> Result<RunPrices, RunError> {
         let (written_in, written) = mpsc::channel::<PathBuf>();
         let span = tracing::Span::current();
-        let results = thread::scope(|scope| {
+        let (workers, syncer) = thread::scope(|scope| {
             // The disk works while the next partitions are merged: when the publish waits for it, most is done.
             let syncer = scope.spawn(move || written.into_iter().try_for_each(|path| store::sync(&path)).map_err(LayerError::from));
             let workers: Vec<_> = (0..self.threads.clamp(1, work.partitions.len().max(1)))
@@ -113,22 +121,27 @@ impl Merger<'_> {
                 })
                 .collect();
             drop(written_in);
-            workers.into_iter().chain([syncer]).map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+            let workers: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+            (workers, syncer.join())
         });
-        for result in results {
-            result.map_err(|_| RunError::Internal("a thread that merges partitions has died".into()))??;
+        let died = |_| RunError::Internal("a thread that merges partitions has died".into());
+        let mut prices = RunPrices::default();
+        for worker in workers {
+            prices.absorb(worker.map_err(died)??);
         }
-        Ok(())
+        syncer.map_err(died)??;
+        Ok(prices)
     }
 
-    /// Merges one partition after the other until none is left.
-    fn merge_next(&self, work: &Work<'_>, written: &mpsc::Sender<PathBuf>) -> Result<(), LayerError> {
+    /// Merges one partition after the other until none is left. Returns the prices of their lines.
+    fn merge_next(&self, work: &Work<'_>, written: &mpsc::Sender<PathBuf>) -> Result<RunPrices, LayerError> {
+        let mut prices = RunPrices::default();
         while let Some(&dt) = work.partitions.get(work.next.fetch_add(1, Ordering::Relaxed)) {
             if self.cancel.is_stopped() {
                 return Err(LayerError::Interrupted);
             }
             let _in_partition = tracing::debug_span!("partition", %dt).entered();
-            let staged = self.merge(dt, work.best_versions)?;
+            let staged = self.merge(dt, work.best_versions, &mut prices)?;
             tracing::debug!(rows = staged.merged.rows, changed = staged.file.is_some(), "the partition is merged");
             if staged.file.is_some() {
                 // The receiver is gone if the disk refused an earlier file. Then the run ends with that error.
@@ -138,12 +151,12 @@ impl Merger<'_> {
             done.push(staged);
             self.observer.merged(done.len(), work.partitions.len());
         }
-        Ok(())
+        Ok(prices)
     }
 
-    fn merge(&self, dt: Dt, best_versions: &BestVersions) -> Result<StagedPartition, LayerError> {
+    fn merge(&self, dt: Dt, best_versions: &BestVersions, prices: &mut RunPrices) -> Result<StagedPartition, LayerError> {
         let stored = StoredPartition::load(self.output, dt, self.rules.schema)?;
-        let merged = layer::merge_partition(dt, self.extracted.lines.load(dt)?, stored, best_versions, self.rules)?;
+        let merged = layer::merge_partition(dt, self.extracted.lines.load(dt)?, stored, best_versions, self.rules, prices)?;
         self.stage_content(merged)
     }
 

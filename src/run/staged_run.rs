@@ -11,7 +11,7 @@ use super::{
     RunError,
     extract::Extracted,
     members::Dimensions,
-    merge_all::{StagedFile, StagedPartition},
+    merge_all::{MergedPartitions, StagedFile, StagedPartition},
 };
 use crate::{
     cancel::Cancel,
@@ -27,7 +27,7 @@ use crate::{
 /// The output of the merge.
 pub(super) struct MergedRun {
     pub(super) catalog: Catalog,
-    pub(super) partitions: Vec<StagedPartition>,
+    pub(super) partitions: MergedPartitions,
     /// Partitions that hold rows of an order that also lies elsewhere.
     pub(super) shared_partitions: BTreeSet<Dt>,
     pub(super) index: NewIndexEntries,
@@ -89,7 +89,7 @@ impl MergedRun {
         extracted: &Extracted,
     ) -> Result<StagedRun, RunError> {
         let mut stager = RunStager::new(context, staging, self.catalog);
-        for partition in self.partitions {
+        for partition in self.partitions.partitions {
             let brought = extracted.revenue.of(partition.merged.dt);
             stager.partition(partition, brought)?;
         }
@@ -108,7 +108,7 @@ impl MergedRun {
             catalog: stager.catalog,
             index: self.index,
             prices: self.prices,
-            run_prices: stager.run_prices,
+            run_prices: self.partitions.prices,
         })
     }
 }
@@ -120,7 +120,6 @@ struct RunStager<'a> {
     catalog: Catalog,
     view: LayerView,
     changes: BTreeMap<Dt, PartitionChange>,
-    run_prices: RunPrices,
     dimensions_changed: bool,
 }
 
@@ -144,7 +143,7 @@ impl<'a> RunStager<'a> {
             expected: Some(BTreeMap::new()),
             ..LayerView::default()
         };
-        RunStager { context, staging, catalog, view, changes: BTreeMap::new(), run_prices: RunPrices::default(), dimensions_changed: false }
+        RunStager { context, staging, catalog, view, changes: BTreeMap::new(), dimensions_changed: false }
     }
 
     /// The partitions that the built-in checks look at.
@@ -159,9 +158,8 @@ impl<'a> RunStager<'a> {
 
     /// Counts a merged partition and notes its change. `brought` is the revenue of the run's lines in it.
     fn partition(&mut self, partition: StagedPartition, brought: CurrencyTotals) -> Result<(), RunError> {
-        let StagedPartition { mut merged, file } = partition;
+        let StagedPartition { merged, file } = partition;
         add_counts(&mut self.context.summary.rows, &merged.counts);
-        self.run_prices.absorb(std::mem::take(&mut merged.prices));
         let revenue = self.revenue(&merged, brought);
         let dt = merged.dt;
         match (&merged.content, file) {
