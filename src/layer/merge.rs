@@ -378,7 +378,10 @@ impl<'a> Merge<'a> {
     /// An incoming row that is new, or changes its stored row.
     fn take_changed(&mut self, incoming: usize) -> Origin {
         if let Some(known) = self.known_prices {
-            self.prices.compare(&self.incoming.line(incoming), known);
+            self.prices.changed_lines += 1;
+            if !known.is_empty() {
+                self.prices.compare(&self.incoming.line(incoming), known);
+            }
         }
         self.take(incoming)
     }
@@ -399,9 +402,6 @@ impl<'a> Merge<'a> {
 
     fn take(&mut self, incoming: usize) -> Origin {
         self.rows += 1;
-        if self.known_prices.is_some() {
-            self.prices.take(&self.incoming.line(incoming));
-        }
         Origin::Incoming(incoming)
     }
 
@@ -425,7 +425,7 @@ impl<'a> Merge<'a> {
     }
 
     /// The file: sorted by `(created_at, order_id, sku)`.
-    fn write(&self, rows: Vec<Origin>, longest_row: &mut usize) -> Vec<u8> {
+    fn write(&mut self, rows: Vec<Origin>, longest_row: &mut usize) -> Vec<u8> {
         let place = |origin: Origin| {
             let (rows, row) = self.row(origin);
             (rows.created_at(row), rows.key(row))
@@ -437,7 +437,11 @@ impl<'a> Merge<'a> {
         for (_, origin) in sorted {
             let (rows, row) = self.row(origin);
             let start = bytes.len();
-            csv::write_line(&mut bytes, &rows.line(row), rows.extra(row));
+            let line = rows.line(row);
+            csv::write_line(&mut bytes, &line, rows.extra(row));
+            if self.known_prices.is_some() && matches!(origin, Origin::Incoming(_)) {
+                self.prices.take(&line);
+            }
             *longest_row = (*longest_row).max(bytes.len() - start);
         }
         bytes
