@@ -322,6 +322,43 @@ fn a_foreign_file_is_found_where_a_run_touches_its_partition_and_by_etl_check() 
     checked(&work, &[], 4);
     std::fs::remove_file(foreign).unwrap();
     checked(&work, &[], 0);
+    // Beside a dimension: `COPY` takes the name of its file for a prefix.
+    assert_eq!(work.etl(&["check"]).code, 0);
+    let foreign = work.write("output/dims/dim_product/dim_product.csv.bak", "x");
+    let ended = work.etl(&["check", "--format", "text"]);
+    assert!(ended.code == 4 && ended.stdout.contains("dims/dim_product/dim_product.csv.bak"), "{}", ended.stdout);
+    std::fs::remove_file(foreign).unwrap();
+    assert_eq!(work.etl(&["check"]).code, 0);
+}
+
+#[test]
+fn a_file_of_a_check_that_can_not_be_read_is_no_check_that_passes() {
+    let work = Workspace::new();
+    std::fs::create_dir(work.path("checks")).unwrap();
+    std::os::unix::fs::symlink("/nowhere/money.sql", work.path("checks/money.sql")).unwrap();
+    let ended = work.load(&[order("A", "2026-01-01", "")], &["--log-format", "text"]);
+    assert!(ended.code == 2 && ended.stderr.contains("checks/money.sql"), "{}", ended.stderr);
+    std::fs::remove_file(work.path("checks/money.sql")).unwrap();
+    work.write("checks/UPPER.SQL", "SELECT 1");
+    work.load(&[order("A", "2026-01-01", "")], &[]).expect(4, "checks_failed");
+}
+
+#[test]
+fn kept_rows_never_lie_in_the_layer_and_are_those_of_this_call() {
+    let work = Workspace::new();
+    work.write("checks/own.sql", "SELECT * FROM fact_order");
+    work.load(&[order("A", "2026-01-01", "")], &["--on-check-failure", "publish"]);
+    for folder in ["output/curated/dt=2026-01-01", "output/curated", "output/dims/x"] {
+        let ended = work.etl(&["check", "--violations", folder, "--log-format", "text"]);
+        assert!(ended.code == 2 && ended.stderr.contains("part of the layer"), "{folder}: {}", ended.stderr);
+    }
+    assert_eq!(work.etl(&["check", "--violations", "kept"]).code, 4);
+    assert!(work.path("kept/own.csv").exists());
+    work.write("checks/own.sql", "SELECT * FROM fact_order WHERE false");
+    assert_eq!(work.etl(&["check", "--violations", "kept"]).code, 0);
+    assert!(!work.path("kept/own.csv").exists());
+    let ended = work.etl(&["check", "--since", "2026-02-01", "--until", "2026-01-01", "--log-format", "text"]);
+    assert!(ended.code == 2 && ended.stderr.contains("window is empty"), "{}", ended.stderr);
 }
 
 #[test]

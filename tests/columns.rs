@@ -102,6 +102,23 @@ fn a_layer_of_other_columns_is_an_error_that_names_the_difference_and_the_way_ou
 }
 
 #[test]
+fn digits_that_are_no_time_do_not_become_one() {
+    let work = Workspace::new();
+    let columns = |kind: &str| format!("[[fact.columns]]\nname = \"c\"\npath = \"c\"\n{kind}");
+    work.write("etl.toml", columns(""));
+    let texts = ["1", "0007", "1.5", "1700000000", "2026-01-31T10:00:00Z"];
+    let lines: Vec<_> =
+        texts.iter().enumerate().map(|(number, text)| order(&number.to_string(), "2026-01-01", &format!(r#","c":"{text}""#))).collect();
+    work.load(&lines, &[]).published();
+    work.write("etl.toml", columns("type = \"timestamp\"\n"));
+    assert_eq!(work.etl(&["rewrite", "--dry-run"]).summary()["values_lost"]["c"], 3);
+    assert_eq!(work.etl(&["rewrite"]).code, 2);
+    assert_eq!(work.etl(&["rewrite", "--force"]).code, 0);
+    // As a fresh load has it.
+    work.load(&lines, &[]).unchanged();
+}
+
+#[test]
 fn a_changed_type_is_rewritten_too() {
     let work = Workspace::new();
     work.write("etl.toml", COLUMNS);

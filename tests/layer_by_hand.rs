@@ -52,6 +52,20 @@ fn a_file_that_is_replaced_keeps_its_mode_and_group() {
 }
 
 #[test]
+fn a_new_partition_takes_the_group_of_a_folder_that_hands_it_on() {
+    let work = Workspace::new();
+    work.load(&[order("A", "2026-01-01", "")], &[]).published();
+    if !is_root(&work) {
+        return;
+    }
+    let curated = work.path("output/curated");
+    chown(&curated, None, Some(34)).unwrap();
+    fs::set_permissions(&curated, Permissions::from_mode(0o2775)).unwrap();
+    work.load(&[order("B", "2026-01-02", "")], &[]).published();
+    assert_eq!(fs::metadata(work.path("output/curated/dt=2026-01-02/part-00000.csv")).unwrap().gid(), 34);
+}
+
+#[test]
 fn quarantine_follows_the_umask_unless_its_mode_is_narrowed() {
     let work = Workspace::new();
     let drops = [order("A", "2026-01-01", ""), r#"{"order_id":"B"}"#.to_owned()];

@@ -91,6 +91,65 @@ fn a_dropped_line_of_the_newer_version_keeps_its_stored_row() {
 }
 
 #[test]
+fn one_run_keeps_the_rows_of_dropped_lines_that_several_would_keep() {
+    let versions = [
+        priced("A", 1, 1, &[("\"x\"", "1"), ("\"y\"", "1"), ("\"z\"", "1")]),
+        priced("A", 1, 2, &[("\"x\"", "2"), ("\"y\"", "2"), ("\"w\"", "2")]),
+        priced("A", 1, 3, &[("\"x\"", "3"), ("\"y\"", "\"n/a\""), ("\"z\"", "\"n/a\"")]),
+    ];
+    let orders: [&[usize]; 4] = [&[0, 1, 2], &[2, 1, 0], &[1, 2, 0], &[0, 2, 1]];
+    for order in orders {
+        let work = by_order();
+        let lines: Vec<_> = order.iter().map(|place| versions[*place].clone()).collect();
+        let summary = work.load(&lines, &[]).published();
+        assert_counts_add_up(&summary);
+        // Several runs remove z with the second version; in one run, the third says that there is one.
+        assert_eq!(work.query("SELECT sku, unit_price FROM fact_order ORDER BY sku"), ["x|3.0000", "y|2.0000", "z|1.0000"], "{order:?}");
+        assert_eq!(summary["rows_retained"], 2);
+        work.load(&lines, &[]).unchanged();
+    }
+    // The versions lie in two partitions, before and after a run.
+    for split in [1, 2] {
+        let moved = [priced("A", 1, 1, &[("\"x\"", "1"), ("\"y\"", "1")]), priced("A", 2, 2, &[("\"x\"", "2"), ("\"y\"", "\"?\"")])];
+        let work = by_order();
+        for run in moved.chunks(split) {
+            work.load(run, &[]).published();
+        }
+        assert_eq!(work.query(ROWS), ["2026-01-01|A|y|1.0000", "2026-01-02|A|x|2.0000"], "{split}");
+    }
+}
+
+#[test]
+fn a_sum_without_one_of_its_lines_does_not_replace_the_whole_one() {
+    let twin = |updated: u8, second: &str| priced("A", 1, updated, &[("\"x\"", "5"), ("\"x\"", second), ("\"y\"", "1")]);
+    for by in ["line", "order"] {
+        let settings = format!("merge = \"{by}\"\nrepeated_sku = \"sum\"\n");
+        let total = |runs: &[&[String]]| {
+            let work = Workspace::new();
+            work.write("etl.toml", &settings);
+            let summaries: Vec<_> = runs.iter().map(|run| work.load(run, &[]).summary()).collect();
+            (work.query("SELECT line_total FROM fact_order WHERE sku = 'x'"), summaries.last().unwrap()["rows_retained"].clone())
+        };
+        let (whole, partial) = (twin(1, "20"), twin(2, "\"?\""));
+        let kept = (vec!["25.0000".to_owned()], 1.into());
+        assert_eq!(total(&[&[whole.clone()], &[partial.clone()]]), kept, "{by}: in two runs");
+        assert_eq!(total(&[&[whole.clone()], &[partial.clone()], &[partial.clone()]]), kept, "{by}: again");
+        assert_eq!(total(&[&[whole.clone(), partial.clone()]]).0, kept.0, "{by}: in one run");
+        assert_eq!(total(&[&[partial.clone()]]).0, ["5.0000"], "{by}: nothing else is known");
+        assert_eq!(total(&[&[whole], &[partial], &[twin(3, "30")]]).0, ["35.0000"], "{by}: mended");
+    }
+}
+
+#[test]
+fn a_gift_is_loaded_also_where_lines_are_added_up() {
+    let work = Workspace::new();
+    work.write("etl.toml", "repeated_sku = \"sum\"\n");
+    let gift = r#"{"order_id":"A","created_at":"2026-01-01","items":[{"sku":"S","price":5,"quantity":0}]}"#;
+    work.load(&[gift.to_owned()], &[]).published();
+    assert_eq!(work.query("SELECT quantity, unit_price, line_total FROM fact_order"), ["0|5.0000|0.0000"]);
+}
+
+#[test]
 fn lines_of_one_sku_are_added_up_where_that_is_asked_for() {
     let work = Workspace::new();
     work.write("etl.toml", "repeated_sku = \"sum\"\n");

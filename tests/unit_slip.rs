@@ -103,6 +103,22 @@ fn prices_that_are_right_are_loaded_by_name_and_known_from_then_on() {
 }
 
 #[test]
+fn a_gift_or_a_refund_is_no_last_price() {
+    for price in ["0", "-1.5", "null"] {
+        let work = known();
+        let gifts: Vec<_> = sales(2, 1.0)
+            .iter()
+            .map(|line| {
+                let (before, _) = line.split_once("\"price\":").unwrap();
+                format!("{before}\"price\":{price}}}]}}")
+            })
+            .collect();
+        work.load(&gifts, &[]).published();
+        refused(&work.load(&sales(3, 100.0), &[]));
+    }
+}
+
+#[test]
 fn the_threshold_is_lines_percent_or_off() {
     let mixed = |slipped: usize| {
         let (right, wrong) = (sales(2, 1.0), sales(2, 100.0));

@@ -1,5 +1,7 @@
 //! A declared check as SQL. Values are compared as the type of their column; a NULL violates `not_null` alone.
 
+use rust_decimal::Decimal;
+
 use super::{
     CheckError, CustomCheck,
     layer_tables::{TableColumn, TableColumns, literal, name},
@@ -30,12 +32,18 @@ pub(super) fn compile(check: &CustomCheck, declared: &ColumnCheck, table: &Table
         }
         ColumnRule::NotNull => format!("{quoted} IS NULL"),
         ColumnRule::Accepted(values) => {
+            if let Some(value) = values.iter().find(|value| column.kind == "BIGINT" && value.contains('.')) {
+                return Err(refused(format!("`{value}` is not a whole number, which is the type of `{}`", column.name)));
+            }
             let values = values.iter().map(|value| typed(column, value)).collect::<Result<Vec<_>, _>>().map_err(refused)?;
             format!("{quoted} NOT IN ({})", values.join(", "))
         }
         ColumnRule::Between { least, greatest } => {
             if column.kind == "BOOLEAN" {
                 return Err(refused("`between` needs a number, a time or a text, and the column is a boolean".into()));
+            }
+            if is_greater(column, least, greatest) {
+                return Err(refused(format!("`between`: {least} is greater than {greatest}, so nothing lies between them")));
             }
             let (least, greatest) = (typed(column, least).map_err(refused)?, typed(column, greatest).map_err(refused)?);
             format!("{quoted} NOT BETWEEN {least} AND {greatest}")
@@ -53,6 +61,18 @@ pub(super) fn compile(check: &CustomCheck, declared: &ColumnCheck, table: &Table
     let mut shown: Vec<_> = keys.iter().filter(|key| !key.eq_ignore_ascii_case(&column.name)).map(|key| (*key).to_owned()).collect();
     shown.push(quoted);
     Ok(format!("SELECT {}\nFROM {from}\nWHERE {condition}", shown.join(", ")))
+}
+
+/// Whether a value is greater than another one of the type of its column.
+fn is_greater(column: &TableColumn, least: &str, greatest: &str) -> bool {
+    match column.kind.as_str() {
+        "VARCHAR" => least > greatest,
+        "TIMESTAMP" | "DATE" => parse_time_text(least).zip(parse_time_text(greatest)).is_some_and(|(least, greatest)| least > greatest),
+        _ => {
+            let number = |text: &str| Decimal::from_str_exact(text).ok();
+            number(least).zip(number(greatest)).is_some_and(|(least, greatest)| least > greatest)
+        }
+    }
 }
 
 /// A value as a literal of the type of its column.
@@ -146,6 +166,9 @@ mod tests {
             ("created_at", between("soon", "2026"), "`soon` is not a time"),
             ("dt", between("2026-01-01", "x"), "`x` is not a date"),
             ("price_defaulted", between("false", "true"), "`between` needs"),
+            ("quantity", between("2", "1"), "2 is greater than 1"),
+            ("created_at", between("2026-02-01", "2026-01-31"), "is greater than"),
+            ("quantity", ColumnRule::Accepted(vec!["1.5".into()]), "`1.5` is not a whole number"),
             ("price_defaulted", ColumnRule::Accepted(vec!["yes".into()]), "`yes` is not true or false"),
             ("quantity", ColumnRule::Matches(".".into()), "`matches` needs a text, and the column is BIGINT"),
         ] {

@@ -110,7 +110,8 @@ fn load_folder(folder: &Path) -> Result<Vec<CustomCheck>, CheckError> {
     let mut paths = Vec::new();
     for entry in folder.read_dir().map_err(unreadable(folder))? {
         let path = entry.map_err(unreadable(folder))?.path();
-        if path.extension().is_some_and(|ending| ending == "sql") && path.is_file() {
+        // A link that leads nowhere is a check that does not run: reading it fails, and says so.
+        if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("sql")) {
             paths.push(path);
         }
     }

@@ -1,4 +1,5 @@
-//! Files and folders of `curated/` that are not partitions: a `COPY` of the prefix would load them. Lists folders only.
+//! Files and folders of `curated/` that are not partitions, and of `dims/` that are not dimensions: a `COPY` of the prefix would
+//! load them. Lists folders only.
 
 use std::{
     fs, io,
@@ -6,10 +7,13 @@ use std::{
 };
 
 use super::{CheckError, LayerView, ViewScope};
-use crate::store::places;
+use crate::{
+    model::{DIM_PRODUCT, DIM_USER},
+    store::places,
+};
 
 /// The entries that are not part of a partition, relative to the output and sorted: in the partitions that a run touches, or in
-/// all of `curated/`.
+/// all of `curated/`. And those beside the dimensions.
 ///
 /// # Errors
 /// [`CheckError::Layer`] for I/O errors. A missing folder is not an error.
@@ -31,9 +35,21 @@ pub(super) fn foreign_entries(view: &LayerView) -> Result<Vec<String>, CheckErro
             }
         }
     }
+    for path in entries(&view.output.join(places::DIMS))? {
+        let file = [DIM_USER, DIM_PRODUCT].into_iter().map(|spec| places::dimension(&spec)).find(|file| path.ends_with(folder_of(file)));
+        match file {
+            Some(file) => foreign.extend(entries(&path)?.into_iter().filter(|path| !path.ends_with(&file) || path.is_dir())),
+            None => foreign.push(path),
+        }
+    }
     foreign.sort();
     let relative = |path: &PathBuf| path.strip_prefix(&view.output).unwrap_or(path).display().to_string();
     Ok(foreign.iter().map(relative).collect())
+}
+
+/// The folder of a file.
+fn folder_of(file: &Path) -> &Path {
+    file.parent().unwrap_or(file)
 }
 
 /// A folder whose name is exactly that of a partition.

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::DimensionError;
 use crate::{
     layer::write_text,
-    model::{DimensionSpec, TextTable, UtcMicros, parse_time_number, parse_time_text},
+    model::{DimensionSpec, TextTable, UtcMicros, parse_time_of_layer},
     normalize::{MOST_COLUMNS, Members, NO_COLUMN},
 };
 
@@ -305,7 +305,7 @@ impl Dimension {
 
     /// The order of the rows of a member: an inferred row is the oldest; then `updated_at`, if the source has it.
     fn version(&self, place: Place) -> (bool, Option<UtcMicros>) {
-        (!self.is_inferred(place), self.cell(place, self.places("updated_at")).and_then(read_time))
+        (!self.is_inferred(place), self.cell(place, self.places("updated_at")).and_then(parse_time_of_layer))
     }
 
     /// Chooses the columns, without the flags, in the order of the file. Leaves out columns of the source beyond the maximum, and
@@ -461,7 +461,7 @@ impl<'d> File<'d> {
     /// A source may change a member and not its `updated_at`: then the time is now. No version is valid for no time.
     fn change_time(&self, ended: &EndedVersion) -> Cow<'d, str> {
         let dimension = self.dimension;
-        let time = |place: Place, column: &str| dimension.cell(place, dimension.places(column)).and_then(read_time);
+        let time = |place: Place, column: &str| dimension.cell(place, dimension.places(column)).and_then(parse_time_of_layer);
         let stored = Place::Stored(ended.stored);
         let before = time(stored, "updated_at").max(time(stored, VERSION_COLUMNS[0]));
         let is_later = |time: &UtcMicros| before.is_none_or(|before| *time > before);
@@ -510,15 +510,6 @@ impl<'d> File<'d> {
             out.push(b'\n');
         }
         out
-    }
-}
-
-/// The time of a version: a timestamp, or an epoch with decimals.
-fn read_time(text: &str) -> Option<UtcMicros> {
-    let is_epoch = |digits: &str| matches!(digits.len(), 9 | 10 | 12 | 13 | 15 | 16) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    match text.split_once('.') {
-        Some((whole, _)) if is_epoch(whole) => parse_time_number(text),
-        _ => parse_time_text(text),
     }
 }
 

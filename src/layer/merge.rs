@@ -264,9 +264,17 @@ impl<'a> Merge<'a> {
 
     /// Whether the earlier of two incoming rows of a key beats the later one.
     fn beats(&self, earlier: usize, later: usize, by: MergeBy) -> bool {
+        match (self.is_partial_sum(earlier), self.is_partial_sum(later)) {
+            (false, true) => return true,
+            (true, false) => return false,
+            _ => {}
+        }
         match by {
             MergeBy::Line => self.incoming.updated_at(earlier) > self.incoming.updated_at(later),
-            MergeBy::Order => self.is_of_best_version(earlier) && !self.is_of_best_version(later),
+            MergeBy::Order => match (self.is_of_best_version(earlier), self.is_of_best_version(later)) {
+                (false, false) => self.incoming.updated_at(earlier) > self.incoming.updated_at(later),
+                (earlier, later) => earlier && !later,
+            },
         }
     }
 
@@ -274,6 +282,9 @@ impl<'a> Merge<'a> {
     /// where its order stands in more than one partition.
     fn resolve_order(&mut self, slot: &Slot, order: &OrderVersions, key_versions: Option<&KeyVersions>) -> Option<Origin> {
         let best = slot.incoming.filter(|&row| self.is_of_best_version(row));
+        if best.is_none() && order.incoming_wins() && self.is_of_dropped_line(slot, order) {
+            return self.resolve_dropped_line(slot, key_versions);
+        }
         if let Some(row) = slot.incoming.filter(|_| best.is_none()) {
             self.settle(row, LineOutcome::Duplicate);
             self.lose(row);
@@ -295,14 +306,10 @@ impl<'a> Merge<'a> {
                 Some(self.take_changed(row))
             }
             // The newer version has no such line, or has it in another partition.
-            (Some(stored), None) => {
+            (Some(_), None) => {
                 let moves = key_versions.is_some_and(|key_versions| {
                     order.incoming.is_some_and(|best| key_versions.incoming.is_some_and(|key| key.seq == best.seq))
                 });
-                if !moves && !stored_elsewhere && self.is_of_dropped_line(stored, order) {
-                    self.counts.rows_retained += 1;
-                    return Some(self.keep(stored));
-                }
                 self.counts.rows_removed += u64::from(!moves);
                 None
             }
@@ -310,10 +317,30 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// Whether a stored row may be that of a line which the incoming version of its order has, and which was dropped.
-    fn is_of_dropped_line(&self, stored: usize, order: &OrderVersions) -> bool {
-        let sku = self.stored.key(stored).1;
-        order.incoming.is_some_and(|incoming| self.dropped_lines.may_be(incoming.seq, sku))
+    /// Whether the best version of an order has this key, in a line that was dropped. A key of that version in another partition is
+    /// no dropped line.
+    fn is_of_dropped_line(&self, slot: &Slot, order: &OrderVersions) -> bool {
+        let sku = slot.stored.map(|row| self.stored.key(row).1).or_else(|| slot.incoming.map(|row| self.incoming.key(row).1));
+        order.incoming.zip(sku).is_some_and(|(incoming, sku)| self.dropped_lines.may_be(incoming.seq, sku))
+    }
+
+    /// A key whose line was dropped from the best version of its order: its newest valid row stays, stored or of an earlier version
+    /// in the run. So one run gives what several would.
+    fn resolve_dropped_line(&mut self, slot: &Slot, key_versions: Option<&KeyVersions>) -> Option<Origin> {
+        let Some(key_versions) = key_versions else {
+            self.counts.rows_retained += 1;
+            return self.resolve_here(slot);
+        };
+        let stays_here = key_versions.stored.is_some_and(|stored| stored.dt == self.dt) && !key_versions.incoming_wins();
+        let comes_here = key_versions.incoming_wins()
+            && slot.incoming.is_some_and(|row| key_versions.incoming.is_some_and(|best| best.seq == self.seq_of(row)));
+        self.counts.rows_retained += u64::from(stays_here || comes_here);
+        self.resolve_everywhere(slot, key_versions)
+    }
+
+    /// Whether a row is the sum of lines of which one was dropped (`repeated_sku = "sum"`): it may be too small.
+    fn is_partial_sum(&self, incoming: usize) -> bool {
+        self.dropped_lines.has(self.seq_of(incoming), self.incoming.key(incoming).1)
     }
 
     /// A key that stands in this partition alone.
@@ -370,6 +397,12 @@ impl<'a> Merge<'a> {
         if same {
             self.settle(incoming, LineOutcome::Unchanged);
             return self.take(incoming);
+        }
+        if self.is_partial_sum(incoming) {
+            self.settle(incoming, LineOutcome::Superseded);
+            self.lose(incoming);
+            self.counts.rows_retained += 1;
+            return self.keep(stored);
         }
         self.settle(incoming, LineOutcome::Updated);
         self.take_changed(incoming)

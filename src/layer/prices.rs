@@ -256,7 +256,10 @@ impl LastPrice {
 impl RunPrices {
     /// Takes the price of a line that becomes a row.
     pub(super) fn take(&mut self, line: &Line<'_>) {
-        self.offer(key(line.sku, line.currency), LastPrice::of(line));
+        // A gift and a refund tell no price.
+        if line.unit_price > Money::ZERO && !line.price_defaulted {
+            self.offer(key(line.sku, line.currency), LastPrice::of(line));
+        }
     }
 
     fn offer(&mut self, key: u64, price: LastPrice) {

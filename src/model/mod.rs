@@ -42,7 +42,7 @@ pub use schema::{ExtraColumn, ExtraType, FactSchema};
 pub use severity::Severity;
 pub use text::{LONGEST_TEXT, clean_text, fitting_text};
 pub use text_table::TextTable;
-pub use time::{parse_time_number, parse_time_rfc2822, parse_time_text};
+pub use time::{parse_time_number, parse_time_of_layer, parse_time_rfc2822, parse_time_text};
 pub use tolerance::Tolerance;
 pub use utc::UtcMicros;
 pub use window::Window;

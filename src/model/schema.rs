@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use super::{UtcMicros, decimal, fact::FACT_COLUMNS, parse_time_number, parse_time_text};
+use super::{UtcMicros, decimal, fact::FACT_COLUMNS, parse_time_of_layer};
 
 /// The type of an extra column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +46,7 @@ impl ExtraType {
                 "false" | "0" => Some(Cow::Borrowed("false")),
                 _ => None,
             },
-            ExtraType::Timestamp => parse_time_text(&text).or_else(|| parse_time_number(&text)).map(|time| Cow::Owned(time.to_canonical())),
+            ExtraType::Timestamp => parse_time_of_layer(&text).map(|time| Cow::Owned(time.to_canonical())),
             ExtraType::Decimal { scale } => decimal::canonical_decimal(text.as_bytes(), scale).map(Cow::Owned),
         }
     }

@@ -90,6 +90,15 @@ fn offset(bytes: &[u8]) -> Option<i64> {
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
+/// The time of a text that the layer holds: a timestamp, or an epoch, also with decimals. Other digits are no time.
+pub fn parse_time_of_layer(text: &str) -> Option<UtcMicros> {
+    let is_epoch = |digits: &str| matches!(digits.len(), 9 | 10 | 12 | 13 | 15 | 16) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    match text.split_once('.') {
+        Some((whole, _)) if is_epoch(whole) => parse_time_number(text),
+        _ => parse_time_text(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

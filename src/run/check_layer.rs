@@ -128,12 +128,51 @@ fn check_once(request: &CheckRequest<'_>, output: &Output, custom: &[CustomCheck
     if view.facts.is_empty() && view.dim_user.is_none() && view.dim_product.is_none() {
         return Err(RequestError::NothingToCheck(output.root().to_owned()).into());
     }
+    refuse_empty_window(settings)?;
+    if let Some(folder) = violations {
+        refuse_layer(output, folder)?;
+    }
     view.violations = violations.map(Path::to_owned);
     let mut results = check::run_checks(Engine::start(), &view, custom, cancel).map_err(|error| super::stopped_or(cancel, error.into()))?;
     for result in results.iter_mut().filter(|result| result.rows_kept.is_some()) {
         result.file = violations.map(|folder| folder.join(result.file_name()).display().to_string());
     }
+    if let Some(folder) = violations {
+        remove_stale_files(folder, &results)?;
+    }
     Ok(CheckedLayer { output: output.root().to_owned(), partitions: view.facts.len(), results })
+}
+
+/// Fails if the window of `$since` and `$until` holds no instant.
+fn refuse_empty_window(settings: &Settings) -> Result<(), RequestError> {
+    let now = UtcMicros::now();
+    let instant = |when: Option<When>| when.and_then(|when| when.instant(now));
+    match (instant(settings.since), instant(settings.until)) {
+        (Some(since), Some(until)) if since >= until => Err(RequestError::EmptyWindow { since, until }),
+        _ => Ok(()),
+    }
+}
+
+/// Fails for a folder of the layer: a file there would be loaded into the warehouse.
+fn refuse_layer(output: &Output, folder: &Path) -> Result<(), RequestError> {
+    let absolute = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
+    let folder = absolute(folder);
+    let is_in_layer = [places::CURATED, places::DIMS].into_iter().any(|place| folder.starts_with(absolute(&output.at(place))));
+    if is_in_layer { Err(RequestError::ViolationsInLayer(folder)) } else { Ok(()) }
+}
+
+/// Removes the rows that an earlier call has kept of checks that now pass.
+fn remove_stale_files(folder: &Path, results: &[CheckResult]) -> Result<(), CheckError> {
+    for result in results.iter().filter(|result| result.rows_kept.is_none()) {
+        let path = folder.join(result.file_name());
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(CheckError::Violations { path, detail: error.to_string() });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The published layer, all of it.

@@ -19,7 +19,7 @@ use crate::{
     model::{Reason, RevenueByDt},
     net::redact,
     normalize::{Drop, NormalizedBatch, RecordCounts, RecordNormalizer},
-    settings::{Location, MergeBy, Settings},
+    settings::{Location, MergeBy, RepeatedSku, Settings},
     source::{self, Access, Completeness, Page, PageSink, Purpose, Query},
 };
 
@@ -195,7 +195,7 @@ impl Extraction<'_> {
                 revenue.absorb(&batch.revenue);
                 unknown.absorb(batch.unknown);
                 quarantine.push(&batch.drops)?;
-                if self.settings.merge == MergeBy::Order {
+                if self.settings.merge == MergeBy::Order || self.settings.repeated_sku == RepeatedSku::Sum {
                     let lines = batch.drops.iter().filter_map(|drop| drop.line.as_ref());
                     lines.for_each(|line| stage.push_dropped_line(line.record_number, line.sku.as_deref()));
                 }

@@ -21,6 +21,9 @@ pub enum RequestError {
         /// Its end.
         until: UtcMicros,
     },
+    /// A folder for violating rows that is a part of the layer.
+    #[error("{}: this folder is a part of the layer, and a warehouse would load the rows of failing checks from there; name another folder", .0.display())]
+    ViolationsInLayer(PathBuf),
     /// A backfill of an open window.
     #[error("a backfill needs a beginning: --since 2026-01-01 (or --gaps)")]
     NoBeginning,

@@ -267,7 +267,7 @@ fn redshift(layers: &Layers<'_>) -> Result<RedshiftSettings, SettingsError> {
     let default = RedshiftSettings::default();
     Ok(RedshiftSettings {
         schema: layers.text(&setting::REDSHIFT_SCHEMA)?,
-        url: layers.text(&setting::REDSHIFT_LOCATION)?.map(|url| url.trim_end_matches('/').to_owned()),
+        url: layers.get(&setting::REDSHIFT_LOCATION)?.map(|configured| bucket_url(&configured)).transpose()?,
         iam_role: layers.text(&setting::REDSHIFT_IAM_ROLE)?,
         region: layers.text(&setting::REDSHIFT_REGION)?,
         connection: layers.environment.secret(setting::REDSHIFT_URL.variable),
@@ -275,6 +275,16 @@ fn redshift(layers: &Layers<'_>) -> Result<RedshiftSettings, SettingsError> {
         connect_timeout: layers.span(&setting::REDSHIFT_CONNECT_TIMEOUT)?.unwrap_or(default.connect_timeout),
         statement_timeout: layers.span(&setting::REDSHIFT_STATEMENT_TIMEOUT)?.unwrap_or(default.statement_timeout),
     })
+}
+
+/// `s3://bucket/prefix`, without the slash at its end.
+fn bucket_url(configured: &ConfiguredValue) -> Result<String, SettingsError> {
+    let url = configured.value.trim().trim_end_matches('/');
+    let bucket = url.strip_prefix("s3://").and_then(|path| path.split('/').next());
+    if bucket.is_none_or(str::is_empty) {
+        return Err(configured.invalid("write s3://bucket/prefix"));
+    }
+    Ok(url.to_owned())
 }
 
 #[cfg(test)]

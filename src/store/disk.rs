@@ -101,7 +101,8 @@ pub(crate) fn keep_access(staged: &Path, place: &Path) -> Result<(), StoreError>
         }
     };
     let Ok(before) = fs::metadata(place) else {
-        let folder = place.parent().and_then(|folder| fs::metadata(folder).ok());
+        // The folder of a new partition does not exist yet: it takes its group from the one above.
+        let folder = place.ancestors().skip(1).find_map(|folder| fs::metadata(folder).ok());
         if let Some(folder) = folder.filter(|folder| folder.mode() & SETGID != 0 && folder.gid() != now.gid()) {
             set_group(None, folder.gid());
         }

@@ -212,9 +212,12 @@ fn tell_limits(rows: &[StoredRow], versions: &[Version], kept: &[LineageRun], me
         notes.push(format!("no kept run tells which record brought the row of sku {}: {oldest}", unknown.join(", ")));
     }
     for (sku, version) in last.iter().filter(|(sku, _)| !stored.contains(**sku)) {
-        let why = match merge {
-            MergeBy::Order => "a newer version of the order has no such line (merge = \"order\")",
-            MergeBy::Line => "no kept run says why; the partition may have been changed by hand",
+        let has_successor =
+            versions.last().is_some_and(|newest| newest.run_id != version.run_id && !newest.lines.iter().any(|line| line.sku == **sku));
+        let why = if merge == MergeBy::Order && has_successor {
+            "a newer version of the order has no such line (merge = \"order\")"
+        } else {
+            "no kept run says why; the partition may have been changed by hand"
         };
         notes.push(format!("the row of sku `{sku}` that run {} brought is not in the layer: {why}", version.run_id));
     }

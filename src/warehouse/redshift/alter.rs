@@ -96,7 +96,10 @@ pub fn wanted_columns(tables: &Tables<'_>) -> String {
     }
     let section = |title: &str, lines: String| if lines.is_empty() { lines } else { format!("-- {title}\n{lines}") };
     section("The tables need these extra columns. Run the statements of those that are missing, or load with --execute:", extra)
-        + &section("Texts of these columns are longer than usual. Run the statements if the tables were made before:", widened)
+        + &section(
+            "Texts of these columns are longer than usual. Run the statements if the tables were made before. Redshift can't alter a column\n-- of a key: DROP the table there, and run `etl redshift ddl` and `etl redshift copy`:",
+            widened,
+        )
 }
 
 #[cfg(test)]
