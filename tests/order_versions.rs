@@ -124,7 +124,7 @@ fn a_sum_without_one_of_its_lines_does_not_replace_the_whole_one() {
     let twin = |updated: u8, second: &str| priced("A", 1, updated, &[("\"x\"", "5"), ("\"x\"", second), ("\"y\"", "1")]);
     for by in ["line", "order"] {
         let settings = format!("merge = \"{by}\"\nrepeated_sku = \"sum\"\n");
-        let total = |runs: &[&[String]]| {
+        let total = |runs: &[Vec<String>]| {
             let work = Workspace::new();
             work.write("etl.toml", &settings);
             let summaries: Vec<_> = runs.iter().map(|run| work.load(run, &[]).summary()).collect();
@@ -132,11 +132,11 @@ fn a_sum_without_one_of_its_lines_does_not_replace_the_whole_one() {
         };
         let (whole, partial) = (twin(1, "20"), twin(2, "\"?\""));
         let kept = (vec!["25.0000".to_owned()], 1.into());
-        assert_eq!(total(&[&[whole.clone()], &[partial.clone()]]), kept, "{by}: in two runs");
-        assert_eq!(total(&[&[whole.clone()], &[partial.clone()], &[partial.clone()]]), kept, "{by}: again");
-        assert_eq!(total(&[&[whole.clone(), partial.clone()]]).0, kept.0, "{by}: in one run");
-        assert_eq!(total(&[&[partial.clone()]]).0, ["5.0000"], "{by}: nothing else is known");
-        assert_eq!(total(&[&[whole], &[partial], &[twin(3, "30")]]).0, ["35.0000"], "{by}: mended");
+        assert_eq!(total(&[vec![whole.clone()], vec![partial.clone()]]), kept, "{by}: in two runs");
+        assert_eq!(total(&[vec![whole.clone()], vec![partial.clone()], vec![partial.clone()]]), kept, "{by}: again");
+        assert_eq!(total(&[vec![whole.clone(), partial.clone()]]).0, kept.0, "{by}: in one run");
+        assert_eq!(total(&[vec![partial.clone()]]).0, ["5.0000"], "{by}: nothing else is known");
+        assert_eq!(total(&[vec![whole], vec![partial], vec![twin(3, "30")]]).0, ["35.0000"], "{by}: mended");
     }
 }
 

@@ -212,8 +212,11 @@ fn tell_limits(rows: &[StoredRow], versions: &[Version], kept: &[LineageRun], me
         notes.push(format!("no kept run tells which record brought the row of sku {}: {oldest}", unknown.join(", ")));
     }
     for (sku, version) in last.iter().filter(|(sku, _)| !stored.contains(**sku)) {
-        let has_successor =
-            versions.last().is_some_and(|newest| newest.run_id != version.run_id && !newest.lines.iter().any(|line| line.sku == **sku));
+        let has_successor = versions
+            .iter()
+            .rev()
+            .find(|version| version.lines.iter().any(|line| line.outcome.is_in_layer()))
+            .is_some_and(|newest| newest.run_id != version.run_id && !newest.lines.iter().any(|line| line.sku == **sku));
         let why = if merge == MergeBy::Order && has_successor {
             "a newer version of the order has no such line (merge = \"order\")"
         } else {
