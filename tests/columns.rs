@@ -125,7 +125,7 @@ fn a_changed_type_is_rewritten_too() {
     work.load(&[wide("A", 1)], &[]).published();
     work.write("etl.toml", COLUMNS.replace("scale = 3", "scale = 1"));
     let ended = work.load(&[wide("A", 1)], &["--log-format", "text"]);
-    assert!(ended.code == 5 && ended.stderr.contains("is no DECIMAL(18,1)"), "{}", ended.stderr);
+    assert!(ended.code == 5 && ended.stderr.contains("is not a valid DECIMAL(18,1)"), "{}", ended.stderr);
     let layer = work.layer();
     let counted = work.etl(&["rewrite", "--dry-run"]).summary();
     assert_eq!((&counted["values_lost"]["tax_rate"], &counted["rewritten"]), (&1.into(), &1.into()));

@@ -212,6 +212,18 @@ fn of_several_records_of_one_run_the_loser_names_the_winner() {
 }
 
 #[test]
+fn of_equal_versions_the_loaded_one_wins_and_explain_says_so() {
+    let work = Workspace::new();
+    let paid = version("A", 1, 2, &["x"]);
+    work.load(&[paid.clone()], &[]).published();
+    work.load(&[paid.replace("\"items\"", "\"status\":\"paid\",\"items\"")], &[]).published();
+    let answer = explain(&work, &["A"]);
+    assert_eq!(texts(&answer["versions"], "outcome"), ["inserted", "won"]);
+    let why = answer["versions"][1]["why"].as_str().unwrap();
+    assert!(why.contains("both have updated_at") && why.contains("what is loaded wins"), "{why}");
+}
+
+#[test]
 fn a_removed_line_of_an_order_that_is_replaced_as_a_whole_is_told() {
     let work = Workspace::new();
     work.write("etl.toml", "merge = \"order\"\n");

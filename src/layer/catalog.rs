@@ -302,7 +302,7 @@ impl Catalog {
     /// Stages the next catalog with the new entries of the run, and removes the segments that it replaces.
     ///
     /// # Errors
-    /// What the disk refuses.
+    /// I/O errors.
     pub fn stage(mut self, staging: &mut Staging, run_id: &str, new_file: &Path) -> Result<(), LayerError> {
         self.settle_fresh(new_file)?;
         if let Some(segment) = Segment::open(new_file).filter(|segment| segment.count() > 0) {
@@ -380,7 +380,7 @@ pub(super) fn indexed_order(output: &Output, order: OrderHash) -> Result<Option<
 /// What the last publish said of each partition, as it stands in the catalog; nothing where that can't be read.
 ///
 /// # Errors
-/// What the disk refuses.
+/// I/O errors.
 pub fn published_entries(output: &Output) -> Result<BTreeMap<Dt, PartitionEntry>, LayerError> {
     let Some(text) = store::read(&output.at(CATALOG))? else { return Ok(BTreeMap::new()) };
     let stored = serde_json::from_slice::<Stored>(&text).ok().filter(|stored| stored.version == VERSION).unwrap_or_default();
@@ -392,7 +392,7 @@ pub fn published_entries(output: &Output) -> Result<BTreeMap<Dt, PartitionEntry>
 /// run rebuilds it.
 ///
 /// # Errors
-/// What the disk refuses.
+/// I/O errors.
 pub fn restamp(output: &Output, staging: &mut Staging, stamps: BTreeMap<Dt, FileStamp>, columns: Vec<String>) -> Result<(), LayerError> {
     let Some((mut stored, _)) = load(output)? else { return Ok(()) };
     for (dt, stamp) in stamps {
@@ -408,7 +408,7 @@ pub fn restamp(output: &Output, staging: &mut Staging, stamps: BTreeMap<Dt, File
 /// The further columns that the stored catalog names.
 ///
 /// # Errors
-/// What the disk refuses.
+/// I/O errors.
 pub fn stored_columns(output: &Output) -> Result<Vec<String>, LayerError> {
     Ok(load(output)?.map(|(stored, _)| stored.columns).unwrap_or_default())
 }
@@ -416,7 +416,7 @@ pub fn stored_columns(output: &Output) -> Result<Vec<String>, LayerError> {
 /// Which publish the layer is of: changes with each that changes the layer.
 ///
 /// # Errors
-/// What the disk refuses.
+/// I/O errors.
 pub fn generation(output: &Output) -> Result<Option<String>, LayerError> {
     Ok(store::read(&output.at(CATALOG))?.map(|bytes| store::checksum(&bytes)))
 }
@@ -424,7 +424,7 @@ pub fn generation(output: &Output) -> Result<Option<String>, LayerError> {
 /// The partitions that have a folder.
 ///
 /// # Errors
-/// What the disk refuses.
+/// I/O errors.
 pub fn partitions_on_disk(output: &Output) -> Result<Vec<Dt>, LayerError> {
     let mut partitions = Vec::new();
     for name in output.names(&output.curated())? {

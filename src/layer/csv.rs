@@ -109,7 +109,8 @@ fn parse_extra<'r>(record: &'r ByteRecord, schema: &FactSchema) -> Result<Vec<Op
     let mut values = Vec::with_capacity(schema.extra().len());
     for (column, bytes) in schema.extra().iter().zip(record.iter().skip(FACT_COLUMNS.len())) {
         let text = std::str::from_utf8(bytes).ok().filter(|text| text.is_empty() || column.kind.is_canonical(text));
-        let text = text.ok_or_else(|| format!("`{}` is no {} in column {}", String::from_utf8_lossy(bytes), column.kind, column.name))?;
+        let text =
+            text.ok_or_else(|| format!("`{}` is not a valid {} in column {}", String::from_utf8_lossy(bytes), column.kind, column.name))?;
         values.push((!text.is_empty()).then_some(text));
     }
     Ok(values)
@@ -118,7 +119,12 @@ fn parse_extra<'r>(record: &'r ByteRecord, schema: &FactSchema) -> Result<Vec<Op
 fn parse_line(record: &ByteRecord, dt: Dt) -> Result<Line<'_>, String> {
     let field = |place: usize| record.get(place).unwrap_or_default();
     let wrong = |place: usize| {
-        format!("`{}` is no {} in column {}", String::from_utf8_lossy(field(place)), FACT_COLUMNS[place].1.sql(), FACT_COLUMNS[place].0)
+        format!(
+            "`{}` is not a valid {} in column {}",
+            String::from_utf8_lossy(field(place)),
+            FACT_COLUMNS[place].1.sql(),
+            FACT_COLUMNS[place].0
+        )
     };
     let text = |place: usize| match field(place) {
         b"" => Ok(None),
@@ -213,7 +219,7 @@ mod tests {
         let message = |text: &str| read(text.as_bytes()).map(|_| ()).unwrap_err().to_string();
         assert!(message("").contains("line 1: the columns are"));
         assert!(message(&good.replace("order_id", "id")).contains("line 1: the columns are `id,"));
-        assert!(message(&good.replace("1.5000", "1.5")).contains("line 2: `1.5` is no DECIMAL(18,4) in column unit_price"));
+        assert!(message(&good.replace("1.5000", "1.5")).contains("line 2: `1.5` is not a valid DECIMAL(18,4) in column unit_price"));
         assert!(message(&good.replace("false", "no")).contains("price_defaulted"));
         assert!(message(&good.replace("1970-01-01", "1970-01-02")).contains("does not lie in the partition dt=1970-01-01"));
         assert!(message(good.trim_end()).contains("cut short"));
@@ -237,7 +243,13 @@ mod tests {
         assert_eq!(rows.extra(0).collect::<Vec<_>>(), [Some("a,b"), Some("0.19")]);
         assert_eq!(rows.extra(1).collect::<Vec<_>>(), [None, None]);
         let damaged = String::from_utf8(bytes.clone()).unwrap().replace("0.19", "0.190");
-        assert!(read(damaged.as_bytes(), &wide).map(drop).unwrap_err().to_string().contains("`0.190` is no DECIMAL(18,2) in column tax"));
+        assert!(
+            read(damaged.as_bytes(), &wide)
+                .map(drop)
+                .unwrap_err()
+                .to_string()
+                .contains("`0.190` is not a valid DECIMAL(18,2) in column tax")
+        );
         let error = read(&bytes, &schema(&[("tax", ExtraType::Text)])).map(drop).unwrap_err();
         assert!(
             matches!(error, LayerError::Columns { .. })

@@ -56,7 +56,7 @@ impl IndexBuilder {
     /// Moves what was taken to disk, sorted.
     ///
     /// # Errors
-    /// What the disk refuses.
+    /// I/O errors.
     pub fn spill(&mut self) -> Result<(), LayerError> {
         let entries = self.take_sorted();
         let path = self.folder.join(format!("orders-{:06}.idx", self.spilled.len()));
@@ -75,7 +75,7 @@ impl IndexBuilder {
     /// All entries, sorted, each once. May be called more than once.
     ///
     /// # Errors
-    /// What the disk refuses; also while iterating.
+    /// I/O errors; also while iterating.
     pub fn sorted(&mut self) -> Result<impl Iterator<Item = Result<Entry, LayerError>> + '_, LayerError> {
         self.entries.sort_unstable();
         self.entries.dedup();

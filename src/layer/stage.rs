@@ -20,7 +20,7 @@ use crate::{
     store::StoreError,
 };
 
-/// Bytes that are held before they are spilled: those of half a million rows or so. More is slower: memory that is used anew
+/// Bytes that are held before they are spilled: those of half a million rows or so. More is slower: memory that is used again
 /// is cheaper than memory that is asked for.
 const BYTES_IN_MEMORY: usize = 64 << 20;
 

@@ -34,7 +34,7 @@ impl StoredPartition {
 /// `created_at` of a partition's newest row that does not lie after `now`; `None` where there is none, or no file.
 ///
 /// # Errors
-/// What the disk refuses. A row that can't be parsed is passed over: checks look at those.
+/// I/O errors. A row that can't be parsed is passed over: checks look at those.
 pub fn newest_row(path: &Path, now: UtcMicros) -> Result<Option<UtcMicros>, LayerError> {
     let Some(bytes) = store::read(path)? else { return Ok(None) };
     let mut reader = ::csv::Reader::from_reader(bytes.as_slice());

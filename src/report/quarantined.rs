@@ -49,7 +49,7 @@ pub struct Sample {
 /// The runs that have a quarantine, the latest first. A line that is none counts as `unreadable`.
 ///
 /// # Errors
-/// What the disk refuses.
+/// I/O errors.
 pub fn quarantined(output: &Output, only: Option<&RunId>, limit: usize, samples: usize) -> Result<Vec<Quarantined>, StoreError> {
     let folder = output.at(places::QUARANTINE);
     let mut found = Vec::new();

@@ -70,7 +70,7 @@ pub(super) struct ChunkState {
     pub(super) is_done: bool,
 }
 
-/// Loads chunk after chunk. `before` is told of every chunk before it runs (its number from 0, of how many, its window), `after`
+/// Loads chunk after chunk. `before` is called for every chunk before it runs (its number from 0, of how many, its window), `after`
 /// of its outcome. The first chunk that fails ends it.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ use crate::{
 /// How long a publish that is under way is waited for before the layer is looked at as it is.
 const PUBLISH_WAIT: Duration = Duration::from_secs(5);
 
-/// How often a layer that was published to meanwhile is looked at anew.
+/// How often a layer is checked again because a run has published meanwhile.
 const ATTEMPTS: usize = 3;
 
 /// What is to be checked.

@@ -28,7 +28,7 @@ use crate::{
     store::{self, Holder, Output},
 };
 
-/// The runs that a slow one is held against, and among how many reports they are looked for.
+/// The number of runs that a slow one is compared with, and of reports that are searched for them.
 const EARLIER_RUNS: (usize, usize) = (30, 200);
 
 /// How far a run came, as the rules of the alerts want to know it.

@@ -220,7 +220,7 @@ impl StagedExtract {
     }
 }
 
-/// What a record that is no JSON seems to be: its beginning.
+/// The beginning of a record that is not valid JSON.
 fn seems(record: &[u8]) -> String {
     // Before it is cut: the beginning of a secret would not be recognized.
     let looked_at = String::from_utf8_lossy(record.get(..record.len().min(4096)).unwrap_or_default());

@@ -514,3 +514,38 @@ enum StoredState {
     Use,
     Rebuild,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cancel::Stop, store::StoreError};
+
+    fn unfinished() -> RunError {
+        let refused = StoreError::io("rename", "curated")(std::io::ErrorKind::StorageFull.into());
+        StoreError::Unfinished { run_id: "one".into(), source: Box::new(refused) }.into()
+    }
+
+    #[test]
+    fn a_signal_is_the_cause_unless_a_check_failed_or_a_publish_is_decided() {
+        let cancel = Cancel::default();
+        let checks = || RunError::ChecksFailed { names: vec!["own".into()], published: false };
+        let other = || RunError::Internal("a thread has died".into());
+        assert_eq!(
+            [cause(other(), &cancel), cause(checks(), &cancel), cause(unfinished(), &cancel)].map(|error| error.exit_code()),
+            [1, 4, 5]
+        );
+        cancel.stop(Stop::Interrupt);
+        assert_eq!(
+            [cause(other(), &cancel), cause(checks(), &cancel), cause(unfinished(), &cancel)].map(|error| error.exit_code()),
+            [130, 4, 5]
+        );
+        assert!(cause(unfinished(), &cancel).to_string().contains("next"), "the next command finishes it");
+    }
+
+    #[test]
+    fn an_exit_code_has_its_status() {
+        let no_orders = RunError::from(SettingsError::NoOrders);
+        assert_eq!((no_orders.exit_code(), no_orders.status()), (2, Status::InvalidConfiguration));
+        assert_eq!(RunError::ChecksFailed { names: Vec::new(), published: true }.status(), Status::ChecksFailed);
+    }
+}

@@ -1,4 +1,4 @@
-//! What `etl status` answers: is the layer complete and healthy? Read from what runs have left; nothing is looked at anew.
+//! What `etl status` answers: is the layer complete and healthy? Read from what runs have left; no partition is read.
 
 use std::{collections::BTreeMap, fs};
 

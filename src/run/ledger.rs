@@ -20,7 +20,7 @@ const DEFAULT_PROFILE: &str = "default";
 /// The ledger as it is kept, or else as the reports tell it.
 ///
 /// # Errors
-/// What the disk refuses.
+/// I/O errors.
 pub(super) fn read(output: &Output) -> Result<Ledger, StoreError> {
     let stored = store::read(&output.at(COVERAGE))?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     stored.map_or_else(|| rebuild(output), Ok)

@@ -59,7 +59,7 @@ impl Opening<'_> {
 /// Finishes or undoes the work of an interrupted run, unless a run holds the output. For commands that only read.
 ///
 /// # Errors
-/// What the disk refuses, or a file that was lost.
+/// I/O errors, or a file that was lost.
 pub fn recover_unless_held(output: &Output) -> Result<(), RunError> {
     if !store::is_cut_off(output)? {
         return Ok(());

@@ -80,7 +80,7 @@ pub(super) fn unwrap_quarantine(output: &Output, run_id: &RunId, scratch: &Path)
         }
         let wrong = |detail: String| RequestError::DamagedQuarantine { path: file.clone(), line: number + 1, detail };
         let mut record = record(&line).map_err(wrong)?;
-        // A record that is no JSON may contain line breaks; within JSON they are white space.
+        // A record that is not valid JSON may contain line breaks; within JSON they are white space.
         record.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
         if seen.insert(crate::model::order_hash(&String::from_utf8_lossy(&record))) {
             record.push(b'\n');

@@ -226,7 +226,7 @@ pub enum Recovery {
 /// Whether something was cut off, or is at work now: who holds the lock can tell.
 ///
 /// # Errors
-/// What the disk refuses.
+/// I/O errors.
 pub fn is_cut_off(output: &Output) -> Result<bool, StoreError> {
     Ok(is_publishing(output) || !output.names(&output.staging())?.is_empty())
 }

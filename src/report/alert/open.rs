@@ -1,4 +1,4 @@
-//! Which alerts are open: kept in `state/alerts.json`, so that a lasting failure is told of once, and its end too.
+//! Which alerts are open: kept in `state/alerts.json`, so that a lasting failure is sent once, and its end too.
 
 use std::{collections::BTreeSet, time::Duration};
 

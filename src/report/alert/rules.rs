@@ -12,7 +12,7 @@ use crate::{
 /// With fewer earlier runs than this, none is called slow.
 pub const NEEDED_RUNS: usize = 5;
 
-/// The check that is told of first: money that does not add up.
+/// The check that is named first: money that does not add up.
 const FIRST_CHECK: &str = "fact_revenue_reconciles";
 
 /// So many of a window's last whole days are looked at for rows.
@@ -244,7 +244,7 @@ mod tests {
         (0..count).map(|_| Summary { execution_time_seconds: seconds, ..summary(0, read) }).collect()
     }
 
-    /// What is told of one kind: `None` where the rule did not look.
+    /// The finding of one kind: `None` where the rule did not look.
     fn told(settings: &AlertSettings, evidence: &Evidence<'_>, kind: AlertKind) -> Option<Option<String>> {
         judge(settings, evidence).into_iter().find(|finding| finding.kind == kind).map(|finding| finding.message)
     }
