@@ -191,7 +191,8 @@ mod tests {
     use crate::{
         check::{Expected, QueryText, Severity, ViewScope},
         layer::{write_header, write_line},
-        model::{FactSchema, Line, Money, UtcMicros},
+        model::{DIM_PRODUCT, DIM_USER, DimensionSpec, FactSchema, Line, Money, UtcMicros},
+        store::places,
     };
 
     struct Layer {
@@ -249,15 +250,15 @@ mod tests {
             view.changed.insert(dt);
         }
         view.expected = Some(expected);
-        let dims = dir.path().join("dims");
-        std::fs::create_dir(&dims).unwrap();
-        std::fs::write(
-            dims.join("u.csv"),
-            "user_id,name,email,country,created_at,inferred\nU1,,,,,false\nU2,,,,2026-01-01 00:00:00,true\n",
-        )
-        .unwrap();
-        std::fs::write(dims.join("p.csv"), "sku,product_id,name,category,list_price,inferred\ns,,,,1.5000,false\n").unwrap();
-        (view.dim_user, view.dim_product) = (Some(dims.join("u.csv")), Some(dims.join("p.csv")));
+        let put = |spec: &DimensionSpec, text: &str| {
+            let path = dir.path().join(places::dimension(spec));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            Some(path)
+        };
+        let users = "user_id,name,email,country,created_at,inferred\nU1,,,,,false\nU2,,,,2026-01-01 00:00:00,true\n";
+        view.dim_user = put(&DIM_USER, users);
+        view.dim_product = put(&DIM_PRODUCT, "sku,product_id,name,category,list_price,inferred\ns,,,,1.5000,false\n");
         Layer { dir, view }
     }
 

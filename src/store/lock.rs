@@ -5,13 +5,13 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{Output, StoreError, disk};
-use crate::cancel::Cancel;
+use crate::{cancel::Cancel, model::UtcMicros};
 
 /// How often a waiting run looks again.
 const POLL: Duration = Duration::from_millis(100);
@@ -77,7 +77,7 @@ impl OutputLock {
                 Err(TryLockError::WouldBlock) if cancel.is_stopped() => return Err(LockError::Interrupted),
                 Err(TryLockError::WouldBlock) if started.elapsed() < wait.max(LOOK) => thread::sleep(POLL.min(wait.max(LOOK))),
                 Err(TryLockError::WouldBlock) => {
-                    let holder = read_holder(&mut file).ok();
+                    let holder = Some(holder_of(&mut file));
                     return Err(LockError::Held { output: output.root().display().to_string(), holder });
                 }
             }
@@ -100,7 +100,7 @@ impl OutputLock {
         write_holder(&mut self.file, holder).map_err(StoreError::io("write", output.lock()))
     }
 
-    /// Who holds the output now; `None` if nobody does, or if the holder has not written its name yet.
+    /// Who holds the output now; `None` if nobody does.
     ///
     /// # Errors
     /// I/O errors. A missing lock file is not an error.
@@ -114,10 +114,22 @@ impl OutputLock {
         // A shared lock: several commands may look at once, and a run that begins meanwhile waits for them.
         match file.try_lock_shared() {
             Ok(()) => Ok(None),
-            Err(TryLockError::WouldBlock) => Ok(read_holder(&mut file).ok()),
+            Err(TryLockError::WouldBlock) => Ok(Some(holder_of(&mut file))),
             Err(TryLockError::Error(error)) => Err(StoreError::io("lock", &path)(error)),
         }
     }
+}
+
+/// The holder of a file that is locked. One that has not written its name is unknown, and holds it at the latest since the file was
+/// written.
+fn holder_of(file: &mut File) -> Holder {
+    let unknown = |file: &File| {
+        let written = file.metadata().and_then(|metadata| metadata.modified()).ok();
+        let micros = written.and_then(|time| i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok());
+        let since = micros.and_then(UtcMicros::new).unwrap_or_else(UtcMicros::now);
+        Holder { run_id: "unknown".to_owned(), pid: 0, host: "unknown".to_owned(), since: since.rfc3339() }
+    };
+    read_holder(file).unwrap_or_else(|_| unknown(file))
 }
 
 fn read_holder(file: &mut File) -> io::Result<Holder> {
@@ -162,6 +174,9 @@ mod tests {
         assert_eq!(OutputLock::holder(&output).unwrap(), None, "no run has ever been here");
         let lock = OutputLock::acquire(&output, &holder("one"), Duration::ZERO, &Cancel::default()).unwrap();
         assert_eq!(OutputLock::holder(&output).unwrap(), Some(holder("one")));
+        std::fs::write(output.lock(), "{").unwrap();
+        let unknown = OutputLock::holder(&output).unwrap().unwrap();
+        assert_eq!((unknown.run_id.as_str(), unknown.pid), ("unknown", 0), "a holder without a name holds it all the same");
         drop(lock);
         assert_eq!(OutputLock::holder(&output).unwrap(), None, "the file still names it, and the kernel does not");
         assert!(OutputLock::acquire(&output, &holder("two"), Duration::ZERO, &Cancel::default()).is_ok());
