@@ -215,7 +215,7 @@ fn of_several_records_of_one_run_the_loser_names_the_winner() {
 fn of_equal_versions_the_loaded_one_wins_and_explain_says_so() {
     let work = Workspace::new();
     let paid = version("A", 1, 2, &["x"]);
-    work.load(&[paid.clone()], &[]).published();
+    work.load(std::slice::from_ref(&paid), &[]).published();
     work.load(&[paid.replace("\"items\"", "\"status\":\"paid\",\"items\"")], &[]).published();
     let answer = explain(&work, &["A"]);
     assert_eq!(texts(&answer["versions"], "outcome"), ["inserted", "won"]);
