@@ -13,7 +13,7 @@ use orders_etl::{
     },
     model::{Dt, FactRows, FactSchema, Window},
     normalize::RecordNormalizer,
-    settings::MergeBy,
+    settings::{MergeBy, RepeatedSku},
 };
 
 /// Orders of the data that is measured, of three lines each.
@@ -110,7 +110,13 @@ fn merge_a_partition(bencher: Bencher<'_, '_>) {
         Some(incoming.clone()),
         None,
         &BestVersions::default(),
-        MergeRules { schema: &schema, by: MergeBy::Line, known_prices: None, dropped_lines: &DroppedLines::default() },
+        MergeRules {
+            schema: &schema,
+            by: MergeBy::Line,
+            known_prices: None,
+            dropped_lines: &DroppedLines::default(),
+            repeated_sku: RepeatedSku::Last,
+        },
         &mut RunPrices::default(),
     )
     .unwrap();
@@ -125,7 +131,13 @@ fn merge_a_partition(bencher: Bencher<'_, '_>) {
             Some(incoming),
             Some(stored),
             &BestVersions::default(),
-            MergeRules { schema: &schema, by: MergeBy::Line, known_prices: None, dropped_lines: &DroppedLines::default() },
+            MergeRules {
+                schema: &schema,
+                by: MergeBy::Line,
+                known_prices: None,
+                dropped_lines: &DroppedLines::default(),
+                repeated_sku: RepeatedSku::Last,
+            },
             &mut RunPrices::default(),
         )
         .unwrap()

@@ -141,6 +141,14 @@ fn a_sum_without_one_of_its_lines_does_not_replace_the_whole_one() {
 }
 
 #[test]
+fn the_last_valid_line_of_a_sku_counts_beside_a_malformed_one() {
+    let work = by_order();
+    work.load(&[priced("A", 1, 1, &[("\"x\"", "2")])], &[]).published();
+    work.load(&[priced("A", 1, 2, &[("\"x\"", "\"?\""), ("\"x\"", "6")])], &[]).published();
+    assert_eq!(work.query("SELECT unit_price FROM fact_order"), ["6.0000"]);
+}
+
+#[test]
 fn a_gift_is_loaded_also_where_lines_are_added_up() {
     let work = Workspace::new();
     work.write("etl.toml", "repeated_sku = \"sum\"\n");

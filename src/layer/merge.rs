@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{CurrencyTotals, Dt, FactBuilder, FactRows, FactSchema, SEQ, add_totals},
-    settings::MergeBy,
+    settings::{MergeBy, RepeatedSku},
 };
 
 /// The rules of a merge.
@@ -27,6 +27,8 @@ pub struct MergeRules<'a> {
     pub known_prices: Option<&'a PriceBook>,
     /// The lines that are missing in records of the run.
     pub dropped_lines: &'a DroppedLines,
+    /// Whether lines of one sku are added up.
+    pub repeated_sku: RepeatedSku,
 }
 
 /// The next content of a partition.
@@ -103,7 +105,7 @@ pub fn merge_partition(
     rules: MergeRules<'_>,
     prices: &mut RunPrices,
 ) -> Result<MergedPartition, LayerError> {
-    let MergeRules { schema, by, known_prices, dropped_lines } = rules;
+    let MergeRules { schema, by, known_prices, dropped_lines, repeated_sku } = rules;
     let empty = FactBuilder::new(schema, 0).finish()?;
     let incoming_rows = FactRows::new(incoming.as_ref().unwrap_or(&empty))?;
     let stored_rows = match &stored {
@@ -121,6 +123,7 @@ pub fn merge_partition(
         schema,
         known_prices,
         dropped_lines,
+        repeated_sku,
         prices,
         counts: MergeCounts::default(),
         outcomes: vec![LineOutcome::Unknown; incoming_rows.len()],
@@ -160,6 +163,7 @@ struct Merge<'a> {
     schema: &'a FactSchema,
     known_prices: Option<&'a PriceBook>,
     dropped_lines: &'a DroppedLines,
+    repeated_sku: RepeatedSku,
     prices: &'a mut RunPrices,
     counts: MergeCounts,
     /// What became of each incoming row.
@@ -340,7 +344,7 @@ impl<'a> Merge<'a> {
 
     /// Whether a row is the sum of lines of which one was dropped (`repeated_sku = "sum"`): it may be too small.
     fn is_partial_sum(&self, incoming: usize) -> bool {
-        self.dropped_lines.has(self.seq_of(incoming), self.incoming.key(incoming).1)
+        self.repeated_sku == RepeatedSku::Sum && self.dropped_lines.has(self.seq_of(incoming), self.incoming.key(incoming).1)
     }
 
     /// A key that stands in this partition alone.
@@ -545,7 +549,13 @@ mod tests {
             Some(incoming),
             old.map(stored),
             &BestVersions::default(),
-            MergeRules { schema: &FactSchema::default(), by, known_prices: None, dropped_lines: &DroppedLines::default() },
+            MergeRules {
+                schema: &FactSchema::default(),
+                by,
+                known_prices: None,
+                dropped_lines: &DroppedLines::default(),
+                repeated_sku: RepeatedSku::Last,
+            },
             &mut RunPrices::default(),
         )
         .unwrap()

@@ -399,6 +399,7 @@ impl Job<'_> {
                 by: self.settings.merge,
                 known_prices,
                 dropped_lines: extracted.lines.dropped_lines(),
+                repeated_sku: self.settings.repeated_sku,
             },
             threads: self.merge_threads(extracted),
             cancel: self.request.cancel,
