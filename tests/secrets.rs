@@ -11,7 +11,7 @@ use support::{Asked, Ended, Reply, Server, Workspace, json, order, status};
 const HASTE: &str = "[http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\nread_timeout = \"2s\"\n";
 
 /// A secret that looks different in JSON, in a URL and in HTML.
-const SECRET: &str = "hush/4711+\"q\\z é=&<x>";
+const SECRET: &str = "hush/47k11+\"q\\z é=&<x>";
 
 /// The forms in which an output could show a secret.
 fn forms(secret: &str) -> Vec<String> {
@@ -56,7 +56,7 @@ fn assert_no_secret(work: &Workspace, ended: &Ended, notices: &[String], secret:
             assert!(!content.to_lowercase().contains(&form.to_lowercase()), "{place} shows {form}: {content}");
         }
         // Text that JSON escapes a second time.
-        assert!(!content.contains("hush") && !content.contains("4711"), "{place}: {content}");
+        assert!(!content.contains("hush") && !content.contains("47k11"), "{place}: {content}");
     }
 }
 
@@ -143,9 +143,9 @@ fn links_redirects_and_data_that_echo_the_secret_show_it_nowhere() {
 
 #[test]
 fn a_key_that_the_next_link_echoes_is_sent_once() {
-    let secret = "hush-4711+x/y";
+    let secret = "hush-47k11+x/y";
     let server = Server::start(move |asked: &Asked| match asked.before {
-        0 => json(format!(r#"{{"orders":[{}],"next":"/orders?page=2&appid=hush-4711%2Bx%2fy"}}"#, order("A", "2026-01-01", ""))),
+        0 => json(format!(r#"{{"orders":[{}],"next":"/orders?page=2&appid=hush-47k11%2Bx%2fy"}}"#, order("A", "2026-01-01", ""))),
         _ => json(format!(r#"{{"orders":[{}],"next":null}}"#, order("B", "2026-01-01", ""))),
     });
     let work = Workspace::new();
@@ -156,7 +156,7 @@ fn a_key_that_the_next_link_echoes_is_sent_once() {
     let ended = support::ended(command.output().unwrap());
     assert_eq!(ended.published()["records_read"], 2);
     let queries: Vec<_> = server.asked().iter().map(|asked| asked.raw_query.clone()).collect();
-    assert_eq!(queries, ["page=1&per_page=500&appid=hush-4711%2Bx%2Fy", "page=2&appid=hush-4711%2Bx%2fy"]);
+    assert_eq!(queries, ["page=1&per_page=500&appid=hush-47k11%2Bx%2Fy", "page=2&appid=hush-47k11%2Bx%2fy"]);
     assert_no_secret(&work, &ended, &[], secret);
 }
 
@@ -179,13 +179,13 @@ fn short_names_and_the_values_of_etl_are_not_redacted() {
 
 #[test]
 fn parts_of_the_urls_of_webhooks_and_of_the_warehouse_are_secrets() {
-    let secret = "hush-4711-hush-4711-hush";
-    let echo = Server::start(move |_: &Asked| (500, Vec::new(), format!("{secret} and pass-word-4711").into_bytes()));
+    let secret = "hush-47k11-hush-47k11-hush";
+    let echo = Server::start(move |_: &Asked| (500, Vec::new(), format!("{secret} and pass-word-47k11").into_bytes()));
     let work = Workspace::new();
     work.write("etl.toml", HASTE);
     let mut command = work.command(&["run", "--orders", &echo.orders(), "-vv", "--log-format", "json"]);
     command.env("ETL_ALERT_SLACK_URL", format!("http://127.0.0.1:1/services/T0/B0/{secret}"));
-    command.env("ETL_REDSHIFT_URL", "postgresql://loader:pass-word-4711@warehouse.example:5439/db");
+    command.env("ETL_REDSHIFT_URL", "postgresql://loader:pass-word-47k11@warehouse.example:5439/db");
     let ended = support::ended(command.output().unwrap());
     ended.expect(3, "extract_failed");
     assert_no_secret(&work, &ended, &[], secret);
@@ -195,7 +195,7 @@ fn parts_of_the_urls_of_webhooks_and_of_the_warehouse_are_secrets() {
 fn a_setting_that_repeats_a_secret_is_refused_without_showing_it() {
     let work = Workspace::new();
     for (variable, secret) in
-        [("ETL_API_TOKEN", "hush-4711-token"), ("ETL_PRODUCTS_API_KEY", "hush-4711-key"), ("ETL_ALERT_PAGERDUTY_KEY", "hush-4711-pd")]
+        [("ETL_API_TOKEN", "hush-47k11-token"), ("ETL_PRODUCTS_API_KEY", "hush-47k11-key"), ("ETL_ALERT_PAGERDUTY_KEY", "hush-47k11-pd")]
     {
         for (name, value) in
             [("ETL_API_KEY_HEADER", format!("no header: {secret}")), ("ETL_SINCE", secret.to_owned()), ("ETL_FORMAT", secret.to_owned())]
@@ -203,7 +203,7 @@ fn a_setting_that_repeats_a_secret_is_refused_without_showing_it() {
             let mut command = work.command(&["run", "--orders", "o.ndjson", "--log-format", "text"]);
             let ended = support::ended(command.env(variable, secret).env(name, value).output().unwrap());
             assert_eq!(ended.code, 2, "{}", ended.stderr);
-            assert!(ended.stderr.contains(name) && !ended.stderr.contains("4711"), "{}", ended.stderr);
+            assert!(ended.stderr.contains(name) && !ended.stderr.contains("47k11"), "{}", ended.stderr);
         }
     }
 }
