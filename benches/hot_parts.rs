@@ -105,44 +105,25 @@ fn merge_a_partition(bencher: Bencher<'_, '_>) {
     let orders = orders();
     let normalizer = RecordNormalizer::new(Window::default());
     let incoming = normalizer.normalize(orders.split(|&byte| byte == b'\n').filter(|line| !line.is_empty())).rows.finish().unwrap();
-    let first = merge_partition(
-        day(),
-        Some(incoming.clone()),
-        None,
-        &BestVersions::default(),
-        MergeRules {
-            schema: &schema,
-            by: MergeBy::Line,
-            known_prices: None,
-            dropped_lines: &DroppedLines::default(),
-            repeated_sku: RepeatedSku::Last,
-        },
-        &mut RunPrices::default(),
-    )
-    .unwrap();
+    let dropped_lines = DroppedLines::default();
+    let rules = MergeRules {
+        schema: &schema,
+        by: MergeBy::Line,
+        known_prices: None,
+        dropped_lines: &dropped_lines,
+        repeated_sku: RepeatedSku::Last,
+    };
+    let first = merge_partition(day(), Some(incoming.clone()), None, &BestVersions::default(), rules, &mut RunPrices::default()).unwrap();
     let MergedContent::Replaced(bytes) = first.content else { unreachable!("a first load writes") };
     let stored = || {
         let frame = read_partition(&bytes, day(), Path::new("x"), &schema).unwrap().finish().unwrap();
         StoredPartition { rows: FactRows::new(&frame).unwrap(), bytes: bytes.clone() }
     };
     bencher.with_inputs(|| (incoming.clone(), stored())).bench_values(|(incoming, stored)| {
-        merge_partition(
-            day(),
-            Some(incoming),
-            Some(stored),
-            &BestVersions::default(),
-            MergeRules {
-                schema: &schema,
-                by: MergeBy::Line,
-                known_prices: None,
-                dropped_lines: &DroppedLines::default(),
-                repeated_sku: RepeatedSku::Last,
-            },
-            &mut RunPrices::default(),
-        )
-        .unwrap()
-        .counts
-        .rows_unchanged
+        merge_partition(day(), Some(incoming), Some(stored), &BestVersions::default(), rules, &mut RunPrices::default())
+            .unwrap()
+            .counts
+            .rows_unchanged
     });
 }
 

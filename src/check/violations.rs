@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{CheckError, CheckResult, VIOLATION_ROWS};
-use crate::net::redact;
+use crate::{layer::write_text, net::redact};
 
 /// How many rows a file still takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,13 +65,9 @@ impl ViolationFile {
                 self.line.push(b',');
             }
             match value.map(redact::text).as_deref() {
-                Some(text) if text.is_empty() || text.contains(['"', ',', '\n', '\r']) => {
-                    self.line.push(b'"');
-                    self.line.extend_from_slice(text.replace('"', "\"\"").as_bytes());
-                    self.line.push(b'"');
-                }
-                Some(text) => self.line.extend_from_slice(text.as_bytes()),
-                None => {}
+                // An empty text is quoted, so that it is not NULL.
+                Some("") => self.line.extend_from_slice(b"\"\""),
+                text => write_text(&mut self.line, text),
             }
         }
         // A reader of CSV skips an empty line.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{args::ExplainArgs, display::Display};
+use super::{args::ExplainArgs, display::Display, text::counted};
 use crate::{
     cancel::Cancel,
     layer::{FoundBy, RowColumns},
@@ -27,8 +27,8 @@ pub(super) fn run(args: &ExplainArgs, display: &Display, cancel: &Cancel) -> Res
 fn show(out: &mut String, explanation: &Explanation) {
     let sku = explanation.sku.as_ref().map(|sku| format!(", sku {sku}")).unwrap_or_default();
     let counts = [
-        counted(explanation.rows.len(), "row"),
-        counted(explanation.versions.len(), "version"),
+        counted(explanation.rows.len() as u64, "row"),
+        counted(explanation.versions.len() as u64, "version"),
         format!("{} dropped", explanation.dropped.len()),
     ];
     paragraph(out, 0, &format!("order {}{sku}: {}", explanation.order_id, counts.join(", ")));
@@ -127,11 +127,7 @@ fn checks(out: &mut String, checks: &[RunChecks]) {
         paragraph(out, 2, &format!("run {} ({}): {passed} of {} passed{seen}", run.run_id, run.status.as_str(), run.checks));
         for check in &run.failed {
             let named = if check.names_order { "this order is among those shown" } else { "this order is not among those shown" };
-            paragraph(
-                out,
-                6,
-                &format!("{} {}: {}, {named}", check.severity.as_str(), check.name, counted_u64(check.violations, "violation")),
-            );
+            paragraph(out, 6, &format!("{} {}: {}, {named}", check.severity.as_str(), check.name, counted(check.violations, "violation")));
         }
     }
 }
@@ -139,17 +135,9 @@ fn checks(out: &mut String, checks: &[RunChecks]) {
 fn warehouse(out: &mut String, warehouse: &WarehouseRows) {
     heading(out, "in the warehouse");
     let equal = if warehouse.equals_layer { "equal to the layer" } else { "not equal to the layer" };
-    paragraph(out, 2, &format!("{}, {equal}", counted(warehouse.rows.len(), "row")));
+    paragraph(out, 2, &format!("{}, {equal}", counted(warehouse.rows.len() as u64, "row")));
     warehouse.rows.iter().for_each(|row| columns(out, row));
     warehouse.differences.iter().for_each(|difference| paragraph(out, 6, difference));
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    counted_u64(count as u64, noun)
-}
-
-fn counted_u64(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Writes a text in lines of at most [`WIDTH`] columns: the first one indented, all others two columns more. A word that

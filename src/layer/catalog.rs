@@ -101,13 +101,13 @@ pub struct Catalog {
     found_again: BTreeSet<BTreeSet<Dt>>,
 }
 
-/// What the opening of the catalog found.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Reconciled {
-    /// Partitions that were read again: all of them if the catalog or its index was missing or damaged.
-    pub read_again: Vec<Dt>,
-    /// Whether the index had to be made from nothing.
-    pub rebuilt: bool,
+/// Whether the stored catalog and index are used, or rebuilt from the partitions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StoredState {
+    /// They are used, if they are there and sound.
+    Use,
+    /// They are rebuilt.
+    Rebuild,
 }
 
 /// An index whose bytes are damaged.
@@ -122,18 +122,18 @@ pub enum LookUpError {
 }
 
 impl Catalog {
-    /// Opens the catalog and holds it against `curated/`. What it does not know as it is now is read, strictly.
+    /// Opens the catalog and compares it with `curated/`. Partitions that it does not know as they are now are read, strictly.
     ///
     /// # Errors
-    /// A partition that can't be parsed, or what the disk refuses.
+    /// A partition that can't be parsed, I/O errors.
     pub fn open(
         output: &Output,
         schema: &FactSchema,
         scratch: PathBuf,
         cancel: &Cancel,
-        rebuild: bool,
-    ) -> Result<(Catalog, Reconciled), LayerError> {
-        let stored = if rebuild { None } else { load(output)? };
+        state: StoredState,
+    ) -> Result<Catalog, LayerError> {
+        let stored = if state == StoredState::Rebuild { None } else { load(output)? };
         if let Some((stored, _)) = &stored {
             stored.verify_columns(schema)?;
         }
@@ -154,22 +154,25 @@ impl Catalog {
             lost: Vec::new(),
             found_again: BTreeSet::new(),
         };
-        let mut reconciled = Reconciled { rebuilt: stored.is_none(), ..Reconciled::default() };
         let known = stored.map(|stored| stored.partitions).unwrap_or_default();
         for dt in partitions_on_disk(output)? {
             if cancel.is_stopped() {
                 return Err(LayerError::Interrupted);
             }
-            catalog.reconcile(dt, known.get(&dt.to_string()), &mut reconciled)?;
+            catalog.reconcile(dt, known.get(&dt.to_string()))?;
         }
-        catalog.read_again.clone_from(&reconciled.read_again);
         catalog.lost = known.keys().filter_map(|dt| dt.parse().ok()).filter(|dt| !catalog.partitions.contains_key(dt)).collect();
-        Ok((catalog, reconciled))
+        Ok(catalog)
     }
 
     /// Whether the stored catalog is not what this one is: the next publish should replace it.
     pub fn is_stale(&self) -> bool {
         self.names.iter().any(String::is_empty) || self.has_fresh || self.was_missing || !self.lost.is_empty()
+    }
+
+    /// Whether the stored catalog was missing or damaged, or not used: all partitions were read.
+    pub fn is_rebuilt(&self) -> bool {
+        self.was_missing
     }
 
     /// Partitions whose files are not those that were published.
@@ -187,7 +190,7 @@ impl Catalog {
         self.found_again.iter()
     }
 
-    fn reconcile(&mut self, dt: Dt, known: Option<&PartitionEntry>, reconciled: &mut Reconciled) -> Result<(), LayerError> {
+    fn reconcile(&mut self, dt: Dt, known: Option<&PartitionEntry>) -> Result<(), LayerError> {
         let path = self.output.at(places::partition_file(dt));
         let Some((bytes, modified_ns)) = store::size_and_time(&path)? else { return Ok(()) };
         if let Some(known) = known.filter(|known| known.stamp.looks_like(bytes, modified_ns)) {
@@ -204,7 +207,7 @@ impl Catalog {
         }
         self.partitions.insert(dt, PartitionEntry { stamp, rows: stored.rows.len() as u64, revenue });
         if !same {
-            reconciled.read_again.push(dt);
+            self.read_again.push(dt);
             self.has_fresh = true;
             for row in 0..stored.rows.len() {
                 self.fresh.push(order_hash(stored.rows.order_id(row)), dt);

@@ -59,6 +59,20 @@ pub struct MergeCounts {
     pub rows_retained: u64,
 }
 
+impl MergeCounts {
+    /// Adds all of `other`.
+    pub fn absorb(&mut self, other: &MergeCounts) {
+        self.duplicates_dropped += other.duplicates_dropped;
+        self.rows_inserted += other.rows_inserted;
+        self.rows_updated += other.rows_updated;
+        self.rows_unchanged += other.rows_unchanged;
+        self.rows_moved += other.rows_moved;
+        self.rows_superseded += other.rows_superseded;
+        self.rows_removed += other.rows_removed;
+        self.rows_retained += other.rows_retained;
+    }
+}
+
 /// A partition, merged.
 #[derive(Debug)]
 pub struct MergedPartition {

@@ -20,7 +20,7 @@ mod stored;
 mod stored_order;
 
 pub use catalog::{
-    Catalog, LookUpError, PartitionEntry, Reconciled, generation, partitions_on_disk, published_entries, restamp, stored_columns,
+    Catalog, LookUpError, PartitionEntry, StoredState, generation, partitions_on_disk, published_entries, restamp, stored_columns,
     verify_columns,
 };
 pub use csv::{read_partition, write_header, write_line, write_text};

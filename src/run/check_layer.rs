@@ -12,7 +12,7 @@ use super::{RequestError, RunError, open};
 use crate::{
     cancel::Cancel,
     check::{self, CheckError, CheckResult, CheckScript, CustomCheck, Engine, Expected, LayerView, ViewScope},
-    layer::{self, Catalog},
+    layer::{self, Catalog, StoredState},
     model::{DIM_PRODUCT, DIM_USER, Dt, RunId, UtcMicros, Window},
     report::{self, CheckHistory},
     settings::{RepeatedSku, Settings, When},
@@ -220,7 +220,7 @@ pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunE
     let run_id = opened.run_id;
     let mut staging = Staging::create(&output, run_id.as_str())?;
     let scratch = staging.scratch();
-    let (catalog, _) = Catalog::open(&output, &settings.schema(), scratch.join("fresh"), cancel, true)
+    let catalog = Catalog::open(&output, &settings.schema(), scratch.join("fresh"), cancel, StoredState::Rebuild)
         .map_err(|error| super::stopped_or(cancel, error.into()))?;
     let partitions = catalog.partitions.len();
     catalog.stage(&mut staging, run_id.as_str(), &scratch.join("new_entries.idx"))?;

@@ -9,7 +9,11 @@ use std::{
     path::PathBuf,
 };
 
-use super::{RunError, open::host};
+use super::{
+    RunError,
+    explain::{self, Clock},
+    open::host,
+};
 use crate::{
     cancel::Cancel,
     layer,
@@ -179,9 +183,16 @@ fn deliver(settings: &Settings, sender: Sender<'_>, due: &[(&Receiver, Notice)])
 /// Removes what is older than the retention.
 pub(super) fn retain(settings: &Settings, output: &Output, summary: &Summary) {
     let run = CurrentRun { run_id: &summary.run_id, now: summary.finished_at };
-    super::explain::retain_lineage(settings, output, &run);
-    let Some(retention) = settings.retention else { return };
-    match report::remove_older(output, retention, &run) {
+    let retained = match settings.retention {
+        Some(retention) => report::remove_older(output, retention, &run),
+        None => report::doubted_clock(output, &run).map(|doubted| doubted.map_or(Retained::Removed(0), Retained::ClockDoubted)),
+    };
+    let clock = if matches!(retained, Ok(Retained::Removed(_))) { Clock::Trusted } else { Clock::Doubted };
+    explain::retain_lineage(settings, output, run.now, clock);
+    if settings.retention.is_none() {
+        return;
+    }
+    match retained {
         Ok(Retained::Removed(0)) => {}
         Ok(Retained::ClockDoubted(newest)) => tracing::warn!(
             newest_run = %newest,

@@ -30,7 +30,7 @@ use crate::{
     check::{self, Engine},
     coverage::Interval,
     join::Enricher,
-    layer::{self, Catalog, LayerError, LookUpError, MergeRules, PriceBook},
+    layer::{self, Catalog, LayerError, LookUpError, MergeRules, PriceBook, StoredState},
     model::{Dt, FactSchema, RunId, UtcMicros, Window},
     net::{Network, redact},
     normalize::{Mapping, RecordNormalizer},
@@ -256,16 +256,15 @@ impl Job<'_> {
     }
 
     fn open_catalog(&self, scratch: &Path, stored: StoredState) -> Result<Catalog, RunError> {
-        let rebuild = stored == StoredState::Rebuild;
-        let (catalog, reconciled) = Catalog::open(&self.output, &self.schema, scratch.join("fresh"), self.request.cancel, rebuild)?;
-        if reconciled.rebuilt && !catalog.partitions.is_empty() {
+        let catalog = Catalog::open(&self.output, &self.schema, scratch.join("fresh"), self.request.cancel, stored)?;
+        if catalog.is_rebuilt() && !catalog.partitions.is_empty() {
             let partitions = catalog.partitions.len();
             tracing::warn!(partitions, "the state of the layer was missing or damaged, and was rebuilt from curated/");
         } else {
             for dt in catalog.lost() {
                 tracing::warn!(%dt, "a published partition is gone: somebody removed it; the layer goes on without it");
             }
-            for dt in &reconciled.read_again {
+            for dt in catalog.read_again() {
                 tracing::warn!(%dt, "the partition is not as it was published: somebody changed it; it is valid and is used as it is");
             }
         }
@@ -405,13 +404,13 @@ impl Job<'_> {
             cancel: self.request.cancel,
             observer: self.request.observer,
         };
-        let partitions = merger.merge_all(moves)?;
-        Ok(MergedRun { catalog, partitions, shared_partitions, index, prices })
+        let merged = merger.merge_all(moves)?;
+        Ok(MergedRun { catalog, merged, shared_partitions, index, prices })
     }
 
     /// Stages which record brought which version of an order, and what the merge made of it.
     fn stage_lineage(&self, merged: &MergedRun, extracted: &mut Extracted, staging: &mut Staging) -> Result<(), LayerError> {
-        let outcomes = merged.partitions.partitions.iter().map(|partition| (partition.merged.dt, &partition.merged.outcomes));
+        let outcomes = merged.merged.partitions.iter().map(|partition| (partition.merged.dt, &partition.merged.outcomes));
         extracted.lineage.stage(staging, &self.output, &self.summary.run_id, outcomes)
     }
 
@@ -507,13 +506,6 @@ impl Job<'_> {
         let partitions = layer::partitions_on_disk(&self.output).unwrap_or_default();
         partitions.into_iter().map(|dt| (dt, self.output.at(places::partition_file(dt)))).collect()
     }
-}
-
-/// Whether the stored catalog and index are used, or rebuilt from the partitions.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum StoredState {
-    Use,
-    Rebuild,
 }
 
 #[cfg(test)]

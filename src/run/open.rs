@@ -33,7 +33,7 @@ impl Opening<'_> {
     /// Another run holds it (exit 6), a signal while waiting, I/O errors (exit 5).
     pub(super) fn open(&self, run_id: RunId) -> Result<Opened, RunError> {
         self.output.prepare()?;
-        let mut lock = OutputLock::acquire(self.output, &self.holder(&run_id), self.wait, self.cancel).map_err(|error| match error {
+        let mut lock = OutputLock::acquire(self.output, &this_holder(&run_id), self.wait, self.cancel).map_err(|error| match error {
             LockError::Interrupted => super::stopped_or(self.cancel, error.into()),
             error => error.into(),
         })?;
@@ -42,7 +42,7 @@ impl Opening<'_> {
             Some(previous) => {
                 let later = RunId::after(self.started_at, &previous);
                 tracing::warn!(previous = %previous, run_id = %later, "the clock of this host is behind that of the run before; the run is named after it");
-                lock.rename(self.output, &self.holder(&later))?;
+                lock.rename(self.output, &this_holder(&later))?;
                 later
             }
             None => run_id,
@@ -50,10 +50,11 @@ impl Opening<'_> {
         recover(self.output)?;
         Ok(Opened { lock, run_id })
     }
+}
 
-    fn holder(&self, run_id: &RunId) -> Holder {
-        Holder { run_id: run_id.to_string(), pid: std::process::id(), host: host(), since: UtcMicros::now().rfc3339() }
-    }
+/// This process as the holder of an output, from now on.
+fn this_holder(run_id: &RunId) -> Holder {
+    Holder { run_id: run_id.to_string(), pid: std::process::id(), host: host(), since: UtcMicros::now().rfc3339() }
 }
 
 /// Finishes or undoes the work of an interrupted run, unless a run holds the output. For commands that only read.
@@ -64,8 +65,7 @@ pub fn recover_unless_held(output: &Output) -> Result<(), RunError> {
     if !store::is_cut_off(output)? {
         return Ok(());
     }
-    let now = UtcMicros::now();
-    let holder = Holder { run_id: RunId::new(now).as_str().to_owned(), pid: std::process::id(), host: host(), since: now.rfc3339() };
+    let holder = this_holder(&RunId::new(UtcMicros::now()));
     match OutputLock::acquire(output, &holder, Duration::ZERO, &Cancel::default()) {
         Ok(_lock) => Ok(recover(output)?),
         Err(LockError::Held { .. }) => Ok(()),

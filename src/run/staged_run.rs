@@ -17,7 +17,7 @@ use crate::{
     cancel::Cancel,
     check::{self, CheckError, CustomCheck, Engine, Expected, LayerView, ViewScope},
     join::Dimension,
-    layer::{Catalog, MergeCounts, MergedContent, MergedPartition, PartitionEntry, PriceBook, RunPrices},
+    layer::{Catalog, MergedContent, MergedPartition, PartitionEntry, PriceBook, RunPrices},
     model::{CurrencyTotals, Dt, LONGEST_TEXT, Window, add_totals},
     report::Summary,
     settings::{CheckScope, OnCheckFailure, RepeatedSku, Settings},
@@ -27,7 +27,7 @@ use crate::{
 /// The output of the merge.
 pub(super) struct MergedRun {
     pub(super) catalog: Catalog,
-    pub(super) partitions: MergedPartitions,
+    pub(super) merged: MergedPartitions,
     /// Partitions that hold rows of an order that also lies elsewhere.
     pub(super) shared_partitions: BTreeSet<Dt>,
     pub(super) index: NewIndexEntries,
@@ -89,7 +89,7 @@ impl MergedRun {
         extracted: &Extracted,
     ) -> Result<StagedRun, RunError> {
         let mut stager = RunStager::new(context, staging, self.catalog);
-        for partition in self.partitions.partitions {
+        for partition in self.merged.partitions {
             let brought = extracted.revenue.of(partition.merged.dt);
             stager.partition(partition, brought)?;
         }
@@ -108,7 +108,7 @@ impl MergedRun {
             catalog: stager.catalog,
             index: self.index,
             prices: self.prices,
-            run_prices: self.partitions.prices,
+            run_prices: self.merged.prices,
         })
     }
 }
@@ -159,7 +159,7 @@ impl<'a> RunStager<'a> {
     /// Counts a merged partition and notes its change. `brought` is the revenue of the run's lines in it.
     fn partition(&mut self, partition: StagedPartition, brought: CurrencyTotals) -> Result<(), RunError> {
         let StagedPartition { merged, file } = partition;
-        add_counts(&mut self.context.summary.rows, &merged.counts);
+        self.context.summary.rows.absorb(&merged.counts);
         let revenue = self.revenue(&merged, brought);
         let dt = merged.dt;
         match (&merged.content, file) {
@@ -270,15 +270,4 @@ impl StagedRun {
     fn needs_checks(&self, settings: &Settings, custom: &[CustomCheck]) -> bool {
         !self.changes.is_empty() || self.dimensions_changed || settings.check_scope == CheckScope::Full || !custom.is_empty()
     }
-}
-
-fn add_counts(rows: &mut MergeCounts, counts: &MergeCounts) {
-    rows.duplicates_dropped += counts.duplicates_dropped;
-    rows.rows_inserted += counts.rows_inserted;
-    rows.rows_updated += counts.rows_updated;
-    rows.rows_unchanged += counts.rows_unchanged;
-    rows.rows_moved += counts.rows_moved;
-    rows.rows_superseded += counts.rows_superseded;
-    rows.rows_removed += counts.rows_removed;
-    rows.rows_retained += counts.rows_retained;
 }

@@ -1,30 +1,36 @@
-//! Replaces single files outside of an output, such as the metrics file. Files of an output have `disk::replace`, which stages
-//! beside them.
+//! Replaces single files, of an output or outside of one, such as the metrics file. Knows no journal: many files as one step are
+//! `publish`'s.
 
-use std::{fs, io, io::Write, os::unix::fs::MetadataExt, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path};
+
+use super::{StoreError, disk};
 
 /// The mode of a new file, before the umask.
 const NEW_FILE: u32 = 0o666;
 
 /// Replaces a file so that a reader sees the old text or the new one, whole. A new file follows the umask; a file that exists
-/// keeps its mode, and its group where this user may set it.
+/// keeps its access, see [`disk::keep_access`].
 ///
 /// # Errors
-/// I/O errors; the file is then as before.
-pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// [`StoreError::Io`]; the file is then as before.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let before = fs::metadata(path).ok();
-    // A collector may read every `*.prom` of the folder: the staged file does not end so.
-    let mut staged =
-        tempfile::Builder::new().prefix(".etl-").suffix(".tmp").permissions(fs::Permissions::from_mode(NEW_FILE)).tempfile_in(folder)?;
-    staged.write_all(bytes)?;
-    if let Some(before) = before {
-        let group = rustix::fs::Gid::from_raw(before.gid());
-        // Only members of a group may give it a file.
-        let _ = rustix::fs::fchown(staged.as_file(), None, Some(group));
-        staged.as_file().set_permissions(before.permissions())?;
-    }
-    staged.persist(path)?;
+    replace_from(folder, path, bytes)
+}
+
+/// As [`replace_file`], with the new file staged in `folder`, on the same disk. It is durable; its entry in its folder is not yet.
+pub(super) fn replace_from(folder: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    // A collector may read every `*.prom` of a folder: the staged file does not end so.
+    let mut staged = tempfile::Builder::new()
+        .prefix(".etl-")
+        .suffix(".tmp")
+        .permissions(fs::Permissions::from_mode(NEW_FILE))
+        .tempfile_in(folder)
+        .map_err(StoreError::io("create a file in", folder))?;
+    staged.write_all(bytes).map_err(StoreError::io("write", path))?;
+    disk::keep_access(staged.path(), path)?;
+    staged.as_file().sync_all().map_err(StoreError::io("write", path))?;
+    staged.persist(path).map_err(|error| StoreError::io("put in place", path)(error.error))?;
     Ok(())
 }
 

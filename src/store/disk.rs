@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     time::UNIX_EPOCH,
@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Output, StoreError};
+use super::{Output, StoreError, atomic};
 
 /// What tells whether a file is still the one that was published.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -127,24 +127,8 @@ pub fn replace(output: &Output, place: impl AsRef<Path>, bytes: &[u8]) -> Result
     if let Some(folder) = path.parent() {
         create_folder(folder)?;
     }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let staged = output.staging().join(name);
     create_folder(&output.staging())?;
-    let write = || {
-        let mut file = File::create(&staged)?;
-        file.write_all(bytes)?;
-        Ok(file)
-    };
-    let sync = |file: File| file.sync_all().map_err(StoreError::io("write", &staged));
-    let replaced = write()
-        .map_err(StoreError::io("write", &staged))
-        .and_then(|file| keep_access(&staged, &path).and_then(|()| sync(file)))
-        .and_then(|()| fs::rename(&staged, &path).map_err(StoreError::io("put in place", &path)));
-    if let Err(error) = replaced {
-        let _ = fs::remove_file(&staged);
-        return Err(error);
-    }
+    atomic::replace_from(&output.staging(), &path, bytes)?;
     sync_parent(&path)
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use opentelemetry::{KeyValue, metrics::MeterProvider};
-use opentelemetry_otlp::{MetricExporter, Protocol, RetryPolicy, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::{
     Resource,
     metrics::{PeriodicReader, SdkMeterProvider, Temporality},
@@ -16,7 +16,6 @@ use super::{
 use crate::{
     net::redact,
     report::{Metric, Series, Unit, Value},
-    settings::Collector,
 };
 
 /// Longer than any run: the metrics are sent once, at its end.
@@ -26,16 +25,9 @@ const NEVER: Duration = Duration::from_secs(365 * 86_400);
 ///
 /// # Errors
 /// The URL is not valid.
-pub(super) fn exporter(transport: Transport, collector: &Collector) -> Result<MetricExporter, String> {
-    let exporter = MetricExporter::builder()
-        .with_temporality(Temporality::Cumulative)
-        .with_http()
-        .with_http_client(transport)
-        .with_endpoint(collector.url.as_str())
-        .with_protocol(Protocol::HttpBinary)
-        .with_timeout(collector.timeout)
-        .with_retry_policy(RetryPolicy::recommended().with_max_retries(1));
-    exporter.build().map_err(|error| error.to_string())
+pub(super) fn exporter(transport: Transport) -> Result<MetricExporter, String> {
+    let exporter = MetricExporter::builder().with_temporality(Temporality::Cumulative).with_http();
+    transport.configure(exporter).build().map_err(|error| error.to_string())
 }
 
 /// Sends the metrics, once. Returns what sent them, whose end makes no request any more.

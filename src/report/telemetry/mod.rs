@@ -171,8 +171,8 @@ impl Sending {
         let connection = Arc::new(Connection::new(network, timeout)?);
         let resource = resource(&settings.resource);
         let transport = |collector| Transport::new(connection.clone(), collector);
-        let spans = settings.traces.as_ref().map(|collector| spans::exporter(transport(collector), collector, &resource)).transpose()?;
-        let metrics_exporter = settings.metrics.as_ref().map(|collector| metrics::exporter(transport(collector), collector)).transpose()?;
+        let spans = settings.traces.as_ref().map(|collector| spans::exporter(transport(collector), &resource)).transpose()?;
+        let metrics_exporter = settings.metrics.as_ref().map(|collector| metrics::exporter(transport(collector))).transpose()?;
         let queue = QUEUE.get_or_init(Arc::default).clone();
         queue.open();
         let (metrics_in, metrics_out) = mpsc::channel::<Vec<Metric>>();

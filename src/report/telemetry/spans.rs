@@ -8,7 +8,7 @@ use std::{
 };
 
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value, trace::Status};
-use opentelemetry_otlp::{Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
@@ -16,7 +16,7 @@ use opentelemetry_sdk::{
 };
 
 use super::transport::{Connection, Transport};
-use crate::{net::redact, settings::Collector};
+use crate::net::redact;
 
 /// Spans of one request at most, as OpenTelemetry's own processor has it.
 const BATCH: usize = 512;
@@ -128,15 +128,9 @@ impl SpanProcessor for Collecting {
 ///
 /// # Errors
 /// The URL is not valid.
-pub(super) fn exporter(transport: Transport, collector: &Collector, resource: &Resource) -> Result<SpanExporter, String> {
-    let exporter = SpanExporter::builder()
-        .with_http()
-        .with_http_client(transport)
-        .with_endpoint(collector.url.as_str())
-        .with_protocol(Protocol::HttpBinary)
-        .with_timeout(collector.timeout)
-        .with_retry_policy(RetryPolicy::recommended().with_max_retries(1));
-    let mut exporter = exporter.build().map_err(|error| error.to_string())?;
+pub(super) fn exporter(transport: Transport, resource: &Resource) -> Result<SpanExporter, String> {
+    let exporter = SpanExporter::builder().with_http();
+    let mut exporter = transport.configure(exporter).build().map_err(|error| error.to_string())?;
     exporter.set_resource(resource);
     Ok(exporter)
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use opentelemetry_http::{Bytes, HttpClient as ExporterClient, HttpError, Request, Response};
+use opentelemetry_otlp::{Protocol, RetryPolicy, WithExportConfig, WithHttpConfig};
 use reqwest::header::HeaderMap;
 use tokio::runtime::Runtime;
 
@@ -113,6 +114,17 @@ pub(super) struct Transport {
 impl Transport {
     pub(super) fn new(connection: Arc<Connection>, collector: &Collector) -> Transport {
         Transport { connection, collector: collector.clone() }
+    }
+
+    /// Points an exporter of spans or of metrics to the collector, over this transport.
+    pub(super) fn configure<B: WithExportConfig + WithHttpConfig>(self, exporter: B) -> B {
+        let (url, timeout) = (self.collector.url.to_string(), self.collector.timeout);
+        exporter
+            .with_http_client(self)
+            .with_endpoint(url)
+            .with_protocol(Protocol::HttpBinary)
+            .with_timeout(timeout)
+            .with_retry_policy(RetryPolicy::recommended().with_max_retries(1))
     }
 
     /// Sends a request. An error names the collector and the cause.

@@ -25,7 +25,7 @@ use crate::{
     cancel::Cancel,
     layer::{self, FoundBy, LineageRetention, LineageRun, StoredRow},
     model::{Dt, RunId, UtcMicros, order_hash},
-    report::{self, CurrentRun, Summary},
+    report::{self, Summary},
     settings::{MergeBy, Settings},
     store::Output,
 };
@@ -226,16 +226,20 @@ fn tell_limits(rows: &[StoredRow], versions: &[Version], kept: &[LineageRun], me
     }
 }
 
+/// Whether the clock of this host tells ages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Clock {
+    Trusted,
+    Doubted,
+}
+
 /// Removes lineage that is past its retention: `explain.keep`, `retention` if that is shorter, and `explain.max_size`.
 /// While the clock is doubted, no lineage is too old.
-pub(super) fn retain_lineage(settings: &Settings, output: &Output, run: &CurrentRun<'_>) {
+pub(super) fn retain_lineage(settings: &Settings, output: &Output, now: UtcMicros, clock: Clock) {
     let keep = settings.retention.map_or(settings.explain.keep, |retention| retention.min(settings.explain.keep));
-    let keep = match report::doubted_clock(output, run) {
-        Ok(None) => keep,
-        Ok(Some(_)) | Err(_) => Duration::MAX,
-    };
+    let keep = if clock == Clock::Trusted { keep } else { Duration::MAX };
     let retention = LineageRetention { keep, max_bytes: settings.explain.max_bytes };
-    match layer::remove_past_retention(output, retention, run.now) {
+    match layer::remove_past_retention(output, retention, now) {
         Ok(removed) if removed.too_old + removed.beyond_bytes > 0 => tracing::info!(
             too_old = removed.too_old,
             beyond_max_size = removed.beyond_bytes,
