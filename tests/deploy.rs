@@ -22,13 +22,18 @@ fn arguments(line: &str) -> Vec<String> {
     words[place + 1..].iter().map(|word| (*word).to_owned()).collect()
 }
 
+/// The arguments of each container of a manifest, in the order of the file.
+fn container_arguments(name: &str) -> Vec<Vec<String>> {
+    let text = text(name);
+    let lines = text.lines().filter_map(|line| line.trim_start().strip_prefix("args:"));
+    lines.map(|args| serde_json::from_str(args).unwrap()).collect()
+}
+
 #[test]
 fn every_command_line_is_one_that_the_binary_takes() {
     let cron = text("crontab").lines().last().map(arguments).unwrap();
     let service = text("etl.service").lines().find(|line| line.starts_with("ExecStart=")).map(arguments).unwrap();
-    let job = text("cronjob.yaml");
-    let job = job.lines().find(|line| line.trim_start().starts_with("args:")).unwrap();
-    let job: Vec<String> = serde_json::from_str(job.split_once("args:").unwrap().1).unwrap();
+    let [job, vacuum] = container_arguments("cronjob.yaml").try_into().unwrap();
     for args in [cron, service, job] {
         let work = Workspace::new();
         work.write("orders.ndjson", support::order("A", "2026-01-01", ""));
@@ -36,6 +41,45 @@ fn every_command_line_is_one_that_the_binary_takes() {
         let ended = support::ended(work.command(&args).env("ETL_ORDERS", "orders.ndjson").output().unwrap());
         assert_eq!(ended.code, 0, "{args:?}: {}", ended.stderr);
         assert_eq!(work.query("SELECT order_id FROM fact_order"), ["A"]);
+        let vacuumed = work.etl(&vacuum.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(vacuumed.code, 0, "{}", vacuumed.stderr);
+        assert_eq!(work.query("SELECT order_id FROM fact_order"), ["A"]);
+    }
+}
+
+#[test]
+fn each_pod_of_the_backfill_loads_its_own_part_of_the_window() {
+    let [args] = container_arguments("backfill-job.yaml").try_into().unwrap();
+    let of = |flag: &str| args[args.iter().position(|arg| arg == flag).unwrap() + 1].clone();
+    let parts: usize = of("--shard").strip_prefix("$(JOB_COMPLETION_INDEX)/").unwrap().parse().unwrap();
+    for number in ["completions", "parallelism"] {
+        assert!(text("backfill-job.yaml").contains(&format!("\n  {number}: {parts}\n")), "{number} is the number of parts");
+    }
+    let (first, last) = ("2023-01-01", "2025-12-31");
+    assert_eq!((of("--since").as_str(), of("--until").as_str()), (first, "2026-01-01"));
+    let work = Workspace::new();
+    work.write("orders.ndjson", [support::order("FIRST", first, ""), support::order("LAST", last, "")].join("\n"));
+    for (part, loaded) in [(0, &["FIRST"][..]), (parts - 1, &["FIRST", "LAST"])] {
+        // Kubernetes puts the number in place.
+        let args: Vec<_> = args.iter().map(|arg| arg.replace("$(JOB_COMPLETION_INDEX)", &part.to_string())).collect();
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        let ended = support::ended(work.command(&args).env("ETL_ORDERS", "orders.ndjson").output().unwrap());
+        assert_eq!(ended.code, 0, "part {part}: {}", ended.stderr);
+        let result = ended.summary();
+        assert_eq!(result["chunks"], result["chunks_done"], "part {part}");
+        assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY order_id"), loaded, "part {part}");
+    }
+}
+
+#[test]
+fn no_pod_keeps_anything_but_scratch() {
+    for name in ["cronjob.yaml", "backfill-job.yaml"] {
+        let text = text(name);
+        let lines: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with('#')).map(str::trim).collect();
+        let containers = lines.iter().filter(|line| line.starts_with("args:")).count();
+        assert!(containers > 0 && lines.iter().filter(|line| line.starts_with("value: s3://")).count() == containers, "{name}");
+        assert!(!lines.iter().any(|line| line.contains("persistentVolumeClaim")), "{name}");
+        assert_eq!(lines.iter().filter(|line| **line == "emptyDir: {}").count(), containers, "{name}");
     }
 }
 
@@ -86,15 +130,17 @@ fn logrotate_takes_its_file() {
 }
 
 #[test]
-fn the_manifest_is_one_that_kubernetes_takes() {
-    let Some(python) = tool("ETL_TEST_PYTHON", "holding the CronJob against the schema of Kubernetes (kubernetes-validate)") else {
+fn the_manifests_are_what_kubernetes_takes() {
+    let Some(python) = tool("ETL_TEST_PYTHON", "comparing the manifests with the schema of Kubernetes (kubernetes-validate)") else {
         return;
     };
     let program = "import sys, yaml, kubernetes_validate\n\
         for document in yaml.safe_load_all(open(sys.argv[1])): kubernetes_validate.validate(document, '1.31', strict=True)\n\
         print('valid')";
-    let output = Command::new(python).args(["-c", program]).arg(deploy("cronjob.yaml")).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "valid", "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["cronjob.yaml", "backfill-job.yaml"] {
+        let output = Command::new(&python).args(["-c", program]).arg(deploy(name)).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "valid", "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[test]

@@ -356,7 +356,7 @@ fn without_the_index_all_partitions_are_read_and_it_is_said() {
     let work = Workspace::new();
     work.load(&[order("A", "2026-01-01", ""), order("B", "2026-01-02", "")], &[]).published();
     assert_eq!(explain(&work, &["A"])["looked_at"]["partitions_read"], 1);
-    std::fs::remove_file(work.path("output/state/catalog.json")).unwrap();
+    std::fs::remove_dir_all(work.path("output/state/index")).unwrap();
     let answer = explain(&work, &["A"]);
     assert_eq!((&answer["looked_at"]["found_by"], &answer["looked_at"]["partitions_read"]), (&json!("scan"), &json!(2)));
     assert!(answer["notes"].to_string().contains("the index of orders is missing or damaged"), "{answer}");
@@ -402,7 +402,8 @@ fn a_clock_that_jumps_removes_no_lineage() {
     // All earlier runs are of long ago, as after a jump of the clock.
     for folder in ["reports", "manifests", "state/lineage"] {
         for name in work.files(folder).into_keys() {
-            let run = name.find("202").unwrap();
+            // The manifest of the whole layer is no run's.
+            let Some(run) = name.find("202") else { continue };
             let to = format!("{}2020{}", &name[..run], &name[run + 4..]);
             std::fs::rename(work.path(&format!("output/{name}")), work.path(&format!("output/{to}"))).unwrap();
         }

@@ -33,7 +33,7 @@ fn a_file_that_is_replaced_keeps_its_mode_and_group() {
         work.load(&[order("A", "2026-01-01", rest)], &["--users", "users.json"]).published()
     };
     load("", r#"[{"user_id":"U1","name":"Ann"}]"#);
-    let places = ["output/curated/dt=2026-01-01/part-00000.csv", "output/dims/dim_user/dim_user.csv", "output/state/catalog.json"];
+    let places = ["output/curated/dt=2026-01-01/part-00000.csv", "output/dims/dim_user/dim_user.csv", "output/state/latest.json"];
     let fresh: Vec<_> = places.iter().map(|place| mode(&work, place)).collect();
     assert!(fresh.iter().all(|mode| *mode == fresh[0]), "all new files follow the umask: {fresh:?}");
     for place in places {

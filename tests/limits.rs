@@ -121,6 +121,10 @@ fn no_value_of_the_source_becomes_a_path() {
     let run_id = names.iter().find_map(|name| name.strip_prefix("reports/")?.strip_suffix(".json")).unwrap().to_owned();
     let expected = [
         "curated/dt=2026-01-01/part-00000.csv".to_owned(),
+        format!("data/dim_product/{run_id}.csv"),
+        format!("data/dim_user/{run_id}.csv"),
+        format!("data/dt=2026-01-01/{run_id}.csv"),
+        "manifests/latest".into(),
         "dims/dim_product/dim_product.csv".into(),
         "dims/dim_user/dim_user.csv".into(),
         format!("manifests/{run_id}.manifest"),

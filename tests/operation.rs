@@ -297,7 +297,7 @@ fn what_is_past_its_retention_goes_and_the_layer_stays() {
     let layer = work.layer();
     load(&["--retention", "400d"]).unchanged();
     assert!(!old("quarantine/run_id=20200101T000000000000Z-0000010000").exists());
-    assert_eq!((work.files("reports").len(), work.files("manifests").len(), work.files("quarantine").len()), (2, 1, 2));
+    assert_eq!((work.files("reports").len(), work.files("manifests").len(), work.files("quarantine").len()), (2, 2, 2));
     assert_eq!(work.layer(), layer);
     assert_eq!(load(&["--retention", "soon"]).code, 2);
 }

@@ -89,12 +89,18 @@ fn a_line_that_a_newer_version_no_longer_has_stays() {
 
 #[test]
 fn moves_are_found_without_the_state_and_with_a_damaged_one() {
-    for damage in ["remove", "catalog", "index"] {
+    for damage in ["remove", "latest", "log", "index"] {
         let work = Workspace::new();
         work.load(&[version("2026-01-01", Some("2026-02-01"), 1)], &[]).published();
         match damage {
             "remove" => std::fs::remove_dir_all(work.path("output/state")).unwrap(),
-            "catalog" => drop(work.write("output/state/catalog.json", "{")),
+            "latest" => drop(work.write("output/state/latest.json", "{")),
+            "log" => {
+                work.write("output/state/latest.json", "{");
+                for name in work.files("state/commits").into_keys() {
+                    work.write(&format!("output/{name}"), "{");
+                }
+            }
             _ => {
                 let name = work.files("state/index").into_keys().next().unwrap();
                 let mut bytes = std::fs::read(work.path("output").join(&name)).unwrap();

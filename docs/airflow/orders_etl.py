@@ -1,12 +1,13 @@
 """Orders, loaded each night by `etl`, and backfills by hand. How to set it up: docs/airflow.md.
 
-Two DAGs: `orders_etl` loads the day that has just ended; `orders_etl_backfill` loads a range, week by week, one mapped task each.
+Two DAGs: `orders_etl` loads the day that has just ended; `orders_etl_backfill` loads a range, week by week, one mapped task each. These tasks
+run side by side: on one machine into a folder, on many workers into a bucket. The workers then share nothing but the bucket.
 
 What `etl` says with its exit code decides what Airflow does:
 
     0            success; the summary, the last line that it prints, is the XCom
     99           nothing has changed: the task is skipped (`--empty-exit-code 99`)
-    3, 5, 6      the source, the disk, another run: tried again
+    3, 5, 6      the source, the store, another run on the same days: tried again
     others       a mistake, or a check that failed: no attempt more would help, and the task fails at once
 """
 
@@ -25,8 +26,13 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 
 log = logging.getLogger(__name__)
 
-# Where etl.toml, .env and the output are. The binary is looked for there, then on the PATH.
+# Where etl.toml and .env are, and the output if it is a folder. The binary is looked for there, then on the PATH. A worker on which there is no
+# such folder takes its settings from the environment alone (ETL_OUTPUT, ETL_ORDERS, ETL_API_TOKEN, AWS_...), and the binary from the PATH.
 HOME = os.environ.get("ETL_HOME", "/srv/etl")
+
+# How many windows of a backfill are loaded at once: parallel windows are parallel requests to the source. The pool limits it as well, across DAGs.
+PARALLEL = int(os.environ.get("ETL_BACKFILL_PARALLEL", "8"))
+POOL = os.environ.get("ETL_BACKFILL_POOL", "default_pool")
 
 # Exit codes after which another attempt may help.
 WORTH_A_RETRY = {3, 5, 6}
@@ -44,6 +50,9 @@ class EtlOperator(BashOperator):
         super().__init__(bash_command=f'PATH="$PWD:$PATH"; exec {bash_command}', **kwargs)
 
     def execute(self, context):
+        # Looked at here, by the worker: the machine that parses this file is another one. Without a folder, the task gets a temporary one.
+        if self.cwd == HOME and not os.path.isdir(HOME):
+            self.cwd = None
         try:
             return super().execute(context)
         except AirflowSkipException:
@@ -83,7 +92,8 @@ DEFAULTS = {
     "on_failure_callback": tell,
 }
 
-# `--lock-wait`: a backfill may hold the output. The log is JSON, and the summary follows it as the last line.
+# `--lock-wait`: another run may work on the same days, or a worker may have died whose lease in a bucket lasts for another minute.
+# The log is JSON, and the summary follows it as the last line.
 RUN = "etl run --format json --log-format json --no-progress --lock-wait 30m --empty-exit-code 99"
 
 
@@ -145,5 +155,5 @@ with DAG(
             since = end
         return found
 
-    # One at a time: they write to the same output, and the lock would let the others wait in their slots.
-    EtlOperator.partial(task_id="load_window", bash_command=RUN, max_active_tis_per_dag=1).expand(env=windows())
+    # Side by side: windows without a day in common do not wait for each other, and every commit waits for none.
+    EtlOperator.partial(task_id="load_window", bash_command=RUN, max_active_tis_per_dagrun=PARALLEL, pool=POOL).expand(env=windows())

@@ -40,7 +40,9 @@ pub struct LayerView {
     /// Whether `changed` is all there is.
     pub scope: ViewScope,
     /// The output: its `curated/` is searched for files that are not partitions.
-    pub output: PathBuf,
+    pub output: Option<PathBuf>,
+    /// Entries of `curated/` and `dims/` that are not part of the layer, of an output in a bucket.
+    pub foreign: Vec<String>,
     /// The file of `dim_user`, where there is one.
     pub dim_user: Option<PathBuf>,
     /// The file of `dim_product`, where there is one.

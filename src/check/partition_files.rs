@@ -18,10 +18,11 @@ use crate::{
 /// # Errors
 /// [`CheckError::Layer`] for I/O errors. A missing folder is not an error.
 pub(super) fn foreign_entries(view: &LayerView) -> Result<Vec<String>, CheckError> {
+    let Some(output) = &view.output else { return Ok(view.foreign.clone()) };
     let mut foreign = Vec::new();
     match view.scope {
         ViewScope::Whole => {
-            for path in entries(&view.output.join(places::CURATED))? {
+            for path in entries(&output.join(places::CURATED))? {
                 if is_partition(&path) {
                     add_foreign_of(&path, &mut foreign)?;
                 } else {
@@ -31,19 +32,20 @@ pub(super) fn foreign_entries(view: &LayerView) -> Result<Vec<String>, CheckErro
         }
         ViewScope::Changed => {
             for dt in view.changed.union(&view.removed) {
-                add_foreign_of(&view.output.join(places::partition_folder(*dt)), &mut foreign)?;
+                add_foreign_of(&output.join(places::partition_folder(*dt)), &mut foreign)?;
             }
         }
     }
-    for path in entries(&view.output.join(places::DIMS))? {
-        let file = [DIM_USER, DIM_PRODUCT].into_iter().map(|spec| places::dimension(&spec)).find(|file| path.ends_with(folder_of(file)));
+    for path in entries(&output.join(places::DIMS))? {
+        let file =
+            [DIM_USER, DIM_PRODUCT].into_iter().map(|spec| places::dimension(&spec)).find(|file| path.ends_with(folder_of(file.as_ref())));
         match file {
             Some(file) => foreign.extend(entries(&path)?.into_iter().filter(|path| !path.ends_with(&file) || path.is_dir())),
             None => foreign.push(path),
         }
     }
     foreign.sort();
-    let relative = |path: &PathBuf| path.strip_prefix(&view.output).unwrap_or(path).display().to_string();
+    let relative = |path: &PathBuf| path.strip_prefix(output).unwrap_or(path).display().to_string();
     Ok(foreign.iter().map(relative).collect())
 }
 
@@ -55,7 +57,7 @@ fn folder_of(file: &Path) -> &Path {
 /// A folder whose name is exactly that of a partition.
 fn is_partition(path: &Path) -> bool {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
-    let is_exact = |dt| places::partition_folder(dt).file_name().is_some_and(|folder| folder == name);
+    let is_exact = |dt| places::partition_folder(dt).name() == name;
     places::partition_of(name).is_some_and(is_exact) && path.is_dir()
 }
 
@@ -102,8 +104,11 @@ mod tests {
         };
         let in_one = [".part-00000.csv.swp", "part-00000.csv.bak", "part-00001.csv", "sub"].map(|name| format!("{one}/{name}"));
         let days = |days: &[&str]| days.iter().map(|day| day.parse().unwrap()).collect();
-        let mut view =
-            LayerView { output: dir.path().to_owned(), changed: days(&["2026-01-01", "2026-01-02", "2026-01-09"]), ..LayerView::default() };
+        let mut view = LayerView {
+            output: Some(dir.path().to_owned()),
+            changed: days(&["2026-01-01", "2026-01-02", "2026-01-09"]),
+            ..LayerView::default()
+        };
         assert_eq!(found(&view), in_one);
         view.removed = days(&["2026-01-03"]);
         assert_eq!(found(&view)[4..], ["dt=2026-01-03/x"]);

@@ -229,7 +229,7 @@ mod tests {
             users_configured: true,
             products_configured: true,
             scratch: dir.path().join("scratch"),
-            output: dir.path().to_owned(),
+            output: Some(dir.path().to_owned()),
             now: UtcMicros::from_civil((2026, 6, 1), 0, 0, 0),
             ..LayerView::default()
         };

@@ -1,12 +1,13 @@
 //! The command line as it is typed. What a value means is decided in `settings`, whose table also makes the flags.
 
-use std::{marker::PhantomData, path::PathBuf};
+use std::{marker::PhantomData, num::NonZero, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use crate::{
     model::{Dt, RunId},
     settings::{Flags, Form, Setting, setting},
+    warehouse::ddl::{Compression, Engine, FileFormat},
 };
 
 /// Orders from an HTTP API or files to a checked star schema in dt= partitions.
@@ -43,6 +44,16 @@ pub(super) enum Command {
     Probe(ProbeArgs),
     /// Shipped profiles: `etl sources show NAME` prints one as an etl.toml to start from
     Sources(SourcesArgs),
+    /// Put the layer back to what it was before a run
+    Undo(UndoArgs),
+    /// What a run changed, or what changed from one run to another
+    Diff(DiffArgs),
+    /// The keys of all rows that changed since a run, for models that follow
+    Changes(ChangesArgs),
+    /// Remove the versions of files that are past --keep
+    Vacuum(VacuumArgs),
+    /// The statements that make the layer readable in DuckDB, Athena, Spark, Glue or PostgreSQL
+    Ddl(DdlArgs),
     /// Rewrite the layer under the columns that etl.toml names, partition by partition
     Rewrite(RewriteArgs),
     /// The SQL that loads the output into Redshift
@@ -73,6 +84,11 @@ impl Command {
             Command::Alerts(AlertsArgs { what: AlertsCommand::Test(config) }) => config.flags.clone(),
             Command::Probe(args) => args.settings.flags.clone(),
             Command::Rewrite(args) => args.settings.flags.clone(),
+            Command::Undo(args) => args.settings.flags.clone(),
+            Command::Diff(args) => args.config.flags.clone(),
+            Command::Changes(args) => args.config.flags.clone(),
+            Command::Vacuum(args) => args.settings.flags.clone(),
+            Command::Ddl(args) => args.config.flags.clone(),
             Command::Redshift(args) => args.what.config().flags.clone(),
             Command::Sources(_) | Command::Demo(_) => Flags::default(),
         }
@@ -164,7 +180,7 @@ setting_sets! {
     ConfigSettings: CONFIG, OUTPUT;;
     /// A job over the three sources.
     JobSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, SOURCE, URL, CURSOR, SINCE, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, LOCK_WAIT, CHECKS,
-        CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION, DROP_HISTORY;;
+        CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION, KEEP, DROP_HISTORY;;
     /// Where a window begins that follows earlier runs.
     LookbackSettings: LOOKBACK;;
     /// What a run or backfill would load.
@@ -173,6 +189,10 @@ setting_sets! {
     CheckSettings: CONFIG, OUTPUT, CHECKS, SINCE, UNTIL, MEMORY_LIMIT, LOCK_WAIT;;
     /// The layer under other columns.
     RewriteSettings: CONFIG, OUTPUT, LOCK_WAIT;;
+    /// A change of the layer as a whole.
+    ChangeSettings: CONFIG, OUTPUT, LOCK_WAIT;;
+    /// What is past its time.
+    VacuumSettings: CONFIG, OUTPUT, LOCK_WAIT, KEEP;;
     /// One page of the orders.
     ProbeSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, MAX_ATTEMPTS;;
 }
@@ -201,9 +221,23 @@ pub(super) struct RunArgs {
     pub(super) job: JobArgs,
     #[command(flatten)]
     pub(super) lookback: SettingArgs<LookbackSettings>,
+    /// With --dry-run: what the run would change, row by row
+    #[arg(long)]
+    pub(super) diff: bool,
+    /// With --dry-run: exit 4 if the run would change anything
+    #[arg(long)]
+    pub(super) fail_if_diff: bool,
+    /// Number of rows that --diff shows
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "diff")]
+    pub(super) limit: usize,
 }
 
 impl RunArgs {
+    /// Whether the run is compared with the layer.
+    pub(super) fn wants_diff(&self) -> bool {
+        self.diff || self.fail_if_diff
+    }
+
     /// The flags of settings.
     pub(super) fn flags(&self) -> Flags {
         self.job.flags.clone().and(&self.lookback.flags)
@@ -223,6 +257,12 @@ pub(super) struct BackfillArgs {
     /// Load only the gaps in the coverage: see `etl plan`
     #[arg(long)]
     pub(super) gaps: bool,
+    /// Number of chunks that are loaded at once
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(super) jobs: NonZero<usize>,
+    /// Load only part I of N of the chunks, counted from 0: for several machines at once
+    #[arg(long, value_name = "I/N")]
+    pub(super) shard: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -265,6 +305,66 @@ pub(super) struct RewriteArgs {
     /// Lose the values that do not fit the new columns
     #[arg(long)]
     pub(super) force: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct UndoArgs {
+    /// The run
+    #[arg(value_name = "RUN_ID")]
+    pub(super) run_id: RunId,
+    #[command(flatten)]
+    pub(super) settings: SettingArgs<ChangeSettings>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DiffArgs {
+    /// The run
+    #[arg(value_name = "RUN_A")]
+    pub(super) run_a: RunId,
+    /// A later run: what changed between both [default: what RUN_A changed]
+    #[arg(value_name = "RUN_B")]
+    pub(super) run_b: Option<RunId>,
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Number of rows that are shown
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(super) limit: usize,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ChangesArgs {
+    /// The run: what was committed after it
+    #[arg(long, value_name = "RUN_ID")]
+    pub(super) since_run: RunId,
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct VacuumArgs {
+    #[command(flatten)]
+    pub(super) settings: SettingArgs<VacuumSettings>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DdlArgs {
+    /// The engine
+    #[arg(value_parser = super::ddl::one_of::<Engine>())]
+    pub(super) engine: Engine,
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Schema (database) of the tables
+    #[arg(long, value_name = "NAME")]
+    pub(super) schema: Option<String>,
+    /// Where the engine finds the layer [default: the output]
+    #[arg(long, value_name = "URL")]
+    pub(super) location: Option<String>,
+    /// Format of the files of partitions [default: that of the layer]
+    #[arg(long, value_name = "FORMAT", value_parser = super::ddl::one_of::<FileFormat>(), default_value = "csv")]
+    pub(super) file_format: FileFormat,
+    /// Compression of CSV files
+    #[arg(long, value_name = "KIND", value_parser = super::ddl::one_of::<Compression>(), default_value = "none")]
+    pub(super) compression: Compression,
 }
 
 #[derive(Args, Debug)]

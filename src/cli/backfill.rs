@@ -15,7 +15,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     report::Status,
-    run::{BackfillOutcome, BackfillRequest, ChunkChoice, RunError, backfill},
+    run::{BackfillOutcome, BackfillRequest, ChunkChoice, RunError, Shard, backfill},
     settings::{Chunk, SettingsError},
 };
 
@@ -28,7 +28,13 @@ pub(super) fn run(args: &BackfillArgs, display: &Display, cancel: &Cancel) -> Re
         (false, true) => ChunkChoice::Gaps,
         (false, false) => ChunkChoice::NotDone,
     };
-    let request = BackfillRequest { settings: &settings, chunk, choice, cancel, observer: &progress };
+    let shard = args
+        .shard
+        .as_deref()
+        .map(|text| text.parse::<Shard>().map_err(|detail| SettingsError::flag("--shard", text, detail)))
+        .transpose()?;
+    let jobs = args.jobs.get();
+    let request = BackfillRequest { settings: &settings, chunk, choice, shard, jobs, cancel, observer: &progress };
     let outcome = backfill(
         &request,
         |number, of, window| progress.prefix(format!("[{} of {of}] {}: ", number + 1, text::window(window.since, window.until))),
@@ -36,7 +42,8 @@ pub(super) fn run(args: &BackfillArgs, display: &Display, cancel: &Cancel) -> Re
     );
     progress.finish();
     let outcome = outcome?;
-    let last = outcome.runs.last();
+    // The first that failed; others were under way then.
+    let last = outcome.runs.iter().find(|run| run.error.is_some()).or(outcome.runs.last());
     let error = last.and_then(|run| run.error.as_ref());
     if let Some(error) = error {
         display.error(error);

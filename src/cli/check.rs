@@ -33,7 +33,7 @@ pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Resul
     let error = (!failed.is_empty()).then_some(RunError::ChecksFailed { names: failed, published: true });
     let result = json!({
         "status": if error.is_some() { "failed" } else { "passed" },
-        "output": checked.output.display().to_string(),
+        "output": checked.output,
         "partitions": checked.partitions,
         "rebuilt_partitions": rebuilt,
         "checks": checked.results,
@@ -42,7 +42,7 @@ pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Resul
         if let Some(partitions) = rebuilt {
             let _ = writeln!(out, "the state of {partitions} partitions was rebuilt from curated/\n");
         }
-        text::row(out, "layer", &format!("{}: {}", checked.output.display(), text::counted(checked.partitions as u64, "partition")));
+        text::row(out, "layer", &format!("{}: {}", checked.output, text::counted(checked.partitions as u64, "partition")));
         text::checks(out, &checked.results);
         let _ = writeln!(out, "\n{}", verdict(&checked.results));
     });
@@ -79,7 +79,7 @@ fn write_script(out: &mut String, script: &CheckScript) {
 
 fn show_history(settings: &Settings, limit: usize, display: &Display) -> Result<(), RunError> {
     let history = check_history(settings, limit)?;
-    let result = json!({"output": settings.output.display().to_string(), "runs": history.runs, "checks": history.checks});
+    let result = json!({"output": settings.output.to_string(), "runs": history.runs, "checks": history.checks});
     display.answer(&result, |out| write_history(out, &history));
     Ok(())
 }

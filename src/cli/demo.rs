@@ -8,14 +8,18 @@ use crate::{
     demo::DemoApi,
     report::{self, CommandName},
     run::{RequestError, RunError},
-    settings::{Location, LocationError, Settings},
-    store::{Output, places},
+    settings::{Location, LocationError, Settings, SettingsError},
+    store::{Output, StoreError, places},
 };
 
 /// Said before anything else, so that nobody is alarmed.
 const BEFOREHAND: &str = "The data of the demo is bad on purpose, so that every rule shows: it has malformed records, a price that is missing, an order without a currency, users and products that nobody knows, and an API that fails once. Expect a retry, dropped records, warnings and an alert.";
 
 pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+    if args.output.to_string_lossy().contains("://") {
+        let text = args.output.display().to_string();
+        return Err(SettingsError::flag("--output", &text, "the demo writes into a folder").into());
+    }
     refuse_foreign(&args.output)?;
     display.note(BEFOREHAND);
     let api = DemoApi::start().map_err(|error| RunError::Internal(format!("the embedded API can't be started: {error}")))?;
@@ -45,18 +49,27 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
 /// Refuses a folder that holds anything but layers of demos.
 fn refuse_foreign(folder: &Path) -> Result<(), RunError> {
     let output = Output::new(folder.to_owned());
-    let names = output.names(output.root())?;
+    let names = names_in(folder)?;
     let foreign = names.iter().find(|name| !places::FOLDERS.contains(&name.as_str()));
     let refused = |what: String| RunError::from(RequestError::ForeignOutput { folder: folder.to_owned(), what });
     if let Some(name) = foreign {
         return Err(refused(format!("`{name}`, which is not the demo's")));
     }
     let mut runs = report::recorded_runs(&output)?.map(|(run, _)| run).peekable();
-    if runs.peek().is_none() && !output.names(&output.curated())?.is_empty() {
+    if runs.peek().is_none() && !output.names(places::CURATED)?.is_empty() {
         return Err(refused("a layer that no demo has made".to_owned()));
     }
     match runs.find(|run| run.command != CommandName::Demo) {
         Some(run) => Err(refused(format!("a layer of `etl {}` (run {})", run.command.as_str(), run.run_id))),
         None => Ok(()),
+    }
+}
+
+/// The names in a folder; none where there is no folder.
+fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
+    match folder.read_dir() {
+        Ok(entries) => Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(StoreError::Io { action: "list", path: folder.to_owned(), source }),
     }
 }

@@ -16,7 +16,7 @@ const WIDTH: usize = 100;
 
 pub(super) fn run(args: &ExplainArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     let settings = settings::load(&args.config.flags)?;
-    recover_unless_held(&Output::new(settings.output.clone()))?;
+    recover_unless_held(&Output::open(&settings.output)?)?;
     let warehouse = if args.warehouse { AskWarehouse::Yes } else { AskWarehouse::No };
     let request = ExplainRequest { order_id: &args.order_id, sku: args.sku.as_deref(), warehouse };
     let explanation = explain(&settings, &request, cancel)?;
@@ -61,7 +61,7 @@ fn rows(out: &mut String, explanation: &Explanation) {
         paragraph(out, 2, "no row");
     }
     for row in &explanation.rows {
-        paragraph(out, 2, &format!("dt={}, {}, line {}", row.dt, row.file.display(), row.line));
+        paragraph(out, 2, &format!("dt={}, {}, line {}", row.dt, row.file, row.line));
         columns(out, &row.columns);
     }
 }

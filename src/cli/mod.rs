@@ -3,8 +3,11 @@
 mod alerts;
 mod args;
 mod backfill;
+mod changes;
 mod check;
+mod ddl;
 mod demo;
+mod diff;
 mod display;
 mod explain;
 mod json_lines;
@@ -21,6 +24,8 @@ mod signals;
 mod sources;
 mod status;
 mod text;
+mod undo;
+mod vacuum;
 
 pub use args::Cli;
 
@@ -85,6 +90,11 @@ fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<
         Command::Rewrite(args) => rewrite::run(args, display, cancel),
         Command::Sources(args) => sources::run(args, display),
         Command::Probe(args) => probe::run(args, display, cancel),
+        Command::Undo(args) => undo::run(args, display, cancel),
+        Command::Diff(args) => diff::run(args, display),
+        Command::Changes(args) => changes::run(args, display),
+        Command::Vacuum(args) => vacuum::run(args, display, cancel),
+        Command::Ddl(args) => ddl::run(args, display),
         Command::Redshift(args) => redshift::run(args, display, cancel),
         Command::Demo(args) => demo::run(args, display, cancel),
     }

@@ -15,7 +15,7 @@ pub(super) fn run(args: &PlanArgs, display: &Display) -> Result<u8, RunError> {
     let settings = loading_settings(&args.settings.flags)?;
     let parsed = |text: &String| text.parse().map_err(|detail: String| SettingsError::flag("--chunk", text, detail));
     let chunk: Option<Chunk> = args.chunk.as_ref().map(parsed).transpose()?;
-    recover_unless_held(&Output::new(settings.output.clone()))?;
+    recover_unless_held(&Output::open(&settings.output)?)?;
     let plan = plan(PlanRequest { settings: &settings, chunk })?;
     display.answer(&plan, |out| show(out, &plan));
     Ok(0)

@@ -15,7 +15,7 @@ use crate::{
     report::{Quarantined, quarantined},
     run::{RunError, recover_unless_held, replay},
     settings,
-    store::Output,
+    store::{Key, Output},
 };
 
 /// How much of a record a line shows.
@@ -36,7 +36,7 @@ pub(super) fn run(args: &QuarantineArgs, display: &Display, cancel: &Cancel) -> 
 
 fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
     let settings = settings::load(&args.config.flags)?;
-    let output = Output::new(settings.output);
+    let output = Output::open(&settings.output)?;
     recover_unless_held(&output)?;
     let runs = quarantined(&output, args.run.as_ref(), args.limit, args.samples)?;
     display.answer(&json!({ "runs": runs }), |out| {
@@ -55,7 +55,7 @@ fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
 fn show_run(out: &mut String, of_run: &Quarantined, output: &Output) {
     let replayed = if of_run.replayed_by.is_empty() { String::new() } else { format!(", replayed by {}", of_run.replayed_by.join(", ")) };
     let _ = writeln!(out, "run {}: {} dropped{replayed}", of_run.run_id, of_run.dropped);
-    let _ = writeln!(out, "  {}", output.at(&of_run.file).display());
+    let _ = writeln!(out, "  {}", output.location_of(&Key::from(of_run.file.as_str())));
     for (reason, count) in &of_run.reasons {
         let _ = writeln!(out, "  {reason:<20} {count:>8}");
         for sample in of_run.samples.iter().filter(|sample| sample.reason == *reason) {

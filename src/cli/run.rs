@@ -11,13 +11,44 @@ use crate::{
     cancel::Cancel,
     report::{CommandName, Status},
     run::{Outcome, Request, RunError, execute},
-    settings::Settings,
+    settings::{Settings, SettingsError},
 };
 
 pub(super) fn run(args: &RunArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     let settings = loading_settings(&args.flags())?;
-    Ok(run_and_show(&settings, CommandName::Run, display, cancel, |_| {}))
+    if !args.wants_diff() {
+        return Ok(run_and_show(&settings, CommandName::Run, display, cancel, |_| {}));
+    }
+    if !settings.dry_run {
+        return Err(SettingsError::Conflict("--diff and --fail-if-diff compare what a run would do: add --dry-run".into()).into());
+    }
+    Ok(compare_and_show(args, &settings, display, cancel))
 }
+
+/// A dry run that tells what it would change.
+fn compare_and_show(args: &RunArgs, settings: &Settings, display: &Display, cancel: &Cancel) -> u8 {
+    let progress = Progress::new(display);
+    let (since, until, command) = (settings.since, settings.until, CommandName::Run);
+    let diff = Some(args.limit);
+    let outcome = execute(&Request { settings, command, replay_of: None, since, until, restart: None, diff, cancel, observer: &progress });
+    progress.finish();
+    if let Some(error) = &outcome.error {
+        display.error(error);
+    }
+    let found = outcome.diff.clone().unwrap_or_default();
+    let fails = args.fail_if_diff && outcome.error.is_none() && !found.is_empty();
+    let mut result = serde_json::to_value(&outcome.summary).unwrap_or_default();
+    result["diff"] = serde_json::to_value(&found).unwrap_or_default();
+    let ending = if fails { Ending::Failure } else { Ending::of(outcome.error.as_ref()) };
+    display.outcome(ending, &result, |out| {
+        text::summary(out, &outcome.summary, settings);
+        super::diff::show(out, &found);
+    });
+    if fails { DIFFERS } else { exit_code(&outcome, settings) }
+}
+
+/// The exit code of a dry run that was not to change anything: that of a check.
+const DIFFERS: u8 = 4;
 
 /// Runs the job and shows how it ended; `more` adds to the text.
 pub(super) fn run_and_show(
@@ -29,7 +60,8 @@ pub(super) fn run_and_show(
 ) -> u8 {
     let progress = Progress::new(display);
     let (since, until) = (settings.since, settings.until);
-    let outcome = execute(&Request { settings, command, replay_of: None, since, until, restart: None, cancel, observer: &progress });
+    let outcome =
+        execute(&Request { settings, command, replay_of: None, since, until, restart: None, diff: None, cancel, observer: &progress });
     progress.finish();
     show(&outcome, settings, display, more)
 }

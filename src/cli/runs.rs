@@ -21,7 +21,7 @@ const BAR: usize = 8;
 
 pub(super) fn run(args: &RunsArgs, display: &Display) -> Result<u8, RunError> {
     let settings = settings::load(&args.config().flags)?;
-    let output = Output::new(settings.output);
+    let output = Output::open(&settings.output)?;
     recover_unless_held(&output)?;
     match &args.what {
         Some(RunsCommand::Show { run_id, .. }) => show_one(&output, run_id, display)?,

@@ -16,7 +16,7 @@ const DAYS_NAMED: usize = 6;
 
 pub(super) fn run(args: &StatusArgs, display: &Display) -> Result<u8, RunError> {
     let settings = settings::load(&args.config.flags)?;
-    recover_unless_held(&Output::new(settings.output.clone()))?;
+    recover_unless_held(&Output::open(&settings.output)?)?;
     let status = layer_status(&settings)?;
     display.answer(&status, |out| show(out, &status));
     Ok(0)

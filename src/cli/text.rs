@@ -174,8 +174,8 @@ fn dropped(out: &mut String, summary: &Summary, settings: &Settings) {
         return;
     }
     let what = format!("{} and {}, kept in", counted(summary.records_dropped(), "record"), counted(summary.lines_dropped(), "line"));
-    let quarantine = settings.output.join(places::quarantine(&summary.run_id));
-    row(out, "dropped", &format!("{what} {}/", quarantine.parent().unwrap_or(&quarantine).display()));
+    let quarantine = places::quarantine(&summary.run_id);
+    row(out, "dropped", &format!("{what} {}/", settings.output.at(quarantine.folder().unwrap_or_default())));
     for (reason, number) in reasons {
         row(out, "", &format!("{ODD}{reason:<20}{ODD:#} {:>6}", count(number)));
     }
@@ -210,7 +210,7 @@ fn rows(out: &mut String, summary: &Summary) {
 }
 
 fn written(out: &mut String, summary: &Summary, settings: &Settings) {
-    let curated = settings.output.join(places::CURATED);
+    let curated = settings.output.at(places::CURATED);
     if !summary.partitions_written.is_empty() {
         row(
             out,
@@ -218,7 +218,7 @@ fn written(out: &mut String, summary: &Summary, settings: &Settings) {
             &format!(
                 "{} of {}: {}",
                 counted(summary.partitions_written.len() as u64, "partition"),
-                curated.display(),
+                curated,
                 range(&summary.partitions_written)
             ),
         );

@@ -93,6 +93,13 @@ impl Ledger {
         self.sources.drain(..surplus);
     }
 
+    /// Forgets what a run has loaded: it was undone.
+    pub fn forget(&mut self, run_id: &str) {
+        for coverage in &mut self.sources {
+            coverage.loaded.retain(|loaded| loaded.run_id != run_id);
+        }
+    }
+
     /// Marks a window as begun again: chunks of it count as done only from then on.
     pub fn restart(&mut self, identity: &SourceIdentity, interval: Interval, at: UtcMicros) {
         if let Some(coverage) = self.sources.iter_mut().find(|coverage| coverage.identity == *identity) {

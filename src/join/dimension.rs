@@ -18,6 +18,7 @@ use crate::{
     layer::write_text,
     model::{DimensionSpec, TextTable, UtcMicros, parse_time_of_layer},
     normalize::{MOST_COLUMNS, Members, NO_COLUMN},
+    settings::EnrichColumns,
 };
 
 /// The flag of a member that only facts name.
@@ -128,6 +129,17 @@ pub struct LookUpColumn<'a> {
     pub setting: &'static str,
 }
 
+impl LookUpColumn<'_> {
+    /// The columns that facts carry: `user_country` of users, `product_name` and `product_category` of products.
+    pub fn all(columns: &EnrichColumns) -> [LookUpColumn<'_>; 3] {
+        [
+            LookUpColumn { from: &columns.user_country, name: "user_country", setting: "enrich.user_country" },
+            LookUpColumn { from: &columns.product_name, name: "product_name", setting: "enrich.product_name" },
+            LookUpColumn { from: &columns.product_category, name: "product_category", setting: "enrich.product_category" },
+        ]
+    }
+}
+
 /// The result of a merge.
 pub struct MergedDimension {
     /// The new file; `None` if it is equal to the stored file.
@@ -175,6 +187,35 @@ impl Dimension {
         dimension.choose_columns();
         dimension.merge();
         dimension.refuse_loss_of_versions()?;
+        Ok(dimension)
+    }
+
+    /// The same dimension, merged with other stored rows: another run has changed them.
+    ///
+    /// # Errors
+    /// As [`Dimension::new`].
+    pub fn rebased(self, stored: Option<Vec<u8>>, path: &Path) -> Result<Dimension, DimensionError> {
+        let Dimension { spec, scd, source, inferred, counts, .. } = self;
+        let stored_table = stored.as_deref().map(|bytes| read_stored(&spec, bytes, path)).transpose()?.unwrap_or_default();
+        let counts = DimensionCounts { members: 0, inferred: 0, inserted: 0, updated: 0, ..counts };
+        let mut dimension = Dimension {
+            spec,
+            scd,
+            stored: stored_table,
+            stored_bytes: stored,
+            source,
+            names: Vec::new(),
+            members: Vec::new(),
+            by_key: HashTable::new(),
+            history: Vec::new(),
+            ended: Vec::new(),
+            inferred: BTreeSet::new(),
+            counts,
+        };
+        dimension.choose_columns();
+        dimension.merge();
+        dimension.refuse_loss_of_versions()?;
+        inferred.iter().for_each(|key| dimension.infer(key));
         Ok(dimension)
     }
 
@@ -372,17 +413,18 @@ impl Dimension {
     }
 
     /// The new file, sorted by key. A version begins at `now` if the source has no time for it.
-    pub fn finish(mut self, now: UtcMicros) -> MergedDimension {
+    pub fn finish(&self, now: UtcMicros) -> MergedDimension {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        let file = File { dimension: &self, names: &names, now };
+        let file = File { dimension: self, names: &names, now };
         let bytes = file.write();
         let members = self.members.len() + self.inferred.len();
-        self.counts.members = members as u64;
-        self.counts.inferred = (self.inferred.len() + self.members.iter().filter(|member| self.is_inferred(member.place)).count()) as u64;
-        self.counts.inserted += self.inferred.len() as u64;
+        let mut counts = self.counts;
+        counts.members = members as u64;
+        counts.inferred = (self.inferred.len() + self.members.iter().filter(|member| self.is_inferred(member.place)).count()) as u64;
+        counts.inserted += self.inferred.len() as u64;
         let unchanged =
             self.stored_bytes.as_ref() == Some(&bytes) || (self.stored_bytes.is_none() && members == 0 && self.source.names().is_empty());
-        MergedDimension { replaced: (!unchanged).then_some(bytes), counts: self.counts }
+        MergedDimension { replaced: (!unchanged).then_some(bytes), counts }
     }
 }
 

@@ -87,9 +87,7 @@ impl Enricher {
     /// # Errors
     /// [`DimensionError::NoColumn`].
     pub fn new(users: &Dimension, products: &Dimension, columns: &EnrichColumns) -> Result<Enricher, DimensionError> {
-        let country = LookUpColumn { from: &columns.user_country, name: "user_country", setting: "enrich.user_country" };
-        let name = LookUpColumn { from: &columns.product_name, name: "product_name", setting: "enrich.product_name" };
-        let category = LookUpColumn { from: &columns.product_category, name: "product_category", setting: "enrich.product_category" };
+        let [country, name, category] = LookUpColumn::all(columns);
         Ok(Enricher {
             users: LookUp::new(users.look_up_table(&[country])?)?,
             products: LookUp::new(products.look_up_table(&[name, category])?)?,

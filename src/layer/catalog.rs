@@ -1,102 +1,54 @@
-//! What is stored, as of the last publish: each partition's size, time and checksum, and the index of orders. All of it can
-//! be rebuilt from `curated/`, and is rebuilt where it is missing, stale or damaged.
+//! What is stored: the state of the newest commit, compared with the files of a folder, and the index of orders. All of it can
+//! be made again from `curated/`, and is made again where it is missing or damaged.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    IndexBuilder, LayerError, Segment, StoredPartition,
-    index::{self, Entry},
+    IndexBuilder, LayerError, LayerState, OpenedLayer, PartitionEntry, Segment, StateOrigin, StoredPartition, StoredPartitions,
+    index::{self, Entry, SegmentFile},
+    state::found_object,
 };
 use crate::{
     cancel::Cancel,
     model::{CurrencyTotals, Dt, FactSchema, OrderHash, add_totals, order_hash},
     store::{
-        self, FileStamp, Output, Staging,
-        places::{self, CATALOG, INDEX},
+        self, Key, ObjectRef, Output, Staging, StoreError,
+        places::{self, INDEX},
     },
 };
 
-/// What is known of a partition.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct PartitionEntry {
-    /// Its file when it was published.
-    #[serde(flatten)]
-    pub stamp: FileStamp,
-    /// How many rows it has.
-    pub rows: u64,
-    /// Its revenue by currency, in ten-thousandths.
-    #[serde(with = "units_as_text")]
-    pub revenue: CurrencyTotals,
-}
-
-/// Ten-thousandths as JSON strings: a reader's number may be a float.
-mod units_as_text {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    use crate::model::CurrencyTotals;
-
-    pub(super) fn serialize<S: Serializer>(totals: &CurrencyTotals, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(totals.iter().map(|(currency, units)| (currency, units.to_string())))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CurrencyTotals, D::Error> {
-        let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
-        texts.into_iter().map(|(currency, units)| Ok((currency, units.parse().map_err(D::Error::custom)?))).collect()
-    }
-}
-
-#[derive(Default, Serialize, Deserialize)]
-struct Stored {
-    version: u32,
-    /// The names of the further columns.
-    #[serde(default)]
-    columns: Vec<String>,
-    segments: Vec<String>,
-    partitions: BTreeMap<String, PartitionEntry>,
-}
-
-const VERSION: u32 = 1;
-
-impl Stored {
-    /// Verifies that the layer has the columns of the schema. An empty layer has any columns.
-    fn verify_columns(&self, schema: &FactSchema) -> Result<(), LayerError> {
-        let same = self.columns.iter().eq(schema.extra().iter().map(|column| &column.name));
-        if same || self.partitions.is_empty() { Ok(()) } else { Err(LayerError::columns(self.columns.iter().map(String::as_str), schema)) }
-    }
-}
-
-/// Verifies that the layer has the columns of the schema, as far as its catalog knows.
+/// Verifies that the layer has the columns of the schema, as far as its state knows.
 ///
 /// # Errors
-/// [`LayerError::Columns`], or what the disk refuses.
+/// [`LayerError::Columns`], or I/O errors.
 pub fn verify_columns(output: &Output, schema: &FactSchema) -> Result<(), LayerError> {
-    load(output)?.map_or(Ok(()), |(stored, _)| stored.verify_columns(schema))
+    OpenedLayer::open(output)?.state.verify_columns(schema)
 }
 
-/// The stored catalog, compared with the files on disk.
+/// The state of the newest commit, compared with the files of a folder.
 pub struct Catalog {
     output: Output,
     schema: FactSchema,
-    /// Each partition on disk.
-    pub partitions: BTreeMap<Dt, PartitionEntry>,
+    /// The layer as it is stored.
+    pub state: LayerState,
     segments: Vec<Segment>,
-    /// The segments' file names, in the order of `segments`.
-    names: Vec<String>,
-    /// Orders of partitions that were read again, because their files are not those that the catalog knows.
+    /// What each segment is stored as; `None` if it is not stored.
+    stored_segments: Vec<Option<ObjectRef>>,
+    /// Orders of partitions that were read again, because their files are not those that were committed.
     fresh: IndexBuilder,
     has_fresh: bool,
-    was_missing: bool,
+    is_rebuilt: bool,
+    /// Whether a later run would find other sizes and times than the state says.
+    has_new_stamps: bool,
     /// Partitions that were read again.
     read_again: Vec<Dt>,
-    /// Partitions that the stored catalog names, and that are no longer on disk.
+    /// Partitions that the state names, and that are no longer there.
     lost: Vec<Dt>,
+    /// Files that no commit has put, with their content.
+    found: BTreeMap<Key, ObjectRef>,
     /// The partitions of each order of a partition that was read again, if there are several.
     found_again: BTreeSet<BTreeSet<Dt>>,
 }
@@ -122,67 +74,91 @@ pub enum LookUpError {
 }
 
 impl Catalog {
-    /// Opens the catalog and compares it with `curated/`. Partitions that it does not know as they are now are read, strictly.
+    /// Compares the state of a layer with the files of a folder. Partitions that it does not know as they are now are read, strictly.
+    /// In a bucket the log alone is the truth.
     ///
     /// # Errors
     /// A partition that can't be parsed, I/O errors.
     pub fn open(
         output: &Output,
+        opened: &OpenedLayer,
         schema: &FactSchema,
         scratch: PathBuf,
         cancel: &Cancel,
-        state: StoredState,
+        wanted: StoredState,
     ) -> Result<Catalog, LayerError> {
-        let stored = if state == StoredState::Rebuild { None } else { load(output)? };
-        if let Some((stored, _)) = &stored {
-            stored.verify_columns(schema)?;
+        let is_known = wanted == StoredState::Use && opened.origin != StateOrigin::Missing;
+        if is_known {
+            opened.state.verify_columns(schema)?;
         }
-        let (stored, segments) = match stored {
-            Some((stored, segments)) => (Some(stored), segments),
-            None => (None, Vec::new()),
-        };
+        let segments = if is_known { open_segments(output, &opened.state)? } else { None };
+        let is_rebuilt = segments.is_none();
+        let segments = segments.unwrap_or_default();
+        let known = std::mem::take(&mut opened.state.clone().partitions);
         let mut catalog = Catalog {
             output: output.clone(),
             schema: schema.clone(),
-            partitions: BTreeMap::new(),
-            names: stored.as_ref().map(|stored| stored.segments.clone()).unwrap_or_default(),
+            stored_segments: if is_rebuilt { Vec::new() } else { opened.state.segments.iter().cloned().map(Some).collect() },
+            state: LayerState { partitions: BTreeMap::new(), ..opened.state.clone() },
             segments,
             fresh: IndexBuilder::new(scratch),
             has_fresh: false,
-            was_missing: stored.is_none(),
+            is_rebuilt,
+            has_new_stamps: opened.origin != StateOrigin::Log,
             read_again: Vec::new(),
             lost: Vec::new(),
+            found: BTreeMap::new(),
             found_again: BTreeSet::new(),
         };
-        let known = stored.map(|stored| stored.partitions).unwrap_or_default();
+        if output.folder().is_none() && !is_rebuilt && opened.origin == StateOrigin::Log {
+            catalog.state.partitions = known;
+            return Ok(catalog);
+        }
+        // A bucket tells no times that could be compared.
+        let trusted = if is_rebuilt || output.folder().is_none() { None } else { Some(&known) };
         for dt in partitions_on_disk(output)? {
             if cancel.is_stopped() {
                 return Err(LayerError::Interrupted);
             }
-            catalog.reconcile(dt, known.get(&dt.to_string()))?;
+            match trusted {
+                Some(known) => catalog.reconcile(dt, known.get(&dt))?,
+                None => catalog.read_fresh(dt, known.get(&dt))?,
+            }
         }
-        catalog.lost = known.keys().filter_map(|dt| dt.parse().ok()).filter(|dt| !catalog.partitions.contains_key(dt)).collect();
+        catalog.find_dimensions()?;
+        if opened.origin != StateOrigin::Missing {
+            catalog.lost = known.keys().filter(|dt| !catalog.state.partitions.contains_key(dt)).copied().collect();
+        }
         Ok(catalog)
     }
 
-    /// Whether the stored catalog is not what this one is: the next publish should replace it.
+    /// Whether the stored state is not what this one is: the next commit should replace it.
     pub fn is_stale(&self) -> bool {
-        self.names.iter().any(String::is_empty) || self.has_fresh || self.was_missing || !self.lost.is_empty()
+        self.stored_segments.iter().any(Option::is_none)
+            || self.has_fresh
+            || self.is_rebuilt
+            || self.has_new_stamps
+            || !self.lost.is_empty()
     }
 
-    /// Whether the stored catalog was missing or damaged, or not used: all partitions were read.
+    /// Whether the state was missing or damaged, or not used: all partitions were read.
     pub fn is_rebuilt(&self) -> bool {
-        self.was_missing
+        self.is_rebuilt
     }
 
-    /// Partitions whose files are not those that were published.
+    /// Partitions whose files are not those that were committed.
     pub fn read_again(&self) -> &[Dt] {
         &self.read_again
     }
 
-    /// Published partitions that somebody removed.
+    /// Committed partitions that somebody removed.
     pub fn lost(&self) -> &[Dt] {
         &self.lost
+    }
+
+    /// Files that no commit has put, with their content: the next commit makes objects of them.
+    pub fn found(&self) -> &BTreeMap<Key, ObjectRef> {
+        &self.found
     }
 
     /// Sets of partitions that hold rows of one order, of orders in partitions that somebody changed.
@@ -190,28 +166,81 @@ impl Catalog {
         self.found_again.iter()
     }
 
+    /// Compares a file with what was committed: by size and time, then by content.
     fn reconcile(&mut self, dt: Dt, known: Option<&PartitionEntry>) -> Result<(), LayerError> {
-        let path = self.output.at(places::partition_file(dt));
-        let Some((bytes, modified_ns)) = store::size_and_time(&path)? else { return Ok(()) };
-        if let Some(known) = known.filter(|known| known.stamp.looks_like(bytes, modified_ns)) {
-            self.partitions.insert(dt, known.clone());
+        let key = places::partition_file(dt);
+        let Some((bytes, modified_ns)) = store::size_and_time(&self.output.at(&key))? else { return Ok(()) };
+        if let Some(known) = known.filter(|known| known.looks_like(bytes, modified_ns)) {
+            self.note_object(&key, &known.version);
+            self.state.partitions.insert(dt, known.clone());
             return Ok(());
         }
-        let Some(stored) = StoredPartition::load(&self.output, dt, &self.schema)? else { return Ok(()) };
-        let checksum = store::checksum(&stored.bytes);
-        let same = known.is_some_and(|known| known.stamp.checksum == checksum);
-        let stamp = FileStamp { bytes: stored.bytes.len() as u64, modified_ns, checksum };
+        self.read_fresh(dt, known)
+    }
+
+    /// Files of before commits have no object yet.
+    fn note_object(&mut self, key: &Key, version: &ObjectRef) {
+        if self.has_new_stamps && version.object.as_str().contains("/found-") {
+            self.found.insert(key.clone(), version.clone());
+        }
+    }
+
+    /// Reads a partition, and takes it as it is.
+    fn read_fresh(&mut self, dt: Dt, known: Option<&PartitionEntry>) -> Result<(), LayerError> {
+        let key = places::partition_file(dt);
+        let Some(path) = self.output.local(&key)? else { return Ok(()) };
+        let modified_ns = if self.output.folder().is_some() { store::size_and_time(&path)?.map_or(0, |(_, time)| time) } else { 0 };
+        let Some(stored) = StoredPartition::read(&path, dt, &self.schema)? else { return Ok(()) };
+        let (bytes, checksum) = (stored.bytes.len() as u64, store::checksum(&stored.bytes));
+        let same = known.filter(|known| known.version.bytes == bytes && known.version.checksum == checksum);
+        let version = match same {
+            Some(known) => known.version.clone(),
+            None => ObjectRef { object: found_object(dt, &checksum), bytes, checksum },
+        };
         let mut revenue = CurrencyTotals::new();
         for line in (0..stored.rows.len()).map(|row| stored.rows.line(row)) {
             add_totals(&mut revenue, line.currency, i128::from(line.line_total.units()));
         }
-        self.partitions.insert(dt, PartitionEntry { stamp, rows: stored.rows.len() as u64, revenue });
-        if !same {
+        self.has_new_stamps = true;
+        if same.is_none() {
+            self.found.insert(key, version.clone());
+        } else {
+            self.note_object(&key, &version);
+        }
+        self.state.partitions.insert(dt, PartitionEntry { version, modified_ns, rows: stored.rows.len() as u64, revenue });
+        if same.is_some() && !self.is_rebuilt {
+            return Ok(());
+        }
+        if !self.is_rebuilt {
             self.read_again.push(dt);
-            self.has_fresh = true;
-            for row in 0..stored.rows.len() {
-                self.fresh.push(order_hash(stored.rows.order_id(row)), dt);
+        }
+        self.has_fresh = true;
+        let mut last = None;
+        for row in 0..stored.rows.len() {
+            let order = order_hash(stored.rows.order_id(row));
+            if last.replace(order) != Some(order) {
+                self.fresh.push_bounded(order, dt)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Takes the dimensions as they are.
+    fn find_dimensions(&mut self) -> Result<(), LayerError> {
+        for spec in [crate::model::DIM_USER, crate::model::DIM_PRODUCT] {
+            let key = places::dimension(&spec);
+            let Some(bytes) = self.output.read(&key)? else {
+                self.state.dimensions.remove(spec.name);
+                continue;
+            };
+            if self.state.dimensions.get(spec.name).is_some_and(|known| known.is_of(&bytes)) {
+                continue;
+            }
+            let checksum = store::checksum(&bytes);
+            let object = places::object_of(&key, &format!("found-{checksum}"), 0);
+            let version = ObjectRef { object, bytes: bytes.len() as u64, checksum };
+            self.found.insert(key, version.clone());
+            self.state.dimensions.insert(spec.name.to_owned(), version);
         }
         Ok(())
     }
@@ -261,7 +290,7 @@ impl Catalog {
                 known.sort_unstable();
                 known.dedup();
                 new_entries.extend(brought.iter().rev().filter(|dt| known.binary_search(dt).is_err()).map(|&dt| (order, dt)));
-                known.retain(|dt| self.partitions.contains_key(dt));
+                known.retain(|dt| self.state.partitions.contains_key(dt));
                 each(order, &brought, &known);
             }
             new_entries.pop().map(Ok)
@@ -278,14 +307,14 @@ impl Catalog {
         index::write_segment(&path, self.fresh.sorted()?)?;
         if let Some(segment) = Segment::open(&path) {
             self.segments.push(segment);
-            self.names.push(String::new());
+            self.stored_segments.push(None);
         }
         Ok(())
     }
 
     /// Looks up the orders of partitions that somebody changed: a row may have been copied from another partition.
     fn look_up_again(&mut self) -> Result<(), LookUpError> {
-        let Some(fresh) = self.names.iter().position(String::is_empty) else { return Ok(()) };
+        let Some(fresh) = self.stored_segments.iter().position(Option::is_none) else { return Ok(()) };
         let entries = self.segments[fresh].entries()?;
         for homes in index::by_order(entries) {
             let (order, mut homes) = homes?;
@@ -294,7 +323,7 @@ impl Catalog {
                     return Err(LookUpError::Damaged);
                 }
             }
-            let homes: BTreeSet<Dt> = homes.into_iter().filter(|dt| self.partitions.contains_key(dt)).collect();
+            let homes: BTreeSet<Dt> = homes.into_iter().filter(|dt| self.state.partitions.contains_key(dt)).collect();
             if homes.len() > 1 {
                 self.found_again.insert(homes);
             }
@@ -302,126 +331,139 @@ impl Catalog {
         Ok(())
     }
 
-    /// Stages the next catalog with the new entries of the run, and removes the segments that it replaces.
+    /// Stages the next index, with the new entries of the run. Returns its segments. An index that turns out to be damaged is made
+    /// again from the partitions.
     ///
     /// # Errors
-    /// I/O errors.
-    pub fn stage(mut self, staging: &mut Staging, run_id: &str, new_file: &Path) -> Result<(), LayerError> {
-        self.settle_fresh(new_file)?;
-        if let Some(segment) = Segment::open(new_file).filter(|segment| segment.count() > 0) {
-            self.segments.push(segment);
-            self.names.push(String::new());
+    /// A partition that can't be parsed, a signal, I/O errors.
+    pub fn stage_index(
+        &mut self,
+        staging: &mut Staging,
+        run_id: &str,
+        new_file: &Path,
+        cancel: &Cancel,
+    ) -> Result<Vec<ObjectRef>, LayerError> {
+        match self.merge_index(staging, run_id, new_file) {
+            Err(error) if is_damage(&error) => {
+                tracing::warn!("the index of orders is damaged; it is made again from curated/");
+                self.index_again(cancel)?;
+                self.merge_index(staging, run_id, new_file)
+            }
+            merged => merged,
         }
-        let merge_from = self.merge_from();
-        let mut names: Vec<_> = self.names[..merge_from].to_vec();
-        if merge_from < self.segments.len() {
-            let name = format!("{run_id}.idx");
-            let place = Path::new(INDEX).join(&name);
-            let staged = staging.staged(&place);
-            index::write_segment(&staged, index::merge_segments(&self.segments[merge_from..])?)?;
-            let bytes = store::read(&staged)?.unwrap_or_default();
-            staging.put_written(&place, bytes.len() as u64, store::checksum(&bytes))?;
-            names.push(name);
-        }
-        let folder = self.output.at(INDEX);
-        for name in self.output.names(&folder)?.into_iter().filter(|name| !names.contains(name)) {
-            staging.remove(Path::new(INDEX).join(name));
-        }
-        let partitions = self.partitions.into_iter().map(|(dt, entry)| (dt.to_string(), entry)).collect();
-        let columns = self.schema.extra().iter().map(|column| column.name.clone()).collect();
-        let stored = Stored { version: VERSION, columns, segments: names, partitions };
-        let text = serde_json::to_vec(&stored).unwrap_or_default();
-        staging.put(CATALOG, &text)?;
-        Ok(())
     }
 
-    /// From which segment on all are to become one: those that are not stored yet, and before them each that is less than
-    /// twice what follows it. So there are about log2(entries) segments, and each entry is rewritten as often.
-    fn merge_from(&self) -> usize {
-        let mut from = self.names.iter().position(String::is_empty).unwrap_or(self.names.len());
-        if from == self.names.len() {
-            return from;
+    /// Adds the new entries, and merges segments of like size.
+    fn merge_index(&mut self, staging: &mut Staging, run_id: &str, new_file: &Path) -> Result<Vec<ObjectRef>, LayerError> {
+        self.settle_fresh(new_file)?;
+        let new = Segment::open(new_file).filter(|segment| segment.count() > 0);
+        let mut segments: Vec<&Segment> = self.segments.iter().chain(&new).collect();
+        let mut stored = self.stored_segments.clone();
+        stored.extend(new.iter().map(|_| None));
+        let merge_from = merge_from(&segments, &stored);
+        let mut kept: Vec<_> = stored[..merge_from].iter().flatten().cloned().collect();
+        if merge_from < segments.len() {
+            let key = Key::from(INDEX).join(format!("{run_id}.idx"));
+            let entries = index::merge_segments(&segments.split_off(merge_from))?;
+            let SegmentFile { bytes, checksum, .. } = index::write_segment(&staging.staged(&key), entries)?;
+            kept.push(staging.put_written(key, bytes, checksum));
         }
-        let mut following: u64 = self.segments[from..].iter().map(Segment::count).sum();
-        while from > 0 && self.segments[from - 1].count() < 2 * following {
-            from -= 1;
-            following += self.segments[from].count();
+        Ok(kept)
+    }
+
+    /// Reads the orders of all stored partitions again, in place of the segments.
+    fn index_again(&mut self, cancel: &Cancel) -> Result<(), LayerError> {
+        (self.segments, self.stored_segments) = (Vec::new(), Vec::new());
+        let stored = StoredPartitions::new(&self.output, &self.state.partitions, &self.schema);
+        for &dt in self.state.partitions.keys() {
+            if cancel.is_stopped() {
+                return Err(LayerError::Interrupted);
+            }
+            let Some(stored) = stored.load(dt)? else { continue };
+            for row in 0..stored.rows.len() {
+                self.fresh.push_bounded(order_hash(stored.rows.order_id(row)), dt)?;
+            }
         }
-        from
+        self.has_fresh = true;
+        Ok(())
     }
 }
 
-/// The catalog and its index, where both are whole.
-fn load(output: &Output) -> Result<Option<(Stored, Vec<Segment>)>, LayerError> {
-    let Some(text) = store::read(&output.at(CATALOG))? else { return Ok(None) };
-    let Some(stored) = serde_json::from_slice::<Stored>(&text).ok().filter(|stored| stored.version == VERSION) else { return Ok(None) };
-    let segments: Option<Vec<_>> = stored.segments.iter().map(|name| Segment::open(&output.at(INDEX).join(name))).collect();
-    Ok(segments.map(|segments| (stored, segments)))
+/// Whether a segment could not be read because its bytes are wrong.
+fn is_damage(error: &LayerError) -> bool {
+    matches!(error, LayerError::Store(StoreError::Io { source, .. })
+        if matches!(source.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof))
+}
+
+/// From which segment on all are to become one: those that are not stored yet, and before them each that is less than twice what
+/// follows it. So there are about log2(entries) segments, and each entry is rewritten as often.
+fn merge_from(segments: &[&Segment], stored: &[Option<ObjectRef>]) -> usize {
+    let mut from = stored.iter().position(Option::is_none).unwrap_or(stored.len());
+    if from == stored.len() {
+        return from;
+    }
+    let mut following: u64 = segments[from..].iter().map(|segment| segment.count()).sum();
+    while from > 0 && segments[from - 1].count() < 2 * following {
+        from -= 1;
+        following += segments[from].count();
+    }
+    from
+}
+
+/// The segments of the index; `None` where one is missing or damaged.
+fn open_segments(output: &Output, state: &LayerState) -> Result<Option<Vec<Segment>>, LayerError> {
+    let mut segments = Vec::new();
+    for version in &state.segments {
+        let path = match output.local_version(&version.object, version) {
+            Ok(path) => path,
+            // An index that is damaged in a bucket is made again as well.
+            Err(StoreError::Refused { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(segment) = Segment::open(&path) else { return Ok(None) };
+        segments.push(segment);
+    }
+    Ok(Some(segments))
 }
 
 /// What the stored state knows of the partitions of an order.
 pub(super) struct IndexedOrder {
     /// The partitions that may hold it. An entry may be stale.
     pub(super) partitions: Vec<Dt>,
-    /// Each partition as the last publish left it.
-    pub(super) published: BTreeMap<Dt, FileStamp>,
+    /// Each partition as the last commit left it.
+    pub(super) committed: BTreeMap<Dt, PartitionEntry>,
 }
 
-/// Asks the stored index for an order; `None` where the catalog or the index is missing or damaged.
+/// Asks the stored index for an order; `None` where the state or the index is missing or damaged.
 pub(super) fn indexed_order(output: &Output, order: OrderHash) -> Result<Option<IndexedOrder>, LayerError> {
-    let Some((stored, segments)) = load(output)? else { return Ok(None) };
+    let opened = OpenedLayer::open(output)?;
+    if opened.origin == StateOrigin::Missing {
+        return Ok(None);
+    }
+    let Some(segments) = open_segments(output, &opened.state)? else { return Ok(None) };
     let mut partitions = Vec::new();
     for mut segment in segments {
         if !segment.look_up(order, &mut partitions) {
             return Ok(None);
         }
     }
-    let published = stored.partitions.into_iter().filter_map(|(dt, entry)| Some((dt.parse().ok()?, entry.stamp))).collect();
-    Ok(Some(IndexedOrder { partitions, published }))
+    Ok(Some(IndexedOrder { partitions, committed: opened.state.partitions }))
 }
 
-/// What the last publish said of each partition, as it stands in the catalog; nothing where that can't be read.
+/// What the last commit said of each partition; nothing where that can't be read.
 ///
 /// # Errors
 /// I/O errors.
 pub fn published_entries(output: &Output) -> Result<BTreeMap<Dt, PartitionEntry>, LayerError> {
-    let Some(text) = store::read(&output.at(CATALOG))? else { return Ok(BTreeMap::new()) };
-    let stored = serde_json::from_slice::<Stored>(&text).ok().filter(|stored| stored.version == VERSION).unwrap_or_default();
-    Ok(stored.partitions.into_iter().filter_map(|(dt, entry)| Some((dt.parse().ok()?, entry))).collect())
+    Ok(OpenedLayer::open(output)?.state.partitions)
 }
 
-/// Stages a catalog in which some partitions are of another time and content, and all else is as it was; for who rewrites
-/// partitions without a change to their rows. Where the stored catalog can't be read there is none to be staged: the next
-/// run rebuilds it.
+/// Which commit the layer is of: changes with each.
 ///
 /// # Errors
 /// I/O errors.
-pub fn restamp(output: &Output, staging: &mut Staging, stamps: BTreeMap<Dt, FileStamp>, columns: Vec<String>) -> Result<(), LayerError> {
-    let Some((mut stored, _)) = load(output)? else { return Ok(()) };
-    for (dt, stamp) in stamps {
-        if let Some(entry) = stored.partitions.get_mut(&dt.to_string()) {
-            entry.stamp = stamp;
-        }
-    }
-    stored.columns = columns;
-    staging.put(CATALOG, &serde_json::to_vec(&stored).unwrap_or_default())?;
-    Ok(())
-}
-
-/// The further columns that the stored catalog names.
-///
-/// # Errors
-/// I/O errors.
-pub fn stored_columns(output: &Output) -> Result<Vec<String>, LayerError> {
-    Ok(load(output)?.map(|(stored, _)| stored.columns).unwrap_or_default())
-}
-
-/// Which publish the layer is of: changes with each that changes the layer.
-///
-/// # Errors
-/// I/O errors.
-pub fn generation(output: &Output) -> Result<Option<String>, LayerError> {
-    Ok(store::read(&output.at(CATALOG))?.map(|bytes| store::checksum(&bytes)))
+pub fn generation(output: &Output) -> Result<u64, LayerError> {
+    Ok(OpenedLayer::open(output)?.number())
 }
 
 /// The partitions that have a folder.
@@ -429,12 +471,22 @@ pub fn generation(output: &Output) -> Result<Option<String>, LayerError> {
 /// # Errors
 /// I/O errors.
 pub fn partitions_on_disk(output: &Output) -> Result<Vec<Dt>, LayerError> {
+    if output.folder().is_none() {
+        let opened = OpenedLayer::open(output)?;
+        if opened.origin == StateOrigin::Log {
+            return Ok(opened.state.partitions.into_keys().collect());
+        }
+    }
     let mut partitions = Vec::new();
-    for name in output.names(&output.curated())? {
+    let curated = Key::from(places::CURATED);
+    for name in output.names(&curated)? {
         match places::partition_of(&name) {
             Some(dt) => partitions.push(dt),
             None => {
-                tracing::warn!(path = %output.curated().join(&name).display(), "not a partition: a warehouse that loads curated/ would load it too")
+                tracing::warn!(
+                    path = output.location_of(&curated.join(&name)),
+                    "not a partition: a warehouse that loads curated/ would load it too"
+                )
             }
         }
     }

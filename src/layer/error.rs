@@ -29,12 +29,21 @@ pub enum LayerError {
         /// Those of the settings.
         wanted: String,
     },
+    /// A file that somebody changed while the run was at work.
+    #[error("{}: somebody changed this file while the run was at work. Nothing was published: run it again", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A frame that Polars refuses.
     #[error("a frame could not be made: {0}")]
     Frame(#[from] PolarsError),
     /// What the disk refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A thread has died.
+    #[error("a thread that compares versions of orders has died")]
+    Worker,
     /// A signal came.
     #[error("interrupted")]
     Interrupted,

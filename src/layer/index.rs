@@ -2,15 +2,17 @@
 //! to the orders that are asked for.
 //!
 //! ```text
-//! segment = magic (8) · entries (u64) · block… · first hash of each block (u64)… · XXH3 of magic, count and first hashes (u64)
+//! segment = magic (8) · block… · first hash of each block (u64)… · entries (u64) · XXH3 of magic, count and first hashes (u64)
 //! block   = up to 512 × (hash u64 · dt i32) · XXH3 of these (u64)          all little-endian
 //! ```
+//! Segments of versions before commits have the count behind the magic. They are read as well.
+//!
 //! An entry may be stale (its order has left the partition): that costs a partition read in vain, never a wrong row. A
 //! missing one would cost a doubled row, and so every byte that is looked at is checked, and a damaged index is rebuilt.
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -23,11 +25,16 @@ use crate::{
     store::StoreError,
 };
 
-const MAGIC: &[u8; 8] = b"ETLIDX01";
+const MAGIC: &[u8; 8] = b"ETLIDX02";
+/// The magic of segments whose count stands behind it.
+const MAGIC_COUNT_FIRST: &[u8; 8] = b"ETLIDX01";
 const ENTRY: usize = 12;
 const BLOCK_ENTRIES: usize = 512;
 const CHECKSUM: usize = 8;
-const HEADER: usize = 16;
+const COUNT: usize = 8;
+
+/// Entries that are held before they are spilled, where all of the history is read: 64 MiB.
+const ENTRIES_IN_MEMORY: usize = 4 << 20;
 
 /// An order and a partition that holds it.
 pub type Entry = (OrderHash, Dt);
@@ -51,6 +58,15 @@ impl IndexBuilder {
     /// Takes an entry.
     pub fn push(&mut self, order: OrderHash, dt: Dt) {
         self.entries.push((order, dt));
+    }
+
+    /// Takes an entry, and moves entries to disk where there are many.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub(super) fn push_bounded(&mut self, order: OrderHash, dt: Dt) -> Result<(), LayerError> {
+        self.push(order, dt);
+        if self.entries.len() >= ENTRIES_IN_MEMORY { self.spill() } else { Ok(()) }
     }
 
     /// Moves what was taken to disk, sorted.
@@ -138,14 +154,15 @@ pub(super) fn by_order(mut entries: impl Iterator<Item = Result<Entry, LayerErro
     })
 }
 
-/// Writes sorted entries as a segment; tells how many there were, the bytes and their checksum.
+/// Writes sorted entries as a segment. Its checksum is computed on the way.
 pub(super) fn write_segment(path: &Path, entries: impl Iterator<Item = Result<Entry, LayerError>>) -> Result<SegmentFile, LayerError> {
     let failed = || StoreError::io("write", path);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))?;
     }
-    let mut file = BufWriter::with_capacity(1 << 18, File::create(path).map_err(failed())?);
-    file.write_all(&[0; HEADER]).map_err(failed())?;
+    let file = BufWriter::with_capacity(1 << 18, File::create(path).map_err(failed())?);
+    let mut file = HashedWriter { file, hasher: Xxh3::new(), bytes: 0 };
+    file.write_all(MAGIC).map_err(failed())?;
     let (mut firsts, mut block, mut count) = (Vec::new(), Vec::with_capacity(BLOCK_ENTRIES * ENTRY + CHECKSUM), 0_u64);
     for entry in entries {
         let (OrderHash(hash), dt) = entry?;
@@ -162,20 +179,40 @@ pub(super) fn write_segment(path: &Path, entries: impl Iterator<Item = Result<En
     if !block.is_empty() {
         flush_block(&mut file, &mut block).map_err(failed())?;
     }
-    let mut head = [0; HEADER];
-    head[..8].copy_from_slice(MAGIC);
-    head[8..].copy_from_slice(&count.to_le_bytes());
     let fences: Vec<u8> = firsts.iter().flat_map(|first: &u64| first.to_le_bytes()).collect();
     file.write_all(&fences).map_err(failed())?;
-    file.write_all(&fence_checksum(&head, &fences).to_le_bytes()).map_err(failed())?;
-    let file = file.into_inner().map_err(|error| failed()(error.into_error()))?;
-    file.write_all_at(&head, 0).map_err(failed())?;
-    Ok(SegmentFile { count })
+    file.write_all(&count.to_le_bytes()).map_err(failed())?;
+    file.write_all(&fence_checksum(MAGIC, count, &fences).to_le_bytes()).map_err(failed())?;
+    file.flush().map_err(failed())?;
+    Ok(SegmentFile { count, bytes: file.bytes, checksum: format!("{:016x}", file.hasher.digest()) })
 }
 
 /// What was written.
 pub(super) struct SegmentFile {
     pub(super) count: u64,
+    pub(super) bytes: u64,
+    /// XXH3, in hex.
+    pub(super) checksum: String,
+}
+
+/// A file that is hashed while it is written.
+struct HashedWriter {
+    file: BufWriter<File>,
+    hasher: Xxh3,
+    bytes: u64,
+}
+
+impl Write for HashedWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 fn flush_block(file: &mut impl Write, block: &mut Vec<u8>) -> io::Result<()> {
@@ -186,18 +223,49 @@ fn flush_block(file: &mut impl Write, block: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-fn fence_checksum(head: &[u8], fences: &[u8]) -> u64 {
+fn fence_checksum(magic: &[u8], count: u64, fences: &[u8]) -> u64 {
     let mut hasher = Xxh3::new();
-    hasher.update(head);
+    hasher.update(magic);
+    hasher.update(&count.to_le_bytes());
     hasher.update(fences);
     hasher.digest()
+}
+
+/// Where the parts of a segment are.
+#[derive(Clone, Copy)]
+struct Layout {
+    count: u64,
+    blocks_at: u64,
+    fences_at: u64,
+    fences: u64,
+}
+
+impl Layout {
+    /// The layout of a file, if its size is that of its number of entries.
+    fn read(file: &File) -> Option<Layout> {
+        let size = file.metadata().ok()?.len();
+        let mut magic = [0; MAGIC.len()];
+        file.read_exact_at(&mut magic, 0).ok()?;
+        let (count_at, blocks_at, tail) = match &magic {
+            MAGIC => (size.checked_sub((COUNT + CHECKSUM) as u64)?, MAGIC.len() as u64, (COUNT + CHECKSUM) as u64),
+            MAGIC_COUNT_FIRST => (MAGIC.len() as u64, (MAGIC.len() + COUNT) as u64, CHECKSUM as u64),
+            _ => return None,
+        };
+        let mut count = [0; COUNT];
+        file.read_exact_at(&mut count, count_at).ok()?;
+        let count = u64::from_le_bytes(count);
+        let blocks = count.div_ceil(BLOCK_ENTRIES as u64);
+        let fences_at = blocks_at.checked_add(count.checked_mul(ENTRY as u64)?)?.checked_add(blocks.checked_mul(CHECKSUM as u64)?)?;
+        let fences = blocks.checked_mul(8)?;
+        (size == fences_at.checked_add(fences)?.checked_add(tail)?).then_some(Layout { count, blocks_at, fences_at, fences })
+    }
 }
 
 /// A stored segment, open for look-ups.
 pub struct Segment {
     file: File,
     path: PathBuf,
-    count: u64,
+    layout: Layout,
     firsts: Vec<u64>,
     /// The block that was looked at last.
     block: Option<(usize, Vec<Entry>)>,
@@ -207,28 +275,22 @@ impl Segment {
     /// Opens a segment; `None` where it is missing or damaged, and the index must be rebuilt.
     pub fn open(path: &Path) -> Option<Segment> {
         let file = File::open(path).ok()?;
-        let size = file.metadata().ok()?.len();
-        let mut head = [0; HEADER];
-        file.read_exact_at(&mut head, 0).ok()?;
-        let count = u64::from_le_bytes(head[8..].try_into().ok()?);
-        let blocks = count.div_ceil(BLOCK_ENTRIES as u64);
-        let fences_at = HEADER as u64 + count.checked_mul(ENTRY as u64)? + blocks.checked_mul(CHECKSUM as u64)?;
-        if &head[..8] != MAGIC || size != fences_at + blocks * 8 + 8 {
-            return None;
-        }
-        let mut tail = vec![0; usize::try_from(blocks * 8 + 8).ok()?];
-        file.read_exact_at(&mut tail, fences_at).ok()?;
-        let (fences, checksum) = tail.split_at(tail.len() - 8);
-        if fence_checksum(&head, fences) != u64::from_le_bytes(checksum.try_into().ok()?) {
+        let layout = Layout::read(&file)?;
+        let mut fences = vec![0; usize::try_from(layout.fences).ok()?];
+        file.read_exact_at(&mut fences, layout.fences_at).ok()?;
+        let (mut magic, mut checksum) = ([0; MAGIC.len()], [0; CHECKSUM]);
+        file.read_exact_at(&mut magic, 0).ok()?;
+        file.read_exact_at(&mut checksum, file.metadata().ok()?.len().checked_sub(CHECKSUM as u64)?).ok()?;
+        if fence_checksum(&magic, layout.count, &fences) != u64::from_le_bytes(checksum) {
             return None;
         }
         let firsts = fences.chunks_exact(8).filter_map(|bytes| bytes.try_into().ok().map(u64::from_le_bytes)).collect();
-        Some(Segment { file, path: path.to_owned(), count, firsts, block: None })
+        Some(Segment { file, path: path.to_owned(), layout, firsts, block: None })
     }
 
     /// How many entries there are.
     pub fn count(&self) -> u64 {
-        self.count
+        self.layout.count
     }
 
     /// Appends the partitions that hold an order. Cheapest where the orders come sorted. `false` where the segment is damaged.
@@ -246,10 +308,10 @@ impl Segment {
 
     fn read_block(&mut self, number: usize) -> Option<&[Entry]> {
         if self.block.as_ref().is_none_or(|(held, _)| *held != number) {
-            let entries = usize::try_from(self.count).ok()? - number * BLOCK_ENTRIES;
+            let entries = usize::try_from(self.layout.count).ok()? - number * BLOCK_ENTRIES;
             let mut bytes = vec![0; entries.min(BLOCK_ENTRIES) * ENTRY + CHECKSUM];
-            let offset = HEADER + number * (BLOCK_ENTRIES * ENTRY + CHECKSUM);
-            self.file.read_exact_at(&mut bytes, offset as u64).ok()?;
+            let offset = (number * (BLOCK_ENTRIES * ENTRY + CHECKSUM)) as u64;
+            self.file.read_exact_at(&mut bytes, self.layout.blocks_at + offset).ok()?;
             self.block = Some((number, parse_block(&bytes)?));
         }
         self.block.as_ref().map(|(_, block)| block.as_slice())
@@ -262,8 +324,8 @@ impl Segment {
 }
 
 /// Several segments' entries as one sorted stream.
-pub(super) fn merge_segments(segments: &[Segment]) -> Result<impl Iterator<Item = Result<Entry, LayerError>> + use<>, LayerError> {
-    merged(segments.iter().map(Segment::entries).collect::<Result<_, _>>()?)
+pub(super) fn merge_segments(segments: &[&Segment]) -> Result<impl Iterator<Item = Result<Entry, LayerError>> + use<>, LayerError> {
+    merged(segments.iter().map(|segment| segment.entries()).collect::<Result<_, _>>()?)
 }
 
 /// The entries of a block, where its checksum is right.
@@ -293,12 +355,12 @@ struct SegmentReader {
 impl SegmentReader {
     fn open(path: &Path) -> Result<SegmentReader, LayerError> {
         let failed = || StoreError::io("read", path);
-        let mut file = BufReader::with_capacity(1 << 18, File::open(path).map_err(failed())?);
-        let mut head = [0; HEADER];
-        file.read_exact(&mut head).map_err(failed())?;
-        let mut count = [0; 8];
-        count.copy_from_slice(&head[8..]);
-        Ok(SegmentReader { file, path: path.to_owned(), left: u64::from_le_bytes(count), block: Vec::new().into_iter() })
+        let mut file = File::open(path).map_err(failed())?;
+        let damaged = || failed()(io::Error::new(io::ErrorKind::InvalidData, "not a segment of the index"));
+        let layout = Layout::read(&file).ok_or_else(damaged)?;
+        file.seek(SeekFrom::Start(layout.blocks_at)).map_err(failed())?;
+        let file = BufReader::with_capacity(1 << 18, file);
+        Ok(SegmentReader { file, path: path.to_owned(), left: layout.count, block: Vec::new().into_iter() })
     }
 
     fn next_block(&mut self) -> Result<(), LayerError> {

@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     model::{Dt, OrderHash, UtcMicros},
-    store::{self, Output, Staging, StoreError, places},
+    store::{self, Key, Listed, Output, Staging, StoreError, places},
 };
 
 const MAGIC: &[u8; 8] = b"ETLLIN01";
@@ -308,18 +308,17 @@ impl LineageBuilder {
     pub fn stage<'o>(
         &mut self,
         staging: &mut Staging,
-        output: &Output,
+        sequence: u64,
         run_id: &str,
         outcomes: impl Iterator<Item = (Dt, &'o LineOutcomes)>,
     ) -> Result<(), LayerError> {
         if self.entries.is_empty() && self.spilled.is_empty() {
             return Ok(());
         }
-        let sequence = stored_runs(output)?.last().map_or(1, |run| run.sequence + 1);
-        let place = Path::new(places::LINEAGE).join(format!("{sequence:010}-{run_id}{ENDING}"));
-        let path = staging.staged(&place);
+        let key = Key::from(places::LINEAGE).join(format!("{sequence:010}-{run_id}{ENDING}"));
+        let path = staging.staged(&key);
         let written = self.write(&path, outcomes)?;
-        staging.put_written(&place, written.bytes, written.checksum)?;
+        staging.put_written(key, written.bytes, written.checksum);
         // The disk works while the checks run. The publish syncs the file again, and its checksums tell of damage.
         std::thread::spawn(move || store::sync(&path));
         Ok(())
@@ -509,7 +508,8 @@ pub struct LineageRun {
     pub sequence: u64,
     /// The run.
     pub run_id: String,
-    path: PathBuf,
+    key: Key,
+    bytes: u64,
 }
 
 /// The runs whose lineage is kept, in the order of their commits.
@@ -517,12 +517,12 @@ pub struct LineageRun {
 /// # Errors
 /// I/O errors.
 pub fn stored_runs(output: &Output) -> Result<Vec<LineageRun>, LayerError> {
-    let folder = output.at(places::LINEAGE);
-    let run = |name: String| {
-        let (sequence, run_id) = name.strip_suffix(ENDING)?.split_once('-')?;
-        Some(LineageRun { sequence: sequence.parse().ok()?, run_id: run_id.to_owned(), path: folder.join(&name) })
+    let run = |listed: Listed| {
+        let (sequence, run_id) = listed.key.name().strip_suffix(ENDING)?.split_once('-')?;
+        let (sequence, run_id) = (sequence.parse().ok()?, run_id.to_owned());
+        Some(LineageRun { sequence, run_id, bytes: listed.bytes, key: listed.key })
     };
-    let mut runs: Vec<_> = output.names(&folder)?.into_iter().filter_map(run).collect();
+    let mut runs: Vec<_> = output.list(places::LINEAGE)?.into_iter().filter_map(run).collect();
     runs.sort_unstable();
     Ok(runs)
 }
@@ -554,12 +554,12 @@ pub fn remove_past_retention(output: &Output, retention: LineageRetention, now: 
     let oldest: String = oldest.rfc3339().chars().filter(char::is_ascii_alphanumeric).take("20260131T100000".len()).collect();
     let (mut removed, mut bytes) = (RemovedLineage::default(), 0);
     for (place, run) in stored_runs(output)?.into_iter().rev().enumerate() {
-        bytes += fs::metadata(&run.path).map_or(0, |metadata| metadata.len());
+        bytes += run.bytes;
         let is_old = run.run_id < oldest;
         if place == 0 || (!is_old && bytes <= retention.max_bytes) {
             continue;
         }
-        store::remove_file(&run.path)?;
+        output.remove(&run.key)?;
         *(if is_old { &mut removed.too_old } else { &mut removed.beyond_bytes }) += 1;
     }
     Ok(removed)
@@ -576,6 +576,9 @@ pub enum LineageError {
         /// What of it.
         part: &'static str,
     },
+    /// It can't be fetched.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// It can't be opened or read.
     #[error("{}: {source}", path.display())]
     Unreadable {
@@ -601,8 +604,14 @@ struct LineageFile {
 ///
 /// # Errors
 /// A damaged or unreadable file.
-pub fn versions_of(run: &LineageRun, order: OrderHash) -> Result<Vec<BroughtVersion>, LineageError> {
-    let file = LineageFile::open(&run.path)?;
+pub fn versions_of(output: &Output, run: &LineageRun, order: OrderHash) -> Result<Vec<BroughtVersion>, LineageError> {
+    let path = output.local(&run.key)?.unwrap_or_else(|| output.at(&run.key));
+    versions_in(&path, order)
+}
+
+/// The versions of an order in a file.
+fn versions_in(path: &Path, order: OrderHash) -> Result<Vec<BroughtVersion>, LineageError> {
+    let file = LineageFile::open(path)?;
     let found = file.entries_of(order)?;
     if found.is_empty() {
         return Ok(Vec::new());
@@ -820,12 +829,12 @@ mod tests {
         PageOrigin { location: location.to_owned(), page: None, unit, first, gaps: Vec::new() }
     }
 
-    fn written(builder: &mut LineageBuilder, folder: &Path, outcomes: &[LineOutcome]) -> LineageRun {
+    fn written(builder: &mut LineageBuilder, folder: &Path, outcomes: &[LineOutcome]) -> PathBuf {
         let path = folder.join("0000000001-run.lineage");
         let outcomes = LineOutcomes::new(outcomes);
         let file = builder.write(&path, [(dt(), &outcomes)].into_iter()).unwrap();
         assert_eq!(file.checksum, store::checksum(&fs::read(&path).unwrap()));
-        LineageRun { sequence: 1, run_id: "run".into(), path }
+        path
     }
 
     #[test]
@@ -844,9 +853,9 @@ mod tests {
             }
         }
         let run = written(&mut builder, dir.path(), &outcomes);
-        assert!(fs::metadata(&run.path).unwrap().len() > 4 * BLOCK as u64);
+        assert!(fs::metadata(&run).unwrap().len() > 4 * BLOCK as u64);
         for number in 0..1500 {
-            let found = versions_of(&run, order_hash(&format!("O{number}"))).unwrap();
+            let found = versions_in(&run, order_hash(&format!("O{number}"))).unwrap();
             let records: Vec<_> = found.iter().map(|version| version.record).collect();
             assert_eq!(records, [number + 1, number + 1501], "O{number}");
             for (version, number) in found.iter().zip([number, number + 1500]) {
@@ -861,7 +870,7 @@ mod tests {
                 assert_eq!(version.updated_at.unwrap().micros(), 1_000_000 + i64::try_from(number).unwrap());
             }
         }
-        assert_eq!(versions_of(&run, order_hash("nope")).unwrap(), []);
+        assert_eq!(versions_in(&run, order_hash("nope")).unwrap(), []);
     }
 
     #[test]
@@ -871,17 +880,17 @@ mod tests {
         builder.push_page(0, &page("a", RecordUnit::Line, 1));
         push(&mut builder, "A", 1, None, &["x", "y"]);
         let run = written(&mut builder, dir.path(), &[LineOutcome::Inserted; 3]);
-        let whole = fs::read(&run.path).unwrap();
-        let answer = versions_of(&run, order_hash("A")).unwrap();
+        let whole = fs::read(&run).unwrap();
+        let answer = versions_in(&run, order_hash("A")).unwrap();
         assert_eq!(answer[0].lines.len(), 2);
         for place in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[place] ^= 0x10;
-            fs::write(&run.path, &bytes).unwrap();
+            fs::write(&run, &bytes).unwrap();
             // The count of entries is not read back; all else is.
-            assert!(versions_of(&run, order_hash("A")).is_err(), "byte {place}");
-            fs::write(&run.path, &whole[..place]).unwrap();
-            assert!(versions_of(&run, order_hash("A")).is_err(), "length {place}");
+            assert!(versions_in(&run, order_hash("A")).is_err(), "byte {place}");
+            fs::write(&run, &whole[..place]).unwrap();
+            assert!(versions_in(&run, order_hash("A")).is_err(), "length {place}");
         }
     }
 

@@ -8,24 +8,25 @@ mod catalog;
 mod csv;
 mod dropped_lines;
 mod error;
+mod file_format;
 mod index;
 mod lineage;
 mod merge;
 mod moves;
+mod parquet;
 mod prices;
 mod rewrite;
 mod stage;
 mod staged_rows;
+mod state;
 mod stored;
 mod stored_order;
 
-pub use catalog::{
-    Catalog, LookUpError, PartitionEntry, StoredState, generation, partitions_on_disk, published_entries, restamp, stored_columns,
-    verify_columns,
-};
+pub use catalog::{Catalog, LookUpError, StoredState, generation, partitions_on_disk, published_entries, verify_columns};
 pub use csv::{read_partition, write_header, write_line, write_text};
 pub use dropped_lines::DroppedLines;
 pub use error::LayerError;
+pub use file_format::{decode, decode_stored, encode};
 pub use index::{Homes, IndexBuilder, Segment};
 pub use lineage::{
     BroughtLine, BroughtVersion, Gap, LineOutcome, LineOutcomes, LineageBuilder, LineageError, LineageRetention, LineageRun, PageOrigin,
@@ -37,5 +38,6 @@ pub use prices::{PriceBook, RunPrices, SlipFactor, SlippedLine};
 pub use rewrite::{RewrittenPartition, rewritten};
 pub use stage::{FinishedStage, Stage, StagedLines};
 pub use staged_rows::CutBatch;
-pub use stored::{StoredPartition, newest_row};
+pub use state::{LayerState, OpenedLayer, PartitionEntry, StateOrigin, entry_of, found_entry};
+pub use stored::{StoredPartition, StoredPartitions, newest_row};
 pub use stored_order::{FoundBy, RowColumns, StoredOrder, StoredRow, stored_order};

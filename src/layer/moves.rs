@@ -5,13 +5,12 @@
 use std::{
     cmp::Ordering,
     collections::{BTreeSet, HashMap, HashSet},
+    sync::atomic::{AtomicUsize, Ordering as AtomicOrdering},
+    thread,
 };
 
-use super::{LayerError, StagedLines, StoredPartition};
-use crate::{
-    model::{Dt, FactRows, FactSchema, OrderHash, SEQ, order_hash},
-    store::Output,
-};
+use super::{LayerError, StagedLines, StoredPartitions};
+use crate::model::{Dt, FactRows, OrderHash, SEQ, order_hash};
 
 /// `updated_at` in microseconds. It decides between versions of a row; a row without one is the oldest, and of equal ones the
 /// later one wins (contract, "Which version of a row wins").
@@ -113,6 +112,49 @@ impl BestVersions {
         self.orders.get(order_id)
     }
 
+    /// Offers the stored and the incoming rows of one partition.
+    fn offer_partition(&mut self, stored: &StoredPartitions<'_>, staged: &StagedLines, dt: Dt) -> Result<(), LayerError> {
+        if let Some(stored) = stored.load(dt)? {
+            for row in concerned(self, &stored.rows) {
+                self.of_mut(stored.rows.key(row)).offer_stored(stored.rows.updated_at(row), dt);
+                self.order_mut(stored.rows.order_id(row)).offer_stored(stored.rows.updated_at(row));
+            }
+        }
+        let Some(frame) = staged.load(dt)? else { return Ok(()) };
+        let rows = FactRows::new(&frame)?;
+        let seq = frame.column(SEQ)?.u64()?;
+        for row in concerned(self, &rows) {
+            let seq = seq.get(row).unwrap_or_default();
+            self.of_mut(rows.key(row)).offer_incoming(rows.updated_at(row), seq);
+            self.order_mut(rows.order_id(row)).offer_incoming(rows.updated_at(row), seq);
+        }
+        Ok(())
+    }
+
+    /// Offers what another thread has found in other partitions.
+    fn absorb(&mut self, found: BestVersions) {
+        for (order_id, skus) in found.keys {
+            for (sku, versions) in skus {
+                let own = self.of_mut((&order_id, &sku));
+                if let Some(BestIncoming { updated_at, seq }) = versions.incoming {
+                    own.offer_incoming(updated_at, seq);
+                }
+                if let Some(BestStored { updated_at, dt }) = versions.stored {
+                    own.offer_stored(updated_at, dt);
+                }
+            }
+        }
+        for (order_id, versions) in found.orders {
+            let own = self.order_mut(&order_id);
+            if let Some(BestIncoming { updated_at, seq }) = versions.incoming {
+                own.offer_incoming(updated_at, seq);
+            }
+            if let Some(updated_at) = versions.stored {
+                own.offer_stored(updated_at);
+            }
+        }
+    }
+
     fn order_mut(&mut self, order_id: &str) -> &mut OrderVersions {
         if !self.orders.contains_key(order_id) {
             self.orders.insert(order_id.to_owned(), OrderVersions::default());
@@ -128,34 +170,34 @@ impl BestVersions {
     }
 }
 
-/// Compares all versions of the given orders, over the partitions that hold one of them.
+/// Compares all versions of the given orders, over the partitions that hold one of them, several partitions at once.
 ///
 /// # Errors
 /// A stored partition that can't be read.
 pub fn best_versions(
-    output: &Output,
+    stored: &StoredPartitions<'_>,
     staged: &StagedLines,
-    movers: HashSet<OrderHash>,
+    moved_orders: HashSet<OrderHash>,
     partitions: &BTreeSet<Dt>,
-    schema: &FactSchema,
+    threads: usize,
 ) -> Result<BestVersions, LayerError> {
-    let mut best_versions = BestVersions { movers, ..BestVersions::default() };
-    for &dt in partitions {
-        if let Some(stored) = StoredPartition::load(output, dt, schema)? {
-            for row in concerned(&best_versions, &stored.rows) {
-                best_versions.of_mut(stored.rows.key(row)).offer_stored(stored.rows.updated_at(row), dt);
-                best_versions.order_mut(stored.rows.order_id(row)).offer_stored(stored.rows.updated_at(row));
-            }
+    let partitions: Vec<Dt> = partitions.iter().copied().collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut found = BestVersions { movers: moved_orders.clone(), ..BestVersions::default() };
+        while let Some(&dt) = partitions.get(next.fetch_add(1, AtomicOrdering::Relaxed)) {
+            found.offer_partition(stored, staged, dt)?;
         }
-        if let Some(frame) = staged.load(dt)? {
-            let rows = FactRows::new(&frame)?;
-            let seq = frame.column(SEQ)?.u64()?;
-            for row in concerned(&best_versions, &rows) {
-                let seq = seq.get(row).unwrap_or_default();
-                best_versions.of_mut(rows.key(row)).offer_incoming(rows.updated_at(row), seq);
-                best_versions.order_mut(rows.order_id(row)).offer_incoming(rows.updated_at(row), seq);
-            }
-        }
+        Ok::<_, LayerError>(found)
+    };
+    let threads = threads.clamp(1, partitions.len().max(1));
+    let found = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap_or(Err(LayerError::Worker))).collect::<Vec<_>>()
+    });
+    let mut best_versions = BestVersions { movers: moved_orders.clone(), ..BestVersions::default() };
+    for found in found {
+        best_versions.absorb(found?);
     }
     Ok(best_versions)
 }

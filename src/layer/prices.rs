@@ -4,18 +4,18 @@
 //! Responsible for the prices and for finding such lines; how many of them fail a run is `check`'s.
 //!
 //! ```text
-//! state/prices = magic (8) · entries (u64) · entry… · XXH3 of everything before (u64)          all little-endian
-//! entry        = hash of sku and currency (u64) · created_at (i64, µs) · unit_price (i64, ten-thousandths), sorted by hash
+//! file  = magic (8) · entries (u64) · entry… · XXH3 of everything before (u64)          all little-endian
+//! entry = hash of sku and currency (u64) · created_at (i64, µs) · unit_price (i64, ten-thousandths), sorted by hash
 //! ```
 
 use hashbrown::{HashMap, hash_map::Entry};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{LayerError, StoredPartition};
+use super::{LayerError, StoredPartitions};
 use crate::{
     cancel::Cancel,
-    model::{Dt, FactSchema, Line, Money},
-    store::{self, Output, Staging, places},
+    model::{Dt, Line, Money},
+    store::{ObjectRef, Output, Staging, places},
 };
 
 const MAGIC: &[u8; 8] = b"ETLPRC01";
@@ -144,8 +144,9 @@ impl PriceBook {
     ///
     /// # Errors
     /// I/O errors (exit 5).
-    pub fn read(output: &Output) -> Result<Option<PriceBook>, LayerError> {
-        Ok(store::read(&output.at(places::PRICES))?.and_then(|bytes| PriceBook::decode(&bytes)))
+    pub fn read(output: &Output, stored: Option<&ObjectRef>) -> Result<Option<PriceBook>, LayerError> {
+        let Some(version) = stored else { return Ok(None) };
+        Ok(output.read(&version.object)?.filter(|bytes| version.is_of(bytes)).and_then(|bytes| PriceBook::decode(&bytes)))
     }
 
     /// Whether no price is known.
@@ -157,18 +158,13 @@ impl PriceBook {
     ///
     /// # Errors
     /// A partition that can't be parsed, a signal, I/O errors (exit 5).
-    pub fn rebuild(
-        output: &Output,
-        schema: &FactSchema,
-        partitions: impl Iterator<Item = Dt>,
-        cancel: &Cancel,
-    ) -> Result<PriceBook, LayerError> {
+    pub fn rebuild(stored: &StoredPartitions<'_>, partitions: impl Iterator<Item = Dt>, cancel: &Cancel) -> Result<PriceBook, LayerError> {
         let mut book = PriceBook::default();
         for dt in partitions {
             if cancel.is_stopped() {
                 return Err(LayerError::Interrupted);
             }
-            book.offer_partition(output, schema, dt)?;
+            book.offer_partition(stored, dt)?;
         }
         Ok(book)
     }
@@ -177,8 +173,8 @@ impl PriceBook {
     ///
     /// # Errors
     /// A partition that can't be parsed, I/O errors (exit 5).
-    pub fn offer_partition(&mut self, output: &Output, schema: &FactSchema, dt: Dt) -> Result<(), LayerError> {
-        let Some(stored) = StoredPartition::load(output, dt, schema)? else { return Ok(()) };
+    pub fn offer_partition(&mut self, stored: &StoredPartitions<'_>, dt: Dt) -> Result<(), LayerError> {
+        let Some(stored) = stored.load(dt)? else { return Ok(()) };
         let mut prices = RunPrices::default();
         (0..stored.rows.len()).for_each(|row| prices.take(&stored.rows.line(row)));
         self.absorb(&prices);
@@ -211,9 +207,8 @@ impl PriceBook {
     ///
     /// # Errors
     /// I/O errors (exit 5).
-    pub fn stage(&self, staging: &mut Staging) -> Result<(), LayerError> {
-        staging.put(places::PRICES, &self.encode())?;
-        Ok(())
+    pub fn stage(&self, staging: &mut Staging, run_id: &str) -> Result<ObjectRef, LayerError> {
+        Ok(staging.put(places::prices(run_id), &self.encode())?)
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -1,13 +1,17 @@
 //! A partition as it lies on disk.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use polars::prelude::DataFrame;
 
-use super::{LayerError, csv};
+use super::{LayerError, PartitionEntry, csv};
 use crate::{
     model::{Dt, FactRows, FactSchema, UtcMicros},
-    store::{self, Output, places},
+    store::{self, Key, Output, Tag, places},
 };
 
 /// A stored partition: its bytes, and its rows in their order.
@@ -19,15 +23,86 @@ pub struct StoredPartition {
 }
 
 impl StoredPartition {
-    /// Reads a partition; `None` where there is none.
+    /// Reads a file; `None` where there is none.
     ///
     /// # Errors
-    /// [`LayerError::Partition`] where it can't be parsed, or what the disk refuses.
-    pub fn load(output: &Output, dt: Dt, schema: &FactSchema) -> Result<Option<StoredPartition>, LayerError> {
-        let path = output.at(places::partition_file(dt));
-        let Some(bytes) = store::read(&path)? else { return Ok(None) };
-        let frame: DataFrame = csv::read_partition(&bytes, dt, &path, schema)?.finish()?;
-        Ok(Some(StoredPartition { rows: FactRows::new(&frame)?, bytes }))
+    /// [`LayerError::Partition`] where it can't be parsed, or I/O errors.
+    pub fn read(path: &Path, dt: Dt, schema: &FactSchema) -> Result<Option<StoredPartition>, LayerError> {
+        let Some(bytes) = store::read(path)? else { return Ok(None) };
+        StoredPartition::parse(bytes, dt, path, schema).map(Some)
+    }
+
+    fn parse(bytes: Vec<u8>, dt: Dt, path: &Path, schema: &FactSchema) -> Result<StoredPartition, LayerError> {
+        let frame: DataFrame = csv::read_partition(&bytes, dt, path, schema)?.finish()?;
+        Ok(StoredPartition { rows: FactRows::new(&frame)?, bytes })
+    }
+}
+
+/// Reads the partitions of a layer, as a state describes them.
+pub struct StoredPartitions<'a> {
+    output: &'a Output,
+    entries: &'a BTreeMap<Dt, PartitionEntry>,
+    schema: &'a FactSchema,
+    /// The versions of the files in a bucket that were read.
+    seen: Mutex<BTreeMap<Key, Option<Tag>>>,
+}
+
+impl<'a> StoredPartitions<'a> {
+    /// The partitions of these entries.
+    pub fn new(output: &'a Output, entries: &'a BTreeMap<Dt, PartitionEntry>, schema: &'a FactSchema) -> StoredPartitions<'a> {
+        StoredPartitions { output, entries, schema, seen: Mutex::default() }
+    }
+
+    /// The entry of a partition; `None` where there is none.
+    pub fn entry(&self, dt: Dt) -> Option<&PartitionEntry> {
+        self.entries.get(&dt)
+    }
+
+    /// Reads a partition; `None` where there is none. In a bucket, a local copy is left at its place.
+    ///
+    /// # Errors
+    /// [`LayerError::Partition`] where it can't be parsed, [`LayerError::Changed`] where its file is not what the state says, or I/O
+    /// errors.
+    pub fn load(&self, dt: Dt) -> Result<Option<StoredPartition>, LayerError> {
+        let key = places::partition_file(dt);
+        let path = self.output.at(&key);
+        let Some(entry) = self.entries.get(&dt) else {
+            if self.output.folder().is_some() && path.exists() {
+                return Err(LayerError::Changed { path });
+            }
+            self.see(key, None);
+            return Ok(None);
+        };
+        let bytes = match self.output.folder() {
+            Some(_) => {
+                store::read(&path)?.filter(|bytes| entry.version.is_of(bytes)).ok_or_else(|| LayerError::Changed { path: path.clone() })?
+            }
+            None => self.fetch(&key, entry)?,
+        };
+        StoredPartition::parse(bytes, dt, &path, self.schema).map(Some)
+    }
+
+    /// The content of a partition in a bucket: its installed file if that is what the state says, else its object.
+    fn fetch(&self, key: &Key, entry: &PartitionEntry) -> Result<Vec<u8>, LayerError> {
+        let installed = self.output.object(key)?;
+        self.see(key.clone(), installed.as_ref().map(|object| object.tag.clone()));
+        let bytes = match installed.filter(|object| entry.version.is_of(&object.bytes)) {
+            Some(object) => object.bytes.into(),
+            None => self.output.read_version(&entry.version)?,
+        };
+        store::write_staged(&self.output.at(key), &bytes)?;
+        Ok(bytes)
+    }
+
+    fn see(&self, key: Key, tag: Option<Tag>) {
+        if self.output.folder().is_none() {
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key, tag);
+        }
+    }
+
+    /// The versions of the files in a bucket that were read.
+    pub fn seen(self) -> BTreeMap<Key, Option<Tag>> {
+        self.seen.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

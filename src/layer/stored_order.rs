@@ -3,7 +3,7 @@
 //!
 //! Reads the files as they are, whatever columns they have. Repairs nothing.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::collections::BTreeSet;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{Dt, order_hash},
-    store::{self, Output, places::partition_file},
+    store::{self, Key, Output, places::partition_file},
 };
 
 /// Names and texts of a row, in the order of the file. `None` is NULL.
@@ -43,7 +43,7 @@ pub struct StoredRow {
     /// Its partition.
     pub dt: Dt,
     /// Its file, beneath the output.
-    pub file: PathBuf,
+    pub file: Key,
     /// Its line in the file, from 1.
     pub line: u64,
     /// All of its columns.
@@ -90,8 +90,9 @@ pub fn stored_order(output: &Output, order_id: &str) -> Result<StoredOrder, Laye
             // The index does not know what somebody else wrote into a partition.
             Some(indexed) => {
                 indexed.partitions.contains(&dt) || {
-                    let now = store::size_and_time(&output.at(partition_file(dt)))?;
-                    now.is_some_and(|(bytes, time)| indexed.published.get(&dt).is_none_or(|stamp| !stamp.looks_like(bytes, time)))
+                    let is_folder = output.folder().is_some();
+                    let now = if is_folder { store::size_and_time(&output.at(partition_file(dt)))? } else { None };
+                    now.is_some_and(|(bytes, time)| indexed.committed.get(&dt).is_none_or(|entry| !entry.looks_like(bytes, time)))
                 }
             }
         };
@@ -101,16 +102,21 @@ pub fn stored_order(output: &Output, order_id: &str) -> Result<StoredOrder, Laye
     let mut found = StoredOrder { rows: Vec::new(), found_by, partitions, partitions_read, unreadable: Vec::new() };
     for dt in wanted {
         let file = partition_file(dt);
-        let Some(bytes) = store::read(&output.at(&file))? else { continue };
+        let entry = indexed.as_ref().and_then(|indexed| indexed.committed.get(&dt)).filter(|_| output.folder().is_none());
+        let bytes = match entry {
+            Some(entry) => Some(output.read_version(&entry.version)?),
+            None => output.read(&file)?,
+        };
+        let Some(bytes) = bytes else { continue };
         match rows_of(&bytes, order_id, dt, &file) {
             Ok(rows) => found.rows.extend(rows),
-            Err(error) => found.unreadable.push(format!("{}: {error}", file.display())),
+            Err(error) => found.unreadable.push(format!("{file}: {error}")),
         }
     }
     Ok(found)
 }
 
-fn rows_of(bytes: &[u8], order_id: &str, dt: Dt, file: &std::path::Path) -> Result<Vec<StoredRow>, ::csv::Error> {
+fn rows_of(bytes: &[u8], order_id: &str, dt: Dt, file: &Key) -> Result<Vec<StoredRow>, ::csv::Error> {
     let mut reader = ::csv::Reader::from_reader(bytes);
     let names: Vec<String> = reader.byte_headers()?.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
     let key = names.iter().position(|name| name == "order_id").unwrap_or(0);
@@ -123,7 +129,7 @@ fn rows_of(bytes: &[u8], order_id: &str, dt: Dt, file: &std::path::Path) -> Resu
         let text = |cell: &[u8]| Some(String::from_utf8_lossy(cell).into_owned()).filter(|text| !text.is_empty());
         let columns = RowColumns(names.iter().cloned().zip(record.iter().map(text)).collect());
         let line = record.position().map_or(0, ::csv::Position::line);
-        rows.push(StoredRow { dt, file: file.to_owned(), line, columns });
+        rows.push(StoredRow { dt, file: file.clone(), line, columns });
     }
     Ok(rows)
 }

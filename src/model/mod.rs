@@ -10,6 +10,7 @@ mod dimensions;
 mod dt;
 mod fact;
 mod field_path;
+mod file_format;
 mod json;
 mod money;
 mod raw_record;
@@ -31,6 +32,7 @@ pub use dimensions::{ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec, FixedColu
 pub use dt::Dt;
 pub use fact::{FACT_COLUMNS, FactBuilder, FactRows, FactType, Line, OrderHash, SEQ, order_hash};
 pub use field_path::{FieldPath, FieldPathError};
+pub use file_format::{Compression, FileFormat};
 pub use json::Pairs;
 pub use money::{Money, MoneyError};
 pub use raw_record::{CellTypes, RawRecord};

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{CommandName, Summary};
 use crate::{
     net::redact,
-    store::{self, Output, StoreError, places},
+    store::{Key, Output, StoreError, places},
 };
 
 /// Runs, the last one first, each with the line of JSON that it wrote. Skips a report that is not valid.
@@ -13,11 +13,11 @@ use crate::{
 /// # Errors
 /// I/O errors.
 pub fn recorded_runs(output: &Output) -> Result<impl Iterator<Item = (Summary, String)> + use<>, StoreError> {
-    let folder = output.reports();
-    let names = output.names(&folder)?;
+    let names = output.names(places::REPORTS)?;
     let reports = names.into_iter().rev().filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "json"));
+    let output = output.clone();
     Ok(reports.filter_map(move |name| {
-        let bytes = store::read(&folder.join(name)).ok()??;
+        let bytes = output.read(Key::from(places::REPORTS).join(name)).ok()??;
         let run = Summary::from_json(&bytes).ok()?;
         Some((run, String::from_utf8_lossy(&bytes).trim().to_owned()))
     }))
@@ -45,7 +45,7 @@ pub fn latest_successes(output: &Output, command: CommandName, count: usize, amo
 /// # Errors
 /// I/O errors.
 pub fn write_report(output: &Output, summary: &Summary) -> Result<(), StoreError> {
-    store::replace(output, places::report(&summary.run_id), &report_bytes(summary))
+    output.replace(places::report(&summary.run_id), &report_bytes(summary))
 }
 
 /// A report's bytes: the summary, as one line.

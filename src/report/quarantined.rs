@@ -51,21 +51,24 @@ pub struct Sample {
 /// # Errors
 /// I/O errors.
 pub fn quarantined(output: &Output, only: Option<&RunId>, limit: usize, samples: usize) -> Result<Vec<Quarantined>, StoreError> {
-    let folder = output.at(places::QUARANTINE);
     let mut found = Vec::new();
-    for name in output.names(&folder)?.into_iter().rev() {
+    for name in output.names(places::QUARANTINE)?.into_iter().rev() {
         let Some(run_id) = places::quarantined_run(&name).filter(|run_id| only.is_none_or(|only| only.as_str() == *run_id)) else {
             continue;
         };
         let place = places::quarantine(run_id);
-        let path = output.at(&place);
+        // In a bucket, a run that was never committed may have left its own.
+        if output.folder().is_none() && output.read(places::report(run_id))?.is_none() {
+            continue;
+        }
+        let Some(path) = output.local(&place)? else { continue };
         let Ok(file) = File::open(&path) else { continue };
         if found.len() == limit {
             break;
         }
         let mut of_run = Quarantined {
             run_id: run_id.to_owned(),
-            file: place.display().to_string(),
+            file: place.to_string(),
             dropped: 0,
             reasons: BTreeMap::new(),
             samples: Vec::new(),

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     model::{RunId, UtcMicros},
-    store::{self, Output, StoreError, places},
+    store::{Key, Output, StoreError, places},
 };
 
 /// A time without a run that may be a jump of the clock: 180 days, in microseconds.
@@ -53,7 +53,7 @@ pub fn remove_older(output: &Output, retention: Duration, run: &CurrentRun<'_>) 
     let oldest = run.now.minus(i64::try_from(retention.as_micros()).unwrap_or(i64::MAX));
     let mut runs = BTreeSet::new();
     for file in files.into_iter().filter(|file| file.start < oldest) {
-        store::remove(&output.at(file.folder).join(&file.name))?;
+        output.remove(Key::from(file.folder).join(&file.name))?;
         runs.insert(file.run_id);
     }
     Ok(Retained::Removed(runs.len()))
@@ -71,7 +71,7 @@ pub fn doubted_clock(output: &Output, run: &CurrentRun<'_>) -> Result<Option<Utc
 fn run_files(output: &Output) -> Result<Vec<RunFiles>, StoreError> {
     let mut files = Vec::new();
     for folder in [places::QUARANTINE, places::MANIFESTS, places::REPORTS] {
-        for name in output.names(&output.at(folder))? {
+        for name in output.names(folder)? {
             let Ok(run_id) = places::run_of(&name).parse::<RunId>() else { continue };
             let Some(start) = run_id.start() else { continue };
             files.push(RunFiles { folder, name, run_id, start });
@@ -87,11 +87,11 @@ fn earlier_starts(files: &[RunFiles], run: &CurrentRun<'_>) -> BTreeSet<UtcMicro
 
 /// The newest run before a jump of the clock that is not confirmed yet. The first run after a jump is noted in the state.
 fn run_before_jump(output: &Output, earlier: &BTreeSet<UtcMicros>, run: &CurrentRun<'_>) -> Result<Option<UtcMicros>, StoreError> {
-    let noted = store::read(&output.at(places::CLOCK_JUMP))?.and_then(|text| String::from_utf8(text).ok()?.parse::<RunId>().ok()?.start());
+    let noted = output.read(places::CLOCK_JUMP)?.and_then(|text| String::from_utf8(text).ok()?.parse::<RunId>().ok()?.start());
     let Some(first) = noted else {
         let newest = earlier.last().copied().filter(|newest| run.now.micros() - newest.micros() > JUMP);
         if newest.is_some() {
-            store::replace(output, places::CLOCK_JUMP, run.run_id.as_bytes())?;
+            output.replace(places::CLOCK_JUMP, run.run_id.as_bytes())?;
         }
         return Ok(newest);
     };
@@ -100,7 +100,7 @@ fn run_before_jump(output: &Output, earlier: &BTreeSet<UtcMicros>, run: &Current
         return Ok(None);
     }
     if earlier.range(first..).count() >= CONFIRMING_RUNS && run.now.micros() - first.micros() >= UtcMicros::DAY {
-        store::remove_file(&output.at(places::CLOCK_JUMP))?;
+        output.remove(places::CLOCK_JUMP)?;
         return Ok(None);
     }
     Ok(earlier.range(..first).next_back().copied())

@@ -73,6 +73,8 @@ pub enum CommandName {
     Replay,
     /// `etl demo`.
     Demo,
+    /// `etl undo`.
+    Undo,
     /// A command that this version does not know: the report is of a newer one.
     #[serde(other)]
     Unknown,
@@ -130,6 +132,9 @@ pub struct ValueCounts {
 pub struct Summary {
     /// The run.
     pub run_id: String,
+    /// The number of its commit; `None` if it was not committed.
+    #[serde(default)]
+    pub commit: Option<u64>,
     /// What it was started as.
     #[serde(default)]
     pub command: CommandName,
@@ -217,6 +222,7 @@ impl Summary {
     /// The summary of a run that has done nothing yet.
     pub fn new(run_id: String, since: Option<UtcMicros>, until: Option<UtcMicros>, started_at: UtcMicros) -> Summary {
         Summary {
+            commit: None,
             run_id,
             command: CommandName::Run,
             replay_of: None,
@@ -476,7 +482,7 @@ mod tests {
         assert_eq!((summary.status, summary.command, summary.records.records_read), (Status::Published, CommandName::Run, 0));
         let mut newer: Value = serde_json::to_value(full()).unwrap();
         newer["status"] = "paused".into();
-        newer["command"] = "undo".into();
+        newer["command"] = "redo".into();
         newer["alerts"] = json!([{"kind": "from_the_future", "message": "m"}]);
         newer["completeness"]["status"] = "likely".into();
         newer["more"] = json!({"a": 1});

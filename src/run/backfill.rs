@@ -1,6 +1,16 @@
 //! A window, loaded chunk by chunk, each a run of its own. Run again after a failure, it continues at the first chunk that is not
 //! done. Which chunks are done is told by the coverage of the source.
 
+use std::{
+    collections::BTreeMap,
+    str::FromStr,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
 use super::{
     RequestError, RunError,
     job::{self, Outcome, Request},
@@ -12,7 +22,7 @@ use crate::{
     coverage::{Interval, SourceCoverage},
     model::{UtcMicros, Window},
     report::CommandName,
-    settings::{Chunk, Settings, SettingsError, Source, When},
+    settings::{Chunk, Cursor, Settings, SettingsError, Source, When},
     store::Output,
 };
 
@@ -35,11 +45,49 @@ pub struct BackfillRequest<'a> {
     pub chunk: Chunk,
     /// Which chunks are loaded.
     pub choice: ChunkChoice,
+    /// Which part of the chunks this process loads; `None`: all of them.
+    pub shard: Option<Shard>,
+    /// How many chunks are loaded at once.
+    pub jobs: usize,
     /// The switch that stops it.
     pub cancel: &'a Cancel,
     /// Who watches each run.
     pub observer: &'a dyn Observer,
 }
+
+/// A part of the chunks of a backfill: part `number` of `of`, counted from 0. The parts are of about the same size, and each is in
+/// one piece.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shard {
+    number: usize,
+    of: usize,
+}
+
+impl Shard {
+    /// Whether a chunk is in this part.
+    fn has(self, chunk: usize, chunks: usize) -> bool {
+        chunks > 0 && chunk * self.of / chunks == self.number
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Shard, String> {
+        let parsed = text.split_once('/').and_then(|(number, of)| Some((number.trim().parse().ok()?, of.trim().parse().ok()?)));
+        let (number, of): (usize, usize) = parsed.ok_or("write I/N, such as 0/20: part I, counted from 0, of N")?;
+        if of == 0 || of > MOST_SHARDS {
+            return Err(format!("write a number of parts from 1 to {MOST_SHARDS}"));
+        }
+        if number >= of {
+            return Err(format!("parts are counted from 0: write 0/{of} to {}/{of}", of - 1));
+        }
+        Ok(Shard { number, of })
+    }
+}
+
+/// The most parts of a backfill.
+const MOST_SHARDS: usize = 10_000;
 
 /// How a backfill ended.
 pub struct BackfillOutcome {
@@ -47,7 +95,7 @@ pub struct BackfillOutcome {
     pub chunks: usize,
     /// Those that earlier calls have done.
     pub done_before: usize,
-    /// The runs of this call; the last one may have failed.
+    /// The runs of this call, in the order of their chunks. One or more may have failed.
     pub runs: Vec<Outcome>,
 }
 
@@ -70,49 +118,95 @@ pub(super) struct ChunkState {
     pub(super) is_done: bool,
 }
 
-/// Loads chunk after chunk. `before` is called for every chunk before it runs (its number from 0, of how many, its window), `after`
-/// of its outcome. The first chunk that fails ends it.
+/// Loads the chunks, several at once if that is asked for. `before` is called for every chunk before it runs (its number from 0, of how
+/// many, its window), `after` of its outcome. After a chunk that fails, no other is begun.
 ///
 /// # Errors
 /// A window without a beginning, and what the disk refuses; a chunk that fails is the last outcome.
 pub fn backfill(
     request: &BackfillRequest<'_>,
-    mut before: impl FnMut(usize, usize, Window),
-    mut after: impl FnMut(&Outcome),
+    before: impl Fn(usize, usize, Window) + Sync,
+    after: impl Fn(&Outcome) + Sync,
 ) -> Result<BackfillOutcome, RunError> {
     let settings = request.settings;
     let orders = settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
-    let ledger = ledger::read(&Output::new(settings.output.clone()))?;
+    let ledger = ledger::of_output(&Output::open(&settings.output)?)?;
     let coverage = ledger.of(&ledger::identity(orders, settings.cursor));
     let chunks = planned(settings, request.chunk, request.choice, orders, coverage, UtcMicros::now())?;
+    let all = chunks.len();
+    let in_shard = |number: usize| request.shard.is_none_or(|shard| shard.has(number, all));
+    let chunks: Vec<_> = chunks.into_iter().enumerate().filter(|(number, _)| in_shard(*number)).map(|(_, chunk)| chunk).collect();
     let done_before = chunks.iter().filter(|chunk| chunk.is_done).count();
-    let mut outcome = BackfillOutcome { chunks: chunks.len(), done_before, runs: Vec::new() };
-    let mut restart = match (request.choice, chunks.first(), chunks.last()) {
+    let restart = match (request.choice, chunks.first(), chunks.last()) {
         (ChunkChoice::All, Some(first), Some(last)) => {
             first.window.since.zip(last.window.until).and_then(|(start, end)| Interval::new(start, end))
         }
         _ => None,
     };
-    for (number, chunk) in chunks.iter().enumerate().filter(|(_, chunk)| !chunk.is_done) {
-        before(number, chunks.len(), chunk.window);
-        let run = job::execute(&Request {
-            settings,
-            command: CommandName::Backfill,
-            replay_of: None,
-            since: chunk.window.since.map(When::At),
-            until: chunk.window.until.map(When::At),
-            restart: restart.take(),
-            cancel: request.cancel,
-            observer: request.observer,
-        });
+    let work: Vec<_> =
+        chunks.iter().enumerate().filter(|(_, chunk)| !chunk.is_done).map(|(number, chunk)| (number, chunk.window)).collect();
+    let queue = Queue { next: AtomicUsize::new(0), failed: AtomicBool::new(false), done: Mutex::new(BTreeMap::new()) };
+    // The mark of a new beginning must be there before the other chunks are.
+    let alone = usize::from(restart.is_some()).min(work.len());
+    let load = |restart: Option<Interval>| {
+        let place = queue.next.fetch_add(1, Ordering::Relaxed);
+        let Some(&(number, window)) = work.get(place).filter(|_| !queue.failed.load(Ordering::Relaxed)) else { return false };
+        before(number, chunks.len(), window);
+        let run = load_chunk(request, window, restart);
         after(&run);
-        let failed = run.error.is_some();
-        outcome.runs.push(run);
-        if failed {
-            break;
+        if run.error.is_some() {
+            queue.failed.store(true, Ordering::Relaxed);
         }
+        queue.done.lock().unwrap_or_else(PoisonError::into_inner).insert(number, run);
+        true
+    };
+    for _ in 0..alone {
+        load(restart);
     }
-    Ok(outcome)
+    let span = tracing::Span::current();
+    thread::scope(|scope| {
+        for _ in 1..jobs_at_once(request, &work).clamp(1, work.len().max(1)) {
+            scope.spawn(|| span.in_scope(|| while load(None) {}));
+        }
+        while load(None) {}
+    });
+    let runs = queue.done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
+    Ok(BackfillOutcome { chunks: chunks.len(), done_before, runs })
+}
+
+/// How many chunks may be loaded at once: those that share days would only wait for each other.
+fn jobs_at_once(request: &BackfillRequest<'_>, work: &[(usize, Window)]) -> usize {
+    let begins_within_a_day =
+        |(_, window): &(usize, Window)| window.since.is_some_and(|since| since.micros().rem_euclid(UtcMicros::DAY) != 0);
+    let shares_days =
+        request.settings.cursor != Cursor::Created || !request.chunk.is_of_whole_days() || work.iter().any(begins_within_a_day);
+    if shares_days && request.jobs > 1 {
+        tracing::warn!("these chunks share days, so they are loaded one after the other: --jobs needs chunks of whole days of created_at");
+        return 1;
+    }
+    request.jobs
+}
+
+/// The chunks that are loaded, taken one by one by the threads.
+struct Queue {
+    next: AtomicUsize,
+    /// Whether a chunk has failed: no other is begun.
+    failed: AtomicBool,
+    done: Mutex<BTreeMap<usize, Outcome>>,
+}
+
+fn load_chunk(request: &BackfillRequest<'_>, window: Window, restart: Option<Interval>) -> Outcome {
+    job::execute(&Request {
+        settings: request.settings,
+        command: CommandName::Backfill,
+        replay_of: None,
+        since: window.since.map(When::At),
+        until: window.until.map(When::At),
+        restart,
+        diff: None,
+        cancel: request.cancel,
+        observer: request.observer,
+    })
 }
 
 /// The chunks of a backfill, in order.
@@ -173,6 +267,19 @@ fn chunks(since: UtcMicros, until: UtcMicros, chunk: Chunk) -> Vec<Window> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shards_have_each_chunk_once_and_in_one_piece() {
+        for (chunks, of) in [(26, 4), (3, 5), (7, 7), (1, 1), (0, 3)] {
+            let shards: Vec<Shard> = (0..of).map(|number| format!("{number}/{of}").parse().unwrap()).collect();
+            let owner = |chunk| shards.iter().filter(|shard| shard.has(chunk, chunks)).collect::<Vec<_>>();
+            let owners: Vec<usize> = (0..chunks).map(|chunk| owner(chunk)[0].number).collect();
+            assert!((0..chunks).all(|chunk| owner(chunk).len() == 1) && owners.is_sorted(), "{chunks} {of}: {owners:?}");
+        }
+        for wrong in ["4/4", "1", "a/b", "0/0", "-1/2", ""] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn chunks_cover_the_window_without_gap_or_overlap() {

@@ -1,17 +1,15 @@
 //! What runs have changed in the layer, for a warehouse that follows it, and which of their manifests still hold.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
 use super::{RequestError, RunError};
 use crate::{
+    layer::{LayerState, OpenedLayer},
     model::Dt,
     report::{self, Summary},
-    store::{self, Output, places},
+    store::{Key, Output, places},
     warehouse::redshift::{self, Changes, RunManifest},
 };
 
@@ -34,30 +32,64 @@ pub enum WhichRuns<'a> {
 pub(super) fn changes(output: &Output, url: &str, which: WhichRuns<'_>) -> Result<Changes, RunError> {
     let runs = runs(output, which)?;
     let days: BTreeSet<Dt> = runs.iter().flat_map(|run| run.partitions_written.iter().chain(&run.partitions_removed)).copied().collect();
-    let stored: BTreeSet<Dt> = days.iter().copied().filter(|dt| output.at(places::partition_file(*dt)).exists()).collect();
-    let manifests: Vec<_> = runs.iter().filter_map(|run| valid_manifest(output, url, &run.run_id)).collect();
+    let state = OpenedLayer::open(output)?.state;
+    let is_stored = |dt: &Dt| match output.folder() {
+        Some(_) => output.at(places::partition_file(*dt)).exists(),
+        None => state.partitions.contains_key(dt),
+    };
+    let stored: BTreeSet<Dt> = days.iter().copied().filter(is_stored).collect();
+    let manifests: Vec<_> = runs.iter().filter_map(|run| valid_manifest(output, &state, url, &run.run_id)).collect();
     let sources = redshift::sources(&stored, &manifests);
     Ok(Changes { days, stored, sources })
 }
 
-/// The runs, the latest first.
-fn runs(output: &Output, which: WhichRuns<'_>) -> Result<Vec<Summary>, RunError> {
+/// The runs, the latest commit first.
+pub(super) fn runs(output: &Output, which: WhichRuns<'_>) -> Result<Vec<Summary>, RunError> {
     let unknown = |run_id: &str| RequestError::UnknownRun(run_id.to_owned());
-    let mut recorded = report::recorded_runs(output)?.map(|(run, _)| run);
     match which {
-        WhichRuns::Last => Ok(recorded.find(Summary::has_published).into_iter().collect()),
-        WhichRuns::One(run_id) => Ok(vec![recorded.find(|run| run.run_id == run_id).ok_or_else(|| unknown(run_id))?]),
+        WhichRuns::Last => {
+            // Runs that were at work at the same time are committed in another order than they began.
+            let latest: Vec<_> =
+                report::recorded_runs(output)?.map(|(run, _)| run).filter(Summary::has_published).take(AT_WORK_AT_ONCE).collect();
+            Ok(latest.into_iter().max_by_key(|run| run.commit).into_iter().collect())
+        }
+        WhichRuns::One(run_id) => Ok(vec![report_of(output, run_id)?.ok_or_else(|| unknown(run_id))?]),
         WhichRuns::Since(run_id) => {
-            let mut after = Vec::new();
-            loop {
-                let run = recorded.next().ok_or_else(|| unknown(run_id))?;
-                if run.run_id == run_id {
-                    return Ok(after);
-                }
-                after.extend(Some(run).filter(Summary::has_published));
-            }
+            let since = report_of(output, run_id)?.ok_or_else(|| unknown(run_id))?;
+            runs_since(output, &since)
         }
     }
+}
+
+/// How many runs may have been at work at the same time.
+const AT_WORK_AT_ONCE: usize = 64;
+
+/// The report of a run.
+fn report_of(output: &Output, run_id: &str) -> Result<Option<Summary>, RunError> {
+    Ok(output.read(places::report(run_id))?.and_then(|bytes| Summary::from_json(&bytes).ok()))
+}
+
+/// The runs that were committed after a run and changed something.
+fn runs_since(output: &Output, since: &Summary) -> Result<Vec<Summary>, RunError> {
+    let is_later = |run: &Summary| match (run.commit, since.commit) {
+        (Some(run), Some(since)) => run > since,
+        // Runs of versions before commits were committed in the order of their names.
+        _ => run.run_id > since.run_id,
+    };
+    let mut later = Vec::new();
+    let mut earlier = 0;
+    for (run, _) in report::recorded_runs(output)? {
+        if run.run_id < since.run_id {
+            earlier += 1;
+        }
+        // A run that began earlier may have been committed later, but not one that began long before.
+        if earlier > AT_WORK_AT_ONCE {
+            break;
+        }
+        later.extend(Some(run).filter(|run| run.run_id != since.run_id && is_later(run) && run.has_published()));
+    }
+    later.sort_by(|one, other| (other.commit, &other.run_id).cmp(&(one.commit, &one.run_id)));
+    Ok(later)
 }
 
 /// A manifest, as far as it is read back.
@@ -77,51 +109,55 @@ struct EntryMeta {
     content_length: u64,
 }
 
-/// The manifest of a run, if the warehouse accepts it now: each of its files lies under today's `redshift.url`, exists, and has
-/// the size that the manifest says. Redshift refuses a manifest with a missing file or another size.
-fn valid_manifest(output: &Output, url: &str, run_id: &str) -> Option<RunManifest> {
-    let place = places::manifest(run_id);
-    let bytes = store::read(&output.at(&place)).ok()??;
+/// The manifest of a run, if the warehouse may load it now: each of its files lies under today's `redshift.url`, and is the content of
+/// its partition, of the size that the manifest says.
+fn valid_manifest(output: &Output, state: &LayerState, url: &str, run_id: &str) -> Option<RunManifest> {
+    let key = places::manifest(run_id);
+    let bytes = output.read(&key).ok()??;
     let manifest: Manifest = serde_json::from_slice(&bytes).ok()?;
     let day = |entry: &ManifestEntry| {
-        let relative = Path::new(entry.url.strip_prefix(url)?.strip_prefix('/')?);
-        let dt = places::partition_of(relative.parent()?.file_name()?.to_str()?)?;
-        let is_partition = relative == places::partition_file(dt);
-        let length = |path: PathBuf| path.metadata().ok().map(|file| file.len());
-        (is_partition && length(output.at(relative)) == Some(entry.meta.content_length)).then_some(dt)
+        let object = entry.url.strip_prefix(url)?.strip_prefix('/')?;
+        let dt = places::partition_of(Key::from(object).folder()?.rsplit('/').next()?)?;
+        let version = &state.partitions.get(&dt)?.version;
+        (version.object.as_str() == object && version.bytes == entry.meta.content_length).then_some(dt)
     };
     let days: Option<BTreeSet<Dt>> = manifest.entries.iter().map(day).collect();
-    Some(RunManifest { place: place.display().to_string(), days: days? })
+    Some(RunManifest { place: key.to_string(), days: days? })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::manifest::{Entry, manifest};
+    use crate::{
+        layer::PartitionEntry,
+        model::CurrencyTotals,
+        run::manifest::{Entry, manifest},
+        store::ObjectRef,
+    };
 
     #[test]
     fn a_manifest_is_used_only_while_its_url_and_its_files_are_as_it_says() {
         let folder = tempfile::tempdir().unwrap();
         let output = Output::new(folder.path().to_owned());
         let dt: Dt = "2026-01-01".parse().unwrap();
-        let place = places::partition_file(dt);
-        let write = |place: &Path, content: &[u8]| {
-            std::fs::create_dir_all(output.at(place).parent().unwrap()).unwrap();
-            std::fs::write(output.at(place), content).unwrap();
+        let object = Key::from("data/dt=2026-01-01/r.csv");
+        let made = |url: Option<&str>| {
+            output.replace(places::manifest("r"), &manifest(&output, url, &[Entry { place: object.clone(), bytes: 4 }])).unwrap();
         };
-        write(&place, b"1234");
-        let made = |url: Option<&str>| write(&places::manifest("r"), &manifest(&output, url, &[Entry { place: place.clone(), bytes: 4 }]));
-        let is_valid = |url: &str| valid_manifest(&output, url, "r").is_some();
+        let state = |object: &Key, bytes| {
+            let version = ObjectRef { object: object.clone(), bytes, checksum: "x".into() };
+            let entry = PartitionEntry { version, modified_ns: 0, rows: 1, revenue: CurrencyTotals::new() };
+            LayerState { partitions: [(dt, entry)].into(), ..LayerState::default() }
+        };
+        let is_valid = |url: &str, state: &LayerState| valid_manifest(&output, state, url, "r").is_some();
         made(None);
-        assert!(!is_valid("s3://b/x"), "made before redshift.url was set");
+        assert!(!is_valid("s3://b/x", &state(&object, 4)), "made before redshift.url was set");
         made(Some("s3://b/x"));
-        assert_eq!(valid_manifest(&output, "s3://b/x", "r").map(|manifest| manifest.days), Some([dt].into()));
-        assert!(!is_valid("s3://b/y") && !is_valid("s3://b"), "made for another place");
-        write(&place, b"12345");
-        assert!(!is_valid("s3://b/x"), "a later run changed the partition");
-        std::fs::remove_file(output.at(&place)).unwrap();
-        assert!(!is_valid("s3://b/x"), "a later run removed it");
-        write(&places::manifest("r"), b"{");
-        assert!(!is_valid("s3://b/x"));
+        assert_eq!(valid_manifest(&output, &state(&object, 4), "s3://b/x", "r").map(|manifest| manifest.days), Some([dt].into()));
+        assert!(!is_valid("s3://b/y", &state(&object, 4)) && !is_valid("s3://b", &state(&object, 4)), "made for another place");
+        assert!(!is_valid("s3://b/x", &state(&object, 5)) && !is_valid("s3://b/x", &state(&Key::from("data/dt=2026-01-01/s.csv"), 4)));
+        assert!(!is_valid("s3://b/x", &LayerState::default()), "a later run removed it");
+        output.replace(places::manifest("r"), b"{").unwrap();
+        assert!(!is_valid("s3://b/x", &state(&object, 4)));
     }
 }

@@ -3,20 +3,20 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use super::{RequestError, RunError, open};
+use super::{RequestError, RunError, change::LayerChange, ledger, open};
 use crate::{
     cancel::Cancel,
     check::{self, CheckError, CheckResult, CheckScript, CustomCheck, Engine, Expected, LayerView, ViewScope},
-    layer::{self, Catalog, StoredState},
+    layer::{self, Catalog, LayerState, OpenedLayer, StoredState},
     model::{DIM_PRODUCT, DIM_USER, Dt, RunId, UtcMicros, Window},
     report::{self, CheckHistory},
     settings::{RepeatedSku, Settings, When},
-    store::{self, Output, Staging, places},
+    store::{self, Key, Output, Scope, Staging, places},
 };
 
 /// How long a publish that is under way is waited for before the layer is looked at as it is.
@@ -39,7 +39,7 @@ pub struct CheckRequest<'a> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckedLayer {
     /// The output.
-    pub output: PathBuf,
+    pub output: String,
     /// The number of its partitions.
     pub partitions: usize,
     /// What the checks found.
@@ -53,7 +53,7 @@ pub struct CheckedLayer {
 /// [`RequestError::NothingToCheck`] for an output without a layer; what keeps the checks from running. What they find is the result.
 pub fn check_layer(request: &CheckRequest<'_>) -> Result<CheckedLayer, RunError> {
     let CheckRequest { settings, cancel, .. } = request;
-    let output = Output::new(settings.output.clone());
+    let output = Output::open(&settings.output)?;
     require_folder(&output)?;
     let custom = check::load_custom(settings.checks.as_deref(), &settings.column_checks, &settings.schema())?;
     if settings.since == Some(When::Last) && custom.iter().any(CustomCheck::names_window) {
@@ -64,7 +64,7 @@ pub fn check_layer(request: &CheckRequest<'_>) -> Result<CheckedLayer, RunError>
         let before = layer::generation(&output)?;
         let checked = check_once(request, &output, &custom);
         let is_sound = checked.as_ref().is_ok_and(|checked| !checked.results.iter().any(CheckResult::is_failure));
-        if is_sound || (layer::generation(&output)? == before && !store::is_publishing(&output)) {
+        if is_sound || (layer::generation(&output)? == before && !store::is_publishing(&output)?) {
             return checked;
         }
         if let (Ok(checked), Some(folder)) = (checked, request.violations) {
@@ -77,7 +77,8 @@ pub fn check_layer(request: &CheckRequest<'_>) -> Result<CheckedLayer, RunError>
 
 /// A mistyped path is not a sound layer.
 fn require_folder(output: &Output) -> Result<(), RequestError> {
-    if output.root().is_dir() { Ok(()) } else { Err(RequestError::NothingToCheck(output.root().to_owned())) }
+    let is_missing = output.folder().is_some_and(|folder| !folder.is_dir());
+    if is_missing { Err(RequestError::NothingToCheck(output.location())) } else { Ok(()) }
 }
 
 /// Removes the rows that an attempt has kept: the layer changed meanwhile.
@@ -94,7 +95,7 @@ fn remove_files(folder: &Path, results: &[CheckResult]) -> Result<(), CheckError
 /// # Errors
 /// A user's own check that can't be used.
 pub fn check_scripts(settings: &Settings) -> Result<Vec<CheckScript>, RunError> {
-    let output = Output::new(settings.output.clone());
+    let output = Output::open(&settings.output)?;
     let custom = check::load_custom(settings.checks.as_deref(), &settings.column_checks, &settings.schema())?;
     Ok(check::check_scripts(&whole_layer(settings, &output)?, &custom)?)
 }
@@ -104,7 +105,7 @@ pub fn check_scripts(settings: &Settings) -> Result<Vec<CheckScript>, RunError> 
 /// # Errors
 /// [`RequestError::NothingToCheck`] for a missing output; I/O errors.
 pub fn check_history(settings: &Settings, limit: usize) -> Result<CheckHistory, RunError> {
-    let output = Output::new(settings.output.clone());
+    let output = Output::open(&settings.output)?;
     require_folder(&output)?;
     open::recover_unless_held(&output)?;
     Ok(report::check_history(&output, limit)?)
@@ -114,7 +115,7 @@ pub fn check_history(settings: &Settings, limit: usize) -> Result<CheckHistory, 
 fn settle(output: &Output, cancel: &Cancel) -> Result<(), RunError> {
     open::recover_unless_held(output)?;
     let started = Instant::now();
-    while store::is_publishing(output) && started.elapsed() < PUBLISH_WAIT && !cancel.is_stopped() {
+    while store::is_publishing(output).unwrap_or(false) && started.elapsed() < PUBLISH_WAIT && !cancel.is_stopped() {
         thread::sleep(Duration::from_millis(10));
         open::recover_unless_held(output)?;
     }
@@ -126,7 +127,7 @@ fn check_once(request: &CheckRequest<'_>, output: &Output, custom: &[CustomCheck
     layer::verify_columns(output, &settings.schema())?;
     let mut view = whole_layer(settings, output)?;
     if view.facts.is_empty() && view.dim_user.is_none() && view.dim_product.is_none() {
-        return Err(RequestError::NothingToCheck(output.root().to_owned()).into());
+        return Err(RequestError::NothingToCheck(output.location()).into());
     }
     refuse_empty_window(settings)?;
     if let Some(folder) = violations {
@@ -140,7 +141,7 @@ fn check_once(request: &CheckRequest<'_>, output: &Output, custom: &[CustomCheck
     if let Some(folder) = violations {
         remove_stale_files(folder, &results)?;
     }
-    Ok(CheckedLayer { output: output.root().to_owned(), partitions: view.facts.len(), results })
+    Ok(CheckedLayer { output: output.location(), partitions: view.facts.len(), results })
 }
 
 /// Fails if the window of `$since` and `$until` holds no instant.
@@ -179,7 +180,8 @@ fn remove_stale_files(folder: &Path, results: &[CheckResult]) -> Result<(), Chec
 fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunError> {
     let now = UtcMicros::now();
     let instant = |when: Option<When>| when.and_then(|when| when.instant(now));
-    let existing = |place: PathBuf| Some(output.at(place)).filter(|path| path.exists());
+    fetch_whole_layer(output)?;
+    let existing = |key: Key| Some(output.at(key)).filter(|path| path.exists());
     let partitions = layer::partitions_on_disk(output)?.into_iter();
     let facts: BTreeMap<_, _> = partitions.filter_map(|dt| Some((dt, existing(places::partition_file(dt))?))).collect();
     let published = layer::published_entries(output)?.into_iter();
@@ -191,7 +193,8 @@ fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunErr
         shared_partitions: partitions,
         facts,
         scope: ViewScope::Whole,
-        output: output.root().to_owned(),
+        output: output.folder().map(Path::to_owned),
+        foreign: foreign_objects(output)?,
         dim_user: existing(places::dimension(&DIM_USER)),
         dim_product: existing(places::dimension(&DIM_PRODUCT)),
         users_configured: settings.users.is_some(),
@@ -208,22 +211,67 @@ fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunErr
     })
 }
 
+/// Makes local copies of all partitions and dimensions, of an output in a bucket.
+fn fetch_whole_layer(output: &Output) -> Result<(), RunError> {
+    if output.folder().is_some() {
+        return Ok(());
+    }
+    let state = OpenedLayer::open(output)?.state;
+    let partitions = state.partitions.iter().map(|(dt, entry)| (places::partition_file(*dt), entry.version.clone()));
+    let specs = [DIM_USER, DIM_PRODUCT];
+    let dimensions = specs.iter().filter_map(|spec| Some((places::dimension(spec), state.dimensions.get(spec.name)?.clone())));
+    let versions: Vec<_> = partitions.chain(dimensions).collect();
+    Ok(output.local_versions(&versions)?)
+}
+
+/// The objects beneath `curated/` and `dims/` in a bucket that are not of the layer, or not as the layer has them.
+fn foreign_objects(output: &Output) -> Result<Vec<String>, RunError> {
+    if output.folder().is_some() {
+        return Ok(Vec::new());
+    }
+    let state = OpenedLayer::open(output)?.state;
+    let mut foreign = Vec::new();
+    for listed in output.list(places::CURATED)?.into_iter().chain(output.list(places::DIMS)?) {
+        let is_own = state.version_at(&listed.key).is_some_and(|version| version.bytes == listed.bytes);
+        // A partition that has lost its last row may stay as a file of its header alone.
+        let is_empty = || {
+            places::partition_of_key(&listed.key)
+                .is_some_and(|dt| listed.key == places::partition_file(dt) && !state.partitions.contains_key(&dt))
+        };
+        if !is_own && !(is_empty() && listed.bytes < LONGEST_HEADER) {
+            foreign.push(listed.key.to_string());
+        }
+    }
+    Ok(foreign)
+}
+
 /// Rebuilds the layer's state (the catalog and the index of orders) from `curated/` alone. Returns how many partitions that took.
 ///
 /// # Errors
 /// [`RequestError::NothingToCheck`] for a missing output; the output is held; a partition can't be parsed; I/O errors.
 pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunError> {
-    let output = Output::new(settings.output.clone());
+    let output = Output::open(&settings.output)?;
     require_folder(&output)?;
     let started_at = UtcMicros::now();
-    let opened = open::Opening { output: &output, started_at, wait: settings.lock_wait, cancel }.open(RunId::new(started_at))?;
-    let run_id = opened.run_id;
+    store::set_aside_damaged_log(&output)?;
+    let layer = open::settled_layer(&output)?;
+    let opening = open::Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer };
+    let open::Opened { lease, run_id, mut layer } = opening.open(RunId::new(started_at))?;
     let mut staging = Staging::create(&output, run_id.as_str())?;
     let scratch = staging.scratch();
-    let catalog = Catalog::open(&output, &settings.schema(), scratch.join("fresh"), cancel, StoredState::Rebuild)
-        .map_err(|error| super::stopped_or(cancel, error.into()))?;
-    let partitions = catalog.partitions.len();
-    catalog.stage(&mut staging, run_id.as_str(), &scratch.join("new_entries.idx"))?;
-    staging.prepare(cancel).map_err(|error| super::stopped_or(cancel, error.into()))?.commit()?;
+    let stopped = |error: RunError| super::stopped_or(cancel, error);
+    layer.state.coverage = ledger::read(&output, &layer)?;
+    let mut catalog = Catalog::open(&output, &layer, &settings.schema(), scratch.join("fresh"), cancel, StoredState::Rebuild)
+        .map_err(|error| stopped(error.into()))?;
+    let columns = settings.schema().extra().iter().map(|column| column.name.clone()).collect();
+    let segments = catalog.stage_index(&mut staging, run_id.as_str(), &scratch.join("new_entries.idx"), cancel)?;
+    let mut next = LayerState { columns, segments, prices: None, ..catalog.state.clone() };
+    let partitions = next.partitions.len();
+    catalog.found().iter().for_each(|(key, version)| staging.adopt(key.clone(), version.clone()));
+    let change = LayerChange { output: &output, base: &layer, before: &catalog.state, lease: &lease, cancel };
+    change.commit(&mut staging, &run_id, "rebuild", &mut next, Vec::new()).map_err(stopped)?;
     Ok(partitions)
 }
+
+/// The longest header of a file without rows, in bytes.
+const LONGEST_HEADER: u64 = 64 << 10;

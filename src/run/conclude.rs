@@ -6,17 +6,18 @@ use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{
     RunError,
     explain::{self, Clock},
     open::host,
+    vacuum,
 };
 use crate::{
     cancel::Cancel,
-    layer,
+    layer::{self, LayerError},
     model::{Dt, UtcMicros},
     net::redact,
     report::{
@@ -29,7 +30,7 @@ use crate::{
     },
     settings::{EmfTarget, MetricsSettings, Receiver, Settings},
     source::SourceError,
-    store::{self, Holder, Output},
+    store::{self, Holder, Output, places},
 };
 
 /// The number of runs that a slow one is compared with, and of reports that are searched for them.
@@ -59,7 +60,7 @@ pub struct NoticeOrigin {
 impl NoticeOrigin {
     /// The pipeline and the output of these settings, on this host.
     pub fn new(settings: &Settings) -> NoticeOrigin {
-        let output = std::path::absolute(&settings.output).unwrap_or_else(|_| settings.output.clone()).display().to_string();
+        let output = settings.output.absolute();
         NoticeOrigin { pipeline: settings.alerts.name.clone().unwrap_or_else(|| output.clone()), output, host: host() }
     }
 
@@ -88,7 +89,7 @@ pub(super) fn judge(settings: &Settings, output: &Output, summary: &mut Summary,
     } else {
         Vec::new()
     };
-    let newest = settings.alerts.freshness.and_then(|_| newest_row(facts, summary.finished_at));
+    let newest = settings.alerts.freshness.and_then(|_| newest_row(output, facts, summary.finished_at));
     let before = OpenAlerts::read(output).unwrap_or_default();
     let missing = before.missing_days();
     let evidence = Evidence { summary, ended, earlier: &earlier, has_rows: &|dt| facts.contains_key(&dt), missing: &missing, newest };
@@ -107,8 +108,13 @@ pub(super) fn judge(settings: &Settings, output: &Output, summary: &mut Summary,
 }
 
 /// `created_at` of the newest row that does not lie in the future.
-fn newest_row(facts: &BTreeMap<Dt, PathBuf>, now: UtcMicros) -> Option<UtcMicros> {
-    facts.range(..=Dt::of(now)).rev().find_map(|(_, path)| match layer::newest_row(path, now) {
+fn newest_row(output: &Output, facts: &BTreeMap<Dt, PathBuf>, now: UtcMicros) -> Option<UtcMicros> {
+    let look = |dt: Dt, path: &Path| -> Result<Option<UtcMicros>, LayerError> {
+        // A partition that no check has looked at has no local copy yet.
+        let fetched = if path.exists() { None } else { output.local(places::partition_file(dt))? };
+        layer::newest_row(fetched.as_deref().unwrap_or(path), now)
+    };
+    facts.range(..=Dt::of(now)).rev().find_map(|(dt, path)| match look(*dt, path) {
         Ok(newest) => newest,
         Err(error) => {
             tracing::warn!(%error, "the newest row can't be looked for");
@@ -117,8 +123,16 @@ fn newest_row(facts: &BTreeMap<Dt, PathBuf>, now: UtcMicros) -> Option<UtcMicros
     })
 }
 
+/// Whether a run had to wait for another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Waited {
+    Yes,
+    No,
+}
+
 /// Logs what was found, and notifies the receivers. The output is held meanwhile, for no longer than three time-outs.
-pub(super) fn tell(settings: &Settings, output: &Output, summary: &mut Summary, Verdict { before, mut open }: Verdict) {
+pub(super) fn tell(settings: &Settings, output: &Output, summary: &mut Summary, Verdict { before, mut open }: Verdict, waited: Waited) {
+    let waited = waited == Waited::Yes;
     for alert in &summary.alerts {
         tracing::warn!(kind = alert.kind.as_str(), "alert: {}", alert.message);
     }
@@ -132,6 +146,12 @@ pub(super) fn tell(settings: &Settings, output: &Output, summary: &mut Summary, 
         && let Err(error) = open.write(output)
     {
         tracing::warn!(%error, "which alerts are open could not be kept: they may be sent again");
+    }
+    // In a bucket a look costs a request: only who waited for a run, or was at work for long itself, can know of one that was stuck.
+    let is_long = summary.execution_time_seconds >= settings.alerts.stuck_after.as_secs_f64();
+    if output.folder().is_none() && !waited && !is_long {
+        summary.deliveries_failed = deliveries.iter().filter_map(Delivery::failure).collect();
+        return;
     }
     // Whatever run was stuck: this one has had the output since, or was stuck itself and is at its end.
     let over = update_stuck(settings, output, &summary.run_id, now, Holding::None);
@@ -182,6 +202,11 @@ fn deliver(settings: &Settings, sender: Sender<'_>, due: &[(&Receiver, Notice)])
 
 /// Removes what is older than the retention.
 pub(super) fn retain(settings: &Settings, output: &Output, summary: &Summary) {
+    // In a bucket that takes lists of everything: `etl vacuum` does it there.
+    if output.folder().is_none() {
+        return;
+    }
+    vacuum::vacuum_daily(settings, output, summary.finished_at);
     let run = CurrentRun { run_id: &summary.run_id, now: summary.finished_at };
     let retained = match settings.retention {
         Some(retention) => report::remove_older(output, retention, &run),
@@ -225,10 +250,9 @@ pub(super) fn write_metrics(settings: &MetricsSettings, output: &Output, summary
 }
 
 /// Sends what is left of the traces, and the metrics. A dry run sends no metrics.
-pub(super) fn send_telemetry(telemetry: RunTelemetry, settings: &Settings, summary: &Summary, cancel: &Cancel) {
-    let output = Output::new(settings.output.clone());
+pub(super) fn send_telemetry(telemetry: RunTelemetry, settings: &Settings, output: &Output, summary: &Summary, cancel: &Cancel) {
     let has_metrics = !settings.dry_run && settings.telemetry.as_ref().is_some_and(|telemetry| telemetry.metrics.is_some());
-    let metrics = if has_metrics { report::metrics(summary, last_success(&output, summary)) } else { Vec::new() };
+    let metrics = if has_metrics { report::metrics(summary, last_success(output, summary)) } else { Vec::new() };
     telemetry.finish(&summary.run_id, metrics, cancel);
 }
 

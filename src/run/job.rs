@@ -6,23 +6,25 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{
     RunError,
     completeness::certify,
-    conclude::{self, Verdict},
+    conclude::{self, Verdict, Waited},
+    diff::{self, LayerDiff},
     extract::{Extracted, Extraction},
     ledger,
-    members::{Dimensions, MemberReader},
-    merge_all::{self, Merger},
+    members::{Dimensions, LookUpTables, MemberReader},
+    merge_all::{self, EarlierAttempt, Merger},
     observer::{Observer, StageClock, StageName},
-    open::Opening,
-    publish::{Publisher, RunCoverage},
+    open::{Opening, scope_of, settled_layer},
+    publish::{PublishError, Publisher, RunCoverage},
     quarantine::Quarantine,
     replay, shape,
-    staged_run::{CheckedRun, MergedRun, NewIndexEntries, StagingContext},
+    staged_run::{CheckedRun, MergedRun, NewIndexEntries, StagedDimensions, StagedRun, StagingContext},
     window::{AskedWindow, gap_before},
 };
 use crate::{
@@ -30,7 +32,7 @@ use crate::{
     check::{self, Engine},
     coverage::Interval,
     join::Enricher,
-    layer::{self, Catalog, LayerError, LookUpError, MergeRules, PriceBook, StoredState},
+    layer::{self, Catalog, LayerError, LookUpError, MergeRules, OpenedLayer, PriceBook, StateOrigin, StoredPartitions, StoredState},
     model::{Dt, FactSchema, RunId, UtcMicros, Window},
     net::{Network, redact},
     normalize::{Mapping, RecordNormalizer},
@@ -38,9 +40,9 @@ use crate::{
         self, CommandName, Status, Summary,
         telemetry::{self, RunTelemetry},
     },
-    settings::{Location, RepeatedSku, Settings, SettingsError, Source, When},
+    settings::{Cursor, Location, RepeatedSku, Settings, SettingsError, Source, When},
     source::{self, Access, Query, SourceCounters, SourceError},
-    store::{LockError, Output, OutputLock, Staging, places},
+    store::{self, Lease, LockError, MOST_ATTEMPTS, ObjectRef, Output, Scope, Staging, StoreError, places},
 };
 
 /// What is to be run.
@@ -57,6 +59,8 @@ pub struct Request<'a> {
     pub until: Option<When>,
     /// The window of the backfill that starts again with this run.
     pub restart: Option<Interval>,
+    /// How many rows of the difference to the stored layer are told; `None` if nothing is compared. For dry runs.
+    pub diff: Option<usize>,
     /// The switch that stops the run.
     pub cancel: &'a Cancel,
     /// Watches the run.
@@ -69,6 +73,8 @@ pub struct Outcome {
     pub summary: Summary,
     /// The error that ended it early.
     pub error: Option<RunError>,
+    /// What the run would change, if that was asked for.
+    pub diff: Option<LayerDiff>,
 }
 
 /// Runs the whole job once.
@@ -79,10 +85,16 @@ pub fn execute(request: &Request<'_>) -> Outcome {
     let fixed = |when: Option<When>| when.and_then(|when| when.instant(started_at));
     let telemetry = RunTelemetry::start(request.settings.telemetry.as_ref(), &request.settings.http.network);
     let span = tracing::info_span!("run", run_id = run_id.as_str()).entered();
+    let opened = Output::open(&request.settings.output);
+    let (output, refused) = match opened {
+        Ok(output) => (output, None),
+        // Nothing is read or written there: the run ends before it.
+        Err(error) => (Output::new(std::env::temp_dir().join(run_id.as_str())), Some(error)),
+    };
     let mut job = Job {
         request,
         settings: request.settings,
-        output: Output::new(request.settings.output.clone()),
+        output,
         schema: request.settings.schema(),
         summary: Summary {
             command: request.command,
@@ -92,17 +104,22 @@ pub fn execute(request: &Request<'_>) -> Outcome {
         },
         counters: SourceCounters::default(),
         network: network(request.settings),
-        lock: None,
+        lease: None,
         verdict: None,
+        diff: None,
         began,
         clock: StageClock::default(),
     };
     // A panic is a defect of this tool. It ends the run like any other error, with a report and alerts.
-    let result = panic::catch_unwind(AssertUnwindSafe(|| job.run(&span))).unwrap_or_else(|panic| Err(RunError::of_panic(&*panic)));
+    let result = match refused {
+        Some(error) => Err(error.into()),
+        None => panic::catch_unwind(AssertUnwindSafe(|| job.run(&span))).unwrap_or_else(|panic| Err(RunError::of_panic(&*panic))),
+    };
+    let output = job.output.clone();
     let outcome = job.conclude(result.err().map(|error| cause(error, request.cancel)));
     telemetry::describe(&span, &outcome.summary);
     drop(span);
-    conclude::send_telemetry(telemetry, request.settings, &outcome.summary, request.cancel);
+    conclude::send_telemetry(telemetry, request.settings, &output, &outcome.summary, request.cancel);
     outcome
 }
 
@@ -113,6 +130,22 @@ fn cause(error: RunError, cancel: &Cancel) -> RunError {
         Some(stop) if !matches!(error, RunError::ChecksFailed { .. }) && !error.is_unfinished_publish() => RunError::Interrupted(stop),
         _ => error,
     }
+}
+
+/// What another attempt begins with, after another run was committed first.
+struct Rebase {
+    earlier: Option<EarlierAttempt>,
+    /// Joins the lines again, if what facts carry of the dimensions has changed.
+    enricher: Option<Enricher>,
+    dimensions_are_new: bool,
+}
+
+/// Waits a random moment, longer with each attempt, so that writers do not meet again at once.
+fn back_off(attempt: usize) {
+    const LONGEST: u64 = 5000;
+    let bound = (20_u64 << attempt.min(8)).min(LONGEST);
+    let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), attempt);
+    thread::sleep(Duration::from_millis(random % bound));
 }
 
 /// The network of a run: the rate limits of its sources apply from the first request on.
@@ -133,12 +166,21 @@ struct Job<'a> {
     counters: SourceCounters,
     /// One for all sources of the run.
     network: Network,
-    /// The lock of the output, from the moment that the run has it until its report is written.
-    lock: Option<OutputLock>,
+    /// The lease of the run, from the moment that it has it until its report is written.
+    lease: Option<Lease>,
     /// The alerts of the run, if they were judged before the publish.
     verdict: Option<Verdict>,
+    /// What the run would change, if that was asked for.
+    diff: Option<LayerDiff>,
     began: Instant,
     clock: StageClock,
+}
+
+/// The layer that an attempt of a run begins with.
+struct Base {
+    opened: OpenedLayer,
+    catalog: Catalog,
+    stored: StoredState,
 }
 
 impl Job<'_> {
@@ -150,28 +192,66 @@ impl Job<'_> {
         // Read before anything is fetched: a typing error in them should not cost an hour.
         let custom = check::load_custom(self.settings.checks.as_deref(), &self.settings.column_checks, &self.schema)?;
         self.enter(StageName::Open);
-        self.open_output(span)?;
-        let engine = Engine::start();
+        let opened = self.take_output(span)?;
+        let mut engine = Some(Engine::start());
         let mut staging = Staging::create(&self.output, &self.summary.run_id)?;
         let orders = self.orders(&staging)?;
-        let coverage = self.resolve_window(&orders)?;
-        let catalog = self.open_catalog(&staging.scratch(), StoredState::Use)?;
-        let mut dimensions = self.dimensions()?;
+        let coverage = self.resolve_window(&orders, &opened)?;
+        let mut base = self.open_catalog(opened, &staging.scratch(), StoredState::Use)?;
+        let mut dimensions = self.dimensions(&base)?;
         let mut quarantine = Quarantine::new(&staging, &self.summary.run_id, self.settings.quarantine_mode);
         let mut extracted = self.extract(&orders, coverage.window, &dimensions, &staging, &mut quarantine)?;
         quarantine.finish(&mut staging)?;
         extracted.unknown.users.drain().for_each(|key| dimensions.users.infer(&key));
         extracted.unknown.products.drain().for_each(|key| dimensions.products.infer(&key));
 
-        self.enter(StageName::Merge);
-        let merged = self.merge(catalog, &mut extracted, &staging)?;
-        self.stage_lineage(&merged, &mut extracted, &mut staging)?;
-        let staged = merged.stage(self.staging_context(), staging, dimensions, &extracted)?;
-        drop(extracted);
-        self.enter(StageName::Check);
-        let cancel = self.request.cancel;
-        let checked = staged.check(engine, &custom, self.staging_context(), cancel)?;
-        self.publish(checked, coverage)
+        let as_extracted = self.summary.clone();
+        let mut rebase = Rebase { earlier: None, enricher: None, dimensions_are_new: true };
+        for attempt in 0..MOST_ATTEMPTS {
+            self.enter(StageName::Merge);
+            self.summary = Summary { checks: std::mem::take(&mut self.summary.checks), ..as_extracted.clone() };
+            let (before, sequence) = (base.opened.clone(), base.opened.number() + 1);
+            let merged = self.merge(base, &mut extracted, &staging, rebase.earlier.take(), rebase.enricher.as_ref())?;
+            self.stage_lineage(&merged, &mut extracted, &mut staging, sequence)?;
+            let staged_dimensions = StagedDimensions { dimensions: &dimensions, are_new: rebase.dimensions_are_new };
+            let staged = merged.stage(self.staging_context(), &mut staging, &staged_dimensions, &extracted)?;
+            self.enter(StageName::Check);
+            let cancel = self.request.cancel;
+            let checked = staged.check(engine.take(), &custom, self.staging_context(), &staging, cancel)?;
+            let Some(checked) = self.publish(checked, &before, &mut staging, coverage)? else { return Ok(()) };
+            tracing::info!(attempt = attempt + 1, "another run was committed first: what both have in common is merged again");
+            back_off(attempt);
+            (base, dimensions, rebase) = self.rebase(checked, dimensions, &mut staging)?;
+        }
+        Err(StoreError::Refused {
+            location: self.output.location(),
+            detail: "other runs were committed first, again and again: run it again".into(),
+        }
+        .into())
+    }
+
+    /// Prepares another attempt, on the layer that other runs have committed meanwhile.
+    fn rebase(&self, lost: CheckedRun, dimensions: Dimensions, staging: &mut Staging) -> Result<(Base, Dimensions, Rebase), RunError> {
+        let opened = settled_layer(&self.output)?;
+        staging.begin_attempt();
+        let base = self.open_catalog(opened, &staging.scratch(), StoredState::Use)?;
+        let StagedRun { catalog, merged, .. } = lost.staged;
+        let before = catalog.state;
+        let mut earlier = EarlierAttempt { merged, stored: before.partitions, is_void: false };
+        if before.dimensions == base.catalog.state.dimensions {
+            return Ok((base, dimensions, Rebase { earlier: Some(earlier), enricher: None, dimensions_are_new: false }));
+        }
+        let looked_up = LookUpTables::of(&dimensions, &self.settings.enrich)?;
+        let reader =
+            MemberReader { settings: self.settings, output: &self.output, access: self.access(), stored: &base.catalog.state.dimensions };
+        let dimensions = reader.rebased(dimensions)?;
+        // What facts carry of users and products may be another: then all lines are joined again.
+        earlier.is_void = !LookUpTables::of(&dimensions, &self.settings.enrich)?.say_the_same(&looked_up)?;
+        let enricher =
+            earlier.is_void.then(|| Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)).transpose()?;
+        // Members of both runs, merged by the same rules as each: there is nothing new in it that a check could find.
+        let dimensions_are_new = earlier.is_void;
+        Ok((base, dimensions, Rebase { earlier: Some(earlier), enricher, dimensions_are_new }))
     }
 
     fn staging_context(&mut self) -> StagingContext<'_> {
@@ -192,22 +272,38 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Takes the output. A run id is later than that of every earlier holder, whatever the clocks of their hosts say.
-    fn open_output(&mut self, span: &tracing::Span) -> Result<(), RunError> {
+    /// Takes the days of the window, and opens the layer.
+    fn take_output(&mut self, span: &tracing::Span) -> Result<OpenedLayer, RunError> {
+        self.output.prepare()?;
+        let layer = settled_layer(&self.output)?;
         let opening = Opening {
             output: &self.output,
             started_at: self.summary.started_at,
+            scope: self.scope(&layer)?,
             wait: self.settings.lock_wait,
             cancel: self.request.cancel,
+            layer,
         };
         let run_id: RunId = self.summary.run_id.parse().map_err(|_| RunError::Internal("the run has no valid id".into()))?;
         let opened = opening.open(run_id)?;
-        self.lock = Some(opened.lock);
+        self.lease = Some(opened.lease);
         if opened.run_id.as_str() != self.summary.run_id {
             span.record("run_id", opened.run_id.as_str());
             self.summary.run_id = opened.run_id.to_string();
         }
-        Ok(())
+        Ok(opened.layer)
+    }
+
+    /// The days that the run may change: those of its window, or all.
+    fn scope(&self, layer: &OpenedLayer) -> Result<Scope, RunError> {
+        let Some(orders) = self.settings.orders.as_ref().filter(|_| self.request.replay_of.is_none()) else { return Ok(Scope::default()) };
+        if self.settings.cursor != Cursor::Created {
+            return Ok(Scope::default());
+        }
+        let ledger = ledger::read(&self.output, layer)?;
+        let coverage = ledger.of(&ledger::identity(orders, self.settings.cursor));
+        let asked = AskedWindow { since: self.request.since, until: self.request.until, lookback: self.settings.lookback };
+        Ok(scope_of(asked.resolve(coverage, self.summary.started_at)?))
     }
 
     /// The source of the orders: the configured one, or the quarantine of the run that is replayed.
@@ -222,8 +318,8 @@ impl Job<'_> {
     }
 
     /// The window that was asked for. Says what it leaves uncovered.
-    fn resolve_window(&mut self, orders: &Source) -> Result<RunCoverage, RunError> {
-        let ledger = ledger::read(&self.output)?;
+    fn resolve_window(&mut self, orders: &Source, opened: &OpenedLayer) -> Result<RunCoverage, RunError> {
+        let ledger = ledger::read(&self.output, opened)?;
         let identity = ledger::identity(orders, self.settings.cursor);
         let (settings, started_at) = (self.settings, self.summary.started_at);
         let asked = AskedWindow { since: self.request.since, until: self.request.until, lookback: settings.lookback };
@@ -243,7 +339,7 @@ impl Job<'_> {
         }
         let adds_to_coverage = self.request.replay_of.is_none() && self.request.command != CommandName::Demo;
         self.summary.identity = adds_to_coverage.then_some(identity);
-        Ok(RunCoverage { ledger, window, restart: self.request.restart })
+        Ok(RunCoverage { window, restart: self.request.restart })
     }
 
     /// Sets the number of different orders of files: it is that of the run's orders, if no record was left out.
@@ -255,10 +351,20 @@ impl Job<'_> {
         }
     }
 
-    fn open_catalog(&self, scratch: &Path, stored: StoredState) -> Result<Catalog, RunError> {
-        let catalog = Catalog::open(&self.output, &self.schema, scratch.join("fresh"), self.request.cancel, stored)?;
-        if catalog.is_rebuilt() && !catalog.partitions.is_empty() {
-            let partitions = catalog.partitions.len();
+    fn open_catalog(&self, mut opened: OpenedLayer, scratch: &Path, stored: StoredState) -> Result<Base, RunError> {
+        if opened.origin != StateOrigin::Log {
+            opened.state.coverage = ledger::read(&self.output, &opened)?;
+        }
+        let catalog = Catalog::open(&self.output, &opened, &self.schema, scratch.join("fresh"), self.request.cancel, stored)?;
+        if self.output.folder().is_none() && opened.head.is_none() && !catalog.found().is_empty() {
+            // What was found may be the files of a first commit that another run has put meanwhile.
+            let again = settled_layer(&self.output)?;
+            if again.head.is_some() {
+                return self.open_catalog(again, scratch, stored);
+            }
+        }
+        if catalog.is_rebuilt() && !catalog.state.partitions.is_empty() {
+            let partitions = catalog.state.partitions.len();
             tracing::warn!(partitions, "the state of the layer was missing or damaged, and was rebuilt from curated/");
         } else {
             for dt in catalog.lost() {
@@ -268,23 +374,23 @@ impl Job<'_> {
                 tracing::warn!(%dt, "the partition is not as it was published: somebody changed it; it is valid and is used as it is");
             }
         }
-        Ok(catalog)
+        Ok(Base { opened, catalog, stored })
     }
 
     /// The last known prices. Reads them from the whole layer if they are not stored, or partitions vanished.
-    fn open_prices(&self, catalog: &Catalog) -> Result<PriceBook, RunError> {
+    fn open_prices(&self, catalog: &Catalog, stored: &StoredPartitions<'_>) -> Result<PriceBook, RunError> {
         if self.settings.unit_slip.is_none() {
             return Ok(PriceBook::default());
         }
-        let stored = PriceBook::read(&self.output)?.filter(|_| catalog.lost().is_empty());
-        let Some(mut prices) = stored else {
-            if !catalog.partitions.is_empty() {
-                tracing::info!(partitions = catalog.partitions.len(), "the last known prices are read from the whole layer");
+        let known = PriceBook::read(&self.output, catalog.state.prices.as_ref())?.filter(|_| catalog.lost().is_empty());
+        let Some(mut prices) = known else {
+            if !catalog.state.partitions.is_empty() {
+                tracing::info!(partitions = catalog.state.partitions.len(), "the last known prices are read from the whole layer");
             }
-            return Ok(PriceBook::rebuild(&self.output, &self.schema, catalog.partitions.keys().copied(), self.request.cancel)?);
+            return Ok(PriceBook::rebuild(stored, catalog.state.partitions.keys().copied(), self.request.cancel)?);
         };
         for &dt in catalog.read_again() {
-            prices.offer_partition(&self.output, &self.schema, dt)?;
+            prices.offer_partition(stored, dt)?;
         }
         Ok(prices)
     }
@@ -306,10 +412,11 @@ impl Job<'_> {
         }
     }
 
-    fn dimensions(&mut self) -> Result<Dimensions, RunError> {
+    fn dimensions(&mut self, base: &Base) -> Result<Dimensions, RunError> {
         self.enter(StageName::Dimensions);
         let mut completeness = std::mem::take(&mut self.summary.completeness);
-        let reader = MemberReader { settings: self.settings, output: &self.output, access: self.access() };
+        let stored = &base.catalog.state.dimensions;
+        let reader = MemberReader { settings: self.settings, output: &self.output, access: self.access(), stored };
         let dimensions = reader.dimensions(&mut completeness);
         self.summary.completeness = completeness;
         dimensions
@@ -369,12 +476,19 @@ impl Job<'_> {
     }
 
     /// Merges the lines of the run with the stored partitions.
-    fn merge(&mut self, mut catalog: Catalog, extracted: &mut Extracted, staging: &Staging) -> Result<MergedRun, RunError> {
-        let prices = self.open_prices(&catalog)?;
+    fn merge(
+        &mut self,
+        base: Base,
+        extracted: &mut Extracted,
+        staging: &Staging,
+        earlier: Option<EarlierAttempt>,
+        enricher: Option<&Enricher>,
+    ) -> Result<MergedRun, RunError> {
+        let Base { opened, mut catalog, stored } = base;
         let file = staging.scratch().join("new_entries.idx");
         let moves = match merge_all::find_moves(&mut catalog, extracted, &file) {
-            Err(LookUpError::Damaged) => {
-                catalog = self.open_catalog(&staging.scratch(), StoredState::Rebuild)?;
+            Err(LookUpError::Damaged) if stored == StoredState::Use => {
+                catalog = self.open_catalog(opened, &staging.scratch(), StoredState::Rebuild)?.catalog;
                 merge_all::find_moves(&mut catalog, extracted, &file)
             }
             found => found,
@@ -388,30 +502,33 @@ impl Job<'_> {
         let mut shared_partitions = moves.shared_partitions.clone();
         let touches = |partitions: &&BTreeSet<Dt>| extracted.lines.partitions().any(|dt| partitions.contains(&dt));
         catalog.found_again().filter(touches).for_each(|partitions| shared_partitions.extend(partitions));
-        let known_prices = self.settings.unit_slip.is_some().then_some(&prices);
+        let stored = StoredPartitions::new(&self.output, &catalog.state.partitions, &self.schema);
+        let prices = self.open_prices(&catalog, &stored)?;
         let merger = Merger {
-            output: &self.output,
+            stored: &stored,
             extracted,
             staging,
             rules: MergeRules {
                 schema: &self.schema,
                 by: self.settings.merge,
-                known_prices,
+                known_prices: self.settings.unit_slip.is_some().then_some(&prices),
                 dropped_lines: extracted.lines.dropped_lines(),
                 repeated_sku: self.settings.repeated_sku,
             },
+            enricher,
             threads: self.merge_threads(extracted),
             cancel: self.request.cancel,
             observer: self.request.observer,
         };
-        let merged = merger.merge_all(moves)?;
-        Ok(MergedRun { catalog, merged, shared_partitions, index, prices })
+        let merged = merger.merge_all(moves, earlier)?;
+        let seen = stored.seen();
+        Ok(MergedRun { catalog, merged, shared_partitions, index, prices, seen })
     }
 
     /// Stages which record brought which version of an order, and what the merge made of it.
-    fn stage_lineage(&self, merged: &MergedRun, extracted: &mut Extracted, staging: &mut Staging) -> Result<(), LayerError> {
-        let outcomes = merged.merged.partitions.iter().map(|partition| (partition.merged.dt, &partition.merged.outcomes));
-        extracted.lineage.stage(staging, &self.output, &self.summary.run_id, outcomes)
+    fn stage_lineage(&self, merged: &MergedRun, extracted: &mut Extracted, staging: &mut Staging, sequence: u64) -> Result<(), LayerError> {
+        let outcomes = merged.merged.partitions.iter().map(|(dt, partition)| (*dt, &partition.merged.outcomes));
+        extracted.lineage.stage(staging, sequence, &self.summary.run_id, outcomes)
     }
 
     /// The number of threads that merge. Their partitions fit into half of the memory, each in about twelve times its staged bytes:
@@ -421,12 +538,22 @@ impl Job<'_> {
         self.settings.threads.min(usize::try_from(fit).unwrap_or(usize::MAX)).max(1)
     }
 
-    fn publish(&mut self, checked: CheckedRun, coverage: RunCoverage) -> Result<(), RunError> {
+    /// Publishes a checked run. Gives it back if another run was committed first.
+    fn publish(
+        &mut self,
+        mut checked: CheckedRun,
+        base: &OpenedLayer,
+        staging: &mut Staging,
+        coverage: RunCoverage,
+    ) -> Result<Option<CheckedRun>, RunError> {
         if self.request.cancel.is_stopped() {
             return Err(super::interrupted(self.request.cancel));
         }
         let failed = checked.failed.clone();
         let publishes = !self.settings.dry_run;
+        if let Some(limit) = self.request.diff {
+            self.diff = Some(self.compare(&checked.staged, staging, limit)?);
+        }
         self.summary.status = match (self.settings.dry_run, checked.staged.has_changes()) {
             (true, _) => Status::DryRun,
             (false, true) => Status::Published,
@@ -435,12 +562,28 @@ impl Job<'_> {
         if publishes {
             self.enter(StageName::Publish);
             self.count_so_far();
-            let publisher = Publisher { settings: self.settings, output: &self.output, cancel: self.request.cancel };
-            let staged = publisher.stage(checked, coverage, &mut self.summary)?;
-            self.verdict = Some(publisher.commit(staged)?);
+            let (settings, output, cancel) = (self.settings, &self.output, self.request.cancel);
+            let publisher = Publisher { settings, output, lease: self.lease.as_ref(), cancel };
+            match publisher.publish(&mut checked, base, staging, coverage, &mut self.summary) {
+                Ok(verdict) => self.verdict = Some(verdict),
+                Err(PublishError::Moved) => return Ok(Some(checked)),
+                Err(PublishError::Failed(error)) => return Err(error),
+            }
             tracing::info!(status = self.summary.status.as_str(), partitions = self.summary.partitions_written.len(), "done");
         }
-        if failed.is_empty() { Ok(()) } else { Err(RunError::ChecksFailed { names: failed, published: publishes }) }
+        if failed.is_empty() { Ok(None) } else { Err(RunError::ChecksFailed { names: failed, published: publishes }) }
+    }
+
+    /// What the run changes, row by row.
+    fn compare(&self, staged: &StagedRun, staging: &Staging, limit: usize) -> Result<LayerDiff, RunError> {
+        let staged_files: BTreeMap<_, _> = staging.installed().into_iter().map(|put| (put.version.object.clone(), put.key)).collect();
+        let found: BTreeMap<_, _> = staged.catalog.found().iter().map(|(key, version)| (version.object.clone(), key.clone())).collect();
+        let read = |version: &ObjectRef| match (staged_files.get(&version.object), found.get(&version.object)) {
+            (Some(key), _) => Ok(store::read(&staging.staged(key))?.unwrap_or_default()),
+            (None, Some(key)) => Ok(self.output.read(key)?.unwrap_or_default()),
+            (None, None) => Ok(self.output.read_version(version)?),
+        };
+        diff::compare(&staged.catalog.state, &staged.next, limit, &read)
     }
 
     /// Brings the summary up to date.
@@ -466,10 +609,11 @@ impl Job<'_> {
                 // The summary of a run that publishes nothing names no partition as written.
                 self.summary.partitions_written.clear();
                 self.summary.partitions_removed.clear();
+                self.summary.commit = None;
             }
         }
         let success = error.is_none();
-        if self.lock.is_some() {
+        if self.lease.is_some() {
             let verdict = match self.verdict.take().filter(|_| success || published) {
                 Some(verdict) => verdict,
                 None => {
@@ -478,14 +622,24 @@ impl Job<'_> {
                 }
             };
             if !self.settings.dry_run {
-                conclude::tell(self.settings, &self.output, &mut self.summary, verdict);
+                let waited = if self.lease.as_ref().is_some_and(Lease::has_waited) { Waited::Yes } else { Waited::No };
+                conclude::tell(self.settings, &self.output, &mut self.summary, verdict, waited);
             }
         }
         if let Some(RunError::Lock(LockError::Held { holder: Some(holder), .. })) = &error {
             conclude::judge_holder(self.settings, &self.output, &mut self.summary, holder);
         }
-        let is_recorded = self.lock.is_some() || self.summary.status == Status::Locked;
+        let is_recorded = self.lease.is_some() || self.summary.status == Status::Locked;
+        // The report of a run that is decided stands in its commit.
+        let is_decided = error.as_ref().is_some_and(RunError::is_unfinished_publish);
+        // Written again in a bucket only if the notices after the commit have told something new.
+        let stands_in_commit = self.output.folder().is_none()
+            && self.summary.commit.is_some()
+            && self.summary.deliveries_failed.is_empty()
+            && self.summary.recovered.is_empty();
         if is_recorded
+            && !is_decided
+            && !stands_in_commit
             && !self.settings.dry_run
             && let Err(error) = report::write_report(&self.output, &self.summary)
         {
@@ -495,10 +649,10 @@ impl Job<'_> {
         if !self.settings.dry_run {
             conclude::write_metrics(&self.settings.metrics, &self.output, &self.summary);
         }
-        if self.lock.is_some() && success && !self.settings.dry_run {
+        if self.lease.is_some() && success && !self.settings.dry_run {
             conclude::retain(self.settings, &self.output, &self.summary);
         }
-        Outcome { summary: self.summary, error }
+        Outcome { summary: self.summary, error, diff: self.diff }
     }
 
     /// The stored partitions.

@@ -8,7 +8,7 @@ use super::{RunError, conclude, ledger};
 use crate::{
     check::Severity,
     coverage::{Interval, SourceCoverage, SourceIdentity},
-    layer,
+    layer::{self, PartitionEntry},
     model::{Dt, RunId, UtcMicros},
     report::{
         self, Alert, RunCompleteness, Status, Summary,
@@ -18,7 +18,7 @@ use crate::{
         },
     },
     settings::Settings,
-    store::{Holder, Output, OutputLock, places},
+    store::{Holder, Lease, Output, places},
 };
 
 /// Among how many of the latest runs drops are counted.
@@ -125,7 +125,7 @@ pub struct LayerStatus {
 /// # Errors
 /// I/O errors.
 pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
-    let output = &Output::new(settings.output.clone());
+    let output = &Output::open(&settings.output)?;
     let now = UtcMicros::now();
     let held_by = held_by(settings, output, now)?;
     let runs: Vec<Summary> = report::latest_runs(output, RUNS_COUNTED)?.into_iter().map(|(run, _)| run).collect();
@@ -133,13 +133,7 @@ pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
         Some(run) => Some(run.clone()),
         None => report::recorded_runs(output)?.map(|(run, _)| run).find(|run| run.status.is_success()),
     };
-    let known = layer::published_entries(output).unwrap_or_default();
-    let mut partitions = Vec::new();
-    for dt in layer::partitions_on_disk(output)? {
-        let Ok(metadata) = fs::metadata(output.at(places::partition_file(dt))) else { continue };
-        let rows = known.get(&dt).filter(|entry| entry.stamp.bytes == metadata.len()).map(|entry| entry.rows);
-        partitions.push(PartitionInShort { dt, bytes: metadata.len(), rows });
-    }
+    let partitions = partitions(output)?;
     let mut dropped = BTreeMap::new();
     for (reason, count) in runs.iter().flat_map(Summary::dropped_by_reason) {
         *dropped.entry(reason.to_owned()).or_default() += count;
@@ -178,6 +172,22 @@ pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
     })
 }
 
+/// The partitions, in short.
+fn partitions(output: &Output) -> Result<Vec<PartitionInShort>, RunError> {
+    let known = layer::published_entries(output).unwrap_or_default();
+    if output.folder().is_none() {
+        let short = |(dt, entry): (Dt, PartitionEntry)| PartitionInShort { dt, bytes: entry.version.bytes, rows: Some(entry.rows) };
+        return Ok(known.into_iter().map(short).collect());
+    }
+    let mut partitions = Vec::new();
+    for dt in layer::partitions_on_disk(output)? {
+        let Ok(metadata) = fs::metadata(output.at(places::partition_file(dt))) else { continue };
+        let rows = known.get(&dt).filter(|entry| entry.version.bytes == metadata.len()).map(|entry| entry.rows);
+        partitions.push(PartitionInShort { dt, bytes: metadata.len(), rows });
+    }
+    Ok(partitions)
+}
+
 fn in_short(run: &Summary, now: UtcMicros) -> RunInShort {
     RunInShort {
         run_id: run.run_id.clone(),
@@ -189,7 +199,8 @@ fn in_short(run: &Summary, now: UtcMicros) -> RunInShort {
 
 /// Who holds the output. Brings the alerts about stuck runs in line with it.
 fn held_by(settings: &Settings, output: &Output, now: UtcMicros) -> Result<Option<HeldBy>, RunError> {
-    let holder = OutputLock::holder(output)?;
+    // Of several, the one that has been at work the longest.
+    let holder = Lease::holders(output)?.into_iter().min_by(|one, other| one.since.cmp(&other.since));
     let alert: Option<Alert> = holder.as_ref().and_then(|holder| stuck::judge(&settings.alerts, holder, now));
     let holding = holder.as_ref().map_or(Holding::None, |holder| Holding::By(holder, alert.as_ref()));
     conclude::update_stuck(settings, output, RunId::new(now).as_str(), now, holding);
@@ -198,7 +209,7 @@ fn held_by(settings: &Settings, output: &Output, now: UtcMicros) -> Result<Optio
 
 /// The gaps of all sources.
 fn gaps(output: &Output) -> Result<Vec<CoverageGap>, RunError> {
-    let ledger = ledger::read(output)?;
+    let ledger = ledger::of_output(output)?;
     let of = |coverage: &SourceCoverage| {
         let identity = coverage.identity.clone();
         coverage.gaps().into_iter().map(move |interval| CoverageGap { identity: identity.clone(), interval })

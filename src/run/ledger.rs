@@ -1,4 +1,4 @@
-//! Where the ledger of coverage is kept: in `state/coverage.json`, or, where `state/` was lost, in the reports.
+//! Where the ledger of coverage is kept: in the record of the newest commit, or, where the state was lost, in the reports.
 //!
 //! What coverage is, and what follows from it, is `coverage`'s.
 
@@ -7,28 +7,34 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     coverage::{Interval, Ledger, LoadedInterval, SourceIdentity},
+    layer::{OpenedLayer, StateOrigin},
     model::{UtcMicros, Window, parse_time_text},
     net::redact,
     report::{self, CommandName, Status, Summary},
     settings::{Cursor, Location, Settings, Source},
-    store::{self, Output, Staging, StoreError, places::COVERAGE},
+    store::{Output, StoreError},
 };
 
 /// The name of a profile that has none.
 const DEFAULT_PROFILE: &str = "default";
 
-/// The ledger as it is kept, or else as the reports tell it.
+/// The ledger of a layer; where its state was lost, as the reports tell it.
 ///
 /// # Errors
 /// I/O errors.
-pub(super) fn read(output: &Output) -> Result<Ledger, StoreError> {
-    let stored = store::read(&output.at(COVERAGE))?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    stored.map_or_else(|| rebuild(output), Ok)
+pub(super) fn read(output: &Output, opened: &OpenedLayer) -> Result<Ledger, StoreError> {
+    if opened.origin == StateOrigin::Missing || (opened.origin == StateOrigin::BeforeCommits && opened.state.coverage.sources.is_empty()) {
+        return rebuild(output);
+    }
+    Ok(opened.state.coverage.clone())
 }
 
-/// Stages the ledger with a publish.
-pub(super) fn stage(staging: &mut Staging, ledger: &Ledger) -> Result<(), StoreError> {
-    staging.put(COVERAGE, &serde_json::to_vec(ledger).unwrap_or_default()).map(drop)
+/// The ledger of an output.
+///
+/// # Errors
+/// I/O errors; in a bucket also a damaged record.
+pub(super) fn of_output(output: &Output) -> Result<Ledger, StoreError> {
+    read(output, &OpenedLayer::open(output)?)
 }
 
 /// The ledger as the reports of all runs tell it, in the order in which they ran.
@@ -62,6 +68,7 @@ pub(super) fn identity(source: &Source, cursor: Cursor) -> SourceIdentity {
     let name = source.name.clone().unwrap_or_else(|| match &source.location {
         Location::Http(url) => without_window(url, source),
         Location::Files(pattern) => pattern.clone(),
+        Location::Bucket(objects) => objects.to_string(),
     });
     let profile = source.profile_name.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
     SourceIdentity { source: name, profile, cursor: cursor.column().to_owned() }

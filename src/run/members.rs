@@ -2,17 +2,23 @@
 //!
 //! What a record of a member means is `normalize`'s, and which row of a member wins is `join`'s.
 
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+use polars::prelude::{DataFrame, PolarsResult};
 
 use super::{RunError, completeness::certify, shape};
 use crate::{
-    join::{Dimension, OldVersions, ScdType},
+    join::{Dimension, LookUpColumn, OldVersions, ScdType},
+    layer::LayerError,
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec},
     normalize::{MemberNormalizer, Members},
     report::RunCompleteness,
-    settings::{Settings, Source},
+    settings::{EnrichColumns, Settings, Source},
     source::{self, Access, Completeness, Page, Purpose, Query, SourceError},
-    store::{self, Output, places},
+    store::{self, ObjectRef, Output, StoreError, places},
 };
 
 /// The dimensions of a run while it works.
@@ -26,6 +32,38 @@ pub(super) struct MemberReader<'a> {
     pub(super) settings: &'a Settings,
     pub(super) output: &'a Output,
     pub(super) access: Access<'a>,
+    /// The stored dimensions.
+    pub(super) stored: &'a BTreeMap<String, ObjectRef>,
+}
+
+/// What facts carry of users and products.
+pub(super) struct LookUpTables {
+    users: DataFrame,
+    products: DataFrame,
+}
+
+impl LookUpTables {
+    pub(super) fn of(dimensions: &Dimensions, columns: &EnrichColumns) -> Result<LookUpTables, RunError> {
+        let [country, name, category] = LookUpColumn::all(columns);
+        Ok(LookUpTables {
+            users: dimensions.users.look_up_table(&[country])?,
+            products: dimensions.products.look_up_table(&[name, category])?,
+        })
+    }
+
+    /// Whether a fact gets the same from both. A member that is missing, and one of which nothing is known, give the same.
+    pub(super) fn say_the_same(&self, other: &LookUpTables) -> Result<bool, RunError> {
+        Ok(known(&self.users)? == known(&other.users)? && known(&self.products)? == known(&other.products)?)
+    }
+}
+
+/// The members of which something is known, by key.
+fn known(table: &DataFrame) -> Result<HashMap<&str, Vec<Option<&str>>>, LayerError> {
+    let columns = table.columns().iter().map(|column| column.str()).collect::<PolarsResult<Vec<_>>>()?;
+    let Some((keys, columns)) = columns.split_first() else { return Ok(HashMap::new()) };
+    let row = |place: usize| columns.iter().map(|column| column.get(place)).collect::<Vec<_>>();
+    let members = (0..table.height()).filter_map(|place| Some((keys.get(place)?, row(place))));
+    Ok(members.filter(|(_, values)| values.iter().any(Option::is_some)).collect())
 }
 
 /// The members of a source, and whether it was read whole.
@@ -61,9 +99,27 @@ impl MemberReader<'_> {
             refuse_unreadable(source, &read.members)?;
             members = Some(read.members);
         }
-        let path = self.output.at(places::dimension(&spec));
-        let stored = store::read(&path)?;
-        Ok(Dimension::new(spec, scd, stored, &path, members)?)
+        let stored = self.stored(&spec)?;
+        Ok(Dimension::new(spec, scd, stored, &self.output.at(places::dimension(&spec)), members)?)
+    }
+
+    /// The stored file of a dimension.
+    fn stored(&self, spec: &DimensionSpec) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.output.folder().is_some() {
+            return self.output.read(places::dimension(spec));
+        }
+        let key = places::dimension(spec);
+        let path = self.stored.get(spec.name).map(|version| self.output.local_version(&key, version)).transpose()?;
+        path.map_or(Ok(None), |path| store::read(&path))
+    }
+
+    /// Both dimensions, merged with what other runs have stored meanwhile.
+    pub(super) fn rebased(&self, dimensions: Dimensions) -> Result<Dimensions, RunError> {
+        let rebased = |dimension: Dimension| -> Result<Dimension, RunError> {
+            let spec = *dimension.spec();
+            Ok(dimension.rebased(self.stored(&spec)?, &self.output.at(places::dimension(&spec)))?)
+        };
+        Ok(Dimensions { users: rebased(dimensions.users)?, products: rebased(dimensions.products)? })
     }
 
     /// Reads a source to its end. Each file has columns of its own.

@@ -1,7 +1,7 @@
 //! Merges every partition that a run touches, several at once, and stages those that change.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -14,9 +14,13 @@ use std::{
 use super::{RunError, extract::Extracted, observer::Observer};
 use crate::{
     cancel::Cancel,
-    layer::{self, BestVersions, Catalog, LayerError, LookUpError, MergeRules, MergedContent, MergedPartition, RunPrices, StoredPartition},
+    join::{Enricher, UnknownKeys},
+    layer::{
+        self, BestVersions, Catalog, LayerError, LookUpError, MergeRules, MergedContent, MergedPartition, PartitionEntry, RunPrices,
+        StoredPartitions,
+    },
     model::{Dt, OrderHash},
-    store::{self, Output, Staging, places},
+    store::{self, Staging, places},
 };
 
 /// A merged partition whose new content is staged.
@@ -27,11 +31,24 @@ pub(super) struct StagedPartition {
 }
 
 /// The partitions of a run, merged.
+#[derive(Default)]
 pub(super) struct MergedPartitions {
-    /// In the order of their days.
-    pub(super) partitions: Vec<StagedPartition>,
-    /// The prices of the run's lines.
+    pub(super) partitions: BTreeMap<Dt, StagedPartition>,
+    /// Those that were merged in this attempt, and not in an earlier one.
+    pub(super) merged_now: BTreeSet<Dt>,
+    /// The prices of the lines that were merged in this attempt.
     pub(super) prices: RunPrices,
+    /// What was known of the orders.
+    pub(super) moves: Moves,
+}
+
+/// What an earlier attempt of the run has merged, before another run was committed.
+pub(super) struct EarlierAttempt {
+    pub(super) merged: MergedPartitions,
+    /// The stored partitions that it merged with.
+    pub(super) stored: BTreeMap<Dt, PartitionEntry>,
+    /// Whether all of it must be merged again, because what the dimensions say has changed.
+    pub(super) is_void: bool,
 }
 
 /// A staged file of a partition.
@@ -41,6 +58,7 @@ pub(super) struct StagedFile {
 }
 
 /// What the index knows of a run's orders.
+#[derive(Clone, Default)]
 pub(super) struct Moves {
     /// Orders that lie in more than one partition.
     orders: HashSet<OrderHash>,
@@ -57,7 +75,7 @@ pub(super) struct Moves {
 /// # Errors
 /// [`LookUpError::Damaged`] if the index must be rebuilt first.
 pub(super) fn find_moves(catalog: &mut Catalog, extracted: &mut Extracted, new_file: &Path) -> Result<Moves, LookUpError> {
-    let mut moves = Moves { orders: HashSet::new(), shared_partitions: BTreeSet::new(), new_entries: 0, order_count: 0 };
+    let mut moves = Moves::default();
     moves.new_entries = catalog.look_up_orders(&mut extracted.orders, new_file, |order, brought, stored| {
         moves.order_count += 1;
         if brought.iter().chain(stored).any(|dt| *dt != brought[0]) {
@@ -70,10 +88,12 @@ pub(super) fn find_moves(catalog: &mut Catalog, extracted: &mut Extracted, new_f
 
 /// Merges the partitions of a run.
 pub(super) struct Merger<'a> {
-    pub(super) output: &'a Output,
+    pub(super) stored: &'a StoredPartitions<'a>,
     pub(super) extracted: &'a Extracted,
     pub(super) staging: &'a Staging,
     pub(super) rules: MergeRules<'a>,
+    /// Joins the lines again, where the dimensions have changed since they were staged.
+    pub(super) enricher: Option<&'a Enricher>,
     /// The number of partitions that are merged at once.
     pub(super) threads: usize,
     pub(super) cancel: &'a Cancel,
@@ -89,12 +109,21 @@ struct Work<'a> {
 }
 
 impl Merger<'_> {
-    /// Compares the versions of orders that lie in more than one partition, then merges each touched partition.
-    pub(super) fn merge_all(&self, moves: Moves) -> Result<MergedPartitions, RunError> {
+    /// Compares the versions of orders that lie in more than one partition, then merges each touched partition. What an earlier
+    /// attempt has merged is used again, as far as nothing that it depends on has changed.
+    pub(super) fn merge_all(&self, moves: Moves, earlier: Option<EarlierAttempt>) -> Result<MergedPartitions, RunError> {
         let touched: BTreeSet<Dt> = self.extracted.lines.partitions().chain(moves.shared_partitions.iter().copied()).collect();
-        let best_versions =
-            layer::best_versions(self.output, &self.extracted.lines, moves.orders, &moves.shared_partitions, self.rules.schema)?;
-        let partitions: Vec<Dt> = touched.into_iter().collect();
+        let merged_now = match &earlier {
+            None => touched.clone(),
+            Some(earlier) => self.touched_since(&touched, &moves, earlier),
+        };
+        let shares = !merged_now.is_disjoint(&moves.shared_partitions);
+        let best_versions = if shares {
+            layer::best_versions(self.stored, &self.extracted.lines, moves.orders.clone(), &moves.shared_partitions, self.threads)?
+        } else {
+            BestVersions::default()
+        };
+        let partitions: Vec<Dt> = merged_now.iter().copied().collect();
         let work = Work {
             next: AtomicUsize::new(0),
             done: Mutex::new(Vec::with_capacity(partitions.len())),
@@ -102,9 +131,28 @@ impl Merger<'_> {
             best_versions: &best_versions,
         };
         let prices = self.run_threads(&work)?;
-        let mut partitions = work.done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        partitions.sort_unstable_by_key(|staged| staged.merged.dt);
-        Ok(MergedPartitions { partitions, prices })
+        let mut merged = earlier.map(|earlier| earlier.merged.partitions).unwrap_or_default();
+        merged.retain(|dt, _| touched.contains(dt) && !merged_now.contains(dt));
+        let done = work.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        merged.extend(done.into_iter().map(|staged| (staged.merged.dt, staged)));
+        Ok(MergedPartitions { partitions: merged, merged_now, prices, moves })
+    }
+
+    /// The partitions that must be merged again: those that other runs have changed, and all that share orders with one of them.
+    fn touched_since(&self, touched: &BTreeSet<Dt>, moves: &Moves, earlier: &EarlierAttempt) -> BTreeSet<Dt> {
+        if earlier.is_void {
+            return touched.clone();
+        }
+        let version = |entry: Option<&PartitionEntry>| entry.map(|entry| entry.version.clone());
+        let has_changed =
+            |dt: &Dt| !earlier.merged.partitions.contains_key(dt) || version(self.stored.entry(*dt)) != version(earlier.stored.get(dt));
+        let mut again: BTreeSet<Dt> = touched.iter().copied().filter(has_changed).collect();
+        let before = &earlier.merged.moves;
+        let moved_otherwise = before.orders != moves.orders || before.shared_partitions != moves.shared_partitions;
+        if moved_otherwise || !again.is_disjoint(&moves.shared_partitions) {
+            again.extend(moves.shared_partitions.iter().chain(&before.shared_partitions).filter(|dt| touched.contains(dt)));
+        }
+        again
     }
 
     /// Merges on several threads. Returns the prices of all lines.
@@ -155,8 +203,12 @@ impl Merger<'_> {
     }
 
     fn merge(&self, dt: Dt, best_versions: &BestVersions, prices: &mut RunPrices) -> Result<StagedPartition, LayerError> {
-        let stored = StoredPartition::load(self.output, dt, self.rules.schema)?;
-        let merged = layer::merge_partition(dt, self.extracted.lines.load(dt)?, stored, best_versions, self.rules, prices)?;
+        let lines = self.extracted.lines.load(dt)?;
+        let lines = match (self.enricher, lines) {
+            (Some(enricher), Some(frame)) => Some(enricher.enrich(frame, &mut UnknownKeys::default())?),
+            (_, lines) => lines,
+        };
+        let merged = layer::merge_partition(dt, lines, self.stored.load(dt)?, best_versions, self.rules, prices)?;
         self.stage_content(merged)
     }
 
@@ -164,7 +216,10 @@ impl Merger<'_> {
     fn stage_content(&self, mut merged: MergedPartition) -> Result<StagedPartition, LayerError> {
         let MergedContent::Replaced(bytes) = &mut merged.content else { return Ok(StagedPartition { merged, file: None }) };
         let bytes = std::mem::take(bytes);
-        store::write_staged(&self.staging.staged(places::partition_file(merged.dt)), &bytes)?;
+        let path = self.staging.staged(places::partition_file(merged.dt));
+        // The file of an earlier attempt may be an object already.
+        store::remove_file(&path)?;
+        store::write_staged(&path, &bytes)?;
         Ok(StagedPartition { merged, file: Some(StagedFile { bytes: bytes.len() as u64, checksum: store::checksum(&bytes) }) })
     }
 }

@@ -6,10 +6,12 @@
 //! It runs one way, and what may be published is only what was checked: `publish` takes nothing else.
 
 mod backfill;
+mod change;
 mod changes;
 mod check_layer;
 mod completeness;
 mod conclude;
+mod diff;
 mod error;
 mod explain;
 mod extract;
@@ -31,13 +33,17 @@ mod request_error;
 mod rewrite;
 mod shape;
 mod staged_run;
+mod undo;
+mod vacuum;
+mod versions;
 mod warehouse;
 mod window;
 
-pub use backfill::{BackfillOutcome, BackfillRequest, ChunkChoice, backfill};
+pub use backfill::{BackfillOutcome, BackfillRequest, ChunkChoice, Shard, backfill};
 pub use changes::WhichRuns;
 pub use check_layer::{CheckRequest, CheckedLayer, check_history, check_layer, check_scripts, rebuild_state};
 pub use conclude::NoticeOrigin;
+pub use diff::{ChangedRow, LayerDiff, RevenueChange, RowChange, changes_since, diff};
 pub use error::RunError;
 pub use explain::{
     AskWarehouse, DroppedPart, ExplainRequest, Explanation, FailedCheckOfOrder, LookedAt, NamedBy, RunChecks, Version, VersionLine,
@@ -52,6 +58,8 @@ pub use probe::{Evidence, Found, Probe, Proposal, probe};
 pub use replay::replay;
 pub use request_error::RequestError;
 pub use rewrite::{RewriteMode, Rewritten, rewrite};
+pub use undo::{Undone, undo};
+pub use vacuum::{Vacuumed, vacuum};
 pub use warehouse::{DayRange, Loaded, Repair, Repaired, Verified, Warehouse, WarehouseLoad};
 pub use window::AskedWindow;
 

@@ -70,7 +70,7 @@ pub fn plan(request: PlanRequest<'_>) -> Result<Plan, RunError> {
     let settings = request.settings;
     let orders = settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
     let now = UtcMicros::now();
-    let ledger = ledger::read(&Output::new(settings.output.clone()))?;
+    let ledger = ledger::of_output(&Output::open(&settings.output)?)?;
     let identity = ledger::identity(orders, settings.cursor);
     let coverage = ledger.of(&identity);
     let since = settings.since.unwrap_or(When::Last);

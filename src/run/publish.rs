@@ -1,27 +1,27 @@
-//! Publishes a checked run: stages its manifest, catalog, prices, coverage and report, and commits everything as one step.
+//! Publishes a checked run: stages its manifests, index, prices and report, and commits everything as one step.
 //!
 //! Takes only a [`CheckedRun`]. Decides nothing about the data.
 
-use std::path::Path;
-
 use super::{
     RunError,
+    change::{empty_partition, manifest_of, note_times},
     conclude::{self, Verdict},
-    ledger, manifest,
-    staged_run::{CheckedRun, NewIndexEntries, PartitionChange, StagedRun},
+    ledger,
+    staged_run::{CheckedRun, NewIndexEntries, StagedRun},
 };
 use crate::{
     cancel::Cancel,
     coverage::{Interval, Ledger},
-    model::Window,
+    layer::{self, MergedPartition, OpenedLayer},
+    model::{UtcMicros, Window},
     report::{self, Summary, alert::Ended},
     settings::Settings,
-    store::{self, Output, Staging, StoreError, places},
+    store::{self, DecideError, Key, Lease, NewCommit, Output, Staging, StoreError, places},
 };
 
-/// The window of a run, and the coverage of its source before it.
+/// The window of a run.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct RunCoverage {
-    pub(super) ledger: Ledger,
     pub(super) window: Window,
     /// The window of the backfill that starts again with this run.
     pub(super) restart: Option<Interval>,
@@ -31,60 +31,111 @@ pub(super) struct RunCoverage {
 pub(super) struct Publisher<'a> {
     pub(super) settings: &'a Settings,
     pub(super) output: &'a Output,
+    pub(super) lease: Option<&'a Lease>,
     pub(super) cancel: &'a Cancel,
 }
 
-/// A publish that is staged: only the decision is missing.
-pub(super) struct StagedPublish {
-    staging: Staging,
-    /// The alerts that the run raises.
-    pub(super) verdict: Verdict,
+/// Why a run is not published.
+pub(super) enum PublishError {
+    /// Another run was committed since this one read the layer.
+    Moved,
+    /// The run failed.
+    Failed(RunError),
+}
+
+impl<E: Into<RunError>> From<E> for PublishError {
+    fn from(error: E) -> PublishError {
+        PublishError::Failed(error.into())
+    }
 }
 
 impl Publisher<'_> {
-    /// Stages the tool's own files and the report of the run. The summary must be complete, but for the commit itself.
+    /// Stages the tool's own files and the report of the run, and commits. The summary must be complete, but for the commit itself.
     ///
     /// # Errors
-    /// I/O errors (exit 5).
-    pub(super) fn stage(&self, checked: CheckedRun, coverage: RunCoverage, summary: &mut Summary) -> Result<StagedPublish, RunError> {
+    /// Another run was first; I/O errors (exit 5), a signal before the decision.
+    pub(super) fn publish(
+        &self,
+        checked: &mut CheckedRun,
+        base: &OpenedLayer,
+        staging: &mut Staging,
+        coverage: RunCoverage,
+        summary: &mut Summary,
+    ) -> Result<Verdict, PublishError> {
         let CheckedRun { staged, failed } = checked;
-        let changed = staged.has_changes();
-        let StagedRun { mut staging, view, changes, catalog, index, mut prices, run_prices, .. } = staged;
-        let written: Vec<_> = changes
-            .iter()
-            .filter_map(|(&dt, change)| match change {
-                PartitionChange::Written(stamp) => Some(manifest::Entry { place: places::partition_file(dt), bytes: stamp.bytes }),
-                PartitionChange::Removed => None,
-            })
-            .collect();
-        if !written.is_empty() {
-            let manifest = manifest::manifest(self.output, self.settings.redshift.url.as_deref(), &written);
-            staging.put(places::manifest(&summary.run_id), &manifest)?;
-        }
-        let NewIndexEntries { file, index_changed } = index;
-        if changed || index_changed {
-            catalog.stage(&mut staging, &summary.run_id, &file)?;
-        }
-        if self.settings.unit_slip.is_some() && prices.absorb(&run_prices) {
-            prices.stage(&mut staging)?;
-        }
+        summary.commit = Some(base.number() + 1);
+        self.stage_state(staged, staging, summary)?;
+        cover(&mut staged.next.coverage, coverage, summary);
         for result in summary.checks.iter().filter(|result| result.rows_kept.is_some()) {
-            stage_written(&mut staging, &places::violations(&summary.run_id).join(result.file_name()))?;
+            stage_written(staging, &places::violations(&summary.run_id).join(result.file_name()))?;
         }
-        stage_coverage(&mut staging, coverage, summary)?;
+        let before_state = staged.catalog.state.clone();
+        let before = move |key: &Key| before_state.version_at(key).cloned();
+        staged.catalog.found().iter().for_each(|(key, version)| staging.adopt(key.clone(), version.clone()));
+        std::mem::take(&mut staged.seen).into_iter().for_each(|(key, tag)| staging.saw(key, tag));
+        staging.place(&before, self.cancel)?;
+        note_times(self.output, staging, &mut staged.next)?;
+        self.refuse_changed(staged)?;
         let ended = if failed.is_empty() { Ended::Success } else { Ended::ChecksFailed { published: true } };
-        let verdict = conclude::judge(self.settings, self.output, summary, ended, &view.facts);
+        let verdict = conclude::judge(self.settings, self.output, summary, ended, &staged.view.facts);
         staging.put(places::report(&summary.run_id), &report::report_bytes(summary))?;
-        Ok(StagedPublish { staging, verdict })
+        if !staged.changes.is_empty() {
+            let run_id = summary.run_id.parse().map_err(|_| RunError::Internal("the run has no valid id".into()))?;
+            manifest_of(self.output, self.settings, staging, &run_id, &summary.partitions_written, &staged.next)?;
+        }
+        let commit = self.new_commit(staged, staging, summary)?;
+        match staging.decide(base.head.as_ref(), commit, &before, self.lease) {
+            Ok(_) => Ok(verdict),
+            Err(DecideError::Moved) => Err(PublishError::Moved),
+            Err(DecideError::Store(error)) => Err(error.into()),
+        }
     }
 
-    /// Decides and publishes.
-    ///
-    /// # Errors
-    /// I/O errors (exit 5), a signal before the decision.
-    pub(super) fn commit(&self, staged: StagedPublish) -> Result<Verdict, StoreError> {
-        staged.staging.prepare(self.cancel)?.commit()?;
-        Ok(staged.verdict)
+    /// Stages the index and the prices.
+    fn stage_state(&self, staged: &mut StagedRun, staging: &mut Staging, summary: &Summary) -> Result<(), PublishError> {
+        let NewIndexEntries { file, index_changed } = &staged.index;
+        if *index_changed {
+            staged.next.segments = staged.catalog.stage_index(staging, &summary.run_id, file, self.cancel)?;
+        }
+        if self.settings.unit_slip.is_some() && staged.prices.absorb(&staged.merged.prices) {
+            staged.next.prices = Some(staged.prices.stage(staging, &summary.run_id)?);
+        }
+        Ok(())
+    }
+
+    /// Fails if somebody has changed a file of a folder since it was read.
+    fn refuse_changed(&self, staged: &StagedRun) -> Result<(), RunError> {
+        if self.output.folder().is_none() {
+            return Ok(());
+        }
+        let touched = staged.merged.partitions.values().map(|partition| &partition.merged);
+        for MergedPartition { dt, .. } in touched {
+            let path = self.output.at(places::partition_file(*dt));
+            let now = store::size_and_time(&path)?;
+            let is_same = match (staged.catalog.state.partitions.get(dt), now) {
+                (Some(entry), Some((bytes, modified_ns))) => entry.looks_like(bytes, modified_ns),
+                (entry, now) => entry.is_none() && now.is_none(),
+            };
+            if !is_same {
+                return Err(layer::LayerError::Changed { path }.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn new_commit(&self, staged: &StagedRun, staging: &mut Staging, summary: &Summary) -> Result<NewCommit, StoreError> {
+        let removed = staging.removed(|_| empty_partition(&staged.next))?;
+        Ok(NewCommit {
+            run_id: summary.run_id.clone(),
+            writer: format!("{}@{}/{}", summary.run_id, super::host(), std::process::id()),
+            command: summary.command.as_str().to_owned(),
+            committed_at: UtcMicros::now().rfc3339(),
+            reads: staged.reads.clone(),
+            put: staging.installed(),
+            remove: removed,
+            told: staging.told(),
+            layer: staged.next.to_record()?,
+        })
     }
 }
 
@@ -96,20 +147,19 @@ impl StagedRun {
 }
 
 /// Takes up a file that a check has written where files of its place are staged.
-fn stage_written(staging: &mut Staging, place: &Path) -> Result<(), StoreError> {
-    let staged = staging.staged(place);
-    let bytes = store::read(&staged)?.unwrap_or_default();
-    staging.put_written(place, bytes.len() as u64, store::checksum(&bytes))?;
+fn stage_written(staging: &mut Staging, key: &Key) -> Result<(), StoreError> {
+    let bytes = store::read(&staging.staged(key))?.unwrap_or_default();
+    staging.put_written(key, bytes.len() as u64, store::checksum(&bytes));
     Ok(())
 }
 
 /// Adds the window to the coverage of its source, unless a source was incomplete.
-fn stage_coverage(staging: &mut Staging, coverage: RunCoverage, summary: &Summary) -> Result<(), StoreError> {
-    let RunCoverage { mut ledger, window, restart } = coverage;
+fn cover(ledger: &mut Ledger, coverage: RunCoverage, summary: &Summary) {
+    let RunCoverage { window, restart } = coverage;
     let Summary { identity, completeness, records, started_at, run_id, rules, .. } = summary;
-    let Some(identity) = identity else { return Ok(()) };
+    let Some(identity) = identity else { return };
     if completeness.all().any(|(_, completeness)| completeness.is_failed()) {
-        return Ok(());
+        return;
     }
     if let Some(interval) = restart {
         ledger.restart(identity, interval, *started_at);
@@ -118,5 +168,4 @@ fn stage_coverage(staging: &mut Staging, coverage: RunCoverage, summary: &Summar
     if let Some(loaded) = ledger::loaded(window, *started_at, run_id, in_window, rules) {
         ledger.record(identity, loaded, completeness.orders.as_ref().map_or(0, |orders| orders.read));
     }
-    ledger::stage(staging, &ledger)
 }

@@ -13,12 +13,12 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     normalize::Drop,
-    store::{Staging, StoreError, places},
+    store::{Key, Staging, StoreError, places},
 };
 
 /// The drops of a run, staged as they come. Nothing is created before the first.
 pub(super) struct Quarantine {
-    place: PathBuf,
+    key: Key,
     path: PathBuf,
     file: Option<BufWriter<File>>,
     bytes: u64,
@@ -29,8 +29,8 @@ pub(super) struct Quarantine {
 
 impl Quarantine {
     pub(super) fn new(staging: &Staging, run_id: &str, mode: Option<u32>) -> Quarantine {
-        let place = places::quarantine(run_id);
-        Quarantine { path: staging.staged(&place), place, file: None, bytes: 0, hasher: Xxh3::new(), mode }
+        let key = places::quarantine(run_id);
+        Quarantine { path: staging.staged(&key), key, file: None, bytes: 0, hasher: Xxh3::new(), mode }
     }
 
     pub(super) fn push(&mut self, drops: &[Drop]) -> Result<(), StoreError> {
@@ -61,7 +61,8 @@ impl Quarantine {
     pub(super) fn finish(self, staging: &mut Staging) -> Result<(), StoreError> {
         let Some(file) = self.file else { return Ok(()) };
         file.into_inner().map_err(|error| StoreError::io("write", &self.path)(error.into_error()))?;
-        staging.put_written(&self.place, self.bytes, format!("{:016x}", self.hasher.digest())).map(drop)
+        staging.put_written(self.key, self.bytes, format!("{:016x}", self.hasher.digest()));
+        Ok(())
     }
 }
 

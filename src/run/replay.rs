@@ -38,8 +38,8 @@ struct Line {
 /// # Errors
 /// No such quarantine, or a damaged line of it (exit 2). How the run itself ended is the outcome.
 pub fn replay(settings: &Settings, run_id: &RunId, cancel: &Cancel, observer: &dyn Observer) -> Result<Outcome, RunError> {
-    let output = Output::new(settings.output.clone());
-    if !output.at(places::quarantine(run_id.as_str())).exists() {
+    let output = Output::open(&settings.output)?;
+    if output.local(places::quarantine(run_id.as_str()))?.is_none() {
         return Err(RequestError::NoQuarantine(run_id.to_string()).into());
     }
     let request = Request {
@@ -49,6 +49,7 @@ pub fn replay(settings: &Settings, run_id: &RunId, cancel: &Cancel, observer: &d
         since: None,
         until: None,
         restart: None,
+        diff: None,
         cancel,
         observer,
     };
@@ -66,8 +67,9 @@ pub fn replay(settings: &Settings, run_id: &RunId, cancel: &Cancel, observer: &d
 /// # Errors
 /// No such quarantine, or a damaged line of it (exit 2); I/O errors (exit 5).
 pub(super) fn unwrap_quarantine(output: &Output, run_id: &RunId, scratch: &Path) -> Result<PathBuf, RunError> {
-    let file = output.at(places::quarantine(run_id.as_str()));
-    let source = fs::File::open(&file).map_err(|_| RequestError::NoQuarantine(run_id.to_string()))?;
+    let missing = || RequestError::NoQuarantine(run_id.to_string());
+    let file = output.local(places::quarantine(run_id.as_str()))?.ok_or_else(missing)?;
+    let source = fs::File::open(&file).map_err(|_| missing())?;
     fs::create_dir_all(scratch).map_err(StoreError::io("create the folder", scratch))?;
     let records = scratch.join("replay.ndjson");
     let target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&records);

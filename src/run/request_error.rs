@@ -1,8 +1,11 @@
 //! What is wrong with the request of a user, given what the output holds (exit 2). Not about settings by themselves.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
-use crate::model::UtcMicros;
+use crate::model::{Dt, UtcMicros};
 
 /// A request that can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +16,33 @@ pub enum RequestError {
     /// The history has several runs of this beginning.
     #[error("more than one run begins with `{0}`")]
     AmbiguousRun(String),
+    /// A run that changed nothing, or failed.
+    #[error("run `{run_id}` was not committed: it ended as {status}, and the layer is without it")]
+    NotCommitted {
+        /// The run.
+        run_id: String,
+        /// How it ended.
+        status: &'static str,
+    },
+    /// A run whose commit, or what it replaced, is no longer kept.
+    #[error(
+        "what run `{run_id}` replaced is no longer kept: `keep` (now at least 7d by default) says how long, and `etl vacuum` removes the rest"
+    )]
+    PastKeep {
+        /// The run.
+        run_id: String,
+    },
+    /// Later runs have changed the same partitions.
+    #[error(
+        "run `{run_id}` can't be undone, because later runs have changed the same days: {}. Undo those first, the latest first",
+        stands_on(later)
+    )]
+    UndoRefused {
+        /// The run.
+        run_id: String,
+        /// The days, by run.
+        later: BTreeMap<String, BTreeSet<Dt>>,
+    },
     /// The window holds no instant.
     #[error("the window is empty: it begins at {since} and ends at {until}")]
     EmptyWindow {
@@ -31,10 +61,10 @@ pub enum RequestError {
     #[error("the run `{0}` has no quarantine; `etl quarantine` lists those that have")]
     NoQuarantine(String),
     /// Nothing that is kept knows the order.
-    #[error("{}: no order `{order_id}`{} is known here. Looked at {looked_at}", output.display(), sku.as_ref().map(|sku| format!(" with sku `{sku}`")).unwrap_or_default())]
+    #[error("{output}: no order `{order_id}`{} is known here. Looked at {looked_at}", sku.as_ref().map(|sku| format!(" with sku `{sku}`")).unwrap_or_default())]
     UnknownOrder {
         /// The output that was searched.
-        output: PathBuf,
+        output: String,
         /// The order that was asked for.
         order_id: String,
         /// The sku that was asked for.
@@ -54,10 +84,9 @@ pub enum RequestError {
     },
     /// There is no layer to check.
     #[error(
-        "{} holds no layer: no partition and no dimension. Run `etl run` first, or name the output of the runs: etl check --output DIR",
-        .0.display()
+        "{0} holds no layer: no partition and no dimension. Run `etl run` first, or name the output of the runs: etl check --output DIR"
     )]
-    NothingToCheck(PathBuf),
+    NothingToCheck(String),
     /// A rewrite would lose values.
     #[error("the rewrite would lose values: {}. `etl rewrite --dry-run` counts them, `etl rewrite --force` loses them", lost(.0))]
     ValuesLost(BTreeMap<String, u64>),
@@ -79,4 +108,15 @@ pub enum RequestError {
 /// The values that a rewrite loses, in words.
 fn lost(by_column: &BTreeMap<String, u64>) -> String {
     by_column.iter().map(|(column, values)| format!("{values} of column `{column}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Runs with the days that they have changed, in words.
+fn stands_on(later: &BTreeMap<String, BTreeSet<Dt>>) -> String {
+    const SHOWN: usize = 5;
+    let of_run = |(run_id, days): (&String, &BTreeSet<Dt>)| {
+        let shown: Vec<_> = days.iter().take(SHOWN).map(Dt::to_string).collect();
+        let more = if days.len() > SHOWN { format!(" and {} more", days.len() - SHOWN) } else { String::new() };
+        format!("run {run_id} (dt={}{more})", shown.join(", "))
+    };
+    later.iter().map(of_run).collect::<Vec<_>>().join(", ")
 }

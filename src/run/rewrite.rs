@@ -7,13 +7,17 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{RequestError, RunError, open::Opening};
+use super::{
+    RequestError, RunError,
+    change::{LayerChange, manifest_of},
+    open::{Opened, Opening, settled_layer},
+};
 use crate::{
     cancel::Cancel,
-    layer,
-    model::{RunId, UtcMicros},
+    layer::{self, OpenedLayer},
+    model::{Dt, RunId, UtcMicros},
     settings::Settings,
-    store::{self, Output, Staging, places},
+    store::{Lease, Output, Scope, Staging, places},
 };
 
 /// The number of partitions that are put in place at once: few enough that an interruption costs little.
@@ -47,11 +51,13 @@ pub struct Rewritten {
 /// # Errors
 /// Values would be lost (exit 2), the output is held, a partition can't be parsed, I/O errors (exit 5).
 pub fn rewrite(settings: &Settings, mode: RewriteMode, cancel: &Cancel) -> Result<Rewritten, RunError> {
-    let output = Output::new(settings.output.clone());
+    let output = Output::open(&settings.output)?;
     let started_at = UtcMicros::now();
-    let _opened = Opening { output: &output, started_at, wait: settings.lock_wait, cancel }.open(RunId::new(started_at))?;
-    let rewrite = Rewrite { settings, output: &output, cancel };
-    let found = rewrite.count()?;
+    let opening =
+        Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer: settled_layer(&output)? };
+    let Opened { lease, layer, .. } = opening.open(RunId::new(started_at))?;
+    let rewrite = Rewrite { settings, output: &output, lease: &lease, cancel };
+    let found = rewrite.count(&layer)?;
     if mode == RewriteMode::DryRun {
         return Ok(found);
     }
@@ -65,22 +71,34 @@ pub fn rewrite(settings: &Settings, mode: RewriteMode, cancel: &Cancel) -> Resul
 struct Rewrite<'a> {
     settings: &'a Settings,
     output: &'a Output,
+    lease: &'a Lease,
     cancel: &'a Cancel,
+}
+
+/// What a rewrite finds of a partition.
+enum Found {
+    /// There is no file.
+    Nothing,
+    /// It has the columns already.
+    Unchanged,
+    /// It gets new content.
+    Rewritten(layer::RewrittenPartition),
 }
 
 impl Rewrite<'_> {
     /// Counts what a rewrite does.
-    fn count(&self) -> Result<Rewritten, RunError> {
+    fn count(&self, layer: &OpenedLayer) -> Result<Rewritten, RunError> {
         let mut found = Rewritten::default();
         for dt in layer::partitions_on_disk(self.output)? {
-            let Some(partition) = self.partition(dt)? else { continue };
-            let Some(rewritten) = partition else {
-                found.unchanged += 1;
-                continue;
-            };
-            found.rewritten += 1;
-            for (column, lost) in rewritten.values_lost {
-                *found.values_lost.entry(column).or_default() += lost;
+            match self.partition(layer, dt)? {
+                Found::Nothing => {}
+                Found::Unchanged => found.unchanged += 1,
+                Found::Rewritten(rewritten) => {
+                    found.rewritten += 1;
+                    for (column, lost) in rewritten.values_lost {
+                        *found.values_lost.entry(column).or_default() += lost;
+                    }
+                }
             }
         }
         Ok(found)
@@ -88,35 +106,63 @@ impl Rewrite<'_> {
 
     fn write(&self) -> Result<(), RunError> {
         let columns: Vec<_> = self.settings.schema().extra().iter().map(|column| column.name.clone()).collect();
-        let before = layer::stored_columns(self.output)?;
         let partitions = layer::partitions_on_disk(self.output)?;
         let batches = partitions.chunks(AT_ONCE).count();
         for (number, batch) in partitions.chunks(AT_ONCE).enumerate() {
-            let mut staging = Staging::create(self.output, RunId::new(UtcMicros::now()).as_str())?;
-            let mut stamps = BTreeMap::new();
-            for &dt in batch {
-                if let Some(Some(rewritten)) = self.partition(dt)? {
-                    stamps.insert(dt, staging.put(places::partition_file(dt), &rewritten.bytes)?);
-                }
-            }
             // The layer has the new columns only once all partitions are written.
-            let last = number + 1 == batches;
-            let named = if last { &columns } else { &before };
-            if !stamps.is_empty() || last {
-                layer::restamp(self.output, &mut staging, stamps, named.clone())?;
-                staging.prepare(self.cancel).map_err(|error| super::stopped_or(self.cancel, error.into()))?.commit()?;
-            }
+            let columns = (number + 1 == batches).then(|| columns.clone());
+            self.write_batch(batch, columns)?;
         }
         Ok(())
     }
 
-    /// A partition with the new columns: the inner `None` if it has them already, the outer one if there is no file.
-    fn partition(&self, dt: crate::model::Dt) -> Result<Option<Option<layer::RewrittenPartition>>, RunError> {
+    /// Rewrites some partitions in one commit.
+    fn write_batch(&self, batch: &[Dt], columns: Option<Vec<String>>) -> Result<(), RunError> {
+        let base = OpenedLayer::open(self.output)?;
+        let run_id = RunId::new(UtcMicros::now());
+        let mut staging = Staging::create(self.output, run_id.as_str())?;
+        let mut next = base.state.clone();
+        let mut before = base.state.clone();
+        let mut written = Vec::new();
+        for &dt in batch {
+            let Found::Rewritten(new) = self.partition(&base, dt)? else { continue };
+            let key = places::partition_file(dt);
+            if self.output.folder().is_some() {
+                // The file may not be the one that was committed: what stands there can be put back.
+                let bytes = self.output.read(&key)?.unwrap_or_default();
+                let is_committed = base.state.partitions.get(&dt).is_some_and(|entry| entry.version.is_of(&bytes));
+                if !is_committed {
+                    before.partitions.insert(dt, layer::found_entry(dt, &bytes));
+                }
+            }
+            let version = staging.put(&key, &new.bytes)?;
+            let entry = layer::entry_of(&new.bytes, version, dt, &self.settings.schema(), self.output)?;
+            next.partitions.insert(dt, entry);
+            written.push(dt);
+        }
+        if written.is_empty() && columns.as_ref().is_none_or(|columns| *columns == next.columns) {
+            return Ok(());
+        }
+        next.columns = columns.unwrap_or(next.columns);
+        manifest_of(self.output, self.settings, &mut staging, &run_id, &written, &next)?;
+        let change = LayerChange { output: self.output, base: &base, before: &before, lease: self.lease, cancel: self.cancel };
+        let stopped = |error: RunError| super::stopped_or(self.cancel, error);
+        change.commit(&mut staging, &run_id, "rewrite", &mut next, Vec::new()).map_err(stopped)
+    }
+
+    /// A partition with the new columns.
+    fn partition(&self, layer: &OpenedLayer, dt: Dt) -> Result<Found, RunError> {
         if let Some(stop) = self.cancel.stopped() {
             return Err(RunError::Interrupted(stop));
         }
-        let path = self.output.at(places::partition_file(dt));
-        let Some(bytes) = store::read(&path)? else { return Ok(None) };
-        Ok(Some(layer::rewritten(&bytes, dt, &path, &self.settings.schema())?))
+        let key = places::partition_file(dt);
+        let entry = layer.state.partitions.get(&dt).filter(|_| self.output.folder().is_none());
+        let bytes = match entry {
+            Some(entry) => Some(self.output.read_version(&entry.version)?),
+            None => self.output.read(&key)?,
+        };
+        let Some(bytes) = bytes else { return Ok(Found::Nothing) };
+        let rewritten = layer::rewritten(&bytes, dt, &self.output.at(&key), &self.settings.schema())?;
+        Ok(rewritten.map_or(Found::Unchanged, Found::Rewritten))
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{
@@ -17,11 +17,11 @@ use crate::{
     cancel::Cancel,
     check::{self, CheckError, CustomCheck, Engine, Expected, LayerView, ViewScope},
     join::Dimension,
-    layer::{Catalog, MergedContent, MergedPartition, PartitionEntry, PriceBook, RunPrices},
+    layer::{Catalog, LayerState, MergedContent, MergedPartition, PartitionEntry, PriceBook},
     model::{CurrencyTotals, Dt, LONGEST_TEXT, Window, add_totals},
     report::Summary,
     settings::{CheckScope, OnCheckFailure, RepeatedSku, Settings},
-    store::{FileStamp, Output, Staging, places},
+    store::{self, Key, Output, Read, Staging, Tag, places},
 };
 
 /// The output of the merge.
@@ -33,6 +33,8 @@ pub(super) struct MergedRun {
     pub(super) index: NewIndexEntries,
     /// The prices that were known before the run.
     pub(super) prices: PriceBook,
+    /// The versions of files in a bucket that were read.
+    pub(super) seen: BTreeMap<Key, Option<Tag>>,
 }
 
 /// Entries of the run that the index of orders does not have yet.
@@ -45,21 +47,29 @@ pub(super) struct NewIndexEntries {
 /// The change of a partition.
 pub(super) enum PartitionChange {
     /// It has new content.
-    Written(FileStamp),
+    Written,
     /// It has lost its last row.
     Removed,
 }
 
 /// Everything that a run would publish, staged, and the layer as it would be.
 pub(super) struct StagedRun {
-    pub(super) staging: Staging,
     pub(super) view: LayerView,
     pub(super) changes: BTreeMap<Dt, PartitionChange>,
     pub(super) dimensions_changed: bool,
     pub(super) catalog: Catalog,
+    /// The layer as it would be.
+    pub(super) next: LayerState,
+    /// What the run read of partitions that it may change.
+    pub(super) reads: Vec<Read>,
     pub(super) index: NewIndexEntries,
     pub(super) prices: PriceBook,
-    pub(super) run_prices: RunPrices,
+    /// What was merged: another attempt uses it again.
+    pub(super) merged: MergedPartitions,
+    /// The versions of files in a bucket that were read.
+    pub(super) seen: BTreeMap<Key, Option<Tag>>,
+    /// Whether this attempt made anything that was not checked before.
+    pub(super) has_news: bool,
 }
 
 /// A staged run that may be published.
@@ -76,6 +86,12 @@ pub(super) struct StagingContext<'a> {
     pub(super) summary: &'a mut Summary,
 }
 
+/// The dimensions of a run, and whether an earlier attempt has staged and checked them as they are.
+pub(super) struct StagedDimensions<'a> {
+    pub(super) dimensions: &'a Dimensions,
+    pub(super) are_new: bool,
+}
+
 impl MergedRun {
     /// Stages the merged partitions and the dimensions, and counts what the merge did.
     ///
@@ -84,55 +100,58 @@ impl MergedRun {
     pub(super) fn stage(
         self,
         context: StagingContext<'_>,
-        staging: Staging,
-        dimensions: Dimensions,
+        staging: &mut Staging,
+        dimensions: &StagedDimensions<'_>,
         extracted: &Extracted,
     ) -> Result<StagedRun, RunError> {
         let mut stager = RunStager::new(context, staging, self.catalog);
-        for partition in self.merged.partitions {
-            let brought = extracted.revenue.of(partition.merged.dt);
-            stager.partition(partition, brought)?;
+        for (dt, partition) in &self.merged.partitions {
+            let news = if self.merged.merged_now.contains(dt) { News::Yes } else { News::No };
+            stager.partition(partition, extracted.revenue.of(*dt), news)?;
         }
         if stager.context.summary.rows.rows_retained > 0 {
             let rows = stager.context.summary.rows.rows_retained;
             tracing::warn!(rows, "lines of newer versions were dropped: the stored rows of these lines stay");
         }
-        stager.view.dim_user = stager.dimension(dimensions.users)?;
-        stager.view.dim_product = stager.dimension(dimensions.products)?;
+        stager.view.dim_user = stager.dimension(&dimensions.dimensions.users)?;
+        stager.view.dim_product = stager.dimension(&dimensions.dimensions.products)?;
         stager.choose_checked_partitions(self.shared_partitions);
-        Ok(StagedRun {
-            staging: stager.staging,
-            view: stager.view,
-            changes: stager.changes,
-            dimensions_changed: stager.dimensions_changed,
-            catalog: stager.catalog,
-            index: self.index,
-            prices: self.prices,
-            run_prices: self.merged.prices,
-        })
+        let has_news = dimensions.are_new || !self.merged.merged_now.is_empty();
+        let RunStager { view, changes, dimensions_changed, catalog, next, reads, .. } = stager;
+        let (index, prices, merged, seen) = (self.index, self.prices, self.merged, self.seen);
+        Ok(StagedRun { view, changes, dimensions_changed, catalog, next, reads, index, prices, merged, seen, has_news })
     }
+}
+
+/// Whether a partition was merged in this attempt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum News {
+    Yes,
+    No,
 }
 
 /// Stages one thing after the other.
 struct RunStager<'a> {
     context: StagingContext<'a>,
-    staging: Staging,
+    staging: &'a mut Staging,
     catalog: Catalog,
+    next: LayerState,
+    reads: Vec<Read>,
     view: LayerView,
     changes: BTreeMap<Dt, PartitionChange>,
     dimensions_changed: bool,
 }
 
 impl<'a> RunStager<'a> {
-    fn new(context: StagingContext<'a>, staging: Staging, catalog: Catalog) -> RunStager<'a> {
+    fn new(context: StagingContext<'a>, staging: &'a mut Staging, catalog: Catalog) -> RunStager<'a> {
         let StagingContext { settings, output, .. } = context;
         let view = LayerView {
-            facts: catalog.partitions.keys().map(|&dt| (dt, output.at(places::partition_file(dt)))).collect(),
+            facts: catalog.state.partitions.keys().map(|&dt| (dt, output.at(places::partition_file(dt)))).collect(),
             users_configured: settings.users.is_some(),
             products_configured: settings.products.is_some(),
             scratch: staging.scratch(),
             violations: (!settings.dry_run).then(|| staging.staged(places::violations(&context.summary.run_id))),
-            output: output.root().to_owned(),
+            output: output.folder().map(Path::to_owned),
             threads: Some(settings.threads),
             window: Window { since: context.summary.since, until: context.summary.until },
             memory_limit: settings.memory_limit,
@@ -143,7 +162,9 @@ impl<'a> RunStager<'a> {
             expected: Some(BTreeMap::new()),
             ..LayerView::default()
         };
-        RunStager { context, staging, catalog, view, changes: BTreeMap::new(), dimensions_changed: false }
+        let columns = settings.schema().extra().iter().map(|column| column.name.clone()).collect();
+        let next = LayerState { columns, ..catalog.state.clone() };
+        RunStager { context, staging, catalog, next, reads: Vec::new(), view, changes: BTreeMap::new(), dimensions_changed: false }
     }
 
     /// The partitions that the built-in checks look at.
@@ -157,17 +178,22 @@ impl<'a> RunStager<'a> {
     }
 
     /// Counts a merged partition and notes its change. `brought` is the revenue of the run's lines in it.
-    fn partition(&mut self, partition: StagedPartition, brought: CurrencyTotals) -> Result<(), RunError> {
+    fn partition(&mut self, partition: &StagedPartition, brought: CurrencyTotals, news: News) -> Result<(), RunError> {
         let StagedPartition { merged, file } = partition;
         self.context.summary.rows.absorb(&merged.counts);
-        let revenue = self.revenue(&merged, brought);
-        let dt = merged.dt;
+        let revenue = self.revenue(merged, brought);
+        let (dt, key) = (merged.dt, places::partition_file(merged.dt));
+        if let Some(entry) = self.catalog.state.partitions.get(&dt) {
+            self.reads.push(Read { key: key.clone(), checksum: entry.version.checksum.clone() });
+        }
         match (&merged.content, file) {
             (MergedContent::Removed, _) => self.removed(dt),
-            (MergedContent::Replaced(_), Some(file)) => self.written(&merged, file, revenue)?,
-            // A key that lost everywhere leaves a partition that does not exist.
-            _ if self.catalog.partitions.contains_key(&dt) => self.context.summary.partitions_unchanged += 1,
-            _ => {}
+            (MergedContent::Replaced(_), Some(file)) => self.written(merged, file, revenue, news),
+            _ => {
+                self.staging.unstage(&key);
+                // A key that lost everywhere leaves a partition that does not exist.
+                self.context.summary.partitions_unchanged += u64::from(self.catalog.state.partitions.contains_key(&dt));
+            }
         }
         Ok(())
     }
@@ -187,36 +213,47 @@ impl<'a> RunStager<'a> {
         self.view.facts.remove(&dt);
         self.view.removed.insert(dt);
         self.changes.insert(dt, PartitionChange::Removed);
-        self.catalog.partitions.remove(&dt);
+        self.next.partitions.remove(&dt);
     }
 
-    fn written(&mut self, merged: &MergedPartition, file: StagedFile, revenue: CurrencyTotals) -> Result<(), RunError> {
-        let (dt, place) = (merged.dt, places::partition_file(merged.dt));
+    fn written(&mut self, merged: &MergedPartition, file: &StagedFile, revenue: CurrencyTotals, news: News) {
+        let (dt, key) = (merged.dt, places::partition_file(merged.dt));
         self.context.summary.partitions_written.push(dt);
-        let stamp = self.staging.put_written(&place, file.bytes, file.checksum)?;
-        self.view.facts.insert(dt, self.staging.staged(&place));
-        self.view.changed.insert(dt);
+        let earlier = self.staging.version(&key).filter(|_| news == News::No);
+        let version = earlier.unwrap_or_else(|| self.staging.put_written(&key, file.bytes, file.checksum.clone()));
+        self.view.facts.insert(dt, self.staging.staged(&key));
+        if news == News::Yes {
+            self.view.changed.insert(dt);
+        }
         if let Some(short) = self.view.short_rows.as_mut().filter(|_| merged.longest_row < LONGEST_TEXT - 3) {
             short.insert(dt);
         }
-        self.catalog.partitions.insert(dt, PartitionEntry { stamp: stamp.clone(), rows: merged.rows, revenue: revenue.clone() });
-        self.changes.insert(dt, PartitionChange::Written(stamp));
+        let entry = PartitionEntry { version, modified_ns: 0, rows: merged.rows, revenue: revenue.clone() };
+        self.next.partitions.insert(dt, entry);
+        self.changes.insert(dt, PartitionChange::Written);
         if let Some(expected) = &mut self.view.expected {
             expected.insert(dt, Expected { rows: merged.rows, revenue });
         }
-        Ok(())
     }
 
     /// Stages a dimension if it changes. Returns its file, if it has one.
-    fn dimension(&mut self, dimension: Dimension) -> Result<Option<PathBuf>, RunError> {
+    fn dimension(&mut self, dimension: &Dimension) -> Result<Option<PathBuf>, RunError> {
         let spec = *dimension.spec();
-        let place = places::dimension(&spec);
+        let key = places::dimension(&spec);
         let merged = dimension.finish(self.context.summary.started_at);
         self.context.summary.dimensions.insert(spec.name.to_owned(), merged.counts);
-        let Some(bytes) = merged.replaced else { return Ok(Some(self.context.output.at(place)).filter(|stored| stored.exists())) };
+        let Some(bytes) = merged.replaced else {
+            self.staging.unstage(&key);
+            return Ok(match self.catalog.state.dimensions.get(spec.name) {
+                Some(version) => Some(self.context.output.local_version(&key, version)?),
+                None => None,
+            });
+        };
         self.dimensions_changed = true;
-        self.staging.put(&place, &bytes)?;
-        Ok(Some(self.staging.staged(place)))
+        store::remove_file(&self.staging.staged(&key))?;
+        let version = self.staging.put(&key, &bytes)?;
+        self.next.dimensions.insert(spec.name.to_owned(), version);
+        Ok(Some(self.staging.staged(key)))
     }
 }
 
@@ -227,47 +264,62 @@ impl StagedRun {
     /// [`RunError::ChecksFailed`], unless the settings publish all the same; what keeps the checks from running.
     pub(super) fn check(
         self,
-        engine: Engine,
+        engine: Option<Engine>,
         custom: &[CustomCheck],
         context: StagingContext<'_>,
+        staging: &Staging,
         cancel: &Cancel,
     ) -> Result<CheckedRun, RunError> {
         let StagingContext { settings, output, summary } = context;
-        if self.needs_checks(settings, custom) {
+        if self.has_news && self.needs_checks(settings, custom) {
+            self.fetch_for_checks(output, custom, settings)?;
+            let engine = engine.unwrap_or_else(Engine::start);
             summary.checks = match check::run_checks(engine, &self.view, custom, cancel) {
                 Err(CheckError::Interrupted) => return Err(super::interrupted(cancel)),
                 results => results?,
             };
             if let Some(threshold) = settings.unit_slip {
-                summary.checks.push(check::unit_slip(&self.run_prices, threshold, self.view.violations.as_deref())?);
+                summary.checks.push(check::unit_slip(&self.merged.prices, threshold, self.view.violations.as_deref())?);
             }
         }
         let failed: Vec<_> = summary.checks.iter().filter(|result| result.is_failure()).map(|result| result.name.clone()).collect();
         for result in summary.checks.iter_mut().filter(|result| result.rows_kept.is_some()) {
-            result.file = Some(places::violations(&summary.run_id).join(result.file_name()).display().to_string());
+            result.file = Some(places::violations(&summary.run_id).join(result.file_name()).to_string());
         }
         if failed.is_empty() || settings.on_check_failure == OnCheckFailure::Publish {
             return Ok(CheckedRun { staged: self, failed });
         }
         if !settings.dry_run {
-            self.keep_violations(output, &summary.run_id);
+            keep_violations(output, staging, summary);
         }
         Err(RunError::ChecksFailed { names: failed, published: false })
     }
 
-    /// Keeps the violating rows of a run that is not published.
-    fn keep_violations(&self, output: &Output, run_id: &str) {
-        let place = places::violations(run_id);
-        let staged = self.staging.staged(&place);
-        if !staged.exists() {
-            return;
+    /// Makes local copies of the stored partitions that checks look at, of an output in a bucket.
+    fn fetch_for_checks(&self, output: &Output, custom: &[CustomCheck], settings: &Settings) -> Result<(), RunError> {
+        if output.folder().is_some() {
+            return Ok(());
         }
-        if let Err(error) = std::fs::rename(&staged, output.at(&place)) {
-            tracing::warn!(%error, folder = %place.display(), "the violating rows could not be kept");
-        }
+        let looks_at_all = !custom.is_empty() || settings.check_scope == CheckScope::Full;
+        let is_wanted = |dt: &Dt| looks_at_all || self.view.shared_partitions.contains(dt);
+        let is_stored = |dt: &Dt| !matches!(self.changes.get(dt), Some(PartitionChange::Written));
+        let wanted = self.next.partitions.iter().filter(|(dt, _)| is_wanted(dt) && is_stored(dt));
+        let versions: Vec<_> = wanted.map(|(dt, entry)| (places::partition_file(*dt), entry.version.clone())).collect();
+        Ok(output.local_versions(&versions)?)
     }
 
     fn needs_checks(&self, settings: &Settings, custom: &[CustomCheck]) -> bool {
         !self.changes.is_empty() || self.dimensions_changed || settings.check_scope == CheckScope::Full || !custom.is_empty()
+    }
+}
+
+/// Keeps the violating rows of a run that is not published.
+fn keep_violations(output: &Output, staging: &Staging, summary: &Summary) {
+    for result in summary.checks.iter().filter(|result| result.rows_kept.is_some()) {
+        let key = places::violations(&summary.run_id).join(result.file_name());
+        let kept = store::read(&staging.staged(&key)).and_then(|bytes| output.replace(&key, &bytes.unwrap_or_default()));
+        if let Err(error) = kept {
+            tracing::warn!(%error, file = %key, "the violating rows could not be kept");
+        }
     }
 }

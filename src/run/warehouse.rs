@@ -10,13 +10,13 @@ use std::{
 use super::{RunError, WhichRuns, changes, open};
 use crate::{
     cancel::Cancel,
-    layer,
+    layer::{self, OpenedLayer},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema},
     settings::Settings,
     store::{Output, StoreError, places},
     warehouse::redshift::{
-        self, Changes, Comparison, DimensionComparison, DimensionHeaders, DimensionTotals, LayerReader, LongestTexts, RedshiftError,
-        Session, Side, StoredColumns, Table, Tables,
+        self, Changes, Comparison, CopySource, DimensionComparison, DimensionHeaders, DimensionTotals, LayerReader, LongestTexts,
+        RedshiftError, Session, Side, StoredColumns, Table, Tables,
     },
 };
 
@@ -110,7 +110,7 @@ impl<'a> Warehouse<'a> {
     /// # Errors
     /// The layer has other columns than `etl.toml` names, or I/O errors.
     pub fn open(settings: &'a Settings, cancel: &'a Cancel) -> Result<Warehouse<'a>, RunError> {
-        let output = Output::new(settings.output.clone());
+        let output = Output::open(&settings.output)?;
         open::recover_unless_held(&output)?;
         let schema = settings.schema();
         layer::verify_columns(&output, &schema)?;
@@ -131,7 +131,7 @@ impl<'a> Warehouse<'a> {
         let tables = self.tables(&longest)?;
         let statements = match (load, &changes) {
             (WarehouseLoad::Tables, _) => return Ok(redshift::script(&redshift::ddl(&tables))),
-            (_, None) => redshift::copy(&tables, Vec::new())?,
+            (_, None) => redshift::copy(&tables, self.whole_layer(), Vec::new())?,
             (_, Some(changes)) => redshift::merge(&tables, changes, Vec::new())?,
         };
         Ok(redshift::wanted_columns(&tables) + &redshift::script(&statements))
@@ -202,9 +202,18 @@ impl<'a> Warehouse<'a> {
     /// An empty layer is most likely a mistyped folder, and must not empty the warehouse.
     fn refuse_empty(&self) -> Result<(), RunError> {
         if self.partitions()?.is_empty() {
-            return Err(RedshiftError::EmptyLayer(self.output.root().to_owned()).into());
+            return Err(RedshiftError::EmptyLayer(self.output.location()).into());
         }
         Ok(())
+    }
+
+    /// What holds all facts. In a bucket the manifest of the newest commit: a run that is being installed is then loaded whole. A folder
+    /// is copied to where the warehouse reads it, and its prefix is what every copy has.
+    fn whole_layer(&self) -> CopySource {
+        match self.output.folder() {
+            Some(_) => CopySource::Prefix(format!("{}/", places::CURATED)),
+            None => CopySource::Manifest(places::WHOLE_MANIFEST.to_owned()),
+        }
     }
 
     /// The statements of a load of some days, or of all. Everything that can be known before it is looked at here.
@@ -245,7 +254,7 @@ impl<'a> Warehouse<'a> {
         }
         let statements = match changes {
             Some(changes) => redshift::merge(&tables, changes, before)?,
-            None => redshift::copy(&tables, before)?,
+            None => redshift::copy(&tables, self.whole_layer(), before)?,
         };
         Ok(Load { statements, added_columns })
     }
@@ -266,6 +275,7 @@ impl<'a> Warehouse<'a> {
         let facts = &tables.facts;
         let mut partitions = self.partitions()?;
         partitions.retain(|dt, _| days.contains(*dt));
+        self.fetch(partitions.keys().copied().collect())?;
         let files: Vec<_> = partitions.into_values().collect();
         let layer = reader.query(facts, &paths(&files), |from| redshift::facts_query(&tables, Side::Layer, from, None, None))?;
         let warehouse = match stored.get(facts.name) {
@@ -335,22 +345,35 @@ impl<'a> Warehouse<'a> {
         if let Some(spec) = [DIM_USER, DIM_PRODUCT].iter().find(|spec| spec.name == table) {
             return Ok(vec![self.output.at(places::dimension(spec))]);
         }
-        match days {
-            Some(days) => Ok(days.iter().map(|dt| self.output.at(places::partition_file(*dt))).collect()),
-            None => Ok(self.partitions()?.into_values().collect()),
+        let partitions = self.partitions()?;
+        let wanted = partitions.iter().filter(|(dt, _)| days.is_none_or(|days| days.contains(dt)));
+        self.fetch(wanted.clone().map(|(dt, _)| *dt).collect())?;
+        Ok(wanted.map(|(_, path)| path.clone()).collect())
+    }
+
+    /// Makes local copies of some partitions, of an output in a bucket.
+    fn fetch(&self, days: Vec<Dt>) -> Result<(), RunError> {
+        if self.output.folder().is_some() {
+            return Ok(());
         }
+        let state = OpenedLayer::open(&self.output)?.state;
+        let version = |dt: Dt| Some((places::partition_file(dt), state.partitions.get(&dt)?.version.clone()));
+        let versions: Vec<_> = days.into_iter().filter_map(version).collect();
+        Ok(self.output.local_versions(&versions)?)
     }
 
     /// The files of all partitions.
     fn partitions(&self) -> Result<BTreeMap<Dt, PathBuf>, RunError> {
         let days = layer::partitions_on_disk(&self.output)?;
         let file = |dt: Dt| (dt, self.output.at(places::partition_file(dt)));
-        Ok(days.into_iter().map(file).filter(|(_, path)| path.exists()).collect())
+        let is_stored = |path: &Path| self.output.folder().is_none() || path.exists();
+        Ok(days.into_iter().map(file).filter(|(_, path)| is_stored(path)).collect())
     }
 
     /// Those of the days that have a partition.
     fn stored_of(&self, days: &BTreeSet<Dt>) -> BTreeSet<Dt> {
-        days.iter().copied().filter(|dt| self.output.at(places::partition_file(*dt)).exists()).collect()
+        let stored = self.partitions().unwrap_or_default();
+        days.iter().copied().filter(|dt| stored.contains_key(dt)).collect()
     }
 }
 
@@ -367,10 +390,7 @@ fn paths(files: &[PathBuf]) -> Vec<&Path> {
 
 /// The columns of a stored dimension; `None` where it has no file.
 fn header(output: &Output, spec: &DimensionSpec) -> Result<Option<Vec<String>>, RunError> {
-    let path = output.at(places::dimension(spec));
-    if !path.exists() {
-        return Ok(None);
-    }
+    let Some(path) = output.local(places::dimension(spec))? else { return Ok(None) };
     let read = || csv::Reader::from_path(&path)?.headers().cloned();
     let names = read().map_err(|error| StoreError::io("read", &path)(std::io::Error::other(error)))?;
     Ok(Some(names.iter().map(str::to_owned).collect()))

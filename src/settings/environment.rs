@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ConfiguredValue, Origin, Secret, SettingsError, telemetry};
+use super::{ConfiguredValue, Origin, Secret, SettingsError, storage, telemetry};
 
 /// Variables that are read although their names do not begin with `ETL_`.
 const FOREIGN: [&str; 9] = [
@@ -28,7 +28,7 @@ const FOREIGN: [&str; 9] = [
 const DOT_ENV: &str = ".env";
 
 fn concerns_us(name: &str) -> bool {
-    name.starts_with("ETL_") || FOREIGN.contains(&name) || telemetry::VARIABLES.contains(&name)
+    name.starts_with("ETL_") || FOREIGN.contains(&name) || telemetry::VARIABLES.contains(&name) || storage::VARIABLES.contains(&name)
 }
 
 /// The environment and `.env`.

@@ -1,8 +1,10 @@
-//! The location of a source: a URL or files. Also how a URL is shown. Opens nothing.
+//! The location of a source: a URL, files, or objects of a bucket. Also how a URL is shown. Opens nothing.
 
 use std::{borrow::Cow, fmt, net::IpAddr, path::Path, str::FromStr};
 
 use reqwest::Url;
+
+use super::{BucketUrl, BucketUrlError};
 
 /// A URL, or a path: file, folder or glob.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -11,6 +13,40 @@ pub enum Location {
     Http(Url),
     /// A file, a folder or a glob, as it was written.
     Files(String),
+    /// Objects of a bucket.
+    Bucket(ObjectPattern),
+}
+
+/// Objects of a bucket: one key, a prefix that ends in `/`, or a glob on the key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObjectPattern {
+    /// The bucket, without a prefix.
+    pub bucket: BucketUrl,
+    /// The key, prefix or glob, as it was written: keys have no percent-encoding. An empty one is the whole bucket.
+    pub key: String,
+}
+
+impl ObjectPattern {
+    /// The URL of an object of the bucket.
+    pub fn url(&self, key: &str) -> String {
+        format!("{}/{key}", self.bucket)
+    }
+
+    /// The pattern of a URL; `None` if its scheme is not that of a bucket.
+    fn parse(scheme: &str, rest: &str) -> Result<Option<ObjectPattern>, BucketUrlError> {
+        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+        match format!("{scheme}://{bucket}").parse() {
+            Ok(bucket) => Ok(Some(ObjectPattern { bucket, key: key.to_owned() })),
+            Err(BucketUrlError::Scheme(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl fmt::Display for ObjectPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url(&self.key))
+    }
 }
 
 /// Text that is not a location.
@@ -19,9 +55,12 @@ pub enum LocationError {
     /// Not a URL.
     #[error("not a URL: {0}")]
     Url(String),
-    /// A scheme other than http and https.
-    #[error("`{0}` URLs are not read: give an http(s) URL, or a path")]
+    /// A scheme that is neither http nor that of a bucket.
+    #[error("`{0}` URLs are not read: give an http(s) URL, a URL of objects (s3, gs, az), or a path")]
     Scheme(String),
+    /// The URL of objects has no valid bucket.
+    #[error(transparent)]
+    Bucket(#[from] BucketUrlError),
     /// Credentials in the URL would end up in logs and shell histories.
     #[error("credentials do not belong in a URL: set ETL_API_USER and ETL_API_PASSWORD in the environment or .env")]
     Credentials,
@@ -37,7 +76,10 @@ impl FromStr for Location {
         if text.is_empty() {
             return Err(LocationError::Empty);
         }
-        let Some((scheme, _)) = text.split_once("://") else { return Ok(Location::Files(text.to_owned())) };
+        let Some((scheme, rest)) = text.split_once("://") else { return Ok(Location::Files(text.to_owned())) };
+        if let Some(objects) = ObjectPattern::parse(scheme, rest)? {
+            return Ok(Location::Bucket(objects));
+        }
         if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
             return Err(LocationError::Scheme(scheme.to_owned()));
         }
@@ -70,6 +112,7 @@ impl fmt::Display for Location {
         match self {
             Location::Http(url) => f.write_str(&redacted(url)),
             Location::Files(path) => f.write_str(path),
+            Location::Bucket(objects) => objects.fmt(f),
         }
     }
 }
@@ -163,9 +206,28 @@ mod tests {
         assert!(matches!("https://shop.example/orders".parse(), Ok(Location::Http(_))));
         assert!(matches!("HTTP://shop.example/orders".parse(), Ok(Location::Http(_))));
         assert!(matches!("data/*.ndjson.gz".parse(), Ok(Location::Files(_))));
-        assert_eq!("s3://bucket/x".parse::<Location>(), Err(LocationError::Scheme("s3".into())));
+        assert_eq!("ftp://host/x".parse::<Location>(), Err(LocationError::Scheme("ftp".into())));
         assert_eq!("https://u:p@shop.example/".parse::<Location>(), Err(LocationError::Credentials));
         assert_eq!("".parse::<Location>(), Err(LocationError::Empty));
         assert!(matches!("http://".parse::<Location>(), Err(LocationError::Url(_))));
+    }
+
+    #[test]
+    fn objects_are_a_bucket_and_the_text_after_it() {
+        let location = |text: &str| text.parse::<Location>();
+        for (text, bucket, key) in [
+            ("s3://b/export/2026-*.ndjson.gz", "s3://b", "export/2026-*.ndjson.gz"),
+            ("GS://b/a b%20[x]/", "gs://b", "a b%20[x]/"),
+            ("az://b", "az://b", ""),
+        ] {
+            let pattern = ObjectPattern { bucket: bucket.parse().unwrap(), key: key.into() };
+            assert_eq!(pattern.to_string(), format!("{bucket}/{key}"));
+            assert_eq!(location(text), Ok(Location::Bucket(pattern)));
+        }
+        assert_eq!(location("s3:///x"), Err(LocationError::Bucket(BucketUrlError::NoBucket("s3"))));
+        assert_eq!(location("s3://b*/x"), Err(LocationError::Bucket(BucketUrlError::Bucket("b*".into()))));
+        assert_eq!(location("s3://key:hush@b/x"), Err(LocationError::Bucket(BucketUrlError::Credentials("s3"))));
+        let at = |text: &str| location(text).map(|location| location.relative_to(Path::new("conf")));
+        assert_eq!(at("s3://b/x"), location("s3://b/x"));
     }
 }

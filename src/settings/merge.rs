@@ -6,14 +6,15 @@ use std::{
 };
 
 use super::{
-    CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, ExplainSettings, Flags, Limits, Location, LocationError,
-    LogFormat, MergeBy, MetricsSettings, OnCheckFailure, Origin, Presentation, RedshiftSettings, RepeatedSku, ResultFormat, Setting,
-    Settings, SettingsError, When, alerts, column_checks, credentials, default_threads, fact_columns,
+    BucketScheme, BucketUrl, CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, ExplainSettings, Flags,
+    HttpSettings, Limits, Location, LocationError, LogFormat, MergeBy, MetricsSettings, OnCheckFailure, Origin, OutputLocation,
+    Presentation, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError, When, alerts, column_checks, credentials,
+    default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
     http,
     reader::typed,
-    schema_of, setting, sources,
+    schema_of, setting, sources, storage,
     telemetry::{self, TelemetrySettings},
     toml_tree::Table,
     unit_slip::UnitSlipSetting,
@@ -155,7 +156,7 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
     if until == Some(When::Last) {
         return Err(SettingsError::Conflict("--until can't be `last`: only the start of a window can follow earlier runs".into()));
     }
-    let default = Settings::plain(output(layers)?);
+    let default = Settings::plain(output(layers, &http)?);
     let checks = layers.get(&setting::CHECKS)?.map(|configured| layers.path(&configured));
     let default_checks = layers.folder.join("checks");
     let fact_columns = fact_columns::read(layers.file)?;
@@ -197,7 +198,8 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
         alerts: alerts::read(layers)?,
         retention: layers.span(&setting::RETENTION)?,
         explain: explain(layers)?,
-        redshift: redshift(layers)?,
+        keep: layers.span(&setting::KEEP)?.unwrap_or(default.keep),
+        redshift: redshift(layers, &default.output)?,
         unit_slip: match layers.get(&setting::UNIT_SLIP)? {
             Some(configured) => configured.parse::<UnitSlipSetting>()?.0,
             None => default.unit_slip,
@@ -211,14 +213,24 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
     })
 }
 
-fn output(layers: &Layers<'_>) -> Result<PathBuf, SettingsError> {
-    match layers.get(&setting::OUTPUT)? {
+fn output(layers: &Layers<'_>, http: &HttpSettings) -> Result<OutputLocation, SettingsError> {
+    let configured = layers.get(&setting::OUTPUT)?;
+    let bucket = configured.as_ref().filter(|configured| BucketUrl::is_meant(&configured.value));
+    let bucket = bucket.map(|configured| configured.parse::<BucketUrl>()).transpose()?;
+    // `[storage]` is read in any case: a mistake there should not wait for a bucket.
+    if let Some(storage) = storage::read(layers, bucket, http)? {
+        return Ok(OutputLocation::Bucket(Box::new(storage)));
+    }
+    folder(layers, configured).map(OutputLocation::Folder)
+}
+
+fn folder(layers: &Layers<'_>, configured: Option<ConfiguredValue>) -> Result<PathBuf, SettingsError> {
+    match configured {
         None => Ok(PathBuf::from(setting::OUTPUT.default)),
         Some(configured) if configured.value.trim().is_empty() => Err(configured.invalid("name a folder")),
         Some(configured) if configured.value.trim_start().starts_with('~') => {
             Err(configured.invalid("`~` is expanded by a shell only: write the whole path"))
         }
-        Some(configured) if configured.value.contains("://") => Err(configured.invalid("only local folders are supported")),
         Some(configured) => Ok(layers.path(&configured)),
     }
 }
@@ -263,11 +275,16 @@ fn metrics(layers: &Layers<'_>) -> Result<MetricsSettings, SettingsError> {
     })
 }
 
-fn redshift(layers: &Layers<'_>) -> Result<RedshiftSettings, SettingsError> {
+fn redshift(layers: &Layers<'_>, output: &OutputLocation) -> Result<RedshiftSettings, SettingsError> {
+    // A bucket of S3 is where the warehouse finds it, too.
+    let own_url = match output {
+        OutputLocation::Bucket(storage) if storage.location.scheme == BucketScheme::S3 => Some(storage.location.to_string()),
+        _ => None,
+    };
     let default = RedshiftSettings::default();
     Ok(RedshiftSettings {
         schema: layers.text(&setting::REDSHIFT_SCHEMA)?,
-        url: layers.get(&setting::REDSHIFT_LOCATION)?.map(|configured| bucket_url(&configured)).transpose()?,
+        url: layers.get(&setting::REDSHIFT_LOCATION)?.map(|configured| bucket_url(&configured)).transpose()?.or(own_url),
         iam_role: layers.text(&setting::REDSHIFT_IAM_ROLE)?,
         region: layers.text(&setting::REDSHIFT_REGION)?,
         connection: layers.environment.secret(setting::REDSHIFT_URL.variable),
@@ -323,7 +340,7 @@ mod tests {
         let settings = merged(&flag(&setting::USERS, "u.csv"), &[], &[], toml).unwrap();
         assert_eq!(settings.orders, Some(Location::Files("conf/o.json".into()).into()));
         assert_eq!(settings.users, Some(Location::Files("u.csv".into()).into()));
-        assert_eq!(settings.output, PathBuf::from("conf/out"));
+        assert_eq!(settings.output, PathBuf::from("conf/out").into());
         let network = settings.http.network;
         assert_eq!(network.ca_file, Some(PathBuf::from("conf/ca.pem")));
         let certificate = network.client_certificate.unwrap();
@@ -338,7 +355,7 @@ mod tests {
         assert_eq!(error(&none, &[("ETL_CHECK_SCOPE", "half")], ""), "ETL_CHECK_SCOPE: `half`: write changed or full");
         assert!(error(&none, &[], "[http]\nread_timeout = \"x\"").starts_with("conf/etl.toml, line 2: `http.read_timeout`: `x`: write"));
         assert!(error(&flag(&setting::UNTIL, "last"), &[], "").contains("--until can't be `last`"));
-        assert!(error(&flag(&setting::OUTPUT, "s3://b/x"), &[], "").contains("only local folders"));
+        assert!(error(&flag(&setting::OUTPUT, "ftp://b/x"), &[], "").starts_with("--output: `ftp://b/x`: "));
         assert!(error(&none, &[], "http.client_cert = \"c\"").contains("`http.client_key` is missing"));
         assert!(error(&none, &[], "http.client_key = \"c\"").contains("`http.client_cert` is missing"));
         assert!(error(&none, &[("ETL_DRY_RUN", "maybe")], "").starts_with("ETL_DRY_RUN: `maybe`: write 1, true"));

@@ -7,6 +7,8 @@
 //! their profiles have readers of their own in `profile`.
 
 mod alerts;
+mod aws_profile;
+mod bucket_url;
 mod column_checks;
 mod credentials;
 mod enrich;
@@ -21,6 +23,7 @@ mod limits;
 mod location;
 mod merge;
 mod metrics;
+mod output_location;
 mod presentation;
 mod profile;
 mod proxies;
@@ -31,6 +34,7 @@ mod size;
 mod source_kind;
 mod sources;
 mod span;
+mod storage;
 mod telemetry;
 mod toml_tree;
 mod unit_slip;
@@ -38,6 +42,8 @@ mod value;
 mod when;
 
 pub use alerts::{AlertSettings, Receiver, ReceiverKind};
+pub use aws_profile::{AwsKeys, WebIdentity};
+pub use bucket_url::{BucketScheme, BucketUrl, BucketUrlError};
 pub use column_checks::{CheckedTable, ColumnCheck, ColumnRule};
 pub use credentials::{CredentialNames, CredentialVariables, Credentials};
 pub use enrich::EnrichColumns;
@@ -48,9 +54,10 @@ pub use flags::Flags;
 pub use http::{ClientCertificate, HttpSettings, NetworkSettings, ProxySettings};
 pub use limits::Limits;
 pub(crate) use location::query_decoded;
-pub use location::{Location, LocationError, is_loopback, redacted};
+pub use location::{Location, LocationError, ObjectPattern, is_loopback, redacted};
 pub use merge::{load, presentation, telemetry};
 pub use metrics::{EmfTarget, MetricsSettings};
+pub use output_location::OutputLocation;
 pub use presentation::{LogFormat, Presentation, ResultFormat};
 pub use profile::{
     Auth, CountRequest, CredentialsIn, FieldRule, Filter, HttpProfile, Pagination, Profile, SHIPPED, ScaleText, Shipped, SkipRule, Source,
@@ -61,6 +68,7 @@ pub use setting::{Form, SETTINGS, Setting};
 pub use source_kind::SourceKind;
 pub use sources::{orders_profile, profile_of};
 pub use span::{Chunk, parse_span};
+pub use storage::{AwsCredentials, AzureCredentials, AzureIdentity, Encryption, GoogleCredentials, StorageCredentials, StorageSettings};
 pub use telemetry::{Collector, CollectorHeader, ResourceAttribute, TelemetrySettings};
 pub use toml_tree::Place;
 pub use unit_slip::UnitSlip;
@@ -76,6 +84,9 @@ use crate::model::FactSchema;
 
 /// What `--since last` goes back by default.
 const DEFAULT_LOOKBACK: Duration = Duration::from_secs(86_400);
+
+/// How long versions that were replaced are kept by default: 7 days.
+const DEFAULT_KEEP: Duration = Duration::from_secs(7 * 86_400);
 
 /// Threads that work by default: one per core.
 fn default_threads() -> usize {
@@ -198,7 +209,7 @@ impl Default for ExplainSettings {
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each is a flag of the contract, under its name")]
 pub struct Settings {
-    pub output: PathBuf,
+    pub output: OutputLocation,
     /// The shipped profile that all three sources start from.
     pub source: Option<String>,
     pub orders: Option<Source>,
@@ -239,6 +250,8 @@ pub struct Settings {
     /// How long quarantine, manifests and reports of earlier runs are kept; `None`: for ever.
     pub retention: Option<Duration>,
     pub explain: ExplainSettings,
+    /// How long versions that were replaced are kept.
+    pub keep: Duration,
     pub redshift: RedshiftSettings,
     /// From how many slipped prices on a run fails; `None` if no price is compared.
     pub unit_slip: Option<UnitSlip>,
@@ -255,9 +268,9 @@ impl Settings {
     }
 
     /// The defaults, without any flag, variable or file.
-    pub fn plain(output: PathBuf) -> Settings {
+    pub fn plain(output: impl Into<OutputLocation>) -> Settings {
         Settings {
-            output,
+            output: output.into(),
             source: None,
             orders: None,
             users: None,
@@ -286,6 +299,7 @@ impl Settings {
             versioned_products: false,
             unit_slip: Some(UnitSlip::Standard),
             quarantine_mode: None,
+            keep: DEFAULT_KEEP,
             drop_history: false,
             metrics: MetricsSettings::default(),
             telemetry: None,

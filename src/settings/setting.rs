@@ -132,12 +132,32 @@ settings! {
     URL = Setting { flag: "--url", variable: "ETL_URL", key: "url", default: "none", value: "URL",
         help: "URL of the API of the three sources, for a profile that knows their paths", ..NONE };
     ORDERS = Setting { flag: "--orders", variable: "ETL_ORDERS", key: "orders", form: Form::Table, default: "none: required", value: "LOCATION",
-        help: "Orders: an http(s) URL, or a file, folder or glob of .json, .ndjson, .jsonl, also .gz or .zst" };
+        help: "Orders: an http(s) URL, or a file, folder or glob of .json, .ndjson, .jsonl, also .gz or .zst; also s3://, gs:// or az://bucket/key" };
     USERS = Setting { flag: "--users", variable: "ETL_USERS", key: "users", form: Form::Table, default: "none", value: "LOCATION",
         help: "Users: the same, also .csv and .parquet" };
     PRODUCTS = Setting { flag: "--products", variable: "ETL_PRODUCTS", key: "products", form: Form::Table, default: "none", value: "LOCATION",
         help: "Products: the same, also .csv and .parquet" };
-    OUTPUT = Setting { flag: "--output", variable: "ETL_OUTPUT", key: "output", default: "output", value: "DIR", help: "Folder of the layer", ..NONE };
+    OUTPUT = Setting { flag: "--output", variable: "ETL_OUTPUT", key: "output", default: "output", value: "LOCATION", help: "The layer: a folder, or s3://, gs:// or az://bucket/prefix", ..NONE };
+    STORAGE_ENDPOINT = Setting { variable: "ETL_STORAGE_ENDPOINT", key: "storage.endpoint", default: "AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else the vendor's",
+        help: "URL of the server of the bucket, if it is not the vendor's", ..NONE };
+    STORAGE_REGION = Setting { variable: "ETL_STORAGE_REGION", key: "storage.region", default: "AWS_REGION or AWS_DEFAULT_REGION",
+        help: "Region of the bucket", ..NONE };
+    STORAGE_PATH_STYLE = Setting { variable: "ETL_STORAGE_PATH_STYLE", key: "storage.path_style", form: Form::YesNo, default: "where an endpoint is set",
+        help: "Name the bucket in the path of a URL, and not in the host", ..NONE };
+    STORAGE_ENCRYPTION = Setting { variable: "ETL_STORAGE_ENCRYPTION", key: "storage.encryption", form: Form::Words(&["none", "AES256", "aws:kms"]), default: "none",
+        help: "Encryption that S3 is asked for: AES256 or aws:kms; none leaves it to the bucket", ..NONE };
+    STORAGE_KMS_KEY_ID = Setting { variable: "ETL_STORAGE_KMS_KEY_ID", key: "storage.kms_key_id", default: "the default key",
+        help: "Key of KMS, with `aws:kms`", ..NONE };
+    STORAGE_ANONYMOUS = Setting { variable: "ETL_STORAGE_ANONYMOUS", key: "storage.anonymous", form: Form::YesNo, default: "no",
+        help: "Sign no request", ..NONE };
+    STORAGE_PART_SIZE = Setting { variable: "ETL_STORAGE_PART_SIZE", key: "storage.part_size", form: Form::Size { from: 5 * MIB, to: 5 * 1024 * MIB }, default: "16MiB",
+        help: "Size of a part of a large object", ..NONE };
+    STORAGE_CONNECT_TIMEOUT = Setting { variable: "ETL_STORAGE_CONNECT_TIMEOUT", key: "storage.connect_timeout", form: TIMEOUT, default: "5s",
+        help: "Time to open a connection to the store", ..NONE };
+    STORAGE_REQUEST_TIMEOUT = Setting { variable: "ETL_STORAGE_REQUEST_TIMEOUT", key: "storage.request_timeout", form: LONG_TIMEOUT, default: "60s",
+        help: "Time for one attempt at a request of the store", ..NONE };
+    STORAGE_RETRY_TIMEOUT = Setting { variable: "ETL_STORAGE_RETRY_TIMEOUT", key: "storage.retry_timeout", form: Form::Span { from: MILLISECOND, to: Duration::from_secs(600) }, default: "2m",
+        help: "Time for all attempts at a request of the store", ..NONE };
     CURSOR = Setting { flag: "--cursor", variable: "ETL_CURSOR", key: "cursor", form: Form::Words(&["created_at", "updated_at"]),
         default: "created_at", value: "COLUMN", help: "Time that the window is on: created_at or updated_at" };
     SINCE = Setting { flag: "--since", variable: "ETL_SINCE", key: "since", default: "open", value: "WHEN",
@@ -174,6 +194,8 @@ settings! {
         help: "Metrics of the run in CloudWatch's Embedded Metric Format, added to a file, or `-` for stdout", ..NONE };
     RETENTION = Setting { flag: "--retention", variable: "ETL_RETENTION", key: "retention", form: AGE, default: "everything is kept", value: "SPAN",
         help: "Remove quarantine, manifests and reports of runs older than this" };
+    KEEP = Setting { flag: "--keep", variable: "ETL_KEEP", key: "keep", form: PAST, default: "7d", value: "SPAN",
+        help: "How long versions that a commit replaced are kept, for undo, diff and late readers" };
     EXPLAIN_KEEP = Setting { key: "explain.keep", form: AGE, default: "90d", help: "Remove lineage (what `etl explain` knows of runs) of runs older than this", ..NONE };
     EXPLAIN_MAX_SIZE = Setting { key: "explain.max_size", form: Form::Size { from: MIB, to: 64 * TIB }, default: "1GiB",
         help: "Keep the lineage of the latest runs only, up to this size", ..NONE };

@@ -10,7 +10,7 @@ use super::{
     profile::{SourceTable, joined, overlay, read_table},
     reader::{Reader, typed},
     setting::{self, Form},
-    shipped,
+    shipped, storage,
     toml_tree::{Node, Table, Value, nearest},
     value::choice,
 };
@@ -36,9 +36,11 @@ pub(super) fn read(layers: &Layers<'_>, http: &HttpSettings) -> Result<Sources, 
         *source = read_source(layers, *kind, url.as_ref(), &shared)?;
     }
     credentials::distribute(layers.environment, &mut sources)?;
-    for NamedSource { kind, source } in &sources {
-        if let Some(source) = source {
-            credentials::refuse_plain(*kind, source, http)?;
+    for NamedSource { kind, source } in &mut sources {
+        let Some(source) = source else { continue };
+        credentials::refuse_plain(*kind, source, http)?;
+        if let Location::Bucket(objects) = &source.location {
+            source.storage = storage::read(layers, Some(objects.bucket.clone()), http)?;
         }
     }
     let [orders, users, products] = sources.map(|named| named.source);
@@ -74,7 +76,7 @@ fn base_url(layers: &Layers<'_>, shared: Option<&Table>) -> Result<Option<Url>, 
     let Some(configured) = configured else { return Ok(None) };
     match configured.value.trim().parse::<Location>() {
         Ok(Location::Http(url)) => Ok(Some(url)),
-        Ok(Location::Files(_)) => Err(configured.invalid("not an http(s) URL")),
+        Ok(Location::Files(_) | Location::Bucket(_)) => Err(configured.invalid("not an http(s) URL")),
         Err(error) => Err(configured.without_credentials().invalid(error)),
     }
 }
@@ -120,6 +122,7 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
         profile_name,
         location,
         credentials: credentials::Credentials::default(),
+        storage: None,
         profile,
     }))
 }

@@ -79,6 +79,14 @@ impl Chunk {
         }
     }
 
+    /// Whether chunks that begin at a midnight end at one.
+    pub fn is_of_whole_days(self) -> bool {
+        match self {
+            Chunk::Span(span) => i64::try_from(span.as_micros()).is_ok_and(|span| span % UtcMicros::DAY == 0),
+            Chunk::Months(_) => true,
+        }
+    }
+
     /// The `n`th instant after `start`. Counted from `start`, so that months from a 31st do not drift.
     pub fn after(self, start: UtcMicros, n: u32) -> UtcMicros {
         match self {

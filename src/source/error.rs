@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use crate::net::NetworkError;
+use crate::{net::NetworkError, store::StoreError};
 
 /// Why a source can't be read, with its location.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,22 @@ pub enum SourceError {
     Missing {
         /// The path.
         path: PathBuf,
+    },
+    /// There is no such object in the bucket.
+    #[error("{url}: no such object{}", if *is_folder { ": to read the objects beneath it, write a `/` at its end" } else { "" })]
+    NoObject {
+        /// Its URL.
+        url: String,
+        /// Whether there are objects beneath it.
+        is_folder: bool,
+    },
+    /// A bucket that can't be opened or listed.
+    #[error("{location}: {source}")]
+    Bucket {
+        /// The objects that were looked for.
+        location: String,
+        /// Why not.
+        source: StoreError,
     },
     /// A glob or a folder without any readable file.
     #[error("{pattern}: no files to read (supported: {kinds})")]

@@ -1,4 +1,4 @@
-//! Reads pages of records from an HTTP API or from files, in the order of the source.
+//! Reads pages of records from an HTTP API, or from files on this machine or in a bucket, in the order of the source.
 //!
 //! Responsible for requests, retries, pagination, authentication, decompression, and for cutting bodies and files into
 //! records. Does not interpret records: that is the task of `normalize`.
@@ -149,6 +149,7 @@ pub fn read_pages(
 ) -> Result<Completeness, SourceError> {
     match location {
         Location::Http(url) => HttpSource::new(url, query, *access)?.read(sink),
-        Location::Files(pattern) => files::read_records(pattern, purpose, query, access, sink),
+        Location::Files(pattern) => files::read_records(&files::find(pattern, purpose)?, query, access, sink),
+        Location::Bucket(pattern) => files::read_records(&files::find_objects(pattern, purpose, query, access)?, query, access, sink),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Access, Page, Purpose, Query, SourceError,
-    files::{self, FilesRead},
+    files::{self, FilesRead, SourceFile},
     http::HttpSource,
 };
 use crate::settings::Location;
@@ -34,19 +34,21 @@ pub struct ProbedPage {
 pub fn probe(location: &Location, query: &Query<'_>, access: &Access<'_>) -> Result<ProbedPage, SourceError> {
     match location {
         Location::Http(url) => HttpSource::new(url, query, *access)?.probe(),
-        Location::Files(pattern) => probe_file(pattern, query, access),
+        Location::Files(pattern) => probe_file(&files::find(pattern, Purpose::Orders)?, query, access),
+        Location::Bucket(pattern) => probe_file(&files::find_objects(pattern, Purpose::Orders, query, access)?, query, access),
     }
 }
 
-fn probe_file(pattern: &str, query: &Query<'_>, access: &Access<'_>) -> Result<ProbedPage, SourceError> {
-    let file = files::find(pattern, Purpose::Orders)?.into_iter().next().ok_or_else(|| SourceError::Missing { path: pattern.into() })?;
+/// Reads the first page of the first file.
+fn probe_file(files: &[SourceFile], query: &Query<'_>, access: &Access<'_>) -> Result<ProbedPage, SourceError> {
+    let Some(file) = files.first() else { return Ok(ProbedPage::default()) };
     let mut records: Option<Vec<Vec<u8>>> = None;
-    let read = files::read_file(&file, query, access, &mut FilesRead::default(), &mut |page: Page| {
+    let read = files::read_file(file, query, access, &mut FilesRead::default(), &mut |page: Page| {
         records = Some(page.records().map(|record| record.bytes.to_vec()).collect());
         false
     });
     // NDJSON is not one document, so it has no body.
-    let body = Some(files::beginning(&file, access.limits, MAX_BYTES)?)
+    let body = Some(files::beginning(file, access, MAX_BYTES)?)
         .filter(|body| serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() && file.format != files::Format::Ndjson);
     match read {
         Ok(_) => Ok(ProbedPage { body, records: records.or(Some(Vec::new())), ..ProbedPage::default() }),

@@ -4,7 +4,7 @@ use reqwest::Url;
 
 use crate::{
     model::{UtcMicros, Window},
-    settings::{Credentials, Cursor, Profile, Source, TimeFormat},
+    settings::{Credentials, Cursor, Profile, Source, StorageSettings, TimeFormat},
     source::{RecordShape, url_query},
 };
 
@@ -15,6 +15,8 @@ pub struct Query<'a> {
     pub profile: &'a Profile,
     /// The credentials for its requests.
     pub credentials: &'a Credentials,
+    /// How its bucket is reached, if it lies in one.
+    pub storage: Option<&'a StorageSettings>,
     /// The paths that identify a record.
     pub shape: &'a RecordShape,
     /// The window, sent to the source if the profile has parameters for it. The normalizer checks the window again.
@@ -26,7 +28,14 @@ pub struct Query<'a> {
 impl<'a> Query<'a> {
     /// A query for all records of a source.
     pub fn all(source: &'a Source, shape: &'a RecordShape) -> Query<'a> {
-        Query { profile: &source.profile, credentials: &source.credentials, shape, window: Window::default(), cursor: Cursor::Created }
+        Query {
+            profile: &source.profile,
+            credentials: &source.credentials,
+            storage: source.storage.as_ref(),
+            shape,
+            window: Window::default(),
+            cursor: Cursor::Created,
+        }
     }
 
     /// Whether a body may itself be a record: the profile names no path inside it for the records.

@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Output, StoreError, atomic};
+use super::{StoreError, acl};
 
 /// What tells whether a file is still the one that was published.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -101,6 +101,7 @@ pub(crate) fn keep_access(staged: &Path, place: &Path) -> Result<(), StoreError>
         }
     };
     let Ok(before) = fs::metadata(place) else {
+        acl::inherit(staged, place);
         // The folder of a new partition does not exist yet: it takes its group from the one above.
         let folder = place.ancestors().skip(1).find_map(|folder| fs::metadata(folder).ok());
         if let Some(folder) = folder.filter(|folder| folder.mode() & SETGID != 0 && folder.gid() != now.gid()) {
@@ -114,22 +115,48 @@ pub(crate) fn keep_access(staged: &Path, place: &Path) -> Result<(), StoreError>
     if before.mode() & PERMISSIONS != now.mode() & PERMISSIONS {
         fs::set_permissions(staged, fs::Permissions::from_mode(before.mode() & PERMISSIONS)).map_err(failed())?;
     }
+    acl::keep(staged, place);
     Ok(())
 }
 
-/// Replaces one file beneath the output so that a reader sees the old content or the new, whole, whatever happens. What is
-/// cut off lies in the staging folder, which the next run clears.
+/// The file system of a path; `None` where there is nothing.
+pub(crate) fn device(path: &Path) -> Result<Option<u64>, StoreError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.dev())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("look at", path)(error)),
+    }
+}
+
+/// Whether two paths are names of one file.
+pub(crate) fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    identity(one).is_some_and(|one| identity(other) == Some(one))
+}
+
+/// Gives a file a second name, in place of a file of that name. Where the file system has no second names, or refuses them for this
+/// file (another owner), it becomes a durable copy with the same time.
 ///
 /// # Errors
-/// [`StoreError::Io`]; the file is then as before.
-pub fn replace(output: &Output, place: impl AsRef<Path>, bytes: &[u8]) -> Result<(), StoreError> {
-    let path = output.at(place);
-    if let Some(folder) = path.parent() {
-        create_folder(folder)?;
+/// [`StoreError::Io`].
+pub(crate) fn second_name(file: &Path, name: &Path) -> Result<(), StoreError> {
+    match fs::hard_link(file, name) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            remove_file(name)?;
+            if fs::hard_link(file, name).is_ok() {
+                return Ok(());
+            }
+        }
+        Err(_) => {}
     }
-    create_folder(&output.staging())?;
-    atomic::replace_from(&output.staging(), &path, bytes)?;
-    sync_parent(&path)
+    let copied = || {
+        fs::copy(file, name)?;
+        let copy = File::options().write(true).open(name)?;
+        copy.set_modified(fs::metadata(file)?.modified()?)?;
+        copy.sync_all()
+    };
+    copied().map_err(StoreError::io("keep a copy at", name))
 }
 
 /// Whether this process may create, replace and remove entries of a folder.

@@ -15,35 +15,70 @@ pub enum StoreError {
         /// Why not.
         source: io::Error,
     },
-    /// A file that is not what the journal says.
-    #[error("{}: the journal of run {run_id} names this file, but neither its staged copy nor the published one is whole; restore it or remove {}", path.display(), journal.display())]
-    Lost {
-        /// The file.
-        path: PathBuf,
-        /// The run that was cut off.
-        run_id: String,
-        /// The journal.
-        journal: PathBuf,
+    /// An operation that a bucket refused.
+    #[error("can't {action} {location}: {detail}")]
+    Bucket {
+        /// What was to be done.
+        action: &'static str,
+        /// To what.
+        location: String,
+        /// The status and the words of the store.
+        detail: String,
     },
-    /// A publish that is decided, and that the disk keeps from being finished.
+    /// An operation that this kind of store does not have.
+    #[error("can't {action} {location}: this store does not support it")]
+    Unsupported {
+        /// What was to be done.
+        action: &'static str,
+        /// To what.
+        location: String,
+    },
+    /// An object that is not as it should be.
+    #[error("{location}: {detail}")]
+    Refused {
+        /// The object.
+        location: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A publish that is decided, and that the store keeps from being finished.
     #[error("{source}; run {run_id} is decided all the same: the next command finishes its publish")]
     Unfinished {
         /// The run.
         run_id: String,
-        /// What the disk refused.
+        /// What the store refused.
+        source: Box<StoreError>,
+    },
+    /// A commit of which it is not known whether it counts: the answer was lost, and the log can't be read.
+    #[error(
+        "{source}; it is unknown whether run {run_id} is committed: `etl runs show {run_id}` tells, and a rerun changes nothing if it is"
+    )]
+    UnknownCommit {
+        /// The run.
+        run_id: String,
+        /// What the store said.
         source: Box<StoreError>,
     },
     /// A signal came before the publish was decided.
     #[error("interrupted")]
     Interrupted,
-    /// A journal that can't be read, although a journal is only ever put in place whole.
-    #[error("{}: damaged: {detail}; look at it before you remove it: it names the files of a publish that was cut off", path.display())]
-    Journal {
-        /// The journal.
+    /// Somebody removed the state of the output while a run was at work.
+    #[error("{}: the lease of this run is gone: somebody removed the state of the output while the run was at work. Nothing was published", path.display())]
+    StateRemoved {
+        /// The lease.
         path: PathBuf,
+    },
+    /// A record of the log that can't be read, although records are only ever put whole.
+    #[error("{location}: damaged: {detail}; `etl check --rebuild-state` makes the state again from curated/")]
+    Record {
+        /// The record.
+        location: String,
         /// What is wrong with it.
         detail: String,
     },
+    /// A thread has died.
+    #[error("a thread that reads or writes objects has died")]
+    Worker,
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -52,6 +87,7 @@ fn hint(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => " (may this user write there?)",
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => " (a file stands where a folder is needed)",
         io::ErrorKind::IsADirectory => " (a folder stands where a file is needed)",
+        io::ErrorKind::CrossesDevices => " (this folder is on another file system than the rest of the output)",
         _ => "",
     }
 }

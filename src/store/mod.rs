@@ -1,19 +1,37 @@
-//! The output on local disk: its folders, the lock on it, and publishing as one step through a journal.
+//! The output: a folder or a bucket behind one small trait; the log of commits, the files that it projects, and leases.
 //!
-//! Knows no orders: to it a publish is a set of files to be put and of files to be removed.
+//! Knows keys, bytes and versions of objects, and no orders: to it a commit is a set of files to be put and of files to be removed.
 
+mod acl;
 mod atomic;
+mod bucket;
+mod commit;
 mod disk;
 mod error;
-mod lock;
+mod folder;
+mod key;
+mod lease;
+mod object;
 mod output;
 pub mod places;
+mod projection;
+pub mod protocol;
 mod publish;
+mod scratch;
 
 pub use atomic::replace_file;
-pub use disk::{FileStamp, checksum, read, remove, remove_file, replace};
+pub use bucket::{Bucket, ListedObject, Part, ReadObjects};
+pub use commit::{
+    AppendError, Commit, Head, Installed, NewCommit, ObjectRef, Read, Removed, Told, commit, head, kept_commits, remove_commit,
+    set_aside_damaged_log,
+};
+pub use disk::{FileStamp, checksum, read, remove_file};
 pub(crate) use disk::{size_and_time, sync, write_staged};
 pub use error::StoreError;
-pub use lock::{Holder, LockError, OutputLock};
+pub use folder::Folder;
+pub use key::Key;
+pub use lease::{Holder, Lease, LockError, Scope};
+pub use object::{Condition, Content, Listed, Names, Object, PutError, Store, Tag};
 pub use output::Output;
-pub use publish::{Prepared, Recovery, Staging, is_cut_off, is_publishing, recover};
+pub use publish::{DecideError, MOST_ATTEMPTS, Recovery, Staging, is_publishing, recover, remove_abandoned};
+pub use scratch::Scratch;

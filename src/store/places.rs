@@ -1,9 +1,8 @@
-//! The places beneath an output (contract, Output). Every path that the tool uses there is named here, once.
+//! The places beneath an output (contract, Output). Every key that the tool uses there is named here, once.
 //!
 //! All of them are relative to the output.
 
-use std::path::{Path, PathBuf};
-
+use super::Key;
 use crate::model::{DimensionSpec, Dt};
 
 /// The facts, and nothing else: a warehouse loads this folder whole.
@@ -14,20 +13,26 @@ pub const DIMS: &str = "dims";
 pub const QUARANTINE: &str = "quarantine";
 /// The Redshift manifests of each run.
 pub const MANIFESTS: &str = "manifests";
+/// The manifest of the whole layer.
+pub const WHOLE_MANIFEST: &str = "manifests/latest";
 /// The summaries of each run.
 pub const REPORTS: &str = "reports";
+/// The immutable files of partitions and dimensions, of now and of before.
+pub const DATA: &str = "data";
 /// The tool's own files.
 pub const STATE: &str = "state";
-/// Size, time and checksum of each partition.
-pub const CATALOG: &str = "state/catalog.json";
+/// The commits of the layer.
+pub(super) const COMMITS: &str = "state/commits";
+/// Records that could not be read.
+pub(super) const DAMAGED_COMMITS: &str = "state/damaged_commits";
+/// A copy of the newest commit that is installed.
+pub const LATEST: &str = "state/latest.json";
 /// The index of orders.
 pub const INDEX: &str = "state/index";
 /// Which record of the source brought which version of an order, by run.
 pub const LINEAGE: &str = "state/lineage";
-/// The last known price of each sku.
-pub const PRICES: &str = "state/prices";
-/// The intervals that runs have loaded.
-pub const COVERAGE: &str = "state/coverage.json";
+/// The last known price of each sku, as runs have left them.
+pub const PRICES: &str = "state/price_books";
 /// The open alerts.
 pub const ALERTS: &str = "state/alerts.json";
 /// The open alerts about runs that hang and hold the output.
@@ -36,15 +41,33 @@ pub const STUCK: &str = "state/stuck.json";
 pub const STUCK_LOCK: &str = "state/stuck.lock";
 /// The first run after a jump of the clock that is doubted.
 pub const CLOCK_JUMP: &str = "state/clock-jump";
-/// The journal of a publish that is decided and not finished.
-pub(super) const JOURNAL: &str = "state/journal.json";
-/// The lock of the output.
+/// The day on which old versions were last removed.
+pub const VACUUMED: &str = "state/vacuumed";
+/// The lock of a commit and its installation, in a folder.
 pub(super) const LOCK: &str = "state/lock";
-/// What runs stage: beside `curated/`, never beneath it, and on the same disk.
+/// The lock of the list of leases, in a folder.
+pub(super) const LEASES_LOCK: &str = "state/leases.lock";
+/// The leases of runs, in a folder: a file each.
+pub(super) const LEASES: &str = "state/leases";
+/// The leases of runs, in a bucket.
+pub(super) const LEASE_LIST: &str = "state/leases.json";
+/// What runs stage in a folder: beside `curated/`, never beneath it, and on the same disk.
 pub(super) const STAGING: &str = "state/staging";
 
+/// Files of the layout before commits.
+pub mod before_commits {
+    /// Size, time and checksum of each partition.
+    pub const CATALOG: &str = "state/catalog.json";
+    /// The last known price of each sku.
+    pub const PRICES: &str = "state/prices";
+    /// The intervals that runs had loaded.
+    pub const COVERAGE: &str = "state/coverage.json";
+    /// The journal of a publish that was decided and not finished.
+    pub const JOURNAL: &str = "state/journal.json";
+}
+
 /// The folders that an output may hold.
-pub const FOLDERS: [&str; 6] = [CURATED, DIMS, QUARANTINE, MANIFESTS, REPORTS, STATE];
+pub const FOLDERS: [&str; 7] = [CURATED, DIMS, QUARANTINE, MANIFESTS, REPORTS, DATA, STATE];
 
 /// What the name of a partition's folder begins with.
 const DT: &str = "dt=";
@@ -54,12 +77,12 @@ const RUN: &str = "run_id=";
 pub const PARTITION_FILE: &str = "part-00000.csv";
 
 /// The folder of a partition.
-pub fn partition_folder(dt: Dt) -> PathBuf {
-    Path::new(CURATED).join(format!("{DT}{dt}"))
+pub fn partition_folder(dt: Dt) -> Key {
+    Key::new(format!("{CURATED}/{DT}{dt}"))
 }
 
 /// The file of a partition.
-pub fn partition_file(dt: Dt) -> PathBuf {
+pub fn partition_file(dt: Dt) -> Key {
     partition_folder(dt).join(PARTITION_FILE)
 }
 
@@ -73,14 +96,70 @@ pub fn partition_of(folder: &str) -> Option<Dt> {
     folder.strip_prefix(DT)?.parse().ok()
 }
 
+/// The partition that a key of `curated/` belongs to.
+pub fn partition_of_key(key: &Key) -> Option<Dt> {
+    let (folder, _) = key.as_str().strip_prefix(CURATED)?.strip_prefix('/')?.split_once('/')?;
+    partition_of(folder)
+}
+
 /// The file of a dimension.
-pub fn dimension(spec: &DimensionSpec) -> PathBuf {
-    Path::new(DIMS).join(spec.name).join(format!("{}.csv", spec.name))
+pub fn dimension(spec: &DimensionSpec) -> Key {
+    Key::new(format!("{DIMS}/{}/{}.csv", spec.name, spec.name))
+}
+
+/// The immutable object of a projected file, in the version that a run has made. A run that merges again makes a new one.
+pub fn object_of(key: &Key, run_id: &str, attempt: usize) -> Key {
+    let (folder, name) = (key.folder().unwrap_or_default(), key.name());
+    let folder = folder.rsplit_once('/').map_or(folder, |(_, last)| last);
+    let ending = name.split_once('.').map_or("", |(_, ending)| ending);
+    let again = if attempt == 0 { String::new() } else { format!("-{attempt}") };
+    Key::new(format!("{DATA}/{folder}/{run_id}{again}.{ending}"))
+}
+
+/// What becomes of a file that a run puts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// It is an immutable object, which is installed at its key after the commit.
+    Projected,
+    /// It is immutable, and of this run alone: it is there before the commit.
+    Own,
+    /// It tells of the commit: it stands in the record, and is written after the commit.
+    Told,
+}
+
+/// The role of a key.
+pub fn role(key: &Key) -> Role {
+    let is_in = |folder: &str| key.as_str().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    if is_in(CURATED) || is_in(DIMS) {
+        return Role::Projected;
+    }
+    let is_told = key.folder().is_some_and(|folder| folder == REPORTS || folder == MANIFESTS);
+    if is_told { Role::Told } else { Role::Own }
+}
+
+/// The record of a commit.
+pub(super) fn commit(number: u64) -> Key {
+    Key::new(format!("{COMMITS}/{number:020}.json"))
+}
+
+/// The number of a commit's record.
+pub(super) fn commit_number(name: &str) -> Option<u64> {
+    name.strip_suffix(".json")?.parse().ok()
+}
+
+/// The lease of a run, in a folder.
+pub(super) fn lease(run_id: &str) -> Key {
+    Key::new(format!("{LEASES}/{run_id}.json"))
+}
+
+/// The last known prices, as a run has left them.
+pub fn prices(run_id: &str) -> Key {
+    Key::new(format!("{PRICES}/{run_id}"))
 }
 
 /// The quarantine of a run.
-pub fn quarantine(run_id: &str) -> PathBuf {
-    Path::new(QUARANTINE).join(format!("{RUN}{run_id}")).join("records.ndjson")
+pub fn quarantine(run_id: &str) -> Key {
+    Key::new(format!("{QUARANTINE}/{RUN}{run_id}/records.ndjson"))
 }
 
 /// The run whose folder in quarantine has this name.
@@ -89,22 +168,44 @@ pub fn quarantined_run(folder: &str) -> Option<&str> {
 }
 
 /// The manifest of a run.
-pub fn manifest(run_id: &str) -> PathBuf {
-    Path::new(MANIFESTS).join(format!("{run_id}.manifest"))
+pub fn manifest(run_id: &str) -> Key {
+    Key::new(format!("{MANIFESTS}/{run_id}.manifest"))
 }
 
 /// The summary of a run.
-pub fn report(run_id: &str) -> PathBuf {
-    Path::new(REPORTS).join(format!("{run_id}.json"))
+pub fn report(run_id: &str) -> Key {
+    Key::new(format!("{REPORTS}/{run_id}.json"))
 }
 
 /// The folder of the rows that violate the checks of a run.
-pub fn violations(run_id: &str) -> PathBuf {
-    Path::new(REPORTS).join(format!("{run_id}.violations"))
+pub fn violations(run_id: &str) -> Key {
+    Key::new(format!("{REPORTS}/{run_id}.violations"))
 }
 
 /// The run that a name in one of the folders of runs belongs to: a quarantine, a manifest, a report, violations.
 pub fn run_of(name: &str) -> &str {
     let name = quarantined_run(name).unwrap_or(name);
     [".json", ".manifest", ".violations"].into_iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::DIM_USER;
+
+    #[test]
+    fn an_object_is_named_by_its_place_and_its_run() {
+        let dt = "2026-01-31".parse().unwrap();
+        assert_eq!(object_of(&partition_file(dt), "r", 0).as_str(), "data/dt=2026-01-31/r.csv");
+        assert_eq!(object_of(&dimension(&DIM_USER), "r", 2).as_str(), "data/dim_user/r-2.csv");
+        assert_eq!(object_of(&Key::new("curated/dt=2026-01-31/part-00000.csv.gz"), "r", 0).as_str(), "data/dt=2026-01-31/r.csv.gz");
+    }
+
+    #[test]
+    fn a_role_follows_from_the_key() {
+        let dt = "2026-01-31".parse().unwrap();
+        let roles = [partition_file(dt), dimension(&DIM_USER), report("r"), manifest("r"), violations("r").join("x.csv"), quarantine("r")];
+        assert_eq!(roles.map(|key| role(&key)), [Role::Projected, Role::Projected, Role::Told, Role::Told, Role::Own, Role::Own]);
+        assert_eq!(commit_number(commit(7).name()), Some(7));
+    }
 }

@@ -1,53 +1,93 @@
 //! Publishing many files as one step.
 //!
 //! ```text
-//! Staging ──prepare──▶ Prepared ──commit──▶ (done)
-//!    │                    │                   ▲
-//!    │ cut off: nothing   │ journal in place  │
-//!    ▼ stands in the      ▼ = the run counts  │
-//!  removed by the      cut off: the next command finishes it
-//!  next command
+//! Staging ──place──▶ (objects are there) ──decide──▶ (the record is there = the run counts) ──▶ installed
+//!    │                    │ another run was first: merge again, place, decide        │
+//!    │ cut off: nothing counts; the next command in a folder removes it            │ cut off: the next command installs
 //! ```
-//! A run stages whole files beside their places. The journal states what is to be put and removed, with checksums; its own
-//! appearance, by one rename, is the moment at which the run counts. Until then the next command removes what was staged;
-//! from then on it finishes. Every step may be done twice.
+//! A run stages whole files in a local folder. They become immutable objects, then the record of the commit is put, then the
+//! files are installed at their places. In a folder, the decision and the installation hold one lock: what the disk refuses after
+//! the decision is taken back, so that a failed run leaves everything as before.
 
 use std::{
-    collections::BTreeSet,
-    fs, io,
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
     path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
 };
 
-use serde::{Deserialize, Serialize};
-
-use super::{FileStamp, Output, StoreError, disk, places::JOURNAL};
+use super::{
+    Commit, Condition, Content, Head, Installed, Key, Lease, NewCommit, ObjectRef, Output, PutError, Removed, Scratch, StoreError, Tag,
+    atomic,
+    commit::{self, AppendError, Noted, Told},
+    disk,
+    folder::create_durably,
+    lease,
+    output::at_once,
+    places::{self, LOCK, Role},
+    projection,
+};
 use crate::cancel::Cancel;
 
-/// What a publish does, once it counts. Paths are relative to the output.
-#[derive(Debug, Serialize, Deserialize)]
-struct Journal {
-    run_id: String,
-    staging: PathBuf,
-    put: Vec<Put>,
-    remove: Vec<PathBuf>,
+/// A file that a run has staged.
+#[derive(Clone, Debug)]
+struct StagedFile {
+    key: Key,
+    version: ObjectRef,
+    /// Whether its object is there.
+    is_placed: bool,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Put {
-    path: PathBuf,
-    bytes: u64,
-    checksum: String,
-}
-
-/// The files that a run has staged so far. Dropped, it leaves nothing behind.
+/// What a run has staged so far. Dropped, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Staging {
     output: Output,
     run_id: String,
     folder: PathBuf,
-    put: Vec<Put>,
-    remove: Vec<PathBuf>,
+    scratch: Scratch,
+    /// By key.
+    files: BTreeMap<Key, StagedFile>,
+    told: Vec<Told>,
+    remove: BTreeSet<Key>,
+    /// Versions that stand at their places, and are not objects yet.
+    adopted: BTreeMap<Key, ObjectRef>,
+    /// The versions of places in a bucket that the run has read.
+    seen: BTreeMap<Key, Option<Tag>>,
+    /// How often the run had to merge again.
+    attempt: usize,
+    begun: Begun,
     keep: bool,
+}
+
+/// How long after the layer was read a run may still commit: less than a vacuum leaves alone.
+const LATEST_DECISION: Duration = Duration::from_secs(20 * 3600);
+
+/// A moment on both clocks: one may stand still while a machine sleeps, the other may be set.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+impl Begun {
+    fn now() -> Begun {
+        Begun { monotonic: Instant::now(), wall: SystemTime::now() }
+    }
+
+    fn elapsed(self) -> Duration {
+        self.monotonic.elapsed().max(self.wall.elapsed().unwrap_or_default())
+    }
+}
+
+/// Why a commit was not decided.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    /// Another run was committed since this one read the layer.
+    #[error("another run was committed first")]
+    Moved,
+    /// I/O errors, or a signal before the decision.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Staging {
@@ -56,14 +96,31 @@ impl Staging {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn create(output: &Output, run_id: &str) -> Result<Staging, StoreError> {
-        let folder = output.staging().join(run_id);
+        let scratch = Scratch::create()?;
+        let folder = match output.folder() {
+            Some(root) => root.join(places::STAGING).join(run_id),
+            None => scratch.path().join("staging"),
+        };
         disk::create_folder(&folder)?;
-        Ok(Staging { output: output.clone(), run_id: run_id.to_owned(), folder, put: Vec::new(), remove: Vec::new(), keep: false })
+        Ok(Staging {
+            output: output.clone(),
+            run_id: run_id.to_owned(),
+            folder,
+            scratch,
+            files: BTreeMap::new(),
+            told: Vec::new(),
+            remove: BTreeSet::new(),
+            adopted: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            attempt: 0,
+            begun: Begun::now(),
+            keep: false,
+        })
     }
 
-    /// Where the run may keep what it will not publish.
+    /// Where the run may keep what it will not publish: a local folder outside of the output.
     pub fn scratch(&self) -> PathBuf {
-        self.folder.join("scratch")
+        self.scratch.path().join("run")
     }
 
     /// Where the file for a place beneath the output is staged.
@@ -71,144 +128,363 @@ impl Staging {
         self.folder.join("tree").join(place)
     }
 
-    /// Stages the content of a place beneath the output, and tells what it will look like there.
+    /// Stages the content of a place beneath the output.
     ///
     /// # Errors
     /// [`StoreError::Io`].
-    pub fn put(&mut self, place: impl AsRef<Path>, bytes: &[u8]) -> Result<FileStamp, StoreError> {
-        let staged = self.staged(&place);
-        disk::write_staged(&staged, bytes)?;
-        self.put_written(place, bytes.len() as u64, disk::checksum(bytes))
+    pub fn put(&mut self, key: impl Into<Key>, bytes: &[u8]) -> Result<ObjectRef, StoreError> {
+        let key = key.into();
+        if places::role(&key) == Role::Told {
+            let version = ObjectRef { object: key.clone(), bytes: bytes.len() as u64, checksum: disk::checksum(bytes) };
+            self.told.retain(|told| told.key != key);
+            self.told.push(Told { key, text: String::from_utf8_lossy(bytes).into_owned() });
+            return Ok(version);
+        }
+        disk::write_staged(&self.staged(&key), bytes)?;
+        Ok(self.put_written(key, bytes.len() as u64, disk::checksum(bytes)))
     }
 
     /// Takes up a file that was written to [`Staging::staged`] already.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`].
-    pub fn put_written(&mut self, place: impl AsRef<Path>, bytes: u64, checksum: String) -> Result<FileStamp, StoreError> {
-        let modified_ns = disk::size_and_time(&self.staged(&place))?.map_or(0, |(_, time)| time);
-        self.put.push(Put { path: place.as_ref().to_owned(), bytes, checksum: checksum.clone() });
-        Ok(FileStamp { bytes, modified_ns, checksum })
+    pub fn put_written(&mut self, key: impl Into<Key>, bytes: u64, checksum: String) -> ObjectRef {
+        let key = key.into();
+        let object = match places::role(&key) {
+            Role::Projected => places::object_of(&key, &self.run_id, self.attempt),
+            Role::Own | Role::Told => key.clone(),
+        };
+        let version = ObjectRef { object, bytes, checksum };
+        self.remove.remove(&key);
+        self.files.insert(key.clone(), StagedFile { key, version: version.clone(), is_placed: false });
+        version
+    }
+
+    /// The version that was staged for a place.
+    pub fn version(&self, key: &Key) -> Option<ObjectRef> {
+        self.files.get(key).map(|file| file.version.clone())
     }
 
     /// Notes that a place beneath the output is to be empty.
-    pub fn remove(&mut self, place: impl Into<PathBuf>) {
-        self.remove.push(place.into());
+    pub fn remove(&mut self, key: impl Into<Key>) {
+        let key = key.into();
+        self.files.remove(&key);
+        self.remove.insert(key);
     }
 
-    /// Makes everything that was staged durable, and sees to it that nothing will keep it from its places: what can be
-    /// refused is refused here, before the decision.
+    /// Forgets what was staged for a place.
+    pub fn unstage(&mut self, key: &Key) {
+        self.files.remove(key);
+        self.remove.remove(key);
+    }
+
+    /// Notes a version that stands at its place without an object, such as a file that somebody edited: it becomes one.
+    pub fn adopt(&mut self, key: Key, version: ObjectRef) {
+        self.adopted.insert(key, version);
+    }
+
+    /// Notes the version of a place in a bucket that the run has read; `None` if nothing was there.
+    pub fn saw(&mut self, key: Key, tag: Option<Tag>) {
+        self.seen.insert(key, tag);
+    }
+
+    /// Begins another attempt: what is staged from now on is another version.
+    pub fn begin_attempt(&mut self) {
+        if self.is_late() {
+            self.files.values_mut().for_each(|file| file.is_placed = false);
+        }
+        self.attempt += 1;
+        self.begun = Begun::now();
+    }
+
+    /// Whether the layer was read so long ago that a vacuum may have removed what this run relies on.
+    fn is_late(&self) -> bool {
+        self.output.folder().is_none() && self.begun.elapsed() > LATEST_DECISION
+    }
+
+    /// The files that the commit installs.
+    pub fn installed(&self) -> Vec<Installed> {
+        let projected = self.files.values().filter(|file| places::role(&file.key) == Role::Projected);
+        projected.map(|file| Installed { key: file.key.clone(), version: file.version.clone() }).collect()
+    }
+
+    /// The places that the commit empties. `empty` makes the content of a file without rows, for a bucket.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn removed(&mut self, empty: impl Fn(&Key) -> Vec<u8>) -> Result<Vec<Removed>, StoreError> {
+        let mut removed = Vec::new();
+        for key in self.remove.clone() {
+            if places::role(&key) != Role::Projected {
+                continue;
+            }
+            let in_bucket = self.output.folder().is_none();
+            let empty = if in_bucket { Some(self.put_empty(&key, &empty(&key))?) } else { None };
+            removed.push(Removed { key, empty });
+        }
+        Ok(removed)
+    }
+
+    /// Puts the object of a file without rows.
+    fn put_empty(&self, key: &Key, bytes: &[u8]) -> Result<ObjectRef, StoreError> {
+        let object = places::object_of(key, &format!("{}-empty", self.run_id), self.attempt);
+        put_immutable(&self.output, &object, Content::Bytes(bytes))?;
+        Ok(ObjectRef { object, bytes: bytes.len() as u64, checksum: disk::checksum(bytes) })
+    }
+
+    /// What is told of the commit.
+    pub fn told(&self) -> Vec<Told> {
+        self.told.clone()
+    }
+
+    /// Makes everything that was staged durable, and sees to it that nothing will keep it from its places: what can be refused is
+    /// refused here, before the decision. `before` are the versions that stand at places now.
     ///
     /// # Errors
     /// [`StoreError::Io`], [`StoreError::Interrupted`].
-    pub fn prepare(self, cancel: &Cancel) -> Result<Prepared, StoreError> {
-        let mut staged_folders = BTreeSet::new();
-        let mut target_folders = BTreeSet::new();
-        for put in &self.put {
+    pub fn place(&mut self, before: &dyn Fn(&Key) -> Option<ObjectRef>, cancel: &Cancel) -> Result<(), StoreError> {
+        if cancel.is_stopped() {
+            return Err(StoreError::Interrupted);
+        }
+        if self.output.folder().is_some() {
+            self.place_in_folder(before, cancel)?
+        } else {
+            self.place_in_bucket(cancel)?
+        }
+        self.files.values_mut().for_each(|file| file.is_placed = true);
+        Ok(())
+    }
+
+    fn unplaced(&self) -> Vec<StagedFile> {
+        self.files.values().filter(|file| !file.is_placed).cloned().collect()
+    }
+
+    fn place_in_folder(&self, before: &dyn Fn(&Key) -> Option<ObjectRef>, cancel: &Cancel) -> Result<(), StoreError> {
+        for (key, version) in &self.adopted {
+            self.keep_object(key, version)?;
+        }
+        let replaced = self.files.keys().filter(|key| places::role(key) == Role::Projected).chain(&self.remove);
+        for key in replaced {
+            if let Some(version) = before(key) {
+                self.keep_object(key, &version)?;
+            }
+        }
+        let (mut folders, now) = (BTreeSet::new(), SystemTime::now());
+        for file in self.unplaced() {
             if cancel.is_stopped() {
                 return Err(StoreError::Interrupted);
             }
-            let (staged, place) = (self.staged(&put.path), self.output.at(&put.path));
-            disk::keep_access(&staged, &place)?;
-            disk::sync(&staged)?;
-            staged_folders.extend(staged.parent().map(Path::to_owned));
-            target_folders.extend(place.parent().map(Path::to_owned));
+            let (staged, place) = (self.staged(&file.key), self.output.at(&file.key));
             if place.is_dir() {
-                return Err(StoreError::io("put a file at", place)(io::ErrorKind::IsADirectory.into()));
+                return Err(StoreError::io("put a file at", place)(std::io::ErrorKind::IsADirectory.into()));
+            }
+            disk::keep_access(&staged, &place)?;
+            let opened = File::options().write(true).open(&staged).map_err(StoreError::io("open", &staged))?;
+            opened.set_modified(now).map_err(StoreError::io("set the time of", &staged))?;
+            opened.sync_all().map_err(StoreError::io("sync", &staged))?;
+            if let Some(folder) = place.parent() {
+                create_durably(folder)?;
+                folders.insert(folder.to_owned());
+            }
+            if places::role(&file.key) == Role::Projected {
+                let object = self.output.at(&file.version.object);
+                folders.extend(object.parent().map(Path::to_owned));
+                if let Some(folder) = object.parent() {
+                    create_durably(folder)?;
+                }
+                disk::second_name(&staged, &object)?;
             }
         }
-        staged_folders.iter().try_for_each(|folder| disk::sync(folder))?;
-        create_durably(&target_folders, self.output.root())?;
-        let emptied = self.remove.iter().filter_map(|place| self.output.at(place).parent().map(Path::to_owned));
-        target_folders.extend(emptied.filter(|folder| folder.exists()));
-        target_folders.iter().try_for_each(|folder| disk::is_writable(folder))?;
-        let before = self.keep_old()?;
-        Ok(Prepared { staging: self, before })
+        for key in &self.remove {
+            folders.extend(self.output.at(key).parent().filter(|folder| folder.exists()).map(Path::to_owned));
+        }
+        folders.iter().try_for_each(|folder| disk::is_writable(folder).and_then(|()| disk::sync(folder)))
     }
 
-    /// Keeps a second name for each file that is to be replaced or removed, so that a publish can be taken back.
-    fn keep_old(&self) -> Result<Vec<Before>, StoreError> {
-        let places = self.put.iter().map(|put| &put.path).chain(&self.remove);
-        let kept_in = self.folder.join(OLD);
-        disk::create_folder(&kept_in)?;
-        let keep = |(number, place): (usize, &PathBuf)| match fs::hard_link(self.output.at(place), kept_in.join(number.to_string())) {
-            Ok(()) => Before::Kept,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Before::Absent,
-            Err(_) => Before::Unknown,
-        };
-        Ok(places.enumerate().map(keep).collect())
+    /// Sees to it that the version that stands at a place is an object, so that it can be put back.
+    fn keep_object(&self, key: &Key, version: &ObjectRef) -> Result<(), StoreError> {
+        let (place, object) = (self.output.at(key), self.output.at(&version.object));
+        if object.exists() || !place.exists() {
+            return Ok(());
+        }
+        if let Some(folder) = object.parent() {
+            create_durably(folder)?;
+        }
+        disk::second_name(&place, &object)
     }
+
+    fn place_in_bucket(&self, cancel: &Cancel) -> Result<(), StoreError> {
+        let adopted: Vec<_> = self.adopted.iter().collect();
+        at_once(&adopted, |(key, version)| match self.output.read(*key)? {
+            Some(bytes) if version.is_of(&bytes) => put_immutable(&self.output, &version.object, Content::Bytes(&bytes)),
+            _ => Err(StoreError::Refused { location: self.output.location_of(key), detail: "it changed while it was read".into() }),
+        })?;
+        let files = self.unplaced();
+        at_once(&files, |file| {
+            if cancel.is_stopped() {
+                return Err(StoreError::Interrupted);
+            }
+            put_immutable(&self.output, &file.version.object, Content::File(&self.staged(&file.key)))
+        })
+    }
+
+    /// Decides: puts the record that follows on `base`, and installs the files. In a folder all of it is taken back where the disk
+    /// refuses after the decision; where it refuses that too, and in a bucket, the next command finishes.
+    ///
+    /// # Errors
+    /// [`DecideError::Moved`] if the layer is no longer that of `base`; I/O errors; a commit of which it is unknown whether it counts.
+    pub fn decide(
+        &mut self,
+        base: Option<&Head>,
+        commit: NewCommit,
+        before: &dyn Fn(&Key) -> Option<ObjectRef>,
+        lease: Option<&Lease>,
+    ) -> Result<Commit, DecideError> {
+        if self.is_late() {
+            return Err(DecideError::Moved);
+        }
+        let record = commit.after(base.map(|head| &head.commit));
+        if self.output.folder().is_some() {
+            self.decide_in_folder(base, &record, before, lease)?;
+        } else {
+            self.decide_in_bucket(base, &record)?;
+        }
+        Ok(record)
+    }
+
+    fn decide_in_folder(
+        &mut self,
+        base: Option<&Head>,
+        record: &Commit,
+        before: &dyn Fn(&Key) -> Option<ObjectRef>,
+        lease: Option<&Lease>,
+    ) -> Result<(), DecideError> {
+        lease.map_or(Ok(()), Lease::verify)?;
+        let _lock = lock(&self.output)?;
+        let head = commit::head(&self.output)?;
+        if head.as_ref().map_or(0, |head| head.commit.number) != base.map_or(0, |head| head.commit.number) {
+            return Err(DecideError::Moved);
+        }
+        // From here on the staged files may be needed, even where a put reports an error after its rename.
+        self.keep = true;
+        match commit::append(&self.output, record) {
+            Ok(()) => {}
+            Err(AppendError::Taken) => {
+                self.keep = false;
+                return Err(DecideError::Moved);
+            }
+            Err(AppendError::Store(error) | AppendError::Unknown(error)) => {
+                self.keep = self.output.at(places::commit(record.number)).exists();
+                return Err(if self.keep { unfinished(record)(error) } else { error }.into());
+            }
+        }
+        let installed = self.rename_own(record).and_then(|()| projection::install_own(&self.output, record, &projection::Known::default()));
+        let Err(error) = installed else {
+            self.clear_up(record, base);
+            return Ok(());
+        };
+        match projection::take_back(&self.output, record, before) {
+            Ok(()) => {
+                self.keep = false;
+                self.remove_own();
+                Err(error.into())
+            }
+            Err(refused) => {
+                tracing::warn!(error = %refused, "the publish could not be taken back either");
+                Err(unfinished(record)(error).into())
+            }
+        }
+    }
+
+    /// Puts the run's own files in place: those that no commit installs.
+    fn rename_own(&self, _record: &Commit) -> Result<(), StoreError> {
+        for file in self.files.values().filter(|file| places::role(&file.key) == Role::Own) {
+            let place = self.output.at(&file.key);
+            fs::rename(self.staged(&file.key), &place).map_err(StoreError::io("put in place", &place))?;
+            disk::sync_parent(&place)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the run's own files from their places: the run does not count.
+    fn remove_own(&self) {
+        for file in self.files.values().filter(|file| places::role(&file.key) == Role::Own) {
+            let place = self.output.at(&file.key);
+            if let Err(error) = disk::remove_file(&place) {
+                tracing::warn!(%error, "a file of the run that was taken back stays; it counts for nothing");
+            }
+            let _ = place.parent().map(fs::remove_dir);
+        }
+    }
+
+    /// The run is published. What is left undone here, the next command does.
+    fn clear_up(&self, record: &Commit, base: Option<&Head>) {
+        let noted = commit::note_installed(&self.output, record, base.and_then(|head| head.latest.as_ref()));
+        if let Err(error) = noted.and_then(|_| disk::remove_folder(&self.folder)) {
+            tracing::warn!(%error, "the run is published; the next command clears up after it");
+        }
+    }
+
+    fn decide_in_bucket(&mut self, base: Option<&Head>, record: &Commit) -> Result<(), DecideError> {
+        match commit::append(&self.output, record) {
+            Ok(()) => {}
+            Err(AppendError::Taken) => return Err(DecideError::Moved),
+            Err(AppendError::Store(error)) => return Err(error.into()),
+            Err(AppendError::Unknown(source)) => {
+                return Err(StoreError::UnknownCommit { run_id: record.run_id.clone(), source: Box::new(source) }.into());
+            }
+        }
+        let by_object: BTreeMap<&Key, &StagedFile> = self.files.values().map(|file| (&file.version.object, file)).collect();
+        let local = |version: &ObjectRef| by_object.get(&version.object).map(|file| self.staged(&file.key));
+        let tags = self.seen.iter().filter_map(|(key, tag)| Some((key.clone(), tag.clone()?))).collect();
+        let absent = self.seen.iter().filter(|(_, tag)| tag.is_none()).map(|(key, _)| key.clone()).collect();
+        let known = projection::Known { tags, absent, local: Some(&local) };
+        let is_next = base.is_none_or(Head::is_installed);
+        projection::install_own(&self.output, record, &known).map_err(unfinished(record))?;
+        // Commits before this one that nobody has installed yet keep the mark where it is.
+        let latest = base.and_then(|head| head.latest.as_ref());
+        let noted = if is_next { commit::note_installed(&self.output, record, latest) } else { Ok(Noted::Overtaken) };
+        // Another writer may have been at work while this one slept: what its commits want comes last.
+        let settled = noted.and_then(|noted| match noted {
+            Noted::Yes => Ok(()),
+            Noted::Overtaken => projection::settle(&self.output, &projection::places_of(record), record.number),
+        });
+        if let Err(error) = settled {
+            tracing::warn!(%error, "the run is published; whether all of its files are installed is unknown: `etl check` tells");
+        }
+        Ok(())
+    }
+}
+
+/// Puts an object whose name is used once. One that is there already is this run's own: a request whose answer was lost.
+fn put_immutable(output: &Output, key: &Key, content: Content<'_>) -> Result<(), StoreError> {
+    match output.store().put(key, content, &Condition::Always) {
+        Ok(_) | Err(PutError::Conflict) => Ok(()),
+        Err(PutError::Unknown(error) | PutError::Io(error)) => Err(error),
+    }
+}
+
+/// The lock of a folder's commits: who decides, installs or clears up holds it for that moment.
+fn lock(output: &Output) -> Result<File, StoreError> {
+    let path = output.at(LOCK);
+    if let Some(folder) = path.parent() {
+        create_durably(folder)?;
+    }
+    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(StoreError::io("open", &path))?;
+    file.lock().map_err(StoreError::io("lock", &path))?;
+    Ok(file)
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if !self.keep
-            && let Err(error) = discard(&self.output, &self.folder)
-        {
+        if self.keep || self.output.folder().is_none() {
+            return;
+        }
+        if let Err(error) = discard(&self.output, &self.folder, &self.run_id, self.attempt) {
             tracing::warn!(%error, "what was staged could not be removed; the next run will");
         }
     }
 }
 
-/// A publish of which everything is durable but the decision.
-#[derive(Debug)]
-pub struct Prepared {
-    staging: Staging,
-    /// What stood at each place of the journal, put and removed ones in turn.
-    before: Vec<Before>,
-}
-
-/// The folder of second names beneath a run's staging folder.
-const OLD: &str = "old";
-
-/// What stood at a place before.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Before {
-    Absent,
-    /// A file that has a second name now.
-    Kept,
-    /// A file of a disk that knows no second names.
-    Unknown,
-}
-
-impl Prepared {
-    /// Decides and publishes. Where the disk refuses after the decision, everything is taken back; where it refuses that too,
-    /// the next command finishes.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`], [`StoreError::Unfinished`].
-    pub fn commit(self) -> Result<(), StoreError> {
-        let Prepared { mut staging, before } = self;
-        let journal = Journal {
-            run_id: std::mem::take(&mut staging.run_id),
-            staging: staging.folder.strip_prefix(staging.output.root()).unwrap_or(&staging.folder).to_owned(),
-            put: std::mem::take(&mut staging.put),
-            remove: std::mem::take(&mut staging.remove),
-        };
-        let path = staging.output.journal();
-        let text = serde_json::to_vec(&journal).map_err(|error| StoreError::Journal { path: path.clone(), detail: error.to_string() })?;
-        // From here on the staged files may be needed, even where the write reports an error after its rename.
-        staging.keep = true;
-        if let Err(error) = disk::replace(&staging.output, JOURNAL, &text) {
-            staging.keep = path.exists();
-            return Err(if staging.keep { unfinished(&journal)(error) } else { error });
-        }
-        let Err(error) = finish(&staging.output, &journal) else { return Ok(()) };
-        match undo(&staging.output, &journal, &before) {
-            Ok(()) => {
-                staging.keep = false;
-                Err(error)
-            }
-            Err(refused) => {
-                tracing::warn!(error = %refused, "the publish could not be taken back either");
-                Err(unfinished(&journal)(error))
-            }
-        }
-    }
-}
-
-fn unfinished(journal: &Journal) -> impl FnOnce(StoreError) -> StoreError {
-    let run_id = journal.run_id.clone();
+fn unfinished(record: &Commit) -> impl FnOnce(StoreError) -> StoreError {
+    let run_id = record.run_id.clone();
     move |source| StoreError::Unfinished { run_id, source: Box::new(source) }
 }
 
@@ -223,295 +499,153 @@ pub enum Recovery {
     Undone(usize),
 }
 
-/// Whether something was cut off, or is at work now: who holds the lock can tell.
+/// Removes what single writes of a folder have left behind that were cut off, where a recovery does not look each time.
+pub fn remove_abandoned(output: &Output) {
+    let Some(root) = output.folder() else { return };
+    [places::REPORTS, places::MANIFESTS].into_iter().for_each(|folder| atomic::remove_abandoned(&root.join(folder)));
+}
+
+/// Whether a commit is decided and not installed: under way, or cut off.
 ///
 /// # Errors
 /// I/O errors.
-pub fn is_cut_off(output: &Output) -> Result<bool, StoreError> {
-    Ok(is_publishing(output) || !output.names(&output.staging())?.is_empty())
+pub fn is_publishing(output: &Output) -> Result<bool, StoreError> {
+    Ok(commit::head(output)?.is_some_and(|head| !head.is_installed()))
 }
 
-/// Whether a publish is decided and not finished: under way, or cut off.
-pub fn is_publishing(output: &Output) -> bool {
-    output.journal().exists()
-}
-
-/// Finishes or undoes what was cut off. Call it only with the lock held.
+/// Finishes or undoes what was cut off. In a folder it waits for a commit that is under way. Staged files of runs that live stay.
 ///
 /// # Errors
-/// A file that the journal names and that is not whole (nothing is then moved), or what the disk refuses.
+/// An object that a commit names and that is not whole (nothing is then moved), or what the store refuses.
 pub fn recover(output: &Output) -> Result<Recovery, StoreError> {
-    let path = output.journal();
-    let cut_off = match disk::read(&path)? {
-        Some(text) => {
-            let journal: Journal =
-                serde_json::from_slice(&text).map_err(|error| StoreError::Journal { path, detail: error.to_string() })?;
-            journal.put.iter().try_for_each(|put| verify_file(output, &journal, put))?;
-            finish(output, &journal)?;
-            Some(journal.run_id)
-        }
-        None => None,
-    };
+    let Some(root) = output.folder() else { return recover_bucket(output) };
+    // What single writes left behind that were cut off.
+    [places::STATE, places::COMMITS].into_iter().for_each(|folder| atomic::remove_abandoned(&root.join(folder)));
+    let staged = output.names(places::STAGING)?;
+    let is_installed = commit::head(output)?.is_none_or(|head| head.is_installed());
+    if is_installed && staged.is_empty() {
+        return Ok(Recovery::Clean);
+    }
+    let _lock = lock(output)?;
+    let mut recovery = Recovery::Clean;
+    if let Some(head) = commit::head(output)?.filter(|head| !head.is_installed()) {
+        [places::REPORTS, places::MANIFESTS].into_iter().for_each(|folder| atomic::remove_abandoned(&root.join(folder)));
+        recover_own(output, root, &head)?;
+        projection::complete(output, &head)?;
+        recovery = Recovery::Finished(head.commit.run_id);
+    }
     let mut undone = 0;
-    for name in output.names(&output.staging())? {
-        let leftover = output.staging().join(name);
-        if leftover.is_dir() {
-            undone += 1;
-            discard(output, &leftover)?;
-        } else {
+    for name in output.names(places::STAGING)? {
+        let leftover = root.join(places::STAGING).join(&name);
+        if !leftover.is_dir() {
             disk::remove_file(&leftover)?;
+        } else if !lease::lives(root, &name) {
+            undone += usize::from(!is_committed(output, &name)?);
+            discard_of(output, &leftover, &name)?;
         }
     }
-    Ok(match cut_off {
-        Some(run_id) => Recovery::Finished(run_id),
-        None if undone > 0 => Recovery::Undone(undone),
-        None => Recovery::Clean,
+    Ok(match recovery {
+        Recovery::Clean if undone > 0 => Recovery::Undone(undone),
+        recovery => recovery,
     })
 }
 
-/// Removes what a run has staged, and the folders that were made for it and hold nothing.
-fn discard(output: &Output, staging: &Path) -> Result<(), StoreError> {
-    remove_empty_targets(output, &staging.join("tree"), output.root());
+fn recover_bucket(output: &Output) -> Result<Recovery, StoreError> {
+    match commit::head(output)?.filter(|head| !head.is_installed()) {
+        None => Ok(Recovery::Clean),
+        Some(head) => {
+            projection::complete(output, &head)?;
+            Ok(Recovery::Finished(head.commit.run_id))
+        }
+    }
+}
+
+/// Puts the own files of commits in place that were cut off before that.
+fn recover_own(output: &Output, root: &Path, head: &Head) -> Result<(), StoreError> {
+    for number in head.installed + 1..=head.commit.number {
+        let Some(commit) = commit::commit(output, number)? else { continue };
+        let tree = root.join(places::STAGING).join(&commit.run_id).join("tree");
+        let mut folders = vec![tree.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in folder.read_dir().into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let key = Key::new(path.strip_prefix(&tree).unwrap_or(&path).to_string_lossy());
+                if places::role(&key) == Role::Own {
+                    let place = output.at(&key);
+                    place.parent().map_or(Ok(()), create_durably)?;
+                    fs::rename(&path, &place).map_err(StoreError::io("put in place", &place))?;
+                    disk::sync_parent(&place)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a run stands among the latest commits.
+fn is_committed(output: &Output, run_id: &str) -> Result<bool, StoreError> {
+    let Some(head) = commit::head(output)? else { return Ok(false) };
+    let mut commit = Some(head.commit);
+    for _ in 0..LATEST_COMMITS {
+        let Some(of_run) = commit else { return Ok(false) };
+        if of_run.run_id == run_id {
+            return Ok(true);
+        }
+        commit = if of_run.number > 1 { commit::commit(output, of_run.number - 1)? } else { None };
+    }
+    Ok(false)
+}
+
+/// How many commits are searched for a run that has left staged files.
+const LATEST_COMMITS: usize = 64;
+
+/// Removes what a run that was cut off has staged. The objects of a run that counts stay.
+fn discard_of(output: &Output, staging: &Path, run_id: &str) -> Result<(), StoreError> {
+    if is_committed(output, run_id)? {
+        return disk::remove_folder(staging);
+    }
+    discard(output, staging, run_id, MOST_ATTEMPTS)
+}
+
+/// How often a run tries to commit. Of many that are at work at once, each attempt lets one through.
+pub const MOST_ATTEMPTS: usize = 100;
+
+/// Removes what a run has staged, its objects, and the folders that were made for it and hold nothing.
+fn discard(output: &Output, staging: &Path, run_id: &str, attempts: usize) -> Result<(), StoreError> {
+    remove_empty_targets(output, &staging.join("tree"), output.root(), &|key| {
+        for attempt in (0..=attempts).filter(|_| places::role(key) == Role::Projected) {
+            let object = output.at(places::object_of(key, run_id, attempt));
+            disk::remove_file(&object)?;
+            // A folder that is not empty stays. A missing folder is not an error.
+            let _ = object.parent().map(fs::remove_dir);
+        }
+        Ok(())
+    })?;
     disk::remove_folder(staging)
 }
 
-/// Of each folder beneath `staged`, removes the one that it stands for, where that is empty.
-fn remove_empty_targets(output: &Output, staged: &Path, target: &Path) {
+/// Of each folder beneath `staged`, removes the one that it stands for, where that is empty; calls `each` for every file.
+fn remove_empty_targets(
+    output: &Output,
+    staged: &Path,
+    target: &Path,
+    each: &dyn Fn(&Key) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     for entry in staged.read_dir().into_iter().flatten().flatten() {
+        let target = target.join(entry.file_name());
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_empty_targets(output, &entry.path(), &target.join(entry.file_name()));
+            remove_empty_targets(output, &entry.path(), &target, each)?;
+        } else if let Ok(key) = target.strip_prefix(output.root()) {
+            each(&Key::new(key.to_string_lossy()))?;
         }
     }
     if target != output.root() {
         // A folder that is not empty stays. A missing folder is not an error.
         let _ = fs::remove_dir(target);
     }
-}
-
-/// Verifies that a file of an interrupted publish is whole: its staged copy, or else the published one.
-fn verify_file(output: &Output, journal: &Journal, put: &Put) -> Result<(), StoreError> {
-    let (staged, place) = (output.at(&journal.staging).join("tree").join(&put.path), output.at(&put.path));
-    if is_whole(&staged, put)? {
-        return Ok(());
-    }
-    if !is_whole(&place, put)? {
-        return Err(StoreError::Lost { path: place, run_id: journal.run_id.clone(), journal: output.journal() });
-    }
-    disk::remove_file(&staged)
-}
-
-/// Does what a journal says, whatever of it was done before, and removes it.
-fn finish(output: &Output, journal: &Journal) -> Result<(), StoreError> {
-    let staging = output.at(&journal.staging);
-    let mut folders = BTreeSet::new();
-    folders.extend(journal.put.iter().filter_map(|put| output.at(&put.path).parent().map(Path::to_owned)));
-    create_durably(&folders, output.root())?;
-    for put in &journal.put {
-        let (staged, place) = (staging.join("tree").join(&put.path), output.at(&put.path));
-        match fs::rename(&staged, &place) {
-            // Put in place before it was cut off.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && is_whole(&place, put)? => {}
-            renamed => renamed.map_err(StoreError::io("put in place", &place))?,
-        }
-    }
-    for path in &journal.remove {
-        let place = output.at(path);
-        disk::remove_file(&place)?;
-        if let Some(folder) = place.parent() {
-            // A folder that is not empty stays. A missing folder is not an error.
-            let _ = fs::remove_dir(folder);
-            folders.extend([folder, folder.parent().unwrap_or(folder)].map(Path::to_owned));
-        }
-    }
-    folders.iter().filter(|folder| folder.exists()).try_for_each(|folder| disk::sync(folder))?;
-    disk::remove_file(&output.journal())?;
-    // Published. What is left undone from here on, the next command does.
-    if let Err(error) = disk::sync_parent(&output.journal()).and_then(|()| disk::remove_folder(&staging)) {
-        tracing::warn!(%error, "the run is published; the next command clears up after it");
-    }
     Ok(())
-}
-
-/// Takes back what was done of a journal. Cut off in between, the publish can still be finished: no staged file is lost.
-fn undo(output: &Output, journal: &Journal, before: &[Before]) -> Result<(), StoreError> {
-    let staging = output.at(&journal.staging);
-    let kept = |number: usize| staging.join(OLD).join(number.to_string());
-    let mut folders = BTreeSet::new();
-    for (number, (put, before)) in journal.put.iter().zip(before).enumerate() {
-        let (staged, place) = (staging.join("tree").join(&put.path), output.at(&put.path));
-        if staged.exists() {
-            continue;
-        }
-        fs::hard_link(&place, &staged).map_err(StoreError::io("keep", &staged))?;
-        match before {
-            Before::Kept => fs::rename(kept(number), &place).map_err(StoreError::io("put back", &place))?,
-            Before::Absent => disk::remove_file(&place)?,
-            Before::Unknown => return Err(StoreError::io("put back", &place)(io::ErrorKind::Unsupported.into())),
-        }
-        folders.extend(place.parent().map(Path::to_owned));
-    }
-    for (number, (path, before)) in (journal.put.len()..).zip(journal.remove.iter().zip(before.iter().skip(journal.put.len()))) {
-        let place = output.at(path);
-        if *before != Before::Kept || place.exists() {
-            continue;
-        }
-        let folder: BTreeSet<_> = place.parent().map(Path::to_owned).into_iter().collect();
-        create_durably(&folder, output.root())?;
-        folders.extend(folder);
-        fs::hard_link(kept(number), &place).map_err(StoreError::io("put back", &place))?;
-    }
-    folders.iter().try_for_each(|folder| disk::sync(folder))?;
-    disk::remove_file(&output.journal())?;
-    disk::sync_parent(&output.journal())
-}
-
-/// Creates folders so that their entries survive a power cut.
-fn create_durably(folders: &BTreeSet<PathBuf>, root: &Path) -> Result<(), StoreError> {
-    let mut grown = BTreeSet::new();
-    for folder in folders.iter().filter(|folder| !folder.exists()) {
-        disk::create_folder(folder)?;
-        let created = folder.ancestors().take_while(|ancestor| *ancestor != root);
-        grown.extend(created.filter_map(Path::parent).map(Path::to_owned));
-    }
-    grown.iter().try_for_each(|folder| disk::sync(folder))
-}
-
-fn is_whole(place: &Path, put: &Put) -> Result<bool, StoreError> {
-    Ok(disk::read(place)?.is_some_and(|bytes| bytes.len() as u64 == put.bytes && disk::checksum(&bytes) == put.checksum))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn output() -> (tempfile::TempDir, Output) {
-        let dir = tempfile::tempdir().unwrap();
-        let output = Output::new(dir.path().join("out"));
-        output.prepare().unwrap();
-        (dir, output)
-    }
-
-    fn content(output: &Output, place: &str) -> Option<String> {
-        disk::read(&output.at(place)).unwrap().map(|bytes| String::from_utf8(bytes).unwrap())
-    }
-
-    fn publish(output: &Output, run_id: &str) -> Prepared {
-        let mut staging = Staging::create(output, run_id).unwrap();
-        staging.put("curated/dt=1/a.csv", run_id.as_bytes()).unwrap();
-        staging.put("curated/dt=2/a.csv", run_id.as_bytes()).unwrap();
-        staging.prepare(&Cancel::default()).unwrap()
-    }
-
-    /// Writes the journal of a publish and stops there.
-    fn decide(output: &Output, prepared: Prepared) -> Journal {
-        let mut staging = prepared.staging;
-        staging.keep = true;
-        let journal = Journal {
-            run_id: staging.run_id.clone(),
-            staging: staging.folder.strip_prefix(output.root()).unwrap().to_owned(),
-            put: std::mem::take(&mut staging.put),
-            remove: std::mem::take(&mut staging.remove),
-        };
-        disk::replace(output, JOURNAL, &serde_json::to_vec(&journal).unwrap()).unwrap();
-        journal
-    }
-
-    #[test]
-    fn a_publish_puts_and_removes_and_leaves_nothing_behind() {
-        let (_dir, output) = output();
-        publish(&output, "one").commit().unwrap();
-        let mut staging = Staging::create(&output, "two").unwrap();
-        staging.put("curated/dt=1/a.csv", b"two").unwrap();
-        staging.remove("curated/dt=2/a.csv");
-        staging.prepare(&Cancel::default()).unwrap().commit().unwrap();
-        assert_eq!(content(&output, "curated/dt=1/a.csv").as_deref(), Some("two"));
-        assert_eq!(output.names(&output.curated()).unwrap(), ["dt=1"]);
-        assert_eq!(output.names(&output.staging()).unwrap(), [""; 0]);
-        assert_eq!(recover(&output).unwrap(), Recovery::Clean);
-    }
-
-    #[test]
-    fn what_was_not_decided_is_undone() {
-        let (_dir, output) = output();
-        drop(publish(&output, "one"));
-        assert_eq!(output.names(&output.staging()).unwrap(), [""; 0], "an error path cleans up after itself");
-        std::mem::forget(publish(&output, "two"));
-        assert_eq!(recover(&output).unwrap(), Recovery::Undone(1));
-        assert_eq!(output.names(&output.curated()).unwrap(), [""; 0]);
-    }
-
-    #[test]
-    fn what_was_decided_is_finished_wherever_it_was_cut_off() {
-        for done in 0..=2 {
-            let (_dir, output) = output();
-            let journal = decide(&output, publish(&output, "one"));
-            for put in &journal.put[..done] {
-                disk::create_folder(output.at(&put.path).parent().unwrap()).unwrap();
-                fs::rename(output.at(&journal.staging).join("tree").join(&put.path), output.at(&put.path)).unwrap();
-            }
-            assert_eq!(recover(&output).unwrap(), Recovery::Finished("one".into()));
-            assert_eq!(content(&output, "curated/dt=1/a.csv").as_deref(), Some("one"));
-            assert_eq!(content(&output, "curated/dt=2/a.csv").as_deref(), Some("one"));
-            assert_eq!(recover(&output).unwrap(), Recovery::Clean);
-        }
-    }
-
-    #[test]
-    fn a_lost_or_damaged_file_is_said_and_nothing_is_moved() {
-        for damage in [None, Some("two")] {
-            let (_dir, output) = output();
-            let journal = decide(&output, publish(&output, "one"));
-            let staged = output.at(&journal.staging).join("tree").join(&journal.put[1].path);
-            damage.map_or_else(|| fs::remove_file(&staged), |damage| fs::write(&staged, damage)).unwrap();
-            let error = recover(&output).unwrap_err();
-            assert!(matches!(&error, StoreError::Lost { path, .. } if path.ends_with("dt=2/a.csv")), "{error}");
-            assert!(output.journal().exists());
-            assert_eq!(content(&output, "curated/dt=1/a.csv"), None, "the other file waits");
-        }
-    }
-
-    #[test]
-    fn what_can_be_refused_is_refused_before_the_decision() {
-        let (_dir, output) = output();
-        disk::create_folder(&output.at("curated/dt=2/a.csv")).unwrap();
-        let mut staging = Staging::create(&output, "one").unwrap();
-        staging.put("curated/dt=1/a.csv", b"one").unwrap();
-        staging.put("curated/dt=2/a.csv", b"one").unwrap();
-        let error = staging.prepare(&Cancel::default()).unwrap_err();
-        assert!(error.to_string().contains("a folder stands where a file is needed"), "{error}");
-        assert!(!output.journal().exists());
-        assert_eq!(output.names(&output.curated()).unwrap(), ["dt=2"], "the folder that was made for it is gone again");
-    }
-
-    #[test]
-    fn what_is_refused_after_the_decision_is_taken_back() {
-        let (_dir, output) = output();
-        publish(&output, "one").commit().unwrap();
-        let mut staging = Staging::create(&output, "two").unwrap();
-        staging.put("curated/dt=1/a.csv", b"two").unwrap();
-        staging.put("curated/dt=3/a.csv", b"two").unwrap();
-        staging.put("curated/dt=4/a.csv", b"two").unwrap();
-        staging.remove("curated/dt=2/a.csv");
-        let prepared = staging.prepare(&Cancel::default()).unwrap();
-        // Between the two steps a folder comes to stand where the third file should.
-        disk::create_folder(&output.at("curated/dt=4/a.csv/x")).unwrap();
-        let error = prepared.commit().unwrap_err();
-        assert!(error.to_string().contains("dt=4"), "{error}");
-        fs::remove_dir_all(output.at("curated/dt=4")).unwrap();
-        assert_eq!(content(&output, "curated/dt=1/a.csv").as_deref(), Some("one"));
-        assert_eq!(content(&output, "curated/dt=2/a.csv").as_deref(), Some("one"));
-        assert_eq!(output.names(&output.curated()).unwrap(), ["dt=1", "dt=2"]);
-        assert!(!is_cut_off(&output).unwrap());
-    }
-
-    #[test]
-    fn a_signal_before_the_decision_undoes_everything() {
-        let (_dir, output) = output();
-        let cancel = Cancel::default();
-        cancel.stop(crate::cancel::Stop::Terminate);
-        let mut staging = Staging::create(&output, "one").unwrap();
-        staging.put("curated/dt=1/a.csv", b"one").unwrap();
-        assert!(matches!(staging.prepare(&cancel), Err(StoreError::Interrupted)));
-        assert!(!is_cut_off(&output).unwrap());
-    }
 }

@@ -2,6 +2,8 @@
 //! DuckDB reading the result.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+pub mod buckets;
+pub mod fault_proxy;
 pub mod network;
 pub mod postgres;
 

@@ -8,7 +8,7 @@ use super::{Alert, AlertKind, Delivery, Ended, Finding, Notice, NoticeState, ded
 use crate::{
     model::{Dt, UtcMicros, parse_time_text},
     settings::Receiver,
-    store::{self, Output, StoreError, places},
+    store::{Output, StoreError, places},
 };
 
 /// How long a day without rows is an open matter, in microseconds.
@@ -86,12 +86,12 @@ impl OpenAlerts {
 
     /// The open alerts of a file beneath the output.
     pub(super) fn read_from(output: &Output, place: &str) -> Result<OpenAlerts, StoreError> {
-        Ok(store::read(&output.at(place))?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+        Ok(output.read(place)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
     }
 
     /// Replaces a file beneath the output as a whole.
     pub(super) fn write_to(&self, output: &Output, place: &str) -> Result<(), StoreError> {
-        store::replace(output, place, &serde_json::to_vec(self).unwrap_or_default())
+        output.replace(place, &serde_json::to_vec(self).unwrap_or_default())
     }
 
     /// Those that are not over.

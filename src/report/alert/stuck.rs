@@ -26,7 +26,7 @@ pub fn held_for(holder: &Holder, now: UtcMicros) -> Duration {
 pub fn judge(settings: &AlertSettings, holder: &Holder, now: UtcMicros) -> Option<Alert> {
     let held = held_for(holder, now);
     (held > settings.stuck_after).then(|| {
-        let Holder { run_id, pid, host, since } = holder;
+        let Holder { run_id, pid, host, since, .. } = holder;
         let (held, limit) = (span(Duration::from_secs(held.as_secs())), span(settings.stuck_after));
         let message = format!(
             "run {run_id} (process {pid} on {host}) has held the output since {since}: for {held}, longer than alerts.stuck_after, {limit}"
@@ -74,7 +74,7 @@ pub fn update(
     send: impl FnOnce(&[(&Receiver, Notice)]) -> Vec<Delivery>,
 ) -> Result<Update, StoreError> {
     let is_quiet = !matches!(holding, Holding::By(_, Some(_)));
-    if is_quiet && !output.at(places::STUCK).exists() {
+    if is_quiet && output.read(places::STUCK)?.is_none() {
         return Ok(Update::default());
     }
     // Whoever has the lock sends this alert too.
@@ -109,11 +109,15 @@ fn findings(open: &OpenAlerts, holding: Holding<'_>) -> Vec<Finding> {
 }
 
 /// The lock of the file; `None` while another finder has it.
-fn lock(output: &Output) -> Result<Option<File>, StoreError> {
+fn lock(output: &Output) -> Result<Option<Option<File>>, StoreError> {
+    // A bucket has no locks: two finders at the same moment may both send.
+    if output.folder().is_none() {
+        return Ok(Some(None));
+    }
     let path = output.at(places::STUCK_LOCK);
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(StoreError::io("open", &path))?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(Some(file))),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(StoreError::io("lock", &path)(error)),
     }
@@ -122,14 +126,17 @@ fn lock(output: &Output) -> Result<Option<File>, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{ReceiverKind, Secret};
+    use crate::{
+        settings::{ReceiverKind, Secret},
+        store::Scope,
+    };
 
     fn now(hour: i64) -> UtcMicros {
         UtcMicros::from_civil((2026, 1, 20), hour * 3600, 0, 0).unwrap()
     }
 
     fn holder(run_id: &str) -> Holder {
-        Holder { run_id: run_id.into(), pid: 7, host: "pod-1".into(), since: now(0).rfc3339() }
+        Holder { run_id: run_id.into(), pid: 7, host: "pod-1".into(), since: now(0).rfc3339(), scope: Scope::default() }
     }
 
     fn settings() -> AlertSettings {

@@ -80,7 +80,7 @@ fn is_in_sample(check: &CheckResult, order_id: &str) -> bool {
 
 /// Whether the file that keeps the violating rows of a check has a row of the order. A missing file has none.
 fn is_in_violations(output: &Output, run_id: &str, check: &CheckResult, order_id: &str) -> bool {
-    let path = output.at(places::violations(run_id)).join(check.file_name());
+    let Ok(Some(path)) = output.local(places::violations(run_id).join(check.file_name())) else { return false };
     let Ok(mut reader) = csv::Reader::from_path(path) else { return false };
     let Some(key) = reader.byte_headers().ok().and_then(|names| names.iter().position(|name| name == b"order_id")) else { return false };
     reader.byte_records().filter_map(Result::ok).any(|row| row.get(key) == Some(order_id.as_bytes()))

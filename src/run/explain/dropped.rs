@@ -62,12 +62,11 @@ pub(super) fn dropped(
     request: &ExplainRequest<'_>,
     reports: &BTreeMap<String, Summary>,
 ) -> Result<(Vec<DroppedPart>, usize), RunError> {
-    let folder = output.at(places::QUARANTINE);
     let (mut found, mut quarantines) = (Vec::new(), 0);
-    for name in output.names(&folder)? {
+    for name in output.names(places::QUARANTINE)? {
         let Some(run_id) = places::quarantined_run(&name) else { continue };
         let place = places::quarantine(run_id);
-        let path = output.at(&place);
+        let Some(path) = output.local(&place)? else { continue };
         let Ok(opened) = File::open(&path) else { continue };
         quarantines += 1;
         for (number, line) in (1..).zip(BufReader::with_capacity(1 << 18, opened).split(b'\n')) {
@@ -87,7 +86,7 @@ pub(super) fn dropped(
                 reason: parsed.reason,
                 line_index: parsed.line_index,
                 named_by,
-                file: place.display().to_string(),
+                file: place.to_string(),
                 line: number,
                 record,
                 record_is_cut,

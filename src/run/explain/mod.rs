@@ -120,7 +120,7 @@ pub struct Explanation {
 /// # Errors
 /// Nothing knows the order, I/O errors, or the warehouse is not reached.
 pub fn explain(settings: &Settings, request: &ExplainRequest<'_>, cancel: &Cancel) -> Result<Explanation, RunError> {
-    let output = Output::new(settings.output.clone());
+    let output = Output::open(&settings.output)?;
     let mut notes = Vec::new();
     let mut stored = layer::stored_order(&output, request.order_id)?;
     if let Some(sku) = request.sku {
@@ -132,7 +132,7 @@ pub fn explain(settings: &Settings, request: &ExplainRequest<'_>, cancel: &Cance
     }
     let reports = reports(&output)?;
     let kept = layer::stored_runs(&output)?;
-    let mut history = versions::versions(&kept, order_hash(request.order_id), &reports, settings.merge, &mut notes);
+    let mut history = versions::versions(&output, &kept, order_hash(request.order_id), &reports, settings.merge, &mut notes);
     if let Some(sku) = request.sku {
         versions::keep_sku(&mut history, sku);
     }
@@ -163,9 +163,13 @@ pub fn explain(settings: &Settings, request: &ExplainRequest<'_>, cancel: &Cance
         let mut looked_at = looked_at.text();
         notes.iter().for_each(|note| looked_at.push_str(&format!(". {note}")));
         let sku = request.sku.map(str::to_owned);
-        return Err(
-            RequestError::UnknownOrder { output: settings.output.clone(), order_id: request.order_id.to_owned(), sku, looked_at }.into()
-        );
+        return Err(RequestError::UnknownOrder {
+            output: settings.output.to_string(),
+            order_id: request.order_id.to_owned(),
+            sku,
+            looked_at,
+        }
+        .into());
     }
     Ok(Explanation {
         order_id: request.order_id.to_owned(),

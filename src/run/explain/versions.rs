@@ -10,7 +10,7 @@ use crate::{
     model::{Dt, OrderHash, UtcMicros},
     report::{CommandName, Summary},
     settings::MergeBy,
-    store::places,
+    store::{Output, places},
 };
 
 /// A version of the order, as one record of one run.
@@ -63,6 +63,7 @@ struct Holder {
 
 /// The versions of an order, in the order of the commits of their runs. A damaged lineage file becomes a note.
 pub(super) fn versions(
+    output: &Output,
     kept: &[LineageRun],
     order: OrderHash,
     reports: &BTreeMap<String, Summary>,
@@ -72,7 +73,7 @@ pub(super) fn versions(
     let mut holders: BTreeMap<String, Holder> = BTreeMap::new();
     let mut all = Vec::new();
     for run in kept {
-        let mut brought = match layer::versions_of(run, order) {
+        let mut brought = match layer::versions_of(output, run, order) {
             Ok(brought) => brought,
             Err(error) => {
                 notes.push(format!("what run {} brought can't be told: its lineage can't be read: {error}", run.run_id));
@@ -259,7 +260,7 @@ fn moves(version: &BroughtVersion, holder: Option<&Holder>) -> String {
 /// A replay reads a copy of a quarantine: the quarantine is what its reader knows.
 fn in_quarantine(source: RecordSource, report: Option<&Summary>) -> RecordSource {
     match report.and_then(|report| report.replay_of.as_deref()) {
-        Some(run_id) => RecordSource { location: places::quarantine(run_id).display().to_string(), unit: RecordUnit::Record, ..source },
+        Some(run_id) => RecordSource { location: places::quarantine(run_id).to_string(), unit: RecordUnit::Record, ..source },
         None => source,
     }
 }

@@ -38,6 +38,8 @@ pub struct Source {
     pub location: super::Location,
     /// Its credentials, which are sent to its own origin only.
     pub credentials: super::Credentials,
+    /// How its bucket is reached, if it lies in one.
+    pub storage: Option<super::StorageSettings>,
     /// How it is read.
     pub profile: Profile,
 }
@@ -45,7 +47,14 @@ pub struct Source {
 impl From<super::Location> for Source {
     /// A source of the default profile (contract, Orders).
     fn from(location: super::Location) -> Source {
-        Source { name: None, profile_name: None, location, credentials: super::Credentials::default(), profile: Profile::default() }
+        Source {
+            name: None,
+            profile_name: None,
+            location,
+            credentials: super::Credentials::default(),
+            storage: None,
+            profile: Profile::default(),
+        }
     }
 }
 

@@ -203,7 +203,7 @@ struct Records<'a> {
 
 impl<'a> Records<'a> {
     fn open(file: &'a SourceFile, access: &'a Access<'a>) -> Result<Records<'a>, SourceError> {
-        let counted = CountedReader { reader: files::open(file, access.limits)?, counters: access.counters };
+        let counted = CountedReader { reader: files::open(file, access)?, counters: access.counters };
         let mut records = Records {
             file,
             access,
@@ -403,10 +403,7 @@ mod tests {
         cancel::Stop,
         model::Pairs,
         settings::Limits,
-        source::{
-            Ambient, Page,
-            files::{Compression, Format},
-        },
+        source::{Ambient, Page, Purpose, files::Place},
     };
 
     /// The records of a file, as they are handed on.
@@ -414,7 +411,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("users.csv");
         fs::write(&path, bytes).unwrap();
-        let file = SourceFile { path, format: Format::Csv, compression: Compression::None };
+        let file = SourceFile::new(path, Purpose::Members, Place::Disk).unwrap();
         let mut all = Vec::new();
         let mut sink = |page: Page| {
             all.extend(page.records().map(|record| String::from_utf8(record.bytes.to_vec()).unwrap()));
@@ -629,7 +626,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("users.csv");
         fs::write(&path, bytes).unwrap();
-        let file = SourceFile { path, format: Format::Csv, compression: Compression::None };
+        let file = SourceFile::new(path, Purpose::Members, Place::Disk).unwrap();
         let ambient = Ambient::default();
         let access = ambient.access();
         let mut records = Records::open(&file, &access)?;

@@ -1,15 +1,17 @@
 //! Reads pages from files: JSON, NDJSON, CSV and Parquet; text also compressed by gzip or zstd. The source is one file, a folder
-//! or a glob; files are read in the order of their names.
+//! or a glob, on this machine or in a bucket; files are read in the order of their names.
 //!
 //! Responsible for finding files, for cutting streams into pages, and for the totals that files claim. `sniff` detects the
-//! format of a file from its first bytes.
+//! format of a file from its first bytes, and `objects` finds and reads the files in a bucket.
 
 mod csv;
+mod objects;
 mod parquet;
 mod rows;
 mod sniff;
 
 use std::{
+    cmp::Ordering,
     collections::HashSet,
     fs::File,
     io::{self, BufRead, BufReader, Read},
@@ -20,12 +22,14 @@ use std::{
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 
+use objects::BucketObject;
+
 use super::{
     Access, Completeness, CompletenessStatus, Evidence, PageSink, Purpose, Query, SourceCounters, SourceError,
     body::{self, CutBody, CutError, Cutter, Envelope, LinkHeader, List, Node, SignalSource, Signals},
     page::{BlankLines, Origin, Page},
 };
-use crate::settings::{Limits, Pagination};
+use crate::settings::{ObjectPattern, Pagination};
 
 /// The approximate bytes of a page: large enough to keep a core busy, and small enough to hold several in memory.
 const PAGE_BYTES: usize = 4 << 20;
@@ -77,22 +81,78 @@ impl Purpose {
 }
 
 /// One file of a source.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SourceFile {
+    /// Its path, or the URL of an object: the name in errors, logs and the lineage.
     pub(super) path: PathBuf,
     pub(super) format: Format,
     pub(super) compression: Compression,
+    place: Place,
+}
+
+/// Where the bytes of a file are.
+#[derive(Clone, Debug)]
+enum Place {
+    /// On this machine, at its path.
+    Disk,
+    /// In a bucket.
+    Bucket(BucketObject),
+}
+
+impl SourceFile {
+    /// A file whose name says what it is.
+    fn new(path: PathBuf, purpose: Purpose, place: Place) -> Result<SourceFile, SourceError> {
+        match purpose.of(&path) {
+            Some((format, compression)) => Ok(SourceFile { path, format, compression, place }),
+            None => Err(SourceError::Kind { path, kinds: purpose.endings() }),
+        }
+    }
+
+    /// The bytes of the file, and their number.
+    fn stored(&self, access: &Access<'_>) -> io::Result<(Box<dyn Read>, u64)> {
+        match &self.place {
+            Place::Disk => {
+                let file = File::open(&self.path)?;
+                let size = file.metadata()?.len();
+                Ok((Box::new(file), size))
+            }
+            Place::Bucket(object) => Ok((Box::new(object.reader(access.cancel)?), object.bytes())),
+        }
+    }
+
+    /// The file on this machine. An object is copied first.
+    fn local(&self, access: &Access<'_>) -> io::Result<File> {
+        match &self.place {
+            Place::Disk => File::open(&self.path),
+            Place::Bucket(object) => object.copy(access.cancel),
+        }
+    }
+}
+
+fn by_name(one: &SourceFile, other: &SourceFile) -> Ordering {
+    one.path.cmp(&other.path)
+}
+
+fn no_files(pattern: &str, purpose: Purpose) -> SourceError {
+    SourceError::NothingThere { pattern: pattern.to_owned(), kinds: purpose.endings() }
+}
+
+/// The objects of a pattern, in their order.
+pub(super) fn find_objects(
+    pattern: &ObjectPattern,
+    purpose: Purpose,
+    query: &Query<'_>,
+    access: &Access<'_>,
+) -> Result<Vec<SourceFile>, SourceError> {
+    let bucket = objects::open(pattern, query.storage, access.cancel)?;
+    objects::find(pattern, &bucket, purpose, access.cancel)
 }
 
 /// The files at a path: the file itself, the files of a known format in a folder, or the matches of a glob. Ignores names that
 /// begin with `.` or `_`, which tools use for their own files, unless the pattern has the same name.
 pub(super) fn find(pattern: &str, purpose: Purpose) -> Result<Vec<SourceFile>, SourceError> {
     let path = Path::new(pattern);
-    let file = |path: PathBuf| match purpose.of(&path) {
-        Some((format, compression)) => Ok(SourceFile { path, format, compression }),
-        None => Err(SourceError::Kind { path, kinds: purpose.endings() }),
-    };
-    let no_files = || SourceError::NothingThere { pattern: pattern.to_owned(), kinds: purpose.endings() };
+    let file = |path: PathBuf| SourceFile::new(path, purpose, Place::Disk);
     if path.is_dir() {
         let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
         let entries = path.read_dir().and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(unreadable)?;
@@ -108,8 +168,8 @@ pub(super) fn find(pattern: &str, purpose: Purpose) -> Result<Vec<SourceFile>, S
             file.path.metadata().map_err(|source| SourceError::Unreadable { path: file.path.clone(), source })?;
         }
         let mut files: Vec<_> = known.into_iter().filter(|file| file.path.is_file()).collect();
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        return if files.is_empty() { Err(no_files()) } else { Ok(files) };
+        files.sort_by(by_name);
+        return if files.is_empty() { Err(no_files(pattern, purpose)) } else { Ok(files) };
     }
     if path.exists() {
         return file(path.to_owned()).map(|file| vec![file]);
@@ -118,19 +178,32 @@ pub(super) fn find(pattern: &str, purpose: Purpose) -> Result<Vec<SourceFile>, S
         return Err(SourceError::Missing { path: path.to_owned() });
     }
     let mut files = glob_files(pattern)?.into_iter().map(file).collect::<Result<Vec<_>, _>>()?;
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    if files.is_empty() { Err(no_files()) } else { Ok(files) }
+    files.sort_by(by_name);
+    if files.is_empty() { Err(no_files(pattern, purpose)) } else { Ok(files) }
 }
 
 fn is_hidden(name: &str) -> bool {
     name.starts_with(['.', '_'])
 }
 
+/// The hidden parts of a glob. A hidden part of a path must match one of them.
+struct HiddenNames<'p>(Vec<&'p str>);
+
+impl<'p> HiddenNames<'p> {
+    fn of(pattern: &'p str) -> HiddenNames<'p> {
+        HiddenNames(pattern.split('/').filter(|part| is_hidden(part)).collect())
+    }
+
+    fn shows(&self, part: &str) -> bool {
+        let is_named = |own: &&str| *own == part || glob::Pattern::new(own).is_ok_and(|own| own.matches(part));
+        !is_hidden(part) || self.0.iter().any(is_named)
+    }
+}
+
 /// The files that a glob matches. A hidden part of a path must match a hidden part of the glob.
 fn glob_files(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
     let invalid = |detail: String| SourceError::Glob { pattern: pattern.to_owned(), detail };
-    let hidden_parts: Vec<_> = pattern.split('/').filter(|part| is_hidden(part)).collect();
-    let is_named = |part: &str| hidden_parts.iter().any(|own| *own == part || glob::Pattern::new(own).is_ok_and(|own| own.matches(part)));
+    let hidden = HiddenNames::of(pattern);
     let mut files = Vec::new();
     for found in glob::glob(pattern).map_err(|error| invalid(error.to_string()))? {
         let found = found.map_err(|error| SourceError::Unreadable { path: error.path().to_owned(), source: error.into() })?;
@@ -138,7 +211,7 @@ fn glob_files(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
             Component::Normal(part) => part.to_str(),
             _ => None,
         });
-        if found.is_file() && parts.all(|part| !is_hidden(part) || is_named(part)) {
+        if found.is_file() && parts.all(|part| hidden.shows(part)) {
             files.push(found);
         }
     }
@@ -146,11 +219,11 @@ fn glob_files(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
 }
 
 /// Opens a file and decompresses it while it is read, up to the limit of expansion. Its first bytes show the compression.
-pub(super) fn open(file: &SourceFile, limits: &Limits) -> Result<Box<dyn Read>, SourceError> {
+pub(super) fn open(file: &SourceFile, access: &Access<'_>) -> Result<Box<dyn Read>, SourceError> {
     let unreadable = |source| SourceError::Unreadable { path: file.path.clone(), source };
-    let plain = File::open(&file.path).map_err(unreadable)?;
-    let max_bytes = limits.expanded(plain.metadata().map_err(unreadable)?.len());
-    let mut plain = BufReader::with_capacity(1 << 17, plain);
+    let (stored, size) = file.stored(access).map_err(unreadable)?;
+    let max_bytes = access.limits.expanded(size);
+    let mut plain = BufReader::with_capacity(1 << 17, stored);
     let beginning = plain.fill_buf().map_err(unreadable)?;
     let compression = match sniff::compression(beginning) {
         // If the name says that the file is compressed, but the bytes are not, the file is damaged. An empty file is valid.
@@ -167,9 +240,9 @@ pub(super) fn open(file: &SourceFile, limits: &Limits) -> Result<Box<dyn Read>, 
 }
 
 /// The first bytes of a file, decompressed.
-pub(super) fn beginning(file: &SourceFile, limits: &Limits, max_bytes: u64) -> Result<Vec<u8>, SourceError> {
+pub(super) fn beginning(file: &SourceFile, access: &Access<'_>, max_bytes: u64) -> Result<Vec<u8>, SourceError> {
     let mut bytes = Vec::new();
-    let read = open(file, limits)?.take(max_bytes).read_to_end(&mut bytes);
+    let read = open(file, access)?.take(max_bytes).read_to_end(&mut bytes);
     read.map_err(|source| SourceError::Unreadable { path: file.path.clone(), source })?;
     Ok(bytes)
 }
@@ -190,17 +263,16 @@ impl<R: Read> Read for Expanding<R> {
     }
 }
 
-/// Reads all records of the files at a path, and returns whether they are as many as the files claim.
+/// Reads all records of the files, and returns whether they are as many as the files claim.
 pub(super) fn read_records(
-    pattern: &str,
-    purpose: Purpose,
+    files: &[SourceFile],
     query: &Query<'_>,
     access: &Access<'_>,
     sink: &mut dyn PageSink,
 ) -> Result<Completeness, SourceError> {
     let mut read = FilesRead::default();
-    for file in find(pattern, purpose)? {
-        if !read_file(&file, query, access, &mut read, sink)? {
+    for file in files {
+        if !read_file(file, query, access, &mut read, sink)? {
             break;
         }
     }
@@ -294,7 +366,7 @@ fn read_json(
         .utf8_passthru(true)
         .strip_bom(true)
         .bom_override(true)
-        .build(Counted { reader: open(file, access.limits)?, counters: access.counters });
+        .build(Counted { reader: open(file, access)?, counters: access.counters });
     let mut beginning = Vec::new();
     reader.by_ref().take(sniff::LOOKED_AT as u64).read_to_end(&mut beginning).map_err(unreadable)?;
     let is_all = beginning.len() < sniff::LOOKED_AT;
@@ -570,7 +642,8 @@ mod tests {
 
     fn read(path: &Path, sink: &mut dyn PageSink) -> Result<Completeness, SourceError> {
         let ambient = crate::source::Ambient::default();
-        read_records(path.to_str().unwrap(), Purpose::Orders, &ambient.query(), &ambient.access(), sink)
+        let files = find(path.to_str().unwrap(), Purpose::Orders)?;
+        read_records(&files, &ambient.query(), &ambient.access(), sink)
     }
 
     fn records(path: &Path) -> Result<Vec<String>, SourceError> {

@@ -40,7 +40,7 @@ pub(super) fn read_parquet(file: &SourceFile, access: &Access<'_>, sink: &mut dy
     access.counters.page();
     let unreadable = |source| SourceError::Unreadable { path: file.path.clone(), source };
     let damaged = |detail: String| SourceError::Parquet { path: file.path.clone(), detail };
-    let handle = File::open(&file.path).map_err(unreadable)?;
+    let handle = file.local(access).map_err(unreadable)?;
     let size = handle.metadata().map_err(unreadable)?.len();
     access.counters.bytes(usize::try_from(size).unwrap_or(usize::MAX));
     let metadata = read_metadata(&handle).map_err(|error| damaged(error.to_string()))?;
@@ -251,10 +251,7 @@ mod tests {
     use arrow_schema::Field;
 
     use super::*;
-    use crate::source::{
-        Ambient, Page,
-        files::{Compression, Format},
-    };
+    use crate::source::{Ambient, Page, Purpose, files::Place};
 
     fn lines(columns: Vec<(&str, ArrayRef)>) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
@@ -263,7 +260,7 @@ mod tests {
         let mut writer = parquet::arrow::ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
-        let file = SourceFile { path, format: Format::Parquet, compression: Compression::None };
+        let file = SourceFile::new(path, Purpose::Members, Place::Disk).unwrap();
         let mut all = Vec::new();
         let mut sink = |page: Page| {
             all.extend(page.records().map(|record| String::from_utf8(record.bytes.to_vec()).unwrap()));
@@ -309,7 +306,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.parquet");
         std::fs::write(&path, b"PAR1 is not enough PAR1").unwrap();
-        let file = SourceFile { path, format: Format::Parquet, compression: Compression::None };
+        let file = SourceFile::new(path, Purpose::Members, Place::Disk).unwrap();
         let error = read_parquet(&file, &Ambient::default().access(), &mut |_: Page| true).unwrap_err();
         assert!(error.to_string().contains("t.parquet: "), "{error}");
     }

@@ -1,6 +1,6 @@
 //! What keeps the output from the warehouse. `run::RunError` maps each to its exit code.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use super::Difference;
 use crate::cancel::Stop;
@@ -83,8 +83,8 @@ pub enum RedshiftError {
     )]
     MissingTable(String),
     /// An output without partitions. A load of it would empty the warehouse.
-    #[error("{}: no partitions here, so there is nothing to load or compare. Is `output` the right folder?", .0.display())]
-    EmptyLayer(PathBuf),
+    #[error("{}: no partitions here, so there is nothing to load or compare. Is `output` the right place?", .0)]
+    EmptyLayer(String),
     /// A text that is longer than its column.
     #[error("a text does not fit, and nothing was loaded: {table}.{column} is VARCHAR({limit}), and the longest text has {longest} bytes: `{example}`\n\n{}", widen(.table, .column, *.longest))]
     TextTooLong {

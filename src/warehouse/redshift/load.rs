@@ -26,13 +26,13 @@ fn stage(name: &str) -> String {
     identifier(&format!("etl_stage_{name}"))
 }
 
-/// A full load of all tables, after the statements `before` in the same transaction.
+/// A full load of all tables, after the statements `before` in the same transaction. `whole` is what holds all facts.
 ///
 /// # Errors
 /// [`RedshiftError::NoUrl`].
-pub fn copy(tables: &Tables<'_>, before: Vec<String>) -> Result<Vec<String>, RedshiftError> {
+pub fn copy(tables: &Tables<'_>, whole: CopySource, before: Vec<String>) -> Result<Vec<String>, RedshiftError> {
     let mut sql = begin(before);
-    stage_rows(tables, &tables.facts, &[CopySource::Prefix(format!("{}/", places::CURATED))], &mut sql)?;
+    stage_rows(tables, &tables.facts, &[whole], &mut sql)?;
     for dimension in tables.stored_dimensions() {
         stage_dimension(tables, dimension, &mut sql)?;
     }
@@ -141,7 +141,7 @@ fn copy_statement(tables: &Tables<'_>, url: &str, into: &str, table: &Table, sou
 }
 
 fn stage_dimension(tables: &Tables<'_>, dimension: &Dimension, sql: &mut Vec<String>) -> Result<(), RedshiftError> {
-    stage_rows(tables, &dimension.table, &[CopySource::Prefix(places::dimension(&dimension.spec).display().to_string())], sql)
+    stage_rows(tables, &dimension.table, &[CopySource::Prefix(places::dimension(&dimension.spec).to_string())], sql)
 }
 
 fn insert(tables: &Tables<'_>, table: &Table, sql: &mut Vec<String>) {
@@ -216,6 +216,10 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn whole() -> CopySource {
+        CopySource::Prefix(format!("{}/", places::CURATED))
+    }
+
     fn tables(settings: &RedshiftSettings) -> Tables<'_> {
         Tables::new(settings, &FactSchema::default(), &DimensionHeaders::default(), &LongestTexts::default()).unwrap()
     }
@@ -233,13 +237,13 @@ mod tests {
     #[test]
     fn values_are_escaped_and_a_load_is_one_transaction() {
         let settings = RedshiftSettings { url: Some("s3://b/o'clock".into()), region: Some("eu".into()), ..RedshiftSettings::default() };
-        let sql = copy(&tables(&settings), vec!["ALTER TABLE x".into()]).unwrap();
+        let sql = copy(&tables(&settings), whole(), vec!["ALTER TABLE x".into()]).unwrap();
         assert_eq!((sql[0].as_str(), sql[1].as_str(), sql.last().unwrap().as_str()), ("BEGIN", "ALTER TABLE x", "COMMIT"));
         assert!(
             sql.iter().any(|sql| sql.contains("FROM 's3://b/o''clock/curated/' IAM_ROLE default REGION 'eu' FORMAT AS CSV")),
             "{sql:?}"
         );
-        assert!(matches!(copy(&tables(&RedshiftSettings::default()), Vec::new()), Err(RedshiftError::NoUrl)));
+        assert!(matches!(copy(&tables(&RedshiftSettings::default()), whole(), Vec::new()), Err(RedshiftError::NoUrl)));
     }
 
     #[test]

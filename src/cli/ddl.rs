@@ -1,0 +1,67 @@
+//! `etl ddl`: prints the statements that make the layer readable as tables in another engine, and only those.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::{args::DdlArgs, display::Display};
+use crate::{
+    layer,
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, UtcMicros},
+    run::{RunError, recover_unless_held},
+    settings::{self, Settings, SettingsError},
+    store::{Output, StoreError, places},
+    warehouse::{
+        ddl::{self, DdlError, Layer, LayerFiles, LayerLocation, Target},
+        redshift::DimensionHeaders,
+    },
+};
+
+/// One of the variants of an enumeration: the help and the error name all of them.
+pub(super) fn one_of<T>() -> impl TypedValueParser<Value = T>
+where
+    T: std::str::FromStr<Err = strum::ParseError> + strum::VariantNames + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(T::VARIANTS).try_map(|name| name.parse())
+}
+
+pub(super) fn run(args: &DdlArgs, display: &Display) -> Result<u8, RunError> {
+    let settings = settings::load(&args.config.flags)?;
+    let layer = stored_layer(&settings)?;
+    let location = match &args.location {
+        Some(location) => location.parse(),
+        None => match settings.output.folder() {
+            Some(folder) => LayerLocation::of_folder(folder),
+            None => settings.output.to_string().parse(),
+        },
+    };
+    let target = Target {
+        schema: args.schema.clone(),
+        location: location.map_err(refused)?,
+        files: LayerFiles { format: args.file_format, compression: args.compression },
+    };
+    display.verbatim(&ddl::script(args.engine, &layer, &target).map_err(refused)?);
+    Ok(0)
+}
+
+/// Each is a mistake of the request.
+fn refused(error: DdlError) -> RunError {
+    SettingsError::Conflict(error.to_string()).into()
+}
+
+/// The columns and partitions of the output.
+fn stored_layer(settings: &Settings) -> Result<Layer, RunError> {
+    let output = Output::open(&settings.output)?;
+    recover_unless_held(&output)?;
+    let schema = settings.schema();
+    layer::verify_columns(&output, &schema)?;
+    let headers = DimensionHeaders { users: header(&output, &DIM_USER)?, products: header(&output, &DIM_PRODUCT)? };
+    let partitions = layer::partitions_on_disk(&output)?.into_iter().collect();
+    Layer::new(&schema, &headers, partitions, Dt::of(UtcMicros::now())).map_err(refused)
+}
+
+/// The columns of a stored dimension; `None` where it has no file.
+fn header(output: &Output, spec: &DimensionSpec) -> Result<Option<Vec<String>>, RunError> {
+    let Some(path) = output.local(places::dimension(spec))? else { return Ok(None) };
+    let read = || csv::Reader::from_path(&path)?.headers().cloned();
+    let names = read().map_err(|error| StoreError::io("read", &path)(std::io::Error::other(error)))?;
+    Ok(Some(names.iter().map(str::to_owned).collect()))
+}

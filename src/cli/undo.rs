@@ -1,0 +1,30 @@
+//! `etl undo`.
+
+use std::fmt::Write;
+
+use super::{
+    args::UndoArgs,
+    display::{Display, Ending},
+    text,
+};
+use crate::{
+    cancel::Cancel,
+    run::{RunError, undo},
+    settings,
+};
+
+pub(super) fn run(args: &UndoArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+    let settings = settings::load(&args.settings.flags)?;
+    let undone = undo(&settings, args.run_id.as_str(), cancel)?;
+    let mut result = serde_json::to_value(&undone).unwrap_or_default();
+    result["status"] = "published".into();
+    display.outcome(Ending::Success, &result, |out| {
+        let (written, removed) = (undone.partitions_written.len() as u64, undone.partitions_removed.len() as u64);
+        let _ = writeln!(out, "run {} is undone, by run {} (commit {})", undone.undone, undone.run_id, undone.commit);
+        let _ = writeln!(out, "{} as before, {} removed", text::counted(written, "partition"), text::counted(removed, "partition"));
+        for name in &undone.dimensions_kept {
+            let _ = writeln!(out, "{name} stays as it is: later runs may rely on its members");
+        }
+    });
+    Ok(0)
+}

@@ -1,0 +1,29 @@
+//! `etl vacuum`.
+
+use std::fmt::Write;
+
+use super::{
+    args::VacuumArgs,
+    display::{Display, Ending},
+    text,
+};
+use crate::{
+    cancel::Cancel,
+    run::{RunError, vacuum},
+    settings,
+};
+
+pub(super) fn run(args: &VacuumArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+    let settings = settings::load(&args.settings.flags)?;
+    let removed = vacuum(&settings, cancel)?;
+    let mut result = serde_json::to_value(removed).unwrap_or_default();
+    result["status"] = "done".into();
+    display.outcome(Ending::Success, &result, |out| {
+        let (objects, commits) = (text::counted(removed.objects as u64, "object"), text::counted(removed.commits as u64, "commit"));
+        let _ = writeln!(out, "{objects} of {} bytes and {commits} were past their time, and are removed", removed.bytes);
+        if removed.empty_partitions > 0 {
+            let _ = writeln!(out, "{} without rows removed", text::counted(removed.empty_partitions as u64, "partition"));
+        }
+    });
+    Ok(0)
+}

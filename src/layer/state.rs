@@ -1,0 +1,262 @@
+//! The layer as a commit describes it: each partition and dimension with its object, the index, the prices, and the coverage.
+//!
+//! Stands in every record of the log, so that one read opens the layer. Reads no partition.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{LayerError, csv};
+use crate::{
+    coverage::Ledger,
+    model::{CurrencyTotals, Dt, FactRows, FactSchema, add_totals},
+    store::{
+        self, Commit, FileStamp, Head, Key, ObjectRef, Output, StoreError,
+        places::{self, INDEX, before_commits},
+    },
+};
+
+/// What is known of a partition.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PartitionEntry {
+    /// Its content.
+    #[serde(flatten)]
+    pub version: ObjectRef,
+    /// The modification time of its file when it was committed, in nanoseconds since the epoch; 0 in a bucket.
+    #[serde(default)]
+    pub modified_ns: u64,
+    /// How many rows it has.
+    pub rows: u64,
+    /// Its revenue by currency, in ten-thousandths.
+    #[serde(with = "units_as_text")]
+    pub revenue: CurrencyTotals,
+}
+
+impl PartitionEntry {
+    /// Whether a file of this size and time is the one that was committed: enough not to read it.
+    pub fn looks_like(&self, bytes: u64, modified_ns: u64) -> bool {
+        self.version.bytes == bytes && self.modified_ns == modified_ns
+    }
+}
+
+/// Ten-thousandths as JSON strings: a reader's number may be a float.
+mod units_as_text {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::model::CurrencyTotals;
+
+    pub(super) fn serialize<S: Serializer>(totals: &CurrencyTotals, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(totals.iter().map(|(currency, units)| (currency, units.to_string())))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CurrencyTotals, D::Error> {
+        let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
+        texts.into_iter().map(|(currency, units)| Ok((currency, units.parse().map_err(D::Error::custom)?))).collect()
+    }
+}
+
+/// The layer, as it stands in a record of the log.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct LayerState {
+    /// The names of the extra columns.
+    #[serde(default)]
+    pub columns: Vec<String>,
+    /// The index of orders, the oldest segment first.
+    #[serde(default)]
+    pub segments: Vec<ObjectRef>,
+    /// The last known prices.
+    #[serde(default)]
+    pub prices: Option<ObjectRef>,
+    /// Each partition.
+    #[serde(default)]
+    pub partitions: BTreeMap<Dt, PartitionEntry>,
+    /// Each dimension that has a file, by its name.
+    #[serde(default)]
+    pub dimensions: BTreeMap<String, ObjectRef>,
+    /// What runs have loaded.
+    #[serde(default)]
+    pub coverage: Ledger,
+}
+
+impl LayerState {
+    /// The state of a commit.
+    ///
+    /// # Errors
+    /// A record that is damaged.
+    pub fn of(output: &Output, commit: &Commit) -> Result<LayerState, StoreError> {
+        serde_json::from_str(commit.layer.get()).map_err(|error| StoreError::Record {
+            location: format!("commit {} of {}", commit.number, output.location()),
+            detail: error.to_string(),
+        })
+    }
+
+    /// The state as it stands in a record.
+    ///
+    /// # Errors
+    /// None in practice: every state is valid JSON.
+    pub fn to_record(&self) -> Result<Box<RawValue>, StoreError> {
+        to_raw_value(self).map_err(|error| StoreError::Record { location: "the state of the layer".into(), detail: error.to_string() })
+    }
+
+    /// Verifies that the layer has the columns of the schema. An empty layer has any columns.
+    ///
+    /// # Errors
+    /// [`LayerError::Columns`].
+    pub fn verify_columns(&self, schema: &FactSchema) -> Result<(), LayerError> {
+        let same = self.columns.iter().eq(schema.extra().iter().map(|column| &column.name));
+        if same || self.partitions.is_empty() { Ok(()) } else { Err(LayerError::columns(self.columns.iter().map(String::as_str), schema)) }
+    }
+
+    /// The content that stands at a place: of a partition or a dimension.
+    pub fn version_at(&self, key: &Key) -> Option<&ObjectRef> {
+        if let Some(dt) = places::partition_of_key(key) {
+            return self.partitions.get(&dt).filter(|_| places::partition_file(dt) == *key).map(|entry| &entry.version);
+        }
+        let name = key.as_str().strip_prefix("dims/")?.split_once('/')?.0;
+        self.dimensions.get(name)
+    }
+
+    /// All objects that the state names.
+    pub fn objects(&self) -> impl Iterator<Item = &Key> {
+        self.data_objects().chain(self.own_objects())
+    }
+
+    /// The objects of partitions and dimensions.
+    pub fn data_objects(&self) -> impl Iterator<Item = &Key> {
+        let partitions = self.partitions.values().map(|entry| &entry.version.object);
+        partitions.chain(self.dimensions.values().map(|version| &version.object))
+    }
+
+    /// The tool's own objects: the index and the prices.
+    pub fn own_objects(&self) -> impl Iterator<Item = &Key> {
+        self.segments.iter().chain(&self.prices).map(|version| &version.object)
+    }
+}
+
+/// Where the state of an opened layer comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StateOrigin {
+    /// The newest commit.
+    Log,
+    /// The files that versions before commits kept.
+    BeforeCommits,
+    /// Nowhere: there is none, or it is damaged. It is made again from `curated/`.
+    Missing,
+}
+
+/// A layer, opened.
+#[derive(Clone, Debug)]
+pub struct OpenedLayer {
+    /// The newest commit.
+    pub head: Option<Head>,
+    /// The layer after it.
+    pub state: LayerState,
+    /// Where the state comes from.
+    pub origin: StateOrigin,
+}
+
+impl OpenedLayer {
+    /// Opens the layer of an output. In a folder, a log that is damaged counts as missing: `curated/` is there.
+    ///
+    /// # Errors
+    /// I/O errors; in a bucket also a damaged record.
+    pub fn open(output: &Output) -> Result<OpenedLayer, StoreError> {
+        let opened = store::head(output).and_then(|head| {
+            let state = head.as_ref().map(|head| LayerState::of(output, &head.commit)).transpose()?;
+            Ok(head.zip(state))
+        });
+        match opened {
+            Ok(Some((head, state))) => Ok(OpenedLayer { head: Some(head), state, origin: StateOrigin::Log }),
+            Ok(None) => Ok(match before_commits(output)? {
+                Some(state) => OpenedLayer { head: None, state, origin: StateOrigin::BeforeCommits },
+                None => OpenedLayer { head: None, state: LayerState::default(), origin: StateOrigin::Missing },
+            }),
+            Err(StoreError::Record { location, detail }) if output.folder().is_some() => {
+                tracing::warn!(record = location, detail, "the log of commits is damaged; the state is made again from curated/");
+                Ok(OpenedLayer { head: None, state: LayerState::default(), origin: StateOrigin::Missing })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The number of the newest commit; 0 if there is none.
+    pub fn number(&self) -> u64 {
+        self.head.as_ref().map_or(0, |head| head.commit.number)
+    }
+}
+
+/// The catalog of versions before commits.
+#[derive(Deserialize)]
+struct CatalogBeforeCommits {
+    version: u32,
+    #[serde(default)]
+    columns: Vec<String>,
+    segments: Vec<String>,
+    partitions: BTreeMap<Dt, PartitionBeforeCommits>,
+}
+
+#[derive(Deserialize)]
+struct PartitionBeforeCommits {
+    #[serde(flatten)]
+    stamp: FileStamp,
+    rows: u64,
+    #[serde(with = "units_as_text")]
+    revenue: CurrencyTotals,
+}
+
+/// The state that versions before commits kept; `None` where there is none that is valid.
+fn before_commits(output: &Output) -> Result<Option<LayerState>, StoreError> {
+    let Some(text) = output.read(before_commits::CATALOG)? else { return Ok(None) };
+    let Some(catalog) = serde_json::from_slice::<CatalogBeforeCommits>(&text).ok().filter(|catalog| catalog.version == 1) else {
+        return Ok(None);
+    };
+    let mut segments = Vec::new();
+    for name in &catalog.segments {
+        let object = Key::from(INDEX).join(name);
+        let Some(bytes) = output.read(&object)? else { return Ok(None) };
+        segments.push(ObjectRef { object, bytes: bytes.len() as u64, checksum: store::checksum(&bytes) });
+    }
+    let object = Key::from(before_commits::PRICES);
+    let prices = output.read(&object)?.map(|bytes| ObjectRef { object, bytes: bytes.len() as u64, checksum: store::checksum(&bytes) });
+    let coverage = output.read(before_commits::COVERAGE)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let partition = |(dt, before): (Dt, PartitionBeforeCommits)| {
+        let PartitionBeforeCommits { stamp, rows, revenue } = before;
+        let FileStamp { bytes, modified_ns, checksum } = stamp;
+        let version = ObjectRef { object: found_object(dt, &checksum), bytes, checksum };
+        (dt, PartitionEntry { version, modified_ns, rows, revenue })
+    };
+    let partitions = catalog.partitions.into_iter().map(partition).collect();
+    Ok(Some(LayerState { columns: catalog.columns, segments, prices, partitions, dimensions: BTreeMap::new(), coverage }))
+}
+
+/// The entry of a partition with this content, which is, or is to be, this object.
+///
+/// # Errors
+/// [`LayerError::Partition`] where the content can't be parsed.
+pub fn entry_of(bytes: &[u8], version: ObjectRef, dt: Dt, schema: &FactSchema, output: &Output) -> Result<PartitionEntry, LayerError> {
+    let path = output.at(places::partition_file(dt));
+    let rows = FactRows::new(&csv::read_partition(bytes, dt, &path, schema)?.finish()?)?;
+    let mut revenue = CurrencyTotals::new();
+    for line in (0..rows.len()).map(|row| rows.line(row)) {
+        add_totals(&mut revenue, line.currency, i128::from(line.line_total.units()));
+    }
+    Ok(PartitionEntry { version, modified_ns: 0, rows: rows.len() as u64, revenue })
+}
+
+/// The entry of a partition whose file no commit may have put.
+///
+/// # Errors
+/// None where the rows do not matter.
+pub fn found_entry(dt: Dt, bytes: &[u8]) -> PartitionEntry {
+    let checksum = store::checksum(bytes);
+    let version = ObjectRef { object: found_object(dt, &checksum), bytes: bytes.len() as u64, checksum };
+    PartitionEntry { version, modified_ns: 0, rows: 0, revenue: CurrencyTotals::new() }
+}
+
+/// The object of a file that no commit has put: what stood there before commits, or what somebody wrote. Its content names it.
+pub(super) fn found_object(dt: Dt, checksum: &str) -> Key {
+    places::object_of(&places::partition_file(dt), &format!("found-{checksum}"), 0)
+}

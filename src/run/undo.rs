@@ -1,0 +1,176 @@
+//! `etl undo`: puts the layer back to what it was before a run, as one more commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{
+    RequestError, RunError,
+    change::{LayerChange, manifest_of, report_of_change},
+    open::{Opened, Opening, settled_layer},
+    versions::{self, CommittedRun},
+};
+use crate::{
+    cancel::Cancel,
+    layer::{LayerState, PartitionEntry},
+    model::{DIM_PRODUCT, DIM_USER, Dt, RunId, UtcMicros},
+    report::CommandName,
+    settings::Settings,
+    store::{Commit, Installed, Key, ObjectRef, Output, Scope, Staging, places},
+};
+
+/// What an undo did.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Undone {
+    /// The run of the undo itself.
+    pub run_id: String,
+    /// The run that was undone.
+    pub undone: String,
+    /// Its commit.
+    pub commit: u64,
+    /// Partitions that got their content before back.
+    pub partitions_written: Vec<Dt>,
+    /// Partitions that did not exist before.
+    pub partitions_removed: Vec<Dt>,
+    /// Dimensions that got their content before back.
+    pub dimensions: Vec<String>,
+    /// Dimensions that stay, because later runs rely on their members.
+    pub dimensions_kept: Vec<String>,
+}
+
+/// Undoes a run.
+///
+/// # Errors
+/// Later runs have changed what it changed, or what it replaced is no longer kept (exit 2); the output is held; I/O errors.
+pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone, RunError> {
+    let output = Output::open(&settings.output)?;
+    let started_at = UtcMicros::now();
+    let opening =
+        Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer: settled_layer(&output)? };
+    let Opened { lease, layer, run_id: own } = opening.open(RunId::new(started_at))?;
+    let run = versions::committed_run(&output, run_id)?;
+    let later = versions::commits_after(&output, run.commit.number)?;
+    refuse_later(&run, &later, &layer.state)?;
+    let mut undo = Undo { output: &output, run: &run, is_newest: later.is_empty(), next: layer.state.clone(), put: Vec::new() };
+    let mut staging = Staging::create(&output, own.as_str())?;
+    let mut undone = Undone {
+        run_id: own.to_string(),
+        undone: run_id.to_owned(),
+        commit: layer.number() + 1,
+        partitions_written: Vec::new(),
+        partitions_removed: Vec::new(),
+        dimensions: Vec::new(),
+        dimensions_kept: Vec::new(),
+    };
+    undo.partitions(&mut staging, &mut undone)?;
+    undo.dimensions(&mut staging, &mut undone)?;
+    undo.forget();
+    let Undo { mut next, put, .. } = undo;
+    let summary =
+        report_of_change(CommandName::Undo, &own, started_at, &undone.partitions_written, &undone.partitions_removed, undone.commit);
+    manifest_of(&output, settings, &mut staging, &own, &undone.partitions_written, &next)?;
+    staging.put(places::report(own.as_str()), &crate::report::report_bytes(&summary))?;
+    let change = LayerChange { output: &output, base: &layer, before: &layer.state, lease: &lease, cancel };
+    change.commit(&mut staging, &own, "undo", &mut next, put).map_err(|error| super::stopped_or(cancel, error))?;
+    Ok(undone)
+}
+
+/// Fails if a later run has changed a partition that this one changed.
+fn refuse_later(run: &CommittedRun, later: &[Commit], now: &LayerState) -> Result<(), RequestError> {
+    let touched: BTreeSet<&Key> =
+        run.commit.put.iter().map(|put| &put.key).chain(run.commit.remove.iter().map(|removed| &removed.key)).collect();
+    let is_fact = |key: &Key| places::partition_of_key(key).is_some();
+    let stands: BTreeSet<&Key> =
+        touched.into_iter().filter(|key| is_fact(key) && now.version_at(key) != run.after.version_at(key)).collect();
+    if stands.is_empty() {
+        return Ok(());
+    }
+    let mut by_run: BTreeMap<String, BTreeSet<Dt>> = BTreeMap::new();
+    for commit in later {
+        let keys = commit.put.iter().map(|put| &put.key).chain(commit.remove.iter().map(|removed| &removed.key));
+        for dt in keys.filter(|key| stands.contains(key)).filter_map(places::partition_of_key) {
+            by_run.entry(commit.run_id.clone()).or_default().insert(dt);
+        }
+    }
+    Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run })
+}
+
+struct Undo<'a> {
+    output: &'a Output,
+    run: &'a CommittedRun,
+    /// Whether no run was committed since.
+    is_newest: bool,
+    next: LayerState,
+    /// Objects that are installed again.
+    put: Vec<Installed>,
+}
+
+impl Undo<'_> {
+    fn partitions(&mut self, staging: &mut Staging, undone: &mut Undone) -> Result<(), RunError> {
+        let keys = self.run.commit.put.iter().map(|put| &put.key).chain(self.run.commit.remove.iter().map(|removed| &removed.key));
+        for dt in keys.filter_map(places::partition_of_key).collect::<BTreeSet<_>>() {
+            let key = places::partition_file(dt);
+            match self.run.before.partitions.get(&dt) {
+                Some(entry) => {
+                    let version = self.put_back(staging, key, &entry.version)?;
+                    self.next.partitions.insert(dt, PartitionEntry { version, ..entry.clone() });
+                    undone.partitions_written.push(dt);
+                }
+                None => {
+                    staging.remove(key);
+                    self.next.partitions.remove(&dt);
+                    undone.partitions_removed.push(dt);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a kept version back. In a folder as a new file: its time is that of this commit, for tools that compare times.
+    fn put_back(&mut self, staging: &mut Staging, key: Key, version: &ObjectRef) -> Result<ObjectRef, RunError> {
+        // An object that was changed by hand, or is gone, can't be put back.
+        let bytes = versions::kept_version(self.output, &self.run.commit.run_id, version)?;
+        if self.output.folder().is_some() {
+            return Ok(staging.put(key, &bytes)?);
+        }
+        self.put.push(Installed { key, version: version.clone() });
+        Ok(version.clone())
+    }
+
+    /// Members that the run has brought stay where later runs may rely on them: an inner join must lose no revenue.
+    fn dimensions(&mut self, staging: &mut Staging, undone: &mut Undone) -> Result<(), RunError> {
+        for spec in [DIM_USER, DIM_PRODUCT] {
+            let (before, after) = (self.run.before.dimensions.get(spec.name), self.run.after.dimensions.get(spec.name));
+            if before == after {
+                continue;
+            }
+            if !self.is_newest {
+                undone.dimensions_kept.push(spec.name.to_owned());
+                continue;
+            }
+            let key = places::dimension(&spec);
+            match before {
+                Some(version) => {
+                    let version = self.put_back(staging, key, version)?;
+                    self.next.dimensions.insert(spec.name.to_owned(), version);
+                }
+                None => {
+                    staging.remove(key);
+                    self.next.dimensions.remove(spec.name);
+                }
+            }
+            undone.dimensions.push(spec.name.to_owned());
+        }
+        Ok(())
+    }
+
+    /// What the run has loaded is no longer covered, and its prices are no longer known.
+    fn forget(&mut self) {
+        if self.is_newest {
+            self.next.coverage = self.run.before.coverage.clone();
+            self.next.prices = self.run.before.prices.clone();
+        } else {
+            self.next.coverage.forget(&self.run.commit.run_id);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The layer as it was after a run, as far as commits are kept.
+
+use super::{RequestError, RunError};
+use crate::{
+    layer::{LayerState, OpenedLayer},
+    report::Summary,
+    store::{self, Commit, ObjectRef, Output, StoreError, places},
+};
+
+/// A commit of a run, with the layer before and after it.
+pub(super) struct CommittedRun {
+    pub(super) commit: Commit,
+    pub(super) before: LayerState,
+    pub(super) after: LayerState,
+}
+
+/// The commit of a run. Its own number stands in its report; without one, the kept commits are searched.
+///
+/// # Errors
+/// No such run, a run that was not committed, or one whose commit is no longer kept (exit 2); I/O errors.
+pub(super) fn committed_run(output: &Output, run_id: &str) -> Result<CommittedRun, RunError> {
+    let number = number_of(output, run_id)?;
+    let past = || RequestError::PastKeep { run_id: run_id.to_owned() };
+    let commit = store::commit(output, number)?.filter(|commit| commit.run_id == run_id).ok_or_else(past)?;
+    let after = LayerState::of(output, &commit)?;
+    let before = match number {
+        1 => LayerState::default(),
+        _ => LayerState::of(output, &store::commit(output, number - 1)?.ok_or_else(past)?)?,
+    };
+    Ok(CommittedRun { commit, before, after })
+}
+
+fn number_of(output: &Output, run_id: &str) -> Result<u64, RunError> {
+    let report = output.read(places::report(run_id))?.and_then(|bytes| Summary::from_json(&bytes).ok());
+    if let Some(report) = &report {
+        return Ok(report
+            .commit
+            .ok_or_else(|| RequestError::NotCommitted { run_id: run_id.to_owned(), status: report.status.as_str() })?);
+    }
+    for number in store::kept_commits(output)?.into_iter().rev() {
+        if store::commit(output, number)?.is_some_and(|commit| commit.run_id == run_id) {
+            return Ok(number);
+        }
+    }
+    Err(RequestError::UnknownRun(run_id.to_owned()).into())
+}
+
+/// The content of a version that a run has put or replaced.
+///
+/// # Errors
+/// It is no longer kept (exit 2); I/O errors.
+pub(super) fn kept_version(output: &Output, run_id: &str, version: &ObjectRef) -> Result<Vec<u8>, RunError> {
+    match output.read(&version.object)? {
+        None => Err(RequestError::PastKeep { run_id: run_id.to_owned() }.into()),
+        Some(_) => Ok(output.read_version(version)?),
+    }
+}
+
+/// The commits after a number, in order.
+///
+/// # Errors
+/// I/O errors; a damaged record.
+pub(super) fn commits_after(output: &Output, number: u64) -> Result<Vec<Commit>, StoreError> {
+    let mut commits = Vec::new();
+    let mut next = number + 1;
+    while let Some(commit) = store::commit(output, next)? {
+        commits.push(commit);
+        next += 1;
+    }
+    Ok(commits)
+}
+
+/// The layer now.
+///
+/// # Errors
+/// There is none (exit 2); I/O errors.
+pub(super) fn layer_now(output: &Output) -> Result<OpenedLayer, RunError> {
+    let opened = OpenedLayer::open(output)?;
+    if opened.head.is_none() {
+        return Err(RequestError::NothingToCheck(output.location()).into());
+    }
+    Ok(opened)
+}

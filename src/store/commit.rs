@@ -1,0 +1,320 @@
+//! The log of commits: numbered records, each put only if its number is free. The appearance of a record is the decision.
+//!
+//! A record holds the whole catalog after it, so that one read opens the layer. `state/latest.json` is a copy of the newest
+//! record whose files are installed: a hint, which is never trusted. Who reads it looks for the numbers behind it.
+//!
+//! Knows no orders: what a layer consists of is a JSON value here.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Condition, Content, Key, Output, PutError, StoreError, Tag, disk, places};
+
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// How many records are looked at where nothing says up to where they are installed.
+const UNKNOWN_INSTALLED: u64 = 32;
+
+/// How often a put is tried again of which it is not known whether it was done.
+const UNKNOWN_ATTEMPTS: usize = 5;
+
+/// An immutable object: which, and what it holds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// Its key.
+    pub object: Key,
+    /// Its size.
+    pub bytes: u64,
+    /// XXH3 of its content, in hex.
+    pub checksum: String,
+}
+
+impl ObjectRef {
+    /// Whether this is the content of the object.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        bytes.len() as u64 == self.bytes && disk::checksum(bytes) == self.checksum
+    }
+}
+
+/// A file that a commit installs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Installed {
+    /// Its place.
+    pub key: Key,
+    /// The object with its content.
+    #[serde(flatten)]
+    pub version: ObjectRef,
+}
+
+/// A file that a commit removes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Removed {
+    /// Its place.
+    pub key: Key,
+    /// What stands there instead in a store that can't delete under a condition: a file without rows.
+    pub empty: Option<ObjectRef>,
+}
+
+/// A file that tells of a commit. It is written after the commit.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Told {
+    /// Its place.
+    pub key: Key,
+    /// Its content.
+    pub text: String,
+}
+
+/// What a run read of a file before it changed it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Read {
+    /// The place.
+    pub key: Key,
+    /// The checksum of its content.
+    pub checksum: String,
+}
+
+/// A record of the log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Commit {
+    version: u32,
+    /// Its number, from 1.
+    pub number: u64,
+    /// The run.
+    pub run_id: String,
+    /// What tells this writer from another with the same run id.
+    pub writer: String,
+    /// The command of the run.
+    pub command: String,
+    /// When it was made, RFC 3339, by the clock of the writer.
+    pub committed_at: String,
+    /// The number of the commit that the run began with.
+    pub base: u64,
+    /// The greatest id of the runs so far.
+    pub newest_run_id: String,
+    /// What the run read of files that it may change.
+    #[serde(default)]
+    pub reads: Vec<Read>,
+    /// The files that it installs.
+    pub put: Vec<Installed>,
+    /// The files that it removes.
+    pub remove: Vec<Removed>,
+    /// The files that tell of it.
+    #[serde(default)]
+    pub told: Vec<Told>,
+    /// The layer after it.
+    pub layer: Box<RawValue>,
+}
+
+/// What is new in a commit.
+#[derive(Clone, Debug)]
+pub struct NewCommit {
+    /// The run.
+    pub run_id: String,
+    /// What tells this writer from another with the same run id.
+    pub writer: String,
+    /// The command of the run.
+    pub command: String,
+    /// When it is made, RFC 3339.
+    pub committed_at: String,
+    /// What the run read.
+    pub reads: Vec<Read>,
+    /// The files that it installs.
+    pub put: Vec<Installed>,
+    /// The files that it removes.
+    pub remove: Vec<Removed>,
+    /// The files that tell of it.
+    pub told: Vec<Told>,
+    /// The layer after it.
+    pub layer: Box<RawValue>,
+}
+
+impl NewCommit {
+    /// The record that follows on `head`.
+    pub fn after(self, head: Option<&Commit>) -> Commit {
+        let newest = head.map(|head| head.newest_run_id.clone()).unwrap_or_default().max(self.run_id.clone());
+        let NewCommit { run_id, writer, command, committed_at, reads, put, remove, told, layer } = self;
+        let base = head.map_or(0, |head| head.number);
+        Commit {
+            version: VERSION,
+            number: base + 1,
+            run_id,
+            writer,
+            command,
+            committed_at,
+            base,
+            newest_run_id: newest,
+            reads,
+            put,
+            remove,
+            told,
+            layer,
+        }
+    }
+}
+
+/// The newest commit, and what is known of the files of the commits.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The newest commit.
+    pub commit: Commit,
+    /// All commits up to this number are installed.
+    pub installed: u64,
+    /// The version of `state/latest.json`; `None` if there is none.
+    pub(super) latest: Option<Tag>,
+}
+
+impl Head {
+    /// Whether every commit is installed.
+    pub fn is_installed(&self) -> bool {
+        self.installed >= self.commit.number
+    }
+}
+
+/// Why a record was not put.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Another writer has the number.
+    #[error("another run was committed first")]
+    Taken,
+    /// It is not known whether the record was put.
+    #[error("{0}; whether the run was committed is unknown: `etl runs` and the next run tell")]
+    Unknown(StoreError),
+    /// It was not put.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The newest commit of an output; `None` where there is none.
+///
+/// # Errors
+/// I/O errors; a damaged record.
+pub fn head(output: &Output) -> Result<Option<Head>, StoreError> {
+    let hint = output.object(places::LATEST)?;
+    let tag = hint.as_ref().map(|hint| hint.tag.clone());
+    let known = hint.and_then(|hint| serde_json::from_slice::<Commit>(&hint.bytes).ok()).filter(|commit| commit.version == VERSION);
+    if let Some(known) = known {
+        let installed = known.number;
+        return Ok(Some(Head { commit: newest_from(output, known)?, installed, latest: tag }));
+    }
+    let names = output.names(places::COMMITS)?;
+    let Some(newest) = names.iter().filter_map(|name| places::commit_number(name)).max() else { return Ok(None) };
+    let commit = commit(output, newest)?.ok_or_else(|| damaged(output, newest, "it is missing"))?;
+    let commit = newest_from(output, commit)?;
+    let installed = commit.number.saturating_sub(UNKNOWN_INSTALLED);
+    Ok(Some(Head { commit, installed, latest: tag }))
+}
+
+/// The newest commit, from one that is known on.
+fn newest_from(output: &Output, known: Commit) -> Result<Commit, StoreError> {
+    let mut newest = known;
+    while let Some(next) = commit(output, newest.number + 1)? {
+        newest = next;
+    }
+    Ok(newest)
+}
+
+/// The commit of a number; `None` where there is none.
+///
+/// # Errors
+/// I/O errors; a damaged record.
+pub fn commit(output: &Output, number: u64) -> Result<Option<Commit>, StoreError> {
+    let Some(bytes) = output.read(places::commit(number))? else { return Ok(None) };
+    let commit: Commit = serde_json::from_slice(&bytes).map_err(|error| damaged(output, number, &error.to_string()))?;
+    if commit.version != VERSION || commit.number != number {
+        return Err(damaged(output, number, "it is of another version of etl"));
+    }
+    Ok(Some(commit))
+}
+
+fn damaged(output: &Output, number: u64, detail: &str) -> StoreError {
+    StoreError::Record { location: output.location_of(&places::commit(number)), detail: detail.to_owned() }
+}
+
+/// The numbers of the commits that are kept, in order.
+///
+/// # Errors
+/// I/O errors.
+pub fn kept_commits(output: &Output) -> Result<Vec<u64>, StoreError> {
+    let mut numbers: Vec<_> = output.names(places::COMMITS)?.iter().filter_map(|name| places::commit_number(name)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Removes the record of a commit that is past its time.
+///
+/// # Errors
+/// I/O errors.
+pub fn remove_commit(output: &Output, number: u64) -> Result<(), StoreError> {
+    output.remove(places::commit(number))
+}
+
+/// Sets the records of a log aside that can't be read, and forgets the hint. A sound log stays.
+///
+/// # Errors
+/// I/O errors.
+pub fn set_aside_damaged_log(output: &Output) -> Result<(), StoreError> {
+    match head(output) {
+        Err(StoreError::Record { .. }) => {}
+        head => return head.map(drop),
+    }
+    for listed in output.list(places::COMMITS)? {
+        if let Some(bytes) = output.read(&listed.key)? {
+            output.replace(Key::from(places::DAMAGED_COMMITS).join(listed.key.name()), &bytes)?;
+        }
+        output.remove(&listed.key)?;
+    }
+    output.remove(places::LATEST)
+}
+
+/// Puts a record, if its number is free. A record that is there already and is this writer's own was put by a request whose
+/// answer was lost.
+///
+/// # Errors
+/// [`AppendError`].
+pub fn append(output: &Output, record: &Commit) -> Result<(), AppendError> {
+    let text = serde_json::to_vec(record).map_err(|error| damaged(output, record.number, &error.to_string()))?;
+    let key = places::commit(record.number);
+    // An answer that was lost may be that of a put that is still on its way.
+    let mut lost: Option<StoreError> = None;
+    for _ in 0..UNKNOWN_ATTEMPTS {
+        match output.store().put(&key, Content::Bytes(&text), &Condition::Absent) {
+            Ok(_) => return Ok(()),
+            Err(PutError::Io(error)) => return Err(lost.map_or(AppendError::Store(error), AppendError::Unknown)),
+            Err(PutError::Conflict) => {}
+            Err(PutError::Unknown(error)) => lost = Some(error),
+        }
+        match commit(output, record.number) {
+            Ok(Some(there)) if there.writer == record.writer => return Ok(()),
+            Ok(Some(_)) => return Err(AppendError::Taken),
+            Ok(None) => {}
+            Err(error) => return Err(AppendError::Unknown(error)),
+        }
+    }
+    Err(lost.map_or(AppendError::Taken, AppendError::Unknown))
+}
+
+/// Whether a note was written that all commits up to some number are installed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Noted {
+    Yes,
+    /// Another writer has written another note meanwhile.
+    Overtaken,
+}
+
+/// Notes that all commits up to this one are installed. What another writer noted meanwhile stays.
+///
+/// # Errors
+/// I/O errors.
+pub(super) fn note_installed(output: &Output, commit: &Commit, latest: Option<&Tag>) -> Result<Noted, StoreError> {
+    let copy = Commit { told: Vec::new(), ..commit.clone() };
+    let text = serde_json::to_vec(&copy).map_err(|error| damaged(output, commit.number, &error.to_string()))?;
+    let condition = latest.map_or(Condition::Absent, |tag| Condition::Is(tag.clone()));
+    // In a folder, the writer holds the lock.
+    let condition = if output.folder().is_some() { Condition::Always } else { condition };
+    match output.store().put(&Key::from(places::LATEST), Content::Bytes(&text), &condition) {
+        Ok(_) => Ok(Noted::Yes),
+        Err(PutError::Conflict | PutError::Unknown(_)) => Ok(Noted::Overtaken),
+        Err(PutError::Io(error)) => Err(error),
+    }
+}

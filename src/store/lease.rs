@@ -1,0 +1,622 @@
+//! Leases: which run works on which days of an output. They spare runs the work of merging twice, and tell who is at work.
+//!
+//! A lease is courtesy. That no commit is lost is the log's promise, and holds without any lease.
+//!
+//! In a folder, a lease is a locked file: the kernel lets go of it when the process dies, however it dies. In a bucket, the
+//! leases stand in one object, which is replaced only in the version that was read. A lease there is renewed; whoever waits
+//! takes it over when it has not changed for its life on the waiter's own clock. No clocks of two machines are compared.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, Write},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Condition, Content, Key, Output, PutError, StoreError, Tag, disk, folder, places};
+use crate::{cancel::Cancel, model::UtcMicros};
+
+/// How often a waiting run looks again, in a folder and in a bucket.
+const POLL: Duration = Duration::from_millis(100);
+const POLL_BUCKET: Duration = Duration::from_millis(1000);
+
+/// Who looks whether a lease lives has its lock for a moment: a run waits for that in any case.
+const LOOK: Duration = Duration::from_millis(40);
+
+/// How long a lease in a bucket lives without being renewed.
+const LIFE: Duration = Duration::from_secs(60);
+
+/// How often the list of leases in a bucket is tried to be changed.
+const ATTEMPTS: usize = 50;
+
+/// The days that a run may change: `[from, until)` as ISO dates, which sort by time. An open end is `None`.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Scope {
+    /// The first day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The day after the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+impl Scope {
+    /// Whether two scopes have a day in common.
+    pub fn overlaps(&self, other: &Scope) -> bool {
+        let is_before = |one: &Scope, other: &Scope| one.until.as_ref().zip(other.from.as_ref()).is_some_and(|(until, from)| until <= from);
+        !is_before(self, other) && !is_before(other, self)
+    }
+}
+
+/// A run that has a lease.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Holder {
+    /// The run.
+    pub run_id: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its machine.
+    pub host: String,
+    /// When it took the lease, RFC 3339.
+    pub since: String,
+    /// The days that it may change.
+    #[serde(flatten)]
+    pub scope: Scope,
+}
+
+/// Why a lease was not had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another run holds days that this one needs.
+    #[error("another run holds {output}: {}; wait for it with --lock-wait", holder.as_ref().map_or("it has not said its name yet".to_owned(), |holder| format!("run {} (process {} on {}, since {})", holder.run_id, holder.pid, holder.host, holder.since)))]
+    Held {
+        /// The output.
+        output: String,
+        /// Who it is, where that can be read.
+        holder: Option<Holder>,
+    },
+    /// A signal came while waiting.
+    #[error("interrupted while waiting for the output")]
+    Interrupted,
+    /// The lease can't be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A lease, held until it is dropped.
+#[derive(Debug)]
+pub struct Lease {
+    kind: LeaseKind,
+    waited: bool,
+}
+
+#[derive(Debug)]
+enum LeaseKind {
+    Folder { file: File, path: PathBuf },
+    Bucket(BucketLease),
+}
+
+impl Lease {
+    /// Takes a lease, waiting up to `wait` for other runs with days in common.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn acquire(output: &Output, holder: &Holder, wait: Duration, cancel: &Cancel) -> Result<Lease, LockError> {
+        let started = Instant::now();
+        let mut watch = Watch::default();
+        let mut waited = false;
+        loop {
+            let attempt = match output.folder() {
+                Some(root) => try_folder(root, holder)?,
+                None => try_bucket(output, holder, &mut watch)?,
+            };
+            let other = match attempt {
+                Attempt::Had(kind) => return Ok(Lease { kind, waited }),
+                Attempt::Held(other) => other,
+            };
+            if cancel.is_stopped() {
+                return Err(LockError::Interrupted);
+            }
+            let (poll, least) = if output.folder().is_some() { (POLL, LOOK) } else { (POLL_BUCKET, Duration::ZERO) };
+            if started.elapsed() >= wait.max(least) {
+                return Err(LockError::Held { output: output.location(), holder: Some(other) });
+            }
+            waited = true;
+            sleep(poll.min(wait.max(least)), cancel);
+        }
+    }
+
+    /// Whether the run had to wait: what it read of the layer before may be old.
+    pub fn has_waited(&self) -> bool {
+        self.waited
+    }
+
+    /// Verifies that the lease is still this run's, as far as that can be known without asking others.
+    ///
+    /// # Errors
+    /// Somebody removed the state of the output while the run was at work.
+    pub fn verify(&self) -> Result<(), StoreError> {
+        let LeaseKind::Folder { file, path } = &self.kind else { return Ok(()) };
+        let is_same = |held: &fs::Metadata| fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()));
+        if file.metadata().is_ok_and(|held| is_same(&held)) { Ok(()) } else { Err(StoreError::StateRemoved { path: path.clone() }) }
+    }
+
+    /// The runs that hold a part of the output now.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn holders(output: &Output) -> Result<Vec<Holder>, StoreError> {
+        match output.folder() {
+            Some(root) => Ok(living(root)?),
+            None => {
+                Ok(read_list(output)?.leases.into_iter().filter(|lease| !lease.is_of_dead_process()).map(|lease| lease.holder).collect())
+            }
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let is_held = self.verify().is_ok();
+        match &mut self.kind {
+            // A file that stays is not locked any more, and counts for nothing. Another run's file of this name stays.
+            LeaseKind::Folder { path, .. } if is_held => drop(fs::remove_file(path)),
+            LeaseKind::Folder { .. } => {}
+            LeaseKind::Bucket(lease) => lease.release(),
+        }
+    }
+}
+
+fn sleep(span: Duration, cancel: &Cancel) {
+    let until = Instant::now() + span;
+    while Instant::now() < until && !cancel.is_stopped() {
+        thread::sleep(Duration::from_millis(20).min(until.saturating_duration_since(Instant::now())));
+    }
+}
+
+/// What came of one attempt.
+enum Attempt {
+    Had(LeaseKind),
+    Held(Holder),
+}
+
+/// Takes a lease in a folder, unless a living run holds days in common. The lock of the list is held meanwhile.
+fn try_folder(root: &Path, holder: &Holder) -> Result<Attempt, StoreError> {
+    folder::create_durably(&root.join(places::LEASES))?;
+    let list = root.join(places::LEASES_LOCK);
+    let lock = open_lock(&list)?;
+    lock.lock().map_err(StoreError::io("lock", &list))?;
+    if let Some(other) = living(root)?.into_iter().find(|other| other.run_id != holder.run_id && other.scope.overlaps(&holder.scope)) {
+        return Ok(Attempt::Held(other));
+    }
+    let path = root.join(places::lease(&holder.run_id));
+    let mut file = open_lock(&path)?;
+    file.lock().map_err(StoreError::io("lock", &path))?;
+    write_holder(&mut file, holder).map_err(StoreError::io("write", &path))?;
+    Ok(Attempt::Had(LeaseKind::Folder { file, path }))
+}
+
+fn open_lock(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(StoreError::io("open", path))
+}
+
+/// The holders of the leases in a folder whose processes live. Leases of dead ones are removed.
+fn living(root: &Path) -> Result<Vec<Holder>, StoreError> {
+    let folder = root.join(places::LEASES);
+    let entries = match folder.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::io("list", &folder)(error)),
+    };
+    let mut holders = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(StoreError::io("list", &folder))?.path();
+        match look(&path)? {
+            Looked::Gone => {}
+            Looked::Alive(holder) => holders.push(holder),
+            Looked::Dead => {
+                // Another user's file may stay: it is not locked, and counts for nothing.
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
+    Ok(holders)
+}
+
+enum Looked {
+    Gone,
+    Dead,
+    Alive(Holder),
+}
+
+/// Whether the run of a lease lives. A shared lock: several commands may look at once.
+fn look(path: &Path) -> Result<Looked, StoreError> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Looked::Gone),
+        Err(error) => return Err(StoreError::io("open", path)(error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Looked::Dead),
+        Err(TryLockError::WouldBlock) => Ok(Looked::Alive(holder_of(&mut file, path))),
+        Err(TryLockError::Error(error)) => Err(StoreError::io("lock", path)(error)),
+    }
+}
+
+/// Whether the run of this name has a lease in a folder, and lives.
+pub(super) fn lives(root: &Path, run_id: &str) -> bool {
+    matches!(look(&root.join(places::lease(run_id))), Ok(Looked::Alive(_)))
+}
+
+/// The holder of a file that is locked. One that has not written its name holds everything at the latest since the file was written.
+fn holder_of(file: &mut File, path: &Path) -> Holder {
+    let run_id = path.file_stem().map_or("unknown".to_owned(), |name| name.to_string_lossy().into_owned());
+    let unknown = |file: &File| {
+        let written = file.metadata().and_then(|metadata| metadata.modified()).ok();
+        let micros = written.and_then(|time| i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok());
+        let since = micros.and_then(UtcMicros::new).unwrap_or_else(UtcMicros::now);
+        Holder { run_id, pid: 0, host: "unknown".to_owned(), since: since.rfc3339(), scope: Scope::default() }
+    };
+    read_holder(file).unwrap_or_else(|_| unknown(file))
+}
+
+fn read_holder(file: &mut File) -> io::Result<Holder> {
+    let mut text = String::new();
+    file.rewind()?;
+    file.read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(&serde_json::to_vec(holder)?)
+}
+
+/// The leases of a bucket.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+struct LeaseList {
+    leases: Vec<ListedLease>,
+}
+
+/// A lease in a bucket.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct ListedLease {
+    #[serde(flatten)]
+    holder: Holder,
+    /// What tells this process from any other.
+    process: String,
+    /// How often it was renewed.
+    renewed: u64,
+}
+
+impl ListedLease {
+    /// Whether it is of a process of this machine that does not run any more.
+    fn is_of_dead_process(&self) -> bool {
+        is_dead(&self.process)
+    }
+}
+
+/// What tells this process from any other, on this machine and elsewhere: the boot, the namespace of process ids, the id and the
+/// start of the process.
+pub(super) fn this_process() -> String {
+    let pid = std::process::id();
+    let start = process_start(pid).unwrap_or_default();
+    format!("{}:{pid}:{start}", process_space())
+}
+
+/// The boot of the machine and the namespace of process ids.
+fn process_space() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let space = fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string()).unwrap_or_default();
+    // The name of the namespace has a colon, which is what separates the parts.
+    format!("{}/{}", boot.trim(), space.replace(':', "-"))
+}
+
+/// A short name of this machine and its namespace of process ids.
+pub(super) fn machine() -> String {
+    disk::checksum(process_space().as_bytes())[..8].to_owned()
+}
+
+/// Whether a process of this machine runs.
+pub(super) fn is_running(pid: u32) -> bool {
+    process_start(pid).is_some()
+}
+
+/// When a process started, in ticks since the boot; `None` if there is no such process.
+fn process_start(pid: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program, in brackets, may hold spaces.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    if matches!(fields.next(), Some("Z" | "X")) {
+        return None;
+    }
+    fields.nth(18).map(str::to_owned)
+}
+
+/// Whether a process is known to be dead: it ran in this space, and runs no more.
+fn is_dead(process: &str) -> bool {
+    let Some((space, rest)) = process.split_once(':') else { return false };
+    let Some((pid, start)) = rest.split_once(':') else { return false };
+    let Ok(pid) = pid.parse() else { return false };
+    !space.starts_with('/') && space == process_space() && process_start(pid).as_deref() != Some(start)
+}
+
+/// What a waiter has seen of the lease that it waits for.
+#[derive(Default)]
+struct Watch {
+    seen: Option<(ListedLease, Instant)>,
+}
+
+impl Watch {
+    /// Whether the lease has not changed for its life.
+    fn has_expired(&mut self, lease: &ListedLease) -> bool {
+        match &self.seen {
+            Some((seen, since)) if seen == lease => since.elapsed() >= LIFE,
+            _ => {
+                self.seen = Some((lease.clone(), Instant::now()));
+                false
+            }
+        }
+    }
+}
+
+fn read_list(output: &Output) -> Result<LeaseList, StoreError> {
+    Ok(output.read(places::LEASE_LIST)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+}
+
+/// The lease of a run in a bucket. A thread renews it.
+#[derive(Debug)]
+struct BucketLease {
+    output: Output,
+    run_id: String,
+    process: String,
+    signal: Arc<RenewerSignal>,
+    renewer: Option<thread::JoinHandle<()>>,
+}
+
+/// What the thread that renews a lease shares with its owner.
+#[derive(Debug)]
+struct RenewerSignal {
+    state: Mutex<RenewerState>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct RenewerState {
+    is_stopped: bool,
+    /// The list as this process last wrote it.
+    known: Option<KnownList>,
+}
+
+impl RenewerSignal {
+    fn lock(&self) -> std::sync::MutexGuard<'_, RenewerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a lease in a bucket, unless a run holds days in common that has not expired.
+fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch) -> Result<Attempt, StoreError> {
+    let own = ListedLease { holder: holder.clone(), process: this_process(), renewed: 0 };
+    let mut held = None;
+    let known = change_list(output, None, |list| {
+        let other = list.leases.iter().find(|other| {
+            other.holder.run_id != holder.run_id && other.holder.scope.overlaps(&holder.scope) && !other.is_of_dead_process()
+        });
+        if let Some(other) = other.cloned() {
+            if !watch.has_expired(&other) {
+                held = Some(other.holder);
+                return Change::None;
+            }
+            list.leases.retain(|lease| *lease != other);
+        }
+        held = None;
+        list.leases.retain(|lease| !lease.is_of_dead_process());
+        list.leases.push(own.clone());
+        Change::Write
+    })?;
+    if let Some(other) = held {
+        return Ok(Attempt::Held(other));
+    }
+    Ok(Attempt::Had(LeaseKind::Bucket(BucketLease::keep(output.clone(), own, known))))
+}
+
+/// Whether the list is to be written.
+enum Change {
+    None,
+    Write,
+}
+
+/// The list of leases as it was last read or written.
+#[derive(Clone, Debug)]
+struct KnownList {
+    list: LeaseList,
+    tag: Option<Tag>,
+}
+
+impl KnownList {
+    fn read(output: &Output) -> Result<KnownList, StoreError> {
+        Ok(match output.object(places::LEASE_LIST)? {
+            Some(object) => KnownList { list: serde_json::from_slice(&object.bytes).unwrap_or_default(), tag: Some(object.tag) },
+            None => KnownList { list: LeaseList::default(), tag: None },
+        })
+    }
+}
+
+/// Changes the list of leases, again and again until no other writer comes between. Returns the list as it is then. `known` spares
+/// the first look.
+fn change_list(
+    output: &Output,
+    mut known: Option<KnownList>,
+    mut change: impl FnMut(&mut LeaseList) -> Change,
+) -> Result<KnownList, StoreError> {
+    let key = Key::from(places::LEASE_LIST);
+    for attempt in 0..ATTEMPTS {
+        let KnownList { mut list, tag } = match known.take() {
+            Some(known) => known,
+            None => KnownList::read(output)?,
+        };
+        match change(&mut list) {
+            Change::None => return Ok(KnownList { list, tag }),
+            Change::Write => {}
+        }
+        let text = serde_json::to_vec(&list).unwrap_or_default();
+        let condition = tag.map_or(Condition::Absent, Condition::Is);
+        match output.store().put(&key, Content::Bytes(&text), &condition) {
+            Ok(tag) => return Ok(KnownList { list, tag: Some(tag) }),
+            Err(PutError::Io(error)) => return Err(error),
+            Err(PutError::Conflict | PutError::Unknown(_)) => {}
+        }
+        thread::sleep(Duration::from_millis((u64::try_from(attempt).unwrap_or(0) * 20).min(500)));
+    }
+    Err(StoreError::Refused { location: output.location_of(&key), detail: "too many runs change the list of leases at once".into() })
+}
+
+impl BucketLease {
+    fn keep(output: Output, own: ListedLease, known: KnownList) -> BucketLease {
+        let (run_id, process) = (own.holder.run_id, own.process);
+        let state = Mutex::new(RenewerState { is_stopped: false, known: Some(known) });
+        let signal = Arc::new(RenewerSignal { state, changed: Condvar::new() });
+        let renewer = thread::Builder::new().name("lease".into()).spawn({
+            let (output, run_id, process, signal) = (output.clone(), run_id.clone(), process.clone(), Arc::clone(&signal));
+            move || renew(&output, &run_id, &process, &signal)
+        });
+        BucketLease { output, run_id, process, signal, renewer: renewer.ok() }
+    }
+
+    fn release(&mut self) {
+        self.signal.lock().is_stopped = true;
+        self.signal.changed.notify_all();
+        if let Some(renewer) = self.renewer.take() {
+            let _ = renewer.join();
+        }
+        let (run_id, process, known) = (&self.run_id, &self.process, self.signal.lock().known.take());
+        let released = change_list(&self.output, known, |list| {
+            list.leases.retain(|lease| lease.holder.run_id != *run_id || lease.process != *process);
+            Change::Write
+        });
+        if let Err(error) = released {
+            tracing::warn!(%error, "the lease of the run could not be given back; it ends by itself after {} s", LIFE.as_secs());
+        }
+    }
+}
+
+/// Renews a lease at a third of its life, until it is released.
+fn renew(output: &Output, run_id: &str, process: &str, signal: &RenewerSignal) {
+    let mut state = signal.lock();
+    loop {
+        let (guard, wait) = signal.changed.wait_timeout(state, LIFE / 3).unwrap_or_else(PoisonError::into_inner);
+        state = guard;
+        if state.is_stopped {
+            return;
+        }
+        if !wait.timed_out() {
+            continue;
+        }
+        let known = state.known.take();
+        let renewed = change_list(output, known, |list| {
+            match list.leases.iter_mut().find(|lease| lease.holder.run_id == run_id && lease.process == process) {
+                Some(lease) => {
+                    lease.renewed += 1;
+                    Change::Write
+                }
+                None => Change::None,
+            }
+        });
+        match renewed {
+            Ok(known) => state.known = Some(known),
+            Err(error) => tracing::debug!(%error, "the lease could not be renewed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(run_id: &str, from: Option<&str>, until: Option<&str>) -> Holder {
+        let scope = Scope { from: from.map(str::to_owned), until: until.map(str::to_owned) };
+        Holder { run_id: run_id.into(), pid: 7, host: "here".into(), since: "2026-01-01T00:00:00Z".into(), scope }
+    }
+
+    fn acquire(output: &Output, holder: &Holder, wait: Duration) -> Result<Lease, LockError> {
+        Lease::acquire(output, holder, wait, &Cancel::default())
+    }
+
+    #[test]
+    fn scopes_overlap_where_they_have_a_day_in_common() {
+        let scope = |from: Option<&str>, until: Option<&str>| holder("x", from, until).scope;
+        let (january, february) = (scope(Some("2026-01-01"), Some("2026-02-01")), scope(Some("2026-02-01"), None));
+        assert!(!january.overlaps(&february) && !february.overlaps(&january));
+        assert!(january.overlaps(&scope(None, None)) && january.overlaps(&scope(Some("2026-01-31"), Some("2026-02-02"))));
+        assert!(scope(None, Some("2026-01-02")).overlaps(&january));
+    }
+
+    #[test]
+    fn the_second_is_told_who_the_first_is_and_gets_it_afterwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::new(dir.path().to_owned());
+        let first = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
+        let error = acquire(&output, &holder("two", None, None), Duration::ZERO).unwrap_err();
+        assert!(error.to_string().contains("run one (process 7 on here, since 2026-01-01T00:00:00Z)"), "{error}");
+        let waiting =
+            thread::spawn(move || acquire(&output, &holder("two", None, None), Duration::from_secs(10)).map(|lease| lease.has_waited()));
+        thread::sleep(Duration::from_millis(150));
+        drop(first);
+        assert!(waiting.join().unwrap().unwrap());
+    }
+
+    #[test]
+    fn disjoint_days_are_held_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::new(dir.path().to_owned());
+        let _first = acquire(&output, &holder("one", Some("2026-01-01"), Some("2026-01-08")), Duration::ZERO).unwrap();
+        let _second = acquire(&output, &holder("two", Some("2026-01-08"), Some("2026-01-15")), Duration::ZERO).unwrap();
+        let third = acquire(&output, &holder("three", Some("2026-01-14"), None), Duration::ZERO);
+        assert!(matches!(third, Err(LockError::Held { holder: Some(holder), .. }) if holder.run_id == "two"));
+        assert_eq!(Lease::holders(&output).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_holder_is_named_only_while_it_holds_the_output() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::new(dir.path().to_owned());
+        assert_eq!(Lease::holders(&output).unwrap(), [], "no run has ever been here");
+        let lease = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
+        assert_eq!(Lease::holders(&output).unwrap(), [holder("one", None, None)]);
+        fs::write(output.at(places::lease("one")), "{").unwrap();
+        let unknown = Lease::holders(&output).unwrap().remove(0);
+        assert_eq!((unknown.run_id.as_str(), unknown.pid), ("one", 0), "a holder without a name holds it all the same");
+        drop(lease);
+        assert_eq!(Lease::holders(&output).unwrap(), []);
+        assert!(acquire(&output, &holder("two", None, None), Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn a_lease_whose_file_was_removed_is_not_held_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::new(dir.path().to_owned());
+        let lease = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
+        assert!(lease.verify().is_ok());
+        fs::remove_dir_all(output.at(places::STATE)).unwrap();
+        assert!(matches!(lease.verify(), Err(StoreError::StateRemoved { .. })));
+        let _second = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
+        assert!(lease.verify().is_err(), "another file of the same name");
+    }
+
+    #[test]
+    fn a_process_is_known_to_be_dead_only_on_its_own_machine() {
+        let own = this_process();
+        assert!(!is_dead(&own));
+        let (space, rest) = own.split_once(':').unwrap();
+        let (pid, _) = rest.split_once(':').unwrap();
+        assert!(is_dead(&format!("{space}:{pid}:1")), "the same number, and another process");
+        assert!(!is_dead(&format!("elsewhere:{pid}:1")) && !is_dead("") && !is_dead(":::"));
+    }
+}

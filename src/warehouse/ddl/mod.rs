@@ -1,0 +1,223 @@
+//! The statements that make the layer readable as tables in other engines: DuckDB, Athena, Glue, Spark and PostgreSQL.
+//! One file an engine. Columns and types are those of `warehouse::redshift`; Redshift itself is not here.
+//!
+//! Nothing is opened: who asks says which columns, partitions and files there are. No engine guesses a type, a column or a
+//! quoting rule: each statement says all of them.
+
+mod athena;
+mod duckdb;
+mod error;
+mod glue;
+mod hive;
+mod location;
+mod postgres;
+mod quote;
+mod script;
+mod spark;
+
+use std::collections::BTreeSet;
+
+pub use error::DdlError;
+pub use location::LayerLocation;
+
+use super::redshift::{ColumnKind, DimensionHeaders, LongestTexts, RedshiftError, Table, Tables};
+use crate::{
+    model::{Dt, FactSchema},
+    settings::RedshiftSettings,
+    store::places,
+};
+
+/// The column of the partition. It stands in the names of folders, and in no file.
+const DT: &str = "dt";
+
+/// What reads the layer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum Engine {
+    /// DuckDB: views.
+    Duckdb,
+    /// Amazon Athena: external tables, and views that give texts their types.
+    Athena,
+    /// The Glue Data Catalog: commands of the AWS CLI.
+    Glue,
+    /// Spark SQL: tables over files.
+    Spark,
+    /// PostgreSQL: tables, and how they are loaded.
+    Postgres,
+}
+
+/// The format of the layer's files.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum FileFormat {
+    /// CSV, as the contract has it.
+    #[default]
+    Csv,
+    /// Parquet. Its compression is within the file.
+    Parquet,
+}
+
+/// The compression of whole CSV files.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum Compression {
+    /// None.
+    #[default]
+    None,
+    /// gzip: `.gz`.
+    Gzip,
+    /// Zstandard: `.zst`.
+    Zstd,
+}
+
+/// How all files of the layer are written.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct LayerFiles {
+    /// Their format.
+    pub format: FileFormat,
+    /// The compression of CSV.
+    pub compression: Compression,
+}
+
+impl LayerFiles {
+    /// What the names of the files end with.
+    fn ending(self) -> &'static str {
+        match (self.format, self.compression) {
+            (FileFormat::Parquet, _) => ".parquet",
+            (FileFormat::Csv, Compression::None) => ".csv",
+            (FileFormat::Csv, Compression::Gzip) => ".csv.gz",
+            (FileFormat::Csv, Compression::Zstd) => ".csv.zst",
+        }
+    }
+}
+
+/// Where the tables are made, and where their engine finds the files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// The schema or database of the tables.
+    pub schema: Option<String>,
+    /// The output, as the engine sees it.
+    pub location: LayerLocation,
+    /// How the files are written.
+    pub files: LayerFiles,
+}
+
+/// The tables of the layer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Layer {
+    /// The dimensions, then the facts.
+    tables: Vec<Table>,
+    partitions: BTreeSet<Dt>,
+    today: Dt,
+}
+
+impl Layer {
+    /// The layer with these columns and partitions. `today` is the UTC date.
+    ///
+    /// # Errors
+    /// [`DdlError::Column`] for a name that is too long.
+    pub fn new(schema: &FactSchema, headers: &DimensionHeaders, partitions: BTreeSet<Dt>, today: Dt) -> Result<Layer, DdlError> {
+        let settings = RedshiftSettings::default();
+        let tables = Tables::new(&settings, schema, headers, &LongestTexts::default()).map_err(|error| match error {
+            RedshiftError::Name { name, .. } => DdlError::Column { name, most: crate::model::LONGEST_COLUMN_NAME },
+            other => DdlError::Columns(other.to_string()),
+        })?;
+        Ok(Layer { tables: tables.all().cloned().collect(), partitions, today })
+    }
+}
+
+/// Whether a table is that of the facts, which is partitioned.
+fn is_fact(table: &Table) -> bool {
+    table.name == "fact_order"
+}
+
+/// The folder of a table, beneath the output.
+fn folder(table: &Table) -> String {
+    if is_fact(table) { places::CURATED.to_owned() } else { format!("{}/{}", places::DIMS, table.name) }
+}
+
+/// The file of a partition, beneath the output.
+fn partition_file(dt: &str, files: LayerFiles) -> String {
+    let name = places::PARTITION_FILE.split('.').next().unwrap_or_default();
+    format!("{}/{name}{}", places::partitions_prefix(dt), files.ending())
+}
+
+/// The file of a dimension, beneath the output.
+fn dimension_file(table: &Table, files: LayerFiles) -> String {
+    format!("{}/{}{}", folder(table), table.name, files.ending())
+}
+
+/// The name of a type in SQL. Engines differ in the names of two.
+fn sql_type(kind: ColumnKind, text: &str, timestamp: &str) -> String {
+    match kind {
+        ColumnKind::Text { .. } => text.to_owned(),
+        ColumnKind::Timestamp => timestamp.to_owned(),
+        ColumnKind::BigInt | ColumnKind::Decimal { .. } | ColumnKind::Boolean => kind.to_string(),
+    }
+}
+
+/// The statements for an engine, as a script.
+///
+/// # Errors
+/// [`DdlError`]: a name or a location that the engine can't use.
+pub fn script(engine: Engine, layer: &Layer, target: &Target) -> Result<String, DdlError> {
+    if let Some(schema) = target.schema.as_deref().filter(|schema| schema.is_empty() || schema.contains(char::is_control)) {
+        return Err(DdlError::Schema(schema.chars().filter(|c| !c.is_control()).collect()));
+    }
+    match engine {
+        Engine::Duckdb => Ok(duckdb::script(layer, target)),
+        Engine::Athena => athena::script(layer, target),
+        Engine::Glue => glue::script(layer, target),
+        Engine::Spark => spark::script(layer, target),
+        Engine::Postgres => postgres::script(layer, target),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ExtraColumn, ExtraType};
+
+    /// A layer whose names break whatever quotes carelessly.
+    pub(super) fn hostile() -> Layer {
+        let extra = ExtraColumn { name: "Tax".into(), kind: ExtraType::Decimal { scale: 2 } };
+        let names = ["user_id", "inferred", "is_current", "a\"b`c'd; --\nDROP TABLE x", "full name"];
+        let headers = DimensionHeaders { users: Some(names.map(str::to_owned).to_vec()), products: None };
+        let partitions = ["2026-01-02", "2026-03-29"].map(|day| day.parse().unwrap()).into();
+        Layer::new(&FactSchema::new(vec![extra]), &headers, partitions, "2026-03-29".parse().unwrap()).unwrap()
+    }
+
+    pub(super) fn target(location: &str, files: LayerFiles) -> Target {
+        Target { schema: Some("my \"`'schema".into()), location: location.parse().unwrap(), files }
+    }
+
+    pub(super) const PARQUET: LayerFiles = LayerFiles { format: FileFormat::Parquet, compression: Compression::None };
+
+    const ENGINES: [Engine; 5] = [Engine::Duckdb, Engine::Athena, Engine::Glue, Engine::Spark, Engine::Postgres];
+
+    #[test]
+    fn a_comment_is_one_line_and_holds_no_name_of_a_column() {
+        for (engine, files) in ENGINES.into_iter().flat_map(|engine| [(engine, LayerFiles::default()), (engine, PARQUET)]) {
+            let script = script(engine, &hostile(), &target("s3://bucket/out", files)).unwrap();
+            for line in script.lines().filter(|line| line.starts_with("--") || line.starts_with('#')) {
+                assert!(!line.contains("a\"b") && !line.contains("drop table"), "{engine:?}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_schema_that_could_leave_its_line_is_refused() {
+        for schema in ["", "a\nb", "a\rb"] {
+            let target = Target { schema: Some(schema.into()), ..target("s3://bucket", LayerFiles::default()) };
+            assert!(matches!(script(Engine::Postgres, &hostile(), &target), Err(DdlError::Schema(_))), "{schema:?}");
+        }
+    }
+
+    #[test]
+    fn files_are_named_by_format_and_compression() {
+        let csv = |compression| LayerFiles { format: FileFormat::Csv, compression };
+        let names = [LayerFiles::default(), csv(Compression::Gzip), csv(Compression::Zstd), PARQUET]
+            .map(|files| partition_file("2026-01-31", files));
+        assert_eq!(names.map(|name| name.replace("curated/dt=2026-01-31/part-00000", "")), [".csv", ".csv.gz", ".csv.zst", ".parquet"]);
+    }
+}

@@ -1,0 +1,664 @@
+//! An output in a bucket: the same bytes, answers and exit codes as in a folder, whole after every fault, and a number of requests
+//! that does not grow with the layer.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+#[path = "support/lake.rs"]
+mod lake;
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use lake::{Lake, Objects, assert_same};
+use serde_json::{Value, json};
+use support::{
+    Ended, Workspace,
+    buckets::{AzureServer, Bucket, S3Server},
+    ended,
+    fault_proxy::{Fault, Recorded, Rule},
+    order,
+};
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
+
+/// An order of two lines that a user bought, in January 2026.
+fn line(order_id: &str, day: u8, updated: u8, quantity: u8) -> String {
+    format!(
+        r#"{{"order_id":"{order_id}","created_at":"2026-01-{day:02}T10:00:00Z","updated_at":"2026-02-{updated:02}","user_id":"U-{order_id}","currency":"EUR","items":[{{"sku":"S","quantity":{quantity},"price":1.5}},{{"sku":"T","quantity":1,"price":2}}]}}"#
+    )
+}
+
+/// What is stored first.
+fn first() -> Vec<String> {
+    vec![line("A", 1, 1, 1), line("B", 2, 1, 1), line("C", 3, 1, 1)]
+}
+
+/// Changes a partition, moves the order B out of one and so removes that, adds one, and drops a record.
+fn second() -> Vec<String> {
+    vec![line("A", 1, 2, 5), line("B", 4, 2, 1), line("D", 5, 1, 1), r#"{"no":"order"}"#.into()]
+}
+
+const JANUARY: [&str; 4] = ["--since", "2026-01-01", "--until", "2026-02-01"];
+
+/// What differs from run to run, whatever the output is.
+const OF_THE_MOMENT: [&str; 9] = [
+    "started_at",
+    "finished_at",
+    "committed_at",
+    "loaded_at",
+    "age_seconds",
+    "execution_time_seconds",
+    "stage_seconds",
+    "peak_memory_bytes",
+    "latest_run",
+];
+
+fn without_the_moment(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            // That of an alert is a moment, that of a run is its window.
+            let is_alert = map.contains_key("dedup_key");
+            let is_of_the_moment = |key: &String| OF_THE_MOMENT.contains(&key.as_str()) || (is_alert && key == "since");
+            map.retain(|key, _| !is_of_the_moment(key));
+            map.values_mut().for_each(without_the_moment);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_the_moment),
+        _ => {}
+    }
+}
+
+/// When a run started: `2026-01-31T10:20:30.123456Z` for `20260131T102030123456Z-...`.
+fn moment(run_id: &str) -> String {
+    let part = |from: usize, to: usize| &run_id[from..to];
+    let (date, time) = ([part(0, 4), part(4, 6), part(6, 8)].join("-"), [part(9, 11), part(11, 13), part(13, 15)].join(":"));
+    format!("{date}T{time}.{}Z", part(15, 21))
+}
+
+/// A bucket and a folder to which the same is done.
+struct Twins {
+    lake: Lake,
+    folder: Workspace,
+    /// The ids of the runs, in the bucket and in the folder.
+    runs: Vec<[String; 2]>,
+}
+
+impl Twins {
+    fn new(bucket: Bucket) -> Twins {
+        let twins = Twins { lake: Lake::new(bucket), folder: Workspace::new(), runs: Vec::new() };
+        // So that the SQL for the warehouse names the same objects.
+        twins.configure("");
+        twins
+    }
+
+    fn configure(&self, toml: &str) {
+        let toml = format!("{toml}\n[redshift]\niam_role = \"arn:aws:iam::123456789012:role/load\"\n");
+        let url = if self.lake.url().starts_with("s3://") { format!("url = \"{}\"\n", self.lake.url()) } else { String::new() };
+        self.lake.work.write("etl.toml", &toml);
+        self.folder.write("etl.toml", toml + &url);
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        self.lake.work.write(name, content);
+        self.folder.write(name, content);
+    }
+
+    /// Runs a command on both. `{0}` in an argument is the id of the first run.
+    #[track_caller]
+    fn both(&mut self, args: &[&str]) -> Ended {
+        let [args_of_lake, args_of_folder] = [0, 1].map(|twin| self.named(args, twin));
+        let in_bucket = self.lake.etl(&args_of_lake.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut plain = self.folder.command(&args_of_folder.iter().map(String::as_str).collect::<Vec<_>>());
+        let in_folder = ended(plain.env("ETL_LOG_FORMAT", "text").output().unwrap());
+        assert_eq!(in_bucket.code, in_folder.code, "{args:?}\nbucket: {}\nfolder: {}", in_bucket.stderr, in_folder.stderr);
+        self.note_run(&in_bucket, &in_folder);
+        assert_eq!(self.plain(&in_bucket.stdout, 0), self.plain(&in_folder.stdout, 1), "{args:?}");
+        in_bucket
+    }
+
+    /// The arguments with the ids of the runs of one of the twins.
+    fn named(&self, args: &[&str], twin: usize) -> Vec<String> {
+        let named = |arg: &&str| {
+            let numbered = self.runs.iter().enumerate();
+            numbered.fold((*arg).to_owned(), |arg, (number, ids)| arg.replace(&format!("{{{number}}}"), &ids[twin]))
+        };
+        args.iter().map(named).collect()
+    }
+
+    fn note_run(&mut self, in_bucket: &Ended, in_folder: &Ended) {
+        let id = |ended: &Ended| {
+            let result: Value = serde_json::from_str(ended.stdout.lines().last()?).ok()?;
+            Some(result.get("run_id")?.as_str()?.to_owned())
+        };
+        if let (Some(bucket), Some(folder)) = (id(in_bucket), id(in_folder)) {
+            self.runs.push([bucket, folder]);
+        }
+    }
+
+    /// What a command says, without what differs from run to run or names the output.
+    fn plain(&self, stdout: &str, twin: usize) -> Vec<String> {
+        let named = self.runs.iter().enumerate().fold(stdout.to_owned(), |text, (number, ids)| {
+            text.replace(&ids[twin], &format!("RUN{number}")).replace(&moment(&ids[twin]), &format!("START{number}"))
+        });
+        let folder = self.folder.path("output");
+        let place = if twin == 0 { self.lake.url() } else { folder.display().to_string() };
+        let named =
+            named.replace(&place, "OUTPUT").replace(&self.lake.url(), "OUTPUT").replace(r#""output":"output""#, r#""output":"OUTPUT""#);
+        let clean = |line: &str| match serde_json::from_str::<Value>(line) {
+            Ok(mut value) => {
+                without_the_moment(&mut value);
+                value.to_string()
+            }
+            Err(_) => line.to_owned(),
+        };
+        named.lines().map(clean).collect()
+    }
+
+    #[track_caller]
+    fn assert_same_layer(&self, point: &str) {
+        assert_same(&self.lake.layer(), &self.folder.layer(), point);
+        self.lake.assert_projected(point);
+    }
+
+    /// The dropped records of both.
+    #[track_caller]
+    fn assert_same_quarantine(&self) {
+        let contents = |objects: Objects| objects.into_values().map(|bytes| String::from_utf8(bytes).unwrap()).collect::<Vec<_>>();
+        assert_eq!(contents(self.lake.files("quarantine")), contents(self.folder.files("quarantine")));
+    }
+}
+
+/// The same runs over a bucket and over a folder, with all that a layer can meet.
+fn the_same_bytes_as_in_a_folder(bucket: Bucket) {
+    let mut twins = Twins::new(bucket);
+    let file = |name: &str| format!("{FIXTURES}/{name}");
+    let (orders, users, products) = (file("orders.ndjson"), file("users.csv"), file("products.json"));
+    let fixtures = ["run", "--orders", &orders, "--users", &users, "--products", &products, "--until", "2026-03-01"];
+    assert_eq!(twins.both(&fixtures).published()["partitions_written"].as_array().unwrap().len(), 4);
+    twins.assert_same_layer("the fixtures");
+    for (step, lines) in [first(), second()].iter().enumerate() {
+        twins.write("orders.ndjson", &lines.join("\n"));
+        twins.both(&[&["run", "--orders", "orders.ndjson"][..], &JANUARY].concat()).published();
+        twins.assert_same_layer(&format!("increment {step}"));
+    }
+    twins.assert_same_quarantine();
+    twins.both(&fixtures).unchanged();
+    twins.both(&["check"]);
+    twins.assert_same_layer("the fixtures again");
+}
+
+#[test]
+fn a_bucket_of_moto_holds_the_same_bytes_as_a_folder() {
+    let Some(server) = S3Server::moto() else { return };
+    the_same_bytes_as_in_a_folder(server.bucket());
+}
+
+#[test]
+fn a_bucket_of_seaweedfs_holds_the_same_bytes_as_a_folder() {
+    let Some(server) = S3Server::on_disk() else { return };
+    the_same_bytes_as_in_a_folder(server.bucket());
+}
+
+#[test]
+fn a_container_of_azurite_holds_the_same_bytes_as_a_folder() {
+    let Some(server) = AzureServer::azurite() else { return };
+    the_same_bytes_as_in_a_folder(server.bucket());
+}
+
+fn puts(requests: &[Recorded]) -> Vec<String> {
+    requests.iter().filter(|request| request.method != "GET" && request.method != "HEAD").map(Recorded::line).collect()
+}
+
+/// A second run over the same input puts nothing that a reader sees, and no other version of it.
+fn a_rerun_puts_nothing_that_a_reader_sees(bucket: Bucket) {
+    let lake = Lake::new(bucket.behind_proxy(1));
+    let lines = [first(), second()].concat();
+    lake.load(&lines, &[]).published();
+    let seen = |lake: &Lake| ["curated", "dims", "data", "manifests"].map(|folder| lake.files(folder));
+    let tags = |lake: &Lake| -> BTreeMap<String, String> {
+        lake.bucket
+            .sizes("")
+            .into_keys()
+            .filter(|key| key.contains("/curated/") || key.contains("/dims/"))
+            .map(|key| (key.clone(), lake.bucket.tag(&key)))
+            .collect()
+    };
+    let (before, tags_before) = (seen(&lake), tags(&lake));
+    lake.bucket.proxy().take_requests();
+    let summary = lake.load(&lines, &[]).unchanged();
+    assert_eq!(summary["partitions_written"], json!([]));
+    assert_eq!((seen(&lake), tags(&lake)), (before, tags_before));
+    let changing = puts(&lake.bucket.requests());
+    assert!(!changing.is_empty(), "nothing was recorded");
+    for folder in ["curated/", "dims/", "data/", "manifests/"] {
+        assert!(!changing.iter().any(|line| line.contains(&format!("/{folder}"))), "{changing:?}");
+    }
+    assert!(!changing.iter().any(|line| line.starts_with("DELETE") || line.starts_with("POST")), "{changing:?}");
+}
+
+#[test]
+fn a_rerun_over_s3_puts_nothing_that_a_reader_sees() {
+    let Some(server) = S3Server::moto() else { return };
+    a_rerun_puts_nothing_that_a_reader_sees(server.bucket());
+}
+
+#[test]
+fn a_rerun_over_azure_puts_nothing_that_a_reader_sees() {
+    let Some(server) = AzureServer::azurite() else { return };
+    a_rerun_puts_nothing_that_a_reader_sees(server.bucket());
+}
+
+#[test]
+fn commands_that_read_say_of_a_bucket_what_they_say_of_a_folder() {
+    let Some(server) = S3Server::moto() else { return };
+    let mut twins = Twins::new(server.bucket());
+    let run = [&["run", "--orders", "orders.ndjson"][..], &JANUARY].concat();
+    for lines in [first(), second()] {
+        twins.write("orders.ndjson", &lines.join("\n"));
+        twins.both(&run).published();
+    }
+    twins.write("checks/many.sql", "-- severity: warn\nSELECT order_id, quantity FROM fact_order WHERE quantity > 4");
+    let before = twins.lake.files("");
+    let reading: [&[&str]; 21] = [
+        &["check"],
+        &["check", "--violations", "violations"],
+        &["check", "--history"],
+        &["status"],
+        &["runs"],
+        &["runs", "show", "{1}"],
+        &["quarantine"],
+        &["quarantine", "--run", "{1}"],
+        &["explain", "B"],
+        &["explain", "A", "S"],
+        &["explain", "none"],
+        &["plan", "--orders", "orders.ndjson", "--since", "2026-01-30", "--until", "2026-02-03", "--chunk", "1d"],
+        &["diff", "{1}"],
+        &["diff", "{0}", "{1}"],
+        &["changes", "--since-run", "{0}"],
+        &["redshift", "ddl"],
+        &["redshift", "copy"],
+        &["redshift", "merge"],
+        &["redshift", "merge", "--since-run", "{0}"],
+        &["runs", "show", "none"],
+        &["undo", "none"],
+    ];
+    for args in reading {
+        let ended = twins.both(args);
+        assert!(!ended.stdout.is_empty() || ended.code == 2, "{args:?}");
+    }
+    for engine in ["duckdb", "athena", "glue", "spark"] {
+        let ended = twins.lake.etl(&["ddl", engine]);
+        assert_eq!(ended.code, 0, "{engine}: {}", ended.stderr);
+        assert!(ended.stdout.contains(&twins.lake.url()), "{engine}: {}", ended.stdout);
+    }
+    let violations = |work: &Workspace| work.read("violations/many.csv");
+    assert_eq!(violations(&twins.lake.work), violations(&twins.folder));
+    twins.write("orders.ndjson", &line("A", 2, 3, 7));
+    assert_eq!(twins.both(&[&run[..], &["--dry-run", "--diff"]].concat()).code, 0);
+    assert_eq!(twins.both(&[&run[..], &["--dry-run", "--diff", "--fail-if-diff"]].concat()).code, 4);
+    assert_same(&twins.lake.files(""), &before, "commands that read have changed the bucket");
+}
+
+/// A column that no record has named so far.
+const COLUMN: &str = "[[fact.columns]]\nname = \"channel\"\npath = \"channel\"\n";
+
+#[test]
+fn commands_that_change_leave_in_a_bucket_what_they_leave_in_a_folder() {
+    let Some(server) = S3Server::moto() else { return };
+    let mut twins = Twins::new(server.bucket());
+    let run = [&["run", "--orders", "orders.ndjson"][..], &JANUARY].concat();
+    for lines in [first(), second()] {
+        twins.write("orders.ndjson", &lines.join("\n"));
+        twins.both(&run).published();
+    }
+    let before_replay = twins.folder.layer();
+
+    // The quarantine of the run is corrected and replayed.
+    let place = |id: &str| format!("quarantine/run_id={id}/records.ndjson");
+    let corrected = |text: &[u8]| {
+        let dropped: Value = serde_json::from_slice(text.trim_ascii()).unwrap();
+        let mut dropped = dropped.as_object().unwrap().clone();
+        dropped.insert("record".into(), serde_json::from_str(&line("E", 6, 1, 1)).unwrap());
+        Value::from(dropped).to_string() + "\n"
+    };
+    let [in_bucket, in_folder] = twins.runs[1].clone();
+    twins.lake.bucket.put(&twins.lake.key(&place(&in_bucket)), corrected(&twins.lake.get(&place(&in_bucket)).unwrap()));
+    let in_folder = format!("output/{}", place(&in_folder));
+    twins.folder.write(&in_folder, corrected(twins.folder.read(&in_folder).as_bytes()));
+    assert_eq!(twins.both(&["quarantine", "replay", "{1}"]).published()["rows_inserted"], 2);
+    twins.assert_same_layer("replayed");
+
+    assert_eq!(twins.both(&["undo", "{2}"]).code, 0);
+    twins.assert_same_layer("undone");
+    assert_eq!(twins.folder.files("curated"), before_replay.into_iter().filter(|(name, _)| name.starts_with("curated")).collect());
+
+    twins.configure(COLUMN);
+    assert_eq!(twins.both(&["rewrite", "--dry-run"]).code, 0);
+    assert_eq!(twins.both(&["rewrite"]).code, 0);
+    twins.assert_same_layer("rewritten");
+    assert!(twins.lake.layer()["curated/dt=2026-01-01/part-00000.csv"].starts_with(b"order_id,"));
+    assert!(
+        String::from_utf8(twins.lake.layer()["curated/dt=2026-01-01/part-00000.csv"].clone())
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap()
+            .ends_with(",channel")
+    );
+
+    let more: Vec<_> = (10..14).map(|day| line(&format!("F{day}"), day, 1, 2)).collect();
+    twins.write("more.ndjson", &more.join("\n"));
+    let backfill = ["backfill", "--orders", "more.ndjson", "--since", "2026-01-10", "--until", "2026-01-14", "--chunk", "2d"];
+    assert_eq!(twins.lake.etl(&backfill).code, 0);
+    assert_eq!(twins.folder.etl(&backfill).code, 0);
+    twins.assert_same_layer("backfilled");
+    assert_eq!(twins.lake.etl(&backfill).summary()["chunks_done_before"], 2);
+
+    assert_eq!(twins.lake.etl(&["vacuum", "--keep", "0s"]).code, 0);
+    assert_eq!(twins.folder.etl(&["vacuum", "--keep", "0s"]).code, 0);
+    twins.assert_same_layer("vacuumed");
+    assert_eq!(twins.lake.empty_partitions(), [""; 0]);
+    assert_eq!(twins.both(&["check"]).code, 0);
+    assert_eq!(twins.both(&["check", "--rebuild-state"]).code, 0);
+    twins.assert_same_layer("with its state made anew");
+    twins.write("orders.ndjson", &line("A", 7, 9, 9));
+    assert_eq!(twins.both(&run).published()["rows_moved"], 2);
+    twins.assert_same_layer("moved");
+    assert_eq!(twins.lake.scratch(), [""; 0], "scratch stays");
+}
+
+#[test]
+fn the_demo_makes_no_folder_that_is_named_as_a_bucket() {
+    let Some(server) = S3Server::moto() else { return };
+    let (lake, folder) = (Lake::new(server.bucket()), Workspace::new());
+    let ended = lake.etl(&["demo", "--output", &lake.url()]);
+    assert!(!lake.work.path("s3:").exists(), "{}", ended.stderr);
+    if ended.code != 2 {
+        ended.published();
+        folder.etl(&["demo", "--output", "output"]).published();
+        assert_same(&lake.layer(), &folder.layer(), "the demo");
+    }
+}
+
+/// A partition that lost its last row is a file with a header until `etl vacuum`, whichever command took the row.
+fn a_partition_without_rows_is_a_header_until_vacuum(bucket: Bucket) {
+    let lake = Lake::new(bucket);
+    lake.load(&first(), &[]).published();
+    let header = |file: &[u8]| String::from_utf8(file.to_vec()).unwrap().lines().next().unwrap_or_default().to_owned() + "\n";
+    let day = |day: u8| format!("curated/dt=2026-01-{day:02}/part-00000.csv");
+    let expected = header(&lake.get(&day(1)).unwrap());
+
+    let summary = lake.load(&second(), &[]).published();
+    assert_eq!((&summary["rows_moved"], &summary["partitions_removed"]), (&2.into(), &json!(["2026-01-02"])));
+    assert_eq!(lake.empty_partitions(), [day(2)]);
+    assert_eq!(String::from_utf8(lake.get(&day(2)).unwrap()).unwrap(), expected);
+    assert!(!lake.by_manifest().contains_key(&day(2)));
+    assert_eq!(lake.etl(&["check"]).code, 0);
+    // Dropped records are beside the layer, as in a folder.
+    let quarantine = lake.files("quarantine");
+    assert_eq!(quarantine.len(), 1);
+    let dropped: Value = serde_json::from_slice(quarantine.values().next().unwrap().trim_ascii()).unwrap();
+    assert_eq!((&dropped["reason"], &dropped["record"]), (&"missing_order_id".into(), &json!({"no": "order"})));
+
+    let vacuumed = lake.etl(&["vacuum"]).summary();
+    assert_eq!(vacuumed["empty_partitions"], 1);
+    assert_eq!((lake.empty_partitions(), lake.get(&day(2))), (Vec::new(), None));
+    assert_eq!(lake.etl(&["check"]).code, 0);
+
+    // An undo takes the rows of the days 4 and 5, and gives day 2 its row back.
+    let run_id = summary["run_id"].as_str().unwrap().to_owned();
+    let undone = lake.etl(&["undo", &run_id]);
+    assert_eq!(undone.code, 0, "{}", undone.stderr);
+    assert_eq!(lake.empty_partitions(), [day(4), day(5)]);
+    for empty in [day(4), day(5)] {
+        assert_eq!(String::from_utf8(lake.get(&empty).unwrap()).unwrap(), expected, "{empty} after the undo");
+    }
+    lake.assert_projected("undone");
+    // A row comes back to a file with a header, and to none.
+    assert_eq!(lake.load(&second(), &[]).published()["rows_moved"], 2);
+    assert_eq!(lake.empty_partitions(), [day(2)]);
+    assert_eq!(lake.etl(&["check"]).code, 0);
+    lake.assert_projected("loaded again");
+}
+
+#[test]
+fn a_partition_of_s3_without_rows_is_a_header_until_vacuum() {
+    let Some(server) = S3Server::moto() else { return };
+    a_partition_without_rows_is_a_header_until_vacuum(server.bucket());
+}
+
+#[test]
+fn a_partition_of_azure_without_rows_is_a_header_until_vacuum() {
+    let Some(server) = AzureServer::azurite() else { return };
+    a_partition_without_rows_is_a_header_until_vacuum(server.bucket());
+}
+
+/// What the first load and the second leave in a folder.
+fn both_loads() -> &'static Objects {
+    static LAYER: OnceLock<Objects> = OnceLock::new();
+    LAYER.get_or_init(|| {
+        let folder = Workspace::new();
+        folder.load(&first(), &[]).published();
+        folder.load(&second(), &[]).published();
+        folder.layer()
+    })
+}
+
+/// All that readers and the log see of a layer.
+fn seen(lake: &Lake) -> Objects {
+    ["curated", "dims", "manifests", "state/commits"].iter().flat_map(|folder| lake.files(folder)).collect()
+}
+
+#[track_caller]
+fn assert_refused(ended: &Ended, words: &[&str]) {
+    ended.expect(5, "storage_failed");
+    for words in words {
+        assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("a-secret-of-the-tests"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_bucket_that_is_missing_is_exit_5_with_the_words_of_the_store() {
+    for bucket in [S3Server::moto().map(S3Server::bucket), AzureServer::azurite().map(AzureServer::bucket)].into_iter().flatten() {
+        let lake = Lake::new(bucket);
+        let location = lake.url().replace(&lake.bucket.name, "no-such-bucket");
+        let ended = lake.load(&first(), &["--output", &location]);
+        let words = if location.starts_with("s3") { "NoSuchBucket" } else { "ContainerNotFound" };
+        assert_refused(&ended, &["no-such-bucket", words]);
+        for args in [&["check"][..], &["status"], &["runs"], &["vacuum"]] {
+            let ended = lake.etl(&[args, &["--output", &location]].concat());
+            assert_eq!(ended.code, 5, "{args:?}: {}", ended.stderr);
+            assert!(ended.stderr.contains(words), "{args:?}: {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn what_a_bucket_refuses_is_exit_5_and_the_layer_as_before() {
+    let Some(server) = S3Server::moto() else { return };
+    let lake = Lake::behind_proxy(server.bucket());
+    lake.load(&first(), &[]).published();
+    let before = seen(&lake);
+    for (rule, place) in [
+        (Rule::new(Fault::Refused), "state/latest.json"),
+        (Rule::new(Fault::Refused).method("PUT"), "state/leases.json"),
+        (Rule::refuse_puts("/data/dt=2026-01-01/"), "data/dt=2026-01-01/"),
+        (Rule::refuse_puts("/data/dim_user/"), "data/dim_user/"),
+        (Rule::refuse_puts("/quarantine/"), "quarantine/"),
+        (Rule::refuse_puts("/state/index/"), "state/index/"),
+        (Rule::refuse_puts("/state/commits/"), "state/commits/"),
+        (Rule::new(Fault::Refused).method("GET").key("/curated/dt=2026-01-01/"), "curated/dt=2026-01-01/"),
+        (Rule::new(Fault::Refused).method("GET").key("/data/dim_user/"), "data/dim_user/"),
+    ] {
+        lake.bucket.proxy().add(rule.clone());
+        let ended = lake.load(&second(), &[]);
+        assert_refused(&ended, &["AccessDenied: Access Denied", &format!("{}/{place}", lake.url())]);
+        lake.bucket.proxy().clear();
+        assert_same(&seen(&lake), &before, &format!("{rule:?}"));
+    }
+    // With permission again, it goes on as if nothing had been.
+    lake.load(&second(), &[]).published();
+    assert_eq!(lake.etl(&["check"]).code, 0);
+}
+
+#[test]
+fn what_is_refused_after_the_decision_is_finished_by_the_next_command() {
+    let Some(server) = S3Server::moto() else { return };
+    for place in ["/curated/dt=2026-01-01/", "/dims/dim_user/", "/manifests/latest"] {
+        let lake = Lake::behind_proxy(server.bucket());
+        lake.load(&first(), &[]).published();
+        lake.bucket.proxy().add(Rule::refuse_puts(place));
+        let ended = lake.load(&second(), &[]);
+        assert_refused(&ended, &["AccessDenied: Access Denied", place, "is decided all the same: the next command finishes its publish"]);
+        let run_id = ended.summary()["run_id"].as_str().unwrap().to_owned();
+        assert!(ended.stderr.contains(&format!("run {run_id} is decided")), "{}", ended.stderr);
+        lake.bucket.proxy().clear();
+        assert_eq!(lake.etl(&["runs"]).code, 0);
+        assert_same(&lake.layer(), both_loads(), place);
+        lake.assert_projected(place);
+        lake.load(&second(), &[]).unchanged();
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_down_is_exit_5_within_its_time() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let work = Workspace::new();
+    work.write("orders.ndjson", first().join("\n"));
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let mut command = work.command(&["run", "--orders", "orders.ndjson", "--output", "s3://orders/lake", "--log-format", "text"]);
+    command.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "a-secret-of-the-tests"), ("AWS_REGION", "us-east-1")]);
+    command.envs([("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ALLOW_HTTP", "true"), ("ETL_STORAGE_RETRY_TIMEOUT", "2s")]);
+    let began = Instant::now();
+    let ended = ended(command.output().unwrap());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_refused(&ended, &[&endpoint, "refused"]);
+}
+
+#[test]
+fn a_store_that_is_overloaded_for_good_is_exit_5_and_the_layer_as_before() {
+    let Some(server) = S3Server::moto() else { return };
+    let lake = Lake::behind_proxy(server.bucket());
+    lake.load(&first(), &[]).published();
+    let before = seen(&lake);
+    lake.bucket.proxy().add(Rule::new(Fault::SlowDown).method("PUT"));
+    lake.work.write("orders.ndjson", second().join("\n"));
+    let began = Instant::now();
+    let mut command = lake.command(&["run", "--orders", "orders.ndjson"]);
+    let ended = ended(command.env("ETL_STORAGE_RETRY_TIMEOUT", "2s").output().unwrap());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert_refused(&ended, &["503", "SlowDown: Please reduce your request rate"]);
+    assert!(lake.bucket.proxy().faults() > 1, "it was not tried again");
+    assert_same(&seen(&lake), &before, "503");
+    lake.bucket.proxy().clear();
+    lake.load(&second(), &[]).published();
+}
+
+/// The second load through faults: it is published, once, and the layer is that of a folder.
+fn published_exactly_once(server: S3Server, rules: &[Rule], seed: u64) -> usize {
+    let lake = Lake::new(server.bucket().behind_proxy(seed));
+    lake.bucket.proxy().serialize_writes();
+    lake.load(&first(), &[]).published();
+    rules.iter().for_each(|rule| lake.bucket.proxy().add(rule.clone()));
+    let summary = lake.load(&second(), &[]).published();
+    let faults = lake.bucket.proxy().faults();
+    lake.bucket.proxy().clear();
+    let point = format!("{rules:?}, seed {seed}");
+    assert_same(&lake.layer(), both_loads(), &point);
+    lake.assert_projected(&point);
+    let runs = lake.committed_runs();
+    assert_eq!((runs.len(), runs.last().map(String::as_str)), (2, summary["run_id"].as_str()), "{point}");
+    assert_eq!(lake.etl(&["runs"]).summary()["runs"].as_array().unwrap().len(), 2, "{point}");
+    lake.load(&second(), &[]).unchanged();
+    faults
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_is_published_exactly_once() {
+    let Some(server) = S3Server::moto() else { return };
+    for fault in [Fault::ResetAfter, Fault::ErrorAfter, Fault::CutBody] {
+        let commit = Rule::new(fault).method("PUT").key("/state/commits/");
+        assert_eq!(published_exactly_once(server, &[commit.first(1)], 1), 1, "{fault:?}");
+    }
+    // The answer to what tells whether it was put is lost as well.
+    let commit = Rule::new(Fault::ResetAfter).method("PUT").key("/state/commits/").first(2);
+    let look = Rule::new(Fault::ErrorAfter).method("GET").key("/state/commits/00000000000000000002").first(1);
+    assert!(published_exactly_once(server, &[commit, look], 1) >= 2);
+}
+
+#[test]
+fn answers_that_are_lost_and_stores_that_slow_down_now_and_then_change_nothing() {
+    let Some(server) = S3Server::moto() else { return };
+    for (seed, fault) in
+        [(1, Fault::SlowDown), (2, Fault::SlowDown), (3, Fault::ResetAfter), (4, Fault::ErrorAfter), (5, Fault::ResetBefore)]
+    {
+        let faults = published_exactly_once(server, &[Rule::new(fault).share(0.2)], seed);
+        assert!(faults > 2, "{fault:?}: {faults} faults");
+    }
+}
+
+#[test]
+fn faults_over_azure_change_nothing_either() {
+    let Some(server) = AzureServer::azurite() else { return };
+    let lake = Lake::new(server.bucket().behind_proxy(7));
+    lake.load(&first(), &[]).published();
+    lake.bucket.proxy().add(Rule::new(Fault::ResetAfter).method("PUT").key("/state/commits/").first(1));
+    lake.bucket.proxy().add(Rule::new(Fault::ErrorAfter).method("PUT").share(0.2));
+    let summary = lake.load(&second(), &[]).published();
+    assert!(lake.bucket.proxy().faults() > 1);
+    lake.bucket.proxy().clear();
+    assert_same(&lake.layer(), both_loads(), "azure");
+    assert_eq!(lake.committed_runs().last().map(String::as_str), summary["run_id"].as_str());
+}
+
+/// The requests of an increment of `k` partitions are at most `FIXED + PER_PARTITION * k`, however long the history is: each
+/// partition is read once and put twice. `FIXED` has a block of the index for each doubling of the number of runs, here two.
+const FIXED: usize = 17;
+const PER_PARTITION: usize = 3;
+
+/// A day, from 1: thirty of each month.
+fn dt(day: usize) -> String {
+    format!("2025-{:02}-{:02}", 3 + (day - 1) / 30, (day - 1) % 30 + 1)
+}
+
+/// The requests of increments over a layer of so many days: those of one partition, of three, seven and twenty.
+fn requests_over(server: S3Server, days: usize) -> BTreeMap<usize, Vec<String>> {
+    let lake = Lake::behind_proxy(server.bucket());
+    let history: Vec<_> = (1..=days).map(|day| order(&format!("H{day}"), &dt(day), "")).collect();
+    lake.load(&history, &[]).published();
+    let mut requests = BTreeMap::new();
+    for partitions in [1, 3, 7, 20] {
+        lake.bucket.proxy().take_requests();
+        let increment: Vec<_> = (1..=partitions).map(|day| order(&format!("I{partitions}-{day}"), &dt(day), "")).collect();
+        let summary = lake.load(&increment, &[]).published();
+        assert_eq!(summary["partitions_written"].as_array().unwrap().len(), partitions);
+        requests.insert(partitions, lake.bucket.requests().iter().map(Recorded::line).collect());
+    }
+    requests
+}
+
+#[test]
+fn an_increment_costs_requests_for_its_own_partitions_and_none_for_the_history() {
+    let Some(server) = S3Server::moto() else { return };
+    let [short, long] = [30, 120].map(|days| requests_over(server, days));
+    for (partitions, requests) in &long {
+        println!("{partitions} partitions: {} requests over 120 days, {} over 30", requests.len(), short[partitions].len());
+    }
+    for (partitions, requests) in &long {
+        let listing = requests
+            .iter()
+            .find(|line| line.starts_with("LIST") && ["curated", "data"].iter().any(|folder| line.contains(&format!("/{folder}"))));
+        assert_eq!(listing, None);
+        assert!(requests.iter().all(|line| line != "LIST " && !line.ends_with("LIST team/lake/")), "{requests:?}");
+        assert_eq!(requests.len(), short[partitions].len(), "{partitions} partitions\n{requests:#?}\n{:#?}", short[partitions]);
+        assert!(
+            requests.len() <= FIXED + PER_PARTITION * partitions,
+            "{partitions} partitions: {} requests\n{requests:#?}",
+            requests.len()
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! Kept versions: undo, differences, the feed of changes, and what a vacuum removes. And several runs on one folder at once.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Workspace, order};
+
+/// A run over these orders; its id.
+fn load(work: &Workspace, lines: &[String]) -> String {
+    work.load(lines, &[]).published()["run_id"].as_str().unwrap().to_owned()
+}
+
+fn answer(work: &Workspace, args: &[&str]) -> Value {
+    let ended = work.etl(args);
+    assert_eq!(ended.code, 0, "{args:?}: {}", ended.stderr);
+    ended.summary()
+}
+
+fn paid(order_id: &str, day: &str) -> String {
+    order(order_id, day, r#","status":"paid","updated_at":"2026-02-01T00:00:00Z""#)
+}
+
+#[test]
+fn an_undone_run_leaves_the_layer_as_it_was_and_can_be_loaded_again() {
+    let work = Workspace::new();
+    load(&work, &[order("A", "2026-01-01", ""), order("B", "2026-01-02", "")]);
+    let before = work.layer();
+    let second = load(&work, &[paid("A", "2026-01-01"), order("C", "2026-01-03", r#","user_id":"U9""#)]);
+    let after = work.layer();
+    let undone = answer(&work, &["undo", &second]);
+    assert_eq!((&undone["partitions_written"], &undone["partitions_removed"]), (&json!(["2026-01-01"]), &json!(["2026-01-03"])));
+    assert_eq!(work.layer(), before);
+    assert_eq!(work.etl(&["check"]).code, 0);
+    let runs = answer(&work, &["runs"]);
+    assert_eq!(runs["runs"][0]["command"], "undo", "it stands in the history");
+    // What the run had loaded is no longer covered, and the same run again does the same again.
+    load(&work, &[paid("A", "2026-01-01"), order("C", "2026-01-03", r#","user_id":"U9""#)]);
+    assert_eq!(work.layer(), after);
+    // An undo can be undone.
+    let third = load(&work, &[order("D", "2026-01-05", "")]);
+    let with_third = work.layer();
+    let undo = answer(&work, &["undo", &third])["run_id"].as_str().unwrap().to_owned();
+    assert_eq!(work.layer(), after);
+    answer(&work, &["undo", &undo]);
+    assert_eq!(work.layer(), with_third);
+}
+
+#[test]
+fn a_run_that_later_runs_stand_on_is_not_undone() {
+    let work = Workspace::new();
+    let first = load(&work, &[order("A", "2026-01-01", ""), order("B", "2026-01-02", "")]);
+    let second = load(&work, &[paid("A", "2026-01-01")]);
+    let third = load(&work, &[order("C", "2026-01-03", r#","user_id":"U9""#)]);
+    let layer = work.layer();
+    let refused = work.etl(&["undo", &first, "--log-format", "text"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains(&second) && refused.stderr.contains("2026-01-01") && !refused.stderr.contains(&third),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(work.layer(), layer);
+    // A later run on other days is no reason, and its members stay.
+    let undone = answer(&work, &["undo", &second]);
+    assert_eq!(undone["partitions_written"], json!(["2026-01-01"]));
+    assert_eq!(work.query("SELECT count(*) FROM fact_order WHERE status = 'paid'"), ["0"]);
+    assert_eq!(work.query("SELECT count(*) FROM dim_user WHERE user_id = 'U9'"), ["1"]);
+    assert_eq!(work.etl(&["check"]).code, 0);
+    let unknown = work.etl(&["undo", "20200101T000000000000Z-0000010000", "--log-format", "text"]);
+    assert!(unknown.code == 2 && unknown.stderr.contains("no run"), "{}", unknown.stderr);
+}
+
+#[test]
+fn a_difference_tells_rows_and_revenue_before_and_after() {
+    let work = Workspace::new();
+    let first = load(&work, &[order("A", "2026-01-01", ""), order("B", "2026-01-02", "")]);
+    let second = load(&work, &[paid("A", "2026-01-01"), order("C", "2026-01-02", "")]);
+    let diff = answer(&work, &["diff", &second]);
+    assert_eq!((&diff["rows_added"], &diff["rows_removed"], &diff["rows_changed"]), (&json!(1), &json!(0), &json!(1)));
+    let rows = diff["rows"].as_array().unwrap();
+    assert_eq!(
+        (&rows[0]["order_id"], &rows[0]["before"]["status"], &rows[0]["after"]["status"]),
+        (&json!("A"), &Value::Null, &json!("paid"))
+    );
+    assert_eq!((&rows[1]["change"], &rows[1]["order_id"]), (&json!("added"), &json!("C")));
+    assert_eq!(diff["revenue"].as_array().unwrap().len(), 1, "{diff}");
+    assert_eq!(answer(&work, &["diff", &first, &second]), diff);
+    assert_eq!(answer(&work, &["diff", &second, &first])["rows_removed"], 1);
+    let feed = work.etl(&["changes", "--since-run", &first]);
+    let lines: Vec<Value> = feed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0], json!({"op": "update", "order_id": "A", "sku": "S", "dt": "2026-01-01"}));
+    assert_eq!((&lines[1]["op"], &lines[2]["rows_added"], lines.len()), (&json!("insert"), &json!(1), 3));
+}
+
+#[test]
+fn a_dry_run_shows_what_it_would_change_and_fails_where_that_is_asked_for() {
+    let work = Workspace::new();
+    load(&work, &[order("A", "2026-01-01", "")]);
+    let layer = work.layer();
+    let ended = work.load(&[paid("A", "2026-01-01")], &["--dry-run", "--diff"]);
+    let diff = &ended.summary()["diff"];
+    assert_eq!((ended.code, &diff["rows_changed"], &diff["rows"][0]["after"]["status"]), (0, &json!(1), &json!("paid")));
+    assert_eq!(work.load(&[paid("A", "2026-01-01")], &["--dry-run", "--fail-if-diff"]).code, 4);
+    assert_eq!(work.load(&[order("A", "2026-01-01", "")], &["--dry-run", "--fail-if-diff"]).code, 0);
+    assert_eq!(work.layer(), layer);
+    assert_eq!(work.load(&[order("A", "2026-01-01", "")], &["--fail-if-diff"]).code, 2, "it needs --dry-run");
+}
+
+#[test]
+fn a_vacuum_removes_what_is_past_its_time_and_nothing_of_now() {
+    let work = Workspace::new();
+    load(&work, &[order("A", "2026-01-01", "")]);
+    let second = load(&work, &[paid("A", "2026-01-01")]);
+    let layer = work.layer();
+    assert_eq!(answer(&work, &["vacuum"])["objects"], 0, "nothing is past seven days");
+    let removed = answer(&work, &["vacuum", "--keep", "0s"]);
+    assert!(removed["objects"].as_u64().unwrap() > 0, "{removed}");
+    assert_eq!(work.layer(), layer);
+    assert_eq!(work.etl(&["check"]).code, 0);
+    let refused = work.etl(&["undo", &second, "--log-format", "text"]);
+    assert!(refused.code == 2 && refused.stderr.contains("no longer kept"), "{}", refused.stderr);
+    load(&work, &[order("B", "2026-01-01", "")]);
+    assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY 1"), ["A", "B"]);
+}
+
+#[test]
+fn a_backfill_of_several_jobs_and_one_of_several_shards_end_in_the_bytes_of_one_run() {
+    let lines: Vec<String> =
+        (1..=28).map(|day| order(&format!("O{day}"), &format!("2026-01-{day:02}"), &format!(r#","user_id":"U{}""#, day % 5))).collect();
+    let expected = Workspace::new();
+    expected.load(&lines, &["--since", "2026-01-01", "--until", "2026-01-29"]).published();
+    let range = ["--orders", "orders.ndjson", "--since", "2026-01-01", "--until", "2026-01-29", "--chunk", "1d"];
+    let jobs = Workspace::new();
+    jobs.write("orders.ndjson", lines.join("\n"));
+    let done = answer(&jobs, &[&["backfill", "--jobs", "4"][..], &range].concat());
+    assert_eq!((&done["chunks"], &done["chunks_done"]), (&json!(28), &json!(28)));
+    assert_eq!(jobs.layer(), expected.layer());
+    let shards = Workspace::new();
+    shards.write("orders.ndjson", lines.join("\n"));
+    let children: Vec<_> = ["0/3", "1/3", "2/3"]
+        .iter()
+        .map(|shard| {
+            let mut command = shards.command(&[&["backfill", "--shard", shard][..], &range].concat());
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(shards.layer(), expected.layer());
+    let again = answer(&shards, &[&["backfill"][..], &range].concat());
+    assert_eq!(again["chunks_done_before"], 28, "each chunk was done by some shard");
+}
