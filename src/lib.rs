@@ -12,7 +12,7 @@
 //! | [`join`] | users and products: the dimensions, and what they add to a fact |
 //! | [`layer`] | partitions: staged, stored, merged; which of them hold an order |
 //! | [`check`] | DuckDB SQL over the layer as it would be |
-//! | [`store`] | the disk: lock, journal, publishing as one step |
+//! | [`store`] | a folder or a bucket: objects, the log of commits, the files that it projects, leases |
 //! | [`net`] | what every user of the network shares: client, TLS, proxies, retry policy, rate limits, redaction |
 //! | [`report`] | what a run says of itself |
 //! | [`warehouse`] | SQL for Redshift |

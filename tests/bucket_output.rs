@@ -262,7 +262,7 @@ fn commands_that_read_say_of_a_bucket_what_they_say_of_a_folder() {
     }
     twins.write("checks/many.sql", "-- severity: warn\nSELECT order_id, quantity FROM fact_order WHERE quantity > 4");
     let before = twins.lake.files("");
-    let reading: [&[&str]; 21] = [
+    let reading: [&[&str]; 20] = [
         &["check"],
         &["check", "--violations", "violations"],
         &["check", "--history"],
@@ -279,7 +279,6 @@ fn commands_that_read_say_of_a_bucket_what_they_say_of_a_folder() {
         &["diff", "{0}", "{1}"],
         &["changes", "--since-run", "{0}"],
         &["redshift", "ddl"],
-        &["redshift", "copy"],
         &["redshift", "merge"],
         &["redshift", "merge", "--since-run", "{0}"],
         &["runs", "show", "none"],
@@ -289,6 +288,10 @@ fn commands_that_read_say_of_a_bucket_what_they_say_of_a_folder() {
         let ended = twins.both(args);
         assert!(!ended.stdout.is_empty() || ended.code == 2, "{args:?}");
     }
+    // A full load is of one commit: in a bucket, the manifest names its objects.
+    let copy = twins.lake.etl(&["redshift", "copy"]);
+    let manifest = format!("FROM '{}/manifests/latest'", twins.lake.url());
+    assert!(copy.code == 0 && copy.stdout.contains(&manifest) && copy.stdout.contains("MANIFEST;"), "{}\n{}", copy.stdout, copy.stderr);
     for engine in ["duckdb", "athena", "glue", "spark"] {
         let ended = twins.lake.etl(&["ddl", engine]);
         assert_eq!(ended.code, 0, "{engine}: {}", ended.stderr);
@@ -617,7 +620,7 @@ fn faults_over_azure_change_nothing_either() {
 
 /// The requests of an increment of `k` partitions are at most `FIXED + PER_PARTITION * k`, however long the history is: each
 /// partition is read once and put twice. `FIXED` has a block of the index for each doubling of the number of runs, here two.
-const FIXED: usize = 17;
+const FIXED: usize = 19;
 const PER_PARTITION: usize = 3;
 
 /// A day, from 1: thirty of each month.
@@ -636,7 +639,9 @@ fn requests_over(server: S3Server, days: usize) -> BTreeMap<usize, Vec<String>> 
         let increment: Vec<_> = (1..=partitions).map(|day| order(&format!("I{partitions}-{day}"), &dt(day), "")).collect();
         let summary = lake.load(&increment, &[]).published();
         assert_eq!(summary["partitions_written"].as_array().unwrap().len(), partitions);
-        requests.insert(partitions, lake.bucket.requests().iter().map(Recorded::line).collect());
+        // One that the store did not answer is sent again, and is no more work of the run's.
+        let answered = |request: &&Recorded| request.status.is_some();
+        requests.insert(partitions, lake.bucket.requests().iter().filter(answered).map(Recorded::line).collect());
     }
     requests
 }

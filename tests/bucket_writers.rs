@@ -111,6 +111,7 @@ fn eight_writers_end_in_the_bytes_of_one(bucket: Bucket) {
         }
     }
     println!("writer {victim} was killed after {instant:?}; all ended after {:?}", began.elapsed());
+    lake.age_scratch();
     let again = lake.etl(&strs(&run_over(victim + 1, victim + 1)));
     assert_eq!(again.code, 0, "{}", again.stderr);
     assert_whole(&lake, &of_one_run(&lines), "eight writers");
@@ -213,6 +214,7 @@ fn the_lease_of_a_process_that_died_here_holds_nothing() {
     lake.bucket.proxy().wait_for_held(1);
     first.kill().unwrap();
     first.wait().unwrap();
+    lake.age_scratch();
     let began = Instant::now();
     lake.load(&days(1, 2), &[]).published();
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
@@ -269,6 +271,7 @@ impl Scene {
         let by_manifest = lake.by_manifest();
         let [before, after] = [&self.before, &self.after].map(Scene::facts);
         assert!(by_manifest == before || by_manifest == after, "{point}: a mix by manifest: {:?}", by_manifest.keys());
+        lake.age_scratch();
         let next = lake.etl(&["runs"]);
         assert_eq!(next.code, 0, "{point}: {}", next.stderr);
         let all = lake.commits().len() == 2;

@@ -33,8 +33,8 @@ const BLOCK_ENTRIES: usize = 512;
 const CHECKSUM: usize = 8;
 const COUNT: usize = 8;
 
-/// Entries that are held before they are spilled, where all of the history is read: 64 MiB.
-const ENTRIES_IN_MEMORY: usize = 4 << 20;
+/// Entries that are held before they are spilled, where all of the history is read: 16 MiB.
+const ENTRIES_IN_MEMORY: usize = 1 << 20;
 
 /// An order and a partition that holds it.
 pub type Entry = (OrderHash, Dt);

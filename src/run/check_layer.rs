@@ -238,7 +238,8 @@ fn foreign_objects(output: &Output) -> Result<Vec<String>, RunError> {
             places::partition_of_key(&listed.key)
                 .is_some_and(|dt| listed.key == places::partition_file(dt) && !state.partitions.contains_key(&dt))
         };
-        if !is_own && !(is_empty() && listed.bytes < LONGEST_HEADER) {
+        let belongs = is_own || (is_empty() && listed.bytes < LONGEST_HEADER);
+        if !belongs {
             foreign.push(listed.key.to_string());
         }
     }

@@ -70,7 +70,6 @@ pub(super) fn vacuum_daily(settings: &Settings, output: &Output, now: UtcMicros)
     if is_done {
         return;
     }
-    store::remove_abandoned(output);
     let vacuumed = OpenedLayer::open(output)
         .and_then(|layer| Vacuum { output, keep: settings.keep, now }.run(&layer))
         .and_then(|removed| output.replace(places::VACUUMED, today.as_bytes()).map(|()| removed));

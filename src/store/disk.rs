@@ -104,8 +104,11 @@ pub(crate) fn keep_access(staged: &Path, place: &Path) -> Result<(), StoreError>
         acl::inherit(staged, place);
         // The folder of a new partition does not exist yet: it takes its group from the one above.
         let folder = place.ancestors().skip(1).find_map(|folder| fs::metadata(folder).ok());
-        if let Some(folder) = folder.filter(|folder| folder.mode() & SETGID != 0 && folder.gid() != now.gid()) {
-            set_group(None, folder.gid());
+        // The folder in which the file was staged may hand on a group of its own.
+        let inherited = folder.filter(|folder| folder.mode() & SETGID != 0).map(|folder| folder.gid());
+        let group = inherited.or_else(|| fs::metadata("/proc/self").ok().map(|process| process.gid()));
+        if let Some(group) = group.filter(|group| *group != now.gid()) {
+            set_group(None, group);
         }
         return Ok(());
     };

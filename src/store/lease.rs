@@ -78,7 +78,7 @@ pub enum LockError {
         /// The output.
         output: String,
         /// Who it is, where that can be read.
-        holder: Option<Holder>,
+        holder: Option<Box<Holder>>,
     },
     /// A signal came while waiting.
     #[error("interrupted while waiting for the output")]
@@ -124,7 +124,7 @@ impl Lease {
             }
             let (poll, least) = if output.folder().is_some() { (POLL, LOOK) } else { (POLL_BUCKET, Duration::ZERO) };
             if started.elapsed() >= wait.max(least) {
-                return Err(LockError::Held { output: output.location(), holder: Some(other) });
+                return Err(LockError::Held { output: output.location(), holder: Some(Box::new(other)) });
             }
             waited = true;
             sleep(poll.min(wait.max(least)), cancel);
@@ -329,7 +329,7 @@ pub(super) fn is_running(pid: u32) -> bool {
 }
 
 /// When a process started, in ticks since the boot; `None` if there is no such process.
-fn process_start(pid: u32) -> Option<String> {
+pub(super) fn process_start(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name of the program, in brackets, may hold spaces.
     let (_, rest) = stat.rsplit_once(')')?;

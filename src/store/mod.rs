@@ -33,5 +33,5 @@ pub use key::Key;
 pub use lease::{Holder, Lease, LockError, Scope};
 pub use object::{Condition, Content, Listed, Names, Object, PutError, Store, Tag};
 pub use output::Output;
-pub use publish::{DecideError, MOST_ATTEMPTS, Recovery, Staging, is_publishing, recover, remove_abandoned};
+pub use publish::{DecideError, MOST_ATTEMPTS, Recovery, Staging, is_publishing, recover};
 pub use scratch::Scratch;

@@ -115,8 +115,9 @@ impl Output {
 
     /// Fails if a folder of the output lies on another file system: files could not be put in place by a rename.
     fn refuse_other_devices(&self, root: &Path) -> Result<(), StoreError> {
-        let own = disk::device(&root.join(places::STAGING))?;
+        let own = disk::device(root)?;
         let mut folders: Vec<PathBuf> = places::FOLDERS.iter().map(|folder| root.join(folder)).collect();
+        folders.push(root.join(places::STAGING));
         folders.extend(self.names(places::CURATED)?.iter().map(|name| root.join(places::CURATED).join(name)));
         for folder in folders {
             if disk::device(&folder)?.is_some_and(|device| Some(device) != own) {

@@ -30,6 +30,9 @@ enum Wanted {
     Nothing(Option<ObjectRef>),
 }
 
+/// Finds the local file with the content of an object.
+pub(super) type LocalFile<'a> = dyn Fn(&ObjectRef) -> Option<PathBuf> + Sync + 'a;
+
 /// What the writer of a commit knows, which spares requests.
 #[derive(Default)]
 pub(super) struct Known<'a> {
@@ -38,7 +41,7 @@ pub(super) struct Known<'a> {
     /// Places at which nothing was when the writer began.
     pub(super) absent: BTreeSet<Key>,
     /// The local file with the content of an object.
-    pub(super) local: Option<&'a (dyn Fn(&ObjectRef) -> Option<PathBuf> + Sync)>,
+    pub(super) local: Option<&'a LocalFile<'a>>,
 }
 
 /// Installs the files of all commits that are not known to be installed.

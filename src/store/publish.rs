@@ -499,12 +499,6 @@ pub enum Recovery {
     Undone(usize),
 }
 
-/// Removes what single writes of a folder have left behind that were cut off, where a recovery does not look each time.
-pub fn remove_abandoned(output: &Output) {
-    let Some(root) = output.folder() else { return };
-    [places::REPORTS, places::MANIFESTS].into_iter().for_each(|folder| atomic::remove_abandoned(&root.join(folder)));
-}
-
 /// Whether a commit is decided and not installed: under way, or cut off.
 ///
 /// # Errors
@@ -520,7 +514,8 @@ pub fn is_publishing(output: &Output) -> Result<bool, StoreError> {
 pub fn recover(output: &Output) -> Result<Recovery, StoreError> {
     let Some(root) = output.folder() else { return recover_bucket(output) };
     // What single writes left behind that were cut off.
-    [places::STATE, places::COMMITS].into_iter().for_each(|folder| atomic::remove_abandoned(&root.join(folder)));
+    let written = [places::STATE, places::COMMITS, places::REPORTS, places::MANIFESTS];
+    written.into_iter().for_each(|folder| atomic::remove_abandoned(&root.join(folder)));
     let staged = output.names(places::STAGING)?;
     let is_installed = commit::head(output)?.is_none_or(|head| head.is_installed());
     if is_installed && staged.is_empty() {
@@ -529,7 +524,6 @@ pub fn recover(output: &Output) -> Result<Recovery, StoreError> {
     let _lock = lock(output)?;
     let mut recovery = Recovery::Clean;
     if let Some(head) = commit::head(output)?.filter(|head| !head.is_installed()) {
-        [places::REPORTS, places::MANIFESTS].into_iter().for_each(|folder| atomic::remove_abandoned(&root.join(folder)));
         recover_own(output, root, &head)?;
         projection::complete(output, &head)?;
         recovery = Recovery::Finished(head.commit.run_id);

@@ -3,7 +3,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     process::{Child, Command, Stdio},
+    time::{Duration, SystemTime},
 };
 
 use serde_json::Value;
@@ -137,11 +139,18 @@ impl Lake {
         self.bucket.delete(&self.key("state/leases.json"));
     }
 
-    /// The scratch of runs that is still there. An empty folder is one whose run was killed in the moment of its making.
+    /// The scratch of runs that is still there.
     pub fn scratch(&self) -> Vec<String> {
-        let folders = self.work.path("tmp").read_dir().unwrap().map(|entry| entry.unwrap());
-        let filled = folders.filter(|folder| folder.path().read_dir().is_ok_and(|mut entries| entries.next().is_some()));
-        filled.map(|folder| folder.file_name().into_string().unwrap()).collect()
+        let entries = self.work.path("tmp").read_dir().unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// Makes the scratch of runs that were killed old: a young one may be that of a run at its beginning.
+    pub fn age_scratch(&self) {
+        for name in self.scratch() {
+            let folder = File::open(self.work.path("tmp").join(name)).unwrap();
+            folder.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+        }
     }
 
     /// Puts a copy of all objects of this output into another one.

@@ -428,7 +428,8 @@ mod tests {
 
     #[test]
     fn an_object_that_changes_is_an_error_and_not_a_mix() {
-        let changes: [(&str, &str, &dyn Fn(&Memory)); 5] = [
+        type Change<'c> = (&'c str, &'c str, &'c dyn Fn(&Memory));
+        let changes: [Change<'_>; 5] = [
             ("1", "replaced", &|memory| memory.put("o.json", large(), "2")),
             ("unlisted", "replaced", &|memory| memory.put("o.json", [large(), b" ".to_vec()].concat(), "unlisted")),
             ("1", "replaced", &|memory| memory.put("o.json", b"short".to_vec(), "1")),
