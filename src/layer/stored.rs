@@ -67,19 +67,24 @@ impl<'a> StoredPartitions<'a> {
         let key = places::partition_file(dt);
         let path = self.output.at(&key);
         let Some(entry) = self.entries.get(&dt) else {
-            if self.output.folder().is_some() && path.exists() {
-                return Err(LayerError::Changed { path });
-            }
+            // A file that somebody else puts there meanwhile is found before the commit.
             self.see(key, None);
             return Ok(None);
         };
         let bytes = match self.output.folder() {
-            Some(_) => {
-                store::read(&path)?.filter(|bytes| entry.version.is_of(bytes)).ok_or_else(|| LayerError::Changed { path: path.clone() })?
-            }
+            Some(_) => self.read_file(&path, entry)?,
             None => self.fetch(&key, entry)?,
         };
         StoredPartition::parse(bytes, dt, &path, self.schema).map(Some)
+    }
+
+    /// The content of a partition in a folder: its file, or, where another run has replaced that meanwhile, its object.
+    fn read_file(&self, path: &Path, entry: &PartitionEntry) -> Result<Vec<u8>, LayerError> {
+        if let Some(bytes) = store::read(path)?.filter(|bytes| entry.version.is_of(bytes)) {
+            return Ok(bytes);
+        }
+        let kept = store::read(&self.output.at(&entry.version.object))?.filter(|bytes| entry.version.is_of(bytes));
+        kept.ok_or_else(|| LayerError::Changed { path: path.to_owned() })
     }
 
     /// The content of a partition in a bucket: its installed file if that is what the state says, else its object.

@@ -21,7 +21,7 @@ use super::{
     merge_all::{self, EarlierAttempt, Merger},
     observer::{Observer, StageClock, StageName},
     open::{Opening, scope_of, settled_layer},
-    publish::{PublishError, Publisher, RunCoverage},
+    publish::{PublishError, Publisher, RunCoverage, has_moved},
     quarantine::Quarantine,
     replay, shape,
     staged_run::{CheckedRun, MergedRun, NewIndexEntries, StagedDimensions, StagedRun, StagingContext},
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    check::{self, Engine},
+    check::{self, CheckError, CustomCheck, Engine},
     coverage::Interval,
     join::Enricher,
     layer::{self, Catalog, LayerError, LookUpError, MergeRules, OpenedLayer, PriceBook, StateOrigin, StoredPartitions, StoredState},
@@ -140,6 +140,67 @@ struct Rebase {
     dimensions_are_new: bool,
 }
 
+/// One attempt to merge, check and publish.
+struct Attempt {
+    base: Base,
+    dimensions: Dimensions,
+    rebase: Rebase,
+}
+
+/// What an attempt works with.
+struct Begun<'a> {
+    attempt: Attempt,
+    extracted: &'a mut Extracted,
+    staging: &'a mut Staging,
+    engine: Option<Engine>,
+    custom: &'a [CustomCheck],
+}
+
+/// An attempt that another run was faster than.
+struct Lost {
+    /// What it has merged, if it came that far.
+    run: Option<CheckedRun>,
+    dimensions: Dimensions,
+    /// The layer that it began with.
+    layer: OpenedLayer,
+    joined: Joined,
+}
+
+/// With which users and products the lines of an attempt were joined.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Joined {
+    /// With those that were read when the lines were.
+    AsExtracted,
+    /// With those that another run has changed since.
+    Again,
+}
+
+/// How an attempt has ended.
+enum Ended {
+    Published,
+    /// Another run was committed first.
+    Lost {
+        run: CheckedRun,
+        dimensions: Dimensions,
+    },
+}
+
+/// An attempt that failed. Its dimensions are those of the next one.
+struct Failed {
+    error: RunError,
+    dimensions: Dimensions,
+}
+
+/// Whether an error may come of files that another run has replaced while they were read.
+fn is_of_the_layer(error: &RunError) -> bool {
+    match error {
+        RunError::ChecksFailed { published, .. } => !published,
+        RunError::Layer(error) => matches!(error, LayerError::Changed { .. } | LayerError::Partition { .. }),
+        RunError::Check(CheckError::Layer { .. }) => true,
+        _ => false,
+    }
+}
+
 /// Waits a random moment, longer with each attempt, so that writers do not meet again at once.
 fn back_off(attempt: usize) {
     const LONGEST: u64 = 5000;
@@ -197,7 +258,7 @@ impl Job<'_> {
         let mut staging = Staging::create(&self.output, &self.summary.run_id)?;
         let orders = self.orders(&staging)?;
         let coverage = self.resolve_window(&orders, &opened)?;
-        let mut base = self.open_catalog(opened, &staging.scratch(), StoredState::Use)?;
+        let base = self.open_catalog(opened, &staging.scratch(), StoredState::Use)?;
         let mut dimensions = self.dimensions(&base)?;
         let mut quarantine = Quarantine::new(&staging, &self.summary.run_id, self.settings.quarantine_mode);
         let mut extracted = self.extract(&orders, coverage.window, &dimensions, &staging, &mut quarantine)?;
@@ -206,22 +267,25 @@ impl Job<'_> {
         extracted.unknown.products.drain().for_each(|key| dimensions.products.infer(&key));
 
         let as_extracted = self.summary.clone();
-        let mut rebase = Rebase { earlier: None, enricher: None, dimensions_are_new: true };
-        for attempt in 0..MOST_ATTEMPTS {
-            self.enter(StageName::Merge);
+        let mut attempt = Attempt { base, dimensions, rebase: Rebase { earlier: None, enricher: None, dimensions_are_new: true } };
+        for number in 0..MOST_ATTEMPTS {
             self.summary = Summary { checks: std::mem::take(&mut self.summary.checks), ..as_extracted.clone() };
-            let (before, sequence) = (base.opened.clone(), base.opened.number() + 1);
-            let merged = self.merge(base, &mut extracted, &staging, rebase.earlier.take(), rebase.enricher.as_ref())?;
-            self.stage_lineage(&merged, &mut extracted, &mut staging, sequence)?;
-            let staged_dimensions = StagedDimensions { dimensions: &dimensions, are_new: rebase.dimensions_are_new };
-            let staged = merged.stage(self.staging_context(), &mut staging, &staged_dimensions, &extracted)?;
-            self.enter(StageName::Check);
-            let cancel = self.request.cancel;
-            let checked = staged.check(engine.take(), &custom, self.staging_context(), &staging, cancel)?;
-            let Some(checked) = self.publish(checked, &before, &mut staging, coverage)? else { return Ok(()) };
-            tracing::info!(attempt = attempt + 1, "another run was committed first: what both have in common is merged again");
-            back_off(attempt);
-            (base, dimensions, rebase) = self.rebase(checked, dimensions, &mut staging)?;
+            let opened = attempt.base.opened.clone();
+            let joined = if attempt.rebase.enricher.is_some() { Joined::Again } else { Joined::AsExtracted };
+            let begun = Begun { attempt, extracted: &mut extracted, staging: &mut staging, engine: engine.take(), custom: &custom };
+            let (lost, dimensions) = match self.attempt(begun, coverage) {
+                Ok(Ended::Published) => return Ok(()),
+                Ok(Ended::Lost { run, dimensions }) => (Some(run), dimensions),
+                // What another run has committed meanwhile was read as if it were of the layer before: it says nothing of this run.
+                Err(Failed { error, dimensions }) if is_of_the_layer(&error) && has_moved(&self.output, &opened)? => {
+                    tracing::debug!(%error, "the layer has moved on");
+                    (None, dimensions)
+                }
+                Err(Failed { error, .. }) => return Err(error),
+            };
+            tracing::info!(attempt = number + 1, "another run was committed first: what both have in common is merged again");
+            back_off(number);
+            attempt = self.rebase(Lost { run: lost, dimensions, layer: opened, joined }, &mut staging)?;
         }
         Err(StoreError::Refused {
             location: self.output.location(),
@@ -230,28 +294,56 @@ impl Job<'_> {
         .into())
     }
 
+    /// Merges, checks and publishes once.
+    fn attempt(&mut self, begun: Begun<'_>, coverage: RunCoverage) -> Result<Ended, Failed> {
+        let Begun { attempt: Attempt { base, dimensions, rebase }, extracted, staging, engine, custom } = begun;
+        let publish = || -> Result<Option<CheckedRun>, RunError> {
+            self.enter(StageName::Merge);
+            let (before, sequence) = (base.opened.clone(), base.opened.number() + 1);
+            let merged = self.merge(base, extracted, staging, rebase.earlier, rebase.enricher.as_ref())?;
+            self.stage_lineage(&merged, extracted, staging, sequence)?;
+            let staged_dimensions = StagedDimensions { dimensions: &dimensions, are_new: rebase.dimensions_are_new };
+            let staged = merged.stage(self.staging_context(), staging, &staged_dimensions, extracted)?;
+            self.enter(StageName::Check);
+            let cancel = self.request.cancel;
+            let checked = staged.check(engine, custom, self.staging_context(), staging, cancel)?;
+            self.publish(checked, &before, staging, coverage)
+        };
+        match publish() {
+            Ok(None) => Ok(Ended::Published),
+            Ok(Some(run)) => Ok(Ended::Lost { run, dimensions }),
+            Err(error) => Err(Failed { error, dimensions }),
+        }
+    }
+
     /// Prepares another attempt, on the layer that other runs have committed meanwhile.
-    fn rebase(&self, lost: CheckedRun, dimensions: Dimensions, staging: &mut Staging) -> Result<(Base, Dimensions, Rebase), RunError> {
+    fn rebase(&self, lost: Lost, staging: &mut Staging) -> Result<Attempt, RunError> {
+        let Lost { run: lost, dimensions, layer: before, joined } = lost;
         let opened = settled_layer(&self.output)?;
         staging.begin_attempt();
         let base = self.open_catalog(opened, &staging.scratch(), StoredState::Use)?;
-        let StagedRun { catalog, merged, .. } = lost.staged;
-        let before = catalog.state;
-        let mut earlier = EarlierAttempt { merged, stored: before.partitions, is_void: false };
-        if before.dimensions == base.catalog.state.dimensions {
-            return Ok((base, dimensions, Rebase { earlier: Some(earlier), enricher: None, dimensions_are_new: false }));
+        let earlier = lost.map(|lost| {
+            let StagedRun { catalog, merged, .. } = lost.staged;
+            EarlierAttempt { merged, stored: catalog.state.partitions, is_void: false }
+        });
+        let was_checked = earlier.is_some();
+        let mut earlier = earlier.unwrap_or_else(|| EarlierAttempt { is_void: true, ..EarlierAttempt::default() });
+        if joined == Joined::AsExtracted && before.state.dimensions == base.catalog.state.dimensions {
+            let rebase = Rebase { earlier: Some(earlier), enricher: None, dimensions_are_new: !was_checked };
+            return Ok(Attempt { base, dimensions, rebase });
         }
         let looked_up = LookUpTables::of(&dimensions, &self.settings.enrich)?;
         let reader =
             MemberReader { settings: self.settings, output: &self.output, access: self.access(), stored: &base.catalog.state.dimensions };
         let dimensions = reader.rebased(dimensions)?;
         // What facts carry of users and products may be another: then all lines are joined again.
-        earlier.is_void = !LookUpTables::of(&dimensions, &self.settings.enrich)?.say_the_same(&looked_up)?;
-        let enricher =
-            earlier.is_void.then(|| Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)).transpose()?;
+        let says_other = !LookUpTables::of(&dimensions, &self.settings.enrich)?.say_the_same(&looked_up)?;
+        earlier.is_void = earlier.is_void || says_other;
+        let joins_again = says_other || joined == Joined::Again;
+        let enricher = joins_again.then(|| Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)).transpose()?;
         // Members of both runs, merged by the same rules as each: there is nothing new in it that a check could find.
         let dimensions_are_new = earlier.is_void;
-        Ok((base, dimensions, Rebase { earlier: Some(earlier), enricher, dimensions_are_new }))
+        Ok(Attempt { base, dimensions, rebase: Rebase { earlier: Some(earlier), enricher, dimensions_are_new } })
     }
 
     fn staging_context(&mut self) -> StagingContext<'_> {

@@ -43,6 +43,7 @@ pub(super) struct MergedPartitions {
 }
 
 /// What an earlier attempt of the run has merged, before another run was committed.
+#[derive(Default)]
 pub(super) struct EarlierAttempt {
     pub(super) merged: MergedPartitions,
     /// The stored partitions that it merged with.

@@ -75,7 +75,9 @@ impl Publisher<'_> {
         std::mem::take(&mut staged.seen).into_iter().for_each(|(key, tag)| staging.saw(key, tag));
         staging.place(&before, self.cancel)?;
         note_times(self.output, staging, &mut staged.next)?;
-        self.refuse_changed(staged)?;
+        if let Err(error) = self.refuse_changed(staged) {
+            return Err(if has_moved(self.output, base)? { PublishError::Moved } else { error.into() });
+        }
         let ended = if failed.is_empty() { Ended::Success } else { Ended::ChecksFailed { published: true } };
         let verdict = conclude::judge(self.settings, self.output, summary, ended, &staged.view.facts);
         staging.put(places::report(&summary.run_id), &report::report_bytes(summary))?;
@@ -137,6 +139,14 @@ impl Publisher<'_> {
             layer: staged.next.to_record()?,
         })
     }
+}
+
+/// Whether another run was committed since a layer was read.
+///
+/// # Errors
+/// I/O errors.
+pub(super) fn has_moved(output: &Output, base: &OpenedLayer) -> Result<bool, StoreError> {
+    Ok(store::head(output)?.map_or(0, |head| head.commit.number) != base.number())
 }
 
 impl StagedRun {

@@ -58,8 +58,13 @@ fn is_abandoned(rest: &str, entry: &fs::DirEntry) -> bool {
 }
 
 /// A file with this content in the folder of its place, with the access of the file that it replaces: durable, but for its name.
-pub(super) fn stage_beside(path: &Path, content: Content<'_>) -> Result<TempPath, StoreError> {
+fn stage_beside(path: &Path, content: Content<'_>) -> Result<TempPath, StoreError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    stage_in(folder, path, content)
+}
+
+/// As [`stage_beside`], in a folder of the same file system.
+pub(super) fn stage_in(folder: &Path, path: &Path, content: Content<'_>) -> Result<TempPath, StoreError> {
     // A collector may read every `*.prom` of a folder: the staged file does not end so.
     let mut staged = tempfile::Builder::new()
         .prefix(&staged_prefix())

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{Condition, Content, Key, Output, PutError, StoreError, Tag, disk, places};
 
 /// The version of the format.
-const VERSION: u32 = 1;
+const FORMAT: u32 = 1;
 
 /// How many records are looked at where nothing says up to where they are installed.
 const UNKNOWN_INSTALLED: u64 = 32;
@@ -77,8 +77,10 @@ pub struct Read {
 /// A record of the log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Commit {
-    version: u32,
+    /// The version of the format.
+    format: u32,
     /// Its number, from 1.
+    #[serde(rename = "version")]
     pub number: u64,
     /// The run.
     pub run_id: String,
@@ -136,7 +138,7 @@ impl NewCommit {
         let NewCommit { run_id, writer, command, committed_at, reads, put, remove, told, layer } = self;
         let base = head.map_or(0, |head| head.number);
         Commit {
-            version: VERSION,
+            format: FORMAT,
             number: base + 1,
             run_id,
             writer,
@@ -192,7 +194,7 @@ pub enum AppendError {
 pub fn head(output: &Output) -> Result<Option<Head>, StoreError> {
     let hint = output.object(places::LATEST)?;
     let tag = hint.as_ref().map(|hint| hint.tag.clone());
-    let known = hint.and_then(|hint| serde_json::from_slice::<Commit>(&hint.bytes).ok()).filter(|commit| commit.version == VERSION);
+    let known = hint.and_then(|hint| serde_json::from_slice::<Commit>(&hint.bytes).ok()).filter(|commit| commit.format == FORMAT);
     if let Some(known) = known {
         let installed = known.number;
         return Ok(Some(Head { commit: newest_from(output, known)?, installed, latest: tag }));
@@ -221,7 +223,7 @@ fn newest_from(output: &Output, known: Commit) -> Result<Commit, StoreError> {
 pub fn commit(output: &Output, number: u64) -> Result<Option<Commit>, StoreError> {
     let Some(bytes) = output.read(places::commit(number))? else { return Ok(None) };
     let commit: Commit = serde_json::from_slice(&bytes).map_err(|error| damaged(output, number, &error.to_string()))?;
-    if commit.version != VERSION || commit.number != number {
+    if commit.format != FORMAT || commit.number != number {
         return Err(damaged(output, number, "it is of another version of etl"));
     }
     Ok(Some(commit))

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::{
     Key, StoreError, atomic, disk,
     object::{Condition, Content, Listed, Names, Object, PutError, Tag},
+    places,
 };
 use crate::model::UtcMicros;
 
@@ -150,8 +151,11 @@ impl super::Store for Folder {
 
     fn put(&self, key: &Key, content: Content<'_>, condition: &Condition) -> Result<Tag, PutError> {
         let place = self.at(key);
-        create_durably(place.parent().unwrap_or(&self.root))?;
-        let staged = atomic::stage_beside(&place, content)?;
+        let folder = place.parent().unwrap_or(&self.root);
+        create_durably(folder)?;
+        // Who lists the commits finds nothing else.
+        let beside = if key.as_str().starts_with(places::COMMITS) { self.root.join(places::STATE) } else { folder.to_owned() };
+        let staged = atomic::stage_in(&beside, &place, content)?;
         if *condition == Condition::Absent {
             if !rename_to_free_place(&staged, &place)? {
                 return Err(PutError::Conflict);

@@ -16,6 +16,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use serde::Deserialize;
+
 use super::{
     Commit, Condition, Content, Head, Installed, Key, Lease, NewCommit, ObjectRef, Output, PutError, Removed, Scratch, StoreError, Tag,
     atomic,
@@ -516,13 +518,14 @@ pub fn recover(output: &Output) -> Result<Recovery, StoreError> {
     // What single writes left behind that were cut off.
     let written = [places::STATE, places::COMMITS, places::REPORTS, places::MANIFESTS];
     written.into_iter().for_each(|folder| atomic::remove_abandoned(&root.join(folder)));
+    let before_commits = finish_before_commits(output, root)?;
     let staged = output.names(places::STAGING)?;
     let is_installed = commit::head(output)?.is_none_or(|head| head.is_installed());
     if is_installed && staged.is_empty() {
-        return Ok(Recovery::Clean);
+        return Ok(before_commits.map_or(Recovery::Clean, Recovery::Finished));
     }
     let _lock = lock(output)?;
-    let mut recovery = Recovery::Clean;
+    let mut recovery = before_commits.map_or(Recovery::Clean, Recovery::Finished);
     if let Some(head) = commit::head(output)?.filter(|head| !head.is_installed()) {
         recover_own(output, root, &head)?;
         projection::complete(output, &head)?;
@@ -542,6 +545,48 @@ pub fn recover(output: &Output) -> Result<Recovery, StoreError> {
         Recovery::Clean if undone > 0 => Recovery::Undone(undone),
         recovery => recovery,
     })
+}
+
+/// A publish as versions before commits noted it.
+#[derive(Deserialize)]
+struct JournalBeforeCommits {
+    run_id: String,
+    staging: PathBuf,
+    put: Vec<PutBeforeCommits>,
+    remove: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct PutBeforeCommits {
+    path: PathBuf,
+}
+
+/// Finishes a publish that a version before commits had decided, and that was cut off. Returns its run.
+fn finish_before_commits(output: &Output, root: &Path) -> Result<Option<String>, StoreError> {
+    let path = root.join(places::before_commits::JOURNAL);
+    let Some(text) = disk::read(&path)? else { return Ok(None) };
+    let damaged =
+        |error: serde_json::Error| StoreError::Refused { location: path.display().to_string(), detail: format!("damaged: {error}") };
+    let journal: JournalBeforeCommits = serde_json::from_slice(&text).map_err(damaged)?;
+    let _lock = lock(output)?;
+    let tree = root.join(&journal.staging).join("tree");
+    for put in &journal.put {
+        let (staged, place) = (tree.join(&put.path), root.join(&put.path));
+        if !staged.exists() {
+            continue;
+        }
+        place.parent().map_or(Ok(()), create_durably)?;
+        fs::rename(&staged, &place).map_err(StoreError::io("put in place", &place))?;
+        disk::sync_parent(&place)?;
+    }
+    for removed in &journal.remove {
+        let place = root.join(removed);
+        disk::remove_file(&place)?;
+        let _ = place.parent().map(fs::remove_dir);
+    }
+    disk::remove_file(&path)?;
+    disk::remove_folder(&root.join(&journal.staging))?;
+    Ok(Some(journal.run_id))
 }
 
 fn recover_bucket(output: &Output) -> Result<Recovery, StoreError> {

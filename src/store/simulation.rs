@@ -1,0 +1,872 @@
+//! The real publish over a store that fails: several runs, undos and readers at once, decided by a seed.
+//!
+//! The layer is a toy: three days, a few rows, and runs that change them. Everything that commits, installs and recovers is the
+//! product's. Whatever happens, the layer is what one sequential order of the committed runs makes of it.
+//!
+//! `ETL_SIMULATION_SEEDS` says how many seeds are tried. `ETL_SIMULATION_SEED` tries one, and tells what happened.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Commit, DecideError, Head, Installed, Key, MOST_ATTEMPTS, NewCommit, ObjectRef, Output, PutError, Recovery, Scratch, Staging, Store,
+    StoreError, Tag, commit,
+    faulty::{Actor, Change, End, Faults, Random, Scripted, World},
+    head,
+    memory::MemoryStore,
+    output::ONE_BY_ONE,
+    places, recover,
+};
+use crate::cancel::Cancel;
+
+const DAYS: [&str; 3] = ["2026-01-01", "2026-01-02", "2026-01-03"];
+const ROWS: [&str; 2] = ["a", "b"];
+const HEADER: &str = "row,value\n";
+
+/// What plain readers see. Changes of it are noted.
+const WATCHED: [&str; 2] = ["curated/", places::WHOLE_MANIFEST];
+
+/// The rows of a day.
+type Rows = BTreeMap<String, String>;
+/// The rows of all days that have some.
+type Layer = BTreeMap<Key, Rows>;
+
+/// The layer as a commit has it.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct ToyState {
+    partitions: BTreeMap<Key, ObjectRef>,
+}
+
+impl ToyState {
+    fn of(commit: &Commit) -> ToyState {
+        serde_json::from_str(commit.layer.get()).unwrap()
+    }
+}
+
+/// What a run does to the layer before it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Effect {
+    /// Adds the run's name to a row: the order of all runs that did so can be read from it.
+    Append {
+        day: Key,
+        row: &'static str,
+    },
+    /// Earlier bytes come back.
+    Set {
+        day: Key,
+        row: &'static str,
+        value: &'static str,
+    },
+    Delete {
+        day: Key,
+        row: &'static str,
+    },
+    /// A row moves to another day, as an order does.
+    Move {
+        row: &'static str,
+        from: Key,
+        to: Key,
+    },
+}
+
+impl Effect {
+    fn draw(random: &mut Random) -> Effect {
+        let day = |random: &mut Random| partition(random.one_of::<&str>(&DAYS));
+        let row = *random.one_of(&ROWS);
+        match random.below(10) {
+            0..4 => Effect::Append { day: day(random), row },
+            4..7 => Effect::Set { day: day(random), row, value: random.one_of::<&str>(&["1", "2"]) },
+            7..8 => Effect::Delete { day: day(random), row },
+            _ => Effect::Move { row, from: day(random), to: day(random) },
+        }
+    }
+
+    fn days(&self) -> BTreeSet<Key> {
+        match self {
+            Effect::Append { day, .. } | Effect::Set { day, .. } | Effect::Delete { day, .. } => BTreeSet::from([day.clone()]),
+            Effect::Move { from, to, .. } => BTreeSet::from([from.clone(), to.clone()]),
+        }
+    }
+
+    fn apply(&self, run_id: &str, layer: &mut Layer) {
+        match self {
+            Effect::Append { day, row } => {
+                let value = layer.entry(day.clone()).or_default().entry((*row).to_owned()).or_default();
+                value.push('+');
+                value.push_str(run_id);
+            }
+            Effect::Set { day, row, value } => _ = layer.entry(day.clone()).or_default().insert((*row).to_owned(), (*value).to_owned()),
+            Effect::Delete { day, row } => _ = layer.get_mut(day).and_then(|rows| rows.remove(*row)),
+            Effect::Move { row, from, to } => {
+                if let Some(value) = layer.get_mut(from).and_then(|rows| rows.remove(*row)) {
+                    layer.entry(to.clone()).or_default().insert((*row).to_owned(), value);
+                }
+            }
+        }
+        layer.retain(|_, rows| !rows.is_empty());
+    }
+}
+
+fn partition(day: &str) -> Key {
+    places::partition_file(day.parse().unwrap())
+}
+
+fn to_bytes(rows: &Rows) -> Vec<u8> {
+    let mut text = HEADER.to_owned();
+    rows.iter().for_each(|(row, value)| writeln!(text, "{row},{value}").unwrap());
+    text.into_bytes()
+}
+
+fn from_bytes(bytes: &[u8]) -> Rows {
+    let text = std::str::from_utf8(bytes).unwrap();
+    text.lines().skip(1).map(|line| line.split_once(',').unwrap()).map(|(row, value)| (row.to_owned(), value.to_owned())).collect()
+}
+
+/// How a run said that it ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Said {
+    Success,
+    /// It counts, or may count.
+    Unfinished,
+    Unknown,
+    /// It does not count.
+    Failed(String),
+}
+
+impl Said {
+    fn of(result: Result<(), StoreError>) -> Said {
+        match result {
+            Ok(()) => Said::Success,
+            Err(StoreError::Unfinished { .. }) => Said::Unfinished,
+            Err(StoreError::UnknownCommit { .. }) => Said::Unknown,
+            Err(error) => Said::Failed(error.to_string()),
+        }
+    }
+}
+
+/// What all actors of a seed write down.
+#[derive(Default)]
+struct Notes {
+    said: Mutex<BTreeMap<String, Said>>,
+    violations: Mutex<Vec<String>>,
+}
+
+impl Notes {
+    fn said(&self, run_id: &str, said: Said) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(run_id.to_owned(), said);
+    }
+
+    fn violation(&self, text: String) {
+        self.violations.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
+}
+
+/// A run of the toy, as `run::job` wires a real one.
+struct Run<'a> {
+    output: &'a Output,
+    run_id: &'a str,
+    effects: &'a [Effect],
+}
+
+/// What a run has merged so far.
+#[derive(Default)]
+struct Merged {
+    /// The versions that it was merged with.
+    with: BTreeMap<Key, Option<ObjectRef>>,
+    /// The new content of days that change; `None` where the last row is gone.
+    changed: BTreeMap<Key, Option<ObjectRef>>,
+}
+
+impl Merged {
+    /// The layer after the run.
+    fn applied_to(&self, state: &ToyState) -> ToyState {
+        let mut next = state.clone();
+        for (key, version) in &self.changed {
+            match version {
+                Some(version) => next.partitions.insert(key.clone(), version.clone()),
+                None => next.partitions.remove(key),
+            };
+        }
+        next
+    }
+}
+
+/// Where local files lie: in memory where there is such a folder, so that no disk is waited for.
+fn local_folder() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    if tempfile::tempfile_in(&memory).is_ok() { memory } else { std::env::temp_dir() }
+}
+
+fn output_in(store: Arc<dyn Store>) -> Output {
+    Output::with_copies(store, Scratch::create_in(&local_folder()).unwrap())
+}
+
+fn stage_run(output: &Output, run_id: &str) -> Result<Staging, StoreError> {
+    Staging::with_scratch(output, run_id, Scratch::create_in(&local_folder())?)
+}
+
+/// The layer, after what was cut off is finished: as `run::open` does it.
+fn settled_layer(output: &Output) -> Result<(Option<Head>, ToyState), StoreError> {
+    let open = || -> Result<_, StoreError> {
+        let head = head(output)?;
+        let state = head.as_ref().map(|head| ToyState::of(&head.commit)).unwrap_or_default();
+        Ok((head, state))
+    };
+    let opened = open()?;
+    if opened.0.as_ref().is_none_or(Head::is_installed) {
+        return Ok(opened);
+    }
+    recover(output)?;
+    open()
+}
+
+impl Run<'_> {
+    fn execute(&self) -> Result<(), StoreError> {
+        let mut base = settled_layer(self.output)?;
+        let mut staging = stage_run(self.output, self.run_id)?;
+        let mut merged = Merged::default();
+        for _ in 0..MOST_ATTEMPTS {
+            self.merge(&base.1, &mut staging, &mut merged)?;
+            let next = merged.applied_to(&base.1);
+            let has_changes = !merged.changed.is_empty();
+            match commit_staged(&mut staging, &base, self.run_id, "run", &next, has_changes, Vec::new()) {
+                Ok(()) => return Ok(()),
+                Err(DecideError::Store(error)) => return Err(error),
+                Err(DecideError::Moved) => {}
+            }
+            base = settled_layer(self.output)?;
+            staging.begin_attempt();
+        }
+        Err(StoreError::Refused { location: self.output.location(), detail: "other runs were committed first".to_owned() })
+    }
+
+    /// Merges what was not merged yet with these versions, and all that shares rows with it.
+    fn merge(&self, state: &ToyState, staging: &mut Staging, merged: &mut Merged) -> Result<(), StoreError> {
+        let is_same = |day: &Key| merged.with.get(day).is_some_and(|with| *with == state.partitions.get(day).cloned());
+        let touched: BTreeSet<Key> = self.effects.iter().flat_map(Effect::days).collect();
+        let mut again: BTreeSet<Key> = touched.into_iter().filter(|day| !is_same(day)).collect();
+        loop {
+            let shared = self.effects.iter().map(Effect::days).filter(|days| !days.is_disjoint(&again));
+            let more: BTreeSet<Key> = shared.flatten().chain(again.iter().cloned()).collect();
+            if more == again {
+                break;
+            }
+            again = more;
+        }
+        let mut before = Layer::new();
+        for day in &again {
+            let version = state.partitions.get(day);
+            if let Some(bytes) = version.map(|version| self.fetch(staging, day, version)).transpose()? {
+                before.insert(day.clone(), from_bytes(&bytes));
+            } else {
+                staging.saw(day.clone(), None);
+            }
+            merged.with.insert(day.clone(), version.cloned());
+        }
+        let mut after = before.clone();
+        self.effects.iter().filter(|effect| effect.days().is_subset(&again)).for_each(|effect| effect.apply(self.run_id, &mut after));
+        for day in again {
+            staging.unstage(&day);
+            merged.changed.remove(&day);
+            match (before.get(&day), after.get(&day)) {
+                (before, after) if before == after => {}
+                (_, Some(rows)) => {
+                    let version = staging.put(day.clone(), &to_bytes(rows))?;
+                    merged.changed.insert(day, Some(version));
+                }
+                (_, None) => {
+                    staging.remove(day.clone());
+                    merged.changed.insert(day, None);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The content of a day: as `layer::stored` reads it.
+    fn fetch(&self, staging: &mut Staging, day: &Key, version: &ObjectRef) -> Result<Vec<u8>, StoreError> {
+        let installed = self.output.object(day)?;
+        let tag: Option<Tag> = installed.as_ref().map(|object| object.tag.clone());
+        staging.saw(day.clone(), tag);
+        match installed.filter(|object| version.is_of(&object.bytes)) {
+            Some(object) => Ok(object.bytes.into()),
+            None => self.output.read_version(version),
+        }
+    }
+}
+
+/// Commits what was staged: as `run::publish` and `run::change` do.
+fn commit_staged(
+    staging: &mut Staging,
+    base: &(Option<Head>, ToyState),
+    run_id: &str,
+    command: &str,
+    next: &ToyState,
+    has_changes: bool,
+    kept: Vec<Installed>,
+) -> Result<(), DecideError> {
+    let versions = base.1.clone();
+    let before = move |key: &Key| versions.partitions.get(key).cloned();
+    staging.place(&before, &Cancel::default())?;
+    staging.put(places::report(run_id), format!("{{\"run_id\":\"{run_id}\"}}").as_bytes())?;
+    if has_changes {
+        staging.put(places::WHOLE_MANIFEST, manifest(next).as_bytes())?;
+    }
+    let empty = if command == "run" { HEADER } else { "" };
+    let removed = staging.removed(|_| empty.as_bytes().to_vec())?;
+    let commit = NewCommit {
+        run_id: run_id.to_owned(),
+        writer: format!("{run_id}@simulation/1"),
+        command: command.to_owned(),
+        committed_at: "2026-01-31T10:00:00Z".to_owned(),
+        reads: Vec::new(),
+        put: staging.installed().into_iter().chain(kept).collect(),
+        remove: removed,
+        told: staging.told(),
+        layer: serde_json::value::to_raw_value(next).unwrap(),
+    };
+    staging.decide(base.0.as_ref(), commit, &before, None).map(drop)
+}
+
+/// The objects of a layer, for warehouses.
+fn manifest(state: &ToyState) -> String {
+    state.partitions.values().fold(String::new(), |text, version| text + &serde_json::to_string(version).unwrap() + "\n")
+}
+
+/// Undoes a commit: as `run::undo` does.
+fn undo(output: &Output, run_id: &str, random: &mut Random) -> Result<(), StoreError> {
+    let refused = |detail: &str| StoreError::Refused { location: output.location(), detail: detail.to_owned() };
+    let base = settled_layer(output)?;
+    let Some(newest) = base.0.as_ref().map(|head| head.commit.number) else { return Err(refused("no run")) };
+    let number = newest - random.one_of(&[0, 0, 0, 1, 2]).min(&(newest - 1));
+    let state_of = |number: u64| -> Result<ToyState, StoreError> {
+        Ok(commit(output, number)?.map(|commit| ToyState::of(&commit)).unwrap_or_default())
+    };
+    let Some(undone) = commit(output, number)? else { return Err(refused("no such commit")) };
+    let (before, after) = (if number == 1 { ToyState::default() } else { state_of(number - 1)? }, ToyState::of(&undone));
+    let touched: BTreeSet<Key> =
+        undone.put.iter().map(|put| put.key.clone()).chain(undone.remove.iter().map(|removed| removed.key.clone())).collect();
+    if touched.iter().any(|day| base.1.partitions.get(day) != after.partitions.get(day)) {
+        return Err(refused("later runs have changed it"));
+    }
+    let mut staging = stage_run(output, run_id)?;
+    let (mut next, mut kept) = (base.1.clone(), Vec::new());
+    for day in touched.iter().cloned() {
+        match before.partitions.get(&day) {
+            Some(version) => {
+                output.read_version(version)?;
+                next.partitions.insert(day.clone(), version.clone());
+                kept.push(Installed { key: day, version: version.clone() });
+            }
+            None => {
+                next.partitions.remove(&day);
+                staging.remove(day);
+            }
+        }
+    }
+    let command = format!("undo {number}");
+    match commit_staged(&mut staging, &base, run_id, &command, &next, !touched.is_empty(), kept) {
+        Ok(()) => Ok(()),
+        Err(DecideError::Store(error)) => Err(error),
+        Err(DecideError::Moved) => Err(refused("another run was committed meanwhile")),
+    }
+}
+
+/// Reads the layer by its newest commit, and by its manifest: every object is whole. Then finishes what was cut off.
+fn read_layer(output: &Output, notes: &Notes) -> Result<(), StoreError> {
+    let is_whole = |version: &ObjectRef| {
+        if let Err(StoreError::Refused { .. }) = output.read_version(version) {
+            notes.violation(format!("a reader misses {}", version.object));
+        }
+    };
+    if let Some(head) = head(output)? {
+        ToyState::of(&head.commit).partitions.values().for_each(is_whole);
+    }
+    let manifest = output.read(places::WHOLE_MANIFEST)?.unwrap_or_default();
+    std::str::from_utf8(&manifest).unwrap().lines().for_each(|line| is_whole(&serde_json::from_str(line).unwrap()));
+    match recover(output) {
+        Err(error @ (StoreError::Refused { .. } | StoreError::Record { .. })) => {
+            notes.violation(format!("a reader can't recover: {error}"))
+        }
+        recovered => drop(recovered?),
+    }
+    Ok(())
+}
+
+/// What the runs of a seed do. Undos are not in it: their commits say what they undid.
+type Plans = BTreeMap<String, Vec<Effect>>;
+
+/// What an actor does, one after the other.
+#[derive(Clone, Debug)]
+enum Act {
+    Run(String),
+    Undo(String, u64),
+    Read,
+}
+
+fn perform(store: Arc<dyn Store>, acts: &[Act], plans: &Plans, notes: &Notes) {
+    let output = output_in(store);
+    for act in acts {
+        match act {
+            Act::Run(run_id) => {
+                let run = Run { output: &output, run_id, effects: &plans[run_id] };
+                notes.said(run_id, Said::of(run.execute()));
+            }
+            Act::Undo(run_id, seed) => notes.said(run_id, Said::of(undo(&output, run_id, &mut Random::new(*seed)))),
+            // An answer that was lost is no violation.
+            Act::Read => _ = read_layer(&output, notes),
+        }
+    }
+}
+
+/// What goes wrong in a seed. Every eighth seed has no fault at all: only its order.
+fn faults(seed: u64, random: &mut Random) -> Faults {
+    let quiet = Faults { goes_on: *random.one_of(&[0, 500, 800, 950]), ..Faults::default() };
+    match seed % 8 {
+        0 => quiet,
+        1 => Faults { sleep: 20, sleep_at_watched: 300, ..quiet },
+        2 => Faults { refused: 10, lost: 30, repeated: 30, spell: 300, ..quiet },
+        3 => Faults { late: 20, twice: 20, sleep: 20, ..quiet },
+        4 => Faults { death: 10, sleep: 20, sleep_at_watched: 200, ..quiet },
+        5 => Faults { stale_list: 300, refused: 5, sleep: 20, spell: 200, ..quiet },
+        6 => Faults {
+            refused: 5,
+            lost: 15,
+            repeated: 15,
+            late: 10,
+            twice: 10,
+            stale_list: 50,
+            death: 5,
+            sleep: 20,
+            sleep_at_watched: 100,
+            spell: 200,
+            ..quiet
+        },
+        _ => Faults { death: 30, lost: 30, late: 10, repeated: 20, ..quiet },
+    }
+}
+
+/// The acts of several actors. In some seeds most runs are undone.
+fn draw_actors(random: &mut Random, plans: &mut Plans) -> Vec<Vec<Act>> {
+    let (actors, runs) = (2 + random.below(4), *random.one_of(&[3, 6, 8]));
+    let mut draw = |actor: u64| {
+        let acts = 1 + random.below(4);
+        let draw = |act: u64| match random.below(10) {
+            kind if kind < runs => {
+                let run_id = format!("r{actor}{act}");
+                let effects = 1 + random.below(3);
+                plans.insert(run_id.clone(), (0..effects).map(|_| Effect::draw(random)).collect());
+                Act::Run(run_id)
+            }
+            9 => Act::Read,
+            _ => Act::Undo(format!("u{actor}{act}"), random.next()),
+        };
+        (0..acts).map(draw).collect()
+    };
+    (0..actors).map(&mut draw).collect()
+}
+
+/// What came of a seed.
+#[derive(Default, Debug)]
+struct Outcome {
+    violations: Vec<String>,
+    /// Stale files that a sleeper has left who could not look again (see the known limits in the docs).
+    residual: Vec<String>,
+    requests: u64,
+    commits: u64,
+    trace: Vec<String>,
+}
+
+/// Plays a seed.
+fn play(seed: u64, traces: bool) -> Outcome {
+    let mut random = Random::new(seed);
+    let (faults, notes, mut plans) = (faults(seed, &mut random), Notes::default(), Plans::new());
+    let store = Arc::new(MemoryStore::default());
+    let actors = draw_actors(&mut random, &mut plans);
+    // Two layers of three hold something already.
+    if random.below(3) > 0 {
+        let days = DAYS.iter().map(|day| Effect::Set { day: partition(day), row: "a", value: "1" });
+        plans.insert("first".to_owned(), days.collect());
+        perform(store.clone(), &[Act::Run("first".to_owned())], &plans, &notes);
+    }
+    let world = World::new(random.next(), store, faults, &WATCHED, traces);
+    let acting: Vec<Actor<'_, ()>> = actors
+        .iter()
+        .map(|acts| {
+            let (plans, notes) = (&plans, &notes);
+            let act: Actor<'_, ()> = Box::new(move |store| perform(store, acts, plans, notes));
+            act
+        })
+        .collect();
+    let (world, ends) = world.run(acting);
+    for end in ends {
+        if let End::Panicked(panic) = end {
+            notes.violation(format!("a panic: {panic}"));
+        }
+    }
+    let trace = world.trace();
+    let mut outcome = judge(&world, &plans, &notes);
+    outcome.trace = trace;
+    outcome
+}
+
+/// Judges what is left at the end, after one command that meets no fault.
+fn judge(world: &World, plans: &Plans, notes: &Notes) -> Outcome {
+    let output = output_in(world.store.clone());
+    let mut outcome = Outcome { requests: world.requests(), ..Outcome::default() };
+    match recover(&output).and_then(|_| recover(&output)) {
+        Ok(Recovery::Clean) => {}
+        recovered => notes.violation(format!("a command that meets no fault does not settle the layer: {recovered:?}")),
+    }
+    let log = read_log(&output, notes);
+    outcome.commits = log.len() as u64;
+    judge_order(&output, &log, plans, notes);
+    judge_reports(&log, notes);
+    judge_projection(world, &output, &log, notes, &mut outcome);
+    outcome.violations = notes.violations.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    outcome
+}
+
+/// The log is a chain from 1 on.
+fn read_log(output: &Output, notes: &Notes) -> Vec<Commit> {
+    let names = output.names(places::COMMITS).unwrap();
+    let numbers: Vec<u64> = names.iter().filter_map(|name| places::commit_number(name)).collect();
+    if numbers != (1..=names.len() as u64).collect::<Vec<_>>() {
+        notes.violation(format!("the log has gaps: {numbers:?}"));
+    }
+    let log: Vec<Commit> = numbers.into_iter().map(|number| commit(output, number).unwrap().unwrap()).collect();
+    for commit in &log {
+        if commit.base + 1 != commit.number {
+            notes.violation(format!("commit {} follows on {}", commit.number, commit.base));
+        }
+    }
+    log
+}
+
+fn rows_of(output: &Output, state: &ToyState, notes: &Notes) -> Layer {
+    let read = |(day, version): (&Key, &ObjectRef)| match output.read_version(version) {
+        Ok(bytes) => Some((day.clone(), from_bytes(&bytes))),
+        Err(error) => {
+            notes.violation(format!("an object of the log: {error}"));
+            None
+        }
+    };
+    state.partitions.iter().filter_map(read).collect()
+}
+
+/// Each commit is what its run makes of the layer before it.
+fn judge_order(output: &Output, log: &[Commit], plans: &Plans, notes: &Notes) {
+    let mut layers = vec![Layer::new()];
+    for commit in log {
+        let mut expected = layers.last().cloned().unwrap_or_default();
+        match commit.command.strip_prefix("undo ") {
+            None => plans[&commit.run_id].iter().for_each(|effect| effect.apply(&commit.run_id, &mut expected)),
+            Some(number) => {
+                let number: usize = number.parse().unwrap();
+                for day in DAYS.iter().map(|day| partition(day)) {
+                    let (before, after) = (layers[number - 1].get(&day), layers[number].get(&day));
+                    if before == after {
+                        continue;
+                    }
+                    if expected.get(&day) != after {
+                        notes.violation(format!("commit {} undoes {number}, whose {day} a later run has changed", commit.number));
+                    }
+                    match before {
+                        Some(rows) => expected.insert(day, rows.clone()),
+                        None => expected.remove(&day),
+                    };
+                }
+            }
+        }
+        let is = rows_of(output, &ToyState::of(commit), notes);
+        if is != expected {
+            notes.violation(format!("commit {} of {} is {is:?}, and not {expected:?}", commit.number, commit.run_id));
+        }
+        // Each commit is judged by the layer that it found.
+        layers.push(is);
+    }
+}
+
+/// What runs said of themselves is what the log says.
+fn judge_reports(log: &[Commit], notes: &Notes) {
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    log.iter().for_each(|commit| *times.entry(&commit.run_id).or_default() += 1);
+    for (run_id, times) in times.iter().filter(|(_, times)| **times > 1) {
+        notes.violation(format!("{run_id} is in the log {times} times"));
+    }
+    let said = notes.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    for (run_id, said) in said {
+        let is_in_log = times.contains_key(run_id.as_str());
+        match said {
+            Said::Success if !is_in_log => notes.violation(format!("{run_id} said success, and is not in the log")),
+            Said::Unfinished if !is_in_log => notes.violation(format!("{run_id} said that it is decided, and is not in the log")),
+            Said::Failed(error) if is_in_log => notes.violation(format!("{run_id} said that it failed, and is in the log: {error}")),
+            _ => {}
+        }
+    }
+}
+
+/// What plain readers see is the newest commit.
+fn judge_projection(world: &World, output: &Output, log: &[Commit], notes: &Notes, outcome: &mut Outcome) {
+    let Some(newest) = log.last() else { return };
+    for day in DAYS.iter().map(|day| partition(day)) {
+        let there = output.read(&day).unwrap();
+        if is_wanted(output, log, newest.number, &day, there.as_deref()) {
+            continue;
+        }
+        let found = there.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let text = format!("{day} is not what commit {} wants: {found:?}", newest.number);
+        judge_stale(world, output, log, &day, text, notes, outcome);
+    }
+    let key = Key::new(places::WHOLE_MANIFEST);
+    let told = |commit: &Commit| commit.told.iter().find(|told| told.key == key).map(|told| told.text.clone());
+    let wanted = log.iter().rev().find_map(told);
+    let there = output.read(&key).unwrap().map(|bytes| String::from_utf8(bytes).unwrap());
+    if there != wanted {
+        let text = format!("{key} is not what the newest commit tells: {there:?}, and not {wanted:?}");
+        judge_stale(world, output, log, &key, text, notes, outcome);
+    }
+    for commit in log {
+        for told in commit.told.iter().filter(|told| told.key != key) {
+            if output.read(&told.key).unwrap().as_deref() != Some(told.text.as_bytes()) {
+                notes.violation(format!("{} of commit {} is not there", told.key, commit.number));
+            }
+        }
+    }
+}
+
+/// Whether this is what a commit wants at a place.
+fn is_wanted(output: &Output, log: &[Commit], number: u64, key: &Key, there: Option<&[u8]>) -> bool {
+    if key.as_str() == places::WHOLE_MANIFEST {
+        let told = |commit: &Commit| commit.told.iter().find(|told| told.key == *key).map(|told| told.text.clone());
+        return log.iter().filter(|commit| commit.number <= number).rev().find_map(told).as_deref().map(str::as_bytes) == there;
+    }
+    let state = log.iter().find(|commit| commit.number == number).map(ToyState::of).unwrap_or_default();
+    let wanted = state.partitions.get(key).and_then(|version| output.read_version(version).ok());
+    let rows = |bytes: Option<&[u8]>| bytes.map(from_bytes).unwrap_or_default();
+    rows(wanted.as_deref()) == rows(there)
+}
+
+/// A stale file is a known limit, and no violation, if earlier bytes had come back, so that the condition of a sleeper held, and
+/// the sleeper could not look at it again afterwards: it died, met a refusal, or its put arrived after its answer.
+fn judge_stale(world: &World, output: &Output, log: &[Commit], key: &Key, text: String, notes: &Notes, outcome: &mut Outcome) {
+    let Some(change) = world.last_change(key) else { return notes.violation(text) };
+    let Change { step, actor, is_late, is_conditional, newest_commit, .. } = change;
+    let was_right = is_wanted(output, log, newest_commit, key, change.before.as_deref());
+    let could_not_look = is_late || world.has_trouble_after(actor, step);
+    let is_known = was_right && could_not_look && is_conditional && came_back(output, log, newest_commit, key);
+    let text =
+        format!("{text}; put by actor {actor} in step {step} (late: {is_late}, conditional: {is_conditional}), at commit {newest_commit}");
+    if is_known { outcome.residual.push(text) } else { notes.violation(text) }
+}
+
+/// Whether what a commit wants at a place was wanted before by another, and something else in between.
+fn came_back(output: &Output, log: &[Commit], number: u64, key: &Key) -> bool {
+    let mut wanted: Vec<Option<Vec<u8>>> = vec![None];
+    for commit in log.iter().filter(|commit| commit.number <= number) {
+        let now = match commit.told.iter().find(|told| told.key == *key) {
+            Some(told) => Some(told.text.clone().into_bytes()),
+            None if key.as_str() == places::WHOLE_MANIFEST => continue,
+            None => ToyState::of(commit).partitions.get(key).and_then(|version| output.read_version(version).ok()),
+        };
+        if wanted.last() != Some(&now) {
+            wanted.push(now);
+        }
+    }
+    let Some((last, earlier)) = wanted.split_last() else { return false };
+    earlier.contains(last)
+}
+
+fn seeds() -> u64 {
+    std::env::var("ETL_SIMULATION_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000)
+}
+
+/// The first digits and words of a violation: what it is, without names.
+fn kind_of(violation: &str) -> String {
+    violation.chars().map(|letter| if letter.is_ascii_digit() { '#' } else { letter }).take(48).collect()
+}
+
+#[test]
+fn ten_thousand_seeds_end_in_one_sequential_order() {
+    ONE_BY_ONE.set(true);
+    if let Some(seed) = std::env::var("ETL_SIMULATION_SEED").ok().and_then(|text| text.parse().ok()) {
+        let outcome = play(seed, true);
+        println!("{}", outcome.trace.join("\n"));
+        assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}", outcome.violations);
+        println!("residual: {:#?}", outcome.residual);
+        return;
+    }
+    let (mut failed, mut kinds, mut residual, mut requests, mut commits) = (Vec::new(), BTreeMap::new(), Vec::new(), 0, 0);
+    for seed in 0..seeds() {
+        let outcome = play(seed, false);
+        requests += outcome.requests;
+        commits += outcome.commits;
+        residual.extend(outcome.residual.into_iter().map(|text| (seed, text)));
+        for violation in &outcome.violations {
+            let kind: &mut (u64, u64) = kinds.entry(kind_of(violation)).or_insert((0, seed));
+            kind.0 += 1;
+        }
+        if !outcome.violations.is_empty() {
+            failed.push((seed, outcome.violations));
+        }
+    }
+    println!("{requests} requests, {commits} commits, {} known stale files", residual.len());
+    residual.iter().take(8).for_each(|(seed, text)| println!("known: seed {seed}: {text}"));
+    let count = failed.len();
+    failed.truncate(5);
+    assert!(count == 0, "{count} seeds failed: {kinds:#?}\n{failed:#?}");
+}
+
+/// What a test has of a layer: the store, and what its runs do.
+struct Stage {
+    store: Arc<MemoryStore>,
+}
+
+impl Stage {
+    /// A layer with one row on each day.
+    fn new() -> Stage {
+        ONE_BY_ONE.set(true);
+        let stage = Stage { store: Arc::default() };
+        stage.run("r1", &DAYS.map(|day| set(day, "1")));
+        stage
+    }
+
+    fn output(&self) -> Output {
+        output_in(self.store.clone())
+    }
+
+    fn run(&self, run_id: &str, effects: &[Effect]) {
+        Run { output: &self.output(), run_id, effects }.execute().unwrap();
+    }
+
+    /// Commits a run whose files nobody has installed yet.
+    fn run_cut_off(&self, run_id: &str, effects: &[Effect]) {
+        let cut_off = Scripted::new(&self.store).at("curated/", || Some(refused().into()));
+        let ended = Run { output: &output_in(Arc::new(cut_off)), run_id, effects }.execute();
+        assert!(matches!(ended, Err(StoreError::Unfinished { .. })), "{ended:?}");
+    }
+
+    /// What plain readers see is what the newest commit wants, also after one more command.
+    fn assert_settled(&self, expected: &[(&str, &str)]) {
+        let output = self.output();
+        recover(&output).unwrap();
+        let newest = head(&output).unwrap().unwrap().commit;
+        let state = ToyState::of(&newest);
+        for (day, value) in expected {
+            let there = output.read(partition(day)).unwrap().unwrap();
+            assert!(state.partitions[&partition(day)].is_of(&there), "{day} is {}", String::from_utf8_lossy(&there));
+            assert_eq!(from_bytes(&there).get("a").map(String::as_str), Some(*value), "{day}");
+        }
+        assert_eq!(String::from_utf8(output.read(places::WHOLE_MANIFEST).unwrap().unwrap()).unwrap(), manifest(&state));
+    }
+}
+
+fn set(day: &str, value: &'static str) -> Effect {
+    Effect::Set { day: partition(day), row: "a", value }
+}
+
+fn refused() -> StoreError {
+    StoreError::Bucket { action: "put", location: "memory://layer".to_owned(), detail: "a fault of the test".to_owned() }
+}
+
+/// Undoes the newest commit, as another process does.
+fn undo_newest(store: &Arc<MemoryStore>, run_id: &str) {
+    // The first number of this seed is that of the newest commit.
+    let seed = (0..).find(|&seed| Random::new(seed).below(5) == 0).unwrap();
+    undo(&output_in(store.clone()), run_id, &mut Random::new(seed)).unwrap();
+}
+
+#[test]
+fn the_manifest_of_a_slow_run_does_not_replace_that_of_a_later_run() {
+    let stage = Stage::new();
+    let (store, other) = (stage.store.clone(), [set(DAYS[1], "2")]);
+    let slow = Scripted::new(&stage.store)
+        .at(places::WHOLE_MANIFEST, move || {
+            Run { output: &output_in(store), run_id: "r3", effects: &other }.execute().unwrap();
+            None
+        })
+        // It does not learn that it was overtaken.
+        .at(places::LATEST, || Some(refused().into()));
+    Run { output: &output_in(Arc::new(slow)), run_id: "r2", effects: &[set(DAYS[0], "2")] }.execute().unwrap();
+    stage.assert_settled(&[(DAYS[0], "2"), (DAYS[1], "2")]);
+}
+
+#[test]
+fn a_run_that_slept_puts_right_what_it_put_after_an_undo() {
+    let stage = Stage::new();
+    let store = stage.store.clone();
+    let slow = Scripted::new(&stage.store).at("curated/", move || {
+        undo_newest(&store, "r3");
+        None
+    });
+    Run { output: &output_in(Arc::new(slow)), run_id: "r2", effects: &[set(DAYS[0], "2")] }.execute().unwrap();
+    stage.assert_settled(&[(DAYS[0], "1")]);
+}
+
+#[test]
+fn so_does_a_run_whose_base_nobody_had_installed() {
+    let stage = Stage::new();
+    stage.run_cut_off("r2", &[set(DAYS[1], "2")]);
+    let store = stage.store.clone();
+    let slow = Scripted::new(&stage.store).at("curated/", move || {
+        undo_newest(&store, "r4");
+        None
+    });
+    let output = output_in(Arc::new(slow));
+    // As if r2 had been committed right after this run had settled the layer.
+    let before = head(&output).unwrap().unwrap();
+    assert!(!before.is_installed());
+    let base = (Some(before.clone()), ToyState::of(&before.commit));
+    let mut staging = stage_run(&output, "r3").unwrap();
+    let (run, mut merged) = (Run { output: &output, run_id: "r3", effects: &[set(DAYS[0], "2")] }, Merged::default());
+    run.merge(&base.1, &mut staging, &mut merged).unwrap();
+    let next = merged.applied_to(&base.1);
+    commit_staged(&mut staging, &base, "r3", "run", &next, true, Vec::new()).unwrap();
+    stage.assert_settled(&[(DAYS[0], "1"), (DAYS[1], "2")]);
+}
+
+#[test]
+fn so_does_a_command_that_finishes_the_publish_of_another() {
+    let stage = Stage::new();
+    stage.run_cut_off("r2", &[set(DAYS[0], "2")]);
+    let store = stage.store.clone();
+    let slow = Scripted::new(&stage.store).at("curated/", move || {
+        undo_newest(&store, "r3");
+        None
+    });
+    recover(&output_in(Arc::new(slow))).unwrap();
+    stage.assert_settled(&[(DAYS[0], "1")]);
+}
+
+#[test]
+fn a_run_that_sleeps_again_while_it_puts_things_right_looks_again() {
+    let stage = Stage::new();
+    let (first, second) = (stage.store.clone(), stage.store.clone());
+    let slow = Scripted::new(&stage.store)
+        .at("curated/", move || {
+            undo_newest(&first, "r3");
+            None
+        })
+        .at("curated/", move || {
+            undo_newest(&second, "r4");
+            None
+        });
+    Run { output: &output_in(Arc::new(slow)), run_id: "r2", effects: &[set(DAYS[0], "2")] }.execute().unwrap();
+    stage.assert_settled(&[(DAYS[0], "2")]);
+}
+
+#[test]
+fn a_run_whose_record_may_still_arrive_does_not_say_that_it_failed() {
+    let stage = Stage::new();
+    let lost = Scripted::new(&stage.store)
+        .at("state/commits/", || Some(PutError::Unknown(refused())))
+        .at("state/commits/", || Some(refused().into()));
+    let ended = Run { output: &output_in(Arc::new(lost)), run_id: "r2", effects: &[set(DAYS[0], "2")] }.execute();
+    assert!(matches!(ended, Err(StoreError::UnknownCommit { .. })), "{ended:?}");
+}
