@@ -180,15 +180,15 @@ enum Ended {
     Published,
     /// Another run was committed first.
     Lost {
-        run: CheckedRun,
-        dimensions: Dimensions,
+        run: Box<CheckedRun>,
+        dimensions: Box<Dimensions>,
     },
 }
 
 /// An attempt that failed. Its dimensions are those of the next one.
 struct Failed {
     error: RunError,
-    dimensions: Dimensions,
+    dimensions: Box<Dimensions>,
 }
 
 /// Whether an error may come of files that another run has replaced while they were read.
@@ -275,7 +275,7 @@ impl Job<'_> {
             let begun = Begun { attempt, extracted: &mut extracted, staging: &mut staging, engine: engine.take(), custom: &custom };
             let (lost, dimensions) = match self.attempt(begun, coverage) {
                 Ok(Ended::Published) => return Ok(()),
-                Ok(Ended::Lost { run, dimensions }) => (Some(run), dimensions),
+                Ok(Ended::Lost { run, dimensions }) => (Some(*run), dimensions),
                 // What another run has committed meanwhile was read as if it were of the layer before: it says nothing of this run.
                 Err(Failed { error, dimensions }) if is_of_the_layer(&error) && has_moved(&self.output, &opened)? => {
                     tracing::debug!(%error, "the layer has moved on");
@@ -285,7 +285,7 @@ impl Job<'_> {
             };
             tracing::info!(attempt = number + 1, "another run was committed first: what both have in common is merged again");
             back_off(number);
-            attempt = self.rebase(Lost { run: lost, dimensions, layer: opened, joined }, &mut staging)?;
+            attempt = self.rebase(Lost { run: lost, dimensions: *dimensions, layer: opened, joined }, &mut staging)?;
         }
         Err(StoreError::Refused {
             location: self.output.location(),
@@ -311,8 +311,8 @@ impl Job<'_> {
         };
         match publish() {
             Ok(None) => Ok(Ended::Published),
-            Ok(Some(run)) => Ok(Ended::Lost { run, dimensions }),
-            Err(error) => Err(Failed { error, dimensions }),
+            Ok(Some(run)) => Ok(Ended::Lost { run: Box::new(run), dimensions: Box::new(dimensions) }),
+            Err(error) => Err(Failed { error, dimensions: Box::new(dimensions) }),
         }
     }
 

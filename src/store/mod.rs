@@ -8,16 +8,24 @@ mod bucket;
 mod commit;
 mod disk;
 mod error;
+#[cfg(test)]
+mod faulty;
 mod folder;
 mod key;
 mod lease;
+#[cfg(test)]
+mod memory;
 mod object;
 mod output;
 pub mod places;
 mod projection;
+#[cfg(test)]
+mod promises;
 pub mod protocol;
 mod publish;
 mod scratch;
+#[cfg(test)]
+mod simulation;
 
 pub use atomic::replace_file;
 pub use bucket::{Bucket, ListedObject, Part, ReadObjects};

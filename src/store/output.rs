@@ -70,7 +70,12 @@ impl Output {
     /// # Errors
     /// No folder for local copies (exit 5).
     pub fn in_store(store: Arc<dyn Store>) -> Result<Output, StoreError> {
-        Ok(Output { store, local: Arc::new(LocalFolder::Copies(Scratch::create()?)) })
+        Ok(Output::with_copies(store, Scratch::create()?))
+    }
+
+    /// The output in any store, with local copies in this folder.
+    pub(super) fn with_copies(store: Arc<dyn Store>, copies: Scratch) -> Output {
+        Output { store, local: Arc::new(LocalFolder::Copies(copies)) }
     }
 
     /// The store of the objects.
@@ -279,10 +284,26 @@ impl Output {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Whether this thread does one thing after the other: a seed of the simulation then always means the same.
+    pub(super) static ONE_BY_ONE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+#[cfg(test)]
+fn is_one_by_one() -> bool {
+    ONE_BY_ONE.get()
+}
+
+#[cfg(not(test))]
+const fn is_one_by_one() -> bool {
+    false
+}
+
 /// Does something for each item, for several at once. Stops at the first error.
 pub(super) fn at_once<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<(), StoreError> + Sync) -> Result<(), StoreError> {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    if items.len() < 2 {
+    if items.len() < 2 || is_one_by_one() {
         return items.iter().try_for_each(work);
     }
     let next = AtomicUsize::new(0);

@@ -98,7 +98,11 @@ impl Staging {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn create(output: &Output, run_id: &str) -> Result<Staging, StoreError> {
-        let scratch = Scratch::create()?;
+        Staging::with_scratch(output, run_id, Scratch::create()?)
+    }
+
+    /// An empty staging folder for a run, which keeps in `scratch` what it will not publish.
+    pub(super) fn with_scratch(output: &Output, run_id: &str, scratch: Scratch) -> Result<Staging, StoreError> {
         let folder = match output.folder() {
             Some(root) => root.join(places::STAGING).join(run_id),
             None => scratch.path().join("staging"),

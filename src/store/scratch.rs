@@ -20,12 +20,16 @@ impl Scratch {
     /// # Errors
     /// I/O errors.
     pub fn create() -> Result<Scratch, StoreError> {
-        let parent = std::env::temp_dir();
-        remove_abandoned(&parent);
+        Scratch::create_in(&std::env::temp_dir())
+    }
+
+    /// A new folder in this one.
+    pub(super) fn create_in(parent: &Path) -> Result<Scratch, StoreError> {
+        remove_abandoned(parent);
         let pid = std::process::id();
         let prefix = format!("{PREFIX}{}-{pid}-{}-", lease::machine(), lease::process_start(pid).unwrap_or_default());
-        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(&parent);
-        Ok(Scratch { folder: folder.map_err(StoreError::io("create a temporary folder in", &parent))? })
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
+        Ok(Scratch { folder: folder.map_err(StoreError::io("create a temporary folder in", parent))? })
     }
 
     /// The folder.
