@@ -1,7 +1,8 @@
 //! The decisions by which several writers share one store: commits, their projection and the hint of the newest commit.
 //!
-//! Nothing here does I/O. The product and the model (`tests/commit_model.rs`) make these same decisions, so what the model
-//! proves is what the product does. Knows no bytes and no orders: keys, tags and order hashes are parameters.
+//! Nothing here does I/O. The model (`tests/model`) explores these decisions. `store::commit` and `store::projection` follow
+//! them in code of their own, which the simulation tests; of rule 4, they do not have the hint. Knows no bytes and no
+//! orders: keys, tags and order hashes are parameters.
 //!
 //! ```text
 //! open ─▶ merge ─▶ put data ─▶ put commit head+1 if absent ─ done ─▶ Projection ─▶ published
