@@ -252,6 +252,36 @@ fn a_rerun_over_azure_puts_nothing_that_a_reader_sees() {
 }
 
 #[test]
+fn a_bucket_holds_every_format_as_a_folder_does() {
+    let Some(server) = S3Server::moto() else { return };
+    let formats: [&[&str]; 3] = [&["--compression", "gzip"], &["--compression", "zstd"], &["--file-format", "parquet"]];
+    for flags in formats {
+        let mut twins = Twins::new(server.bucket());
+        let run = [&["run", "--orders", "orders.ndjson"][..], &JANUARY].concat();
+        for (lines, flags) in [(first(), flags), (second(), &[][..])] {
+            twins.write("orders.ndjson", &lines.join("\n"));
+            twins.both(&[&run[..], flags].concat()).published();
+            twins.assert_same_layer(&format!("{flags:?}"));
+        }
+        twins.both(&run).unchanged();
+        for command in [&["check"][..], &["explain", "A"], &["diff", "{1}"], &["redshift", "merge"]] {
+            twins.both(command);
+        }
+        assert_eq!(twins.lake.empty_partitions().len(), 1, "{flags:?}");
+        assert_eq!(twins.both(&["undo", "{1}"]).code, 0);
+        twins.assert_same_layer(&format!("{flags:?}, undone"));
+        // A rewrite leaves no file of the old format behind, not even an empty one.
+        assert_eq!(twins.both(&["rewrite", "--file-format", "csv"]).code, 0);
+        twins.assert_same_layer(&format!("{flags:?}, rewritten"));
+        assert!(
+            twins.lake.files("curated").keys().all(|name| name.ends_with(".csv")),
+            "{flags:?}: {:?}",
+            twins.lake.files("curated").keys()
+        );
+    }
+}
+
+#[test]
 fn commands_that_read_say_of_a_bucket_what_they_say_of_a_folder() {
     let Some(server) = S3Server::moto() else { return };
     let mut twins = Twins::new(server.bucket());

@@ -7,7 +7,7 @@ use std::{
 
 use super::{CheckError, layer_view::LayerView};
 use crate::{
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, FileFormat},
     settings::CheckedTable,
 };
 
@@ -117,9 +117,8 @@ pub(super) fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item 
     }
     let table = fact_file_columns(&view.schema);
     let names: Vec<_> = table.columns.iter().map(|column| format!("line.{}", name(&column.name))).collect();
-    let patterns: Vec<_> = files.iter().map(|(_, path)| literal(&literal_pattern(path))).collect();
-    let (names, patterns, read_from) = (names.join(", "), patterns.join(", "), format!("line.{}", name(READ_FROM)));
-    let rows = format!("read_csv([{patterns}], columns = {}, filename = {}, {READ_CSV}) AS line", table.argument(), literal(READ_FROM));
+    let (names, read_from) = (names.join(", "), format!("line.{}", name(READ_FROM)));
+    let rows = fact_rows(&table, &files);
     match lookup {
         DtLookup::Join => {
             let list: Vec<_> = files.iter().map(|(dt, path)| format!("({}, DATE '{dt}')", literal(path))).collect();
@@ -133,6 +132,32 @@ pub(super) fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item 
             format!("SELECT {names}, MAP {{{}}}[{read_from}] AS dt FROM {rows}", list.join(", "))
         }
     }
+}
+
+/// The rows of files, as `line`: each with the columns of the facts and the path that it was read from.
+fn fact_rows(table: &TableColumns, files: &[(&Dt, String)]) -> String {
+    let patterns = |is_wanted: &dyn Fn(&str) -> bool| {
+        let wanted = files.iter().filter(|(_, path)| is_wanted(path));
+        wanted.map(|(_, path)| literal(&literal_pattern(path))).collect::<Vec<_>>().join(", ")
+    };
+    let is_parquet = |path: &str| FileFormat::of_path(Path::new(path)) == FileFormat::Parquet;
+    let read_from = literal(READ_FROM);
+    let csv = |patterns: &str| format!("read_csv([{patterns}], columns = {}, filename = {read_from}, {READ_CSV})", table.argument());
+    if !files.iter().any(|(_, path)| is_parquet(path)) {
+        return format!("{} AS line", csv(&patterns(&|_| true)));
+    }
+    let cast: Vec<_> = table.columns.iter().map(|column| format!("CAST({0} AS {1}) AS {0}", name(&column.name), column.kind)).collect();
+    let parquet = format!(
+        "SELECT {}, {} FROM read_parquet([{}], filename = {read_from}, hive_partitioning = false)",
+        cast.join(", "),
+        name(READ_FROM),
+        patterns(&is_parquet)
+    );
+    if files.iter().all(|(_, path)| is_parquet(path)) {
+        return format!("({parquet}) AS line");
+    }
+    // A rewrite that was cut off leaves two formats.
+    format!("({parquet} UNION ALL FROM {}) AS line", csv(&patterns(&|path| !is_parquet(path))))
 }
 
 /// A query over the file of a dimension; one without rows if there is no file.

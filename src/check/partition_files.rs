@@ -8,7 +8,7 @@ use std::{
 
 use super::{CheckError, LayerView, ViewScope};
 use crate::{
-    model::{DIM_PRODUCT, DIM_USER},
+    model::{DIM_PRODUCT, DIM_USER, Dt},
     store::places,
 };
 
@@ -23,16 +23,15 @@ pub(super) fn foreign_entries(view: &LayerView) -> Result<Vec<String>, CheckErro
     match view.scope {
         ViewScope::Whole => {
             for path in entries(&output.join(places::CURATED))? {
-                if is_partition(&path) {
-                    add_foreign_of(&path, &mut foreign)?;
-                } else {
-                    foreign.push(path);
+                match partition(&path) {
+                    Some(dt) => add_foreign_of(view, dt, &path, &mut foreign)?,
+                    None => foreign.push(path),
                 }
             }
         }
         ViewScope::Changed => {
             for dt in view.changed.union(&view.removed) {
-                add_foreign_of(&output.join(places::partition_folder(*dt)), &mut foreign)?;
+                add_foreign_of(view, *dt, &output.join(places::partition_folder(*dt)), &mut foreign)?;
             }
         }
     }
@@ -54,16 +53,22 @@ fn folder_of(file: &Path) -> &Path {
     file.parent().unwrap_or(file)
 }
 
-/// A folder whose name is exactly that of a partition.
-fn is_partition(path: &Path) -> bool {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
-    let is_exact = |dt| places::partition_folder(dt).name() == name;
-    places::partition_of(name).is_some_and(is_exact) && path.is_dir()
+/// The partition of a folder whose name is exactly that of a partition.
+fn partition(path: &Path) -> Option<Dt> {
+    let name = path.file_name()?.to_str()?;
+    places::partition_of(name).filter(|dt| places::partition_folder(*dt).name() == name && path.is_dir())
 }
 
-fn add_foreign_of(partition: &Path, foreign: &mut Vec<PathBuf>) -> Result<(), CheckError> {
-    let is_foreign = |path: &PathBuf| path.file_name().is_none_or(|name| name != places::PARTITION_FILE) || path.is_dir();
-    foreign.extend(entries(partition)?.into_iter().filter(is_foreign));
+/// Adds everything in a partition's folder but its file. Where no file of it is known, each format is its own.
+fn add_foreign_of(view: &LayerView, dt: Dt, folder: &Path, foreign: &mut Vec<PathBuf>) -> Result<(), CheckError> {
+    let name_of = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    let own = view.facts.get(&dt).and_then(|path| name_of(path));
+    let is_own = |name: &str| match &own {
+        Some(own) => own == name,
+        None => places::partition_format(&places::partition_folder(dt).join(name)).is_some(),
+    };
+    let is_foreign = |path: &PathBuf| path.is_dir() || !name_of(path).is_some_and(|name| is_own(&name));
+    foreign.extend(entries(folder)?.into_iter().filter(is_foreign));
     Ok(())
 }
 

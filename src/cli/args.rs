@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand}
 use crate::{
     model::{Dt, RunId},
     settings::{Flags, Form, Setting, setting},
-    warehouse::ddl::{Compression, Engine, FileFormat},
+    warehouse::ddl::Engine,
 };
 
 /// Orders from an HTTP API or files to a checked star schema in dt= partitions.
@@ -54,7 +54,7 @@ pub(super) enum Command {
     Vacuum(VacuumArgs),
     /// The statements that make the layer readable in DuckDB, Athena, Spark, Glue or PostgreSQL
     Ddl(DdlArgs),
-    /// Rewrite the layer under the columns that etl.toml names, partition by partition
+    /// Rewrite the layer, partition by partition: with the columns that etl.toml names, in another file format
     Rewrite(RewriteArgs),
     /// The SQL that loads the output into Redshift
     Redshift(RedshiftArgs),
@@ -88,7 +88,7 @@ impl Command {
             Command::Diff(args) => args.config.flags.clone(),
             Command::Changes(args) => args.config.flags.clone(),
             Command::Vacuum(args) => args.settings.flags.clone(),
-            Command::Ddl(args) => args.config.flags.clone(),
+            Command::Ddl(args) => args.settings.flags.clone(),
             Command::Redshift(args) => args.what.config().flags.clone(),
             Command::Sources(_) | Command::Demo(_) => Flags::default(),
         }
@@ -180,15 +180,18 @@ setting_sets! {
     ConfigSettings: CONFIG, OUTPUT;;
     /// A job over the three sources.
     JobSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, SOURCE, URL, CURSOR, SINCE, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, LOCK_WAIT, CHECKS,
-        CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION, KEEP, DROP_HISTORY;;
+        CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION, KEEP, DROP_HISTORY,
+        FILE_FORMAT, COMPRESSION;;
     /// Where a window begins that follows earlier runs.
     LookbackSettings: LOOKBACK;;
     /// What a run or backfill would load.
     PlanSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, CURSOR, SINCE, LOOKBACK, UNTIL;;
     /// The checks alone.
     CheckSettings: CONFIG, OUTPUT, CHECKS, SINCE, UNTIL, MEMORY_LIMIT, LOCK_WAIT;;
-    /// The layer under other columns.
-    RewriteSettings: CONFIG, OUTPUT, LOCK_WAIT;;
+    /// The layer under other columns or in another format.
+    RewriteSettings: CONFIG, OUTPUT, LOCK_WAIT, FILE_FORMAT, COMPRESSION;;
+    /// The statements for another engine.
+    DdlSettings: CONFIG, OUTPUT, FILE_FORMAT, COMPRESSION;;
     /// A change of the layer as a whole.
     ChangeSettings: CONFIG, OUTPUT, LOCK_WAIT;;
     /// What is past its time.
@@ -352,19 +355,13 @@ pub(super) struct DdlArgs {
     #[arg(value_parser = super::ddl::one_of::<Engine>())]
     pub(super) engine: Engine,
     #[command(flatten)]
-    pub(super) config: ConfigArgs,
+    pub(super) settings: SettingArgs<DdlSettings>,
     /// Schema (database) of the tables
     #[arg(long, value_name = "NAME")]
     pub(super) schema: Option<String>,
     /// Where the engine finds the layer [default: the output]
     #[arg(long, value_name = "URL")]
     pub(super) location: Option<String>,
-    /// Format of the files of partitions [default: that of the layer]
-    #[arg(long, value_name = "FORMAT", value_parser = super::ddl::one_of::<FileFormat>(), default_value = "csv")]
-    pub(super) file_format: FileFormat,
-    /// Compression of CSV files
-    #[arg(long, value_name = "KIND", value_parser = super::ddl::one_of::<Compression>(), default_value = "none")]
-    pub(super) compression: Compression,
 }
 
 #[derive(Args, Debug)]

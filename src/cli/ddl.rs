@@ -5,12 +5,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::{args::DdlArgs, display::Display};
 use crate::{
     layer,
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, UtcMicros},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FileFormat, UtcMicros},
     run::{RunError, recover_unless_held},
     settings::{self, Settings, SettingsError},
     store::{Output, StoreError, places},
     warehouse::{
-        ddl::{self, DdlError, Layer, LayerFiles, LayerLocation, Target},
+        ddl::{self, DdlError, Layer, LayerLocation, Target},
         redshift::DimensionHeaders,
     },
 };
@@ -24,8 +24,8 @@ where
 }
 
 pub(super) fn run(args: &DdlArgs, display: &Display) -> Result<u8, RunError> {
-    let settings = settings::load(&args.config.flags)?;
-    let layer = stored_layer(&settings)?;
+    let settings = settings::load(&args.settings.flags)?;
+    let StoredLayer { layer, format } = stored_layer(&settings)?;
     let location = match &args.location {
         Some(location) => location.parse(),
         None => match settings.output.folder() {
@@ -33,11 +33,7 @@ pub(super) fn run(args: &DdlArgs, display: &Display) -> Result<u8, RunError> {
             None => settings.output.to_string().parse(),
         },
     };
-    let target = Target {
-        schema: args.schema.clone(),
-        location: location.map_err(refused)?,
-        files: LayerFiles { format: args.file_format, compression: args.compression },
-    };
+    let target = Target { schema: args.schema.clone(), location: location.map_err(refused)?, format };
     display.verbatim(&ddl::script(args.engine, &layer, &target).map_err(refused)?);
     Ok(0)
 }
@@ -47,15 +43,23 @@ fn refused(error: DdlError) -> RunError {
     SettingsError::Conflict(error.to_string()).into()
 }
 
-/// The columns and partitions of the output.
-fn stored_layer(settings: &Settings) -> Result<Layer, RunError> {
+/// The columns and partitions of the output, and the format of their files.
+struct StoredLayer {
+    layer: Layer,
+    format: FileFormat,
+}
+
+fn stored_layer(settings: &Settings) -> Result<StoredLayer, RunError> {
     let output = Output::open(&settings.output)?;
     recover_unless_held(&output)?;
     let schema = settings.schema();
     layer::verify_columns(&output, &schema)?;
     let headers = DimensionHeaders { users: header(&output, &DIM_USER)?, products: header(&output, &DIM_PRODUCT)? };
-    let partitions = layer::partitions_on_disk(&output)?.into_iter().collect();
-    Layer::new(&schema, &headers, partitions, Dt::of(UtcMicros::now())).map_err(refused)
+    let files = layer::stored_partition_files(&output)?;
+    let stored = files.values().next_back().and_then(places::partition_format);
+    let format = settings.file_format.or(stored).unwrap_or_default();
+    let layer = Layer::new(&schema, &headers, files.into_keys().collect(), Dt::of(UtcMicros::now())).map_err(refused)?;
+    Ok(StoredLayer { layer, format })
 }
 
 /// The columns of a stored dimension; `None` where it has no file.

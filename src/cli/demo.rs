@@ -36,7 +36,7 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
         let _ = writeln!(out, "\nThe dropped records and the alert are meant: the data of the demo is bad on purpose.");
         let _ = writeln!(
             out,
-            "Look at it:   head {output}/{}/dt=*/{} {output}/{}/*/*.csv",
+            "Look at it:   head {output}/{}/dt=*/{}.csv {output}/{}/*/*.csv",
             places::CURATED,
             places::PARTITION_FILE,
             places::DIMS

@@ -9,11 +9,11 @@ use std::{
 use super::{
     IndexBuilder, LayerError, LayerState, OpenedLayer, PartitionEntry, Segment, StateOrigin, StoredPartition, StoredPartitions,
     index::{self, Entry, SegmentFile},
-    state::found_object,
+    state::{found_object, revenue_of},
 };
 use crate::{
     cancel::Cancel,
-    model::{CurrencyTotals, Dt, FactSchema, OrderHash, add_totals, order_hash},
+    model::{Dt, FactSchema, FileFormat, OrderHash, order_hash},
     store::{
         self, Key, ObjectRef, Output, Staging, StoreError,
         places::{self, INDEX},
@@ -116,13 +116,13 @@ impl Catalog {
         }
         // A bucket tells no times that could be compared.
         let trusted = if is_rebuilt || output.folder().is_none() { None } else { Some(&known) };
-        for dt in partitions_on_disk(output)? {
+        for (dt, key) in known_files(output, opened)? {
             if cancel.is_stopped() {
                 return Err(LayerError::Interrupted);
             }
             match trusted {
-                Some(known) => catalog.reconcile(dt, known.get(&dt))?,
-                None => catalog.read_fresh(dt, known.get(&dt))?,
+                Some(known) => catalog.reconcile(dt, key, known.get(&dt))?,
+                None => catalog.read_fresh(dt, key, known.get(&dt))?,
             }
         }
         catalog.find_dimensions()?;
@@ -167,15 +167,20 @@ impl Catalog {
     }
 
     /// Compares a file with what was committed: by size and time, then by content.
-    fn reconcile(&mut self, dt: Dt, known: Option<&PartitionEntry>) -> Result<(), LayerError> {
-        let key = places::partition_file(dt);
-        let Some((bytes, modified_ns)) = store::size_and_time(&self.output.at(&key))? else { return Ok(()) };
+    fn reconcile(&mut self, dt: Dt, key: Key, known: Option<&PartitionEntry>) -> Result<(), LayerError> {
+        let Some((bytes, modified_ns)) = store::size_and_time(&self.output.at(&key))? else {
+            // Somebody may have put a file of another format in its place.
+            return match file_on_disk(&self.output, dt) {
+                Some(other) => self.read_fresh(dt, other, None),
+                None => Ok(()),
+            };
+        };
         if let Some(known) = known.filter(|known| known.looks_like(bytes, modified_ns)) {
             self.note_object(&key, &known.version);
             self.state.partitions.insert(dt, known.clone());
             return Ok(());
         }
-        self.read_fresh(dt, known)
+        self.read_fresh(dt, key, known)
     }
 
     /// Files of before commits have no object yet.
@@ -186,21 +191,18 @@ impl Catalog {
     }
 
     /// Reads a partition, and takes it as it is.
-    fn read_fresh(&mut self, dt: Dt, known: Option<&PartitionEntry>) -> Result<(), LayerError> {
-        let key = places::partition_file(dt);
+    fn read_fresh(&mut self, dt: Dt, key: Key, known: Option<&PartitionEntry>) -> Result<(), LayerError> {
         let Some(path) = self.output.local(&key)? else { return Ok(()) };
         let modified_ns = if self.output.folder().is_some() { store::size_and_time(&path)?.map_or(0, |(_, time)| time) } else { 0 };
-        let Some(stored) = StoredPartition::read(&path, dt, &self.schema)? else { return Ok(()) };
-        let (bytes, checksum) = (stored.bytes.len() as u64, store::checksum(&stored.bytes));
+        let Some(content) = store::read(&path)? else { return Ok(()) };
+        let (bytes, checksum) = (content.len() as u64, store::checksum(&content));
+        let stored = StoredPartition::parse(content, dt, &path, &self.schema)?;
         let same = known.filter(|known| known.version.bytes == bytes && known.version.checksum == checksum);
         let version = match same {
             Some(known) => known.version.clone(),
-            None => ObjectRef { object: found_object(dt, &checksum), bytes, checksum },
+            None => ObjectRef { object: found_object(&key, &checksum), bytes, checksum },
         };
-        let mut revenue = CurrencyTotals::new();
-        for line in (0..stored.rows.len()).map(|row| stored.rows.line(row)) {
-            add_totals(&mut revenue, line.currency, i128::from(line.line_total.units()));
-        }
+        let revenue = revenue_of(&stored.rows);
         self.has_new_stamps = true;
         if same.is_none() {
             self.found.insert(key, version.clone());
@@ -374,7 +376,8 @@ impl Catalog {
     /// Reads the orders of all stored partitions again, in place of the segments.
     fn index_again(&mut self, cancel: &Cancel) -> Result<(), LayerError> {
         (self.segments, self.stored_segments) = (Vec::new(), Vec::new());
-        let stored = StoredPartitions::new(&self.output, &self.state.partitions, &self.schema);
+        let format = self.state.file_format().unwrap_or_default();
+        let stored = StoredPartitions::new(&self.output, &self.state.partitions, &self.schema, format);
         for &dt in self.state.partitions.keys() {
             if cancel.is_stopped() {
                 return Err(LayerError::Interrupted);
@@ -466,29 +469,55 @@ pub fn generation(output: &Output) -> Result<u64, LayerError> {
     Ok(OpenedLayer::open(output)?.number())
 }
 
-/// The partitions that have a folder.
+/// The file of each partition, by its day: beneath `curated/` in a folder, in a bucket as the newest commit has it.
 ///
 /// # Errors
 /// I/O errors.
-pub fn partitions_on_disk(output: &Output) -> Result<Vec<Dt>, LayerError> {
-    if output.folder().is_none() {
-        let opened = OpenedLayer::open(output)?;
-        if opened.origin == StateOrigin::Log {
-            return Ok(opened.state.partitions.into_keys().collect());
+pub fn stored_partition_files(output: &Output) -> Result<BTreeMap<Dt, Key>, LayerError> {
+    partition_files(output, &OpenedLayer::open(output)?)
+}
+
+/// The file of each partition of an opened layer. Where somebody has put a file of another format in place of one, that file.
+///
+/// # Errors
+/// I/O errors.
+pub fn partition_files(output: &Output, opened: &OpenedLayer) -> Result<BTreeMap<Dt, Key>, LayerError> {
+    let mut files = known_files(output, opened)?;
+    if output.folder().is_some() {
+        for (&dt, key) in files.iter_mut().filter(|(_, key)| !output.at(key).exists()) {
+            *key = file_on_disk(output, dt).unwrap_or_else(|| key.clone());
         }
     }
-    let mut partitions = Vec::new();
+    Ok(files)
+}
+
+/// The file of each partition: as the state has it, whether it is there or not.
+fn known_files(output: &Output, opened: &OpenedLayer) -> Result<BTreeMap<Dt, Key>, LayerError> {
+    let entries = &opened.state.partitions;
+    if output.folder().is_none() && opened.origin == StateOrigin::Log {
+        return Ok(entries.iter().map(|(&dt, entry)| (dt, entry.key(dt))).collect());
+    }
     let curated = Key::from(places::CURATED);
-    for name in output.names(&curated)? {
-        match places::partition_of(&name) {
-            Some(dt) => partitions.push(dt),
-            None => {
-                tracing::warn!(
-                    path = output.location_of(&curated.join(&name)),
-                    "not a partition: a warehouse that loads curated/ would load it too"
-                )
-            }
-        }
+    if output.folder().is_none() {
+        let listed = output.list(&curated)?.into_iter().filter(|listed| places::partition_format(&listed.key).is_some());
+        return Ok(listed.filter_map(|listed| Some((places::partition_of_key(&listed.key)?, listed.key))).collect());
     }
-    Ok(partitions)
+    let mut files = BTreeMap::new();
+    for name in output.names(&curated)? {
+        let Some(dt) = places::partition_of(&name) else {
+            tracing::warn!(
+                path = output.location_of(&curated.join(&name)),
+                "not a partition: a warehouse that loads curated/ would load it too"
+            );
+            continue;
+        };
+        let key = entries.get(&dt).map(|entry| entry.key(dt)).or_else(|| file_on_disk(output, dt));
+        files.insert(dt, key.unwrap_or_else(|| places::partition_file(dt, FileFormat::default())));
+    }
+    Ok(files)
+}
+
+/// The file of a partition in a folder, whatever its format; `None` where there is none.
+fn file_on_disk(output: &Output, dt: Dt) -> Option<Key> {
+    FileFormat::ALL.into_iter().map(|format| places::partition_file(dt, format)).find(|key| output.at(key).exists())
 }

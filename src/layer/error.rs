@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use polars::error::PolarsError;
 
-use crate::{model::FactSchema, store::StoreError};
+use crate::{
+    model::{Compression, FactSchema, FileFormat},
+    store::{Key, StoreError},
+};
 
 /// What is wrong with the layer, or what the disk refuses.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,19 @@ pub enum LayerError {
         stored: String,
         /// Those of the settings.
         wanted: String,
+    },
+    /// The layer has files of another format than the settings say: exit 2.
+    #[error(
+        "the layer has {file}, and by the settings its files should be .{}: leave --file-format and --compression out, or rewrite the layer: etl rewrite --file-format {}{}",
+        wanted.extension(),
+        wanted.as_str(),
+        match wanted.compression() { Compression::None => String::new(), compression => format!(" --compression {compression}") }
+    )]
+    FileFormat {
+        /// A file of the layer.
+        file: Key,
+        /// The format of the settings.
+        wanted: FileFormat,
     },
     /// A file that somebody changed while the run was at work.
     #[error("{}: somebody changed this file while the run was at work. Nothing was published: run it again", path.display())]

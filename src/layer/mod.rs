@@ -22,7 +22,9 @@ mod state;
 mod stored;
 mod stored_order;
 
-pub use catalog::{Catalog, LookUpError, StoredState, generation, partitions_on_disk, published_entries, verify_columns};
+pub use catalog::{
+    Catalog, LookUpError, StoredState, generation, partition_files, published_entries, stored_partition_files, verify_columns,
+};
 pub use csv::{read_partition, write_header, write_line, write_text};
 pub use dropped_lines::DroppedLines;
 pub use error::LayerError;

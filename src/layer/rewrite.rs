@@ -10,8 +10,8 @@ use crate::model::{Dt, ExtraColumn, ExtraType, FactRows, FactSchema};
 /// A partition with new columns.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RewrittenPartition {
-    /// The new content of its file.
-    pub bytes: Vec<u8>,
+    /// Its canonical CSV.
+    pub csv: Vec<u8>,
     /// Values that the new columns do not have, by column.
     pub values_lost: BTreeMap<String, u64>,
 }
@@ -55,7 +55,7 @@ pub fn rewritten(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Resu
         csv::write_line(&mut out, &rows.line(row), new.iter().map(Option::as_deref));
     }
     let values_lost = values_lost.into_iter().map(|(column, lost)| (column.to_owned(), lost)).collect();
-    Ok(Some(RewrittenPartition { bytes: out, values_lost }))
+    Ok(Some(RewrittenPartition { csv: out, values_lost }))
 }
 
 /// Whether the new text has the value of the old one: a number keeps all of its decimals.
@@ -84,17 +84,17 @@ mod tests {
         let wide = FactSchema::new(vec![column("a", ExtraType::Text), column("b", ExtraType::Text)]);
         let rewritten_wide = rewrite(&plain, &wide).unwrap();
         assert_eq!(rewritten_wide.values_lost, BTreeMap::new());
-        let text = String::from_utf8(rewritten_wide.bytes).unwrap();
+        let text = String::from_utf8(rewritten_wide.csv).unwrap();
         assert!(text.lines().next().unwrap().ends_with("updated_at,a,b") && text.ends_with(&format!("{row},,\n")));
         let filled = text.replace(&format!("{row},,"), &format!("{row},7.5,x"));
         let narrow = FactSchema::new(vec![column("a", ExtraType::Decimal { scale: 2 })]);
         let narrowed = rewrite(filled.as_bytes(), &narrow).unwrap();
         assert_eq!(narrowed.values_lost, [("b".to_owned(), 1)].into(), "the column that is gone");
-        let text = String::from_utf8(narrowed.bytes).unwrap();
+        let text = String::from_utf8(narrowed.csv).unwrap();
         assert!(text.ends_with(&format!("{row},7.50\n")), "{text}");
         let whole = FactSchema::new(vec![column("a", ExtraType::BigInt), column("b", ExtraType::Text)]);
         assert_eq!(rewrite(filled.as_bytes(), &whole).unwrap().values_lost, [("a".to_owned(), 1)].into(), "7.5 is no whole number");
-        assert!(rewrite(&rewrite(filled.as_bytes(), &FactSchema::default()).unwrap().bytes, &wide).is_some());
+        assert!(rewrite(&rewrite(filled.as_bytes(), &FactSchema::default()).unwrap().csv, &wide).is_some());
         assert!(rewritten(b"not ours\n", dt, Path::new("x"), &wide).is_err());
     }
 }

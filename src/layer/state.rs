@@ -2,7 +2,7 @@
 //!
 //! Stands in every record of the log, so that one read opens the layer. Reads no partition.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{LayerError, csv};
 use crate::{
     coverage::Ledger,
-    model::{CurrencyTotals, Dt, FactRows, FactSchema, add_totals},
+    model::{CurrencyTotals, Dt, FactRows, FactSchema, FileFormat, add_totals},
     store::{
         self, Commit, FileStamp, Head, Key, ObjectRef, Output, StoreError,
         places::{self, INDEX, before_commits},
@@ -34,6 +34,16 @@ pub struct PartitionEntry {
 }
 
 impl PartitionEntry {
+    /// The format of its file: the end of its object's name tells it.
+    pub fn format(&self) -> FileFormat {
+        FileFormat::of_name(self.version.object.name()).unwrap_or_default()
+    }
+
+    /// The place of its file.
+    pub fn key(&self, dt: Dt) -> Key {
+        places::partition_file(dt, self.format())
+    }
+
     /// Whether a file of this size and time is the one that was committed: enough not to read it.
     pub fn looks_like(&self, bytes: u64, modified_ns: u64) -> bool {
         self.version.bytes == bytes && self.modified_ns == modified_ns
@@ -110,10 +120,28 @@ impl LayerState {
         if same || self.partitions.is_empty() { Ok(()) } else { Err(LayerError::columns(self.columns.iter().map(String::as_str), schema)) }
     }
 
+    /// The format of the files of its partitions; `None` where it has none.
+    pub fn file_format(&self) -> Option<FileFormat> {
+        self.partitions.values().next_back().map(PartitionEntry::format)
+    }
+
+    /// The format that a run writes: that of the layer, or, where the layer is empty, the one that was asked for.
+    ///
+    /// # Errors
+    /// [`LayerError::FileFormat`] if partitions have another format than the one that was asked for, or several.
+    pub fn format_to_write(&self, wanted: Option<FileFormat>) -> Result<FileFormat, LayerError> {
+        let stored = self.file_format();
+        let wanted = wanted.or(stored).unwrap_or_default();
+        match self.partitions.iter().find(|(_, entry)| entry.format() != wanted) {
+            None => Ok(wanted),
+            Some((&dt, entry)) => Err(LayerError::FileFormat { file: entry.key(dt), wanted }),
+        }
+    }
+
     /// The content that stands at a place: of a partition or a dimension.
     pub fn version_at(&self, key: &Key) -> Option<&ObjectRef> {
         if let Some(dt) = places::partition_of_key(key) {
-            return self.partitions.get(&dt).filter(|_| places::partition_file(dt) == *key).map(|entry| &entry.version);
+            return self.partitions.get(&dt).filter(|entry| entry.key(dt) == *key).map(|entry| &entry.version);
         }
         let name = key.as_str().strip_prefix("dims/")?.split_once('/')?.0;
         self.dimensions.get(name)
@@ -225,38 +253,43 @@ fn before_commits(output: &Output) -> Result<Option<LayerState>, StoreError> {
     let partition = |(dt, before): (Dt, PartitionBeforeCommits)| {
         let PartitionBeforeCommits { stamp, rows, revenue } = before;
         let FileStamp { bytes, modified_ns, checksum } = stamp;
-        let version = ObjectRef { object: found_object(dt, &checksum), bytes, checksum };
+        let version = ObjectRef { object: found_object(&places::partition_file(dt, FileFormat::default()), &checksum), bytes, checksum };
         (dt, PartitionEntry { version, modified_ns, rows, revenue })
     };
     let partitions = catalog.partitions.into_iter().map(partition).collect();
     Ok(Some(LayerState { columns: catalog.columns, segments, prices, partitions, dimensions: BTreeMap::new(), coverage }))
 }
 
-/// The entry of a partition with this content, which is, or is to be, this object.
+/// The entry of a partition with this canonical CSV, whose file is, or is to be, this object.
 ///
 /// # Errors
 /// [`LayerError::Partition`] where the content can't be parsed.
-pub fn entry_of(bytes: &[u8], version: ObjectRef, dt: Dt, schema: &FactSchema, output: &Output) -> Result<PartitionEntry, LayerError> {
-    let path = output.at(places::partition_file(dt));
-    let rows = FactRows::new(&csv::read_partition(bytes, dt, &path, schema)?.finish()?)?;
+pub fn entry_of(csv: &[u8], version: ObjectRef, dt: Dt, schema: &FactSchema) -> Result<PartitionEntry, LayerError> {
+    let path = Path::new(version.object.as_str()).to_owned();
+    let rows = FactRows::new(&csv::read_partition(csv, dt, &path, schema)?.finish()?)?;
+    Ok(PartitionEntry { version, modified_ns: 0, rows: rows.len() as u64, revenue: revenue_of(&rows) })
+}
+
+/// The revenue of rows, by currency.
+pub(super) fn revenue_of(rows: &FactRows) -> CurrencyTotals {
     let mut revenue = CurrencyTotals::new();
     for line in (0..rows.len()).map(|row| rows.line(row)) {
         add_totals(&mut revenue, line.currency, i128::from(line.line_total.units()));
     }
-    Ok(PartitionEntry { version, modified_ns: 0, rows: rows.len() as u64, revenue })
+    revenue
 }
 
 /// The entry of a partition whose file no commit may have put.
 ///
 /// # Errors
 /// None where the rows do not matter.
-pub fn found_entry(dt: Dt, bytes: &[u8]) -> PartitionEntry {
+pub fn found_entry(key: &Key, bytes: &[u8]) -> PartitionEntry {
     let checksum = store::checksum(bytes);
-    let version = ObjectRef { object: found_object(dt, &checksum), bytes: bytes.len() as u64, checksum };
+    let version = ObjectRef { object: found_object(key, &checksum), bytes: bytes.len() as u64, checksum };
     PartitionEntry { version, modified_ns: 0, rows: 0, revenue: CurrencyTotals::new() }
 }
 
 /// The object of a file that no commit has put: what stood there before commits, or what somebody wrote. Its content names it.
-pub(super) fn found_object(dt: Dt, checksum: &str) -> Key {
-    places::object_of(&places::partition_file(dt), &format!("found-{checksum}"), 0)
+pub(super) fn found_object(key: &Key, checksum: &str) -> Key {
+    places::object_of(key, &format!("found-{checksum}"), 0)
 }

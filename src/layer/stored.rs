@@ -8,31 +8,27 @@ use std::{
 
 use polars::prelude::DataFrame;
 
-use super::{LayerError, PartitionEntry, csv};
+use super::{LayerError, PartitionEntry, csv, file_format};
 use crate::{
-    model::{Dt, FactRows, FactSchema, UtcMicros},
+    model::{Dt, FactRows, FactSchema, FileFormat, UtcMicros},
     store::{self, Key, Output, Tag, places},
 };
 
-/// A stored partition: its bytes, and its rows in their order.
+/// A stored partition: its canonical CSV, and its rows in their order.
 pub struct StoredPartition {
-    /// The file, byte for byte.
+    /// The CSV, whatever the format of the file.
     pub bytes: Vec<u8>,
     /// Its rows.
     pub rows: FactRows,
 }
 
 impl StoredPartition {
-    /// Reads a file; `None` where there is none.
+    /// The partition of a file with these bytes. The end of its name tells its format.
     ///
     /// # Errors
-    /// [`LayerError::Partition`] where it can't be parsed, or I/O errors.
-    pub fn read(path: &Path, dt: Dt, schema: &FactSchema) -> Result<Option<StoredPartition>, LayerError> {
-        let Some(bytes) = store::read(path)? else { return Ok(None) };
-        StoredPartition::parse(bytes, dt, path, schema).map(Some)
-    }
-
-    fn parse(bytes: Vec<u8>, dt: Dt, path: &Path, schema: &FactSchema) -> Result<StoredPartition, LayerError> {
+    /// [`LayerError::Partition`] where it can't be parsed.
+    pub fn parse(bytes: Vec<u8>, dt: Dt, path: &Path, schema: &FactSchema) -> Result<StoredPartition, LayerError> {
+        let bytes = file_format::decode(FileFormat::of_path(path), bytes, path, schema)?;
         let frame: DataFrame = csv::read_partition(&bytes, dt, path, schema)?.finish()?;
         Ok(StoredPartition { rows: FactRows::new(&frame)?, bytes })
     }
@@ -43,14 +39,21 @@ pub struct StoredPartitions<'a> {
     output: &'a Output,
     entries: &'a BTreeMap<Dt, PartitionEntry>,
     schema: &'a FactSchema,
+    /// The format of new partitions.
+    format: FileFormat,
     /// The versions of the files in a bucket that were read.
     seen: Mutex<BTreeMap<Key, Option<Tag>>>,
 }
 
 impl<'a> StoredPartitions<'a> {
-    /// The partitions of these entries.
-    pub fn new(output: &'a Output, entries: &'a BTreeMap<Dt, PartitionEntry>, schema: &'a FactSchema) -> StoredPartitions<'a> {
-        StoredPartitions { output, entries, schema, seen: Mutex::default() }
+    /// The partitions of these entries. New ones will have this format.
+    pub fn new(
+        output: &'a Output,
+        entries: &'a BTreeMap<Dt, PartitionEntry>,
+        schema: &'a FactSchema,
+        format: FileFormat,
+    ) -> StoredPartitions<'a> {
+        StoredPartitions { output, entries, schema, format, seen: Mutex::default() }
     }
 
     /// The entry of a partition; `None` where there is none.
@@ -64,13 +67,13 @@ impl<'a> StoredPartitions<'a> {
     /// [`LayerError::Partition`] where it can't be parsed, [`LayerError::Changed`] where its file is not what the state says, or I/O
     /// errors.
     pub fn load(&self, dt: Dt) -> Result<Option<StoredPartition>, LayerError> {
-        let key = places::partition_file(dt);
-        let path = self.output.at(&key);
         let Some(entry) = self.entries.get(&dt) else {
             // A file that somebody else puts there meanwhile is found before the commit.
-            self.see(key, None);
+            self.see(places::partition_file(dt, self.format), None);
             return Ok(None);
         };
+        let key = entry.key(dt);
+        let path = self.output.at(&key);
         let bytes = match self.output.folder() {
             Some(_) => self.read_file(&path, entry)?,
             None => self.fetch(&key, entry)?,
@@ -117,7 +120,8 @@ impl<'a> StoredPartitions<'a> {
 /// I/O errors. A row that can't be parsed is passed over: checks look at those.
 pub fn newest_row(path: &Path, now: UtcMicros) -> Result<Option<UtcMicros>, LayerError> {
     let Some(bytes) = store::read(path)? else { return Ok(None) };
-    let mut reader = ::csv::Reader::from_reader(bytes.as_slice());
+    let csv = file_format::decode_stored(FileFormat::of_path(path), bytes, path)?;
+    let mut reader = ::csv::Reader::from_reader(csv.as_slice());
     let place = reader.byte_headers().ok().and_then(|names| names.iter().position(|name| name == b"created_at"));
     let rows = reader.byte_records().filter_map(Result::ok);
     let times = rows.filter_map(|row| UtcMicros::from_canonical(row.get(place?)?));

@@ -3,17 +3,19 @@
 //!
 //! Reads the files as they are, whatever columns they have. Repairs nothing.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
     LayerError,
-    catalog::{self, partitions_on_disk},
+    catalog::{self, partition_files},
+    file_format,
+    state::OpenedLayer,
 };
 use crate::{
-    model::{Dt, order_hash},
-    store::{self, Key, Output, places::partition_file},
+    model::{Dt, FileFormat, order_hash},
+    store::{self, Key, Output},
 };
 
 /// Names and texts of a row, in the order of the file. `None` is NULL.
@@ -80,37 +82,40 @@ pub struct StoredOrder {
 /// # Errors
 /// I/O errors. A file that is not valid CSV is named in the answer instead.
 pub fn stored_order(output: &Output, order_id: &str) -> Result<StoredOrder, LayerError> {
-    let on_disk = partitions_on_disk(output)?;
+    let on_disk = partition_files(output, &OpenedLayer::open(output)?)?;
     let indexed = catalog::indexed_order(output, order_hash(order_id))?;
     let found_by = if indexed.is_some() { FoundBy::Index } else { FoundBy::Scan };
     let mut wanted = BTreeSet::new();
-    for &dt in &on_disk {
+    for (&dt, file) in &on_disk {
         let is_wanted = match &indexed {
             None => true,
             // The index does not know what somebody else wrote into a partition.
             Some(indexed) => {
                 indexed.partitions.contains(&dt) || {
                     let is_folder = output.folder().is_some();
-                    let now = if is_folder { store::size_and_time(&output.at(partition_file(dt)))? } else { None };
+                    let now = if is_folder { store::size_and_time(&output.at(file))? } else { None };
                     now.is_some_and(|(bytes, time)| indexed.committed.get(&dt).is_none_or(|entry| !entry.looks_like(bytes, time)))
                 }
             }
         };
-        wanted.extend(Some(dt).filter(|_| is_wanted));
+        wanted.extend(Some((dt, file)).filter(|_| is_wanted));
     }
     let (partitions, partitions_read) = (on_disk.len(), wanted.len());
     let mut found = StoredOrder { rows: Vec::new(), found_by, partitions, partitions_read, unreadable: Vec::new() };
-    for dt in wanted {
-        let file = partition_file(dt);
+    for (dt, file) in wanted {
         let entry = indexed.as_ref().and_then(|indexed| indexed.committed.get(&dt)).filter(|_| output.folder().is_none());
         let bytes = match entry {
             Some(entry) => Some(output.read_version(&entry.version)?),
-            None => output.read(&file)?,
+            None => output.read(file)?,
         };
         let Some(bytes) = bytes else { continue };
-        match rows_of(&bytes, order_id, dt, &file) {
+        let path = Path::new(file.as_str());
+        let rows = file_format::decode_stored(FileFormat::of_path(path), bytes, path)
+            .map_err(|error| error.to_string())
+            .and_then(|csv| rows_of(&csv, order_id, dt, file).map_err(|error| format!("{file}: {error}")));
+        match rows {
             Ok(rows) => found.rows.extend(rows),
-            Err(error) => found.unreadable.push(format!("{file}: {error}")),
+            Err(error) => found.unreadable.push(error),
         }
     }
     Ok(found)
@@ -142,7 +147,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let output = Output::new(dir.path().to_owned());
         for (dt, rows) in days {
-            let path = output.at(partition_file(dt.parse().unwrap()));
+            let path = output.at(crate::store::places::partition_file(dt.parse().unwrap(), FileFormat::default()));
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, format!("order_id,sku,status\n{rows}")).unwrap();
         }

@@ -2,7 +2,7 @@
 //!
 //! Responsible for the words of settings and for the ends of file names. Reads and writes no file.
 
-use std::fmt;
+use std::{ffi::OsStr, fmt, path::Path};
 
 use strum::{EnumString, IntoStaticStr};
 
@@ -84,6 +84,11 @@ impl FileFormat {
             stem.is_some_and(|stem| !stem.is_empty())
         };
         FileFormat::ALL.into_iter().find(has_end)
+    }
+
+    /// The format of a file of a partition; CSV if its name tells none.
+    pub fn of_path(path: &Path) -> FileFormat {
+        path.file_name().and_then(OsStr::to_str).and_then(FileFormat::of_name).unwrap_or_default()
     }
 }
 

@@ -1,11 +1,11 @@
 //! A change of the layer by a command other than a run: one commit over the layer that it has read.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use super::{RunError, manifest};
 use crate::{
     cancel::Cancel,
-    layer::{self, LayerState, OpenedLayer},
+    layer::{self, LayerError, LayerState, OpenedLayer},
     model::{Dt, ExtraColumn, ExtraType, FactSchema, RunId, UtcMicros},
     report::{CommandName, Status, Summary},
     settings::Settings,
@@ -39,7 +39,7 @@ impl LayerChange<'_> {
         let before = |key: &Key| self.before.version_at(key).cloned();
         staging.place(&before, self.cancel)?;
         note_times(self.output, staging, next)?;
-        let removed = staging.removed(|_| empty_partition(next))?;
+        let removed = staging.removed(|key| empty_partition(next, key))?;
         let read = |key: &Key| Some(Read { key: key.clone(), checksum: before(key)?.checksum });
         let put: Vec<_> = staging.installed().into_iter().chain(kept).collect();
         let commit = NewCommit {
@@ -64,12 +64,25 @@ impl LayerChange<'_> {
     }
 }
 
-/// The content of a partition without rows: its header.
-pub(super) fn empty_partition(state: &LayerState) -> Vec<u8> {
+/// The content of a partition without rows: its header, in the format of its file.
+pub(super) fn empty_partition(state: &LayerState, key: &Key) -> Result<Vec<u8>, StoreError> {
     let text = |name: &String| ExtraColumn { name: name.clone(), kind: ExtraType::Text };
+    let schema = FactSchema::new(state.columns.iter().map(text).collect());
     let mut header = Vec::new();
-    layer::write_header(&mut header, &FactSchema::new(state.columns.iter().map(text).collect()));
-    header
+    layer::write_header(&mut header, &schema);
+    let format = places::partition_format(key).unwrap_or_default();
+    let refused = |error: LayerError| StoreError::Refused { location: key.to_string(), detail: error.to_string() };
+    layer::encode(format, header, &schema, Path::new(key.as_str())).map_err(refused)
+}
+
+/// Whether the file of a partition has no rows.
+///
+/// # Errors
+/// What the store refuses.
+pub(super) fn is_empty_partition(output: &Output, key: &Key) -> Result<bool, StoreError> {
+    let (Some(format), Some(bytes)) = (places::partition_format(key), output.read(key)?) else { return Ok(false) };
+    let csv = layer::decode_stored(format, bytes, Path::new(key.as_str()));
+    Ok(csv.is_ok_and(|csv| csv.iter().filter(|byte| **byte == b'\n').count() <= 1))
 }
 
 /// Notes the times of new files in a folder: what a later run compares.

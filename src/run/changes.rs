@@ -33,9 +33,9 @@ pub(super) fn changes(output: &Output, url: &str, which: WhichRuns<'_>) -> Resul
     let runs = runs(output, which)?;
     let days: BTreeSet<Dt> = runs.iter().flat_map(|run| run.partitions_written.iter().chain(&run.partitions_removed)).copied().collect();
     let state = OpenedLayer::open(output)?.state;
-    let is_stored = |dt: &Dt| match output.folder() {
-        Some(_) => output.at(places::partition_file(*dt)).exists(),
-        None => state.partitions.contains_key(dt),
+    let is_stored = |dt: &Dt| {
+        let entry = state.partitions.get(dt);
+        entry.is_some_and(|entry| output.folder().is_none() || output.at(entry.key(*dt)).exists())
     };
     let stored: BTreeSet<Dt> = days.iter().copied().filter(is_stored).collect();
     let manifests: Vec<_> = runs.iter().filter_map(|run| valid_manifest(output, &state, url, &run.run_id)).collect();

@@ -8,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{RequestError, RunError, change::LayerChange, ledger, open};
+use super::{
+    RequestError, RunError,
+    change::{LayerChange, is_empty_partition},
+    ledger, open,
+};
 use crate::{
     cancel::Cancel,
     check::{self, CheckError, CheckResult, CheckScript, CustomCheck, Engine, Expected, LayerView, ViewScope},
@@ -182,8 +186,8 @@ fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunErr
     let instant = |when: Option<When>| when.and_then(|when| when.instant(now));
     fetch_whole_layer(output)?;
     let existing = |key: Key| Some(output.at(key)).filter(|path| path.exists());
-    let partitions = layer::partitions_on_disk(output)?.into_iter();
-    let facts: BTreeMap<_, _> = partitions.filter_map(|dt| Some((dt, existing(places::partition_file(dt))?))).collect();
+    let partitions = layer::stored_partition_files(output)?.into_iter();
+    let facts: BTreeMap<_, _> = partitions.filter_map(|(dt, key)| Some((dt, existing(key)?))).collect();
     let published = layer::published_entries(output)?.into_iter();
     let expected: BTreeMap<_, _> = published.map(|(dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue })).collect();
     // A published partition that somebody removed has no rows, and should have some.
@@ -217,7 +221,7 @@ fn fetch_whole_layer(output: &Output) -> Result<(), RunError> {
         return Ok(());
     }
     let state = OpenedLayer::open(output)?.state;
-    let partitions = state.partitions.iter().map(|(dt, entry)| (places::partition_file(*dt), entry.version.clone()));
+    let partitions = state.partitions.iter().map(|(dt, entry)| (entry.key(*dt), entry.version.clone()));
     let specs = [DIM_USER, DIM_PRODUCT];
     let dimensions = specs.iter().filter_map(|spec| Some((places::dimension(spec), state.dimensions.get(spec.name)?.clone())));
     let versions: Vec<_> = partitions.chain(dimensions).collect();
@@ -234,12 +238,8 @@ fn foreign_objects(output: &Output) -> Result<Vec<String>, RunError> {
     for listed in output.list(places::CURATED)?.into_iter().chain(output.list(places::DIMS)?) {
         let is_own = state.version_at(&listed.key).is_some_and(|version| version.bytes == listed.bytes);
         // A partition that has lost its last row may stay as a file of its header alone.
-        let is_empty = || {
-            places::partition_of_key(&listed.key)
-                .is_some_and(|dt| listed.key == places::partition_file(dt) && !state.partitions.contains_key(&dt))
-        };
-        let belongs = is_own || (is_empty() && listed.bytes < LONGEST_HEADER);
-        if !belongs {
+        let may_be_empty = !is_own && state.version_at(&listed.key).is_none() && listed.bytes < LONGEST_HEADER;
+        if !(is_own || may_be_empty && is_empty_partition(output, &listed.key)?) {
             foreign.push(listed.key.to_string());
         }
     }

@@ -111,7 +111,8 @@ pub(super) fn judge(settings: &Settings, output: &Output, summary: &mut Summary,
 fn newest_row(output: &Output, facts: &BTreeMap<Dt, PathBuf>, now: UtcMicros) -> Option<UtcMicros> {
     let look = |dt: Dt, path: &Path| -> Result<Option<UtcMicros>, LayerError> {
         // A partition that no check has looked at has no local copy yet.
-        let fetched = if path.exists() { None } else { output.local(places::partition_file(dt))? };
+        let key = path.file_name().map(|name| places::partition_folder(dt).join(name.to_string_lossy()));
+        let fetched = if path.exists() { None } else { key.map(|key| output.local(key)).transpose()?.flatten() };
         layer::newest_row(fetched.as_deref().unwrap_or(path), now)
     };
     facts.range(..=Dt::of(now)).rev().find_map(|(dt, path)| match look(*dt, path) {

@@ -2,16 +2,19 @@
 //!
 //! Reads only partitions whose content differs. Compares texts, so it needs no schema.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::PathBuf,
+};
 
 use serde::Serialize;
 
 use super::{RunError, versions};
 use crate::{
-    layer::{LayerError, LayerState},
+    layer::{self, LayerError, LayerState},
     model::{Dt, units_text},
     settings::Settings,
-    store::{ObjectRef, Output, places},
+    store::{ObjectRef, Output},
 };
 
 /// What became of a row.
@@ -169,9 +172,10 @@ type Row = BTreeMap<String, String>;
 
 fn rows_of(state: &LayerState, dt: Dt, read: &dyn Fn(&ObjectRef) -> Result<Vec<u8>, RunError>) -> Result<BTreeMap<Key, Row>, RunError> {
     let Some(entry) = state.partitions.get(&dt) else { return Ok(BTreeMap::new()) };
-    let bytes = read(&entry.version)?;
-    let failed = |line: u64, detail: String| LayerError::Partition { path: places::partition_file(dt).as_str().into(), line, detail };
-    let mut reader = csv::Reader::from_reader(bytes.as_slice());
+    let path = PathBuf::from(entry.key(dt).as_str());
+    let csv = layer::decode_stored(entry.format(), read(&entry.version)?, &path)?;
+    let failed = |line: u64, detail: String| LayerError::Partition { path: path.clone(), line, detail };
+    let mut reader = csv::Reader::from_reader(csv.as_slice());
     let names = reader.headers().map_err(|error| failed(1, error.to_string()))?.clone();
     let mut rows = BTreeMap::new();
     for (line, record) in (2..).zip(reader.records()) {

@@ -33,7 +33,7 @@ use crate::{
     coverage::Interval,
     join::Enricher,
     layer::{self, Catalog, LayerError, LookUpError, MergeRules, OpenedLayer, PriceBook, StateOrigin, StoredPartitions, StoredState},
-    model::{Dt, FactSchema, RunId, UtcMicros, Window},
+    model::{Dt, FactSchema, FileFormat, RunId, UtcMicros, Window},
     net::{Network, redact},
     normalize::{Mapping, RecordNormalizer},
     report::{
@@ -42,7 +42,7 @@ use crate::{
     },
     settings::{Cursor, Location, RepeatedSku, Settings, SettingsError, Source, When},
     source::{self, Access, Query, SourceCounters, SourceError},
-    store::{self, Lease, LockError, MOST_ATTEMPTS, ObjectRef, Output, Scope, Staging, StoreError, places},
+    store::{self, Lease, LockError, MOST_ATTEMPTS, ObjectRef, Output, Scope, Staging, StoreError},
 };
 
 /// What is to be run.
@@ -242,6 +242,8 @@ struct Base {
     opened: OpenedLayer,
     catalog: Catalog,
     stored: StoredState,
+    /// The format of the files of partitions.
+    format: FileFormat,
 }
 
 impl Job<'_> {
@@ -466,7 +468,8 @@ impl Job<'_> {
                 tracing::warn!(%dt, "the partition is not as it was published: somebody changed it; it is valid and is used as it is");
             }
         }
-        Ok(Base { opened, catalog, stored })
+        let format = catalog.state.format_to_write(self.settings.file_format)?;
+        Ok(Base { opened, catalog, stored, format })
     }
 
     /// The last known prices. Reads them from the whole layer if they are not stored, or partitions vanished.
@@ -576,7 +579,7 @@ impl Job<'_> {
         earlier: Option<EarlierAttempt>,
         enricher: Option<&Enricher>,
     ) -> Result<MergedRun, RunError> {
-        let Base { opened, mut catalog, stored } = base;
+        let Base { opened, mut catalog, stored, format } = base;
         let file = staging.scratch().join("new_entries.idx");
         let moves = match merge_all::find_moves(&mut catalog, extracted, &file) {
             Err(LookUpError::Damaged) if stored == StoredState::Use => {
@@ -594,7 +597,7 @@ impl Job<'_> {
         let mut shared_partitions = moves.shared_partitions.clone();
         let touches = |partitions: &&BTreeSet<Dt>| extracted.lines.partitions().any(|dt| partitions.contains(&dt));
         catalog.found_again().filter(touches).for_each(|partitions| shared_partitions.extend(partitions));
-        let stored = StoredPartitions::new(&self.output, &catalog.state.partitions, &self.schema);
+        let stored = StoredPartitions::new(&self.output, &catalog.state.partitions, &self.schema, format);
         let prices = self.open_prices(&catalog, &stored)?;
         let merger = Merger {
             stored: &stored,
@@ -607,6 +610,7 @@ impl Job<'_> {
                 dropped_lines: extracted.lines.dropped_lines(),
                 repeated_sku: self.settings.repeated_sku,
             },
+            format,
             enricher,
             threads: self.merge_threads(extracted),
             cancel: self.request.cancel,
@@ -614,7 +618,7 @@ impl Job<'_> {
         };
         let merged = merger.merge_all(moves, earlier)?;
         let seen = stored.seen();
-        Ok(MergedRun { catalog, merged, shared_partitions, index, prices, seen })
+        Ok(MergedRun { format, catalog, merged, shared_partitions, index, prices, seen })
     }
 
     /// Stages which record brought which version of an order, and what the merge made of it.
@@ -749,8 +753,8 @@ impl Job<'_> {
 
     /// The stored partitions.
     fn facts(&self) -> BTreeMap<Dt, PathBuf> {
-        let partitions = layer::partitions_on_disk(&self.output).unwrap_or_default();
-        partitions.into_iter().map(|dt| (dt, self.output.at(places::partition_file(dt)))).collect()
+        let files = layer::stored_partition_files(&self.output).unwrap_or_default();
+        files.into_iter().map(|(dt, key)| (dt, self.output.at(key))).collect()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
         },
     },
     settings::Settings,
-    store::{Holder, Lease, Output, places},
+    store::{Holder, Lease, Output},
 };
 
 /// Among how many of the latest runs drops are counted.
@@ -180,8 +180,8 @@ fn partitions(output: &Output) -> Result<Vec<PartitionInShort>, RunError> {
         return Ok(known.into_iter().map(short).collect());
     }
     let mut partitions = Vec::new();
-    for dt in layer::partitions_on_disk(output)? {
-        let Ok(metadata) = fs::metadata(output.at(places::partition_file(dt))) else { continue };
+    for (dt, key) in layer::stored_partition_files(output)? {
+        let Ok(metadata) = fs::metadata(output.at(key)) else { continue };
         let rows = known.get(&dt).filter(|entry| entry.version.bytes == metadata.len()).map(|entry| entry.rows);
         partitions.push(PartitionInShort { dt, bytes: metadata.len(), rows });
     }

@@ -19,7 +19,7 @@ use crate::{
         self, BestVersions, Catalog, LayerError, LookUpError, MergeRules, MergedContent, MergedPartition, PartitionEntry, RunPrices,
         StoredPartitions,
     },
-    model::{Dt, OrderHash},
+    model::{Dt, FileFormat, OrderHash},
     store::{self, Staging, places},
 };
 
@@ -93,6 +93,8 @@ pub(super) struct Merger<'a> {
     pub(super) extracted: &'a Extracted,
     pub(super) staging: &'a Staging,
     pub(super) rules: MergeRules<'a>,
+    /// The format of the files of partitions.
+    pub(super) format: FileFormat,
     /// Joins the lines again, where the dimensions have changed since they were staged.
     pub(super) enricher: Option<&'a Enricher>,
     /// The number of partitions that are merged at once.
@@ -194,7 +196,7 @@ impl Merger<'_> {
             tracing::debug!(rows = staged.merged.rows, changed = staged.file.is_some(), "the partition is merged");
             if staged.file.is_some() {
                 // The receiver is gone if the disk refused an earlier file. Then the run ends with that error.
-                let _ = written.send(self.staging.staged(places::partition_file(dt)));
+                let _ = written.send(self.staging.staged(places::partition_file(dt, self.format)));
             }
             let mut done = work.done.lock().unwrap_or_else(PoisonError::into_inner);
             done.push(staged);
@@ -216,8 +218,9 @@ impl Merger<'_> {
     /// Writes the new content of a partition to the staging folder, and frees its bytes.
     fn stage_content(&self, mut merged: MergedPartition) -> Result<StagedPartition, LayerError> {
         let MergedContent::Replaced(bytes) = &mut merged.content else { return Ok(StagedPartition { merged, file: None }) };
-        let bytes = std::mem::take(bytes);
-        let path = self.staging.staged(places::partition_file(merged.dt));
+        let csv = std::mem::take(bytes);
+        let path = self.staging.staged(places::partition_file(merged.dt, self.format));
+        let bytes = layer::encode(self.format, csv, self.rules.schema, &path)?;
         // The file of an earlier attempt may be an object already.
         store::remove_file(&path)?;
         store::write_staged(&path, &bytes)?;

@@ -112,9 +112,10 @@ impl Publisher<'_> {
         }
         let touched = staged.merged.partitions.values().map(|partition| &partition.merged);
         for MergedPartition { dt, .. } in touched {
-            let path = self.output.at(places::partition_file(*dt));
+            let entry = staged.catalog.state.partitions.get(dt);
+            let path = self.output.at(entry.map_or_else(|| places::partition_file(*dt, staged.format), |entry| entry.key(*dt)));
             let now = store::size_and_time(&path)?;
-            let is_same = match (staged.catalog.state.partitions.get(dt), now) {
+            let is_same = match (entry, now) {
                 (Some(entry), Some((bytes, modified_ns))) => entry.looks_like(bytes, modified_ns),
                 (entry, now) => entry.is_none() && now.is_none(),
             };
@@ -126,7 +127,7 @@ impl Publisher<'_> {
     }
 
     fn new_commit(&self, staged: &StagedRun, staging: &mut Staging, summary: &Summary) -> Result<NewCommit, StoreError> {
-        let removed = staging.removed(|_| empty_partition(&staged.next))?;
+        let removed = staging.removed(|key| empty_partition(&staged.next, key))?;
         Ok(NewCommit {
             run_id: summary.run_id.clone(),
             writer: format!("{}@{}/{}", summary.run_id, super::host(), std::process::id()),

@@ -1,9 +1,9 @@
-//! `etl rewrite`: rewrites the layer, partition by partition, with the extra columns that the settings name.
+//! `etl rewrite`: rewrites the layer, partition by partition, with the extra columns and in the file format that the settings name.
 //!
 //! A value that does not fit the new type of its column is lost, and so are the values of a column that the settings no longer
 //! name. They are counted first, and a rewrite that loses some is refused unless it is forced.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
 
@@ -11,13 +11,14 @@ use super::{
     RequestError, RunError,
     change::{LayerChange, manifest_of},
     open::{Opened, Opening, settled_layer},
+    vacuum::remove_empty_partitions,
 };
 use crate::{
     cancel::Cancel,
-    layer::{self, OpenedLayer},
-    model::{Dt, RunId, UtcMicros},
+    layer::{self, OpenedLayer, RewrittenPartition},
+    model::{Dt, FileFormat, RunId, UtcMicros},
     settings::Settings,
-    store::{Lease, Output, Scope, Staging, places},
+    store::{Key, Lease, Output, Scope, Staging, places},
 };
 
 /// The number of partitions that are put in place at once: few enough that an interruption costs little.
@@ -39,13 +40,13 @@ pub enum RewriteMode {
 pub struct Rewritten {
     /// Partitions that were rewritten.
     pub rewritten: usize,
-    /// Partitions that had the columns already.
+    /// Partitions that had the columns and the format already.
     pub unchanged: usize,
     /// Values that are lost, by column: they do not fit the new type, or their column is no longer named.
     pub values_lost: BTreeMap<String, u64>,
 }
 
-/// Rewrites every partition whose columns are not those of the settings. A reader of a partition sees it whole, as before or as
+/// Rewrites every partition whose columns or format are not those of the settings. A reader of a partition sees it whole, as before or as
 /// after. An interrupted rewrite goes on where it stopped.
 ///
 /// # Errors
@@ -56,7 +57,9 @@ pub fn rewrite(settings: &Settings, mode: RewriteMode, cancel: &Cancel) -> Resul
     let opening =
         Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer: settled_layer(&output)? };
     let Opened { lease, layer, .. } = opening.open(RunId::new(started_at))?;
-    let rewrite = Rewrite { settings, output: &output, lease: &lease, cancel };
+    // Half of a layer may have the new format already, where a rewrite was cut off: the settings must say it again.
+    let format = settings.file_format.or_else(|| layer.state.file_format()).unwrap_or_default();
+    let rewrite = Rewrite { settings, output: &output, format, lease: &lease, cancel };
     let found = rewrite.count(&layer)?;
     if mode == RewriteMode::DryRun {
         return Ok(found);
@@ -71,6 +74,8 @@ pub fn rewrite(settings: &Settings, mode: RewriteMode, cancel: &Cancel) -> Resul
 struct Rewrite<'a> {
     settings: &'a Settings,
     output: &'a Output,
+    /// The format that the files are to have.
+    format: FileFormat,
     lease: &'a Lease,
     cancel: &'a Cancel,
 }
@@ -79,18 +84,18 @@ struct Rewrite<'a> {
 enum Found {
     /// There is no file.
     Nothing,
-    /// It has the columns already.
+    /// It has the columns and the format already.
     Unchanged,
     /// It gets new content.
-    Rewritten(layer::RewrittenPartition),
+    Rewritten(RewrittenPartition),
 }
 
 impl Rewrite<'_> {
     /// Counts what a rewrite does.
     fn count(&self, layer: &OpenedLayer) -> Result<Rewritten, RunError> {
         let mut found = Rewritten::default();
-        for dt in layer::partitions_on_disk(self.output)? {
-            match self.partition(layer, dt)? {
+        for (dt, key) in layer::partition_files(self.output, layer)? {
+            match self.partition(layer, dt, &key)? {
                 Found::Nothing => {}
                 Found::Unchanged => found.unchanged += 1,
                 Found::Rewritten(rewritten) => {
@@ -106,39 +111,45 @@ impl Rewrite<'_> {
 
     fn write(&self) -> Result<(), RunError> {
         let columns: Vec<_> = self.settings.schema().extra().iter().map(|column| column.name.clone()).collect();
-        let partitions = layer::partitions_on_disk(self.output)?;
+        let partitions: Vec<_> = layer::stored_partition_files(self.output)?.into_iter().collect();
         let batches = partitions.chunks(AT_ONCE).count();
         for (number, batch) in partitions.chunks(AT_ONCE).enumerate() {
             // The layer has the new columns only once all partitions are written.
             let columns = (number + 1 == batches).then(|| columns.clone());
             self.write_batch(batch, columns)?;
         }
+        // In a bucket, a file of the old format stays as its header: a warehouse that loads the prefix would find two formats.
+        remove_empty_partitions(self.output, &OpenedLayer::open(self.output)?.state)?;
         Ok(())
     }
 
     /// Rewrites some partitions in one commit.
-    fn write_batch(&self, batch: &[Dt], columns: Option<Vec<String>>) -> Result<(), RunError> {
+    fn write_batch(&self, batch: &[(Dt, Key)], columns: Option<Vec<String>>) -> Result<(), RunError> {
         let base = OpenedLayer::open(self.output)?;
         let run_id = RunId::new(UtcMicros::now());
         let mut staging = Staging::create(self.output, run_id.as_str())?;
         let mut next = base.state.clone();
         let mut before = base.state.clone();
         let mut written = Vec::new();
-        for &dt in batch {
-            let Found::Rewritten(new) = self.partition(&base, dt)? else { continue };
-            let key = places::partition_file(dt);
+        for (dt, key) in batch {
+            let Found::Rewritten(new) = self.partition(&base, *dt, key)? else { continue };
             if self.output.folder().is_some() {
                 // The file may not be the one that was committed: what stands there can be put back.
-                let bytes = self.output.read(&key)?.unwrap_or_default();
-                let is_committed = base.state.partitions.get(&dt).is_some_and(|entry| entry.version.is_of(&bytes));
+                let bytes = self.output.read(key)?.unwrap_or_default();
+                let is_committed = base.state.partitions.get(dt).is_some_and(|entry| entry.version.is_of(&bytes));
                 if !is_committed {
-                    before.partitions.insert(dt, layer::found_entry(dt, &bytes));
+                    before.partitions.insert(*dt, layer::found_entry(key, &bytes));
                 }
             }
-            let version = staging.put(&key, &new.bytes)?;
-            let entry = layer::entry_of(&new.bytes, version, dt, &self.settings.schema(), self.output)?;
-            next.partitions.insert(dt, entry);
-            written.push(dt);
+            let schema = self.settings.schema();
+            let new_key = places::partition_file(*dt, self.format);
+            let file = layer::encode(self.format, new.csv.clone(), &schema, Path::new(new_key.as_str()))?;
+            let version = staging.put(&new_key, &file)?;
+            if new_key != *key {
+                staging.remove(key);
+            }
+            next.partitions.insert(*dt, layer::entry_of(&new.csv, version, *dt, &schema)?);
+            written.push(*dt);
         }
         if written.is_empty() && columns.as_ref().is_none_or(|columns| *columns == next.columns) {
             return Ok(());
@@ -150,19 +161,24 @@ impl Rewrite<'_> {
         change.commit(&mut staging, &run_id, "rewrite", &mut next, Vec::new()).map_err(stopped)
     }
 
-    /// A partition with the new columns.
-    fn partition(&self, layer: &OpenedLayer, dt: Dt) -> Result<Found, RunError> {
+    /// A partition with the new columns and of the new format.
+    fn partition(&self, layer: &OpenedLayer, dt: Dt, key: &Key) -> Result<Found, RunError> {
         if let Some(stop) = self.cancel.stopped() {
             return Err(RunError::Interrupted(stop));
         }
-        let key = places::partition_file(dt);
         let entry = layer.state.partitions.get(&dt).filter(|_| self.output.folder().is_none());
         let bytes = match entry {
             Some(entry) => Some(self.output.read_version(&entry.version)?),
-            None => self.output.read(&key)?,
+            None => self.output.read(key)?,
         };
         let Some(bytes) = bytes else { return Ok(Found::Nothing) };
-        let rewritten = layer::rewritten(&bytes, dt, &self.output.at(&key), &self.settings.schema())?;
-        Ok(rewritten.map_or(Found::Unchanged, Found::Rewritten))
+        let path = self.output.at(key);
+        let format = FileFormat::of_path(&path);
+        let csv = layer::decode_stored(format, bytes, &path)?;
+        Ok(match layer::rewritten(&csv, dt, &path, &self.settings.schema())? {
+            Some(rewritten) => Found::Rewritten(rewritten),
+            None if format == self.format => Found::Unchanged,
+            None => Found::Rewritten(RewrittenPartition { csv, values_lost: BTreeMap::new() }),
+        })
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     check::{self, CheckError, CustomCheck, Engine, Expected, LayerView, ViewScope},
     join::Dimension,
     layer::{Catalog, LayerState, MergedContent, MergedPartition, PartitionEntry, PriceBook},
-    model::{CurrencyTotals, Dt, LONGEST_TEXT, Window, add_totals},
+    model::{CurrencyTotals, Dt, FileFormat, LONGEST_TEXT, Window, add_totals},
     report::Summary,
     settings::{CheckScope, OnCheckFailure, RepeatedSku, Settings},
     store::{self, Key, Output, Read, Staging, Tag, places},
@@ -26,6 +26,8 @@ use crate::{
 
 /// The output of the merge.
 pub(super) struct MergedRun {
+    /// The format of the files of partitions.
+    pub(super) format: FileFormat,
     pub(super) catalog: Catalog,
     pub(super) merged: MergedPartitions,
     /// Partitions that hold rows of an order that also lies elsewhere.
@@ -54,6 +56,8 @@ pub(super) enum PartitionChange {
 
 /// Everything that a run would publish, staged, and the layer as it would be.
 pub(super) struct StagedRun {
+    /// The format of the files of partitions.
+    pub(super) format: FileFormat,
     pub(super) view: LayerView,
     pub(super) changes: BTreeMap<Dt, PartitionChange>,
     pub(super) dimensions_changed: bool,
@@ -104,7 +108,7 @@ impl MergedRun {
         dimensions: &StagedDimensions<'_>,
         extracted: &Extracted,
     ) -> Result<StagedRun, RunError> {
-        let mut stager = RunStager::new(context, staging, self.catalog);
+        let mut stager = RunStager::new(context, staging, self.catalog, self.format);
         for (dt, partition) in &self.merged.partitions {
             let news = if self.merged.merged_now.contains(dt) { News::Yes } else { News::No };
             stager.partition(partition, extracted.revenue.of(*dt), news)?;
@@ -117,9 +121,9 @@ impl MergedRun {
         stager.view.dim_product = stager.dimension(&dimensions.dimensions.products)?;
         stager.choose_checked_partitions(self.shared_partitions);
         let has_news = dimensions.are_new || !self.merged.merged_now.is_empty();
-        let RunStager { view, changes, dimensions_changed, catalog, next, reads, .. } = stager;
+        let RunStager { format, view, changes, dimensions_changed, catalog, next, reads, .. } = stager;
         let (index, prices, merged, seen) = (self.index, self.prices, self.merged, self.seen);
-        Ok(StagedRun { view, changes, dimensions_changed, catalog, next, reads, index, prices, merged, seen, has_news })
+        Ok(StagedRun { format, view, changes, dimensions_changed, catalog, next, reads, index, prices, merged, seen, has_news })
     }
 }
 
@@ -133,6 +137,7 @@ enum News {
 /// Stages one thing after the other.
 struct RunStager<'a> {
     context: StagingContext<'a>,
+    format: FileFormat,
     staging: &'a mut Staging,
     catalog: Catalog,
     next: LayerState,
@@ -143,10 +148,10 @@ struct RunStager<'a> {
 }
 
 impl<'a> RunStager<'a> {
-    fn new(context: StagingContext<'a>, staging: &'a mut Staging, catalog: Catalog) -> RunStager<'a> {
+    fn new(context: StagingContext<'a>, staging: &'a mut Staging, catalog: Catalog, format: FileFormat) -> RunStager<'a> {
         let StagingContext { settings, output, .. } = context;
         let view = LayerView {
-            facts: catalog.state.partitions.keys().map(|&dt| (dt, output.at(places::partition_file(dt)))).collect(),
+            facts: catalog.state.partitions.iter().map(|(&dt, entry)| (dt, output.at(entry.key(dt)))).collect(),
             users_configured: settings.users.is_some(),
             products_configured: settings.products.is_some(),
             scratch: staging.scratch(),
@@ -164,7 +169,8 @@ impl<'a> RunStager<'a> {
         };
         let columns = settings.schema().extra().iter().map(|column| column.name.clone()).collect();
         let next = LayerState { columns, ..catalog.state.clone() };
-        RunStager { context, staging, catalog, next, reads: Vec::new(), view, changes: BTreeMap::new(), dimensions_changed: false }
+        let (reads, changes) = (Vec::new(), BTreeMap::new());
+        RunStager { context, format, staging, catalog, next, reads, view, changes, dimensions_changed: false }
     }
 
     /// The partitions that the built-in checks look at.
@@ -182,7 +188,7 @@ impl<'a> RunStager<'a> {
         let StagedPartition { merged, file } = partition;
         self.context.summary.rows.absorb(&merged.counts);
         let revenue = self.revenue(merged, brought);
-        let (dt, key) = (merged.dt, places::partition_file(merged.dt));
+        let (dt, key) = (merged.dt, places::partition_file(merged.dt, self.format));
         if let Some(entry) = self.catalog.state.partitions.get(&dt) {
             self.reads.push(Read { key: key.clone(), checksum: entry.version.checksum.clone() });
         }
@@ -209,7 +215,7 @@ impl<'a> RunStager<'a> {
 
     fn removed(&mut self, dt: Dt) {
         self.context.summary.partitions_removed.push(dt);
-        self.staging.remove(places::partition_file(dt));
+        self.staging.remove(places::partition_file(dt, self.format));
         self.view.facts.remove(&dt);
         self.view.removed.insert(dt);
         self.changes.insert(dt, PartitionChange::Removed);
@@ -217,7 +223,7 @@ impl<'a> RunStager<'a> {
     }
 
     fn written(&mut self, merged: &MergedPartition, file: &StagedFile, revenue: CurrencyTotals, news: News) {
-        let (dt, key) = (merged.dt, places::partition_file(merged.dt));
+        let (dt, key) = (merged.dt, places::partition_file(merged.dt, self.format));
         self.context.summary.partitions_written.push(dt);
         let earlier = self.staging.version(&key).filter(|_| news == News::No);
         let version = earlier.unwrap_or_else(|| self.staging.put_written(&key, file.bytes, file.checksum.clone()));
@@ -304,7 +310,7 @@ impl StagedRun {
         let is_wanted = |dt: &Dt| looks_at_all || self.view.shared_partitions.contains(dt);
         let is_stored = |dt: &Dt| !matches!(self.changes.get(dt), Some(PartitionChange::Written));
         let wanted = self.next.partitions.iter().filter(|(dt, _)| is_wanted(dt) && is_stored(dt));
-        let versions: Vec<_> = wanted.map(|(dt, entry)| (places::partition_file(*dt), entry.version.clone())).collect();
+        let versions: Vec<_> = wanted.map(|(dt, entry)| (entry.key(*dt), entry.version.clone())).collect();
         Ok(output.local_versions(&versions)?)
     }
 

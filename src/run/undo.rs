@@ -109,15 +109,19 @@ impl Undo<'_> {
     fn partitions(&mut self, staging: &mut Staging, undone: &mut Undone) -> Result<(), RunError> {
         let keys = self.run.commit.put.iter().map(|put| &put.key).chain(self.run.commit.remove.iter().map(|removed| &removed.key));
         for dt in keys.filter_map(places::partition_of_key).collect::<BTreeSet<_>>() {
-            let key = places::partition_file(dt);
-            match self.run.before.partitions.get(&dt) {
+            let before = self.run.before.partitions.get(&dt);
+            // A rewrite may have put a file of another format there.
+            let now = self.next.partitions.get(&dt).map(|entry| entry.key(dt));
+            if let Some(now) = now.filter(|now| before.is_none_or(|before| before.key(dt) != *now)) {
+                staging.remove(now);
+            }
+            match before {
                 Some(entry) => {
-                    let version = self.put_back(staging, key, &entry.version)?;
+                    let version = self.put_back(staging, entry.key(dt), &entry.version)?;
                     self.next.partitions.insert(dt, PartitionEntry { version, ..entry.clone() });
                     undone.partitions_written.push(dt);
                 }
                 None => {
-                    staging.remove(key);
                     self.next.partitions.remove(&dt);
                     undone.partitions_removed.push(dt);
                 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     RunError,
+    change::is_empty_partition,
     explain::{self, Clock},
     open::{Opened, Opening, settled_layer},
 };
@@ -135,7 +136,7 @@ impl Vacuum<'_> {
             store::remove_commit(self.output, number)?;
             removed.commits += 1;
         }
-        removed.empty_partitions = self.remove_empty_partitions(&layer.state)?;
+        removed.empty_partitions = remove_empty_partitions(self.output, &layer.state)?;
         Ok(removed)
     }
 
@@ -147,24 +148,23 @@ impl Vacuum<'_> {
     fn is_unused(&self, listed: &Listed, named: &Named) -> bool {
         !named.by_kept.contains(&listed.key) && (named.by_expired.contains(&listed.key) || listed.modified < self.now.minus(AT_WORK))
     }
+}
 
-    /// In a bucket, a partition that lost its last row stays as a file without rows.
-    fn remove_empty_partitions(&self, state: &LayerState) -> Result<usize, StoreError> {
-        if self.output.folder().is_some() {
-            return Ok(0);
-        }
-        let mut removed = 0;
-        for listed in self.output.list(places::CURATED)? {
-            let Some(dt) = places::partition_of_key(&listed.key) else { continue };
-            if state.partitions.contains_key(&dt) || listed.key != places::partition_file(dt) {
-                continue;
-            }
-            let is_empty = self.output.read(&listed.key)?.is_some_and(|bytes| bytes.iter().filter(|byte| **byte == b'\n').count() <= 1);
-            if is_empty {
-                self.output.remove(&listed.key)?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
+/// In a bucket, a partition that lost its last row stays as a file without rows, and so does one whose format was changed. Removes
+/// these files, and returns their number.
+///
+/// # Errors
+/// What the store refuses.
+pub(super) fn remove_empty_partitions(output: &Output, state: &LayerState) -> Result<usize, StoreError> {
+    if output.folder().is_some() {
+        return Ok(0);
     }
+    let mut removed = 0;
+    for listed in output.list(places::CURATED)? {
+        if state.version_at(&listed.key).is_none() && is_empty_partition(output, &listed.key)? {
+            output.remove(&listed.key)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }

@@ -11,7 +11,7 @@ use super::{RunError, WhichRuns, changes, open};
 use crate::{
     cancel::Cancel,
     layer::{self, OpenedLayer},
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, FileFormat},
     settings::Settings,
     store::{Output, StoreError, places},
     warehouse::redshift::{
@@ -95,6 +95,8 @@ pub struct Warehouse<'a> {
     cancel: &'a Cancel,
     output: Output,
     schema: FactSchema,
+    /// The format of the files of partitions.
+    format: FileFormat,
     headers: DimensionHeaders,
 }
 
@@ -113,9 +115,11 @@ impl<'a> Warehouse<'a> {
         let output = Output::open(&settings.output)?;
         open::recover_unless_held(&output)?;
         let schema = settings.schema();
-        layer::verify_columns(&output, &schema)?;
+        let state = OpenedLayer::open(&output)?.state;
+        state.verify_columns(&schema)?;
+        let format = state.format_to_write(None)?;
         let headers = DimensionHeaders { users: header(&output, &DIM_USER)?, products: header(&output, &DIM_PRODUCT)? };
-        Ok(Warehouse { settings, cancel, output, schema, headers })
+        Ok(Warehouse { settings, cancel, output, schema, format, headers })
     }
 
     /// The load as a script. It begins with comments where the tables need columns that a script can't know of.
@@ -314,7 +318,7 @@ impl<'a> Warehouse<'a> {
     }
 
     fn tables(&self, longest: &LongestTexts) -> Result<Tables<'a>, RedshiftError> {
-        Tables::new(&self.settings.redshift, &self.schema, &self.headers, longest)
+        Ok(Tables::new(&self.settings.redshift, &self.schema, &self.headers, longest)?.in_format(self.format))
     }
 
     fn session(&self) -> Result<Session<'a>, RedshiftError> {
@@ -357,17 +361,16 @@ impl<'a> Warehouse<'a> {
             return Ok(());
         }
         let state = OpenedLayer::open(&self.output)?.state;
-        let version = |dt: Dt| Some((places::partition_file(dt), state.partitions.get(&dt)?.version.clone()));
+        let version = |dt: Dt| state.partitions.get(&dt).map(|entry| (entry.key(dt), entry.version.clone()));
         let versions: Vec<_> = days.into_iter().filter_map(version).collect();
         Ok(self.output.local_versions(&versions)?)
     }
 
     /// The files of all partitions.
     fn partitions(&self) -> Result<BTreeMap<Dt, PathBuf>, RunError> {
-        let days = layer::partitions_on_disk(&self.output)?;
-        let file = |dt: Dt| (dt, self.output.at(places::partition_file(dt)));
+        let files = layer::stored_partition_files(&self.output)?.into_iter().map(|(dt, key)| (dt, self.output.at(key)));
         let is_stored = |path: &Path| self.output.folder().is_none() || path.exists();
-        Ok(days.into_iter().map(file).filter(|(_, path)| is_stored(path)).collect())
+        Ok(files.filter(|(_, path)| is_stored(path)).collect())
     }
 
     /// Those of the days that have a partition.

@@ -19,6 +19,7 @@ use super::{
     toml_tree::Table,
     unit_slip::UnitSlipSetting,
 };
+use crate::model::{Compression, FileFormat};
 
 /// All layers above the defaults, and the look-ups over them.
 pub(super) struct Layers<'l> {
@@ -149,6 +150,22 @@ pub fn load(flags: &Flags) -> Result<Settings, SettingsError> {
     settings(&Layers::new(flags, &environment, &file))
 }
 
+/// The format of partitions, if it is asked for.
+fn file_format(layers: &Layers<'_>) -> Result<Option<FileFormat>, SettingsError> {
+    let csv = FileFormat::Csv(Compression::None);
+    let format = layers.word(&setting::FILE_FORMAT, &[("csv", csv), ("parquet", FileFormat::Parquet)])?;
+    let words = [("none", Compression::None), ("gzip", Compression::Gzip), ("zstd", Compression::Zstd)];
+    let compression = layers.word(&setting::COMPRESSION, &words)?;
+    match (format, compression) {
+        (Some(FileFormat::Parquet), Some(Compression::Gzip | Compression::Zstd)) => Err(SettingsError::Conflict(
+            "`compression` is that of CSV files: Parquet compresses its pages itself. Leave --compression out".into(),
+        )),
+        (Some(FileFormat::Parquet), _) => Ok(format),
+        (_, Some(compression)) => Ok(Some(FileFormat::Csv(compression))),
+        (format, None) => Ok(format),
+    }
+}
+
 fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
     let http = http::read(layers)?;
     let sources = sources::read(layers, &http)?;
@@ -170,6 +187,7 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
         cursor: layers.word(&setting::CURSOR, &[("created_at", Cursor::Created), ("updated_at", Cursor::Updated)])?.unwrap_or_default(),
         merge: layers.word(&setting::MERGE, &[("line", MergeBy::Line), ("order", MergeBy::Order)])?.unwrap_or_default(),
         repeated_sku: layers.word(&setting::REPEATED_SKU, &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?.unwrap_or_default(),
+        file_format: file_format(layers)?,
         column_checks: column_checks::read(layers.file, &schema_of(&fact_columns))?,
         fact_columns,
         since: layers.when(&setting::SINCE)?,
@@ -401,7 +419,7 @@ mod tests {
             let value = match setting.form {
                 Form::Whole { .. } | Form::Number { .. } if setting.default.parse::<f64>().is_ok() => setting.default.to_owned(),
                 Form::Span { .. } if super::super::parse_span(setting.default).is_ok() => format!("\"{}\"", setting.default),
-                Form::Words(_) => format!("\"{}\"", setting.default),
+                Form::Words(words) if words.contains(&setting.default) => format!("\"{}\"", setting.default),
                 Form::YesNo => (setting.default == "yes").to_string(),
                 _ => return None,
             };

@@ -80,7 +80,7 @@ use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
-use crate::model::FactSchema;
+use crate::model::{FactSchema, FileFormat};
 
 /// What `--since last` goes back by default.
 const DEFAULT_LOOKBACK: Duration = Duration::from_secs(86_400);
@@ -220,6 +220,8 @@ pub struct Settings {
     pub cursor: Cursor,
     pub merge: MergeBy,
     pub repeated_sku: RepeatedSku,
+    /// The format of the files of partitions; `None`: that of the layer.
+    pub file_format: Option<FileFormat>,
     /// Extra columns of `fact_order`, after the fixed ones.
     pub fact_columns: Vec<FactColumn>,
     pub lookback: Duration,
@@ -280,6 +282,7 @@ impl Settings {
             cursor: Cursor::default(),
             merge: MergeBy::default(),
             repeated_sku: RepeatedSku::default(),
+            file_format: None,
             fact_columns: Vec::new(),
             lookback: DEFAULT_LOOKBACK,
             dry_run: false,

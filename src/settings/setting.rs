@@ -138,6 +138,10 @@ settings! {
     PRODUCTS = Setting { flag: "--products", variable: "ETL_PRODUCTS", key: "products", form: Form::Table, default: "none", value: "LOCATION",
         help: "Products: the same, also .csv and .parquet" };
     OUTPUT = Setting { flag: "--output", variable: "ETL_OUTPUT", key: "output", default: "output", value: "LOCATION", help: "The layer: a folder, or s3://, gs:// or az://bucket/prefix", ..NONE };
+    FILE_FORMAT = Setting { flag: "--file-format", variable: "ETL_FILE_FORMAT", key: "file_format", form: Form::Words(&["csv", "parquet"]),
+        default: "that of the layer, else csv", value: "FORMAT", help: "Format of the files of partitions: csv or parquet; dimensions are always CSV" };
+    COMPRESSION = Setting { flag: "--compression", variable: "ETL_COMPRESSION", key: "compression", form: Form::Words(&["none", "gzip", "zstd"]),
+        default: "that of the layer, else none", value: "KIND", help: "Compression of CSV partitions: none, gzip or zstd" };
     STORAGE_ENDPOINT = Setting { variable: "ETL_STORAGE_ENDPOINT", key: "storage.endpoint", default: "AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else the vendor's",
         help: "URL of the server of the bucket, if it is not the vendor's", ..NONE };
     STORAGE_REGION = Setting { variable: "ETL_STORAGE_REGION", key: "storage.region", default: "AWS_REGION or AWS_DEFAULT_REGION",

@@ -3,7 +3,7 @@
 //! All of them are relative to the output.
 
 use super::Key;
-use crate::model::{DimensionSpec, Dt};
+use crate::model::{DimensionSpec, Dt, FileFormat};
 
 /// The facts, and nothing else: a warehouse loads this folder whole.
 pub const CURATED: &str = "curated";
@@ -73,17 +73,24 @@ pub const FOLDERS: [&str; 7] = [CURATED, DIMS, QUARANTINE, MANIFESTS, REPORTS, D
 const DT: &str = "dt=";
 /// What the name of a run's folder in quarantine begins with.
 const RUN: &str = "run_id=";
-/// The file of a partition within its folder.
-pub const PARTITION_FILE: &str = "part-00000.csv";
+/// The name of a partition's file within its folder, without its end, which tells its format.
+pub const PARTITION_FILE: &str = "part-00000";
 
 /// The folder of a partition.
 pub fn partition_folder(dt: Dt) -> Key {
     Key::new(format!("{CURATED}/{DT}{dt}"))
 }
 
-/// The file of a partition.
-pub fn partition_file(dt: Dt) -> Key {
-    partition_folder(dt).join(PARTITION_FILE)
+/// The file of a partition in a format.
+pub fn partition_file(dt: Dt, format: FileFormat) -> Key {
+    partition_folder(dt).join(format!("{PARTITION_FILE}.{}", format.extension()))
+}
+
+/// The format of a partition's file; `None` for any other key.
+pub fn partition_format(key: &Key) -> Option<FileFormat> {
+    partition_of_key(key)?;
+    let format = FileFormat::of_name(key.name())?;
+    (key.name().strip_suffix(format.extension())?.strip_suffix('.')? == PARTITION_FILE).then_some(format)
 }
 
 /// What the paths of all partitions begin with whose dates begin so: `2026-01-`.
@@ -196,7 +203,8 @@ mod tests {
     #[test]
     fn an_object_is_named_by_its_place_and_its_run() {
         let dt = "2026-01-31".parse().unwrap();
-        assert_eq!(object_of(&partition_file(dt), "r", 0).as_str(), "data/dt=2026-01-31/r.csv");
+        assert_eq!(object_of(&partition_file(dt, FileFormat::default()), "r", 0).as_str(), "data/dt=2026-01-31/r.csv");
+        assert_eq!(object_of(&partition_file(dt, FileFormat::Parquet), "r", 1).as_str(), "data/dt=2026-01-31/r-1.parquet");
         assert_eq!(object_of(&dimension(&DIM_USER), "r", 2).as_str(), "data/dim_user/r-2.csv");
         assert_eq!(object_of(&Key::new("curated/dt=2026-01-31/part-00000.csv.gz"), "r", 0).as_str(), "data/dt=2026-01-31/r.csv.gz");
     }
@@ -204,7 +212,14 @@ mod tests {
     #[test]
     fn a_role_follows_from_the_key() {
         let dt = "2026-01-31".parse().unwrap();
-        let roles = [partition_file(dt), dimension(&DIM_USER), report("r"), manifest("r"), violations("r").join("x.csv"), quarantine("r")];
+        let roles = [
+            partition_file(dt, FileFormat::default()),
+            dimension(&DIM_USER),
+            report("r"),
+            manifest("r"),
+            violations("r").join("x.csv"),
+            quarantine("r"),
+        ];
         assert_eq!(roles.map(|key| role(&key)), [Role::Projected, Role::Projected, Role::Told, Role::Told, Role::Own, Role::Own]);
         assert_eq!(commit_number(commit(7).name()), Some(7));
     }

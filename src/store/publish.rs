@@ -214,15 +214,15 @@ impl Staging {
     /// The places that the commit empties. `empty` makes the content of a file without rows, for a bucket.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
-    pub fn removed(&mut self, empty: impl Fn(&Key) -> Vec<u8>) -> Result<Vec<Removed>, StoreError> {
+    /// What the store refuses, or `empty` fails with.
+    pub fn removed(&mut self, empty: impl Fn(&Key) -> Result<Vec<u8>, StoreError>) -> Result<Vec<Removed>, StoreError> {
         let mut removed = Vec::new();
         for key in self.remove.clone() {
             if places::role(&key) != Role::Projected {
                 continue;
             }
             let in_bucket = self.output.folder().is_none();
-            let empty = if in_bucket { Some(self.put_empty(&key, &empty(&key))?) } else { None };
+            let empty = if in_bucket { Some(self.put_empty(&key, &empty(&key)?)?) } else { None };
             removed.push(Removed { key, empty });
         }
         Ok(removed)

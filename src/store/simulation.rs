@@ -114,7 +114,7 @@ impl Effect {
 }
 
 fn partition(day: &str) -> Key {
-    places::partition_file(day.parse().unwrap())
+    places::partition_file(day.parse().unwrap(), crate::model::FileFormat::default())
 }
 
 fn to_bytes(rows: &Rows) -> Vec<u8> {
@@ -319,7 +319,7 @@ fn commit_staged(
         staging.put(places::WHOLE_MANIFEST, manifest(next).as_bytes())?;
     }
     let empty = if command == "run" { HEADER } else { "" };
-    let removed = staging.removed(|_| empty.as_bytes().to_vec())?;
+    let removed = staging.removed(|_| Ok(empty.as_bytes().to_vec()))?;
     let commit = NewCommit {
         run_id: run_id.to_owned(),
         writer: format!("{run_id}@simulation/1"),

@@ -85,13 +85,13 @@ impl Lake {
 
     /// All that plain readers see, as it would be in a folder: without files that have no row.
     pub fn layer(&self) -> Objects {
-        let curated = self.files("curated").into_iter().filter(|(_, content)| has_rows(content));
+        let curated = self.files("curated").into_iter().filter(|(name, content)| has_rows(name, content));
         curated.chain(self.files("dims")).collect()
     }
 
     /// The partitions whose file has a header and no row.
     pub fn empty_partitions(&self) -> Vec<String> {
-        self.files("curated").into_iter().filter(|(_, content)| !has_rows(content)).map(|(name, _)| name).collect()
+        self.files("curated").into_iter().filter(|(name, content)| !has_rows(name, content)).map(|(name, _)| name).collect()
     }
 
     /// The objects that a manifest names, as `(place beneath the output, size)`; `None` if there is no such manifest.
@@ -107,8 +107,9 @@ impl Lake {
         for (place, bytes) in self.manifest("latest").unwrap_or_default() {
             let content = self.get(&place).unwrap_or_else(|| panic!("manifests/latest names {place}, which is missing"));
             assert_eq!(content.len() as u64, bytes, "{place}");
-            let day = place.strip_prefix("data/").unwrap().split('/').next().unwrap();
-            let is_new = days.insert(format!("curated/{day}/part-00000.csv"), content).is_none();
+            let (day, name) = place.strip_prefix("data/").unwrap().split_once('/').unwrap();
+            let end = name.split_once('.').unwrap().1;
+            let is_new = days.insert(format!("curated/{day}/part-00000.{end}"), content).is_none();
             assert!(is_new, "two objects of {day} in manifests/latest");
         }
         days
@@ -164,9 +165,11 @@ impl Lake {
     }
 }
 
-/// Whether a CSV file has more than its header.
-pub fn has_rows(content: &[u8]) -> bool {
-    content.iter().filter(|&&byte| byte == b'\n').count() > 1
+/// Whether the file of a partition has more than a header.
+pub fn has_rows(name: &str, content: &[u8]) -> bool {
+    let format = orders_etl::model::FileFormat::of_name(name).unwrap();
+    let csv = orders_etl::layer::decode_stored(format, content.to_vec(), name.as_ref()).unwrap();
+    csv.iter().filter(|&&byte| byte == b'\n').count() > 1
 }
 
 /// The entries of a manifest.

@@ -1,12 +1,15 @@
 //! DuckDB: views over the files. Nothing is guessed from the files, and nothing from the folders above the output.
 
 use super::{
-    Compression, DT, FileFormat, Layer, LayerLocation, Target, dimension_file, is_fact, partition_file,
+    DT, Layer, LayerLocation, Target, dimension_file, is_fact, partition_file,
     quote::{literal, name, names, qualified},
     script::Script,
     sql_type,
 };
-use crate::warehouse::redshift::Table;
+use crate::{
+    model::{Compression, FileFormat},
+    warehouse::redshift::Table,
+};
 
 /// The column for the path of a row's file. No column of the facts has a space in its name.
 const READ_FROM: &str = "read from";
@@ -55,14 +58,14 @@ fn view(table: &Table, target: &Target) -> String {
             name(READ_FROM),
             name(DT)
         ));
-        (partition_file("*", target.files), vec![format!("filename = {}", literal(READ_FROM))])
+        (partition_file("*", target.format), vec![format!("filename = {}", literal(READ_FROM))])
     } else {
-        (dimension_file(table, target.files), Vec::new())
+        (dimension_file(table), Vec::new())
     };
-    let reader = match target.files.format {
+    let reader = match target.format_of(table) {
         FileFormat::Parquet => "read_parquet",
-        FileFormat::Csv => {
-            options.extend(csv_options(table, target.files.compression));
+        FileFormat::Csv(compression) => {
+            options.extend(csv_options(table, compression));
             "read_csv"
         }
     };
@@ -81,11 +84,6 @@ fn csv_options(table: &Table, compression: Compression) -> [String; 3] {
         format!("{}: {}", literal(&column.name), literal(&sql_type(column.kind, "VARCHAR", "TIMESTAMP")))
     };
     let columns: Vec<_> = table.columns.iter().map(typed).collect();
-    let compression = match compression {
-        Compression::None => "none",
-        Compression::Gzip => "gzip",
-        Compression::Zstd => "zstd",
-    };
     [format!("columns = {{{}}}", columns.join(", ")), READ_CSV.to_owned(), format!("compression = '{compression}'")]
 }
 
@@ -105,14 +103,11 @@ fn pattern(location: &LayerLocation, place: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::warehouse::ddl::{
-        LayerFiles,
-        tests::{PARQUET, hostile, target},
-    };
+    use crate::warehouse::ddl::tests::{hostile, target};
 
     #[test]
     fn every_column_is_typed_and_the_path_is_no_pattern() {
-        let sql = script(&hostile(), &target("/data/it's [x]", LayerFiles::default()));
+        let sql = script(&hostile(), &target("/data/it's [x]", FileFormat::default()));
         assert!(sql.contains("'/data/it''s [[]x]/curated/dt=*/part-00000.csv'"), "{sql}");
         assert!(sql.contains("'tax': 'DECIMAL(18,2)'") && sql.contains("'a\"b`c''d; --\ndrop table x': 'VARCHAR'"), "{sql}");
         assert!(sql.contains("CREATE OR REPLACE VIEW \"my \"\"`'schema\".\"dim_user\" AS\nSELECT \"user_id\", \"inferred\""), "{sql}");
@@ -121,14 +116,15 @@ mod tests {
 
     #[test]
     fn buckets_need_a_secret_and_parquet_no_rules() {
-        let sql = script(&hostile(), &target("s3://bucket/out", PARQUET));
+        let sql = script(&hostile(), &target("s3://bucket/out", FileFormat::Parquet));
         assert!(
-            sql.contains("-- CREATE SECRET (TYPE s3") && sql.contains("FROM read_parquet('s3://bucket/out/dims/dim_user/dim_user.parquet'"),
+            sql.contains("-- CREATE SECRET (TYPE s3")
+                && sql.contains("FROM read_parquet('s3://bucket/out/curated/dt=*/part-00000.parquet'"),
             "{sql}"
         );
-        assert!(!sql.contains("delim"), "{sql}");
+        assert_eq!(sql.matches("delim").count(), 2, "dimensions are CSV: {sql}");
         for (location, secret) in [("gs://b", "TYPE gcs"), ("az://c/x", "TYPE azure")] {
-            assert!(script(&hostile(), &target(location, PARQUET)).contains(secret));
+            assert!(script(&hostile(), &target(location, FileFormat::Parquet)).contains(secret));
         }
     }
 }

@@ -4,36 +4,29 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{
-    DT, DdlError, Engine, FileFormat, Layer, Target, hive,
-    hive::{External, Reader},
-    quote::shell,
-    script::Script,
-};
+use super::{DT, DdlError, Engine, Layer, Target, hive, hive::External, quote::shell, script::Script};
 
 /// The database of Glue that always exists.
 const DATABASE: &str = "default";
 
 pub(super) fn script(layer: &Layer, target: &Target) -> Result<String, DdlError> {
     let tables = hive::tables(Engine::Glue, layer, target)?;
-    let reader = hive::reader(target.files.format);
     let database = shell(target.schema.as_deref().unwrap_or(DATABASE));
     let mut script = Script::shell();
     script.comment("For a shell. The database exists; a table that exists takes the same --table-input with update-table.");
     script.comment(&hive::range_note(layer));
-    if target.files.format == FileFormat::Csv {
-        script.comment(hive::CSV_NOTES);
-        script.comment("The views: `etl ddl athena` prints them.");
-    }
+    script.comment(hive::CSV_NOTES);
+    script.comment("The views: `etl ddl athena` prints them.");
     for table in &tables {
-        let input = shell(&input(table, reader).to_string());
+        let input = shell(&input(table).to_string());
         script.line(&format!("aws glue create-table --database-name {database} --table-input {input}"));
     }
     Ok(script.finish())
 }
 
 /// The input of the call, as the API of Glue names it.
-fn input(table: &External, reader: &Reader) -> Value {
+fn input(table: &External) -> Value {
+    let reader = hive::reader(table.format);
     let column = |(name, kind): &(String, String)| json!({"Name": name, "Type": kind});
     let partition_keys = if table.is_partitioned { vec![json!({"Name": DT, "Type": "date"})] } else { Vec::new() };
     let mut parameters: BTreeMap<&str, &str> = table.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
@@ -57,15 +50,15 @@ fn input(table: &External, reader: &Reader) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::warehouse::ddl::{
-        LayerFiles,
-        tests::{PARQUET, hostile, target},
+    use crate::{
+        model::FileFormat,
+        warehouse::ddl::tests::{hostile, target},
     };
 
     #[test]
     fn each_table_is_one_line_of_a_shell() {
-        for files in [LayerFiles::default(), PARQUET] {
-            let text = script(&hostile(), &target("s3://b/o'x", files)).unwrap();
+        for format in FileFormat::ALL {
+            let text = script(&hostile(), &target("s3://b/o'x", format)).unwrap();
             let commands: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
             assert_eq!(commands.len(), 3, "{text}");
             for command in commands {

@@ -1,7 +1,7 @@
 //! What Athena and Glue share: the columns, the reader of a file, and the partitions that are computed and not listed.
 
-use super::{DT, DdlError, Engine, FileFormat, Layer, LayerLocation, Target, folder, is_fact, sql_type};
-use crate::warehouse::redshift::Table;
+use super::{DT, DdlError, Engine, Layer, LayerLocation, Target, folder, is_fact, sql_type};
+use crate::{model::FileFormat, warehouse::redshift::Table};
 
 /// The first day of an output that has no rows yet.
 const FIRST_DAY: &str = "2000-01-01";
@@ -44,7 +44,7 @@ const PARQUET: Reader = Reader {
 
 pub(super) fn reader(format: FileFormat) -> &'static Reader {
     match format {
-        FileFormat::Csv => &CSV,
+        FileFormat::Csv(_) => &CSV,
         FileFormat::Parquet => &PARQUET,
     }
 }
@@ -52,6 +52,8 @@ pub(super) fn reader(format: FileFormat) -> &'static Reader {
 /// An external table.
 pub(super) struct External {
     pub(super) name: String,
+    /// The format of the files.
+    pub(super) format: FileFormat,
     /// Name and type of each column of the files.
     pub(super) columns: Vec<(String, String)>,
     pub(super) location: String,
@@ -75,10 +77,11 @@ pub(super) fn tables(engine: Engine, layer: &Layer, target: &Target) -> Result<V
 }
 
 fn external(table: &Table, layer: &Layer, target: &Target) -> External {
-    let reader = reader(target.files.format);
+    let format = target.format_of(table);
+    let reader = reader(format);
     let typed = |column: &crate::warehouse::redshift::Column| {
-        let kind = match target.files.format {
-            FileFormat::Csv => "string".to_owned(),
+        let kind = match format {
+            FileFormat::Csv(_) => "string".to_owned(),
             FileFormat::Parquet => sql_type(column.kind, "string", "timestamp").to_ascii_lowercase(),
         };
         (column.name.clone(), kind)
@@ -88,12 +91,13 @@ fn external(table: &Table, layer: &Layer, target: &Target) -> External {
     if is_fact(table) {
         properties.extend(projection(layer, &location));
     }
-    if target.files.format == FileFormat::Csv {
+    if format != FileFormat::Parquet {
         properties.push(("skip.header.line.count".to_owned(), "1".to_owned()));
     }
     properties.sort();
     External {
         name: format!("{}{}", table.name, reader.suffix),
+        format,
         columns: table.columns.iter().map(typed).collect(),
         location,
         is_partitioned: is_fact(table),
@@ -137,10 +141,7 @@ mod tests {
     use crate::{
         model::FactSchema,
         warehouse::{
-            ddl::{
-                LayerFiles,
-                tests::{hostile, target},
-            },
+            ddl::tests::{hostile, target},
             redshift::DimensionHeaders,
         },
     };
@@ -159,7 +160,7 @@ mod tests {
     #[test]
     fn only_s3_is_read() {
         for location in ["/data/out", "gs://bucket/out"] {
-            let found = tables(Engine::Athena, &hostile(), &target(location, LayerFiles::default()));
+            let found = tables(Engine::Athena, &hostile(), &target(location, FileFormat::default()));
             assert!(matches!(found, Err(DdlError::NotS3 { .. })), "{location}");
         }
     }

@@ -22,7 +22,7 @@ pub use location::LayerLocation;
 
 use super::redshift::{ColumnKind, DimensionHeaders, LongestTexts, RedshiftError, Table, Tables};
 use crate::{
-    model::{Dt, FactSchema},
+    model::{Dt, FactSchema, FileFormat},
     settings::RedshiftSettings,
     store::places,
 };
@@ -46,51 +46,6 @@ pub enum Engine {
     Postgres,
 }
 
-/// The format of the layer's files.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, strum::EnumString, strum::VariantNames)]
-#[strum(serialize_all = "lowercase")]
-pub enum FileFormat {
-    /// CSV, as the contract has it.
-    #[default]
-    Csv,
-    /// Parquet. Its compression is within the file.
-    Parquet,
-}
-
-/// The compression of whole CSV files.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, strum::EnumString, strum::VariantNames)]
-#[strum(serialize_all = "lowercase")]
-pub enum Compression {
-    /// None.
-    #[default]
-    None,
-    /// gzip: `.gz`.
-    Gzip,
-    /// Zstandard: `.zst`.
-    Zstd,
-}
-
-/// How all files of the layer are written.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct LayerFiles {
-    /// Their format.
-    pub format: FileFormat,
-    /// The compression of CSV.
-    pub compression: Compression,
-}
-
-impl LayerFiles {
-    /// What the names of the files end with.
-    fn ending(self) -> &'static str {
-        match (self.format, self.compression) {
-            (FileFormat::Parquet, _) => ".parquet",
-            (FileFormat::Csv, Compression::None) => ".csv",
-            (FileFormat::Csv, Compression::Gzip) => ".csv.gz",
-            (FileFormat::Csv, Compression::Zstd) => ".csv.zst",
-        }
-    }
-}
-
 /// Where the tables are made, and where their engine finds the files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Target {
@@ -98,8 +53,15 @@ pub struct Target {
     pub schema: Option<String>,
     /// The output, as the engine sees it.
     pub location: LayerLocation,
-    /// How the files are written.
-    pub files: LayerFiles,
+    /// The format of the files of partitions. Those of dimensions are CSV.
+    pub format: FileFormat,
+}
+
+impl Target {
+    /// The format of a table's files.
+    fn format_of(&self, table: &Table) -> FileFormat {
+        if is_fact(table) { self.format } else { FileFormat::default() }
+    }
 }
 
 /// The tables of the layer.
@@ -137,14 +99,13 @@ fn folder(table: &Table) -> String {
 }
 
 /// The file of a partition, beneath the output.
-fn partition_file(dt: &str, files: LayerFiles) -> String {
-    let name = places::PARTITION_FILE.split('.').next().unwrap_or_default();
-    format!("{}/{name}{}", places::partitions_prefix(dt), files.ending())
+fn partition_file(dt: &str, format: FileFormat) -> String {
+    format!("{}/{}.{}", places::partitions_prefix(dt), places::PARTITION_FILE, format.extension())
 }
 
 /// The file of a dimension, beneath the output.
-fn dimension_file(table: &Table, files: LayerFiles) -> String {
-    format!("{}/{}{}", folder(table), table.name, files.ending())
+fn dimension_file(table: &Table) -> String {
+    format!("{}/{}.csv", folder(table), table.name)
 }
 
 /// The name of a type in SQL. Engines differ in the names of two.
@@ -187,18 +148,16 @@ mod tests {
         Layer::new(&FactSchema::new(vec![extra]), &headers, partitions, "2026-03-29".parse().unwrap()).unwrap()
     }
 
-    pub(super) fn target(location: &str, files: LayerFiles) -> Target {
-        Target { schema: Some("my \"`'schema".into()), location: location.parse().unwrap(), files }
+    pub(super) fn target(location: &str, format: FileFormat) -> Target {
+        Target { schema: Some("my \"`'schema".into()), location: location.parse().unwrap(), format }
     }
-
-    pub(super) const PARQUET: LayerFiles = LayerFiles { format: FileFormat::Parquet, compression: Compression::None };
 
     const ENGINES: [Engine; 5] = [Engine::Duckdb, Engine::Athena, Engine::Glue, Engine::Spark, Engine::Postgres];
 
     #[test]
     fn a_comment_is_one_line_and_holds_no_name_of_a_column() {
-        for (engine, files) in ENGINES.into_iter().flat_map(|engine| [(engine, LayerFiles::default()), (engine, PARQUET)]) {
-            let script = script(engine, &hostile(), &target("s3://bucket/out", files)).unwrap();
+        for (engine, format) in ENGINES.into_iter().flat_map(|engine| FileFormat::ALL.map(|format| (engine, format))) {
+            let script = script(engine, &hostile(), &target("s3://bucket/out", format)).unwrap();
             for line in script.lines().filter(|line| line.starts_with("--") || line.starts_with('#')) {
                 assert!(!line.contains("a\"b") && !line.contains("drop table"), "{engine:?}: {line}");
             }
@@ -208,16 +167,14 @@ mod tests {
     #[test]
     fn a_schema_that_could_leave_its_line_is_refused() {
         for schema in ["", "a\nb", "a\rb"] {
-            let target = Target { schema: Some(schema.into()), ..target("s3://bucket", LayerFiles::default()) };
+            let target = Target { schema: Some(schema.into()), ..target("s3://bucket", FileFormat::default()) };
             assert!(matches!(script(Engine::Postgres, &hostile(), &target), Err(DdlError::Schema(_))), "{schema:?}");
         }
     }
 
     #[test]
     fn files_are_named_by_format_and_compression() {
-        let csv = |compression| LayerFiles { format: FileFormat::Csv, compression };
-        let names = [LayerFiles::default(), csv(Compression::Gzip), csv(Compression::Zstd), PARQUET]
-            .map(|files| partition_file("2026-01-31", files));
+        let names = FileFormat::ALL.map(|format| partition_file("2026-01-31", format));
         assert_eq!(names.map(|name| name.replace("curated/dt=2026-01-31/part-00000", "")), [".csv", ".csv.gz", ".csv.zst", ".parquet"]);
     }
 }

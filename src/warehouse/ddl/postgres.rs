@@ -1,12 +1,15 @@
 //! PostgreSQL: tables, and the statements for `psql` that load them. The load is commented out.
 
 use super::{
-    Compression, DT, DdlError, FileFormat, Layer, LayerLocation, Target, dimension_file, is_fact, partition_file,
+    DT, DdlError, Layer, LayerLocation, Target, dimension_file, is_fact, partition_file,
     quote::{literal, name, names, qualified, shell},
     script::Script,
     sql_type,
 };
-use crate::warehouse::redshift::{Column, Table};
+use crate::{
+    model::{Compression, FileFormat},
+    warehouse::redshift::{Column, Table},
+};
 
 /// The bytes of a name. PostgreSQL cuts longer ones.
 const LONGEST_NAME: usize = 63;
@@ -63,7 +66,7 @@ fn is_versioned(table: &Table) -> bool {
 
 /// The load replaces the content of all tables, in one transaction.
 fn load(layer: &Layer, target: &Target, script: &mut Script) {
-    if target.files.format == FileFormat::Parquet {
+    if target.format == FileFormat::Parquet {
         script.comment("PostgreSQL reads no Parquet. DuckDB loads it, from the views that `etl ddl duckdb` prints:");
         script.comment("ATTACH '' AS pg (TYPE postgres); INSERT INTO pg.fact_order BY NAME SELECT * EXCLUDE (dt) FROM fact_order;");
         return;
@@ -84,14 +87,14 @@ fn load(layer: &Layer, target: &Target, script: &mut Script) {
     line(&format!("TRUNCATE {};", all.join(", ")));
     for table in &layer.tables {
         let files: Vec<_> = if is_fact(table) {
-            layer.partitions.iter().map(|dt| partition_file(&dt.to_string(), target.files)).collect()
+            layer.partitions.iter().map(|dt| partition_file(&dt.to_string(), target.format)).collect()
         } else if layer.partitions.is_empty() {
             Vec::new()
         } else {
-            vec![dimension_file(table, target.files)]
+            vec![dimension_file(table)]
         };
         for file in files {
-            let from = access.source(&target.location, &file, target.files.compression);
+            let from = access.source(&target.location, &file, target.format_of(table).compression());
             line(&format!("\\copy {} FROM {from} WITH (FORMAT csv, HEADER, ENCODING 'UTF8')", place(table, target)));
         }
     }
@@ -131,17 +134,14 @@ mod tests {
     use crate::{
         model::FactSchema,
         warehouse::{
-            ddl::{
-                LayerFiles,
-                tests::{PARQUET, hostile, target},
-            },
+            ddl::tests::{hostile, target},
             redshift::DimensionHeaders,
         },
     };
 
     #[test]
     fn tables_have_keys_and_every_file_is_loaded() {
-        let sql = script(&hostile(), &target("/data/it's", LayerFiles::default())).unwrap();
+        let sql = script(&hostile(), &target("/data/it's", FileFormat::default())).unwrap();
         assert!(
             sql.contains("\"dt\" DATE GENERATED ALWAYS AS (\"created_at\"::date) STORED,\n    PRIMARY KEY (\"order_id\", \"sku\")"),
             "{sql}"
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_command_brings_what_is_packed_or_far_away() {
         let copy = |location: &str, compression| {
-            let sql = script(&hostile(), &target(location, LayerFiles { compression, ..LayerFiles::default() })).unwrap();
+            let sql = script(&hostile(), &target(location, FileFormat::Csv(compression))).unwrap();
             sql.lines().find(|line| line.contains("\\copy")).unwrap_or_default().to_owned()
         };
         assert!(copy("/a'b", Compression::Gzip).contains("FROM PROGRAM 'gzip -dc ''/a''\\''''b/dims/"));
@@ -163,13 +163,13 @@ mod tests {
                 .contains("PROGRAM 'aws s3 cp --only-show-errors ''s3://b/dims/dim_user/dim_user.csv.zst'' - | zstd -dc'")
         );
         assert_eq!(copy("az://b", Compression::None), "");
-        assert!(!script(&hostile(), &target("/a", PARQUET)).unwrap().contains("\\copy"));
+        assert!(!script(&hostile(), &target("/a", FileFormat::Parquet)).unwrap().contains("\\copy"));
     }
 
     #[test]
     fn a_name_that_would_be_cut_is_refused() {
         let headers = DimensionHeaders { users: Some(vec!["user_id".into(), "x".repeat(64)]), products: None };
         let layer = Layer::new(&FactSchema::default(), &headers, std::collections::BTreeSet::new(), "2026-01-01".parse().unwrap()).unwrap();
-        assert!(matches!(script(&layer, &target("/a", LayerFiles::default())), Err(DdlError::Column { most: 63, .. })));
+        assert!(matches!(script(&layer, &target("/a", FileFormat::default())), Err(DdlError::Column { most: 63, .. })));
     }
 }

@@ -1,12 +1,12 @@
 //! Spark SQL: tables over the files. Timestamps are `TIMESTAMP_NTZ`, so that the time zone of a session changes none.
 
 use super::{
-    DT, DdlError, FileFormat, Layer, Target, folder, is_fact,
+    DT, DdlError, Layer, Target, folder, is_fact,
     quote::{hive_literal, hive_name, qualified},
     script::Script,
     sql_type,
 };
-use crate::warehouse::redshift::Table;
+use crate::{model::FileFormat, warehouse::redshift::Table};
 
 /// The rules of the layer's CSV. A row that does not fit, or another header, is an error.
 const CSV_OPTIONS: [(&str, &str); 11] = [
@@ -63,9 +63,9 @@ fn create(table: &Table, target: &Target) -> String {
         qualified(target.schema.as_deref(), table.name, hive_name),
         columns.join(",\n")
     );
-    match target.files.format {
+    match target.format_of(table) {
         FileFormat::Parquet => sql.push_str("USING parquet\n"),
-        FileFormat::Csv => {
+        FileFormat::Csv(_) => {
             let options = CSV_OPTIONS.map(|(key, value)| format!("    {key} {}", hive_literal(value)));
             sql.push_str(&format!("USING csv\nOPTIONS (\n{}\n)\n", options.join(",\n")));
         }
@@ -80,14 +80,11 @@ fn create(table: &Table, target: &Target) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::warehouse::ddl::{
-        LayerFiles,
-        tests::{PARQUET, hostile, target},
-    };
+    use crate::warehouse::ddl::tests::{hostile, target};
 
     #[test]
     fn types_rules_and_partitions_are_said() {
-        let sql = script(&hostile(), &target("/data/it's x", LayerFiles::default())).unwrap();
+        let sql = script(&hostile(), &target("/data/it's x", FileFormat::default())).unwrap();
         assert!(
             sql.contains("    `created_at` TIMESTAMP_NTZ,") && sql.contains("    `tax` DECIMAL(18,2),\n    `dt` DATE\n)\nUSING csv"),
             "{sql}"
@@ -100,13 +97,14 @@ mod tests {
     #[test]
     fn a_path_that_is_a_pattern_is_refused() {
         for location in ["/a[x]", "/a\\x", "s3a://b/{x}"] {
-            assert!(matches!(script(&hostile(), &target(location, PARQUET)), Err(DdlError::Pattern(_))), "{location}");
+            assert!(matches!(script(&hostile(), &target(location, FileFormat::Parquet)), Err(DdlError::Pattern(_))), "{location}");
         }
     }
 
     #[test]
     fn parquet_needs_no_rules() {
-        let sql = script(&hostile(), &target("s3a://b/o", PARQUET)).unwrap();
-        assert!(sql.contains("USING parquet\nLOCATION 's3a://b/o/dims/dim_user'") && !sql.contains("OPTIONS"), "{sql}");
+        let sql = script(&hostile(), &target("s3a://b/o", FileFormat::Parquet)).unwrap();
+        assert!(sql.contains("USING parquet\nPARTITIONED BY (`dt`)\nLOCATION 's3a://b/o/curated'"), "{sql}");
+        assert_eq!(sql.matches("OPTIONS").count(), 2, "dimensions are CSV: {sql}");
     }
 }

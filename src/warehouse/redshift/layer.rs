@@ -5,8 +5,11 @@ use std::{collections::BTreeMap, path::Path};
 
 use duckdb::{Config, Connection};
 
-use super::{RedshiftError, Table, identifier};
-use crate::cancel::{Cancel, Hook, Stop};
+use super::{Column, ColumnKind, RedshiftError, Table, identifier};
+use crate::{
+    cancel::{Cancel, Hook, Stop},
+    model::FileFormat,
+};
 
 /// How much of a text a message shows, in characters.
 const SHOWN: usize = 60;
@@ -102,14 +105,28 @@ impl<'c> LayerReader<'c> {
     }
 }
 
-/// The files of a table as DuckDB reads them: guessing nothing, each column as text.
+/// The files of a table as DuckDB reads them: guessing nothing, each column as the text of the contract.
 fn source(table: &Table, files: &[&Path]) -> String {
     let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
-    let files: Vec<_> = files.iter().map(|path| literal(&path.to_string_lossy())).collect();
+    let list = files.iter().map(|path| literal(&path.to_string_lossy())).collect::<Vec<_>>().join(", ");
+    if files.first().is_some_and(|path| FileFormat::of_path(path) == FileFormat::Parquet) {
+        let texts: Vec<_> = table.columns.iter().map(text_of).collect();
+        return format!("(SELECT {} FROM read_parquet([{list}], hive_partitioning = false)) AS stored", texts.join(", "));
+    }
     let columns: Vec<_> = table.names().map(|name| format!("{}: 'VARCHAR'", literal(name))).collect();
     format!(
-        r#"read_csv([{}], columns = {{{}}}, auto_detect = false, header = true, delim = ',', quote = '"', escape = '"', nullstr = '', new_line = '\n', max_line_size = {LONGEST_LINE}, hive_partitioning = false)"#,
-        files.join(", "),
+        r#"read_csv([{list}], columns = {{{}}}, auto_detect = false, header = true, delim = ',', quote = '"', escape = '"', nullstr = '', new_line = '\n', max_line_size = {LONGEST_LINE}, hive_partitioning = false)"#,
         columns.join(", ")
     )
+}
+
+/// A column of a Parquet file as the text that it would have in CSV.
+fn text_of(column: &Column) -> String {
+    let name = identifier(&column.name);
+    match column.kind {
+        ColumnKind::Timestamp => format!(
+            "CASE WHEN {name} = date_trunc('second', {name}) THEN strftime({name}, '%Y-%m-%d %H:%M:%S') ELSE strftime({name}, '%Y-%m-%d %H:%M:%S.%f') END AS {name}"
+        ),
+        _ => format!("CAST({name} AS VARCHAR) AS {name}"),
+    }
 }

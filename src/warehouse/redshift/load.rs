@@ -8,7 +8,10 @@
 use std::collections::BTreeSet;
 
 use super::{CopySource, Dimension, RedshiftError, Table, Tables, columns::FACTS, identifier, identifiers, literal};
-use crate::{model::Dt, store::places};
+use crate::{
+    model::{Compression, Dt, FileFormat},
+    store::places,
+};
 
 /// Days to load again, as the output now holds them.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -134,10 +137,23 @@ fn copy_statement(tables: &Tables<'_>, url: &str, into: &str, table: &Table, sou
         CopySource::Prefix(place) => (place, ""),
     };
     format!(
-        "COPY {into} ({}) FROM {} IAM_ROLE {role}{region} FORMAT AS CSV DELIMITER ',' IGNOREHEADER 1 TIMEFORMAT 'auto' EMPTYASNULL COMPUPDATE OFF STATUPDATE OFF{manifest}",
+        "COPY {into} ({}) FROM {} IAM_ROLE {role}{} STATUPDATE OFF{manifest}",
         identifiers(table.names()),
         literal(&format!("{url}/{place}")),
+        format_options(tables.format_of(table), &region),
     )
+}
+
+/// What `COPY` is told of the files. Parquet takes neither a region, which is that of the cluster then, nor rules of texts
+/// (<https://docs.aws.amazon.com/redshift/latest/dg/copy-usage_notes-copy-from-columnar.html>).
+fn format_options(format: FileFormat, region: &str) -> String {
+    let compression = match format {
+        FileFormat::Parquet => return " FORMAT AS PARQUET".to_owned(),
+        FileFormat::Csv(Compression::None) => "",
+        FileFormat::Csv(Compression::Gzip) => " GZIP",
+        FileFormat::Csv(Compression::Zstd) => " ZSTD",
+    };
+    format!("{region} FORMAT AS CSV{compression} DELIMITER ',' IGNOREHEADER 1 TIMEFORMAT 'auto' EMPTYASNULL COMPUPDATE OFF")
 }
 
 fn stage_dimension(tables: &Tables<'_>, dimension: &Dimension, sql: &mut Vec<String>) -> Result<(), RedshiftError> {

@@ -38,13 +38,15 @@ pub use verify::{
 };
 
 use crate::{
-    model::{FactSchema, LONGEST_COLUMN_NAME},
+    model::{FactSchema, FileFormat, LONGEST_COLUMN_NAME},
     settings::RedshiftSettings,
 };
 
 /// The tables as the output has them.
 pub struct Tables<'a> {
     settings: &'a RedshiftSettings,
+    /// The format of the files of partitions. Those of dimensions are CSV.
+    format: FileFormat,
     /// `fact_order`.
     pub facts: Table,
     /// `dim_user` and `dim_product`.
@@ -62,7 +64,8 @@ impl<'a> Tables<'a> {
         headers: &DimensionHeaders,
         longest: &LongestTexts,
     ) -> Result<Tables<'a>, RedshiftError> {
-        let tables = Tables { settings, facts: Table::facts(schema, longest), dimensions: columns::dimensions(headers, longest) };
+        let (facts, dimensions) = (Table::facts(schema, longest), columns::dimensions(headers, longest));
+        let tables = Tables { settings, format: FileFormat::default(), facts, dimensions };
         let refused = |setting, name: &str| RedshiftError::Name { setting, name: name.chars().take(40).collect() };
         let is_name = |name: &str| (1..=LONGEST_COLUMN_NAME).contains(&name.len());
         if let Some(schema) = settings.schema.as_deref().filter(|schema| !is_name(schema)) {
@@ -72,6 +75,17 @@ impl<'a> Tables<'a> {
             return Err(refused("column", name));
         }
         Ok(tables)
+    }
+
+    /// The same tables, whose partitions have files of this format.
+    #[must_use]
+    pub fn in_format(self, format: FileFormat) -> Tables<'a> {
+        Tables { format, ..self }
+    }
+
+    /// The format of a table's files.
+    fn format_of(&self, table: &Table) -> FileFormat {
+        if table.name == self.facts.name { self.format } else { FileFormat::default() }
     }
 
     /// All tables: the dimensions, then the facts.
