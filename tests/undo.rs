@@ -152,3 +152,83 @@ fn a_backfill_of_several_jobs_and_one_of_several_shards_end_in_the_bytes_of_one_
     let again = answer(&shards, &[&["backfill"][..], &range].concat());
     assert_eq!(again["chunks_done_before"], 28, "each chunk was done by some shard");
 }
+
+/// A version of the order X, on a day, of a user.
+fn version(day: &str, updated: &str, status: &str, user: &str) -> String {
+    order("X", day, &format!(r#","updated_at":"{updated}T00:00:00Z","status":"{status}","user_id":"{user}""#))
+}
+
+#[test]
+fn a_row_that_comes_back_is_never_the_second_of_its_key() {
+    let work = Workspace::new();
+    load(&work, &[order("OTHER", "2025-12-01", "")]);
+    let first = load(&work, &[version("2026-01-01", "2026-02-02", "v1", "ub")]);
+    let undo = answer(&work, &["undo", &first])["run_id"].as_str().unwrap().to_owned();
+    let moved = load(&work, &[version("2026-01-08", "2026-02-03", "v2", "u1")]);
+    let refused = work.etl(&["undo", &undo]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains(&moved) && refused.stderr.contains("2026-01-08"), "{}", refused.stderr);
+    assert_eq!(work.query("SELECT dt, status FROM fact_order WHERE order_id = 'X'"), ["2026-01-08|v2"]);
+    assert_eq!(work.etl(&["check"]).code, 0);
+}
+
+#[test]
+fn the_members_that_rows_name_come_back_with_them() {
+    let work = Workspace::new();
+    load(&work, &[order("OTHER", "2025-12-01", "")]);
+    let first = load(&work, &[version("2026-01-01", "2026-02-02", "v1", "ub")]);
+    let undo = answer(&work, &["undo", &first])["run_id"].as_str().unwrap().to_owned();
+    load(&work, &[order("LATER", "2026-01-09", r#","user_id":"ua""#)]);
+    assert_eq!(work.query("SELECT user_id FROM dim_user ORDER BY 1"), ["ua"]);
+    answer(&work, &["undo", &undo]);
+    assert_eq!(work.query("SELECT user_id FROM dim_user ORDER BY 1"), ["ua", "ub"]);
+    assert_eq!(work.etl(&["check"]).code, 0, "{}", work.etl(&["check"]).stdout);
+}
+
+#[test]
+fn runs_of_one_day_are_undone_one_after_the_other() {
+    let work = Workspace::new();
+    let layers: Vec<_> = [("2026-02-02", "v0"), ("2026-02-03", "v1"), ("2026-02-04", "v2")]
+        .map(|(updated, status)| (load(&work, &[version("2026-01-01", updated, status, "u")]), work.files("curated")))
+        .into();
+    for (step, (run, _)) in layers.iter().enumerate().skip(1).rev() {
+        let undone = answer(&work, &["undo", run]);
+        assert_eq!(work.files("curated"), layers[step - 1].1, "{undone}");
+    }
+    // The undo of the last one is undone, too; and explain tells of it.
+    let explained = answer(&work, &["explain", "X"]);
+    let undone: Vec<_> = explained["versions"].as_array().unwrap().iter().map(|version| version["undone_by"].is_string()).collect();
+    assert_eq!(undone, [false, true, true], "{explained}");
+}
+
+#[test]
+fn what_was_undone_is_covered_by_nobody() {
+    let orders: Vec<_> = (1..=5).map(|day| order(&format!("A{day}"), &format!("2026-01-0{day}T10:00:00Z"), "")).collect();
+    let run = |work: &Workspace, since: &str, until: &str| {
+        work.write("orders.ndjson", orders.join("\n"));
+        let ended = work.etl(&["run", "--orders", "orders.ndjson", "--since", since, "--until", until]);
+        ended.summary()["run_id"].as_str().unwrap().to_owned()
+    };
+    let days = |work: &Workspace| work.query("SELECT DISTINCT dt FROM fact_order ORDER BY 1");
+    let whole = ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04", "2026-01-05"];
+
+    // A later run has loaded a part of it again, as every `--since last` does by its lookback.
+    let work = Workspace::new();
+    run(&work, "2026-01-01", "2026-01-02");
+    let undone = run(&work, "2026-01-02", "2026-01-04");
+    run(&work, "2026-01-03", "2026-01-06");
+    answer(&work, &["undo", &undone]);
+    assert_eq!(days(&work), ["2026-01-01", "2026-01-04", "2026-01-05"]);
+    assert_eq!(work.etl(&["backfill", "--orders", "orders.ndjson", "--gaps"]).code, 0);
+    assert_eq!(days(&work), whole);
+
+    // The first run of all.
+    let work = Workspace::new();
+    let undone = run(&work, "2026-01-01", "2026-01-03");
+    run(&work, "2026-01-03", "2026-01-06");
+    answer(&work, &["undo", &undone]);
+    assert_eq!(answer(&work, &["status"])["complete"], false);
+    run(&work, "last", "2026-01-06");
+    assert_eq!(days(&work), whole);
+    assert_eq!(answer(&work, &["status"])["complete"], true);
+}

@@ -81,6 +81,9 @@ fn versions(out: &mut String, versions: &[Version]) {
         let command = version.command.map(|command| format!(" ({})", command.as_str())).unwrap_or_default();
         let started = version.started_at.map(|start| format!(", started {}", start.rfc3339())).unwrap_or_default();
         paragraph(out, 2, &format!("{number}. {}: run {}{command}{started}", version.outcome, version.run_id));
+        if let Some(undo) = &version.undone_by {
+            paragraph(out, 6, &format!("undone by run {undo}"));
+        }
         paragraph(out, 6, &format!("from {}", version.place.as_deref().unwrap_or("an unknown place")));
         let updated_at = version.updated_at.map_or("none".to_owned(), |updated_at| updated_at.to_string());
         let moved = version.moved_from.iter().map(|dt| format!(", moved from dt={dt}")).collect::<String>();

@@ -40,6 +40,11 @@ impl Interval {
         self.start <= instant && instant < self.end
     }
 
+    /// The part of it that lies in another.
+    pub fn within(self, other: Interval) -> Option<Interval> {
+        Interval::new(self.start.max(other.start), self.end.min(other.end))
+    }
+
     /// What is left of it without another.
     pub fn without(self, other: Interval) -> impl Iterator<Item = Interval> {
         let pieces = if self.overlaps(other) {

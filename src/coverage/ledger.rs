@@ -93,10 +93,23 @@ impl Ledger {
         self.sources.drain(..surplus);
     }
 
-    /// Forgets what a run has loaded: it was undone.
-    pub fn forget(&mut self, run_id: &str) {
+    /// Forgets what a run has loaded: it was undone. `before` and `after` are the ledger around its commit. Whoever has loaded a part
+    /// of it again since then relied on rows that are gone now; what was covered before the run holds again.
+    pub fn forget(&mut self, run_id: &str, before: &Ledger, after: &Ledger) {
         for coverage in &mut self.sources {
-            coverage.loaded.retain(|loaded| loaded.run_id != run_id);
+            let undone = after.of(&coverage.identity).into_iter().flat_map(|of_source| &of_source.loaded);
+            let undone: Vec<Interval> = undone.filter(|loaded| loaded.run_id == run_id).map(|loaded| loaded.interval).collect();
+            let earlier = before.of(&coverage.identity).map(|of_source| of_source.loaded.clone()).unwrap_or_default();
+            for cut in undone {
+                coverage.cut(cut);
+                for loaded in &earlier {
+                    if let Some(interval) = loaded.interval.within(cut) {
+                        let records = if interval == loaded.interval { loaded.records } else { None };
+                        coverage.loaded.push(LoadedInterval { interval, records, ..loaded.clone() });
+                    }
+                }
+            }
+            coverage.loaded.sort_by_key(|loaded| loaded.interval);
         }
     }
 
@@ -111,18 +124,23 @@ impl Ledger {
 
 impl SourceCoverage {
     fn record(&mut self, new: LoadedInterval) {
+        self.cut(new.interval);
+        self.loaded.push(new);
+        self.loaded.sort_by_key(|loaded| loaded.interval);
+        self.join_oldest();
+    }
+
+    /// Takes an interval out of what was loaded.
+    fn cut(&mut self, cut: Interval) {
         let mut kept: Vec<LoadedInterval> = Vec::with_capacity(self.loaded.len() + 1);
         for old in std::mem::take(&mut self.loaded) {
-            for piece in old.interval.without(new.interval) {
+            for piece in old.interval.without(cut) {
                 // Of a part it is known how many records it has only where the whole has none.
                 let records = if piece == old.interval { old.records } else { old.records.filter(|records| *records == 0) };
                 kept.push(LoadedInterval { interval: piece, records, ..old.clone() });
             }
         }
-        kept.push(new);
-        kept.sort_by_key(|loaded| loaded.interval);
         self.loaded = kept;
-        self.join_oldest();
     }
 
     /// Keeps the ledger of a source that is loaded every hour for years small.
@@ -143,17 +161,27 @@ impl SourceCoverage {
         merged(self.loaded.iter().map(|loaded| loaded.interval))
     }
 
-    /// What is not covered between intervals that are.
+    /// What is not covered between intervals that are, and between the beginning of the first run and the first of them: that run
+    /// may have been undone.
     pub fn gaps(&self) -> Vec<Interval> {
-        gaps(&self.covered())
+        let covered = self.covered();
+        let at_first = covered.first().and_then(|interval| Interval::new(self.first(), interval.start));
+        at_first.into_iter().chain(gaps(&covered)).collect()
     }
 
-    /// Where `--since last` continues: the end of the interval that began with the first run.
+    /// Where `--since last` continues: the end of the interval that began with the first run. `None` is the beginning of time.
     pub fn resume_point(&self) -> Option<UtcMicros> {
-        let first = self.first.as_deref().and_then(parse_time_text).unwrap_or(UtcMicros::MIN);
-        let covered = self.covered();
-        let with_first = covered.iter().find(|interval| interval.contains(first));
-        with_first.or(covered.first()).map(|interval| interval.end)
+        let (first, covered) = (self.first(), self.covered());
+        match covered.first()? {
+            // The first run was undone.
+            interval if interval.start > first => Some(first).filter(|first| *first > UtcMicros::MIN),
+            _ => covered.iter().find(|interval| interval.contains(first)).or(covered.first()).map(|interval| interval.end),
+        }
+    }
+
+    /// Where the first run began.
+    fn first(&self) -> UtcMicros {
+        self.first.as_deref().and_then(parse_time_text).unwrap_or(UtcMicros::MIN)
     }
 
     /// Whether a window was loaded whole by these rules, since it was last started again.

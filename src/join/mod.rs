@@ -5,7 +5,9 @@
 mod dimension;
 mod enrich;
 mod error;
+mod missing_members;
 
 pub use dimension::{Dimension, DimensionCounts, LookUpColumn, MergedDimension, OldVersions, ScdType};
 pub use enrich::{Enricher, UnknownKeys};
 pub use error::DimensionError;
+pub use missing_members::with_missing_members;

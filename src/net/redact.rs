@@ -39,10 +39,11 @@ const SHORTEST_REST: usize = 4;
 const SHORTEST_WITHIN: usize = 8;
 
 /// Keys whose values `etl` creates. They are never redacted, so that logs and summaries can be joined by them.
-const STRUCTURAL: [&str; 30] = [
+const STRUCTURAL: [&str; 31] = [
     "run_id",
     "first_run_id",
     "replay_of",
+    "undoes",
     "status",
     "kind",
     "command",

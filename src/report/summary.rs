@@ -141,6 +141,9 @@ pub struct Summary {
     /// The run whose quarantine it read.
     #[serde(default)]
     pub replay_of: Option<String>,
+    /// The run that it put the layer back before, for an undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<String>,
     /// How it ended.
     pub status: Status,
     /// The window's beginning.
@@ -226,6 +229,7 @@ impl Summary {
             run_id,
             command: CommandName::Run,
             replay_of: None,
+            undoes: None,
             status: Status::InternalError,
             since,
             until,

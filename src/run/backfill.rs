@@ -225,7 +225,9 @@ pub(super) fn planned(
             let start = window.since.map_or(gap.start, |since| since.max(gap.start));
             Interval::new(start, window.until.map_or(gap.end, |until| until.min(gap.end)))
         });
-        let chunks = within.flat_map(|gap| chunks(gap.start, gap.end, chunk));
+        // A gap without a beginning is one chunk.
+        let chunks =
+            within.flat_map(|gap| if gap.start == UtcMicros::MIN { vec![gap.window()] } else { chunks(gap.start, gap.end, chunk) });
         return Ok(chunks.map(|window| ChunkState { window, is_done: false }).collect());
     }
     let since = window.since.ok_or(RequestError::NoBeginning)?;

@@ -165,12 +165,20 @@ pub(super) fn compare(
 }
 
 /// A key: order and sku.
-type Key = (String, String);
+pub(super) type RowKey = (String, String);
 
 /// The values of a row that are not NULL, by column.
-type Row = BTreeMap<String, String>;
+pub(super) type Row = BTreeMap<String, String>;
 
-fn rows_of(state: &LayerState, dt: Dt, read: &dyn Fn(&ObjectRef) -> Result<Vec<u8>, RunError>) -> Result<BTreeMap<Key, Row>, RunError> {
+/// The rows of a partition, by their key; none where there is no such partition.
+///
+/// # Errors
+/// A partition that is not valid; what `read` fails with.
+pub(super) fn rows_of(
+    state: &LayerState,
+    dt: Dt,
+    read: &dyn Fn(&ObjectRef) -> Result<Vec<u8>, RunError>,
+) -> Result<BTreeMap<RowKey, Row>, RunError> {
     let Some(entry) = state.partitions.get(&dt) else { return Ok(BTreeMap::new()) };
     let path = PathBuf::from(entry.key(dt).as_str());
     let csv = layer::decode_stored(entry.format(), read(&entry.version)?, &path)?;
@@ -188,13 +196,13 @@ fn rows_of(state: &LayerState, dt: Dt, read: &dyn Fn(&ObjectRef) -> Result<Vec<u
     Ok(rows)
 }
 
-fn whole(change: RowChange, (order_id, sku): Key, dt: Dt, row: &Row) -> ChangedRow {
+fn whole(change: RowChange, (order_id, sku): RowKey, dt: Dt, row: &Row) -> ChangedRow {
     let values: BTreeMap<_, _> = row.iter().map(|(name, text)| (name.clone(), Some(text.clone()))).collect();
     let (before, after) = if change == RowChange::Removed { (values, BTreeMap::new()) } else { (BTreeMap::new(), values) };
     ChangedRow { change, order_id, sku, dt, moved_from: None, before, after }
 }
 
-fn changed((order_id, sku): Key, dt: Dt, moved_from: Option<Dt>, old: &Row, new: &Row) -> ChangedRow {
+fn changed((order_id, sku): RowKey, dt: Dt, moved_from: Option<Dt>, old: &Row, new: &Row) -> ChangedRow {
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).filter(|name| old.get(*name) != new.get(*name)).collect();
     let values = |row: &Row| names.iter().map(|name| ((*name).clone(), row.get(*name).cloned())).collect();
     ChangedRow { change: RowChange::Changed, order_id, sku, dt, moved_from, before: values(old), after: values(new) }

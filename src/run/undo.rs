@@ -7,14 +7,16 @@ use serde::Serialize;
 use super::{
     RequestError, RunError,
     change::{LayerChange, manifest_of, report_of_change},
+    diff::{self, RowKey},
     open::{Opened, Opening, settled_layer},
     versions::{self, CommittedRun},
 };
 use crate::{
     cancel::Cancel,
+    join,
     layer::{LayerState, PartitionEntry},
-    model::{DIM_PRODUCT, DIM_USER, Dt, RunId, UtcMicros},
-    report::CommandName,
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, RunId, UtcMicros},
+    report::{CommandName, Summary},
     settings::Settings,
     store::{Commit, Installed, Key, ObjectRef, Output, Scope, Staging, places},
 };
@@ -51,6 +53,7 @@ pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone
     let run = versions::committed_run(&output, run_id)?;
     let later = versions::commits_after(&output, run.commit.number)?;
     refuse_later(&run, &later, &layer.state)?;
+    refuse_doubles(&output, &run, &later, &layer.state)?;
     let mut undo = Undo { output: &output, run: &run, is_newest: later.is_empty(), next: layer.state.clone(), put: Vec::new() };
     let mut staging = Staging::create(&output, own.as_str())?;
     let mut undone = Undone {
@@ -68,6 +71,7 @@ pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone
     let Undo { mut next, put, .. } = undo;
     let summary =
         report_of_change(CommandName::Undo, &own, started_at, &undone.partitions_written, &undone.partitions_removed, undone.commit);
+    let summary = Summary { undoes: Some(run_id.to_owned()), ..summary };
     manifest_of(&output, settings, &mut staging, &own, &undone.partitions_written, &next)?;
     staging.put(places::report(own.as_str()), &crate::report::report_bytes(&summary))?;
     let change = LayerChange { output: &output, base: &layer, before: &layer.state, lease: &lease, cancel };
@@ -80,8 +84,9 @@ fn refuse_later(run: &CommittedRun, later: &[Commit], now: &LayerState) -> Resul
     let touched: BTreeSet<&Key> =
         run.commit.put.iter().map(|put| &put.key).chain(run.commit.remove.iter().map(|removed| &removed.key)).collect();
     let is_fact = |key: &Key| places::partition_of_key(key).is_some();
-    let stands: BTreeSet<&Key> =
-        touched.into_iter().filter(|key| is_fact(key) && now.version_at(key) != run.after.version_at(key)).collect();
+    // By content: an undo of a later run puts the same content back as another object.
+    let content = |state: &LayerState, key: &Key| state.version_at(key).map(|version| (version.bytes, version.checksum.clone()));
+    let stands: BTreeSet<&Key> = touched.into_iter().filter(|key| is_fact(key) && content(now, key) != content(&run.after, key)).collect();
     if stands.is_empty() {
         return Ok(());
     }
@@ -93,6 +98,40 @@ fn refuse_later(run: &CommittedRun, later: &[Commit], now: &LayerState) -> Resul
         }
     }
     Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run })
+}
+
+/// Fails if a row that would come back lies in a partition that a later run has put: a key has one row in the whole layer.
+fn refuse_doubles(output: &Output, run: &CommittedRun, later: &[Commit], now: &LayerState) -> Result<(), RunError> {
+    let mine: BTreeSet<Dt> = run.partitions().collect();
+    let others = |commit: &Commit| -> BTreeSet<Dt> {
+        commit.put.iter().filter_map(|put| places::partition_of_key(&put.key)).filter(|dt| !mine.contains(dt)).collect()
+    };
+    if later.iter().all(|commit| others(commit).is_empty()) {
+        return Ok(());
+    }
+    let read = |version: &ObjectRef| versions::kept_version(output, &run.commit.run_id, version);
+    let keys = |state: &LayerState, days: &BTreeSet<Dt>| -> Result<BTreeSet<RowKey>, RunError> {
+        let mut keys = BTreeSet::new();
+        for &dt in days {
+            keys.extend(diff::rows_of(state, dt, &read)?.into_keys());
+        }
+        Ok(keys)
+    };
+    let stay = keys(now, &mine)?;
+    let mut come_back = keys(&run.before, &mine)?;
+    come_back.retain(|key| !stay.contains(key));
+    let mut by_run: BTreeMap<String, BTreeSet<Dt>> = BTreeMap::new();
+    for commit in later {
+        for dt in others(commit) {
+            if !keys(now, &[dt].into())?.is_disjoint(&come_back) {
+                by_run.entry(commit.run_id.clone()).or_default().insert(dt);
+            }
+        }
+    }
+    if by_run.is_empty() {
+        return Ok(());
+    }
+    Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run }.into())
 }
 
 struct Undo<'a> {
@@ -107,8 +146,7 @@ struct Undo<'a> {
 
 impl Undo<'_> {
     fn partitions(&mut self, staging: &mut Staging, undone: &mut Undone) -> Result<(), RunError> {
-        let keys = self.run.commit.put.iter().map(|put| &put.key).chain(self.run.commit.remove.iter().map(|removed| &removed.key));
-        for dt in keys.filter_map(places::partition_of_key).collect::<BTreeSet<_>>() {
+        for dt in self.run.partitions().collect::<BTreeSet<_>>() {
             let before = self.run.before.partitions.get(&dt);
             // A rewrite may have put a file of another format there.
             let now = self.next.partitions.get(&dt).map(|entry| entry.key(dt));
@@ -148,11 +186,17 @@ impl Undo<'_> {
             if before == after {
                 continue;
             }
+            let key = places::dimension(&spec);
             if !self.is_newest {
-                undone.dimensions_kept.push(spec.name.to_owned());
+                match self.with_missing_members(&spec, before)? {
+                    Some(bytes) => {
+                        self.next.dimensions.insert(spec.name.to_owned(), staging.put(&key, &bytes)?);
+                        undone.dimensions.push(spec.name.to_owned());
+                    }
+                    None => undone.dimensions_kept.push(spec.name.to_owned()),
+                }
                 continue;
             }
-            let key = places::dimension(&spec);
             match before {
                 Some(version) => {
                     let version = self.put_back(staging, key, version)?;
@@ -168,13 +212,23 @@ impl Undo<'_> {
         Ok(())
     }
 
+    /// The dimension as it is now, with the members that it had before the run and has no longer: rows that come back may name them.
+    /// `None` where it has all of them.
+    fn with_missing_members(&self, spec: &DimensionSpec, before: Option<&ObjectRef>) -> Result<Option<Vec<u8>>, RunError> {
+        let (Some(before), Some(now)) = (before, self.next.dimensions.get(spec.name)) else { return Ok(None) };
+        let earlier = versions::kept_version(self.output, &self.run.commit.run_id, before)?;
+        let now = versions::kept_version(self.output, &self.run.commit.run_id, now)?;
+        Ok(join::with_missing_members(spec, &now, &earlier)?)
+    }
+
     /// What the run has loaded is no longer covered, and its prices are no longer known.
     fn forget(&mut self) {
         if self.is_newest {
             self.next.coverage = self.run.before.coverage.clone();
             self.next.prices = self.run.before.prices.clone();
         } else {
-            self.next.coverage.forget(&self.run.commit.run_id);
+            let Undo { next, run, .. } = self;
+            next.coverage.forget(&run.commit.run_id, &run.before.coverage, &run.after.coverage);
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{RequestError, RunError};
 use crate::{
     layer::{LayerState, OpenedLayer},
+    model::Dt,
     report::Summary,
     store::{self, Commit, ObjectRef, Output, StoreError, places},
 };
@@ -12,6 +13,14 @@ pub(super) struct CommittedRun {
     pub(super) commit: Commit,
     pub(super) before: LayerState,
     pub(super) after: LayerState,
+}
+
+impl CommittedRun {
+    /// The partitions that it put or removed. One may come twice.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = Dt> {
+        let keys = self.commit.put.iter().map(|put| &put.key).chain(self.commit.remove.iter().map(|removed| &removed.key));
+        keys.filter_map(places::partition_of_key)
+    }
 }
 
 /// The commit of a run. Its own number stands in its report; without one, the kept commits are searched.

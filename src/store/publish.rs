@@ -191,8 +191,11 @@ impl Staging {
         self.seen.insert(key, tag);
     }
 
-    /// Begins another attempt: what is staged from now on is another version.
+    /// Begins another attempt: what is staged from now on is another version. What the earlier one told of itself, and its
+    /// lineage, are those of a commit that was not made.
     pub fn begin_attempt(&mut self) {
+        self.told.clear();
+        self.files.retain(|key, _| key.folder() != Some(places::LINEAGE));
         if self.is_late() {
             self.files.values_mut().for_each(|file| file.is_placed = false);
         }

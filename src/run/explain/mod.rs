@@ -131,7 +131,8 @@ pub fn explain(settings: &Settings, request: &ExplainRequest<'_>, cancel: &Cance
         notes.push("the index of orders is missing or damaged: all partitions were read; the next run makes it again".to_owned());
     }
     let reports = reports(&output)?;
-    let kept = layer::stored_runs(&output)?;
+    let mut kept = layer::stored_runs(&output)?;
+    kept.retain(|run| is_of_commit(run, &reports));
     let mut history = versions::versions(&output, &kept, order_hash(request.order_id), &reports, settings.merge, &mut notes);
     if let Some(sku) = request.sku {
         versions::keep_sku(&mut history, sku);
@@ -184,6 +185,17 @@ pub fn explain(settings: &Settings, request: &ExplainRequest<'_>, cancel: &Cance
     })
 }
 
+/// Whether a run was committed at the place that its lineage has. A run that was refused, or that merged again because another was
+/// committed meanwhile, leaves lineage that counts for nothing.
+fn is_of_commit(run: &LineageRun, reports: &BTreeMap<String, Summary>) -> bool {
+    match reports.get(&run.run_id) {
+        Some(report) if report.commit.is_some() => report.commit == Some(run.sequence),
+        // Reports of versions before commits have no number.
+        Some(report) => report.has_published() || report.status.is_success(),
+        None => true,
+    }
+}
+
 /// All reports, by run.
 fn reports(output: &Output) -> Result<BTreeMap<String, Summary>, RunError> {
     Ok(report::recorded_runs(output)?.map(|(run, _)| (run.run_id.clone(), run)).collect())
@@ -215,7 +227,8 @@ fn tell_limits(rows: &[StoredRow], versions: &[Version], kept: &[LineageRun], me
             kept.first().map_or("no run has lineage here".to_owned(), |run| format!("the oldest lineage is that of run {}", run.run_id));
         notes.push(format!("no kept run tells which record brought the row of sku {}: {oldest}", unknown.join(", ")));
     }
-    for (sku, version) in last.iter().filter(|(sku, _)| !stored.contains(**sku)) {
+    let is_missing = |(sku, version): &(&&str, &&Version)| !stored.contains(**sku) && version.undone_by.is_none();
+    for (sku, version) in last.iter().filter(is_missing) {
         let has_successor = versions
             .iter()
             .rev()

@@ -20,6 +20,8 @@ pub struct Version {
     pub run_id: String,
     /// When the run started, if its report is kept.
     pub started_at: Option<UtcMicros>,
+    /// The run that undid the run.
+    pub undone_by: Option<String>,
     /// What the run was started as: `run`, `backfill`, `replay` or `demo`.
     pub command: Option<CommandName>,
     /// The record in the source.
@@ -82,8 +84,12 @@ pub(super) fn versions(
         };
         brought.sort_by_key(|version| version.record);
         let report = reports.get(&run.run_id);
-        let of_run = RunVersions { run_id: &run.run_id, brought: &brought, holders: &holders, merge };
+        let undone_by = undone_by(&run.run_id, reports).map(str::to_owned);
+        let of_run = RunVersions { run_id: &run.run_id, brought: &brought, holders: &holders, merge, undone_by };
         all.extend((0..brought.len()).map(|place| of_run.version(place, report)));
+        if of_run.undone_by.is_some() {
+            continue;
+        }
         for version in &brought {
             for line in version.lines.iter().filter(|line| line.outcome.is_in_layer()) {
                 let holder = Holder { run_id: run.run_id.clone(), dt: version.dt, updated_at: version.updated_at };
@@ -92,6 +98,13 @@ pub(super) fn versions(
         }
     }
     all
+}
+
+/// The run that undid a run, unless that was undone as well.
+fn undone_by<'r>(run_id: &str, reports: &'r BTreeMap<String, Summary>) -> Option<&'r str> {
+    let undos = reports.values().filter(|report| report.commit.is_some() && report.undoes.as_deref() == Some(run_id));
+    let last = undos.max_by_key(|report| report.commit)?;
+    if undone_by(&last.run_id, reports).is_some() { None } else { Some(&last.run_id) }
 }
 
 /// Keeps the lines of one sku, and the versions that have one.
@@ -116,6 +129,7 @@ struct RunVersions<'a> {
     brought: &'a [BroughtVersion],
     holders: &'a BTreeMap<String, Holder>,
     merge: MergeBy,
+    undone_by: Option<String>,
 }
 
 impl RunVersions<'_> {
@@ -132,6 +146,7 @@ impl RunVersions<'_> {
         Version {
             run_id: self.run_id.to_owned(),
             started_at: report.map(|report| report.started_at),
+            undone_by: self.undone_by.clone(),
             command: report.map(|report| report.command),
             place: source.as_ref().map(place_of),
             source,
