@@ -157,10 +157,10 @@ mod tests {
             let sql = script(&hostile(), &target(location, FileFormat::Csv(compression))).unwrap();
             sql.lines().find(|line| line.contains("\\copy") && line.contains("curated")).unwrap_or_default().to_owned()
         };
-        assert!(copy("/a'b", Compression::Gzip).contains("FROM PROGRAM 'gzip -dc ''/a''\\''''b/dims/"));
+        assert!(copy("/a'b", Compression::Gzip).contains("FROM PROGRAM 'gzip -dc ''/a''\\''''b/curated/"));
         assert!(
             copy("s3://b", Compression::Zstd)
-                .contains("PROGRAM 'aws s3 cp --only-show-errors ''s3://b/dims/dim_user/dim_user.csv.zst'' - | zstd -dc'")
+                .contains("PROGRAM 'aws s3 cp --only-show-errors ''s3://b/curated/dt=2026-01-02/part-00000.csv.zst'' - | zstd -dc'")
         );
         assert_eq!(copy("az://b", Compression::None), "");
         assert!(!script(&hostile(), &target("/a", FileFormat::Parquet)).unwrap().contains("\\copy"));
