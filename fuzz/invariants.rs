@@ -32,7 +32,7 @@ pub fn record(input: &[u8]) {
     let mut total = 0;
     for line in (0..rows.len()).map(|row| rows.line(row)) {
         assert!(!line.order_id.is_empty() && !line.sku.is_empty());
-        assert_eq!(line.unit_price.times(line.quantity).ok(), Some(line.line_total));
+        assert_eq!(line.quantity.times(line.unit_price).ok(), Some(line.line_total));
         assert!([line.order_id, line.sku].iter().all(|text| !text.contains('\0') && text.trim() == *text));
         total += i128::from(line.line_total.units());
         write_line(&mut stored, &line, std::iter::empty());

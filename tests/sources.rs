@@ -41,7 +41,7 @@ fn shopify() {
             return json(r#"{"count":1}"#);
         }
         if asked.path == "/admin/api/2026-07/orders/count.json" {
-            assert_eq!((asked.parameter("status"), decoded(asked, "created_at_min")), ("any", "2025-12-31T23:59:59Z".into()));
+            assert_eq!((asked.parameter("status"), decoded(asked, "updated_at_min")), ("any", "2025-12-31T23:59:59Z".into()));
             return json(r#"{"count":3}"#);
         }
         assert_eq!(asked.path, "/admin/api/2026-07/orders.json");
@@ -54,7 +54,7 @@ fn shopify() {
         let reply = if asked.parameter("page_info").is_empty() {
             assert_eq!((asked.parameter("status"), asked.parameter("limit")), ("any", "250"));
             assert_eq!(
-                (decoded(asked, "created_at_min"), decoded(asked, "created_at_max")),
+                (decoded(asked, "updated_at_min"), decoded(asked, "updated_at_max")),
                 ("2025-12-31T23:59:59Z".into(), "2026-02-01T00:00:01Z".into())
             );
             let orders = [order(450789469, false, "2026-01-10T11:00:00-05:00"), order(450789470, true, "2026-01-10T11:00:00-05:00")];

@@ -63,8 +63,8 @@ pub struct LayerView {
     pub threads: Option<usize>,
     /// The columns of the fact table.
     pub schema: FactSchema,
-    /// Whether prices are quotients (`repeated_sku = "sum"`), and so rounded.
-    pub sums_skus: bool,
+    /// Whether prices may be quotients of totals, and so rounded.
+    pub has_quotients: bool,
     /// Partitions whose rows are all shorter than a text that fills its column; `None` if that is not known.
     pub short_rows: Option<BTreeSet<Dt>>,
     /// The window of the run: `$since` and `$until` of a user's query.

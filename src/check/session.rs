@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cancel::{Cancel, Hook},
-    model::{DIM_PRODUCT, DIM_USER, Dt, FactSchema, Tolerance},
+    model::{DIM_PRODUCT, DIM_USER, Dt, FactSchema, QuantityType, Tolerance},
 };
 
 /// The columns that the built-in fact checks look at.
@@ -106,11 +106,12 @@ impl<'a> Session<'a> {
         let now = self.view.now.map_or("NULL".to_owned(), |now| format!("make_timestamp({})", now.micros()));
         let sql = format!(
             "CREATE TABLE run_clock AS SELECT CAST({now} AS TIMESTAMP) AS now;
-             CREATE TABLE run_rules AS SELECT {} AS sums_skus;
+             CREATE TABLE run_rules AS SELECT {} AS has_quotients, {} AS has_decimals;
              CREATE TABLE reported_keys (order_id VARCHAR, sku VARCHAR);
              CREATE TABLE expected_rows (dt DATE, rows BIGINT);
              CREATE TABLE expected_revenue (dt DATE, currency VARCHAR, revenue DECIMAL(38,4));",
-            self.view.sums_skus
+            self.view.has_quotients,
+            self.view.schema.quantity() == QuantityType::Decimal
         );
         self.execute("setting up", &sql)
     }

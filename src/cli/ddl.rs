@@ -4,7 +4,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::{args::DdlArgs, display::Display};
 use crate::{
-    layer,
+    layer::{self, OpenedLayer},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FileFormat, UtcMicros},
     run::{RunError, recover_unless_held},
     settings::{self, Settings, SettingsError},
@@ -52,8 +52,9 @@ struct StoredLayer {
 fn stored_layer(settings: &Settings) -> Result<StoredLayer, RunError> {
     let output = Output::open(&settings.output)?;
     recover_unless_held(&output)?;
-    let schema = settings.schema();
-    layer::verify_columns(&output, &schema)?;
+    let state = OpenedLayer::open(&output)?.state;
+    let schema = settings.with_quantity_of(state.quantity).schema();
+    state.verify_columns(&schema)?;
     let headers = DimensionHeaders { users: header(&output, &DIM_USER)?, products: header(&output, &DIM_PRODUCT)? };
     let files = layer::stored_partition_files(&output)?;
     let stored = files.values().next_back().and_then(places::partition_format);

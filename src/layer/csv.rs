@@ -6,7 +6,8 @@ use std::path::Path;
 use csv::ByteRecord;
 
 use super::LayerError;
-use crate::model::{Dt, FACT_COLUMNS, FactBuilder, FactSchema, Line, Money, UtcMicros};
+use crate::model::{Dt, FACT_COLUMNS, FactBuilder, FactSchema, Line, Money, Quantity, UtcMicros};
+
 /// Appends the header of `fact_order`.
 pub fn write_header(out: &mut Vec<u8>, schema: &FactSchema) {
     for (place, name) in schema.names().enumerate() {
@@ -42,7 +43,7 @@ pub fn write_line<'e>(out: &mut Vec<u8>, line: &Line<'_>, extra: impl Iterator<I
         write_text(out, text);
         out.push(b',');
     }
-    out.extend_from_slice(itoa::Buffer::new().format(line.quantity).as_bytes());
+    line.quantity.write(out);
     out.push(b',');
     line.unit_price.write(out);
     out.push(b',');
@@ -86,7 +87,7 @@ pub fn read_partition(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) ->
         match reader.read_byte_record(&mut record) {
             Ok(false) => break,
             Ok(true) => {
-                let fixed = parse_line(&record, dt).map_err(|detail| damaged(line, detail))?;
+                let fixed = parse_line(&record, dt, schema).map_err(|detail| damaged(line, detail))?;
                 let extra = parse_extra(&record, schema).map_err(|detail| damaged(line, detail))?;
                 rows.push(&fixed, extra);
             }
@@ -116,13 +117,13 @@ fn parse_extra<'r>(record: &'r ByteRecord, schema: &FactSchema) -> Result<Vec<Op
     Ok(values)
 }
 
-fn parse_line(record: &ByteRecord, dt: Dt) -> Result<Line<'_>, String> {
+fn parse_line<'r>(record: &'r ByteRecord, dt: Dt, schema: &FactSchema) -> Result<Line<'r>, String> {
     let field = |place: usize| record.get(place).unwrap_or_default();
     let wrong = |place: usize| {
         format!(
             "`{}` is not a valid {} in column {}",
             String::from_utf8_lossy(field(place)),
-            FACT_COLUMNS[place].1.sql(),
+            schema.fixed().nth(place).map_or("value", |(_, kind)| kind.sql()),
             FACT_COLUMNS[place].0
         )
     };
@@ -140,7 +141,7 @@ fn parse_line(record: &ByteRecord, dt: Dt) -> Result<Line<'_>, String> {
         product_id: text(3)?,
         status: text(4)?,
         currency: text(5)?,
-        quantity: text(6)?.and_then(|text| text.parse().ok()).ok_or_else(|| wrong(6))?,
+        quantity: text(6)?.and_then(|text| Quantity::from_canonical(schema.quantity(), text)).ok_or_else(|| wrong(6))?,
         unit_price: money(7)?,
         line_total: money(8)?,
         price_defaulted: match field(9) {
@@ -173,7 +174,7 @@ mod tests {
             product_id: Some("line\nbreak"),
             status: Some("cr\r"),
             currency: Some("EUR"),
-            quantity: -2,
+            quantity: (-2).into(),
             unit_price: Money::from_units(15_000).unwrap(),
             line_total: Money::from_units(-30_000).unwrap(),
             price_defaulted: false,

@@ -32,6 +32,16 @@ pub enum LayerError {
         /// Those of the settings.
         wanted: String,
     },
+    /// The layer has quantities of another type than the settings say: exit 2.
+    #[error(
+        "the layer's quantities are {stored}, and by the settings they should be {wanted}: change `fact.quantity` in etl.toml, or rewrite the layer: etl rewrite"
+    )]
+    Quantity {
+        /// That of the layer.
+        stored: &'static str,
+        /// That of the settings.
+        wanted: &'static str,
+    },
     /// The layer has files of another format than the settings say: exit 2.
     #[error(
         "the layer has {file}, and by the settings its files should be .{}: leave --file-format and --compression out, or rewrite the layer: etl rewrite --file-format {}{}",

@@ -308,7 +308,7 @@ mod tests {
                         product_id: text(1),
                         status: text(2),
                         currency: text(3),
-                        quantity,
+                        quantity: quantity.into(),
                         unit_price,
                         line_total,
                         price_defaulted,

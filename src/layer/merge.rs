@@ -524,7 +524,7 @@ mod tests {
             product_id: None,
             status: None,
             currency: Some("EUR"),
-            quantity,
+            quantity: quantity.into(),
             unit_price: Money::from_units(10_000).unwrap(),
             line_total: Money::from_units(i128::from(quantity) * 10_000).unwrap(),
             price_defaulted: false,
@@ -582,7 +582,7 @@ mod tests {
     fn quantities(merged: &MergedPartition) -> Vec<(String, i64)> {
         let MergedContent::Replaced(bytes) = &merged.content else { return Vec::new() };
         let rows = FactRows::new(&read(bytes)).unwrap();
-        (0..rows.len()).map(|row| rows.line(row)).map(|line| (format!("{}{}", line.order_id, line.sku), line.quantity)).collect()
+        (0..rows.len()).map(|row| rows.line(row)).map(|line| (format!("{}{}", line.order_id, line.sku), line.quantity.units())).collect()
     }
 
     #[test]

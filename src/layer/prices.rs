@@ -305,7 +305,7 @@ mod tests {
             product_id: None,
             status: None,
             currency,
-            quantity: 1,
+            quantity: 1.into(),
             unit_price: price,
             line_total: price,
             price_defaulted: false,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use rust_decimal::Decimal;
 
 use super::{LayerError, csv};
-use crate::model::{Dt, ExtraColumn, ExtraType, FactRows, FactSchema};
+use crate::model::{Dt, ExtraColumn, ExtraType, FACT_COLUMNS, FactRows, FactSchema, Line, Quantity, QuantityType};
 
 /// A partition with new columns.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +29,7 @@ pub fn rewritten(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Resu
     let further = csv::further_names(&names).unwrap_or_default();
     let as_text = |name: &String| ExtraColumn { name: name.clone(), kind: ExtraType::Text };
     let stored = FactSchema::new(further.iter().map(as_text).collect());
+    let stored = stored.with_quantity(quantity_type(bytes));
     if stored.names().eq(schema.names()) {
         // The same names; of the same types, or the strict reader says where not.
         if csv::read_partition(bytes, dt, path, schema).is_ok() {
@@ -52,10 +53,26 @@ pub fn rewritten(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Resu
                 *values_lost.entry(&column.name).or_default() += 1;
             }
         }
-        csv::write_line(&mut out, &rows.line(row), new.iter().map(Option::as_deref));
+        let line = rows.line(row);
+        let units = line.quantity.units_of(schema.quantity());
+        if units.is_none() {
+            *values_lost.entry("quantity").or_default() += 1;
+        }
+        // Of a decimal that should be whole, the whole part is left.
+        let units = units.unwrap_or(line.quantity.units() / 10_000);
+        let line = Line { quantity: Quantity::of_units(schema.quantity(), units), ..line };
+        csv::write_line(&mut out, &line, new.iter().map(Option::as_deref));
     }
     let values_lost = values_lost.into_iter().map(|(column, lost)| (column.to_owned(), lost)).collect();
     Ok(Some(RewrittenPartition { csv: out, values_lost }))
+}
+
+/// The type of the quantities of a partition: that of its first row.
+fn quantity_type(csv: &[u8]) -> QuantityType {
+    let place = FACT_COLUMNS.iter().position(|(name, _)| *name == "quantity").unwrap_or(0);
+    let first = ::csv::Reader::from_reader(csv).into_byte_records().next().and_then(Result::ok);
+    let is_decimal = first.is_some_and(|row| row.get(place).is_some_and(|text| text.contains(&b'.')));
+    if is_decimal { QuantityType::Decimal } else { QuantityType::Whole }
 }
 
 /// Whether the new text has the value of the old one: a number keeps all of its decimals.

@@ -219,7 +219,7 @@ mod tests {
                 product_id: None,
                 status: None,
                 currency: Some("EUR"),
-                quantity: i64::try_from(row).unwrap(),
+                quantity: i64::try_from(row).unwrap().into(),
                 unit_price: Money::ZERO,
                 line_total: Money::ZERO,
                 price_defaulted: row % 2 == 0,
@@ -257,7 +257,8 @@ mod tests {
             // Every batch counts its records from 1 on, and one is left out between two of them.
             let number = |row: usize| seq[row] - 1 - (seq[row] - 1) / 1001;
             assert!(
-                (0..lines.len()).all(|row| lines.line(row).quantity == i64::try_from(number(row)).unwrap() && lines.line(row).dt() == dt)
+                (0..lines.len())
+                    .all(|row| lines.line(row).quantity == i64::try_from(number(row)).unwrap().into() && lines.line(row).dt() == dt)
             );
             rows += lines.len();
         }

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use polars::prelude::DataFrame;
 
 use super::{LayerError, lineage};
-use crate::model::{Dt, FactBuilder, FactRows, FactSchema, Line, Money, OrderHash, SEQ, UtcMicros, order_hash};
+use crate::model::{Dt, FactBuilder, FactRows, FactSchema, Line, Money, OrderHash, Quantity, SEQ, UtcMicros, order_hash};
 
 const SAME_RECORD: u8 = 1;
 const PRICE_DEFAULTED: u8 = 2;
@@ -128,7 +128,7 @@ impl Encoder {
         }
         self.text(line.sku);
         self.optional(line.product_id);
-        self.signed(line.quantity);
+        self.signed(line.quantity.units());
         self.signed(line.unit_price.units());
         self.signed(line.line_total.units());
         self.optional(line.product_name);
@@ -207,7 +207,7 @@ pub(super) fn decode(bytes: &[u8], base: u64, schema: &FactSchema, into: &mut Fa
             price_defaulted: flags & PRICE_DEFAULTED != 0,
             sku: reader.text()?,
             product_id: reader.optional()?,
-            quantity: reader.signed()?,
+            quantity: Quantity::of_units(schema.quantity(), reader.signed()?),
             unit_price: Money::from_units(reader.signed()?.into()).ok()?,
             line_total: Money::from_units(reader.signed()?.into()).ok()?,
             product_name: reader.optional()?,
@@ -291,7 +291,7 @@ mod tests {
             product_id: Some("p"),
             status: Some("s"),
             currency: None,
-            quantity: units,
+            quantity: units.into(),
             unit_price: Money::from_units((-units).into()).unwrap(),
             line_total: Money::from_units(units.into()).unwrap(),
             price_defaulted: units % 2 == 0,

@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{LayerError, csv};
 use crate::{
     coverage::Ledger,
-    model::{CurrencyTotals, Dt, FactRows, FactSchema, FileFormat, add_totals},
+    model::{CurrencyTotals, Dt, FactRows, FactSchema, FileFormat, QuantityType, add_totals},
     store::{
         self, Commit, FileStamp, Head, Key, ObjectRef, Output, StoreError,
         places::{self, INDEX, before_commits},
@@ -74,6 +74,12 @@ pub struct LayerState {
     /// The names of the extra columns.
     #[serde(default)]
     pub columns: Vec<String>,
+    /// The type of quantities.
+    #[serde(default)]
+    pub quantity: QuantityType,
+    /// Whether runs have loaded totals of which prices are quotients.
+    #[serde(default)]
+    pub has_quotients: bool,
     /// The index of orders, the oldest segment first.
     #[serde(default)]
     pub segments: Vec<ObjectRef>,
@@ -117,7 +123,13 @@ impl LayerState {
     /// [`LayerError::Columns`].
     pub fn verify_columns(&self, schema: &FactSchema) -> Result<(), LayerError> {
         let same = self.columns.iter().eq(schema.extra().iter().map(|column| &column.name));
-        if same || self.partitions.is_empty() { Ok(()) } else { Err(LayerError::columns(self.columns.iter().map(String::as_str), schema)) }
+        if self.partitions.is_empty() {
+            return Ok(());
+        }
+        if self.quantity != schema.quantity() {
+            return Err(LayerError::Quantity { stored: self.quantity.column().sql(), wanted: schema.quantity().column().sql() });
+        }
+        if same { Ok(()) } else { Err(LayerError::columns(self.columns.iter().map(String::as_str), schema)) }
     }
 
     /// The format of the files of its partitions; `None` where it has none.
@@ -257,7 +269,8 @@ fn before_commits(output: &Output) -> Result<Option<LayerState>, StoreError> {
         (dt, PartitionEntry { version, modified_ns, rows, revenue })
     };
     let partitions = catalog.partitions.into_iter().map(partition).collect();
-    Ok(Some(LayerState { columns: catalog.columns, segments, prices, partitions, dimensions: BTreeMap::new(), coverage }))
+    let (columns, dimensions) = (catalog.columns, BTreeMap::new());
+    Ok(Some(LayerState { columns, segments, prices, partitions, dimensions, coverage, ..LayerState::default() }))
 }
 
 /// The entry of a partition with this canonical CSV, whose file is, or is to be, this object.

@@ -3,7 +3,7 @@
 use polars::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Dt, FactSchema, Money, UtcMicros};
+use super::{Dt, FactSchema, Money, Quantity, QuantityType, UtcMicros};
 
 /// The type of a column, as every reader of the layer knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +33,7 @@ impl FactType {
     }
 }
 
-/// Name and type of each column of `fact_order`, in the contract's order (contract, Output).
+/// Name and type of each column of `fact_order`, in the contract's order (contract, Output). Quantities are of the type that the schema says.
 pub const FACT_COLUMNS: [(&str, FactType); 15] = [
     ("order_id", FactType::Text),
     ("sku", FactType::Text),
@@ -75,7 +75,7 @@ pub struct Line<'a> {
     pub product_id: Option<&'a str>,
     pub status: Option<&'a str>,
     pub currency: Option<&'a str>,
-    pub quantity: i64,
+    pub quantity: Quantity,
     pub unit_price: Money,
     pub line_total: Money,
     pub price_defaulted: bool,
@@ -102,6 +102,7 @@ impl<'a> Line<'a> {
 pub struct FactBuilder {
     text: [StringChunkedBuilder; 9],
     quantity: Vec<i64>,
+    quantity_type: QuantityType,
     unit_price: Vec<i128>,
     line_total: Vec<i128>,
     price_defaulted: Vec<bool>,
@@ -122,6 +123,7 @@ impl FactBuilder {
         FactBuilder {
             text: TEXT_COLUMNS.map(|place| StringChunkedBuilder::new(FACT_COLUMNS[place].0.into(), rows)),
             quantity: Vec::with_capacity(rows),
+            quantity_type: schema.quantity(),
             unit_price: Vec::with_capacity(rows),
             line_total: Vec::with_capacity(rows),
             price_defaulted: Vec::with_capacity(rows),
@@ -174,7 +176,8 @@ impl FactBuilder {
         for (column, value) in self.text.iter_mut().zip(text) {
             column.append_option(value);
         }
-        self.quantity.push(line.quantity);
+        // Whoever makes rows for a schema makes quantities of its type.
+        self.quantity.push(line.quantity.units_of(self.quantity_type).unwrap_or_default());
         self.unit_price.push(i128::from(line.unit_price.units()));
         self.line_total.push(i128::from(line.line_total.units()));
         self.price_defaulted.push(line.price_defaulted);
@@ -205,7 +208,10 @@ impl FactBuilder {
             product_id,
             status,
             currency,
-            Int64Chunked::from_vec("quantity".into(), self.quantity).into_column(),
+            match self.quantity_type {
+                QuantityType::Whole => Int64Chunked::from_vec("quantity".into(), self.quantity).into_column(),
+                QuantityType::Decimal => money("quantity", self.quantity.into_iter().map(i128::from).collect())?,
+            },
             money("unit_price", self.unit_price)?,
             money("line_total", self.line_total)?,
             BooleanChunked::from_slice("price_defaulted".into(), &self.price_defaulted).into_column(),
@@ -221,11 +227,28 @@ impl FactBuilder {
     }
 }
 
+/// The column of quantities.
+enum Quantities {
+    Whole(Int64Chunked),
+    Decimal(Int128Chunked),
+}
+
+impl Quantities {
+    fn get(&self, i: usize) -> Quantity {
+        match self {
+            Quantities::Whole(column) => column.get(i).unwrap_or_default().into(),
+            Quantities::Decimal(column) => {
+                Quantity::of_decimal(column.get(i).and_then(|units| Money::from_units(units).ok()).unwrap_or_default())
+            }
+        }
+    }
+}
+
 /// A frame of `fact_order` looked at row by row. Clones of its columns are counted references.
 pub struct FactRows {
     height: usize,
     text: [StringChunked; 9],
-    quantity: Int64Chunked,
+    quantity: Quantities,
     unit_price: Int128Chunked,
     line_total: Int128Chunked,
     price_defaulted: BooleanChunked,
@@ -246,7 +269,10 @@ impl FactRows {
         Ok(FactRows {
             height: frame.height(),
             text: [text(0)?, text(1)?, text(2)?, text(3)?, text(4)?, text(5)?, text(6)?, text(7)?, text(8)?],
-            quantity: frame.column("quantity")?.i64()?.clone(),
+            quantity: match frame.column("quantity")?.i64() {
+                Ok(whole) => Quantities::Whole(whole.clone()),
+                Err(_) => Quantities::Decimal(units("quantity")?),
+            },
             unit_price: units("unit_price")?,
             line_total: units("line_total")?,
             price_defaulted: frame.column("price_defaulted")?.bool()?.clone(),
@@ -304,7 +330,7 @@ impl FactRows {
             user_country: self.text[6].get(i),
             product_name: self.text[7].get(i),
             product_category: self.text[8].get(i),
-            quantity: self.quantity.get(i).unwrap_or_default(),
+            quantity: self.quantity.get(i),
             unit_price: money(&self.unit_price),
             line_total: money(&self.line_total),
             price_defaulted: self.price_defaulted.get(i).unwrap_or_default(),
@@ -327,7 +353,7 @@ mod tests {
             product_id: Some("7"),
             status: Some("a text that is longer than twelve bytes"),
             currency: Some("EUR"),
-            quantity: -3,
+            quantity: (-3).into(),
             unit_price: Money::from_units(-12_345).unwrap(),
             line_total: Money::from_units(37_035).unwrap(),
             price_defaulted: true,

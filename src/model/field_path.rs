@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 /// The keys (and places in arrays) that lead to a value. Written with dots (`customer.address.0.city`, or `[0]` for a place
 /// in an array) or as a JSON Pointer (`/customer/address/0/city`, RFC 6901), which also reaches keys that hold a dot.
+/// The step `*` is every element of an array (`consignments.*.line_items`): only some fields take such a path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FieldPath(Vec<String>);
 
@@ -11,6 +12,9 @@ pub struct FieldPath(Vec<String>);
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("write a path like `customer.id`, `lines.0.sku` or `/customer/id`")]
 pub struct FieldPathError;
+
+/// The step for every element of an array.
+pub const WILDCARD: &str = "*";
 
 impl FieldPath {
     /// The whole document.
@@ -21,6 +25,11 @@ impl FieldPath {
     /// The steps, outermost first.
     pub fn steps(&self) -> &[String] {
         &self.0
+    }
+
+    /// Whether it leads into every element of an array.
+    pub fn has_wildcard(&self) -> bool {
+        self.0.iter().any(|step| step == WILDCARD)
     }
 
     /// The path of a step within this one.
@@ -54,7 +63,7 @@ fn dotted_steps(text: &str) -> Option<Vec<String>> {
     let mut steps = Vec::new();
     for part in text.split('.') {
         let (name, places) = part.find('[').map_or((part, ""), |start| part.split_at(start));
-        if name.contains(']') || name == "*" || (steps.is_empty() && name == "$") {
+        if name.contains(']') || (steps.is_empty() && matches!(name, "$" | WILDCARD)) {
             return None;
         }
         if !name.is_empty() || places.is_empty() {
@@ -63,7 +72,7 @@ fn dotted_steps(text: &str) -> Option<Vec<String>> {
         let mut rest = places;
         while !rest.is_empty() {
             let (place, behind) = rest.strip_prefix('[')?.split_once(']')?;
-            if place.is_empty() || !place.bytes().all(|byte| byte.is_ascii_digit()) {
+            if place != WILDCARD && (place.is_empty() || !place.bytes().all(|byte| byte.is_ascii_digit())) {
                 return None;
             }
             steps.push(place.to_owned());
@@ -96,8 +105,10 @@ mod tests {
             assert_eq!(path(&path(text).to_string()), path(text));
         }
         assert_eq!(path("a[0][1].b"), path("/a/0/1/b"));
+        assert_eq!(path("a[*].b"), path("a.*.b"));
+        assert!(path("a.*.b").has_wildcard() && !path("a.b").has_wildcard());
         assert_eq!(path("_id.$oid").steps(), ["_id", "$oid"]);
-        for text in ["", "a..b", "/", "a.", "$.a", "$", "a[*].b", "a[0", "a]0[", "a[x]", "a[]", "*", "/a~2b", "/a~"] {
+        for text in ["", "a..b", "/", "a.", "$.a", "$", "*.a", "a[0", "a]0[", "a[x]", "a[]", "*", "/a~2b", "/a~"] {
             assert_eq!(text.parse::<FieldPath>(), Err(FieldPathError), "{text}");
         }
     }

@@ -47,34 +47,6 @@ impl Money {
         self.0
     }
 
-    /// `self` × `quantity`, exact.
-    ///
-    /// # Errors
-    /// [`MoneyError::OutOfRange`] if the product does not fit DECIMAL(18,4).
-    pub fn times(self, quantity: i64) -> Result<Money, MoneyError> {
-        Money::from_units(i128::from(self.0) * i128::from(quantity))
-    }
-
-    /// `self` / `quantity`, rounded half to even at four decimals; 0 if `quantity` is 0.
-    ///
-    /// # Errors
-    /// [`MoneyError::OutOfRange`] if the quotient does not fit DECIMAL(18,4).
-    pub fn divided_by(self, quantity: i64) -> Result<Money, MoneyError> {
-        if quantity == 0 {
-            return Ok(Money::ZERO);
-        }
-        let (units, quantity) = (i128::from(self.0), i128::from(quantity));
-        let (cut, rest) = (units.div_euclid(quantity), units.rem_euclid(quantity));
-        // `cut` × `quantity` + `rest` = `units` with 0 ≤ `rest` < |`quantity`|. Half of a unit is |`quantity`| / 2 above `cut` if
-        // `quantity` is positive, and below `cut` if it is negative.
-        let nearer = match (2 * rest).cmp(&quantity.abs()) {
-            std::cmp::Ordering::Less => cut,
-            std::cmp::Ordering::Equal if cut % 2 == 0 => cut,
-            _ => cut + quantity.signum(),
-        };
-        Money::from_units(nearer)
-    }
-
     /// Parses the canonical text of the layer, which has exactly four decimals. Any other text is an error.
     ///
     /// # Errors
@@ -140,30 +112,5 @@ mod tests {
         assert!(Money::from_units(999_999_999_999_999_999).is_ok());
         assert_eq!(Money::from_units(1_000_000_000_000_000_000), Err(MoneyError::OutOfRange));
         assert_eq!(Money::from_units(-1_000_000_000_000_000_000), Err(MoneyError::OutOfRange));
-        assert_eq!(Money::from_units(999_999_999_999_999_999).unwrap().times(2), Err(MoneyError::OutOfRange));
-        assert_eq!(Money::from_units(12_345).unwrap().times(-2), Money::from_units(-24_690));
-    }
-
-    #[test]
-    fn a_quotient_is_rounded_half_to_even_on_both_sides_of_zero() {
-        let quotient = |units: i128, quantity| Money::from_units(units).unwrap().divided_by(quantity).unwrap().units();
-        for (units, quantity, expected) in [
-            (10, 4, 2),
-            (30, 4, 8),
-            (11, 4, 3),
-            (-10, 4, -2),
-            (-30, 4, -8),
-            (10, -4, -2),
-            (30, -4, -8),
-            (-10, -4, 2),
-            (-30, -4, 8),
-            (7, 3, 2),
-            (8, 3, 3),
-            (-8, 3, -3),
-            (8, -3, -3),
-            (5, 0, 0),
-        ] {
-            assert_eq!(quotient(units, quantity), expected, "{units} / {quantity}");
-        }
     }
 }

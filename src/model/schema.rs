@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use super::{UtcMicros, decimal, fact::FACT_COLUMNS, parse_time_of_layer};
+use super::{FactType, QuantityType, UtcMicros, decimal, fact::FACT_COLUMNS, parse_time_of_layer};
 
 /// The type of an extra column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,12 +75,30 @@ pub struct ExtraColumn {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct FactSchema {
     extra: Arc<[ExtraColumn]>,
+    quantity: QuantityType,
 }
 
 impl FactSchema {
     /// The fixed columns and these extra columns.
     pub fn new(extra: Vec<ExtraColumn>) -> FactSchema {
-        FactSchema { extra: extra.into() }
+        FactSchema { extra: extra.into(), quantity: QuantityType::default() }
+    }
+
+    /// The same columns, with quantities of this type.
+    #[must_use]
+    pub fn with_quantity(self, quantity: QuantityType) -> FactSchema {
+        FactSchema { quantity, ..self }
+    }
+
+    /// The type of quantities.
+    pub fn quantity(&self) -> QuantityType {
+        self.quantity
+    }
+
+    /// Name and type of the fixed columns.
+    pub fn fixed(&self) -> impl Iterator<Item = (&'static str, FactType)> {
+        let quantity = self.quantity.column();
+        FACT_COLUMNS.iter().map(move |&(name, kind)| (name, if name == "quantity" { quantity } else { kind }))
     }
 
     /// The extra columns, in their order.
@@ -90,7 +108,7 @@ impl FactSchema {
 
     /// Name and SQL type of every column.
     pub fn columns(&self) -> impl Iterator<Item = (&str, String)> {
-        let fixed = FACT_COLUMNS.iter().map(|(name, kind)| (*name, kind.sql().to_owned()));
+        let fixed = self.fixed().map(|(name, kind)| (name, kind.sql().to_owned()));
         fixed.chain(self.extra.iter().map(|column| (column.name.as_str(), column.kind.to_string())))
     }
 

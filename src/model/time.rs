@@ -46,6 +46,39 @@ pub fn parse_time_number(digits: &str) -> Option<UtcMicros> {
     decimal::parse_epoch(digits.as_bytes())
 }
 
+/// Parses a timestamp as [`parse_time_text`] does. One without an offset is of a zone: in the hour that a clock repeats the earlier
+/// instant, and in the hour that it leaves out the instant by the offset before.
+pub fn parse_time_in_zone(text: &str, zone: chrono_tz::Tz) -> Option<UtcMicros> {
+    let instant = parse_time_text(text)?;
+    if has_offset(text) { Some(instant) } else { in_zone(instant, zone) }
+}
+
+/// Whether a valid timestamp says its offset. The digits of an epoch do.
+fn has_offset(text: &str) -> bool {
+    let time = text.as_bytes().get(10..).unwrap_or_default();
+    text.bytes().all(|byte| byte.is_ascii_digit()) || time.iter().any(|byte| matches!(byte, b'Z' | b'z' | b'+' | b'-' | b'C' | b'c'))
+}
+
+/// The instant at which clocks of a zone show what this one shows in UTC.
+fn in_zone(shown: UtcMicros, zone: chrono_tz::Tz) -> Option<UtcMicros> {
+    use chrono::{MappedLocalTime, Offset, TimeZone};
+    let local = chrono::DateTime::from_timestamp_micros(shown.micros())?.naive_utc();
+    let offset = match zone.offset_from_local_datetime(&local) {
+        MappedLocalTime::Single(offset) => offset,
+        MappedLocalTime::Ambiguous(earlier, _) => earlier,
+        MappedLocalTime::None => zone.offset_from_local_datetime(&(local - chrono::Duration::hours(3))).earliest()?,
+    };
+    UtcMicros::new(shown.micros() - i64::from(offset.fix().local_minus_utc()) * UtcMicros::SECOND)
+}
+
+/// What clocks of a zone show at an instant, as if it were UTC.
+pub fn shown_in_zone(instant: UtcMicros, zone: chrono_tz::Tz) -> Option<UtcMicros> {
+    use chrono::{Offset, TimeZone};
+    let utc = chrono::DateTime::from_timestamp_micros(instant.micros())?.naive_utc();
+    let offset = zone.offset_from_utc_datetime(&utc).fix().local_minus_utc();
+    UtcMicros::new(instant.micros() + i64::from(offset) * UtcMicros::SECOND)
+}
+
 /// Parses the date format of mail (RFC 2822): `Tue, 20 Nov 2012 00:00:00 +0000`.
 pub fn parse_time_rfc2822(text: &str) -> Option<UtcMicros> {
     UtcMicros::new(chrono::DateTime::parse_from_rfc2822(text).ok()?.timestamp_micros())
@@ -105,6 +138,28 @@ mod tests {
 
     fn utc(text: &str) -> Option<String> {
         parse_time_text(text).map(UtcMicros::rfc3339)
+    }
+
+    #[test]
+    fn a_time_without_an_offset_is_of_its_zone() {
+        let utc = |text: &str| parse_time_in_zone(text, chrono_tz::Europe::Paris).map(UtcMicros::rfc3339);
+        for (text, expected) in [
+            ("2026-01-10 23:30:00", "2026-01-10T22:30:00Z"),
+            ("2026-07-10T23:30:00.5", "2026-07-10T21:30:00.500000Z"),
+            ("2026-07-10", "2026-07-09T22:00:00Z"),
+            ("2026-07-10T10:00:00Z", "2026-07-10T10:00:00Z"),
+            ("2026-07-10 10:00:00 -0400", "2026-07-10T14:00:00Z"),
+            ("2026-07-10 10:00:00 UTC", "2026-07-10T10:00:00Z"),
+            // Clocks go back: the hour comes twice. They go forward: it does not come.
+            ("2026-10-25 02:30:00", "2026-10-25T00:30:00Z"),
+            ("2026-03-29 02:30:00", "2026-03-29T01:30:00Z"),
+            ("1767225600", "2026-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(text).as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(utc("soon"), None);
+        let shown = shown_in_zone(parse_time_text("2026-07-10T21:30:00Z").unwrap(), chrono_tz::Europe::Paris);
+        assert_eq!(shown.map(UtcMicros::rfc3339).as_deref(), Some("2026-07-10T23:30:00Z"));
     }
 
     #[test]

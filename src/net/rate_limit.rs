@@ -89,6 +89,18 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     retry::retry_after(text(headers, "retry-after")?, clock(headers))
 }
 
+/// How long to wait until a GraphQL query can be paid again, by the costs in the body of a throttled answer
+/// (<https://shopify.dev/docs/api/usage/limits#graphql-admin-api-rate-limits>).
+pub(crate) fn wait_of_cost(body: &[u8]) -> Option<Duration> {
+    let text = std::str::from_utf8(body).ok().filter(|text| text.contains("throttleStatus"))?;
+    let answer: serde_json::Value = serde_json::from_str(text).ok()?;
+    let cost = answer.get("extensions")?.get("cost")?;
+    let status = cost.get("throttleStatus")?;
+    let (wanted, available) = (cost.get("requestedQueryCost")?.as_f64()?, status.get("currentlyAvailable")?.as_f64()?);
+    let seconds = (wanted - available) / status.get("restoreRate")?.as_f64()?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|wait| !wait.is_zero())
+}
+
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }

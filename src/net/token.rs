@@ -1,6 +1,9 @@
 //! OAuth tokens of a run. All sources with the same credentials share one token, and only one request renews it.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Mutex;
 
@@ -35,6 +38,8 @@ impl IssuedToken {
 #[derive(Default, Debug)]
 pub(crate) struct TokenSlot {
     current: Mutex<Option<IssuedToken>>,
+    /// The refresh token that the server has given last.
+    refresh: std::sync::Mutex<Option<Secret>>,
 }
 
 /// What happened to a token that a server refused.
@@ -57,6 +62,16 @@ impl TokenSlot {
         let secret = token.secret.clone();
         *current = Some(token);
         Ok(secret)
+    }
+
+    /// The refresh token that the server has given last.
+    pub(crate) fn refresh_token(&self) -> Option<Secret> {
+        self.refresh.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps a refresh token that the server has given.
+    pub(crate) fn keep_refresh_token(&self, token: Secret) {
+        *self.refresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
     }
 
     /// Forgets a token that a server refused, unless it was already renewed.

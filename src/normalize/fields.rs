@@ -1,8 +1,10 @@
 //! The paths of each field, compiled once into a trie. The parser follows the trie through the bytes of a record.
 
+use std::collections::HashMap;
+
 use super::scalar::Scalar;
 use crate::{
-    model::{FieldPath, MinorUnits, equal_numbers},
+    model::{self, FieldPath, MinorUnits, UtcMicros, WILDCARD, equal_numbers},
     settings::{FieldRule, ScaleText, TimeText, Units},
 };
 
@@ -12,6 +14,8 @@ pub(super) struct PathTrie {
     pub(super) root: Node,
     /// The number of captured paths.
     pub(super) leaves: usize,
+    /// The zone of times that have none; `None`: UTC.
+    pub(super) zone: Option<chrono_tz::Tz>,
 }
 
 /// A field: the paths of its value, and the format of the value.
@@ -24,6 +28,11 @@ pub(super) struct Field {
     default: Option<Box<str>>,
     pub(super) units: AmountUnits,
     pub(super) time: TimeText,
+    zone: Option<chrono_tz::Tz>,
+    /// Only what follows the last of this text counts.
+    after: Option<Box<str>>,
+    /// What values of the source mean.
+    map: HashMap<Box<str>, Box<str>>,
 }
 
 /// The units of an amount.
@@ -44,7 +53,7 @@ pub(super) enum AmountUnits {
 #[derive(Default)]
 pub(super) struct Node {
     children: Vec<(Box<str>, Child)>,
-    /// Whether the key of a child can be an array index.
+    /// Whether the key of a child can be an array index, or stands for every element.
     pub(super) has_indexes: bool,
 }
 
@@ -57,6 +66,8 @@ pub(super) struct Child {
     pub(super) inner: Node,
     /// The leaves inside this value.
     pub(super) inner_leaves: Vec<usize>,
+    /// Whether it is, or lies in, every element of an array: what is found there adds to what was found before.
+    pub(super) adds: bool,
 }
 
 impl Node {
@@ -67,7 +78,7 @@ impl Node {
 
     /// The child of an array index.
     pub(super) fn element(&self, index: usize) -> Option<&Child> {
-        self.child(itoa::Buffer::new().format(index).as_bytes())
+        self.child(itoa::Buffer::new().format(index).as_bytes()).or_else(|| self.child(WILDCARD.as_bytes()))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -77,7 +88,7 @@ impl Node {
     fn child_mut(&mut self, key: &str) -> &mut Child {
         let place = self.children.iter().position(|(name, _)| **name == *key).unwrap_or_else(|| {
             self.children.push((key.into(), Child::default()));
-            self.has_indexes |= key.bytes().all(|byte| byte.is_ascii_digit());
+            self.has_indexes |= key == WILDCARD || key.bytes().all(|byte| byte.is_ascii_digit());
             self.children.len() - 1
         });
         &mut self.children[place].1
@@ -99,15 +110,26 @@ impl PathTrie {
             default: rule.default.as_deref().map(Into::into),
             units,
             time: rule.time,
+            zone: self.zone,
+            after: rule.after.as_deref().filter(|after| !after.is_empty()).map(Into::into),
+            map: rule.map.iter().map(|(value, meaning)| (value.as_str().into(), meaning.as_str().into())).collect(),
         }
     }
 
     /// The leaf of a path; several fields may share it. `None` for the empty path, the whole document.
-    fn leaf(&mut self, path: &FieldPath) -> Option<usize> {
+    pub(super) fn leaf(&mut self, path: &FieldPath) -> Option<usize> {
         let (last, parents) = path.steps().split_last()?;
         let next = self.leaves;
-        let node = parents.iter().fold(&mut self.root, |node, key| &mut node.child_mut(key).inner);
-        let leaf = *node.child_mut(last).leaf.get_or_insert(next);
+        let (mut node, mut adds) = (&mut self.root, false);
+        for key in parents {
+            let child = node.child_mut(key);
+            adds |= key == WILDCARD;
+            child.adds |= adds;
+            node = &mut child.inner;
+        }
+        let child = node.child_mut(last);
+        child.adds |= adds;
+        let leaf = *child.leaf.get_or_insert(next);
         self.leaves += usize::from(leaf == next);
         parents.iter().fold(&mut self.root, |node, key| {
             let child = node.child_mut(key);
@@ -124,8 +146,8 @@ impl Field {
     /// The value of the first leaf that is not missing, or else the default.
     #[inline]
     pub(super) fn value<'a>(&'a self, cells: &[Option<&'a str>]) -> Scalar<'a> {
-        // Nearly every field: no values count as missing, and the loop stays small.
-        if !self.missing.is_empty() {
+        // Nearly every field: the value counts as it stands, and the loop stays small.
+        if self.has_own_values() {
             return self.first(self.leaves.iter().filter_map(|&leaf| cells[leaf]));
         }
         for &leaf in &self.leaves {
@@ -142,13 +164,44 @@ impl Field {
         values.find_map(|raw| self.held(raw)).unwrap_or_else(|| self.default())
     }
 
+    /// Whether values of the source mean something else than what they say.
+    fn has_own_values(&self) -> bool {
+        !self.missing.is_empty() || self.after.is_some() || !self.map.is_empty()
+    }
+
     /// A raw value, where it holds something.
-    fn held<'a>(&self, raw: &'a str) -> Option<Scalar<'a>> {
+    fn held<'a>(&'a self, raw: &'a str) -> Option<Scalar<'a>> {
         match Scalar::of(raw) {
             Scalar::Missing => None,
             value if self.counts_as_missing(&value) => None,
-            value => Some(value),
+            value if self.after.is_none() && self.map.is_empty() => Some(value),
+            value => Some(self.meaning(value)).filter(|value| *value != Scalar::Missing),
         }
+    }
+
+    /// What a value of the source means.
+    fn meaning<'a>(&'a self, value: Scalar<'a>) -> Scalar<'a> {
+        let value = match (&self.after, value) {
+            (Some(after), Scalar::Text(text)) => match text.rsplit_once(after.as_ref()) {
+                Some((_, rest)) => model::clean_text(rest).map_or(Scalar::Missing, |rest| Scalar::Text(rest.into_owned().into())),
+                None => Scalar::Text(text),
+            },
+            (_, value) => value,
+        };
+        let text = match &value {
+            Scalar::Text(text) => text.as_ref(),
+            Scalar::Number(raw) | Scalar::Bool(raw) => raw,
+            Scalar::Missing | Scalar::Other => return value,
+        };
+        match self.map.get(text) {
+            Some(meaning) => model::clean_text(meaning).map_or(Scalar::Missing, Scalar::Text),
+            None => value,
+        }
+    }
+
+    /// The instant of a value of this field.
+    pub(super) fn instant(&self, value: &Scalar<'_>) -> Option<UtcMicros> {
+        value.instant(self.time, self.zone)
     }
 
     fn default(&self) -> Scalar<'_> {

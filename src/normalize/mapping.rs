@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{Field, PathTrie};
+use super::{
+    amount::amount,
+    fields::{Field, PathTrie},
+    scalar::Scalar,
+};
 use crate::{
-    model::{ExtraType, FactSchema, Level},
-    settings::{Cursor, FactColumn, FieldRule, Limits, Profile, RepeatedSku, SkipRule},
+    model::{ExtraType, FactSchema, FieldPath, Level, Money, MoneyError, QuantityType, WILDCARD},
+    settings::{Cursor, FactColumn, FieldRule, Limits, Profile, RepeatedSku, SkipRule, SkipValues},
 };
 
 /// A field of a record, in the order of [`RECORD_FIELDS`].
@@ -27,6 +31,7 @@ pub(super) enum LineField {
     ProductId,
     Quantity,
     UnitPrice,
+    LineTotal,
 }
 
 /// The default paths of each field of a record, in the order in which they are tried (contract, Orders).
@@ -41,11 +46,12 @@ pub const RECORD_FIELDS: [(&str, &[&str]); 7] = [
 ];
 
 /// The default paths of each field of a line, in the order in which they are tried (contract, Orders).
-pub const LINE_FIELDS: [(&str, &[&str]); 4] = [
+pub const LINE_FIELDS: [(&str, &[&str]); 5] = [
     ("sku", &["sku", "product_id", "productId", "id"]),
     ("product_id", &["product_id", "productId"]),
     ("quantity", &["quantity", "qty"]),
     ("unit_price", &["price", "unit_price"]),
+    ("line_total", &[]),
 ];
 
 /// The configuration of a normalizer.
@@ -59,15 +65,100 @@ pub struct Mapping<'a> {
     pub cursor: Cursor,
     /// How to treat a sku that is on several lines of a record.
     pub repeated_sku: RepeatedSku,
+    /// The type of quantities.
+    pub quantity: QuantityType,
     /// The size and depth limits of a record.
     pub limits: Limits,
 }
 
-/// A condition to skip a record.
+/// A condition to skip a record or a line.
 pub(super) struct SkipField {
-    pub(super) field: Field,
-    /// The value to skip; `None` skips every value that is not missing.
-    pub(super) equals: Option<String>,
+    field: Field,
+    values: SkipValues,
+}
+
+impl SkipField {
+    /// Whether the values of a record or a line fulfil it.
+    pub(super) fn applies(&self, cells: &[Option<&str>]) -> bool {
+        let text = match (self.field.value(cells), &self.values) {
+            (Scalar::Missing, values) => return matches!(values, SkipValues::NoneOf(_)),
+            (_, SkipValues::Any) => return true,
+            (value, _) => value.into_text(),
+        };
+        let is_in = |texts: &[String]| text.is_some_and(|text| texts.iter().any(|known| **known == *text));
+        match &self.values {
+            SkipValues::Any => true,
+            SkipValues::OneOf(texts) => is_in(texts),
+            SkipValues::NoneOf(texts) => !is_in(texts),
+        }
+    }
+}
+
+/// Amounts that are taken off the total of a line: one, or those of every element of a list.
+pub(super) struct DiscountField {
+    /// How each amount is written.
+    amount: Field,
+    places: Vec<DiscountPlace>,
+}
+
+/// Where discounts are.
+struct DiscountPlace {
+    leaf: usize,
+    /// The paths within the value at the leaf, outermost first; each leads into every element of a list. Empty: the value itself.
+    within: Vec<FieldPath>,
+}
+
+impl DiscountField {
+    fn compile(rule: &FieldRule, trie: &mut PathTrie) -> DiscountField {
+        let amount = trie.field(&FieldRule { paths: Vec::new(), ..rule.clone() });
+        let place = |path: &FieldPath| {
+            let mut parts = path
+                .steps()
+                .split(|step| step == WILDCARD)
+                .map(|steps| steps.iter().fold(FieldPath::root(), |path, step| path.child(step)));
+            let leaf = trie.leaf(&parts.next()?)?;
+            Some(DiscountPlace { leaf, within: parts.collect() })
+        };
+        DiscountField { amount, places: rule.paths.iter().filter_map(place).collect() }
+    }
+
+    /// The sum of the first place that has some; `None` where there is none.
+    ///
+    /// # Errors
+    /// An amount that is not a number, or does not fit.
+    pub(super) fn sum(&self, cells: &[Option<&str>], currency: Option<&str>) -> Result<Option<Money>, MoneyError> {
+        for place in &self.places {
+            let Some(raw) = cells.get(place.leaf).copied().flatten() else { continue };
+            let mut values = vec![raw.to_owned()];
+            for within in &place.within {
+                values = values.iter().flat_map(|raw| elements(raw, within)).collect();
+            }
+            let mut sum = None;
+            for raw in &values {
+                if let Some(amount) = amount(&self.amount, &Scalar::of(raw), cells, currency)? {
+                    let units = sum.map_or(0, |sum: Money| i128::from(sum.units())) + i128::from(amount.money.units());
+                    sum = Some(Money::from_units(units)?);
+                }
+            }
+            if sum.is_some() {
+                return Ok(sum);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The raw values at a path in every element of a list.
+fn elements(raw: &str, path: &FieldPath) -> Vec<String> {
+    let Ok(serde_json::Value::Array(elements)) = serde_json::from_str(raw) else { return Vec::new() };
+    let at = |element: serde_json::Value| {
+        let found = path.steps().iter().try_fold(&element, |value, step| match value {
+            serde_json::Value::Array(list) => list.get(step.parse::<usize>().ok()?),
+            value => value.get(step),
+        });
+        found.map(serde_json::Value::to_string)
+    };
+    elements.into_iter().filter_map(at).collect()
 }
 
 /// An extra column of the fact table.
@@ -84,6 +175,8 @@ pub(super) struct CompiledMapping {
     record: Vec<Field>,
     line: Vec<Field>,
     pub(super) skip: Vec<SkipField>,
+    pub(super) skip_lines: Vec<SkipField>,
+    pub(super) discount: Option<DiscountField>,
     pub(super) extra: Vec<ExtraField>,
 }
 
@@ -102,26 +195,32 @@ impl CompiledMapping {
 impl Mapping<'_> {
     /// Compiles the rules of the fields, of the records to skip and of the extra columns.
     pub(super) fn compile(&self) -> CompiledMapping {
-        let (mut record_trie, mut line_trie) = (PathTrie::default(), PathTrie::default());
+        let zone = self.profile.and_then(|profile| profile.zone);
+        let trie = || PathTrie { zone, ..PathTrie::default() };
+        let (mut record_trie, mut line_trie) = (trie(), trie());
         let own = |rules: fn(&Profile) -> &BTreeMap<String, FieldRule>| self.profile.map(rules);
         let record = fixed_fields(&RECORD_FIELDS, own(|profile| &profile.fields), &mut record_trie);
         let line = fixed_fields(&LINE_FIELDS, own(|profile| &profile.line_fields), &mut line_trie);
-        let mut skip_field = |rule: &SkipRule| SkipField {
-            field: record_trie.field(&FieldRule { paths: vec![rule.path.clone()], ..FieldRule::default() }),
-            equals: rule.equals.clone(),
+        let discount = self.profile.and_then(|profile| profile.line_fields.get("discount"));
+        let discount = discount.map(|rule| DiscountField::compile(rule, &mut line_trie));
+        let skip_field = |rule: &SkipRule, trie: &mut PathTrie| SkipField {
+            field: trie.field(&FieldRule { paths: vec![rule.path.clone()], ..FieldRule::default() }),
+            values: rule.values.clone(),
         };
-        let skip = self.profile.into_iter().flat_map(|profile| &profile.skip).map(&mut skip_field).collect();
+        let profile = || self.profile.into_iter();
+        let skip = profile().flat_map(|profile| &profile.skip).map(|rule| skip_field(rule, &mut record_trie)).collect();
+        let skip_lines = profile().flat_map(|profile| &profile.skip_lines).map(|rule| skip_field(rule, &mut line_trie)).collect();
         let extra_field = |column: &FactColumn| {
             let trie = if column.level == Level::Record { &mut record_trie } else { &mut line_trie };
             ExtraField { level: column.level, field: trie.field(&column.rule), kind: column.kind }
         };
         let extra = self.columns.iter().map(extra_field).collect();
-        CompiledMapping { record_trie, line_trie, record, line, skip, extra }
+        CompiledMapping { record_trie, line_trie, record, line, skip, skip_lines, discount, extra }
     }
 
     /// The schema of the rows.
     pub(super) fn schema(&self) -> FactSchema {
-        crate::settings::schema_of(self.columns)
+        crate::settings::schema_of(self.columns).with_quantity(self.quantity)
     }
 }
 
@@ -155,6 +254,7 @@ mod tests {
             (LineField::ProductId, "product_id"),
             (LineField::Quantity, "quantity"),
             (LineField::UnitPrice, "unit_price"),
+            (LineField::LineTotal, "line_total"),
         ];
         assert!(line.iter().all(|&(field, name)| LINE_FIELDS[field as usize].0 == name));
     }

@@ -215,7 +215,7 @@ struct SourceRow<'a> {
 impl MemberNormalizer {
     /// A normalizer for the records of a source with this profile.
     pub fn new(spec: DimensionSpec, profile: &Profile, limits: Limits) -> MemberNormalizer {
-        let mut trie = PathTrie::default();
+        let mut trie = PathTrie { zone: profile.zone, ..PathTrie::default() };
         let fixed = spec.columns.iter().map(|column| match profile.fields.get(column.name) {
             Some(rule) => FixedRule::Placed { is_served: rule.default.is_some(), placed: PlacedField::new(rule, &mut trie) },
             None => FixedRule::Own { field: trie.field(&FieldRule::default()) },
@@ -228,7 +228,7 @@ impl MemberNormalizer {
             field: PlacedField::new(rule, &mut trie),
         });
         let placed = placed.collect();
-        let maps = Maps { record: trie, lists: Vec::new(), line: PathTrie::default() };
+        let maps = Maps { record: trie, ..Maps::default() };
         MemberNormalizer {
             spec,
             limits,
@@ -324,7 +324,7 @@ impl MemberNormalizer {
             ColumnType::Id => value.into_id().map(Cow::into_owned),
             ColumnType::Text => value.into_text().map(Cow::into_owned),
             ColumnType::Money => self.amount(self.field(place), &value, row, cells),
-            ColumnType::Timestamp => value.instant(self.field(place).time).map(|instant| instant.to_canonical()),
+            ColumnType::Timestamp => self.field(place).instant(&value).map(|instant| instant.to_canonical()),
         };
         // Place 0 is the key: an invalid key counts as a missing key instead.
         self.members.counts.values_unreadable += u64::from(canonical.is_none() && place > 0);
@@ -361,7 +361,7 @@ impl MemberNormalizer {
         let text = if column.is_amount {
             self.amount(field, &value, row, cells)
         } else if field.time == TimeText::Rfc2822 {
-            value.instant(field.time).map(|instant| instant.rfc3339())
+            field.instant(&value).map(|instant| instant.rfc3339())
         } else {
             value.into_text().map(Cow::into_owned)
         };
@@ -393,7 +393,7 @@ impl MemberNormalizer {
             let is_lost = text.is_none() && value != Scalar::Missing;
             // It decides which version of a member wins, and is kept as it is written.
             let is_no_time =
-                self.source.columns[column].name == "updated_at" && text.is_some() && value.instant(TimeText::Contract).is_none();
+                self.source.columns[column].name == "updated_at" && text.is_some() && value.instant(TimeText::Contract, None).is_none();
             self.members.counts.values_unreadable += u64::from(is_lost || is_no_time);
         }
     }

@@ -14,12 +14,12 @@ use super::{
     limits,
     mapping::{CompiledMapping, ExtraField, LineField, Mapping, RecordField},
     scalar::Scalar,
-    walk::{Captured, List, Maps},
+    walk::{Captured, Maps},
 };
 use crate::{
     model::{
-        self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, RawRecord, Reason, RevenueByDt,
-        UtcMicros, Window, fitting_text,
+        self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, Quantity, QuantityType, RawRecord,
+        Reason, RevenueByDt, UtcMicros, Window, fitting_text,
     },
     settings::{Cursor, Limits, RepeatedSku},
 };
@@ -67,6 +67,8 @@ pub struct RecordCounts {
     pub dropped: [u64; Reason::ALL.len()],
     pub lines_read: u64,
     pub lines_dropped: u64,
+    /// Lines that the profile skips; not included in `lines_read`.
+    pub lines_skipped: u64,
     /// Lines that were added to an earlier line with the same sku (`repeated_sku = "sum"`).
     #[serde(skip)]
     pub lines_summed: u64,
@@ -121,6 +123,7 @@ impl RecordCounts {
         }
         self.lines_read += other.lines_read;
         self.lines_dropped += other.lines_dropped;
+        self.lines_skipped += other.lines_skipped;
         self.lines_summed += other.lines_summed;
         self.prices_defaulted += other.prices_defaulted;
         self.prices_rounded += other.prices_rounded;
@@ -176,6 +179,7 @@ impl RecordNormalizer {
             lists: compiled.record(RecordField::Lines).leaves.clone(),
             record: std::mem::take(&mut compiled.record_trie),
             line: std::mem::take(&mut compiled.line_trie),
+            line_lists: mapping.profile.map(|profile| profile.lines).unwrap_or_default(),
         };
         RecordNormalizer {
             maps,
@@ -193,6 +197,7 @@ impl RecordNormalizer {
         let mut work = Work {
             normalizer: self,
             captured: Captured::new(&self.maps),
+            lines: Vec::new(),
             skus: Vec::new(),
             summed: Vec::new(),
             summed_at: HashMap::new(),
@@ -228,15 +233,23 @@ struct Heading<'a> {
 struct LineValues<'a> {
     sku: Cow<'a, str>,
     product_id: Option<Cow<'a, str>>,
-    quantity: i64,
-    unit_price: Money,
-    line_total: Money,
-    price_defaulted: bool,
-    price_rounded: bool,
+    quantity: Quantity,
+    price: LinePrice,
     /// Invalid values and cut texts, counted when the line becomes a row.
     losses: Losses,
     /// The index of the captured line, for the extra columns at the level of the line.
     line: usize,
+}
+
+/// The money of a line.
+#[derive(Clone, Copy)]
+struct LinePrice {
+    unit_price: Money,
+    line_total: Money,
+    /// Whether the source has neither a price nor a total.
+    is_defaulted: bool,
+    /// Whether decimals of the source were rounded away.
+    is_rounded: bool,
 }
 
 /// Counts of values that are lost without dropping their line or record.
@@ -301,6 +314,8 @@ struct DayTotal {
 struct Work<'a> {
     normalizer: &'a RecordNormalizer,
     captured: Captured<'a>,
+    /// The places of the current record's lines.
+    lines: Vec<usize>,
     skus: Vec<Cow<'a, str>>,
     /// The lines of the current record, one per sku (`repeated_sku = "sum"`).
     summed: Vec<LineValues<'a>>,
@@ -332,7 +347,7 @@ impl<'a> Work<'a> {
         };
         let created_at = match self.field(RecordField::CreatedAt) {
             Scalar::Missing => return self.drop_record(Reason::MissingCreatedAt, Some(&order_id), bytes),
-            value => value.instant(self.rule(RecordField::CreatedAt).time),
+            value => self.rule(RecordField::CreatedAt).instant(&value),
         };
         let Some(created_at) = created_at else {
             return self.drop_record(Reason::InvalidCreatedAt, Some(&order_id), bytes);
@@ -340,7 +355,7 @@ impl<'a> Work<'a> {
         let (updated_at, unreadable) = match self.field(RecordField::UpdatedAt) {
             Scalar::Missing => (None, false),
             value => {
-                let updated_at = value.instant(self.rule(RecordField::UpdatedAt).time);
+                let updated_at = self.rule(RecordField::UpdatedAt).instant(&value);
                 (updated_at, updated_at.is_none())
             }
         };
@@ -353,13 +368,29 @@ impl<'a> Work<'a> {
             return;
         }
         self.batch.counts.updated_at_unreadable += u64::from(unreadable);
-        let lists = &self.normalizer.maps.lists;
-        let present = lists.iter().map(|&leaf| self.captured.lists[leaf]).find(|list| *list != List::Missing);
-        let Some(List::Lines(start, end)) = present.filter(|list| !matches!(list, List::Lines(start, end) if start == end)) else {
-            return self.drop_record(Reason::EmptyItems, Some(&order_id), bytes);
-        };
-        let heading = self.heading(order_id, created_at, updated_at);
-        self.lines(&heading, start..end, bytes);
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.clear();
+        self.captured.lines(&self.normalizer.maps, &mut lines);
+        self.skip_lines(&mut lines);
+        if lines.is_empty() {
+            self.drop_record(Reason::EmptyItems, Some(&order_id), bytes);
+        } else {
+            let heading = self.heading(order_id, created_at, updated_at);
+            self.lines(&heading, &lines, bytes);
+        }
+        self.lines = lines;
+    }
+
+    /// Leaves out the lines that the profile skips, and counts them.
+    fn skip_lines(&mut self, lines: &mut Vec<usize>) {
+        let rules = &self.normalizer.mapping.skip_lines;
+        if rules.is_empty() {
+            return;
+        }
+        let before = lines.len();
+        let captured = &self.captured;
+        lines.retain(|&line| captured.line(line).is_none_or(|cells| !rules.iter().any(|rule| rule.applies(cells))));
+        self.batch.counts.lines_skipped += (before - lines.len()) as u64;
     }
 
     fn rule(&self, field: RecordField) -> &'a Field {
@@ -371,11 +402,7 @@ impl<'a> Work<'a> {
     }
 
     fn is_skipped(&self) -> bool {
-        self.normalizer.mapping.skip.iter().any(|skip| match (skip.field.value(&self.captured.cells), &skip.equals) {
-            (Scalar::Missing, _) => false,
-            (_, None) => true,
-            (value, Some(equals)) => value.into_text().is_some_and(|text| text == *equals),
-        })
+        self.normalizer.mapping.skip.iter().any(|skip| skip.applies(&self.captured.cells))
     }
 
     fn heading(&mut self, order_id: Cow<'a, str>, created_at: UtcMicros, updated_at: Option<UtcMicros>) -> Heading<'a> {
@@ -402,13 +429,11 @@ impl<'a> Work<'a> {
         self.batch.counts.texts_cut += u64::from(losses.texts_cut);
     }
 
-    fn lines(&mut self, heading: &Heading<'a>, lines: std::ops::Range<usize>, bytes: &'a [u8]) {
+    fn lines(&mut self, heading: &Heading<'a>, lines: &[usize], bytes: &'a [u8]) {
         self.batch.counts.lines_read += lines.len() as u64;
         self.skus.clear();
         let mut shared: Option<Arc<[u8]>> = None;
-        let start = lines.start;
-        let mut drop_line = |work: &mut Self, line: usize, reason: Reason| {
-            let index = line - start;
+        let mut drop_line = |work: &mut Self, index: usize, line: usize, reason: Reason| {
             work.batch.counts.drop(reason);
             work.batch.drops.push(Drop {
                 reason,
@@ -417,7 +442,7 @@ impl<'a> Work<'a> {
                 record: shared.get_or_insert_with(|| bytes.into()).clone(),
             });
         };
-        for line in lines {
+        for (index, &line) in lines.iter().enumerate() {
             let values = self.line(line, heading.currency.as_deref());
             let taken = match (values, self.normalizer.repeated_sku) {
                 (Ok(values), RepeatedSku::Last) => {
@@ -428,7 +453,7 @@ impl<'a> Work<'a> {
                 (Err(reason), _) => Err(reason),
             };
             if let Err(reason) = taken {
-                drop_line(self, line, reason);
+                drop_line(self, index, line, reason);
             }
         }
         self.summed_at.clear();
@@ -451,13 +476,16 @@ impl<'a> Work<'a> {
             self.summed.push(values);
             return Ok(());
         };
-        let quantity = earlier.quantity.checked_add(values.quantity).ok_or(Reason::InvalidQuantity)?;
-        let units = i128::from(earlier.line_total.units()) + i128::from(values.line_total.units());
+        let quantity = earlier.quantity.plus(values.quantity).ok_or(Reason::InvalidQuantity)?;
+        let units = i128::from(earlier.price.line_total.units()) + i128::from(values.price.line_total.units());
         let line_total = Money::from_units(units).map_err(|_| Reason::PriceOutOfRange)?;
-        let unit_price = line_total.divided_by(quantity).map_err(|_| Reason::PriceOutOfRange)?;
-        let price_defaulted = earlier.price_defaulted || values.price_defaulted;
-        let price_rounded = earlier.price_rounded || values.price_rounded;
-        *earlier = LineValues { quantity, unit_price, line_total, price_defaulted, price_rounded, ..values };
+        let price = LinePrice {
+            unit_price: quantity.share_of(line_total).map_err(|_| Reason::PriceOutOfRange)?,
+            line_total,
+            is_defaulted: earlier.price.is_defaulted || values.price.is_defaulted,
+            is_rounded: earlier.price.is_rounded || values.price.is_rounded,
+        };
+        *earlier = LineValues { quantity, price, ..values };
         self.batch.counts.lines_summed += 1;
         self.batch.counts.repeated_skus += 1;
         Ok(())
@@ -469,24 +497,39 @@ impl<'a> Work<'a> {
         let cells = self.captured.line(line).ok_or(Reason::InvalidLine)?;
         let value = |field: LineField| mapping.line(field).value(cells);
         let sku = self.sku(line).ok_or(Reason::MissingSku)?;
-        let quantity = quantity(&value(LineField::Quantity)).ok_or(Reason::InvalidQuantity)?;
-        let price =
-            amount(mapping.line(LineField::UnitPrice), &value(LineField::UnitPrice), cells, currency).map_err(|error| match error {
-                MoneyError::NotANumber => Reason::InvalidPrice,
-                MoneyError::OutOfRange => Reason::PriceOutOfRange,
-            })?;
-        let (unit_price, price_rounded) = price.map_or((Money::ZERO, false), |price| (price.money, price.rounded));
+        let kind = self.normalizer.schema.quantity();
+        let quantity = quantity(&value(LineField::Quantity), kind).ok_or(Reason::InvalidQuantity)?;
+        let price = self.price(cells, quantity, currency).map_err(|error| match error {
+            MoneyError::NotANumber => Reason::InvalidPrice,
+            MoneyError::OutOfRange => Reason::PriceOutOfRange,
+        })?;
         let mut losses = Losses::default();
-        Ok(LineValues {
-            sku,
-            product_id: losses.id(value(LineField::ProductId)),
-            quantity,
-            unit_price,
-            line_total: unit_price.times(quantity).map_err(|_| Reason::PriceOutOfRange)?,
-            price_defaulted: price.is_none(),
-            price_rounded,
-            losses,
-            line,
+        Ok(LineValues { sku, product_id: losses.id(value(LineField::ProductId)), quantity, price, losses, line })
+    }
+
+    /// The money of a line (contract, Orders: `line_total`): the source's own total is the truth, and `unit_price` its quotient.
+    fn price(&self, cells: &[Option<&'a str>], quantity: Quantity, currency: Option<&str>) -> Result<LinePrice, MoneyError> {
+        let mapping = &self.normalizer.mapping;
+        let money = |field: LineField| amount(mapping.line(field), &mapping.line(field).value(cells), cells, currency);
+        let (unit, total) = (money(LineField::UnitPrice)?, money(LineField::LineTotal)?);
+        let discount = mapping.discount.as_ref().map(|discount| discount.sum(cells, currency)).transpose()?.flatten();
+        let discount = discount.filter(|discount| *discount != Money::ZERO);
+        let unit_price = unit.map_or(Money::ZERO, |unit| unit.money);
+        let line_total = match total {
+            Some(total) => total.money,
+            None => quantity.times(unit_price)?,
+        };
+        let line_total = match discount {
+            Some(discount) => Money::from_units(i128::from(line_total.units()) - i128::from(discount.units()))?,
+            None => line_total,
+        };
+        // A line of nothing keeps the price that its source says.
+        let is_quotient = (total.is_some() || discount.is_some()) && (!quantity.is_zero() || line_total != Money::ZERO);
+        Ok(LinePrice {
+            unit_price: if is_quotient { quantity.share_of(line_total)? } else { unit_price },
+            line_total,
+            is_defaulted: unit.is_none() && total.is_none(),
+            is_rounded: total.or(unit).is_some_and(|amount| amount.rounded),
         })
     }
 
@@ -508,8 +551,8 @@ impl<'a> Work<'a> {
         }
         self.count(losses);
         let counts = &mut self.batch.counts;
-        counts.prices_defaulted += u64::from(values.price_defaulted);
-        counts.prices_rounded += u64::from(values.price_rounded);
+        counts.prices_defaulted += u64::from(values.price.is_defaulted);
+        counts.prices_rounded += u64::from(values.price.is_rounded);
         let line = Line {
             order_id: &heading.order_id,
             sku: &values.sku,
@@ -518,9 +561,9 @@ impl<'a> Work<'a> {
             status: heading.status.as_deref(),
             currency: heading.currency.as_deref(),
             quantity: values.quantity,
-            unit_price: values.unit_price,
-            line_total: values.line_total,
-            price_defaulted: values.price_defaulted,
+            unit_price: values.price.unit_price,
+            line_total: values.price.line_total,
+            price_defaulted: values.price.is_defaulted,
             user_country: None,
             product_name: None,
             product_category: None,
@@ -570,19 +613,23 @@ fn extra_value<'a>(column: &'a ExtraField, cells: &[Option<&'a str>], losses: &m
     let value = column.field.value(cells);
     let is_missing = IsMissing::of(&value);
     let canonical = match column.kind {
-        ExtraType::Timestamp => value.instant(column.field.time).map(|instant| Cow::Owned(instant.to_canonical())),
+        ExtraType::Timestamp => column.field.instant(&value).map(|instant| Cow::Owned(instant.to_canonical())),
         kind => value.into_text().and_then(|text| kind.canonical(text)),
     };
     losses.taken(is_missing, canonical)
 }
 
-/// A whole number, or a text of one; 1 if it is missing.
-fn quantity(value: &Scalar<'_>) -> Option<i64> {
-    match value {
-        Scalar::Missing => Some(1),
-        Scalar::Text(text) => model::parse_whole(text.as_bytes()),
-        Scalar::Number(digits) => model::parse_whole(digits.as_bytes()),
-        Scalar::Bool(_) | Scalar::Other => None,
+/// A number of this type, or a text of one; 1 if it is missing.
+fn quantity(value: &Scalar<'_>, kind: QuantityType) -> Option<Quantity> {
+    let text = match value {
+        Scalar::Missing => "1",
+        Scalar::Text(text) => text,
+        Scalar::Number(digits) => digits,
+        Scalar::Bool(_) | Scalar::Other => return None,
+    };
+    match kind {
+        QuantityType::Whole => model::parse_whole(text.as_bytes()).map(Quantity::from),
+        QuantityType::Decimal => model::parse_money(text.as_bytes()).ok().map(|parsed| Quantity::of_decimal(parsed.money)),
     }
 }
 

@@ -44,10 +44,13 @@ impl<'a> Scalar<'a> {
         }
     }
 
-    /// An instant, from a text or a number.
-    pub(super) fn instant(&self, written: TimeText) -> Option<UtcMicros> {
+    /// An instant, from a text or a number. A text without an offset is of a zone; without one, it is UTC.
+    pub(super) fn instant(&self, written: TimeText, zone: Option<chrono_tz::Tz>) -> Option<UtcMicros> {
         match (self, written) {
-            (Scalar::Text(text), TimeText::Contract) => model::parse_time_text(text),
+            (Scalar::Text(text), TimeText::Contract) => match zone {
+                None => model::parse_time_text(text),
+                Some(zone) => model::parse_time_in_zone(text, zone),
+            },
             (Scalar::Text(text), TimeText::Rfc2822) => model::parse_time_rfc2822(text),
             (Scalar::Number(digits), _) => model::parse_time_number(digits),
             (Scalar::Missing | Scalar::Bool(_) | Scalar::Other, _) => None,

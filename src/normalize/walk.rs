@@ -1,19 +1,24 @@
 //! One pass over the bytes of a record: captures the values at the paths of the fields as slices of the source. All other
 //! values are only validated. The module `record` interprets the slices.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::fields::{Child, Node, PathTrie};
-use crate::model;
+use crate::{
+    model,
+    settings::{LineLists, ObjectInPlace, WhichLists},
+};
 
 /// The captured slices of one record.
 pub(super) struct Captured<'a> {
     pub(super) cells: Vec<Option<&'a str>>,
     /// What each path that may hold the lines contains, by leaf.
-    pub(super) lists: Vec<List>,
+    lists: Vec<List>,
+    /// The lines of each list: its leaf, and their places among all lines. A path into every element of an array has several.
+    runs: Vec<LineRun>,
     /// The cells of all lines, one after the other.
     line_cells: Vec<Option<&'a str>>,
     line_width: usize,
@@ -23,11 +28,17 @@ pub(super) struct Captured<'a> {
 
 /// The value at a path that may hold the lines of a record.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum List {
+enum List {
     Missing,
     NotAnArray,
-    /// The lines from the first index to before the second.
-    Lines(usize, usize),
+    Lines,
+}
+
+/// Lines of one list, one after the other.
+#[derive(Clone)]
+struct LineRun {
+    leaf: usize,
+    lines: Range<usize>,
 }
 
 /// The paths of the fields of records and of their lines.
@@ -37,6 +48,7 @@ pub(super) struct Maps {
     /// The leaves of the record that may hold its lines.
     pub(super) lists: Vec<usize>,
     pub(super) line: PathTrie,
+    pub(super) line_lists: LineLists,
 }
 
 impl<'a> Captured<'a> {
@@ -44,6 +56,7 @@ impl<'a> Captured<'a> {
         Captured {
             cells: vec![None; maps.record.leaves],
             lists: vec![List::Missing; maps.record.leaves],
+            runs: Vec::new(),
             line_cells: Vec::new(),
             line_width: maps.line.leaves,
             line_is_object: Vec::new(),
@@ -53,6 +66,7 @@ impl<'a> Captured<'a> {
     fn clear(&mut self) {
         self.cells.fill(None);
         self.lists.fill(List::Missing);
+        self.runs.clear();
         self.line_cells.clear();
         self.line_is_object.clear();
     }
@@ -67,8 +81,57 @@ impl<'a> Captured<'a> {
             let mut json = serde_json::Deserializer::from_str(text);
             let mut record = RecordCells { walk, maps, captured: self };
             let seed = ObjectSeed { node: &maps.record.root, cells: &mut record };
-            matches!(seed.deserialize(&mut json), Ok(true)) && json.end().is_ok()
+            let is_record = matches!(seed.deserialize(&mut json), Ok(true)) && json.end().is_ok();
+            is_record && (maps.line_lists.which != WhichLists::Record || self.take_record_as_line(maps, walk, text))
         })
+    }
+
+    /// Takes the record itself as its only line.
+    fn take_record_as_line(&mut self, maps: &Maps, walk: Walk, text: &'a str) -> bool {
+        self.line_cells.resize(self.line_width, None);
+        self.line_is_object.push(true);
+        let mut line = LineCells { walk, cells: &mut self.line_cells };
+        let seed = ObjectSeed { node: &maps.line.root, cells: &mut line };
+        matches!(seed.deserialize(&mut serde_json::Deserializer::from_str(text)), Ok(true))
+    }
+
+    /// Appends the places of the record's lines, in their order; nothing where it has none.
+    pub(super) fn lines(&self, maps: &Maps, places: &mut Vec<usize>) {
+        let of = |leaf: usize| self.runs.iter().filter(move |run| run.leaf == leaf).flat_map(|run| run.lines.clone());
+        match maps.line_lists.which {
+            WhichLists::Record => places.push(0),
+            WhichLists::All => maps.lists.iter().for_each(|&leaf| places.extend(of(leaf))),
+            WhichLists::First => {
+                for &leaf in &maps.lists {
+                    places.extend(of(leaf));
+                    // Something else in place of a list is a mistake that no other list makes good.
+                    if !places.is_empty() || self.lists[leaf] == List::NotAnArray {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets what stands at a leaf.
+    fn forget(&mut self, leaf: usize) {
+        self.cells[leaf] = None;
+        if self.lists[leaf] != List::Missing {
+            self.lists[leaf] = List::Missing;
+            self.runs.retain(|run| run.leaf != leaf);
+        }
+    }
+
+    /// Takes what was found at a leaf that may hold lines.
+    fn take_list(&mut self, leaf: usize, found: FoundList) {
+        match found {
+            FoundList::Lines(lines) => {
+                self.runs.push(LineRun { leaf, lines });
+                self.lists[leaf] = List::Lines;
+            }
+            FoundList::NotAnArray if self.lists[leaf] != List::Lines => self.lists[leaf] = List::NotAnArray,
+            FoundList::NotAnArray | FoundList::Missing => {}
+        }
     }
 
     /// The cells of a line; `None` if it is not an object.
@@ -77,6 +140,14 @@ impl<'a> Captured<'a> {
         self.line_is_object.get(line).filter(|is_object| **is_object)?;
         self.line_cells.get(start..start + self.line_width)
     }
+}
+
+/// What a value that may hold lines is.
+enum FoundList {
+    Missing,
+    NotAnArray,
+    /// The places of its lines among all lines.
+    Lines(Range<usize>),
 }
 
 /// How keys are read, and how a value is entered that may be an object.
@@ -242,14 +313,14 @@ impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
     fn take<D: Deserializer<'a>>(&mut self, child: &Child, deserializer: D) -> Result<(), D::Error> {
         use serde::de::Error;
         // If a key occurs twice, the last object replaces the first one completely.
-        for &leaf in &child.inner_leaves {
-            self.captured.cells[leaf] = None;
-            self.captured.lists[leaf] = List::Missing;
+        if !child.adds {
+            child.inner_leaves.iter().chain(&child.leaf).for_each(|&leaf| self.captured.forget(leaf));
         }
         let list = child.leaf.filter(|leaf| self.maps.lists.contains(leaf));
         if let (Some(leaf), Walk::Quick, true) = (list, self.walk, child.inner.is_empty()) {
             let seed = ListSeed { walk: self.walk, maps: self.maps, captured: &mut *self.captured };
-            self.captured.lists[leaf] = seed.deserialize(deserializer)?;
+            let found = seed.deserialize(deserializer)?;
+            self.captured.take_list(leaf, found);
             return Ok(());
         }
         if child.leaf.is_none() && self.walk == Walk::Quick {
@@ -258,8 +329,10 @@ impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
         let raw = <&'a RawValue>::deserialize(deserializer)?;
         if let Some(leaf) = list {
             let seed = ListSeed { walk: self.walk, maps: self.maps, captured: &mut *self.captured };
-            let read = seed.deserialize(&mut serde_json::Deserializer::from_str(list_text(raw)));
-            self.captured.lists[leaf] = read.map_err(D::Error::custom)?;
+            let object = self.maps.line_lists.object;
+            let read = seed.deserialize(&mut serde_json::Deserializer::from_str(list_text(raw, object)));
+            let found = read.map_err(D::Error::custom)?;
+            self.captured.take_list(leaf, found);
         }
         if let Some(leaf) = child.leaf {
             self.captured.cells[leaf] = Some(raw.get());
@@ -294,27 +367,29 @@ impl<'a> Cells<'a> for LineCells<'_, 'a> {
     }
 }
 
-/// The text of a value that may hold the lines: itself if it is an array, a text or null, else `0`, which is not an array.
-fn list_text(raw: &RawValue) -> &str {
-    if raw.get().starts_with(['[', 'n', '"']) { raw.get() } else { "0" }
+/// The text of a value that may hold the lines: itself if it is an array, a text, null, or an object that counts, else `0`, which is
+/// not an array.
+fn list_text(raw: &RawValue, object: ObjectInPlace) -> &str {
+    let counts = raw.get().starts_with(['[', 'n', '"']) || (object == ObjectInPlace::OnlyElement && raw.get().starts_with('{'));
+    if counts { raw.get() } else { "0" }
 }
 
 impl<'a> DeserializeSeed<'a> for ListSeed<'_, '_, 'a> {
-    type Value = List;
+    type Value = FoundList;
 
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<List, D::Error> {
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<FoundList, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'a> Visitor<'a> for ListSeed<'_, '_, 'a> {
-    type Value = List;
+    type Value = FoundList;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of lines")
     }
 
-    fn visit_seq<S: SeqAccess<'a>>(self, mut seq: S) -> Result<List, S::Error> {
+    fn visit_seq<S: SeqAccess<'a>>(self, mut seq: S) -> Result<FoundList, S::Error> {
         let (walk, node) = (self.walk, &self.maps.line.root);
         let start = self.captured.line_is_object.len();
         loop {
@@ -327,38 +402,46 @@ impl<'a> Visitor<'a> for ListSeed<'_, '_, 'a> {
             };
             let Some(is_object) = is_object else {
                 self.captured.line_cells.truncate(cells);
-                return Ok(List::Lines(start, self.captured.line_is_object.len()));
+                return Ok(FoundList::Lines(start..self.captured.line_is_object.len()));
             };
             self.captured.line_is_object.push(is_object);
         }
     }
 
-    fn visit_unit<E: serde::de::Error>(self) -> Result<List, E> {
-        Ok(List::Missing)
+    fn visit_unit<E: serde::de::Error>(self) -> Result<FoundList, E> {
+        Ok(FoundList::Missing)
     }
 
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<List, M::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(List::NotAnArray)
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<FoundList, M::Error> {
+        if self.maps.line_lists.object == ObjectInPlace::Wrong {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(FoundList::NotAnArray);
+        }
+        let (start, cells) = (self.captured.line_is_object.len(), self.captured.line_cells.len());
+        self.captured.line_cells.resize(cells + self.captured.line_width, None);
+        let mut line = LineCells { walk: self.walk, cells: &mut self.captured.line_cells[cells..] };
+        ObjectSeed { node: &self.maps.line.root, cells: &mut line }.visit_map(map)?;
+        self.captured.line_is_object.push(true);
+        Ok(FoundList::Lines(start..start + 1))
     }
 
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<List, E> {
-        Ok(if model::clean_text(text).is_none() { List::Missing } else { List::NotAnArray })
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<FoundList, E> {
+        Ok(if model::clean_text(text).is_none() { FoundList::Missing } else { FoundList::NotAnArray })
     }
 
-    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<List, E> {
-        Ok(List::NotAnArray)
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<FoundList, E> {
+        Ok(FoundList::NotAnArray)
     }
 
-    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<List, E> {
-        Ok(List::NotAnArray)
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<FoundList, E> {
+        Ok(FoundList::NotAnArray)
     }
 
-    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<List, E> {
-        Ok(List::NotAnArray)
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<FoundList, E> {
+        Ok(FoundList::NotAnArray)
     }
 
-    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<List, E> {
-        Ok(List::NotAnArray)
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<FoundList, E> {
+        Ok(FoundList::NotAnArray)
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     layer::{self, Catalog, LayerState, OpenedLayer, StoredState},
     model::{DIM_PRODUCT, DIM_USER, Dt, RunId, UtcMicros, Window},
     report::{self, CheckHistory},
-    settings::{RepeatedSku, Settings, When},
+    settings::{Settings, When},
     store::{self, Key, Output, Scope, Staging, places},
 };
 
@@ -56,9 +56,11 @@ pub struct CheckedLayer {
 /// # Errors
 /// [`RequestError::NothingToCheck`] for an output without a layer; what keeps the checks from running. What they find is the result.
 pub fn check_layer(request: &CheckRequest<'_>) -> Result<CheckedLayer, RunError> {
-    let CheckRequest { settings, cancel, .. } = request;
-    let output = Output::open(&settings.output)?;
+    let output = Output::open(&request.settings.output)?;
     require_folder(&output)?;
+    let settings = &request.settings.with_quantity_of(OpenedLayer::open(&output)?.state.quantity);
+    let request = &CheckRequest { settings, violations: request.violations, cancel: request.cancel };
+    let cancel = request.cancel;
     let custom = check::load_custom(settings.checks.as_deref(), &settings.column_checks, &settings.schema())?;
     if settings.since == Some(When::Last) && custom.iter().any(CustomCheck::names_window) {
         tracing::warn!("`since = last` has a meaning in a run alone: $since is NULL in these checks");
@@ -185,6 +187,7 @@ fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunErr
     let now = UtcMicros::now();
     let instant = |when: Option<When>| when.and_then(|when| when.instant(now));
     fetch_whole_layer(output)?;
+    let state = OpenedLayer::open(output)?.state;
     let existing = |key: Key| Some(output.at(key)).filter(|path| path.exists());
     let partitions = layer::stored_partition_files(output)?.into_iter();
     let facts: BTreeMap<_, _> = partitions.filter_map(|(dt, key)| Some((dt, existing(key)?))).collect();
@@ -208,7 +211,7 @@ fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunErr
         memory_limit: settings.memory_limit,
         threads: Some(settings.threads),
         schema: settings.schema(),
-        sums_skus: settings.repeated_sku == RepeatedSku::Sum,
+        has_quotients: state.has_quotients || settings.has_quotients(),
         window: Window { since: instant(settings.since), until: instant(settings.until) },
         now: Some(now),
         ..LayerView::default()
@@ -256,6 +259,7 @@ pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunE
     let started_at = UtcMicros::now();
     store::set_aside_damaged_log(&output)?;
     let layer = open::settled_layer(&output)?;
+    let settings = &settings.with_quantity_of(layer.state.quantity);
     let opening = open::Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer };
     let open::Opened { lease, run_id, mut layer } = opening.open(RunId::new(started_at))?;
     let mut staging = Staging::create(&output, run_id.as_str())?;
@@ -266,7 +270,8 @@ pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunE
         .map_err(|error| stopped(error.into()))?;
     let columns = settings.schema().extra().iter().map(|column| column.name.clone()).collect();
     let segments = catalog.stage_index(&mut staging, run_id.as_str(), &scratch.join("new_entries.idx"), cancel)?;
-    let mut next = LayerState { columns, segments, prices: None, ..catalog.state.clone() };
+    let quantity = settings.schema().quantity();
+    let mut next = LayerState { columns, quantity, segments, prices: None, ..catalog.state.clone() };
     let partitions = next.partitions.len();
     catalog.found().iter().for_each(|(key, version)| staging.adopt(key.clone(), version.clone()));
     let change = LayerChange { output: &output, base: &layer, before: &catalog.state, lease: &lease, cancel };

@@ -92,7 +92,7 @@ impl RunError {
             | RunError::Check(CheckError::Engine(_)) => 1,
             RunError::Settings(_)
             | RunError::Request(_)
-            | RunError::Layer(LayerError::Columns { .. } | LayerError::FileFormat { .. })
+            | RunError::Layer(LayerError::Columns { .. } | LayerError::FileFormat { .. } | LayerError::Quantity { .. })
             | RunError::Source(SourceError::Credentials { .. } | SourceError::Network(_))
             | RunError::Dimension(DimensionError::NoColumn { .. } | DimensionError::OldVersions { .. })
             | RunError::Check(CheckError::Custom { .. } | CheckError::Folder { .. })

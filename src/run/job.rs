@@ -532,6 +532,7 @@ impl Job<'_> {
             columns: &self.settings.fact_columns,
             cursor: self.settings.cursor,
             repeated_sku: self.settings.repeated_sku,
+            quantity: self.schema.quantity(),
             limits: self.settings.limits,
         };
         let shape = shape::of_orders(&orders.profile);

@@ -96,8 +96,17 @@ fn without_window(url: &Url, source: &Source) -> String {
 pub(super) fn rules(settings: &Settings, source: &Source) -> String {
     let profile = &source.profile;
     let rules = format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
-        profile.records, profile.fields, profile.line_fields, profile.skip, settings.fact_columns, settings.merge, settings.repeated_sku
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        profile.records,
+        profile.fields,
+        profile.line_fields,
+        profile.lines,
+        profile.skip,
+        profile.skip_lines,
+        profile.zone,
+        settings.fact_columns,
+        settings.merge,
+        settings.repeated_sku
     );
     format!("{:016x}", xxh3_64(rules.as_bytes()))
 }

@@ -58,6 +58,7 @@ pub fn rewrite(settings: &Settings, mode: RewriteMode, cancel: &Cancel) -> Resul
         Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer: settled_layer(&output)? };
     let Opened { lease, layer, .. } = opening.open(RunId::new(started_at))?;
     // Half of a layer may have the new format already, where a rewrite was cut off: the settings must say it again.
+    let settings = &settings.with_quantity_of(layer.state.quantity);
     let format = settings.file_format.or_else(|| layer.state.file_format()).unwrap_or_default();
     let rewrite = Rewrite { settings, output: &output, format, lease: &lease, cancel };
     let found = rewrite.count(&layer)?;
@@ -151,8 +152,13 @@ impl Rewrite<'_> {
             next.partitions.insert(*dt, layer::entry_of(&new.csv, version, *dt, &schema)?);
             written.push(*dt);
         }
-        if written.is_empty() && columns.as_ref().is_none_or(|columns| *columns == next.columns) {
+        let same_columns =
+            columns.as_ref().is_none_or(|columns| *columns == next.columns && next.quantity == self.settings.schema().quantity());
+        if written.is_empty() && same_columns {
             return Ok(());
+        }
+        if columns.is_some() {
+            next.quantity = self.settings.schema().quantity();
         }
         next.columns = columns.unwrap_or(next.columns);
         manifest_of(self.output, self.settings, &mut staging, &run_id, &written, &next)?;

@@ -20,7 +20,7 @@ use crate::{
     layer::{Catalog, LayerState, MergedContent, MergedPartition, PartitionEntry, PriceBook},
     model::{CurrencyTotals, Dt, FileFormat, LONGEST_TEXT, Window, add_totals},
     report::Summary,
-    settings::{CheckScope, OnCheckFailure, RepeatedSku, Settings},
+    settings::{CheckScope, OnCheckFailure, Settings},
     store::{self, Key, Output, Read, Staging, Tag, places},
 };
 
@@ -161,14 +161,15 @@ impl<'a> RunStager<'a> {
             window: Window { since: context.summary.since, until: context.summary.until },
             memory_limit: settings.memory_limit,
             schema: settings.schema(),
-            sums_skus: settings.repeated_sku == RepeatedSku::Sum,
+            has_quotients: catalog.state.has_quotients || settings.has_quotients(),
             now: Some(context.summary.started_at),
             short_rows: Some(BTreeSet::new()),
             expected: Some(BTreeMap::new()),
             ..LayerView::default()
         };
         let columns = settings.schema().extra().iter().map(|column| column.name.clone()).collect();
-        let next = LayerState { columns, ..catalog.state.clone() };
+        let has_quotients = view.has_quotients;
+        let next = LayerState { columns, quantity: settings.schema().quantity(), has_quotients, ..catalog.state.clone() };
         let (reads, changes) = (Vec::new(), BTreeMap::new());
         RunStager { context, format, staging, catalog, next, reads, view, changes, dimensions_changed: false }
     }

@@ -114,8 +114,8 @@ impl<'a> Warehouse<'a> {
     pub fn open(settings: &'a Settings, cancel: &'a Cancel) -> Result<Warehouse<'a>, RunError> {
         let output = Output::open(&settings.output)?;
         open::recover_unless_held(&output)?;
-        let schema = settings.schema();
         let state = OpenedLayer::open(&output)?.state;
+        let schema = settings.with_quantity_of(state.quantity).schema();
         state.verify_columns(&schema)?;
         let format = state.format_to_write(None)?;
         let headers = DimensionHeaders { users: header(&output, &DIM_USER)?, products: header(&output, &DIM_PRODUCT)? };

@@ -1,7 +1,8 @@
 //! Credentials of sources, from the environment or `.env` only; which source gets which; none in plain sight on the network.
 
 use super::{
-    Auth, ConfiguredValue, Environment, Form, HttpSettings, Location, SETTINGS, Secret, SettingsError, Source, SourceKind, is_loopback,
+    Auth, ConfiguredValue, Environment, Form, Grant, HttpSettings, Location, SETTINGS, Secret, SettingsError, Source, SourceKind,
+    is_loopback,
 };
 
 /// What a source asks for before it answers.
@@ -17,6 +18,10 @@ pub struct Credentials {
     pub basic: Option<(Secret, Secret)>,
     /// Id and secret of an OAuth 2 client.
     pub client: Option<(Secret, Secret)>,
+    /// A token that gets others.
+    pub refresh: Option<Secret>,
+    /// The file that keeps the refresh token, for servers that replace it.
+    pub refresh_file: Option<std::path::PathBuf>,
 }
 
 /// Which variables hold the credentials of a source.
@@ -48,6 +53,10 @@ pub struct CredentialNames {
     pub client_id: &'static str,
     /// Of its secret.
     pub client_secret: &'static str,
+    /// Of the refresh token.
+    pub refresh_token: &'static str,
+    /// Of the file that keeps it.
+    pub refresh_token_file: &'static str,
 }
 
 macro_rules! names {
@@ -60,6 +69,8 @@ macro_rules! names {
             password: concat!($prefix, "API_PASSWORD"),
             client_id: concat!($prefix, "OAUTH_CLIENT_ID"),
             client_secret: concat!($prefix, "OAUTH_CLIENT_SECRET"),
+            refresh_token: concat!($prefix, "OAUTH_REFRESH_TOKEN"),
+            refresh_token_file: concat!($prefix, "OAUTH_REFRESH_TOKEN_FILE"),
         }
     };
 }
@@ -80,8 +91,10 @@ impl CredentialVariables {
 
 impl CredentialNames {
     /// All of them.
-    pub fn all(&self) -> [&'static str; 7] {
-        [self.token, self.key, self.key_header, self.user, self.password, self.client_id, self.client_secret]
+    pub fn all(&self) -> [&'static str; 9] {
+        let oauth = [self.client_id, self.client_secret, self.refresh_token, self.refresh_token_file];
+        let [id, secret, refresh, file] = oauth;
+        [self.token, self.key, self.key_header, self.user, self.password, id, secret, refresh, file]
     }
 }
 
@@ -91,14 +104,32 @@ impl Credentials {
         self.bearer.is_none() && self.api_key.is_none() && self.basic.is_none() && self.client.is_none()
     }
 
+    /// Whether they are enough to get tokens.
+    pub fn gets_tokens(&self, grant: Grant) -> bool {
+        self.client.is_some() && (grant == Grant::ClientCredentials || self.refresh.is_some())
+    }
+
     /// The variables that this authentication needs and that are not set.
     pub fn missing_for(&self, auth: &Auth) -> Option<String> {
         let names = self.variables.names();
         match auth {
-            Auth::KeyHeader(_) | Auth::KeyParameter(_) if self.api_key.is_none() => Some(names.key.to_owned()),
-            Auth::Bearer if self.bearer.is_none() => Some(names.token.to_owned()),
-            Auth::Basic if self.basic.is_none() => Some(format!("{} and {}", names.user, names.password)),
-            Auth::ClientCredentials { .. } if self.client.is_none() => Some(format!("{} and {}", names.client_id, names.client_secret)),
+            Auth::KeyAsUser if self.basic.is_some() => None,
+            Auth::KeyHeader(_) | Auth::KeyParameter(_) | Auth::KeyAsUser if self.api_key.is_none() => Some(names.key.to_owned()),
+            Auth::Bearer { .. } if self.bearer.is_none() => Some(names.token.to_owned()),
+            Auth::Bearer { key_header: Some(_) } | Auth::OAuth { key_header: Some(_), .. } if self.api_key.is_none() => {
+                Some(names.key.to_owned())
+            }
+            Auth::Basic | Auth::PairOfParameters(..) | Auth::Login { .. } if self.basic.is_none() => {
+                Some(format!("{} and {}", names.user, names.password))
+            }
+            Auth::OAuth { grant, token_header, .. } if !self.gets_tokens(*grant) => {
+                let (given, name) = match token_header {
+                    Some(_) => (self.api_key.is_some(), names.key),
+                    None => (self.bearer.is_some(), names.token),
+                };
+                let refresh = if *grant == Grant::RefreshToken { format!(", {}", names.refresh_token) } else { String::new() };
+                (!given).then(|| format!("{}, {}{refresh} (or {name})", names.client_id, names.client_secret))
+            }
             _ => None,
         }
     }
@@ -107,7 +138,7 @@ impl Credentials {
 /// Hides every secret that is set from now on, also in the errors of other settings.
 pub(super) fn hide_all(environment: &Environment) {
     for names in CredentialVariables::ALL.map(CredentialVariables::names) {
-        for name in [names.token, names.key, names.password, names.client_secret] {
+        for name in [names.token, names.key, names.password, names.client_secret, names.refresh_token] {
             // The secret registers itself.
             drop(environment.secret(name));
         }
@@ -126,9 +157,16 @@ fn read(environment: &Environment, variables: CredentialVariables) -> Result<Cre
     }
     let header = header.map_or_else(|| "X-API-Key".to_owned(), |configured| configured.value);
     let token = environment.get(names.token);
-    let basic = both(environment.get(names.user), environment.get(names.password), [names.user, names.password])?;
+    let user = environment.get(names.user);
+    // A key as the user, and no password, is the form of some vendors: then the variable is there, and empty.
+    let password = if user.is_some() { environment.get_or_empty(names.password) } else { environment.get(names.password) };
+    let basic = both(user, password, [names.user, names.password])?;
     let client = both(environment.get(names.client_id), environment.get(names.client_secret), [names.client_id, names.client_secret])?;
     let key = environment.get(names.key);
+    let refresh_file = environment.get(names.refresh_token_file).map(|configured| std::path::PathBuf::from(configured.value));
+    // What a server gave last comes before what was given first.
+    let kept = refresh_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok()).map(|text| text.trim().to_owned());
+    let refresh = kept.filter(|token| !token.is_empty()).map(Secret::new).or_else(|| environment.secret(names.refresh_token));
     if token.is_some() && basic.is_some() {
         let detail = format!("{} and {} are both set: a request carries one Authorization header", names.token, names.user);
         return Err(SettingsError::Conflict(detail));
@@ -147,6 +185,8 @@ fn read(environment: &Environment, variables: CredentialVariables) -> Result<Cre
         api_key: key.map(|key| (header, secret(key))),
         basic: basic.map(pair),
         client: client.map(pair),
+        refresh,
+        refresh_file,
     })
 }
 
@@ -205,10 +245,11 @@ pub(super) fn refuse_plain(kind: SourceKind, source: &Source, http: &HttpSetting
     if http.allow_plain {
         return Ok(());
     }
-    if let Auth::ClientCredentials { token_url, .. } = auth
-        && is_plain(token_url)
+    if let Auth::OAuth { token_url, .. } = auth
+        && let Ok(token_url) = url.join(token_url)
+        && is_plain(&token_url)
     {
-        return Err(refused(format!("`{}.auth.token_url`", kind.table()), token_url));
+        return Err(refused(format!("`{}.auth.token_url`", kind.table()), &token_url));
     }
     let sends = match auth {
         Auth::None => false,
@@ -271,7 +312,7 @@ mod tests {
     #[test]
     fn missing_credentials_are_named_by_their_variables() {
         let users = Credentials { variables: CredentialVariables::Users, ..Credentials::default() };
-        assert_eq!(users.missing_for(&Auth::Bearer).as_deref(), Some("ETL_USERS_API_TOKEN"));
+        assert_eq!(users.missing_for(&Auth::Bearer { key_header: None }).as_deref(), Some("ETL_USERS_API_TOKEN"));
         assert_eq!(users.missing_for(&Auth::Basic).as_deref(), Some("ETL_USERS_API_USER and ETL_USERS_API_PASSWORD"));
         assert_eq!(Credentials::default().missing_for(&Auth::KeyHeader("x".into())).as_deref(), Some("ETL_API_KEY"));
         assert_eq!((users.missing_for(&Auth::None), users.missing_for(&Auth::Environment)), (None, None));
@@ -287,7 +328,7 @@ mod tests {
             refuse_plain(SourceKind::Users, &source, http).is_err()
         };
         assert!(refused("http://shop.example/u", Auth::Environment, Some("t"), &http));
-        assert!(refused("http://shop.example/u", Auth::Bearer, None, &http));
+        assert!(refused("http://shop.example/u", Auth::Bearer { key_header: None }, None, &http));
         assert!(refused("http://10.0.0.1/u", Auth::Environment, Some("t"), &http));
         assert!(refused("http://localhost.example/u", Auth::Environment, Some("t"), &http));
         for location in
@@ -297,6 +338,11 @@ mod tests {
         }
         assert!(!refused("http://shop.example/u", Auth::Environment, None, &http));
         assert!(!refused("http://shop.example/u", Auth::None, Some("t"), &http));
-        assert!(!refused("http://shop.example/u", Auth::Bearer, None, &HttpSettings { allow_plain: true, ..HttpSettings::default() }));
+        assert!(!refused(
+            "http://shop.example/u",
+            Auth::Bearer { key_header: None },
+            None,
+            &HttpSettings { allow_plain: true, ..HttpSettings::default() }
+        ));
     }
 }

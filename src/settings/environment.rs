@@ -76,6 +76,13 @@ impl Environment {
         process.or_else(from_file)
     }
 
+    /// The value of a variable that may be set to an empty text.
+    pub(super) fn get_or_empty(&self, name: &'static str) -> Option<ConfiguredValue> {
+        let is_set = std::iter::once(&self.process).chain(&self.files).any(|variables| variables.contains_key(name));
+        let empty = || ConfiguredValue { value: String::new(), origin: Origin::Environment(name.into()) };
+        self.get(name).or_else(|| is_set.then(empty))
+    }
+
     pub(super) fn secret(&self, name: &'static str) -> Option<Secret> {
         self.get(name).map(|configured| Secret::new(configured.value))
     }

@@ -19,7 +19,7 @@ use super::{
     toml_tree::Table,
     unit_slip::UnitSlipSetting,
 };
-use crate::model::{Compression, FileFormat};
+use crate::model::{Compression, FileFormat, QuantityType};
 
 /// All layers above the defaults, and the look-ups over them.
 pub(super) struct Layers<'l> {
@@ -179,14 +179,27 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
     let fact_columns = fact_columns::read(layers.file)?;
     let scd = layers.whole(&setting::SCD)?;
     let keeps_versions = |own: &Setting| Ok::<_, SettingsError>(layers.whole(own)?.or(scd) == Some(2));
+    let profile = sources.orders.as_ref().map(|orders| orders.profile.clone());
     Ok(Settings {
         source: sources.profile,
         orders: sources.orders,
         users: sources.users,
         products: sources.products,
-        cursor: layers.word(&setting::CURSOR, &[("created_at", Cursor::Created), ("updated_at", Cursor::Updated)])?.unwrap_or_default(),
-        merge: layers.word(&setting::MERGE, &[("line", MergeBy::Line), ("order", MergeBy::Order)])?.unwrap_or_default(),
-        repeated_sku: layers.word(&setting::REPEATED_SKU, &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?.unwrap_or_default(),
+        cursor: layers
+            .word(&setting::CURSOR, &[("created_at", Cursor::Created), ("updated_at", Cursor::Updated)])?
+            .or_else(|| profile.as_ref()?.cursor)
+            .unwrap_or_default(),
+        merge: layers
+            .word(&setting::MERGE, &[("line", MergeBy::Line), ("order", MergeBy::Order)])?
+            .or_else(|| profile.as_ref()?.merge)
+            .unwrap_or_default(),
+        repeated_sku: layers
+            .word(&setting::REPEATED_SKU, &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?
+            .or_else(|| profile.as_ref()?.repeated_sku)
+            .unwrap_or_default(),
+        quantity: layers
+            .word(&setting::FACT_QUANTITY, &[("whole", QuantityType::Whole), ("decimal", QuantityType::Decimal)])?
+            .or_else(|| profile.as_ref()?.quantity),
         file_format: file_format(layers)?,
         column_checks: column_checks::read(layers.file, &schema_of(&fact_columns))?,
         fact_columns,

@@ -60,8 +60,9 @@ pub use metrics::{EmfTarget, MetricsSettings};
 pub use output_location::OutputLocation;
 pub use presentation::{LogFormat, Presentation, ResultFormat};
 pub use profile::{
-    Auth, CountRequest, CredentialsIn, FieldRule, Filter, HttpProfile, Pagination, Profile, SHIPPED, ScaleText, Shipped, SkipRule, Source,
-    TimeFormat, TimeText, Total, Units, shipped,
+    ASKED_LINES, Auth, BodyTemplate, CountRequest, CredentialsIn, FieldRule, Filter, Grant, HttpProfile, LineLists, LineRequest,
+    ObjectInPlace, Pagination, Profile, RecordList, SHIPPED, ScaleText, Shipped, SkipRule, SkipValues, Source, Template, TimeFormat,
+    TimeText, Total, Units, WhichLists, shipped,
 };
 pub use secret::Secret;
 pub use setting::{Form, SETTINGS, Setting};
@@ -80,7 +81,7 @@ use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
-use crate::model::{FactSchema, FileFormat};
+use crate::model::{FactSchema, FileFormat, QuantityType};
 
 /// What `--since last` goes back by default.
 const DEFAULT_LOOKBACK: Duration = Duration::from_secs(86_400);
@@ -220,6 +221,8 @@ pub struct Settings {
     pub cursor: Cursor,
     pub merge: MergeBy,
     pub repeated_sku: RepeatedSku,
+    /// The type of quantities; `None`: that of the layer, else whole.
+    pub quantity: Option<QuantityType>,
     /// The format of the files of partitions; `None`: that of the layer.
     pub file_format: Option<FileFormat>,
     /// Extra columns of `fact_order`, after the fixed ones.
@@ -266,7 +269,19 @@ pub struct Settings {
 impl Settings {
     /// The columns of `fact_order`.
     pub fn schema(&self) -> FactSchema {
-        schema_of(&self.fact_columns)
+        schema_of(&self.fact_columns).with_quantity(self.quantity.unwrap_or_default())
+    }
+
+    /// Whether prices may be quotients of totals: of several lines, or of the totals of the source.
+    pub fn has_quotients(&self) -> bool {
+        let of_profile = |field: &str| self.orders.as_ref().is_some_and(|orders| orders.profile.line_fields.contains_key(field));
+        self.repeated_sku == RepeatedSku::Sum || of_profile("line_total") || of_profile("discount")
+    }
+
+    /// The settings for a layer: quantities that nothing else says are of the type of the layer.
+    #[must_use]
+    pub fn with_quantity_of(&self, quantity: QuantityType) -> Settings {
+        Settings { quantity: self.quantity.or(Some(quantity)), ..self.clone() }
     }
 
     /// The defaults, without any flag, variable or file.
@@ -282,6 +297,7 @@ impl Settings {
             cursor: Cursor::default(),
             merge: MergeBy::default(),
             repeated_sku: RepeatedSku::default(),
+            quantity: None,
             file_format: None,
             fact_columns: Vec::new(),
             lookback: DEFAULT_LOOKBACK,

@@ -66,6 +66,10 @@ impl<'t> Reader<'t> {
         self.value(key, form)?.map(|configured| configured.number(form)).transpose()
     }
 
+    pub(super) fn yes_no(&self, key: &str) -> Result<Option<bool>, SettingsError> {
+        self.value(key, Form::YesNo)?.map(|configured| configured.yes_no()).transpose()
+    }
+
     /// A path within a document.
     pub(super) fn path(&self, key: &str) -> Result<Option<FieldPath>, SettingsError> {
         self.value(key, Form::Text)?.map(|configured| configured.parse()).transpose()

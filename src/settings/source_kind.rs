@@ -55,15 +55,17 @@ const RECORD_FIELDS: [KnownField; 7] = [
     field("lines", FieldKind::Plain),
 ];
 
-const LINE_FIELDS: [KnownField; 4] = [
+const LINE_FIELDS: [KnownField; 6] = [
     field("sku", FieldKind::Plain),
     field("product_id", FieldKind::Plain),
     field("quantity", FieldKind::Plain),
     field("unit_price", FieldKind::Amount),
+    field("line_total", FieldKind::Amount),
+    field("discount", FieldKind::Amount),
 ];
 
 /// Keys of every source's table.
-const COMMON_KEYS: [&str; 14] = [
+const COMMON_KEYS: [&str; 19] = [
     "name",
     "profile",
     "location",
@@ -78,10 +80,16 @@ const COMMON_KEYS: [&str; 14] = [
     "query",
     "headers",
     "count",
+    "zone",
+    "body",
+    "next_body",
+    "graphql",
+    "variables",
 ];
 
 /// Keys that only orders have: users and products have no lines and no window, and none of them is skipped.
-const ORDERS_KEYS: [&str; 3] = ["line_fields", "filter", "skip"];
+const ORDERS_KEYS: [&str; 9] =
+    ["line_fields", "filter", "skip", "skip_lines", "repeated_sku", "merge", "cursor", "line_request", "quantity"];
 
 impl SourceKind {
     /// All kinds.

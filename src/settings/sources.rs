@@ -2,12 +2,14 @@
 
 use reqwest::Url;
 
+use crate::model::FieldPath;
+
 use super::{
     ConfiguredValue, HttpSettings, Location, Origin, Profile, SHIPPED, SettingsError, Source, SourceKind,
     credentials::{self, NamedSource},
     file,
     merge::Layers,
-    profile::{SourceTable, joined, overlay, read_table},
+    profile::{ASKED_LINES, SourceTable, joined, overlay, read_table},
     reader::{Reader, typed},
     setting::{self, Form},
     shipped, storage,
@@ -30,7 +32,9 @@ pub(super) fn read(layers: &Layers<'_>, http: &HttpSettings) -> Result<Sources, 
     let shared = named.as_ref().map(|configured| shipped_profile(configured.value.trim()).map_err(|detail| configured.invalid(detail)));
     let profile = named.map(|configured| configured.value.trim().to_owned());
     let shared = Shared { table: shared.transpose()?, name: profile.clone() };
-    let url = base_url(layers, shared.table.as_ref())?;
+    // Whoever says where the orders are, and no API, reads orders alone.
+    let names_orders = layers.get(&setting::URL)?.is_none() && layers.above_file(&setting::ORDERS).is_some();
+    let url = base_url(layers, shared.table.as_ref().filter(|_| !names_orders))?;
     let mut sources = SourceKind::ALL.map(|kind| NamedSource { kind, source: None });
     for NamedSource { kind, source } in &mut sources {
         *source = read_source(layers, *kind, url.as_ref(), &shared)?;
@@ -100,7 +104,7 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
         Some(Value::Table(below)) => overlay(&own, below),
         _ => own.clone(),
     };
-    let SourceTable { name, path, count, mut profile } = read_table(&merged, kind)?;
+    let SourceTable { name, path, count, line_request, mut profile } = read_table(&merged, kind)?;
     let configured = match layers.above_file(kind.setting()) {
         Some(configured) => Some(configured),
         None => location_in_file(layers, kind, &reader)?,
@@ -115,6 +119,13 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
     };
     if let (Some(Location::Http(source)), Some(count)) = (&location, count) {
         profile.http.count = Some(count.request(url, source)?);
+    }
+    if let (Some(Location::Http(source)), Some(request)) = (&location, line_request) {
+        profile.line_request = Some(request.request(url, source, &profile.http.auth));
+        // What was asked for comes before what the record lists.
+        if let Some(lines) = profile.fields.get_mut("lines") {
+            lines.paths.insert(0, FieldPath::root().child(ASKED_LINES));
+        }
     }
     let profile_name = reader.text("profile")?.or_else(|| shared.name.clone());
     Ok(location.map(|location| Source {

@@ -3,7 +3,7 @@
 use reqwest::Url;
 
 use crate::{
-    model::{UtcMicros, Window},
+    model::{UtcMicros, Window, shown_in_zone},
     settings::{Credentials, Cursor, Profile, Source, StorageSettings, TimeFormat},
     source::{RecordShape, url_query},
 };
@@ -38,6 +38,11 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// A query for all records of a list that belongs to another query.
+    pub(super) fn of(profile: &'a Profile, other: &Query<'a>, shape: &'a RecordShape) -> Query<'a> {
+        Query { profile, shape, window: Window::default(), cursor: Cursor::Created, ..*other }
+    }
+
     /// Whether a body may itself be a record: the profile names no path inside it for the records.
     pub(super) fn may_be_one_record(&self) -> bool {
         self.profile.records.as_ref().is_none_or(|path| path.steps().is_empty())
@@ -46,6 +51,7 @@ impl<'a> Query<'a> {
     /// The location with the parameters of the profile and the window. Keeps the parameters that the location already has.
     pub(super) fn narrowed(&self, start: &Url) -> Url {
         let filter = &self.profile.http.filter;
+        let window_since = self.window.since.or_else(|| filter.earliest.and_then(|earliest| earliest.instant(UtcMicros::now())));
         let (since, until) = match self.cursor {
             Cursor::Created => (&filter.since, &filter.until),
             Cursor::Updated => (&filter.updated_since, &filter.updated_until),
@@ -54,12 +60,13 @@ impl<'a> Query<'a> {
             self.profile.http.query.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         // One second more on both sides: some APIs compare whole seconds, and some exclude the bounds. The normalizer applies
         // the exact window.
-        if let (Some(parameter), Some(since)) = (since, self.window.since) {
-            parameters.push((parameter, written(since.minus(UtcMicros::SECOND), filter.format)));
+        let written = |instant: UtcMicros| written(instant, filter.format, self.profile.zone);
+        if let (Some(parameter), Some(since)) = (since, window_since) {
+            parameters.push((parameter, written(since.minus(UtcMicros::SECOND))));
         }
         if let (Some(parameter), Some(until)) = (until, self.window.until) {
             let more = if filter.format == TimeFormat::Date { UtcMicros::DAY } else { UtcMicros::SECOND };
-            parameters.push((parameter, written(until.minus(-more), filter.format)));
+            parameters.push((parameter, written(until.minus(-more))));
         }
         let own = |name: &str| url_query::has(start, name);
         let new = parameters.iter().map(|(name, value)| (*name, value.as_str())).filter(|(name, _)| !own(name));
@@ -68,13 +75,15 @@ impl<'a> Query<'a> {
 }
 
 /// An instant in the format of a parameter, truncated to whole seconds.
-fn written(instant: UtcMicros, format: TimeFormat) -> String {
+fn written(instant: UtcMicros, format: TimeFormat, zone: Option<chrono_tz::Tz>) -> String {
     let whole = instant.minus(instant.micros().rem_euclid(UtcMicros::SECOND));
-    let text = whole.rfc3339();
+    let local = || zone.and_then(|zone| shown_in_zone(whole, zone)).unwrap_or(whole).rfc3339().trim_end_matches('Z').to_owned();
     match format {
-        TimeFormat::Rfc3339 => text,
-        TimeFormat::Naive => text.trim_end_matches('Z').to_owned(),
-        TimeFormat::Date => text.get(..10).unwrap_or_default().to_owned(),
+        TimeFormat::Rfc3339 => whole.rfc3339(),
+        TimeFormat::Rfc3339Millis => format!("{}.000Z", whole.rfc3339().trim_end_matches('Z')),
+        TimeFormat::Naive => local(),
+        TimeFormat::Spaced => local().replace('T', " "),
+        TimeFormat::Date => local().get(..10).unwrap_or_default().to_owned(),
         TimeFormat::Epoch => whole.micros().div_euclid(UtcMicros::SECOND).to_string(),
         TimeFormat::EpochMillis => whole.micros().div_euclid(1000).to_string(),
     }
@@ -94,6 +103,7 @@ mod tests {
                 until: Some("to".into()),
                 updated_since: Some("changed".into()),
                 updated_until: None,
+                earliest: None,
                 format,
             };
             let query = [("status".to_owned(), "any".to_owned())].into();

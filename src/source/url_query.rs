@@ -51,6 +51,12 @@ pub(super) fn without(url: &Url, name: &str, value: &str) -> Url {
     with_pieces(url, &kept)
 }
 
+/// The URL without the parameters of these names.
+pub(super) fn without_names(url: &Url, names: &[String]) -> Url {
+    let kept: Vec<_> = pieces(url).filter(|piece| names.iter().all(|name| name_of(piece) != *name)).map(Cow::Borrowed).collect();
+    with_pieces(url, &kept)
+}
+
 fn with_pieces(url: &Url, pieces: &[Cow<'_, str>]) -> Url {
     let mut changed = url.clone();
     changed.set_query((!pieces.is_empty()).then(|| pieces.join("&")).as_deref());

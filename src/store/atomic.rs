@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
     time::Duration,
 };
@@ -22,6 +22,16 @@ const NEW_FILE: u32 = 0o666;
 /// [`StoreError::Io`]; the file is then as before.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     put_in_place(stage_beside(path, Content::Bytes(bytes))?, path)
+}
+
+/// Replaces a file that holds a secret. A new one is its owner's alone; one that exists keeps its access.
+///
+/// # Errors
+/// [`StoreError::Io`]; the file is then as before.
+pub fn replace_secret(path: &Path, secret: &str) -> Result<(), StoreError> {
+    let made = File::options().append(true).create(true).mode(0o600).open(path);
+    made.map_err(StoreError::io("open", path))?;
+    replace_file(path, secret.as_bytes())
 }
 
 /// What the names of staged files of this process begin with: it tells who is at work on them.

@@ -27,7 +27,7 @@ mod scratch;
 #[cfg(test)]
 mod simulation;
 
-pub use atomic::replace_file;
+pub use atomic::{replace_file, replace_secret};
 pub use bucket::{Bucket, ListedObject, Part, ReadObjects};
 pub use commit::{
     AppendError, Commit, Head, Installed, NewCommit, ObjectRef, Read, Removed, Told, commit, head, kept_commits, remove_commit,

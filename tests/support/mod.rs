@@ -155,6 +155,18 @@ impl Workspace {
             .collect()
     }
 
+    /// The rows of the facts, as texts by column.
+    pub fn facts(&self) -> Vec<BTreeMap<String, String>> {
+        let mut rows = Vec::new();
+        for bytes in self.files("curated").into_values() {
+            let mut reader = csv::Reader::from_reader(bytes.as_slice());
+            let names = reader.headers().unwrap().clone();
+            let named = |row: csv::StringRecord| names.iter().map(str::to_owned).zip(row.iter().map(str::to_owned)).collect();
+            rows.extend(reader.records().map(|row| named(row.unwrap())));
+        }
+        rows
+    }
+
     /// Rows of a query over the layer, as DuckDB reads it, each joined with `|`.
     pub fn query(&self, sql: &str) -> Vec<String> {
         let output = self.path("output");

@@ -20,7 +20,7 @@ use arrow_schema::{DataType, Field, TimeUnit};
 
 use crate::{
     layer::csv::write_text,
-    model::{ExtraType, FACT_COLUMNS, FactSchema, FactType, UtcMicros},
+    model::{ExtraType, FactSchema, FactType, UtcMicros},
 };
 
 /// The digits of every decimal.
@@ -30,8 +30,8 @@ const PRECISION: u8 = 18;
 const BEYOND_PRECISION: i128 = 10_i128.pow(PRECISION as u32);
 
 /// The types of the fixed columns.
-pub(super) fn fixed_types() -> impl Iterator<Item = ExtraType> {
-    FACT_COLUMNS.iter().map(|(_, kind)| match kind {
+pub(super) fn fixed_types(schema: &FactSchema) -> impl Iterator<Item = ExtraType> {
+    schema.fixed().map(|(_, kind)| match kind {
         FactType::Text => ExtraType::Text,
         FactType::BigInt => ExtraType::BigInt,
         FactType::Money => ExtraType::Decimal { scale: 4 },
@@ -42,7 +42,7 @@ pub(super) fn fixed_types() -> impl Iterator<Item = ExtraType> {
 
 /// The types of all columns.
 pub(super) fn types(schema: &FactSchema) -> impl Iterator<Item = ExtraType> {
-    fixed_types().chain(schema.extra().iter().map(|column| column.kind))
+    fixed_types(schema).chain(schema.extra().iter().map(|column| column.kind))
 }
 
 /// The columns of the file. All may be NULL: BigQuery refuses REQUIRED columns for a table whose columns are NULLABLE.

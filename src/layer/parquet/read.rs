@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::column::{ColumnValues, data_type, fixed_types, type_of};
 use crate::{
     layer::csv::{further_names, write_text},
-    model::{ExtraType, FACT_COLUMNS, FactSchema},
+    model::{ExtraType, FACT_COLUMNS, FactSchema, QuantityType},
 };
 
 /// The rows that are decoded at once: even with the longest texts, their columns stay below 2 GiB.
@@ -80,8 +80,10 @@ fn verify_columns(stored: &Schema, extra_types: ExtraTypes<'_>) -> Result<(), Un
         return Err(damaged(1, format!("the columns are `{}`, not those of fact_order", names.join(","))));
     }
     let (fixed, extra) = stored.fields().split_at(FACT_COLUMNS.len());
-    for (field, kind) in fixed.iter().zip(fixed_types()) {
-        if *field.data_type() != data_type(kind) {
+    // Which of both types of quantities it should be, is said where the CSV is read.
+    let decimal = FactSchema::default().with_quantity(QuantityType::Decimal);
+    for ((field, kind), other) in fixed.iter().zip(fixed_types(&FactSchema::default())).zip(fixed_types(&decimal)) {
+        if *field.data_type() != data_type(kind) && *field.data_type() != data_type(other) {
             return Err(damaged(1, format!("column {} has the type {}, not {kind}", field.name(), field.data_type())));
         }
     }
@@ -175,7 +177,7 @@ mod tests {
             ExtraType::Decimal { .. } => decimal(15_000),
         };
         let names = FACT_COLUMNS.iter().map(|(name, _)| (*name).to_owned());
-        let mut columns: Vec<_> = names.zip(fixed_types().enumerate().map(column)).collect();
+        let mut columns: Vec<_> = names.zip(fixed_types(&FactSchema::default()).enumerate().map(column)).collect();
         change(&mut columns);
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();

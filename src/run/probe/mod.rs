@@ -332,6 +332,7 @@ fn normalized(settings: &Settings, orders: &Source, proposed: Option<&str>, raw:
         columns: &settings.fact_columns,
         cursor: settings.cursor,
         repeated_sku: settings.repeated_sku,
+        quantity: settings.quantity.unwrap_or_default(),
         limits: settings.limits,
     };
     let normalizer = RecordNormalizer::configured(&mapping, Window::default());

@@ -1,18 +1,22 @@
 //! `auth` of a source's table: each kind with its own keys. The secrets themselves are not here.
 
 use super::{
-    Auth, CredentialsIn,
+    Auth, CredentialsIn, Grant,
     kinds::{Kind, kind_of},
 };
-use crate::settings::{SettingsError, reader::Reader};
+use crate::{
+    model::FieldPath,
+    settings::{SettingsError, reader::Reader},
+};
 
 /// The kinds.
-pub(super) static KINDS: [Kind; 6] = [
+pub(super) static KINDS: [Kind; 7] = [
     Kind { name: "environment", keys: &[] },
-    Kind { name: "bearer", keys: &[] },
-    Kind { name: "basic", keys: &[] },
-    Kind { name: "api_key", keys: &["header", "parameter"] },
-    Kind { name: "oauth2", keys: &["token_url", "scope", "audience", "credentials_in"] },
+    Kind { name: "bearer", keys: &["key_header"] },
+    Kind { name: "basic", keys: &["parameters"] },
+    Kind { name: "api_key", keys: &["header", "parameter", "user"] },
+    Kind { name: "login", keys: &["url", "user", "password", "token"] },
+    Kind { name: "oauth2", keys: &["token_url", "scope", "audience", "credentials_in", "grant", "header", "key_header"] },
     Kind { name: "none", keys: &[] },
 ];
 
@@ -20,20 +24,41 @@ pub(super) static KINDS: [Kind; 6] = [
 pub(super) fn read(table: Option<Reader<'_>>) -> Result<Auth, SettingsError> {
     let Some(table) = table else { return Ok(Auth::Environment) };
     Ok(match kind_of(&table, &KINDS)? {
-        "bearer" => Auth::Bearer,
-        "basic" => Auth::Basic,
+        "bearer" => Auth::Bearer { key_header: table.header("key_header")? },
+        "basic" => match table.scalars("parameters")?.as_slice() {
+            [] => Auth::Basic,
+            [user, password] => Auth::PairOfParameters(user.clone(), password.clone()),
+            _ => return Err(table.error("parameters", "write the names of two parameters: of the user, and of the password")),
+        },
         "none" => Auth::None,
+        "login" => Auth::Login {
+            url: table.needed("url")?,
+            user: table.name("user")?.unwrap_or_else(|| "email".to_owned()),
+            password: table.name("password")?.unwrap_or_else(|| "password".to_owned()),
+            token: table.path("token")?.unwrap_or_else(|| FieldPath::root().child("token")),
+        },
+        "api_key" if table.yes_no("user")? == Some(true) => Auth::KeyAsUser,
         "api_key" => match (table.header("header")?, table.name("parameter")?) {
             (Some(_), Some(_)) => return Err(table.error("parameter", "the key goes in a header or in a parameter, not in both")),
             (None, Some(parameter)) => Auth::KeyParameter(parameter),
             (header, None) => Auth::KeyHeader(header.unwrap_or_else(|| "X-API-Key".to_owned())),
         },
         "oauth2" => {
-            let text = table.needed("token_url")?;
-            let token_url = text.parse::<reqwest::Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-            let token_url = token_url.filter(|url| url.username().is_empty() && url.password().is_none());
-            Auth::ClientCredentials {
-                token_url: token_url.ok_or_else(|| table.error("token_url", "write an http(s) URL without credentials"))?,
+            let token_url = table.needed("token_url")?;
+            let url = token_url.parse::<reqwest::Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+            let is_url = url.is_some_and(|url| url.username().is_empty() && url.password().is_none());
+            if !is_url && !token_url.starts_with('/') {
+                return Err(table.error("token_url", "write an http(s) URL without credentials, or a path such as /oauth/token"));
+            }
+            Auth::OAuth {
+                token_url,
+                grant: match table.text("grant")?.as_deref() {
+                    None | Some("client_credentials") => Grant::ClientCredentials,
+                    Some("refresh_token") => Grant::RefreshToken,
+                    Some(other) => return Err(table.error("grant", format!("`{other}`: write client_credentials or refresh_token"))),
+                },
+                token_header: table.header("header")?,
+                key_header: table.header("key_header")?,
                 scope: table.text("scope")?,
                 audience: table.text("audience")?,
                 credentials_in: match table.text("credentials_in")?.as_deref() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{FieldRule, ScaleText, TimeText, Units};
+use super::{FieldRule, LineLists, ObjectInPlace, ScaleText, TimeText, Units, WhichLists};
 use crate::{
     model::{DimensionSpec, FieldPath, LONGEST_COLUMN_NAME, MinorUnits, parse_money, parse_time_rfc2822, parse_time_text, parse_whole},
     settings::{
@@ -16,7 +16,10 @@ use crate::{
 };
 
 /// The keys of a field's table.
-const KEYS: [&str; 7] = ["path", "paths", "value", "default", "missing", "scale", "format"];
+const KEYS: [&str; 9] = ["path", "paths", "value", "default", "missing", "scale", "format", "after", "map"];
+
+/// The keys of the table of `lines`.
+const LINES_KEYS: [&str; 4] = ["path", "paths", "all", "object"];
 
 /// The rules of the fields in a table of a source.
 pub(super) fn read(source: &Reader<'_>, table: &str, kind: SourceKind) -> Result<BTreeMap<String, FieldRule>, SettingsError> {
@@ -32,11 +35,58 @@ pub(super) fn read(source: &Reader<'_>, table: &str, kind: SourceKind) -> Result
         if kind != SourceKind::Orders {
             verify_column(&fields, name, &rules)?;
         }
-        let rule = rule(&fields, name, node, kind, field_kind)?;
+        let rule = if name == "lines" { lines(&fields, node)? } else { rule(&fields, name, node, kind, field_kind)? };
+        if let Some(path) = rule.paths.iter().find(|path| path.has_wildcard()).filter(|_| !matches!(name, "lines" | "discount")) {
+            return Err(fields.error(name, format!("`{path}`: only `lines` and `discount` take every element of a list")));
+        }
         verify_constant(&fields, name, &rule, field_kind)?;
         rules.insert(name.to_owned(), rule);
     }
     Ok(rules)
+}
+
+/// The paths of the lists of lines.
+fn lines(fields: &Reader<'_>, node: &Node) -> Result<FieldRule, SettingsError> {
+    let paths = match &node.value {
+        Value::Text(text) if text == "." => Vec::new(),
+        Value::Text(_) => fields.path("lines")?.into_iter().collect(),
+        Value::List(_) => paths(fields, "lines")?,
+        Value::Table(table) => {
+            let table = Reader::new(table, &fields.full("lines"));
+            table.only(&LINES_KEYS)?;
+            match (table.path("path")?, table.table().get("all").is_some()) {
+                (Some(path), false) => vec![path],
+                (None, true) => paths(&table, "all")?,
+                (None, false) => paths(&table, "paths")?,
+                (Some(_), true) => return Err(table.error("all", "write `path`, `paths` or `all`, and one of them only")),
+            }
+        }
+        other => return Err(fields.error("lines", format!("write a path, a list of paths or a table, not {}", other.kind()))),
+    };
+    let is_record = matches!(&node.value, Value::Text(text) if text == ".");
+    if paths.is_empty() && !is_record {
+        return Err(fields.error("lines", "write at least one path"));
+    }
+    Ok(FieldRule { paths, ..FieldRule::default() })
+}
+
+/// How the lists of lines become lines.
+pub(super) fn line_lists(source: &Reader<'_>) -> Result<LineLists, SettingsError> {
+    let Some(fields) = source.inner("fields")? else { return Ok(LineLists::default()) };
+    match fields.table().get("lines").map(|node| &node.value) {
+        Some(Value::Text(text)) if text == "." => Ok(LineLists { which: WhichLists::Record, ..LineLists::default() }),
+        Some(Value::Table(table)) => {
+            let table = Reader::new(table, &fields.full("lines"));
+            let which = if table.table().get("all").is_some() { WhichLists::All } else { WhichLists::First };
+            let object = match table.text("object")?.as_deref() {
+                None => ObjectInPlace::Wrong,
+                Some("line") => ObjectInPlace::OnlyElement,
+                Some(other) => return Err(table.error("object", format!("`{other}`: write line"))),
+            };
+            Ok(LineLists { which, object })
+        }
+        _ => Ok(LineLists::default()),
+    }
 }
 
 /// A column that a profile adds to a dimension has a name that the dimension can have.
@@ -102,7 +152,15 @@ fn from_table(fields: &Reader<'_>, name: &str, table: &Reader<'_>) -> Result<Fie
         }
         paths.push(path);
     }
-    let rule = FieldRule { paths, missing: table.scalars("missing")?, default, units: units(table)?, time: time(table)? };
+    let rule = FieldRule {
+        paths,
+        missing: table.scalars("missing")?,
+        default,
+        units: units(table)?,
+        time: time(table)?,
+        after: table.text("after")?,
+        map: table.scalar_table("map")?,
+    };
     match value {
         Some(_) if !rule.paths.is_empty() || rule.default.is_some() || !rule.missing.is_empty() => {
             Err(table.error("value", "`value` goes without a path, `default` and `missing`"))

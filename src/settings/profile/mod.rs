@@ -10,15 +10,18 @@ mod overlay;
 mod pagination;
 mod shipped;
 mod table;
+mod template;
 
 pub(super) use fields::paths;
 pub(super) use overlay::overlay;
 pub use shipped::{SHIPPED, Shipped, shipped};
 pub(super) use table::{SourceTable, read as read_table};
+pub use template::Template;
 
 use std::collections::BTreeMap;
 
-use crate::model::{FieldPath, MinorUnits};
+use super::{Cursor, MergeBy, RepeatedSku, When};
+use crate::model::{FieldPath, MinorUnits, QuantityType};
 
 /// A path beneath a URL, which may have a path of its own.
 pub(super) fn joined(url: &reqwest::Url, path: &str) -> reqwest::Url {
@@ -67,10 +70,69 @@ pub struct Profile {
     pub fields: BTreeMap<String, FieldRule>,
     /// The same for the fields of a line. Orders only.
     pub line_fields: BTreeMap<String, FieldRule>,
+    /// How the lists of lines become the lines of a record. Orders only.
+    pub lines: LineLists,
     /// Records that are left out. Orders only.
     pub skip: Vec<SkipRule>,
+    /// Lines that are left out. Orders only.
+    pub skip_lines: Vec<SkipRule>,
+    /// What an object or nothing means at the place of the records.
+    pub record_list: RecordList,
+    /// A request for the lines of an order. Orders only.
+    pub line_request: Option<LineRequest>,
+    /// The zone of times that have none; `None`: UTC.
+    pub zone: Option<chrono_tz::Tz>,
+    /// How the source wants several lines of one sku; settings come first.
+    pub repeated_sku: Option<RepeatedSku>,
+    /// What a newer version of an order replaces; settings come first.
+    pub merge: Option<MergeBy>,
+    /// The time that windows are on; settings come first.
+    pub cursor: Option<Cursor>,
+    /// The type of quantities; settings come first.
+    pub quantity: Option<QuantityType>,
     /// How it is requested over HTTP.
     pub http: HttpProfile,
+}
+
+/// How the lists at the paths of `lines` become the lines of a record.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct LineLists {
+    /// Which of the lists count.
+    pub which: WhichLists,
+    /// What an object at the place of a list is.
+    pub object: ObjectInPlace,
+}
+
+/// Which of several lists of lines count.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum WhichLists {
+    /// The first that has lines.
+    #[default]
+    First,
+    /// All of them, one after the other.
+    All,
+    /// None: the record itself is its only line.
+    Record,
+}
+
+/// What an object means where a list is expected.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum ObjectInPlace {
+    /// A mistake.
+    #[default]
+    Wrong,
+    /// The only element.
+    OnlyElement,
+}
+
+/// What stands at the place of the records, beside a list.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum RecordList {
+    /// Nothing else counts.
+    #[default]
+    List,
+    /// An object is the only record, and nothing there is an empty list: as in JSON that was made from XML.
+    ListOrObject,
 }
 
 /// How the value of a field is found.
@@ -86,6 +148,10 @@ pub struct FieldRule {
     pub units: Units,
     /// How a time is written.
     pub time: TimeText,
+    /// Only what follows the last of this text counts: with `/`, `gid://shop/Order/7` is `7`.
+    pub after: Option<String>,
+    /// What the values of the source mean, such as `1` = `EUR`. Others stay.
+    pub map: BTreeMap<String, String>,
 }
 
 /// How a time is written in a document.
@@ -129,13 +195,24 @@ pub enum ScaleText {
     Divisor,
 }
 
-/// A condition under which a record is left out.
+/// A condition under which a record or a line is left out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SkipRule {
     /// The path of a value.
     pub path: FieldPath,
-    /// The text that the value must have; `None`: any value.
-    pub equals: Option<String>,
+    /// Which values.
+    pub values: SkipValues,
+}
+
+/// The values under which something is left out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SkipValues {
+    /// Any that is not missing.
+    Any,
+    /// One of these texts.
+    OneOf(Vec<String>),
+    /// Any but these texts; a missing one, too.
+    NoneOf(Vec<String>),
 }
 
 /// How a source is requested over HTTP.
@@ -151,6 +228,10 @@ pub struct HttpProfile {
     pub filter: Filter,
     /// Parameters of every first request.
     pub query: BTreeMap<String, String>,
+    /// Parameters with places for others, which then are not sent by themselves. A name may come twice.
+    pub templates: Vec<(String, Template)>,
+    /// The body of requests, which then are sent by POST.
+    pub body: Option<BodyTemplate>,
     /// Headers of every request.
     pub headers: BTreeMap<String, String>,
     /// The rate limit: requests per second.
@@ -162,6 +243,33 @@ pub struct HttpProfile {
     /// Whether counts in the responses are believed.
     pub trusts_counts: bool,
 }
+
+/// The JSON body of requests. Its texts may have places, as a [`Template`] has.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BodyTemplate {
+    /// Of the first page, and of the others unless they have their own.
+    pub first: serde_json::Value,
+    /// Of pages that continue by a cursor.
+    pub next: Option<serde_json::Value>,
+}
+
+/// A request for the lines of an order, by its id.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LineRequest {
+    /// The URL that its path is relative to.
+    pub base: reqwest::Url,
+    /// Its path, with a place `{id}`; empty: the base itself.
+    pub path: Template,
+    /// Where a record has the id.
+    pub id: FieldPath,
+    /// Where a record says that it has more lines than it lists; `None`: the lines of every record are asked for.
+    pub when: Option<FieldPath>,
+    /// How the list of lines is read.
+    pub list: Box<Profile>,
+}
+
+/// The key under which a record gets the lines that were asked for.
+pub const ASKED_LINES: &str = "etl_lines";
 
 /// A request whose answer is the number of records.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -180,6 +288,8 @@ impl Default for HttpProfile {
             auth: Auth::default(),
             filter: Filter::default(),
             query: BTreeMap::new(),
+            templates: Vec::new(),
+            body: None,
             headers: BTreeMap::new(),
             requests_per_second: None,
             concurrency: 1,
@@ -260,14 +370,38 @@ pub enum Auth {
     KeyHeader(String),
     /// `ETL_API_KEY` in this parameter.
     KeyParameter(String),
-    /// `ETL_API_TOKEN` as bearer.
-    Bearer,
+    /// `ETL_API_KEY` as the user of Basic authentication, with an empty password.
+    KeyAsUser,
+    /// `ETL_API_TOKEN` as bearer; and `ETL_API_KEY` in a header, if the source wants both.
+    Bearer {
+        /// The header of the key.
+        key_header: Option<String>,
+    },
     /// `ETL_API_USER` and `ETL_API_PASSWORD`.
     Basic,
-    /// OAuth 2 client credentials (RFC 6749, 4.4): `ETL_OAUTH_CLIENT_ID` and `ETL_OAUTH_CLIENT_SECRET`.
-    ClientCredentials {
-        /// The endpoint for tokens.
-        token_url: reqwest::Url,
+    /// `ETL_API_USER` and `ETL_API_PASSWORD` in these two parameters.
+    PairOfParameters(String, String),
+    /// `ETL_API_USER` and `ETL_API_PASSWORD`, for which a request gives a token.
+    Login {
+        /// Where the request goes, relative to the source.
+        url: String,
+        /// The key of the user in its JSON body.
+        user: String,
+        /// The key of the password.
+        password: String,
+        /// Where the answer has the token.
+        token: FieldPath,
+    },
+    /// OAuth 2 (RFC 6749): `ETL_OAUTH_CLIENT_ID` and `ETL_OAUTH_CLIENT_SECRET`.
+    OAuth {
+        /// What the token is given for.
+        grant: Grant,
+        /// The header of the token, without the word `Bearer`; `None`: `Authorization`.
+        token_header: Option<String>,
+        /// The header of `ETL_API_KEY`, if the source wants both.
+        key_header: Option<String>,
+        /// The endpoint for tokens, relative to the source.
+        token_url: String,
         /// The scope of a token.
         scope: Option<String>,
         /// The audience of a token, which Auth0 and others ask for.
@@ -277,6 +411,16 @@ pub enum Auth {
     },
     /// Requests carry no credentials.
     None,
+}
+
+/// What a token is given for.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Grant {
+    /// The client's own credentials (RFC 6749, 4.4).
+    #[default]
+    ClientCredentials,
+    /// `ETL_OAUTH_REFRESH_TOKEN` (RFC 6749, 6).
+    RefreshToken,
 }
 
 /// Where a request for a token carries the client's credentials (RFC 6749, 2.3.1).
@@ -302,6 +446,8 @@ pub struct Filter {
     pub updated_until: Option<String>,
     /// How a time is written.
     pub format: TimeFormat,
+    /// The beginning of a window that has none, for a source that demands one.
+    pub earliest: Option<When>,
 }
 
 /// How a time is written in a parameter.
@@ -310,8 +456,12 @@ pub enum TimeFormat {
     /// `2026-01-31T10:00:00Z`.
     #[default]
     Rfc3339,
-    /// `2026-01-31T10:00:00`, in UTC.
+    /// `2026-01-31T10:00:00.000Z`.
+    Rfc3339Millis,
+    /// `2026-01-31T10:00:00`, in UTC or the zone of the source.
     Naive,
+    /// `2026-01-31 10:00:00`, likewise.
+    Spaced,
     /// `2026-01-31`.
     Date,
     /// Seconds since the epoch.

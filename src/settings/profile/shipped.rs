@@ -29,7 +29,36 @@ macro_rules! shipped {
     };
 }
 
-shipped!("bigcommerce", "dummyjson", "fakestore", "json-server", "shopify", "stripe", "woocommerce");
+shipped!(
+    "amazon-sp-api",
+    "amazon-v0",
+    "bigcommerce",
+    "commercetools",
+    "dummyjson",
+    "ebay",
+    "ecwid",
+    "etsy",
+    "fakestore",
+    "json-server",
+    "json-server-0",
+    "lightspeed",
+    "lightspeed-x",
+    "magento",
+    "medusa",
+    "prestashop",
+    "saleor",
+    "salesforce",
+    "shopify",
+    "shopify-graphql",
+    "square",
+    "squarespace",
+    "stripe",
+    "stripe-charges",
+    "stripe-checkout",
+    "vendure",
+    "wix",
+    "woocommerce"
+);
 
 /// The profile of a name.
 pub fn shipped(name: &str) -> Option<&'static Shipped> {

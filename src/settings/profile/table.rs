@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{CountRequest, Filter, Profile, SkipRule, TimeFormat, auth, fields, pagination};
+use super::{
+    Auth, BodyTemplate, CountRequest, Filter, LineRequest, Profile, RecordList, SkipRule, SkipValues, Template, TimeFormat, auth, fields,
+    pagination,
+};
 use crate::{
-    model::FieldPath,
+    model::{FieldPath, QuantityType},
     settings::{
-        HttpProfile, SettingsError, SourceKind,
+        Cursor, Form, HttpProfile, MergeBy, RepeatedSku, SettingsError, SourceKind,
         reader::Reader,
         setting::bounds,
-        toml_tree::{Place, Table},
+        toml_tree::{Place, Table, Value},
+        value::choice,
     },
 };
 
@@ -21,6 +25,8 @@ pub(in crate::settings) struct SourceTable {
     pub(in crate::settings) path: Option<String>,
     /// The request that counts, before it is known where the API is.
     pub(in crate::settings) count: Option<CountPath>,
+    /// The request for lines, likewise.
+    pub(in crate::settings) line_request: Option<LinePath>,
     pub(in crate::settings) profile: Profile,
 }
 
@@ -58,48 +64,215 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         return Err(table.error(key, format!("`{key}` belongs to orders: {} have none", kind.table())));
     }
     table.only(&kind.keys())?;
+    let http = http(&table)?;
+    let records = records(&table)?;
+    let profile = Profile {
+        records: records.path,
+        record_list: records.list,
+        fields: fields::read(&table, "fields", kind)?,
+        line_fields: fields::read(&table, "line_fields", kind)?,
+        lines: fields::line_lists(&table)?,
+        skip: table.tables("skip")?.iter().map(skip).collect::<Result<_, _>>()?,
+        skip_lines: table.tables("skip_lines")?.iter().map(skip).collect::<Result<_, _>>()?,
+        line_request: None,
+        zone: zone(&table)?,
+        repeated_sku: word(&table, "repeated_sku", &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?,
+        merge: word(&table, "merge", &[("line", MergeBy::Line), ("order", MergeBy::Order)])?,
+        quantity: word(&table, "quantity", &[("whole", QuantityType::Whole), ("decimal", QuantityType::Decimal)])?,
+        cursor: word(&table, "cursor", &[("created_at", Cursor::Created), ("updated_at", Cursor::Updated)])?,
+        http,
+    };
+    Ok(SourceTable {
+        name: table.text("name")?,
+        path: table.text("path")?,
+        count: count(table.inner("count")?)?,
+        line_request: line_request(table.inner("line_request")?)?,
+        profile,
+    })
+}
+
+/// How a source is requested, but for its count.
+fn http(table: &Reader<'_>) -> Result<HttpProfile, SettingsError> {
     let pages = pagination::read(table.inner("pagination")?)?;
-    let page_size = whole(&table, "page_size")?;
-    let mut query = table.scalar_table("query")?;
+    let page_size = whole(table, "page_size")?;
+    let QueryTable { mut query, templates } = query(table)?;
     if let (Some(parameter), Some(size)) = (pages.size_parameter, page_size) {
         query.entry(parameter).or_insert_with(|| size.to_string());
     }
-    let http = HttpProfile {
+    Ok(HttpProfile {
         pagination: pages.pagination,
         page_size,
         auth: auth::read(table.inner("auth")?)?,
         filter: filter(table.inner("filter")?)?,
         query,
-        headers: headers(&table)?,
+        templates,
+        body: body(table)?,
+        headers: headers(table)?,
         requests_per_second: table.number("requests_per_second", bounds::REQUESTS_PER_SECOND)?,
         concurrency: table.whole("concurrency", bounds::CONCURRENCY)?.and_then(|count| usize::try_from(count).ok()).unwrap_or(1),
         count: None,
         trusts_counts: pages.trusts_counts,
-    };
-    let profile = Profile {
-        records: records(&table)?,
-        fields: fields::read(&table, "fields", kind)?,
-        line_fields: fields::read(&table, "line_fields", kind)?,
-        skip: table.tables("skip")?.iter().map(skip).collect::<Result<_, _>>()?,
-        http,
-    };
-    Ok(SourceTable { name: table.text("name")?, path: table.text("path")?, count: count(table.inner("count")?)?, profile })
+    })
+}
+
+/// `query`: parameters, and those with places.
+struct QueryTable {
+    query: BTreeMap<String, String>,
+    templates: Vec<(String, Template)>,
+}
+
+fn query(table: &Reader<'_>) -> Result<QueryTable, SettingsError> {
+    let mut read = QueryTable { query: BTreeMap::new(), templates: Vec::new() };
+    let Some(inner) = table.inner("query")? else { return Ok(read) };
+    for (name, node) in inner.table().by_line() {
+        if matches!(node.value, Value::List(_)) {
+            let values = inner.scalars(name)?;
+            read.templates.extend(values.iter().map(|value| (name.to_owned(), Template::parse(value))));
+            continue;
+        }
+        let Some(value) = inner.scalar(name)? else { continue };
+        let template = Template::parse(&value);
+        if template.names().next().is_some() {
+            read.templates.push((name.to_owned(), template));
+        } else {
+            read.query.insert(name.to_owned(), value);
+        }
+    }
+    Ok(read)
+}
+
+/// `body` and `next_body`, or `graphql` and `variables`.
+fn body(table: &Reader<'_>) -> Result<Option<BodyTemplate>, SettingsError> {
+    let value = |key: &str| table.inner(key).map(|inner| inner.map(|inner| json_of(&Value::Table(inner.table().clone()))));
+    if let Some(query) = table.text("graphql")? {
+        if table.table().get("body").is_some() {
+            return Err(table.error("body", "write `graphql` or `body`, not both"));
+        }
+        let variables = value("variables")?.unwrap_or_else(|| serde_json::json!({}));
+        return Ok(Some(BodyTemplate { first: serde_json::json!({ "query": query, "variables": variables }), next: None }));
+    }
+    for (key, with) in [("variables", "graphql"), ("next_body", "body")] {
+        if table.table().get(key).is_some() && table.table().get(with).is_none() {
+            return Err(table.error(key, format!("`{key}` belongs to `{with}`, which is missing")));
+        }
+    }
+    let Some(first) = value("body")? else { return Ok(None) };
+    Ok(Some(BodyTemplate { first, next: value("next_body")? }))
+}
+
+/// A value of `etl.toml` as JSON.
+fn json_of(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Text(text) | Value::Datetime(text) => text.clone().into(),
+        Value::Whole(text) | Value::Float(text) => serde_json::from_str(text).unwrap_or_else(|_| text.clone().into()),
+        Value::Boolean(value) => (*value).into(),
+        Value::List(list) => list.iter().map(|node| json_of(&node.value)).collect(),
+        Value::Table(table) => table.entries().map(|(key, node)| (key.to_owned(), json_of(&node.value))).collect(),
+    }
+}
+
+/// `[orders.line_request]`, before it is known where the API is.
+#[derive(Debug)]
+pub(in crate::settings) struct LinePath {
+    path: Template,
+    id: FieldPath,
+    when: Option<FieldPath>,
+    list: Profile,
+}
+
+impl LinePath {
+    /// The request, beneath the URL of the API, or else beside the URL of the source. It authenticates as the source does.
+    pub(in crate::settings) fn request(self, api: Option<&reqwest::Url>, source: &reqwest::Url, auth: &Auth) -> LineRequest {
+        let LinePath { path, id, when, mut list } = self;
+        list.http.auth = auth.clone();
+        // Without a path the lines are asked for where the orders are, as in GraphQL.
+        let base = match (path.is_empty(), api) {
+            (true, _) => source.clone(),
+            (false, Some(api)) => api.clone(),
+            (false, None) => source.join("/").unwrap_or_else(|_| source.clone()),
+        };
+        LineRequest { base, path, id, when, list: Box::new(list) }
+    }
+}
+
+/// The keys of `line_request`.
+const LINE_REQUEST_KEYS: [&str; 12] =
+    ["path", "id", "when", "records", "page_size", "concurrency", "pagination", "query", "body", "next_body", "graphql", "variables"];
+
+fn line_request(table: Option<Reader<'_>>) -> Result<Option<LinePath>, SettingsError> {
+    let Some(table) = table else { return Ok(None) };
+    table.only(&LINE_REQUEST_KEYS)?;
+    let records = records(&table)?;
+    let list = Profile { records: records.path, record_list: records.list, http: http(&table)?, ..Profile::default() };
+    let id = table.path("id")?.unwrap_or_else(|| FieldPath::root().child("id"));
+    let path = Template::parse(&table.text("path")?.unwrap_or_default());
+    if let Some(name) = path.names().find(|name| *name != "id") {
+        return Err(table.error("path", format!("`{{{name}}}`: write {{id}}, whose place in the record `id` names")));
+    }
+    Ok(Some(LinePath { path, id, when: table.path("when")?, list }))
 }
 
 fn whole(table: &Reader<'_>, key: &str) -> Result<Option<u32>, SettingsError> {
     Ok(table.whole(key, bounds::PAGE_SIZE)?.and_then(|size| u32::try_from(size).ok()))
 }
 
-fn records(table: &Reader<'_>) -> Result<Option<FieldPath>, SettingsError> {
-    match table.text("records")?.as_deref() {
-        Some("." | "") => Ok(Some(FieldPath::root())),
-        _ => table.path("records"),
+/// `records`.
+struct Records {
+    path: Option<FieldPath>,
+    list: RecordList,
+}
+
+fn records(table: &Reader<'_>) -> Result<Records, SettingsError> {
+    if let Some(node) = table.table().get("records")
+        && let Value::Table(inner) = &node.value
+    {
+        let inner = Reader::new(inner, &table.full("records"));
+        inner.only(&["path", "object"])?;
+        let list = match inner.text("object")?.as_deref() {
+            None => RecordList::List,
+            Some("record") => RecordList::ListOrObject,
+            Some(other) => return Err(inner.error("object", format!("`{other}`: write record"))),
+        };
+        return Ok(Records { path: Some(inner.needed_path("path")?), list });
     }
+    let path = match table.text("records")?.as_deref() {
+        Some("." | "") => Some(FieldPath::root()),
+        _ => table.path("records")?,
+    };
+    Ok(Records { path, list: RecordList::List })
 }
 
 fn skip(rule: &Reader<'_>) -> Result<SkipRule, SettingsError> {
-    rule.only(&["path", "equals"])?;
-    Ok(SkipRule { path: rule.needed_path("path")?, equals: rule.scalar("equals")? })
+    rule.only(&["path", "equals", "one_of", "none_of"])?;
+    let written = ["equals", "one_of", "none_of"].into_iter().filter(|key| rule.table().get(key).is_some()).count();
+    if written > 1 {
+        return Err(rule.error("path", "write one of `equals`, `one_of` and `none_of`"));
+    }
+    let values = match (rule.scalar("equals")?, rule.table().get("one_of").is_some(), rule.table().get("none_of").is_some()) {
+        (Some(value), ..) => SkipValues::OneOf(vec![value]),
+        (None, true, _) => SkipValues::OneOf(rule.scalars("one_of")?),
+        (None, false, true) => SkipValues::NoneOf(rule.scalars("none_of")?),
+        (None, false, false) => SkipValues::Any,
+    };
+    Ok(SkipRule { path: rule.needed_path("path")?, values })
+}
+
+/// What the word of a key means.
+fn word<T: Copy>(table: &Reader<'_>, key: &str, meanings: &[(&str, T)]) -> Result<Option<T>, SettingsError> {
+    let Some(word) = table.text(key)? else { return Ok(None) };
+    let known: Vec<_> = meanings.iter().map(|(known, _)| *known).collect();
+    match meanings.iter().find(|(known, _)| *known == word) {
+        Some((_, meaning)) => Ok(Some(*meaning)),
+        None => Err(table.error(key, format!("`{word}`: write {}", choice(&known)))),
+    }
+}
+
+fn zone(table: &Reader<'_>) -> Result<Option<chrono_tz::Tz>, SettingsError> {
+    let Some(name) = table.text("zone")? else { return Ok(None) };
+    match name.parse() {
+        Ok(zone) => Ok(Some(zone)),
+        Err(_) => Err(table.error("zone", format!("`{name}` is no zone of the tz database: write a name such as Europe/Paris"))),
+    }
 }
 
 fn count(table: Option<Reader<'_>>) -> Result<Option<CountPath>, SettingsError> {
@@ -137,14 +310,18 @@ fn headers(table: &Reader<'_>) -> Result<BTreeMap<String, String>, SettingsError
 
 fn filter(table: Option<Reader<'_>>) -> Result<Filter, SettingsError> {
     let Some(table) = table else { return Ok(Filter::default()) };
-    table.only(&["since", "until", "updated_since", "updated_until", "format"])?;
+    table.only(&["since", "until", "updated_since", "updated_until", "format", "earliest"])?;
     let format = match table.text("format")?.as_deref() {
         None | Some("rfc3339") => TimeFormat::Rfc3339,
+        Some("rfc3339_ms") => TimeFormat::Rfc3339Millis,
         Some("naive") => TimeFormat::Naive,
+        Some("spaced") => TimeFormat::Spaced,
         Some("date") => TimeFormat::Date,
         Some("epoch") => TimeFormat::Epoch,
         Some("epoch_ms") => TimeFormat::EpochMillis,
-        Some(other) => return Err(table.error("format", format!("`{other}`: write rfc3339, naive, date, epoch or epoch_ms"))),
+        Some(other) => {
+            return Err(table.error("format", format!("`{other}`: write rfc3339, rfc3339_ms, naive, spaced, date, epoch or epoch_ms")));
+        }
     };
     Ok(Filter {
         since: table.name("since")?,
@@ -152,6 +329,7 @@ fn filter(table: Option<Reader<'_>>) -> Result<Filter, SettingsError> {
         updated_since: table.name("updated_since")?,
         updated_until: table.name("updated_until")?,
         format,
+        earliest: table.value("earliest", Form::Text)?.map(|configured| configured.parse()).transpose()?,
     })
 }
 
@@ -160,7 +338,7 @@ mod tests {
     use super::*;
     use crate::{
         model::MinorUnits,
-        settings::{Auth, CredentialsIn, Pagination, ScaleText, TimeText, Total, Units},
+        settings::{Auth, CredentialsIn, Grant, Pagination, ScaleText, TimeText, Total, Units},
     };
 
     fn profile(text: &str) -> Profile {
@@ -228,10 +406,21 @@ mod tests {
         assert_eq!(auth("kind = 'environment'"), Auth::Environment);
         assert_eq!(auth("kind = 'api_key'"), Auth::KeyHeader("X-API-Key".into()));
         assert_eq!(auth("kind = 'api_key', parameter = 'p'"), Auth::KeyParameter("p".into()));
-        assert_eq!((auth("kind = 'bearer'"), auth("kind = 'basic'"), auth("kind = 'none'")), (Auth::Bearer, Auth::Basic, Auth::None));
+        assert_eq!(
+            (auth("kind = 'bearer'"), auth("kind = 'basic'"), auth("kind = 'none'")),
+            (Auth::Bearer { key_header: None }, Auth::Basic, Auth::None)
+        );
+        assert_eq!(auth("kind = 'api_key', user = true"), Auth::KeyAsUser);
+        assert_eq!(auth("kind = 'bearer', key_header = 'x'"), Auth::Bearer { key_header: Some("x".into()) });
+        assert_eq!(auth("kind = 'basic', parameters = ['a', 'b']"), Auth::PairOfParameters("a".into(), "b".into()));
+        let login = Auth::Login { url: "/l".into(), user: "email".into(), password: "password".into(), token: "token".parse().unwrap() };
+        assert_eq!(auth("kind = 'login', url = '/l'"), login);
         let oauth2 = auth("kind = 'oauth2', token_url = 'https://h/t', scope = 's', audience = 'a', credentials_in = 'body'");
-        let expected = Auth::ClientCredentials {
-            token_url: "https://h/t".parse().unwrap(),
+        let expected = Auth::OAuth {
+            token_url: "https://h/t".into(),
+            grant: Grant::ClientCredentials,
+            token_header: None,
+            key_header: None,
             scope: Some("s".into()),
             audience: Some("a".into()),
             credentials_in: CredentialsIn::Body,
@@ -276,7 +465,11 @@ mod tests {
             ("orders", "fields.order_id = { pat = 'a' }", "unknown key `pat`: did you mean `path`?"),
             ("orders", "fields.order_id = { path = 'a', missing = 0 }", "write a list in brackets"),
             ("orders", "fields.order_id = { path = 'a', missing = [[]] }", "write a text, a number or a boolean"),
-            ("orders", "fields.status = { path = 'a', scale = 2 }", "`scale` belongs to amounts (unit_price), and `status` is none"),
+            (
+                "orders",
+                "fields.status = { path = 'a', scale = 2 }",
+                "`scale` belongs to amounts (unit_price, line_total or discount), and `status` is none",
+            ),
             ("orders", "fields.status = { path = 'a', format = 'rfc2822' }", "`format` belongs to times (created_at or updated_at)"),
             ("orders", "line_fields.unit_price = { path = 'a', format = 'rfc2822' }", "`format` belongs to times"),
             ("orders", "line_fields.unit_price = { path = 'a', scale = 'cents' }", "write a number of decimals"),
@@ -301,7 +494,7 @@ mod tests {
             ("orders", "headers.\"a b\" = 'x'", "not the name of a header"),
             ("orders", "headers.a = \"x\\ny\"", "a header can't have this value"),
             ("orders", "query.a = [1]", "`orders.query.a`: write a text, a number or a boolean"),
-            ("orders", "filter.format = 'soon'", "write rfc3339, naive"),
+            ("orders", "filter.format = 'soon'", "write rfc3339, rfc3339_ms, naive"),
             ("orders", "filter.sinc = 'a'", "did you mean `since`?"),
             ("orders", "requests_per_second = 0", "`orders.requests_per_second`: `0`: write a number from 0.001"),
             ("orders", "requests_per_second = nan", "write a number from"),

@@ -18,12 +18,13 @@ use crate::{
         rate_limit, redact,
         token::{IssuedToken, Refused, TokenSlot},
     },
-    settings::{Auth, Credentials, CredentialsIn, Secret},
+    settings::{Auth, Credentials, CredentialsIn, Grant, Secret},
     source::{
         Access,
         error::{RequestFailure, SourceError, TokenOutlook},
         url_query,
     },
+    store,
 };
 
 /// The maximum bytes of a response with a token.
@@ -65,10 +66,14 @@ impl<'a> Authorizer<'a> {
             Secret::register_pair(user, password);
         }
         let token = match (auth, &credentials.client) {
-            (Auth::ClientCredentials { token_url, scope, audience, .. }, Some((id, secret))) => {
+            (Auth::OAuth { token_url, scope, audience, grant, .. }, Some((id, secret))) if credentials.gets_tokens(*grant) => {
                 // Sources with the same OAuth client share its token.
                 let client = format!("{token_url} {scope:?} {audience:?} {:?} {:?}", id.expose(), secret.expose());
                 Some(access.network.token(client))
+            }
+            (Auth::Login { url, .. }, _) => {
+                let user = credentials.basic.as_ref().map(|(user, _)| user.expose().to_owned());
+                Some(access.network.token(format!("{} {url} {user:?}", trusted.origin().ascii_serialization())))
             }
             _ => None,
         };
@@ -91,6 +96,10 @@ impl<'a> Authorizer<'a> {
                 && url_query::has_value(url, parameter, key.expose())
             {
                 authorized.url = url_query::without(url, parameter, key.expose());
+            }
+            if let (Auth::PairOfParameters(user, password), Some(pair)) = (self.auth, &credentials.basic) {
+                authorized.url = url_query::without(&authorized.url, user, pair.0.expose());
+                authorized.url = url_query::without(&authorized.url, password, pair.1.expose());
             }
             return Ok(authorized);
         }
@@ -118,9 +127,20 @@ impl<'a> Authorizer<'a> {
                     authorized.url = url_query::with(url, &[(parameter, key.expose())]);
                 }
             }
-            Auth::Bearer => {
+            Auth::KeyAsUser => match (key, &credentials.basic) {
+                (Some((_, key)), _) => insert_basic(headers, key.expose(), "")?,
+                (None, Some((user, password))) => insert_basic(headers, user.expose(), password.expose())?,
+                (None, None) => {}
+            },
+            Auth::Bearer { key_header } => {
                 if let Some(token) = &credentials.bearer {
                     insert_bearer(headers, token)?;
+                }
+                insert_key(headers, key_header.as_deref(), key)?;
+            }
+            Auth::PairOfParameters(user, password) => {
+                if let Some(pair) = &credentials.basic {
+                    authorized.url = url_query::with(url, &[(user, pair.0.expose()), (password, pair.1.expose())]);
                 }
             }
             Auth::Basic => {
@@ -128,9 +148,28 @@ impl<'a> Authorizer<'a> {
                     insert_basic(headers, user.expose(), password.expose())?;
                 }
             }
-            Auth::ClientCredentials { .. } => {
+            // A token that was given once and does not expire takes the place of the client's credentials.
+            Auth::OAuth { token_header: Some(header), .. } if self.token.is_none() => insert_key(headers, Some(header.as_str()), key)?,
+            Auth::OAuth { key_header, .. } if self.token.is_none() => {
+                if let Some(token) = &credentials.bearer {
+                    insert_bearer(headers, token)?;
+                }
+                insert_key(headers, key_header.as_deref(), key)?;
+            }
+            Auth::OAuth { token_header, key_header, .. } => {
                 if let Some(slot) = &self.token {
-                    let token = slot.get(self.issue_token()).await?;
+                    let token = slot.get(self.issue_token(slot)).await?;
+                    match token_header {
+                        Some(header) => insert(headers, header, token.expose())?,
+                        None => insert_bearer(headers, &token)?,
+                    }
+                    insert_key(headers, key_header.as_deref(), key)?;
+                    authorized.token = Some(token);
+                }
+            }
+            Auth::Login { .. } => {
+                if let Some(slot) = &self.token {
+                    let token = slot.get(self.log_in()).await?;
                     insert_bearer(headers, &token)?;
                     authorized.token = Some(token);
                 }
@@ -147,19 +186,67 @@ impl<'a> Authorizer<'a> {
         }
     }
 
-    /// Requests a token (RFC 6749, 4.4.2). Does not follow redirects.
-    async fn issue_token(&self) -> Result<IssuedToken, RequestFailure> {
-        let Auth::ClientCredentials { token_url, scope, audience, credentials_in } = self.auth else {
+    /// A URL that may be relative to the source.
+    fn relative(&self, url: &str) -> Result<Url, RequestFailure> {
+        self.trusted.join(url).map_err(|error| RequestFailure::NotSent(format!("`{url}`: {error}")))
+    }
+
+    /// Logs in with user and password. Does not follow redirects.
+    async fn log_in(&self) -> Result<IssuedToken, RequestFailure> {
+        let (Auth::Login { url, user, password, token }, Some(pair)) = (self.auth, &self.credentials.basic) else {
+            return Err(RequestFailure::NotSent("ETL_API_USER and ETL_API_PASSWORD are not set".into()));
+        };
+        let url = self.relative(url)?;
+        let mut headers = HeaderMap::new();
+        insert(&mut headers, CONTENT_TYPE.as_str(), "application/json")?;
+        let body = serde_json::json!({ user.as_str(): pair.0.expose(), password.as_str(): pair.1.expose() }).to_string();
+        let asked = Instant::now();
+        let answer = self.ask_token(&url, headers, body).await?;
+        let found = token.steps().iter().try_fold(&answer, |value, step| value.get(step)).and_then(Value::as_str);
+        let secret = found.filter(|text| is_token(text)).map(|text| Secret::new(text.to_owned()));
+        let detail = || format!("the response has no text at `{token}`");
+        let secret =
+            secret.ok_or_else(|| RequestFailure::Token { url: redact::url(&url), detail: detail(), outlook: TokenOutlook::Final })?;
+        Ok(IssuedToken::new(secret, None, asked))
+    }
+
+    /// Keeps a refresh token that the server has given in place of another.
+    fn keep_refresh_token(&self, slot: &TokenSlot, token: &str) {
+        let sent = slot.refresh_token().or_else(|| self.credentials.refresh.clone());
+        if sent.is_some_and(|sent| sent.expose() == token) {
+            return;
+        }
+        slot.keep_refresh_token(Secret::new(token.to_owned()));
+        let names = self.credentials.variables.names();
+        let Some(path) = &self.credentials.refresh_file else {
+            let variable = names.refresh_token_file;
+            tracing::warn!(
+                "the server has replaced the refresh token, and {variable} names no file to keep it in: the next run can't log in"
+            );
+            return;
+        };
+        if let Err(error) = store::replace_secret(path, token) {
+            tracing::error!(%error, "the server has replaced the refresh token, and it could not be kept: the next run can't log in");
+        }
+    }
+
+    /// Requests a token (RFC 6749, 4.4.2 and 6). Does not follow redirects.
+    async fn issue_token(&self, slot: &TokenSlot) -> Result<IssuedToken, RequestFailure> {
+        let Auth::OAuth { token_url, scope, audience, credentials_in, grant, .. } = self.auth else {
             return Err(RequestFailure::NotSent("the profile has no token server".into()));
         };
         let Some((id, secret)) = &self.credentials.client else {
             return Err(RequestFailure::NotSent("ETL_OAUTH_CLIENT_ID and ETL_OAUTH_CLIENT_SECRET are not set".into()));
         };
+        let token_url = &self.relative(token_url)?;
         let failed = |outlook: TokenOutlook, detail: String| RequestFailure::Token { url: redact::url(token_url), detail, outlook };
         let mut headers = HeaderMap::new();
-        insert(&mut headers, ACCEPT.as_str(), "application/json")?;
         insert(&mut headers, CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded")?;
-        let mut pairs = vec![("grant_type", "client_credentials")];
+        let refresh = slot.refresh_token().or_else(|| self.credentials.refresh.clone());
+        let mut pairs = match (grant, &refresh) {
+            (Grant::RefreshToken, Some(refresh)) => vec![("grant_type", "refresh_token"), ("refresh_token", refresh.expose())],
+            _ => vec![("grant_type", "client_credentials")],
+        };
         pairs.extend(scope.as_deref().map(|scope| ("scope", scope)));
         pairs.extend(audience.as_deref().map(|audience| ("audience", audience)));
         match credentials_in {
@@ -167,10 +254,33 @@ impl<'a> Authorizer<'a> {
             CredentialsIn::Header => insert_basic(&mut headers, &form_encoded(id.expose()), &form_encoded(secret.expose()))?,
             CredentialsIn::Body => pairs.extend([("client_id", id.expose()), ("client_secret", secret.expose())]),
         }
+        let asked = Instant::now();
+        let answer = self.ask_token(token_url, headers, url_query::form(pairs.into_iter())).await?;
+        let text = |key: &str| answer.get(key).and_then(Value::as_str);
+        let Some(token) = text("access_token").filter(|token| is_token(token)) else {
+            return Err(failed(
+                TokenOutlook::Final,
+                format!("the response has no access_token{}", reported(answer.to_string().as_bytes())),
+            ));
+        };
+        let secret = Secret::new(token.to_owned());
+        if let Some(other) = text("token_type").filter(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+            let other = redact::text(other).into_owned();
+            return Err(failed(TokenOutlook::Final, format!("the token_type is `{other}`, but only `Bearer` is supported")));
+        }
+        if let Some(replaced) = text("refresh_token").filter(|token| *grant == Grant::RefreshToken && is_token(token)) {
+            self.keep_refresh_token(slot, replaced);
+        }
+        Ok(IssuedToken::new(secret, answer.get("expires_in").and_then(life), asked))
+    }
+
+    /// Sends a request for a token, and reads its answer.
+    async fn ask_token(&self, token_url: &Url, mut headers: HeaderMap, body: String) -> Result<Value, RequestFailure> {
+        let failed = |outlook: TokenOutlook, detail: String| RequestFailure::Token { url: redact::url(token_url), detail, outlook };
+        insert(&mut headers, ACCEPT.as_str(), "application/json")?;
         let limiter = self.access.network.rate_limiter(token_url);
         limiter.wait_turn().await;
-        let asked = Instant::now();
-        let request = self.client.client().post(token_url.clone()).headers(headers).body(url_query::form(pairs.into_iter()));
+        let request = self.client.client().post(token_url.clone()).headers(headers).body(body);
         let connection = |error: reqwest::Error| match self.client.failure(error, token_url) {
             ConnectionError::ProxyCredentials(text) => failed(TokenOutlook::Final, text),
             ConnectionError::Failed(text) => failed(TokenOutlook::MayPass, text),
@@ -195,20 +305,21 @@ impl<'a> Authorizer<'a> {
             };
             return Err(failed(outlook, format!("the server answered {}{}", status.as_u16(), reported(&body))));
         }
-        let Ok(answer) = serde_json::from_slice::<Value>(&body) else {
-            return Err(failed(TokenOutlook::MayPass, format!("the response is not JSON{}", reported(&body))));
-        };
-        let text = |key: &str| answer.get(key).and_then(Value::as_str);
-        let Some(token) = text("access_token").filter(|token| !token.is_empty() && !token.bytes().any(|byte| byte.is_ascii_control()))
-        else {
-            return Err(failed(TokenOutlook::Final, format!("the response has no access_token{}", reported(&body))));
-        };
-        let secret = Secret::new(token.to_owned());
-        if let Some(other) = text("token_type").filter(|kind| !kind.eq_ignore_ascii_case("bearer")) {
-            let other = redact::text(other).into_owned();
-            return Err(failed(TokenOutlook::Final, format!("the token_type is `{other}`, but only `Bearer` is supported")));
-        }
-        Ok(IssuedToken::new(secret, answer.get("expires_in").and_then(life), asked))
+        serde_json::from_slice::<Value>(&body)
+            .map_err(|_| failed(TokenOutlook::MayPass, format!("the response is not JSON{}", reported(&body))))
+    }
+}
+
+/// Whether a text can be sent as a token.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && !text.bytes().any(|byte| byte.is_ascii_control())
+}
+
+/// Adds the API key, if a header for it is named.
+fn insert_key(headers: &mut HeaderMap, header: Option<&str>, key: Option<&(String, Secret)>) -> Result<(), RequestFailure> {
+    match (header, key) {
+        (Some(header), Some((_, key))) => insert(headers, header, key.expose()),
+        _ => Ok(()),
     }
 }
 

@@ -1,12 +1,15 @@
 //! Judges a response before it counts as a page. An error that the body reports is a failed request, whatever the status is.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 use reqwest::{StatusCode, Url, header::HeaderMap};
+use serde_json::value::RawValue;
 
 use super::link;
+use crate::model::FieldPath;
 use crate::net::redact;
+use crate::settings::RecordList;
 use crate::source::{
     Query,
     body::{self, CutBody, Envelope, List, Node, SignalSource, Signals},
@@ -70,6 +73,7 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     let Some(CutBody { places, envelope }) = cut else {
         return Err(RequestFailure::NotJson { detail: "it is empty".into(), excerpt: String::new() });
     };
+    let CutBody { places, envelope } = by_record_list(&text, query, CutBody { places, envelope });
     let shift = body.len() - text.len();
     let mut places: Vec<_> = places.into_iter().map(|place| place.start + shift..place.end + shift).collect();
     let first = places.first().and_then(|place| body.get(place.clone()));
@@ -100,6 +104,37 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     }
     warn_of_other_list(&envelope);
     Ok(Fetched { body, places, signals, url })
+}
+
+/// An object, or nothing, at the place of the records counts for some sources; and so does an empty list in place of the whole body.
+fn by_record_list(text: &Bytes, query: &Query<'_>, cut: CutBody) -> CutBody {
+    let CutBody { places, mut envelope } = cut;
+    let Some(path) = query.profile.records.as_ref().filter(|_| envelope.list == List::Missing) else { return CutBody { places, envelope } };
+    if envelope.root == Node::Array(Vec::new()) {
+        envelope.list = List::Found(String::new());
+        return CutBody { places, envelope };
+    }
+    if query.profile.record_list == RecordList::List {
+        return CutBody { places, envelope };
+    }
+    match (envelope.root.at(path), object_at(text, path)) {
+        (None, _) => CutBody { places, envelope: Envelope { list: List::Found(path.to_string()), ..envelope } },
+        (Some(Node::Object(_)), Some(place)) => {
+            CutBody { places: vec![place], envelope: Envelope { list: List::Found(path.to_string()), ..envelope } }
+        }
+        _ => CutBody { places, envelope },
+    }
+}
+
+/// The range of the object at a path.
+fn object_at(text: &[u8], path: &FieldPath) -> Option<Range<usize>> {
+    let mut raw: &RawValue = serde_json::from_slice(text).ok()?;
+    for step in path.steps() {
+        let object: std::collections::BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(raw.get()).ok()?;
+        raw = object.get(step.as_str())?;
+    }
+    let start = (raw.get().as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+    raw.get().starts_with('{').then(|| start..start + raw.get().len())
 }
 
 /// Fails if the status is not a success.

@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     judge::{self, Fetched, Response, judge_status},
+    lines::LineReader,
     pagination::{PageFacts, Pager, Step},
     request::Requester,
 };
@@ -336,7 +337,11 @@ impl ListReader<'_> {
 
     async fn fetch(&self, url: &Url, page: u64, read_before: u64) -> Result<Fetched, SourceError> {
         let judge = |response: Response| judge::judge(response, self.query, read_before);
-        self.requester.fetch(url, page, judge).await
+        let fetched = self.requester.fetch(url, page, judge).await?;
+        match &self.query.profile.line_request {
+            Some(request) => LineReader { request, query: self.query, access: *self.requester.access() }.complete(fetched).await,
+            None => Ok(fetched),
+        }
     }
 
     /// How many requests may be in flight after a page. Depends on the profile, the remaining pages (`http.max_pages`), and the

@@ -12,10 +12,12 @@
 mod auth;
 mod encoding;
 mod judge;
+mod lines;
 mod link;
 mod list;
 mod pagination;
 mod request;
+mod template;
 
 use std::cell::RefCell;
 

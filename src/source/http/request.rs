@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use reqwest::{
     Url,
-    header::{ACCEPT, HeaderMap, LOCATION},
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION},
 };
 use tracing::Instrument;
 
@@ -19,6 +19,7 @@ use super::{
     auth::{Authorization, Authorizer, insert},
     encoding,
     judge::Response,
+    template::{self, PreparedRequest},
 };
 use crate::{
     net::{
@@ -264,12 +265,14 @@ impl<'a> Requester<'a> {
             Err(_) if !status.is_success() => Bytes::new(),
             Err(failure) => return Err(failure.into()),
         };
-        judge(Response { status, headers, url, body }).map_err(|cause| FailedAttempt { cause, retry_after })
+        let cost_wait = || rate_limit::wait_of_cost(&body);
+        let response = Response { status, headers, url, body: body.clone() };
+        judge(response).map_err(|cause| FailedAttempt { cause, retry_after: retry_after.or_else(cost_wait) })
     }
 
     /// Sends the request and follows redirects. Sends credentials only to the origin of the source.
     async fn follow(&self, url: &Url, trace: &mut Trace) -> Result<reqwest::Response, RequestFailure> {
-        let mut url = url.clone();
+        let PreparedRequest { mut url, body } = template::prepare(self.profile, url);
         let most = self.access.http.max_redirects;
         for hop in 0..=most {
             let limiter = self.access.network.rate_limiter(&url);
@@ -282,7 +285,11 @@ impl<'a> Requester<'a> {
             trace.token = token;
             let headers = self.with_own_headers(&authorized, headers)?;
             self.access.counters.request();
-            let sent = self.client.client().get(authorized.clone()).headers(headers).send().await;
+            let request = match &body {
+                None => self.client.client().get(authorized.clone()),
+                Some(body) => self.client.client().post(authorized.clone()).header(CONTENT_TYPE, "application/json").body(body.clone()),
+            };
+            let sent = request.headers(headers).send().await;
             let response = sent.map_err(|error| match self.client.failure(error, &authorized) {
                 ConnectionError::ProxyCredentials(text) => RequestFailure::Proxy(text),
                 ConnectionError::Failed(text) => RequestFailure::Connection(text),

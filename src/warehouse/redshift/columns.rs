@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::model::{ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec, ExtraType, FACT_COLUMNS, FactSchema, FactType, Money};
+use crate::model::{ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec, ExtraType, FactSchema, FactType, Money};
 
 /// The name of the facts.
 pub(super) const FACTS: &str = "fact_order";
@@ -124,8 +124,8 @@ impl Table {
     pub fn facts(schema: &FactSchema, longest: &LongestTexts) -> Table {
         let name = FACTS;
         let text = |column: &str, fixed| ColumnKind::Text { bytes: text_size(fixed, longest.of(name, column)) };
-        let fixed = FACT_COLUMNS.iter().map(|(column, kind)| Column {
-            name: (*column).to_owned(),
+        let fixed = schema.fixed().map(|(column, kind)| Column {
+            name: column.to_owned(),
             kind: match kind {
                 FactType::Text => text(column, fixed_size(column)),
                 FactType::BigInt => ColumnKind::BigInt,
@@ -133,7 +133,7 @@ impl Table {
                 FactType::Boolean => ColumnKind::Boolean,
                 FactType::Timestamp => ColumnKind::Timestamp,
             },
-            is_required: REQUIRED.contains(column),
+            is_required: REQUIRED.contains(&column),
             is_extra: false,
         });
         let extra = schema.extra().iter().map(|column| {

@@ -178,9 +178,11 @@ fn hash_sum() -> String {
 /// The query for the totals of the facts by day and currency. `from` is the table, or what reads its files. `since` and `until`
 /// bound the days on the warehouse's side; over the layer, the files do.
 pub fn facts_query(tables: &Tables<'_>, side: Side<'_>, from: &str, since: Option<Dt>, until: Option<Dt>) -> String {
+    let is_decimal = tables.facts.columns.iter().any(|column| column.name == "quantity" && column.kind != ColumnKind::BigInt);
+    let of_layer = if is_decimal { r#"CAST("quantity" AS DECIMAL(38,4))"# } else { r#"CAST("quantity" AS BIGINT)"# };
     let (dt, quantity, line_total) = match side {
         Side::Warehouse(_) => (r#"TO_CHAR("created_at", 'YYYY-MM-DD')"#, r#""quantity""#, r#""line_total""#),
-        Side::Layer => (r#"LEFT("created_at", 10)"#, r#"CAST("quantity" AS BIGINT)"#, r#"CAST("line_total" AS DECIMAL(38,4))"#),
+        Side::Layer => (r#"LEFT("created_at", 10)"#, of_layer, r#"CAST("line_total" AS DECIMAL(38,4))"#),
     };
     let bounds = [(since, ">="), (until, "<")];
     let bounds: Vec<_> = bounds.iter().filter_map(|(day, sign)| Some(format!("\"created_at\" {sign} '{} 00:00:00'", (*day)?))).collect();

@@ -1,0 +1,103 @@
+//! Lines of orders by requests of their own: where a source lists orders without lines, or only the first lines of each.
+//!
+//! Puts the lines into their record, under [`ASKED_LINES`], so that nothing after this knows of the requests. Reads each list as any
+//! other list: by its pagination, to its end, counted.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use reqwest::Url;
+
+use super::{judge::Fetched, list::ListReader, request::Requester};
+use crate::{
+    net::redact,
+    settings::{ASKED_LINES, LineRequest},
+    source::{Access, Page, Query, RecordShape, SourceError, body::Node, url_query},
+};
+
+/// The parameter by which templates name the order.
+const ID: &str = "id";
+
+/// Asks for the lines of orders.
+pub(super) struct LineReader<'a> {
+    pub(super) request: &'a LineRequest,
+    pub(super) query: &'a Query<'a>,
+    pub(super) access: Access<'a>,
+}
+
+impl LineReader<'_> {
+    /// The page, with the lines of those orders that need it.
+    ///
+    /// # Errors
+    /// A request that failed after all retries, a list of lines that is not complete, a signal.
+    pub(super) async fn complete(&self, fetched: Fetched) -> Result<Fetched, SourceError> {
+        let records: Vec<&[u8]> = fetched.records().collect();
+        let completed = stream::iter(records.into_iter().map(|record| self.record(record)));
+        let records: Vec<Option<Vec<u8>>> = completed.buffered(self.request.list.http.concurrency.max(1)).try_collect().await?;
+        if records.iter().all(Option::is_none) {
+            return Ok(fetched);
+        }
+        let (mut body, mut places) = (Vec::with_capacity(fetched.body.len()), Vec::with_capacity(records.len()));
+        for (completed, record) in records.iter().zip(fetched.records()) {
+            let start = body.len();
+            body.extend_from_slice(completed.as_deref().unwrap_or(record));
+            places.push(start..body.len());
+        }
+        Ok(Fetched { body: body.into(), places, signals: fetched.signals, url: fetched.url })
+    }
+
+    /// The record with its lines; `None` where it has them already, or is no object with an id.
+    async fn record(&self, record: &[u8]) -> Result<Option<Vec<u8>>, SourceError> {
+        let Some(id) = self.wanted(record) else { return Ok(None) };
+        let lines = self.lines(&id).await?;
+        let end = record.iter().rposition(|&byte| byte == b'}').unwrap_or(record.len());
+        let head = record.get(..end).unwrap_or(record).trim_ascii_end();
+        let comma: &[u8] = if head.ends_with(b"{") { b"" } else { b"," };
+        let key = format!("\"{ASKED_LINES}\":[");
+        Ok(Some([head, comma, key.as_bytes(), lines.join(&b','.to_owned()).as_slice(), b"]}"].concat()))
+    }
+
+    /// The id of an order whose lines are to be asked for.
+    fn wanted(&self, record: &[u8]) -> Option<String> {
+        let node = Node::parse(std::str::from_utf8(record).ok()?).ok()?;
+        let is_wanted = match &self.request.when {
+            None => true,
+            Some(path) => matches!(node.at(path), Some(Node::Bool(true))),
+        };
+        node.at(&self.request.id).filter(|_| is_wanted)?.text().map(str::to_owned)
+    }
+
+    /// The lines of an order, as they are written.
+    async fn lines(&self, id: &str) -> Result<Vec<Vec<u8>>, SourceError> {
+        let LineRequest { base, path, list, .. } = self.request;
+        let escaped: String = url_query::encoded("", id).trim_start_matches('=').replace('+', "%20");
+        let path = path.fill(&|name| (name == ID).then_some(escaped.as_str())).unwrap_or_default();
+        let url = place(base, &path);
+        let url = if list.http.body.is_some() || !list.http.templates.is_empty() { url_query::with(&url, &[(ID, id)]) } else { url };
+        let shape = RecordShape { id: "id".parse().into_iter().collect(), ..RecordShape::default() };
+        let query = Query::of(list, self.query, &shape);
+        let requester = Requester::new(base, &list.http, self.query.credentials, self.access)?;
+        let start = query.narrowed(&url);
+        let mut lines = Vec::new();
+        let mut keep = |page: Page| {
+            lines.extend(page.records().map(|record| record.bytes.to_vec()));
+            true
+        };
+        let reader = ListReader { requester: &requester, start: &start, query: &query };
+        let completeness = Box::pin(reader.read(&mut keep)).await?;
+        if completeness.is_failed() {
+            let detail = completeness.why.unwrap_or_else(|| "its list of lines is not complete".to_owned());
+            return Err(SourceError::Pagination { url: redact::url(&start), page: 1, detail });
+        }
+        Ok(lines)
+    }
+}
+
+/// The URL of a path beneath a base, or the base itself.
+fn place(base: &Url, path: &str) -> Url {
+    if path.is_empty() {
+        return base.clone();
+    }
+    let mut url = base.clone();
+    url.set_query(None);
+    url.set_path(&format!("{}/{}", base.path().trim_end_matches('/'), path.trim_start_matches('/')));
+    url
+}

@@ -1,0 +1,279 @@
+//! Requests in the forms of vendors: bodies by POST, GraphQL, templates, lines of orders by requests of their own, log-ins and
+//! refresh tokens.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Asked, Ended, Reply, Server, Workspace, json as answer, order, status};
+
+const HASTE: &str = "[http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\n";
+
+/// A run over a server, whose table of orders is this.
+fn run(server: &Server, orders: &str, args: &[&str], variables: &[(&str, &str)]) -> (Workspace, Ended) {
+    let work = Workspace::new();
+    work.write("etl.toml", format!("[orders]\nlocation = \"{}\"\n{orders}\n{HASTE}", server.orders()));
+    let mut command = work.command(&[&["run"], args].concat());
+    let ended = support::ended(command.envs(variables.iter().copied()).output().unwrap());
+    (work, ended)
+}
+
+fn body(asked: &Asked) -> Value {
+    serde_json::from_str(&asked.body).unwrap_or(Value::Null)
+}
+
+fn ids(work: &Workspace) -> Vec<String> {
+    work.query("SELECT order_id, count(*) FROM fact_order GROUP BY ALL ORDER BY ALL")
+}
+
+#[test]
+fn a_list_by_post_has_its_cursor_size_and_window_in_the_body() {
+    let server = Server::start(|asked| {
+        let body = body(asked);
+        let next = json!({"orders": [serde_json::from_str::<Value>(&order("B", "2026-01-02", "")).unwrap()]});
+        match body["cursor"].as_str() {
+            None => answer(format!(r#"{{"orders":[{}],"cursor":"next"}}"#, order("A", "2026-01-01", ""))),
+            Some("next") => answer(next.to_string()),
+            Some(_) => status(400),
+        }
+    });
+    let toml = r#"
+records = "orders"
+page_size = 50
+pagination = { kind = "cursor", path = "cursor", size_parameter = "limit" }
+filter = { since = "since", until = "until" }
+[orders.body]
+limit = "{limit:number}"
+cursor = "{cursor}"
+filter = { created = { from = "{since}", to = "{until}" }, kinds = ["order"] }
+"#;
+    let (work, ended) = run(&server, toml, &["--since", "2026-01-01"], &[]);
+    ended.published();
+    assert_eq!(ids(&work), ["A|1", "B|1"]);
+    let asked = server.asked();
+    let filter = json!({"created": {"from": "2025-12-31T23:59:59Z"}, "kinds": ["order"]});
+    assert_eq!(body(&asked[0]), json!({"limit": 50, "filter": filter}), "an end that is open is left out");
+    assert_eq!(body(&asked[1]), json!({"limit": 50, "cursor": "next", "filter": filter}));
+    assert!(asked.iter().all(|asked| asked.raw_query.is_empty() && asked.header("content-type") == Some("application/json")));
+}
+
+const GRAPHQL: &str = r#"
+records = "data.orders.nodes"
+page_size = 2
+pagination = { kind = "cursor", path = "data.orders.pageInfo.endCursor", more = "data.orders.pageInfo.hasNextPage", parameter = "after", size_parameter = "first" }
+graphql = "query($first: Int!, $after: String) { orders(first: $first, after: $after) { nodes { id } } }"
+variables = { first = "{first:number}", after = "{after}" }
+fields = { order_id = { path = "id", after = "/" }, created_at = "createdAt", lines = "lineItems.nodes" }
+[orders.line_request]
+when = "lineItems.pageInfo.hasNextPage"
+records = "data.order.lineItems.nodes"
+page_size = 3
+pagination = { kind = "cursor", path = "data.order.lineItems.pageInfo.endCursor", more = "data.order.lineItems.pageInfo.hasNextPage", parameter = "after", size_parameter = "first" }
+graphql = "query($id: ID!, $first: Int!, $after: String) { order(id: $id) { lineItems { nodes { sku } } } }"
+variables = { id = "{id}", first = "{first:number}", after = "{after}" }
+"#;
+
+/// Two pages of orders. The order B lists its first line, and has five.
+fn graphql(asked: &Asked) -> Reply {
+    let body = body(asked);
+    let variables = &body["variables"];
+    let info = |next: bool, cursor: &str| json!({"hasNextPage": next, "endCursor": cursor});
+    let line = |number: u32| json!({"id": format!("L{number}"), "sku": format!("S{number}"), "price": "1.50"});
+    if body["query"].as_str().unwrap().contains("order(id") {
+        assert_eq!(variables["id"], "gid://shop/Order/B");
+        let (from, to) = if variables["after"] == "third" { (4, 5) } else { (1, 3) };
+        let nodes: Vec<_> = (from..=to).map(line).collect();
+        return answer(json!({"data": {"order": {"lineItems": {"nodes": nodes, "pageInfo": info(to == 3, "third")}}}}).to_string());
+    }
+    let order = |id: &str, more: bool| json!({"id": format!("gid://shop/Order/{id}"), "createdAt": "2026-01-01", "lineItems": {"nodes": [line(1)], "pageInfo": {"hasNextPage": more}}});
+    let (nodes, info) = match variables["after"].as_str() {
+        None => (vec![order("A", false), order("B", true)], info(true, "second")),
+        Some(_) => (vec![order("C", false)], info(false, "last")),
+    };
+    answer(json!({"data": {"orders": {"nodes": nodes, "pageInfo": info}}}).to_string())
+}
+
+#[test]
+fn graphql_is_followed_to_the_last_line_of_every_order() {
+    let server = Server::start(graphql);
+    let (work, ended) = run(&server, GRAPHQL, &[], &[]);
+    ended.published();
+    assert_eq!(ids(&work), ["A|1", "B|5", "C|1"]);
+    assert_eq!(body(&server.asked()[0])["variables"], json!({"first": 2}), "the first page has no cursor");
+}
+
+#[test]
+fn a_throttled_query_waits_and_an_error_of_a_success_is_a_failure() {
+    let throttled = json!({
+        "errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}],
+        "extensions": {"cost": {"requestedQueryCost": 30, "throttleStatus": {"currentlyAvailable": 0, "restoreRate": 100}}},
+    });
+    let server = Server::start(move |asked| if asked.before == 0 { answer(throttled.to_string()) } else { graphql(asked) });
+    let begun = std::time::Instant::now();
+    let (work, ended) = run(&server, GRAPHQL, &[], &[]);
+    ended.published();
+    assert!(begun.elapsed().as_millis() >= 300, "30 points at 100 a second");
+    assert_eq!(ids(&work).len(), 3);
+
+    let server = Server::start(|_| answer(r#"{"data":{"orders":null},"errors":[{"message":"not authorized"}]}"#));
+    let (work, ended) = run(&server, GRAPHQL, &[], &[]);
+    ended.expect(3, "extract_failed");
+    assert!(ended.stderr.contains("not authorized") && work.files("curated").is_empty(), "{}", ended.stderr);
+}
+
+#[test]
+fn lines_of_orders_come_by_requests_of_their_own() {
+    let server = Server::start(|asked| match asked.path.as_str() {
+        "/orders" => answer(r#"{"orders":[{"id":"A/1","created_at":"2026-01-01"},{"id":"B","created_at":"2026-01-02"}]}"#),
+        "/orders/A%2F1/items" if asked.parameter("token").is_empty() => {
+            answer(r#"{"lines":[{"sku":"x","price":1},{"sku":"y","price":2}],"next":"2"}"#)
+        }
+        "/orders/A%2F1/items" => answer(r#"{"lines":[{"sku":"z","price":3}]}"#),
+        "/orders/B/items" => answer(r#"{"lines":[{"sku":"x","price":4}]}"#),
+        _ => status(404),
+    });
+    let toml = r#"
+records = "orders"
+pagination = { kind = "single" }
+fields = { lines = "items" }
+[orders.line_request]
+path = "/orders/{id}/items"
+records = "lines"
+concurrency = 2
+pagination = { kind = "cursor", path = "next", parameter = "token" }
+"#;
+    let (work, ended) = run(&server, toml, &[], &[]);
+    ended.published();
+    assert_eq!(
+        work.query("SELECT order_id, sku, line_total FROM fact_order ORDER BY ALL"),
+        ["A/1|x|1.0000", "A/1|y|2.0000", "A/1|z|3.0000", "B|x|4.0000"]
+    );
+
+    // Lines that can't be had are not left out.
+    let server = Server::start(|asked| match asked.path.as_str() {
+        "/orders" => answer(r#"{"orders":[{"id":"A","created_at":"2026-01-01","items":[{"sku":"x","price":1}]}]}"#),
+        _ => status(403),
+    });
+    let (work, ended) = run(&server, toml, &[], &[]);
+    ended.expect(3, "extract_failed");
+    assert!(ended.stderr.contains("/orders/A/items") && work.files("curated").is_empty(), "{}", ended.stderr);
+}
+
+#[test]
+fn parameters_are_written_as_the_source_wants_them() {
+    let server = Server::start(|asked| match asked.raw_query.contains("limit=0%2C1") {
+        true => answer(format!(r#"{{"orders":[{}]}}"#, order("A", "2026-01-10 23:30:00", ""))),
+        false => answer("[]"),
+    });
+    let toml = r#"
+zone = "Europe/Paris"
+records = "orders"
+page_size = 1
+pagination = { kind = "offset", parameter = "offset", size_parameter = "size" }
+filter = { since = "since", until = "until", format = "spaced" }
+query = { limit = "{offset|0},{size}", "filter[date]" = "[{since},{until|9999-12-31 00:00:00}]", where = ['at >= "{since}"', 'at < "{until}"'] }
+"#;
+    let (work, ended) = run(&server, toml, &["--since", "2026-01-10"], &[]);
+    ended.published();
+    assert_eq!(work.query("SELECT created_at FROM fact_order"), ["2026-01-10 22:30:00"], "the shop's own time");
+    let asked = server.asked();
+    let query = |place: usize| asked[place].raw_query.replace("%3A", ":").replace('+', " ");
+    assert!(query(0).contains("filter%5Bdate%5D=%5B2026-01-10 00:59:59%2C9999-12-31 00:00:00%5D"), "{}", query(0));
+    assert!(query(0).contains("where=at %3E%3D %222026-01-10 00:59:59%22") && query(0).matches("where=").count() == 1, "{}", query(0));
+    assert!(query(1).starts_with("limit=1%2C1") || query(1).contains("limit=1%2C1"), "an empty list ends it: {}", query(1));
+}
+
+#[test]
+fn one_record_is_an_object_and_none_is_nothing() {
+    let toml = r#"
+records = { path = "Sale", object = "record" }
+pagination = { kind = "single" }
+fields = { order_id = "id", created_at = "at", lines = { path = "Lines.Line", object = "line" } }
+"#;
+    let sale = |id: &str, lines: &str| format!(r#"{{"id":"{id}","at":"2026-01-01","Lines":{{"Line":{lines}}}}}"#);
+    let one = format!(r#"{{"Sale":{}}}"#, sale("A", r#"{"sku":"x","price":1}"#));
+    let two = format!(
+        r#"{{"Sale":[{},{}]}}"#,
+        sale("A", r#"[{"sku":"x","price":1},{"sku":"y","price":1}]"#),
+        sale("B", r#"{"sku":"x","price":1}"#)
+    );
+    for (content, expected) in [(one, vec!["A|1"]), (two, vec!["A|2", "B|1"]), (r#"{"attributes":{"count":"0"}}"#.to_owned(), vec![])] {
+        let server = Server::start(move |_| answer(content.clone()));
+        let (work, ended) = run(&server, toml, &[], &[]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let found = if work.files("curated").is_empty() { Vec::new() } else { ids(&work) };
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_window_that_the_source_demands_has_a_beginning() {
+    let server = Server::start(|asked| {
+        if asked.parameter("after").is_empty() { status(400) } else { answer(format!("[{}]", order("A", "2026-01-01", ""))) }
+    });
+    let toml = "pagination = { kind = \"single\" }\nfilter = { since = \"after\", earliest = \"2020-01-01\" }";
+    run(&server, toml, &[], &[]).1.published();
+    assert!(server.asked()[0].raw_query.contains("2019-12-31"), "a second earlier");
+}
+
+#[test]
+fn a_log_in_gives_a_token_and_a_key_is_a_user_without_a_password() {
+    let server = Server::start(|asked| match asked.path.as_str() {
+        "/login" => {
+            assert_eq!(body(asked), json!({"email": "ann", "password": "a-password-of-ann"}));
+            answer(r#"{"data":{"token":"issued-by-the-login"}}"#)
+        }
+        _ if asked.header("authorization") == Some("Bearer issued-by-the-login") => answer(format!("[{}]", order("A", "2026-01-01", ""))),
+        _ => status(401),
+    });
+    let toml = "pagination = { kind = \"single\" }\nauth = { kind = \"login\", url = \"/login\", token = \"data.token\" }";
+    let (_, ended) = run(&server, toml, &[], &[("ETL_API_USER", "ann"), ("ETL_API_PASSWORD", "a-password-of-ann")]);
+    ended.published();
+    assert!(!ended.stderr.contains("a-password-of-ann") && !ended.stdout.contains("issued-by-the-login"));
+
+    // `a-secret-key:` in Base64.
+    let server = Server::start(|asked| match asked.header("authorization") {
+        Some("Basic YS1zZWNyZXQta2V5Og==") => answer(format!("[{}]", order("A", "2026-01-01", ""))),
+        _ => status(401),
+    });
+    let toml = "pagination = { kind = \"single\" }\nauth = { kind = \"api_key\", user = true }";
+    run(&server, toml, &[], &[("ETL_API_KEY", "a-secret-key")]).1.published();
+    run(&server, toml, &[], &[("ETL_API_USER", "a-secret-key"), ("ETL_API_PASSWORD", "")]).1.published();
+    run(&server, toml, &[], &[]).1.expect(2, "invalid_configuration");
+}
+
+#[test]
+fn a_refresh_token_that_is_replaced_is_kept_for_the_next_run() {
+    let server = Server::start(|asked| match asked.path.as_str() {
+        "/token" => {
+            let sent = asked.body.split('&').find_map(|pair| pair.strip_prefix("refresh_token=")).unwrap().to_owned();
+            let number: u32 = sent.strip_prefix("refresh-token-").unwrap().parse().unwrap();
+            // Each refresh token is good for one token.
+            if number as usize != asked.before / 2 + 1 {
+                return status(400);
+            }
+            answer(json!({"access_token": format!("token-number-{number}"), "refresh_token": format!("refresh-token-{}", number + 1), "expires_in": 3600}).to_string())
+        }
+        _ if asked.header("x-token").is_some_and(|token| token.starts_with("token-number-")) => {
+            answer(format!("[{}]", order("A", "2026-01-01", "")))
+        }
+        _ => status(401),
+    });
+    let work = Workspace::new();
+    let toml = "pagination = { kind = \"single\" }\nauth = { kind = \"oauth2\", token_url = \"/token\", grant = \"refresh_token\", credentials_in = \"body\", header = \"X-Token\" }";
+    work.write("etl.toml", format!("[orders]\nlocation = \"{}\"\n{toml}\n{HASTE}", server.orders()));
+    let variables = [
+        ("ETL_OAUTH_CLIENT_ID", "client"),
+        ("ETL_OAUTH_CLIENT_SECRET", "a-client-secret"),
+        ("ETL_OAUTH_REFRESH_TOKEN", "refresh-token-1"),
+        ("ETL_OAUTH_REFRESH_TOKEN_FILE", "refresh-token"),
+    ];
+    for run in 1..=3 {
+        let ended = support::ended(work.command(&["run"]).envs(variables).output().unwrap());
+        assert_eq!(ended.code, 0, "run {run}: {}", ended.stderr);
+        assert_eq!(work.read("refresh-token"), format!("refresh-token-{}", run + 1));
+        assert!(!ended.stderr.contains("refresh-token-"), "{}", ended.stderr);
+    }
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(work.path("refresh-token").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}

@@ -1,0 +1,90 @@
+//! Orders in the shapes of vendors' APIs, loaded by the shipped profiles: every priced line becomes a row, and the rows add up to the
+//! totals in the vendors' own fields.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use support::Workspace;
+
+/// A payload: its profile, its file, and what its vendor's own fields say of it.
+struct Payload {
+    profile: &'static str,
+    file: &'static str,
+    orders: usize,
+    rows: usize,
+    /// By currency; empty where an order names none.
+    revenue: &'static [(&'static str, &'static str)],
+    /// Settings that the vendor's API leaves to its user.
+    toml: &'static str,
+}
+
+const fn payload(
+    profile: &'static str,
+    file: &'static str,
+    orders: usize,
+    rows: usize,
+    revenue: &'static [(&'static str, &'static str)],
+) -> Payload {
+    Payload { profile, file, orders, rows, revenue, toml: "" }
+}
+
+const PAYLOADS: [Payload; 24] = [
+    // Σ total_line_items_price of the orders that are no tests.
+    payload("shopify", "shopify.json", 4, 6, &[("USD", "155.0000")]),
+    // Σ originalUnitPriceSet × quantity.
+    payload("shopify-graphql", "shopify-graphql.json", 1, 2, &[("USD", "36.0000")]),
+    // Σ total of line_items and fee_lines.
+    payload("woocommerce", "woocommerce.json", 5, 7, &[("EUR", "104.9800")]),
+    // Σ total_inc_tax.
+    payload("bigcommerce", "bigcommerce.json", 7, 10, &[("USD", "545.0000")]),
+    payload("bigcommerce", "bigcommerce-legacy.json", 1, 1, &[("USD", "178.0000")]),
+    // Σ lines.data[].amount.
+    payload("stripe", "stripe.json", 7, 7, &[("jpy", "5000.0000"), ("ugx", "5000.0000"), ("usd", "308.4500")]),
+    payload("stripe-checkout", "stripe-checkout.json", 1, 1, &[("usd", "30.0000")]),
+    payload("stripe-charges", "stripe-charges.json", 1, 1, &[("usd", "20.0000")]),
+    // Σ total.
+    payload("medusa", "medusa.json", 3, 5, &[("eur", "88.7350")]),
+    payload("vendure", "vendure.json", 1, 1, &[("USD", "190.5600")]),
+    payload("saleor", "saleor.json", 1, 1, &[("USD", "30.6000")]),
+    // Σ line_items[].total_money; a return has no lines.
+    payload("square", "square.json", 2, 3, &[("USD", "34.0000")]),
+    // Σ grand_total: parts of products are no lines.
+    payload("magento", "magento.json", 3, 3, &[("USD", "123.0000")]),
+    payload("squarespace", "squarespace.json", 1, 2, &[("USD", "28.0000")]),
+    payload("wix", "wix.json", 1, 1, &[("USD", "170.0000")]),
+    Payload {
+        toml: "orders.zone = \"Europe/Paris\"\norders.fields.currency.map = { 1 = \"EUR\" }",
+        ..payload("prestashop", "prestashop.json", 1, 2, &[("EUR", "59.8000")])
+    },
+    payload("ebay", "ebay.json", 1, 1, &[("USD", "30.0000")]),
+    payload("etsy", "etsy.json", 2, 2, &[("JPY", "1500.0000"), ("USD", "19.9900")]),
+    payload("amazon-sp-api", "amazon-2026.json", 1, 1, &[("USD", "24.0000")]),
+    payload("commercetools", "commercetools.json", 3, 3, &[("EUR", "33.8000"), ("ISK", "1500.0000")]),
+    Payload { toml: "orders.fields.currency.value = \"USD\"", ..payload("ecwid", "ecwid.json", 1, 1, &[("USD", "25.0000")]) },
+    payload("lightspeed", "lightspeed-r.json", 2, 3, &[("", "45.0000")]),
+    payload("lightspeed-x", "lightspeed-x.json", 1, 2, &[("", "35.0000")]),
+    payload("salesforce", "salesforce.json", 1, 1, &[("USD", "60.0000")]),
+];
+
+#[test]
+fn each_payload_loads_to_the_totals_of_its_vendor_by_its_profile_alone() {
+    for Payload { profile, file, orders, rows, revenue, toml } in PAYLOADS {
+        let work = Workspace::new();
+        work.write("etl.toml", toml);
+        work.write("orders.json", std::fs::read(format!("{}/tests/payloads/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap());
+        // Some are pages of a longer list.
+        let run = ["run", "--source", profile, "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"];
+        let summary = work.etl(&run).published();
+        assert_eq!(summary["lines_dropped"], 0, "{file}: {summary}");
+        let found: BTreeMap<_, _> =
+            summary["revenue"].as_object().unwrap().iter().map(|(currency, sum)| (currency.as_str(), sum.as_str().unwrap())).collect();
+        assert_eq!(found, revenue.iter().copied().collect(), "{file}");
+        let held = |column: &str| work.facts().iter().map(|row| row[column].clone()).collect::<Vec<_>>();
+        assert_eq!(held("order_id").into_iter().collect::<std::collections::BTreeSet<_>>().len(), orders, "{file}");
+        assert_eq!(held("sku").len(), rows, "{file}: {:?}", held("sku"));
+        assert_eq!(work.etl(&["check"]).code, 0, "{file}: {}", work.etl(&["check"]).stdout);
+        work.etl(&run).unchanged();
+    }
+}
