@@ -42,6 +42,52 @@ fn an_unknown_api_is_mapped_by_what_is_proposed() {
     assert!(again.stdout.contains("Nothing is left to be said"), "{}", again.stdout);
 }
 
+/// Lines whose price is a rounded quotient, with a sku only of their variant, and one variant on two lines.
+#[test]
+fn money_that_the_default_paths_would_lose_is_proposed() {
+    let server = Server::start(|_: &Asked| {
+        let line = |variant: &str, quantity: u32, price: &str, total: &str| {
+            format!(r#"{{"product_id":"p","variant_sku":"{variant}","quantity":{quantity},"price":{price},"total":"{total}"}}"#)
+        };
+        let lines = [line("p-red", 3, "3.3333", "10.00"), line("p-blue", 1, "5", "5.00"), line("p-red", 1, "4", "4.00")].join(",");
+        json(format!(r#"{{"total":1,"orders":[{{"id":1,"created_at":"2026-01-01","items":[{lines}]}}]}}"#))
+    });
+    let work = Workspace::new();
+    let found = work.etl(&["probe", "--orders", &server.orders()]).summary();
+    let profile = found["profile"].as_str().unwrap();
+    for line in ["repeated_sku = \"sum\"", "sku = [\"variant_sku\", \"product_id\"]", "line_total = \"total\""] {
+        assert!(profile.contains(line), "{line}: {profile}");
+    }
+    assert_eq!(found["rows"], 2);
+    let shown = work.etl(&["probe", "--orders", &server.orders(), "--format", "text"]).stdout;
+    assert!(shown.contains("quantity times price gives another amount on 1 of 3 lines"), "{shown}");
+    assert!(shown.contains("the source is not asked for it, so each run reads all orders"), "{shown}");
+    work.write("etl.toml", profile);
+    let summary = work.etl(&["run"]).published();
+    assert_eq!(summary["revenue"], serde_json::json!({ "": "19.0000" }));
+    assert_eq!(work.query("SELECT sku, quantity, line_total FROM fact_order ORDER BY sku"), ["p-blue|1|5.0000", "p-red|4|14.0000"]);
+    let again = work.etl(&["probe"]).summary();
+    assert_eq!(again["profile"], serde_json::Value::Null);
+}
+
+#[test]
+fn what_a_shipped_profile_gathers_is_shown_and_the_command_names_it() {
+    let work = Workspace::new();
+    let payload = |name: &str| format!("{}/tests/payloads/{name}", env!("CARGO_MANIFEST_DIR"));
+    let found = |profile: &str, file: &str| work.etl(&["probe", "--source", profile, "--orders", &payload(file)]).summary();
+    let lines = |found: &serde_json::Value| {
+        let columns = found["columns"].as_array().unwrap();
+        columns.iter().find(|column| column["column"] == "lines").unwrap()["path"].as_str().unwrap().to_owned()
+    };
+    let stripe = found("stripe-charges", "stripe-charges.json");
+    assert_eq!((lines(&stripe).as_str(), &stripe["profile"]), ("the record itself", &serde_json::Value::Null));
+    assert!(stripe["command"].as_str().unwrap().starts_with("etl run --source stripe-charges --orders '"), "{stripe}");
+    let amazon = found("amazon-v0", "amazon-v0.json");
+    assert_eq!(lines(&amazon), "a request for each order");
+    let salesforce = found("salesforce", "salesforce.json");
+    assert_eq!(salesforce["rows"], 1);
+}
+
 #[test]
 fn a_known_shape_needs_nothing_and_says_what_it_would_drop() {
     let server = Server::start(|_: &Asked| {

@@ -72,7 +72,7 @@ const PAYLOADS: [Payload; 24] = [
 fn each_payload_loads_to_the_totals_of_its_vendor_by_its_profile_alone() {
     for Payload { profile, file, orders, rows, revenue, toml } in PAYLOADS {
         let work = Workspace::new();
-        work.write("etl.toml", toml);
+        work.write("etl.toml", format!("source = \"{profile}\"\n{toml}"));
         work.write("orders.json", std::fs::read(format!("{}/tests/payloads/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap());
         // Some are pages of a longer list.
         let run = ["run", "--source", profile, "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"];

@@ -20,7 +20,8 @@ fn text(out: &mut String, probe: &Probe) {
     let _ = writeln!(out, "{}\n", probe.location);
     let _ = writeln!(out, "  records     {} looked at, found at: {at}", probe.records);
     let _ = writeln!(out, "  pagination  {}: {}", probe.pagination.kind, probe.pagination.because);
-    let _ = writeln!(out, "  complete?   {}\n", probe.completeness);
+    let _ = writeln!(out, "  complete?   {}", probe.completeness);
+    let _ = writeln!(out, "  window      {}\n", probe.window);
     let _ = writeln!(out, "  {:<13} {:<28} {:>9}  first values", "column", "from", "found");
     for found in &probe.columns {
         column(out, found);
@@ -37,7 +38,7 @@ fn text(out: &mut String, probe: &Probe) {
             let _ = writeln!(out, "\nWhat was proposed, for etl.toml (look at each line before you believe it):\n\n{profile}");
         }
         None => {
-            let _ = writeln!(out, "\nNothing is left to be said: etl run --orders '{}'", probe.location);
+            let _ = writeln!(out, "\nNothing is left to be said: {}", probe.command);
         }
     }
 }
@@ -49,7 +50,11 @@ fn column(out: &mut String, found: &Found) {
     let indent = if found.level == "line" { "  " } else { "" };
     let name = format!("{indent}{}", found.column);
     let _ = match (&found.path, &found.proposed) {
-        (Some(path), _) => writeln!(out, "  {name:<13} {path:<28} {of:>9}  {values}"),
+        (Some(path), None) => writeln!(out, "  {name:<13} {path:<28} {of:>9}  {values}"),
+        (Some(path), Some(proposal)) => {
+            let _ = writeln!(out, "  {name:<13} {path:<28} {of:>9}  {values}");
+            writeln!(out, "  {:<13} {:<28} {:>9}  proposed before it: {}", "", format!("? {}", proposal.path), "", proposal.because)
+        }
         (None, Some(proposal)) => {
             writeln!(out, "  {name:<13} {:<28} {of:>9}  proposed: {}", format!("? {}", proposal.path), proposal.because)
         }

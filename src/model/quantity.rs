@@ -65,7 +65,7 @@ impl Quantity {
         match (self.kind, kind) {
             (own, wanted) if own == wanted => Some(self.units),
             (QuantityType::Whole, _) => Money::from_units(i128::from(self.units) * ONE).ok().map(Money::units),
-            (QuantityType::Decimal, _) => (i128::from(self.units) % ONE == 0).then(|| self.units / 10_000),
+            (QuantityType::Decimal, _) => (i128::from(self.units) % ONE == 0).then_some(self.units / 10_000),
         }
     }
 

@@ -464,7 +464,11 @@ impl MemberNormalizer {
         let source = self.spec.source;
         if !self.source.ambiguous.is_empty() {
             let names = listed(&self.source.ambiguous);
-            tracing::warn!(source, names, "columns whose names are equal in lower case are one column: the first value of a record counts");
+            tracing::warn!(
+                source,
+                names,
+                "columns that have one name, in lower case and with their parents, are one column: the first value of a record counts"
+            );
         }
         if !self.source.left_out.is_empty() {
             let (columns, names) = (self.source.left_out.len(), listed(&self.source.left_out));

@@ -69,6 +69,9 @@ pub struct RecordCounts {
     pub lines_dropped: u64,
     /// Lines that the profile skips; not included in `lines_read`.
     pub lines_skipped: u64,
+    /// Dropped lines whose quantity has decimals.
+    #[serde(skip)]
+    pub decimal_quantities: u64,
     /// Lines that were added to an earlier line with the same sku (`repeated_sku = "sum"`).
     #[serde(skip)]
     pub lines_summed: u64,
@@ -111,6 +114,11 @@ mod by_reason {
 }
 
 impl RecordCounts {
+    /// The records and lines that were dropped for a reason.
+    pub fn of(&self, reason: Reason) -> u64 {
+        Reason::ALL.iter().zip(self.dropped).filter(|(own, _)| **own == reason).map(|(_, count)| count).sum()
+    }
+
     /// Adds all of `other`.
     pub fn absorb(&mut self, other: &RecordCounts) {
         self.records_read += other.records_read;
@@ -125,6 +133,7 @@ impl RecordCounts {
         self.lines_dropped += other.lines_dropped;
         self.lines_skipped += other.lines_skipped;
         self.lines_summed += other.lines_summed;
+        self.decimal_quantities += other.decimal_quantities;
         self.prices_defaulted += other.prices_defaulted;
         self.prices_rounded += other.prices_rounded;
         self.updated_at_unreadable += other.updated_at_unreadable;
@@ -453,6 +462,7 @@ impl<'a> Work<'a> {
                 (Err(reason), _) => Err(reason),
             };
             if let Err(reason) = taken {
+                self.batch.counts.decimal_quantities += u64::from(reason == Reason::InvalidQuantity && self.has_decimal_quantity(line));
                 drop_line(self, index, line, reason);
             }
         }
@@ -511,7 +521,12 @@ impl<'a> Work<'a> {
     fn price(&self, cells: &[Option<&'a str>], quantity: Quantity, currency: Option<&str>) -> Result<LinePrice, MoneyError> {
         let mapping = &self.normalizer.mapping;
         let money = |field: LineField| amount(mapping.line(field), &mapping.line(field).value(cells), cells, currency);
-        let (unit, total) = (money(LineField::UnitPrice)?, money(LineField::LineTotal)?);
+        let total = money(LineField::LineTotal)?;
+        // Beside a total, no price is needed, and what stands at its default paths may be no price: Stripe has an object there.
+        let unit = match total {
+            Some(_) => money(LineField::UnitPrice).ok().flatten(),
+            None => money(LineField::UnitPrice)?,
+        };
         let discount = mapping.discount.as_ref().map(|discount| discount.sum(cells, currency)).transpose()?.flatten();
         let discount = discount.filter(|discount| *discount != Money::ZERO);
         let unit_price = unit.map_or(Money::ZERO, |unit| unit.money);
@@ -531,6 +546,12 @@ impl<'a> Work<'a> {
             is_defaulted: unit.is_none() && total.is_none(),
             is_rounded: total.or(unit).is_some_and(|amount| amount.rounded),
         })
+    }
+
+    /// Whether a line would have a valid quantity if quantities had decimals.
+    fn has_decimal_quantity(&self, line: usize) -> bool {
+        let value = |cells| self.normalizer.mapping.line(LineField::Quantity).value(cells);
+        self.captured.line(line).is_some_and(|cells| quantity(&value(cells), QuantityType::Decimal).is_some())
     }
 
     /// The sku of a captured line, if it is valid.
@@ -872,6 +893,27 @@ mod tests {
             rows(&format!(r#"[{{"sku":"a","price":{most}}},{{"sku":"a","price":{most}}}]"#)),
             (format!("a/1/{most}.0000/{most}.0000"), (0, 1))
         );
+    }
+
+    #[test]
+    fn beside_a_total_no_price_is_needed() {
+        let profile = crate::settings::orders_profile("[orders.line_fields]\nline_total = { path = 'sum', scale = 2 }").unwrap();
+        let mapping = Mapping { profile: Some(&profile), ..Mapping::default() };
+        let normalizer = RecordNormalizer::configured(&mapping, Window::default());
+        let of = |line: &str| {
+            let record = order(&format!("[{line}]"));
+            let batch = normalizer.normalize([record.as_bytes()].into_iter());
+            let reasons: Vec<_> = batch.drops.iter().filter(|drop| drop.line.is_some()).map(|drop| drop.reason).collect();
+            let frame = batch.rows.finish().unwrap();
+            let rows = FactRows::new(&frame).unwrap();
+            let row =
+                (0..rows.len()).map(|i| rows.line(i)).map(|l| format!("{}/{}/{}", l.unit_price, l.line_total, l.price_defaulted)).next();
+            (row, reasons)
+        };
+        assert_eq!(of(r#"{"sku":"a","quantity":2,"sum":1000,"price":{"id":"p"}}"#), (Some("5.0000/10.0000/false".into()), vec![]));
+        assert_eq!(of(r#"{"sku":"a","quantity":2,"price":{"id":"p"}}"#), (None, vec![Reason::InvalidPrice]));
+        assert_eq!(of(r#"{"sku":"a","quantity":2,"sum":"ten","price":1}"#), (None, vec![Reason::InvalidPrice]));
+        assert_eq!(of(r#"{"sku":"a","quantity":0,"sum":0,"price":3}"#), (Some("3.0000/0.0000/false".into()), vec![]));
     }
 
     #[test]

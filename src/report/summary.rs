@@ -142,7 +142,7 @@ pub struct Summary {
     #[serde(default)]
     pub replay_of: Option<String>,
     /// The run that it put the layer back before, for an undo.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub undoes: Option<String>,
     /// How it ended.
     pub status: Status,

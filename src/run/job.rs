@@ -33,14 +33,14 @@ use crate::{
     coverage::Interval,
     join::Enricher,
     layer::{self, Catalog, LayerError, LookUpError, MergeRules, OpenedLayer, PriceBook, StateOrigin, StoredPartitions, StoredState},
-    model::{Dt, FactSchema, FileFormat, RunId, UtcMicros, Window},
+    model::{Dt, FactSchema, FileFormat, Reason, RunId, UtcMicros, Window},
     net::{Network, redact},
-    normalize::{Mapping, RecordNormalizer},
+    normalize::{Mapping, RecordCounts, RecordNormalizer},
     report::{
         self, CommandName, Status, Summary,
         telemetry::{self, RunTelemetry},
     },
-    settings::{Cursor, Location, RepeatedSku, Settings, SettingsError, Source, When},
+    settings::{Cursor, Location, MergeBy, RepeatedSku, Settings, SettingsError, Source, When},
     source::{self, Access, Query, SourceCounters, SourceError},
     store::{self, Lease, LockError, MOST_ATTEMPTS, ObjectRef, Output, Scope, Staging, StoreError},
 };
@@ -560,15 +560,29 @@ impl Job<'_> {
             records_dropped = self.summary.records_dropped(),
             "the source has been read"
         );
-        if extracted.counts.repeated_skus > 0 {
+        self.warn_of_what_was_read(&extracted.counts);
+        Ok(extracted)
+    }
+
+    /// Says what of the source may not have been meant so.
+    fn warn_of_what_was_read(&self, counts: &RecordCounts) {
+        let lines = counts.decimal_quantities;
+        if lines > 0 {
+            let way_out = "`fact.quantity = \"decimal\"` in etl.toml keeps them";
+            tracing::warn!(lines, "lines were dropped because their quantities have decimals: {way_out}");
+        }
+        let orders = counts.of(Reason::EmptyItems);
+        if orders > 0 && self.settings.merge == MergeBy::Order {
+            tracing::warn!(orders, "orders have no lines, and were dropped as empty_items: where the layer has rows of them, these stay");
+        }
+        let repeated_skus = counts.repeated_skus;
+        if repeated_skus > 0 {
             let outcome = match self.settings.repeated_sku {
                 RepeatedSku::Last => "the later line wins",
                 RepeatedSku::Sum => "their quantities and totals are added up",
             };
-            let repeated_skus = extracted.counts.repeated_skus;
             tracing::warn!(repeated_skus, "skus that stand on more than one line of their record: {outcome}");
         }
-        Ok(extracted)
     }
 
     /// Merges the lines of the run with the stored partitions.

@@ -132,11 +132,11 @@ settings! {
     URL = Setting { flag: "--url", variable: "ETL_URL", key: "url", default: "none", value: "URL",
         help: "URL of the API of the three sources, for a profile that knows their paths", ..NONE };
     ORDERS = Setting { flag: "--orders", variable: "ETL_ORDERS", key: "orders", form: Form::Table, default: "none: required", value: "LOCATION",
-        help: "Orders: an http(s) URL, or a file, folder or glob of .json, .ndjson, .jsonl, also .gz or .zst; also s3://, gs:// or az://bucket/key" };
+        help: "Orders: an http(s) URL, or a file, folder or glob of .json, .ndjson, .jsonl, .csv or .parquet; also s3://, gs:// or az://bucket/key" };
     USERS = Setting { flag: "--users", variable: "ETL_USERS", key: "users", form: Form::Table, default: "none", value: "LOCATION",
-        help: "Users: the same, also .csv and .parquet" };
+        help: "Users: the same" };
     PRODUCTS = Setting { flag: "--products", variable: "ETL_PRODUCTS", key: "products", form: Form::Table, default: "none", value: "LOCATION",
-        help: "Products: the same, also .csv and .parquet" };
+        help: "Products: the same" };
     OUTPUT = Setting { flag: "--output", variable: "ETL_OUTPUT", key: "output", default: "output", value: "LOCATION", help: "The layer: a folder, or s3://, gs:// or az://bucket/prefix", ..NONE };
     FILE_FORMAT = Setting { flag: "--file-format", variable: "ETL_FILE_FORMAT", key: "file_format", form: Form::Words(&["csv", "parquet"]),
         default: "that of the layer, else csv", value: "FORMAT", help: "Format of the files of partitions: csv or parquet; dimensions are always CSV" };

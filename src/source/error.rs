@@ -202,10 +202,12 @@ pub enum RequestFailure {
         excerpt: String,
     },
     /// The status is a success, but the body reports an error.
-    #[error("the server answered {status} with a body that reports an error: {what}{}", quoted(excerpt))]
+    #[error("the server answered {status} with a body that reports an error: {what}{}{}", refusal.hint(), quoted(excerpt))]
     Reported {
         /// The status.
         status: u16,
+        /// Whether it refuses the credentials.
+        refusal: ReportedRefusal,
         /// The key that reports the error, and its value.
         what: String,
         /// The beginning of the body, redacted.
@@ -283,6 +285,24 @@ pub enum RequestFailure {
     NotSent(String),
 }
 
+/// What an error that a body reports is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReportedRefusal {
+    /// The credentials: GraphQL says so in a body with status 200. The same request fails again.
+    Credentials,
+    /// Something else, which may pass.
+    Other,
+}
+
+impl ReportedRefusal {
+    fn hint(self) -> &'static str {
+        match self {
+            ReportedRefusal::Credentials => " (the server refuses the credentials, or there are none)",
+            ReportedRefusal::Other => "",
+        }
+    }
+}
+
 /// Whether another request for a token may succeed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TokenOutlook {
@@ -294,7 +314,7 @@ pub enum TokenOutlook {
 
 fn hint(status: u16) -> &'static str {
     match status {
-        401 => " (are ETL_API_TOKEN, ETL_API_KEY or ETL_API_USER and ETL_API_PASSWORD set?)",
+        401 => " (are ETL_API_TOKEN, ETL_API_KEY, or ETL_API_USER and ETL_API_PASSWORD set, and right?)",
         403 => " (the credentials do not allow this)",
         404 => " (is the path right?)",
         429 => " (too many requests)",
@@ -313,10 +333,8 @@ impl RequestFailure {
             RequestFailure::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
             RequestFailure::NoRecords { had_some, .. } => *had_some,
             RequestFailure::Token { outlook, .. } => *outlook == TokenOutlook::MayPass,
-            RequestFailure::Connection(_)
-            | RequestFailure::NotJson { .. }
-            | RequestFailure::Reported { .. }
-            | RequestFailure::NullRecords { .. } => true,
+            RequestFailure::Connection(_) | RequestFailure::NotJson { .. } | RequestFailure::NullRecords { .. } => true,
+            RequestFailure::Reported { refusal, .. } => *refusal == ReportedRefusal::Other,
             RequestFailure::NoCount { .. }
             | RequestFailure::TooLarge { .. }
             | RequestFailure::Encoding { .. }

@@ -1,5 +1,7 @@
 //! `etl probe`: one page of a source, and what would be made of it. Nothing is written.
 
+mod line_total;
+mod lines;
 mod propose;
 
 use std::collections::BTreeMap;
@@ -7,14 +9,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use self::propose::Document;
+use self::{line_total::PricedBy, propose::Document};
 use super::RunError;
 use crate::{
     cancel::Cancel,
     model::{FactRows, FieldPath, Level, Reason, Window},
     net::Network,
     normalize::{LINE_FIELDS, Mapping, RECORD_FIELDS, RecordNormalizer},
-    settings::{Pagination, Settings, SettingsError, Source},
+    settings::{Cursor, Pagination, RepeatedSku, Settings, SettingsError, Source},
     source::{self, Access, ProbedPage, Query, SourceCounters},
 };
 
@@ -37,6 +39,8 @@ pub struct Probe {
     pub pagination: Evidence,
     /// Whether a run could show that it has everything, and by what.
     pub completeness: String,
+    /// What a run asks the source for, with a window.
+    pub window: String,
     /// Each column, in the order of the fact table.
     pub columns: Vec<Found>,
     /// Records and lines that would be processed.
@@ -47,6 +51,8 @@ pub struct Probe {
     pub dropped: BTreeMap<&'static str, u64>,
     /// The first rows, as `order_id, sku, quantity, unit_price, created_at`.
     pub sample: Vec<String>,
+    /// The command that loads it.
+    pub command: String,
     /// A profile to paste, where the one at hand leaves something to be said.
     pub profile: Option<String>,
 }
@@ -78,7 +84,7 @@ pub struct Found {
     pub of: usize,
     /// The first values.
     pub values: Vec<String>,
-    /// Where the values may stand, where no path has any.
+    /// Where the values may stand, where no path has any, or where another path says more.
     pub proposed: Option<Proposal>,
 }
 
@@ -127,37 +133,50 @@ fn examine(settings: &Settings, orders: &Source, page: &ProbedPage) -> Probe {
     let mut columns = Vec::new();
     for (column, defaults) in RECORD_FIELDS {
         let own = orders.profile.fields.get(column).map(|rule| (rule.paths.clone(), rule.default.clone()));
-        columns.push(found(column, Level::Record, defaults, own, &parsed, || document.propose(column)));
+        columns.push(match column {
+            "lines" => lines::found(&orders.profile, &parsed, || document.propose(column)),
+            _ => found(column, Level::Record, defaults, own, &parsed, || document.propose(column)),
+        });
     }
-    let lines_at = columns.iter().find(|found| found.column == "lines").and_then(|found| {
-        found.path.clone().or_else(|| found.proposed.as_ref().map(|proposed| proposed.path.clone())).and_then(|path| path.parse().ok())
-    });
-    let lines: Vec<Value> = lines_at
-        .iter()
-        .flat_map(|path: &FieldPath| parsed.iter().filter_map(|record| propose::at(record, path)?.as_array()).flatten().cloned())
-        .collect();
+    let proposed_lines = columns.iter().find(|found| found.column == "lines").and_then(|found| found.proposed.as_ref()?.path.parse().ok());
+    let lines = lines::of(&orders.profile, proposed_lines.as_ref(), &parsed);
     let line_document = Document::of(&lines);
     for (column, defaults) in LINE_FIELDS {
         let own = orders.profile.line_fields.get(column).map(|rule| (rule.paths.clone(), rule.default.clone()));
         columns.push(found(column, Level::Line, defaults, own, &lines, || line_document.propose(column)));
     }
+    say_more_of_lines(&mut columns, orders, &lines, &line_document);
     let pagination = evidence(&orders.profile.http.pagination, page, &body, records_at.as_deref().or(proposed_records.as_deref()));
-    let profile = paste(orders, proposed_records.as_deref(), &columns, &pagination);
+    let mut profile = paste(orders, proposed_records.as_deref(), &columns, &pagination, None);
 
     // As it would be with the profile that is proposed, so that the next step can be judged.
-    let outcome = normalized(settings, orders, profile.as_deref(), &raw);
+    let mut outcome = normalized(settings, orders, profile.as_deref(), &raw);
+    if outcome.repeated_skus > 0 && settings.repeated_sku == RepeatedSku::Last {
+        profile = paste(orders, proposed_records.as_deref(), &columns, &pagination, Some(RepeatedSku::Sum));
+        outcome = normalized(settings, orders, profile.as_deref(), &raw);
+    }
     Probe {
         location: orders.location.to_string(),
         records_at: records_at.or_else(|| proposed_records.map(|path| format!("{path} (proposed)"))),
         records: raw.len(),
         pagination,
         completeness: completeness(orders, page),
+        window: window(settings.cursor, orders, page),
         columns,
         records_processed: outcome.processed,
         rows: outcome.rows,
         dropped: outcome.dropped,
         sample: outcome.sample,
+        command: command(settings, orders),
         profile,
+    }
+}
+
+/// The command that loads the source as it was looked at.
+fn command(settings: &Settings, orders: &Source) -> String {
+    match &settings.source {
+        Some(source) => format!("etl run --source {source} --orders '{}'", orders.location),
+        None => format!("etl run --orders '{}'", orders.location),
     }
 }
 
@@ -193,9 +212,8 @@ fn found(
     let is_value = |value: &&Value| match value {
         Value::Null => false,
         Value::String(text) => !text.trim().is_empty(),
-        Value::Array(_) => column == "lines",
-        Value::Object(_) => false,
-        _ => column != "lines",
+        Value::Array(_) | Value::Object(_) => false,
+        _ => true,
     };
     let mut served: BTreeMap<usize, usize> = BTreeMap::new();
     let mut values: Vec<String> = Vec::new();
@@ -205,7 +223,6 @@ fn found(
         *served.entry(place).or_default() += 1;
         let shown = match value {
             Value::String(text) => text.clone(),
-            Value::Array(elements) => format!("{} lines", elements.len()),
             other => other.to_string(),
         };
         if values.len() < SHOWN && !values.contains(&shown) {
@@ -223,6 +240,46 @@ fn found(
     }
     let proposed = if path.is_none() { propose() } else { None };
     Found { column, level: level.as_str(), path, found_in, of: documents.len(), values, proposed }
+}
+
+/// Proposes a finer sku, and the total of a line, where the profile says nothing of them.
+fn say_more_of_lines(columns: &mut [Found], orders: &Source, lines: &[Value], document: &Document<'_>) {
+    let path_of = |column: &str| -> Option<FieldPath> {
+        let found = columns.iter().find(|found| found.column == column && found.level == Level::Line.as_str())?;
+        found.path.as_ref().or_else(|| Some(&found.proposed.as_ref()?.path))?.parse().ok()
+    };
+    let quantity = path_of("quantity");
+    let total = path_of("unit_price").and_then(|price| {
+        let priced = PricedBy { quantity: quantity.as_ref(), price: &price };
+        line_total::propose(lines, document, &priced)
+    });
+    for found in columns.iter_mut().filter(|found| found.level == Level::Line.as_str()) {
+        if orders.profile.line_fields.contains_key(found.column) {
+            continue;
+        }
+        match (found.column, &found.path) {
+            ("line_total", None) => found.proposed.clone_from(&total),
+            // Beside a total, no price is needed.
+            ("unit_price", None) if orders.profile.line_fields.contains_key("line_total") => found.proposed = None,
+            ("sku", Some(used)) => found.proposed = document.finer_sku(used),
+            _ => {}
+        }
+    }
+}
+
+/// What a run with a window sends to the source.
+fn window(cursor: Cursor, orders: &Source, page: &ProbedPage) -> String {
+    let filter = &orders.profile.http.filter;
+    let (parameters, column) = match cursor {
+        Cursor::Created => ([&filter.since, &filter.until], "created_at"),
+        Cursor::Updated => ([&filter.updated_since, &filter.updated_until], "updated_at"),
+    };
+    let names: Vec<_> = parameters.into_iter().flatten().map(|name| format!("`{name}`")).collect();
+    match (page.is_http, names.is_empty()) {
+        (false, _) => format!("on {column}: files are read whole, and rows outside of it are left out"),
+        (true, true) => format!("on {column}: the source is not asked for it, so each run reads all orders (see `filter`)"),
+        (true, false) => format!("on {column}: sent as {}", names.join(" and ")),
+    }
 }
 
 /// Whether a run could show that it has everything the source has.
@@ -276,7 +333,13 @@ fn evidence(configured: &Pagination, page: &ProbedPage, body: &Value, records_at
 }
 
 /// The profile that says what the one at hand leaves unsaid; `None` where nothing is.
-fn paste(orders: &Source, records: Option<&str>, columns: &[Found], pagination: &Evidence) -> Option<String> {
+fn paste(
+    orders: &Source,
+    records: Option<&str>,
+    columns: &[Found],
+    pagination: &Evidence,
+    repeated_sku: Option<RepeatedSku>,
+) -> Option<String> {
     let mut head = format!("[orders]\nlocation = {}\n", quoted(&orders.location.to_string()));
     let mut anything = false;
     if let Some(records) = records {
@@ -287,22 +350,27 @@ fn paste(orders: &Source, records: Option<&str>, columns: &[Found], pagination: 
         head.push_str(&format!("pagination = {toml}\n"));
         anything = true;
     }
+    if repeated_sku == Some(RepeatedSku::Sum) {
+        head.push_str("repeated_sku = \"sum\"\n");
+        anything = true;
+    }
     for (level, table) in [(Level::Record, "fields"), (Level::Line, "line_fields")] {
         let proposed: Vec<_> = columns
             .iter()
             .filter(|found| found.level == level.as_str())
-            .filter_map(|found| Some((found.column, found.proposed.as_ref()?)))
+            .filter_map(|found| Some((found, found.proposed.as_ref()?)))
             .collect();
         if proposed.is_empty() {
             continue;
         }
         anything = true;
         head.push_str(&format!("\n[orders.{table}]\n"));
-        for (column, proposal) in proposed {
+        for (Found { column, path: used, .. }, proposal) in proposed {
             let path = quoted(&proposal.path);
-            head.push_str(&match &proposal.more {
-                Some(more) => format!("{column} = {{ path = {path}, {more} }}\n"),
-                None => format!("{column} = {path}\n"),
+            head.push_str(&match (&proposal.more, used) {
+                (Some(more), _) => format!("{column} = {{ path = {path}, {more} }}\n"),
+                (None, Some(used)) => format!("{column} = [{path}, {}]\n", quoted(used)),
+                (None, None) => format!("{column} = {path}\n"),
             });
         }
     }
@@ -318,6 +386,7 @@ struct Normalized {
     processed: u64,
     rows: u64,
     dropped: BTreeMap<&'static str, u64>,
+    repeated_skus: u64,
     sample: Vec<String>,
 }
 
@@ -331,7 +400,7 @@ fn normalized(settings: &Settings, orders: &Source, proposed: Option<&str>, raw:
         profile: Some(&profile),
         columns: &settings.fact_columns,
         cursor: settings.cursor,
-        repeated_sku: settings.repeated_sku,
+        repeated_sku: proposed.repeated_sku.unwrap_or(settings.repeated_sku),
         quantity: settings.quantity.unwrap_or_default(),
         limits: settings.limits,
     };
@@ -340,7 +409,13 @@ fn normalized(settings: &Settings, orders: &Source, proposed: Option<&str>, raw:
     let counts = &batch.counts;
     let dropped =
         Reason::ALL.iter().zip(counts.dropped).filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.as_str(), count)).collect();
-    let mut outcome = Normalized { processed: counts.records_processed, rows: batch.rows.len() as u64, dropped, sample: Vec::new() };
+    let mut outcome = Normalized {
+        processed: counts.records_processed,
+        rows: batch.rows.len() as u64,
+        dropped,
+        repeated_skus: counts.repeated_skus,
+        sample: Vec::new(),
+    };
     let Ok(frame) = batch.rows.finish() else { return outcome };
     let Ok(rows) = FactRows::new(&frame) else { return outcome };
     outcome.sample = (0..rows.len().min(SHOWN))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{Evidence, Proposal};
-use crate::model::{FieldPath, parse_money, parse_time_number, parse_time_rfc2822, parse_time_text, parse_whole};
+use crate::model::{FieldPath, WILDCARD, parse_money, parse_time_number, parse_time_rfc2822, parse_time_text, parse_whole};
 
 /// Objects within objects that are looked into.
 const DEPTH: usize = 5;
@@ -100,16 +100,25 @@ const NAMES: [(&str, &[&str]); 11] = [
     ),
 ];
 
-/// The value at a path.
+/// The value at a path; the first one, where it leads into every element of a list.
 pub(super) fn at<'v>(document: &'v Value, path: &FieldPath) -> Option<&'v Value> {
-    path.steps().iter().try_fold(document, |value, step| match value {
-        Value::Object(object) => object.get(step),
-        Value::Array(elements) => elements.get(step.parse::<usize>().ok()?),
-        _ => None,
+    all_at(document, path).into_iter().next()
+}
+
+/// The values at a path, which may lead into every element of a list.
+pub(super) fn all_at<'v>(document: &'v Value, path: &FieldPath) -> Vec<&'v Value> {
+    path.steps().iter().fold(vec![document], |values, step| {
+        let inner = values.into_iter().flat_map(|value| match value {
+            Value::Object(object) => object.get(step).into_iter().collect::<Vec<_>>(),
+            Value::Array(elements) if step == WILDCARD => elements.iter().collect(),
+            Value::Array(elements) => step.parse::<usize>().ok().and_then(|place| elements.get(place)).into_iter().collect(),
+            _ => Vec::new(),
+        });
+        inner.collect()
     })
 }
 
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
 }
 
@@ -124,6 +133,36 @@ impl<'v> Document<'v> {
         let mut values = BTreeMap::new();
         documents.iter().for_each(|document| collect(document, &FieldPath::root(), &mut values));
         Document { documents: documents.len(), values }
+    }
+
+    /// The paths that have values.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &FieldPath> {
+        self.values.keys()
+    }
+
+    /// A finer sku than the path by which lines get theirs: one of its own, or the id of a variant.
+    pub(super) fn finer_sku(&self, used: &str) -> Option<Proposal> {
+        let names = ["sku", "variantsku", "variantid"];
+        let used_values = self.values.iter().find(|(path, _)| path.to_string() == used)?.1;
+        let distinct = |values: &[&Value]| values.iter().map(|value| value.to_string()).collect::<BTreeSet<_>>().len();
+        let found = self
+            .values
+            .iter()
+            .filter(|(path, values)| path.to_string() != used && values.len() * 2 >= self.documents && fits("sku", values).is_some());
+        let (_, path, values) = found
+            .filter_map(|(path, values)| {
+                let steps: Vec<_> = path.steps().iter().map(|step| plain(step)).collect();
+                let joined = steps.iter().rev().take(2).rev().cloned().collect::<String>();
+                let rank = names.iter().position(|name| steps.last().is_some_and(|last| last == name) || joined == *name)?;
+                Some((rank, path, values))
+            })
+            .min_by_key(|(rank, path, _)| (*rank, path.steps().len()))?;
+        let is_id = plain(path.steps().last()?).ends_with("id");
+        if is_id && distinct(values) <= distinct(used_values) {
+            return None;
+        }
+        let because = format!("{} values on {} lines, where `{used}` has {}", distinct(values), values.len(), distinct(used_values));
+        Some(Proposal { path: path.to_string(), because, more: None })
     }
 
     /// The likeliest path of a column, where any is likely.

@@ -493,7 +493,7 @@ mod tests {
             ("orders", "headers.Authorization = 'Bearer x'", "credentials do not belong in etl.toml"),
             ("orders", "headers.\"a b\" = 'x'", "not the name of a header"),
             ("orders", "headers.a = \"x\\ny\"", "a header can't have this value"),
-            ("orders", "query.a = [1]", "`orders.query.a`: write a text, a number or a boolean"),
+            ("orders", "query.a = { b = 1 }", "`orders.query.a`: write a text, a number or a boolean"),
             ("orders", "filter.format = 'soon'", "write rfc3339, rfc3339_ms, naive"),
             ("orders", "filter.sinc = 'a'", "did you mean `since`?"),
             ("orders", "requests_per_second = 0", "`orders.requests_per_second`: `0`: write a number from 0.001"),
@@ -507,7 +507,8 @@ mod tests {
         ] {
             let kind = SourceKind::ALL.into_iter().find(|known| known.table() == kind).unwrap();
             let table = Table::parse("etl.toml", &format!("\n{text}")).unwrap();
-            let error = read(&table, kind).map(drop).unwrap_err().to_string();
+            let Err(error) = read(&table, kind) else { panic!("{text}: no mistake is told") };
+            let error = error.to_string();
             assert!(error.starts_with("etl.toml, line 2: ") && error.contains(message), "{text}: {error}");
         }
     }

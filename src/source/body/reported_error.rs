@@ -3,6 +3,7 @@
 //! Looks only at the top of the envelope, because an error inside a record is not an error of the request.
 
 use super::{Node, OVERSIZED};
+use crate::source::error::ReportedRefusal;
 
 /// Keys whose value, if not empty, is an error. Compared without case and punctuation.
 const ERROR_KEYS: [&str; 12] = [
@@ -69,6 +70,23 @@ pub(in crate::source) fn reported_error(root: &Node) -> Option<String> {
         };
         reports.then(|| format!("`{key}` is {}", shown(value)))
     })
+}
+
+/// Codes by which GraphQL servers refuse credentials. Compared without case and punctuation.
+const REFUSED_CREDENTIALS: [&str; 7] =
+    ["forbidden", "unauthenticated", "unauthorized", "accessdenied", "permissiondenied", "invalidtoken", "expiredsignatureerror"];
+
+/// Whether the errors of a GraphQL body refuse the credentials: each by its code.
+pub(in crate::source) fn reported_refusal(root: &Node) -> ReportedRefusal {
+    let child = |node: &Node, key: &str| node.pairs().iter().find(|(own, _)| own == key).map(|(_, value)| value.clone());
+    let code = |error: &Node| {
+        let extensions = child(error, "extensions")?;
+        let exception = child(&extensions, "exception").and_then(|exception| child(&exception, "code"));
+        child(&extensions, "code").or(exception)?.text().map(plain)
+    };
+    let Some(Node::Array(errors)) = child(root, "errors") else { return ReportedRefusal::Other };
+    let refuses = |error: &Node| code(error).is_some_and(|code| REFUSED_CREDENTIALS.contains(&code.as_str()));
+    if !errors.is_empty() && errors.iter().all(refuses) { ReportedRefusal::Credentials } else { ReportedRefusal::Other }
 }
 
 /// A name without case and punctuation.

@@ -14,7 +14,7 @@ use encoding_rs_io::{DecodeReaderBytes, DecodeReaderBytesBuilder};
 use super::{SourceFile, rows::RowPages};
 use crate::{
     model::CellTypes,
-    source::{Access, PageSink, SourceCounters, SourceError, files},
+    source::{Access, PageSink, RecordShape, SourceCounters, SourceError, files},
 };
 
 /// The delimiters that are recognised. The first one is used in case of doubt.
@@ -31,23 +31,27 @@ const SNIFFED_BYTES: usize = 1 << 10;
 ///
 /// # Errors
 /// A file that can't be read, is not CSV in UTF-8 or UTF-16, or is damaged.
-pub(super) fn read_csv(file: &SourceFile, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<Option<u64>, SourceError> {
+pub(super) fn read_csv(
+    file: &SourceFile,
+    shape: &RecordShape,
+    access: &Access<'_>,
+    sink: &mut dyn PageSink,
+) -> Result<Option<u64>, SourceError> {
     access.counters.page();
-    let mut pages = RowPages::new(&file.path, CellTypes::Text, sink);
+    let mut pages = RowPages::new(&file.path, CellTypes::Text, sink).of_orders(shape);
     let mut records = Records::open(file, access)?;
     let Some(header) = records.next_record()? else { return Ok(Some(0)) };
     let columns = Columns::new(&column_names(file, &header)?);
     while let Some(record) = records.next_record()? {
         columns.verify(file, &record)?;
         if !pages.row(record.line, |out| columns.write_row(&record, out)) {
-            return Ok(None);
+            return pages.refused().map_or(Ok(None), |refused| Err(malformed(file, refused.line, refused.detail)));
         }
         if access.cancel.is_stopped() {
             return Err(SourceError::Interrupted);
         }
     }
-    let rows = pages.rows();
-    Ok(pages.finish().then_some(rows))
+    pages.finish()
 }
 
 fn malformed(file: &SourceFile, line: u64, detail: impl Into<String>) -> SourceError {
@@ -417,7 +421,7 @@ mod tests {
             all.extend(page.records().map(|record| String::from_utf8(record.bytes.to_vec()).unwrap()));
             true
         };
-        let rows = read_csv(&file, &ambient.access(), &mut sink)?;
+        let rows = read_csv(&file, &RecordShape::default(), &ambient.access(), &mut sink)?;
         assert_eq!(rows, Some(all.len() as u64));
         Ok(all)
     }

@@ -6,6 +6,7 @@
 
 mod csv;
 mod objects;
+mod order_rows;
 mod parquet;
 mod rows;
 mod sniff;
@@ -57,8 +58,7 @@ pub(super) enum Compression {
 impl Purpose {
     fn endings(self) -> &'static str {
         match self {
-            Purpose::Orders => ".json, .ndjson, .jsonl, each also .gz or .zst",
-            Purpose::Members => ".json, .ndjson, .jsonl, .csv, each also .gz or .zst, and .parquet",
+            Purpose::Orders | Purpose::Members => ".json, .ndjson, .jsonl, .csv, each also .gz or .zst, and .parquet",
         }
     }
 
@@ -72,8 +72,8 @@ impl Purpose {
         let format = match stem.rsplit_once('.')?.1 {
             "json" => Format::Json,
             "ndjson" | "jsonl" => Format::Ndjson,
-            "csv" if self == Purpose::Members => Format::Csv,
-            "parquet" if self == Purpose::Members && compression == Compression::None => Format::Parquet,
+            "csv" => Format::Csv,
+            "parquet" if compression == Compression::None => Format::Parquet,
             _ => return None,
         };
         Some((format, compression))
@@ -343,8 +343,8 @@ pub(super) fn read_file(
     sink: &mut dyn PageSink,
 ) -> Result<bool, SourceError> {
     let rows = match file.format {
-        Format::Csv => csv::read_csv(file, access, sink)?,
-        Format::Parquet => parquet::read_parquet(file, access, sink)?,
+        Format::Csv => csv::read_csv(file, query.shape, access, sink)?,
+        Format::Parquet => parquet::read_parquet(file, query.shape, access, sink)?,
         Format::Json | Format::Ndjson => return read_json(file, query, access, read, sink),
     };
     read.add_rows(rows.unwrap_or_default());

@@ -23,7 +23,7 @@ use parquet::{
 use super::{SourceFile, rows::RowPages};
 use crate::{
     model::{CellTypes, UtcMicros},
-    source::{Access, PageSink, SourceError},
+    source::{Access, PageSink, RecordShape, SourceError},
 };
 
 /// The rows that are decoded at once: few, so that a signal stops the reading soon even if rows are large.
@@ -36,7 +36,12 @@ const UUID: &str = "arrow.uuid";
 ///
 /// # Errors
 /// [`SourceError::Parquet`] with what is wrong with the file.
-pub(super) fn read_parquet(file: &SourceFile, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<Option<u64>, SourceError> {
+pub(super) fn read_parquet(
+    file: &SourceFile,
+    shape: &RecordShape,
+    access: &Access<'_>,
+    sink: &mut dyn PageSink,
+) -> Result<Option<u64>, SourceError> {
     access.counters.page();
     let unreadable = |source| SourceError::Unreadable { path: file.path.clone(), source };
     let damaged = |detail: String| SourceError::Parquet { path: file.path.clone(), detail };
@@ -46,7 +51,7 @@ pub(super) fn read_parquet(file: &SourceFile, access: &Access<'_>, sink: &mut dy
     let metadata = read_metadata(&handle).map_err(|error| damaged(error.to_string()))?;
     let columns = readable_columns(&handle, &metadata, &file.path).map_err(|error| damaged(error.to_string()))?;
     let reader = open(&handle, &metadata, &columns, BATCH_ROWS).map_err(|error| damaged(error.to_string()))?;
-    let mut pages = RowPages::new(&file.path, CellTypes::Typed, sink);
+    let mut pages = RowPages::new(&file.path, CellTypes::Typed, sink).of_orders(shape);
     for batch in reader {
         if access.cancel.is_stopped() {
             return Err(SourceError::Interrupted);
@@ -54,11 +59,10 @@ pub(super) fn read_parquet(file: &SourceFile, access: &Access<'_>, sink: &mut dy
         let batch = batch.map_err(|error| damaged(error.to_string()))?;
         let lines = json_lines(&batch).map_err(|error| damaged(error.to_string()))?;
         if !pages.lines(&lines, batch.num_rows() as u64) {
-            return Ok(None);
+            return pages.refused().map_or(Ok(None), |refused| Err(damaged(format!("row {}: {}", refused.line, refused.detail))));
         }
     }
-    let rows = pages.rows();
-    Ok(pages.finish().then_some(rows))
+    pages.finish()
 }
 
 /// The metadata of the file. Uses the Arrow types of its writer if they match the types of the file.
@@ -266,7 +270,7 @@ mod tests {
             all.extend(page.records().map(|record| String::from_utf8(record.bytes.to_vec()).unwrap()));
             true
         };
-        let rows = read_parquet(&file, &Ambient::default().access(), &mut sink).unwrap();
+        let rows = read_parquet(&file, &RecordShape::default(), &Ambient::default().access(), &mut sink).unwrap();
         assert_eq!(rows, Some(all.len() as u64));
         all
     }
@@ -307,7 +311,7 @@ mod tests {
         let path = dir.path().join("t.parquet");
         std::fs::write(&path, b"PAR1 is not enough PAR1").unwrap();
         let file = SourceFile::new(path, Purpose::Members, Place::Disk).unwrap();
-        let error = read_parquet(&file, &Ambient::default().access(), &mut |_: Page| true).unwrap_err();
+        let error = read_parquet(&file, &RecordShape::default(), &Ambient::default().access(), &mut |_: Page| true).unwrap_err();
         assert!(error.to_string().contains("t.parquet: "), "{error}");
     }
 }

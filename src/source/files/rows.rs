@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::PAGE_BYTES;
+use super::{
+    PAGE_BYTES,
+    order_rows::{GroupedRecord, OrderRows, ScatteredRows},
+};
 use crate::{
     model::CellTypes,
     source::{
-        PageSink,
+        PageSink, RecordShape, SourceError,
         page::{BlankLines, BlankRun, Origin, Page},
     },
 };
@@ -31,20 +34,57 @@ pub(super) struct RowPages<'s> {
     in_buffer: u64,
     /// The number of rows so far.
     rows: u64,
+    /// Joins the rows of orders.
+    orders: Option<OrderRows<'s>>,
+    /// Rows that were joined so far, of a file that has no lines.
+    read_rows: u64,
+    refused: Option<ScatteredRows>,
 }
 
 impl<'s> RowPages<'s> {
     pub(super) fn new(path: &Path, cells: CellTypes, sink: &'s mut dyn PageSink) -> RowPages<'s> {
-        RowPages { path: path.to_owned(), cells, sink, buffer: Vec::new(), first: 1, next: 1, between: Vec::new(), in_buffer: 0, rows: 0 }
+        RowPages {
+            path: path.to_owned(),
+            cells,
+            sink,
+            buffer: Vec::new(),
+            first: 1,
+            next: 1,
+            between: Vec::new(),
+            in_buffer: 0,
+            rows: 0,
+            orders: None,
+            read_rows: 0,
+            refused: None,
+        }
     }
 
-    /// The number of rows so far.
-    pub(super) fn rows(&self) -> u64 {
-        self.rows
+    /// The same, whose rows are lines of orders of this shape.
+    pub(super) fn of_orders(self, shape: &'s RecordShape) -> RowPages<'s> {
+        RowPages { orders: OrderRows::of(shape), ..self }
+    }
+
+    /// Why the reading was stopped, if its rows are no orders.
+    pub(super) fn refused(&mut self) -> Option<ScatteredRows> {
+        self.refused.take()
     }
 
     /// Adds the row that begins on a line, which `write` appends as a JSON object; `false` if the sink stopped the reading.
     pub(super) fn row(&mut self, line: u64, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let Some(orders) = &mut self.orders else { return self.record(line, write) };
+        let mut row = Vec::new();
+        write(&mut row);
+        match orders.row(line, &row) {
+            Ok(None) => true,
+            Ok(Some(GroupedRecord { line, json })) => self.record(line, |out| out.extend_from_slice(&json)),
+            Err(refused) => {
+                self.refused = Some(refused);
+                false
+            }
+        }
+    }
+
+    fn record(&mut self, line: u64, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         write(&mut self.buffer);
         self.buffer.push(b'\n');
         if self.in_buffer == 0 {
@@ -60,6 +100,12 @@ impl<'s> RowPages<'s> {
 
     /// Adds rows that are already JSON, each with its line break; `false` if the sink stopped the reading.
     pub(super) fn lines(&mut self, lines: &[u8], rows: u64) -> bool {
+        if self.orders.is_some() {
+            let first = self.read_rows + 1;
+            self.read_rows += rows;
+            let mut rows = (first..).zip(lines.split(|&byte| byte == b'\n').filter(|row| !row.is_empty()));
+            return rows.all(|(line, row)| self.row(line, |out| out.extend_from_slice(row)));
+        }
         self.buffer.extend_from_slice(lines);
         self.next += rows;
         self.in_buffer += rows;
@@ -67,9 +113,15 @@ impl<'s> RowPages<'s> {
         self.buffer.len() < PAGE_BYTES || self.deliver()
     }
 
-    /// Delivers the rest; `false` if the sink stopped the reading.
-    pub(super) fn finish(mut self) -> bool {
-        self.buffer.is_empty() || self.deliver()
+    /// Delivers the rest. Returns the number of records; `None` if the sink stopped the reading.
+    pub(super) fn finish(mut self) -> Result<Option<u64>, SourceError> {
+        if let Some(GroupedRecord { line, json }) = self.orders.as_mut().and_then(OrderRows::finish)
+            && !self.record(line, |out| out.extend_from_slice(&json))
+        {
+            return Ok(None);
+        }
+        let records = self.rows;
+        Ok((self.buffer.is_empty() || self.deliver()).then_some(records))
     }
 
     fn deliver(&mut self) -> bool {
@@ -103,8 +155,7 @@ mod tests {
         for line in [2, 5, 7] {
             assert!(pages.row(line, |out| out.extend_from_slice(b"{}")));
         }
-        assert_eq!(pages.rows(), 3);
-        assert!(pages.finish());
+        assert_eq!(pages.finish().unwrap(), Some(3));
         let page = &sink.0[0];
         assert!(matches!(page.origin, Origin::File { first: 2, .. }));
         let run = |records_before, lines| BlankRun { records_before, lines };

@@ -85,7 +85,8 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     }
     let elements = places.iter().map(|place| body.get(place.clone()).unwrap_or_default());
     if let Some(what) = body::reported_error(&envelope.root).or_else(|| query.shape.reported_errors(elements)) {
-        return Err(RequestFailure::Reported { status: status.as_u16(), what, excerpt: excerpt() });
+        let refusal = body::reported_refusal(&envelope.root);
+        return Err(RequestFailure::Reported { status: status.as_u16(), refusal, what, excerpt: excerpt() });
     }
     let signals = read(&envelope.root, &places);
     match &envelope.list {
@@ -196,6 +197,11 @@ mod tests {
         assert!(judged(200, &[], "", 0).unwrap_err().is_transient());
         let listed = r#"[{"errorCode":"INVALID_SESSION_ID","message":"expired"}]"#;
         assert!(matches!(judged(200, &[], listed, 0), Err(RequestFailure::Reported { .. })));
+        let refused = r#"{"errors":[{"message":"no","extensions":{"code":"FORBIDDEN"}}],"data":null}"#;
+        let failure = judged(200, &[], refused, 0).unwrap_err();
+        assert!(!failure.is_transient() && failure.to_string().contains("the server refuses the credentials"), "{failure}");
+        let busy = r#"{"errors":[{"message":"slow down","extensions":{"code":"THROTTLED"}}],"data":null}"#;
+        assert!(judged(200, &[], busy, 0).unwrap_err().is_transient());
         let order = r#"[{"id":1,"error":"card declined"}]"#;
         assert_eq!(judged(200, &[], order, 0).unwrap().len(), 1, "an order's own error");
     }

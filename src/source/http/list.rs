@@ -415,7 +415,8 @@ impl ListReader<'_> {
             let node = Node::parse(&String::from_utf8_lossy(&response.body))
                 .map_err(|detail| RequestFailure::NotJson { detail, excerpt: excerpt() })?;
             if let Some(what) = crate::source::body::reported_error(&node) {
-                return Err(RequestFailure::Reported { status: response.status.as_u16(), what, excerpt: excerpt() });
+                let refusal = crate::source::body::reported_refusal(&node);
+                return Err(RequestFailure::Reported { status: response.status.as_u16(), refusal, what, excerpt: excerpt() });
             }
             node.at(value).and_then(Node::count).ok_or_else(|| RequestFailure::NoCount { path: value.to_string(), excerpt: excerpt() })
         };

@@ -1,0 +1,128 @@
+//! Whether quantity times price gives what a source says that a line costs. Where it does not, its own total is proposed as
+//! `line_total`: discounts, taxes and rounded prices are in it.
+//!
+//! Maps no record: it only compares values of the page.
+
+use rust_decimal::Decimal;
+use serde_json::Value;
+
+use super::{
+    Proposal,
+    propose::{Document, at, plain},
+};
+use crate::model::FieldPath;
+
+/// What the total of a line may be called, the likeliest first.
+const NAMES: [&str; 14] = [
+    "linetotal",
+    "rowtotal",
+    "totalprice",
+    "total",
+    "discountedtotal",
+    "lineamount",
+    "totalamount",
+    "extendedprice",
+    "linecost",
+    "lineprice",
+    "itemprice",
+    "netamount",
+    "amount",
+    "subtotal",
+];
+
+/// The paths of a line's quantity and price. A line without a quantity has one piece.
+pub(super) struct PricedBy<'p> {
+    pub(super) quantity: Option<&'p FieldPath>,
+    pub(super) price: &'p FieldPath,
+}
+
+/// How often a total differs from quantity times price.
+struct Candidate<'p> {
+    path: &'p FieldPath,
+    rank: usize,
+    compared: usize,
+    differing: usize,
+}
+
+/// The total of a line, where the page has one and quantity times price does not give it.
+pub(super) fn propose(lines: &[Value], document: &Document<'_>, priced: &PricedBy<'_>) -> Option<Proposal> {
+    let candidates: Vec<_> = document.paths().filter_map(|path| candidate(lines, priced, path)).collect();
+    if candidates.iter().any(|candidate| candidate.differing == 0) {
+        return None;
+    }
+    let best = candidates.iter().min_by_key(|candidate| (candidate.rank, candidate.differing))?;
+    Some(Proposal {
+        path: best.path.to_string(),
+        because: format!("quantity times price gives another amount on {} of {} lines", best.differing, best.compared),
+        more: None,
+    })
+}
+
+fn candidate<'p>(lines: &[Value], priced: &PricedBy<'_>, path: &'p FieldPath) -> Option<Candidate<'p>> {
+    let rank = NAMES.iter().position(|name| path.steps().last().is_some_and(|step| plain(step) == *name))?;
+    if path == priced.price || priced.quantity == Some(path) {
+        return None;
+    }
+    let pairs: Vec<_> = lines.iter().filter_map(|line| Some((number(at(line, path)?)?, product(line, priced)?))).collect();
+    // A total of another unit, such as cents beside whole ones, is not compared with the price.
+    let is_near = |(total, product): &(Decimal, Decimal)| {
+        total.is_zero() || product.is_zero() || (*total <= product * Decimal::TEN && *total * Decimal::TEN >= *product)
+    };
+    if pairs.len() * 2 < lines.len() || pairs.is_empty() || !pairs.iter().all(is_near) {
+        return None;
+    }
+    let differing = pairs.iter().filter(|(total, product)| total != product).count();
+    Some(Candidate { path, rank, compared: pairs.len(), differing })
+}
+
+fn product(line: &Value, priced: &PricedBy<'_>) -> Option<Decimal> {
+    let quantity = match priced.quantity.and_then(|path| at(line, path)) {
+        Some(value) => number(value)?,
+        None => Decimal::ONE,
+    };
+    quantity.checked_mul(number(at(line, priced.price)?)?)
+}
+
+fn number(value: &Value) -> Option<Decimal> {
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    text.parse()
+        .or_else(|_| Decimal::from_scientific(&text))
+        .ok()
+        .filter(|number| !number.is_sign_negative() && *number < Decimal::from(1_u64 << 50))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn proposed(lines: &[Value]) -> Option<(String, String)> {
+        let quantity = "quantity".parse().unwrap();
+        let price = "price".parse().unwrap();
+        let proposal = propose(lines, &Document::of(lines), &PricedBy { quantity: Some(&quantity), price: &price })?;
+        Some((proposal.path, proposal.because))
+    }
+
+    #[test]
+    fn a_total_that_quantity_times_price_does_not_give_is_proposed() {
+        let rounded = [json!({"quantity": 3, "price": 3.3333, "total": "10.00"}), json!({"quantity": 1, "price": 5, "total": "5"})];
+        let because = "quantity times price gives another amount on 1 of 2 lines";
+        assert_eq!(proposed(&rounded), Some(("total".into(), because.into())));
+        let nested = [json!({"price": "5", "money": {"row_total": "4.50"}, "amount": 4})];
+        assert_eq!(proposed(&nested).map(|(path, _)| path), Some("money.row_total".into()));
+    }
+
+    #[test]
+    fn a_total_that_it_gives_or_in_another_unit_is_not() {
+        let given = [json!({"quantity": 2, "price": "1.50", "total": 3.0, "discountedTotal": "2.50"})];
+        assert_eq!(proposed(&given), None);
+        assert_eq!(proposed(&[json!({"quantity": 2, "price": "1.50", "total": 310})]), None);
+        assert_eq!(proposed(&[json!({"quantity": 2, "price": "1.50", "total": "free"}), json!({"price": 1})]), None);
+        assert_eq!(proposed(&[json!({"quantity": "99999999999999999999999999999", "price": 9e30, "total": 1e308})]), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! Orders of a table file: a row a line. Rows of one order, one after the other, become one record: the columns of the order, each
+//! from the first row that fills it, and the rows as its lines.
+//!
+//! Does not interpret the columns but for the id of the order. Cuts no file into rows.
+
+use std::collections::HashSet;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    model::{FieldPath, Pairs},
+    source::{RecordShape, body::Node},
+};
+
+/// Rows that are no order: what is wrong, and on which line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct ScatteredRows {
+    pub(super) line: u64,
+    pub(super) detail: String,
+}
+
+/// A record, and the line of its first row.
+pub(super) struct GroupedRecord {
+    pub(super) line: u64,
+    pub(super) json: Vec<u8>,
+}
+
+/// Joins the rows of each order.
+pub(super) struct OrderRows<'s> {
+    shape: &'s RecordShape,
+    /// Where a record has its lines.
+    lines: &'s FieldPath,
+    open: Option<OpenOrder>,
+    /// The ids of the orders before, hashed.
+    seen: HashSet<u64>,
+}
+
+/// An order whose rows are being read.
+struct OpenOrder {
+    id: Option<String>,
+    line: u64,
+    /// The columns, each with its first value that is not blank, as JSON.
+    columns: Vec<(String, String)>,
+    /// The rows, as JSON.
+    rows: Vec<u8>,
+}
+
+impl<'s> OrderRows<'s> {
+    /// Joins rows by the shape of a record; `None` for members, and for orders whose rows are whole records.
+    pub(super) fn of(shape: &'s RecordShape) -> Option<OrderRows<'s>> {
+        let lines = shape.lines.first().filter(|lines| !shape.created_at.is_empty() && !lines.has_wildcard())?;
+        Some(OrderRows { shape, lines, open: None, seen: HashSet::new() })
+    }
+
+    /// Takes a row, a JSON object. Returns the order before it, if that is complete now.
+    ///
+    /// # Errors
+    /// The rows of its order do not stand together.
+    pub(super) fn row(&mut self, line: u64, json: &[u8]) -> Result<Option<GroupedRecord>, ScatteredRows> {
+        let text = std::str::from_utf8(json).unwrap_or_default();
+        let node = Node::parse(text).unwrap_or(Node::Null);
+        let at = |paths: &[FieldPath]| paths.iter().find_map(|path| node.at(path)?.text().map(str::to_owned));
+        let id = at(&self.shape.id);
+        // Exports leave the columns of the order blank on its further rows. A row with a time is an order, with or without an id.
+        let continues = match (&self.open, &id) {
+            (Some(open), Some(id)) => open.id.as_ref() == Some(id),
+            (Some(open), None) => open.id.is_some() && at(&self.shape.created_at).is_none(),
+            (None, _) => false,
+        };
+        if continues && let Some(open) = &mut self.open {
+            open.add(text);
+            return Ok(None);
+        }
+        if let Some(id) = id.as_ref().filter(|id| !self.seen.insert(xxh3_64(id.as_bytes()))) {
+            let detail = format!("the rows of the order `{id}` do not stand together: sort the file by the order");
+            return Err(ScatteredRows { line, detail });
+        }
+        let complete = self.finish();
+        let mut open = OpenOrder { id, line, columns: Vec::new(), rows: Vec::new() };
+        open.add(text);
+        self.open = Some(open);
+        Ok(complete)
+    }
+
+    /// The last order.
+    pub(super) fn finish(&mut self) -> Option<GroupedRecord> {
+        let open = self.open.take()?;
+        let key = |name: &str| serde_json::Value::from(name).to_string();
+        let (first, inner) = self.lines.steps().split_first()?;
+        let mut json = b"{".to_vec();
+        for (name, value) in open.columns.iter().filter(|(name, _)| name != first) {
+            json.extend_from_slice(format!("{}:{value},", key(name)).as_bytes());
+        }
+        json.extend_from_slice(format!("{}:", key(first)).as_bytes());
+        inner.iter().for_each(|step| json.extend_from_slice(format!("{{{}:", key(step)).as_bytes()));
+        json.push(b'[');
+        json.extend_from_slice(&open.rows);
+        json.push(b']');
+        json.resize(json.len() + inner.len() + 1, b'}');
+        Some(GroupedRecord { line: open.line, json })
+    }
+}
+
+impl OpenOrder {
+    fn add(&mut self, row: &str) {
+        if !self.rows.is_empty() {
+            self.rows.push(b',');
+        }
+        self.rows.extend_from_slice(row.as_bytes());
+        let Ok(pairs) = serde_json::from_str::<Pairs<'_>>(row) else { return };
+        for (name, value) in pairs.0 {
+            let is_blank = matches!(value.get().trim(), "null") || value.get().trim_matches('"').trim().is_empty();
+            if !is_blank && self.columns.iter().all(|(own, _)| *own != name) {
+                self.columns.push((name.into_owned(), value.get().to_owned()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn shape() -> RecordShape {
+        let paths = |path: &str| vec![path.parse().unwrap()];
+        RecordShape { id: paths("id"), created_at: paths("at"), lines: paths("a.items"), ..RecordShape::default() }
+    }
+
+    fn grouped(rows: &[Value]) -> Result<Vec<(u64, Value)>, ScatteredRows> {
+        let shape = shape();
+        let mut orders = OrderRows::of(&shape).unwrap();
+        let mut all = Vec::new();
+        for (line, row) in (2..).zip(rows) {
+            all.extend(orders.row(line, row.to_string().as_bytes())?);
+        }
+        all.extend(orders.finish());
+        Ok(all.into_iter().map(|record| (record.line, serde_json::from_slice(&record.json).unwrap())).collect())
+    }
+
+    #[test]
+    fn rows_of_one_order_become_one_record() {
+        let rows = [
+            json!({"id": "A", "at": "", "sku": "x"}),
+            json!({"id": "A", "at": "2026-01-01", "sku": "y"}),
+            json!({"id": null, "at": null, "sku": "z"}),
+            json!({"id": "B", "at": "2026-01-02", "sku": "x"}),
+            json!({"id": "", "at": "2026-01-03", "sku": "lost"}),
+        ];
+        let records = grouped(&rows).unwrap();
+        let shown: Vec<_> =
+            records.iter().map(|(line, record)| (*line, record["id"].clone(), record["a"]["items"].as_array().unwrap().len())).collect();
+        assert_eq!(shown, [(2, json!("A"), 3), (5, json!("B"), 1), (6, Value::Null, 1)], "an order without an id is not another's line");
+        assert_eq!(records[0].1["at"], "2026-01-01", "the first value that is not blank");
+        assert_eq!(records[0].1["a"]["items"][2]["sku"], "z");
+    }
+
+    #[test]
+    fn an_order_whose_rows_are_scattered_is_refused() {
+        let row = |id: &str| json!({"id": id, "at": "2026-01-01"});
+        let error = grouped(&[row("A"), row("B"), row("A")]).unwrap_err();
+        assert!(error.line == 4 && error.detail.contains("`A`"), "{error:?}");
+    }
+
+    #[test]
+    fn members_and_records_that_are_their_own_line_are_left_alone() {
+        assert!(OrderRows::of(&RecordShape::default()).is_none());
+        assert!(OrderRows::of(&RecordShape { lines: Vec::new(), ..shape() }).is_none());
+    }
+}

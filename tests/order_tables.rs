@@ -1,0 +1,98 @@
+//! Orders in CSV and Parquet: a row a line.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use support::{Workspace, tool};
+
+const ROWS: &str = "SELECT order_id, sku, quantity, line_total, currency, created_at FROM fact_order ORDER BY ALL";
+
+const TABLE: &str = "order_id,created_at,currency,sku,quantity,price\n\
+    A-1001,2026-01-31T10:00:00Z,EUR,MUG-01,2,12.50\n\
+    A-1001,,,SPOON-02,1,3.00\n\
+    A-1002,2026-01-31T11:00:00Z,EUR,\"MUG\n01\",1,12.50\n";
+
+const EXPECTED: [&str; 3] = [
+    "A-1001|MUG-01|2|25.0000|EUR|2026-01-31 10:00:00",
+    "A-1001|SPOON-02|1|3.0000|EUR|2026-01-31 10:00:00",
+    "A-1002|MUG\n01|1|12.5000|EUR|2026-01-31 11:00:00",
+];
+
+#[test]
+fn rows_of_csv_are_lines_of_their_orders() {
+    let gzip = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let semicolons = TABLE.replace(',', ";");
+    for (name, content) in [("o.csv", TABLE.into()), ("o.csv.gz", gzip(TABLE)), ("semicolons.csv", semicolons.into_bytes())] {
+        let work = Workspace::new();
+        work.write(name, &content);
+        let summary = work.etl(&["run", "--orders", name]).published();
+        assert_eq!((summary["records_read"].clone(), summary["lines_read"].clone()), (2.into(), 3.into()), "{name}");
+        assert_eq!(work.query(ROWS), EXPECTED, "{name}");
+        work.etl(&["run", "--orders", name]).unchanged();
+    }
+}
+
+#[test]
+fn an_export_has_names_of_its_own_and_blank_cells() {
+    let work = Workspace::new();
+    work.write(
+        "etl.toml",
+        r#"
+[orders]
+location = "orders_export.csv"
+[orders.fields]
+order_id = "Name"
+created_at = "Created at"
+status = "Financial Status"
+currency = "Currency"
+[orders.line_fields]
+sku = ["Lineitem sku", "Lineitem name"]
+quantity = "Lineitem quantity"
+unit_price = "Lineitem price"
+"#,
+    );
+    work.write(
+        "orders_export.csv",
+        "Name,Email,Financial Status,Currency,Lineitem quantity,Lineitem name,Lineitem price,Lineitem sku,Created at\n\
+         #1001,a@b.example,paid,USD,2,Mug,12.00,MUG-R,2026-01-10 10:00:00 -0500\n\
+         #1001,a@b.example,,,1,Gift wrap,5.00,,\n\
+         #1002,c@d.example,pending,USD,1,Mug,12.00,MUG-R,2026-01-11 10:00:00 -0500\n",
+    );
+    work.etl(&["run"]).published();
+    let expected = [
+        "#1001|Gift wrap|1|5.0000|USD|2026-01-10 15:00:00",
+        "#1001|MUG-R|2|24.0000|USD|2026-01-10 15:00:00",
+        "#1002|MUG-R|1|12.0000|USD|2026-01-11 15:00:00",
+    ];
+    assert_eq!(work.query(ROWS), expected);
+}
+
+#[test]
+fn no_row_is_taken_for_a_line_of_another_order() {
+    let work = Workspace::new();
+    work.write("o.csv", "order_id,created_at,sku,price\nA,2026-01-01,x,1\n,2026-01-02,y,2\nB,,z,3\n");
+    let summary = work.etl(&["run", "--orders", "o.csv"]).published();
+    assert_eq!(work.query("SELECT order_id, sku FROM fact_order ORDER BY ALL"), ["A|x"]);
+    assert_eq!(summary["dropped"], serde_json::json!({"missing_order_id": 1, "missing_created_at": 1}));
+
+    work.write("scattered.csv", "order_id,created_at,sku,price\nA,2026-01-01,x,1\nB,2026-01-01,x,1\nA,2026-01-01,y,1\n");
+    let ended = work.etl(&["run", "--orders", "scattered.csv", "--output", "other"]);
+    ended.expect(3, "extract_failed");
+    assert!(ended.stderr.contains("scattered.csv, line 4") && ended.stderr.contains("do not stand together"), "{}", ended.stderr);
+}
+
+#[test]
+fn rows_of_parquet_are_lines_of_their_orders() {
+    let Some(python) = tool("ETL_TEST_DATA_PYTHON", "orders in Parquet that pandas wrote") else { return };
+    let work = Workspace::new();
+    work.write("o.csv", TABLE);
+    let script = "import pandas; pandas.read_csv('o.csv', dtype={'price': str}, parse_dates=['created_at']).to_parquet('o.parquet')";
+    let made = std::process::Command::new(python).args(["-c", script]).current_dir(work.path("")).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    work.etl(&["run", "--orders", "o.parquet"]).published();
+    assert_eq!(work.query(ROWS), EXPECTED);
+}
