@@ -50,6 +50,39 @@ fn removed_lines_go_within_a_run_against_the_store_and_across_partitions() {
     work.load(&[version("A", 1, 5, &["n"])], &[]).unchanged();
 }
 
+#[test]
+fn an_order_that_has_lost_all_its_lines_leaves_the_layer() {
+    let work = by_order();
+    work.load(&[version("A", 1, 1, &["x", "y"]), version("B", 1, 1, &["x"]), version("C", 2, 1, &["x"])], &[]).published();
+    // An older version, and one whose list is not there, take nothing away.
+    let missing = r#"{"order_id":"B","created_at":"2026-01-01","updated_at":"2026-02-09"}"#.to_owned();
+    let no_list = r#"{"order_id":"C","created_at":"2026-01-02","updated_at":"2026-02-09","items":{}}"#.to_owned();
+    work.load(&[missing, no_list], &[]).unchanged();
+    let older = version("B", 1, 1, &[]).replace("2026-02-01", "2026-01-31");
+    let ended = work.load(&[version("A", 1, 2, &[]), older], &[]);
+    let summary = ended.published();
+    assert!(ended.stderr.contains("rows that the layer has of them go"), "{}", ended.stderr);
+    assert_eq!(
+        (&summary["dropped"]["empty_items"], &summary["rows_removed"], &summary["rows_retained"]),
+        (&2.into(), &2.into(), &0.into())
+    );
+    assert_eq!(work.query(ROWS), ["2026-01-01|B|x|1.0000", "2026-01-02|C|x|1.0000"]);
+    work.load(&[version("A", 1, 2, &[])], &[]).unchanged();
+    // A replay of what was dropped may be old: it takes nothing away.
+    let run_id = summary["run_id"].as_str().unwrap().to_owned();
+    work.load(&[version("A", 1, 2, &["z"])], &[]).published();
+    work.etl(&["quarantine", "replay", &run_id]).unchanged();
+    assert_eq!(work.query(ROWS)[0], "2026-01-01|A|z|2.0000");
+    // It had moved, and its partition goes with it.
+    let summary = work.load(&[version("C", 3, 3, &["x", "y"]), version("C", 3, 4, &[])], &[]).published();
+    assert_eq!((&summary["rows_removed"], &summary["partitions_removed"]), (&1.into(), &serde_json::json!(["2026-01-02"])));
+    assert_eq!(work.etl(&["check"]).code, 0);
+    // By line, a line that a newer version has not stays.
+    let by_line = Workspace::new();
+    by_line.load(&[version("A", 1, 1, &["x"])], &[]).published();
+    by_line.load(&[version("A", 1, 2, &[])], &[]).unchanged();
+}
+
 /// An order whose lines have these prices.
 fn priced(order_id: &str, day: u8, updated: u8, lines: &[(&str, &str)]) -> String {
     let items: Vec<_> = lines.iter().map(|(sku, price)| format!(r#"{{"sku":{sku},"price":{price}}}"#)).collect();

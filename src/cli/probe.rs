@@ -38,7 +38,7 @@ fn text(out: &mut String, probe: &Probe) {
             let _ = writeln!(out, "\nWhat was proposed, for etl.toml (look at each line before you believe it):\n\n{profile}");
         }
         None => {
-            let _ = writeln!(out, "\nNothing is left to be said: {}", probe.command);
+            let _ = writeln!(out, "\nNothing is left to be said: `etl run` loads it, with the same flags.");
         }
     }
 }

@@ -38,7 +38,7 @@ pub use merge::{MergeCounts, MergeRules, MergedContent, MergedPartition, merge_p
 pub use moves::{BestVersions, best_versions};
 pub use prices::{PriceBook, RunPrices, SlipFactor, SlippedLine};
 pub use rewrite::{RewrittenPartition, rewritten};
-pub use stage::{FinishedStage, Stage, StagedLines};
+pub use stage::{EmptiedVersion, FinishedStage, Stage, StagedLines};
 pub use staged_rows::CutBatch;
 pub use state::{LayerState, OpenedLayer, PartitionEntry, StateOrigin, entry_of, found_entry};
 pub use stored::{StoredPartition, StoredPartitions, newest_row};

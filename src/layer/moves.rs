@@ -1,10 +1,11 @@
 //! Orders that lie in more than one partition: which version of each of their rows wins, over the whole layer.
 //!
-//! A partition is merged by itself. Only for these few orders does it need to know the other partitions.
+//! A partition is merged by itself. Only for these few orders does it need to know the other partitions. Orders of which the run
+//! has a version without lines are among them: such a version lies in no partition.
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::atomic::{AtomicUsize, Ordering as AtomicOrdering},
     thread,
 };
@@ -95,9 +96,27 @@ pub struct BestVersions {
     movers: HashSet<OrderHash>,
     keys: HashMap<String, HashMap<String, KeyVersions>>,
     orders: HashMap<String, OrderVersions>,
+    /// The versions with lines of orders of which the run has one without.
+    emptied: HashMap<String, VersionsWithLines>,
+}
+
+/// Versions of an order, by the number of their record.
+type VersionsWithLines = BTreeMap<u64, VersionWithLines>;
+
+/// A version of an order in the run.
+#[derive(Clone, Default, Debug)]
+struct VersionWithLines {
+    updated_at: UpdatedAt,
+    skus: BTreeSet<String>,
 }
 
 impl BestVersions {
+    /// For orders that lie in more than one partition, or of which the run has a version without lines.
+    fn of_movers(movers: &HashSet<OrderHash>, staged: &StagedLines) -> BestVersions {
+        let emptied = staged.emptied().iter().map(|version| (version.order_id.clone(), VersionsWithLines::new())).collect();
+        BestVersions { movers: movers.clone(), emptied, ..BestVersions::default() }
+    }
+
     /// Whether an order lies in more than one partition.
     pub(super) fn concern(&self, order_id: &str) -> bool {
         !self.movers.is_empty() && self.movers.contains(&order_hash(order_id))
@@ -125,6 +144,12 @@ impl BestVersions {
         let seq = frame.column(SEQ)?.u64()?;
         for row in concerned(self, &rows) {
             let seq = seq.get(row).unwrap_or_default();
+            if let Some(versions) = self.emptied.get_mut(rows.order_id(row)) {
+                let version = versions.entry(seq).or_default();
+                version.updated_at = rows.updated_at(row);
+                version.skus.insert(rows.key(row).1.to_owned());
+                continue;
+            }
             self.of_mut(rows.key(row)).offer_incoming(rows.updated_at(row), seq);
             self.order_mut(rows.order_id(row)).offer_incoming(rows.updated_at(row), seq);
         }
@@ -153,6 +178,39 @@ impl BestVersions {
                 own.offer_stored(updated_at);
             }
         }
+        for (order_id, versions) in found.emptied {
+            let own = self.emptied.entry(order_id).or_default();
+            for (seq, version) in versions {
+                let known = own.entry(seq).or_default();
+                known.updated_at = version.updated_at;
+                known.skus.extend(version.skus);
+            }
+        }
+    }
+
+    /// Goes through the versions of orders of which one has no lines, as they came: one run ends as several would. A version without
+    /// lines takes away what stood before it, if that is not newer. What comes after it stands again.
+    fn settle_emptied(&mut self, staged: &StagedLines) {
+        let mut without_lines: HashMap<&str, BTreeMap<u64, UpdatedAt>> = HashMap::new();
+        for version in staged.emptied() {
+            without_lines.entry(&version.order_id).or_default().insert(version.seq, version.updated_at);
+        }
+        for (order_id, without_lines) in without_lines {
+            let with_lines = self.emptied.remove(order_id).unwrap_or_default();
+            let order = self.order_mut(order_id);
+            let stands = Standing::after(order.stored, &with_lines, &without_lines);
+            if let Standing::Stored(_) = stands {
+                continue;
+            }
+            let (Standing::Nothing(best) | Standing::Incoming(best)) = stands else { continue };
+            order.incoming = best;
+            // What was stored is older, or was taken away in between.
+            order.stored = order.stored.map(|_| None);
+            let Some((best, version)) = best.and_then(|best| Some((best, with_lines.get(&best.seq)?))) else { continue };
+            for sku in &version.skus {
+                self.of_mut((order_id, sku)).offer_incoming(best.updated_at, best.seq);
+            }
+        }
     }
 
     fn order_mut(&mut self, order_id: &str) -> &mut OrderVersions {
@@ -170,6 +228,40 @@ impl BestVersions {
     }
 }
 
+/// Which version of an order stands, after some of its versions have come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    /// The stored one, of this time.
+    Stored(UpdatedAt),
+    /// One of the run.
+    Incoming(Option<BestIncoming>),
+    /// None: nothing was stored, or this version without lines took it away.
+    Nothing(Option<BestIncoming>),
+}
+
+impl Standing {
+    fn after(stored: Option<UpdatedAt>, with_lines: &VersionsWithLines, without_lines: &BTreeMap<u64, UpdatedAt>) -> Standing {
+        let with_lines = with_lines.iter().map(|(seq, version)| (*seq, version.updated_at, true));
+        let without_lines = without_lines.iter().map(|(seq, updated_at)| (*seq, *updated_at, false));
+        let mut versions: Vec<_> = with_lines.chain(without_lines).collect();
+        versions.sort_unstable_by_key(|(seq, ..)| *seq);
+        let first = stored.map_or(Standing::Nothing(None), Standing::Stored);
+        versions.into_iter().fold(first, |stands, (seq, updated_at, has_lines)| {
+            let time = match stands {
+                Standing::Stored(time) => Some(time),
+                Standing::Incoming(best) => best.map(|best| best.updated_at),
+                Standing::Nothing(_) => None,
+            };
+            let best = Some(BestIncoming { updated_at, seq });
+            match (time.is_some_and(|time| updated_at < time), has_lines) {
+                (true, _) => stands,
+                (false, true) => Standing::Incoming(best),
+                (false, false) => Standing::Nothing(best),
+            }
+        })
+    }
+}
+
 /// Compares all versions of the given orders, over the partitions that hold one of them, several partitions at once.
 ///
 /// # Errors
@@ -184,7 +276,7 @@ pub fn best_versions(
     let partitions: Vec<Dt> = partitions.iter().copied().collect();
     let next = AtomicUsize::new(0);
     let work = || {
-        let mut found = BestVersions { movers: moved_orders.clone(), ..BestVersions::default() };
+        let mut found = BestVersions::of_movers(&moved_orders, staged);
         while let Some(&dt) = partitions.get(next.fetch_add(1, AtomicOrdering::Relaxed)) {
             found.offer_partition(stored, staged, dt)?;
         }
@@ -195,10 +287,11 @@ pub fn best_versions(
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().map(|worker| worker.join().unwrap_or(Err(LayerError::Worker))).collect::<Vec<_>>()
     });
-    let mut best_versions = BestVersions { movers: moved_orders.clone(), ..BestVersions::default() };
+    let mut best_versions = BestVersions::of_movers(&moved_orders, staged);
     for found in found {
         best_versions.absorb(found?);
     }
+    best_versions.settle_emptied(staged);
     Ok(best_versions)
 }
 

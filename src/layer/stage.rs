@@ -16,7 +16,7 @@ use super::{
     staged_rows::{self, Segment},
 };
 use crate::{
-    model::{Dt, FactBuilder, FactSchema},
+    model::{Dt, FactBuilder, FactSchema, UtcMicros, order_hash},
     store::StoreError,
 };
 
@@ -54,7 +54,21 @@ pub struct Stage {
     index: IndexBuilder,
     lineage: LineageBuilder,
     dropped: DroppedLines,
+    emptied: Vec<EmptiedVersion>,
+    /// Records of the next batch, as far as orders without lines tell.
+    least_records: u64,
     spills: usize,
+}
+
+/// A version of an order that has no lines (`merge = "order"`): if it is the newest, the order has no rows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EmptiedVersion {
+    /// The order.
+    pub order_id: String,
+    /// When it was changed, in microseconds.
+    pub(super) updated_at: Option<i64>,
+    /// The number of its record in the run.
+    pub(super) seq: u64,
 }
 
 /// All that a stage has taken.
@@ -72,6 +86,7 @@ pub struct StagedLines {
     schema: FactSchema,
     /// The lines that are missing in records of the run.
     dropped: DroppedLines,
+    emptied: Vec<EmptiedVersion>,
     parts: BTreeMap<Dt, Vec<Part>>,
 }
 
@@ -81,8 +96,21 @@ impl Stage {
         let (index, lineage) = (IndexBuilder::new(folder.clone()), LineageBuilder::new(folder.clone()));
         let share = memory_limit.map_or(usize::MAX, |limit| usize::try_from(limit / 6).unwrap_or(usize::MAX));
         let bound = BYTES_IN_MEMORY.min(share);
-        let (parts, rows) = (BTreeMap::new(), BTreeMap::new());
-        Stage { folder, schema, held: 0, bound, records: 0, parts, rows, index, lineage, dropped: DroppedLines::default(), spills: 0 }
+        Stage {
+            folder,
+            schema,
+            held: 0,
+            bound,
+            records: 0,
+            parts: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            index,
+            lineage,
+            dropped: DroppedLines::default(),
+            emptied: Vec::new(),
+            least_records: 0,
+            spills: 0,
+        }
     }
 
     /// Takes the next lines of the source, their records counted from the batch's own beginning, and where they come from.
@@ -110,7 +138,7 @@ impl Stage {
             start = order.lineage_end;
         }
         self.held += batch.lineage.len();
-        self.records += batch.records;
+        self.records += batch.records.max(std::mem::take(&mut self.least_records));
         if self.held < self.bound {
             return Ok(());
         }
@@ -124,10 +152,18 @@ impl Stage {
         self.dropped.push(self.records + record_number, sku);
     }
 
+    /// Notes an order of the batch that follows that has lost all its lines.
+    pub fn push_emptied(&mut self, record_number: u64, order_id: String, dt: Dt, updated_at: Option<UtcMicros>) {
+        self.index.push(order_hash(&order_id), dt);
+        self.least_records = self.least_records.max(record_number + 1);
+        let (updated_at, seq) = (updated_at.map(UtcMicros::micros), self.records + record_number);
+        self.emptied.push(EmptiedVersion { order_id, updated_at, seq });
+    }
+
     /// Ends the staging.
     pub fn finish(self) -> FinishedStage {
         FinishedStage {
-            lines: StagedLines { schema: self.schema, dropped: self.dropped, parts: self.parts },
+            lines: StagedLines { schema: self.schema, dropped: self.dropped, emptied: self.emptied, parts: self.parts },
             orders: self.index,
             lineage: self.lineage,
         }
@@ -164,6 +200,16 @@ impl StagedLines {
     /// The lines that are missing in records of the run.
     pub fn dropped_lines(&self) -> &DroppedLines {
         &self.dropped
+    }
+
+    /// The versions of orders that have no lines.
+    pub fn emptied(&self) -> &[EmptiedVersion] {
+        &self.emptied
+    }
+
+    /// Whether the run has lines for a partition.
+    pub fn has(&self, dt: Dt) -> bool {
+        self.parts.contains_key(&dt)
     }
 
     /// The bytes that the largest partition has, staged.

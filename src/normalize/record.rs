@@ -48,6 +48,19 @@ pub struct LineOfDrop {
     pub record_number: u64,
 }
 
+/// An order whose list of lines is there, and has no line that counts. The record is dropped as `empty_items`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EmptiedOrder {
+    /// Its id.
+    pub order_id: String,
+    /// The day of its creation.
+    pub dt: Dt,
+    /// When it was last changed.
+    pub updated_at: Option<UtcMicros>,
+    /// The number of its record in the batch: that of [`crate::model::SEQ`].
+    pub record_number: u64,
+}
+
 /// The counts of a batch of records. Its JSON is a part of the summary, which adds up the counts of values itself: with
 /// those of the dimensions.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -158,6 +171,8 @@ pub struct NormalizedBatch {
     pub rows: FactBuilder,
     /// The records and lines for quarantine.
     pub drops: Vec<Drop>,
+    /// The orders that have lost all their lines.
+    pub emptied: Vec<EmptiedOrder>,
     /// The counts of the batch.
     pub counts: RecordCounts,
     /// Σ `line_total` of the rows, summed separately for reconciliation.
@@ -213,6 +228,7 @@ impl RecordNormalizer {
             batch: NormalizedBatch {
                 rows: FactBuilder::new(&self.schema, 1024),
                 drops: Vec::new(),
+                emptied: Vec::new(),
                 counts: RecordCounts::default(),
                 revenue: RevenueByDt::default(),
             },
@@ -383,6 +399,10 @@ impl<'a> Work<'a> {
         self.skip_lines(&mut lines);
         if lines.is_empty() {
             self.drop_record(Reason::EmptyItems, Some(&order_id), bytes);
+            if self.captured.has_list(&self.normalizer.maps) {
+                let (dt, record_number) = (Dt::of(created_at), self.batch.rows.record());
+                self.batch.emptied.push(EmptiedOrder { order_id: order_id.into_owned(), dt, updated_at, record_number });
+            }
         } else {
             let heading = self.heading(order_id, created_at, updated_at);
             self.lines(&heading, &lines, bytes);

@@ -113,6 +113,12 @@ impl<'a> Captured<'a> {
         }
     }
 
+    /// Whether the record has a list for its lines, with or without any, and nothing else in place of one.
+    pub(super) fn has_list(&self, maps: &Maps) -> bool {
+        let mut found = maps.lists.iter().map(|&leaf| self.lists[leaf]).filter(|list| *list != List::Missing).peekable();
+        found.peek().is_some() && found.all(|list| list == List::Lines)
+    }
+
     /// Forgets what stands at a leaf.
     fn forget(&mut self, leaf: usize) {
         self.cells[leaf] = None;

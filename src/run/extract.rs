@@ -18,7 +18,7 @@ use crate::{
     layer::{CutBatch, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, Stage, StagedLines},
     model::{Reason, RevenueByDt},
     net::redact,
-    normalize::{Drop, NormalizedBatch, RecordCounts, RecordNormalizer},
+    normalize::{Drop, EmptiedOrder, NormalizedBatch, RecordCounts, RecordNormalizer},
     settings::{Location, MergeBy, RepeatedSku, Settings},
     source::{self, Access, Completeness, Page, PageSink, Purpose, Query},
 };
@@ -55,8 +55,18 @@ struct EnrichedBatch {
     origin: PageOrigin,
     unknown: UnknownKeys,
     drops: Vec<Drop>,
+    emptied: Vec<EmptiedOrder>,
     counts: RecordCounts,
     revenue: RevenueByDt,
+}
+
+/// What an order without lines means for its stored rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum OrdersWithoutLines {
+    /// They are versions of their orders as others are (`merge = "order"`).
+    Versions,
+    /// They are dropped, and nothing else: of a replay, a version may be older than it seems.
+    DroppedOnly,
 }
 
 /// What the extraction works with.
@@ -68,6 +78,7 @@ pub(super) struct Extraction<'a> {
     pub(super) enricher: &'a Enricher,
     pub(super) access: Access<'a>,
     pub(super) observer: &'a dyn Observer,
+    pub(super) without_lines: OrdersWithoutLines,
 }
 
 /// What waits for room in the channel of pages.
@@ -168,11 +179,11 @@ impl Extraction<'_> {
     /// A page's records as rows that carry what users and products add to them, cut by partition.
     fn normalize(&self, page: &Page) -> Result<EnrichedBatch, RunError> {
         let _in_page = page.span().entered();
-        let NormalizedBatch { rows, drops, counts, revenue } = self.normalizer.normalize(page.records());
+        let NormalizedBatch { rows, drops, emptied, counts, revenue } = self.normalizer.normalize(page.records());
         let mut unknown = UnknownKeys::default();
         let rows = rows.finish().and_then(|rows| self.enricher.enrich(rows, &mut unknown)).map_err(LayerError::from)?;
         let rows = CutBatch::new(&rows)?;
-        Ok(EnrichedBatch { rows, origin: page_origin(page), unknown, drops, counts, revenue })
+        Ok(EnrichedBatch { rows, origin: page_origin(page), unknown, drops, emptied, counts, revenue })
     }
 
     fn stage(
@@ -198,6 +209,11 @@ impl Extraction<'_> {
                 if self.settings.merge == MergeBy::Order || self.settings.repeated_sku == RepeatedSku::Sum {
                     let lines = batch.drops.iter().filter_map(|drop| drop.line.as_ref());
                     lines.for_each(|line| stage.push_dropped_line(line.record_number, line.sku.as_deref()));
+                }
+                if self.without_lines == OrdersWithoutLines::Versions {
+                    for EmptiedOrder { order_id, dt, updated_at, record_number } in batch.emptied {
+                        stage.push_emptied(record_number, order_id, dt, updated_at);
+                    }
                 }
                 first_drop = first_drop.or_else(|| batch.drops.into_iter().next());
                 stage.push(batch.rows, &batch.origin)?;

@@ -15,7 +15,7 @@ use super::{
     completeness::certify,
     conclude::{self, Verdict, Waited},
     diff::{self, LayerDiff},
-    extract::{Extracted, Extraction},
+    extract::{Extracted, Extraction, OrdersWithoutLines},
     ledger,
     members::{Dimensions, LookUpTables, MemberReader},
     merge_all::{self, EarlierAttempt, Merger},
@@ -545,6 +545,7 @@ impl Job<'_> {
             enricher: &enricher,
             access: self.access(),
             observer: self.request.observer,
+            without_lines: self.orders_without_lines(),
         };
         let extracted = extraction.run(staging.scratch(), quarantine)?;
         self.summary.records = extracted.counts.clone();
@@ -564,6 +565,13 @@ impl Job<'_> {
         Ok(extracted)
     }
 
+    fn orders_without_lines(&self) -> OrdersWithoutLines {
+        match (self.settings.merge, self.request.replay_of) {
+            (MergeBy::Order, None) => OrdersWithoutLines::Versions,
+            _ => OrdersWithoutLines::DroppedOnly,
+        }
+    }
+
     /// Says what of the source may not have been meant so.
     fn warn_of_what_was_read(&self, counts: &RecordCounts) {
         let lines = counts.decimal_quantities;
@@ -573,7 +581,7 @@ impl Job<'_> {
         }
         let orders = counts.of(Reason::EmptyItems);
         if orders > 0 && self.settings.merge == MergeBy::Order {
-            tracing::warn!(orders, "orders have no lines, and were dropped as empty_items: where the layer has rows of them, these stay");
+            tracing::warn!(orders, "orders have no lines: where the list is there and empty, rows that the layer has of them go");
         }
         let repeated_skus = counts.repeated_skus;
         if repeated_skus > 0 {

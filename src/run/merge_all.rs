@@ -19,7 +19,7 @@ use crate::{
         self, BestVersions, Catalog, LayerError, LookUpError, MergeRules, MergedContent, MergedPartition, PartitionEntry, RunPrices,
         StoredPartitions,
     },
-    model::{Dt, FileFormat, OrderHash},
+    model::{Dt, FileFormat, OrderHash, order_hash},
     store::{self, Staging, places},
 };
 
@@ -77,11 +77,13 @@ pub(super) struct Moves {
 /// [`LookUpError::Damaged`] if the index must be rebuilt first.
 pub(super) fn find_moves(catalog: &mut Catalog, extracted: &mut Extracted, new_file: &Path) -> Result<Moves, LookUpError> {
     let mut moves = Moves::default();
-    moves.new_entries = catalog.look_up_orders(&mut extracted.orders, new_file, |order, brought, stored| {
+    let Extracted { orders, lines, .. } = extracted;
+    let emptied: HashSet<OrderHash> = lines.emptied().iter().map(|version| order_hash(&version.order_id)).collect();
+    moves.new_entries = catalog.look_up_orders(orders, new_file, |order, brought, stored| {
         moves.order_count += 1;
-        if brought.iter().chain(stored).any(|dt| *dt != brought[0]) {
+        if emptied.contains(&order) || brought.iter().chain(stored).any(|dt| *dt != brought[0]) {
             moves.orders.insert(order);
-            moves.shared_partitions.extend(brought.iter().chain(stored));
+            moves.shared_partitions.extend(brought.iter().filter(|dt| lines.has(**dt)).chain(stored));
         }
     })?;
     Ok(moves)

@@ -51,8 +51,6 @@ pub struct Probe {
     pub dropped: BTreeMap<&'static str, u64>,
     /// The first rows, as `order_id, sku, quantity, unit_price, created_at`.
     pub sample: Vec<String>,
-    /// The command that loads it.
-    pub command: String,
     /// A profile to paste, where the one at hand leaves something to be said.
     pub profile: Option<String>,
 }
@@ -167,16 +165,7 @@ fn examine(settings: &Settings, orders: &Source, page: &ProbedPage) -> Probe {
         rows: outcome.rows,
         dropped: outcome.dropped,
         sample: outcome.sample,
-        command: command(settings, orders),
         profile,
-    }
-}
-
-/// The command that loads the source as it was looked at.
-fn command(settings: &Settings, orders: &Source) -> String {
-    match &settings.source {
-        Some(source) => format!("etl run --source {source} --orders '{}'", orders.location),
-        None => format!("etl run --orders '{}'", orders.location),
     }
 }
 
