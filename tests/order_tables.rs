@@ -96,3 +96,32 @@ fn rows_of_parquet_are_lines_of_their_orders() {
     work.etl(&["run", "--orders", "o.parquet"]).published();
     assert_eq!(work.query(ROWS), EXPECTED);
 }
+
+#[test]
+fn the_id_of_an_order_is_no_sku_of_its_lines() {
+    let work = Workspace::new();
+    work.write("o.csv", "id,created_at,sku,price\n7,2026-01-01,a,4\n7,,,5\n7,,,6\n");
+    let summary = work.etl(&["run", "--orders", "o.csv"]).published();
+    assert_eq!((&summary["dropped"]["missing_sku"], &summary["lines_read"]), (&2.into(), &3.into()));
+    assert_eq!(work.query("SELECT order_id, sku, line_total FROM fact_order"), ["7|a|4.0000"]);
+    // The id of a line is none of an order.
+    let work = Workspace::new();
+    work.write("o.csv", "order_id,id,created_at,sku,price\nA,101,2026-01-01,a,4\n,102,,b,6\n");
+    work.etl(&["run", "--orders", "o.csv"]).published();
+    assert_eq!(work.query("SELECT order_id, sku, line_total FROM fact_order ORDER BY ALL"), ["A|a|4.0000", "A|b|6.0000"]);
+}
+
+#[test]
+fn quantities_with_decimals_are_exact_or_dropped() {
+    let work = Workspace::new();
+    work.write("etl.toml", "fact.quantity = \"decimal\"\n");
+    let rows = "A,2026-01-31,a,1,10000000000\nA,,b,0.3333,3\nA,,c,0.00004,100000\nA,,d,2000000,2000000\n";
+    work.write("o.csv", format!("order_id,created_at,sku,quantity,price\n{rows}"));
+    let summary = work.etl(&["run", "--orders", "o.csv", "--check-scope", "full"]).published();
+    assert_eq!(summary["dropped"], serde_json::json!({"invalid_quantity": 1}));
+    assert_eq!(
+        work.query("SELECT sku, line_total FROM fact_order ORDER BY ALL"),
+        ["a|10000000000.0000", "b|0.9999", "d|4000000000000.0000"]
+    );
+    assert_eq!(work.etl(&["check"]).code, 0);
+}

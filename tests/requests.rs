@@ -61,7 +61,7 @@ const GRAPHQL: &str = r#"
 records = "data.orders.nodes"
 page_size = 2
 pagination = { kind = "cursor", path = "data.orders.pageInfo.endCursor", more = "data.orders.pageInfo.hasNextPage", parameter = "after", size_parameter = "first" }
-graphql = "query($first: Int!, $after: String) { orders(first: $first, after: $after) { nodes { id } } }"
+graphql = "query($first: Int!, $after: String) { orders(first: $first, after: $after) {nodes{id}} }"
 variables = { first = "{first:number}", after = "{after}" }
 fields = { order_id = { path = "id", after = "/" }, created_at = "createdAt", lines = "lineItems.nodes" }
 [orders.line_request]
@@ -157,6 +157,32 @@ pagination = { kind = "cursor", path = "next", parameter = "token" }
     let (work, ended) = run(&server, toml, &[], &[]);
     ended.expect(3, "extract_failed");
     assert!(ended.stderr.contains("/orders/A/items") && work.files("curated").is_empty(), "{}", ended.stderr);
+}
+
+#[test]
+fn lines_that_were_asked_for_take_the_place_of_those_that_the_record_lists() {
+    let listed = |more: &str| format!(r#"{{"id":"A","key":"k","created_at":"2026-01-01","items":[{{"sku":"old","price":9}}]{more}}}"#);
+    let loaded = |record: String, lines: &'static str, settings: &str| {
+        let server = Server::start(move |asked| match asked.path.as_str() {
+            "/orders" => answer(format!("[{record}]")),
+            _ => answer(lines),
+        });
+        let toml = format!("pagination = {{ kind = \"single\" }}\n{settings}");
+        let (work, ended) = run(&server, &toml, &[], &[]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        if work.files("curated").is_empty() { Vec::new() } else { work.query("SELECT sku, line_total FROM fact_order ORDER BY ALL") }
+    };
+    let asks = |more: &str| format!("line_request = {{ path = \"/lines/{{id}}\", pagination = {{ kind = \"single\" }}{more} }}\n");
+    let two = r#"[{"sku":"x","price":1},{"sku":"y","price":2}]"#;
+    let new = ["x|1.0000", "y|2.0000"];
+    assert_eq!(loaded(listed(""), two, &asks("")), new, "by the default paths");
+    let all = format!("{}fields = {{ lines = {{ all = [\"items\", \"fees\"] }} }}", asks(""));
+    assert_eq!(loaded(listed(r#","fees":[{"sku":"fee","price":1}]"#), two, &all), new, "of several lists");
+    assert_eq!(loaded(listed(""), "[]", &asks("")), [""; 0], "it has none any more");
+    assert_eq!(loaded(listed(r#","key2":null"#), two, &asks(", id = \"key2\"")), [""; 0], "without an id they can't be had");
+    for (more, expected) in [("true", &new[..]), ("\"true\"", &new[..]), ("1", &new[..]), ("false", &["old|9.0000"][..])] {
+        assert_eq!(loaded(listed(&format!(",\"more\":{more}")), two, &asks(", when = \"more\"")), expected, "{more}");
+    }
 }
 
 #[test]

@@ -37,6 +37,9 @@ fn text(out: &mut String, probe: &Probe) {
         Some(profile) => {
             let _ = writeln!(out, "\nWhat was proposed, for etl.toml (look at each line before you believe it):\n\n{profile}");
         }
+        None if probe.rows == 0 => {
+            let _ = writeln!(out, "\nNothing would be loaded, and nothing more is proposed: say where the fields are (docs/sources.md).");
+        }
         None => {
             let _ = writeln!(out, "\nNothing is left to be said: `etl run` loads it, with the same flags.");
         }

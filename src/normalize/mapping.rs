@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{ExtraType, FactSchema, FieldPath, Level, Money, MoneyError, QuantityType, WILDCARD},
-    settings::{Cursor, FactColumn, FieldRule, Limits, Profile, RepeatedSku, SkipRule, SkipValues},
+    settings::{ASKED_LINES, Cursor, FactColumn, FieldRule, Limits, Profile, RepeatedSku, SkipRule, SkipValues},
 };
 
 /// A field of a record, in the order of [`RECORD_FIELDS`].
@@ -131,7 +131,8 @@ impl DiscountField {
             let Some(raw) = cells.get(place.leaf).copied().flatten() else { continue };
             let mut values = vec![raw.to_owned()];
             for within in &place.within {
-                values = values.iter().flat_map(|raw| elements(raw, within)).collect();
+                let inner: Result<Vec<_>, _> = values.iter().map(|raw| elements(raw, within)).collect();
+                values = inner?.concat();
             }
             let mut sum = None;
             for raw in &values {
@@ -148,9 +149,17 @@ impl DiscountField {
     }
 }
 
-/// The raw values at a path in every element of a list.
-fn elements(raw: &str, path: &FieldPath) -> Vec<String> {
-    let Ok(serde_json::Value::Array(elements)) = serde_json::from_str(raw) else { return Vec::new() };
+/// The raw values at a path in every element of a list; none of null. What is no such list is no amount.
+fn elements(raw: &str, path: &FieldPath) -> Result<Vec<String>, MoneyError> {
+    let elements = match serde_json::from_str(raw) {
+        Ok(serde_json::Value::Array(elements)) => elements,
+        Ok(serde_json::Value::Null) => return Ok(Vec::new()),
+        _ => return Err(MoneyError::NotANumber),
+    };
+    let is_element = |element: &serde_json::Value| path.steps().is_empty() || element.is_object() || element.is_null();
+    if !elements.iter().all(is_element) {
+        return Err(MoneyError::NotANumber);
+    }
     let at = |element: serde_json::Value| {
         let found = path.steps().iter().try_fold(&element, |value, step| match value {
             serde_json::Value::Array(list) => list.get(step.parse::<usize>().ok()?),
@@ -158,7 +167,7 @@ fn elements(raw: &str, path: &FieldPath) -> Vec<String> {
         });
         found.map(serde_json::Value::to_string)
     };
-    elements.into_iter().filter_map(at).collect()
+    Ok(elements.into_iter().filter_map(at).collect())
 }
 
 /// An extra column of the fact table.
@@ -178,6 +187,8 @@ pub(super) struct CompiledMapping {
     pub(super) skip_lines: Vec<SkipField>,
     pub(super) discount: Option<DiscountField>,
     pub(super) extra: Vec<ExtraField>,
+    /// The leaf of lines that were asked for by a request of their own.
+    pub(super) asked_lines: Option<usize>,
 }
 
 impl CompiledMapping {
@@ -215,7 +226,9 @@ impl Mapping<'_> {
             ExtraField { level: column.level, field: trie.field(&column.rule), kind: column.kind }
         };
         let extra = self.columns.iter().map(extra_field).collect();
-        CompiledMapping { record_trie, line_trie, record, line, skip, skip_lines, discount, extra }
+        let asks = self.profile.is_some_and(|profile| profile.line_request.is_some());
+        let asked_lines = if asks { record_trie.leaf(&FieldPath::root().child(ASKED_LINES)) } else { None };
+        CompiledMapping { record_trie, line_trie, record, line, skip, skip_lines, discount, extra, asked_lines }
     }
 
     /// The schema of the rows.

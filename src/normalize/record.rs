@@ -200,7 +200,8 @@ impl RecordNormalizer {
     pub fn configured(mapping: &Mapping<'_>, window: Window) -> RecordNormalizer {
         let mut compiled = mapping.compile();
         let maps = Maps {
-            lists: compiled.record(RecordField::Lines).leaves.clone(),
+            lists: compiled.record(RecordField::Lines).leaves.iter().chain(&compiled.asked_lines).copied().collect(),
+            asked: compiled.asked_lines,
             record: std::mem::take(&mut compiled.record_trie),
             line: std::mem::take(&mut compiled.line_trie),
             line_lists: mapping.profile.map(|profile| profile.lines).unwrap_or_default(),
@@ -670,7 +671,11 @@ fn quantity(value: &Scalar<'_>, kind: QuantityType) -> Option<Quantity> {
     };
     match kind {
         QuantityType::Whole => model::parse_whole(text.as_bytes()).map(Quantity::from),
-        QuantityType::Decimal => model::parse_money(text.as_bytes()).ok().map(|parsed| Quantity::of_decimal(parsed.money)),
+        // A quantity that must be rounded would change the money of its line.
+        QuantityType::Decimal => {
+            let parsed = model::parse_money(text.as_bytes()).ok().filter(|parsed| !parsed.rounded)?;
+            Some(Quantity::of_decimal(parsed.money))
+        }
     }
 }
 
@@ -934,6 +939,34 @@ mod tests {
         assert_eq!(of(r#"{"sku":"a","quantity":2,"price":{"id":"p"}}"#), (None, vec![Reason::InvalidPrice]));
         assert_eq!(of(r#"{"sku":"a","quantity":2,"sum":"ten","price":1}"#), (None, vec![Reason::InvalidPrice]));
         assert_eq!(of(r#"{"sku":"a","quantity":0,"sum":0,"price":3}"#), (Some("3.0000/0.0000/false".into()), vec![]));
+    }
+
+    #[test]
+    fn what_stands_in_place_of_a_list_is_never_passed_over() {
+        let of = |profile: &str, record: &str| {
+            let profile = crate::settings::orders_profile(&format!("[orders]\n{profile}")).unwrap();
+            let mapping = Mapping { profile: Some(&profile), ..Mapping::default() };
+            let batch = RecordNormalizer::configured(&mapping, Window::default()).normalize([record.as_bytes()].into_iter());
+            let frame = batch.rows.finish().unwrap();
+            let rows = FactRows::new(&frame).unwrap();
+            let totals: Vec<_> = (0..rows.len()).map(|row| rows.line(row).line_total.to_string()).collect();
+            (totals.join(" "), batch.drops.iter().map(|drop| drop.reason.as_str()).collect::<Vec<_>>())
+        };
+        let all = "fields.lines = { all = ['items', 'fees'] }";
+        let fees = r#""fees":[{"sku":"f","price":32}]"#;
+        assert_eq!(of(all, &format!(r#"{{"id":1,{DATE},"items":{{"sku":"x"}},{fees}}}"#)), (String::new(), vec!["empty_items"]));
+        assert_eq!(of(all, &format!(r#"{{"id":1,{DATE},"items":null,{fees}}}"#)), ("32.0000".into(), vec![]));
+        let wild = "fields.lines = 'c.*.l'";
+        let record = format!(r#"{{"id":1,{DATE},"c":[{{"l":[{{"sku":"a","price":1}}]}},{{"l":{{"sku":"z"}}}}]}}"#);
+        assert_eq!(of(wild, &record), (String::new(), vec!["empty_items"]));
+        let discount = "line_fields.discount = 'off.*.amount'";
+        let line = |off: &str| format!(r#"{{"id":1,{DATE},"items":[{{"sku":"a","price":10,"off":{off}}}]}}"#);
+        for (off, total) in [("[{\"amount\":3},{\"amount\":1}]", "6.0000"), ("[]", "10.0000"), ("null", "10.0000"), ("[{}]", "10.0000")] {
+            assert_eq!(of(discount, &line(off)), (total.into(), vec![]), "{off}");
+        }
+        for off in [r#"{"amount":3}"#, "[2,3]", "\"5\"", "[[{\"amount\":2}]]", "5"] {
+            assert_eq!(of(discount, &line(off)).1, ["invalid_price", "no_valid_items"], "{off}");
+        }
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(super) struct Maps {
     pub(super) record: PathTrie,
     /// The leaves of the record that may hold its lines.
     pub(super) lists: Vec<usize>,
+    /// The one of them that has what was asked for by a request of its own.
+    pub(super) asked: Option<usize>,
     pub(super) line: PathTrie,
     pub(super) line_lists: LineLists,
 }
@@ -98,17 +100,19 @@ impl<'a> Captured<'a> {
     /// Appends the places of the record's lines, in their order; nothing where it has none.
     pub(super) fn lines(&self, maps: &Maps, places: &mut Vec<usize>) {
         let of = |leaf: usize| self.runs.iter().filter(move |run| run.leaf == leaf).flat_map(|run| run.lines.clone());
+        // Something else in place of a list is a mistake that no other list makes good.
+        let is_wrong = |leaf: &usize| self.lists[*leaf] == List::NotAnArray;
+        if let Some(asked) = maps.asked.filter(|&asked| self.lists[asked] != List::Missing) {
+            // What was asked for takes the place of all that the record lists, also where it is nothing.
+            return if is_wrong(&asked) { places.clear() } else { places.extend(of(asked)) };
+        }
         match maps.line_lists.which {
             WhichLists::Record => places.push(0),
+            WhichLists::All if maps.lists.iter().any(is_wrong) => {}
             WhichLists::All => maps.lists.iter().for_each(|&leaf| places.extend(of(leaf))),
             WhichLists::First => {
-                for &leaf in &maps.lists {
-                    places.extend(of(leaf));
-                    // Something else in place of a list is a mistake that no other list makes good.
-                    if !places.is_empty() || self.lists[leaf] == List::NotAnArray {
-                        return;
-                    }
-                }
+                let first = maps.lists.iter().find(|leaf| is_wrong(leaf) || of(**leaf).next().is_some());
+                places.extend(first.filter(|leaf| !is_wrong(leaf)).into_iter().flat_map(|leaf| of(*leaf)));
             }
         }
     }
@@ -133,10 +137,12 @@ impl<'a> Captured<'a> {
         match found {
             FoundList::Lines(lines) => {
                 self.runs.push(LineRun { leaf, lines });
-                self.lists[leaf] = List::Lines;
+                if self.lists[leaf] == List::Missing {
+                    self.lists[leaf] = List::Lines;
+                }
             }
-            FoundList::NotAnArray if self.lists[leaf] != List::Lines => self.lists[leaf] = List::NotAnArray,
-            FoundList::NotAnArray | FoundList::Missing => {}
+            FoundList::NotAnArray => self.lists[leaf] = List::NotAnArray,
+            FoundList::Missing => {}
         }
     }
 

@@ -54,6 +54,9 @@ fn column(table: &Reader<'_>) -> Result<FactColumn, SettingsError> {
         None if paths.is_empty() => return Err(table.error("path", format!("column `{name}` needs a path"))),
         None => {}
     }
+    if let Some(path) = paths.iter().find(|path| path.has_wildcard()) {
+        return Err(table.error("path", format!("`{path}`: a column has one value, and `*` leads to several")));
+    }
     let level = match table.text("level")?.as_deref() {
         None | Some("record") => Level::Record,
         Some("line") => Level::Line,

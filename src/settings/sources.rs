@@ -2,14 +2,12 @@
 
 use reqwest::Url;
 
-use crate::model::FieldPath;
-
 use super::{
     ConfiguredValue, HttpSettings, Location, Origin, Profile, SHIPPED, SettingsError, Source, SourceKind,
     credentials::{self, NamedSource},
     file,
     merge::Layers,
-    profile::{ASKED_LINES, SourceTable, joined, overlay, read_table},
+    profile::{SourceTable, joined, overlay, read_table},
     reader::{Reader, typed},
     setting::{self, Form},
     shipped, storage,
@@ -122,10 +120,6 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
     }
     if let (Some(Location::Http(source)), Some(request)) = (&location, line_request) {
         profile.line_request = Some(request.request(url, source, &profile.http.auth));
-        // What was asked for comes before what the record lists.
-        if let Some(lines) = profile.fields.get_mut("lines") {
-            lines.paths.insert(0, FieldPath::root().child(ASKED_LINES));
-        }
     }
     let profile_name = reader.text("profile")?.or_else(|| shared.name.clone());
     Ok(location.map(|location| Source {

@@ -44,9 +44,11 @@ struct Candidate<'p> {
     differing: usize,
 }
 
-/// The total of a line, where the page has one and quantity times price does not give it.
-pub(super) fn propose(lines: &[Value], document: &Document<'_>, priced: &PricedBy<'_>) -> Option<Proposal> {
-    let candidates: Vec<_> = document.paths().filter_map(|path| candidate(lines, priced, path)).collect();
+/// The total of a line, where the page has one and quantity times price does not give it. `orders` are the lines by order.
+pub(super) fn propose(orders: &[Vec<Value>], document: &Document<'_>, priced: &PricedBy<'_>) -> Option<Proposal> {
+    let lines: Vec<&Value> = orders.iter().flatten().collect();
+    let of_lines = document.paths().filter(|path| !is_of_order(orders, path));
+    let candidates: Vec<_> = of_lines.filter_map(|path| candidate(&lines, priced, path)).collect();
     if candidates.iter().any(|candidate| candidate.differing == 0) {
         return None;
     }
@@ -58,7 +60,7 @@ pub(super) fn propose(lines: &[Value], document: &Document<'_>, priced: &PricedB
     })
 }
 
-fn candidate<'p>(lines: &[Value], priced: &PricedBy<'_>, path: &'p FieldPath) -> Option<Candidate<'p>> {
+fn candidate<'p>(lines: &[&Value], priced: &PricedBy<'_>, path: &'p FieldPath) -> Option<Candidate<'p>> {
     let rank = NAMES.iter().position(|name| path.steps().last().is_some_and(|step| plain(step) == *name))?;
     if path == priced.price || priced.quantity == Some(path) {
         return None;
@@ -73,6 +75,18 @@ fn candidate<'p>(lines: &[Value], priced: &PricedBy<'_>, path: &'p FieldPath) ->
     }
     let differing = pairs.iter().filter(|(total, product)| total != product).count();
     Some(Candidate { path, rank, compared: pairs.len(), differing })
+}
+
+/// Whether a value is of the order, and not of its lines: all lines of an order have the same one, or only the first has any. So it
+/// is in tables, where a row has the columns of its order too.
+fn is_of_order(orders: &[Vec<Value>], path: &FieldPath) -> bool {
+    let mut of_several = orders.iter().filter(|lines| lines.len() > 1).peekable();
+    let differs = |lines: &Vec<Value>| {
+        let mut values: Vec<_> = lines.iter().filter_map(|line| number(at(line, path)?)).collect();
+        values.dedup();
+        values.len() > 1
+    };
+    of_several.peek().is_some() && !of_several.any(differs)
 }
 
 fn product(line: &Value, priced: &PricedBy<'_>) -> Option<Decimal> {
@@ -104,7 +118,8 @@ mod tests {
     fn proposed(lines: &[Value]) -> Option<(String, String)> {
         let quantity = "quantity".parse().unwrap();
         let price = "price".parse().unwrap();
-        let proposal = propose(lines, &Document::of(lines), &PricedBy { quantity: Some(&quantity), price: &price })?;
+        let orders = [lines.to_vec()];
+        let proposal = propose(&orders, &Document::of(lines), &PricedBy { quantity: Some(&quantity), price: &price })?;
         Some((proposal.path, proposal.because))
     }
 
@@ -115,6 +130,14 @@ mod tests {
         assert_eq!(proposed(&rounded), Some(("total".into(), because.into())));
         let nested = [json!({"price": "5", "money": {"row_total": "4.50"}, "amount": 4})];
         assert_eq!(proposed(&nested).map(|(path, _)| path), Some("money.row_total".into()));
+    }
+
+    #[test]
+    fn the_total_of_an_order_is_no_total_of_a_line() {
+        let row = |quantity: u32, total: &str| json!({"quantity": quantity, "price": 10, "total": total});
+        assert_eq!(proposed(&[row(1, "30"), row(2, "30")]), None);
+        assert_eq!(proposed(&[row(1, "30"), row(2, "")]), None);
+        assert!(proposed(&[row(1, "9"), row(2, "18")]).is_some());
     }
 
     #[test]

@@ -9,10 +9,10 @@ use crate::{
     settings::{ObjectInPlace, Profile, WhichLists},
 };
 
-/// The lines of all records, or those at a path that is proposed.
-pub(super) fn of(profile: &Profile, proposed: Option<&FieldPath>, records: &[Value]) -> Vec<Value> {
+/// The lines of each record, or those at a path that is proposed.
+pub(super) fn of(profile: &Profile, proposed: Option<&FieldPath>, records: &[Value]) -> Vec<Vec<Value>> {
     let paths = proposed.map_or_else(|| paths(profile), |path| vec![path.clone()]);
-    records.iter().flat_map(|record| of_record(profile, &paths, record)).cloned().collect()
+    records.iter().map(|record| of_record(profile, &paths, record).into_iter().cloned().collect()).collect()
 }
 
 /// The column of the lines: where they stand, and in how many records there are any.
@@ -77,7 +77,7 @@ mod tests {
         let profile = orders_profile(&format!("[orders]\n{profile}")).unwrap();
         let records = [record];
         let found = found(&profile, &records, || None);
-        (found.path, of(&profile, None, &records).len())
+        (found.path, of(&profile, None, &records).concat().len())
     }
 
     #[test]

@@ -137,13 +137,14 @@ fn examine(settings: &Settings, orders: &Source, page: &ProbedPage) -> Probe {
         });
     }
     let proposed_lines = columns.iter().find(|found| found.column == "lines").and_then(|found| found.proposed.as_ref()?.path.parse().ok());
-    let lines = lines::of(&orders.profile, proposed_lines.as_ref(), &parsed);
+    let lines_of_orders = lines::of(&orders.profile, proposed_lines.as_ref(), &parsed);
+    let lines = lines_of_orders.concat();
     let line_document = Document::of(&lines);
     for (column, defaults) in LINE_FIELDS {
         let own = orders.profile.line_fields.get(column).map(|rule| (rule.paths.clone(), rule.default.clone()));
         columns.push(found(column, Level::Line, defaults, own, &lines, || line_document.propose(column)));
     }
-    say_more_of_lines(&mut columns, orders, &lines, &line_document);
+    say_more_of_lines(&mut columns, orders, &lines_of_orders, &line_document);
     let pagination = evidence(&orders.profile.http.pagination, page, &body, records_at.as_deref().or(proposed_records.as_deref()));
     let mut profile = paste(orders, proposed_records.as_deref(), &columns, &pagination, None);
 
@@ -232,7 +233,7 @@ fn found(
 }
 
 /// Proposes a finer sku, and the total of a line, where the profile says nothing of them.
-fn say_more_of_lines(columns: &mut [Found], orders: &Source, lines: &[Value], document: &Document<'_>) {
+fn say_more_of_lines(columns: &mut [Found], orders: &Source, lines: &[Vec<Value>], document: &Document<'_>) {
     let path_of = |column: &str| -> Option<FieldPath> {
         let found = columns.iter().find(|found| found.column == column && found.level == Level::Line.as_str())?;
         found.path.as_ref().or_else(|| Some(&found.proposed.as_ref()?.path))?.parse().ok()

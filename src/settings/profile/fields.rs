@@ -203,7 +203,11 @@ fn units(table: &Reader<'_>) -> Result<Units, SettingsError> {
                 Some("divisor") => ScaleText::Divisor,
                 Some(other) => return Err(inner.error("as", format!("`{other}`: write decimals or divisor"))),
             };
-            Ok(Units::Beside { path: inner.needed_path("path")?, scale })
+            let path = inner.needed_path("path")?;
+            if path.has_wildcard() {
+                return Err(inner.error("path", format!("`{path}`: only `lines` and `discount` take every element of a list")));
+            }
+            Ok(Units::Beside { path, scale })
         }
         Some(_) => Err(refused()),
     }

@@ -251,6 +251,8 @@ pub struct BodyTemplate {
     pub first: serde_json::Value,
     /// Of pages that continue by a cursor.
     pub next: Option<serde_json::Value>,
+    /// The text of a GraphQL query, which has no places: it goes into every body as `query`.
+    pub query: Option<String>,
 }
 
 /// A request for the lines of an order, by its id.

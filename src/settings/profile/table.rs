@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Auth, BodyTemplate, CountRequest, Filter, LineRequest, Profile, RecordList, SkipRule, SkipValues, Template, TimeFormat, auth, fields,
-    pagination,
+    Auth, BodyTemplate, CountRequest, Filter, LineRequest, Profile, RecordList, SkipRule, SkipValues, Template, TimeFormat, WhichLists,
+    auth, fields, pagination,
 };
 use crate::{
     model::{FieldPath, QuantityType},
@@ -66,12 +66,16 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
     table.only(&kind.keys())?;
     let http = http(&table)?;
     let records = records(&table)?;
+    let lines = fields::line_lists(&table)?;
+    if lines.which == WhichLists::Record && table.table().get("line_request").is_some() {
+        return Err(table.error("line_request", "with `lines = \".\"` the record is its line: leave one of the two out"));
+    }
     let profile = Profile {
         records: records.path,
         record_list: records.list,
         fields: fields::read(&table, "fields", kind)?,
         line_fields: fields::read(&table, "line_fields", kind)?,
-        lines: fields::line_lists(&table)?,
+        lines,
         skip: table.tables("skip")?.iter().map(skip).collect::<Result<_, _>>()?,
         skip_lines: table.tables("skip_lines")?.iter().map(skip).collect::<Result<_, _>>()?,
         line_request: None,
@@ -149,7 +153,7 @@ fn body(table: &Reader<'_>) -> Result<Option<BodyTemplate>, SettingsError> {
             return Err(table.error("body", "write `graphql` or `body`, not both"));
         }
         let variables = value("variables")?.unwrap_or_else(|| serde_json::json!({}));
-        return Ok(Some(BodyTemplate { first: serde_json::json!({ "query": query, "variables": variables }), next: None }));
+        return Ok(Some(BodyTemplate { first: serde_json::json!({ "variables": variables }), next: None, query: Some(query) }));
     }
     for (key, with) in [("variables", "graphql"), ("next_body", "body")] {
         if table.table().get(key).is_some() && table.table().get(with).is_none() {
@@ -157,7 +161,7 @@ fn body(table: &Reader<'_>) -> Result<Option<BodyTemplate>, SettingsError> {
         }
     }
     let Some(first) = value("body")? else { return Ok(None) };
-    Ok(Some(BodyTemplate { first, next: value("next_body")? }))
+    Ok(Some(BodyTemplate { first, next: value("next_body")?, query: None }))
 }
 
 /// A value of `etl.toml` as JSON.
@@ -199,6 +203,14 @@ impl LinePath {
 const LINE_REQUEST_KEYS: [&str; 12] =
     ["path", "id", "when", "records", "page_size", "concurrency", "pagination", "query", "body", "next_body", "graphql", "variables"];
 
+/// Whether a request says of which order it is.
+fn names_order(path: &Template, http: &HttpProfile) -> bool {
+    let templates = http.templates.iter().map(|(_, template)| template);
+    let in_texts = std::iter::once(path).chain(templates).flat_map(Template::names).any(|name| name == "id");
+    let bodies = http.body.iter().flat_map(|body| [Some(&body.first), body.next.as_ref()]).flatten();
+    in_texts || bodies.map(ToString::to_string).any(|body| body.contains("{id"))
+}
+
 fn line_request(table: Option<Reader<'_>>) -> Result<Option<LinePath>, SettingsError> {
     let Some(table) = table else { return Ok(None) };
     table.only(&LINE_REQUEST_KEYS)?;
@@ -208,6 +220,9 @@ fn line_request(table: Option<Reader<'_>>) -> Result<Option<LinePath>, SettingsE
     let path = Template::parse(&table.text("path")?.unwrap_or_default());
     if let Some(name) = path.names().find(|name| *name != "id") {
         return Err(table.error("path", format!("`{{{name}}}`: write {{id}}, whose place in the record `id` names")));
+    }
+    if !names_order(&path, &list.http) {
+        return Err(table.error("path", "no place `{id}`: all orders would get the same lines"));
     }
     Ok(Some(LinePath { path, id, when: table.path("when")?, list }))
 }
@@ -254,7 +269,11 @@ fn skip(rule: &Reader<'_>) -> Result<SkipRule, SettingsError> {
         (None, false, true) => SkipValues::NoneOf(rule.scalars("none_of")?),
         (None, false, false) => SkipValues::Any,
     };
-    Ok(SkipRule { path: rule.needed_path("path")?, values })
+    let path = rule.needed_path("path")?;
+    if path.has_wildcard() {
+        return Err(rule.error("path", "`*` leads into every element of a list: only `lines` and `discount` take it"));
+    }
+    Ok(SkipRule { path, values })
 }
 
 /// What the word of a key means.

@@ -31,6 +31,8 @@ pub(super) struct OrderRows<'s> {
     /// Where a record has its lines.
     lines: &'s FieldPath,
     open: Option<OpenOrder>,
+    /// The path that the id of an order was found at: that of the first row which has one.
+    id: Option<&'s FieldPath>,
     /// The ids of the orders before, hashed.
     seen: HashSet<u64>,
 }
@@ -49,7 +51,7 @@ impl<'s> OrderRows<'s> {
     /// Joins rows by the shape of a record; `None` for members, and for orders whose rows are whole records.
     pub(super) fn of(shape: &'s RecordShape) -> Option<OrderRows<'s>> {
         let lines = shape.lines.first().filter(|lines| !shape.created_at.is_empty() && !lines.has_wildcard())?;
-        Some(OrderRows { shape, lines, open: None, seen: HashSet::new() })
+        Some(OrderRows { shape, lines, open: None, id: None, seen: HashSet::new() })
     }
 
     /// Takes a row, a JSON object. Returns the order before it, if that is complete now.
@@ -59,16 +61,21 @@ impl<'s> OrderRows<'s> {
     pub(super) fn row(&mut self, line: u64, json: &[u8]) -> Result<Option<GroupedRecord>, ScatteredRows> {
         let text = std::str::from_utf8(json).unwrap_or_default();
         let node = Node::parse(text).unwrap_or(Node::Null);
-        let at = |paths: &[FieldPath]| paths.iter().find_map(|path| node.at(path)?.text().map(str::to_owned));
-        let id = at(&self.shape.id);
+        if let Some(path) = self.shape.lines.iter().find(|path| matches!(node.at(path), Some(Node::Array(_) | Node::Object(_)))) {
+            let detail = format!("`{path}` holds a list, and each row of a table is one line: write orders with their lists as NDJSON");
+            return Err(ScatteredRows { line, detail });
+        }
+        let value = |path: &FieldPath| node.at(path)?.text().map(str::to_owned);
+        self.id = self.id.or_else(|| self.shape.id.iter().find(|path| value(path).is_some()));
+        let id = self.id.and_then(value);
         // Exports leave the columns of the order blank on its further rows. A row with a time is an order, with or without an id.
         let continues = match (&self.open, &id) {
             (Some(open), Some(id)) => open.id.as_ref() == Some(id),
-            (Some(open), None) => open.id.is_some() && at(&self.shape.created_at).is_none(),
+            (Some(open), None) => open.id.is_some() && self.shape.created_at.iter().all(|path| value(path).is_none()),
             (None, _) => false,
         };
         if continues && let Some(open) = &mut self.open {
-            open.add(text);
+            open.add(text, self.id);
             return Ok(None);
         }
         if let Some(id) = id.as_ref().filter(|id| !self.seen.insert(xxh3_64(id.as_bytes()))) {
@@ -77,7 +84,7 @@ impl<'s> OrderRows<'s> {
         }
         let complete = self.finish();
         let mut open = OpenOrder { id, line, columns: Vec::new(), rows: Vec::new() };
-        open.add(text);
+        open.add(text, self.id);
         self.open = Some(open);
         Ok(complete)
     }
@@ -102,12 +109,21 @@ impl<'s> OrderRows<'s> {
 }
 
 impl OpenOrder {
-    fn add(&mut self, row: &str) {
-        if !self.rows.is_empty() {
-            self.rows.push(b',');
-        }
-        self.rows.extend_from_slice(row.as_bytes());
+    /// Adds a row. The id of the order is no column of the line: a sku that is missing is not looked for there.
+    fn add(&mut self, row: &str, id: Option<&FieldPath>) {
         let Ok(pairs) = serde_json::from_str::<Pairs<'_>>(row) else { return };
+        let of_order = id.and_then(|path| path.steps().first().filter(|_| path.steps().len() == 1));
+        self.rows.extend_from_slice(if self.rows.is_empty() { b"{" } else { b",{" });
+        let start = self.rows.len();
+        for (name, value) in pairs.0.iter().filter(|(name, _)| Some(name.as_ref()) != of_order.map(String::as_str)) {
+            if self.rows.len() > start {
+                self.rows.push(b',');
+            }
+            self.rows.extend_from_slice(serde_json::Value::from(name.as_ref()).to_string().as_bytes());
+            self.rows.push(b':');
+            self.rows.extend_from_slice(value.get().as_bytes());
+        }
+        self.rows.push(b'}');
         for (name, value) in pairs.0 {
             let is_blank = matches!(value.get().trim(), "null") || value.get().trim_matches('"').trim().is_empty();
             if !is_blank && self.columns.iter().all(|(own, _)| *own != name) {
@@ -161,6 +177,12 @@ mod tests {
         let row = |id: &str| json!({"id": id, "at": "2026-01-01"});
         let error = grouped(&[row("A"), row("B"), row("A")]).unwrap_err();
         assert!(error.line == 4 && error.detail.contains("`A`"), "{error:?}");
+    }
+
+    #[test]
+    fn a_row_with_a_list_of_lines_is_no_line() {
+        let error = grouped(&[json!({"id": "A", "at": "2026-01-01", "a": {"items": [{"sku": "x"}]}})]).unwrap_err();
+        assert!(error.detail.contains("`a.items` holds a list"), "{error:?}");
     }
 
     #[test]

@@ -44,25 +44,30 @@ impl LineReader<'_> {
         Ok(Fetched { body: body.into(), places, signals: fetched.signals, url: fetched.url })
     }
 
-    /// The record with its lines; `None` where it has them already, or is no object with an id.
+    /// The record with its lines; `None` where it has them already, or is no object.
     async fn record(&self, record: &[u8]) -> Result<Option<Vec<u8>>, SourceError> {
-        let Some(id) = self.wanted(record) else { return Ok(None) };
-        let lines = self.lines(&id).await?;
-        let end = record.iter().rposition(|&byte| byte == b'}').unwrap_or(record.len());
-        let head = record.get(..end).unwrap_or(record).trim_ascii_end();
-        let comma: &[u8] = if head.ends_with(b"{") { b"" } else { b"," };
-        let key = format!("\"{ASKED_LINES}\":[");
-        Ok(Some([head, comma, key.as_bytes(), lines.join(&b','.to_owned()).as_slice(), b"]}"].concat()))
+        let lines = match self.wanted(record) {
+            Wanted::Nothing => return Ok(None),
+            // Without an id its lines can't be had. What stands in their place is no list, so that the record is dropped.
+            Wanted::ButNoId => return Ok(Some(with_lines(record, b"\"no id\""))),
+            Wanted::Of(id) => self.lines(&id).await?,
+        };
+        Ok(Some(with_lines(record, &[b"[", lines.join(&b','.to_owned()).as_slice(), b"]"].concat())))
     }
 
-    /// The id of an order whose lines are to be asked for.
-    fn wanted(&self, record: &[u8]) -> Option<String> {
-        let node = Node::parse(std::str::from_utf8(record).ok()?).ok()?;
+    /// Whether the lines of a record are to be asked for.
+    fn wanted(&self, record: &[u8]) -> Wanted {
+        let node = std::str::from_utf8(record).ok().and_then(|text| Node::parse(text).ok());
+        let Some(node) = node.filter(|node| matches!(node, Node::Object(_))) else { return Wanted::Nothing };
         let is_wanted = match &self.request.when {
             None => true,
-            Some(path) => matches!(node.at(path), Some(Node::Bool(true))),
+            Some(path) => node.at(path).is_some_and(is_true),
         };
-        node.at(&self.request.id).filter(|_| is_wanted)?.text().map(str::to_owned)
+        match node.at(&self.request.id).and_then(Node::text) {
+            _ if !is_wanted => Wanted::Nothing,
+            Some(id) if !id.trim().is_empty() => Wanted::Of(id.to_owned()),
+            _ => Wanted::ButNoId,
+        }
     }
 
     /// The lines of an order, as they are written.
@@ -89,6 +94,34 @@ impl LineReader<'_> {
         }
         Ok(lines)
     }
+}
+
+/// Whose lines are to be asked for.
+enum Wanted {
+    /// Nobody's: the record has all its lines, or is no object.
+    Nothing,
+    /// Those of a record without an id.
+    ButNoId,
+    /// Those of the order with this id.
+    Of(String),
+}
+
+/// Whether a value says yes.
+fn is_true(value: &Node) -> bool {
+    match value {
+        Node::Bool(is_true) => *is_true,
+        Node::Text(text) => text.trim().eq_ignore_ascii_case("true") || text.trim() == "1",
+        Node::Number(text) => text == "1",
+        Node::Null | Node::Array(_) | Node::Object(_) => false,
+    }
+}
+
+/// A record with what was asked for under [`ASKED_LINES`].
+fn with_lines(record: &[u8], lines: &[u8]) -> Vec<u8> {
+    let end = record.iter().rposition(|&byte| byte == b'}').unwrap_or(record.len());
+    let head = record.get(..end).unwrap_or(record).trim_ascii_end();
+    let comma: &[u8] = if head.ends_with(b"{") { b"" } else { b"," };
+    [head, comma, format!("\"{ASKED_LINES}\":").as_bytes(), lines, b"}"].concat()
 }
 
 /// The URL of a path beneath a base, or the base itself.

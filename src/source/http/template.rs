@@ -43,7 +43,10 @@ pub(super) fn prepare<'u>(profile: &HttpProfile, url: &'u Url) -> PreparedReques
     let body = profile.body.as_ref().map(|body| {
         let continues = cursor_parameter(&profile.pagination).is_some_and(|name| parameters.contains_key(name));
         let template = body.next.as_ref().filter(|_| continues).unwrap_or(&body.first);
-        let value = filled_json(template, &parameters).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        let mut value = filled_json(template, &parameters).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        if let (Some(query), Value::Object(map)) = (&body.query, &mut value) {
+            map.insert("query".to_owned(), query.as_str().into());
+        }
         value.to_string().into_bytes()
     });
     PreparedRequest { url: sent, body }
@@ -141,7 +144,8 @@ mod tests {
             "filter": {"created": {"from": "{since}", "to": "{until}"}},
             "text": {"$join": " ", "$parts": ["a:>'{since}'", "a:<'{until}'"]},
         });
-        let body = BodyTemplate { first, next: Some(json!({"cursor": "{cursor}", "limit": "{size:number}"})) };
+        let next = Some(json!({"cursor": "{cursor}", "limit": "{size:number}"}));
+        let body = BodyTemplate { first, next, query: None };
         let (query, sent) = prepared(&[], Some(body.clone()), "http://h/o?size=10&x=1");
         assert_eq!((query.as_str(), sent), ("x=1", json!({"limit": 10, "ids": ["a"], "none": {}})));
         let (_, sent) = prepared(&[], Some(body.clone()), "http://h/o?size=10&since=5");
