@@ -236,7 +236,11 @@ fn columns_whose_names_differ_only_in_case_are_merged_with_a_warning() {
     let load = || work.load(&[order("A", "2026-01-01", "")], &["--users", "users.json", "--log-format", "text"]);
     let ended = load();
     ended.published();
-    assert!(ended.stderr.contains("columns that have one name, in lower case") && ended.stderr.contains("names=\"name\""), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("columns that have one name, in lower case") && ended.stderr.contains("names=\"name\""),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(work.query("SELECT user_id, name, plan FROM dim_user ORDER BY 1"), ["U1|A|gold", "U2|NULL|free"]);
     load().unchanged();
     assert_eq!(work.etl(&["check"]).code, 0);
