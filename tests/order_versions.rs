@@ -51,6 +51,19 @@ fn removed_lines_go_within_a_run_against_the_store_and_across_partitions() {
 }
 
 #[test]
+fn a_dropped_line_at_the_end_of_a_file_is_of_no_order_of_the_next() {
+    let work = by_order();
+    work.load(&[version("B", 1, 1, &["x", "y"])], &[]).published();
+    // Two records without any valid line stand last: their numbers count too.
+    let nameless = r#"{"order_id":"N","created_at":"2026-01-01","items":[{"price":1}]}"#;
+    work.write("all/1.ndjson", [&version("A", 1, 1, &["x"]), nameless, nameless].join("\n"));
+    work.write("all/2.ndjson", version("B", 1, 2, &["y"]));
+    let summary = work.etl(&["run", "--orders", "all"]).published();
+    assert_eq!((&summary["rows_removed"], &summary["rows_retained"]), (&1.into(), &0.into()));
+    assert_eq!(work.query(ROWS), ["2026-01-01|A|x|1.0000", "2026-01-01|B|y|2.0000"]);
+}
+
+#[test]
 fn an_order_that_has_lost_all_its_lines_leaves_the_layer() {
     let work = by_order();
     work.load(&[version("A", 1, 1, &["x", "y"]), version("B", 1, 1, &["x"]), version("C", 2, 1, &["x"])], &[]).published();

@@ -199,15 +199,11 @@ impl BestVersions {
             let with_lines = self.emptied.remove(order_id).unwrap_or_default();
             let order = self.order_mut(order_id);
             let stands = Standing::after(order.stored, &with_lines, &without_lines);
-            if let Standing::Stored(_) = stands {
-                continue;
-            }
-            let (Standing::Nothing(best) | Standing::Incoming(best)) = stands else { continue };
-            order.incoming = best;
+            let (Standing::Emptied(best) | Standing::Incoming(best)) = stands else { continue };
+            order.incoming = Some(best);
             // What was stored is older, or was taken away in between.
             order.stored = order.stored.map(|_| None);
-            let Some((best, version)) = best.and_then(|best| Some((best, with_lines.get(&best.seq)?))) else { continue };
-            for sku in &version.skus {
+            for sku in with_lines.get(&best.seq).iter().flat_map(|version| &version.skus) {
                 self.of_mut((order_id, sku)).offer_incoming(best.updated_at, best.seq);
             }
         }
@@ -234,9 +230,11 @@ enum Standing {
     /// The stored one, of this time.
     Stored(UpdatedAt),
     /// One of the run.
-    Incoming(Option<BestIncoming>),
-    /// None: nothing was stored, or this version without lines took it away.
-    Nothing(Option<BestIncoming>),
+    Incoming(BestIncoming),
+    /// None: this version without lines took away what stood.
+    Emptied(BestIncoming),
+    /// None: nothing is stored.
+    Nothing,
 }
 
 impl Standing {
@@ -245,18 +243,18 @@ impl Standing {
         let without_lines = without_lines.iter().map(|(seq, updated_at)| (*seq, *updated_at, false));
         let mut versions: Vec<_> = with_lines.chain(without_lines).collect();
         versions.sort_unstable_by_key(|(seq, ..)| *seq);
-        let first = stored.map_or(Standing::Nothing(None), Standing::Stored);
+        let first = stored.map_or(Standing::Nothing, Standing::Stored);
         versions.into_iter().fold(first, |stands, (seq, updated_at, has_lines)| {
             let time = match stands {
                 Standing::Stored(time) => Some(time),
-                Standing::Incoming(best) => best.map(|best| best.updated_at),
-                Standing::Nothing(_) => None,
+                Standing::Incoming(best) => Some(best.updated_at),
+                Standing::Emptied(_) | Standing::Nothing => None,
             };
-            let best = Some(BestIncoming { updated_at, seq });
+            let best = BestIncoming { updated_at, seq };
             match (time.is_some_and(|time| updated_at < time), has_lines) {
                 (true, _) => stands,
                 (false, true) => Standing::Incoming(best),
-                (false, false) => Standing::Nothing(best),
+                (false, false) => Standing::Emptied(best),
             }
         })
     }

@@ -55,8 +55,6 @@ pub struct Stage {
     lineage: LineageBuilder,
     dropped: DroppedLines,
     emptied: Vec<EmptiedVersion>,
-    /// Records of the next batch, as far as orders without lines tell.
-    least_records: u64,
     spills: usize,
 }
 
@@ -108,7 +106,6 @@ impl Stage {
             lineage,
             dropped: DroppedLines::default(),
             emptied: Vec::new(),
-            least_records: 0,
             spills: 0,
         }
     }
@@ -138,7 +135,7 @@ impl Stage {
             start = order.lineage_end;
         }
         self.held += batch.lineage.len();
-        self.records += batch.records.max(std::mem::take(&mut self.least_records));
+        self.records += batch.records;
         if self.held < self.bound {
             return Ok(());
         }
@@ -155,7 +152,6 @@ impl Stage {
     /// Notes an order of the batch that follows that has lost all its lines.
     pub fn push_emptied(&mut self, record_number: u64, order_id: String, dt: Dt, updated_at: Option<UtcMicros>) {
         self.index.push(order_hash(&order_id), dt);
-        self.least_records = self.least_records.max(record_number + 1);
         let (updated_at, seq) = (updated_at.map(UtcMicros::micros), self.records + record_number);
         self.emptied.push(EmptiedVersion { order_id, updated_at, seq });
     }
@@ -277,7 +273,8 @@ mod tests {
             };
             builder.push(&line, []);
         }
-        CutBatch::new(&builder.finish().unwrap()).unwrap()
+        let last_record = builder.record();
+        CutBatch::new(&builder.finish().unwrap(), last_record).unwrap()
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct CutBatch {
     pub(super) orders: Vec<BatchOrder>,
     /// What lineage keeps of these orders, one after the other.
     pub(super) lineage: Vec<u8>,
-    /// Records that the batch counts up to.
+    /// Records that the batch counts up to, with those that have no row.
     pub(super) records: u64,
 }
 
@@ -50,16 +50,16 @@ pub(super) struct BatchOrder {
 }
 
 impl CutBatch {
-    /// Cuts a frame of the fact's columns and [`SEQ`].
+    /// Cuts a frame of the fact's columns and [`SEQ`], whose last record has this number. That record may have no row.
     ///
     /// # Errors
     /// A frame without these columns.
-    pub fn new(frame: &DataFrame) -> Result<CutBatch, LayerError> {
+    pub fn new(frame: &DataFrame, last_record: u64) -> Result<CutBatch, LayerError> {
         let rows = FactRows::new(frame)?;
         let seq = frame.column(SEQ)?.u64()?;
         let mut segments = SegmentsInMaking::default();
         let (mut orders, mut lineage): (Vec<BatchOrder>, Vec<u8>) = (Vec::new(), Vec::new());
-        let (mut last, mut records) = (None, 0);
+        let mut last = None;
         for row in 0..rows.len() {
             let (line, record) = (rows.line(row), seq.get(row).unwrap_or_default());
             let dt = line.dt();
@@ -75,10 +75,9 @@ impl CutBatch {
                 order.lineage_end = lineage.len();
             }
             encoder.push(&line, record, rows.extra(row));
-            records = records.max(record + 1);
         }
         let finished = |(dt, encoder): (Dt, Encoder)| (dt, Segment { rows: encoder.rows, bytes: encoder.out.into() });
-        Ok(CutBatch { segments: segments.encoders.into_iter().map(finished).collect(), orders, lineage, records })
+        Ok(CutBatch { segments: segments.encoders.into_iter().map(finished).collect(), orders, lineage, records: last_record + 1 })
     }
 }
 
@@ -309,7 +308,7 @@ mod tests {
             builder.at_record(record);
             builder.push(line, [Some("e").filter(|_| record != 2)]);
         }
-        let cut = CutBatch::new(&builder.finish().unwrap()).unwrap();
+        let cut = CutBatch::new(&builder.finish().unwrap(), 300).unwrap();
         assert_eq!((cut.records, cut.orders.len(), cut.segments.len()), (301, 3, 2));
         for (dt, segment) in &cut.segments {
             let mut builder = FactBuilder::new(&schema, segment.rows);

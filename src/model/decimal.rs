@@ -1,7 +1,7 @@
 //! Parses numbers digit by digit into exact money, whole numbers and instants, from a JSON number or a text of one. Never uses a
 //! float, and never allocates memory for a large exponent.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use super::{Money, MoneyError, UtcMicros};
 
@@ -150,6 +150,13 @@ pub(super) fn canonical_decimal(text: &[u8], scale: u32) -> Option<String> {
     let mut out = Vec::with_capacity(24);
     write_scaled(&mut out, decimal.signed(units), scale);
     String::from_utf8(out).ok()
+}
+
+/// Displays the text that a value writes into the layer.
+pub(super) fn display(f: &mut fmt::Formatter<'_>, write: impl FnOnce(&mut Vec<u8>)) -> fmt::Result {
+    let mut text = Vec::with_capacity(24);
+    write(&mut text);
+    f.write_str(&String::from_utf8_lossy(&text))
 }
 
 /// Appends `units` × 10^-`scale` as a decimal number with exactly `scale` decimals, at most 18.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::decimal::write_scaled;
+use super::decimal::{display, write_scaled};
 
 /// An amount that fits DECIMAL(18,4), held in ten-thousandths (contract, Orders: "`unit_price` and `line_total` must fit").
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -80,9 +80,7 @@ impl Money {
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Vec::with_capacity(24);
-        self.write(&mut text);
-        f.write_str(&String::from_utf8_lossy(&text))
+        display(f, |out| self.write(out))
     }
 }
 

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FactType, Money, MoneyError, decimal::write_scaled};
+use super::{
+    FactType, Money, MoneyError,
+    decimal::{display, write_scaled},
+};
 
 /// The type of the column `quantity`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
@@ -136,9 +139,7 @@ fn divided(dividend: i128, divisor: i128) -> i128 {
 
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Vec::with_capacity(24);
-        self.write(&mut text);
-        f.write_str(&String::from_utf8_lossy(&text))
+        display(f, |out| self.write(out))
     }
 }
 

@@ -181,8 +181,9 @@ impl Extraction<'_> {
         let _in_page = page.span().entered();
         let NormalizedBatch { rows, drops, emptied, counts, revenue } = self.normalizer.normalize(page.records());
         let mut unknown = UnknownKeys::default();
+        let last_record = rows.record();
         let rows = rows.finish().and_then(|rows| self.enricher.enrich(rows, &mut unknown)).map_err(LayerError::from)?;
-        let rows = CutBatch::new(&rows)?;
+        let rows = CutBatch::new(&rows, last_record)?;
         Ok(EnrichedBatch { rows, origin: page_origin(page), unknown, drops, emptied, counts, revenue })
     }
 
@@ -230,7 +231,7 @@ impl Extraction<'_> {
 impl StagedExtract {
     fn complete(self, completeness: Completeness) -> Extracted {
         let StagedExtract { stage: FinishedStage { lines, orders, lineage }, unknown, counts, revenue, first_drop } = self;
-        let is_none_json = counts.records_read > 0 && counts.dropped[Reason::InvalidJson as usize] == counts.records_read;
+        let is_none_json = counts.records_read > 0 && counts.of(Reason::InvalidJson) == counts.records_read;
         let no_record_is_json = first_drop.filter(|_| is_none_json).map(|drop| seems(&drop.record));
         Extracted { lines, orders, lineage, unknown, counts, revenue, completeness, no_record_is_json }
     }

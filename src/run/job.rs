@@ -580,7 +580,7 @@ impl Job<'_> {
             tracing::warn!(lines, "lines were dropped because their quantities have decimals: {way_out}");
         }
         let orders = counts.of(Reason::EmptyItems);
-        if orders > 0 && self.settings.merge == MergeBy::Order {
+        if orders > 0 && self.orders_without_lines() == OrdersWithoutLines::Versions {
             tracing::warn!(orders, "orders have no lines: where the list is there and empty, rows that the layer has of them go");
         }
         let repeated_skus = counts.repeated_skus;

@@ -62,7 +62,7 @@ pub use presentation::{LogFormat, Presentation, ResultFormat};
 pub use profile::{
     ASKED_LINES, Auth, BodyTemplate, CountRequest, CredentialsIn, FieldRule, Filter, Grant, HttpProfile, LineLists, LineRequest,
     ObjectInPlace, Pagination, Profile, RecordList, SHIPPED, ScaleText, Shipped, SkipRule, SkipValues, Source, Template, TimeFormat,
-    TimeText, Total, Units, WhichLists, shipped,
+    TimeText, Total, Units, WhichLists, joined, shipped,
 };
 pub use secret::Secret;
 pub use setting::{Form, SETTINGS, Setting};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Found, Proposal, SHOWN, propose::all_at};
+use super::{Found, Proposal, first_different, propose::all_at};
 use crate::{
     model::{FieldPath, Level},
     normalize::RECORD_FIELDS,
@@ -30,12 +30,7 @@ pub(super) fn found(profile: &Profile, records: &[Value], propose: impl FnOnce()
         _ if counts.is_empty() => None,
         _ => Some(served()),
     };
-    let mut values: Vec<String> = Vec::new();
-    for shown in counts.iter().map(|count| format!("{count} lines")) {
-        if values.len() < SHOWN && !values.contains(&shown) {
-            values.push(shown);
-        }
-    }
+    let values = first_different(counts.iter().map(|count| format!("{count} lines")));
     let proposed = if path.is_none() { propose() } else { None };
     Found { column: "lines", level: Level::Record.as_str(), path, found_in: counts.len(), of: records.len(), values, proposed }
 }

@@ -206,19 +206,17 @@ fn found(
         _ => true,
     };
     let mut served: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut values: Vec<String> = Vec::new();
+    let mut all_values: Vec<String> = Vec::new();
     for document in documents {
         let hit = paths.iter().enumerate().find_map(|(place, path)| Some((place, propose::at(document, path).filter(is_value)?)));
         let Some((place, value)) = hit else { continue };
         *served.entry(place).or_default() += 1;
-        let shown = match value {
+        all_values.push(match value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
-        };
-        if values.len() < SHOWN && !values.contains(&shown) {
-            values.push(shown);
-        }
+        });
     }
+    let mut values = first_different(all_values.into_iter());
     let mut path = served.iter().max_by_key(|(_, count)| **count).map(|(place, _)| paths[*place].to_string());
     let mut found_in = served.values().sum();
     if path.is_none()
@@ -230,6 +228,17 @@ fn found(
     }
     let proposed = if path.is_none() { propose() } else { None };
     Found { column, level: level.as_str(), path, found_in, of: documents.len(), values, proposed }
+}
+
+/// The first values that differ, as many as are shown.
+fn first_different(values: impl Iterator<Item = String>) -> Vec<String> {
+    let mut first: Vec<String> = Vec::new();
+    for value in values {
+        if first.len() < SHOWN && !first.contains(&value) {
+            first.push(value);
+        }
+    }
+    first
 }
 
 /// Proposes a finer sku, and the total of a line, where the profile says nothing of them.

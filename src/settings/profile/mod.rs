@@ -24,7 +24,7 @@ use super::{Cursor, MergeBy, RepeatedSku, When};
 use crate::model::{FieldPath, MinorUnits, QuantityType};
 
 /// A path beneath a URL, which may have a path of its own.
-pub(super) fn joined(url: &reqwest::Url, path: &str) -> reqwest::Url {
+pub fn joined(url: &reqwest::Url, path: &str) -> reqwest::Url {
     let mut joined = url.clone();
     joined.set_path(&format!("{}/{}", url.path().trim_end_matches('/'), path.trim_start_matches('/')));
     joined

@@ -9,21 +9,30 @@ use reqwest::Url;
 use super::{judge::Fetched, list::ListReader, request::Requester};
 use crate::{
     net::redact,
-    settings::{ASKED_LINES, LineRequest},
+    settings::{ASKED_LINES, LineRequest, joined},
     source::{Access, Page, Query, RecordShape, SourceError, body::Node, url_query},
 };
 
-/// The parameter by which templates name the order.
+/// The parameter by which templates name the order, and the id of a line.
 const ID: &str = "id";
 
 /// Asks for the lines of orders.
 pub(super) struct LineReader<'a> {
-    pub(super) request: &'a LineRequest,
-    pub(super) query: &'a Query<'a>,
-    pub(super) access: Access<'a>,
+    request: &'a LineRequest,
+    query: &'a Query<'a>,
+    requester: Requester<'a>,
+    shape: RecordShape,
 }
 
-impl LineReader<'_> {
+impl<'a> LineReader<'a> {
+    /// # Errors
+    /// [`SourceError::Network`], [`SourceError::Credentials`].
+    pub(super) fn new(request: &'a LineRequest, query: &'a Query<'a>, access: Access<'a>) -> Result<LineReader<'a>, SourceError> {
+        let requester = Requester::new(&request.base, &request.list.http, query.credentials, access)?;
+        let shape = RecordShape { id: ID.parse().into_iter().collect(), ..RecordShape::default() };
+        Ok(LineReader { request, query, requester, shape })
+    }
+
     /// The page, with the lines of those orders that need it.
     ///
     /// # Errors
@@ -77,16 +86,14 @@ impl LineReader<'_> {
         let path = path.fill(&|name| (name == ID).then_some(escaped.as_str())).unwrap_or_default();
         let url = place(base, &path);
         let url = if list.http.body.is_some() || !list.http.templates.is_empty() { url_query::with(&url, &[(ID, id)]) } else { url };
-        let shape = RecordShape { id: "id".parse().into_iter().collect(), ..RecordShape::default() };
-        let query = Query::of(list, self.query, &shape);
-        let requester = Requester::new(base, &list.http, self.query.credentials, self.access)?;
+        let query = Query::of(list, self.query, &self.shape);
         let start = query.narrowed(&url);
         let mut lines = Vec::new();
         let mut keep = |page: Page| {
             lines.extend(page.records().map(|record| record.bytes.to_vec()));
             true
         };
-        let reader = ListReader { requester: &requester, start: &start, query: &query };
+        let reader = ListReader { requester: &self.requester, start: &start, query: &query };
         let completeness = Box::pin(reader.read(&mut keep)).await?;
         if completeness.is_failed() {
             let detail = completeness.why.unwrap_or_else(|| "its list of lines is not complete".to_owned());
@@ -129,8 +136,7 @@ fn place(base: &Url, path: &str) -> Url {
     if path.is_empty() {
         return base.clone();
     }
-    let mut url = base.clone();
+    let mut url = joined(base, path);
     url.set_query(None);
-    url.set_path(&format!("{}/{}", base.path().trim_end_matches('/'), path.trim_start_matches('/')));
     url
 }

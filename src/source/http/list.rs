@@ -339,7 +339,7 @@ impl ListReader<'_> {
         let judge = |response: Response| judge::judge(response, self.query, read_before);
         let fetched = self.requester.fetch(url, page, judge).await?;
         match &self.query.profile.line_request {
-            Some(request) => LineReader { request, query: self.query, access: *self.requester.access() }.complete(fetched).await,
+            Some(request) => LineReader::new(request, self.query, *self.requester.access())?.complete(fetched).await,
             None => Ok(fetched),
         }
     }
