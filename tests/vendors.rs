@@ -88,3 +88,44 @@ fn each_payload_loads_to_the_totals_of_its_vendor_by_its_profile_alone() {
         work.etl(&run).unchanged();
     }
 }
+
+/// Loads a payload with `fact.money = "lines"`, and adds up a column, in ten-thousandths.
+fn money_of(profile: &str, file: &str, column: &str) -> i64 {
+    let work = Workspace::new();
+    work.write("etl.toml", format!("source = \"{profile}\"\nfact.money = \"lines\"\n"));
+    work.write("orders.json", std::fs::read(format!("{}/tests/payloads/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap());
+    let run = ["run", "--source", profile, "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"];
+    work.etl(&run).published();
+    work.etl(&run).unchanged();
+    assert_eq!(work.etl(&["check"]).code, 0);
+    work.facts().iter().map(|row| row[column].replace('.', "").parse::<i64>().unwrap_or_default()).sum()
+}
+
+#[test]
+fn the_money_of_lines_adds_up_to_the_vendors_own_totals() {
+    let text = std::fs::read_to_string(format!("{}/tests/payloads/shopify.json", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let payload: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let counted = payload["orders"].as_array().unwrap().iter().filter(|order| order["test"] == false);
+    let discounts: i64 = counted.map(|order| order["total_discounts"].as_str().unwrap().replace('.', "").parse::<i64>().unwrap()).sum();
+    assert!(discounts > 0);
+    assert_eq!(money_of("shopify", "shopify.json", "discount_total"), discounts * 100);
+    assert_eq!(money_of("stripe-charges", "stripe-charges.json", "refunded_total"), 0);
+}
+
+#[test]
+fn the_documentation_says_which_profiles_know_the_money_of_a_line() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let docs = std::fs::read_to_string(format!("{root}/docs/sources.md")).unwrap();
+    for column in ["discount_total", "tax_total", "refunded_quantity", "refunded_total"] {
+        let row = docs.lines().find(|line| line.starts_with(&format!("| `{column}` |"))).unwrap();
+        let told: Vec<_> = row.trim_end_matches(" |").rsplit(" | ").next().unwrap().split(", ").map(str::to_owned).collect();
+        let mut known: Vec<_> = std::fs::read_dir(format!("{root}/src/settings/profile/shipped"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| std::fs::read_to_string(path).unwrap().lines().any(|line| line.starts_with(&format!("{column} = "))))
+            .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        known.sort();
+        assert_eq!(told, known, "{column}");
+    }
+}

@@ -117,6 +117,17 @@ pub struct ParsedMoney {
     pub rounded: bool,
 }
 
+impl ParsedMoney {
+    /// The sum of both.
+    ///
+    /// # Errors
+    /// A sum that does not fit.
+    pub fn plus(self, other: ParsedMoney) -> Result<ParsedMoney, MoneyError> {
+        let units = i128::from(self.money.units()) + i128::from(other.money.units());
+        Ok(ParsedMoney { money: Money::from_units(units)?, rounded: self.rounded || other.rounded })
+    }
+}
+
 /// Parses an amount, rounded half to even at four decimals (contract, Orders: `unit_price`).
 ///
 /// # Errors

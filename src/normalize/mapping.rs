@@ -8,8 +8,8 @@ use super::{
     scalar::Scalar,
 };
 use crate::{
-    model::{ExtraType, FactSchema, FieldPath, Level, Money, MoneyError, QuantityType, WILDCARD},
-    settings::{ASKED_LINES, Cursor, FactColumn, FieldRule, Limits, Profile, RepeatedSku, SkipRule, SkipValues},
+    model::{ExtraType, FactSchema, FieldPath, Level, MoneyError, ParsedMoney, QuantityType, WILDCARD},
+    settings::{ASKED_LINES, ColumnValue, Cursor, FactColumn, FieldRule, Limits, Profile, RepeatedSku, SkipRule, SkipValues},
 };
 
 /// A field of a record, in the order of [`RECORD_FIELDS`].
@@ -94,22 +94,22 @@ impl SkipField {
     }
 }
 
-/// Amounts that are taken off the total of a line: one, or those of every element of a list.
-pub(super) struct DiscountField {
+/// A sum of amounts of a line: of one, or of those of every element of a list.
+pub(super) struct SummedField {
     /// How each amount is written.
     amount: Field,
-    places: Vec<DiscountPlace>,
+    places: Vec<SummedPlace>,
 }
 
-/// Where discounts are.
-struct DiscountPlace {
+/// Where the amounts of a sum are.
+struct SummedPlace {
     leaf: usize,
     /// The paths within the value at the leaf, outermost first; each leads into every element of a list. Empty: the value itself.
     within: Vec<FieldPath>,
 }
 
-impl DiscountField {
-    fn compile(rule: &FieldRule, trie: &mut PathTrie) -> DiscountField {
+impl SummedField {
+    fn compile(rule: &FieldRule, trie: &mut PathTrie) -> SummedField {
         let amount = trie.field(&FieldRule { paths: Vec::new(), ..rule.clone() });
         let place = |path: &FieldPath| {
             let mut parts = path
@@ -117,16 +117,16 @@ impl DiscountField {
                 .split(|step| step == WILDCARD)
                 .map(|steps| steps.iter().fold(FieldPath::root(), |path, step| path.child(step)));
             let leaf = trie.leaf(&parts.next()?)?;
-            Some(DiscountPlace { leaf, within: parts.collect() })
+            Some(SummedPlace { leaf, within: parts.collect() })
         };
-        DiscountField { amount, places: rule.paths.iter().filter_map(place).collect() }
+        SummedField { amount, places: rule.paths.iter().filter_map(place).collect() }
     }
 
-    /// The sum of the first place that has some; `None` where there is none.
+    /// The sum of the first place that has some; `None` where there is none. It is rounded if one of its amounts is.
     ///
     /// # Errors
     /// An amount that is not a number, or does not fit.
-    pub(super) fn sum(&self, cells: &[Option<&str>], currency: Option<&str>) -> Result<Option<Money>, MoneyError> {
+    pub(super) fn sum(&self, cells: &[Option<&str>], currency: Option<&str>) -> Result<Option<ParsedMoney>, MoneyError> {
         for place in &self.places {
             let Some(raw) = cells.get(place.leaf).copied().flatten() else { continue };
             let mut values = vec![raw.to_owned()];
@@ -134,11 +134,10 @@ impl DiscountField {
                 let inner: Result<Vec<_>, _> = values.iter().map(|raw| elements(raw, within)).collect();
                 values = inner?.concat();
             }
-            let mut sum = None;
+            let mut sum: Option<ParsedMoney> = None;
             for raw in &values {
-                if let Some(amount) = amount(&self.amount, &Scalar::of(raw), cells, currency)? {
-                    let units = sum.map_or(0, |sum: Money| i128::from(sum.units())) + i128::from(amount.money.units());
-                    sum = Some(Money::from_units(units)?);
+                if let Some(amount) = amount(&self.amount, &self.amount.first(std::iter::once(raw.as_str())), cells, currency)? {
+                    sum = Some(sum.map_or(Ok(amount), |sum| sum.plus(amount))?);
                 }
             }
             if sum.is_some() {
@@ -173,8 +172,15 @@ fn elements(raw: &str, path: &FieldPath) -> Result<Vec<String>, MoneyError> {
 /// An extra column of the fact table.
 pub(super) struct ExtraField {
     pub(super) level: Level,
-    pub(super) field: Field,
-    pub(super) kind: ExtraType,
+    pub(super) value: ExtraValue,
+}
+
+/// How the value of an extra column is made.
+pub(super) enum ExtraValue {
+    /// The first value that is there.
+    First { field: Field, kind: ExtraType },
+    /// A sum of amounts, DECIMAL(18,4).
+    Sum(SummedField),
 }
 
 /// The fields of a record and of its lines, compiled.
@@ -185,7 +191,7 @@ pub(super) struct CompiledMapping {
     line: Vec<Field>,
     pub(super) skip: Vec<SkipField>,
     pub(super) skip_lines: Vec<SkipField>,
-    pub(super) discount: Option<DiscountField>,
+    pub(super) discount: Option<SummedField>,
     pub(super) extra: Vec<ExtraField>,
     /// The leaf of lines that were asked for by a request of their own.
     pub(super) asked_lines: Option<usize>,
@@ -213,7 +219,7 @@ impl Mapping<'_> {
         let record = fixed_fields(&RECORD_FIELDS, own(|profile| &profile.fields), &mut record_trie);
         let line = fixed_fields(&LINE_FIELDS, own(|profile| &profile.line_fields), &mut line_trie);
         let discount = self.profile.and_then(|profile| profile.line_fields.get("discount"));
-        let discount = discount.map(|rule| DiscountField::compile(rule, &mut line_trie));
+        let discount = discount.map(|rule| SummedField::compile(rule, &mut line_trie));
         let skip_field = |rule: &SkipRule, trie: &mut PathTrie| SkipField {
             field: trie.field(&FieldRule { paths: vec![rule.path.clone()], ..FieldRule::default() }),
             values: rule.values.clone(),
@@ -223,7 +229,11 @@ impl Mapping<'_> {
         let skip_lines = profile().flat_map(|profile| &profile.skip_lines).map(|rule| skip_field(rule, &mut line_trie)).collect();
         let extra_field = |column: &FactColumn| {
             let trie = if column.level == Level::Record { &mut record_trie } else { &mut line_trie };
-            ExtraField { level: column.level, field: trie.field(&column.rule), kind: column.kind }
+            let value = match column.value {
+                ColumnValue::First => ExtraValue::First { field: trie.field(&column.rule), kind: column.kind },
+                ColumnValue::Sum => ExtraValue::Sum(SummedField::compile(&column.rule, trie)),
+            };
+            ExtraField { level: column.level, value }
         };
         let extra = self.columns.iter().map(extra_field).collect();
         let asks = self.profile.is_some_and(|profile| profile.line_request.is_some());

@@ -12,14 +12,14 @@ use super::{
     amount::amount,
     fields::Field,
     limits,
-    mapping::{CompiledMapping, ExtraField, LineField, Mapping, RecordField},
+    mapping::{CompiledMapping, ExtraField, ExtraValue, LineField, Mapping, RecordField, SummedField},
     scalar::Scalar,
     walk::{Captured, Maps},
 };
 use crate::{
     model::{
-        self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, Quantity, QuantityType, RawRecord,
-        Reason, RevenueByDt, UtcMicros, Window, fitting_text,
+        self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, ParsedMoney, Quantity, QuantityType,
+        RawRecord, Reason, RevenueByDt, UtcMicros, Window, fitting_text,
     },
     settings::{Cursor, Limits, RepeatedSku},
 };
@@ -265,6 +265,8 @@ struct LineValues<'a> {
     losses: Losses,
     /// The index of the captured line, for the extra columns at the level of the line.
     line: usize,
+    /// The indices of earlier lines that were added up with it (`repeated_sku = "sum"`).
+    summed: Vec<usize>,
 }
 
 /// The money of a line.
@@ -437,9 +439,10 @@ impl<'a> Work<'a> {
 
     fn heading(&mut self, order_id: Cow<'a, str>, created_at: UtcMicros, updated_at: Option<UtcMicros>) -> Heading<'a> {
         let mut losses = Losses::default();
-        let of_record = |column: &'a ExtraField, losses: &mut Losses| match column.level {
-            Level::Record => extra_value(column, &self.captured.cells, losses),
-            Level::Line => None,
+        let of_record = |column: &'a ExtraField, losses: &mut Losses| match (column.level, &column.value) {
+            (Level::Record, ExtraValue::First { field, kind }) => first_value(field, *kind, &self.captured.cells, losses),
+            // No column of a record is a sum.
+            (Level::Record, ExtraValue::Sum(_)) | (Level::Line, _) => None,
         };
         let heading = Heading {
             order_id,
@@ -516,7 +519,9 @@ impl<'a> Work<'a> {
             is_defaulted: earlier.price.is_defaulted || values.price.is_defaulted,
             is_rounded: earlier.price.is_rounded || values.price.is_rounded,
         };
-        *earlier = LineValues { quantity, price, ..values };
+        let mut summed = std::mem::take(&mut earlier.summed);
+        summed.push(earlier.line);
+        *earlier = LineValues { quantity, price, summed, ..values };
         self.batch.counts.lines_summed += 1;
         self.batch.counts.repeated_skus += 1;
         Ok(())
@@ -535,7 +540,7 @@ impl<'a> Work<'a> {
             MoneyError::OutOfRange => Reason::PriceOutOfRange,
         })?;
         let mut losses = Losses::default();
-        Ok(LineValues { sku, product_id: losses.id(value(LineField::ProductId)), quantity, price, losses, line })
+        Ok(LineValues { sku, product_id: losses.id(value(LineField::ProductId)), quantity, price, losses, line, summed: Vec::new() })
     }
 
     /// The money of a line (contract, Orders: `line_total`): the source's own total is the truth, and `unit_price` its quotient.
@@ -549,7 +554,8 @@ impl<'a> Work<'a> {
             None => money(LineField::UnitPrice)?,
         };
         let discount = mapping.discount.as_ref().map(|discount| discount.sum(cells, currency)).transpose()?.flatten();
-        let discount = discount.filter(|discount| *discount != Money::ZERO);
+        let is_discount_rounded = discount.is_some_and(|discount| discount.rounded);
+        let discount = discount.map(|discount| discount.money).filter(|discount| *discount != Money::ZERO);
         let unit_price = unit.map_or(Money::ZERO, |unit| unit.money);
         let line_total = match total {
             Some(total) => total.money,
@@ -565,7 +571,7 @@ impl<'a> Work<'a> {
             unit_price: if is_quotient { quantity.share_of(line_total)? } else { unit_price },
             line_total,
             is_defaulted: unit.is_none() && total.is_none(),
-            is_rounded: total.or(unit).is_some_and(|amount| amount.rounded),
+            is_rounded: is_discount_rounded || total.or(unit).is_some_and(|amount| amount.rounded),
         })
     }
 
@@ -586,9 +592,14 @@ impl<'a> Work<'a> {
         let mut extra = Vec::new();
         if !heading.extra.is_empty() {
             extra.clone_from(&heading.extra);
-            let cells = self.captured.line(values.line).unwrap_or_default();
+            let captured = &self.captured;
+            let lines = || std::iter::once(values.line).chain(values.summed.iter().copied());
+            let cells = |line| captured.line(line).unwrap_or_default();
             for (place, column) in self.normalizer.mapping.extra.iter().enumerate().filter(|(_, column)| column.level == Level::Line) {
-                extra[place] = extra_value(column, cells, &mut losses);
+                extra[place] = match &column.value {
+                    ExtraValue::First { field, kind } => first_value(field, *kind, cells(values.line), &mut losses),
+                    ExtraValue::Sum(field) => summed_value(field, lines().map(cells), heading.currency.as_deref(), &mut losses),
+                };
             }
         }
         self.count(losses);
@@ -651,14 +662,39 @@ fn repeated(skus: &[Cow<'_, str>]) -> u64 {
 }
 
 /// The value of an extra column, as the text that the layer stores.
-fn extra_value<'a>(column: &'a ExtraField, cells: &[Option<&'a str>], losses: &mut Losses) -> Option<Cow<'a, str>> {
-    let value = column.field.value(cells);
+fn first_value<'a>(field: &'a Field, kind: ExtraType, cells: &[Option<&'a str>], losses: &mut Losses) -> Option<Cow<'a, str>> {
+    let value = field.value(cells);
     let is_missing = IsMissing::of(&value);
-    let canonical = match column.kind {
-        ExtraType::Timestamp => column.field.instant(&value).map(|instant| Cow::Owned(instant.to_canonical())),
+    let canonical = match kind {
+        ExtraType::Timestamp => field.instant(&value).map(|instant| Cow::Owned(instant.to_canonical())),
         kind => value.into_text().and_then(|text| kind.canonical(text)),
     };
     losses.taken(is_missing, canonical)
+}
+
+/// The sum of the amounts of all lines that become one row, as the text that the layer stores. `None` if no line has an amount,
+/// or if one of them is invalid, which is counted: a part of a sum is no sum.
+fn summed_value<'a: 'c, 'c>(
+    field: &SummedField,
+    lines: impl Iterator<Item = &'c [Option<&'a str>]>,
+    currency: Option<&str>,
+    losses: &mut Losses,
+) -> Option<Cow<'a, str>> {
+    let mut sum: Option<ParsedMoney> = None;
+    for cells in lines {
+        let added = field.sum(cells, currency).and_then(|amount| match (sum, amount) {
+            (Some(sum), Some(amount)) => sum.plus(amount).map(Some),
+            (sum, amount) => Ok(sum.or(amount)),
+        });
+        match added {
+            Ok(added) => sum = added,
+            Err(_) => {
+                losses.values_unreadable += 1;
+                return None;
+            }
+        }
+    }
+    sum.map(|sum| Cow::Owned(sum.money.to_string()))
 }
 
 /// A number of this type, or a text of one; 1 if it is missing.
@@ -881,6 +917,7 @@ mod tests {
             level,
             rule: crate::settings::FieldRule { paths: vec![path.parse().unwrap()], ..Default::default() },
             kind,
+            value: crate::settings::ColumnValue::First,
         };
         let columns = vec![
             column("tax", Level::Line, "tax.rate", ExtraType::Decimal { scale: 3 }),
@@ -891,6 +928,34 @@ mod tests {
         let batch = configured("", columns, record);
         assert_eq!(batch.counts.values_unreadable, 1);
         assert_eq!(shown(batch), ["1/a/0.0000/-/0.190/web/true", "1/b/0.0000/-/-/web/-"]);
+    }
+
+    #[test]
+    fn the_money_of_a_line_is_summed_over_its_lists_and_over_lines_of_one_sku() {
+        let column = |name: &str| crate::settings::FactColumn {
+            name: name.into(),
+            level: Level::Line,
+            rule: crate::settings::FieldRule { paths: vec![name.parse().unwrap()], ..Default::default() },
+            kind: ExtraType::Decimal { scale: 4 },
+            value: crate::settings::ColumnValue::Sum,
+        };
+        let columns = [column("off.*.amount"), column("tax")];
+        let of = |repeated_sku, lines: &str| {
+            let mapping = Mapping { columns: &columns, repeated_sku, ..Mapping::default() };
+            let batch = RecordNormalizer::configured(&mapping, Window::default()).normalize([order(lines).as_bytes()].into_iter());
+            let unreadable = batch.counts.values_unreadable;
+            let frame = batch.rows.finish().unwrap();
+            let rows = FactRows::new(&frame).unwrap();
+            let extra = |row| rows.extra(row).map(|text| text.unwrap_or("-").to_owned()).collect::<Vec<_>>().join("/");
+            ((0..rows.len()).map(extra).collect::<Vec<_>>().join(" "), unreadable)
+        };
+        let lines =
+            r#"[{"sku":"a","off":[{"amount":"0.1"},{"amount":0.2}],"tax":1},{"sku":"b","off":[]},{"sku":"a","off":[{"amount":3}]}]"#;
+        assert_eq!(of(RepeatedSku::Sum, lines), ("3.3000/1.0000 -/-".into(), 0));
+        assert_eq!(of(RepeatedSku::Last, lines), ("0.3000/1.0000 -/- 3.0000/-".into(), 0));
+        // A part of a sum is no sum.
+        let lines = r#"[{"sku":"a","off":[{"amount":1},{"amount":"x"}],"tax":1},{"sku":"a","tax":"1e99"}]"#;
+        assert_eq!(of(RepeatedSku::Sum, lines), ("-/-".into(), 2));
     }
 
     #[test]

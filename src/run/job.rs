@@ -579,6 +579,11 @@ impl Job<'_> {
             let way_out = "`fact.quantity = \"decimal\"` in etl.toml keeps them";
             tracing::warn!(lines, "lines were dropped because their quantities have decimals: {way_out}");
         }
+        if self.settings.has_unknown_money() {
+            tracing::warn!(
+                "`fact.money = \"lines\"`: the profile of the orders names none of these amounts, so that their columns are empty"
+            );
+        }
         let orders = counts.of(Reason::EmptyItems);
         if orders > 0 && self.orders_without_lines() == OrdersWithoutLines::Versions {
             tracing::warn!(orders, "orders have no lines: where the list is there and empty, rows that the layer has of them go");

@@ -17,7 +17,7 @@ pub(super) fn of_orders(profile: &Profile) -> RecordShape {
         }
     };
     let of_line = parsed(&["sku", "quantity", "qty"]);
-    RecordShape { id: paths("order_id"), created_at: paths("created_at"), lines: paths("lines"), of_line }
+    RecordShape { id: paths("order_id"), created_at: paths("created_at"), currency: paths("currency"), lines: paths("lines"), of_line }
 }
 
 /// Of users or products. Their list counts by `id` where they have one: several may share the key of the dimension.

@@ -1,6 +1,8 @@
-//! `[[fact.columns]]`: extra columns of `fact_order`, after the fixed ones. Not how their values are found.
+//! `[[fact.columns]]` and `fact.money`: extra columns of `fact_order`, after the fixed ones. Not how their values are found.
 
-use super::{FieldRule, SettingsError, profile::paths, reader::Reader, setting::bounds, toml_tree::Table};
+use super::{
+    FieldRule, Profile, SettingsError, profile::paths, reader::Reader, setting::bounds, source_kind::MONEY_COLUMNS, toml_tree::Table,
+};
 use crate::model::{ExtraColumn, ExtraType, FACT_COLUMNS, FactSchema, Level};
 
 /// An extra column, validated.
@@ -14,6 +16,39 @@ pub struct FactColumn {
     pub rule: FieldRule,
     /// Its type.
     pub kind: ExtraType,
+    /// How its value is made of what the rule finds.
+    pub value: ColumnValue,
+}
+
+/// How the value of a column is made.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum ColumnValue {
+    /// The value at the first path that has one.
+    #[default]
+    First,
+    /// A sum of amounts: of every element of a list, and of all lines that become one row.
+    Sum,
+}
+
+/// Whether `fact_order` says more of the money of a line than its total.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum LineMoney {
+    /// It does not.
+    #[default]
+    None,
+    /// Discount, tax, and what was refunded, where the profile knows them.
+    Lines,
+}
+
+/// The columns of `fact.money = "lines"`, DECIMAL(18,4) each: NULL where the profile does not say where the amount is.
+fn money_columns(profile: Option<&Profile>) -> impl Iterator<Item = FactColumn> {
+    MONEY_COLUMNS.into_iter().map(move |name| FactColumn {
+        name: name.to_owned(),
+        level: Level::Line,
+        rule: profile.and_then(|profile| profile.line_fields.get(name)).cloned().unwrap_or_default(),
+        kind: ExtraType::Decimal { scale: 4 },
+        value: ColumnValue::Sum,
+    })
 }
 
 /// The columns of `fact_order`: the fixed ones, then these.
@@ -24,10 +59,13 @@ pub fn schema_of(columns: &[FactColumn]) -> FactSchema {
 /// The greatest length of a column's name.
 const NAME_BYTES: usize = 127;
 
-/// Reads the extra columns, in their order.
-pub(super) fn read(file: &Table) -> Result<Vec<FactColumn>, SettingsError> {
-    let Some(fact) = Reader::new(file, "").inner("fact")? else { return Ok(Vec::new()) };
-    let mut columns: Vec<FactColumn> = Vec::new();
+/// Reads the extra columns, in their order: those of `fact.money` come first.
+pub(super) fn read(file: &Table, money: LineMoney, profile: Option<&Profile>) -> Result<Vec<FactColumn>, SettingsError> {
+    let mut columns: Vec<FactColumn> = match money {
+        LineMoney::None => Vec::new(),
+        LineMoney::Lines => money_columns(profile).collect(),
+    };
+    let Some(fact) = Reader::new(file, "").inner("fact")? else { return Ok(columns) };
     for table in fact.tables("columns")? {
         let column = column(&table)?;
         let taken = |name: &str| name.eq_ignore_ascii_case(&column.name);
@@ -63,7 +101,7 @@ fn column(table: &Reader<'_>) -> Result<FactColumn, SettingsError> {
         Some(other) => return Err(table.error("level", format!("`{other}`: write record or line"))),
     };
     let rule = FieldRule { paths, missing: table.scalars("missing")?, ..FieldRule::default() };
-    Ok(FactColumn { name, level, rule, kind: column_type(table)? })
+    Ok(FactColumn { name, level, rule, kind: column_type(table)?, value: ColumnValue::First })
 }
 
 fn column_type(table: &Reader<'_>) -> Result<ExtraType, SettingsError> {
@@ -90,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_column_is_named_placed_and_typed_or_the_mistake_is_named() {
-        let read = |text: &str| read(&Table::parse("etl.toml", &format!("[fact]\ncolumns = [{text}]")).unwrap());
+        let read = |text: &str| read(&Table::parse("etl.toml", &format!("[fact]\ncolumns = [{text}]")).unwrap(), LineMoney::None, None);
         let column =
             &read(r#"{ name = "tax", path = "tax.rate", level = "line", type = "decimal", scale = 3, missing = [0] }"#).unwrap()[0];
         assert_eq!((column.level, column.kind), (Level::Line, ExtraType::Decimal { scale: 3 }));

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     BucketScheme, BucketUrl, CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, ExplainSettings, Flags,
-    HttpSettings, Limits, Location, LocationError, LogFormat, MergeBy, MetricsSettings, OnCheckFailure, Origin, OutputLocation,
+    HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat, MergeBy, MetricsSettings, OnCheckFailure, Origin, OutputLocation,
     Presentation, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError, When, alerts, column_checks, credentials,
     default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
@@ -176,10 +176,11 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
     let default = Settings::plain(output(layers, &http)?);
     let checks = layers.get(&setting::CHECKS)?.map(|configured| layers.path(&configured));
     let default_checks = layers.folder.join("checks");
-    let fact_columns = fact_columns::read(layers.file)?;
+    let profile = sources.orders.as_ref().map(|orders| orders.profile.clone());
+    let money = layers.word(&setting::FACT_MONEY, &[("none", LineMoney::None), ("lines", LineMoney::Lines)])?.unwrap_or_default();
+    let fact_columns = fact_columns::read(layers.file, money, profile.as_ref())?;
     let scd = layers.whole(&setting::SCD)?;
     let keeps_versions = |own: &Setting| Ok::<_, SettingsError>(layers.whole(own)?.or(scd) == Some(2));
-    let profile = sources.orders.as_ref().map(|orders| orders.profile.clone());
     Ok(Settings {
         source: sources.profile,
         orders: sources.orders,

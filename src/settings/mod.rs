@@ -49,7 +49,7 @@ pub use credentials::{CredentialNames, CredentialVariables, Credentials};
 pub use enrich::EnrichColumns;
 use environment::Environment;
 pub use error::{Origin, SettingsError};
-pub use fact_columns::{FactColumn, schema_of};
+pub use fact_columns::{ColumnValue, FactColumn, LineMoney, schema_of};
 pub use flags::Flags;
 pub use http::{ClientCertificate, HttpSettings, NetworkSettings, ProxySettings};
 pub use limits::Limits;
@@ -276,6 +276,12 @@ impl Settings {
     pub fn has_quotients(&self) -> bool {
         let of_profile = |field: &str| self.orders.as_ref().is_some_and(|orders| orders.profile.line_fields.contains_key(field));
         self.repeated_sku == RepeatedSku::Sum || of_profile("line_total") || of_profile("discount")
+    }
+
+    /// Whether `fact_order` has columns for the money of a line, and the source says none of it.
+    pub fn has_unknown_money(&self) -> bool {
+        let mut sums = self.fact_columns.iter().filter(|column| column.value == ColumnValue::Sum).peekable();
+        sums.peek().is_some() && sums.all(|column| column.rule.paths.is_empty())
     }
 
     /// The settings for a layer: quantities that nothing else says are of the type of the layer.

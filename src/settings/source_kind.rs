@@ -55,14 +55,26 @@ const RECORD_FIELDS: [KnownField; 7] = [
     field("lines", FieldKind::Plain),
 ];
 
-const LINE_FIELDS: [KnownField; 6] = [
+const LINE_FIELDS: [KnownField; 10] = [
     field("sku", FieldKind::Plain),
     field("product_id", FieldKind::Plain),
     field("quantity", FieldKind::Plain),
     field("unit_price", FieldKind::Amount),
     field("line_total", FieldKind::Amount),
     field("discount", FieldKind::Amount),
+    field(MONEY_COLUMNS[0], FieldKind::Amount),
+    field(MONEY_COLUMNS[1], FieldKind::Amount),
+    field(MONEY_COLUMNS[2], FieldKind::Amount),
+    field(MONEY_COLUMNS[3], FieldKind::Amount),
 ];
+
+/// The fields of a line that are columns of `fact_order` with `fact.money = "lines"`, in their order.
+pub(super) const MONEY_COLUMNS: [&str; 4] = ["discount_total", "tax_total", "refunded_quantity", "refunded_total"];
+
+/// Whether a field is a sum of amounts: its path may lead into every element of a list.
+pub(super) fn is_sum(field: &str) -> bool {
+    field == "discount" || MONEY_COLUMNS.contains(&field)
+}
 
 /// Keys of every source's table.
 const COMMON_KEYS: [&str; 19] = [

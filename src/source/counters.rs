@@ -11,6 +11,7 @@ pub struct SourceCounters {
     retries: AtomicU64,
     pages: AtomicU64,
     bytes: AtomicU64,
+    open_line_lists: AtomicU64,
 }
 
 /// The counts at one moment: `source` of the summary.
@@ -42,6 +43,16 @@ impl SourceCounters {
 
     pub(super) fn bytes(&self, count: usize) {
         self.bytes.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Counts an order whose list of lines was read to a page that does not say whether another follows.
+    pub(super) fn open_line_list(&self) {
+        self.open_line_lists.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of these orders.
+    pub(super) fn open_line_lists(&self) -> u64 {
+        self.open_line_lists.load(Ordering::Relaxed)
     }
 
     /// The counts now.

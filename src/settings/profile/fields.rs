@@ -9,7 +9,7 @@ use crate::{
         SettingsError, SourceKind,
         reader::Reader,
         setting::bounds,
-        source_kind::FieldKind,
+        source_kind::{FieldKind, is_sum},
         toml_tree::{Node, Value, unknown_key},
         value::choice,
     },
@@ -36,8 +36,13 @@ pub(super) fn read(source: &Reader<'_>, table: &str, kind: SourceKind) -> Result
             verify_column(&fields, name, &rules)?;
         }
         let rule = if name == "lines" { lines(&fields, node)? } else { rule(&fields, name, node, kind, field_kind)? };
-        if let Some(path) = rule.paths.iter().find(|path| path.has_wildcard()).filter(|_| !matches!(name, "lines" | "discount")) {
-            return Err(fields.error(name, format!("`{path}`: only `lines` and `discount` take every element of a list")));
+        let takes_wildcard = name == "lines" || (table == "line_fields" && is_sum(name));
+        if let Some(path) = rule.paths.iter().find(|path| path.has_wildcard()).filter(|_| !takes_wildcard) {
+            return Err(fields.error(name, format!("`{path}`: only `lines` and sums of amounts take every element of a list")));
+        }
+        if matches!(rule.units, Units::Beside { .. }) && rule.paths.iter().any(FieldPath::has_wildcard) {
+            let detail = "a scale beside the amount goes without `*`: the elements of a list may have a scale each";
+            return Err(fields.error(name, detail));
         }
         verify_constant(&fields, name, &rule, field_kind)?;
         rules.insert(name.to_owned(), rule);
@@ -205,7 +210,7 @@ fn units(table: &Reader<'_>) -> Result<Units, SettingsError> {
             };
             let path = inner.needed_path("path")?;
             if path.has_wildcard() {
-                return Err(inner.error("path", format!("`{path}`: only `lines` and `discount` take every element of a list")));
+                return Err(inner.error("path", format!("`{path}`: only `lines` and sums of amounts take every element of a list")));
             }
             Ok(Units::Beside { path, scale })
         }

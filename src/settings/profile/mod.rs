@@ -255,6 +255,26 @@ pub struct BodyTemplate {
     pub query: Option<String>,
 }
 
+impl BodyTemplate {
+    /// The names of its places.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        [Some(&self.first), self.next.as_ref()].into_iter().flatten().for_each(|value| add_names(value, &mut names));
+        names
+    }
+}
+
+/// Adds the names of the places in the texts of a JSON value.
+fn add_names(value: &serde_json::Value, names: &mut Vec<String>) {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => names.extend(Template::parse(text).names().map(str::to_owned)),
+        Value::Array(list) => list.iter().for_each(|value| add_names(value, names)),
+        Value::Object(map) => map.values().for_each(|value| add_names(value, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 /// A request for the lines of an order, by its id.
 #[derive(Clone, PartialEq, Debug)]
 pub struct LineRequest {

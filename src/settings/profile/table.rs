@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Auth, BodyTemplate, CountRequest, Filter, LineRequest, Profile, RecordList, SkipRule, SkipValues, Template, TimeFormat, WhichLists,
-    auth, fields, pagination,
+    Auth, BodyTemplate, CountRequest, Filter, LineRequest, Pagination, Profile, RecordList, SkipRule, SkipValues, Template, TimeFormat,
+    WhichLists, auth, fields, pagination,
 };
 use crate::{
     model::{FieldPath, QuantityType},
@@ -12,7 +12,7 @@ use crate::{
         Cursor, Form, HttpProfile, MergeBy, RepeatedSku, SettingsError, SourceKind,
         reader::Reader,
         setting::bounds,
-        toml_tree::{Place, Table, Value},
+        toml_tree::{Place, Table, Value, nearest},
         value::choice,
     },
 };
@@ -64,7 +64,7 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         return Err(table.error(key, format!("`{key}` belongs to orders: {} have none", kind.table())));
     }
     table.only(&kind.keys())?;
-    let http = http(&table)?;
+    let http = http(&table, &[])?;
     let records = records(&table)?;
     let lines = fields::line_lists(&table)?;
     if lines.which == WhichLists::Record && table.table().get("line_request").is_some() {
@@ -95,15 +95,15 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
     })
 }
 
-/// How a source is requested, but for its count.
-fn http(table: &Reader<'_>) -> Result<HttpProfile, SettingsError> {
+/// How a source is requested, but for its count. `others` are places that its texts may have, besides those for its own parameters.
+fn http(table: &Reader<'_>, others: &[&str]) -> Result<HttpProfile, SettingsError> {
     let pages = pagination::read(table.inner("pagination")?)?;
     let page_size = whole(table, "page_size")?;
     let QueryTable { mut query, templates } = query(table)?;
-    if let (Some(parameter), Some(size)) = (pages.size_parameter, page_size) {
-        query.entry(parameter).or_insert_with(|| size.to_string());
+    if let (Some(parameter), Some(size)) = (&pages.size_parameter, page_size) {
+        query.entry(parameter.clone()).or_insert_with(|| size.to_string());
     }
-    Ok(HttpProfile {
+    let http = HttpProfile {
         pagination: pages.pagination,
         page_size,
         auth: auth::read(table.inner("auth")?)?,
@@ -116,7 +116,37 @@ fn http(table: &Reader<'_>) -> Result<HttpProfile, SettingsError> {
         concurrency: table.whole("concurrency", bounds::CONCURRENCY)?.and_then(|count| usize::try_from(count).ok()).unwrap_or(1),
         count: None,
         trusts_counts: pages.trusts_counts,
-    })
+    };
+    verify_places(table, &http, others.iter().copied().chain(pages.size_parameter.as_deref()))?;
+    Ok(http)
+}
+
+/// The parameters that the default pagination may send.
+const AUTO_PARAMETERS: [&str; 5] = ["page", "per_page", "cursor", "offset", "limit"];
+
+/// Every place of a text is one for a parameter that there is: nothing would ever fill another.
+fn verify_places<'p>(table: &Reader<'_>, http: &'p HttpProfile, others: impl Iterator<Item = &'p str>) -> Result<(), SettingsError> {
+    let mut known: Vec<&str> = others.collect();
+    match &http.pagination {
+        Pagination::Auto => known.extend(AUTO_PARAMETERS),
+        Pagination::Cursor { parameter, .. }
+        | Pagination::LastId { parameter, .. }
+        | Pagination::Page { parameter, .. }
+        | Pagination::Offset { parameter, .. } => known.push(parameter),
+        Pagination::Link | Pagination::NextUrl { .. } | Pagination::Single => {}
+    }
+    let Filter { since, until, updated_since, updated_until, .. } = &http.filter;
+    known.extend([since, until, updated_since, updated_until].into_iter().flatten().map(String::as_str));
+    known.extend(http.query.keys().map(String::as_str));
+    let in_query = http.templates.iter().flat_map(|(_, template)| template.names()).map(|name| ("query", name.to_owned()));
+    let in_body = http.body.iter().flat_map(BodyTemplate::names);
+    let body_key = if http.body.as_ref().is_some_and(|body| body.query.is_some()) { "variables" } else { "body" };
+    let mut places = in_query.chain(in_body.map(|name| (body_key, name)));
+    let Some((key, name)) = places.find(|(_, name)| !known.contains(&name.as_str())) else { return Ok(()) };
+    let near = nearest(&name, known.iter().copied()).map(|near| format!(" (did you mean `{{{near}}}`?)"));
+    let detail =
+        format!("no parameter fills the place `{{{name}}}`{}: a filter, the pagination or `query` names it", near.unwrap_or_default());
+    Err(table.error(key, detail))
 }
 
 /// `query`: parameters, and those with places.
@@ -206,16 +236,15 @@ const LINE_REQUEST_KEYS: [&str; 12] =
 /// Whether a request says of which order it is.
 fn names_order(path: &Template, http: &HttpProfile) -> bool {
     let templates = http.templates.iter().map(|(_, template)| template);
-    let in_texts = std::iter::once(path).chain(templates).flat_map(Template::names).any(|name| name == "id");
-    let bodies = http.body.iter().flat_map(|body| [Some(&body.first), body.next.as_ref()]).flatten();
-    in_texts || bodies.map(ToString::to_string).any(|body| body.contains("{id"))
+    let mut in_texts = std::iter::once(path).chain(templates).flat_map(Template::names);
+    in_texts.any(|name| name == "id") || http.body.iter().flat_map(BodyTemplate::names).any(|name| name == "id")
 }
 
 fn line_request(table: Option<Reader<'_>>) -> Result<Option<LinePath>, SettingsError> {
     let Some(table) = table else { return Ok(None) };
     table.only(&LINE_REQUEST_KEYS)?;
     let records = records(&table)?;
-    let list = Profile { records: records.path, record_list: records.list, http: http(&table)?, ..Profile::default() };
+    let list = Profile { records: records.path, record_list: records.list, http: http(&table, &["id"])?, ..Profile::default() };
     let id = table.path("id")?.unwrap_or_else(|| FieldPath::root().child("id"));
     let path = Template::parse(&table.text("path")?.unwrap_or_default());
     if let Some(name) = path.names().find(|name| *name != "id") {
@@ -271,7 +300,7 @@ fn skip(rule: &Reader<'_>) -> Result<SkipRule, SettingsError> {
     };
     let path = rule.needed_path("path")?;
     if path.has_wildcard() {
-        return Err(rule.error("path", "`*` leads into every element of a list: only `lines` and `discount` take it"));
+        return Err(rule.error("path", "`*` leads into every element of a list: only `lines` and sums of amounts take it"));
     }
     Ok(SkipRule { path, values })
 }
@@ -357,7 +386,7 @@ mod tests {
     use super::*;
     use crate::{
         model::MinorUnits,
-        settings::{Auth, CredentialsIn, Grant, Pagination, ScaleText, TimeText, Total, Units},
+        settings::{Auth, CredentialsIn, Grant, ScaleText, TimeText, Total, Units},
     };
 
     fn profile(text: &str) -> Profile {
@@ -487,8 +516,20 @@ mod tests {
             (
                 "orders",
                 "fields.status = { path = 'a', scale = 2 }",
-                "`scale` belongs to amounts (unit_price, line_total or discount), and `status` is none",
+                "`scale` belongs to amounts (unit_price, line_total, discount, discount_total, tax_total, refunded_quantity or refunded_total), and `status` is none",
             ),
+            (
+                "orders",
+                "query = { f = '{sicne}..{until}' }\nfilter.since = 'since'\nfilter.until = 'until'",
+                "fills the place `{sicne}` (did you mean `{since}`?)",
+            ),
+            ("orders", "body = { a = ['{nobody}'] }", "`orders.body`: no parameter fills the place `{nobody}`"),
+            (
+                "orders",
+                "line_fields.discount = { path = 'd.*.amount', scale = { path = 'd.*.div' } }",
+                "only `lines` and sums of amounts take every element",
+            ),
+            ("orders", "line_fields.discount = { path = 'd.*.amount', scale = { path = 'div' } }", "goes without `*`"),
             ("orders", "fields.status = { path = 'a', format = 'rfc2822' }", "`format` belongs to times (created_at or updated_at)"),
             ("orders", "line_fields.unit_price = { path = 'a', format = 'rfc2822' }", "`format` belongs to times"),
             ("orders", "line_fields.unit_price = { path = 'a', scale = 'cents' }", "write a number of decimals"),

@@ -21,6 +21,8 @@ pub struct RecordShape {
     pub id: Vec<FieldPath>,
     /// Paths of the creation time. If there is none, a body is never itself a record.
     pub created_at: Vec<FieldPath>,
+    /// Paths of the currency. In a table, the rows of an order must have one currency.
+    pub currency: Vec<FieldPath>,
     /// Paths of the lines.
     pub lines: Vec<FieldPath>,
     /// Paths that lines have and records do not.
@@ -177,6 +179,7 @@ mod tests {
     fn shape() -> RecordShape {
         let paths = |paths: &[&str]| paths.iter().map(|path| path.parse().unwrap()).collect();
         RecordShape {
+            currency: Vec::new(),
             id: paths(&["order_id", "id", "ref.no"]),
             created_at: paths(&["created_at", "date"]),
             lines: paths(&["items"]),

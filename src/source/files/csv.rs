@@ -11,7 +11,10 @@ use std::{
 
 use encoding_rs_io::{DecodeReaderBytes, DecodeReaderBytesBuilder};
 
-use super::{SourceFile, rows::RowPages};
+use super::{
+    SourceFile,
+    rows::{RowPages, TableRows},
+};
 use crate::{
     model::CellTypes,
     source::{Access, PageSink, RecordShape, SourceCounters, SourceError, files},
@@ -36,11 +39,11 @@ pub(super) fn read_csv(
     shape: &RecordShape,
     access: &Access<'_>,
     sink: &mut dyn PageSink,
-) -> Result<Option<u64>, SourceError> {
+) -> Result<Option<TableRows>, SourceError> {
     access.counters.page();
     let mut pages = RowPages::new(&file.path, CellTypes::Text, sink).of_orders(shape);
     let mut records = Records::open(file, access)?;
-    let Some(header) = records.next_record()? else { return Ok(Some(0)) };
+    let Some(header) = records.next_record()? else { return Ok(Some(TableRows::default())) };
     let columns = Columns::new(&column_names(file, &header)?);
     while let Some(record) = records.next_record()? {
         columns.verify(file, &record)?;
@@ -422,7 +425,7 @@ mod tests {
             true
         };
         let rows = read_csv(&file, &RecordShape::default(), &ambient.access(), &mut sink)?;
-        assert_eq!(rows, Some(all.len() as u64));
+        assert_eq!(rows.map(|held| held.records), Some(all.len() as u64));
         Ok(all)
     }
 

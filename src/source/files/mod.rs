@@ -24,6 +24,7 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 
 use objects::BucketObject;
+use rows::TableRows;
 
 use super::{
     Access, Completeness, CompletenessStatus, Evidence, PageSink, Purpose, Query, SourceCounters, SourceError,
@@ -290,6 +291,8 @@ pub(super) struct FilesRead {
     uncounted: u64,
     /// The largest total that a file claims.
     claimed: Option<u64>,
+    /// The last order of the file before, where its rows are lines.
+    last_order: Option<u64>,
     /// A file that names a next page.
     names_next: Option<String>,
     says_end: bool,
@@ -312,10 +315,15 @@ impl FilesRead {
         Completeness { status, by, claimed: self.claimed, read: self.records, distinct, why }
     }
 
-    /// Adds rows of a table.
-    fn add_rows(&mut self, rows: u64) {
-        self.records += rows;
-        self.uncounted += rows;
+    /// Adds the rows of a table. Warns of an order that seems to go on from the file before: its rows there are an earlier version.
+    fn add_rows(&mut self, path: &Path, rows: TableRows) {
+        if rows.edges.first.is_some() && rows.edges.first == self.last_order {
+            let file = path.display();
+            tracing::warn!(%file, "the file begins with the order that the file before ends with: if an export was cut there, join the files, because the rows of the later file count as a newer version of the order");
+        }
+        self.last_order = rows.edges.last;
+        self.records += rows.records;
+        self.uncounted += rows.records;
     }
 
     /// Adds the signals of a file's envelope; `counted` are the identities of its records.
@@ -347,7 +355,7 @@ pub(super) fn read_file(
         Format::Parquet => parquet::read_parquet(file, query.shape, access, sink)?,
         Format::Json | Format::Ndjson => return read_json(file, query, access, read, sink),
     };
-    read.add_rows(rows.unwrap_or_default());
+    read.add_rows(&file.path, rows.unwrap_or_default());
     Ok(rows.is_some())
 }
 

@@ -1,7 +1,7 @@
 //! Orders of a table file: a row a line. Rows of one order, one after the other, become one record: the columns of the order, each
 //! from the first row that fills it, and the rows as its lines.
 //!
-//! Does not interpret the columns but for the id of the order. Cuts no file into rows.
+//! Interprets no column but the id and the currency of the order. Cuts no file into rows.
 
 use std::collections::HashSet;
 
@@ -35,12 +35,22 @@ pub(super) struct OrderRows<'s> {
     id: Option<&'s FieldPath>,
     /// The ids of the orders before, hashed.
     seen: HashSet<u64>,
+    edges: EdgeOrders,
+}
+
+/// The first and the last order of a file, by the hashes of their ids.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct EdgeOrders {
+    pub(super) first: Option<u64>,
+    pub(super) last: Option<u64>,
 }
 
 /// An order whose rows are being read.
 struct OpenOrder {
     id: Option<String>,
     line: u64,
+    /// The currency of the first row that has one.
+    currency: Option<String>,
     /// The columns, each with its first value that is not blank, as JSON.
     columns: Vec<(String, String)>,
     /// The rows, as JSON.
@@ -51,13 +61,13 @@ impl<'s> OrderRows<'s> {
     /// Joins rows by the shape of a record; `None` for members, and for orders whose rows are whole records.
     pub(super) fn of(shape: &'s RecordShape) -> Option<OrderRows<'s>> {
         let lines = shape.lines.first().filter(|lines| !shape.created_at.is_empty() && !lines.has_wildcard())?;
-        Some(OrderRows { shape, lines, open: None, id: None, seen: HashSet::new() })
+        Some(OrderRows { shape, lines, open: None, id: None, seen: HashSet::new(), edges: EdgeOrders::default() })
     }
 
     /// Takes a row, a JSON object. Returns the order before it, if that is complete now.
     ///
     /// # Errors
-    /// The rows of its order do not stand together.
+    /// The rows of its order do not stand together, or have several currencies.
     pub(super) fn row(&mut self, line: u64, json: &[u8]) -> Result<Option<GroupedRecord>, ScatteredRows> {
         let text = std::str::from_utf8(json).unwrap_or_default();
         let node = Node::parse(text).unwrap_or(Node::Null);
@@ -65,7 +75,11 @@ impl<'s> OrderRows<'s> {
             let detail = format!("`{path}` holds a list, and each row of a table is one line: write orders with their lists as NDJSON");
             return Err(ScatteredRows { line, detail });
         }
+        if is_blank(&node) {
+            return Ok(None);
+        }
         let value = |path: &FieldPath| node.at(path)?.text().map(str::to_owned);
+        let currency = self.shape.currency.iter().find_map(value).map(|currency| currency.trim().to_owned());
         self.id = self.id.or_else(|| self.shape.id.iter().find(|path| value(path).is_some()));
         let id = self.id.and_then(value);
         // Exports leave the columns of the order blank on its further rows. A row with a time is an order, with or without an id.
@@ -75,18 +89,26 @@ impl<'s> OrderRows<'s> {
             (None, _) => false,
         };
         if continues && let Some(open) = &mut self.open {
+            open.verify_currency(line, currency)?;
             open.add(text, self.id);
             return Ok(None);
         }
+        let hash = id.as_ref().map(|id| xxh3_64(id.as_bytes()));
+        self.edges = EdgeOrders { first: self.edges.first.or(hash.filter(|_| self.open.is_none())), last: hash };
         if let Some(id) = id.as_ref().filter(|id| !self.seen.insert(xxh3_64(id.as_bytes()))) {
             let detail = format!("the rows of the order `{id}` do not stand together: sort the file by the order");
             return Err(ScatteredRows { line, detail });
         }
         let complete = self.finish();
-        let mut open = OpenOrder { id, line, columns: Vec::new(), rows: Vec::new() };
+        let mut open = OpenOrder { id, line, currency, columns: Vec::new(), rows: Vec::new() };
         open.add(text, self.id);
         self.open = Some(open);
         Ok(complete)
+    }
+
+    /// The first and the last order so far.
+    pub(super) fn edges(&self) -> EdgeOrders {
+        self.edges
     }
 
     /// The last order.
@@ -108,7 +130,33 @@ impl<'s> OrderRows<'s> {
     }
 }
 
+/// Whether no cell of a row holds anything, as in the empty rows that spreadsheets leave.
+fn is_blank(row: &Node) -> bool {
+    let is_blank = |cell: &Node| match cell {
+        Node::Null => true,
+        Node::Text(text) => text.trim().is_empty(),
+        _ => false,
+    };
+    matches!(row, Node::Object(cells) if cells.iter().all(|(_, cell)| is_blank(cell)))
+}
+
 impl OpenOrder {
+    /// The prices of an order are in one currency: which row would be in which can't be told.
+    fn verify_currency(&mut self, line: u64, currency: Option<String>) -> Result<(), ScatteredRows> {
+        match (&self.currency, currency) {
+            (Some(own), Some(other)) if *own != other => {
+                let order = self.id.as_deref().unwrap_or_default();
+                let detail = format!("the rows of the order `{order}` have two currencies, `{own}` and `{other}`: an order has one");
+                Err(ScatteredRows { line, detail })
+            }
+            (None, other) => {
+                self.currency = other;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Adds a row. The id of the order is no column of the line: a sku that is missing is not looked for there.
     fn add(&mut self, row: &str, id: Option<&FieldPath>) {
         let Ok(pairs) = serde_json::from_str::<Pairs<'_>>(row) else { return };
@@ -177,6 +225,23 @@ mod tests {
         let row = |id: &str| json!({"id": id, "at": "2026-01-01"});
         let error = grouped(&[row("A"), row("B"), row("A")]).unwrap_err();
         assert!(error.line == 4 && error.detail.contains("`A`"), "{error:?}");
+    }
+
+    #[test]
+    fn an_order_in_two_currencies_is_refused_and_blank_rows_are_none() {
+        let shape = RecordShape { currency: vec!["cur".parse().unwrap()], ..shape() };
+        let mut orders = OrderRows::of(&shape).unwrap();
+        let mut row = |line: u64, row: Value| orders.row(line, row.to_string().as_bytes()).map(|record| record.is_some());
+        assert_eq!(row(2, json!({"id": "A", "at": "2026-01-01", "cur": null})), Ok(false));
+        assert_eq!(row(3, json!({"id": "", "at": "", "cur": " EUR"})), Ok(false));
+        assert_eq!(row(4, json!({"id": "", "at": " ", "cur": null})), Ok(false), "a blank row");
+        let error = row(5, json!({"id": "A", "at": "", "cur": "USD"})).unwrap_err();
+        assert!(error.line == 5 && error.detail.contains("`A` have two currencies, `EUR` and `USD`"), "{error:?}");
+        assert_eq!(row(6, json!({"id": "B", "at": "2026-01-01", "cur": "USD"})), Ok(true));
+        let lines = orders.finish().unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&lines.json).unwrap()["a"]["items"].as_array().unwrap().len(), 1);
+        let hash = |id: &str| Some(xxh3_64(id.as_bytes()));
+        assert_eq!(orders.edges(), EdgeOrders { first: hash("A"), last: hash("B") });
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! A column whose type can't be read is left out with a warning that names it; the others are read.
 
-use std::{fmt::Display, fs::File, num::FpCategory, path::Path, sync::Arc};
+use std::{collections::HashSet, fmt::Display, fs::File, num::FpCategory, path::Path, sync::Arc};
 
 use arrow_array::{
     Array, RecordBatch, RecordBatchReader,
@@ -20,7 +20,10 @@ use parquet::{
     errors::ParquetError,
 };
 
-use super::{SourceFile, rows::RowPages};
+use super::{
+    SourceFile,
+    rows::{RowPages, TableRows},
+};
 use crate::{
     model::{CellTypes, UtcMicros},
     source::{Access, PageSink, RecordShape, SourceError},
@@ -41,13 +44,17 @@ pub(super) fn read_parquet(
     shape: &RecordShape,
     access: &Access<'_>,
     sink: &mut dyn PageSink,
-) -> Result<Option<u64>, SourceError> {
+) -> Result<Option<TableRows>, SourceError> {
     access.counters.page();
     let unreadable = |source| SourceError::Unreadable { path: file.path.clone(), source };
     let damaged = |detail: String| SourceError::Parquet { path: file.path.clone(), detail };
     let handle = file.local(access).map_err(unreadable)?;
     let size = handle.metadata().map_err(unreadable)?.len();
     access.counters.bytes(usize::try_from(size).unwrap_or(usize::MAX));
+    // As an empty file of any other format: it holds no records.
+    if size == 0 {
+        return Ok(Some(TableRows::default()));
+    }
     let metadata = read_metadata(&handle).map_err(|error| damaged(error.to_string()))?;
     let columns = readable_columns(&handle, &metadata, &file.path).map_err(|error| damaged(error.to_string()))?;
     let reader = open(&handle, &metadata, &columns, BATCH_ROWS).map_err(|error| damaged(error.to_string()))?;
@@ -74,7 +81,11 @@ fn read_metadata(file: &File) -> Result<ArrowReaderMetadata, ParquetError> {
 /// The indexes of the columns whose values can be read and written as JSON. Tries the first row of each column.
 fn readable_columns(file: &File, metadata: &ArrowReaderMetadata, path: &Path) -> Result<Vec<usize>, ParquetError> {
     let mut readable = Vec::new();
+    let mut names = HashSet::new();
     for (place, field) in metadata.schema().fields().iter().enumerate() {
+        if !names.insert(field.name()) {
+            return Err(ParquetError::General(format!("it has two columns of the name \"{}\"", field.name())));
+        }
         match try_column(file, metadata, place) {
             Ok(()) => readable.push(place),
             Err(error) => tracing::warn!(
@@ -271,7 +282,7 @@ mod tests {
             true
         };
         let rows = read_parquet(&file, &RecordShape::default(), &Ambient::default().access(), &mut sink).unwrap();
-        assert_eq!(rows, Some(all.len() as u64));
+        assert_eq!(rows.map(|held| held.records), Some(all.len() as u64));
         all
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     PAGE_BYTES,
-    order_rows::{GroupedRecord, OrderRows, ScatteredRows},
+    order_rows::{EdgeOrders, GroupedRecord, OrderRows, ScatteredRows},
 };
 use crate::{
     model::CellTypes,
@@ -16,6 +16,15 @@ use crate::{
         page::{BlankLines, BlankRun, Origin, Page},
     },
 };
+
+/// What a table file held.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct TableRows {
+    /// Its records.
+    pub(super) records: u64,
+    /// Its first and its last order, where its rows are lines of orders.
+    pub(super) edges: EdgeOrders,
+}
 
 /// Collects the rows of one file into pages.
 pub(super) struct RowPages<'s> {
@@ -113,15 +122,15 @@ impl<'s> RowPages<'s> {
         self.buffer.len() < PAGE_BYTES || self.deliver()
     }
 
-    /// Delivers the rest. Returns the number of records; `None` if the sink stopped the reading.
-    pub(super) fn finish(mut self) -> Result<Option<u64>, SourceError> {
+    /// Delivers the rest. Returns what the file held; `None` if the sink stopped the reading.
+    pub(super) fn finish(mut self) -> Result<Option<TableRows>, SourceError> {
         if let Some(GroupedRecord { line, json }) = self.orders.as_mut().and_then(OrderRows::finish)
             && !self.record(line, |out| out.extend_from_slice(&json))
         {
             return Ok(None);
         }
-        let records = self.rows;
-        Ok((self.buffer.is_empty() || self.deliver()).then_some(records))
+        let held = TableRows { records: self.rows, edges: self.orders.as_ref().map(OrderRows::edges).unwrap_or_default() };
+        Ok((self.buffer.is_empty() || self.deliver()).then_some(held))
     }
 
     fn deliver(&mut self) -> bool {
@@ -155,7 +164,7 @@ mod tests {
         for line in [2, 5, 7] {
             assert!(pages.row(line, |out| out.extend_from_slice(b"{}")));
         }
-        assert_eq!(pages.finish().unwrap(), Some(3));
+        assert_eq!(pages.finish().unwrap().map(|held| held.records), Some(3));
         let page = &sink.0[0];
         assert!(matches!(page.origin, Origin::File { first: 2, .. }));
         let run = |records_before, lines| BlankRun { records_before, lines };

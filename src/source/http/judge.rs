@@ -167,6 +167,7 @@ mod tests {
         let profile = Profile::default();
         let paths = |paths: &[&str]| paths.iter().map(|path| path.parse().unwrap()).collect();
         let shape = RecordShape {
+            currency: Vec::new(),
             id: paths(&["order_id", "id"]),
             created_at: paths(&["created_at"]),
             lines: paths(&["items"]),

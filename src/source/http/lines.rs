@@ -9,8 +9,8 @@ use reqwest::Url;
 use super::{judge::Fetched, list::ListReader, request::Requester};
 use crate::{
     net::redact,
-    settings::{ASKED_LINES, LineRequest, joined},
-    source::{Access, Page, Query, RecordShape, SourceError, body::Node, url_query},
+    settings::{ASKED_LINES, LineRequest, Pagination, joined},
+    source::{Access, CompletenessStatus, Page, Query, RecordShape, SourceError, body::Node, url_query},
 };
 
 /// The parameter by which templates name the order, and the id of a line.
@@ -98,6 +98,10 @@ impl<'a> LineReader<'a> {
         if completeness.is_failed() {
             let detail = completeness.why.unwrap_or_else(|| "its list of lines is not complete".to_owned());
             return Err(SourceError::Pagination { url: redact::url(&start), page: 1, detail });
+        }
+        let follows = matches!(list.http.pagination, Pagination::Cursor { .. } | Pagination::NextUrl { .. });
+        if follows && completeness.status == CompletenessStatus::Unproven {
+            self.requester.access().counters.open_line_list();
         }
         Ok(lines)
     }

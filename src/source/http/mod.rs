@@ -24,7 +24,7 @@ use std::cell::RefCell;
 use reqwest::Url;
 
 use self::{list::ListReader, pagination::Pager, request::Requester};
-use super::{Access, Completeness, PageSink, ProbedPage, Query, SourceError, body::LinkHeader, error::RequestFailure};
+use super::{Access, Completeness, CompletenessStatus, PageSink, ProbedPage, Query, SourceError, body::LinkHeader, error::RequestFailure};
 use crate::net::Network;
 
 /// A source that is read over HTTP.
@@ -55,7 +55,14 @@ impl<'a> HttpSource<'a> {
     /// A request that failed after all retries, a list that can't be followed to its end, a signal.
     pub(super) fn read(&self, sink: &mut dyn PageSink) -> Result<Completeness, SourceError> {
         let reader = ListReader { requester: &self.requester, start: &self.start, query: self.query };
-        self.network.run(reader.read(sink))?
+        let completeness = self.network.run(reader.read(sink))??;
+        let orders = self.requester.access().counters.open_line_lists();
+        if orders == 0 || completeness.is_failed() {
+            return Ok(completeness);
+        }
+        let why = format!("no page of the lines of {orders} orders says whether a next page follows: is the path of the next page right?");
+        tracing::warn!(orders, "{why}");
+        Ok(Completeness { status: CompletenessStatus::Unproven, by: None, why: Some(why), ..completeness })
     }
 
     /// The first page, with or without records.

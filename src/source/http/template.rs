@@ -9,7 +9,7 @@ use reqwest::Url;
 use serde_json::Value;
 
 use crate::{
-    settings::{HttpProfile, Pagination, Template},
+    settings::{BodyTemplate, HttpProfile, Pagination, Template},
     source::url_query,
 };
 
@@ -32,9 +32,7 @@ pub(super) fn prepare<'u>(profile: &HttpProfile, url: &'u Url) -> PreparedReques
     let parameters: Parameters<'u> = url.query_pairs().collect();
     let is_own = |name: &str| !profile.templates.iter().any(|(own, _)| own == name) && parameters.contains_key(name);
     let mut used: Vec<String> = profile.templates.iter().flat_map(|(_, template)| template.names()).map(str::to_owned).collect();
-    if let Some(body) = &profile.body {
-        [Some(&body.first), body.next.as_ref()].into_iter().flatten().for_each(|value| names_of(value, &mut used));
-    }
+    used.extend(profile.body.iter().flat_map(BodyTemplate::names));
     let mut sent = url_query::without_names(url, &used);
     let filled =
         profile.templates.iter().filter_map(|(name, template)| Some((name.as_str(), template.fill(&|name| parameter(&parameters, name))?)));
@@ -67,16 +65,6 @@ fn cursor_parameter(pagination: &Pagination) -> Option<&str> {
 /// What joins texts: `{"$join": " AND ", "$parts": ["a:{since}", "b:{until}"]}` leaves out the parts that have no value.
 const JOIN: &str = "$join";
 const PARTS: &str = "$parts";
-
-/// The names of the places in the texts of a JSON value.
-fn names_of(value: &Value, names: &mut Vec<String>) {
-    match value {
-        Value::String(text) => names.extend(Template::parse(text).names().map(str::to_owned)),
-        Value::Array(list) => list.iter().for_each(|value| names_of(value, names)),
-        Value::Object(map) => map.values().for_each(|value| names_of(value, names)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
 
 /// A JSON value with its places filled; `None` where none of its places has a value. Containers that become empty so are left out.
 fn filled_json(value: &Value, parameters: &Parameters<'_>) -> Option<Value> {
@@ -111,7 +99,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::settings::BodyTemplate;
 
     fn prepared(templates: &[(&str, &str)], body: Option<BodyTemplate>, url: &str) -> (String, Value) {
         let templates = templates.iter().map(|(name, text)| ((*name).to_owned(), Template::parse(text))).collect();
