@@ -125,3 +125,35 @@ fn quantities_with_decimals_are_exact_or_dropped() {
     );
     assert_eq!(work.etl(&["check"]).code, 0);
 }
+
+#[test]
+fn an_order_in_two_currencies_is_refused() {
+    let work = Workspace::new();
+    work.write("o.csv", TABLE.replace("A-1001,,,SPOON", "A-1001,,USD,SPOON"));
+    let ended = work.etl(&["run", "--orders", "o.csv"]);
+    ended.expect(3, "extract_failed");
+    assert!(ended.stderr.contains("line 3") && ended.stderr.contains("two currencies, `EUR` and `USD`"), "{}", ended.stderr);
+    assert!(work.files("curated").is_empty());
+}
+
+#[test]
+fn an_order_that_goes_on_in_the_next_file_is_said() {
+    let more = |first: &str| format!("order_id,created_at,currency,sku,quantity,price\n{first},2026-01-31T11:00:00Z,EUR,X,1,1\n");
+    for (first, is_said) in [("A-1002", true), ("A-1001", false), ("B", false)] {
+        let work = Workspace::new();
+        work.write("d/1.csv", TABLE);
+        work.write("d/2.csv", more(first));
+        let ended = work.etl(&["run", "--orders", "d"]);
+        ended.published();
+        assert_eq!(ended.stderr.contains("the file before ends with"), is_said, "{first}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn blank_rows_of_a_spreadsheet_are_no_lines() {
+    let work = Workspace::new();
+    work.write("o.csv", format!("{TABLE},,,,,\n\n , ,,,,\n"));
+    let summary = work.etl(&["run", "--orders", "o.csv"]).published();
+    assert_eq!((summary["lines_read"].clone(), summary["lines_dropped"].clone()), (3.into(), 0.into()));
+    assert_eq!(work.query(ROWS), EXPECTED);
+}

@@ -143,11 +143,17 @@ concurrency = 2
 pagination = { kind = "cursor", path = "next", parameter = "token" }
 "#;
     let (work, ended) = run(&server, toml, &[], &[]);
-    ended.published();
+    assert_eq!(ended.published()["completeness"]["status"], "proven");
     assert_eq!(
         work.query("SELECT order_id, sku, line_total FROM fact_order ORDER BY ALL"),
         ["A/1|x|1.0000", "A/1|y|2.0000", "A/1|z|3.0000", "B|x|4.0000"]
     );
+
+    // Where no list of lines ever names a next page, its path may be wrong.
+    let (_, ended) = run(&server, &toml.replace("\"next\"", "\"paging.next\""), &[], &[]);
+    let completeness = &ended.published()["completeness"];
+    assert_eq!(completeness["status"], "unproven", "{completeness}");
+    assert!(completeness["why"].as_str().unwrap().contains("the lines of 2 orders"), "{completeness}");
 
     // Lines that can't be had are not left out.
     let server = Server::start(|asked| match asked.path.as_str() {

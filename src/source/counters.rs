@@ -12,6 +12,16 @@ pub struct SourceCounters {
     pages: AtomicU64,
     bytes: AtomicU64,
     open_line_lists: AtomicU64,
+    followed_line_lists: AtomicU64,
+}
+
+/// How a list of the lines of an order ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum LineListEnd {
+    /// Its only page does not say whether another follows.
+    Open,
+    /// It was followed from page to page: the profile knows where the next page is named.
+    Followed,
 }
 
 /// The counts at one moment: `source` of the summary.
@@ -45,14 +55,17 @@ impl SourceCounters {
         self.bytes.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    /// Counts an order whose list of lines was read to a page that does not say whether another follows.
-    pub(super) fn open_line_list(&self) {
-        self.open_line_lists.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn line_list(&self, end: LineListEnd) {
+        let count = match end {
+            LineListEnd::Open => &self.open_line_lists,
+            LineListEnd::Followed => &self.followed_line_lists,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The number of these orders.
+    /// The number of open lists of lines, if no list shows where a next page is named.
     pub(super) fn open_line_lists(&self) -> u64 {
-        self.open_line_lists.load(Ordering::Relaxed)
+        if self.followed_line_lists.load(Ordering::Relaxed) > 0 { 0 } else { self.open_line_lists.load(Ordering::Relaxed) }
     }
 
     /// The counts now.

@@ -10,7 +10,7 @@ use super::{judge::Fetched, list::ListReader, request::Requester};
 use crate::{
     net::redact,
     settings::{ASKED_LINES, LineRequest, Pagination, joined},
-    source::{Access, CompletenessStatus, Page, Query, RecordShape, SourceError, body::Node, url_query},
+    source::{Access, CompletenessStatus, Page, Query, RecordShape, SourceError, body::Node, counters::LineListEnd, url_query},
 };
 
 /// The parameter by which templates name the order, and the id of a line.
@@ -89,7 +89,9 @@ impl<'a> LineReader<'a> {
         let query = Query::of(list, self.query, &self.shape);
         let start = query.narrowed(&url);
         let mut lines = Vec::new();
+        let mut pages = 0;
         let mut keep = |page: Page| {
+            pages += 1;
             lines.extend(page.records().map(|record| record.bytes.to_vec()));
             true
         };
@@ -100,8 +102,11 @@ impl<'a> LineReader<'a> {
             return Err(SourceError::Pagination { url: redact::url(&start), page: 1, detail });
         }
         let follows = matches!(list.http.pagination, Pagination::Cursor { .. } | Pagination::NextUrl { .. });
-        if follows && completeness.status == CompletenessStatus::Unproven {
-            self.requester.access().counters.open_line_list();
+        let counters = self.requester.access().counters;
+        match (follows, pages, completeness.status) {
+            (true, 2.., _) => counters.line_list(LineListEnd::Followed),
+            (true, _, CompletenessStatus::Unproven) => counters.line_list(LineListEnd::Open),
+            _ => {}
         }
         Ok(lines)
     }
