@@ -1,7 +1,7 @@
 //! `[[fact.columns]]`: extra columns of `fact_order`, after the fixed ones. Not how their values are found.
 
 use super::{FieldRule, SettingsError, profile::paths, reader::Reader, setting::bounds, toml_tree::Table};
-use crate::model::{ExtraColumn, ExtraType, FACT_COLUMNS, FactSchema, Level};
+use crate::model::{ExtraColumn, ExtraType, FACT_COLUMNS, FactSchema, Level, SHOP_COLUMN};
 
 /// An extra column, validated.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +16,14 @@ pub struct FactColumn {
     pub kind: ExtraType,
 }
 
+impl FactColumn {
+    /// The column of the shop, which holds its name; without a name, that of a layer of several shops.
+    pub(super) fn of_shop(name: Option<&str>) -> FactColumn {
+        let rule = FieldRule { default: name.map(str::to_owned), ..FieldRule::default() };
+        FactColumn { name: SHOP_COLUMN.to_owned(), level: Level::Record, rule, kind: ExtraType::Text }
+    }
+}
+
 /// The columns of `fact_order`: the fixed ones, then these.
 pub fn schema_of(columns: &[FactColumn]) -> FactSchema {
     FactSchema::new(columns.iter().map(|column| ExtraColumn { name: column.name.clone(), kind: column.kind }).collect())
@@ -24,10 +32,10 @@ pub fn schema_of(columns: &[FactColumn]) -> FactSchema {
 /// The greatest length of a column's name.
 const NAME_BYTES: usize = 127;
 
-/// Reads the extra columns, in their order.
-pub(super) fn read(file: &Table) -> Result<Vec<FactColumn>, SettingsError> {
-    let Some(fact) = Reader::new(file, "").inner("fact")? else { return Ok(Vec::new()) };
-    let mut columns: Vec<FactColumn> = Vec::new();
+/// Reads the extra columns, in their order: first that of the shop, in a layer of several.
+pub(super) fn read(file: &Table, shop: Option<FactColumn>) -> Result<Vec<FactColumn>, SettingsError> {
+    let mut columns: Vec<FactColumn> = shop.into_iter().collect();
+    let Some(fact) = Reader::new(file, "").inner("fact")? else { return Ok(columns) };
     for table in fact.tables("columns")? {
         let column = column(&table)?;
         let taken = |name: &str| name.eq_ignore_ascii_case(&column.name);
@@ -90,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_column_is_named_placed_and_typed_or_the_mistake_is_named() {
-        let read = |text: &str| read(&Table::parse("etl.toml", &format!("[fact]\ncolumns = [{text}]")).unwrap());
+        let read = |text: &str| read(&Table::parse("etl.toml", &format!("[fact]\ncolumns = [{text}]")).unwrap(), None);
         let column =
             &read(r#"{ name = "tax", path = "tax.rate", level = "line", type = "decimal", scale = 3, missing = [0] }"#).unwrap()[0];
         assert_eq!((column.level, column.kind), (Level::Line, ExtraType::Decimal { scale: 3 }));
