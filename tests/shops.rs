@@ -167,7 +167,8 @@ fn credentials_go_to_their_own_shop_only() {
     two_shops(&work, &format!("url = \"{}\"\n[orders]\npath = \"orders\"", us.url), &format!("url = \"{}\"", de.url), "");
     let before = us.asked().len();
     result(&etl_with(&work, &["run"], &[("ETL_API_TOKEN", "common"), ("ETL_SHOP_DE_API_TOKEN", "own")]), 0, "unchanged");
-    assert_eq!(us.asked().iter().skip(before).filter_map(|asked| asked.header("authorization")).next(), Some("Bearer common"));
+    let later = us.asked().split_off(before);
+    assert!(!later.is_empty() && later.iter().all(|asked| asked.header("authorization") == Some("Bearer common")));
     assert!(sent(&de).iter().all(|sent| sent.as_deref() == Some("Bearer own")));
     // What is missing is named by the variable of the shop.
     let auth = "[orders]\nauth = { kind = \"bearer\" }";
