@@ -297,7 +297,7 @@ pub(super) fn tell_unused_variables(layers: &Layers<'_>, all: &[Settings]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Environment, Flags, Location, file};
+    use crate::settings::{Environment, Flags, Location, Secret, file};
 
     fn read(toml: &str, process: &[(&str, &str)]) -> Result<Vec<Settings>, String> {
         let (flags, environment) = (Flags::default(), Environment::of(process, &[]));
@@ -314,7 +314,7 @@ mod tests {
     fn tokens(settings: &Settings) -> [String; 2] {
         [&settings.orders, &settings.users].map(|source| {
             let credentials = &source.as_ref().unwrap().credentials;
-            let token = credentials.bearer.as_ref().map_or("-", |secret| secret.expose());
+            let token = credentials.bearer.as_ref().map_or("-", Secret::expose);
             format!("{token} {}", credentials.variables.token)
         })
     }
