@@ -308,6 +308,21 @@ fn every_key_of_a_backfills_result_is_documented() {
 }
 
 #[test]
+fn every_key_of_a_result_of_several_shops_is_documented() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01", ""));
+    work.write("etl.toml", "[[shops]]\nname = \"de\"\norders = \"orders.ndjson\"\n");
+    let documented: BTreeSet<_> = names(&section("summary.md", "Result of several shops")).into_iter().collect();
+    for args in [&["run"][..], &["backfill", "--since", "2026-01-01", "--until", "2026-01-02"]] {
+        let ended = work.etl(args);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let result = ended.summary();
+        assert_eq!(result.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>(), documented);
+        assert_eq!(result["shops"][0]["shop"], "de");
+    }
+}
+
+#[test]
 fn every_key_of_a_plan_is_documented() {
     let work = Workspace::new();
     work.write("orders.ndjson", order("A", "2026-01-01", ""));

@@ -224,6 +224,9 @@ pub(super) struct RunArgs {
     pub(super) job: JobArgs,
     #[command(flatten)]
     pub(super) lookback: SettingArgs<LookbackSettings>,
+    /// Only this shop of etl.toml; may be given several times
+    #[arg(long = "shop", value_name = "NAME")]
+    pub(super) shops: Vec<String>,
     /// With --dry-run: what the run would change, row by row
     #[arg(long)]
     pub(super) diff: bool,
@@ -251,6 +254,9 @@ impl RunArgs {
 pub(super) struct BackfillArgs {
     #[command(flatten)]
     pub(super) job: JobArgs,
+    /// Only this shop of etl.toml; may be given several times
+    #[arg(long = "shop", value_name = "NAME")]
+    pub(super) shops: Vec<String>,
     /// Size of a chunk: 12h, 1d, 1w, 1mo, 1y
     #[arg(long, value_name = "SPAN", default_value = "1d")]
     pub(super) chunk: String,
@@ -272,6 +278,9 @@ pub(super) struct BackfillArgs {
 pub(super) struct PlanArgs {
     #[command(flatten)]
     pub(super) settings: SettingArgs<PlanSettings>,
+    /// Only this shop of etl.toml; may be given several times
+    #[arg(long = "shop", value_name = "NAME")]
+    pub(super) shops: Vec<String>,
     /// Plan a backfill too, by chunks of this size: 12h, 1d, 1w, 1mo, 1y
     #[arg(long, value_name = "SPAN")]
     pub(super) chunk: Option<String>,
@@ -368,6 +377,9 @@ pub(super) struct DdlArgs {
 pub(super) struct ProbeArgs {
     #[command(flatten)]
     pub(super) settings: SettingArgs<ProbeSettings>,
+    /// Only this shop of etl.toml; may be given several times
+    #[arg(long = "shop", value_name = "NAME")]
+    pub(super) shops: Vec<String>,
 }
 
 #[derive(Args, Debug)]

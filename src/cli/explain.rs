@@ -16,6 +16,10 @@ const WIDTH: usize = 100;
 
 pub(super) fn run(args: &ExplainArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     let settings = settings::load(&args.config.flags)?;
+    // The rules by which versions are told are those of the shop.
+    let shop = args.order_id.split_once(':').map(|(shop, _)| shop).filter(|shop| settings.shops.iter().any(|name| name == shop));
+    let of_shop = shop.map(|shop| settings::load_shop(&args.config.flags, shop)).transpose()?.flatten();
+    let settings = of_shop.unwrap_or(settings);
     recover_unless_held(&Output::open(&settings.output)?)?;
     let warehouse = if args.warehouse { AskWarehouse::Yes } else { AskWarehouse::No };
     let request = ExplainRequest { order_id: &args.order_id, sku: args.sku.as_deref(), warehouse };

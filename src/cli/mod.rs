@@ -20,6 +20,7 @@ mod redshift;
 mod rewrite;
 mod run;
 mod runs;
+mod shops;
 mod signals;
 mod sources;
 mod status;
@@ -100,13 +101,32 @@ fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<
     }
 }
 
-/// The settings of a command that needs orders.
-fn loading_settings(flags: &Flags) -> Result<Settings, SettingsError> {
-    let settings = crate::settings::load(flags)?;
-    match (&settings.orders, &settings.source) {
-        (None, Some(profile)) => Err(SettingsError::NoPlace(profile.clone())),
-        (None, None) => Err(SettingsError::NoOrders),
-        (Some(_), _) => Ok(settings),
+/// What a command loads that needs orders.
+enum Loading {
+    /// One source: the only one, or the only shop that was picked.
+    One(Box<Settings>),
+    /// Several shops, in their order.
+    Shops(Vec<Settings>),
+}
+
+/// The settings of a command that needs orders. `picked` are the shops that its flags name.
+fn loading_settings(flags: &Flags, picked: &[String]) -> Result<Loading, SettingsError> {
+    let loaded = crate::settings::load_shops(flags, picked)?;
+    loaded.iter().try_for_each(require_orders)?;
+    match <[Settings; 1]>::try_from(loaded) {
+        Ok([only]) if only.shop.is_none() || picked.len() == 1 => Ok(Loading::One(Box::new(only))),
+        Ok([only]) => Ok(Loading::Shops(vec![only])),
+        Err(several) => Ok(Loading::Shops(several)),
+    }
+}
+
+/// Fails if nothing says where the orders are.
+fn require_orders(settings: &Settings) -> Result<(), SettingsError> {
+    match (&settings.orders, &settings.shop, &settings.source) {
+        (Some(_), ..) => Ok(()),
+        (None, Some(shop), _) => Err(SettingsError::NoOrdersOfShop(shop.name.clone())),
+        (None, None, Some(profile)) => Err(SettingsError::NoPlace(profile.clone())),
+        (None, None, None) => Err(SettingsError::NoOrders),
     }
 }
 

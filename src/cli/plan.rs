@@ -2,23 +2,43 @@
 
 use std::fmt::Write;
 
-use super::{args::PlanArgs, display::Display, loading_settings, text};
+use serde_json::json;
+
+use super::{Loading, args::PlanArgs, display::Display, loading_settings, text};
 use crate::{
     coverage::Interval,
     model::UtcMicros,
     run::{Plan, PlanRequest, RunError, plan, recover_unless_held},
-    settings::{Chunk, SettingsError},
+    settings::{Chunk, Settings, SettingsError},
     store::Output,
 };
 
 pub(super) fn run(args: &PlanArgs, display: &Display) -> Result<u8, RunError> {
-    let settings = loading_settings(&args.settings.flags)?;
+    let loading = loading_settings(&args.settings.flags, &args.shops)?;
     let parsed = |text: &String| text.parse().map_err(|detail: String| SettingsError::flag("--chunk", text, detail));
     let chunk: Option<Chunk> = args.chunk.as_ref().map(parsed).transpose()?;
-    recover_unless_held(&Output::open(&settings.output)?)?;
-    let plan = plan(PlanRequest { settings: &settings, chunk })?;
-    display.answer(&plan, |out| show(out, &plan));
+    match loading {
+        Loading::One(settings) => {
+            let plan = planned(&settings, chunk)?;
+            display.answer(&plan, |out| show(out, &plan));
+        }
+        Loading::Shops(shops) => {
+            let plans = shops.iter().map(|settings| planned(settings, chunk)).collect::<Result<Vec<_>, _>>()?;
+            display.answer(&json!({ "shops": plans }), |out| {
+                for plan in &plans {
+                    let _ = writeln!(out, "shop {}", plan.shop.as_deref().unwrap_or_default());
+                    show(out, plan);
+                    out.push('\n');
+                }
+            });
+        }
+    }
     Ok(0)
+}
+
+fn planned(settings: &Settings, chunk: Option<Chunk>) -> Result<Plan, RunError> {
+    recover_unless_held(&Output::open(&settings.output)?)?;
+    plan(PlanRequest { settings, chunk })
 }
 
 fn show(out: &mut String, plan: &Plan) {

@@ -12,9 +12,10 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
+    model::RunId,
     report::{Quarantined, quarantined},
-    run::{RunError, recover_unless_held, replay},
-    settings,
+    run::{RunError, recover_unless_held, replay, shop_of_run},
+    settings::{self, Flags, Settings},
     store::{Key, Output},
 };
 
@@ -25,13 +26,24 @@ pub(super) fn run(args: &QuarantineArgs, display: &Display, cancel: &Cancel) -> 
     match &args.what {
         None => list(args, display),
         Some(QuarantineCommand::Replay { run_id, job }) => {
-            let settings = settings::load(&job.flags)?;
+            let settings = replayed_settings(&job.flags, run_id)?;
             let progress = Progress::new(display);
             let outcome = replay(&settings, run_id, cancel, &progress);
             progress.finish();
             Ok(show(&outcome?, &settings, display, |_| {}))
         }
     }
+}
+
+/// The settings of a replay: in a layer of several shops those of the shop whose run it was.
+fn replayed_settings(flags: &Flags, run_id: &RunId) -> Result<Settings, RunError> {
+    let settings = settings::load(flags)?;
+    if settings.shops.is_empty() {
+        return Ok(settings);
+    }
+    let shop = shop_of_run(&settings, run_id)?;
+    let of_shop = settings::load_shops(flags, std::slice::from_ref(&shop))?.into_iter().next();
+    Ok(of_shop.unwrap_or(settings))
 }
 
 fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {

@@ -1,10 +1,12 @@
 //! `etl run`.
 
 use super::{
+    Loading,
     args::RunArgs,
     display::{Display, Ending},
     loading_settings,
     progress::Progress,
+    shops::{self, ShopEnd},
     text,
 };
 use crate::{
@@ -15,22 +17,61 @@ use crate::{
 };
 
 pub(super) fn run(args: &RunArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
-    let settings = loading_settings(&args.flags())?;
-    if !args.wants_diff() {
-        return Ok(run_and_show(&settings, CommandName::Run, display, cancel, |_| {}));
-    }
-    if !settings.dry_run {
+    let loading = loading_settings(&args.flags(), &args.shops)?;
+    let is_dry_run = match &loading {
+        Loading::One(settings) => settings.dry_run,
+        Loading::Shops(shops) => shops.iter().all(|settings| settings.dry_run),
+    };
+    if args.wants_diff() && !is_dry_run {
         return Err(SettingsError::Conflict("--diff and --fail-if-diff compare what a run would do: add --dry-run".into()).into());
     }
-    Ok(compare_and_show(args, &settings, display, cancel))
+    match loading {
+        Loading::Shops(shops) => Ok(shops::for_each("run", &shops, display, cancel, |settings| run_shop(args, settings, display, cancel))),
+        Loading::One(settings) if args.wants_diff() => Ok(compare_and_show(args, &settings, display, cancel)),
+        Loading::One(settings) => Ok(run_and_show(&settings, CommandName::Run, display, cancel, |_| {})),
+    }
+}
+
+/// One run of several: that of a shop.
+fn run_shop(args: &RunArgs, settings: &Settings, display: &Display, cancel: &Cancel) -> ShopEnd {
+    let shop = shops::name(settings);
+    let progress = Progress::new(display);
+    progress.prefix(format!("shop {shop}: "));
+    let diff = args.wants_diff().then_some(args.limit);
+    let outcome = executed(settings, CommandName::Run, diff, cancel, &progress);
+    progress.finish();
+    if let Some(error) = &outcome.error {
+        display.error(&format!("shop {shop}: {error}"));
+    }
+    let mut result = serde_json::to_value(&outcome.summary).unwrap_or_default();
+    let mut text = String::new();
+    text::one_line(&mut text, &outcome.summary);
+    let mut fails = false;
+    if args.wants_diff() {
+        let found = outcome.diff.clone().unwrap_or_default();
+        fails = args.fail_if_diff && outcome.error.is_none() && !found.is_empty();
+        result["diff"] = serde_json::to_value(&found).unwrap_or_default();
+        super::diff::show(&mut text, &found);
+    }
+    ShopEnd {
+        status: outcome.summary.status,
+        exit_code: if fails { DIFFERS } else { exit_code(&outcome, settings) },
+        ending: if fails { Ending::Failure } else { Ending::of(outcome.error.as_ref()) },
+        result,
+        text,
+    }
+}
+
+/// Runs the job over the window of the settings.
+fn executed(settings: &Settings, command: CommandName, diff: Option<usize>, cancel: &Cancel, progress: &Progress) -> Outcome {
+    let (since, until) = (settings.since, settings.until);
+    execute(&Request { settings, command, replay_of: None, since, until, restart: None, diff, cancel, observer: progress })
 }
 
 /// A dry run that tells what it would change.
 fn compare_and_show(args: &RunArgs, settings: &Settings, display: &Display, cancel: &Cancel) -> u8 {
     let progress = Progress::new(display);
-    let (since, until, command) = (settings.since, settings.until, CommandName::Run);
-    let diff = Some(args.limit);
-    let outcome = execute(&Request { settings, command, replay_of: None, since, until, restart: None, diff, cancel, observer: &progress });
+    let outcome = executed(settings, CommandName::Run, Some(args.limit), cancel, &progress);
     progress.finish();
     if let Some(error) = &outcome.error {
         display.error(error);
@@ -59,9 +100,7 @@ pub(super) fn run_and_show(
     more: impl FnOnce(&mut String),
 ) -> u8 {
     let progress = Progress::new(display);
-    let (since, until) = (settings.since, settings.until);
-    let outcome =
-        execute(&Request { settings, command, replay_of: None, since, until, restart: None, diff: None, cancel, observer: &progress });
+    let outcome = executed(settings, command, None, cancel, &progress);
     progress.finish();
     show(&outcome, settings, display, more)
 }

@@ -60,7 +60,7 @@ fn list(output: &Output, limit: usize, display: &Display) -> Result<(), RunError
                 run.partitions_written.len(),
                 run.execution_time_seconds,
                 bar(run.execution_time_seconds / longest.max(f64::MIN_POSITIVE)),
-                text::window(run.since, run.until)
+                text::window(run.since, run.until) + &run.shop.as_ref().map(|shop| format!(" (shop {shop})")).unwrap_or_default()
             );
         }
     });

@@ -38,6 +38,12 @@ fn show(out: &mut String, status: &LayerStatus) {
     {
         text::row(out, "last run", &format!("{} {}", run.status.as_str(), ago(run)));
     }
+    for (place, shop) in status.shops.iter().enumerate() {
+        let success = shop.last_success.as_ref().map_or("no success yet".to_owned(), |run| format!("success {}", ago(run)));
+        let failed = shop.last_run.as_ref().filter(|run| shop.last_success.as_ref().is_none_or(|success| success.run_id != run.run_id));
+        let failed = failed.map(|run| format!(", then {} {}", run.status.as_str(), ago(run))).unwrap_or_default();
+        text::row(out, if place == 0 { "shops" } else { "" }, &format!("{}: {success}{failed}", shop.shop));
+    }
     if let Some(HeldBy { holder, seconds, stuck }) = &status.held_by {
         let age = span(i64::try_from(*seconds).unwrap_or(i64::MAX));
         let verdict = if *stuck { text::verdict(false, "", "stuck") + ": " } else { String::new() };

@@ -77,6 +77,9 @@ pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) 
 
 /// What a run has read and done.
 fn work(out: &mut String, summary: &Summary, settings: &Settings) {
+    if let Some(shop) = &summary.shop {
+        row(out, "shop", shop);
+    }
     if summary.since.is_some() || summary.until.is_some() {
         row(out, "window", &window(summary.since, summary.until));
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use polars::error::PolarsError;
 
 use crate::{
-    model::{Compression, FactSchema, FileFormat},
+    model::{Compression, FactSchema, FileFormat, LayerIds, SHOP_COLUMN},
     store::{Key, StoreError},
 };
 
@@ -41,6 +41,12 @@ pub enum LayerError {
         stored: &'static str,
         /// That of the settings.
         wanted: &'static str,
+    },
+    /// The layer is one of several shops and the settings name none, or the other way round: exit 2.
+    #[error("{}", other_shops(*stored))]
+    Shops {
+        /// Which ids the layer has.
+        stored: LayerIds,
     },
     /// The layer has files of another format than the settings say: exit 2.
     #[error(
@@ -78,8 +84,24 @@ pub enum LayerError {
 impl LayerError {
     /// The layer has these further columns, and should have those of the schema.
     pub(super) fn columns<'n>(stored: impl Iterator<Item = &'n str>, schema: &FactSchema) -> LayerError {
+        let stored: Vec<&str> = stored.collect();
+        if schema.ids() == LayerIds::OfShops && stored.first() != Some(&SHOP_COLUMN) {
+            return LayerError::Shops { stored: LayerIds::OfOneSource };
+        }
         let shown = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         let wanted = schema.extra().iter().map(|column| column.name.as_str()).collect();
-        LayerError::Columns { stored: shown(stored.collect()), wanted: shown(wanted) }
+        LayerError::Columns { stored: shown(stored), wanted: shown(wanted) }
+    }
+}
+
+/// Why shops do not go into a layer, and the way out.
+fn other_shops(stored: LayerIds) -> &'static str {
+    match stored {
+        LayerIds::OfOneSource => {
+            "the layer was made without shops, and etl.toml has [[shops]]: its orders would count twice, as `1` and as `shop:1`. Load the shops into another output (--output), or remove [[shops]] from etl.toml"
+        }
+        LayerIds::OfShops => {
+            "the layer is one of several shops, and etl.toml has no [[shops]]: its orders would count twice, as `shop:1` and as `1`. Put [[shops]] back into etl.toml, or load into another output (--output)"
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use rust_decimal::Decimal;
 
 use super::{LayerError, csv};
-use crate::model::{Dt, ExtraColumn, ExtraType, FACT_COLUMNS, FactRows, FactSchema, Line, Quantity, QuantityType};
+use crate::model::{Dt, ExtraColumn, ExtraType, FACT_COLUMNS, FactRows, FactSchema, LayerIds, Line, Quantity, QuantityType, SHOP_COLUMN};
 
 /// A partition with new columns.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,12 +21,17 @@ pub struct RewrittenPartition {
 /// rounded away: both count as lost.
 ///
 /// # Errors
-/// [`LayerError::Partition`] if the file can't be read.
+/// [`LayerError::Partition`] if the file can't be read; [`LayerError::Shops`] if its orders are of no shop, and should be of one.
 pub fn rewritten(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Result<Option<RewrittenPartition>, LayerError> {
     let header = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let names: Vec<_> = header.split(|&byte| byte == b',').map(|name| String::from_utf8_lossy(name).into_owned()).collect();
     // A header that is none of ours is what the strict reader says it is.
     let further = csv::further_names(&names).unwrap_or_default();
+    // A column more does not make them orders of a shop: their ids are others.
+    let is_ours = csv::further_names(&names).is_some();
+    if is_ours && schema.ids() == LayerIds::OfShops && further.first().is_none_or(|name| name != SHOP_COLUMN) {
+        return Err(LayerError::Shops { stored: LayerIds::OfOneSource });
+    }
     let as_text = |name: &String| ExtraColumn { name: name.clone(), kind: ExtraType::Text };
     let stored = FactSchema::new(further.iter().map(as_text).collect());
     let stored = stored.with_quantity(quantity_type(bytes));

@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{LayerError, csv};
 use crate::{
     coverage::Ledger,
-    model::{CurrencyTotals, Dt, FactRows, FactSchema, FileFormat, QuantityType, add_totals},
+    model::{CurrencyTotals, Dt, FactRows, FactSchema, FileFormat, LayerIds, QuantityType, add_totals},
     store::{
         self, Commit, FileStamp, Head, Key, ObjectRef, Output, StoreError,
         places::{self, INDEX, before_commits},
@@ -77,6 +77,9 @@ pub struct LayerState {
     /// The type of quantities.
     #[serde(default)]
     pub quantity: QuantityType,
+    /// Which ids its orders have.
+    #[serde(default)]
+    pub ids: LayerIds,
     /// Whether runs have loaded totals of which prices are quotients.
     #[serde(default)]
     pub has_quotients: bool,
@@ -117,11 +120,20 @@ impl LayerState {
         to_raw_value(self).map_err(|error| StoreError::Record { location: "the state of the layer".into(), detail: error.to_string() })
     }
 
+    /// Verifies that the orders of the layer have the ids of the schema: those of shops, or of one source. An empty layer has any.
+    ///
+    /// # Errors
+    /// [`LayerError::Shops`].
+    pub fn verify_ids(&self, schema: &FactSchema) -> Result<(), LayerError> {
+        if self.partitions.is_empty() || self.ids == schema.ids() { Ok(()) } else { Err(LayerError::Shops { stored: self.ids }) }
+    }
+
     /// Verifies that the layer has the columns of the schema. An empty layer has any columns.
     ///
     /// # Errors
-    /// [`LayerError::Columns`].
+    /// [`LayerError::Columns`], [`LayerError::Shops`].
     pub fn verify_columns(&self, schema: &FactSchema) -> Result<(), LayerError> {
+        self.verify_ids(schema)?;
         let same = self.columns.iter().eq(schema.extra().iter().map(|column| &column.name));
         if self.partitions.is_empty() {
             return Ok(());

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use super::{FactType, QuantityType, UtcMicros, decimal, fact::FACT_COLUMNS, parse_time_of_layer};
 
 /// The type of an extra column.
@@ -71,23 +73,49 @@ pub struct ExtraColumn {
     pub kind: ExtraType,
 }
 
+/// The first extra column of a layer of several shops: the name of the shop.
+pub const SHOP_COLUMN: &str = "shop";
+
+/// Which ids the orders and customers of a layer have.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerIds {
+    /// Those of their only source.
+    #[default]
+    OfOneSource,
+    /// Those of several shops: the name of the shop stands before each.
+    OfShops,
+}
+
 /// The columns of `fact_order`: the fixed columns of the contract, then the extra columns. Clones share them.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct FactSchema {
     extra: Arc<[ExtraColumn]>,
     quantity: QuantityType,
+    ids: LayerIds,
 }
 
 impl FactSchema {
     /// The fixed columns and these extra columns.
     pub fn new(extra: Vec<ExtraColumn>) -> FactSchema {
-        FactSchema { extra: extra.into(), quantity: QuantityType::default() }
+        FactSchema { extra: extra.into(), quantity: QuantityType::default(), ids: LayerIds::default() }
     }
 
     /// The same columns, with quantities of this type.
     #[must_use]
     pub fn with_quantity(self, quantity: QuantityType) -> FactSchema {
         FactSchema { quantity, ..self }
+    }
+
+    /// The same columns, of a layer with such ids.
+    #[must_use]
+    pub fn with_ids(self, ids: LayerIds) -> FactSchema {
+        FactSchema { ids, ..self }
+    }
+
+    /// Which ids the orders of the layer have.
+    pub fn ids(&self) -> LayerIds {
+        self.ids
     }
 
     /// The type of quantities.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{ExtraType, FactSchema, FieldPath, Level, MoneyError, ParsedMoney, QuantityType, WILDCARD},
-    settings::{ASKED_LINES, ColumnValue, Cursor, FactColumn, FieldRule, Limits, Profile, RepeatedSku, SkipRule, SkipValues},
+    settings::{ASKED_LINES, ColumnValue, Cursor, FactColumn, FieldRule, Limits, Profile, RepeatedSku, Shop, SkipRule, SkipValues},
 };
 
 /// A field of a record, in the order of [`RECORD_FIELDS`].
@@ -59,6 +59,8 @@ pub const LINE_FIELDS: [(&str, &[&str]); 5] = [
 pub struct Mapping<'a> {
     /// The profile of the source; `None` is the default profile.
     pub profile: Option<&'a Profile>,
+    /// The shop whose orders these are; `None` in a layer of one source.
+    pub shop: Option<&'a Shop>,
     /// The extra columns of the fact table.
     pub columns: &'a [FactColumn],
     /// The timestamp that the window applies to.

@@ -13,14 +13,16 @@ use super::{
     amount::amount,
     fields::{Field, PathTrie},
     limits,
+    prefix::IdPrefix,
     scalar::Scalar,
     walk::{Captured, Maps},
 };
 use crate::{
     model::{
-        CellTypes, ColumnType, DimensionSpec, FixedColumn, LONGEST_COLUMN_NAME, LONGEST_TEXT, Pairs, RawRecord, TextTable, fitting_text,
+        CellTypes, ColumnType, DIM_USER, DimensionSpec, FixedColumn, LONGEST_COLUMN_NAME, LONGEST_TEXT, Pairs, RawRecord, TextTable,
+        fitting_text,
     },
-    settings::{FieldRule, Limits, Profile, TimeText, Units},
+    settings::{FieldRule, Limits, Profile, Shop, TimeText, Units},
 };
 
 /// The levels of nested objects that become columns; deeper objects stay JSON.
@@ -112,6 +114,8 @@ impl MemberCounts {
 pub struct MemberNormalizer {
     spec: DimensionSpec,
     limits: Limits,
+    /// What stands before its ids.
+    prefix: IdPrefix,
     maps: Maps,
     /// The rule of each fixed column, in the order of the dimension.
     fixed: Vec<FixedRule>,
@@ -232,6 +236,7 @@ impl MemberNormalizer {
         MemberNormalizer {
             spec,
             limits,
+            prefix: IdPrefix::default(),
             maps,
             fixed,
             placed,
@@ -239,6 +244,13 @@ impl MemberNormalizer {
             has_only_texts: true,
             members: Members::default(),
         }
+    }
+
+    /// The same, for the members of a shop: their ids are those that its facts name.
+    #[must_use]
+    pub fn of_shop(self, shop: Option<&Shop>) -> MemberNormalizer {
+        let prefix = if self.spec.name == DIM_USER.name { shop.map(Shop::id_prefix) } else { shop.and_then(Shop::sku_prefix) };
+        MemberNormalizer { prefix: IdPrefix::new(prefix), ..self }
     }
 
     /// Adds the records of a page.
@@ -321,7 +333,7 @@ impl MemberNormalizer {
             return None;
         }
         let canonical = match kind {
-            ColumnType::Id => value.into_id().map(Cow::into_owned),
+            ColumnType::Id => value.into_id().map(|id| self.prefix.before(id).into_owned()),
             ColumnType::Text => value.into_text().map(Cow::into_owned),
             ColumnType::Money => self.amount(self.field(place), &value, row, cells),
             ColumnType::Timestamp => self.field(place).instant(&value).map(|instant| instant.to_canonical()),
@@ -490,7 +502,8 @@ impl MemberNormalizer {
         for name in &ids {
             let Some(place) = self.members.table.column(name) else { continue };
             let is_whole = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            let are_numbers = self.members.table.texts(place).all(|text| is_whole(text.strip_suffix(".0").unwrap_or(text)));
+            let of_source = self.members.table.texts(place).map(|text| self.prefix.without(text));
+            let are_numbers = of_source.map(|text| text.strip_suffix(".0").unwrap_or(text)).all(is_whole);
             if !are_numbers || !self.members.table.texts(place).any(|text| text.ends_with(".0")) {
                 continue;
             }
@@ -626,8 +639,8 @@ impl<'a> SourceRow<'a> {
 mod tests {
     use super::*;
     use crate::{
-        model::{DIM_PRODUCT, DIM_USER},
-        settings::{SourceKind, profile_of},
+        model::DIM_PRODUCT,
+        settings::{Skus, SourceKind, profile_of},
     };
 
     fn members(spec: DimensionSpec, profile: &str, records: &[&str]) -> Members {
@@ -745,6 +758,20 @@ mod tests {
     }
 
     #[test]
+    fn members_of_a_shop_have_the_ids_that_its_facts_name() {
+        let read = |spec: DimensionSpec, skus: Skus, record: &str| {
+            let shop = Shop { name: "de".into(), skus };
+            let mut normalizer = MemberNormalizer::new(spec, &Profile::default(), Limits::default()).of_shop(Some(&shop));
+            normalizer.records([RawRecord::from(record.as_bytes())].into_iter(), CellTypes::Typed);
+            rows(&normalizer.finish()).join(";")
+        };
+        assert_eq!(read(DIM_USER, Skus::OfCompany, r#"{"id":1,"name":"A"}"#), "user_id=de:1 name=A");
+        assert_eq!(read(DIM_PRODUCT, Skus::OfCompany, r#"{"id":1,"sku":"S"}"#), "sku=S product_id=1");
+        assert_eq!(read(DIM_PRODUCT, Skus::OfShop, r#"{"id":1,"sku":"S"}"#), "sku=de:S product_id=de:1");
+        assert_eq!(read(DIM_USER, Skus::OfShop, &format!(r#"{{"id":"{}"}}"#, "x".repeat(LONGEST_TEXT - 2))), "", "the name counts");
+    }
+
+    #[test]
     fn the_number_of_columns_is_bounded_and_long_texts_are_cut() {
         let keys: Vec<String> = (0..2000).map(|key| format!("\"k{key}\":1")).collect();
         let record =
@@ -792,7 +819,11 @@ mod tests {
         assert_eq!(read(&[r#"{"id":"7.0"}"#, r#"{"id":"7.5"}"#]), ["7.0", "7.5"]);
         assert_eq!(read(&[r#"{"id":"7.0"}"#, r#"{"id":"8"}"#]), ["7", "8"], "another file of the folder");
         assert_eq!(read(&[r#"{"id":"7.0"}"#, r#"{"id":"A"}"#]), ["7.0", "A"]);
-        let mut normalizer = MemberNormalizer::new(DIM_PRODUCT, &Profile::default(), Limits::default());
+        let shop = Shop { name: "de".into(), skus: Skus::OfCompany };
+        let mut of_shop = MemberNormalizer::new(DIM_USER, &Profile::default(), Limits::default()).of_shop(Some(&shop));
+        of_shop.records([r#"{"id":"7.0"}"#, r#"{"id":"8"}"#].iter().map(|record| RawRecord::from(record.as_bytes())), CellTypes::Text);
+        assert_eq!(super::tests::rows(&of_shop.finish()), ["user_id=de:7", "user_id=de:8"]);
+        let mut normalizer = MemberNormalizer::new(DIM_PRODUCT, &Profile::default(), Limits::default()).of_shop(Some(&shop));
         let rows = [r#"{"sku":"","product_id":"1.0"}"#, r#"{"sku":"2.0-B","product_id":"2.0"}"#];
         normalizer.records(rows.iter().map(|record| RawRecord::from(record.as_bytes())), CellTypes::Text);
         assert_eq!(super::tests::rows(&normalizer.finish()), ["sku=1 product_id=1", "sku=2.0-B product_id=2"]);

@@ -8,6 +8,7 @@ mod fields;
 mod limits;
 mod mapping;
 mod members;
+mod prefix;
 mod record;
 mod scalar;
 mod walk;

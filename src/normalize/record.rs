@@ -13,6 +13,7 @@ use super::{
     fields::Field,
     limits,
     mapping::{CompiledMapping, ExtraField, ExtraValue, LineField, Mapping, RecordField, SummedField},
+    prefix::IdPrefix,
     scalar::Scalar,
     walk::{Captured, Maps},
 };
@@ -21,7 +22,7 @@ use crate::{
         self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, ParsedMoney, Quantity, QuantityType,
         RawRecord, Reason, RevenueByDt, UtcMicros, Window, fitting_text,
     },
-    settings::{Cursor, Limits, RepeatedSku},
+    settings::{Cursor, Limits, RepeatedSku, Shop},
 };
 
 /// A dropped record or line, for quarantine.
@@ -183,6 +184,10 @@ pub struct NormalizedBatch {
 pub struct RecordNormalizer {
     mapping: CompiledMapping,
     maps: Maps,
+    /// What stands before the ids of orders and customers.
+    ids: IdPrefix,
+    /// What stands before skus and ids of products.
+    skus: IdPrefix,
     schema: FactSchema,
     cursor: Cursor,
     repeated_sku: RepeatedSku,
@@ -209,6 +214,8 @@ impl RecordNormalizer {
         RecordNormalizer {
             maps,
             mapping: compiled,
+            ids: IdPrefix::new(mapping.shop.map(Shop::id_prefix)),
+            skus: IdPrefix::new(mapping.shop.and_then(Shop::sku_prefix)),
             schema: mapping.schema(),
             cursor: mapping.cursor,
             repeated_sku: mapping.repeated_sku,
@@ -301,8 +308,8 @@ impl Losses {
         }
     }
 
-    fn id<'a>(&mut self, value: Scalar<'a>) -> Option<Cow<'a, str>> {
-        self.taken(IsMissing::of(&value), value.into_id())
+    fn id<'a>(&mut self, value: Scalar<'a>, prefix: &IdPrefix) -> Option<Cow<'a, str>> {
+        self.taken(IsMissing::of(&value), value.into_id().map(|id| prefix.before(id)))
     }
 
     fn text<'a>(&mut self, value: Scalar<'a>) -> Option<Cow<'a, str>> {
@@ -370,7 +377,8 @@ impl<'a> Work<'a> {
             self.batch.counts.records_skipped += 1;
             return;
         }
-        let Some(order_id) = self.field(RecordField::OrderId).into_id().filter(|id| id.len() <= LONGEST_TEXT) else {
+        let order_id = self.field(RecordField::OrderId).into_id().map(|id| self.normalizer.ids.before(id));
+        let Some(order_id) = order_id.filter(|id| id.len() <= LONGEST_TEXT) else {
             return self.drop_record(Reason::MissingOrderId, None, bytes);
         };
         let created_at = match self.field(RecordField::CreatedAt) {
@@ -448,7 +456,7 @@ impl<'a> Work<'a> {
             order_id,
             created_at,
             updated_at,
-            user_id: losses.id(self.field(RecordField::UserId)),
+            user_id: losses.id(self.field(RecordField::UserId), &self.normalizer.ids),
             status: losses.text(self.field(RecordField::Status)),
             currency: losses.text(self.field(RecordField::Currency)),
             extra: self.normalizer.mapping.extra.iter().map(|column| of_record(column, &mut losses)).collect(),
@@ -540,7 +548,8 @@ impl<'a> Work<'a> {
             MoneyError::OutOfRange => Reason::PriceOutOfRange,
         })?;
         let mut losses = Losses::default();
-        Ok(LineValues { sku, product_id: losses.id(value(LineField::ProductId)), quantity, price, losses, line, summed: Vec::new() })
+        let product_id = losses.id(value(LineField::ProductId), &self.normalizer.skus);
+        Ok(LineValues { sku, product_id, quantity, price, losses, line, summed: Vec::new() })
     }
 
     /// The money of a line (contract, Orders: `line_total`): the source's own total is the truth, and `unit_price` its quotient.
@@ -584,6 +593,7 @@ impl<'a> Work<'a> {
     /// The sku of a captured line, if it is valid.
     fn sku(&self, line: usize) -> Option<Cow<'a, str>> {
         let sku = self.normalizer.mapping.line(LineField::Sku).value(self.captured.line(line)?).into_id();
+        let sku = sku.map(|sku| self.normalizer.skus.before(sku));
         sku.filter(|sku| sku.len() <= LONGEST_TEXT)
     }
 
@@ -718,7 +728,7 @@ fn quantity(value: &Scalar<'_>, kind: QuantityType) -> Option<Quantity> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::FactRows;
+    use crate::{model::FactRows, settings::Skus};
 
     fn normalize(records: &[&str]) -> NormalizedBatch {
         RecordNormalizer::new(Window::default()).normalize(records.iter().map(|record| record.as_bytes()))
@@ -956,6 +966,33 @@ mod tests {
         // A part of a sum is no sum.
         let lines = r#"[{"sku":"a","off":[{"amount":1},{"amount":"x"}],"tax":1},{"sku":"a","tax":"1e99"}]"#;
         assert_eq!(of(RepeatedSku::Sum, lines), ("-/-".into(), 2));
+    }
+
+    #[test]
+    fn ids_of_a_shop_carry_its_name_and_it_counts_towards_their_length() {
+        let shop = |skus| Shop { name: "de".into(), skus };
+        let of = |shop: &Shop, record: &str| {
+            let mapping = Mapping { shop: Some(shop), ..Mapping::default() };
+            RecordNormalizer::configured(&mapping, Window::default()).normalize([record.as_bytes()].into_iter())
+        };
+        let ids = |shop: &Shop, record: &str| {
+            let frame = of(shop, record).rows.finish().unwrap();
+            let rows = FactRows::new(&frame).unwrap();
+            let line = rows.line(0);
+            [line.order_id, line.user_id.unwrap(), line.sku, line.product_id.unwrap()].join(" ")
+        };
+        let record = format!(r#"{{"id":1,{DATE},"user_id":7.0,"items":[{{"sku":"S","product_id":2}}]}}"#);
+        assert_eq!(ids(&shop(Skus::OfCompany), &record), "de:1 de:7 S 2");
+        assert_eq!(ids(&shop(Skus::OfShop), &record), "de:1 de:7 de:S de:2");
+        let company = shop(Skus::OfCompany);
+        let long = |bytes: usize| format!(r#"{{"id":"{}",{DATE},"items":[{{"sku":"S"}}]}}"#, "x".repeat(bytes));
+        assert_eq!(of(&company, &long(LONGEST_TEXT - 3)).rows.len(), 1);
+        assert_eq!(of(&company, &long(LONGEST_TEXT - 2)).counts.of(Reason::MissingOrderId), 1);
+        // What is dropped, or has lost its lines, is of the same order.
+        let line = of(&shop(Skus::OfShop), &format!(r#"{{"id":1,{DATE},"items":[{{"sku":"S","price":"x"}}]}}"#));
+        let dropped = &line.drops[0];
+        assert_eq!((dropped.order_id.as_deref(), dropped.line.as_ref().unwrap().sku.as_deref()), (Some("de:1"), Some("de:S")));
+        assert_eq!(of(&company, &format!(r#"{{"id":1,{DATE},"items":[]}}"#)).emptied[0].order_id, "de:1");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{CommandName, Summary};
+use super::Summary;
 use crate::{
     net::redact,
     store::{Key, Output, StoreError, places},
@@ -31,13 +31,13 @@ pub fn latest_runs(output: &Output, count: usize) -> Result<Vec<(Summary, String
     Ok(recorded_runs(output)?.take(count).collect())
 }
 
-/// The latest successful runs of a command, the last one first: at most `count`, of the latest `among`.
+/// The latest successful runs of the same command and shop as this one, the last one first: at most `count`, of the latest `among`.
 ///
 /// # Errors
 /// I/O errors.
-pub fn latest_successes(output: &Output, command: CommandName, count: usize, among: usize) -> Result<Vec<Summary>, StoreError> {
-    let of_command = |run: &Summary| run.status.is_success() && run.command == command;
-    Ok(recorded_runs(output)?.take(among).map(|(run, _)| run).filter(of_command).take(count).collect())
+pub fn latest_successes(output: &Output, like: &Summary, count: usize, among: usize) -> Result<Vec<Summary>, StoreError> {
+    let is_like = |run: &Summary| run.status.is_success() && run.command == like.command && run.shop == like.shop;
+    Ok(recorded_runs(output)?.take(among).map(|(run, _)| run).filter(is_like).take(count).collect())
 }
 
 /// Writes the report of a run, outside of any publish.

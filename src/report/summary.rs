@@ -144,6 +144,9 @@ pub struct Summary {
     /// The run that it put the layer back before, for an undo.
     #[serde(default)]
     pub undoes: Option<String>,
+    /// The shop whose orders it loaded; `None` in a layer of one source.
+    #[serde(default)]
+    pub shop: Option<String>,
     /// How it ended.
     pub status: Status,
     /// The window's beginning.
@@ -230,6 +233,7 @@ impl Summary {
             command: CommandName::Run,
             replay_of: None,
             undoes: None,
+            shop: None,
             status: Status::InternalError,
             since,
             until,
@@ -414,6 +418,7 @@ mod tests {
         let at = |second| UtcMicros::from_civil((2026, 2, 1), second, 250_000, 0).unwrap();
         let mut summary = Summary::new("20260201T030000000000Z-0004d20000".into(), Some(at(0)), None, at(10));
         summary.command = CommandName::Backfill;
+        summary.shop = Some("de".into());
         summary.status = Status::ChecksFailed;
         summary.cursor = Cursor::Updated;
         summary.identity = Some(SourceIdentity { source: "shop".into(), profile: "default".into(), cursor: "updated_at".into() });
@@ -464,6 +469,7 @@ mod tests {
             ("dropped", json!({"missing_order_id": 1, "missing_sku": 1})),
             ("rows_moved", json!(3)),
             ("texts_cut", json!(2)),
+            ("shop", json!("de")),
             ("source_identity", json!("shop")),
             ("profile", json!("default")),
             ("since", json!("2026-02-01T00:00:00.250000Z")),
@@ -473,7 +479,7 @@ mod tests {
             assert_eq!(json[key], value, "{key}");
         }
         let none = serde_json::to_value(Summary::new("r".into(), None, None, UtcMicros::new(0).unwrap())).unwrap();
-        for key in ["source_identity", "profile", "since", "peak_memory_bytes"] {
+        for key in ["shop", "source_identity", "profile", "since", "peak_memory_bytes"] {
             assert_eq!(none.get(key), Some(&Value::Null), "{key} is always present");
         }
         assert_eq!(none["completeness"].as_object().unwrap().len(), 8);

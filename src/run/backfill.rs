@@ -131,7 +131,7 @@ pub fn backfill(
     let settings = request.settings;
     let orders = settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
     let ledger = ledger::of_output(&Output::open(&settings.output)?)?;
-    let coverage = ledger.of(&ledger::identity(orders, settings.cursor));
+    let coverage = ledger.of(&ledger::identity(orders, settings));
     let chunks = planned(settings, request.chunk, request.choice, orders, coverage, UtcMicros::now())?;
     let all = chunks.len();
     let in_shard = |number: usize| request.shard.is_none_or(|shard| shard.has(number, all));

@@ -260,6 +260,7 @@ pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunE
     store::set_aside_damaged_log(&output)?;
     let layer = open::settled_layer(&output)?;
     let settings = &settings.with_quantity_of(layer.state.quantity);
+    layer.state.verify_ids(&settings.schema())?;
     let opening = open::Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer };
     let open::Opened { lease, run_id, mut layer } = opening.open(RunId::new(started_at))?;
     let mut staging = Staging::create(&output, run_id.as_str())?;
@@ -270,8 +271,8 @@ pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunE
         .map_err(|error| stopped(error.into()))?;
     let columns = settings.schema().extra().iter().map(|column| column.name.clone()).collect();
     let segments = catalog.stage_index(&mut staging, run_id.as_str(), &scratch.join("new_entries.idx"), cancel)?;
-    let quantity = settings.schema().quantity();
-    let mut next = LayerState { columns, quantity, segments, prices: None, ..catalog.state.clone() };
+    let (quantity, ids) = (settings.schema().quantity(), settings.schema().ids());
+    let mut next = LayerState { columns, quantity, ids, segments, prices: None, ..catalog.state.clone() };
     let partitions = next.partitions.len();
     catalog.found().iter().for_each(|(key, version)| staging.adopt(key.clone(), version.clone()));
     let change = LayerChange { output: &output, base: &layer, before: &catalog.state, lease: &lease, cancel };

@@ -85,7 +85,7 @@ pub(super) struct Verdict {
 pub(super) fn judge(settings: &Settings, output: &Output, summary: &mut Summary, ended: Ended, facts: &BTreeMap<Dt, PathBuf>) -> Verdict {
     let takes_long = summary.execution_time_seconds >= settings.alerts.slow_after.as_secs_f64();
     let earlier = if takes_long && ended == Ended::Success {
-        report::latest_successes(output, summary.command, EARLIER_RUNS.0, EARLIER_RUNS.1).unwrap_or_default()
+        report::latest_successes(output, summary, EARLIER_RUNS.0, EARLIER_RUNS.1).unwrap_or_default()
     } else {
         Vec::new()
     };
@@ -94,6 +94,9 @@ pub(super) fn judge(settings: &Settings, output: &Output, summary: &mut Summary,
     let missing = before.missing_days();
     let evidence = Evidence { summary, ended, earlier: &earlier, has_rows: &|dt| facts.contains_key(&dt), missing: &missing, newest };
     let mut findings = alert::judge(&settings.alerts, &evidence);
+    if let Some(shop) = &summary.shop {
+        findings.iter_mut().for_each(|finding| finding.name_shop(shop));
+    }
     // They are kept in the state, and sent.
     for finding in &mut findings {
         finding.message = finding.message.as_deref().map(|message| redact::text(message).into_owned());
@@ -101,7 +104,7 @@ pub(super) fn judge(settings: &Settings, output: &Output, summary: &mut Summary,
     summary.alerts = findings.iter().filter_map(|finding| Some(Alert { kind: finding.kind, message: finding.message.clone()? })).collect();
     let mut open = before.clone();
     let origin = NoticeOrigin::new(settings);
-    let by = Discovery { pipeline: origin.pipeline(), run_id: &summary.run_id, now: summary.finished_at };
+    let by = Discovery { pipeline: origin.pipeline(), run_id: &summary.run_id, shop: summary.shop.as_deref(), now: summary.finished_at };
     let recovered = open.apply_findings(by, ended, &findings);
     summary.recovered = recovered;
     Verdict { before, open }
@@ -183,7 +186,7 @@ pub(super) fn judge_holder(settings: &Settings, output: &Output, summary: &mut S
 /// Keeps and sends the alerts about stuck runs.
 pub(super) fn update_stuck(settings: &Settings, output: &Output, run_id: &str, now: UtcMicros, holding: Holding<'_>) -> stuck::Update {
     let origin = NoticeOrigin::new(settings);
-    let by = Discovery { pipeline: origin.pipeline(), run_id, now };
+    let by = Discovery { pipeline: origin.pipeline(), run_id, shop: None, now };
     let send = |due: &[(&Receiver, Notice)]| deliver(settings, origin.sender(run_id), due);
     stuck::update(output, &settings.alerts, by, holding, send).unwrap_or_else(|error| {
         tracing::warn!(%error, "the alert about the run that holds the output can't be kept, and is not sent");
@@ -261,7 +264,7 @@ fn last_success(output: &Output, summary: &Summary) -> Option<UtcMicros> {
     if summary.status.is_success() {
         return Some(summary.finished_at);
     }
-    let (run, _) = report::recorded_runs(output).ok()?.find(|(run, _)| run.status.is_success())?;
+    let (run, _) = report::recorded_runs(output).ok()?.find(|(run, _)| run.status.is_success() && run.shop == summary.shop)?;
     Some(run.finished_at)
 }
 

@@ -92,7 +92,9 @@ impl RunError {
             | RunError::Check(CheckError::Engine(_)) => 1,
             RunError::Settings(_)
             | RunError::Request(_)
-            | RunError::Layer(LayerError::Columns { .. } | LayerError::FileFormat { .. } | LayerError::Quantity { .. })
+            | RunError::Layer(
+                LayerError::Columns { .. } | LayerError::FileFormat { .. } | LayerError::Quantity { .. } | LayerError::Shops { .. },
+            )
             | RunError::Source(SourceError::Credentials { .. } | SourceError::Network(_))
             | RunError::Dimension(DimensionError::NoColumn { .. } | DimensionError::OldVersions { .. })
             | RunError::Check(CheckError::Custom { .. } | CheckError::Folder { .. })

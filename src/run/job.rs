@@ -84,7 +84,8 @@ pub fn execute(request: &Request<'_>) -> Outcome {
     let run_id = RunId::new(started_at);
     let fixed = |when: Option<When>| when.and_then(|when| when.instant(started_at));
     let telemetry = RunTelemetry::start(request.settings.telemetry.as_ref(), &request.settings.http.network);
-    let span = tracing::info_span!("run", run_id = run_id.as_str()).entered();
+    let shop = request.settings.shop.as_ref().map(|shop| shop.name.as_str());
+    let span = tracing::info_span!("run", run_id = run_id.as_str(), shop).entered();
     let opened = Output::open(&request.settings.output);
     let (output, refused) = match opened {
         Ok(output) => (output, None),
@@ -99,6 +100,7 @@ pub fn execute(request: &Request<'_>) -> Outcome {
         summary: Summary {
             command: request.command,
             replay_of: request.replay_of.map(RunId::to_string),
+            shop: shop.map(str::to_owned),
             cursor: request.settings.cursor,
             ..Summary::new(run_id.to_string(), fixed(request.since), fixed(request.until), started_at)
         },
@@ -395,7 +397,7 @@ impl Job<'_> {
             return Ok(Scope::default());
         }
         let ledger = ledger::read(&self.output, layer)?;
-        let coverage = ledger.of(&ledger::identity(orders, self.settings.cursor));
+        let coverage = ledger.of(&ledger::identity(orders, self.settings));
         let asked = AskedWindow { since: self.request.since, until: self.request.until, lookback: self.settings.lookback };
         Ok(scope_of(asked.resolve(coverage, self.summary.started_at)?))
     }
@@ -414,7 +416,7 @@ impl Job<'_> {
     /// The window that was asked for. Says what it leaves uncovered.
     fn resolve_window(&mut self, orders: &Source, opened: &OpenedLayer) -> Result<RunCoverage, RunError> {
         let ledger = ledger::read(&self.output, opened)?;
-        let identity = ledger::identity(orders, self.settings.cursor);
+        let identity = ledger::identity(orders, self.settings);
         let (settings, started_at) = (self.settings, self.summary.started_at);
         let asked = AskedWindow { since: self.request.since, until: self.request.until, lookback: settings.lookback };
         let coverage = ledger.of(&identity);
@@ -529,6 +531,7 @@ impl Job<'_> {
         let enricher = Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)?;
         let mapping = Mapping {
             profile: Some(&orders.profile),
+            shop: self.settings.shop.as_ref(),
             columns: &self.settings.fact_columns,
             cursor: self.settings.cursor,
             repeated_sku: self.settings.repeated_sku,

@@ -45,6 +45,17 @@ pub struct FailingCheck {
     pub run_id: String,
 }
 
+/// A shop, by its runs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ShopInShort {
+    /// Its name.
+    pub shop: String,
+    /// Its last run, among those that are looked at.
+    pub last_run: Option<RunInShort>,
+    /// Its last one that succeeded.
+    pub last_success: Option<RunInShort>,
+}
+
 /// A partition, in short.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct PartitionInShort {
@@ -82,8 +93,10 @@ pub struct HeldBy {
 /// The layer on one screen.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct LayerStatus {
-    /// The last run succeeded, no check fails, no alert is open, and no run is stuck.
+    /// The last run succeeded (of each shop, where there are several), no check fails, no alert is open, and no run is stuck.
     pub healthy: bool,
+    /// Each shop of `etl.toml`; none in a layer of one source.
+    pub shops: Vec<ShopInShort>,
     /// The run that holds the output now.
     pub held_by: Option<HeldBy>,
     /// No day between the first and the last is without rows, and coverage has no gaps.
@@ -128,7 +141,8 @@ pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
     let output = &Output::open(&settings.output)?;
     let now = UtcMicros::now();
     let held_by = held_by(settings, output, now)?;
-    let runs: Vec<Summary> = report::latest_runs(output, RUNS_COUNTED)?.into_iter().map(|(run, _)| run).collect();
+    let looked_at = RUNS_COUNTED * settings.shops.len().max(1);
+    let runs: Vec<Summary> = report::latest_runs(output, looked_at)?.into_iter().map(|(run, _)| run).collect();
     let last_success = match runs.iter().find(|run| run.status.is_success()) {
         Some(run) => Some(run.clone()),
         None => report::recorded_runs(output)?.map(|(run, _)| run).find(|run| run.status.is_success()),
@@ -146,12 +160,15 @@ pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
     let is_stuck = held_by.as_ref().is_some_and(|held| held.stuck);
     // A run that found the output held is no verdict on the layer.
     let is_fine = |run: &Summary| run.status.is_success() || matches!(run.status, Status::Locked | Status::DryRun);
+    let last_of = |shop: &String| runs.iter().find(|run| run.shop.as_ref() == Some(shop));
     Ok(LayerStatus {
         healthy: last_success.is_some()
             && runs.first().is_none_or(is_fine)
+            && settings.shops.iter().filter_map(last_of).all(is_fine)
             && failing_checks.iter().all(|check| check.severity != Severity::Error)
             && open_alerts.is_empty()
             && !is_stuck,
+        shops: settings.shops.iter().map(|shop| shop_in_short(shop, &runs, now)).collect(),
         held_by,
         complete: !partitions.is_empty() && days_without_rows.is_empty() && gaps.is_empty(),
         completeness: last_success.as_ref().map(|run| run.completeness.clone()),
@@ -197,6 +214,13 @@ fn in_short(run: &Summary, now: UtcMicros) -> RunInShort {
     }
 }
 
+fn shop_in_short(shop: &str, runs: &[Summary], now: UtcMicros) -> ShopInShort {
+    let mut of_shop = runs.iter().filter(|run| run.shop.as_deref() == Some(shop)).peekable();
+    let last_run = of_shop.peek().map(|run| in_short(run, now));
+    let last_success = of_shop.find(|run| run.status.is_success()).map(|run| in_short(run, now));
+    ShopInShort { shop: shop.to_owned(), last_run, last_success }
+}
+
 /// Who holds the output. Brings the alerts about stuck runs in line with it.
 fn held_by(settings: &Settings, output: &Output, now: UtcMicros) -> Result<Option<HeldBy>, RunError> {
     // Of several, the one that has been at work the longest.
@@ -223,12 +247,12 @@ fn days_between(partitions: &[PartitionInShort]) -> Vec<Dt> {
     partitions.windows(2).flat_map(gap).collect()
 }
 
-/// Each check as it was last run, where it failed then.
+/// Each check as it was last run, by each shop where there are several, where it failed then.
 fn failing_checks(runs: &[Summary]) -> Vec<FailingCheck> {
     let mut last = BTreeMap::new();
     for run in runs {
         for check in &run.checks {
-            last.entry(&check.name).or_insert((check, &run.run_id));
+            last.entry((&run.shop, &check.name)).or_insert((check, &run.run_id));
         }
     }
     let failing = last.into_values().filter(|(check, _)| !check.passed);

@@ -11,7 +11,7 @@ use crate::{
     model::{UtcMicros, Window, parse_time_text},
     net::redact,
     report::{self, CommandName, Status, Summary},
-    settings::{Cursor, Location, Settings, Source},
+    settings::{Location, Settings, Skus, Source},
     store::{Output, StoreError},
 };
 
@@ -63,15 +63,19 @@ fn loaded_by(run: &Summary) -> Option<(SourceIdentity, LoadedInterval)> {
     Some((run.identity.clone()?, loaded(window, run.started_at, &run.run_id, in_window, &run.rules)?))
 }
 
-/// What makes a source the same source (contract, Terms).
-pub(super) fn identity(source: &Source, cursor: Cursor) -> SourceIdentity {
+/// What makes a source the same source (contract, Terms). The name of a shop belongs to it.
+pub(super) fn identity(source: &Source, settings: &Settings) -> SourceIdentity {
     let name = source.name.clone().unwrap_or_else(|| match &source.location {
         Location::Http(url) => without_window(url, source),
         Location::Files(pattern) => pattern.clone(),
         Location::Bucket(objects) => objects.to_string(),
     });
+    let name = match &settings.shop {
+        Some(shop) => format!("{}{name}", shop.id_prefix()),
+        None => name,
+    };
     let profile = source.profile_name.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
-    SourceIdentity { source: name, profile, cursor: cursor.column().to_owned() }
+    SourceIdentity { source: name, profile, cursor: settings.cursor.column().to_owned() }
 }
 
 /// A URL without credentials and without a window: without the parameters that its profile writes one into, and without times.
@@ -108,7 +112,9 @@ pub(super) fn rules(settings: &Settings, source: &Source) -> String {
         settings.merge,
         settings.repeated_sku
     );
-    format!("{:016x}", xxh3_64(rules.as_bytes()))
+    // Nothing is added without a shop: what was loaded stays done.
+    let own_skus = settings.shop.as_ref().filter(|shop| shop.skus == Skus::OfShop).map_or("", |_| " own_skus");
+    format!("{:016x}", xxh3_64(format!("{rules}{own_skus}").as_bytes()))
 }
 
 /// What a run of a window has loaded.
@@ -125,14 +131,15 @@ pub(super) fn loaded(window: Window, started_at: UtcMicros, run_id: &str, record
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Filter, HttpProfile, Profile};
+    use crate::settings::{Cursor, Filter, HttpProfile, Profile, Shop};
 
     #[test]
     fn a_source_is_known_by_its_name_or_its_location_without_window_and_secrets() {
         let http = HttpProfile { filter: Filter { since: Some("after".into()), ..Filter::default() }, ..HttpProfile::default() };
         let profile = Profile { http, ..Profile::default() };
         let source = |location: &str| Source { profile: profile.clone(), ..location.parse::<Location>().unwrap().into() };
-        let name = |source: &Source| identity(source, Cursor::Created).source;
+        let settings = Settings::plain(std::path::PathBuf::from("output"));
+        let name = |source: &Source| identity(source, &settings).source;
         let plain = "https://h/o?status=any";
         assert_eq!(name(&source("https://h/o?status=any&after=2026-01-01")), plain);
         assert_eq!(name(&source(plain)), plain);
@@ -141,6 +148,11 @@ mod tests {
         assert!(!name(&source("https://h/o?api_key=hush")).contains("hush"));
         assert_eq!(name(&source("export/*.ndjson")), "export/*.ndjson");
         assert_eq!(name(&Source { name: Some("shop".into()), ..source(plain) }), "shop");
-        assert_eq!(identity(&source(plain), Cursor::Updated).cursor, "updated_at");
+        let by_update = Settings { cursor: Cursor::Updated, ..settings.clone() };
+        assert_eq!(identity(&source(plain), &by_update).cursor, "updated_at");
+        let of_shop = Settings { shop: Some(Shop { name: "de".into(), skus: Skus::OfCompany }), ..settings.clone() };
+        assert_eq!(identity(&source(plain), &of_shop).source, format!("de:{plain}"));
+        let own_skus = Settings { shop: Some(Shop { name: "de".into(), skus: Skus::OfShop }), ..settings.clone() };
+        assert_ne!(rules(&of_shop, &source(plain)), rules(&own_skus, &source(plain)));
     }
 }

@@ -125,7 +125,7 @@ impl MemberReader<'_> {
     /// Reads a source to its end. Each file has columns of its own.
     fn read(&self, spec: DimensionSpec, source: &Source) -> Result<ReadMembers, RunError> {
         let shape = shape::of_dimension(&spec, &source.profile);
-        let new_normalizer = || MemberNormalizer::new(spec, &source.profile, self.settings.limits);
+        let new_normalizer = || MemberNormalizer::new(spec, &source.profile, self.settings.limits).of_shop(self.settings.shop.as_ref());
         let (mut files, mut normalizer, mut origin) = (Vec::new(), new_normalizer(), None);
         let mut sink = |page: Page| {
             let file = page.origin.file().map(Path::to_owned);

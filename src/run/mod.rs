@@ -50,12 +50,12 @@ pub use explain::{
     WarehouseRows, explain,
 };
 pub use job::{Outcome, Request, execute};
-pub use layer_status::{CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RunInShort, layer_status};
+pub use layer_status::{CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RunInShort, ShopInShort, layer_status};
 pub use observer::{NoObserver, Observer, StageName};
 pub use open::{host, recover_unless_held};
 pub use plan::{Plan, PlanRequest, PlannedChunk, plan};
 pub use probe::{Evidence, Found, Probe, Proposal, probe};
-pub use replay::replay;
+pub use replay::{replay, shop_of_run};
 pub use request_error::RequestError;
 pub use rewrite::{RewriteMode, Rewritten, rewrite};
 pub use undo::{Undone, undo};

@@ -39,6 +39,8 @@ pub struct PlannedChunk {
 /// What a run or a backfill would ask for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Plan {
+    /// The shop whose orders it is about; `None` in a layer of one source.
+    pub shop: Option<String>,
     /// The source that coverage is kept under.
     #[serde(flatten)]
     pub identity: SourceIdentity,
@@ -71,7 +73,7 @@ pub fn plan(request: PlanRequest<'_>) -> Result<Plan, RunError> {
     let orders = settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
     let now = UtcMicros::now();
     let ledger = ledger::of_output(&Output::open(&settings.output)?)?;
-    let identity = ledger::identity(orders, settings.cursor);
+    let identity = ledger::identity(orders, settings);
     let coverage = ledger.of(&identity);
     let since = settings.since.unwrap_or(When::Last);
     let window = AskedWindow { since: Some(since), until: settings.until, lookback: settings.lookback }.resolve(coverage, now)?;
@@ -80,6 +82,7 @@ pub fn plan(request: PlanRequest<'_>) -> Result<Plan, RunError> {
         None => None,
     };
     Ok(Plan {
+        shop: settings.shop.as_ref().map(|shop| shop.name.clone()),
         since: window.since.map(UtcMicros::rfc3339),
         until: window.until.map(UtcMicros::rfc3339),
         why: why(since, window, coverage),

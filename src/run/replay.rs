@@ -20,7 +20,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     model::RunId,
-    report::CommandName,
+    report::{CommandName, Summary},
     settings::Settings,
     store::{Output, StoreError, places},
 };
@@ -58,6 +58,20 @@ pub fn replay(settings: &Settings, run_id: &RunId, cancel: &Cancel, observer: &d
         // The quarantine is at fault, and not the run.
         Some(RunError::Request(error @ (RequestError::NoQuarantine(_) | RequestError::DamagedQuarantine { .. }))) => Err(error.into()),
         _ => Ok(outcome),
+    }
+}
+
+/// The shop of a run whose quarantine is to be replayed, as its report says.
+///
+/// # Errors
+/// There is no such report, it names no shop, or the settings do not know it (exit 2); I/O errors.
+pub fn shop_of_run(settings: &Settings, run_id: &RunId) -> Result<String, RunError> {
+    let output = Output::open(&settings.output)?;
+    let report = output.read(places::report(run_id.as_str()))?.and_then(|bytes| Summary::from_json(&bytes).ok());
+    let report = report.ok_or_else(|| RequestError::UnknownRun(run_id.to_string()))?;
+    match report.shop.filter(|shop| settings.shops.contains(shop)) {
+        Some(shop) => Ok(shop),
+        None => Err(RequestError::NoShopOfRun { run_id: run_id.to_string(), known: settings.shops.join(", ") }.into()),
     }
 }
 

@@ -60,6 +60,14 @@ pub enum RequestError {
     /// The run dropped nothing, or its quarantine was removed.
     #[error("the run `{0}` has no quarantine; `etl quarantine` lists those that have")]
     NoQuarantine(String),
+    /// The run is of no shop that the settings name.
+    #[error("run `{run_id}` is of no shop in etl.toml, which has {known}: its records belong to none of them")]
+    NoShopOfRun {
+        /// The run.
+        run_id: String,
+        /// The shops.
+        known: String,
+    },
     /// Nothing that is kept knows the order.
     #[error("{output}: no order `{order_id}`{} is known here. Looked at {looked_at}", sku.as_ref().map(|sku| format!(" with sku `{sku}`")).unwrap_or_default())]
     UnknownOrder {

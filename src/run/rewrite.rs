@@ -59,6 +59,7 @@ pub fn rewrite(settings: &Settings, mode: RewriteMode, cancel: &Cancel) -> Resul
     let Opened { lease, layer, .. } = opening.open(RunId::new(started_at))?;
     // Half of a layer may have the new format already, where a rewrite was cut off: the settings must say it again.
     let settings = &settings.with_quantity_of(layer.state.quantity);
+    layer.state.verify_ids(&settings.schema())?;
     let format = settings.file_format.or_else(|| layer.state.file_format()).unwrap_or_default();
     let rewrite = Rewrite { settings, output: &output, format, lease: &lease, cancel };
     let found = rewrite.count(&layer)?;
@@ -159,6 +160,7 @@ impl Rewrite<'_> {
         }
         if columns.is_some() {
             next.quantity = self.settings.schema().quantity();
+            next.ids = self.settings.schema().ids();
         }
         next.columns = columns.unwrap_or(next.columns);
         manifest_of(self.output, self.settings, &mut staging, &run_id, &written, &next)?;

@@ -169,7 +169,8 @@ impl<'a> RunStager<'a> {
         };
         let columns = settings.schema().extra().iter().map(|column| column.name.clone()).collect();
         let has_quotients = view.has_quotients;
-        let next = LayerState { columns, quantity: settings.schema().quantity(), has_quotients, ..catalog.state.clone() };
+        let (quantity, ids) = (settings.schema().quantity(), settings.schema().ids());
+        let next = LayerState { columns, quantity, ids, has_quotients, ..catalog.state.clone() };
         let (reads, changes) = (Vec::new(), BTreeMap::new());
         RunStager { context, format, staging, catalog, next, reads, view, changes, dimensions_changed: false }
     }

@@ -1,15 +1,17 @@
 //! Credentials of sources, from the environment or `.env` only; which source gets which; none in plain sight on the network.
 
+use reqwest::Url;
+
 use super::{
     Auth, ConfiguredValue, Environment, Form, Grant, HttpSettings, Location, SETTINGS, Secret, SettingsError, Source, SourceKind,
-    is_loopback,
+    environment::SHOP_PREFIX, is_loopback,
 };
 
 /// What a source asks for before it answers.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Credentials {
     /// The variables that these are read from: an error names them.
-    pub variables: CredentialVariables,
+    pub variables: CredentialNames,
     /// A bearer token.
     pub bearer: Option<Secret>,
     /// The name of a header, and the API key that goes there.
@@ -37,43 +39,30 @@ pub enum CredentialVariables {
 }
 
 /// The names of variables.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CredentialNames {
     /// Of the bearer token.
-    pub token: &'static str,
+    pub token: String,
     /// Of the API key.
-    pub key: &'static str,
+    pub key: String,
     /// Of the header for the API key.
-    pub key_header: &'static str,
+    pub key_header: String,
     /// Of the user.
-    pub user: &'static str,
+    pub user: String,
     /// Of the password.
-    pub password: &'static str,
+    pub password: String,
     /// Of the id of an OAuth 2 client.
-    pub client_id: &'static str,
+    pub client_id: String,
     /// Of its secret.
-    pub client_secret: &'static str,
+    pub client_secret: String,
     /// Of the refresh token.
-    pub refresh_token: &'static str,
+    pub refresh_token: String,
     /// Of the file that keeps it.
-    pub refresh_token_file: &'static str,
+    pub refresh_token_file: String,
 }
 
-macro_rules! names {
-    ($prefix:literal) => {
-        CredentialNames {
-            token: concat!($prefix, "API_TOKEN"),
-            key: concat!($prefix, "API_KEY"),
-            key_header: concat!($prefix, "API_KEY_HEADER"),
-            user: concat!($prefix, "API_USER"),
-            password: concat!($prefix, "API_PASSWORD"),
-            client_id: concat!($prefix, "OAUTH_CLIENT_ID"),
-            client_secret: concat!($prefix, "OAUTH_CLIENT_SECRET"),
-            refresh_token: concat!($prefix, "OAUTH_REFRESH_TOKEN"),
-            refresh_token_file: concat!($prefix, "OAUTH_REFRESH_TOKEN_FILE"),
-        }
-    };
-}
+/// How the names of variables end that hold secrets.
+const SECRET_ENDS: [&str; 5] = ["API_TOKEN", "API_KEY", "API_PASSWORD", "OAUTH_CLIENT_SECRET", "OAUTH_REFRESH_TOKEN"];
 
 impl CredentialVariables {
     /// All sets of variables.
@@ -81,20 +70,61 @@ impl CredentialVariables {
 
     /// The names of the variables.
     pub fn names(self) -> CredentialNames {
+        CredentialNames::with_prefix(&format!("ETL_{}", self.part()))
+    }
+
+    /// The names of the variables of a shop.
+    pub fn names_of_shop(self, shop: &str) -> CredentialNames {
+        let shop = shop.to_ascii_uppercase().replace('-', "_");
+        CredentialNames::with_prefix(&format!("{SHOP_PREFIX}{shop}_{}", self.part()))
+    }
+
+    /// The part of the names that says which set they are of.
+    fn part(self) -> &'static str {
         match self {
-            CredentialVariables::Common => names!("ETL_"),
-            CredentialVariables::Users => names!("ETL_USERS_"),
-            CredentialVariables::Products => names!("ETL_PRODUCTS_"),
+            CredentialVariables::Common => "",
+            CredentialVariables::Users => "USERS_",
+            CredentialVariables::Products => "PRODUCTS_",
+        }
+    }
+
+    /// Those of a kind of source.
+    fn of(kind: SourceKind) -> CredentialVariables {
+        match kind {
+            SourceKind::Orders => CredentialVariables::Common,
+            SourceKind::Users => CredentialVariables::Users,
+            SourceKind::Products => CredentialVariables::Products,
         }
     }
 }
 
+impl Default for CredentialNames {
+    fn default() -> CredentialNames {
+        CredentialVariables::default().names()
+    }
+}
+
 impl CredentialNames {
+    /// Those that begin so.
+    fn with_prefix(prefix: &str) -> CredentialNames {
+        let name = |end: &str| format!("{prefix}{end}");
+        CredentialNames {
+            token: name("API_TOKEN"),
+            key: name("API_KEY"),
+            key_header: name("API_KEY_HEADER"),
+            user: name("API_USER"),
+            password: name("API_PASSWORD"),
+            client_id: name("OAUTH_CLIENT_ID"),
+            client_secret: name("OAUTH_CLIENT_SECRET"),
+            refresh_token: name("OAUTH_REFRESH_TOKEN"),
+            refresh_token_file: name("OAUTH_REFRESH_TOKEN_FILE"),
+        }
+    }
+
     /// All of them.
-    pub fn all(&self) -> [&'static str; 9] {
-        let oauth = [self.client_id, self.client_secret, self.refresh_token, self.refresh_token_file];
-        let [id, secret, refresh, file] = oauth;
-        [self.token, self.key, self.key_header, self.user, self.password, id, secret, refresh, file]
+    pub fn all(self) -> [String; 9] {
+        let CredentialNames { token, key, key_header, user, password, client_id, client_secret, refresh_token, refresh_token_file } = self;
+        [token, key, key_header, user, password, client_id, client_secret, refresh_token, refresh_token_file]
     }
 }
 
@@ -104,6 +134,11 @@ impl Credentials {
         self.bearer.is_none() && self.api_key.is_none() && self.basic.is_none() && self.client.is_none()
     }
 
+    /// Whether they let in the same one, whatever variables they are read from.
+    pub fn are_equal_to(&self, other: &Credentials) -> bool {
+        Credentials { variables: other.variables.clone(), refresh_file: other.refresh_file.clone(), ..self.clone() } == *other
+    }
+
     /// Whether they are enough to get tokens.
     pub fn gets_tokens(&self, grant: Grant) -> bool {
         self.client.is_some() && (grant == Grant::ClientCredentials || self.refresh.is_some())
@@ -111,21 +146,21 @@ impl Credentials {
 
     /// The variables that this authentication needs and that are not set.
     pub fn missing_for(&self, auth: &Auth) -> Option<String> {
-        let names = self.variables.names();
+        let names = &self.variables;
         match auth {
             Auth::KeyAsUser if self.basic.is_some() => None,
-            Auth::KeyHeader(_) | Auth::KeyParameter(_) | Auth::KeyAsUser if self.api_key.is_none() => Some(names.key.to_owned()),
-            Auth::Bearer { .. } if self.bearer.is_none() => Some(names.token.to_owned()),
+            Auth::KeyHeader(_) | Auth::KeyParameter(_) | Auth::KeyAsUser if self.api_key.is_none() => Some(names.key.clone()),
+            Auth::Bearer { .. } if self.bearer.is_none() => Some(names.token.clone()),
             Auth::Bearer { key_header: Some(_) } | Auth::OAuth { key_header: Some(_), .. } if self.api_key.is_none() => {
-                Some(names.key.to_owned())
+                Some(names.key.clone())
             }
             Auth::Basic | Auth::PairOfParameters(..) | Auth::Login { .. } if self.basic.is_none() => {
                 Some(format!("{} and {}", names.user, names.password))
             }
             Auth::OAuth { grant, token_header, .. } if !self.gets_tokens(*grant) => {
                 let (given, name) = match token_header {
-                    Some(_) => (self.api_key.is_some(), names.key),
-                    None => (self.bearer.is_some(), names.token),
+                    Some(_) => (self.api_key.is_some(), &names.key),
+                    None => (self.bearer.is_some(), &names.token),
                 };
                 let refresh = if *grant == Grant::RefreshToken { format!(", {}", names.refresh_token) } else { String::new() };
                 (!given).then(|| format!("{}, {}{refresh} (or {name})", names.client_id, names.client_secret))
@@ -140,8 +175,12 @@ pub(super) fn hide_all(environment: &Environment) {
     for names in CredentialVariables::ALL.map(CredentialVariables::names) {
         for name in [names.token, names.key, names.password, names.client_secret, names.refresh_token] {
             // The secret registers itself.
-            drop(environment.secret(name));
+            drop(environment.secret(&name));
         }
+    }
+    // Which shops there are is not known yet.
+    for name in environment.of_shops().filter(|name| SECRET_ENDS.iter().any(|end| name.ends_with(end))) {
+        drop(environment.secret(name));
     }
     for setting in SETTINGS.iter().filter(|setting| setting.form == Form::Secret) {
         drop(environment.secret(setting.variable));
@@ -149,24 +188,24 @@ pub(super) fn hide_all(environment: &Environment) {
 }
 
 /// Reads one set of variables.
-fn read(environment: &Environment, variables: CredentialVariables) -> Result<Credentials, SettingsError> {
-    let names = variables.names();
-    let header = environment.get(names.key_header);
+fn read(environment: &Environment, names: CredentialNames) -> Result<Credentials, SettingsError> {
+    let header = environment.get(&names.key_header);
     if let Some(configured) = header.as_ref().filter(|header| header.value.parse::<reqwest::header::HeaderName>().is_err()) {
         return Err(configured.invalid("not the name of a header"));
     }
     let header = header.map_or_else(|| "X-API-Key".to_owned(), |configured| configured.value);
-    let token = environment.get(names.token);
-    let user = environment.get(names.user);
+    let token = environment.get(&names.token);
+    let user = environment.get(&names.user);
     // A key as the user, and no password, is the form of some vendors: then the variable is there, and empty.
-    let password = if user.is_some() { environment.get_or_empty(names.password) } else { environment.get(names.password) };
-    let basic = both(user, password, [names.user, names.password])?;
-    let client = both(environment.get(names.client_id), environment.get(names.client_secret), [names.client_id, names.client_secret])?;
-    let key = environment.get(names.key);
-    let refresh_file = environment.get(names.refresh_token_file).map(|configured| std::path::PathBuf::from(configured.value));
+    let password = if user.is_some() { environment.get_or_empty(&names.password) } else { environment.get(&names.password) };
+    let basic = both(user, password, [&names.user, &names.password])?;
+    let client = [&names.client_id, &names.client_secret];
+    let client = both(environment.get(client[0]), environment.get(client[1]), client.map(String::as_str))?;
+    let key = environment.get(&names.key);
+    let refresh_file = environment.get(&names.refresh_token_file).map(|configured| std::path::PathBuf::from(configured.value));
     // What a server gave last comes before what was given first.
     let kept = refresh_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok()).map(|text| text.trim().to_owned());
-    let refresh = kept.filter(|token| !token.is_empty()).map(Secret::new).or_else(|| environment.secret(names.refresh_token));
+    let refresh = kept.filter(|token| !token.is_empty()).map(Secret::new).or_else(|| environment.secret(&names.refresh_token));
     if token.is_some() && basic.is_some() {
         let detail = format!("{} and {} are both set: a request carries one Authorization header", names.token, names.user);
         return Err(SettingsError::Conflict(detail));
@@ -180,7 +219,7 @@ fn read(environment: &Environment, variables: CredentialVariables) -> Result<Cre
     let secret = |configured: ConfiguredValue| Secret::new(configured.value);
     let pair = |(name, password): (ConfiguredValue, ConfiguredValue)| (Secret::user_name(name.value), secret(password));
     Ok(Credentials {
-        variables,
+        variables: names,
         bearer: token.map(secret),
         api_key: key.map(|key| (header, secret(key))),
         basic: basic.map(pair),
@@ -213,24 +252,85 @@ pub(super) struct NamedSource {
 /// Gives each source its credentials: its own, or else the common ones where it has the origin of the orders, or the orders
 /// are no URL.
 pub(super) fn distribute(environment: &Environment, sources: &mut [NamedSource; 3]) -> Result<(), SettingsError> {
-    let common = read(environment, CredentialVariables::Common)?;
+    let common = read(environment, CredentialVariables::Common.names())?;
     let origin = |source: &Option<Source>| match source {
         Some(Source { location: Location::Http(url), .. }) => Some(url.origin()),
         _ => None,
     };
     let orders = sources.iter().find(|named| named.kind == SourceKind::Orders).and_then(|named| origin(&named.source));
     for NamedSource { kind, source } in sources {
-        let own = match kind {
-            SourceKind::Orders => common.clone(),
-            SourceKind::Users => read(environment, CredentialVariables::Users)?,
-            SourceKind::Products => read(environment, CredentialVariables::Products)?,
-        };
+        let own = read(environment, CredentialVariables::of(*kind).names())?;
         let falls_back = own.is_empty() && (orders.is_none() || origin(source) == orders);
         if let Some(source) = source {
             source.credentials = if falls_back { common.clone() } else { own };
         }
     }
     Ok(())
+}
+
+/// Where the top level's own sources are: credentials without a shop are for these origins, and for no other.
+#[derive(Clone, Default, Debug)]
+pub(super) struct TopUrls {
+    pub(super) orders: Option<Url>,
+    pub(super) users: Option<Url>,
+    pub(super) products: Option<Url>,
+}
+
+impl TopUrls {
+    fn of(&self, kind: SourceKind) -> Option<&Url> {
+        match kind {
+            SourceKind::Orders => self.orders.as_ref(),
+            SourceKind::Users => self.users.as_ref(),
+            SourceKind::Products => self.products.as_ref(),
+        }
+    }
+}
+
+/// Credentials that a source may get.
+struct Candidate {
+    credentials: Credentials,
+    /// Whether they are meant for its origin.
+    is_meant: bool,
+}
+
+/// Gives each source of a shop its credentials: its own, or else those of the shop's orders where it has their origin. Credentials
+/// without a shop go to the origins of the top level's own sources only: the host of another shop must not see them.
+pub(super) fn distribute_to_shop(
+    environment: &Environment,
+    shop: &str,
+    top: &TopUrls,
+    sources: &mut [NamedSource; 3],
+) -> Result<(), SettingsError> {
+    let (common, of_shop) =
+        (read(environment, CredentialVariables::Common.names())?, read(environment, CredentialVariables::Common.names_of_shop(shop))?);
+    let orders = sources.iter().find(|named| named.kind == SourceKind::Orders).and_then(|named| url_of(named.source.as_ref())).cloned();
+    for NamedSource { kind, source } in sources {
+        let Some(source) = source else { continue };
+        let Some(url) = url_of(Some(&*source)) else { continue };
+        let variables = CredentialVariables::of(*kind);
+        let own = read(environment, variables.names_of_shop(shop))?;
+        let is_at = |other: Option<&Url>| other.is_some_and(|other| other.origin() == url.origin());
+        let (with_orders, without_url) = (is_at(orders.as_ref()), orders.is_none());
+        let hinted = if with_orders || without_url { of_shop.clone() } else { own.clone() };
+        let candidates = [
+            Candidate { credentials: own, is_meant: true },
+            Candidate { credentials: of_shop.clone(), is_meant: with_orders },
+            Candidate { credentials: read(environment, variables.names())?, is_meant: is_at(top.of(*kind)) },
+            Candidate { credentials: of_shop.clone(), is_meant: without_url },
+            Candidate { credentials: common.clone(), is_meant: is_at(top.of(SourceKind::Orders)) },
+        ];
+        let found = candidates.into_iter().find(|candidate| candidate.is_meant && !candidate.credentials.is_empty());
+        source.credentials = found.map_or(hinted, |found| found.credentials);
+    }
+    Ok(())
+}
+
+/// The URL of a source that has one.
+fn url_of(source: Option<&Source>) -> Option<&Url> {
+    match source {
+        Some(Source { location: Location::Http(url), .. }) => Some(url),
+        _ => None,
+    }
 }
 
 /// Refuses to send credentials over plain http to another machine.
@@ -274,7 +374,7 @@ mod tests {
         Ok(sources.map(|named| {
             let credentials = named.source.unwrap().credentials;
             let bearer = credentials.bearer.map_or("-".to_owned(), |secret| secret.expose().to_owned());
-            format!("{bearer} {}", credentials.variables.names().token)
+            format!("{bearer} {}", credentials.variables.token)
         }))
     }
 
@@ -295,7 +395,7 @@ mod tests {
 
     #[test]
     fn credentials_come_whole_and_one_at_a_time() {
-        let read = |process: &[(&str, &str)]| read(&Environment::of(process, &[]), CredentialVariables::Users);
+        let read = |process: &[(&str, &str)]| read(&Environment::of(process, &[]), CredentialVariables::Users.names());
         assert_eq!(read(&[("ETL_USERS_API_KEY", "k")]).unwrap().api_key, Some(("X-API-Key".into(), Secret::new("k".into()))));
         assert_eq!(
             read(&[("ETL_USERS_API_PASSWORD", "p")]).unwrap_err().to_string(),
@@ -311,7 +411,7 @@ mod tests {
 
     #[test]
     fn missing_credentials_are_named_by_their_variables() {
-        let users = Credentials { variables: CredentialVariables::Users, ..Credentials::default() };
+        let users = Credentials { variables: CredentialVariables::Users.names(), ..Credentials::default() };
         assert_eq!(users.missing_for(&Auth::Bearer { key_header: None }).as_deref(), Some("ETL_USERS_API_TOKEN"));
         assert_eq!(users.missing_for(&Auth::Basic).as_deref(), Some("ETL_USERS_API_USER and ETL_USERS_API_PASSWORD"));
         assert_eq!(Credentials::default().missing_for(&Auth::KeyHeader("x".into())).as_deref(), Some("ETL_API_KEY"));

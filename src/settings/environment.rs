@@ -24,6 +24,9 @@ const FOREIGN: [&str; 9] = [
     "REQUEST_METHOD",
 ];
 
+/// How the names of the variables of a shop begin.
+pub(super) const SHOP_PREFIX: &str = "ETL_SHOP_";
+
 /// The name of the file.
 const DOT_ENV: &str = ".env";
 
@@ -60,14 +63,14 @@ impl Environment {
     }
 
     /// The value of a variable. An empty variable counts as not set.
-    pub(super) fn get(&self, name: &'static str) -> Option<ConfiguredValue> {
+    pub(super) fn get(&self, name: &str) -> Option<ConfiguredValue> {
         self.first_of(&[name])
     }
 
     /// The value of the first of these variables that is set, in the environment before `.env`.
-    pub(super) fn first_of(&self, names: &[&'static str]) -> Option<ConfiguredValue> {
+    pub(super) fn first_of(&self, names: &[&str]) -> Option<ConfiguredValue> {
         let set = |variables: &HashMap<String, String>| {
-            let value = |name: &&'static str| Some((*name, variables.get(*name).filter(|value| !value.is_empty())?.clone()));
+            let value = |name: &&str| Some(((*name).to_owned(), variables.get(*name).filter(|value| !value.is_empty())?.clone()));
             names.iter().find_map(value)
         };
         let process = set(&self.process).map(|(name, value)| ConfiguredValue { value, origin: Origin::Environment(name.into()) });
@@ -77,14 +80,20 @@ impl Environment {
     }
 
     /// The value of a variable that may be set to an empty text.
-    pub(super) fn get_or_empty(&self, name: &'static str) -> Option<ConfiguredValue> {
+    pub(super) fn get_or_empty(&self, name: &str) -> Option<ConfiguredValue> {
         let is_set = std::iter::once(&self.process).chain(&self.files).any(|variables| variables.contains_key(name));
-        let empty = || ConfiguredValue { value: String::new(), origin: Origin::Environment(name.into()) };
+        let empty = || ConfiguredValue { value: String::new(), origin: Origin::Environment(name.to_owned().into()) };
         self.get(name).or_else(|| is_set.then(empty))
     }
 
-    pub(super) fn secret(&self, name: &'static str) -> Option<Secret> {
+    pub(super) fn secret(&self, name: &str) -> Option<Secret> {
         self.get(name).map(|configured| Secret::new(configured.value))
+    }
+
+    /// The names of the variables that shops have of their own.
+    pub(super) fn of_shops(&self) -> impl Iterator<Item = &str> {
+        let names = std::iter::once(&self.process).chain(&self.files).flat_map(HashMap::keys).map(String::as_str);
+        names.filter(|name| name.starts_with(SHOP_PREFIX))
     }
 
     #[cfg(test)]

@@ -71,6 +71,9 @@ pub enum SettingsError {
         "where is your {0} API? Say so with --url https://..., ETL_URL, or `url` in etl.toml (or name the orders alone: --orders https://...)"
     )]
     NoPlace(String),
+    /// A shop has no orders.
+    #[error("where are the orders of the shop `{0}`? Give its table in etl.toml a `url` (with a profile that knows the path) or `orders`")]
+    NoOrdersOfShop(String),
     /// No orders are named.
     #[error(
         "no orders source is named. Say where the orders are:\n\n    etl run --orders https://shop.example/api/orders --users users.csv --products products.csv\n    etl run --orders 'data/*.ndjson.gz'\n\nor set ETL_ORDERS, or `orders` in etl.toml. To see the whole job at work without any of that: etl demo"

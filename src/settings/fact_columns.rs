@@ -3,7 +3,7 @@
 use super::{
     FieldRule, Profile, SettingsError, profile::paths, reader::Reader, setting::bounds, source_kind::MONEY_COLUMNS, toml_tree::Table,
 };
-use crate::model::{ExtraColumn, ExtraType, FACT_COLUMNS, FactSchema, Level};
+use crate::model::{ExtraColumn, ExtraType, FACT_COLUMNS, FactSchema, Level, SHOP_COLUMN};
 
 /// An extra column, validated.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,15 +40,29 @@ pub enum LineMoney {
     Lines,
 }
 
-/// The columns of `fact.money = "lines"`, DECIMAL(18,4) each: NULL where the profile does not say where the amount is.
-fn money_columns(profile: Option<&Profile>) -> impl Iterator<Item = FactColumn> {
-    MONEY_COLUMNS.into_iter().map(move |name| FactColumn {
-        name: name.to_owned(),
-        level: Level::Line,
-        rule: profile.and_then(|profile| profile.line_fields.get(name)).cloned().unwrap_or_default(),
-        kind: ExtraType::Decimal { scale: 4 },
-        value: ColumnValue::Sum,
-    })
+impl LineMoney {
+    /// The columns of `fact.money = "lines"`, DECIMAL(18,4) each: NULL where the profile does not say where the amount is.
+    pub(super) fn columns(self, profile: Option<&Profile>) -> impl Iterator<Item = FactColumn> {
+        let names: &[&str] = match self {
+            LineMoney::None => &[],
+            LineMoney::Lines => &MONEY_COLUMNS,
+        };
+        names.iter().map(move |&name| FactColumn {
+            name: name.to_owned(),
+            level: Level::Line,
+            rule: profile.and_then(|profile| profile.line_fields.get(name)).cloned().unwrap_or_default(),
+            kind: ExtraType::Decimal { scale: 4 },
+            value: ColumnValue::Sum,
+        })
+    }
+}
+
+impl FactColumn {
+    /// The column of the shop, which holds its name; without a name, that of a layer of several shops.
+    pub(super) fn of_shop(name: Option<&str>) -> FactColumn {
+        let rule = FieldRule { default: name.map(str::to_owned), ..FieldRule::default() };
+        FactColumn { name: SHOP_COLUMN.to_owned(), level: Level::Record, rule, kind: ExtraType::Text, value: ColumnValue::First }
+    }
 }
 
 /// The columns of `fact_order`: the fixed ones, then these.
@@ -59,12 +73,9 @@ pub fn schema_of(columns: &[FactColumn]) -> FactSchema {
 /// The greatest length of a column's name.
 const NAME_BYTES: usize = 127;
 
-/// Reads the extra columns, in their order: those of `fact.money` come first.
-pub(super) fn read(file: &Table, money: LineMoney, profile: Option<&Profile>) -> Result<Vec<FactColumn>, SettingsError> {
-    let mut columns: Vec<FactColumn> = match money {
-        LineMoney::None => Vec::new(),
-        LineMoney::Lines => money_columns(profile).collect(),
-    };
+/// Reads the extra columns, in their order; `first` come before those of the file.
+pub(super) fn read(file: &Table, first: impl Iterator<Item = FactColumn>) -> Result<Vec<FactColumn>, SettingsError> {
+    let mut columns: Vec<FactColumn> = first.collect();
     let Some(fact) = Reader::new(file, "").inner("fact")? else { return Ok(columns) };
     for table in fact.tables("columns")? {
         let column = column(&table)?;
@@ -128,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_column_is_named_placed_and_typed_or_the_mistake_is_named() {
-        let read = |text: &str| read(&Table::parse("etl.toml", &format!("[fact]\ncolumns = [{text}]")).unwrap(), LineMoney::None, None);
+        let read = |text: &str| read(&Table::parse("etl.toml", &format!("[fact]\ncolumns = [{text}]")).unwrap(), std::iter::empty());
         let column =
             &read(r#"{ name = "tax", path = "tax.rate", level = "line", type = "decimal", scale = 3, missing = [0] }"#).unwrap()[0];
         assert_eq!((column.level, column.kind), (Level::Line, ExtraType::Decimal { scale: 3 }));

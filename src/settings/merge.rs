@@ -14,7 +14,10 @@ use super::{
     file_mode::parse_mode,
     http,
     reader::typed,
-    schema_of, setting, sources, storage,
+    schema_of, setting,
+    shops::{self, Shop, Whose},
+    sources::{self, Sources},
+    storage,
     telemetry::{self, TelemetrySettings},
     toml_tree::Table,
     unit_slip::UnitSlipSetting,
@@ -137,17 +140,64 @@ pub fn telemetry(flags: &Flags) -> Result<Option<TelemetrySettings>, SettingsErr
     Ok(telemetry::read(&surroundings(flags)?.environment))
 }
 
-/// Merges the layers.
-///
-/// # Errors
-/// [`SettingsError`], which names the place to correct.
-pub fn load(flags: &Flags) -> Result<Settings, SettingsError> {
+/// What the layers are made of, beside the flags.
+struct Written {
+    environment: Environment,
+    file: Table,
+}
+
+fn written(flags: &Flags) -> Result<Written, SettingsError> {
     let Surroundings { environment, config } = surroundings(flags)?;
     let file = match &config {
         Some(path) => file::read(path, Presence::Required)?,
         None => file::read(Path::new(DEFAULT_FILE), Presence::Optional)?,
     };
-    settings(&Layers::new(flags, &environment, &file))
+    Ok(Written { environment, file })
+}
+
+/// Merges the layers. Where `etl.toml` has shops, these are the settings of the layer as a whole: they have no source.
+///
+/// # Errors
+/// [`SettingsError`], which names the place to correct.
+pub fn load(flags: &Flags) -> Result<Settings, SettingsError> {
+    let Written { environment, file } = written(flags)?;
+    let layers = Layers::new(flags, &environment, &file);
+    let shops = shops::all(&layers)?;
+    let Some(shop) = shops.first() else { return settings(&layers, &Whose::OneSource) };
+    let whole = settings(&layers, &Whose::AllShops { names: &shop.shops })?;
+    Ok(Settings { quantity: whole.quantity.or(shop.quantity), ..whole })
+}
+
+/// The settings of each shop that is picked, or of all where none is, in the order of `etl.toml`; without shops, the only ones.
+///
+/// # Errors
+/// [`SettingsError`], which names the place to correct; a shop that is not there; sources of shops that are not told apart.
+pub fn load_shops(flags: &Flags, picked: &[String]) -> Result<Vec<Settings>, SettingsError> {
+    let Written { environment, file } = written(flags)?;
+    let layers = Layers::new(flags, &environment, &file);
+    let all = shops::all(&layers)?;
+    if all.is_empty() {
+        return match picked.first() {
+            None => Ok(vec![settings(&layers, &Whose::OneSource)?]),
+            Some(name) => Err(SettingsError::flag("--shop", name, "etl.toml has no [[shops]]")),
+        };
+    }
+    shops::refuse_one_source(&layers, picked)?;
+    if !shops::has_source_above(&layers) {
+        shops::refuse_same_orders(&all)?;
+    }
+    shops::tell_unused_variables(&layers, &all);
+    shops::picked(all, picked)
+}
+
+/// The settings of the shop of this name, for a look at what it has loaded; `None` where there is none.
+///
+/// # Errors
+/// [`SettingsError`], which names the place to correct.
+pub fn load_shop(flags: &Flags, name: &str) -> Result<Option<Settings>, SettingsError> {
+    let Written { environment, file } = written(flags)?;
+    let all = shops::all(&Layers::new(flags, &environment, &file))?;
+    Ok(all.into_iter().find(|settings| settings.shop.as_ref().is_some_and(|shop| shop.name == name)))
 }
 
 /// The format of partitions, if it is asked for.
@@ -166,9 +216,13 @@ fn file_format(layers: &Layers<'_>) -> Result<Option<FileFormat>, SettingsError>
     }
 }
 
-fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
+/// The settings that these layers say.
+pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Settings, SettingsError> {
     let http = http::read(layers)?;
-    let sources = sources::read(layers, &http)?;
+    let sources = match whose {
+        Whose::AllShops { .. } => Sources::default(),
+        Whose::OneSource | Whose::Shop { .. } => sources::read(layers, &http, whose)?,
+    };
     let until = layers.when(&setting::UNTIL)?;
     if until == Some(When::Last) {
         return Err(SettingsError::Conflict("--until can't be `last`: only the start of a window can follow earlier runs".into()));
@@ -178,10 +232,12 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
     let default_checks = layers.folder.join("checks");
     let profile = sources.orders.as_ref().map(|orders| orders.profile.clone());
     let money = layers.word(&setting::FACT_MONEY, &[("none", LineMoney::None), ("lines", LineMoney::Lines)])?.unwrap_or_default();
-    let fact_columns = fact_columns::read(layers.file, money, profile.as_ref())?;
+    let fact_columns = fact_columns::read(layers.file, whose.column().into_iter().chain(money.columns(profile.as_ref())))?;
     let scd = layers.whole(&setting::SCD)?;
     let keeps_versions = |own: &Setting| Ok::<_, SettingsError>(layers.whole(own)?.or(scd) == Some(2));
     Ok(Settings {
+        shop: whose.shop().cloned(),
+        shops: whose.names().to_vec(),
         source: sources.profile,
         orders: sources.orders,
         users: sources.users,
@@ -225,7 +281,7 @@ fn settings(layers: &Layers<'_>) -> Result<Settings, SettingsError> {
         enrich: enrich(layers)?,
         versioned_users: keeps_versions(&setting::DIM_USER_SCD)?,
         versioned_products: keeps_versions(&setting::DIM_PRODUCT_SCD)?,
-        metrics: metrics(layers)?,
+        metrics: metrics(layers, whose.shop())?,
         telemetry: telemetry::read(layers.environment),
         alerts: alerts::read(layers)?,
         retention: layers.span(&setting::RETENTION)?,
@@ -296,13 +352,25 @@ fn explain(layers: &Layers<'_>) -> Result<ExplainSettings, SettingsError> {
     })
 }
 
-fn metrics(layers: &Layers<'_>) -> Result<MetricsSettings, SettingsError> {
+/// The place of a file that holds the last run only: each shop has one of its own, `etl.de.prom` in place of `etl.prom`.
+fn of_shop(path: PathBuf, shop: Option<&Shop>) -> PathBuf {
+    let (Some(shop), Some(stem)) = (shop, path.file_stem()) else { return path };
+    let mut name = stem.to_owned();
+    name.push(format!(".{}", shop.name));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+fn metrics(layers: &Layers<'_>, shop: Option<&Shop>) -> Result<MetricsSettings, SettingsError> {
     let emf = |configured: ConfiguredValue| match configured.value.as_str() {
         "-" => EmfTarget::Stdout,
         _ => EmfTarget::File(layers.path(&configured)),
     };
     Ok(MetricsSettings {
-        file: layers.get(&setting::METRICS_FILE)?.map(|configured| layers.path(&configured)),
+        file: layers.get(&setting::METRICS_FILE)?.map(|configured| of_shop(layers.path(&configured), shop)),
         emf: layers.get(&setting::METRICS_EMF)?.map(emf),
     })
 }
@@ -344,7 +412,7 @@ mod tests {
     fn merged(flags: &Flags, process: &[(&str, &str)], dot_env: &[(&str, &str)], toml: &str) -> Result<Settings, SettingsError> {
         let environment = Environment::of(process, dot_env);
         let file = file::parse("conf/etl.toml", toml)?;
-        settings(&Layers::new(flags, &environment, &file))
+        settings(&Layers::new(flags, &environment, &file), &Whose::OneSource)
     }
 
     fn flag(setting: &Setting, value: &str) -> Flags {

@@ -30,6 +30,7 @@ mod proxies;
 mod reader;
 pub(crate) mod secret;
 pub(crate) mod setting;
+mod shops;
 mod size;
 mod source_kind;
 mod sources;
@@ -55,7 +56,7 @@ pub use http::{ClientCertificate, HttpSettings, NetworkSettings, ProxySettings};
 pub use limits::Limits;
 pub(crate) use location::query_decoded;
 pub use location::{Location, LocationError, ObjectPattern, is_loopback, redacted};
-pub use merge::{load, presentation, telemetry};
+pub use merge::{load, load_shop, load_shops, presentation, telemetry};
 pub use metrics::{EmfTarget, MetricsSettings};
 pub use output_location::OutputLocation;
 pub use presentation::{LogFormat, Presentation, ResultFormat};
@@ -66,6 +67,7 @@ pub use profile::{
 };
 pub use secret::Secret;
 pub use setting::{Form, SETTINGS, Setting};
+pub use shops::{Shop, Skus};
 pub use source_kind::SourceKind;
 pub use sources::{orders_profile, profile_of};
 pub use span::{Chunk, parse_span};
@@ -211,6 +213,10 @@ impl Default for ExplainSettings {
 #[expect(missing_docs, reason = "each is a flag of the contract, under its name")]
 pub struct Settings {
     pub output: OutputLocation,
+    /// The shop whose sources these are; `None` where there is but one, and where no source is read.
+    pub shop: Option<Shop>,
+    /// The names of all shops of the layer; none in a layer of one source.
+    pub shops: Vec<String>,
     /// The shipped profile that all three sources start from.
     pub source: Option<String>,
     pub orders: Option<Source>,
@@ -269,7 +275,7 @@ pub struct Settings {
 impl Settings {
     /// The columns of `fact_order`.
     pub fn schema(&self) -> FactSchema {
-        schema_of(&self.fact_columns).with_quantity(self.quantity.unwrap_or_default())
+        schema_of(&self.fact_columns).with_quantity(self.quantity.unwrap_or_default()).with_ids(shops::layer_ids(&self.shops))
     }
 
     /// Whether prices may be quotients of totals: of several lines, or of the totals of the source.
@@ -294,6 +300,8 @@ impl Settings {
     pub fn plain(output: impl Into<OutputLocation>) -> Settings {
         Settings {
             output: output.into(),
+            shop: None,
+            shops: Vec::new(),
             source: None,
             orders: None,
             users: None,

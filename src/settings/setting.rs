@@ -137,6 +137,7 @@ settings! {
         help: "Users: the same" };
     PRODUCTS = Setting { flag: "--products", variable: "ETL_PRODUCTS", key: "products", form: Form::Table, default: "none", value: "LOCATION",
         help: "Products: the same" };
+    SHOPS = Setting { key: "shops", form: Form::Table, default: "none", help: "Several shops in one layer, each with sources of its own: see sources.md", ..NONE };
     OUTPUT = Setting { flag: "--output", variable: "ETL_OUTPUT", key: "output", default: "output", value: "LOCATION", help: "The layer: a folder, or s3://, gs:// or az://bucket/prefix", ..NONE };
     FILE_FORMAT = Setting { flag: "--file-format", variable: "ETL_FILE_FORMAT", key: "file_format", form: Form::Words(&["csv", "parquet"]),
         default: "that of the layer, else csv", value: "FORMAT", help: "Format of the files of partitions: csv or parquet; dimensions are always CSV" };

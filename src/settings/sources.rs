@@ -3,19 +3,22 @@
 use reqwest::Url;
 
 use super::{
-    ConfiguredValue, HttpSettings, Location, Origin, Profile, SHIPPED, SettingsError, Source, SourceKind,
-    credentials::{self, NamedSource},
+    ConfiguredValue, Flags, HttpSettings, Location, Origin, Profile, SHIPPED, SettingsError, Source, SourceKind,
+    credentials::{self, NamedSource, TopUrls},
     file,
     merge::Layers,
     profile::{SourceTable, joined, overlay, read_table},
     reader::{Reader, typed},
     setting::{self, Form},
-    shipped, storage,
+    shipped,
+    shops::Whose,
+    storage,
     toml_tree::{Node, Table, Value, nearest},
     value::choice,
 };
 
 /// The sources that settings name.
+#[derive(Default)]
 pub(super) struct Sources {
     /// The shipped profile of all three.
     pub(super) profile: Option<String>,
@@ -25,19 +28,16 @@ pub(super) struct Sources {
 }
 
 /// Reads the sources.
-pub(super) fn read(layers: &Layers<'_>, http: &HttpSettings) -> Result<Sources, SettingsError> {
-    let named = layers.get(&setting::SOURCE)?;
-    let shared = named.as_ref().map(|configured| shipped_profile(configured.value.trim()).map_err(|detail| configured.invalid(detail)));
-    let profile = named.map(|configured| configured.value.trim().to_owned());
-    let shared = Shared { table: shared.transpose()?, name: profile.clone() };
-    // Whoever says where the orders are, and no API, reads orders alone.
-    let names_orders = layers.get(&setting::URL)?.is_none() && layers.above_file(&setting::ORDERS).is_some();
-    let url = base_url(layers, shared.table.as_ref().filter(|_| !names_orders))?;
+pub(super) fn read(layers: &Layers<'_>, http: &HttpSettings, whose: &Whose<'_>) -> Result<Sources, SettingsError> {
+    let Base { shared, url } = base(layers)?;
     let mut sources = SourceKind::ALL.map(|kind| NamedSource { kind, source: None });
     for NamedSource { kind, source } in &mut sources {
         *source = read_source(layers, *kind, url.as_ref(), &shared)?;
     }
-    credentials::distribute(layers.environment, &mut sources)?;
+    match whose {
+        Whose::Shop { shop, top, .. } => credentials::distribute_to_shop(layers.environment, &shop.name, top, &mut sources)?,
+        Whose::OneSource | Whose::AllShops { .. } => credentials::distribute(layers.environment, &mut sources)?,
+    }
     for NamedSource { kind, source } in &mut sources {
         let Some(source) = source else { continue };
         credentials::refuse_plain(*kind, source, http)?;
@@ -46,13 +46,47 @@ pub(super) fn read(layers: &Layers<'_>, http: &HttpSettings) -> Result<Sources, 
         }
     }
     let [orders, users, products] = sources.map(|named| named.source);
-    Ok(Sources { profile, orders, users, products })
+    Ok(Sources { profile: shared.name, orders, users, products })
+}
+
+/// Where the top level of a file with shops has sources of its own. Flags and variables are not about those.
+pub(super) fn top_urls(layers: &Layers<'_>) -> Result<TopUrls, SettingsError> {
+    let none = Flags::default();
+    let layers = Layers::new(&none, layers.environment, layers.file);
+    let Base { url, .. } = base(&layers)?;
+    let at = |kind: SourceKind| {
+        let own = own_table(&layers, kind)?;
+        let location = location_in_file(&layers, kind, &Reader::new(&own, kind.table()))?;
+        Ok::<_, SettingsError>(match location.map(|configured| layers.location(&configured)).transpose()? {
+            Some(Location::Http(url)) => Some(url),
+            Some(Location::Files(_) | Location::Bucket(_)) => None,
+            None => url.clone(),
+        })
+    };
+    Ok(TopUrls { orders: at(SourceKind::Orders)?, users: at(SourceKind::Users)?, products: at(SourceKind::Products)? })
 }
 
 /// The shipped profile that all three sources start from.
 struct Shared {
     table: Option<Table>,
     name: Option<String>,
+}
+
+/// What all three sources share.
+struct Base {
+    shared: Shared,
+    /// The URL of their API.
+    url: Option<Url>,
+}
+
+fn base(layers: &Layers<'_>) -> Result<Base, SettingsError> {
+    let named = layers.get(&setting::SOURCE)?;
+    let table = named.as_ref().map(|configured| shipped_profile(configured.value.trim()).map_err(|detail| configured.invalid(detail)));
+    let shared = Shared { table: table.transpose()?, name: named.map(|configured| configured.value.trim().to_owned()) };
+    // Whoever says where the orders are, and no API, reads orders alone.
+    let names_orders = layers.get(&setting::URL)?.is_none() && layers.above_file(&setting::ORDERS).is_some();
+    let url = base_url(layers, shared.table.as_ref().filter(|_| !names_orders))?;
+    Ok(Base { shared, url })
 }
 
 /// The `etl.toml` of a shipped profile, or why there is none.
@@ -180,12 +214,12 @@ pub fn profile_of(kind: SourceKind, table: &str) -> Result<Profile, SettingsErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Environment, Flags};
+    use crate::settings::Environment;
 
     fn sources(toml: &str, process: &[(&str, &str)]) -> Result<Sources, String> {
         let (flags, environment) = (Flags::default(), Environment::of(process, &[]));
         let file = file::parse("etl.toml", toml).map_err(|error| error.to_string())?;
-        read(&Layers::new(&flags, &environment, &file), &HttpSettings::default()).map_err(|error| error.to_string())
+        read(&Layers::new(&flags, &environment, &file), &HttpSettings::default(), &Whose::OneSource).map_err(|error| error.to_string())
     }
 
     #[test]

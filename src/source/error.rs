@@ -314,7 +314,9 @@ pub enum TokenOutlook {
 
 fn hint(status: u16) -> &'static str {
     match status {
-        401 => " (are ETL_API_TOKEN, ETL_API_KEY, or ETL_API_USER and ETL_API_PASSWORD set, and right?)",
+        401 => {
+            " (are ETL_API_TOKEN, ETL_API_KEY, or ETL_API_USER and ETL_API_PASSWORD set, and right? Those of a shop begin with ETL_SHOP_NAME_)"
+        }
         403 => " (the credentials do not allow this)",
         404 => " (is the path right?)",
         429 => " (too many requests)",

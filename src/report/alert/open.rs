@@ -48,6 +48,11 @@ impl OpenAlert {
     fn is_about(&self, kind: AlertKind, subject: &str) -> bool {
         self.kind == kind && self.subject == subject
     }
+
+    /// Whether a run of this shop may end it: a shop says nothing of another one. `None`: a run in a layer of one source.
+    fn is_of(&self, shop: Option<&str>) -> bool {
+        shop.is_none_or(|shop| self.subject.split(':').next() == Some(shop))
+    }
 }
 
 /// Who found something, and when.
@@ -57,6 +62,8 @@ pub struct Discovery<'a> {
     pub pipeline: &'a str,
     /// The run that found it.
     pub run_id: &'a str,
+    /// The shop of the run.
+    pub shop: Option<&'a str>,
     /// When.
     pub now: UtcMicros,
 }
@@ -136,7 +143,7 @@ impl OpenAlerts {
         // A check that failed on what was never published: a success without it says that it is over.
         let looked_at = |alert: &OpenAlert| findings.iter().any(|finding| alert.is_about(finding.kind, &finding.subject));
         for alert in self.open.iter_mut().filter(|alert| success && alert.kind == AlertKind::CheckFailed && !alert.in_layer) {
-            if !looked_at(alert) {
+            if !looked_at(alert) && alert.is_of(by.shop) {
                 end(alert, now, &mut over);
             }
         }
@@ -220,7 +227,7 @@ mod tests {
     }
 
     fn by(run_id: &str, now: UtcMicros) -> Discovery<'_> {
-        Discovery { pipeline: "orders", run_id, now }
+        Discovery { pipeline: "orders", run_id, shop: None, now }
     }
 
     fn receiver(kind: ReceiverKind) -> Receiver {
@@ -285,6 +292,26 @@ mod tests {
             open.apply_findings(by("5", now(5)), Ended::Success, &[finding(AlertKind::CheckFailed, "fact_key_unique", None)]).len(),
             1
         );
+    }
+
+    #[test]
+    fn a_shop_ends_no_alert_of_another_one() {
+        let mut open = OpenAlerts::default();
+        let of_shop = |shop: &str, kind: AlertKind, subject: &str, message: Option<&str>| {
+            let mut finding = finding(kind, subject, message);
+            finding.name_shop(shop);
+            finding
+        };
+        let failed =
+            [of_shop("de", AlertKind::SourceFailed, "", Some("503")), of_shop("de", AlertKind::CheckFailed, "fact_key_unique", Some("2"))];
+        open.apply_findings(Discovery { shop: Some("de"), ..by("1", now(1)) }, Ended::Otherwise, &failed);
+        let messages: Vec<_> = open.lasting().map(|alert| alert.message.clone()).collect();
+        assert_eq!(messages, ["shop de: 503", "shop de: 2"]);
+        let fine = |shop: &str| of_shop(shop, AlertKind::SourceFailed, "", None);
+        assert_eq!(open.apply_findings(Discovery { shop: Some("us"), ..by("2", now(2)) }, Ended::Success, &[fine("us")]), []);
+        assert_eq!(open.apply_findings(Discovery { shop: Some("de"), ..by("3", now(3)) }, Ended::Success, &[fine("de")]).len(), 2);
+        // What is about the days of the layer is about all shops.
+        assert_eq!(of_shop("de", AlertKind::NoRecords, "2026-01-12", Some("none")).subject, "2026-01-12");
     }
 
     #[test]

@@ -69,6 +69,15 @@ impl Finding {
     pub(super) fn new(kind: AlertKind, message: Option<String>) -> Finding {
         Finding { kind, subject: String::new(), message, in_layer: false }
     }
+
+    /// Says of which shop it is, unless it is about the days of the layer, which all shops fill.
+    pub fn name_shop(&mut self, shop: &str) {
+        if matches!(self.kind, AlertKind::NoRecords | AlertKind::Stale) {
+            return;
+        }
+        self.subject = if self.subject.is_empty() { shop.to_owned() } else { format!("{shop}:{}", self.subject) };
+        self.message = self.message.as_ref().map(|message| format!("shop {shop}: {message}"));
+    }
 }
 
 /// Judges a run. A condition that it could not look at is not among the findings.

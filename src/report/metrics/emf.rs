@@ -47,7 +47,7 @@ pub fn embedded_metrics(summary: &Summary) -> String {
     text
 }
 
-/// One line: the metrics by command and, where there is one, by a further dimension.
+/// One line: the metrics by command, by shop where there are several, and by a further dimension where there is one.
 fn push(
     text: &mut String,
     summary: &Summary,
@@ -55,7 +55,9 @@ fn push(
     metrics: &[Value],
     mut values: BTreeMap<&'static str, Box<RawValue>>,
 ) {
+    let shop = summary.shop.as_deref().map(|shop| ("shop", shop));
     let mut dimensions = vec!["command"];
+    dimensions.extend(shop.map(|(name, _)| name));
     dimensions.extend(dimension.map(|(name, _)| name));
     let directive = json!({
         "Timestamp": summary.finished_at.micros().div_euclid(1000),
@@ -64,6 +66,7 @@ fn push(
     values.insert("_aws", number(&directive.to_string()));
     for (name, value) in [("command", summary.command.as_str()), ("run_id", &summary.run_id), ("status", summary.status.as_str())]
         .into_iter()
+        .chain(shop)
         .chain(dimension)
     {
         values.insert(name, number(&Value::from(value).to_string()));

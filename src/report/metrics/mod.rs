@@ -131,6 +131,10 @@ pub fn metrics(summary: &Summary, last_success: Option<UtcMicros>) -> Vec<Metric
     metrics.push(time("last_run_timestamp_seconds", "When the last run ended.", Value::Time(summary.finished_at)));
     let success = last_success.map_or(Value::Count(0), Value::Time);
     metrics.push(time("last_success_timestamp_seconds", "When the last successful run ended; 0 before the first success.", success));
+    if let Some(shop) = &summary.shop {
+        let all_series = metrics.iter_mut().flat_map(|metric| &mut metric.series);
+        all_series.for_each(|series| series.labels.push(("shop", shop.clone())));
+    }
     metrics
 }
 

@@ -63,19 +63,22 @@ pub(super) fn dropped(
     reports: &BTreeMap<String, Summary>,
 ) -> Result<(Vec<DroppedPart>, usize), RunError> {
     let (mut found, mut quarantines) = (Vec::new(), 0);
+    let whole = Wanted { order_id: request.order_id, in_record: request.order_id, sku: request.sku };
     for name in output.names(places::QUARANTINE)? {
         let Some(run_id) = places::quarantined_run(&name) else { continue };
         let place = places::quarantine(run_id);
         let Some(path) = output.local(&place)? else { continue };
         let Ok(opened) = File::open(&path) else { continue };
         quarantines += 1;
+        let shop = reports.get(run_id).and_then(|report| report.shop.as_deref());
+        let wanted = shop.map_or(whole, |shop| whole.of_shop(shop));
         for (number, line) in (1..).zip(BufReader::with_capacity(1 << 18, opened).split(b'\n')) {
             let line = line.map_err(StoreError::io("read", &path))?;
-            if !may_name(&line, request.order_id) {
+            if !may_name(&line, wanted.in_record) {
                 continue;
             }
-            let Some((parsed, named_by)) = named(&line, request.order_id) else { continue };
-            if request.sku.is_some_and(|sku| !concerns_sku(&parsed, sku)) {
+            let Some((parsed, named_by)) = named(&line, wanted) else { continue };
+            if wanted.sku.is_some_and(|sku| !concerns_sku(&parsed, sku)) {
                 continue;
             }
             let (record, record_is_cut) = beginning(record_text(&parsed));
@@ -96,6 +99,25 @@ pub(super) fn dropped(
     Ok((found, quarantines))
 }
 
+/// What is looked for in the lines of a quarantine.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    /// The order, as the layer has it.
+    order_id: &'a str,
+    /// The order, as records have it: without the name of its shop.
+    in_record: &'a str,
+    /// The sku, as records have it.
+    sku: Option<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    /// The same in the quarantine of a shop: its records do not know its name.
+    fn of_shop(self, shop: &str) -> Wanted<'a> {
+        let bare = |id: &'a str| id.strip_prefix(shop).and_then(|rest| rest.strip_prefix(':'));
+        Wanted { in_record: bare(self.order_id).unwrap_or(self.order_id), sku: self.sku.map(|sku| bare(sku).unwrap_or(sku)), ..self }
+    }
+}
+
 /// A cheap test that no line of the order fails: JSON may escape a character, and Base64 hides all of them.
 fn may_name(line: &[u8], order_id: &str) -> bool {
     let has = |needle: &[u8]| memchr::memmem::find(line, needle).is_some();
@@ -114,11 +136,11 @@ struct Line {
 }
 
 /// The line, if it names the order.
-fn named(line: &[u8], order_id: &str) -> Option<(Line, NamedBy)> {
+fn named(line: &[u8], wanted: Wanted<'_>) -> Option<(Line, NamedBy)> {
     let line: Line = serde_json::from_slice(line).ok()?;
     match line.order_id.as_deref() {
-        Some(own) => (own == order_id).then_some((line, NamedBy::OrderId)),
-        None => names_in_text(&line, order_id).then_some((line, NamedBy::Text)),
+        Some(own) => (own == wanted.order_id).then_some((line, NamedBy::OrderId)),
+        None => names_in_text(&line, wanted.in_record).then_some((line, NamedBy::Text)),
     }
 }
 
@@ -194,8 +216,23 @@ fn beginning(mut text: String) -> (String, bool) {
 mod tests {
     use super::*;
 
+    fn wanted(order_id: &str) -> Wanted<'_> {
+        Wanted { order_id, in_record: order_id, sku: None }
+    }
+
     fn names(line: &str, order_id: &str) -> Option<NamedBy> {
-        named(line.as_bytes(), order_id).filter(|_| may_name(line.as_bytes(), order_id)).map(|(_, named_by)| named_by)
+        named(line.as_bytes(), wanted(order_id)).filter(|_| may_name(line.as_bytes(), order_id)).map(|(_, named_by)| named_by)
+    }
+
+    #[test]
+    fn a_record_of_a_shop_has_the_id_without_its_name() {
+        let line = br#"{"reason":"missing_sku","level":"line","order_id":"de:1","line_index":0,"record":{"id":1}}"#;
+        let broken = br#"{"reason":"invalid_json","level":"record","order_id":null,"line_index":null,"record":"{\"id\": 1, "}"#;
+        let of_shop = |shop: &str| wanted("de:1").of_shop(shop);
+        let found = |line: &[u8], wanted: Wanted<'_>| named(line, wanted).filter(|_| may_name(line, wanted.in_record)).map(|(_, by)| by);
+        assert_eq!((found(line, of_shop("de")), found(broken, of_shop("de"))), (Some(NamedBy::OrderId), Some(NamedBy::Text)));
+        assert_eq!((found(line, of_shop("us")), found(broken, of_shop("us"))), (Some(NamedBy::OrderId), None), "of another shop");
+        assert_eq!(Wanted { sku: Some("de:S"), ..wanted("de:1") }.of_shop("de").sku, Some("S"));
     }
 
     #[test]
@@ -220,7 +257,7 @@ mod tests {
         let line = |reason: &str, index: &str| {
             let text =
                 format!(r#"{{"reason":"{reason}","order_id":"A","line_index":{index},"record":{{"items":[{{"sku":"S"}},{{"sku":7}}]}}}}"#);
-            named(text.as_bytes(), "A").unwrap().0
+            named(text.as_bytes(), wanted("A")).unwrap().0
         };
         assert!(concerns_sku(&line("invalid_price", "0"), "S") && !concerns_sku(&line("invalid_price", "1"), "S"));
         assert!(concerns_sku(&line("invalid_price", "1"), "7"));

@@ -397,6 +397,7 @@ fn normalized(settings: &Settings, orders: &Source, proposed: Option<&str>, raw:
     profile.line_fields.extend(proposed.line_fields);
     let mapping = Mapping {
         profile: Some(&profile),
+        shop: settings.shop.as_ref(),
         columns: &settings.fact_columns,
         cursor: settings.cursor,
         repeated_sku: proposed.repeated_sku.unwrap_or(settings.repeated_sku),

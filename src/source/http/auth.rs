@@ -217,9 +217,8 @@ impl<'a> Authorizer<'a> {
             return;
         }
         slot.keep_refresh_token(Secret::new(token.to_owned()));
-        let names = self.credentials.variables.names();
         let Some(path) = &self.credentials.refresh_file else {
-            let variable = names.refresh_token_file;
+            let variable = &self.credentials.variables.refresh_token_file;
             tracing::warn!(
                 "the server has replaced the refresh token, and {variable} names no file to keep it in: the next run can't log in"
             );
