@@ -16,6 +16,7 @@ mod plan;
 mod probe;
 mod progress;
 mod quarantine;
+mod rebuild;
 mod redshift;
 mod rewrite;
 mod run;
@@ -88,6 +89,7 @@ fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<
         Command::Explain(args) => explain::run(args, display, cancel),
         Command::Alerts(args) => alerts::run(args, display),
         Command::Rewrite(args) => rewrite::run(args, display, cancel),
+        Command::Rebuild(args) => rebuild::run(args, display, cancel),
         Command::Sources(args) => sources::run(args, display),
         Command::Probe(args) => probe::run(args, display, cancel),
         Command::Undo(args) => undo::run(args, display, cancel),

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     report::{CommandName, Status},
-    run::{Outcome, Request, RunError, execute},
+    run::{OrdersFrom, Outcome, Request, RunError, execute},
     settings::{Settings, SettingsError},
 };
 
@@ -30,13 +30,27 @@ fn compare_and_show(args: &RunArgs, settings: &Settings, display: &Display, canc
     let progress = Progress::new(display);
     let (since, until, command) = (settings.since, settings.until, CommandName::Run);
     let diff = Some(args.limit);
-    let outcome = execute(&Request { settings, command, replay_of: None, since, until, restart: None, diff, cancel, observer: &progress });
+    let orders = OrdersFrom::Source;
+    let outcome = execute(&Request { settings, command, orders, since, until, restart: None, diff, cancel, observer: &progress });
     progress.finish();
+    let if_differs = if args.fail_if_diff { IfDiffers::Fails } else { IfDiffers::Succeeds };
+    show_with_diff(&outcome, settings, display, if_differs)
+}
+
+/// How a dry run ends that would change something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfDiffers {
+    Succeeds,
+    Fails,
+}
+
+/// Shows how a dry run ended and what it would change, and tells its exit code.
+pub(super) fn show_with_diff(outcome: &Outcome, settings: &Settings, display: &Display, if_differs: IfDiffers) -> u8 {
     if let Some(error) = &outcome.error {
         display.error(error);
     }
     let found = outcome.diff.clone().unwrap_or_default();
-    let fails = args.fail_if_diff && outcome.error.is_none() && !found.is_empty();
+    let fails = if_differs == IfDiffers::Fails && outcome.error.is_none() && !found.is_empty();
     let mut result = serde_json::to_value(&outcome.summary).unwrap_or_default();
     result["diff"] = serde_json::to_value(&found).unwrap_or_default();
     let ending = if fails { Ending::Failure } else { Ending::of(outcome.error.as_ref()) };
@@ -44,7 +58,7 @@ fn compare_and_show(args: &RunArgs, settings: &Settings, display: &Display, canc
         text::summary(out, &outcome.summary, settings);
         super::diff::show(out, &found);
     });
-    if fails { DIFFERS } else { exit_code(&outcome, settings) }
+    if fails { DIFFERS } else { exit_code(outcome, settings) }
 }
 
 /// The exit code of a dry run that was not to change anything: that of a check.
@@ -59,9 +73,8 @@ pub(super) fn run_and_show(
     more: impl FnOnce(&mut String),
 ) -> u8 {
     let progress = Progress::new(display);
-    let (since, until) = (settings.since, settings.until);
-    let outcome =
-        execute(&Request { settings, command, replay_of: None, since, until, restart: None, diff: None, cancel, observer: &progress });
+    let (since, until, orders) = (settings.since, settings.until, OrdersFrom::Source);
+    let outcome = execute(&Request { settings, command, orders, since, until, restart: None, diff: None, cancel, observer: &progress });
     progress.finish();
     show(&outcome, settings, display, more)
 }
