@@ -56,7 +56,7 @@ pub(super) enum Command {
     Ddl(DdlArgs),
     /// Rewrite the layer, partition by partition: with the columns that etl.toml names, in another file format
     Rewrite(RewriteArgs),
-    /// Map the records that runs have kept (--keep-raw) again, by the profile and the columns of today, without asking the source
+    /// Map the records that runs have kept again, by the profile and the columns of today: asks no source
     Rebuild(RebuildArgs),
     /// The SQL that loads the output into Redshift
     Redshift(RedshiftArgs),
