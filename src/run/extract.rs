@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     join::{Enricher, UnknownKeys},
-    layer::{CutBatch, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, Stage, StagedLines},
+    layer::{CutBatch, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, RecordUnit, Stage, StagedLines},
     model::{Reason, RevenueByDt},
     net::redact,
     normalize::{Drop, EmptiedOrder, NormalizedBatch, RecordCounts, RecordNormalizer},
@@ -240,8 +240,12 @@ impl Extraction<'_> {
         let last_record = rows.record();
         let rows = rows.finish().and_then(|rows| self.enricher.enrich(rows, &mut unknown)).map_err(LayerError::from)?;
         let rows = CutBatch::new(&rows, last_record)?;
+        let origin = match kept_by {
+            Some(_) => PageOrigin { unit: RecordUnit::Record, ..page_origin(page) },
+            None => page_origin(page),
+        };
         let raw = (raw_pages == RawPages::Kept).then(|| RawLines::of(page));
-        Ok(EnrichedBatch { rows, origin: page_origin(page), unknown, drops, emptied, counts, revenue, raw })
+        Ok(EnrichedBatch { rows, origin, unknown, drops, emptied, counts, revenue, raw })
     }
 
     fn stage(

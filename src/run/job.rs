@@ -455,6 +455,9 @@ impl Job<'_> {
             OrdersFrom::Raw(gaps) => {
                 let orders = configured.ok_or(SettingsError::NoOrders)?;
                 let raw = RawInput::choose(&self.output, &ledger::identity(&orders, self.settings.cursor), gaps)?;
+                if raw.uncommitted > 0 {
+                    tracing::warn!(runs = raw.uncommitted, "records in raw/ are left out: no report says that their runs were committed");
+                }
                 let location = Location::Files(self.output.location_of(&Key::from(places::RAW)));
                 Ok(RunOrders { source: Source { location, ..orders }, raw: Some(raw) })
             }

@@ -3,17 +3,18 @@
 //! It is one run and one commit, so that no reader sees rows of both mappings. Which records count is `raw`'s.
 
 use super::{
-    RequestError, RunError,
+    RunError,
     job::{self, OrdersFrom, Outcome, Request},
+    ledger,
     observer::Observer,
     open::settled_layer,
-    raw::Gaps,
+    raw::{Gaps, RawInput},
 };
 use crate::{
     cancel::Cancel,
     report::CommandName,
     settings::{Settings, SettingsError, When},
-    store::{Output, places},
+    store::Output,
 };
 
 /// What is to be rebuilt.
@@ -47,12 +48,12 @@ pub fn rebuild(request: &RebuildRequest<'_>) -> Result<Outcome, RunError> {
     let output = Output::open(&request.settings.output)?;
     // Of a run that was cut off, the records lie there before its report does.
     settled_layer(&output)?;
-    if output.names(places::RAW)?.is_empty() {
-        return Err(RequestError::NothingKept { output: output.location(), detail: String::new() }.into());
-    }
+    // The run itself looks again, once it holds the output. A rebuild of nothing is no run.
+    let orders = request.settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
+    RawInput::choose(&output, &ledger::identity(orders, request.settings.cursor), request.gaps)?;
     // Members are not kept by run: those that are stored are the newest.
     let settings = Settings { users: None, products: None, ..request.settings.clone() };
-    let outcome = job::execute(&Request {
+    Ok(job::execute(&Request {
         settings: &settings,
         command: CommandName::Rebuild,
         orders: OrdersFrom::Raw(request.gaps),
@@ -62,10 +63,5 @@ pub fn rebuild(request: &RebuildRequest<'_>) -> Result<Outcome, RunError> {
         diff: request.diff,
         cancel: request.cancel,
         observer: request.observer,
-    });
-    match outcome.error {
-        // Nothing was tried.
-        Some(RunError::Request(error @ RequestError::NothingKept { .. })) => Err(error.into()),
-        _ => Ok(outcome),
-    }
+    }))
 }

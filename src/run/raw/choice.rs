@@ -9,7 +9,7 @@ use crate::{
     coverage::SourceIdentity,
     model::Window,
     normalize::TimestampWindow,
-    report::{self, CommandName, RebuiltFrom, Summary},
+    report::{self, CommandName, RawKept, RebuiltFrom, Summary},
     run::{RequestError, RunError},
     store::{Key, Output, places},
 };
@@ -30,6 +30,8 @@ pub(in crate::run) struct RawInput {
     pub(super) runs: Vec<RawRun>,
     /// The runs that count, and those that were left out.
     pub(in crate::run) from: RebuiltFrom,
+    /// Runs whose records are there, and that were not committed as far as their reports tell.
+    pub(in crate::run) uncommitted: usize,
 }
 
 /// A run that has kept records.
@@ -37,8 +39,9 @@ pub(in crate::run) struct RawInput {
 pub(in crate::run) struct RawRun {
     pub(super) run_id: String,
     pub(super) key: Key,
-    /// The number of records, where its report tells.
-    pub(super) records: Option<u64>,
+    /// The size of its file, and the number of records in it.
+    pub(super) bytes: u64,
+    pub(super) records: u64,
     /// The window that it loaded: what it delivered beside that counts as little as it did then.
     pub(in crate::run) within: TimestampWindow,
     /// What the run was started as.
@@ -46,12 +49,13 @@ pub(in crate::run) struct RawRun {
 }
 
 impl RawRun {
-    fn of(run: &Summary) -> RawRun {
+    fn of(run: &Summary, kept: &RawKept) -> RawRun {
         let window = Window { since: run.since, until: run.until };
         RawRun {
             run_id: run.run_id.clone(),
             key: places::raw_orders(&run.run_id),
-            records: run.raw.as_ref().map(|kept| kept.records),
+            bytes: kept.bytes,
+            records: kept.records,
             within: TimestampWindow { window, cursor: run.cursor },
             command: run.command,
         }
@@ -59,7 +63,7 @@ impl RawRun {
 }
 
 impl RawInput {
-    /// The kept records of a source. Says what is left out.
+    /// The kept records of a source.
     ///
     /// # Errors
     /// There are none (exit 2); I/O errors (exit 5).
@@ -69,11 +73,9 @@ impl RawInput {
         let nothing = |detail: String| RequestError::NothingKept { output: output.location(), detail };
         let Some(oldest) = kept.first() else { return Err(nothing(String::new()).into()) };
         let reports: Vec<_> = report::recorded_runs(output)?.map(|(run, _)| run).take_while(|run| run.run_id >= *oldest).collect();
-        let input = Choice { source, gaps, kept: &kept }.of(&reports);
-        let without_report = kept.iter().filter(|run_id| reports.iter().all(|run| run.run_id != **run_id || run.commit.is_none())).count();
-        if without_report > 0 {
-            tracing::warn!(runs = without_report, "records in raw/ are left out: no report says that their runs were committed");
-        }
+        let mut input = Choice { source, gaps, kept: &kept }.of(&reports);
+        let committed: BTreeSet<&str> = reports.iter().filter(|run| run.commit.is_some()).map(|run| run.run_id.as_str()).collect();
+        input.uncommitted = kept.iter().filter(|run_id| !committed.contains(run_id.as_str())).count();
         if input.runs.is_empty() {
             return Err(nothing(left_out(&input.from)).into());
         }
@@ -112,16 +114,16 @@ impl Choice<'_> {
         let mut committed: Vec<&Summary> = reports.iter().filter(|run| run.commit.is_some()).collect();
         committed.sort_by_key(|run| run.commit);
         let undone = undone(&committed);
-        let mut input = RawInput { runs: Vec::new(), from: RebuiltFrom::default() };
+        let mut input = RawInput { runs: Vec::new(), from: RebuiltFrom::default(), uncommitted: 0 };
         let from = &mut input.from;
         for run in committed.iter().filter(|run| !matches!(run.command, CommandName::Undo | CommandName::Rebuild)) {
-            let has_kept = self.kept.contains(&run.run_id);
+            let kept = run.raw.as_ref().filter(|_| self.kept.contains(&run.run_id));
             if undone.contains(run.run_id.as_str()) {
-                from.runs_undone += u64::from(has_kept);
+                from.runs_undone += u64::from(kept.is_some());
             } else if !self.is_of_source(run, &by_id) {
-                from.runs_of_other_sources += u64::from(has_kept);
-            } else if has_kept {
-                input.runs.push(RawRun::of(run));
+                from.runs_of_other_sources += u64::from(kept.is_some());
+            } else if let Some(kept) = kept {
+                input.runs.push(RawRun::of(run, kept));
             } else if self.gaps == Gaps::StopAt && run.records.records_read > run.records.records_out_of_window && !input.runs.is_empty() {
                 from.runs_before_gap += input.runs.len() as u64;
                 from.run_without_raw = Some(run.run_id.clone());
@@ -181,6 +183,7 @@ mod tests {
         run.commit = Some(commit);
         run.identity = Some(identity("shop"));
         run.records.records_read = 1;
+        run.raw = Some(RawKept { file: String::new(), bytes: 1, records: 1 });
         run
     }
 
@@ -191,6 +194,7 @@ mod tests {
     fn chosen(reports: &[Summary], kept: &[u64], gaps: Gaps) -> (Vec<String>, RebuiltFrom) {
         let kept = kept.iter().map(|commit| format!("r{commit}")).collect();
         let input = Choice { source: &identity("shop"), gaps, kept: &kept }.of(reports);
+        assert_eq!(input.from.runs, input.runs.len() as u64);
         (input.runs.into_iter().map(|run| run.run_id).collect(), input.from)
     }
 

@@ -2,11 +2,12 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read},
     ops::Range,
     path::Path,
 };
 
+use bytes::{Buf, Bytes};
 use zstd::stream::read::Decoder;
 
 use super::{
@@ -17,11 +18,14 @@ use crate::{
     cancel::Cancel,
     run::RunError,
     source::{Access, Completeness, CompletenessStatus, Evidence, Origin, Page, PageSink, SourceError},
-    store::Output,
+    store::{Key, Output, Store},
 };
 
 /// The approximate bytes of a page.
 const PAGE_BYTES: usize = 4 << 20;
+
+/// The bytes of an object that are read at once.
+const PART_BYTES: u64 = 8 << 20;
 
 /// How the reading of a file ended.
 enum ReadToEnd {
@@ -60,8 +64,7 @@ impl RawRun {
     fn read(&self, output: &Output, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<ReadToEnd, RunError> {
         let unreadable = |source: io::Error| SourceError::Unreadable { path: output.location_of(&self.key).into(), source };
         let damaged = |detail: String| unreadable(io::Error::new(io::ErrorKind::InvalidData, detail));
-        let path = output.local(&self.key)?.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?;
-        let decoder = File::open(&path).and_then(Decoder::new).map_err(unreadable)?;
+        let decoder = self.open(output).and_then(Decoder::new).map_err(unreadable)?;
         let mut lines = Lines { reader: BufReader::with_capacity(1 << 17, decoder), line: Vec::new(), number: 0 };
         let header = lines.next_line().map_err(unreadable)?.unwrap_or_default();
         RawHeader::verify(header, &self.run_id).map_err(damaged)?;
@@ -78,11 +81,43 @@ impl RawRun {
             return Ok(ReadToEnd::Stopped);
         }
         let read = pages.read;
-        if let Some(kept) = self.records.filter(|kept| *kept != read) {
-            return Err(damaged(format!("it has {read} records, and its run has kept {kept}")).into());
+        if read != self.records {
+            return Err(damaged(format!("it has {read} records, and its run has kept {}", self.records)).into());
         }
-        output.forget_local(&self.key);
         Ok(ReadToEnd::Yes(read))
+    }
+
+    /// The bytes of the file, none of which is copied to a disk.
+    fn open<'a>(&'a self, output: &'a Output) -> io::Result<Box<dyn Read + 'a>> {
+        match output.folder() {
+            Some(_) => Ok(Box::new(File::open(output.at(&self.key))?)),
+            None => Ok(Box::new(Parts { store: output.store(), key: &self.key, next: 0, end: self.bytes, part: Bytes::new() })),
+        }
+    }
+}
+
+/// An object in a bucket, read part by part.
+struct Parts<'a> {
+    store: &'a dyn Store,
+    key: &'a Key,
+    /// Where the next part begins.
+    next: u64,
+    end: u64,
+    /// What is left of the part that was read.
+    part: Bytes,
+}
+
+impl Read for Parts<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.part.is_empty() && self.next < self.end {
+            let range = self.next..self.end.min(self.next + PART_BYTES);
+            self.next = range.end;
+            let parts = self.store.ranges(self.key, &[range]).map_err(io::Error::other)?;
+            self.part = parts.and_then(|parts| parts.into_iter().next()).ok_or(io::ErrorKind::NotFound)?;
+        }
+        let read = (&*self.part).read(buffer)?;
+        self.part.advance(read);
+        Ok(read)
     }
 }
 
