@@ -135,6 +135,7 @@ fn zero_and_absurd_values_are_refused_by_name() {
         "alerts.timeout = \"0s\"",
         "scd = 3",
         "retention = \"0s\"",
+        "raw.keep = \"0s\"",
     ] {
         let (key, value) = setting.split_once(" = ").unwrap();
         work.write("etl.toml", format!("\n{setting}\n"));

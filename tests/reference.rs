@@ -249,7 +249,7 @@ fn every_key_of_a_summary_is_documented_and_every_documented_key_exists() {
     let receiver = Server::start(|_| status(404));
     work.write(".env", format!("ETL_ALERT_SLACK_URL={}/hook\n", receiver.url));
     let lines = [order("A", "2026-01-01", r#","user_id":"U9""#), r#"{"order_id":"B"}"#.to_owned()];
-    let summary = work.load(&lines, &["--users", "users.csv", "--products", "products.csv"]).published();
+    let summary = work.load(&lines, &["--users", "users.csv", "--products", "products.csv", "--keep-raw"]).published();
     let documented: BTreeSet<_> = names(&section("summary.md", "Keys")).into_iter().collect();
     assert_eq!(documented, all_key_paths(&summary));
     let completeness = &summary["completeness"];
@@ -320,6 +320,15 @@ fn every_key_of_a_result_of_several_shops_is_documented() {
         assert_eq!(result.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>(), documented);
         assert_eq!(result["shops"][0]["shop"], "de");
     }
+}
+
+#[test]
+fn every_key_of_a_rebuild_is_documented() {
+    let work = Workspace::new();
+    work.load(&[order("A", "2026-01-01", "")], &["--keep-raw"]).published();
+    let summary = work.etl(&["rebuild", "--from", "raw", "--orders", "orders.ndjson"]).unchanged();
+    let keys: BTreeSet<_> = summary["rebuilt_from"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(names(&section("summary.md", "Result of a rebuild")).into_iter().collect::<BTreeSet<_>>(), keys);
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use std::{marker::PhantomData, num::NonZero, path::PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::{
     model::{Dt, RunId},
-    settings::{Flags, Form, Setting, setting},
+    settings::{Flags, Form, Setting, When, setting},
     warehouse::ddl::Engine,
 };
 
@@ -56,6 +56,8 @@ pub(super) enum Command {
     Ddl(DdlArgs),
     /// Rewrite the layer, partition by partition: with the columns that etl.toml names, in another file format
     Rewrite(RewriteArgs),
+    /// Map the records that runs have kept again, by the profile and the columns of today: asks no source
+    Rebuild(RebuildArgs),
     /// The SQL that loads the output into Redshift
     Redshift(RedshiftArgs),
     /// The whole job against an HTTP API embedded in this binary: needs no configuration
@@ -84,6 +86,7 @@ impl Command {
             Command::Alerts(AlertsArgs { what: AlertsCommand::Test(config) }) => config.flags.clone(),
             Command::Probe(args) => args.settings.flags.clone(),
             Command::Rewrite(args) => args.settings.flags.clone(),
+            Command::Rebuild(args) => args.settings.flags.clone(),
             Command::Undo(args) => args.settings.flags.clone(),
             Command::Diff(args) => args.config.flags.clone(),
             Command::Changes(args) => args.config.flags.clone(),
@@ -181,7 +184,7 @@ setting_sets! {
     /// A job over the three sources.
     JobSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, SOURCE, URL, CURSOR, SINCE, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, LOCK_WAIT, CHECKS,
         CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION, KEEP, DROP_HISTORY,
-        FILE_FORMAT, COMPRESSION;;
+        FILE_FORMAT, COMPRESSION, KEEP_RAW;;
     /// Where a window begins that follows earlier runs.
     LookbackSettings: LOOKBACK;;
     /// What a run or backfill would load.
@@ -190,6 +193,9 @@ setting_sets! {
     CheckSettings: CONFIG, OUTPUT, CHECKS, SINCE, UNTIL, MEMORY_LIMIT, LOCK_WAIT;;
     /// The layer under other columns or in another format.
     RewriteSettings: CONFIG, OUTPUT, LOCK_WAIT, FILE_FORMAT, COMPRESSION;;
+    /// A job over kept records.
+    RebuildSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, CURSOR, DRY_RUN, LOCK_WAIT, CHECKS, CHECK_SCOPE, ON_CHECK_FAILURE,
+        EMPTY_EXIT_CODE, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION, KEEP, DROP_HISTORY;;
     /// The statements for another engine.
     DdlSettings: CONFIG, OUTPUT, FILE_FORMAT, COMPRESSION;;
     /// A change of the layer as a whole.
@@ -317,6 +323,40 @@ pub(super) struct RewriteArgs {
     /// Lose the values that do not fit the new columns
     #[arg(long)]
     pub(super) force: bool,
+}
+
+/// What a layer is rebuilt from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum RebuildFrom {
+    /// The records that runs have kept in raw/
+    Raw,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RebuildArgs {
+    /// What to map again: raw, the records that runs have kept
+    #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true)]
+    pub(super) from: RebuildFrom,
+    #[command(flatten)]
+    pub(super) settings: SettingArgs<RebuildSettings>,
+    /// Start of the window of orders: 2026-01-31, RFC 3339, 7d or 36h ago [default: open]
+    #[arg(long, value_name = "WHEN")]
+    pub(super) since: Option<When>,
+    /// End of the window, exclusive [default: open]
+    #[arg(long, value_name = "WHEN")]
+    pub(super) until: Option<When>,
+    /// The shop of etl.toml whose records are mapped again; needed where it has several
+    #[arg(long = "shop", value_name = "NAME")]
+    pub(super) shops: Vec<String>,
+    /// Records of before a run that kept none, too: only if the source has updated_at
+    #[arg(long)]
+    pub(super) across_gaps: bool,
+    /// With --dry-run: what the rebuild would change, row by row
+    #[arg(long)]
+    pub(super) diff: bool,
+    /// Number of rows that --diff shows
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "diff")]
+    pub(super) limit: usize,
 }
 
 #[derive(Args, Debug)]

@@ -16,6 +16,7 @@ mod plan;
 mod probe;
 mod progress;
 mod quarantine;
+mod rebuild;
 mod redshift;
 mod rewrite;
 mod run;
@@ -89,6 +90,7 @@ fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<
         Command::Explain(args) => explain::run(args, display, cancel),
         Command::Alerts(args) => alerts::run(args, display),
         Command::Rewrite(args) => rewrite::run(args, display, cancel),
+        Command::Rebuild(args) => rebuild::run(args, display, cancel),
         Command::Sources(args) => sources::run(args, display),
         Command::Probe(args) => probe::run(args, display, cancel),
         Command::Undo(args) => undo::run(args, display, cancel),
@@ -117,6 +119,18 @@ fn loading_settings(flags: &Flags, picked: &[String]) -> Result<Loading, Setting
         Ok([only]) if only.shop.is_none() || picked.len() == 1 => Ok(Loading::One(Box::new(only))),
         Ok([only]) => Ok(Loading::Shops(vec![only])),
         Err(several) => Ok(Loading::Shops(several)),
+    }
+}
+
+/// The settings of a command that works on one source: with several shops, its flags pick one.
+fn one_source(flags: &Flags, picked: &[String]) -> Result<Box<Settings>, SettingsError> {
+    match loading_settings(flags, picked)? {
+        Loading::One(settings) => Ok(settings),
+        Loading::Shops(shops) => {
+            let names: Vec<_> = shops.iter().map(shops::name).collect();
+            let detail = format!("this command works on one source: name its shop with --shop {}", names.join(" or --shop "));
+            Err(SettingsError::Conflict(detail))
+        }
     }
 }
 

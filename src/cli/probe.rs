@@ -2,22 +2,14 @@
 
 use std::fmt::Write;
 
-use super::{Loading, args::ProbeArgs, display::Display, loading_settings, shops};
+use super::{args::ProbeArgs, display::Display, one_source};
 use crate::{
     cancel::Cancel,
     run::{Found, Probe, RunError, probe},
-    settings::SettingsError,
 };
 
 pub(super) fn run(args: &ProbeArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
-    let settings = match loading_settings(&args.settings.flags, &args.shops)? {
-        Loading::One(settings) => settings,
-        Loading::Shops(shops) => {
-            let names: Vec<_> = shops.iter().map(shops::name).collect();
-            let detail = format!("one source is looked at: say of which shop it is, --shop {}", names.join(" or --shop "));
-            return Err(SettingsError::Conflict(detail).into());
-        }
-    };
+    let settings = one_source(&args.settings.flags, &args.shops)?;
     let found = probe(&settings, cancel)?;
     display.answer(&found, |out| text(out, &found));
     Ok(0)

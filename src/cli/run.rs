@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     report::{CommandName, Status},
-    run::{Outcome, Request, RunError, execute},
+    run::{OrdersFrom, Outcome, Request, RunError, execute},
     settings::{Settings, SettingsError},
 };
 
@@ -65,7 +65,7 @@ fn run_shop(args: &RunArgs, settings: &Settings, display: &Display, cancel: &Can
 /// Runs the job over the window of the settings.
 fn executed(settings: &Settings, command: CommandName, diff: Option<usize>, cancel: &Cancel, progress: &Progress) -> Outcome {
     let (since, until) = (settings.since, settings.until);
-    execute(&Request { settings, command, replay_of: None, since, until, restart: None, diff, cancel, observer: progress })
+    execute(&Request { settings, command, orders: OrdersFrom::Source, since, until, restart: None, diff, cancel, observer: progress })
 }
 
 /// A dry run that tells what it would change.
@@ -73,11 +73,24 @@ fn compare_and_show(args: &RunArgs, settings: &Settings, display: &Display, canc
     let progress = Progress::new(display);
     let outcome = executed(settings, CommandName::Run, Some(args.limit), cancel, &progress);
     progress.finish();
+    let if_differs = if args.fail_if_diff { IfDiffers::Fails } else { IfDiffers::Succeeds };
+    show_with_diff(&outcome, settings, display, if_differs)
+}
+
+/// How a dry run ends that would change something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfDiffers {
+    Succeeds,
+    Fails,
+}
+
+/// Shows how a dry run ended and what it would change, and tells its exit code.
+pub(super) fn show_with_diff(outcome: &Outcome, settings: &Settings, display: &Display, if_differs: IfDiffers) -> u8 {
     if let Some(error) = &outcome.error {
         display.error(error);
     }
     let found = outcome.diff.clone().unwrap_or_default();
-    let fails = args.fail_if_diff && outcome.error.is_none() && !found.is_empty();
+    let fails = if_differs == IfDiffers::Fails && outcome.error.is_none() && !found.is_empty();
     let mut result = serde_json::to_value(&outcome.summary).unwrap_or_default();
     result["diff"] = serde_json::to_value(&found).unwrap_or_default();
     let ending = if fails { Ending::Failure } else { Ending::of(outcome.error.as_ref()) };
@@ -85,7 +98,7 @@ fn compare_and_show(args: &RunArgs, settings: &Settings, display: &Display, canc
         text::summary(out, &outcome.summary, settings);
         super::diff::show(out, &found);
     });
-    if fails { DIFFERS } else { exit_code(&outcome, settings) }
+    if fails { DIFFERS } else { exit_code(outcome, settings) }
 }
 
 /// The exit code of a dry run that was not to change anything: that of a check.

@@ -58,6 +58,10 @@ fn show(out: &mut String, status: &LayerStatus) {
         let rows = largest.rows.map_or(String::new(), |rows| format!("{} rows, ", HumanCount(rows)));
         text::row(out, "largest", &format!("dt={}: {rows}{}", largest.dt, HumanBytes(largest.bytes)));
     }
+    if let Some(raw) = &status.raw {
+        let runs = text::counted(raw.runs as u64, "run");
+        text::row(out, "raw", &format!("records of {runs} since run {}: {}", raw.first_run_id, HumanBytes(raw.bytes)));
+    }
     let days = &status.days_without_rows;
     let named = days.iter().take(DAYS_NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let more = if days.len() > DAYS_NAMED { format!(" and {} more", days.len() - DAYS_NAMED) } else { String::new() };

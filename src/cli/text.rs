@@ -8,7 +8,7 @@ use indicatif::{HumanBytes, HumanCount};
 use crate::{
     check::CheckResult,
     model::{Dt, UtcMicros},
-    report::{Status, Summary, money_texts},
+    report::{CommandName, RebuiltFrom, Status, Summary, money_texts},
     settings::Settings,
     source::{Completeness, CompletenessStatus, Evidence},
     store::places,
@@ -84,10 +84,25 @@ fn work(out: &mut String, summary: &Summary, settings: &Settings) {
         row(out, "window", &window(summary.since, summary.until));
     }
     read(out, summary, settings);
+    if let Some(rebuilt_from) = &summary.rebuilt_from {
+        rebuilt(out, rebuilt_from);
+    }
     completeness(out, summary);
     dropped(out, summary, settings);
     rows(out, summary);
     written(out, summary, settings);
+    if let Some(raw) = &summary.raw {
+        row(
+            out,
+            "kept",
+            &format!(
+                "{} as delivered, in {} {DIM}({}){DIM:#}",
+                counted(raw.records, "record"),
+                settings.output.at(&raw.file),
+                HumanBytes(raw.bytes)
+            ),
+        );
+    }
     for (name, counts) in &summary.dimensions {
         let inferred = if counts.inferred > 0 {
             format!(", {} inferred (named by orders, unknown to the source)", count(counts.inferred))
@@ -113,7 +128,11 @@ fn notices(out: &mut String, summary: &Summary) {
 }
 
 fn read(out: &mut String, summary: &Summary, settings: &Settings) {
-    let from = settings.orders.as_ref().map(|orders| orders.location.to_string()).unwrap_or_default();
+    let from = match (summary.command, &settings.orders) {
+        (CommandName::Rebuild, _) => settings.output.at(places::RAW),
+        (_, Some(orders)) => orders.location.to_string(),
+        (_, None) => String::new(),
+    };
     let source = &summary.source;
     let unit = if source.requests > 0 { "request" } else { "file" };
     let asked = if source.requests > 0 { source.requests } else { source.pages };
@@ -135,6 +154,28 @@ fn read(out: &mut String, summary: &Summary, settings: &Settings) {
         (summary.records.records_skipped, "skipped, as the profile says"),
     ];
     row(out, "", &joined(&parts));
+}
+
+/// What a rebuild was made of, and what it did not reach.
+fn rebuilt(out: &mut String, from: &RebuiltFrom) {
+    row(out, "rebuilt", &format!("from the kept records of {}", counted(from.runs, "run")));
+    let run_without_raw = from.run_without_raw.as_deref().unwrap_or_default();
+    let before_gap = format!("kept records of before run {run_without_raw}, which kept none: --across-gaps takes them, too");
+    let parts = [
+        (from.runs_undone, "were undone"),
+        (from.runs_before_gap, before_gap.as_str()),
+        (from.runs_of_other_sources, "are of another source or profile"),
+    ];
+    for (runs, what) in parts.into_iter().filter(|(runs, _)| *runs > 0) {
+        row(out, "", &format!("{ODD}{} left out{ODD:#}: {what}", counted(runs, "run")));
+    }
+    if from.rows_not_covered > 0 {
+        row(
+            out,
+            "",
+            &format!("{ODD}{} of the layer not covered{ODD:#}: no kept record brought them again", counted(from.rows_not_covered, "row")),
+        );
+    }
 }
 
 /// Whether each source was read whole.

@@ -180,6 +180,15 @@ pub struct NormalizedBatch {
     pub revenue: RevenueByDt,
 }
 
+/// A window on a timestamp of the order.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct TimestampWindow {
+    /// The window.
+    pub window: Window,
+    /// The timestamp that it applies to.
+    pub cursor: Cursor,
+}
+
 /// A compiled profile. All threads of a run share one.
 pub struct RecordNormalizer {
     mapping: CompiledMapping,
@@ -226,6 +235,15 @@ impl RecordNormalizer {
 
     /// Normalizes a batch of records, valid JSON or not.
     pub fn normalize<'a, R: Into<RawRecord<'a>>>(&'a self, records: impl Iterator<Item = R>) -> NormalizedBatch {
+        self.normalize_within(records, TimestampWindow::default())
+    }
+
+    /// Normalizes a batch of records that count only if they are inside of this window, too.
+    pub fn normalize_within<'a, R: Into<RawRecord<'a>>>(
+        &'a self,
+        records: impl Iterator<Item = R>,
+        also_within: TimestampWindow,
+    ) -> NormalizedBatch {
         let mut work = Work {
             normalizer: self,
             captured: Captured::new(&self.maps),
@@ -241,6 +259,7 @@ impl RecordNormalizer {
                 revenue: RevenueByDt::default(),
             },
             day: None,
+            also_within,
         };
         for record in records {
             work.record(record.into());
@@ -358,6 +377,8 @@ struct Work<'a> {
     summed_at: HashMap<Cow<'a, str>, usize>,
     batch: NormalizedBatch,
     day: Option<DayTotal>,
+    /// A window beside that of the normalizer.
+    also_within: TimestampWindow,
 }
 
 impl<'a> Work<'a> {
@@ -395,11 +416,12 @@ impl<'a> Work<'a> {
                 (updated_at, updated_at.is_none())
             }
         };
-        let at = match self.normalizer.cursor {
+        let at = |cursor: Cursor| match cursor {
             Cursor::Created => created_at,
             Cursor::Updated => updated_at.unwrap_or(created_at),
         };
-        if !self.normalizer.window.contains(at) {
+        let is_within = self.normalizer.window.contains(at(self.normalizer.cursor));
+        if !is_within || !self.also_within.window.contains(at(self.also_within.cursor)) {
             self.batch.counts.records_out_of_window += 1;
             return;
         }
@@ -1078,6 +1100,21 @@ mod tests {
         for (more, out) in [("", 1), (r#","updated_at":"2026-02-01""#, 0), (r#","updated_at":"2026-01-31T23:59:59Z""#, 1)] {
             let record = format!(r#"{{"id":1,"date":"2026-01-01","items":[{{"sku":"s"}}]{more}}}"#);
             assert_eq!(normalizer.normalize([record.as_bytes()].into_iter()).counts.records_out_of_window, out, "{more}");
+        }
+    }
+
+    #[test]
+    fn a_record_must_be_in_both_windows_each_on_its_own_timestamp() {
+        let at = |month| UtcMicros::from_civil((2026, month, 1), 0, 0, 0);
+        let normalizer = RecordNormalizer::new(Window { since: at(1), until: at(3) });
+        let updated_in_april = TimestampWindow { window: Window { since: at(4), until: None }, cursor: Cursor::Updated };
+        let record = |created: &str, updated: &str| {
+            format!(r#"{{"order_id":"A","created_at":"{created}","updated_at":"{updated}","items":[{{"sku":"a"}}]}}"#)
+        };
+        for (created, updated, out) in [("2026-02-01", "2026-04-01", 0), ("2026-02-01", "2026-03-31", 1), ("2026-03-01", "2026-04-01", 1)] {
+            let record = record(created, updated);
+            let counts = normalizer.normalize_within([record.as_bytes()].into_iter(), updated_in_april).counts;
+            assert_eq!(counts.records_out_of_window, out, "{created} {updated}");
         }
     }
 

@@ -1,4 +1,5 @@
-//! Removes what runs older than the retention have left: quarantine, manifests, reports. Never removes anything of the layer.
+//! Removes what runs older than the retention have left: quarantine, kept records, manifests, reports. Never removes anything of
+//! the layer.
 //!
 //! A clock that is years ahead makes every run old. So a jump of the clock is doubted until enough runs confirm it.
 
@@ -24,6 +25,23 @@ pub enum Retained {
     ClockDoubted(UtcMicros),
 }
 
+/// How long what runs have left stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retention {
+    /// Everything; `None`: for ever.
+    pub all: Option<Duration>,
+    /// The records that runs have kept as they were delivered, if that is shorter.
+    pub raw: Duration,
+}
+
+impl Retention {
+    /// How long the files of a folder stay; `None`: for ever.
+    fn of(&self, folder: &str) -> Option<Duration> {
+        let own = (folder == places::RAW).then_some(self.raw);
+        own.into_iter().chain(self.all).min()
+    }
+}
+
 /// The run that removes what is old.
 #[derive(Clone, Copy, Debug)]
 pub struct CurrentRun<'a> {
@@ -41,36 +59,32 @@ struct RunFiles {
     start: UtcMicros,
 }
 
-/// Removes what runs that started more than `retention` before `run` have left. Leaves alone whatever is not named as a run.
+/// Removes what runs that started longer than the retention before `run` have left. Leaves alone whatever is not named as a run.
 ///
 /// # Errors
 /// I/O errors.
-pub fn remove_older(output: &Output, retention: Duration, run: &CurrentRun<'_>) -> Result<Retained, StoreError> {
+pub fn remove_older(output: &Output, retention: &Retention, run: &CurrentRun<'_>) -> Result<Retained, StoreError> {
     let files = run_files(output)?;
     if let Some(newest) = run_before_jump(output, &earlier_starts(&files, run), run)? {
         return Ok(Retained::ClockDoubted(newest));
     }
-    let oldest = run.now.minus(i64::try_from(retention.as_micros()).unwrap_or(i64::MAX));
+    let is_older = |file: &RunFiles, kept: Duration| {
+        let oldest = run.now.minus(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX));
+        file.start < oldest
+    };
+    let is_past = |file: &RunFiles| retention.of(file.folder).is_some_and(|kept| is_older(file, kept));
     let mut runs = BTreeSet::new();
-    for file in files.into_iter().filter(|file| file.start < oldest) {
+    for file in files.into_iter().filter(is_past) {
         output.remove(Key::from(file.folder).join(&file.name))?;
         runs.insert(file.run_id);
     }
     Ok(Retained::Removed(runs.len()))
 }
 
-/// The start of the newest run before `run`, if the clock may have jumped since, and no age can be trusted.
-///
-/// # Errors
-/// I/O errors.
-pub fn doubted_clock(output: &Output, run: &CurrentRun<'_>) -> Result<Option<UtcMicros>, StoreError> {
-    run_before_jump(output, &earlier_starts(&run_files(output)?, run), run)
-}
-
 /// What runs have left. Leaves out whatever is not named as a run.
 fn run_files(output: &Output) -> Result<Vec<RunFiles>, StoreError> {
     let mut files = Vec::new();
-    for folder in [places::QUARANTINE, places::MANIFESTS, places::REPORTS] {
+    for folder in [places::QUARANTINE, places::RAW, places::MANIFESTS, places::REPORTS] {
         for name in output.names(folder)? {
             let Ok(run_id) = places::run_of(&name).parse::<RunId>() else { continue };
             let Some(start) = run_id.start() else { continue };
@@ -110,6 +124,29 @@ fn run_before_jump(output: &Output, earlier: &BTreeSet<UtcMicros>, run: &Current
 mod tests {
     use super::*;
 
+    fn retention(all_days: u64, raw_days: u64) -> Retention {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        Retention { all: Some(days(all_days)), raw: days(raw_days) }
+    }
+
+    #[test]
+    fn kept_records_go_with_the_shorter_of_both_spans_and_nothing_else_goes_without_a_retention() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::new(dir.path().to_owned());
+        let (old, new) = ("20260101T000000000000Z-0000010000", "20260109T000000000000Z-0000010000");
+        let raw = output.at(places::raw_orders(old));
+        std::fs::create_dir_all(raw.parent().unwrap()).unwrap();
+        std::fs::write(&raw, "x").unwrap();
+        std::fs::create_dir_all(output.at(places::REPORTS)).unwrap();
+        std::fs::write(output.at(places::report(old)), "{}").unwrap();
+        let run = CurrentRun { run_id: new, now: UtcMicros::from_civil((2026, 1, 9), 0, 0, 0).unwrap() };
+        let for_ever = |raw_days: u64| Retention { all: None, ..retention(1, raw_days) };
+        assert_eq!(remove_older(&output, &for_ever(9), &run).unwrap(), Retained::Removed(0));
+        assert!(raw.exists());
+        assert_eq!(remove_older(&output, &for_ever(7), &run).unwrap(), Retained::Removed(1));
+        assert!(!raw.exists() && output.at(places::report(old)).exists());
+    }
+
     #[test]
     fn only_what_old_runs_left_is_removed() {
         let dir = tempfile::tempdir().unwrap();
@@ -122,6 +159,7 @@ mod tests {
         let (old, new) = ("20260101T000000000000Z-0000010000", "20260109T235959000000Z-0000010000");
         for run in [old, new, "notes", "20250101"] {
             put(&format!("quarantine/run_id={run}/records.ndjson"));
+            put(&format!("raw/run_id={run}/orders-00000.ndjson.zst"));
             put(&format!("manifests/{run}.manifest"));
             put(&format!("reports/{run}.json"));
             put(&format!("reports/{run}.violations/fact_key_unique.csv"));
@@ -129,10 +167,11 @@ mod tests {
         put("curated/dt=2020-01-01/part-00000.csv");
         let now = UtcMicros::from_civil((2026, 1, 10), 0, 0, 0).unwrap();
         let run = CurrentRun { run_id: new, now };
-        assert_eq!(remove_older(&output, Duration::from_secs(86_400), &run).unwrap(), Retained::Removed(1));
+        assert_eq!(remove_older(&output, &retention(1, 30), &run).unwrap(), Retained::Removed(1));
         for (run, kept) in [(old, false), (new, true), ("notes", true), ("20250101", true)] {
             for place in [
                 format!("quarantine/run_id={run}"),
+                format!("raw/run_id={run}"),
                 format!("manifests/{run}.manifest"),
                 format!("reports/{run}.json"),
                 format!("reports/{run}.violations"),
@@ -153,10 +192,7 @@ mod tests {
             let run_id = RunId::new(now);
             std::fs::write(output.at(places::report(run_id.as_str())), "{}").unwrap();
             let run = CurrentRun { run_id: run_id.as_str(), now };
-            let doubted = doubted_clock(&output, &run).unwrap();
-            let retained = remove_older(&output, Duration::from_secs(30 * 86_400), &run).unwrap();
-            assert_eq!(doubted.is_some(), matches!(retained, Retained::ClockDoubted(_)));
-            retained
+            remove_older(&output, &retention(30, 30), &run).unwrap()
         };
         assert_eq!([day(0), day(1), day(20)].map(retain), [0, 0, 0].map(Retained::Removed));
         let years = |number: i64| day(3650 + number);

@@ -75,6 +75,8 @@ pub enum CommandName {
     Demo,
     /// `etl undo`.
     Undo,
+    /// `etl rebuild`.
+    Rebuild,
     /// A command that this version does not know: the report is of a newer one.
     #[serde(other)]
     Unknown,
@@ -85,6 +87,35 @@ impl CommandName {
     pub fn as_str(self) -> &'static str {
         self.into()
     }
+}
+
+/// The records that a run has kept as they were delivered.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RawKept {
+    /// Their file, beneath the output.
+    pub file: String,
+    /// Its size.
+    pub bytes: u64,
+    /// The number of records.
+    pub records: u64,
+}
+
+/// What a rebuild was made of, and what it did not reach.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RebuiltFrom {
+    /// The runs whose records were mapped again.
+    pub runs: u64,
+    /// Runs whose records were left out because they were undone.
+    pub runs_undone: u64,
+    /// Runs whose records were left out because a later run of their source kept none.
+    pub runs_before_gap: u64,
+    /// The last run of the source that kept none, if runs were left out for it.
+    pub run_without_raw: Option<String>,
+    /// Runs whose records were left out because they are of another source or profile.
+    pub runs_of_other_sources: u64,
+    /// Rows of the layer that none of these records has brought again.
+    pub rows_not_covered: u64,
 }
 
 /// Whether each source was read whole: that of the orders, with those of users and products inside.
@@ -147,6 +178,9 @@ pub struct Summary {
     /// The shop whose orders it loaded; `None` in a layer of one source.
     #[serde(default)]
     pub shop: Option<String>,
+    /// What it mapped again, for a rebuild.
+    #[serde(default, deserialize_with = "or_default")]
+    pub rebuilt_from: Option<RebuiltFrom>,
     /// How it ended.
     pub status: Status,
     /// The window's beginning.
@@ -210,6 +244,9 @@ pub struct Summary {
     /// Counts of the source.
     #[serde(default)]
     pub source: SourceCounts,
+    /// The records that it kept as they were delivered.
+    #[serde(default, deserialize_with = "or_default")]
+    pub raw: Option<RawKept>,
     /// Counts of the dimensions, by name.
     #[serde(default)]
     pub dimensions: BTreeMap<String, DimensionCounts>,
@@ -234,6 +271,7 @@ impl Summary {
             replay_of: None,
             undoes: None,
             shop: None,
+            rebuilt_from: None,
             status: Status::InternalError,
             since,
             until,
@@ -256,6 +294,7 @@ impl Summary {
             recovered: Vec::new(),
             deliveries_failed: Vec::new(),
             source: SourceCounts::default(),
+            raw: None,
             dimensions: BTreeMap::new(),
             stage_seconds: BTreeMap::new(),
             peak_memory_bytes: None,
@@ -447,6 +486,9 @@ mod tests {
         summary.completeness = RunCompleteness { orders: Some(complete.clone()), users: Some(complete), products: None };
         summary.dimensions.insert("dim_user".into(), DimensionCounts { members: 4, ..DimensionCounts::default() });
         summary.stage_seconds.insert("merge".into(), 0.5);
+        summary.raw = Some(RawKept { file: "raw/run_id=r/orders-00000.ndjson.zst".into(), bytes: 9, records: 7 });
+        summary.rebuilt_from =
+            Some(RebuiltFrom { runs: 2, run_without_raw: Some("q".into()), rows_not_covered: 1, ..RebuiltFrom::default() });
         summary.error = Some("e".into());
         summary
     }

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     RequestError, RunError,
-    job::{self, Outcome, Request},
+    job::{self, OrdersFrom, Outcome, Request},
     ledger,
     observer::Observer,
 };
@@ -199,7 +199,7 @@ fn load_chunk(request: &BackfillRequest<'_>, window: Window, restart: Option<Int
     job::execute(&Request {
         settings: request.settings,
         command: CommandName::Backfill,
-        replay_of: None,
+        orders: OrdersFrom::Source,
         since: window.since.map(When::At),
         until: window.until.map(When::At),
         restart,

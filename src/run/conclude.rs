@@ -212,22 +212,20 @@ pub(super) fn retain(settings: &Settings, output: &Output, summary: &Summary) {
     }
     vacuum::vacuum_daily(settings, output, summary.finished_at);
     let run = CurrentRun { run_id: &summary.run_id, now: summary.finished_at };
-    let retained = match settings.retention {
-        Some(retention) => report::remove_older(output, retention, &run),
-        None => report::doubted_clock(output, &run).map(|doubted| doubted.map_or(Retained::Removed(0), Retained::ClockDoubted)),
-    };
+    let retained = report::remove_older(output, &vacuum::retention(settings), &run);
     let clock = if matches!(retained, Ok(Retained::Removed(_))) { Clock::Trusted } else { Clock::Doubted };
     explain::retain_lineage(settings, output, run.now, clock);
-    if settings.retention.is_none() {
-        return;
-    }
     match retained {
         Ok(Retained::Removed(0)) => {}
+        // Of a retention that nobody asked for, there may be nothing to remove.
+        Ok(Retained::ClockDoubted(_)) if settings.retention.is_none() && !settings.raw.is_kept => {}
         Ok(Retained::ClockDoubted(newest)) => tracing::warn!(
             newest_run = %newest,
             "nothing past the retention is removed: no run started for 180 days, so this host's clock may be wrong; ten runs over a day confirm it"
         ),
-        Ok(Retained::Removed(runs)) => tracing::info!(runs, "quarantine, manifests and reports past their retention have been removed"),
+        Ok(Retained::Removed(runs)) => {
+            tracing::info!(runs, "quarantine, kept records, manifests and reports past their retention have been removed")
+        }
         Err(error) => tracing::warn!(%error, "what is past its retention could not be removed"),
     }
 }

@@ -12,15 +12,23 @@ use std::{
 
 use tokio::sync::mpsc::{OwnedPermit, error::SendError};
 
-use super::{RunError, observer::Observer, origin::page_origin, quarantine::Quarantine};
+use super::{
+    RunError,
+    observer::Observer,
+    origin::page_origin,
+    quarantine::Quarantine,
+    raw::{RawInput, RawLines, RawRun, RawWriter},
+};
 use crate::{
     join::{Enricher, UnknownKeys},
-    layer::{CutBatch, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, Stage, StagedLines},
+    layer::{CutBatch, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, RecordUnit, Stage, StagedLines},
     model::{Reason, RevenueByDt},
     net::redact,
     normalize::{Drop, EmptiedOrder, NormalizedBatch, RecordCounts, RecordNormalizer},
+    report::CommandName,
     settings::{Location, MergeBy, RepeatedSku, Settings},
     source::{self, Access, Completeness, Page, PageSink, Purpose, Query},
+    store::Output,
 };
 
 /// Pages that wait for a thread: enough that neither side waits for the other's hiccups.
@@ -58,6 +66,8 @@ struct EnrichedBatch {
     emptied: Vec<EmptiedOrder>,
     counts: RecordCounts,
     revenue: RevenueByDt,
+    /// All its records, if they are kept.
+    raw: Option<RawLines>,
 }
 
 /// What an order without lines means for its stored rows.
@@ -69,10 +79,33 @@ pub(super) enum OrdersWithoutLines {
     DroppedOnly,
 }
 
+/// Where the orders come from.
+#[derive(Clone, Copy)]
+pub(super) enum Input<'a> {
+    /// A source.
+    Source { orders: &'a Location, query: Query<'a> },
+    /// The records that runs have kept in an output.
+    Raw { raw: &'a RawInput, output: &'a Output },
+}
+
+/// Where records are kept beside the layer.
+pub(super) struct KeptRecords<'a> {
+    /// Those that are dropped.
+    pub(super) quarantine: &'a mut Quarantine,
+    /// All of them; `None` if they are not kept.
+    pub(super) raw: Option<&'a mut RawWriter>,
+}
+
+/// Whether pages are kept as they were delivered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RawPages {
+    Kept,
+    NotKept,
+}
+
 /// What the extraction works with.
 pub(super) struct Extraction<'a> {
-    pub(super) orders: &'a Location,
-    pub(super) query: Query<'a>,
+    pub(super) input: Input<'a>,
     pub(super) settings: &'a Settings,
     pub(super) normalizer: &'a RecordNormalizer,
     pub(super) enricher: &'a Enricher,
@@ -138,7 +171,8 @@ impl PageSink for PageChannel {
 
 impl Extraction<'_> {
     /// Reads the source to its end.
-    pub(super) fn run(&self, scratch: PathBuf, quarantine: &mut Quarantine) -> Result<Extracted, RunError> {
+    pub(super) fn run(&self, scratch: PathBuf, kept: KeptRecords<'_>) -> Result<Extracted, RunError> {
+        let raw_pages = if kept.raw.is_some() { RawPages::Kept } else { RawPages::NotKept };
         let (page_in, page_out) = tokio::sync::mpsc::channel::<(u64, Page)>(PAGES_WAITING);
         let (batch_in, batch_out) = mpsc::sync_channel::<(u64, Result<EnrichedBatch, RunError>)>(PAGES_WAITING);
         let pages = Mutex::new(Some(page_out));
@@ -147,7 +181,7 @@ impl Extraction<'_> {
             let source = scope.spawn(|| {
                 let _in_stage = span.enter();
                 let mut sink = PageChannel { pages: page_in, room: None, number: 0 };
-                source::read_pages(self.orders, Purpose::Orders, &self.query, &self.access, &mut sink)
+                self.read(&mut sink)
             });
             for _ in 0..self.settings.threads {
                 let (pages, batches, span) = (&pages, batch_in.clone(), &span);
@@ -157,7 +191,7 @@ impl Extraction<'_> {
                         let next =
                             pages.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(tokio::sync::mpsc::Receiver::blocking_recv);
                         let Some(Some((number, page))) = next else { return };
-                        let batch = self.normalize(&page);
+                        let batch = self.normalize(&page, raw_pages);
                         if batches.send((number, batch)).is_err() {
                             return;
                         }
@@ -165,7 +199,7 @@ impl Extraction<'_> {
                 });
             }
             drop(batch_in);
-            let staged = self.stage(batch_out, scratch, quarantine);
+            let staged = self.stage(batch_out, scratch, kept);
             if staged.is_err() {
                 // The threads still wait to hand on: without a receiver, they end.
                 pages.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -176,23 +210,51 @@ impl Extraction<'_> {
         })
     }
 
+    /// Reads all pages, on the calling thread.
+    fn read(&self, sink: &mut PageChannel) -> Result<Completeness, RunError> {
+        match &self.input {
+            Input::Source { orders, query } => Ok(source::read_pages(orders, Purpose::Orders, query, &self.access, sink)?),
+            Input::Raw { raw, output } => raw.read(output, &self.access, sink),
+        }
+    }
+
+    /// The run that has kept the records of a page; `None` for a page of a source.
+    fn kept_by(&self, page: &Page) -> Option<&RawRun> {
+        match &self.input {
+            Input::Source { .. } => None,
+            Input::Raw { raw, .. } => raw.run_of(page),
+        }
+    }
+
     /// A page's records as rows that carry what users and products add to them, cut by partition.
-    fn normalize(&self, page: &Page) -> Result<EnrichedBatch, RunError> {
+    fn normalize(&self, page: &Page, raw_pages: RawPages) -> Result<EnrichedBatch, RunError> {
         let _in_page = page.span().entered();
-        let NormalizedBatch { rows, drops, emptied, counts, revenue } = self.normalizer.normalize(page.records());
+        let kept_by = self.kept_by(page);
+        let also_within = kept_by.map(|run| run.within).unwrap_or_default();
+        let NormalizedBatch { rows, drops, mut emptied, counts, revenue } = self.normalizer.normalize_within(page.records(), also_within);
+        if kept_by.is_some_and(|run| run.command == CommandName::Replay) {
+            // Of a replay, a version may be older than it seems.
+            emptied.clear();
+        }
         let mut unknown = UnknownKeys::default();
         let last_record = rows.record();
         let rows = rows.finish().and_then(|rows| self.enricher.enrich(rows, &mut unknown)).map_err(LayerError::from)?;
         let rows = CutBatch::new(&rows, last_record)?;
-        Ok(EnrichedBatch { rows, origin: page_origin(page), unknown, drops, emptied, counts, revenue })
+        let origin = match kept_by {
+            Some(_) => PageOrigin { unit: RecordUnit::Record, ..page_origin(page) },
+            None => page_origin(page),
+        };
+        let raw = (raw_pages == RawPages::Kept).then(|| RawLines::of(page));
+        Ok(EnrichedBatch { rows, origin, unknown, drops, emptied, counts, revenue, raw })
     }
 
     fn stage(
         &self,
         batches: mpsc::Receiver<(u64, Result<EnrichedBatch, RunError>)>,
         scratch: PathBuf,
-        quarantine: &mut Quarantine,
+        kept: KeptRecords<'_>,
     ) -> Result<StagedExtract, RunError> {
+        let KeptRecords { quarantine, mut raw } = kept;
         let mut first_drop = None;
         let mut stage = Stage::new(scratch, self.settings.schema(), self.settings.memory_limit);
         let mut unknown = UnknownKeys::default();
@@ -207,6 +269,9 @@ impl Extraction<'_> {
                 revenue.absorb(&batch.revenue);
                 unknown.absorb(batch.unknown);
                 quarantine.push(&batch.drops)?;
+                if let (Some(raw), Some(lines)) = (&mut raw, &batch.raw) {
+                    raw.push(lines)?;
+                }
                 if self.settings.merge == MergeBy::Order || self.settings.repeated_sku == RepeatedSku::Sum {
                     let lines = batch.drops.iter().filter_map(|drop| drop.line.as_ref());
                     lines.for_each(|line| stage.push_dropped_line(line.record_number, line.sku.as_deref()));

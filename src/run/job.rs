@@ -15,7 +15,7 @@ use super::{
     completeness::certify,
     conclude::{self, Verdict, Waited},
     diff::{self, LayerDiff},
-    extract::{Extracted, Extraction, OrdersWithoutLines},
+    extract::{Extracted, Extraction, Input, KeptRecords, OrdersWithoutLines},
     ledger,
     members::{Dimensions, LookUpTables, MemberReader},
     merge_all::{self, EarlierAttempt, Merger},
@@ -23,6 +23,7 @@ use super::{
     open::{Opening, scope_of, settled_layer},
     publish::{PublishError, Publisher, RunCoverage, has_moved},
     quarantine::Quarantine,
+    raw::{Gaps, RawHeader, RawInput, RawWriter},
     replay, shape,
     staged_run::{CheckedRun, MergedRun, NewIndexEntries, StagedDimensions, StagedRun, StagingContext},
     window::{AskedWindow, gap_before},
@@ -32,7 +33,9 @@ use crate::{
     check::{self, CheckError, CustomCheck, Engine},
     coverage::Interval,
     join::Enricher,
-    layer::{self, Catalog, LayerError, LookUpError, MergeRules, OpenedLayer, PriceBook, StateOrigin, StoredPartitions, StoredState},
+    layer::{
+        self, Catalog, LayerError, LookUpError, MergeCounts, MergeRules, OpenedLayer, PriceBook, StateOrigin, StoredPartitions, StoredState,
+    },
     model::{Dt, FactSchema, FileFormat, Reason, RunId, UtcMicros, Window},
     net::{Network, redact},
     normalize::{Mapping, RecordCounts, RecordNormalizer},
@@ -42,8 +45,29 @@ use crate::{
     },
     settings::{Cursor, Location, MergeBy, RepeatedSku, Settings, SettingsError, Source, When},
     source::{self, Access, Query, SourceCounters, SourceError},
-    store::{self, Lease, LockError, MOST_ATTEMPTS, ObjectRef, Output, Scope, Staging, StoreError},
+    store::{self, Key, Lease, LockError, MOST_ATTEMPTS, ObjectRef, Output, Scope, Staging, StoreError, places},
 };
+
+/// Where a run reads its orders.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OrdersFrom<'a> {
+    /// The configured source.
+    Source,
+    /// The quarantine of a run: a replay.
+    Quarantine(&'a RunId),
+    /// The records that runs have kept: a rebuild.
+    Raw(Gaps),
+}
+
+impl<'a> OrdersFrom<'a> {
+    /// The run whose quarantine is read.
+    fn replayed(self) -> Option<&'a RunId> {
+        match self {
+            OrdersFrom::Quarantine(run_id) => Some(run_id),
+            OrdersFrom::Source | OrdersFrom::Raw(_) => None,
+        }
+    }
+}
 
 /// What is to be run.
 pub struct Request<'a> {
@@ -51,8 +75,8 @@ pub struct Request<'a> {
     pub settings: &'a Settings,
     /// The command that starts the run.
     pub command: CommandName,
-    /// The run whose quarantine is read in place of the orders. A replay adds nothing to coverage.
-    pub replay_of: Option<&'a RunId>,
+    /// Where the orders are read. Only a run over the source itself adds to coverage.
+    pub orders: OrdersFrom<'a>,
     /// The start of the window.
     pub since: Option<When>,
     /// The end of the window.
@@ -99,7 +123,7 @@ pub fn execute(request: &Request<'_>) -> Outcome {
         schema: request.settings.schema(),
         summary: Summary {
             command: request.command,
-            replay_of: request.replay_of.map(RunId::to_string),
+            replay_of: request.orders.replayed().map(RunId::to_string),
             shop: shop.map(str::to_owned),
             cursor: request.settings.cursor,
             ..Summary::new(run_id.to_string(), fixed(request.since), fixed(request.until), started_at)
@@ -220,6 +244,14 @@ fn network(settings: &Settings) -> Network {
     network
 }
 
+/// The orders of a run.
+struct RunOrders {
+    /// Where they are, and how they are read.
+    source: Source,
+    /// What is read in place of the source, for a rebuild.
+    raw: Option<RawInput>,
+}
+
 struct Job<'a> {
     request: &'a Request<'a>,
     settings: &'a Settings,
@@ -250,7 +282,7 @@ struct Base {
 
 impl Job<'_> {
     fn run(&mut self, span: &tracing::Span) -> Result<(), RunError> {
-        if self.settings.orders.is_none() && self.request.replay_of.is_none() {
+        if self.settings.orders.is_none() && self.request.orders.replayed().is_none() {
             return Err(SettingsError::NoOrders.into());
         }
         self.require_credentials()?;
@@ -261,12 +293,16 @@ impl Job<'_> {
         let mut engine = Some(Engine::start());
         let mut staging = Staging::create(&self.output, &self.summary.run_id)?;
         let orders = self.orders(&staging)?;
-        let coverage = self.resolve_window(&orders, &opened)?;
+        self.summary.rebuilt_from = orders.raw.as_ref().map(|raw| raw.from.clone());
+        let coverage = self.resolve_window(&orders.source, &opened)?;
         let base = self.open_catalog(opened, &staging.scratch(), StoredState::Use)?;
         let mut dimensions = self.dimensions(&base)?;
         let mut quarantine = Quarantine::new(&staging, &self.summary.run_id, self.settings.quarantine_mode);
-        let mut extracted = self.extract(&orders, coverage.window, &dimensions, &staging, &mut quarantine)?;
+        let mut raw = self.raw_writer(&staging);
+        let kept = KeptRecords { quarantine: &mut quarantine, raw: raw.as_mut() };
+        let mut extracted = self.extract(&orders, coverage.window, &dimensions, staging.scratch(), kept)?;
         quarantine.finish(&mut staging)?;
+        self.summary.raw = raw.map_or(Ok(None), |raw| raw.finish(&mut staging))?;
         extracted.unknown.users.drain().for_each(|key| dimensions.users.infer(&key));
         extracted.unknown.products.drain().for_each(|key| dimensions.products.infer(&key));
 
@@ -308,6 +344,7 @@ impl Job<'_> {
             self.stage_lineage(&merged, extracted, staging, sequence)?;
             let staged_dimensions = StagedDimensions { dimensions: &dimensions, are_new: rebase.dimensions_are_new };
             let staged = merged.stage(self.staging_context(), staging, &staged_dimensions, extracted)?;
+            self.count_uncovered(&staged);
             self.enter(StageName::Check);
             let cancel = self.request.cancel;
             let checked = staged.check(engine, custom, self.staging_context(), staging, cancel)?;
@@ -357,7 +394,7 @@ impl Job<'_> {
     /// Fails if credentials that a profile needs are missing: before the first request, and not after an hour.
     fn require_credentials(&self) -> Result<(), SourceError> {
         let Settings { orders, users, products, .. } = self.settings;
-        let orders = orders.as_ref().filter(|_| self.request.replay_of.is_none());
+        let orders = orders.as_ref().filter(|_| self.request.orders == OrdersFrom::Source);
         let over_http =
             [orders, users.as_ref(), products.as_ref()].into_iter().flatten().filter(|source| matches!(source.location, Location::Http(_)));
         for source in over_http {
@@ -392,7 +429,8 @@ impl Job<'_> {
 
     /// The days that the run may change: those of its window, or all.
     fn scope(&self, layer: &OpenedLayer) -> Result<Scope, RunError> {
-        let Some(orders) = self.settings.orders.as_ref().filter(|_| self.request.replay_of.is_none()) else { return Ok(Scope::default()) };
+        let is_of_source = self.request.orders == OrdersFrom::Source;
+        let Some(orders) = self.settings.orders.as_ref().filter(|_| is_of_source) else { return Ok(Scope::default()) };
         if self.settings.cursor != Cursor::Created {
             return Ok(Scope::default());
         }
@@ -402,15 +440,48 @@ impl Job<'_> {
         Ok(scope_of(asked.resolve(coverage, self.summary.started_at)?))
     }
 
-    /// The source of the orders: the configured one, or the quarantine of the run that is replayed.
-    fn orders(&self, staging: &Staging) -> Result<Source, RunError> {
+    /// The orders: of the configured source, of the quarantine of the run that is replayed, or of what runs have kept.
+    fn orders(&self, staging: &Staging) -> Result<RunOrders, RunError> {
         let configured = self.settings.orders.clone();
-        let Some(run_id) = self.request.replay_of else { return Ok(configured.ok_or(SettingsError::NoOrders)?) };
-        let location = Location::Files(replay::unwrap_quarantine(&self.output, run_id, &staging.scratch())?.display().to_string());
-        Ok(match configured {
-            Some(orders) => Source { location, ..orders },
-            None => location.into(),
+        match self.request.orders {
+            OrdersFrom::Source => Ok(RunOrders { source: configured.ok_or(SettingsError::NoOrders)?, raw: None }),
+            OrdersFrom::Quarantine(run_id) => {
+                let file = replay::unwrap_quarantine(&self.output, run_id, &staging.scratch())?;
+                let location = Location::Files(file.display().to_string());
+                let source = match configured {
+                    Some(orders) => Source { location, ..orders },
+                    None => location.into(),
+                };
+                Ok(RunOrders { source, raw: None })
+            }
+            OrdersFrom::Raw(gaps) => {
+                let orders = configured.ok_or(SettingsError::NoOrders)?;
+                let raw = RawInput::choose(&self.output, &ledger::identity(&orders, self.settings), gaps)?;
+                if raw.uncommitted > 0 {
+                    tracing::warn!(runs = raw.uncommitted, "records in raw/ are left out: no report says that their runs were committed");
+                }
+                let location = Location::Files(self.output.location_of(&Key::from(places::RAW)));
+                Ok(RunOrders { source: Source { location, ..orders }, raw: Some(raw) })
+            }
+        }
+    }
+
+    /// Keeps the records of the run, if they are to be kept. Those of a rebuild are kept already.
+    fn raw_writer(&self, staging: &Staging) -> Option<RawWriter> {
+        let is_kept = self.settings.raw.is_kept && !self.settings.dry_run && !matches!(self.request.orders, OrdersFrom::Raw(_));
+        let identity = || self.settings.orders.as_ref().map(|orders| ledger::identity(orders, self.settings));
+        is_kept.then(|| {
+            let header = RawHeader::of(&self.summary, identity());
+            RawWriter::new(staging, &self.summary.run_id, header, self.settings.quarantine_mode)
         })
+    }
+
+    /// Counts the rows of the layer that a rebuild has not brought again.
+    fn count_uncovered(&mut self, staged: &StagedRun) {
+        let MergeCounts { rows_inserted, rows_updated, rows_unchanged, rows_moved, .. } = self.summary.rows;
+        let Some(rebuilt_from) = &mut self.summary.rebuilt_from else { return };
+        let rows: u64 = staged.next.partitions.values().map(|partition| partition.rows).sum();
+        rebuilt_from.rows_not_covered = rows.saturating_sub(rows_inserted + rows_updated + rows_unchanged + rows_moved);
     }
 
     /// The window that was asked for. Says what it leaves uncovered.
@@ -433,7 +504,7 @@ impl Job<'_> {
                 "this run begins after what has been loaded and leaves a gap: `etl backfill --gaps` fills it, and `--since last` returns to it"
             );
         }
-        let adds_to_coverage = self.request.replay_of.is_none() && self.request.command != CommandName::Demo;
+        let adds_to_coverage = self.request.orders == OrdersFrom::Source && self.request.command != CommandName::Demo;
         self.summary.identity = adds_to_coverage.then_some(identity);
         Ok(RunCoverage { window, restart: self.request.restart })
     }
@@ -521,13 +592,14 @@ impl Job<'_> {
 
     fn extract(
         &mut self,
-        orders: &Source,
+        orders: &RunOrders,
         window: Window,
         dimensions: &Dimensions,
-        staging: &Staging,
-        quarantine: &mut Quarantine,
+        scratch: PathBuf,
+        kept: KeptRecords<'_>,
     ) -> Result<Extracted, RunError> {
         self.enter(StageName::Extract);
+        let RunOrders { source: orders, raw } = orders;
         let enricher = Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)?;
         let mapping = Mapping {
             profile: Some(&orders.profile),
@@ -540,9 +612,15 @@ impl Job<'_> {
         };
         let shape = shape::of_orders(&orders.profile);
         let normalizer = RecordNormalizer::configured(&mapping, window);
+        let input = match raw {
+            Some(raw) => Input::Raw { raw, output: &self.output },
+            None => Input::Source {
+                orders: &orders.location,
+                query: Query { window, cursor: self.settings.cursor, ..Query::all(orders, &shape) },
+            },
+        };
         let extraction = Extraction {
-            orders: &orders.location,
-            query: Query { window, cursor: self.settings.cursor, ..Query::all(orders, &shape) },
+            input,
             settings: self.settings,
             normalizer: &normalizer,
             enricher: &enricher,
@@ -550,7 +628,7 @@ impl Job<'_> {
             observer: self.request.observer,
             without_lines: self.orders_without_lines(),
         };
-        let extracted = extraction.run(staging.scratch(), quarantine)?;
+        let extracted = extraction.run(scratch, kept)?;
         self.summary.records = extracted.counts.clone();
         self.summary.completeness.orders = Some(extracted.completeness.clone());
         certify(&orders.location, &extracted.completeness, self.settings)?;
@@ -569,9 +647,9 @@ impl Job<'_> {
     }
 
     fn orders_without_lines(&self) -> OrdersWithoutLines {
-        match (self.settings.merge, self.request.replay_of) {
-            (MergeBy::Order, None) => OrdersWithoutLines::Versions,
-            _ => OrdersWithoutLines::DroppedOnly,
+        match (self.settings.merge, self.request.orders) {
+            (MergeBy::Order, OrdersFrom::Source | OrdersFrom::Raw(_)) => OrdersWithoutLines::Versions,
+            (MergeBy::Order, OrdersFrom::Quarantine(_)) | (MergeBy::Line, _) => OrdersWithoutLines::DroppedOnly,
         }
     }
 
@@ -737,6 +815,7 @@ impl Job<'_> {
                 self.summary.partitions_written.clear();
                 self.summary.partitions_removed.clear();
                 self.summary.commit = None;
+                self.summary.raw = None;
             }
         }
         let success = error.is_none();

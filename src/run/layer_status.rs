@@ -1,6 +1,9 @@
 //! What `etl status` answers: is the layer complete and healthy? Read from what runs have left; no partition is read.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use serde::Serialize;
 
@@ -18,7 +21,7 @@ use crate::{
         },
     },
     settings::Settings,
-    store::{Holder, Lease, Output},
+    store::{Holder, Lease, Listed, Output, places},
 };
 
 /// Among how many of the latest runs drops are counted.
@@ -90,6 +93,17 @@ pub struct HeldBy {
     pub stuck: bool,
 }
 
+/// The records that runs have kept as they were delivered.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RawInShort {
+    /// The runs.
+    pub runs: usize,
+    /// The size of their files.
+    pub bytes: u64,
+    /// The first of the runs.
+    pub first_run_id: String,
+}
+
 /// The layer on one screen.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct LayerStatus {
@@ -121,6 +135,8 @@ pub struct LayerStatus {
     pub last_dt: Option<Dt>,
     /// The largest partition.
     pub largest: Option<PartitionInShort>,
+    /// The records that runs have kept; `None` if there are none.
+    pub raw: Option<RawInShort>,
     /// Days between the first and the last that have no rows.
     pub days_without_rows: Vec<Dt>,
     /// Over how many runs drops are counted: the latest.
@@ -180,6 +196,7 @@ pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
         bytes: partitions.iter().map(|partition| partition.bytes).sum(),
         first_dt: partitions.first().map(|partition| partition.dt),
         last_dt: partitions.last().map(|partition| partition.dt),
+        raw: raw(output)?,
         largest: partitions.iter().max_by_key(|partition| partition.bytes).cloned(),
         days_without_rows,
         runs_counted: runs.len(),
@@ -203,6 +220,16 @@ fn partitions(output: &Output) -> Result<Vec<PartitionInShort>, RunError> {
         partitions.push(PartitionInShort { dt, bytes: metadata.len(), rows });
     }
     Ok(partitions)
+}
+
+/// The kept records, in short.
+fn raw(output: &Output) -> Result<Option<RawInShort>, RunError> {
+    let files = output.list(places::RAW)?;
+    let run_of = |file: &Listed| places::raw_run(file.key.folder()?.rsplit_once('/')?.1).map(str::to_owned);
+    let runs: BTreeSet<String> = files.iter().filter_map(run_of).collect();
+    let short =
+        |first: &String| RawInShort { runs: runs.len(), bytes: files.iter().map(|file| file.bytes).sum(), first_run_id: first.clone() };
+    Ok(runs.first().map(short))
 }
 
 fn in_short(run: &Summary, now: UtcMicros) -> RunInShort {

@@ -16,6 +16,7 @@ mod error;
 mod explain;
 mod extract;
 mod job;
+mod kept_record;
 mod layer_status;
 mod ledger;
 mod manifest;
@@ -28,6 +29,8 @@ mod plan;
 mod probe;
 mod publish;
 mod quarantine;
+mod raw;
+mod rebuild;
 mod replay;
 mod request_error;
 mod rewrite;
@@ -49,12 +52,16 @@ pub use explain::{
     AskWarehouse, DroppedPart, ExplainRequest, Explanation, FailedCheckOfOrder, LookedAt, NamedBy, RunChecks, Version, VersionLine,
     WarehouseRows, explain,
 };
-pub use job::{Outcome, Request, execute};
-pub use layer_status::{CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RunInShort, ShopInShort, layer_status};
+pub use job::{OrdersFrom, Outcome, Request, execute};
+pub use layer_status::{
+    CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RawInShort, RunInShort, ShopInShort, layer_status,
+};
 pub use observer::{NoObserver, Observer, StageName};
 pub use open::{host, recover_unless_held};
 pub use plan::{Plan, PlanRequest, PlannedChunk, plan};
 pub use probe::{Evidence, Found, Probe, Proposal, probe};
+pub use raw::Gaps;
+pub use rebuild::{RebuildRequest, rebuild};
 pub use replay::{replay, shop_of_run};
 pub use request_error::RequestError;
 pub use rewrite::{RewriteMode, Rewritten, rewrite};

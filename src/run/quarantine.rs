@@ -7,10 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::de::IgnoredAny;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::kept_record::KeptRecord;
 use crate::{
     normalize::Drop,
     store::{Key, Staging, StoreError, places},
@@ -77,15 +76,7 @@ fn line(drop: &Drop) -> Vec<u8> {
         drop.reason.level().as_str()
     );
     let mut line = head.into_bytes();
-    match std::str::from_utf8(&drop.record) {
-        Ok(record) if serde_json::from_str::<IgnoredAny>(record).is_ok() => {
-            line.extend_from_slice(b"\"record\":");
-            // A line break in valid JSON is white space between its tokens, and would end the line.
-            line.extend(drop.record.iter().map(|&byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
-        }
-        Ok(record) => line.extend_from_slice(format!("\"record\":{}", text(record)).as_bytes()),
-        Err(_) => line.extend_from_slice(format!("\"record_base64\":\"{}\"", STANDARD.encode(&drop.record)).as_bytes()),
-    }
+    KeptRecord::of(&drop.record).write(&mut line);
     line.extend_from_slice(b"}\n");
     line
 }

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::{
     RequestError, RunError,
-    job::{self, Outcome, Request},
+    job::{self, OrdersFrom, Outcome, Request},
     observer::Observer,
 };
 use crate::{
@@ -45,7 +45,7 @@ pub fn replay(settings: &Settings, run_id: &RunId, cancel: &Cancel, observer: &d
     let request = Request {
         settings,
         command: CommandName::Replay,
-        replay_of: Some(run_id),
+        orders: OrdersFrom::Quarantine(run_id),
         since: None,
         until: None,
         restart: None,

@@ -68,6 +68,16 @@ pub enum RequestError {
         /// The shops.
         known: String,
     },
+    /// No records are kept, or none of those counts.
+    #[error(
+        "{output}: no kept records can be mapped again{detail}. Runs keep their records with --keep-raw, or `keep_raw = true` in etl.toml"
+    )]
+    NothingKept {
+        /// The output.
+        output: String,
+        /// What was left out; empty if nothing was.
+        detail: String,
+    },
     /// Nothing that is kept knows the order.
     #[error("{output}: no order `{order_id}`{} is known here. Looked at {looked_at}", sku.as_ref().map(|sku| format!(" with sku `{sku}`")).unwrap_or_default())]
     UnknownOrder {

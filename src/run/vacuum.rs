@@ -1,4 +1,5 @@
-//! `etl vacuum`: removes what is past `--keep`: old commits, and versions of files that no kept commit names.
+//! `etl vacuum`: removes what is past `--keep`: old commits, and versions of files that no kept commit names; and what runs have
+//! left that is past its retention.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -14,7 +15,7 @@ use crate::{
     cancel::Cancel,
     layer::{LayerState, OpenedLayer},
     model::{RunId, UtcMicros, parse_time_text},
-    report::{self, CurrentRun},
+    report::{self, CurrentRun, Retention},
     settings::Settings,
     store::{self, Key, Listed, Output, Scope, StoreError, places},
 };
@@ -50,15 +51,18 @@ pub fn vacuum(settings: &Settings, cancel: &Cancel) -> Result<Vacuumed, RunError
     let Opened { layer, run_id, lease } = opening.open(RunId::new(started_at))?;
     let vacuum = Vacuum { output: &output, keep: settings.keep, now: started_at };
     let removed = vacuum.run(&layer)?;
+    let run = CurrentRun { run_id: run_id.as_str(), now: started_at };
+    report::remove_older(&output, &retention(settings), &run)?;
     if output.folder().is_none() {
-        let run = CurrentRun { run_id: run_id.as_str(), now: started_at };
-        if let Some(retention) = settings.retention {
-            report::remove_older(&output, retention, &run)?;
-        }
         explain::retain_lineage(settings, &output, started_at, Clock::Trusted);
     }
     drop(lease);
     Ok(removed)
+}
+
+/// How long what runs have left stays.
+pub(super) fn retention(settings: &Settings) -> Retention {
+    Retention { all: settings.retention, raw: settings.raw.keep }
 }
 
 /// The same in a folder after a run, once a day. What goes wrong is a warning: the run is published.

@@ -8,8 +8,8 @@ use std::{
 use super::{
     BucketScheme, BucketUrl, CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, ExplainSettings, Flags,
     HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat, MergeBy, MetricsSettings, OnCheckFailure, Origin, OutputLocation,
-    Presentation, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError, When, alerts, column_checks, credentials,
-    default_threads, fact_columns,
+    Presentation, RawSettings, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError, When, alerts, column_checks,
+    credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
     http,
@@ -296,6 +296,7 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
             .get(&setting::QUARANTINE_MODE)?
             .map(|configured| parse_mode(&configured.value).map_err(|detail| configured.invalid(detail)))
             .transpose()?,
+        raw: raw(layers)?,
         drop_history: layers.yes_no(&setting::DROP_HISTORY)?.unwrap_or_default(),
         ..default
     })
@@ -349,6 +350,14 @@ fn explain(layers: &Layers<'_>) -> Result<ExplainSettings, SettingsError> {
     Ok(ExplainSettings {
         keep: layers.span(&setting::EXPLAIN_KEEP)?.unwrap_or(default.keep),
         max_bytes: layers.get(max_size)?.map(|configured| configured.size(max_size.form)).transpose()?.unwrap_or(default.max_bytes),
+    })
+}
+
+fn raw(layers: &Layers<'_>) -> Result<RawSettings, SettingsError> {
+    let default = RawSettings::default();
+    Ok(RawSettings {
+        is_kept: layers.yes_no(&setting::KEEP_RAW)?.unwrap_or(default.is_kept),
+        keep: layers.span(&setting::RAW_KEEP)?.unwrap_or(default.keep),
     })
 }
 

@@ -208,6 +208,21 @@ impl Default for ExplainSettings {
     }
 }
 
+/// Whether the orders' records are kept as they were delivered, and for how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RawSettings {
+    /// Whether a run keeps them.
+    pub is_kept: bool,
+    /// How long those of earlier runs stay.
+    pub keep: Duration,
+}
+
+impl Default for RawSettings {
+    fn default() -> RawSettings {
+        RawSettings { is_kept: false, keep: Duration::from_secs(30 * 86_400) }
+    }
+}
+
 /// All settings of a command, validated.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each is a flag of the contract, under its name")]
@@ -266,8 +281,9 @@ pub struct Settings {
     pub redshift: RedshiftSettings,
     /// From how many slipped prices on a run fails; `None` if no price is compared.
     pub unit_slip: Option<UnitSlip>,
-    /// The mode of files in quarantine; `None` as the umask says.
+    /// The mode of files in quarantine and in `raw/`; `None` as the umask says.
     pub quarantine_mode: Option<u32>,
+    pub raw: RawSettings,
     /// Whether a dimension that keeps versions may lose them (`scd = 1`).
     pub drop_history: bool,
 }
@@ -332,6 +348,7 @@ impl Settings {
             versioned_products: false,
             unit_slip: Some(UnitSlip::Standard),
             quarantine_mode: None,
+            raw: RawSettings::default(),
             keep: DEFAULT_KEEP,
             drop_history: false,
             metrics: MetricsSettings::default(),

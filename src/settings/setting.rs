@@ -187,6 +187,9 @@ settings! {
     UNIT_SLIP = Setting { key: "checks.unit_slip", form: Form::Threshold, default: "3 lines and 1 % of the lines",
         help: "Lines, or percent of the lines, whose prices may be off by a factor of 100 or 1,000 before a run fails; off", ..NONE };
     QUARANTINE_MODE = Setting { key: "quarantine.mode", default: "as the umask says", help: "Mode of the files in quarantine, such as 0600", ..NONE };
+    KEEP_RAW = Setting { flag: "--keep-raw", variable: "ETL_KEEP_RAW", key: "keep_raw", form: Form::YesNo, default: "no",
+        help: "Keep the records of the orders as they were delivered, in raw/: `etl rebuild --from raw` maps them again", ..NONE };
+    RAW_KEEP = Setting { key: "raw.keep", form: AGE, default: "30d", help: "Remove kept records of runs older than this; a shorter `retention` removes them too", ..NONE };
     DROP_HISTORY = Setting { flag: "--drop-history", variable: "ETL_DROP_HISTORY", form: Form::YesNo, default: "no",
         help: "Let scd = 1 remove the old versions of members that the layer keeps", ..NONE };
     MAX_ATTEMPTS = Setting { flag: "--max-attempts", variable: "ETL_MAX_ATTEMPTS", key: "http.max_attempts", form: Form::Whole { from: 1, to: 100 },

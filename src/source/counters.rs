@@ -47,11 +47,11 @@ impl SourceCounters {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn page(&self) {
+    pub(crate) fn page(&self) {
         self.pages.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn bytes(&self, count: usize) {
+    pub(crate) fn bytes(&self, count: usize) {
         self.bytes.fetch_add(count as u64, Ordering::Relaxed);
     }
 

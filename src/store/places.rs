@@ -11,6 +11,8 @@ pub const CURATED: &str = "curated";
 pub const DIMS: &str = "dims";
 /// The dropped records of each run.
 pub const QUARANTINE: &str = "quarantine";
+/// The records of each run as the source delivered them, where they are kept.
+pub const RAW: &str = "raw";
 /// The Redshift manifests of each run.
 pub const MANIFESTS: &str = "manifests";
 /// The manifest of the whole layer.
@@ -67,11 +69,11 @@ pub mod before_commits {
 }
 
 /// The folders that an output may hold.
-pub const FOLDERS: [&str; 7] = [CURATED, DIMS, QUARANTINE, MANIFESTS, REPORTS, DATA, STATE];
+pub const FOLDERS: [&str; 8] = [CURATED, DIMS, QUARANTINE, RAW, MANIFESTS, REPORTS, DATA, STATE];
 
 /// What the name of a partition's folder begins with.
 const DT: &str = "dt=";
-/// What the name of a run's folder in quarantine begins with.
+/// What the name of a run's folder in quarantine and in `raw/` begins with.
 const RUN: &str = "run_id=";
 /// The name of a partition's file within its folder, without its end, which tells its format.
 pub const PARTITION_FILE: &str = "part-00000";
@@ -174,6 +176,16 @@ pub fn quarantined_run(folder: &str) -> Option<&str> {
     folder.strip_prefix(RUN)
 }
 
+/// The kept records of the orders of a run.
+pub fn raw_orders(run_id: &str) -> Key {
+    Key::new(format!("{RAW}/{RUN}{run_id}/orders-00000.ndjson.zst"))
+}
+
+/// The run whose folder in `raw/` has this name.
+pub fn raw_run(folder: &str) -> Option<&str> {
+    folder.strip_prefix(RUN)
+}
+
 /// The manifest of a run.
 pub fn manifest(run_id: &str) -> Key {
     Key::new(format!("{MANIFESTS}/{run_id}.manifest"))
@@ -189,7 +201,7 @@ pub fn violations(run_id: &str) -> Key {
     Key::new(format!("{REPORTS}/{run_id}.violations"))
 }
 
-/// The run that a name in one of the folders of runs belongs to: a quarantine, a manifest, a report, violations.
+/// The run that a name in one of the folders of runs belongs to: a quarantine, kept records, a manifest, a report, violations.
 pub fn run_of(name: &str) -> &str {
     let name = quarantined_run(name).unwrap_or(name);
     [".json", ".manifest", ".violations"].into_iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
@@ -219,8 +231,11 @@ mod tests {
             manifest("r"),
             violations("r").join("x.csv"),
             quarantine("r"),
+            raw_orders("r"),
         ];
-        assert_eq!(roles.map(|key| role(&key)), [Role::Projected, Role::Projected, Role::Told, Role::Told, Role::Own, Role::Own]);
+        let expected = [Role::Projected, Role::Projected, Role::Told, Role::Told, Role::Own, Role::Own, Role::Own];
+        assert_eq!(roles.map(|key| role(&key)), expected);
+        assert_eq!(run_of("run_id=r"), "r");
         assert_eq!(commit_number(commit(7).name()), Some(7));
     }
 }

@@ -1,0 +1,67 @@
+//! `etl rebuild`: a run over the records that earlier runs have kept, by the profile and the columns of today. Asks no source.
+//!
+//! It is one run and one commit, so that no reader sees rows of both mappings. Which records count is `raw`'s.
+
+use super::{
+    RunError,
+    job::{self, OrdersFrom, Outcome, Request},
+    ledger,
+    observer::Observer,
+    open::settled_layer,
+    raw::{Gaps, RawInput},
+};
+use crate::{
+    cancel::Cancel,
+    report::CommandName,
+    settings::{Settings, SettingsError, When},
+    store::Output,
+};
+
+/// What is to be rebuilt.
+pub struct RebuildRequest<'a> {
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The start of the window of orders; `None`: open.
+    pub since: Option<When>,
+    /// The end of the window; `None`: open.
+    pub until: Option<When>,
+    /// Whether records count that were kept before a run which kept none.
+    pub gaps: Gaps,
+    /// How many rows of the difference to the stored layer are told; `None` if nothing is compared. For dry runs.
+    pub diff: Option<usize>,
+    /// The switch that stops the run.
+    pub cancel: &'a Cancel,
+    /// Watches the run.
+    pub observer: &'a dyn Observer,
+}
+
+/// Maps the kept records again. The stored dimensions are used as they are. A row of equal version is replaced, and nothing is added to
+/// coverage.
+///
+/// # Errors
+/// Nothing is kept, or the window follows earlier runs (exit 2). How the run itself ended is the outcome.
+pub fn rebuild(request: &RebuildRequest<'_>) -> Result<Outcome, RunError> {
+    if request.since == Some(When::Last) || request.until == Some(When::Last) {
+        let detail = "a rebuild has no window that follows earlier runs: name dates or ages, or leave --since out".to_owned();
+        return Err(SettingsError::Conflict(detail).into());
+    }
+    let output = Output::open(&request.settings.output)?;
+    // Of a run that was cut off, the records lie there before its report does.
+    settled_layer(&output)?;
+    // The run itself looks again, once it holds the output. A rebuild of nothing is no run.
+    let orders = request.settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
+    RawInput::choose(&output, &ledger::identity(orders, request.settings), request.gaps)?;
+    // Members are not kept by run: those that are stored are the newest.
+    let settings = Settings { users: None, products: None, ..request.settings.clone() };
+    Ok(job::execute(&Request {
+        settings: &settings,
+        command: CommandName::Rebuild,
+        orders: OrdersFrom::Raw(request.gaps),
+        since: request.since,
+        until: request.until,
+        restart: None,
+        diff: request.diff,
+        cancel: request.cancel,
+        observer: request.observer,
+    }))
+}
