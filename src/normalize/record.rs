@@ -13,10 +13,12 @@ use super::{
     fields::Field,
     limits,
     mapping::{CompiledMapping, ExtraField, LineField, Mapping, RecordField},
+    observe::{Sampling, observe},
     scalar::Scalar,
     walk::{Captured, Maps},
 };
 use crate::{
+    drift::ObservedShape,
     model::{
         self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, Quantity, QuantityType, RawRecord,
         Reason, RevenueByDt, UtcMicros, Window, fitting_text,
@@ -132,6 +134,12 @@ impl RecordCounts {
         self.dropped[reason as usize]
     }
 
+    /// The records that say nothing of the shape of the window's records: others, and what is no JSON or beyond a limit.
+    fn without_shape(&self) -> u64 {
+        let unread = [Reason::InvalidJson, Reason::RecordTooLarge, Reason::RecordTooDeep].map(|reason| self.of(reason));
+        self.records_out_of_window + self.records_skipped + unread.into_iter().sum::<u64>()
+    }
+
     /// Adds all of `other`.
     pub fn absorb(&mut self, other: &RecordCounts) {
         self.records_read += other.records_read;
@@ -177,6 +185,8 @@ pub struct NormalizedBatch {
     pub counts: RecordCounts,
     /// Σ `line_total` of the rows, summed separately for reconciliation.
     pub revenue: RevenueByDt,
+    /// The shape of the records that were observed.
+    pub shape: ObservedShape,
 }
 
 /// A compiled profile. All threads of a run share one.
@@ -219,6 +229,15 @@ impl RecordNormalizer {
 
     /// Normalizes a batch of records, valid JSON or not.
     pub fn normalize<'a, R: Into<RawRecord<'a>>>(&'a self, records: impl Iterator<Item = R>) -> NormalizedBatch {
+        self.normalize_and_observe(records, Sampling::Off)
+    }
+
+    /// Normalizes a batch of records, and observes a sample of those of the window.
+    pub fn normalize_and_observe<'a, R: Into<RawRecord<'a>>>(
+        &'a self,
+        records: impl Iterator<Item = R>,
+        sampling: Sampling,
+    ) -> NormalizedBatch {
         let mut work = Work {
             normalizer: self,
             captured: Captured::new(&self.maps),
@@ -232,11 +251,17 @@ impl RecordNormalizer {
                 emptied: Vec::new(),
                 counts: RecordCounts::default(),
                 revenue: RevenueByDt::default(),
+                shape: ObservedShape::default(),
             },
             day: None,
         };
-        for record in records {
-            work.record(record.into());
+        for (place, record) in (0..).zip(records) {
+            let record: RawRecord<'a> = record.into();
+            let before = work.batch.counts.without_shape();
+            work.record(record);
+            if sampling.takes(place) && work.batch.counts.without_shape() == before {
+                observe(record.bytes, &mut work.batch.shape);
+            }
         }
         work.flush_day();
         work.batch

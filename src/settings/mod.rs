@@ -114,6 +114,18 @@ pub enum OnCheckFailure {
     Publish,
 }
 
+/// What a change of the shape of the orders' records means for the run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnSchemaChange {
+    /// It is told, and remembered.
+    #[default]
+    Tell,
+    /// Nothing is published, unless the change is accepted.
+    Freeze,
+    /// Nothing is observed.
+    Ignore,
+}
+
 /// Which time of an order the window is on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, IntoStaticStr)]
 pub enum Cursor {
@@ -260,6 +272,10 @@ pub struct Settings {
     pub redshift: RedshiftSettings,
     /// From how many slipped prices on a run fails; `None` if no price is compared.
     pub unit_slip: Option<UnitSlip>,
+    /// What a change of the shape of the orders' records means.
+    pub on_schema_change: OnSchemaChange,
+    /// Whether a change of shape is accepted that would fail the run.
+    pub accept_schema: bool,
     /// The mode of files in quarantine; `None` as the umask says.
     pub quarantine_mode: Option<u32>,
     /// Whether a dimension that keeps versions may lose them (`scd = 1`).
@@ -317,6 +333,8 @@ impl Settings {
             versioned_users: false,
             versioned_products: false,
             unit_slip: Some(UnitSlip::Standard),
+            on_schema_change: OnSchemaChange::default(),
+            accept_schema: false,
             quarantine_mode: None,
             keep: DEFAULT_KEEP,
             drop_history: false,

@@ -160,6 +160,14 @@ impl Page {
         }
     }
 
+    /// The greatest number of records that it may have, without a look at each: blank lines count.
+    pub fn len_at_most(&self) -> u64 {
+        match &self.cut {
+            Cut::Lines => memchr::memchr_iter(b'\n', &self.bytes).count() as u64 + 1,
+            Cut::Elements(_) | Cut::Beginning => self.len(),
+        }
+    }
+
     /// Whether it has no records.
     pub fn is_empty(&self) -> bool {
         match &self.cut {
