@@ -41,7 +41,7 @@ impl ReadPaths {
         of_line.extend(columns(Level::Line).flat_map(rule_paths));
         of_line.extend(skipped(|profile| &profile.skip_lines));
         let lines = line_paths(profile, &lists);
-        paths.extend(lines.iter().flat_map(|line| of_line.iter().map(|path| joined(line, path))));
+        paths.extend(lines.iter().flat_map(|line| of_line.iter().map(move |path| joined(line, path))));
         ReadPaths { paths, lines }
     }
 
