@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`cli`] | what a person types and sees |
 //! | [`coverage`] | which intervals of a source have been loaded |
+//! | [`drift`] | what the records of a source look like, and what has changed since earlier runs |
 //! | [`run`] | the job: wires the stages below, counts, cancels |
 //! | [`source`] | bytes in, over HTTP or from files; cut into records |
 //! | [`normalize`] | a record's bytes to typed columns; the rules by which malformed input is dropped |
@@ -28,6 +29,7 @@ pub mod check;
 pub mod cli;
 pub mod coverage;
 pub mod demo;
+pub mod drift;
 pub mod join;
 pub mod layer;
 pub mod model;

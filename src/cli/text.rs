@@ -39,6 +39,11 @@ fn headline(status: Status) -> (Style, &'static str) {
     }
 }
 
+/// Whether a change of shape has failed the run, and no check.
+fn is_frozen(summary: &Summary) -> bool {
+    summary.status == Status::ChecksFailed && !summary.schema_changes.is_empty() && !summary.checks.iter().any(CheckResult::is_failure)
+}
+
 pub(super) fn row(out: &mut String, label: &str, text: &str) {
     let _ = writeln!(out, "  {DIM}{label:<LABEL$}{DIM:#} {text}");
 }
@@ -67,6 +72,7 @@ fn joined(parts: &[(u64, &str)]) -> String {
 /// The whole summary.
 pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) {
     let (style, words) = headline(summary.status);
+    let words = if is_frozen(summary) { "failed: the records have another shape than before" } else { words };
     let _ = writeln!(out, "{style}{words}{style:#} {DIM}({:.2} s, run {}){DIM:#}", summary.execution_time_seconds, summary.run_id);
     if summary.status != Status::Locked {
         out.push('\n');

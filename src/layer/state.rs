@@ -10,6 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{LayerError, csv};
 use crate::{
     coverage::Ledger,
+    drift::Shapes,
     model::{CurrencyTotals, Dt, FactRows, FactSchema, FileFormat, LayerIds, QuantityType, add_totals},
     store::{
         self, Commit, FileStamp, Head, Key, ObjectRef, Output, StoreError,
@@ -98,6 +99,9 @@ pub struct LayerState {
     /// What runs have loaded.
     #[serde(default)]
     pub coverage: Ledger,
+    /// What the records of each source look like.
+    #[serde(default, skip_serializing_if = "Shapes::is_empty")]
+    pub shapes: Shapes,
 }
 
 impl LayerState {

@@ -8,11 +8,15 @@ mod fields;
 mod limits;
 mod mapping;
 mod members;
+mod observe;
 mod prefix;
+mod read_paths;
 mod record;
 mod scalar;
 mod walk;
 
 pub use mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
 pub use members::{MOST_COLUMNS, MemberCounts, MemberNormalizer, Members, NO_COLUMN};
-pub use record::{Drop, EmptiedOrder, LineOfDrop, NormalizedBatch, RecordCounts, RecordNormalizer, TimestampWindow};
+pub use observe::Sampling;
+pub use read_paths::{ColumnPlace, ReadPaths};
+pub use record::{BatchRules, Drop, EmptiedOrder, LineOfDrop, NormalizedBatch, RecordCounts, RecordNormalizer, TimestampWindow};

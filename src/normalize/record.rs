@@ -13,11 +13,13 @@ use super::{
     fields::Field,
     limits,
     mapping::{CompiledMapping, ExtraField, ExtraValue, LineField, Mapping, RecordField, SummedField},
+    observe::{Sampling, observe},
     prefix::IdPrefix,
     scalar::Scalar,
     walk::{Captured, Maps},
 };
 use crate::{
+    drift::ObservedShape,
     model::{
         self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, ParsedMoney, Quantity, QuantityType,
         RawRecord, Reason, RevenueByDt, UtcMicros, Window, fitting_text,
@@ -133,6 +135,12 @@ impl RecordCounts {
         self.dropped[reason as usize]
     }
 
+    /// The records that say nothing of the shape of the window's records: others, and what is no JSON or beyond a limit.
+    fn without_shape(&self) -> u64 {
+        let unread = [Reason::InvalidJson, Reason::RecordTooLarge, Reason::RecordTooDeep].map(|reason| self.of(reason));
+        self.records_out_of_window + self.records_skipped + unread.into_iter().sum::<u64>()
+    }
+
     /// Adds all of `other`.
     pub fn absorb(&mut self, other: &RecordCounts) {
         self.records_read += other.records_read;
@@ -178,6 +186,8 @@ pub struct NormalizedBatch {
     pub counts: RecordCounts,
     /// Σ `line_total` of the rows, summed separately for reconciliation.
     pub revenue: RevenueByDt,
+    /// The shape of the records that were observed.
+    pub shape: ObservedShape,
 }
 
 /// A window on a timestamp of the order.
@@ -187,6 +197,15 @@ pub struct TimestampWindow {
     pub window: Window,
     /// The timestamp that it applies to.
     pub cursor: Cursor,
+}
+
+/// What holds for one batch of records alone.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct BatchRules {
+    /// Records count only if they are inside of this window, too.
+    pub also_within: TimestampWindow,
+    /// The records whose shape is observed.
+    pub sampling: Sampling,
 }
 
 /// A compiled profile. All threads of a run share one.
@@ -235,14 +254,14 @@ impl RecordNormalizer {
 
     /// Normalizes a batch of records, valid JSON or not.
     pub fn normalize<'a, R: Into<RawRecord<'a>>>(&'a self, records: impl Iterator<Item = R>) -> NormalizedBatch {
-        self.normalize_within(records, TimestampWindow::default())
+        self.normalize_with(records, BatchRules::default())
     }
 
-    /// Normalizes a batch of records that count only if they are inside of this window, too.
-    pub fn normalize_within<'a, R: Into<RawRecord<'a>>>(
+    /// Normalizes a batch of records by rules of its own, and observes a sample of those of the window.
+    pub fn normalize_with<'a, R: Into<RawRecord<'a>>>(
         &'a self,
         records: impl Iterator<Item = R>,
-        also_within: TimestampWindow,
+        BatchRules { also_within, sampling }: BatchRules,
     ) -> NormalizedBatch {
         let mut work = Work {
             normalizer: self,
@@ -257,12 +276,18 @@ impl RecordNormalizer {
                 emptied: Vec::new(),
                 counts: RecordCounts::default(),
                 revenue: RevenueByDt::default(),
+                shape: ObservedShape::default(),
             },
             day: None,
             also_within,
         };
-        for record in records {
-            work.record(record.into());
+        for (place, record) in (0..).zip(records) {
+            let record: RawRecord<'a> = record.into();
+            let before = work.batch.counts.without_shape();
+            work.record(record);
+            if sampling.takes(place) && work.batch.counts.without_shape() == before {
+                observe(record.bytes, &mut work.batch.shape);
+            }
         }
         work.flush_day();
         work.batch
@@ -1113,7 +1138,9 @@ mod tests {
         };
         for (created, updated, out) in [("2026-02-01", "2026-04-01", 0), ("2026-02-01", "2026-03-31", 1), ("2026-03-01", "2026-04-01", 1)] {
             let record = record(created, updated);
-            let counts = normalizer.normalize_within([record.as_bytes()].into_iter(), updated_in_april).counts;
+            let counts = normalizer
+                .normalize_with([record.as_bytes()].into_iter(), BatchRules { also_within: updated_in_april, ..BatchRules::default() })
+                .counts;
             assert_eq!(counts.records_out_of_window, out, "{created} {updated}");
         }
     }

@@ -12,6 +12,7 @@ use super::{Alert, alert::FailedDelivery};
 use crate::{
     check::CheckResult,
     coverage::SourceIdentity,
+    drift::SchemaChange,
     join::DimensionCounts,
     layer::MergeCounts,
     model::{CurrencyTotals, Dt, Reason, UtcMicros, units_text},
@@ -229,6 +230,12 @@ pub struct Summary {
     /// What the checks found.
     #[serde(default, deserialize_with = "or_default")]
     pub checks: Vec<CheckResult>,
+    /// How the records of the source differ in shape from those of earlier runs, the first of the changes.
+    #[serde(default, deserialize_with = "or_default")]
+    pub schema_changes: Vec<SchemaChange>,
+    /// Changes that the list does not have.
+    #[serde(default)]
+    pub schema_changes_omitted: u64,
     /// What somebody should know of.
     #[serde(default, deserialize_with = "or_default")]
     pub alerts: Vec<Alert>,
@@ -290,6 +297,8 @@ impl Summary {
             partitions_unchanged: 0,
             revenue: CurrencyTotals::new(),
             checks: Vec::new(),
+            schema_changes: Vec::new(),
+            schema_changes_omitted: 0,
             alerts: Vec::new(),
             recovered: Vec::new(),
             deliveries_failed: Vec::new(),
@@ -448,6 +457,7 @@ mod tests {
     use super::*;
     use crate::{
         check::Severity,
+        drift::{ChangeKind, JsonType},
         report::AlertKind,
         source::{CompletenessStatus, Evidence},
     };
@@ -480,6 +490,9 @@ mod tests {
             rows_kept: Some(1),
             file: None,
         }];
+        let (change, types, was) = (ChangeKind::Retyped, vec![JsonType::Text], vec![JsonType::Null]);
+        summary.schema_changes = vec![SchemaChange { path: "p".into(), change, types, was, read: true, column: None }];
+        summary.schema_changes_omitted = 1;
         summary.alerts = vec![Alert { kind: AlertKind::CheckFailed, message: "m".into() }];
         let by = Some(Evidence::Total);
         let complete = Completeness { status: CompletenessStatus::Proven, by, claimed: Some(7), read: 7, distinct: None, why: None };

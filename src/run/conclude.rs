@@ -42,6 +42,7 @@ pub(super) fn ended(error: Option<&RunError>) -> Ended {
         None => Ended::Success,
         Some(RunError::Source(SourceError::Interrupted)) => Ended::Otherwise,
         Some(RunError::ChecksFailed { published, .. }) => Ended::ChecksFailed { published: *published },
+        Some(RunError::SchemaChanged { .. }) => Ended::ChecksFailed { published: false },
         Some(error) => match error.exit_code() {
             3 => Ended::SourceFailed,
             5 => Ended::StorageFailed,

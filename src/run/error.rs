@@ -50,6 +50,14 @@ pub enum RunError {
         /// Whether the run was published all the same.
         published: bool,
     },
+    /// The records of the source have another shape than before, and the settings freeze it.
+    #[error(
+        "the records of the orders have another shape than before: {told}. Nothing was published, since `schema.on_change` is freeze: `etl run --accept-schema` accepts these changes and remembers them; `schema_changes` of the summary has them all"
+    )]
+    SchemaChanged {
+        /// The first changes, in words.
+        told: String,
+    },
     /// The warehouse could not be loaded.
     #[error(transparent)]
     Warehouse(#[from] RedshiftError),
@@ -76,6 +84,11 @@ impl RunError {
     pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> RunError {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
         RunError::Internal(text.map_or_else(|| "a panic".to_owned(), |text| format!("a panic: {text}")))
+    }
+
+    /// Whether the run has found something in the data: that holds, whatever signal came then.
+    pub(super) fn is_finding(&self) -> bool {
+        matches!(self, RunError::ChecksFailed { .. } | RunError::SchemaChanged { .. })
     }
 
     /// Whether a publish is decided that the next command finishes.
@@ -109,7 +122,7 @@ impl RunError {
                 | RedshiftError::MissingTable(_),
             ) => 2,
             RunError::Source(_) | RunError::Dimension(DimensionError::NoKey { .. }) => 3,
-            RunError::ChecksFailed { .. } | RunError::Warehouse(RedshiftError::Different(_)) => 4,
+            RunError::ChecksFailed { .. } | RunError::SchemaChanged { .. } | RunError::Warehouse(RedshiftError::Different(_)) => 4,
             RunError::Interrupted(Stop::Interrupt) | RunError::Warehouse(RedshiftError::Interrupted(Stop::Interrupt)) => 130,
             RunError::Interrupted(Stop::Terminate) | RunError::Warehouse(RedshiftError::Interrupted(Stop::Terminate)) => 143,
             RunError::Layer(_)

@@ -20,11 +20,12 @@ use super::{
     raw::{RawInput, RawLines, RawRun, RawWriter},
 };
 use crate::{
+    drift::ObservedShape,
     join::{Enricher, UnknownKeys},
     layer::{CutBatch, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, RecordUnit, Stage, StagedLines},
     model::{Reason, RevenueByDt},
     net::redact,
-    normalize::{Drop, EmptiedOrder, NormalizedBatch, RecordCounts, RecordNormalizer},
+    normalize::{BatchRules, Drop, EmptiedOrder, NormalizedBatch, RecordCounts, RecordNormalizer, Sampling},
     report::CommandName,
     settings::{Location, MergeBy, RepeatedSku, Settings},
     source::{self, Access, Completeness, Page, PageSink, Purpose, Query},
@@ -42,6 +43,8 @@ pub(super) struct Extracted {
     pub(super) unknown: UnknownKeys,
     pub(super) counts: RecordCounts,
     pub(super) revenue: RevenueByDt,
+    /// The shape of the records that were observed.
+    pub(super) shape: ObservedShape,
     /// Whether the source was read whole.
     pub(super) completeness: Completeness,
     /// What the first record seems to be, where none of them is JSON.
@@ -54,6 +57,7 @@ struct StagedExtract {
     unknown: UnknownKeys,
     counts: RecordCounts,
     revenue: RevenueByDt,
+    shape: ObservedShape,
     first_drop: Option<Drop>,
 }
 
@@ -68,6 +72,14 @@ struct EnrichedBatch {
     revenue: RevenueByDt,
     /// All its records, if they are kept.
     raw: Option<RawLines>,
+    shape: ObservedShape,
+}
+
+/// Whether the shape of the records is observed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ShapeWatch {
+    On,
+    Off,
 }
 
 /// What an order without lines means for its stored rows.
@@ -112,31 +124,52 @@ pub(super) struct Extraction<'a> {
     pub(super) access: Access<'a>,
     pub(super) observer: &'a dyn Observer,
     pub(super) without_lines: OrdersWithoutLines,
+    pub(super) shape_watch: ShapeWatch,
+}
+
+/// A page on its way to a thread that normalizes it.
+struct NumberedPage {
+    number: u64,
+    sampling: Sampling,
+    page: Page,
 }
 
 /// What waits for room in the channel of pages.
-type WaitingForRoom = Pin<Box<dyn Future<Output = Result<OwnedPermit<(u64, Page)>, SendError<()>>>>>;
+type WaitingForRoom = Pin<Box<dyn Future<Output = Result<OwnedPermit<NumberedPage>, SendError<()>>>>>;
 
 /// Room in the channel, or the wait for it.
 enum Room {
     Waiting(WaitingForRoom),
-    Kept(OwnedPermit<(u64, Page)>),
+    Kept(OwnedPermit<NumberedPage>),
     /// Nobody takes pages any more.
     Closed,
 }
 
 /// The way of pages to the threads that normalize them.
 struct PageChannel {
-    pages: tokio::sync::mpsc::Sender<(u64, Page)>,
+    pages: tokio::sync::mpsc::Sender<NumberedPage>,
     room: Option<Room>,
     /// The number of the next page.
     number: u64,
+    /// Which records of the next page are observed.
+    sampling: Sampling,
+}
+
+impl PageChannel {
+    /// The page with its number. Counts it and its records.
+    fn numbered(&mut self, page: Page) -> NumberedPage {
+        let numbered = NumberedPage { number: self.number, sampling: self.sampling, page };
+        self.number += 1;
+        if let Sampling::On { before } = &mut self.sampling {
+            *before += numbered.page.len_at_most();
+        }
+        numbered
+    }
 }
 
 impl PageSink for PageChannel {
     fn page(&mut self, page: Page) -> bool {
-        let numbered = (self.number, page);
-        self.number += 1;
+        let numbered = self.numbered(page);
         match self.room.take() {
             Some(Room::Kept(room)) => {
                 room.send(numbered);
@@ -173,14 +206,18 @@ impl Extraction<'_> {
     /// Reads the source to its end.
     pub(super) fn run(&self, scratch: PathBuf, kept: KeptRecords<'_>) -> Result<Extracted, RunError> {
         let raw_pages = if kept.raw.is_some() { RawPages::Kept } else { RawPages::NotKept };
-        let (page_in, page_out) = tokio::sync::mpsc::channel::<(u64, Page)>(PAGES_WAITING);
+        let (page_in, page_out) = tokio::sync::mpsc::channel::<NumberedPage>(PAGES_WAITING);
         let (batch_in, batch_out) = mpsc::sync_channel::<(u64, Result<EnrichedBatch, RunError>)>(PAGES_WAITING);
         let pages = Mutex::new(Some(page_out));
         let span = tracing::Span::current();
+        let sampling = match self.shape_watch {
+            ShapeWatch::On => Sampling::On { before: 0 },
+            ShapeWatch::Off => Sampling::Off,
+        };
         thread::scope(|scope| {
             let source = scope.spawn(|| {
                 let _in_stage = span.enter();
-                let mut sink = PageChannel { pages: page_in, room: None, number: 0 };
+                let mut sink = PageChannel { pages: page_in, room: None, number: 0, sampling };
                 self.read(&mut sink)
             });
             for _ in 0..self.settings.threads {
@@ -190,8 +227,8 @@ impl Extraction<'_> {
                     loop {
                         let next =
                             pages.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(tokio::sync::mpsc::Receiver::blocking_recv);
-                        let Some(Some((number, page))) = next else { return };
-                        let batch = self.normalize(&page, raw_pages);
+                        let Some(Some(NumberedPage { number, sampling, page })) = next else { return };
+                        let batch = self.normalize(&page, sampling, raw_pages);
                         if batches.send((number, batch)).is_err() {
                             return;
                         }
@@ -227,11 +264,12 @@ impl Extraction<'_> {
     }
 
     /// A page's records as rows that carry what users and products add to them, cut by partition.
-    fn normalize(&self, page: &Page, raw_pages: RawPages) -> Result<EnrichedBatch, RunError> {
+    fn normalize(&self, page: &Page, sampling: Sampling, raw_pages: RawPages) -> Result<EnrichedBatch, RunError> {
         let _in_page = page.span().entered();
         let kept_by = self.kept_by(page);
-        let also_within = kept_by.map(|run| run.within).unwrap_or_default();
-        let NormalizedBatch { rows, drops, mut emptied, counts, revenue } = self.normalizer.normalize_within(page.records(), also_within);
+        let rules = BatchRules { also_within: kept_by.map(|run| run.within).unwrap_or_default(), sampling };
+        let batch = self.normalizer.normalize_with(page.records(), rules);
+        let NormalizedBatch { rows, drops, mut emptied, counts, revenue, shape } = batch;
         if kept_by.is_some_and(|run| run.command == CommandName::Replay) {
             // Of a replay, a version may be older than it seems.
             emptied.clear();
@@ -245,7 +283,7 @@ impl Extraction<'_> {
             None => page_origin(page),
         };
         let raw = (raw_pages == RawPages::Kept).then(|| RawLines::of(page));
-        Ok(EnrichedBatch { rows, origin, unknown, drops, emptied, counts, revenue, raw })
+        Ok(EnrichedBatch { rows, origin, unknown, drops, emptied, counts, revenue, raw, shape })
     }
 
     fn stage(
@@ -258,7 +296,7 @@ impl Extraction<'_> {
         let mut first_drop = None;
         let mut stage = Stage::new(scratch, self.settings.schema(), self.settings.memory_limit);
         let mut unknown = UnknownKeys::default();
-        let (mut counts, mut revenue) = (RecordCounts::default(), RevenueByDt::default());
+        let (mut counts, mut revenue, mut shape) = (RecordCounts::default(), RevenueByDt::default(), ObservedShape::default());
         let (mut next, mut early) = (0, BTreeMap::new());
         for (number, batch) in batches {
             early.insert(number, batch);
@@ -267,6 +305,7 @@ impl Extraction<'_> {
                 let batch = batch?;
                 counts.absorb(&batch.counts);
                 revenue.absorb(&batch.revenue);
+                shape.absorb(batch.shape);
                 unknown.absorb(batch.unknown);
                 quarantine.push(&batch.drops)?;
                 if let (Some(raw), Some(lines)) = (&mut raw, &batch.raw) {
@@ -289,16 +328,16 @@ impl Extraction<'_> {
                 return Err(RunError::Interrupted(stop));
             }
         }
-        Ok(StagedExtract { stage: stage.finish(), unknown, counts, revenue, first_drop })
+        Ok(StagedExtract { stage: stage.finish(), unknown, counts, revenue, shape, first_drop })
     }
 }
 
 impl StagedExtract {
     fn complete(self, completeness: Completeness) -> Extracted {
-        let StagedExtract { stage: FinishedStage { lines, orders, lineage }, unknown, counts, revenue, first_drop } = self;
+        let StagedExtract { stage: FinishedStage { lines, orders, lineage }, unknown, counts, revenue, shape, first_drop } = self;
         let is_none_json = counts.records_read > 0 && counts.of(Reason::InvalidJson) == counts.records_read;
         let no_record_is_json = first_drop.filter(|_| is_none_json).map(|drop| seems(&drop.record));
-        Extracted { lines, orders, lineage, unknown, counts, revenue, completeness, no_record_is_json }
+        Extracted { lines, orders, lineage, unknown, counts, revenue, shape, completeness, no_record_is_json }
     }
 }
 

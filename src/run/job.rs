@@ -15,7 +15,8 @@ use super::{
     completeness::certify,
     conclude::{self, Verdict, Waited},
     diff::{self, LayerDiff},
-    extract::{Extracted, Extraction, Input, KeptRecords, OrdersWithoutLines},
+    drift::{self, Watched},
+    extract::{Extracted, Extraction, Input, KeptRecords, OrdersWithoutLines, ShapeWatch},
     ledger,
     members::{Dimensions, LookUpTables, MemberReader},
     merge_all::{self, EarlierAttempt, Merger},
@@ -32,18 +33,19 @@ use crate::{
     cancel::Cancel,
     check::{self, CheckError, CustomCheck, Engine},
     coverage::Interval,
+    drift::Shapes,
     join::Enricher,
     layer::{
         self, Catalog, LayerError, LookUpError, MergeCounts, MergeRules, OpenedLayer, PriceBook, StateOrigin, StoredPartitions, StoredState,
     },
     model::{Dt, FactSchema, FileFormat, Reason, RunId, UtcMicros, Window},
     net::{Network, redact},
-    normalize::{Mapping, RecordCounts, RecordNormalizer},
+    normalize::{Mapping, ReadPaths, RecordCounts, RecordNormalizer},
     report::{
         self, CommandName, Status, Summary,
         telemetry::{self, RunTelemetry},
     },
-    settings::{Cursor, Location, MergeBy, RepeatedSku, Settings, SettingsError, Source, When},
+    settings::{Cursor, Location, MergeBy, OnSchemaChange, RepeatedSku, Settings, SettingsError, Source, When},
     source::{self, Access, Query, SourceCounters, SourceError},
     store::{self, Key, Lease, LockError, MOST_ATTEMPTS, ObjectRef, Output, Scope, Staging, StoreError, places},
 };
@@ -153,7 +155,7 @@ pub fn execute(request: &Request<'_>) -> Outcome {
 /// publish that is decided, which the next command finishes.
 fn cause(error: RunError, cancel: &Cancel) -> RunError {
     match cancel.stopped() {
-        Some(stop) if !matches!(error, RunError::ChecksFailed { .. }) && !error.is_unfinished_publish() => RunError::Interrupted(stop),
+        Some(stop) if !error.is_finding() && !error.is_unfinished_publish() => RunError::Interrupted(stop),
         _ => error,
     }
 }
@@ -338,6 +340,7 @@ impl Job<'_> {
     fn attempt(&mut self, begun: Begun<'_>, coverage: RunCoverage) -> Result<Ended, Failed> {
         let Begun { attempt: Attempt { base, dimensions, rebase }, extracted, staging, engine, custom } = begun;
         let publish = || -> Result<Option<CheckedRun>, RunError> {
+            let shapes = self.watch_shape(&base.opened, extracted)?;
             self.enter(StageName::Merge);
             let (before, sequence) = (base.opened.clone(), base.opened.number() + 1);
             let merged = self.merge(base, extracted, staging, rebase.earlier, rebase.enricher.as_ref())?;
@@ -347,7 +350,8 @@ impl Job<'_> {
             self.count_uncovered(&staged);
             self.enter(StageName::Check);
             let cancel = self.request.cancel;
-            let checked = staged.check(engine, custom, self.staging_context(), staging, cancel)?;
+            let mut checked = staged.check(engine, custom, self.staging_context(), staging, cancel)?;
+            checked.staged.next.shapes = shapes;
             self.publish(checked, &before, staging, coverage)
         };
         match publish() {
@@ -601,15 +605,7 @@ impl Job<'_> {
         self.enter(StageName::Extract);
         let RunOrders { source: orders, raw } = orders;
         let enricher = Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)?;
-        let mapping = Mapping {
-            profile: Some(&orders.profile),
-            shop: self.settings.shop.as_ref(),
-            columns: &self.settings.fact_columns,
-            cursor: self.settings.cursor,
-            repeated_sku: self.settings.repeated_sku,
-            quantity: self.schema.quantity(),
-            limits: self.settings.limits,
-        };
+        let mapping = self.mapping(orders);
         let shape = shape::of_orders(&orders.profile);
         let normalizer = RecordNormalizer::configured(&mapping, window);
         let input = match raw {
@@ -627,6 +623,7 @@ impl Job<'_> {
             access: self.access(),
             observer: self.request.observer,
             without_lines: self.orders_without_lines(),
+            shape_watch: self.shape_watch(),
         };
         let extracted = extraction.run(scratch, kept)?;
         self.summary.records = extracted.counts.clone();
@@ -644,6 +641,54 @@ impl Job<'_> {
         );
         self.warn_of_what_was_read(&extracted.counts);
         Ok(extracted)
+    }
+
+    /// How records become rows.
+    fn mapping<'m>(&'m self, orders: &'m Source) -> Mapping<'m> {
+        Mapping {
+            profile: Some(&orders.profile),
+            shop: self.settings.shop.as_ref(),
+            columns: &self.settings.fact_columns,
+            cursor: self.settings.cursor,
+            repeated_sku: self.settings.repeated_sku,
+            quantity: self.schema.quantity(),
+            limits: self.settings.limits,
+        }
+    }
+
+    /// Whether the shape of the records is observed: of a source that coverage counts for, unless the settings ignore it.
+    fn shape_watch(&self) -> ShapeWatch {
+        match (self.settings.on_schema_change, &self.summary.identity) {
+            (OnSchemaChange::Ignore, _) | (_, None) => ShapeWatch::Off,
+            (OnSchemaChange::Tell | OnSchemaChange::Freeze, Some(_)) => ShapeWatch::On,
+        }
+    }
+
+    /// Compares the shape of the records with the one that the layer remembers, and returns what it remembers next.
+    ///
+    /// # Errors
+    /// [`RunError::SchemaChanged`], if it has changed and the settings freeze it.
+    fn watch_shape(&mut self, opened: &OpenedLayer, extracted: &Extracted) -> Result<Shapes, RunError> {
+        let mut shapes = opened.state.shapes.clone();
+        let (Some(orders), Some(identity), ShapeWatch::On) = (&self.settings.orders, self.summary.identity.clone(), self.shape_watch())
+        else {
+            return Ok(shapes);
+        };
+        let reads = ReadPaths::of(&self.mapping(orders));
+        let Watched { changes, omitted, shape } = drift::watch(shapes.of(&identity), &extracted.shape, &reads, &self.settings.fact_columns);
+        let told = crate::drift::told(&changes, omitted);
+        (self.summary.schema_changes, self.summary.schema_changes_omitted) = (changes, omitted);
+        if let Some(shape) = shape {
+            shapes.remember(&identity, shape);
+        }
+        let has_changed = !told.is_empty();
+        if has_changed && self.settings.on_schema_change == OnSchemaChange::Freeze && !self.settings.accept_schema {
+            return Err(RunError::SchemaChanged { told });
+        }
+        if has_changed {
+            tracing::warn!(of_source = identity.source, "the records of the orders have another shape than before: {told}");
+        }
+        Ok(shapes)
     }
 
     fn orders_without_lines(&self) -> OrdersWithoutLines {

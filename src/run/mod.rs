@@ -12,6 +12,7 @@ mod check_layer;
 mod completeness;
 mod conclude;
 mod diff;
+mod drift;
 mod error;
 mod explain;
 mod extract;

@@ -65,6 +65,41 @@ impl FactColumn {
     }
 }
 
+impl FactColumn {
+    /// Its table in `etl.toml`. Of its rule, only the first path.
+    pub fn to_toml(&self) -> String {
+        // A text of JSON is one of TOML, but for a character that no name and few paths have.
+        let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default().replace('\u{7f}', "\\u007f");
+        let mut keys = vec![("name", quoted(&self.name))];
+        keys.extend(self.rule.paths.first().map(|path| ("path", quoted(&path.to_string()))));
+        keys.extend((self.level == Level::Line).then(|| ("level", quoted("line"))));
+        let (kind, scale) = match self.kind {
+            ExtraType::Text => ("text", None),
+            ExtraType::BigInt => ("bigint", None),
+            ExtraType::Boolean => ("boolean", None),
+            ExtraType::Timestamp => ("timestamp", None),
+            ExtraType::Decimal { scale } => ("decimal", Some(scale)),
+        };
+        keys.push(("type", quoted(kind)));
+        keys.extend(scale.map(|scale| ("scale", scale.to_string())));
+        let lines: String = keys.into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        format!("[[fact.columns]]\n{lines}")
+    }
+
+    /// Whether a name is free for one more column: neither a fixed column nor one of these has it.
+    pub fn is_free(name: &str, columns: &[FactColumn]) -> bool {
+        let taken = |known: &str| known.eq_ignore_ascii_case(name);
+        !taken("dt") && !FACT_COLUMNS.iter().any(|(fixed, _)| taken(fixed)) && !columns.iter().any(|column| taken(&column.name))
+    }
+
+    /// The nearest valid name to a text: in lower case, with `_` for what a name can't have.
+    pub fn valid_name(text: &str) -> String {
+        let word = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+        let name: String = text.chars().map(word).take(NAME_BYTES - 1).collect();
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name }
+    }
+}
+
 /// The columns of `fact_order`: the fixed ones, then these.
 pub fn schema_of(columns: &[FactColumn]) -> FactSchema {
     FactSchema::new(columns.iter().map(|column| ExtraColumn { name: column.name.clone(), kind: column.kind }).collect())
@@ -79,8 +114,7 @@ pub(super) fn read(file: &Table, first: impl Iterator<Item = FactColumn>) -> Res
     let Some(fact) = Reader::new(file, "").inner("fact")? else { return Ok(columns) };
     for table in fact.tables("columns")? {
         let column = column(&table)?;
-        let taken = |name: &str| name.eq_ignore_ascii_case(&column.name);
-        if taken("dt") || FACT_COLUMNS.iter().any(|(name, _)| taken(name)) || columns.iter().any(|earlier| taken(&earlier.name)) {
+        if !FactColumn::is_free(&column.name, &columns) {
             return Err(table.error("name", format!("`{}`: another column has this name", column.name)));
         }
         columns.push(column);
@@ -136,6 +170,20 @@ fn column_type(table: &Reader<'_>) -> Result<ExtraType, SettingsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_column_is_read_as_it_was_written() {
+        let kinds = [ExtraType::Text, ExtraType::BigInt, ExtraType::Boolean, ExtraType::Timestamp, ExtraType::Decimal { scale: 6 }];
+        for (kind, level) in kinds.into_iter().zip([Level::Line, Level::Record].into_iter().cycle()) {
+            for path in ["a", "b.c", "/a.b/\"c\\", "/\u{7f}\u{1}/é"] {
+                let rule = FieldRule { paths: vec![path.parse().unwrap()], ..FieldRule::default() };
+                let column = FactColumn { name: FactColumn::valid_name(path), level, rule, kind, value: ColumnValue::First };
+                let text = format!("threads = 2\n{}", column.to_toml());
+                assert_eq!(read(&Table::parse("etl.toml", &text).unwrap(), std::iter::empty()).unwrap(), [column], "{text}");
+            }
+        }
+        assert_eq!(["Gift-Note", "2nd", "é", ""].map(FactColumn::valid_name), ["gift_note", "_2nd", "_", "_"]);
+    }
 
     #[test]
     fn a_column_is_named_placed_and_typed_or_the_mistake_is_named() {

@@ -7,9 +7,9 @@ use std::{
 
 use super::{
     BucketScheme, BucketUrl, CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, ExplainSettings, Flags,
-    HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat, MergeBy, MetricsSettings, OnCheckFailure, Origin, OutputLocation,
-    Presentation, RawSettings, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError, When, alerts, column_checks,
-    credentials, default_threads, fact_columns,
+    HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat, MergeBy, MetricsSettings, OnCheckFailure, OnSchemaChange, Origin,
+    OutputLocation, Presentation, RawSettings, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError, When, alerts,
+    column_checks, credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
     http,
@@ -292,6 +292,13 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
             Some(configured) => configured.parse::<UnitSlipSetting>()?.0,
             None => default.unit_slip,
         },
+        on_schema_change: layers
+            .word(
+                &setting::SCHEMA_ON_CHANGE,
+                &[("tell", OnSchemaChange::Tell), ("freeze", OnSchemaChange::Freeze), ("ignore", OnSchemaChange::Ignore)],
+            )?
+            .unwrap_or_default(),
+        accept_schema: layers.yes_no(&setting::ACCEPT_SCHEMA)?.unwrap_or_default(),
         quarantine_mode: layers
             .get(&setting::QUARANTINE_MODE)?
             .map(|configured| parse_mode(&configured.value).map_err(|detail| configured.invalid(detail)))

@@ -116,6 +116,18 @@ pub enum OnCheckFailure {
     Publish,
 }
 
+/// What a change of the shape of the orders' records means for the run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnSchemaChange {
+    /// It is told, and remembered.
+    #[default]
+    Tell,
+    /// Nothing is published, unless the change is accepted.
+    Freeze,
+    /// Nothing is observed.
+    Ignore,
+}
+
 /// Which time of an order the window is on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, IntoStaticStr)]
 pub enum Cursor {
@@ -281,6 +293,10 @@ pub struct Settings {
     pub redshift: RedshiftSettings,
     /// From how many slipped prices on a run fails; `None` if no price is compared.
     pub unit_slip: Option<UnitSlip>,
+    /// What a change of the shape of the orders' records means.
+    pub on_schema_change: OnSchemaChange,
+    /// Whether a change of shape is accepted that would fail the run.
+    pub accept_schema: bool,
     /// The mode of files in quarantine and in `raw/`; `None` as the umask says.
     pub quarantine_mode: Option<u32>,
     pub raw: RawSettings,
@@ -347,6 +363,8 @@ impl Settings {
             versioned_users: false,
             versioned_products: false,
             unit_slip: Some(UnitSlip::Standard),
+            on_schema_change: OnSchemaChange::default(),
+            accept_schema: false,
             quarantine_mode: None,
             raw: RawSettings::default(),
             keep: DEFAULT_KEEP,

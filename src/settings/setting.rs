@@ -192,6 +192,10 @@ settings! {
     RAW_KEEP = Setting { key: "raw.keep", form: AGE, default: "30d", help: "Remove kept records of runs older than this; a shorter `retention` removes them too", ..NONE };
     DROP_HISTORY = Setting { flag: "--drop-history", variable: "ETL_DROP_HISTORY", form: Form::YesNo, default: "no",
         help: "Let scd = 1 remove the old versions of members that the layer keeps", ..NONE };
+    SCHEMA_ON_CHANGE = Setting { key: "schema.on_change", form: Form::Words(&["tell", "freeze", "ignore"]), default: "tell",
+        help: "After a change of the shape of the orders' records: tell it, freeze (fail the run), or ignore it", ..NONE };
+    ACCEPT_SCHEMA = Setting { flag: "--accept-schema", variable: "ETL_ACCEPT_SCHEMA", form: Form::YesNo, default: "no",
+        help: "Accept the changes of shape that `schema.on_change = \"freeze\"` fails a run for", ..NONE };
     MAX_ATTEMPTS = Setting { flag: "--max-attempts", variable: "ETL_MAX_ATTEMPTS", key: "http.max_attempts", form: Form::Whole { from: 1, to: 100 },
         default: "3", value: "N", help: "Attempts per request" };
     MEMORY_LIMIT = Setting { flag: "--memory-limit", variable: "ETL_MEMORY_LIMIT", key: "memory_limit", form: Form::Size { from: 64 * MIB, to: 64 * TIB },

@@ -160,6 +160,14 @@ impl Page {
         }
     }
 
+    /// The greatest number of records that it may have, without a look at each: blank lines count.
+    pub fn len_at_most(&self) -> u64 {
+        match &self.cut {
+            Cut::Lines => memchr::memchr_iter(b'\n', &self.bytes).count() as u64 + u64::from(!self.bytes.ends_with(b"\n")),
+            Cut::Elements(_) | Cut::Beginning => self.len(),
+        }
+    }
+
     /// Whether it has no records.
     pub fn is_empty(&self) -> bool {
         match &self.cut {
@@ -207,6 +215,7 @@ mod tests {
         for (text, expected) in [("a\n\n  \r\nb\r\n", vec!["a", "b"]), ("", vec![]), ("a", vec!["a"]), ("\n\n", vec![])] {
             let page = Page::lines(origin.clone(), Bytes::from(text));
             assert_eq!(page.records().map(|record| std::str::from_utf8(record.bytes).unwrap()).collect::<Vec<_>>(), expected, "{text:?}");
+            assert!(page.len_at_most() >= page.len(), "{text:?}");
         }
     }
     #[test]

@@ -40,6 +40,8 @@ pub enum AlertKind {
     NoRecords,
     /// The newest row is older than it may be.
     Stale,
+    /// The records of the orders' source have another shape than those of earlier runs.
+    SchemaChanged,
     /// A run holds the output for longer than it may.
     Stuck,
     /// `etl alerts test`.

@@ -121,6 +121,10 @@ impl OpenAlerts {
                 (Some(message), Some(known)) => {
                     // Back before everybody knew that it was over: it never was.
                     known.over_at = None;
+                    // Each change of the shape is found once, so that every other message is news.
+                    if known.kind == AlertKind::SchemaChanged && known.message != *message {
+                        known.told.clear();
+                    }
                     known.message.clone_from(message);
                     known.in_layer = finding.in_layer;
                 }
@@ -264,6 +268,18 @@ mod tests {
         assert_eq!(open.lasting().count(), 0);
         open.record_deliveries(&[sent(ReceiverKind::Slack, NoticeState::Recovered)], now(4));
         assert_eq!(open, OpenAlerts::default());
+    }
+
+    #[test]
+    fn another_change_of_the_shape_is_told_again_and_the_same_one_is_not() {
+        let receivers = [receiver(ReceiverKind::Slack)];
+        let mut open = OpenAlerts::default();
+        let told = Delivery { kind: AlertKind::SchemaChanged, ..sent(ReceiverKind::Slack, NoticeState::Firing) };
+        for (run, message, notices) in [("1", "a is new", 1), ("2", "a is new", 0), ("3", "b is new", 1)] {
+            open.apply_findings(by(run, now(1)), Ended::Success, &[finding(AlertKind::SchemaChanged, "", Some(message))]);
+            assert_eq!(open.due(&receivers, None, now(1)).len(), notices, "{run}");
+            open.record_deliveries(std::slice::from_ref(&told), now(1));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::AlertKind;
 use crate::{
+    drift,
     model::{Dt, UtcMicros},
     report::{CommandName, Summary},
     settings::{AlertSettings, Cursor},
@@ -108,7 +109,20 @@ pub fn judge(settings: &AlertSettings, evidence: &Evidence<'_>) -> Vec<Finding> 
     if let (Some(limit), Some(newest)) = (settings.freshness, evidence.newest) {
         findings.push(Finding::new(AlertKind::Stale, stale(limit, newest, evidence.summary.finished_at)));
     }
+    if matches!(evidence.ended, Ended::Success | Ended::ChecksFailed { .. }) {
+        findings.extend(schema_changed(evidence.summary));
+    }
     findings
+}
+
+/// Whether the records of the source have another shape, where a run compares it.
+fn schema_changed(summary: &Summary) -> Option<Finding> {
+    let source = &summary.identity.as_ref()?.source;
+    let message = (!summary.schema_changes.is_empty()).then(|| {
+        let told = drift::told(&summary.schema_changes, summary.schema_changes_omitted);
+        format!("the records of {source} have another shape than before: {told}")
+    });
+    Some(Finding { subject: source.clone(), ..Finding::new(AlertKind::SchemaChanged, message) })
 }
 
 /// What is missing of the sources that sent less than they claim to hold.
@@ -324,6 +338,26 @@ mod tests {
             told_of(at(1, 20, 0).minus(3601 * UtcMicros::SECOND)).unwrap(),
             "the newest row is of 2026-01-19T22:59:59Z: older than 1h"
         );
+    }
+
+    #[test]
+    fn another_shape_is_told_of_by_source_and_over_with_the_next_run() {
+        let column = Some("[[fact.columns]]\nname = \"gift\"\n".to_owned());
+        let (change, types) = (drift::ChangeKind::New, vec![drift::JsonType::Text]);
+        let change = drift::SchemaChange { path: "gift".into(), change, types, was: Vec::new(), read: false, column };
+        let identity = crate::coverage::SourceIdentity { source: "shop".into(), profile: "default".into(), cursor: "created_at".into() };
+        let told_of = |summary: &Summary, ended| {
+            let evidence = Evidence { ended, ..evidence(summary, &[]) };
+            let findings = judge(&AlertSettings::default(), &evidence).into_iter();
+            findings.filter(|finding| finding.kind == AlertKind::SchemaChanged).map(|f| (f.subject, f.message)).collect::<Vec<_>>()
+        };
+        let same = Summary { identity: Some(identity), ..summary(0, 1) };
+        assert_eq!(told_of(&same, Ended::Success), [("shop".to_owned(), None)]);
+        let other = Summary { schema_changes: vec![change], ..same };
+        let message = "the records of shop have another shape than before: `gift` is new (text): [[fact.columns]] name = \"gift\"";
+        assert_eq!(told_of(&other, Ended::ChecksFailed { published: false }), [("shop".to_owned(), Some(message.to_owned()))]);
+        assert!(told_of(&other, Ended::SourceFailed).is_empty(), "it was not compared");
+        assert!(told_of(&summary(0, 1), Ended::Success).is_empty(), "a run that counts for no source");
     }
 
     #[test]

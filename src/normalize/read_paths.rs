@@ -1,0 +1,175 @@
+//! Which paths of a record a mapping reads, and where a column for another path would stand.
+
+use std::collections::BTreeMap;
+
+use super::mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
+use crate::{
+    model::{FieldPath, Level, WILDCARD},
+    settings::{ASKED_LINES, FieldRule, ObjectInPlace, Profile, SkipRule, Units, WhichLists},
+};
+
+/// The paths that a mapping reads, from the root of a record.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ReadPaths {
+    paths: Vec<FieldPath>,
+    /// The paths of the lines: of each element of a list of them.
+    lines: Vec<FieldPath>,
+}
+
+/// Where a value stands, as a column of the facts names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ColumnPlace {
+    /// Whether it belongs to the record or to the line.
+    pub level: Level,
+    /// Its path in the record or in the line.
+    pub path: FieldPath,
+}
+
+impl ReadPaths {
+    /// The paths of a mapping.
+    pub fn of(mapping: &Mapping<'_>) -> ReadPaths {
+        let profile = mapping.profile;
+        let columns = |level: Level| mapping.columns.iter().filter(move |column| column.level == level).map(|column| &column.rule);
+        let skipped = |rules: fn(&Profile) -> &Vec<SkipRule>| profile.into_iter().flat_map(rules).map(|rule| rule.path.clone());
+        let lists = list_paths(profile);
+        let mut paths = field_paths(&RECORD_FIELDS, profile.map(|profile| &profile.fields));
+        paths.extend(columns(Level::Record).flat_map(rule_paths));
+        paths.extend(skipped(|profile| &profile.skip));
+        paths.extend(lists.iter().cloned());
+        let mut of_line = field_paths(&LINE_FIELDS, profile.map(|profile| &profile.line_fields));
+        of_line.extend(profile.and_then(|profile| profile.line_fields.get("discount")).into_iter().flat_map(rule_paths));
+        of_line.extend(columns(Level::Line).flat_map(rule_paths));
+        of_line.extend(skipped(|profile| &profile.skip_lines));
+        let lines = line_paths(profile, &lists);
+        paths.extend(lines.iter().flat_map(|line| of_line.iter().map(move |path| joined(line, path))));
+        ReadPaths { paths, lines }
+    }
+
+    /// Whether a path is read. Its step `*` stands for every element of a list, and for every key of a map.
+    pub fn has(&self, steps: &[String]) -> bool {
+        self.paths.iter().any(|path| path.steps().len() == steps.len() && leads_to(path.steps(), steps))
+    }
+
+    /// Where the value at a path would be read for a column; `None` if it is one of several values.
+    pub fn column_place(&self, steps: &[String]) -> Option<ColumnPlace> {
+        let within = |line: &FieldPath| steps.get(line.steps().len()..).filter(|_| leads_to(line.steps(), steps));
+        let in_line = self.lines.iter().filter(|line| !line.steps().is_empty()).find_map(within);
+        let (level, steps) = in_line.map_or((Level::Record, steps), |within| (Level::Line, within));
+        let is_one = !steps.is_empty() && steps.iter().all(|step| step != WILDCARD);
+        let path = steps.iter().fold(FieldPath::root(), |path, step| path.child(step));
+        // A key that no path can name, such as an empty one.
+        let can_be_written = path.to_string().parse::<FieldPath>().is_ok_and(|read| read == path);
+        (is_one && can_be_written).then_some(ColumnPlace { level, path })
+    }
+}
+
+/// Whether the steps of a path are the first steps of an observed one.
+fn leads_to(path: &[String], observed: &[String]) -> bool {
+    path.len() <= observed.len() && path.iter().zip(observed).all(|(step, seen)| step == seen || seen == WILDCARD)
+}
+
+/// The paths of the fixed fields: those of the profile, or else the default ones.
+fn field_paths(fields: &[(&str, &[&str])], own: Option<&BTreeMap<String, FieldRule>>) -> Vec<FieldPath> {
+    let of_field = |&(name, paths): &(&str, &[&str])| match own.and_then(|own| own.get(name)) {
+        Some(rule) => rule_paths(rule).collect(),
+        None => default_paths(paths),
+    };
+    fields.iter().flat_map(of_field).collect()
+}
+
+fn default_paths(paths: &[&str]) -> Vec<FieldPath> {
+    paths.iter().filter_map(|path| path.parse().ok()).collect()
+}
+
+fn rule_paths(rule: &FieldRule) -> impl Iterator<Item = FieldPath> {
+    let scale = match &rule.units {
+        Units::Beside { path, .. } => Some(path.clone()),
+        Units::Major | Units::Minor(_) | Units::OfCurrency(_) => None,
+    };
+    rule.paths.clone().into_iter().chain(scale)
+}
+
+/// The paths of the lists of lines.
+fn list_paths(profile: Option<&Profile>) -> Vec<FieldPath> {
+    let own = profile.and_then(|profile| profile.fields.get("lines"));
+    let by_default = RECORD_FIELDS.iter().find(|(name, _)| *name == "lines").map(|(_, paths)| default_paths(paths));
+    let mut lists = own.map(|rule| rule.paths.clone()).or(by_default).unwrap_or_default();
+    if profile.is_some_and(|profile| profile.line_request.is_some()) {
+        lists.push(FieldPath::root().child(ASKED_LINES));
+    }
+    lists
+}
+
+/// The paths of lines. The root, where a record is its only line.
+fn line_paths(profile: Option<&Profile>, lists: &[FieldPath]) -> Vec<FieldPath> {
+    let kinds = profile.map(|profile| profile.lines).unwrap_or_default();
+    let mut lines: Vec<_> = lists.iter().map(|list| list.child(WILDCARD)).collect();
+    if kinds.object == ObjectInPlace::OnlyElement {
+        lines.extend(lists.iter().cloned());
+    }
+    if kinds.which == WhichLists::Record {
+        lines.push(FieldPath::root());
+    }
+    lines
+}
+
+fn joined(line: &FieldPath, path: &FieldPath) -> FieldPath {
+    path.steps().iter().fold(line.clone(), |joined, step| joined.child(step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::orders_profile;
+
+    fn steps(path: &str) -> Vec<String> {
+        path.split('.').map(str::to_owned).collect()
+    }
+
+    fn is_read(profile: &str, path: &str) -> bool {
+        let profile = orders_profile(profile).unwrap();
+        ReadPaths::of(&Mapping { profile: Some(&profile), ..Mapping::default() }).has(&steps(path))
+    }
+
+    #[test]
+    fn the_paths_of_fields_lines_and_conditions_are_read() {
+        let own = "[orders]\nskip = [{ path = 'test' }]\nfields.lines = 'c.*.l'\nfields.order_id = 'no'\nline_fields.discount = 'off.*.amount'\nline_fields.unit_price = { path = 'cents', scale = { path = 'digits' } }";
+        for (path, by_default, by_own) in [
+            ("order_id", true, false),
+            ("no", false, true),
+            ("customer.id", true, true),
+            ("customer", false, false),
+            ("items", true, false),
+            ("items.*.sku", true, false),
+            ("items.*.name", false, false),
+            ("c.*.l", false, true),
+            ("c.*.l.*.sku", false, true),
+            ("c.*.l.*.off.*.amount", false, true),
+            ("c.*.l.*.digits", false, true),
+            ("test", false, true),
+        ] {
+            assert_eq!((is_read("[orders]", path), is_read(own, path)), (by_default, by_own), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_column_has_a_place_where_there_is_one_value() {
+        let place = |profile: &str, path: &str| {
+            let profile = orders_profile(profile).unwrap();
+            let place = ReadPaths::of(&Mapping { profile: Some(&profile), ..Mapping::default() }).column_place(&steps(path));
+            place.map(|place| format!("{} {}", place.level.as_str(), place.path))
+        };
+        for (path, expected) in [
+            ("gift.note", Some("record gift.note")),
+            ("items.*.gift", Some("line gift")),
+            ("line_items.*.tax.rate", Some("line tax.rate")),
+            ("tags.*", None),
+            ("items.*.tags.*", None),
+            ("items.*", None),
+            ("a..b", None),
+        ] {
+            assert_eq!(place("[orders]", path).as_deref(), expected, "{path}");
+        }
+        assert_eq!(place("[orders]\nfields.lines = '.'", "gift").as_deref(), Some("record gift"));
+    }
+}
