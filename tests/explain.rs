@@ -563,7 +563,7 @@ fn the_reference_names_every_key_of_an_answer_and_no_other() {
     let answer = explain(&work, &["A"]);
     let keys = |value: &Value| sorted(value.as_object().unwrap_or_else(|| panic!("{value}")).keys().cloned().collect());
     let units_and_outcomes: Vec<_> =
-        ["line", "element", "row", "record", "inserted", "won", "unchanged", "moved", "superseded", "duplicate", "unknown"]
+        ["line", "element", "row", "record", "inserted", "won", "unchanged", "moved", "superseded", "duplicate", "deleted", "marked", "unknown"]
             .map(str::to_owned)
             .into();
     assert_eq!(keys(&answer), sorted(documented("Answer")));

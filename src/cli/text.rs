@@ -84,6 +84,7 @@ fn work(out: &mut String, summary: &Summary, settings: &Settings) {
     completeness(out, summary);
     dropped(out, summary, settings);
     rows(out, summary);
+    deletions(out, summary);
     written(out, summary, settings);
     for (name, counts) in &summary.dimensions {
         let inferred = if counts.inferred > 0 {
@@ -190,6 +191,8 @@ fn rows(out: &mut String, summary: &Summary) {
         (rows.rows_unchanged, "unchanged"),
         (rows.rows_removed, "removed: a newer version of their order has them no more"),
         (rows.rows_retained, "kept: the newer version of their order has a dropped line"),
+        (rows.rows_deleted, "deleted: the source no longer has their order"),
+        (rows.rows_marked, "marked as deleted: the source no longer has their order"),
         (rows.rows_superseded, "superseded by newer ones in the layer"),
         (rows.duplicates_dropped, "duplicates"),
     ];
@@ -206,6 +209,19 @@ fn rows(out: &mut String, summary: &Summary) {
     for (place, (currency, amount)) in money_texts(&summary.revenue).iter().enumerate() {
         let currency = if currency.is_empty() { "no currency" } else { currency };
         row(out, if place == 0 { "revenue" } else { "" }, &format!("{amount:>18} {currency}"));
+    }
+}
+
+/// What became of orders that the source no longer has, if that was asked for.
+fn deletions(out: &mut String, summary: &Summary) {
+    let counts = &summary.deletions;
+    if let Some(why) = &counts.deletions_refused {
+        row(out, "deletions", &format!("{ODD}none{ODD:#}: {why}"));
+    }
+    for (orders, what) in [(counts.orders_deleted, "deleted"), (counts.orders_marked, "marked as deleted")] {
+        if orders > 0 {
+            row(out, "deletions", &format!("{} {what}: the source no longer has them", counted(orders, "order")));
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{LayerError, csv};
 use crate::{
-    coverage::Ledger,
+    coverage::{Ledger, OrderSources},
     model::{CurrencyTotals, Dt, FactRows, FactSchema, FileFormat, QuantityType, add_totals},
     store::{
         self, Commit, FileStamp, Head, Key, ObjectRef, Output, StoreError,
@@ -95,6 +95,9 @@ pub struct LayerState {
     /// What runs have loaded.
     #[serde(default)]
     pub coverage: Ledger,
+    /// The sources that have brought orders; `None` if that is not known of all commits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_sources: Option<OrderSources>,
 }
 
 impl LayerState {

@@ -14,4 +14,4 @@ mod walk;
 
 pub use mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
 pub use members::{MOST_COLUMNS, MemberCounts, MemberNormalizer, Members, NO_COLUMN};
-pub use record::{Drop, EmptiedOrder, LineOfDrop, NormalizedBatch, RecordCounts, RecordNormalizer};
+pub use record::{Drop, EmptiedOrder, LineOfDrop, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer};

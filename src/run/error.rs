@@ -7,9 +7,9 @@ use crate::{
     cancel::Stop,
     check::{self, CheckError},
     join::DimensionError,
-    layer::LayerError,
+    layer::{LayerError, MissingShare},
     report::Status,
-    settings::SettingsError,
+    settings::{DeletionLimit, SettingsError},
     source::SourceError,
     store::{LockError, StoreError},
     warehouse::redshift::RedshiftError,
@@ -50,6 +50,14 @@ pub enum RunError {
         /// Whether the run was published all the same.
         published: bool,
     },
+    /// The source lacks more of the stored orders than a run may delete.
+    #[error("{}", too_many_deletions(share, *limit))]
+    TooManyDeletions {
+        /// How many.
+        share: MissingShare,
+        /// How many may be.
+        limit: DeletionLimit,
+    },
     /// The warehouse could not be loaded.
     #[error(transparent)]
     Warehouse(#[from] RedshiftError),
@@ -69,6 +77,19 @@ fn way_out(names: &[String]) -> &'static str {
     } else {
         ""
     }
+}
+
+/// How many orders are missing, which ones, and what to do.
+fn too_many_deletions(share: &MissingShare, limit: DeletionLimit) -> String {
+    let MissingShare { missing, stored, first } = share;
+    let first: Vec<_> = first.iter().map(|id| format!("`{id}`")).collect();
+    let more = if *missing > first.len() as u64 { ", ..." } else { "" };
+    format!(
+        "the source no longer has {missing} of the {stored} stored orders of the window, and at most {limit} of them may be deleted: {}{more}. \
+         Nothing was published. Find out why they are missing; if they are really gone, run it again with --delete-limit {}",
+        first.join(", "),
+        DeletionLimit::needed(*missing, *stored)
+    )
 }
 
 impl RunError {
@@ -107,7 +128,7 @@ impl RunError {
                 | RedshiftError::MissingTable(_),
             ) => 2,
             RunError::Source(_) | RunError::Dimension(DimensionError::NoKey { .. }) => 3,
-            RunError::ChecksFailed { .. } | RunError::Warehouse(RedshiftError::Different(_)) => 4,
+            RunError::ChecksFailed { .. } | RunError::TooManyDeletions { .. } | RunError::Warehouse(RedshiftError::Different(_)) => 4,
             RunError::Interrupted(Stop::Interrupt) | RunError::Warehouse(RedshiftError::Interrupted(Stop::Interrupt)) => 130,
             RunError::Interrupted(Stop::Terminate) | RunError::Warehouse(RedshiftError::Interrupted(Stop::Terminate)) => 143,
             RunError::Layer(_)

@@ -15,10 +15,13 @@ use tokio::sync::mpsc::{OwnedPermit, error::SendError};
 use super::{RunError, observer::Observer, origin::page_origin, quarantine::Quarantine};
 use crate::{
     join::{Enricher, UnknownKeys},
-    layer::{CutBatch, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, Stage, StagedLines},
+    layer::{
+        CutBatch, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, PresentOrders, PresentOrdersBuilder, Stage,
+        StagedLines,
+    },
     model::{Reason, RevenueByDt},
     net::redact,
-    normalize::{Drop, EmptiedOrder, NormalizedBatch, RecordCounts, RecordNormalizer},
+    normalize::{Drop, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer},
     settings::{Location, MergeBy, RepeatedSku, Settings},
     source::{self, Access, Completeness, Page, PageSink, Purpose, Query},
 };
@@ -31,6 +34,8 @@ pub(super) struct Extracted {
     pub(super) lines: StagedLines,
     pub(super) orders: IndexBuilder,
     pub(super) lineage: LineageBuilder,
+    /// The orders of all records that were read; `None` unless missing ones are to be deleted.
+    pub(super) present: Option<PresentOrders>,
     pub(super) unknown: UnknownKeys,
     pub(super) counts: RecordCounts,
     pub(super) revenue: RevenueByDt,
@@ -43,6 +48,7 @@ pub(super) struct Extracted {
 /// Lines that are staged, before it is known whether the source was read whole.
 struct StagedExtract {
     stage: FinishedStage,
+    present: Option<PresentOrders>,
     unknown: UnknownKeys,
     counts: RecordCounts,
     revenue: RevenueByDt,
@@ -56,6 +62,7 @@ struct EnrichedBatch {
     unknown: UnknownKeys,
     drops: Vec<Drop>,
     emptied: Vec<EmptiedOrder>,
+    read: Option<ReadOrders>,
     counts: RecordCounts,
     revenue: RevenueByDt,
 }
@@ -179,12 +186,12 @@ impl Extraction<'_> {
     /// A page's records as rows that carry what users and products add to them, cut by partition.
     fn normalize(&self, page: &Page) -> Result<EnrichedBatch, RunError> {
         let _in_page = page.span().entered();
-        let NormalizedBatch { rows, drops, emptied, counts, revenue } = self.normalizer.normalize(page.records());
+        let NormalizedBatch { rows, drops, emptied, read, counts, revenue } = self.normalizer.normalize(page.records());
         let mut unknown = UnknownKeys::default();
         let last_record = rows.record();
         let rows = rows.finish().and_then(|rows| self.enricher.enrich(rows, &mut unknown)).map_err(LayerError::from)?;
         let rows = CutBatch::new(&rows, last_record)?;
-        Ok(EnrichedBatch { rows, origin: page_origin(page), unknown, drops, emptied, counts, revenue })
+        Ok(EnrichedBatch { rows, origin: page_origin(page), unknown, drops, emptied, read, counts, revenue })
     }
 
     fn stage(
@@ -194,6 +201,7 @@ impl Extraction<'_> {
         quarantine: &mut Quarantine,
     ) -> Result<StagedExtract, RunError> {
         let mut first_drop = None;
+        let mut present = self.settings.deletions.mode.map(|_| PresentOrdersBuilder::new(scratch.join("present")));
         let mut stage = Stage::new(scratch, self.settings.schema(), self.settings.memory_limit);
         let mut unknown = UnknownKeys::default();
         let (mut counts, mut revenue) = (RecordCounts::default(), RevenueByDt::default());
@@ -207,6 +215,9 @@ impl Extraction<'_> {
                 revenue.absorb(&batch.revenue);
                 unknown.absorb(batch.unknown);
                 quarantine.push(&batch.drops)?;
+                if let (Some(present), Some(ReadOrders { orders, unknown })) = (&mut present, &batch.read) {
+                    present.push(orders, *unknown)?;
+                }
                 if self.settings.merge == MergeBy::Order || self.settings.repeated_sku == RepeatedSku::Sum {
                     let lines = batch.drops.iter().filter_map(|drop| drop.line.as_ref());
                     lines.for_each(|line| stage.push_dropped_line(line.record_number, line.sku.as_deref()));
@@ -224,16 +235,23 @@ impl Extraction<'_> {
                 return Err(RunError::Interrupted(stop));
             }
         }
-        Ok(StagedExtract { stage: stage.finish(), unknown, counts, revenue, first_drop })
+        Ok(StagedExtract {
+            stage: stage.finish(),
+            present: present.map(PresentOrdersBuilder::finish).transpose()?,
+            unknown,
+            counts,
+            revenue,
+            first_drop,
+        })
     }
 }
 
 impl StagedExtract {
     fn complete(self, completeness: Completeness) -> Extracted {
-        let StagedExtract { stage: FinishedStage { lines, orders, lineage }, unknown, counts, revenue, first_drop } = self;
+        let StagedExtract { stage: FinishedStage { lines, orders, lineage }, present, unknown, counts, revenue, first_drop } = self;
         let is_none_json = counts.records_read > 0 && counts.of(Reason::InvalidJson) == counts.records_read;
         let no_record_is_json = first_drop.filter(|_| is_none_json).map(|drop| seems(&drop.record));
-        Extracted { lines, orders, lineage, unknown, counts, revenue, completeness, no_record_is_json }
+        Extracted { lines, orders, lineage, present, unknown, counts, revenue, completeness, no_record_is_json }
     }
 }
 

@@ -14,11 +14,12 @@ use super::{
     RunError,
     completeness::certify,
     conclude::{self, Verdict, Waited},
+    deletions::{self, DeletionPlan, LayerReading},
     diff::{self, LayerDiff},
     extract::{Extracted, Extraction, OrdersWithoutLines},
     ledger,
     members::{Dimensions, LookUpTables, MemberReader},
-    merge_all::{self, EarlierAttempt, Merger},
+    merge_all::{self, EarlierAttempt, Merger, Moves, StagedPartition},
     observer::{Observer, StageClock, StageName},
     open::{Opening, scope_of, settled_layer},
     publish::{PublishError, Publisher, RunCoverage, has_moved},
@@ -30,14 +31,17 @@ use super::{
 use crate::{
     cancel::Cancel,
     check::{self, CheckError, CustomCheck, Engine},
-    coverage::Interval,
+    coverage::{Interval, OrderSource},
     join::Enricher,
-    layer::{self, Catalog, LayerError, LookUpError, MergeRules, OpenedLayer, PriceBook, StateOrigin, StoredPartitions, StoredState},
+    layer::{
+        self, Catalog, Deletions, LayerError, LookUpError, MergeRules, MissingShare, OpenedLayer, PartitionEntry, PartitionOutcomes,
+        PriceBook, StateOrigin, StoredPartitions, StoredState,
+    },
     model::{Dt, FactSchema, FileFormat, Reason, RunId, UtcMicros, Window},
     net::{Network, redact},
     normalize::{Mapping, RecordCounts, RecordNormalizer},
     report::{
-        self, CommandName, Status, Summary,
+        self, CommandName, DeletionCounts, Status, Summary,
         telemetry::{self, RunTelemetry},
     },
     settings::{Cursor, Location, MergeBy, RepeatedSku, Settings, SettingsError, Source, When},
@@ -100,11 +104,13 @@ pub fn execute(request: &Request<'_>) -> Outcome {
             command: request.command,
             replay_of: request.replay_of.map(RunId::to_string),
             cursor: request.settings.cursor,
+            deletions: DeletionCounts { delete_missing: request.settings.deletions.mode, ..DeletionCounts::default() },
             ..Summary::new(run_id.to_string(), fixed(request.since), fixed(request.until), started_at)
         },
         counters: SourceCounters::default(),
         network: network(request.settings),
         lease: None,
+        deletions: None,
         verdict: None,
         diff: None,
         began,
@@ -229,12 +235,21 @@ struct Job<'a> {
     network: Network,
     /// The lease of the run, from the moment that it has it until its report is written.
     lease: Option<Lease>,
+    /// What the run may delete, if it was asked to and its source is beyond doubt.
+    deletions: Option<DeletionPlan>,
     /// The alerts of the run, if they were judged before the publish.
     verdict: Option<Verdict>,
     /// What the run would change, if that was asked for.
     diff: Option<LayerDiff>,
     began: Instant,
     clock: StageClock,
+}
+
+/// What the layer has of the orders that a run has read, and of those that it has not.
+struct LookedUp {
+    moves: Moves,
+    /// The orders to delete, or the numbers where there are too many.
+    deletions: Option<Result<Deletions, MissingShare>>,
 }
 
 /// The layer that an attempt of a run begins with.
@@ -251,16 +266,20 @@ impl Job<'_> {
         if self.settings.orders.is_none() && self.request.replay_of.is_none() {
             return Err(SettingsError::NoOrders.into());
         }
+        deletions::refuse_by_kind(self.request)?;
         self.require_credentials()?;
         // Read before anything is fetched: a typing error in them should not cost an hour.
         let custom = check::load_custom(self.settings.checks.as_deref(), &self.settings.column_checks, &self.schema)?;
         self.enter(StageName::Open);
-        let opened = self.take_output(span)?;
+        let mut opened = self.take_output(span)?;
         let mut engine = Some(Engine::start());
         let mut staging = Staging::create(&self.output, &self.summary.run_id)?;
         let orders = self.orders(&staging)?;
         let coverage = self.resolve_window(&orders, &opened)?;
+        self.require_one_source(&orders, &mut opened)?;
         let base = self.open_catalog(opened, &staging.scratch(), StoredState::Use)?;
+        // As they are before anything is read: what is stored after that may be newer than the list.
+        let before = if self.settings.deletions.mode.is_some() { base.catalog.state.partitions.clone() } else { BTreeMap::new() };
         let mut dimensions = self.dimensions(&base)?;
         let mut quarantine = Quarantine::new(&staging, &self.summary.run_id, self.settings.quarantine_mode);
         let mut extracted = self.extract(&orders, coverage.window, &dimensions, &staging, &mut quarantine)?;
@@ -268,6 +287,7 @@ impl Job<'_> {
         extracted.unknown.users.drain().for_each(|key| dimensions.users.infer(&key));
         extracted.unknown.products.drain().for_each(|key| dimensions.products.infer(&key));
 
+        self.plan_deletions(&orders, coverage.window, before, &extracted);
         let as_extracted = self.summary.clone();
         let mut attempt = Attempt { base, dimensions, rebase: Rebase { earlier: None, enricher: None, dimensions_are_new: true } };
         for number in 0..MOST_ATTEMPTS {
@@ -436,6 +456,30 @@ impl Job<'_> {
         Ok(RunCoverage { window, restart: self.request.restart })
     }
 
+    /// Fails if missing orders are to be deleted from a layer that has orders of other sources.
+    fn require_one_source(&self, orders: &Source, opened: &mut OpenedLayer) -> Result<(), RunError> {
+        if self.settings.deletions.mode.is_none() {
+            return Ok(());
+        }
+        let own = OrderSource::from(&ledger::identity(orders, self.settings.cursor));
+        let ledger = ledger::read(&self.output, opened)?;
+        opened.state.order_sources = Some(deletions::sources_of_layer(&self.output, opened, &ledger, &own)?);
+        Ok(())
+    }
+
+    /// Settles whether the run may delete what it has not read. Says so if it may not.
+    fn plan_deletions(&mut self, orders: &Source, window: Window, before: BTreeMap<Dt, PartitionEntry>, extracted: &Extracted) {
+        let settings = self.settings.deletions;
+        let Some(mode) = settings.mode else { return };
+        if let Some(why) = deletions::doubt(extracted) {
+            tracing::warn!(why, "orders that the source no longer has are not looked for: nothing is deleted");
+            self.summary.deletions.deletions_refused = Some(why);
+            return;
+        }
+        let asked = deletions::asked_interval(window, orders, self.summary.started_at);
+        self.deletions = asked.map(|asked| DeletionPlan::new(mode, settings, asked, before));
+    }
+
     /// Sets the number of different orders of files: it is that of the run's orders, if no record was left out.
     fn count_orders(&mut self, orders: u64) {
         let records = &self.summary.records;
@@ -537,6 +581,7 @@ impl Job<'_> {
         };
         let shape = shape::of_orders(&orders.profile);
         let normalizer = RecordNormalizer::configured(&mapping, window);
+        let normalizer = if self.settings.deletions.mode.is_some() { normalizer.noting_orders() } else { normalizer };
         let extraction = Extraction {
             orders: &orders.location,
             query: Query { window, cursor: self.settings.cursor, ..Query::all(orders, &shape) },
@@ -604,17 +649,18 @@ impl Job<'_> {
     ) -> Result<MergedRun, RunError> {
         let Base { opened, mut catalog, stored, format } = base;
         let file = staging.scratch().join("new_entries.idx");
-        let moves = match merge_all::find_moves(&mut catalog, extracted, &file) {
+        let found = match self.look_up(&mut catalog, extracted, &file, format) {
             Err(LookUpError::Damaged) if stored == StoredState::Use => {
                 catalog = self.open_catalog(opened, &staging.scratch(), StoredState::Rebuild)?.catalog;
-                merge_all::find_moves(&mut catalog, extracted, &file)
+                self.look_up(&mut catalog, extracted, &file, format)
             }
             found => found,
         };
-        let moves = moves.map_err(|error| match error {
+        let LookedUp { moves, deletions } = found.map_err(|error| match error {
             LookUpError::Layer(error) => RunError::from(error),
             LookUpError::Damaged => RunError::Internal("the index is damaged right after it was rebuilt".into()),
         })?;
+        let deletions = self.within_limit(deletions)?;
         self.count_orders(moves.order_count);
         let index = NewIndexEntries { file, index_changed: moves.new_entries > 0 || catalog.is_stale() };
         let mut shared_partitions = moves.shared_partitions.clone();
@@ -622,6 +668,7 @@ impl Job<'_> {
         catalog.found_again().filter(touches).for_each(|partitions| shared_partitions.extend(partitions));
         let stored = StoredPartitions::new(&self.output, &catalog.state.partitions, &self.schema, format);
         let prices = self.open_prices(&catalog, &stored)?;
+        let no_partitions = BTreeSet::new();
         let merger = Merger {
             stored: &stored,
             extracted,
@@ -632,7 +679,9 @@ impl Job<'_> {
                 known_prices: self.settings.unit_slip.is_some().then_some(&prices),
                 dropped_lines: extracted.lines.dropped_lines(),
                 repeated_sku: self.settings.repeated_sku,
+                deletions: deletions.as_ref(),
             },
+            deletion_partitions: self.deletions.as_ref().map_or(&no_partitions, DeletionPlan::partitions),
             format,
             enricher,
             threads: self.merge_threads(extracted),
@@ -644,10 +693,49 @@ impl Job<'_> {
         Ok(MergedRun { format, catalog, merged, shared_partitions, index, prices, seen })
     }
 
+    /// Looks up the orders of the run, and those that are missing in it.
+    fn look_up(
+        &mut self,
+        catalog: &mut Catalog,
+        extracted: &mut Extracted,
+        new_entries: &Path,
+        format: FileFormat,
+    ) -> Result<LookedUp, LookUpError> {
+        let moves = merge_all::find_moves(catalog, extracted, new_entries)?;
+        let deletions = match (&mut self.deletions, &mut extracted.present) {
+            (Some(plan), Some(present)) => {
+                let reading = LayerReading { output: &self.output, schema: &self.schema, format, cancel: self.request.cancel };
+                Some(plan.find(catalog, present, reading)?)
+            }
+            _ => None,
+        };
+        Ok(LookedUp { moves, deletions })
+    }
+
+    /// The orders to delete, counted.
+    fn within_limit(&mut self, found: Option<Result<Deletions, MissingShare>>) -> Result<Option<Deletions>, RunError> {
+        match (found, &self.deletions) {
+            (Some(Ok(deletions)), _) => {
+                deletions::count(&deletions, &mut self.summary.deletions);
+                Ok(Some(deletions))
+            }
+            (Some(Err(share)), Some(plan)) => {
+                let error = plan.too_many(share);
+                self.summary.deletions.deletions_refused = Some(error.to_string());
+                Err(error)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Stages which record brought which version of an order, and what the merge made of it.
     fn stage_lineage(&self, merged: &MergedRun, extracted: &mut Extracted, staging: &mut Staging, sequence: u64) -> Result<(), LayerError> {
-        let outcomes = merged.merged.partitions.iter().map(|(dt, partition)| (*dt, &partition.merged.outcomes));
-        extracted.lineage.stage(staging, sequence, &self.summary.run_id, outcomes)
+        let outcomes = merged.merged.partitions.values().map(|StagedPartition { merged, .. }| PartitionOutcomes {
+            dt: merged.dt,
+            lines: &merged.outcomes,
+            deleted: &merged.deleted,
+        });
+        extracted.lineage.stage(staging, sequence, &self.summary.run_id, &outcomes.collect::<Vec<_>>())
     }
 
     /// The number of threads that merge. Their partitions fit into half of the memory, each in about twelve times its staged bytes:

@@ -1,0 +1,270 @@
+//! Stored orders that the source no longer has: which ones a run may delete, found partition by partition in bounded memory.
+//!
+//! Pure of policy: whether a run may delete at all is `run::deletions`'s. Whatever is in doubt stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Catalog, LayerError, LookUpError, PresentOrders, StoredPartitions};
+use crate::{
+    cancel::Cancel,
+    coverage::Interval,
+    model::{Dt, FactRows, OrderHash, order_hash},
+    settings::{DeletionLimit, DeletionMode},
+};
+
+/// The status of the rows of a deleted order that stay.
+pub const DELETED_STATUS: &str = "deleted";
+
+/// Missing orders that are named.
+const NAMED: usize = 5;
+
+/// What a run may delete.
+#[derive(Clone, Copy, Debug)]
+pub struct DeletionScope {
+    /// What becomes of the orders.
+    pub mode: DeletionMode,
+    /// How many of them may go.
+    pub limit: DeletionLimit,
+    /// Where `created_at` of all their rows must lie.
+    pub window: Interval,
+}
+
+/// Orders to delete, each with the partitions that hold it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deletions {
+    mode: DeletionMode,
+    orders: BTreeMap<OrderHash, BTreeSet<Dt>>,
+}
+
+impl Deletions {
+    /// These orders, each with a partition that holds it.
+    #[cfg(test)]
+    pub(super) fn new(mode: DeletionMode, orders: impl IntoIterator<Item = (OrderHash, Dt)>) -> Deletions {
+        Deletions { mode, orders: orders.into_iter().map(|(order, dt)| (order, BTreeSet::from([dt]))).collect() }
+    }
+
+    /// What becomes of an order; `None` if it is not deleted.
+    pub(super) fn of(&self, order_id: &str) -> Option<DeletionMode> {
+        self.orders.contains_key(&order_hash(order_id)).then_some(self.mode)
+    }
+
+    /// How many orders there are.
+    pub fn count(&self) -> u64 {
+        self.orders.len() as u64
+    }
+
+    /// What becomes of them.
+    pub fn mode(&self) -> DeletionMode {
+        self.mode
+    }
+
+    /// The partitions that hold one of them.
+    pub fn partitions(&self) -> BTreeSet<Dt> {
+        self.orders.values().flatten().copied().collect()
+    }
+}
+
+/// The orders of the layer that a run has not read.
+pub struct MissingOrders {
+    mode: DeletionMode,
+    limit: DeletionLimit,
+    /// Those whose rows all lie in the window; none once there are too many.
+    orders: BTreeMap<OrderHash, BTreeSet<Dt>>,
+    /// So many are more than the limit allows, whatever else is found.
+    most: u64,
+    is_overfull: bool,
+    /// Orders with rows in the window, but for those that are marked already.
+    stored: u64,
+    missing: u64,
+    first: Vec<String>,
+}
+
+/// How many orders of a window are missing, of how many.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MissingShare {
+    /// Missing orders.
+    pub missing: u64,
+    /// Stored orders.
+    pub stored: u64,
+    /// The ids of the first missing ones.
+    pub first: Vec<String>,
+}
+
+/// What a partition holds of one order.
+struct OrderHere {
+    first_row: usize,
+    has_row_inside: bool,
+    has_row_outside: bool,
+    is_marked: bool,
+}
+
+impl MissingOrders {
+    /// Nothing yet, of partitions that have so many rows.
+    fn new(scope: DeletionScope, rows: u64) -> MissingOrders {
+        let DeletionScope { mode, limit, .. } = scope;
+        let (orders, first) = (BTreeMap::new(), Vec::new());
+        MissingOrders { mode, limit, orders, most: rows, is_overfull: false, stored: 0, missing: 0, first }
+    }
+
+    /// Compares the orders of some stored partitions with those that a run has read.
+    ///
+    /// # Errors
+    /// A partition that can't be read, a signal.
+    pub fn find(
+        stored: &StoredPartitions<'_>,
+        days: &[Dt],
+        present: &mut PresentOrders,
+        scope: DeletionScope,
+        cancel: &Cancel,
+    ) -> Result<MissingOrders, LayerError> {
+        let rows = days.iter().filter_map(|dt| stored.entry(*dt)).map(|entry| entry.rows).sum();
+        let mut missing = MissingOrders::new(scope, rows);
+        for &dt in days {
+            if cancel.is_stopped() {
+                return Err(LayerError::Interrupted);
+            }
+            if let Some(partition) = stored.load(dt)? {
+                missing.partition(dt, &partition.rows, present, scope.window)?;
+            }
+        }
+        Ok(missing)
+    }
+
+    fn partition(&mut self, dt: Dt, rows: &FactRows, present: &mut PresentOrders, window: Interval) -> Result<(), LayerError> {
+        for (order, here) in orders_of(rows, window) {
+            if !here.has_row_inside || (self.mode == DeletionMode::Mark && here.is_marked) {
+                continue;
+            }
+            self.stored += 1;
+            // Where a part of the order lies outside of the window, nothing is known of that part.
+            if here.has_row_outside || present.has(order)? {
+                continue;
+            }
+            self.missing += 1;
+            if self.first.len() < NAMED {
+                self.first.push(rows.order_id(here.first_row).to_owned());
+            }
+            if self.is_overfull {
+                continue;
+            }
+            self.orders.entry(order).or_default().insert(dt);
+            // There are at most as many orders as rows: this many are too many in any case.
+            if self.limit.is_exceeded(self.orders.len() as u64, self.most) {
+                self.is_overfull = true;
+                self.orders.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// The orders to delete: those of which all partitions were looked at. `Err` with the numbers where there are more than the limit
+    /// allows.
+    ///
+    /// # Errors
+    /// [`LookUpError::Damaged`] if the index must be rebuilt.
+    pub fn settle(mut self, catalog: &mut Catalog) -> Result<Result<Deletions, MissingShare>, LookUpError> {
+        let mut orders = std::mem::take(&mut self.orders);
+        for (order, found_in) in &mut orders {
+            let homes = catalog.homes_of(*order)?;
+            if homes.iter().any(|dt| !found_in.contains(dt)) {
+                found_in.clear();
+            }
+        }
+        orders.retain(|_, found_in| !found_in.is_empty());
+        let missing = if self.is_overfull { self.missing } else { orders.len() as u64 };
+        if missing > 0 && (self.is_overfull || self.limit.is_exceeded(missing, self.stored)) {
+            return Ok(Err(MissingShare { missing, stored: self.stored, first: self.first }));
+        }
+        Ok(Ok(Deletions { mode: self.mode, orders }))
+    }
+}
+
+/// What a partition holds of each of its orders, by hash: look-ups of sorted orders are cheap.
+fn orders_of(rows: &FactRows, window: Interval) -> BTreeMap<OrderHash, OrderHere> {
+    let (start, end) = (window.start.micros(), window.end.micros());
+    let mut orders: BTreeMap<OrderHash, OrderHere> = BTreeMap::new();
+    for row in 0..rows.len() {
+        let is_inside = (start..end).contains(&rows.created_at(row));
+        let new = OrderHere { first_row: row, has_row_inside: false, has_row_outside: false, is_marked: true };
+        let here = orders.entry(order_hash(rows.order_id(row))).or_insert(new);
+        here.has_row_inside |= is_inside;
+        here.has_row_outside |= !is_inside;
+        here.is_marked &= rows.status(row) == Some(DELETED_STATUS);
+    }
+    orders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        layer::PresentOrdersBuilder,
+        model::{FactBuilder, FactSchema, Line, Money, UtcMicros},
+    };
+
+    fn day() -> Dt {
+        Dt::from_days(0).unwrap()
+    }
+
+    /// Rows as `(order, second of the day, status)`.
+    fn rows(given: &[(&str, i64, Option<&str>)]) -> FactRows {
+        let mut builder = FactBuilder::new(&FactSchema::default(), given.len());
+        for (order_id, second, status) in given {
+            let line = Line {
+                order_id,
+                sku: "s",
+                user_id: None,
+                product_id: None,
+                status: *status,
+                currency: None,
+                quantity: 1.into(),
+                unit_price: Money::ZERO,
+                line_total: Money::ZERO,
+                price_defaulted: true,
+                user_country: None,
+                product_name: None,
+                product_category: None,
+                created_at: UtcMicros::new(second * UtcMicros::SECOND).unwrap(),
+                updated_at: None,
+            };
+            builder.push(&line, []);
+        }
+        FactRows::new(&builder.finish().unwrap()).unwrap()
+    }
+
+    fn found(mode: DeletionMode, limit: &str, given: &[(&str, i64, Option<&str>)], read: &[&str]) -> MissingOrders {
+        let dir = tempfile::tempdir().unwrap();
+        let mut present = PresentOrdersBuilder::new(dir.path().join("present"));
+        present.push(&read.iter().map(|id| order_hash(id)).collect::<Vec<_>>(), 0).unwrap();
+        let window = Interval::new(UtcMicros::new(0).unwrap(), UtcMicros::new(100 * UtcMicros::SECOND).unwrap()).unwrap();
+        let scope = DeletionScope { mode, limit: limit.parse().unwrap(), window };
+        let mut missing = MissingOrders::new(scope, given.len() as u64);
+        missing.partition(day(), &rows(given), &mut present.finish().unwrap(), window).unwrap();
+        missing
+    }
+
+    #[test]
+    fn only_orders_that_were_not_read_and_lie_in_the_window_as_a_whole_are_missing() {
+        let given = [("A", 1, None), ("B", 2, None), ("B", 3, None), ("C", 200, None), ("D", 5, None), ("D", 300, None)];
+        let missing = found(DeletionMode::Remove, "100%", &given, &["A"]);
+        assert_eq!((missing.missing, missing.stored, missing.first), (1, 3, vec!["B".to_owned()]));
+        assert_eq!(missing.orders.keys().collect::<Vec<_>>(), [&order_hash("B")]);
+    }
+
+    #[test]
+    fn marked_orders_are_neither_missing_nor_counted_where_orders_are_marked() {
+        let given = [("A", 1, Some("deleted")), ("B", 2, Some("deleted")), ("B", 3, Some("paid"))];
+        let marked = found(DeletionMode::Mark, "100%", &given, &[]);
+        assert_eq!((marked.missing, marked.stored), (1, 1), "B is marked in part");
+        assert_eq!(found(DeletionMode::Remove, "100%", &given, &[]).missing, 2);
+    }
+
+    #[test]
+    fn too_many_missing_orders_are_counted_and_not_kept() {
+        let ids: Vec<String> = (0..40).map(|number| format!("order {number}")).collect();
+        let given: Vec<_> = ids.iter().map(|id| (id.as_str(), 1, None)).collect();
+        let missing = found(DeletionMode::Remove, "5%", &given, &[]);
+        assert!(missing.is_overfull && missing.orders.is_empty());
+        assert_eq!((missing.missing, missing.stored, missing.first.len()), (40, 40, NAMED));
+    }
+}
