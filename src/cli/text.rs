@@ -294,8 +294,14 @@ fn sample_text(sample: &BTreeMap<String, Option<String>>) -> String {
 pub(super) fn one_line(out: &mut String, summary: &Summary) {
     let (style, _) = headline(summary.status);
     let rows = &summary.rows;
-    let parts =
-        [(rows.rows_inserted, "inserted"), (rows.rows_updated, "updated"), (rows.rows_moved, "moved"), (rows.rows_unchanged, "unchanged")];
+    let parts = [
+        (rows.rows_inserted, "inserted"),
+        (rows.rows_updated, "updated"),
+        (rows.rows_moved, "moved"),
+        (rows.rows_unchanged, "unchanged"),
+        (rows.rows_deleted, "deleted"),
+        (rows.rows_marked, "marked as deleted"),
+    ];
     let _ = writeln!(
         out,
         "{style}{:<15}{style:#} {}  {} read, {} dropped; rows: {} {DIM}({:.2} s){DIM:#}",

@@ -68,8 +68,12 @@ impl Deletions {
 pub struct MissingOrders {
     mode: DeletionMode,
     limit: DeletionLimit,
-    /// Those whose rows all lie in the window; none once there are too many.
+    /// The partitions that were looked at.
+    days: BTreeSet<Dt>,
+    /// Missing orders, with the partitions that hold them; none once there are too many.
     orders: BTreeMap<OrderHash, BTreeSet<Dt>>,
+    /// Orders that also have rows outside of the window: nothing is known of these.
+    outside: BTreeSet<OrderHash>,
     /// So many are more than the limit allows, whatever else is found.
     most: u64,
     is_overfull: bool,
@@ -78,6 +82,9 @@ pub struct MissingOrders {
     missing: u64,
     first: Vec<String>,
 }
+
+/// Orders by the partitions that may hold them.
+pub type OrdersByPartition = BTreeMap<Dt, BTreeSet<OrderHash>>;
 
 /// How many orders of a window are missing, of how many.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,8 +109,18 @@ impl MissingOrders {
     /// Nothing yet, of partitions that have so many rows.
     fn new(scope: DeletionScope, rows: u64) -> MissingOrders {
         let DeletionScope { mode, limit, .. } = scope;
-        let (orders, first) = (BTreeMap::new(), Vec::new());
-        MissingOrders { mode, limit, orders, most: rows, is_overfull: false, stored: 0, missing: 0, first }
+        MissingOrders {
+            mode,
+            limit,
+            days: BTreeSet::new(),
+            orders: BTreeMap::new(),
+            outside: BTreeSet::new(),
+            most: rows,
+            is_overfull: false,
+            stored: 0,
+            missing: 0,
+            first: Vec::new(),
+        }
     }
 
     /// Compares the orders of some stored partitions with those that a run has read.
@@ -125,18 +142,22 @@ impl MissingOrders {
             }
             if let Some(partition) = stored.load(dt)? {
                 missing.partition(dt, &partition.rows, present, scope.window)?;
+                stored.forget(dt);
             }
         }
         Ok(missing)
     }
 
     fn partition(&mut self, dt: Dt, rows: &FactRows, present: &mut PresentOrders, window: Interval) -> Result<(), LayerError> {
+        self.days.insert(dt);
         for (order, here) in orders_of(rows, window) {
+            if here.has_row_outside {
+                self.outside.insert(order);
+            }
             if !here.has_row_inside || (self.mode == DeletionMode::Mark && here.is_marked) {
                 continue;
             }
             self.stored += 1;
-            // Where a part of the order lies outside of the window, nothing is known of that part.
             if here.has_row_outside || present.has(order)? {
                 continue;
             }
@@ -157,25 +178,45 @@ impl MissingOrders {
         Ok(())
     }
 
-    /// The orders to delete: those of which all partitions were looked at. `Err` with the numbers where there are more than the limit
-    /// allows.
+    /// The partitions beside those that were looked at that may hold a missing order, each with these orders.
     ///
     /// # Errors
     /// [`LookUpError::Damaged`] if the index must be rebuilt.
-    pub fn settle(mut self, catalog: &mut Catalog) -> Result<Result<Deletions, MissingShare>, LookUpError> {
-        let mut orders = std::mem::take(&mut self.orders);
-        for (order, found_in) in &mut orders {
-            let homes = catalog.homes_of(*order)?;
-            if homes.iter().any(|dt| !found_in.contains(dt)) {
-                found_in.clear();
+    pub fn elsewhere(&self, catalog: &mut Catalog) -> Result<OrdersByPartition, LookUpError> {
+        let mut elsewhere = OrdersByPartition::new();
+        for order in self.orders.keys() {
+            for dt in catalog.homes_of(*order)?.into_iter().filter(|dt| !self.days.contains(dt)) {
+                elsewhere.entry(dt).or_default().insert(*order);
             }
         }
-        orders.retain(|_, found_in| !found_in.is_empty());
+        Ok(elsewhere)
+    }
+
+    /// Keeps the orders that do have rows in these partitions: an entry of the index may be stale.
+    ///
+    /// # Errors
+    /// A partition that can't be read.
+    pub fn keep_those_in(&mut self, stored: &StoredPartitions<'_>, elsewhere: &OrdersByPartition) -> Result<(), LayerError> {
+        for (dt, orders) in elsewhere {
+            let Some(partition) = stored.load(*dt)? else { continue };
+            let held = (0..partition.rows.len()).map(|row| order_hash(partition.rows.order_id(row)));
+            self.outside.extend(held.filter(|order| orders.contains(order)));
+        }
+        Ok(())
+    }
+
+    /// The orders to delete: those whose rows all lie in the window.
+    ///
+    /// # Errors
+    /// There are more than the limit allows.
+    pub fn settle(mut self) -> Result<Deletions, MissingShare> {
+        let mut orders = std::mem::take(&mut self.orders);
+        orders.retain(|order, _| !self.outside.contains(order));
         let missing = if self.is_overfull { self.missing } else { orders.len() as u64 };
         if missing > 0 && (self.is_overfull || self.limit.is_exceeded(missing, self.stored)) {
-            return Ok(Err(MissingShare { missing, stored: self.stored, first: self.first }));
+            return Err(MissingShare { missing, stored: self.stored, first: self.first });
         }
-        Ok(Ok(Deletions { mode: self.mode, orders }))
+        Ok(Deletions { mode: self.mode, orders })
     }
 }
 

@@ -28,7 +28,7 @@ pub use catalog::{
     Catalog, LookUpError, StoredState, generation, partition_files, published_entries, stored_partition_files, verify_columns,
 };
 pub use csv::{read_partition, write_header, write_line, write_text};
-pub use deletions::{DELETED_STATUS, DeletionScope, Deletions, MissingOrders, MissingShare};
+pub use deletions::{DELETED_STATUS, DeletionScope, Deletions, MissingOrders, MissingShare, OrdersByPartition};
 pub use dropped_lines::DroppedLines;
 pub use error::LayerError;
 pub use file_format::{decode, decode_stored, encode};

@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{RequestError, RunError, extract::Extracted, job::Request, ledger, request_error::NoDeletions};
 use crate::{
     cancel::Cancel,
-    coverage::{Interval, Ledger, OrderSource, OrderSources},
+    coverage::{Interval, OrderSource, OrderSources},
     layer::{
-        Catalog, DeletionScope, Deletions, LayerState, LookUpError, MissingOrders, MissingShare, OpenedLayer, PartitionEntry,
-        PresentOrders, StoredPartitions,
+        Catalog, DeletionScope, Deletions, LayerState, LookUpError, MissingOrders, MissingShare, PartitionEntry, PresentOrders,
+        StoredPartitions,
     },
     model::{Dt, FactSchema, FileFormat, UtcMicros, Window},
     report::{self, CommandName, DeletionCounts, Summary},
@@ -65,18 +65,14 @@ pub(super) fn refuse_by_kind(request: &Request<'_>) -> Result<(), RequestError> 
 ///
 /// # Errors
 /// [`RequestError::NoDeletions`]; I/O errors.
-pub(super) fn sources_of_layer(
-    output: &Output,
-    opened: &OpenedLayer,
-    ledger: &Ledger,
-    own: &OrderSource,
-) -> Result<OrderSources, RunError> {
-    let known = match &opened.state.order_sources {
+pub(super) fn sources_of_layer(output: &Output, head: u64, state: &LayerState, own: &OrderSource) -> Result<OrderSources, RunError> {
+    let known = match &state.order_sources {
         Some(sources) => Some(sources.clone()),
-        None => sources_by_reports(output, opened)?,
+        None if is_new(head, state) => Some(OrderSources::default()),
+        None => sources_by_reports(output, head)?,
     };
     let mut others: BTreeSet<String> = known.iter().flat_map(|sources| sources.others(own)).map(|other| other.source.clone()).collect();
-    let covered = ledger.sources.iter().map(|coverage| OrderSource::from(&coverage.identity));
+    let covered = state.coverage.sources.iter().map(|coverage| OrderSource::from(&coverage.identity));
     others.extend(covered.filter(|source| source != own).map(|source| source.source));
     if !others.is_empty() {
         return Err(RequestError::from(NoDeletions::OtherSources(others.into_iter().collect())).into());
@@ -85,12 +81,8 @@ pub(super) fn sources_of_layer(
 }
 
 /// The sources of a layer whose commits did not keep them: those in the reports, if there is exactly one report for each commit.
-fn sources_by_reports(output: &Output, opened: &OpenedLayer) -> Result<Option<OrderSources>, StoreError> {
-    let mut sources = OrderSources::default();
-    if is_new(opened.number(), &opened.state) {
-        return Ok(Some(sources));
-    }
-    let mut commits = BTreeSet::new();
+fn sources_by_reports(output: &Output, head: u64) -> Result<Option<OrderSources>, StoreError> {
+    let (mut sources, mut commits) = (OrderSources::default(), BTreeSet::new());
     for (run, _) in report::recorded_runs(output)? {
         let Some(number) = run.commit else { continue };
         if !commits.insert(number) {
@@ -101,7 +93,7 @@ fn sources_by_reports(output: &Output, opened: &OpenedLayer) -> Result<Option<Or
         }
     }
     // Numbers are unique, so that this many up to the head are all of them.
-    let is_whole = opened.number() > 0 && commits.len() as u64 == opened.number() && commits.last() == Some(&opened.number());
+    let is_whole = head > 0 && commits.len() as u64 == head && commits.last() == Some(&head);
     Ok(is_whole.then_some(sources))
 }
 
@@ -201,11 +193,13 @@ impl DeletionPlan {
             );
         }
         let days: Vec<Dt> = days.into_iter().map(|(dt, _)| *dt).collect();
-        let missing = {
+        let mut missing = {
             let stored = StoredPartitions::new(output, partitions, schema, format);
             MissingOrders::find(&stored, &days, present, self.scope, cancel)?
         };
-        let found = missing.settle(catalog)?;
+        let elsewhere = missing.elsewhere(catalog)?;
+        missing.keep_those_in(&StoredPartitions::new(output, &catalog.state.partitions, schema, format), &elsewhere)?;
+        let found = missing.settle();
         if let Ok(deletions) = &found {
             self.partitions.extend(deletions.partitions());
         }
@@ -262,6 +256,7 @@ mod tests {
     fn a_run_adds_its_source_and_a_replay_that_of_its_records() {
         let dir = tempfile::tempdir().unwrap();
         let output = Output::new(dir.path().to_owned());
+        output.prepare().unwrap();
         let first = run(1, Some("shop"));
         let sources = sources_after(&output, 0, &LayerState::default(), &first).unwrap();
         assert_eq!(sources.as_ref().map(|sources| sources.others(&source("shop")).count()), Some(0));

@@ -271,13 +271,13 @@ impl Job<'_> {
         // Read before anything is fetched: a typing error in them should not cost an hour.
         let custom = check::load_custom(self.settings.checks.as_deref(), &self.settings.column_checks, &self.schema)?;
         self.enter(StageName::Open);
-        let mut opened = self.take_output(span)?;
+        let opened = self.take_output(span)?;
         let mut engine = Some(Engine::start());
         let mut staging = Staging::create(&self.output, &self.summary.run_id)?;
         let orders = self.orders(&staging)?;
         let coverage = self.resolve_window(&orders, &opened)?;
-        self.require_one_source(&orders, &mut opened)?;
-        let base = self.open_catalog(opened, &staging.scratch(), StoredState::Use)?;
+        let mut base = self.open_catalog(opened, &staging.scratch(), StoredState::Use)?;
+        self.require_one_source(&orders, &mut base)?;
         // As they are before anything is read: what is stored after that may be newer than the list.
         let before = if self.settings.deletions.mode.is_some() { base.catalog.state.partitions.clone() } else { BTreeMap::new() };
         let mut dimensions = self.dimensions(&base)?;
@@ -457,13 +457,13 @@ impl Job<'_> {
     }
 
     /// Fails if missing orders are to be deleted from a layer that has orders of other sources.
-    fn require_one_source(&self, orders: &Source, opened: &mut OpenedLayer) -> Result<(), RunError> {
+    fn require_one_source(&self, orders: &Source, base: &mut Base) -> Result<(), RunError> {
         if self.settings.deletions.mode.is_none() {
             return Ok(());
         }
         let own = OrderSource::from(&ledger::identity(orders, self.settings.cursor));
-        let ledger = ledger::read(&self.output, opened)?;
-        opened.state.order_sources = Some(deletions::sources_of_layer(&self.output, opened, &ledger, &own)?);
+        let Base { opened, catalog, .. } = base;
+        catalog.state.order_sources = Some(deletions::sources_of_layer(&self.output, opened.number(), &catalog.state, &own)?);
         Ok(())
     }
 
