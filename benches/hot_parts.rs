@@ -112,6 +112,7 @@ fn merge_a_partition(bencher: Bencher<'_, '_>) {
         known_prices: None,
         dropped_lines: &dropped_lines,
         repeated_sku: RepeatedSku::Last,
+        deletions: None,
     };
     let first = merge_partition(day(), Some(incoming.clone()), None, &BestVersions::default(), rules, &mut RunPrices::default()).unwrap();
     let MergedContent::Replaced(bytes) = first.content else { unreachable!("a first load writes") };

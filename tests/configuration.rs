@@ -42,7 +42,11 @@ fn every_flag_of_a_setting_is_in_a_help_text_and_says_its_variable() {
     let help: String = commands.iter().map(|command| work.etl(&[*command, &["--help"]].concat()).stdout).collect();
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for setting in SETTINGS.iter().filter(|setting| !setting.flag.is_empty()) {
-        let value = if setting.form == Form::YesNo { String::new() } else { format!(" <{}>", setting.value) };
+        let value = match setting.form {
+            Form::YesNo => String::new(),
+            Form::WordsOrAlone { .. } => format!(" [<{}>]", setting.value),
+            _ => format!(" <{}>", setting.value),
+        };
         assert!(help.contains(&format!("{}{value} {}", setting.flag, setting.help)), "{}", setting.flag);
         assert!(help.contains(&format!("[env: {}]", setting.variable)), "{}", setting.flag);
     }

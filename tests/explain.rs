@@ -562,10 +562,23 @@ fn the_reference_names_every_key_of_an_answer_and_no_other() {
     work.load(&[version("A", 1, 1, &["x"]), broken], &[]).published();
     let answer = explain(&work, &["A"]);
     let keys = |value: &Value| sorted(value.as_object().unwrap_or_else(|| panic!("{value}")).keys().cloned().collect());
-    let units_and_outcomes: Vec<_> =
-        ["line", "element", "row", "record", "inserted", "won", "unchanged", "moved", "superseded", "duplicate", "unknown"]
-            .map(str::to_owned)
-            .into();
+    let units_and_outcomes: Vec<_> = [
+        "line",
+        "element",
+        "row",
+        "record",
+        "inserted",
+        "won",
+        "unchanged",
+        "moved",
+        "superseded",
+        "duplicate",
+        "deleted",
+        "marked",
+        "unknown",
+    ]
+    .map(str::to_owned)
+    .into();
     assert_eq!(keys(&answer), sorted(documented("Answer")));
     assert_eq!(keys(&answer["rows"][0]), sorted(documented("Rows")));
     assert_eq!(sorted([keys(&answer["versions"][0]), units_and_outcomes].concat()), sorted(documented("Versions")));

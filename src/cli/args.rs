@@ -130,7 +130,11 @@ fn arg(setting: &'static Setting, scope: Scope) -> Arg {
     };
     let arg = Arg::new(setting.id()).long(setting.id()).help(format!("{}{default} [env: {}]", setting.help, setting.variable));
     let arg = arg.global(scope == Scope::Everywhere);
-    if setting.form == Form::YesNo { arg.action(ArgAction::SetTrue) } else { arg.value_name(setting.value) }
+    match setting.form {
+        Form::YesNo => arg.action(ArgAction::SetTrue),
+        Form::WordsOrAlone { alone, .. } => arg.value_name(setting.value).num_args(0..=1).default_missing_value(alone),
+        _ => arg.value_name(setting.value),
+    }
 }
 
 impl<S: SettingSet> Args for SettingArgs<S> {
@@ -182,9 +186,9 @@ setting_sets! {
     /// Where the settings and the layer are.
     ConfigSettings: CONFIG, OUTPUT;;
     /// A job over the three sources.
-    JobSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, SOURCE, URL, CURSOR, SINCE, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, LOCK_WAIT, CHECKS,
-        CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION, KEEP, DROP_HISTORY,
-        ACCEPT_SCHEMA, FILE_FORMAT, COMPRESSION, KEEP_RAW;;
+    JobSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, SOURCE, URL, CURSOR, SINCE, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, DELETE_MISSING,
+        DELETE_LIMIT, LOCK_WAIT, CHECKS, CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE,
+        METRICS_EMF, RETENTION, KEEP, DROP_HISTORY, ACCEPT_SCHEMA, FILE_FORMAT, COMPRESSION, KEEP_RAW;;
     /// Where a window begins that follows earlier runs.
     LookbackSettings: LOOKBACK;;
     /// What a run or backfill would load.

@@ -88,7 +88,9 @@ fn versions(out: &mut String, versions: &[Version]) {
         if let Some(undo) = &version.undone_by {
             paragraph(out, 6, &format!("undone by run {undo}"));
         }
-        paragraph(out, 6, &format!("from {}", version.place.as_deref().unwrap_or("an unknown place")));
+        if !version.is_deletion() {
+            paragraph(out, 6, &format!("from {}", version.place.as_deref().unwrap_or("an unknown place")));
+        }
         let updated_at = version.updated_at.map_or("none".to_owned(), |updated_at| updated_at.to_string());
         let moved = version.moved_from.iter().map(|dt| format!(", moved from dt={dt}")).collect::<String>();
         paragraph(out, 6, &format!("updated_at {updated_at}, dt={}{moved}", version.dt));

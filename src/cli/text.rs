@@ -96,6 +96,7 @@ fn work(out: &mut String, summary: &Summary, settings: &Settings) {
     completeness(out, summary);
     dropped(out, summary, settings);
     rows(out, summary);
+    deletions(out, summary);
     written(out, summary, settings);
     if let Some(raw) = &summary.raw {
         row(
@@ -240,6 +241,8 @@ fn rows(out: &mut String, summary: &Summary) {
         (rows.rows_unchanged, "unchanged"),
         (rows.rows_removed, "removed: a newer version of their order has them no more"),
         (rows.rows_retained, "kept: the newer version of their order has a dropped line"),
+        (rows.rows_deleted, "deleted: the source no longer has their order"),
+        (rows.rows_marked, "marked as deleted: the source no longer has their order"),
         (rows.rows_superseded, "superseded by newer ones in the layer"),
         (rows.duplicates_dropped, "duplicates"),
     ];
@@ -256,6 +259,19 @@ fn rows(out: &mut String, summary: &Summary) {
     for (place, (currency, amount)) in money_texts(&summary.revenue).iter().enumerate() {
         let currency = if currency.is_empty() { "no currency" } else { currency };
         row(out, if place == 0 { "revenue" } else { "" }, &format!("{amount:>18} {currency}"));
+    }
+}
+
+/// What became of orders that the source no longer has, if that was asked for.
+fn deletions(out: &mut String, summary: &Summary) {
+    let counts = &summary.deletions;
+    if let Some(why) = &counts.deletions_refused {
+        row(out, "deletions", &format!("{ODD}none{ODD:#}: {why}"));
+    }
+    for (orders, what) in [(counts.orders_deleted, "deleted"), (counts.orders_marked, "marked as deleted")] {
+        if orders > 0 {
+            row(out, "deletions", &format!("{} {what}: the source no longer has them", counted(orders, "order")));
+        }
     }
 }
 
@@ -328,8 +344,14 @@ fn sample_text(sample: &BTreeMap<String, Option<String>>) -> String {
 pub(super) fn one_line(out: &mut String, summary: &Summary) {
     let (style, _) = headline(summary.status);
     let rows = &summary.rows;
-    let parts =
-        [(rows.rows_inserted, "inserted"), (rows.rows_updated, "updated"), (rows.rows_moved, "moved"), (rows.rows_unchanged, "unchanged")];
+    let parts = [
+        (rows.rows_inserted, "inserted"),
+        (rows.rows_updated, "updated"),
+        (rows.rows_moved, "moved"),
+        (rows.rows_unchanged, "unchanged"),
+        (rows.rows_deleted, "deleted"),
+        (rows.rows_marked, "marked as deleted"),
+    ];
     let _ = writeln!(
         out,
         "{style}{:<15}{style:#} {}  {} read, {} dropped; rows: {} {DIM}({:.2} s){DIM:#}",

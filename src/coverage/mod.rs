@@ -8,6 +8,8 @@
 
 mod intervals;
 mod ledger;
+mod order_sources;
 
 pub use intervals::Interval;
 pub use ledger::{Ledger, LoadedInterval, SourceCoverage, SourceIdentity};
+pub use order_sources::{OrderSource, OrderSources};

@@ -260,6 +260,17 @@ impl Catalog {
         Ok(())
     }
 
+    /// The stored partitions that an order may lie in. After [`Catalog::look_up_orders`], which completes the index.
+    ///
+    /// # Errors
+    /// [`LookUpError::Damaged`] if the index must be rebuilt.
+    pub(super) fn homes_of(&mut self, order: OrderHash) -> Result<Vec<Dt>, LookUpError> {
+        let mut homes = Vec::new();
+        self.look_up(order, &mut homes)?;
+        homes.retain(|dt| self.state.partitions.contains_key(dt));
+        Ok(homes)
+    }
+
     /// Looks up the orders of a run, by hash. Calls `each` with every order, the partitions that the run brings it to, and those
     /// that store it. Writes the entries that the index does not have yet to `new_file`, and returns their number.
     ///

@@ -46,6 +46,8 @@ const BLOCK: usize = 8 << 10;
 const CHECKSUM: usize = 8;
 const FENCE: usize = 16;
 const FOOTER: usize = 5 * 8 + CHECKSUM + MAGIC.len();
+/// The number of the record of a version that no record brought.
+const NO_RECORD: u64 = u64::MAX;
 /// Bytes that are kept of a sku.
 const LONGEST_SKU: usize = 255;
 
@@ -72,12 +74,21 @@ pub enum LineOutcome {
     Superseded,
     /// Another line of the run won.
     Duplicate,
+    /// No line: the source no longer has the order, and the stored row is gone.
+    Deleted,
+    /// No line: the source no longer has the order, and the stored row has a status that says so.
+    Marked,
 }
 
 impl LineOutcome {
     /// The name in the answer of `etl explain`.
     pub fn as_str(self) -> &'static str {
         self.into()
+    }
+
+    /// Whether no record brought it: the source no longer has the order.
+    pub fn is_deletion(self) -> bool {
+        matches!(self, LineOutcome::Deleted | LineOutcome::Marked)
     }
 
     /// Whether the row of the layer is then that of the line.
@@ -207,6 +218,44 @@ pub struct BroughtLine {
     pub outcome: LineOutcome,
 }
 
+/// An order that a run deleted, because its source no longer has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeletedVersion {
+    order: OrderHash,
+    bytes: Vec<u8>,
+}
+
+impl DeletedVersion {
+    /// Of this partition. `row` is the place of its first outcome among those of the partition.
+    pub(super) fn new(order: OrderHash, row: u64, dt: Dt, updated_at: Option<UtcMicros>) -> DeletedVersion {
+        let mut bytes = Vec::new();
+        write_number(&mut bytes, NO_RECORD);
+        write_number(&mut bytes, row);
+        write_version(&mut bytes, dt, updated_at);
+        DeletedVersion { order, bytes }
+    }
+
+    /// Adds a row.
+    pub(super) fn add_sku(&mut self, sku: &str) {
+        write_sku(&mut self.bytes, sku);
+    }
+
+    fn version(&self) -> Result<Version<'_>, LayerError> {
+        Ok((self.order, self.bytes.as_slice().into()))
+    }
+}
+
+/// What the merge made of a partition.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionOutcomes<'m> {
+    /// Which.
+    pub dt: Dt,
+    /// What became of the run's lines, and of the rows of deleted orders.
+    pub lines: &'m LineOutcomes,
+    /// The deleted orders.
+    pub deleted: &'m [DeletedVersion],
+}
+
 /// What lineage keeps of a sku: all of it, up to 255 bytes.
 pub fn kept_sku(sku: &str) -> &str {
     let mut end = sku.len().min(LONGEST_SKU);
@@ -305,37 +354,41 @@ impl LineageBuilder {
     ///
     /// # Errors
     /// I/O errors.
-    pub fn stage<'o>(
+    pub fn stage(
         &mut self,
         staging: &mut Staging,
         sequence: u64,
         run_id: &str,
-        outcomes: impl Iterator<Item = (Dt, &'o LineOutcomes)>,
+        partitions: &[PartitionOutcomes<'_>],
     ) -> Result<(), LayerError> {
-        if self.entries.is_empty() && self.spilled.is_empty() {
+        let deletes = partitions.iter().any(|partition| !partition.deleted.is_empty());
+        if self.entries.is_empty() && self.spilled.is_empty() && !deletes {
             return Ok(());
         }
         let key = Key::from(places::LINEAGE).join(format!("{sequence:010}-{run_id}{ENDING}"));
         let path = staging.staged(&key);
-        let written = self.write(&path, outcomes)?;
+        let written = self.write(&path, partitions)?;
         staging.put_written(key, written.bytes, written.checksum);
         // The disk works while the checks run. The publish syncs the file again, and its checksums tell of damage.
         std::thread::spawn(move || store::sync(&path));
         Ok(())
     }
 
-    fn write<'o>(&mut self, path: &Path, outcomes: impl Iterator<Item = (Dt, &'o LineOutcomes)>) -> Result<WrittenFile, LayerError> {
+    fn write(&mut self, path: &Path, partitions: &[PartitionOutcomes<'_>]) -> Result<WrittenFile, LayerError> {
         self.sort();
+        let mut deleted: Vec<&DeletedVersion> = partitions.iter().flat_map(|partition| partition.deleted).collect();
+        deleted.sort_by_key(|version| version.order);
         let mut file = LineageWriter::create(path)?;
-        let mut streams: Vec<VersionStream<'_>> = Vec::with_capacity(self.spilled.len() + 1);
+        let mut streams: Vec<VersionStream<'_>> = Vec::with_capacity(self.spilled.len() + 2);
         for spilled in &self.spilled {
             #[expect(clippy::map_identity, reason = "it shortens the lifetime of the versions")]
             let spilled = SpillReader::open(spilled)?.map(|version| -> Result<Version<'_>, LayerError> { version });
             streams.push(Box::new(spilled));
         }
         streams.push(Box::new(self.in_memory()));
+        streams.push(Box::new(deleted.iter().copied().map(DeletedVersion::version)));
         merge(streams, |hash, version| file.version(hash, version))?;
-        file.finish(outcomes, &self.origins)
+        file.finish(partitions, &self.origins)
     }
 }
 
@@ -465,7 +518,7 @@ impl LineageWriter {
         Ok(())
     }
 
-    fn finish<'o>(mut self, outcomes: impl Iterator<Item = (Dt, &'o LineOutcomes)>, origins: &[u8]) -> Result<WrittenFile, LayerError> {
+    fn finish(mut self, partitions: &[PartitionOutcomes<'_>], origins: &[u8]) -> Result<WrittenFile, LayerError> {
         if !self.block.is_empty() {
             self.end_block()?;
         }
@@ -474,7 +527,7 @@ impl LineageWriter {
         footer.extend_from_slice(&((self.fences.len() / FENCE) as u64).to_le_bytes());
         footer.extend_from_slice(&self.bytes.to_le_bytes());
         let mut packed = Vec::new();
-        for (dt, LineOutcomes(outcomes)) in outcomes {
+        for PartitionOutcomes { dt, lines: LineOutcomes(outcomes), .. } in partitions {
             packed.extend_from_slice(&dt.days().to_le_bytes());
             write_number(&mut packed, outcomes.len() as u64);
             packed.extend_from_slice(outcomes);
@@ -617,7 +670,7 @@ fn versions_in(path: &Path, order: OrderHash) -> Result<Vec<BroughtVersion>, Lin
         return Ok(Vec::new());
     }
     let outcomes = file.outcomes()?;
-    let numbers: BTreeSet<u64> = found.iter().map(|entry| entry.record).collect();
+    let numbers: BTreeSet<u64> = found.iter().map(|entry| entry.record).filter(|record| *record != NO_RECORD).collect();
     let sources = file.sources(&numbers)?;
     let version = |entry: StoredVersion| {
         let of_partition = outcomes.get(&entry.dt);
@@ -832,7 +885,7 @@ mod tests {
     fn written(builder: &mut LineageBuilder, folder: &Path, outcomes: &[LineOutcome]) -> PathBuf {
         let path = folder.join("0000000001-run.lineage");
         let outcomes = LineOutcomes::new(outcomes);
-        let file = builder.write(&path, [(dt(), &outcomes)].into_iter()).unwrap();
+        let file = builder.write(&path, &[PartitionOutcomes { dt: dt(), lines: &outcomes, deleted: &[] }]).unwrap();
         assert_eq!(file.checksum, store::checksum(&fs::read(&path).unwrap()));
         path
     }
@@ -871,6 +924,25 @@ mod tests {
             }
         }
         assert_eq!(versions_in(&run, order_hash("nope")).unwrap(), []);
+    }
+
+    #[test]
+    fn a_deleted_order_has_a_version_that_no_record_brought() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut builder = LineageBuilder::new(dir.path().to_owned());
+        builder.push_page(0, &page("a", RecordUnit::Line, 1));
+        push(&mut builder, "A", 0, None, &["x"]);
+        let lines = LineOutcomes::new(&[LineOutcome::Inserted, LineOutcome::Deleted, LineOutcome::Deleted]);
+        let mut gone = DeletedVersion::new(order_hash("B"), 1, dt(), UtcMicros::new(7));
+        gone.add_sku("y");
+        gone.add_sku("z");
+        let run = dir.path().join("0000000001-run.lineage");
+        builder.write(&run, &[PartitionOutcomes { dt: dt(), lines: &lines, deleted: &[gone] }]).unwrap();
+        let found = versions_in(&run, order_hash("B")).unwrap();
+        let lines: Vec<_> = found[0].lines.iter().map(|line| (line.sku.as_str(), line.outcome)).collect();
+        assert_eq!(lines, [("y", LineOutcome::Deleted), ("z", LineOutcome::Deleted)]);
+        assert_eq!((found.len(), &found[0].source, found[0].updated_at), (1, &None, UtcMicros::new(7)));
+        assert_eq!(versions_in(&run, order_hash("A")).unwrap()[0].lines[0].outcome, LineOutcome::Inserted);
     }
 
     #[test]

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    BestVersions, DroppedLines, LayerError, LineOutcome, LineOutcomes, PriceBook, RunPrices, StoredPartition, csv,
+    BestVersions, DELETED_STATUS, DeletedVersion, Deletions, DroppedLines, LayerError, LineOutcome, LineOutcomes, PriceBook, RunPrices,
+    StoredPartition, csv,
     moves::{KeyVersions, OrderVersions},
 };
 use crate::{
-    model::{CurrencyTotals, Dt, FactBuilder, FactRows, FactSchema, SEQ, add_totals},
-    settings::{MergeBy, RepeatedSku},
+    model::{CurrencyTotals, Dt, FactBuilder, FactRows, FactSchema, Line, SEQ, UtcMicros, add_totals, order_hash},
+    settings::{DeletionMode, MergeBy, RepeatedSku},
 };
 
 /// The rules of a merge.
@@ -29,6 +30,8 @@ pub struct MergeRules<'a> {
     pub dropped_lines: &'a DroppedLines,
     /// Whether lines of one sku are added up.
     pub repeated_sku: RepeatedSku,
+    /// The stored orders that the source no longer has, if they are to go.
+    pub deletions: Option<&'a Deletions>,
 }
 
 /// The next content of a partition.
@@ -57,6 +60,10 @@ pub struct MergeCounts {
     pub rows_removed: u64,
     /// Stored rows that stay because the newer version of their order has a dropped line (`merge = "order"`).
     pub rows_retained: u64,
+    /// Stored rows of orders that the source no longer has (`delete_missing = "remove"`).
+    pub rows_deleted: u64,
+    /// The same, where they stay and get a status (`delete_missing = "mark"`).
+    pub rows_marked: u64,
 }
 
 impl MergeCounts {
@@ -70,6 +77,8 @@ impl MergeCounts {
         self.rows_superseded += other.rows_superseded;
         self.rows_removed += other.rows_removed;
         self.rows_retained += other.rows_retained;
+        self.rows_deleted += other.rows_deleted;
+        self.rows_marked += other.rows_marked;
     }
 }
 
@@ -90,14 +99,18 @@ pub struct MergedPartition {
     pub kept: CurrencyTotals,
     /// The bytes of the longest row of new content.
     pub longest_row: usize,
-    /// What became of each of the run's lines, in source order.
+    /// What became of each of the run's lines, in source order. Behind them: that of each row of [`MergedPartition::deleted`].
     pub outcomes: LineOutcomes,
+    /// The orders that were deleted or marked.
+    pub deleted: Vec<DeletedVersion>,
 }
 
 /// Where a row of the result comes from.
 #[derive(Clone, Copy)]
 enum Origin {
     Stored(usize),
+    /// A stored row that gets [`DELETED_STATUS`].
+    Marked(usize),
     Incoming(usize),
 }
 
@@ -119,7 +132,7 @@ pub fn merge_partition(
     rules: MergeRules<'_>,
     prices: &mut RunPrices,
 ) -> Result<MergedPartition, LayerError> {
-    let MergeRules { schema, by, known_prices, dropped_lines, repeated_sku } = rules;
+    let MergeRules { schema, by, known_prices, dropped_lines, repeated_sku, deletions } = rules;
     let empty = FactBuilder::new(schema, 0).finish()?;
     let incoming_rows = FactRows::new(incoming.as_ref().unwrap_or(&empty))?;
     let stored_rows = match &stored {
@@ -138,6 +151,8 @@ pub fn merge_partition(
         known_prices,
         dropped_lines,
         repeated_sku,
+        deletions,
+        deleted: Vec::new(),
         prices,
         counts: MergeCounts::default(),
         outcomes: vec![LineOutcome::Unknown; incoming_rows.len()],
@@ -162,8 +177,9 @@ pub fn merge_partition(
             }
         }
     };
+    let deleted = merge.deleted_versions();
     let Merge { counts, lost, kept, rows, outcomes, .. } = merge;
-    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row, outcomes: LineOutcomes::new(&outcomes) })
+    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row, outcomes: LineOutcomes::new(&outcomes), deleted })
 }
 
 struct Merge<'a> {
@@ -178,6 +194,9 @@ struct Merge<'a> {
     known_prices: Option<&'a PriceBook>,
     dropped_lines: &'a DroppedLines,
     repeated_sku: RepeatedSku,
+    deletions: Option<&'a Deletions>,
+    /// The stored rows that were deleted or marked.
+    deleted: Vec<usize>,
     prices: &'a mut RunPrices,
     counts: MergeCounts,
     /// What became of each incoming row.
@@ -224,6 +243,13 @@ impl<'a> Merge<'a> {
         for slot in slots {
             let key = slot.stored.map_or_else(|| slot.incoming.map(|row| self.incoming.key(row)), |row| Some(self.stored.key(row)));
             let Some(key) = key else { continue };
+            // An order that the run has read is not deleted: this is for a hash that two orders share.
+            if let (Some(row), None) = (slot.stored, slot.incoming)
+                && let Some(mode) = self.deletions.and_then(|deletions| deletions.of(key.0))
+            {
+                result.extend(self.delete(row, mode));
+                continue;
+            }
             let key_versions = if self.best_versions.concern(key.0) { self.best_versions.of(key) } else { None };
             let order = if by == MergeBy::Order { self.order_versions(key.0) } else { None };
             let origin = match (order, key_versions) {
@@ -234,6 +260,43 @@ impl<'a> Merge<'a> {
             result.extend(origin);
         }
         result
+    }
+
+    /// A stored row of an order that the source no longer has.
+    fn delete(&mut self, stored: usize, mode: DeletionMode) -> Option<Origin> {
+        match mode {
+            DeletionMode::Remove => {
+                self.deleted.push(stored);
+                self.counts.rows_deleted += 1;
+                None
+            }
+            DeletionMode::Mark if self.stored.status(stored) == Some(DELETED_STATUS) => Some(self.keep(stored)),
+            DeletionMode::Mark => {
+                self.deleted.push(stored);
+                self.counts.rows_marked += 1;
+                self.keep(stored);
+                Some(Origin::Marked(stored))
+            }
+        }
+    }
+
+    /// The deleted rows as one version an order, for lineage. Adds their outcomes behind those of the run's lines.
+    fn deleted_versions(&mut self) -> Vec<DeletedVersion> {
+        let outcome = if self.counts.rows_marked > 0 { LineOutcome::Marked } else { LineOutcome::Deleted };
+        let mut rows: Vec<_> = self.deleted.iter().map(|&row| (order_hash(self.stored.order_id(row)), row)).collect();
+        rows.sort_unstable();
+        let mut versions = Vec::new();
+        for of_order in rows.chunk_by(|(a, _), (b, _)| a == b) {
+            let Some(&(order, first)) = of_order.first() else { continue };
+            let mut version =
+                DeletedVersion::new(order, self.outcomes.len() as u64, self.dt, self.stored.updated_at(first).and_then(UtcMicros::new));
+            for &(_, row) in of_order {
+                version.add_sku(self.stored.key(row).1);
+                self.outcomes.push(outcome);
+            }
+            versions.push(version);
+        }
+        versions
     }
 
     /// What each key has here: at most one stored row, and the best of the incoming ones. The others lose at once.
@@ -441,7 +504,8 @@ impl<'a> Merge<'a> {
     fn settle(&mut self, incoming: usize, outcome: LineOutcome) {
         self.outcomes[incoming] = outcome;
         match outcome {
-            LineOutcome::Unknown => {}
+            // Stored orders that are deleted or marked are counted where they are found.
+            LineOutcome::Unknown | LineOutcome::Deleted | LineOutcome::Marked => {}
             LineOutcome::Inserted => self.counts.rows_inserted += 1,
             LineOutcome::Updated => self.counts.rows_updated += 1,
             LineOutcome::Unchanged => self.counts.rows_unchanged += 1,
@@ -470,7 +534,7 @@ impl<'a> Merge<'a> {
 
     fn row(&self, origin: Origin) -> (&'a FactRows, usize) {
         match origin {
-            Origin::Stored(row) => (self.stored, row),
+            Origin::Stored(row) | Origin::Marked(row) => (self.stored, row),
             Origin::Incoming(row) => (self.incoming, row),
         }
     }
@@ -488,7 +552,10 @@ impl<'a> Merge<'a> {
         for (_, origin) in sorted {
             let (rows, row) = self.row(origin);
             let start = bytes.len();
-            let line = rows.line(row);
+            let line = match origin {
+                Origin::Marked(_) => Line { status: Some(DELETED_STATUS), ..rows.line(row) },
+                _ => rows.line(row),
+            };
             csv::write_line(&mut bytes, &line, rows.extra(row));
             if self.known_prices.is_some() && matches!(origin, Origin::Incoming(_)) {
                 self.prices.take(&line);
@@ -510,7 +577,7 @@ mod tests {
     use polars::prelude::*;
 
     use super::*;
-    use crate::model::{Line, Money, UtcMicros};
+    use crate::model::Money;
 
     fn day() -> Dt {
         Dt::from_days(0).unwrap()
@@ -557,6 +624,41 @@ mod tests {
         csv::read_partition(bytes, day(), Path::new("x"), &FactSchema::default()).unwrap().finish().unwrap()
     }
 
+    #[test]
+    fn a_deleted_order_loses_its_rows_or_gets_a_status_and_the_sums_follow() {
+        let old = [line("A", "x", 1, None), line("A", "y", 2, Some(7)), line("B", "x", 4, None)];
+        let deleted = |mode: DeletionMode, old: &[Line<'_>]| {
+            let deletions = Deletions::new(mode, [(order_hash("A"), day())]);
+            let schema = FactSchema::default();
+            let rules = MergeRules {
+                schema: &schema,
+                by: MergeBy::Line,
+                known_prices: None,
+                dropped_lines: &DroppedLines::default(),
+                repeated_sku: RepeatedSku::Last,
+                deletions: Some(&deletions),
+            };
+            merge_partition(day(), None, Some(stored(old)), &BestVersions::default(), rules, &mut RunPrices::default()).unwrap()
+        };
+        let removed = deleted(DeletionMode::Remove, &old);
+        assert_eq!(quantities(&removed), [("Bx".to_owned(), 4)]);
+        assert_eq!((removed.rows, removed.counts.rows_deleted, removed.deleted.len()), (1, 2, 1));
+        assert_eq!(removed.kept, [("EUR".to_owned(), 40_000)].into());
+        assert_eq!(removed.outcomes, LineOutcomes::new(&[LineOutcome::Deleted; 2]));
+        assert_eq!(deleted(DeletionMode::Remove, &old[..2]).content, MergedContent::Removed);
+        let marked = deleted(DeletionMode::Mark, &old);
+        assert_eq!((marked.rows, marked.counts.rows_marked, marked.counts.rows_deleted), (3, 2, 0));
+        assert_eq!(marked.kept, [("EUR".to_owned(), 70_000)].into());
+        let MergedContent::Replaced(bytes) = &marked.content else { panic!("{:?}", marked.content) };
+        let rows = FactRows::new(&read(bytes)).unwrap();
+        let statuses: Vec<_> = (0..rows.len()).map(|row| (rows.order_id(row), rows.status(row))).collect();
+        assert_eq!(statuses, [("A", Some("deleted")), ("A", Some("deleted")), ("B", None)]);
+        // A second time, nothing is left to do.
+        let again: Vec<_> = (0..rows.len()).map(|row| rows.line(row)).collect();
+        let again = deleted(DeletionMode::Mark, &again);
+        assert_eq!((again.content, again.counts.rows_marked, again.deleted.len()), (MergedContent::Unchanged, 0, 0));
+    }
+
     fn merge_by(by: MergeBy, incoming: DataFrame, old: Option<&[Line<'_>]>) -> MergedPartition {
         merge_partition(
             day(),
@@ -569,6 +671,7 @@ mod tests {
                 known_prices: None,
                 dropped_lines: &DroppedLines::default(),
                 repeated_sku: RepeatedSku::Last,
+                deletions: None,
             },
             &mut RunPrices::default(),
         )

@@ -6,6 +6,7 @@
 
 mod catalog;
 mod csv;
+mod deletions;
 mod dropped_lines;
 mod error;
 mod file_format;
@@ -14,6 +15,7 @@ mod lineage;
 mod merge;
 mod moves;
 mod parquet;
+mod present_orders;
 mod prices;
 mod rewrite;
 mod stage;
@@ -26,16 +28,19 @@ pub use catalog::{
     Catalog, LookUpError, StoredState, generation, partition_files, published_entries, stored_partition_files, verify_columns,
 };
 pub use csv::{read_partition, write_header, write_line, write_text};
+pub use deletions::{DELETED_STATUS, DeletionScope, Deletions, MissingOrders, MissingShare, OrdersByPartition};
 pub use dropped_lines::DroppedLines;
 pub use error::LayerError;
 pub use file_format::{decode, decode_stored, encode};
 pub use index::{Homes, IndexBuilder, Segment};
 pub use lineage::{
-    BroughtLine, BroughtVersion, Gap, LineOutcome, LineOutcomes, LineageBuilder, LineageError, LineageRetention, LineageRun, PageOrigin,
-    RecordSource, RecordUnit, RemovedLineage, kept_sku, remove_past_retention, stored_runs, versions_of,
+    BroughtLine, BroughtVersion, DeletedVersion, Gap, LineOutcome, LineOutcomes, LineageBuilder, LineageError, LineageRetention,
+    LineageRun, PageOrigin, PartitionOutcomes, RecordSource, RecordUnit, RemovedLineage, kept_sku, remove_past_retention, stored_runs,
+    versions_of,
 };
 pub use merge::{MergeCounts, MergeRules, MergedContent, MergedPartition, merge_partition};
 pub use moves::{BestVersions, best_versions};
+pub use present_orders::{PresentOrders, PresentOrdersBuilder};
 pub use prices::{PriceBook, RunPrices, SlipFactor, SlippedLine};
 pub use rewrite::{RewrittenPartition, rewritten};
 pub use stage::{EmptiedVersion, FinishedStage, Stage, StagedLines};

@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{LayerError, csv};
 use crate::{
-    coverage::Ledger,
+    coverage::{Ledger, OrderSources},
     drift::Shapes,
     model::{CurrencyTotals, Dt, FactRows, FactSchema, FileFormat, LayerIds, QuantityType, add_totals},
     store::{
@@ -102,6 +102,9 @@ pub struct LayerState {
     /// What the records of each source look like.
     #[serde(default, skip_serializing_if = "Shapes::is_empty")]
     pub shapes: Shapes,
+    /// The sources that have brought orders; `None` if that is not known of all commits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_sources: Option<OrderSources>,
 }
 
 impl LayerState {

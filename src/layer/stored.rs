@@ -81,6 +81,13 @@ impl<'a> StoredPartitions<'a> {
         StoredPartition::parse(bytes, dt, &path, self.schema).map(Some)
     }
 
+    /// Removes the local copy of a partition in a bucket: where all of a window is looked at, the copies would need as much room.
+    pub fn forget(&self, dt: Dt) {
+        if let Some(entry) = self.entries.get(&dt) {
+            self.output.forget_local(&entry.key(dt));
+        }
+    }
+
     /// The content of a partition in a folder: its file, or, where another run has replaced that meanwhile, its object.
     fn read_file(&self, path: &Path, entry: &PartitionEntry) -> Result<Vec<u8>, LayerError> {
         if let Some(bytes) = store::read(path)?.filter(|bytes| entry.version.is_of(bytes)) {

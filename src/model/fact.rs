@@ -307,6 +307,11 @@ impl FactRows {
         self.text[0].get(i).unwrap_or_default()
     }
 
+    /// The status of row `i`.
+    pub fn status(&self, i: usize) -> Option<&str> {
+        self.text[4].get(i)
+    }
+
     /// `updated_at` of row `i`: what decides between versions. `None` sorts first, as the contract has it.
     pub fn updated_at(&self, i: usize) -> Option<i64> {
         self.updated_at.get(i)

@@ -19,4 +19,6 @@ pub use mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
 pub use members::{MOST_COLUMNS, MemberCounts, MemberNormalizer, Members, NO_COLUMN};
 pub use observe::Sampling;
 pub use read_paths::{ColumnPlace, ReadPaths};
-pub use record::{BatchRules, Drop, EmptiedOrder, LineOfDrop, NormalizedBatch, RecordCounts, RecordNormalizer, TimestampWindow};
+pub use record::{
+    BatchRules, Drop, EmptiedOrder, LineOfDrop, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, TimestampWindow,
+};

@@ -21,8 +21,8 @@ use super::{
 use crate::{
     drift::ObservedShape,
     model::{
-        self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, ParsedMoney, Quantity, QuantityType,
-        RawRecord, Reason, RevenueByDt, UtcMicros, Window, fitting_text,
+        self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, OrderHash, ParsedMoney, Quantity,
+        QuantityType, RawRecord, Reason, RevenueByDt, UtcMicros, Window, fitting_text, order_hash,
     },
     settings::{Cursor, Limits, RepeatedSku, Shop},
 };
@@ -62,6 +62,15 @@ pub struct EmptiedOrder {
     pub updated_at: Option<UtcMicros>,
     /// The number of its record in the batch: that of [`crate::model::SEQ`].
     pub record_number: u64,
+}
+
+/// The orders of all records of a batch, whatever became of these: processed, dropped, skipped or out of the window.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ReadOrders {
+    /// Those of records whose order id is valid, in source order.
+    pub orders: Vec<OrderHash>,
+    /// The number of records whose order is not known.
+    pub unknown: u64,
 }
 
 /// The counts of a batch of records. Its JSON is a part of the summary, which adds up the counts of values itself: with
@@ -182,6 +191,8 @@ pub struct NormalizedBatch {
     pub drops: Vec<Drop>,
     /// The orders that have lost all their lines.
     pub emptied: Vec<EmptiedOrder>,
+    /// The orders of all records; `None` unless the normalizer notes them.
+    pub read: Option<ReadOrders>,
     /// The counts of the batch.
     pub counts: RecordCounts,
     /// Σ `line_total` of the rows, summed separately for reconciliation.
@@ -221,6 +232,7 @@ pub struct RecordNormalizer {
     repeated_sku: RepeatedSku,
     limits: Limits,
     window: Window,
+    notes_orders: bool,
 }
 
 impl RecordNormalizer {
@@ -249,7 +261,14 @@ impl RecordNormalizer {
             repeated_sku: mapping.repeated_sku,
             limits: mapping.limits,
             window,
+            notes_orders: false,
         }
+    }
+
+    /// The same, which also notes the orders of all records.
+    #[must_use]
+    pub fn noting_orders(self) -> RecordNormalizer {
+        RecordNormalizer { notes_orders: true, ..self }
     }
 
     /// Normalizes a batch of records, valid JSON or not.
@@ -274,6 +293,7 @@ impl RecordNormalizer {
                 rows: FactBuilder::new(&self.schema, 1024),
                 drops: Vec::new(),
                 emptied: Vec::new(),
+                read: self.notes_orders.then(ReadOrders::default),
                 counts: RecordCounts::default(),
                 revenue: RevenueByDt::default(),
                 shape: ObservedShape::default(),
@@ -413,18 +433,22 @@ impl<'a> Work<'a> {
         self.batch.counts.records_read += 1;
         let bytes = record.bytes;
         if let Some(reason) = limits::exceeded(record, &self.normalizer.limits) {
+            self.note_order(None);
             return self.drop_record(reason, None, limits::beginning(record));
         }
         if !self.captured.walk(&self.normalizer.maps, bytes) {
+            self.note_order(None);
             return self.drop_record(Reason::InvalidJson, None, bytes);
         }
+        let order_id = self.field(RecordField::OrderId).into_id().map(|id| self.normalizer.ids.before(id));
+        let order_id = order_id.filter(|id| id.len() <= LONGEST_TEXT);
+        self.note_order(order_id.as_deref());
         if self.is_skipped() {
             self.batch.counts.records_read -= 1;
             self.batch.counts.records_skipped += 1;
             return;
         }
-        let order_id = self.field(RecordField::OrderId).into_id().map(|id| self.normalizer.ids.before(id));
-        let Some(order_id) = order_id.filter(|id| id.len() <= LONGEST_TEXT) else {
+        let Some(order_id) = order_id else {
             return self.drop_record(Reason::MissingOrderId, None, bytes);
         };
         let created_at = match self.field(RecordField::CreatedAt) {
@@ -466,6 +490,15 @@ impl<'a> Work<'a> {
             self.lines(&heading, &lines, bytes);
         }
         self.lines = lines;
+    }
+
+    /// Notes the order of a record. The rules have no say in it.
+    fn note_order(&mut self, order_id: Option<&str>) {
+        let Some(read) = &mut self.batch.read else { return };
+        match order_id {
+            Some(order_id) => read.orders.push(order_hash(order_id)),
+            None => read.unknown += 1,
+        }
     }
 
     /// Leaves out the lines that the profile skips, and counts them.
@@ -1143,6 +1176,32 @@ mod tests {
                 .counts;
             assert_eq!(counts.records_out_of_window, out, "{created} {updated}");
         }
+    }
+
+    #[test]
+    fn the_order_of_every_record_is_noted_whatever_becomes_of_it() {
+        let profile = crate::settings::orders_profile("[orders]\nskip = [{ path = 'test', equals = true }]").unwrap();
+        let mapping = Mapping { profile: Some(&profile), limits: Limits { record_bytes: 200, ..Limits::default() }, ..Mapping::default() };
+        let window = Window { since: UtcMicros::from_civil((2026, 1, 1), 0, 0, 0), until: None };
+        let read =
+            |normalizer: RecordNormalizer, records: &[&str]| normalizer.normalize(records.iter().map(|record| record.as_bytes())).read;
+        let normalizer = || RecordNormalizer::configured(&mapping, window);
+        let known = [
+            order(r#"[{"sku":"x"}]"#),
+            r#"{"order_id":"no time","items":[{"sku":"x"}]}"#.to_owned(),
+            r#"{"order_id":"bad time","created_at":"never"}"#.to_owned(),
+            r#"{"order_id":"early","created_at":"2025-12-31","items":[{"sku":"x"}]}"#.to_owned(),
+            r#"{"order_id":"empty","created_at":"2026-01-02","items":[]}"#.to_owned(),
+            r#"{"order_id":"lines","created_at":"2026-01-02","items":[{}]}"#.to_owned(),
+            r#"{"order_id":7,"test":true}"#.to_owned(),
+        ];
+        let known: Vec<_> = known.iter().map(String::as_str).collect();
+        let expected = ["A", "no time", "bad time", "early", "empty", "lines", "7"].map(order_hash).to_vec();
+        assert_eq!(read(normalizer().noting_orders(), &known), Some(ReadOrders { orders: expected, unknown: 0 }));
+        let large = format!(r#"{{"order_id":"L","note":"{}"}}"#, "x".repeat(200));
+        let unknown = ["{", r#"{"created_at":"2026-01-02"}"#, r#"{"test":true}"#, large.as_str()];
+        assert_eq!(read(normalizer().noting_orders(), &unknown), Some(ReadOrders { orders: Vec::new(), unknown: 4 }));
+        assert_eq!(read(normalizer(), &known), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
     layer::MergeCounts,
     model::{CurrencyTotals, Dt, Reason, UtcMicros, units_text},
     normalize::RecordCounts,
-    settings::Cursor,
+    settings::{Cursor, DeletionMode},
     source::{Completeness, SourceCounts},
 };
 
@@ -159,6 +159,21 @@ pub struct ValueCounts {
     pub texts_cut: u64,
 }
 
+/// What became of orders that the source no longer has.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeletionCounts {
+    /// What was to become of them; `None`: nothing was looked for.
+    #[serde(deserialize_with = "or_default")]
+    pub delete_missing: Option<DeletionMode>,
+    /// Orders whose rows were removed.
+    pub orders_deleted: u64,
+    /// Orders whose rows got a status.
+    pub orders_marked: u64,
+    /// Why none were, although that was asked for.
+    pub deletions_refused: Option<String>,
+}
+
 /// What a run says of itself. Its fields are the keys of the JSON, in their order.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Summary {
@@ -212,6 +227,9 @@ pub struct Summary {
     /// Counts of the merge.
     #[serde(flatten)]
     pub rows: MergeCounts,
+    /// What became of orders that the source no longer has.
+    #[serde(flatten)]
+    pub deletions: DeletionCounts,
     /// Counts of values, once [`Summary::count_values`] has added them up.
     #[serde(flatten)]
     pub values: ValueCounts,
@@ -291,6 +309,7 @@ impl Summary {
             execution_time_seconds: 0.0,
             records: RecordCounts::default(),
             rows: MergeCounts::default(),
+            deletions: DeletionCounts::default(),
             values: ValueCounts::default(),
             partitions_written: Vec::new(),
             partitions_removed: Vec::new(),
@@ -477,6 +496,12 @@ mod tests {
         summary.records.drop(Reason::MissingOrderId);
         summary.records.drop(Reason::MissingSku);
         summary.rows.rows_moved = 3;
+        summary.deletions = DeletionCounts {
+            delete_missing: Some(DeletionMode::Mark),
+            orders_deleted: 1,
+            orders_marked: 2,
+            deletions_refused: Some("d".into()),
+        };
         summary.values.texts_cut = 2;
         summary.partitions_written = vec!["2026-01-31".parse().unwrap()];
         summary.revenue = [(String::new(), -5), ("EUR".to_owned(), i128::from(i64::MAX) * 3), ("USD".to_owned(), 0)].into();

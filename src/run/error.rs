@@ -7,9 +7,9 @@ use crate::{
     cancel::Stop,
     check::{self, CheckError},
     join::DimensionError,
-    layer::LayerError,
+    layer::{LayerError, MissingShare},
     report::Status,
-    settings::SettingsError,
+    settings::{DeletionLimit, SettingsError},
     source::SourceError,
     store::{LockError, StoreError},
     warehouse::redshift::RedshiftError,
@@ -58,6 +58,14 @@ pub enum RunError {
         /// The first changes, in words.
         told: String,
     },
+    /// The source lacks more of the stored orders than a run may delete.
+    #[error("{}", too_many_deletions(share, *limit))]
+    TooManyDeletions {
+        /// How many.
+        share: MissingShare,
+        /// How many may be.
+        limit: DeletionLimit,
+    },
     /// The warehouse could not be loaded.
     #[error(transparent)]
     Warehouse(#[from] RedshiftError),
@@ -77,6 +85,19 @@ fn way_out(names: &[String]) -> &'static str {
     } else {
         ""
     }
+}
+
+/// How many orders are missing, which ones, and what to do.
+fn too_many_deletions(share: &MissingShare, limit: DeletionLimit) -> String {
+    let MissingShare { missing, stored, first } = share;
+    let first: Vec<_> = first.iter().map(|id| format!("`{id}`")).collect();
+    let more = if *missing > first.len() as u64 { ", ..." } else { "" };
+    format!(
+        "the source no longer has {missing} of the {stored} stored orders of the window, and at most {limit} of them may be deleted: {}{more}. \
+         Nothing was published. Find out why they are missing; if they are really gone, run it again with --delete-limit {}",
+        first.join(", "),
+        DeletionLimit::needed(*missing, *stored)
+    )
 }
 
 impl RunError {
@@ -122,7 +143,10 @@ impl RunError {
                 | RedshiftError::MissingTable(_),
             ) => 2,
             RunError::Source(_) | RunError::Dimension(DimensionError::NoKey { .. }) => 3,
-            RunError::ChecksFailed { .. } | RunError::SchemaChanged { .. } | RunError::Warehouse(RedshiftError::Different(_)) => 4,
+            RunError::ChecksFailed { .. }
+            | RunError::SchemaChanged { .. }
+            | RunError::TooManyDeletions { .. }
+            | RunError::Warehouse(RedshiftError::Different(_)) => 4,
             RunError::Interrupted(Stop::Interrupt) | RunError::Warehouse(RedshiftError::Interrupted(Stop::Interrupt)) => 130,
             RunError::Interrupted(Stop::Terminate) | RunError::Warehouse(RedshiftError::Interrupted(Stop::Terminate)) => 143,
             RunError::Layer(_)

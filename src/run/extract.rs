@@ -22,10 +22,13 @@ use super::{
 use crate::{
     drift::ObservedShape,
     join::{Enricher, UnknownKeys},
-    layer::{CutBatch, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, RecordUnit, Stage, StagedLines},
+    layer::{
+        CutBatch, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, PresentOrders, PresentOrdersBuilder, RecordUnit,
+        Stage, StagedLines,
+    },
     model::{Reason, RevenueByDt},
     net::redact,
-    normalize::{BatchRules, Drop, EmptiedOrder, NormalizedBatch, RecordCounts, RecordNormalizer, Sampling},
+    normalize::{BatchRules, Drop, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, Sampling},
     report::CommandName,
     settings::{Location, MergeBy, RepeatedSku, Settings},
     source::{self, Access, Completeness, Page, PageSink, Purpose, Query},
@@ -40,6 +43,8 @@ pub(super) struct Extracted {
     pub(super) lines: StagedLines,
     pub(super) orders: IndexBuilder,
     pub(super) lineage: LineageBuilder,
+    /// The orders of all records that were read; `None` unless missing ones are to be deleted.
+    pub(super) present: Option<PresentOrders>,
     pub(super) unknown: UnknownKeys,
     pub(super) counts: RecordCounts,
     pub(super) revenue: RevenueByDt,
@@ -54,6 +59,7 @@ pub(super) struct Extracted {
 /// Lines that are staged, before it is known whether the source was read whole.
 struct StagedExtract {
     stage: FinishedStage,
+    present: Option<PresentOrders>,
     unknown: UnknownKeys,
     counts: RecordCounts,
     revenue: RevenueByDt,
@@ -68,6 +74,7 @@ struct EnrichedBatch {
     unknown: UnknownKeys,
     drops: Vec<Drop>,
     emptied: Vec<EmptiedOrder>,
+    read: Option<ReadOrders>,
     counts: RecordCounts,
     revenue: RevenueByDt,
     /// All its records, if they are kept.
@@ -269,7 +276,7 @@ impl Extraction<'_> {
         let kept_by = self.kept_by(page);
         let rules = BatchRules { also_within: kept_by.map(|run| run.within).unwrap_or_default(), sampling };
         let batch = self.normalizer.normalize_with(page.records(), rules);
-        let NormalizedBatch { rows, drops, mut emptied, counts, revenue, shape } = batch;
+        let NormalizedBatch { rows, drops, mut emptied, read, counts, revenue, shape } = batch;
         if kept_by.is_some_and(|run| run.command == CommandName::Replay) {
             // Of a replay, a version may be older than it seems.
             emptied.clear();
@@ -283,7 +290,7 @@ impl Extraction<'_> {
             None => page_origin(page),
         };
         let raw = (raw_pages == RawPages::Kept).then(|| RawLines::of(page));
-        Ok(EnrichedBatch { rows, origin, unknown, drops, emptied, counts, revenue, raw, shape })
+        Ok(EnrichedBatch { rows, origin, unknown, drops, emptied, read, counts, revenue, raw, shape })
     }
 
     fn stage(
@@ -294,6 +301,7 @@ impl Extraction<'_> {
     ) -> Result<StagedExtract, RunError> {
         let KeptRecords { quarantine, mut raw } = kept;
         let mut first_drop = None;
+        let mut present = self.settings.deletions.mode.map(|_| PresentOrdersBuilder::new(scratch.join("present")));
         let mut stage = Stage::new(scratch, self.settings.schema(), self.settings.memory_limit);
         let mut unknown = UnknownKeys::default();
         let (mut counts, mut revenue, mut shape) = (RecordCounts::default(), RevenueByDt::default(), ObservedShape::default());
@@ -310,6 +318,9 @@ impl Extraction<'_> {
                 quarantine.push(&batch.drops)?;
                 if let (Some(raw), Some(lines)) = (&mut raw, &batch.raw) {
                     raw.push(lines)?;
+                }
+                if let (Some(present), Some(ReadOrders { orders, unknown })) = (&mut present, &batch.read) {
+                    present.push(orders, *unknown)?;
                 }
                 if self.settings.merge == MergeBy::Order || self.settings.repeated_sku == RepeatedSku::Sum {
                     let lines = batch.drops.iter().filter_map(|drop| drop.line.as_ref());
@@ -328,16 +339,24 @@ impl Extraction<'_> {
                 return Err(RunError::Interrupted(stop));
             }
         }
-        Ok(StagedExtract { stage: stage.finish(), unknown, counts, revenue, shape, first_drop })
+        Ok(StagedExtract {
+            stage: stage.finish(),
+            present: present.map(PresentOrdersBuilder::finish).transpose()?,
+            unknown,
+            counts,
+            revenue,
+            shape,
+            first_drop,
+        })
     }
 }
 
 impl StagedExtract {
     fn complete(self, completeness: Completeness) -> Extracted {
-        let StagedExtract { stage: FinishedStage { lines, orders, lineage }, unknown, counts, revenue, shape, first_drop } = self;
+        let StagedExtract { stage: FinishedStage { lines, orders, lineage }, present, unknown, counts, revenue, shape, first_drop } = self;
         let is_none_json = counts.records_read > 0 && counts.of(Reason::InvalidJson) == counts.records_read;
         let no_record_is_json = first_drop.filter(|_| is_none_json).map(|drop| seems(&drop.record));
-        Extracted { lines, orders, lineage, unknown, counts, revenue, shape, completeness, no_record_is_json }
+        Extracted { lines, orders, lineage, present, unknown, counts, revenue, shape, completeness, no_record_is_json }
     }
 }
 

@@ -14,12 +14,13 @@ use super::{
     RunError,
     completeness::certify,
     conclude::{self, Verdict, Waited},
+    deletions::{self, DeletionPlan, LayerReading},
     diff::{self, LayerDiff},
     drift::{self, Watched},
     extract::{Extracted, Extraction, Input, KeptRecords, OrdersWithoutLines, ShapeWatch},
     ledger,
     members::{Dimensions, LookUpTables, MemberReader},
-    merge_all::{self, EarlierAttempt, Merger},
+    merge_all::{self, EarlierAttempt, Merger, Moves, StagedPartition},
     observer::{Observer, StageClock, StageName},
     open::{Opening, scope_of, settled_layer},
     publish::{PublishError, Publisher, RunCoverage, has_moved},
@@ -32,20 +33,21 @@ use super::{
 use crate::{
     cancel::Cancel,
     check::{self, CheckError, CustomCheck, Engine},
-    coverage::Interval,
+    coverage::{Interval, OrderSource},
     drift::Shapes,
     join::Enricher,
     layer::{
-        self, Catalog, LayerError, LookUpError, MergeCounts, MergeRules, OpenedLayer, PriceBook, StateOrigin, StoredPartitions, StoredState,
+        self, Catalog, DeletionScope, Deletions, LayerError, LookUpError, MergeCounts, MergeRules, MissingShare, OpenedLayer,
+        PartitionEntry, PartitionOutcomes, PriceBook, StateOrigin, StoredPartitions, StoredState,
     },
     model::{Dt, FactSchema, FileFormat, Reason, RunId, UtcMicros, Window},
     net::{Network, redact},
     normalize::{Mapping, ReadPaths, RecordCounts, RecordNormalizer},
     report::{
-        self, CommandName, Status, Summary,
+        self, CommandName, DeletionCounts, Status, Summary,
         telemetry::{self, RunTelemetry},
     },
-    settings::{Cursor, Location, MergeBy, OnSchemaChange, RepeatedSku, Settings, SettingsError, Source, When},
+    settings::{Cursor, Location, MergeBy, OnSchemaChange, RepeatedSku, Settings, SettingsError, Shop, Source, When},
     source::{self, Access, Query, SourceCounters, SourceError},
     store::{self, Key, Lease, LockError, MOST_ATTEMPTS, ObjectRef, Output, Scope, Staging, StoreError, places},
 };
@@ -128,11 +130,13 @@ pub fn execute(request: &Request<'_>) -> Outcome {
             replay_of: request.orders.replayed().map(RunId::to_string),
             shop: shop.map(str::to_owned),
             cursor: request.settings.cursor,
+            deletions: DeletionCounts { delete_missing: request.settings.deletions.mode, ..DeletionCounts::default() },
             ..Summary::new(run_id.to_string(), fixed(request.since), fixed(request.until), started_at)
         },
         counters: SourceCounters::default(),
         network: network(request.settings),
         lease: None,
+        deletions: None,
         verdict: None,
         diff: None,
         began,
@@ -265,12 +269,21 @@ struct Job<'a> {
     network: Network,
     /// The lease of the run, from the moment that it has it until its report is written.
     lease: Option<Lease>,
+    /// What the run may delete, if it was asked to and its source is beyond doubt.
+    deletions: Option<DeletionPlan>,
     /// The alerts of the run, if they were judged before the publish.
     verdict: Option<Verdict>,
     /// What the run would change, if that was asked for.
     diff: Option<LayerDiff>,
     began: Instant,
     clock: StageClock,
+}
+
+/// What the layer has of the orders that a run has read, and of those that it has not.
+struct LookedUp {
+    moves: Moves,
+    /// The orders to delete, or the numbers where there are too many.
+    deletions: Option<Result<Deletions, MissingShare>>,
 }
 
 /// The layer that an attempt of a run begins with.
@@ -287,6 +300,7 @@ impl Job<'_> {
         if self.settings.orders.is_none() && self.request.orders.replayed().is_none() {
             return Err(SettingsError::NoOrders.into());
         }
+        deletions::refuse_by_kind(self.request)?;
         self.require_credentials()?;
         // Read before anything is fetched: a typing error in them should not cost an hour.
         let custom = check::load_custom(self.settings.checks.as_deref(), &self.settings.column_checks, &self.schema)?;
@@ -297,7 +311,10 @@ impl Job<'_> {
         let orders = self.orders(&staging)?;
         self.summary.rebuilt_from = orders.raw.as_ref().map(|raw| raw.from.clone());
         let coverage = self.resolve_window(&orders.source, &opened)?;
-        let base = self.open_catalog(opened, &staging.scratch(), StoredState::Use)?;
+        let mut base = self.open_catalog(opened, &staging.scratch(), StoredState::Use)?;
+        self.require_one_source(&orders.source, &mut base)?;
+        // As they are before anything is read: what is stored after that may be newer than the list.
+        let before = if self.settings.deletions.mode.is_some() { base.catalog.state.partitions.clone() } else { BTreeMap::new() };
         let mut dimensions = self.dimensions(&base)?;
         let mut quarantine = Quarantine::new(&staging, &self.summary.run_id, self.settings.quarantine_mode);
         let mut raw = self.raw_writer(&staging);
@@ -308,6 +325,7 @@ impl Job<'_> {
         extracted.unknown.users.drain().for_each(|key| dimensions.users.infer(&key));
         extracted.unknown.products.drain().for_each(|key| dimensions.products.infer(&key));
 
+        self.plan_deletions(&orders.source, coverage.window, before, &extracted);
         let as_extracted = self.summary.clone();
         let mut attempt = Attempt { base, dimensions, rebase: Rebase { earlier: None, enricher: None, dimensions_are_new: true } };
         for number in 0..MOST_ATTEMPTS {
@@ -513,6 +531,31 @@ impl Job<'_> {
         Ok(RunCoverage { window, restart: self.request.restart })
     }
 
+    /// Fails if missing orders are to be deleted from a layer that has orders of other sources.
+    fn require_one_source(&self, orders: &Source, base: &mut Base) -> Result<(), RunError> {
+        if self.settings.deletions.mode.is_none() {
+            return Ok(());
+        }
+        let own = OrderSource::from(&ledger::identity(orders, self.settings));
+        let Base { opened, catalog, .. } = base;
+        catalog.state.order_sources = Some(deletions::sources_of_layer(&self.output, opened, &own, self.settings.shop.as_ref())?);
+        Ok(())
+    }
+
+    /// Settles whether the run may delete what it has not read. Says so if it may not.
+    fn plan_deletions(&mut self, orders: &Source, window: Window, before: BTreeMap<Dt, PartitionEntry>, extracted: &Extracted) {
+        let settings = self.settings.deletions;
+        let Some(mode) = settings.mode else { return };
+        if let Some(why) = deletions::doubt(extracted) {
+            tracing::warn!(why, "orders that the source no longer has are not looked for: nothing is deleted");
+            self.summary.deletions.deletions_refused = Some(why);
+            return;
+        }
+        let asked = deletions::asked_interval(window, orders, self.summary.started_at);
+        let id_prefix = self.settings.shop.as_ref().map(Shop::id_prefix);
+        self.deletions = asked.map(|window| DeletionPlan::new(DeletionScope { id_prefix, mode, limit: settings.limit, window }, before));
+    }
+
     /// Sets the number of different orders of files: it is that of the run's orders, if no record was left out.
     fn count_orders(&mut self, orders: u64) {
         let records = &self.summary.records;
@@ -608,6 +651,7 @@ impl Job<'_> {
         let mapping = self.mapping(orders);
         let shape = shape::of_orders(&orders.profile);
         let normalizer = RecordNormalizer::configured(&mapping, window);
+        let normalizer = if self.settings.deletions.mode.is_some() { normalizer.noting_orders() } else { normalizer };
         let input = match raw {
             Some(raw) => Input::Raw { raw, output: &self.output },
             None => Input::Source {
@@ -735,17 +779,18 @@ impl Job<'_> {
     ) -> Result<MergedRun, RunError> {
         let Base { opened, mut catalog, stored, format } = base;
         let file = staging.scratch().join("new_entries.idx");
-        let moves = match merge_all::find_moves(&mut catalog, extracted, &file) {
+        let found = match self.look_up(&mut catalog, extracted, &file, format) {
             Err(LookUpError::Damaged) if stored == StoredState::Use => {
                 catalog = self.open_catalog(opened, &staging.scratch(), StoredState::Rebuild)?.catalog;
-                merge_all::find_moves(&mut catalog, extracted, &file)
+                self.look_up(&mut catalog, extracted, &file, format)
             }
             found => found,
         };
-        let moves = moves.map_err(|error| match error {
+        let LookedUp { moves, deletions } = found.map_err(|error| match error {
             LookUpError::Layer(error) => RunError::from(error),
             LookUpError::Damaged => RunError::Internal("the index is damaged right after it was rebuilt".into()),
         })?;
+        let deletions = self.within_limit(deletions)?;
         self.count_orders(moves.order_count);
         let index = NewIndexEntries { file, index_changed: moves.new_entries > 0 || catalog.is_stale() };
         let mut shared_partitions = moves.shared_partitions.clone();
@@ -753,6 +798,7 @@ impl Job<'_> {
         catalog.found_again().filter(touches).for_each(|partitions| shared_partitions.extend(partitions));
         let stored = StoredPartitions::new(&self.output, &catalog.state.partitions, &self.schema, format);
         let prices = self.open_prices(&catalog, &stored)?;
+        let no_partitions = BTreeSet::new();
         let merger = Merger {
             stored: &stored,
             extracted,
@@ -763,7 +809,9 @@ impl Job<'_> {
                 known_prices: self.settings.unit_slip.is_some().then_some(&prices),
                 dropped_lines: extracted.lines.dropped_lines(),
                 repeated_sku: self.settings.repeated_sku,
+                deletions: deletions.as_ref(),
             },
+            deletion_partitions: self.deletions.as_ref().map_or(&no_partitions, DeletionPlan::partitions),
             format,
             enricher,
             threads: self.merge_threads(extracted),
@@ -775,10 +823,49 @@ impl Job<'_> {
         Ok(MergedRun { format, catalog, merged, shared_partitions, index, prices, seen })
     }
 
+    /// Looks up the orders of the run, and those that are missing in it.
+    fn look_up(
+        &mut self,
+        catalog: &mut Catalog,
+        extracted: &mut Extracted,
+        new_entries: &Path,
+        format: FileFormat,
+    ) -> Result<LookedUp, LookUpError> {
+        let moves = merge_all::find_moves(catalog, extracted, new_entries)?;
+        let deletions = match (&mut self.deletions, &mut extracted.present) {
+            (Some(plan), Some(present)) => {
+                let reading = LayerReading { output: &self.output, schema: &self.schema, format, cancel: self.request.cancel };
+                Some(plan.find(catalog, present, reading)?)
+            }
+            _ => None,
+        };
+        Ok(LookedUp { moves, deletions })
+    }
+
+    /// The orders to delete, counted.
+    fn within_limit(&mut self, found: Option<Result<Deletions, MissingShare>>) -> Result<Option<Deletions>, RunError> {
+        match (found, &self.deletions) {
+            (Some(Ok(deletions)), _) => {
+                deletions::count(&deletions, &mut self.summary.deletions);
+                Ok(Some(deletions))
+            }
+            (Some(Err(share)), Some(plan)) => {
+                let error = plan.too_many(share);
+                self.summary.deletions.deletions_refused = Some(error.to_string());
+                Err(error)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Stages which record brought which version of an order, and what the merge made of it.
     fn stage_lineage(&self, merged: &MergedRun, extracted: &mut Extracted, staging: &mut Staging, sequence: u64) -> Result<(), LayerError> {
-        let outcomes = merged.merged.partitions.iter().map(|(dt, partition)| (*dt, &partition.merged.outcomes));
-        extracted.lineage.stage(staging, sequence, &self.summary.run_id, outcomes)
+        let outcomes = merged.merged.partitions.values().map(|StagedPartition { merged, .. }| PartitionOutcomes {
+            dt: merged.dt,
+            lines: &merged.outcomes,
+            deleted: &merged.deleted,
+        });
+        extracted.lineage.stage(staging, sequence, &self.summary.run_id, &outcomes.collect::<Vec<_>>())
     }
 
     /// The number of threads that merge. Their partitions fit into half of the memory, each in about twelve times its staged bytes:

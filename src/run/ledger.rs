@@ -80,13 +80,10 @@ pub(super) fn identity(source: &Source, settings: &Settings) -> SourceIdentity {
 
 /// A URL without credentials and without a window: without the parameters that its profile writes one into, and without times.
 fn without_window(url: &Url, source: &Source) -> String {
-    let filter = &source.profile.http.filter;
-    let own = [&filter.since, &filter.until, &filter.updated_since, &filter.updated_until];
-    let is_window = |name: &str| own.iter().any(|own| own.as_deref() == Some(name));
     let mut plain = url.clone();
     let kept: Vec<(String, String)> = url
         .query_pairs()
-        .filter(|(name, value)| !is_window(name) && parse_time_text(value).is_none())
+        .filter(|(name, value)| !is_window(name, value, source))
         .map(|(name, value)| (name.into_owned(), value.into_owned()))
         .collect();
     plain.set_query(None);
@@ -94,6 +91,19 @@ fn without_window(url: &Url, source: &Source) -> String {
         plain.query_pairs_mut().extend_pairs(kept);
     }
     redact::url(&plain)
+}
+
+/// Whether a parameter of a URL is a window: its profile writes one into it, or it is a time.
+fn is_window(name: &str, value: &str, source: &Source) -> bool {
+    let filter = &source.profile.http.filter;
+    let own = [&filter.since, &filter.until, &filter.updated_since, &filter.updated_until];
+    own.iter().any(|own| own.as_deref() == Some(name)) || parse_time_text(value).is_some()
+}
+
+/// The name of a parameter of a source's own URL that is a window, which its identity leaves out.
+pub(super) fn window_parameter(source: &Source) -> Option<String> {
+    let Location::Http(url) = &source.location else { return None };
+    url.query_pairs().find(|(name, value)| is_window(name, value, source)).map(|(name, _)| name.into_owned())
 }
 
 /// A fingerprint of all that decides which rows a record becomes. Where it changes, a backfill loads its chunks again.
@@ -154,5 +164,8 @@ mod tests {
         assert_eq!(identity(&source(plain), &of_shop).source, format!("de:{plain}"));
         let own_skus = Settings { shop: Some(Shop { name: "de".into(), skus: Skus::OfShop }), ..settings.clone() };
         assert_ne!(rules(&of_shop, &source(plain)), rules(&own_skus, &source(plain)));
+        assert_eq!(window_parameter(&source("https://h/o?status=any&after=x")).as_deref(), Some("after"));
+        assert_eq!(window_parameter(&source("https://h/o?from=2026-01-01")).as_deref(), Some("from"));
+        assert_eq!((window_parameter(&source(plain)), window_parameter(&source("o.ndjson"))), (None, None));
     }
 }

@@ -16,8 +16,8 @@ use crate::{
     cancel::Cancel,
     join::{Enricher, UnknownKeys},
     layer::{
-        self, BestVersions, Catalog, LayerError, LookUpError, MergeRules, MergedContent, MergedPartition, PartitionEntry, RunPrices,
-        StoredPartitions,
+        self, BestVersions, Catalog, Deletions, LayerError, LookUpError, MergeRules, MergedContent, MergedPartition, PartitionEntry,
+        RunPrices, StoredPartitions,
     },
     model::{Dt, FileFormat, OrderHash, order_hash},
     store::{self, Staging, places},
@@ -40,6 +40,8 @@ pub(super) struct MergedPartitions {
     pub(super) prices: RunPrices,
     /// What was known of the orders.
     pub(super) moves: Moves,
+    /// The stored orders that were deleted.
+    deletions: Option<Deletions>,
 }
 
 /// What an earlier attempt of the run has merged, before another run was committed.
@@ -95,6 +97,8 @@ pub(super) struct Merger<'a> {
     pub(super) extracted: &'a Extracted,
     pub(super) staging: &'a Staging,
     pub(super) rules: MergeRules<'a>,
+    /// Partitions that this attempt, or an earlier one, deletes orders from.
+    pub(super) deletion_partitions: &'a BTreeSet<Dt>,
     /// The format of the files of partitions.
     pub(super) format: FileFormat,
     /// Joins the lines again, where the dimensions have changed since they were staged.
@@ -117,7 +121,8 @@ impl Merger<'_> {
     /// Compares the versions of orders that lie in more than one partition, then merges each touched partition. What an earlier
     /// attempt has merged is used again, as far as nothing that it depends on has changed.
     pub(super) fn merge_all(&self, moves: Moves, earlier: Option<EarlierAttempt>) -> Result<MergedPartitions, RunError> {
-        let touched: BTreeSet<Dt> = self.extracted.lines.partitions().chain(moves.shared_partitions.iter().copied()).collect();
+        let beside_lines = moves.shared_partitions.iter().chain(self.deletion_partitions).copied();
+        let touched: BTreeSet<Dt> = self.extracted.lines.partitions().chain(beside_lines).collect();
         let merged_now = match &earlier {
             None => touched.clone(),
             Some(earlier) => self.touched_since(&touched, &moves, earlier),
@@ -140,7 +145,7 @@ impl Merger<'_> {
         merged.retain(|dt, _| touched.contains(dt) && !merged_now.contains(dt));
         let done = work.done.into_inner().unwrap_or_else(PoisonError::into_inner);
         merged.extend(done.into_iter().map(|staged| (staged.merged.dt, staged)));
-        Ok(MergedPartitions { partitions: merged, merged_now, prices, moves })
+        Ok(MergedPartitions { partitions: merged, merged_now, prices, moves, deletions: self.rules.deletions.cloned() })
     }
 
     /// The partitions that must be merged again: those that other runs have changed, and all that share orders with one of them.
@@ -152,6 +157,9 @@ impl Merger<'_> {
         let has_changed =
             |dt: &Dt| !earlier.merged.partitions.contains_key(dt) || version(self.stored.entry(*dt)) != version(earlier.stored.get(dt));
         let mut again: BTreeSet<Dt> = touched.iter().copied().filter(has_changed).collect();
+        if earlier.merged.deletions.as_ref() != self.rules.deletions {
+            again.extend(self.deletion_partitions);
+        }
         let before = &earlier.merged.moves;
         let moved_otherwise = before.orders != moves.orders || before.shared_partitions != moves.shared_partitions;
         if moved_otherwise || !again.is_disjoint(&moves.shared_partitions) {

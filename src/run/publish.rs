@@ -6,7 +6,7 @@ use super::{
     RunError,
     change::{empty_partition, manifest_of, note_times},
     conclude::{self, Verdict},
-    ledger,
+    deletions, ledger,
     staged_run::{CheckedRun, NewIndexEntries, StagedRun},
 };
 use crate::{
@@ -66,6 +66,7 @@ impl Publisher<'_> {
         summary.commit = Some(base.number() + 1);
         self.stage_state(staged, staging, summary)?;
         cover(&mut staged.next.coverage, coverage, summary);
+        staged.next.order_sources = deletions::sources_after(self.output, base.number(), &staged.catalog.state, summary)?;
         for result in summary.checks.iter().filter(|result| result.rows_kept.is_some()) {
             stage_written(staging, &places::violations(&summary.run_id).join(result.file_name()))?;
         }

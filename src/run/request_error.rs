@@ -116,11 +116,45 @@ pub enum RequestError {
         /// What it holds.
         what: String,
     },
+    /// Orders that are missing at the source can't be deleted by this run.
+    #[error("--delete-missing can't be used {0}. Leave it out, or say --delete-missing off for this run")]
+    NoDeletions(NoDeletions),
     /// No receiver of alerts is configured.
     #[error(
         "no receiver is configured. Set ETL_ALERT_WEBHOOK_URL, ETL_ALERT_SLACK_URL, ETL_ALERT_TEAMS_URL or ETL_ALERT_PAGERDUTY_KEY in the environment or .env"
     )]
     NoReceivers,
+}
+
+/// Why a run can't tell which orders its source no longer has.
+#[derive(Debug, thiserror::Error)]
+pub enum NoDeletions {
+    /// Windows on `updated_at`.
+    #[error("with --cursor updated_at: a list of changed orders does not show which ones are gone. Use windows on created_at")]
+    ByUpdate,
+    /// A replay.
+    #[error("in a replay: a quarantine holds only the records that a run dropped")]
+    Replay,
+    /// A demo.
+    #[error("in a demo")]
+    Demo,
+    /// The URL of the orders limits them.
+    #[error("while the URL of the orders has the parameter `{0}`, which looks like a window: name the window by --since and --until")]
+    OwnWindow(String),
+    /// Other sources have brought orders to the layer.
+    #[error("in this layer: its orders are also of {}, and a row does not say which source it is of. Load each source into its own output", .0.join(", "))]
+    OtherSources(Vec<String>),
+    /// It is not known which sources have brought orders to the layer.
+    #[error(
+        "in this layer: it is not known which sources brought its orders, because earlier versions or commands that keep no report wrote it. Load its orders into a new output"
+    )]
+    UnknownSources,
+}
+
+impl From<NoDeletions> for RequestError {
+    fn from(why: NoDeletions) -> RequestError {
+        RequestError::NoDeletions(why)
+    }
 }
 
 /// The values that a rewrite loses, in words.

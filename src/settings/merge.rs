@@ -6,10 +6,10 @@ use std::{
 };
 
 use super::{
-    BucketScheme, BucketUrl, CheckScope, ConfiguredValue, Cursor, EmfTarget, EnrichColumns, Environment, ExplainSettings, Flags,
-    HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat, MergeBy, MetricsSettings, OnCheckFailure, OnSchemaChange, Origin,
-    OutputLocation, Presentation, RawSettings, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings, SettingsError, When, alerts,
-    column_checks, credentials, default_threads, fact_columns,
+    BucketScheme, BucketUrl, CheckScope, ConfiguredValue, Cursor, DeletionMode, DeletionSettings, EmfTarget, EnrichColumns, Environment,
+    ExplainSettings, Flags, HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat, MergeBy, MetricsSettings, OnCheckFailure,
+    OnSchemaChange, Origin, OutputLocation, Presentation, RawSettings, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings,
+    SettingsError, When, alerts, column_checks, credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
     http,
@@ -265,6 +265,7 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
         lookback: layers.span(&setting::LOOKBACK)?.unwrap_or(default.lookback),
         dry_run: layers.yes_no(&setting::DRY_RUN)?.unwrap_or(default.dry_run),
         allow_incomplete: layers.yes_no(&setting::ALLOW_INCOMPLETE)?.unwrap_or(default.allow_incomplete),
+        deletions: deletions(layers)?,
         lock_wait: layers.span(&setting::LOCK_WAIT)?.unwrap_or(default.lock_wait),
         empty_exit_code: layers.whole(&setting::EMPTY_EXIT_CODE)?.and_then(|code| u8::try_from(code).ok()),
         check_scope: layers
@@ -329,6 +330,12 @@ fn folder(layers: &Layers<'_>, configured: Option<ConfiguredValue>) -> Result<Pa
         }
         Some(configured) => Ok(layers.path(&configured)),
     }
+}
+
+fn deletions(layers: &Layers<'_>) -> Result<DeletionSettings, SettingsError> {
+    let modes = [("off", None), ("remove", Some(DeletionMode::Remove)), ("mark", Some(DeletionMode::Mark))];
+    let limit = layers.get(&setting::DELETE_LIMIT)?.map(|configured| configured.parse()).transpose()?;
+    Ok(DeletionSettings { mode: layers.word(&setting::DELETE_MISSING, &modes)?.flatten(), limit: limit.unwrap_or_default() })
 }
 
 fn limits(layers: &Layers<'_>) -> Result<Limits, SettingsError> {
@@ -495,7 +502,7 @@ mod tests {
                     [below, format!("\"{}s\"", to.as_secs() + 1)]
                 }
                 Form::Size { from, to } => [format!("\"{}KiB\"", (from >> 10) - 1), format!("\"{}TiB\"", (to >> 40) + 1)],
-                Form::Words(_) => ["\"sometimes\"".to_owned(), "\"\"".to_owned()],
+                Form::Words(_) | Form::WordsOrAlone { .. } => ["\"sometimes\"".to_owned(), "\"\"".to_owned()],
                 _ => continue,
             };
             for value in outside {
@@ -517,7 +524,9 @@ mod tests {
             let value = match setting.form {
                 Form::Whole { .. } | Form::Number { .. } if setting.default.parse::<f64>().is_ok() => setting.default.to_owned(),
                 Form::Span { .. } if super::super::parse_span(setting.default).is_ok() => format!("\"{}\"", setting.default),
-                Form::Words(words) if words.contains(&setting.default) => format!("\"{}\"", setting.default),
+                Form::Words(words) | Form::WordsOrAlone { words, .. } if words.contains(&setting.default) => {
+                    format!("\"{}\"", setting.default)
+                }
                 Form::YesNo => (setting.default == "yes").to_string(),
                 _ => return None,
             };

@@ -11,6 +11,7 @@ mod aws_profile;
 mod bucket_url;
 mod column_checks;
 mod credentials;
+mod deletions;
 mod enrich;
 mod environment;
 mod error;
@@ -47,6 +48,7 @@ pub use aws_profile::{AwsKeys, WebIdentity};
 pub use bucket_url::{BucketScheme, BucketUrl, BucketUrlError};
 pub use column_checks::{CheckedTable, ColumnCheck, ColumnRule};
 pub use credentials::{CredentialNames, CredentialVariables, Credentials};
+pub use deletions::{DeletionLimit, DeletionMode, DeletionSettings};
 pub use enrich::EnrichColumns;
 use environment::Environment;
 pub use error::{Origin, SettingsError};
@@ -264,6 +266,8 @@ pub struct Settings {
     pub dry_run: bool,
     /// Whether a list is published that has fewer records than the source counts.
     pub allow_incomplete: bool,
+    /// What becomes of orders that the source no longer has.
+    pub deletions: DeletionSettings,
     pub lock_wait: Duration,
     pub empty_exit_code: Option<u8>,
     pub check_scope: CheckScope,
@@ -349,6 +353,7 @@ impl Settings {
             lookback: DEFAULT_LOOKBACK,
             dry_run: false,
             allow_incomplete: false,
+            deletions: DeletionSettings::default(),
             lock_wait: Duration::ZERO,
             empty_exit_code: None,
             check_scope: CheckScope::default(),

@@ -154,7 +154,7 @@ pub(super) fn typed(node: &Node, key: impl Into<String>, form: Form) -> Result<C
         (Form::YesNo, Value::Boolean(value)) => value.to_string(),
         (Form::Threshold, Value::Whole(text) | Value::Text(text)) => text.clone(),
         (Form::Text, Value::Text(text) | Value::Datetime(text)) => text.clone(),
-        (Form::Span { .. } | Form::Size { .. } | Form::Words(_), Value::Text(text)) => text.clone(),
+        (Form::Span { .. } | Form::Size { .. } | Form::Words(_) | Form::WordsOrAlone { .. }, Value::Text(text)) => text.clone(),
         (form, other) => {
             let wanted = match form {
                 Form::Whole { .. } => "a whole number without quotes",
@@ -162,7 +162,7 @@ pub(super) fn typed(node: &Node, key: impl Into<String>, form: Form) -> Result<C
                 Form::YesNo => "true or false, without quotes",
                 Form::Span { .. } => "a span of time in quotes, such as \"30s\"",
                 Form::Size { .. } => "a size in quotes, such as \"512MiB\"",
-                Form::Text | Form::Words(_) | Form::Secret => "a text in quotes",
+                Form::Text | Form::Words(_) | Form::WordsOrAlone { .. } | Form::Secret => "a text in quotes",
                 Form::Threshold => "a whole number, a share in quotes such as \"2%\", or \"off\"",
                 Form::Table => "a table",
             };

@@ -70,6 +70,13 @@ pub enum Form {
     Threshold,
     /// One of some words.
     Words(&'static [&'static str]),
+    /// One of some words. Its flag may stand alone, and then means one of them.
+    WordsOrAlone {
+        /// The words.
+        words: &'static [&'static str],
+        /// What the flag means without a value.
+        alone: &'static str,
+    },
     /// Yes or no. Its flag takes no value.
     YesNo,
     /// A table of `etl.toml` with keys of its own.
@@ -173,6 +180,11 @@ settings! {
     DRY_RUN = Setting { flag: "--dry-run", variable: "ETL_DRY_RUN", form: Form::YesNo, default: "no", help: "Do everything but publish", ..NONE };
     ALLOW_INCOMPLETE = Setting { flag: "--allow-incomplete", variable: "ETL_ALLOW_INCOMPLETE", key: "allow_incomplete", form: Form::YesNo, default: "no",
         help: "Publish even if the source delivers fewer records than it counts; coverage does not grow then", ..NONE };
+    DELETE_MISSING = Setting { flag: "--delete-missing", variable: "ETL_DELETE_MISSING", key: "delete_missing",
+        form: Form::WordsOrAlone { words: &["off", "remove", "mark"], alone: "remove" }, default: "off", value: "HOW",
+        help: "What becomes of orders that the source no longer has, in a window that is proven complete: off, remove or mark" };
+    DELETE_LIMIT = Setting { flag: "--delete-limit", variable: "ETL_DELETE_LIMIT", key: "delete_limit", default: "5%", value: "SHARE",
+        help: "Largest share of the stored orders of the window that a run may delete; beyond it nothing is published", ..NONE };
     LOCK_WAIT = Setting { flag: "--lock-wait", variable: "ETL_LOCK_WAIT", key: "lock_wait", form: PAST, default: "0s", value: "SPAN",
         help: "How long to wait for another run that holds the output" };
     EMPTY_EXIT_CODE = Setting { flag: "--empty-exit-code", variable: "ETL_EMPTY_EXIT_CODE", key: "empty_exit_code", form: Form::Whole { from: 0, to: 255 },

@@ -75,7 +75,7 @@ impl ConfiguredValue {
 
     /// One of the words of its form.
     pub(super) fn word(&self, form: Form) -> Result<&'static str, SettingsError> {
-        let Form::Words(words) = form else { return Err(self.invalid("not one of some words")) };
+        let (Form::Words(words) | Form::WordsOrAlone { words, .. }) = form else { return Err(self.invalid("not one of some words")) };
         let found = words.iter().find(|word| **word == self.value.trim());
         found.copied().ok_or_else(|| self.invalid(format!("write {}", choice(words))))
     }

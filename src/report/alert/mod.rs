@@ -38,6 +38,8 @@ pub enum AlertKind {
     DroppedShare,
     /// A day has no rows, and the same weekday before it had some.
     NoRecords,
+    /// Orders that the source no longer has were not deleted, although that was asked for.
+    Deletions,
     /// The newest row is older than it may be.
     Stale,
     /// The records of the orders' source have another shape than those of earlier runs.

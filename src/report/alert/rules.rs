@@ -99,6 +99,7 @@ pub fn judge(settings: &AlertSettings, evidence: &Evidence<'_>) -> Vec<Finding> 
         _ => {}
     }
     findings.extend(checks(evidence));
+    findings.extend(deletions(evidence));
     if matches!(evidence.ended, Ended::Success | Ended::ChecksFailed { .. }) {
         findings.push(Finding::new(AlertKind::DroppedShare, dropped_share(settings, evidence.summary)));
     }
@@ -148,6 +149,14 @@ fn checks(evidence: &Evidence<'_>) -> Vec<Finding> {
         in_layer: published,
     };
     results.iter().map(finding).collect()
+}
+
+/// Whether a run that was to delete missing orders did.
+fn deletions(evidence: &Evidence<'_>) -> Option<Finding> {
+    let counts = &evidence.summary.deletions;
+    counts.delete_missing?;
+    let is_known = counts.deletions_refused.is_some() || evidence.ended == Ended::Success;
+    is_known.then(|| Finding::new(AlertKind::Deletions, counts.deletions_refused.clone()))
 }
 
 fn dropped_share(settings: &AlertSettings, summary: &Summary) -> Option<String> {
@@ -303,6 +312,22 @@ mod tests {
         assert_eq!(told_of(5, 95), None);
         assert_eq!(told_of(6, 94).unwrap(), "6 of 100 records were dropped: 6.0 %, where 5 % may be");
         assert_eq!(told_of(0, 0), None);
+    }
+
+    #[test]
+    fn deletions_that_were_refused_are_told_until_a_run_may_delete() {
+        let told_of = |mode, refused: Option<&str>, ended| {
+            let mut summary = summary(0, 1);
+            summary.deletions.delete_missing = mode;
+            summary.deletions.deletions_refused = refused.map(str::to_owned);
+            told(&AlertSettings::default(), &Evidence { ended, ..evidence(&summary, &[]) }, AlertKind::Deletions)
+        };
+        let remove = Some(crate::settings::DeletionMode::Remove);
+        assert_eq!(told_of(None, None, Ended::Success), None, "a run that was not asked to says nothing of it");
+        assert_eq!(told_of(remove, None, Ended::Success), Some(None));
+        assert_eq!(told_of(remove, Some("w"), Ended::Success), Some(Some("w".to_owned())));
+        assert_eq!(told_of(remove, Some("w"), Ended::Otherwise), Some(Some("w".to_owned())));
+        assert_eq!(told_of(remove, None, Ended::SourceFailed), None);
     }
 
     #[test]

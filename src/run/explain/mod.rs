@@ -23,7 +23,7 @@ use serde::Serialize;
 use super::{RequestError, RunError};
 use crate::{
     cancel::Cancel,
-    layer::{self, FoundBy, LineageRetention, LineageRun, StoredRow},
+    layer::{self, FoundBy, LineOutcome, LineageRetention, LineageRun, StoredRow},
     model::{Dt, RunId, UtcMicros, order_hash},
     report::{self, Summary},
     settings::{MergeBy, Settings},
@@ -218,6 +218,10 @@ fn tell_limits(rows: &[StoredRow], versions: &[Version], kept: &[LineageRun], me
     let mut last: BTreeMap<&str, &Version> = BTreeMap::new();
     for version in versions {
         last.extend(version.lines.iter().filter(|line| line.outcome.is_in_layer()).map(|line| (line.sku.as_str(), version)));
+        // The version itself says why these rows are not in the layer.
+        for line in version.lines.iter().filter(|line| line.outcome == LineOutcome::Deleted && version.undone_by.is_none()) {
+            last.remove(line.sku.as_str());
+        }
     }
     let sku_of = |row: &StoredRow| layer::kept_sku(row.columns.get("sku").unwrap_or_default()).to_owned();
     let stored: BTreeSet<String> = rows.iter().map(sku_of).collect();

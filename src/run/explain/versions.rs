@@ -55,6 +55,13 @@ pub struct VersionLine {
     pub lost_to: Option<String>,
 }
 
+impl Version {
+    /// Whether no record brought it: the run deleted the order.
+    pub fn is_deletion(&self) -> bool {
+        self.lines.iter().all(|line| line.outcome.is_deletion())
+    }
+}
+
 /// The version whose row of a sku lies in the layer.
 #[derive(Clone)]
 struct Holder {
@@ -94,6 +101,9 @@ pub(super) fn versions(
             for line in version.lines.iter().filter(|line| line.outcome.is_in_layer()) {
                 let holder = Holder { run_id: run.run_id.clone(), dt: version.dt, updated_at: version.updated_at };
                 holders.insert(line.sku.clone(), holder);
+            }
+            for line in version.lines.iter().filter(|line| line.outcome == LineOutcome::Deleted) {
+                holders.remove(&line.sku);
             }
         }
     }
@@ -171,6 +181,12 @@ impl RunVersions<'_> {
             LineOutcome::Moved => (moves(version, holder), None),
             LineOutcome::Superseded => self.superseded(version, &line.sku),
             LineOutcome::Duplicate => (self.duplicate(place, number), Some(self.run_id.to_owned())),
+            LineOutcome::Deleted => {
+                ("the source no longer had the order, and the run removed its rows (--delete-missing)".to_owned(), None)
+            }
+            LineOutcome::Marked => {
+                ("the source no longer had the order, and its rows got the status `deleted` (--delete-missing mark)".to_owned(), None)
+            }
         };
         VersionLine { sku: line.sku.clone(), outcome: line.outcome, why, lost_to }
     }
