@@ -19,8 +19,8 @@ use crate::{
     cancel::Cancel,
     coverage::{Interval, OrderSource, OrderSources},
     layer::{
-        Catalog, DeletionScope, Deletions, LayerState, LookUpError, MissingOrders, MissingShare, OpenedLayer, PartitionEntry,
-        PresentOrders, StoredPartitions,
+        Catalog, DeletionScope, Deletions, LayerState, LookUpError, MissingOrders, MissingShare, PartitionEntry, PresentOrders,
+        StoredPartitions,
     },
     model::{Dt, FactSchema, FileFormat, UtcMicros, Window},
     report::{self, CommandName, DeletionCounts, Summary},
@@ -74,11 +74,11 @@ pub(super) fn refuse_by_kind(request: &Request<'_>) -> Result<(), RequestError> 
 /// [`RequestError::NoDeletions`]; I/O errors.
 pub(super) fn sources_of_layer(
     output: &Output,
-    opened: &OpenedLayer,
+    head: u64,
+    state: &LayerState,
     own: &OrderSource,
     shop: Option<&Shop>,
 ) -> Result<OrderSources, RunError> {
-    let (head, state) = (opened.number(), &opened.state);
     let known = match &state.order_sources {
         Some(sources) => Some(sources.clone()),
         None if is_new(head, state) => Some(OrderSources::default()),

@@ -538,7 +538,8 @@ impl Job<'_> {
         }
         let own = OrderSource::from(&ledger::identity(orders, self.settings));
         let Base { opened, catalog, .. } = base;
-        catalog.state.order_sources = Some(deletions::sources_of_layer(&self.output, opened, &own, self.settings.shop.as_ref())?);
+        let (head, shop) = (opened.number(), self.settings.shop.as_ref());
+        catalog.state.order_sources = Some(deletions::sources_of_layer(&self.output, head, &catalog.state, &own, shop)?);
         Ok(())
     }
 

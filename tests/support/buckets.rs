@@ -5,10 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    path::Path,
-    process::{Child, ChildStdin, Command, Stdio},
     sync::{
         Arc, LazyLock, OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -28,10 +24,15 @@ use object_store::{
 };
 use tokio::runtime::Runtime;
 
-use super::fault_proxy::{FaultProxy, Recorded};
+use super::{
+    fault_proxy::{FaultProxy, Recorded},
+    server_process::ServerProcess,
+};
 
 const ACCESS_KEY: &str = "test";
 const SECRET_KEY: &str = "a-secret-of-the-tests";
+/// For the environment of a server of S3.
+const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)];
 const REGION: &str = "us-east-1";
 /// The account of every Azurite, and its key, which is public.
 const ACCOUNT: &str = "devstoreaccount1";
@@ -41,97 +42,26 @@ const ACCOUNT_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UV
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
 
-/// A server in a folder of its own. It ends when this is dropped, and also when the test's process ends in any way.
-struct Process {
-    port: u16,
-    folder: tempfile::TempDir,
-    guard: Child,
-    lifeline: Option<ChildStdin>,
-}
-
-/// Runs the server, `$0`, until its stdin closes, then kills it: SIGTERM takes SeaweedFS ten seconds. Then the folder, `$1`, goes,
-/// and the sockets of its ports, `$2`, which SeaweedFS puts into /tmp. Ctrl-C ends the tests, and so closes stdin.
-const GUARD: &str = r#"trap '' INT TERM HUP
-folder=$1 ports=$2; shift 2
-"$0" "$@" </dev/null >"$folder/log" 2>&1 & server=$!
-cat >/dev/null; kill -9 $server; wait $server 2>/dev/null; rm -rf "$folder"
-for port in $ports; do rm -f /tmp/seaweedfs-*-"$port".sock; done"#;
-
-impl Process {
-    /// Starts a server that needs so many ports; `arguments` are made of its ports and its folder.
-    fn start(server: &Path, ports: usize, arguments: impl FnOnce(&[u16], &str) -> Vec<String>) -> Process {
-        let folder = tempfile::Builder::new().prefix("etl-store-").tempdir().unwrap();
-        let ports = free_ports(ports);
-        let path = folder.path().to_str().unwrap();
-        let list = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
-        let mut command = Command::new("bash");
-        command.args(["-c", GUARD]).arg(server).args([path, &list]).args(arguments(&ports, path));
-        command.envs([("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]);
-        command.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut guard = command.spawn().unwrap();
-        let process = Process { port: ports[0], lifeline: guard.stdin.take(), folder, guard };
-        process.wait_until_it_answers();
-        process
-    }
-
-    fn wait_until_it_answers(&self) {
-        let began = Instant::now();
-        while !self.answers() {
-            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(began.elapsed() < Duration::from_secs(90), "the server does not start: {log}");
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// If it answers anything at all in HTTP.
-    fn answers(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
-        let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
-        let mut answer = [0; 5];
-        let asked = stream.write_all(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
-        asked.and_then(|()| stream.read_exact(&mut answer)).is_ok() && answer == *b"HTTP/"
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.lifeline.take());
-        let _ = self.guard.wait();
-    }
-}
-
-/// Below the ports that the system gives to clients: some of a server's own are bound only seconds later.
-fn free_ports(count: usize) -> Vec<u16> {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let start = std::process::id() as usize * 101;
-    let next = || u16::try_from(18_000 + (start + NEXT.fetch_add(1, Ordering::SeqCst)) % 14_000).unwrap();
-    std::iter::repeat_with(next).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count).collect()
-}
-
 /// A server that speaks the API of S3.
 #[derive(Clone, Copy)]
 pub struct S3Server {
-    process: &'static Process,
+    process: &'static ServerProcess,
 }
 
 impl S3Server {
     /// moto: strict about requests, in memory, does not check signatures.
     pub fn moto() -> Option<S3Server> {
-        static MOTO: OnceLock<Process> = OnceLock::new();
+        static MOTO: OnceLock<ServerProcess> = OnceLock::new();
         let server = super::tool("ETL_TEST_MOTO", "an S3 bucket of moto")?;
-        let start = || Process::start(&server, 1, |ports, _| words(&format!("-H 127.0.0.1 -p {}", ports[0])));
+        let start = || ServerProcess::start(&server, 1, &KEYS, |ports, _| words(&format!("-H 127.0.0.1 -p {}", ports[0])));
         Some(S3Server { process: MOTO.get_or_init(start) })
     }
 
     /// SeaweedFS: a store on a disk, checks signatures, lists in an order of its own (`d/x` before `d.x`).
     pub fn on_disk() -> Option<S3Server> {
-        static SEAWEEDFS: OnceLock<Process> = OnceLock::new();
+        static SEAWEEDFS: OnceLock<ServerProcess> = OnceLock::new();
         let server = super::tool("ETL_TEST_SEAWEEDFS", "an S3 bucket of SeaweedFS")?;
-        Some(S3Server { process: SEAWEEDFS.get_or_init(|| Process::start(&server, 8, seaweedfs)) })
+        Some(S3Server { process: SEAWEEDFS.get_or_init(|| ServerProcess::start(&server, 8, &KEYS, seaweedfs)) })
     }
 
     /// A new bucket.
@@ -151,16 +81,16 @@ impl S3Server {
 /// A server that speaks the API of Azure's blobs.
 #[derive(Clone, Copy)]
 pub struct AzureServer {
-    process: &'static Process,
+    process: &'static ServerProcess,
 }
 
 impl AzureServer {
     /// Azurite: a store on a disk, checks signatures.
     pub fn azurite() -> Option<AzureServer> {
-        static AZURITE: OnceLock<Process> = OnceLock::new();
+        static AZURITE: OnceLock<ServerProcess> = OnceLock::new();
         let server = super::tool("ETL_TEST_AZURITE", "a container of Azurite")?;
         let start = || {
-            Process::start(&server, 1, |ports, folder| {
+            ServerProcess::start(&server, 1, &[], |ports, folder| {
                 words(&format!(
                     "--blobHost 127.0.0.1 --blobPort {} --location {folder}/data --disableTelemetry --silent --skipApiVersionCheck",
                     ports[0]

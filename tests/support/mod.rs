@@ -6,6 +6,7 @@ pub mod buckets;
 pub mod fault_proxy;
 pub mod network;
 pub mod postgres;
+pub mod server_process;
 
 use std::{
     collections::BTreeMap,
