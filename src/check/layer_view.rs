@@ -33,6 +33,12 @@ pub struct LayerView {
     pub facts: BTreeMap<Dt, PathBuf>,
     /// The partitions that the built-in checks look at.
     pub changed: BTreeSet<Dt>,
+    /// The file of the totals of each partition's orders, where it has some.
+    pub totals: BTreeMap<Dt, PathBuf>,
+    /// The partitions whose totals the built-in checks look at.
+    pub changed_totals: BTreeSet<Dt>,
+    /// Whether the profile says that the lines of an order add up to its total.
+    pub totals_reconcile: bool,
     /// Partitions that lose their last row.
     pub removed: BTreeSet<Dt>,
     /// Partitions that hold rows of an order that other partitions hold too: keys are compared across them.

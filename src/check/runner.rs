@@ -32,7 +32,7 @@ pub fn run_checks(engine: Engine, view: &LayerView, custom: &[CustomCheck], canc
     let is_small = custom.is_empty() && bytes_of(view, &view.changed) < SMALL_BYTES && view.shared_partitions.len() <= 1;
     let session = Session::open(engine, view, if is_small { Optimizer::Off } else { Optimizer::On }, cancel)?;
     session.dimensions(!custom.is_empty())?;
-    let mut results = BuiltinResults { session: &session, by_name: BTreeMap::new() };
+    let mut results = BuiltinResults { session: &session, view, by_name: BTreeMap::new() };
     results.run(|subject| subject == Subject::Dimensions)?;
     for group in groups(view, &view.changed) {
         session.load_group(&group)?;
@@ -41,6 +41,9 @@ pub fn run_checks(engine: Engine, view: &LayerView, custom: &[CustomCheck], canc
     if compares_shared_keys(view) {
         session.load_keys(&view.shared_partitions)?;
         results.run(|subject| subject == Subject::Keys)?;
+    }
+    if !view.totals.is_empty() {
+        results.check_totals()?;
     }
     results.list_files(view)?;
     let mut all = results.in_order();
@@ -66,7 +69,7 @@ fn applies_to_group(subject: Subject, view: &LayerView) -> bool {
         Subject::Expectations => view.expected.is_some(),
         Subject::KnownUsers => view.users_configured,
         Subject::KnownProducts => view.products_configured,
-        Subject::Dimensions | Subject::Files => false,
+        Subject::Dimensions | Subject::Totals | Subject::TotalKeys | Subject::Files => false,
     }
 }
 
@@ -98,6 +101,7 @@ fn groups(view: &LayerView, partitions: &BTreeSet<Dt>) -> Vec<Vec<Dt>> {
 /// The results of the built-in checks, added up over the groups.
 struct BuiltinResults<'s> {
     session: &'s Session<'s>,
+    view: &'s LayerView,
     by_name: BTreeMap<&'static str, CheckResult>,
 }
 
@@ -107,7 +111,8 @@ impl BuiltinResults<'_> {
     fn run(&mut self, is_chosen: impl Fn(Subject) -> bool) -> Result<(), CheckError> {
         let mut chosen = Vec::new();
         for check in BUILTIN.iter().filter(|check| is_chosen(check.subject)) {
-            self.by_name.entry(check.name).or_insert_with(|| CheckResult::new(check.name, check.severity));
+            let severity = check.severity_in(self.view);
+            self.by_name.entry(check.name).or_insert_with(|| CheckResult::new(check.name, severity));
             if let Method::Query { sql, screen } = check.method {
                 chosen.push(ChosenQuery { check, sql, screen });
             }
@@ -122,6 +127,17 @@ impl BuiltinResults<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Looks at the totals of orders: whether they add up in the changed partitions, and whether an order has several here and in the
+    /// partitions that share orders with them.
+    fn check_totals(&mut self) -> Result<(), CheckError> {
+        let view = self.view;
+        self.session.load_totals(&view.changed_totals)?;
+        self.run(|subject| subject == Subject::Totals)?;
+        let compared: BTreeSet<Dt> = view.changed_totals.union(&view.shared_partitions).copied().collect();
+        self.session.load_totals(&compared)?;
+        self.run(|subject| subject == Subject::TotalKeys)
     }
 
     /// The checks that may find something: a query for each would cost more than it looks at.

@@ -8,8 +8,8 @@ use super::{
     scalar::Scalar,
 };
 use crate::{
-    model::{ExtraType, FactSchema, FieldPath, Level, Money, MoneyError, QuantityType, WILDCARD},
-    settings::{ASKED_LINES, Cursor, FactColumn, FieldRule, Limits, Profile, RepeatedSku, SkipRule, SkipValues},
+    model::{ExtraType, FactSchema, FieldPath, Level, Money, MoneyError, ORDER_AMOUNTS, OrderAmounts, QuantityType, WILDCARD},
+    settings::{ASKED_LINES, Cursor, FactColumn, FieldRule, Limits, OrderTotalRules, Profile, RepeatedSku, SkipRule, SkipValues},
 };
 
 /// A field of a record, in the order of [`RECORD_FIELDS`].
@@ -94,22 +94,22 @@ impl SkipField {
     }
 }
 
-/// Amounts that are taken off the total of a line: one, or those of every element of a list.
-pub(super) struct DiscountField {
+/// An amount: one, or the sum of those in every element of a list.
+pub(super) struct SummedField {
     /// How each amount is written.
     amount: Field,
-    places: Vec<DiscountPlace>,
+    places: Vec<SummedPlace>,
 }
 
-/// Where discounts are.
-struct DiscountPlace {
+/// Where such amounts are.
+struct SummedPlace {
     leaf: usize,
     /// The paths within the value at the leaf, outermost first; each leads into every element of a list. Empty: the value itself.
     within: Vec<FieldPath>,
 }
 
-impl DiscountField {
-    fn compile(rule: &FieldRule, trie: &mut PathTrie) -> DiscountField {
+impl SummedField {
+    fn compile(rule: &FieldRule, trie: &mut PathTrie) -> SummedField {
         let amount = trie.field(&FieldRule { paths: Vec::new(), ..rule.clone() });
         let place = |path: &FieldPath| {
             let mut parts = path
@@ -117,12 +117,12 @@ impl DiscountField {
                 .split(|step| step == WILDCARD)
                 .map(|steps| steps.iter().fold(FieldPath::root(), |path, step| path.child(step)));
             let leaf = trie.leaf(&parts.next()?)?;
-            Some(DiscountPlace { leaf, within: parts.collect() })
+            Some(SummedPlace { leaf, within: parts.collect() })
         };
-        DiscountField { amount, places: rule.paths.iter().filter_map(place).collect() }
+        SummedField { amount, places: rule.paths.iter().filter_map(place).collect() }
     }
 
-    /// The sum of the first place that has some; `None` where there is none.
+    /// The sum of the first place that has some, or else the default; `None` where there is none.
     ///
     /// # Errors
     /// An amount that is not a number, or does not fit.
@@ -135,8 +135,8 @@ impl DiscountField {
                 values = inner?.concat();
             }
             let mut sum = None;
-            for raw in &values {
-                if let Some(amount) = amount(&self.amount, &Scalar::of(raw), cells, currency)? {
+            for value in values.iter().filter_map(|raw| self.amount.held(raw)) {
+                if let Some(amount) = amount(&self.amount, &value, cells, currency)? {
                     let units = sum.map_or(0, |sum: Money| i128::from(sum.units())) + i128::from(amount.money.units());
                     sum = Some(Money::from_units(units)?);
                 }
@@ -145,8 +145,36 @@ impl DiscountField {
                 return Ok(sum);
             }
         }
-        Ok(None)
+        Ok(amount(&self.amount, &self.amount.default(), cells, currency)?.map(|amount| amount.money))
     }
+}
+
+/// The fields of the totals of an order, in the order of [`ORDER_AMOUNTS`]; `None` where the profile has none.
+pub(super) struct TotalsFields([Option<SummedField>; ORDER_AMOUNTS.len()]);
+
+impl TotalsFields {
+    fn compile(rules: &OrderTotalRules, trie: &mut PathTrie) -> TotalsFields {
+        TotalsFields(ORDER_AMOUNTS.map(|name| rules.amounts.get(name).map(|rule| SummedField::compile(rule, trie))))
+    }
+
+    /// The amounts of a record, and how many of them are present and no amount.
+    pub(super) fn amounts(&self, cells: &[Option<&str>], currency: Option<&str>) -> ReadAmounts {
+        let mut read = ReadAmounts { amounts: OrderAmounts::default(), unreadable: 0 };
+        for (amount, field) in read.amounts.iter_mut().zip(&self.0) {
+            match field.as_ref().map_or(Ok(None), |field| field.sum(cells, currency)) {
+                Ok(sum) => *amount = sum,
+                Err(MoneyError::NotANumber | MoneyError::OutOfRange) => read.unreadable += 1,
+            }
+        }
+        read
+    }
+}
+
+/// What a record says of the totals of its order.
+pub(super) struct ReadAmounts {
+    pub(super) amounts: OrderAmounts,
+    /// Amounts that are present and can't be read.
+    pub(super) unreadable: u32,
 }
 
 /// The raw values at a path in every element of a list; none of null. What is no such list is no amount.
@@ -185,7 +213,8 @@ pub(super) struct CompiledMapping {
     line: Vec<Field>,
     pub(super) skip: Vec<SkipField>,
     pub(super) skip_lines: Vec<SkipField>,
-    pub(super) discount: Option<DiscountField>,
+    pub(super) discount: Option<SummedField>,
+    pub(super) totals: Option<TotalsFields>,
     pub(super) extra: Vec<ExtraField>,
     /// The leaf of lines that were asked for by a request of their own.
     pub(super) asked_lines: Option<usize>,
@@ -213,7 +242,9 @@ impl Mapping<'_> {
         let record = fixed_fields(&RECORD_FIELDS, own(|profile| &profile.fields), &mut record_trie);
         let line = fixed_fields(&LINE_FIELDS, own(|profile| &profile.line_fields), &mut line_trie);
         let discount = self.profile.and_then(|profile| profile.line_fields.get("discount"));
-        let discount = discount.map(|rule| DiscountField::compile(rule, &mut line_trie));
+        let discount = discount.map(|rule| SummedField::compile(rule, &mut line_trie));
+        let totals = self.profile.and_then(|profile| profile.totals.as_ref());
+        let totals = totals.map(|rules| TotalsFields::compile(rules, &mut record_trie));
         let skip_field = |rule: &SkipRule, trie: &mut PathTrie| SkipField {
             field: trie.field(&FieldRule { paths: vec![rule.path.clone()], ..FieldRule::default() }),
             values: rule.values.clone(),
@@ -228,7 +259,7 @@ impl Mapping<'_> {
         let extra = self.columns.iter().map(extra_field).collect();
         let asks = self.profile.is_some_and(|profile| profile.line_request.is_some());
         let asked_lines = if asks { record_trie.leaf(&FieldPath::root().child(ASKED_LINES)) } else { None };
-        CompiledMapping { record_trie, line_trie, record, line, skip, skip_lines, discount, extra, asked_lines }
+        CompiledMapping { record_trie, line_trie, record, line, skip, skip_lines, discount, totals, extra, asked_lines }
     }
 
     /// The schema of the rows.

@@ -10,8 +10,10 @@ mod mapping;
 mod members;
 mod record;
 mod scalar;
+mod totals;
 mod walk;
 
 pub use mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
 pub use members::{MOST_COLUMNS, MemberCounts, MemberNormalizer, Members, NO_COLUMN};
 pub use record::{Drop, EmptiedOrder, LineOfDrop, NormalizedBatch, RecordCounts, RecordNormalizer};
+pub use totals::RecordTotal;

@@ -15,10 +15,10 @@ use tokio::sync::mpsc::{OwnedPermit, error::SendError};
 use super::{RunError, observer::Observer, origin::page_origin, quarantine::Quarantine};
 use crate::{
     join::{Enricher, UnknownKeys},
-    layer::{CutBatch, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, Stage, StagedLines},
+    layer::{CutBatch, CutTotals, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, Stage, StagedLines, StagedTotal},
     model::{Reason, RevenueByDt},
     net::redact,
-    normalize::{Drop, EmptiedOrder, NormalizedBatch, RecordCounts, RecordNormalizer},
+    normalize::{Drop, EmptiedOrder, NormalizedBatch, RecordCounts, RecordNormalizer, RecordTotal},
     settings::{Location, MergeBy, RepeatedSku, Settings},
     source::{self, Access, Completeness, Page, PageSink, Purpose, Query},
 };
@@ -52,6 +52,7 @@ struct StagedExtract {
 /// What a thread makes of a page.
 struct EnrichedBatch {
     rows: CutBatch,
+    totals: CutTotals,
     origin: PageOrigin,
     unknown: UnknownKeys,
     drops: Vec<Drop>,
@@ -179,12 +180,14 @@ impl Extraction<'_> {
     /// A page's records as rows that carry what users and products add to them, cut by partition.
     fn normalize(&self, page: &Page) -> Result<EnrichedBatch, RunError> {
         let _in_page = page.span().entered();
-        let NormalizedBatch { rows, drops, emptied, counts, revenue } = self.normalizer.normalize(page.records());
+        let NormalizedBatch { rows, drops, emptied, totals, counts, revenue } = self.normalizer.normalize(page.records());
         let mut unknown = UnknownKeys::default();
         let last_record = rows.record();
         let rows = rows.finish().and_then(|rows| self.enricher.enrich(rows, &mut unknown)).map_err(LayerError::from)?;
         let rows = CutBatch::new(&rows, last_record)?;
-        Ok(EnrichedBatch { rows, origin: page_origin(page), unknown, drops, emptied, counts, revenue })
+        let totals = totals.into_iter().map(|RecordTotal { total, record_number }| StagedTotal { seq: record_number, total });
+        let totals = CutTotals::new(totals);
+        Ok(EnrichedBatch { rows, totals, origin: page_origin(page), unknown, drops, emptied, counts, revenue })
     }
 
     fn stage(
@@ -217,6 +220,7 @@ impl Extraction<'_> {
                     }
                 }
                 first_drop = first_drop.or_else(|| batch.drops.into_iter().next());
+                stage.push_totals(batch.totals);
                 stage.push(batch.rows, &batch.origin)?;
                 self.observer.extracted(&counts, &self.access.counters.counts());
             }

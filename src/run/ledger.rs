@@ -108,7 +108,9 @@ pub(super) fn rules(settings: &Settings, source: &Source) -> String {
         settings.merge,
         settings.repeated_sku
     );
-    format!("{:016x}", xxh3_64(rules.as_bytes()))
+    // Without totals the fingerprint is that of earlier versions.
+    let totals = profile.totals.as_ref().map(|totals| format!(" {totals:?}")).unwrap_or_default();
+    format!("{:016x}", xxh3_64((rules + &totals).as_bytes()))
 }
 
 /// What a run of a window has loaded.

@@ -61,8 +61,8 @@ pub use output_location::OutputLocation;
 pub use presentation::{LogFormat, Presentation, ResultFormat};
 pub use profile::{
     ASKED_LINES, Auth, BodyTemplate, CountRequest, CredentialsIn, FieldRule, Filter, Grant, HttpProfile, LineLists, LineRequest,
-    ObjectInPlace, Pagination, Profile, RecordList, SHIPPED, ScaleText, Shipped, SkipRule, SkipValues, Source, Template, TimeFormat,
-    TimeText, Total, Units, WhichLists, joined, shipped,
+    ObjectInPlace, OrderTotalRules, Pagination, Profile, RecordList, SHIPPED, ScaleText, Shipped, SkipRule, SkipValues, Source, Template,
+    TimeFormat, TimeText, Total, Units, WhichLists, joined, shipped,
 };
 pub use secret::Secret;
 pub use setting::{Form, SETTINGS, Setting};
@@ -276,6 +276,12 @@ impl Settings {
     pub fn has_quotients(&self) -> bool {
         let of_profile = |field: &str| self.orders.as_ref().is_some_and(|orders| orders.profile.line_fields.contains_key(field));
         self.repeated_sku == RepeatedSku::Sum || of_profile("line_total") || of_profile("discount")
+    }
+
+    /// Whether the lines of an order add up to its total, as the profile has it.
+    pub fn totals_reconcile(&self) -> bool {
+        let totals = self.orders.as_ref().and_then(|orders| orders.profile.totals.as_ref());
+        totals.is_some_and(|totals| totals.reconciles)
     }
 
     /// The settings for a layer: quantities that nothing else says are of the type of the layer.

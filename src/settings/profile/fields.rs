@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{FieldRule, LineLists, ObjectInPlace, ScaleText, TimeText, Units, WhichLists};
+use super::{FieldRule, LineLists, ObjectInPlace, OrderTotalRules, ScaleText, TimeText, Units, WhichLists};
 use crate::{
-    model::{DimensionSpec, FieldPath, LONGEST_COLUMN_NAME, MinorUnits, parse_money, parse_time_rfc2822, parse_time_text, parse_whole},
+    model::{
+        DimensionSpec, FieldPath, LONGEST_COLUMN_NAME, MinorUnits, ORDER_AMOUNTS, parse_money, parse_time_rfc2822, parse_time_text,
+        parse_whole,
+    },
     settings::{
         SettingsError, SourceKind,
         reader::Reader,
@@ -17,6 +20,9 @@ use crate::{
 
 /// The keys of a field's table.
 const KEYS: [&str; 9] = ["path", "paths", "value", "default", "missing", "scale", "format", "after", "map"];
+
+/// The key of `totals` that is no amount.
+const RECONCILES: &str = "reconciles";
 
 /// The keys of the table of `lines`.
 const LINES_KEYS: [&str; 4] = ["path", "paths", "all", "object"];
@@ -37,12 +43,36 @@ pub(super) fn read(source: &Reader<'_>, table: &str, kind: SourceKind) -> Result
         }
         let rule = if name == "lines" { lines(&fields, node)? } else { rule(&fields, name, node, kind, field_kind)? };
         if let Some(path) = rule.paths.iter().find(|path| path.has_wildcard()).filter(|_| !matches!(name, "lines" | "discount")) {
-            return Err(fields.error(name, format!("`{path}`: only `lines` and `discount` take every element of a list")));
+            return Err(fields.error(name, format!("`{path}`: only `lines`, `discount` and `totals` take every element of a list")));
         }
         verify_constant(&fields, name, &rule, field_kind)?;
         rules.insert(name.to_owned(), rule);
     }
     Ok(rules)
+}
+
+/// `totals`: where a record says the totals of its order. `false` takes away those of a profile below.
+pub(super) fn totals(source: &Reader<'_>) -> Result<Option<OrderTotalRules>, SettingsError> {
+    if source.table().get("totals").is_some_and(|node| matches!(node.value, Value::Boolean(false))) {
+        return Ok(None);
+    }
+    let Some(table) = source.inner("totals")? else { return Ok(None) };
+    let mut totals = OrderTotalRules { reconciles: table.yes_no(RECONCILES)?.unwrap_or_default(), ..OrderTotalRules::default() };
+    for (name, node) in table.table().by_line() {
+        if name == RECONCILES {
+            continue;
+        }
+        if !ORDER_AMOUNTS.contains(&name) {
+            return Err(node.place.error(unknown_key(name, ORDER_AMOUNTS.into_iter().chain([RECONCILES]))));
+        }
+        let rule = rule(&table, name, node, SourceKind::Orders, FieldKind::Amount)?;
+        verify_constant(&table, name, &rule, FieldKind::Amount)?;
+        totals.amounts.insert(name.to_owned(), rule);
+    }
+    if !totals.amounts.contains_key("total") {
+        return Err(table.error("total", "this key is needed here: without it, nothing can be compared with the lines"));
+    }
+    Ok(Some(totals))
 }
 
 /// The paths of the lists of lines.
@@ -205,7 +235,7 @@ fn units(table: &Reader<'_>) -> Result<Units, SettingsError> {
             };
             let path = inner.needed_path("path")?;
             if path.has_wildcard() {
-                return Err(inner.error("path", format!("`{path}`: only `lines` and `discount` take every element of a list")));
+                return Err(inner.error("path", format!("`{path}`: only `lines`, `discount` and `totals` take every element of a list")));
             }
             Ok(Units::Beside { path, scale })
         }

@@ -72,6 +72,8 @@ pub struct Profile {
     pub line_fields: BTreeMap<String, FieldRule>,
     /// How the lists of lines become the lines of a record. Orders only.
     pub lines: LineLists,
+    /// Where a record says the totals of its order; `None`: no such totals are kept. Orders only.
+    pub totals: Option<OrderTotalRules>,
     /// Records that are left out. Orders only.
     pub skip: Vec<SkipRule>,
     /// Lines that are left out. Orders only.
@@ -92,6 +94,15 @@ pub struct Profile {
     pub quantity: Option<QuantityType>,
     /// How it is requested over HTTP.
     pub http: HttpProfile,
+}
+
+/// Where a record says the totals of its order (`[orders.totals]`).
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct OrderTotalRules {
+    /// The rules of the amounts, by the names of [`crate::model::ORDER_AMOUNTS`].
+    pub amounts: BTreeMap<String, FieldRule>,
+    /// Whether lines, discount, shipping and tax add up to the total, by the vendor's own definition.
+    pub reconciles: bool,
 }
 
 /// How the lists at the paths of `lines` become the lines of a record.

@@ -11,7 +11,7 @@ pub(in crate::settings) fn overlay(over: &Table, base: &Table) -> Table {
     merged(over, base, |key, over, base| match key {
         // The keys of one kind mean nothing to another.
         "pagination" | "auth" if kind_text(over).is_some_and(|kind| kind_text(base) != Some(kind)) => over.clone(),
-        "fields" | "line_fields" => fields(over, base),
+        "fields" | "line_fields" | "totals" => fields(over, base),
         _ => plain(over, base),
     })
 }
@@ -20,11 +20,15 @@ fn plain(over: &Table, base: &Table) -> Table {
     merged(over, base, |_, over, _| over.clone())
 }
 
+/// Whether a field is a path or a list of paths. `reconciles` of `totals` is neither.
+fn is_path(value: &Value) -> bool {
+    matches!(value, Value::Text(_) | Value::List(_))
+}
+
 /// Fields: a path or a list of paths below counts as a table that says no more.
 fn fields(over: &Table, base: &Table) -> Table {
     let mut base = base.clone();
-    let short: Vec<String> =
-        base.entries().filter(|(_, node)| !matches!(node.value, Value::Table(_))).map(|(name, _)| name.to_owned()).collect();
+    let short: Vec<String> = base.entries().filter(|(_, node)| is_path(&node.value)).map(|(name, _)| name.to_owned()).collect();
     for name in short {
         let Some(node) = base.remove(&name) else { continue };
         let key = if matches!(node.value, Value::List(_)) { "paths" } else { "path" };

@@ -76,6 +76,7 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         fields: fields::read(&table, "fields", kind)?,
         line_fields: fields::read(&table, "line_fields", kind)?,
         lines,
+        totals: fields::totals(&table)?,
         skip: table.tables("skip")?.iter().map(skip).collect::<Result<_, _>>()?,
         skip_lines: table.tables("skip_lines")?.iter().map(skip).collect::<Result<_, _>>()?,
         line_request: None,
@@ -271,7 +272,7 @@ fn skip(rule: &Reader<'_>) -> Result<SkipRule, SettingsError> {
     };
     let path = rule.needed_path("path")?;
     if path.has_wildcard() {
-        return Err(rule.error("path", "`*` leads into every element of a list: only `lines` and `discount` take it"));
+        return Err(rule.error("path", "`*` leads into every element of a list: only `lines`, `discount` and `totals` take it"));
     }
     Ok(SkipRule { path, values })
 }
