@@ -55,7 +55,8 @@ pub struct Builtin {
 impl Builtin {
     /// What a violation means in a layer: totals must add up only where the profile says that they do.
     pub(super) fn severity_in(&self, view: &LayerView) -> Severity {
-        if self.subject == Subject::Totals && view.totals_reconcile { Severity::Error } else { self.severity }
+        let of_profile = view.totals_severity.filter(|_| self.subject == Subject::Totals);
+        of_profile.unwrap_or(self.severity)
     }
 
     /// Its query, if it has one.

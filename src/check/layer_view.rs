@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::model::{CurrencyTotals, Dt, FactSchema, UtcMicros, Window};
+use crate::model::{CurrencyTotals, Dt, FactSchema, Severity, UtcMicros, Window};
 
 /// What a partition must add up to.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -37,8 +37,8 @@ pub struct LayerView {
     pub totals: BTreeMap<Dt, PathBuf>,
     /// The partitions whose totals the built-in checks look at.
     pub changed_totals: BTreeSet<Dt>,
-    /// Whether the profile says that the lines of an order add up to its total.
-    pub totals_reconcile: bool,
+    /// What it means that the lines of an order do not add up to its total; `None`: nothing, and they are not compared.
+    pub totals_severity: Option<Severity>,
     /// Partitions that lose their last row.
     pub removed: BTreeSet<Dt>,
     /// Partitions that hold rows of an order that other partitions hold too: keys are compared across them.

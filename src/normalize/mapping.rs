@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     model::{ExtraType, FactSchema, FieldPath, Level, Money, MoneyError, ORDER_AMOUNTS, OrderAmounts, QuantityType, WILDCARD},
-    settings::{ASKED_LINES, Cursor, FactColumn, FieldRule, Limits, OrderTotalRules, Profile, RepeatedSku, SkipRule, SkipValues},
+    settings::{
+        ASKED_LINES, AmountRule, Cursor, FactColumn, FieldRule, Limits, OrderTotalRules, Profile, RepeatedSku, SkipRule, SkipValues,
+        WhichAmounts,
+    },
 };
 
 /// A field of a record, in the order of [`RECORD_FIELDS`].
@@ -149,25 +152,44 @@ impl SummedField {
     }
 }
 
-/// The fields of the totals of an order, in the order of [`ORDER_AMOUNTS`]; `None` where the profile has none.
-pub(super) struct TotalsFields([Option<SummedField>; ORDER_AMOUNTS.len()]);
+/// The fields of each of [`ORDER_AMOUNTS`], which are added up; none where the profile has none.
+pub(super) struct TotalsFields([Vec<SummedField>; ORDER_AMOUNTS.len()]);
 
 impl TotalsFields {
     fn compile(rules: &OrderTotalRules, trie: &mut PathTrie) -> TotalsFields {
-        TotalsFields(ORDER_AMOUNTS.map(|name| rules.amounts.get(name).map(|rule| SummedField::compile(rule, trie))))
+        let mut fields = |rule: &AmountRule| match rule.which {
+            WhichAmounts::First => vec![SummedField::compile(&rule.field, trie)],
+            WhichAmounts::All => {
+                let of_path = |path: &FieldPath| FieldRule { paths: vec![path.clone()], ..rule.field.clone() };
+                rule.field.paths.iter().map(|path| SummedField::compile(&of_path(path), trie)).collect()
+            }
+        };
+        TotalsFields(ORDER_AMOUNTS.map(|name| rules.amounts.get(name).map(&mut fields).unwrap_or_default()))
     }
 
     /// The amounts of a record, and how many of them are present and no amount.
     pub(super) fn amounts(&self, cells: &[Option<&str>], currency: Option<&str>) -> ReadAmounts {
         let mut read = ReadAmounts { amounts: OrderAmounts::default(), unreadable: 0 };
-        for (amount, field) in read.amounts.iter_mut().zip(&self.0) {
-            match field.as_ref().map_or(Ok(None), |field| field.sum(cells, currency)) {
+        for (amount, fields) in read.amounts.iter_mut().zip(&self.0) {
+            match sum_of(fields, cells, currency) {
                 Ok(sum) => *amount = sum,
                 Err(MoneyError::NotANumber | MoneyError::OutOfRange) => read.unreadable += 1,
             }
         }
         read
     }
+}
+
+/// The sum of those fields that have an amount; `None` where none has.
+fn sum_of(fields: &[SummedField], cells: &[Option<&str>], currency: Option<&str>) -> Result<Option<Money>, MoneyError> {
+    let mut sum: Option<Money> = None;
+    for field in fields {
+        if let Some(amount) = field.sum(cells, currency)? {
+            let units = sum.map_or(0, |sum| i128::from(sum.units())) + i128::from(amount.units());
+            sum = Some(Money::from_units(units)?);
+        }
+    }
+    Ok(sum)
 }
 
 /// What a record says of the totals of its order.

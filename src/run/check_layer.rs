@@ -204,7 +204,7 @@ fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunErr
         changed: partitions.clone(),
         changed_totals: totals.keys().copied().collect(),
         totals,
-        totals_reconcile: settings.totals_reconcile(),
+        totals_severity: settings.totals_severity(),
         shared_partitions: partitions,
         facts,
         scope: ViewScope::Whole,

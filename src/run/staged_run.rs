@@ -170,7 +170,7 @@ impl<'a> RunStager<'a> {
         let view = LayerView {
             facts: catalog.state.partitions.iter().map(|(&dt, entry)| (dt, output.at(entry.key(dt)))).collect(),
             totals: catalog.state.order_totals().map(|(dt, _)| (dt, output.at(places::order_totals_file(dt)))).collect(),
-            totals_reconcile: settings.totals_reconcile(),
+            totals_severity: settings.totals_severity(),
             users_configured: settings.users.is_some(),
             products_configured: settings.products.is_some(),
             scratch: staging.scratch(),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{FieldRule, LineLists, ObjectInPlace, OrderTotalRules, ScaleText, TimeText, Units, WhichLists};
+use super::{
+    AmountRule, FieldRule, LineLists, ObjectInPlace, OrderTotalRules, Reconciliation, ScaleText, TimeText, Units, WhichAmounts, WhichLists,
+};
 use crate::{
     model::{
         DimensionSpec, FieldPath, LONGEST_COLUMN_NAME, MinorUnits, ORDER_AMOUNTS, parse_money, parse_time_rfc2822, parse_time_text,
@@ -20,6 +22,9 @@ use crate::{
 
 /// The keys of a field's table.
 const KEYS: [&str; 9] = ["path", "paths", "value", "default", "missing", "scale", "format", "after", "map"];
+
+/// The keys of the table of an amount that is a sum.
+const ALL_KEYS: [&str; 3] = ["all", "missing", "scale"];
 
 /// The key of `totals` that is no amount.
 const RECONCILES: &str = "reconciles";
@@ -57,7 +62,12 @@ pub(super) fn totals(source: &Reader<'_>) -> Result<Option<OrderTotalRules>, Set
         return Ok(None);
     }
     let Some(table) = source.inner("totals")? else { return Ok(None) };
-    let mut totals = OrderTotalRules { reconciles: table.yes_no(RECONCILES)?.unwrap_or_default(), ..OrderTotalRules::default() };
+    let reconciles = match table.yes_no(RECONCILES)? {
+        None => Reconciliation::Unsaid,
+        Some(true) => Reconciliation::Always,
+        Some(false) => Reconciliation::Never,
+    };
+    let mut totals = OrderTotalRules { reconciles, ..OrderTotalRules::default() };
     for (name, node) in table.table().by_line() {
         if name == RECONCILES {
             continue;
@@ -65,14 +75,32 @@ pub(super) fn totals(source: &Reader<'_>) -> Result<Option<OrderTotalRules>, Set
         if !ORDER_AMOUNTS.contains(&name) {
             return Err(node.place.error(unknown_key(name, ORDER_AMOUNTS.into_iter().chain([RECONCILES]))));
         }
-        let rule = rule(&table, name, node, SourceKind::Orders, FieldKind::Amount)?;
-        verify_constant(&table, name, &rule, FieldKind::Amount)?;
+        let rule = amount(&table, name, node)?;
+        verify_constant(&table, name, &rule.field, FieldKind::Amount)?;
         totals.amounts.insert(name.to_owned(), rule);
     }
     if !totals.amounts.contains_key("total") {
         return Err(table.error("total", "this key is needed here: without it, nothing can be compared with the lines"));
     }
     Ok(Some(totals))
+}
+
+/// An amount of an order: a field, or `all` paths whose amounts are added up.
+fn amount(fields: &Reader<'_>, name: &str, node: &Node) -> Result<AmountRule, SettingsError> {
+    let all = match &node.value {
+        Value::Table(table) if table.get("all").is_some() => Reader::new(table, &fields.full(name)),
+        _ => {
+            let field = rule(fields, name, node, SourceKind::Orders, FieldKind::Amount)?;
+            return Ok(AmountRule { field, which: WhichAmounts::First });
+        }
+    };
+    all.only(&ALL_KEYS)?;
+    let paths = paths(&all, "all")?;
+    if paths.is_empty() {
+        return Err(all.error("all", "write at least one path"));
+    }
+    let field = FieldRule { paths, missing: all.scalars("missing")?, units: units(&all)?, ..FieldRule::default() };
+    Ok(AmountRule { field, which: WhichAmounts::All })
 }
 
 /// The paths of the lists of lines.

@@ -4,7 +4,7 @@ use super::kinds::kind_text;
 use crate::settings::toml_tree::{Node, Table, Value};
 
 /// Keys of a field's table that say where its value is from: one of them replaces those below.
-const ORIGINS: [&str; 3] = ["path", "paths", "value"];
+const ORIGINS: [&str; 4] = ["path", "paths", "all", "value"];
 
 /// `over` over `base`. Tables are merged key by key; everything else replaces what is below.
 pub(in crate::settings) fn overlay(over: &Table, base: &Table) -> Table {
