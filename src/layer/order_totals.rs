@@ -205,7 +205,7 @@ impl OrderTotalsMerge {
         };
         // A version that wins elsewhere, has no lines, or comes of a source that says no totals takes the stored row away.
         let stays =
-            |total: &&OrderTotal| !self.versions_of(&total.order_id, best_versions).is_some_and(|versions| versions.incoming_wins());
+            |total: &&OrderTotal| self.versions_of(&total.order_id, best_versions).is_none_or(|versions| !versions.incoming_wins());
         let incoming: Vec<_> =
             staged.into_iter().filter(|staged| wins(&staged.total.order_id, staged.seq)).map(|staged| staged.total).collect();
         let mut rows: Vec<&OrderTotal> = stored.iter().flat_map(|stored| &stored.rows).filter(stays).chain(&incoming).collect();
