@@ -92,6 +92,9 @@ mod tests {
         for (base, over, expected) in [
             ("path = 'a'\npage_size = 5", "page_size = 9", "page_size=9 path=a"),
             ("query = { a = 1, b = 2 }", "query.a = 3", "query={a=3 b=2}"),
+            ("totals = { total = 't', reconciles = true }", "totals.total.scale = 2", "totals={reconciles=true total={path=t scale=2}}"),
+            ("totals.tax = { all = ['a', 'b'], scale = 2 }", "totals.tax.path = 'c'", "totals={tax={path=c scale=2}}"),
+            ("totals = { total = 't', reconciles = true }", "totals = false", "totals=false"),
             ("skip = [{}, {}]", "skip = [{}]", "skip=[1]"),
             ("pagination = { kind = 'page', first = 0 }", "pagination.first = 2", "pagination={first=2 kind=page}"),
             ("pagination = { kind = 'page', first = 0 }", "pagination = { kind = 'page' }", "pagination={first=0 kind=page}"),
