@@ -299,11 +299,43 @@ mod tests {
     fn a_sound_layer_passes_every_check() {
         let layer = layer(&[row("A", 1), row("B", 1), row("A2", 2)]);
         let results = run_checks(Engine::start(), &layer.view, &[], &Cancel::default()).unwrap();
+        // It has no totals of orders.
+        let of_layer = BUILTIN.iter().filter(|check| !matches!(check.subject, Subject::Totals | Subject::TotalKeys));
         assert_eq!(
             results.iter().map(|result| result.name.as_str()).collect::<Vec<_>>(),
-            BUILTIN.iter().map(|check| check.name).collect::<Vec<_>>()
+            of_layer.map(|check| check.name).collect::<Vec<_>>()
         );
         assert_eq!(results.iter().find(|result| !result.passed), None);
+    }
+
+    #[test]
+    fn totals_that_do_not_add_up_and_orders_with_two_of_them_are_found() {
+        let days: [Dt; 2] = ["2026-01-01", "2026-01-02"].map(|day| day.parse().unwrap());
+        let mut layer = layer(&[row("A", 1), row("B", 2)]);
+        let put = |layer: &mut Layer, dt: Dt, rows: &[&str]| {
+            let names = crate::model::ORDER_TOTAL_COLUMNS.map(|(name, _)| name).join(",");
+            let path = layer.dir.path().join(places::order_totals_file(dt));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, format!("{names}\n{}\n", rows.join("\n"))).unwrap();
+            layer.view.totals.insert(dt, path);
+        };
+        // The total of the second is not known.
+        put(&mut layer, days[0], &["A,EUR,2.0000,,1.0000,,3.0000,,,,2026-01-01 00:00:00,", "C,EUR,2.0000,,,,,,,,2026-01-01 00:00:00,"]);
+        put(&mut layer, days[1], &["B,EUR,2.0000,0.5000,,,1.6000,,,,2026-01-02 00:00:00,"]);
+        layer.view.changed_totals = days.into();
+        assert_eq!(violated(&layer, &[]), [], "nothing is compared");
+        layer.view.totals_severity = Some(Severity::Warn);
+        assert_eq!(violated(&layer, &[]), one("order_total_reconciles", 1));
+        layer.view.changed_totals = [days[0]].into();
+        assert_eq!(violated(&layer, &[]), []);
+        put(&mut layer, days[1], &["A,EUR,2.0000,,,,2.0000,,,,2026-01-02 00:00:00,"]);
+        assert_eq!(violated(&layer, &[]), [], "no order is shared");
+        layer.view.shared_partitions = days.into();
+        assert_eq!(violated(&layer, &[]), one("order_total_key_unique", 1));
+        assert_eq!(
+            violated(&layer, &[custom("SELECT order_id FROM fact_order_total WHERE dt = '2026-01-02'")]).last(),
+            Some(&("own".to_owned(), 1))
+        );
     }
 
     #[test]
