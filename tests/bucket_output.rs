@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lake::{Lake, Objects, assert_same};
+use lake::{Lake, Objects, assert_same, has_rows};
 use serde_json::{Value, json};
 use support::{
     Ended, Workspace,
@@ -652,6 +652,42 @@ fn faults_over_azure_change_nothing_either() {
 /// partition is read once and put twice. `FIXED` has a block of the index for each doubling of the number of runs, here two.
 const FIXED: usize = 19;
 const PER_PARTITION: usize = 3;
+
+/// The totals of orders that both hold, without files that have no row.
+#[track_caller]
+fn assert_same_totals(twins: &Twins, point: &str) {
+    let in_bucket: Objects = twins.lake.files("order_totals").into_iter().filter(|(name, content)| has_rows(name, content)).collect();
+    assert_same(&in_bucket, &twins.folder.files("order_totals"), point);
+}
+
+#[test]
+fn totals_of_orders_lie_in_a_bucket_as_they_do_in_a_folder() {
+    let Some(server) = S3Server::moto() else { return };
+    let mut twins = Twins::new(server.bucket());
+    twins.configure("merge = \"order\"\n[orders.totals]\ntotal = \"total\"\nrefunded = \"refunded\"\nreconciles = true");
+    let with_totals = |line: String, refunded: u8| line.replacen('{', &format!(r#"{{"total":3.5,"refunded":{refunded},"#), 1);
+    twins.write("orders.ndjson", &[with_totals(line("A", 1, 1, 1), 0), with_totals(line("B", 2, 1, 1), 0)].join("\n"));
+    let run = ["run", "--orders", "orders.ndjson"];
+    twins.both(&run).published();
+    assert_same_totals(&twins, "loaded");
+    assert_eq!(twins.folder.files("order_totals").len(), 2);
+    // A refund alone, and an order that moves and leaves its day empty.
+    twins.write("orders.ndjson", &[with_totals(line("A", 1, 1, 1), 1), with_totals(line("B", 3, 2, 1), 0)].join("\n"));
+    let summary = twins.both(&run).published();
+    assert_eq!(
+        (&summary["partitions_written"], &summary["order_totals_changed"]),
+        (&json!(["2026-01-03"]), &json!(["2026-01-01", "2026-01-02", "2026-01-03"]))
+    );
+    assert_same_totals(&twins, "a refund");
+    twins.both(&run).unchanged();
+    assert_eq!(twins.both(&["check"]).code, 0);
+    assert_eq!(twins.both(&["undo", "{1}"]).code, 0);
+    assert_same_totals(&twins, "undone");
+    assert_eq!(twins.both(&["check"]).code, 0);
+    // The headers of the facts and of the totals of the day that is empty again.
+    assert_eq!(twins.lake.etl(&["vacuum"]).summary()["empty_partitions"], 2);
+    assert_eq!(twins.lake.files("order_totals"), twins.folder.files("order_totals"));
+}
 
 /// A day, from 1: thirty of each month.
 fn dt(day: usize) -> String {

@@ -68,6 +68,126 @@ const PAYLOADS: [Payload; 24] = [
     payload("salesforce", "salesforce.json", 1, 1, &[("USD", "60.0000")]),
 ];
 
+/// What the totals of a payload's orders must be, by hand from the vendor's own fields.
+struct Totals {
+    profile: &'static str,
+    file: &'static str,
+    /// Each row: order, Σ line_total, discount, shipping, tax, total, refunded, paid.
+    rows: &'static [&'static str],
+    /// The severity that the profile gives to an order whose parts are not its total, and how many there are; `None`: not compared.
+    not_added_up: Option<(&'static str, u64)>,
+}
+
+const TOTALS: [Totals; 9] = [
+    // The third order was edited: its total is that of the line that is left.
+    Totals {
+        profile: "shopify",
+        file: "shopify.json",
+        rows: &[
+            "1001|36.0000|4.8000|0.0000|0.0000|31.2000|NULL|NULL",
+            "1002|90.0000|0.0000|0.0000|0.0000|90.0000|NULL|NULL",
+            "1003|17.0000|0.0000|0.0000|0.0000|5.0000|NULL|NULL",
+            "1005|12.0000|0.0000|0.0000|0.0000|12.0000|NULL|NULL",
+        ],
+        not_added_up: Some(("warn", 1)),
+    },
+    Totals {
+        profile: "woocommerce",
+        file: "woocommerce.json",
+        rows: &[
+            "701|60.0000|NULL|NULL|0.0000|60.0000|NULL|NULL",
+            "702|10.0000|NULL|NULL|0.0000|10.0000|NULL|NULL",
+            "703|10.0000|NULL|NULL|0.0000|10.0000|NULL|NULL",
+            "704|15.0000|NULL|NULL|0.0000|15.0000|NULL|NULL",
+            "705|9.9800|NULL|NULL|0.0000|9.9800|NULL|NULL",
+        ],
+        not_added_up: Some(("warn", 0)),
+    },
+    Totals {
+        profile: "bigcommerce",
+        file: "bigcommerce.json",
+        rows: &[
+            "100|178.0000|NULL|NULL|NULL|178.0000|NULL|NULL",
+            "101|94.0000|NULL|NULL|NULL|94.0000|NULL|NULL",
+            "102|15.0000|NULL|NULL|NULL|15.0000|NULL|NULL",
+            "103|89.0000|NULL|NULL|NULL|89.0000|NULL|NULL",
+            "104|104.0000|NULL|NULL|NULL|104.0000|NULL|NULL",
+            "105|50.0000|NULL|NULL|NULL|50.0000|NULL|NULL",
+            "106|15.0000|NULL|NULL|NULL|15.0000|NULL|NULL",
+        ],
+        not_added_up: Some(("warn", 0)),
+    },
+    Totals {
+        profile: "stripe",
+        file: "stripe.json",
+        rows: &[
+            "in_1|40.0000|NULL|NULL|NULL|40.0000|NULL|40.0000",
+            "in_2|15.0000|NULL|NULL|NULL|15.0000|NULL|15.0000",
+            "in_3|123.4500|NULL|NULL|NULL|123.4500|NULL|123.4500",
+            "in_4|90.0000|NULL|NULL|NULL|90.0000|NULL|90.0000",
+            "in_5|5000.0000|NULL|NULL|NULL|5000.0000|NULL|5000.0000",
+            "in_6|5000.0000|NULL|NULL|NULL|5000.0000|NULL|5000.0000",
+            "in_7|40.0000|NULL|NULL|NULL|40.0000|NULL|40.0000",
+        ],
+        not_added_up: Some(("warn", 0)),
+    },
+    Totals {
+        profile: "medusa",
+        file: "medusa.json",
+        rows: &[
+            "order_01|35.4850|NULL|NULL|NULL|35.4850|NULL|NULL",
+            "order_14|20.1000|NULL|NULL|NULL|20.1000|NULL|NULL",
+            "order_19|33.1500|NULL|NULL|NULL|33.1500|NULL|NULL",
+        ],
+        not_added_up: Some(("warn", 0)),
+    },
+    Totals {
+        profile: "stripe-checkout",
+        file: "stripe-checkout.json",
+        rows: &["cs_live_1|30.0000|NULL|NULL|NULL|30.0000|NULL|NULL"],
+        not_added_up: Some(("warn", 0)),
+    },
+    Totals {
+        profile: "stripe-charges",
+        file: "stripe-charges.json",
+        rows: &["ch_1|20.0000|NULL|NULL|NULL|20.0000|0.0000|20.0000"],
+        not_added_up: None,
+    },
+    // 190.56 and 12.00 for shipping.
+    Totals {
+        profile: "vendure",
+        file: "vendure.json",
+        rows: &["T_ABC|190.5600|NULL|12.0000|NULL|202.5600|NULL|NULL"],
+        not_added_up: Some(("error", 0)),
+    },
+    Totals {
+        profile: "saleor",
+        file: "saleor.json",
+        rows: &["21|30.6000|NULL|NULL|NULL|30.6000|NULL|NULL"],
+        not_added_up: Some(("warn", 0)),
+    },
+];
+
+#[test]
+fn the_totals_of_orders_are_those_of_their_vendor_and_add_up_where_it_says_so() {
+    for Totals { profile, file, rows, not_added_up } in TOTALS {
+        let work = Workspace::new();
+        work.write("etl.toml", format!("source = \"{profile}\""));
+        work.write("orders.json", std::fs::read(format!("{}/tests/payloads/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap());
+        let run = ["run", "--source", profile, "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"];
+        let summary = work.etl(&run).published();
+        let columns = "order_id, lines_total, discount_total, shipping_total, tax_total, total, refunded_total, paid_total";
+        assert_eq!(work.query(&format!("SELECT {columns} FROM fact_order_total ORDER BY order_id")), rows, "{file}");
+        let of_facts = "SELECT order_id, sum(line_total) FROM fact_order GROUP BY order_id ORDER BY order_id";
+        assert_eq!(work.query("SELECT order_id, lines_total FROM fact_order_total ORDER BY order_id"), work.query(of_facts), "{file}");
+        let checks = summary["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["name"] == "order_total_reconciles");
+        let found = check.map(|check| (check["severity"].as_str().unwrap(), check["violations"].as_u64().unwrap()));
+        assert_eq!(found, not_added_up, "{file}: {check:?}");
+        work.etl(&run).unchanged();
+    }
+}
+
 #[test]
 fn each_payload_loads_to_the_totals_of_its_vendor_by_its_profile_alone() {
     for Payload { profile, file, orders, rows, revenue, toml } in PAYLOADS {

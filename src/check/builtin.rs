@@ -1,6 +1,6 @@
 //! The built-in checks, in the contract's order.
 
-use super::Severity;
+use super::{LayerView, Severity};
 
 /// Which part of the layer a check looks at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,6 +17,10 @@ pub enum Subject {
     KnownProducts,
     /// The dimensions.
     Dimensions,
+    /// The totals of orders of the changed partitions.
+    Totals,
+    /// The totals of orders of the changed partitions, and of those that share orders with them.
+    TotalKeys,
     /// The files of `curated/`.
     Files,
 }
@@ -49,6 +53,12 @@ pub struct Builtin {
 }
 
 impl Builtin {
+    /// What a violation means in a layer: totals must add up only where the profile says that they do.
+    pub(super) fn severity_in(&self, view: &LayerView) -> Severity {
+        let of_profile = view.totals_severity.filter(|_| self.subject == Subject::Totals);
+        of_profile.unwrap_or(self.severity)
+    }
+
     /// Its query, if it has one.
     pub fn sql(&self) -> Option<&'static str> {
         match self.method {
@@ -93,5 +103,7 @@ pub const BUILTIN: &[Builtin] = &[
     query!("dim_user_key_unique", Error, Dimensions),
     query!("dim_product_key_unique", Error, Dimensions),
     query!("fact_text_fits", Warn, Facts),
+    query!("order_total_key_unique", Error, TotalKeys),
+    query!("order_total_reconciles", Warn, Totals),
     Builtin { name: "partition_files", severity: Severity::Error, subject: Subject::Files, method: Method::Listing },
 ];

@@ -7,7 +7,7 @@ use std::{
 
 use super::{CheckError, layer_view::LayerView};
 use crate::{
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, FileFormat},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, FileFormat, ORDER_TOTAL_COLUMNS},
     settings::CheckedTable,
 };
 
@@ -95,7 +95,11 @@ fn fact_file_columns(schema: &FactSchema) -> TableColumns {
 
 /// The columns of `fact_order`, with `dt`.
 pub(super) fn fact_columns(schema: &FactSchema) -> TableColumns {
-    let mut table = fact_file_columns(schema);
+    with_dt(fact_file_columns(schema))
+}
+
+/// The columns of a table whose files have no `dt`, with `dt`.
+fn with_dt(mut table: TableColumns) -> TableColumns {
     table.columns.push(TableColumn { name: "dt".into(), kind: "DATE".into() });
     table
 }
@@ -112,13 +116,24 @@ pub(super) enum DtLookup {
 /// A query over the files of some partitions: the columns of `fact_order`, and `dt` from the list of files.
 pub(super) fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item = &'d Dt>, lookup: DtLookup) -> String {
     let files: Vec<_> = partitions.filter_map(|dt| Some((dt, sql_path(view.facts.get(dt)?)))).collect();
+    rows_source(&fact_file_columns(&view.schema), &files, lookup)
+}
+
+/// The same for the totals of orders: the columns of `fact_order_total`, and `dt`.
+pub(super) fn totals_source<'d>(view: &LayerView, partitions: impl Iterator<Item = &'d Dt>, lookup: DtLookup) -> String {
+    let files: Vec<_> = partitions.filter_map(|dt| Some((dt, sql_path(view.totals.get(dt)?)))).collect();
+    let columns = ORDER_TOTAL_COLUMNS.iter().map(|(name, kind)| TableColumn { name: (*name).to_owned(), kind: kind.sql().to_owned() });
+    rows_source(&TableColumns { columns: columns.collect(), is_versioned: false }, &files, lookup)
+}
+
+/// A query over files of one table, which have no `dt`.
+fn rows_source(table: &TableColumns, files: &[(&Dt, String)], lookup: DtLookup) -> String {
     if files.is_empty() {
-        return fact_columns(&view.schema).empty();
+        return with_dt(table.clone()).empty();
     }
-    let table = fact_file_columns(&view.schema);
     let names: Vec<_> = table.columns.iter().map(|column| format!("line.{}", name(&column.name))).collect();
     let (names, read_from) = (names.join(", "), format!("line.{}", name(READ_FROM)));
-    let rows = fact_rows(&table, &files);
+    let rows = file_rows(table, files);
     match lookup {
         DtLookup::Join => {
             let list: Vec<_> = files.iter().map(|(dt, path)| format!("({}, DATE '{dt}')", literal(path))).collect();
@@ -134,8 +149,8 @@ pub(super) fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item 
     }
 }
 
-/// The rows of files, as `line`: each with the columns of the facts and the path that it was read from.
-fn fact_rows(table: &TableColumns, files: &[(&Dt, String)]) -> String {
+/// The rows of files, as `line`: each with the columns of the table and the path that it was read from.
+fn file_rows(table: &TableColumns, files: &[(&Dt, String)]) -> String {
     let patterns = |is_wanted: &dyn Fn(&str) -> bool| {
         let wanted = files.iter().filter(|(_, path)| is_wanted(path));
         wanted.map(|(_, path)| literal(&literal_pattern(path))).collect::<Vec<_>>().join(", ")

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::model::{CurrencyTotals, Dt, FactSchema, UtcMicros, Window};
+use crate::model::{CurrencyTotals, Dt, FactSchema, Severity, UtcMicros, Window};
 
 /// What a partition must add up to.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -33,6 +33,12 @@ pub struct LayerView {
     pub facts: BTreeMap<Dt, PathBuf>,
     /// The partitions that the built-in checks look at.
     pub changed: BTreeSet<Dt>,
+    /// The file of the totals of each partition's orders, where it has some.
+    pub totals: BTreeMap<Dt, PathBuf>,
+    /// The partitions whose totals the built-in checks look at.
+    pub changed_totals: BTreeSet<Dt>,
+    /// What it means that the lines of an order do not add up to its total; `None`: nothing, and they are not compared.
+    pub totals_severity: Option<Severity>,
     /// Partitions that lose their last row.
     pub removed: BTreeSet<Dt>,
     /// Partitions that hold rows of an order that other partitions hold too: keys are compared across them.

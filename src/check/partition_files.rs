@@ -1,5 +1,5 @@
-//! Files and folders of `curated/` that are not partitions, and of `dims/` that are not dimensions: a `COPY` of the prefix would
-//! load them. Lists folders only.
+//! Files and folders of `curated/` that are not partitions, of `order_totals/` that are not their totals, and of `dims/` that are not
+//! dimensions: a `COPY` of the prefix would load them. Lists folders only.
 
 use std::{
     fs, io,
@@ -35,6 +35,7 @@ pub(super) fn foreign_entries(view: &LayerView) -> Result<Vec<String>, CheckErro
             }
         }
     }
+    add_foreign_totals(view, output, &mut foreign)?;
     for path in entries(&output.join(places::DIMS))? {
         let file =
             [DIM_USER, DIM_PRODUCT].into_iter().map(|spec| places::dimension(&spec)).find(|file| path.ends_with(folder_of(file.as_ref())));
@@ -46,6 +47,24 @@ pub(super) fn foreign_entries(view: &LayerView) -> Result<Vec<String>, CheckErro
     foreign.sort();
     let relative = |path: &PathBuf| path.strip_prefix(output).unwrap_or(path).display().to_string();
     Ok(foreign.iter().map(relative).collect())
+}
+
+/// Adds everything beside the totals of the partitions that a run touches, or of all.
+fn add_foreign_totals(view: &LayerView, output: &Path, foreign: &mut Vec<PathBuf>) -> Result<(), CheckError> {
+    let mut days = view.changed_totals.clone();
+    if view.scope == ViewScope::Whole {
+        for path in entries(&output.join(places::ORDER_TOTALS))? {
+            match partition(&path).filter(|dt| view.totals.contains_key(dt)) {
+                Some(dt) => days.extend([dt]),
+                None => foreign.push(path),
+            }
+        }
+    }
+    for dt in days {
+        let own = output.join(places::order_totals_file(dt));
+        foreign.extend(entries(folder_of(&own))?.into_iter().filter(|path| *path != own || path.is_dir()));
+    }
+    Ok(())
 }
 
 /// The folder of a file.

@@ -32,7 +32,7 @@ pub fn run_checks(engine: Engine, view: &LayerView, custom: &[CustomCheck], canc
     let is_small = custom.is_empty() && bytes_of(view, &view.changed) < SMALL_BYTES && view.shared_partitions.len() <= 1;
     let session = Session::open(engine, view, if is_small { Optimizer::Off } else { Optimizer::On }, cancel)?;
     session.dimensions(!custom.is_empty())?;
-    let mut results = BuiltinResults { session: &session, by_name: BTreeMap::new() };
+    let mut results = BuiltinResults { session: &session, view, by_name: BTreeMap::new() };
     results.run(|subject| subject == Subject::Dimensions)?;
     for group in groups(view, &view.changed) {
         session.load_group(&group)?;
@@ -41,6 +41,9 @@ pub fn run_checks(engine: Engine, view: &LayerView, custom: &[CustomCheck], canc
     if compares_shared_keys(view) {
         session.load_keys(&view.shared_partitions)?;
         results.run(|subject| subject == Subject::Keys)?;
+    }
+    if !view.totals.is_empty() {
+        results.check_totals()?;
     }
     results.list_files(view)?;
     let mut all = results.in_order();
@@ -66,7 +69,7 @@ fn applies_to_group(subject: Subject, view: &LayerView) -> bool {
         Subject::Expectations => view.expected.is_some(),
         Subject::KnownUsers => view.users_configured,
         Subject::KnownProducts => view.products_configured,
-        Subject::Dimensions | Subject::Files => false,
+        Subject::Dimensions | Subject::Totals | Subject::TotalKeys | Subject::Files => false,
     }
 }
 
@@ -98,6 +101,7 @@ fn groups(view: &LayerView, partitions: &BTreeSet<Dt>) -> Vec<Vec<Dt>> {
 /// The results of the built-in checks, added up over the groups.
 struct BuiltinResults<'s> {
     session: &'s Session<'s>,
+    view: &'s LayerView,
     by_name: BTreeMap<&'static str, CheckResult>,
 }
 
@@ -107,7 +111,8 @@ impl BuiltinResults<'_> {
     fn run(&mut self, is_chosen: impl Fn(Subject) -> bool) -> Result<(), CheckError> {
         let mut chosen = Vec::new();
         for check in BUILTIN.iter().filter(|check| is_chosen(check.subject)) {
-            self.by_name.entry(check.name).or_insert_with(|| CheckResult::new(check.name, check.severity));
+            let severity = check.severity_in(self.view);
+            self.by_name.entry(check.name).or_insert_with(|| CheckResult::new(check.name, severity));
             if let Method::Query { sql, screen } = check.method {
                 chosen.push(ChosenQuery { check, sql, screen });
             }
@@ -122,6 +127,19 @@ impl BuiltinResults<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Looks at the totals of orders: whether they add up in the changed partitions, and whether an order has several here and in the
+    /// partitions that share orders with them.
+    fn check_totals(&mut self) -> Result<(), CheckError> {
+        let view = self.view;
+        if view.totals_severity.is_some() {
+            self.session.load_totals(&view.changed_totals)?;
+            self.run(|subject| subject == Subject::Totals)?;
+        }
+        let compared: BTreeSet<Dt> = view.changed_totals.union(&view.shared_partitions).copied().collect();
+        self.session.load_totals(&compared)?;
+        self.run(|subject| subject == Subject::TotalKeys)
     }
 
     /// The checks that may find something: a query for each would cost more than it looks at.
@@ -281,11 +299,43 @@ mod tests {
     fn a_sound_layer_passes_every_check() {
         let layer = layer(&[row("A", 1), row("B", 1), row("A2", 2)]);
         let results = run_checks(Engine::start(), &layer.view, &[], &Cancel::default()).unwrap();
+        // It has no totals of orders.
+        let of_layer = BUILTIN.iter().filter(|check| !matches!(check.subject, Subject::Totals | Subject::TotalKeys));
         assert_eq!(
             results.iter().map(|result| result.name.as_str()).collect::<Vec<_>>(),
-            BUILTIN.iter().map(|check| check.name).collect::<Vec<_>>()
+            of_layer.map(|check| check.name).collect::<Vec<_>>()
         );
         assert_eq!(results.iter().find(|result| !result.passed), None);
+    }
+
+    #[test]
+    fn totals_that_do_not_add_up_and_orders_with_two_of_them_are_found() {
+        let days: [Dt; 2] = ["2026-01-01", "2026-01-02"].map(|day| day.parse().unwrap());
+        let mut layer = layer(&[row("A", 1), row("B", 2)]);
+        let put = |layer: &mut Layer, dt: Dt, rows: &[&str]| {
+            let names = crate::model::ORDER_TOTAL_COLUMNS.map(|(name, _)| name).join(",");
+            let path = layer.dir.path().join(places::order_totals_file(dt));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, format!("{names}\n{}\n", rows.join("\n"))).unwrap();
+            layer.view.totals.insert(dt, path);
+        };
+        // The total of the second is not known.
+        put(&mut layer, days[0], &["A,EUR,2.0000,,1.0000,,3.0000,,,,2026-01-01 00:00:00,", "C,EUR,2.0000,,,,,,,,2026-01-01 00:00:00,"]);
+        put(&mut layer, days[1], &["B,EUR,2.0000,0.5000,,,1.6000,,,,2026-01-02 00:00:00,"]);
+        layer.view.changed_totals = days.into();
+        assert_eq!(violated(&layer, &[]), [], "nothing is compared");
+        layer.view.totals_severity = Some(Severity::Warn);
+        assert_eq!(violated(&layer, &[]), one("order_total_reconciles", 1));
+        layer.view.changed_totals = [days[0]].into();
+        assert_eq!(violated(&layer, &[]), []);
+        put(&mut layer, days[1], &["A,EUR,2.0000,,,,2.0000,,,,2026-01-02 00:00:00,"]);
+        assert_eq!(violated(&layer, &[]), [], "no order is shared");
+        layer.view.shared_partitions = days.into();
+        assert_eq!(violated(&layer, &[]), one("order_total_key_unique", 1));
+        assert_eq!(
+            violated(&layer, &[custom("SELECT order_id FROM fact_order_total WHERE dt = '2026-01-02'")]).last(),
+            Some(&("own".to_owned(), 1))
+        );
     }
 
     #[test]

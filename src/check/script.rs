@@ -24,7 +24,7 @@ pub struct CheckScript {
 pub fn check_scripts(view: &LayerView, custom: &[CustomCheck]) -> Result<Vec<CheckScript>, CheckError> {
     let builtin = BUILTIN.iter().map(|check| CheckScript {
         name: check.name.to_owned(),
-        severity: check.severity,
+        severity: check.severity_in(view),
         origin: "built-in".to_owned(),
         sql: check.sql().map(|sql| sql.trim_end().to_owned()),
     });

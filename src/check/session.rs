@@ -13,7 +13,7 @@ use duckdb::Connection;
 use super::{
     CheckError, CheckResult, Engine, LayerView, SAMPLE_ROWS,
     duckdb_error::DuckDbError,
-    layer_tables::{DtLookup, dimension_columns, dimension_source, facts_source, literal, literal_pattern, sql_path},
+    layer_tables::{DtLookup, dimension_columns, dimension_source, facts_source, literal, literal_pattern, sql_path, totals_source},
     violations::{RowLimit, ViolationFile},
 };
 use crate::{
@@ -179,6 +179,12 @@ impl<'a> Session<'a> {
         )
     }
 
+    /// The totals of orders of some partitions, under the name that the checks know.
+    pub(super) fn load_totals(&self, partitions: &BTreeSet<Dt>) -> Result<(), CheckError> {
+        let rows = totals_source(self.view, partitions.iter(), DtLookup::Join);
+        self.execute("reading the totals of orders", &format!("CREATE OR REPLACE VIEW fact_order_total_changed AS {rows};"))
+    }
+
     /// Notes the keys that a query of keys reports now, so that it does not report them again.
     pub(super) fn remember_keys(&self, sql: &str) -> Result<(), CheckError> {
         self.execute("setting up", &format!("INSERT INTO reported_keys SELECT order_id, sku FROM (\n{sql}\n);"))
@@ -189,12 +195,18 @@ impl<'a> Session<'a> {
         if self.changed_is_view.replace(true) { "DROP VIEW fact_order_changed;" } else { "DROP TABLE fact_order_changed;" }
     }
 
-    /// What a user's SQL sees: all of the layer as `fact_order`, and the run's share as `fact_order_changed`.
+    /// What a user's SQL sees: all of the layer as `fact_order` and `fact_order_total`, and the run's share as `fact_order_changed` and
+    /// `fact_order_total_changed`.
     pub(super) fn whole_layer(&self) -> Result<(), CheckError> {
         let all = facts_source(self.view, self.view.facts.keys(), DtLookup::Expression);
         let changed = facts_source(self.view, self.view.changed.iter(), DtLookup::Expression);
         let drop = self.drop_changed();
-        self.execute("setting up", &format!("{drop} CREATE VIEW fact_order AS {all}; CREATE VIEW fact_order_changed AS {changed};"))
+        self.execute("setting up", &format!("{drop} CREATE VIEW fact_order AS {all}; CREATE VIEW fact_order_changed AS {changed};"))?;
+        let all = totals_source(self.view, self.view.totals.keys(), DtLookup::Expression);
+        let changed = totals_source(self.view, self.view.changed_totals.iter(), DtLookup::Expression);
+        let (all, changed) =
+            (format!("CREATE VIEW fact_order_total AS {all};"), format!("CREATE OR REPLACE VIEW fact_order_total_changed AS {changed};"));
+        self.execute("setting up", &format!("{all} {changed}"))
     }
 
     /// The numbers of the conditions that are true, in their order, found by one query.
@@ -293,6 +305,7 @@ fn allowed_folders(view: &LayerView) -> Vec<String> {
     let folders: BTreeSet<&Path> = view
         .facts
         .values()
+        .chain(view.totals.values())
         .filter_map(|path| path.parent()?.parent())
         .chain([&view.dim_user, &view.dim_product].into_iter().flatten().filter_map(|path| path.parent()))
         .collect();

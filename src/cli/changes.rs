@@ -19,6 +19,7 @@ pub(super) fn run(args: &ChangesArgs, display: &Display) -> Result<u8, RunError>
         "rows_removed": found.rows_removed,
         "rows_changed": found.rows_changed,
         "partitions": found.partitions,
+        "order_totals": found.order_totals,
         "dimensions": found.dimensions,
     });
     if display.json {

@@ -29,6 +29,9 @@ pub(super) fn show(out: &mut String, found: &LayerDiff) {
         found.rows_changed,
         found.partitions.len()
     );
+    if !found.order_totals.is_empty() {
+        let _ = writeln!(out, "totals of orders differ in {} partitions", found.order_totals.len());
+    }
     for name in &found.dimensions {
         let _ = writeln!(out, "{name} differs");
     }

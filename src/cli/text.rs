@@ -296,6 +296,18 @@ fn written(out: &mut String, summary: &Summary, settings: &Settings) {
             &format!("{}: {}", counted(summary.partitions_removed.len() as u64, "partition"), range(&summary.partitions_removed)),
         );
     }
+    if !summary.order_totals_changed.is_empty() {
+        row(
+            out,
+            "totals",
+            &format!(
+                "of orders, {} of {}: {}",
+                counted(summary.order_totals_changed.len() as u64, "partition"),
+                settings.output.at(places::ORDER_TOTALS),
+                range(&summary.order_totals_changed)
+            ),
+        );
+    }
     if summary.partitions_unchanged > 0 {
         row(out, "untouched", &format!("{} as they were", counted(summary.partitions_unchanged, "partition")));
     }

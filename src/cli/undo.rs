@@ -22,6 +22,9 @@ pub(super) fn run(args: &UndoArgs, display: &Display, cancel: &Cancel) -> Result
         let (written, removed) = (undone.partitions_written.len() as u64, undone.partitions_removed.len() as u64);
         let _ = writeln!(out, "run {} is undone, by run {} (commit {})", undone.undone, undone.run_id, undone.commit);
         let _ = writeln!(out, "{} as before, {} removed", text::counted(written, "partition"), text::counted(removed, "partition"));
+        if !undone.order_totals.is_empty() {
+            let _ = writeln!(out, "totals of orders as before in {}", text::counted(undone.order_totals.len() as u64, "partition"));
+        }
         for name in &undone.dimensions_kept {
             let _ = writeln!(out, "{name} stays as it is: later runs may rely on its members");
         }

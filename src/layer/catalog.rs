@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    IndexBuilder, LayerError, LayerState, OpenedLayer, PartitionEntry, Segment, StateOrigin, StoredPartition, StoredPartitions,
+    IndexBuilder, LayerError, LayerState, OpenedLayer, OrderTotalsEntry, PartitionEntry, Segment, StateOrigin, StoredOrderTotals,
+    StoredPartition, StoredPartitions,
     index::{self, Entry, SegmentFile},
     state::{found_object, revenue_of},
 };
@@ -47,6 +48,8 @@ pub struct Catalog {
     read_again: Vec<Dt>,
     /// Partitions that the state names, and that are no longer there.
     lost: Vec<Dt>,
+    /// Partitions whose totals are not those that were committed, or are gone.
+    changed_totals: Vec<Dt>,
     /// Files that no commit has put, with their content.
     found: BTreeMap<Key, ObjectRef>,
     /// The partitions of each order of a partition that was read again, if there are several.
@@ -107,6 +110,7 @@ impl Catalog {
             has_new_stamps: opened.origin != StateOrigin::Log,
             read_again: Vec::new(),
             lost: Vec::new(),
+            changed_totals: Vec::new(),
             found: BTreeMap::new(),
             found_again: BTreeSet::new(),
         };
@@ -156,6 +160,11 @@ impl Catalog {
         &self.lost
     }
 
+    /// Partitions whose totals somebody changed or removed.
+    pub fn changed_totals(&self) -> &[Dt] {
+        &self.changed_totals
+    }
+
     /// Files that no commit has put, with their content: the next commit makes objects of them.
     pub fn found(&self) -> &BTreeMap<Key, ObjectRef> {
         &self.found
@@ -177,7 +186,8 @@ impl Catalog {
         };
         if let Some(known) = known.filter(|known| known.looks_like(bytes, modified_ns)) {
             self.note_object(&key, &known.version);
-            self.state.partitions.insert(dt, known.clone());
+            let totals = if known.totals.is_some() { self.find_totals(dt, known.totals.as_ref())? } else { None };
+            self.state.partitions.insert(dt, PartitionEntry { totals, ..known.clone() });
             return Ok(());
         }
         self.read_fresh(dt, key, known)
@@ -209,7 +219,8 @@ impl Catalog {
         } else {
             self.note_object(&key, &version);
         }
-        self.state.partitions.insert(dt, PartitionEntry { version, modified_ns, rows: stored.rows.len() as u64, revenue });
+        let totals = self.find_totals(dt, known.and_then(|known| known.totals.as_ref()))?;
+        self.state.partitions.insert(dt, PartitionEntry { version, modified_ns, rows: stored.rows.len() as u64, revenue, totals });
         if same.is_some() && !self.is_rebuilt {
             return Ok(());
         }
@@ -225,6 +236,41 @@ impl Catalog {
             }
         }
         Ok(())
+    }
+
+    /// The totals of a partition, as they are: by size and time those that were committed, else by their content.
+    fn find_totals(&mut self, dt: Dt, known: Option<&OrderTotalsEntry>) -> Result<Option<OrderTotalsEntry>, LayerError> {
+        let key = places::order_totals_file(dt);
+        let stamp = if self.output.folder().is_some() { store::size_and_time(&self.output.at(&key))? } else { None };
+        if let (Some(known), Some((bytes, modified_ns))) = (known, stamp)
+            && known.looks_like(bytes, modified_ns)
+        {
+            return Ok(Some(known.clone()));
+        }
+        let Some(content) = self.output.read(&key)? else {
+            if known.is_some() {
+                self.has_new_stamps = true;
+                self.changed_totals.push(dt);
+            }
+            return Ok(None);
+        };
+        let (bytes, checksum) = (content.len() as u64, store::checksum(&content));
+        let modified_ns = stamp.map_or(0, |(_, time)| time);
+        let rows = StoredOrderTotals::parse(content, dt, &self.output.at(&key))?.rows.len() as u64;
+        self.has_new_stamps = true;
+        if let Some(known) = known.filter(|known| known.version.bytes == bytes && known.version.checksum == checksum) {
+            return Ok(Some(OrderTotalsEntry { modified_ns, ..known.clone() }));
+        }
+        // In a bucket, a file without rows stands for none.
+        if rows == 0 {
+            return Ok(None);
+        }
+        let version = ObjectRef { object: found_object(&key, &checksum), bytes, checksum };
+        if !self.is_rebuilt {
+            self.changed_totals.push(dt);
+        }
+        self.found.insert(key, version.clone());
+        Ok(Some(OrderTotalsEntry { version, modified_ns, rows }))
     }
 
     /// Takes the dimensions as they are.

@@ -1,5 +1,5 @@
 //! Partitions of `fact_order`: staged by a run, stored on disk, merged one by one; the index that knows which partitions
-//! hold an order, and the lineage that knows which record brought it.
+//! hold an order, the lineage that knows which record brought it, and the totals of orders beside the lines.
 //!
 //! Responsible for the CSV in and out and for which version of a row wins. Knows no source, no dimension, and nothing of
 //! how files come to be published.
@@ -14,12 +14,14 @@ mod index;
 mod lineage;
 mod merge;
 mod moves;
+mod order_totals;
 mod parquet;
 mod present_orders;
 mod prices;
 mod rewrite;
 mod stage;
 mod staged_rows;
+mod staged_totals;
 mod state;
 mod stored;
 mod stored_order;
@@ -40,11 +42,13 @@ pub use lineage::{
 };
 pub use merge::{MergeCounts, MergeRules, MergedContent, MergedPartition, merge_partition};
 pub use moves::{BestVersions, best_versions};
+pub use order_totals::{MergedOrderTotals, OrderTotalsMerge, StoredOrderTotals, order_totals_header};
 pub use present_orders::{PresentOrders, PresentOrdersBuilder};
 pub use prices::{PriceBook, RunPrices, SlipFactor, SlippedLine};
 pub use rewrite::{RewrittenPartition, rewritten};
 pub use stage::{EmptiedVersion, FinishedStage, Stage, StagedLines};
 pub use staged_rows::CutBatch;
-pub use state::{LayerState, OpenedLayer, PartitionEntry, StateOrigin, entry_of, found_entry};
+pub use staged_totals::{CutTotals, StagedTotal};
+pub use state::{LayerState, OpenedLayer, OrderTotalsEntry, PartitionEntry, StateOrigin, entry_of, found_entry};
 pub use stored::{StoredPartition, StoredPartitions, newest_row};
 pub use stored_order::{FoundBy, RowColumns, StoredOrder, StoredRow, stored_order};

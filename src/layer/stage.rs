@@ -12,8 +12,9 @@ use std::{
 use polars::prelude::DataFrame;
 
 use super::{
-    CutBatch, DroppedLines, IndexBuilder, LayerError, LineageBuilder, PageOrigin,
+    CutBatch, CutTotals, DroppedLines, IndexBuilder, LayerError, LineageBuilder, PageOrigin, StagedTotal,
     staged_rows::{self, Segment},
+    staged_totals,
 };
 use crate::{
     model::{Dt, FactBuilder, FactSchema, UtcMicros, order_hash},
@@ -49,6 +50,8 @@ pub struct Stage {
     /// Records that came by.
     records: u64,
     parts: BTreeMap<Dt, Vec<Part>>,
+    /// The totals of orders.
+    totals: BTreeMap<Dt, Vec<Part>>,
     /// Rows of each partition so far.
     rows: BTreeMap<Dt, u64>,
     index: IndexBuilder,
@@ -86,6 +89,7 @@ pub struct StagedLines {
     dropped: DroppedLines,
     emptied: Vec<EmptiedVersion>,
     parts: BTreeMap<Dt, Vec<Part>>,
+    totals: BTreeMap<Dt, Vec<Part>>,
 }
 
 impl Stage {
@@ -101,6 +105,7 @@ impl Stage {
             bound,
             records: 0,
             parts: BTreeMap::new(),
+            totals: BTreeMap::new(),
             rows: BTreeMap::new(),
             index,
             lineage,
@@ -144,6 +149,14 @@ impl Stage {
         self.index.spill()
     }
 
+    /// Takes the totals of the batch that follows.
+    pub fn push_totals(&mut self, totals: CutTotals) {
+        for (dt, Segment { bytes, rows }) in totals.segments {
+            self.held += bytes.len();
+            self.totals.entry(dt).or_default().push(Part { rows, base: self.records, place: Place::Memory(bytes) });
+        }
+    }
+
     /// Notes a dropped line of the batch that follows.
     pub fn push_dropped_line(&mut self, record_number: u64, sku: Option<&str>) {
         self.dropped.push(self.records + record_number, sku);
@@ -159,7 +172,13 @@ impl Stage {
     /// Ends the staging.
     pub fn finish(self) -> FinishedStage {
         FinishedStage {
-            lines: StagedLines { schema: self.schema, dropped: self.dropped, emptied: self.emptied, parts: self.parts },
+            lines: StagedLines {
+                schema: self.schema,
+                dropped: self.dropped,
+                emptied: self.emptied,
+                parts: self.parts,
+                totals: self.totals,
+            },
             orders: self.index,
             lineage: self.lineage,
         }
@@ -174,7 +193,7 @@ impl Stage {
         let mut writer = BufWriter::with_capacity(1 << 20, File::create(path.as_path()).map_err(failed())?);
         let file = Arc::new(File::open(path.as_path()).map_err(failed())?);
         let mut offset = 0;
-        for part in self.parts.values_mut().flatten() {
+        for part in self.parts.values_mut().chain(self.totals.values_mut()).flatten() {
             let Place::Memory(held) = &part.place else { continue };
             writer.write_all(held).map_err(failed())?;
             let bytes = held.len();
@@ -225,23 +244,46 @@ impl StagedLines {
     pub fn load(&self, dt: Dt) -> Result<Option<DataFrame>, LayerError> {
         let Some(parts) = self.parts.get(&dt) else { return Ok(None) };
         let mut rows = FactBuilder::new(&self.schema, parts.iter().map(|part| part.rows).sum());
-        let mut spilled = Vec::new();
-        for part in parts {
-            let (bytes, path) = match &part.place {
-                Place::Memory(bytes) => (&bytes[..], None),
-                Place::Spilled { file, path, offset, bytes } => {
-                    spilled.resize(*bytes, 0);
-                    file.read_exact_at(&mut spilled, *offset).map_err(StoreError::io("read", path.as_path()))?;
-                    (&spilled[..], Some(path))
-                }
-            };
-            staged_rows::decode(bytes, part.base, &self.schema, &mut rows).ok_or_else(|| {
-                let path = path.map_or_else(PathBuf::new, |path| path.to_path_buf());
-                StoreError::io("read", path)(io::Error::new(io::ErrorKind::InvalidData, "what was spilled has changed"))
-            })?;
-        }
+        read_parts(parts, |bytes, base| staged_rows::decode(bytes, base, &self.schema, &mut rows))?;
         Ok(Some(rows.finish()?))
     }
+
+    /// The totals of the orders of a partition, in source order.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub fn load_totals(&self, dt: Dt) -> Result<Vec<StagedTotal>, LayerError> {
+        let Some(parts) = self.totals.get(&dt) else { return Ok(Vec::new()) };
+        let mut totals = Vec::with_capacity(parts.iter().map(|part| part.rows).sum());
+        read_parts(parts, |bytes, base| staged_totals::decode(bytes, base, &mut totals))?;
+        Ok(totals)
+    }
+
+    /// Whether the run has totals for a partition.
+    pub fn has_totals(&self, dt: Dt) -> bool {
+        self.totals.contains_key(&dt)
+    }
+}
+
+/// Reads the parts of a partition, one after the other. `decode` gets the bytes of each, and the number that its records are counted
+/// from.
+fn read_parts(parts: &[Part], mut decode: impl FnMut(&[u8], u64) -> Option<()>) -> Result<(), LayerError> {
+    let mut spilled = Vec::new();
+    for part in parts {
+        let (bytes, path) = match &part.place {
+            Place::Memory(bytes) => (&bytes[..], None),
+            Place::Spilled { file, path, offset, bytes } => {
+                spilled.resize(*bytes, 0);
+                file.read_exact_at(&mut spilled, *offset).map_err(StoreError::io("read", path.as_path()))?;
+                (&spilled[..], Some(path))
+            }
+        };
+        decode(bytes, part.base).ok_or_else(|| {
+            let path = path.map_or_else(PathBuf::new, |path| path.to_path_buf());
+            StoreError::io("read", path)(io::Error::new(io::ErrorKind::InvalidData, "what was spilled has changed"))
+        })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -144,15 +144,25 @@ impl Encoder {
     }
 
     fn text(&mut self, text: &str) {
-        self.number(text.len() as u64);
-        self.out.extend_from_slice(text.as_bytes());
+        write_text(&mut self.out, text);
     }
 
     fn optional(&mut self, text: Option<&str>) {
-        self.out.push(u8::from(text.is_some()));
-        if let Some(text) = text {
-            self.text(text);
-        }
+        write_optional(&mut self.out, text);
+    }
+}
+
+/// Appends a text, its length before it.
+pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
+    write_number(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends a text that may be missing.
+pub(super) fn write_optional(out: &mut Vec<u8>, text: Option<&str>) {
+    out.push(u8::from(text.is_some()));
+    if let Some(text) = text {
+        write_text(out, text);
     }
 }
 
@@ -256,7 +266,7 @@ impl<'s> Reader<'s> {
         std::str::from_utf8(text).ok()
     }
 
-    fn optional(&mut self) -> Option<Option<&'s str>> {
+    pub(super) fn optional(&mut self) -> Option<Option<&'s str>> {
         if self.byte()? == 0 { Some(None) } else { self.text().map(Some) }
     }
 

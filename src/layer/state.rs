@@ -32,6 +32,29 @@ pub struct PartitionEntry {
     /// Its revenue by currency, in ten-thousandths.
     #[serde(with = "units_as_text")]
     pub revenue: CurrencyTotals,
+    /// The totals of its orders; `None` where no source says them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<OrderTotalsEntry>,
+}
+
+/// What is known of the totals of a partition's orders.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OrderTotalsEntry {
+    /// Their content.
+    #[serde(flatten)]
+    pub version: ObjectRef,
+    /// The modification time of their file, as [`PartitionEntry::modified_ns`].
+    #[serde(default)]
+    pub modified_ns: u64,
+    /// How many orders they are of.
+    pub rows: u64,
+}
+
+impl OrderTotalsEntry {
+    /// Whether a file of this size and time is the one that was committed: enough not to read it.
+    pub fn looks_like(&self, bytes: u64, modified_ns: u64) -> bool {
+        self.version.bytes == bytes && self.modified_ns == modified_ns
+    }
 }
 
 impl PartitionEntry {
@@ -169,13 +192,21 @@ impl LayerState {
         }
     }
 
-    /// The content that stands at a place: of a partition or a dimension.
+    /// The content that stands at a place: of a partition, of its totals, or of a dimension.
     pub fn version_at(&self, key: &Key) -> Option<&ObjectRef> {
         if let Some(dt) = places::partition_of_key(key) {
             return self.partitions.get(&dt).filter(|entry| entry.key(dt) == *key).map(|entry| &entry.version);
         }
+        if let Some(dt) = places::order_totals_of_key(key) {
+            return self.partitions.get(&dt)?.totals.as_ref().map(|totals| &totals.version);
+        }
         let name = key.as_str().strip_prefix("dims/")?.split_once('/')?.0;
         self.dimensions.get(name)
+    }
+
+    /// The totals of orders, by partition.
+    pub fn order_totals(&self) -> impl Iterator<Item = (Dt, &OrderTotalsEntry)> {
+        self.partitions.iter().filter_map(|(&dt, entry)| Some((dt, entry.totals.as_ref()?)))
     }
 
     /// All objects that the state names.
@@ -183,10 +214,11 @@ impl LayerState {
         self.data_objects().chain(self.own_objects())
     }
 
-    /// The objects of partitions and dimensions.
+    /// The objects of partitions, of their totals, and of dimensions.
     pub fn data_objects(&self) -> impl Iterator<Item = &Key> {
         let partitions = self.partitions.values().map(|entry| &entry.version.object);
-        partitions.chain(self.dimensions.values().map(|version| &version.object))
+        let totals = self.order_totals().map(|(_, totals)| &totals.version.object);
+        partitions.chain(totals).chain(self.dimensions.values().map(|version| &version.object))
     }
 
     /// The tool's own objects: the index and the prices.
@@ -285,21 +317,21 @@ fn before_commits(output: &Output) -> Result<Option<LayerState>, StoreError> {
         let PartitionBeforeCommits { stamp, rows, revenue } = before;
         let FileStamp { bytes, modified_ns, checksum } = stamp;
         let version = ObjectRef { object: found_object(&places::partition_file(dt, FileFormat::default()), &checksum), bytes, checksum };
-        (dt, PartitionEntry { version, modified_ns, rows, revenue })
+        (dt, PartitionEntry { version, modified_ns, rows, revenue, totals: None })
     };
     let partitions = catalog.partitions.into_iter().map(partition).collect();
     let (columns, dimensions) = (catalog.columns, BTreeMap::new());
     Ok(Some(LayerState { columns, segments, prices, partitions, dimensions, coverage, ..LayerState::default() }))
 }
 
-/// The entry of a partition with this canonical CSV, whose file is, or is to be, this object.
+/// The entry of a partition with this canonical CSV, whose file is, or is to be, this object. Without totals.
 ///
 /// # Errors
 /// [`LayerError::Partition`] where the content can't be parsed.
 pub fn entry_of(csv: &[u8], version: ObjectRef, dt: Dt, schema: &FactSchema) -> Result<PartitionEntry, LayerError> {
     let path = Path::new(version.object.as_str()).to_owned();
     let rows = FactRows::new(&csv::read_partition(csv, dt, &path, schema)?.finish()?)?;
-    Ok(PartitionEntry { version, modified_ns: 0, rows: rows.len() as u64, revenue: revenue_of(&rows) })
+    Ok(PartitionEntry { version, modified_ns: 0, rows: rows.len() as u64, revenue: revenue_of(&rows), totals: None })
 }
 
 /// The revenue of rows, by currency.
@@ -318,7 +350,7 @@ pub(super) fn revenue_of(rows: &FactRows) -> CurrencyTotals {
 pub fn found_entry(key: &Key, bytes: &[u8]) -> PartitionEntry {
     let checksum = store::checksum(bytes);
     let version = ObjectRef { object: found_object(key, &checksum), bytes: bytes.len() as u64, checksum };
-    PartitionEntry { version, modified_ns: 0, rows: 0, revenue: CurrencyTotals::new() }
+    PartitionEntry { version, modified_ns: 0, rows: 0, revenue: CurrencyTotals::new(), totals: None }
 }
 
 /// The object of a file that no commit has put: what stood there before commits, or what somebody wrote. Its content names it.

@@ -8,10 +8,10 @@ use std::{
 
 use polars::prelude::DataFrame;
 
-use super::{LayerError, PartitionEntry, csv, file_format};
+use super::{LayerError, PartitionEntry, StoredOrderTotals, csv, file_format};
 use crate::{
     model::{Dt, FactRows, FactSchema, FileFormat, UtcMicros},
-    store::{self, Key, Output, Tag, places},
+    store::{self, Key, ObjectRef, Output, Tag, places},
 };
 
 /// A stored partition: its canonical CSV, and its rows in their order.
@@ -75,8 +75,8 @@ impl<'a> StoredPartitions<'a> {
         let key = entry.key(dt);
         let path = self.output.at(&key);
         let bytes = match self.output.folder() {
-            Some(_) => self.read_file(&path, entry)?,
-            None => self.fetch(&key, entry)?,
+            Some(_) => self.read_file(&path, &entry.version)?,
+            None => self.fetch(&key, &entry.version)?,
         };
         StoredPartition::parse(bytes, dt, &path, self.schema).map(Some)
     }
@@ -88,22 +88,40 @@ impl<'a> StoredPartitions<'a> {
         }
     }
 
-    /// The content of a partition in a folder: its file, or, where another run has replaced that meanwhile, its object.
-    fn read_file(&self, path: &Path, entry: &PartitionEntry) -> Result<Vec<u8>, LayerError> {
-        if let Some(bytes) = store::read(path)?.filter(|bytes| entry.version.is_of(bytes)) {
+    /// Reads the totals of a partition's orders; `None` where there are none. In a bucket, a local copy is left at their place.
+    ///
+    /// # Errors
+    /// As [`StoredPartitions::load`].
+    pub fn load_totals(&self, dt: Dt) -> Result<Option<StoredOrderTotals>, LayerError> {
+        let key = places::order_totals_file(dt);
+        let Some(totals) = self.entries.get(&dt).and_then(|entry| entry.totals.as_ref()) else {
+            self.see(key, None);
+            return Ok(None);
+        };
+        let path = self.output.at(&key);
+        let bytes = match self.output.folder() {
+            Some(_) => self.read_file(&path, &totals.version)?,
+            None => self.fetch(&key, &totals.version)?,
+        };
+        StoredOrderTotals::parse(bytes, dt, &path).map(Some)
+    }
+
+    /// The content of a version in a folder: its file, or, where another run has replaced that meanwhile, its object.
+    fn read_file(&self, path: &Path, version: &ObjectRef) -> Result<Vec<u8>, LayerError> {
+        if let Some(bytes) = store::read(path)?.filter(|bytes| version.is_of(bytes)) {
             return Ok(bytes);
         }
-        let kept = store::read(&self.output.at(&entry.version.object))?.filter(|bytes| entry.version.is_of(bytes));
+        let kept = store::read(&self.output.at(&version.object))?.filter(|bytes| version.is_of(bytes));
         kept.ok_or_else(|| LayerError::Changed { path: path.to_owned() })
     }
 
-    /// The content of a partition in a bucket: its installed file if that is what the state says, else its object.
-    fn fetch(&self, key: &Key, entry: &PartitionEntry) -> Result<Vec<u8>, LayerError> {
+    /// The content of a version in a bucket: its installed file if that is what the state says, else its object.
+    fn fetch(&self, key: &Key, version: &ObjectRef) -> Result<Vec<u8>, LayerError> {
         let installed = self.output.object(key)?;
         self.see(key.clone(), installed.as_ref().map(|object| object.tag.clone()));
-        let bytes = match installed.filter(|object| entry.version.is_of(&object.bytes)) {
+        let bytes = match installed.filter(|object| version.is_of(&object.bytes)) {
             Some(object) => object.bytes.into(),
-            None => self.output.read_version(&entry.version)?,
+            None => self.output.read_version(version)?,
         };
         store::write_staged(&self.output.at(key), &bytes)?;
         Ok(bytes)

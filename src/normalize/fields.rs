@@ -170,7 +170,7 @@ impl Field {
     }
 
     /// A raw value, where it holds something.
-    fn held<'a>(&'a self, raw: &'a str) -> Option<Scalar<'a>> {
+    pub(super) fn held<'a>(&'a self, raw: &'a str) -> Option<Scalar<'a>> {
         match Scalar::of(raw) {
             Scalar::Missing => None,
             value if self.counts_as_missing(&value) => None,
@@ -205,7 +205,8 @@ impl Field {
         value.instant(self.time, self.zone)
     }
 
-    fn default(&self) -> Scalar<'_> {
+    /// The value where every leaf is missing.
+    pub(super) fn default(&self) -> Scalar<'_> {
         self.default.as_deref().map_or(Scalar::Missing, |default| Scalar::Text(default.into()))
     }
 

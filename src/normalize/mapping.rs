@@ -8,8 +8,11 @@ use super::{
     scalar::Scalar,
 };
 use crate::{
-    model::{ExtraType, FactSchema, FieldPath, Level, MoneyError, ParsedMoney, QuantityType, WILDCARD},
-    settings::{ASKED_LINES, ColumnValue, Cursor, FactColumn, FieldRule, Limits, Profile, RepeatedSku, Shop, SkipRule, SkipValues},
+    model::{ExtraType, FactSchema, FieldPath, Level, Money, MoneyError, ORDER_AMOUNTS, OrderAmounts, ParsedMoney, QuantityType, WILDCARD},
+    settings::{
+        ASKED_LINES, AmountRule, ColumnValue, Cursor, FactColumn, FieldRule, Limits, OrderTotalRules, Profile, RepeatedSku, Shop, SkipRule,
+        SkipValues, WhichAmounts,
+    },
 };
 
 /// A field of a record, in the order of [`RECORD_FIELDS`].
@@ -96,14 +99,14 @@ impl SkipField {
     }
 }
 
-/// A sum of amounts of a line: of one, or of those of every element of a list.
+/// An amount: one, or the sum of those in every element of a list.
 pub(super) struct SummedField {
     /// How each amount is written.
     amount: Field,
     places: Vec<SummedPlace>,
 }
 
-/// Where the amounts of a sum are.
+/// Where such amounts are.
 struct SummedPlace {
     leaf: usize,
     /// The paths within the value at the leaf, outermost first; each leads into every element of a list. Empty: the value itself.
@@ -124,7 +127,7 @@ impl SummedField {
         SummedField { amount, places: rule.paths.iter().filter_map(place).collect() }
     }
 
-    /// The sum of the first place that has some; `None` where there is none. It is rounded if one of its amounts is.
+    /// The sum of the first place that has some, or else the default; `None` where there is none. It is rounded if one of its amounts is.
     ///
     /// # Errors
     /// An amount that is not a number, or does not fit.
@@ -137,8 +140,8 @@ impl SummedField {
                 values = inner?.concat();
             }
             let mut sum: Option<ParsedMoney> = None;
-            for raw in &values {
-                if let Some(amount) = amount(&self.amount, &self.amount.first(std::iter::once(raw.as_str())), cells, currency)? {
+            for value in values.iter().filter_map(|raw| self.amount.held(raw)) {
+                if let Some(amount) = amount(&self.amount, &value, cells, currency)? {
                     sum = Some(sum.map_or(Ok(amount), |sum| sum.plus(amount))?);
                 }
             }
@@ -146,8 +149,54 @@ impl SummedField {
                 return Ok(sum);
             }
         }
-        Ok(None)
+        amount(&self.amount, &self.amount.default(), cells, currency)
     }
+}
+
+/// The fields of each of [`ORDER_AMOUNTS`], which are added up; none where the profile has none.
+pub(super) struct TotalsFields([Vec<SummedField>; ORDER_AMOUNTS.len()]);
+
+impl TotalsFields {
+    fn compile(rules: &OrderTotalRules, trie: &mut PathTrie) -> TotalsFields {
+        let mut fields = |rule: &AmountRule| match rule.which {
+            WhichAmounts::First => vec![SummedField::compile(&rule.field, trie)],
+            WhichAmounts::All => {
+                let of_path = |path: &FieldPath| FieldRule { paths: vec![path.clone()], ..rule.field.clone() };
+                rule.field.paths.iter().map(|path| SummedField::compile(&of_path(path), trie)).collect()
+            }
+        };
+        TotalsFields(ORDER_AMOUNTS.map(|name| rules.amounts.get(name).map(&mut fields).unwrap_or_default()))
+    }
+
+    /// The amounts of a record, and how many of them are present and no amount.
+    pub(super) fn amounts(&self, cells: &[Option<&str>], currency: Option<&str>) -> ReadAmounts {
+        let mut read = ReadAmounts { amounts: OrderAmounts::default(), unreadable: 0 };
+        for (amount, fields) in read.amounts.iter_mut().zip(&self.0) {
+            match sum_of(fields, cells, currency) {
+                Ok(sum) => *amount = sum,
+                Err(MoneyError::NotANumber | MoneyError::OutOfRange) => read.unreadable += 1,
+            }
+        }
+        read
+    }
+}
+
+/// The sum of those fields that have an amount; `None` where none has.
+fn sum_of(fields: &[SummedField], cells: &[Option<&str>], currency: Option<&str>) -> Result<Option<Money>, MoneyError> {
+    let mut sum: Option<ParsedMoney> = None;
+    for field in fields {
+        if let Some(amount) = field.sum(cells, currency)? {
+            sum = Some(sum.map_or(Ok(amount), |sum| sum.plus(amount))?);
+        }
+    }
+    Ok(sum.map(|sum| sum.money))
+}
+
+/// What a record says of the totals of its order.
+pub(super) struct ReadAmounts {
+    pub(super) amounts: OrderAmounts,
+    /// Amounts that are present and can't be read.
+    pub(super) unreadable: u32,
 }
 
 /// The raw values at a path in every element of a list; none of null. What is no such list is no amount.
@@ -194,6 +243,7 @@ pub(super) struct CompiledMapping {
     pub(super) skip: Vec<SkipField>,
     pub(super) skip_lines: Vec<SkipField>,
     pub(super) discount: Option<SummedField>,
+    pub(super) totals: Option<TotalsFields>,
     pub(super) extra: Vec<ExtraField>,
     /// The leaf of lines that were asked for by a request of their own.
     pub(super) asked_lines: Option<usize>,
@@ -222,6 +272,8 @@ impl Mapping<'_> {
         let line = fixed_fields(&LINE_FIELDS, own(|profile| &profile.line_fields), &mut line_trie);
         let discount = self.profile.and_then(|profile| profile.line_fields.get("discount"));
         let discount = discount.map(|rule| SummedField::compile(rule, &mut line_trie));
+        let totals = self.profile.and_then(|profile| profile.totals.as_ref());
+        let totals = totals.map(|rules| TotalsFields::compile(rules, &mut record_trie));
         let skip_field = |rule: &SkipRule, trie: &mut PathTrie| SkipField {
             field: trie.field(&FieldRule { paths: vec![rule.path.clone()], ..FieldRule::default() }),
             values: rule.values.clone(),
@@ -240,7 +292,7 @@ impl Mapping<'_> {
         let extra = self.columns.iter().map(extra_field).collect();
         let asks = self.profile.is_some_and(|profile| profile.line_request.is_some());
         let asked_lines = if asks { record_trie.leaf(&FieldPath::root().child(ASKED_LINES)) } else { None };
-        CompiledMapping { record_trie, line_trie, record, line, skip, skip_lines, discount, extra, asked_lines }
+        CompiledMapping { record_trie, line_trie, record, line, skip, skip_lines, discount, totals, extra, asked_lines }
     }
 
     /// The schema of the rows.

@@ -13,6 +13,7 @@ mod prefix;
 mod read_paths;
 mod record;
 mod scalar;
+mod totals;
 mod walk;
 
 pub use mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
@@ -22,3 +23,4 @@ pub use read_paths::{ColumnPlace, ReadPaths};
 pub use record::{
     BatchRules, Drop, EmptiedOrder, LineOfDrop, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, TimestampWindow,
 };
+pub use totals::RecordTotal;

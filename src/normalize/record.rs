@@ -16,13 +16,14 @@ use super::{
     observe::{Sampling, observe},
     prefix::IdPrefix,
     scalar::Scalar,
+    totals::{RecordTotal, lines_total},
     walk::{Captured, Maps},
 };
 use crate::{
     drift::ObservedShape,
     model::{
-        self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, OrderHash, ParsedMoney, Quantity,
-        QuantityType, RawRecord, Reason, RevenueByDt, UtcMicros, Window, fitting_text, order_hash,
+        self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, OrderHash, OrderTotal, ParsedMoney,
+        Quantity, QuantityType, RawRecord, Reason, RevenueByDt, UtcMicros, Window, fitting_text, order_hash,
     },
     settings::{Cursor, Limits, RepeatedSku, Shop},
 };
@@ -193,6 +194,8 @@ pub struct NormalizedBatch {
     pub emptied: Vec<EmptiedOrder>,
     /// The orders of all records; `None` unless the normalizer notes them.
     pub read: Option<ReadOrders>,
+    /// The totals of each record that has rows, where the profile maps totals.
+    pub totals: Vec<RecordTotal>,
     /// The counts of the batch.
     pub counts: RecordCounts,
     /// Σ `line_total` of the rows, summed separately for reconciliation.
@@ -287,6 +290,7 @@ impl RecordNormalizer {
             captured: Captured::new(&self.maps),
             lines: Vec::new(),
             skus: Vec::new(),
+            line_totals: Vec::new(),
             summed: Vec::new(),
             summed_at: HashMap::new(),
             batch: NormalizedBatch {
@@ -294,6 +298,7 @@ impl RecordNormalizer {
                 drops: Vec::new(),
                 emptied: Vec::new(),
                 read: self.notes_orders.then(ReadOrders::default),
+                totals: Vec::new(),
                 counts: RecordCounts::default(),
                 revenue: RevenueByDt::default(),
                 shape: ObservedShape::default(),
@@ -416,6 +421,8 @@ struct Work<'a> {
     /// The places of the current record's lines.
     lines: Vec<usize>,
     skus: Vec<Cow<'a, str>>,
+    /// The `line_total` of each of `skus`.
+    line_totals: Vec<Money>,
     /// The lines of the current record, one per sku (`repeated_sku = "sum"`).
     summed: Vec<LineValues<'a>>,
     /// The index in `summed` of each sku. A map, because a record may have any number of lines.
@@ -553,6 +560,7 @@ impl<'a> Work<'a> {
     fn lines(&mut self, heading: &Heading<'a>, lines: &[usize], bytes: &'a [u8]) {
         self.batch.counts.lines_read += lines.len() as u64;
         self.skus.clear();
+        self.line_totals.clear();
         let mut shared: Option<Arc<[u8]>> = None;
         let mut drop_line = |work: &mut Self, index: usize, line: usize, reason: Reason| {
             work.batch.counts.drop(reason);
@@ -586,7 +594,28 @@ impl<'a> Work<'a> {
             return self.drop_record(Reason::NoValidItems, Some(&heading.order_id), bytes);
         }
         self.batch.counts.records_processed += 1;
-        self.batch.counts.repeated_skus += repeated(&self.skus);
+        let repeated_skus = repeated(&self.skus);
+        self.batch.counts.repeated_skus += repeated_skus;
+        self.total(heading, repeated_skus);
+    }
+
+    /// Notes the totals of the order, where the profile maps them.
+    fn total(&mut self, heading: &Heading<'a>, repeated_skus: u64) {
+        let Some(fields) = &self.normalizer.mapping.totals else { return };
+        let read = fields.amounts(&self.captured.cells, heading.currency.as_deref());
+        let lines_total = lines_total(&self.skus, &self.line_totals, repeated_skus);
+        self.batch.counts.values_unreadable += u64::from(read.unreadable) + u64::from(lines_total.is_none());
+        let owned = |text: &Option<Cow<'a, str>>| text.as_deref().map(str::to_owned);
+        let total = OrderTotal {
+            order_id: heading.order_id.clone().into_owned(),
+            currency: owned(&heading.currency),
+            lines_total,
+            amounts: read.amounts,
+            status: owned(&heading.status),
+            created_at: heading.created_at,
+            updated_at: heading.updated_at,
+        };
+        self.batch.totals.push(RecordTotal { total, record_number: self.batch.rows.record() });
     }
 
     /// Adds a line to the earlier line with the same sku (contract, "Which version of a row wins": `repeated_sku = "sum"`).
@@ -715,6 +744,7 @@ impl<'a> Work<'a> {
         };
         self.batch.rows.push(&line, extra.iter().map(Option::as_deref));
         self.add_revenue(line.dt(), line.currency, line.line_total);
+        self.line_totals.push(values.price.line_total);
         self.skus.push(values.sku);
     }
 

@@ -239,6 +239,9 @@ pub struct Summary {
     /// The partitions that lost their last row.
     #[serde(default)]
     pub partitions_removed: Vec<Dt>,
+    /// The partitions whose totals of orders were written or removed.
+    #[serde(default)]
+    pub order_totals_changed: Vec<Dt>,
     /// Partitions that the run has lines for and that are as they were.
     #[serde(default)]
     pub partitions_unchanged: u64,
@@ -313,6 +316,7 @@ impl Summary {
             values: ValueCounts::default(),
             partitions_written: Vec::new(),
             partitions_removed: Vec::new(),
+            order_totals_changed: Vec::new(),
             partitions_unchanged: 0,
             revenue: CurrencyTotals::new(),
             checks: Vec::new(),

@@ -6,7 +6,7 @@ use super::{RunError, manifest};
 use crate::{
     cancel::Cancel,
     layer::{self, LayerError, LayerState, OpenedLayer},
-    model::{Dt, ExtraColumn, ExtraType, FactSchema, RunId, UtcMicros},
+    model::{Dt, ExtraColumn, ExtraType, FactSchema, FileFormat, RunId, UtcMicros},
     report::{CommandName, Status, Summary},
     settings::Settings,
     store::{self, DecideError, Installed, Key, Lease, NewCommit, ObjectRef, Output, Read, Staging, StoreError, places},
@@ -64,8 +64,11 @@ impl LayerChange<'_> {
     }
 }
 
-/// The content of a partition without rows: its header, in the format of its file.
+/// The content of a partition, or of its totals, without rows: its header, in the format of its file.
 pub(super) fn empty_partition(state: &LayerState, key: &Key) -> Result<Vec<u8>, StoreError> {
+    if places::order_totals_of_key(key).is_some() {
+        return Ok(layer::order_totals_header());
+    }
     let text = |name: &String| ExtraColumn { name: name.clone(), kind: ExtraType::Text };
     let schema = FactSchema::new(state.columns.iter().map(text).collect());
     let mut header = Vec::new();
@@ -75,12 +78,13 @@ pub(super) fn empty_partition(state: &LayerState, key: &Key) -> Result<Vec<u8>, 
     layer::encode(format, header, &schema, Path::new(key.as_str())).map_err(refused)
 }
 
-/// Whether the file of a partition has no rows.
+/// Whether the file of a partition, or of its totals, has no rows.
 ///
 /// # Errors
 /// What the store refuses.
 pub(super) fn is_empty_partition(output: &Output, key: &Key) -> Result<bool, StoreError> {
-    let (Some(format), Some(bytes)) = (places::partition_format(key), output.read(key)?) else { return Ok(false) };
+    let format = places::partition_format(key).or_else(|| places::order_totals_of_key(key).map(|_| FileFormat::default()));
+    let (Some(format), Some(bytes)) = (format, output.read(key)?) else { return Ok(false) };
     let csv = layer::decode_stored(format, bytes, Path::new(key.as_str()));
     Ok(csv.is_ok_and(|csv| csv.iter().filter(|byte| **byte == b'\n').count() <= 1))
 }
@@ -91,9 +95,15 @@ pub(super) fn note_times(output: &Output, staging: &Staging, next: &mut LayerSta
         return Ok(());
     }
     for Installed { key, version } in staging.installed() {
-        let Some(entry) = places::partition_of_key(&key).and_then(|dt| next.partitions.get_mut(&dt)) else { continue };
-        if let Some((_, modified_ns)) = store::size_and_time(&output.at(&version.object))? {
+        let facts = places::partition_of_key(&key);
+        let Some(entry) = facts.or_else(|| places::order_totals_of_key(&key)).and_then(|dt| next.partitions.get_mut(&dt)) else {
+            continue;
+        };
+        let Some((_, modified_ns)) = store::size_and_time(&output.at(&version.object))? else { continue };
+        if facts.is_some() {
             entry.modified_ns = modified_ns;
+        } else if let Some(totals) = &mut entry.totals {
+            totals.modified_ns = modified_ns;
         }
     }
     Ok(())

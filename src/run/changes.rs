@@ -146,7 +146,7 @@ mod tests {
         };
         let state = |object: &Key, bytes| {
             let version = ObjectRef { object: object.clone(), bytes, checksum: "x".into() };
-            let entry = PartitionEntry { version, modified_ns: 0, rows: 1, revenue: CurrencyTotals::new() };
+            let entry = PartitionEntry { version, modified_ns: 0, rows: 1, revenue: CurrencyTotals::new(), totals: None };
             LayerState { partitions: [(dt, entry)].into(), ..LayerState::default() }
         };
         let is_valid = |url: &str, state: &LayerState| valid_manifest(&output, state, url, "r").is_some();

@@ -164,7 +164,8 @@ fn refuse_empty_window(settings: &Settings) -> Result<(), RequestError> {
 fn refuse_layer(output: &Output, folder: &Path) -> Result<(), RequestError> {
     let absolute = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
     let folder = absolute(folder);
-    let is_in_layer = [places::CURATED, places::DIMS].into_iter().any(|place| folder.starts_with(absolute(&output.at(place))));
+    let is_in_layer =
+        [places::CURATED, places::ORDER_TOTALS, places::DIMS].into_iter().any(|place| folder.starts_with(absolute(&output.at(place))));
     if is_in_layer { Err(RequestError::ViolationsInLayer(folder)) } else { Ok(()) }
 }
 
@@ -193,10 +194,17 @@ fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunErr
     let facts: BTreeMap<_, _> = partitions.filter_map(|(dt, key)| Some((dt, existing(key)?))).collect();
     let published = layer::published_entries(output)?.into_iter();
     let expected: BTreeMap<_, _> = published.map(|(dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue })).collect();
+    let totals: BTreeMap<_, _> = state.order_totals().filter_map(|(dt, _)| Some((dt, existing(places::order_totals_file(dt))?))).collect();
+    for (dt, _) in state.order_totals().filter(|(dt, _)| !totals.contains_key(dt)) {
+        tracing::warn!(%dt, "the totals of the partition's orders are gone: somebody removed their file");
+    }
     // A published partition that somebody removed has no rows, and should have some.
     let partitions: BTreeSet<Dt> = facts.keys().chain(expected.keys()).copied().collect();
     Ok(LayerView {
         changed: partitions.clone(),
+        changed_totals: totals.keys().copied().collect(),
+        totals,
+        totals_severity: settings.totals_severity(),
         shared_partitions: partitions,
         facts,
         scope: ViewScope::Whole,
@@ -225,20 +233,22 @@ fn fetch_whole_layer(output: &Output) -> Result<(), RunError> {
     }
     let state = OpenedLayer::open(output)?.state;
     let partitions = state.partitions.iter().map(|(dt, entry)| (entry.key(*dt), entry.version.clone()));
+    let totals = state.order_totals().map(|(dt, totals)| (places::order_totals_file(dt), totals.version.clone()));
     let specs = [DIM_USER, DIM_PRODUCT];
     let dimensions = specs.iter().filter_map(|spec| Some((places::dimension(spec), state.dimensions.get(spec.name)?.clone())));
-    let versions: Vec<_> = partitions.chain(dimensions).collect();
+    let versions: Vec<_> = partitions.chain(totals).chain(dimensions).collect();
     Ok(output.local_versions(&versions)?)
 }
 
-/// The objects beneath `curated/` and `dims/` in a bucket that are not of the layer, or not as the layer has them.
+/// The objects beneath `curated/`, `order_totals/` and `dims/` in a bucket that are not of the layer, or not as the layer has them.
 fn foreign_objects(output: &Output) -> Result<Vec<String>, RunError> {
     if output.folder().is_some() {
         return Ok(Vec::new());
     }
     let state = OpenedLayer::open(output)?.state;
     let mut foreign = Vec::new();
-    for listed in output.list(places::CURATED)?.into_iter().chain(output.list(places::DIMS)?) {
+    let (facts, totals, dimensions) = (output.list(places::CURATED)?, output.list(places::ORDER_TOTALS)?, output.list(places::DIMS)?);
+    for listed in facts.into_iter().chain(totals).chain(dimensions) {
         let is_own = state.version_at(&listed.key).is_some_and(|version| version.bytes == listed.bytes);
         // A partition that has lost its last row may stay as a file of its header alone.
         let may_be_empty = !is_own && state.version_at(&listed.key).is_none() && listed.bytes < LONGEST_HEADER;

@@ -76,6 +76,8 @@ pub struct LayerDiff {
     pub rows_changed: u64,
     /// Partitions whose content differs.
     pub partitions: Vec<Dt>,
+    /// Partitions whose totals of orders differ.
+    pub order_totals: Vec<Dt>,
     /// Dimensions whose content differs.
     pub dimensions: Vec<String>,
     /// Revenue that differs.
@@ -87,7 +89,7 @@ pub struct LayerDiff {
 impl LayerDiff {
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        self.partitions.is_empty() && self.dimensions.is_empty()
+        self.partitions.is_empty() && self.order_totals.is_empty() && self.dimensions.is_empty()
     }
 }
 
@@ -130,8 +132,13 @@ pub(super) fn compare(
 ) -> Result<LayerDiff, RunError> {
     let version = |state: &LayerState, dt: &Dt| state.partitions.get(dt).map(|entry| (entry.version.checksum.clone(), entry.version.bytes));
     let days: BTreeSet<Dt> = before.partitions.keys().chain(after.partitions.keys()).copied().collect();
+    let totals = |state: &LayerState, dt: &Dt| {
+        let version = state.partitions.get(dt).and_then(|entry| Some(&entry.totals.as_ref()?.version));
+        version.map(|version| (version.checksum.clone(), version.bytes))
+    };
+    let order_totals = days.iter().filter(|dt| totals(before, dt) != totals(after, dt)).copied().collect();
     let differing: BTreeSet<Dt> = days.into_iter().filter(|dt| version(before, dt) != version(after, dt)).collect();
-    let mut diff = LayerDiff { revenue: revenue(before, after, &differing), ..LayerDiff::default() };
+    let mut diff = LayerDiff { order_totals, revenue: revenue(before, after, &differing), ..LayerDiff::default() };
     let names: BTreeSet<&String> = before.dimensions.keys().chain(after.dimensions.keys()).collect();
     let checksum = |state: &LayerState, name: &str| state.dimensions.get(name).map(|version| version.checksum.clone());
     diff.dimensions = names.into_iter().filter(|name| checksum(before, name) != checksum(after, name)).cloned().collect();
@@ -251,6 +258,7 @@ mod tests {
             modified_ns: 0,
             rows: 0,
             revenue: CurrencyTotals::from([("EUR".to_owned(), units)]),
+            totals: None,
         };
         let (one, two): (Dt, Dt) = ("2026-01-01".parse().unwrap(), "2026-01-02".parse().unwrap());
         let state = |one_is: &str, two_is: &str| LayerState {

@@ -23,12 +23,12 @@ use crate::{
     drift::ObservedShape,
     join::{Enricher, UnknownKeys},
     layer::{
-        CutBatch, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, PresentOrders, PresentOrdersBuilder, RecordUnit,
-        Stage, StagedLines,
+        CutBatch, CutTotals, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, PresentOrders, PresentOrdersBuilder,
+        RecordUnit, Stage, StagedLines, StagedTotal,
     },
     model::{Reason, RevenueByDt},
     net::redact,
-    normalize::{BatchRules, Drop, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, Sampling},
+    normalize::{BatchRules, Drop, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, RecordTotal, Sampling},
     report::CommandName,
     settings::{Location, MergeBy, RepeatedSku, Settings},
     source::{self, Access, Completeness, Page, PageSink, Purpose, Query},
@@ -70,6 +70,7 @@ struct StagedExtract {
 /// What a thread makes of a page.
 struct EnrichedBatch {
     rows: CutBatch,
+    totals: CutTotals,
     origin: PageOrigin,
     unknown: UnknownKeys,
     drops: Vec<Drop>,
@@ -276,7 +277,7 @@ impl Extraction<'_> {
         let kept_by = self.kept_by(page);
         let rules = BatchRules { also_within: kept_by.map(|run| run.within).unwrap_or_default(), sampling };
         let batch = self.normalizer.normalize_with(page.records(), rules);
-        let NormalizedBatch { rows, drops, mut emptied, read, counts, revenue, shape } = batch;
+        let NormalizedBatch { rows, drops, mut emptied, read, totals, counts, revenue, shape } = batch;
         if kept_by.is_some_and(|run| run.command == CommandName::Replay) {
             // Of a replay, a version may be older than it seems.
             emptied.clear();
@@ -290,7 +291,9 @@ impl Extraction<'_> {
             None => page_origin(page),
         };
         let raw = (raw_pages == RawPages::Kept).then(|| RawLines::of(page));
-        Ok(EnrichedBatch { rows, origin, unknown, drops, emptied, read, counts, revenue, raw, shape })
+        let totals = totals.into_iter().map(|RecordTotal { total, record_number }| StagedTotal { seq: record_number, total });
+        let totals = CutTotals::new(totals);
+        Ok(EnrichedBatch { rows, totals, origin, unknown, drops, emptied, read, counts, revenue, raw, shape })
     }
 
     fn stage(
@@ -332,6 +335,7 @@ impl Extraction<'_> {
                     }
                 }
                 first_drop = first_drop.or_else(|| batch.drops.into_iter().next());
+                stage.push_totals(batch.totals);
                 stage.push(batch.rows, &batch.origin)?;
                 self.observer.extracted(&counts, &self.access.counters.counts());
             }

@@ -20,7 +20,7 @@ use super::{
     extract::{Extracted, Extraction, Input, KeptRecords, OrdersWithoutLines, ShapeWatch},
     ledger,
     members::{Dimensions, LookUpTables, MemberReader},
-    merge_all::{self, EarlierAttempt, Merger, Moves, StagedPartition},
+    merge_all::{self, EarlierAttempt, MergedPartitions, Merger, Moves, StagedPartition, StagedTotals},
     observer::{Observer, StageClock, StageName},
     open::{Opening, scope_of, settled_layer},
     publish::{PublishError, Publisher, RunCoverage, has_moved},
@@ -588,6 +588,9 @@ impl Job<'_> {
             for dt in catalog.read_again() {
                 tracing::warn!(%dt, "the partition is not as it was published: somebody changed it; it is valid and is used as it is");
             }
+            for dt in catalog.changed_totals() {
+                tracing::warn!(%dt, "the totals of the partition's orders are not as they were published: they are used as they are");
+            }
         }
         let format = catalog.state.format_to_write(self.settings.file_format)?;
         Ok(Base { opened, catalog, stored, format })
@@ -820,6 +823,7 @@ impl Job<'_> {
             observer: self.request.observer,
         };
         let merged = merger.merge_all(moves, earlier)?;
+        self.warn_of_lost_totals(&merged);
         let seen = stored.seen();
         Ok(MergedRun { format, catalog, merged, shared_partitions, index, prices, seen })
     }
@@ -856,6 +860,18 @@ impl Job<'_> {
                 Err(error)
             }
             _ => Ok(None),
+        }
+    }
+
+    /// Says that orders lose their totals to a source that says none.
+    fn warn_of_lost_totals(&self, merged: &MergedPartitions) {
+        let orders = self.settings.orders.as_ref();
+        if orders.is_some_and(|orders| orders.profile.totals.is_some()) {
+            return;
+        }
+        let partitions = merged.partitions.values().filter(|partition| !matches!(partition.totals, StagedTotals::Unchanged)).count();
+        if partitions > 0 {
+            tracing::warn!(partitions, "the profile maps no totals of orders: the stored totals of orders that have a newer version go");
         }
     }
 
@@ -947,6 +963,7 @@ impl Job<'_> {
                 // The summary of a run that publishes nothing names no partition as written.
                 self.summary.partitions_written.clear();
                 self.summary.partitions_removed.clear();
+                self.summary.order_totals_changed.clear();
                 self.summary.commit = None;
                 self.summary.raw = None;
             }

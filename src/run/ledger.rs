@@ -53,7 +53,8 @@ fn rebuild(output: &Output) -> Result<Ledger, StoreError> {
 fn adds_to_coverage(run: &Summary) -> bool {
     let is_load = matches!(run.command, CommandName::Run | CommandName::Backfill);
     // With --on-check-failure publish, a run that fails its checks has loaded its window too.
-    let has_loaded = run.status.is_success() || run.status == Status::ChecksFailed && run.has_published();
+    let has_loaded =
+        run.status.is_success() || run.status == Status::ChecksFailed && (run.has_published() || !run.order_totals_changed.is_empty());
     is_load && has_loaded && !run.completeness.is_failed()
 }
 
@@ -122,9 +123,10 @@ pub(super) fn rules(settings: &Settings, source: &Source) -> String {
         settings.merge,
         settings.repeated_sku
     );
-    // Nothing is added without a shop: what was loaded stays done.
+    // Nothing is added without a shop, or without totals: what was loaded stays done.
     let own_skus = settings.shop.as_ref().filter(|shop| shop.skus == Skus::OfShop).map_or("", |_| " own_skus");
-    format!("{:016x}", xxh3_64(format!("{rules}{own_skus}").as_bytes()))
+    let totals = profile.totals.as_ref().map(|totals| format!(" {totals:?}")).unwrap_or_default();
+    format!("{:016x}", xxh3_64(format!("{rules}{own_skus}{totals}").as_bytes()))
 }
 
 /// What a run of a window has loaded.

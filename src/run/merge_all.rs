@@ -16,8 +16,8 @@ use crate::{
     cancel::Cancel,
     join::{Enricher, UnknownKeys},
     layer::{
-        self, BestVersions, Catalog, Deletions, LayerError, LookUpError, MergeRules, MergedContent, MergedPartition, PartitionEntry,
-        RunPrices, StoredPartitions,
+        self, BestVersions, Catalog, Deletions, LayerError, LookUpError, MergeRules, MergedContent, MergedOrderTotals, MergedPartition,
+        OrderTotalsMerge, PartitionEntry, RunPrices, StoredPartitions,
     },
     model::{Dt, FileFormat, OrderHash, order_hash},
     store::{self, Staging, places},
@@ -28,6 +28,22 @@ pub(super) struct StagedPartition {
     pub(super) merged: MergedPartition,
     /// The staged file, if the partition changes.
     pub(super) file: Option<StagedFile>,
+    /// The totals of its orders.
+    pub(super) totals: StagedTotals,
+}
+
+/// What becomes of the totals of a partition's orders.
+pub(super) enum StagedTotals {
+    /// They stay as they are; also where there are none.
+    Unchanged,
+    /// They have new content, which is staged.
+    Written {
+        file: StagedFile,
+        /// How many orders they are of.
+        rows: u64,
+    },
+    /// The last one is gone.
+    Removed,
 }
 
 /// The partitions of a run, merged.
@@ -153,7 +169,9 @@ impl Merger<'_> {
         if earlier.is_void {
             return touched.clone();
         }
-        let version = |entry: Option<&PartitionEntry>| entry.map(|entry| entry.version.clone());
+        let version = |entry: Option<&PartitionEntry>| {
+            entry.map(|entry| (entry.version.clone(), entry.totals.as_ref().map(|totals| totals.version.clone())))
+        };
         let has_changed =
             |dt: &Dt| !earlier.merged.partitions.contains_key(dt) || version(self.stored.entry(*dt)) != version(earlier.stored.get(dt));
         let mut again: BTreeSet<Dt> = touched.iter().copied().filter(has_changed).collect();
@@ -204,9 +222,11 @@ impl Merger<'_> {
             let _in_partition = tracing::debug_span!("partition", %dt).entered();
             let staged = self.merge(dt, work.best_versions, &mut prices)?;
             tracing::debug!(rows = staged.merged.rows, changed = staged.file.is_some(), "the partition is merged");
-            if staged.file.is_some() {
+            let facts = staged.file.is_some().then(|| places::partition_file(dt, self.format));
+            let totals = matches!(staged.totals, StagedTotals::Written { .. }).then(|| places::order_totals_file(dt));
+            for key in facts.into_iter().chain(totals) {
                 // The receiver is gone if the disk refused an earlier file. Then the run ends with that error.
-                let _ = written.send(self.staging.staged(places::partition_file(dt, self.format)));
+                let _ = written.send(self.staging.staged(key));
             }
             let mut done = work.done.lock().unwrap_or_else(PoisonError::into_inner);
             done.push(staged);
@@ -221,19 +241,48 @@ impl Merger<'_> {
             (Some(enricher), Some(frame)) => Some(enricher.enrich(frame, &mut UnknownKeys::default())?),
             (_, lines) => lines,
         };
-        let merged = layer::merge_partition(dt, lines, self.stored.load(dt)?, best_versions, self.rules, prices)?;
-        self.stage_content(merged)
+        let stored = self.stored.load(dt)?;
+        let totals = if self.has_totals(dt) { Some(OrderTotalsMerge::begin(lines.as_ref(), stored.as_ref())?) } else { None };
+        let merged = layer::merge_partition(dt, lines, stored, best_versions, self.rules, prices)?;
+        let totals = match totals {
+            Some(totals) => {
+                let (staged, stored) = (self.extracted.lines.load_totals(dt)?, self.stored.load_totals(dt)?);
+                self.stage_totals(dt, totals.finish(staged, stored.as_ref(), best_versions, &merged.content))?
+            }
+            None => StagedTotals::Unchanged,
+        };
+        self.stage_content(merged, totals)
+    }
+
+    /// Whether the run brings totals for a partition, or it has some.
+    fn has_totals(&self, dt: Dt) -> bool {
+        self.extracted.lines.has_totals(dt) || self.stored.entry(dt).is_some_and(|entry| entry.totals.is_some())
+    }
+
+    /// Writes the new totals of a partition to the staging folder.
+    fn stage_totals(&self, dt: Dt, merged: MergedOrderTotals) -> Result<StagedTotals, LayerError> {
+        let (bytes, rows) = match merged {
+            MergedOrderTotals::Unchanged => return Ok(StagedTotals::Unchanged),
+            MergedOrderTotals::Removed => return Ok(StagedTotals::Removed),
+            MergedOrderTotals::Replaced { bytes, rows } => (bytes, rows),
+        };
+        let path = self.staging.staged(places::order_totals_file(dt));
+        // The file of an earlier attempt may be an object already.
+        store::remove_file(&path)?;
+        store::write_staged(&path, &bytes)?;
+        Ok(StagedTotals::Written { file: StagedFile { bytes: bytes.len() as u64, checksum: store::checksum(&bytes) }, rows })
     }
 
     /// Writes the new content of a partition to the staging folder, and frees its bytes.
-    fn stage_content(&self, mut merged: MergedPartition) -> Result<StagedPartition, LayerError> {
-        let MergedContent::Replaced(bytes) = &mut merged.content else { return Ok(StagedPartition { merged, file: None }) };
+    fn stage_content(&self, mut merged: MergedPartition, totals: StagedTotals) -> Result<StagedPartition, LayerError> {
+        let MergedContent::Replaced(bytes) = &mut merged.content else { return Ok(StagedPartition { merged, file: None, totals }) };
         let csv = std::mem::take(bytes);
         let path = self.staging.staged(places::partition_file(merged.dt, self.format));
         let bytes = layer::encode(self.format, csv, self.rules.schema, &path)?;
         // The file of an earlier attempt may be an object already.
         store::remove_file(&path)?;
         store::write_staged(&path, &bytes)?;
-        Ok(StagedPartition { merged, file: Some(StagedFile { bytes: bytes.len() as u64, checksum: store::checksum(&bytes) }) })
+        let file = StagedFile { bytes: bytes.len() as u64, checksum: store::checksum(&bytes) };
+        Ok(StagedPartition { merged, file: Some(file), totals })
     }
 }

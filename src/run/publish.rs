@@ -12,8 +12,8 @@ use super::{
 use crate::{
     cancel::Cancel,
     coverage::{Interval, Ledger},
-    layer::{self, MergedPartition, OpenedLayer},
-    model::{UtcMicros, Window},
+    layer::{self, MergedPartition, OpenedLayer, PartitionEntry},
+    model::{Dt, UtcMicros, Window},
     report::{self, Summary, alert::Ended},
     settings::Settings,
     store::{self, DecideError, Key, Lease, NewCommit, Output, Staging, StoreError, places},
@@ -123,8 +123,19 @@ impl Publisher<'_> {
             if !is_same {
                 return Err(layer::LayerError::Changed { path }.into());
             }
+            self.refuse_changed_totals(*dt, entry)?;
         }
         Ok(())
+    }
+
+    /// The same for the totals of a partition's orders.
+    fn refuse_changed_totals(&self, dt: Dt, entry: Option<&PartitionEntry>) -> Result<(), RunError> {
+        let Some(totals) = entry.and_then(|entry| entry.totals.as_ref()) else { return Ok(()) };
+        let path = self.output.at(places::order_totals_file(dt));
+        match store::size_and_time(&path)? {
+            Some((bytes, modified_ns)) if totals.looks_like(bytes, modified_ns) => Ok(()),
+            _ => Err(layer::LayerError::Changed { path }.into()),
+        }
     }
 
     fn new_commit(&self, staged: &StagedRun, staging: &mut Staging, summary: &Summary) -> Result<NewCommit, StoreError> {
@@ -154,7 +165,7 @@ pub(super) fn has_moved(output: &Output, base: &OpenedLayer) -> Result<bool, Sto
 impl StagedRun {
     /// Whether the layer changes.
     pub(super) fn has_changes(&self) -> bool {
-        !self.changes.is_empty() || self.dimensions_changed
+        !self.changes.is_empty() || !self.changed_totals.is_empty() || self.dimensions_changed
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    layer::{self, OpenedLayer, RewrittenPartition},
+    layer::{self, OpenedLayer, PartitionEntry, RewrittenPartition},
     model::{Dt, FileFormat, RunId, UtcMicros},
     settings::Settings,
     store::{Key, Lease, Output, Scope, Staging, places},
@@ -150,7 +150,10 @@ impl Rewrite<'_> {
             if new_key != *key {
                 staging.remove(key);
             }
-            next.partitions.insert(*dt, layer::entry_of(&new.csv, version, *dt, &schema)?);
+            // The totals of orders have neither extra columns nor a format of their own.
+            let totals = next.partitions.get(dt).and_then(|entry| entry.totals.clone());
+            let entry = layer::entry_of(&new.csv, version, *dt, &schema)?;
+            next.partitions.insert(*dt, PartitionEntry { totals, ..entry });
             written.push(*dt);
         }
         let same_columns =

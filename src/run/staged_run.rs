@@ -11,13 +11,13 @@ use super::{
     RunError,
     extract::Extracted,
     members::Dimensions,
-    merge_all::{MergedPartitions, StagedFile, StagedPartition},
+    merge_all::{MergedPartitions, StagedFile, StagedPartition, StagedTotals},
 };
 use crate::{
     cancel::Cancel,
     check::{self, CheckError, CustomCheck, Engine, Expected, LayerView, ViewScope},
     join::Dimension,
-    layer::{Catalog, LayerState, MergedContent, MergedPartition, PartitionEntry, PriceBook},
+    layer::{Catalog, LayerState, MergedContent, MergedPartition, OrderTotalsEntry, PartitionEntry, PriceBook},
     model::{CurrencyTotals, Dt, FileFormat, LONGEST_TEXT, Window, add_totals},
     report::Summary,
     settings::{CheckScope, OnCheckFailure, Settings},
@@ -60,6 +60,8 @@ pub(super) struct StagedRun {
     pub(super) format: FileFormat,
     pub(super) view: LayerView,
     pub(super) changes: BTreeMap<Dt, PartitionChange>,
+    /// Partitions whose totals change.
+    pub(super) changed_totals: BTreeMap<Dt, PartitionChange>,
     pub(super) dimensions_changed: bool,
     pub(super) catalog: Catalog,
     /// The layer as it would be.
@@ -121,9 +123,23 @@ impl MergedRun {
         stager.view.dim_product = stager.dimension(&dimensions.dimensions.products)?;
         stager.choose_checked_partitions(self.shared_partitions);
         let has_news = dimensions.are_new || !self.merged.merged_now.is_empty();
-        let RunStager { format, view, changes, dimensions_changed, catalog, next, reads, .. } = stager;
+        let RunStager { format, view, changes, changed_totals, dimensions_changed, catalog, next, reads, .. } = stager;
         let (index, prices, merged, seen) = (self.index, self.prices, self.merged, self.seen);
-        Ok(StagedRun { format, view, changes, dimensions_changed, catalog, next, reads, index, prices, merged, seen, has_news })
+        Ok(StagedRun {
+            format,
+            view,
+            changes,
+            changed_totals,
+            dimensions_changed,
+            catalog,
+            next,
+            reads,
+            index,
+            prices,
+            merged,
+            seen,
+            has_news,
+        })
     }
 }
 
@@ -144,6 +160,7 @@ struct RunStager<'a> {
     reads: Vec<Read>,
     view: LayerView,
     changes: BTreeMap<Dt, PartitionChange>,
+    changed_totals: BTreeMap<Dt, PartitionChange>,
     dimensions_changed: bool,
 }
 
@@ -152,6 +169,8 @@ impl<'a> RunStager<'a> {
         let StagingContext { settings, output, .. } = context;
         let view = LayerView {
             facts: catalog.state.partitions.iter().map(|(&dt, entry)| (dt, output.at(entry.key(dt)))).collect(),
+            totals: catalog.state.order_totals().map(|(dt, _)| (dt, output.at(places::order_totals_file(dt)))).collect(),
+            totals_severity: settings.totals_severity(),
             users_configured: settings.users.is_some(),
             products_configured: settings.products.is_some(),
             scratch: staging.scratch(),
@@ -171,8 +190,8 @@ impl<'a> RunStager<'a> {
         let has_quotients = view.has_quotients;
         let (quantity, ids) = (settings.schema().quantity(), settings.schema().ids());
         let next = LayerState { columns, quantity, ids, has_quotients, ..catalog.state.clone() };
-        let (reads, changes) = (Vec::new(), BTreeMap::new());
-        RunStager { context, format, staging, catalog, next, reads, view, changes, dimensions_changed: false }
+        let (reads, changes, changed_totals) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        RunStager { context, format, staging, catalog, next, reads, view, changes, changed_totals, dimensions_changed: false }
     }
 
     /// The partitions that the built-in checks look at.
@@ -180,6 +199,7 @@ impl<'a> RunStager<'a> {
         self.view.shared_partitions = shared.into_iter().filter(|dt| self.view.facts.contains_key(dt)).collect();
         if self.context.settings.check_scope == CheckScope::Full {
             self.view.changed = self.view.facts.keys().copied().collect();
+            self.view.changed_totals = self.view.totals.keys().copied().collect();
             self.view.shared_partitions = self.view.changed.clone();
             self.view.scope = ViewScope::Whole;
         }
@@ -187,7 +207,7 @@ impl<'a> RunStager<'a> {
 
     /// Counts a merged partition and notes its change. `brought` is the revenue of the run's lines in it.
     fn partition(&mut self, partition: &StagedPartition, brought: CurrencyTotals, news: News) -> Result<(), RunError> {
-        let StagedPartition { merged, file } = partition;
+        let StagedPartition { merged, file, totals } = partition;
         self.context.summary.rows.absorb(&merged.counts);
         let revenue = self.revenue(merged, brought);
         let (dt, key) = (merged.dt, places::partition_file(merged.dt, self.format));
@@ -203,7 +223,39 @@ impl<'a> RunStager<'a> {
                 self.context.summary.partitions_unchanged += u64::from(self.catalog.state.partitions.contains_key(&dt));
             }
         }
+        self.totals(dt, totals, news);
         Ok(())
+    }
+
+    /// Notes what becomes of the totals of a partition's orders. Its entry is that of the facts by now.
+    fn totals(&mut self, dt: Dt, totals: &StagedTotals, news: News) {
+        let key = places::order_totals_file(dt);
+        let stored = self.catalog.state.partitions.get(&dt).and_then(|entry| entry.totals.as_ref());
+        if let Some(stored) = stored {
+            self.reads.push(Read { key: key.clone(), checksum: stored.version.checksum.clone() });
+        }
+        let (entry, change) = match totals {
+            StagedTotals::Unchanged => return self.staging.unstage(&key),
+            StagedTotals::Removed => {
+                self.staging.remove(key);
+                self.view.totals.remove(&dt);
+                (None, PartitionChange::Removed)
+            }
+            StagedTotals::Written { file, rows } => {
+                let earlier = self.staging.version(&key).filter(|_| news == News::No);
+                let version = earlier.unwrap_or_else(|| self.staging.put_written(&key, file.bytes, file.checksum.clone()));
+                self.view.totals.insert(dt, self.staging.staged(&key));
+                if news == News::Yes {
+                    self.view.changed_totals.insert(dt);
+                }
+                (Some(OrderTotalsEntry { version, modified_ns: 0, rows: *rows }), PartitionChange::Written)
+            }
+        };
+        if let Some(partition) = self.next.partitions.get_mut(&dt) {
+            partition.totals = entry;
+        }
+        self.context.summary.order_totals_changed.push(dt);
+        self.changed_totals.insert(dt, change);
     }
 
     /// The revenue of a partition after the merge. Adds that of the run's rows to the summary.
@@ -236,7 +288,8 @@ impl<'a> RunStager<'a> {
         if let Some(short) = self.view.short_rows.as_mut().filter(|_| merged.longest_row < LONGEST_TEXT - 3) {
             short.insert(dt);
         }
-        let entry = PartitionEntry { version, modified_ns: 0, rows: merged.rows, revenue: revenue.clone() };
+        let totals = self.catalog.state.partitions.get(&dt).and_then(|entry| entry.totals.clone());
+        let entry = PartitionEntry { version, modified_ns: 0, rows: merged.rows, revenue: revenue.clone(), totals };
         self.next.partitions.insert(dt, entry);
         self.changes.insert(dt, PartitionChange::Written);
         if let Some(expected) = &mut self.view.expected {
@@ -312,12 +365,16 @@ impl StagedRun {
         let is_wanted = |dt: &Dt| looks_at_all || self.view.shared_partitions.contains(dt);
         let is_stored = |dt: &Dt| !matches!(self.changes.get(dt), Some(PartitionChange::Written));
         let wanted = self.next.partitions.iter().filter(|(dt, _)| is_wanted(dt) && is_stored(dt));
-        let versions: Vec<_> = wanted.map(|(dt, entry)| (entry.key(*dt), entry.version.clone())).collect();
+        let facts = wanted.map(|(dt, entry)| (entry.key(*dt), entry.version.clone()));
+        let is_stored = |dt: &Dt| !matches!(self.changed_totals.get(dt), Some(PartitionChange::Written));
+        let totals = self.next.order_totals().filter(|(dt, _)| is_wanted(dt) && is_stored(dt));
+        let totals = totals.map(|(dt, totals)| (places::order_totals_file(dt), totals.version.clone()));
+        let versions: Vec<_> = facts.chain(totals).collect();
         Ok(output.local_versions(&versions)?)
     }
 
     fn needs_checks(&self, settings: &Settings, custom: &[CustomCheck]) -> bool {
-        !self.changes.is_empty() || self.dimensions_changed || settings.check_scope == CheckScope::Full || !custom.is_empty()
+        self.has_changes() || settings.check_scope == CheckScope::Full || !custom.is_empty()
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     join,
-    layer::{LayerState, PartitionEntry},
+    layer::{LayerState, OrderTotalsEntry, PartitionEntry},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, RunId, UtcMicros},
     report::{CommandName, Summary},
     settings::Settings,
@@ -34,6 +34,8 @@ pub struct Undone {
     pub partitions_written: Vec<Dt>,
     /// Partitions that did not exist before.
     pub partitions_removed: Vec<Dt>,
+    /// Partitions whose totals of orders got their content before back.
+    pub order_totals: Vec<Dt>,
     /// Dimensions that got their content before back.
     pub dimensions: Vec<String>,
     /// Dimensions that stay, because later runs rely on their members.
@@ -62,16 +64,18 @@ pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone
         commit: layer.number() + 1,
         partitions_written: Vec::new(),
         partitions_removed: Vec::new(),
+        order_totals: Vec::new(),
         dimensions: Vec::new(),
         dimensions_kept: Vec::new(),
     };
     undo.partitions(&mut staging, &mut undone)?;
+    undo.order_totals(&mut staging, &mut undone)?;
     undo.dimensions(&mut staging, &mut undone)?;
     undo.forget();
     let Undo { mut next, put, .. } = undo;
     let summary =
         report_of_change(CommandName::Undo, &own, started_at, &undone.partitions_written, &undone.partitions_removed, undone.commit);
-    let summary = Summary { undoes: Some(run_id.to_owned()), ..summary };
+    let summary = Summary { undoes: Some(run_id.to_owned()), order_totals_changed: undone.order_totals.clone(), ..summary };
     manifest_of(&output, settings, &mut staging, &own, &undone.partitions_written, &next)?;
     staging.put(places::report(own.as_str()), &crate::report::report_bytes(&summary))?;
     let change = LayerChange { output: &output, base: &layer, before: &layer.state, lease: &lease, cancel };
@@ -81,23 +85,32 @@ pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone
 
 /// Fails if a later run has changed a partition that this one changed.
 fn refuse_later(run: &CommittedRun, later: &[Commit], now: &LayerState) -> Result<(), RequestError> {
-    let touched: BTreeSet<&Key> =
-        run.commit.put.iter().map(|put| &put.key).chain(run.commit.remove.iter().map(|removed| &removed.key)).collect();
-    let is_fact = |key: &Key| places::partition_of_key(key).is_some();
+    // Facts and totals of a day go back together: both must be as the run left them.
+    let days: BTreeSet<Dt> = run.partitions().chain(run.order_totals()).collect();
+    let of_days = days.iter().flat_map(|dt| {
+        let facts = [&run.after, now].into_iter().filter_map(move |state| state.partitions.get(dt)).map(move |entry| entry.key(*dt));
+        facts.chain([places::order_totals_file(*dt)])
+    });
+    let touched: BTreeSet<Key> = versions::keys(&run.commit).cloned().chain(of_days).collect();
+    let is_fact = |key: &Key| day_of(key).is_some();
     // By content: an undo of a later run puts the same content back as another object.
     let content = |state: &LayerState, key: &Key| state.version_at(key).map(|version| (version.bytes, version.checksum.clone()));
-    let stands: BTreeSet<&Key> = touched.into_iter().filter(|key| is_fact(key) && content(now, key) != content(&run.after, key)).collect();
+    let stands: BTreeSet<Key> = touched.into_iter().filter(|key| is_fact(key) && content(now, key) != content(&run.after, key)).collect();
     if stands.is_empty() {
         return Ok(());
     }
     let mut by_run: BTreeMap<String, BTreeSet<Dt>> = BTreeMap::new();
     for commit in later {
-        let keys = commit.put.iter().map(|put| &put.key).chain(commit.remove.iter().map(|removed| &removed.key));
-        for dt in keys.filter(|key| stands.contains(key)).filter_map(places::partition_of_key) {
+        for dt in versions::keys(commit).filter(|key| stands.contains(*key)).filter_map(day_of) {
             by_run.entry(commit.run_id.clone()).or_default().insert(dt);
         }
     }
     Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run })
+}
+
+/// The day of a file of facts, or of totals.
+fn day_of(key: &Key) -> Option<Dt> {
+    places::partition_of_key(key).or_else(|| places::order_totals_of_key(key))
 }
 
 /// Fails if a row that would come back lies in a partition that a later run has put: a key has one row in the whole layer.
@@ -156,7 +169,8 @@ impl Undo<'_> {
             match before {
                 Some(entry) => {
                     let version = self.put_back(staging, entry.key(dt), &entry.version)?;
-                    self.next.partitions.insert(dt, PartitionEntry { version, ..entry.clone() });
+                    let totals = self.next.partitions.get(&dt).and_then(|entry| entry.totals.clone());
+                    self.next.partitions.insert(dt, PartitionEntry { version, totals, ..entry.clone() });
                     undone.partitions_written.push(dt);
                 }
                 None => {
@@ -164,6 +178,29 @@ impl Undo<'_> {
                     undone.partitions_removed.push(dt);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// After the facts: totals lie in partitions that have rows.
+    fn order_totals(&mut self, staging: &mut Staging, undone: &mut Undone) -> Result<(), RunError> {
+        for dt in self.run.order_totals().collect::<BTreeSet<_>>() {
+            let before = self.run.before.partitions.get(&dt).and_then(|entry| entry.totals.as_ref());
+            let key = places::order_totals_file(dt);
+            let entry = match before {
+                Some(totals) => {
+                    let version = self.put_back(staging, key, &totals.version)?;
+                    Some(OrderTotalsEntry { version, ..totals.clone() })
+                }
+                None => {
+                    staging.remove(key);
+                    None
+                }
+            };
+            if let Some(partition) = self.next.partitions.get_mut(&dt) {
+                partition.totals = entry;
+            }
+            undone.order_totals.push(dt);
         }
         Ok(())
     }

@@ -164,7 +164,7 @@ pub(super) fn remove_empty_partitions(output: &Output, state: &LayerState) -> Re
         return Ok(0);
     }
     let mut removed = 0;
-    for listed in output.list(places::CURATED)? {
+    for listed in output.list(places::CURATED)?.into_iter().chain(output.list(places::ORDER_TOTALS)?) {
         if state.version_at(&listed.key).is_none() && is_empty_partition(output, &listed.key)? {
             output.remove(&listed.key)?;
             removed += 1;

@@ -5,7 +5,7 @@ use crate::{
     layer::{LayerState, OpenedLayer},
     model::Dt,
     report::Summary,
-    store::{self, Commit, ObjectRef, Output, StoreError, places},
+    store::{self, Commit, Key, ObjectRef, Output, StoreError, places},
 };
 
 /// A commit of a run, with the layer before and after it.
@@ -18,9 +18,18 @@ pub(super) struct CommittedRun {
 impl CommittedRun {
     /// The partitions that it put or removed. One may come twice.
     pub(super) fn partitions(&self) -> impl Iterator<Item = Dt> {
-        let keys = self.commit.put.iter().map(|put| &put.key).chain(self.commit.remove.iter().map(|removed| &removed.key));
-        keys.filter_map(places::partition_of_key)
+        keys(&self.commit).filter_map(places::partition_of_key)
     }
+
+    /// The partitions whose totals it put or removed. One may come twice.
+    pub(super) fn order_totals(&self) -> impl Iterator<Item = Dt> {
+        keys(&self.commit).filter_map(places::order_totals_of_key)
+    }
+}
+
+/// The places that a commit puts a file at, or removes it from.
+pub(super) fn keys(commit: &Commit) -> impl Iterator<Item = &Key> {
+    commit.put.iter().map(|put| &put.key).chain(commit.remove.iter().map(|removed| &removed.key))
 }
 
 /// The commit of a run. Its own number stands in its report; without one, the kept commits are searched.

@@ -63,9 +63,9 @@ pub use metrics::{EmfTarget, MetricsSettings};
 pub use output_location::OutputLocation;
 pub use presentation::{LogFormat, Presentation, ResultFormat};
 pub use profile::{
-    ASKED_LINES, Auth, BodyTemplate, CountRequest, CredentialsIn, FieldRule, Filter, Grant, HttpProfile, LineLists, LineRequest,
-    ObjectInPlace, Pagination, Profile, RecordList, SHIPPED, ScaleText, Shipped, SkipRule, SkipValues, Source, Template, TimeFormat,
-    TimeText, Total, Units, WhichLists, joined, shipped,
+    ASKED_LINES, AmountRule, Auth, BodyTemplate, CountRequest, CredentialsIn, FieldRule, Filter, Grant, HttpProfile, LineLists,
+    LineRequest, ObjectInPlace, OrderTotalRules, Pagination, Profile, Reconciliation, RecordList, SHIPPED, ScaleText, Shipped, SkipRule,
+    SkipValues, Source, Template, TimeFormat, TimeText, Total, Units, WhichAmounts, WhichLists, joined, shipped,
 };
 pub use secret::Secret;
 pub use setting::{Form, SETTINGS, Setting};
@@ -85,7 +85,7 @@ use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
-use crate::model::{FactSchema, FileFormat, QuantityType};
+use crate::model::{FactSchema, FileFormat, QuantityType, Severity};
 
 /// What `--since last` goes back by default.
 const DEFAULT_LOOKBACK: Duration = Duration::from_secs(86_400);
@@ -324,6 +324,16 @@ impl Settings {
     pub fn has_unknown_money(&self) -> bool {
         let mut sums = self.fact_columns.iter().filter(|column| column.value == ColumnValue::Sum).peekable();
         sums.peek().is_some() && sums.all(|column| column.rule.paths.is_empty())
+    }
+
+    /// What it means that the lines of an order do not add up to its total, as the profile has it; `None`: nothing.
+    pub fn totals_severity(&self) -> Option<Severity> {
+        let totals = self.orders.as_ref().and_then(|orders| orders.profile.totals.as_ref());
+        match totals.map(|totals| totals.reconciles).unwrap_or_default() {
+            Reconciliation::Always => Some(Severity::Error),
+            Reconciliation::Unsaid => Some(Severity::Warn),
+            Reconciliation::Never => None,
+        }
     }
 
     /// The settings for a layer: quantities that nothing else says are of the type of the layer.

@@ -7,6 +7,8 @@ use crate::model::{DimensionSpec, Dt, FileFormat};
 
 /// The facts, and nothing else: a warehouse loads this folder whole.
 pub const CURATED: &str = "curated";
+/// The totals of orders, by the same days as the facts.
+pub const ORDER_TOTALS: &str = "order_totals";
 /// The dimensions.
 pub const DIMS: &str = "dims";
 /// The dropped records of each run.
@@ -69,7 +71,7 @@ pub mod before_commits {
 }
 
 /// The folders that an output may hold.
-pub const FOLDERS: [&str; 8] = [CURATED, DIMS, QUARANTINE, RAW, MANIFESTS, REPORTS, DATA, STATE];
+pub const FOLDERS: [&str; 9] = [CURATED, ORDER_TOTALS, DIMS, QUARANTINE, RAW, MANIFESTS, REPORTS, DATA, STATE];
 
 /// What the name of a partition's folder begins with.
 const DT: &str = "dt=";
@@ -111,6 +113,22 @@ pub fn partition_of_key(key: &Key) -> Option<Dt> {
     partition_of(folder)
 }
 
+/// The folder of the totals of a partition's orders.
+pub fn order_totals_folder(dt: Dt) -> Key {
+    Key::new(format!("{ORDER_TOTALS}/{DT}{dt}"))
+}
+
+/// The totals of a partition's orders: always CSV, whatever the format of the facts.
+pub fn order_totals_file(dt: Dt) -> Key {
+    order_totals_folder(dt).join(format!("{PARTITION_FILE}.{}", FileFormat::default().extension()))
+}
+
+/// The partition whose totals a key holds; `None` for any other key.
+pub fn order_totals_of_key(key: &Key) -> Option<Dt> {
+    let (folder, _) = key.as_str().strip_prefix(ORDER_TOTALS)?.strip_prefix('/')?.split_once('/')?;
+    partition_of(folder).filter(|dt| order_totals_file(*dt) == *key)
+}
+
 /// The file of a dimension.
 pub fn dimension(spec: &DimensionSpec) -> Key {
     Key::new(format!("{DIMS}/{}/{}.csv", spec.name, spec.name))
@@ -119,7 +137,8 @@ pub fn dimension(spec: &DimensionSpec) -> Key {
 /// The immutable object of a projected file, in the version that a run has made. A run that merges again makes a new one.
 pub fn object_of(key: &Key, run_id: &str, attempt: usize) -> Key {
     let (folder, name) = (key.folder().unwrap_or_default(), key.name());
-    let folder = folder.rsplit_once('/').map_or(folder, |(_, last)| last);
+    // The objects of facts and totals of one day lie in two folders: they have one name.
+    let folder = if is_in(key, ORDER_TOTALS) { folder } else { folder.rsplit_once('/').map_or(folder, |(_, last)| last) };
     let ending = name.split_once('.').map_or("", |(_, ending)| ending);
     let again = if attempt == 0 { String::new() } else { format!("-{attempt}") };
     Key::new(format!("{DATA}/{folder}/{run_id}{again}.{ending}"))
@@ -138,12 +157,16 @@ pub enum Role {
 
 /// The role of a key.
 pub fn role(key: &Key) -> Role {
-    let is_in = |folder: &str| key.as_str().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-    if is_in(CURATED) || is_in(DIMS) {
+    if [CURATED, ORDER_TOTALS, DIMS].iter().any(|folder| is_in(key, folder)) {
         return Role::Projected;
     }
     let is_told = key.folder().is_some_and(|folder| folder == REPORTS || folder == MANIFESTS);
     if is_told { Role::Told } else { Role::Own }
+}
+
+/// Whether a key lies beneath a folder.
+fn is_in(key: &Key, folder: &str) -> bool {
+    key.as_str().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The record of a commit.
@@ -217,6 +240,7 @@ mod tests {
         let dt = "2026-01-31".parse().unwrap();
         assert_eq!(object_of(&partition_file(dt, FileFormat::default()), "r", 0).as_str(), "data/dt=2026-01-31/r.csv");
         assert_eq!(object_of(&partition_file(dt, FileFormat::Parquet), "r", 1).as_str(), "data/dt=2026-01-31/r-1.parquet");
+        assert_eq!(object_of(&order_totals_file(dt), "r", 1).as_str(), "data/order_totals/dt=2026-01-31/r-1.csv");
         assert_eq!(object_of(&dimension(&DIM_USER), "r", 2).as_str(), "data/dim_user/r-2.csv");
         assert_eq!(object_of(&Key::new("curated/dt=2026-01-31/part-00000.csv.gz"), "r", 0).as_str(), "data/dt=2026-01-31/r.csv.gz");
     }
@@ -226,6 +250,7 @@ mod tests {
         let dt = "2026-01-31".parse().unwrap();
         let roles = [
             partition_file(dt, FileFormat::default()),
+            order_totals_file(dt),
             dimension(&DIM_USER),
             report("r"),
             manifest("r"),
@@ -233,9 +258,17 @@ mod tests {
             quarantine("r"),
             raw_orders("r"),
         ];
-        let expected = [Role::Projected, Role::Projected, Role::Told, Role::Told, Role::Own, Role::Own, Role::Own];
+        let expected = [Role::Projected, Role::Projected, Role::Projected, Role::Told, Role::Told, Role::Own, Role::Own, Role::Own];
         assert_eq!(roles.map(|key| role(&key)), expected);
         assert_eq!(run_of("run_id=r"), "r");
         assert_eq!(commit_number(commit(7).name()), Some(7));
+        assert_eq!(
+            (order_totals_of_key(&order_totals_file(dt)), order_totals_of_key(&partition_file(dt, FileFormat::default()))),
+            (Some(dt), None)
+        );
+        assert_eq!(
+            (partition_of_key(&order_totals_file(dt)), order_totals_of_key(&Key::from("order_totals/dt=2026-01-31/x.csv"))),
+            (None, None)
+        );
     }
 }

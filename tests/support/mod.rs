@@ -180,6 +180,17 @@ impl Workspace {
             );
             duckdb.execute_batch(&view).unwrap();
         }
+        if !self.files("order_totals").is_empty() {
+            let money = ["lines", "discount", "shipping", "tax", "refunded", "paid"].map(|name| format!("'{name}_total':'DECIMAL(18,4)'"));
+            let [lines, discount, shipping, tax, refunded, paid] = money;
+            let columns = format!(
+                "{{'order_id':'VARCHAR','currency':'VARCHAR',{lines},{discount},{shipping},{tax},'total':'DECIMAL(18,4)',{refunded},{paid},'status':'VARCHAR','created_at':'TIMESTAMP','updated_at':'TIMESTAMP'}}"
+            );
+            let view = format!(
+                "CREATE VIEW fact_order_total AS SELECT * FROM read_csv('{output}/order_totals/*/*.csv', auto_detect=false, header=true, delim=',', quote='\"', escape='\"', hive_partitioning=true, hive_types={{'dt':'DATE'}}, columns={columns})"
+            );
+            duckdb.execute_batch(&view).unwrap();
+        }
         for dimension in ["dim_user", "dim_product"] {
             if self.path(&format!("output/dims/{dimension}/{dimension}.csv")).exists() {
                 duckdb.execute_batch(&format!("CREATE VIEW {dimension} AS SELECT * FROM read_csv('{output}/dims/{dimension}/{dimension}.csv', all_varchar=true, header=true, delim=',', quote='\"', escape='\"')")).unwrap();

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{FieldRule, LineLists, ObjectInPlace, ScaleText, TimeText, Units, WhichLists};
+use super::{
+    AmountRule, FieldRule, LineLists, ObjectInPlace, OrderTotalRules, Reconciliation, ScaleText, TimeText, Units, WhichAmounts, WhichLists,
+};
 use crate::{
-    model::{DimensionSpec, FieldPath, LONGEST_COLUMN_NAME, MinorUnits, parse_money, parse_time_rfc2822, parse_time_text, parse_whole},
+    model::{
+        DimensionSpec, FieldPath, LONGEST_COLUMN_NAME, MinorUnits, ORDER_AMOUNTS, parse_money, parse_time_rfc2822, parse_time_text,
+        parse_whole,
+    },
     settings::{
         SettingsError, SourceKind,
         reader::Reader,
@@ -17,6 +22,12 @@ use crate::{
 
 /// The keys of a field's table.
 const KEYS: [&str; 9] = ["path", "paths", "value", "default", "missing", "scale", "format", "after", "map"];
+
+/// The keys of the table of an amount that is a sum.
+const ALL_KEYS: [&str; 3] = ["all", "missing", "scale"];
+
+/// The key of `totals` that is no amount.
+const RECONCILES: &str = "reconciles";
 
 /// The keys of the table of `lines`.
 const LINES_KEYS: [&str; 4] = ["path", "paths", "all", "object"];
@@ -48,6 +59,53 @@ pub(super) fn read(source: &Reader<'_>, table: &str, kind: SourceKind) -> Result
         rules.insert(name.to_owned(), rule);
     }
     Ok(rules)
+}
+
+/// `totals`: where a record says the totals of its order. `false` takes away those of a profile below.
+pub(super) fn totals(source: &Reader<'_>) -> Result<Option<OrderTotalRules>, SettingsError> {
+    if source.table().get("totals").is_some_and(|node| matches!(node.value, Value::Boolean(false))) {
+        return Ok(None);
+    }
+    let Some(table) = source.inner("totals")? else { return Ok(None) };
+    let reconciles = match table.yes_no(RECONCILES)? {
+        None => Reconciliation::Unsaid,
+        Some(true) => Reconciliation::Always,
+        Some(false) => Reconciliation::Never,
+    };
+    let mut totals = OrderTotalRules { reconciles, ..OrderTotalRules::default() };
+    for (name, node) in table.table().by_line() {
+        if name == RECONCILES {
+            continue;
+        }
+        if !ORDER_AMOUNTS.contains(&name) {
+            return Err(node.place.error(unknown_key(name, ORDER_AMOUNTS.into_iter().chain([RECONCILES]))));
+        }
+        let rule = amount(&table, name, node)?;
+        verify_constant(&table, name, &rule.field, FieldKind::Amount)?;
+        totals.amounts.insert(name.to_owned(), rule);
+    }
+    if !totals.amounts.contains_key("total") {
+        return Err(table.error("total", "this key is needed here: without it, nothing can be compared with the lines"));
+    }
+    Ok(Some(totals))
+}
+
+/// An amount of an order: a field, or `all` paths whose amounts are added up.
+fn amount(fields: &Reader<'_>, name: &str, node: &Node) -> Result<AmountRule, SettingsError> {
+    let all = match &node.value {
+        Value::Table(table) if table.get("all").is_some() => Reader::new(table, &fields.full(name)),
+        _ => {
+            let field = rule(fields, name, node, SourceKind::Orders, FieldKind::Amount)?;
+            return Ok(AmountRule { field, which: WhichAmounts::First });
+        }
+    };
+    all.only(&ALL_KEYS)?;
+    let paths = paths(&all, "all")?;
+    if paths.is_empty() {
+        return Err(all.error("all", "write at least one path"));
+    }
+    let field = FieldRule { paths, missing: all.scalars("missing")?, units: units(&all)?, ..FieldRule::default() };
+    Ok(AmountRule { field, which: WhichAmounts::All })
 }
 
 /// The paths of the lists of lines.

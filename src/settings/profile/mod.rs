@@ -72,6 +72,8 @@ pub struct Profile {
     pub line_fields: BTreeMap<String, FieldRule>,
     /// How the lists of lines become the lines of a record. Orders only.
     pub lines: LineLists,
+    /// Where a record says the totals of its order; `None`: no such totals are kept. Orders only.
+    pub totals: Option<OrderTotalRules>,
     /// Records that are left out. Orders only.
     pub skip: Vec<SkipRule>,
     /// Lines that are left out. Orders only.
@@ -92,6 +94,46 @@ pub struct Profile {
     pub quantity: Option<QuantityType>,
     /// How it is requested over HTTP.
     pub http: HttpProfile,
+}
+
+/// Where a record says the totals of its order (`[orders.totals]`).
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct OrderTotalRules {
+    /// The rules of the amounts, by the names of [`crate::model::ORDER_AMOUNTS`].
+    pub amounts: BTreeMap<String, AmountRule>,
+    /// Whether they add up.
+    pub reconciles: Reconciliation,
+}
+
+/// How an amount of an order is found.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct AmountRule {
+    /// Where, and how it is written.
+    pub field: FieldRule,
+    /// Which of the paths count.
+    pub which: WhichAmounts,
+}
+
+/// Which of several paths of an amount count.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum WhichAmounts {
+    /// The first that has an amount.
+    #[default]
+    First,
+    /// All of them: the amount is their sum.
+    All,
+}
+
+/// Whether lines, less discount, with shipping and tax are the total.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Reconciliation {
+    /// Nothing says so: a difference is reported.
+    #[default]
+    Unsaid,
+    /// By the vendor's own definition: a difference fails the run.
+    Always,
+    /// Not in every order, such as where prices include tax: nothing is compared.
+    Never,
 }
 
 /// How the lists at the paths of `lines` become the lines of a record.

@@ -4,14 +4,14 @@ use super::kinds::kind_text;
 use crate::settings::toml_tree::{Node, Table, Value};
 
 /// Keys of a field's table that say where its value is from: one of them replaces those below.
-const ORIGINS: [&str; 3] = ["path", "paths", "value"];
+const ORIGINS: [&str; 4] = ["path", "paths", "all", "value"];
 
 /// `over` over `base`. Tables are merged key by key; everything else replaces what is below.
 pub(in crate::settings) fn overlay(over: &Table, base: &Table) -> Table {
     merged(over, base, |key, over, base| match key {
         // The keys of one kind mean nothing to another.
         "pagination" | "auth" if kind_text(over).is_some_and(|kind| kind_text(base) != Some(kind)) => over.clone(),
-        "fields" | "line_fields" => fields(over, base),
+        "fields" | "line_fields" | "totals" => fields(over, base),
         _ => plain(over, base),
     })
 }
@@ -20,11 +20,15 @@ fn plain(over: &Table, base: &Table) -> Table {
     merged(over, base, |_, over, _| over.clone())
 }
 
+/// Whether a field is a path or a list of paths. `reconciles` of `totals` is neither.
+fn is_path(value: &Value) -> bool {
+    matches!(value, Value::Text(_) | Value::List(_))
+}
+
 /// Fields: a path or a list of paths below counts as a table that says no more.
 fn fields(over: &Table, base: &Table) -> Table {
     let mut base = base.clone();
-    let short: Vec<String> =
-        base.entries().filter(|(_, node)| !matches!(node.value, Value::Table(_))).map(|(name, _)| name.to_owned()).collect();
+    let short: Vec<String> = base.entries().filter(|(_, node)| is_path(&node.value)).map(|(name, _)| name.to_owned()).collect();
     for name in short {
         let Some(node) = base.remove(&name) else { continue };
         let key = if matches!(node.value, Value::List(_)) { "paths" } else { "path" };
@@ -88,6 +92,9 @@ mod tests {
         for (base, over, expected) in [
             ("path = 'a'\npage_size = 5", "page_size = 9", "page_size=9 path=a"),
             ("query = { a = 1, b = 2 }", "query.a = 3", "query={a=3 b=2}"),
+            ("totals = { total = 't', reconciles = true }", "totals.total.scale = 2", "totals={reconciles=true total={path=t scale=2}}"),
+            ("totals.tax = { all = ['a', 'b'], scale = 2 }", "totals.tax.path = 'c'", "totals={tax={path=c scale=2}}"),
+            ("totals = { total = 't', reconciles = true }", "totals = false", "totals=false"),
             ("skip = [{}, {}]", "skip = [{}]", "skip=[1]"),
             ("pagination = { kind = 'page', first = 0 }", "pagination.first = 2", "pagination={first=2 kind=page}"),
             ("pagination = { kind = 'page', first = 0 }", "pagination = { kind = 'page' }", "pagination={first=0 kind=page}"),

@@ -76,6 +76,7 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         fields: fields::read(&table, "fields", kind)?,
         line_fields: fields::read(&table, "line_fields", kind)?,
         lines,
+        totals: fields::totals(&table)?,
         skip: table.tables("skip")?.iter().map(skip).collect::<Result<_, _>>()?,
         skip_lines: table.tables("skip_lines")?.iter().map(skip).collect::<Result<_, _>>()?,
         line_request: None,
@@ -386,7 +387,7 @@ mod tests {
     use super::*;
     use crate::{
         model::MinorUnits,
-        settings::{Auth, CredentialsIn, Grant, ScaleText, TimeText, Total, Units},
+        settings::{Auth, CredentialsIn, Grant, Reconciliation, ScaleText, TimeText, Total, Units, WhichAmounts},
     };
 
     fn profile(text: &str) -> Profile {
@@ -419,6 +420,18 @@ mod tests {
         assert_eq!(units("{ path = \"p.d\" }"), beside(ScaleText::DecimalsOrDivisor));
         assert_eq!(units("{ path = \"p.d\", as = \"divisor\" }"), beside(ScaleText::Divisor));
         assert_eq!(units("{ path = \"p.d\", as = \"decimals\" }"), beside(ScaleText::Decimals));
+    }
+
+    #[test]
+    fn totals_are_fields_or_sums_of_fields() {
+        let totals = |keys: &str| profile(&format!("totals = {keys}")).totals;
+        assert_eq!(totals("false"), None);
+        let found = totals("{ total = { path = 't', scale = 2 }, shipping = { all = ['a.*.b', 'c'] }, reconciles = true }").unwrap();
+        assert_eq!((found.reconciles, found.amounts.len()), (Reconciliation::Always, 2));
+        assert_eq!((&found.amounts["total"].field.units, found.amounts["total"].which), (&Units::Minor(2), WhichAmounts::First));
+        assert_eq!((found.amounts["shipping"].field.paths.len(), found.amounts["shipping"].which), (2, WhichAmounts::All));
+        let reconciles = |keys: &str| totals(&format!("{{ total = 't'{keys} }}")).unwrap().reconciles;
+        assert_eq!((reconciles(""), reconciles(", reconciles = false")), (Reconciliation::Unsaid, Reconciliation::Never));
     }
 
     #[test]
@@ -550,6 +563,14 @@ mod tests {
             ("orders", "skip = [{ path = 'a', equal = 1 }]", "did you mean `equals`?"),
             ("orders", "count = { value = 'n' }", "`orders.count.path`: this key is needed here"),
             ("orders", "count = { path = 'a', valu = 'n' }", "did you mean `value`?"),
+            ("orders", "totals = { discount = 'a' }", "`orders.totals.total`: this key is needed here"),
+            ("orders", "totals = { totl = 'a' }", "unknown key `totl`: did you mean `total`?"),
+            ("orders", "totals = { total = 'a', reconciles = 'yes' }", "`orders.totals.reconciles`: write true or false"),
+            ("orders", "totals = { total = { all = [] } }", "`orders.totals.total.all`: write at least one path"),
+            ("orders", "totals = { total = { all = ['a'], path = 'b' } }", "unknown key `path`"),
+            ("orders", "totals = { total = { path = 'a', format = 'rfc2822' } }", "`format` belongs to times"),
+            ("orders", "totals = true", "`orders.totals`: write a table, not a boolean"),
+            ("users", "totals = { total = 'a' }", "`totals` belongs to orders: users have none"),
             ("orders", "headers.Authorization = 'Bearer x'", "credentials do not belong in etl.toml"),
             ("orders", "headers.\"a b\" = 'x'", "not the name of a header"),
             ("orders", "headers.a = \"x\\ny\"", "a header can't have this value"),
