@@ -271,7 +271,8 @@ fn orders_of_another_source_are_never_deleted() {
         let summary = work.etl(&["run", "--orders", &server.orders(), "--allow-incomplete"]).published();
         assert_eq!(summary["completeness"]["status"], "failed");
     };
-    let loads: [(&dyn Fn(&Workspace), &str); 2] = [(&another_file, "other.ndjson"), (&incomplete, "http://127.0.0.1")];
+    type Load<'l> = &'l dyn Fn(&Workspace);
+    let loads: [(Load<'_>, &str); 2] = [(&another_file, "other.ndjson"), (&incomplete, "http://127.0.0.1")];
     for (load, named) in loads {
         for is_first in [false, true] {
             let work = Workspace::new();
