@@ -58,7 +58,7 @@ mod tests {
         sources.add(source("own", "updated_at"));
         let own = source("own", "created_at");
         assert_eq!(sources.others(&own).count(), 0);
-        (0..50).for_each(|number| sources.add(source(&format!("shop {number}"), "created_at")));
+        (0..2 * MOST_SOURCES).for_each(|number| sources.add(source(&format!("shop {number}"), "created_at")));
         assert!(sources.others(&own).count() > 0 && sources.0.len() == MOST_SOURCES);
         let json = serde_json::to_string(&sources).unwrap();
         assert_eq!(serde_json::from_str::<OrderSources>(&json).unwrap(), sources);

@@ -12,6 +12,7 @@ use crate::{
     coverage::{Ledger, OrderSources},
     drift::Shapes,
     model::{CurrencyTotals, Dt, FactRows, FactSchema, FileFormat, LayerIds, QuantityType, add_totals},
+    settings::Reconciliation,
     store::{
         self, Commit, FileStamp, Head, Key, ObjectRef, Output, StoreError,
         places::{self, INDEX, before_commits},
@@ -107,6 +108,9 @@ pub struct LayerState {
     /// Whether runs have loaded totals of which prices are quotients.
     #[serde(default)]
     pub has_quotients: bool,
+    /// Whether the lines of an order add up to its total, as the last run has it that brought totals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconciliation: Option<Reconciliation>,
     /// The index of orders, the oldest segment first.
     #[serde(default)]
     pub segments: Vec<ObjectRef>,

@@ -204,7 +204,7 @@ fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunErr
         changed: partitions.clone(),
         changed_totals: totals.keys().copied().collect(),
         totals,
-        totals_severity: settings.totals_severity(),
+        totals_severity: settings.reconciliation().or(state.reconciliation).unwrap_or_default().severity(),
         shared_partitions: partitions,
         facts,
         scope: ViewScope::Whole,

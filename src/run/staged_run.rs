@@ -170,7 +170,7 @@ impl<'a> RunStager<'a> {
         let view = LayerView {
             facts: catalog.state.partitions.iter().map(|(&dt, entry)| (dt, output.at(entry.key(dt)))).collect(),
             totals: catalog.state.order_totals().map(|(dt, _)| (dt, output.at(places::order_totals_file(dt)))).collect(),
-            totals_severity: settings.totals_severity(),
+            totals_severity: settings.reconciliation().unwrap_or_default().severity(),
             users_configured: settings.users.is_some(),
             products_configured: settings.products.is_some(),
             scratch: staging.scratch(),
@@ -189,7 +189,8 @@ impl<'a> RunStager<'a> {
         let columns = settings.schema().extra().iter().map(|column| column.name.clone()).collect();
         let has_quotients = view.has_quotients;
         let (quantity, ids) = (settings.schema().quantity(), settings.schema().ids());
-        let next = LayerState { columns, quantity, ids, has_quotients, ..catalog.state.clone() };
+        let reconciliation = settings.reconciliation().or(catalog.state.reconciliation);
+        let next = LayerState { columns, quantity, ids, has_quotients, reconciliation, ..catalog.state.clone() };
         let (reads, changes, changed_totals) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         RunStager { context, format, staging, catalog, next, reads, view, changes, changed_totals, dimensions_changed: false }
     }

@@ -85,7 +85,7 @@ use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
-use crate::model::{FactSchema, FileFormat, QuantityType, Severity};
+use crate::model::{FactSchema, FileFormat, QuantityType};
 
 /// What `--since last` goes back by default.
 const DEFAULT_LOOKBACK: Duration = Duration::from_secs(86_400);
@@ -326,14 +326,9 @@ impl Settings {
         sums.peek().is_some() && sums.all(|column| column.rule.paths.is_empty())
     }
 
-    /// What it means that the lines of an order do not add up to its total, as the profile has it; `None`: nothing.
-    pub fn totals_severity(&self) -> Option<Severity> {
-        let totals = self.orders.as_ref().and_then(|orders| orders.profile.totals.as_ref());
-        match totals.map(|totals| totals.reconciles).unwrap_or_default() {
-            Reconciliation::Always => Some(Severity::Error),
-            Reconciliation::Unsaid => Some(Severity::Warn),
-            Reconciliation::Never => None,
-        }
+    /// Whether the lines of an order add up to its total; `None` where the profile maps no totals.
+    pub fn reconciliation(&self) -> Option<Reconciliation> {
+        Some(self.orders.as_ref()?.profile.totals.as_ref()?.reconciles)
     }
 
     /// The settings for a layer: quantities that nothing else says are of the type of the layer.

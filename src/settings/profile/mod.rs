@@ -20,8 +20,10 @@ pub use template::Template;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Cursor, MergeBy, RepeatedSku, When};
-use crate::model::{FieldPath, MinorUnits, QuantityType};
+use crate::model::{FieldPath, MinorUnits, QuantityType, Severity};
 
 /// A path beneath a URL, which may have a path of its own.
 pub fn joined(url: &reqwest::Url, path: &str) -> reqwest::Url {
@@ -125,7 +127,8 @@ pub enum WhichAmounts {
 }
 
 /// Whether lines, less discount, with shipping and tax are the total.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reconciliation {
     /// Nothing says so: a difference is reported.
     #[default]
@@ -134,6 +137,17 @@ pub enum Reconciliation {
     Always,
     /// Not in every order, such as where prices include tax: nothing is compared.
     Never,
+}
+
+impl Reconciliation {
+    /// What a difference means; `None`: nothing.
+    pub fn severity(self) -> Option<Severity> {
+        match self {
+            Reconciliation::Always => Some(Severity::Error),
+            Reconciliation::Unsaid => Some(Severity::Warn),
+            Reconciliation::Never => None,
+        }
+    }
 }
 
 /// How the lists at the paths of `lines` become the lines of a record.
