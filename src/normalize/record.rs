@@ -307,11 +307,9 @@ impl RecordNormalizer {
             also_within,
         };
         for (place, record) in (0..).zip(records) {
-            let record: RawRecord<'a> = record.into();
-            let before = work.batch.counts.without_shape();
-            work.record(record);
-            if sampling.takes(place) && work.batch.counts.without_shape() == before {
-                observe(record.bytes, &mut work.batch.shape);
+            match sampling.takes(place) {
+                true => work.record_and_observe(record.into()),
+                false => work.record(record.into()),
             }
         }
         work.flush_day();
@@ -434,6 +432,15 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
+    /// Takes a record, and observes its shape if it is one of the window's.
+    fn record_and_observe(&mut self, record: RawRecord<'a>) {
+        let before = self.batch.counts.without_shape();
+        self.record(record);
+        if self.batch.counts.without_shape() == before {
+            observe(record.bytes, &mut self.batch.shape);
+        }
+    }
+
     fn record(&mut self, record: RawRecord<'a>) {
         // Before any rule: the number of a row's record is its place among all records of the page.
         self.batch.rows.begin_record();
