@@ -171,3 +171,35 @@ fn the_demo_has_a_layer_of_its_own() {
     assert!(work.path("output/demo/curated").is_dir());
     work.etl(&["demo"]).unchanged();
 }
+
+#[test]
+fn what_a_source_does_not_show_is_said_and_not_covered() {
+    let server = Server::start(|_| support::json(format!("[{}]", order("A", "2026-01-01", ""))));
+    let covered = |work: &Workspace| {
+        let state: Value = serde_json::from_str(&work.read("output/state/latest.json")).unwrap();
+        let covered = &state["layer"]["coverage"]["sources"][0]["loaded"][0];
+        (covered["since"].as_str().map(str::to_owned), covered["until"].as_str().unwrap().to_owned())
+    };
+    let settings = |filter: &str| format!("orders.location = \"{}\"\norders.filter = {{ {filter} }}\n", server.orders());
+    let days_before = |until: &str, days: i64| {
+        let until: chrono::DateTime<chrono::Utc> = until.parse().unwrap();
+        (until - chrono::Duration::days(days)).format("%Y-%m-%dT%H:%M").to_string()
+    };
+    for filter in ["shows = \"60d\"", "earliest = \"60d\", since = \"from\""] {
+        let work = Workspace::new();
+        work.write("etl.toml", settings(filter));
+        let ended = work.etl(&["run", "--log-format", "text"]);
+        let shown = ended.published()["shown_since"].as_str().unwrap().to_owned();
+        assert!(ended.stderr.contains("the source shows nothing older than this"), "{}", ended.stderr);
+        let (since, until) = covered(&work);
+        assert!(since.as_deref() == Some(&shown) && shown.starts_with(&days_before(&until, 60)), "{shown} {until}");
+    }
+    // A window that it shows all of, and a source that shows everything.
+    let recent = format!("{}:00Z", days_before(&chrono::Utc::now().to_rfc3339(), 3));
+    for (filter, args) in [("shows = \"60d\"", vec!["run", "--since", &recent]), ("shows = \"all\"", vec!["run"])] {
+        let work = Workspace::new();
+        work.write("etl.toml", settings(filter));
+        let ended = work.etl(&args);
+        assert_eq!((ended.code, &ended.summary()["shown_since"]), (0, &Value::Null), "{filter}: {}", ended.stderr);
+    }
+}

@@ -205,6 +205,9 @@ pub struct Summary {
     /// The window's end.
     #[serde(default, deserialize_with = "or_default")]
     pub until: Option<UtcMicros>,
+    /// The beginning of what the source shows of the window, if that is later: coverage begins there.
+    #[serde(default, deserialize_with = "or_default")]
+    pub shown_since: Option<UtcMicros>,
     /// The time that the window is on.
     #[serde(default, deserialize_with = "or_default")]
     pub cursor: Cursor,
@@ -303,6 +306,7 @@ impl Summary {
             status: Status::InternalError,
             since,
             until,
+            shown_since: None,
             cursor: Cursor::Created,
             identity: None,
             rules: String::new(),

@@ -172,12 +172,12 @@ pub(super) fn doubt(extracted: &Extracted) -> Option<String> {
 
 /// The part of a window that a run has asked its source for: never the future, and no more than the source serves.
 pub(super) fn asked_interval(window: Window, orders: &Source, started_at: UtcMicros) -> Option<Interval> {
-    let earliest = match &orders.location {
+    let since = match &orders.location {
         // The query was made before now: what it asked for begins earlier.
-        Location::Http(_) => orders.profile.http.filter.earliest.and_then(|earliest| earliest.instant(UtcMicros::now())),
-        Location::Files(_) | Location::Bucket(_) => None,
+        Location::Http(_) => orders.profile.http.filter.begins(window.since, UtcMicros::now()),
+        Location::Files(_) | Location::Bucket(_) => window.since,
     };
-    Interval::of_window(Window { since: window.since.or(earliest), ..window }, started_at)
+    Interval::of_window(Window { since, ..window }, started_at)
 }
 
 impl DeletionPlan {

@@ -526,9 +526,24 @@ impl Job<'_> {
                 "this run begins after what has been loaded and leaves a gap: `etl backfill --gaps` fills it, and `--since last` returns to it"
             );
         }
+        self.say_what_is_shown(orders, window);
         let adds_to_coverage = self.request.orders == OrdersFrom::Source && self.request.command != CommandName::Demo;
         self.summary.identity = adds_to_coverage.then_some(identity);
         Ok(RunCoverage { window, restart: self.request.restart })
+    }
+
+    /// Notes where what the source shows of the window begins, and says so if that is later than the window.
+    fn say_what_is_shown(&mut self, orders: &Source, window: Window) {
+        if self.request.orders != OrdersFrom::Source || !matches!(orders.location, Location::Http(_)) {
+            return;
+        }
+        let begins = orders.profile.http.filter.begins(window.since, self.summary.started_at);
+        let Some(shown_since) = begins.filter(|begins| Some(*begins) > window.since) else { return };
+        self.summary.shown_since = Some(shown_since);
+        tracing::warn!(
+            %shown_since,
+            "the source shows nothing older than this (`orders.filter` of its profile): earlier orders are not loaded, and not covered"
+        );
     }
 
     /// Fails if missing orders are to be deleted from a layer that has orders of other sources.

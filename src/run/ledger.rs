@@ -59,7 +59,7 @@ fn adds_to_coverage(run: &Summary) -> bool {
 }
 
 fn loaded_by(run: &Summary) -> Option<(SourceIdentity, LoadedInterval)> {
-    let window = Window { since: run.since, until: run.until };
+    let window = Window { since: run.since.max(run.shown_since), until: run.until };
     let in_window = run.records.records_read.saturating_sub(run.records.records_out_of_window);
     Some((run.identity.clone()?, loaded(window, run.started_at, &run.run_id, in_window, &run.rules)?))
 }

@@ -179,7 +179,8 @@ fn stage_written(staging: &mut Staging, key: &Key) -> Result<(), StoreError> {
 /// Adds the window to the coverage of its source, unless a source was incomplete.
 fn cover(ledger: &mut Ledger, coverage: RunCoverage, summary: &Summary) {
     let RunCoverage { window, restart } = coverage;
-    let Summary { identity, completeness, records, started_at, run_id, rules, .. } = summary;
+    let Summary { identity, completeness, records, started_at, run_id, rules, shown_since, .. } = summary;
+    let window = Window { since: window.since.max(*shown_since), ..window };
     let Some(identity) = identity else { return };
     if completeness.all().any(|(_, completeness)| completeness.is_failed()) {
         return;

@@ -104,6 +104,7 @@ mod tests {
                 updated_since: Some("changed".into()),
                 updated_until: None,
                 earliest: None,
+                shows: None,
                 format,
             };
             let query = [("status".to_owned(), "any".to_owned())].into();

@@ -18,12 +18,12 @@ pub use shipped::{SHIPPED, Shipped, shipped};
 pub(super) use table::{SourceTable, read as read_table};
 pub use template::Template;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Cursor, MergeBy, RepeatedSku, When};
-use crate::model::{FieldPath, MinorUnits, QuantityType, Severity};
+use crate::model::{FieldPath, MinorUnits, QuantityType, Severity, UtcMicros};
 
 /// A path beneath a URL, which may have a path of its own.
 pub fn joined(url: &reqwest::Url, path: &str) -> reqwest::Url {
@@ -526,6 +526,17 @@ pub struct Filter {
     pub format: TimeFormat,
     /// The beginning of a window that has none, for a source that demands one.
     pub earliest: Option<When>,
+    /// The source shows records of this span before now alone; `None`: of all times.
+    pub shows: Option<Duration>,
+}
+
+impl Filter {
+    /// The beginning of what the source shows of a window that begins here; `None` if the window is open and nothing limits it.
+    pub fn begins(&self, since: Option<UtcMicros>, now: UtcMicros) -> Option<UtcMicros> {
+        let asked = since.or_else(|| self.earliest.and_then(|earliest| earliest.instant(now)));
+        let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        asked.max(self.shows.map(|span| now.minus(micros(span))))
+    }
 }
 
 /// How a time is written in a parameter.

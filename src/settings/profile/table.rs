@@ -9,7 +9,7 @@ use super::{
 use crate::{
     model::{FieldPath, QuantityType},
     settings::{
-        Cursor, Form, HttpProfile, MergeBy, RepeatedSku, SettingsError, SourceKind,
+        Cursor, Form, HttpProfile, MergeBy, RepeatedSku, SettingsError, SourceKind, parse_span,
         reader::Reader,
         setting::bounds,
         toml_tree::{Place, Table, Value, nearest},
@@ -359,7 +359,7 @@ fn headers(table: &Reader<'_>) -> Result<BTreeMap<String, String>, SettingsError
 
 fn filter(table: Option<Reader<'_>>) -> Result<Filter, SettingsError> {
     let Some(table) = table else { return Ok(Filter::default()) };
-    table.only(&["since", "until", "updated_since", "updated_until", "format", "earliest"])?;
+    table.only(&["since", "until", "updated_since", "updated_until", "format", "earliest", "shows"])?;
     let format = match table.text("format")?.as_deref() {
         None | Some("rfc3339") => TimeFormat::Rfc3339,
         Some("rfc3339_ms") => TimeFormat::Rfc3339Millis,
@@ -379,6 +379,11 @@ fn filter(table: Option<Reader<'_>>) -> Result<Filter, SettingsError> {
         updated_until: table.name("updated_until")?,
         format,
         earliest: table.value("earliest", Form::Text)?.map(|configured| configured.parse()).transpose()?,
+        shows: match table.value("shows", Form::Text)? {
+            None => None,
+            Some(configured) if configured.value.trim() == "all" => None,
+            Some(configured) => Some(parse_span(&configured.value).map_err(|error| configured.invalid(format!("{error}; or all")))?),
+        },
     })
 }
 
