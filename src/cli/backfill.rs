@@ -147,8 +147,8 @@ fn show(out: &mut String, outcome: &BackfillOutcome) {
     let done = outcome.chunks_done();
     let _ = writeln!(
         out,
-        "\n{done} of {} chunks are done{}",
-        outcome.chunks,
+        "\n{done} of {} done{}",
+        text::counted(outcome.chunks as u64, "chunk"),
         if outcome.done_before > 0 { format!(", {} of them before", outcome.done_before) } else { String::new() }
     );
     if done < outcome.chunks {

@@ -40,7 +40,8 @@ pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Resul
     });
     display.outcome(Ending::of(error.as_ref()), &result, |out| {
         if let Some(partitions) = rebuilt {
-            let _ = writeln!(out, "the state of {partitions} partitions was rebuilt from curated/\n");
+            let partitions = text::counted(partitions as u64, "partition");
+            let _ = writeln!(out, "the state of {partitions} was rebuilt from curated/\n");
         }
         text::row(out, "layer", &format!("{}: {}", checked.output, text::counted(checked.partitions as u64, "partition")));
         text::checks(out, &checked.results);
@@ -52,9 +53,10 @@ pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Resul
 fn verdict(results: &[CheckResult]) -> String {
     let failed = results.iter().filter(|result| result.is_failure()).count();
     let passed = results.iter().filter(|result| result.passed).count();
+    let checks = text::counted(results.len() as u64, "check");
     match failed {
-        0 => format!("{passed} of {} checks passed, none of severity error failed", results.len()),
-        _ => format!("{failed} of {} checks failed", results.len()),
+        0 => format!("{passed} of {checks} passed, none of severity error failed"),
+        _ => format!("{failed} of {checks} failed"),
     }
 }
 

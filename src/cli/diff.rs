@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use super::{args::DiffArgs, display::Display};
+use super::{args::DiffArgs, display::Display, text::counted};
 use crate::{
     run::{ChangedRow, LayerDiff, RowChange, RunError, diff},
     settings,
@@ -23,14 +23,14 @@ pub(super) fn show(out: &mut String, found: &LayerDiff) {
     }
     let _ = writeln!(
         out,
-        "\n{} rows added, {} removed, {} changed, in {} partitions",
-        found.rows_added,
+        "\n{} added, {} removed, {} changed, in {}",
+        counted(found.rows_added, "row"),
         found.rows_removed,
         found.rows_changed,
-        found.partitions.len()
+        counted(found.partitions.len() as u64, "partition")
     );
     if !found.order_totals.is_empty() {
-        let _ = writeln!(out, "totals of orders differ in {} partitions", found.order_totals.len());
+        let _ = writeln!(out, "totals of orders differ in {}", counted(found.order_totals.len() as u64, "partition"));
     }
     for name in &found.dimensions {
         let _ = writeln!(out, "{name} differs");
@@ -43,7 +43,7 @@ pub(super) fn show(out: &mut String, found: &LayerDiff) {
     let shown = found.rows.len() as u64;
     let all = found.rows_added + found.rows_removed + found.rows_changed;
     if shown < all {
-        let _ = writeln!(out, "  ... and {} more rows: --limit shows more", all - shown);
+        let _ = writeln!(out, "  ... and {}: --limit shows more", counted(all - shown, "more row"));
     }
 }
 

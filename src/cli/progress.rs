@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
-use super::display::Display;
+use super::{display::Display, text::counted};
 use crate::{
     normalize::RecordCounts,
     run::{Observer, StageName},
@@ -56,7 +56,7 @@ impl Observer for Progress {
 
     fn extracted(&self, records: &RecordCounts, source: &SourceCounts) {
         if !self.line.is_hidden() {
-            self.line.set_message(format!("reading orders: {} records, {}", HumanCount(records.records_read), HumanBytes(source.bytes)));
+            self.line.set_message(format!("reading orders: {}, {}", counted(records.records_read, "record"), HumanBytes(source.bytes)));
         }
     }
 

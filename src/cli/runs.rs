@@ -123,7 +123,7 @@ fn describe(out: &mut String, run: &Summary, keys: &Value) {
     }
     for check in run.checks.iter().filter(|check| !check.passed) {
         let severity: &str = check.severity.into();
-        wide_row(out, "", &format!("{severity} {}: {} violations", check.name, check.violations));
+        wide_row(out, "", &format!("{severity} {}: {}", check.name, text::counted(check.violations, "violation")));
     }
 }
 

@@ -20,7 +20,8 @@ pub(super) fn run(args: &VacuumArgs, display: &Display, cancel: &Cancel) -> Resu
     result["status"] = "done".into();
     display.outcome(Ending::Success, &result, |out| {
         let (objects, commits) = (text::counted(removed.objects as u64, "object"), text::counted(removed.commits as u64, "commit"));
-        let _ = writeln!(out, "{objects} of {} bytes and {commits} were past their time, and are removed", removed.bytes);
+        let bytes = text::counted(removed.bytes, "byte");
+        let _ = writeln!(out, "removed: {objects} ({bytes}) and {commits} past their time");
         if removed.empty_partitions > 0 {
             let _ = writeln!(out, "{} without rows removed", text::counted(removed.empty_partitions as u64, "partition"));
         }

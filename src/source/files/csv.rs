@@ -16,7 +16,7 @@ use super::{
     rows::{RowPages, TableRows},
 };
 use crate::{
-    model::CellTypes,
+    model::{CellTypes, counted},
     source::{Access, PageSink, RecordShape, SourceCounters, SourceError, files},
 };
 
@@ -89,7 +89,7 @@ impl Columns {
     fn verify(&self, file: &SourceFile, record: &Record<'_>) -> Result<(), SourceError> {
         let (found, expected) = (record.values.len(), self.keys.len());
         if found != expected {
-            return Err(malformed(file, record.line, format!("{found} fields, where the header has {expected}")));
+            return Err(malformed(file, record.line, format!("{}, where the header has {expected}", counted(found as u64, "field"))));
         }
         let unnamed =
             (1_usize..).zip(self.keys.iter().zip(&record.values)).find(|(_, (key, value))| key.is_none() && !value.trim().is_empty());
