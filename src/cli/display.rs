@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{args::DisplayArgs, json_lines::Dialect};
 use crate::{
     net::redact,
-    settings::{LogFormat, Presentation, ResultFormat},
+    settings::{ColorMode, LogFormat, Presentation, ResultFormat},
     store::StoreError,
 };
 
@@ -39,15 +39,28 @@ impl Ending {
     }
 }
 
+/// Decides on colours for all that is printed. `NO_COLOR` and its like are read by `anstream`.
+fn choose_colours(mode: ColorMode) {
+    let choice = match mode {
+        ColorMode::Auto => anstream::ColorChoice::Auto,
+        ColorMode::Always => anstream::ColorChoice::Always,
+        ColorMode::Never => anstream::ColorChoice::Never,
+    };
+    choice.write_global();
+}
+
 /// How this process shows things, decided once.
 pub(super) struct Display {
-    pub(super) json: bool,
+    /// Whether the end of work is told in JSON.
+    json_outcomes: bool,
+    /// Whether JSON was requested by name: then answers are JSON too, and even `--quiet` prints the end of work.
+    json_by_name: bool,
+    /// Whether stderr has colours.
+    pub(super) colours: bool,
     /// The dialect of a log in JSON.
     pub(super) json_logs: Option<Dialect>,
     pub(super) verbosity: Verbosity,
     quiet: bool,
-    /// Whether JSON was requested by name: then even `--quiet` prints it.
-    json_by_name: bool,
     pub(super) progress: MultiProgress,
     pub(super) shows_progress: bool,
     /// The error of the first write to stdout that failed.
@@ -57,6 +70,7 @@ pub(super) struct Display {
 impl Display {
     pub(super) fn new(args: &DisplayArgs, presentation: Presentation) -> Display {
         let (result, log) = (presentation.format, presentation.log_format);
+        choose_colours(presentation.color);
         let on_terminal = io::stderr().is_terminal();
         let json_logs = match log {
             LogFormat::Ecs => Some(Dialect::Ecs),
@@ -73,8 +87,9 @@ impl Display {
             (false, _) => Verbosity::Debug,
         };
         Display {
-            json: result == ResultFormat::Json || (result == ResultFormat::Auto && !io::stdout().is_terminal()),
+            json_outcomes: result == ResultFormat::Json || (result == ResultFormat::Auto && !io::stdout().is_terminal()),
             json_by_name: result == ResultFormat::Json,
+            colours: anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
             json_logs,
             verbosity,
             quiet: args.quiet,
@@ -84,25 +99,30 @@ impl Display {
         }
     }
 
-    /// Prints the answer to a question, such as that of `etl status`: `--quiet` does not silence it. The last thing that a
-    /// command does.
+    /// Prints the answer to a question, such as that of `etl status`: text, also on a pipe, unless JSON was requested by name.
+    /// `--quiet` does not silence it. The last thing that a command does.
     pub(super) fn answer(&self, json: &impl Serialize, text: impl FnOnce(&mut String)) {
-        self.print(json, text);
+        self.print(self.json_by_name, json, text);
     }
 
-    /// Prints how work has ended. Under `--quiet` a success prints nothing, unless JSON was requested by name. The last thing
+    /// Whether the answer to a question is JSON.
+    pub(super) fn answers_in_json(&self) -> bool {
+        self.json_by_name
+    }
+
+    /// Prints how work has ended. Where stdout is no terminal, that is JSON, unless text was requested by name. Under `--quiet` a success prints nothing, unless JSON was requested by name. The last thing
     /// that a command does.
     pub(super) fn outcome(&self, ending: Ending, json: &impl Serialize, text: impl FnOnce(&mut String)) {
         if self.quiet && ending == Ending::Success && !self.json_by_name {
             return;
         }
-        self.print(json, text);
+        self.print(self.json_outcomes, json, text);
     }
 
     /// Prints a result: as text, made by `text`, or as one line of JSON.
-    fn print(&self, json: &impl Serialize, text: impl FnOnce(&mut String)) {
+    fn print(&self, as_json: bool, json: &impl Serialize, text: impl FnOnce(&mut String)) {
         let _ = io::stderr().flush();
-        if self.json {
+        if as_json {
             let mut line = redact::json(&serde_json::to_string(json).unwrap_or_default()).into_owned();
             line.push('\n');
             self.write(&mut io::stdout().lock(), &line);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::{display::Display, text::counted};
 use crate::{
@@ -18,7 +18,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(display: &Display) -> Progress {
-        let line = if display.shows_progress { visible(&display.progress) } else { ProgressBar::hidden() };
+        let line = if display.shows_progress { visible(display) } else { ProgressBar::hidden() };
         Progress { line }
     }
 
@@ -32,9 +32,10 @@ impl Progress {
     }
 }
 
-fn visible(all: &MultiProgress) -> ProgressBar {
-    let line = all.add(ProgressBar::new_spinner());
-    if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {prefix}{msg} {elapsed:.dim}") {
+fn visible(display: &Display) -> ProgressBar {
+    let line = display.progress.add(ProgressBar::new_spinner());
+    let template = if display.colours { "{spinner:.cyan} {prefix}{msg} {elapsed:.dim}" } else { "{spinner} {prefix}{msg} {elapsed}" };
+    if let Ok(style) = ProgressStyle::with_template(template) {
         line.set_style(style);
     }
     line.enable_steady_tick(Duration::from_millis(100));
