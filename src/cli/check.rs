@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     args::CheckArgs,
     display::{Display, Ending},
+    table::{Column, Table},
     text,
 };
 use crate::{
@@ -82,21 +83,23 @@ fn write_script(out: &mut String, script: &CheckScript) {
 fn show_history(settings: &Settings, limit: usize, display: &Display) -> Result<(), RunError> {
     let history = check_history(settings, limit)?;
     let result = json!({"output": settings.output.to_string(), "runs": history.runs, "checks": history.checks});
-    display.answer(&result, |out| write_history(out, &history));
+    display.answer(&result, |out| write_history(out, &history, display.width));
     Ok(())
 }
 
-fn write_history(out: &mut String, history: &CheckHistory) {
+fn write_history(out: &mut String, history: &CheckHistory, width: Option<usize>) {
     if history.checks.is_empty() {
         let _ = writeln!(out, "no check is recorded in the latest {}", text::counted(history.runs as u64, "run"));
         return;
     }
-    let _ = writeln!(out, "{:<32} {:>8} {:>10}  violations, the latest run first", "check", "ran in", "not passed");
+    let violations = Column::text("violations, the latest run first").cut(12);
+    let mut table = Table::new(&[Column::text("check"), Column::number("ran in").leaves(1), Column::number("not passed"), violations]);
     for check in &history.checks {
-        let ran = format!("{} of {}", check.ran, history.runs);
         let violations: Vec<_> = check.runs.iter().map(|run| run.violations.to_string()).collect();
-        let _ = writeln!(out, "{:<32} {ran:>8} {:>10}  {}", check.name, check.not_passed, violations.join(" "));
+        let ran = format!("{} of {}", check.ran, history.runs);
+        table.row([check.name.clone(), ran, check.not_passed.to_string(), violations.join(" ")]);
     }
+    table.show(out, width);
     for check in history.checks.iter().filter(|check| check.not_passed > 0) {
         write_not_passed(out, check);
     }

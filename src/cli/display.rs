@@ -9,7 +9,7 @@ use std::{
 use indicatif::MultiProgress;
 use serde::Serialize;
 
-use super::{args::DisplayArgs, json_lines::Dialect};
+use super::{args::DisplayArgs, json_lines::Dialect, terminal};
 use crate::{
     net::redact,
     settings::{ColorMode, LogFormat, Presentation, ResultFormat},
@@ -39,6 +39,14 @@ impl Ending {
     }
 }
 
+/// How a result is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ResultForm {
+    Text,
+    /// One line of it.
+    Json,
+}
+
 /// Decides on colours for all that is printed. `NO_COLOR` and its like are read by `anstream`.
 fn choose_colours(mode: ColorMode) {
     let choice = match mode {
@@ -51,16 +59,18 @@ fn choose_colours(mode: ColorMode) {
 
 /// How this process shows things, decided once.
 pub(super) struct Display {
-    /// Whether the end of work is told in JSON.
-    json_outcomes: bool,
-    /// Whether JSON was requested by name: then answers are JSON too, and even `--quiet` prints the end of work.
-    json_by_name: bool,
+    /// The form of the end of work.
+    outcomes: ResultForm,
+    /// The form of an answer: JSON only where it was requested by name. Then even `--quiet` prints the end of work.
+    answers: ResultForm,
     /// Whether stderr has colours.
     pub(super) colours: bool,
     /// The dialect of a log in JSON.
     pub(super) json_logs: Option<Dialect>,
     pub(super) verbosity: Verbosity,
     quiet: bool,
+    /// The columns of the terminal that stdout is; `None` where it is none.
+    pub(super) width: Option<usize>,
     pub(super) progress: MultiProgress,
     pub(super) shows_progress: bool,
     /// The error of the first write to stdout that failed.
@@ -87,12 +97,17 @@ impl Display {
             (false, _) => Verbosity::Debug,
         };
         Display {
-            json_outcomes: result == ResultFormat::Json || (result == ResultFormat::Auto && !io::stdout().is_terminal()),
-            json_by_name: result == ResultFormat::Json,
+            outcomes: match result {
+                ResultFormat::Json => ResultForm::Json,
+                ResultFormat::Auto if !io::stdout().is_terminal() => ResultForm::Json,
+                ResultFormat::Auto | ResultFormat::Text => ResultForm::Text,
+            },
+            answers: if result == ResultFormat::Json { ResultForm::Json } else { ResultForm::Text },
             colours: anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
             json_logs,
             verbosity,
             quiet: args.quiet,
+            width: terminal::width(),
             progress: MultiProgress::new(),
             shows_progress: on_terminal && !args.quiet && !presentation.no_progress,
             unwritten: Cell::new(None),
@@ -102,34 +117,36 @@ impl Display {
     /// Prints the answer to a question, such as that of `etl status`: text, also on a pipe, unless JSON was requested by name.
     /// `--quiet` does not silence it. The last thing that a command does.
     pub(super) fn answer(&self, json: &impl Serialize, text: impl FnOnce(&mut String)) {
-        self.print(self.json_by_name, json, text);
+        self.print(self.answers, json, text);
     }
 
     /// Whether the answer to a question is JSON.
     pub(super) fn answers_in_json(&self) -> bool {
-        self.json_by_name
+        self.answers == ResultForm::Json
     }
 
-    /// Prints how work has ended. Where stdout is no terminal, that is JSON, unless text was requested by name. Under `--quiet` a success prints nothing, unless JSON was requested by name. The last thing
-    /// that a command does.
+    /// Prints how work has ended. Where stdout is no terminal, that is JSON, unless text was requested by name. Under `--quiet`
+    /// a success prints nothing, unless JSON was requested by name. The last thing that a command does.
     pub(super) fn outcome(&self, ending: Ending, json: &impl Serialize, text: impl FnOnce(&mut String)) {
-        if self.quiet && ending == Ending::Success && !self.json_by_name {
+        if self.quiet && ending == Ending::Success && self.answers == ResultForm::Text {
             return;
         }
-        self.print(self.json_outcomes, json, text);
+        self.print(self.outcomes, json, text);
     }
 
     /// Prints a result: as text, made by `text`, or as one line of JSON.
-    fn print(&self, as_json: bool, json: &impl Serialize, text: impl FnOnce(&mut String)) {
+    fn print(&self, form: ResultForm, json: &impl Serialize, text: impl FnOnce(&mut String)) {
         let _ = io::stderr().flush();
-        if as_json {
+        if form == ResultForm::Json {
             let mut line = redact::json(&serde_json::to_string(json).unwrap_or_default()).into_owned();
             line.push('\n');
             self.write(&mut io::stdout().lock(), &line);
         } else {
             let mut out = String::new();
             text(&mut out);
-            self.write(&mut anstream::stdout().lock(), &redact::text(&out));
+            let out = redact::text(&out);
+            let fitted = self.width.map(|width| terminal::wrapped(&out, width));
+            self.write(&mut anstream::stdout().lock(), fitted.as_deref().unwrap_or(&out));
         }
     }
 

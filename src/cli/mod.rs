@@ -25,6 +25,8 @@ mod shops;
 mod signals;
 mod sources;
 mod status;
+mod table;
+mod terminal;
 mod text;
 mod undo;
 mod vacuum;
