@@ -217,7 +217,14 @@ fn the_history_holds_every_run_and_shows_each() {
     assert_eq!(status["last_success"]["run_id"], run_id);
     assert_eq!(status["last_run"]["status"], "extract_failed");
     let screen = work.etl(&["status", "--format", "text"]).stdout;
-    assert!(screen.contains("not healthy") && screen.contains("no rows on") && screen.contains("source_failed"), "{screen}");
+    let first = screen.lines().next().unwrap();
+    let why = format!(
+        "not healthy: the last run ended as extract_failed (run {0}); next: `etl runs show {0}` tells why",
+        failed["run_id"].as_str().unwrap()
+    );
+    assert_eq!(first, why);
+    assert_eq!(status["reasons"][0]["next"], format!("`etl runs show {}` tells why", failed["run_id"].as_str().unwrap()));
+    assert!(screen.contains("no rows on") && screen.contains("source_failed"), "{screen}");
     assert!(Workspace::new().etl(&["status", "--format", "text"]).stdout.contains("nothing has been loaded"));
 }
 

@@ -36,6 +36,7 @@ fn busy_layer() -> (Workspace, String) {
 #[test]
 fn text_fits_the_terminal_and_no_word_is_cut() {
     let (work, first) = busy_layer();
+    let (diff, show) = (format!("diff {first}"), format!("runs show {first}"));
     let commands = [
         "runs",
         "status",
@@ -45,8 +46,8 @@ fn text_fits_the_terminal_and_no_word_is_cut() {
         "check --history",
         "explain A",
         "plan --orders orders.ndjson",
-        &format!("diff {first}"),
-        &format!("runs show {first}"),
+        diff.as_str(),
+        show.as_str(),
     ];
     for columns in [80, 100, 130] {
         for args in commands {
