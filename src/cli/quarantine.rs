@@ -31,7 +31,7 @@ pub(super) fn run(args: &QuarantineArgs, display: &Display, cancel: &Cancel) -> 
             let progress = Progress::new(display);
             let outcome = replay(&settings, run_id, cancel, &progress);
             progress.finish();
-            Ok(show(&outcome?, &settings, display, |_| {}))
+            Ok(show(&outcome?, &settings, display, |_, _| {}))
         }
     }
 }
