@@ -3,6 +3,7 @@
 use std::{marker::PhantomData, num::NonZero, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::{
     model::{Dt, RunId},
@@ -62,6 +63,10 @@ pub(super) enum Command {
     Redshift(RedshiftArgs),
     /// The whole job against an HTTP API embedded in this binary: needs no configuration
     Demo(DemoArgs),
+    /// The script by which a shell completes commands and flags
+    Completions(CompletionsArgs),
+    /// The manual, one page a command
+    Man(ManArgs),
 }
 
 impl Cli {
@@ -97,7 +102,7 @@ impl Command {
             Command::Vacuum(args) => args.settings.flags.clone(),
             Command::Ddl(args) => args.settings.flags.clone(),
             Command::Redshift(args) => args.what.config().flags.clone(),
-            Command::Sources(_) | Command::Demo(_) => Flags::default(),
+            Command::Sources(_) | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Flags::default(),
         }
     }
 }
@@ -613,4 +618,18 @@ pub(super) struct DemoArgs {
     /// Folder of the demo's layer
     #[arg(short = OUTPUT_LETTER, long, value_name = "DIR", default_value = "output/demo")]
     pub(super) output: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub(super) shell: Shell,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ManArgs {
+    /// Write the pages of all commands into this folder [default: print the page of `etl`]
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
 }

@@ -5,13 +5,16 @@ mod args;
 mod backfill;
 mod changes;
 mod check;
+mod completions;
 mod ddl;
 mod demo;
 mod diff;
 mod display;
+mod examples;
 mod explain;
 mod json_lines;
 mod logging;
+mod man;
 mod plan;
 mod probe;
 mod progress;
@@ -102,6 +105,8 @@ fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<
         Command::Ddl(args) => ddl::run(args, display),
         Command::Redshift(args) => redshift::run(args, display, cancel),
         Command::Demo(args) => demo::run(args, display, cancel),
+        Command::Completions(args) => completions::run(args, display),
+        Command::Man(args) => man::run(args, display),
     }
 }
 
