@@ -2,7 +2,6 @@
 
 use std::{
     cell::Cell,
-    fmt,
     io::{self, IsTerminal, Write},
 };
 
@@ -12,6 +11,7 @@ use serde::Serialize;
 use super::{args::DisplayArgs, json_lines::Dialect, terminal};
 use crate::{
     net::redact,
+    run::RunError,
     settings::{ColorMode, LogFormat, Presentation, ResultFormat},
     store::StoreError,
 };
@@ -179,17 +179,31 @@ impl Display {
     }
 
     /// Prints an error to stderr: as a line of the log if that is JSON.
-    pub(super) fn error(&self, error: &dyn fmt::Display) {
+    pub(super) fn error(&self, error: &RunError) {
+        self.error_of("", error);
+    }
+
+    /// Prints an error of one shop of several.
+    pub(super) fn shop_error(&self, shop: &str, error: &RunError) {
+        self.error_of(&format!("shop {shop}: "), error);
+    }
+
+    fn error_of(&self, shop: &str, error: &RunError) {
         if self.json_logs.is_some() {
-            tracing::error!("{error}");
+            tracing::error!(help = error.help(), "{shop}{error}");
         } else {
-            print_error(error);
+            write_error(shop, error);
         }
     }
 }
 
 /// Prints an error before it is known how the log looks.
-pub(super) fn print_error(error: &dyn fmt::Display) {
+pub(super) fn print_error(error: &RunError) {
+    write_error("", error);
+}
+
+fn write_error(shop: &str, error: &RunError) {
     let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
-    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {}", redact::text(&error.to_string()));
+    let text = format!("{shop}{error}");
+    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {}\nsee {}", redact::text(&text), error.help());
 }

@@ -53,8 +53,9 @@ pub fn run(cli: &Cli) -> u8 {
     let (presentation, telemetry) = match presentation(&flags).and_then(|presentation| Ok((presentation, telemetry(&flags)?))) {
         Ok(settings) => settings,
         Err(error) => {
+            let error = RunError::from(error);
             display::print_error(&error);
-            return RunError::from(error).exit_code();
+            return error.exit_code();
         }
     };
     let display = Display::new(&cli.display, presentation);

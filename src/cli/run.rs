@@ -41,7 +41,7 @@ fn run_shop(args: &RunArgs, settings: &Settings, display: &Display, cancel: &Can
     let outcome = executed(settings, CommandName::Run, diff, cancel, &progress);
     progress.finish();
     if let Some(error) = &outcome.error {
-        display.error(&format!("shop {shop}: {error}"));
+        display.shop_error(shop, error);
     }
     let mut result = serde_json::to_value(&outcome.summary).unwrap_or_default();
     let mut text = String::new();
