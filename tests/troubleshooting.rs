@@ -39,7 +39,7 @@ fn documented() -> Vec<Vec<String>> {
         let cell = line.strip_prefix("| ")?.split(" | ").next()?.to_owned();
         let ticks = cell.chars().take_while(|letter| *letter == '`').count();
         let text = cell.get(ticks..)?.split(&"`".repeat(ticks)).next()?.to_owned();
-        (ticks > 0).then(|| text.split('…').map(str::trim).filter(|piece| has_words(piece)).map(str::to_owned).collect())
+        (ticks > 0).then(|| text.split('…').map(str::trim).filter(|piece| has_words(piece)).map(str::to_owned).collect::<Vec<_>>())
     };
     exits.lines().filter_map(message).filter(|pieces: &Vec<String>| !pieces.is_empty()).collect()
 }
