@@ -10,13 +10,16 @@ const SINGULAR: [&str; 8] = ["as", "is", "has", "was", "does", "this", "its", "s
 
 /// Each "1 lines" of a text.
 fn mistakes(text: &str) -> Vec<String> {
-    let words: Vec<_> = text.split_whitespace().collect();
     let is_plural = |word: &str| {
         let word = word.trim_end_matches([',', '.', ':', ';', ')']);
         word.len() > 2 && word.ends_with('s') && word.bytes().all(|letter| letter.is_ascii_lowercase()) && !SINGULAR.contains(&word)
     };
-    let pairs = words.windows(2).filter(|pair| pair[0].trim_start_matches('(') == "1" && is_plural(pair[1]));
-    pairs.map(|pair| pair.join(" ")).collect()
+    let in_line = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let pairs = words.windows(2).filter(|pair| pair[0].trim_start_matches('(') == "1" && is_plural(pair[1]));
+        pairs.map(|pair| pair.join(" ")).collect::<Vec<_>>()
+    };
+    text.lines().flat_map(in_line).collect()
 }
 
 #[test]

@@ -152,7 +152,10 @@ fn wide_row(out: &mut String, label: &str, value: &str) {
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Object(fields) => fields.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect::<Vec<_>>().join(" "),
+        Value::Object(fields) => {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect();
+            format!("({})", fields.join(", "))
+        }
         other => other.to_string(),
     }
 }
