@@ -63,7 +63,7 @@ fn verdict(results: &[CheckResult]) -> String {
 
 fn show_sql(settings: &Settings, display: &Display) -> Result<(), RunError> {
     let scripts = check_scripts(settings)?;
-    display.answer(&json!({ "checks": scripts }), |out| scripts.iter().for_each(|script| write_script(out, script)));
+    display.script(&json!({ "checks": scripts }), |out| scripts.iter().for_each(|script| write_script(out, script)));
     Ok(())
 }
 

@@ -36,7 +36,7 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
         meanings(out, summary);
         let _ = writeln!(
             out,
-            "\nLook at it:   head {output}/{}/dt=*/{}.csv {output}/{}/*/*.csv",
+            "\nLook at it:   head {output}/{}/dt=*/{}.csv\n              head {output}/{}/*/*.csv",
             places::CURATED,
             places::PARTITION_FILE,
             places::DIMS

@@ -47,6 +47,15 @@ enum ResultForm {
     Json,
 }
 
+/// What becomes of lines that are longer than the terminal is wide.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lines {
+    /// They go on in the next line, between words.
+    Fitted,
+    /// Nothing.
+    AsTheyAre,
+}
+
 /// Decides on colours for all that is printed. `NO_COLOR` and its like are read by `anstream`.
 fn choose_colours(mode: ColorMode) {
     let choice = match mode {
@@ -117,7 +126,12 @@ impl Display {
     /// Prints the answer to a question, such as that of `etl status`: text, also on a pipe, unless JSON was requested by name.
     /// `--quiet` does not silence it. The last thing that a command does.
     pub(super) fn answer(&self, json: &impl Serialize, text: impl FnOnce(&mut String)) {
-        self.print(self.answers, json, text);
+        self.print(self.answers, Lines::Fitted, json, text);
+    }
+
+    /// The same, for an answer that is pasted elsewhere, such as SQL: its lines stay as they are, whatever the terminal.
+    pub(super) fn script(&self, json: &impl Serialize, text: impl FnOnce(&mut String)) {
+        self.print(self.answers, Lines::AsTheyAre, json, text);
     }
 
     /// Whether the answer to a question is JSON.
@@ -131,11 +145,11 @@ impl Display {
         if self.quiet && ending == Ending::Success && self.answers == ResultForm::Text {
             return;
         }
-        self.print(self.outcomes, json, text);
+        self.print(self.outcomes, Lines::Fitted, json, text);
     }
 
     /// Prints a result: as text, made by `text`, or as one line of JSON.
-    fn print(&self, form: ResultForm, json: &impl Serialize, text: impl FnOnce(&mut String)) {
+    fn print(&self, form: ResultForm, lines: Lines, json: &impl Serialize, text: impl FnOnce(&mut String)) {
         let _ = io::stderr().flush();
         if form == ResultForm::Json {
             let mut line = redact::json(&serde_json::to_string(json).unwrap_or_default()).into_owned();
@@ -145,7 +159,7 @@ impl Display {
             let mut out = String::new();
             text(&mut out);
             let out = redact::text(&out);
-            let fitted = self.width.map(|width| terminal::wrapped(&out, width));
+            let fitted = self.width.filter(|_| lines == Lines::Fitted).map(|width| terminal::wrapped(&out, width));
             self.write(&mut anstream::stdout().lock(), fitted.as_deref().unwrap_or(&out));
         }
     }

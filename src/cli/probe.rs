@@ -11,7 +11,8 @@ use crate::{
 pub(super) fn run(args: &ProbeArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     let settings = one_source(&args.settings.flags, &args.shops)?;
     let found = probe(&settings, cancel)?;
-    display.answer(&found, |out| text(out, &found));
+    // Its end is a profile to paste.
+    display.script(&found, |out| text(out, &found));
     Ok(0)
 }
 
