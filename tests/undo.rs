@@ -242,6 +242,7 @@ fn a_dry_run_of_an_undo_or_a_vacuum_tells_what_it_would_do_and_changes_nothing()
     let before = work.files("");
     let tried = answer(&work, &["undo", &second, "--dry-run"]);
     assert_eq!((&tried["status"], &tried["partitions_written"]), (&json!("dry_run"), &json!(["2026-01-01"])));
+    assert!(tried.get("run_id").is_none() && tried.get("commit").is_none(), "{tried}");
     assert_eq!(work.etl(&["undo", &first, "--dry-run"]).code, 2, "what would be refused is refused");
     let counted = answer(&work, &["vacuum", "--keep", "0s", "--dry-run"]);
     assert_eq!(counted["status"], "dry_run");

@@ -188,7 +188,8 @@ impl Display {
         if self.json_logs.is_some() {
             tracing::info!("{text}");
         } else if !self.quiet {
-            let _ = writeln!(anstream::stderr(), "{text}\n");
+            let fitted = self.width.map(|width| terminal::wrapped(text, width));
+            let _ = writeln!(anstream::stderr(), "{}\n", fitted.as_deref().unwrap_or(text));
         }
     }
 

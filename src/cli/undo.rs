@@ -18,6 +18,13 @@ pub(super) fn run(args: &UndoArgs, display: &Display, cancel: &Cancel) -> Result
     let undone = undo(&settings, args.run_id.as_str(), cancel)?;
     let mut result = serde_json::to_value(&undone).unwrap_or_default();
     result["status"] = if settings.dry_run { "dry_run" } else { "published" }.into();
+    if settings.dry_run
+        && let Some(fields) = result.as_object_mut()
+    {
+        // There is no such run, and no such commit.
+        fields.remove("run_id");
+        fields.remove("commit");
+    }
     display.outcome(Ending::Success, &result, |out| {
         let (written, removed) = (undone.partitions_written.len() as u64, undone.partitions_removed.len() as u64);
         if settings.dry_run {
