@@ -23,6 +23,9 @@ pub(super) fn run(args: &VacuumArgs, display: &Display, cancel: &Cancel) -> Resu
         let bytes = text::counted(removed.bytes, "byte");
         let verb = if settings.dry_run { "dry run: would remove" } else { "removed" };
         let _ = writeln!(out, "{verb} {objects} ({bytes}) and {commits} past their time");
+        if settings.dry_run {
+            let _ = writeln!(out, "Not counted: reports, quarantine, manifests and kept records past --retention and raw.keep");
+        }
         if removed.empty_partitions > 0 {
             let _ = writeln!(out, "{verb} {} without rows", text::counted(removed.empty_partitions as u64, "file"));
         }
