@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use orders_etl::cli::{self, Cli};
 
 /// Batches of columns are made and dropped by the hundred thousand: this allocator keeps their pages at hand, where the
@@ -11,5 +10,5 @@ use orders_etl::cli::{self, Cli};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    ExitCode::from(cli::run(&Cli::parse()))
+    ExitCode::from(cli::run(&Cli::read()))
 }

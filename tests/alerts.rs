@@ -69,7 +69,7 @@ fn a_source_that_fails_is_told_of_once_to_everybody_and_so_is_its_recovery() {
     assert_eq!(bodies[3]["attachments"][0]["content"]["type"], "AdaptiveCard");
     run().expect(3, "extract_failed");
     assert_eq!(everybody.asked().len(), 4, "a lasting failure is told of once");
-    let state = work.etl(&["status"]).summary();
+    let state = work.etl(&["status", "--json"]).summary();
     assert_eq!((&state["healthy"], &state["open_alerts"][0]["kind"]), (&false.into(), &"source_failed".into()));
 
     works.store(true, Ordering::SeqCst);
@@ -80,7 +80,7 @@ fn a_source_that_fails_is_told_of_once_to_everybody_and_so_is_its_recovery() {
     assert_eq!((&resolved["event_action"], &resolved["dedup_key"]), (&"resolve".into(), &bodies[1]["dedup_key"]));
     assert_eq!(kinds(&run().unchanged(), "alerts_recovered"), Vec::<String>::new());
     assert_eq!(everybody.asked().len(), 8);
-    assert_eq!(work.etl(&["status"]).summary()["healthy"], true);
+    assert_eq!(work.etl(&["status", "--json"]).summary()["healthy"], true);
     for secret in ["hush", "routing", "/slack"] {
         assert!(work.files("reports").values().all(|report| !String::from_utf8_lossy(report).contains(secret)), "{secret}");
     }
@@ -140,7 +140,7 @@ fn a_failed_delivery_names_its_cause_in_the_log_the_summary_and_the_test_command
     }
     work.write(".env", "");
     work.etl(&["run", "--orders", "missing.ndjson"]).expect(3, "extract_failed");
-    let shown = work.etl(&["runs", "show", summary["run_id"].as_str().unwrap()]).summary();
+    let shown = work.etl(&["runs", "show", summary["run_id"].as_str().unwrap(), "--json"]).summary();
     assert_eq!(shown["deliveries_failed"], summary["deliveries_failed"]);
 }
 
@@ -188,7 +188,7 @@ fn a_run_that_hangs_and_holds_the_output_is_found_by_others_and_told_of_once() {
     }
     let load = || work.load(&[order("A", "2026-01-01T00:00:00Z", "")], &[]);
     assert_eq!(kinds(&load().expect(6, "locked"), "alerts"), Vec::<String>::new(), "it may hold the output for a second");
-    let status = work.etl(&["status"]).summary();
+    let status = work.etl(&["status", "--json"]).summary();
     let held = &status["held_by"];
     assert_eq!((&held["pid"], &held["stuck"]), (&hanging.id().into(), &false.into()), "{status}");
     assert!(held["run_id"].is_string() && held["host"].is_string() && held["since"].is_string() && held["seconds"].is_u64(), "{status}");
@@ -198,7 +198,7 @@ fn a_run_that_hangs_and_holds_the_output_is_found_by_others_and_told_of_once() {
     assert_eq!(kinds(&summary, "alerts"), ["stuck"]);
     assert!(summary["alerts"][0]["message"].as_str().unwrap().contains(held["run_id"].as_str().unwrap()), "{summary}");
     assert_eq!(kinds(&load().expect(6, "locked"), "alerts"), ["stuck"]);
-    let status = work.etl(&["status"]).summary();
+    let status = work.etl(&["status", "--json"]).summary();
     assert_eq!((&status["healthy"], &status["held_by"]["stuck"]), (&false.into(), &true.into()), "{status}");
     assert_eq!(status["open_alerts"][0]["kind"], "stuck");
     assert!(work.etl(&["status", "--format", "text"]).stdout.contains("held by"));
@@ -207,7 +207,7 @@ fn a_run_that_hangs_and_holds_the_output_is_found_by_others_and_told_of_once() {
     assert!(hanging.wait().unwrap().success());
     load().published();
     assert_eq!(told(&receiver), ["firing stuck", "recovered stuck"]);
-    let status = work.etl(&["status"]).summary();
+    let status = work.etl(&["status", "--json"]).summary();
     assert_eq!((&status["healthy"], &status["held_by"], &status["open_alerts"]), (&true.into(), &Value::Null, &serde_json::json!([])));
 }
 
@@ -224,7 +224,7 @@ fn status_alone_finds_a_stuck_run() {
         std::thread::sleep(Duration::from_millis(10));
     }
     std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(work.etl(&["status"]).summary()["healthy"], false);
+    assert_eq!(work.etl(&["status", "--json"]).summary()["healthy"], false);
     work.etl(&["status"]);
     assert_eq!(told(&receiver), ["firing stuck"]);
     hanging.wait().unwrap();
@@ -261,7 +261,7 @@ fn a_check_of_severity_error_is_told_of_and_a_warning_is_not() {
     assert_eq!(kinds(&work.load(&bad, &[]).expect(4, "checks_failed"), "alerts"), ["check_failed"]);
     assert_eq!(kinds(&work.load(&bad, &["--on-check-failure", "publish"]).expect(4, "checks_failed"), "alerts"), ["check_failed"]);
     assert_eq!(told(&receiver), ["firing check_failed"], "the same check, still failing");
-    let status = work.etl(&["status"]).summary();
+    let status = work.etl(&["status", "--json"]).summary();
     assert_eq!(status["failing_checks"][0]["name"], "strict");
     std::fs::remove_file(work.path("checks/strict.sql")).unwrap();
     work.write("checks/strict.sql", "SELECT * FROM fact_order WHERE order_id = 'C'\n");

@@ -106,9 +106,10 @@ impl Twins {
         self.folder.write(name, content);
     }
 
-    /// Runs a command on both. `{0}` in an argument is the id of the first run.
+    /// Runs a command on both, with a result in JSON. `{0}` in an argument is the id of the first run.
     #[track_caller]
     fn both(&mut self, args: &[&str]) -> Ended {
+        let args: &[&str] = &[args, &["--json"]].concat();
         let [args_of_lake, args_of_folder] = [0, 1].map(|twin| self.named(args, twin));
         let in_bucket = self.lake.etl(&args_of_lake.iter().map(String::as_str).collect::<Vec<_>>());
         let mut plain = self.folder.command(&args_of_folder.iter().map(String::as_str).collect::<Vec<_>>());
@@ -605,7 +606,7 @@ fn published_exactly_once(server: S3Server, rules: &[Rule], seed: u64) -> usize 
     lake.assert_projected(&point);
     let runs = lake.committed_runs();
     assert_eq!((runs.len(), runs.last().map(String::as_str)), (2, summary["run_id"].as_str()), "{point}");
-    assert_eq!(lake.etl(&["runs"]).summary()["runs"].as_array().unwrap().len(), 2, "{point}");
+    assert_eq!(lake.etl(&["runs", "--json"]).summary()["runs"].as_array().unwrap().len(), 2, "{point}");
     lake.load(&second(), &[]).unchanged();
     faults
 }

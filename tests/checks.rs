@@ -249,7 +249,7 @@ fn the_scope_of_a_run_is_what_it_publishes_unless_all_is_asked_for() {
 /// What `etl check` answers, with the exit code that it must have.
 #[track_caller]
 fn checked(work: &Workspace, args: &[&str], code: i32) -> Value {
-    let ended = work.etl(&[&["check"], args].concat());
+    let ended = work.etl(&[&["check", "--json"], args].concat());
     assert_eq!(ended.code, code, "{}{}", ended.stdout, ended.stderr);
     ended.summary()
 }

@@ -289,3 +289,70 @@ fn a_reader_that_goes_away_is_no_failure() {
         .unwrap();
     assert!(String::from_utf8(output.stderr).unwrap().contains("code 0"));
 }
+
+#[test]
+fn an_answer_is_text_on_a_pipe_and_the_summary_of_work_is_json() {
+    let work = Workspace::new();
+    let run_id = work.load(&[order("A", "2026-01-01", "")], &[]).published()["run_id"].as_str().unwrap().to_owned();
+    let json = |ended: &Ended| serde_json::from_str::<Value>(ended.stdout.lines().last().unwrap()).is_ok_and(|value| value.is_object());
+    let answers: [&[&str]; 10] = [
+        &["status"],
+        &["runs"],
+        &["runs", "show", &run_id],
+        &["quarantine"],
+        &["explain", "A"],
+        &["plan", "--orders", "orders.ndjson"],
+        &["changes", "--since-run", &run_id],
+        &["diff", &run_id],
+        &["sources"],
+        &["probe", "--orders", "orders.ndjson"],
+    ];
+    for args in answers {
+        let text = work.etl(args);
+        assert!(text.code == 0 && !text.stdout.is_empty() && !json(&text), "{args:?}: {}{}", text.stdout, text.stderr);
+        for by_name in [&["--json"][..], &["--format", "json"]] {
+            let ended = work.etl(&[args, by_name].concat());
+            assert!(ended.code == 0 && json(&ended), "{args:?} {by_name:?}: {}{}", ended.stdout, ended.stderr);
+        }
+    }
+    let works: [&[&str]; 4] =
+        [&["run", "--orders", "orders.ndjson"], &["check"], &["undo", &run_id, "--dry-run"], &["vacuum", "--dry-run"]];
+    for args in works {
+        let ended = work.etl(args);
+        assert!(ended.code == 0 && json(&ended), "{args:?}: {}{}", ended.stdout, ended.stderr);
+        let text = work.etl(&[args, &["--format", "text"]].concat());
+        assert!(text.code == 0 && !json(&text), "{args:?}: {}", text.stdout);
+    }
+    let both = work.etl(&["status", "--json", "--format", "text"]);
+    assert!(both.code == 2 && both.stderr.contains("--json"), "{}", both.stderr);
+}
+
+#[test]
+fn colours_are_shown_where_they_are_asked_for_and_nowhere_else() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01", ""));
+    let has_colours = |variables: &[(&str, &str)], args: &[&str]| {
+        let mut command = work.command(&[&["run", "--orders", "orders.ndjson", "--format", "text"], args].concat());
+        let ended = support::ended(command.envs(variables.iter().copied()).output().unwrap());
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        ended.stdout.contains('\u{1b}')
+    };
+    assert!(!has_colours(&[], &[]));
+    assert!(has_colours(&[], &["--color", "always"]));
+    assert!(has_colours(&[("CLICOLOR_FORCE", "1")], &[]));
+    assert!(!has_colours(&[("CLICOLOR_FORCE", "1")], &["--color", "never"]));
+    assert!(!has_colours(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], &[]));
+    assert!(has_colours(&[("NO_COLOR", "1"), ("ETL_COLOR", "always")], &[]));
+    assert_eq!(work.etl(&["status", "--color", "sometimes"]).code, 2);
+}
+
+#[test]
+fn the_usual_short_flags_mean_the_usual_things() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01", ""));
+    work.etl(&["run", "--orders", "orders.ndjson", "-o", "there"]).published();
+    work.etl(&["run", "--orders", "orders.ndjson", "-o", "there"]).unchanged();
+    assert!(work.path("there/curated").is_dir() && !work.path("output").exists());
+    let runs = work.etl(&["runs", "-o", "there", "-n", "1", "--json"]).summary();
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 1);
+}

@@ -350,7 +350,7 @@ fn users_and_products_are_certified_too() {
     assert_eq!(allowed["alerts"][0]["kind"], "incomplete");
     // It is not part of coverage, even if coverage is rebuilt from the reports.
     for _ in 0..2 {
-        let plan = work.etl(&["plan", "--orders", &server.orders()]).summary();
+        let plan = work.etl(&["plan", "--orders", &server.orders(), "--json"]).summary();
         assert_eq!(plan["covered"], value!([]));
         let _ = std::fs::remove_dir_all(work.path("output/state"));
     }
@@ -364,9 +364,9 @@ fn completeness_is_shown_by_status_text_metrics_and_probe() {
     assert!(text.contains("proven: the responses announce 5 records, and all came"), "{text}");
     assert!(work.read("etl.prom").contains("etl_completeness{source=\"orders\",status=\"proven\"} 1\n"), "{}", work.read("etl.prom"));
     assert!(work.read("etl.prom").contains("etl_records_claimed{source=\"orders\"} 5\n"));
-    let status = work.etl(&["status"]).summary();
+    let status = work.etl(&["status", "--json"]).summary();
     assert_eq!((&status["completeness"]["status"], &status["completeness"]["by"]), (&value!("proven"), &value!("total")));
-    let probe = work.etl(&["probe"]).summary();
+    let probe = work.etl(&["probe", "--json"]).summary();
     assert_eq!(probe["completeness"], "can be proven: the response counts 5 records");
 }
 

@@ -15,11 +15,11 @@ fn since(summary: &Value) -> &str {
 }
 
 fn status(work: &Workspace) -> Value {
-    work.etl(&["status"]).summary()
+    work.etl(&["status", "--json"]).summary()
 }
 
 fn plan(work: &Workspace, args: &[&str]) -> Value {
-    let ended = work.etl(&[&["plan", "--orders", "orders.ndjson"], args].concat());
+    let ended = work.etl(&[&["plan", "--orders", "orders.ndjson", "--json"], args].concat());
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     ended.summary()
 }
@@ -82,7 +82,7 @@ fn other_sources_replays_and_demos_do_not_move_a_source() {
     work.write("etl.toml", "[orders]\nname = \"shop\"\nlocation = \"orders.ndjson\"\n");
     work.etl(&["run", "--until", "2026-01-04"]).published();
     work.etl(&["run", "--orders", "corrections.ndjson", "--until", "2026-01-20"]).published();
-    let shop = work.etl(&["plan", "--lookback", "0s"]).summary();
+    let shop = work.etl(&["plan", "--lookback", "0s", "--json"]).summary();
     assert_eq!((&shop["source"], since(&shop)), (&json!("shop"), "2026-01-04T00:00:00Z"));
     // By another time, another coverage.
     assert_eq!(since(&plan(&work, &["--cursor", "updated_at"])), "everything");
@@ -150,7 +150,7 @@ fn a_plan_shows_the_first_request_without_secrets() {
     let server = Server::start(|_: &Asked| panic!("a plan asks nothing"));
     let work = Workspace::new();
     let url = format!("{}/orders?token=hush", server.url);
-    let planned = work.etl(&["plan", "--orders", &url, "--since", "2026-01-01"]).summary();
+    let planned = work.etl(&["plan", "--orders", &url, "--since", "2026-01-01", "--json"]).summary();
     assert!(planned["request"].as_str().unwrap().ends_with("/orders?token=***"), "{planned}");
     assert!(!planned.to_string().contains("hush"));
 }

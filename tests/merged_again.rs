@@ -38,6 +38,6 @@ fn a_run_that_has_lost_everything_leaves_no_trace_of_its_first_attempt() {
     assert!(urls.len() == 2 && urls.iter().all(|url| !url.contains("dt=2026-01-01")), "{urls:?}");
     let own = format!("manifests/{}.manifest", summary["run_id"].as_str().unwrap());
     assert!(!work.path("output").join(own).exists(), "a run that wrote no partition has no manifest");
-    let explained: Value = serde_json::from_str(work.etl(&["explain", "X"]).stdout.lines().last().unwrap()).unwrap();
+    let explained: Value = serde_json::from_str(work.etl(&["explain", "X", "--json"]).stdout.lines().last().unwrap()).unwrap();
     assert_eq!(explained["versions"].as_array().unwrap().len(), 2, "one record of one run is one version: {explained}");
 }

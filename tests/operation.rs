@@ -155,7 +155,7 @@ fn reports_of_other_versions_are_listed() {
         &format!("output/reports/{new}.json"),
         format!(r#"{{"run_id":"{new}","command":"undo","status":"paused",{times},"alerts":[{{"kind":"of_the_future","message":"m"}}],"more":[1]}}"#),
     );
-    let runs = work.etl(&["runs"]).summary();
+    let runs = work.etl(&["runs", "--json"]).summary();
     let ids: Vec<_> = runs["runs"].as_array().unwrap().iter().map(|run| run["run_id"].as_str().unwrap().to_owned()).collect();
     assert_eq!((ids.len(), ids[0].as_str(), ids[2].as_str()), (3, new, old), "{runs}");
     for run_id in [old, new] {
@@ -198,18 +198,18 @@ fn the_history_holds_every_run_and_shows_each() {
     let summary =
         work.load(&[order("A", "2026-01-01T00:00:00Z", ""), order("B", "2026-01-03T00:00:00Z", ""), "{}".into()], &[]).published();
     let failed = work.etl(&["run", "--orders", "missing.ndjson"]).expect(3, "extract_failed");
-    let runs = work.etl(&["runs"]).summary();
+    let runs = work.etl(&["runs", "--json"]).summary();
     let ids: Vec<_> = runs["runs"].as_array().unwrap().iter().map(|run| &run["run_id"]).collect();
     assert_eq!(ids, [&failed["run_id"], &summary["run_id"]]);
     let table = work.etl(&["runs", "--format", "text"]).stdout;
     assert!(table.contains("extract_failed") && table.contains("██"), "{table}");
     let run_id = summary["run_id"].as_str().unwrap();
-    assert_eq!(work.etl(&["runs", "show", run_id]).summary()["run_id"], run_id);
+    assert_eq!(work.etl(&["runs", "show", run_id, "--json"]).summary()["run_id"], run_id);
     let shown = work.etl(&["runs", "show", run_id, "--format", "text"]).stdout;
     assert!(shown.contains("rows_inserted") && shown.contains("dt=") | shown.contains("2026-01-03") && shown.contains("merge"), "{shown}");
     assert_eq!(work.etl(&["runs", "show", "nope"]).code, 2);
 
-    let status = work.etl(&["status"]).summary();
+    let status = work.etl(&["status", "--json"]).summary();
     assert_eq!((&status["healthy"], &status["complete"]), (&false.into(), &false.into()));
     assert_eq!((&status["partitions"], &status["rows"]), (&2.into(), &2.into()));
     assert_eq!(status["days_without_rows"], serde_json::json!(["2026-01-02"]));
@@ -217,7 +217,14 @@ fn the_history_holds_every_run_and_shows_each() {
     assert_eq!(status["last_success"]["run_id"], run_id);
     assert_eq!(status["last_run"]["status"], "extract_failed");
     let screen = work.etl(&["status", "--format", "text"]).stdout;
-    assert!(screen.contains("not healthy") && screen.contains("no rows on") && screen.contains("source_failed"), "{screen}");
+    let first = screen.lines().next().unwrap();
+    let why = format!(
+        "not healthy: the last run ended as extract_failed (run {0}); next: `etl runs show {0}` tells why",
+        failed["run_id"].as_str().unwrap()
+    );
+    assert_eq!(first, why);
+    assert_eq!(status["reasons"][0]["next"], format!("`etl runs show {}` tells why", failed["run_id"].as_str().unwrap()));
+    assert!(screen.contains("no rows on") && screen.contains("source_failed"), "{screen}");
     assert!(Workspace::new().etl(&["status", "--format", "text"]).stdout.contains("nothing has been loaded"));
 }
 
@@ -233,7 +240,7 @@ fn a_run_that_finds_the_output_held_stands_in_the_history() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     work.load(&[order("A", "2026-01-01T00:00:00Z", "")], &[]).expect(6, "locked");
-    assert_eq!(work.etl(&["runs"]).summary()["runs"][0]["status"], "locked");
+    assert_eq!(work.etl(&["runs", "--json"]).summary()["runs"][0]["status"], "locked");
     assert!(holder.wait().unwrap().success());
 }
 
@@ -243,7 +250,7 @@ fn quarantine_is_listed_mended_and_replayed() {
     let two_bad_lines = r#"{"order_id":"B","created_at":"2026-01-02T00:00:00Z","currency":"EUR","items":[{"sku":"S","quantity":1,"price":"1.10"},{"sku":"T","price":"x"},{"sku":"U","price":"y"}]}"#;
     let bad = ["{\"order_id\":\"A\"".to_owned(), two_bad_lines.to_owned(), r#"{"order_id":"C","created_at":"soon","items":[]}"#.to_owned()];
     let run_id = work.load(&bad, &[]).published()["run_id"].as_str().unwrap().to_owned();
-    let listed = work.etl(&["quarantine"]).summary();
+    let listed = work.etl(&["quarantine", "--json"]).summary();
     let of_run = &listed["runs"][0];
     assert_eq!((&of_run["run_id"], &of_run["dropped"]), (&run_id.as_str().into(), &4.into()));
     assert_eq!(of_run["reasons"], serde_json::json!({"invalid_created_at": 1, "invalid_json": 1, "invalid_price": 2}));
@@ -266,7 +273,7 @@ fn quarantine_is_listed_mended_and_replayed() {
         ["A|S|0.1000", "B|S|1.1000", "B|T|2.2000", "B|U|3.3000"]
     );
     work.etl(&["quarantine", "replay", &run_id]).unchanged();
-    assert!(work.etl(&["quarantine", "--run", &run_id]).summary()["runs"][0]["replayed_by"].as_array().unwrap().len() == 2);
+    assert!(work.etl(&["quarantine", "--run", &run_id, "--json"]).summary()["runs"][0]["replayed_by"].as_array().unwrap().len() == 2);
     let since = work.load(&bad[1..2], &["--since", "last"]).summary();
     assert!(since["since"].as_str().unwrap() > "2026-01-03", "a replay moves no watermark back: {since}");
     work.write(&file, "{\"reason\":\"x\"}\n");

@@ -119,7 +119,7 @@ fn what_a_run_replaced_is_compared_and_put_back_in_every_format() {
         work.load(&first(), flags).published();
         let before = work.layer();
         let run = work.load(&second(), &[]).published()["run_id"].as_str().unwrap().to_owned();
-        let diff: Value = serde_json::from_str(work.etl(&["diff", &run]).stdout.lines().last().unwrap()).unwrap();
+        let diff: Value = serde_json::from_str(work.etl(&["diff", &run, "--json"]).stdout.lines().last().unwrap()).unwrap();
         let told = ["rows_added", "rows_removed", "rows_changed"].map(|key| diff[key].as_u64().unwrap());
         // D is new, B moves, and a line of A changes; so does the `updated_at` of its other line.
         assert_eq!(told, [2, 0, 4], "{end}: {diff}");

@@ -53,7 +53,7 @@ fn money_that_the_default_paths_would_lose_is_proposed() {
         json(format!(r#"{{"total":1,"orders":[{{"id":1,"created_at":"2026-01-01","items":[{lines}]}}]}}"#))
     });
     let work = Workspace::new();
-    let found = work.etl(&["probe", "--orders", &server.orders()]).summary();
+    let found = work.etl(&["probe", "--orders", &server.orders(), "--json"]).summary();
     let profile = found["profile"].as_str().unwrap();
     for line in ["repeated_sku = \"sum\"", "sku = [\"variant_sku\", \"product_id\"]", "line_total = \"total\""] {
         assert!(profile.contains(line), "{line}: {profile}");
@@ -66,7 +66,7 @@ fn money_that_the_default_paths_would_lose_is_proposed() {
     let summary = work.etl(&["run"]).published();
     assert_eq!(summary["revenue"], serde_json::json!({ "": "19.0000" }));
     assert_eq!(work.query("SELECT sku, quantity, line_total FROM fact_order ORDER BY sku"), ["p-blue|1|5.0000", "p-red|4|14.0000"]);
-    let again = work.etl(&["probe"]).summary();
+    let again = work.etl(&["probe", "--json"]).summary();
     assert_eq!(again["profile"], serde_json::Value::Null);
 }
 
@@ -74,7 +74,7 @@ fn money_that_the_default_paths_would_lose_is_proposed() {
 fn what_a_shipped_profile_gathers_is_shown() {
     let work = Workspace::new();
     let payload = |name: &str| format!("{}/tests/payloads/{name}", env!("CARGO_MANIFEST_DIR"));
-    let found = |profile: &str, file: &str| work.etl(&["probe", "--source", profile, "--orders", &payload(file)]).summary();
+    let found = |profile: &str, file: &str| work.etl(&["probe", "--source", profile, "--orders", &payload(file), "--json"]).summary();
     let lines = |found: &serde_json::Value| {
         let columns = found["columns"].as_array().unwrap();
         columns.iter().find(|column| column["column"] == "lines").unwrap()["path"].as_str().unwrap().to_owned()
@@ -83,7 +83,7 @@ fn what_a_shipped_profile_gathers_is_shown() {
     assert_eq!((lines(&stripe).as_str(), &stripe["profile"]), ("the record itself", &serde_json::Value::Null));
     let server = Server::start(|_: &Asked| json(r#"{"orders":[{"id":1,"created_at":"2026-01-01"}],"total":1}"#));
     work.write("etl.toml", format!("[orders]\nlocation = \"{}\"\nline_request = {{ path = \"/orders/{{id}}/lines\" }}\n", server.orders()));
-    assert_eq!(lines(&work.etl(&["probe"]).summary()), "a request for each order");
+    assert_eq!(lines(&work.etl(&["probe", "--json"]).summary()), "a request for each order");
     std::fs::remove_file(work.path("etl.toml")).unwrap();
     let salesforce = found("salesforce", "salesforce.json");
     assert_eq!(salesforce["rows"], 1);
@@ -96,7 +96,7 @@ fn a_known_shape_needs_nothing_and_says_what_it_would_drop() {
         json(format!(r#"{{"total":2,"orders":[{good},{{"order_id":"B"}},7],"next_url":"/orders?page=2"}}"#))
     });
     let work = Workspace::new();
-    let found: serde_json::Value = work.etl(&["probe", "--orders", &server.orders()]).summary();
+    let found: serde_json::Value = work.etl(&["probe", "--orders", &server.orders(), "--json"]).summary();
     assert_eq!((&found["records_at"], &found["records"], &found["rows"]), (&"`orders`".into(), &3.into(), &1.into()));
     assert_eq!(found["dropped"], serde_json::json!({"invalid_json": 1, "missing_created_at": 1}));
     assert_eq!(found["pagination"]["kind"], "next_url");
@@ -109,7 +109,7 @@ fn a_known_shape_needs_nothing_and_says_what_it_would_drop() {
 fn files_and_shipped_profiles_are_looked_at_too() {
     let work = Workspace::new();
     work.write("o.ndjson", support::order("A", "2026-01-01", ""));
-    let found = work.etl(&["probe", "--orders", "o.ndjson"]).summary();
+    let found = work.etl(&["probe", "--orders", "o.ndjson", "--json"]).summary();
     assert_eq!(
         (&found["records_at"], &found["pagination"]["kind"], &found["rows"]),
         (&"each line of the file".into(), &"none".into(), &1.into())
@@ -118,7 +118,7 @@ fn files_and_shipped_profiles_are_looked_at_too() {
         "o.json",
         r#"{"export":{"bookings":[{"ref":"R1","bookedAt":"Tue, 20 Jan 2026 10:00:00 +0000","items":[{"sku":"s","price":1}]}]}}"#,
     );
-    let found = work.etl(&["probe", "--orders", "o.json"]).summary();
+    let found = work.etl(&["probe", "--orders", "o.json", "--json"]).summary();
     let profile = found["profile"].as_str().unwrap();
     assert!(
         profile.contains("records = \"export.bookings\"") && profile.contains("created_at = { path = \"bookedAt\", format = \"rfc2822\" }"),
@@ -131,6 +131,6 @@ fn files_and_shipped_profiles_are_looked_at_too() {
     let server = Server::start(|_: &Asked| {
         json(r#"{"carts":[{"id":1,"products":[{"id":5,"price":1.5,"quantity":2}],"userId":3}],"total":1,"skip":0}"#)
     });
-    let found = work.etl(&["probe", "--source", "dummyjson", "--url", &server.url]).summary();
+    let found = work.etl(&["probe", "--source", "dummyjson", "--url", &server.url, "--json"]).summary();
     assert_eq!((&found["rows"], &found["pagination"]["kind"], &found["profile"]), (&1.into(), &"offset".into(), &serde_json::Value::Null));
 }

@@ -60,7 +60,7 @@ fn records_are_kept_to_the_byte_and_in_their_order_whatever_becomes_of_them() {
     );
     let file = work.path("output").join(summary["raw"]["file"].as_str().unwrap());
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    let screen = work.etl(&["status"]).summary();
+    let screen = work.etl(&["status", "--json"]).summary();
     assert_eq!(screen["raw"], json!({"runs": 1, "bytes": summary["raw"]["bytes"], "first_run_id": summary["run_id"]}));
     // All of them meet the same rules again.
     let again = rebuild(&work, &[]).unchanged();

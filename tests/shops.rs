@@ -127,7 +127,7 @@ fn equal_ids_of_two_shops_are_two_orders_and_no_money_is_lost() {
     assert_eq!(work.etl(&["run", "--empty-exit-code", "99"]).code, 99);
     assert_eq!(work.etl(&["check"]).code, 0);
     let text = work.etl(&["run", "--format", "text"]).stdout;
-    assert!(text.contains("shop de\n") && text.contains("2 of 2 shops have succeeded"), "{text}");
+    assert!(text.contains("shop de\n") && text.contains("2 of 2 shops succeeded"), "{text}");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn one_shop_that_fails_stops_no_other_and_its_code_is_the_code() {
     assert!(metrics("etl.us.prom") && work.read("etl.de.prom").contains("etl_run_status{status=\"extract_failed\",shop=\"de\"} 1"));
     // A success of the other one does not hide it: neither its last run nor its alert.
     work.etl(&["run", "--shop", "us"]).unchanged();
-    let now = work.etl(&["status"]).summary();
+    let now = work.etl(&["status", "--json"]).summary();
     assert_eq!((&now["healthy"], &now["last_run"]["status"]), (&object!(false), &object!("unchanged")));
     assert_eq!((&now["shops"][0]["shop"], &now["shops"][0]["last_run"]["status"]), (&object!("de"), &object!("extract_failed")));
     assert_eq!((&now["shops"][0]["last_success"], &now["shops"][1]["last_success"]["status"]), (&Value::Null, &object!("unchanged")));
@@ -219,7 +219,7 @@ fn each_shop_has_its_own_coverage() {
     two_files(&work, "lookback = \"0s\"", &sales(&PRICES_DE), &sales(&PRICES_US));
     work.etl(&["run", "--shop", "de", "--until", "2026-01-03"]).published();
     let plan = || -> Vec<(Value, Value)> {
-        let plan = work.etl(&["plan"]).summary();
+        let plan = work.etl(&["plan", "--json"]).summary();
         plan["shops"].as_array().unwrap().iter().map(|plan| (plan["shop"].clone(), plan["since"].clone())).collect()
     };
     let expected = [(object!("de"), object!("2026-01-03T00:00:00Z")), (object!("us"), Value::Null)];
@@ -277,7 +277,7 @@ fn a_replay_is_of_the_shop_whose_run_dropped_it() {
         set(&["de:1 S", "de:3 T", "us:1 S", "us:3 T", "us:3 U"]),
         "the order of the other shop has no line more"
     );
-    let explained = work.etl(&["explain", "us:3"]).summary();
+    let explained = work.etl(&["explain", "us:3", "--json"]).summary();
     assert_eq!((explained["rows"].as_array().unwrap().len(), explained["dropped"].as_array().unwrap().len()), (2, 1), "{explained}");
     assert_eq!(work.etl(&["explain", "3"]).code, 2);
     // Whose shop is gone can't be replayed as of another one.

@@ -53,7 +53,7 @@ fn it_is_read_once_and_nothing_of_it_is_lost() {
     let undone = work.etl(&["undo", changed["run_id"].as_str().unwrap()]);
     assert_eq!((undone.code, work.layer()), (0, layer), "{}", undone.stderr);
     // What had been loaded is still known.
-    let plan = work.etl(&["plan", "--orders", "orders.ndjson"]).summary();
+    let plan = work.etl(&["plan", "--orders", "orders.ndjson", "--json"]).summary();
     assert!(!plan["covered"].as_array().unwrap().is_empty(), "{plan}");
 }
 

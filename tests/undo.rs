@@ -12,7 +12,7 @@ fn load(work: &Workspace, lines: &[String]) -> String {
 }
 
 fn answer(work: &Workspace, args: &[&str]) -> Value {
-    let ended = work.etl(args);
+    let ended = work.etl(&[args, &["--json"]].concat());
     assert_eq!(ended.code, 0, "{args:?}: {}", ended.stderr);
     ended.summary()
 }
@@ -87,7 +87,7 @@ fn a_difference_tells_rows_and_revenue_before_and_after() {
     assert_eq!(diff["revenue"].as_array().unwrap().len(), 1, "{diff}");
     assert_eq!(answer(&work, &["diff", &first, &second]), diff);
     assert_eq!(answer(&work, &["diff", &second, &first])["rows_removed"], 1);
-    let feed = work.etl(&["changes", "--since-run", &first]);
+    let feed = work.etl(&["changes", "--since-run", &first, "--json"]);
     let lines: Vec<Value> = feed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0], json!({"op": "update", "order_id": "A", "sku": "S", "dt": "2026-01-01"}));
     assert_eq!((&lines[1]["op"], &lines[2]["rows_added"], lines.len()), (&json!("insert"), &json!(1), 3));
@@ -231,4 +231,27 @@ fn what_was_undone_is_covered_by_nobody() {
     run(&work, "last", "2026-01-06");
     assert_eq!(days(&work), whole);
     assert_eq!(answer(&work, &["status"])["complete"], true);
+}
+
+#[test]
+fn a_dry_run_of_an_undo_or_a_vacuum_tells_what_it_would_do_and_changes_nothing() {
+    let work = Workspace::new();
+    let first = load(&work, &[order("A", "2026-01-01", "")]);
+    load(&work, &[order("B", "2026-01-03", "")]);
+    let second = load(&work, &[paid("A", "2026-01-01")]);
+    let before = work.files("");
+    let tried = answer(&work, &["undo", &second, "--dry-run"]);
+    assert_eq!((&tried["status"], &tried["partitions_written"]), (&json!("dry_run"), &json!(["2026-01-01"])));
+    assert!(tried.get("run_id").is_none() && tried.get("commit").is_none(), "{tried}");
+    assert_eq!(work.etl(&["undo", &first, "--dry-run"]).code, 2, "what would be refused is refused");
+    let counted = answer(&work, &["vacuum", "--keep", "0s", "--dry-run"]);
+    assert_eq!(counted["status"], "dry_run");
+    // Locks are touched; all else is as it was.
+    let lasting = |files: std::collections::BTreeMap<String, Vec<u8>>| -> Vec<_> {
+        files.into_iter().filter(|(name, _)| !name.contains("lock") && !name.contains("lease")).collect()
+    };
+    assert_eq!(lasting(work.files("")), lasting(before));
+    let removed = answer(&work, &["vacuum", "--keep", "0s"]);
+    assert_eq!((&removed["objects"], &removed["bytes"]), (&counted["objects"], &counted["bytes"]));
+    assert!(removed["objects"].as_u64() > Some(0), "the first version of A is past its time: {removed}");
 }

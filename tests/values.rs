@@ -343,6 +343,6 @@ fn csv_errors_name_the_line_with_any_line_ending() {
         work.write("users.csv", ["user_id,name", "U1,a", "U2", "U3,b", ""].join(end));
         let ended = work.load(&[order("A", "2026-01-01", "")], &["--users", "users.csv", "--log-format", "text"]);
         ended.expect(3, "extract_failed");
-        assert!(ended.stderr.contains("users.csv, line 3: 1 fields"), "{end:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains("users.csv, line 3: 1 field, where the header has"), "{end:?}: {}", ended.stderr);
     }
 }

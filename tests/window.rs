@@ -136,7 +136,7 @@ fn the_history_lists_every_run_the_latest_first() {
     work.load(&days(2), &[]).published();
     work.load(&days(2), &[]).unchanged();
     work.etl(&["run", "--orders", "nowhere.ndjson"]).expect(3, "extract_failed");
-    let ended = work.etl(&["runs"]);
+    let ended = work.etl(&["runs", "--json"]);
     let runs: Value = serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap();
     let statuses: Vec<_> = runs["runs"].as_array().unwrap().iter().map(|run| run["status"].as_str().unwrap()).collect();
     assert_eq!((ended.code, statuses), (0, vec!["extract_failed", "unchanged", "published"]));

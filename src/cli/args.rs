@@ -3,6 +3,7 @@
 use std::{marker::PhantomData, num::NonZero, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::{
     model::{Dt, RunId},
@@ -62,12 +63,20 @@ pub(super) enum Command {
     Redshift(RedshiftArgs),
     /// The whole job against an HTTP API embedded in this binary: needs no configuration
     Demo(DemoArgs),
+    /// The script by which a shell completes commands and flags
+    Completions(CompletionsArgs),
+    /// The manual, one page a command
+    Man(ManArgs),
 }
 
 impl Cli {
     /// The flags of settings, whatever the command.
     pub(super) fn flags(&self) -> Flags {
-        self.display.settings.flags.clone().and(&self.command.flags())
+        let mut display = self.display.settings.flags.clone();
+        if self.display.json {
+            display.set(&setting::FORMAT, "json".to_owned());
+        }
+        display.and(&self.command.flags())
     }
 }
 
@@ -93,7 +102,7 @@ impl Command {
             Command::Vacuum(args) => args.settings.flags.clone(),
             Command::Ddl(args) => args.settings.flags.clone(),
             Command::Redshift(args) => args.what.config().flags.clone(),
-            Command::Sources(_) | Command::Demo(_) => Flags::default(),
+            Command::Sources(_) | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Flags::default(),
         }
     }
 }
@@ -122,6 +131,9 @@ pub(super) struct SettingArgs<S> {
     set: PhantomData<S>,
 }
 
+/// The short flag of the output: `-o`.
+const OUTPUT_LETTER: char = 'o';
+
 /// The argument of a setting.
 fn arg(setting: &'static Setting, scope: Scope) -> Arg {
     let default = match setting.default {
@@ -130,6 +142,7 @@ fn arg(setting: &'static Setting, scope: Scope) -> Arg {
     };
     let arg = Arg::new(setting.id()).long(setting.id()).help(format!("{}{default} [env: {}]", setting.help, setting.variable));
     let arg = arg.global(scope == Scope::Everywhere);
+    let arg = if setting.flag == setting::OUTPUT.flag { arg.short(OUTPUT_LETTER) } else { arg };
     match setting.form {
         Form::YesNo => arg.action(ArgAction::SetTrue),
         Form::WordsOrAlone { alone, .. } => arg.value_name(setting.value).num_args(0..=1).default_missing_value(alone),
@@ -182,7 +195,7 @@ macro_rules! setting_sets {
 
 setting_sets! {
     /// How results and logs look.
-    DisplaySettings: FORMAT, LOG_FORMAT, NO_PROGRESS; Everywhere;;
+    DisplaySettings: FORMAT, LOG_FORMAT, NO_PROGRESS, COLOR; Everywhere;;
     /// Where the settings and the layer are.
     ConfigSettings: CONFIG, OUTPUT;;
     /// A job over the three sources.
@@ -203,9 +216,9 @@ setting_sets! {
     /// The statements for another engine.
     DdlSettings: CONFIG, OUTPUT, FILE_FORMAT, COMPRESSION;;
     /// A change of the layer as a whole.
-    ChangeSettings: CONFIG, OUTPUT, LOCK_WAIT;;
+    ChangeSettings: CONFIG, OUTPUT, DRY_RUN, LOCK_WAIT;;
     /// What is past its time.
-    VacuumSettings: CONFIG, OUTPUT, LOCK_WAIT, KEEP;;
+    VacuumSettings: CONFIG, OUTPUT, DRY_RUN, LOCK_WAIT, KEEP;;
     /// One page of the orders.
     ProbeSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, MAX_ATTEMPTS;;
 }
@@ -220,6 +233,9 @@ pub(super) type ConfigArgs = SettingArgs<ConfigSettings>;
 pub(super) struct DisplayArgs {
     #[command(flatten)]
     pub(super) settings: SettingArgs<DisplaySettings>,
+    /// The result as one line of JSON: the same as --format json
+    #[arg(long, global = true, conflicts_with = "format")]
+    pub(super) json: bool,
     /// More of the log (-vv: everything)
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(super) verbose: u8,
@@ -313,7 +329,7 @@ pub(super) struct CheckArgs {
     #[arg(long, conflicts_with_all = ["rebuild_state", "violations"])]
     pub(super) history: bool,
     /// Number of runs of the history, the latest first
-    #[arg(long, value_name = "N", default_value_t = 20, requires = "history")]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, requires = "history")]
     pub(super) limit: usize,
 }
 
@@ -383,7 +399,7 @@ pub(super) struct DiffArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
     /// Number of rows that are shown
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub(super) limit: usize,
 }
 
@@ -485,7 +501,7 @@ pub(super) struct QuarantineArgs {
     #[arg(long, value_name = "RUN_ID")]
     pub(super) run: Option<RunId>,
     /// Number of runs, the latest first
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub(super) limit: usize,
     /// Number of records shown per reason
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -511,7 +527,7 @@ pub(super) struct RunsArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
     /// Number of runs, the latest first
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub(super) limit: usize,
 }
 
@@ -600,6 +616,20 @@ pub(super) struct RedshiftSqlArgs {
 #[derive(Args, Debug)]
 pub(super) struct DemoArgs {
     /// Folder of the demo's layer
-    #[arg(long, value_name = "DIR", default_value = "output/demo")]
+    #[arg(short = OUTPUT_LETTER, long, value_name = "DIR", default_value = "output/demo")]
     pub(super) output: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub(super) shell: Shell,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ManArgs {
+    /// Write the pages of all commands into this folder [default: print the page of `etl`]
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
 }

@@ -72,7 +72,7 @@ fn backfill_shop(settings: &Settings, asked: Asked, display: &Display, cancel: &
     let outcome = match loaded(settings, asked, display, cancel) {
         Ok(outcome) => outcome,
         Err(error) => {
-            display.error(&format!("shop {shop}: {error}"));
+            display.shop_error(shop, &error);
             let (status, text) = (error.status(), error.to_string());
             return ShopEnd {
                 status,
@@ -85,7 +85,7 @@ fn backfill_shop(settings: &Settings, asked: Asked, display: &Display, cancel: &
     };
     let error = decisive(&outcome).and_then(|run| run.error.as_ref());
     if let Some(error) = error {
-        display.error(&format!("shop {shop}: {error}"));
+        display.shop_error(shop, error);
     }
     let mut result = summary(&outcome);
     result["shop"] = shop.into();
@@ -147,8 +147,8 @@ fn show(out: &mut String, outcome: &BackfillOutcome) {
     let done = outcome.chunks_done();
     let _ = writeln!(
         out,
-        "\n{done} of {} chunks are done{}",
-        outcome.chunks,
+        "\n{done} of {} done{}",
+        text::counted(outcome.chunks as u64, "chunk"),
         if outcome.done_before > 0 { format!(", {} of them before", outcome.done_before) } else { String::new() }
     );
     if done < outcome.chunks {

@@ -1,4 +1,4 @@
-//! `etl changes`: a feed of the keys that changed since a run, a line of JSON each, and the counts as the last line.
+//! `etl changes`: a feed of the keys that changed since a run, a line each, and the counts as the last line.
 
 use std::fmt::Write;
 
@@ -22,7 +22,7 @@ pub(super) fn run(args: &ChangesArgs, display: &Display) -> Result<u8, RunError>
         "order_totals": found.order_totals,
         "dimensions": found.dimensions,
     });
-    if display.json {
+    if display.answers_in_json() {
         let lines: String = found.rows.iter().map(|row| format!("{}\n", line(row))).collect();
         display.verbatim(&lines);
     }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     args::CheckArgs,
     display::{Display, Ending},
+    table::{Column, Table},
     text,
 };
 use crate::{
@@ -40,7 +41,8 @@ pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Resul
     });
     display.outcome(Ending::of(error.as_ref()), &result, |out| {
         if let Some(partitions) = rebuilt {
-            let _ = writeln!(out, "the state of {partitions} partitions was rebuilt from curated/\n");
+            let partitions = text::counted(partitions as u64, "partition");
+            let _ = writeln!(out, "the state of {partitions} was rebuilt from curated/\n");
         }
         text::row(out, "layer", &format!("{}: {}", checked.output, text::counted(checked.partitions as u64, "partition")));
         text::checks(out, &checked.results);
@@ -52,15 +54,16 @@ pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Resul
 fn verdict(results: &[CheckResult]) -> String {
     let failed = results.iter().filter(|result| result.is_failure()).count();
     let passed = results.iter().filter(|result| result.passed).count();
+    let checks = text::counted(results.len() as u64, "check");
     match failed {
-        0 => format!("{passed} of {} checks passed, none of severity error failed", results.len()),
-        _ => format!("{failed} of {} checks failed", results.len()),
+        0 => format!("{passed} of {checks} passed, none of severity error failed"),
+        _ => format!("{failed} of {checks} failed"),
     }
 }
 
 fn show_sql(settings: &Settings, display: &Display) -> Result<(), RunError> {
     let scripts = check_scripts(settings)?;
-    display.answer(&json!({ "checks": scripts }), |out| scripts.iter().for_each(|script| write_script(out, script)));
+    display.script(&json!({ "checks": scripts }), |out| scripts.iter().for_each(|script| write_script(out, script)));
     Ok(())
 }
 
@@ -80,21 +83,23 @@ fn write_script(out: &mut String, script: &CheckScript) {
 fn show_history(settings: &Settings, limit: usize, display: &Display) -> Result<(), RunError> {
     let history = check_history(settings, limit)?;
     let result = json!({"output": settings.output.to_string(), "runs": history.runs, "checks": history.checks});
-    display.answer(&result, |out| write_history(out, &history));
+    display.answer(&result, |out| write_history(out, &history, display.width));
     Ok(())
 }
 
-fn write_history(out: &mut String, history: &CheckHistory) {
+fn write_history(out: &mut String, history: &CheckHistory, width: Option<usize>) {
     if history.checks.is_empty() {
         let _ = writeln!(out, "no check is recorded in the latest {}", text::counted(history.runs as u64, "run"));
         return;
     }
-    let _ = writeln!(out, "{:<32} {:>8} {:>10}  violations, the latest run first", "check", "ran in", "not passed");
+    let violations = Column::text("violations, the latest run first").cut(12);
+    let mut table = Table::new(&[Column::text("check"), Column::number("ran in").leaves(1), Column::number("not passed"), violations]);
     for check in &history.checks {
-        let ran = format!("{} of {}", check.ran, history.runs);
         let violations: Vec<_> = check.runs.iter().map(|run| run.violations.to_string()).collect();
-        let _ = writeln!(out, "{:<32} {ran:>8} {:>10}  {}", check.name, check.not_passed, violations.join(" "));
+        let ran = format!("{} of {}", check.ran, history.runs);
+        table.row([check.name.clone(), ran, check.not_passed.to_string(), violations.join(" ")]);
     }
+    table.show(out, width);
     for check in history.checks.iter().filter(|check| check.not_passed > 0) {
         write_not_passed(out, check);
     }

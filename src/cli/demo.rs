@@ -6,7 +6,7 @@ use super::{args::DemoArgs, display::Display, run::run_and_show};
 use crate::{
     cancel::Cancel,
     demo::DemoApi,
-    report::{self, CommandName},
+    report::{self, AlertKind, CommandName, Summary},
     run::{RequestError, RunError},
     settings::{Location, LocationError, Settings, SettingsError},
     store::{Output, StoreError, places},
@@ -31,12 +31,12 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
         products: Some(location("products")?.into()),
         ..Settings::plain(args.output.clone())
     };
-    Ok(run_and_show(&settings, CommandName::Demo, display, cancel, |out| {
+    Ok(run_and_show(&settings, CommandName::Demo, display, cancel, |out, summary| {
         let output = args.output.display();
-        let _ = writeln!(out, "\nThe dropped records and the alert are meant: the data of the demo is bad on purpose.");
+        meanings(out, summary);
         let _ = writeln!(
             out,
-            "Look at it:   head {output}/{}/dt=*/{}.csv {output}/{}/*/*.csv",
+            "\nLook at it:   head {output}/{}/dt=*/{}.csv\n              head {output}/{}/*/*.csv",
             places::CURATED,
             places::PARTITION_FILE,
             places::DIMS
@@ -44,6 +44,33 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
         let _ = writeln!(out, "What it drops, and why: {output}/{}/", places::QUARANTINE);
         let _ = writeln!(out, "Run it again: nothing changes. Your own orders: etl run --orders URL-or-files");
     }))
+}
+
+/// What the findings of the demo mean, each of which is meant.
+fn meanings(out: &mut String, summary: &Summary) {
+    let _ = writeln!(out, "\nAll of this is meant: the data of the demo is bad on purpose. What it means:");
+    for alert in &summary.alerts {
+        let _ = writeln!(out, "  alert {}: {}", alert.kind.as_str(), meaning(alert.kind));
+    }
+    if summary.revenue.contains_key("") {
+        let _ = writeln!(out, "  no currency: the revenue of orders that name none. It is never added to that of a currency.");
+    }
+    if summary.checks.iter().any(|check| !check.passed) {
+        let _ = writeln!(out, "  warn: a check of severity warn found rows to look at. The run is published all the same.");
+    }
+    let _ =
+        writeln!(out, "  inferred: orders name a user or product that no source knows. It gets a row, so that a join loses no revenue.");
+}
+
+/// What an alert says of the data, and where to look.
+fn meaning(kind: AlertKind) -> &'static str {
+    match kind {
+        AlertKind::DroppedShare => {
+            "more than 5 % of the records were dropped (alerts.dropped_percent). Each lies in quarantine, with its reason."
+        }
+        AlertKind::SlowRun => "this run took far longer than those before it. On a busy machine that says nothing.",
+        _ => "docs/operations.md#alerts says what it means.",
+    }
 }
 
 /// Refuses a folder that holds anything but layers of demos.

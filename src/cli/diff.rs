@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use super::{args::DiffArgs, display::Display};
+use super::{
+    args::DiffArgs,
+    display::Display,
+    table::{Column, Table},
+    text::counted,
+};
 use crate::{
     run::{ChangedRow, LayerDiff, RowChange, RunError, diff},
     settings,
@@ -11,61 +16,86 @@ use crate::{
 pub(super) fn run(args: &DiffArgs, display: &Display) -> Result<u8, RunError> {
     let settings = settings::load(&args.config.flags)?;
     let found = diff(&settings, args.run_a.as_str(), args.run_b.as_ref().map(|run| run.as_str()), args.limit)?;
-    display.answer(&found, |out| show(out, &found));
+    display.answer(&found, |out| show(out, &found, display.width));
     Ok(0)
 }
 
 /// The difference as text: counts, revenue by day, and the first rows.
-pub(super) fn show(out: &mut String, found: &LayerDiff) {
+pub(super) fn show(out: &mut String, found: &LayerDiff, width: Option<usize>) {
     if found.is_empty() {
         let _ = writeln!(out, "\nnothing differs");
         return;
     }
     let _ = writeln!(
         out,
-        "\n{} rows added, {} removed, {} changed, in {} partitions",
-        found.rows_added,
+        "\n{} added, {} removed, {} changed, in {}",
+        counted(found.rows_added, "row"),
         found.rows_removed,
         found.rows_changed,
-        found.partitions.len()
+        counted(found.partitions.len() as u64, "partition")
     );
     if !found.order_totals.is_empty() {
-        let _ = writeln!(out, "totals of orders differ in {} partitions", found.order_totals.len());
+        let _ = writeln!(out, "totals of orders differ in {}", counted(found.order_totals.len() as u64, "partition"));
     }
     for name in &found.dimensions {
         let _ = writeln!(out, "{name} differs");
     }
-    for change in &found.revenue {
-        let currency = if change.currency.is_empty() { "no currency" } else { &change.currency };
-        let _ = writeln!(out, "  {}  {:>18} -> {:>18} {currency}", change.dt, change.before, change.after);
-    }
-    found.rows.iter().for_each(|row| show_row(out, row));
+    revenue(out, found, width);
+    rows(out, found, width);
     let shown = found.rows.len() as u64;
     let all = found.rows_added + found.rows_removed + found.rows_changed;
     if shown < all {
-        let _ = writeln!(out, "  ... and {} more rows: --limit shows more", all - shown);
+        let _ = writeln!(out, "  ... and {}: --limit shows more", counted(all - shown, "more row"));
     }
 }
 
-fn show_row(out: &mut String, row: &ChangedRow) {
+/// Revenue by day and currency, before and after.
+fn revenue(out: &mut String, found: &LayerDiff, width: Option<usize>) {
+    if found.revenue.is_empty() {
+        return;
+    }
+    let columns = [Column::text("revenue of"), Column::number("before"), Column::number("after"), Column::text("currency")];
+    let mut table = Table::new(&columns);
+    for change in &found.revenue {
+        let currency = if change.currency.is_empty() { "no currency" } else { &change.currency };
+        table.row([change.dt.to_string(), change.before.to_string(), change.after.to_string(), currency.to_owned()]);
+    }
+    out.push('\n');
+    table.show(out, width);
+}
+
+/// The first rows that differ. Values that do not fit are cut: the key of a row never is.
+fn rows(out: &mut String, found: &LayerDiff, width: Option<usize>) {
+    if found.rows.is_empty() {
+        return;
+    }
+    let columns = [Column::text(""), Column::text("dt"), Column::text("order_id"), Column::text("sku"), Column::text("values").cut(16)];
+    let mut table = Table::new(&columns);
+    found.rows.iter().for_each(|row| table.row(cells(row)));
+    out.push('\n');
+    table.show(out, width);
+}
+
+fn cells(row: &ChangedRow) -> [String; 5] {
     let sign = match row.change {
-        RowChange::Added => '+',
-        RowChange::Removed => '-',
-        RowChange::Changed => '~',
+        RowChange::Added => "+",
+        RowChange::Removed => "-",
+        RowChange::Changed => "~",
     };
-    let moved = row.moved_from.map(|dt| format!(" (from {dt})")).unwrap_or_default();
-    let _ = writeln!(out, "{sign} {} {} {}{moved}{}", row.dt, row.order_id, row.sku, values(row));
+    let moved = row.moved_from.map(|dt| format!("from {dt}"));
+    let values: Vec<_> = moved.into_iter().chain(values(row)).collect();
+    [sign.to_owned(), row.dt.to_string(), row.order_id.clone(), row.sku.clone(), values.join(", ")]
 }
 
 /// The values that differ: `quantity 1 -> 2`.
-fn values(row: &ChangedRow) -> String {
+fn values(row: &ChangedRow) -> Vec<String> {
     let text =
         |values: &BTreeMap<String, Option<String>>, name: &str| values.get(name).cloned().flatten().unwrap_or_else(|| "NULL".to_owned());
     match row.change {
         RowChange::Changed => {
-            row.after.keys().map(|name| format!(", {name} {} -> {}", text(&row.before, name), text(&row.after, name))).collect()
+            row.after.keys().map(|name| format!("{name} {} -> {}", text(&row.before, name), text(&row.after, name))).collect()
         }
-        RowChange::Added => format!(", line_total {}", text(&row.after, "line_total")),
-        RowChange::Removed => format!(", line_total {}", text(&row.before, "line_total")),
+        RowChange::Added => vec![format!("line_total {}", text(&row.after, "line_total"))],
+        RowChange::Removed => vec![format!("line_total {}", text(&row.before, "line_total"))],
     }
 }

@@ -2,17 +2,17 @@
 
 use std::{
     cell::Cell,
-    fmt,
     io::{self, IsTerminal, Write},
 };
 
 use indicatif::MultiProgress;
 use serde::Serialize;
 
-use super::{args::DisplayArgs, json_lines::Dialect};
+use super::{args::DisplayArgs, json_lines::Dialect, terminal};
 use crate::{
     net::redact,
-    settings::{LogFormat, Presentation, ResultFormat},
+    run::RunError,
+    settings::{ColorMode, LogFormat, Presentation, ResultFormat},
     store::StoreError,
 };
 
@@ -39,15 +39,47 @@ impl Ending {
     }
 }
 
+/// How a result is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ResultForm {
+    Text,
+    /// One line of it.
+    Json,
+}
+
+/// What becomes of lines that are longer than the terminal is wide.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lines {
+    /// They go on in the next line, between words.
+    Fitted,
+    /// Nothing.
+    AsTheyAre,
+}
+
+/// Decides on colours for all that is printed. `NO_COLOR` and its like are read by `anstream`.
+fn choose_colours(mode: ColorMode) {
+    let choice = match mode {
+        ColorMode::Auto => anstream::ColorChoice::Auto,
+        ColorMode::Always => anstream::ColorChoice::Always,
+        ColorMode::Never => anstream::ColorChoice::Never,
+    };
+    choice.write_global();
+}
+
 /// How this process shows things, decided once.
 pub(super) struct Display {
-    pub(super) json: bool,
+    /// The form of the end of work.
+    outcomes: ResultForm,
+    /// The form of an answer: JSON only where it was requested by name. Then even `--quiet` prints the end of work.
+    answers: ResultForm,
+    /// Whether stderr has colours.
+    pub(super) colours: bool,
     /// The dialect of a log in JSON.
     pub(super) json_logs: Option<Dialect>,
     pub(super) verbosity: Verbosity,
     quiet: bool,
-    /// Whether JSON was requested by name: then even `--quiet` prints it.
-    json_by_name: bool,
+    /// The columns of the terminal that stdout is; `None` where it is none.
+    pub(super) width: Option<usize>,
     pub(super) progress: MultiProgress,
     pub(super) shows_progress: bool,
     /// The error of the first write to stdout that failed.
@@ -57,6 +89,7 @@ pub(super) struct Display {
 impl Display {
     pub(super) fn new(args: &DisplayArgs, presentation: Presentation) -> Display {
         let (result, log) = (presentation.format, presentation.log_format);
+        choose_colours(presentation.color);
         let on_terminal = io::stderr().is_terminal();
         let json_logs = match log {
             LogFormat::Ecs => Some(Dialect::Ecs),
@@ -73,43 +106,61 @@ impl Display {
             (false, _) => Verbosity::Debug,
         };
         Display {
-            json: result == ResultFormat::Json || (result == ResultFormat::Auto && !io::stdout().is_terminal()),
-            json_by_name: result == ResultFormat::Json,
+            outcomes: match result {
+                ResultFormat::Json => ResultForm::Json,
+                ResultFormat::Auto if !io::stdout().is_terminal() => ResultForm::Json,
+                ResultFormat::Auto | ResultFormat::Text => ResultForm::Text,
+            },
+            answers: if result == ResultFormat::Json { ResultForm::Json } else { ResultForm::Text },
+            colours: anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
             json_logs,
             verbosity,
             quiet: args.quiet,
+            width: terminal::width(),
             progress: MultiProgress::new(),
             shows_progress: on_terminal && !args.quiet && !presentation.no_progress,
             unwritten: Cell::new(None),
         }
     }
 
-    /// Prints the answer to a question, such as that of `etl status`: `--quiet` does not silence it. The last thing that a
-    /// command does.
+    /// Prints the answer to a question, such as that of `etl status`: text, also on a pipe, unless JSON was requested by name.
+    /// `--quiet` does not silence it. The last thing that a command does.
     pub(super) fn answer(&self, json: &impl Serialize, text: impl FnOnce(&mut String)) {
-        self.print(json, text);
+        self.print(self.answers, Lines::Fitted, json, text);
     }
 
-    /// Prints how work has ended. Under `--quiet` a success prints nothing, unless JSON was requested by name. The last thing
-    /// that a command does.
+    /// The same, for an answer that is pasted elsewhere, such as SQL: its lines stay as they are, whatever the terminal.
+    pub(super) fn script(&self, json: &impl Serialize, text: impl FnOnce(&mut String)) {
+        self.print(self.answers, Lines::AsTheyAre, json, text);
+    }
+
+    /// Whether the answer to a question is JSON.
+    pub(super) fn answers_in_json(&self) -> bool {
+        self.answers == ResultForm::Json
+    }
+
+    /// Prints how work has ended. Where stdout is no terminal, that is JSON, unless text was requested by name. Under `--quiet`
+    /// a success prints nothing, unless JSON was requested by name. The last thing that a command does.
     pub(super) fn outcome(&self, ending: Ending, json: &impl Serialize, text: impl FnOnce(&mut String)) {
-        if self.quiet && ending == Ending::Success && !self.json_by_name {
+        if self.quiet && ending == Ending::Success && self.answers == ResultForm::Text {
             return;
         }
-        self.print(json, text);
+        self.print(self.outcomes, Lines::Fitted, json, text);
     }
 
     /// Prints a result: as text, made by `text`, or as one line of JSON.
-    fn print(&self, json: &impl Serialize, text: impl FnOnce(&mut String)) {
+    fn print(&self, form: ResultForm, lines: Lines, json: &impl Serialize, text: impl FnOnce(&mut String)) {
         let _ = io::stderr().flush();
-        if self.json {
+        if form == ResultForm::Json {
             let mut line = redact::json(&serde_json::to_string(json).unwrap_or_default()).into_owned();
             line.push('\n');
             self.write(&mut io::stdout().lock(), &line);
         } else {
             let mut out = String::new();
             text(&mut out);
-            self.write(&mut anstream::stdout().lock(), &redact::text(&out));
+            let out = redact::text(&out);
+            let fitted = self.width.filter(|_| lines == Lines::Fitted).map(|width| terminal::wrapped(&out, width));
+            self.write(&mut anstream::stdout().lock(), fitted.as_deref().unwrap_or(&out));
         }
     }
 
@@ -137,22 +188,37 @@ impl Display {
         if self.json_logs.is_some() {
             tracing::info!("{text}");
         } else if !self.quiet {
-            let _ = writeln!(anstream::stderr(), "{text}\n");
+            let fitted = self.width.map(|width| terminal::wrapped(text, width));
+            let _ = writeln!(anstream::stderr(), "{}\n", fitted.as_deref().unwrap_or(text));
         }
     }
 
     /// Prints an error to stderr: as a line of the log if that is JSON.
-    pub(super) fn error(&self, error: &dyn fmt::Display) {
+    pub(super) fn error(&self, error: &RunError) {
+        self.error_of("", error);
+    }
+
+    /// Prints an error of one shop of several.
+    pub(super) fn shop_error(&self, shop: &str, error: &RunError) {
+        self.error_of(&format!("shop {shop}: "), error);
+    }
+
+    fn error_of(&self, shop: &str, error: &RunError) {
         if self.json_logs.is_some() {
-            tracing::error!("{error}");
+            tracing::error!(help = error.help(), "{shop}{error}");
         } else {
-            print_error(error);
+            write_error(shop, error);
         }
     }
 }
 
 /// Prints an error before it is known how the log looks.
-pub(super) fn print_error(error: &dyn fmt::Display) {
+pub(super) fn print_error(error: &RunError) {
+    write_error("", error);
+}
+
+fn write_error(shop: &str, error: &RunError) {
     let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
-    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {}", redact::text(&error.to_string()));
+    let text = format!("{shop}{error}");
+    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {}\nsee {}", redact::text(&text), error.help());
 }

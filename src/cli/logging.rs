@@ -100,13 +100,12 @@ pub(super) fn start(display: &Display, telemetry: Option<&TelemetrySettings>) {
     let log = if let Some(dialect) = display.json_logs {
         JsonLines::new(dialect, out).with_filter(level).boxed()
     } else {
-        let with_colour = std::io::IsTerminal::is_terminal(&io::stderr());
         let text = tracing_subscriber::fmt::layer()
             .fmt_fields(WithoutSecrets)
             .with_writer(out)
             .with_target(false)
             .without_time()
-            .with_ansi(with_colour);
+            .with_ansi(display.colours);
         text.with_filter(level).boxed()
     };
     // A list, and not an optional layer: only so does a callsite that no filter wants cost nothing.

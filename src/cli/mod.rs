@@ -5,13 +5,16 @@ mod args;
 mod backfill;
 mod changes;
 mod check;
+mod completions;
 mod ddl;
 mod demo;
 mod diff;
 mod display;
+mod examples;
 mod explain;
 mod json_lines;
 mod logging;
+mod man;
 mod plan;
 mod probe;
 mod progress;
@@ -25,6 +28,8 @@ mod shops;
 mod signals;
 mod sources;
 mod status;
+mod table;
+mod terminal;
 mod text;
 mod undo;
 mod vacuum;
@@ -48,8 +53,9 @@ pub fn run(cli: &Cli) -> u8 {
     let (presentation, telemetry) = match presentation(&flags).and_then(|presentation| Ok((presentation, telemetry(&flags)?))) {
         Ok(settings) => settings,
         Err(error) => {
+            let error = RunError::from(error);
             display::print_error(&error);
-            return RunError::from(error).exit_code();
+            return error.exit_code();
         }
     };
     let display = Display::new(&cli.display, presentation);
@@ -100,6 +106,8 @@ fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<
         Command::Ddl(args) => ddl::run(args, display),
         Command::Redshift(args) => redshift::run(args, display, cancel),
         Command::Demo(args) => demo::run(args, display, cancel),
+        Command::Completions(args) => completions::run(args, display),
+        Command::Man(args) => man::run(args, display),
     }
 }
 

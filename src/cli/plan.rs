@@ -60,7 +60,7 @@ fn show(out: &mut String, plan: &Plan) {
     intervals(out, "empty", &plan.empty, "no loaded interval without orders between ones with some");
     let Some(chunks) = &plan.chunks else { return };
     let done = chunks.iter().filter(|chunk| chunk.state == "done").count();
-    text::row(out, "backfill", &format!("{done} of {} chunks are done", chunks.len()));
+    text::row(out, "backfill", &format!("{done} of {} done", text::counted(chunks.len() as u64, "chunk")));
     for chunk in chunks.iter().filter(|chunk| chunk.state != "done") {
         text::row(out, "", &format!("{}: {}", text::window_text(chunk.since.as_deref(), chunk.until.as_deref()), chunk.state));
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{args::ProbeArgs, display::Display, one_source};
+use super::{args::ProbeArgs, display::Display, one_source, text::counted};
 use crate::{
     cancel::Cancel,
     run::{Found, Probe, RunError, probe},
@@ -11,7 +11,8 @@ use crate::{
 pub(super) fn run(args: &ProbeArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     let settings = one_source(&args.settings.flags, &args.shops)?;
     let found = probe(&settings, cancel)?;
-    display.answer(&found, |out| text(out, &found));
+    // Its end is a profile to paste.
+    display.script(&found, |out| text(out, &found));
     Ok(0)
 }
 
@@ -26,7 +27,8 @@ fn text(out: &mut String, probe: &Probe) {
     for found in &probe.columns {
         column(out, found);
     }
-    let _ = writeln!(out, "\n  would make  {} rows of {} of {} records", probe.rows, probe.records_processed, probe.records);
+    let (rows, records) = (counted(probe.rows, "row"), counted(probe.records as u64, "record"));
+    let _ = writeln!(out, "\n  would make  {rows} of {} of {records}", probe.records_processed);
     for row in &probe.sample {
         let _ = writeln!(out, "              {row}");
     }

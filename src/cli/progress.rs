@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-use super::display::Display;
+use super::{display::Display, text::counted};
 use crate::{
     normalize::RecordCounts,
     run::{Observer, StageName},
@@ -18,7 +18,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(display: &Display) -> Progress {
-        let line = if display.shows_progress { visible(&display.progress) } else { ProgressBar::hidden() };
+        let line = if display.shows_progress { visible(display) } else { ProgressBar::hidden() };
         Progress { line }
     }
 
@@ -32,9 +32,10 @@ impl Progress {
     }
 }
 
-fn visible(all: &MultiProgress) -> ProgressBar {
-    let line = all.add(ProgressBar::new_spinner());
-    if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {prefix}{msg} {elapsed:.dim}") {
+fn visible(display: &Display) -> ProgressBar {
+    let line = display.progress.add(ProgressBar::new_spinner());
+    let template = if display.colours { "{spinner:.cyan} {prefix}{msg} {elapsed:.dim}" } else { "{spinner} {prefix}{msg} {elapsed}" };
+    if let Ok(style) = ProgressStyle::with_template(template) {
         line.set_style(style);
     }
     line.enable_steady_tick(Duration::from_millis(100));
@@ -56,7 +57,7 @@ impl Observer for Progress {
 
     fn extracted(&self, records: &RecordCounts, source: &SourceCounts) {
         if !self.line.is_hidden() {
-            self.line.set_message(format!("reading orders: {} records, {}", HumanCount(records.records_read), HumanBytes(source.bytes)));
+            self.line.set_message(format!("reading orders: {}, {}", counted(records.records_read, "record"), HumanBytes(source.bytes)));
         }
     }
 

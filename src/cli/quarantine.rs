@@ -9,11 +9,12 @@ use super::{
     display::Display,
     progress::Progress,
     run::show,
+    table::{Column, Table},
 };
 use crate::{
     cancel::Cancel,
     model::RunId,
-    report::{Quarantined, quarantined},
+    report::{Quarantined, Sample, quarantined},
     run::{RunError, recover_unless_held, replay, shop_of_run},
     settings::{self, Flags, Settings},
     store::{Key, Output},
@@ -30,7 +31,7 @@ pub(super) fn run(args: &QuarantineArgs, display: &Display, cancel: &Cancel) -> 
             let progress = Progress::new(display);
             let outcome = replay(&settings, run_id, cancel, &progress);
             progress.finish();
-            Ok(show(&outcome?, &settings, display, |_| {}))
+            Ok(show(&outcome?, &settings, display, |_, _| {}))
         }
     }
 }
@@ -57,25 +58,32 @@ fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
             return;
         }
         for of_run in &runs {
-            show_run(out, of_run, &output);
+            show_run(out, of_run, &output, display.width);
         }
         let _ = writeln!(out, "Mend the records where they lie, then: etl quarantine replay RUN_ID");
     });
     Ok(0)
 }
 
-fn show_run(out: &mut String, of_run: &Quarantined, output: &Output) {
+/// What a run dropped, by reason, with the first records of each.
+fn show_run(out: &mut String, of_run: &Quarantined, output: &Output, width: Option<usize>) {
     let replayed = if of_run.replayed_by.is_empty() { String::new() } else { format!(", replayed by {}", of_run.replayed_by.join(", ")) };
     let _ = writeln!(out, "run {}: {} dropped{replayed}", of_run.run_id, of_run.dropped);
-    let _ = writeln!(out, "  {}", output.location_of(&Key::from(of_run.file.as_str())));
+    let _ = writeln!(out, "{}\n", output.location_of(&Key::from(of_run.file.as_str())));
+    let mut table = Table::new(&[Column::text("reason"), Column::number("dropped"), Column::text("first records").cut(20).leaves(1)]);
     for (reason, count) in &of_run.reasons {
-        let _ = writeln!(out, "  {reason:<20} {count:>8}");
-        for sample in of_run.samples.iter().filter(|sample| sample.reason == *reason) {
-            let record = sample.record.as_ref().map_or_else(|| sample.record_base64.as_deref().unwrap_or_default(), |record| record.get());
-            let shown: String = record.chars().take(SHOWN).collect();
-            let more = if shown.len() < record.len() { "…" } else { "" };
-            let _ = writeln!(out, "      {shown}{more}");
-        }
+        let mut samples = of_run.samples.iter().filter(|sample| sample.reason == *reason).map(beginning);
+        table.row([reason.clone(), count.to_string(), samples.next().unwrap_or_default()]);
+        samples.for_each(|sample| table.row([String::new(), String::new(), sample]));
     }
+    table.show(out, width);
     let _ = writeln!(out);
+}
+
+/// The beginning of a record.
+fn beginning(sample: &Sample) -> String {
+    let record = sample.record.as_ref().map_or_else(|| sample.record_base64.as_deref().unwrap_or_default(), |record| record.get());
+    let shown: String = record.chars().take(SHOWN).collect();
+    let more = if shown.len() < record.len() { "…" } else { "" };
+    format!("{shown}{more}")
 }

@@ -34,5 +34,5 @@ fn from_raw(args: &RebuildArgs, display: &Display, cancel: &Cancel) -> Result<u8
     if args.diff {
         return Ok(show_with_diff(&outcome, &settings, display, IfDiffers::Succeeds));
     }
-    Ok(show(&outcome, &settings, display, |_| {}))
+    Ok(show(&outcome, &settings, display, |_, _| {}))
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     args::{RedshiftArgs, RedshiftCommand, RedshiftSqlArgs, RedshiftVerifyArgs},
     display::{Display, Ending},
+    text::counted,
 };
 use crate::{
     cancel::Cancel,
@@ -49,7 +50,7 @@ fn print_or_execute(warehouse: &Warehouse<'_>, load: WarehouseLoad<'_>, sql: &Re
         for column in &added_columns {
             let _ = writeln!(out, "added the column {column}");
         }
-        let _ = writeln!(out, "done: {statements} statements in {seconds:.2} s");
+        let _ = writeln!(out, "done: {} in {seconds:.2} s", counted(statements as u64, "statement"));
     });
     Ok(0)
 }
@@ -92,9 +93,10 @@ fn verdict(verified: &Verified, error: Option<&RunError>) -> String {
         (Some(error), None) => error.to_string(),
         (Some(error), Some(_)) => format!("loaded again, and still different: {error}"),
         (None, Some(repaired)) => {
-            format!("repaired: {}; {} statements, and both sides are equal", verified.found.difference(), repaired.loaded.statements)
+            let statements = counted(repaired.loaded.statements as u64, "statement");
+            format!("repaired: {}; {statements}, and both sides are equal", verified.found.difference())
         }
-        (None, None) => format!("equal: {compared} days and currencies"),
+        (None, None) => format!("equal: {} of day and currency", counted(compared, "pair")),
     }
 }
 
@@ -110,7 +112,7 @@ fn differences(out: &mut String, comparison: &Comparison) {
         let _ = writeln!(out, "... and {} more (--format json shows all)", comparison.days.len() - SHOWN_DAYS);
     }
     for (name, dimension) in comparison.dimensions.iter().filter(|(_, dimension)| !dimension.equal) {
-        let members = |totals: &DimensionTotals| format!("{} rows, hash {}", totals.rows, totals.hash);
+        let members = |totals: &DimensionTotals| format!("rows {}, hash {}", totals.rows, totals.hash);
         let warehouse = dimension.warehouse.as_ref().map_or_else(|| "no table".to_owned(), members);
         let _ = writeln!(out, "{name}\n    layer      {}\n    warehouse  {warehouse}", members(&dimension.layer));
     }
@@ -119,6 +121,6 @@ fn differences(out: &mut String, comparison: &Comparison) {
 fn totals(totals: Option<&Totals>) -> String {
     totals.map_or_else(
         || "no rows".to_owned(),
-        |Totals { rows, quantity, line_total, hash }| format!("{rows} rows, quantity {quantity}, line_total {line_total}, hash {hash}"),
+        |Totals { rows, quantity, line_total, hash }| format!("rows {rows}, quantity {quantity}, line_total {line_total}, hash {hash}"),
     )
 }

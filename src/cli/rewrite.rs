@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     args::RewriteArgs,
     display::{Display, Ending},
+    text::counted,
 };
 use crate::{
     cancel::Cancel,
@@ -30,10 +31,12 @@ pub(super) fn run(args: &RewriteArgs, display: &Display, cancel: &Cancel) -> Res
     });
     display.outcome(Ending::Success, &result, |out| {
         let verb = if args.dry_run { "would be rewritten" } else { "rewritten" };
-        let _ = writeln!(out, "{} partitions {verb}, {} had the columns already", done.rewritten, done.unchanged);
+        let rewritten = counted(done.rewritten as u64, "partition");
+        let _ = writeln!(out, "{rewritten} {verb}, {} had the columns already", done.unchanged);
         for (column, values) in &done.values_lost {
             let verb = if args.dry_run { "would be lost" } else { "lost" };
-            let _ = writeln!(out, "{values} values of column `{column}` {verb}: they do not fit its type, or etl.toml no longer names it");
+            let values = counted(*values, "value");
+            let _ = writeln!(out, "{values} of column `{column}` {verb}: no fit for its type, or etl.toml no longer names the column");
         }
     });
     Ok(0)

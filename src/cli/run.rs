@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    report::{CommandName, Status},
+    report::{CommandName, Status, Summary},
     run::{OrdersFrom, Outcome, Request, RunError, execute},
     settings::{Settings, SettingsError},
 };
@@ -28,7 +28,7 @@ pub(super) fn run(args: &RunArgs, display: &Display, cancel: &Cancel) -> Result<
     match loading {
         Loading::Shops(shops) => Ok(shops::for_each("run", &shops, display, cancel, |settings| run_shop(args, settings, display, cancel))),
         Loading::One(settings) if args.wants_diff() => Ok(compare_and_show(args, &settings, display, cancel)),
-        Loading::One(settings) => Ok(run_and_show(&settings, CommandName::Run, display, cancel, |_| {})),
+        Loading::One(settings) => Ok(run_and_show(&settings, CommandName::Run, display, cancel, |_, _| {})),
     }
 }
 
@@ -41,7 +41,7 @@ fn run_shop(args: &RunArgs, settings: &Settings, display: &Display, cancel: &Can
     let outcome = executed(settings, CommandName::Run, diff, cancel, &progress);
     progress.finish();
     if let Some(error) = &outcome.error {
-        display.error(&format!("shop {shop}: {error}"));
+        display.shop_error(shop, error);
     }
     let mut result = serde_json::to_value(&outcome.summary).unwrap_or_default();
     let mut text = String::new();
@@ -51,7 +51,7 @@ fn run_shop(args: &RunArgs, settings: &Settings, display: &Display, cancel: &Can
         let found = outcome.diff.clone().unwrap_or_default();
         fails = args.fail_if_diff && outcome.error.is_none() && !found.is_empty();
         result["diff"] = serde_json::to_value(&found).unwrap_or_default();
-        super::diff::show(&mut text, &found);
+        super::diff::show(&mut text, &found, display.width);
     }
     ShopEnd {
         status: outcome.summary.status,
@@ -96,7 +96,7 @@ pub(super) fn show_with_diff(outcome: &Outcome, settings: &Settings, display: &D
     let ending = if fails { Ending::Failure } else { Ending::of(outcome.error.as_ref()) };
     display.outcome(ending, &result, |out| {
         text::summary(out, &outcome.summary, settings);
-        super::diff::show(out, &found);
+        super::diff::show(out, &found, display.width);
     });
     if fails { DIFFERS } else { exit_code(outcome, settings) }
 }
@@ -110,7 +110,7 @@ pub(super) fn run_and_show(
     command: CommandName,
     display: &Display,
     cancel: &Cancel,
-    more: impl FnOnce(&mut String),
+    more: impl FnOnce(&mut String, &Summary),
 ) -> u8 {
     let progress = Progress::new(display);
     let outcome = executed(settings, command, None, cancel, &progress);
@@ -119,13 +119,13 @@ pub(super) fn run_and_show(
 }
 
 /// Shows how a run ended, and tells its exit code.
-pub(super) fn show(outcome: &Outcome, settings: &Settings, display: &Display, more: impl FnOnce(&mut String)) -> u8 {
+pub(super) fn show(outcome: &Outcome, settings: &Settings, display: &Display, more: impl FnOnce(&mut String, &Summary)) -> u8 {
     if let Some(error) = &outcome.error {
         display.error(error);
     }
     display.outcome(Ending::of(outcome.error.as_ref()), &outcome.summary, |out| {
         text::summary(out, &outcome.summary, settings);
-        more(out);
+        more(out, &outcome.summary);
     });
     exit_code(outcome, settings)
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json, value::RawValue};
 use super::{
     args::{RunsArgs, RunsCommand},
     display::Display,
+    table::{Column, Table},
     text,
 };
 use crate::{
@@ -38,33 +39,50 @@ fn list(output: &Output, limit: usize, display: &Display) -> Result<(), RunError
             let _ = writeln!(out, "no run has been recorded here");
             return;
         }
-        let written = |run: &Summary| run.rows.rows_inserted + run.rows.rows_updated + run.rows.rows_moved;
-        let most = runs.iter().map(|(run, _)| written(run)).max().unwrap_or(0);
-        let longest = runs.iter().map(|(run, _)| run.execution_time_seconds).fold(0.0, f64::max);
-        let _ = writeln!(
-            out,
-            "{:<32} {:<8} {:<21} {:>9} {:>8} {:>9} {:BAR$} {:>10} {:>8} {:BAR$} window",
-            "run", "command", "status", "read", "dropped", "new rows", "", "partitions", "seconds", ""
-        );
-        for (run, _) in &runs {
-            let _ = writeln!(
-                out,
-                "{:<32} {:<8} {:<21} {:>9} {:>8} {:>9} {} {:>10} {:>8.2} {} {}",
-                run.run_id,
-                run.command.as_str(),
-                run.status.as_str(),
-                run.records.records_read,
-                run.records_dropped(),
-                written(run),
-                bar(share(written(run), most)),
-                run.partitions_written.len(),
-                run.execution_time_seconds,
-                bar(run.execution_time_seconds / longest.max(f64::MIN_POSITIVE)),
-                text::window(run.since, run.until) + &run.shop.as_ref().map(|shop| format!(" (shop {shop})")).unwrap_or_default()
-            );
-        }
+        table(runs.iter().map(|(run, _)| run)).show(out, display.width);
     });
     Ok(())
+}
+
+/// The columns of the history. Bars leave first; then what `etl runs show` has, too.
+const COLUMNS: [Column; 12] = [
+    Column::text("run"),
+    Column::text("status"),
+    Column::number("read"),
+    Column::number("dropped"),
+    Column::number("new rows"),
+    Column::text("").leaves(1),
+    Column::number("partitions").leaves(4),
+    Column::number("seconds").leaves(6),
+    Column::text("").leaves(2),
+    Column::text("command").leaves(5),
+    Column::text("shop").leaves(7),
+    Column::text("window").cut(12).leaves(3),
+];
+
+/// The history as a table.
+fn table<'r>(runs: impl Iterator<Item = &'r Summary> + Clone) -> Table {
+    let written = |run: &Summary| run.rows.rows_inserted + run.rows.rows_updated + run.rows.rows_moved;
+    let most = runs.clone().map(written).max().unwrap_or(0);
+    let longest = runs.clone().map(|run| run.execution_time_seconds).fold(0.0, f64::max);
+    let mut table = Table::new(&COLUMNS);
+    for run in runs {
+        table.row([
+            run.run_id.clone(),
+            run.status.as_str().to_owned(),
+            run.records.records_read.to_string(),
+            run.records_dropped().to_string(),
+            written(run).to_string(),
+            bar(share(written(run), most)),
+            run.partitions_written.len().to_string(),
+            format!("{:.2}", run.execution_time_seconds),
+            bar(run.execution_time_seconds / longest.max(f64::MIN_POSITIVE)),
+            run.command.as_str().to_owned(),
+            run.shop.clone().unwrap_or_default(),
+            text::window(run.since, run.until),
+        ]);
+    }
+    table
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the length of a bar")]
@@ -123,7 +141,7 @@ fn describe(out: &mut String, run: &Summary, keys: &Value) {
     }
     for check in run.checks.iter().filter(|check| !check.passed) {
         let severity: &str = check.severity.into();
-        wide_row(out, "", &format!("{severity} {}: {} violations", check.name, check.violations));
+        wide_row(out, "", &format!("{severity} {}: {}", check.name, text::counted(check.violations, "violation")));
     }
 }
 
@@ -134,7 +152,10 @@ fn wide_row(out: &mut String, label: &str, value: &str) {
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Object(fields) => fields.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect::<Vec<_>>().join(" "),
+        Value::Object(fields) => {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect();
+            format!("({})", fields.join(", "))
+        }
         other => other.to_string(),
     }
 }

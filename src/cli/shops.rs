@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::display::{Display, Ending};
+use super::{
+    display::{Display, Ending},
+    text::counted,
+};
 use crate::{cancel::Cancel, report::Status, settings::Settings};
 
 /// How the work for a shop has ended.
@@ -65,7 +68,7 @@ pub(super) fn for_each(
         for (settings, end) in shops.iter().zip(&ends) {
             let _ = writeln!(out, "shop {}\n{}", name(settings), end.text);
         }
-        let _ = writeln!(out, "{} of {} shops have succeeded", begun - failures, shops.len());
+        let _ = writeln!(out, "{} of {} succeeded", begun - failures, counted(shops.len() as u64, "shop"));
         if !not_begun.is_empty() {
             let _ = writeln!(out, "Not begun, because of a signal: {}", not_begun.join(", "));
         }

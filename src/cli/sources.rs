@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     args::{SourcesArgs, SourcesCommand},
     display::Display,
+    table::{Column, Table},
 };
 use crate::{
     run::RunError,
@@ -18,9 +19,9 @@ pub(super) fn run(args: &SourcesArgs, display: &Display) -> Result<u8, RunError>
         None => {
             let list: Vec<_> = SHIPPED.iter().map(|profile| json!({"name": profile.name, "title": profile.title()})).collect();
             display.answer(&json!({ "sources": list }), |out| {
-                for profile in SHIPPED {
-                    let _ = writeln!(out, "{:<12} {}", profile.name, profile.title());
-                }
+                let mut table = Table::new(&[Column::text("name"), Column::text("profile").cut(20)]);
+                SHIPPED.iter().for_each(|profile| table.row([profile.name.to_owned(), profile.title().to_owned()]));
+                table.show(out, display.width);
                 let _ = writeln!(out, "\nTo start from one:  etl sources show NAME > etl.toml");
                 let _ = writeln!(out, "Or as it is:        etl run --source NAME --url https://your.api");
             });

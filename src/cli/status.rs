@@ -6,7 +6,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use super::{args::StatusArgs, display::Display, plan, text};
 use crate::{
-    run::{HeldBy, LayerStatus, RunError, RunInShort, layer_status, recover_unless_held},
+    run::{HeldBy, LayerStatus, RunError, RunInShort, Unhealthy, layer_status, recover_unless_held},
     settings,
     store::Output,
 };
@@ -23,14 +23,11 @@ pub(super) fn run(args: &StatusArgs, display: &Display) -> Result<u8, RunError> 
 }
 
 fn show(out: &mut String, status: &LayerStatus) {
-    let healthy = text::verdict(status.healthy, "healthy", "not healthy");
-    let missing = if status.gaps.is_empty() { "days are missing" } else { "coverage has gaps" };
-    let complete = text::verdict(status.complete, "complete", missing);
     if status.last_run.is_none() && status.partitions == 0 && status.held_by.is_none() {
-        let _ = writeln!(out, "nothing has been loaded here yet");
+        let _ = writeln!(out, "nothing has been loaded here yet: `etl run` loads the orders, and `etl demo` shows how that looks");
         return;
     }
-    let _ = writeln!(out, "{healthy}, {complete}\n");
+    verdict(out, status);
     let ago = |run: &RunInShort| format!("{} ago ({}, run {})", span(run.age_seconds), run.finished_at, run.run_id);
     text::row(out, "success", &status.last_success.as_ref().map_or("none yet".to_owned(), ago));
     if let Some(run) =
@@ -50,12 +47,12 @@ fn show(out: &mut String, status: &LayerStatus) {
         text::row(out, "held by", &format!("{verdict}run {} for {age} (process {} on {})", holder.run_id, holder.pid, holder.host));
     }
     if let (Some(first), Some(last)) = (status.first_dt, status.last_dt) {
-        let rows = status.rows.map_or(String::new(), |rows| format!("{} rows, ", HumanCount(rows)));
-        let partitions = HumanCount(status.partitions as u64);
-        text::row(out, "layer", &format!("{partitions} partitions, dt={first} to dt={last}: {rows}{}", HumanBytes(status.bytes)));
+        let rows = status.rows.map_or(String::new(), |rows| format!("{}, ", text::counted(rows, "row")));
+        let partitions = text::counted(status.partitions as u64, "partition");
+        text::row(out, "layer", &format!("{partitions}, dt={first} to dt={last}: {rows}{}", HumanBytes(status.bytes)));
     }
     if let Some(largest) = &status.largest {
-        let rows = largest.rows.map_or(String::new(), |rows| format!("{} rows, ", HumanCount(rows)));
+        let rows = largest.rows.map_or(String::new(), |rows| format!("{}, ", text::counted(rows, "row")));
         text::row(out, "largest", &format!("dt={}: {rows}{}", largest.dt, HumanBytes(largest.bytes)));
     }
     if let Some(raw) = &status.raw {
@@ -78,12 +75,15 @@ fn show(out: &mut String, status: &LayerStatus) {
     } else {
         text::row(out, "", "etl backfill --gaps loads them; etl plan tells more");
     }
-    let over = format!("in the last {} runs", status.runs_counted);
+    let over = match status.runs_counted {
+        1 => "in the last run".to_owned(),
+        runs => format!("in the last {}", text::counted(runs as u64, "run")),
+    };
     let dropped = status.dropped.iter().map(|(reason, count)| format!("{} {reason}", HumanCount(*count))).collect::<Vec<_>>().join(", ");
     text::row(out, "dropped", &if dropped.is_empty() { format!("nothing {over}") } else { format!("{dropped} {over}") });
     for (place, check) in status.failing_checks.iter().enumerate() {
         let severity: &str = check.severity.into();
-        let line = format!("{severity} {}: {} violations (run {})", check.name, HumanCount(check.violations), check.run_id);
+        let line = format!("{severity} {}: {} (run {})", check.name, text::counted(check.violations, "violation"), check.run_id);
         text::row(out, if place == 0 { "failing" } else { "" }, &line);
     }
     if status.failing_checks.is_empty() {
@@ -96,6 +96,27 @@ fn show(out: &mut String, status: &LayerStatus) {
     if status.open_alerts.is_empty() {
         text::row(out, "alerts", "none open");
     }
+}
+
+/// Whether the layer is healthy, and else why and what to do next; then whether it is complete.
+fn verdict(out: &mut String, status: &LayerStatus) {
+    let healthy = text::verdict(status.healthy, "healthy", "not healthy");
+    let missing = if status.gaps.is_empty() { "days are missing" } else { "coverage has gaps" };
+    let complete = text::verdict(status.complete, "complete", missing);
+    let Some((first, others)) = status.reasons.split_first() else {
+        let _ = writeln!(out, "{healthy}, {complete}\n");
+        return;
+    };
+    let _ = writeln!(out, "{healthy}: {}; next: {}", first.why, first.next);
+    for Unhealthy { why, next } in others {
+        let _ = writeln!(out, "also: {why}; next: {next}");
+    }
+    let next = match (status.complete, status.gaps.is_empty()) {
+        (true, _) => "",
+        (false, true) => ": see `no rows on` below; a day without orders has no rows",
+        (false, false) => ": `etl backfill --gaps` loads them",
+    };
+    let _ = writeln!(out, "{complete}{next}\n");
 }
 
 /// An age in its two largest units.

@@ -7,7 +7,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::{
     check::CheckResult,
-    model::{Dt, UtcMicros},
+    model::{Dt, UtcMicros, noun_of},
     report::{CommandName, RebuiltFrom, Status, Summary, money_texts},
     settings::Settings,
     source::{Completeness, CompletenessStatus, Evidence},
@@ -60,7 +60,7 @@ pub(super) fn verdict(good: bool, yes: &str, no: &str) -> String {
 
 /// "3 lines", "1 line".
 pub(super) fn counted(value: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
+    format!("{} {}", count(value), noun_of(value, noun))
 }
 
 /// Joins the parts that are not empty.
@@ -169,9 +169,9 @@ fn rebuilt(out: &mut String, from: &RebuiltFrom) {
     let run_without_raw = from.run_without_raw.as_deref().unwrap_or_default();
     let before_gap = format!("kept records of before run {run_without_raw}, which kept none: --across-gaps takes them, too");
     let parts = [
-        (from.runs_undone, "were undone"),
+        (from.runs_undone, "undone since"),
         (from.runs_before_gap, before_gap.as_str()),
-        (from.runs_of_other_sources, "are of another source or profile"),
+        (from.runs_of_other_sources, "of another source or profile"),
     ];
     for (runs, what) in parts.into_iter().filter(|(runs, _)| *runs > 0) {
         row(out, "", &format!("{ODD}{} left out{ODD:#}: {what}", counted(runs, "run")));
@@ -201,11 +201,11 @@ fn completeness(out: &mut String, summary: &Summary) {
 
 /// What a verdict on completeness rests on, or why it is none.
 fn verdict_words(by: Option<Evidence>, claimed: Option<u64>, why: Option<&str>) -> String {
-    let claimed = claimed.map(count).unwrap_or_default();
+    let claimed = counted(claimed.unwrap_or_default(), "record");
     match (by, why) {
         (_, Some(why)) => format!(": {why}"),
-        (Some(Evidence::Total), None) => format!(": the responses announce {claimed} records, and all came"),
-        (Some(Evidence::Count), None) => format!(": the source counts {claimed} records, and all came"),
+        (Some(Evidence::Total), None) => format!(": the responses announce {claimed}, and all came"),
+        (Some(Evidence::Count), None) => format!(": the source counts {claimed}, and all came"),
         (Some(Evidence::Cursor), None) => ": the list was followed to its end".to_owned(),
         (Some(Evidence::Single), None) => ": one page holds everything, as the profile says".to_owned(),
         (Some(Evidence::File), None) => ": the files were read to their ends".to_owned(),
@@ -234,6 +234,7 @@ fn dropped(out: &mut String, summary: &Summary, settings: &Settings) {
 
 fn rows(out: &mut String, summary: &Summary) {
     let rows = &summary.rows;
+    let duplicates = noun_of(rows.duplicates_dropped, "duplicate");
     let parts = [
         (rows.rows_inserted, "inserted"),
         (rows.rows_updated, "updated"),
@@ -244,7 +245,7 @@ fn rows(out: &mut String, summary: &Summary) {
         (rows.rows_deleted, "deleted: the source no longer has their order"),
         (rows.rows_marked, "marked as deleted: the source no longer has their order"),
         (rows.rows_superseded, "superseded by newer ones in the layer"),
-        (rows.duplicates_dropped, "duplicates"),
+        (rows.duplicates_dropped, duplicates.as_str()),
     ];
     row(out, "rows", &format!("{} {DIM}of {} read{DIM:#}", joined(&parts), counted(summary.records.lines_read, "line")));
     let notes = [
@@ -309,7 +310,7 @@ fn written(out: &mut String, summary: &Summary, settings: &Settings) {
         );
     }
     if summary.partitions_unchanged > 0 {
-        row(out, "untouched", &format!("{} as they were", counted(summary.partitions_unchanged, "partition")));
+        row(out, "untouched", &format!("{} as before", counted(summary.partitions_unchanged, "partition")));
     }
 }
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use polars::error::PolarsError;
 
+use crate::model::counted;
+
 /// Why a dimension can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DimensionError {
@@ -30,7 +32,7 @@ pub enum DimensionError {
         wanted: String,
     },
     /// Old versions of members, which `scd = 1` would remove.
-    #[error("{dimension} keeps {versions} old version{} of members, and `scd = 1` removes them. Set `scd = 2` to keep them; `--drop-history` removes them", if *versions == 1 { "" } else { "s" })]
+    #[error("{dimension} keeps {} of members, and `scd = 1` removes them. Set `scd = 2` to keep them; `--drop-history` removes them", counted(*versions as u64, "old version"))]
     OldVersions {
         /// The name of the dimension.
         dimension: &'static str,

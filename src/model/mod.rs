@@ -4,6 +4,7 @@
 //! Not responsible for reading or writing anything: nothing here touches a byte of input, a disk or a network, and
 //! nothing here imports another room of the crate.
 
+mod counted;
 mod currency;
 mod decimal;
 mod dimensions;
@@ -28,6 +29,7 @@ mod tolerance;
 mod utc;
 mod window;
 
+pub use counted::{counted, noun_of};
 pub use currency::MinorUnits;
 pub use decimal::{ParsedMoney, equal_numbers, parse_minor_money, parse_money, parse_whole, whole_number_text};
 pub use dimensions::{ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec, FixedColumn, LONGEST_COLUMN_NAME};

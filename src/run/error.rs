@@ -159,6 +159,19 @@ impl RunError {
         }
     }
 
+    /// Where the documentation says what the error means, and the way out.
+    pub fn help(&self) -> &'static str {
+        match self.exit_code() {
+            2 => "docs/troubleshooting.md#exit-2",
+            3 => "docs/troubleshooting.md#exit-3",
+            4 => "docs/troubleshooting.md#exit-4",
+            5 => "docs/troubleshooting.md#exit-5",
+            6 => "docs/troubleshooting.md#exit-6",
+            130 | 143 => "docs/troubleshooting.md#exit-130-and-143",
+            _ => "docs/troubleshooting.md#exit-1",
+        }
+    }
+
     /// The status in the summary.
     pub fn status(&self) -> Status {
         match self.exit_code() {

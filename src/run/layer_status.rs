@@ -7,7 +7,11 @@ use std::{
 
 use serde::Serialize;
 
-use super::{RunError, conclude, ledger};
+use super::{
+    RunError, conclude,
+    health::{self, Evidence, LastRun, Unhealthy},
+    ledger,
+};
 use crate::{
     check::Severity,
     coverage::{Interval, SourceCoverage, SourceIdentity},
@@ -109,6 +113,8 @@ pub struct RawInShort {
 pub struct LayerStatus {
     /// The last run succeeded (of each shop, where there are several), no check fails, no alert is open, and no run is stuck.
     pub healthy: bool,
+    /// Why it is not, the most urgent reason first; none if it is.
+    pub reasons: Vec<Unhealthy>,
     /// Each shop of `etl.toml`; none in a layer of one source.
     pub shops: Vec<ShopInShort>,
     /// The run that holds the output now.
@@ -173,17 +179,16 @@ pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
     let failing_checks = failing_checks(&runs);
     let mut open_alerts: Vec<_> = OpenAlerts::read(output)?.lasting().cloned().collect();
     open_alerts.extend(stuck::open(output)?);
-    let is_stuck = held_by.as_ref().is_some_and(|held| held.stuck);
-    // A run that found the output held is no verdict on the layer.
-    let is_fine = |run: &Summary| run.status.is_success() || matches!(run.status, Status::Locked | Status::DryRun);
-    let last_of = |shop: &String| runs.iter().find(|run| run.shop.as_ref() == Some(shop));
+    let reasons = health::reasons(&Evidence {
+        has_success: last_success.is_some(),
+        held_by: held_by.as_ref(),
+        last_runs: last_runs(settings, &runs, now),
+        failing_checks: &failing_checks,
+        open_alerts: &open_alerts,
+    });
     Ok(LayerStatus {
-        healthy: last_success.is_some()
-            && runs.first().is_none_or(is_fine)
-            && settings.shops.iter().filter_map(last_of).all(is_fine)
-            && failing_checks.iter().all(|check| check.severity != Severity::Error)
-            && open_alerts.is_empty()
-            && !is_stuck,
+        healthy: reasons.is_empty(),
+        reasons,
         shops: settings.shops.iter().map(|shop| shop_in_short(shop, &runs, now)).collect(),
         held_by,
         complete: !partitions.is_empty() && days_without_rows.is_empty() && gaps.is_empty(),
@@ -204,6 +209,15 @@ pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
         failing_checks,
         open_alerts,
     })
+}
+
+/// The last run, and the last one of each shop; each of them once.
+fn last_runs<'r>(settings: &Settings, runs: &'r [Summary], now: UtcMicros) -> Vec<LastRun<'r>> {
+    let of_shops = settings.shops.iter().filter_map(|shop| runs.iter().find(|run| run.shop.as_ref() == Some(shop)));
+    let mut last: Vec<&Summary> = runs.first().into_iter().chain(of_shops).collect();
+    let mut seen = BTreeSet::new();
+    last.retain(|run| seen.insert(&run.run_id));
+    last.into_iter().map(|run| LastRun { run: in_short(run, now), shop: run.shop.as_deref() }).collect()
 }
 
 /// The partitions, in short.

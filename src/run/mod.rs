@@ -17,6 +17,7 @@ mod drift;
 mod error;
 mod explain;
 mod extract;
+mod health;
 mod job;
 mod kept_record;
 mod layer_status;
@@ -54,6 +55,7 @@ pub use explain::{
     AskWarehouse, DroppedPart, ExplainRequest, Explanation, FailedCheckOfOrder, LookedAt, NamedBy, RunChecks, Version, VersionLine,
     WarehouseRows, explain,
 };
+pub use health::Unhealthy;
 pub use job::{OrdersFrom, Outcome, Request, execute};
 pub use layer_status::{
     CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RawInShort, RunInShort, ShopInShort, layer_status,

@@ -42,7 +42,7 @@ pub struct Undone {
     pub dimensions_kept: Vec<String>,
 }
 
-/// Undoes a run.
+/// Undoes a run. A dry run tells what that would do, and writes nothing.
 ///
 /// # Errors
 /// Later runs have changed what it changed, or what it replaced is no longer kept (exit 2); the output is held; I/O errors.
@@ -72,6 +72,10 @@ pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone
     undo.order_totals(&mut staging, &mut undone)?;
     undo.dimensions(&mut staging, &mut undone)?;
     undo.forget();
+    if settings.dry_run {
+        // What was staged is removed with `staging`.
+        return Ok(undone);
+    }
     let Undo { mut next, put, .. } = undo;
     let summary =
         report_of_change(CommandName::Undo, &own, started_at, &undone.partitions_written, &undone.partitions_removed, undone.commit);

@@ -39,7 +39,7 @@ pub struct Vacuumed {
     pub empty_partitions: usize,
 }
 
-/// Removes what is past its time. A run that is at work loses nothing.
+/// Removes what is past its time. A run that is at work loses nothing. A dry run counts, and removes nothing.
 ///
 /// # Errors
 /// The output is held; I/O errors.
@@ -49,8 +49,12 @@ pub fn vacuum(settings: &Settings, cancel: &Cancel) -> Result<Vacuumed, RunError
     let opening =
         Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer: settled_layer(&output)? };
     let Opened { layer, run_id, lease } = opening.open(RunId::new(started_at))?;
-    let vacuum = Vacuum { output: &output, keep: settings.keep, now: started_at };
+    let removal = if settings.dry_run { Removal::Counted } else { Removal::Done };
+    let vacuum = Vacuum { output: &output, keep: settings.keep, now: started_at, removal };
     let removed = vacuum.run(&layer)?;
+    if removal == Removal::Counted {
+        return Ok(removed);
+    }
     let run = CurrentRun { run_id: run_id.as_str(), now: started_at };
     report::remove_older(&output, &retention(settings), &run)?;
     if output.folder().is_none() {
@@ -76,7 +80,7 @@ pub(super) fn vacuum_daily(settings: &Settings, output: &Output, now: UtcMicros)
         return;
     }
     let vacuumed = OpenedLayer::open(output)
-        .and_then(|layer| Vacuum { output, keep: settings.keep, now }.run(&layer))
+        .and_then(|layer| Vacuum { output, keep: settings.keep, now, removal: Removal::Done }.run(&layer))
         .and_then(|removed| output.replace(places::VACUUMED, today.as_bytes()).map(|()| removed));
     match vacuumed {
         Ok(removed) if removed.objects > 0 => {
@@ -87,10 +91,20 @@ pub(super) fn vacuum_daily(settings: &Settings, output: &Output, now: UtcMicros)
     }
 }
 
+/// Whether what is past its time is removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Removal {
+    /// It is.
+    Done,
+    /// It is counted only.
+    Counted,
+}
+
 struct Vacuum<'a> {
     output: &'a Output,
     keep: Duration,
     now: UtcMicros,
+    removal: Removal,
 }
 
 /// What commits name.
@@ -130,17 +144,24 @@ impl Vacuum<'_> {
         for folder in [places::DATA, places::INDEX, places::PRICES] {
             for listed in self.output.list(folder)? {
                 if self.is_unused(&listed, &named) {
-                    self.output.remove(&listed.key)?;
+                    if self.removal == Removal::Done {
+                        self.output.remove(&listed.key)?;
+                    }
                     removed.objects += 1;
                     removed.bytes += listed.bytes;
                 }
             }
         }
         for number in expired {
-            store::remove_commit(self.output, number)?;
+            if self.removal == Removal::Done {
+                store::remove_commit(self.output, number)?;
+            }
             removed.commits += 1;
         }
-        removed.empty_partitions = remove_empty_partitions(self.output, &layer.state)?;
+        removed.empty_partitions = match self.removal {
+            Removal::Done => remove_empty_partitions(self.output, &layer.state)?,
+            Removal::Counted => empty_partitions(self.output, &layer.state)?.len(),
+        };
         Ok(removed)
     }
 
@@ -160,15 +181,21 @@ impl Vacuum<'_> {
 /// # Errors
 /// What the store refuses.
 pub(super) fn remove_empty_partitions(output: &Output, state: &LayerState) -> Result<usize, StoreError> {
+    let empty = empty_partitions(output, state)?;
+    empty.iter().try_for_each(|key| output.remove(key))?;
+    Ok(empty.len())
+}
+
+/// The files of partitions without rows that stand in a bucket; none in a folder.
+fn empty_partitions(output: &Output, state: &LayerState) -> Result<Vec<Key>, StoreError> {
+    let mut empty = Vec::new();
     if output.folder().is_some() {
-        return Ok(0);
+        return Ok(empty);
     }
-    let mut removed = 0;
     for listed in output.list(places::CURATED)?.into_iter().chain(output.list(places::ORDER_TOTALS)?) {
         if state.version_at(&listed.key).is_none() && is_empty_partition(output, &listed.key)? {
-            output.remove(&listed.key)?;
-            removed += 1;
+            empty.push(listed.key);
         }
     }
-    Ok(removed)
+    Ok(empty)
 }

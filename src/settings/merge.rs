@@ -6,10 +6,10 @@ use std::{
 };
 
 use super::{
-    BucketScheme, BucketUrl, CheckScope, ConfiguredValue, Cursor, DeletionMode, DeletionSettings, EmfTarget, EnrichColumns, Environment,
-    ExplainSettings, Flags, HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat, MergeBy, MetricsSettings, OnCheckFailure,
-    OnSchemaChange, Origin, OutputLocation, Presentation, RawSettings, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings,
-    SettingsError, When, alerts, column_checks, credentials, default_threads, fact_columns,
+    BucketScheme, BucketUrl, CheckScope, ColorMode, ConfiguredValue, Cursor, DeletionMode, DeletionSettings, EmfTarget, EnrichColumns,
+    Environment, ExplainSettings, Flags, HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat, MergeBy, MetricsSettings,
+    OnCheckFailure, OnSchemaChange, Origin, OutputLocation, Presentation, RawSettings, RedshiftSettings, RepeatedSku, ResultFormat,
+    Setting, Settings, SettingsError, When, alerts, column_checks, credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
     http,
@@ -125,10 +125,12 @@ pub fn presentation(flags: &Flags) -> Result<Presentation, SettingsError> {
     let layers = Layers::new(flags, &environment, &file);
     let results = [("auto", ResultFormat::Auto), ("text", ResultFormat::Text), ("json", ResultFormat::Json)];
     let logs = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json), ("ecs", LogFormat::Ecs)];
+    let colors = [("auto", ColorMode::Auto), ("always", ColorMode::Always), ("never", ColorMode::Never)];
     Ok(Presentation {
         format: layers.word(&setting::FORMAT, &results)?.unwrap_or_default(),
         log_format: layers.word(&setting::LOG_FORMAT, &logs)?.unwrap_or_default(),
         no_progress: layers.yes_no(&setting::NO_PROGRESS)?.unwrap_or_default(),
+        color: layers.word(&setting::COLOR, &colors)?.unwrap_or_default(),
     })
 }
 

@@ -61,7 +61,7 @@ pub use location::{Location, LocationError, ObjectPattern, is_loopback, redacted
 pub use merge::{load, load_shop, load_shops, presentation, telemetry};
 pub use metrics::{EmfTarget, MetricsSettings};
 pub use output_location::OutputLocation;
-pub use presentation::{LogFormat, Presentation, ResultFormat};
+pub use presentation::{ColorMode, LogFormat, Presentation, ResultFormat};
 pub use profile::{
     ASKED_LINES, AmountRule, Auth, BodyTemplate, CountRequest, CredentialsIn, FieldRule, Filter, Grant, HttpProfile, LineLists,
     LineRequest, ObjectInPlace, OrderTotalRules, Pagination, Profile, Reconciliation, RecordList, SHIPPED, ScaleText, Shipped, SkipRule,

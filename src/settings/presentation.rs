@@ -9,12 +9,14 @@ pub struct Presentation {
     pub log_format: LogFormat,
     /// Whether no progress is shown.
     pub no_progress: bool,
+    /// When there are colours.
+    pub color: ColorMode,
 }
 
 /// The format of a result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ResultFormat {
-    /// Text on a terminal, JSON elsewhere.
+    /// Of work: text on a terminal, JSON elsewhere. The answer to a question: text.
     #[default]
     Auto,
     /// For people.
@@ -35,4 +37,16 @@ pub enum LogFormat {
     Json,
     /// The same, under the names of the Elastic Common Schema.
     Ecs,
+}
+
+/// When there are colours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ColorMode {
+    /// On a terminal that has them, as `NO_COLOR`, `CLICOLOR` and `CLICOLOR_FORCE` say.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }

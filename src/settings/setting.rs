@@ -224,10 +224,12 @@ settings! {
     EXPLAIN_MAX_SIZE = Setting { key: "explain.max_size", form: Form::Size { from: MIB, to: 64 * TIB }, default: "1GiB",
         help: "Keep the lineage of the latest runs only, up to this size", ..NONE };
     FORMAT = Setting { flag: "--format", variable: "ETL_FORMAT", form: Form::Words(&["auto", "text", "json"]), default: "auto", value: "FORMAT",
-        help: "Result on stdout: text, json, or auto (text on a terminal, else one line of JSON)", ..NONE };
+        help: "Result on stdout: text, json, or auto: the summary of work is JSON where stdout is no terminal, an answer is text", ..NONE };
     LOG_FORMAT = Setting { flag: "--log-format", variable: "ETL_LOG_FORMAT", form: Form::Words(&["auto", "text", "json", "ecs"]), default: "auto", value: "FORMAT",
         help: "Log on stderr: text, json, ecs (JSON for the Elastic Common Schema), or auto", ..NONE };
     NO_PROGRESS = Setting { flag: "--no-progress", variable: "ETL_NO_PROGRESS", form: Form::YesNo, default: "no", help: "No progress on stderr", ..NONE };
+    COLOR = Setting { flag: "--color", variable: "ETL_COLOR", form: Form::Words(&["auto", "always", "never"]), default: "auto", value: "WHEN",
+        help: "Colours: always, never, or auto (on a terminal, unless NO_COLOR is set; CLICOLOR_FORCE forces them)", ..NONE };
     MERGE = Setting { key: "merge", form: Form::Words(&["line", "order"]), default: "line",
         help: "What a newer version of an order replaces: the rows of its lines, or all rows of the order", ..NONE };
     REPEATED_SKU = Setting { key: "repeated_sku", form: Form::Words(&["last", "sum"]), default: "last",

@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
+use crate::model::counted;
+
 /// Whether a list was read completely.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "snake_case")]
@@ -172,13 +174,13 @@ impl ListRead {
             (Some(claimed), _) if self.distinct < claimed => certificate(
                 CompletenessStatus::Failed,
                 Some(self.by),
-                Some(format!("the source claims {claimed} records and sent {} different ones", self.distinct)),
+                Some(format!("the source claims {} and sent {}", counted(claimed, "record"), counted(self.distinct, "different one"))),
             ),
             (Some(_), _) if self.has_shrunk() && self.is_by_position => {
                 unproven("records disappeared from the list while it was read: other records may have been skipped".to_owned())
             }
             (Some(claimed), _) if largest.is_some_and(|largest| self.distinct > largest) => {
-                unproven(format!("the source claims {claimed} records and sent {} different ones", self.distinct))
+                unproven(format!("the source claims {} and sent {}", counted(claimed, "record"), counted(self.distinct, "different one")))
             }
             (Some(_), _) => certificate(CompletenessStatus::Proven, Some(self.by), None),
             (None, _) if self.has_shrunk() && self.is_by_position => {

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use crate::{net::NetworkError, store::StoreError};
+use crate::{model::counted, net::NetworkError, store::StoreError};
 
 /// Why a source can't be read, with its location.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +107,7 @@ pub enum SourceError {
         variables: String,
     },
     /// More pages than a source may have.
-    #[error("GET {url}: more than {limit} pages (http.max_pages)")]
+    #[error("GET {url}: more than {} (http.max_pages)", counted(*limit, "page"))]
     TooManyPages {
         /// The URL, redacted.
         url: String,
@@ -125,7 +125,7 @@ pub enum SourceError {
         page: u64,
     },
     /// Too many pages in a row without a new record.
-    #[error("GET {url} (page {page}): {pages} pages in a row brought no new record: the list does not end")]
+    #[error("GET {url} (page {page}): {} in a row brought no new record: the list does not end", counted(*pages, "page"))]
     NoProgress {
         /// The URL, redacted.
         url: String,
@@ -145,7 +145,7 @@ pub enum SourceError {
         read_again: bool,
     },
     /// None of the records of the source is JSON.
-    #[error("{location}: none of its {records} records is a JSON object: {seems}")]
+    #[error("{location}: none of its {} is a JSON object: {seems}", counted(*records, "record"))]
     NoRecordIsJson {
         /// The source, redacted.
         location: String,
@@ -172,7 +172,7 @@ pub enum SourceError {
 
 /// A request that failed for good.
 #[derive(Debug, thiserror::Error)]
-#[error("GET {url}{route} (page {page}): {cause}, after {attempts} {} in {:.1} s{}", if *attempts == 1 { "attempt" } else { "attempts" }, elapsed.as_secs_f64(), stopped_by.map_or("", |limit| limit))]
+#[error("GET {url}{route} (page {page}): {cause}, after {} in {:.1} s{}", counted(u64::from(*attempts), "attempt"), elapsed.as_secs_f64(), stopped_by.map_or("", |limit| limit))]
 pub struct FailedRequest {
     /// The URL, redacted.
     pub url: String,
@@ -261,7 +261,7 @@ pub enum RequestFailure {
         outlook: TokenOutlook,
     },
     /// The body exceeds a limit.
-    #[error("the body is larger than {limit} bytes ({setting})")]
+    #[error("the body is larger than {} ({setting})", counted(*limit, "byte"))]
     TooLarge {
         /// The limit.
         limit: u64,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::column::{ColumnValues, data_type, fixed_types, type_of};
 use crate::{
     layer::csv::{further_names, write_text},
-    model::{ExtraType, FACT_COLUMNS, FactSchema, QuantityType},
+    model::{ExtraType, FACT_COLUMNS, FactSchema, QuantityType, counted},
 };
 
 /// The rows that are decoded at once: even with the longest texts, their columns stay below 2 GiB.
@@ -65,7 +65,7 @@ fn read_rows(bytes: Vec<u8>, extra_types: ExtraTypes<'_>) -> Result<Vec<u8>, Unr
         csv.push(&batch.map_err(|error| damaged(csv.next_line(), error))?)?;
     }
     if i64::try_from(csv.rows) != Ok(rows) {
-        return Err(damaged(csv.next_line(), format!("it has {} rows, and its metadata names {rows}", csv.rows)));
+        return Err(damaged(csv.next_line(), format!("it has {}, and its metadata names {rows}", counted(csv.rows, "row"))));
     }
     Ok(csv.text)
 }

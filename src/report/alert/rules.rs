@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::AlertKind;
 use crate::{
     drift,
-    model::{Dt, UtcMicros},
+    model::{Dt, UtcMicros, counted},
     report::{CommandName, Summary},
     settings::{AlertSettings, Cursor},
 };
@@ -163,8 +163,10 @@ fn dropped_share(settings: &AlertSettings, summary: &Summary) -> Option<String> 
     let dropped = summary.records_dropped();
     let of = dropped + summary.records.records_processed;
     let share = percent(dropped, of)?;
-    (share > settings.dropped_percent)
-        .then(|| format!("{dropped} of {of} records were dropped: {share:.1} %, where {} % may be", settings.dropped_percent))
+    let were = if of == 1 { "was" } else { "were" };
+    (share > settings.dropped_percent).then(|| {
+        format!("{dropped} of {} {were} dropped: {share:.1} %, where {} % may be", counted(of, "record"), settings.dropped_percent)
+    })
 }
 
 /// Per cent of a whole; `None` where there is no whole.

@@ -24,7 +24,7 @@ use super::{RequestError, RunError};
 use crate::{
     cancel::Cancel,
     layer::{self, FoundBy, LineOutcome, LineageRetention, LineageRun, StoredRow},
-    model::{Dt, RunId, UtcMicros, order_hash},
+    model::{Dt, RunId, UtcMicros, counted, order_hash},
     report::{self, Summary},
     settings::{MergeBy, Settings},
     store::Output,
@@ -77,19 +77,14 @@ impl LookedAt {
         let since = |start: Option<UtcMicros>| start.map(|start| format!(" since {}", start.rfc3339())).unwrap_or_default();
         format!(
             "{}, {}{}, the lineage of {}{}, and {}",
-            counted(self.partitions, "partition"),
-            counted(self.runs, "run"),
+            counted(self.partitions as u64, "partition"),
+            counted(self.runs as u64, "run"),
             since(self.since),
-            counted(self.runs_with_lineage, "run"),
+            counted(self.runs_with_lineage as u64, "run"),
             since(self.lineage_since),
-            counted(self.quarantines, "quarantine")
+            counted(self.quarantines as u64, "quarantine")
         )
     }
-}
-
-/// A number with its noun.
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What is known of an order.

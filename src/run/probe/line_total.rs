@@ -10,7 +10,7 @@ use super::{
     Proposal,
     propose::{Document, at, plain},
 };
-use crate::model::FieldPath;
+use crate::model::{FieldPath, counted};
 
 /// What the total of a line may be called, the likeliest first.
 const NAMES: [&str; 14] = [
@@ -55,7 +55,7 @@ pub(super) fn propose(orders: &[Vec<Value>], document: &Document<'_>, priced: &P
     let best = candidates.iter().min_by_key(|candidate| (candidate.rank, candidate.differing))?;
     Some(Proposal {
         path: best.path.to_string(),
-        because: format!("quantity times price gives another amount on {} of {} lines", best.differing, best.compared),
+        because: format!("quantity times price gives another amount on {} of {}", best.differing, counted(best.compared as u64, "line")),
         more: None,
     })
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Found, Proposal, first_different, propose::all_at};
 use crate::{
-    model::{FieldPath, Level},
+    model::{FieldPath, Level, counted},
     normalize::RECORD_FIELDS,
     settings::{ObjectInPlace, Profile, WhichLists},
 };
@@ -30,7 +30,7 @@ pub(super) fn found(profile: &Profile, records: &[Value], propose: impl FnOnce()
         _ if counts.is_empty() => None,
         _ => Some(served()),
     };
-    let values = first_different(counts.iter().map(|count| format!("{count} lines")));
+    let values = first_different(counts.iter().map(|count| counted(*count as u64, "line")));
     let proposed = if path.is_none() { propose() } else { None };
     Found { column: "lines", level: Level::Record.as_str(), path, found_in: counts.len(), of: records.len(), values, proposed }
 }

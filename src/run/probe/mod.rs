@@ -13,7 +13,7 @@ use self::{line_total::PricedBy, propose::Document};
 use super::RunError;
 use crate::{
     cancel::Cancel,
-    model::{FactRows, FieldPath, Level, Reason, Window},
+    model::{FactRows, FieldPath, Level, Reason, Window, counted},
     net::Network,
     normalize::{LINE_FIELDS, Mapping, RECORD_FIELDS, RecordNormalizer},
     settings::{Cursor, Pagination, RepeatedSku, Settings, SettingsError, Source},
@@ -287,7 +287,7 @@ fn completeness(orders: &Source, page: &ProbedPage) -> String {
     match (&http.count, page.total) {
         _ if !page.is_http => "can be proven: files are read to their ends".to_owned(),
         (Some(count), _) => format!("can be proven: the profile names a request that counts ({})", count.url.path()),
-        (None, Some(total)) => format!("can be proven: the response counts {total} records"),
+        (None, Some(total)) => format!("can be proven: the response counts {}", counted(total, "record")),
         (None, None) => match http.pagination {
             Pagination::Link | Pagination::NextUrl { .. } | Pagination::Cursor { .. } | Pagination::LastId { .. } => {
                 "can be proven: the list is followed until it says that there is no next page".to_owned()

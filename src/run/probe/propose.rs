@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{Evidence, Proposal};
-use crate::model::{FieldPath, WILDCARD, parse_money, parse_time_number, parse_time_rfc2822, parse_time_text, parse_whole};
+use crate::model::{FieldPath, WILDCARD, counted, parse_money, parse_time_number, parse_time_rfc2822, parse_time_text, parse_whole};
 
 /// Objects within objects that are looked into.
 const DEPTH: usize = 5;
@@ -161,7 +161,12 @@ impl<'v> Document<'v> {
         if is_id && distinct(values) <= distinct(used_values) {
             return None;
         }
-        let because = format!("{} values on {} lines, where `{used}` has {}", distinct(values), values.len(), distinct(used_values));
+        let because = format!(
+            "{} on {}, where `{used}` has {}",
+            counted(distinct(values) as u64, "value"),
+            counted(values.len() as u64, "line"),
+            distinct(used_values)
+        );
         Some(Proposal { path: path.to_string(), because, more: None })
     }
 

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
+    model::counted,
     run::RunError,
     source::{Access, Completeness, CompletenessStatus, Evidence, Origin, Page, PageSink, SourceError},
     store::{Key, Output, Store},
@@ -82,7 +83,7 @@ impl RawRun {
         }
         let read = pages.read;
         if read != self.records {
-            return Err(damaged(format!("it has {read} records, and its run has kept {}", self.records)).into());
+            return Err(damaged(format!("it has {}, and its run has kept {}", counted(read, "record"), self.records)).into());
         }
         Ok(ReadToEnd::Yes(read))
     }

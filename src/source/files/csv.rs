@@ -16,7 +16,7 @@ use super::{
     rows::{RowPages, TableRows},
 };
 use crate::{
-    model::CellTypes,
+    model::{CellTypes, counted},
     source::{Access, PageSink, RecordShape, SourceCounters, SourceError, files},
 };
 
@@ -89,7 +89,7 @@ impl Columns {
     fn verify(&self, file: &SourceFile, record: &Record<'_>) -> Result<(), SourceError> {
         let (found, expected) = (record.values.len(), self.keys.len());
         if found != expected {
-            return Err(malformed(file, record.line, format!("{found} fields, where the header has {expected}")));
+            return Err(malformed(file, record.line, format!("{}, where the header has {expected}", counted(found as u64, "field"))));
         }
         let unnamed =
             (1_usize..).zip(self.keys.iter().zip(&record.values)).find(|(_, (key, value))| key.is_none() && !value.trim().is_empty());
@@ -550,14 +550,14 @@ mod tests {
 
     #[test]
     fn a_row_of_another_width_is_an_error_on_its_line() {
-        assert_eq!(damage(b"a,b\n1,2\n3\n"), "line 3: 1 fields, where the header has 2");
+        assert_eq!(damage(b"a,b\n1,2\n3\n"), "line 3: 1 field, where the header has 2");
         assert_eq!(damage(b"a,b\r\n1,2\r\n3,4,5\r\n"), "line 3: 3 fields, where the header has 2");
-        assert_eq!(damage(b"a,b\r1,2\r3\r"), "line 3: 1 fields, where the header has 2");
-        assert_eq!(damage(b"\r\n\r\na,b\r\n\r\n1,2\r\n\n3"), "line 7: 1 fields, where the header has 2");
-        assert_eq!(damage(b"a,b\r\n1,\"x\r\ny\nz\"\r\n3\r\n"), "line 5: 1 fields, where the header has 2");
+        assert_eq!(damage(b"a,b\r1,2\r3\r"), "line 3: 1 field, where the header has 2");
+        assert_eq!(damage(b"\r\n\r\na,b\r\n\r\n1,2\r\n\n3"), "line 7: 1 field, where the header has 2");
+        assert_eq!(damage(b"a,b\r\n1,\"x\r\ny\nz\"\r\n3\r\n"), "line 5: 1 field, where the header has 2");
         assert_eq!(damage(b"a,b\n1,2\n3,\"\n\"\"\n\",5\n"), "line 3: 3 fields, where the header has 2");
         // A quoted empty value is a value, and no blank line.
-        assert_eq!(damage(b"a,b\n\"\"\n"), "line 2: 1 fields, where the header has 2");
+        assert_eq!(damage(b"a,b\n\"\"\n"), "line 2: 1 field, where the header has 2");
     }
 
     #[test]
@@ -602,7 +602,7 @@ mod tests {
             assert_eq!(rows, [["1".to_owned(), format!("{value}\"")], ["2".to_owned(), "b".to_owned()]]);
         }
         let padded = format!("id,name\r\n{}1\r\n", "1,\"2\"\r\n".repeat(BLOCK_BYTES / 4));
-        assert_eq!(damage(padded.as_bytes()), format!("line {}: 1 fields, where the header has 2", BLOCK_BYTES / 4 + 2));
+        assert_eq!(damage(padded.as_bytes()), format!("line {}: 1 field, where the header has 2", BLOCK_BYTES / 4 + 2));
     }
 
     #[test]

@@ -31,7 +31,10 @@ use super::{
     body::{self, CutBody, CutError, Cutter, Envelope, LinkHeader, List, Node, SignalSource, Signals},
     page::{BlankLines, Origin, Page},
 };
-use crate::settings::{ObjectPattern, Pagination};
+use crate::{
+    model::counted,
+    settings::{ObjectPattern, Pagination},
+};
 
 /// The approximate bytes of a page: large enough to keep a core busy, and small enough to hold several in memory.
 const PAGE_BYTES: usize = 4 << 20;
@@ -305,7 +308,8 @@ impl FilesRead {
         let open = self.names_next.filter(|_| !self.says_end && self.claimed.is_none());
         let (status, why) = match (missing, open) {
             (Some(claimed), _) => {
-                (CompletenessStatus::Failed, Some(format!("the files claim {claimed} records, but have {distinct} different ones")))
+                let why = format!("the files claim {}, but have {}", counted(claimed, "record"), counted(distinct, "different one"));
+                (CompletenessStatus::Failed, Some(why))
             }
             (None, Some(file)) => (CompletenessStatus::Unproven, Some(format!("{file} names a next page, which may be missing"))),
             (None, None) => (CompletenessStatus::Proven, None),

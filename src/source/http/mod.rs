@@ -25,7 +25,7 @@ use reqwest::Url;
 
 use self::{list::ListReader, pagination::Pager, request::Requester};
 use super::{Access, Completeness, CompletenessStatus, PageSink, ProbedPage, Query, SourceError, body::LinkHeader, error::RequestFailure};
-use crate::net::Network;
+use crate::{model::counted, net::Network};
 
 /// A source that is read over HTTP.
 pub(super) struct HttpSource<'a> {
@@ -60,7 +60,8 @@ impl<'a> HttpSource<'a> {
         if orders == 0 || completeness.is_failed() {
             return Ok(completeness);
         }
-        let why = format!("no page of the lines of {orders} orders says whether a next page follows: is the path of the next page right?");
+        let of = counted(orders, "order");
+        let why = format!("no page of the lines of {of} says whether a next page follows: is the path of the next page right?");
         tracing::warn!(orders, "{why}");
         Ok(Completeness { status: CompletenessStatus::Unproven, by: None, why: Some(why), ..completeness })
     }

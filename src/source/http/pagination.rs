@@ -5,6 +5,7 @@
 use reqwest::Url;
 
 use crate::{
+    model::counted,
     settings::Pagination,
     source::{
         body::{NextPage, OVERSIZED, OffsetPlace, Signals},
@@ -301,7 +302,7 @@ impl<'a> Pager<'a> {
         let has_all_pages = signals.total_pages.is_some_and(|pages| pages_read >= pages);
         if page.ids.is_empty() {
             return match signals.total_pages.filter(|pages| *pages > pages_read) {
-                Some(pages) => Step::Lost(format!("it has no records, but announces {pages} pages")),
+                Some(pages) => Step::Lost(format!("it has no records, but announces {}", counted(pages, "page"))),
                 None => Step::End(ListEnd::EmptyPage),
             };
         }

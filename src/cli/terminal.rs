@@ -1,0 +1,108 @@
+//! How wide the terminal is, and text that fits it: lines end between words. Not about tables, whose columns give way (`table`).
+
+use std::io::{self, IsTerminal};
+
+/// The columns of the terminal that stdout is; `None` where it is none, or does not say: any width is right then.
+pub(super) fn width() -> Option<usize> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    let columns = rustix::termios::tcgetwinsize(&stdout).ok()?.ws_col;
+    (columns > 0).then_some(usize::from(columns))
+}
+
+/// The largest column at which the value of a line with a label begins.
+const LABEL_END: usize = 28;
+
+/// The text in lines of at most `width` columns. A line that is too long goes on beneath its value, or two columns to the right.
+/// A word is never cut: one that is longer than the line has a line of its own.
+pub(super) fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (content, end) = line.strip_suffix('\n').map_or((line, ""), |content| (content, "\n"));
+        if columns(content) <= width {
+            out.push_str(content)
+        } else {
+            wrap_line(&mut out, content, width)
+        }
+        out.push_str(end);
+    }
+    out
+}
+
+fn wrap_line(out: &mut String, line: &str, width: usize) {
+    let margin = continuation(line).min(width / 2);
+    let (mut column, mut is_blank) = (0, true);
+    for word in line.split_inclusive(' ') {
+        let letters = columns(word.trim_end());
+        if !is_blank && letters > 0 && column + letters > width {
+            out.truncate(out.trim_end_matches(' ').len());
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', margin));
+            (column, is_blank) = (margin, true);
+        }
+        out.push_str(word);
+        column += columns(word);
+        is_blank = is_blank && letters == 0;
+    }
+    out.truncate(out.trim_end_matches(' ').len());
+}
+
+/// Where a line goes on that is too long: beneath the value of a line with a label, else two columns to the right.
+fn continuation(line: &str) -> usize {
+    let plain = without_styles(line);
+    let lead = plain.chars().take_while(|letter| *letter == ' ').count();
+    let labelled = || {
+        let label = plain.trim_start().find("  ")?;
+        let value = plain.get(lead + label..)?.chars().take_while(|letter| *letter == ' ').count() + lead + label;
+        (value <= LABEL_END).then_some(value)
+    };
+    if lead == 2 { labelled().unwrap_or(lead + 2) } else { lead + 2 }
+}
+
+/// The columns that a text takes.
+fn columns(text: &str) -> usize {
+    without_styles(text).chars().count()
+}
+
+/// The text without escape sequences of styles: `ESC [ ... m`.
+fn without_styles(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut is_escape = false;
+    for letter in text.chars() {
+        match (is_escape, letter) {
+            (false, '\u{1b}') => is_escape = true,
+            (false, _) => plain.push(letter),
+            (true, _) => is_escape = !letter.is_ascii_alphabetic(),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_between_words_and_no_word_is_lost() {
+        let text = format!("  dropped     1 empty_items, 2 invalid_json {}\nshort\n", "and more ".repeat(20));
+        for width in [40, 80, 100] {
+            let shown = wrapped(&text, width);
+            assert!(shown.lines().all(|line| line.len() <= width), "{shown}");
+            assert!(shown.lines().skip(1).take_while(|line| *line != "short").all(|line| line.starts_with("              ")), "{shown}");
+            assert_eq!(shown.split_whitespace().collect::<Vec<_>>(), text.split_whitespace().collect::<Vec<_>>());
+            assert!(shown.ends_with("\nshort\n"));
+        }
+        assert_eq!(wrapped("a line that fits\n", 80), "a line that fits\n");
+    }
+
+    #[test]
+    fn a_long_word_has_its_own_line_and_styles_take_no_columns() {
+        let url = "https://shop.example/".to_owned() + &"x".repeat(90);
+        assert_eq!(wrapped(&format!("read from {url} now"), 40), format!("read from\n  {url}\n  now"));
+        let styled = format!("{}aa bb{}", "\u{1b}[1m\u{1b}[31m", "\u{1b}[0m");
+        assert_eq!(wrapped(&styled, 5), styled);
+        assert_eq!(wrapped("      one two", 9), "      one\n    two");
+    }
+}

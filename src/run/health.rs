@@ -1,0 +1,164 @@
+//! Why a layer is not healthy, in plain sentences, the most urgent reason first, and what to do next. Reads nothing.
+
+use serde::Serialize;
+
+use super::{FailingCheck, HeldBy, RunInShort};
+use crate::{
+    check::Severity,
+    model::counted,
+    report::{AlertKind, Status, alert::OpenAlert},
+};
+
+/// A reason why a layer is not healthy.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Unhealthy {
+    /// What is wrong.
+    pub why: String,
+    /// What to do next.
+    pub next: String,
+}
+
+/// What the health of a layer rests on.
+pub(super) struct Evidence<'e> {
+    pub(super) has_success: bool,
+    pub(super) held_by: Option<&'e HeldBy>,
+    /// The last run, and the last run of each shop.
+    pub(super) last_runs: Vec<LastRun<'e>>,
+    pub(super) failing_checks: &'e [FailingCheck],
+    pub(super) open_alerts: &'e [OpenAlert],
+}
+
+/// A run after which none has come, of the layer or of a shop.
+#[derive(Clone)]
+pub(super) struct LastRun<'e> {
+    pub(super) run: RunInShort,
+    pub(super) shop: Option<&'e str>,
+}
+
+/// Every reason; none if the layer is healthy.
+pub(super) fn reasons(evidence: &Evidence<'_>) -> Vec<Unhealthy> {
+    let stuck = evidence.held_by.filter(|held| held.stuck).map(stuck);
+    let failed = evidence.last_runs.iter().filter(|last| !is_fine(last.run.status)).map(failed);
+    let checks = evidence.failing_checks.iter().filter(|check| check.severity == Severity::Error).map(failing);
+    let alerts = evidence.open_alerts.iter().filter(|alert| !is_told(alert, evidence)).map(open);
+    let mut reasons: Vec<_> = stuck.into_iter().chain(failed).chain(checks).chain(alerts).collect();
+    if !evidence.has_success && reasons.is_empty() {
+        reasons.push(Unhealthy { why: "no run has succeeded yet".into(), next: "`etl run` loads the orders".into() });
+    }
+    reasons
+}
+
+/// Whether another reason says what an alert says: a failed run, a failing check, a run that is stuck.
+fn is_told(alert: &OpenAlert, evidence: &Evidence<'_>) -> bool {
+    let has_failed = |last: &LastRun<'_>| !is_fine(last.run.status) && last.run.run_id == alert.run_id;
+    match alert.kind {
+        AlertKind::SourceFailed | AlertKind::StorageFailed => evidence.last_runs.iter().any(has_failed),
+        AlertKind::CheckFailed => {
+            evidence.failing_checks.iter().any(|check| check.severity == Severity::Error) || evidence.last_runs.iter().any(has_failed)
+        }
+        AlertKind::Stuck => evidence.held_by.is_some_and(|held| held.stuck),
+        _ => false,
+    }
+}
+
+/// Whether a last run is no sign of illness. One that found the output held is no verdict on the layer.
+pub(super) fn is_fine(status: Status) -> bool {
+    status.is_success() || matches!(status, Status::Locked | Status::DryRun)
+}
+
+fn stuck(held: &HeldBy) -> Unhealthy {
+    let holder = &held.holder;
+    Unhealthy {
+        why: format!("run {} has held the output for longer than a run may", holder.run_id),
+        next: format!("look at process {} on {}, and end it if it hangs", holder.pid, holder.host),
+    }
+}
+
+fn failed(last: &LastRun<'_>) -> Unhealthy {
+    let RunInShort { run_id, status, .. } = &last.run;
+    let shop = last.shop.map(|shop| format!(" of shop {shop}")).unwrap_or_default();
+    Unhealthy {
+        why: format!("the last run{shop} ended as {} (run {run_id})", status.as_str()),
+        next: format!("`etl runs show {run_id}` tells why"),
+    }
+}
+
+fn failing(check: &FailingCheck) -> Unhealthy {
+    let FailingCheck { name, violations, run_id, .. } = check;
+    Unhealthy {
+        why: format!("the check {name} fails with {} (run {run_id})", counted(*violations, "violation")),
+        next: "`etl check` shows the rows: correct the source or the check, and run again".into(),
+    }
+}
+
+fn open(alert: &OpenAlert) -> Unhealthy {
+    let next = match alert.kind {
+        AlertKind::DroppedShare => format!("`etl quarantine --run {}` shows the dropped records", alert.run_id),
+        AlertKind::SourceFailed | AlertKind::StorageFailed => format!("`etl runs show {}` tells why", alert.run_id),
+        AlertKind::CheckFailed => "`etl check` shows the rows".to_owned(),
+        AlertKind::Incomplete => "ask the source for what is missing, and load the window again".to_owned(),
+        AlertKind::SlowRun => format!("`etl runs show {}` shows which stage took long", alert.run_id),
+        AlertKind::NoRecords | AlertKind::Stale => {
+            "ask the source whether it has newer orders; `etl plan` shows what was loaded".to_owned()
+        }
+        AlertKind::Deletions => format!("`etl runs show {}` tells why nothing was deleted", alert.run_id),
+        AlertKind::SchemaChanged => "adapt the profile, or accept the change: docs/sources.md#drift".to_owned(),
+        AlertKind::Stuck | AlertKind::Test => "docs/operations.md#alerts says what it means".to_owned(),
+    };
+    Unhealthy { why: format!("the alert {} is open: {}", alert.kind.as_str(), alert.message), next }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UtcMicros;
+
+    fn last(status: Status) -> LastRun<'static> {
+        let finished_at = UtcMicros::new(0).unwrap();
+        LastRun { run: RunInShort { run_id: "r2".into(), status, finished_at, age_seconds: 1 }, shop: None }
+    }
+
+    fn alert(kind: AlertKind, run_id: &str) -> OpenAlert {
+        OpenAlert {
+            kind,
+            subject: String::new(),
+            message: "6 of 25".into(),
+            run_id: run_id.into(),
+            since: String::new(),
+            in_layer: false,
+            sent_at: None,
+            told: std::collections::BTreeSet::new(),
+            over_at: None,
+            dedup_key: None,
+        }
+    }
+
+    fn whys(status: Status, checks: &[FailingCheck], alerts: &[OpenAlert]) -> Vec<String> {
+        let evidence =
+            Evidence { has_success: true, held_by: None, last_runs: vec![last(status)], failing_checks: checks, open_alerts: alerts };
+        reasons(&evidence).into_iter().map(|reason| reason.why).collect()
+    }
+
+    #[test]
+    fn each_reason_is_told_once_and_the_most_urgent_first() {
+        let failing = FailingCheck { name: "c".into(), severity: Severity::Error, violations: 1, run_id: "r2".into() };
+        let warning = FailingCheck { severity: Severity::Warn, ..failing.clone() };
+        assert_eq!(whys(Status::Unchanged, &[warning.clone()], &[]), Vec::<String>::new());
+        assert_eq!(whys(Status::Locked, &[], &[]), Vec::<String>::new());
+        let both = [alert(AlertKind::SourceFailed, "r2"), alert(AlertKind::DroppedShare, "r1")];
+        let failed = "the last run ended as extract_failed (run r2)";
+        assert_eq!(whys(Status::ExtractFailed, &[], &both), [failed, "the alert dropped_share is open: 6 of 25"]);
+        // An alert of an earlier run is not told by the last one.
+        assert_eq!(whys(Status::ExtractFailed, &[], &[alert(AlertKind::SourceFailed, "r1")]).len(), 2);
+        assert_eq!(
+            whys(Status::Published, &[failing, warning], &[alert(AlertKind::CheckFailed, "r2")]),
+            ["the check c fails with 1 violation (run r2)"]
+        );
+    }
+
+    #[test]
+    fn a_layer_without_a_success_is_not_healthy() {
+        let none = Evidence { has_success: false, held_by: None, last_runs: Vec::new(), failing_checks: &[], open_alerts: &[] };
+        assert_eq!(reasons(&none).len(), 1);
+    }
+}

@@ -1,0 +1,78 @@
+//! What a terminal shows, at several widths: nothing is wider, no word is cut, and a table says which columns it leaves out.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use support::{Workspace, order};
+
+/// What a command prints on a terminal of so many columns; `None` where no terminal can be made.
+fn on_terminal(work: &Workspace, columns: usize, args: &str) -> Option<String> {
+    let line = format!("stty cols {columns} rows 50 && '{}' {args} 2>/dev/null", env!("CARGO_BIN_EXE_etl"));
+    let output = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .current_dir(work.path(""))
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).unwrap().replace('\r', "");
+    assert!(output.status.success(), "{args}: {text}");
+    Some(text)
+}
+
+/// A layer with drops, warnings, an alert and two runs; the id of the first.
+fn busy_layer() -> (Workspace, String) {
+    let work = Workspace::new();
+    let dropped = r#"{"order_id":"B","created_at":"2026-01-02T00:00:00Z","note":"a text that goes on and on and on and on and on and on","items":[]}"#;
+    let lines = [order("A", "2026-01-01", r#","user_id":"U1""#), dropped.to_owned(), r#"{"created_at":"2026-01-02"}"#.to_owned()];
+    let first = work.load(&lines, &[]).published()["run_id"].as_str().unwrap().to_owned();
+    work.load(&[order("A", "2026-01-01", r#","status":"paid","updated_at":"2026-02-01""#), order("C", "2026-01-04", "")], &[]).published();
+    (work, first)
+}
+
+#[test]
+fn text_fits_the_terminal_and_no_word_is_cut() {
+    let (work, first) = busy_layer();
+    let (diff, show) = (format!("diff {first}"), format!("runs show {first}"));
+    let commands = [
+        "runs",
+        "status",
+        "quarantine",
+        "sources",
+        "check",
+        "check --history",
+        "explain A",
+        "plan --orders orders.ndjson",
+        diff.as_str(),
+        show.as_str(),
+    ];
+    for columns in [80, 100, 130] {
+        for args in commands {
+            let Some(text) = on_terminal(&work, columns, args) else {
+                eprintln!("skipped: text on a terminal (`script` is missing)");
+                return;
+            };
+            assert!(!text.trim().is_empty(), "{args}");
+            for line in text.lines() {
+                let is_one_word = !line.trim().contains(' ');
+                assert!(line.chars().count() <= columns || is_one_word, "{args}, {columns} columns: {line}\n{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_table_says_what_it_leaves_out_and_a_pipe_gets_all() {
+    let (work, first) = busy_layer();
+    let Some(narrow) = on_terminal(&work, 80, "runs") else { return };
+    assert!(narrow.contains(&first) && narrow.contains("published") && !narrow.contains("partitions  "), "{narrow}");
+    assert!(narrow.contains("not shown at this width:") && narrow.contains("partitions"), "{narrow}");
+    let wide = on_terminal(&work, 200, "runs").unwrap();
+    assert!(!wide.contains("not shown") && wide.contains("partitions"), "{wide}");
+    let piped = work.etl(&["runs"]).stdout;
+    assert!(["partitions", "seconds", "command", "window", "██"].iter().all(|title| piped.contains(title)), "{piped}");
+    assert_eq!(piped.lines().count(), 3, "a line a run, and the titles: {piped}");
+}
