@@ -4,6 +4,7 @@
 //! Knows no request and no byte of a document: `source` asks by it, `normalize` maps by it.
 
 mod auth;
+mod children;
 mod fields;
 mod kinds;
 mod overlay;
@@ -12,6 +13,7 @@ mod shipped;
 mod table;
 mod template;
 
+pub use children::ChildLines;
 pub(super) use fields::paths;
 pub(super) use overlay::overlay;
 pub use shipped::{SHIPPED, Shipped, shipped};
@@ -82,6 +84,8 @@ pub struct Profile {
     pub record_list: RecordList,
     /// A request for the lines of an order. Orders only.
     pub line_request: Option<LineRequest>,
+    /// Lines of a file that belong to a line before them; `None`: each line is a record. Orders only.
+    pub children: Option<ChildLines>,
     /// The zone of times that have none; `None`: UTC.
     pub zone: Option<chrono_tz::Tz>,
     /// How the source wants several lines of one sku; settings come first.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Auth, BodyTemplate, CountRequest, Filter, LineRequest, Pagination, Profile, RecordList, SkipRule, SkipValues, Template, TimeFormat,
-    WhichLists, auth, fields, pagination,
+    WhichLists, auth, children, fields, pagination,
 };
 use crate::{
     model::{FieldPath, QuantityType},
@@ -80,6 +80,7 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         skip: table.tables("skip")?.iter().map(skip).collect::<Result<_, _>>()?,
         skip_lines: table.tables("skip_lines")?.iter().map(skip).collect::<Result<_, _>>()?,
         line_request: None,
+        children: children::read(table.inner("children")?)?,
         zone: zone(&table)?,
         repeated_sku: word(&table, "repeated_sku", &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?,
         merge: word(&table, "merge", &[("line", MergeBy::Line), ("order", MergeBy::Order)])?,
@@ -571,6 +572,11 @@ mod tests {
             ("orders", "totals = { total = { path = 'a', format = 'rfc2822' } }", "`format` belongs to times"),
             ("orders", "totals = true", "`orders.totals`: write a table, not a boolean"),
             ("users", "totals = { total = 'a' }", "`totals` belongs to orders: users have none"),
+            ("orders", "children = { parent = 'p' }", "`orders.children.lists`: this key is needed here"),
+            ("orders", "children = { lists = { A = 'a.*.b' } }", "`orders.children.lists.A`: `*` leads into every element"),
+            ("orders", "children = { lists = { A = 'a.b', B = 'a.c' } }", "`a.c` begins as `a.b` does"),
+            ("orders", "children = { list = { A = 'a' } }", "unknown key `list`: did you mean `lists`?"),
+            ("users", "children = { lists = { A = 'a' } }", "`children` belongs to orders: users have none"),
             ("orders", "headers.Authorization = 'Bearer x'", "credentials do not belong in etl.toml"),
             ("orders", "headers.\"a b\" = 'x'", "not the name of a header"),
             ("orders", "headers.a = \"x\\ny\"", "a header can't have this value"),
