@@ -114,6 +114,8 @@ pub(super) mod bounds {
     pub(in super::super) const REQUESTS_PER_SECOND: Form = Form::Number { from: 0.001, to: 10_000.0 };
     /// `pagination.first`.
     pub(in super::super) const FIRST_PAGE: Form = Form::Whole { from: 0, to: 1_000_000_000 };
+    /// `pagination.largest`. Two pages overlap by one record, so that less could not be read at all.
+    pub(in super::super) const LARGEST_OFFSET: Form = Form::Whole { from: 2, to: 1_000_000_000_000 };
     /// `scale` of a field.
     pub(in super::super) const DECIMALS: Form = Form::Whole { from: 0, to: 9 };
     /// `max` of a check.

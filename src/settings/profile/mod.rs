@@ -412,6 +412,8 @@ pub enum Pagination {
         parameter: String,
         /// How many records there are.
         total: Total,
+        /// The largest offset that the source accepts: a longer list is read by slices of the window.
+        largest: Option<u64>,
     },
     /// One page holds everything.
     Single,

@@ -119,8 +119,20 @@ fn http(table: &Reader<'_>, others: &[&str]) -> Result<HttpProfile, SettingsErro
         count: None,
         trusts_counts: pages.trusts_counts,
     };
+    verify_slices(table, &http)?;
     verify_places(table, &http, others.iter().copied().chain(pages.size_parameter.as_deref()))?;
     Ok(http)
+}
+
+/// A list with a largest offset is cut by time: the source must be able to narrow both ends of a window.
+fn verify_slices(table: &Reader<'_>, http: &HttpProfile) -> Result<(), SettingsError> {
+    let Pagination::Offset { largest: Some(_), .. } = http.pagination else { return Ok(()) };
+    let Filter { since, until, updated_since, updated_until, .. } = &http.filter;
+    if since.is_some() && until.is_some() || updated_since.is_some() && updated_until.is_some() {
+        return Ok(());
+    }
+    let detail = "`largest` cuts the window by time: `filter` must name the parameters of both of its ends (since and until)";
+    Err(table.error("pagination", detail))
 }
 
 /// The parameters that the default pagination may send.
@@ -451,7 +463,19 @@ mod tests {
             ("kind = 'page', first = 0", Pagination::Page { parameter: "page".into(), first: 0, total: Total::default() }),
             (
                 "kind = 'offset', total = 'n'",
-                Pagination::Offset { parameter: "offset".into(), total: Total { records: Some(path("n")), ..Total::default() } },
+                Pagination::Offset {
+                    parameter: "offset".into(),
+                    total: Total { records: Some(path("n")), ..Total::default() },
+                    largest: None,
+                },
+            ),
+            (
+                "kind = 'offset', total = 'n', largest = 10000 }\nfilter = { since = 's', until = 'u'",
+                Pagination::Offset {
+                    parameter: "offset".into(),
+                    total: Total { records: Some(path("n")), ..Total::default() },
+                    largest: Some(10_000),
+                },
             ),
             ("kind = 'single'", Pagination::Single),
         ] {
@@ -506,6 +530,13 @@ mod tests {
             ("orders", "pagination = { kind = 'page', first = '1' }", "write a whole number without quotes, not a text"),
             ("orders", "pagination = { kind = 'cursor', path = 'a..b' }", "`orders.pagination.path`: `a..b`: write a path like"),
             ("orders", "pagination = { kind = 'link', total = 'n' }", "kind `link` has no total"),
+            ("orders", "pagination = { kind = 'offset', largest = 9 }", "`orders.pagination.largest`: `total` is missing"),
+            ("orders", "pagination = { kind = 'offset', total = 'n', largest = 1 }", "`1`: write a whole number from 2"),
+            (
+                "orders",
+                "pagination = { kind = 'offset', total = 'n', largest = 9 }\nfilter.since = 's'",
+                "`orders.pagination`: `largest` cuts the window by time: `filter` must name",
+            ),
             ("orders", "pagination = 'link'", "`orders.pagination`: write a table, not a text"),
             ("orders", "auth = { header = 'X' }", "`kind` is missing: `header` belongs to api_key"),
             ("orders", "auth = { kind = 'bearer', header = 'X' }", "`header` belongs to api_key"),

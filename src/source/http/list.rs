@@ -178,12 +178,24 @@ impl Ahead<'_> {
 impl ListReader<'_> {
     /// Reads the list into `sink`. Reads it a second time if records are missing or disappeared meanwhile.
     pub(super) async fn read(&self, sink: &mut dyn PageSink) -> Result<Completeness, SourceError> {
+        self.read_from(None, sink).await
+    }
+
+    /// The first page, without lines that are asked for by themselves.
+    pub(super) async fn first_page(&self) -> Result<Fetched, SourceError> {
+        let profile = self.requester.profile();
+        let url = Pager::new(self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size).first();
+        self.request(&url, 1, 0).await
+    }
+
+    /// The same as [`ListReader::read`], where the first page may have been requested already.
+    pub(super) async fn read_from(&self, mut first: Option<Fetched>, sink: &mut dyn PageSink) -> Result<Completeness, SourceError> {
         let mut seen = SeenRecords::default();
         let mut claims = Claims::default();
         let mut reads_again = false;
         loop {
             let counted = self.ask_count().await?;
-            let Some(mut reading) = self.read_once(&mut seen, claims, sink).await? else { return Ok(stopped(&seen)) };
+            let Some(mut reading) = self.read_once(&mut seen, claims, first.take(), sink).await? else { return Ok(stopped(&seen)) };
             if counted.is_some() {
                 reading.claims = claims;
                 reading.claims.add(counted);
@@ -210,11 +222,21 @@ impl ListReader<'_> {
     }
 
     /// Reads the list once; `None` if the sink stopped the reading.
-    async fn read_once(&self, seen: &mut SeenRecords, mut claims: Claims, sink: &mut dyn PageSink) -> Result<Option<Reading>, SourceError> {
+    async fn read_once(
+        &self,
+        seen: &mut SeenRecords,
+        mut claims: Claims,
+        first: Option<Fetched>,
+        sink: &mut dyn PageSink,
+    ) -> Result<Option<Reading>, SourceError> {
         let profile = self.requester.profile();
         let mut pager = Pager::new(self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size);
         let (mut followed, mut ahead, mut previous) = (HashSet::new(), Ahead::new(), PreviousPages::default());
         let mut url = pager.first();
+        if let Some(first) = first {
+            ahead.urls.push_back(url.clone());
+            ahead.arrived.push_back(self.complete(first).await);
+        }
         for page in 1.. {
             self.within_limit(page)?;
             let is_new = followed.insert(xxh3_64(url.as_str().as_bytes()));
@@ -336,8 +358,17 @@ impl ListReader<'_> {
     }
 
     async fn fetch(&self, url: &Url, page: u64, read_before: u64) -> Result<Fetched, SourceError> {
+        let fetched = self.request(url, page, read_before).await?;
+        self.complete(fetched).await
+    }
+
+    async fn request(&self, url: &Url, page: u64, read_before: u64) -> Result<Fetched, SourceError> {
         let judge = |response: Response| judge::judge(response, self.query, read_before);
-        let fetched = self.requester.fetch(url, page, judge).await?;
+        self.requester.fetch(url, page, judge).await
+    }
+
+    /// The page, with the lines that are asked for by themselves.
+    async fn complete(&self, fetched: Fetched) -> Result<Fetched, SourceError> {
         match &self.query.profile.line_request {
             Some(request) => LineReader::new(request, self.query, *self.requester.access())?.complete(fetched).await,
             None => Ok(fetched),
