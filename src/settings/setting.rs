@@ -238,6 +238,8 @@ settings! {
         help: "Type of `quantity`: a whole number, or DECIMAL(18,4) for what is weighed or measured", ..NONE };
     FACT_MONEY = Setting { key: "fact.money", form: Form::Words(&["none", "lines"]), default: "none",
         help: "`lines` adds columns for the discount, the tax and the refunds of a line, where the profile knows them", ..NONE };
+    FACT_TIME_ZONE = Setting { key: "fact.time_zone", form: Form::Text, default: "none",
+        help: "Zone such as Europe/Berlin: adds the column `local_date`, the date of `created_at` there", ..NONE };
     FACT_COLUMNS = Setting { key: "fact.columns", form: Form::Table, default: "none", help: "Extra columns of `fact_order`", ..NONE };
     THREADS = Setting { key: "threads", form: Form::Whole { from: 1, to: 1024 }, default: "one per core", help: "Threads that normalize, merge and check", ..NONE };
     SCD = Setting { key: "scd", form: VERSIONS, default: "1", help: "2 keeps versions of the members of both dimensions", ..NONE };
