@@ -103,6 +103,9 @@ const COMMON_KEYS: [&str; 19] = [
 const ORDERS_KEYS: [&str; 11] =
     ["line_fields", "totals", "filter", "skip", "skip_lines", "repeated_sku", "merge", "cursor", "line_request", "children", "quantity"];
 
+/// Keys that only users and products have.
+const MEMBERS_KEYS: [&str; 1] = ["more_request"];
+
 impl SourceKind {
     /// All kinds.
     pub const ALL: [SourceKind; 3] = [SourceKind::Orders, SourceKind::Users, SourceKind::Products];
@@ -123,7 +126,7 @@ impl SourceKind {
 
     /// The keys of its table.
     pub(super) fn keys(self) -> Vec<&'static str> {
-        let own: &[&str] = if self == SourceKind::Orders { &ORDERS_KEYS } else { &[] };
+        let own: &[&str] = if self == SourceKind::Orders { &ORDERS_KEYS } else { &MEMBERS_KEYS };
         COMMON_KEYS.iter().chain(own).copied().collect()
     }
 

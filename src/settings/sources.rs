@@ -136,7 +136,7 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
         Some(Value::Table(below)) => overlay(&own, below),
         _ => own.clone(),
     };
-    let SourceTable { name, path, count, line_request, mut profile } = read_table(&merged, kind)?;
+    let SourceTable { name, path, count, line_request, more_request, mut profile } = read_table(&merged, kind)?;
     let configured = match layers.above_file(kind.setting()) {
         Some(configured) => Some(configured),
         None => location_in_file(layers, kind, &reader)?,
@@ -158,6 +158,9 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
     }
     if let (Some(Location::Http(source)), Some(request)) = (&location, line_request) {
         profile.line_request = Some(request.request(url, source, &profile.http.auth));
+    }
+    if let (Some(Location::Http(source)), Some(request)) = (&location, more_request) {
+        profile.more_request = Some(request.request(url, source, &profile.http.auth));
     }
     let profile_name = reader.text("profile")?.or_else(|| shared.name.clone());
     Ok(location.map(|location| Source {

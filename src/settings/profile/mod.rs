@@ -84,6 +84,8 @@ pub struct Profile {
     pub record_list: RecordList,
     /// A request for the lines of an order. Orders only.
     pub line_request: Option<LineRequest>,
+    /// A request for members that the list does not hold. Users and products only.
+    pub more_request: Option<MoreRequest>,
     /// Lines of a file that belong to a line before them; `None`: each line is a record. Orders only.
     pub children: Option<ChildLines>,
     /// The zone of times that have none; `None`: UTC.
@@ -334,6 +336,26 @@ pub struct LineRequest {
     pub when: Option<FieldPath>,
     /// How the list of lines is read.
     pub list: Box<Profile>,
+}
+
+/// A request for the members that belong to a record and are not in its list, by its id.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MoreRequest {
+    /// The list of them.
+    pub list: LineRequest,
+    /// Which records have some; `None`: all.
+    pub when: Option<SkipRule>,
+    /// What they take from the record where they have it not themselves.
+    pub inherit: Vec<Inherited>,
+}
+
+/// A value that a member takes from the record that it belongs to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inherited {
+    /// Its key in the member.
+    pub key: String,
+    /// Its key in the record.
+    pub from: String,
 }
 
 /// The key under which a record gets the lines that were asked for.

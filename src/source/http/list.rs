@@ -14,8 +14,9 @@ use reqwest::Url;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    judge::{self, Fetched, Response, judge_status},
+    judge::{self, Fetched, HandedOn, Response, judge_status},
     lines::LineReader,
+    more::MoreReader,
     pagination::{PageFacts, Pager, Step},
     request::Requester,
 };
@@ -181,7 +182,7 @@ impl ListReader<'_> {
         self.read_from(None, sink).await
     }
 
-    /// The first page, without lines that are asked for by themselves.
+    /// The first page, without what is asked for by itself.
     pub(super) async fn first_page(&self) -> Result<Fetched, SourceError> {
         let profile = self.requester.profile();
         let url = Pager::new(self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size).first();
@@ -367,10 +368,14 @@ impl ListReader<'_> {
         self.requester.fetch(url, page, judge).await
     }
 
-    /// The page, with the lines that are asked for by themselves.
+    /// The page, with the lines and members that are asked for by themselves.
     async fn complete(&self, fetched: Fetched) -> Result<Fetched, SourceError> {
-        match &self.query.profile.line_request {
-            Some(request) => LineReader::new(request, self.query, *self.requester.access())?.complete(fetched).await,
+        let fetched = match &self.query.profile.line_request {
+            Some(request) => LineReader::new(request, self.query, *self.requester.access())?.complete(fetched).await?,
+            None => fetched,
+        };
+        match &self.query.profile.more_request {
+            Some(request) => MoreReader::new(request, self.query, *self.requester.access())?.complete(fetched).await,
             None => Ok(fetched),
         }
     }
@@ -429,11 +434,8 @@ impl ListReader<'_> {
         let url = redact::url(&fetched.url);
         tracing::debug!(page, url, records = fetched.places.len(), bytes = fetched.body.len(), "page");
         self.requester.access().counters.page();
-        sink.page(Page::elements(
-            Origin::Response { url, page, first: shared as u64 + 1 },
-            fetched.body.clone(),
-            fetched.places.get(shared..).unwrap_or_default().to_vec(),
-        ))
+        let HandedOn { body, places } = fetched.handed_on(shared);
+        sink.page(Page::elements(Origin::Response { url, page, first: shared as u64 + 1 }, body, places))
     }
 
     /// The total from the count request of the profile, if it has one. The request includes the parameters of the window.

@@ -15,6 +15,7 @@ mod judge;
 mod lines;
 mod link;
 mod list;
+mod more;
 mod pagination;
 mod request;
 mod slices;
