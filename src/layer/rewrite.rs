@@ -20,8 +20,8 @@ pub struct RewrittenPartition {
 }
 
 /// A partition with the columns of `schema`; `None` if it has them already. A new column is empty, but for local dates, which are
-/// those of the zone of the schema. A column that the schema does not name is left out. A value that does not fit the type of its column becomes empty, and decimals beyond its scale are
-/// rounded away: both count as lost.
+/// those of the zone of the schema. A column that the schema does not name is left out. A value that does not fit the type of its
+/// column becomes empty, and decimals beyond its scale are rounded away: both count as lost.
 ///
 /// # Errors
 /// [`LayerError::Partition`] if the file can't be read; [`LayerError::Shops`] if its orders are of no shop, and should be of one.

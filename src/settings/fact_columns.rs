@@ -1,4 +1,5 @@
-//! `[[fact.columns]]`, `fact.time_zone` and `fact.money`: extra columns of `fact_order`, after the fixed ones. Not how their values are found.
+//! `[[fact.columns]]`, `fact.time_zone` and `fact.money`: extra columns of `fact_order`, after the fixed ones. Not how their values are
+//! found.
 
 use super::{
     FieldRule, Profile, SettingsError, profile::paths, reader::Reader, setting::bounds, source_kind::MONEY_COLUMNS, toml_tree::Table,
