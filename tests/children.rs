@@ -53,6 +53,13 @@ fn a_bulk_operation_gives_the_layer_that_the_graphql_shape_gives() {
     assert_eq!(summary["completeness"]["status"], "proven");
     graphql.etl(&["run", "--source", "shopify-graphql", "--orders", "orders.ndjson", "--cursor", "created_at"]).published();
     assert_eq!(bulk_file.files("curated"), graphql.files("curated"));
+    for number in [1, 250, 350] {
+        let id = format!("gid://shopify/Order/{number}\"");
+        let line = 1 + lines.iter().position(|line| line.contains(&id) && !line.contains("__parentId")).unwrap();
+        let answer = bulk_file.etl(&["explain", &number.to_string(), "--format", "json"]).summary();
+        let place = json!({"location": "bulk.jsonl", "page": null, "unit": "line", "number": line});
+        assert_eq!(answer["versions"][0]["source"], place, "the line of the order {number}");
+    }
     let expected: u64 = orders().iter().map(|order| order["lineItems"]["nodes"].as_array().unwrap().len() as u64).sum();
     assert_eq!(bulk_file.query("SELECT count(*) FROM fact_order"), [expected.to_string()]);
     bulk_file.etl(&["run", "--source", "shopify-bulk", "--orders", "bulk.jsonl"]).unchanged();
