@@ -30,11 +30,13 @@ const fn payload(
     Payload { profile, file, orders, rows, revenue, toml: "" }
 }
 
-const PAYLOADS: [Payload; 24] = [
+const PAYLOADS: [Payload; 25] = [
     // Σ total_line_items_price of the orders that are no tests.
     payload("shopify", "shopify.json", 4, 6, &[("USD", "155.0000")]),
     // Σ originalUnitPriceSet × quantity.
     payload("shopify-graphql", "shopify-graphql.json", 1, 2, &[("USD", "36.0000")]),
+    // The same; an order without lines is none.
+    payload("shopify-bulk", "shopify-bulk.jsonl", 1, 1, &[("USD", "24.0000")]),
     // Σ total of line_items and fee_lines.
     payload("woocommerce", "woocommerce.json", 5, 7, &[("EUR", "104.9800")]),
     // Σ total_inc_tax.

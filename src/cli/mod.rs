@@ -44,7 +44,7 @@ use display::Display;
 use crate::{
     cancel::Cancel,
     run::RunError,
-    settings::{Flags, Settings, SettingsError, presentation, telemetry},
+    settings::{Flags, Settings, SettingsError, Shipped, presentation, shipped, telemetry},
 };
 
 /// Runs the command; the exit code is the contract's.
@@ -147,6 +147,7 @@ fn require_orders(settings: &Settings) -> Result<(), SettingsError> {
     match (&settings.orders, &settings.shop, &settings.source) {
         (Some(_), ..) => Ok(()),
         (None, Some(shop), _) => Err(SettingsError::NoOrdersOfShop(shop.name.clone())),
+        (None, None, Some(profile)) if shipped(profile).is_some_and(Shipped::is_of_files) => Err(SettingsError::NoFile(profile.clone())),
         (None, None, Some(profile)) => Err(SettingsError::NoPlace(profile.clone())),
         (None, None, None) => Err(SettingsError::NoOrders),
     }

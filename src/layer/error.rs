@@ -42,6 +42,16 @@ pub enum LayerError {
         /// That of the settings.
         wanted: &'static str,
     },
+    /// The local dates of the layer are of another zone than the settings say: exit 2.
+    #[error(
+        "the layer's `local_date` is of {stored}, and by the settings it should be of {wanted}: set `fact.time_zone` in etl.toml to what the layer has, or to what you want, and then rewrite the layer: etl rewrite"
+    )]
+    TimeZone {
+        /// That of the layer.
+        stored: String,
+        /// That of the settings.
+        wanted: String,
+    },
     /// The layer is one of several shops and the settings name none, or the other way round: exit 2.
     #[error("{}", other_shops(*stored))]
     Shops {

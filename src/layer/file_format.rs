@@ -116,6 +116,7 @@ mod tests {
             ("tax", ExtraType::Decimal { scale: 2 }),
             ("units", ExtraType::Decimal { scale: 0 }),
             ("share", ExtraType::Decimal { scale: 18 }),
+            ("day", ExtraType::Date),
         ];
         FactSchema::new(kinds.map(|(name, kind)| ExtraColumn { name: name.into(), kind }).to_vec())
     }
@@ -151,11 +152,11 @@ mod tests {
         let extra = csv_of(
             &wide(),
             &[
-                &format!("{row},,,,,,,"),
+                &format!("{row},,,,,,,,"),
                 &format!(
-                    "{row},\"a,b\",-9223372036854775808,true,9999-12-31 23:59:59.999999,-9999999999999999.99,999999999999999999,-0.999999999999999999"
+                    "{row},\"a,b\",-9223372036854775808,true,9999-12-31 23:59:59.999999,-9999999999999999.99,999999999999999999,-0.999999999999999999,9999-12-31"
                 ),
-                &format!("{row},\"\"\"\",9223372036854775807,false,1969-12-31 23:59:59.999999,0.00,0,0.000000000000000000"),
+                &format!("{row},\"\"\"\",9223372036854775807,false,1969-12-31 23:59:59.999999,0.00,0,0.000000000000000000,0001-01-01"),
             ],
         );
         for format in FileFormat::ALL {

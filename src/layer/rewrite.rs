@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, path::Path};
 use rust_decimal::Decimal;
 
 use super::{LayerError, csv};
-use crate::model::{Dt, ExtraColumn, ExtraType, FACT_COLUMNS, FactRows, FactSchema, LayerIds, Line, Quantity, QuantityType, SHOP_COLUMN};
+use crate::model::{
+    Dt, ExtraColumn, ExtraType, FACT_COLUMNS, FactRows, FactSchema, LOCAL_DATE_COLUMN, LayerIds, Line, Quantity, QuantityType, SHOP_COLUMN,
+    UtcMicros,
+};
 
 /// A partition with new columns.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,9 +19,9 @@ pub struct RewrittenPartition {
     pub values_lost: BTreeMap<String, u64>,
 }
 
-/// A partition with the columns of `schema`; `None` if it has them already. A new column is empty, and a column that the schema
-/// does not name is left out. A value that does not fit the type of its column becomes empty, and decimals beyond its scale are
-/// rounded away: both count as lost.
+/// A partition with the columns of `schema`; `None` if it has them already. A new column is empty, but for local dates, which are
+/// those of the zone of the schema. A column that the schema does not name is left out. A value that does not fit the type of its
+/// column becomes empty, and decimals beyond its scale are rounded away: both count as lost.
 ///
 /// # Errors
 /// [`LayerError::Partition`] if the file can't be read; [`LayerError::Shops`] if its orders are of no shop, and should be of one.
@@ -35,9 +38,16 @@ pub fn rewritten(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Resu
     let as_text = |name: &String| ExtraColumn { name: name.clone(), kind: ExtraType::Text };
     let stored = FactSchema::new(further.iter().map(as_text).collect());
     let stored = stored.with_quantity(quantity_type(bytes));
-    if stored.names().eq(schema.names()) {
-        // The same names; of the same types, or the strict reader says where not.
-        if csv::read_partition(bytes, dt, path, schema).is_ok() {
+    let local_dates = LocalDates::of(schema);
+    // The same names; of the same types, or the strict reader says where not.
+    if stored.names().eq(schema.names())
+        && let Ok(rows) = csv::read_partition(bytes, dt, path, schema)
+    {
+        let has_its_dates = match &local_dates {
+            None => true,
+            Some(dates) => dates.are_those_of(&FactRows::new(&rows.finish()?)?),
+        };
+        if has_its_dates {
             return Ok(None);
         }
     }
@@ -50,7 +60,7 @@ pub fn rewritten(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Resu
     csv::write_header(&mut out, schema);
     for row in 0..rows.len() {
         let old: Vec<_> = rows.extra(row).collect();
-        let new: Vec<_> =
+        let mut new: Vec<_> =
             from.iter().map(|&(place, kind)| kind.canonical(place.and_then(|place| old.get(place).copied().flatten())?.into())).collect();
         for (place, column) in stored.extra().iter().enumerate().filter(|(place, _)| old[*place].is_some()) {
             let new = from.iter().position(|(from, _)| *from == Some(place)).and_then(|place| new[place].as_deref());
@@ -59,6 +69,12 @@ pub fn rewritten(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Resu
             }
         }
         let line = rows.line(row);
+        // A date of another zone is not lost; what is no date has been counted.
+        if let Some(dates) = &local_dates
+            && let Some(date) = new.get_mut(dates.place)
+        {
+            *date = Some(dates.of_order(line.created_at).into());
+        }
         let units = line.quantity.units_of(schema.quantity());
         if units.is_none() {
             *values_lost.entry("quantity").or_default() += 1;
@@ -70,6 +86,30 @@ pub fn rewritten(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Resu
     }
     let values_lost = values_lost.into_iter().map(|(column, lost)| (column.to_owned(), lost)).collect();
     Ok(Some(RewrittenPartition { csv: out, values_lost }))
+}
+
+/// The column of local dates.
+struct LocalDates {
+    /// Its place among the extra columns.
+    place: usize,
+    zone: chrono_tz::Tz,
+}
+
+impl LocalDates {
+    fn of(schema: &FactSchema) -> Option<LocalDates> {
+        let place = schema.extra().iter().position(|column| column.name == LOCAL_DATE_COLUMN)?;
+        Some(LocalDates { place, zone: schema.time_zone()? })
+    }
+
+    fn of_order(&self, created_at: UtcMicros) -> String {
+        Dt::in_zone(created_at, self.zone).to_string()
+    }
+
+    /// Whether rows have the dates of this zone.
+    fn are_those_of(&self, rows: &FactRows) -> bool {
+        let is_its_date = |row| rows.extra(row).nth(self.place).flatten() == Some(self.of_order(rows.line(row).created_at).as_str());
+        (0..rows.len()).all(is_its_date)
+    }
 }
 
 /// The type of the quantities of a partition: that of its first row.
@@ -118,5 +158,29 @@ mod tests {
         assert_eq!(rewrite(filled.as_bytes(), &whole).unwrap().values_lost, [("a".to_owned(), 1)].into(), "7.5 is no whole number");
         assert!(rewrite(&rewrite(filled.as_bytes(), &FactSchema::default()).unwrap().csv, &wide).is_some());
         assert!(rewritten(b"not ours\n", dt, Path::new("x"), &wide).is_err());
+    }
+
+    #[test]
+    fn local_dates_are_filled_and_follow_their_zone() {
+        let column = |kind| vec![ExtraColumn { name: LOCAL_DATE_COLUMN.into(), kind }];
+        let of = |zone| FactSchema::new(column(ExtraType::Date)).with_time_zone(Some(zone));
+        let row = "A,S,,,,EUR,2,1.5000,3.0000,false,,,,2026-01-31 23:30:00,";
+        let mut plain = Vec::new();
+        csv::write_header(&mut plain, &FactSchema::default());
+        plain.extend_from_slice(format!("{row}\n").as_bytes());
+        let dt = "2026-01-31".parse().unwrap();
+        let rewrite = |bytes: &[u8], schema: &FactSchema| rewritten(bytes, dt, Path::new("x"), schema).unwrap();
+        let (berlin, new_york) = (of(chrono_tz::Europe::Berlin), of(chrono_tz::America::New_York));
+        let filled = rewrite(&plain, &berlin).unwrap();
+        assert!(filled.csv.ends_with(format!("{row},2026-02-01\n").as_bytes()));
+        assert_eq!(rewrite(&filled.csv, &berlin), None);
+        let moved = rewrite(&filled.csv, &new_york).unwrap();
+        assert!(moved.csv.ends_with(format!("{row},2026-01-31\n").as_bytes()));
+        assert_eq!(moved.values_lost, BTreeMap::new());
+        // A column of this name that held something else.
+        let text = String::from_utf8(filled.csv).unwrap().replace(",2026-02-01\n", ",first of the month\n");
+        let replaced = rewrite(text.as_bytes(), &berlin).unwrap();
+        assert!(replaced.csv.ends_with(format!("{row},2026-02-01\n").as_bytes()));
+        assert_eq!(replaced.values_lost, BTreeMap::from([(LOCAL_DATE_COLUMN.to_owned(), 1)]));
     }
 }

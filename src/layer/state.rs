@@ -105,6 +105,9 @@ pub struct LayerState {
     /// Which ids its orders have.
     #[serde(default)]
     pub ids: LayerIds,
+    /// The zone of local dates; `None` where the layer has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     /// Whether runs have loaded totals of which prices are quotients.
     #[serde(default)]
     pub has_quotients: bool,
@@ -165,7 +168,7 @@ impl LayerState {
     /// Verifies that the layer has the columns of the schema. An empty layer has any columns.
     ///
     /// # Errors
-    /// [`LayerError::Columns`], [`LayerError::Shops`].
+    /// [`LayerError::Columns`], [`LayerError::TimeZone`], [`LayerError::Shops`].
     pub fn verify_columns(&self, schema: &FactSchema) -> Result<(), LayerError> {
         self.verify_ids(schema)?;
         let same = self.columns.iter().eq(schema.extra().iter().map(|column| &column.name));
@@ -175,7 +178,12 @@ impl LayerState {
         if self.quantity != schema.quantity() {
             return Err(LayerError::Quantity { stored: self.quantity.column().sql(), wanted: schema.quantity().column().sql() });
         }
-        if same { Ok(()) } else { Err(LayerError::columns(self.columns.iter().map(String::as_str), schema)) }
+        if !same {
+            return Err(LayerError::columns(self.columns.iter().map(String::as_str), schema));
+        }
+        let shown = |zone: Option<&str>| zone.unwrap_or("no zone").to_owned();
+        let (stored, wanted) = (self.time_zone.as_deref(), schema.time_zone().map(chrono_tz::Tz::name));
+        if stored == wanted { Ok(()) } else { Err(LayerError::TimeZone { stored: shown(stored), wanted: shown(wanted) }) }
     }
 
     /// The format of the files of its partitions; `None` where it has none.

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{UtcMicros, utc};
+use super::{UtcMicros, shown_in_zone, utc};
 
 /// A partition: the UTC date of `created_at`, as days since 1970-01-01 (contract, Words).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -12,6 +12,11 @@ impl Dt {
     /// The partition that an instant lies in.
     pub fn of(instant: UtcMicros) -> Dt {
         Dt(i32::try_from(instant.micros().div_euclid(UtcMicros::DAY)).unwrap_or(0))
+    }
+
+    /// The date that a calendar in a zone shows at an instant.
+    pub fn in_zone(instant: UtcMicros, zone: chrono_tz::Tz) -> Dt {
+        Dt::of(shown_in_zone(instant, zone).unwrap_or(instant))
     }
 
     /// Days since 1970-01-01.
@@ -70,6 +75,17 @@ mod tests {
         for text in ["2026-1-31", "2026-01-32", "0000-01-01", "../../etc", "2026-01-31 "] {
             assert_eq!(text.parse::<Dt>(), Err(NotADate), "{text}");
         }
+    }
+
+    #[test]
+    fn a_zone_has_its_own_days() {
+        let date = |text: &str, zone| Dt::in_zone(crate::model::parse_time_text(text).unwrap(), zone).to_string();
+        let (berlin, new_york) = (chrono_tz::Europe::Berlin, chrono_tz::America::New_York);
+        assert_eq!(date("2026-01-31T22:59:59Z", berlin), "2026-01-31");
+        assert_eq!(date("2026-01-31T23:00:00Z", berlin), "2026-02-01");
+        assert_eq!(date("2026-07-31T22:00:00Z", berlin), "2026-08-01", "in summer one hour earlier");
+        assert_eq!(date("2026-01-31T04:59:59Z", new_york), "2026-01-30");
+        assert_eq!(date("9999-12-31T23:30:00Z", berlin), "9999-12-31", "there is no later one");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub use reason::{Level, Reason};
 pub(crate) use revenue::units_text;
 pub use revenue::{CurrencyTotals, RevenueByDt, add_totals};
 pub use run_id::{NotARunId, RunId};
-pub use schema::{ExtraColumn, ExtraType, FactSchema, LayerIds, SHOP_COLUMN};
+pub use schema::{ExtraColumn, ExtraType, FactSchema, LOCAL_DATE_COLUMN, LayerIds, SHOP_COLUMN};
 pub use severity::Severity;
 pub use text::{LONGEST_TEXT, clean_text, fitting_text};
 pub use text_table::TextTable;

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{FactType, QuantityType, UtcMicros, decimal, fact::FACT_COLUMNS, parse_time_of_layer};
+use super::{Dt, FactType, QuantityType, UtcMicros, decimal, fact::FACT_COLUMNS, parse_time_of_layer};
 
 /// The type of an extra column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,6 +17,8 @@ pub enum ExtraType {
     Boolean,
     /// A UTC instant with microsecond precision.
     Timestamp,
+    /// A day of the calendar.
+    Date,
     /// DECIMAL(18, scale).
     Decimal {
         /// The number of decimals, at most 18.
@@ -32,6 +34,7 @@ impl fmt::Display for ExtraType {
             ExtraType::BigInt => f.write_str("BIGINT"),
             ExtraType::Boolean => f.write_str("BOOLEAN"),
             ExtraType::Timestamp => f.write_str("TIMESTAMP"),
+            ExtraType::Date => f.write_str("DATE"),
             ExtraType::Decimal { scale } => write!(f, "DECIMAL(18,{scale})"),
         }
     }
@@ -49,6 +52,10 @@ impl ExtraType {
                 _ => None,
             },
             ExtraType::Timestamp => parse_time_of_layer(&text).map(|time| Cow::Owned(time.to_canonical())),
+            ExtraType::Date => {
+                let date = text.trim().parse::<Dt>().ok().or_else(|| parse_time_of_layer(&text).map(Dt::of));
+                date.map(|date| Cow::Owned(date.to_string()))
+            }
             ExtraType::Decimal { scale } => decimal::canonical_decimal(text.as_bytes(), scale).map(Cow::Owned),
         }
     }
@@ -76,6 +83,9 @@ pub struct ExtraColumn {
 /// The first extra column of a layer of several shops: the name of the shop.
 pub const SHOP_COLUMN: &str = "shop";
 
+/// The extra column of the date of `created_at` in a time zone.
+pub const LOCAL_DATE_COLUMN: &str = "local_date";
+
 /// Which ids the orders and customers of a layer have.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -93,12 +103,14 @@ pub struct FactSchema {
     extra: Arc<[ExtraColumn]>,
     quantity: QuantityType,
     ids: LayerIds,
+    /// The zone of the column [`LOCAL_DATE_COLUMN`]; `None` where there is no such column.
+    time_zone: Option<chrono_tz::Tz>,
 }
 
 impl FactSchema {
     /// The fixed columns and these extra columns.
     pub fn new(extra: Vec<ExtraColumn>) -> FactSchema {
-        FactSchema { extra: extra.into(), quantity: QuantityType::default(), ids: LayerIds::default() }
+        FactSchema { extra: extra.into(), ..FactSchema::default() }
     }
 
     /// The same columns, with quantities of this type.
@@ -111,6 +123,17 @@ impl FactSchema {
     #[must_use]
     pub fn with_ids(self, ids: LayerIds) -> FactSchema {
         FactSchema { ids, ..self }
+    }
+
+    /// The same columns, with the dates of this zone.
+    #[must_use]
+    pub fn with_time_zone(self, time_zone: Option<chrono_tz::Tz>) -> FactSchema {
+        FactSchema { time_zone, ..self }
+    }
+
+    /// The zone of local dates; `None` where the layer has none.
+    pub fn time_zone(&self) -> Option<chrono_tz::Tz> {
+        self.time_zone
     }
 
     /// Which ids the orders of the layer have.
@@ -163,6 +186,9 @@ mod tests {
             (ExtraType::Timestamp, "2026-01-31T01:00:00+01:00", Some("2026-01-31 00:00:00")),
             (ExtraType::Timestamp, "0", None),
             (ExtraType::Timestamp, "1700000000", Some("2023-11-14 22:13:20")),
+            (ExtraType::Date, "2026-01-31", Some("2026-01-31")),
+            (ExtraType::Date, "2026-01-31T23:30:00-05:00", Some("2026-02-01")),
+            (ExtraType::Date, "2026-02-30", None),
             (decimal(2), "-1.005", Some("-1.00")),
             (decimal(2), "-0.001", Some("0.00")),
             (decimal(0), "7.5", Some("8")),
@@ -175,5 +201,6 @@ mod tests {
             assert!(found.is_none_or(|found| kind.is_canonical(&found)), "{kind} {text}");
         }
         assert!(!decimal(2).is_canonical("1.5") && !ExtraType::Timestamp.is_canonical("2026-01-31T00:00:00Z"));
+        assert!(!ExtraType::Date.is_canonical("2026-01-31 00:00:00") && !ExtraType::Date.is_canonical(" 2026-01-31"));
     }
 }

@@ -232,6 +232,8 @@ pub(super) enum ExtraValue {
     First { field: Field, kind: ExtraType },
     /// A sum of amounts, DECIMAL(18,4).
     Sum(SummedField),
+    /// The date of `created_at` in a zone.
+    LocalDate(chrono_tz::Tz),
 }
 
 /// The fields of a record and of its lines, compiled.
@@ -286,6 +288,7 @@ impl Mapping<'_> {
             let value = match column.value {
                 ColumnValue::First => ExtraValue::First { field: trie.field(&column.rule), kind: column.kind },
                 ColumnValue::Sum => ExtraValue::Sum(SummedField::compile(&column.rule, trie)),
+                ColumnValue::LocalDate(zone) => ExtraValue::LocalDate(zone),
             };
             ExtraField { level: column.level, value }
         };

@@ -543,6 +543,7 @@ impl<'a> Work<'a> {
         let mut losses = Losses::default();
         let of_record = |column: &'a ExtraField, losses: &mut Losses| match (column.level, &column.value) {
             (Level::Record, ExtraValue::First { field, kind }) => first_value(field, *kind, &self.captured.cells, losses),
+            (Level::Record, ExtraValue::LocalDate(zone)) => Some(local_date(created_at, *zone)),
             // No column of a record is a sum.
             (Level::Record, ExtraValue::Sum(_)) | (Level::Line, _) => None,
         };
@@ -725,6 +726,7 @@ impl<'a> Work<'a> {
                 extra[place] = match &column.value {
                     ExtraValue::First { field, kind } => first_value(field, *kind, cells(values.line), &mut losses),
                     ExtraValue::Sum(field) => summed_value(field, lines().map(cells), heading.currency.as_deref(), &mut losses),
+                    ExtraValue::LocalDate(zone) => Some(local_date(heading.created_at, *zone)),
                 };
             }
         }
@@ -797,6 +799,11 @@ fn first_value<'a>(field: &'a Field, kind: ExtraType, cells: &[Option<&'a str>],
         kind => value.into_text().and_then(|text| kind.canonical(text)),
     };
     losses.taken(is_missing, canonical)
+}
+
+/// The date of an order in a zone, as the text that the layer stores.
+fn local_date<'a>(created_at: UtcMicros, zone: chrono_tz::Tz) -> Cow<'a, str> {
+    Cow::Owned(Dt::in_zone(created_at, zone).to_string())
 }
 
 /// The sum of the amounts of all lines that become one row, as the text that the layer stores. `None` if no line has an amount,

@@ -279,10 +279,12 @@ pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunE
     layer.state.coverage = ledger::read(&output, &layer)?;
     let mut catalog = Catalog::open(&output, &layer, &settings.schema(), scratch.join("fresh"), cancel, StoredState::Rebuild)
         .map_err(|error| stopped(error.into()))?;
-    let columns = settings.schema().extra().iter().map(|column| column.name.clone()).collect();
+    let schema = settings.schema();
+    let columns = schema.extra().iter().map(|column| column.name.clone()).collect();
+    let time_zone = schema.time_zone().map(|zone| zone.name().to_owned());
     let segments = catalog.stage_index(&mut staging, run_id.as_str(), &scratch.join("new_entries.idx"), cancel)?;
-    let (quantity, ids) = (settings.schema().quantity(), settings.schema().ids());
-    let mut next = LayerState { columns, quantity, ids, segments, prices: None, ..catalog.state.clone() };
+    let (quantity, ids) = (schema.quantity(), schema.ids());
+    let mut next = LayerState { columns, quantity, ids, time_zone, segments, prices: None, ..catalog.state.clone() };
     let partitions = next.partitions.len();
     catalog.found().iter().for_each(|(key, version)| staging.adopt(key.clone(), version.clone()));
     let change = LayerChange { output: &output, base: &layer, before: &catalog.state, lease: &lease, cancel };

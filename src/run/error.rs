@@ -127,7 +127,11 @@ impl RunError {
             RunError::Settings(_)
             | RunError::Request(_)
             | RunError::Layer(
-                LayerError::Columns { .. } | LayerError::FileFormat { .. } | LayerError::Quantity { .. } | LayerError::Shops { .. },
+                LayerError::Columns { .. }
+                | LayerError::FileFormat { .. }
+                | LayerError::Quantity { .. }
+                | LayerError::TimeZone { .. }
+                | LayerError::Shops { .. },
             )
             | RunError::Source(SourceError::Credentials { .. } | SourceError::Network(_))
             | RunError::Dimension(DimensionError::NoColumn { .. } | DimensionError::OldVersions { .. })

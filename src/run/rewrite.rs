@@ -156,14 +156,15 @@ impl Rewrite<'_> {
             next.partitions.insert(*dt, PartitionEntry { totals, ..entry });
             written.push(*dt);
         }
-        let same_columns =
-            columns.as_ref().is_none_or(|columns| *columns == next.columns && next.quantity == self.settings.schema().quantity());
+        let schema = self.settings.schema();
+        let time_zone = schema.time_zone().map(|zone| zone.name().to_owned());
+        let is_same = |columns: &Vec<String>| *columns == next.columns && next.quantity == schema.quantity() && next.time_zone == time_zone;
+        let same_columns = columns.as_ref().is_none_or(is_same);
         if written.is_empty() && same_columns {
             return Ok(());
         }
         if columns.is_some() {
-            next.quantity = self.settings.schema().quantity();
-            next.ids = self.settings.schema().ids();
+            (next.quantity, next.ids, next.time_zone) = (schema.quantity(), schema.ids(), time_zone);
         }
         next.columns = columns.unwrap_or(next.columns);
         manifest_of(self.output, self.settings, &mut staging, &run_id, &written, &next)?;

@@ -186,11 +186,13 @@ impl<'a> RunStager<'a> {
             expected: Some(BTreeMap::new()),
             ..LayerView::default()
         };
-        let columns = settings.schema().extra().iter().map(|column| column.name.clone()).collect();
+        let schema = settings.schema();
+        let columns = schema.extra().iter().map(|column| column.name.clone()).collect();
         let has_quotients = view.has_quotients;
-        let (quantity, ids) = (settings.schema().quantity(), settings.schema().ids());
+        let time_zone = schema.time_zone().map(|zone| zone.name().to_owned());
+        let (quantity, ids) = (schema.quantity(), schema.ids());
         let reconciliation = settings.reconciliation().or(catalog.state.reconciliation);
-        let next = LayerState { columns, quantity, ids, has_quotients, reconciliation, ..catalog.state.clone() };
+        let next = LayerState { columns, quantity, ids, time_zone, has_quotients, reconciliation, ..catalog.state.clone() };
         let (reads, changes, changed_totals) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         RunStager { context, format, staging, catalog, next, reads, view, changes, changed_totals, dimensions_changed: false }
     }

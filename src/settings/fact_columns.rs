@@ -1,9 +1,10 @@
-//! `[[fact.columns]]` and `fact.money`: extra columns of `fact_order`, after the fixed ones. Not how their values are found.
+//! `[[fact.columns]]`, `fact.time_zone` and `fact.money`: extra columns of `fact_order`, after the fixed ones. Not how their values are
+//! found.
 
 use super::{
     FieldRule, Profile, SettingsError, profile::paths, reader::Reader, setting::bounds, source_kind::MONEY_COLUMNS, toml_tree::Table,
 };
-use crate::model::{ExtraColumn, ExtraType, FACT_COLUMNS, FactSchema, Level, SHOP_COLUMN};
+use crate::model::{ExtraColumn, ExtraType, FACT_COLUMNS, FactSchema, LOCAL_DATE_COLUMN, Level, SHOP_COLUMN};
 
 /// An extra column, validated.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,6 +29,8 @@ pub enum ColumnValue {
     First,
     /// A sum of amounts: of every element of a list, and of all lines that become one row.
     Sum,
+    /// The date of `created_at` in a zone. The rule finds nothing.
+    LocalDate(chrono_tz::Tz),
 }
 
 /// Whether `fact_order` says more of the money of a line than its total.
@@ -63,6 +66,17 @@ impl FactColumn {
         let rule = FieldRule { default: name.map(str::to_owned), ..FieldRule::default() };
         FactColumn { name: SHOP_COLUMN.to_owned(), level: Level::Record, rule, kind: ExtraType::Text, value: ColumnValue::First }
     }
+
+    /// The column of the date of an order in a zone.
+    pub(super) fn of_local_date(zone: chrono_tz::Tz) -> FactColumn {
+        FactColumn {
+            name: LOCAL_DATE_COLUMN.to_owned(),
+            level: Level::Record,
+            rule: FieldRule::default(),
+            kind: ExtraType::Date,
+            value: ColumnValue::LocalDate(zone),
+        }
+    }
 }
 
 impl FactColumn {
@@ -78,6 +92,7 @@ impl FactColumn {
             ExtraType::BigInt => ("bigint", None),
             ExtraType::Boolean => ("boolean", None),
             ExtraType::Timestamp => ("timestamp", None),
+            ExtraType::Date => ("date", None),
             ExtraType::Decimal { scale } => ("decimal", Some(scale)),
         };
         keys.push(("type", quoted(kind)));
@@ -102,7 +117,12 @@ impl FactColumn {
 
 /// The columns of `fact_order`: the fixed ones, then these.
 pub fn schema_of(columns: &[FactColumn]) -> FactSchema {
-    FactSchema::new(columns.iter().map(|column| ExtraColumn { name: column.name.clone(), kind: column.kind }).collect())
+    let time_zone = columns.iter().find_map(|column| match column.value {
+        ColumnValue::LocalDate(zone) => Some(zone),
+        ColumnValue::First | ColumnValue::Sum => None,
+    });
+    let extra = columns.iter().map(|column| ExtraColumn { name: column.name.clone(), kind: column.kind }).collect();
+    FactSchema::new(extra).with_time_zone(time_zone)
 }
 
 /// The greatest length of a column's name.
@@ -155,11 +175,12 @@ fn column_type(table: &Reader<'_>) -> Result<ExtraType, SettingsError> {
         Some("bigint") => ExtraType::BigInt,
         Some("boolean") => ExtraType::Boolean,
         Some("timestamp") => ExtraType::Timestamp,
+        Some("date") => ExtraType::Date,
         Some("decimal") => {
             let scale = table.whole("scale", bounds::COLUMN_SCALE)?.and_then(|scale| u32::try_from(scale).ok());
             return Ok(ExtraType::Decimal { scale: scale.unwrap_or(4) });
         }
-        Some(other) => return Err(table.error("type", format!("`{other}`: write text, bigint, decimal, boolean or timestamp"))),
+        Some(other) => return Err(table.error("type", format!("`{other}`: write text, bigint, decimal, boolean, timestamp or date"))),
     };
     if table.table().get("scale").is_some() {
         return Err(table.error("scale", "only a decimal has a scale"));
@@ -173,7 +194,8 @@ mod tests {
 
     #[test]
     fn a_column_is_read_as_it_was_written() {
-        let kinds = [ExtraType::Text, ExtraType::BigInt, ExtraType::Boolean, ExtraType::Timestamp, ExtraType::Decimal { scale: 6 }];
+        let decimal = ExtraType::Decimal { scale: 6 };
+        let kinds = [ExtraType::Text, ExtraType::BigInt, ExtraType::Boolean, ExtraType::Timestamp, ExtraType::Date, decimal];
         for (kind, level) in kinds.into_iter().zip([Level::Line, Level::Record].into_iter().cycle()) {
             for path in ["a", "b.c", "/a.b/\"c\\", "/\u{7f}\u{1}/é"] {
                 let rule = FieldRule { paths: vec![path.parse().unwrap()], ..FieldRule::default() };

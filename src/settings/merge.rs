@@ -7,9 +7,9 @@ use std::{
 
 use super::{
     BucketScheme, BucketUrl, CheckScope, ColorMode, ConfiguredValue, Cursor, DeletionMode, DeletionSettings, EmfTarget, EnrichColumns,
-    Environment, ExplainSettings, Flags, HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat, MergeBy, MetricsSettings,
-    OnCheckFailure, OnSchemaChange, Origin, OutputLocation, Presentation, RawSettings, RedshiftSettings, RepeatedSku, ResultFormat,
-    Setting, Settings, SettingsError, When, alerts, column_checks, credentials, default_threads, fact_columns,
+    Environment, ExplainSettings, FactColumn, Flags, HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat, MergeBy,
+    MetricsSettings, OnCheckFailure, OnSchemaChange, Origin, OutputLocation, Presentation, RawSettings, RedshiftSettings, RepeatedSku,
+    ResultFormat, Setting, Settings, SettingsError, When, alerts, column_checks, credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
     http,
@@ -234,7 +234,10 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
     let default_checks = layers.folder.join("checks");
     let profile = sources.orders.as_ref().map(|orders| orders.profile.clone());
     let money = layers.word(&setting::FACT_MONEY, &[("none", LineMoney::None), ("lines", LineMoney::Lines)])?.unwrap_or_default();
-    let fact_columns = fact_columns::read(layers.file, whose.column().into_iter().chain(money.columns(profile.as_ref())))?;
+    let local_date =
+        layers.get(&setting::FACT_TIME_ZONE)?.map(|configured| time_zone(&configured)).transpose()?.map(FactColumn::of_local_date);
+    let first = whose.column().into_iter().chain(local_date).chain(money.columns(profile.as_ref()));
+    let fact_columns = fact_columns::read(layers.file, first)?;
     let scd = layers.whole(&setting::SCD)?;
     let keeps_versions = |own: &Setting| Ok::<_, SettingsError>(layers.whole(own)?.or(scd) == Some(2));
     Ok(Settings {
@@ -310,6 +313,11 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
         drop_history: layers.yes_no(&setting::DROP_HISTORY)?.unwrap_or_default(),
         ..default
     })
+}
+
+/// A zone of the tz database.
+fn time_zone(configured: &ConfiguredValue) -> Result<chrono_tz::Tz, SettingsError> {
+    configured.value.trim().parse().map_err(|_| configured.invalid("no zone of the tz database: write a name such as Europe/Berlin"))
 }
 
 fn output(layers: &Layers<'_>, http: &HttpSettings) -> Result<OutputLocation, SettingsError> {

@@ -114,6 +114,8 @@ pub(super) mod bounds {
     pub(in super::super) const REQUESTS_PER_SECOND: Form = Form::Number { from: 0.001, to: 10_000.0 };
     /// `pagination.first`.
     pub(in super::super) const FIRST_PAGE: Form = Form::Whole { from: 0, to: 1_000_000_000 };
+    /// `pagination.largest`. Two pages overlap by one record, so that less could not be read at all.
+    pub(in super::super) const LARGEST_OFFSET: Form = Form::Whole { from: 2, to: 1_000_000_000_000 };
     /// `scale` of a field.
     pub(in super::super) const DECIMALS: Form = Form::Whole { from: 0, to: 9 };
     /// `max` of a check.
@@ -238,6 +240,8 @@ settings! {
         help: "Type of `quantity`: a whole number, or DECIMAL(18,4) for what is weighed or measured", ..NONE };
     FACT_MONEY = Setting { key: "fact.money", form: Form::Words(&["none", "lines"]), default: "none",
         help: "`lines` adds columns for the discount, the tax and the refunds of a line, where the profile knows them", ..NONE };
+    FACT_TIME_ZONE = Setting { key: "fact.time_zone", form: Form::Text, default: "none",
+        help: "Zone such as Europe/Berlin: adds the column `local_date`, the date of `created_at` there", ..NONE };
     FACT_COLUMNS = Setting { key: "fact.columns", form: Form::Table, default: "none", help: "Extra columns of `fact_order`", ..NONE };
     THREADS = Setting { key: "threads", form: Form::Whole { from: 1, to: 1024 }, default: "one per core", help: "Threads that normalize, merge and check", ..NONE };
     SCD = Setting { key: "scd", form: VERSIONS, default: "1", help: "2 keeps versions of the members of both dimensions", ..NONE };

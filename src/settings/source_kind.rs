@@ -100,8 +100,11 @@ const COMMON_KEYS: [&str; 19] = [
 ];
 
 /// Keys that only orders have: users and products have no lines and no window, and none of them is skipped.
-const ORDERS_KEYS: [&str; 10] =
-    ["line_fields", "totals", "filter", "skip", "skip_lines", "repeated_sku", "merge", "cursor", "line_request", "quantity"];
+const ORDERS_KEYS: [&str; 11] =
+    ["line_fields", "totals", "filter", "skip", "skip_lines", "repeated_sku", "merge", "cursor", "line_request", "children", "quantity"];
+
+/// Keys that only users and products have.
+const MEMBERS_KEYS: [&str; 1] = ["more_request"];
 
 impl SourceKind {
     /// All kinds.
@@ -123,7 +126,7 @@ impl SourceKind {
 
     /// The keys of its table.
     pub(super) fn keys(self) -> Vec<&'static str> {
-        let own: &[&str] = if self == SourceKind::Orders { &ORDERS_KEYS } else { &[] };
+        let own: &[&str] = if self == SourceKind::Orders { &ORDERS_KEYS } else { &MEMBERS_KEYS };
         COMMON_KEYS.iter().chain(own).copied().collect()
     }
 

@@ -136,7 +136,7 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
         Some(Value::Table(below)) => overlay(&own, below),
         _ => own.clone(),
     };
-    let SourceTable { name, path, count, line_request, mut profile } = read_table(&merged, kind)?;
+    let SourceTable { name, path, count, line_request, more_request, mut profile } = read_table(&merged, kind)?;
     let configured = match layers.above_file(kind.setting()) {
         Some(configured) => Some(configured),
         None => location_in_file(layers, kind, &reader)?,
@@ -149,11 +149,18 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
         (None, Some(url), Some(path)) => Some(Location::Http(joined(url, path))),
         (None, ..) => None,
     };
+    if profile.children.is_some() && matches!(location, Some(Location::Http(_))) {
+        let detail = "lines with children stand in files: download the file, and name it: --orders bulk.jsonl";
+        return Err(reader.error("children", detail));
+    }
     if let (Some(Location::Http(source)), Some(count)) = (&location, count) {
         profile.http.count = Some(count.request(url, source)?);
     }
     if let (Some(Location::Http(source)), Some(request)) = (&location, line_request) {
         profile.line_request = Some(request.request(url, source, &profile.http.auth));
+    }
+    if let (Some(Location::Http(source)), Some(request)) = (&location, more_request) {
+        profile.more_request = Some(request.request(url, source, &profile.http.auth));
     }
     let profile_name = reader.text("profile")?.or_else(|| shared.name.clone());
     Ok(location.map(|location| Source {
@@ -231,7 +238,9 @@ mod tests {
                 let read = read_table(table, kind).map(drop).map_err(|error| error.to_string());
                 assert_eq!(read, Ok(()), "{}", profile.name);
             }
-            assert!(file.at("orders.path").is_some() && file.get("url").is_some() && profile.title().len() > 10, "{}", profile.name);
+            let is_of_files = file.at("orders.children").is_some();
+            let has_place = file.at("orders.path").is_some() && file.get("url").is_some();
+            assert!(is_of_files != has_place && profile.title().len() > 10, "{}", profile.name);
         }
     }
 

@@ -134,6 +134,18 @@ pub enum SourceError {
         /// The number of pages without a new record.
         pages: u64,
     },
+    /// A list that is longer than its largest offset, and can't be cut.
+    #[error("GET {url}: the list has {total} records or more, and only {largest} can be read of one list (pagination.largest): {detail}")]
+    TooLong {
+        /// The URL, redacted.
+        url: String,
+        /// The number of records that the source announces.
+        total: u64,
+        /// The largest offset.
+        largest: u64,
+        /// Why it can't be cut.
+        detail: String,
+    },
     /// Fewer records were received than the source claims to have.
     #[error("{location}: the list is incomplete: {why}{}. Nothing was published; --allow-incomplete publishes what came, and adds nothing to coverage", if *read_again { ", also when it was read again" } else { "" })]
     Incomplete {

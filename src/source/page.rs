@@ -113,6 +113,27 @@ impl Page {
         Page { blank_lines, ..self }
     }
 
+    /// The page with those of its elements that are wanted. Of a page of lines all stay.
+    #[must_use]
+    pub fn filtered(mut self, mut is_wanted: impl FnMut(&[u8]) -> bool) -> Page {
+        let Cut::Elements(places) = &mut self.cut else { return self };
+        let bytes = &self.bytes;
+        let (mut runs, mut kept, mut left_out) = (Vec::new(), 0, 0);
+        places.retain(|place| {
+            if !is_wanted(bytes.get(place.clone()).unwrap_or_default()) {
+                left_out += 1;
+                return false;
+            }
+            if left_out > 0 {
+                runs.push(BlankRun { records_before: kept, lines: left_out });
+            }
+            (kept, left_out) = (kept + 1, 0);
+            true
+        });
+        self.blank_lines = BlankLines::Known(runs);
+        self
+    }
+
     /// Whether its records are elements of an array, and not lines.
     pub fn is_cut_by_elements(&self) -> bool {
         matches!(self.cut, Cut::Elements(_))
@@ -218,6 +239,17 @@ mod tests {
             assert!(page.len_at_most() >= page.len(), "{text:?}");
         }
     }
+
+    #[test]
+    fn a_page_keeps_the_places_of_the_elements_that_are_left() {
+        let origin = Origin::Response { url: String::new(), page: 1, first: 1 };
+        let page = Page::elements(origin, Bytes::from("abcde"), vec![0..1, 1..2, 2..3, 3..4, 4..5]);
+        let page = page.filtered(|record| !matches!(record, b"a" | b"c" | b"d"));
+        assert_eq!(page.records().map(|record| record.bytes.to_vec()).collect::<Vec<_>>(), [b"b".to_vec(), b"e".to_vec()]);
+        let run = |records_before, lines| BlankRun { records_before, lines };
+        assert_eq!(page.blank_runs(), [run(0, 1), run(1, 2)]);
+    }
+
     #[test]
     fn blank_lines_are_counted_before_the_record_that_follows_them() {
         let origin = Origin::File { path: "x".into(), first: 1 };

@@ -6,21 +6,22 @@
 //! | BIGINT | Int64 | INT64 |
 //! | DECIMAL(18,s) | Decimal128(18, s) | INT64, DECIMAL(18,s) |
 //! | BOOLEAN | Boolean | BOOLEAN |
+//! | DATE | Date32 | INT32, DATE |
 //! | TIMESTAMP | Timestamp(µs), without a zone | INT64, TIMESTAMP(MICROS, isAdjustedToUTC = false) |
 
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray,
-    builder::{BooleanBuilder, Decimal128Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder},
+    Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    builder::{BooleanBuilder, Date32Builder, Decimal128Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder},
     cast::AsArray,
-    types::{Decimal128Type, DecimalType, Int64Type, TimestampMicrosecondType},
+    types::{Date32Type, Decimal128Type, DecimalType, Int64Type, TimestampMicrosecondType},
 };
 use arrow_schema::{DataType, Field, TimeUnit};
 
 use crate::{
     layer::csv::write_text,
-    model::{ExtraType, FactSchema, FactType, UtcMicros},
+    model::{Dt, ExtraType, FactSchema, FactType, UtcMicros},
 };
 
 /// The digits of every decimal.
@@ -57,6 +58,7 @@ pub(super) fn data_type(kind: ExtraType) -> DataType {
         ExtraType::BigInt => DataType::Int64,
         ExtraType::Boolean => DataType::Boolean,
         ExtraType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+        ExtraType::Date => DataType::Date32,
         // No scale is above 18.
         ExtraType::Decimal { scale } => DataType::Decimal128(PRECISION, i8::try_from(scale).unwrap_or(i8::MAX)),
     }
@@ -69,6 +71,7 @@ pub(super) fn type_of(data_type: &DataType) -> Option<ExtraType> {
         DataType::Int64 => Some(ExtraType::BigInt),
         DataType::Boolean => Some(ExtraType::Boolean),
         DataType::Timestamp(TimeUnit::Microsecond, None) => Some(ExtraType::Timestamp),
+        DataType::Date32 => Some(ExtraType::Date),
         DataType::Decimal128(PRECISION, scale @ 0..=18) => Some(ExtraType::Decimal { scale: u32::from(scale.unsigned_abs()) }),
         _ => None,
     }
@@ -80,6 +83,7 @@ pub(super) enum ColumnBuilder {
     BigInt(Int64Builder),
     Boolean(BooleanBuilder),
     Timestamp(TimestampMicrosecondBuilder),
+    Date(Date32Builder),
     Decimal { units: Decimal128Builder, scale: u32 },
 }
 
@@ -90,6 +94,7 @@ impl ColumnBuilder {
             ExtraType::BigInt => ColumnBuilder::BigInt(Int64Builder::new()),
             ExtraType::Boolean => ColumnBuilder::Boolean(BooleanBuilder::new()),
             ExtraType::Timestamp => ColumnBuilder::Timestamp(TimestampMicrosecondBuilder::new()),
+            ExtraType::Date => ColumnBuilder::Date(Date32Builder::new()),
             ExtraType::Decimal { scale } => {
                 ColumnBuilder::Decimal { units: Decimal128Builder::new().with_data_type(data_type(kind)), scale }
             }
@@ -112,6 +117,8 @@ impl ColumnBuilder {
             }),
             ColumnBuilder::Timestamp(column) if is_null => column.append_null(),
             ColumnBuilder::Timestamp(column) => column.append_value(UtcMicros::from_canonical(field)?.micros()),
+            ColumnBuilder::Date(column) if is_null => column.append_null(),
+            ColumnBuilder::Date(column) => column.append_value(str::from_utf8(field).ok()?.parse::<Dt>().ok()?.days()),
             ColumnBuilder::Decimal { units, .. } if is_null => units.append_null(),
             ColumnBuilder::Decimal { units, scale } => units.append_value(parse_decimal(field, *scale)?.into()),
         }
@@ -125,6 +132,7 @@ impl ColumnBuilder {
             ColumnBuilder::BigInt(column) => Arc::new(column.finish()),
             ColumnBuilder::Boolean(column) => Arc::new(column.finish()),
             ColumnBuilder::Timestamp(column) => Arc::new(column.finish()),
+            ColumnBuilder::Date(column) => Arc::new(column.finish()),
             ColumnBuilder::Decimal { units, .. } => Arc::new(units.finish()),
         }
     }
@@ -158,6 +166,7 @@ pub(super) enum ColumnValues<'b> {
     BigInt(&'b Int64Array),
     Boolean(&'b BooleanArray),
     Timestamp(&'b TimestampMicrosecondArray),
+    Date(&'b Date32Array),
     Decimal { units: &'b Decimal128Array, scale: i8 },
 }
 
@@ -169,6 +178,7 @@ impl<'b> ColumnValues<'b> {
             ExtraType::BigInt => ColumnValues::BigInt(column.as_primitive_opt::<Int64Type>()?),
             ExtraType::Boolean => ColumnValues::Boolean(column.as_boolean_opt()?),
             ExtraType::Timestamp => ColumnValues::Timestamp(column.as_primitive_opt::<TimestampMicrosecondType>()?),
+            ExtraType::Date => ColumnValues::Date(column.as_primitive_opt::<Date32Type>()?),
             ExtraType::Decimal { scale } => {
                 ColumnValues::Decimal { units: column.as_primitive_opt::<Decimal128Type>()?, scale: i8::try_from(scale).ok()? }
             }
@@ -182,6 +192,7 @@ impl<'b> ColumnValues<'b> {
             ColumnValues::BigInt(column) => column.len() * 21,
             ColumnValues::Boolean(column) => column.len() * 6,
             ColumnValues::Timestamp(column) => column.len() * 27,
+            ColumnValues::Date(column) => column.len() * 11,
             ColumnValues::Decimal { units, .. } => units.len() * 22,
         }
     }
@@ -205,6 +216,11 @@ impl<'b> ColumnValues<'b> {
                 let instant = UtcMicros::new(micros).ok_or_else(|| format!("{micros} µs since 1970 is not in the years 1 to 9999"))?;
                 instant.write(out);
             }
+            ColumnValues::Date(column) => {
+                let days = column.value(row);
+                let date = Dt::from_days(days).ok_or_else(|| format!("{days} days since 1970 is not in the years 1 to 9999"))?;
+                out.extend_from_slice(date.to_string().as_bytes());
+            }
             ColumnValues::Decimal { units, scale } => {
                 let units = units.value(row);
                 if units.abs() >= BEYOND_PRECISION {
@@ -222,6 +238,7 @@ impl<'b> ColumnValues<'b> {
             ColumnValues::BigInt(column) => column,
             ColumnValues::Boolean(column) => column,
             ColumnValues::Timestamp(column) => column,
+            ColumnValues::Date(column) => column,
             ColumnValues::Decimal { units, .. } => units,
         }
     }
@@ -269,7 +286,8 @@ mod tests {
     #[test]
     fn a_type_is_that_of_its_arrow_type() {
         let decimals = [0, 2, 4, 18].map(|scale| ExtraType::Decimal { scale });
-        for kind in [ExtraType::Text, ExtraType::BigInt, ExtraType::Boolean, ExtraType::Timestamp].into_iter().chain(decimals) {
+        let others = [ExtraType::Text, ExtraType::BigInt, ExtraType::Boolean, ExtraType::Timestamp, ExtraType::Date];
+        for kind in others.into_iter().chain(decimals) {
             assert_eq!(type_of(&data_type(kind)), Some(kind));
         }
         let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));

@@ -174,6 +174,7 @@ mod tests {
             ExtraType::BigInt => Arc::new(Int64Array::from(vec![2])),
             ExtraType::Boolean => Arc::new(BooleanArray::from(vec![false])),
             ExtraType::Timestamp => Arc::new(TimestampMicrosecondArray::from(vec![(place == 13).then_some(1)])),
+            ExtraType::Date => Arc::new(arrow_array::Date32Array::from(vec![0])),
             ExtraType::Decimal { .. } => decimal(15_000),
         };
         let names = FACT_COLUMNS.iter().map(|(name, _)| (*name).to_owned());
@@ -195,6 +196,9 @@ mod tests {
         assert!(csv.ends_with("updated_at\nA,A,,,,,2,1.5000,1.5000,false,,,,1970-01-01 00:00:00.000001,\n"), "{csv}");
         let csv = foreign(|columns| columns.push(("note".into(), Arc::new(StringArray::from(vec!["a,b"]))))).unwrap();
         assert!(csv.contains("updated_at,note\n") && csv.ends_with(",\"a,b\"\n"), "{csv}");
+        let day = |days| foreign(move |columns| columns.push(("day".into(), Arc::new(arrow_array::Date32Array::from(vec![days])))));
+        assert!(day(-1).unwrap().ends_with(",1969-12-31\n"));
+        assert!(day(i32::MAX).unwrap_err().contains("days since 1970 is not in the years 1 to 9999, in column day"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Knows no request and no byte of a document: `source` asks by it, `normalize` maps by it.
 
 mod auth;
+mod children;
 mod fields;
 mod kinds;
 mod overlay;
@@ -12,6 +13,7 @@ mod shipped;
 mod table;
 mod template;
 
+pub use children::ChildLines;
 pub(super) use fields::paths;
 pub(super) use overlay::overlay;
 pub use shipped::{SHIPPED, Shipped, shipped};
@@ -84,6 +86,10 @@ pub struct Profile {
     pub record_list: RecordList,
     /// A request for the lines of an order. Orders only.
     pub line_request: Option<LineRequest>,
+    /// A request for members that the list does not hold. Users and products only.
+    pub more_request: Option<MoreRequest>,
+    /// Lines of a file that belong to a line before them; `None`: each line is a record. Orders only.
+    pub children: Option<ChildLines>,
     /// The zone of times that have none; `None`: UTC.
     pub zone: Option<chrono_tz::Tz>,
     /// How the source wants several lines of one sku; settings come first.
@@ -346,6 +352,26 @@ pub struct LineRequest {
     pub list: Box<Profile>,
 }
 
+/// A request for the members that belong to a record and are not in its list, by its id.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MoreRequest {
+    /// The list of them.
+    pub list: LineRequest,
+    /// Which records have some; `None`: all.
+    pub when: Option<SkipRule>,
+    /// What they take from the record where they have it not themselves.
+    pub inherit: Vec<Inherited>,
+}
+
+/// A value that a member takes from the record that it belongs to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inherited {
+    /// Its key in the member.
+    pub key: String,
+    /// Its key in the record.
+    pub from: String,
+}
+
 /// The key under which a record gets the lines that were asked for.
 pub const ASKED_LINES: &str = "etl_lines";
 
@@ -422,6 +448,8 @@ pub enum Pagination {
         parameter: String,
         /// How many records there are.
         total: Total,
+        /// The largest offset that the source accepts: a longer list is read by slices of the window.
+        largest: Option<u64>,
     },
     /// One page holds everything.
     Single,

@@ -14,7 +14,7 @@ pub(super) static KINDS: [Kind; 8] = [
     Kind { name: "cursor", keys: &["path", "parameter", "more", "size_parameter", "total"] },
     Kind { name: "last_id", keys: &["id", "parameter", "more", "size_parameter", "total"] },
     Kind { name: "page", keys: &["parameter", "size_parameter", "first", "pages_header", "pages", "total"] },
-    Kind { name: "offset", keys: &["parameter", "size_parameter", "total"] },
+    Kind { name: "offset", keys: &["parameter", "size_parameter", "total", "largest"] },
     Kind { name: "single", keys: &["total"] },
 ];
 
@@ -64,9 +64,18 @@ pub(super) fn read(table: Option<Reader<'_>>) -> Result<PaginationTable, Setting
             let first = table.whole("first", bounds::FIRST_PAGE)?.unwrap_or(1);
             Pagination::Page { parameter: parameter("page")?, first, total: total()? }
         }
-        "offset" => Pagination::Offset { parameter: parameter("offset")?, total: total()? },
+        "offset" => Pagination::Offset { parameter: parameter("offset")?, total: total()?, largest: largest(&table)? },
         "single" => Pagination::Single,
         _ => Pagination::Auto,
     };
     Ok(PaginationTable { pagination, size_parameter: table.name("size_parameter")?, trusts_counts })
+}
+
+/// `largest`, which nothing could be compared with without a total.
+fn largest(table: &Reader<'_>) -> Result<Option<u64>, SettingsError> {
+    let largest = table.whole("largest", bounds::LARGEST_OFFSET)?;
+    if largest.is_some() && table.path("total")?.is_none() {
+        return Err(table.error("largest", "`total` is missing: it says whether the list is longer than the largest offset"));
+    }
+    Ok(largest)
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Auth, BodyTemplate, CountRequest, Filter, LineRequest, Pagination, Profile, RecordList, SkipRule, SkipValues, Template, TimeFormat,
-    WhichLists, auth, fields, pagination,
+    Auth, BodyTemplate, CountRequest, Filter, Inherited, LineRequest, MoreRequest, Pagination, Profile, RecordList, SkipRule, SkipValues,
+    Template, TimeFormat, WhichLists, auth, children, fields, pagination,
 };
 use crate::{
     model::{FieldPath, QuantityType},
@@ -27,6 +27,8 @@ pub(in crate::settings) struct SourceTable {
     pub(in crate::settings) count: Option<CountPath>,
     /// The request for lines, likewise.
     pub(in crate::settings) line_request: Option<LinePath>,
+    /// The request for more members, likewise.
+    pub(in crate::settings) more_request: Option<MorePath>,
     pub(in crate::settings) profile: Profile,
 }
 
@@ -80,6 +82,8 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         skip: table.tables("skip")?.iter().map(skip).collect::<Result<_, _>>()?,
         skip_lines: table.tables("skip_lines")?.iter().map(skip).collect::<Result<_, _>>()?,
         line_request: None,
+        more_request: None,
+        children: children::read(table.inner("children")?)?,
         zone: zone(&table)?,
         repeated_sku: word(&table, "repeated_sku", &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?,
         merge: word(&table, "merge", &[("line", MergeBy::Line), ("order", MergeBy::Order)])?,
@@ -92,6 +96,7 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         path: table.text("path")?,
         count: count(table.inner("count")?)?,
         line_request: line_request(table.inner("line_request")?)?,
+        more_request: more_request(&table)?,
         profile,
     })
 }
@@ -118,8 +123,20 @@ fn http(table: &Reader<'_>, others: &[&str]) -> Result<HttpProfile, SettingsErro
         count: None,
         trusts_counts: pages.trusts_counts,
     };
+    verify_slices(table, &http)?;
     verify_places(table, &http, others.iter().copied().chain(pages.size_parameter.as_deref()))?;
     Ok(http)
+}
+
+/// A list with a largest offset is cut by time: the source must be able to narrow both ends of a window.
+fn verify_slices(table: &Reader<'_>, http: &HttpProfile) -> Result<(), SettingsError> {
+    let Pagination::Offset { largest: Some(_), .. } = http.pagination else { return Ok(()) };
+    let Filter { since, until, updated_since, updated_until, .. } = &http.filter;
+    if since.is_some() && until.is_some() || updated_since.is_some() && updated_until.is_some() {
+        return Ok(());
+    }
+    let detail = "`largest` cuts the window by time: `filter` must name the parameters of both of its ends (since and until)";
+    Err(table.error("pagination", detail))
 }
 
 /// The parameters that the default pagination may send.
@@ -230,9 +247,41 @@ impl LinePath {
     }
 }
 
+/// `[products.more_request]`, before it is known where the API is.
+#[derive(Debug)]
+pub(in crate::settings) struct MorePath {
+    list: LinePath,
+    when: Option<SkipRule>,
+    inherit: Vec<Inherited>,
+}
+
+impl MorePath {
+    /// The request, beneath the URL of the API, or else beside the URL of the source. It authenticates as the source does.
+    pub(in crate::settings) fn request(self, api: Option<&reqwest::Url>, source: &reqwest::Url, auth: &Auth) -> MoreRequest {
+        MoreRequest { list: self.list.request(api, source, auth), when: self.when, inherit: self.inherit }
+    }
+}
+
 /// The keys of `line_request`.
 const LINE_REQUEST_KEYS: [&str; 12] =
     ["path", "id", "when", "records", "page_size", "concurrency", "pagination", "query", "body", "next_body", "graphql", "variables"];
+
+/// The keys of `more_request`.
+const MORE_REQUEST_KEYS: [&str; 13] = [
+    "path",
+    "id",
+    "when",
+    "inherit",
+    "records",
+    "page_size",
+    "concurrency",
+    "pagination",
+    "query",
+    "body",
+    "next_body",
+    "graphql",
+    "variables",
+];
 
 /// Whether a request says of which order it is.
 fn names_order(path: &Template, http: &HttpProfile) -> bool {
@@ -244,17 +293,40 @@ fn names_order(path: &Template, http: &HttpProfile) -> bool {
 fn line_request(table: Option<Reader<'_>>) -> Result<Option<LinePath>, SettingsError> {
     let Some(table) = table else { return Ok(None) };
     table.only(&LINE_REQUEST_KEYS)?;
-    let records = records(&table)?;
-    let list = Profile { records: records.path, record_list: records.list, http: http(&table, &["id"])?, ..Profile::default() };
+    let list = list_of_record(&table, "no place `{id}`: all orders would get the same lines")?;
+    Ok(Some(LinePath { when: table.path("when")?, ..list }))
+}
+
+/// `more_request`; `false` takes away that of a shipped profile.
+fn more_request(source: &Reader<'_>) -> Result<Option<MorePath>, SettingsError> {
+    if matches!(source.table().get("more_request").map(|node| &node.value), Some(Value::Boolean(false))) {
+        return Ok(None);
+    }
+    let Some(table) = source.inner("more_request")? else { return Ok(None) };
+    table.only(&MORE_REQUEST_KEYS)?;
+    let list = list_of_record(&table, "no place `{id}`: all records would get the same members")?;
+    let mut inherit = Vec::new();
+    if let Some(inner) = table.inner("inherit")? {
+        for (key, _) in inner.table().by_line() {
+            inherit.push(Inherited { key: key.to_owned(), from: inner.needed(key)? });
+        }
+    }
+    Ok(Some(MorePath { list, when: table.inner("when")?.as_ref().map(skip).transpose()?, inherit }))
+}
+
+/// A list that is asked for by the id of a record; `without_id` says what it means where no text has a place for it.
+fn list_of_record(table: &Reader<'_>, without_id: &str) -> Result<LinePath, SettingsError> {
+    let records = records(table)?;
+    let list = Profile { records: records.path, record_list: records.list, http: http(table, &["id"])?, ..Profile::default() };
     let id = table.path("id")?.unwrap_or_else(|| FieldPath::root().child("id"));
     let path = Template::parse(&table.text("path")?.unwrap_or_default());
     if let Some(name) = path.names().find(|name| *name != "id") {
         return Err(table.error("path", format!("`{{{name}}}`: write {{id}}, whose place in the record `id` names")));
     }
     if !names_order(&path, &list.http) {
-        return Err(table.error("path", "no place `{id}`: all orders would get the same lines"));
+        return Err(table.error("path", without_id));
     }
-    Ok(Some(LinePath { path, id, when: table.path("when")?, list }))
+    Ok(LinePath { path, id, when: None, list })
 }
 
 fn whole(table: &Reader<'_>, key: &str) -> Result<Option<u32>, SettingsError> {
@@ -455,7 +527,19 @@ mod tests {
             ("kind = 'page', first = 0", Pagination::Page { parameter: "page".into(), first: 0, total: Total::default() }),
             (
                 "kind = 'offset', total = 'n'",
-                Pagination::Offset { parameter: "offset".into(), total: Total { records: Some(path("n")), ..Total::default() } },
+                Pagination::Offset {
+                    parameter: "offset".into(),
+                    total: Total { records: Some(path("n")), ..Total::default() },
+                    largest: None,
+                },
+            ),
+            (
+                "kind = 'offset', total = 'n', largest = 10000 }\nfilter = { since = 's', until = 'u'",
+                Pagination::Offset {
+                    parameter: "offset".into(),
+                    total: Total { records: Some(path("n")), ..Total::default() },
+                    largest: Some(10_000),
+                },
             ),
             ("kind = 'single'", Pagination::Single),
         ] {
@@ -510,6 +594,13 @@ mod tests {
             ("orders", "pagination = { kind = 'page', first = '1' }", "write a whole number without quotes, not a text"),
             ("orders", "pagination = { kind = 'cursor', path = 'a..b' }", "`orders.pagination.path`: `a..b`: write a path like"),
             ("orders", "pagination = { kind = 'link', total = 'n' }", "kind `link` has no total"),
+            ("orders", "pagination = { kind = 'offset', largest = 9 }", "`orders.pagination.largest`: `total` is missing"),
+            ("orders", "pagination = { kind = 'offset', total = 'n', largest = 1 }", "`1`: write a whole number from 2"),
+            (
+                "orders",
+                "pagination = { kind = 'offset', total = 'n', largest = 9 }\nfilter.since = 's'",
+                "`orders.pagination`: `largest` cuts the window by time: `filter` must name",
+            ),
             ("orders", "pagination = 'link'", "`orders.pagination`: write a table, not a text"),
             ("orders", "auth = { header = 'X' }", "`kind` is missing: `header` belongs to api_key"),
             ("orders", "auth = { kind = 'bearer', header = 'X' }", "`header` belongs to api_key"),
@@ -576,6 +667,20 @@ mod tests {
             ("orders", "totals = { total = { path = 'a', format = 'rfc2822' } }", "`format` belongs to times"),
             ("orders", "totals = true", "`orders.totals`: write a table, not a boolean"),
             ("users", "totals = { total = 'a' }", "`totals` belongs to orders: users have none"),
+            ("products", "more_request = { path = '/p' }", "`products.more_request.path`: no place `{id}`: all records would get"),
+            ("products", "more_request = { path = '/p/{id}', when = 'a' }", "`products.more_request.when`: write a table, not a text"),
+            (
+                "products",
+                "more_request = { path = '/p/{id}', when = { equals = 1 } }",
+                "`products.more_request.when.path`: this key is needed",
+            ),
+            ("products", "more_request = { path = '/p/{id}', inherit = { a = 1 } }", "`products.more_request.inherit.a`: write a text"),
+            ("orders", "more_request = { path = '/p/{id}' }", "unknown key `more_request`"),
+            ("orders", "children = { parent = 'p' }", "`orders.children.lists`: this key is needed here"),
+            ("orders", "children = { lists = { A = 'a.*.b' } }", "`orders.children.lists.A`: `*` leads into every element"),
+            ("orders", "children = { lists = { A = 'a.b', B = 'a.c' } }", "`a.c` begins as `a.b` does"),
+            ("orders", "children = { list = { A = 'a' } }", "unknown key `list`: did you mean `lists`?"),
+            ("users", "children = { lists = { A = 'a' } }", "`children` belongs to orders: users have none"),
             ("orders", "headers.Authorization = 'Bearer x'", "credentials do not belong in etl.toml"),
             ("orders", "headers.\"a b\" = 'x'", "not the name of a header"),
             ("orders", "headers.a = \"x\\ny\"", "a header can't have this value"),

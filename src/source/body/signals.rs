@@ -544,7 +544,7 @@ mod tests {
         let signals = signals_of(body, &[], 2, &cursor);
         assert_eq!((signals.next, signals.more), (Some(NextPage::Cursor("c2".into())), Some(true)));
         let total = crate::settings::Total { records: Some(path("count")), ..Default::default() };
-        assert_eq!(signals_of(body, &[], 20, &Pagination::Offset { parameter: "o".into(), total }).total_records, Some(7));
+        assert_eq!(signals_of(body, &[], 20, &Pagination::Offset { parameter: "o".into(), total, largest: None }).total_records, Some(7));
         assert_eq!(id_of(br#"{"id":{"x":12345678901234567890123}}"#, &path("id.x")).as_deref(), Some("12345678901234567890123"));
     }
 }

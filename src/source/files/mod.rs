@@ -4,6 +4,7 @@
 //! Responsible for finding files, for cutting streams into pages, and for the totals that files claim. `sniff` detects the
 //! format of a file from its first bytes, and `objects` finds and reads the files in a bucket.
 
+mod children;
 mod csv;
 mod objects;
 mod order_rows;
@@ -385,6 +386,11 @@ fn read_json(
     let format = sniff::records_format(&beginning, file.format, is_all)
         .map_err(|seems| SourceError::Unrecognised { path: file.path.clone(), seems })?;
     let mut reader = io::Cursor::new(beginning).chain(reader);
+    if let (Format::Ndjson, Some(rules)) = (format, &query.profile.children) {
+        let rows = children::read_families(&file.path, rules, reader, access, sink)?;
+        read.add_rows(&file.path, rows.unwrap_or_default());
+        return Ok(rows.is_some());
+    }
     let mut reading = FileReading { path: &file.path, query, access, read, sink };
     match format {
         Format::Ndjson => reading.lines(&mut reader),

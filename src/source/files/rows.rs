@@ -107,6 +107,17 @@ impl<'s> RowPages<'s> {
         self.buffer.len() < PAGE_BYTES || self.deliver()
     }
 
+    /// Adds the beginning of a record that is too large to keep; `false` if the sink stopped the reading.
+    pub(super) fn beginning(&mut self, line: u64, kept: &[u8]) -> bool {
+        if !self.buffer.is_empty() && !self.deliver() {
+            return false;
+        }
+        self.next = line + 1;
+        self.rows += 1;
+        let origin = Origin::File { path: self.path.clone(), first: line };
+        self.sink.page(Page::beginning(origin, Bytes::copy_from_slice(kept)))
+    }
+
     /// Adds rows that are already JSON, each with its line break; `false` if the sink stopped the reading.
     pub(super) fn lines(&mut self, lines: &[u8], rows: u64) -> bool {
         if self.orders.is_some() {

@@ -31,9 +31,36 @@ pub(super) struct Fetched {
     pub(super) places: Vec<Range<usize>>,
     pub(super) signals: Signals,
     pub(super) url: Url,
+    /// What was asked for by each record and is none of the list; empty where nothing was.
+    pub(super) more: Vec<Vec<Vec<u8>>>,
+}
+
+/// What a page hands on.
+pub(super) struct HandedOn {
+    pub(super) body: Bytes,
+    pub(super) places: Vec<Range<usize>>,
 }
 
 impl Fetched {
+    /// The records from a place on, each behind what was asked for by it: of two members of one key, that of the list wins.
+    pub(super) fn handed_on(&self, from: usize) -> HandedOn {
+        let places = self.places.get(from..).unwrap_or_default();
+        if self.more.iter().all(Vec::is_empty) {
+            return HandedOn { body: self.body.clone(), places: places.to_vec() };
+        }
+        let (mut body, mut new_places) = (Vec::with_capacity(self.body.len()), Vec::new());
+        let mut add = |record: &[u8]| {
+            let start = body.len();
+            body.extend_from_slice(record);
+            new_places.push(start..body.len());
+        };
+        for (number, record) in self.records().enumerate().skip(from) {
+            self.more.get(number).into_iter().flatten().for_each(|member| add(member));
+            add(record);
+        }
+        HandedOn { body: body.into(), places: new_places }
+    }
+
     /// The bytes of each record.
     pub(super) fn records(&self) -> impl Iterator<Item = &[u8]> {
         self.places.iter().map(|place| self.body.get(place.clone()).unwrap_or_default())
@@ -61,7 +88,7 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     };
     if status == StatusCode::NO_CONTENT {
         let signals = read(&Node::Null, &[]);
-        return Ok(Fetched { body, places: Vec::new(), signals, url });
+        return Ok(Fetched { body, places: Vec::new(), signals, url, more: Vec::new() });
     }
     if let Some(format) = compressed(&body) {
         let detail = format!("it is compressed ({format}), but has no Content-Encoding header");
@@ -81,7 +108,7 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     let is_empty_page = read_before > 0 && places.is_empty() && matches!(envelope.list, List::Found(_));
     if !is_empty_page && query.may_be_one_record() && query.shape.is_record(&envelope, first) {
         places = std::iter::once(0..body.len()).collect();
-        return Ok(Fetched { signals: read(&Node::Null, &places), body, places, url });
+        return Ok(Fetched { signals: read(&Node::Null, &places), body, places, url, more: Vec::new() });
     }
     let elements = places.iter().map(|place| body.get(place.clone()).unwrap_or_default());
     if let Some(what) = body::reported_error(&envelope.root).or_else(|| query.shape.reported_errors(elements)) {
@@ -104,7 +131,7 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
         }
     }
     warn_of_other_list(&envelope);
-    Ok(Fetched { body, places, signals, url })
+    Ok(Fetched { body, places, signals, url, more: Vec::new() })
 }
 
 /// An object, or nothing, at the place of the records counts for some sources; and so does an empty list in place of the whole body.

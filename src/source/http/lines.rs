@@ -50,7 +50,7 @@ impl<'a> LineReader<'a> {
             body.extend_from_slice(completed.as_deref().unwrap_or(record));
             places.push(start..body.len());
         }
-        Ok(Fetched { body: body.into(), places, signals: fetched.signals, url: fetched.url })
+        Ok(Fetched { body: body.into(), places, ..fetched })
     }
 
     /// The record with its lines; `None` where it has them already, or is no object.
@@ -80,7 +80,7 @@ impl<'a> LineReader<'a> {
     }
 
     /// The lines of an order, as they are written.
-    async fn lines(&self, id: &str) -> Result<Vec<Vec<u8>>, SourceError> {
+    pub(super) async fn lines(&self, id: &str) -> Result<Vec<Vec<u8>>, SourceError> {
         let LineRequest { base, path, list, .. } = self.request;
         let escaped: String = url_query::encoded("", id).trim_start_matches('=').replace('+', "%20");
         let path = path.fill(&|name| (name == ID).then_some(escaped.as_str())).unwrap_or_default();

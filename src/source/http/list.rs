@@ -14,8 +14,9 @@ use reqwest::Url;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    judge::{self, Fetched, Response, judge_status},
+    judge::{self, Fetched, HandedOn, Response, judge_status},
     lines::LineReader,
+    more::MoreReader,
     pagination::{PageFacts, Pager, Step},
     request::Requester,
 };
@@ -178,12 +179,24 @@ impl Ahead<'_> {
 impl ListReader<'_> {
     /// Reads the list into `sink`. Reads it a second time if records are missing or disappeared meanwhile.
     pub(super) async fn read(&self, sink: &mut dyn PageSink) -> Result<Completeness, SourceError> {
+        self.read_from(None, sink).await
+    }
+
+    /// The first page, without what is asked for by itself.
+    pub(super) async fn first_page(&self) -> Result<Fetched, SourceError> {
+        let profile = self.requester.profile();
+        let url = Pager::new(self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size).first();
+        self.request(&url, 1, 0).await
+    }
+
+    /// The same as [`ListReader::read`], where the first page may have been requested already.
+    pub(super) async fn read_from(&self, mut first: Option<Fetched>, sink: &mut dyn PageSink) -> Result<Completeness, SourceError> {
         let mut seen = SeenRecords::default();
         let mut claims = Claims::default();
         let mut reads_again = false;
         loop {
             let counted = self.ask_count().await?;
-            let Some(mut reading) = self.read_once(&mut seen, claims, sink).await? else { return Ok(stopped(&seen)) };
+            let Some(mut reading) = self.read_once(&mut seen, claims, first.take(), sink).await? else { return Ok(stopped(&seen)) };
             if counted.is_some() {
                 reading.claims = claims;
                 reading.claims.add(counted);
@@ -210,11 +223,21 @@ impl ListReader<'_> {
     }
 
     /// Reads the list once; `None` if the sink stopped the reading.
-    async fn read_once(&self, seen: &mut SeenRecords, mut claims: Claims, sink: &mut dyn PageSink) -> Result<Option<Reading>, SourceError> {
+    async fn read_once(
+        &self,
+        seen: &mut SeenRecords,
+        mut claims: Claims,
+        first: Option<Fetched>,
+        sink: &mut dyn PageSink,
+    ) -> Result<Option<Reading>, SourceError> {
         let profile = self.requester.profile();
         let mut pager = Pager::new(self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size);
         let (mut followed, mut ahead, mut previous) = (HashSet::new(), Ahead::new(), PreviousPages::default());
         let mut url = pager.first();
+        if let Some(first) = first {
+            ahead.urls.push_back(url.clone());
+            ahead.arrived.push_back(self.complete(first).await);
+        }
         for page in 1.. {
             self.within_limit(page)?;
             let is_new = followed.insert(xxh3_64(url.as_str().as_bytes()));
@@ -336,10 +359,23 @@ impl ListReader<'_> {
     }
 
     async fn fetch(&self, url: &Url, page: u64, read_before: u64) -> Result<Fetched, SourceError> {
+        let fetched = self.request(url, page, read_before).await?;
+        self.complete(fetched).await
+    }
+
+    async fn request(&self, url: &Url, page: u64, read_before: u64) -> Result<Fetched, SourceError> {
         let judge = |response: Response| judge::judge(response, self.query, read_before);
-        let fetched = self.requester.fetch(url, page, judge).await?;
-        match &self.query.profile.line_request {
-            Some(request) => LineReader::new(request, self.query, *self.requester.access())?.complete(fetched).await,
+        self.requester.fetch(url, page, judge).await
+    }
+
+    /// The page, with the lines and members that are asked for by themselves.
+    async fn complete(&self, fetched: Fetched) -> Result<Fetched, SourceError> {
+        let fetched = match &self.query.profile.line_request {
+            Some(request) => LineReader::new(request, self.query, *self.requester.access())?.complete(fetched).await?,
+            None => fetched,
+        };
+        match &self.query.profile.more_request {
+            Some(request) => MoreReader::new(request, self.query, *self.requester.access())?.complete(fetched).await,
             None => Ok(fetched),
         }
     }
@@ -398,11 +434,8 @@ impl ListReader<'_> {
         let url = redact::url(&fetched.url);
         tracing::debug!(page, url, records = fetched.places.len(), bytes = fetched.body.len(), "page");
         self.requester.access().counters.page();
-        sink.page(Page::elements(
-            Origin::Response { url, page, first: shared as u64 + 1 },
-            fetched.body.clone(),
-            fetched.places.get(shared..).unwrap_or_default().to_vec(),
-        ))
+        let HandedOn { body, places } = fetched.handed_on(shared);
+        sink.page(Page::elements(Origin::Response { url, page, first: shared as u64 + 1 }, body, places))
     }
 
     /// The total from the count request of the profile, if it has one. The request includes the parameters of the window.

@@ -15,21 +15,25 @@ mod judge;
 mod lines;
 mod link;
 mod list;
+mod more;
 mod pagination;
 mod request;
+mod slices;
 mod template;
 
 use std::cell::RefCell;
 
 use reqwest::Url;
 
-use self::{list::ListReader, pagination::Pager, request::Requester};
+use self::{list::ListReader, pagination::Pager, request::Requester, slices::SliceReader};
 use super::{Access, Completeness, CompletenessStatus, PageSink, ProbedPage, Query, SourceError, body::LinkHeader, error::RequestFailure};
-use crate::{model::counted, net::Network};
+use crate::{model::counted, net::Network, settings::Pagination};
 
 /// A source that is read over HTTP.
 pub(super) struct HttpSource<'a> {
     requester: Requester<'a>,
+    /// The location, without the parameters of the window.
+    location: &'a Url,
     start: Url,
     query: &'a Query<'a>,
     network: &'a Network,
@@ -43,6 +47,7 @@ impl<'a> HttpSource<'a> {
     pub(super) fn new(start: &'a Url, query: &'a Query<'a>, access: Access<'a>) -> Result<HttpSource<'a>, SourceError> {
         Ok(HttpSource {
             requester: Requester::new(start, &query.profile.http, query.credentials, access)?,
+            location: start,
             start: query.narrowed(start),
             query,
             network: access.network,
@@ -54,8 +59,16 @@ impl<'a> HttpSource<'a> {
     /// # Errors
     /// A request that failed after all retries, a list that can't be followed to its end, a signal.
     pub(super) fn read(&self, sink: &mut dyn PageSink) -> Result<Completeness, SourceError> {
-        let reader = ListReader { requester: &self.requester, start: &self.start, query: self.query };
-        let completeness = self.network.run(reader.read(sink))??;
+        let completeness = match self.query.profile.http.pagination {
+            Pagination::Offset { largest: Some(largest), .. } => {
+                let reader = SliceReader { requester: &self.requester, location: self.location, query: self.query, largest };
+                self.network.run(reader.read(sink))??
+            }
+            _ => {
+                let reader = ListReader { requester: &self.requester, start: &self.start, query: self.query };
+                self.network.run(reader.read(sink))??
+            }
+        };
         let orders = self.requester.access().counters.open_line_lists();
         if orders == 0 || completeness.is_failed() {
             return Ok(completeness);

@@ -434,7 +434,7 @@ mod tests {
             |ids: &'static [u64]| PageFacts { signals: &signals, ids, distinct: ids.len() as u64, first_came_before: true, url: &start };
         pager.after(&facts(&[1, 2]));
         assert_eq!(pager.predicted(&facts(&[1, 2])).collect::<Vec<_>>(), [at("?page=2"), at("?page=3")]);
-        let offset = Pagination::Offset { parameter: "skip".into(), total: Total::default() };
+        let offset = Pagination::Offset { parameter: "skip".into(), total: Total::default(), largest: None };
         let mut pager = Pager::new(&start, &offset, 500, Some(2));
         pager.after(&facts(&[1, 2, 3]));
         assert_eq!(pager.predicted(&facts(&[1, 2, 3])).collect::<Vec<_>>(), [at("?skip=2"), at("?skip=4")]);
@@ -451,7 +451,7 @@ mod tests {
     #[test]
     fn offset_pages_share_a_record_and_go_back_if_it_is_missing() {
         let start = at("");
-        let offset = Pagination::Offset { parameter: "skip".into(), total: Total::default() };
+        let offset = Pagination::Offset { parameter: "skip".into(), total: Total::default(), largest: None };
         let mut pager = Pager::new(&start, &offset, 500, Some(3));
         let none = Signals::default();
         assert_eq!(after_known(&mut pager, &none, &[1, 2, 3], 0), Step::Next(at("?skip=2")));

@@ -113,7 +113,7 @@ fn sql_type(kind: ColumnKind, text: &str, timestamp: &str) -> String {
     match kind {
         ColumnKind::Text { .. } => text.to_owned(),
         ColumnKind::Timestamp => timestamp.to_owned(),
-        ColumnKind::BigInt | ColumnKind::Decimal { .. } | ColumnKind::Boolean => kind.to_string(),
+        ColumnKind::BigInt | ColumnKind::Decimal { .. } | ColumnKind::Boolean | ColumnKind::Date => kind.to_string(),
     }
 }
 

@@ -66,6 +66,8 @@ pub enum ColumnKind {
     Boolean,
     /// TIMESTAMP, in UTC.
     Timestamp,
+    /// DATE.
+    Date,
 }
 
 impl fmt::Display for ColumnKind {
@@ -76,6 +78,7 @@ impl fmt::Display for ColumnKind {
             ColumnKind::Decimal { scale } => write!(f, "DECIMAL(18,{scale})"),
             ColumnKind::Boolean => f.write_str("BOOLEAN"),
             ColumnKind::Timestamp => f.write_str("TIMESTAMP"),
+            ColumnKind::Date => f.write_str("DATE"),
         }
     }
 }
@@ -143,6 +146,7 @@ impl Table {
                 ExtraType::BigInt => ColumnKind::BigInt,
                 ExtraType::Boolean => ColumnKind::Boolean,
                 ExtraType::Timestamp => ColumnKind::Timestamp,
+                ExtraType::Date => ColumnKind::Date,
                 ExtraType::Decimal { scale } => ColumnKind::Decimal { scale },
             };
             Column { name: folded, kind, is_required: false, is_extra: true }

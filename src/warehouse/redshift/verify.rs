@@ -151,6 +151,7 @@ fn text(column: &Column, side: Side<'_>) -> String {
         (ColumnKind::Timestamp, Side::Layer) => {
             format!("COALESCE(RPAD(CASE WHEN LENGTH({name}) = 19 THEN {name} || '.' ELSE {name} END, 26, '0'), {NULL})")
         }
+        (ColumnKind::Date, Side::Warehouse(_)) => format!("COALESCE(TO_CHAR({name}, 'YYYY-MM-DD'), {NULL})"),
         (ColumnKind::Boolean, Side::Warehouse(_)) => {
             format!("CASE WHEN {name} THEN 'true' WHEN NOT {name} THEN 'false' ELSE {NULL} END")
         }

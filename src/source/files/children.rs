@@ -1,0 +1,360 @@
+//! Files in which a child stands on a line of its own behind its parent and names it, as Shopify's bulk operations write them.
+//! Puts the children into lists of their parent, so that a record has the shape that the API gives it.
+//!
+//! Holds one record with its children at a time, up to the limit of a record. Interprets nothing but the ids.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{BufRead, BufReader, Read},
+    path::Path,
+};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{
+    LARGEST_BEGINNING,
+    rows::{RowPages, TableRows},
+};
+use crate::{
+    model::{CellTypes, FieldPath},
+    settings::ChildLines,
+    source::{Access, PageSink, SourceError, body::Node},
+};
+
+/// Reads a file of lines some of which are children; `None` if the sink stopped the reading.
+pub(super) fn read_families(
+    path: &Path,
+    rules: &ChildLines,
+    reader: impl Read,
+    access: &Access<'_>,
+    sink: &mut dyn PageSink,
+) -> Result<Option<TableRows>, SourceError> {
+    let malformed = |line: u64, detail: String| SourceError::Malformed { path: path.to_owned(), line, detail };
+    let largest = access.limits.record_bytes;
+    let mut reader = BufReader::with_capacity(1 << 17, reader);
+    let mut families = Families::new(rules, largest);
+    let mut pages = RowPages::new(path, CellTypes::Typed, sink);
+    let mut text = Vec::new();
+    for line in 1.. {
+        if access.cancel.is_stopped() {
+            return Err(SourceError::Interrupted);
+        }
+        text.clear();
+        let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
+        // Two bytes more than a record may have: the end of the line.
+        let read = reader.by_ref().take(largest.saturating_add(2)).read_until(b'\n', &mut text).map_err(unreadable)?;
+        if read == 0 {
+            break;
+        }
+        let record = text.trim_ascii();
+        if record.len() as u64 > largest {
+            return Err(malformed(
+                line,
+                format!("the line is larger than {largest} bytes (limits.record_bytes): whose it is can't be told"),
+            ));
+        }
+        if record.is_empty() {
+            continue;
+        }
+        let complete = families.line(line, record).map_err(|detail| malformed(line, detail))?;
+        if complete.is_some_and(|complete| !complete.deliver(&mut pages)) {
+            return Ok(None);
+        }
+    }
+    if families.finish().is_some_and(|complete| !complete.deliver(&mut pages)) {
+        return Ok(None);
+    }
+    pages.finish()
+}
+
+/// A record with its children, and the line that it began on.
+#[derive(PartialEq, Eq, Debug)]
+struct JoinedRecord {
+    line: u64,
+    content: Content,
+}
+
+#[derive(PartialEq, Eq, Debug)]
+enum Content {
+    Whole(Vec<u8>),
+    /// It was too large to keep: its beginning.
+    Beginning(Vec<u8>),
+}
+
+impl JoinedRecord {
+    /// Adds it to the pages; `false` if the sink stopped the reading.
+    fn deliver(&self, pages: &mut RowPages<'_>) -> bool {
+        match &self.content {
+            Content::Whole(json) => pages.row(self.line, |out| out.extend_from_slice(json)),
+            Content::Beginning(kept) => pages.beginning(self.line, kept),
+        }
+    }
+}
+
+/// Joins children with the record before them.
+struct Families<'r> {
+    rules: &'r ChildLines,
+    /// The bytes that a record may have, with its children.
+    largest: u64,
+    open: Option<Family<'r>>,
+}
+
+/// A record whose children are being read.
+struct Family<'r> {
+    line: u64,
+    /// The record, and behind it its children and theirs, in the order of the file. A parent stands before its children.
+    members: Vec<Member<'r>>,
+    /// The place of each member, by a hash of its id.
+    places: HashMap<u64, usize>,
+    bytes: u64,
+    is_too_large: bool,
+}
+
+/// A record, or a child of one.
+struct Member<'r> {
+    json: Vec<u8>,
+    /// The list that it belongs to, in the member at a place; `None` for the record itself.
+    list: Option<InList<'r>>,
+    /// The lists whose place something else has in it.
+    taken: Vec<&'r FieldPath>,
+    /// The children, by the list that they belong to, the last one first.
+    children: BTreeMap<&'r FieldPath, Vec<Vec<u8>>>,
+}
+
+#[derive(Clone, Copy)]
+struct InList<'r> {
+    parent: usize,
+    path: &'r FieldPath,
+}
+
+impl<'r> Families<'r> {
+    fn new(rules: &'r ChildLines, largest: u64) -> Families<'r> {
+        Families { rules, largest, open: None }
+    }
+
+    /// Takes a line. Returns the record before it, if that is complete now.
+    ///
+    /// # Errors
+    /// What is wrong with the line.
+    fn line(&mut self, line: u64, json: &[u8]) -> Result<Option<JoinedRecord>, String> {
+        let text = std::str::from_utf8(json).map_err(|_| "not valid UTF-8: whose it is can't be told".to_owned())?;
+        let node = Node::parse(text).map_err(|error| format!("not valid JSON, so whose it is can't be told: {error}"))?;
+        if !matches!(node, Node::Object(_)) {
+            return Err("not a JSON object: whose it is can't be told".to_owned());
+        }
+        let id = node.at(&self.rules.id).and_then(Node::text);
+        let Some(parent) = node.at(&self.rules.parent).and_then(Node::text) else {
+            let complete = self.finish();
+            let member = Member::new(json, None, taken(self.rules, &node));
+            self.open = Some(Family::new(line, member, id));
+            return Ok(complete);
+        };
+        let path = list_of(self.rules, id)?;
+        let orphan = || {
+            format!(
+                "its parent `{parent}` is not the record before it: a child must follow its parent, up to the next record \
+                 (Shopify: start the bulk operation with `groupObjects: true`)"
+            )
+        };
+        let largest = self.largest;
+        let family = self.open.as_mut().ok_or_else(orphan)?;
+        let place = family.places.get(&hash(parent)).copied().ok_or_else(orphan)?;
+        if family.members.get(place).is_some_and(|parent| parent.taken.contains(&path)) {
+            return Err(format!("its parent `{parent}` has `{path}` already, where `children.lists` puts its children"));
+        }
+        family.add(Member::new(json, Some(InList { parent: place, path }), taken(self.rules, &node)), id, largest);
+        Ok(None)
+    }
+
+    /// The last record.
+    fn finish(&mut self) -> Option<JoinedRecord> {
+        self.open.take().map(Family::join)
+    }
+}
+
+fn hash(id: &str) -> u64 {
+    xxh3_64(id.as_bytes())
+}
+
+/// The lists whose first key a line has itself.
+fn taken<'r>(rules: &'r ChildLines, node: &Node) -> Vec<&'r FieldPath> {
+    rules.lists.values().filter(|list| list.steps().first().is_some_and(|key| node.get(key).is_some())).collect()
+}
+
+/// The list that a child belongs to, by the type in its id: the last but one of its parts.
+fn list_of<'r>(rules: &'r ChildLines, id: Option<&str>) -> Result<&'r FieldPath, String> {
+    let Some(id) = id else {
+        return Err(format!("a child without `{}`, which tells its type: ask for the id of every object", rules.id));
+    };
+    let kind = id.rsplit('/').nth(1).unwrap_or_default();
+    rules.lists.get(kind).ok_or_else(|| {
+        format!("a child of the type `{kind}` (`{id}`): write in `children.lists` where it belongs, such as {kind} = \"others\"")
+    })
+}
+
+impl<'r> Member<'r> {
+    fn new(json: &[u8], list: Option<InList<'r>>, taken: Vec<&'r FieldPath>) -> Member<'r> {
+        Member { json: json.to_vec(), list, taken, children: BTreeMap::new() }
+    }
+
+    /// Its JSON, with its children.
+    fn into_json(self) -> Vec<u8> {
+        let mut json = self.json;
+        for (path, children) in self.children {
+            let end = json.iter().rposition(|&byte| byte == b'}').unwrap_or(json.len());
+            json.truncate(json.get(..end).unwrap_or_default().trim_ascii_end().len());
+            if !json.ends_with(b"{") {
+                json.push(b',');
+            }
+            for (depth, step) in path.steps().iter().enumerate() {
+                json.extend_from_slice(if depth == 0 { b"" } else { b"{" });
+                json.extend_from_slice(serde_json::Value::from(step.as_str()).to_string().as_bytes());
+                json.push(b':');
+            }
+            json.push(b'[');
+            for (number, child) in children.iter().rev().enumerate() {
+                json.extend_from_slice(if number == 0 { b"" } else { b"," });
+                json.extend_from_slice(child);
+            }
+            json.push(b']');
+            // One brace for each step: those within the record, and that of the record itself.
+            json.resize(json.len() + path.steps().len(), b'}');
+        }
+        json
+    }
+}
+
+impl<'r> Family<'r> {
+    fn new(line: u64, record: Member<'r>, id: Option<&str>) -> Family<'r> {
+        let bytes = record.json.len() as u64;
+        let places = id.map(|id| (hash(id), 0)).into_iter().collect();
+        Family { line, members: vec![record], places, bytes, is_too_large: false }
+    }
+
+    /// Adds a child. Of a record that is too large only the beginning and the ids are kept.
+    fn add(&mut self, child: Member<'r>, id: Option<&str>, largest: u64) {
+        self.bytes = self.bytes.saturating_add(child.json.len() as u64);
+        if self.is_too_large || self.bytes > largest {
+            self.is_too_large = true;
+            self.members.truncate(1);
+            self.places.extend(id.map(|id| (hash(id), 0)));
+            return;
+        }
+        self.places.extend(id.map(|id| (hash(id), self.members.len())));
+        self.members.push(child);
+    }
+
+    /// The record with its children. Children stand behind their parents, so that each is complete when its turn comes.
+    fn join(mut self) -> JoinedRecord {
+        while self.members.len() > 1 {
+            let Some(member) = self.members.pop() else { break };
+            let Some(InList { parent, path }) = member.list else { continue };
+            let json = member.into_json();
+            if let Some(parent) = self.members.get_mut(parent) {
+                parent.children.entry(path).or_default().push(json);
+            }
+        }
+        let json = self.members.pop().map(Member::into_json).unwrap_or_default();
+        let content = if self.is_too_large {
+            Content::Beginning(json.get(..LARGEST_BEGINNING).unwrap_or(&json).to_vec())
+        } else {
+            Content::Whole(json)
+        };
+        JoinedRecord { line: self.line, content }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn rules() -> ChildLines {
+        let lists = [("LineItem", "lineItems.nodes"), ("Tax", "taxes")];
+        ChildLines {
+            parent: "__parentId".parse().unwrap(),
+            id: "id".parse().unwrap(),
+            lists: lists.map(|(kind, path)| (kind.to_owned(), path.parse().unwrap())).into(),
+        }
+    }
+
+    fn id(kind: &str, number: u64) -> String {
+        format!("gid://shopify/{kind}/{number}")
+    }
+
+    fn joined(lines: &[Value], largest: u64) -> Result<Vec<JoinedRecord>, String> {
+        let rules = rules();
+        let mut families = Families::new(&rules, largest);
+        let mut all = Vec::new();
+        for (number, line) in (1..).zip(lines) {
+            all.extend(families.line(number, line.to_string().as_bytes()).map_err(|detail| format!("{number}: {detail}"))?);
+        }
+        all.extend(families.finish());
+        Ok(all)
+    }
+
+    fn whole(record: &JoinedRecord) -> Value {
+        let Content::Whole(json) = &record.content else { panic!("{record:?}") };
+        serde_json::from_slice(json).unwrap()
+    }
+
+    #[test]
+    fn children_and_grandchildren_become_lists_in_the_order_of_the_file() {
+        let (order, line, tax) = (id("Order", 1), id("LineItem", 11), id("Tax", 21));
+        let records = joined(
+            &[
+                json!({"id": order, "total": 5}),
+                json!({"id": line, "sku": "a", "__parentId": order}),
+                json!({"id": tax, "__parentId": line}),
+                json!({"id": id("LineItem", 12), "sku": "b", "__parentId": order}),
+                json!({"id": id("Tax", 22), "__parentId": order}),
+                json!({"id": id("Tax", 23), "__parentId": line}),
+                json!({}),
+                json!({"id": id("Order", 3)}),
+            ],
+            1 << 20,
+        )
+        .unwrap();
+        assert_eq!(records.iter().map(|record| record.line).collect::<Vec<_>>(), [1, 7, 8]);
+        let first = whole(&records[0]);
+        let lines = first["lineItems"]["nodes"].as_array().unwrap();
+        assert_eq!((first["total"].as_u64(), lines.len()), (Some(5), 2));
+        assert_eq!((lines[0]["sku"].as_str(), lines[1]["sku"].as_str()), (Some("a"), Some("b")));
+        let ids = |list: &Value| list.as_array().unwrap().iter().map(|tax| tax["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!(ids(&lines[0]["taxes"]), [tax, id("Tax", 23)]);
+        assert_eq!(ids(&first["taxes"]), [id("Tax", 22)]);
+        assert_eq!((whole(&records[1]), whole(&records[2])), (json!({}), json!({"id": id("Order", 3)})));
+    }
+
+    #[test]
+    fn what_belongs_to_nobody_is_an_error_with_its_line() {
+        let (order, other) = (id("Order", 1), id("Order", 2));
+        let child = |parent: &str| json!({"id": id("LineItem", 11), "__parentId": parent});
+        for (lines, message) in [
+            (vec![child(&order)], "1: its parent `gid://shopify/Order/1` is not the record before it"),
+            (vec![json!({"id": order}), json!({"id": other}), child(&order)], "3: its parent `gid://shopify/Order/1` is not"),
+            (vec![json!({"id": order}), json!({"id": id("Refund", 5), "__parentId": order})], "2: a child of the type `Refund`"),
+            (vec![json!({"id": order}), json!({"__parentId": order})], "2: a child without `id`"),
+            (
+                vec![json!({"id": order, "lineItems": []}), child(&order)],
+                "2: its parent `gid://shopify/Order/1` has `lineItems.nodes` already",
+            ),
+            (vec![json!({"id": order}), json!([1])], "2: not a JSON object"),
+        ] {
+            let error = joined(&lines, 1 << 20).unwrap_err();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_with_its_children_is_cut_and_the_next_one_is_whole() {
+        let order = id("Order", 1);
+        let line = |number: u64| json!({"id": id("LineItem", number), "text": "x".repeat(100), "__parentId": order});
+        let below = json!({"id": id("Tax", 1), "__parentId": id("LineItem", 3)});
+        let lines = [json!({"id": order}), line(1), line(2), line(3), below, json!({"id": id("Order", 2)})];
+        let records = joined(&lines, 300).unwrap();
+        assert_eq!(records[0].content, Content::Beginning(json!({"id": order}).to_string().into_bytes()));
+        assert_eq!(whole(&records[1]), json!({"id": id("Order", 2)}));
+    }
+}

@@ -1,0 +1,106 @@
+//! Files in which the lines of an order stand on lines of their own and name their parent: no line is lost, and none in silence.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::Workspace;
+
+/// An order of Shopify with some lines, as GraphQL gives it.
+fn order(number: u64, lines: u64) -> Value {
+    let line = |line: u64| {
+        json!({
+            "id": format!("gid://shopify/LineItem/{number}-{line}"),
+            "sku": format!("S{line}"),
+            "quantity": line,
+            "originalUnitPriceSet": {"shopMoney": {"amount": format!("{number}.25")}},
+        })
+    };
+    json!({
+        "id": format!("gid://shopify/Order/{number}"),
+        "createdAt": format!("2026-01-{:02}T10:00:00Z", number % 28 + 1),
+        "updatedAt": "2026-02-01T00:00:00Z",
+        "currencyCode": "USD",
+        "lineItems": {"nodes": (1..=lines).map(line).collect::<Vec<_>>()},
+    })
+}
+
+/// The lines of a bulk operation that hold an order.
+fn bulk(order: &Value) -> Vec<String> {
+    let mut parent = order.clone();
+    let lines = parent.as_object_mut().unwrap().remove("lineItems").unwrap();
+    let child = |line: &Value| {
+        let mut line = line.clone();
+        line["__parentId"] = parent["id"].clone();
+        line.to_string()
+    };
+    std::iter::once(parent.to_string()).chain(lines["nodes"].as_array().unwrap().iter().map(child)).collect()
+}
+
+/// Some orders, which are more than a page of a file together.
+fn orders() -> Vec<Value> {
+    (1..=400).map(|number| order(number, if number % 100 == 0 { 6000 } else { number % 5 + 1 })).collect()
+}
+
+#[test]
+fn a_bulk_operation_gives_the_layer_that_the_graphql_shape_gives() {
+    let (bulk_file, graphql) = (Workspace::new(), Workspace::new());
+    let lines: Vec<String> = orders().iter().flat_map(bulk).collect();
+    bulk_file.write("bulk.jsonl", lines.join("\n"));
+    graphql.write("orders.ndjson", orders().iter().map(|order| format!("{order}\n")).collect::<String>());
+    let summary = bulk_file.etl(&["run", "--source", "shopify-bulk", "--orders", "bulk.jsonl"]).published();
+    assert_eq!(summary["records_read"], 400);
+    assert_eq!(summary["completeness"]["status"], "proven");
+    graphql.etl(&["run", "--source", "shopify-graphql", "--orders", "orders.ndjson", "--cursor", "created_at"]).published();
+    assert_eq!(bulk_file.files("curated"), graphql.files("curated"));
+    for number in [1, 250, 350] {
+        let id = format!("gid://shopify/Order/{number}\"");
+        let line = 1 + lines.iter().position(|line| line.contains(&id) && !line.contains("__parentId")).unwrap();
+        let answer = bulk_file.etl(&["explain", &number.to_string(), "--format", "json"]).summary();
+        let place = json!({"location": "bulk.jsonl", "page": null, "unit": "line", "number": line});
+        assert_eq!(answer["versions"][0]["source"], place, "the line of the order {number}");
+    }
+    let expected: u64 = orders().iter().map(|order| order["lineItems"]["nodes"].as_array().unwrap().len() as u64).sum();
+    assert_eq!(bulk_file.query("SELECT count(*) FROM fact_order"), [expected.to_string()]);
+    bulk_file.etl(&["run", "--source", "shopify-bulk", "--orders", "bulk.jsonl"]).unchanged();
+}
+
+#[test]
+fn a_line_that_belongs_to_no_order_before_it_ends_the_run_and_is_named() {
+    let whole: Vec<String> = [order(1, 2), order(2, 2)].iter().flat_map(bulk).collect();
+    let (mut scattered, mut cut, mut foreign) = (whole.clone(), whole.clone(), whole.clone());
+    scattered.swap(2, 3);
+    cut.truncate(5);
+    cut.push(whole[5][..20].to_owned());
+    foreign[4] = foreign[4].replace("LineItem", "Refund");
+    for (lines, message) in [
+        (&scattered, "bulk.jsonl, line 4: its parent `gid://shopify/Order/1` is not the record before it"),
+        (&cut, "bulk.jsonl, line 6: not valid JSON"),
+        (&foreign, "bulk.jsonl, line 5: a child of the type `Refund`"),
+        (&whole[1..].to_vec(), "bulk.jsonl, line 1: its parent `gid://shopify/Order/1` is not the record before it"),
+    ] {
+        let work = Workspace::new();
+        work.write("bulk.jsonl", lines.join("\n"));
+        let ended = work.etl(&["run", "--source", "shopify-bulk", "--orders", "bulk.jsonl", "--log-format", "text"]);
+        assert!(ended.code == 3 && ended.stderr.contains(message), "{}", ended.stderr);
+        assert!(work.files("curated").is_empty());
+    }
+}
+
+#[test]
+fn an_order_is_too_large_with_all_its_lines_and_its_neighbours_stay() {
+    let work = Workspace::new();
+    let lines: Vec<String> = [order(1, 1), order(2, 2000), order(3, 1)].iter().flat_map(bulk).collect();
+    work.write("bulk.jsonl", lines.join("\n"));
+    work.write("etl.toml", "source = \"shopify-bulk\"\nlimits.record_bytes = 65536\n");
+    let summary = work.etl(&["run", "--orders", "bulk.jsonl"]).published();
+    assert_eq!((&summary["records_read"], &summary["dropped"]), (&json!(3), &json!({"record_too_large": 1})));
+    assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY ALL"), ["1", "3"]);
+}
+
+#[test]
+fn lines_of_files_are_not_looked_for_at_an_api() {
+    let work = Workspace::new();
+    let ended = work.etl(&["run", "--source", "shopify-bulk", "--orders", "https://shop.example/bulk", "--log-format", "text"]);
+    assert!(ended.code == 2 && ended.stderr.contains("`orders.children`: lines with children stand in files"), "{}", ended.stderr);
+}

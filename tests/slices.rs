@@ -1,0 +1,109 @@
+//! Lists longer than the largest offset of their source: read in slices of time, each order once and none lost.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use support::{Asked, Server, Workspace, json, order, status};
+
+/// The largest offset of these servers. A larger one is a 400.
+const LARGEST: usize = 10;
+
+/// 2026-01-01.
+const START: i64 = 1_767_225_600;
+
+/// A server of orders, which were made at these seconds. Its filters are inclusive. It adds `hidden` to the total of all orders.
+fn shop(seconds: Vec<i64>, counts_to: usize, hidden: usize) -> Server {
+    Server::start(move |asked: &Asked| {
+        let end = |name: &str| asked.parameter(name).parse::<i64>().ok();
+        let number = |name: &str| asked.parameter(name).parse::<usize>().unwrap();
+        if number("offset") > LARGEST {
+            return status(400);
+        }
+        let (from, to) = (end("from"), end("to"));
+        let is_inside = |at: i64| from.is_none_or(|from| at >= from) && to.is_none_or(|to| at <= to);
+        let inside = (1..).zip(&seconds).filter(|(_, at)| is_inside(**at));
+        let inside: Vec<String> = inside.map(|(number, at): (u64, _)| order(&format!("O{number}"), &at.to_string(), "")).collect();
+        let page: Vec<_> = inside.iter().skip(number("offset")).take(number("limit")).cloned().collect();
+        let total = inside.len() + if from.is_none() && to.is_none() { hidden } else { 0 };
+        json(format!(r#"{{"total":{},"orders":[{}]}}"#, total.min(counts_to), page.join(",")))
+    })
+}
+
+fn workspace(server: &Server, largest: &str) -> Workspace {
+    let work = Workspace::new();
+    work.write(
+        "etl.toml",
+        format!(
+            "[orders]\nlocation = \"{}\"\nrecords = \"orders\"\npage_size = 5\n\
+             pagination = {{ kind = \"offset\", size_parameter = \"limit\", total = \"total\"{largest} }}\n\
+             filter = {{ since = \"from\", until = \"to\", format = \"epoch\" }}\n",
+            server.orders()
+        ),
+    );
+    work
+}
+
+const CUT: &str = ", largest = 10";
+
+/// An order each second, so that every seam has records on both sides, and several in one second.
+fn seconds() -> Vec<i64> {
+    (0..300).chain([1000; 6]).map(|second| START + second).collect()
+}
+
+#[test]
+fn a_list_beyond_the_largest_offset_comes_whole_and_each_order_once() {
+    // One server counts all; the other, as some do, no further than its largest offset.
+    for counts_to in [usize::MAX, LARGEST] {
+        let server = shop(seconds(), counts_to, 0);
+        let work = workspace(&server, CUT);
+        let summary = work.etl(&["run"]).published();
+        assert_eq!(summary["records_read"], 306, "{summary}");
+        let completeness = &summary["completeness"];
+        let shown = ["status", "by", "claimed", "read", "distinct"].map(|key| completeness[key].to_string());
+        assert_eq!(shown, ["\"proven\"", "\"total\"", "306", "306", "306"]);
+        let skus: Vec<_> = (1..=306).map(|number| format!("O{number}")).collect();
+        let loaded = work.query("SELECT order_id FROM fact_order ORDER BY CAST(order_id[2:] AS INTEGER)");
+        assert_eq!(loaded, skus);
+        assert!(server.asked().len() < 900, "{}", server.asked().len());
+        work.etl(&["run"]).unchanged();
+    }
+}
+
+#[test]
+fn a_closed_window_is_cut_between_its_ends() {
+    let server = shop(seconds(), usize::MAX, 0);
+    let work = workspace(&server, CUT);
+    let run = ["run", "--since", "2026-01-01T00:01:40Z", "--until", "2026-01-01T00:03:20Z"];
+    work.etl(&run).published();
+    let ids: Vec<_> = (101..=200).map(|number| format!("O{number}")).collect();
+    assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY ALL"), ids);
+    let ends = |name: &'static str| server.asked().iter().map(|asked| asked.parameter(name).parse::<i64>().unwrap()).collect::<Vec<_>>();
+    assert_eq!((ends("from").into_iter().min(), ends("to").into_iter().max()), (Some(START + 99), Some(START + 201)));
+}
+
+#[test]
+fn a_short_list_is_read_at_once() {
+    let server = shop((0..9).map(|second| START + second).collect(), usize::MAX, 0);
+    let work = workspace(&server, CUT);
+    let summary = work.etl(&["run"]).published();
+    assert_eq!(summary["records_read"], 9);
+    assert_eq!(summary["completeness"]["claimed"], 9);
+    let offsets: Vec<_> = server.asked().iter().map(|asked| asked.parameter("offset").to_owned()).collect();
+    assert_eq!(offsets, ["0", "4"]);
+}
+
+#[test]
+fn what_can_not_be_read_or_is_not_there_ends_the_run() {
+    let crowded = (0..20).map(|second| START + second).chain([START + 30; 12]).collect();
+    for (seconds, hidden, largest, message) in [
+        (crowded, 0, CUT, "slices are not shorter than a second"),
+        (seconds(), 1, CUT, "the source claims 307 records, and its"),
+        (seconds(), 0, "", "the server answered 400"),
+    ] {
+        let server = shop(seconds, usize::MAX, hidden);
+        let work = workspace(&server, largest);
+        let ended = work.etl(&["run", "--log-format", "text"]);
+        assert!(ended.code == 3 && ended.stderr.contains(message), "{message}: {}", ended.stderr);
+        assert!(work.files("curated").is_empty());
+    }
+}
