@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, Optional, Union
+from typing import Any
 
 from airflow.sdk import Asset, BaseHook, BaseOperator, TaskGroup, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
@@ -34,7 +34,7 @@ _OUTPUT_VARIABLES = ("ETL_OUTPUT", "ETL_CONFIG")
 _OUTPUT_FLAGS = ("--output", "--config")
 
 
-def layer_asset(output: str, name: Optional[str] = None) -> Asset:
+def layer_asset(output: str, name: str | None = None) -> Asset:
     """The layer as an asset: `output` is the URL of a bucket, or a folder. DAGs with `schedule=[layer_asset(...)]` start when it changes."""
     uri = output if "://" in output else f"file://{os.path.abspath(output)}"
     return Asset(name=name or f"orders layer in {output}", uri=uri)
@@ -86,10 +86,10 @@ class EtlOperator(BaseOperator):
         self,
         *,
         arguments: Sequence[str],
-        home: Optional[str] = None,
-        env: Optional[Mapping[str, str]] = None,
-        etl_conn_id: Optional[str] = None,
-        binary: Optional[str] = None,
+        home: str | None = None,
+        env: Mapping[str, str] | None = None,
+        etl_conn_id: str | None = None,
+        binary: str | None = None,
         grace: float = 60.0,
         **kwargs: Any,
     ) -> None:
@@ -100,9 +100,9 @@ class EtlOperator(BaseOperator):
         self.etl_conn_id = etl_conn_id
         self.binary = binary
         self.grace = grace
-        self._process: Optional[Process] = None
+        self._process: Process | None = None
 
-    def execute(self, context: Any) -> Optional[dict[str, Any]]:
+    def execute(self, context: Any) -> dict[str, Any] | None:
         if isinstance(self.arguments, str):
             raise AirflowFailException("`arguments` is a list of texts, such as ['run', '--since', 'last']")
         # By the worker: the machine that parses the DAG is another one.
@@ -160,7 +160,7 @@ class EtlOperator(BaseOperator):
         beside = os.path.join(os.path.abspath(home), "etl")
         return beside if os.path.isfile(beside) and os.access(beside, os.X_OK) else find_binary()
 
-    def _conclude(self, ended: Ended, context: Any) -> Optional[dict[str, Any]]:
+    def _conclude(self, ended: Ended, context: Any) -> dict[str, Any] | None:
         """The state of the task."""
         if ended.outcome is Outcome.DONE and ended.status == "dry_run" and self.outlets:
             self._push(ended, context)
@@ -216,7 +216,7 @@ def _tell_assets(outlets: Sequence[Any], changes: Mapping[str, Any], events: Any
 class Windows:
     """A task for each window of whole days. `days` may be a template."""
 
-    days: Union[int, str] = 7
+    days: int | str = 7
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ def backfill_task_group(
     *,
     since: str,
     until: str,
-    split: Union[Windows, Shards] = Windows(),
+    split: Windows | Shards = Windows(),
     group_id: str = "backfill",
     parallel: int = 8,
     arguments: Sequence[str] = (),
@@ -260,7 +260,7 @@ def backfill_task_group(
         if isinstance(split, Windows):
 
             @task
-            def windows(since: str, until: str, days: Union[int, str]) -> list[list[str]]:
+            def windows(since: str, until: str, days: int | str) -> list[list[str]]:
                 """The arguments of each task."""
                 cut = cut_windows(since, until, int(days))
                 return [["run", "--since", start, "--until", end, *arguments] for start, end in cut]
@@ -273,7 +273,7 @@ def backfill_task_group(
 
         # A window without news is skipped, and so would be what follows it.
         @task(trigger_rule="none_failed", outlets=list(outlets))
-        def loaded(results: Sequence[Mapping[str, Any]], outlet_events: Any = None) -> dict[str, Any]:
+        def loaded(results: Any, outlet_events: Any = None) -> dict[str, Any]:
             """What all tasks published together."""
             changes = _changes(list(results))
             if changes["complete"] and not changes["run_ids"]:

@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 __all__ = ["NOTHING_NEW", "Ended", "LogLine", "Outcome", "Process", "runs_of"]
 
@@ -70,7 +70,7 @@ class Ended:
     """How a process ended: its exit code (below 0: the signal that killed it), and its result where it printed one."""
 
     code: int
-    result: Optional[dict[str, Any]]
+    result: dict[str, Any] | None
 
     @property
     def outcome(self) -> Outcome:
@@ -81,7 +81,7 @@ class Ended:
         return Outcome.RETRY if self.code < 0 or self.code in _RETRYABLE else Outcome.FAIL
 
     @property
-    def status(self) -> Optional[str]:
+    def status(self) -> str | None:
         """The `status` of the result, such as `published`."""
         return self.result.get("status") if self.result else None
 
@@ -102,16 +102,16 @@ class Process:
         self,
         command: Sequence[str],
         *,
-        environment: Optional[Mapping[str, str]] = None,
-        folder: Optional[str] = None,
+        environment: Mapping[str, str] | None = None,
+        folder: str | None = None,
         grace: float = 60.0,
     ) -> None:
         self._command = list(command)
         self._environment = {**(os.environ if environment is None else environment), **_PRESENTATION}
         self._folder = folder
         self._grace = grace
-        self._child: Optional[subprocess.Popen[bytes]] = None
-        self._stop_at: Optional[float] = None
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stop_at: float | None = None
         self._signalled = False
 
     def run(self, on_line: Callable[[LogLine], None]) -> Ended:
@@ -202,7 +202,7 @@ class _Pipes:
         if line:
             self._on_line(LogLine.parse(line))
 
-    def result(self) -> Optional[dict[str, Any]]:
+    def result(self) -> dict[str, Any] | None:
         """The last line of stdout, if it is an object of JSON; if not, it belongs to the log."""
         try:
             found = json.loads(self._last)
