@@ -114,7 +114,7 @@ class ProcessTest(WithProgram):
     def test_the_last_line_of_stdout_is_the_result_and_all_else_is_the_log(self):
         ended, lines = self.run_it(
             """
-            print('{"level":"WARN","message":"slow","timestamp":"T","page":3,"url":"u"}', file=sys.stderr)
+            print('{"level":"WARN","message":"slow","timestamp":"T","run_id":null,"page":3,"url":"u"}', file=sys.stderr)
             print("plain", file=sys.stderr)
             print("metrics", flush=True)
             print('{"run_id":"R1"}')
@@ -315,6 +315,12 @@ class OperatorTest(WithProgram):
                 credentials(connection(extra={**extra, "ETL_API_TOKEN": "hidden"}))
             self.assertNotIn("hidden", str(raised.exception))
 
+    def test_a_connection_that_can_not_be_used_fails_at_once(self):
+        self.ends(0, RUN)
+        BaseHook.connections = {"shop": connection(extra={"timeout": "3"})}
+        with self.assertRaisesRegex(FailedForGood, "timeout"):
+            self.execute(etl_conn_id="shop")
+
     def test_a_kill_of_the_task_ends_the_process(self):
         self.program(ProcessTest.SLOW)
         operator = EtlOperator(task_id="load", arguments=["run"], home=str(self.folder))
@@ -333,18 +339,25 @@ class OperatorTest(WithProgram):
             for name in ("ETL_OUTPUT", "ETL_CONFIG", "ETL_HOME"):
                 os.environ.pop(name, None)
             missing = {"home": str(self.folder / "none"), "binary": program}
-            for env, arguments in (({}, ()), ({"ETL_OUTPUT": "output"}, ()), ({}, ("--output", "output")), ({}, ("--output=x",))):
+            relative = {"ETL_OUTPUT": "output", "ETL_CONFIG": "etl.toml"}
+            for env, arguments in (({}, ()), (relative, ()), ({}, ("--output", "output")), ({"ETL_OUTPUT": "s3://b"}, ("--output=x",))):
                 with self.assertRaisesRegex(FailedForGood, "would be lost"):
                     self.execute(env=env, arguments=["run", *arguments], **missing)
             for env, arguments in (
                 ({"ETL_OUTPUT": "s3://bucket"}, ()),
                 ({}, ("--output", "/srv/output")),
                 ({}, ("--output=gs://bucket",)),
-                ({"ETL_CONFIG": "/etc/etl.toml"}, ()),
+                ({"ETL_OUTPUT": "output"}, ("--output", "/srv/output")),
             ):
                 folder = self.execute(env=env, arguments=["run", *arguments], **missing)["folder"]
                 self.assertFalse(os.path.exists(folder), "it was temporary")
-            self.assertEqual(os.path.realpath(self.execute()["folder"]), os.path.realpath(self.folder))
+            for env, arguments, options in (
+                ({}, (), {}),
+                ({"ETL_CONFIG": str(self.folder / "etl.toml")}, (), missing),
+                ({"ETL_CONFIG": "/srv/etl.toml"}, ("--config", str(self.folder / "etl.toml")), missing),
+            ):
+                folder = self.execute(env=env, arguments=["run", *arguments], **options)["folder"]
+                self.assertEqual(os.path.realpath(folder), os.path.realpath(self.folder))
 
     def test_a_text_in_place_of_a_list_is_refused(self):
         operator = EtlOperator(task_id="load", arguments="run --since last", home=str(self.folder))
@@ -361,12 +374,11 @@ class WindowsTest(unittest.TestCase):
         cut = cut_windows("2026-01-01", "2026-01-09", 4)
         self.assertEqual(cut, [("2026-01-01", "2026-01-05"), ("2026-01-05", "2026-01-09")])
         self.assertEqual(cut_windows("2026-02-27", "2026-03-02", 2)[-1], ("2026-03-01", "2026-03-02"))
-        self.assertEqual(cut_windows("2026-01-01", "2026-01-01", 4), [])
 
-    def test_what_would_never_end_is_refused(self):
-        for days in (0, -1):
+    def test_a_window_without_days_and_an_empty_range_are_refused(self):
+        for until, days in (("2026-01-09", 0), ("2026-01-09", -1), ("2026-01-01", 4), ("2025-12-31", 4)):
             with self.assertRaises(ValueError):
-                cut_windows("2026-01-01", "2026-01-09", days)
+                cut_windows("2026-01-01", until, days)
 
 
 if __name__ == "__main__":

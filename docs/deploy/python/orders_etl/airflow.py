@@ -29,10 +29,6 @@ _VARIABLE = re.compile(r"(ETL|AWS|AZURE|GOOGLE|OTEL)_[A-Z0-9_]+")
 # What a worker has in its environment for itself, secrets among it.
 _OF_AIRFLOW = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
 
-# Variables and flags that say where the layer is.
-_OUTPUT_VARIABLES = ("ETL_OUTPUT", "ETL_CONFIG")
-_OUTPUT_FLAGS = ("--output", "--config")
-
 
 def layer_asset(output: str, name: str | None = None) -> Asset:
     """The layer as an asset: `output` is the URL of a bucket, or a folder. DAGs with `schedule=[layer_asset(...)]` start when it changes."""
@@ -67,7 +63,7 @@ class EtlOperator(BaseOperator):
     """Runs `etl` with `arguments`; its result is the XCom, also if the task is skipped or fails.
 
     - `home`: the folder of etl.toml and .env, where `etl` works. By default ETL_HOME of the worker, else /srv/etl. If the worker has no such
-      folder, `etl` works in a temporary one, and the output must be a bucket or an absolute path.
+      folder, `etl` works in that of ETL_CONFIG, else in a temporary one; then the output must be a bucket or an absolute path.
     - `env`: more variables of the process. They are shown in the UI: no secrets.
     - `etl_conn_id`: the connection with the credentials, which go into the environment of the process and nowhere else.
     - `binary`: the program. By default `etl` in `home`, else the installed one, else the one on the PATH.
@@ -128,7 +124,10 @@ class EtlOperator(BaseOperator):
         found = {name: value for name, value in os.environ.items() if not name.startswith(_OF_AIRFLOW)}
         found.update({name: str(value) for name, value in (self.env or {}).items()})
         if self.etl_conn_id:
-            secrets = credentials(BaseHook.get_connection(self.etl_conn_id))
+            try:
+                secrets = credentials(BaseHook.get_connection(self.etl_conn_id))
+            except ValueError as mistake:
+                raise AirflowFailException(str(mistake)) from mistake
             for secret in filter(None, secrets.values()):
                 mask_secret(secret)
             found.update(secrets)
@@ -137,22 +136,25 @@ class EtlOperator(BaseOperator):
     def _folder(self, home: str, environment: Mapping[str, str]) -> AbstractContextManager[str]:
         if os.path.isdir(home):
             return nullcontext(home)
-        places = [environment[name] for name in _OUTPUT_VARIABLES if environment.get(name)] + self._flags()
-        if not any("://" in place or os.path.isabs(place) for place in places):
-            raise AirflowFailException(
-                f"this worker has no folder {home}: create it, or set ETL_OUTPUT to a bucket or an absolute path."
-                " In a temporary folder the output would be lost"
-            )
-        return tempfile.TemporaryDirectory(prefix="etl-")
+        config = self._flag("--config") or environment.get("ETL_CONFIG", "")
+        if os.path.isabs(config):
+            return nullcontext(os.path.dirname(config))
+        output = self._flag("--output") or environment.get("ETL_OUTPUT", "")
+        if "://" in output or os.path.isabs(output):
+            return tempfile.TemporaryDirectory(prefix="etl-")
+        raise AirflowFailException(
+            f"this worker has no folder {home}: create it, or set ETL_OUTPUT to a bucket or an absolute path."
+            " In a temporary folder the output would be lost"
+        )
 
-    def _flags(self) -> list[str]:
-        """The values of --output and --config."""
-        found, arguments = [], list(map(str, self.arguments))
+    def _flag(self, name: str) -> str:
+        """The value of a flag in the arguments, or an empty text."""
+        arguments = [str(argument) for argument in self.arguments]
         for argument, following in zip(arguments, [*arguments[1:], ""]):
             flag, equals, value = argument.partition("=")
-            if flag in _OUTPUT_FLAGS:
-                found.append(value if equals else following)
-        return found
+            if flag == name:
+                return value if equals else following
+        return ""
 
     def _binary(self, home: str) -> str:
         if self.binary:
@@ -232,6 +234,8 @@ def cut_windows(since: str, until: str, days: int) -> list[tuple[str, str]]:
     if days < 1:
         raise ValueError(f"a window has at least one day, and not {days}")
     start, end, found = date.fromisoformat(since), date.fromisoformat(until), []
+    if start >= end:
+        raise ValueError(f"the range is empty: it begins on {since} and ends before {until}")
     while start < end:
         following = min(start + timedelta(days=days), end)
         found.append((start.isoformat(), following.isoformat()))
@@ -262,7 +266,10 @@ def backfill_task_group(
             @task
             def windows(since: str, until: str, days: int | str) -> list[list[str]]:
                 """The arguments of each task."""
-                cut = cut_windows(since, until, int(days))
+                try:
+                    cut = cut_windows(since, until, int(days))
+                except ValueError as mistake:
+                    raise AirflowFailException(str(mistake)) from mistake
                 return [["run", "--since", start, "--until", end, *arguments] for start, end in cut]
 
             mapped = load.expand(arguments=windows(since, until, split.days))

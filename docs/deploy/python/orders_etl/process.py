@@ -58,7 +58,7 @@ class LogLine:
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls(logging.INFO, line)
         fields.pop("timestamp", None)
-        return cls(level, " ".join([str(message), *(f"{name}={_text(value)}" for name, value in fields.items())]))
+        return cls(level, " ".join([str(message), *(f"{name}={_text(value)}" for name, value in fields.items() if value is not None)]))
 
 
 def _text(value: Any) -> str:
