@@ -38,6 +38,15 @@ fn own_target() -> Option<String> {
     targets().contains(&target).then_some(target)
 }
 
+const STAND_IN: &str = r#"#!/bin/sh
+case "$*" in
+--version) echo etl 9.9.9 ;;
+'completions bash') echo complete ;;
+'man --dir '*) mkdir -p "$3" && echo page >"$3/etl.1" ;;
+*) exit 2 ;;
+esac
+"#;
+
 /// A release in a folder, behind a server, and a home to install it into.
 struct Release {
     work: Workspace,
@@ -46,19 +55,18 @@ struct Release {
 }
 
 impl Release {
-    /// Its binary is a stand-in that knows its version and its completions.
+    /// Its binary is a stand-in that knows its version, the completions of one shell, and a page of its manual.
     fn new() -> Option<Release> {
         let Some(target) = own_target() else {
             eprintln!("skipped: a release has no archive for this machine");
             return None;
         };
         let work = Workspace::new();
-        let program = "#!/bin/sh\ncase \"$*\" in --version) echo etl 9.9.9 ;; 'completions bash') echo complete ;; *) exit 2 ;; esac\n";
-        let binary = work.write("etl", program);
+        let binary = work.write("etl", STAND_IN);
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
         let packed = shell("docs/deploy/archive.sh", &[binary.to_str().unwrap(), &target, work.path("dist").to_str().unwrap()], &[]);
         assert_eq!(packed.code, 0, "{}", packed.stderr);
-        assert!(packed.stderr.contains("no etl.1: this binary has no `etl man`"), "{}", packed.stderr);
+        assert!(packed.stderr.contains("this binary has no `etl completions zsh`"), "{}", packed.stderr);
 
         let archive = format!("etl-{target}.tar.gz");
         let dist = work.path("dist");
@@ -158,13 +166,13 @@ fn the_installer_asks_for_an_address_that_can_be_trusted() {
 }
 
 #[test]
-fn an_archive_holds_the_binary_its_licence_and_its_completions() {
+fn an_archive_holds_the_binary_its_licence_its_completions_and_its_manual() {
     let Some(release) = Release::new() else { return };
     let listed = Command::new("tar").arg("-tzf").arg(release.work.path(&format!("dist/{}", release.archive))).output().unwrap();
     let listed = support::ended(listed);
     let folder = release.archive.trim_end_matches(".tar.gz");
     let files: BTreeSet<String> = listed.stdout.lines().filter(|line| !line.ends_with('/')).map(str::to_owned).collect();
-    let expected = ["etl", "LICENSE", "README.md", "CHANGELOG.md", ".env.example", "completions/etl.bash"];
+    let expected = ["etl", "LICENSE", "README.md", "CHANGELOG.md", ".env.example", "completions/etl.bash", "man/etl.1"];
     let expected: BTreeSet<String> = expected.iter().map(|name| format!("{folder}/{name}")).collect();
     assert_eq!(files, expected);
 }
