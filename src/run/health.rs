@@ -143,7 +143,7 @@ mod tests {
     fn each_reason_is_told_once_and_the_most_urgent_first() {
         let failing = FailingCheck { name: "c".into(), severity: Severity::Error, violations: 1, run_id: "r2".into() };
         let warning = FailingCheck { severity: Severity::Warn, ..failing.clone() };
-        assert_eq!(whys(Status::Unchanged, &[warning.clone()], &[]), Vec::<String>::new());
+        assert_eq!(whys(Status::Unchanged, std::slice::from_ref(&warning), &[]), Vec::<String>::new());
         assert_eq!(whys(Status::Locked, &[], &[]), Vec::<String>::new());
         let both = [alert(AlertKind::SourceFailed, "r2"), alert(AlertKind::DroppedShare, "r1")];
         let failed = "the last run ended as extract_failed (run r2)";
