@@ -19,6 +19,7 @@ mod explain;
 mod extract;
 mod job;
 mod kept_record;
+mod layer_report;
 mod layer_status;
 mod ledger;
 mod manifest;
@@ -55,6 +56,7 @@ pub use explain::{
     WarehouseRows, explain,
 };
 pub use job::{OrdersFrom, Outcome, Request, execute};
+pub use layer_report::{LayerReportRequest, layer_facts, refuse_report_in_layer};
 pub use layer_status::{
     CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RawInShort, RunInShort, ShopInShort, layer_status,
 };
