@@ -30,7 +30,7 @@ pub(super) fn count(value: u64) -> String {
 /// An amount of ten-thousandths, to the last digit: `-1,234.50`.
 pub(super) fn money(units: i128, decimals: Decimals) -> String {
     let text = units_text(units);
-    let (whole, fraction) = text.split_once('.').unwrap_or((&text, "0000"));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text.as_str(), "0000"));
     let shown = match decimals {
         Decimals::Two => fraction.get(..2).unwrap_or(fraction),
         Decimals::Four => fraction,

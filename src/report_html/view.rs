@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::{PageError, picture::Picture};
+use super::{
+    PageError,
+    picture::{Mark, Picture},
+};
 
 /// Whether something is good or bad, for its colour and its sign.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -57,6 +60,15 @@ impl Section {
     pub(super) fn new(id: &'static str, title: &'static str) -> Section {
         Section { id, title, texts: Vec::new(), figures: Vec::new(), tables: Vec::new() }
     }
+
+    /// Adds a table; of one without rows only its note.
+    pub(super) fn push(&mut self, table: Table) {
+        if table.rows.is_empty() {
+            self.texts.push(table.note);
+        } else {
+            self.tables.push(table);
+        }
+    }
 }
 
 /// What a picture is like: the templates lay it out by that.
@@ -108,6 +120,12 @@ pub(super) struct Legend {
     /// The class of the marks.
     pub(super) mark: &'static str,
     pub(super) text: &'static str,
+}
+
+impl Legend {
+    pub(super) fn new(mark: Mark, text: &'static str) -> Legend {
+        Legend { mark: mark.class(), text }
+    }
 }
 
 /// How the cells of a column stand.

@@ -24,8 +24,7 @@ const WEEKDAYS: [(usize, &str); 3] = [(0, "Mon"), (2, "Wed"), (4, "Fri")];
 pub(super) fn section(facts: &LayerFacts) -> Made {
     let mut section = Section::new("coverage", "Coverage");
     section.figures.push(days_with_rows(facts)?);
-    let sources = facts.ledger.sources.iter().rev();
-    for (place, source) in sources.clone().take(MOST_CALENDARS).enumerate() {
+    for (place, source) in facts.ledger.sources.iter().rev().take(MOST_CALENDARS).enumerate() {
         section.figures.push(of_source(facts, source, place)?);
     }
     if facts.ledger.sources.is_empty() {
@@ -61,7 +60,7 @@ fn days_with_rows(facts: &LayerFacts) -> Result<Figure, PageError> {
         title: "Days with rows".to_owned(),
         desc: format!("{with} of {} days from {} to {} have rows.", days.len(), facts.days.first, facts.days.last),
         plots: years(&marked)?,
-        legend: vec![legend(Mark::Accent, "has rows"), legend(Mark::Bad, "no rows")],
+        legend: vec![Legend::new(Mark::Accent, "has rows"), Legend::new(Mark::Bad, "no rows")],
         table: Some(table),
     })
 }
@@ -81,7 +80,7 @@ fn of_source(facts: &LayerFacts, source: &SourceCoverage, place: usize) -> Resul
         title: format!("Loaded from {}", identity.source),
         desc: format!("Windows on {}, profile {}: {intervals} loaded completely, {holes} between them.", identity.cursor, identity.profile),
         plots: years(&marked)?,
-        legend: vec![legend(Mark::Good, "loaded"), legend(Mark::Warn, "loaded in part"), legend(Mark::Bad, "gap")],
+        legend: vec![Legend::new(Mark::Good, "loaded"), Legend::new(Mark::Warn, "loaded in part"), Legend::new(Mark::Bad, "gap")],
         table: Some(intervals_table(&covered, &gaps)),
     })
 }
@@ -96,7 +95,7 @@ fn intervals_table(covered: &[Interval], gaps: &[Interval]) -> Table {
         table.push(since, vec![Cell::text(instant(interval.end)), Cell::text(*state)]);
     }
     if all.len() > MOST_INTERVALS {
-        table.note = format!("{} of {} intervals.", MOST_INTERVALS, count(all.len() as u64));
+        table.note = format!("{MOST_INTERVALS} of {} intervals.", count(all.len() as u64));
     }
     table
 }
@@ -117,7 +116,7 @@ fn mark_of(dt: Dt, covered: &[Interval], gaps: &[Interval]) -> Option<Mark> {
 /// A calendar for each year.
 fn years(marked: &[(Dt, Mark)]) -> Result<Vec<Plot>, PageError> {
     let same_year = |(one, _): &(Dt, Mark), (other, _): &(Dt, Mark)| Civil::of(*one).year == Civil::of(*other).year;
-    let plot = |days: &[(Dt, Mark)]| {
+    let plot = |days: &[(Dt, Mark)]| -> Result<Plot, PageError> {
         let first = days.first().map(|(dt, _)| *dt);
         let rows = WEEKDAYS.iter().map(|(row, name)| Tick { at: percent(*row as i128 * 2 + 1, 14), text: (*name).to_owned() });
         Ok(Plot {
@@ -136,10 +135,6 @@ fn months(dt: Dt) -> Ticks {
     let columns = i128::from(weeks_of_year(dt));
     let firsts = (1..=12).filter_map(|month| format!("{year}-{month:02}-01").parse::<Dt>().ok());
     firsts.map(|first| Tick { at: percent(i128::from(column(first)), columns), text: Civil::of(first).month_name().to_owned() }).collect()
-}
-
-fn legend(mark: Mark, text: &'static str) -> Legend {
-    Legend { mark: mark.class(), text }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::runs;
 use crate::{
+    net::redact,
     report::{Quarantined, Sample},
     report_html::{
         LayerFacts,
@@ -31,10 +32,9 @@ pub(super) fn section(facts: &LayerFacts) -> Section {
         table.push(reason, vec![Cell::number(count(dropped)), Cell::number(count(runs))]);
     }
     if table.rows.is_empty() {
-        section.texts.push("None of them has dropped anything.".to_owned());
-    } else {
-        section.tables.push(table);
+        "None of them has dropped anything.".clone_into(&mut table.note);
     }
+    section.push(table);
     section.tables.extend(facts.quarantined.iter().map(samples));
     section
 }
@@ -67,8 +67,11 @@ fn samples(of_run: &Quarantined) -> Table {
 /// The beginning of a record.
 fn record(sample: &Sample) -> String {
     let record = sample.record.as_ref().map_or_else(|| sample.record_base64.as_deref().unwrap_or_default(), |record| record.get());
-    match record.char_indices().nth(LONGEST_RECORD) {
+    // Before it is cut: a part of a secret would not be found.
+    let record = redact::text(record);
+    let cut = record.char_indices().nth(LONGEST_RECORD);
+    match cut {
         Some((end, _)) => format!("{}…", record.get(..end).unwrap_or_default()),
-        None => record.to_owned(),
+        None => record.into_owned(),
     }
 }

@@ -101,6 +101,7 @@ impl Currencies {
     fn note(&self) -> String {
         match self.hidden() {
             0 => String::new(),
+            1 => "One more currency has no column here. ".to_owned(),
             hidden => format!("{} more currencies have no column here. ", count(hidden as u64)),
         }
     }

@@ -21,7 +21,7 @@ pub(super) fn section(facts: &LayerFacts) -> Made {
     }
     let bars: Vec<Bar> = facts.runs.iter().rev().map(|run| Some((milliseconds(run), mark(run.status)))).collect();
     let scale = Scale::of(bars.iter().flatten().map(|(value, _)| *value));
-    let end = |run: Option<&Summary>| run.map(|run| day(run)).unwrap_or_default();
+    let end = |run: Option<&Summary>| run.map(day).unwrap_or_default();
     let columns =
         vec![Tick { at: "0.00".to_owned(), text: end(facts.runs.last()) }, Tick { at: "100.00".to_owned(), text: end(facts.runs.first()) }];
     let failed = facts.runs.iter().filter(|run| tone(run.status) == Tone::Bad).count();
@@ -36,7 +36,11 @@ pub(super) fn section(facts: &LayerFacts) -> Made {
             rows: scale.ticks(|mark| short(mark, 1000)),
             columns,
         }],
-        legend: vec![legend(Mark::Good, "published or unchanged"), legend(Mark::Quiet, "dry run or locked"), legend(Mark::Bad, "failed")],
+        legend: vec![
+            Legend::new(Mark::Good, "published or unchanged"),
+            Legend::new(Mark::Quiet, "dry run or locked"),
+            Legend::new(Mark::Bad, "failed"),
+        ],
         table: Some(table(&facts.runs)),
     });
     Ok(section)
@@ -45,7 +49,7 @@ pub(super) fn section(facts: &LayerFacts) -> Made {
 /// How many of the runs are shown.
 pub(super) fn shown(facts: &LayerFacts) -> String {
     match (facts.runs.len(), facts.runs_recorded) {
-        (0, _) => "No run has been recorded here.".to_owned(),
+        (0, 0) => "No run has been recorded here.".to_owned(),
         (shown, all) if shown >= all => format!("{}, all that are recorded.", counted(shown as u64, "run")),
         (shown, all) => format!("The latest {} of {} that are recorded.", count(shown as u64), counted(all as u64, "run")),
     }
@@ -130,8 +134,4 @@ fn mark(status: Status) -> Mark {
         Tone::Bad => Mark::Bad,
         Tone::Plain => Mark::Quiet,
     }
-}
-
-fn legend(mark: Mark, text: &'static str) -> Legend {
-    Legend { mark: mark.class(), text }
 }

@@ -16,8 +16,8 @@ const MOST_SOURCES: usize = 100;
 
 pub(super) fn section(facts: &LayerFacts) -> Section {
     let mut section = Section::new("sources", "Sources");
-    section.tables.push(coverage(facts));
-    section.tables.push(completeness(facts));
+    section.push(coverage(facts));
+    section.push(completeness(facts));
     section
 }
 

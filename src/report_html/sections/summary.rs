@@ -50,7 +50,7 @@ pub(super) fn tiles(facts: &LayerFacts, currencies: &Currencies) -> Vec<Tile> {
     tiles.push(Tile { label: "Days with rows".to_owned(), figure: count(partitions.len() as u64), detail: range });
     if let Some(run) = facts.runs.iter().find(|run| run.status.is_success()) {
         let finished = instant(run.finished_at);
-        let (day, time) = finished.split_once(' ').unwrap_or((&finished, ""));
+        let (day, time) = finished.split_once(' ').unwrap_or((finished.as_str(), ""));
         tiles.push(Tile { label: "Last success".to_owned(), figure: day.to_owned(), detail: format!("{time} UTC") });
     }
     tiles
