@@ -44,7 +44,7 @@ fn count(csv: &[u8], path: &Path) -> Result<OrderCounts, LayerError> {
         }
         let field = |place: usize| record.get(place).unwrap_or_default();
         let currency = String::from_utf8_lossy(field(currency));
-        match orders.get_mut(currency.as_ref()) {
+        match orders.get_mut(&*currency) {
             Some(known) => {
                 if !known.contains(field(order_id)) {
                     known.insert(field(order_id).to_vec());

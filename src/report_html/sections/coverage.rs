@@ -32,10 +32,10 @@ pub(super) fn section(facts: &LayerFacts) -> Made {
     }
     let hidden = facts.ledger.sources.len().saturating_sub(MOST_CALENDARS);
     if hidden > 0 {
-        let sources = counted(hidden as u64, "more source");
+        let hidden = count(hidden as u64);
         section
             .texts
-            .push(format!("{sources} that were loaded longer ago have no calendar here; the section on sources lists their gaps."));
+            .push(format!("Sources that were loaded longer ago ({hidden}) have no calendar. The table of sources has their gaps."));
     }
     Ok(section)
 }

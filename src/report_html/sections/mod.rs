@@ -52,7 +52,7 @@ pub(super) fn page(facts: &LayerFacts) -> Result<Page, PageError> {
     })
 }
 
-/// The currencies of a layer: those with the most shown days first.
+/// The currencies of a layer: those with the most days first.
 struct Currencies {
     /// Each with the revenue of all days, and how its amounts are written.
     all: Vec<CurrencyOfLayer>,

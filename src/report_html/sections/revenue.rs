@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// The most currencies that are listed.
+const MOST_LISTED: usize = 200;
+
 pub(super) fn section(facts: &LayerFacts, currencies: &Currencies) -> Made {
     let mut section = Section::new("revenue", "Revenue");
     let days = facts.days.all();
@@ -28,9 +31,12 @@ pub(super) fn section(facts: &LayerFacts, currencies: &Currencies) -> Made {
     });
     let mut sums =
         Table::new("Revenue of all days, by currency", vec![Column::text("Currency"), Column::number("Days"), Column::number("Revenue")]);
-    for currency in &currencies.all {
+    for currency in currencies.all.iter().take(MOST_LISTED) {
         let cells = vec![Cell::number(count(currency.days as u64)), Cell::number(money(currency.revenue, currency.decimals))];
         sums.push(currency_name(&currency.code), cells);
+    }
+    if currencies.all.len() > MOST_LISTED {
+        sums.note = format!("{MOST_LISTED} of {} currencies.", count(currencies.all.len() as u64));
     }
     section.tables.push(sums);
     Ok(section)
