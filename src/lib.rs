@@ -16,6 +16,7 @@
 //! | [`store`] | a folder or a bucket: objects, the log of commits, the files that it projects, leases |
 //! | [`net`] | what every user of the network shares: client, TLS, proxies, retry policy, rate limits, redaction |
 //! | [`report`] | what a run says of itself |
+//! | [`report_html`] | the layer as one HTML page |
 //! | [`warehouse`] | SQL for Redshift |
 //! | [`demo`] | the embedded API |
 //! | [`settings`] | flags, environment, `.env`, `etl.toml` |
@@ -36,6 +37,7 @@ pub mod model;
 pub mod net;
 pub mod normalize;
 pub mod report;
+pub mod report_html;
 pub mod run;
 pub mod settings;
 pub mod source;

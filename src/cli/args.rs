@@ -35,6 +35,8 @@ pub(super) enum Command {
     Runs(RunsArgs),
     /// Whether the layer is complete and healthy, on one screen
     Status(StatusArgs),
+    /// The layer as one HTML file: revenue, coverage, runs, checks, drops
+    Report(ReportArgs),
     /// One order: its rows, every version that runs brought and why it won or lost, drops and checks
     Explain(ExplainArgs),
     /// Dropped records, by run and reason; `etl quarantine replay RUN_ID` loads them after you correct them
@@ -89,6 +91,7 @@ impl Command {
             Command::Check(args) => args.settings.flags.clone(),
             Command::Runs(args) => args.config().flags.clone(),
             Command::Status(args) => args.config.flags.clone(),
+            Command::Report(args) => args.config.flags.clone(),
             Command::Explain(args) => args.config.flags.clone(),
             Command::Quarantine(QuarantineArgs { what: Some(QuarantineCommand::Replay { job, .. }), .. }) => job.flags.clone(),
             Command::Quarantine(args) => args.config.flags.clone(),
@@ -461,6 +464,21 @@ pub(super) enum SourcesCommand {
 pub(super) struct StatusArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ReportArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// The file; - is stdout
+    #[arg(short = 'o', long, value_name = "FILE", default_value = "report.html")]
+    pub(super) file: PathBuf,
+    /// Number of runs, the latest first
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(super) limit: usize,
+    /// Number of days, the latest first
+    #[arg(long, value_name = "N", default_value_t = 731)]
+    pub(super) days: usize,
 }
 
 #[derive(Args, Debug)]

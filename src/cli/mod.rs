@@ -21,6 +21,7 @@ mod progress;
 mod quarantine;
 mod rebuild;
 mod redshift;
+mod report;
 mod rewrite;
 mod run;
 mod runs;
@@ -92,6 +93,7 @@ fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<
         Command::Check(args) => check::run(args, display, cancel),
         Command::Runs(args) => runs::run(args, display),
         Command::Status(args) => status::run(args, display),
+        Command::Report(args) => report::run(args, display, cancel),
         Command::Quarantine(args) => quarantine::run(args, display, cancel),
         Command::Explain(args) => explain::run(args, display, cancel),
         Command::Alerts(args) => alerts::run(args, display),

@@ -14,6 +14,7 @@ mod index;
 mod lineage;
 mod merge;
 mod moves;
+mod order_counts;
 mod order_totals;
 mod parquet;
 mod present_orders;
@@ -42,6 +43,7 @@ pub use lineage::{
 };
 pub use merge::{MergeCounts, MergeRules, MergedContent, MergedPartition, merge_partition};
 pub use moves::{BestVersions, best_versions};
+pub use order_counts::{OrderCounts, order_counts};
 pub use order_totals::{MergedOrderTotals, OrderTotalsMerge, StoredOrderTotals, order_totals_header};
 pub use present_orders::{PresentOrders, PresentOrdersBuilder};
 pub use prices::{PriceBook, RunPrices, SlipFactor, SlippedLine};

@@ -160,8 +160,8 @@ fn refuse_empty_window(settings: &Settings) -> Result<(), RequestError> {
     }
 }
 
-/// Fails for a folder of the layer: a file there would be loaded into the warehouse.
-fn refuse_layer(output: &Output, folder: &Path) -> Result<(), RequestError> {
+/// Fails for a path in the layer: a file there would be loaded into the warehouse.
+pub(super) fn refuse_layer(output: &Output, folder: &Path) -> Result<(), RequestError> {
     let absolute = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
     let folder = absolute(folder);
     let is_in_layer =

@@ -20,6 +20,7 @@ mod extract;
 mod health;
 mod job;
 mod kept_record;
+mod layer_report;
 mod layer_status;
 mod ledger;
 mod manifest;
@@ -57,6 +58,7 @@ pub use explain::{
 };
 pub use health::Unhealthy;
 pub use job::{OrdersFrom, Outcome, Request, execute};
+pub use layer_report::{LayerReportRequest, layer_facts, refuse_report_in_layer};
 pub use layer_status::{
     CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RawInShort, RunInShort, ShopInShort, layer_status,
 };

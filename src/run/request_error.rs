@@ -105,6 +105,19 @@ pub enum RequestError {
         "{0} holds no layer: no partition and no dimension. Run `etl run` first, or name the output of the runs: etl check --output DIR"
     )]
     NothingToCheck(String),
+    /// There is no layer to report on.
+    #[error(
+        "{0} holds no partition, so there is nothing to report on. Run `etl run` first, or name the output of the runs: etl report --output DIR. `etl runs` lists runs that failed"
+    )]
+    NothingToReport(String),
+    /// A report in a folder of the layer.
+    #[error("{}: its folder is a part of the layer, and a warehouse would load the report from there; name another file with -o", .0.display())]
+    ReportInLayer(PathBuf),
+    /// The state of a layer is lost.
+    #[error(
+        "{0} has partitions, and its state does not know them, so that their rows and revenue are unknown. Rebuild it first: etl check --rebuild-state"
+    )]
+    UnknownLayer(String),
     /// A rewrite would lose values.
     #[error("the rewrite would lose values: {}. `etl rewrite --dry-run` counts them, `etl rewrite --force` loses them", lost(.0))]
     ValuesLost(BTreeMap<String, u64>),

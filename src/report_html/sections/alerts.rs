@@ -1,0 +1,32 @@
+//! The alerts that are open; no section where none is.
+
+use crate::{
+    model::parse_time_text,
+    report_html::{
+        LayerFacts,
+        numbers::instant,
+        view::{Badge, Cell, Column, Section, Table, Tone},
+    },
+};
+
+pub(super) fn section(facts: &LayerFacts) -> Option<Section> {
+    if facts.open_alerts.is_empty() {
+        return None;
+    }
+    let columns =
+        vec![Column::text("Alert"), Column::text("Kind"), Column::text("Since (UTC)"), Column::text("Run"), Column::text("Message")];
+    let mut table = Table::new("Open alerts", columns);
+    for (place, alert) in facts.open_alerts.iter().enumerate() {
+        let tone = if alert.kind.is_critical() { Tone::Bad } else { Tone::Warn };
+        let cells = vec![
+            Cell::badge(Badge { tone, text: alert.kind.as_str().replace('_', " ") }),
+            Cell::text(parse_time_text(&alert.since).map_or_else(|| alert.since.clone(), instant)),
+            Cell::text(alert.run_id.clone()),
+            Cell::text(alert.message.clone()),
+        ];
+        table.push((place + 1).to_string(), cells);
+    }
+    let mut section = Section::new("alerts", "Open alerts");
+    section.tables.push(table);
+    Some(section)
+}

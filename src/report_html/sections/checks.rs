@@ -1,0 +1,124 @@
+//! The checks: what each found when it last ran, with violating rows, and its results over the shown runs.
+
+use std::collections::BTreeMap;
+
+use super::runs;
+use crate::{
+    check::{CheckResult, SAMPLE_ROWS},
+    model::Severity,
+    report::Summary,
+    report_html::{
+        LayerFacts, PageError,
+        numbers::{count, counted},
+        picture::{Mark, Picture},
+        view::{Badge, Cell, Column, Made, Section, Table, Tone},
+    },
+};
+
+/// The most checks that are listed.
+const MOST_CHECKS: usize = 100;
+
+/// The most characters of a violating row.
+const LONGEST_ROW: usize = 300;
+
+pub(super) fn section(facts: &LayerFacts) -> Made {
+    let mut section = Section::new("checks", "Checks");
+    let names = names(&facts.runs);
+    if names.is_empty() {
+        section.texts.push("None of the shown runs has run a check.".to_owned());
+        return Ok(section);
+    }
+    section.texts.push(format!("{} The history of a check goes from the oldest of these runs to the latest.", runs::shown(facts)));
+    let columns = vec![
+        Column::text("Check"),
+        Column::text("Last result"),
+        Column::text("Severity"),
+        Column::number("Violations"),
+        Column::text("History"),
+    ];
+    let mut table = Table::new("Checks, those of the latest run first", columns);
+    let mut failing = Vec::new();
+    for name in names.iter().take(MOST_CHECKS) {
+        let Some((run, check)) = last_result(&facts.runs, name) else { continue };
+        table.push(*name, cells(&facts.runs, name, check)?);
+        failing.extend((!check.passed).then(|| rows_of(run, check)));
+    }
+    if names.len() > MOST_CHECKS {
+        table.note = format!("{MOST_CHECKS} of {} checks.", count(names.len() as u64));
+    }
+    section.tables.push(table);
+    section.tables.extend(failing);
+    Ok(section)
+}
+
+/// The checks that any of the runs ran, in the order of the latest run.
+fn names(runs: &[Summary]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for check in runs.iter().flat_map(|run| &run.checks) {
+        if !names.contains(&check.name.as_str()) {
+            names.push(&check.name);
+        }
+    }
+    names
+}
+
+/// What a check found in the latest run that ran it.
+fn last_result<'r>(runs: &'r [Summary], name: &str) -> Option<(&'r Summary, &'r CheckResult)> {
+    runs.iter().find_map(|run| Some((run, result_in(run, name)?)))
+}
+
+fn result_in<'r>(run: &'r Summary, name: &str) -> Option<&'r CheckResult> {
+    run.checks.iter().find(|check| check.name == name)
+}
+
+fn cells(runs: &[Summary], name: &str, last: &CheckResult) -> Result<Vec<Cell>, PageError> {
+    let results: Vec<_> = runs.iter().rev().map(|run| result_in(run, name)).collect();
+    let fields: Vec<_> = results.iter().map(|result| result.map_or(Mark::Quiet, mark)).collect();
+    let ran = results.iter().flatten().count();
+    let violated = results.iter().flatten().filter(|result| !result.passed).count();
+    let words = format!("passed {} of {}", count((ran - violated) as u64), counted(ran as u64, "run"));
+    Ok(vec![
+        Cell::badge(result_badge(last)),
+        Cell::text(last.severity.as_str()),
+        Cell::number(count(last.violations)),
+        Cell::picture(Picture::strip(&fields)?, words),
+    ])
+}
+
+fn result_badge(check: &CheckResult) -> Badge {
+    match (check.passed, check.severity) {
+        (true, _) => Badge { tone: Tone::Good, text: "passed".to_owned() },
+        (false, Severity::Warn) => Badge { tone: Tone::Warn, text: "violated".to_owned() },
+        (false, Severity::Error) => Badge { tone: Tone::Bad, text: "failed".to_owned() },
+    }
+}
+
+fn mark(check: &CheckResult) -> Mark {
+    match (check.passed, check.severity) {
+        (true, _) => Mark::Good,
+        (false, Severity::Warn) => Mark::Warn,
+        (false, Severity::Error) => Mark::Bad,
+    }
+}
+
+/// The violating rows of a check, as the report of its run has them.
+fn rows_of(run: &Summary, check: &CheckResult) -> Table {
+    let mut table = Table::new(format!("Rows that violate {}", check.name), vec![Column::text("Row"), Column::text("Values")]);
+    for (place, row) in check.sample.iter().take(SAMPLE_ROWS).enumerate() {
+        table.push((place + 1).to_string(), vec![Cell::code(row_text(row))]);
+    }
+    let of = format!("{} of {} in run {}.", table.rows.len(), counted(check.violations, "violation"), run.run_id);
+    let has_more = check.rows_kept.is_some_and(|rows| rows > table.rows.len() as u64);
+    let file = check.file.as_ref().filter(|_| has_more).map(|file| format!(" More of them: {file}")).unwrap_or_default();
+    table.note = format!("{of}{file}");
+    table
+}
+
+fn row_text(row: &BTreeMap<String, Option<String>>) -> String {
+    let values = row.iter().map(|(column, value)| format!("{column}={}", value.as_deref().unwrap_or("NULL")));
+    let text = values.collect::<Vec<_>>().join("  ");
+    match text.char_indices().nth(LONGEST_ROW) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}

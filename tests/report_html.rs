@@ -1,0 +1,346 @@
+//! `etl report`: one HTML file that is whole, says what the layer holds to the last digit, escapes every value, and needs no network.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+#[path = "support/lake.rs"]
+mod lake;
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    process::Command,
+};
+
+use lake::Lake;
+use serde_json::Value;
+use support::{Workspace, buckets::S3Server, ended, order, tool};
+
+/// Elements that have no end.
+const VOID: [&str; 1] = ["meta"];
+
+/// The page that `etl report` makes here.
+#[track_caller]
+fn report(work: &Workspace, args: &[&str]) -> String {
+    let ended = work.etl(&[&["report"], args].concat());
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let page = work.read("report.html");
+    let summary: Value = ended.summary();
+    assert_eq!((&summary["report"], &summary["bytes"]), (&"report.html".into(), &page.len().into()));
+    assert_whole(&page);
+    page
+}
+
+/// Every element ends, ids are unique and what refers to one finds it; nothing comes from elsewhere, and nothing runs.
+#[track_caller]
+fn assert_whole(page: &str) {
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"), "{}", &page[..200]);
+    let (mut open, mut ids, mut wanted) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    for tag in page.split('<').skip(2) {
+        let (tag, _) = tag.split_once('>').unwrap_or_else(|| panic!("a tag does not end: {tag}"));
+        let name = tag.split([' ', '/']).find(|part| !part.is_empty()).unwrap();
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name), "<{tag}>");
+        } else if !tag.ends_with('/') && !VOID.contains(&name) {
+            open.push(name);
+        }
+        for attribute in [" id=\"", " href=\"#", " aria-labelledby=\""] {
+            let Some((_, value)) = tag.split_once(attribute) else { continue };
+            for id in value.split('"').next().unwrap().split(' ') {
+                if attribute == " id=\"" {
+                    assert!(ids.insert(id), "{id} stands twice");
+                } else {
+                    wanted.insert(id);
+                }
+            }
+        }
+    }
+    assert_eq!(open, Vec::<&str>::new());
+    assert!(wanted.is_subset(&ids) && !wanted.is_empty(), "{:?}", wanted.difference(&ids));
+    for foreign in ["http://", "https://", "src=", "<script", "<link", "@import", "javascript:", "onload", "url(h"] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    // Each picture has words, and its data as a table.
+    assert!(page.contains("<svg class=\"shapes\" role=\"img\" aria-labelledby="));
+    assert!(page.matches("<figure").count() <= page.matches("<details>").count());
+}
+
+/// The rows of the table with this caption: their cells as they stand there.
+#[track_caller]
+fn rows<'p>(page: &'p str, caption: &str) -> Vec<Vec<&'p str>> {
+    let start = page.find(&format!("<caption>{caption}</caption>")).unwrap_or_else(|| panic!("no table `{caption}`"));
+    let body = page[start..].split_once("<tbody>").unwrap().1.split_once("</tbody>").unwrap().0;
+    let cells = |row: &'p str| {
+        let cells = row.split("</t").filter(|cell| cell.contains("<t"));
+        cells.map(|cell| cell.rsplit_once('>').unwrap().1).collect::<Vec<_>>()
+    };
+    body.split("<tr>").skip(1).map(cells).collect()
+}
+
+/// An amount as a person reads it: `-1,234.5000` for `-1234.5000`.
+fn grouped(amount: &str) -> String {
+    let (whole, fraction) = amount.split_once('.').unwrap();
+    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+    let mut groups: Vec<&str> = digits.as_bytes().rchunks(3).map(|group| std::str::from_utf8(group).unwrap()).collect();
+    groups.reverse();
+    format!("{sign}{}.{fraction}", groups.join(","))
+}
+
+/// The table of revenue by currency, compared with the rows of `curated/`.
+#[track_caller]
+fn assert_revenue(work: &Workspace, page: &str) {
+    let stored = work.query("SELECT coalesce(currency, 'no currency'), count(DISTINCT dt), sum(line_total) FROM fact_order GROUP BY ALL");
+    let expected: BTreeMap<_, _> = stored
+        .iter()
+        .map(|row| row.split('|').map(str::to_owned).collect::<Vec<_>>())
+        .map(|row| (row[0].clone(), (row[1].clone(), grouped(&row[2]))))
+        .collect();
+    let shown = rows(page, "Revenue of all days, by currency");
+    assert_eq!(shown.len(), expected.len(), "{shown:?}");
+    for row in shown {
+        let (days, amount) = &expected[row[0]];
+        // Two decimals where the others are zero on all days.
+        let is_exact = row[2] == amount || format!("{}00", row[2]) == *amount;
+        assert!(row[1] == days && is_exact, "{row:?}: {days} {amount}");
+    }
+}
+
+#[test]
+fn the_report_of_the_demo_is_whole_and_has_its_revenue_to_the_last_digit() {
+    let work = Workspace::new();
+    work.etl(&["demo", "--output", "output"]).published();
+    let page = report(&work, &[]);
+    assert_revenue(&work, &page);
+    for id in ["revenue", "orders", "coverage", "runs", "checks", "drops", "changes", "partitions", "sources"] {
+        assert!(page.contains(&format!("<section id=\"{id}\"")), "{id}");
+    }
+    // Orders, counted from the files.
+    let counted = work.query(
+        "SELECT dt, coalesce(CAST(count(DISTINCT order_id) FILTER (currency = 'EUR') AS VARCHAR), '0') FROM fact_order GROUP BY dt ORDER BY dt DESC",
+    );
+    let column = rows(&page, "Orders a day");
+    let shown: Vec<_> = column.iter().map(|row| format!("{}|{}", row[0], if row[1].is_empty() { "0" } else { row[1] })).collect();
+    assert_eq!(shown, counted);
+    // Drops, checks and completeness, as the summary has them.
+    let status = work.etl(&["status"]).summary();
+    let dropped: BTreeMap<_, _> = rows(&page, "Drops by reason").iter().map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
+    let expected: BTreeMap<_, _> =
+        status["dropped"].as_object().unwrap().iter().map(|(reason, count)| (reason.clone(), count.to_string())).collect();
+    assert_eq!(dropped, expected);
+    for check in status["failing_checks"].as_array().unwrap() {
+        assert_eq!(rows(&page, &format!("Rows that violate {}", check["name"].as_str().unwrap())).len(), 1);
+    }
+    let healthy = status["healthy"].as_bool().unwrap();
+    assert!(page.contains(if healthy { "badge good\">healthy" } else { "badge bad\">not healthy" }));
+    assert!(!status["open_alerts"].as_array().unwrap().is_empty() && page.contains("<section id=\"alerts\""));
+}
+
+#[test]
+fn two_years_of_days_fit_into_half_a_megabyte() {
+    let work = Workspace::new();
+    let orders: Vec<String> = (0..730)
+        .flat_map(|day| {
+            let created_at = work_day(day);
+            ["EUR", "USD", "GBP", "CHF"].map(|currency| {
+                let price = format!("{}.{:02}", 1_000 + day * 7 % 90_000, day % 100);
+                format!(r#"{{"order_id":"{currency}-{day}","created_at":"{created_at}","currency":"{currency}","items":[{{"sku":"S","price":{price}}}]}}"#)
+            })
+        })
+        .collect();
+    work.load(&orders, &[]).published();
+    let page = report(&work, &[]);
+    assert!(page.len() < 500_000, "{} bytes", page.len());
+    assert_revenue(&work, &page);
+    assert_eq!((rows(&page, "Partitions, the latest first").len(), rows(&page, "Revenue a day").len()), (730, 730));
+    assert!(page.contains("One more currency has no column here."));
+    // Fewer days are shown, and those that are not are told.
+    let short = report(&work, &["--days", "30"]);
+    assert_eq!(rows(&short, "Partitions, the latest first").len(), 30);
+    assert!(short.contains("700 earlier days are not listed."));
+    assert_revenue(&work, &short);
+}
+
+/// A day of 2024 and 2025.
+fn work_day(day: i64) -> String {
+    let days = chrono::Days::new(u64::try_from(day).unwrap());
+    (chrono::NaiveDate::from_ymd_opt(2024, 1, 1).unwrap() + days).to_string()
+}
+
+#[test]
+fn values_are_escaped_wherever_they_come_from() {
+    let work = Workspace::new();
+    let evil = "<script>alert(1)</script>\\\"'&<b>";
+    let line = format!(
+        r#"{{"order_id":"{evil}","created_at":"2026-01-01","currency":"<i>EUR","items":[{{"sku":"{evil}","quantity":-1,"price":1}}]}}"#
+    );
+    let dropped = format!(r#"{{"order_id":"D","created_at":"2026-01-01","note":"{evil}"}}"#);
+    work.load(&[line, dropped], &[]).published();
+    let page = report(&work, &[]);
+    assert!(!page.contains("<script") && !page.contains("<b>") && !page.contains("<i>"));
+    let violating = rows(&page, "Rows that violate fact_quantity_positive");
+    assert!(page.contains("&lt;i&gt;EUR") && page.matches("&lt;script&gt;alert(1)").count() >= 2, "{violating:?}");
+    let text = |escaped: &str| {
+        ["&lt;<", "&gt;>", "&quot;\"", "&#x27;'", "&#x2f;/", "&amp;&"].iter().fold(escaped.to_owned(), |text, pair| {
+            let (entity, character) = pair.split_at(pair.len() - 1);
+            text.replace(entity, character)
+        })
+    };
+    let sku = "sku=<script>alert(1)</script>\"'&<b>";
+    assert!(text(&page).contains(sku), "the value is there, as it was");
+}
+
+#[test]
+fn gaps_failures_and_deletions_are_shown_and_few_reports_are_read() {
+    let work = Workspace::new();
+    let orders = [order("A", "2026-01-02T10:00:00Z", ""), order("B", "2026-01-09T10:00:00Z", "")];
+    work.load(&orders, &["--since", "2026-01-01", "--until", "2026-01-05"]).published();
+    work.load(&orders, &["--since", "2026-01-08", "--until", "2026-01-11"]).published();
+    work.etl(&["run", "--orders", "missing.ndjson"]).expect(3, "extract_failed");
+    let page = report(&work, &[]);
+    assert!(page.contains("2 intervals loaded completely, 1 gap between them."));
+    let intervals: Vec<_> = rows(&page, "Intervals, the latest first").iter().map(|row| row.join(" to ")).collect();
+    assert_eq!(
+        intervals,
+        [
+            "2026-01-08 00:00:00 to 2026-01-11 00:00:00 to loaded",
+            "2026-01-05 00:00:00 to 2026-01-08 00:00:00 to gap",
+            "2026-01-01 00:00:00 to 2026-01-05 00:00:00 to loaded"
+        ]
+    );
+    assert_eq!(rows(&page, "Days with rows, by month"), [["2026-01", "2", "03, 04, 05, 06, 07, 08"]]);
+    assert_eq!(rows(&page, "Runs, the latest first").len(), 3);
+    assert!(page.contains("badge bad\">extract failed") && page.contains("missing.ndjson"));
+    assert!(page.contains("3 runs, all that are recorded."));
+    let few = report(&work, &["--limit", "1"]);
+    assert_eq!(rows(&few, "Runs, the latest first").len(), 1);
+    assert!(few.contains("The latest 1 of 3 runs that are recorded."));
+}
+
+#[test]
+fn totals_of_orders_are_added_up_where_a_source_says_some() {
+    let work = Workspace::new();
+    work.write("etl.toml", "[orders.totals]\ntotal = \"total\"\nrefunded = \"refunded\"\nreconciles = true\n");
+    let totals = r#","total":"1.50","refunded":"0.2501""#;
+    work.load(&[order("A", "2026-01-02", totals), order("B", "2026-01-03", r#","total":"1.50""#)], &[]).published();
+    let page = report(&work, &[]);
+    let expected = [["lines", "2", "3.0000"], ["total", "2", "3.0000"], ["refunded", "1", "0.2501"]];
+    assert_eq!(rows(&page, "Order totals, EUR"), expected);
+    let none = Workspace::new();
+    none.load(&[order("A", "2026-01-02", "")], &[]).published();
+    assert!(!report(&none, &[]).contains("Order totals"));
+}
+
+#[test]
+fn an_empty_layer_is_bad_usage_and_a_lost_state_says_the_way() {
+    let work = Workspace::new();
+    let refused = |words: &str| {
+        let ended = work.etl(&["report"]);
+        assert!(ended.code == 2 && ended.stderr.contains(words), "{}: {}", ended.code, ended.stderr);
+        assert!(!work.path("report.html").exists());
+    };
+    refused("nothing to report on");
+    work.etl(&["run", "--orders", "missing.ndjson"]).expect(3, "extract_failed");
+    refused("nothing to report on");
+    work.load(&[order("A", "2026-01-02", "")], &[]).published();
+    std::fs::remove_dir_all(work.path("output/state")).unwrap();
+    refused("etl check --rebuild-state");
+    assert_eq!(work.etl(&["check", "--rebuild-state"]).code, 0);
+    assert_revenue(&work, &report(&work, &[]));
+}
+
+#[test]
+fn the_page_goes_to_stdout_or_to_a_file_outside_of_the_layer() {
+    let work = Workspace::new();
+    work.load(&[order("A", "2026-01-02", "")], &[]).published();
+    let before = work.layer();
+    let ended = work.etl(&["report", "-o", "-"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_whole(&ended.stdout);
+    assert!(!work.path("report.html").exists());
+    for file in ["output/curated/report.html", "output/curated/dt=2026-01-02/r.html", "output/dims/r.html"] {
+        let ended = work.etl(&["report", "-o", file]);
+        assert!(ended.code == 2 && ended.stderr.contains("name another file"), "{file}: {} {}", ended.code, ended.stderr);
+    }
+    assert_eq!(work.layer(), before);
+    assert_eq!(work.etl(&["report", "-o", "missing/folder/report.html"]).code, 5);
+}
+
+/// What somebody edited does not change the numbers in silence.
+#[test]
+fn files_that_are_not_what_was_committed_are_told() {
+    let work = Workspace::new();
+    work.load(&[order("A", "2026-01-02", ""), order("B", "2026-01-03", ""), order("C", "2026-01-04", "")], &[]).published();
+    let file = "output/curated/dt=2026-01-02/part-00000.csv";
+    let edited = work.read(file).replace("1.5000", "99.5000");
+    std::fs::remove_file(work.path(file)).unwrap();
+    work.write(file, edited);
+    std::fs::remove_dir_all(work.path("output/curated/dt=2026-01-03")).unwrap();
+    let page = report(&work, &[]);
+    assert!(page.contains("This page shows what was committed: dt=2026-01-02."));
+    assert!(page.contains("lacks files that were committed. This page shows what was committed: dt=2026-01-03."));
+    assert_eq!(rows(&page, "Revenue of all days, by currency"), [["EUR", "3", "4.50"]]);
+    assert_eq!(rows(&page, "Orders a day").len(), 3, "each is read as it was committed");
+}
+
+/// A secret that a source has put into its data stands in quarantine, and not on the page.
+#[test]
+fn a_secret_does_not_stand_on_the_page() {
+    let work = Workspace::new();
+    let secret = "hush/47k11&<x>";
+    work.write("etl.toml", "orders = \"http://127.0.0.1:9/orders\"\n");
+    let dropped = format!(r#"{{"order_id":"D","created_at":"2026-01-01","note":"{secret}"}}"#);
+    work.load(&[order("A", "2026-01-02", ""), dropped], &[]).published();
+    let mut command = work.command(&["report"]);
+    let ended = ended(command.env("ETL_API_TOKEN", secret).output().unwrap());
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let page = work.read("report.html");
+    assert!(page.contains("empty_items") && page.contains("***"));
+    assert!(!page.contains("hush") && !page.contains("47k11"));
+}
+
+#[test]
+fn the_report_of_a_bucket_says_what_that_of_a_folder_says() {
+    let Some(server) = S3Server::moto() else { return };
+    let lake = Lake::new(server.bucket());
+    let work = Workspace::new();
+    let orders: Vec<String> = (1..=9).map(|day| order(&format!("A-{day}"), &format!("2026-01-0{day}"), "")).chain(["{}".into()]).collect();
+    assert_eq!(lake.load(&orders, &[]).code, 0);
+    work.load(&orders, &[]).published();
+    let ended = lake.etl(&["report"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let (of_bucket, of_folder) = (lake.work.read("report.html"), report(&work, &[]));
+    assert_whole(&of_bucket);
+    for caption in ["Revenue of all days, by currency", "Revenue a day", "Orders a day", "Drops by reason", "What became of rows"] {
+        assert_eq!(rows(&of_bucket, caption), rows(&of_folder, caption), "{caption}");
+    }
+    assert_eq!(rows(&of_bucket, "Orders a day").len(), 9);
+    assert!(lake.work.path("tmp").read_dir().unwrap().next().is_none(), "no copy is left");
+}
+
+/// A picture of the page in a real browser; what it wrote to its console.
+fn opened(chromium: &Path, work: &Workspace, theme: &str) -> (Vec<u8>, Vec<String>) {
+    let picture = work.path(&format!("theme-{theme}.png"));
+    let page = format!("file://{}", work.path("report.html").display());
+    let output = Command::new(chromium)
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=400,900"])
+        .arg(format!("--blink-settings=preferredColorScheme={theme}"))
+        .arg(format!("--user-data-dir={}", work.path(&format!("profile-{theme}")).display()))
+        .arg(format!("--screenshot={}", picture.display()))
+        .arg(page)
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    let console = log.lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect();
+    (std::fs::read(picture).unwrap_or_else(|error| panic!("{error}: {log}")), console)
+}
+
+#[test]
+fn a_browser_opens_it_in_both_themes_without_a_word_on_its_console() {
+    let Some(chromium) = tool("ETL_TEST_CHROMIUM", "the report in Chromium") else { return };
+    let work = Workspace::new();
+    work.etl(&["demo", "--output", "output"]).published();
+    report(&work, &[]);
+    // 0 is dark, 1 is light.
+    let [(dark, said_dark), (light, said_light)] = ["0", "1"].map(|theme| opened(&chromium, &work, theme));
+    assert_eq!((said_dark, said_light), (Vec::new(), Vec::new()));
+    assert!(dark.len() > 1000 && light.len() > 1000 && dark != light, "the themes look the same");
+}
