@@ -45,7 +45,7 @@ pub use moves::{BestVersions, best_versions};
 pub use order_totals::{MergedOrderTotals, OrderTotalsMerge, StoredOrderTotals, order_totals_header};
 pub use present_orders::{PresentOrders, PresentOrdersBuilder};
 pub use prices::{PriceBook, RunPrices, SlipFactor, SlippedLine};
-pub use rewrite::{RewrittenPartition, rewritten};
+pub use rewrite::{QUANTITY, RewrittenPartition, rewritten};
 pub use stage::{EmptiedVersion, FinishedStage, Stage, StagedLines};
 pub use staged_rows::CutBatch;
 pub use staged_totals::{CutTotals, StagedTotal};

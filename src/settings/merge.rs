@@ -9,7 +9,7 @@ use super::{
     BucketScheme, BucketUrl, CheckScope, ConfiguredValue, Cursor, DeletionMode, DeletionSettings, EmfTarget, EnrichColumns, Environment,
     ExplainSettings, Flags, HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat, MergeBy, MetricsSettings, OnCheckFailure,
     OnSchemaChange, Origin, OutputLocation, Presentation, RawSettings, RedshiftSettings, RepeatedSku, ResultFormat, Setting, Settings,
-    SettingsError, When, alerts, column_checks, credentials, default_threads, fact_columns,
+    SettingsError, When, WhichLists, alerts, column_checks, credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
     http,
@@ -233,6 +233,18 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
     let profile = sources.orders.as_ref().map(|orders| orders.profile.clone());
     let money = layers.word(&setting::FACT_MONEY, &[("none", LineMoney::None), ("lines", LineMoney::Lines)])?.unwrap_or_default();
     let fact_columns = fact_columns::read(layers.file, whose.column().into_iter().chain(money.columns(profile.as_ref())))?;
+    let repeated_sku = layers
+        .word(&setting::REPEATED_SKU, &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?
+        .or_else(|| profile.as_ref()?.repeated_sku)
+        .unwrap_or_default();
+    let is_line = profile.as_ref().is_some_and(|profile| profile.lines.which == WhichLists::Record);
+    if is_line && repeated_sku == RepeatedSku::Sum {
+        return Err(SettingsError::Conflict(
+            "`repeated_sku = \"sum\"` adds up the lines of one record, and with `orders.fields.lines = \".\"` a record is one line: \
+             lines of several records would not be added up. Write `repeated_sku = \"last\"` for these orders"
+                .into(),
+        ));
+    }
     let scd = layers.whole(&setting::SCD)?;
     let keeps_versions = |own: &Setting| Ok::<_, SettingsError>(layers.whole(own)?.or(scd) == Some(2));
     Ok(Settings {
@@ -250,10 +262,7 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
             .word(&setting::MERGE, &[("line", MergeBy::Line), ("order", MergeBy::Order)])?
             .or_else(|| profile.as_ref()?.merge)
             .unwrap_or_default(),
-        repeated_sku: layers
-            .word(&setting::REPEATED_SKU, &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?
-            .or_else(|| profile.as_ref()?.repeated_sku)
-            .unwrap_or_default(),
+        repeated_sku,
         quantity: layers
             .word(&setting::FACT_QUANTITY, &[("whole", QuantityType::Whole), ("decimal", QuantityType::Decimal)])?
             .or_else(|| profile.as_ref()?.quantity),
