@@ -209,13 +209,14 @@ impl<'v> Document<'v> {
                 return None;
             }
             let Fit { score: fits, more, looks } = fits(column, values, known.kind)?;
+            let is_named = |name: &str| path.steps().last().is_some_and(|step| plain(step) == name);
             let named = match name_score(path, names) {
+                // Everything has an id: any other name of a sku is likelier.
+                Some(_) if column == "sku" && is_named("id") => Some(1),
                 // Of the lines, the list may stand in an object of this name.
                 None if column == "lines" => name_score(&parent(path), names).map(|score| score.saturating_sub(1)),
                 // Exports of shops call the number of an order its name.
-                None if column == "order_id" && known.kind == PageKind::Table => {
-                    path.steps().last().is_some_and(|step| plain(step) == "name").then_some(1)
-                }
+                None if column == "order_id" && known.kind == PageKind::Table && is_named("name") => Some(1),
                 score => score,
             }?;
             // In a table, an id that each row has is likelier than one of the first row alone.
@@ -369,7 +370,7 @@ fn collect<'v>(value: &'v Value, path: &FieldPath, into: &mut BTreeMap<FieldPath
         for (key, inner) in object {
             collect(inner, &path.child(key), into);
         }
-    } else if !value.is_null() && !path.steps().is_empty() {
+    } else if is_filled(value) && !path.steps().is_empty() {
         into.entry(path.clone()).or_default().push(value);
     }
 }
@@ -583,7 +584,7 @@ mod tests {
 
     #[test]
     fn a_sku_has_another_path_for_lines_without_it() {
-        let lines = [json!({"Lineitem sku": "a", "Lineitem name": "A"}), json!({"Lineitem sku": null, "Lineitem name": "B"})];
+        let lines = [json!({"Lineitem sku": "a", "Lineitem name": "A", "Id": 7}), json!({"Lineitem sku": " ", "Lineitem name": "B"})];
         let proposal = proposed(&lines, "sku", PageKind::Table).unwrap();
         assert_eq!((proposal.path.as_str(), proposal.others), ("Lineitem sku", vec!["Lineitem name".to_owned()]));
         assert_eq!(proposed(&lines[..1], "sku", PageKind::Table).unwrap().others, [""; 0]);
