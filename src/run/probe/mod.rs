@@ -228,7 +228,9 @@ impl Probing<'_> {
         let profile = merged(&orders.profile, paste(&columns, MoreSettings::default()).as_deref());
         // Which rows are one order depends on what was proposed.
         let is_regrouped = page.kind == PageKind::Table && profile.fields != orders.profile.fields;
-        let again = if is_regrouped { self.page(&profile).ok().and_then(|page| page.records) } else { None };
+        let again = if is_regrouped { Some(self.page(&profile)) } else { None };
+        let refusal = again.as_ref().and_then(|again| again.as_ref().err()).map(|error| format!("a run would fail: {error}"));
+        let again = again.and_then(Result::ok).and_then(|page| page.records);
         let raw = again.map_or(raw, |records| records.into_iter().take(LOOKED_AT).collect());
 
         let looked = LookedAt::by(&self.mapping(&profile, MoreSettings::default()), &raw);
@@ -249,8 +251,8 @@ impl Probing<'_> {
             pasted = paste(&columns, more);
             outcome = self.normalized(&merged(&orders.profile, pasted.as_deref()), more, &raw);
         }
-        let is_ready = outcome.is_ready();
-        let notes = outcome.notes();
+        let is_ready = outcome.is_ready() && refusal.is_none();
+        let notes = outcome.notes().into_iter().chain(refusal).collect();
         Probe {
             location: orders.location.to_string(),
             records_at: records_at.or_else(|| proposed_records.as_ref().map(|path| format!("{path} (proposed)"))),
@@ -279,9 +281,9 @@ impl Probing<'_> {
         let mut taken = served(places.flat_map(|place| looked.field(place)));
         let currencies = looked.currencies();
         let mut columns = Vec::new();
-        for (place, (column, _)) in RECORD_FIELDS.iter().enumerate() {
+        for (place, (column, _)) in RECORD_FIELDS.into_iter().enumerate() {
             let known = Known { kind, taken: &taken, currencies: &currencies };
-            let found = if *column == "lines" {
+            let found = if column == "lines" {
                 let tried = mapping.paths_of(Level::Record, column);
                 Found { proposed: lines::propose(&looked.seen, &looked.documents, &tried, &known), ..lines::found(&looked.seen, kind) }
             } else {
@@ -309,7 +311,7 @@ impl Probing<'_> {
         }
         let currencies = looked.currencies();
         let mut columns = Vec::new();
-        for (place, (column, _)) in LINE_FIELDS.iter().enumerate() {
+        for (place, (column, _)) in LINE_FIELDS.into_iter().enumerate() {
             let known = Known { kind, taken: &taken, currencies: &currencies };
             let found = found(column, Level::Line, &looked.line_field(place));
             let proposed = if found.path.is_none() { document.propose(column, &known) } else { None };
