@@ -136,3 +136,35 @@ fn a_changed_type_is_rewritten_too() {
     assert!(work.read("output/curated/dt=2026-01-01/part-00000.csv").contains(",0.2\n"));
     work.load(&[wide("A", 1)], &[]).unchanged();
 }
+
+/// Line totals are made of quantities, so that another quantity would be another layer.
+#[test]
+fn a_rewrite_loses_no_quantity_even_by_force() {
+    let settings = |quantity: &str| format!("orders = \"o.csv\"\nfact.quantity = \"{quantity}\"\n");
+    for (from, value, to) in [("whole", "922337203685477580", "decimal"), ("decimal", "2.5", "whole")] {
+        let work = Workspace::new();
+        work.write("o.csv", format!("order_id,created_at,sku,quantity,price\nA,2026-01-31,x,{value},0\nB,2026-01-31,x,1,1.5\n"));
+        work.write("etl.toml", settings(from));
+        work.etl(&["run"]).published();
+        let layer = work.layer();
+        work.write("etl.toml", settings(to));
+        assert_eq!(work.etl(&["rewrite", "--dry-run"]).summary()["values_lost"]["quantity"], 1, "{from}");
+        for args in [&["rewrite"][..], &["rewrite", "--force"]] {
+            let ended = work.etl(args);
+            assert!(ended.code == 2 && ended.stderr.contains("1 quantities do not fit"), "{from}: {}", ended.stderr);
+        }
+        assert_eq!(work.layer(), layer, "{from}");
+    }
+    // Those that fit go there and back.
+    let work = Workspace::new();
+    work.write("o.csv", "order_id,created_at,sku,quantity,price\nA,2026-01-31,x,2,1.5\n");
+    work.write("etl.toml", settings("decimal"));
+    work.etl(&["run"]).published();
+    work.write("etl.toml", "orders = \"o.csv\"\n");
+    let ended = work.etl(&["run"]);
+    assert!(ended.code == 2 && ended.stderr.contains("fact.quantity = \\\"decimal\\\""), "{}", ended.stderr);
+    work.write("etl.toml", settings("whole"));
+    assert_eq!(work.etl(&["rewrite"]).summary()["rewritten"], 1);
+    work.etl(&["run"]).unchanged();
+    assert_eq!(work.etl(&["check"]).code, 0);
+}

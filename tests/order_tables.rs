@@ -157,3 +157,50 @@ fn blank_rows_of_a_spreadsheet_are_no_lines() {
     assert_eq!((summary["lines_read"].clone(), summary["lines_dropped"].clone()), (3.into(), 0.into()));
     assert_eq!(work.query(ROWS), EXPECTED);
 }
+
+#[test]
+fn keys_that_a_table_has_no_use_for_are_refused_with_their_place() {
+    let cases = [
+        ("records = \"x\"", "`orders.records`"),
+        ("line_request = { path = \"/lines/{id}\" }", "`orders.line_request`"),
+        ("fields.lines = \"x\"", "`orders.fields.lines`"),
+        ("fields.lines = { all = [\"x\"] }", "`orders.fields.lines`"),
+        ("fields.order_id = { value = \"A\" }", "`orders.fields.order_id`"),
+        ("fields.order_id = { path = \"order_id\", default = \"A\" }", "`orders.fields.order_id`"),
+    ];
+    for location in ["o.csv", "*.csv.gz", "o.parquet"] {
+        for (key, named) in cases {
+            let work = Workspace::new();
+            work.write("etl.toml", format!("[orders]\nlocation = \"{location}\"\n{key}\n"));
+            let ended = work.etl(&["run"]);
+            ended.expect(2, "invalid_configuration");
+            assert!(ended.stderr.contains("etl.toml, line 3: ") && ended.stderr.contains(named), "{key}: {}", ended.stderr);
+        }
+    }
+    // A record in a line of its own is what `"."` says, and of JSON the keys are of use.
+    for (location, key) in [("o.csv", "fields.lines = \".\""), ("o.ndjson", "records = \"x\"")] {
+        let work = Workspace::new();
+        work.write("o.csv", TABLE.replace("A-1001,,,", "A-1001,2026-01-31T10:00:00Z,EUR,"));
+        work.write("o.ndjson", support::order("A", "2026-01-01", ""));
+        work.write("etl.toml", format!("[orders]\nlocation = \"{location}\"\n{key}\n"));
+        work.etl(&["run"]).published();
+    }
+}
+
+#[test]
+fn a_profile_says_which_rows_are_one_order() {
+    let loaded = |profile: &str, table: &str| {
+        let work = Workspace::new();
+        work.write("d/o.csv", table);
+        work.write("etl.toml", format!("[orders]\nlocation = \"d\"\n{profile}\n"));
+        work.etl(&["run"]).published();
+        work.query("SELECT order_id, sku, line_total FROM fact_order ORDER BY ALL")
+    };
+    let both = ["A|x|1.0000", "A|y|2.0000"];
+    let missing =
+        "fields.order_id = { path = \"order_id\", missing = [\"N/A\"] }\nfields.created_at = { path = \"at\", missing = [\"-\"] }";
+    assert_eq!(loaded(missing, "order_id,at,sku,price\nA,2026-01-31,x,1\nN/A,-,y,2\n"), both);
+    let constant = "fields.created_at = { value = \"2026-01-31\" }";
+    assert_eq!(loaded(constant, "order_id,sku,price\nA,x,1\n,y,2\n"), both);
+    assert_eq!(loaded("fields.lines = \"a.*.b\"", "order_id,created_at,sku,price\nA,2026-01-31,x,1\nA,,y,2\n"), both);
+}

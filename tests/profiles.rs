@@ -79,3 +79,46 @@ fn a_url_is_refused_only_where_it_is_the_unchanged_example() {
         assert!(error.contains("etl.toml, line 2: `url`") && error.contains("say where your own API is"), "{error}");
     }
 }
+
+/// A record that is its own line: several of one order can't be added up, and a later one takes the place of an earlier one.
+#[test]
+fn several_records_of_one_order_that_are_lines_are_not_added_up_in_silence() {
+    let record = |sku: &str, price: u32| format!(r#"{{"order_id":"A","created_at":"2026-01-31","sku":"{sku}","price":{price}}}"#);
+    let toml = |more: &str| format!("{more}\n[orders]\nlocation = 'o.ndjson'\nfields.lines = '.'\n");
+    let work = Workspace::new();
+    work.write("o.ndjson", [record("a", 1), record("a", 2), record("b", 4)].join("\n"));
+    assert!(error(&work, &toml("repeated_sku = 'sum'")).contains("would not be added up"));
+    for (merge, expected, said) in
+        [("line", "6.0000", "of one sku the later record counts"), ("order", "4.0000", "the last record alone counts")]
+    {
+        work.write("etl.toml", toml(&format!("merge = '{merge}'")));
+        let ended = work.etl(&["run", "--output", merge]);
+        assert_eq!(ended.published()["revenue"], serde_json::json!({"": expected}), "{merge}");
+        assert!(ended.stderr.contains(said), "{merge}: {}", ended.stderr);
+    }
+    work.write("o.ndjson", record("a", 1));
+    let ended = work.etl(&["run", "--output", "one"]);
+    ended.published();
+    assert!(!ended.stderr.contains("several records"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_order_whose_lines_are_all_skipped_is_skipped() {
+    let order = |id: &str, skus: &[&str]| {
+        let lines: Vec<_> = skus.iter().map(|sku| format!(r#"{{"sku":"{sku}","price":1}}"#)).collect();
+        format!(r#"{{"order_id":"{id}","created_at":"2026-01-31","items":[{}]}}"#, lines.join(","))
+    };
+    let work = Workspace::new();
+    work.write("etl.toml", "merge = 'order'\n[orders]\nlocation = 'o.ndjson'\nskip_lines = [{ path = 'sku', equals = 'gift' }]\n");
+    work.write("o.ndjson", [order("A", &["x"]), order("B", &["x", "gift"]), order("C", &[])].join("\n"));
+    let summary = work.etl(&["run"]).published();
+    assert_eq!((&summary["records_skipped"], &summary["dropped"]), (&0.into(), &serde_json::json!({"empty_items": 1})));
+    // A newer version that has gifts alone has no rows, and is none of the malformed ones.
+    work.write("o.ndjson", [order("A", &["gift"]), order("B", &["x"])].join("\n"));
+    let summary = work.etl(&["run"]).published();
+    assert_eq!(
+        (&summary["records_skipped"], &summary["records_read"], &summary["records_dropped_count"]),
+        (&1.into(), &1.into(), &0.into())
+    );
+    assert_eq!(work.query("SELECT order_id, sku FROM fact_order"), ["B|x"]);
+}

@@ -309,3 +309,68 @@ fn a_refresh_token_that_is_replaced_is_kept_for_the_next_run() {
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(work.path("refresh-token").metadata().unwrap().permissions().mode() & 0o777, 0o600);
 }
+
+#[test]
+fn lines_are_asked_for_only_for_orders_that_the_run_takes() {
+    let server = || {
+        Server::start(|asked| match asked.path.as_str() {
+            "/orders" => answer(
+                r#"[{"id":"A","created_at":"2026-01-02","status":"paid"},{"id":"B","created_at":"2026-01-02","status":"test"},
+                    {"id":"C","created_at":"2025-12-31","status":"paid"},{"id":"D","status":"paid"}]"#,
+            ),
+            "/lines/A" => answer(r#"[{"sku":"x","price":1}]"#),
+            "/lines/D" => answer("[]"),
+            _ => status(404),
+        })
+    };
+    let toml = "pagination = { kind = \"single\" }\nskip = [{ path = \"status\", equals = \"test\" }]\n\
+                line_request = { path = \"/lines/{id}\", pagination = { kind = \"single\" } }\n";
+    let own = server();
+    let (work, ended) = run(&own, toml, &["--since", "2026-01-01"], &[]);
+    let summary = ended.published();
+    assert_eq!(ids(&work), ["A|1"]);
+    assert_eq!((&summary["records_skipped"], &summary["records_out_of_window"]), (&1.into(), &1.into()));
+    assert_eq!(summary["dropped"], json!({"missing_created_at": 1}));
+    let paths = |server: &Server| server.asked().into_iter().map(|asked| asked.path).collect::<Vec<_>>();
+    assert_eq!(paths(&own), ["/orders", "/lines/A", "/lines/D"], "of D it is not known");
+    // What is kept may be mapped by other rules later, and needs its lines then.
+    let own = server();
+    run(&own, toml, &["--since", "2026-01-01", "--keep-raw"], &[]).1.expect(3, "extract_failed");
+    assert!(paths(&own).contains(&"/lines/B".to_owned()), "{:?}", paths(&own));
+}
+
+#[test]
+fn an_error_names_the_request_that_was_sent_and_the_variables_of_its_credentials() {
+    let toml = "page_size = 50\npagination = { kind = \"cursor\", path = \"cursor\", size_parameter = \"limit\" }\n\
+                body = { limit = \"{limit:number}\", cursor = \"{cursor}\" }\n";
+    let server = Server::start(|_| status(404));
+    let (_, ended) = run(&server, toml, &[], &[]);
+    ended.expect(3, "extract_failed");
+    let sent = format!("POST {} (page 1): the server answered 404", server.orders());
+    assert!(ended.stderr.contains(&sent) && !ended.stderr.contains("GET "), "{}", ended.stderr);
+    // The cursor is the same each time, and stands in the body.
+    let server = Server::start(|asked| {
+        let id = asked.before;
+        answer(format!(r#"{{"orders":[{}],"cursor":"again"}}"#, order(&id.to_string(), "2026-01-01", "")))
+    });
+    let (_, ended) = run(&server, toml, &[], &[]);
+    ended.expect(3, "extract_failed");
+    let circle = format!("POST {} (page 2): the source's pagination leads in a circle", server.orders());
+    assert!(ended.stderr.contains(&circle), "{}", ended.stderr);
+
+    let server = Server::start(|_| status(401));
+    let (_, ended) = run(&server, "auth = { kind = \"api_key\" }\n", &[], &[("ETL_API_KEY", "hush")]);
+    ended.expect(3, "extract_failed");
+    assert!(ended.stderr.contains("They are read from ETL_API_KEY)") && !ended.stderr.contains("ETL_API_TOKEN"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_answer_that_says_something_else_is_no_empty_list() {
+    let toml = "records = { path = \"Sale\", object = \"record\" }\npagination = { kind = \"single\" }\n";
+    for other in [r#"{"message":"moved"}"#, r#"{"Sales":[{"id":1}]}"#] {
+        let server = Server::start(move |_| answer(other));
+        let (_, ended) = run(&server, toml, &[], &[]);
+        ended.expect(3, "extract_failed");
+        assert!(ended.stderr.contains("no array at `Sale`"), "{}", ended.stderr);
+    }
+}

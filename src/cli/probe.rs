@@ -32,15 +32,28 @@ fn text(out: &mut String, probe: &Probe) {
     for row in &probe.sample {
         let _ = writeln!(out, "              {row}");
     }
+    if probe.records_skipped > 0 {
+        let _ = writeln!(out, "  would skip  {} records, as the profile says", probe.records_skipped);
+    }
     for (reason, count) in &probe.dropped {
-        let _ = writeln!(out, "  would drop  {reason:<20} {count:>5}");
+        let advice = probe.advice.get(reason).copied().unwrap_or_default();
+        let _ = writeln!(out, "  would drop  {reason:<20} {count:>5}  {advice}");
+    }
+    for note in &probe.notes {
+        let _ = writeln!(out, "  would lose  {note}");
     }
     match &probe.profile {
         Some(profile) => {
             let _ = writeln!(out, "\nWhat was proposed, for etl.toml (look at each line before you believe it):\n\n{profile}");
+            if !probe.is_ready {
+                let _ = writeln!(out, "It is not enough: with it, a run would still lose what is said above.");
+            }
         }
         None if probe.rows == 0 => {
             let _ = writeln!(out, "\nNothing would be loaded, and nothing more is proposed: say where the fields are (docs/sources.md).");
+        }
+        None if !probe.is_ready => {
+            let _ = writeln!(out, "\nA run would lose what is said above. Nothing more is proposed: see docs/sources.md.");
         }
         None => {
             let _ = writeln!(out, "\nNothing is left to be said: `etl run` loads it, with the same flags.");

@@ -34,7 +34,8 @@ pub enum LayerError {
     },
     /// The layer has quantities of another type than the settings say: exit 2.
     #[error(
-        "the layer's quantities are {stored}, and by the settings they should be {wanted}: set `fact.quantity` in etl.toml to what the layer has, or to what you want, and then rewrite the layer: etl rewrite"
+        "the layer's quantities are {stored}, and by the settings they should be {wanted}: write `fact.quantity = \"{}\"` in etl.toml to go on with them, or write there what you want, and rewrite the layer then: etl rewrite",
+        if *stored == "BIGINT" { "whole" } else { "decimal" }
     )]
     Quantity {
         /// That of the layer.

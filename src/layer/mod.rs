@@ -47,7 +47,7 @@ pub use order_counts::{OrderCounts, order_counts};
 pub use order_totals::{MergedOrderTotals, OrderTotalsMerge, StoredOrderTotals, order_totals_header};
 pub use present_orders::{PresentOrders, PresentOrdersBuilder};
 pub use prices::{PriceBook, RunPrices, SlipFactor, SlippedLine};
-pub use rewrite::{RewrittenPartition, rewritten};
+pub use rewrite::{QUANTITY, RewrittenPartition, rewritten};
 pub use stage::{EmptiedVersion, FinishedStage, Stage, StagedLines};
 pub use staged_rows::CutBatch;
 pub use staged_totals::{CutTotals, StagedTotal};

@@ -10,6 +10,9 @@ use crate::model::{
     UtcMicros,
 };
 
+/// The column of quantities, as `values_lost` names it.
+pub const QUANTITY: &str = "quantity";
+
 /// A partition with new columns.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RewrittenPartition {
@@ -77,9 +80,9 @@ pub fn rewritten(bytes: &[u8], dt: Dt, path: &Path, schema: &FactSchema) -> Resu
         }
         let units = line.quantity.units_of(schema.quantity());
         if units.is_none() {
-            *values_lost.entry("quantity").or_default() += 1;
+            *values_lost.entry(QUANTITY).or_default() += 1;
         }
-        // Of a decimal that should be whole, the whole part is left.
+        // Only counted: nobody writes a partition that loses quantities.
         let units = units.unwrap_or(line.quantity.units() / 10_000);
         let line = Line { quantity: Quantity::of_units(schema.quantity(), units), ..line };
         csv::write_line(&mut out, &line, new.iter().map(Option::as_deref));
@@ -114,7 +117,7 @@ impl LocalDates {
 
 /// The type of the quantities of a partition: that of its first row.
 fn quantity_type(csv: &[u8]) -> QuantityType {
-    let place = FACT_COLUMNS.iter().position(|(name, _)| *name == "quantity").unwrap_or(0);
+    let place = FACT_COLUMNS.iter().position(|(name, _)| *name == QUANTITY).unwrap_or(0);
     let first = ::csv::Reader::from_reader(csv).into_byte_records().next().and_then(Result::ok);
     let is_decimal = first.is_some_and(|row| row.get(place).is_some_and(|text| text.contains(&b'.')));
     if is_decimal { QuantityType::Decimal } else { QuantityType::Whole }

@@ -264,6 +264,25 @@ impl CompiledMapping {
 }
 
 impl Mapping<'_> {
+    /// The paths of a fixed field, in the order in which they are tried.
+    pub fn paths_of(&self, level: Level, field: &str) -> Vec<FieldPath> {
+        let fields: &[(&str, &[&str])] = match level {
+            Level::Record => &RECORD_FIELDS,
+            Level::Line => &LINE_FIELDS,
+        };
+        let own = self.profile.map(|profile| match level {
+            Level::Record => &profile.fields,
+            Level::Line => &profile.line_fields,
+        });
+        let by_default = || fields.iter().filter(|(name, _)| *name == field).flat_map(|(_, paths)| *paths);
+        let paths: Vec<FieldPath> = match own.and_then(|own| own.get(field)) {
+            Some(rule) => rule.paths.clone(),
+            None => by_default().filter_map(|path| path.parse().ok()).collect(),
+        };
+        // As the trie has them: the whole document is no field.
+        paths.into_iter().filter(|path| !path.steps().is_empty()).collect()
+    }
+
     /// Compiles the rules of the fields, of the records to skip and of the extra columns.
     pub(super) fn compile(&self) -> CompiledMapping {
         let zone = self.profile.and_then(|profile| profile.zone);

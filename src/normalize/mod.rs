@@ -6,6 +6,7 @@
 mod amount;
 mod fields;
 mod limits;
+mod look;
 mod mapping;
 mod members;
 mod observe;
@@ -16,6 +17,7 @@ mod scalar;
 mod totals;
 mod walk;
 
+pub use look::{RecordViewer, SeenLine, SeenLines, SeenRecord, SeenValue};
 pub use mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
 pub use members::{MOST_COLUMNS, MemberCounts, MemberNormalizer, Members, NO_COLUMN};
 pub use observe::Sampling;

@@ -52,7 +52,8 @@ pub struct LineOfDrop {
     pub record_number: u64,
 }
 
-/// An order whose list of lines is there, and has no line that counts. The record is dropped as `empty_items`.
+/// An order whose list of lines is there, and has no line that counts. The record is dropped as `empty_items`, or skipped where the
+/// profile skips all its lines.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EmptiedOrder {
     /// Its id.
@@ -224,8 +225,8 @@ pub struct BatchRules {
 
 /// A compiled profile. All threads of a run share one.
 pub struct RecordNormalizer {
-    mapping: CompiledMapping,
-    maps: Maps,
+    pub(super) mapping: CompiledMapping,
+    pub(super) maps: Maps,
     /// What stands before the ids of orders and customers.
     ids: IdPrefix,
     /// What stands before skus and ids of products.
@@ -233,7 +234,7 @@ pub struct RecordNormalizer {
     schema: FactSchema,
     cursor: Cursor,
     repeated_sku: RepeatedSku,
-    limits: Limits,
+    pub(super) limits: Limits,
     window: Window,
     notes_orders: bool,
 }
@@ -272,6 +273,27 @@ impl RecordNormalizer {
     #[must_use]
     pub fn noting_orders(self) -> RecordNormalizer {
         RecordNormalizer { notes_orders: true, ..self }
+    }
+
+    /// Whether a record may have rows: it is neither skipped nor outside of the window. What is malformed may, until it is normalized.
+    pub fn may_take(&self, record: &[u8]) -> bool {
+        let mut captured = Captured::new(&self.maps);
+        if limits::exceeded(record.into(), &self.limits).is_some() || !captured.walk(&self.maps, record) {
+            return true;
+        }
+        if self.mapping.skip.iter().any(|skip| skip.applies(&captured.cells)) {
+            return false;
+        }
+        let instant = |field: RecordField| {
+            let field = self.mapping.record(field);
+            field.instant(&field.value(&captured.cells))
+        };
+        let created_at = instant(RecordField::CreatedAt);
+        let at = match self.cursor {
+            Cursor::Created => created_at,
+            Cursor::Updated => instant(RecordField::UpdatedAt).or(created_at),
+        };
+        at.is_none_or(|at| self.window.contains(at))
     }
 
     /// Normalizes a batch of records, valid JSON or not.
@@ -492,9 +514,16 @@ impl<'a> Work<'a> {
         let mut lines = std::mem::take(&mut self.lines);
         lines.clear();
         self.captured.lines(&self.normalizer.maps, &mut lines);
+        let has_lines = !lines.is_empty();
         self.skip_lines(&mut lines);
         if lines.is_empty() {
-            self.drop_record(Reason::EmptyItems, Some(&order_id), bytes);
+            if has_lines {
+                // All that it has is left out, and so is the order.
+                self.batch.counts.records_read -= 1;
+                self.batch.counts.records_skipped += 1;
+            } else {
+                self.drop_record(Reason::EmptyItems, Some(&order_id), bytes);
+            }
             if self.captured.has_list(&self.normalizer.maps) {
                 let (dt, record_number) = (Dt::of(created_at), self.batch.rows.record());
                 self.batch.emptied.push(EmptiedOrder { order_id: order_id.into_owned(), dt, updated_at, record_number });

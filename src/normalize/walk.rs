@@ -24,6 +24,8 @@ pub(super) struct Captured<'a> {
     line_width: usize,
     /// Whether each line is an object.
     line_is_object: Vec<bool>,
+    /// The text of each line; empty unless the walk was careful.
+    line_texts: Vec<&'a str>,
 }
 
 /// The value at a path that may hold the lines of a record.
@@ -62,6 +64,7 @@ impl<'a> Captured<'a> {
             line_cells: Vec::new(),
             line_width: maps.line.leaves,
             line_is_object: Vec::new(),
+            line_texts: Vec::new(),
         }
     }
 
@@ -71,27 +74,38 @@ impl<'a> Captured<'a> {
         self.runs.clear();
         self.line_cells.clear();
         self.line_is_object.clear();
+        self.line_texts.clear();
     }
 
     /// Walks a record; `false` if it is not a JSON object.
     pub(super) fn walk(&mut self, maps: &Maps, bytes: &'a [u8]) -> bool {
-        let Ok(text) = std::str::from_utf8(bytes) else { return false };
         // The quick walk refuses 1e999, which it reads as a number where it looks for an object, and keys with half of a surrogate
         // pair. The careful one does not.
-        [Walk::Quick, Walk::Careful].into_iter().any(|walk| {
-            self.clear();
-            let mut json = serde_json::Deserializer::from_str(text);
-            let mut record = RecordCells { walk, maps, captured: self };
-            let seed = ObjectSeed { node: &maps.record.root, cells: &mut record };
-            let is_record = matches!(seed.deserialize(&mut json), Ok(true)) && json.end().is_ok();
-            is_record && (maps.line_lists.which != WhichLists::Record || self.take_record_as_line(maps, walk, text))
-        })
+        self.walk_by(Walk::Quick, maps, bytes) || self.walk_carefully(maps, bytes)
+    }
+
+    /// The same, slower: it also keeps the text of each line.
+    pub(super) fn walk_carefully(&mut self, maps: &Maps, bytes: &'a [u8]) -> bool {
+        self.walk_by(Walk::Careful, maps, bytes)
+    }
+
+    fn walk_by(&mut self, walk: Walk, maps: &Maps, bytes: &'a [u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(bytes) else { return false };
+        self.clear();
+        let mut json = serde_json::Deserializer::from_str(text);
+        let mut record = RecordCells { walk, maps, captured: self };
+        let seed = ObjectSeed { node: &maps.record.root, cells: &mut record };
+        let is_record = matches!(seed.deserialize(&mut json), Ok(true)) && json.end().is_ok();
+        is_record && (maps.line_lists.which != WhichLists::Record || self.take_record_as_line(maps, walk, text))
     }
 
     /// Takes the record itself as its only line.
     fn take_record_as_line(&mut self, maps: &Maps, walk: Walk, text: &'a str) -> bool {
         self.line_cells.resize(self.line_width, None);
         self.line_is_object.push(true);
+        if walk == Walk::Careful {
+            self.line_texts.push(text);
+        }
         let mut line = LineCells { walk, cells: &mut self.line_cells };
         let seed = ObjectSeed { node: &maps.line.root, cells: &mut line };
         matches!(seed.deserialize(&mut serde_json::Deserializer::from_str(text)), Ok(true))
@@ -121,6 +135,16 @@ impl<'a> Captured<'a> {
     pub(super) fn has_list(&self, maps: &Maps) -> bool {
         let mut found = maps.lists.iter().map(|&leaf| self.lists[leaf]).filter(|list| *list != List::Missing).peekable();
         found.peek().is_some() && found.all(|list| list == List::Lines)
+    }
+
+    /// The leaf of the list that a line is of; `None` if the record is its own line.
+    pub(super) fn list_of(&self, line: usize) -> Option<usize> {
+        self.runs.iter().find(|run| run.lines.contains(&line)).map(|run| run.leaf)
+    }
+
+    /// The text of a line, after a careful walk.
+    pub(super) fn line_text(&self, line: usize) -> Option<&'a str> {
+        self.line_texts.get(line).copied()
     }
 
     /// Forgets what stands at a leaf.
@@ -344,6 +368,10 @@ impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
             let object = self.maps.line_lists.object;
             let read = seed.deserialize(&mut serde_json::Deserializer::from_str(list_text(raw, object)));
             let found = read.map_err(D::Error::custom)?;
+            // The only line, which is no element of a list.
+            if self.walk == Walk::Careful && matches!(found, FoundList::Lines(_)) && raw.get().starts_with('{') {
+                self.captured.line_texts.push(raw.get());
+            }
             self.captured.take_list(leaf, found);
         }
         if let Some(leaf) = child.leaf {
@@ -410,7 +438,13 @@ impl<'a> Visitor<'a> for ListSeed<'_, '_, 'a> {
             let mut line = LineCells { walk, cells: &mut self.captured.line_cells[cells..] };
             let is_object = match walk {
                 Walk::Quick => seq.next_element_seed(ObjectSeed { node, cells: &mut line })?,
-                Walk::Careful => seq.next_element::<&'a RawValue>()?.map(|raw| enter_carefully(raw, node, &mut line)).transpose()?,
+                Walk::Careful => match seq.next_element::<&'a RawValue>()? {
+                    Some(raw) => {
+                        self.captured.line_texts.push(raw.get());
+                        Some(enter_carefully(raw, node, &mut line)?)
+                    }
+                    None => None,
+                },
             };
             let Some(is_object) = is_object else {
                 self.captured.line_cells.truncate(cells);

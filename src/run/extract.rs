@@ -31,7 +31,7 @@ use crate::{
     normalize::{BatchRules, Drop, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, RecordTotal, Sampling},
     report::CommandName,
     settings::{Location, MergeBy, RepeatedSku, Settings},
-    source::{self, Access, Completeness, Page, PageSink, Purpose, Query},
+    source::{self, Access, Completeness, Page, PageSink, Purpose, Query, RecordFilter},
     store::Output,
 };
 
@@ -142,6 +142,15 @@ struct NumberedPage {
     page: Page,
 }
 
+/// The records that a normalizer takes.
+struct TakenRecords<'a>(&'a RecordNormalizer);
+
+impl RecordFilter for TakenRecords<'_> {
+    fn takes(&self, record: &[u8]) -> bool {
+        self.0.may_take(record)
+    }
+}
+
 /// What waits for room in the channel of pages.
 type WaitingForRoom = Pin<Box<dyn Future<Output = Result<OwnedPermit<NumberedPage>, SendError<()>>>>>;
 
@@ -226,7 +235,7 @@ impl Extraction<'_> {
             let source = scope.spawn(|| {
                 let _in_stage = span.enter();
                 let mut sink = PageChannel { pages: page_in, room: None, number: 0, sampling };
-                self.read(&mut sink)
+                self.read(&mut sink, raw_pages)
             });
             for _ in 0..self.settings.threads {
                 let (pages, batches, span) = (&pages, batch_in.clone(), &span);
@@ -256,9 +265,15 @@ impl Extraction<'_> {
     }
 
     /// Reads all pages, on the calling thread.
-    fn read(&self, sink: &mut PageChannel) -> Result<Completeness, RunError> {
+    fn read(&self, sink: &mut PageChannel, raw_pages: RawPages) -> Result<Completeness, RunError> {
+        let taken = TakenRecords(self.normalizer);
         match &self.input {
-            Input::Source { orders, query } => Ok(source::read_pages(orders, Purpose::Orders, query, &self.access, sink)?),
+            Input::Source { orders, query } => {
+                // What is kept may be mapped by other rules later, and needs its lines then.
+                let filter = (raw_pages == RawPages::NotKept).then_some(&taken as &dyn RecordFilter);
+                let query = Query { filter, ..*query };
+                Ok(source::read_pages(orders, Purpose::Orders, &query, &self.access, sink)?)
+            }
             Input::Raw { raw, output } => raw.read(output, &self.access, sink),
         }
     }

@@ -47,7 +47,7 @@ use crate::{
         self, CommandName, DeletionCounts, Status, Summary,
         telemetry::{self, RunTelemetry},
     },
-    settings::{Cursor, Location, MergeBy, OnSchemaChange, RepeatedSku, Settings, SettingsError, Shop, Source, When},
+    settings::{Cursor, Location, MergeBy, OnSchemaChange, RepeatedSku, Settings, SettingsError, Shop, Source, When, WhichLists},
     source::{self, Access, Query, SourceCounters, SourceError},
     store::{self, Key, Lease, LockError, MOST_ATTEMPTS, ObjectRef, Output, Scope, Staging, StoreError, places},
 };
@@ -575,6 +575,15 @@ impl Job<'_> {
     /// Sets the number of different orders of files: it is that of the run's orders, if no record was left out.
     fn count_orders(&mut self, orders: u64) {
         let records = &self.summary.records;
+        let is_line = self.settings.orders.as_ref().is_some_and(|orders| orders.profile.lines.which == WhichLists::Record);
+        let further = records.records_processed.saturating_sub(orders);
+        if is_line && further > 0 {
+            let outcome = match self.settings.merge {
+                MergeBy::Line => "of one sku the later record counts",
+                MergeBy::Order => "with `merge = \"order\"` the last record alone counts (`merge = \"line\"` keeps the others)",
+            };
+            tracing::warn!(further, "several records are of one order, and `lines = \".\"` makes each a version of it: {outcome}");
+        }
         let has_all = records.records_processed == records.records_read && records.records_skipped == 0;
         if let Some(completeness) = self.summary.completeness.orders.as_mut().filter(|_| has_all) {
             completeness.distinct = completeness.distinct.or(Some(orders));

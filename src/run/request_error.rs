@@ -121,6 +121,11 @@ pub enum RequestError {
     /// A rewrite would lose values.
     #[error("the rewrite would lose values: {}. `etl rewrite --dry-run` counts them, `etl rewrite --force` loses them", lost(.0))]
     ValuesLost(BTreeMap<String, u64>),
+    /// A rewrite would change how much was sold.
+    #[error(
+        "{0} quantities do not fit the type that `fact.quantity` asks for, and a rewrite would make others of them, with money that no longer fits: --force does not do that. Leave `fact.quantity` as the layer has it, or load the orders into a new output"
+    )]
+    QuantitiesLost(u64),
     /// The demo does not write into an output that holds anything else.
     #[error("{} holds {what}: the demo writes into a folder of its own. Name another one: etl demo --output DIR", folder.display())]
     ForeignOutput {

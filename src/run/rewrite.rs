@@ -1,7 +1,8 @@
 //! `etl rewrite`: rewrites the layer, partition by partition, with the extra columns and in the file format that the settings name.
 //!
 //! A value that does not fit the new type of its column is lost, and so are the values of a column that the settings no longer
-//! name. They are counted first, and a rewrite that loses some is refused unless it is forced.
+//! name. They are counted first, and a rewrite that loses some is refused unless it is forced. Quantities are never lost: line totals
+//! are made of them.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    layer::{self, OpenedLayer, PartitionEntry, RewrittenPartition},
+    layer::{self, OpenedLayer, PartitionEntry, QUANTITY, RewrittenPartition},
     model::{Dt, FileFormat, RunId, UtcMicros},
     settings::Settings,
     store::{Key, Lease, Output, Scope, Staging, places},
@@ -31,7 +32,7 @@ pub enum RewriteMode {
     DryRun,
     /// Refuses to lose values.
     Safe,
-    /// Loses the values that do not fit.
+    /// Loses the values that do not fit, but for quantities.
     Forced,
 }
 
@@ -50,7 +51,7 @@ pub struct Rewritten {
 /// after. An interrupted rewrite goes on where it stopped.
 ///
 /// # Errors
-/// Values would be lost (exit 2), the output is held, a partition can't be parsed, I/O errors (exit 5).
+/// Values would be lost, or quantities even by force (exit 2); the output is held, a partition can't be parsed, I/O errors (exit 5).
 pub fn rewrite(settings: &Settings, mode: RewriteMode, cancel: &Cancel) -> Result<Rewritten, RunError> {
     let output = Output::open(&settings.output)?;
     let started_at = UtcMicros::now();
@@ -65,6 +66,9 @@ pub fn rewrite(settings: &Settings, mode: RewriteMode, cancel: &Cancel) -> Resul
     let found = rewrite.count(&layer)?;
     if mode == RewriteMode::DryRun {
         return Ok(found);
+    }
+    if let Some(lost) = found.values_lost.get(QUANTITY) {
+        return Err(RequestError::QuantitiesLost(*lost).into());
     }
     if mode == RewriteMode::Safe && !found.values_lost.is_empty() {
         return Err(RequestError::ValuesLost(found.values_lost).into());

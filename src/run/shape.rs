@@ -16,8 +16,16 @@ pub(super) fn of_orders(profile: &Profile) -> RecordShape {
             None => parsed(defaults),
         }
     };
-    let of_line = parsed(&["sku", "quantity", "qty"]);
-    RecordShape { id: paths("order_id"), created_at: paths("created_at"), currency: paths("currency"), lines: paths("lines"), of_line }
+    let missing = |field: &str| profile.fields.get(field).map(|rule| rule.missing.clone()).unwrap_or_default();
+    RecordShape {
+        id: paths("order_id"),
+        missing_ids: missing("order_id"),
+        created_at: paths("created_at"),
+        missing_times: missing("created_at"),
+        currency: paths("currency"),
+        lines: paths("lines"),
+        of_line: parsed(&["sku", "quantity", "qty"]),
+    }
 }
 
 /// Of users or products. Their list counts by `id` where they have one: several may share the key of the dimension.

@@ -144,6 +144,24 @@ impl Credentials {
         self.client.is_some() && (grant == Grant::ClientCredentials || self.refresh.is_some())
     }
 
+    /// The variables that hold the credentials of this authentication, in words; empty if it sends none.
+    pub fn variables_of(&self, auth: &Auth) -> String {
+        let CredentialNames { token, key, user, password, client_id, client_secret, refresh_token, .. } = &self.variables;
+        match auth {
+            Auth::None => String::new(),
+            Auth::Environment => format!("{token}, {key}, or {user} and {password}"),
+            Auth::KeyHeader(_) | Auth::KeyParameter(_) => key.clone(),
+            Auth::KeyAsUser => format!("{key}, or {user} and {password}"),
+            Auth::Bearer { key_header: None } => token.clone(),
+            Auth::Bearer { key_header: Some(_) } => format!("{token} and {key}"),
+            Auth::Basic | Auth::PairOfParameters(..) | Auth::Login { .. } => format!("{user} and {password}"),
+            Auth::OAuth { grant, token_header, .. } => {
+                let refresh = if *grant == Grant::RefreshToken { format!(", {refresh_token}") } else { String::new() };
+                format!("{client_id}, {client_secret}{refresh} (or {})", if token_header.is_some() { key } else { token })
+            }
+        }
+    }
+
     /// The variables that this authentication needs and that are not set.
     pub fn missing_for(&self, auth: &Auth) -> Option<String> {
         let names = &self.variables;
@@ -416,6 +434,12 @@ mod tests {
         assert_eq!(users.missing_for(&Auth::Basic).as_deref(), Some("ETL_USERS_API_USER and ETL_USERS_API_PASSWORD"));
         assert_eq!(Credentials::default().missing_for(&Auth::KeyHeader("x".into())).as_deref(), Some("ETL_API_KEY"));
         assert_eq!((users.missing_for(&Auth::None), users.missing_for(&Auth::Environment)), (None, None));
+        assert_eq!(
+            users.variables_of(&Auth::Environment),
+            "ETL_USERS_API_TOKEN, ETL_USERS_API_KEY, or ETL_USERS_API_USER and ETL_USERS_API_PASSWORD"
+        );
+        assert_eq!(users.variables_of(&Auth::KeyParameter("k".into())), "ETL_USERS_API_KEY");
+        assert_eq!(users.variables_of(&Auth::None), "");
     }
 
     #[test]

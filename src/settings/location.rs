@@ -92,6 +92,18 @@ impl FromStr for Location {
 }
 
 impl Location {
+    /// Whether its name says that it is a table, or several: CSV or Parquet. A folder does not say so.
+    pub fn names_tables(&self) -> bool {
+        let name = match self {
+            Location::Http(_) => return false,
+            Location::Files(path) => path,
+            Location::Bucket(objects) => &objects.key,
+        };
+        let name = name.to_ascii_lowercase();
+        let stem = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+        stem.ends_with(".csv") || name.ends_with(".parquet")
+    }
+
     /// The location as `base` sees it: a relative path is taken from there.
     #[must_use]
     pub fn relative_to(self, base: &Path) -> Location {

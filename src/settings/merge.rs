@@ -9,7 +9,7 @@ use super::{
     BucketScheme, BucketUrl, CheckScope, ColorMode, ConfiguredValue, Cursor, DeletionMode, DeletionSettings, EmfTarget, EnrichColumns,
     Environment, ExplainSettings, FactColumn, Flags, HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat, MergeBy,
     MetricsSettings, OnCheckFailure, OnSchemaChange, Origin, OutputLocation, Presentation, RawSettings, RedshiftSettings, RepeatedSku,
-    ResultFormat, Setting, Settings, SettingsError, When, alerts, column_checks, credentials, default_threads, fact_columns,
+    ResultFormat, Setting, Settings, SettingsError, When, WhichLists, alerts, column_checks, credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
     http,
@@ -238,6 +238,18 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
         layers.get(&setting::FACT_TIME_ZONE)?.map(|configured| time_zone(&configured)).transpose()?.map(FactColumn::of_local_date);
     let first = whose.column().into_iter().chain(local_date).chain(money.columns(profile.as_ref()));
     let fact_columns = fact_columns::read(layers.file, first)?;
+    let repeated_sku = layers
+        .word(&setting::REPEATED_SKU, &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?
+        .or_else(|| profile.as_ref()?.repeated_sku)
+        .unwrap_or_default();
+    let is_line = profile.as_ref().is_some_and(|profile| profile.lines.which == WhichLists::Record);
+    if is_line && repeated_sku == RepeatedSku::Sum {
+        return Err(SettingsError::Conflict(
+            "`repeated_sku = \"sum\"` adds up the lines of one record, and with `orders.fields.lines = \".\"` a record is one line: \
+             lines of several records would not be added up. Write `repeated_sku = \"last\"` for these orders"
+                .into(),
+        ));
+    }
     let scd = layers.whole(&setting::SCD)?;
     let keeps_versions = |own: &Setting| Ok::<_, SettingsError>(layers.whole(own)?.or(scd) == Some(2));
     Ok(Settings {
@@ -255,10 +267,7 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
             .word(&setting::MERGE, &[("line", MergeBy::Line), ("order", MergeBy::Order)])?
             .or_else(|| profile.as_ref()?.merge)
             .unwrap_or_default(),
-        repeated_sku: layers
-            .word(&setting::REPEATED_SKU, &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?
-            .or_else(|| profile.as_ref()?.repeated_sku)
-            .unwrap_or_default(),
+        repeated_sku,
         quantity: layers
             .word(&setting::FACT_QUANTITY, &[("whole", QuantityType::Whole), ("decimal", QuantityType::Decimal)])?
             .or_else(|| profile.as_ref()?.quantity),

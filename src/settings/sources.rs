@@ -162,6 +162,9 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
     if let (Some(Location::Http(source)), Some(request)) = (&location, more_request) {
         profile.more_request = Some(request.request(url, source, &profile.http.auth));
     }
+    if kind == SourceKind::Orders {
+        refuse_without_use(&reader, location.as_ref())?;
+    }
     let profile_name = reader.text("profile")?.or_else(|| shared.name.clone());
     Ok(location.map(|location| Source {
         name: name.filter(|_| is_of_file),
@@ -171,6 +174,27 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
         storage: None,
         profile,
     }))
+}
+
+/// Refuses keys that files of orders have no use for: what they say would be lost in silence. Those of a shipped profile below stay.
+fn refuse_without_use(own: &Reader<'_>, location: Option<&Location>) -> Result<(), SettingsError> {
+    let Some(location) = location.filter(|location| !matches!(location, Location::Http(_))) else { return Ok(()) };
+    if own.table().get("line_request").is_some() {
+        return Err(own.error("line_request", "lines are asked for over HTTP, and the orders are files: leave this out"));
+    }
+    if !location.names_tables() {
+        return Ok(());
+    }
+    if own.table().get("records").is_some() {
+        return Err(own.error("records", "in CSV and Parquet each row is a line of an order: leave this out"));
+    }
+    let lines = own.inner("fields")?.filter(|fields| fields.table().get("lines").is_some());
+    let Some(fields) = lines else { return Ok(()) };
+    match fields.table().get("lines").map(|node| &node.value) {
+        // Each row is an order of one line.
+        Some(Value::Text(text)) if text == "." => Ok(()),
+        _ => Err(fields.error("lines", "in CSV and Parquet the rows of an order are its lines: leave this out, or write \".\"")),
+    }
 }
 
 /// The table of a source in `etl.toml`; a location alone counts as a table with that location.

@@ -1,6 +1,6 @@
 //! Errors of reading a source (exit 3).
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{fmt, io, path::PathBuf, time::Duration};
 
 use crate::{model::counted, net::NetworkError, store::StoreError};
 
@@ -83,18 +83,18 @@ pub enum SourceError {
     #[error(transparent)]
     Request(Box<FailedRequest>),
     /// A cursor or URL that was followed before.
-    #[error("GET {url} (page {page}): the source's pagination leads in a circle, back to a page that was already read")]
+    #[error("{request} (page {page}): the source's pagination leads in a circle, back to a page that was already read")]
     Circle {
-        /// The URL, redacted.
-        url: String,
+        /// The request.
+        request: SentRequest,
         /// The page that led back, from 1.
         page: u64,
     },
     /// A page whose next page can't be determined.
-    #[error("GET {url} (page {page}): can't find the next page: {detail}")]
+    #[error("{request} (page {page}): can't find the next page: {detail}")]
     Pagination {
-        /// The URL, redacted.
-        url: String,
+        /// The request.
+        request: SentRequest,
         /// The page, from 1.
         page: u64,
         /// Why not.
@@ -107,28 +107,28 @@ pub enum SourceError {
         variables: String,
     },
     /// More pages than a source may have.
-    #[error("GET {url}: more than {} (http.max_pages)", counted(*limit, "page"))]
+    #[error("{request}: more than {} (http.max_pages)", counted(*limit, "page"))]
     TooManyPages {
-        /// The URL, redacted.
-        url: String,
+        /// The first request.
+        request: SentRequest,
         /// The limit.
         limit: u64,
     },
     /// A page with the same records as the page before it, also on the second request.
     #[error(
-        "GET {url} (page {page}): the page has the same records as the one before it, also when it is requested again: the source ignores the parameters of the pagination, or its pages go in a circle"
+        "{request} (page {page}): the page has the same records as the one before it, also when it is requested again: the source ignores the parameters of the pagination, or its pages go in a circle"
     )]
     RepeatedPage {
-        /// The URL, redacted.
-        url: String,
+        /// The request.
+        request: SentRequest,
         /// The page, from 1.
         page: u64,
     },
     /// Too many pages in a row without a new record.
-    #[error("GET {url} (page {page}): {} in a row brought no new record: the list does not end", counted(*pages, "page"))]
+    #[error("{request} (page {page}): {} in a row brought no new record: the list does not end", counted(*pages, "page"))]
     NoProgress {
-        /// The URL, redacted.
-        url: String,
+        /// The request.
+        request: SentRequest,
         /// The page, from 1.
         page: u64,
         /// The number of pages without a new record.
@@ -182,12 +182,27 @@ pub enum SourceError {
     Interrupted,
 }
 
+/// A request as it was sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SentRequest {
+    /// Its method.
+    pub method: &'static str,
+    /// Its URL, redacted.
+    pub url: String,
+}
+
+impl fmt::Display for SentRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.url)
+    }
+}
+
 /// A request that failed for good.
 #[derive(Debug, thiserror::Error)]
-#[error("GET {url}{route} (page {page}): {cause}, after {} in {:.1} s{}", counted(u64::from(*attempts), "attempt"), elapsed.as_secs_f64(), stopped_by.map_or("", |limit| limit))]
+#[error("{request}{route} (page {page}): {cause}{}, after {} in {:.1} s{}", of_credentials(cause, credentials), counted(u64::from(*attempts), "attempt"), elapsed.as_secs_f64(), stopped_by.map_or("", |limit| limit))]
 pub struct FailedRequest {
-    /// The URL, redacted.
-    pub url: String,
+    /// The request.
+    pub request: SentRequest,
     /// Where redirects led to, and the proxy on the way, redacted; empty for a request without either.
     pub route: String,
     /// The page, from 1.
@@ -198,6 +213,8 @@ pub struct FailedRequest {
     pub elapsed: Duration,
     /// The last failure.
     pub cause: RequestFailure,
+    /// The variables that hold the credentials of the source.
+    pub credentials: String,
     /// The limit that allowed no further attempt, where it was not that of their number.
     pub stopped_by: Option<&'static str>,
 }
@@ -324,11 +341,17 @@ pub enum TokenOutlook {
     Final,
 }
 
+/// Which variables to look at, if the server refuses the credentials by its status.
+fn of_credentials(cause: &RequestFailure, variables: &str) -> String {
+    match cause {
+        RequestFailure::Status { status: 401, .. } if variables.is_empty() => " (the profile sends no credentials: see `auth`)".to_owned(),
+        RequestFailure::Status { status: 401, .. } => format!(" (are the credentials set, and right? They are read from {variables})"),
+        _ => String::new(),
+    }
+}
+
 fn hint(status: u16) -> &'static str {
     match status {
-        401 => {
-            " (are ETL_API_TOKEN, ETL_API_KEY, or ETL_API_USER and ETL_API_PASSWORD set, and right? Those of a shop begin with ETL_SHOP_NAME_)"
-        }
         403 => " (the credentials do not allow this)",
         404 => " (is the path right?)",
         429 => " (too many requests)",

@@ -17,11 +17,11 @@ mod url_query;
 pub use body::{RECORD_KEYS, RecordShape};
 pub use completeness::{Completeness, CompletenessStatus, Evidence};
 pub use counters::{SourceCounters, SourceCounts};
-pub use error::{FailedRequest, RequestFailure, SourceError};
+pub use error::{FailedRequest, RequestFailure, SentRequest, SourceError};
 use http::HttpSource;
 pub use page::{BlankRun, Origin, Page};
-pub use probe::{ProbedPage, probe};
-pub use query::Query;
+pub use probe::{PageKind, ProbedPage, probe};
+pub use query::{Query, RecordFilter};
 
 use std::task::{Context, Poll};
 

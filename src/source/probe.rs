@@ -10,6 +10,21 @@ use crate::settings::Location;
 /// The maximum bytes of a file that a probe reads.
 const MAX_BYTES: u64 = 16 << 20;
 
+/// The records that are enough for a probe of a file.
+const ENOUGH_RECORDS: usize = 200;
+
+/// What a page is of.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum PageKind {
+    /// A file of JSON or NDJSON.
+    #[default]
+    Document,
+    /// A file of CSV or Parquet, whose rows are lines.
+    Table,
+    /// The response of an HTTP API.
+    Response,
+}
+
 /// One page, unchanged.
 #[derive(Debug, Default)]
 pub struct ProbedPage {
@@ -23,8 +38,8 @@ pub struct ProbedPage {
     pub names_next: bool,
     /// The number of records that the source claims to have.
     pub total: Option<u64>,
-    /// Whether the source is an HTTP API.
-    pub is_http: bool,
+    /// What it is of.
+    pub kind: PageKind,
 }
 
 /// Reads the first page of a location.
@@ -42,16 +57,23 @@ pub fn probe(location: &Location, query: &Query<'_>, access: &Access<'_>) -> Res
 /// Reads the first page of the first file.
 fn probe_file(files: &[SourceFile], query: &Query<'_>, access: &Access<'_>) -> Result<ProbedPage, SourceError> {
     let Some(file) = files.first() else { return Ok(ProbedPage::default()) };
-    let mut records: Option<Vec<Vec<u8>>> = None;
+    let kind = match file.format {
+        files::Format::Csv | files::Format::Parquet => PageKind::Table,
+        files::Format::Json | files::Format::Ndjson => PageKind::Document,
+    };
+    let mut records: Vec<Vec<u8>> = Vec::new();
     let read = files::read_file(file, query, access, &mut FilesRead::default(), &mut |page: Page| {
-        records = Some(page.records().map(|record| record.bytes.to_vec()).collect());
-        false
+        records.extend(page.records().map(|record| record.bytes.to_vec()));
+        records.len() < ENOUGH_RECORDS
     });
-    // NDJSON is not one document, so it has no body.
-    let body = Some(files::beginning(file, access, MAX_BYTES)?)
-        .filter(|body| serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() && file.format != files::Format::Ndjson);
+    // NDJSON and tables are not one document, so they have no body.
+    let body = match file.format {
+        files::Format::Json => Some(files::beginning(file, access, MAX_BYTES)?),
+        files::Format::Ndjson | files::Format::Csv | files::Format::Parquet => None,
+    };
+    let body = body.filter(|body| serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok());
     match read {
-        Ok(_) => Ok(ProbedPage { body, records: records.or(Some(Vec::new())), ..ProbedPage::default() }),
+        Ok(_) => Ok(ProbedPage { body, records: Some(records), kind, ..ProbedPage::default() }),
         // A document without records is not an error: the probe shows its structure.
         Err(SourceError::Malformed { .. }) if body.is_some() => Ok(ProbedPage { body, ..ProbedPage::default() }),
         Err(error) => Err(error),

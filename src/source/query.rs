@@ -1,5 +1,7 @@
 //! A query of a source: its profile and the window.
 
+use std::fmt;
+
 use reqwest::Url;
 
 use crate::{
@@ -7,6 +9,18 @@ use crate::{
     settings::{Credentials, Cursor, Profile, Source, StorageSettings, TimeFormat},
     source::{RecordShape, url_query},
 };
+
+/// Says which records a run takes, so that nothing more is asked for the others. The source itself knows no rule.
+pub trait RecordFilter: Sync {
+    /// Whether a record is taken. What can't be judged is.
+    fn takes(&self, record: &[u8]) -> bool;
+}
+
+impl fmt::Debug for dyn RecordFilter + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecordFilter")
+    }
+}
 
 /// A query of a source.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +37,8 @@ pub struct Query<'a> {
     pub window: Window,
     /// The timestamp that the window applies to.
     pub cursor: Cursor,
+    /// The records whose lines are asked for (`line_request`); `None`: those of all.
+    pub filter: Option<&'a dyn RecordFilter>,
 }
 
 impl<'a> Query<'a> {
@@ -35,12 +51,13 @@ impl<'a> Query<'a> {
             shape,
             window: Window::default(),
             cursor: Cursor::Created,
+            filter: None,
         }
     }
 
     /// A query for all records of a list that belongs to another query.
     pub(super) fn of(profile: &'a Profile, other: &Query<'a>, shape: &'a RecordShape) -> Query<'a> {
-        Query { profile, shape, window: Window::default(), cursor: Cursor::Created, ..*other }
+        Query { profile, shape, window: Window::default(), cursor: Cursor::Created, filter: None, ..*other }
     }
 
     /// Whether a body may itself be a record: the profile names no path inside it for the records.

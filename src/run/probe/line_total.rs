@@ -1,5 +1,5 @@
 //! Whether quantity times price gives what a source says that a line costs. Where it does not, its own total is proposed as
-//! `line_total`: discounts, taxes and rounded prices are in it.
+//! `line_total`: discounts, taxes and rounded prices are in it. And whether what is taken for a price is such a total itself.
 //!
 //! Maps no record: it only compares values of the page.
 
@@ -31,6 +31,7 @@ const NAMES: [&str; 14] = [
 ];
 
 /// The paths of a line's quantity and price. A line without a quantity has one piece.
+#[derive(Clone, Copy)]
 pub(super) struct PricedBy<'p> {
     pub(super) quantity: Option<&'p FieldPath>,
     pub(super) price: &'p FieldPath,
@@ -57,7 +58,30 @@ pub(super) fn propose(orders: &[Vec<Value>], document: &Document<'_>, priced: &P
         path: best.path.to_string(),
         because: format!("quantity times price gives another amount on {} of {}", best.differing, counted(best.compared as u64, "line")),
         more: None,
+        others: Vec::new(),
     })
+}
+
+/// What a piece may be said to cost, where `price` is of the whole line.
+const UNIT_PRICES: [&str; 7] = ["unitprice", "priceeach", "pieceprice", "singleprice", "priceperunit", "unitamount", "unitcost"];
+
+/// The price of a piece, where the price that is taken is that of the whole line: quantity times another price gives it.
+pub(super) fn unit_price(orders: &[Vec<Value>], document: &Document<'_>, priced: &PricedBy<'_>) -> Option<Proposal> {
+    let lines: Vec<&Value> = orders.iter().flatten().collect();
+    let gives_it = |path: &&FieldPath| {
+        let by_piece = PricedBy { price: path, ..*priced };
+        let pairs: Vec<_> = lines
+            .iter()
+            .filter_map(|line| Some((number(at(line, priced.price)?)?, number(at(line, path)?)?, product(line, &by_piece)?)))
+            .collect();
+        pairs.len() * 2 >= lines.len()
+            && pairs.iter().all(|(price, _, product)| price == product)
+            && pairs.iter().any(|(price, piece, _)| price != piece)
+    };
+    let is_named = |path: &&FieldPath| path.steps().last().is_some_and(|step| UNIT_PRICES.contains(&plain(step).as_str()));
+    let path = document.paths().filter(|path| *path != priced.price).filter(is_named).find(gives_it)?;
+    let because = format!("quantity times it gives `{}`, which is the total of a line", priced.price);
+    Some(Proposal { path: path.to_string(), because, more: None, others: Vec::new() })
 }
 
 fn candidate<'p>(lines: &[&Value], priced: &PricedBy<'_>, path: &'p FieldPath) -> Option<Candidate<'p>> {
@@ -130,6 +154,19 @@ mod tests {
         assert_eq!(proposed(&rounded), Some(("total".into(), because.into())));
         let nested = [json!({"price": "5", "money": {"row_total": "4.50"}, "amount": 4})];
         assert_eq!(proposed(&nested).map(|(path, _)| path), Some("money.row_total".into()));
+    }
+
+    #[test]
+    fn a_price_of_the_whole_line_is_told_from_that_of_a_piece() {
+        let unit = |line: Value| {
+            let (quantity, price) = ("quantity".parse().unwrap(), "price".parse().unwrap());
+            let orders = [vec![line]];
+            let document = Document::of(&orders[0]);
+            unit_price(&orders, &document, &PricedBy { quantity: Some(&quantity), price: &price }).map(|proposal| proposal.path)
+        };
+        assert_eq!(unit(json!({"price": 20, "unit_price": "10.0", "quantity": 2})).as_deref(), Some("unit_price"));
+        assert_eq!(unit(json!({"price": 10, "unit_price": 10, "quantity": 1})), None, "nothing tells them apart");
+        assert_eq!(unit(json!({"price": 10, "unit_price": 9, "quantity": 2})), None);
     }
 
     #[test]

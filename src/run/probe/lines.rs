@@ -1,87 +1,70 @@
-//! The lines of the records of a page, as the profile gathers them.
+//! The lines of the records of a page: those that a run takes, and where they may stand if it takes none.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Found, Proposal, first_different, propose::all_at};
+use super::{
+    Found, Proposal, SHOWN,
+    propose::{Document, Known, line_object},
+};
 use crate::{
     model::{FieldPath, Level, counted},
-    normalize::RECORD_FIELDS,
-    settings::{ObjectInPlace, Profile, WhichLists},
+    normalize::{SeenLines, SeenRecord},
+    source::PageKind,
 };
 
-/// The lines of each record, or those at a path that is proposed.
-pub(super) fn of(profile: &Profile, proposed: Option<&FieldPath>, records: &[Value]) -> Vec<Vec<Value>> {
-    let paths = proposed.map_or_else(|| paths(profile), |path| vec![path.clone()]);
-    records.iter().map(|record| of_record(profile, &paths, record).into_iter().cloned().collect()).collect()
-}
-
 /// The column of the lines: where they stand, and in how many records there are any.
-pub(super) fn found(profile: &Profile, records: &[Value], propose: impl FnOnce() -> Option<Proposal>) -> Found {
-    let paths = paths(profile);
-    let counts: Vec<usize> = records.iter().map(|record| of_record(profile, &paths, record).len()).filter(|count| *count > 0).collect();
-    let served = || {
-        let used =
-            paths.iter().filter(|path| records.iter().any(|record| !of_record(profile, std::slice::from_ref(*path), record).is_empty()));
-        used.map(ToString::to_string).collect::<Vec<_>>().join(" + ")
-    };
-    let path = match (profile.lines.which, &profile.line_request) {
-        (WhichLists::Record, _) => Some("the record itself".to_owned()),
-        (_, Some(_)) if counts.is_empty() => Some("a request for each order".to_owned()),
-        _ if counts.is_empty() => None,
-        _ => Some(served()),
-    };
-    let values = first_different(counts.iter().map(|count| counted(*count as u64, "line")));
-    let proposed = if path.is_none() { propose() } else { None };
-    Found { column: "lines", level: Level::Record.as_str(), path, found_in: counts.len(), of: records.len(), values, proposed }
+pub(super) fn found(seen: &[SeenRecord<'_>], kind: PageKind) -> Found {
+    let counts: Vec<usize> = seen.iter().map(|record| record.lines.len()).filter(|count| *count > 0).collect();
+    let from: BTreeSet<&SeenLines> = seen.iter().flat_map(|record| &record.lines).map(|line| &line.from).collect();
+    let shown: Vec<String> = from.into_iter().map(|from| shown(from, kind)).collect();
+    let mut values: Vec<String> = Vec::new();
+    for value in counts.iter().map(|count| counted(*count as u64, "line")) {
+        if values.len() < SHOWN && !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    let path = (!shown.is_empty()).then(|| shown.join(" + "));
+    Found { column: "lines", level: Level::Record.as_str(), path, found_in: counts.len(), of: seen.len(), values, proposed: None }
 }
 
-fn paths(profile: &Profile) -> Vec<FieldPath> {
-    if let Some(rule) = profile.fields.get("lines") {
-        return rule.paths.clone();
-    }
-    let defaults = RECORD_FIELDS.iter().find(|(column, _)| *column == "lines").map_or(&[][..], |(_, paths)| *paths);
-    defaults.iter().filter_map(|path| path.parse().ok()).collect()
+/// Whether each record is its own line.
+pub(super) fn are_records(seen: &[SeenRecord<'_>]) -> bool {
+    seen.iter().flat_map(|record| &record.lines).any(|line| line.from == SeenLines::Record)
 }
 
-fn of_record<'v>(profile: &Profile, paths: &[FieldPath], record: &'v Value) -> Vec<&'v Value> {
-    if profile.lines.which == WhichLists::Record {
-        return vec![record];
+fn shown(from: &SeenLines, kind: PageKind) -> String {
+    match (from, kind) {
+        (SeenLines::At(_), PageKind::Table) => "the rows of each order".to_owned(),
+        (SeenLines::At(path), PageKind::Document | PageKind::Response) => path.to_string(),
+        (SeenLines::Request, _) => "a request for each order".to_owned(),
+        (SeenLines::Record, _) => "the record itself".to_owned(),
     }
-    let mut lists = paths.iter().map(|path| {
-        let elements = all_at(record, path).into_iter().flat_map(|value| match value {
-            Value::Array(elements) => elements.iter().collect(),
-            Value::Object(_) if profile.lines.object == ObjectInPlace::OnlyElement => vec![value],
-            _ => Vec::new(),
-        });
-        elements.collect::<Vec<_>>()
+}
+
+/// Where lines may stand, for records that have none. `tried` are the paths that are looked at.
+pub(super) fn propose(seen: &[SeenRecord<'_>], records: &[Value], tried: &[FieldPath], known: &Known<'_>) -> Option<Proposal> {
+    let without: Vec<Value> =
+        seen.iter().zip(records).filter(|(seen, _)| seen.lines.is_empty()).map(|(_, record)| record.clone()).collect();
+    if without.is_empty() {
+        return None;
+    }
+    let has_any = without.len() < seen.len();
+    let object = line_object(&without, tried).filter(|proposal| {
+        // Where others have a list, it is the same place.
+        !has_any
+            || seen
+                .iter()
+                .flat_map(|record| &record.lines)
+                .any(|line| matches!(&line.from, SeenLines::At(path) if path.to_string() == proposal.path))
     });
-    match profile.lines.which {
-        WhichLists::All => lists.flatten().collect(),
-        _ => lists.find(|list| !list.is_empty()).unwrap_or_default(),
+    if object.is_some() || has_any {
+        return object;
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::settings::orders_profile;
-
-    fn shown(profile: &str, record: Value) -> (Option<String>, usize) {
-        let profile = orders_profile(&format!("[orders]\n{profile}")).unwrap();
-        let records = [record];
-        let found = found(&profile, &records, || None);
-        (found.path, of(&profile, None, &records).concat().len())
-    }
-
-    #[test]
-    fn lines_are_gathered_as_the_profile_says() {
-        assert_eq!(shown("", json!({"items": [], "products": [1, 2]})), (Some("products".into()), 2));
-        let all = "fields.lines = { all = ['a.*.items', 'b'] }";
-        assert_eq!(shown(all, json!({"a": [{"items": [1]}, {"items": [2, 3]}], "b": [4]})), (Some("a.*.items + b".into()), 4));
-        assert_eq!(shown("fields.lines = '.'", json!({"id": 1})), (Some("the record itself".into()), 1));
-        assert_eq!(shown("fields.lines = { path = 'l.i', object = 'line' }", json!({"l": {"i": {"sku": 1}}})), (Some("l.i".into()), 1));
-        assert_eq!(shown("fields.lines = 'l'", json!({"l": {"sku": 1}})), (None, 0));
-    }
+    let document = Document::of(&without);
+    document.propose("lines", known).or_else(|| {
+        let because = "each record has a sku and a price itself".to_owned();
+        document.is_of_lines(known).then(|| Proposal { path: ".".to_owned(), because, more: None, others: Vec::new() })
+    })
 }

@@ -1,23 +1,31 @@
 //! `etl probe`: one page of a source, and what would be made of it. Nothing is written.
+//!
+//! What it shows is what a run takes: the same reading, the same walk over each record, the same rules. Only proposals are made of a
+//! parsed document, and each is tried by those rules before it is shown.
 
+mod advice;
 mod line_total;
 mod lines;
 mod propose;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Serialize;
 use serde_json::Value;
 
-use self::{line_total::PricedBy, propose::Document};
+use self::{
+    advice::{Share, way_out},
+    line_total::PricedBy,
+    propose::{Document, Known},
+};
 use super::RunError;
 use crate::{
     cancel::Cancel,
-    model::{FactRows, FieldPath, Level, Reason, Window, counted},
+    model::{FactRows, FieldPath, Level, Line, MinorUnits, QuantityType, Reason, Window, counted},
     net::Network,
-    normalize::{LINE_FIELDS, Mapping, RECORD_FIELDS, RecordNormalizer},
-    settings::{Cursor, Pagination, RepeatedSku, Settings, SettingsError, Source},
-    source::{self, Access, ProbedPage, Query, SourceCounters},
+    normalize::{LINE_FIELDS, Mapping, RECORD_FIELDS, RecordNormalizer, RecordViewer, SeenRecord, SeenValue},
+    settings::{Cursor, Pagination, Profile, RepeatedSku, ScaleText, Settings, SettingsError, Source, Units, WhichLists},
+    source::{self, Access, PageKind, ProbedPage, Query, SourceCounters},
 };
 
 /// Records of the page that are looked at.
@@ -43,12 +51,20 @@ pub struct Probe {
     pub window: String,
     /// Each column, in the order of the fact table.
     pub columns: Vec<Found>,
-    /// Records and lines that would be processed.
+    /// Records that would be processed.
     pub records_processed: u64,
-    /// Rows that they would make.
+    /// Records that the profile skips.
+    pub records_skipped: u64,
+    /// Rows that they would make, each of another order and sku.
     pub rows: u64,
     /// What would be dropped, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
+    /// What to do about it, by reason.
+    pub advice: BTreeMap<&'static str, &'static str>,
+    /// What else would be lost, in words.
+    pub notes: Vec<String>,
+    /// Whether a run would load the page, but for a few records.
+    pub is_ready: bool,
     /// The first rows, as `order_id, sku, quantity, unit_price, created_at`.
     pub sample: Vec<String>,
     /// A profile to paste, where the one at hand leaves something to be said.
@@ -96,6 +112,9 @@ pub struct Proposal {
     /// What else a profile must say of it.
     #[serde(skip)]
     pub more: Option<String>,
+    /// Paths that serve where this one has nothing.
+    #[serde(skip)]
+    pub others: Vec<String>,
 }
 
 /// Fetches one page of the orders and shows what would be made of it.
@@ -114,66 +133,284 @@ pub fn probe(settings: &Settings, cancel: &Cancel) -> Result<Probe, RunError> {
         counters: &counters,
         cancel,
     };
-    let shape = super::shape::of_orders(&orders.profile);
-    let query = Query { cursor: settings.cursor, ..Query::all(orders, &shape) };
-    let page = source::probe(&orders.location, &query, &access).map_err(|error| super::stopped_or(cancel, error.into()))?;
-    Ok(examine(settings, orders, &page))
+    let probing = Probing { settings, orders, access };
+    let page = probing.page(&orders.profile)?;
+    Ok(probing.examine(&page))
 }
 
-fn examine(settings: &Settings, orders: &Source, page: &ProbedPage) -> Probe {
-    // For a look only: what is loaded never goes through such a tree.
-    let body: Value = page.body.as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or(Value::Null);
-    let (records_at, proposed_records, raw) = records(orders, page, &body);
-    let raw: Vec<Vec<u8>> = raw.into_iter().take(LOOKED_AT).collect();
-    let parsed: Vec<Value> = raw.iter().filter_map(|record| serde_json::from_slice(record).ok()).collect();
-    let document = Document::of(&parsed);
+/// A source that is probed.
+struct Probing<'a> {
+    settings: &'a Settings,
+    orders: &'a Source,
+    access: Access<'a>,
+}
 
-    let mut columns = Vec::new();
-    for (column, defaults) in RECORD_FIELDS {
-        let own = orders.profile.fields.get(column).map(|rule| (rule.paths.clone(), rule.default.clone()));
-        columns.push(match column {
-            "lines" => lines::found(&orders.profile, &parsed, || document.propose(column)),
-            _ => found(column, Level::Record, defaults, own, &parsed, || document.propose(column)),
-        });
-    }
-    let proposed_lines = columns.iter().find(|found| found.column == "lines").and_then(|found| found.proposed.as_ref()?.path.parse().ok());
-    let lines_of_orders = lines::of(&orders.profile, proposed_lines.as_ref(), &parsed);
-    let lines = lines_of_orders.concat();
-    let line_document = Document::of(&lines);
-    for (column, defaults) in LINE_FIELDS {
-        let own = orders.profile.line_fields.get(column).map(|rule| (rule.paths.clone(), rule.default.clone()));
-        columns.push(found(column, Level::Line, defaults, own, &lines, || line_document.propose(column)));
-    }
-    say_more_of_lines(&mut columns, orders, &lines_of_orders, &line_document);
-    let pagination = evidence(&orders.profile.http.pagination, page, &body, records_at.as_deref().or(proposed_records.as_deref()));
-    let mut profile = paste(orders, proposed_records.as_deref(), &columns, &pagination, None);
+/// What is proposed besides paths.
+#[derive(Clone, Copy, Default)]
+struct MoreSettings {
+    repeated_sku: Option<RepeatedSku>,
+    quantity: Option<QuantityType>,
+}
 
-    // As it would be with the profile that is proposed, so that the next step can be judged.
-    let mut outcome = normalized(settings, orders, profile.as_deref(), &raw);
-    if outcome.repeated_skus > 0 && settings.repeated_sku == RepeatedSku::Last {
-        profile = paste(orders, proposed_records.as_deref(), &columns, &pagination, Some(RepeatedSku::Sum));
-        outcome = normalized(settings, orders, profile.as_deref(), &raw);
+/// The records of a page as a run sees them, and as documents.
+struct LookedAt<'r> {
+    seen: Vec<SeenRecord<'r>>,
+    documents: Vec<Value>,
+}
+
+impl<'r> LookedAt<'r> {
+    fn by(mapping: &Mapping<'_>, raw: &'r [Vec<u8>]) -> LookedAt<'r> {
+        let viewer = RecordViewer::new(mapping);
+        let look = |record: &'r Vec<u8>| Some((viewer.look(record)?, serde_json::from_slice::<Value>(record).ok()?));
+        let (seen, documents) = raw.iter().filter_map(look).unzip();
+        LookedAt { seen, documents }
     }
-    Probe {
-        location: orders.location.to_string(),
-        records_at: records_at.or_else(|| proposed_records.map(|path| format!("{path} (proposed)"))),
-        records: raw.len(),
-        pagination,
-        completeness: completeness(orders, page),
-        window: window(settings.cursor, orders, page),
-        columns,
-        records_processed: outcome.processed,
-        rows: outcome.rows,
-        dropped: outcome.dropped,
-        sample: outcome.sample,
-        profile,
+
+    /// The lines of each record, as documents.
+    fn lines(&self) -> Vec<Vec<Value>> {
+        let of_record =
+            |record: &SeenRecord<'_>| record.lines.iter().filter_map(|line| serde_json::from_str::<Value>(line.text).ok()).collect();
+        self.seen.iter().map(of_record).collect()
     }
+
+    /// The values of a field, by its place in [`RECORD_FIELDS`].
+    fn field(&self, place: usize) -> Vec<Option<&SeenValue>> {
+        self.seen.iter().map(|record| record.fields.get(place).and_then(Option::as_ref)).collect()
+    }
+
+    /// The values of a field of the lines, by its place in [`LINE_FIELDS`].
+    fn line_field(&self, place: usize) -> Vec<Option<&SeenValue>> {
+        let lines = self.seen.iter().flat_map(|record| &record.lines);
+        lines.map(|line| line.fields.get(place).and_then(Option::as_ref)).collect()
+    }
+
+    /// The currencies of the records.
+    fn currencies(&self) -> BTreeSet<String> {
+        let place = RECORD_FIELDS.iter().position(|(column, _)| *column == "currency");
+        let values = place.map(|place| self.field(place)).unwrap_or_default();
+        values.into_iter().flatten().map(|value| value.text.clone()).collect()
+    }
+}
+
+impl Probing<'_> {
+    /// The first page, as a profile reads it.
+    fn page(&self, profile: &Profile) -> Result<ProbedPage, RunError> {
+        let shape = super::shape::of_orders(profile);
+        let orders = Source { profile: profile.clone(), ..self.orders.clone() };
+        let query = Query { cursor: self.settings.cursor, ..Query::all(&orders, &shape) };
+        source::probe(&orders.location, &query, &self.access).map_err(|error| super::stopped_or(self.access.cancel, error.into()))
+    }
+
+    fn mapping<'m>(&'m self, profile: &'m Profile, more: MoreSettings) -> Mapping<'m> {
+        Mapping {
+            profile: Some(profile),
+            shop: self.settings.shop.as_ref(),
+            columns: &self.settings.fact_columns,
+            cursor: self.settings.cursor,
+            repeated_sku: more.repeated_sku.unwrap_or(self.settings.repeated_sku),
+            quantity: more.quantity.or(self.settings.quantity).unwrap_or_default(),
+            limits: self.settings.limits,
+        }
+    }
+
+    fn examine(&self, page: &ProbedPage) -> Probe {
+        let orders = self.orders;
+        // For a look only: what is loaded never goes through such a tree.
+        let body: Value = page.body.as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or(Value::Null);
+        let Records { at: records_at, proposed: proposed_records, raw } = records(orders, page, &body);
+        let pagination = evidence(&orders.profile.http.pagination, page, &body, records_at.as_deref().or(proposed_records.as_deref()));
+        let paste = |columns: &[Found], more: MoreSettings| paste(orders, proposed_records.as_deref(), columns, &pagination, more);
+
+        let mut columns = {
+            let looked = LookedAt::by(&self.mapping(&orders.profile, MoreSettings::default()), &raw);
+            self.record_columns(&looked, page.kind)
+        };
+        let profile = merged(&orders.profile, paste(&columns, MoreSettings::default()).as_deref());
+        // Which rows are one order depends on what was proposed.
+        let is_regrouped = page.kind == PageKind::Table && profile.fields != orders.profile.fields;
+        let again = if is_regrouped { Some(self.page(&profile)) } else { None };
+        let refusal = again.as_ref().and_then(|again| again.as_ref().err()).map(|error| format!("a run would fail: {error}"));
+        let again = again.and_then(Result::ok).and_then(|page| page.records);
+        let raw = again.map_or(raw, |records| records.into_iter().take(LOOKED_AT).collect());
+
+        let looked = LookedAt::by(&self.mapping(&profile, MoreSettings::default()), &raw);
+        let of_lines = self.line_columns(&looked, &columns, page.kind);
+        columns.extend(of_lines);
+        let mut more = MoreSettings::default();
+        let mut pasted = paste(&columns, more);
+        // As it would be with what is proposed, so that the next step can be judged.
+        let mut outcome = self.normalized(&merged(&orders.profile, pasted.as_deref()), more, &raw);
+        let is_line = profile.lines.which == WhichLists::Record;
+        if outcome.repeated_skus > 0 && self.settings.repeated_sku == RepeatedSku::Last && !is_line {
+            more.repeated_sku = Some(RepeatedSku::Sum);
+        }
+        if outcome.decimal_quantities > 0 {
+            more.quantity = Some(QuantityType::Decimal);
+        }
+        if more.repeated_sku.is_some() || more.quantity.is_some() {
+            pasted = paste(&columns, more);
+            outcome = self.normalized(&merged(&orders.profile, pasted.as_deref()), more, &raw);
+        }
+        let is_ready = outcome.is_ready() && refusal.is_none();
+        let notes = outcome.notes().into_iter().chain(refusal).collect();
+        Probe {
+            location: orders.location.to_string(),
+            records_at: records_at.or_else(|| proposed_records.as_ref().map(|path| format!("{path} (proposed)"))),
+            records: raw.len(),
+            completeness: completeness(orders, page),
+            window: window(self.settings.cursor, orders, page),
+            columns,
+            records_processed: outcome.processed,
+            records_skipped: outcome.skipped,
+            rows: outcome.rows,
+            dropped: outcome.dropped,
+            advice: outcome.advice,
+            notes,
+            is_ready,
+            sample: outcome.sample,
+            profile: pasted,
+            pagination: pagination.clone(),
+        }
+    }
+
+    /// The columns of the record, with what is proposed for those that find nothing.
+    fn record_columns(&self, looked: &LookedAt<'_>, kind: PageKind) -> Vec<Found> {
+        let document = Document::of(&looked.documents);
+        let mapping = self.mapping(&self.orders.profile, MoreSettings::default());
+        let places = 0..RECORD_FIELDS.len();
+        let mut taken = served(places.flat_map(|place| looked.field(place)));
+        let currencies = looked.currencies();
+        let mut columns = Vec::new();
+        for (place, (column, _)) in RECORD_FIELDS.into_iter().enumerate() {
+            let known = Known { kind, taken: &taken, currencies: &currencies };
+            let found = if column == "lines" {
+                let tried = mapping.paths_of(Level::Record, column);
+                Found { proposed: lines::propose(&looked.seen, &looked.documents, &tried, &known), ..lines::found(&looked.seen, kind) }
+            } else {
+                let found = found(column, Level::Record, &looked.field(place));
+                let proposed = if found.path.is_none() { document.propose(column, &known) } else { None };
+                Found { proposed, ..found }
+            };
+            taken.extend(found.proposed.as_ref().and_then(|proposal| proposal.path.parse::<FieldPath>().ok()));
+            columns.push(found);
+        }
+        columns
+    }
+
+    /// The columns of the lines, likewise. `of_record` are those of their records.
+    fn line_columns(&self, looked: &LookedAt<'_>, of_record: &[Found], kind: PageKind) -> Vec<Found> {
+        let lines_of_orders = looked.lines();
+        let lines = lines_of_orders.concat();
+        let document = Document::of(&lines);
+        let mut taken = served((0..LINE_FIELDS.len()).flat_map(|place| looked.line_field(place)));
+        // A line that is a row, or its record, has the columns of the record too.
+        let is_record = lines::are_records(&looked.seen);
+        if kind == PageKind::Table || is_record {
+            taken.extend(served((0..RECORD_FIELDS.len()).flat_map(|place| looked.field(place))));
+            taken.extend(of_record.iter().filter_map(|found| found.proposed.as_ref()?.path.parse::<FieldPath>().ok()));
+        }
+        let currencies = looked.currencies();
+        let mut columns = Vec::new();
+        for (place, (column, _)) in LINE_FIELDS.into_iter().enumerate() {
+            let known = Known { kind, taken: &taken, currencies: &currencies };
+            let found = found(column, Level::Line, &looked.line_field(place));
+            let proposed = if found.path.is_none() { document.propose(column, &known) } else { None };
+            taken.extend(proposed.iter().flat_map(Proposal::paths));
+            columns.push(Found { proposed, ..found });
+        }
+        self.say_more_of_lines(&mut columns, &lines_of_orders, &document);
+        columns
+    }
+
+    /// Proposes a finer sku, the total of a line and the price of a piece, where the profile says nothing of them.
+    fn say_more_of_lines(&self, columns: &mut [Found], lines: &[Vec<Value>], document: &Document<'_>) {
+        let rules = &self.orders.profile.line_fields;
+        let found = |column: &str| columns.iter().find(|found| found.column == column);
+        let path_of = |column: &str| -> Option<FieldPath> {
+            let found = found(column)?;
+            found.path.as_ref().or_else(|| Some(&found.proposed.as_ref()?.path))?.parse().ok()
+        };
+        let (quantity, price) = (path_of("quantity"), path_of("unit_price"));
+        let priced = price.as_ref().map(|price| PricedBy { quantity: quantity.as_ref(), price });
+        // A total has the unit of the price that it is compared with.
+        let unit_of_price = match (found("unit_price").and_then(|found| found.proposed.as_ref()), rules.get("unit_price")) {
+            (Some(proposal), _) => proposal.more.clone(),
+            (None, Some(rule)) => scale(&rule.units),
+            (None, None) => None,
+        };
+        let unit = priced.as_ref().and_then(|priced| line_total::unit_price(lines, document, priced));
+        let total = match (&unit, &price, &priced) {
+            (Some(unit), Some(price), _) => {
+                let because = format!("it is quantity times `{}`", unit.path);
+                Some(Proposal { path: price.to_string(), because, more: None, others: Vec::new() })
+            }
+            (_, _, Some(priced)) => line_total::propose(lines, document, priced),
+            _ => None,
+        };
+        let total = total.map(|total| Proposal { more: unit_of_price.clone(), ..total });
+        for found in columns.iter_mut().filter(|found| !rules.contains_key(found.column)) {
+            match (found.column, &found.path) {
+                ("line_total", None) => found.proposed.clone_from(&total),
+                // Beside a total, no price is needed.
+                ("unit_price", None) if rules.contains_key("line_total") => found.proposed = None,
+                ("unit_price", Some(_)) => found.proposed.clone_from(&unit),
+                ("sku", Some(used)) => found.proposed = document.finer_sku(used),
+                _ => {}
+            }
+        }
+    }
+
+    /// The page through the real normalizer.
+    fn normalized(&self, profile: &Profile, more: MoreSettings, raw: &[Vec<u8>]) -> Normalized {
+        let mapping = self.mapping(profile, more);
+        let quantity = mapping.quantity;
+        let normalizer = RecordNormalizer::configured(&mapping, Window::default());
+        let batch = normalizer.normalize(raw.iter().map(Vec::as_slice));
+        let counts = &batch.counts;
+        let occurred: Vec<(Reason, u64)> =
+            Reason::ALL.iter().map(|reason| (*reason, counts.of(*reason))).filter(|(_, count)| *count > 0).collect();
+        let decimals = counts.decimal_quantities;
+        let mut outcome = Normalized {
+            processed: counts.records_processed,
+            skipped: counts.records_skipped,
+            records: Share { dropped: counts.records_dropped, of: counts.records_read },
+            lines: Share { dropped: counts.lines_dropped, of: counts.lines_read },
+            dropped: occurred.iter().map(|(reason, count)| (reason.as_str(), *count)).collect(),
+            advice: occurred.iter().map(|(reason, _)| (reason.as_str(), way_out(*reason, decimals, quantity))).collect(),
+            repeated_skus: counts.repeated_skus,
+            decimal_quantities: decimals,
+            lines_without_price: counts.prices_defaulted,
+            is_line: profile.lines.which == WhichLists::Record,
+            rows: 0,
+            overwritten: 0,
+            sample: Vec::new(),
+        };
+        let Ok(frame) = batch.rows.finish() else { return outcome };
+        let Ok(rows) = FactRows::new(&frame) else { return outcome };
+        // A later row of the same order and sku takes the place of an earlier one.
+        let keys: HashSet<_> = (0..rows.len()).map(|row| (rows.line(row).order_id, rows.line(row).sku)).collect();
+        outcome.rows = keys.len() as u64;
+        outcome.overwritten = rows.len().saturating_sub(keys.len()) as u64;
+        outcome.sample = (0..rows.len().min(SHOWN)).map(|row| shown(&rows.line(row))).collect();
+        outcome
+    }
+}
+
+/// Where the records of a page are.
+struct Records {
+    /// By the profile.
+    at: Option<String>,
+    /// Where they may be.
+    proposed: Option<String>,
+    /// Their bytes, of as many as are looked at.
+    raw: Vec<Vec<u8>>,
 }
 
 /// Where the records are by the profile, or else where they may be, and their bytes.
-fn records(orders: &Source, page: &ProbedPage, body: &Value) -> (Option<String>, Option<String>, Vec<Vec<u8>>) {
+fn records(orders: &Source, page: &ProbedPage, body: &Value) -> Records {
     if let Some(records) = &page.records {
         let at = match (&orders.profile.records, body) {
+            _ if page.kind == PageKind::Table => "each row of the table".to_owned(),
             (Some(path), _) if path.steps().is_empty() => "the body itself".to_owned(),
             (Some(path), _) => format!("`{path}`"),
             (None, Value::Object(object)) => {
@@ -183,87 +420,63 @@ fn records(orders: &Source, page: &ProbedPage, body: &Value) -> (Option<String>,
             (None, Value::Null) => "each line of the file".to_owned(),
             (None, _) => "the body itself".to_owned(),
         };
-        return (Some(at), None, records.clone());
+        return Records { at: Some(at), proposed: None, raw: records.iter().take(LOOKED_AT).cloned().collect() };
     }
-    let Some(path) = propose::list_of_records(body) else { return (None, None, Vec::new()) };
+    let Some(path) = propose::list_of_records(body) else { return Records { at: None, proposed: None, raw: Vec::new() } };
     let elements = path.parse::<FieldPath>().ok().and_then(|path| propose::at(body, &path)?.as_array().cloned()).unwrap_or_default();
-    (None, Some(path), elements.iter().map(|element| element.to_string().into_bytes()).collect())
+    let raw = elements.iter().take(LOOKED_AT).map(|element| element.to_string().into_bytes()).collect();
+    Records { at: None, proposed: Some(path), raw }
 }
 
-fn found(
-    column: &'static str,
-    level: Level,
-    defaults: &[&str],
-    own: Option<(Vec<FieldPath>, Option<String>)>,
-    documents: &[Value],
-    propose: impl FnOnce() -> Option<Proposal>,
-) -> Found {
-    let (paths, default) = own.unwrap_or_else(|| (defaults.iter().filter_map(|path| path.parse().ok()).collect::<Vec<FieldPath>>(), None));
-    let is_value = |value: &&Value| match value {
-        Value::Null => false,
-        Value::String(text) => !text.trim().is_empty(),
-        Value::Array(_) | Value::Object(_) => false,
-        _ => true,
-    };
-    let mut served: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut all_values: Vec<String> = Vec::new();
-    for document in documents {
-        let hit = paths.iter().enumerate().find_map(|(place, path)| Some((place, propose::at(document, path).filter(is_value)?)));
-        let Some((place, value)) = hit else { continue };
-        *served.entry(place).or_default() += 1;
-        all_values.push(match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        });
-    }
-    let mut values = first_different(all_values.into_iter());
-    let mut path = served.iter().max_by_key(|(_, count)| **count).map(|(place, _)| paths[*place].to_string());
-    let mut found_in = served.values().sum();
-    if path.is_none()
-        && let Some(default) = default
-    {
-        path = Some("always".into());
-        found_in = documents.len();
-        values.push(default);
-    }
-    let proposed = if path.is_none() { propose() } else { None };
-    Found { column, level: level.as_str(), path, found_in, of: documents.len(), values, proposed }
+/// The paths that serve values.
+fn served<'v>(values: impl Iterator<Item = Option<&'v SeenValue>>) -> BTreeSet<FieldPath> {
+    values.filter_map(|value| value?.path.clone()).collect()
 }
 
-/// The first values that differ, as many as are shown.
-fn first_different(values: impl Iterator<Item = String>) -> Vec<String> {
+/// A column by its values, one for each record or line.
+fn found(column: &'static str, level: Level, values: &[Option<&SeenValue>]) -> Found {
+    let mut by_path: BTreeMap<&FieldPath, usize> = BTreeMap::new();
+    values.iter().flatten().filter_map(|value| value.path.as_ref()).for_each(|path| *by_path.entry(path).or_default() += 1);
+    let found_in = values.iter().flatten().count();
+    let most = by_path.into_iter().max_by_key(|(_, count)| *count).map(|(path, _)| path.to_string());
     let mut first: Vec<String> = Vec::new();
-    for value in values {
-        if first.len() < SHOWN && !first.contains(&value) {
-            first.push(value);
+    for value in values.iter().flatten() {
+        if first.len() < SHOWN && !first.contains(&value.text) {
+            first.push(value.text.clone());
         }
     }
-    first
+    let path = most.or_else(|| (found_in > 0).then(|| "always".to_owned()));
+    Found { column, level: level.as_str(), path, found_in, of: values.len(), values: first, proposed: None }
 }
 
-/// Proposes a finer sku, and the total of a line, where the profile says nothing of them.
-fn say_more_of_lines(columns: &mut [Found], orders: &Source, lines: &[Vec<Value>], document: &Document<'_>) {
-    let path_of = |column: &str| -> Option<FieldPath> {
-        let found = columns.iter().find(|found| found.column == column && found.level == Level::Line.as_str())?;
-        found.path.as_ref().or_else(|| Some(&found.proposed.as_ref()?.path))?.parse().ok()
-    };
-    let quantity = path_of("quantity");
-    let total = path_of("unit_price").and_then(|price| {
-        let priced = PricedBy { quantity: quantity.as_ref(), price: &price };
-        line_total::propose(lines, document, &priced)
-    });
-    for found in columns.iter_mut().filter(|found| found.level == Level::Line.as_str()) {
-        if orders.profile.line_fields.contains_key(found.column) {
-            continue;
+/// How a profile writes minor units; `None` for major units.
+fn scale(units: &Units) -> Option<String> {
+    match units {
+        Units::Minor(decimals) if *decimals > 0 => Some(format!("scale = {decimals}")),
+        Units::OfCurrency(MinorUnits::Iso4217) => Some("scale = \"currency\"".to_owned()),
+        Units::OfCurrency(MinorUnits::Stripe) => Some("scale = \"stripe\"".to_owned()),
+        Units::Beside { path, scale } => {
+            let read_as = match scale {
+                ScaleText::DecimalsOrDivisor => "",
+                ScaleText::Decimals => ", as = \"decimals\"",
+                ScaleText::Divisor => ", as = \"divisor\"",
+            };
+            Some(format!("scale = {{ path = {}{read_as} }}", quoted(&path.to_string())))
         }
-        match (found.column, &found.path) {
-            ("line_total", None) => found.proposed.clone_from(&total),
-            // Beside a total, no price is needed.
-            ("unit_price", None) if orders.profile.line_fields.contains_key("line_total") => found.proposed = None,
-            ("sku", Some(used)) => found.proposed = document.finer_sku(used),
-            _ => {}
-        }
+        Units::Minor(_) | Units::Major => None,
     }
+}
+
+/// A profile with what is proposed over it.
+fn merged(profile: &Profile, proposed: Option<&str>) -> Profile {
+    let proposed = proposed.and_then(|text| crate::settings::orders_profile(text).ok()).unwrap_or_default();
+    let mut merged = profile.clone();
+    if proposed.fields.contains_key("lines") {
+        merged.lines = proposed.lines;
+    }
+    merged.fields.extend(proposed.fields);
+    merged.line_fields.extend(proposed.line_fields);
+    merged
 }
 
 /// What a run with a window sends to the source.
@@ -274,7 +487,7 @@ fn window(cursor: Cursor, orders: &Source, page: &ProbedPage) -> String {
         Cursor::Updated => ([&filter.updated_since, &filter.updated_until], "updated_at"),
     };
     let names: Vec<_> = parameters.into_iter().flatten().map(|name| format!("`{name}`")).collect();
-    match (page.is_http, names.is_empty()) {
+    match (page.kind == PageKind::Response, names.is_empty()) {
         (false, _) => format!("on {column}: files are read whole, and rows outside of it are left out"),
         (true, true) => format!("on {column}: the source is not asked for it, so each run reads all orders (see `filter`)"),
         (true, false) => format!("on {column}: sent as {}", names.join(" and ")),
@@ -285,7 +498,7 @@ fn window(cursor: Cursor, orders: &Source, page: &ProbedPage) -> String {
 fn completeness(orders: &Source, page: &ProbedPage) -> String {
     let http = &orders.profile.http;
     match (&http.count, page.total) {
-        _ if !page.is_http => "can be proven: files are read to their ends".to_owned(),
+        _ if page.kind != PageKind::Response => "can be proven: files are read to their ends".to_owned(),
         (Some(count), _) => format!("can be proven: the profile names a request that counts ({})", count.url.path()),
         (None, Some(total)) => format!("can be proven: the response counts {}", counted(total, "record")),
         (None, None) => match http.pagination {
@@ -303,7 +516,7 @@ fn completeness(orders: &Source, page: &ProbedPage) -> String {
 /// Which pagination was recognised, and by what evidence.
 fn evidence(configured: &Pagination, page: &ProbedPage, body: &Value, records_at: Option<&str>) -> Evidence {
     let says = |kind: &str, because: String| Evidence { kind: kind.to_owned(), because, toml: None };
-    if !page.is_http {
+    if page.kind != PageKind::Response {
         return says("none", "files are read whole".into());
     }
     match configured {
@@ -332,105 +545,112 @@ fn evidence(configured: &Pagination, page: &ProbedPage, body: &Value, records_at
 }
 
 /// The profile that says what the one at hand leaves unsaid; `None` where nothing is.
-fn paste(
-    orders: &Source,
-    records: Option<&str>,
-    columns: &[Found],
-    pagination: &Evidence,
-    repeated_sku: Option<RepeatedSku>,
-) -> Option<String> {
-    let mut head = format!("[orders]\nlocation = {}\n", quoted(&orders.location.to_string()));
-    let mut anything = false;
+fn paste(orders: &Source, records: Option<&str>, columns: &[Found], pagination: &Evidence, more: MoreSettings) -> Option<String> {
+    let mut said = String::new();
     if let Some(records) = records {
-        head.push_str(&format!("records = {}\n", quoted(records)));
-        anything = true;
+        said.push_str(&format!("records = {}\n", quoted(records)));
     }
     if let Some(toml) = &pagination.toml {
-        head.push_str(&format!("pagination = {toml}\n"));
-        anything = true;
+        said.push_str(&format!("pagination = {toml}\n"));
     }
-    if repeated_sku == Some(RepeatedSku::Sum) {
-        head.push_str("repeated_sku = \"sum\"\n");
-        anything = true;
+    if more.repeated_sku == Some(RepeatedSku::Sum) {
+        said.push_str("repeated_sku = \"sum\"\n");
     }
     for (level, table) in [(Level::Record, "fields"), (Level::Line, "line_fields")] {
-        let proposed: Vec<_> = columns
-            .iter()
-            .filter(|found| found.level == level.as_str())
-            .filter_map(|found| Some((found, found.proposed.as_ref()?)))
-            .collect();
-        if proposed.is_empty() {
-            continue;
-        }
-        anything = true;
-        head.push_str(&format!("\n[orders.{table}]\n"));
-        for (Found { column, path: used, .. }, proposal) in proposed {
-            let path = quoted(&proposal.path);
-            head.push_str(&match (&proposal.more, used) {
-                (Some(more), _) => format!("{column} = {{ path = {path}, {more} }}\n"),
-                (None, Some(used)) => format!("{column} = [{path}, {}]\n", quoted(used)),
-                (None, None) => format!("{column} = {path}\n"),
-            });
+        let of_level = columns.iter().filter(|found| found.level == level.as_str());
+        let proposed: String = of_level.filter_map(Found::proposed_line).collect();
+        if !proposed.is_empty() {
+            said.push_str(&format!("\n[orders.{table}]\n{proposed}"));
         }
     }
-    anything.then_some(head)
+    if more.quantity == Some(QuantityType::Decimal) {
+        said.push_str("\n[fact]\nquantity = \"decimal\"\n");
+    }
+    if said.is_empty() {
+        return None;
+    }
+    let profile = orders.profile_name.as_ref().map(|name| format!("profile = {}\n", quoted(name))).unwrap_or_default();
+    Some(format!("[orders]\nlocation = {}\n{profile}{said}", quoted(&orders.location.to_string())))
+}
+
+impl Found {
+    /// The line of a profile that says what is proposed.
+    fn proposed_line(&self) -> Option<String> {
+        let Proposal { path, more, others, .. } = self.proposed.as_ref()?;
+        // The lists of lines are no paths of one value: what was found stays out.
+        let used = self.path.as_ref().filter(|used| self.column != "lines" && *used != "always");
+        let paths: Vec<String> =
+            std::iter::once(path).chain(others).chain(used.filter(|_| more.is_none())).map(|path| quoted(path)).collect();
+        let is_one = paths.len() == 1;
+        let listed = if is_one { paths.concat() } else { format!("[{}]", paths.join(", ")) };
+        let column = self.column;
+        Some(match more {
+            Some(more) if is_one => format!("{column} = {{ path = {listed}, {more} }}\n"),
+            Some(more) => format!("{column} = {{ paths = {listed}, {more} }}\n"),
+            None => format!("{column} = {listed}\n"),
+        })
+    }
+}
+
+impl Proposal {
+    /// The paths that it names.
+    fn paths(&self) -> Vec<FieldPath> {
+        std::iter::once(&self.path).chain(&self.others).filter_map(|path| path.parse().ok()).collect()
+    }
 }
 
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
 
-#[derive(Default)]
+/// A row in short.
+fn shown(line: &Line<'_>) -> String {
+    let currency = line.currency.unwrap_or("(no currency)");
+    format!("{}, {}, {} × {} {currency}, {}", line.order_id, line.sku, line.quantity, line.unit_price, line.created_at)
+}
+
+/// What the normalizer makes of the page.
 struct Normalized {
     processed: u64,
+    skipped: u64,
+    records: Share,
+    lines: Share,
     rows: u64,
+    /// Rows whose place a later one takes.
+    overwritten: u64,
     dropped: BTreeMap<&'static str, u64>,
+    advice: BTreeMap<&'static str, &'static str>,
     repeated_skus: u64,
+    decimal_quantities: u64,
+    lines_without_price: u64,
+    /// Whether each record is its own line.
+    is_line: bool,
     sample: Vec<String>,
 }
 
-/// The page through the real normalizer, by the profile at hand with what is proposed over it.
-fn normalized(settings: &Settings, orders: &Source, proposed: Option<&str>, raw: &[Vec<u8>]) -> Normalized {
-    let proposed = proposed.and_then(|text| crate::settings::orders_profile(text).ok()).unwrap_or_default();
-    let mut profile = orders.profile.clone();
-    profile.fields.extend(proposed.fields);
-    profile.line_fields.extend(proposed.line_fields);
-    let mapping = Mapping {
-        profile: Some(&profile),
-        shop: settings.shop.as_ref(),
-        columns: &settings.fact_columns,
-        cursor: settings.cursor,
-        repeated_sku: proposed.repeated_sku.unwrap_or(settings.repeated_sku),
-        quantity: settings.quantity.unwrap_or_default(),
-        limits: settings.limits,
-    };
-    let normalizer = RecordNormalizer::configured(&mapping, Window::default());
-    let batch = normalizer.normalize(raw.iter().map(Vec::as_slice));
-    let counts = &batch.counts;
-    let dropped =
-        Reason::ALL.iter().zip(counts.dropped).filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.as_str(), count)).collect();
-    let mut outcome = Normalized {
-        processed: counts.records_processed,
-        rows: batch.rows.len() as u64,
-        dropped,
-        repeated_skus: counts.repeated_skus,
-        sample: Vec::new(),
-    };
-    let Ok(frame) = batch.rows.finish() else { return outcome };
-    let Ok(rows) = FactRows::new(&frame) else { return outcome };
-    outcome.sample = (0..rows.len().min(SHOWN))
-        .map(|row| rows.line(row))
-        .map(|line| {
-            format!(
-                "{}, {}, {} × {} {}, {}",
-                line.order_id,
-                line.sku,
-                line.quantity,
-                line.unit_price,
-                line.currency.unwrap_or("(no currency)"),
-                line.created_at
-            )
-        })
-        .collect();
-    outcome
+impl Normalized {
+    /// Whether no line has a price or a total.
+    fn has_no_price(&self) -> bool {
+        self.rows > 0 && self.lines_without_price == self.rows + self.overwritten
+    }
+
+    /// Whether a run would load the page, but for a few records and lines.
+    fn is_ready(&self) -> bool {
+        self.rows > 0 && self.records.is_small() && self.lines.is_small() && self.notes().is_empty()
+    }
+
+    /// What would be lost without being dropped.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.has_no_price() {
+            notes.push(
+                "no line has a price or a total: all rows would be 0 (name unit_price or line_total in [orders.line_fields])".to_owned(),
+            );
+        }
+        if self.is_line && self.overwritten > 0 {
+            let rows = self.overwritten;
+            notes.push(format!("{rows} records have the order and the sku of a later one, which takes their place: is another sku finer?"));
+        }
+        notes
+    }
 }

@@ -55,6 +55,9 @@ pub(super) fn read(source: &Reader<'_>, table: &str, kind: SourceKind) -> Result
             let detail = "a scale beside the amount goes without `*`: the elements of a list may have a scale each";
             return Err(fields.error(name, detail));
         }
+        if kind == SourceKind::Orders && name == "order_id" && (rule.paths.is_empty() || rule.default.is_some()) {
+            return Err(fields.error(name, "an id that several records share would make them one order: write a path, without `default`"));
+        }
         verify_constant(&fields, name, &rule, field_kind)?;
         rules.insert(name.to_owned(), rule);
     }

@@ -19,8 +19,12 @@ const WITHOUT_ID: u64 = 1;
 pub struct RecordShape {
     /// Paths of the id, tried in order.
     pub id: Vec<FieldPath>,
+    /// Values of the id that count as missing, besides null and blank text.
+    pub missing_ids: Vec<String>,
     /// Paths of the creation time. If there is none, a body is never itself a record.
     pub created_at: Vec<FieldPath>,
+    /// Values of the creation time that count as missing.
+    pub missing_times: Vec<String>,
     /// Paths of the currency. In a table, the rows of an order must have one currency.
     pub currency: Vec<FieldPath>,
     /// Paths of the lines.
@@ -179,11 +183,11 @@ mod tests {
     fn shape() -> RecordShape {
         let paths = |paths: &[&str]| paths.iter().map(|path| path.parse().unwrap()).collect();
         RecordShape {
-            currency: Vec::new(),
             id: paths(&["order_id", "id", "ref.no"]),
             created_at: paths(&["created_at", "date"]),
             lines: paths(&["items"]),
             of_line: paths(&["sku"]),
+            ..RecordShape::default()
         }
     }
 

@@ -383,7 +383,7 @@ fn read_json(
     let mut beginning = Vec::new();
     reader.by_ref().take(sniff::LOOKED_AT as u64).read_to_end(&mut beginning).map_err(unreadable)?;
     let is_all = beginning.len() < sniff::LOOKED_AT;
-    let format = sniff::records_format(&beginning, file.format, is_all)
+    let format = sniff::records_format(&beginning, file.format, is_all, query.shape)
         .map_err(|seems| SourceError::Unrecognised { path: file.path.clone(), seems })?;
     let mut reader = io::Cursor::new(beginning).chain(reader);
     if let (Format::Ndjson, Some(rules)) = (format, &query.profile.children) {

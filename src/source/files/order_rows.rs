@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    model::{FieldPath, Pairs},
+    model::{FieldPath, Pairs, WILDCARD, equal_numbers},
     source::{RecordShape, body::Node},
 };
 
@@ -60,7 +60,7 @@ struct OpenOrder {
 impl<'s> OrderRows<'s> {
     /// Joins rows by the shape of a record; `None` for members, and for orders whose rows are whole records.
     pub(super) fn of(shape: &'s RecordShape) -> Option<OrderRows<'s>> {
-        let lines = shape.lines.first().filter(|lines| !shape.created_at.is_empty() && !lines.has_wildcard())?;
+        let lines = shape.lines.first()?;
         Some(OrderRows { shape, lines, open: None, id: None, seen: HashSet::new(), edges: EdgeOrders::default() })
     }
 
@@ -80,12 +80,15 @@ impl<'s> OrderRows<'s> {
         }
         let value = |path: &FieldPath| node.at(path)?.text().map(str::to_owned);
         let currency = self.shape.currency.iter().find_map(value).map(|currency| currency.trim().to_owned());
-        self.id = self.id.or_else(|| self.shape.id.iter().find(|path| value(path).is_some()));
-        let id = self.id.and_then(value);
+        let shape = self.shape;
+        let id_at = |path: &FieldPath| value(path).filter(|id| !is_among(&shape.missing_ids, id));
+        self.id = self.id.or_else(|| shape.id.iter().find(|path| id_at(path).is_some()));
+        let id = self.id.and_then(id_at);
+        let has_time = shape.created_at.iter().filter_map(value).any(|time| !is_among(&shape.missing_times, &time));
         // Exports leave the columns of the order blank on its further rows. A row with a time is an order, with or without an id.
         let continues = match (&self.open, &id) {
             (Some(open), Some(id)) => open.id.as_ref() == Some(id),
-            (Some(open), None) => open.id.is_some() && self.shape.created_at.iter().all(|path| value(path).is_none()),
+            (Some(open), None) => open.id.is_some() && !has_time,
             (None, _) => false,
         };
         if continues && let Some(open) = &mut self.open {
@@ -121,13 +124,25 @@ impl<'s> OrderRows<'s> {
             json.extend_from_slice(format!("{}:{value},", key(name)).as_bytes());
         }
         json.extend_from_slice(format!("{}:", key(first)).as_bytes());
-        inner.iter().for_each(|step| json.extend_from_slice(format!("{{{}:", key(step)).as_bytes()));
+        // A path that leads into every element of a list leads into the only one here.
+        let is_every = |step: &String| step == WILDCARD;
+        for step in inner {
+            let opening = if is_every(step) { "[".to_owned() } else { format!("{{{}:", key(step)) };
+            json.extend_from_slice(opening.as_bytes());
+        }
         json.push(b'[');
         json.extend_from_slice(&open.rows);
         json.push(b']');
-        json.resize(json.len() + inner.len() + 1, b'}');
+        json.extend(inner.iter().rev().map(|step| if is_every(step) { b']' } else { b'}' }));
+        json.push(b'}');
         Some(GroupedRecord { line: open.line, json })
     }
+}
+
+/// Whether a value is one of those that count as missing.
+fn is_among(missing: &[String], value: &str) -> bool {
+    let value = value.trim();
+    missing.iter().map(|missing| missing.trim()).any(|missing| missing == value || equal_numbers(missing, value))
 }
 
 /// Whether no cell of a row holds anything, as in the empty rows that spreadsheets leave.
@@ -218,6 +233,35 @@ mod tests {
         assert_eq!(shown, [(2, json!("A"), 3), (5, json!("B"), 1), (6, Value::Null, 1)], "an order without an id is not another's line");
         assert_eq!(records[0].1["at"], "2026-01-01", "the first value that is not blank");
         assert_eq!(records[0].1["a"]["items"][2]["sku"], "z");
+    }
+
+    #[test]
+    fn values_that_count_as_missing_are_neither_an_id_nor_a_time() {
+        let missing = |value: &str| vec![value.to_owned()];
+        let shape = RecordShape { missing_ids: missing("0"), missing_times: missing("-"), ..shape() };
+        let mut orders = OrderRows::of(&shape).unwrap();
+        let mut is_another = |row: Value| orders.row(2, row.to_string().as_bytes()).unwrap().is_some();
+        assert!(!is_another(json!({"id": "A", "at": "2026-01-01"})));
+        assert!(!is_another(json!({"id": "0.0", "at": "-"})), "a line of A");
+        assert!(is_another(json!({"id": "0", "at": "2026-01-02"})), "an order without an id");
+    }
+
+    #[test]
+    fn without_a_path_of_the_time_a_row_without_an_id_is_a_line() {
+        let shape = RecordShape { created_at: Vec::new(), ..shape() };
+        let mut orders = OrderRows::of(&shape).unwrap();
+        let mut is_another = |row: Value| orders.row(2, row.to_string().as_bytes()).unwrap().is_some();
+        let rows = [json!({"id": "A"}), json!({"id": ""}), json!({"id": "A"}), json!({"id": "B"})];
+        assert_eq!(rows.map(&mut is_another), [false, false, false, true]);
+    }
+
+    #[test]
+    fn lines_may_stand_in_every_element_of_a_list() {
+        let shape = RecordShape { lines: vec!["a.*.b.*.l".parse().unwrap()], ..shape() };
+        let mut orders = OrderRows::of(&shape).unwrap();
+        orders.row(2, json!({"id": "A", "at": "2026-01-01", "sku": "x"}).to_string().as_bytes()).unwrap();
+        let record: Value = serde_json::from_slice(&orders.finish().unwrap().json).unwrap();
+        assert_eq!(record["a"][0]["b"][0]["l"][0]["sku"], "x");
     }
 
     #[test]

@@ -6,7 +6,10 @@
 use serde::de::IgnoredAny;
 
 use super::{Compression, Format};
-use crate::source::RECORD_KEYS;
+use crate::{
+    model::FieldPath,
+    source::{RECORD_KEYS, RecordShape, body::Node},
+};
 
 /// The decompressed bytes that are examined.
 pub(super) const LOOKED_AT: usize = 256 << 10;
@@ -27,7 +30,7 @@ pub(super) fn compression(beginning: &[u8]) -> Compression {
 ///
 /// # Errors
 /// What the file seems to be, if its format is not supported.
-pub(super) fn records_format(beginning: &[u8], named: Format, is_all: bool) -> Result<Format, String> {
+pub(super) fn records_format(beginning: &[u8], named: Format, is_all: bool, shape: &RecordShape) -> Result<Format, String> {
     if let Some(other) = foreign(beginning) {
         return Err(other);
     }
@@ -44,11 +47,11 @@ pub(super) fn records_format(beginning: &[u8], named: Format, is_all: bool) -> R
     let (is_one_line, is_only) = (!first.contains('\n'), rest.trim().is_empty());
     match (is_one_line, is_only) {
         (true, true) if !is_all => Ok(named),
-        (true, true) => Ok(if first.starts_with('[') || is_envelope(first) { Format::Json } else { named }),
+        (true, true) => Ok(if first.starts_with('[') || is_envelope(first, shape) { Format::Json } else { named }),
         (true, false) if rest.trim_start().starts_with(',') => {
             Err("its values are separated by commas, but there are no brackets of an array".to_owned())
         }
-        (true, false) if all_are_envelopes(&text) => {
+        (true, false) if all_are_envelopes(&text, shape) => {
             Err("each of its lines is a page with records, not a record (`jq -c '.orders[]'` writes one record per line)".to_owned())
         }
         // One value per line.
@@ -84,21 +87,28 @@ fn damaged(beginning: &[u8], named: Format) -> Result<Format, String> {
 }
 
 /// Whether an object on one line is an envelope: it has a list of records and is not itself a record.
-fn is_envelope(line: &str) -> bool {
-    let Ok(object) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(line) else { return false };
-    let has = |names: &[&str]| names.iter().any(|name| object.get(*name).is_some_and(|value| !value.is_null()));
-    let (has_id, has_time) = (has(&["order_id", "id"]), has(&["created_at", "date"]));
-    // `items` may be the lines of an incomplete order.
-    let is_order = |key: &str| if key == "items" { has_id || has_time } else { has_id && has_time };
-    RECORD_KEYS.iter().any(|key| !is_order(key) && object.get(*key).is_some_and(serde_json::Value::is_array))
+fn is_envelope(line: &str, shape: &RecordShape) -> bool {
+    let Ok(root) = Node::parse(line) else { return false };
+    let has = |names: &[&str], paths: &[FieldPath]| {
+        names.iter().any(|name| root.get(name).is_some_and(|value| *value != Node::Null))
+            || paths.iter().any(|path| root.at(path).and_then(Node::text).is_some())
+    };
+    let (has_id, has_time) = (has(&["order_id", "id"], &shape.id), has(&["created_at", "date"], &shape.created_at));
+    let is_line = |element: &Node| shape.of_line.iter().any(|path| element.at(path).is_some()) && !shape.has_id_and_time(element);
+    // `items` may be the lines of an incomplete order, or of one whose fields nobody has described yet.
+    let is_order = |key: &str, elements: &[Node]| match key {
+        "items" => has_id || has_time || elements.first().is_some_and(is_line),
+        _ => has_id && has_time,
+    };
+    RECORD_KEYS.iter().any(|key| matches!(root.get(key), Some(Node::Array(elements)) if !is_order(key, elements)))
 }
 
 /// Whether each of the first lines is an envelope. Ignores the last line, which may be cut.
-fn all_are_envelopes(text: &str) -> bool {
+fn all_are_envelopes(text: &str, shape: &RecordShape) -> bool {
     const LINES_LOOKED_AT: usize = 20;
     let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n') && !line.trim().is_empty());
     let mut lines = lines.take(LINES_LOOKED_AT).peekable();
-    lines.peek().is_some() && lines.all(is_envelope)
+    lines.peek().is_some() && lines.all(|line| is_envelope(line, shape))
 }
 
 /// The name of a known format that is not JSON.
@@ -136,7 +146,7 @@ mod tests {
     use super::*;
 
     fn format(text: &str, named: Format) -> Result<Format, String> {
-        records_format(text.as_bytes(), named, true)
+        records_format(text.as_bytes(), named, true, &RecordShape::default())
     }
 
     #[test]
@@ -152,10 +162,27 @@ mod tests {
             for text in ["", " \n ", "{\"a\":1}", "{\"a\":"] {
                 assert_eq!(format(text, named), Ok(named), "{text}");
             }
-            let cut = |text: &str| records_format(text.as_bytes(), named, false);
+            let cut = |text: &str| records_format(text.as_bytes(), named, false, &RecordShape::default());
             assert_eq!(cut("{\n \"orders\": [\n{\"a\":1},"), Ok(Format::Json));
             assert_eq!(cut("[{\"a\":1},{\"b"), Ok(Format::Json));
             assert_eq!(cut("{\"a\":\"xxx"), Ok(named));
+        }
+    }
+
+    #[test]
+    fn an_order_with_names_of_its_own_is_no_page() {
+        let paths = |path: &str| vec![path.parse().unwrap()];
+        let shape = RecordShape { id: paths("no"), created_at: paths("at"), of_line: paths("sku"), ..RecordShape::default() };
+        let format = |line: &str| records_format(format!("{line}\n{line}\n").as_bytes(), Format::Ndjson, true, &shape);
+        for order in [
+            r#"{"no":1,"at":"2026-01-01","data":[{"x":1}]}"#,
+            r#"{"at":"2026-01-01","items":[]}"#,
+            r#"{"number":1,"ordered":"2026-01-01","items":[{"sku":"a"}]}"#,
+        ] {
+            assert_eq!(format(order), Ok(Format::Ndjson), "{order}");
+        }
+        for page in [r#"{"no":1,"orders":[{"x":1}]}"#, r#"{"next":"x","items":[{"no":1,"at":"2026-01-01","sku":"a"}]}"#] {
+            assert!(format(page).unwrap_err().contains("a page with records"), "{page}");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::net::redact;
 use crate::settings::RecordList;
 use crate::source::{
     Query,
-    body::{self, CutBody, Envelope, List, Node, SignalSource, Signals},
+    body::{self, CutBody, Envelope, List, Node, OVERSIZED, SignalSource, Signals},
     error::RequestFailure,
 };
 
@@ -146,12 +146,24 @@ fn by_record_list(text: &Bytes, query: &Query<'_>, cut: CutBody) -> CutBody {
         return CutBody { places, envelope };
     }
     match (envelope.root.at(path), object_at(text, path)) {
+        (None, _) if is_another_answer(&envelope.root) => CutBody { places, envelope },
         (None, _) => CutBody { places, envelope: Envelope { list: List::Found(path.to_string()), ..envelope } },
         (Some(Node::Object(_)), Some(place)) => {
             CutBody { places: vec![place], envelope: Envelope { list: List::Found(path.to_string()), ..envelope } }
         }
         _ => CutBody { places, envelope },
     }
+}
+
+/// Whether a body without anything at the place of its records says something else: it has another list of objects, or a message.
+fn is_another_answer(root: &Node) -> bool {
+    const MESSAGES: [&str; 4] = ["message", "msg", "detail", "title"];
+    let is_object = |element: &Node| matches!(element, Node::Object(_)) || matches!(element, Node::Text(text) if text == OVERSIZED);
+    root.pairs().iter().any(|(key, value)| match value {
+        Node::Array(elements) => elements.iter().any(is_object),
+        Node::Text(_) => value.text().is_some() && MESSAGES.contains(&key.to_ascii_lowercase().as_str()),
+        _ => false,
+    })
 }
 
 /// The range of the object at a path.
@@ -194,11 +206,10 @@ mod tests {
         let profile = Profile::default();
         let paths = |paths: &[&str]| paths.iter().map(|path| path.parse().unwrap()).collect();
         let shape = RecordShape {
-            currency: Vec::new(),
             id: paths(&["order_id", "id"]),
             created_at: paths(&["created_at"]),
             lines: paths(&["items"]),
-            of_line: Vec::new(),
+            ..RecordShape::default()
         };
         let source = crate::settings::Source { profile, ..crate::settings::Location::Files(String::new()).into() };
         let query = Query::all(&source, &shape);
@@ -253,6 +264,29 @@ mod tests {
     fn a_body_without_records_is_retried_only_if_earlier_pages_had_records() {
         assert!(!judged(200, &[], r#"{"message":"moved"}"#, 0).unwrap_err().is_transient());
         assert!(judged(200, &[], r#"{"message":"moved"}"#, 3).unwrap_err().is_transient());
+    }
+
+    #[test]
+    fn nothing_at_the_place_of_records_is_an_empty_list_unless_the_body_says_something_else() {
+        let judged = |body: &'static str| {
+            let profile = Profile { records: "Sale".parse().ok(), record_list: RecordList::ListOrObject, ..Profile::default() };
+            let source = crate::settings::Source { profile, ..crate::settings::Location::Files(String::new()).into() };
+            let shape = RecordShape::default();
+            let response = Response {
+                status: StatusCode::OK,
+                headers: HeaderMap::new(),
+                url: "http://h/o".parse().unwrap(),
+                body: Bytes::from_static(body.as_bytes()),
+            };
+            judge(response, &Query::all(&source, &shape), 0).map(|page| page.records().count())
+        };
+        for empty in ["{}", r#"{"@attributes":{"count":"0"}}"#, r#"{"cursor":"x","Sales":[],"message":null}"#, "[]"] {
+            assert_eq!(judged(empty).unwrap(), 0, "{empty}");
+        }
+        assert_eq!(judged(r#"{"Sale":{"id":1}}"#).unwrap(), 1);
+        for other in [r#"{"message":"moved"}"#, r#"{"Sales":[{"id":1}]}"#] {
+            assert!(matches!(judged(other), Err(RequestFailure::NoRecords { .. })), "{other}");
+        }
     }
 
     #[test]

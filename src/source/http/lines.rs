@@ -8,7 +8,6 @@ use reqwest::Url;
 
 use super::{judge::Fetched, list::ListReader, request::Requester};
 use crate::{
-    net::redact,
     settings::{ASKED_LINES, LineRequest, Pagination, joined},
     source::{Access, CompletenessStatus, Page, Query, RecordShape, SourceError, body::Node, counters::LineListEnd, url_query},
 };
@@ -53,7 +52,7 @@ impl<'a> LineReader<'a> {
         Ok(Fetched { body: body.into(), places, ..fetched })
     }
 
-    /// The record with its lines; `None` where it has them already, or is no object.
+    /// The record with its lines; `None` where it has them already, is no object, or is not taken by the run.
     async fn record(&self, record: &[u8]) -> Result<Option<Vec<u8>>, SourceError> {
         let lines = match self.wanted(record) {
             Wanted::Nothing => return Ok(None),
@@ -66,6 +65,9 @@ impl<'a> LineReader<'a> {
 
     /// Whether the lines of a record are to be asked for.
     fn wanted(&self, record: &[u8]) -> Wanted {
+        if self.query.filter.is_some_and(|filter| !filter.takes(record)) {
+            return Wanted::Nothing;
+        }
         let node = std::str::from_utf8(record).ok().and_then(|text| Node::parse(text).ok());
         let Some(node) = node.filter(|node| matches!(node, Node::Object(_))) else { return Wanted::Nothing };
         let is_wanted = match &self.request.when {
@@ -99,7 +101,7 @@ impl<'a> LineReader<'a> {
         let completeness = Box::pin(reader.read(&mut keep)).await?;
         if completeness.is_failed() {
             let detail = completeness.why.unwrap_or_else(|| "its list of lines is not complete".to_owned());
-            return Err(SourceError::Pagination { url: redact::url(&start), page: 1, detail });
+            return Err(SourceError::Pagination { request: self.requester.sent(&start), page: 1, detail });
         }
         let follows = matches!(list.http.pagination, Pagination::Cursor { .. } | Pagination::NextUrl { .. });
         let counters = self.requester.access().counters;
@@ -114,7 +116,7 @@ impl<'a> LineReader<'a> {
 
 /// Whose lines are to be asked for.
 enum Wanted {
-    /// Nobody's: the record has all its lines, or is no object.
+    /// Nobody's: the record has all its lines, is no object, or is not taken by the run.
     Nothing,
     /// Those of a record without an id.
     ButNoId,

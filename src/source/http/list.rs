@@ -242,7 +242,7 @@ impl ListReader<'_> {
             self.within_limit(page)?;
             let is_new = followed.insert(xxh3_64(url.as_str().as_bytes()));
             if !is_new && !previous.asked_again && pager.is_followed() {
-                return Err(SourceError::Circle { url: redact::url(&url), page: page - 1 });
+                return Err(SourceError::Circle { request: self.requester.sent(&url), page: page - 1 });
             }
             let fetched = match self.next(&mut ahead, &url, page, seen.distinct()).await {
                 // Some APIs return an error for a page past the end.
@@ -268,7 +268,7 @@ impl ListReader<'_> {
                     tracing::warn!(url, "page 2 equals page 1: this source does not paginate, and its list ends here");
                     return Ok(Some(Reading { end: ListEnd::NotPaginated, claims, is_by_position: false }));
                 }
-                Comparison::Repeated => return Err(SourceError::RepeatedPage { url: redact::url(&url), page }),
+                Comparison::Repeated => return Err(SourceError::RepeatedPage { request: self.requester.sent(&url), page }),
             }
             let shared = previous.shared(&fetched, &pager);
             let step = pager.after(&facts);
@@ -296,7 +296,7 @@ impl ListReader<'_> {
                 return Ok(None);
             }
             if previous.without_new > MAX_WITHOUT_NEW {
-                return Err(SourceError::NoProgress { url: redact::url(&url), page, pages: previous.without_new });
+                return Err(SourceError::NoProgress { request: self.requester.sent(&url), page, pages: previous.without_new });
             }
             if page == 1 && facts.signals.has_previous && *self.pagination() == Pagination::Auto {
                 self.read_page_zero(&pager, seen, sink).await?;
@@ -311,7 +311,7 @@ impl ListReader<'_> {
                 }
                 Step::Lost(detail) => {
                     let detail = redact::text(&detail).into_owned();
-                    return Err(SourceError::Pagination { url: redact::url(&url), page, detail });
+                    return Err(SourceError::Pagination { request: self.requester.sent(&url), page, detail });
                 }
             };
             self.ask_ahead(&mut ahead, &url, expected, page, room);
@@ -418,7 +418,7 @@ impl ListReader<'_> {
         if page <= limit {
             return Ok(());
         }
-        Err(SourceError::TooManyPages { url: redact::url(self.start), limit })
+        Err(SourceError::TooManyPages { request: self.requester.sent(self.start), limit })
     }
 
     /// Delivers the records of a page, without those shared with the page before. Requests in flight continue while the sink

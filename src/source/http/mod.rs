@@ -25,9 +25,14 @@ use std::cell::RefCell;
 
 use reqwest::Url;
 
-use self::{list::ListReader, pagination::Pager, request::Requester, slices::SliceReader};
-use super::{Access, Completeness, CompletenessStatus, PageSink, ProbedPage, Query, SourceError, body::LinkHeader, error::RequestFailure};
+use self::{judge::Fetched, lines::LineReader, list::ListReader, pagination::Pager, request::Requester, slices::SliceReader};
+use super::{
+    Access, Completeness, CompletenessStatus, PageKind, PageSink, ProbedPage, Query, SourceError, body::LinkHeader, error::RequestFailure,
+};
 use crate::{model::counted, net::Network, settings::Pagination};
+
+/// The orders of a probed page whose lines are asked for.
+const ORDERS_WITH_LINES: usize = 5;
 
 /// A source that is read over HTTP.
 pub(super) struct HttpSource<'a> {
@@ -95,6 +100,7 @@ impl<'a> HttpSource<'a> {
         let body = Some(body);
         match fetched {
             Ok(fetched) => {
+                let fetched = self.with_lines(fetched)?;
                 let signals = &fetched.signals;
                 Ok(ProbedPage {
                     body,
@@ -102,13 +108,21 @@ impl<'a> HttpSource<'a> {
                     link_next: if let LinkHeader::Next(next) = link { Some(next) } else { None },
                     names_next: signals.next.is_some(),
                     total: signals.total_records,
-                    is_http: true,
+                    kind: PageKind::Response,
                 })
             }
             Err(SourceError::Request(failed)) if matches!(failed.cause, RequestFailure::NoRecords { .. }) => {
-                Ok(ProbedPage { body, is_http: true, ..ProbedPage::default() })
+                Ok(ProbedPage { body, kind: PageKind::Response, ..ProbedPage::default() })
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The first records of a page, with the lines that a run asks for; all of them, if it asks for none.
+    fn with_lines(&self, mut fetched: Fetched) -> Result<Fetched, SourceError> {
+        let Some(request) = &self.query.profile.line_request else { return Ok(fetched) };
+        fetched.places.truncate(ORDERS_WITH_LINES);
+        let reader = LineReader::new(request, self.query, *self.requester.access())?;
+        self.network.run(reader.complete(fetched))?
     }
 }

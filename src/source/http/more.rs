@@ -10,7 +10,7 @@ use crate::{
     model::Pairs,
     net::redact,
     settings::{Inherited, MoreRequest, SkipRule, SkipValues},
-    source::{Access, Query, SourceError, body::Node},
+    source::{Access, Query, SentRequest, SourceError, body::Node},
 };
 
 /// Asks for the members that belong to records.
@@ -49,7 +49,7 @@ impl<'a> MoreReader<'a> {
         }
         let Some(id) = node.at(&self.request.list.id).and_then(Node::text) else {
             let detail = format!("a record has no `{}`, by which more of it is asked for (more_request.id)", self.request.list.id);
-            return Err(SourceError::Pagination { url: redact::url(&page.url), page: 1, detail });
+            return Err(SourceError::Pagination { request: SentRequest { method: "GET", url: redact::url(&page.url) }, page: 1, detail });
         };
         let members = self.lists.lines(id).await?;
         Ok(members.iter().map(|member| with_inherited(member, record, &self.request.inherit)).collect())

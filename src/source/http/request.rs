@@ -29,7 +29,10 @@ use crate::{
         token::Refused,
     },
     settings::{Credentials, HttpProfile, HttpSettings, Secret},
-    source::{Access, RequestFailure, SourceError, error::FailedRequest},
+    source::{
+        Access, RequestFailure, SourceError,
+        error::{FailedRequest, SentRequest},
+    },
 };
 
 /// The maximum bytes to reserve for a body, however large its Content-Length is.
@@ -50,6 +53,7 @@ const FOR_ALL_ORIGINS: [&str; 5] = ["accept", "accept-encoding", "accept-languag
 /// Sends the requests of one source.
 pub(super) struct Requester<'a> {
     profile: &'a HttpProfile,
+    credentials: &'a Credentials,
     access: Access<'a>,
     client: &'a HttpClient,
     authorizer: Authorizer<'a>,
@@ -101,7 +105,7 @@ impl<'a> Requester<'a> {
             access.network.rate_limiter(start).limit(rate);
         }
         let authorizer = Authorizer::new(&profile.auth, credentials, start, access, client)?;
-        Ok(Requester { profile, access, client, authorizer, largest_body: AtomicU64::new(0) })
+        Ok(Requester { profile, credentials, access, client, authorizer, largest_body: AtomicU64::new(0) })
     }
 
     pub(super) fn settings(&self) -> &'a HttpSettings {
@@ -114,6 +118,11 @@ impl<'a> Requester<'a> {
 
     pub(super) fn profile(&self) -> &'a HttpProfile {
         self.profile
+    }
+
+    /// The request for a URL of the pager as it is sent, for errors.
+    pub(super) fn sent(&self, url: &Url) -> SentRequest {
+        template::prepare(self.profile, url).shown()
     }
 
     /// The bytes of the largest body so far; 0 before the first body.
@@ -215,12 +224,13 @@ impl<'a> Requester<'a> {
         next: NextAttempt,
     ) -> SourceError {
         SourceError::Request(Box::new(FailedRequest {
-            url: redact::url(url),
+            request: self.sent(url),
             route: self.route(url, trace),
             page,
             attempts: attempts.count(),
             elapsed: attempts.elapsed(),
             cause,
+            credentials: self.credentials.variables_of(&self.profile.auth),
             stopped_by: (next == NextAttempt::NoTimeLeft).then_some(" (http.retry_timeout allows no further attempt)"),
         }))
     }

@@ -177,7 +177,7 @@ impl SliceReader<'_> {
         first.signals.total_records.ok_or_else(|| {
             let query = Query { window: slice.window, ..*self.query };
             let detail = "it has no total at `pagination.total`, which `pagination.largest` needs".to_owned();
-            SourceError::Pagination { url: redact::url(&query.narrowed(self.location)), page: 1, detail }
+            SourceError::Pagination { request: self.requester.sent(&query.narrowed(self.location)), page: 1, detail }
         })
     }
 }

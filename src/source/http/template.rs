@@ -9,8 +9,9 @@ use reqwest::Url;
 use serde_json::Value;
 
 use crate::{
+    net::redact,
     settings::{BodyTemplate, HttpProfile, Pagination, Template},
-    source::url_query,
+    source::{error::SentRequest, url_query},
 };
 
 /// A request as it is sent.
@@ -19,6 +20,13 @@ pub(super) struct PreparedRequest {
     pub(super) url: Url,
     /// The body of a POST; `None` is a GET.
     pub(super) body: Option<Vec<u8>>,
+}
+
+impl PreparedRequest {
+    /// The request as an error shows it.
+    pub(super) fn shown(&self) -> SentRequest {
+        SentRequest { method: if self.body.is_some() { "POST" } else { "GET" }, url: redact::url(&self.url) }
+    }
 }
 
 /// The parameters of a URL, by name.
