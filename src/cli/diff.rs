@@ -32,6 +32,9 @@ pub(super) fn show(out: &mut String, found: &LayerDiff) {
     if !found.order_totals.is_empty() {
         let _ = writeln!(out, "totals of orders differ in {} partitions", found.order_totals.len());
     }
+    if !found.refunds.is_empty() {
+        let _ = writeln!(out, "refunds differ on {} days", found.refunds.len());
+    }
     for name in &found.dimensions {
         let _ = writeln!(out, "{name} differs");
     }

@@ -64,8 +64,9 @@ pub use output_location::OutputLocation;
 pub use presentation::{LogFormat, Presentation, ResultFormat};
 pub use profile::{
     ASKED_LINES, AmountRule, Auth, BodyTemplate, CountRequest, CredentialsIn, FieldRule, Filter, Grant, HttpProfile, LineLists,
-    LineRequest, ObjectInPlace, OrderTotalRules, Pagination, Profile, Reconciliation, RecordList, SHIPPED, ScaleText, Shipped, SkipRule,
-    SkipValues, Source, Template, TimeFormat, TimeText, Total, Units, WhichAmounts, WhichLists, joined, shipped,
+    LineRequest, ObjectInPlace, OrderLineKey, OrderTotalRules, Pagination, Profile, Reconciliation, RecordList, RefundLineRules,
+    RefundRules, SHIPPED, ScaleText, Shipped, SkipRule, SkipValues, Source, Template, TimeFormat, TimeText, Total, Units, WhichAmounts,
+    WhichLists, joined, shipped,
 };
 pub use secret::Secret;
 pub use setting::{Form, SETTINGS, Setting};

@@ -100,8 +100,8 @@ const COMMON_KEYS: [&str; 19] = [
 ];
 
 /// Keys that only orders have: users and products have no lines and no window, and none of them is skipped.
-const ORDERS_KEYS: [&str; 10] =
-    ["line_fields", "totals", "filter", "skip", "skip_lines", "repeated_sku", "merge", "cursor", "line_request", "quantity"];
+const ORDERS_KEYS: [&str; 11] =
+    ["line_fields", "totals", "refunds", "filter", "skip", "skip_lines", "repeated_sku", "merge", "cursor", "line_request", "quantity"];
 
 impl SourceKind {
     /// All kinds.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Auth, BodyTemplate, CountRequest, Filter, LineRequest, Pagination, Profile, RecordList, SkipRule, SkipValues, Template, TimeFormat,
-    WhichLists, auth, fields, pagination,
+    WhichLists, auth, fields, pagination, refunds,
 };
 use crate::{
     model::{FieldPath, QuantityType},
@@ -77,6 +77,7 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         line_fields: fields::read(&table, "line_fields", kind)?,
         lines,
         totals: fields::totals(&table)?,
+        refunds: refunds::read(&table)?,
         skip: table.tables("skip")?.iter().map(skip).collect::<Result<_, _>>()?,
         skip_lines: table.tables("skip_lines")?.iter().map(skip).collect::<Result<_, _>>()?,
         line_request: None,
@@ -287,7 +288,7 @@ fn records(table: &Reader<'_>) -> Result<Records, SettingsError> {
     Ok(Records { path, list: RecordList::List })
 }
 
-fn skip(rule: &Reader<'_>) -> Result<SkipRule, SettingsError> {
+pub(super) fn skip(rule: &Reader<'_>) -> Result<SkipRule, SettingsError> {
     rule.only(&["path", "equals", "one_of", "none_of"])?;
     let written = ["equals", "one_of", "none_of"].into_iter().filter(|key| rule.table().get(key).is_some()).count();
     if written > 1 {
@@ -571,6 +572,7 @@ mod tests {
             ("orders", "totals = { total = { path = 'a', format = 'rfc2822' } }", "`format` belongs to times"),
             ("orders", "totals = true", "`orders.totals`: write a table, not a boolean"),
             ("users", "totals = { total = 'a' }", "`totals` belongs to orders: users have none"),
+            ("products", "refunds = false", "`refunds` belongs to orders: products have none"),
             ("orders", "headers.Authorization = 'Bearer x'", "credentials do not belong in etl.toml"),
             ("orders", "headers.\"a b\" = 'x'", "not the name of a header"),
             ("orders", "headers.a = \"x\\ny\"", "a header can't have this value"),
