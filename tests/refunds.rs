@@ -198,6 +198,24 @@ fn an_undo_brings_refunds_back_and_later_runs_still_find_them() {
     assert_eq!(work.etl(&["check"]).code, 0);
 }
 
+#[test]
+fn a_run_is_not_undone_beneath_later_refunds_of_its_orders() {
+    let work = work("");
+    work.load(&[order("A", 1, 1, &[])], &[]).published();
+    let of_b = work.load(&[order("B", 1, 1, &[])], &[]).published();
+    let refunded = work.load(&[order("B", 1, 1, &[refund("r1", 3, "3")])], &[]).published();
+    let other = work.load(&[order("A", 1, 1, &[refund("r2", 3, "2")])], &[]).published();
+    let undo = |run: &Value| work.etl(&["undo", run["run_id"].as_str().unwrap()]);
+    let refused = undo(&of_b);
+    assert!(refused.code == 2 && refused.stderr.contains(refunded["run_id"].as_str().unwrap()), "{}: {}", refused.code, refused.stderr);
+    assert_eq!(stored(&work).len(), 2);
+    // The latest first, as with any run.
+    for run in [&other, &refunded, &of_b] {
+        assert_eq!(undo(run).code, 0);
+    }
+    assert_eq!((stored(&work), work.query("SELECT DISTINCT order_id FROM fact_order")), (Vec::new(), vec!["A".to_owned()]));
+}
+
 /// A check that takes some seconds and finds nothing.
 const SLOW: &str =
     "SELECT n FROM (SELECT count(*) AS n FROM range(9000) a(i), range(20000) b(j) WHERE (a.i * 7 + b.j) % 1000003 = 17) WHERE n < 0";

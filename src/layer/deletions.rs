@@ -57,7 +57,7 @@ impl Deletions {
 
     /// The orders that lose their rows.
     pub fn removed(&self) -> impl Iterator<Item = OrderHash> + '_ {
-        self.orders.keys().copied().filter(|_| self.mode == DeletionMode::Remove)
+        self.orders.keys().copied().filter(move |_| self.mode == DeletionMode::Remove)
     }
 
     /// What becomes of them.

@@ -103,7 +103,7 @@ impl<R: SideRow> SideCells<'_, R> {
 
     /// A value that must be there.
     pub(super) fn needed<T>(&self, place: usize, value: Option<T>) -> Result<T, String> {
-        value.ok_or_else(|| format!("{} is empty", R::COLUMNS.get(place).map_or("value", |(name, _)| name)))
+        value.ok_or_else(|| format!("{} is empty", R::COLUMNS.get(place).map_or("value", |(name, _)| *name)))
     }
 }
 

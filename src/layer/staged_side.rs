@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(cut.segments.len(), 2);
         for (dt, segment) in &cut.segments {
             let mut found = Vec::new();
-            decode(&segment.bytes, 1000, &mut found).unwrap();
+            decode::<OrderTotal>(&segment.bytes, 1000, &mut found).unwrap();
             let expected: Vec<_> = totals.iter().filter(|staged| staged.row.dt() == *dt).cloned().collect();
             let expected: Vec<_> = expected.into_iter().map(|staged| StagedSide { seq: staged.seq + 1000, ..staged }).collect();
             assert_eq!((found.len(), found), (segment.rows, expected));

@@ -56,11 +56,6 @@ impl<'a> StoredPartitions<'a> {
         self.state.partitions.get(&dt)
     }
 
-    /// The layer that they are of.
-    pub fn state(&self) -> &LayerState {
-        self.state
-    }
-
     /// Reads a partition; `None` where there is none. In a bucket, a local copy is left at its place.
     ///
     /// # Errors

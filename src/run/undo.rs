@@ -1,6 +1,9 @@
 //! `etl undo`: puts the layer back to what it was before a run, as one more commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::Serialize;
 
@@ -14,8 +17,8 @@ use super::{
 use crate::{
     cancel::Cancel,
     join,
-    layer::{LayerState, PartitionEntry, SideEntry},
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, RunId, UtcMicros},
+    layer::{LayerState, PartitionEntry, SideEntry, StoredSide},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, Refund, RunId, UtcMicros},
     report::{CommandName, Summary},
     settings::Settings,
     store::{
@@ -61,6 +64,7 @@ pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone
     let later = versions::commits_after(&output, run.commit.number)?;
     refuse_later(&run, &later, &layer.state)?;
     refuse_doubles(&output, &run, &later, &layer.state)?;
+    refuse_later_refunds(&output, &run, &later, &layer.state)?;
     let mut undo = Undo { output: &output, run: &run, is_newest: later.is_empty(), next: layer.state.clone(), put: Vec::new() };
     let mut staging = Staging::create(&output, own.as_str())?;
     let mut undone = Undone {
@@ -157,6 +161,51 @@ fn refuse_doubles(output: &Output, run: &CommittedRun, later: &[Commit], now: &L
         return Ok(());
     }
     Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run }.into())
+}
+
+/// Fails if a later run has changed refunds of an order whose rows this one has changed: they lie on other days than the order.
+fn refuse_later_refunds(output: &Output, run: &CommittedRun, later: &[Commit], now: &LayerState) -> Result<(), RunError> {
+    let refund_days = |commit: &Commit| -> BTreeSet<Dt> { versions::keys(commit).filter_map(places::refunds_of_key).collect() };
+    let days: BTreeSet<Dt> = later.iter().flat_map(refund_days).collect();
+    if days.is_empty() {
+        return Ok(());
+    }
+    let read = |version: &ObjectRef| versions::kept_version(output, &run.commit.run_id, version);
+    let mut mine: BTreeSet<String> = BTreeSet::new();
+    for dt in run.partitions().collect::<BTreeSet<_>>() {
+        let (before, after) = (diff::rows_of(&run.before, dt, &read)?, diff::rows_of(&run.after, dt, &read)?);
+        let changed = before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key));
+        mine.extend(changed.map(|(order_id, _)| order_id.clone()));
+    }
+    let mut by_run: BTreeMap<String, BTreeSet<Dt>> = BTreeMap::new();
+    for dt in days {
+        let (then, now) = (refunds_by_order(&run.after, dt, &read)?, refunds_by_order(now, dt, &read)?);
+        let mut changed = then.keys().chain(now.keys()).filter(|order_id| then.get(*order_id) != now.get(*order_id));
+        if changed.any(|order_id| mine.contains(order_id)) {
+            for commit in later.iter().filter(|commit| refund_days(commit).contains(&dt)) {
+                by_run.entry(commit.run_id.clone()).or_default().insert(dt);
+            }
+        }
+    }
+    if by_run.is_empty() {
+        return Ok(());
+    }
+    Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run }.into())
+}
+
+/// The refunds of a day, by their orders.
+fn refunds_by_order(
+    state: &LayerState,
+    dt: Dt,
+    read: &dyn Fn(&ObjectRef) -> Result<Vec<u8>, RunError>,
+) -> Result<BTreeMap<String, Vec<Refund>>, RunError> {
+    let mut by_order: BTreeMap<String, Vec<Refund>> = BTreeMap::new();
+    let Some(entry) = state.refunds.get(&dt) else { return Ok(by_order) };
+    let key = places::refunds_file(dt);
+    for refund in StoredSide::<Refund>::parse(read(&entry.version)?, dt, Path::new(key.as_str()))?.rows {
+        by_order.entry(refund.order_id.clone()).or_default().push(refund);
+    }
+    Ok(by_order)
 }
 
 struct Undo<'a> {
