@@ -239,7 +239,7 @@ fn two_runs_at_once_bring_refunds_of_the_same_day() {
     let work = work("");
     work.load(&[order("OTHER", 9, 1, &[refund("r0", 3, "1")])], &[]).published();
     let (slow, quick) = (order("A", 1, 1, &[refund("r1", 3, "3")]), order("B", 5, 1, &[refund("r2", 3, "2")]));
-    let summary = merged_again(&work, (&slow, 1), (&quick, 5));
+    let summary = merged_again(&work, (slow.as_str(), 1), (quick.as_str(), 5));
     assert_eq!((&summary["status"], &summary["refunds_changed"]), (&json!("published"), &json!(["2026-02-03"])));
     assert_eq!(stored(&work), ["2026-02-03|r0|OTHER|NULL|1.0000", "2026-02-03|r1|A|NULL|3.0000", "2026-02-03|r2|B|NULL|2.0000"]);
     assert_eq!(work.etl(&["check"]).code, 0);
@@ -253,7 +253,7 @@ fn a_run_that_was_superseded_while_it_was_at_work_leaves_none_of_its_refunds() {
     let work = work("");
     work.load(&[order("OTHER", 9, 1, &[])], &[]).published();
     let (slow, quick) = (order("A", 1, 1, &[refund("old", 5, "3")]), order("A", 5, 2, &[refund("new", 6, "2")]));
-    let summary = merged_again(&work, (&slow, 1), (&quick, 5));
+    let summary = merged_again(&work, (slow.as_str(), 1), (quick.as_str(), 5));
     assert_eq!((&summary["status"], &summary["rows_superseded"]), (&json!("unchanged"), &json!(2)), "the premise: it has merged again");
     assert_eq!(stored(&work), ["2026-02-06|new|A|NULL|2.0000"]);
     assert!(!work.path("output/refunds/dt=2026-02-05").exists());

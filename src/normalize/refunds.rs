@@ -198,7 +198,7 @@ impl RefundLineFields {
         if let Some(field) = &self.order_line {
             let id = field.value(cells);
             let is_missing = id == Scalar::Missing;
-            if let Some(sku) = id.into_id().and_then(|id| order.skus.get(id.as_ref())) {
+            if let Some(sku) = id.into_id().and_then(|id| order.skus.get(&*id)) {
                 return Some(sku.clone());
             }
             *unmatched += u64::from(!is_missing);
@@ -212,9 +212,9 @@ impl RefundLineFields {
     fn quantity<'a>(&'a self, cells: &[Option<&'a str>]) -> Option<Option<Money>> {
         let Some(field) = &self.quantity else { return Some(None) };
         let value = field.value(cells);
-        let text = match &value {
+        let text: &str = match &value {
             Scalar::Missing => return Some(None),
-            Scalar::Text(text) => text.as_ref(),
+            Scalar::Text(text) => text,
             Scalar::Number(digits) => digits,
             Scalar::Bool(_) | Scalar::Other => return None,
         };
