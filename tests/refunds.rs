@@ -328,6 +328,22 @@ fn a_check_of_ones_own_sees_the_refunds() {
 }
 
 #[test]
+fn an_engine_reads_refunds_and_totals_where_the_layer_has_them() {
+    let work = work("");
+    work.load(&[order("A", 1, 1, &[])], &[]).published();
+    assert!(!work.etl(&["ddl", "duckdb"]).stdout.contains("fact_refund"));
+    work.load(&[order("A", 1, 1, &[refund("r1", 3, "3"), refund("r2", 4, "2")])], &[]).published();
+    let sql = work.etl(&["ddl", "duckdb"]).stdout;
+    assert!(!sql.contains("fact_order_total"), "{sql}");
+    let duckdb = duckdb::Connection::open_in_memory().unwrap();
+    duckdb.execute_batch(&sql).unwrap();
+    let read: String = duckdb
+        .query_row("SELECT string_agg(concat_ws('|', dt, refund_id, amount), ' ' ORDER BY dt) FROM fact_refund", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(read, "2026-02-03|r1|3.0000 2026-02-04|r2|2.0000");
+}
+
+#[test]
 fn refunds_are_csv_beside_facts_of_any_format_and_a_rewrite_leaves_them() {
     let work = work("");
     let orders = [order("A", 1, 1, &[refund("r1", 3, "3")])];

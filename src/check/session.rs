@@ -183,7 +183,7 @@ impl<'a> Session<'a> {
     /// A side fact of some days, under the name that the checks know.
     pub(super) fn load_side(&self, fact: SideFact, days: &BTreeSet<Dt>) -> Result<(), CheckError> {
         let rows = side_source(self.view, fact, days.iter(), DtLookup::Join);
-        let table = side_table(fact);
+        let table = fact.table();
         self.execute(&format!("reading {table}"), &format!("CREATE OR REPLACE VIEW {table}_changed AS {rows};"))
     }
 
@@ -214,7 +214,7 @@ impl<'a> Session<'a> {
         let drop = self.drop_changed();
         self.execute("setting up", &format!("{drop} CREATE VIEW fact_order AS {all}; CREATE VIEW fact_order_changed AS {changed};"))?;
         for fact in SideFact::ALL {
-            let (side, table) = (self.view.side(fact), side_table(fact));
+            let (side, table) = (self.view.side(fact), fact.table());
             let all = side_source(self.view, fact, side.files.keys(), DtLookup::Expression);
             let changed = side_source(self.view, fact, side.changed.iter(), DtLookup::Expression);
             self.execute("setting up", &format!("CREATE VIEW {table} AS {all}; CREATE OR REPLACE VIEW {table}_changed AS {changed};"))?;
@@ -310,14 +310,6 @@ impl From<duckdb::Error> for AskError {
 impl From<CheckError> for AskError {
     fn from(error: CheckError) -> AskError {
         AskError::Check(error)
-    }
-}
-
-/// The name of a side fact's table.
-fn side_table(fact: SideFact) -> &'static str {
-    match fact {
-        SideFact::OrderTotals => "fact_order_total",
-        SideFact::Refunds => "fact_refund",
     }
 }
 

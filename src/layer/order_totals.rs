@@ -20,7 +20,6 @@ const FIRST_AMOUNT: usize = 3;
 
 impl SideRow for OrderTotal {
     const FACT: SideFact = SideFact::OrderTotals;
-    const TABLE: &'static str = "fact_order_total";
     const COLUMNS: &'static [(&'static str, FactType)] = &ORDER_TOTAL_COLUMNS;
 
     fn dt(&self) -> Dt {

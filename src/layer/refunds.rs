@@ -20,7 +20,6 @@ use crate::{
 
 impl SideRow for Refund {
     const FACT: SideFact = SideFact::Refunds;
-    const TABLE: &'static str = "fact_refund";
     const COLUMNS: &'static [(&'static str, FactType)] = &REFUND_COLUMNS;
 
     fn dt(&self) -> Dt {

@@ -16,8 +16,6 @@ use crate::{
 pub trait SideRow: Sized {
     /// The fact.
     const FACT: SideFact;
-    /// The name of its table.
-    const TABLE: &'static str;
     /// Name and type of each of its columns.
     const COLUMNS: &'static [(&'static str, FactType)];
 
@@ -132,7 +130,7 @@ fn parse_rows<R: SideRow>(bytes: &[u8], dt: Dt, path: &Path) -> Result<Vec<R>, L
     let header = reader.byte_headers().map_err(|error| damaged(1, error.to_string()))?;
     if !header.iter().eq(R::COLUMNS.iter().map(|(name, _)| name.as_bytes())) {
         let found: Vec<_> = header.iter().map(String::from_utf8_lossy).collect();
-        return Err(damaged(1, format!("the columns are `{}`, not those of {}", found.join(","), R::TABLE)));
+        return Err(damaged(1, format!("the columns are `{}`, not those of {}", found.join(","), R::FACT.table())));
     }
     let mut rows = Vec::new();
     let mut record = ByteRecord::new();

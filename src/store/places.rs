@@ -128,6 +128,14 @@ impl SideFact {
     /// All of them.
     pub const ALL: [SideFact; 2] = [SideFact::OrderTotals, SideFact::Refunds];
 
+    /// The name of its table.
+    pub fn table(self) -> &'static str {
+        match self {
+            SideFact::OrderTotals => "fact_order_total",
+            SideFact::Refunds => "fact_refund",
+        }
+    }
+
     /// Its folder.
     pub fn folder(self) -> &'static str {
         match self {
