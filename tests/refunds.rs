@@ -180,6 +180,9 @@ fn a_malformed_refund_is_counted_and_said_and_its_order_is_loaded() {
     assert_eq!((&summary["refunds_read"], &summary["refunds_dropped"], &summary["rows_inserted"]), (&json!(5), &json!(4), &json!(2)));
     assert!(ended.stderr.contains("refunds were dropped"), "{}", ended.stderr);
     assert_eq!(stored(&work), ["2026-02-03|r1|A|NULL|3.0000"]);
+    // Something else in place of the list lists nothing, and is counted.
+    let summary = work.load(&[order("B", 1, 1, &[]).replace(r#""refunds":[]"#, r#""refunds":{"id":"r2"}"#)], &[]).published();
+    assert_eq!((&summary["values_unreadable"], &summary["refunds_read"]), (&json!(1), &json!(0)));
 }
 
 #[test]

@@ -618,6 +618,7 @@ impl<'a> Work<'a> {
         let normalizer = self.normalizer;
         let Some(fields) = &normalizer.mapping.refunds else { return };
         let listed = fields.listed(&self.captured.cells);
+        self.batch.counts.values_unreadable += u64::from(fields.has_no_list(&self.captured.cells));
         if listed.is_empty() {
             return;
         }

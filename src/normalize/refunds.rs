@@ -123,6 +123,12 @@ impl RefundFields {
         lists.into_iter().flat_map(elements).collect()
     }
 
+    /// Whether something else stands where the list should be.
+    pub(super) fn has_no_list(&self, cells: &[Option<&str>]) -> bool {
+        let raw = self.leaf.and_then(|leaf| cells.get(leaf).copied().flatten());
+        self.within.is_empty() && raw.is_some_and(|raw| !raw.starts_with(['[', 'n']))
+    }
+
     /// A store for the values of one refund.
     pub(super) fn captured<'a>(&self) -> Captured<'a> {
         Captured::new(&self.maps)
