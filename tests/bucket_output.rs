@@ -690,6 +690,40 @@ fn totals_of_orders_lie_in_a_bucket_as_they_do_in_a_folder() {
     assert_eq!(twins.lake.files("order_totals"), twins.folder.files("order_totals"));
 }
 
+/// The refunds that both hold, without files that have no row.
+#[track_caller]
+fn assert_same_refunds(twins: &Twins, point: &str) {
+    let in_bucket: Objects = twins.lake.files("refunds").into_iter().filter(|(name, content)| has_rows(name, content)).collect();
+    assert_same(&in_bucket, &twins.folder.files("refunds"), point);
+}
+
+#[test]
+fn refunds_lie_in_a_bucket_as_they_do_in_a_folder() {
+    let Some(server) = S3Server::moto() else { return };
+    let mut twins = Twins::new(server.bucket());
+    twins.configure("[orders.refunds]\nlist = \"refunds\"\nrefund_id = \"id\"\ncreated_at = \"at\"\namount = \"amount\"");
+    let refunded = |line: String, day: u8| {
+        line.replacen('{', &format!(r#"{{"refunds":[{{"id":"R{day}","at":"2026-02-{day:02}T10:00:00Z","amount":1}}],"#), 1)
+    };
+    twins.write("orders.ndjson", &[refunded(line("A", 1, 1, 1), 3), refunded(line("B", 2, 1, 1), 4)].join("\n"));
+    let run = ["run", "--orders", "orders.ndjson"];
+    twins.both(&run).published();
+    assert_same_refunds(&twins, "loaded");
+    assert_eq!(twins.folder.files("refunds").len(), 2);
+    // A refund that is made on another day: the first day is empty.
+    twins.write("orders.ndjson", &refunded(line("A", 1, 2, 1), 5));
+    let summary = twins.both(&run).published();
+    assert_eq!(summary["refunds_changed"], json!(["2026-02-03", "2026-02-05"]));
+    assert_same_refunds(&twins, "another day");
+    twins.both(&run).unchanged();
+    assert_eq!(twins.both(&["check"]).code, 0);
+    assert_eq!(twins.both(&["undo", "{1}"]).code, 0);
+    assert_same_refunds(&twins, "undone");
+    assert_eq!(twins.both(&["check"]).code, 0);
+    assert_eq!(twins.lake.etl(&["vacuum"]).summary()["empty_partitions"], 1);
+    assert_eq!(twins.lake.files("refunds"), twins.folder.files("refunds"));
+}
+
 /// A day, from 1: thirty of each month.
 fn dt(day: usize) -> String {
     format!("2025-{:02}-{:02}", 3 + (day - 1) / 30, (day - 1) % 30 + 1)

@@ -11,7 +11,7 @@ use std::{
 use orders_etl::{
     cancel::Stop,
     check::{BUILTIN, Severity},
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, FACT_COLUMNS, LONGEST_TEXT, ORDER_TOTAL_COLUMNS, Pairs, Reason},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, FACT_COLUMNS, LONGEST_TEXT, ORDER_TOTAL_COLUMNS, Pairs, REFUND_COLUMNS, Reason},
     normalize::{LINE_FIELDS, MOST_COLUMNS, RECORD_FIELDS},
     report::Status,
     run::RunError,
@@ -378,6 +378,9 @@ fn every_column_is_documented_in_its_order_with_its_type() {
     assert_eq!(documented, expected);
     let documented: Vec<_> = rows_of("`fact_order_total`").iter().map(|row| (quoted(&row[0]).join(" "), row[1].clone())).collect();
     let expected: Vec<_> = ORDER_TOTAL_COLUMNS.iter().map(|(name, kind)| ((*name).to_owned(), kind.sql().to_owned())).collect();
+    assert_eq!(documented, expected);
+    let documented: Vec<_> = rows_of("`fact_refund`").iter().map(|row| (quoted(&row[0]).join(" "), row[1].clone())).collect();
+    let expected: Vec<_> = REFUND_COLUMNS.iter().map(|(name, kind)| ((*name).to_owned(), kind.sql().to_owned())).collect();
     assert_eq!(documented, expected);
     for dimension in [DIM_USER, DIM_PRODUCT] {
         let rows = rows_of(&format!("`{}`", dimension.name));

@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
 use support::Workspace;
 
 /// A payload: its profile, its file, and what its vendor's own fields say of it.
@@ -209,6 +210,57 @@ fn each_payload_loads_to_the_totals_of_its_vendor_by_its_profile_alone() {
         assert_eq!(work.etl(&["check"]).code, 0, "{file}: {}", work.etl(&["check"]).stdout);
         work.etl(&run).unchanged();
     }
+}
+
+/// The refunds that a payload becomes once `change` has changed its list of orders.
+fn refunds_of(profile: &str, file: &str, orders: &str, change: impl Fn(&mut Value)) -> Vec<String> {
+    let work = Workspace::new();
+    work.write("etl.toml", format!("source = \"{profile}\""));
+    let text = std::fs::read_to_string(format!("{}/tests/payloads/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let mut payload: Value = serde_json::from_str(&text).unwrap();
+    change(&mut payload[orders]);
+    work.write("orders.json", payload.to_string());
+    let run = ["run", "--source", profile, "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"];
+    let summary = work.etl(&run).published();
+    assert_eq!(summary["refunds_dropped"], 0, "{file}");
+    work.etl(&run).unchanged();
+    assert_eq!(work.etl(&["check"]).code, 0, "{file}");
+    work.query("SELECT dt, refund_id, order_id, sku, quantity, amount, currency FROM fact_refund ORDER BY ALL")
+}
+
+#[test]
+fn refunds_are_those_of_their_vendor() {
+    // An edit that gave no money back, a refund of a line with its tax, and one whose transaction failed.
+    let of_shopify = refunds_of("shopify", "shopify.json", "orders", |orders| {
+        let refund = |id: u8, status: &str| {
+            json!({
+                "id": id,
+                "created_at": "2026-01-15T22:00:00-05:00",
+                "refund_line_items": [{"id": 1, "line_item_id": 12, "quantity": 1, "subtotal": 10.4}],
+                "transactions": [{"id": 5, "kind": "refund", "status": status, "amount": "12.90"}],
+            })
+        };
+        orders[0]["refunds"] = json!([refund(2, "success"), refund(3, "failure")]);
+    });
+    assert_eq!(
+        of_shopify,
+        [
+            "2026-01-12|1|1003|31|1.0000|5.0000|USD",
+            "2026-01-12|1|1003|NULL|NULL|-5.0000|USD",
+            "2026-01-16|2|1001|MUG-B|1.0000|10.4000|USD",
+            "2026-01-16|2|1001|NULL|NULL|2.5000|USD",
+        ]
+    );
+    let of_ebay = refunds_of("ebay", "ebay.json", "orders", |orders| {
+        let refund = |id: &str, status: &str| json!({"refundId": id, "refundDate": "2026-01-12T10:00:00.000Z", "refundStatus": status, "amount": {"value": "30.00", "currency": "USD"}});
+        orders[0]["paymentSummary"] = json!({"refunds": [refund("R1", "REFUNDED"), refund("R2", "PENDING")]});
+    });
+    assert_eq!(of_ebay, ["2026-01-12|R1|12-00001-00001|NULL|NULL|30.0000|USD"]);
+    let of_stripe = refunds_of("stripe-charges", "stripe-charges.json", "data", |charges| {
+        charges[0]["refunds"]["data"] =
+            json!([{"id": "re_1", "amount": 500, "created": 1_768_089_600, "currency": "usd", "status": "succeeded"}]);
+    });
+    assert_eq!(of_stripe, ["2026-01-11|re_1|ch_1|NULL|NULL|5.0000|usd"]);
 }
 
 /// Loads a payload with `fact.money = "lines"`, and adds up a column, in ten-thousandths.

@@ -21,6 +21,10 @@ pub enum Subject {
     Totals,
     /// The totals of orders of the changed partitions, and of those that share orders with them.
     TotalKeys,
+    /// The refunds of the changed days.
+    RefundKeys,
+    /// All refunds, beside the orders of all facts.
+    RefundOrders,
     /// The files of `curated/`.
     Files,
 }
@@ -105,5 +109,7 @@ pub const BUILTIN: &[Builtin] = &[
     query!("fact_text_fits", Warn, Facts),
     query!("order_total_key_unique", Error, TotalKeys),
     query!("order_total_reconciles", Warn, Totals),
+    query!("refund_key_unique", Error, RefundKeys),
+    query!("refund_order_exists", Warn, RefundOrders),
     Builtin { name: "partition_files", severity: Severity::Error, subject: Subject::Files, method: Method::Listing },
 ];

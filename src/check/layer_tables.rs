@@ -7,8 +7,9 @@ use std::{
 
 use super::{CheckError, layer_view::LayerView};
 use crate::{
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, FileFormat, ORDER_TOTAL_COLUMNS},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, FactType, FileFormat, ORDER_TOTAL_COLUMNS, REFUND_COLUMNS},
     settings::CheckedTable,
+    store::places::SideFact,
 };
 
 /// The column for the path that a row was read from. No column of a user has a space in its name.
@@ -119,10 +120,14 @@ pub(super) fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item 
     rows_source(&fact_file_columns(&view.schema), &files, lookup)
 }
 
-/// The same for the totals of orders: the columns of `fact_order_total`, and `dt`.
-pub(super) fn totals_source<'d>(view: &LayerView, partitions: impl Iterator<Item = &'d Dt>, lookup: DtLookup) -> String {
-    let files: Vec<_> = partitions.filter_map(|dt| Some((dt, sql_path(view.totals.get(dt)?)))).collect();
-    let columns = ORDER_TOTAL_COLUMNS.iter().map(|(name, kind)| TableColumn { name: (*name).to_owned(), kind: kind.sql().to_owned() });
+/// The same for a side fact: its columns, and `dt`.
+pub(super) fn side_source<'d>(view: &LayerView, fact: SideFact, days: impl Iterator<Item = &'d Dt>, lookup: DtLookup) -> String {
+    let files: Vec<_> = days.filter_map(|dt| Some((dt, sql_path(view.side(fact).files.get(dt)?)))).collect();
+    let columns: &[(&str, FactType)] = match fact {
+        SideFact::OrderTotals => &ORDER_TOTAL_COLUMNS,
+        SideFact::Refunds => &REFUND_COLUMNS,
+    };
+    let columns = columns.iter().map(|(name, kind)| TableColumn { name: (*name).to_owned(), kind: kind.sql().to_owned() });
     rows_source(&TableColumns { columns: columns.collect(), is_versioned: false }, &files, lookup)
 }
 

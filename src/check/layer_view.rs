@@ -5,7 +5,10 @@ use std::{
     path::PathBuf,
 };
 
-use crate::model::{CurrencyTotals, Dt, FactSchema, Severity, UtcMicros, Window};
+use crate::{
+    model::{CurrencyTotals, Dt, FactSchema, Severity, UtcMicros, Window},
+    store::places::SideFact,
+};
 
 /// What a partition must add up to.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -26,6 +29,33 @@ pub enum ViewScope {
     Whole,
 }
 
+/// A side fact as it would be once published.
+#[derive(Clone, Default, Debug)]
+pub struct SideView {
+    /// Its file of each day that has some.
+    pub files: BTreeMap<Dt, PathBuf>,
+    /// The days that the built-in checks look at.
+    pub changed: BTreeSet<Dt>,
+}
+
+impl LayerView {
+    /// A side fact.
+    pub fn side(&self, fact: SideFact) -> &SideView {
+        match fact {
+            SideFact::OrderTotals => &self.totals,
+            SideFact::Refunds => &self.refunds,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn side_mut(&mut self, fact: SideFact) -> &mut SideView {
+        match fact {
+            SideFact::OrderTotals => &mut self.totals,
+            SideFact::Refunds => &mut self.refunds,
+        }
+    }
+}
+
 /// The layer as it would be once published.
 #[derive(Clone, Default, Debug)]
 pub struct LayerView {
@@ -33,10 +63,10 @@ pub struct LayerView {
     pub facts: BTreeMap<Dt, PathBuf>,
     /// The partitions that the built-in checks look at.
     pub changed: BTreeSet<Dt>,
-    /// The file of the totals of each partition's orders, where it has some.
-    pub totals: BTreeMap<Dt, PathBuf>,
-    /// The partitions whose totals the built-in checks look at.
-    pub changed_totals: BTreeSet<Dt>,
+    /// The totals of orders.
+    pub totals: SideView,
+    /// The refunds.
+    pub refunds: SideView,
     /// What it means that the lines of an order do not add up to its total; `None`: nothing, and they are not compared.
     pub totals_severity: Option<Severity>,
     /// Partitions that lose their last row.

@@ -24,7 +24,7 @@ pub use builtin::{BUILTIN, Builtin, Method, Subject};
 pub use custom::{CheckBody, CustomCheck, load_custom};
 pub use engine::Engine;
 pub use error::CheckError;
-pub use layer_view::{Expected, LayerView, ViewScope};
+pub use layer_view::{Expected, LayerView, SideView, ViewScope};
 pub use query_text::{QueryText, TextError};
 pub use runner::run_checks;
 pub use script::{CheckScript, check_scripts};

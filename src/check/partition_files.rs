@@ -1,5 +1,5 @@
-//! Files and folders of `curated/` that are not partitions, of `order_totals/` that are not their totals, and of `dims/` that are not
-//! dimensions: a `COPY` of the prefix would load them. Lists folders only.
+//! Files and folders of `curated/` that are not partitions, of `order_totals/` and `refunds/` that are not of these facts, and of `dims/`
+//! that are not dimensions: a `COPY` of the prefix would load them. Lists folders only.
 
 use std::{
     fs, io,
@@ -9,7 +9,7 @@ use std::{
 use super::{CheckError, LayerView, ViewScope};
 use crate::{
     model::{DIM_PRODUCT, DIM_USER, Dt},
-    store::places,
+    store::places::{self, SideFact},
 };
 
 /// The entries that are not part of a partition, relative to the output and sorted: in the partitions that a run touches, or in
@@ -35,7 +35,9 @@ pub(super) fn foreign_entries(view: &LayerView) -> Result<Vec<String>, CheckErro
             }
         }
     }
-    add_foreign_totals(view, output, &mut foreign)?;
+    for fact in SideFact::ALL {
+        add_foreign_of_side(view, fact, output, &mut foreign)?;
+    }
     for path in entries(&output.join(places::DIMS))? {
         let file =
             [DIM_USER, DIM_PRODUCT].into_iter().map(|spec| places::dimension(&spec)).find(|file| path.ends_with(folder_of(file.as_ref())));
@@ -49,19 +51,20 @@ pub(super) fn foreign_entries(view: &LayerView) -> Result<Vec<String>, CheckErro
     Ok(foreign.iter().map(relative).collect())
 }
 
-/// Adds everything beside the totals of the partitions that a run touches, or of all.
-fn add_foreign_totals(view: &LayerView, output: &Path, foreign: &mut Vec<PathBuf>) -> Result<(), CheckError> {
-    let mut days = view.changed_totals.clone();
+/// Adds everything beside a side fact of the days that a run touches, or of all.
+fn add_foreign_of_side(view: &LayerView, fact: SideFact, output: &Path, foreign: &mut Vec<PathBuf>) -> Result<(), CheckError> {
+    let side = view.side(fact);
+    let mut days = side.changed.clone();
     if view.scope == ViewScope::Whole {
-        for path in entries(&output.join(places::ORDER_TOTALS))? {
-            match partition(&path).filter(|dt| view.totals.contains_key(dt)) {
+        for path in entries(&output.join(fact.folder()))? {
+            match partition(&path).filter(|dt| side.files.contains_key(dt)) {
                 Some(dt) => days.extend([dt]),
                 None => foreign.push(path),
             }
         }
     }
     for dt in days {
-        let own = output.join(places::order_totals_file(dt));
+        let own = output.join(fact.file(dt));
         foreign.extend(entries(folder_of(&own))?.into_iter().filter(|path| *path != own || path.is_dir()));
     }
     Ok(())

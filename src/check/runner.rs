@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    BUILTIN, Builtin, CheckBody, CheckError, CheckResult, CustomCheck, Engine, LayerView, Method, SAMPLE_ROWS, Subject,
+    BUILTIN, Builtin, CheckBody, CheckError, CheckResult, CustomCheck, Engine, LayerView, Method, SAMPLE_ROWS, Subject, ViewScope,
     duckdb_error::DuckDbError,
     partition_files::foreign_entries,
     script::custom_sql,
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     model::{Dt, Tolerance},
+    store::places::SideFact,
 };
 
 /// About how many bytes of CSV make a group.
@@ -42,8 +43,11 @@ pub fn run_checks(engine: Engine, view: &LayerView, custom: &[CustomCheck], canc
         session.load_keys(&view.shared_partitions)?;
         results.run(|subject| subject == Subject::Keys)?;
     }
-    if !view.totals.is_empty() {
+    if !view.totals.files.is_empty() {
         results.check_totals()?;
+    }
+    if !view.refunds.files.is_empty() {
+        results.check_refunds()?;
     }
     results.list_files(view)?;
     let mut all = results.in_order();
@@ -69,7 +73,7 @@ fn applies_to_group(subject: Subject, view: &LayerView) -> bool {
         Subject::Expectations => view.expected.is_some(),
         Subject::KnownUsers => view.users_configured,
         Subject::KnownProducts => view.products_configured,
-        Subject::Dimensions | Subject::Totals | Subject::TotalKeys | Subject::Files => false,
+        Subject::Dimensions | Subject::Totals | Subject::TotalKeys | Subject::RefundKeys | Subject::RefundOrders | Subject::Files => false,
     }
 }
 
@@ -134,12 +138,25 @@ impl BuiltinResults<'_> {
     fn check_totals(&mut self) -> Result<(), CheckError> {
         let view = self.view;
         if view.totals_severity.is_some() {
-            self.session.load_totals(&view.changed_totals)?;
+            self.session.load_side(SideFact::OrderTotals, &view.totals.changed)?;
             self.run(|subject| subject == Subject::Totals)?;
         }
-        let compared: BTreeSet<Dt> = view.changed_totals.union(&view.shared_partitions).copied().collect();
-        self.session.load_totals(&compared)?;
+        let compared: BTreeSet<Dt> = view.totals.changed.union(&view.shared_partitions).copied().collect();
+        self.session.load_side(SideFact::OrderTotals, &compared)?;
         self.run(|subject| subject == Subject::TotalKeys)
+    }
+
+    /// Looks at the refunds of the changed days. Whether their orders exist is looked at where the whole layer is: a run takes the
+    /// refunds of an order away with its rows.
+    fn check_refunds(&mut self) -> Result<(), CheckError> {
+        let view = self.view;
+        self.session.load_side(SideFact::Refunds, &view.refunds.changed)?;
+        self.run(|subject| subject == Subject::RefundKeys)?;
+        if view.scope == ViewScope::Changed {
+            return Ok(());
+        }
+        self.session.load_orders()?;
+        self.run(|subject| subject == Subject::RefundOrders)
     }
 
     /// The checks that may find something: a query for each would cost more than it looks at.
@@ -299,8 +316,10 @@ mod tests {
     fn a_sound_layer_passes_every_check() {
         let layer = layer(&[row("A", 1), row("B", 1), row("A2", 2)]);
         let results = run_checks(Engine::start(), &layer.view, &[], &Cancel::default()).unwrap();
-        // It has no totals of orders.
-        let of_layer = BUILTIN.iter().filter(|check| !matches!(check.subject, Subject::Totals | Subject::TotalKeys));
+        // It has neither totals of orders nor refunds.
+        let of_sides =
+            |subject: Subject| matches!(subject, Subject::Totals | Subject::TotalKeys | Subject::RefundKeys | Subject::RefundOrders);
+        let of_layer = BUILTIN.iter().filter(|check| !of_sides(check.subject));
         assert_eq!(
             results.iter().map(|result| result.name.as_str()).collect::<Vec<_>>(),
             of_layer.map(|check| check.name).collect::<Vec<_>>()
@@ -317,16 +336,16 @@ mod tests {
             let path = layer.dir.path().join(places::order_totals_file(dt));
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, format!("{names}\n{}\n", rows.join("\n"))).unwrap();
-            layer.view.totals.insert(dt, path);
+            layer.view.totals.files.insert(dt, path);
         };
         // The total of the second is not known.
         put(&mut layer, days[0], &["A,EUR,2.0000,,1.0000,,3.0000,,,,2026-01-01 00:00:00,", "C,EUR,2.0000,,,,,,,,2026-01-01 00:00:00,"]);
         put(&mut layer, days[1], &["B,EUR,2.0000,0.5000,,,1.6000,,,,2026-01-02 00:00:00,"]);
-        layer.view.changed_totals = days.into();
+        layer.view.totals.changed = days.into();
         assert_eq!(violated(&layer, &[]), [], "nothing is compared");
         layer.view.totals_severity = Some(Severity::Warn);
         assert_eq!(violated(&layer, &[]), one("order_total_reconciles", 1));
-        layer.view.changed_totals = [days[0]].into();
+        layer.view.totals.changed = [days[0]].into();
         assert_eq!(violated(&layer, &[]), []);
         put(&mut layer, days[1], &["A,EUR,2.0000,,,,2.0000,,,,2026-01-02 00:00:00,"]);
         assert_eq!(violated(&layer, &[]), [], "no order is shared");

@@ -13,12 +13,13 @@ use duckdb::Connection;
 use super::{
     CheckError, CheckResult, Engine, LayerView, SAMPLE_ROWS,
     duckdb_error::DuckDbError,
-    layer_tables::{DtLookup, dimension_columns, dimension_source, facts_source, literal, literal_pattern, sql_path, totals_source},
+    layer_tables::{DtLookup, dimension_columns, dimension_source, facts_source, literal, literal_pattern, side_source, sql_path},
     violations::{RowLimit, ViolationFile},
 };
 use crate::{
     cancel::{Cancel, Hook},
     model::{DIM_PRODUCT, DIM_USER, Dt, FactSchema, QuantityType, Tolerance},
+    store::places::SideFact,
 };
 
 /// The columns that the built-in fact checks look at.
@@ -179,10 +180,20 @@ impl<'a> Session<'a> {
         )
     }
 
-    /// The totals of orders of some partitions, under the name that the checks know.
-    pub(super) fn load_totals(&self, partitions: &BTreeSet<Dt>) -> Result<(), CheckError> {
-        let rows = totals_source(self.view, partitions.iter(), DtLookup::Join);
-        self.execute("reading the totals of orders", &format!("CREATE OR REPLACE VIEW fact_order_total_changed AS {rows};"))
+    /// A side fact of some days, under the name that the checks know.
+    pub(super) fn load_side(&self, fact: SideFact, days: &BTreeSet<Dt>) -> Result<(), CheckError> {
+        let rows = side_source(self.view, fact, days.iter(), DtLookup::Join);
+        let table = fact.table();
+        self.execute(&format!("reading {table}"), &format!("CREATE OR REPLACE VIEW {table}_changed AS {rows};"))
+    }
+
+    /// The ids of the orders of all partitions, as `stored_order`.
+    pub(super) fn load_orders(&self) -> Result<(), CheckError> {
+        let rows = facts_source(self.view, self.view.facts.keys(), DtLookup::Join);
+        self.execute(
+            "reading the orders of all partitions",
+            &format!("CREATE OR REPLACE VIEW stored_order AS SELECT order_id FROM ({rows});"),
+        )
     }
 
     /// Notes the keys that a query of keys reports now, so that it does not report them again.
@@ -195,18 +206,20 @@ impl<'a> Session<'a> {
         if self.changed_is_view.replace(true) { "DROP VIEW fact_order_changed;" } else { "DROP TABLE fact_order_changed;" }
     }
 
-    /// What a user's SQL sees: all of the layer as `fact_order` and `fact_order_total`, and the run's share as `fact_order_changed` and
-    /// `fact_order_total_changed`.
+    /// What a user's SQL sees: all of the layer as `fact_order`, `fact_order_total` and `fact_refund`, and the run's share as
+    /// `fact_order_changed` and the like.
     pub(super) fn whole_layer(&self) -> Result<(), CheckError> {
         let all = facts_source(self.view, self.view.facts.keys(), DtLookup::Expression);
         let changed = facts_source(self.view, self.view.changed.iter(), DtLookup::Expression);
         let drop = self.drop_changed();
         self.execute("setting up", &format!("{drop} CREATE VIEW fact_order AS {all}; CREATE VIEW fact_order_changed AS {changed};"))?;
-        let all = totals_source(self.view, self.view.totals.keys(), DtLookup::Expression);
-        let changed = totals_source(self.view, self.view.changed_totals.iter(), DtLookup::Expression);
-        let (all, changed) =
-            (format!("CREATE VIEW fact_order_total AS {all};"), format!("CREATE OR REPLACE VIEW fact_order_total_changed AS {changed};"));
-        self.execute("setting up", &format!("{all} {changed}"))
+        for fact in SideFact::ALL {
+            let (side, table) = (self.view.side(fact), fact.table());
+            let all = side_source(self.view, fact, side.files.keys(), DtLookup::Expression);
+            let changed = side_source(self.view, fact, side.changed.iter(), DtLookup::Expression);
+            self.execute("setting up", &format!("CREATE VIEW {table} AS {all}; CREATE OR REPLACE VIEW {table}_changed AS {changed};"))?;
+        }
+        Ok(())
     }
 
     /// The numbers of the conditions that are true, in their order, found by one query.
@@ -305,7 +318,8 @@ fn allowed_folders(view: &LayerView) -> Vec<String> {
     let folders: BTreeSet<&Path> = view
         .facts
         .values()
-        .chain(view.totals.values())
+        .chain(view.totals.files.values())
+        .chain(view.refunds.files.values())
         .filter_map(|path| path.parent()?.parent())
         .chain([&view.dim_user, &view.dim_product].into_iter().flatten().filter_map(|path| path.parent()))
         .collect();

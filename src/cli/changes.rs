@@ -20,6 +20,7 @@ pub(super) fn run(args: &ChangesArgs, display: &Display) -> Result<u8, RunError>
         "rows_changed": found.rows_changed,
         "partitions": found.partitions,
         "order_totals": found.order_totals,
+        "refunds": found.refunds,
         "dimensions": found.dimensions,
     });
     if display.answers_in_json() {

@@ -1,5 +1,7 @@
 //! `etl ddl`: prints the statements that make the layer readable as tables in another engine, and only those.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::{args::DdlArgs, display::Display};
@@ -8,7 +10,10 @@ use crate::{
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FileFormat, UtcMicros},
     run::{RunError, recover_unless_held},
     settings::{self, Settings, SettingsError},
-    store::{Output, StoreError, places},
+    store::{
+        Output, StoreError,
+        places::{self, SideFact},
+    },
     warehouse::{
         ddl::{self, DdlError, Layer, LayerLocation, Target},
         redshift::DimensionHeaders,
@@ -59,7 +64,11 @@ fn stored_layer(settings: &Settings) -> Result<StoredLayer, RunError> {
     let files = layer::stored_partition_files(&output)?;
     let stored = files.values().next_back().and_then(places::partition_format);
     let format = settings.file_format.or(stored).unwrap_or_default();
-    let layer = Layer::new(&schema, &headers, files.into_keys().collect(), Dt::of(UtcMicros::now())).map_err(refused)?;
+    let mut sides: BTreeMap<SideFact, BTreeSet<Dt>> = BTreeMap::new();
+    for (fact, dt, _) in state.sides() {
+        sides.entry(fact).or_default().insert(dt);
+    }
+    let layer = Layer::new(&schema, &headers, files.into_keys().collect(), Dt::of(UtcMicros::now())).map_err(refused)?.with_sides(sides);
     Ok(StoredLayer { layer, format })
 }
 

@@ -309,6 +309,18 @@ fn written(out: &mut String, summary: &Summary, settings: &Settings) {
             ),
         );
     }
+    if !summary.refunds_changed.is_empty() {
+        row(
+            out,
+            "refunds",
+            &format!(
+                "{} of {}: {}",
+                counted(summary.refunds_changed.len() as u64, "day"),
+                settings.output.at(places::REFUNDS),
+                range(&summary.refunds_changed)
+            ),
+        );
+    }
     if summary.partitions_unchanged > 0 {
         row(out, "untouched", &format!("{} as before", counted(summary.partitions_unchanged, "partition")));
     }

@@ -36,6 +36,9 @@ pub(super) fn run(args: &UndoArgs, display: &Display, cancel: &Cancel) -> Result
         if !undone.order_totals.is_empty() {
             let _ = writeln!(out, "totals of orders as before in {}", text::counted(undone.order_totals.len() as u64, "partition"));
         }
+        if !undone.refunds.is_empty() {
+            let _ = writeln!(out, "refunds as before on {}", text::counted(undone.refunds.len() as u64, "day"));
+        }
         for name in &undone.dimensions_kept {
             let _ = writeln!(out, "{name} stays as it is: later runs may rely on its members");
         }

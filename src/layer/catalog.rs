@@ -7,17 +7,19 @@ use std::{
 };
 
 use super::{
-    IndexBuilder, LayerError, LayerState, OpenedLayer, OrderTotalsEntry, PartitionEntry, Segment, StateOrigin, StoredOrderTotals,
-    StoredPartition, StoredPartitions,
-    index::{self, Entry, SegmentFile},
+    IndexBuilder, LayerError, LayerState, OpenedLayer, PartitionEntry, RefundDays, SideEntry, StateOrigin, StoredPartition,
+    StoredPartitions, StoredSide,
+    index::{self, Entry},
+    order_index::{OrderIndex, open_segments},
+    side_fact::SideRow,
     state::{found_object, revenue_of},
 };
 use crate::{
     cancel::Cancel,
-    model::{Dt, FactSchema, FileFormat, OrderHash, order_hash},
+    model::{Dt, FactSchema, FileFormat, OrderHash, OrderTotal, Refund, order_hash},
     store::{
         self, Key, ObjectRef, Output, Staging, StoreError,
-        places::{self, INDEX},
+        places::{self, INDEX, SideFact},
     },
 };
 
@@ -35,12 +37,10 @@ pub struct Catalog {
     schema: FactSchema,
     /// The layer as it is stored.
     pub state: LayerState,
-    segments: Vec<Segment>,
-    /// What each segment is stored as; `None` if it is not stored.
-    stored_segments: Vec<Option<ObjectRef>>,
-    /// Orders of partitions that were read again, because their files are not those that were committed.
-    fresh: IndexBuilder,
-    has_fresh: bool,
+    /// The partitions of orders. Its fresh entries are of partitions whose files are not those that were committed.
+    orders: OrderIndex,
+    /// The days of the refunds of orders.
+    refund_days: OrderIndex,
     is_rebuilt: bool,
     /// Whether a later run would find other sizes and times than the state says.
     has_new_stamps: bool,
@@ -48,8 +48,8 @@ pub struct Catalog {
     read_again: Vec<Dt>,
     /// Partitions that the state names, and that are no longer there.
     lost: Vec<Dt>,
-    /// Partitions whose totals are not those that were committed, or are gone.
-    changed_totals: Vec<Dt>,
+    /// Side facts of days that are not as they were committed, or are gone.
+    changed_sides: Vec<(SideFact, Dt)>,
     /// Files that no commit has put, with their content.
     found: BTreeMap<Key, ObjectRef>,
     /// The partitions of each order of a partition that was read again, if there are several.
@@ -94,28 +94,30 @@ impl Catalog {
         if is_known {
             opened.state.verify_columns(schema)?;
         }
-        let segments = if is_known { open_segments(output, &opened.state)? } else { None };
-        let is_rebuilt = segments.is_none();
-        let segments = segments.unwrap_or_default();
+        let refund_scratch = scratch.join("refunds");
+        let orders = if is_known { OrderIndex::open(output, &opened.state.segments, scratch.clone())? } else { None };
+        let refund_days = if is_known { OrderIndex::open(output, &opened.state.refund_segments, refund_scratch.clone())? } else { None };
+        let (is_rebuilt, are_refund_days_lost) = (orders.is_none(), refund_days.is_none());
         let known = std::mem::take(&mut opened.state.clone().partitions);
         let mut catalog = Catalog {
             output: output.clone(),
             schema: schema.clone(),
-            stored_segments: if is_rebuilt { Vec::new() } else { opened.state.segments.iter().cloned().map(Some).collect() },
             state: LayerState { partitions: BTreeMap::new(), ..opened.state.clone() },
-            segments,
-            fresh: IndexBuilder::new(scratch),
-            has_fresh: false,
+            orders: orders.unwrap_or_else(|| OrderIndex::new(scratch)),
+            refund_days: refund_days.unwrap_or_else(|| OrderIndex::new(refund_scratch)),
             is_rebuilt,
             has_new_stamps: opened.origin != StateOrigin::Log,
             read_again: Vec::new(),
             lost: Vec::new(),
-            changed_totals: Vec::new(),
+            changed_sides: Vec::new(),
             found: BTreeMap::new(),
             found_again: BTreeSet::new(),
         };
         if output.folder().is_none() && !is_rebuilt && opened.origin == StateOrigin::Log {
             catalog.state.partitions = known;
+            if are_refund_days_lost {
+                catalog.index_refunds_again(cancel)?;
+            }
             return Ok(catalog);
         }
         // A bucket tells no times that could be compared.
@@ -129,6 +131,10 @@ impl Catalog {
                 None => catalog.read_fresh(dt, key, known.get(&dt))?,
             }
         }
+        catalog.find_refunds(opened)?;
+        if are_refund_days_lost || is_rebuilt || catalog.changed_sides.iter().any(|(fact, _)| *fact == SideFact::Refunds) {
+            catalog.index_refunds_again(cancel)?;
+        }
         catalog.find_dimensions()?;
         if opened.origin != StateOrigin::Missing {
             catalog.lost = known.keys().filter(|dt| !catalog.state.partitions.contains_key(dt)).copied().collect();
@@ -138,11 +144,7 @@ impl Catalog {
 
     /// Whether the stored state is not what this one is: the next commit should replace it.
     pub fn is_stale(&self) -> bool {
-        self.stored_segments.iter().any(Option::is_none)
-            || self.has_fresh
-            || self.is_rebuilt
-            || self.has_new_stamps
-            || !self.lost.is_empty()
+        self.orders.is_stale() || self.refund_days.is_stale() || self.is_rebuilt || self.has_new_stamps || !self.lost.is_empty()
     }
 
     /// Whether the state was missing or damaged, or not used: all partitions were read.
@@ -160,9 +162,9 @@ impl Catalog {
         &self.lost
     }
 
-    /// Partitions whose totals somebody changed or removed.
-    pub fn changed_totals(&self) -> &[Dt] {
-        &self.changed_totals
+    /// Side facts of days that somebody changed or removed.
+    pub fn changed_sides(&self) -> &[(SideFact, Dt)] {
+        &self.changed_sides
     }
 
     /// Files that no commit has put, with their content: the next commit makes objects of them.
@@ -186,7 +188,7 @@ impl Catalog {
         };
         if let Some(known) = known.filter(|known| known.looks_like(bytes, modified_ns)) {
             self.note_object(&key, &known.version);
-            let totals = if known.totals.is_some() { self.find_totals(dt, known.totals.as_ref())? } else { None };
+            let totals = if known.totals.is_some() { self.find_side::<OrderTotal>(dt, known.totals.as_ref())? } else { None };
             self.state.partitions.insert(dt, PartitionEntry { totals, ..known.clone() });
             return Ok(());
         }
@@ -219,7 +221,7 @@ impl Catalog {
         } else {
             self.note_object(&key, &version);
         }
-        let totals = self.find_totals(dt, known.and_then(|known| known.totals.as_ref()))?;
+        let totals = self.find_side::<OrderTotal>(dt, known.and_then(|known| known.totals.as_ref()))?;
         self.state.partitions.insert(dt, PartitionEntry { version, modified_ns, rows: stored.rows.len() as u64, revenue, totals });
         if same.is_some() && !self.is_rebuilt {
             return Ok(());
@@ -227,20 +229,35 @@ impl Catalog {
         if !self.is_rebuilt {
             self.read_again.push(dt);
         }
-        self.has_fresh = true;
         let mut last = None;
         for row in 0..stored.rows.len() {
             let order = order_hash(stored.rows.order_id(row));
             if last.replace(order) != Some(order) {
-                self.fresh.push_bounded(order, dt)?;
+                self.orders.push(order, dt)?;
             }
         }
         Ok(())
     }
 
-    /// The totals of a partition, as they are: by size and time those that were committed, else by their content.
-    fn find_totals(&mut self, dt: Dt, known: Option<&OrderTotalsEntry>) -> Result<Option<OrderTotalsEntry>, LayerError> {
-        let key = places::order_totals_file(dt);
+    /// The refunds of every day, as they are.
+    fn find_refunds(&mut self, opened: &OpenedLayer) -> Result<(), LayerError> {
+        let known = std::mem::take(&mut self.state.refunds);
+        let mut days: BTreeSet<Dt> = known.keys().copied().collect();
+        if self.is_rebuilt || opened.origin != StateOrigin::Log {
+            let listed = self.output.list(places::REFUNDS)?;
+            days.extend(listed.iter().filter_map(|listed| SideFact::Refunds.day_of_key(&listed.key)));
+        }
+        for dt in days {
+            if let Some(entry) = self.find_side::<Refund>(dt, known.get(&dt))? {
+                self.state.refunds.insert(dt, entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of a side fact of a day, as they are: by size and time those that were committed, else by their content.
+    fn find_side<R: SideRow>(&mut self, dt: Dt, known: Option<&SideEntry>) -> Result<Option<SideEntry>, LayerError> {
+        let key = R::FACT.file(dt);
         let stamp = if self.output.folder().is_some() { store::size_and_time(&self.output.at(&key))? } else { None };
         if let (Some(known), Some((bytes, modified_ns))) = (known, stamp)
             && known.looks_like(bytes, modified_ns)
@@ -250,16 +267,16 @@ impl Catalog {
         let Some(content) = self.output.read(&key)? else {
             if known.is_some() {
                 self.has_new_stamps = true;
-                self.changed_totals.push(dt);
+                self.changed_sides.push((R::FACT, dt));
             }
             return Ok(None);
         };
         let (bytes, checksum) = (content.len() as u64, store::checksum(&content));
         let modified_ns = stamp.map_or(0, |(_, time)| time);
-        let rows = StoredOrderTotals::parse(content, dt, &self.output.at(&key))?.rows.len() as u64;
+        let rows = StoredSide::<R>::parse(content, dt, &self.output.at(&key))?.rows.len() as u64;
         self.has_new_stamps = true;
         if let Some(known) = known.filter(|known| known.version.bytes == bytes && known.version.checksum == checksum) {
-            return Ok(Some(OrderTotalsEntry { modified_ns, ..known.clone() }));
+            return Ok(Some(SideEntry { modified_ns, ..known.clone() }));
         }
         // In a bucket, a file without rows stands for none.
         if rows == 0 {
@@ -267,10 +284,10 @@ impl Catalog {
         }
         let version = ObjectRef { object: found_object(&key, &checksum), bytes, checksum };
         if !self.is_rebuilt {
-            self.changed_totals.push(dt);
+            self.changed_sides.push((R::FACT, dt));
         }
         self.found.insert(key, version.clone());
-        Ok(Some(OrderTotalsEntry { version, modified_ns, rows }))
+        Ok(Some(SideEntry { version, modified_ns, rows }))
     }
 
     /// Takes the dimensions as they are.
@@ -293,28 +310,67 @@ impl Catalog {
         Ok(())
     }
 
-    /// Appends the partitions that an order may lie in.
-    ///
-    /// # Errors
-    /// [`LookUpError::Damaged`] if the index must be rebuilt.
-    fn look_up(&mut self, order: OrderHash, homes: &mut Vec<Dt>) -> Result<(), LookUpError> {
-        for segment in &mut self.segments {
-            if !segment.look_up(order, homes) {
-                return Err(LookUpError::Damaged);
-            }
-        }
-        Ok(())
-    }
-
     /// The stored partitions that an order may lie in. After [`Catalog::look_up_orders`], which completes the index.
     ///
     /// # Errors
     /// [`LookUpError::Damaged`] if the index must be rebuilt.
     pub(super) fn homes_of(&mut self, order: OrderHash) -> Result<Vec<Dt>, LookUpError> {
         let mut homes = Vec::new();
-        self.look_up(order, &mut homes)?;
+        self.orders.look_up(order, &mut homes)?;
         homes.retain(|dt| self.state.partitions.contains_key(dt));
         Ok(homes)
+    }
+
+    /// Looks up the days of the refunds of orders, and adds those of orders that may have some.
+    ///
+    /// # Errors
+    /// [`LookUpError::Damaged`] if the index must be rebuilt.
+    pub fn add_refund_days(
+        &mut self,
+        orders: impl Iterator<Item = Result<OrderHash, LayerError>>,
+        into: &mut RefundDays,
+    ) -> Result<(), LookUpError> {
+        if self.refund_days.is_empty() {
+            return Ok(());
+        }
+        for order in orders {
+            let (order, mut days) = (order?, Vec::new());
+            self.refund_days.look_up(order, &mut days)?;
+            days.retain(|dt| self.state.refunds.contains_key(dt));
+            days.sort_unstable();
+            days.dedup();
+            if !days.is_empty() {
+                into.insert(order, days);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks up the refunds of a run, by the orders that they belong to: adds the days on which refunds of its orders are stored, and
+    /// writes the entries that the index does not have yet to `new_file`. Returns their number.
+    ///
+    /// # Errors
+    /// [`LookUpError`].
+    pub fn look_up_refunds(
+        &mut self,
+        run: &mut IndexBuilder,
+        brought: &mut IndexBuilder,
+        new_file: &Path,
+        into: &mut RefundDays,
+    ) -> Result<u64, LookUpError> {
+        self.refund_days.settle_fresh(new_file)?;
+        let mut last = None;
+        let mut orders = run.sorted()?;
+        let each_once = std::iter::from_fn(|| {
+            loop {
+                match orders.next()? {
+                    Ok((order, _)) if last.replace(order) == Some(order) => {}
+                    entry => return Some(entry.map(|(order, _)| order)),
+                }
+            }
+        });
+        self.add_refund_days(each_once, into)?;
+        self.refund_days.write_new(brought, new_file)
     }
 
     /// Looks up the orders of a run, by hash. Calls `each` with every order, the partitions that the run brings it to, and those
@@ -329,7 +385,7 @@ impl Catalog {
         mut each: impl FnMut(OrderHash, &[Dt], &[Dt]),
     ) -> Result<u64, LookUpError> {
         // Partitions that were read again are looked up like a segment, so they are written as one first.
-        self.settle_fresh(new_file)?;
+        self.orders.settle_fresh(new_file)?;
         self.look_up_again()?;
         let mut known: Vec<Dt> = Vec::new();
         let mut new_entries: Vec<Entry> = Vec::new();
@@ -342,7 +398,7 @@ impl Catalog {
                     Err(error) => return Some(Err(error)),
                 };
                 known.clear();
-                if let Err(error) = self.look_up(order, &mut known) {
+                if let Err(error) = self.orders.look_up(order, &mut known) {
                     failed = Some(error);
                     return None;
                 }
@@ -358,36 +414,15 @@ impl Catalog {
         failed.map_or(Ok(written.count), Err)
     }
 
-    fn settle_fresh(&mut self, new_file: &Path) -> Result<(), LayerError> {
-        if !std::mem::take(&mut self.has_fresh) {
-            return Ok(());
-        }
-        let path = new_file.with_extension("fresh");
-        index::write_segment(&path, self.fresh.sorted()?)?;
-        if let Some(segment) = Segment::open(&path) {
-            self.segments.push(segment);
-            self.stored_segments.push(None);
-        }
-        Ok(())
-    }
-
     /// Looks up the orders of partitions that somebody changed: a row may have been copied from another partition.
     fn look_up_again(&mut self) -> Result<(), LookUpError> {
-        let Some(fresh) = self.stored_segments.iter().position(Option::is_none) else { return Ok(()) };
-        let entries = self.segments[fresh].entries()?;
-        for homes in index::by_order(entries) {
-            let (order, mut homes) = homes?;
-            for segment in self.segments.iter_mut().enumerate().filter(|(place, _)| *place != fresh).map(|(_, segment)| segment) {
-                if !segment.look_up(order, &mut homes) {
-                    return Err(LookUpError::Damaged);
-                }
-            }
-            let homes: BTreeSet<Dt> = homes.into_iter().filter(|dt| self.state.partitions.contains_key(dt)).collect();
+        let Catalog { orders, state, found_again, .. } = self;
+        orders.each_fresh(|homes| {
+            let homes: BTreeSet<Dt> = homes.into_iter().filter(|dt| state.partitions.contains_key(dt)).collect();
             if homes.len() > 1 {
-                self.found_again.insert(homes);
+                found_again.insert(homes);
             }
-        }
-        Ok(())
+        })
     }
 
     /// Stages the next index, with the new entries of the run. Returns its segments. An index that turns out to be damaged is made
@@ -402,49 +437,69 @@ impl Catalog {
         new_file: &Path,
         cancel: &Cancel,
     ) -> Result<Vec<ObjectRef>, LayerError> {
-        match self.merge_index(staging, run_id, new_file) {
+        let key = Key::from(INDEX).join(format!("{run_id}.idx"));
+        match self.orders.stage(staging, key.clone(), new_file) {
             Err(error) if is_damage(&error) => {
                 tracing::warn!("the index of orders is damaged; it is made again from curated/");
                 self.index_again(cancel)?;
-                self.merge_index(staging, run_id, new_file)
+                self.orders.stage(staging, key, new_file)
             }
-            merged => merged,
+            staged => staged,
         }
     }
 
-    /// Adds the new entries, and merges segments of like size.
-    fn merge_index(&mut self, staging: &mut Staging, run_id: &str, new_file: &Path) -> Result<Vec<ObjectRef>, LayerError> {
-        self.settle_fresh(new_file)?;
-        let new = Segment::open(new_file).filter(|segment| segment.count() > 0);
-        let mut segments: Vec<&Segment> = self.segments.iter().chain(&new).collect();
-        let mut stored = self.stored_segments.clone();
-        stored.extend(new.iter().map(|_| None));
-        let merge_from = merge_from(&segments, &stored);
-        let mut kept: Vec<_> = stored[..merge_from].iter().flatten().cloned().collect();
-        if merge_from < segments.len() {
-            let key = Key::from(INDEX).join(format!("{run_id}.idx"));
-            let entries = index::merge_segments(&segments.split_off(merge_from))?;
-            let SegmentFile { bytes, checksum, .. } = index::write_segment(&staging.staged(&key), entries)?;
-            kept.push(staging.put_written(key, bytes, checksum));
+    /// The same for the index of refunds.
+    ///
+    /// # Errors
+    /// As [`Catalog::stage_index`].
+    pub fn stage_refund_index(
+        &mut self,
+        staging: &mut Staging,
+        run_id: &str,
+        new_file: &Path,
+        cancel: &Cancel,
+    ) -> Result<Vec<ObjectRef>, LayerError> {
+        let key = Key::from(INDEX).join(format!("{run_id}-refunds.idx"));
+        match self.refund_days.stage(staging, key.clone(), new_file) {
+            Err(error) if is_damage(&error) => {
+                tracing::warn!("the index of refunds is damaged; it is made again from refunds/");
+                self.index_refunds_again(cancel)?;
+                self.refund_days.stage(staging, key, new_file)
+            }
+            staged => staged,
         }
-        Ok(kept)
     }
 
     /// Reads the orders of all stored partitions again, in place of the segments.
     fn index_again(&mut self, cancel: &Cancel) -> Result<(), LayerError> {
-        (self.segments, self.stored_segments) = (Vec::new(), Vec::new());
+        self.orders.clear();
         let format = self.state.file_format().unwrap_or_default();
-        let stored = StoredPartitions::new(&self.output, &self.state.partitions, &self.schema, format);
+        let stored = StoredPartitions::new(&self.output, &self.state, &self.schema, format);
         for &dt in self.state.partitions.keys() {
             if cancel.is_stopped() {
                 return Err(LayerError::Interrupted);
             }
             let Some(stored) = stored.load(dt)? else { continue };
             for row in 0..stored.rows.len() {
-                self.fresh.push_bounded(order_hash(stored.rows.order_id(row)), dt)?;
+                self.orders.push(order_hash(stored.rows.order_id(row)), dt)?;
             }
         }
-        self.has_fresh = true;
+        Ok(())
+    }
+
+    /// Reads all refunds again, in place of the segments.
+    fn index_refunds_again(&mut self, cancel: &Cancel) -> Result<(), LayerError> {
+        self.refund_days.clear();
+        self.state.refund_segments.clear();
+        let stored = StoredPartitions::new(&self.output, &self.state, &self.schema, FileFormat::default());
+        for &dt in self.state.refunds.keys() {
+            if cancel.is_stopped() {
+                return Err(LayerError::Interrupted);
+            }
+            for refund in stored.load_refunds(dt)?.into_iter().flat_map(|refunds| refunds.rows) {
+                self.refund_days.push(order_hash(&refund.order_id), dt)?;
+            }
+        }
         Ok(())
     }
 }
@@ -453,37 +508,6 @@ impl Catalog {
 fn is_damage(error: &LayerError) -> bool {
     matches!(error, LayerError::Store(StoreError::Io { source, .. })
         if matches!(source.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof))
-}
-
-/// From which segment on all are to become one: those that are not stored yet, and before them each that is less than twice what
-/// follows it. So there are about log2(entries) segments, and each entry is rewritten as often.
-fn merge_from(segments: &[&Segment], stored: &[Option<ObjectRef>]) -> usize {
-    let mut from = stored.iter().position(Option::is_none).unwrap_or(stored.len());
-    if from == stored.len() {
-        return from;
-    }
-    let mut following: u64 = segments[from..].iter().map(|segment| segment.count()).sum();
-    while from > 0 && segments[from - 1].count() < 2 * following {
-        from -= 1;
-        following += segments[from].count();
-    }
-    from
-}
-
-/// The segments of the index; `None` where one is missing or damaged.
-fn open_segments(output: &Output, state: &LayerState) -> Result<Option<Vec<Segment>>, LayerError> {
-    let mut segments = Vec::new();
-    for version in &state.segments {
-        let path = match output.local_version(&version.object, version) {
-            Ok(path) => path,
-            // An index that is damaged in a bucket is made again as well.
-            Err(StoreError::Refused { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let Some(segment) = Segment::open(&path) else { return Ok(None) };
-        segments.push(segment);
-    }
-    Ok(Some(segments))
 }
 
 /// What the stored state knows of the partitions of an order.
@@ -500,7 +524,7 @@ pub(super) fn indexed_order(output: &Output, order: OrderHash) -> Result<Option<
     if opened.origin == StateOrigin::Missing {
         return Ok(None);
     }
-    let Some(segments) = open_segments(output, &opened.state)? else { return Ok(None) };
+    let Some(segments) = open_segments(output, &opened.state.segments)? else { return Ok(None) };
     let mut partitions = Vec::new();
     for mut segment in segments {
         if !segment.look_up(order, &mut partitions) {

@@ -55,6 +55,11 @@ impl Deletions {
         self.orders.len() as u64
     }
 
+    /// The orders that lose their rows.
+    pub fn removed(&self) -> impl Iterator<Item = OrderHash> + '_ {
+        self.orders.keys().copied().filter(move |_| self.mode == DeletionMode::Remove)
+    }
+
     /// What becomes of them.
     pub fn mode(&self) -> DeletionMode {
         self.mode

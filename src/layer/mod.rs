@@ -1,5 +1,5 @@
 //! Partitions of `fact_order`: staged by a run, stored on disk, merged one by one; the index that knows which partitions
-//! hold an order, the lineage that knows which record brought it, and the totals of orders beside the lines.
+//! hold an order, the lineage that knows which record brought it, and the facts beside the lines: totals of orders, and refunds.
 //!
 //! Responsible for the CSV in and out and for which version of a row wins. Knows no source, no dimension, and nothing of
 //! how files come to be published.
@@ -15,14 +15,18 @@ mod lineage;
 mod merge;
 mod moves;
 mod order_counts;
+mod order_index;
 mod order_totals;
+mod orders_merge;
 mod parquet;
 mod present_orders;
 mod prices;
+mod refunds;
 mod rewrite;
+mod side_fact;
 mod stage;
 mod staged_rows;
-mod staged_totals;
+mod staged_side;
 mod state;
 mod stored;
 mod stored_order;
@@ -44,13 +48,15 @@ pub use lineage::{
 pub use merge::{MergeCounts, MergeRules, MergedContent, MergedPartition, merge_partition};
 pub use moves::{BestVersions, best_versions};
 pub use order_counts::{OrderCounts, order_counts};
-pub use order_totals::{MergedOrderTotals, OrderTotalsMerge, StoredOrderTotals, order_totals_header};
+pub use orders_merge::{MergedOrders, OrdersMerge};
 pub use present_orders::{PresentOrders, PresentOrdersBuilder};
 pub use prices::{PriceBook, RunPrices, SlipFactor, SlippedLine};
+pub use refunds::{CutRefunds, RefundDays, RefundFates, RefundPlan};
 pub use rewrite::{QUANTITY, RewrittenPartition, rewritten};
+pub use side_fact::{MergedSide, SideRow, StoredSide, side_fact_header};
 pub use stage::{EmptiedVersion, FinishedStage, Stage, StagedLines};
 pub use staged_rows::CutBatch;
-pub use staged_totals::{CutTotals, StagedTotal};
-pub use state::{LayerState, OpenedLayer, OrderTotalsEntry, PartitionEntry, StateOrigin, entry_of, found_entry};
+pub use staged_side::{CutSide, StagedSide};
+pub use state::{LayerState, OpenedLayer, PartitionEntry, SideEntry, StateOrigin, entry_of, found_entry};
 pub use stored::{StoredPartition, StoredPartitions, newest_row};
 pub use stored_order::{FoundBy, RowColumns, StoredOrder, StoredRow, stored_order};

@@ -1,236 +1,119 @@
-//! The totals of orders, a partition at a time: their CSV in and out, their merge, and which row of an order counts.
+//! The totals of orders: a row, and which row of an order counts.
 //!
 //! An order has one row in the whole layer: that of its newest version, in the partition of its day, as long as it has rows there.
-//! Which version that is follows from the lines, as the merge of the facts has it. What an amount means is the profile's.
-
-use std::{
-    collections::{HashMap, HashSet},
-    path::Path,
-};
-
-use csv::ByteRecord;
-use polars::prelude::DataFrame;
+//! What an amount means is the profile's.
 
 use super::{
-    BestVersions, LayerError, MergedContent, StagedTotal, StoredPartition,
-    csv::{order_hashes, write_text},
-    moves::OrderVersions,
+    MergedOrders, MergedSide, StagedSide, StoredSide,
+    csv::write_text,
+    side_fact::{SideCells, SideRow},
+    staged_rows::{self, Reader, write_signed},
+    staged_side::{optional_money, optional_signed, write_optional_signed},
 };
-use crate::model::{Dt, FactRows, FactType, Money, ORDER_TOTAL_COLUMNS, OrderAmounts, OrderHash, OrderTotal, SEQ, UtcMicros, order_hash};
-
-/// The header of `fact_order_total`.
-pub fn order_totals_header() -> Vec<u8> {
-    let names: Vec<_> = ORDER_TOTAL_COLUMNS.iter().map(|(name, _)| *name).collect();
-    (names.join(",") + "\n").into_bytes()
-}
-
-/// Appends a row of `fact_order_total`.
-fn write_row(out: &mut Vec<u8>, total: &OrderTotal) {
-    write_text(out, Some(&total.order_id));
-    out.push(b',');
-    write_text(out, total.currency.as_deref());
-    for money in total.money() {
-        out.push(b',');
-        if let Some(money) = money {
-            money.write(out);
-        }
-    }
-    out.push(b',');
-    write_text(out, total.status.as_deref());
-    out.push(b',');
-    total.created_at.write(out);
-    out.push(b',');
-    if let Some(updated_at) = total.updated_at {
-        updated_at.write(out);
-    }
-    out.push(b'\n');
-}
-
-/// The stored totals of a partition: their CSV, and their rows in its order.
-#[derive(Debug)]
-pub struct StoredOrderTotals {
-    /// The CSV.
-    pub bytes: Vec<u8>,
-    /// Its rows.
-    pub rows: Vec<OrderTotal>,
-}
-
-impl StoredOrderTotals {
-    /// Reads the CSV, strictly: what this tool did not write, or could not have, is an error and not a guess.
-    ///
-    /// # Errors
-    /// [`LayerError::Partition`], with the line.
-    pub fn parse(bytes: Vec<u8>, dt: Dt, path: &Path) -> Result<StoredOrderTotals, LayerError> {
-        Ok(StoredOrderTotals { rows: parse_rows(&bytes, dt, path)?, bytes })
-    }
-}
-
-fn parse_rows(bytes: &[u8], dt: Dt, path: &Path) -> Result<Vec<OrderTotal>, LayerError> {
-    let damaged = |line: u64, detail: String| LayerError::Partition { path: path.to_owned(), line, detail };
-    let mut reader = csv::ReaderBuilder::new().has_headers(true).from_reader(bytes);
-    let header = reader.byte_headers().map_err(|error| damaged(1, error.to_string()))?;
-    if !header.iter().eq(ORDER_TOTAL_COLUMNS.iter().map(|(name, _)| name.as_bytes())) {
-        let found: Vec<_> = header.iter().map(String::from_utf8_lossy).collect();
-        return Err(damaged(1, format!("the columns are `{}`, not those of fact_order_total", found.join(","))));
-    }
-    let mut rows = Vec::new();
-    let mut record = ByteRecord::new();
-    loop {
-        let line = reader.position().line();
-        match reader.read_byte_record(&mut record) {
-            Ok(false) => break,
-            Ok(true) => rows.push(parse_row(&record, dt).map_err(|detail| damaged(line, detail))?),
-            Err(error) => return Err(damaged(line, error.to_string())),
-        }
-    }
-    if bytes.last() != Some(&b'\n') {
-        return Err(damaged(reader.position().line(), "the file ends within a line: it was cut short".into()));
-    }
-    Ok(rows)
-}
+use crate::{
+    model::{Dt, FactType, Money, ORDER_TOTAL_COLUMNS, OrderAmounts, OrderTotal, UtcMicros},
+    store::places::SideFact,
+};
 
 /// The place of the first amount among the columns, behind the lines' own total.
 const FIRST_AMOUNT: usize = 3;
 
-fn parse_row(record: &ByteRecord, dt: Dt) -> Result<OrderTotal, String> {
-    let field = |place: usize| record.get(place).unwrap_or_default();
-    let wrong = |place: usize| {
-        let (name, kind) = ORDER_TOTAL_COLUMNS.get(place).copied().unwrap_or(("value", FactType::Text));
-        format!("`{}` is not a valid {} in column {name}", String::from_utf8_lossy(field(place)), kind.sql())
-    };
-    let text = |place: usize| match field(place) {
-        b"" => Ok(None),
-        bytes => std::str::from_utf8(bytes).map(|text| Some(text.to_owned())).map_err(|_| wrong(place)),
-    };
-    let money = |place: usize| match field(place) {
-        b"" => Ok(None),
-        bytes => Money::from_canonical(bytes).map(Some).map_err(|_| wrong(place)),
-    };
-    let instant = |place: usize| match field(place) {
-        b"" => Ok(None),
-        bytes => UtcMicros::from_canonical(bytes).map(Some).ok_or_else(|| wrong(place)),
-    };
-    let mut amounts = OrderAmounts::default();
-    for (place, amount) in (FIRST_AMOUNT..).zip(&mut amounts) {
-        *amount = money(place)?;
+impl SideRow for OrderTotal {
+    const FACT: SideFact = SideFact::OrderTotals;
+    const COLUMNS: &'static [(&'static str, FactType)] = &ORDER_TOTAL_COLUMNS;
+
+    fn dt(&self) -> Dt {
+        OrderTotal::dt(self)
     }
-    let total = OrderTotal {
-        order_id: text(0)?.ok_or_else(|| "order_id is empty".to_owned())?,
-        currency: text(1)?,
-        lines_total: money(2)?,
-        amounts,
-        status: text(9)?,
-        created_at: instant(10)?.ok_or_else(|| "created_at is empty".to_owned())?,
-        updated_at: instant(11)?,
-    };
-    if total.dt() != dt {
-        return Err(format!("created_at {} does not lie in the partition dt={dt}", total.created_at));
-    }
-    Ok(total)
-}
 
-/// The next totals of a partition.
-#[derive(PartialEq, Eq, Debug)]
-pub enum MergedOrderTotals {
-    /// As they are, to the byte; also where there are none.
-    Unchanged,
-    /// These bytes, of so many rows.
-    Replaced {
-        /// The CSV.
-        bytes: Vec<u8>,
-        /// Its rows.
-        rows: u64,
-    },
-    /// Gone: the last row is.
-    Removed,
-}
-
-/// The merge of the totals of one partition, around that of its facts: it begins before that, with the rows that the facts are
-/// merged of, and ends after it.
-pub struct OrderTotalsMerge {
-    /// The versions of each order that the run brings to this partition.
-    versions: HashMap<String, OrderVersions>,
-    /// The orders that the facts store.
-    stored_orders: HashSet<OrderHash>,
-}
-
-impl OrderTotalsMerge {
-    /// Notes the versions of each order among the run's lines and the stored rows.
-    ///
-    /// # Errors
-    /// A frame without the columns of the fact table.
-    pub fn begin(lines: Option<&DataFrame>, stored: Option<&StoredPartition>) -> Result<OrderTotalsMerge, LayerError> {
-        let mut merge = OrderTotalsMerge { versions: HashMap::new(), stored_orders: HashSet::new() };
-        if let Some(frame) = lines {
-            let (rows, seq) = (FactRows::new(frame)?, frame.column(SEQ)?.u64()?);
-            for row in 0..rows.len() {
-                merge.order_mut(rows.order_id(row)).offer_incoming(rows.updated_at(row), seq.get(row).unwrap_or_default());
+    fn write(&self, out: &mut Vec<u8>) {
+        write_text(out, Some(&self.order_id));
+        out.push(b',');
+        write_text(out, self.currency.as_deref());
+        for money in self.money() {
+            out.push(b',');
+            if let Some(money) = money {
+                money.write(out);
             }
         }
-        let Some(StoredPartition { rows, .. }) = stored else { return Ok(merge) };
-        for row in 0..rows.len() {
-            let order_id = rows.order_id(row);
-            merge.stored_orders.insert(order_hash(order_id));
-            if let Some(order) = merge.versions.get_mut(order_id) {
-                order.offer_stored(rows.updated_at(row));
-            }
+        out.push(b',');
+        write_text(out, self.status.as_deref());
+        out.push(b',');
+        self.created_at.write(out);
+        out.push(b',');
+        if let Some(updated_at) = self.updated_at {
+            updated_at.write(out);
         }
-        Ok(merge)
     }
 
-    fn order_mut(&mut self, order_id: &str) -> &mut OrderVersions {
-        if !self.versions.contains_key(order_id) {
-            self.versions.insert(order_id.to_owned(), OrderVersions::default());
+    fn parse(cells: &SideCells<'_, OrderTotal>) -> Result<OrderTotal, String> {
+        let mut amounts = OrderAmounts::default();
+        for (place, amount) in (FIRST_AMOUNT..).zip(&mut amounts) {
+            *amount = cells.money(place)?;
         }
-        self.versions.entry(order_id.to_owned()).or_default()
+        Ok(OrderTotal {
+            order_id: cells.needed(0, cells.text(0)?)?,
+            currency: cells.text(1)?,
+            lines_total: cells.money(2)?,
+            amounts,
+            status: cells.text(9)?,
+            created_at: cells.needed(10, cells.instant(10)?)?,
+            updated_at: cells.instant(11)?,
+        })
     }
 
-    /// The versions of an order, over all partitions; `None` if the run has none.
-    fn versions_of(&self, order_id: &str, best_versions: &BestVersions) -> Option<OrderVersions> {
-        let everywhere = if best_versions.concern(order_id) { best_versions.of_order(order_id) } else { None };
-        everywhere.or_else(|| self.versions.get(order_id)).copied()
+    /// `created_at · updated_at? · order_id · currency? · status? · lines_total? · amount?…`
+    fn encode(&self, out: &mut Vec<u8>) {
+        write_signed(out, self.created_at.micros());
+        write_optional_signed(out, self.updated_at.map(UtcMicros::micros));
+        staged_rows::write_text(out, &self.order_id);
+        staged_rows::write_optional(out, self.currency.as_deref());
+        staged_rows::write_optional(out, self.status.as_deref());
+        self.money().for_each(|money| write_optional_signed(out, money.map(Money::units)));
     }
 
-    /// Merges the totals. `staged` are those of the run, and `facts` is what the facts of the partition are to be.
-    pub fn finish(
-        self,
-        staged: Vec<StagedTotal>,
-        stored: Option<&StoredOrderTotals>,
-        best_versions: &BestVersions,
-        facts: &MergedContent,
-    ) -> MergedOrderTotals {
-        let wins = |order_id: &str, seq: u64| {
-            let versions = self.versions_of(order_id, best_versions).filter(OrderVersions::incoming_wins);
-            versions.and_then(|versions| versions.incoming).is_some_and(|best| best.seq == seq)
+    fn decode(reader: &mut Reader<'_>) -> Option<OrderTotal> {
+        let created_at = UtcMicros::new(reader.signed()?)?;
+        let updated_at = match optional_signed(reader)? {
+            Some(micros) => Some(UtcMicros::new(micros)?),
+            None => None,
         };
+        let order_id = reader.text()?.to_owned();
+        let (currency, status) = (reader.optional()?.map(str::to_owned), reader.optional()?.map(str::to_owned));
+        let lines_total = optional_money(reader)?;
+        let mut amounts = OrderAmounts::default();
+        for amount in &mut amounts {
+            *amount = optional_money(reader)?;
+        }
+        Some(OrderTotal { order_id, currency, lines_total, amounts, status, created_at, updated_at })
+    }
+}
+
+impl MergedOrders<'_> {
+    /// The next totals of the partition. `staged` are those of the run.
+    pub fn totals(&self, staged: Vec<StagedSide<OrderTotal>>, stored: Option<&StoredSide<OrderTotal>>) -> MergedSide {
         // A version that wins elsewhere, has no lines, or comes of a source that says no totals takes the stored row away.
-        let stays = |total: &&OrderTotal| self.versions_of(&total.order_id, best_versions).is_none_or(|versions| !versions.incoming_wins());
-        let incoming: Vec<_> =
-            staged.into_iter().filter(|staged| wins(&staged.total.order_id, staged.seq)).map(|staged| staged.total).collect();
+        let stays = |total: &&OrderTotal| self.winner(&total.order_id).is_none();
+        let wins = |staged: &StagedSide<OrderTotal>| self.winner(&staged.row.order_id) == Some(staged.seq);
+        let incoming: Vec<_> = staged.into_iter().filter(wins).map(|staged| staged.row).collect();
         let mut rows: Vec<&OrderTotal> = stored.iter().flat_map(|stored| &stored.rows).filter(stays).chain(&incoming).collect();
-        let orders = match facts {
-            MergedContent::Unchanged => self.stored_orders,
-            MergedContent::Replaced(csv) => order_hashes(csv),
-            MergedContent::Removed => HashSet::new(),
-        };
-        rows.retain(|total| orders.contains(&order_hash(&total.order_id)));
+        rows.retain(|total| self.has(&total.order_id));
         rows.sort_unstable_by_key(|total| (total.created_at, total.order_id.as_str()));
-        if rows.is_empty() {
-            return if stored.is_some() { MergedOrderTotals::Removed } else { MergedOrderTotals::Unchanged };
-        }
-        let mut bytes = order_totals_header();
-        rows.iter().for_each(|total| write_row(&mut bytes, total));
-        if stored.is_some_and(|stored| stored.bytes == bytes) {
-            return MergedOrderTotals::Unchanged;
-        }
-        MergedOrderTotals::Replaced { rows: rows.len() as u64, bytes }
+        MergedSide::of(&rows, stored)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use polars::prelude::DataFrame;
+
     use super::*;
-    use crate::model::{FactBuilder, FactSchema, Line, UtcMicros};
+    use crate::{
+        layer::{BestVersions, MergedContent, OrdersMerge, StoredPartition, side_fact::side_fact_csv},
+        model::{FactBuilder, FactSchema, Line},
+    };
 
     fn day() -> Dt {
         Dt::from_days(0).unwrap()
@@ -250,20 +133,18 @@ mod tests {
         }
     }
 
-    fn stored(rows: &[OrderTotal]) -> StoredOrderTotals {
-        let mut bytes = order_totals_header();
-        rows.iter().for_each(|total| write_row(&mut bytes, total));
-        StoredOrderTotals::parse(bytes, day(), Path::new("x")).unwrap()
+    fn stored(rows: &[OrderTotal]) -> StoredSide<OrderTotal> {
+        StoredSide::parse(side_fact_csv(rows), day(), Path::new("x")).unwrap()
     }
 
     /// A frame of orders, a record each, and the totals of these records.
-    fn brought(totals: &[OrderTotal]) -> (DataFrame, Vec<StagedTotal>) {
+    fn brought(totals: &[OrderTotal]) -> (DataFrame, Vec<StagedSide<OrderTotal>>) {
         let mut builder = FactBuilder::new(&FactSchema::default(), totals.len());
         let mut staged = Vec::new();
         for total in totals {
             builder.begin_record();
             builder.push(&line(&total.order_id, total.updated_at), []);
-            staged.push(StagedTotal { seq: builder.record(), total: total.clone() });
+            staged.push(StagedSide { seq: builder.record(), row: total.clone() });
         }
         (builder.finish().unwrap(), staged)
     }
@@ -296,9 +177,9 @@ mod tests {
         csv
     }
 
-    fn shown(merged: &MergedOrderTotals) -> Vec<String> {
-        let MergedOrderTotals::Replaced { bytes, .. } = merged else { return Vec::new() };
-        let parsed = StoredOrderTotals::parse(bytes.clone(), day(), Path::new("x")).unwrap();
+    fn shown(merged: &MergedSide) -> Vec<String> {
+        let MergedSide::Replaced { bytes, .. } = merged else { return Vec::new() };
+        let parsed = StoredSide::<OrderTotal>::parse(bytes.clone(), day(), Path::new("x")).unwrap();
         parsed.rows.iter().map(|row| format!("{} {}", row.order_id, row.amounts[3].unwrap())).collect()
     }
 
@@ -326,15 +207,15 @@ mod tests {
         ] {
             let bad = good.replacen(from, to, 1);
             assert_ne!(bad, good, "{from}");
-            assert!(StoredOrderTotals::parse(bad.into_bytes(), day(), Path::new("x")).is_err(), "{from}");
+            assert!(StoredSide::<OrderTotal>::parse(bad.into_bytes(), day(), Path::new("x")).is_err(), "{from}");
         }
     }
 
     #[test]
     fn the_newest_version_of_an_order_counts_and_of_equal_ones_the_later() {
         let (lines, staged) = brought(&[total("A", 1, Some(5)), total("A", 2, Some(6)), total("A", 3, Some(6)), total("A", 4, None)]);
-        let merge = OrderTotalsMerge::begin(Some(&lines), None).unwrap();
-        let merged = merge.finish(staged, None, &BestVersions::default(), &MergedContent::Replaced(facts(&["A"])));
+        let merge = OrdersMerge::begin(Some(&lines), None, &|_| false).unwrap();
+        let merged = merge.finish(&BestVersions::default(), &MergedContent::Replaced(facts(&["A"]))).totals(staged, None);
         assert_eq!(shown(&merged), ["A 0.0003"]);
     }
 
@@ -348,26 +229,26 @@ mod tests {
         let partition = || StoredPartition::parse(csv.clone(), day(), Path::new("x.csv"), &FactSchema::default()).unwrap();
         let merged = |new: &[OrderTotal], content: MergedContent| {
             let (lines, staged) = brought(new);
-            let merge = OrderTotalsMerge::begin(Some(&lines), Some(&partition())).unwrap();
-            merge.finish(staged, Some(&stored(&old)), &BestVersions::default(), &content)
+            let merge = OrdersMerge::begin(Some(&lines), Some(&partition()), &|_| false).unwrap();
+            merge.finish(&BestVersions::default(), &content).totals(staged, Some(&stored(&old)))
         };
         let new = [total("A", 2, Some(4)), total("B", 2, Some(5)), total("D", 2, None)];
         let replaced = merged(&new, MergedContent::Replaced(facts(&["A", "B", "C", "D"])));
         assert_eq!(shown(&replaced), ["A 0.0001", "B 0.0002", "C 0.0001", "D 0.0002"]);
         // The same again changes nothing, also where the facts change otherwise.
-        assert_eq!(merged(&old, MergedContent::Unchanged), MergedOrderTotals::Unchanged);
-        assert_eq!(merged(&old, MergedContent::Replaced(facts(&["A", "B", "C", "E"]))), MergedOrderTotals::Unchanged);
+        assert_eq!(merged(&old, MergedContent::Unchanged), MergedSide::Unchanged);
+        assert_eq!(merged(&old, MergedContent::Replaced(facts(&["A", "B", "C", "E"]))), MergedSide::Unchanged);
         // Who has no rows has no totals.
         assert_eq!(shown(&merged(&old, MergedContent::Replaced(facts(&["B"])))), ["B 0.0001"]);
-        assert_eq!(merged(&old, MergedContent::Removed), MergedOrderTotals::Removed);
+        assert_eq!(merged(&old, MergedContent::Removed), MergedSide::Removed);
     }
 
     #[test]
     fn a_newer_version_of_a_source_without_totals_takes_the_row_away() {
         let (lines, _) = brought(&[total("A", 2, Some(6))]);
-        let merge = OrderTotalsMerge::begin(Some(&lines), None).unwrap();
+        let merge = OrdersMerge::begin(Some(&lines), None, &|_| false).unwrap();
         let old = stored(&[total("A", 1, Some(5))]);
-        let merged = merge.finish(Vec::new(), Some(&old), &BestVersions::default(), &MergedContent::Replaced(facts(&["A"])));
-        assert_eq!(merged, MergedOrderTotals::Removed);
+        let merged = merge.finish(&BestVersions::default(), &MergedContent::Replaced(facts(&["A"]))).totals(Vec::new(), Some(&old));
+        assert_eq!(merged, MergedSide::Removed);
     }
 }

@@ -1,7 +1,7 @@
 //! The lines of a run on their way to their partitions: kept in memory up to a bound, beyond that spilled by partition.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::{self, File},
     io::{self, BufWriter, Write},
     os::unix::fs::FileExt,
@@ -12,12 +12,13 @@ use std::{
 use polars::prelude::DataFrame;
 
 use super::{
-    CutBatch, CutTotals, DroppedLines, IndexBuilder, LayerError, LineageBuilder, PageOrigin, StagedTotal,
+    CutBatch, CutRefunds, CutSide, DroppedLines, IndexBuilder, LayerError, LineageBuilder, PageOrigin, StagedSide,
+    side_fact::SideRow,
     staged_rows::{self, Segment},
-    staged_totals,
+    staged_side,
 };
 use crate::{
-    model::{Dt, FactBuilder, FactSchema, UtcMicros, order_hash},
+    model::{Dt, FactBuilder, FactSchema, OrderHash, OrderTotal, Refund, UtcMicros, order_hash},
     store::StoreError,
 };
 
@@ -52,6 +53,12 @@ pub struct Stage {
     parts: BTreeMap<Dt, Vec<Part>>,
     /// The totals of orders.
     totals: BTreeMap<Dt, Vec<Part>>,
+    /// Refunds, by their own days.
+    refunds: BTreeMap<Dt, Vec<Part>>,
+    /// The orders that they belong to.
+    refunded: HashSet<OrderHash>,
+    /// The days of the refunds of each order.
+    refund_days: IndexBuilder,
     /// Rows of each partition so far.
     rows: BTreeMap<Dt, u64>,
     index: IndexBuilder,
@@ -78,6 +85,8 @@ pub struct FinishedStage {
     pub lines: StagedLines,
     /// The partitions of every order that came by.
     pub orders: IndexBuilder,
+    /// The days of the refunds of every order that came by.
+    pub refund_days: IndexBuilder,
     /// Which record brought which version of an order.
     pub lineage: LineageBuilder,
 }
@@ -90,12 +99,15 @@ pub struct StagedLines {
     emptied: Vec<EmptiedVersion>,
     parts: BTreeMap<Dt, Vec<Part>>,
     totals: BTreeMap<Dt, Vec<Part>>,
+    refunds: BTreeMap<Dt, Vec<Part>>,
+    refunded: HashSet<OrderHash>,
 }
 
 impl Stage {
     /// An empty stage that spills into `folder`, where all of the run is to make do with so much memory.
     pub fn new(folder: PathBuf, schema: FactSchema, memory_limit: Option<u64>) -> Stage {
         let (index, lineage) = (IndexBuilder::new(folder.clone()), LineageBuilder::new(folder.clone()));
+        let refund_days = IndexBuilder::new(folder.join("refunds"));
         let share = memory_limit.map_or(usize::MAX, |limit| usize::try_from(limit / 6).unwrap_or(usize::MAX));
         let bound = BYTES_IN_MEMORY.min(share);
         Stage {
@@ -106,6 +118,9 @@ impl Stage {
             records: 0,
             parts: BTreeMap::new(),
             totals: BTreeMap::new(),
+            refunds: BTreeMap::new(),
+            refunded: HashSet::new(),
+            refund_days,
             rows: BTreeMap::new(),
             index,
             lineage,
@@ -146,14 +161,21 @@ impl Stage {
         }
         self.spill()?;
         self.lineage.spill()?;
+        self.refund_days.spill()?;
         self.index.spill()
     }
 
     /// Takes the totals of the batch that follows.
-    pub fn push_totals(&mut self, totals: CutTotals) {
-        for (dt, Segment { bytes, rows }) in totals.segments {
-            self.held += bytes.len();
-            self.totals.entry(dt).or_default().push(Part { rows, base: self.records, place: Place::Memory(bytes) });
+    pub fn push_totals(&mut self, totals: CutSide) {
+        self.held += push_side(&mut self.totals, totals, self.records);
+    }
+
+    /// Takes the refunds of the batch that follows.
+    pub fn push_refunds(&mut self, CutRefunds { rows, orders }: CutRefunds) {
+        self.held += push_side(&mut self.refunds, rows, self.records);
+        for (order, dt) in orders {
+            self.refunded.insert(order);
+            self.refund_days.push(order, dt);
         }
     }
 
@@ -178,8 +200,11 @@ impl Stage {
                 emptied: self.emptied,
                 parts: self.parts,
                 totals: self.totals,
+                refunds: self.refunds,
+                refunded: self.refunded,
             },
             orders: self.index,
+            refund_days: self.refund_days,
             lineage: self.lineage,
         }
     }
@@ -193,7 +218,7 @@ impl Stage {
         let mut writer = BufWriter::with_capacity(1 << 20, File::create(path.as_path()).map_err(failed())?);
         let file = Arc::new(File::open(path.as_path()).map_err(failed())?);
         let mut offset = 0;
-        for part in self.parts.values_mut().chain(self.totals.values_mut()).flatten() {
+        for part in self.parts.values_mut().chain(self.totals.values_mut()).chain(self.refunds.values_mut()).flatten() {
             let Place::Memory(held) = &part.place else { continue };
             writer.write_all(held).map_err(failed())?;
             let bytes = held.len();
@@ -252,17 +277,49 @@ impl StagedLines {
     ///
     /// # Errors
     /// What the disk refuses.
-    pub fn load_totals(&self, dt: Dt) -> Result<Vec<StagedTotal>, LayerError> {
-        let Some(parts) = self.totals.get(&dt) else { return Ok(Vec::new()) };
-        let mut totals = Vec::with_capacity(parts.iter().map(|part| part.rows).sum());
-        read_parts(parts, |bytes, base| staged_totals::decode(bytes, base, &mut totals))?;
-        Ok(totals)
+    pub fn load_totals(&self, dt: Dt) -> Result<Vec<StagedSide<OrderTotal>>, LayerError> {
+        load_side(self.totals.get(&dt))
     }
 
     /// Whether the run has totals for a partition.
     pub fn has_totals(&self, dt: Dt) -> bool {
         self.totals.contains_key(&dt)
     }
+
+    /// The refunds of a day, in source order.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub fn load_refunds(&self, dt: Dt) -> Result<Vec<StagedSide<Refund>>, LayerError> {
+        load_side(self.refunds.get(&dt))
+    }
+
+    /// The days that the run has refunds for.
+    pub fn refund_days(&self) -> impl Iterator<Item = Dt> + '_ {
+        self.refunds.keys().copied()
+    }
+
+    /// The orders that the run has refunds for.
+    pub fn refunded(&self) -> &HashSet<OrderHash> {
+        &self.refunded
+    }
+}
+
+/// Takes the rows of a side fact of the batch whose records are counted from `base`. Returns how many bytes they are.
+fn push_side(parts: &mut BTreeMap<Dt, Vec<Part>>, cut: CutSide, base: u64) -> usize {
+    let mut held = 0;
+    for (dt, Segment { bytes, rows }) in cut.segments {
+        held += bytes.len();
+        parts.entry(dt).or_default().push(Part { rows, base, place: Place::Memory(bytes) });
+    }
+    held
+}
+
+fn load_side<R: SideRow>(parts: Option<&Vec<Part>>) -> Result<Vec<StagedSide<R>>, LayerError> {
+    let Some(parts) = parts else { return Ok(Vec::new()) };
+    let mut rows = Vec::with_capacity(parts.iter().map(|part| part.rows).sum());
+    read_parts(parts, |bytes, base| staged_side::decode(bytes, base, &mut rows))?;
+    Ok(rows)
 }
 
 /// Reads the parts of a partition, one after the other. `decode` gets the bytes of each, and the number that its records are counted

@@ -233,7 +233,7 @@ pub(super) fn decode(bytes: &[u8], base: u64, schema: &FactSchema, into: &mut Fa
 }
 
 /// Reads numbers and texts back; `None` where the bytes are not those that were written.
-pub(super) struct Reader<'s>(pub(super) &'s [u8]);
+pub struct Reader<'s>(pub(super) &'s [u8]);
 
 impl<'s> Reader<'s> {
     pub(super) fn byte(&mut self) -> Option<u8> {

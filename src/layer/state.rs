@@ -15,7 +15,7 @@ use crate::{
     settings::Reconciliation,
     store::{
         self, Commit, FileStamp, Head, Key, ObjectRef, Output, StoreError,
-        places::{self, INDEX, before_commits},
+        places::{self, INDEX, SideFact, before_commits},
     },
 };
 
@@ -35,23 +35,23 @@ pub struct PartitionEntry {
     pub revenue: CurrencyTotals,
     /// The totals of its orders; `None` where no source says them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub totals: Option<OrderTotalsEntry>,
+    pub totals: Option<SideEntry>,
 }
 
-/// What is known of the totals of a partition's orders.
+/// What is known of a side fact of one day.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct OrderTotalsEntry {
-    /// Their content.
+pub struct SideEntry {
+    /// Its content.
     #[serde(flatten)]
     pub version: ObjectRef,
-    /// The modification time of their file, as [`PartitionEntry::modified_ns`].
+    /// The modification time of its file, as [`PartitionEntry::modified_ns`].
     #[serde(default)]
     pub modified_ns: u64,
-    /// How many orders they are of.
+    /// How many rows it has.
     pub rows: u64,
 }
 
-impl OrderTotalsEntry {
+impl SideEntry {
     /// Whether a file of this size and time is the one that was committed: enough not to read it.
     pub fn looks_like(&self, bytes: u64, modified_ns: u64) -> bool {
         self.version.bytes == bytes && self.modified_ns == modified_ns
@@ -123,6 +123,12 @@ pub struct LayerState {
     /// Each partition.
     #[serde(default)]
     pub partitions: BTreeMap<Dt, PartitionEntry>,
+    /// The refunds of each day that has some.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refunds: BTreeMap<Dt, SideEntry>,
+    /// The index of the days of refunds, by order; the oldest segment first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refund_segments: Vec<ObjectRef>,
     /// Each dimension that has a file, by its name.
     #[serde(default)]
     pub dimensions: BTreeMap<String, ObjectRef>,
@@ -204,21 +210,56 @@ impl LayerState {
         }
     }
 
-    /// The content that stands at a place: of a partition, of its totals, or of a dimension.
+    /// The content that stands at a place: of a partition, of a side fact, or of a dimension.
     pub fn version_at(&self, key: &Key) -> Option<&ObjectRef> {
         if let Some(dt) = places::partition_of_key(key) {
             return self.partitions.get(&dt).filter(|entry| entry.key(dt) == *key).map(|entry| &entry.version);
         }
-        if let Some(dt) = places::order_totals_of_key(key) {
-            return self.partitions.get(&dt)?.totals.as_ref().map(|totals| &totals.version);
+        if let Some((fact, dt)) = SideFact::of_key(key) {
+            return self.side(fact, dt).map(|entry| &entry.version);
         }
         let name = key.as_str().strip_prefix("dims/")?.split_once('/')?.0;
         self.dimensions.get(name)
     }
 
     /// The totals of orders, by partition.
-    pub fn order_totals(&self) -> impl Iterator<Item = (Dt, &OrderTotalsEntry)> {
+    pub fn order_totals(&self) -> impl Iterator<Item = (Dt, &SideEntry)> {
         self.partitions.iter().filter_map(|(&dt, entry)| Some((dt, entry.totals.as_ref()?)))
+    }
+
+    /// A side fact of a day.
+    pub fn side(&self, fact: SideFact, dt: Dt) -> Option<&SideEntry> {
+        match fact {
+            SideFact::OrderTotals => self.partitions.get(&dt)?.totals.as_ref(),
+            SideFact::Refunds => self.refunds.get(&dt),
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn side_mut(&mut self, fact: SideFact, dt: Dt) -> Option<&mut SideEntry> {
+        match fact {
+            SideFact::OrderTotals => self.partitions.get_mut(&dt)?.totals.as_mut(),
+            SideFact::Refunds => self.refunds.get_mut(&dt),
+        }
+    }
+
+    /// Sets a side fact of a day. Totals of orders lie in partitions that have rows: where there is no partition, nothing is set.
+    pub fn set_side(&mut self, fact: SideFact, dt: Dt, entry: Option<SideEntry>) {
+        match (fact, entry) {
+            (SideFact::OrderTotals, entry) => {
+                if let Some(partition) = self.partitions.get_mut(&dt) {
+                    partition.totals = entry;
+                }
+            }
+            (SideFact::Refunds, Some(entry)) => drop(self.refunds.insert(dt, entry)),
+            (SideFact::Refunds, None) => drop(self.refunds.remove(&dt)),
+        }
+    }
+
+    /// All side facts of all days.
+    pub fn sides(&self) -> impl Iterator<Item = (SideFact, Dt, &SideEntry)> {
+        let totals = self.order_totals().map(|(dt, entry)| (SideFact::OrderTotals, dt, entry));
+        totals.chain(self.refunds.iter().map(|(&dt, entry)| (SideFact::Refunds, dt, entry)))
     }
 
     /// All objects that the state names.
@@ -226,16 +267,16 @@ impl LayerState {
         self.data_objects().chain(self.own_objects())
     }
 
-    /// The objects of partitions, of their totals, and of dimensions.
+    /// The objects of partitions, of side facts, and of dimensions.
     pub fn data_objects(&self) -> impl Iterator<Item = &Key> {
         let partitions = self.partitions.values().map(|entry| &entry.version.object);
-        let totals = self.order_totals().map(|(_, totals)| &totals.version.object);
-        partitions.chain(totals).chain(self.dimensions.values().map(|version| &version.object))
+        let sides = self.sides().map(|(_, _, entry)| &entry.version.object);
+        partitions.chain(sides).chain(self.dimensions.values().map(|version| &version.object))
     }
 
-    /// The tool's own objects: the index and the prices.
+    /// The tool's own objects: the indexes and the prices.
     pub fn own_objects(&self) -> impl Iterator<Item = &Key> {
-        self.segments.iter().chain(&self.prices).map(|version| &version.object)
+        self.segments.iter().chain(&self.refund_segments).chain(&self.prices).map(|version| &version.object)
     }
 }
 

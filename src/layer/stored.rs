@@ -8,9 +8,9 @@ use std::{
 
 use polars::prelude::DataFrame;
 
-use super::{LayerError, PartitionEntry, StoredOrderTotals, csv, file_format};
+use super::{LayerError, LayerState, PartitionEntry, StoredSide, csv, file_format, side_fact::SideRow};
 use crate::{
-    model::{Dt, FactRows, FactSchema, FileFormat, UtcMicros},
+    model::{Dt, FactRows, FactSchema, FileFormat, OrderTotal, Refund, UtcMicros},
     store::{self, Key, ObjectRef, Output, Tag, places},
 };
 
@@ -37,7 +37,7 @@ impl StoredPartition {
 /// Reads the partitions of a layer, as a state describes them.
 pub struct StoredPartitions<'a> {
     output: &'a Output,
-    entries: &'a BTreeMap<Dt, PartitionEntry>,
+    state: &'a LayerState,
     schema: &'a FactSchema,
     /// The format of new partitions.
     format: FileFormat,
@@ -46,19 +46,14 @@ pub struct StoredPartitions<'a> {
 }
 
 impl<'a> StoredPartitions<'a> {
-    /// The partitions of these entries. New ones will have this format.
-    pub fn new(
-        output: &'a Output,
-        entries: &'a BTreeMap<Dt, PartitionEntry>,
-        schema: &'a FactSchema,
-        format: FileFormat,
-    ) -> StoredPartitions<'a> {
-        StoredPartitions { output, entries, schema, format, seen: Mutex::default() }
+    /// The partitions of this state. New ones will have this format.
+    pub fn new(output: &'a Output, state: &'a LayerState, schema: &'a FactSchema, format: FileFormat) -> StoredPartitions<'a> {
+        StoredPartitions { output, state, schema, format, seen: Mutex::default() }
     }
 
     /// The entry of a partition; `None` where there is none.
     pub fn entry(&self, dt: Dt) -> Option<&PartitionEntry> {
-        self.entries.get(&dt)
+        self.state.partitions.get(&dt)
     }
 
     /// Reads a partition; `None` where there is none. In a bucket, a local copy is left at its place.
@@ -67,7 +62,7 @@ impl<'a> StoredPartitions<'a> {
     /// [`LayerError::Partition`] where it can't be parsed, [`LayerError::Changed`] where its file is not what the state says, or I/O
     /// errors.
     pub fn load(&self, dt: Dt) -> Result<Option<StoredPartition>, LayerError> {
-        let Some(entry) = self.entries.get(&dt) else {
+        let Some(entry) = self.entry(dt) else {
             // A file that somebody else puts there meanwhile is found before the commit.
             self.see(places::partition_file(dt, self.format), None);
             return Ok(None);
@@ -83,7 +78,7 @@ impl<'a> StoredPartitions<'a> {
 
     /// Removes the local copy of a partition in a bucket: where all of a window is looked at, the copies would need as much room.
     pub fn forget(&self, dt: Dt) {
-        if let Some(entry) = self.entries.get(&dt) {
+        if let Some(entry) = self.entry(dt) {
             self.output.forget_local(&entry.key(dt));
         }
     }
@@ -92,18 +87,30 @@ impl<'a> StoredPartitions<'a> {
     ///
     /// # Errors
     /// As [`StoredPartitions::load`].
-    pub fn load_totals(&self, dt: Dt) -> Result<Option<StoredOrderTotals>, LayerError> {
-        let key = places::order_totals_file(dt);
-        let Some(totals) = self.entries.get(&dt).and_then(|entry| entry.totals.as_ref()) else {
+    pub fn load_totals(&self, dt: Dt) -> Result<Option<StoredSide<OrderTotal>>, LayerError> {
+        self.load_side(dt)
+    }
+
+    /// Reads the refunds of a day, likewise.
+    ///
+    /// # Errors
+    /// As [`StoredPartitions::load`].
+    pub fn load_refunds(&self, dt: Dt) -> Result<Option<StoredSide<Refund>>, LayerError> {
+        self.load_side(dt)
+    }
+
+    fn load_side<R: SideRow>(&self, dt: Dt) -> Result<Option<StoredSide<R>>, LayerError> {
+        let key = R::FACT.file(dt);
+        let Some(entry) = self.state.side(R::FACT, dt) else {
             self.see(key, None);
             return Ok(None);
         };
         let path = self.output.at(&key);
         let bytes = match self.output.folder() {
-            Some(_) => self.read_file(&path, &totals.version)?,
-            None => self.fetch(&key, &totals.version)?,
+            Some(_) => self.read_file(&path, &entry.version)?,
+            None => self.fetch(&key, &entry.version)?,
         };
-        StoredOrderTotals::parse(bytes, dt, &path).map(Some)
+        StoredSide::parse(bytes, dt, &path).map(Some)
     }
 
     /// The content of a version in a folder: its file, or, where another run has replaced that meanwhile, its object.

@@ -18,6 +18,7 @@ mod order_total;
 mod quantity;
 mod raw_record;
 mod reason;
+mod refund;
 mod revenue;
 mod run_id;
 mod schema;
@@ -43,6 +44,7 @@ pub use order_total::{ORDER_AMOUNTS, ORDER_TOTAL_COLUMNS, OrderAmounts, OrderTot
 pub use quantity::{Quantity, QuantityType};
 pub use raw_record::{CellTypes, RawRecord};
 pub use reason::{Level, Reason};
+pub use refund::{REFUND_COLUMNS, Refund};
 pub(crate) use revenue::units_text;
 pub use revenue::{CurrencyTotals, RevenueByDt, add_totals};
 pub use run_id::{NotARunId, RunId};

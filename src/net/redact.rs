@@ -39,7 +39,7 @@ const SHORTEST_REST: usize = 4;
 const SHORTEST_WITHIN: usize = 8;
 
 /// Keys whose values `etl` creates. They are never redacted, so that logs and summaries can be joined by them.
-const STRUCTURAL: [&str; 34] = [
+const STRUCTURAL: [&str; 35] = [
     "run_id",
     "first_run_id",
     "replay_of",
@@ -67,6 +67,7 @@ const STRUCTURAL: [&str; 34] = [
     "partitions_written",
     "partitions_removed",
     "order_totals_changed",
+    "refunds_changed",
     "receiver",
     "state",
     "by",

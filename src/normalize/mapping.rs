@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     amount::amount,
     fields::{Field, PathTrie},
+    refunds::RefundFields,
     scalar::Scalar,
 };
 use crate::{
@@ -83,6 +84,11 @@ pub(super) struct SkipField {
 }
 
 impl SkipField {
+    pub(super) fn compile(rule: &SkipRule, trie: &mut PathTrie) -> SkipField {
+        let field = trie.field(&FieldRule { paths: vec![rule.path.clone()], ..FieldRule::default() });
+        SkipField { field, values: rule.values.clone() }
+    }
+
     /// Whether the values of a record or a line fulfil it.
     pub(super) fn applies(&self, cells: &[Option<&str>]) -> bool {
         let text = match (self.field.value(cells), &self.values) {
@@ -114,7 +120,7 @@ struct SummedPlace {
 }
 
 impl SummedField {
-    fn compile(rule: &FieldRule, trie: &mut PathTrie) -> SummedField {
+    pub(super) fn compile(rule: &FieldRule, trie: &mut PathTrie) -> SummedField {
         let amount = trie.field(&FieldRule { paths: Vec::new(), ..rule.clone() });
         let place = |path: &FieldPath| {
             let mut parts = path
@@ -246,6 +252,9 @@ pub(super) struct CompiledMapping {
     pub(super) skip_lines: Vec<SkipField>,
     pub(super) discount: Option<SummedField>,
     pub(super) totals: Option<TotalsFields>,
+    pub(super) refunds: Option<RefundFields>,
+    /// The id of a line that refunds name it by.
+    pub(super) line_key: Option<Field>,
     pub(super) extra: Vec<ExtraField>,
     /// The leaf of lines that were asked for by a request of their own.
     pub(super) asked_lines: Option<usize>,
@@ -295,13 +304,13 @@ impl Mapping<'_> {
         let discount = discount.map(|rule| SummedField::compile(rule, &mut line_trie));
         let totals = self.profile.and_then(|profile| profile.totals.as_ref());
         let totals = totals.map(|rules| TotalsFields::compile(rules, &mut record_trie));
-        let skip_field = |rule: &SkipRule, trie: &mut PathTrie| SkipField {
-            field: trie.field(&FieldRule { paths: vec![rule.path.clone()], ..FieldRule::default() }),
-            values: rule.values.clone(),
-        };
+        let refunds = self.profile.and_then(|profile| profile.refunds.as_ref());
+        let by_line = refunds.and_then(|rules| rules.lines.as_ref()?.by_line.as_ref());
+        let line_key = by_line.map(|by_line| line_trie.field(&by_line.line));
+        let refunds = refunds.map(|rules| RefundFields::compile(rules, &mut record_trie));
         let profile = || self.profile.into_iter();
-        let skip = profile().flat_map(|profile| &profile.skip).map(|rule| skip_field(rule, &mut record_trie)).collect();
-        let skip_lines = profile().flat_map(|profile| &profile.skip_lines).map(|rule| skip_field(rule, &mut line_trie)).collect();
+        let skip = profile().flat_map(|profile| &profile.skip).map(|rule| SkipField::compile(rule, &mut record_trie)).collect();
+        let skip_lines = profile().flat_map(|profile| &profile.skip_lines).map(|rule| SkipField::compile(rule, &mut line_trie)).collect();
         let extra_field = |column: &FactColumn| {
             let trie = if column.level == Level::Record { &mut record_trie } else { &mut line_trie };
             let value = match column.value {
@@ -314,7 +323,7 @@ impl Mapping<'_> {
         let extra = self.columns.iter().map(extra_field).collect();
         let asks = self.profile.is_some_and(|profile| profile.line_request.is_some());
         let asked_lines = if asks { record_trie.leaf(&FieldPath::root().child(ASKED_LINES)) } else { None };
-        CompiledMapping { record_trie, line_trie, record, line, skip, skip_lines, discount, totals, extra, asked_lines }
+        CompiledMapping { record_trie, line_trie, record, line, skip, skip_lines, discount, totals, refunds, line_key, extra, asked_lines }
     }
 
     /// The schema of the rows.

@@ -13,6 +13,7 @@ mod observe;
 mod prefix;
 mod read_paths;
 mod record;
+mod refunds;
 mod scalar;
 mod totals;
 mod walk;
@@ -25,4 +26,4 @@ pub use read_paths::{ColumnPlace, ReadPaths};
 pub use record::{
     BatchRules, Drop, EmptiedOrder, LineOfDrop, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, TimestampWindow,
 };
-pub use totals::RecordTotal;
+pub use totals::RecordRow;

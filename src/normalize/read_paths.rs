@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
 use crate::{
     model::{FieldPath, Level, WILDCARD},
-    settings::{ASKED_LINES, FieldRule, ObjectInPlace, Profile, SkipRule, Units, WhichLists},
+    settings::{ASKED_LINES, FieldRule, ObjectInPlace, Profile, RefundLineRules, RefundRules, SkipRule, Units, WhichLists},
 };
 
 /// The paths that a mapping reads, from the root of a record.
@@ -36,6 +36,7 @@ impl ReadPaths {
         paths.extend(columns(Level::Record).flat_map(rule_paths));
         paths.extend(skipped(|profile| &profile.skip));
         paths.extend(lists.iter().cloned());
+        paths.extend(profile.and_then(|profile| profile.refunds.as_ref()).into_iter().flat_map(refund_paths));
         let mut of_line = field_paths(&LINE_FIELDS, profile.map(|profile| &profile.line_fields));
         of_line.extend(profile.and_then(|profile| profile.line_fields.get("discount")).into_iter().flat_map(rule_paths));
         of_line.extend(columns(Level::Line).flat_map(rule_paths));
@@ -98,6 +99,24 @@ fn list_paths(profile: Option<&Profile>) -> Vec<FieldPath> {
         lists.push(FieldPath::root().child(ASKED_LINES));
     }
     lists
+}
+
+/// The paths of refunds, of their fields and of those of their lines.
+fn refund_paths(rules: &RefundRules) -> Vec<FieldPath> {
+    let RefundRules { list, refund_id, created_at, amount, currency, skip, lines } = rules;
+    let refund = list.child(WILDCARD);
+    let fields = [Some(refund_id), Some(created_at), amount.as_ref(), currency.as_ref()].into_iter().flatten().flat_map(rule_paths);
+    let mut paths: Vec<_> = fields.chain(skip.iter().map(|rule| rule.path.clone())).map(|path| joined(&refund, &path)).collect();
+    if let Some(RefundLineRules { list, sku, quantity, amount, by_line }) = lines {
+        let list = joined(&refund, list);
+        let line = list.child(WILDCARD);
+        let id = by_line.as_ref().map(|by_line| &by_line.id);
+        let fields = [sku.as_ref(), quantity.as_ref(), Some(amount), id].into_iter().flatten().flat_map(rule_paths);
+        paths.extend(fields.map(|path| joined(&line, &path)));
+        paths.push(list);
+    }
+    paths.push(list.clone());
+    paths
 }
 
 /// The paths of lines. The root, where a record is its only line.

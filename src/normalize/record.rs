@@ -15,15 +15,16 @@ use super::{
     mapping::{CompiledMapping, ExtraField, ExtraValue, LineField, Mapping, RecordField, SummedField},
     observe::{Sampling, observe},
     prefix::IdPrefix,
+    refunds::{ReadRefund, RefundedOrder},
     scalar::Scalar,
-    totals::{RecordTotal, lines_total},
+    totals::{RecordRow, lines_total},
     walk::{Captured, Maps},
 };
 use crate::{
     drift::ObservedShape,
     model::{
         self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, OrderHash, OrderTotal, ParsedMoney,
-        Quantity, QuantityType, RawRecord, Reason, RevenueByDt, UtcMicros, Window, fitting_text, order_hash,
+        Quantity, QuantityType, RawRecord, Reason, Refund, RevenueByDt, UtcMicros, Window, fitting_text, order_hash,
     },
     settings::{Cursor, Limits, RepeatedSku, Shop},
 };
@@ -96,6 +97,12 @@ pub struct RecordCounts {
     pub lines_dropped: u64,
     /// Lines that the profile skips; not included in `lines_read`.
     pub lines_skipped: u64,
+    /// Refunds that records with rows list.
+    pub refunds_read: u64,
+    /// Refunds without an id, a time or an amount that can be read.
+    pub refunds_dropped: u64,
+    /// Refunds that the profile skips; not included in `refunds_read`.
+    pub refunds_skipped: u64,
     /// Dropped lines whose quantity has decimals.
     #[serde(skip)]
     pub decimal_quantities: u64,
@@ -165,6 +172,9 @@ impl RecordCounts {
         self.lines_read += other.lines_read;
         self.lines_dropped += other.lines_dropped;
         self.lines_skipped += other.lines_skipped;
+        self.refunds_read += other.refunds_read;
+        self.refunds_dropped += other.refunds_dropped;
+        self.refunds_skipped += other.refunds_skipped;
         self.lines_summed += other.lines_summed;
         self.decimal_quantities += other.decimal_quantities;
         self.prices_defaulted += other.prices_defaulted;
@@ -196,7 +206,9 @@ pub struct NormalizedBatch {
     /// The orders of all records; `None` unless the normalizer notes them.
     pub read: Option<ReadOrders>,
     /// The totals of each record that has rows, where the profile maps totals.
-    pub totals: Vec<RecordTotal>,
+    pub totals: Vec<RecordRow<OrderTotal>>,
+    /// The refunds of each record that has rows, where the profile maps refunds.
+    pub refunds: Vec<RecordRow<Refund>>,
     /// The counts of the batch.
     pub counts: RecordCounts,
     /// Σ `line_total` of the rows, summed separately for reconciliation.
@@ -321,6 +333,7 @@ impl RecordNormalizer {
                 emptied: Vec::new(),
                 read: self.notes_orders.then(ReadOrders::default),
                 totals: Vec::new(),
+                refunds: Vec::new(),
                 counts: RecordCounts::default(),
                 revenue: RevenueByDt::default(),
                 shape: ObservedShape::default(),
@@ -634,6 +647,51 @@ impl<'a> Work<'a> {
         let repeated_skus = repeated(&self.skus);
         self.batch.counts.repeated_skus += repeated_skus;
         self.total(heading, repeated_skus);
+        self.refunds(heading, lines);
+    }
+
+    /// Notes the refunds of the order, where the profile maps them.
+    fn refunds(&mut self, heading: &Heading<'a>, lines: &[usize]) {
+        let normalizer = self.normalizer;
+        let Some(fields) = &normalizer.mapping.refunds else { return };
+        let listed = fields.listed(&self.captured.cells);
+        self.batch.counts.values_unreadable += u64::from(fields.has_no_list(&self.captured.cells));
+        if listed.is_empty() {
+            return;
+        }
+        let order = RefundedOrder {
+            order_id: &heading.order_id,
+            currency: heading.currency.as_deref(),
+            skus: self.skus_by_line(lines),
+            ids: &normalizer.ids,
+            sku_prefix: &normalizer.skus,
+        };
+        let (mut captured, record_number) = (fields.captured(), self.batch.rows.record());
+        for raw in listed {
+            let counts = &mut self.batch.counts;
+            match fields.read(raw, &mut captured, &order) {
+                ReadRefund::Skipped => counts.refunds_skipped += 1,
+                ReadRefund::Malformed => {
+                    counts.refunds_read += 1;
+                    counts.refunds_dropped += 1;
+                }
+                ReadRefund::Rows { rows, unmatched } => {
+                    counts.refunds_read += 1;
+                    counts.values_unreadable += unmatched;
+                    self.batch.refunds.extend(rows.into_iter().map(|row| RecordRow { row, record_number }));
+                }
+            }
+        }
+    }
+
+    /// The sku of each line, by the id that refunds name the line by; none where they name no lines.
+    fn skus_by_line(&self, lines: &[usize]) -> HashMap<String, String> {
+        let Some(key) = &self.normalizer.mapping.line_key else { return HashMap::new() };
+        let entry = |&line: &usize| {
+            let id = key.value(self.captured.line(line)?).into_id()?;
+            Some((id.into_owned(), self.sku(line)?.into_owned()))
+        };
+        lines.iter().filter_map(entry).collect()
     }
 
     /// Notes the totals of the order, where the profile maps them.
@@ -652,7 +710,7 @@ impl<'a> Work<'a> {
             created_at: heading.created_at,
             updated_at: heading.updated_at,
         };
-        self.batch.totals.push(RecordTotal { total, record_number: self.batch.rows.record() });
+        self.batch.totals.push(RecordRow { row: total, record_number: self.batch.rows.record() });
     }
 
     /// Adds a line to the earlier line with the same sku (contract, "Which version of a row wins": `repeated_sku = "sum"`).

@@ -2,13 +2,13 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use crate::model::{Money, OrderTotal};
+use crate::model::Money;
 
-/// The totals of a record.
+/// A row that a record brings beside those of its lines.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RecordTotal {
+pub struct RecordRow<R> {
     /// The row.
-    pub total: OrderTotal,
+    pub row: R,
     /// The number of its record in the batch: that of [`crate::model::SEQ`].
     pub record_number: u64,
 }

@@ -245,6 +245,9 @@ pub struct Summary {
     /// The partitions whose totals of orders were written or removed.
     #[serde(default)]
     pub order_totals_changed: Vec<Dt>,
+    /// The days whose refunds were written or removed.
+    #[serde(default)]
+    pub refunds_changed: Vec<Dt>,
     /// Partitions that the run has lines for and that are as they were.
     #[serde(default)]
     pub partitions_unchanged: u64,
@@ -321,6 +324,7 @@ impl Summary {
             partitions_written: Vec::new(),
             partitions_removed: Vec::new(),
             order_totals_changed: Vec::new(),
+            refunds_changed: Vec::new(),
             partitions_unchanged: 0,
             revenue: CurrencyTotals::new(),
             checks: Vec::new(),

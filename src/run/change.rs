@@ -9,7 +9,10 @@ use crate::{
     model::{Dt, ExtraColumn, ExtraType, FactSchema, FileFormat, RunId, UtcMicros},
     report::{CommandName, Status, Summary},
     settings::Settings,
-    store::{self, DecideError, Installed, Key, Lease, NewCommit, ObjectRef, Output, Read, Staging, StoreError, places},
+    store::{
+        self, DecideError, Installed, Key, Lease, NewCommit, ObjectRef, Output, Read, Staging, StoreError,
+        places::{self, SideFact},
+    },
 };
 
 /// A change that is to be committed.
@@ -64,10 +67,10 @@ impl LayerChange<'_> {
     }
 }
 
-/// The content of a partition, or of its totals, without rows: its header, in the format of its file.
+/// The content of a partition, or of a side fact of one day, without rows: its header, in the format of its file.
 pub(super) fn empty_partition(state: &LayerState, key: &Key) -> Result<Vec<u8>, StoreError> {
-    if places::order_totals_of_key(key).is_some() {
-        return Ok(layer::order_totals_header());
+    if let Some((fact, _)) = SideFact::of_key(key) {
+        return Ok(layer::side_fact_header(fact));
     }
     let text = |name: &String| ExtraColumn { name: name.clone(), kind: ExtraType::Text };
     let schema = FactSchema::new(state.columns.iter().map(text).collect());
@@ -78,12 +81,12 @@ pub(super) fn empty_partition(state: &LayerState, key: &Key) -> Result<Vec<u8>, 
     layer::encode(format, header, &schema, Path::new(key.as_str())).map_err(refused)
 }
 
-/// Whether the file of a partition, or of its totals, has no rows.
+/// Whether the file of a partition, or of a side fact, has no rows.
 ///
 /// # Errors
 /// What the store refuses.
 pub(super) fn is_empty_partition(output: &Output, key: &Key) -> Result<bool, StoreError> {
-    let format = places::partition_format(key).or_else(|| places::order_totals_of_key(key).map(|_| FileFormat::default()));
+    let format = places::partition_format(key).or_else(|| SideFact::of_key(key).map(|_| FileFormat::default()));
     let (Some(format), Some(bytes)) = (format, output.read(key)?) else { return Ok(false) };
     let csv = layer::decode_stored(format, bytes, Path::new(key.as_str()));
     Ok(csv.is_ok_and(|csv| csv.iter().filter(|byte| **byte == b'\n').count() <= 1))
@@ -95,15 +98,14 @@ pub(super) fn note_times(output: &Output, staging: &Staging, next: &mut LayerSta
         return Ok(());
     }
     for Installed { key, version } in staging.installed() {
-        let facts = places::partition_of_key(&key);
-        let Some(entry) = facts.or_else(|| places::order_totals_of_key(&key)).and_then(|dt| next.partitions.get_mut(&dt)) else {
-            continue;
+        let noted = match (places::partition_of_key(&key), SideFact::of_key(&key)) {
+            (Some(dt), _) => next.partitions.get_mut(&dt).map(|entry| &mut entry.modified_ns),
+            (None, Some((fact, dt))) => next.side_mut(fact, dt).map(|entry| &mut entry.modified_ns),
+            (None, None) => None,
         };
-        let Some((_, modified_ns)) = store::size_and_time(&output.at(&version.object))? else { continue };
-        if facts.is_some() {
-            entry.modified_ns = modified_ns;
-        } else if let Some(totals) = &mut entry.totals {
-            totals.modified_ns = modified_ns;
+        let Some(noted) = noted else { continue };
+        if let Some((_, modified_ns)) = store::size_and_time(&output.at(&version.object))? {
+            *noted = modified_ns;
         }
     }
     Ok(())

@@ -15,12 +15,15 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    check::{self, CheckError, CheckResult, CheckScript, CustomCheck, Engine, Expected, LayerView, ViewScope},
+    check::{self, CheckError, CheckResult, CheckScript, CustomCheck, Engine, Expected, LayerView, SideView, ViewScope},
     layer::{self, Catalog, LayerState, OpenedLayer, StoredState},
     model::{DIM_PRODUCT, DIM_USER, Dt, RunId, UtcMicros, Window},
     report::{self, CheckHistory},
     settings::{Settings, When},
-    store::{self, Key, Output, Scope, Staging, places},
+    store::{
+        self, Key, Output, Scope, Staging,
+        places::{self, SideFact},
+    },
 };
 
 /// How long a publish that is under way is waited for before the layer is looked at as it is.
@@ -164,8 +167,9 @@ fn refuse_empty_window(settings: &Settings) -> Result<(), RequestError> {
 pub(super) fn refuse_layer(output: &Output, folder: &Path) -> Result<(), RequestError> {
     let absolute = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
     let folder = absolute(folder);
-    let is_in_layer =
-        [places::CURATED, places::ORDER_TOTALS, places::DIMS].into_iter().any(|place| folder.starts_with(absolute(&output.at(place))));
+    let is_in_layer = [places::CURATED, places::ORDER_TOTALS, places::REFUNDS, places::DIMS]
+        .into_iter()
+        .any(|place| folder.starts_with(absolute(&output.at(place))));
     if is_in_layer { Err(RequestError::ViolationsInLayer(folder)) } else { Ok(()) }
 }
 
@@ -194,16 +198,22 @@ fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunErr
     let facts: BTreeMap<_, _> = partitions.filter_map(|(dt, key)| Some((dt, existing(key)?))).collect();
     let published = layer::published_entries(output)?.into_iter();
     let expected: BTreeMap<_, _> = published.map(|(dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue })).collect();
-    let totals: BTreeMap<_, _> = state.order_totals().filter_map(|(dt, _)| Some((dt, existing(places::order_totals_file(dt))?))).collect();
-    for (dt, _) in state.order_totals().filter(|(dt, _)| !totals.contains_key(dt)) {
-        tracing::warn!(%dt, "the totals of the partition's orders are gone: somebody removed their file");
-    }
+    let whole_side = |fact: SideFact| {
+        let mut side = SideView::default();
+        for (_, dt, _) in state.sides().filter(|(of, ..)| *of == fact) {
+            match existing(fact.file(dt)) {
+                Some(path) => drop(side.files.insert(dt, path)),
+                None => tracing::warn!(file = %fact.file(dt), "the file is gone: somebody removed it"),
+            }
+        }
+        SideView { changed: side.files.keys().copied().collect(), ..side }
+    };
     // A published partition that somebody removed has no rows, and should have some.
     let partitions: BTreeSet<Dt> = facts.keys().chain(expected.keys()).copied().collect();
     Ok(LayerView {
         changed: partitions.clone(),
-        changed_totals: totals.keys().copied().collect(),
-        totals,
+        totals: whole_side(SideFact::OrderTotals),
+        refunds: whole_side(SideFact::Refunds),
         totals_severity: settings.reconciliation().or(state.reconciliation).unwrap_or_default().severity(),
         shared_partitions: partitions,
         facts,
@@ -233,22 +243,24 @@ fn fetch_whole_layer(output: &Output) -> Result<(), RunError> {
     }
     let state = OpenedLayer::open(output)?.state;
     let partitions = state.partitions.iter().map(|(dt, entry)| (entry.key(*dt), entry.version.clone()));
-    let totals = state.order_totals().map(|(dt, totals)| (places::order_totals_file(dt), totals.version.clone()));
+    let sides = state.sides().map(|(fact, dt, entry)| (fact.file(dt), entry.version.clone()));
     let specs = [DIM_USER, DIM_PRODUCT];
     let dimensions = specs.iter().filter_map(|spec| Some((places::dimension(spec), state.dimensions.get(spec.name)?.clone())));
-    let versions: Vec<_> = partitions.chain(totals).chain(dimensions).collect();
+    let versions: Vec<_> = partitions.chain(sides).chain(dimensions).collect();
     Ok(output.local_versions(&versions)?)
 }
 
-/// The objects beneath `curated/`, `order_totals/` and `dims/` in a bucket that are not of the layer, or not as the layer has them.
+/// The objects beneath `curated/`, `order_totals/`, `refunds/` and `dims/` in a bucket that are not of the layer, or not as the layer has
+/// them.
 fn foreign_objects(output: &Output) -> Result<Vec<String>, RunError> {
     if output.folder().is_some() {
         return Ok(Vec::new());
     }
     let state = OpenedLayer::open(output)?.state;
     let mut foreign = Vec::new();
-    let (facts, totals, dimensions) = (output.list(places::CURATED)?, output.list(places::ORDER_TOTALS)?, output.list(places::DIMS)?);
-    for listed in facts.into_iter().chain(totals).chain(dimensions) {
+    let folders = [places::CURATED, places::ORDER_TOTALS, places::REFUNDS, places::DIMS];
+    let listed = folders.into_iter().map(|folder| output.list(folder)).collect::<Result<Vec<_>, _>>()?;
+    for listed in listed.into_iter().flatten() {
         let is_own = state.version_at(&listed.key).is_some_and(|version| version.bytes == listed.bytes);
         // A partition that has lost its last row may stay as a file of its header alone.
         let may_be_empty = !is_own && state.version_at(&listed.key).is_none() && listed.bytes < LONGEST_HEADER;
@@ -283,8 +295,9 @@ pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunE
     let columns = schema.extra().iter().map(|column| column.name.clone()).collect();
     let time_zone = schema.time_zone().map(|zone| zone.name().to_owned());
     let segments = catalog.stage_index(&mut staging, run_id.as_str(), &scratch.join("new_entries.idx"), cancel)?;
+    let refund_segments = catalog.stage_refund_index(&mut staging, run_id.as_str(), &scratch.join("new_refund_entries.idx"), cancel)?;
     let (quantity, ids) = (schema.quantity(), schema.ids());
-    let mut next = LayerState { columns, quantity, ids, time_zone, segments, prices: None, ..catalog.state.clone() };
+    let mut next = LayerState { columns, quantity, ids, time_zone, segments, refund_segments, prices: None, ..catalog.state.clone() };
     let partitions = next.partitions.len();
     catalog.found().iter().for_each(|(key, version)| staging.adopt(key.clone(), version.clone()));
     let change = LayerChange { output: &output, base: &layer, before: &catalog.state, lease: &lease, cancel };

@@ -211,11 +211,11 @@ impl DeletionPlan {
         }
         let days: Vec<Dt> = days.into_iter().map(|(dt, _)| *dt).collect();
         let mut missing = {
-            let stored = StoredPartitions::new(output, partitions, schema, format);
+            let stored = StoredPartitions::new(output, &catalog.state, schema, format);
             MissingOrders::find(&stored, &days, present, self.scope.clone(), cancel)?
         };
         let elsewhere = missing.elsewhere(catalog)?;
-        missing.keep_those_in(&StoredPartitions::new(output, &catalog.state.partitions, schema, format), &elsewhere)?;
+        missing.keep_those_in(&StoredPartitions::new(output, &catalog.state, schema, format), &elsewhere)?;
         let found = missing.settle();
         if let Ok(deletions) = &found {
             self.partitions.extend(deletions.partitions());

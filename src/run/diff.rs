@@ -14,7 +14,7 @@ use crate::{
     layer::{self, LayerError, LayerState},
     model::{Dt, units_text},
     settings::Settings,
-    store::{ObjectRef, Output},
+    store::{ObjectRef, Output, places::SideFact},
 };
 
 /// What became of a row.
@@ -78,6 +78,8 @@ pub struct LayerDiff {
     pub partitions: Vec<Dt>,
     /// Partitions whose totals of orders differ.
     pub order_totals: Vec<Dt>,
+    /// Days whose refunds differ.
+    pub refunds: Vec<Dt>,
     /// Dimensions whose content differs.
     pub dimensions: Vec<String>,
     /// Revenue that differs.
@@ -89,7 +91,7 @@ pub struct LayerDiff {
 impl LayerDiff {
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        self.partitions.is_empty() && self.order_totals.is_empty() && self.dimensions.is_empty()
+        self.partitions.is_empty() && self.order_totals.is_empty() && self.refunds.is_empty() && self.dimensions.is_empty()
     }
 }
 
@@ -132,13 +134,9 @@ pub(super) fn compare(
 ) -> Result<LayerDiff, RunError> {
     let version = |state: &LayerState, dt: &Dt| state.partitions.get(dt).map(|entry| (entry.version.checksum.clone(), entry.version.bytes));
     let days: BTreeSet<Dt> = before.partitions.keys().chain(after.partitions.keys()).copied().collect();
-    let totals = |state: &LayerState, dt: &Dt| {
-        let version = state.partitions.get(dt).and_then(|entry| Some(&entry.totals.as_ref()?.version));
-        version.map(|version| (version.checksum.clone(), version.bytes))
-    };
-    let order_totals = days.iter().filter(|dt| totals(before, dt) != totals(after, dt)).copied().collect();
+    let (order_totals, refunds) = (differing_days(before, after, SideFact::OrderTotals), differing_days(before, after, SideFact::Refunds));
     let differing: BTreeSet<Dt> = days.into_iter().filter(|dt| version(before, dt) != version(after, dt)).collect();
-    let mut diff = LayerDiff { order_totals, revenue: revenue(before, after, &differing), ..LayerDiff::default() };
+    let mut diff = LayerDiff { order_totals, refunds, revenue: revenue(before, after, &differing), ..LayerDiff::default() };
     let names: BTreeSet<&String> = before.dimensions.keys().chain(after.dimensions.keys()).collect();
     let checksum = |state: &LayerState, name: &str| state.dimensions.get(name).map(|version| version.checksum.clone());
     diff.dimensions = names.into_iter().filter(|name| checksum(before, name) != checksum(after, name)).cloned().collect();
@@ -169,6 +167,13 @@ pub(super) fn compare(
     diff.rows.truncate(limit);
     diff.partitions = differing.into_iter().collect();
     Ok(diff)
+}
+
+/// The days whose side fact differs, by content.
+fn differing_days(before: &LayerState, after: &LayerState, fact: SideFact) -> Vec<Dt> {
+    let days = |state: &LayerState| state.sides().filter(|(of, ..)| *of == fact).map(|(_, dt, _)| dt).collect::<BTreeSet<_>>();
+    let content = |state: &LayerState, dt: Dt| state.side(fact, dt).map(|entry| (entry.version.checksum.clone(), entry.version.bytes));
+    days(before).union(&days(after)).copied().filter(|dt| content(before, *dt) != content(after, *dt)).collect()
 }
 
 /// A key: order and sku.

@@ -23,12 +23,12 @@ use crate::{
     drift::ObservedShape,
     join::{Enricher, UnknownKeys},
     layer::{
-        CutBatch, CutTotals, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, PresentOrders, PresentOrdersBuilder,
-        RecordUnit, Stage, StagedLines, StagedTotal,
+        CutBatch, CutRefunds, CutSide, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, PresentOrders,
+        PresentOrdersBuilder, RecordUnit, Stage, StagedLines, StagedSide,
     },
     model::{Reason, RevenueByDt},
     net::redact,
-    normalize::{BatchRules, Drop, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, RecordTotal, Sampling},
+    normalize::{BatchRules, Drop, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, RecordRow, Sampling},
     report::CommandName,
     settings::{Location, MergeBy, RepeatedSku, Settings},
     source::{self, Access, Completeness, Page, PageSink, Purpose, Query, RecordFilter},
@@ -42,6 +42,8 @@ const PAGES_WAITING: usize = 4;
 pub(super) struct Extracted {
     pub(super) lines: StagedLines,
     pub(super) orders: IndexBuilder,
+    /// The days of the refunds of the orders.
+    pub(super) refund_days: IndexBuilder,
     pub(super) lineage: LineageBuilder,
     /// The orders of all records that were read; `None` unless missing ones are to be deleted.
     pub(super) present: Option<PresentOrders>,
@@ -70,7 +72,8 @@ struct StagedExtract {
 /// What a thread makes of a page.
 struct EnrichedBatch {
     rows: CutBatch,
-    totals: CutTotals,
+    totals: CutSide,
+    refunds: CutRefunds,
     origin: PageOrigin,
     unknown: UnknownKeys,
     drops: Vec<Drop>,
@@ -292,7 +295,7 @@ impl Extraction<'_> {
         let kept_by = self.kept_by(page);
         let rules = BatchRules { also_within: kept_by.map(|run| run.within).unwrap_or_default(), sampling };
         let batch = self.normalizer.normalize_with(page.records(), rules);
-        let NormalizedBatch { rows, drops, mut emptied, read, totals, counts, revenue, shape } = batch;
+        let NormalizedBatch { rows, drops, mut emptied, read, totals, refunds, counts, revenue, shape } = batch;
         if kept_by.is_some_and(|run| run.command == CommandName::Replay) {
             // Of a replay, a version may be older than it seems.
             emptied.clear();
@@ -306,9 +309,9 @@ impl Extraction<'_> {
             None => page_origin(page),
         };
         let raw = (raw_pages == RawPages::Kept).then(|| RawLines::of(page));
-        let totals = totals.into_iter().map(|RecordTotal { total, record_number }| StagedTotal { seq: record_number, total });
-        let totals = CutTotals::new(totals);
-        Ok(EnrichedBatch { rows, totals, origin, unknown, drops, emptied, read, counts, revenue, raw, shape })
+        let totals = CutSide::new(totals.into_iter().map(staged));
+        let refunds = CutRefunds::new(refunds.into_iter().map(staged).collect());
+        Ok(EnrichedBatch { rows, totals, refunds, origin, unknown, drops, emptied, read, counts, revenue, raw, shape })
     }
 
     fn stage(
@@ -351,6 +354,7 @@ impl Extraction<'_> {
                 }
                 first_drop = first_drop.or_else(|| batch.drops.into_iter().next());
                 stage.push_totals(batch.totals);
+                stage.push_refunds(batch.refunds);
                 stage.push(batch.rows, &batch.origin)?;
                 self.observer.extracted(&counts, &self.access.counters.counts());
             }
@@ -370,12 +374,25 @@ impl Extraction<'_> {
     }
 }
 
+/// A row beside the lines, as it is staged.
+fn staged<R>(RecordRow { row, record_number }: RecordRow<R>) -> StagedSide<R> {
+    StagedSide { seq: record_number, row }
+}
+
 impl StagedExtract {
     fn complete(self, completeness: Completeness) -> Extracted {
-        let StagedExtract { stage: FinishedStage { lines, orders, lineage }, present, unknown, counts, revenue, shape, first_drop } = self;
+        let StagedExtract {
+            stage: FinishedStage { lines, orders, refund_days, lineage },
+            present,
+            unknown,
+            counts,
+            revenue,
+            shape,
+            first_drop,
+        } = self;
         let is_none_json = counts.records_read > 0 && counts.of(Reason::InvalidJson) == counts.records_read;
         let no_record_is_json = first_drop.filter(|_| is_none_json).map(|drop| seems(&drop.record));
-        Extracted { lines, orders, lineage, present, unknown, counts, revenue, shape, completeness, no_record_is_json }
+        Extracted { lines, orders, refund_days, lineage, present, unknown, counts, revenue, shape, completeness, no_record_is_json }
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     extract::{Extracted, Extraction, Input, KeptRecords, OrdersWithoutLines, ShapeWatch},
     ledger,
     members::{Dimensions, LookUpTables, MemberReader},
-    merge_all::{self, EarlierAttempt, MergedPartitions, Merger, Moves, StagedPartition, StagedTotals},
+    merge_all::{self, EarlierAttempt, MergedPartitions, Merger, Moves, NewEntryFiles, SideChange, StagedPartition},
     observer::{Observer, StageClock, StageName},
     open::{Opening, scope_of, settled_layer},
     publish::{PublishError, Publisher, RunCoverage, has_moved},
@@ -49,7 +49,10 @@ use crate::{
     },
     settings::{Cursor, Location, MergeBy, OnSchemaChange, RepeatedSku, Settings, SettingsError, Shop, Source, When, WhichLists},
     source::{self, Access, Query, SourceCounters, SourceError},
-    store::{self, Key, Lease, LockError, MOST_ATTEMPTS, ObjectRef, Output, Scope, Staging, StoreError, places},
+    store::{
+        self, Key, Lease, LockError, MOST_ATTEMPTS, ObjectRef, Output, Scope, Staging, StoreError,
+        places::{self, SideFact},
+    },
 };
 
 /// Where a run reads its orders.
@@ -612,8 +615,15 @@ impl Job<'_> {
             for dt in catalog.read_again() {
                 tracing::warn!(%dt, "the partition is not as it was published: somebody changed it; it is valid and is used as it is");
             }
-            for dt in catalog.changed_totals() {
-                tracing::warn!(%dt, "the totals of the partition's orders are not as they were published: they are used as they are");
+            for (fact, dt) in catalog.changed_sides() {
+                match fact {
+                    SideFact::OrderTotals => {
+                        tracing::warn!(%dt, "the totals of the partition's orders are not as they were published: they are used as they are");
+                    }
+                    SideFact::Refunds => {
+                        tracing::warn!(%dt, "the refunds of the day are not as they were published: they are used as they are");
+                    }
+                }
             }
         }
         let format = catalog.state.format_to_write(self.settings.file_format)?;
@@ -772,6 +782,10 @@ impl Job<'_> {
 
     /// Says what of the source may not have been meant so.
     fn warn_of_what_was_read(&self, counts: &RecordCounts) {
+        let refunds = counts.refunds_dropped;
+        if refunds > 0 {
+            tracing::warn!(refunds, "refunds were dropped: each needs an id, a time, and an amount or lines with amounts, all readable");
+        }
         let lines = counts.decimal_quantities;
         if lines > 0 {
             let way_out = "`fact.quantity = \"decimal\"` in etl.toml keeps them";
@@ -806,11 +820,12 @@ impl Job<'_> {
         enricher: Option<&Enricher>,
     ) -> Result<MergedRun, RunError> {
         let Base { opened, mut catalog, stored, format } = base;
-        let file = staging.scratch().join("new_entries.idx");
-        let found = match self.look_up(&mut catalog, extracted, &file, format) {
+        let (file, refunds_file) = (staging.scratch().join("new_entries.idx"), staging.scratch().join("new_refund_entries.idx"));
+        let new = NewEntryFiles { orders: &file, refunds: &refunds_file };
+        let found = match self.look_up(&mut catalog, extracted, &new, format) {
             Err(LookUpError::Damaged) if stored == StoredState::Use => {
                 catalog = self.open_catalog(opened, &staging.scratch(), StoredState::Rebuild)?.catalog;
-                self.look_up(&mut catalog, extracted, &file, format)
+                self.look_up(&mut catalog, extracted, &new, format)
             }
             found => found,
         };
@@ -821,10 +836,12 @@ impl Job<'_> {
         let deletions = self.within_limit(deletions)?;
         self.count_orders(moves.order_count);
         let index = NewIndexEntries { file, index_changed: moves.new_entries > 0 || catalog.is_stale() };
+        let refunds_changed = moves.new_refund_entries > 0 || catalog.is_stale();
+        let refund_index = NewIndexEntries { file: refunds_file, index_changed: refunds_changed };
         let mut shared_partitions = moves.shared_partitions.clone();
         let touches = |partitions: &&BTreeSet<Dt>| extracted.lines.partitions().any(|dt| partitions.contains(&dt));
         catalog.found_again().filter(touches).for_each(|partitions| shared_partitions.extend(partitions));
-        let stored = StoredPartitions::new(&self.output, &catalog.state.partitions, &self.schema, format);
+        let stored = StoredPartitions::new(&self.output, &catalog.state, &self.schema, format);
         let prices = self.open_prices(&catalog, &stored)?;
         let no_partitions = BTreeSet::new();
         let merger = Merger {
@@ -847,9 +864,9 @@ impl Job<'_> {
             observer: self.request.observer,
         };
         let merged = merger.merge_all(moves, earlier)?;
-        self.warn_of_lost_totals(&merged);
+        self.warn_of_lost_sides(&merged);
         let seen = stored.seen();
-        Ok(MergedRun { format, catalog, merged, shared_partitions, index, prices, seen })
+        Ok(MergedRun { format, catalog, merged, shared_partitions, index, refund_index, prices, seen })
     }
 
     /// Looks up the orders of the run, and those that are missing in it.
@@ -857,10 +874,10 @@ impl Job<'_> {
         &mut self,
         catalog: &mut Catalog,
         extracted: &mut Extracted,
-        new_entries: &Path,
+        new_entries: &NewEntryFiles<'_>,
         format: FileFormat,
     ) -> Result<LookedUp, LookUpError> {
-        let moves = merge_all::find_moves(catalog, extracted, new_entries)?;
+        let mut moves = merge_all::find_moves(catalog, extracted, new_entries)?;
         let deletions = match (&mut self.deletions, &mut extracted.present) {
             (Some(plan), Some(present)) => {
                 let reading = LayerReading { output: &self.output, schema: &self.schema, format, cancel: self.request.cancel };
@@ -868,6 +885,9 @@ impl Job<'_> {
             }
             _ => None,
         };
+        if let Some(Ok(deletions)) = &deletions {
+            catalog.add_refund_days(deletions.removed().map(Ok), &mut moves.refund_days)?;
+        }
         Ok(LookedUp { moves, deletions })
     }
 
@@ -887,15 +907,17 @@ impl Job<'_> {
         }
     }
 
-    /// Says that orders lose their totals to a source that says none.
-    fn warn_of_lost_totals(&self, merged: &MergedPartitions) {
-        let orders = self.settings.orders.as_ref();
-        if orders.is_some_and(|orders| orders.profile.totals.is_some()) {
-            return;
-        }
-        let partitions = merged.partitions.values().filter(|partition| !matches!(partition.totals, StagedTotals::Unchanged)).count();
-        if partitions > 0 {
+    /// Says that orders lose their totals or refunds to a source that says none.
+    fn warn_of_lost_sides(&self, merged: &MergedPartitions) {
+        let profile = self.settings.orders.as_ref().map(|orders| &orders.profile);
+        let changes = |change: &SideChange| !matches!(change, SideChange::Unchanged);
+        let partitions = merged.partitions.values().filter(|partition| changes(&partition.totals)).count();
+        if partitions > 0 && profile.is_none_or(|profile| profile.totals.is_none()) {
             tracing::warn!(partitions, "the profile maps no totals of orders: the stored totals of orders that have a newer version go");
+        }
+        let days = merged.refunds.values().filter(|change| changes(change)).count();
+        if days > 0 && profile.is_none_or(|profile| profile.refunds.is_none()) {
+            tracing::warn!(days, "the profile maps no refunds: the stored refunds of orders that have a newer version go");
         }
     }
 
@@ -988,6 +1010,7 @@ impl Job<'_> {
                 self.summary.partitions_written.clear();
                 self.summary.partitions_removed.clear();
                 self.summary.order_totals_changed.clear();
+                self.summary.refunds_changed.clear();
                 self.summary.commit = None;
                 self.summary.raw = None;
             }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use super::{RequestError, RunError, check_layer::refuse_layer, interrupted, layer_status, ledger};
 use crate::{
     cancel::Cancel,
-    layer::{self, LayerError, OpenedLayer, OrderCounts, PartitionEntry, StoredOrderTotals},
+    layer::{self, LayerError, OpenedLayer, OrderCounts, PartitionEntry, StoredSide},
     model::{Dt, OrderTotal, UtcMicros},
     net::redact,
     report::{self, alert},
@@ -160,7 +160,7 @@ fn sum_totals(output: &Output, shown: &[(Dt, &PartitionEntry)], cancel: &Cancel)
                 Some(bytes) => bytes,
                 None => output.read_version(&totals.version)?,
             };
-            StoredOrderTotals::parse(bytes, *dt, &path)?.rows.iter().for_each(|total| add_total(&mut sums, total));
+            StoredSide::<OrderTotal>::parse(bytes, *dt, &path)?.rows.iter().for_each(|total| add_total(&mut sums, total));
             output.forget_local(key);
         }
     }

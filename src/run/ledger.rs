@@ -53,8 +53,9 @@ fn rebuild(output: &Output) -> Result<Ledger, StoreError> {
 fn adds_to_coverage(run: &Summary) -> bool {
     let is_load = matches!(run.command, CommandName::Run | CommandName::Backfill);
     // With --on-check-failure publish, a run that fails its checks has loaded its window too.
-    let has_loaded =
-        run.status.is_success() || run.status == Status::ChecksFailed && (run.has_published() || !run.order_totals_changed.is_empty());
+    let has_loaded = run.status.is_success()
+        || run.status == Status::ChecksFailed
+            && (run.has_published() || !run.order_totals_changed.is_empty() || !run.refunds_changed.is_empty());
     is_load && has_loaded && !run.completeness.is_failed()
 }
 
@@ -123,10 +124,11 @@ pub(super) fn rules(settings: &Settings, source: &Source) -> String {
         settings.merge,
         settings.repeated_sku
     );
-    // Nothing is added without a shop, or without totals: what was loaded stays done.
+    // Nothing is added without a shop, totals or refunds: what was loaded stays done.
     let own_skus = settings.shop.as_ref().filter(|shop| shop.skus == Skus::OfShop).map_or("", |_| " own_skus");
     let totals = profile.totals.as_ref().map(|totals| format!(" {totals:?}")).unwrap_or_default();
-    format!("{:016x}", xxh3_64(format!("{rules}{own_skus}{totals}").as_bytes()))
+    let refunds = profile.refunds.as_ref().map(|refunds| format!(" {refunds:?}")).unwrap_or_default();
+    format!("{:016x}", xxh3_64(format!("{rules}{own_skus}{totals}{refunds}").as_bytes()))
 }
 
 /// What a run of a window has loaded.

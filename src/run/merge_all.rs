@@ -16,11 +16,11 @@ use crate::{
     cancel::Cancel,
     join::{Enricher, UnknownKeys},
     layer::{
-        self, BestVersions, Catalog, Deletions, LayerError, LookUpError, MergeRules, MergedContent, MergedOrderTotals, MergedPartition,
-        OrderTotalsMerge, PartitionEntry, RunPrices, StoredPartitions,
+        self, BestVersions, Catalog, Deletions, LayerError, LookUpError, MergeRules, MergedContent, MergedPartition, MergedSide,
+        OrdersMerge, PartitionEntry, RefundDays, RefundFates, RefundPlan, RunPrices, StoredPartitions,
     },
     model::{Dt, FileFormat, OrderHash, order_hash},
-    store::{self, Staging, places},
+    store::{self, Key, Staging, places},
 };
 
 /// A merged partition whose new content is staged.
@@ -29,20 +29,18 @@ pub(super) struct StagedPartition {
     /// The staged file, if the partition changes.
     pub(super) file: Option<StagedFile>,
     /// The totals of its orders.
-    pub(super) totals: StagedTotals,
+    pub(super) totals: SideChange,
+    /// What becomes of the refunds of its orders, on whichever days these lie.
+    pub(super) refunds: RefundFates,
 }
 
-/// What becomes of the totals of a partition's orders.
-pub(super) enum StagedTotals {
-    /// They stay as they are; also where there are none.
+/// What becomes of a side fact of one day.
+pub(super) enum SideChange {
+    /// It stays as it is; also where there is none.
     Unchanged,
-    /// They have new content, which is staged.
-    Written {
-        file: StagedFile,
-        /// How many orders they are of.
-        rows: u64,
-    },
-    /// The last one is gone.
+    /// It has new content, which is staged.
+    Written { file: StagedFile, rows: u64 },
+    /// The last row is gone.
     Removed,
 }
 
@@ -50,6 +48,8 @@ pub(super) enum StagedTotals {
 #[derive(Default)]
 pub(super) struct MergedPartitions {
     pub(super) partitions: BTreeMap<Dt, StagedPartition>,
+    /// The days whose refunds may change. All are merged in this attempt.
+    pub(super) refunds: BTreeMap<Dt, SideChange>,
     /// Those that were merged in this attempt, and not in an earlier one.
     pub(super) merged_now: BTreeSet<Dt>,
     /// The prices of the lines that were merged in this attempt.
@@ -87,23 +87,34 @@ pub(super) struct Moves {
     pub(super) new_entries: u64,
     /// The number of different orders of the run.
     pub(super) order_count: u64,
+    /// The days of the stored refunds of the run's orders, and of those that it deletes.
+    pub(super) refund_days: RefundDays,
+    /// The number of entries that the index of refunds did not have.
+    pub(super) new_refund_entries: u64,
 }
 
-/// Looks up each order of the run in the index. Writes the entries that the index does not have yet to `new_file`.
+/// Where the entries of a run are written that the indexes do not have yet.
+pub(super) struct NewEntryFiles<'a> {
+    pub(super) orders: &'a Path,
+    pub(super) refunds: &'a Path,
+}
+
+/// Looks up each order of the run in the indexes. Writes the entries that these do not have yet to the new files.
 ///
 /// # Errors
 /// [`LookUpError::Damaged`] if the index must be rebuilt first.
-pub(super) fn find_moves(catalog: &mut Catalog, extracted: &mut Extracted, new_file: &Path) -> Result<Moves, LookUpError> {
+pub(super) fn find_moves(catalog: &mut Catalog, extracted: &mut Extracted, new: &NewEntryFiles<'_>) -> Result<Moves, LookUpError> {
     let mut moves = Moves::default();
-    let Extracted { orders, lines, .. } = extracted;
+    let Extracted { orders, refund_days, lines, .. } = extracted;
     let emptied: HashSet<OrderHash> = lines.emptied().iter().map(|version| order_hash(&version.order_id)).collect();
-    moves.new_entries = catalog.look_up_orders(orders, new_file, |order, brought, stored| {
+    moves.new_entries = catalog.look_up_orders(orders, new.orders, |order, brought, stored| {
         moves.order_count += 1;
         if emptied.contains(&order) || brought.iter().chain(stored).any(|dt| *dt != brought[0]) {
             moves.orders.insert(order);
             moves.shared_partitions.extend(brought.iter().filter(|dt| lines.has(**dt)).chain(stored));
         }
     })?;
+    moves.new_refund_entries = catalog.look_up_refunds(orders, refund_days, new.refunds, &mut moves.refund_days)?;
     Ok(moves)
 }
 
@@ -131,6 +142,7 @@ struct Work<'a> {
     next: AtomicUsize,
     done: Mutex<Vec<StagedPartition>>,
     best_versions: &'a BestVersions,
+    moves: &'a Moves,
 }
 
 impl Merger<'_> {
@@ -155,18 +167,41 @@ impl Merger<'_> {
             done: Mutex::new(Vec::with_capacity(partitions.len())),
             partitions: &partitions,
             best_versions: &best_versions,
+            moves: &moves,
         };
         let prices = self.run_threads(&work)?;
         let mut merged = earlier.map(|earlier| earlier.merged.partitions).unwrap_or_default();
         merged.retain(|dt, _| touched.contains(dt) && !merged_now.contains(dt));
         let done = work.done.into_inner().unwrap_or_else(PoisonError::into_inner);
         merged.extend(done.into_iter().map(|staged| (staged.merged.dt, staged)));
-        Ok(MergedPartitions { partitions: merged, merged_now, prices, moves, deletions: self.rules.deletions.cloned() })
+        let refunds = self.merge_refunds(&merged, &moves.refund_days)?;
+        Ok(MergedPartitions { partitions: merged, refunds, merged_now, prices, moves, deletions: self.rules.deletions.cloned() })
     }
 
-    /// The partitions that must be merged again: those that other runs have changed, and all that share orders with one of them.
+    /// Merges the days whose refunds may change, once the partitions of their orders are merged. Days are merged in every attempt:
+    /// another run may have brought refunds of other orders there.
+    fn merge_refunds(
+        &self,
+        partitions: &BTreeMap<Dt, StagedPartition>,
+        stored: &RefundDays,
+    ) -> Result<BTreeMap<Dt, SideChange>, LayerError> {
+        let fates = partitions.values().map(|partition| &partition.refunds);
+        let plan = RefundPlan::new(fates, stored, self.extracted.lines.refund_days());
+        let mut changes = BTreeMap::new();
+        for &dt in plan.days() {
+            if self.cancel.is_stopped() {
+                return Err(LayerError::Interrupted);
+            }
+            let (staged, stored) = (self.extracted.lines.load_refunds(dt)?, self.stored.load_refunds(dt)?);
+            changes.insert(dt, self.stage_side(&places::refunds_file(dt), plan.merge(staged, stored.as_ref()))?);
+        }
+        Ok(changes)
+    }
+
+    /// The partitions that must be merged again: those that other runs have changed, and all that share orders with one of them. All,
+    /// where other runs have changed which orders have refunds.
     fn touched_since(&self, touched: &BTreeSet<Dt>, moves: &Moves, earlier: &EarlierAttempt) -> BTreeSet<Dt> {
-        if earlier.is_void {
+        if earlier.is_void || earlier.merged.moves.refund_days != moves.refund_days {
             return touched.clone();
         }
         let version = |entry: Option<&PartitionEntry>| {
@@ -220,10 +255,10 @@ impl Merger<'_> {
                 return Err(LayerError::Interrupted);
             }
             let _in_partition = tracing::debug_span!("partition", %dt).entered();
-            let staged = self.merge(dt, work.best_versions, &mut prices)?;
+            let staged = self.merge(dt, work, &mut prices)?;
             tracing::debug!(rows = staged.merged.rows, changed = staged.file.is_some(), "the partition is merged");
             let facts = staged.file.is_some().then(|| places::partition_file(dt, self.format));
-            let totals = matches!(staged.totals, StagedTotals::Written { .. }).then(|| places::order_totals_file(dt));
+            let totals = matches!(staged.totals, SideChange::Written { .. }).then(|| places::order_totals_file(dt));
             for key in facts.into_iter().chain(totals) {
                 // The receiver is gone if the disk refused an earlier file. Then the run ends with that error.
                 let _ = written.send(self.staging.staged(key));
@@ -235,23 +270,28 @@ impl Merger<'_> {
         Ok(prices)
     }
 
-    fn merge(&self, dt: Dt, best_versions: &BestVersions, prices: &mut RunPrices) -> Result<StagedPartition, LayerError> {
+    fn merge(&self, dt: Dt, work: &Work<'_>, prices: &mut RunPrices) -> Result<StagedPartition, LayerError> {
         let lines = self.extracted.lines.load(dt)?;
         let lines = match (self.enricher, lines) {
             (Some(enricher), Some(frame)) => Some(enricher.enrich(frame, &mut UnknownKeys::default())?),
             (_, lines) => lines,
         };
         let stored = self.stored.load(dt)?;
-        let totals = if self.has_totals(dt) { Some(OrderTotalsMerge::begin(lines.as_ref(), stored.as_ref())?) } else { None };
-        let merged = layer::merge_partition(dt, lines, stored, best_versions, self.rules, prices)?;
-        let totals = match totals {
-            Some(totals) => {
+        let (brought, known) = (self.extracted.lines.refunded(), &work.moves.refund_days);
+        let has_refunds = |order: OrderHash| brought.contains(&order) || known.contains_key(&order);
+        let follows_orders = self.has_totals(dt) || !brought.is_empty() || !known.is_empty();
+        let orders = if follows_orders { Some(OrdersMerge::begin(lines.as_ref(), stored.as_ref(), &has_refunds)?) } else { None };
+        let merged = layer::merge_partition(dt, lines, stored, work.best_versions, self.rules, prices)?;
+        let orders = orders.map(|orders| orders.finish(work.best_versions, &merged.content));
+        let refunds = orders.as_ref().map(|orders| orders.refund_fates(&has_refunds)).unwrap_or_default();
+        let totals = match orders.filter(|_| self.has_totals(dt)) {
+            Some(orders) => {
                 let (staged, stored) = (self.extracted.lines.load_totals(dt)?, self.stored.load_totals(dt)?);
-                self.stage_totals(dt, totals.finish(staged, stored.as_ref(), best_versions, &merged.content))?
+                self.stage_side(&places::order_totals_file(dt), orders.totals(staged, stored.as_ref()))?
             }
-            None => StagedTotals::Unchanged,
+            None => SideChange::Unchanged,
         };
-        self.stage_content(merged, totals)
+        self.stage_content(StagedPartition { merged, file: None, totals, refunds })
     }
 
     /// Whether the run brings totals for a partition, or it has some.
@@ -259,30 +299,31 @@ impl Merger<'_> {
         self.extracted.lines.has_totals(dt) || self.stored.entry(dt).is_some_and(|entry| entry.totals.is_some())
     }
 
-    /// Writes the new totals of a partition to the staging folder.
-    fn stage_totals(&self, dt: Dt, merged: MergedOrderTotals) -> Result<StagedTotals, LayerError> {
+    /// Writes the new content of a side fact of one day to the staging folder.
+    fn stage_side(&self, key: &Key, merged: MergedSide) -> Result<SideChange, LayerError> {
         let (bytes, rows) = match merged {
-            MergedOrderTotals::Unchanged => return Ok(StagedTotals::Unchanged),
-            MergedOrderTotals::Removed => return Ok(StagedTotals::Removed),
-            MergedOrderTotals::Replaced { bytes, rows } => (bytes, rows),
+            MergedSide::Unchanged => return Ok(SideChange::Unchanged),
+            MergedSide::Removed => return Ok(SideChange::Removed),
+            MergedSide::Replaced { bytes, rows } => (bytes, rows),
         };
-        let path = self.staging.staged(places::order_totals_file(dt));
+        let path = self.staging.staged(key);
         // The file of an earlier attempt may be an object already.
         store::remove_file(&path)?;
         store::write_staged(&path, &bytes)?;
-        Ok(StagedTotals::Written { file: StagedFile { bytes: bytes.len() as u64, checksum: store::checksum(&bytes) }, rows })
+        Ok(SideChange::Written { file: StagedFile { bytes: bytes.len() as u64, checksum: store::checksum(&bytes) }, rows })
     }
 
     /// Writes the new content of a partition to the staging folder, and frees its bytes.
-    fn stage_content(&self, mut merged: MergedPartition, totals: StagedTotals) -> Result<StagedPartition, LayerError> {
-        let MergedContent::Replaced(bytes) = &mut merged.content else { return Ok(StagedPartition { merged, file: None, totals }) };
+    fn stage_content(&self, mut partition: StagedPartition) -> Result<StagedPartition, LayerError> {
+        let MergedPartition { dt, content, .. } = &mut partition.merged;
+        let MergedContent::Replaced(bytes) = content else { return Ok(partition) };
         let csv = std::mem::take(bytes);
-        let path = self.staging.staged(places::partition_file(merged.dt, self.format));
+        let path = self.staging.staged(places::partition_file(*dt, self.format));
         let bytes = layer::encode(self.format, csv, self.rules.schema, &path)?;
         // The file of an earlier attempt may be an object already.
         store::remove_file(&path)?;
         store::write_staged(&path, &bytes)?;
-        let file = StagedFile { bytes: bytes.len() as u64, checksum: store::checksum(&bytes) };
-        Ok(StagedPartition { merged, file: Some(file), totals })
+        partition.file = Some(StagedFile { bytes: bytes.len() as u64, checksum: store::checksum(&bytes) });
+        Ok(partition)
     }
 }

@@ -12,11 +12,14 @@ use super::{
 use crate::{
     cancel::Cancel,
     coverage::{Interval, Ledger},
-    layer::{self, MergedPartition, OpenedLayer, PartitionEntry},
+    layer::{self, LayerState, MergedPartition, OpenedLayer},
     model::{Dt, UtcMicros, Window},
     report::{self, Summary, alert::Ended},
     settings::Settings,
-    store::{self, DecideError, Key, Lease, NewCommit, Output, Staging, StoreError, places},
+    store::{
+        self, DecideError, Key, Lease, NewCommit, Output, Staging, StoreError,
+        places::{self, SideFact},
+    },
 };
 
 /// The window of a run.
@@ -94,11 +97,15 @@ impl Publisher<'_> {
         }
     }
 
-    /// Stages the index and the prices.
+    /// Stages the indexes and the prices.
     fn stage_state(&self, staged: &mut StagedRun, staging: &mut Staging, summary: &Summary) -> Result<(), PublishError> {
         let NewIndexEntries { file, index_changed } = &staged.index;
         if *index_changed {
             staged.next.segments = staged.catalog.stage_index(staging, &summary.run_id, file, self.cancel)?;
+        }
+        let NewIndexEntries { file, index_changed } = &staged.refund_index;
+        if *index_changed {
+            staged.next.refund_segments = staged.catalog.stage_refund_index(staging, &summary.run_id, file, self.cancel)?;
         }
         if self.settings.unit_slip.is_some() && staged.prices.absorb(&staged.merged.prices) {
             staged.next.prices = Some(staged.prices.stage(staging, &summary.run_id)?);
@@ -123,17 +130,18 @@ impl Publisher<'_> {
             if !is_same {
                 return Err(layer::LayerError::Changed { path }.into());
             }
-            self.refuse_changed_totals(*dt, entry)?;
         }
-        Ok(())
+        let totals = staged.merged.partitions.keys().map(|dt| (SideFact::OrderTotals, *dt));
+        let refunds = staged.merged.refunds.keys().map(|dt| (SideFact::Refunds, *dt));
+        totals.chain(refunds).try_for_each(|(fact, dt)| self.refuse_changed_side(&staged.catalog.state, fact, dt))
     }
 
-    /// The same for the totals of a partition's orders.
-    fn refuse_changed_totals(&self, dt: Dt, entry: Option<&PartitionEntry>) -> Result<(), RunError> {
-        let Some(totals) = entry.and_then(|entry| entry.totals.as_ref()) else { return Ok(()) };
-        let path = self.output.at(places::order_totals_file(dt));
+    /// The same for a side fact of one day.
+    fn refuse_changed_side(&self, state: &LayerState, fact: SideFact, dt: Dt) -> Result<(), RunError> {
+        let Some(entry) = state.side(fact, dt) else { return Ok(()) };
+        let path = self.output.at(fact.file(dt));
         match store::size_and_time(&path)? {
-            Some((bytes, modified_ns)) if totals.looks_like(bytes, modified_ns) => Ok(()),
+            Some((bytes, modified_ns)) if entry.looks_like(bytes, modified_ns) => Ok(()),
             _ => Err(layer::LayerError::Changed { path }.into()),
         }
     }
@@ -165,7 +173,7 @@ pub(super) fn has_moved(output: &Output, base: &OpenedLayer) -> Result<bool, Sto
 impl StagedRun {
     /// Whether the layer changes.
     pub(super) fn has_changes(&self) -> bool {
-        !self.changes.is_empty() || !self.changed_totals.is_empty() || self.dimensions_changed
+        !self.changes.is_empty() || !self.changed_sides.is_empty() || self.dimensions_changed
     }
 }
 

@@ -11,17 +11,20 @@ use super::{
     RunError,
     extract::Extracted,
     members::Dimensions,
-    merge_all::{MergedPartitions, StagedFile, StagedPartition, StagedTotals},
+    merge_all::{MergedPartitions, SideChange, StagedFile, StagedPartition},
 };
 use crate::{
     cancel::Cancel,
-    check::{self, CheckError, CustomCheck, Engine, Expected, LayerView, ViewScope},
+    check::{self, CheckError, CustomCheck, Engine, Expected, LayerView, SideView, ViewScope},
     join::Dimension,
-    layer::{Catalog, LayerState, MergedContent, MergedPartition, OrderTotalsEntry, PartitionEntry, PriceBook},
+    layer::{Catalog, LayerState, MergedContent, MergedPartition, PartitionEntry, PriceBook, SideEntry},
     model::{CurrencyTotals, Dt, FileFormat, LONGEST_TEXT, Window, add_totals},
     report::Summary,
     settings::{CheckScope, OnCheckFailure, Settings},
-    store::{self, Key, Output, Read, Staging, Tag, places},
+    store::{
+        self, Key, Output, Read, Staging, Tag,
+        places::{self, SideFact},
+    },
 };
 
 /// The output of the merge.
@@ -33,13 +36,14 @@ pub(super) struct MergedRun {
     /// Partitions that hold rows of an order that also lies elsewhere.
     pub(super) shared_partitions: BTreeSet<Dt>,
     pub(super) index: NewIndexEntries,
+    pub(super) refund_index: NewIndexEntries,
     /// The prices that were known before the run.
     pub(super) prices: PriceBook,
     /// The versions of files in a bucket that were read.
     pub(super) seen: BTreeMap<Key, Option<Tag>>,
 }
 
-/// Entries of the run that the index of orders does not have yet.
+/// Entries of the run that an index does not have yet.
 pub(super) struct NewIndexEntries {
     pub(super) file: PathBuf,
     /// Whether the stored index must be replaced.
@@ -60,8 +64,8 @@ pub(super) struct StagedRun {
     pub(super) format: FileFormat,
     pub(super) view: LayerView,
     pub(super) changes: BTreeMap<Dt, PartitionChange>,
-    /// Partitions whose totals change.
-    pub(super) changed_totals: BTreeMap<Dt, PartitionChange>,
+    /// Side facts of days that change.
+    pub(super) changed_sides: BTreeMap<(SideFact, Dt), PartitionChange>,
     pub(super) dimensions_changed: bool,
     pub(super) catalog: Catalog,
     /// The layer as it would be.
@@ -69,6 +73,7 @@ pub(super) struct StagedRun {
     /// What the run read of partitions that it may change.
     pub(super) reads: Vec<Read>,
     pub(super) index: NewIndexEntries,
+    pub(super) refund_index: NewIndexEntries,
     pub(super) prices: PriceBook,
     /// What was merged: another attempt uses it again.
     pub(super) merged: MergedPartitions,
@@ -115,6 +120,9 @@ impl MergedRun {
             let news = if self.merged.merged_now.contains(dt) { News::Yes } else { News::No };
             stager.partition(partition, extracted.revenue.of(*dt), news)?;
         }
+        for (dt, change) in &self.merged.refunds {
+            stager.side(SideFact::Refunds, *dt, change, News::Yes);
+        }
         if stager.context.summary.rows.rows_retained > 0 {
             let rows = stager.context.summary.rows.rows_retained;
             tracing::warn!(rows, "lines of newer versions were dropped: the stored rows of these lines stay");
@@ -122,19 +130,22 @@ impl MergedRun {
         stager.view.dim_user = stager.dimension(&dimensions.dimensions.users)?;
         stager.view.dim_product = stager.dimension(&dimensions.dimensions.products)?;
         stager.choose_checked_partitions(self.shared_partitions);
-        let has_news = dimensions.are_new || !self.merged.merged_now.is_empty();
-        let RunStager { format, view, changes, changed_totals, dimensions_changed, catalog, next, reads, .. } = stager;
-        let (index, prices, merged, seen) = (self.index, self.prices, self.merged, self.seen);
+        let has_new_refunds = self.merged.refunds.values().any(|change| matches!(change, SideChange::Written { .. }));
+        let has_news = dimensions.are_new || has_new_refunds || !self.merged.merged_now.is_empty();
+        let RunStager { format, view, changes, changed_sides, dimensions_changed, catalog, next, reads, .. } = stager;
+        let (index, refund_index) = (self.index, self.refund_index);
+        let (prices, merged, seen) = (self.prices, self.merged, self.seen);
         Ok(StagedRun {
             format,
             view,
             changes,
-            changed_totals,
+            changed_sides,
             dimensions_changed,
             catalog,
             next,
             reads,
             index,
+            refund_index,
             prices,
             merged,
             seen,
@@ -160,7 +171,7 @@ struct RunStager<'a> {
     reads: Vec<Read>,
     view: LayerView,
     changes: BTreeMap<Dt, PartitionChange>,
-    changed_totals: BTreeMap<Dt, PartitionChange>,
+    changed_sides: BTreeMap<(SideFact, Dt), PartitionChange>,
     dimensions_changed: bool,
 }
 
@@ -169,7 +180,8 @@ impl<'a> RunStager<'a> {
         let StagingContext { settings, output, .. } = context;
         let view = LayerView {
             facts: catalog.state.partitions.iter().map(|(&dt, entry)| (dt, output.at(entry.key(dt)))).collect(),
-            totals: catalog.state.order_totals().map(|(dt, _)| (dt, output.at(places::order_totals_file(dt)))).collect(),
+            totals: stored_side(&catalog.state, SideFact::OrderTotals, output),
+            refunds: stored_side(&catalog.state, SideFact::Refunds, output),
             totals_severity: settings.reconciliation().unwrap_or_default().severity(),
             users_configured: settings.users.is_some(),
             products_configured: settings.products.is_some(),
@@ -193,8 +205,8 @@ impl<'a> RunStager<'a> {
         let (quantity, ids) = (schema.quantity(), schema.ids());
         let reconciliation = settings.reconciliation().or(catalog.state.reconciliation);
         let next = LayerState { columns, quantity, ids, time_zone, has_quotients, reconciliation, ..catalog.state.clone() };
-        let (reads, changes, changed_totals) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        RunStager { context, format, staging, catalog, next, reads, view, changes, changed_totals, dimensions_changed: false }
+        let (reads, changes, changed_sides) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        RunStager { context, format, staging, catalog, next, reads, view, changes, changed_sides, dimensions_changed: false }
     }
 
     /// The partitions that the built-in checks look at.
@@ -202,7 +214,9 @@ impl<'a> RunStager<'a> {
         self.view.shared_partitions = shared.into_iter().filter(|dt| self.view.facts.contains_key(dt)).collect();
         if self.context.settings.check_scope == CheckScope::Full {
             self.view.changed = self.view.facts.keys().copied().collect();
-            self.view.changed_totals = self.view.totals.keys().copied().collect();
+            for side in [&mut self.view.totals, &mut self.view.refunds] {
+                side.changed = side.files.keys().copied().collect();
+            }
             self.view.shared_partitions = self.view.changed.clone();
             self.view.scope = ViewScope::Whole;
         }
@@ -210,7 +224,7 @@ impl<'a> RunStager<'a> {
 
     /// Counts a merged partition and notes its change. `brought` is the revenue of the run's lines in it.
     fn partition(&mut self, partition: &StagedPartition, brought: CurrencyTotals, news: News) -> Result<(), RunError> {
-        let StagedPartition { merged, file, totals } = partition;
+        let StagedPartition { merged, file, totals, .. } = partition;
         self.context.summary.rows.absorb(&merged.counts);
         let revenue = self.revenue(merged, brought);
         let (dt, key) = (merged.dt, places::partition_file(merged.dt, self.format));
@@ -226,39 +240,40 @@ impl<'a> RunStager<'a> {
                 self.context.summary.partitions_unchanged += u64::from(self.catalog.state.partitions.contains_key(&dt));
             }
         }
-        self.totals(dt, totals, news);
+        self.side(SideFact::OrderTotals, dt, totals, news);
         Ok(())
     }
 
-    /// Notes what becomes of the totals of a partition's orders. Its entry is that of the facts by now.
-    fn totals(&mut self, dt: Dt, totals: &StagedTotals, news: News) {
-        let key = places::order_totals_file(dt);
-        let stored = self.catalog.state.partitions.get(&dt).and_then(|entry| entry.totals.as_ref());
-        if let Some(stored) = stored {
+    /// Notes what becomes of a side fact of one day. The entry of the partition is that of the facts by now.
+    fn side(&mut self, fact: SideFact, dt: Dt, change: &SideChange, news: News) {
+        let key = fact.file(dt);
+        if let Some(stored) = self.catalog.state.side(fact, dt) {
             self.reads.push(Read { key: key.clone(), checksum: stored.version.checksum.clone() });
         }
-        let (entry, change) = match totals {
-            StagedTotals::Unchanged => return self.staging.unstage(&key),
-            StagedTotals::Removed => {
+        let (entry, change) = match change {
+            SideChange::Unchanged => return self.staging.unstage(&key),
+            SideChange::Removed => {
                 self.staging.remove(key);
-                self.view.totals.remove(&dt);
+                self.view.side_mut(fact).files.remove(&dt);
                 (None, PartitionChange::Removed)
             }
-            StagedTotals::Written { file, rows } => {
+            SideChange::Written { file, rows } => {
                 let earlier = self.staging.version(&key).filter(|_| news == News::No);
                 let version = earlier.unwrap_or_else(|| self.staging.put_written(&key, file.bytes, file.checksum.clone()));
-                self.view.totals.insert(dt, self.staging.staged(&key));
+                let side = self.view.side_mut(fact);
+                side.files.insert(dt, self.staging.staged(&key));
                 if news == News::Yes {
-                    self.view.changed_totals.insert(dt);
+                    side.changed.insert(dt);
                 }
-                (Some(OrderTotalsEntry { version, modified_ns: 0, rows: *rows }), PartitionChange::Written)
+                (Some(SideEntry { version, modified_ns: 0, rows: *rows }), PartitionChange::Written)
             }
         };
-        if let Some(partition) = self.next.partitions.get_mut(&dt) {
-            partition.totals = entry;
+        self.next.set_side(fact, dt, entry);
+        match fact {
+            SideFact::OrderTotals => self.context.summary.order_totals_changed.push(dt),
+            SideFact::Refunds => self.context.summary.refunds_changed.push(dt),
         }
-        self.context.summary.order_totals_changed.push(dt);
-        self.changed_totals.insert(dt, change);
+        self.changed_sides.insert((fact, dt), change);
     }
 
     /// The revenue of a partition after the merge. Adds that of the run's rows to the summary.
@@ -369,16 +384,24 @@ impl StagedRun {
         let is_stored = |dt: &Dt| !matches!(self.changes.get(dt), Some(PartitionChange::Written));
         let wanted = self.next.partitions.iter().filter(|(dt, _)| is_wanted(dt) && is_stored(dt));
         let facts = wanted.map(|(dt, entry)| (entry.key(*dt), entry.version.clone()));
-        let is_stored = |dt: &Dt| !matches!(self.changed_totals.get(dt), Some(PartitionChange::Written));
-        let totals = self.next.order_totals().filter(|(dt, _)| is_wanted(dt) && is_stored(dt));
-        let totals = totals.map(|(dt, totals)| (places::order_totals_file(dt), totals.version.clone()));
-        let versions: Vec<_> = facts.chain(totals).collect();
+        let is_stored = |fact: SideFact, dt: Dt| !matches!(self.changed_sides.get(&(fact, dt)), Some(PartitionChange::Written));
+        // The refunds of an order lie on other days than the order: only those that change are looked at.
+        let is_wanted = |fact: SideFact, dt: Dt| looks_at_all || (fact == SideFact::OrderTotals && is_wanted(&dt));
+        let sides = self.next.sides().filter(|(fact, dt, _)| is_wanted(*fact, *dt) && is_stored(*fact, *dt));
+        let sides = sides.map(|(fact, dt, entry)| (fact.file(dt), entry.version.clone()));
+        let versions: Vec<_> = facts.chain(sides).collect();
         Ok(output.local_versions(&versions)?)
     }
 
     fn needs_checks(&self, settings: &Settings, custom: &[CustomCheck]) -> bool {
         self.has_changes() || settings.check_scope == CheckScope::Full || !custom.is_empty()
     }
+}
+
+/// The files of a side fact as they are stored.
+fn stored_side(state: &LayerState, fact: SideFact, output: &Output) -> SideView {
+    let files = state.sides().filter(|(of, ..)| *of == fact).map(|(_, dt, _)| (dt, output.at(fact.file(dt)))).collect();
+    SideView { files, changed: BTreeSet::new() }
 }
 
 /// Keeps the violating rows of a run that is not published.

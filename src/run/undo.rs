@@ -1,6 +1,9 @@
 //! `etl undo`: puts the layer back to what it was before a run, as one more commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::Serialize;
 
@@ -14,11 +17,14 @@ use super::{
 use crate::{
     cancel::Cancel,
     join,
-    layer::{LayerState, OrderTotalsEntry, PartitionEntry},
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, RunId, UtcMicros},
+    layer::{LayerState, PartitionEntry, SideEntry, StoredSide},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, Refund, RunId, UtcMicros},
     report::{CommandName, Summary},
     settings::Settings,
-    store::{Commit, Installed, Key, ObjectRef, Output, Scope, Staging, places},
+    store::{
+        Commit, Installed, Key, ObjectRef, Output, Scope, Staging,
+        places::{self, SideFact},
+    },
 };
 
 /// What an undo did.
@@ -36,6 +42,8 @@ pub struct Undone {
     pub partitions_removed: Vec<Dt>,
     /// Partitions whose totals of orders got their content before back.
     pub order_totals: Vec<Dt>,
+    /// Days whose refunds got their content before back.
+    pub refunds: Vec<Dt>,
     /// Dimensions that got their content before back.
     pub dimensions: Vec<String>,
     /// Dimensions that stay, because later runs rely on their members.
@@ -56,6 +64,7 @@ pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone
     let later = versions::commits_after(&output, run.commit.number)?;
     refuse_later(&run, &later, &layer.state)?;
     refuse_doubles(&output, &run, &later, &layer.state)?;
+    refuse_later_refunds(&output, &run, &later, &layer.state)?;
     let mut undo = Undo { output: &output, run: &run, is_newest: later.is_empty(), next: layer.state.clone(), put: Vec::new() };
     let mut staging = Staging::create(&output, own.as_str())?;
     let mut undone = Undone {
@@ -65,11 +74,12 @@ pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone
         partitions_written: Vec::new(),
         partitions_removed: Vec::new(),
         order_totals: Vec::new(),
+        refunds: Vec::new(),
         dimensions: Vec::new(),
         dimensions_kept: Vec::new(),
     };
     undo.partitions(&mut staging, &mut undone)?;
-    undo.order_totals(&mut staging, &mut undone)?;
+    undo.sides(&mut staging, &mut undone)?;
     undo.dimensions(&mut staging, &mut undone)?;
     undo.forget();
     if settings.dry_run {
@@ -79,7 +89,12 @@ pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone
     let Undo { mut next, put, .. } = undo;
     let summary =
         report_of_change(CommandName::Undo, &own, started_at, &undone.partitions_written, &undone.partitions_removed, undone.commit);
-    let summary = Summary { undoes: Some(run_id.to_owned()), order_totals_changed: undone.order_totals.clone(), ..summary };
+    let summary = Summary {
+        undoes: Some(run_id.to_owned()),
+        order_totals_changed: undone.order_totals.clone(),
+        refunds_changed: undone.refunds.clone(),
+        ..summary
+    };
     manifest_of(&output, settings, &mut staging, &own, &undone.partitions_written, &next)?;
     staging.put(places::report(own.as_str()), &crate::report::report_bytes(&summary))?;
     let change = LayerChange { output: &output, base: &layer, before: &layer.state, lease: &lease, cancel };
@@ -90,7 +105,8 @@ pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone
 /// Fails if a later run has changed a partition that this one changed.
 fn refuse_later(run: &CommittedRun, later: &[Commit], now: &LayerState) -> Result<(), RequestError> {
     // Facts and totals of a day go back together: both must be as the run left them.
-    let days: BTreeSet<Dt> = run.partitions().chain(run.order_totals()).collect();
+    let totals = run.sides().filter(|(fact, _)| *fact == SideFact::OrderTotals).map(|(_, dt)| dt);
+    let days: BTreeSet<Dt> = run.partitions().chain(totals).collect();
     let of_days = days.iter().flat_map(|dt| {
         let facts = [&run.after, now].into_iter().filter_map(move |state| state.partitions.get(dt)).map(move |entry| entry.key(*dt));
         facts.chain([places::order_totals_file(*dt)])
@@ -112,9 +128,9 @@ fn refuse_later(run: &CommittedRun, later: &[Commit], now: &LayerState) -> Resul
     Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run })
 }
 
-/// The day of a file of facts, or of totals.
+/// The day of a file of facts, or of a side fact.
 fn day_of(key: &Key) -> Option<Dt> {
-    places::partition_of_key(key).or_else(|| places::order_totals_of_key(key))
+    places::partition_of_key(key).or_else(|| SideFact::of_key(key).map(|(_, dt)| dt))
 }
 
 /// Fails if a row that would come back lies in a partition that a later run has put: a key has one row in the whole layer.
@@ -149,6 +165,51 @@ fn refuse_doubles(output: &Output, run: &CommittedRun, later: &[Commit], now: &L
         return Ok(());
     }
     Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run }.into())
+}
+
+/// Fails if a later run has changed refunds of an order whose rows this one has changed: they lie on other days than the order.
+fn refuse_later_refunds(output: &Output, run: &CommittedRun, later: &[Commit], now: &LayerState) -> Result<(), RunError> {
+    let refund_days = |commit: &Commit| -> BTreeSet<Dt> { versions::keys(commit).filter_map(places::refunds_of_key).collect() };
+    let days: BTreeSet<Dt> = later.iter().flat_map(refund_days).collect();
+    if days.is_empty() {
+        return Ok(());
+    }
+    let read = |version: &ObjectRef| versions::kept_version(output, &run.commit.run_id, version);
+    let mut mine: BTreeSet<String> = BTreeSet::new();
+    for dt in run.partitions().collect::<BTreeSet<_>>() {
+        let (before, after) = (diff::rows_of(&run.before, dt, &read)?, diff::rows_of(&run.after, dt, &read)?);
+        let changed = before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key));
+        mine.extend(changed.map(|(order_id, _)| order_id.clone()));
+    }
+    let mut by_run: BTreeMap<String, BTreeSet<Dt>> = BTreeMap::new();
+    for dt in days {
+        let (then, now) = (refunds_by_order(&run.after, dt, &read)?, refunds_by_order(now, dt, &read)?);
+        let mut changed = then.keys().chain(now.keys()).filter(|order_id| then.get(*order_id) != now.get(*order_id));
+        if changed.any(|order_id| mine.contains(order_id)) {
+            for commit in later.iter().filter(|commit| refund_days(commit).contains(&dt)) {
+                by_run.entry(commit.run_id.clone()).or_default().insert(dt);
+            }
+        }
+    }
+    if by_run.is_empty() {
+        return Ok(());
+    }
+    Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run }.into())
+}
+
+/// The refunds of a day, by their orders.
+fn refunds_by_order(
+    state: &LayerState,
+    dt: Dt,
+    read: &dyn Fn(&ObjectRef) -> Result<Vec<u8>, RunError>,
+) -> Result<BTreeMap<String, Vec<Refund>>, RunError> {
+    let mut by_order: BTreeMap<String, Vec<Refund>> = BTreeMap::new();
+    let Some(entry) = state.refunds.get(&dt) else { return Ok(by_order) };
+    let key = places::refunds_file(dt);
+    for refund in StoredSide::<Refund>::parse(read(&entry.version)?, dt, Path::new(key.as_str()))?.rows {
+        by_order.entry(refund.order_id.clone()).or_default().push(refund);
+    }
+    Ok(by_order)
 }
 
 struct Undo<'a> {
@@ -187,24 +248,24 @@ impl Undo<'_> {
     }
 
     /// After the facts: totals lie in partitions that have rows.
-    fn order_totals(&mut self, staging: &mut Staging, undone: &mut Undone) -> Result<(), RunError> {
-        for dt in self.run.order_totals().collect::<BTreeSet<_>>() {
-            let before = self.run.before.partitions.get(&dt).and_then(|entry| entry.totals.as_ref());
-            let key = places::order_totals_file(dt);
-            let entry = match before {
-                Some(totals) => {
-                    let version = self.put_back(staging, key, &totals.version)?;
-                    Some(OrderTotalsEntry { version, ..totals.clone() })
+    fn sides(&mut self, staging: &mut Staging, undone: &mut Undone) -> Result<(), RunError> {
+        for (fact, dt) in self.run.sides().collect::<BTreeSet<_>>() {
+            let key = fact.file(dt);
+            let entry = match self.run.before.side(fact, dt) {
+                Some(entry) => {
+                    let version = self.put_back(staging, key, &entry.version)?;
+                    Some(SideEntry { version, ..entry.clone() })
                 }
                 None => {
                     staging.remove(key);
                     None
                 }
             };
-            if let Some(partition) = self.next.partitions.get_mut(&dt) {
-                partition.totals = entry;
+            self.next.set_side(fact, dt, entry);
+            match fact {
+                SideFact::OrderTotals => undone.order_totals.push(dt),
+                SideFact::Refunds => undone.refunds.push(dt),
             }
-            undone.order_totals.push(dt);
         }
         Ok(())
     }

@@ -17,7 +17,10 @@ use crate::{
     model::{RunId, UtcMicros, parse_time_text},
     report::{self, CurrentRun, Retention},
     settings::Settings,
-    store::{self, Key, Listed, Output, Scope, StoreError, places},
+    store::{
+        self, Key, Listed, Output, Scope, StoreError,
+        places::{self, SideFact},
+    },
 };
 
 /// Objects that no commit has ever named may be of a run that is at work: they are left alone for this long.
@@ -192,7 +195,8 @@ fn empty_partitions(output: &Output, state: &LayerState) -> Result<Vec<Key>, Sto
     if output.folder().is_some() {
         return Ok(empty);
     }
-    for listed in output.list(places::CURATED)?.into_iter().chain(output.list(places::ORDER_TOTALS)?) {
+    let sides = SideFact::ALL.into_iter().map(|fact| output.list(fact.folder())).collect::<Result<Vec<_>, _>>()?;
+    for listed in output.list(places::CURATED)?.into_iter().chain(sides.into_iter().flatten()) {
         if state.version_at(&listed.key).is_none() && is_empty_partition(output, &listed.key)? {
             empty.push(listed.key);
         }

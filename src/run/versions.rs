@@ -5,7 +5,10 @@ use crate::{
     layer::{LayerState, OpenedLayer},
     model::Dt,
     report::Summary,
-    store::{self, Commit, Key, ObjectRef, Output, StoreError, places},
+    store::{
+        self, Commit, Key, ObjectRef, Output, StoreError,
+        places::{self, SideFact},
+    },
 };
 
 /// A commit of a run, with the layer before and after it.
@@ -21,9 +24,9 @@ impl CommittedRun {
         keys(&self.commit).filter_map(places::partition_of_key)
     }
 
-    /// The partitions whose totals it put or removed. One may come twice.
-    pub(super) fn order_totals(&self) -> impl Iterator<Item = Dt> {
-        keys(&self.commit).filter_map(places::order_totals_of_key)
+    /// The side facts, with their days, that it put or removed. One may come twice.
+    pub(super) fn sides(&self) -> impl Iterator<Item = (SideFact, Dt)> {
+        keys(&self.commit).filter_map(SideFact::of_key)
     }
 }
 

@@ -64,9 +64,9 @@ pub use output_location::OutputLocation;
 pub use presentation::{ColorMode, LogFormat, Presentation, ResultFormat};
 pub use profile::{
     ASKED_LINES, AmountRule, Auth, BodyTemplate, ChildLines, CountRequest, CredentialsIn, FieldRule, Filter, Grant, HttpProfile, Inherited,
-    LineLists, LineRequest, MoreRequest, ObjectInPlace, OrderTotalRules, Pagination, Profile, Reconciliation, RecordList, SHIPPED,
-    ScaleText, Shipped, SkipRule, SkipValues, Source, Template, TimeFormat, TimeText, Total, Units, WhichAmounts, WhichLists, joined,
-    shipped,
+    LineLists, LineRequest, MoreRequest, ObjectInPlace, OrderLineKey, OrderTotalRules, Pagination, Profile, Reconciliation, RecordList,
+    RefundLineRules, RefundRules, SHIPPED, ScaleText, Shipped, SkipRule, SkipValues, Source, Template, TimeFormat, TimeText, Total, Units,
+    WhichAmounts, WhichLists, joined, shipped,
 };
 pub use secret::Secret;
 pub use setting::{Form, SETTINGS, Setting};

@@ -100,8 +100,20 @@ const COMMON_KEYS: [&str; 19] = [
 ];
 
 /// Keys that only orders have: users and products have no lines and no window, and none of them is skipped.
-const ORDERS_KEYS: [&str; 11] =
-    ["line_fields", "totals", "filter", "skip", "skip_lines", "repeated_sku", "merge", "cursor", "line_request", "children", "quantity"];
+const ORDERS_KEYS: [&str; 12] = [
+    "line_fields",
+    "totals",
+    "refunds",
+    "filter",
+    "skip",
+    "skip_lines",
+    "repeated_sku",
+    "merge",
+    "cursor",
+    "line_request",
+    "children",
+    "quantity",
+];
 
 /// Keys that only users and products have.
 const MEMBERS_KEYS: [&str; 1] = ["more_request"];

@@ -9,6 +9,8 @@ use crate::model::{DimensionSpec, Dt, FileFormat};
 pub const CURATED: &str = "curated";
 /// The totals of orders, by the same days as the facts.
 pub const ORDER_TOTALS: &str = "order_totals";
+/// Refunds, by their own days.
+pub const REFUNDS: &str = "refunds";
 /// The dimensions.
 pub const DIMS: &str = "dims";
 /// The dropped records of each run.
@@ -71,7 +73,7 @@ pub mod before_commits {
 }
 
 /// The folders that an output may hold.
-pub const FOLDERS: [&str; 9] = [CURATED, ORDER_TOTALS, DIMS, QUARANTINE, RAW, MANIFESTS, REPORTS, DATA, STATE];
+pub const FOLDERS: [&str; 10] = [CURATED, ORDER_TOTALS, REFUNDS, DIMS, QUARANTINE, RAW, MANIFESTS, REPORTS, DATA, STATE];
 
 /// What the name of a partition's folder begins with.
 const DT: &str = "dt=";
@@ -113,20 +115,70 @@ pub fn partition_of_key(key: &Key) -> Option<Dt> {
     partition_of(folder)
 }
 
-/// The folder of the totals of a partition's orders.
-pub fn order_totals_folder(dt: Dt) -> Key {
-    Key::new(format!("{ORDER_TOTALS}/{DT}{dt}"))
+/// A fact beside the lines: always CSV, whatever the format of the facts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum SideFact {
+    /// The totals of orders, in the partition of the order.
+    OrderTotals,
+    /// Refunds, in the partition of the refund.
+    Refunds,
 }
 
-/// The totals of a partition's orders: always CSV, whatever the format of the facts.
+impl SideFact {
+    /// All of them.
+    pub const ALL: [SideFact; 2] = [SideFact::OrderTotals, SideFact::Refunds];
+
+    /// The name of its table.
+    pub fn table(self) -> &'static str {
+        match self {
+            SideFact::OrderTotals => "fact_order_total",
+            SideFact::Refunds => "fact_refund",
+        }
+    }
+
+    /// Its folder.
+    pub fn folder(self) -> &'static str {
+        match self {
+            SideFact::OrderTotals => ORDER_TOTALS,
+            SideFact::Refunds => REFUNDS,
+        }
+    }
+
+    /// Its file of a day.
+    pub fn file(self, dt: Dt) -> Key {
+        Key::new(format!("{}/{DT}{dt}/{PARTITION_FILE}.{}", self.folder(), FileFormat::default().extension()))
+    }
+
+    /// The day that a key holds rows of; `None` for any other key.
+    pub fn day_of_key(self, key: &Key) -> Option<Dt> {
+        let (folder, _) = key.as_str().strip_prefix(self.folder())?.strip_prefix('/')?.split_once('/')?;
+        partition_of(folder).filter(|dt| self.file(*dt) == *key)
+    }
+
+    /// The side fact and the day that a key holds rows of; `None` for any other key.
+    pub fn of_key(key: &Key) -> Option<(SideFact, Dt)> {
+        SideFact::ALL.into_iter().find_map(|fact| Some((fact, fact.day_of_key(key)?)))
+    }
+}
+
+/// The totals of a partition's orders.
 pub fn order_totals_file(dt: Dt) -> Key {
-    order_totals_folder(dt).join(format!("{PARTITION_FILE}.{}", FileFormat::default().extension()))
+    SideFact::OrderTotals.file(dt)
 }
 
 /// The partition whose totals a key holds; `None` for any other key.
 pub fn order_totals_of_key(key: &Key) -> Option<Dt> {
-    let (folder, _) = key.as_str().strip_prefix(ORDER_TOTALS)?.strip_prefix('/')?.split_once('/')?;
-    partition_of(folder).filter(|dt| order_totals_file(*dt) == *key)
+    SideFact::OrderTotals.day_of_key(key)
+}
+
+/// The refunds of a day.
+pub fn refunds_file(dt: Dt) -> Key {
+    SideFact::Refunds.file(dt)
+}
+
+/// The day whose refunds a key holds; `None` for any other key.
+pub fn refunds_of_key(key: &Key) -> Option<Dt> {
+    SideFact::Refunds.day_of_key(key)
 }
 
 /// The file of a dimension.
@@ -137,8 +189,12 @@ pub fn dimension(spec: &DimensionSpec) -> Key {
 /// The immutable object of a projected file, in the version that a run has made. A run that merges again makes a new one.
 pub fn object_of(key: &Key, run_id: &str, attempt: usize) -> Key {
     let (folder, name) = (key.folder().unwrap_or_default(), key.name());
-    // The objects of facts and totals of one day lie in two folders: they have one name.
-    let folder = if is_in(key, ORDER_TOTALS) { folder } else { folder.rsplit_once('/').map_or(folder, |(_, last)| last) };
+    // The objects of several facts of one day lie in folders of their own: they have one name.
+    let folder = if [ORDER_TOTALS, REFUNDS].iter().any(|fact| is_in(key, fact)) {
+        folder
+    } else {
+        folder.rsplit_once('/').map_or(folder, |(_, last)| last)
+    };
     let ending = name.split_once('.').map_or("", |(_, ending)| ending);
     let again = if attempt == 0 { String::new() } else { format!("-{attempt}") };
     Key::new(format!("{DATA}/{folder}/{run_id}{again}.{ending}"))
@@ -157,7 +213,7 @@ pub enum Role {
 
 /// The role of a key.
 pub fn role(key: &Key) -> Role {
-    if [CURATED, ORDER_TOTALS, DIMS].iter().any(|folder| is_in(key, folder)) {
+    if [CURATED, ORDER_TOTALS, REFUNDS, DIMS].iter().any(|folder| is_in(key, folder)) {
         return Role::Projected;
     }
     let is_told = key.folder().is_some_and(|folder| folder == REPORTS || folder == MANIFESTS);
@@ -241,6 +297,7 @@ mod tests {
         assert_eq!(object_of(&partition_file(dt, FileFormat::default()), "r", 0).as_str(), "data/dt=2026-01-31/r.csv");
         assert_eq!(object_of(&partition_file(dt, FileFormat::Parquet), "r", 1).as_str(), "data/dt=2026-01-31/r-1.parquet");
         assert_eq!(object_of(&order_totals_file(dt), "r", 1).as_str(), "data/order_totals/dt=2026-01-31/r-1.csv");
+        assert_eq!(object_of(&refunds_file(dt), "r", 0).as_str(), "data/refunds/dt=2026-01-31/r.csv");
         assert_eq!(object_of(&dimension(&DIM_USER), "r", 2).as_str(), "data/dim_user/r-2.csv");
         assert_eq!(object_of(&Key::new("curated/dt=2026-01-31/part-00000.csv.gz"), "r", 0).as_str(), "data/dt=2026-01-31/r.csv.gz");
     }
@@ -251,6 +308,7 @@ mod tests {
         let roles = [
             partition_file(dt, FileFormat::default()),
             order_totals_file(dt),
+            refunds_file(dt),
             dimension(&DIM_USER),
             report("r"),
             manifest("r"),
@@ -258,8 +316,10 @@ mod tests {
             quarantine("r"),
             raw_orders("r"),
         ];
-        let expected = [Role::Projected, Role::Projected, Role::Projected, Role::Told, Role::Told, Role::Own, Role::Own, Role::Own];
-        assert_eq!(roles.map(|key| role(&key)), expected);
+        let projected = [Role::Projected; 4];
+        let expected = [&projected[..], &[Role::Told, Role::Told, Role::Own, Role::Own, Role::Own]].concat();
+        assert_eq!(roles.map(|key| role(&key)).to_vec(), expected);
+        assert_eq!(SideFact::of_key(&refunds_file(dt)), Some((SideFact::Refunds, dt)));
         assert_eq!(run_of("run_id=r"), "r");
         assert_eq!(commit_number(commit(7).name()), Some(7));
         assert_eq!(

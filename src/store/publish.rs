@@ -191,11 +191,12 @@ impl Staging {
         self.seen.insert(key, tag);
     }
 
-    /// Begins another attempt: what is staged from now on is another version. What the earlier one told of itself, and its
-    /// lineage, are those of a commit that was not made.
+    /// Begins another attempt: what is staged from now on is another version. What the earlier one told of itself, its lineage and its
+    /// refunds are those of a commit that was not made.
     pub fn begin_attempt(&mut self) {
         self.told.clear();
-        self.files.retain(|key, _| key.folder() != Some(places::LINEAGE));
+        self.files.retain(|key, _| key.folder() != Some(places::LINEAGE) && places::refunds_of_key(key).is_none());
+        self.remove.retain(|key| places::refunds_of_key(key).is_none());
         if self.is_late() {
             self.files.values_mut().for_each(|file| file.is_placed = false);
         }

@@ -191,6 +191,13 @@ impl Workspace {
             );
             duckdb.execute_batch(&view).unwrap();
         }
+        if !self.files("refunds").is_empty() {
+            let columns = "{'refund_id':'VARCHAR','order_id':'VARCHAR','sku':'VARCHAR','quantity':'DECIMAL(18,4)','amount':'DECIMAL(18,4)','currency':'VARCHAR','created_at':'TIMESTAMP'}";
+            let view = format!(
+                "CREATE VIEW fact_refund AS SELECT * FROM read_csv('{output}/refunds/*/*.csv', auto_detect=false, header=true, delim=',', quote='\"', escape='\"', hive_partitioning=true, hive_types={{'dt':'DATE'}}, columns={columns})"
+            );
+            duckdb.execute_batch(&view).unwrap();
+        }
         for dimension in ["dim_user", "dim_product"] {
             if self.path(&format!("output/dims/{dimension}/{dimension}.csv")).exists() {
                 duckdb.execute_batch(&format!("CREATE VIEW {dimension} AS SELECT * FROM read_csv('{output}/dims/{dimension}/{dimension}.csv', all_varchar=true, header=true, delim=',', quote='\"', escape='\"')")).unwrap();

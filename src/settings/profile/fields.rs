@@ -172,7 +172,7 @@ fn verify_column(fields: &Reader<'_>, name: &str, earlier: &BTreeMap<String, Fie
 }
 
 /// A value that stands in the profile itself is one of its kind.
-fn verify_constant(fields: &Reader<'_>, name: &str, rule: &FieldRule, kind: FieldKind) -> Result<(), SettingsError> {
+pub(super) fn verify_constant(fields: &Reader<'_>, name: &str, rule: &FieldRule, kind: FieldKind) -> Result<(), SettingsError> {
     let Some(text) = rule.default.as_deref().map(str::trim) else { return Ok(()) };
     let is_valid = match kind {
         FieldKind::Time => match rule.time {
@@ -186,7 +186,13 @@ fn verify_constant(fields: &Reader<'_>, name: &str, rule: &FieldRule, kind: Fiel
     if is_valid { Ok(()) } else { Err(fields.error(name, format!("`{text}` is not a value that `{name}` can have"))) }
 }
 
-fn rule(fields: &Reader<'_>, name: &str, node: &Node, kind: SourceKind, field_kind: FieldKind) -> Result<FieldRule, SettingsError> {
+pub(super) fn rule(
+    fields: &Reader<'_>,
+    name: &str,
+    node: &Node,
+    kind: SourceKind,
+    field_kind: FieldKind,
+) -> Result<FieldRule, SettingsError> {
     match &node.value {
         Value::Text(_) => Ok(FieldRule { paths: fields.path(name)?.into_iter().collect(), ..FieldRule::default() }),
         Value::List(_) => match paths(fields, name)? {

@@ -9,6 +9,7 @@ mod fields;
 mod kinds;
 mod overlay;
 mod pagination;
+mod refunds;
 mod shipped;
 mod table;
 mod template;
@@ -78,6 +79,8 @@ pub struct Profile {
     pub lines: LineLists,
     /// Where a record says the totals of its order; `None`: no such totals are kept. Orders only.
     pub totals: Option<OrderTotalRules>,
+    /// Where a record lists its refunds; `None`: no refunds are kept. Orders only.
+    pub refunds: Option<RefundRules>,
     /// Records that are left out. Orders only.
     pub skip: Vec<SkipRule>,
     /// Lines that are left out. Orders only.
@@ -111,6 +114,49 @@ pub struct OrderTotalRules {
     pub amounts: BTreeMap<String, AmountRule>,
     /// Whether they add up.
     pub reconciles: Reconciliation,
+}
+
+/// Where a record lists its refunds, and what each says (`[orders.refunds]`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefundRules {
+    /// The list. Its path may lead into every element of lists above it.
+    pub list: FieldPath,
+    /// The id of a refund.
+    pub refund_id: FieldRule,
+    /// When it was made.
+    pub created_at: FieldRule,
+    /// All of its money; `None`: that of its lines.
+    pub amount: Option<FieldRule>,
+    /// Its currency; `None`: that of the order.
+    pub currency: Option<FieldRule>,
+    /// Refunds that are left out, such as those that failed.
+    pub skip: Vec<SkipRule>,
+    /// Its lines, if it has some.
+    pub lines: Option<RefundLineRules>,
+}
+
+/// Where a refund lists what it gives back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefundLineRules {
+    /// The list, within the refund.
+    pub list: FieldPath,
+    /// The sku, where the line itself says it.
+    pub sku: Option<FieldRule>,
+    /// How many.
+    pub quantity: Option<FieldRule>,
+    /// The money of the line.
+    pub amount: FieldRule,
+    /// Which line of the order it gives back, to find the sku there.
+    pub by_line: Option<OrderLineKey>,
+}
+
+/// How a line of a refund names a line of its order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OrderLineKey {
+    /// In the line of the refund.
+    pub id: FieldRule,
+    /// In the line of the order.
+    pub line: FieldRule,
 }
 
 /// How an amount of an order is found.

@@ -95,6 +95,8 @@ mod tests {
             ("totals = { total = 't', reconciles = true }", "totals.total.scale = 2", "totals={reconciles=true total={path=t scale=2}}"),
             ("totals.tax = { all = ['a', 'b'], scale = 2 }", "totals.tax.path = 'c'", "totals={tax={path=c scale=2}}"),
             ("totals = { total = 't', reconciles = true }", "totals = false", "totals=false"),
+            ("refunds = { list = 'r', amount = 'a' }", "refunds.amount = 'b'", "refunds={amount=b list=r}"),
+            ("refunds = { list = 'r', amount = 'a' }", "refunds = false", "refunds=false"),
             ("skip = [{}, {}]", "skip = [{}]", "skip=[1]"),
             ("pagination = { kind = 'page', first = 0 }", "pagination.first = 2", "pagination={first=2 kind=page}"),
             ("pagination = { kind = 'page', first = 0 }", "pagination = { kind = 'page' }", "pagination={first=0 kind=page}"),

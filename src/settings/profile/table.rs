@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Auth, BodyTemplate, CountRequest, Filter, Inherited, LineRequest, MoreRequest, Pagination, Profile, RecordList, SkipRule, SkipValues,
-    Template, TimeFormat, WhichLists, auth, children, fields, pagination,
+    Template, TimeFormat, WhichLists, auth, children, fields, pagination, refunds,
 };
 use crate::{
     model::{FieldPath, QuantityType},
@@ -79,6 +79,7 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         line_fields: fields::read(&table, "line_fields", kind)?,
         lines,
         totals: fields::totals(&table)?,
+        refunds: refunds::read(&table)?,
         skip: table.tables("skip")?.iter().map(skip).collect::<Result<_, _>>()?,
         skip_lines: table.tables("skip_lines")?.iter().map(skip).collect::<Result<_, _>>()?,
         line_request: None,
@@ -359,7 +360,7 @@ fn records(table: &Reader<'_>) -> Result<Records, SettingsError> {
     Ok(Records { path, list: RecordList::List })
 }
 
-fn skip(rule: &Reader<'_>) -> Result<SkipRule, SettingsError> {
+pub(super) fn skip(rule: &Reader<'_>) -> Result<SkipRule, SettingsError> {
     rule.only(&["path", "equals", "one_of", "none_of"])?;
     let written = ["equals", "one_of", "none_of"].into_iter().filter(|key| rule.table().get(key).is_some()).count();
     if written > 1 {
@@ -681,6 +682,7 @@ mod tests {
             ("orders", "children = { lists = { A = 'a.b', B = 'a.c' } }", "`a.c` begins as `a.b` does"),
             ("orders", "children = { list = { A = 'a' } }", "unknown key `list`: did you mean `lists`?"),
             ("users", "children = { lists = { A = 'a' } }", "`children` belongs to orders: users have none"),
+            ("products", "refunds = false", "`refunds` belongs to orders: products have none"),
             ("orders", "headers.Authorization = 'Bearer x'", "credentials do not belong in etl.toml"),
             ("orders", "headers.\"a b\" = 'x'", "not the name of a header"),
             ("orders", "headers.a = \"x\\ny\"", "a header can't have this value"),

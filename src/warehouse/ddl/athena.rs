@@ -3,7 +3,7 @@
 use super::{
     DT, DdlError, Engine, Layer, Target, hive,
     hive::External,
-    is_fact,
+    is_partitioned,
     quote::{hive_literal, hive_name, literal, name, qualified},
     script::Script,
     sql_type,
@@ -70,7 +70,7 @@ fn serde_value(value: &str) -> String {
 
 fn view(table: &Table, external: &External, target: &Target) -> String {
     let mut columns: Vec<_> = table.columns.iter().map(|column| format!("    {} AS {}", typed(column), name(&column.name))).collect();
-    if is_fact(table) {
+    if is_partitioned(table) {
         columns.push(format!("    {}", name(DT)));
     }
     let place = |table: &str| qualified(target.schema.as_deref(), table, name);

@@ -1,7 +1,7 @@
 //! DuckDB: views over the files. Nothing is guessed from the files, and nothing from the folders above the output.
 
 use super::{
-    DT, Layer, LayerLocation, Target, dimension_file, is_fact, partition_file,
+    DT, Layer, LayerLocation, Target, dimension_file, is_fact, is_partitioned, partition_file,
     quote::{literal, name, names, qualified},
     script::Script,
     sql_type,
@@ -51,14 +51,14 @@ fn access(location: &LayerLocation, script: &mut Script) {
 
 fn view(table: &Table, target: &Target) -> String {
     let mut columns = names(table);
-    let (place, mut options) = if is_fact(table) {
+    let (place, mut options) = if is_partitioned(table) {
         // The folders above the output may be named `x=y` as well: only the last folder is the partition.
         columns.push(format!(
             "CAST(regexp_extract({}, '/dt=([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})/[^/]*$', 1) AS DATE) AS {}",
             name(READ_FROM),
             name(DT)
         ));
-        (partition_file("*", target.format), vec![format!("filename = {}", literal(READ_FROM))])
+        (partition_file(table, "*", target.format_of(table)), vec![format!("filename = {}", literal(READ_FROM))])
     } else {
         (dimension_file(table), Vec::new())
     };

@@ -1,7 +1,12 @@
 //! What Athena and Glue share: the columns, the reader of a file, and the partitions that are computed and not listed.
 
-use super::{DT, DdlError, Engine, Layer, LayerLocation, Target, folder, is_fact, sql_type};
-use crate::{model::FileFormat, warehouse::redshift::Table};
+use std::collections::BTreeSet;
+
+use super::{DT, DdlError, Engine, Layer, LayerLocation, Target, folder, sql_type};
+use crate::{
+    model::{Dt, FileFormat},
+    warehouse::redshift::Table,
+};
 
 /// The first day of an output that has no rows yet.
 const FIRST_DAY: &str = "2000-01-01";
@@ -62,7 +67,7 @@ pub(super) struct External {
     pub(super) properties: Vec<(String, String)>,
 }
 
-/// The tables over the files: dimensions, then the facts.
+/// The tables over the files, in the order of the layer's.
 ///
 /// # Errors
 /// [`DdlError::NotS3`].
@@ -88,8 +93,9 @@ fn external(table: &Table, layer: &Layer, target: &Target) -> External {
     };
     let location = target.location.at(&(folder(table) + "/"));
     let mut properties = vec![("classification".to_owned(), reader.classification.to_owned())];
-    if is_fact(table) {
-        properties.extend(projection(layer, &location));
+    let days = layer.days(table);
+    if let Some(days) = days {
+        properties.extend(projection(&range_of(layer, days), &location));
     }
     if format != FileFormat::Parquet {
         properties.push(("skip.header.line.count".to_owned(), "1".to_owned()));
@@ -100,29 +106,34 @@ fn external(table: &Table, layer: &Layer, target: &Target) -> External {
         format,
         columns: table.columns.iter().map(typed).collect(),
         location,
-        is_partitioned: is_fact(table),
+        is_partitioned: days.is_some(),
         properties,
     }
 }
 
 /// The partitions are computed from a range of dates: a new day needs no statement.
-fn projection(layer: &Layer, location: &str) -> Vec<(String, String)> {
+fn projection(range: &str, location: &str) -> Vec<(String, String)> {
     let property = |name: &str, value: &str| (format!("projection.{DT}.{name}"), value.to_owned());
     vec![
         ("projection.enabled".to_owned(), "true".to_owned()),
         property("type", "date"),
         property("format", "yyyy-MM-dd"),
-        property("range", &range(layer)),
+        property("range", range),
         property("interval", "1"),
         property("interval.unit", "DAYS"),
         ("storage.location.template".to_owned(), format!("{location}{DT}=${{{DT}}}/")),
     ]
 }
 
+/// The range of the facts.
+fn range(layer: &Layer) -> String {
+    range_of(layer, &layer.partitions)
+}
+
 /// From the year of the first partition to tomorrow, or to the last partition if that is later.
-pub(super) fn range(layer: &Layer) -> String {
-    let first = layer.partitions.first().map_or_else(|| FIRST_DAY.to_owned(), |dt| format!("{}-01-01", &dt.to_string()[..4]));
-    let ahead = layer.partitions.last().map_or(1, |dt| (dt.days() - layer.today.days()).max(1));
+fn range_of(layer: &Layer, days: &BTreeSet<Dt>) -> String {
+    let first = days.first().map_or_else(|| FIRST_DAY.to_owned(), |dt| format!("{}-01-01", &dt.to_string()[..4]));
+    let ahead = days.last().map_or(1, |dt| (dt.days() - layer.today.days()).max(1));
     format!("{first},NOW+{ahead}DAYS")
 }
 

@@ -15,7 +15,7 @@ mod quote;
 mod script;
 mod spark;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use error::DdlError;
 pub use location::LayerLocation;
@@ -24,7 +24,7 @@ use super::redshift::{ColumnKind, DimensionHeaders, LongestTexts, RedshiftError,
 use crate::{
     model::{Dt, FactSchema, FileFormat},
     settings::RedshiftSettings,
-    store::places,
+    store::places::{self, SideFact},
 };
 
 /// The column of the partition. It stands in the names of folders, and in no file.
@@ -53,7 +53,7 @@ pub struct Target {
     pub schema: Option<String>,
     /// The output, as the engine sees it.
     pub location: LayerLocation,
-    /// The format of the files of partitions. Those of dimensions are CSV.
+    /// The format of the files of `fact_order`. All others are CSV.
     pub format: FileFormat,
 }
 
@@ -67,9 +67,11 @@ impl Target {
 /// The tables of the layer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Layer {
-    /// The dimensions, then the facts.
+    /// The dimensions, then the facts, then the facts beside the lines.
     tables: Vec<Table>,
     partitions: BTreeSet<Dt>,
+    /// The days of each fact beside the lines that there is.
+    sides: BTreeMap<SideFact, BTreeSet<Dt>>,
     today: Dt,
 }
 
@@ -84,23 +86,53 @@ impl Layer {
             RedshiftError::Name { name, .. } => DdlError::Column { name, most: crate::model::LONGEST_COLUMN_NAME },
             other => DdlError::Columns(other.to_string()),
         })?;
-        Ok(Layer { tables: tables.all().cloned().collect(), partitions, today })
+        Ok(Layer { tables: tables.all().cloned().collect(), partitions, sides: BTreeMap::new(), today })
+    }
+
+    /// The same layer with facts beside the lines, and their days.
+    #[must_use]
+    pub fn with_sides(mut self, sides: BTreeMap<SideFact, BTreeSet<Dt>>) -> Layer {
+        self.tables.extend(sides.keys().map(|fact| Table::side(*fact)));
+        self.sides = sides;
+        self
+    }
+
+    /// The partitions of a table; `None` for a dimension.
+    fn days(&self, table: &Table) -> Option<&BTreeSet<Dt>> {
+        match side_fact(table) {
+            Some(fact) => self.sides.get(&fact),
+            None => is_fact(table).then_some(&self.partitions),
+        }
     }
 }
 
-/// Whether a table is that of the facts, which is partitioned.
+/// Whether a table is that of the lines.
 fn is_fact(table: &Table) -> bool {
     table.name == "fact_order"
 }
 
-/// The folder of a table, beneath the output.
-fn folder(table: &Table) -> String {
-    if is_fact(table) { places::CURATED.to_owned() } else { format!("{}/{}", places::DIMS, table.name) }
+/// The fact beside the lines that a table is; `None` for any other table.
+fn side_fact(table: &Table) -> Option<SideFact> {
+    SideFact::ALL.into_iter().find(|fact| fact.table() == table.name)
 }
 
-/// The file of a partition, beneath the output.
-fn partition_file(dt: &str, format: FileFormat) -> String {
-    format!("{}/{}.{}", places::partitions_prefix(dt), places::PARTITION_FILE, format.extension())
+/// Whether the files of a table lie in folders of days.
+fn is_partitioned(table: &Table) -> bool {
+    is_fact(table) || side_fact(table).is_some()
+}
+
+/// The folder of a table, beneath the output.
+fn folder(table: &Table) -> String {
+    match side_fact(table) {
+        Some(fact) => fact.folder().to_owned(),
+        None if is_fact(table) => places::CURATED.to_owned(),
+        None => format!("{}/{}", places::DIMS, table.name),
+    }
+}
+
+/// The file of a partition of a table, beneath the output.
+fn partition_file(table: &Table, dt: &str, format: FileFormat) -> String {
+    format!("{}/{DT}={dt}/{}.{}", folder(table), places::PARTITION_FILE, format.extension())
 }
 
 /// The file of a dimension, beneath the output.
@@ -173,8 +205,29 @@ mod tests {
     }
 
     #[test]
+    fn facts_beside_the_lines_are_csv_in_folders_of_their_own_and_there_only_if_the_layer_has_them() {
+        let sides = SideFact::ALL.map(|fact| (fact, BTreeSet::from(["2026-02-03".parse().unwrap()]))).into();
+        let (without, with) = (hostile(), hostile().with_sides(sides));
+        for (engine, format) in ENGINES.into_iter().flat_map(|engine| FileFormat::ALL.map(|format| (engine, format))) {
+            let target = target("s3://bucket/out", format);
+            let (without, with) = (script(engine, &without, &target).unwrap(), script(engine, &with, &target).unwrap());
+            for fact in SideFact::ALL {
+                assert!(with.contains(fact.table()) && !without.contains(fact.table()), "{engine:?}: {with}");
+                // PostgreSQL reads no Parquet: there is no load then.
+                if engine != Engine::Postgres || format != FileFormat::Parquet {
+                    assert!(with.contains(&format!("s3://bucket/out/{}", fact.folder())), "{engine:?}: {with}");
+                }
+            }
+        }
+        let sql = script(Engine::Postgres, &with, &target("/data", FileFormat::default())).unwrap();
+        assert!(sql.contains("\"amount\" DECIMAL(18,4) NOT NULL") && sql.contains("/data/refunds/dt=2026-02-03/part-00000.csv"), "{sql}");
+        assert_eq!(sql.matches("PRIMARY KEY").count(), 3, "a refund may have no sku, and dim_user keeps versions: {sql}");
+    }
+
+    #[test]
     fn files_are_named_by_format_and_compression() {
-        let names = FileFormat::ALL.map(|format| partition_file("2026-01-31", format));
+        let facts = Table::facts(&FactSchema::default(), &LongestTexts::default());
+        let names = FileFormat::ALL.map(|format| partition_file(&facts, "2026-01-31", format));
         assert_eq!(names.map(|name| name.replace("curated/dt=2026-01-31/part-00000", "")), [".csv", ".csv.gz", ".csv.zst", ".parquet"]);
     }
 }

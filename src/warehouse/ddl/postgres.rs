@@ -1,13 +1,14 @@
 //! PostgreSQL: tables, and the statements for `psql` that load them. The load is commented out.
 
 use super::{
-    DT, DdlError, Layer, LayerLocation, Target, dimension_file, is_fact, partition_file,
+    DT, DdlError, Layer, LayerLocation, Target, dimension_file, is_fact, is_partitioned, partition_file,
     quote::{literal, name, names, qualified, shell},
     script::Script,
-    sql_type,
+    side_fact, sql_type,
 };
 use crate::{
-    model::{Compression, FileFormat},
+    model::{Compression, Dt, FileFormat},
+    store::places::SideFact,
     warehouse::redshift::{Column, Table},
 };
 
@@ -31,7 +32,7 @@ pub(super) fn script(layer: &Layer, target: &Target) -> Result<String, DdlError>
     }
     for table in &layer.tables {
         script.statement(&create(table, target));
-        if is_fact(table) {
+        if is_partitioned(table) {
             let index = name(&format!("{}_{DT}", table.name));
             script.statement(&format!("CREATE INDEX IF NOT EXISTS {index} ON {} ({})", place(table, target), name(DT)));
         }
@@ -50,13 +51,22 @@ fn create(table: &Table, target: &Target) -> String {
         format!("    {} {}{not_null}", name(&column.name), sql_type(column.kind, "TEXT", "TIMESTAMP"))
     };
     let mut lines: Vec<_> = table.columns.iter().map(line).collect();
-    if is_fact(table) {
+    if is_partitioned(table) {
         lines.push(format!("    {} DATE GENERATED ALWAYS AS (\"created_at\"::date) STORED", name(DT)));
-        lines.push("    PRIMARY KEY (\"order_id\", \"sku\")".to_owned());
-    } else if let (Some(key), false) = (names(table).first(), is_versioned(table)) {
+    }
+    if let Some(key) = primary_key(table) {
         lines.push(format!("    PRIMARY KEY ({key})"));
     }
     format!("CREATE TABLE IF NOT EXISTS {} (\n{}\n)", place(table, target), lines.join(",\n"))
+}
+
+/// The key of a table; `None` where a member has several rows, or where a column of the key may be NULL.
+fn primary_key(table: &Table) -> Option<String> {
+    if is_fact(table) {
+        return Some("\"order_id\", \"sku\"".to_owned());
+    }
+    let has_key = !is_versioned(table) && side_fact(table) != Some(SideFact::Refunds);
+    names(table).into_iter().next().filter(|_| has_key)
 }
 
 /// A dimension that keeps versions has more rows than one for a key.
@@ -86,12 +96,11 @@ fn load(layer: &Layer, target: &Target, script: &mut Script) {
     let all: Vec<_> = layer.tables.iter().map(|table| place(table, target)).collect();
     line(&format!("TRUNCATE {};", all.join(", ")));
     for table in &layer.tables {
-        let files: Vec<_> = if is_fact(table) {
-            layer.partitions.iter().map(|dt| partition_file(&dt.to_string(), target.format)).collect()
-        } else if layer.partitions.is_empty() {
-            Vec::new()
-        } else {
-            vec![dimension_file(table)]
+        let file = |dt: &Dt| partition_file(table, &dt.to_string(), target.format_of(table));
+        let files: Vec<_> = match layer.days(table) {
+            Some(days) => days.iter().map(file).collect(),
+            None if layer.partitions.is_empty() => Vec::new(),
+            None => vec![dimension_file(table)],
         };
         for file in files {
             let from = access.source(&target.location, &file, target.format_of(table).compression());

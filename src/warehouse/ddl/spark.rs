@@ -1,7 +1,7 @@
 //! Spark SQL: tables over the files. Timestamps are `TIMESTAMP_NTZ`, so that the time zone of a session changes none.
 
 use super::{
-    DT, DdlError, Layer, Target, folder, is_fact,
+    DT, DdlError, Layer, Target, folder, is_fact, is_partitioned,
     quote::{hive_literal, hive_name, qualified},
     script::Script,
     sql_type,
@@ -42,8 +42,10 @@ pub(super) fn script(layer: &Layer, target: &Target) -> Result<String, DdlError>
     for table in &layer.tables {
         script.statement(&create(table, target));
     }
-    for table in layer.tables.iter().filter(|table| is_fact(table)) {
-        script.comment("After each load: new days are added, and days that are gone removed.");
+    for table in layer.tables.iter().filter(|table| is_partitioned(table)) {
+        if is_fact(table) {
+            script.comment("After each load: new days are added, and days that are gone removed.");
+        }
         let place = qualified(target.schema.as_deref(), table.name, hive_name);
         script.statement(&format!("MSCK REPAIR TABLE {place} SYNC PARTITIONS"));
     }
@@ -55,7 +57,7 @@ fn create(table: &Table, target: &Target) -> String {
     let column = |name: &str, kind: &str| format!("    {} {kind}", hive_name(name));
     let mut columns: Vec<_> =
         table.columns.iter().map(|each| column(&each.name, &sql_type(each.kind, "STRING", "TIMESTAMP_NTZ"))).collect();
-    if is_fact(table) {
+    if is_partitioned(table) {
         columns.push(column(DT, "DATE"));
     }
     let mut sql = format!(
@@ -70,7 +72,7 @@ fn create(table: &Table, target: &Target) -> String {
             sql.push_str(&format!("USING csv\nOPTIONS (\n{}\n)\n", options.join(",\n")));
         }
     }
-    if is_fact(table) {
+    if is_partitioned(table) {
         sql.push_str(&format!("PARTITIONED BY ({})\n", hive_name(DT)));
     }
     sql.push_str(&format!("LOCATION {}", hive_literal(&target.location.url_of(&folder(table)))));

@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::model::{ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec, ExtraType, FactSchema, FactType, Money};
+use crate::{
+    model::{
+        ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec, ExtraType, FactSchema, FactType, Money, ORDER_TOTAL_COLUMNS, REFUND_COLUMNS,
+    },
+    store::places::SideFact,
+};
 
 /// The name of the facts.
 pub(super) const FACTS: &str = "fact_order";
@@ -16,10 +21,18 @@ const UNSEEN: u32 = 256;
 /// The columns of `fact_order` that are never NULL.
 const REQUIRED: [&str; 7] = ["order_id", "sku", "quantity", "unit_price", "line_total", "price_defaulted", "created_at"];
 
+/// The columns of a side fact that are never NULL.
+fn required_of(fact: SideFact) -> &'static [&'static str] {
+    match fact {
+        SideFact::OrderTotals => &["order_id", "created_at"],
+        SideFact::Refunds => &["refund_id", "order_id", "amount", "created_at"],
+    }
+}
+
 /// The sizes of the fixed text columns. A longer text in the layer gets a larger column.
 fn fixed_size(column: &str) -> Option<u32> {
     match column {
-        "order_id" | "sku" | "user_id" | "product_id" | "country" | "user_country" => Some(256),
+        "order_id" | "refund_id" | "sku" | "user_id" | "product_id" | "country" | "user_country" => Some(256),
         "status" | "currency" => Some(64),
         "name" | "email" | "category" | "product_name" | "product_category" => Some(1024),
         _ => None,
@@ -99,7 +112,7 @@ pub struct Column {
 /// A table of the layer, with the columns of its files in their order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Table {
-    /// `fact_order`, `dim_user` or `dim_product`.
+    /// `fact_order`, the name of a side fact, `dim_user` or `dim_product`.
     pub name: &'static str,
     /// Its columns.
     pub columns: Vec<Column>,
@@ -122,20 +135,40 @@ impl LongestTexts {
     }
 }
 
+/// The type of a fixed column; `text` is that of texts.
+fn kind_of(kind: FactType, text: ColumnKind) -> ColumnKind {
+    match kind {
+        FactType::Text => text,
+        FactType::BigInt => ColumnKind::BigInt,
+        FactType::Money => ColumnKind::Decimal { scale: MONEY_SCALE },
+        FactType::Boolean => ColumnKind::Boolean,
+        FactType::Timestamp => ColumnKind::Timestamp,
+    }
+}
+
 impl Table {
+    /// A side fact.
+    pub fn side(fact: SideFact) -> Table {
+        let columns: &[(&str, FactType)] = match fact {
+            SideFact::OrderTotals => &ORDER_TOTAL_COLUMNS,
+            SideFact::Refunds => &REFUND_COLUMNS,
+        };
+        let column = |(name, kind): &(&str, FactType)| Column {
+            name: (*name).to_owned(),
+            kind: kind_of(*kind, ColumnKind::Text { bytes: text_size(fixed_size(name), None) }),
+            is_required: required_of(fact).contains(name),
+            is_extra: false,
+        };
+        Table { name: fact.table(), columns: columns.iter().map(column).collect() }
+    }
+
     /// `fact_order`.
     pub fn facts(schema: &FactSchema, longest: &LongestTexts) -> Table {
         let name = FACTS;
         let text = |column: &str, fixed| ColumnKind::Text { bytes: text_size(fixed, longest.of(name, column)) };
         let fixed = schema.fixed().map(|(column, kind)| Column {
             name: column.to_owned(),
-            kind: match kind {
-                FactType::Text => text(column, fixed_size(column)),
-                FactType::BigInt => ColumnKind::BigInt,
-                FactType::Money => ColumnKind::Decimal { scale: MONEY_SCALE },
-                FactType::Boolean => ColumnKind::Boolean,
-                FactType::Timestamp => ColumnKind::Timestamp,
-            },
+            kind: kind_of(kind, text(column, fixed_size(column))),
             is_required: REQUIRED.contains(&column),
             is_extra: false,
         });

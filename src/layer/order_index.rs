@@ -1,0 +1,179 @@
+//! An index of orders, as a layer keeps it: its segments, stored and new, and what was read again. Which table it is of, and when it
+//! must be made again, is [`super::Catalog`]'s.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    IndexBuilder, LayerError, LookUpError, Segment,
+    index::{self, Entry, SegmentFile},
+};
+use crate::{
+    model::{Dt, OrderHash},
+    store::{Key, ObjectRef, Output, Staging, StoreError},
+};
+
+/// The partitions of a table that may hold an order.
+pub(super) struct OrderIndex {
+    segments: Vec<Segment>,
+    /// What each segment is stored as; `None` if it is not stored.
+    stored: Vec<Option<ObjectRef>>,
+    /// Entries of partitions that were read again.
+    fresh: IndexBuilder,
+    has_fresh: bool,
+}
+
+impl OrderIndex {
+    /// An index without entries. `scratch` is a folder for those that are read again.
+    pub(super) fn new(scratch: PathBuf) -> OrderIndex {
+        OrderIndex { segments: Vec::new(), stored: Vec::new(), fresh: IndexBuilder::new(scratch), has_fresh: false }
+    }
+
+    /// Opens the stored segments; `None` where one is missing or damaged.
+    pub(super) fn open(output: &Output, stored: &[ObjectRef], scratch: PathBuf) -> Result<Option<OrderIndex>, LayerError> {
+        let Some(segments) = open_segments(output, stored)? else { return Ok(None) };
+        Ok(Some(OrderIndex { segments, stored: stored.iter().cloned().map(Some).collect(), ..OrderIndex::new(scratch) }))
+    }
+
+    /// Forgets all entries.
+    pub(super) fn clear(&mut self) {
+        (self.segments, self.stored) = (Vec::new(), Vec::new());
+    }
+
+    /// Takes an entry of a partition that was read again.
+    pub(super) fn push(&mut self, order: OrderHash, dt: Dt) -> Result<(), LayerError> {
+        self.has_fresh = true;
+        self.fresh.push_bounded(order, dt)
+    }
+
+    /// Whether the stored segments do not have all entries.
+    pub(super) fn is_stale(&self) -> bool {
+        self.has_fresh || self.stored.iter().any(Option::is_none)
+    }
+
+    /// Whether there is nothing to look up.
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.is_empty() && !self.has_fresh
+    }
+
+    /// Appends the partitions that an order may lie in.
+    ///
+    /// # Errors
+    /// [`LookUpError::Damaged`] if the index must be made again.
+    pub(super) fn look_up(&mut self, order: OrderHash, homes: &mut Vec<Dt>) -> Result<(), LookUpError> {
+        look_up_in(self.segments.iter_mut(), order, homes)
+    }
+
+    /// Makes a segment of the entries of partitions that were read again, so that they are looked up like others.
+    pub(super) fn settle_fresh(&mut self, new_file: &Path) -> Result<(), LayerError> {
+        if !std::mem::take(&mut self.has_fresh) {
+            return Ok(());
+        }
+        let path = new_file.with_extension("fresh");
+        index::write_segment(&path, self.fresh.sorted()?)?;
+        if let Some(segment) = Segment::open(&path) {
+            self.segments.push(segment);
+            self.stored.push(None);
+        }
+        Ok(())
+    }
+
+    /// Goes through the orders of partitions that were read again: each with its partitions there, and those that other segments know.
+    ///
+    /// # Errors
+    /// [`LookUpError`].
+    pub(super) fn each_fresh(&mut self, mut each: impl FnMut(Vec<Dt>)) -> Result<(), LookUpError> {
+        let Some(fresh) = self.stored.iter().position(Option::is_none) else { return Ok(()) };
+        let Some(segment) = self.segments.get(fresh) else { return Ok(()) };
+        for homes in index::by_order(segment.entries()?) {
+            let (order, mut homes) = homes?;
+            let others = self.segments.iter_mut().enumerate().filter(|(place, _)| *place != fresh).map(|(_, segment)| segment);
+            look_up_in(others, order, &mut homes)?;
+            each(homes);
+        }
+        Ok(())
+    }
+
+    /// Writes the entries that the index does not have yet to `new_file`, and returns their number.
+    ///
+    /// # Errors
+    /// [`LookUpError`].
+    pub(super) fn write_new(&mut self, brought: &mut IndexBuilder, new_file: &Path) -> Result<u64, LookUpError> {
+        let (mut known, mut new_entries): (Vec<Dt>, Vec<Entry>) = (Vec::new(), Vec::new());
+        let mut failed = None;
+        let mut orders = index::by_order(brought.sorted()?);
+        let stream = std::iter::from_fn(|| {
+            while new_entries.is_empty() {
+                let (order, days) = match orders.next()? {
+                    Ok(homes) => homes,
+                    Err(error) => return Some(Err(error)),
+                };
+                known.clear();
+                if let Err(error) = self.look_up(order, &mut known) {
+                    failed = Some(error);
+                    return None;
+                }
+                new_entries.extend(days.iter().rev().filter(|dt| !known.contains(dt)).map(|&dt| (order, dt)));
+            }
+            new_entries.pop().map(Ok)
+        });
+        let written = index::write_segment(new_file, stream)?;
+        failed.map_or(Ok(written.count), Err)
+    }
+
+    /// Adds the new entries, and merges segments of like size. Returns the segments of the next index; `key` is the place of a new one.
+    pub(super) fn stage(&mut self, staging: &mut Staging, key: Key, new_file: &Path) -> Result<Vec<ObjectRef>, LayerError> {
+        self.settle_fresh(new_file)?;
+        let new = Segment::open(new_file).filter(|segment| segment.count() > 0);
+        let mut segments: Vec<&Segment> = self.segments.iter().chain(&new).collect();
+        let mut stored = self.stored.clone();
+        stored.extend(new.iter().map(|_| None));
+        let merge_from = merge_from(&segments, &stored);
+        let mut kept: Vec<_> = stored[..merge_from].iter().flatten().cloned().collect();
+        if merge_from < segments.len() {
+            let entries = index::merge_segments(&segments.split_off(merge_from))?;
+            let SegmentFile { bytes, checksum, .. } = index::write_segment(&staging.staged(&key), entries)?;
+            kept.push(staging.put_written(key, bytes, checksum));
+        }
+        Ok(kept)
+    }
+}
+
+fn look_up_in<'s>(segments: impl Iterator<Item = &'s mut Segment>, order: OrderHash, homes: &mut Vec<Dt>) -> Result<(), LookUpError> {
+    for segment in segments {
+        if !segment.look_up(order, homes) {
+            return Err(LookUpError::Damaged);
+        }
+    }
+    Ok(())
+}
+
+/// From which segment on all are to become one: those that are not stored yet, and before them each that is less than twice what
+/// follows it. So there are about log2(entries) segments, and each entry is rewritten as often.
+fn merge_from(segments: &[&Segment], stored: &[Option<ObjectRef>]) -> usize {
+    let mut from = stored.iter().position(Option::is_none).unwrap_or(stored.len());
+    if from == stored.len() {
+        return from;
+    }
+    let mut following: u64 = segments[from..].iter().map(|segment| segment.count()).sum();
+    while from > 0 && segments[from - 1].count() < 2 * following {
+        from -= 1;
+        following += segments[from].count();
+    }
+    from
+}
+
+/// The segments of an index; `None` where one is missing or damaged.
+pub(super) fn open_segments(output: &Output, stored: &[ObjectRef]) -> Result<Option<Vec<Segment>>, LayerError> {
+    let mut segments = Vec::new();
+    for version in stored {
+        let path = match output.local_version(&version.object, version) {
+            Ok(path) => path,
+            // An index that is damaged in a bucket is made again as well.
+            Err(StoreError::Refused { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(segment) = Segment::open(&path) else { return Ok(None) };
+        segments.push(segment);
+    }
+    Ok(Some(segments))
+}

@@ -1,0 +1,334 @@
+//! The refunds that a record lists: rows of `fact_refund`, beside the rows of the lines.
+//!
+//! A refund is read as a record of its own, with its own lines. Its rows always add up to what it gives back.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::value::RawValue;
+
+use super::{
+    fields::{Field, PathTrie},
+    mapping::{SkipField, SummedField},
+    prefix::IdPrefix,
+    scalar::Scalar,
+    walk::{Captured, Maps},
+};
+use crate::{
+    model::{self, FieldPath, LONGEST_TEXT, Money, Refund, WILDCARD},
+    settings::{OrderLineKey, RefundLineRules, RefundRules},
+};
+
+/// Where refunds are, and their fields, compiled.
+pub(super) struct RefundFields {
+    /// The leaf of the record that the list is at or beneath.
+    leaf: Option<usize>,
+    /// The paths within the value at the leaf, outermost first; each but the last leads to a list.
+    within: Vec<FieldPath>,
+    /// The fields of a refund and of its lines.
+    maps: Maps,
+    refund_id: Field,
+    created_at: Field,
+    amount: Option<SummedField>,
+    currency: Option<Field>,
+    skip: Vec<SkipField>,
+    line: Option<RefundLineFields>,
+}
+
+/// The fields of a line of a refund.
+struct RefundLineFields {
+    sku: Option<Field>,
+    quantity: Option<Field>,
+    amount: SummedField,
+    /// The id of the order's line.
+    order_line: Option<Field>,
+}
+
+/// The order that refunds belong to.
+pub(super) struct RefundedOrder<'o> {
+    pub(super) order_id: &'o str,
+    pub(super) currency: Option<&'o str>,
+    /// The sku of each of its lines, by the id of the line.
+    pub(super) skus: HashMap<String, String>,
+    /// What stands before the ids of refunds.
+    pub(super) ids: &'o IdPrefix,
+    /// What stands before skus.
+    pub(super) sku_prefix: &'o IdPrefix,
+}
+
+/// What a refund is.
+pub(super) enum ReadRefund {
+    /// These rows.
+    Rows {
+        rows: Vec<Refund>,
+        /// Lines of it whose line of the order is not there.
+        unmatched: u64,
+    },
+    /// The profile leaves it out.
+    Skipped,
+    /// It has no id, no time or no money that can be read.
+    Malformed,
+}
+
+/// What is given back of one sku.
+#[derive(Default)]
+struct GivenBack {
+    /// In ten-thousandths.
+    quantity: Option<i128>,
+    /// In ten-thousandths.
+    amount: i128,
+}
+
+impl GivenBack {
+    fn add(&mut self, quantity: Option<Money>, amount: Money) {
+        if let Some(quantity) = quantity {
+            self.quantity = Some(self.quantity.unwrap_or(0) + i128::from(quantity.units()));
+        }
+        self.amount += i128::from(amount.units());
+    }
+}
+
+impl RefundFields {
+    pub(super) fn compile(rules: &RefundRules, record: &mut PathTrie) -> RefundFields {
+        let trie = || PathTrie { zone: record.zone, ..PathTrie::default() };
+        let (mut refund, mut line) = (trie(), trie());
+        let mut parts = rules.list.steps().split(|step| step == WILDCARD).map(path_of);
+        let leaf = parts.next().and_then(|first| record.leaf(&first));
+        let line_list = rules.lines.as_ref().and_then(|lines| refund.leaf(&lines.list));
+        let line_fields = rules.lines.as_ref().map(|RefundLineRules { sku, quantity, amount, by_line, .. }| RefundLineFields {
+            sku: sku.as_ref().map(|rule| line.field(rule)),
+            quantity: quantity.as_ref().map(|rule| line.field(rule)),
+            amount: SummedField::compile(amount, &mut line),
+            order_line: by_line.as_ref().map(|OrderLineKey { id, .. }| line.field(id)),
+        });
+        RefundFields {
+            leaf,
+            within: parts.collect(),
+            refund_id: refund.field(&rules.refund_id),
+            created_at: refund.field(&rules.created_at),
+            amount: rules.amount.as_ref().map(|rule| SummedField::compile(rule, &mut refund)),
+            currency: rules.currency.as_ref().map(|rule| refund.field(rule)),
+            skip: rules.skip.iter().map(|rule| SkipField::compile(rule, &mut refund)).collect(),
+            line: line_fields,
+            maps: Maps { record: refund, lists: line_list.into_iter().collect(), line, ..Maps::default() },
+        }
+    }
+
+    /// The refunds of a record, as they are written. What is no list, where one should be, lists none.
+    pub(super) fn listed<'a>(&self, cells: &[Option<&'a str>]) -> Vec<&'a str> {
+        let Some(raw) = self.leaf.and_then(|leaf| cells.get(leaf).copied().flatten()) else { return Vec::new() };
+        let mut lists = vec![raw];
+        for path in &self.within {
+            lists = lists.into_iter().flat_map(elements).filter_map(|element| at(element, path)).collect();
+        }
+        lists.into_iter().flat_map(elements).collect()
+    }
+
+    /// Whether something else stands where the list should be.
+    pub(super) fn has_no_list(&self, cells: &[Option<&str>]) -> bool {
+        let raw = self.leaf.and_then(|leaf| cells.get(leaf).copied().flatten());
+        self.within.is_empty() && raw.is_some_and(|raw| !raw.starts_with(['[', 'n']))
+    }
+
+    /// A store for the values of one refund.
+    pub(super) fn captured<'a>(&self) -> Captured<'a> {
+        Captured::new(&self.maps)
+    }
+
+    /// Reads one refund.
+    pub(super) fn read<'a>(&'a self, raw: &'a str, captured: &mut Captured<'a>, order: &RefundedOrder<'_>) -> ReadRefund {
+        if !captured.walk(&self.maps, raw.as_bytes()) {
+            return ReadRefund::Malformed;
+        }
+        if self.skip.iter().any(|skip| skip.applies(&captured.cells)) {
+            return ReadRefund::Skipped;
+        }
+        self.rows(captured, order).unwrap_or(ReadRefund::Malformed)
+    }
+
+    /// The rows of a refund; `None` if it has no id, no time or no money that can be read.
+    fn rows<'a>(&'a self, captured: &Captured<'a>, order: &RefundedOrder<'_>) -> Option<ReadRefund> {
+        let cells = &captured.cells;
+        let refund_id = order.ids.before(self.refund_id.value(cells).into_id()?);
+        if refund_id.len() > LONGEST_TEXT {
+            return None;
+        }
+        let created_at = self.created_at.instant(&self.created_at.value(cells))?;
+        let own_currency = self.currency.as_ref().and_then(|field| field.value(cells).into_text());
+        let currency = own_currency.as_deref().filter(|currency| currency.len() <= LONGEST_TEXT).or(order.currency);
+        let whole = match &self.amount {
+            Some(amount) => amount.sum(cells, currency).ok()?.map(|amount| amount.money),
+            None => None,
+        };
+        let (mut given_back, mut unmatched) = (BTreeMap::<Option<String>, GivenBack>::new(), 0);
+        if let Some(fields) = &self.line {
+            let mut lines = Vec::new();
+            captured.lines(&self.maps, &mut lines);
+            for line in lines {
+                let cells = captured.line(line)?;
+                let amount = fields.amount.sum(cells, currency).ok()??.money;
+                let sku = fields.sku(cells, order, &mut unmatched);
+                given_back.entry(sku).or_default().add(fields.quantity(cells)?, amount);
+            }
+        }
+        let in_lines: i128 = given_back.values().map(|given| given.amount).sum();
+        match whole.map(|whole| i128::from(whole.units()) - in_lines) {
+            None if given_back.is_empty() => return None,
+            None => {}
+            Some(0) if !given_back.is_empty() => {}
+            // What is in no line: shipping, tax, goodwill; or all of it.
+            Some(rest) => given_back.entry(None).or_default().amount += rest,
+        }
+        let row = |(sku, given): (Option<String>, GivenBack)| {
+            let quantity = match given.quantity {
+                Some(units) => Some(Money::from_units(units).ok()?),
+                None => None,
+            };
+            Some(Refund {
+                refund_id: refund_id.clone().into_owned(),
+                order_id: order.order_id.to_owned(),
+                sku,
+                quantity,
+                amount: Money::from_units(given.amount).ok()?,
+                currency: currency.map(str::to_owned),
+                created_at,
+            })
+        };
+        let rows = given_back.into_iter().map(row).collect::<Option<Vec<_>>>()?;
+        Some(ReadRefund::Rows { rows, unmatched })
+    }
+}
+
+impl RefundLineFields {
+    /// The sku of a line, of the order's line that it names, or else its own.
+    fn sku<'a>(&'a self, cells: &[Option<&'a str>], order: &RefundedOrder<'_>, unmatched: &mut u64) -> Option<String> {
+        if let Some(field) = &self.order_line {
+            let id = field.value(cells);
+            let is_missing = id == Scalar::Missing;
+            if let Some(sku) = id.into_id().and_then(|id| order.skus.get(&*id)) {
+                return Some(sku.clone());
+            }
+            *unmatched += u64::from(!is_missing);
+        }
+        let own = self.sku.as_ref().and_then(|field| field.value(cells).into_id());
+        let own = own.map(|sku| order.sku_prefix.before(sku).into_owned());
+        own.filter(|sku| sku.len() <= LONGEST_TEXT)
+    }
+
+    /// How many; the inner `None` if the line says nothing, the outer one if it can't be read.
+    fn quantity<'a>(&'a self, cells: &[Option<&'a str>]) -> Option<Option<Money>> {
+        let Some(field) = &self.quantity else { return Some(None) };
+        let value = field.value(cells);
+        let text: &str = match &value {
+            Scalar::Missing => return Some(None),
+            Scalar::Text(text) => text,
+            Scalar::Number(digits) => digits,
+            Scalar::Bool(_) | Scalar::Other => return None,
+        };
+        model::parse_money(text.as_bytes()).ok().filter(|parsed| !parsed.rounded).map(|parsed| Some(parsed.money))
+    }
+}
+
+fn path_of(steps: &[String]) -> FieldPath {
+    steps.iter().fold(FieldPath::root(), |path, step| path.child(step))
+}
+
+/// The elements of a list, as they are written; none of anything else.
+fn elements(raw: &str) -> Vec<&str> {
+    serde_json::from_str::<Vec<&RawValue>>(raw).map(|elements| elements.into_iter().map(RawValue::get).collect()).unwrap_or_default()
+}
+
+/// The value at a path within another.
+fn at<'a>(raw: &'a str, path: &FieldPath) -> Option<&'a str> {
+    path.steps().iter().try_fold(raw, |raw, step| {
+        if raw.starts_with('[') {
+            return elements(raw).get(step.parse::<usize>().ok()?).copied();
+        }
+        let members = serde_json::from_str::<BTreeMap<String, &RawValue>>(raw).ok()?;
+        members.get(step).map(|value| value.get())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::orders_profile;
+
+    /// The rows of each refund of a record, or what else it is.
+    fn read(keys: &str, record: &str) -> Vec<String> {
+        let profile = orders_profile(&format!("[orders]\nrefunds = {{ {keys} }}")).unwrap();
+        let mut trie = PathTrie::default();
+        let fields = RefundFields::compile(profile.refunds.as_ref().unwrap(), &mut trie);
+        let maps = Maps { record: trie, ..Maps::default() };
+        let mut captured = Captured::new(&maps);
+        assert!(captured.walk(&maps, record.as_bytes()));
+        let (ids, sku_prefix) = (IdPrefix::new(Some("north:".to_owned())), IdPrefix::default());
+        let skus = HashMap::from([("7".to_owned(), "seven".to_owned())]);
+        let order = RefundedOrder { order_id: "A", currency: Some("EUR"), skus, ids: &ids, sku_prefix: &sku_prefix };
+        let mut of_refund = fields.captured();
+        let shown = |refund| match refund {
+            ReadRefund::Skipped => "skipped".to_owned(),
+            ReadRefund::Malformed => "malformed".to_owned(),
+            ReadRefund::Rows { rows, unmatched } => {
+                let row = |row: Refund| {
+                    let quantity = row.quantity.map_or("-".to_owned(), |quantity| quantity.to_string());
+                    format!("{} {} {quantity} {} {}", row.refund_id, row.sku.as_deref().unwrap_or("-"), row.amount, row.currency.unwrap())
+                };
+                let rows: Vec<_> = rows.into_iter().map(row).collect();
+                format!("{}, {unmatched} unmatched", rows.join(", "))
+            }
+        };
+        fields.listed(&captured.cells).into_iter().map(|raw| shown(fields.read(raw, &mut of_refund, &order))).collect()
+    }
+
+    const WHOLE: &str = "list = 'refunds', refund_id = 'id', created_at = 'at', amount = { path = 'paid.*.amount', scale = 2 }, currency = 'currency', skip = [{ path = 'state', equals = 'failed' }]";
+
+    #[test]
+    fn a_refund_without_lines_is_one_row_and_what_can_not_be_read_is_malformed() {
+        let record = r#"{"refunds":[
+            {"id":1,"at":"2026-01-05","paid":[{"amount":150},{"amount":"50"}],"currency":"USD"},
+            {"id":"2","at":1767225600,"paid":[{"amount":1}]},
+            {"id":3,"at":"2026-01-05","paid":[{"amount":1}],"state":"failed"},
+            {"id":4,"at":"soon","paid":[{"amount":1}]},
+            {"at":"2026-01-05","paid":[{"amount":1}]},
+            {"id":6,"at":"2026-01-05","paid":[{"amount":"n/a"}]},
+            {"id":7,"at":"2026-01-05","paid":[]},
+            8]}"#;
+        let rows = ["north:1 - - 2.0000 USD, 0 unmatched", "north:2 - - 0.0100 EUR, 0 unmatched", "skipped"];
+        let malformed = ["malformed"; 5];
+        assert_eq!(read(WHOLE, record), rows.into_iter().chain(malformed).collect::<Vec<_>>());
+        for record in [r#"{"refunds":null}"#, r#"{"refunds":{"id":1}}"#, "{}", r#"{"refunds":[]}"#] {
+            assert_eq!(read(WHOLE, record), [""; 0], "{record}");
+        }
+    }
+
+    #[test]
+    fn the_rows_of_lines_add_up_to_the_whole() {
+        let keys = "list = 'refunds', refund_id = 'id', created_at = 'at', amount = 'total', lines = { list = 'lines', sku = 'sku', quantity = 'n', amount = 'sum', by_line = { id = 'line', line = 'id' } }";
+        let refund = |total: &str, lines: &str| format!(r#"{{"refunds":[{{"id":1,"at":"2026-01-05"{total},"lines":{lines}}}]}}"#);
+        for (total, lines, expected) in [
+            (
+                r#","total":"12.50""#,
+                r#"[{"line":7,"n":2,"sum":8},{"line":"7","n":"1","sum":"2.5"},{"sku":"x","sum":1}]"#,
+                "north:1 - - 1.0000 EUR, north:1 seven 3.0000 10.5000 EUR, north:1 x - 1.0000 EUR, 0 unmatched",
+            ),
+            (r#","total":8"#, r#"[{"line":7,"n":2,"sum":8}]"#, "north:1 seven 2.0000 8.0000 EUR, 0 unmatched"),
+            ("", r#"[{"line":7,"sum":8}]"#, "north:1 seven - 8.0000 EUR, 0 unmatched"),
+            (r#","total":0"#, r#"[{"line":9,"n":1,"sum":8}]"#, "north:1 - 1.0000 0.0000 EUR, 1 unmatched"),
+            (r#","total":5"#, "[]", "north:1 - - 5.0000 EUR, 0 unmatched"),
+            (r#","total":5"#, "null", "north:1 - - 5.0000 EUR, 0 unmatched"),
+            ("", "[]", "malformed"),
+            (r#","total":5"#, r#"[{"line":7}]"#, "malformed"),
+            (r#","total":5"#, r#"[{"line":7,"n":"many","sum":5}]"#, "malformed"),
+            (r#","total":5"#, "[5]", "malformed"),
+        ] {
+            assert_eq!(read(keys, &refund(total, lines)), [expected], "{total} {lines}");
+        }
+    }
+
+    #[test]
+    fn a_list_may_lie_within_lists() {
+        let keys = "list = 'charges.*.refunds.data', refund_id = 'id', created_at = 'at', amount = 'a'";
+        let record = r#"{"charges":[{"refunds":{"data":[{"id":1,"at":"2026-01-05","a":1}]}},{"refunds":null},{},{"refunds":{"data":[{"id":2,"at":"2026-01-05","a":0.10}]}}]}"#;
+        assert_eq!(read(keys, record), ["north:1 - - 1.0000 EUR, 0 unmatched", "north:2 - - 0.1000 EUR, 0 unmatched"]);
+    }
+}

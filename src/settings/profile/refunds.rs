@@ -1,0 +1,132 @@
+//! `refunds` of a source's table: where a record lists its refunds, and what each refund says.
+
+use super::{
+    FieldRule, OrderLineKey, RefundLineRules, RefundRules,
+    fields::{rule, verify_constant},
+    table::skip,
+};
+use crate::settings::{SettingsError, SourceKind, reader::Reader, source_kind::FieldKind, toml_tree::Value};
+
+/// The keys of the table.
+const KEYS: [&str; 7] = ["list", "refund_id", "created_at", "amount", "currency", "skip", "lines"];
+
+/// The keys of its table `lines`.
+const LINE_KEYS: [&str; 5] = ["list", "sku", "quantity", "amount", "by_line"];
+
+/// `refunds`: where a record lists its refunds. `false` takes away those of a profile below.
+pub(super) fn read(source: &Reader<'_>) -> Result<Option<RefundRules>, SettingsError> {
+    if source.table().get("refunds").is_some_and(|node| matches!(node.value, Value::Boolean(false))) {
+        return Ok(None);
+    }
+    let Some(table) = source.inner("refunds")? else { return Ok(None) };
+    table.only(&KEYS)?;
+    let list = table.needed_path("list")?;
+    if list.steps().first().is_some_and(|step| step == crate::model::WILDCARD) {
+        return Err(table.error("list", format!("`{list}`: the first step is a key of the record")));
+    }
+    let lines = table.inner("lines")?.map(|lines| self::lines(&lines)).transpose()?;
+    let amount = field(&table, "amount", FieldKind::Amount)?;
+    if amount.is_none() && lines.is_none() {
+        return Err(table.error("amount", "write an amount, or `lines`, or both: a refund without money says nothing"));
+    }
+    Ok(Some(RefundRules {
+        list,
+        refund_id: needed(&table, "refund_id", FieldKind::Plain)?,
+        created_at: needed(&table, "created_at", FieldKind::Time)?,
+        amount,
+        currency: field(&table, "currency", FieldKind::Plain)?,
+        skip: table.tables("skip")?.iter().map(skip).collect::<Result<_, _>>()?,
+        lines,
+    }))
+}
+
+fn lines(table: &Reader<'_>) -> Result<RefundLineRules, SettingsError> {
+    table.only(&LINE_KEYS)?;
+    let list = table.needed_path("list")?;
+    if list.has_wildcard() {
+        return Err(table.error("list", format!("`{list}`: the lines of a refund are one list, without `*`")));
+    }
+    let sku = field(table, "sku", FieldKind::Plain)?;
+    let by_line = table.inner("by_line")?.map(|by_line| order_line_key(&by_line)).transpose()?;
+    if sku.is_none() && by_line.is_none() {
+        return Err(table.error("sku", "write `sku`, or `by_line` to find it among the lines of the order"));
+    }
+    Ok(RefundLineRules {
+        list,
+        sku,
+        quantity: field(table, "quantity", FieldKind::Plain)?,
+        amount: needed(table, "amount", FieldKind::Amount)?,
+        by_line,
+    })
+}
+
+fn order_line_key(table: &Reader<'_>) -> Result<OrderLineKey, SettingsError> {
+    table.only(&["id", "line"])?;
+    Ok(OrderLineKey { id: needed(table, "id", FieldKind::Plain)?, line: needed(table, "line", FieldKind::Plain)? })
+}
+
+/// The rule of a field, if it has one. Only amounts take every element of a list, which they add up.
+fn field(table: &Reader<'_>, name: &str, kind: FieldKind) -> Result<Option<FieldRule>, SettingsError> {
+    let Some(node) = table.table().get(name) else { return Ok(None) };
+    let rule = rule(table, name, node, SourceKind::Orders, kind)?;
+    if let Some(path) = rule.paths.iter().find(|path| path.has_wildcard()) {
+        if kind != FieldKind::Amount {
+            return Err(table.error(name, format!("`{path}`: only amounts take every element of a list")));
+        }
+        if matches!(rule.units, super::Units::Beside { .. }) {
+            let detail = "a scale beside the amount goes without `*`: the elements of a list may have a scale each";
+            return Err(table.error(name, detail));
+        }
+    }
+    verify_constant(table, name, &rule, kind)?;
+    Ok(Some(rule))
+}
+
+fn needed(table: &Reader<'_>, name: &str, kind: FieldKind) -> Result<FieldRule, SettingsError> {
+    field(table, name, kind)?.ok_or_else(|| table.error(name, "this key is needed here"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::orders_profile;
+
+    fn refunds(keys: &str) -> Result<Option<RefundRules>, String> {
+        orders_profile(&format!("[orders]\n{keys}")).map(|profile| profile.refunds).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn refunds_have_an_id_a_time_and_money() {
+        assert_eq!(refunds("refunds = false"), Ok(None));
+        let found = refunds(
+            "refunds = { list = 'a.*.refunds', refund_id = 'id', created_at = 'at', amount = { path = 't.*.amount', scale = 2 }, skip = [{ path = 's', equals = 'failed' }], lines = { list = 'l', quantity = 'q', amount = 'sum', by_line = { id = 'line_id', line = 'id' } } }",
+        );
+        let found = found.unwrap().unwrap();
+        assert_eq!((found.list.to_string().as_str(), found.skip.len(), found.currency), ("a.*.refunds", 1, None));
+        let lines = found.lines.unwrap();
+        assert_eq!((lines.sku, lines.by_line.unwrap().line.paths.len()), (None, 1));
+    }
+
+    #[test]
+    fn what_says_no_refund_is_refused() {
+        let base = "list = 'r', refund_id = 'id', created_at = 'at'";
+        for (keys, message) in [
+            ("refunds = { refund_id = 'id' }".to_owned(), "`orders.refunds.list`: this key is needed here"),
+            ("refunds = { list = '*.r' }".to_owned(), "the first step is a key of the record"),
+            (format!("refunds = {{ {base} }}"), "`orders.refunds.amount`: write an amount, or `lines`, or both"),
+            ("refunds = { list = 'r', created_at = 'at', amount = 'a' }".to_owned(), "`orders.refunds.refund_id`: this key is needed here"),
+            (format!("refunds = {{ {base}, amont = 'a' }}"), "did you mean `amount`?"),
+            (format!("refunds = {{ {base}, amount = 'a', currency = 'c.*.d' }}"), "only amounts take every element of a list"),
+            (format!("refunds = {{ {base}, lines = {{ list = 'l', amount = 'a' }} }}"), "write `sku`, or `by_line`"),
+            (
+                format!("refunds = {{ {base}, lines = {{ list = 'l', sku = 's' }} }}"),
+                "`orders.refunds.lines.amount`: this key is needed here",
+            ),
+            (format!("refunds = {{ {base}, lines = {{ list = 'l.*.m', sku = 's', amount = 'a' }} }}"), "one list, without `*`"),
+            ("refunds = true".to_owned(), "write a table, not a boolean"),
+        ] {
+            let found = refunds(&keys);
+            assert!(found.as_ref().is_err_and(|error| error.contains(message)), "{keys}: {found:?}");
+        }
+    }
+}

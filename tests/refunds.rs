@@ -1,0 +1,360 @@
+//! `fact_refund`, refunds by their own days: what it holds, which refunds a version of an order replaces, what is written and what is
+//! left alone. Sums are compared with what the source lists.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::{collections::BTreeMap, thread, time::Duration, time::SystemTime};
+
+use serde_json::{Value, json};
+use support::{Workspace, ended};
+
+/// Where the source lists its refunds.
+const REFUNDS: &str = r#"
+[orders.refunds]
+list = "refunds"
+refund_id = "id"
+created_at = "at"
+amount = "amount"
+skip = [{ path = "state", equals = "failed" }]
+[orders.refunds.lines]
+list = "lines"
+quantity = "n"
+amount = "sum"
+by_line = { id = "line", line = "id" }
+"#;
+
+/// A source that lists refunds.
+fn work(settings: &str) -> Workspace {
+    let work = Workspace::new();
+    work.write("etl.toml", format!("{settings}\n{REFUNDS}"));
+    work
+}
+
+/// An order of the skus `x` and `y`, at 10.00 each, as it was on a day of March, with these refunds.
+fn order(order_id: &str, day: u8, updated: u8, refunds: &[String]) -> String {
+    format!(
+        r#"{{"order_id":"{order_id}","created_at":"2026-01-0{day}T12:00:00Z","updated_at":"2026-03-0{updated}","currency":"EUR","items":[{{"id":1,"sku":"x","price":10}},{{"id":2,"sku":"y","price":10}}],"refunds":[{}]}}"#,
+        refunds.join(",")
+    )
+}
+
+/// A refund on a day of February, without lines.
+fn refund(id: &str, day: u8, amount: &str) -> String {
+    format!(r#"{{"id":"{id}","at":"2026-02-0{day}T10:00:00Z","amount":"{amount}"}}"#)
+}
+
+/// The refunds of the layer, by day.
+fn stored(work: &Workspace) -> Vec<String> {
+    if work.files("refunds").is_empty() {
+        return Vec::new();
+    }
+    work.query("SELECT dt, refund_id, order_id, sku, amount FROM fact_refund ORDER BY ALL")
+}
+
+fn times(work: &Workspace, folder: &str) -> BTreeMap<String, SystemTime> {
+    let names = work.files(folder).into_keys();
+    names.map(|name| (name.clone(), work.path("output").join(name).metadata().unwrap().modified().unwrap())).collect()
+}
+
+fn check<'s>(summary: &'s Value, name: &str) -> Option<&'s Value> {
+    summary["checks"].as_array().unwrap().iter().find(|check| check["name"] == name)
+}
+
+#[test]
+fn refunds_lie_on_their_own_days_with_the_skus_of_the_lines_that_they_name() {
+    let work = work("");
+    let lines = r#"{"id":"r2","at":"2026-02-03T23:30:00-05:00","amount":"12.50","lines":[{"line":2,"n":1,"sum":"6"},{"line":2,"n":1,"sum":4},{"line":9,"sum":1}]}"#;
+    let failed = r#"{"id":"r9","at":"2026-02-03","amount":9,"state":"failed"}"#;
+    let orders = [
+        order("B", 1, 1, &[lines.to_owned(), refund("r1", 3, "3.00"), failed.to_owned()]),
+        order("A", 2, 1, &[refund("r3", 3, "0.10")]),
+        order("C", 2, 1, &[]),
+    ];
+    let summary = work.load(&orders, &[]).published();
+    let header = "refund_id,order_id,sku,quantity,amount,currency,created_at\n";
+    let third = "r1,B,,,3.0000,EUR,2026-02-03 10:00:00\nr3,A,,,0.1000,EUR,2026-02-03 10:00:00\n";
+    assert_eq!(work.read("output/refunds/dt=2026-02-03/part-00000.csv"), format!("{header}{third}"));
+    // The line that the order does not have, and what is in no line, are one row without a sku.
+    let fourth = "r2,B,,,2.5000,EUR,2026-02-04 04:30:00\nr2,B,y,2.0000,10.0000,EUR,2026-02-04 04:30:00\n";
+    assert_eq!(work.read("output/refunds/dt=2026-02-04/part-00000.csv"), format!("{header}{fourth}"));
+    assert_eq!(work.files("curated").len(), 2);
+    let counts = ["refunds_read", "refunds_dropped", "refunds_skipped", "values_unreadable"].map(|key| summary[key].as_u64().unwrap());
+    assert_eq!(counts, [3, 0, 1, 1]);
+    assert_eq!(summary["refunds_changed"], json!(["2026-02-03", "2026-02-04"]));
+    assert_eq!(check(&summary, "refund_key_unique").unwrap()["passed"], true);
+    // What the source gives back, order by order.
+    let sums = "SELECT order_id, sum(amount) FROM fact_refund GROUP BY order_id ORDER BY order_id";
+    assert_eq!(work.query(sums), ["A|0.1000", "B|15.5000"]);
+    // The same again touches nothing.
+    let before = (times(&work, "refunds"), times(&work, "curated"));
+    let again = work.load(&orders, &[]).unchanged();
+    assert_eq!((&again["refunds_changed"], again["refunds_read"].as_u64()), (&json!([]), Some(3)));
+    assert_eq!((times(&work, "refunds"), times(&work, "curated")), before);
+    assert_eq!(work.etl(&["check"]).code, 0);
+}
+
+#[test]
+fn without_refunds_in_the_profile_there_is_no_such_fact() {
+    let work = Workspace::new();
+    let summary = work.load(&[order("A", 1, 1, &[refund("r1", 3, "3")])], &[]).published();
+    assert!(!work.path("output/refunds").exists());
+    assert_eq!((check(&summary, "refund_key_unique"), &summary["refunds_read"]), (None, &json!(0)));
+    let record = work.files("state/commits").into_values().next().unwrap();
+    assert!(!String::from_utf8(record).unwrap().contains("refund_segments"));
+}
+
+#[test]
+fn a_new_refund_changes_its_own_day_alone() {
+    let work = work("");
+    let first = [order("A", 1, 1, &[refund("r1", 3, "3")]), order("B", 1, 1, &[refund("r2", 3, "2")])];
+    work.load(&first, &[]).published();
+    let before = (times(&work, "refunds"), work.read("output/refunds/dt=2026-02-03/part-00000.csv"));
+    // Nothing of the order changes but that.
+    let summary = work.load(&[order("A", 1, 1, &[refund("r1", 3, "3"), refund("r3", 5, "1.50")])], &[]).published();
+    assert_eq!((&summary["refunds_changed"], &summary["partitions_written"]), (&json!(["2026-02-05"]), &json!([])));
+    assert_eq!(check(&summary, "refund_key_unique").unwrap()["passed"], true);
+    assert_eq!(stored(&work), ["2026-02-03|r1|A|NULL|3.0000", "2026-02-03|r2|B|NULL|2.0000", "2026-02-05|r3|A|NULL|1.5000"]);
+    let third = "refunds/dt=2026-02-03/part-00000.csv";
+    assert_eq!((times(&work, "refunds")[third], work.read("output/refunds/dt=2026-02-03/part-00000.csv")), (before.0[third], before.1));
+}
+
+#[test]
+fn a_refund_that_the_source_no_longer_lists_goes_and_one_may_move() {
+    let work = work("");
+    work.load(&[order("A", 1, 1, &[refund("r1", 3, "3"), refund("r2", 4, "2")]), order("B", 1, 1, &[refund("r3", 4, "1")])], &[])
+        .published();
+    // Of r1 nothing is left, and r2 was made on another day.
+    let summary = work.load(&[order("A", 1, 2, &[refund("r2", 6, "2")])], &[]).published();
+    assert_eq!(summary["refunds_changed"], json!(["2026-02-03", "2026-02-04", "2026-02-06"]));
+    assert_eq!(stored(&work), ["2026-02-04|r3|B|NULL|1.0000", "2026-02-06|r2|A|NULL|2.0000"]);
+    assert!(!work.path("output/refunds/dt=2026-02-03").exists());
+    // An older version changes nothing.
+    work.load(&[order("A", 1, 1, &[refund("r1", 3, "3")])], &[]).unchanged();
+    // Within a run, the newest version counts.
+    work.load(&[order("A", 1, 4, &[refund("r4", 7, "4")]), order("A", 1, 3, &[refund("r5", 7, "5")])], &[]).published();
+    assert_eq!(stored(&work), ["2026-02-04|r3|B|NULL|1.0000", "2026-02-07|r4|A|NULL|4.0000"]);
+    assert_eq!(work.etl(&["check"]).code, 0);
+}
+
+#[test]
+fn an_order_that_moves_takes_its_refunds_along_by_name_and_not_by_day() {
+    for settings in ["", "merge = \"order\""] {
+        let work = work(settings);
+        work.load(&[order("A", 1, 1, &[refund("r1", 3, "3")]), order("B", 1, 1, &[refund("r2", 3, "2")])], &[]).published();
+        let before = times(&work, "refunds");
+        let summary = work.load(&[order("A", 2, 2, &[refund("r1", 3, "3")])], &[]).published();
+        assert_eq!((&summary["refunds_changed"], &summary["rows_moved"]), (&json!([]), &json!(2)), "{settings}");
+        assert_eq!(times(&work, "refunds"), before, "{settings}");
+        // From its new day on, it still knows which refunds are its own.
+        let summary = work.load(&[order("A", 2, 3, &[])], &[]).published();
+        assert_eq!(summary["refunds_changed"], json!(["2026-02-03"]), "{settings}");
+        assert_eq!(stored(&work), ["2026-02-03|r2|B|NULL|2.0000"], "{settings}");
+        assert_eq!(work.etl(&["check"]).code, 0, "{settings}");
+    }
+}
+
+#[test]
+fn an_order_without_rows_has_no_refunds() {
+    let work = work("merge = \"order\"");
+    work.load(&[order("A", 1, 1, &[refund("r1", 3, "3")]), order("B", 1, 1, &[refund("r2", 3, "2")])], &[]).published();
+    let emptied = r#"{"order_id":"A","created_at":"2026-01-01T12:00:00Z","updated_at":"2026-03-02","items":[]}"#;
+    let summary = work.load(&[emptied.to_owned()], &[]).published();
+    assert_eq!((stored(&work), &summary["refunds_changed"]), (vec!["2026-02-03|r2|B|NULL|2.0000".to_owned()], &json!(["2026-02-03"])));
+    assert_eq!(work.etl(&["undo", summary["run_id"].as_str().unwrap()]).code, 0);
+    assert_eq!(stored(&work).len(), 2);
+    // The source no longer has the order: its refund goes with its rows.
+    let kept = [order("B", 1, 1, &[refund("r2", 3, "2")])];
+    let summary = work.load(&kept, &["--delete-missing", "--delete-limit", "100%"]).published();
+    assert_eq!((&summary["orders_deleted"], stored(&work)), (&json!(1), vec!["2026-02-03|r2|B|NULL|2.0000".to_owned()]));
+    assert_eq!(work.etl(&["check"]).code, 0);
+}
+
+#[test]
+fn a_malformed_refund_is_counted_and_said_and_its_order_is_loaded() {
+    let work = work("");
+    let malformed = [r#"{"id":"m1","amount":1}"#, r#"{"at":"2026-02-03","amount":1}"#, r#"{"id":"m3","at":"2026-02-03"}"#, "7"];
+    let refunds: Vec<_> = malformed.map(str::to_owned).into_iter().chain([refund("r1", 3, "3")]).collect();
+    let ended = work.load(&[order("A", 1, 1, &refunds)], &["--log-format", "text"]);
+    let summary = ended.published();
+    assert_eq!((&summary["refunds_read"], &summary["refunds_dropped"], &summary["rows_inserted"]), (&json!(5), &json!(4), &json!(2)));
+    assert!(ended.stderr.contains("refunds were dropped"), "{}", ended.stderr);
+    assert_eq!(stored(&work), ["2026-02-03|r1|A|NULL|3.0000"]);
+    // Something else in place of the list lists nothing, and is counted.
+    let summary = work.load(&[order("B", 1, 1, &[]).replace(r#""refunds":[]"#, r#""refunds":{"id":"r2"}"#)], &[]).published();
+    assert_eq!((&summary["values_unreadable"], &summary["refunds_read"]), (&json!(1), &json!(0)));
+}
+
+#[test]
+fn an_undo_brings_refunds_back_and_later_runs_still_find_them() {
+    let work = work("");
+    work.load(&[order("A", 1, 1, &[refund("r1", 3, "3")])], &[]).published();
+    let run = work.load(&[order("A", 1, 2, &[refund("r2", 4, "2")])], &[]).published();
+    let run_id = run["run_id"].as_str().unwrap();
+    let changed = work.etl(&["diff", run_id]);
+    assert_eq!(changed.summary()["refunds"], json!(["2026-02-03", "2026-02-04"]), "{}", changed.stdout);
+    let undone = work.etl(&["undo", run_id]);
+    assert_eq!((undone.code, &undone.summary()["refunds"]), (0, &json!(["2026-02-03", "2026-02-04"])), "{}", undone.stderr);
+    assert_eq!(stored(&work), ["2026-02-03|r1|A|NULL|3.0000"]);
+    work.load(&[order("A", 1, 3, &[])], &[]).published();
+    assert_eq!(stored(&work), [""; 0]);
+    assert_eq!(work.etl(&["check"]).code, 0);
+}
+
+#[test]
+fn a_run_is_not_undone_beneath_later_refunds_of_its_orders() {
+    let work = work("");
+    work.load(&[order("A", 1, 1, &[])], &[]).published();
+    let of_b = work.load(&[order("B", 1, 1, &[])], &[]).published();
+    let refunded = work.load(&[order("B", 1, 1, &[refund("r1", 3, "3")])], &[]).published();
+    let other = work.load(&[order("A", 1, 1, &[refund("r2", 3, "2")])], &[]).published();
+    let undo = |run: &Value| work.etl(&["undo", run["run_id"].as_str().unwrap()]);
+    let refused = undo(&of_b);
+    assert!(refused.code == 2 && refused.stderr.contains(refunded["run_id"].as_str().unwrap()), "{}: {}", refused.code, refused.stderr);
+    assert_eq!(stored(&work).len(), 2);
+    // The latest first, as with any run.
+    for run in [&other, &refunded, &of_b] {
+        assert_eq!(undo(run).code, 0);
+    }
+    assert_eq!((stored(&work), work.query("SELECT DISTINCT order_id FROM fact_order")), (Vec::new(), vec!["A".to_owned()]));
+}
+
+/// A check that takes some seconds and finds nothing.
+const SLOW: &str =
+    "SELECT n FROM (SELECT count(*) AS n FROM range(9000) a(i), range(20000) b(j) WHERE (a.i * 7 + b.j) % 1000003 = 17) WHERE n < 0";
+
+/// Loads `slow`, and `quick` while the slow run is at work: each an order and the day of its window. Returns what the slow run says.
+fn merged_again(work: &Workspace, slow: (&str, u8), quick: (&str, u8)) -> Value {
+    work.write("slow/slow.sql", SLOW);
+    work.write("none/none.sql", "SELECT 1 WHERE false");
+    work.write("slow.ndjson", slow.0);
+    work.write("quick.ndjson", quick.0);
+    let window = |day: u8| [format!("--since=2026-01-0{day}"), format!("--until=2026-01-0{}", day + 1)];
+    let ([slow_since, slow_until], [quick_since, quick_until]) = (window(slow.1), window(quick.1));
+    let running = work.start(&["run", "--orders", "slow.ndjson", "--checks", "slow", &slow_since, &slow_until]);
+    thread::sleep(Duration::from_millis(700));
+    work.etl(&["run", "--orders", "quick.ndjson", "--checks", "none", &quick_since, &quick_until]).published();
+    ended(running.wait_with_output().unwrap()).summary()
+}
+
+#[test]
+fn two_runs_at_once_bring_refunds_of_the_same_day() {
+    let work = work("");
+    work.load(&[order("OTHER", 9, 1, &[refund("r0", 3, "1")])], &[]).published();
+    let (slow, quick) = (order("A", 1, 1, &[refund("r1", 3, "3")]), order("B", 5, 1, &[refund("r2", 3, "2")]));
+    let summary = merged_again(&work, (slow.as_str(), 1), (quick.as_str(), 5));
+    assert_eq!((&summary["status"], &summary["refunds_changed"]), (&json!("published"), &json!(["2026-02-03"])));
+    assert_eq!(stored(&work), ["2026-02-03|r0|OTHER|NULL|1.0000", "2026-02-03|r1|A|NULL|3.0000", "2026-02-03|r2|B|NULL|2.0000"]);
+    assert_eq!(work.etl(&["check"]).code, 0);
+    // Each is found again.
+    work.load(&[order("A", 1, 2, &[]), order("B", 5, 2, &[])], &[]).published();
+    assert_eq!(stored(&work), ["2026-02-03|r0|OTHER|NULL|1.0000"]);
+}
+
+#[test]
+fn a_run_that_was_superseded_while_it_was_at_work_leaves_none_of_its_refunds() {
+    let work = work("");
+    work.load(&[order("OTHER", 9, 1, &[])], &[]).published();
+    let (slow, quick) = (order("A", 1, 1, &[refund("old", 5, "3")]), order("A", 5, 2, &[refund("new", 6, "2")]));
+    let summary = merged_again(&work, (slow.as_str(), 1), (quick.as_str(), 5));
+    assert_eq!((&summary["status"], &summary["rows_superseded"]), (&json!("unchanged"), &json!(2)), "the premise: it has merged again");
+    assert_eq!(stored(&work), ["2026-02-06|new|A|NULL|2.0000"]);
+    assert!(!work.path("output/refunds/dt=2026-02-05").exists());
+    assert_eq!(work.etl(&["check"]).code, 0);
+}
+
+#[test]
+fn what_somebody_changes_or_loses_by_hand_is_found() {
+    let work = work("");
+    work.load(&[order("A", 1, 1, &[refund("r1", 3, "3")]), order("B", 1, 1, &[refund("r2", 4, "2")])], &[]).published();
+    // The state is gone: refunds and their index are made again of the files.
+    std::fs::remove_dir_all(work.path("output/state")).unwrap();
+    work.load(&[order("C", 1, 1, &[])], &[]).published();
+    assert_eq!(stored(&work), ["2026-02-03|r1|A|NULL|3.0000", "2026-02-04|r2|B|NULL|2.0000"]);
+    work.load(&[order("A", 1, 2, &[])], &[]).published();
+    assert_eq!(stored(&work), ["2026-02-04|r2|B|NULL|2.0000"]);
+    // A valid edit counts, also where it names another order.
+    let file = "output/refunds/dt=2026-02-04/part-00000.csv";
+    let content = work.read(file);
+    work.write(file, content.replace("r2,B", "r2,C"));
+    let ended = work.load(&[order("C", 1, 2, &[refund("r3", 4, "1")])], &["--log-format", "text"]);
+    ended.published();
+    assert!(ended.stderr.contains("refunds of the day are not as they were published"), "{}", ended.stderr);
+    assert_eq!(stored(&work), ["2026-02-04|r3|C|NULL|1.0000"]);
+    // A refund of an order that the layer does not have is reported, and one that stands twice is an error.
+    let row = "r9,NOBODY,,,1.0000,EUR,2026-02-04 10:00:00\n";
+    let good = work.read(file);
+    work.write(file, format!("{good}{row}"));
+    let checked = work.etl(&["check"]);
+    assert_eq!(checked.code, 0, "{}", checked.stdout);
+    let found = checked.summary();
+    let found = check(&found, "refund_order_exists").unwrap();
+    assert_eq!((&found["severity"], &found["violations"], &found["sample"][0]["order_id"]), (&json!("warn"), &json!(1), &json!("NOBODY")));
+    work.write(file, format!("{good}{row}{row}"));
+    let checked = work.etl(&["check"]);
+    assert_eq!((checked.code, &check(&checked.summary(), "refund_key_unique").unwrap()["violations"]), (4, &json!(1)));
+    // A damaged file is never overwritten.
+    work.write(file, good.replace("1.0000", "one"));
+    let ended = work.load(&[order("D", 1, 1, &[])], &[]);
+    assert!(ended.code == 5 && ended.stderr.contains("refunds/dt=2026-02-04/part-00000.csv, line 2"), "{}", ended.stderr);
+    std::fs::remove_file(work.path(file)).unwrap();
+    work.load(&[order("C", 1, 2, &[refund("r3", 4, "1")])], &[]).published();
+    assert_eq!(stored(&work), ["2026-02-04|r3|C|NULL|1.0000"]);
+    // What does not belong there is named.
+    work.write("output/refunds/dt=2026-02-04/copy.csv", "x");
+    let checked = work.etl(&["check"]);
+    assert_eq!(checked.code, 4);
+    assert_eq!(check(&checked.summary(), "partition_files").unwrap()["sample"], json!([{"path": "refunds/dt=2026-02-04/copy.csv"}]));
+}
+
+#[test]
+fn a_newer_version_of_a_source_without_refunds_takes_them_away_and_says_so() {
+    let work = work("");
+    work.load(&[order("A", 1, 1, &[refund("r1", 3, "3")]), order("B", 1, 1, &[refund("r2", 3, "2")])], &[]).published();
+    std::fs::remove_file(work.path("etl.toml")).unwrap();
+    let ended = work.load(&[order("A", 1, 2, &[refund("r1", 3, "3")])], &["--log-format", "text"]);
+    ended.published();
+    assert!(ended.stderr.contains("maps no refunds"), "{}", ended.stderr);
+    assert_eq!(stored(&work), ["2026-02-03|r2|B|NULL|2.0000"]);
+}
+
+#[test]
+fn a_check_of_ones_own_sees_the_refunds() {
+    let work = work("");
+    work.write(
+        "checks/large.sql",
+        "-- severity: warn\nSELECT changed.refund_id, layer.dt FROM fact_refund_changed AS changed JOIN fact_refund AS layer USING (refund_id) WHERE changed.amount > 20",
+    );
+    work.load(&[order("A", 1, 1, &[refund("r1", 3, "21")])], &[]).published();
+    let summary = work.load(&[order("B", 2, 1, &[refund("r2", 4, "22")])], &[]).published();
+    assert_eq!(check(&summary, "large").unwrap()["sample"], json!([{"refund_id": "r2", "dt": "2026-02-04"}]));
+}
+
+#[test]
+fn an_engine_reads_refunds_and_totals_where_the_layer_has_them() {
+    let work = work("");
+    work.load(&[order("A", 1, 1, &[])], &[]).published();
+    assert!(!work.etl(&["ddl", "duckdb"]).stdout.contains("fact_refund"));
+    work.load(&[order("A", 1, 1, &[refund("r1", 3, "3"), refund("r2", 4, "2")])], &[]).published();
+    let sql = work.etl(&["ddl", "duckdb"]).stdout;
+    assert!(!sql.contains("fact_order_total"), "{sql}");
+    let duckdb = duckdb::Connection::open_in_memory().unwrap();
+    duckdb.execute_batch(&sql).unwrap();
+    let read: String = duckdb
+        .query_row("SELECT string_agg(concat_ws('|', dt, refund_id, amount), ' ' ORDER BY dt) FROM fact_refund", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(read, "2026-02-03|r1|3.0000 2026-02-04|r2|2.0000");
+}
+
+#[test]
+fn refunds_are_csv_beside_facts_of_any_format_and_a_rewrite_leaves_them() {
+    let work = work("");
+    let orders = [order("A", 1, 1, &[refund("r1", 3, "3")])];
+    work.load(&orders, &["--file-format", "parquet"]).published();
+    let refunds = work.read("output/refunds/dt=2026-02-03/part-00000.csv");
+    assert_eq!(work.etl(&["rewrite", "--file-format", "csv"]).code, 0);
+    assert_eq!(work.read("output/refunds/dt=2026-02-03/part-00000.csv"), refunds);
+    work.load(&orders, &[]).unchanged();
+    work.load(&[order("A", 1, 2, &[])], &[]).published();
+    assert_eq!(stored(&work), [""; 0]);
+}
