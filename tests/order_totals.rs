@@ -253,3 +253,22 @@ fn totals_are_csv_beside_facts_of_any_format_and_a_rewrite_leaves_them() {
     work.load(&[version("B", 1, 1, &["x"])], &[]).published();
     assert_eq!(work.query(TOTALS), ["2026-01-01|A|10.0000|10.0000|NULL", "2026-01-01|B|10.0000|10.0000|NULL"]);
 }
+
+#[test]
+fn a_marked_order_is_marked_in_its_total_too_and_a_check_without_a_log_knows_the_totals() {
+    let work = work("");
+    let lines: Vec<_> = ["A", "B"].map(|id| order(id, 1, &["x"], r#","total":10"#)).into();
+    work.load(&lines, &[]).published();
+    let mark = ["--delete-missing", "mark", "--delete-limit", "100%"];
+    work.load(&lines[1..], &mark).published();
+    let status = "SELECT order_id, status FROM fact_order_total ORDER BY 1";
+    assert_eq!(work.query(status), ["A|deleted", "B|paid"]);
+    work.load(&lines[1..], &mark).unchanged();
+    work.load(&lines, &[]).published();
+    assert_eq!(work.query(status), ["A|paid", "B|paid"]);
+    std::fs::remove_dir_all(work.path("output/state")).unwrap();
+    let ended = work.etl(&["check"]);
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    work.write("output/order_totals/dt=2026-01-01/other.csv", "x");
+    assert_eq!(work.etl(&["check"]).code, 4);
+}

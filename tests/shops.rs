@@ -382,3 +382,32 @@ fn shops_that_would_meet_are_refused() {
     }
     assert!(!work.path("output").exists());
 }
+
+#[test]
+fn what_the_ids_of_a_loaded_shop_are_made_of_may_not_change() {
+    let loaded = || {
+        let work = Workspace::new();
+        two_files(&work, "", &sales(&PRICES_DE), &sales(&PRICES_US));
+        result(&work.etl(&["run"]), 0, "published");
+        work
+    };
+    let refused = |work: &Workspace, words: &str| {
+        let before = work.layer();
+        let ended = work.etl(&["run", "--log-format", "text"]);
+        assert!(ended.code == 2 && ended.stderr.contains(words), "{}: {}", ended.code, ended.stderr);
+        assert_eq!(work.layer(), before);
+    };
+    let work = loaded();
+    let config = work.read("etl.toml");
+    work.write("etl.toml", config.replace("name = \"de\"", "name = \"germany\""));
+    refused(&work, "shop `germany` reads what shop `de` has loaded");
+    work.write("etl.toml", config.replace("name = \"de\"", "name = \"de\"\nown_skus = true"));
+    refused(&work, "the layer has skus of shop `de` without its name");
+    // Another shop beside them, and the same once more, are none of these.
+    work.write("new.ndjson", sales(&PRICES_DE).join("\n"));
+    work.write("etl.toml", format!("{config}\n[[shops]]\nname = \"fr\"\norders = \"new.ndjson\"\nown_skus = true\n"));
+    result(&work.etl(&["run"]), 0, "published");
+    result(&work.etl(&["run"]), 0, "unchanged");
+    work.write("etl.toml", format!("{config}\n[[shops]]\nname = \"fr\"\norders = \"new.ndjson\"\n"));
+    refused(&work, "the layer has skus of shop `fr` with its name");
+}

@@ -255,3 +255,31 @@ fn a_dry_run_of_an_undo_or_a_vacuum_tells_what_it_would_do_and_changes_nothing()
     assert_eq!((&removed["objects"], &removed["bytes"]), (&counted["objects"], &counted["bytes"]));
     assert!(removed["objects"].as_u64() > Some(0), "the first version of A is past its time: {removed}");
 }
+
+#[test]
+fn an_undo_of_a_rewrite_takes_its_columns_back() {
+    for rewritten in
+        ["fact.quantity = \"decimal\"\n", "[[fact.columns]]\nname = \"channel\"\npath = \"c\"\n", "fact.time_zone = \"Europe/Berlin\"\n"]
+    {
+        let work = Workspace::new();
+        let lines = [order("A", "2026-01-01", ""), order("B", "2026-01-02", "")];
+        work.load(&lines, &[]).published();
+        let before = work.files("curated");
+        work.write("etl.toml", rewritten);
+        let done = work.etl(&["rewrite"]);
+        assert_eq!(done.code, 0, "{rewritten}: {}", done.stderr);
+        assert_ne!(work.files("curated"), before, "{rewritten}");
+        let run_id = done.summary()["run_id"].as_str().unwrap().to_owned();
+        let undone = work.etl(&["undo", &run_id]);
+        assert_eq!(undone.code, 0, "{rewritten}: {}", undone.stderr);
+        assert_eq!(work.files("curated"), before, "{rewritten}");
+        work.write("etl.toml", "");
+        work.load(&lines, &[]).unchanged();
+        // Partitions that were put since have the new columns: both can't stand side by side.
+        work.write("etl.toml", rewritten);
+        let done = work.etl(&["rewrite"]);
+        let run_id = done.summary()["run_id"].as_str().unwrap().to_owned();
+        work.load(&[order("C", "2026-01-03", "")], &[]).published();
+        assert_eq!(work.etl(&["undo", &run_id]).code, 2, "{rewritten}");
+    }
+}

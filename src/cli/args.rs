@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use crate::{
     model::{Dt, RunId},
-    settings::{Flags, Form, Setting, When, setting},
+    settings::{Flags, Form, Setting, setting},
     warehouse::ddl::Engine,
 };
 
@@ -362,16 +362,10 @@ pub(super) struct RebuildArgs {
     pub(super) from: RebuildFrom,
     #[command(flatten)]
     pub(super) settings: SettingArgs<RebuildSettings>,
-    /// Start of the window of orders: 2026-01-31, RFC 3339, 7d or 36h ago [default: open]
-    #[arg(long, value_name = "WHEN")]
-    pub(super) since: Option<When>,
-    /// End of the window, exclusive [default: open]
-    #[arg(long, value_name = "WHEN")]
-    pub(super) until: Option<When>,
     /// The shop of etl.toml whose records are mapped again; needed where it has several
     #[arg(long = "shop", value_name = "NAME")]
     pub(super) shops: Vec<String>,
-    /// Records of before a run that kept none, too: only if the source has updated_at
+    /// Records of before a run that kept none, deleted orders, or is of another source, too
     #[arg(long)]
     pub(super) across_gaps: bool,
     /// With --dry-run: what the rebuild would change, row by row

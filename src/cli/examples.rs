@@ -82,7 +82,7 @@ const ALL: &[Examples] = &[
     ),
     examples(
         "rebuild",
-        &["etl rebuild --from raw --dry-run --diff", "etl rebuild --from raw --since 2026-01-01"],
+        &["etl rebuild --from raw --dry-run --diff", "etl rebuild --from raw"],
         "docs/operations.md#rebuild-from-kept-records",
     ),
     examples(

@@ -8,7 +8,7 @@ use indicatif::{HumanBytes, HumanCount};
 use crate::{
     check::CheckResult,
     model::{Dt, UtcMicros, noun_of},
-    report::{CommandName, RebuiltFrom, Status, Summary, money_texts},
+    report::{CommandName, RebuildGap, RebuiltFrom, Status, Summary, money_texts},
     settings::Settings,
     source::{Completeness, CompletenessStatus, Evidence},
     store::places,
@@ -166,8 +166,8 @@ fn read(out: &mut String, summary: &Summary, settings: &Settings) {
 /// What a rebuild was made of, and what it did not reach.
 fn rebuilt(out: &mut String, from: &RebuiltFrom) {
     row(out, "rebuilt", &format!("from the kept records of {}", counted(from.runs, "run")));
-    let run_without_raw = from.run_without_raw.as_deref().unwrap_or_default();
-    let before_gap = format!("kept records of before run {run_without_raw}, which kept none: --across-gaps takes them, too");
+    let (run, did) = (from.gap_run.as_deref().unwrap_or_default(), from.gap.map_or("", RebuildGap::shown));
+    let before_gap = format!("kept records of before run {run}, {did}: --across-gaps takes them, too");
     let parts = [
         (from.runs_undone, "undone since"),
         (from.runs_before_gap, before_gap.as_str()),

@@ -4,7 +4,7 @@
 //! What an amount means is the profile's.
 
 use super::{
-    MergedOrders, MergedSide, StagedSide, StoredSide,
+    DELETED_STATUS, MergedOrders, MergedSide, StagedSide, StoredSide,
     csv::write_text,
     side_fact::{SideCells, SideRow},
     staged_rows::{self, Reader, write_signed},
@@ -96,7 +96,12 @@ impl MergedOrders<'_> {
         let stays = |total: &&OrderTotal| self.winner(&total.order_id).is_none();
         let wins = |staged: &StagedSide<OrderTotal>| self.winner(&staged.row.order_id) == Some(staged.seq);
         let incoming: Vec<_> = staged.into_iter().filter(wins).map(|staged| staged.row).collect();
-        let mut rows: Vec<&OrderTotal> = stored.iter().flat_map(|stored| &stored.rows).filter(stays).chain(&incoming).collect();
+        let marked = |total: &OrderTotal| match self.is_marked(&total.order_id) {
+            true => OrderTotal { status: Some(DELETED_STATUS.to_owned()), ..total.clone() },
+            false => total.clone(),
+        };
+        let kept: Vec<_> = stored.iter().flat_map(|stored| &stored.rows).filter(stays).map(marked).collect();
+        let mut rows: Vec<&OrderTotal> = kept.iter().chain(&incoming).collect();
         rows.retain(|total| self.has(&total.order_id));
         rows.sort_unstable_by_key(|total| (total.created_at, total.order_id.as_str()));
         MergedSide::of(&rows, stored)

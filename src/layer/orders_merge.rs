@@ -5,8 +5,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use polars::prelude::DataFrame;
 
-use super::{BestVersions, LayerError, MergedContent, StoredPartition, csv::order_hashes, moves::OrderVersions};
-use crate::model::{FactRows, OrderHash, SEQ, order_hash};
+use super::{BestVersions, Deletions, LayerError, MergedContent, StoredPartition, csv::order_hashes, moves::OrderVersions};
+use crate::{
+    model::{FactRows, OrderHash, SEQ, order_hash},
+    settings::DeletionMode,
+};
 
 /// The orders of one partition, around the merge of its facts: it begins before that, with the rows that the facts are merged of, and
 /// ends after it.
@@ -65,7 +68,7 @@ impl OrdersMerge {
             MergedContent::Replaced(csv) => order_hashes(csv),
             MergedContent::Removed => HashSet::new(),
         };
-        MergedOrders { versions, remaining, stored_with_refunds, best_versions }
+        MergedOrders { versions, remaining, stored_with_refunds, best_versions, deletions: None }
     }
 }
 
@@ -78,9 +81,22 @@ pub struct MergedOrders<'b> {
     /// The orders with refunds that had rows here before.
     pub(super) stored_with_refunds: BTreeSet<String>,
     best_versions: &'b BestVersions,
+    /// The orders that the source no longer has.
+    deletions: Option<&'b Deletions>,
 }
 
-impl MergedOrders<'_> {
+impl<'b> MergedOrders<'b> {
+    /// The same, where the run deletes or marks orders.
+    #[must_use]
+    pub fn with_deletions(self, deletions: Option<&'b Deletions>) -> MergedOrders<'b> {
+        MergedOrders { deletions, ..self }
+    }
+
+    /// Whether an order stays, marked as deleted.
+    pub(super) fn is_marked(&self, order_id: &str) -> bool {
+        self.deletions.and_then(|deletions| deletions.of(order_id)) == Some(DeletionMode::Mark)
+    }
+
     /// The number of the record whose version of an order replaces the stored one, wherever it lies; `None` if none does.
     pub(super) fn winner(&self, order_id: &str) -> Option<u64> {
         let everywhere = if self.best_versions.concern(order_id) { self.best_versions.of_order(order_id) } else { None };

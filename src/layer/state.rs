@@ -2,7 +2,10 @@
 //!
 //! Stands in every record of the log, so that one read opens the layer. Reads no partition.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -111,6 +114,9 @@ pub struct LayerState {
     /// Whether runs have loaded totals of which prices are quotients.
     #[serde(default)]
     pub has_quotients: bool,
+    /// The shops whose skus carry their names (`own_skus`).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub own_skus: BTreeSet<String>,
     /// Whether the lines of an order add up to its total, as the last run has it that brought totals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconciliation: Option<Reconciliation>,

@@ -44,7 +44,7 @@ const STRUCTURAL: [&str; 35] = [
     "first_run_id",
     "replay_of",
     "undoes",
-    "run_without_raw",
+    "gap_run",
     "status",
     "kind",
     "command",

@@ -19,4 +19,6 @@ pub use history::{latest_runs, latest_successes, recorded_runs, write_report};
 pub use metrics::{Metric, Series, Unit, Value, embedded_metrics, metrics, open_metrics};
 pub use quarantined::{Quarantined, Sample, quarantined};
 pub use retention::{CurrentRun, Retained, Retention, remove_older};
-pub use summary::{CommandName, DeletionCounts, RawKept, RebuiltFrom, RunCompleteness, Status, Summary, ValueCounts, money_texts};
+pub use summary::{
+    CommandName, DeletionCounts, RawKept, RebuildGap, RebuiltFrom, RunCompleteness, Status, Summary, ValueCounts, money_texts,
+};

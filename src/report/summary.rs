@@ -101,6 +101,29 @@ pub struct RawKept {
     pub records: u64,
 }
 
+/// What a run did that no kept record tells, so that what was kept before it is no longer the truth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RebuildGap {
+    /// It kept no records.
+    NoRaw,
+    /// It deleted or marked orders that its source no longer has.
+    Deletions,
+    /// It is of another source, and changed rows of the layer.
+    OtherSource,
+}
+
+impl RebuildGap {
+    /// In words, after "a run".
+    pub fn shown(self) -> &'static str {
+        match self {
+            RebuildGap::NoRaw => "which kept none",
+            RebuildGap::Deletions => "which deleted orders",
+            RebuildGap::OtherSource => "which is of another source and changed rows",
+        }
+    }
+}
+
 /// What a rebuild was made of, and what it did not reach.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(default)]
@@ -109,10 +132,12 @@ pub struct RebuiltFrom {
     pub runs: u64,
     /// Runs whose records were left out because they were undone.
     pub runs_undone: u64,
-    /// Runs whose records were left out because a later run of their source kept none.
+    /// Runs whose records were left out because a later run did what no kept record tells.
     pub runs_before_gap: u64,
-    /// The last run of the source that kept none, if runs were left out for it.
-    pub run_without_raw: Option<String>,
+    /// The last such run, if runs were left out for it.
+    pub gap_run: Option<String>,
+    /// What it did.
+    pub gap: Option<RebuildGap>,
     /// Runs whose records were left out because they are of another source or profile.
     pub runs_of_other_sources: u64,
     /// Rows of the layer that none of these records has brought again.
@@ -537,8 +562,13 @@ mod tests {
         summary.dimensions.insert("dim_user".into(), DimensionCounts { members: 4, ..DimensionCounts::default() });
         summary.stage_seconds.insert("merge".into(), 0.5);
         summary.raw = Some(RawKept { file: "raw/run_id=r/orders-00000.ndjson.zst".into(), bytes: 9, records: 7 });
-        summary.rebuilt_from =
-            Some(RebuiltFrom { runs: 2, run_without_raw: Some("q".into()), rows_not_covered: 1, ..RebuiltFrom::default() });
+        summary.rebuilt_from = Some(RebuiltFrom {
+            runs: 2,
+            gap_run: Some("q".into()),
+            gap: Some(RebuildGap::Deletions),
+            rows_not_covered: 1,
+            ..RebuiltFrom::default()
+        });
         summary.error = Some("e".into());
         summary
     }

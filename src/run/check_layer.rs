@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     check::{self, CheckError, CheckResult, CheckScript, CustomCheck, Engine, Expected, LayerView, SideView, ViewScope},
-    layer::{self, Catalog, LayerState, OpenedLayer, StoredState},
+    layer::{self, Catalog, LayerState, OpenedLayer, StateOrigin, StoredState},
     model::{DIM_PRODUCT, DIM_USER, Dt, RunId, UtcMicros, Window},
     report::{self, CheckHistory},
     settings::{Settings, When},
@@ -192,28 +192,34 @@ fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunErr
     let now = UtcMicros::now();
     let instant = |when: Option<When>| when.and_then(|when| when.instant(now));
     fetch_whole_layer(output)?;
-    let state = OpenedLayer::open(output)?.state;
+    let opened = OpenedLayer::open(output)?;
+    let state = &opened.state;
     let existing = |key: Key| Some(output.at(key)).filter(|path| path.exists());
     let partitions = layer::stored_partition_files(output)?.into_iter();
     let facts: BTreeMap<_, _> = partitions.filter_map(|(dt, key)| Some((dt, existing(key)?))).collect();
     let published = layer::published_entries(output)?.into_iter();
     let expected: BTreeMap<_, _> = published.map(|(dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue })).collect();
-    let whole_side = |fact: SideFact| {
+    let whole_side = |fact: SideFact| -> Result<SideView, RunError> {
         let mut side = SideView::default();
-        for (_, dt, _) in state.sides().filter(|(of, ..)| *of == fact) {
+        let mut days: BTreeSet<Dt> = state.sides().filter(|(of, ..)| *of == fact).map(|(_, dt, _)| dt).collect();
+        // Without a log, the files are the layer, as those of `curated/` are.
+        if opened.origin != StateOrigin::Log {
+            days.extend(output.names(fact.folder())?.iter().filter_map(|name| places::partition_of(name)));
+        }
+        for dt in days {
             match existing(fact.file(dt)) {
                 Some(path) => drop(side.files.insert(dt, path)),
                 None => tracing::warn!(file = %fact.file(dt), "the file is gone: somebody removed it"),
             }
         }
-        SideView { changed: side.files.keys().copied().collect(), ..side }
+        Ok(SideView { changed: side.files.keys().copied().collect(), ..side })
     };
     // A published partition that somebody removed has no rows, and should have some.
     let partitions: BTreeSet<Dt> = facts.keys().chain(expected.keys()).copied().collect();
     Ok(LayerView {
         changed: partitions.clone(),
-        totals: whole_side(SideFact::OrderTotals),
-        refunds: whole_side(SideFact::Refunds),
+        totals: whole_side(SideFact::OrderTotals)?,
+        refunds: whole_side(SideFact::Refunds)?,
         totals_severity: settings.reconciliation().or(state.reconciliation).unwrap_or_default().severity(),
         shared_partitions: partitions,
         facts,

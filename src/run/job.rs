@@ -26,7 +26,7 @@ use super::{
     publish::{PublishError, Publisher, RunCoverage, has_moved},
     quarantine::Quarantine,
     raw::{Gaps, RawHeader, RawInput, RawWriter},
-    replay, shape,
+    replay, shape, shops,
     staged_run::{CheckedRun, MergedRun, NewIndexEntries, StagedDimensions, StagedRun, StagingContext},
     window::{AskedWindow, gap_before},
 };
@@ -515,6 +515,7 @@ impl Job<'_> {
         let identity = ledger::identity(orders, self.settings);
         let (settings, started_at) = (self.settings, self.summary.started_at);
         let asked = AskedWindow { since: self.request.since, until: self.request.until, lookback: settings.lookback };
+        shops::verify(settings, orders, &ledger, opened)?;
         let coverage = ledger.of(&identity);
         let window = asked.resolve(coverage, started_at)?;
         (self.summary.since, self.summary.until) = (window.since, window.until);

@@ -282,7 +282,7 @@ impl Merger<'_> {
         let follows_orders = self.has_totals(dt) || !brought.is_empty() || !known.is_empty();
         let orders = if follows_orders { Some(OrdersMerge::begin(lines.as_ref(), stored.as_ref(), &has_refunds)?) } else { None };
         let merged = layer::merge_partition(dt, lines, stored, work.best_versions, self.rules, prices)?;
-        let orders = orders.map(|orders| orders.finish(work.best_versions, &merged.content));
+        let orders = orders.map(|orders| orders.finish(work.best_versions, &merged.content).with_deletions(self.rules.deletions));
         let refunds = orders.as_ref().map(|orders| orders.refund_fates(&has_refunds)).unwrap_or_default();
         let totals = match orders.filter(|_| self.has_totals(dt)) {
             Some(orders) => {

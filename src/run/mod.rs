@@ -39,6 +39,7 @@ mod replay;
 mod request_error;
 mod rewrite;
 mod shape;
+mod shops;
 mod staged_run;
 mod undo;
 mod vacuum;

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     report::CommandName,
-    settings::{Settings, SettingsError, When},
+    settings::{DeletionSettings, Settings, SettingsError},
     store::Output,
 };
 
@@ -21,10 +21,6 @@ use crate::{
 pub struct RebuildRequest<'a> {
     /// The settings.
     pub settings: &'a Settings,
-    /// The start of the window of orders; `None`: open.
-    pub since: Option<When>,
-    /// The end of the window; `None`: open.
-    pub until: Option<When>,
     /// Whether records count that were kept before a run which kept none.
     pub gaps: Gaps,
     /// How many rows of the difference to the stored layer are told; `None` if nothing is compared. For dry runs.
@@ -39,12 +35,8 @@ pub struct RebuildRequest<'a> {
 /// coverage.
 ///
 /// # Errors
-/// Nothing is kept, or the window follows earlier runs (exit 2). How the run itself ended is the outcome.
+/// Nothing is kept (exit 2). How the run itself ended is the outcome.
 pub fn rebuild(request: &RebuildRequest<'_>) -> Result<Outcome, RunError> {
-    if request.since == Some(When::Last) || request.until == Some(When::Last) {
-        let detail = "a rebuild has no window that follows earlier runs: name dates or ages, or leave --since out".to_owned();
-        return Err(SettingsError::Conflict(detail).into());
-    }
     let output = Output::open(&request.settings.output)?;
     // Of a run that was cut off, the records lie there before its report does.
     settled_layer(&output)?;
@@ -52,13 +44,14 @@ pub fn rebuild(request: &RebuildRequest<'_>) -> Result<Outcome, RunError> {
     let orders = request.settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
     RawInput::choose(&output, &ledger::identity(orders, request.settings), request.gaps)?;
     // Members are not kept by run: those that are stored are the newest.
-    let settings = Settings { users: None, products: None, ..request.settings.clone() };
+    let settings = Settings { users: None, products: None, deletions: DeletionSettings::default(), ..request.settings.clone() };
     Ok(job::execute(&Request {
         settings: &settings,
         command: CommandName::Rebuild,
         orders: OrdersFrom::Raw(request.gaps),
-        since: request.since,
-        until: request.until,
+        // With a window, an order without versions could go back to an older one: the newer one may lie outside of it.
+        since: None,
+        until: None,
         restart: None,
         diff: request.diff,
         cancel: request.cancel,

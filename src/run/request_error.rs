@@ -68,6 +68,28 @@ pub enum RequestError {
         /// The shops.
         known: String,
     },
+    /// A shop has another name than before: the ids of its orders would be others.
+    #[error(
+        "shop `{name}` reads what shop `{before}` has loaded, and etl.toml no longer names that one: under a new name, its orders would be loaded a second time. Call it `{before}` again, or load into a new output"
+    )]
+    RenamedShop {
+        /// Its name.
+        name: String,
+        /// Its name before.
+        before: String,
+    },
+    /// The skus of a shop would be others than before.
+    #[error(
+        "the layer has skus of shop `{shop}` {}, and etl.toml says `own_skus = {}`: its lines would be loaded a second time. Take that back, or load into a new output",
+        if *own_skus { "without its name" } else { "with its name" },
+        own_skus
+    )]
+    OwnSkus {
+        /// The shop.
+        shop: String,
+        /// What the settings say.
+        own_skus: bool,
+    },
     /// No records are kept, or none of those counts.
     #[error(
         "{output}: no kept records can be mapped again{detail}. Runs keep their records with --keep-raw, or `keep_raw = true` in etl.toml"

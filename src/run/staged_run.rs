@@ -20,7 +20,7 @@ use crate::{
     layer::{Catalog, LayerState, MergedContent, MergedPartition, PartitionEntry, PriceBook, SideEntry},
     model::{CurrencyTotals, Dt, FileFormat, LONGEST_TEXT, Window, add_totals},
     report::Summary,
-    settings::{CheckScope, OnCheckFailure, Settings},
+    settings::{CheckScope, OnCheckFailure, Settings, Skus},
     store::{
         self, Key, Output, Read, Staging, Tag,
         places::{self, SideFact},
@@ -204,7 +204,8 @@ impl<'a> RunStager<'a> {
         let time_zone = schema.time_zone().map(|zone| zone.name().to_owned());
         let (quantity, ids) = (schema.quantity(), schema.ids());
         let reconciliation = settings.reconciliation().or(catalog.state.reconciliation);
-        let next = LayerState { columns, quantity, ids, time_zone, has_quotients, reconciliation, ..catalog.state.clone() };
+        let mut next = LayerState { columns, quantity, ids, time_zone, has_quotients, reconciliation, ..catalog.state.clone() };
+        next.own_skus.extend(settings.shop.iter().filter(|shop| shop.skus == Skus::OfShop).map(|shop| shop.name.clone()));
         let (reads, changes, changed_sides) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         RunStager { context, format, staging, catalog, next, reads, view, changes, changed_sides, dimensions_changed: false }
     }

@@ -18,7 +18,7 @@ use crate::{
     cancel::Cancel,
     join,
     layer::{LayerState, PartitionEntry, SideEntry, StoredSide},
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, Refund, RunId, UtcMicros},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, LayerIds, QuantityType, Refund, RunId, UtcMicros},
     report::{CommandName, Summary},
     settings::Settings,
     store::{
@@ -63,6 +63,7 @@ pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone
     let run = versions::committed_run(&output, run_id)?;
     let later = versions::commits_after(&output, run.commit.number)?;
     refuse_later(&run, &later, &layer.state)?;
+    refuse_other_columns(&run, &later)?;
     refuse_doubles(&output, &run, &later, &layer.state)?;
     refuse_later_refunds(&output, &run, &later, &layer.state)?;
     let mut undo = Undo { output: &output, run: &run, is_newest: later.is_empty(), next: layer.state.clone(), put: Vec::new() };
@@ -126,6 +127,33 @@ fn refuse_later(run: &CommittedRun, later: &[Commit], now: &LayerState) -> Resul
         }
     }
     Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run })
+}
+
+/// Fails if later runs have put partitions with the columns that this run has changed: they would stand beside others.
+fn refuse_other_columns(run: &CommittedRun, later: &[Commit]) -> Result<(), RequestError> {
+    if Columns::of(&run.before) == Columns::of(&run.after) {
+        return Ok(());
+    }
+    let days = |commit: &Commit| commit.put.iter().filter_map(|put| places::partition_of_key(&put.key)).collect::<BTreeSet<_>>();
+    let by_run: BTreeMap<_, _> =
+        later.iter().map(|commit| (commit.run_id.clone(), days(commit))).filter(|(_, days)| !days.is_empty()).collect();
+    if by_run.is_empty() { Ok(()) } else { Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run }) }
+}
+
+/// What a state says of the columns of all partitions.
+#[derive(PartialEq, Eq)]
+struct Columns<'s> {
+    names: &'s [String],
+    quantity: QuantityType,
+    ids: LayerIds,
+    time_zone: Option<&'s str>,
+}
+
+impl Columns<'_> {
+    fn of(state: &LayerState) -> Columns<'_> {
+        let LayerState { columns, quantity, ids, time_zone, .. } = state;
+        Columns { names: columns, quantity: *quantity, ids: *ids, time_zone: time_zone.as_deref() }
+    }
 }
 
 /// The day of a file of facts, or of a side fact.
@@ -325,6 +353,13 @@ impl Undo<'_> {
 
     /// What the run has loaded is no longer covered, and its prices are no longer known.
     fn forget(&mut self) {
+        let (before, after) = (&self.run.before, &self.run.after);
+        // A rewrite has given the partitions other columns. Nothing else stands in them, or the undo was refused.
+        if !before.partitions.is_empty() && Columns::of(before) != Columns::of(after) {
+            self.next.columns.clone_from(&before.columns);
+            (self.next.quantity, self.next.ids) = (before.quantity, before.ids);
+            self.next.time_zone.clone_from(&before.time_zone);
+        }
         if self.is_newest {
             self.next.coverage = self.run.before.coverage.clone();
             self.next.prices = self.run.before.prices.clone();

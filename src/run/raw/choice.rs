@@ -1,7 +1,8 @@
 //! Which kept records a rebuild maps again: those of committed runs of its source, in the order of their commits.
 //!
 //! A row without `updated_at` has the oldest version, and of equal versions the one that comes later wins. So records of before a
-//! run that kept none may be older than what that run has loaded: they count only if they are asked for.
+//! run that kept none may be older than what that run has loaded. Likewise, orders that a run deleted would come back, and what
+//! another source corrected would be undone. Such records count only if they are asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +10,12 @@ use crate::{
     coverage::SourceIdentity,
     model::Window,
     normalize::TimestampWindow,
-    report::{self, CommandName, RawKept, RebuiltFrom, Summary},
+    report::{self, CommandName, RawKept, RebuildGap, RebuiltFrom, Summary},
     run::{RequestError, RunError},
     store::{Key, Output, places},
 };
 
-/// Whether records count that were kept before a run which kept none.
+/// Whether records count that were kept before a run which did what no kept record tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gaps {
     /// They are left out.
@@ -85,11 +86,11 @@ impl RawInput {
 
 /// What was left out, in words; empty if nothing was.
 fn left_out(from: &RebuiltFrom) -> String {
-    let RebuiltFrom { runs_undone, runs_before_gap, run_without_raw, runs_of_other_sources, .. } = from;
+    let RebuiltFrom { runs_undone, runs_before_gap, gap_run, gap, runs_of_other_sources, .. } = from;
     let mut parts = Vec::new();
     if *runs_before_gap > 0 {
-        let run_id = run_without_raw.as_deref().unwrap_or_default();
-        parts.push(format!("{runs_before_gap} of before run {run_id}, which kept none (--across-gaps takes them)"));
+        let (run_id, did) = (gap_run.as_deref().unwrap_or_default(), gap.map_or("", RebuildGap::shown));
+        parts.push(format!("{runs_before_gap} of before run {run_id}, {did} (--across-gaps takes them)"));
     }
     if *runs_undone > 0 {
         parts.push(format!("{runs_undone} that were undone"));
@@ -120,18 +121,35 @@ impl Choice<'_> {
             let kept = run.raw.as_ref().filter(|_| self.kept.contains(&run.run_id));
             if undone.contains(run.run_id.as_str()) {
                 from.runs_undone += u64::from(kept.is_some());
-            } else if !self.is_of_source(run, &by_id) {
-                from.runs_of_other_sources += u64::from(kept.is_some());
-            } else if let Some(kept) = kept {
-                input.runs.push(RawRun::of(run, kept));
-            } else if self.gaps == Gaps::StopAt && run.records.records_read > run.records.records_out_of_window && !input.runs.is_empty() {
+                continue;
+            }
+            let is_own = self.is_of_source(run, &by_id);
+            if let Some(gap) = self.gap(run, is_own, kept).filter(|_| self.gaps == Gaps::StopAt && !input.runs.is_empty()) {
                 from.runs_before_gap += input.runs.len() as u64;
-                from.run_without_raw = Some(run.run_id.clone());
+                (from.gap_run, from.gap) = (Some(run.run_id.clone()), Some(gap));
                 input.runs.clear();
+            }
+            match kept {
+                Some(kept) if is_own => input.runs.push(RawRun::of(run, kept)),
+                kept => from.runs_of_other_sources += u64::from(kept.is_some()),
             }
         }
         from.runs = input.runs.len() as u64;
         input
+    }
+
+    /// What a run did that no kept record tells; `None`: nothing. Other shops have orders of their own.
+    fn gap(&self, run: &Summary, is_own: bool, kept: Option<&RawKept>) -> Option<RebuildGap> {
+        if !is_own {
+            let is_other_shop = run.shop.as_ref().is_some_and(|shop| !self.source.source.starts_with(&format!("{shop}:")));
+            let has_changed = run.rows.rows_updated + run.rows.rows_moved > 0;
+            return (has_changed && !is_other_shop).then_some(RebuildGap::OtherSource);
+        }
+        if run.deletions.orders_deleted + run.deletions.orders_marked > 0 {
+            return Some(RebuildGap::Deletions);
+        }
+        let has_loaded = run.records.records_read > run.records.records_out_of_window;
+        (kept.is_none() && has_loaded).then_some(RebuildGap::NoRaw)
     }
 
     /// Whether a run has loaded the source by the profile, on whichever cursor. A replay is of the source of the run that it repeats.
@@ -213,7 +231,7 @@ mod tests {
         let reports = [run(1), run(2), run(3), empty, run(5)];
         let (runs, from) = chosen(&reports, &[1, 3, 5], Gaps::StopAt);
         assert_eq!(runs, ["r3", "r5"], "a run that loads nothing leaves no gap");
-        assert_eq!((from.runs_before_gap, from.run_without_raw.as_deref(), from.runs), (1, Some("r2"), 2));
+        assert_eq!((from.runs_before_gap, from.gap_run.as_deref(), from.gap, from.runs), (1, Some("r2"), Some(RebuildGap::NoRaw), 2));
         assert_eq!(chosen(&reports, &[1, 3, 5], Gaps::Across).0, ["r1", "r3", "r5"]);
         let (runs, from) = chosen(&reports, &[3], Gaps::StopAt);
         assert_eq!((runs.len(), from.runs_before_gap), (0, 1), "the last run kept none");
@@ -236,6 +254,16 @@ mod tests {
             |commit, of: u64| Summary { identity: None, command: CommandName::Replay, replay_of: Some(format!("r{of}")), ..run(commit) };
         let (runs, from) = chosen(&[run(1), other(2), replay(3, 1), replay(4, 2), other(5)], &[1, 2, 3, 4], Gaps::StopAt);
         assert_eq!((runs, from.runs_of_other_sources), (vec!["r1".to_owned(), "r3".to_owned()], 2));
-        assert_eq!(from.runs_before_gap, 0, "a run of another source leaves no gap");
+        assert_eq!(from.runs_before_gap, 0, "a run of another source that changes nothing leaves no gap");
+        let mut correction = other(2);
+        correction.rows.rows_updated = 1;
+        let (runs, from) = chosen(&[run(1), correction.clone(), run(3)], &[1, 3], Gaps::StopAt);
+        assert_eq!((runs, from.gap), (vec!["r3".to_owned()], Some(RebuildGap::OtherSource)));
+        correction.shop = Some("other".into());
+        assert_eq!(chosen(&[run(1), correction], &[1], Gaps::StopAt).0, ["r1"], "the orders of another shop are others");
+        let mut deleting = run(2);
+        deleting.deletions.orders_marked = 1;
+        let (runs, from) = chosen(&[run(1), deleting, run(3)], &[1, 2, 3], Gaps::StopAt);
+        assert_eq!((runs, from.gap), (vec!["r2".to_owned(), "r3".to_owned()], Some(RebuildGap::Deletions)));
     }
 }
