@@ -4,6 +4,7 @@ use std::{marker::PhantomData, num::NonZero, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::config::ConfigCommandArgs;
 use crate::{
     model::{Dt, RunId},
     settings::{Flags, Form, Setting, When, setting},
@@ -42,6 +43,8 @@ pub(super) enum Command {
     Alerts(AlertsArgs),
     /// How a source would be read: fetches one page and writes nothing
     Probe(ProbeArgs),
+    /// The settings: every value and where it was said, all problems at once
+    Config(ConfigCommandArgs),
     /// Shipped profiles: `etl sources show NAME` prints one as an etl.toml to start from
     Sources(SourcesArgs),
     /// Put the layer back to what it was before a run
@@ -72,6 +75,11 @@ impl Cli {
 }
 
 impl Command {
+    /// Whether problems of any setting are its result, and not an error before it.
+    pub(super) fn tells_problems(&self) -> bool {
+        matches!(self, Command::Config(args) if args.tells_problems())
+    }
+
     fn flags(&self) -> Flags {
         match self {
             Command::Run(args) => args.flags(),
@@ -85,6 +93,7 @@ impl Command {
             Command::Quarantine(args) => args.config.flags.clone(),
             Command::Alerts(AlertsArgs { what: AlertsCommand::Test(config) }) => config.flags.clone(),
             Command::Probe(args) => args.settings.flags.clone(),
+            Command::Config(args) => args.flags(),
             Command::Rewrite(args) => args.settings.flags.clone(),
             Command::Rebuild(args) => args.settings.flags.clone(),
             Command::Undo(args) => args.settings.flags.clone(),

@@ -1,10 +1,12 @@
 //! What a person types and sees: one file a command. No logic of the job.
 
 mod alerts;
+mod aligned;
 mod args;
 mod backfill;
 mod changes;
 mod check;
+mod config;
 mod ddl;
 mod demo;
 mod diff;
@@ -39,7 +41,7 @@ use display::Display;
 use crate::{
     cancel::Cancel,
     run::RunError,
-    settings::{Flags, Settings, SettingsError, presentation, telemetry},
+    settings::{Flags, Presentation, Settings, SettingsError, presentation, telemetry},
 };
 
 /// Runs the command; the exit code is the contract's.
@@ -47,6 +49,8 @@ pub fn run(cli: &Cli) -> u8 {
     let flags = cli.flags();
     let (presentation, telemetry) = match presentation(&flags).and_then(|presentation| Ok((presentation, telemetry(&flags)?))) {
         Ok(settings) => settings,
+        // This command tells all problems together, and these among them.
+        Err(_) if cli.command.tells_problems() => (Presentation::default(), None),
         Err(error) => {
             display::print_error(&error);
             return RunError::from(error).exit_code();
@@ -59,7 +63,7 @@ pub fn run(cli: &Cli) -> u8 {
     if let Err(error) = signals::listen(cancel.clone()) {
         tracing::warn!(%error, "signals can't be listened to: Ctrl-C ends the process at once");
     }
-    let result = caught(|| run_command(&cli.command, &display, &cancel)).unwrap_or_else(|error| {
+    let result = caught(|| run_command(&cli.command, &flags, &display, &cancel)).unwrap_or_else(|error| {
         display.error(&error);
         error.exit_code()
     });
@@ -78,7 +82,7 @@ fn caught(command: impl FnOnce() -> Result<u8, RunError>) -> Result<u8, RunError
     panic::catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|panic| Err(RunError::of_panic(&*panic)))
 }
 
-fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+fn run_command(command: &Command, flags: &Flags, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     match command {
         Command::Run(args) => run::run(args, display, cancel),
         Command::Backfill(args) => backfill::run(args, display, cancel),
@@ -93,6 +97,7 @@ fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<
         Command::Rebuild(args) => rebuild::run(args, display, cancel),
         Command::Sources(args) => sources::run(args, display),
         Command::Probe(args) => probe::run(args, display, cancel),
+        Command::Config(args) => config::run(args, flags, display),
         Command::Undo(args) => undo::run(args, display, cancel),
         Command::Diff(args) => diff::run(args, display),
         Command::Changes(args) => changes::run(args, display),

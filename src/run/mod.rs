@@ -11,6 +11,7 @@ mod changes;
 mod check_layer;
 mod completeness;
 mod conclude;
+mod config_problems;
 mod deletions;
 mod diff;
 mod drift;
@@ -48,6 +49,7 @@ pub use backfill::{BackfillOutcome, BackfillRequest, ChunkChoice, Shard, backfil
 pub use changes::WhichRuns;
 pub use check_layer::{CheckRequest, CheckedLayer, check_history, check_layer, check_scripts, rebuild_state};
 pub use conclude::NoticeOrigin;
+pub use config_problems::config_problems;
 pub use diff::{ChangedRow, LayerDiff, RevenueChange, RowChange, changes_since, diff};
 pub use error::RunError;
 pub use explain::{

@@ -24,8 +24,10 @@ mod limits;
 mod location;
 mod merge;
 mod metrics;
+mod origins;
 mod output_location;
 mod presentation;
+mod problems;
 mod profile;
 mod proxies;
 mod reader;
@@ -60,8 +62,10 @@ pub(crate) use location::query_decoded;
 pub use location::{Location, LocationError, ObjectPattern, is_loopback, redacted};
 pub use merge::{load, load_shop, load_shops, presentation, telemetry};
 pub use metrics::{EmfTarget, MetricsSettings};
+pub use origins::{SaidBy, SaidValue, said};
 pub use output_location::OutputLocation;
 pub use presentation::{LogFormat, Presentation, ResultFormat};
+pub use problems::{Examined, Problem, examine};
 pub use profile::{
     ASKED_LINES, AmountRule, Auth, BodyTemplate, CountRequest, CredentialsIn, FieldRule, Filter, Grant, HttpProfile, LineLists,
     LineRequest, ObjectInPlace, OrderTotalRules, Pagination, Profile, Reconciliation, RecordList, SHIPPED, ScaleText, Shipped, SkipRule,

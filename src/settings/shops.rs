@@ -14,7 +14,7 @@ use super::{
 use crate::model::{LayerIds, QuantityType};
 
 /// The keys of a shop's table.
-const KEYS: [&str; 7] = ["name", "own_skus", "source", "url", "orders", "users", "products"];
+pub(super) const KEYS: [&str; 7] = ["name", "own_skus", "source", "url", "orders", "users", "products"];
 
 /// The key of the list of shops.
 const LIST: &str = "shops";
@@ -104,6 +104,22 @@ pub(super) fn layer_ids(names: &[String]) -> LayerIds {
 struct ShopTable<'t> {
     shop: Shop,
     table: &'t Table,
+}
+
+/// A shop as it is written.
+pub(super) struct ShopTree {
+    /// Its name.
+    pub(super) name: String,
+    /// Its own table.
+    pub(super) own: Table,
+    /// A file whose top level says what the shop says.
+    pub(super) tree: Table,
+}
+
+/// The shops of a file, in its order.
+pub(super) fn trees(file: &Table) -> Result<Vec<ShopTree>, SettingsError> {
+    let tree = |ShopTable { shop, table }: ShopTable<'_>| ShopTree { name: shop.name, own: table.clone(), tree: laid_over(table, file) };
+    Ok(tables(file)?.into_iter().map(tree).collect())
 }
 
 /// The settings of every shop, in the order of the file; none where it has no shops.

@@ -17,6 +17,9 @@ use super::{
     value::choice,
 };
 
+/// How the name of a profile's file begins, in errors and origins.
+pub(super) const SHIPPED_FILE: &str = "shipped profile ";
+
 /// The sources that settings name.
 #[derive(Default)]
 pub(super) struct Sources {
@@ -66,6 +69,26 @@ pub(super) fn top_urls(layers: &Layers<'_>) -> Result<TopUrls, SettingsError> {
     Ok(TopUrls { orders: at(SourceKind::Orders)?, users: at(SourceKind::Users)?, products: at(SourceKind::Products)? })
 }
 
+/// A kind of source and its table.
+pub(super) struct NamedTable {
+    pub(super) kind: SourceKind,
+    pub(super) table: Table,
+}
+
+/// The tables of the sources: what `etl.toml` says, over the shipped profile that each starts from.
+pub(super) fn merged_tables(layers: &Layers<'_>) -> Result<Vec<NamedTable>, SettingsError> {
+    let Base { shared, .. } = base(layers)?;
+    let named = |kind: SourceKind| Ok(NamedTable { kind, table: merged_table(&own_table(layers, kind)?, kind, &shared)? });
+    SourceKind::ALL.into_iter().map(named).collect()
+}
+
+/// The URL of the API by the shipped profile of all three sources, if it is not its example.
+pub(super) fn url_of_profile(layers: &Layers<'_>) -> Result<Option<Node>, SettingsError> {
+    let Base { shared, .. } = base(layers)?;
+    let url = shared.table.as_ref().and_then(|table| table.get("url")).cloned();
+    Ok(url.filter(|node| node.value.scalar().is_some_and(|url| !is_example(&url))))
+}
+
 /// The shipped profile that all three sources start from.
 struct Shared {
     table: Option<Table>,
@@ -96,7 +119,7 @@ fn shipped_profile(name: &str) -> Result<Table, String> {
         let near = nearest(name, names.iter().copied()).map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
         format!("no such profile{near}: write {} (see `etl sources`)", choice(&names))
     })?;
-    file::parse(&format!("shipped profile {name}"), found.toml).map_err(|error| error.to_string())
+    file::parse(&format!("{SHIPPED_FILE}{name}"), found.toml).map_err(|error| error.to_string())
 }
 
 /// The URL of the API of all three sources. The example of a shipped profile is nobody's API.
@@ -127,15 +150,7 @@ fn is_example(url: &str) -> bool {
 fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared: &Shared) -> Result<Option<Source>, SettingsError> {
     let own = own_table(layers, kind)?;
     let reader = Reader::new(&own, kind.table());
-    let profile = reader.text("profile")?;
-    let named =
-        profile.as_deref().map(|name| shipped_profile(name).map_err(|detail| reader.error("profile", format!("`{name}`: {detail}"))));
-    let named = named.transpose()?;
-    let table = named.as_ref().or(shared.table.as_ref()).and_then(|file| file.get(kind.table())).map(|node| &node.value);
-    let merged = match table {
-        Some(Value::Table(below)) => overlay(&own, below),
-        _ => own.clone(),
-    };
+    let merged = merged_table(&own, kind, shared)?;
     let SourceTable { name, path, count, line_request, mut profile } = read_table(&merged, kind)?;
     let configured = match layers.above_file(kind.setting()) {
         Some(configured) => Some(configured),
@@ -164,6 +179,20 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
         storage: None,
         profile,
     }))
+}
+
+/// A source's own table over that of the shipped profile that it starts from.
+fn merged_table(own: &Table, kind: SourceKind, shared: &Shared) -> Result<Table, SettingsError> {
+    let reader = Reader::new(own, kind.table());
+    let profile = reader.text("profile")?;
+    let named =
+        profile.as_deref().map(|name| shipped_profile(name).map_err(|detail| reader.error("profile", format!("`{name}`: {detail}"))));
+    let named = named.transpose()?;
+    let table = named.as_ref().or(shared.table.as_ref()).and_then(|file| file.get(kind.table())).map(|node| &node.value);
+    Ok(match table {
+        Some(Value::Table(below)) => overlay(own, below),
+        _ => own.clone(),
+    })
 }
 
 /// The table of a source in `etl.toml`; a location alone counts as a table with that location.
