@@ -1,10 +1,16 @@
-//! `etl config`: every value with who said it, all problems at once.
+//! `etl config`: every value with who said it, all problems at once, and the schema of `etl.toml` by a validator that is not ours.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
 
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use orders_etl::settings::SHIPPED;
 use serde_json::Value;
-use support::{Asked, Ended, Server, Workspace, json, order};
+use support::{Asked, Ended, Server, Workspace, json, order, tool};
 
 fn with(work: &Workspace, args: &[&str], variables: &[(&str, &str)]) -> Ended {
     support::ended(work.command(args).envs(variables.iter().copied()).output().unwrap())
@@ -109,4 +115,113 @@ fn settings_without_problems_are_told_so() {
     work.write("orders.ndjson", order("A", "2026-01-01", ""));
     let ended = work.etl(&["config", "check", "--orders", "orders.ndjson", "--format", "text"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "no problem found\n"), "{}", ended.stderr);
+}
+
+/// The errors of each file by the schema that the program prints.
+fn validated(work: &Workspace, python: &Path, files: &[PathBuf]) -> Vec<Vec<String>> {
+    let schema = work.write("schema.json", work.etl(&["config", "schema"]).stdout);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/validate_toml.py");
+    let output = Command::new(python).arg(script).arg(schema).args(files).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let errors = |line: &str| {
+        let found: Value = serde_json::from_str(line).unwrap();
+        found["errors"].as_array().unwrap().iter().map(|error| error.as_str().unwrap().to_owned()).collect()
+    };
+    let all: Vec<Vec<String>> = lines.lines().map(errors).collect();
+    assert_eq!(all.len(), files.len());
+    all
+}
+
+/// The examples of an etl.toml in a page.
+fn examples(page: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(page).unwrap();
+    let blocks = text.split("```toml\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in folder.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            pages(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "md") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_profile_and_every_example_of_the_documentation_is_valid_by_the_schema() {
+    let Some(python) = tool("ETL_TEST_PYTHON", "validating etl.toml by jsonschema") else { return };
+    let work = Workspace::new();
+    let mut files: Vec<_> = SHIPPED.iter().map(|shipped| work.write(&format!("shipped/{}.toml", shipped.name), shipped.toml)).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all_pages = vec![root.join("README.md")];
+    pages(&root.join("docs"), &mut all_pages);
+    for (number, example) in all_pages.iter().flat_map(|page| examples(page)).enumerate() {
+        files.push(work.write(&format!("examples/{number}.toml"), example));
+    }
+    assert!(files.len() > SHIPPED.len() + 15, "{}", files.len());
+    for (file, errors) in files.iter().zip(validated(&work, &python, &files)) {
+        assert!(errors.is_empty(), "{}\n{errors:#?}", std::fs::read_to_string(file).unwrap());
+    }
+}
+
+/// An unknown key, or a value of another type, in each table that is read.
+const MISTAKES: [&str; 37] = [
+    "lookbak = '1h'",
+    "[http]\nmax_atempts = 3",
+    "http = 5",
+    "threads = 'two'",
+    "threads = 0",
+    "http.read_timeout = 30",
+    "http.read_timeout = 'soon'",
+    "memory_limit = '1'",
+    "merge = 'lines'",
+    "alerts.no_records = 'yes'",
+    "alerts.slow_percent = '5'",
+    "source = 'shopfy'",
+    "orders = 5",
+    "[orders]\nlocaton = 'x'",
+    "[orders]\npage_size = 0",
+    "[orders]\nquantity = 'some'",
+    "[orders]\nrecords = { path = 'a', objct = 'record' }",
+    "[users]\nskip = []",
+    "[users.fields]\ninferred = 'x'",
+    "[orders.fields]\nordr_id = 'x'",
+    "[orders.fields]\nstatus = { path = 's', scale = 2 }",
+    "[orders.fields]\nlines = { path = 'a', object = 'lines' }",
+    "[orders.line_fields]\nunit_price = { path = 'p', scale = 'cents' }",
+    "[orders.line_fields]\nunit_price = []",
+    "[orders.pagination]\nkind = 'cursor'\npath = 'c'\nfirst = 0",
+    "[orders.pagination]\nkind = 'curser'",
+    "[orders.auth]\nkind = 'bearer'\nscope = 'x'",
+    "[orders.filter]\nformat = 'soon'",
+    "[orders.count]\npth = 'x'",
+    "[orders.line_request]\npth = 'x'",
+    "[orders.totals]\ntotal = 't'\ntotl = 't'",
+    "[[orders.skip]]\npath = 'a'\nequls = 1",
+    "[[shops]]\nname = 'a'\nurll = 'x'",
+    "[[fact.columns]]\nname = 'a'\npat = 'b'",
+    "[[fact.columns]]\nname = 'a'\npath = 'b'\ntype = 'money'",
+    "[[checks.column]]\ncolumn = 'sku'\nuniqe = true",
+    "[[checks.column]]\ncolumn = 'sku'\nunique = false",
+];
+
+#[test]
+fn every_mistake_that_the_reader_refuses_is_invalid_by_the_schema() {
+    let Some(python) = tool("ETL_TEST_PYTHON", "validating etl.toml by jsonschema") else { return };
+    let work = Workspace::new();
+    let mut files = Vec::new();
+    for (number, mistake) in MISTAKES.iter().enumerate() {
+        work.write("etl.toml", mistake);
+        let ended = work.etl(&["config", "check"]);
+        assert!(ended.code == 2 && messages(&ended)[0].starts_with("etl.toml, line "), "{mistake}: {}", ended.stdout);
+        files.push(work.write(&format!("mistakes/{number}.toml"), mistake));
+    }
+    for (mistake, errors) in MISTAKES.iter().zip(validated(&work, &python, &files)) {
+        assert!(!errors.is_empty(), "{mistake}");
+    }
 }

@@ -43,7 +43,7 @@ pub(super) enum Command {
     Alerts(AlertsArgs),
     /// How a source would be read: fetches one page and writes nothing
     Probe(ProbeArgs),
-    /// The settings: every value and where it was said, all problems at once
+    /// The settings: every value and where it was said, all problems at once, the schema of etl.toml
     Config(ConfigCommandArgs),
     /// Shipped profiles: `etl sources show NAME` prints one as an etl.toml to start from
     Sources(SourcesArgs),

@@ -1,4 +1,4 @@
-//! `etl config`: every value and where it was said, all problems at once.
+//! `etl config`: every value and where it was said, all problems at once, and the schema of `etl.toml`.
 
 use std::fmt::Write;
 
@@ -28,6 +28,8 @@ pub(super) enum ConfigCommand {
     Show(AllSettingsArgs),
     /// All problems of the settings at once; reads no source and writes nothing; exit 2 if there is any
     Check(AllSettingsArgs),
+    /// The JSON Schema of etl.toml, for editors
+    Schema,
 }
 
 /// The flags of all settings.
@@ -50,6 +52,7 @@ impl ConfigCommandArgs {
     pub(super) fn flags(&self) -> Flags {
         match &self.what {
             ConfigCommand::Show(args) | ConfigCommand::Check(args) => args.flags(),
+            ConfigCommand::Schema => Flags::default(),
         }
     }
 
@@ -67,6 +70,12 @@ pub(super) fn run(args: &ConfigCommandArgs, flags: &Flags, display: &Display) ->
             Ok(0)
         }
         ConfigCommand::Check(_) => Ok(check(flags, display)),
+        ConfigCommand::Schema => {
+            let schema = serde_json::to_string_pretty(&settings::etl_toml_schema()).unwrap_or_default();
+            // A file for an editor, in whatever format results are otherwise.
+            display.verbatim(&format!("{schema}\n"));
+            Ok(0)
+        }
     }
 }
 

@@ -40,6 +40,7 @@ mod sources;
 mod span;
 mod storage;
 mod telemetry;
+mod toml_schema;
 mod toml_tree;
 mod unit_slip;
 mod value;
@@ -79,6 +80,7 @@ pub use sources::{orders_profile, profile_of};
 pub use span::{Chunk, parse_span};
 pub use storage::{AwsCredentials, AzureCredentials, AzureIdentity, Encryption, GoogleCredentials, StorageCredentials, StorageSettings};
 pub use telemetry::{Collector, CollectorHeader, ResourceAttribute, TelemetrySettings};
+pub use toml_schema::etl_toml_schema;
 pub use toml_tree::Place;
 pub use unit_slip::UnitSlip;
 use value::ConfiguredValue;
@@ -135,7 +137,7 @@ pub enum OnSchemaChange {
 }
 
 /// Which time of an order the window is on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, IntoStaticStr)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, IntoStaticStr, schemars::JsonSchema)]
 pub enum Cursor {
     /// `created_at`.
     #[default]
@@ -156,7 +158,8 @@ impl Cursor {
 }
 
 /// What a newer version of an order replaces.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, schemars::JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 pub enum MergeBy {
     /// The rows of its lines: the row of a removed line stays.
     #[default]
@@ -166,7 +169,8 @@ pub enum MergeBy {
 }
 
 /// How several lines of one sku in a record become one row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, schemars::JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 pub enum RepeatedSku {
     /// The later line wins.
     #[default]

@@ -8,12 +8,14 @@ mod fields;
 mod kinds;
 mod overlay;
 mod pagination;
+mod schema;
 mod shipped;
 mod table;
 mod template;
 
 pub(super) use fields::paths;
 pub(super) use overlay::overlay;
+pub(super) use schema::{profile_name, source_schema};
 pub use shipped::{SHIPPED, Shipped, shipped};
 pub(super) use table::{SourceTable, read as read_table};
 pub use template::Template;
