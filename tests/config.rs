@@ -52,7 +52,7 @@ fn show_tells_each_value_with_who_said_it_and_no_secret() {
 #[test]
 fn show_tells_what_a_profile_says_and_a_line_over_it() {
     let work = Workspace::new();
-    work.write("etl.toml", "source = \"woocommerce\"\nurl = \"https://shop.invalid\"\norders.page_size = 7\n");
+    work.write("etl.toml", "profile = \"woocommerce\"\nurl = \"https://shop.invalid\"\norders.page_size = 7\n");
     let summary = work.etl(&["config", "show"]).summary();
     let from = |name: &str| {
         let found = summary["settings"].as_array().unwrap().iter().find(|said| said["name"] == name).unwrap();
@@ -61,6 +61,24 @@ fn show_tells_what_a_profile_says_and_a_line_over_it() {
     assert_eq!(from("orders.page_size"), ("7".into(), "file".into()));
     assert_eq!(from("users.page_size"), ("100".into(), "profile".into()));
     assert_eq!(from("merge"), ("order".into(), "profile".into()));
+}
+
+#[test]
+fn the_old_names_of_the_profile_still_work() {
+    let work = Workspace::new();
+    let profile = |args: &[&str], variables: &[(&str, &str)]| {
+        let ended = with(&work, &[&["config", "show"], args].concat(), variables);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let found = ended.summary()["settings"].as_array().unwrap().iter().find(|said| said["name"] == "profile").unwrap().clone();
+        [&found["value"], &found["place"]].map(|value| value.as_str().unwrap_or("-").to_owned())
+    };
+    assert_eq!(profile(&["--source", "shopify"], &[]), ["shopify", "--profile"]);
+    assert_eq!(profile(&[], &[("ETL_SOURCE", "shopify")]), ["shopify", "ETL_SOURCE"]);
+    assert_eq!(profile(&[], &[("ETL_SOURCE", "shopify"), ("ETL_PROFILE", "magento")]), ["magento", "ETL_PROFILE"]);
+    work.write("etl.toml", "source = \"wix\"\n");
+    assert_eq!(profile(&[], &[]), ["wix", "etl.toml, line 1"]);
+    let help = work.etl(&["run", "--help"]).stdout;
+    assert!(help.contains("--profile <NAME>") && !help.contains("--source"), "{help}");
 }
 
 #[test]
@@ -96,7 +114,7 @@ fn check_tells_all_problems_at_once_and_does_nothing_else() {
 #[test]
 fn check_finds_what_only_a_run_would_refuse() {
     let work = Workspace::new();
-    work.write("etl.toml", "source = \"shopify\"\nurl = \"https://shop.invalid\"\n[http]\nca_file = \"missing.pem\"\n");
+    work.write("etl.toml", "profile = \"shopify\"\nurl = \"https://shop.invalid\"\n[http]\nca_file = \"missing.pem\"\n");
     work.write("checks/two.sql", "SELECT 1; SELECT 2");
     let ended = work.etl(&["config", "check"]);
     let found = messages(&ended);
@@ -182,7 +200,7 @@ const MISTAKES: [&str; 37] = [
     "merge = 'lines'",
     "alerts.no_records = 'yes'",
     "alerts.slow_percent = '5'",
-    "source = 'shopfy'",
+    "profile = 'shopfy'",
     "orders = 5",
     "[orders]\nlocaton = 'x'",
     "[orders]\npage_size = 0",

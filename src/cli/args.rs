@@ -138,7 +138,7 @@ fn arg(setting: &'static Setting, scope: Scope) -> Arg {
         default => format!(" [default: {default}]"),
     };
     let arg = Arg::new(setting.id()).long(setting.id()).help(format!("{}{default} [env: {}]", setting.help, setting.variable));
-    let arg = arg.global(scope == Scope::Everywhere);
+    let arg = arg.global(scope == Scope::Everywhere).aliases(setting.old_names().map(|old| old.id));
     match setting.form {
         Form::YesNo => arg.action(ArgAction::SetTrue),
         Form::WordsOrAlone { alone, .. } => arg.value_name(setting.value).num_args(0..=1).default_missing_value(alone),
@@ -195,19 +195,19 @@ setting_sets! {
     /// Where the settings and the layer are.
     ConfigSettings: CONFIG, OUTPUT;;
     /// A job over the three sources.
-    JobSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, SOURCE, URL, CURSOR, SINCE, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, DELETE_MISSING,
+    JobSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, PROFILE, URL, CURSOR, SINCE, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, DELETE_MISSING,
         DELETE_LIMIT, LOCK_WAIT, CHECKS, CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE,
         METRICS_EMF, RETENTION, KEEP, DROP_HISTORY, ACCEPT_SCHEMA, FILE_FORMAT, COMPRESSION, KEEP_RAW;;
     /// Where a window begins that follows earlier runs.
     LookbackSettings: LOOKBACK;;
     /// What a run or backfill would load.
-    PlanSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, CURSOR, SINCE, LOOKBACK, UNTIL;;
+    PlanSettings: CONFIG, OUTPUT, ORDERS, PROFILE, URL, CURSOR, SINCE, LOOKBACK, UNTIL;;
     /// The checks alone.
     CheckSettings: CONFIG, OUTPUT, CHECKS, SINCE, UNTIL, MEMORY_LIMIT, LOCK_WAIT;;
     /// The layer under other columns or in another format.
     RewriteSettings: CONFIG, OUTPUT, LOCK_WAIT, FILE_FORMAT, COMPRESSION;;
     /// A job over kept records.
-    RebuildSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, CURSOR, DRY_RUN, LOCK_WAIT, CHECKS, CHECK_SCOPE, ON_CHECK_FAILURE,
+    RebuildSettings: CONFIG, OUTPUT, ORDERS, PROFILE, URL, CURSOR, DRY_RUN, LOCK_WAIT, CHECKS, CHECK_SCOPE, ON_CHECK_FAILURE,
         EMPTY_EXIT_CODE, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION, KEEP, DROP_HISTORY;;
     /// The statements for another engine.
     DdlSettings: CONFIG, OUTPUT, FILE_FORMAT, COMPRESSION;;
@@ -216,7 +216,7 @@ setting_sets! {
     /// What is past its time.
     VacuumSettings: CONFIG, OUTPUT, LOCK_WAIT, KEEP;;
     /// One page of the orders.
-    ProbeSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, MAX_ATTEMPTS;;
+    ProbeSettings: CONFIG, OUTPUT, ORDERS, PROFILE, URL, MAX_ATTEMPTS;;
 }
 
 /// The flags of a job.

@@ -22,7 +22,7 @@ pub(super) fn run(args: &SourcesArgs, display: &Display) -> Result<u8, RunError>
                     let _ = writeln!(out, "{:<12} {}", profile.name, profile.title());
                 }
                 let _ = writeln!(out, "\nTo start from one:  etl sources show NAME > etl.toml");
-                let _ = writeln!(out, "Or as it is:        etl run --source NAME --url https://your.api");
+                let _ = writeln!(out, "Or as it is:        etl run --profile NAME --url https://your.api");
             });
         }
         Some(SourcesCommand::Show { name }) => {

@@ -4,7 +4,8 @@ use std::{fs, io, path::Path};
 
 use super::{
     SETTINGS, SettingsError,
-    toml_tree::{Place, Table, Value, unknown_key},
+    setting::OLD_NAMES,
+    toml_tree::{Node, Place, Table, Value, unknown_key},
 };
 use crate::settings::Form;
 
@@ -31,7 +32,7 @@ pub(super) fn read(path: &Path, presence: Presence) -> Result<Table, SettingsErr
 pub(super) fn read_any(path: &Path, presence: Presence) -> Result<Table, SettingsError> {
     let name = path.to_string_lossy();
     match fs::read_to_string(path) {
-        Ok(text) => Table::parse(&name, &text),
+        Ok(text) => Ok(with_new_names(Table::parse(&name, &text)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && presence == Presence::Optional => {
             Ok(Table::new(Place { file: name.as_ref().into(), line: 1 }))
         }
@@ -41,9 +42,34 @@ pub(super) fn read_any(path: &Path, presence: Presence) -> Result<Table, Setting
 
 /// The tree of a text whose keys are all known.
 pub(super) fn parse(name: &str, text: &str) -> Result<Table, SettingsError> {
-    let table = Table::parse(name, text)?;
+    let table = with_new_names(Table::parse(name, text)?);
     refuse_unknown(&table)?;
     Ok(table)
+}
+
+/// The file with the names that its keys have now, at its top and in the tables of shops. Where both names stand, the old one stays, and
+/// is then refused as unknown: only one of them can count.
+fn with_new_names(mut table: Table) -> Table {
+    rename(&mut table);
+    if let Some(Node { place, value: Value::List(mut shops) }) = table.get("shops").cloned() {
+        for shop in &mut shops {
+            if let Value::Table(shop) = &mut shop.value {
+                rename(shop);
+            }
+        }
+        table.insert("shops", Node { place, value: Value::List(shops) });
+    }
+    table
+}
+
+fn rename(table: &mut Table) {
+    for old in &OLD_NAMES {
+        if table.get(old.of).is_none()
+            && let Some(node) = table.remove(old.key)
+        {
+            table.insert(old.of, node);
+        }
+    }
 }
 
 fn refuse_unknown(table: &Table) -> Result<(), SettingsError> {
@@ -120,6 +146,21 @@ mod tests {
         assert_eq!(error("[htttp]\nx = 1"), "etl.toml, line 1: unknown key `htttp`: did you mean `http`?");
         assert_eq!(error("per_page = 5"), "etl.toml, line 1: unknown key `per_page`: did you mean `http.per_page`?");
         assert_eq!(error("http = 5"), "etl.toml, line 1: `http`: write a table, [http], not a whole number");
+    }
+
+    #[test]
+    fn an_old_name_is_read_as_the_new_one_unless_both_stand() {
+        let table = parse("etl.toml", "source = 'a'\n[[shops]]\nname = 'x'\nsource = 'b'\n").unwrap();
+        assert_eq!(table.get("profile").and_then(|node| node.value.scalar()).as_deref(), Some("a"));
+        let Value::List(shops) = &table.get("shops").unwrap().value else { panic!() };
+        let Value::Table(shop) = &shops[0].value else { panic!() };
+        assert_eq!((shop.get("profile").map(|node| node.place.line), shop.get("source").is_none()), (Some(4), true));
+        assert!(
+            parse("etl.toml", "source = 'a'\nprofile = 'b'\n")
+                .unwrap_err()
+                .to_string()
+                .starts_with("etl.toml, line 1: unknown key `source`")
+        );
     }
 
     #[test]

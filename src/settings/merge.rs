@@ -41,7 +41,9 @@ impl<'l> Layers<'l> {
 
     /// The value of a setting on the command line, in the environment or in `.env`.
     pub(super) fn above_file(&self, setting: &Setting) -> Option<ConfiguredValue> {
-        self.flags.get(setting).or_else(|| self.environment.get(setting.variable))
+        let old = setting.old_names().map(|old| old.variable);
+        let variables: Vec<&str> = [setting.variable].into_iter().chain(old).collect();
+        self.flags.get(setting).or_else(|| self.environment.first_of(&variables))
     }
 
     /// The value of a setting, from the highest layer that has one.

@@ -73,7 +73,7 @@ pub use profile::{
     SkipValues, Source, Template, TimeFormat, TimeText, Total, Units, WhichAmounts, WhichLists, joined, shipped,
 };
 pub use secret::Secret;
-pub use setting::{Form, SETTINGS, Setting};
+pub use setting::{Form, OldNames, SETTINGS, Setting};
 pub use shops::{Shop, Skus};
 pub use source_kind::SourceKind;
 pub use sources::{orders_profile, profile_of};

@@ -223,7 +223,8 @@ fn add_shop(layers: &Layers<'_>, shop: &shops::ShopTree, all: &mut Vec<SaidValue
 /// The variables that are set and are no settings of this tool: credentials, and those of vendors.
 fn other_variables(layers: &Layers<'_>) -> Vec<SaidValue> {
     let known: Vec<String> = known_variables().collect();
-    let is_setting = |name: &str| SETTINGS.iter().any(|setting| setting.variable == name);
+    let is_setting =
+        |name: &str| SETTINGS.iter().any(|setting| setting.variable == name || setting.old_names().is_some_and(|old| old.variable == name));
     let is_read = |name: &str| name.starts_with(SHOP_PREFIX) || known.iter().any(|known| known == name);
     let names = layers.environment.names().into_iter().filter(|name| is_read(name) && !is_setting(name));
     let row = |name: &str| {
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn every_value_names_who_said_it() {
-        let toml = "source = 'woocommerce'\nurl = 'https://h/?token=hush&a=b'\nlookback = '2d'\n[orders]\npage_size = 7\n";
+        let toml = "profile = 'woocommerce'\nurl = 'https://h/?token=hush&a=b'\nlookback = '2d'\n[orders]\npage_size = 7\n";
         let process =
             [("ETL_KEEP", "3d"), ("ETL_API_USER", "ck"), ("ETL_ALERT_SLACK_URL", "https://hush.example/x"), ("AWS_REGION", "eu-1")];
         let flags = Flags::default().with(&setting::SINCE, "7d");

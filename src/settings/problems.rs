@@ -162,7 +162,7 @@ impl Reading {
             }
             Part::Variable(name) => {
                 rest.environment = rest.environment.without(name);
-                SETTINGS.iter().find(|setting| setting.variable == name)
+                SETTINGS.iter().find(|setting| setting.variable == name || setting.old_names().is_some_and(|old| old.variable == name))
             }
             Part::Keys(steps) => {
                 rest.file = without(&rest.file, steps);
@@ -214,7 +214,7 @@ enum Step {
 fn companions(setting: &Setting) -> Vec<&'static Setting> {
     match setting.key {
         // What a table of a source says may be about a key of the profile that it lies over.
-        "source" => vec![&setting::ORDERS, &setting::USERS, &setting::PRODUCTS],
+        "profile" => vec![&setting::ORDERS, &setting::USERS, &setting::PRODUCTS],
         "http.client_cert" => vec![&setting::CLIENT_KEY],
         "http.client_key" => vec![&setting::CLIENT_CERT],
         "storage.encryption" => vec![&setting::STORAGE_KMS_KEY_ID],
@@ -403,7 +403,8 @@ fn notes(environment: &Environment) -> Vec<String> {
 
 /// The variables that are read, but for those of shops.
 pub(super) fn known_variables() -> impl Iterator<Item = String> {
-    let of_settings = SETTINGS.iter().map(|setting| setting.variable).filter(|name| !name.is_empty());
+    let names = |setting: &'static Setting| [setting.variable].into_iter().chain(setting.old_names().map(|old| old.variable));
+    let of_settings = SETTINGS.iter().flat_map(names).filter(|name| !name.is_empty());
     let others = FOREIGN.into_iter().chain(storage::VARIABLES).chain(telemetry::VARIABLES);
     let credentials = CredentialVariables::ALL.into_iter().flat_map(|variables| variables.names().all());
     of_settings.chain(others).map(str::to_owned).chain(credentials)
@@ -466,14 +467,14 @@ mod tests {
 
     #[test]
     fn settings_without_problems_have_none() {
-        for toml in ["", "orders = 'o.json'", "source = 'shopify'\nurl = 'https://h'\n[orders.pagination]\nsize_parameter = 'n'\n"] {
+        for toml in ["", "orders = 'o.json'", "profile = 'shopify'\nurl = 'https://h'\n[orders.pagination]\nsize_parameter = 'n'\n"] {
             assert_eq!(problems(toml, &[]), Vec::<String>::new(), "{toml}");
         }
     }
 
     #[test]
     fn a_profile_that_is_not_there_is_told_alone() {
-        let toml = "source = 'shopfy'\nurl = 'https://h'\n[orders.pagination]\nsize_parameter = 'n'\n[users]\nprofile = 'woo'\nfields = { user_id = 'a..b' }\n";
+        let toml = "profile = 'shopfy'\nurl = 'https://h'\n[orders.pagination]\nsize_parameter = 'n'\n[users]\nprofile = 'woo'\nfields = { user_id = 'a..b' }\n";
         let found = problems(toml, &[]);
         assert!(found.len() == 1 && found[0].contains("`shopfy`: no such profile"), "{found:#?}");
     }

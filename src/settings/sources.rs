@@ -103,7 +103,7 @@ struct Base {
 }
 
 fn base(layers: &Layers<'_>) -> Result<Base, SettingsError> {
-    let named = layers.get(&setting::SOURCE)?;
+    let named = layers.get(&setting::PROFILE)?;
     let table = named.as_ref().map(|configured| shipped_profile(configured.value.trim()).map_err(|detail| configured.invalid(detail)));
     let shared = Shared { table: table.transpose()?, name: named.map(|configured| configured.value.trim().to_owned()) };
     // Whoever says where the orders are, and no API, reads orders alone.
@@ -274,25 +274,25 @@ mod tests {
     #[test]
     fn only_the_unchanged_example_is_no_url() {
         let orders = |toml: &str| sources(toml, &[]).map(|sources| sources.orders.map(|orders| orders.location.to_string()));
-        assert_eq!(orders("source = 'shopify'").unwrap(), None);
-        let error = orders("source = 'shopify'\nurl = 'https://your-shop.myshopify.com/'").unwrap_err();
+        assert_eq!(orders("profile = 'shopify'").unwrap(), None);
+        let error = orders("profile = 'shopify'\nurl = 'https://your-shop.myshopify.com/'").unwrap_err();
         assert!(error.starts_with("etl.toml, line 2: `url`: ") && error.contains("say where your own API is"), "{error}");
-        let own = orders("source = 'woocommerce'\nurl = 'https://your-own-shop.example'").unwrap();
+        let own = orders("profile = 'woocommerce'\nurl = 'https://your-own-shop.example'").unwrap();
         assert_eq!(own.as_deref(), Some("https://your-own-shop.example/wp-json/wc/v3/orders"));
     }
 
     #[test]
     fn the_users_table_lies_over_the_shipped_profile_and_errors_name_its_own_lines() {
-        let read = sources("source = 'shopify'\nurl = 'https://h'\n[orders.pagination]\nsize_parameter = 'n'\n", &[]).unwrap();
+        let read = sources("profile = 'shopify'\nurl = 'https://h'\n[orders.pagination]\nsize_parameter = 'n'\n", &[]).unwrap();
         let orders = read.orders.unwrap();
         assert_eq!((orders.profile.http.pagination, &orders.profile.http.query["n"]), (super::super::Pagination::Link, &"250".to_owned()));
         assert!(read.users.is_some());
         for (toml, message) in [
             (
-                "source = 'shopify'\n[orders.pagination]\n\nfirst = 0\n",
+                "profile = 'shopify'\n[orders.pagination]\n\nfirst = 0\n",
                 "etl.toml, line 4: `orders.pagination.first`: unknown key `first` of kind `link`",
             ),
-            ("source = 'shopify'\n[users]\nskip = []\n", "etl.toml, line 3: `users.skip`: `skip` belongs to orders"),
+            ("profile = 'shopify'\n[users]\nskip = []\n", "etl.toml, line 3: `users.skip`: `skip` belongs to orders"),
             ("[orders]\nprofile = 'shopfy'\n", "etl.toml, line 2: `orders.profile`: `shopfy`: no such profile (did you mean `shopify`?)"),
             ("orders = 5", "etl.toml, line 1: `orders`: write a location or a table, not a whole number"),
             ("orders = 'ftp://h'", "etl.toml, line 1: `orders`: `ftp://h`: "),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     CheckedTable, Form, SETTINGS, Setting, SourceKind, column_checks, fact_columns,
     profile::{profile_name, source_schema},
-    setting::bounds,
+    setting::{OLD_NAMES, bounds},
     shops,
 };
 use crate::model::Severity;
@@ -19,11 +19,23 @@ pub fn etl_toml_schema() -> Value {
         let path: Vec<&str> = setting.key.split('.').collect();
         insert(&mut properties, &path, of_setting(setting));
     }
+    add_old_names(&mut properties);
     let mut schema = table_of(properties);
     schema["$schema"] = json!(DRAFT2020_12);
     schema["title"] = json!("etl.toml");
     schema["description"] = json!("Settings of etl: orders from an HTTP API or files to a checked star schema");
     schema
+}
+
+/// Adds the keys that settings of a table had before.
+fn add_old_names(properties: &mut Map<String, Value>) {
+    for old in &OLD_NAMES {
+        if let Some(mut schema) = properties.get(old.of).cloned() {
+            schema["description"] = json!(format!("The old name of `{}`", old.of));
+            schema["deprecated"] = json!(true);
+            properties.insert(old.key.to_owned(), schema);
+        }
+    }
 }
 
 /// Puts a schema where a dotted key says.
@@ -45,7 +57,7 @@ fn of_setting(setting: &Setting) -> Value {
         return described(source_schema(kind), setting);
     }
     let schema = match setting.key {
-        "source" => profile_name(setting.help),
+        "profile" => profile_name(setting.help),
         "shops" => shops_schema(),
         "fact.columns" => fact_columns_schema(),
         "checks.column" => column_checks_schema(),
@@ -138,11 +150,13 @@ fn shops_schema() -> Value {
     let key = |key: &str| match key {
         "name" => json!({ "description": "Its name, which stands before every id", "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }),
         "own_skus" => json!({ "description": "Whether the same sku is another thing in another shop", "type": "boolean" }),
-        "source" => profile_name("Shipped profile for the sources of this shop: see `etl sources`"),
+        "profile" => profile_name("Shipped profile for the sources of this shop: see `etl sources`"),
         "url" => text("URL of the API of this shop"),
         _ => SourceKind::ALL.into_iter().find(|kind| kind.table() == key).map_or_else(|| json!({}), source_schema),
     };
-    let mut shop = table_of(shops::KEYS.iter().map(|name| ((*name).to_owned(), key(name))).collect());
+    let mut properties = shops::KEYS.iter().map(|name| ((*name).to_owned(), key(name))).collect();
+    add_old_names(&mut properties);
+    let mut shop = table_of(properties);
     shop["required"] = json!(["name"]);
     json!({ "type": "array", "items": shop })
 }
