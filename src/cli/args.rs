@@ -4,7 +4,7 @@ use std::{marker::PhantomData, num::NonZero, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use super::config::ConfigCommandArgs;
+use super::{config::ConfigCommandArgs, init::InitArgs};
 use crate::{
     model::{Dt, RunId},
     settings::{Flags, Form, Setting, When, setting},
@@ -43,6 +43,8 @@ pub(super) enum Command {
     Alerts(AlertsArgs),
     /// How a source would be read: fetches one page and writes nothing
     Probe(ProbeArgs),
+    /// The files that a new folder needs: etl.toml, .env, a check, and a crontab or a DAG
+    Init(InitArgs),
     /// The settings: every value and where it was said, all problems at once, the schema of etl.toml
     Config(ConfigCommandArgs),
     /// Shipped profiles: `etl sources show NAME` prints one as an etl.toml to start from
@@ -102,7 +104,7 @@ impl Command {
             Command::Vacuum(args) => args.settings.flags.clone(),
             Command::Ddl(args) => args.settings.flags.clone(),
             Command::Redshift(args) => args.what.config().flags.clone(),
-            Command::Sources(_) | Command::Demo(_) => Flags::default(),
+            Command::Init(_) | Command::Sources(_) | Command::Demo(_) => Flags::default(),
         }
     }
 }

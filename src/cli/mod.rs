@@ -12,6 +12,7 @@ mod demo;
 mod diff;
 mod display;
 mod explain;
+mod init;
 mod json_lines;
 mod logging;
 mod plan;
@@ -97,6 +98,7 @@ fn run_command(command: &Command, flags: &Flags, display: &Display, cancel: &Can
         Command::Rebuild(args) => rebuild::run(args, display, cancel),
         Command::Sources(args) => sources::run(args, display),
         Command::Probe(args) => probe::run(args, display, cancel),
+        Command::Init(args) => init::run(args, display),
         Command::Config(args) => config::run(args, flags, display),
         Command::Undo(args) => undo::run(args, display, cancel),
         Command::Diff(args) => diff::run(args, display),

@@ -28,7 +28,7 @@ pub(super) const FOREIGN: [&str; 9] = [
 pub(super) const SHOP_PREFIX: &str = "ETL_SHOP_";
 
 /// The name of the file.
-const DOT_ENV: &str = ".env";
+pub const DOT_ENV: &str = ".env";
 
 fn concerns_us(name: &str) -> bool {
     name.starts_with("ETL_") || FOREIGN.contains(&name) || telemetry::VARIABLES.contains(&name) || storage::VARIABLES.contains(&name)

@@ -10,7 +10,7 @@ use super::{
 use crate::settings::Form;
 
 /// The file that is read if no other is named.
-pub(super) const DEFAULT_FILE: &str = "etl.toml";
+pub const DEFAULT_FILE: &str = "etl.toml";
 
 /// Whether a file must exist.
 #[derive(Clone, Copy, PartialEq, Eq)]

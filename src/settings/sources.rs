@@ -3,8 +3,9 @@
 use reqwest::Url;
 
 use super::{
-    ConfiguredValue, Flags, HttpSettings, Location, Origin, Profile, SHIPPED, SettingsError, Source, SourceKind,
-    credentials::{self, NamedSource, TopUrls},
+    ConfiguredValue, CredentialVariables, Flags, HttpSettings, Location, Origin, Profile, SHIPPED, SettingsError, Shipped, Source,
+    SourceKind,
+    credentials::{self, NamedSource, NeededCredentials, TopUrls},
     file,
     merge::Layers,
     profile::{SourceTable, joined, overlay, read_table},
@@ -80,6 +81,20 @@ pub(super) fn merged_tables(layers: &Layers<'_>) -> Result<Vec<NamedTable>, Sett
     let Base { shared, .. } = base(layers)?;
     let named = |kind: SourceKind| Ok(NamedTable { kind, table: merged_table(&own_table(layers, kind)?, kind, &shared)? });
     SourceKind::ALL.into_iter().map(named).collect()
+}
+
+/// The variables that the sources of a shipped profile ask for, all at one origin.
+pub fn credentials_of_profile(profile: &Shipped) -> NeededCredentials {
+    let mut needed = NeededCredentials::default();
+    let Ok(file) = shipped_profile(profile.name) else { return needed };
+    for kind in SourceKind::ALL {
+        if let Some(Value::Table(table)) = file.get(kind.table()).map(|node| &node.value)
+            && let Ok(SourceTable { profile, .. }) = read_table(table, kind)
+        {
+            needed.add(CredentialVariables::Common.names().needed_for(&profile.http.auth));
+        }
+    }
+    needed
 }
 
 /// The URL of the API by the shipped profile of all three sources, if it is not its example.
