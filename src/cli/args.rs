@@ -43,6 +43,8 @@ pub(super) enum Command {
     Alerts(AlertsArgs),
     /// How a source would be read: fetches one page and writes nothing
     Probe(ProbeArgs),
+    /// Whether the source, its token, the output, the disk, the clock, the warehouse and the receivers of alerts work; writes nothing
+    Doctor(DoctorArgs),
     /// The files that a new folder needs: etl.toml, .env, a check, and a crontab or a DAG
     Init(InitArgs),
     /// The settings: every value and where it was said, all problems at once, the schema of etl.toml
@@ -96,6 +98,7 @@ impl Command {
             Command::Alerts(AlertsArgs { what: AlertsCommand::Test(config) }) => config.flags.clone(),
             Command::Probe(args) => args.settings.flags.clone(),
             Command::Config(args) => args.flags(),
+            Command::Doctor(args) => args.settings.flags.clone(),
             Command::Rewrite(args) => args.settings.flags.clone(),
             Command::Rebuild(args) => args.settings.flags.clone(),
             Command::Undo(args) => args.settings.flags.clone(),
@@ -217,6 +220,8 @@ setting_sets! {
     ChangeSettings: CONFIG, OUTPUT, LOCK_WAIT;;
     /// What is past its time.
     VacuumSettings: CONFIG, OUTPUT, LOCK_WAIT, KEEP;;
+    /// What a job needs from outside.
+    DoctorSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, PROFILE, URL, CHECKS;;
     /// One page of the orders.
     ProbeSettings: CONFIG, OUTPUT, ORDERS, PROFILE, URL, MAX_ATTEMPTS;;
 }
@@ -432,6 +437,15 @@ pub(super) struct DdlArgs {
 pub(super) struct ProbeArgs {
     #[command(flatten)]
     pub(super) settings: SettingArgs<ProbeSettings>,
+    /// Only this shop of etl.toml; may be given several times
+    #[arg(long = "shop", value_name = "NAME")]
+    pub(super) shops: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    pub(super) settings: SettingArgs<DoctorSettings>,
     /// Only this shop of etl.toml; may be given several times
     #[arg(long = "shop", value_name = "NAME")]
     pub(super) shops: Vec<String>,

@@ -11,6 +11,7 @@ mod ddl;
 mod demo;
 mod diff;
 mod display;
+mod doctor;
 mod explain;
 mod init;
 mod json_lines;
@@ -98,6 +99,7 @@ fn run_command(command: &Command, flags: &Flags, display: &Display, cancel: &Can
         Command::Rebuild(args) => rebuild::run(args, display, cancel),
         Command::Sources(args) => sources::run(args, display),
         Command::Probe(args) => probe::run(args, display, cancel),
+        Command::Doctor(args) => doctor::run(args, display, cancel),
         Command::Init(args) => init::run(args, display),
         Command::Config(args) => config::run(args, flags, display),
         Command::Undo(args) => undo::run(args, display, cancel),

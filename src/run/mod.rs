@@ -14,6 +14,7 @@ mod conclude;
 mod config_problems;
 mod deletions;
 mod diff;
+mod doctor;
 mod drift;
 mod error;
 mod explain;
@@ -51,6 +52,7 @@ pub use check_layer::{CheckRequest, CheckedLayer, check_history, check_layer, ch
 pub use conclude::NoticeOrigin;
 pub use config_problems::config_problems;
 pub use diff::{ChangedRow, LayerDiff, RevenueChange, RowChange, changes_since, diff};
+pub use doctor::{Part, PartState, examine_parts};
 pub use error::RunError;
 pub use explain::{
     AskWarehouse, DroppedPart, ExplainRequest, Explanation, FailedCheckOfOrder, LookedAt, NamedBy, RunChecks, Version, VersionLine,
