@@ -3,10 +3,12 @@
 use comfy_table::{Table, presets};
 
 /// The rows beneath a header, with a line for each.
-pub(super) fn aligned<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub(super) fn aligned<R: IntoIterator<Item = String>>(header: &[&str], rows: impl IntoIterator<Item = R>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.map(str::to_owned));
-    table.add_rows(rows);
+    table.load_style(presets::NOTHING).set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
     let lines = table.trim_fmt();
     // The style has a space before its first column.
     lines.lines().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect()
@@ -28,7 +30,7 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_nothing_stands_at_the_ends_of_lines() {
         let rows = [["a".to_owned(), "first".to_owned()], ["longer".to_owned(), String::new()]];
-        let text = aligned(["n", "what"], rows);
+        let text = aligned(&["n", "what"], rows);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
         assert_eq!((lines[0].find("what"), lines[1].find("first"), lines[2]), (Some(8), Some(8), "longer"), "{text}");

@@ -47,6 +47,8 @@ pub(super) enum Command {
     Doctor(DoctorArgs),
     /// The files that a new folder needs: etl.toml, .env, a check, and a crontab or a DAG
     Init(InitArgs),
+    /// The mapping, tried with the records of tests/*.toml: rows and drops as they are to be; exit 4 if a case fails
+    Test(TestArgs),
     /// The settings: every value and where it was said, all problems at once, the schema of etl.toml
     Config(ConfigCommandArgs),
     /// Shipped profiles: `etl sources show NAME` prints one as an etl.toml to start from
@@ -98,6 +100,7 @@ impl Command {
             Command::Alerts(AlertsArgs { what: AlertsCommand::Test(config) }) => config.flags.clone(),
             Command::Probe(args) => args.settings.flags.clone(),
             Command::Config(args) => args.flags(),
+            Command::Test(args) => args.settings.flags.clone(),
             Command::Doctor(args) => args.settings.flags.clone(),
             Command::Rewrite(args) => args.settings.flags.clone(),
             Command::Rebuild(args) => args.settings.flags.clone(),
@@ -220,6 +223,8 @@ setting_sets! {
     ChangeSettings: CONFIG, OUTPUT, LOCK_WAIT;;
     /// What is past its time.
     VacuumSettings: CONFIG, OUTPUT, LOCK_WAIT, KEEP;;
+    /// What maps a record.
+    TestSettings: CONFIG, ORDERS, PROFILE, URL, CURSOR;;
     /// What a job needs from outside.
     DoctorSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, PROFILE, URL, CHECKS;;
     /// One page of the orders.
@@ -262,6 +267,9 @@ pub(super) struct RunArgs {
     /// Number of rows that --diff shows
     #[arg(long, value_name = "N", default_value_t = 20, requires = "diff")]
     pub(super) limit: usize,
+    /// Map the first N records alone, and show their rows; writes nothing
+    #[arg(long, value_name = "N", conflicts_with_all = ["diff", "fail_if_diff"])]
+    pub(super) sample: Option<NonZero<usize>>,
 }
 
 impl RunArgs {
@@ -440,6 +448,15 @@ pub(super) struct ProbeArgs {
     /// Only this shop of etl.toml; may be given several times
     #[arg(long = "shop", value_name = "NAME")]
     pub(super) shops: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct TestArgs {
+    #[command(flatten)]
+    pub(super) settings: SettingArgs<TestSettings>,
+    /// The folder of the cases [default: tests/ beside etl.toml]
+    #[arg(long, value_name = "DIR")]
+    pub(super) tests: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -84,7 +84,7 @@ const SHOWN: usize = 60;
 
 fn show(out: &mut String, said: &[SaidValue]) {
     let rows = said.iter().map(|said| [said.name.clone(), in_short(&said.value, SHOWN), from(said)]);
-    out.push_str(&aligned(["setting", "value", "from"], rows));
+    out.push_str(&aligned(&["setting", "value", "from"], rows));
 }
 
 fn from(said: &SaidValue) -> String {

@@ -29,7 +29,7 @@ fn show(out: &mut String, parts: &[Part]) {
         let detail = part.detail.split_whitespace().collect::<Vec<_>>().join(" ");
         [part.part.clone(), part.state.as_str().to_owned(), detail]
     });
-    out.push_str(&aligned(["part", "state", "what was found"], rows));
+    out.push_str(&aligned(&["part", "state", "what was found"], rows));
     let count = |state: PartState| parts.iter().filter(|part| part.state == state).count();
     let _ = match (count(PartState::Fails), count(PartState::Warns)) {
         (0, 0) => writeln!(out, "\nall parts that are used work"),

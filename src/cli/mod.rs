@@ -25,10 +25,12 @@ mod redshift;
 mod rewrite;
 mod run;
 mod runs;
+mod sample;
 mod shops;
 mod signals;
 mod sources;
 mod status;
+mod test;
 mod text;
 mod undo;
 mod vacuum;
@@ -101,6 +103,7 @@ fn run_command(command: &Command, flags: &Flags, display: &Display, cancel: &Can
         Command::Probe(args) => probe::run(args, display, cancel),
         Command::Doctor(args) => doctor::run(args, display, cancel),
         Command::Init(args) => init::run(args, display),
+        Command::Test(args) => test::run(args, display, cancel),
         Command::Config(args) => config::run(args, flags, display),
         Command::Undo(args) => undo::run(args, display, cancel),
         Command::Diff(args) => diff::run(args, display),

@@ -24,6 +24,8 @@ mod kept_record;
 mod layer_status;
 mod ledger;
 mod manifest;
+mod mapped;
+mod mapping_test;
 mod members;
 mod merge_all;
 mod observer;
@@ -62,6 +64,8 @@ pub use job::{OrdersFrom, Outcome, Request, execute};
 pub use layer_status::{
     CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RawInShort, RunInShort, ShopInShort, layer_status,
 };
+pub use mapped::{Mapped, MappedDrop, sample};
+pub use mapping_test::{CaseResult, Difference, test_mapping};
 pub use observer::{NoObserver, Observer, StageName};
 pub use open::{host, recover_unless_held};
 pub use plan::{Plan, PlanRequest, PlannedChunk, plan};
