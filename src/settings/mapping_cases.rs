@@ -145,7 +145,8 @@ fn one_case(case: &Reader<'_>, folder: &Path) -> Result<MappingCase, SettingsErr
 
 fn expected(table: &Reader<'_>) -> Result<Expected, SettingsError> {
     let names = table.table().entries().map(|(name, _)| name);
-    let values = names.map(|name| Ok((name.to_owned(), table.scalar(name)?.unwrap_or_default()))).collect::<Result<_, SettingsError>>()?;
+    let value = |name: &str| Ok::<_, SettingsError>((name.to_owned(), table.scalar(name)?.unwrap_or_default()));
+    let values = names.map(value).collect::<Result<_, _>>()?;
     Ok(Expected { place: table.table().place.clone(), values })
 }
 

@@ -9,7 +9,7 @@ use super::{
     location::redacted,
     merge::{self, Layers, Written},
     problems::known_variables,
-    setting, shops, sources,
+    shops, sources,
     toml_tree::{Node, Table, Value},
 };
 
@@ -88,10 +88,15 @@ fn of_layers(layers: &Layers<'_>) -> Result<Vec<SaidValue>, SettingsError> {
         let above = layers.above_file(setting).map(|configured| of_configured(setting, &configured));
         match setting.form {
             Form::Table => {
-                let before = all.len();
+                let (before, is_above) = (all.len(), above.is_some());
                 all.extend(above);
                 if let Some(named) = tables.iter().find(|named| named.kind.table() == setting.key) {
-                    add_table(setting.key, &named.table, &mut all);
+                    // A location that a flag or a variable replaces counts no more.
+                    let mut table = named.table.clone();
+                    if is_above {
+                        table.remove("location");
+                    }
+                    add_table(setting.key, &table, &mut all);
                 } else if setting.key == "shops" {
                     for shop in &shops {
                         add_shop(layers, shop, &mut all)?;
@@ -240,7 +245,7 @@ fn other_variables(layers: &Layers<'_>) -> Vec<SaidValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Environment, file};
+    use crate::settings::{Environment, file, setting};
 
     fn said(toml: &str, process: &[(&str, &str)], dot_env: &[(&str, &str)], flags: &Flags) -> Vec<SaidValue> {
         let environment = Environment::of(process, dot_env);
@@ -274,6 +279,13 @@ mod tests {
         assert_eq!(one(&all, "AWS_REGION").0, "eu-1");
         let text = format!("{all:?}");
         assert!(!text.contains("hush") && text.contains("a=b"), "{text}");
+    }
+
+    #[test]
+    fn a_location_that_is_replaced_is_not_shown() {
+        let all = said("[orders]\nlocation = 'a.json'\npage_size = 7\n", &[], &[], &Flags::default().with(&setting::ORDERS, "b.json"));
+        assert_eq!(one(&all, "orders"), ("b.json", SaidBy::Flag, "--orders"));
+        assert!(all.iter().all(|said| said.name != "orders.location"));
     }
 
     #[test]

@@ -79,7 +79,8 @@ pub(super) struct NamedTable {
 /// The tables of the sources: what `etl.toml` says, over the shipped profile that each starts from.
 pub(super) fn merged_tables(layers: &Layers<'_>) -> Result<Vec<NamedTable>, SettingsError> {
     let Base { shared, .. } = base(layers)?;
-    let named = |kind: SourceKind| Ok(NamedTable { kind, table: merged_table(&own_table(layers, kind)?, kind, &shared)? });
+    let named =
+        |kind: SourceKind| Ok::<_, SettingsError>(NamedTable { kind, table: merged_table(&own_table(layers, kind)?, kind, &shared)? });
     SourceKind::ALL.into_iter().map(named).collect()
 }
 
