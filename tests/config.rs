@@ -118,7 +118,7 @@ fn check_finds_what_only_a_run_would_refuse() {
     work.write("checks/two.sql", "SELECT 1; SELECT 2");
     let ended = work.etl(&["config", "check"]);
     let found = messages(&ended);
-    for part in ["set ETL_API_KEY", "missing.pem", "two.sql"] {
+    for part in ["needs credentials", "missing.pem", "two.sql"] {
         assert_eq!(found.iter().filter(|message| message.contains(part)).count(), 1, "{part}: {found:#?}");
     }
     assert_eq!((ended.code, found.len()), (2, 3), "{found:#?}");
