@@ -170,7 +170,11 @@ impl<'s> SourceLook<'s> {
         if kind != SourceKind::Orders {
             return Part::new(name, PartState::Unused, "no source is named");
         }
-        let error = self.settings.source.clone().map_or(SettingsError::NoOrders, SettingsError::NoPlace);
+        let error = match (&self.settings.shop, &self.settings.source) {
+            (Some(shop), _) => SettingsError::NoOrdersOfShop(shop.name.clone()),
+            (None, Some(profile)) => SettingsError::NoPlace(profile.clone()),
+            (None, None) => SettingsError::NoOrders,
+        };
         Part::failed(name, &error.into())
     }
 
