@@ -79,9 +79,9 @@ fn without_totals_in_the_profile_there_is_no_second_fact() {
     let record = work.files("state/commits").into_values().next().unwrap();
     assert!(!String::from_utf8(record).unwrap().contains("\"totals\""));
     // A shipped profile that has totals can do without.
-    work.write("etl.toml", "source = \"shopify\"\n[orders]\ntotals = false\n");
+    work.write("etl.toml", "profile = \"shopify\"\n[orders]\ntotals = false\n");
     work.write("orders.json", std::fs::read(format!("{}/tests/payloads/shopify.json", env!("CARGO_MANIFEST_DIR"))).unwrap());
-    work.etl(&["run", "--source", "shopify", "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"]).published();
+    work.etl(&["run", "--profile", "shopify", "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"]).published();
     assert!(!work.path("output/order_totals").exists());
 }
 

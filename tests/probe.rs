@@ -74,7 +74,7 @@ fn money_that_the_default_paths_would_lose_is_proposed() {
 fn what_a_shipped_profile_gathers_is_shown() {
     let work = Workspace::new();
     let payload = |name: &str| format!("{}/tests/payloads/{name}", env!("CARGO_MANIFEST_DIR"));
-    let found = |profile: &str, file: &str| work.etl(&["probe", "--source", profile, "--orders", &payload(file), "--json"]).summary();
+    let found = |profile: &str, file: &str| work.etl(&["probe", "--profile", profile, "--orders", &payload(file), "--json"]).summary();
     let lines = |found: &serde_json::Value| {
         let columns = found["columns"].as_array().unwrap();
         columns.iter().find(|column| column["column"] == "lines").unwrap()["path"].as_str().unwrap().to_owned()
@@ -131,7 +131,7 @@ fn files_and_shipped_profiles_are_looked_at_too() {
     let server = Server::start(|_: &Asked| {
         json(r#"{"carts":[{"id":1,"products":[{"id":5,"price":1.5,"quantity":2}],"userId":3}],"total":1,"skip":0}"#)
     });
-    let found = work.etl(&["probe", "--source", "dummyjson", "--url", &server.url, "--json"]).summary();
+    let found = work.etl(&["probe", "--profile", "dummyjson", "--url", &server.url, "--json"]).summary();
     assert_eq!((&found["rows"], &found["pagination"]["kind"], &found["profile"]), (&1.into(), &"offset".into(), &serde_json::Value::Null));
 }
 

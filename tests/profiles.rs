@@ -70,7 +70,7 @@ fn a_key_over_a_shipped_profile_changes_that_key_alone() {
 fn a_url_is_refused_only_where_it_is_the_unchanged_example() {
     let server = Server::start(|_: &Asked| json("[]"));
     let work = Workspace::new();
-    let toml = |url: &str| format!("source = 'fakestore'\nurl = '{url}'\n");
+    let toml = |url: &str| format!("profile = 'fakestore'\nurl = '{url}'\n");
     work.write("etl.toml", toml(&format!("{}/your-shop", server.url)));
     assert_eq!(work.etl(&["run"]).code, 0);
     assert!(server.asked().iter().any(|asked| asked.path == "/your-shop/carts"), "{:?}", server.asked());

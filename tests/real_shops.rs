@@ -68,7 +68,7 @@ impl Shop {
     /// `etl run` by the shipped profile.
     fn run(&self, more: &[&str]) -> Ended {
         let url = self.server.url();
-        let args = [&["run", "--source", self.profile, "--url", url.as_str()], more].concat();
+        let args = [&["run", "--profile", self.profile, "--url", url.as_str()], more].concat();
         support::ended(self.work.command(&args).env(self.variable, &self.key).output().unwrap())
     }
 

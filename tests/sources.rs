@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use support::{Asked, Ended, Reply, Server, Workspace, json, status, tool};
 
 fn run(work: &Workspace, source: &str, url: &str, more: &[&str], variables: &[(&str, &str)]) -> Ended {
-    let mut command = work.command(&[&["run", "--source", source, "--url", url, "--log-format", "text"], more].concat());
+    let mut command = work.command(&[&["run", "--profile", source, "--url", url, "--log-format", "text"], more].concat());
     command.envs(variables.iter().copied());
     support::ended(command.output().unwrap())
 }
@@ -333,7 +333,7 @@ fn profiles_are_listed_and_shown_and_a_shown_profile_runs() {
     let ended = work.etl(&["run", "--source", "shopify-bulk", "--log-format", "text"]);
     assert!(ended.code == 2 && ended.stderr.contains("where is the file of orders that shopify-bulk reads?"), "{}", ended.stderr);
     for command in ["run", "probe"] {
-        let ended = work.etl(&[command, "--source", "shopify", "--log-format", "text"]);
+        let ended = work.etl(&[command, "--profile", "shopify", "--log-format", "text"]);
         assert!(ended.code == 2 && ended.stderr.contains("where is your shopify API? Say so with --url"), "{}", ended.stderr);
     }
 }

@@ -175,9 +175,9 @@ const TOTALS: [Totals; 9] = [
 fn the_totals_of_orders_are_those_of_their_vendor_and_add_up_where_it_says_so() {
     for Totals { profile, file, rows, not_added_up } in TOTALS {
         let work = Workspace::new();
-        work.write("etl.toml", format!("source = \"{profile}\""));
+        work.write("etl.toml", format!("profile = \"{profile}\""));
         work.write("orders.json", std::fs::read(format!("{}/tests/payloads/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap());
-        let run = ["run", "--source", profile, "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"];
+        let run = ["run", "--profile", profile, "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"];
         let summary = work.etl(&run).published();
         let columns = "order_id, lines_total, discount_total, shipping_total, tax_total, total, refunded_total, paid_total";
         assert_eq!(work.query(&format!("SELECT {columns} FROM fact_order_total ORDER BY order_id")), rows, "{file}");
@@ -195,10 +195,10 @@ fn the_totals_of_orders_are_those_of_their_vendor_and_add_up_where_it_says_so() 
 fn each_payload_loads_to_the_totals_of_its_vendor_by_its_profile_alone() {
     for Payload { profile, file, orders, rows, revenue, toml } in PAYLOADS {
         let work = Workspace::new();
-        work.write("etl.toml", format!("source = \"{profile}\"\n{toml}"));
+        work.write("etl.toml", format!("profile = \"{profile}\"\n{toml}"));
         work.write("orders.json", std::fs::read(format!("{}/tests/payloads/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap());
         // Some are pages of a longer list.
-        let run = ["run", "--source", profile, "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"];
+        let run = ["run", "--profile", profile, "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"];
         let summary = work.etl(&run).published();
         assert_eq!(summary["lines_dropped"], 0, "{file}: {summary}");
         let found: BTreeMap<_, _> =
@@ -266,9 +266,9 @@ fn refunds_are_those_of_their_vendor() {
 /// Loads a payload with `fact.money = "lines"`, and adds up a column, in ten-thousandths.
 fn money_of(profile: &str, file: &str, column: &str) -> i64 {
     let work = Workspace::new();
-    work.write("etl.toml", format!("source = \"{profile}\"\nfact.money = \"lines\"\n"));
+    work.write("etl.toml", format!("profile = \"{profile}\"\nfact.money = \"lines\"\n"));
     work.write("orders.json", std::fs::read(format!("{}/tests/payloads/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap());
-    let run = ["run", "--source", profile, "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"];
+    let run = ["run", "--profile", profile, "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"];
     work.etl(&run).published();
     work.etl(&run).unchanged();
     assert_eq!(work.etl(&["check"]).code, 0);

@@ -21,8 +21,11 @@ from orders_etl.airflow import EtlOperator, Windows, backfill_task_group, layer_
 
 log = logging.getLogger(__name__)
 
+# The folder of etl.toml and .env, on every worker.
+HOME = os.environ.get("ETL_HOME", "/srv/etl")
+
 # The layer, as other DAGs know it. Set ETL_OUTPUT for the scheduler and the workers, or write the place here.
-LAYER = layer_asset(os.environ.get("ETL_OUTPUT", "/srv/etl/output"), name="orders layer")
+LAYER = layer_asset(os.environ.get("ETL_OUTPUT", os.path.join(HOME, "output")), name="orders layer")
 
 # The connection with the credentials of the source; without one, they come from .env or the environment of the worker.
 CONNECTION = os.environ.get("ETL_AIRFLOW_CONNECTION") or None
@@ -77,6 +80,7 @@ with DAG(
     load = EtlOperator(
         task_id="load",
         arguments=["run", "--since", "{{ data_interval_start.isoformat() }}", "--until", "{{ data_interval_end.isoformat() }}", *WAIT],
+        home=HOME,
         etl_conn_id=CONNECTION,
         outlets=[LAYER],
     )
@@ -118,6 +122,7 @@ with DAG(
         arguments=WAIT,
         outlets=[LAYER],
         pool=POOL,
+        home=HOME,
         etl_conn_id=CONNECTION,
     )
 

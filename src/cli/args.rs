@@ -5,6 +5,7 @@ use std::{marker::PhantomData, num::NonZero, path::PathBuf};
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::{config::ConfigCommandArgs, init::InitArgs};
 use crate::{
     model::{Dt, RunId},
     settings::{Flags, Form, Setting, setting},
@@ -45,6 +46,14 @@ pub(super) enum Command {
     Alerts(AlertsArgs),
     /// How a source would be read: fetches one page and writes nothing
     Probe(ProbeArgs),
+    /// Whether the source, its token, the output, the disk, the clock, the warehouse and the receivers of alerts work; writes nothing
+    Doctor(DoctorArgs),
+    /// The files that a new folder needs: etl.toml, .env, a check, and a crontab or a DAG
+    Init(InitArgs),
+    /// The mapping, tried with the records of tests/*.toml: rows and drops as they are to be; exit 4 if a case fails
+    Test(TestArgs),
+    /// The settings: every value and where it was said, all problems at once, the schema of etl.toml
+    Config(ConfigCommandArgs),
     /// Shipped profiles: `etl sources show NAME` prints one as an etl.toml to start from
     Sources(SourcesArgs),
     /// Put the layer back to what it was before a run
@@ -83,6 +92,11 @@ impl Cli {
 }
 
 impl Command {
+    /// Whether problems of any setting are its result, and not an error before it.
+    pub(super) fn tells_problems(&self) -> bool {
+        matches!(self, Command::Config(args) if args.tells_problems())
+    }
+
     fn flags(&self) -> Flags {
         match self {
             Command::Run(args) => args.flags(),
@@ -97,6 +111,9 @@ impl Command {
             Command::Quarantine(args) => args.config.flags.clone(),
             Command::Alerts(AlertsArgs { what: AlertsCommand::Test(config) }) => config.flags.clone(),
             Command::Probe(args) => args.settings.flags.clone(),
+            Command::Config(args) => args.flags(),
+            Command::Test(args) => args.settings.flags.clone(),
+            Command::Doctor(args) => args.settings.flags.clone(),
             Command::Rewrite(args) => args.settings.flags.clone(),
             Command::Rebuild(args) => args.settings.flags.clone(),
             Command::Undo(args) => args.settings.flags.clone(),
@@ -105,7 +122,7 @@ impl Command {
             Command::Vacuum(args) => args.settings.flags.clone(),
             Command::Ddl(args) => args.settings.flags.clone(),
             Command::Redshift(args) => args.what.config().flags.clone(),
-            Command::Sources(_) | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Flags::default(),
+            Command::Init(_) | Command::Sources(_) | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Flags::default(),
         }
     }
 }
@@ -144,7 +161,7 @@ fn arg(setting: &'static Setting, scope: Scope) -> Arg {
         default => format!(" [default: {default}]"),
     };
     let arg = Arg::new(setting.id()).long(setting.id()).help(format!("{}{default} [env: {}]", setting.help, setting.variable));
-    let arg = arg.global(scope == Scope::Everywhere);
+    let arg = arg.global(scope == Scope::Everywhere).aliases(setting.old_names().map(|old| old.id));
     let arg = if setting.flag == setting::OUTPUT.flag { arg.short(OUTPUT_LETTER) } else { arg };
     match setting.form {
         Form::YesNo => arg.action(ArgAction::SetTrue),
@@ -202,19 +219,19 @@ setting_sets! {
     /// Where the settings and the layer are.
     ConfigSettings: CONFIG, OUTPUT;;
     /// A job over the three sources.
-    JobSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, SOURCE, URL, CURSOR, SINCE, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, DELETE_MISSING,
+    JobSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, PROFILE, URL, CURSOR, SINCE, UNTIL, DRY_RUN, ALLOW_INCOMPLETE, DELETE_MISSING,
         DELETE_LIMIT, LOCK_WAIT, CHECKS, CHECK_SCOPE, ON_CHECK_FAILURE, EMPTY_EXIT_CODE, MAX_ATTEMPTS, MEMORY_LIMIT, METRICS_FILE,
         METRICS_EMF, RETENTION, KEEP, DROP_HISTORY, ACCEPT_SCHEMA, FILE_FORMAT, COMPRESSION, KEEP_RAW;;
     /// Where a window begins that follows earlier runs.
     LookbackSettings: LOOKBACK;;
     /// What a run or backfill would load.
-    PlanSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, CURSOR, SINCE, LOOKBACK, UNTIL;;
+    PlanSettings: CONFIG, OUTPUT, ORDERS, PROFILE, URL, CURSOR, SINCE, LOOKBACK, UNTIL;;
     /// The checks alone.
     CheckSettings: CONFIG, OUTPUT, CHECKS, SINCE, UNTIL, MEMORY_LIMIT, LOCK_WAIT;;
     /// The layer under other columns or in another format.
     RewriteSettings: CONFIG, OUTPUT, LOCK_WAIT, FILE_FORMAT, COMPRESSION;;
     /// A job over kept records.
-    RebuildSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, CURSOR, DRY_RUN, LOCK_WAIT, CHECKS, CHECK_SCOPE, ON_CHECK_FAILURE,
+    RebuildSettings: CONFIG, OUTPUT, ORDERS, PROFILE, URL, CURSOR, DRY_RUN, LOCK_WAIT, CHECKS, CHECK_SCOPE, ON_CHECK_FAILURE,
         EMPTY_EXIT_CODE, MEMORY_LIMIT, METRICS_FILE, METRICS_EMF, RETENTION, KEEP, DROP_HISTORY;;
     /// The statements for another engine.
     DdlSettings: CONFIG, OUTPUT, FILE_FORMAT, COMPRESSION;;
@@ -222,8 +239,12 @@ setting_sets! {
     ChangeSettings: CONFIG, OUTPUT, DRY_RUN, LOCK_WAIT;;
     /// What is past its time.
     VacuumSettings: CONFIG, OUTPUT, DRY_RUN, LOCK_WAIT, KEEP;;
+    /// What maps a record.
+    TestSettings: CONFIG, ORDERS, PROFILE, URL, CURSOR;;
+    /// What a job needs from outside.
+    DoctorSettings: CONFIG, OUTPUT, ORDERS, USERS, PRODUCTS, PROFILE, URL, CHECKS;;
     /// One page of the orders.
-    ProbeSettings: CONFIG, OUTPUT, ORDERS, SOURCE, URL, MAX_ATTEMPTS;;
+    ProbeSettings: CONFIG, OUTPUT, ORDERS, PROFILE, URL, MAX_ATTEMPTS;;
 }
 
 /// The flags of a job.
@@ -265,6 +286,9 @@ pub(super) struct RunArgs {
     /// Number of rows that --diff shows
     #[arg(long, value_name = "N", default_value_t = 20, requires = "diff")]
     pub(super) limit: usize,
+    /// Map the first N records alone, and show their rows; writes nothing
+    #[arg(long, value_name = "N", conflicts_with_all = ["diff", "fail_if_diff"])]
+    pub(super) sample: Option<NonZero<usize>>,
 }
 
 impl RunArgs {
@@ -434,6 +458,24 @@ pub(super) struct DdlArgs {
 pub(super) struct ProbeArgs {
     #[command(flatten)]
     pub(super) settings: SettingArgs<ProbeSettings>,
+    /// Only this shop of etl.toml; may be given several times
+    #[arg(long = "shop", value_name = "NAME")]
+    pub(super) shops: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct TestArgs {
+    #[command(flatten)]
+    pub(super) settings: SettingArgs<TestSettings>,
+    /// The folder of the cases [default: tests/ beside etl.toml]
+    #[arg(long, value_name = "DIR")]
+    pub(super) tests: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    pub(super) settings: SettingArgs<DoctorSettings>,
     /// Only this shop of etl.toml; may be given several times
     #[arg(long = "shop", value_name = "NAME")]
     pub(super) shops: Vec<String>,

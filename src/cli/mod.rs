@@ -1,17 +1,21 @@
 //! What a person types and sees: one file a command. No logic of the job.
 
 mod alerts;
+mod aligned;
 mod args;
 mod backfill;
 mod changes;
 mod check;
 mod completions;
+mod config;
 mod ddl;
 mod demo;
 mod diff;
 mod display;
+mod doctor;
 mod examples;
 mod explain;
+mod init;
 mod json_lines;
 mod logging;
 mod man;
@@ -25,12 +29,14 @@ mod report;
 mod rewrite;
 mod run;
 mod runs;
+mod sample;
 mod shops;
 mod signals;
 mod sources;
 mod status;
 mod table;
 mod terminal;
+mod test;
 mod text;
 mod undo;
 mod vacuum;
@@ -45,7 +51,7 @@ use display::Display;
 use crate::{
     cancel::Cancel,
     run::RunError,
-    settings::{Flags, Settings, SettingsError, Shipped, presentation, shipped, telemetry},
+    settings::{Flags, Presentation, Settings, SettingsError, Shipped, presentation, shipped, telemetry},
 };
 
 /// Runs the command; the exit code is the contract's.
@@ -53,6 +59,8 @@ pub fn run(cli: &Cli) -> u8 {
     let flags = cli.flags();
     let (presentation, telemetry) = match presentation(&flags).and_then(|presentation| Ok((presentation, telemetry(&flags)?))) {
         Ok(settings) => settings,
+        // This command tells all problems together, and these among them.
+        Err(_) if cli.command.tells_problems() => (Presentation::default(), None),
         Err(error) => {
             let error = RunError::from(error);
             display::print_error(&error);
@@ -66,7 +74,7 @@ pub fn run(cli: &Cli) -> u8 {
     if let Err(error) = signals::listen(cancel.clone()) {
         tracing::warn!(%error, "signals can't be listened to: Ctrl-C ends the process at once");
     }
-    let result = caught(|| run_command(&cli.command, &display, &cancel)).unwrap_or_else(|error| {
+    let result = caught(|| run_command(&cli.command, &flags, &display, &cancel)).unwrap_or_else(|error| {
         display.error(&error);
         error.exit_code()
     });
@@ -85,7 +93,7 @@ fn caught(command: impl FnOnce() -> Result<u8, RunError>) -> Result<u8, RunError
     panic::catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|panic| Err(RunError::of_panic(&*panic)))
 }
 
-fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+fn run_command(command: &Command, flags: &Flags, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     match command {
         Command::Run(args) => run::run(args, display, cancel),
         Command::Backfill(args) => backfill::run(args, display, cancel),
@@ -101,6 +109,10 @@ fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<
         Command::Rebuild(args) => rebuild::run(args, display, cancel),
         Command::Sources(args) => sources::run(args, display),
         Command::Probe(args) => probe::run(args, display, cancel),
+        Command::Doctor(args) => doctor::run(args, display, cancel),
+        Command::Init(args) => init::run(args, display),
+        Command::Test(args) => test::run(args, display, cancel),
+        Command::Config(args) => config::run(args, flags, display),
         Command::Undo(args) => undo::run(args, display, cancel),
         Command::Diff(args) => diff::run(args, display),
         Command::Changes(args) => changes::run(args, display),

@@ -4,8 +4,9 @@ use super::{
     Loading,
     args::RunArgs,
     display::{Display, Ending},
-    loading_settings,
+    loading_settings, one_source,
     progress::Progress,
+    sample,
     shops::{self, ShopEnd},
     text,
 };
@@ -17,6 +18,10 @@ use crate::{
 };
 
 pub(super) fn run(args: &RunArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+    if let Some(most) = args.sample {
+        let settings = one_source(&args.flags(), &args.shops)?;
+        return sample::run(&settings, most.get(), display, cancel);
+    }
     let loading = loading_settings(&args.flags(), &args.shops)?;
     let is_dry_run = match &loading {
         Loading::One(settings) => settings.dry_run,

@@ -23,7 +23,7 @@ pub(super) fn run(args: &SourcesArgs, display: &Display) -> Result<u8, RunError>
                 SHIPPED.iter().for_each(|profile| table.row([profile.name.to_owned(), profile.title().to_owned()]));
                 table.show(out, display.width);
                 let _ = writeln!(out, "\nTo start from one:  etl sources show NAME > etl.toml");
-                let _ = writeln!(out, "Or as it is:        etl run --source NAME --url https://your.api");
+                let _ = writeln!(out, "Or as it is:        etl run --profile NAME --url https://your.api");
             });
         }
         Some(SourcesCommand::Show { name }) => {

@@ -11,8 +11,10 @@ mod changes;
 mod check_layer;
 mod completeness;
 mod conclude;
+mod config_problems;
 mod deletions;
 mod diff;
+mod doctor;
 mod drift;
 mod error;
 mod explain;
@@ -24,6 +26,8 @@ mod layer_report;
 mod layer_status;
 mod ledger;
 mod manifest;
+mod mapped;
+mod mapping_test;
 mod members;
 mod merge_all;
 mod observer;
@@ -51,7 +55,9 @@ pub use backfill::{BackfillOutcome, BackfillRequest, ChunkChoice, Shard, backfil
 pub use changes::WhichRuns;
 pub use check_layer::{CheckRequest, CheckedLayer, check_history, check_layer, check_scripts, rebuild_state};
 pub use conclude::NoticeOrigin;
+pub use config_problems::config_problems;
 pub use diff::{ChangedRow, LayerDiff, RevenueChange, RowChange, changes_since, diff};
+pub use doctor::{Part, PartState, examine_parts};
 pub use error::RunError;
 pub use explain::{
     AskWarehouse, DroppedPart, ExplainRequest, Explanation, FailedCheckOfOrder, LookedAt, NamedBy, RunChecks, Version, VersionLine,
@@ -63,6 +69,8 @@ pub use layer_report::{LayerReportRequest, layer_facts, refuse_report_in_layer};
 pub use layer_status::{
     CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RawInShort, RunInShort, ShopInShort, layer_status,
 };
+pub use mapped::{Mapped, MappedDrop, sample};
+pub use mapping_test::{CaseResult, Difference, test_mapping};
 pub use observer::{NoObserver, Observer, StageName};
 pub use open::{host, recover_unless_held};
 pub use plan::{Plan, PlanRequest, PlannedChunk, plan};

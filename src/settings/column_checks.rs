@@ -4,8 +4,9 @@ use super::{Place, SettingsError, reader::Reader, setting::bounds, toml_tree::Ta
 use crate::model::{FactSchema, Severity, Tolerance};
 
 /// The table that a declared check looks at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, strum::EnumString, strum::IntoStaticStr)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, strum::EnumString, strum::IntoStaticStr, schemars::JsonSchema)]
 #[strum(serialize_all = "snake_case")]
+#[schemars(rename_all = "snake_case")]
 pub enum CheckedTable {
     /// The facts.
     #[default]
@@ -75,6 +76,10 @@ pub struct ColumnCheck {
     pub tolerance: Tolerance,
 }
 
+/// The keys of a declared check.
+pub(super) const KEYS: [&str; 11] =
+    ["column", "table", "name", "severity", "not_null", "accepted", "between", "matches", "unique", "max", "max_share"];
+
 const TABLES: [&str; 3] = ["fact_order", "dim_user", "dim_product"];
 
 /// Reads the declared checks: one for each rule, in their order.
@@ -94,8 +99,7 @@ pub(super) fn read(file: &Table, schema: &FactSchema) -> Result<Vec<ColumnCheck>
 }
 
 fn column_checks(table: &Reader<'_>, schema: &FactSchema) -> Result<Vec<ColumnCheck>, SettingsError> {
-    let keys = ["column", "table", "name", "severity", "not_null", "accepted", "between", "matches", "unique", "max", "max_share"];
-    table.only(&keys)?;
+    table.only(&KEYS)?;
     let column = table.needed("column")?.trim().to_owned();
     let checked = match table.text("table")? {
         None => CheckedTable::default(),

@@ -128,6 +128,55 @@ impl CredentialNames {
     }
 }
 
+/// The variables that a source asks for.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct NeededCredentials {
+    /// All of these.
+    pub all: Vec<String>,
+    /// Or one of these in their place.
+    pub instead: Vec<String>,
+}
+
+impl NeededCredentials {
+    /// Whether none are needed.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Adds those that another source asks for.
+    pub(super) fn add(&mut self, other: NeededCredentials) {
+        let new = |known: &[String], name: &String| !known.contains(name);
+        let all: Vec<_> = other.all.into_iter().filter(|name| new(&self.all, name)).collect();
+        self.all.extend(all);
+        let instead: Vec<_> = other.instead.into_iter().filter(|name| new(&self.instead, name) && new(&self.all, name)).collect();
+        self.instead.extend(instead);
+    }
+}
+
+impl CredentialNames {
+    /// The variables that this authentication needs.
+    pub(super) fn needed_for(self, auth: &Auth) -> NeededCredentials {
+        let second_key = |header: &Option<String>| header.as_ref().map(|_| self.key.clone());
+        let all = |all: Vec<String>| NeededCredentials { all, instead: Vec::new() };
+        match auth {
+            Auth::Environment | Auth::None => NeededCredentials::default(),
+            Auth::KeyHeader(_) | Auth::KeyParameter(_) | Auth::KeyAsUser => all(vec![self.key]),
+            Auth::Bearer { key_header } => {
+                let key = second_key(key_header);
+                all([self.token].into_iter().chain(key).collect())
+            }
+            Auth::Basic | Auth::PairOfParameters(..) | Auth::Login { .. } => all(vec![self.user, self.password]),
+            Auth::OAuth { grant, token_header, key_header, .. } => {
+                let key = second_key(key_header);
+                let refresh = (*grant == Grant::RefreshToken).then_some(self.refresh_token);
+                let instead = if token_header.is_some() { self.key } else { self.token };
+                let all = [self.client_id, self.client_secret].into_iter().chain(refresh).chain(key).collect();
+                NeededCredentials { all, instead: vec![instead] }
+            }
+        }
+    }
+}
+
 impl Credentials {
     /// Whether none are set.
     pub fn is_empty(&self) -> bool {

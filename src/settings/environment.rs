@@ -1,7 +1,7 @@
 //! The variables of the environment and of `.env` that concern this tool. Knows no setting: only names and texts.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     env,
     ffi::OsString,
     fs, io,
@@ -11,7 +11,7 @@ use std::{
 use super::{ConfiguredValue, Origin, Secret, SettingsError, storage, telemetry};
 
 /// Variables that are read although their names do not begin with `ETL_`.
-const FOREIGN: [&str; 9] = [
+pub(super) const FOREIGN: [&str; 9] = [
     "http_proxy",
     "HTTP_PROXY",
     "https_proxy",
@@ -28,14 +28,14 @@ const FOREIGN: [&str; 9] = [
 pub(super) const SHOP_PREFIX: &str = "ETL_SHOP_";
 
 /// The name of the file.
-const DOT_ENV: &str = ".env";
+pub const DOT_ENV: &str = ".env";
 
 fn concerns_us(name: &str) -> bool {
     name.starts_with("ETL_") || FOREIGN.contains(&name) || telemetry::VARIABLES.contains(&name) || storage::VARIABLES.contains(&name)
 }
 
 /// The environment and `.env`.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Environment {
     process: HashMap<String, String>,
     /// The files, the one that counts first.
@@ -88,6 +88,21 @@ impl Environment {
 
     pub(super) fn secret(&self, name: &str) -> Option<Secret> {
         self.get(name).map(|configured| Secret::new(configured.value))
+    }
+
+    /// The names of all variables that are set, and not to an empty text.
+    pub(super) fn names(&self) -> BTreeSet<&str> {
+        let variables = std::iter::once(&self.process).chain(&self.files).flatten();
+        variables.filter(|(_, value)| !value.is_empty()).map(|(name, _)| name.as_str()).filter(|name| concerns_us(name)).collect()
+    }
+
+    /// The environment without a variable.
+    pub(super) fn without(&self, name: &str) -> Environment {
+        let without = |variables: &HashMap<String, String>| {
+            let others = variables.iter().filter(|(other, _)| *other != name);
+            others.map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        Environment { process: without(&self.process), files: self.files.iter().map(without).collect() }
     }
 
     /// The names of the variables that shops have of their own.

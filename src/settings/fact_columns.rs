@@ -142,8 +142,11 @@ pub(super) fn read(file: &Table, first: impl Iterator<Item = FactColumn>) -> Res
     Ok(columns)
 }
 
+/// The keys of a column.
+pub(super) const KEYS: [&str; 7] = ["name", "path", "paths", "missing", "level", "type", "scale"];
+
 fn column(table: &Reader<'_>) -> Result<FactColumn, SettingsError> {
-    table.only(&["name", "path", "paths", "missing", "level", "type", "scale"])?;
+    table.only(&KEYS)?;
     let name = table.needed("name")?.trim().to_owned();
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || !name.chars().all(is_word) || name.starts_with(|c: char| c.is_ascii_digit()) || name.len() > NAME_BYTES {

@@ -28,6 +28,16 @@ impl Flags {
         self
     }
 
+    /// These flags without one.
+    pub(super) fn without(&self, flag: &str) -> Flags {
+        Flags(self.0.iter().filter(|(other, _)| **other != flag).map(|(flag, value)| (*flag, value.clone())).collect())
+    }
+
+    /// The names of the flags.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.keys().copied()
+    }
+
     pub(super) fn get(&self, setting: &Setting) -> Option<ConfiguredValue> {
         let value = self.0.get(setting.flag).filter(|_| !setting.flag.is_empty())?;
         Some(ConfiguredValue { value: value.clone(), origin: Origin::Flag(setting.flag) })

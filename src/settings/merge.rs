@@ -41,7 +41,9 @@ impl<'l> Layers<'l> {
 
     /// The value of a setting on the command line, in the environment or in `.env`.
     pub(super) fn above_file(&self, setting: &Setting) -> Option<ConfiguredValue> {
-        self.flags.get(setting).or_else(|| self.environment.get(setting.variable))
+        let old = setting.old_names().map(|old| old.variable);
+        let variables: Vec<&str> = [setting.variable].into_iter().chain(old).collect();
+        self.flags.get(setting).or_else(|| self.environment.first_of(&variables))
     }
 
     /// The value of a setting, from the highest layer that has one.
@@ -97,14 +99,21 @@ impl<'l> Layers<'l> {
 }
 
 /// What is known before the settings file is read.
-struct Surroundings {
+pub(super) struct Surroundings {
     /// The environment, with both `.env` files.
-    environment: Environment,
+    pub(super) environment: Environment,
     /// The settings file that a flag or a variable names.
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
 }
 
-fn surroundings(flags: &Flags) -> Result<Surroundings, SettingsError> {
+impl Surroundings {
+    /// The settings file, and whether it must exist.
+    pub(super) fn file(&self) -> (&Path, Presence) {
+        self.config.as_deref().map_or((Path::new(DEFAULT_FILE), Presence::Optional), |path| (path, Presence::Required))
+    }
+}
+
+pub(super) fn surroundings(flags: &Flags) -> Result<Surroundings, SettingsError> {
     let mut environment = Environment::read()?;
     let config = flags.get(&setting::CONFIG).or_else(|| environment.get(setting::CONFIG.variable));
     let config = config.map(|configured| PathBuf::from(configured.value));
@@ -122,7 +131,10 @@ fn surroundings(flags: &Flags) -> Result<Surroundings, SettingsError> {
 pub fn presentation(flags: &Flags) -> Result<Presentation, SettingsError> {
     let Surroundings { environment, .. } = surroundings(flags)?;
     let file = file::parse(DEFAULT_FILE, "")?;
-    let layers = Layers::new(flags, &environment, &file);
+    presentation_of(&Layers::new(flags, &environment, &file))
+}
+
+pub(super) fn presentation_of(layers: &Layers<'_>) -> Result<Presentation, SettingsError> {
     let results = [("auto", ResultFormat::Auto), ("text", ResultFormat::Text), ("json", ResultFormat::Json)];
     let logs = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json), ("ecs", LogFormat::Ecs)];
     let colors = [("auto", ColorMode::Auto), ("always", ColorMode::Always), ("never", ColorMode::Never)];
@@ -143,18 +155,16 @@ pub fn telemetry(flags: &Flags) -> Result<Option<TelemetrySettings>, SettingsErr
 }
 
 /// What the layers are made of, beside the flags.
-struct Written {
-    environment: Environment,
-    file: Table,
+pub(super) struct Written {
+    pub(super) environment: Environment,
+    pub(super) file: Table,
 }
 
-fn written(flags: &Flags) -> Result<Written, SettingsError> {
-    let Surroundings { environment, config } = surroundings(flags)?;
-    let file = match &config {
-        Some(path) => file::read(path, Presence::Required)?,
-        None => file::read(Path::new(DEFAULT_FILE), Presence::Optional)?,
-    };
-    Ok(Written { environment, file })
+pub(super) fn written(flags: &Flags) -> Result<Written, SettingsError> {
+    let surroundings = surroundings(flags)?;
+    let (path, presence) = surroundings.file();
+    let file = file::read(path, presence)?;
+    Ok(Written { environment: surroundings.environment, file })
 }
 
 /// Merges the layers. Where `etl.toml` has shops, these are the settings of the layer as a whole: they have no source.
@@ -176,19 +186,23 @@ pub fn load(flags: &Flags) -> Result<Settings, SettingsError> {
 /// [`SettingsError`], which names the place to correct; a shop that is not there; sources of shops that are not told apart.
 pub fn load_shops(flags: &Flags, picked: &[String]) -> Result<Vec<Settings>, SettingsError> {
     let Written { environment, file } = written(flags)?;
-    let layers = Layers::new(flags, &environment, &file);
-    let all = shops::all(&layers)?;
+    of_shops(&Layers::new(flags, &environment, &file), picked)
+}
+
+/// The settings of each shop that is picked, or of all where none is; without shops, the only ones.
+pub(super) fn of_shops(layers: &Layers<'_>, picked: &[String]) -> Result<Vec<Settings>, SettingsError> {
+    let all = shops::all(layers)?;
     if all.is_empty() {
         return match picked.first() {
-            None => Ok(vec![settings(&layers, &Whose::OneSource)?]),
+            None => Ok(vec![settings(layers, &Whose::OneSource)?]),
             Some(name) => Err(SettingsError::flag("--shop", name, "etl.toml has no [[shops]]")),
         };
     }
-    shops::refuse_one_source(&layers, picked)?;
-    if !shops::has_source_above(&layers) {
+    shops::refuse_one_source(layers, picked)?;
+    if !shops::has_source_above(layers) {
         shops::refuse_same_orders(&all)?;
     }
-    shops::tell_unused_variables(&layers, &all);
+    shops::tell_unused_variables(layers, &all);
     shops::picked(all, picked)
 }
 

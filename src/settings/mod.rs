@@ -22,10 +22,13 @@ mod flags;
 mod http;
 mod limits;
 mod location;
+mod mapping_cases;
 mod merge;
 mod metrics;
+mod origins;
 mod output_location;
 mod presentation;
+mod problems;
 mod profile;
 mod proxies;
 mod reader;
@@ -38,6 +41,7 @@ mod sources;
 mod span;
 mod storage;
 mod telemetry;
+mod toml_schema;
 mod toml_tree;
 mod unit_slip;
 mod value;
@@ -47,21 +51,26 @@ pub use alerts::{AlertSettings, Receiver, ReceiverKind};
 pub use aws_profile::{AwsKeys, WebIdentity};
 pub use bucket_url::{BucketScheme, BucketUrl, BucketUrlError};
 pub use column_checks::{CheckedTable, ColumnCheck, ColumnRule};
-pub use credentials::{CredentialNames, CredentialVariables, Credentials};
+pub use credentials::{CredentialNames, CredentialVariables, Credentials, NeededCredentials};
 pub use deletions::{DeletionLimit, DeletionMode, DeletionSettings};
 pub use enrich::EnrichColumns;
+pub use environment::DOT_ENV as VARIABLES_FILE;
 use environment::Environment;
 pub use error::{Origin, SettingsError};
 pub use fact_columns::{ColumnValue, FactColumn, LineMoney, schema_of};
+pub use file::DEFAULT_FILE as SETTINGS_FILE;
 pub use flags::Flags;
 pub use http::{ClientCertificate, HttpSettings, NetworkSettings, ProxySettings};
 pub use limits::Limits;
 pub(crate) use location::query_decoded;
 pub use location::{Location, LocationError, ObjectPattern, is_loopback, redacted};
+pub use mapping_cases::{CaseRecords, Expected, MappingCase, mapping_cases, tests_folder};
 pub use merge::{load, load_shop, load_shops, presentation, telemetry};
 pub use metrics::{EmfTarget, MetricsSettings};
+pub use origins::{SaidBy, SaidValue, said};
 pub use output_location::OutputLocation;
 pub use presentation::{ColorMode, LogFormat, Presentation, ResultFormat};
+pub use problems::{Examined, Problem, examine};
 pub use profile::{
     ASKED_LINES, AmountRule, Auth, BodyTemplate, ChildLines, CountRequest, CredentialsIn, FieldRule, Filter, Grant, HttpProfile, Inherited,
     LineLists, LineRequest, MoreRequest, ObjectInPlace, OrderLineKey, OrderTotalRules, Pagination, Profile, Reconciliation, RecordList,
@@ -69,13 +78,14 @@ pub use profile::{
     WhichAmounts, WhichLists, joined, shipped,
 };
 pub use secret::Secret;
-pub use setting::{Form, SETTINGS, Setting};
+pub use setting::{Form, OldNames, SETTINGS, Setting};
 pub use shops::{Shop, Skus};
 pub use source_kind::SourceKind;
-pub use sources::{orders_profile, profile_of};
+pub use sources::{credentials_of_profile, orders_profile, profile_of};
 pub use span::{Chunk, parse_span};
 pub use storage::{AwsCredentials, AzureCredentials, AzureIdentity, Encryption, GoogleCredentials, StorageCredentials, StorageSettings};
 pub use telemetry::{Collector, CollectorHeader, ResourceAttribute, TelemetrySettings};
+pub use toml_schema::etl_toml_schema;
 pub use toml_tree::Place;
 pub use unit_slip::UnitSlip;
 use value::ConfiguredValue;
@@ -132,7 +142,7 @@ pub enum OnSchemaChange {
 }
 
 /// Which time of an order the window is on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, IntoStaticStr)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, IntoStaticStr, schemars::JsonSchema)]
 pub enum Cursor {
     /// `created_at`.
     #[default]
@@ -153,7 +163,8 @@ impl Cursor {
 }
 
 /// What a newer version of an order replaces.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, schemars::JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 pub enum MergeBy {
     /// The rows of its lines: the row of a removed line stays.
     #[default]
@@ -163,7 +174,8 @@ pub enum MergeBy {
 }
 
 /// How several lines of one sku in a record become one row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, schemars::JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 pub enum RepeatedSku {
     /// The later line wins.
     #[default]

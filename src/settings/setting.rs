@@ -29,7 +29,28 @@ impl Setting {
     pub fn id(&self) -> &'static str {
         self.flag.trim_start_matches("--")
     }
+
+    /// The names that it had before.
+    pub fn old_names(&self) -> Option<&'static OldNames> {
+        OLD_NAMES.iter().find(|old| old.of == self.key)
+    }
 }
+
+/// Names that a setting had before. They work as ever, and no help shows them.
+#[derive(Debug)]
+pub struct OldNames {
+    /// The key that the setting has now.
+    pub of: &'static str,
+    /// Its flag, without the dashes.
+    pub id: &'static str,
+    /// Its variable.
+    pub variable: &'static str,
+    /// Its key, at the top of `etl.toml` and in the table of a shop.
+    pub key: &'static str,
+}
+
+/// All names that settings had before.
+pub(super) static OLD_NAMES: [OldNames; 1] = [OldNames { of: "profile", id: "source", variable: "ETL_SOURCE", key: "source" }];
 
 /// What a value looks like, and its bounds, which are inclusive.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -136,7 +157,7 @@ macro_rules! settings {
 
 settings! {
     CONFIG = Setting { flag: "--config", variable: "ETL_CONFIG", default: "etl.toml, if it exists", value: "FILE", help: "Settings file", ..NONE };
-    SOURCE = Setting { flag: "--source", variable: "ETL_SOURCE", key: "source", default: "none", value: "NAME",
+    PROFILE = Setting { flag: "--profile", variable: "ETL_PROFILE", key: "profile", default: "none", value: "NAME",
         help: "Shipped profile for all three sources: see `etl sources`", ..NONE };
     URL = Setting { flag: "--url", variable: "ETL_URL", key: "url", default: "none", value: "URL",
         help: "URL of the API of the three sources, for a profile that knows their paths", ..NONE };

@@ -14,7 +14,7 @@ use super::{
 use crate::model::{LayerIds, QuantityType};
 
 /// The keys of a shop's table.
-const KEYS: [&str; 7] = ["name", "own_skus", "source", "url", "orders", "users", "products"];
+pub(super) const KEYS: [&str; 7] = ["name", "own_skus", "profile", "url", "orders", "users", "products"];
 
 /// The key of the list of shops.
 const LIST: &str = "shops";
@@ -106,6 +106,22 @@ struct ShopTable<'t> {
     table: &'t Table,
 }
 
+/// A shop as it is written.
+pub(super) struct ShopTree {
+    /// Its name.
+    pub(super) name: String,
+    /// Its own table.
+    pub(super) own: Table,
+    /// A file whose top level says what the shop says.
+    pub(super) tree: Table,
+}
+
+/// The shops of a file, in its order.
+pub(super) fn trees(file: &Table) -> Result<Vec<ShopTree>, SettingsError> {
+    let tree = |ShopTable { shop, table }: ShopTable<'_>| ShopTree { name: shop.name, own: table.clone(), tree: laid_over(table, file) };
+    Ok(tables(file)?.into_iter().map(tree).collect())
+}
+
 /// The settings of every shop, in the order of the file; none where it has no shops.
 pub(super) fn all(layers: &Layers<'_>) -> Result<Vec<Settings>, SettingsError> {
     let tables = tables(layers.file)?;
@@ -170,7 +186,7 @@ fn shared_variable(one: &str, other: &str) -> Option<String> {
 fn laid_over(shop: &Table, file: &Table) -> Table {
     let mut tree = file.clone();
     tree.remove(LIST);
-    if shop.get("source").is_some() {
+    if shop.get("profile").is_some() {
         // What the shop says of all its sources comes before the profile of one source of all shops.
         SourceKind::ALL.into_iter().for_each(|kind| remove_within(&mut tree, kind.table(), "profile"));
     }
@@ -178,7 +194,7 @@ fn laid_over(shop: &Table, file: &Table) -> Table {
         // The orders of the shop are there, and nowhere else.
         remove_within(&mut tree, SourceKind::Orders.table(), "location");
     }
-    for key in ["source", "url"] {
+    for key in ["profile", "url"] {
         if let Some(node) = shop.get(key) {
             tree.insert(key, Node::clone(node));
         }
@@ -238,7 +254,7 @@ pub(super) fn picked(all: Vec<Settings>, picked: &[String]) -> Result<Vec<Settin
 }
 
 /// The settings that say where sources are.
-const SOURCES: [&Setting; 5] = [&setting::SOURCE, &setting::URL, &setting::ORDERS, &setting::USERS, &setting::PRODUCTS];
+const SOURCES: [&Setting; 5] = [&setting::PROFILE, &setting::URL, &setting::ORDERS, &setting::USERS, &setting::PRODUCTS];
 
 /// Whether a flag or a variable says where sources are.
 pub(super) fn has_source_above(layers: &Layers<'_>) -> bool {
@@ -321,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_shop_lies_over_the_top_level_and_names_its_own_lines() {
-        let toml = "source = 'woocommerce'\n[orders]\npage_size = 7\nfields.status = 'state'\n[[shops]]\nname = 'de'\nurl = 'https://de'\norders.page_size = 9\n[[shops]]\nname = 'us'\nsource = 'fakestore'\nown_skus = true\norders = 'us.json'";
+        let toml = "profile = 'woocommerce'\n[orders]\npage_size = 7\nfields.status = 'state'\n[[shops]]\nname = 'de'\nurl = 'https://de'\norders.page_size = 9\n[[shops]]\nname = 'us'\nprofile = 'fakestore'\nown_skus = true\norders = 'us.json'";
         let all = read(toml, &[]).unwrap();
         assert_eq!(locations(&all), ["https://de/wp-json/wc/v3/orders", "us.json"]);
         let orders = |place: usize| all[place].orders.as_ref().unwrap();

@@ -3,8 +3,9 @@
 use reqwest::Url;
 
 use super::{
-    ConfiguredValue, Flags, HttpSettings, Location, Origin, Profile, SHIPPED, SettingsError, Source, SourceKind,
-    credentials::{self, NamedSource, TopUrls},
+    ConfiguredValue, CredentialVariables, Flags, HttpSettings, Location, Origin, Profile, SHIPPED, SettingsError, Shipped, Source,
+    SourceKind,
+    credentials::{self, NamedSource, NeededCredentials, TopUrls},
     file,
     merge::Layers,
     profile::{SourceTable, joined, overlay, read_table},
@@ -16,6 +17,9 @@ use super::{
     toml_tree::{Node, Table, Value, nearest},
     value::choice,
 };
+
+/// How the name of a profile's file begins, in errors and origins.
+pub(super) const SHIPPED_FILE: &str = "shipped profile ";
 
 /// The sources that settings name.
 #[derive(Default)]
@@ -66,6 +70,41 @@ pub(super) fn top_urls(layers: &Layers<'_>) -> Result<TopUrls, SettingsError> {
     Ok(TopUrls { orders: at(SourceKind::Orders)?, users: at(SourceKind::Users)?, products: at(SourceKind::Products)? })
 }
 
+/// A kind of source and its table.
+pub(super) struct NamedTable {
+    pub(super) kind: SourceKind,
+    pub(super) table: Table,
+}
+
+/// The tables of the sources: what `etl.toml` says, over the shipped profile that each starts from.
+pub(super) fn merged_tables(layers: &Layers<'_>) -> Result<Vec<NamedTable>, SettingsError> {
+    let Base { shared, .. } = base(layers)?;
+    let named =
+        |kind: SourceKind| Ok::<_, SettingsError>(NamedTable { kind, table: merged_table(&own_table(layers, kind)?, kind, &shared)? });
+    SourceKind::ALL.into_iter().map(named).collect()
+}
+
+/// The variables that the sources of a shipped profile ask for, all at one origin.
+pub fn credentials_of_profile(profile: &Shipped) -> NeededCredentials {
+    let mut needed = NeededCredentials::default();
+    let Ok(file) = shipped_profile(profile.name) else { return needed };
+    for kind in SourceKind::ALL {
+        if let Some(Value::Table(table)) = file.get(kind.table()).map(|node| &node.value)
+            && let Ok(SourceTable { profile, .. }) = read_table(table, kind)
+        {
+            needed.add(CredentialVariables::Common.names().needed_for(&profile.http.auth));
+        }
+    }
+    needed
+}
+
+/// The URL of the API by the shipped profile of all three sources, if it is not its example.
+pub(super) fn url_of_profile(layers: &Layers<'_>) -> Result<Option<Node>, SettingsError> {
+    let Base { shared, .. } = base(layers)?;
+    let url = shared.table.as_ref().and_then(|table| table.get("url")).cloned();
+    Ok(url.filter(|node| node.value.scalar().is_some_and(|url| !is_example(&url))))
+}
+
 /// The shipped profile that all three sources start from.
 struct Shared {
     table: Option<Table>,
@@ -80,7 +119,7 @@ struct Base {
 }
 
 fn base(layers: &Layers<'_>) -> Result<Base, SettingsError> {
-    let named = layers.get(&setting::SOURCE)?;
+    let named = layers.get(&setting::PROFILE)?;
     let table = named.as_ref().map(|configured| shipped_profile(configured.value.trim()).map_err(|detail| configured.invalid(detail)));
     let shared = Shared { table: table.transpose()?, name: named.map(|configured| configured.value.trim().to_owned()) };
     // Whoever says where the orders are, and no API, reads orders alone.
@@ -96,7 +135,7 @@ fn shipped_profile(name: &str) -> Result<Table, String> {
         let near = nearest(name, names.iter().copied()).map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
         format!("no such profile{near}: write {} (see `etl sources`)", choice(&names))
     })?;
-    file::parse(&format!("shipped profile {name}"), found.toml).map_err(|error| error.to_string())
+    file::parse(&format!("{SHIPPED_FILE}{name}"), found.toml).map_err(|error| error.to_string())
 }
 
 /// The URL of the API of all three sources. The example of a shipped profile is nobody's API.
@@ -127,15 +166,7 @@ fn is_example(url: &str) -> bool {
 fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared: &Shared) -> Result<Option<Source>, SettingsError> {
     let own = own_table(layers, kind)?;
     let reader = Reader::new(&own, kind.table());
-    let profile = reader.text("profile")?;
-    let named =
-        profile.as_deref().map(|name| shipped_profile(name).map_err(|detail| reader.error("profile", format!("`{name}`: {detail}"))));
-    let named = named.transpose()?;
-    let table = named.as_ref().or(shared.table.as_ref()).and_then(|file| file.get(kind.table())).map(|node| &node.value);
-    let merged = match table {
-        Some(Value::Table(below)) => overlay(&own, below),
-        _ => own.clone(),
-    };
+    let merged = merged_table(&own, kind, shared)?;
     let SourceTable { name, path, count, line_request, more_request, mut profile } = read_table(&merged, kind)?;
     let configured = match layers.above_file(kind.setting()) {
         Some(configured) => Some(configured),
@@ -195,6 +226,20 @@ fn refuse_without_use(own: &Reader<'_>, location: Option<&Location>) -> Result<(
         Some(Value::Text(text)) if text == "." => Ok(()),
         _ => Err(fields.error("lines", "in CSV and Parquet the rows of an order are its lines: leave this out, or write \".\"")),
     }
+}
+
+/// A source's own table over that of the shipped profile that it starts from.
+fn merged_table(own: &Table, kind: SourceKind, shared: &Shared) -> Result<Table, SettingsError> {
+    let reader = Reader::new(own, kind.table());
+    let profile = reader.text("profile")?;
+    let named =
+        profile.as_deref().map(|name| shipped_profile(name).map_err(|detail| reader.error("profile", format!("`{name}`: {detail}"))));
+    let named = named.transpose()?;
+    let table = named.as_ref().or(shared.table.as_ref()).and_then(|file| file.get(kind.table())).map(|node| &node.value);
+    Ok(match table {
+        Some(Value::Table(below)) => overlay(own, below),
+        _ => own.clone(),
+    })
 }
 
 /// The table of a source in `etl.toml`; a location alone counts as a table with that location.
@@ -278,25 +323,25 @@ mod tests {
     #[test]
     fn only_the_unchanged_example_is_no_url() {
         let orders = |toml: &str| sources(toml, &[]).map(|sources| sources.orders.map(|orders| orders.location.to_string()));
-        assert_eq!(orders("source = 'shopify'").unwrap(), None);
-        let error = orders("source = 'shopify'\nurl = 'https://your-shop.myshopify.com/'").unwrap_err();
+        assert_eq!(orders("profile = 'shopify'").unwrap(), None);
+        let error = orders("profile = 'shopify'\nurl = 'https://your-shop.myshopify.com/'").unwrap_err();
         assert!(error.starts_with("etl.toml, line 2: `url`: ") && error.contains("say where your own API is"), "{error}");
-        let own = orders("source = 'woocommerce'\nurl = 'https://your-own-shop.example'").unwrap();
+        let own = orders("profile = 'woocommerce'\nurl = 'https://your-own-shop.example'").unwrap();
         assert_eq!(own.as_deref(), Some("https://your-own-shop.example/wp-json/wc/v3/orders"));
     }
 
     #[test]
     fn the_users_table_lies_over_the_shipped_profile_and_errors_name_its_own_lines() {
-        let read = sources("source = 'shopify'\nurl = 'https://h'\n[orders.pagination]\nsize_parameter = 'n'\n", &[]).unwrap();
+        let read = sources("profile = 'shopify'\nurl = 'https://h'\n[orders.pagination]\nsize_parameter = 'n'\n", &[]).unwrap();
         let orders = read.orders.unwrap();
         assert_eq!((orders.profile.http.pagination, &orders.profile.http.query["n"]), (super::super::Pagination::Link, &"250".to_owned()));
         assert!(read.users.is_some());
         for (toml, message) in [
             (
-                "source = 'shopify'\n[orders.pagination]\n\nfirst = 0\n",
+                "profile = 'shopify'\n[orders.pagination]\n\nfirst = 0\n",
                 "etl.toml, line 4: `orders.pagination.first`: unknown key `first` of kind `link`",
             ),
-            ("source = 'shopify'\n[users]\nskip = []\n", "etl.toml, line 3: `users.skip`: `skip` belongs to orders"),
+            ("profile = 'shopify'\n[users]\nskip = []\n", "etl.toml, line 3: `users.skip`: `skip` belongs to orders"),
             ("[orders]\nprofile = 'shopfy'\n", "etl.toml, line 2: `orders.profile`: `shopfy`: no such profile (did you mean `shopify`?)"),
             ("orders = 5", "etl.toml, line 1: `orders`: write a location or a table, not a whole number"),
             ("orders = 'ftp://h'", "etl.toml, line 1: `orders`: `ftp://h`: "),

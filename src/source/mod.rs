@@ -12,6 +12,7 @@ mod http;
 mod page;
 mod probe;
 mod query;
+mod reach;
 mod url_query;
 
 pub use body::{RECORD_KEYS, RecordShape};
@@ -22,6 +23,7 @@ use http::HttpSource;
 pub use page::{BlankRun, Origin, Page};
 pub use probe::{PageKind, ProbedPage, probe};
 pub use query::{Query, RecordFilter};
+pub use reach::{Reached, reach};
 
 use std::task::{Context, Poll};
 

@@ -5,7 +5,7 @@ use super::{
     files::{self, FilesRead, SourceFile},
     http::HttpSource,
 };
-use crate::settings::Location;
+use crate::{model::UtcMicros, settings::Location};
 
 /// The maximum bytes of a file that a probe reads.
 const MAX_BYTES: u64 = 16 << 20;
@@ -40,6 +40,8 @@ pub struct ProbedPage {
     pub total: Option<u64>,
     /// What it is of.
     pub kind: PageKind,
+    /// The time of the server when it answered.
+    pub served_at: Option<UtcMicros>,
 }
 
 /// Reads the first page of a location.

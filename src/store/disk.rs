@@ -168,6 +168,15 @@ pub(crate) fn is_writable(folder: &Path) -> Result<(), StoreError> {
     access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| StoreError::io("write to the folder", folder)(error.into()))
 }
 
+/// The bytes that this user may still write where a file or folder lies.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn free_space(path: &Path) -> Result<u64, StoreError> {
+    let found = rustix::fs::statvfs(path).map_err(|error| StoreError::io("look at the disk of", path)(error.into()))?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
 /// Removes a file. A missing file is not an error.
 ///
 /// # Errors

@@ -33,8 +33,8 @@ pub use commit::{
     AppendError, Commit, Head, Installed, NewCommit, ObjectRef, Read, Removed, Told, commit, head, kept_commits, remove_commit,
     set_aside_damaged_log,
 };
-pub use disk::{FileStamp, checksum, read, remove_file};
-pub(crate) use disk::{size_and_time, sync, write_staged};
+pub use disk::{FileStamp, checksum, free_space, read, remove_file};
+pub(crate) use disk::{is_writable, size_and_time, sync, write_staged};
 pub use error::StoreError;
 pub use folder::Folder;
 pub use key::Key;

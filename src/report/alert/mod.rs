@@ -8,12 +8,14 @@
 mod deliver;
 mod message;
 mod open;
+mod reach;
 mod rules;
 pub mod stuck;
 
 pub use deliver::{Delivery, FailedDelivery, Sender, deliver};
 pub use message::{Notice, NoticeState, dedup_key, payload};
 pub use open::{Discovery, OpenAlert, OpenAlerts};
+pub use reach::{Reached, reach};
 pub use rules::{Ended, Evidence, Finding, NEEDED_RUNS, judge};
 
 use serde::{Deserialize, Serialize};

@@ -21,16 +21,16 @@ use crate::{
 };
 
 /// The keys of a field's table.
-const KEYS: [&str; 9] = ["path", "paths", "value", "default", "missing", "scale", "format", "after", "map"];
+pub(super) const KEYS: [&str; 9] = ["path", "paths", "value", "default", "missing", "scale", "format", "after", "map"];
 
 /// The keys of the table of an amount that is a sum.
-const ALL_KEYS: [&str; 3] = ["all", "missing", "scale"];
+pub(super) const ALL_KEYS: [&str; 3] = ["all", "missing", "scale"];
 
 /// The key of `totals` that is no amount.
-const RECONCILES: &str = "reconciles";
+pub(super) const RECONCILES: &str = "reconciles";
 
 /// The keys of the table of `lines`.
-const LINES_KEYS: [&str; 4] = ["path", "paths", "all", "object"];
+pub(super) const LINES_KEYS: [&str; 4] = ["path", "paths", "all", "object"];
 
 /// The rules of the fields in a table of a source.
 pub(super) fn read(source: &Reader<'_>, table: &str, kind: SourceKind) -> Result<BTreeMap<String, FieldRule>, SettingsError> {

@@ -264,7 +264,7 @@ impl MorePath {
 }
 
 /// The keys of `line_request`.
-const LINE_REQUEST_KEYS: [&str; 12] =
+pub(super) const LINE_REQUEST_KEYS: [&str; 12] =
     ["path", "id", "when", "records", "page_size", "concurrency", "pagination", "query", "body", "next_body", "graphql", "variables"];
 
 /// The keys of `more_request`.
@@ -430,6 +430,9 @@ fn headers(table: &Reader<'_>) -> Result<BTreeMap<String, String>, SettingsError
     Ok(headers)
 }
 
+/// How times of a filter may be written.
+pub(super) const TIME_FORMATS: [&str; 7] = ["rfc3339", "rfc3339_ms", "naive", "spaced", "date", "epoch", "epoch_ms"];
+
 fn filter(table: Option<Reader<'_>>) -> Result<Filter, SettingsError> {
     let Some(table) = table else { return Ok(Filter::default()) };
     table.only(&["since", "until", "updated_since", "updated_until", "format", "earliest", "shows"])?;
@@ -442,7 +445,7 @@ fn filter(table: Option<Reader<'_>>) -> Result<Filter, SettingsError> {
         Some("epoch") => TimeFormat::Epoch,
         Some("epoch_ms") => TimeFormat::EpochMillis,
         Some(other) => {
-            return Err(table.error("format", format!("`{other}`: write rfc3339, rfc3339_ms, naive, spaced, date, epoch or epoch_ms")));
+            return Err(table.error("format", format!("`{other}`: write {}", choice(&TIME_FORMATS))));
         }
     };
     Ok(Filter {

@@ -21,15 +21,22 @@ mod request;
 mod slices;
 mod template;
 
-use std::cell::RefCell;
+use std::{cell::RefCell, time::UNIX_EPOCH};
 
-use reqwest::Url;
+use reqwest::{
+    Url,
+    header::{DATE, HeaderMap},
+};
 
 use self::{judge::Fetched, lines::LineReader, list::ListReader, pagination::Pager, request::Requester, slices::SliceReader};
 use super::{
     Access, Completeness, CompletenessStatus, PageKind, PageSink, ProbedPage, Query, SourceError, body::LinkHeader, error::RequestFailure,
 };
-use crate::{model::counted, net::Network, settings::Pagination};
+use crate::{
+    model::{UtcMicros, counted},
+    net::Network,
+    settings::Pagination,
+};
 
 /// The orders of a probed page whose lines are asked for.
 const ORDERS_WITH_LINES: usize = 5;
@@ -91,12 +98,16 @@ impl<'a> HttpSource<'a> {
     pub(super) fn probe(&self) -> Result<ProbedPage, SourceError> {
         let profile = &self.query.profile.http;
         let url = Pager::new(&self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size).first();
-        let kept = RefCell::new((Vec::new(), LinkHeader::Absent));
+        let kept = RefCell::new(Kept::default());
         let fetched = self.network.run(self.requester.fetch(&url, 1, |response| {
-            *kept.borrow_mut() = (response.body.to_vec(), link::read(&response.headers, &response.url).next);
+            *kept.borrow_mut() = Kept {
+                body: response.body.to_vec(),
+                link: link::read(&response.headers, &response.url).next,
+                served_at: served_at(&response.headers),
+            };
             judge::judge(response, self.query, 0)
         }))?;
-        let (body, link) = kept.into_inner();
+        let Kept { body, link, served_at } = kept.into_inner();
         let body = Some(body);
         match fetched {
             Ok(fetched) => {
@@ -109,10 +120,11 @@ impl<'a> HttpSource<'a> {
                     names_next: signals.next.is_some(),
                     total: signals.total_records,
                     kind: PageKind::Response,
+                    served_at,
                 })
             }
             Err(SourceError::Request(failed)) if matches!(failed.cause, RequestFailure::NoRecords { .. }) => {
-                Ok(ProbedPage { body, kind: PageKind::Response, ..ProbedPage::default() })
+                Ok(ProbedPage { body, kind: PageKind::Response, served_at, ..ProbedPage::default() })
             }
             Err(error) => Err(error),
         }
@@ -125,4 +137,24 @@ impl<'a> HttpSource<'a> {
         let reader = LineReader::new(request, self.query, *self.requester.access())?;
         self.network.run(reader.complete(fetched))?
     }
+}
+
+/// What a probe keeps of a response that is judged.
+struct Kept {
+    body: Vec<u8>,
+    link: LinkHeader,
+    served_at: Option<UtcMicros>,
+}
+
+impl Default for Kept {
+    fn default() -> Kept {
+        Kept { body: Vec::new(), link: LinkHeader::Absent, served_at: None }
+    }
+}
+
+/// The time of the server when it answered.
+fn served_at(headers: &HeaderMap) -> Option<UtcMicros> {
+    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let since_epoch = date.duration_since(UNIX_EPOCH).ok()?;
+    UtcMicros::new(i64::try_from(since_epoch.as_micros()).ok()?)
 }
