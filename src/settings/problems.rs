@@ -133,7 +133,7 @@ impl Reading {
     fn named_by(&self, error: &SettingsError, message: &str) -> Vec<Part> {
         if let SettingsError::Value { origin, .. } | SettingsError::SecretValue { origin, .. } = error {
             match origin {
-                Origin::Flag(flag) => return vec![Part::Flag(*flag)],
+                Origin::Flag(flag) => return vec![Part::Flag(flag)],
                 Origin::Environment(name) | Origin::DotEnv(name) => return vec![Part::Variable(name.to_string())],
                 Origin::File { .. } => {}
             }
