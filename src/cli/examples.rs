@@ -53,7 +53,7 @@ const ALL: &[Examples] = &[
     examples("alerts test", &["etl alerts test"], "docs/operations.md#alerts"),
     examples(
         "probe",
-        &["etl probe --orders https://shop.example/api/orders", "etl probe --source shopify --url https://your-shop.myshopify.com"],
+        &["etl probe --orders https://shop.example/api/orders", "etl probe --profile shopify --url https://your-shop.myshopify.com"],
         "docs/sources.md#from-an-unknown-api-to-a-first-load",
     ),
     examples("sources", &["etl sources", "etl sources show shopify > etl.toml"], "docs/sources.md#shipped-profiles"),
@@ -98,6 +98,14 @@ const ALL: &[Examples] = &[
         &["etl redshift verify --since 2026-01-01", "etl redshift verify --since 2026-01-01 --repair"],
         "docs/redshift.md#compare",
     ),
+    examples("init", &["etl init", "etl init --profile shopify --url https://your-shop.myshopify.com"], "docs/configuration.md"),
+    examples("config", &["etl config check", "etl config show"], "docs/configuration.md"),
+    examples("config check", &["etl config check"], "docs/configuration.md"),
+    examples("config show", &["etl config show", "etl config show --json"], "docs/configuration.md"),
+    examples("config schema", &["etl config schema > etl.schema.json"], "docs/configuration.md"),
+    examples("doctor", &["etl doctor", "etl doctor --json | jq .works"], "docs/operations.md#does-everything-answer"),
+    examples("test", &["etl test"], "docs/sources.md#tests-of-a-mapping"),
+    examples("report", &["etl report", "etl report --file /tmp/orders.html --days 90"], "docs/report.md"),
     examples("demo", &["etl demo", "etl demo -o /tmp/demo"], "README.md"),
     examples(
         "completions",

@@ -260,7 +260,7 @@ mod tests {
         use proptest::prelude::*;
 
         use super::*;
-        use crate::model::{Line, Money, UtcMicros};
+        use crate::model::{Dt, Line, Money, UtcMicros};
 
         fn text() -> impl Strategy<Value = String> {
             prop_oneof!["[ -~]{1,12}", "[\"\n\r,é\u{1f600} ]{1,6}", "\\PC{1,30}", "x{60,300}"]
@@ -292,8 +292,11 @@ mod tests {
                 maybe(any::<bool>().prop_map(|flag| flag.to_string()).boxed()),
                 maybe(instant().prop_map(UtcMicros::to_canonical).boxed()),
                 (maybe(decimal(2).boxed()), maybe(decimal(0).boxed()), maybe(decimal(18).boxed())),
+                maybe(instant().prop_map(|at| Dt::of(at).to_string()).boxed()),
             )
-                .prop_map(|(note, visits, gift, paid_at, (tax, units, share))| vec![note, visits, gift, paid_at, tax, units, share])
+                .prop_map(|(note, visits, gift, paid_at, (tax, units, share), day)| {
+                    vec![note, visits, gift, paid_at, tax, units, share, day]
+                })
         }
 
         fn row() -> impl Strategy<Value = Vec<u8>> {

@@ -8,10 +8,10 @@ use super::{
 use crate::settings::{SettingsError, SourceKind, reader::Reader, source_kind::FieldKind, toml_tree::Value};
 
 /// The keys of the table.
-const KEYS: [&str; 7] = ["list", "refund_id", "created_at", "amount", "currency", "skip", "lines"];
+pub(super) const KEYS: [&str; 7] = ["list", "refund_id", "created_at", "amount", "currency", "skip", "lines"];
 
 /// The keys of its table `lines`.
-const LINE_KEYS: [&str; 5] = ["list", "sku", "quantity", "amount", "by_line"];
+pub(super) const LINE_KEYS: [&str; 5] = ["list", "sku", "quantity", "amount", "by_line"];
 
 /// `refunds`: where a record lists its refunds. `false` takes away those of a profile below.
 pub(super) fn read(source: &Reader<'_>) -> Result<Option<RefundRules>, SettingsError> {
@@ -21,9 +21,6 @@ pub(super) fn read(source: &Reader<'_>) -> Result<Option<RefundRules>, SettingsE
     let Some(table) = source.inner("refunds")? else { return Ok(None) };
     table.only(&KEYS)?;
     let list = table.needed_path("list")?;
-    if list.steps().first().is_some_and(|step| step == crate::model::WILDCARD) {
-        return Err(table.error("list", format!("`{list}`: the first step is a key of the record")));
-    }
     let lines = table.inner("lines")?.map(|lines| self::lines(&lines)).transpose()?;
     let amount = field(&table, "amount", FieldKind::Amount)?;
     if amount.is_none() && lines.is_none() {
@@ -112,7 +109,7 @@ mod tests {
         let base = "list = 'r', refund_id = 'id', created_at = 'at'";
         for (keys, message) in [
             ("refunds = { refund_id = 'id' }".to_owned(), "`orders.refunds.list`: this key is needed here"),
-            ("refunds = { list = '*.r' }".to_owned(), "the first step is a key of the record"),
+            ("refunds = { list = '*.r' }".to_owned(), "`*.r`: write a path like"),
             (format!("refunds = {{ {base} }}"), "`orders.refunds.amount`: write an amount, or `lines`, or both"),
             ("refunds = { list = 'r', created_at = 'at', amount = 'a' }".to_owned(), "`orders.refunds.refund_id`: this key is needed here"),
             (format!("refunds = {{ {base}, amont = 'a' }}"), "did you mean `amount`?"),

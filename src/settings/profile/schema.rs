@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::{
     SHIPPED, auth, fields,
     kinds::Kind,
-    pagination,
-    table::{LINE_REQUEST_KEYS, TIME_FORMATS},
+    pagination, refunds,
+    table::{LINE_REQUEST_KEYS, MORE_REQUEST_KEYS, TIME_FORMATS},
 };
 use crate::{
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, ORDER_AMOUNTS},
@@ -57,6 +57,9 @@ fn key_schema(kind: SourceKind, key: &str) -> Value {
         "graphql" => text("The query of a GraphQL API"),
         "variables" => any_table("The variables of the GraphQL query"),
         "totals" => totals(),
+        "refunds" => refunds(),
+        "children" => children(),
+        "more_request" => more_request(),
         "filter" => filter(),
         "skip" => skip("Records that are left out"),
         "skip_lines" => skip("Lines that are left out"),
@@ -123,6 +126,7 @@ fn filter() -> Value {
             "updated_until": text("The parameter for its end"),
             "format": word("How the times are written", &TIME_FORMATS),
             "earliest": text("The earliest time that the API accepts, such as 729d"),
+            "shows": text("The span before now that the API shows, such as 60d; all"),
         }),
         &[],
     );
@@ -131,7 +135,12 @@ fn filter() -> Value {
 }
 
 fn skip(what: &str) -> Value {
-    let rule = table(
+    list_of(what, skip_rule())
+}
+
+/// A value, and what it must be.
+fn skip_rule() -> Value {
+    table(
         json!({
             "path": path("Where the value is"),
             "equals": scalar(),
@@ -139,8 +148,56 @@ fn skip(what: &str) -> Value {
             "none_of": list_of("None of these values", scalar()),
         }),
         &["path"],
-    );
-    list_of(what, rule)
+    )
+}
+
+fn more_request() -> Value {
+    let key = |key: &str| match key {
+        "path" => text("The path of the members that belong to a record, with {id} for the record"),
+        "id" => path("Where the record holds what {id} stands for"),
+        "when" => skip_rule(),
+        "inherit" => json!({
+            "description": "Columns that a member takes from its record where it has none: the column, and where the record has it",
+            "type": "object", "additionalProperties": { "type": "string" }
+        }),
+        other => key_schema(SourceKind::Products, other),
+    };
+    let mut schema = table_of(MORE_REQUEST_KEYS.iter().map(|name| ((*name).to_owned(), key(name))).collect());
+    schema["description"] = json!("A request for members that belong to a record of the list, such as the variations of a product");
+    json!({ "anyOf": [{ "const": false }, schema] })
+}
+
+fn children() -> Value {
+    let lists = json!({
+        "description": "The list of the record that each type of children goes into",
+        "type": "object", "additionalProperties": { "type": "string" }
+    });
+    let mut schema =
+        table(json!({ "parent": path("Where a child names its parent"), "id": path("Where a record has its id"), "lists": lists }), &[]);
+    schema["description"] = json!("Lines of a file that belong to a record before them");
+    schema
+}
+
+fn refunds() -> Value {
+    let by_line = table(json!({ "id": field(FieldKind::Plain), "line": field(FieldKind::Plain) }), &[]);
+    let line_key = |key: &str| match key {
+        "list" => path("Where a refund lists its lines"),
+        "amount" => field(FieldKind::Amount),
+        "by_line" => by_line.clone(),
+        _ => field(FieldKind::Plain),
+    };
+    let key = |key: &str| match key {
+        "list" => path("Where a record lists its refunds"),
+        "created_at" => field(FieldKind::Time),
+        "amount" => field(FieldKind::Amount),
+        "skip" => skip("Refunds that are left out"),
+        "lines" => table_of(refunds::LINE_KEYS.iter().map(|name| ((*name).to_owned(), line_key(name))).collect()),
+        _ => field(FieldKind::Plain),
+    };
+    json!({
+        "description": "Where a record lists its refunds; false: nowhere",
+        "anyOf": [{ "const": false }, table_of(refunds::KEYS.iter().map(|name| ((*name).to_owned(), key(name))).collect())]
+    })
 }
 
 fn line_request() -> Value {
@@ -185,6 +242,7 @@ fn pagination_key(key: &str) -> Value {
         "pages_header" => text("The header that counts the pages"),
         "pages" => path("Where a body counts the pages"),
         "total" => text("Where a body counts the records; \"\" believes no count"),
+        "largest" => whole_of("The largest offset that the API serves: longer lists are read in slices", bounds::FIRST_PAGE),
         _ => json!({}),
     }
 }

@@ -268,7 +268,7 @@ pub(super) const LINE_REQUEST_KEYS: [&str; 12] =
     ["path", "id", "when", "records", "page_size", "concurrency", "pagination", "query", "body", "next_body", "graphql", "variables"];
 
 /// The keys of `more_request`.
-const MORE_REQUEST_KEYS: [&str; 13] = [
+pub(super) const MORE_REQUEST_KEYS: [&str; 13] = [
     "path",
     "id",
     "when",
