@@ -25,6 +25,7 @@ mod report;
 mod rewrite;
 mod run;
 mod runs;
+mod schema;
 mod shops;
 mod signals;
 mod sources;
@@ -106,6 +107,7 @@ fn run_command(command: &Command, display: &Display, cancel: &Cancel) -> Result<
         Command::Changes(args) => changes::run(args, display),
         Command::Vacuum(args) => vacuum::run(args, display, cancel),
         Command::Ddl(args) => ddl::run(args, display),
+        Command::Schema(args) => schema::run(args, display),
         Command::Redshift(args) => redshift::run(args, display, cancel),
         Command::Demo(args) => demo::run(args, display, cancel),
         Command::Completions(args) => completions::run(args, display),

@@ -10,6 +10,7 @@ mod metrics;
 mod quarantined;
 mod retention;
 mod summary;
+mod summary_schema;
 pub mod telemetry;
 
 pub use alert::{Alert, AlertKind};
@@ -20,3 +21,4 @@ pub use metrics::{Metric, Series, Unit, Value, embedded_metrics, metrics, open_m
 pub use quarantined::{Quarantined, Sample, quarantined};
 pub use retention::{CurrentRun, Retained, Retention, remove_older};
 pub use summary::{CommandName, DeletionCounts, RawKept, RebuiltFrom, RunCompleteness, Status, Summary, ValueCounts, money_texts};
+pub use summary_schema::summary_schema;

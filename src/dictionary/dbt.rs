@@ -1,0 +1,80 @@
+//! The dictionary as the `sources.yml` of a dbt project (1.8 or newer), with the tests that dbt itself brings.
+
+use super::{Dictionary, DocumentedColumn, DocumentedTable, Key, Nullability, yaml::Yaml};
+
+/// The name of the source where no schema is named.
+const SOURCE: &str = "etl";
+
+/// The dictionary as a `sources.yml`.
+pub fn dbt(dictionary: &Dictionary) -> String {
+    let source = dictionary.schema.as_deref().unwrap_or(SOURCE);
+    let tables = dictionary.tables.iter().map(|table| described(table, source)).collect();
+    let source = Yaml::Map(vec![
+        ("name", Yaml::text(source)),
+        ("description", Yaml::text("The orders that etl loads")),
+        ("tables", Yaml::List(tables)),
+    ]);
+    Yaml::Map(vec![("version", Yaml::word(2)), ("sources", Yaml::List(vec![source]))]).document()
+}
+
+fn described(table: &DocumentedTable, source: &str) -> Yaml {
+    let mut entries = vec![("name", Yaml::text(table.name)), ("description", Yaml::text(&table.meaning))];
+    if let Key::Pair(first, second) = &table.key {
+        // Without packages, dbt tests one column or one expression: the separator is a character that ids do not hold.
+        let pair = Yaml::Map(vec![("column_name", Yaml::text(&format!("{first} || chr(31) || {second}")))]);
+        entries.push(("data_tests", Yaml::List(vec![Yaml::Map(vec![("unique", pair)])])));
+    }
+    let columns = table.columns.iter().map(|column| described_column(column, &table.key, source));
+    entries.push(("columns", Yaml::List(columns.collect())));
+    Yaml::Map(entries)
+}
+
+fn described_column(column: &DocumentedColumn, key: &Key, source: &str) -> Yaml {
+    let mut entries = vec![
+        ("name", Yaml::text(&column.name)),
+        ("description", Yaml::text(&column.meaning)),
+        ("data_type", Yaml::text(&column.kind.to_string())),
+    ];
+    let mut tests = Vec::new();
+    match key {
+        Key::Column(name) if *name == column.name => tests.push(Yaml::word("unique")),
+        Key::Current(name) if *name == column.name => {
+            let current = Yaml::Map(vec![("where", Yaml::text("is_current"))]);
+            tests.push(Yaml::Map(vec![("unique", Yaml::Map(vec![("config", current)]))]));
+        }
+        Key::Column(_) | Key::Current(_) | Key::Pair(..) => {}
+    }
+    if column.nullability == Nullability::NeverNull {
+        tests.push(Yaml::word("not_null"));
+    }
+    if let Some(reference) = column.reference {
+        let place = Yaml::text(&format!("source('{}', '{}')", source.replace('\\', "\\\\").replace('\'', "\\'"), reference.table));
+        let relationship = Yaml::Map(vec![("to", place), ("field", Yaml::text(reference.column))]);
+        tests.push(Yaml::Map(vec![("relationships", relationship)]));
+    }
+    if !tests.is_empty() {
+        entries.push(("data_tests", Yaml::List(tests)));
+    }
+    Yaml::Map(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dictionary::{OrderTotals, tests::hostile};
+
+    #[test]
+    fn columns_have_the_tests_that_hold() {
+        let text = dbt(&hostile(OrderTotals::Mapped));
+        for part in [
+            "version: 2\nsources:\n  - name: \"shop\"\n",
+            "        data_tests:\n          - unique:\n              column_name: \"order_id || chr(31) || sku\"\n",
+            "            data_tests:\n              - not_null\n              - relationships:\n                  to: \"source('shop', 'dim_product')\"\n                  field: \"sku\"\n",
+            "            data_tests:\n              - unique:\n                  config:\n                    where: \"is_current\"\n              - not_null\n",
+            "          - name: \"a\\\"b|c'd\\\\`: #\\nx\"\n",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert_eq!(text.matches("relationships:").count(), 3, "{text}");
+    }
+}
