@@ -133,7 +133,11 @@ impl Dictionary {
     /// [`RedshiftError::Name`]: the name of a column that no warehouse accepts.
     pub fn new(settings: &Settings, headers: &DimensionHeaders, totals: OrderTotals) -> Result<Dictionary, RedshiftError> {
         let plain = RedshiftSettings::default();
-        let stored = Tables::new(&plain, &settings.schema(), headers, &LongestTexts::default())?;
+        let headers = DimensionHeaders {
+            users: headers.users.clone().or_else(|| settings.versioned_users.then(|| with_versions(&DIM_USER))),
+            products: headers.products.clone().or_else(|| settings.versioned_products.then(|| with_versions(&DIM_PRODUCT))),
+        };
+        let stored = Tables::new(&plain, &settings.schema(), &headers, &LongestTexts::default())?;
         let mut tables = vec![fact_order(settings, &stored)];
         if totals == OrderTotals::Mapped {
             tables.push(fact_order_total());
@@ -150,6 +154,12 @@ impl Dictionary {
     pub fn in_schema(self, schema: Option<String>) -> Dictionary {
         Dictionary { schema, ..self }
     }
+}
+
+/// The columns of a dimension that will keep versions.
+fn with_versions(spec: &DimensionSpec) -> Vec<String> {
+    let fixed = spec.columns.iter().map(|column| column.name);
+    fixed.chain(DimensionSpec::FLAGS).map(str::to_owned).collect()
 }
 
 fn fact_order(settings: &Settings, stored: &Tables<'_>) -> DocumentedTable {
