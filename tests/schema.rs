@@ -253,7 +253,7 @@ fn dbt_and_contracts_have_every_column_with_its_meaning() {
     let dictionary = schema(&work, &[]);
     let sources = read_yaml(&python, &work, &schema(&work, &["dbt", "--schema", "it's: #1"]));
     let contract = read_yaml(&python, &work, &schema(&work, &["odcs"]));
-    assert_eq!(sources["sources"][0]["name"], "it's: #1");
+    assert_eq!(sources["sources"][0]["schema"], "it's: #1");
     let tables = ["fact_order", "fact_order_total", "dim_user", "dim_product"];
     for (number, table) in tables.into_iter().enumerate() {
         let expected: Vec<_> = printed(&dictionary, table).into_iter().map(|column| (column.name, column.meaning, column.kind)).collect();

@@ -1,35 +1,32 @@
-//! The dictionary as the `sources.yml` of a dbt project (1.8 or newer), with the tests that dbt itself brings.
+//! The dictionary as the `sources.yml` of a dbt project (1.10.5 or newer), with the tests that dbt itself brings.
 
 use super::{Dictionary, DocumentedColumn, DocumentedTable, Key, Nullability, yaml::Yaml};
 
-/// The name of the source where no schema is named.
+/// The name of the source: in models, `source('etl', 'fact_order')`. It is also the schema, where none is named.
 const SOURCE: &str = "etl";
 
 /// The dictionary as a `sources.yml`.
 pub fn dbt(dictionary: &Dictionary) -> String {
-    let source = dictionary.schema.as_deref().unwrap_or(SOURCE);
-    let tables = dictionary.tables.iter().map(|table| described(table, source)).collect();
-    let source = Yaml::Map(vec![
-        ("name", Yaml::text(source)),
-        ("description", Yaml::text("The orders that etl loads")),
-        ("tables", Yaml::List(tables)),
-    ]);
-    Yaml::Map(vec![("version", Yaml::word(2)), ("sources", Yaml::List(vec![source]))]).document()
+    let mut source = vec![("name", Yaml::text(SOURCE))];
+    source.extend(dictionary.schema.as_deref().map(|schema| ("schema", Yaml::text(schema))));
+    source.push(("description", Yaml::text("The orders that etl loads")));
+    source.push(("tables", Yaml::List(dictionary.tables.iter().map(described).collect())));
+    Yaml::Map(vec![("version", Yaml::word(2)), ("sources", Yaml::List(vec![Yaml::Map(source)]))]).document()
 }
 
-fn described(table: &DocumentedTable, source: &str) -> Yaml {
+fn described(table: &DocumentedTable) -> Yaml {
     let mut entries = vec![("name", Yaml::text(table.name)), ("description", Yaml::text(&table.meaning))];
     if let Key::Pair(first, second) = &table.key {
         // Without packages, dbt tests one column or one expression: the separator is a character that ids do not hold.
         let pair = Yaml::Map(vec![("column_name", Yaml::text(&format!("{first} || chr(31) || {second}")))]);
         entries.push(("data_tests", Yaml::List(vec![Yaml::Map(vec![("unique", pair)])])));
     }
-    let columns = table.columns.iter().map(|column| described_column(column, &table.key, source));
+    let columns = table.columns.iter().map(|column| described_column(column, &table.key));
     entries.push(("columns", Yaml::List(columns.collect())));
     Yaml::Map(entries)
 }
 
-fn described_column(column: &DocumentedColumn, key: &Key, source: &str) -> Yaml {
+fn described_column(column: &DocumentedColumn, key: &Key) -> Yaml {
     let mut entries = vec![
         ("name", Yaml::text(&column.name)),
         ("description", Yaml::text(&column.meaning)),
@@ -48,9 +45,9 @@ fn described_column(column: &DocumentedColumn, key: &Key, source: &str) -> Yaml 
         tests.push(Yaml::word("not_null"));
     }
     if let Some(reference) = column.reference {
-        let place = Yaml::text(&format!("source('{}', '{}')", source.replace('\\', "\\\\").replace('\'', "\\'"), reference.table));
-        let relationship = Yaml::Map(vec![("to", place), ("field", Yaml::text(reference.column))]);
-        tests.push(Yaml::Map(vec![("relationships", relationship)]));
+        let place = Yaml::text(&format!("source('{SOURCE}', '{}')", reference.table));
+        let arguments = Yaml::Map(vec![("to", place), ("field", Yaml::text(reference.column))]);
+        tests.push(Yaml::Map(vec![("relationships", Yaml::Map(vec![("arguments", arguments)]))]));
     }
     if !tests.is_empty() {
         entries.push(("data_tests", Yaml::List(tests)));
@@ -67,9 +64,9 @@ mod tests {
     fn columns_have_the_tests_that_hold() {
         let text = dbt(&hostile(OrderTotals::Mapped));
         for part in [
-            "version: 2\nsources:\n  - name: \"shop\"\n",
+            "version: 2\nsources:\n  - name: \"etl\"\n    schema: \"shop\"\n",
             "        data_tests:\n          - unique:\n              column_name: \"order_id || chr(31) || sku\"\n",
-            "            data_tests:\n              - not_null\n              - relationships:\n                  to: \"source('shop', 'dim_product')\"\n                  field: \"sku\"\n",
+            "            data_tests:\n              - not_null\n              - relationships:\n                  arguments:\n                    to: \"source('etl', 'dim_product')\"\n                    field: \"sku\"\n",
             "            data_tests:\n              - unique:\n                  config:\n                    where: \"is_current\"\n              - not_null\n",
             "          - name: \"a\\\"b|c'd\\\\`: #\\nx\"\n",
         ] {
