@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`cli`] | what a person types and sees |
 //! | [`coverage`] | which intervals of a source have been loaded |
+//! | [`dictionary`] | what each column of the layer means, as texts for people and other tools |
 //! | [`drift`] | what the records of a source look like, and what has changed since earlier runs |
 //! | [`run`] | the job: wires the stages below, counts, cancels |
 //! | [`source`] | bytes in, over HTTP or from files; cut into records |
@@ -30,6 +31,7 @@ pub mod check;
 pub mod cli;
 pub mod coverage;
 pub mod demo;
+pub mod dictionary;
 pub mod drift;
 pub mod join;
 pub mod layer;

@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, num::NonZero, path::PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use clap_complete::Shell;
 
 use super::{config::ConfigCommandArgs, init::InitArgs};
@@ -66,6 +66,8 @@ pub(super) enum Command {
     Vacuum(VacuumArgs),
     /// The statements that make the layer readable in DuckDB, Athena, Spark, Glue or PostgreSQL
     Ddl(DdlArgs),
+    /// What each column of the layer means: a data dictionary, for people and for other tools
+    Schema(SchemaArgs),
     /// Rewrite the layer, partition by partition: with the columns that etl.toml names, in another file format
     Rewrite(RewriteArgs),
     /// Map the records that runs have kept again, by the profile and the columns of today: asks no source
@@ -121,6 +123,7 @@ impl Command {
             Command::Changes(args) => args.config.flags.clone(),
             Command::Vacuum(args) => args.settings.flags.clone(),
             Command::Ddl(args) => args.settings.flags.clone(),
+            Command::Schema(args) => args.config.flags.clone(),
             Command::Redshift(args) => args.what.config().flags.clone(),
             Command::Init(_) | Command::Sources(_) | Command::Demo(_) | Command::Completions(_) | Command::Man(_) => Flags::default(),
         }
@@ -452,6 +455,33 @@ pub(super) struct DdlArgs {
     /// Where the engine finds the layer [default: the output]
     #[arg(long, value_name = "URL")]
     pub(super) location: Option<String>,
+}
+
+/// A text that describes the layer, or the summary of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum SchemaForm {
+    /// The data dictionary as Markdown
+    Md,
+    /// The summary of a run as JSON Schema
+    Json,
+    /// The tables as DBML, for diagrams
+    Dbml,
+    /// The tables as a contract of the Open Data Contract Standard
+    Odcs,
+    /// The tables as the sources.yml of a dbt project
+    Dbt,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SchemaArgs {
+    /// The form
+    #[arg(value_name = "FORM", value_enum, default_value = "md")]
+    pub(super) form: SchemaForm,
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    /// Schema (database) of the tables in the warehouse, for dbml, odcs and dbt
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) schema: Option<String>,
 }
 
 #[derive(Args, Debug)]

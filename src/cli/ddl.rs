@@ -60,7 +60,7 @@ fn stored_layer(settings: &Settings) -> Result<StoredLayer, RunError> {
     let state = OpenedLayer::open(&output)?.state;
     let schema = settings.with_quantity_of(state.quantity).schema();
     state.verify_columns(&schema)?;
-    let headers = DimensionHeaders { users: header(&output, &DIM_USER)?, products: header(&output, &DIM_PRODUCT)? };
+    let headers = stored_headers(&output)?;
     let files = layer::stored_partition_files(&output)?;
     let stored = files.values().next_back().and_then(places::partition_format);
     let format = settings.file_format.or(stored).unwrap_or_default();
@@ -70,6 +70,11 @@ fn stored_layer(settings: &Settings) -> Result<StoredLayer, RunError> {
     }
     let layer = Layer::new(&schema, &headers, files.into_keys().collect(), Dt::of(UtcMicros::now())).map_err(refused)?.with_sides(sides);
     Ok(StoredLayer { layer, format })
+}
+
+/// The columns of the stored dimensions.
+pub(super) fn stored_headers(output: &Output) -> Result<DimensionHeaders, RunError> {
+    Ok(DimensionHeaders { users: header(output, &DIM_USER)?, products: header(output, &DIM_PRODUCT)? })
 }
 
 /// The columns of a stored dimension; `None` where it has no file.

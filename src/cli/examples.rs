@@ -76,6 +76,11 @@ const ALL: &[Examples] = &[
         "docs/reference/ddl.md",
     ),
     examples(
+        "schema",
+        &["etl schema > dictionary.md", "etl schema dbt --schema shop > models/sources.yml", "etl schema json"],
+        "docs/reference/schema.md",
+    ),
+    examples(
         "rewrite",
         &["etl rewrite --dry-run", "etl rewrite --file-format parquet"],
         "docs/reference/output.md#parquet-and-compression",

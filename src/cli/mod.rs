@@ -30,6 +30,7 @@ mod rewrite;
 mod run;
 mod runs;
 mod sample;
+mod schema;
 mod shops;
 mod signals;
 mod sources;
@@ -118,6 +119,7 @@ fn run_command(command: &Command, flags: &Flags, display: &Display, cancel: &Can
         Command::Changes(args) => changes::run(args, display),
         Command::Vacuum(args) => vacuum::run(args, display, cancel),
         Command::Ddl(args) => ddl::run(args, display),
+        Command::Schema(args) => schema::run(args, display),
         Command::Redshift(args) => redshift::run(args, display, cancel),
         Command::Demo(args) => demo::run(args, display, cancel),
         Command::Completions(args) => completions::run(args, display),

@@ -10,6 +10,7 @@ mod metrics;
 mod quarantined;
 mod retention;
 mod summary;
+mod summary_schema;
 pub mod telemetry;
 
 pub use alert::{Alert, AlertKind};
@@ -22,3 +23,4 @@ pub use retention::{CurrentRun, Retained, Retention, remove_older};
 pub use summary::{
     CommandName, DeletionCounts, RawKept, RebuildGap, RebuiltFrom, RunCompleteness, Status, Summary, ValueCounts, money_texts,
 };
+pub use summary_schema::summary_schema;

@@ -1,0 +1,52 @@
+//! `etl schema`: prints what each column of the layer means, or the JSON Schema of the summary of a run, and nothing else.
+
+use super::{
+    args::{SchemaArgs, SchemaForm},
+    ddl::stored_headers,
+    display::Display,
+};
+use crate::{
+    dictionary::{self, Dictionary, OrderTotals},
+    layer::OpenedLayer,
+    report::summary_schema,
+    run::{RunError, recover_unless_held},
+    settings::{self, Flags, Settings, SettingsError},
+    store::Output,
+};
+
+pub(super) fn run(args: &SchemaArgs, display: &Display) -> Result<u8, RunError> {
+    let text: fn(&Dictionary) -> String = match args.form {
+        SchemaForm::Json => {
+            display.verbatim(&format!("{:#}\n", summary_schema()));
+            return Ok(0);
+        }
+        SchemaForm::Md => dictionary::markdown,
+        SchemaForm::Dbml => dictionary::dbml,
+        SchemaForm::Odcs => dictionary::odcs,
+        SchemaForm::Dbt => dictionary::dbt,
+    };
+    display.verbatim(&text(&stored_dictionary(args)?));
+    Ok(0)
+}
+
+/// The tables of the output, or those that its first run would make.
+fn stored_dictionary(args: &SchemaArgs) -> Result<Dictionary, RunError> {
+    let settings = settings::load(&args.config.flags)?;
+    let output = Output::open(&settings.output)?;
+    recover_unless_held(&output)?;
+    let state = OpenedLayer::open(&output)?.state;
+    let settings = settings.with_quantity_of(state.quantity);
+    state.verify_columns(&settings.schema())?;
+    let has_totals = state.order_totals().next().is_some() || maps_totals(&args.config.flags, &settings)?;
+    let totals = if has_totals { OrderTotals::Mapped } else { OrderTotals::Absent };
+    Ok(Dictionary::new(&settings, &stored_headers(&output)?, totals)?.in_schema(args.schema.clone()))
+}
+
+/// Whether the profile of the orders, or of those of a shop, has totals.
+fn maps_totals(flags: &Flags, settings: &Settings) -> Result<bool, SettingsError> {
+    let maps = |settings: &Settings| settings.reconciliation().is_some();
+    if settings.shops.is_empty() {
+        return Ok(maps(settings));
+    }
+    Ok(settings::load_shops(flags, &[])?.iter().any(maps))
+}

@@ -1,0 +1,293 @@
+//! The data dictionary: the tables of the layer, with type, nullability, meaning and an example of each column; and the texts in which
+//! other tools read it. Columns and types are those of `warehouse::redshift`.
+//!
+//! Nothing is opened: who asks says which columns there are. The statements that create tables are `warehouse`'s.
+
+mod dbml;
+mod dbt;
+mod markdown;
+mod meaning;
+mod odcs;
+mod yaml;
+
+pub use dbml::dbml;
+pub use dbt::dbt;
+pub use markdown::markdown;
+pub use odcs::odcs;
+
+use meaning::Explained;
+
+use crate::{
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, ExtraType, FactType, LayerIds, Money, ORDER_TOTAL_COLUMNS},
+    settings::{RedshiftSettings, Settings},
+    warehouse::redshift::{self, ColumnKind, Dimension, DimensionHeaders, LongestTexts, RedshiftError, Tables},
+};
+
+/// The names of the facts.
+const FACT_ORDER: &str = "fact_order";
+const FACT_ORDER_TOTAL: &str = "fact_order_total";
+
+/// The columns of `fact_order_total` that are never NULL.
+const REQUIRED_OF_TOTALS: [&str; 2] = ["order_id", "created_at"];
+
+/// The columns that hold an id before which the name of a shop stands, in a layer of several shops.
+const IDS_OF_SHOPS: [&str; 2] = ["order_id", "user_id"];
+
+/// The columns of which that holds for shops with skus of their own.
+const SKUS_OF_SHOPS: [&str; 2] = ["sku", "product_id"];
+
+/// Whether the layer has `fact_order_total`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OrderTotals {
+    /// A profile maps totals, or some are stored.
+    Mapped,
+    /// There is no such table.
+    Absent,
+}
+
+/// The tables of a layer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dictionary {
+    /// The schema of the tables in the warehouse, where one is named.
+    schema: Option<String>,
+    /// The facts, then the dimensions.
+    tables: Vec<DocumentedTable>,
+}
+
+/// A table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct DocumentedTable {
+    name: &'static str,
+    meaning: String,
+    key: Key,
+    columns: Vec<DocumentedColumn>,
+}
+
+/// What tells the rows of a table apart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Key {
+    /// One row for each value of this column.
+    Column(&'static str),
+    /// One row for each pair of these columns.
+    Pair(&'static str, &'static str),
+    /// One current row for each value of this column, and earlier versions.
+    Current(&'static str),
+}
+
+impl Key {
+    /// The columns that are unique together. Versions have none: the first one has no beginning.
+    fn columns(&self) -> Vec<&'static str> {
+        match *self {
+            Key::Column(column) => vec![column],
+            Key::Pair(first, second) => vec![first, second],
+            Key::Current(_) => Vec::new(),
+        }
+    }
+}
+
+/// A column.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct DocumentedColumn {
+    name: String,
+    kind: ExtraType,
+    nullability: Nullability,
+    meaning: String,
+    /// A value as the files have it; `None` where no value would be typical.
+    example: Option<String>,
+    reference: Option<Reference>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Nullability {
+    NeverNull,
+    Nullable,
+}
+
+impl Nullability {
+    fn of_required(column: &redshift::Column) -> Nullability {
+        if column.is_required { Nullability::NeverNull } else { Nullability::Nullable }
+    }
+}
+
+/// Where each value of a column, unless it is NULL, stands in another table too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Reference {
+    table: &'static str,
+    column: &'static str,
+    cardinality: Cardinality,
+}
+
+/// How many rows of the one table belong to how many of the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cardinality {
+    ManyToOne,
+    OneToMany,
+    /// The other table keeps versions.
+    ManyToMany,
+}
+
+impl Dictionary {
+    /// The tables that these settings make, with the stored columns of the dimensions.
+    ///
+    /// # Errors
+    /// [`RedshiftError::Name`]: the name of a column that no warehouse accepts.
+    pub fn new(settings: &Settings, headers: &DimensionHeaders, totals: OrderTotals) -> Result<Dictionary, RedshiftError> {
+        let plain = RedshiftSettings::default();
+        let headers = DimensionHeaders {
+            users: headers.users.clone().or_else(|| settings.versioned_users.then(|| with_versions(&DIM_USER))),
+            products: headers.products.clone().or_else(|| settings.versioned_products.then(|| with_versions(&DIM_PRODUCT))),
+        };
+        let stored = Tables::new(&plain, &settings.schema(), &headers, &LongestTexts::default())?;
+        let mut tables = vec![fact_order(settings, &stored)];
+        if totals == OrderTotals::Mapped {
+            tables.push(fact_order_total());
+        }
+        tables.extend(stored.dimensions.iter().map(dimension));
+        if settings.schema().ids() == LayerIds::OfShops {
+            name_shop(&mut tables);
+        }
+        Ok(Dictionary { schema: None, tables })
+    }
+
+    /// The same tables, in this schema of the warehouse.
+    #[must_use]
+    pub fn in_schema(self, schema: Option<String>) -> Dictionary {
+        Dictionary { schema, ..self }
+    }
+}
+
+/// The columns of a dimension that will keep versions.
+fn with_versions(spec: &DimensionSpec) -> Vec<String> {
+    let fixed = spec.columns.iter().map(|column| column.name);
+    fixed.chain(DimensionSpec::FLAGS).map(str::to_owned).collect()
+}
+
+fn fact_order(settings: &Settings, stored: &Tables<'_>) -> DocumentedTable {
+    let columns = stored.facts.columns.iter().map(|column| {
+        let extra = || settings.fact_columns.iter().find(|extra| extra.name.eq_ignore_ascii_case(&column.name));
+        let explained = if column.is_extra { extra().map(meaning::of_extra) } else { meaning::of_fact(&column.name, &settings.enrich) };
+        let reference = match column.name.as_str() {
+            "user_id" => Some(to_dimension(&DIM_USER, stored)),
+            "sku" => Some(to_dimension(&DIM_PRODUCT, stored)),
+            _ => None,
+        };
+        documented(column, explained, reference)
+    });
+    DocumentedTable {
+        name: FACT_ORDER,
+        meaning:
+            "One row for each line of an order, by order_id and sku. Its files lie in folders dt=YYYY-MM-DD, the UTC date of created_at."
+                .to_owned(),
+        key: Key::Pair("order_id", "sku"),
+        columns: columns.collect(),
+    }
+}
+
+fn to_dimension(spec: &DimensionSpec, stored: &Tables<'_>) -> Reference {
+    let is_versioned = stored.dimensions.iter().any(|dimension| dimension.table.name == spec.name && is_versioned(dimension));
+    let cardinality = if is_versioned { Cardinality::ManyToMany } else { Cardinality::ManyToOne };
+    Reference { table: spec.name, column: spec.key(), cardinality }
+}
+
+/// Whether a member has more rows than one.
+fn is_versioned(dimension: &Dimension) -> bool {
+    dimension.table.columns.iter().any(|column| column.name == "is_current")
+}
+
+fn documented(column: &redshift::Column, explained: Option<Explained>, reference: Option<Reference>) -> DocumentedColumn {
+    let Explained { meaning, example } = explained.unwrap_or(Explained { meaning: String::new(), example: None });
+    let kind = match column.kind {
+        ColumnKind::Text { .. } => ExtraType::Text,
+        ColumnKind::BigInt => ExtraType::BigInt,
+        ColumnKind::Decimal { scale } => ExtraType::Decimal { scale },
+        ColumnKind::Boolean => ExtraType::Boolean,
+        ColumnKind::Timestamp => ExtraType::Timestamp,
+        ColumnKind::Date => ExtraType::Date,
+    };
+    // Pieces with decimals have them in the files, too.
+    let example = match (column.name.as_str(), kind) {
+        ("quantity", ExtraType::Decimal { .. }) => Some("2.5000".to_owned()),
+        _ => example,
+    };
+    DocumentedColumn { name: column.name.clone(), kind, nullability: Nullability::of_required(column), meaning, example, reference }
+}
+
+fn fact_order_total() -> DocumentedTable {
+    let columns = ORDER_TOTAL_COLUMNS.iter().map(|&(name, kind)| {
+        let Explained { meaning, example } = meaning::of_order_total(name).unwrap_or(Explained { meaning: String::new(), example: None });
+        let kind = match kind {
+            FactType::Text => ExtraType::Text,
+            FactType::BigInt => ExtraType::BigInt,
+            FactType::Money => ExtraType::Decimal { scale: Money::SCALE as u32 },
+            FactType::Boolean => ExtraType::Boolean,
+            FactType::Timestamp => ExtraType::Timestamp,
+        };
+        let nullability = if REQUIRED_OF_TOTALS.contains(&name) { Nullability::NeverNull } else { Nullability::Nullable };
+        let lines = Reference { table: FACT_ORDER, column: "order_id", cardinality: Cardinality::OneToMany };
+        let reference = (name == "order_id").then_some(lines);
+        DocumentedColumn { name: name.to_owned(), kind, nullability, meaning, example, reference }
+    });
+    DocumentedTable {
+        name: FACT_ORDER_TOTAL,
+        meaning: "One row for each order, with the totals that the source says.".to_owned(),
+        key: Key::Column("order_id"),
+        columns: columns.collect(),
+    }
+}
+
+fn dimension(stored: &Dimension) -> DocumentedTable {
+    let table = &stored.table;
+    let (member, spec) = if table.name == DIM_USER.name { ("user", DIM_USER) } else { ("product", DIM_PRODUCT) };
+    let columns = table.columns.iter().map(|column| documented(column, Some(meaning::of_dimension(spec.name, &column.name)), None));
+    let versions = if is_versioned(stored) { ", with its versions (slowly changing dimension, type 2)" } else { "" };
+    DocumentedTable {
+        name: table.name,
+        meaning: format!("One row for each {member}{versions}. A {member} that only orders name has inferred = true."),
+        key: if is_versioned(stored) { Key::Current(spec.key()) } else { Key::Column(spec.key()) },
+        columns: columns.collect(),
+    }
+}
+
+/// In a layer of several shops, the name of the shop stands before ids.
+fn name_shop(tables: &mut [DocumentedTable]) {
+    for column in tables.iter_mut().flat_map(|table| &mut table.columns) {
+        if IDS_OF_SHOPS.contains(&column.name.as_str()) {
+            column.meaning += "; the name of its shop stands before it";
+            column.example = column.example.take().map(|example| format!("de:{example}"));
+        } else if SKUS_OF_SHOPS.contains(&column.name.as_str()) {
+            column.meaning += "; the name of its shop stands before it if that shop has own_skus";
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A layer whose users keep versions and have a column with a hostile name.
+    pub(super) fn hostile(totals: OrderTotals) -> Dictionary {
+        let names = ["user_id", "inferred", "a\"b|c'd\\`: #\nx", "is_current"];
+        let headers = DimensionHeaders { users: Some(names.map(str::to_owned).to_vec()), products: None };
+        Dictionary::new(&Settings::plain(std::path::PathBuf::from("output")), &headers, totals).unwrap().in_schema(Some("shop".into()))
+    }
+
+    #[test]
+    fn every_column_is_explained_and_totals_are_there_if_they_are_mapped() {
+        let names = |dictionary: &Dictionary| dictionary.tables.iter().map(|table| table.name).collect::<Vec<_>>();
+        assert_eq!(names(&hostile(OrderTotals::Absent)), ["fact_order", "dim_user", "dim_product"]);
+        let dictionary = hostile(OrderTotals::Mapped);
+        assert_eq!(names(&dictionary), ["fact_order", "fact_order_total", "dim_user", "dim_product"]);
+        let mut columns = dictionary.tables.iter().flat_map(|table| &table.columns);
+        assert!(columns.all(|column| !column.meaning.is_empty()));
+    }
+
+    #[test]
+    fn a_dimension_with_versions_has_no_unique_column() {
+        let dictionary = hostile(OrderTotals::Absent);
+        let keys: Vec<_> = dictionary.tables.iter().map(|table| table.key.columns()).collect();
+        assert_eq!(keys, [&["order_id", "sku"][..], &[], &["sku"]]);
+        let references = dictionary.tables[0].columns.iter().filter_map(|column| column.reference);
+        let cardinalities: Vec<_> = references.map(|reference| (reference.column, reference.cardinality)).collect();
+        assert_eq!(cardinalities, [("sku", Cardinality::ManyToOne), ("user_id", Cardinality::ManyToMany)]);
+    }
+}
