@@ -22,6 +22,7 @@ mod flags;
 mod http;
 mod limits;
 mod location;
+mod masks;
 mod merge;
 mod metrics;
 mod output_location;
@@ -58,6 +59,7 @@ pub use http::{ClientCertificate, HttpSettings, NetworkSettings, ProxySettings};
 pub use limits::Limits;
 pub(crate) use location::query_decoded;
 pub use location::{Location, LocationError, ObjectPattern, is_loopback, redacted};
+pub use masks::{Mask, MaskedColumn, Masks};
 pub use merge::{load, load_shop, load_shops, presentation, telemetry};
 pub use metrics::{EmfTarget, MetricsSettings};
 pub use output_location::OutputLocation;
@@ -263,6 +265,8 @@ pub struct Settings {
     pub file_format: Option<FileFormat>,
     /// Extra columns of `fact_order`, after the fixed ones.
     pub fact_columns: Vec<FactColumn>,
+    /// The columns that are masked.
+    pub masks: Masks,
     pub lookback: Duration,
     pub dry_run: bool,
     /// Whether a list is published that has fewer records than the source counts.
@@ -356,6 +360,7 @@ impl Settings {
             quantity: None,
             file_format: None,
             fact_columns: Vec::new(),
+            masks: Masks::default(),
             lookback: DEFAULT_LOOKBACK,
             dry_run: false,
             allow_incomplete: false,
