@@ -237,6 +237,11 @@ impl Dimension {
         &self.spec
     }
 
+    /// The names of its columns, without the flags.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// The counts of the source; those of the members follow in [`Dimension::finish`].
     pub fn counts(&self) -> DimensionCounts {
         self.counts

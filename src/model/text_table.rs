@@ -78,10 +78,17 @@ impl TextTable {
 
     /// Replaces each text of a column.
     pub fn map_column(&mut self, column: usize, mut map: impl FnMut(&str) -> String) {
+        self.filter_map_column(column, |text| Some(map(text)));
+    }
+
+    /// Replaces each text of a column, or removes it.
+    pub fn filter_map_column(&mut self, column: usize, mut map: impl FnMut(&str) -> Option<String>) {
         let Some(old) = self.columns.get_mut(column).map(std::mem::take) else { return };
-        let mut new = TextColumn { rows: old.rows.clone(), ..TextColumn::default() };
+        let mut new = TextColumn::default();
         for &row in &old.rows {
-            new.text.push_str(&map(old.get(row).unwrap_or_default()));
+            let Some(text) = map(old.get(row).unwrap_or_default()) else { continue };
+            new.rows.push(row);
+            new.text.push_str(&text);
             new.ends.push(new.text.len());
         }
         self.columns[column] = new;

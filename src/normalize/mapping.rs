@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use super::{
     amount::amount,
     fields::{Field, PathTrie},
+    mask::{RecordsOf, ValueMask},
     refunds::RefundFields,
     scalar::Scalar,
 };
 use crate::{
-    model::{ExtraType, FactSchema, FieldPath, Level, Money, MoneyError, ORDER_AMOUNTS, OrderAmounts, ParsedMoney, QuantityType, WILDCARD},
+    model::{
+        DIM_USER, ExtraType, FactSchema, FieldPath, Level, Money, MoneyError, ORDER_AMOUNTS, OrderAmounts, ParsedMoney, QuantityType,
+        WILDCARD,
+    },
     settings::{
-        ASKED_LINES, AmountRule, ColumnValue, Cursor, FactColumn, FieldRule, Limits, OrderTotalRules, Profile, RepeatedSku, Shop, SkipRule,
-        SkipValues, WhichAmounts,
+        ASKED_LINES, AmountRule, ColumnValue, Cursor, FactColumn, FieldRule, Limits, Masks, OrderTotalRules, Profile, RepeatedSku, Shop,
+        SkipRule, SkipValues, WhichAmounts,
     },
 };
 
@@ -75,6 +79,10 @@ pub struct Mapping<'a> {
     pub quantity: QuantityType,
     /// The size and depth limits of a record.
     pub limits: Limits,
+    /// The columns that are masked.
+    pub masks: Option<&'a Masks>,
+    /// Where the records come from.
+    pub records: RecordsOf,
 }
 
 /// A condition to skip a record or a line.
@@ -235,7 +243,7 @@ pub(super) struct ExtraField {
 /// How the value of an extra column is made.
 pub(super) enum ExtraValue {
     /// The first value that is there.
-    First { field: Field, kind: ExtraType },
+    First { field: Field, kind: ExtraType, mask: Option<ValueMask> },
     /// A sum of amounts, DECIMAL(18,4).
     Sum(SummedField),
     /// The date of `created_at` in a zone.
@@ -256,6 +264,8 @@ pub(super) struct CompiledMapping {
     /// The id of a line that refunds name it by.
     pub(super) line_key: Option<Field>,
     pub(super) extra: Vec<ExtraField>,
+    /// The mask of `user_id`.
+    pub(super) user_mask: Option<ValueMask>,
     /// The leaf of lines that were asked for by a request of their own.
     pub(super) asked_lines: Option<usize>,
 }
@@ -311,10 +321,11 @@ impl Mapping<'_> {
         let profile = || self.profile.into_iter();
         let skip = profile().flat_map(|profile| &profile.skip).map(|rule| SkipField::compile(rule, &mut record_trie)).collect();
         let skip_lines = profile().flat_map(|profile| &profile.skip_lines).map(|rule| SkipField::compile(rule, &mut line_trie)).collect();
+        let mask = |column: &str| ValueMask::of(self.masks?, column, self.records);
         let extra_field = |column: &FactColumn| {
             let trie = if column.level == Level::Record { &mut record_trie } else { &mut line_trie };
             let value = match column.value {
-                ColumnValue::First => ExtraValue::First { field: trie.field(&column.rule), kind: column.kind },
+                ColumnValue::First => ExtraValue::First { field: trie.field(&column.rule), kind: column.kind, mask: mask(&column.name) },
                 ColumnValue::Sum => ExtraValue::Sum(SummedField::compile(&column.rule, trie)),
                 ColumnValue::LocalDate(zone) => ExtraValue::LocalDate(zone),
             };
@@ -323,7 +334,22 @@ impl Mapping<'_> {
         let extra = self.columns.iter().map(extra_field).collect();
         let asks = self.profile.is_some_and(|profile| profile.line_request.is_some());
         let asked_lines = if asks { record_trie.leaf(&FieldPath::root().child(ASKED_LINES)) } else { None };
-        CompiledMapping { record_trie, line_trie, record, line, skip, skip_lines, discount, totals, refunds, line_key, extra, asked_lines }
+        let user_mask = mask(DIM_USER.key());
+        CompiledMapping {
+            record_trie,
+            line_trie,
+            record,
+            line,
+            skip,
+            skip_lines,
+            discount,
+            totals,
+            refunds,
+            line_key,
+            extra,
+            user_mask,
+            asked_lines,
+        }
     }
 
     /// The schema of the rows.

@@ -13,6 +13,7 @@ use super::{
     amount::amount,
     fields::{Field, PathTrie},
     limits,
+    mask::{DocumentMasks, RecordsOf, ValueMask},
     prefix::IdPrefix,
     scalar::Scalar,
     walk::{Captured, Maps},
@@ -22,7 +23,7 @@ use crate::{
         CellTypes, ColumnType, DIM_USER, DimensionSpec, FixedColumn, LONGEST_COLUMN_NAME, LONGEST_TEXT, Pairs, RawRecord, TextTable,
         fitting_text,
     },
-    settings::{FieldRule, Limits, Profile, Shop, TimeText, Units},
+    settings::{FieldRule, Limits, Masks, Profile, Shop, TimeText, Units},
 };
 
 /// The levels of nested objects that become columns; deeper objects stay JSON.
@@ -124,6 +125,10 @@ pub struct MemberNormalizer {
     source: SourceColumns,
     /// Whether all pages so far have untyped cells, as in a CSV file.
     has_only_texts: bool,
+    /// The columns that are masked.
+    masks: Masks,
+    /// What is masked within values that are JSON documents.
+    cell_masks: Option<DocumentMasks>,
     members: Members,
 }
 
@@ -242,8 +247,19 @@ impl MemberNormalizer {
             placed,
             source: SourceColumns::default(),
             has_only_texts: true,
+            masks: Masks::default(),
+            cell_masks: None,
             members: Members::default(),
         }
+    }
+
+    /// The same, which masks columns of the users. No other member has personal data.
+    #[must_use]
+    pub fn masked(self, masks: &Masks) -> MemberNormalizer {
+        if self.spec.name != DIM_USER.name {
+            return self;
+        }
+        MemberNormalizer { masks: masks.clone(), cell_masks: DocumentMasks::of_cells(masks), ..self }
     }
 
     /// The same, for the members of a shop: their ids are those that its facts name.
@@ -391,7 +407,7 @@ impl MemberNormalizer {
             let value = raw.map_or(Scalar::Missing, Scalar::of);
             let text = match &value {
                 Scalar::Missing => None,
-                Scalar::Other => raw.filter(|raw| raw.starts_with(['{', '['])).map(Cow::Borrowed),
+                Scalar::Other => raw.filter(|raw| raw.starts_with(['{', '['])).and_then(|raw| self.document(column, raw)),
                 _ => value.clone().into_text(),
             };
             match self.extra_place(column, &value) {
@@ -407,6 +423,14 @@ impl MemberNormalizer {
             let is_no_time =
                 self.source.columns[column].name == "updated_at" && text.is_some() && value.instant(TimeText::Contract, None).is_none();
             self.members.counts.values_unreadable += u64::from(is_lost || is_no_time);
+        }
+    }
+
+    /// A value that is a JSON document, with what is masked in it.
+    fn document<'r>(&self, column: usize, json: &'r str) -> Option<Cow<'r, str>> {
+        match &self.cell_masks {
+            None => Some(Cow::Borrowed(json)),
+            Some(masks) => masks.cell(&self.source.columns[column].name, json).map(Cow::Owned),
         }
     }
 
@@ -470,6 +494,7 @@ impl MemberNormalizer {
         if self.has_only_texts {
             self.convert_float_ids();
         }
+        self.mask_columns();
         let listed = |names: &BTreeSet<String>| {
             names.iter().take(LISTED).map(|name| name.chars().take(40).collect()).collect::<Vec<String>>().join(", ")
         };
@@ -520,7 +545,56 @@ impl MemberNormalizer {
     }
 }
 
+impl MemberNormalizer {
+    /// Masks the columns, once their values are final.
+    fn mask_columns(&mut self) {
+        if self.masks.is_empty() {
+            return;
+        }
+        for (place, name) in self.members.table.names().to_vec().iter().enumerate() {
+            let Some(mask) = self.mask_of(name) else { continue };
+            let fixed = self.spec.columns.iter().find(|fixed| fixed.name == name).map(|fixed| fixed.kind);
+            let is_empty = mask.omits() || fixed == Some(ColumnType::Timestamp);
+            let (table, prefix) = (&mut self.members.table, &self.prefix);
+            table.filter_map_column(place, |text| match fixed {
+                _ if is_empty => None,
+                Some(ColumnType::Id) => mask.masked(prefix.without(text)).map(|id| prefix.before(Cow::Owned(id)).into_owned()),
+                _ => mask.masked(text),
+            });
+        }
+    }
+
+    /// The mask of a column: its own, or that of a column that may be made of the same value of the source.
+    fn mask_of(&self, name: &str) -> Option<ValueMask> {
+        let own = |name: &str| ValueMask::of(&self.masks, name, RecordsOf::Source);
+        own(name).or_else(|| self.of_same_values(name).into_iter().find_map(own))
+    }
+
+    /// The columns that may be made of the same values as a column. The key stays what it is, since facts are joined by it.
+    fn of_same_values<'s>(&'s self, name: &str) -> Vec<&'s str> {
+        let fixed = self.spec.columns.iter().zip(&self.fixed).map(|(column, rule)| match rule {
+            FixedRule::Placed { placed, .. } => (column.name, placed.names()),
+            FixedRule::Own { .. } => (column.name, column.from.to_vec()),
+        });
+        let placed = self.placed.iter().map(|column| (column.name.as_str(), column.field.names()));
+        let mut same = Vec::new();
+        for (column, sources) in fixed.chain(placed) {
+            if column == name && column != self.spec.key() {
+                same.extend(sources);
+            } else if sources.iter().any(|source| source.eq_ignore_ascii_case(name)) {
+                same.push(column);
+            }
+        }
+        same
+    }
+}
+
 impl PlacedField {
+    /// The names of its columns in a flat source.
+    fn names(&self) -> Vec<&str> {
+        self.paths.iter().flat_map(|path| &path.names).map(String::as_str).collect()
+    }
+
     fn new(rule: &FieldRule, trie: &mut PathTrie) -> PlacedField {
         let field = trie.field(rule);
         let named = rule.paths.iter().filter(|path| !path.steps().is_empty());

@@ -8,6 +8,7 @@ mod fields;
 mod limits;
 mod look;
 mod mapping;
+mod mask;
 mod members;
 mod observe;
 mod prefix;
@@ -20,6 +21,7 @@ mod walk;
 
 pub use look::{RecordViewer, SeenLine, SeenLines, SeenRecord, SeenValue};
 pub use mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
+pub use mask::RecordsOf;
 pub use members::{MOST_COLUMNS, MemberCounts, MemberNormalizer, Members, NO_COLUMN};
 pub use observe::Sampling;
 pub use read_paths::{ColumnPlace, ReadPaths};

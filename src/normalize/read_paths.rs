@@ -51,6 +51,11 @@ impl ReadPaths {
         self.paths.iter().any(|path| path.steps().len() == steps.len() && leads_to(path.steps(), steps))
     }
 
+    /// The paths from the root of a record to the values at a path of its lines.
+    pub(super) fn in_lines(&self, path: &FieldPath) -> Vec<FieldPath> {
+        self.lines.iter().map(|line| joined(line, path)).collect()
+    }
+
     /// Where the value at a path would be read for a column; `None` if it is one of several values.
     pub fn column_place(&self, steps: &[String]) -> Option<ColumnPlace> {
         let within = |line: &FieldPath| steps.get(line.steps().len()..).filter(|_| leads_to(line.steps(), steps));

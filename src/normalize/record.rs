@@ -13,6 +13,7 @@ use super::{
     fields::Field,
     limits,
     mapping::{CompiledMapping, ExtraField, ExtraValue, LineField, Mapping, RecordField, SummedField},
+    mask::{DocumentMasks, masked_value},
     observe::{Sampling, observe},
     prefix::IdPrefix,
     refunds::{ReadRefund, RefundedOrder},
@@ -38,7 +39,7 @@ pub struct Drop {
     pub order_id: Option<String>,
     /// The line; `None` if the whole record was dropped.
     pub line: Option<LineOfDrop>,
-    /// The bytes of the whole record, unchanged; only the beginning if the record exceeds a limit.
+    /// The bytes of the whole record; only the beginning if the record exceeds a limit. Unchanged, unless columns are masked.
     pub record: Arc<[u8]>,
 }
 
@@ -249,6 +250,8 @@ pub struct RecordNormalizer {
     pub(super) limits: Limits,
     window: Window,
     notes_orders: bool,
+    /// What is masked in records that are kept; `None` if nothing is.
+    kept_masks: Option<DocumentMasks>,
 }
 
 impl RecordNormalizer {
@@ -278,6 +281,7 @@ impl RecordNormalizer {
             limits: mapping.limits,
             window,
             notes_orders: false,
+            kept_masks: DocumentMasks::of_records(mapping),
         }
     }
 
@@ -285,6 +289,14 @@ impl RecordNormalizer {
     #[must_use]
     pub fn noting_orders(self) -> RecordNormalizer {
         RecordNormalizer { notes_orders: true, ..self }
+    }
+
+    /// The bytes of a dropped record, as quarantine may keep them.
+    fn kept(&self, record: &[u8]) -> Arc<[u8]> {
+        match &self.kept_masks {
+            None => record.into(),
+            Some(masks) => masks.record(record).into(),
+        }
     }
 
     /// Whether a record may have rows: it is neither skipped nor outside of the window. What is malformed may, until it is normalized.
@@ -412,6 +424,13 @@ impl Losses {
 
     fn id<'a>(&mut self, value: Scalar<'a>, prefix: &IdPrefix) -> Option<Cow<'a, str>> {
         self.taken(IsMissing::of(&value), value.into_id().map(|id| prefix.before(id)))
+    }
+
+    /// The name of a shop stands before what is masked, so that ids of shops stay apart.
+    fn user_id<'a>(&mut self, value: Scalar<'a>, normalizer: &RecordNormalizer) -> Option<Cow<'a, str>> {
+        let is_missing = IsMissing::of(&value);
+        let id = masked_value(normalizer.mapping.user_mask.as_ref(), value.into_id());
+        self.taken(is_missing, id.map(|id| normalizer.ids.before(id)))
     }
 
     fn text<'a>(&mut self, value: Scalar<'a>) -> Option<Cow<'a, str>> {
@@ -584,7 +603,9 @@ impl<'a> Work<'a> {
     fn heading(&mut self, order_id: Cow<'a, str>, created_at: UtcMicros, updated_at: Option<UtcMicros>) -> Heading<'a> {
         let mut losses = Losses::default();
         let of_record = |column: &'a ExtraField, losses: &mut Losses| match (column.level, &column.value) {
-            (Level::Record, ExtraValue::First { field, kind }) => first_value(field, *kind, &self.captured.cells, losses),
+            (Level::Record, ExtraValue::First { field, kind, mask }) => {
+                masked_value(mask.as_ref(), first_value(field, *kind, &self.captured.cells, losses))
+            }
             (Level::Record, ExtraValue::LocalDate(zone)) => Some(local_date(created_at, *zone)),
             // No column of a record is a sum.
             (Level::Record, ExtraValue::Sum(_)) | (Level::Line, _) => None,
@@ -593,7 +614,7 @@ impl<'a> Work<'a> {
             order_id,
             created_at,
             updated_at,
-            user_id: losses.id(self.field(RecordField::UserId), &self.normalizer.ids),
+            user_id: losses.user_id(self.field(RecordField::UserId), self.normalizer),
             status: losses.text(self.field(RecordField::Status)),
             currency: losses.text(self.field(RecordField::Currency)),
             extra: self.normalizer.mapping.extra.iter().map(|column| of_record(column, &mut losses)).collect(),
@@ -618,7 +639,7 @@ impl<'a> Work<'a> {
                 reason,
                 order_id: Some(heading.order_id.clone().into_owned()),
                 line: Some(LineOfDrop { index, sku: work.sku(line).map(Cow::into_owned), record_number: work.batch.rows.record() }),
-                record: shared.get_or_insert_with(|| bytes.into()).clone(),
+                record: shared.get_or_insert_with(|| work.normalizer.kept(bytes)).clone(),
             });
         };
         for (index, &line) in lines.iter().enumerate() {
@@ -811,7 +832,9 @@ impl<'a> Work<'a> {
             let cells = |line| captured.line(line).unwrap_or_default();
             for (place, column) in self.normalizer.mapping.extra.iter().enumerate().filter(|(_, column)| column.level == Level::Line) {
                 extra[place] = match &column.value {
-                    ExtraValue::First { field, kind } => first_value(field, *kind, cells(values.line), &mut losses),
+                    ExtraValue::First { field, kind, mask } => {
+                        masked_value(mask.as_ref(), first_value(field, *kind, cells(values.line), &mut losses))
+                    }
                     ExtraValue::Sum(field) => summed_value(field, lines().map(cells), heading.currency.as_deref(), &mut losses),
                     ExtraValue::LocalDate(zone) => Some(local_date(heading.created_at, *zone)),
                 };
@@ -863,7 +886,7 @@ impl<'a> Work<'a> {
 
     fn drop_record(&mut self, reason: Reason, order_id: Option<&str>, bytes: &[u8]) {
         self.batch.counts.drop(reason);
-        self.batch.drops.push(Drop { reason, order_id: order_id.map(str::to_owned), line: None, record: bytes.into() });
+        self.batch.drops.push(Drop { reason, order_id: order_id.map(str::to_owned), line: None, record: self.normalizer.kept(bytes) });
     }
 }
 

@@ -42,7 +42,7 @@ use crate::{
     },
     model::{Dt, FactSchema, FileFormat, Reason, RunId, UtcMicros, Window},
     net::{Network, redact},
-    normalize::{Mapping, ReadPaths, RecordCounts, RecordNormalizer},
+    normalize::{Mapping, ReadPaths, RecordCounts, RecordNormalizer, RecordsOf},
     report::{
         self, CommandName, DeletionCounts, Status, Summary,
         telemetry::{self, RunTelemetry},
@@ -304,6 +304,7 @@ impl Job<'_> {
             return Err(SettingsError::NoOrders.into());
         }
         deletions::refuse_by_kind(self.request)?;
+        self.settings.masks.refuse_missing_key()?;
         self.require_credentials()?;
         // Read before anything is fetched: a typing error in them should not cost an hour.
         let custom = check::load_custom(self.settings.checks.as_deref(), &self.settings.column_checks, &self.schema)?;
@@ -736,6 +737,11 @@ impl Job<'_> {
             repeated_sku: self.settings.repeated_sku,
             quantity: self.schema.quantity(),
             limits: self.settings.limits,
+            masks: Some(&self.settings.masks),
+            records: match self.request.orders {
+                OrdersFrom::Quarantine(_) => RecordsOf::Quarantine,
+                OrdersFrom::Source | OrdersFrom::Raw(_) => RecordsOf::Source,
+            },
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     layer::LayerError,
     model::{FactRows, FactSchema, RawRecord, UtcMicros, Window},
     net::Network,
-    normalize::{Drop, Mapping, RecordNormalizer},
+    normalize::{Drop, Mapping, RecordNormalizer, RecordsOf},
     settings::{Location, Settings, SettingsError, Source},
     source::{self, Access, Page, Purpose, Query, SourceCounters},
 };
@@ -69,6 +69,8 @@ impl RecordMapper {
             repeated_sku: settings.repeated_sku,
             quantity: settings.quantity.unwrap_or_default(),
             limits: settings.limits,
+            masks: Some(&settings.masks),
+            records: RecordsOf::Source,
         };
         RecordMapper { normalizer: RecordNormalizer::configured(&mapping, window), schema: settings.schema() }
     }

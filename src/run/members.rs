@@ -16,7 +16,7 @@ use crate::{
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec},
     normalize::{MemberNormalizer, Members},
     report::RunCompleteness,
-    settings::{EnrichColumns, Settings, Source},
+    settings::{EnrichColumns, Settings, SettingsError, Source},
     source::{self, Access, Completeness, Page, Purpose, Query, SourceError},
     store::{self, ObjectRef, Output, StoreError, places},
 };
@@ -99,8 +99,29 @@ impl MemberReader<'_> {
             refuse_unreadable(source, &read.members)?;
             members = Some(read.members);
         }
+        let is_empty = members.as_ref().is_some_and(|members| members.counts.records_read == 0);
         let stored = self.stored(&spec)?;
-        Ok(Dimension::new(spec, scd, stored, &self.output.at(places::dimension(&spec)), members)?)
+        let dimension = Dimension::new(spec, scd, stored, &self.output.at(places::dimension(&spec)), members)?;
+        // An empty list says nothing of its columns.
+        if spec.name == DIM_USER.name && !is_empty {
+            self.refuse_unknown_masks(&dimension)?;
+        }
+        Ok(dimension)
+    }
+
+    /// Fails if a masked column is nowhere: its name may be written wrongly, and its values would stay as they are.
+    fn refuse_unknown_masks(&self, users: &Dimension) -> Result<(), SettingsError> {
+        let fixed = DIM_USER.columns.iter().map(|column| column.name);
+        let extra = self.settings.fact_columns.iter().map(|column| column.name.as_str());
+        let known: Vec<&str> = fixed.chain(users.names().iter().map(String::as_str)).chain(extra).collect();
+        match self.settings.masks.refuse_unknown(&known) {
+            // The users of another shop may have it.
+            Err(error) if self.settings.shop.is_some() => {
+                tracing::warn!(%error, "a mask has no column in this shop");
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     /// The stored file of a dimension.
@@ -125,7 +146,11 @@ impl MemberReader<'_> {
     /// Reads a source to its end. Each file has columns of its own.
     fn read(&self, spec: DimensionSpec, source: &Source) -> Result<ReadMembers, RunError> {
         let shape = shape::of_dimension(&spec, &source.profile);
-        let new_normalizer = || MemberNormalizer::new(spec, &source.profile, self.settings.limits).of_shop(self.settings.shop.as_ref());
+        let new_normalizer = || {
+            MemberNormalizer::new(spec, &source.profile, self.settings.limits)
+                .of_shop(self.settings.shop.as_ref())
+                .masked(&self.settings.masks)
+        };
         let (mut files, mut normalizer, mut origin) = (Vec::new(), new_normalizer(), None);
         let mut sink = |page: Page| {
             let file = page.origin.file().map(Path::to_owned);

@@ -12,7 +12,7 @@ use super::{
     ResultFormat, Setting, Settings, SettingsError, When, WhichLists, alerts, column_checks, credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
-    http,
+    http, masks,
     reader::typed,
     schema_of, setting,
     shops::{self, Shop, Whose},
@@ -252,6 +252,7 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
         layers.get(&setting::FACT_TIME_ZONE)?.map(|configured| time_zone(&configured)).transpose()?.map(FactColumn::of_local_date);
     let first = whose.column().into_iter().chain(local_date).chain(money.columns(profile.as_ref()));
     let fact_columns = fact_columns::read(layers.file, first)?;
+    let masks = masks::read(layers, &sources, &fact_columns)?;
     let repeated_sku = layers
         .word(&setting::REPEATED_SKU, &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?
         .or_else(|| profile.as_ref()?.repeated_sku)
@@ -288,6 +289,7 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
         file_format: file_format(layers)?,
         column_checks: column_checks::read(layers.file, &schema_of(&fact_columns))?,
         fact_columns,
+        masks,
         since: layers.when(&setting::SINCE)?,
         until,
         lookback: layers.span(&setting::LOOKBACK)?.unwrap_or(default.lookback),

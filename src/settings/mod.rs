@@ -23,6 +23,7 @@ mod http;
 mod limits;
 mod location;
 mod mapping_cases;
+mod masks;
 mod merge;
 mod metrics;
 mod origins;
@@ -65,6 +66,7 @@ pub use limits::Limits;
 pub(crate) use location::query_decoded;
 pub use location::{Location, LocationError, ObjectPattern, is_loopback, redacted};
 pub use mapping_cases::{CaseRecords, Expected, MappingCase, mapping_cases, tests_folder};
+pub use masks::{Mask, MaskedColumn, Masks};
 pub use merge::{load, load_shop, load_shops, presentation, telemetry};
 pub use metrics::{EmfTarget, MetricsSettings};
 pub use origins::{SaidBy, SaidValue, said};
@@ -275,6 +277,8 @@ pub struct Settings {
     pub file_format: Option<FileFormat>,
     /// Extra columns of `fact_order`, after the fixed ones.
     pub fact_columns: Vec<FactColumn>,
+    /// The columns that are masked.
+    pub masks: Masks,
     pub lookback: Duration,
     pub dry_run: bool,
     /// Whether a list is published that has fewer records than the source counts.
@@ -368,6 +372,7 @@ impl Settings {
             quantity: None,
             file_format: None,
             fact_columns: Vec::new(),
+            masks: Masks::default(),
             lookback: DEFAULT_LOOKBACK,
             dry_run: false,
             allow_incomplete: false,

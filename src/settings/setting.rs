@@ -264,6 +264,7 @@ settings! {
     FACT_TIME_ZONE = Setting { key: "fact.time_zone", form: Form::Text, default: "none",
         help: "Zone such as Europe/Berlin: adds the column `local_date`, the date of `created_at` there", ..NONE };
     FACT_COLUMNS = Setting { key: "fact.columns", form: Form::Table, default: "none", help: "Extra columns of `fact_order`", ..NONE };
+    COLUMNS = Setting { key: "columns", form: Form::Table, default: "none", help: "Masks of personal data, by column: see operations.md", ..NONE };
     THREADS = Setting { key: "threads", form: Form::Whole { from: 1, to: 1024 }, default: "one per core", help: "Threads that normalize, merge and check", ..NONE };
     SCD = Setting { key: "scd", form: VERSIONS, default: "1", help: "2 keeps versions of the members of both dimensions", ..NONE };
     DIM_USER_SCD = Setting { key: "dim_user.scd", form: VERSIONS, default: "as scd", help: "The same, for users", ..NONE };
@@ -320,6 +321,7 @@ settings! {
     ALERT_SLACK_URL = Setting { variable: "ETL_ALERT_SLACK_URL", form: Form::Secret, default: "none", help: "Incoming webhook of Slack", ..NONE };
     ALERT_TEAMS_URL = Setting { variable: "ETL_ALERT_TEAMS_URL", form: Form::Secret, default: "none", help: "Workflow of Microsoft Teams", ..NONE };
     ALERT_PAGERDUTY_KEY = Setting { variable: "ETL_ALERT_PAGERDUTY_KEY", form: Form::Secret, default: "none", help: "Routing key of PagerDuty", ..NONE };
+    MASK_KEY = Setting { variable: "ETL_MASK_KEY", form: Form::Secret, default: "none", help: "Key of `mask = \"hmac\"`, at least 32 bytes", ..NONE };
     REDSHIFT_URL = Setting { variable: "ETL_REDSHIFT_URL", form: Form::Secret, default: "none",
         help: "Connection of `etl redshift --execute`: postgresql://user:password@host:5439/db", ..NONE };
     REDSHIFT_PASSWORD_COMMAND = Setting { variable: "ETL_REDSHIFT_PASSWORD_COMMAND", form: Form::Secret, default: "none",

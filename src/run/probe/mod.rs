@@ -23,7 +23,7 @@ use crate::{
     cancel::Cancel,
     model::{FactRows, FieldPath, Level, Line, MinorUnits, QuantityType, Reason, Window, counted},
     net::Network,
-    normalize::{LINE_FIELDS, Mapping, RECORD_FIELDS, RecordNormalizer, RecordViewer, SeenRecord, SeenValue},
+    normalize::{LINE_FIELDS, Mapping, RECORD_FIELDS, RecordNormalizer, RecordViewer, RecordsOf, SeenRecord, SeenValue},
     settings::{Cursor, Pagination, Profile, RepeatedSku, ScaleText, Settings, SettingsError, Source, Units, WhichLists},
     source::{self, Access, PageKind, ProbedPage, Query, SourceCounters},
 };
@@ -210,6 +210,8 @@ impl Probing<'_> {
             repeated_sku: more.repeated_sku.unwrap_or(self.settings.repeated_sku),
             quantity: more.quantity.or(self.settings.quantity).unwrap_or_default(),
             limits: self.settings.limits,
+            masks: Some(&self.settings.masks),
+            records: RecordsOf::Source,
         }
     }
 
