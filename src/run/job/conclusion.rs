@@ -1,0 +1,132 @@
+//! The end of a run, however it ends: its cause, its report, and the order of what follows it. What follows is in `run::conclude`.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{Job, request::Outcome};
+use crate::{
+    cancel::Cancel,
+    layer,
+    model::Dt,
+    net::redact,
+    report::{self, Status},
+    run::{
+        RunError,
+        conclude::{self, Waited},
+        observer::StageName,
+    },
+    store::{Lease, LockError},
+};
+
+/// The cause of a failed run. After a signal it is the signal, because it causes most other errors: not a failed check, and not a
+/// publish that is decided, which the next command finishes.
+pub(super) fn cause(error: RunError, cancel: &Cancel) -> RunError {
+    match cancel.stopped() {
+        Some(stop) if !error.is_finding() && !error.is_unfinished_publish() => RunError::Interrupted(stop),
+        _ => error,
+    }
+}
+
+impl Job<'_> {
+    /// The outcome, however the run ended. Its report is kept if the run has the output, or if another run holds it.
+    pub(super) fn conclude(mut self, error: Option<RunError>) -> Outcome {
+        self.clock.leave();
+        self.count_so_far();
+        let _span = tracing::info_span!("stage", stage = <&str>::from(StageName::Report)).entered();
+        let published = matches!(error, Some(RunError::ChecksFailed { published: true, .. }));
+        if let Some(error) = &error {
+            self.summary.status = error.status();
+            self.summary.error = Some(redact::text(&error.to_string()).into_owned());
+            if !published {
+                // The summary of a run that publishes nothing names no partition as written.
+                self.summary.partitions_written.clear();
+                self.summary.partitions_removed.clear();
+                self.summary.order_totals_changed.clear();
+                self.summary.refunds_changed.clear();
+                self.summary.commit = None;
+                self.summary.raw = None;
+            }
+        }
+        let success = error.is_none();
+        if self.lease.is_some() {
+            let verdict = match self.verdict.take().filter(|_| success || published) {
+                Some(verdict) => verdict,
+                None => {
+                    let facts = self.facts();
+                    conclude::judge(self.settings, &self.output, &mut self.summary, conclude::ended(error.as_ref()), &facts)
+                }
+            };
+            if !self.settings.dry_run {
+                let waited = if self.lease.as_ref().is_some_and(Lease::has_waited) { Waited::Yes } else { Waited::No };
+                conclude::tell(self.settings, &self.output, &mut self.summary, verdict, waited);
+            }
+        }
+        if let Some(RunError::Lock(LockError::Held { holder: Some(holder), .. })) = &error {
+            conclude::judge_holder(self.settings, &self.output, &mut self.summary, holder);
+        }
+        let is_recorded = self.lease.is_some() || self.summary.status == Status::Locked;
+        // The report of a run that is decided stands in its commit.
+        let is_decided = error.as_ref().is_some_and(RunError::is_unfinished_publish);
+        // Written again in a bucket only if the notices after the commit have told something new.
+        let stands_in_commit = self.output.folder().is_none()
+            && self.summary.commit.is_some()
+            && self.summary.deliveries_failed.is_empty()
+            && self.summary.recovered.is_empty();
+        if is_recorded
+            && !is_decided
+            && !stands_in_commit
+            && !self.settings.dry_run
+            && let Err(error) = report::write_report(&self.output, &self.summary)
+        {
+            tracing::warn!(%error, "the report of the run could not be written");
+        }
+        // Also of a run that could not open its output: a rule on the metrics must see that runs fail.
+        if !self.settings.dry_run {
+            conclude::write_metrics(&self.settings.metrics, &self.output, &self.summary);
+        }
+        if self.lease.is_some() && success && !self.settings.dry_run {
+            conclude::retain(self.settings, &self.output, &self.summary);
+        }
+        Outcome { summary: self.summary, error, diff: self.diff }
+    }
+
+    /// The stored partitions.
+    fn facts(&self) -> BTreeMap<Dt, PathBuf> {
+        let files = layer::stored_partition_files(&self.output).unwrap_or_default();
+        files.into_iter().map(|(dt, key)| (dt, self.output.at(key))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cancel::Stop, settings::SettingsError, store::StoreError};
+
+    fn unfinished() -> RunError {
+        let refused = StoreError::io("rename", "curated")(std::io::ErrorKind::StorageFull.into());
+        StoreError::Unfinished { run_id: "one".into(), source: Box::new(refused) }.into()
+    }
+
+    #[test]
+    fn a_signal_is_the_cause_unless_a_check_failed_or_a_publish_is_decided() {
+        let cancel = Cancel::default();
+        let checks = || RunError::ChecksFailed { names: vec!["own".into()], published: false };
+        let other = || RunError::Internal("a thread has died".into());
+        assert_eq!(
+            [cause(other(), &cancel), cause(checks(), &cancel), cause(unfinished(), &cancel)].map(|error| error.exit_code()),
+            [1, 4, 5]
+        );
+        cancel.stop(Stop::Interrupt);
+        assert_eq!(
+            [cause(other(), &cancel), cause(checks(), &cancel), cause(unfinished(), &cancel)].map(|error| error.exit_code()),
+            [130, 4, 5]
+        );
+        assert!(cause(unfinished(), &cancel).to_string().contains("next"), "the next command finishes it");
+    }
+
+    #[test]
+    fn an_exit_code_has_its_status() {
+        let no_orders = RunError::from(SettingsError::NoOrders);
+        assert_eq!((no_orders.exit_code(), no_orders.status()), (2, Status::InvalidConfiguration));
+        assert_eq!(RunError::ChecksFailed { names: Vec::new(), published: true }.status(), Status::ChecksFailed);
+    }
+}

@@ -1,0 +1,139 @@
+//! Reads what a run needs of its sources, the dimensions and the orders, and says what of it may not have been meant so.
+//!
+//! How records become lines is in `run::extract`.
+
+use std::path::PathBuf;
+
+use super::{Job, opening::Base, orders::RunOrders, request::OrdersFrom};
+use crate::{
+    join::Enricher,
+    model::{Reason, Window},
+    normalize::{Mapping, RecordCounts, RecordNormalizer, RecordsOf},
+    run::{
+        RunError,
+        completeness::certify,
+        extract::{Extracted, Extraction, Input, KeptRecords, OrdersWithoutLines},
+        members::{Dimensions, MemberReader},
+        observer::StageName,
+        shape,
+    },
+    settings::{MergeBy, RepeatedSku, Source},
+    source::{Query, SourceError},
+};
+
+impl Job<'_> {
+    pub(super) fn dimensions(&mut self, base: &Base) -> Result<Dimensions, RunError> {
+        self.enter(StageName::Dimensions);
+        let mut completeness = std::mem::take(&mut self.summary.completeness);
+        let stored = &base.catalog.state.dimensions;
+        let reader = MemberReader { settings: self.settings, output: &self.output, access: self.access(), stored };
+        let dimensions = reader.dimensions(&mut completeness);
+        self.summary.completeness = completeness;
+        dimensions
+    }
+
+    pub(super) fn extract(
+        &mut self,
+        orders: &RunOrders,
+        window: Window,
+        dimensions: &Dimensions,
+        scratch: PathBuf,
+        kept: KeptRecords<'_>,
+    ) -> Result<Extracted, RunError> {
+        self.enter(StageName::Extract);
+        let RunOrders { source: orders, raw } = orders;
+        let enricher = Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)?;
+        let mapping = self.mapping(orders);
+        let shape = shape::of_orders(&orders.profile);
+        let normalizer = RecordNormalizer::configured(&mapping, window);
+        let normalizer = if self.settings.deletions.mode.is_some() { normalizer.noting_orders() } else { normalizer };
+        let input = match raw {
+            Some(raw) => Input::Raw { raw, output: &self.output },
+            None => Input::Source {
+                orders: &orders.location,
+                query: Query { window, cursor: self.settings.cursor, ..Query::all(orders, &shape) },
+            },
+        };
+        let extraction = Extraction {
+            input,
+            settings: self.settings,
+            normalizer: &normalizer,
+            enricher: &enricher,
+            access: self.access(),
+            observer: self.request.observer,
+            without_lines: self.orders_without_lines(),
+            shape_watch: self.shape_watch(),
+        };
+        let extracted = extraction.run(scratch, kept)?;
+        self.summary.records = extracted.counts.clone();
+        self.summary.completeness.orders = Some(extracted.completeness.clone());
+        certify(&orders.location, &extracted.completeness, self.settings)?;
+        if let Some(seems) = &extracted.no_record_is_json {
+            let (location, records) = (orders.location.to_string(), extracted.counts.records_read);
+            return Err(SourceError::NoRecordIsJson { location, records, seems: seems.clone() }.into());
+        }
+        self.summary.rows.duplicates_dropped += extracted.counts.lines_summed;
+        tracing::info!(
+            records_read = extracted.counts.records_read,
+            records_dropped = self.summary.records_dropped(),
+            "the source has been read"
+        );
+        self.warn_of_what_was_read(&extracted.counts);
+        Ok(extracted)
+    }
+
+    /// How records become rows.
+    pub(super) fn mapping<'m>(&'m self, orders: &'m Source) -> Mapping<'m> {
+        Mapping {
+            profile: Some(&orders.profile),
+            shop: self.settings.shop.as_ref(),
+            columns: &self.settings.fact_columns,
+            cursor: self.settings.cursor,
+            repeated_sku: self.settings.repeated_sku,
+            quantity: self.schema.quantity(),
+            limits: self.settings.limits,
+            masks: Some(&self.settings.masks),
+            records: match self.request.orders {
+                OrdersFrom::Quarantine(_) => RecordsOf::Quarantine,
+                OrdersFrom::Source | OrdersFrom::Raw(_) => RecordsOf::Source,
+            },
+        }
+    }
+
+    fn orders_without_lines(&self) -> OrdersWithoutLines {
+        match (self.settings.merge, self.request.orders) {
+            (MergeBy::Order, OrdersFrom::Source | OrdersFrom::Raw(_)) => OrdersWithoutLines::Versions,
+            (MergeBy::Order, OrdersFrom::Quarantine(_)) | (MergeBy::Line, _) => OrdersWithoutLines::DroppedOnly,
+        }
+    }
+
+    /// Says what of the source may not have been meant so.
+    fn warn_of_what_was_read(&self, counts: &RecordCounts) {
+        let refunds = counts.refunds_dropped;
+        if refunds > 0 {
+            tracing::warn!(refunds, "refunds were dropped: each needs an id, a time, and an amount or lines with amounts, all readable");
+        }
+        let lines = counts.decimal_quantities;
+        if lines > 0 {
+            let way_out = "`fact.quantity = \"decimal\"` in etl.toml keeps them";
+            tracing::warn!(lines, "lines were dropped because their quantities have decimals: {way_out}");
+        }
+        if self.settings.has_unknown_money() {
+            tracing::warn!(
+                "`fact.money = \"lines\"`: the profile of the orders names none of these amounts, so that their columns are empty"
+            );
+        }
+        let orders = counts.of(Reason::EmptyItems);
+        if orders > 0 && self.orders_without_lines() == OrdersWithoutLines::Versions {
+            tracing::warn!(orders, "orders have no lines: where the list is there and empty, rows that the layer has of them go");
+        }
+        let repeated_skus = counts.repeated_skus;
+        if repeated_skus > 0 {
+            let outcome = match self.settings.repeated_sku {
+                RepeatedSku::Last => "the later line wins",
+                RepeatedSku::Sum => "their quantities and totals are added up",
+            };
+            tracing::warn!(repeated_skus, "skus that stand on more than one line of their record: {outcome}");
+        }
+    }
+}

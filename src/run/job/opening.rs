@@ -1,0 +1,116 @@
+//! What a run needs before it reads anything: credentials, the lease on its days, the layer and its catalog.
+//!
+//! Knows nothing of the orders that are read, except which days their window may change.
+
+use std::path::Path;
+
+use super::{Job, request::OrdersFrom};
+use crate::{
+    layer::{Catalog, OpenedLayer, StateOrigin, StoredState},
+    model::{FileFormat, RunId},
+    run::{
+        RunError, ledger,
+        open::{Opening, scope_of, settled_layer},
+        window::AskedWindow,
+    },
+    settings::{Cursor, Location, Settings},
+    source::SourceError,
+    store::{Scope, places::SideFact},
+};
+
+/// The layer that an attempt of a run begins with.
+pub(super) struct Base {
+    pub(super) opened: OpenedLayer,
+    pub(super) catalog: Catalog,
+    pub(super) stored: StoredState,
+    /// The format of the files of partitions.
+    pub(super) format: FileFormat,
+}
+
+impl Job<'_> {
+    /// Fails if credentials that a profile needs are missing: before the first request, and not after an hour.
+    pub(super) fn require_credentials(&self) -> Result<(), SourceError> {
+        let Settings { orders, users, products, .. } = self.settings;
+        let orders = orders.as_ref().filter(|_| self.request.orders == OrdersFrom::Source);
+        let over_http =
+            [orders, users.as_ref(), products.as_ref()].into_iter().flatten().filter(|source| matches!(source.location, Location::Http(_)));
+        for source in over_http {
+            if let Some(variables) = source.credentials.missing_for(&source.profile.http.auth) {
+                return Err(SourceError::Credentials { variables });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the days of the window, and opens the layer.
+    pub(super) fn take_output(&mut self, span: &tracing::Span) -> Result<OpenedLayer, RunError> {
+        self.output.prepare()?;
+        let layer = settled_layer(&self.output)?;
+        let opening = Opening {
+            output: &self.output,
+            started_at: self.summary.started_at,
+            scope: self.scope(&layer)?,
+            wait: self.settings.lock_wait,
+            cancel: self.request.cancel,
+            layer,
+        };
+        let run_id: RunId = self.summary.run_id.parse().map_err(|_| RunError::Internal("the run has no valid id".into()))?;
+        let opened = opening.open(run_id)?;
+        self.lease = Some(opened.lease);
+        if opened.run_id.as_str() != self.summary.run_id {
+            span.record("run_id", opened.run_id.as_str());
+            self.summary.run_id = opened.run_id.to_string();
+        }
+        Ok(opened.layer)
+    }
+
+    /// The days that the run may change: those of its window, or all.
+    fn scope(&self, layer: &OpenedLayer) -> Result<Scope, RunError> {
+        let is_of_source = self.request.orders == OrdersFrom::Source;
+        let Some(orders) = self.settings.orders.as_ref().filter(|_| is_of_source) else { return Ok(Scope::default()) };
+        if self.settings.cursor != Cursor::Created {
+            return Ok(Scope::default());
+        }
+        let ledger = ledger::read(&self.output, layer)?;
+        let coverage = ledger.of(&ledger::identity(orders, self.settings));
+        let asked = AskedWindow { since: self.request.since, until: self.request.until, lookback: self.settings.lookback };
+        Ok(scope_of(asked.resolve(coverage, self.summary.started_at)?))
+    }
+
+    pub(super) fn open_catalog(&self, mut opened: OpenedLayer, scratch: &Path, stored: StoredState) -> Result<Base, RunError> {
+        if opened.origin != StateOrigin::Log {
+            opened.state.coverage = ledger::read(&self.output, &opened)?;
+        }
+        let catalog = Catalog::open(&self.output, &opened, &self.schema, scratch.join("fresh"), self.request.cancel, stored)?;
+        if self.output.folder().is_none() && opened.head.is_none() && !catalog.found().is_empty() {
+            // What was found may be the files of a first commit that another run has put meanwhile.
+            let again = settled_layer(&self.output)?;
+            if again.head.is_some() {
+                return self.open_catalog(again, scratch, stored);
+            }
+        }
+        if catalog.is_rebuilt() && !catalog.state.partitions.is_empty() {
+            let partitions = catalog.state.partitions.len();
+            tracing::warn!(partitions, "the state of the layer was missing or damaged, and was rebuilt from curated/");
+        } else {
+            for dt in catalog.lost() {
+                tracing::warn!(%dt, "a published partition is gone: somebody removed it; the layer goes on without it");
+            }
+            for dt in catalog.read_again() {
+                tracing::warn!(%dt, "the partition is not as it was published: somebody changed it; it is valid and is used as it is");
+            }
+            for (fact, dt) in catalog.changed_sides() {
+                match fact {
+                    SideFact::OrderTotals => {
+                        tracing::warn!(%dt, "the totals of the partition's orders are not as they were published: they are used as they are");
+                    }
+                    SideFact::Refunds => {
+                        tracing::warn!(%dt, "the refunds of the day are not as they were published: they are used as they are");
+                    }
+                }
+            }
+        }
+        let format = catalog.state.format_to_write(self.settings.file_format)?;
+        Ok(Base { opened, catalog, stored, format })
+    }
+}
