@@ -52,7 +52,7 @@ fn every_shell_has_completions_of_every_command_and_of_the_words_of_flags() {
         for word in commands.iter().flat_map(|command| command.split(' ')) {
             assert!(ended.stdout.contains(word), "{shell}: {word}");
         }
-        assert!(ended.stdout.contains("--on-check-failure") && ended.stdout.contains("publish"), "{shell}");
+        assert!(ended.stdout.contains("on-check-failure") && ended.stdout.contains("publish"), "{shell}");
         let script = work.write(&format!("completions.{shell}"), &ended.stdout);
         match shell {
             "bash" | "zsh" => _ = checked_by(shell, &["-n"], &script),

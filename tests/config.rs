@@ -27,7 +27,7 @@ fn show_tells_each_value_with_who_said_it_and_no_secret() {
     work.write("etl.toml", "orders = \"https://shop.invalid/o\"\nlookback = \"2d\"\n\n[http]\nper_page = 7\n");
     work.write(".env", "ETL_KEEP=3d\nETL_API_TOKEN=hush-hush\n");
     let variables = [("ETL_THREADS", "9"), ("ETL_LOCK_WAIT", "5m"), ("ETL_ALERT_SLACK_URL", "https://slack.invalid/hush-hush")];
-    let ended = with(&work, &["config", "show", "--since", "7d"], &variables);
+    let ended = with(&work, &["config", "show", "--since", "7d", "--json"], &variables);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let summary = ended.summary();
     let said = |name: &str| {
@@ -53,7 +53,7 @@ fn show_tells_each_value_with_who_said_it_and_no_secret() {
 fn show_tells_what_a_profile_says_and_a_line_over_it() {
     let work = Workspace::new();
     work.write("etl.toml", "profile = \"woocommerce\"\nurl = \"https://shop.invalid\"\norders.page_size = 7\n");
-    let summary = work.etl(&["config", "show"]).summary();
+    let summary = work.etl(&["config", "show", "--json"]).summary();
     let from = |name: &str| {
         let found = summary["settings"].as_array().unwrap().iter().find(|said| said["name"] == name).unwrap();
         (found["value"].as_str().unwrap().to_owned(), found["from"].as_str().unwrap().to_owned())
@@ -67,7 +67,7 @@ fn show_tells_what_a_profile_says_and_a_line_over_it() {
 fn the_old_names_of_the_profile_still_work() {
     let work = Workspace::new();
     let profile = |args: &[&str], variables: &[(&str, &str)]| {
-        let ended = with(&work, &[&["config", "show"], args].concat(), variables);
+        let ended = with(&work, &[&["config", "show", "--json"], args].concat(), variables);
         assert_eq!(ended.code, 0, "{}", ended.stderr);
         let found = ended.summary()["settings"].as_array().unwrap().iter().find(|said| said["name"] == "profile").unwrap().clone();
         [&found["value"], &found["place"]].map(|value| value.as_str().unwrap_or("-").to_owned())

@@ -120,7 +120,7 @@ fn a_sample_shows_the_first_rows_and_writes_nothing() {
     });
     let work = Workspace::new();
     let orders = server.orders();
-    let summary = work.etl(&["run", "--orders", &orders, "--sample", "4"]).summary();
+    let summary = work.etl(&["run", "--orders", &orders, "--sample", "4", "--json"]).summary();
     let ids: Vec<_> = summary["rows"].as_array().unwrap().iter().map(|row| row["order_id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["P1-0", "P1-1", "P1-2", "P2-0"]);
     assert_eq!((&summary["records_read"], &summary["rows"][0]["line_total"]), (&Value::from(4), &Value::from("1.5000")));
@@ -135,7 +135,7 @@ fn a_sample_shows_the_first_rows_and_writes_nothing() {
 fn a_sample_tells_what_would_be_dropped() {
     let work = Workspace::new();
     work.write("orders.ndjson", format!("{}\nnot json\n{}", order("A", "2026-01-01", ""), order("B", "2026-03-01", "")));
-    let summary = work.etl(&["run", "--orders", "orders.ndjson", "--sample", "9", "--until", "2026-02-01"]).summary();
+    let summary = work.etl(&["run", "--orders", "orders.ndjson", "--sample", "9", "--until", "2026-02-01", "--json"]).summary();
     assert_eq!((summary["rows"].as_array().unwrap().len(), &summary["records_out_of_window"]), (1, &Value::from(1)));
     assert_eq!(summary["drops"][0]["reason"], "invalid_json");
 }

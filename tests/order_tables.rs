@@ -173,7 +173,7 @@ fn keys_that_a_table_has_no_use_for_are_refused_with_their_place() {
             let work = Workspace::new();
             work.write("etl.toml", format!("[orders]\nlocation = \"{location}\"\n{key}\n"));
             let ended = work.etl(&["run"]);
-            ended.expect(2, "invalid_configuration");
+            assert_eq!(ended.code, 2, "{}", ended.stderr);
             assert!(ended.stderr.contains("etl.toml, line 3: ") && ended.stderr.contains(named), "{key}: {}", ended.stderr);
         }
     }

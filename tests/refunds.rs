@@ -191,7 +191,7 @@ fn an_undo_brings_refunds_back_and_later_runs_still_find_them() {
     work.load(&[order("A", 1, 1, &[refund("r1", 3, "3")])], &[]).published();
     let run = work.load(&[order("A", 1, 2, &[refund("r2", 4, "2")])], &[]).published();
     let run_id = run["run_id"].as_str().unwrap();
-    let changed = work.etl(&["diff", run_id]);
+    let changed = work.etl(&["diff", run_id, "--json"]);
     assert_eq!(changed.summary()["refunds"], json!(["2026-02-03", "2026-02-04"]), "{}", changed.stdout);
     let undone = work.etl(&["undo", run_id]);
     assert_eq!((undone.code, &undone.summary()["refunds"]), (0, &json!(["2026-02-03", "2026-02-04"])), "{}", undone.stderr);
@@ -259,7 +259,7 @@ fn a_run_that_was_superseded_while_it_was_at_work_leaves_none_of_its_refunds() {
     let summary = merged_again(&work, (slow.as_str(), 1), (quick.as_str(), 5));
     assert_eq!((&summary["status"], &summary["rows_superseded"]), (&json!("unchanged"), &json!(2)), "the premise: it has merged again");
     assert_eq!(stored(&work), ["2026-02-06|new|A|NULL|2.0000"]);
-    assert!(!work.path("output/refunds/dt=2026-02-05").exists());
+    assert!(work.files("refunds/dt=2026-02-05").is_empty());
     assert_eq!(work.etl(&["check"]).code, 0);
 }
 

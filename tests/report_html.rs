@@ -121,7 +121,7 @@ fn the_report_of_the_demo_is_whole_and_has_its_revenue_to_the_last_digit() {
     let shown: Vec<_> = column.iter().map(|row| format!("{}|{}", row[0], if row[1].is_empty() { "0" } else { row[1] })).collect();
     assert_eq!(shown, counted);
     // Drops, checks and completeness, as the summary has them.
-    let status = work.etl(&["status"]).summary();
+    let status = work.etl(&["status", "--json"]).summary();
     let dropped: BTreeMap<_, _> = rows(&page, "Drops by reason").iter().map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
     let expected: BTreeMap<_, _> =
         status["dropped"].as_object().unwrap().iter().map(|(reason, count)| (reason.clone(), count.to_string())).collect();

@@ -532,7 +532,9 @@ pub(super) struct StatusArgs {
     pub(super) config: ConfigArgs,
 }
 
+/// Here, `-o` is the file of the page, and not the output.
 #[derive(Args, Debug)]
+#[command(mut_arg("output", |output| output.short(None)))]
 pub(super) struct ReportArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,

@@ -30,6 +30,12 @@ pub(super) fn script(layer: &Layer, target: &Target) -> String {
         if is_fact(table) {
             script.comment("dt is the folder's date. A filter on it reads the files of these days only.");
         }
+        // An output without rows has no file of any table, which the first comment says.
+        if layer.absent.contains(&table.name) && !layer.partitions.is_empty() {
+            script.comment(&format!("The layer has no {} yet: run this again when it has.", table.name));
+            script.statement(&empty_view(table, target));
+            continue;
+        }
         script.statement(&view(table, target));
     }
     script.finish()
@@ -47,6 +53,16 @@ fn access(location: &LayerLocation, script: &mut Script) {
     };
     script.comment("Each session needs access to the bucket before it reads the views (CREATE PERSISTENT SECRET keeps it):");
     script.comment(lines);
+}
+
+/// A view with the columns of a table, and no row.
+fn empty_view(table: &Table, target: &Target) -> String {
+    let column = |column: &crate::warehouse::redshift::Column| {
+        format!("CAST(NULL AS {}) AS {}", sql_type(column.kind, "VARCHAR", "TIMESTAMP"), name(&column.name))
+    };
+    let columns: Vec<_> = table.columns.iter().map(column).collect();
+    let view = qualified(target.schema.as_deref(), table.name, name);
+    format!("CREATE OR REPLACE VIEW {view} AS\nSELECT {}\nWHERE false", columns.join(", "))
 }
 
 fn view(table: &Table, target: &Target) -> String {

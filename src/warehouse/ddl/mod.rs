@@ -22,7 +22,7 @@ pub use location::LayerLocation;
 
 use super::redshift::{ColumnKind, DimensionHeaders, LongestTexts, RedshiftError, Table, Tables};
 use crate::{
-    model::{Dt, FactSchema, FileFormat},
+    model::{DIM_PRODUCT, DIM_USER, Dt, FactSchema, FileFormat},
     settings::RedshiftSettings,
     store::places::{self, SideFact},
 };
@@ -70,6 +70,8 @@ pub struct Layer {
     /// The dimensions, then the facts, then the facts beside the lines.
     tables: Vec<Table>,
     partitions: BTreeSet<Dt>,
+    /// The dimensions that have no file yet.
+    absent: Vec<&'static str>,
     /// The days of each fact beside the lines that there is.
     sides: BTreeMap<SideFact, BTreeSet<Dt>>,
     today: Dt,
@@ -86,7 +88,9 @@ impl Layer {
             RedshiftError::Name { name, .. } => DdlError::Column { name, most: crate::model::LONGEST_COLUMN_NAME },
             other => DdlError::Columns(other.to_string()),
         })?;
-        Ok(Layer { tables: tables.all().cloned().collect(), partitions, sides: BTreeMap::new(), today })
+        let dimensions = [(DIM_USER.name, &headers.users), (DIM_PRODUCT.name, &headers.products)];
+        let absent = dimensions.into_iter().filter(|(_, header)| header.is_none()).map(|(name, _)| name).collect();
+        Ok(Layer { tables: tables.all().cloned().collect(), partitions, absent, sides: BTreeMap::new(), today })
     }
 
     /// The same layer with facts beside the lines, and their days.
