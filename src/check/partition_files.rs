@@ -57,8 +57,10 @@ fn add_foreign_of_side(view: &LayerView, fact: SideFact, output: &Path, foreign:
     let mut days = side.changed.clone();
     if view.scope == ViewScope::Whole {
         for path in entries(&output.join(fact.folder()))? {
-            match partition(&path).filter(|dt| side.files.contains_key(dt)) {
-                Some(dt) => days.extend([dt]),
+            match partition(&path) {
+                Some(dt) if side.files.contains_key(&dt) => drop(days.insert(dt)),
+                // An empty folder loads nothing: a run that was overtaken may leave one.
+                Some(_) => foreign.extend(entries(&path)?),
                 None => foreign.push(path),
             }
         }
