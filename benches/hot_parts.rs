@@ -113,6 +113,7 @@ fn merge_a_partition(bencher: Bencher<'_, '_>) {
         dropped_lines: &dropped_lines,
         repeated_sku: RepeatedSku::Last,
         deletions: None,
+        notes_orders: false,
     };
     let first = merge_partition(day(), Some(incoming.clone()), None, &BestVersions::default(), rules, &mut RunPrices::default()).unwrap();
     let MergedContent::Replaced(bytes) = first.content else { unreachable!("a first load writes") };

@@ -4,10 +4,8 @@
 
 mod support;
 
-use std::{collections::BTreeMap, time::SystemTime};
-
-use serde_json::{Value, json};
-use support::Workspace;
+use serde_json::json;
+use support::{Workspace, check};
 
 /// A source that says totals of its orders.
 fn work(settings: &str) -> Workspace {
@@ -34,15 +32,6 @@ fn version(order_id: &str, day: u8, updated: u8, skus: &[&str]) -> String {
 
 const TOTALS: &str = "SELECT dt, order_id, lines_total, total, refunded_total FROM fact_order_total ORDER BY ALL";
 
-fn times(work: &Workspace, folder: &str) -> BTreeMap<String, SystemTime> {
-    let names = work.files(folder).into_keys();
-    names.map(|name| (name.clone(), work.path("output").join(name).metadata().unwrap().modified().unwrap())).collect()
-}
-
-fn check<'s>(summary: &'s Value, name: &str) -> Option<&'s Value> {
-    summary["checks"].as_array().unwrap().iter().find(|check| check["name"] == name)
-}
-
 #[test]
 fn one_row_an_order_beside_the_lines_and_nothing_of_it_in_curated() {
     let work = work("");
@@ -61,13 +50,21 @@ fn one_row_an_order_beside_the_lines_and_nothing_of_it_in_curated() {
         assert_eq!((&found["severity"], &found["passed"]), (&json!("error"), &json!(true)), "{name}");
     }
     // The same again touches nothing, and a new order of another day touches that day alone.
-    let before = (times(&work, "order_totals"), times(&work, "curated"));
+    let before = (work.times_in("order_totals"), work.times_in("curated"));
     let again = work.load(&[order("B", 1, &["x", "y"], rest), order("A", 1, &["x"], r#","total":10"#)], &[]).unchanged();
     assert_eq!(again["order_totals_changed"], json!([]));
-    assert_eq!((times(&work, "order_totals"), times(&work, "curated")), before);
+    assert_eq!((work.times_in("order_totals"), work.times_in("curated")), before);
     work.load(&[order("C", 2, &["x"], r#","total":10"#)], &[]).published();
-    assert_eq!(times(&work, "order_totals")["order_totals/dt=2026-01-01/part-00000.csv"], before.0.into_values().next().unwrap());
+    assert_eq!(work.times_in("order_totals")["order_totals/dt=2026-01-01/part-00000.csv"], before.0.into_values().next().unwrap());
     assert_eq!(work.etl(&["check"]).code, 0);
+}
+
+#[test]
+fn amounts_within_lists_keep_all_their_digits() {
+    let work = work("");
+    let rest = r#","discounts":[{"amount":12345678901234.5678},{"amount":null},null],"total":-12345678901224.5678"#;
+    work.load(&[order("A", 1, &["x"], rest)], &[]).published();
+    assert_eq!(work.query("SELECT discount_total, total FROM fact_order_total"), ["12345678901234.5678|-12345678901224.5678"]);
 }
 
 #[test]
@@ -89,18 +86,18 @@ fn without_totals_in_the_profile_there_is_no_second_fact() {
 fn a_refund_is_published_though_no_line_changes() {
     let work = work("");
     work.load(&[order("A", 1, &["x"], r#","total":10"#), order("B", 2, &["x"], r#","total":10"#)], &[]).published();
-    let lines = times(&work, "curated");
+    let lines = work.times_in("curated");
     let summary = work.load(&[order("A", 1, &["x"], r#","total":10,"refunded":"2.50""#)], &[]).published();
     assert_eq!((&summary["partitions_written"], &summary["order_totals_changed"]), (&json!([]), &json!(["2026-01-01"])));
     assert_eq!(work.query(TOTALS), ["2026-01-01|A|10.0000|10.0000|2.5000", "2026-01-02|B|10.0000|10.0000|NULL"]);
-    assert_eq!(times(&work, "curated"), lines);
+    assert_eq!(work.times_in("curated"), lines);
     assert!(check(&summary, "order_total_reconciles").is_some());
     // It is undone as any run is.
     let run_id = summary["run_id"].as_str().unwrap();
     let undone = work.etl(&["undo", run_id]);
     assert_eq!((undone.code, &undone.summary()["order_totals"]), (0, &json!(["2026-01-01"])), "{}", undone.stderr);
     assert_eq!(work.query(TOTALS)[0], "2026-01-01|A|10.0000|10.0000|NULL");
-    assert_eq!(times(&work, "curated"), lines);
+    assert_eq!(work.times_in("curated"), lines);
     work.load(&[order("A", 1, &["x"], r#","total":10,"refunded":"2.50""#)], &[]).published();
 }
 

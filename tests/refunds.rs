@@ -4,10 +4,10 @@
 
 mod support;
 
-use std::{collections::BTreeMap, thread, time::Duration, time::SystemTime};
+use std::{thread, time::Duration};
 
 use serde_json::{Value, json};
-use support::{Workspace, ended};
+use support::{Workspace, check, ended};
 
 /// Where the source lists its refunds.
 const REFUNDS: &str = r#"
@@ -52,15 +52,6 @@ fn stored(work: &Workspace) -> Vec<String> {
     work.query("SELECT dt, refund_id, order_id, sku, amount FROM fact_refund ORDER BY ALL")
 }
 
-fn times(work: &Workspace, folder: &str) -> BTreeMap<String, SystemTime> {
-    let names = work.files(folder).into_keys();
-    names.map(|name| (name.clone(), work.path("output").join(name).metadata().unwrap().modified().unwrap())).collect()
-}
-
-fn check<'s>(summary: &'s Value, name: &str) -> Option<&'s Value> {
-    summary["checks"].as_array().unwrap().iter().find(|check| check["name"] == name)
-}
-
 #[test]
 fn refunds_lie_on_their_own_days_with_the_skus_of_the_lines_that_they_name() {
     let work = work("");
@@ -87,10 +78,10 @@ fn refunds_lie_on_their_own_days_with_the_skus_of_the_lines_that_they_name() {
     let sums = "SELECT order_id, sum(amount) FROM fact_refund GROUP BY order_id ORDER BY order_id";
     assert_eq!(work.query(sums), ["A|0.1000", "B|15.5000"]);
     // The same again touches nothing.
-    let before = (times(&work, "refunds"), times(&work, "curated"));
+    let before = (work.times_in("refunds"), work.times_in("curated"));
     let again = work.load(&orders, &[]).unchanged();
     assert_eq!((&again["refunds_changed"], again["refunds_read"].as_u64()), (&json!([]), Some(3)));
-    assert_eq!((times(&work, "refunds"), times(&work, "curated")), before);
+    assert_eq!((work.times_in("refunds"), work.times_in("curated")), before);
     assert_eq!(work.etl(&["check"]).code, 0);
 }
 
@@ -109,14 +100,14 @@ fn a_new_refund_changes_its_own_day_alone() {
     let work = work("");
     let first = [order("A", 1, 1, &[refund("r1", 3, "3")]), order("B", 1, 1, &[refund("r2", 3, "2")])];
     work.load(&first, &[]).published();
-    let before = (times(&work, "refunds"), work.read("output/refunds/dt=2026-02-03/part-00000.csv"));
+    let before = (work.times_in("refunds"), work.read("output/refunds/dt=2026-02-03/part-00000.csv"));
     // Nothing of the order changes but that.
     let summary = work.load(&[order("A", 1, 1, &[refund("r1", 3, "3"), refund("r3", 5, "1.50")])], &[]).published();
     assert_eq!((&summary["refunds_changed"], &summary["partitions_written"]), (&json!(["2026-02-05"]), &json!([])));
     assert_eq!(check(&summary, "refund_key_unique").unwrap()["passed"], true);
     assert_eq!(stored(&work), ["2026-02-03|r1|A|NULL|3.0000", "2026-02-03|r2|B|NULL|2.0000", "2026-02-05|r3|A|NULL|1.5000"]);
     let third = "refunds/dt=2026-02-03/part-00000.csv";
-    assert_eq!((times(&work, "refunds")[third], work.read("output/refunds/dt=2026-02-03/part-00000.csv")), (before.0[third], before.1));
+    assert_eq!((work.times_in("refunds")[third], work.read("output/refunds/dt=2026-02-03/part-00000.csv")), (before.0[third], before.1));
 }
 
 #[test]
@@ -142,10 +133,10 @@ fn an_order_that_moves_takes_its_refunds_along_by_name_and_not_by_day() {
     for settings in ["", "merge = \"order\""] {
         let work = work(settings);
         work.load(&[order("A", 1, 1, &[refund("r1", 3, "3")]), order("B", 1, 1, &[refund("r2", 3, "2")])], &[]).published();
-        let before = times(&work, "refunds");
+        let before = work.times_in("refunds");
         let summary = work.load(&[order("A", 2, 2, &[refund("r1", 3, "3")])], &[]).published();
         assert_eq!((&summary["refunds_changed"], &summary["rows_moved"]), (&json!([]), &json!(2)), "{settings}");
-        assert_eq!(times(&work, "refunds"), before, "{settings}");
+        assert_eq!(work.times_in("refunds"), before, "{settings}");
         // From its new day on, it still knows which refunds are its own.
         let summary = work.load(&[order("A", 2, 3, &[])], &[]).published();
         assert_eq!(summary["refunds_changed"], json!(["2026-02-03"]), "{settings}");

@@ -7,7 +7,7 @@ use std::{
 
 use super::{CheckError, layer_view::LayerView};
 use crate::{
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, FactType, FileFormat, ORDER_TOTAL_COLUMNS, REFUND_COLUMNS},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, FileFormat},
     settings::CheckedTable,
     store::places::SideFact,
 };
@@ -123,11 +123,7 @@ pub(super) fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item 
 /// The same for a side fact: its columns, and `dt`.
 pub(super) fn side_source<'d>(view: &LayerView, fact: SideFact, days: impl Iterator<Item = &'d Dt>, lookup: DtLookup) -> String {
     let files: Vec<_> = days.filter_map(|dt| Some((dt, sql_path(view.side(fact).files.get(dt)?)))).collect();
-    let columns: &[(&str, FactType)] = match fact {
-        SideFact::OrderTotals => &ORDER_TOTAL_COLUMNS,
-        SideFact::Refunds => &REFUND_COLUMNS,
-    };
-    let columns = columns.iter().map(|(name, kind)| TableColumn { name: (*name).to_owned(), kind: kind.sql().to_owned() });
+    let columns = fact.columns().iter().map(|(name, kind)| TableColumn { name: (*name).to_owned(), kind: kind.sql().to_owned() });
     rows_source(&TableColumns { columns: columns.collect(), is_versioned: false }, &files, lookup)
 }
 

@@ -333,7 +333,7 @@ mod tests {
         let mut layer = layer(&[row("A", 1), row("B", 2)]);
         let put = |layer: &mut Layer, dt: Dt, rows: &[&str]| {
             let names = crate::model::ORDER_TOTAL_COLUMNS.map(|(name, _)| name).join(",");
-            let path = layer.dir.path().join(places::order_totals_file(dt));
+            let path = layer.dir.path().join(SideFact::OrderTotals.file(dt));
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, format!("{names}\n{}\n", rows.join("\n"))).unwrap();
             layer.view.totals.files.insert(dt, path);

@@ -9,7 +9,6 @@ use super::{
     aligned::{aligned, in_short},
     args::{JobArgs, LookbackSettings, SettingArgs},
     display::{Display, Ending},
-    require_orders,
 };
 use crate::{
     run::{RunError, config_problems},
@@ -125,7 +124,7 @@ fn check(flags: &Flags, display: &Display) -> u8 {
 /// What a run with these settings would refuse before its first request.
 fn problems_of(settings: &Settings) -> Vec<String> {
     let shop = settings.shop.as_ref().map(|shop| format!("shop {}: ", shop.name)).unwrap_or_default();
-    let no_orders = require_orders(settings).err().map(|error| error.to_string());
+    let no_orders = settings.require_orders().err().map(|error| error.to_string());
     let others = config_problems(settings).into_iter().map(|error| format!("{shop}{error}"));
     no_orders.into_iter().chain(others).collect()
 }

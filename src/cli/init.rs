@@ -16,7 +16,7 @@ use crate::{
     run::RunError,
     settings::{
         self, BucketUrl, CredentialNames, Location, NeededCredentials, SETTINGS_FILE, SettingsError, Shipped, VARIABLES_FILE,
-        credentials_of_profile, shipped,
+        credentials_of_profile, shipped, toml_text,
     },
     store::StoreError,
 };
@@ -236,7 +236,7 @@ fn files(choices: &Choices, folder: &Path, program: &Path) -> Vec<NewFile> {
             files.push(file("etl.crontab", CRONTAB.replace(&format!("cd {THEIR_FOLDER} && ./etl"), &command)));
         }
         Schedule::Airflow => {
-            let folder = quoted(&folder.display().to_string());
+            let folder = toml_text(&folder.display().to_string());
             files.push(file("orders_dags.py", DAG.replace(&format!("\"{THEIR_FOLDER}\""), &folder)));
         }
         Schedule::None => {}
@@ -251,11 +251,6 @@ fn in_crontab(path: &Path) -> String {
     if is_plain { path } else { format!("'{}'", path.replace('\'', "'\\''").replace('%', "\\%")) }
 }
 
-/// A text in quotes. A text of JSON is one of TOML and of Python.
-fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default().replace('\u{7f}', "\\u007f")
-}
-
 fn settings_file(choices: &Choices) -> String {
     let mut text = format!(
         "#:schema ./{SCHEMA_FILE}\n# Settings of etl. `etl config show` tells every value, `etl config check` every mistake.\n# Credentials stand in {VARIABLES_FILE}, and never here.\n\n"
@@ -265,20 +260,20 @@ fn settings_file(choices: &Choices) -> String {
             for line in profile.toml.lines().take_while(|line| line.starts_with('#')) {
                 let _ = writeln!(text, "{line}");
             }
-            let _ = writeln!(text, "profile = {}", quoted(profile.name));
+            let _ = writeln!(text, "profile = {}", toml_text(profile.name));
             if let Some(url) = url {
-                let _ = writeln!(text, "url = {}", quoted(url));
+                let _ = writeln!(text, "url = {}", toml_text(url));
             }
         }
         ChosenSource::Orders(location) => {
             let _ = writeln!(text, "# How their fields are found: `etl probe`. Users and products are the same: users = \"users.csv\"");
-            let _ = writeln!(text, "orders = {}", quoted(location));
+            let _ = writeln!(text, "orders = {}", toml_text(location));
         }
     }
     let _ = write!(
         text,
         "output = {}\n\n# Each run goes on where the coverage ends, less the lookback. The first run loads everything.\nsince = \"last\"\n# lookback = \"24h\"\n\n# A column more, and a check without SQL:\n# [[fact.columns]]\n# name = \"channel\"\n# path = \"source.name\"\n#\n# [[checks.column]]\n# column = \"status\"\n# not_null = true\n",
-        quoted(&choices.output)
+        toml_text(&choices.output)
     );
     text
 }

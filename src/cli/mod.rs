@@ -52,7 +52,7 @@ use display::Display;
 use crate::{
     cancel::Cancel,
     run::RunError,
-    settings::{Flags, Presentation, Settings, SettingsError, Shipped, presentation, shipped, telemetry},
+    settings::{Flags, Presentation, Settings, SettingsError, presentation, telemetry},
 };
 
 /// Runs the command; the exit code is the contract's.
@@ -138,7 +138,7 @@ enum Loading {
 /// The settings of a command that needs orders. `picked` are the shops that its flags name.
 fn loading_settings(flags: &Flags, picked: &[String]) -> Result<Loading, SettingsError> {
     let loaded = crate::settings::load_shops(flags, picked)?;
-    loaded.iter().try_for_each(require_orders)?;
+    loaded.iter().try_for_each(|settings| settings.require_orders())?;
     match <[Settings; 1]>::try_from(loaded) {
         Ok([only]) if only.shop.is_none() || picked.len() == 1 => Ok(Loading::One(Box::new(only))),
         Ok([only]) => Ok(Loading::Shops(vec![only])),
@@ -155,17 +155,6 @@ fn one_source(flags: &Flags, picked: &[String]) -> Result<Box<Settings>, Setting
             let detail = format!("this command works on one source: name its shop with --shop {}", names.join(" or --shop "));
             Err(SettingsError::Conflict(detail))
         }
-    }
-}
-
-/// Fails if nothing says where the orders are.
-fn require_orders(settings: &Settings) -> Result<(), SettingsError> {
-    match (&settings.orders, &settings.shop, &settings.source) {
-        (Some(_), ..) => Ok(()),
-        (None, Some(shop), _) => Err(SettingsError::NoOrdersOfShop(shop.name.clone())),
-        (None, None, Some(profile)) if shipped(profile).is_some_and(Shipped::is_of_files) => Err(SettingsError::NoFile(profile.clone())),
-        (None, None, Some(profile)) => Err(SettingsError::NoPlace(profile.clone())),
-        (None, None, None) => Err(SettingsError::NoOrders),
     }
 }
 

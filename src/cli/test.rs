@@ -7,7 +7,6 @@ use serde_json::json;
 use super::{
     args::TestArgs,
     display::{Display, Ending},
-    require_orders,
 };
 use crate::{
     cancel::Cancel,
@@ -21,7 +20,7 @@ const FAILED: u8 = 4;
 pub(super) fn run(args: &TestArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     let flags = &args.settings.flags;
     let all = settings::load_shops(flags, &[])?;
-    all.iter().try_for_each(require_orders)?;
+    all.iter().try_for_each(|settings| settings.require_orders())?;
     let folder = match &args.tests {
         Some(folder) => folder.clone(),
         None => settings::tests_folder(flags)?,

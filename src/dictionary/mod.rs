@@ -18,17 +18,14 @@ pub use odcs::odcs;
 use meaning::Explained;
 
 use crate::{
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, ExtraType, FactType, LayerIds, Money, ORDER_TOTAL_COLUMNS},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, ExtraType, LayerIds},
     settings::{RedshiftSettings, Settings},
+    store::places::SideFact,
     warehouse::redshift::{self, ColumnKind, Dimension, DimensionHeaders, LongestTexts, RedshiftError, Tables},
 };
 
-/// The names of the facts.
+/// The name of the facts.
 const FACT_ORDER: &str = "fact_order";
-const FACT_ORDER_TOTAL: &str = "fact_order_total";
-
-/// The columns of `fact_order_total` that are never NULL.
-const REQUIRED_OF_TOTALS: [&str; 2] = ["order_id", "created_at"];
 
 /// The columns that hold an id before which the name of a shop stands, in a layer of several shops.
 const IDS_OF_SHOPS: [&str; 2] = ["order_id", "user_id"];
@@ -213,22 +210,14 @@ fn documented(column: &redshift::Column, explained: Option<Explained>, reference
 }
 
 fn fact_order_total() -> DocumentedTable {
-    let columns = ORDER_TOTAL_COLUMNS.iter().map(|&(name, kind)| {
-        let Explained { meaning, example } = meaning::of_order_total(name).unwrap_or(Explained { meaning: String::new(), example: None });
-        let kind = match kind {
-            FactType::Text => ExtraType::Text,
-            FactType::BigInt => ExtraType::BigInt,
-            FactType::Money => ExtraType::Decimal { scale: Money::SCALE as u32 },
-            FactType::Boolean => ExtraType::Boolean,
-            FactType::Timestamp => ExtraType::Timestamp,
-        };
-        let nullability = if REQUIRED_OF_TOTALS.contains(&name) { Nullability::NeverNull } else { Nullability::Nullable };
-        let lines = Reference { table: FACT_ORDER, column: "order_id", cardinality: Cardinality::OneToMany };
-        let reference = (name == "order_id").then_some(lines);
-        DocumentedColumn { name: name.to_owned(), kind, nullability, meaning, example, reference }
+    let stored = redshift::Table::side(SideFact::OrderTotals);
+    let lines = Reference { table: FACT_ORDER, column: "order_id", cardinality: Cardinality::OneToMany };
+    let columns = stored.columns.iter().map(|column| {
+        let reference = (column.name == "order_id").then_some(lines);
+        documented(column, meaning::of_order_total(&column.name), reference)
     });
     DocumentedTable {
-        name: FACT_ORDER_TOTAL,
+        name: stored.name,
         meaning: "One row for each order, with the totals that the source says.".to_owned(),
         key: Key::Column("order_id"),
         columns: columns.collect(),

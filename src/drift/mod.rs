@@ -20,6 +20,10 @@ pub use json_type::{JsonType, JsonTypes};
 pub use observed::{ObservedShape, Place};
 pub use shape::{Shape, Shapes};
 
+use std::collections::BTreeMap;
+
+use crate::model::WILDCARD;
+
 /// Paths of one source beyond this are not watched.
 pub const MOST_PATHS: usize = 2000;
 
@@ -41,6 +45,17 @@ enum Keys {
     Names,
     /// All are ids or the like: the step `*` stands for each of them.
     Data,
+}
+
+/// Makes one path of all keys, once. `join` takes a path for the same as another.
+fn fold<P>(keys: &mut Keys, fields: &mut BTreeMap<String, P>, join: impl Fn(&mut P, P)) {
+    if std::mem::replace(keys, Keys::Data) == Keys::Data {
+        return;
+    }
+    let mut paths = std::mem::take(fields).into_values();
+    let Some(mut all) = paths.next() else { return };
+    paths.for_each(|path| join(&mut all, path));
+    fields.insert(WILDCARD.to_owned(), all);
 }
 
 impl Keys {

@@ -144,16 +144,7 @@ impl ObservedNode {
 
     /// Makes one path of all keys. Each record may have had several of them: at least as many as the most common one had it.
     pub(super) fn fold(&mut self) {
-        if self.keys == Keys::Data {
-            return;
-        }
-        self.keys = Keys::Data;
-        let mut fields = std::mem::take(&mut self.fields).into_values();
-        let Some(mut all) = fields.next() else { return };
-        for field in fields {
-            all.merge(field, u64::max);
-        }
-        self.fields.insert(WILDCARD.to_owned(), all);
+        super::fold(&mut self.keys, &mut self.fields, |all, field| all.merge(field, u64::max));
     }
 
     /// Adds what was observed at another path, or at this one in other records. `count` says how many records have either.

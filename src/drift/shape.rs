@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{JsonTypes, Keys, observed::ObservedNode};
-use crate::{coverage::SourceIdentity, model::WILDCARD};
+use crate::coverage::SourceIdentity;
 
 /// The shapes of more sources are not remembered: that of the source that was read longest ago is forgotten.
 const MOST_SOURCES: usize = 20;
@@ -111,16 +111,7 @@ impl Shape {
 
     /// Makes one path of all keys.
     pub(super) fn fold(&mut self) {
-        if self.keys == Keys::Data {
-            return;
-        }
-        self.keys = Keys::Data;
-        let mut fields = std::mem::take(&mut self.fields).into_values();
-        let Some(mut all) = fields.next() else { return };
-        for field in fields {
-            all.join(field);
-        }
-        self.fields.insert(WILDCARD.to_owned(), all);
+        super::fold(&mut self.keys, &mut self.fields, Shape::join);
     }
 
     /// Takes another path for the same as this one.

@@ -8,8 +8,7 @@ use std::{
 
 use super::{
     IndexBuilder, LayerError, LayerState, OpenedLayer, PartitionEntry, RefundDays, SideEntry, StateOrigin, StoredPartition,
-    StoredPartitions, StoredSide,
-    index::{self, Entry},
+    StoredPartitions, StoredSide, index,
     order_index::{OrderIndex, open_segments},
     side_fact::SideRow,
     state::{found_object, revenue_of},
@@ -54,6 +53,34 @@ pub struct Catalog {
     found: BTreeMap<Key, ObjectRef>,
     /// The partitions of each order of a partition that was read again, if there are several.
     found_again: BTreeSet<BTreeSet<Dt>>,
+}
+
+/// A table whose partitions are found by order, with an index of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, strum::Display)]
+#[strum(serialize_all = "snake_case")]
+pub enum IndexedTable {
+    /// `fact_order`.
+    Orders,
+    /// `fact_refund`.
+    Refunds,
+}
+
+impl IndexedTable {
+    /// The folder of the partitions that its index is made of.
+    fn folder(self) -> &'static str {
+        match self {
+            IndexedTable::Orders => places::CURATED,
+            IndexedTable::Refunds => places::REFUNDS,
+        }
+    }
+
+    /// The place of a segment that a run adds.
+    fn segment(self, run_id: &str) -> Key {
+        Key::from(INDEX).join(match self {
+            IndexedTable::Orders => format!("{run_id}.idx"),
+            IndexedTable::Refunds => format!("{run_id}-refunds.idx"),
+        })
+    }
 }
 
 /// Whether the stored catalog and index are used, or rebuilt from the partitions.
@@ -359,18 +386,9 @@ impl Catalog {
         into: &mut RefundDays,
     ) -> Result<u64, LookUpError> {
         self.refund_days.settle_fresh(new_file)?;
-        let mut last = None;
-        let mut orders = run.sorted()?;
-        let each_once = std::iter::from_fn(|| {
-            loop {
-                match orders.next()? {
-                    Ok((order, _)) if last.replace(order) == Some(order) => {}
-                    entry => return Some(entry.map(|(order, _)| order)),
-                }
-            }
-        });
-        self.add_refund_days(each_once, into)?;
-        self.refund_days.write_new(brought, new_file)
+        let orders = index::by_order(run.sorted()?).map(|homes| homes.map(|(order, _)| order));
+        self.add_refund_days(orders, into)?;
+        self.refund_days.write_new(brought, new_file, |_, _, _| {})
     }
 
     /// Looks up the orders of a run, by hash. Calls `each` with every order, the partitions that the run brings it to, and those
@@ -387,31 +405,11 @@ impl Catalog {
         // Partitions that were read again are looked up like a segment, so they are written as one first.
         self.orders.settle_fresh(new_file)?;
         self.look_up_again()?;
-        let mut known: Vec<Dt> = Vec::new();
-        let mut new_entries: Vec<Entry> = Vec::new();
-        let mut failed = None;
-        let mut orders = index::by_order(run.sorted()?);
-        let stream = std::iter::from_fn(|| {
-            while new_entries.is_empty() {
-                let (order, brought) = match orders.next()? {
-                    Ok(homes) => homes,
-                    Err(error) => return Some(Err(error)),
-                };
-                known.clear();
-                if let Err(error) = self.orders.look_up(order, &mut known) {
-                    failed = Some(error);
-                    return None;
-                }
-                known.sort_unstable();
-                known.dedup();
-                new_entries.extend(brought.iter().rev().filter(|dt| known.binary_search(dt).is_err()).map(|&dt| (order, dt)));
-                known.retain(|dt| self.state.partitions.contains_key(dt));
-                each(order, &brought, &known);
-            }
-            new_entries.pop().map(Ok)
-        });
-        let written = index::write_segment(new_file, stream)?;
-        failed.map_or(Ok(written.count), Err)
+        let Catalog { orders, state, .. } = self;
+        orders.write_new(run, new_file, |order, brought, known| {
+            known.retain(|dt| state.partitions.contains_key(dt));
+            each(order, brought, known);
+        })
     }
 
     /// Looks up the orders of partitions that somebody changed: a row may have been copied from another partition.
@@ -425,48 +423,37 @@ impl Catalog {
         })
     }
 
-    /// Stages the next index, with the new entries of the run. Returns its segments. An index that turns out to be damaged is made
-    /// again from the partitions.
+    /// Stages the next index of a table, with the new entries of the run. Returns its segments. An index that turns out to be damaged
+    /// is made again from the partitions.
     ///
     /// # Errors
     /// A partition that can't be parsed, a signal, I/O errors.
     pub fn stage_index(
         &mut self,
+        table: IndexedTable,
         staging: &mut Staging,
         run_id: &str,
         new_file: &Path,
         cancel: &Cancel,
     ) -> Result<Vec<ObjectRef>, LayerError> {
-        let key = Key::from(INDEX).join(format!("{run_id}.idx"));
-        match self.orders.stage(staging, key.clone(), new_file) {
+        let key = table.segment(run_id);
+        match self.index(table).stage(staging, key.clone(), new_file) {
             Err(error) if is_damage(&error) => {
-                tracing::warn!("the index of orders is damaged; it is made again from curated/");
-                self.index_again(cancel)?;
-                self.orders.stage(staging, key, new_file)
+                tracing::warn!("the index of {table} is damaged; it is made again from {}/", table.folder());
+                match table {
+                    IndexedTable::Orders => self.index_again(cancel)?,
+                    IndexedTable::Refunds => self.index_refunds_again(cancel)?,
+                }
+                self.index(table).stage(staging, key, new_file)
             }
             staged => staged,
         }
     }
 
-    /// The same for the index of refunds.
-    ///
-    /// # Errors
-    /// As [`Catalog::stage_index`].
-    pub fn stage_refund_index(
-        &mut self,
-        staging: &mut Staging,
-        run_id: &str,
-        new_file: &Path,
-        cancel: &Cancel,
-    ) -> Result<Vec<ObjectRef>, LayerError> {
-        let key = Key::from(INDEX).join(format!("{run_id}-refunds.idx"));
-        match self.refund_days.stage(staging, key.clone(), new_file) {
-            Err(error) if is_damage(&error) => {
-                tracing::warn!("the index of refunds is damaged; it is made again from refunds/");
-                self.index_refunds_again(cancel)?;
-                self.refund_days.stage(staging, key, new_file)
-            }
-            staged => staged,
+    fn index(&mut self, table: IndexedTable) -> &mut OrderIndex {
+        match table {
+            IndexedTable::Orders => &mut self.orders,
+            IndexedTable::Refunds => &mut self.refund_days,
         }
     }
 

@@ -1,12 +1,12 @@
 //! The CSV of the layer, in and out (contract, Output): UTF-8, LF, a header, RFC 4180 quoting only where needed, NULL as an
 //! empty field, exactly four decimals, UTC timestamps. Equal rows are equal bytes.
 
-use std::{collections::HashSet, path::Path};
+use std::path::Path;
 
 use csv::ByteRecord;
 
 use super::LayerError;
-use crate::model::{Dt, FACT_COLUMNS, FactBuilder, FactSchema, Line, Money, OrderHash, Quantity, UtcMicros, order_hash};
+use crate::model::{Dt, FACT_COLUMNS, FactBuilder, FactSchema, Line, Money, Quantity, UtcMicros};
 
 /// Appends the header of `fact_order`.
 pub fn write_header(out: &mut Vec<u8>, schema: &FactSchema) {
@@ -63,17 +63,6 @@ pub fn write_line<'e>(out: &mut Vec<u8>, line: &Line<'_>, extra: impl Iterator<I
         write_text(out, text);
     }
     out.push(b'\n');
-}
-
-/// The orders of a partition's canonical CSV. Nothing else of it is read.
-pub(super) fn order_hashes(bytes: &[u8]) -> HashSet<OrderHash> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(true).from_reader(bytes);
-    let mut record = ByteRecord::new();
-    let mut orders = HashSet::new();
-    while let Ok(true) = reader.read_byte_record(&mut record) {
-        orders.extend(record.get(0).and_then(|id| std::str::from_utf8(id).ok()).map(order_hash));
-    }
-    orders
 }
 
 /// Reads a partition's bytes back, strictly: what this tool did not write, or could not have, is an error and not a guess.

@@ -1,6 +1,6 @@
 //! Read, merge, write: one partition's stored rows and the run's, to the bytes that it is to have.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use hashbrown::HashTable;
 use polars::prelude::{DataFrame, UInt64Chunked};
@@ -10,10 +10,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::{
     BestVersions, DELETED_STATUS, DeletedVersion, Deletions, DroppedLines, LayerError, LineOutcome, LineOutcomes, PriceBook, RunPrices,
     StoredPartition, csv,
-    moves::{KeyVersions, OrderVersions},
+    moves::{KeyVersions, OrderVersions, versions_here},
 };
 use crate::{
-    model::{CurrencyTotals, Dt, FactBuilder, FactRows, FactSchema, Line, SEQ, UtcMicros, add_totals, order_hash},
+    model::{CurrencyTotals, Dt, FactBuilder, FactRows, FactSchema, Line, OrderHash, SEQ, UtcMicros, add_totals, order_hash},
     settings::{DeletionMode, MergeBy, RepeatedSku},
 };
 
@@ -32,6 +32,8 @@ pub struct MergeRules<'a> {
     pub repeated_sku: RepeatedSku,
     /// The stored orders that the source no longer has, if they are to go.
     pub deletions: Option<&'a Deletions>,
+    /// Whether [`MergedPartition::orders`] is asked for: facts beside the lines follow it.
+    pub notes_orders: bool,
 }
 
 /// The next content of a partition.
@@ -103,6 +105,8 @@ pub struct MergedPartition {
     pub outcomes: LineOutcomes,
     /// The orders that were deleted or marked.
     pub deleted: Vec<DeletedVersion>,
+    /// The orders that it then has, if the rules ask for them.
+    pub orders: HashSet<OrderHash>,
 }
 
 /// Where a row of the result comes from.
@@ -132,7 +136,7 @@ pub fn merge_partition(
     rules: MergeRules<'_>,
     prices: &mut RunPrices,
 ) -> Result<MergedPartition, LayerError> {
-    let MergeRules { schema, by, known_prices, dropped_lines, repeated_sku, deletions } = rules;
+    let MergeRules { schema, by, known_prices, dropped_lines, repeated_sku, deletions, notes_orders } = rules;
     let empty = FactBuilder::new(schema, 0).finish()?;
     let incoming_rows = FactRows::new(incoming.as_ref().unwrap_or(&empty))?;
     let stored_rows = match &stored {
@@ -161,9 +165,10 @@ pub fn merge_partition(
         rows: 0,
     };
     if by == MergeBy::Order {
-        merge.offer_orders();
+        merge.orders = versions_here(merge.incoming, |row| merge.seq_of(row), Some(merge.stored));
     }
     let result = merge.resolve(by);
+    let orders = if notes_orders { merge.orders_of(&result) } else { HashSet::new() };
     let mut longest_row = 0;
     let content = match (&stored, result.is_empty()) {
         (None, true) => MergedContent::Unchanged,
@@ -179,7 +184,7 @@ pub fn merge_partition(
     };
     let deleted = merge.deleted_versions();
     let Merge { counts, lost, kept, rows, outcomes, .. } = merge;
-    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row, outcomes: LineOutcomes::new(&outcomes), deleted })
+    Ok(MergedPartition { dt, content, rows, counts, lost, kept, longest_row, outcomes: LineOutcomes::new(&outcomes), deleted, orders })
 }
 
 struct Merge<'a> {
@@ -207,27 +212,13 @@ struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    /// Compares the versions of each order of the run that lies in this partition alone.
-    fn offer_orders(&mut self) {
-        for row in 0..self.incoming.len() {
-            let seq = self.seq_of(row);
-            self.orders.entry(self.incoming.order_id(row)).or_default().offer_incoming(self.incoming.updated_at(row), seq);
-        }
-        for row in 0..self.stored.len() {
-            if let Some(order) = self.orders.get_mut(self.stored.order_id(row)) {
-                order.offer_stored(self.stored.updated_at(row));
-            }
-        }
-    }
-
     fn seq_of(&self, row: usize) -> u64 {
         self.seq.as_ref().and_then(|seq| seq.get(row)).unwrap_or_default()
     }
 
     /// The incoming version of the order, and whether it beats the stored one.
     fn order_versions(&self, order_id: &str) -> Option<OrderVersions> {
-        let everywhere = if self.best_versions.concern(order_id) { self.best_versions.of_order(order_id) } else { None };
-        everywhere.or_else(|| self.orders.get(order_id)).copied()
+        self.best_versions.or_here(order_id, self.orders.get(order_id)).copied()
     }
 
     /// Whether an incoming row is of the version of its order that counts.
@@ -539,6 +530,15 @@ impl<'a> Merge<'a> {
         }
     }
 
+    /// The orders of these rows.
+    fn orders_of(&self, origins: &[Origin]) -> HashSet<OrderHash> {
+        let order = |&origin: &Origin| {
+            let (rows, row) = self.row(origin);
+            order_hash(rows.order_id(row))
+        };
+        origins.iter().map(order).collect()
+    }
+
     /// The file: sorted by `(created_at, order_id, sku)`.
     fn write(&mut self, rows: Vec<Origin>, longest_row: &mut usize) -> Vec<u8> {
         let place = |origin: Origin| {
@@ -637,17 +637,20 @@ mod tests {
                 dropped_lines: &DroppedLines::default(),
                 repeated_sku: RepeatedSku::Last,
                 deletions: Some(&deletions),
+                notes_orders: true,
             };
             merge_partition(day(), None, Some(stored(old)), &BestVersions::default(), rules, &mut RunPrices::default()).unwrap()
         };
         let removed = deleted(DeletionMode::Remove, &old);
         assert_eq!(quantities(&removed), [("Bx".to_owned(), 4)]);
+        assert_eq!(removed.orders, [order_hash("B")].into());
         assert_eq!((removed.rows, removed.counts.rows_deleted, removed.deleted.len()), (1, 2, 1));
         assert_eq!(removed.kept, [("EUR".to_owned(), 40_000)].into());
         assert_eq!(removed.outcomes, LineOutcomes::new(&[LineOutcome::Deleted; 2]));
         assert_eq!(deleted(DeletionMode::Remove, &old[..2]).content, MergedContent::Removed);
         let marked = deleted(DeletionMode::Mark, &old);
         assert_eq!((marked.rows, marked.counts.rows_marked, marked.counts.rows_deleted), (3, 2, 0));
+        assert_eq!(marked.orders, [order_hash("A"), order_hash("B")].into());
         assert_eq!(marked.kept, [("EUR".to_owned(), 70_000)].into());
         let MergedContent::Replaced(bytes) = &marked.content else { panic!("{:?}", marked.content) };
         let rows = FactRows::new(&read(bytes)).unwrap();
@@ -672,6 +675,7 @@ mod tests {
                 dropped_lines: &DroppedLines::default(),
                 repeated_sku: RepeatedSku::Last,
                 deletions: None,
+                notes_orders: false,
             },
             &mut RunPrices::default(),
         )

@@ -32,7 +32,7 @@ mod stored;
 mod stored_order;
 
 pub use catalog::{
-    Catalog, LookUpError, StoredState, generation, partition_files, published_entries, stored_partition_files, verify_columns,
+    Catalog, IndexedTable, LookUpError, StoredState, generation, partition_files, published_entries, stored_partition_files, verify_columns,
 };
 pub use csv::{read_partition, write_header, write_line, write_text};
 pub use deletions::{DELETED_STATUS, DeletionScope, Deletions, MissingOrders, MissingShare, OrdersByPartition};
@@ -57,6 +57,6 @@ pub use side_fact::{MergedSide, SideRow, StoredSide, side_fact_header};
 pub use stage::{EmptiedVersion, FinishedStage, Stage, StagedLines};
 pub use staged_rows::CutBatch;
 pub use staged_side::{CutSide, StagedSide};
-pub use state::{LayerState, OpenedLayer, PartitionEntry, SideEntry, StateOrigin, entry_of, found_entry};
+pub use state::{LayerColumns, LayerState, OpenedLayer, PartitionEntry, SideEntry, StateOrigin, entry_of, found_entry};
 pub use stored::{StoredPartition, StoredPartitions, newest_row};
 pub use stored_order::{FoundBy, RowColumns, StoredOrder, StoredRow, stored_order};

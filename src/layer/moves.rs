@@ -90,6 +90,25 @@ impl OrderVersions {
     }
 }
 
+/// The versions of each order of the run in one partition. `seq` is the number of the record of an incoming row.
+pub(super) fn versions_here<'r>(
+    incoming: &'r FactRows,
+    seq: impl Fn(usize) -> u64,
+    stored: Option<&FactRows>,
+) -> HashMap<&'r str, OrderVersions> {
+    let mut orders: HashMap<&'r str, OrderVersions> = HashMap::new();
+    for row in 0..incoming.len() {
+        orders.entry(incoming.order_id(row)).or_default().offer_incoming(incoming.updated_at(row), seq(row));
+    }
+    let Some(stored) = stored else { return orders };
+    for row in 0..stored.len() {
+        if let Some(order) = orders.get_mut(stored.order_id(row)) {
+            order.offer_stored(stored.updated_at(row));
+        }
+    }
+    orders
+}
+
 /// The best versions of keys and orders that lie in more than one partition.
 #[derive(Default)]
 pub struct BestVersions {
@@ -207,6 +226,12 @@ impl BestVersions {
                 self.of_mut((order_id, sku)).offer_incoming(best.updated_at, best.seq);
             }
         }
+    }
+
+    /// The versions of an order: those of all partitions if it lies in several, else those of the partition that is merged.
+    pub(super) fn or_here<'v>(&'v self, order_id: &str, here: Option<&'v OrderVersions>) -> Option<&'v OrderVersions> {
+        let everywhere = if self.concern(order_id) { self.of_order(order_id) } else { None };
+        everywhere.or(here)
     }
 
     fn order_mut(&mut self, order_id: &str) -> &mut OrderVersions {

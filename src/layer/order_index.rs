@@ -93,11 +93,17 @@ impl OrderIndex {
         Ok(())
     }
 
-    /// Writes the entries that the index does not have yet to `new_file`, and returns their number.
+    /// Writes the entries that the index does not have yet to `new_file`, and returns their number. Calls `each` with every order, the
+    /// partitions that it is brought to, and those that the index knows, sorted.
     ///
     /// # Errors
     /// [`LookUpError`].
-    pub(super) fn write_new(&mut self, brought: &mut IndexBuilder, new_file: &Path) -> Result<u64, LookUpError> {
+    pub(super) fn write_new(
+        &mut self,
+        brought: &mut IndexBuilder,
+        new_file: &Path,
+        mut each: impl FnMut(OrderHash, &[Dt], &mut Vec<Dt>),
+    ) -> Result<u64, LookUpError> {
         let (mut known, mut new_entries): (Vec<Dt>, Vec<Entry>) = (Vec::new(), Vec::new());
         let mut failed = None;
         let mut orders = index::by_order(brought.sorted()?);
@@ -112,7 +118,10 @@ impl OrderIndex {
                     failed = Some(error);
                     return None;
                 }
-                new_entries.extend(days.iter().rev().filter(|dt| !known.contains(dt)).map(|&dt| (order, dt)));
+                known.sort_unstable();
+                known.dedup();
+                new_entries.extend(days.iter().rev().filter(|dt| known.binary_search(dt).is_err()).map(|&dt| (order, dt)));
+                each(order, &days, &mut known);
             }
             new_entries.pop().map(Ok)
         });

@@ -11,7 +11,7 @@ use super::{
     staged_side::{optional_money, optional_signed, write_optional_signed},
 };
 use crate::{
-    model::{Dt, FactType, Money, ORDER_TOTAL_COLUMNS, OrderAmounts, OrderTotal, UtcMicros},
+    model::{Dt, Money, OrderAmounts, OrderTotal, UtcMicros},
     store::places::SideFact,
 };
 
@@ -20,7 +20,6 @@ const FIRST_AMOUNT: usize = 3;
 
 impl SideRow for OrderTotal {
     const FACT: SideFact = SideFact::OrderTotals;
-    const COLUMNS: &'static [(&'static str, FactType)] = &ORDER_TOTAL_COLUMNS;
 
     fn dt(&self) -> Dt {
         OrderTotal::dt(self)
@@ -110,14 +109,14 @@ impl MergedOrders<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{collections::HashSet, path::Path};
 
     use polars::prelude::DataFrame;
 
     use super::*;
     use crate::{
-        layer::{BestVersions, MergedContent, OrdersMerge, StoredPartition, side_fact::side_fact_csv},
-        model::{FactBuilder, FactSchema, Line},
+        layer::{BestVersions, OrdersMerge, StoredPartition, side_fact::side_fact_csv},
+        model::{FactBuilder, FactSchema, Line, OrderHash, order_hash},
     };
 
     fn day() -> Dt {
@@ -174,12 +173,9 @@ mod tests {
         }
     }
 
-    /// The CSV of facts with these orders.
-    fn facts(order_ids: &[&str]) -> Vec<u8> {
-        let mut csv = Vec::new();
-        super::super::csv::write_header(&mut csv, &FactSchema::default());
-        order_ids.iter().for_each(|order_id| super::super::csv::write_line(&mut csv, &line(order_id, None), std::iter::empty()));
-        csv
+    /// Facts with these orders.
+    fn facts(order_ids: &[&str]) -> HashSet<OrderHash> {
+        order_ids.iter().map(|order_id| order_hash(order_id)).collect()
     }
 
     fn shown(merged: &MergedSide) -> Vec<String> {
@@ -220,7 +216,7 @@ mod tests {
     fn the_newest_version_of_an_order_counts_and_of_equal_ones_the_later() {
         let (lines, staged) = brought(&[total("A", 1, Some(5)), total("A", 2, Some(6)), total("A", 3, Some(6)), total("A", 4, None)]);
         let merge = OrdersMerge::begin(Some(&lines), None, &|_| false).unwrap();
-        let merged = merge.finish(&BestVersions::default(), &MergedContent::Replaced(facts(&["A"]))).totals(staged, None);
+        let merged = merge.finish(&BestVersions::default(), facts(&["A"]), None).totals(staged, None);
         assert_eq!(shown(&merged), ["A 0.0003"]);
     }
 
@@ -232,20 +228,20 @@ mod tests {
         super::super::csv::write_header(&mut csv, &FactSchema::default());
         rows.iter().for_each(|row| super::super::csv::write_line(&mut csv, row, std::iter::empty()));
         let partition = || StoredPartition::parse(csv.clone(), day(), Path::new("x.csv"), &FactSchema::default()).unwrap();
-        let merged = |new: &[OrderTotal], content: MergedContent| {
+        let merged = |new: &[OrderTotal], remaining: HashSet<OrderHash>| {
             let (lines, staged) = brought(new);
             let merge = OrdersMerge::begin(Some(&lines), Some(&partition()), &|_| false).unwrap();
-            merge.finish(&BestVersions::default(), &content).totals(staged, Some(&stored(&old)))
+            merge.finish(&BestVersions::default(), remaining, None).totals(staged, Some(&stored(&old)))
         };
         let new = [total("A", 2, Some(4)), total("B", 2, Some(5)), total("D", 2, None)];
-        let replaced = merged(&new, MergedContent::Replaced(facts(&["A", "B", "C", "D"])));
+        let replaced = merged(&new, facts(&["A", "B", "C", "D"]));
         assert_eq!(shown(&replaced), ["A 0.0001", "B 0.0002", "C 0.0001", "D 0.0002"]);
         // The same again changes nothing, also where the facts change otherwise.
-        assert_eq!(merged(&old, MergedContent::Unchanged), MergedSide::Unchanged);
-        assert_eq!(merged(&old, MergedContent::Replaced(facts(&["A", "B", "C", "E"]))), MergedSide::Unchanged);
+        assert_eq!(merged(&old, facts(&["A", "B", "C"])), MergedSide::Unchanged);
+        assert_eq!(merged(&old, facts(&["A", "B", "C", "E"])), MergedSide::Unchanged);
         // Who has no rows has no totals.
-        assert_eq!(shown(&merged(&old, MergedContent::Replaced(facts(&["B"])))), ["B 0.0001"]);
-        assert_eq!(merged(&old, MergedContent::Removed), MergedSide::Removed);
+        assert_eq!(shown(&merged(&old, facts(&["B"]))), ["B 0.0001"]);
+        assert_eq!(merged(&old, facts(&[])), MergedSide::Removed);
     }
 
     #[test]
@@ -253,7 +249,7 @@ mod tests {
         let (lines, _) = brought(&[total("A", 2, Some(6))]);
         let merge = OrdersMerge::begin(Some(&lines), None, &|_| false).unwrap();
         let old = stored(&[total("A", 1, Some(5))]);
-        let merged = merge.finish(&BestVersions::default(), &MergedContent::Replaced(facts(&["A"]))).totals(Vec::new(), Some(&old));
+        let merged = merge.finish(&BestVersions::default(), facts(&["A"]), None).totals(Vec::new(), Some(&old));
         assert_eq!(merged, MergedSide::Removed);
     }
 }

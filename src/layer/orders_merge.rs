@@ -5,7 +5,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use polars::prelude::DataFrame;
 
-use super::{BestVersions, Deletions, LayerError, MergedContent, StoredPartition, csv::order_hashes, moves::OrderVersions};
+use super::{
+    BestVersions, Deletions, LayerError, StoredPartition,
+    moves::{OrderVersions, versions_here},
+};
 use crate::{
     model::{FactRows, OrderHash, SEQ, order_hash},
     settings::DeletionMode,
@@ -16,9 +19,7 @@ use crate::{
 pub struct OrdersMerge {
     /// The versions of each order that the run brings to this partition.
     versions: HashMap<String, OrderVersions>,
-    /// The orders that the facts store.
-    stored: HashSet<OrderHash>,
-    /// Those of them that have refunds.
+    /// The orders with refunds that the facts store.
     stored_with_refunds: BTreeSet<String>,
 }
 
@@ -32,43 +33,31 @@ impl OrdersMerge {
         stored: Option<&StoredPartition>,
         has_refunds: &dyn Fn(OrderHash) -> bool,
     ) -> Result<OrdersMerge, LayerError> {
-        let mut merge = OrdersMerge { versions: HashMap::new(), stored: HashSet::new(), stored_with_refunds: BTreeSet::new() };
+        let stored = stored.map(|stored| &stored.rows);
+        let mut versions = HashMap::new();
         if let Some(frame) = lines {
             let (rows, seq) = (FactRows::new(frame)?, frame.column(SEQ)?.u64()?);
-            for row in 0..rows.len() {
-                merge.order_mut(rows.order_id(row)).offer_incoming(rows.updated_at(row), seq.get(row).unwrap_or_default());
+            let here = versions_here(&rows, |row| seq.get(row).unwrap_or_default(), stored);
+            versions = here.into_iter().map(|(order_id, versions)| (order_id.to_owned(), versions)).collect();
+        }
+        let mut stored_with_refunds = BTreeSet::new();
+        for order_id in stored.iter().flat_map(|rows| (0..rows.len()).map(|row| rows.order_id(row))) {
+            if has_refunds(order_hash(order_id)) && !stored_with_refunds.contains(order_id) {
+                stored_with_refunds.insert(order_id.to_owned());
             }
         }
-        let Some(StoredPartition { rows, .. }) = stored else { return Ok(merge) };
-        for row in 0..rows.len() {
-            let order_id = rows.order_id(row);
-            let order = order_hash(order_id);
-            if merge.stored.insert(order) && has_refunds(order) {
-                merge.stored_with_refunds.insert(order_id.to_owned());
-            }
-            if let Some(order) = merge.versions.get_mut(order_id) {
-                order.offer_stored(rows.updated_at(row));
-            }
-        }
-        Ok(merge)
+        Ok(OrdersMerge { versions, stored_with_refunds })
     }
 
-    fn order_mut(&mut self, order_id: &str) -> &mut OrderVersions {
-        if !self.versions.contains_key(order_id) {
-            self.versions.insert(order_id.to_owned(), OrderVersions::default());
-        }
-        self.versions.entry(order_id.to_owned()).or_default()
-    }
-
-    /// Takes what the facts of the partition are to be.
-    pub fn finish<'b>(self, best_versions: &'b BestVersions, facts: &MergedContent) -> MergedOrders<'b> {
-        let OrdersMerge { versions, stored, stored_with_refunds } = self;
-        let remaining = match facts {
-            MergedContent::Unchanged => stored,
-            MergedContent::Replaced(csv) => order_hashes(csv),
-            MergedContent::Removed => HashSet::new(),
-        };
-        MergedOrders { versions, remaining, stored_with_refunds, best_versions, deletions: None }
+    /// Takes the orders that the facts of the partition are to have, and those that the run deletes or marks.
+    pub fn finish<'b>(
+        self,
+        best_versions: &'b BestVersions,
+        remaining: HashSet<OrderHash>,
+        deletions: Option<&'b Deletions>,
+    ) -> MergedOrders<'b> {
+        let OrdersMerge { versions, stored_with_refunds } = self;
+        MergedOrders { versions, remaining, stored_with_refunds, best_versions, deletions }
     }
 }
 
@@ -85,13 +74,7 @@ pub struct MergedOrders<'b> {
     deletions: Option<&'b Deletions>,
 }
 
-impl<'b> MergedOrders<'b> {
-    /// The same, where the run deletes or marks orders.
-    #[must_use]
-    pub fn with_deletions(self, deletions: Option<&'b Deletions>) -> MergedOrders<'b> {
-        MergedOrders { deletions, ..self }
-    }
-
+impl MergedOrders<'_> {
     /// Whether an order stays, marked as deleted.
     pub(super) fn is_marked(&self, order_id: &str) -> bool {
         self.deletions.and_then(|deletions| deletions.of(order_id)) == Some(DeletionMode::Mark)
@@ -99,8 +82,7 @@ impl<'b> MergedOrders<'b> {
 
     /// The number of the record whose version of an order replaces the stored one, wherever it lies; `None` if none does.
     pub(super) fn winner(&self, order_id: &str) -> Option<u64> {
-        let everywhere = if self.best_versions.concern(order_id) { self.best_versions.of_order(order_id) } else { None };
-        let versions = everywhere.or_else(|| self.versions.get(order_id))?;
+        let versions = self.best_versions.or_here(order_id, self.versions.get(order_id))?;
         if versions.incoming_wins() { versions.incoming.map(|best| best.seq) } else { None }
     }
 

@@ -14,13 +14,12 @@ use super::{
     staged_side::{optional_money, write_optional_signed},
 };
 use crate::{
-    model::{Dt, FactType, Money, OrderHash, REFUND_COLUMNS, Refund, UtcMicros, order_hash},
+    model::{Dt, Money, OrderHash, Refund, UtcMicros, order_hash},
     store::places::SideFact,
 };
 
 impl SideRow for Refund {
     const FACT: SideFact = SideFact::Refunds;
-    const COLUMNS: &'static [(&'static str, FactType)] = &REFUND_COLUMNS;
 
     fn dt(&self) -> Dt {
         Refund::dt(self)

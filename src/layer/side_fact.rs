@@ -16,9 +16,6 @@ use crate::{
 pub trait SideRow: Sized {
     /// The fact.
     const FACT: SideFact;
-    /// Name and type of each of its columns.
-    const COLUMNS: &'static [(&'static str, FactType)];
-
     /// The partition that the row lies in.
     fn dt(&self) -> Dt;
 
@@ -38,23 +35,15 @@ pub trait SideRow: Sized {
     fn decode(reader: &mut Reader<'_>) -> Option<Self>;
 }
 
-/// The header of a side fact.
-fn header<R: SideRow>() -> Vec<u8> {
-    let names: Vec<_> = R::COLUMNS.iter().map(|(name, _)| *name).collect();
-    (names.join(",") + "\n").into_bytes()
-}
-
 /// The header of a side fact: its file without rows.
 pub fn side_fact_header(fact: SideFact) -> Vec<u8> {
-    match fact {
-        SideFact::OrderTotals => header::<crate::model::OrderTotal>(),
-        SideFact::Refunds => header::<crate::model::Refund>(),
-    }
+    let names: Vec<_> = fact.columns().iter().map(|(name, _)| *name).collect();
+    (names.join(",") + "\n").into_bytes()
 }
 
 /// The CSV of rows, in their order.
 pub(super) fn side_fact_csv<'r, R: SideRow + 'r>(rows: impl IntoIterator<Item = &'r R>) -> Vec<u8> {
-    let mut out = header::<R>();
+    let mut out = side_fact_header(R::FACT);
     for row in rows {
         row.write(&mut out);
         out.push(b'\n');
@@ -74,7 +63,7 @@ impl<R: SideRow> SideCells<'_, R> {
     }
 
     fn wrong(&self, place: usize) -> String {
-        let (name, kind) = R::COLUMNS.get(place).copied().unwrap_or(("value", FactType::Text));
+        let (name, kind) = R::FACT.columns().get(place).copied().unwrap_or(("value", FactType::Text));
         format!("`{}` is not a valid {} in column {name}", String::from_utf8_lossy(self.field(place)), kind.sql())
     }
 
@@ -101,7 +90,7 @@ impl<R: SideRow> SideCells<'_, R> {
 
     /// A value that must be there.
     pub(super) fn needed<T>(&self, place: usize, value: Option<T>) -> Result<T, String> {
-        value.ok_or_else(|| format!("{} is empty", R::COLUMNS.get(place).map_or("value", |(name, _)| *name)))
+        value.ok_or_else(|| format!("{} is empty", R::FACT.columns().get(place).map_or("value", |(name, _)| *name)))
     }
 }
 
@@ -128,7 +117,7 @@ fn parse_rows<R: SideRow>(bytes: &[u8], dt: Dt, path: &Path) -> Result<Vec<R>, L
     let damaged = |line: u64, detail: String| LayerError::Partition { path: path.to_owned(), line, detail };
     let mut reader = csv::ReaderBuilder::new().has_headers(true).from_reader(bytes);
     let header = reader.byte_headers().map_err(|error| damaged(1, error.to_string()))?;
-    if !header.iter().eq(R::COLUMNS.iter().map(|(name, _)| name.as_bytes())) {
+    if !header.iter().eq(R::FACT.columns().iter().map(|(name, _)| name.as_bytes())) {
         let found: Vec<_> = header.iter().map(String::from_utf8_lossy).collect();
         return Err(damaged(1, format!("the columns are `{}`, not those of {}", found.join(","), R::FACT.table())));
     }

@@ -149,6 +149,27 @@ pub struct LayerState {
     pub order_sources: Option<OrderSources>,
 }
 
+/// What a layer says of the columns of all its partitions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LayerColumns {
+    names: Vec<String>,
+    quantity: QuantityType,
+    ids: LayerIds,
+    time_zone: Option<String>,
+}
+
+impl LayerColumns {
+    /// The columns of a schema.
+    pub fn of(schema: &FactSchema) -> LayerColumns {
+        LayerColumns {
+            names: schema.extra().iter().map(|column| column.name.clone()).collect(),
+            quantity: schema.quantity(),
+            ids: schema.ids(),
+            time_zone: schema.time_zone().map(|zone| zone.name().to_owned()),
+        }
+    }
+}
+
 impl LayerState {
     /// The state of a commit.
     ///
@@ -196,6 +217,24 @@ impl LayerState {
         let shown = |zone: Option<&str>| zone.unwrap_or("no zone").to_owned();
         let (stored, wanted) = (self.time_zone.as_deref(), schema.time_zone().map(chrono_tz::Tz::name));
         if stored == wanted { Ok(()) } else { Err(LayerError::TimeZone { stored: shown(stored), wanted: shown(wanted) }) }
+    }
+
+    /// What it says of the columns of all partitions.
+    pub fn layer_columns(&self) -> LayerColumns {
+        let LayerState { columns, quantity, ids, time_zone, .. } = self;
+        LayerColumns { names: columns.clone(), quantity: *quantity, ids: *ids, time_zone: time_zone.clone() }
+    }
+
+    /// Sets what it says of the columns of all partitions.
+    pub fn set_columns(&mut self, columns: LayerColumns) {
+        let LayerColumns { names, quantity, ids, time_zone } = columns;
+        (self.columns, self.quantity, self.ids, self.time_zone) = (names, quantity, ids, time_zone);
+    }
+
+    /// Sets the facts of a day. Its totals of orders stay as they are.
+    pub fn set_facts(&mut self, dt: Dt, facts: PartitionEntry) {
+        let totals = self.partitions.get_mut(&dt).and_then(|entry| entry.totals.take());
+        self.partitions.insert(dt, PartitionEntry { totals, ..facts });
     }
 
     /// The format of the files of its partitions; `None` where it has none.
@@ -266,6 +305,11 @@ impl LayerState {
     pub fn sides(&self) -> impl Iterator<Item = (SideFact, Dt, &SideEntry)> {
         let totals = self.order_totals().map(|(dt, entry)| (SideFact::OrderTotals, dt, entry));
         totals.chain(self.refunds.iter().map(|(&dt, entry)| (SideFact::Refunds, dt, entry)))
+    }
+
+    /// The days of a side fact.
+    pub fn side_days(&self, fact: SideFact) -> impl Iterator<Item = Dt> {
+        self.sides().filter(move |(of, ..)| *of == fact).map(|(_, dt, _)| dt)
     }
 
     /// All objects that the state names.

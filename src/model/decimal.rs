@@ -126,6 +126,17 @@ impl ParsedMoney {
         let units = i128::from(self.money.units()) + i128::from(other.money.units());
         Ok(ParsedMoney { money: Money::from_units(units)?, rounded: self.rounded || other.rounded })
     }
+
+    /// The sum of those amounts that are there; `None` where none is.
+    ///
+    /// # Errors
+    /// That of the first amount that has one, or a sum that does not fit.
+    pub fn sum(amounts: impl IntoIterator<Item = Result<Option<ParsedMoney>, MoneyError>>) -> Result<Option<ParsedMoney>, MoneyError> {
+        amounts.into_iter().try_fold(None, |sum: Option<ParsedMoney>, amount| match (sum, amount?) {
+            (Some(sum), Some(amount)) => sum.plus(amount).map(Some),
+            (sum, amount) => Ok(sum.or(amount)),
+        })
+    }
 }
 
 /// Parses an amount, rounded half to even at four decimals (contract, Orders: `unit_price`).

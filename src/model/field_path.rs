@@ -22,6 +22,11 @@ impl FieldPath {
         FieldPath(Vec::new())
     }
 
+    /// The path of these steps, outermost first.
+    pub fn of_steps(steps: &[String]) -> FieldPath {
+        FieldPath(steps.to_vec())
+    }
+
     /// The steps, outermost first.
     pub fn steps(&self) -> &[String] {
         &self.0

@@ -194,7 +194,7 @@ impl Field {
             Scalar::Missing | Scalar::Other => return value,
         };
         let by_number = || self.map.iter().find(|(known, _)| equal_numbers(known, text)).map(|(_, meaning)| meaning);
-        match self.map.get(text).or_else(|| if self.map.is_empty() { None } else { by_number() }) {
+        match self.map.get(text).or_else(by_number) {
             Some(meaning) => model::clean_text(meaning).map_or(Scalar::Missing, Scalar::Text),
             None => value,
         }

@@ -6,13 +6,13 @@ use super::{
     amount::amount,
     fields::{Field, PathTrie},
     mask::{RecordsOf, ValueMask},
+    raw_json,
     refunds::RefundFields,
     scalar::Scalar,
 };
 use crate::{
     model::{
-        DIM_USER, ExtraType, FactSchema, FieldPath, Level, Money, MoneyError, ORDER_AMOUNTS, OrderAmounts, ParsedMoney, QuantityType,
-        WILDCARD,
+        DIM_USER, ExtraType, FactSchema, FieldPath, Level, MoneyError, ORDER_AMOUNTS, OrderAmounts, ParsedMoney, QuantityType, WILDCARD,
     },
     settings::{
         ASKED_LINES, AmountRule, ColumnValue, Cursor, FactColumn, FieldRule, Limits, Masks, OrderTotalRules, Profile, RepeatedSku, Shop,
@@ -131,10 +131,7 @@ impl SummedField {
     pub(super) fn compile(rule: &FieldRule, trie: &mut PathTrie) -> SummedField {
         let amount = trie.field(&FieldRule { paths: Vec::new(), ..rule.clone() });
         let place = |path: &FieldPath| {
-            let mut parts = path
-                .steps()
-                .split(|step| step == WILDCARD)
-                .map(|steps| steps.iter().fold(FieldPath::root(), |path, step| path.child(step)));
+            let mut parts = path.steps().split(|step| step == WILDCARD).map(FieldPath::of_steps);
             let leaf = trie.leaf(&parts.next()?)?;
             Some(SummedPlace { leaf, within: parts.collect() })
         };
@@ -148,17 +145,13 @@ impl SummedField {
     pub(super) fn sum(&self, cells: &[Option<&str>], currency: Option<&str>) -> Result<Option<ParsedMoney>, MoneyError> {
         for place in &self.places {
             let Some(raw) = cells.get(place.leaf).copied().flatten() else { continue };
-            let mut values = vec![raw.to_owned()];
+            let mut values = vec![raw];
             for within in &place.within {
-                let inner: Result<Vec<_>, _> = values.iter().map(|raw| elements(raw, within)).collect();
+                let inner: Result<Vec<_>, _> = values.into_iter().map(|raw| amounts_in(raw, within)).collect();
                 values = inner?.concat();
             }
-            let mut sum: Option<ParsedMoney> = None;
-            for value in values.iter().filter_map(|raw| self.amount.held(raw)) {
-                if let Some(amount) = amount(&self.amount, &value, cells, currency)? {
-                    sum = Some(sum.map_or(Ok(amount), |sum| sum.plus(amount))?);
-                }
-            }
+            let amounts = values.into_iter().filter_map(|raw| self.amount.held(raw));
+            let sum = ParsedMoney::sum(amounts.map(|value| amount(&self.amount, &value, cells, currency)))?;
             if sum.is_some() {
                 return Ok(sum);
             }
@@ -186,24 +179,13 @@ impl TotalsFields {
     pub(super) fn amounts(&self, cells: &[Option<&str>], currency: Option<&str>) -> ReadAmounts {
         let mut read = ReadAmounts { amounts: OrderAmounts::default(), unreadable: 0 };
         for (amount, fields) in read.amounts.iter_mut().zip(&self.0) {
-            match sum_of(fields, cells, currency) {
-                Ok(sum) => *amount = sum,
+            match ParsedMoney::sum(fields.iter().map(|field| field.sum(cells, currency))) {
+                Ok(sum) => *amount = sum.map(|sum| sum.money),
                 Err(MoneyError::NotANumber | MoneyError::OutOfRange) => read.unreadable += 1,
             }
         }
         read
     }
-}
-
-/// The sum of those fields that have an amount; `None` where none has.
-fn sum_of(fields: &[SummedField], cells: &[Option<&str>], currency: Option<&str>) -> Result<Option<Money>, MoneyError> {
-    let mut sum: Option<ParsedMoney> = None;
-    for field in fields {
-        if let Some(amount) = field.sum(cells, currency)? {
-            sum = Some(sum.map_or(Ok(amount), |sum| sum.plus(amount))?);
-        }
-    }
-    Ok(sum.map(|sum| sum.money))
 }
 
 /// What a record says of the totals of its order.
@@ -214,24 +196,16 @@ pub(super) struct ReadAmounts {
 }
 
 /// The raw values at a path in every element of a list; none of null. What is no such list is no amount.
-fn elements(raw: &str, path: &FieldPath) -> Result<Vec<String>, MoneyError> {
-    let elements = match serde_json::from_str(raw) {
-        Ok(serde_json::Value::Array(elements)) => elements,
-        Ok(serde_json::Value::Null) => return Ok(Vec::new()),
-        _ => return Err(MoneyError::NotANumber),
-    };
-    let is_element = |element: &serde_json::Value| path.steps().is_empty() || element.is_object() || element.is_null();
+fn amounts_in<'a>(raw: &'a str, path: &FieldPath) -> Result<Vec<&'a str>, MoneyError> {
+    if raw == "null" {
+        return Ok(Vec::new());
+    }
+    let elements = raw_json::elements(raw).ok_or(MoneyError::NotANumber)?;
+    let is_element = |element: &&str| path.steps().is_empty() || element.starts_with(['{', 'n']);
     if !elements.iter().all(is_element) {
         return Err(MoneyError::NotANumber);
     }
-    let at = |element: serde_json::Value| {
-        let found = path.steps().iter().try_fold(&element, |value, step| match value {
-            serde_json::Value::Array(list) => list.get(step.parse::<usize>().ok()?),
-            value => value.get(step),
-        });
-        found.map(serde_json::Value::to_string)
-    };
-    Ok(elements.into_iter().filter_map(at).collect())
+    Ok(elements.into_iter().filter_map(|element| raw_json::at(element, path)).collect())
 }
 
 /// An extra column of the fact table.

@@ -12,6 +12,7 @@ mod mask;
 mod members;
 mod observe;
 mod prefix;
+mod raw_json;
 mod read_paths;
 mod record;
 mod refunds;

@@ -15,7 +15,7 @@ impl IdPrefix {
     pub(super) fn before<'a>(&self, id: Cow<'a, str>) -> Cow<'a, str> {
         match &self.0 {
             None => id,
-            Some(prefix) => Cow::Owned(format!("{prefix}{id}")),
+            Some(prefix) => Cow::Owned([&**prefix, &*id].concat()),
         }
     }
 

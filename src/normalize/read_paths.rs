@@ -36,11 +36,16 @@ impl ReadPaths {
         paths.extend(columns(Level::Record).flat_map(rule_paths));
         paths.extend(skipped(|profile| &profile.skip));
         paths.extend(lists.iter().cloned());
-        paths.extend(profile.and_then(|profile| profile.refunds.as_ref()).into_iter().flat_map(refund_paths));
+        let totals = profile.and_then(|profile| profile.totals.as_ref()).into_iter().flat_map(|totals| totals.amounts.values());
+        paths.extend(totals.flat_map(|amount| rule_paths(&amount.field)));
+        let refunds = profile.and_then(|profile| profile.refunds.as_ref());
+        paths.extend(refunds.into_iter().flat_map(refund_paths));
         let mut of_line = field_paths(&LINE_FIELDS, profile.map(|profile| &profile.line_fields));
         of_line.extend(profile.and_then(|profile| profile.line_fields.get("discount")).into_iter().flat_map(rule_paths));
         of_line.extend(columns(Level::Line).flat_map(rule_paths));
         of_line.extend(skipped(|profile| &profile.skip_lines));
+        let line_key = refunds.and_then(|refunds| refunds.lines.as_ref()?.by_line.as_ref());
+        of_line.extend(line_key.into_iter().flat_map(|key| rule_paths(&key.line)));
         let lines = line_paths(profile, &lists);
         paths.extend(lines.iter().flat_map(|line| of_line.iter().map(move |path| joined(line, path))));
         ReadPaths { paths, lines }
@@ -62,7 +67,7 @@ impl ReadPaths {
         let in_line = self.lines.iter().filter(|line| !line.steps().is_empty()).find_map(within);
         let (level, steps) = in_line.map_or((Level::Record, steps), |within| (Level::Line, within));
         let is_one = !steps.is_empty() && steps.iter().all(|step| step != WILDCARD);
-        let path = steps.iter().fold(FieldPath::root(), |path, step| path.child(step));
+        let path = FieldPath::of_steps(steps);
         // A key that no path can name, such as an empty one.
         let can_be_written = path.to_string().parse::<FieldPath>().is_ok_and(|read| read == path);
         (is_one && can_be_written).then_some(ColumnPlace { level, path })
@@ -173,6 +178,14 @@ mod tests {
             ("test", false, true),
         ] {
             assert_eq!((is_read("[orders]", path), is_read(own, path)), (by_default, by_own), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_paths_of_totals_and_of_the_lines_that_refunds_name_are_read() {
+        let own = "[orders]\ntotals = { total = 'sum', tax = 'taxes.*.amount' }\n[orders.refunds]\nlist = 'back'\nrefund_id = 'id'\ncreated_at = 'at'\nlines = { list = 'rows', amount = 'sum', by_line = { id = 'row', line = 'key' } }";
+        for path in ["sum", "taxes.*.amount", "items.*.key", "back.*.rows.*.row"] {
+            assert_eq!((is_read("[orders]", path), is_read(own, path)), (false, true), "{path}");
         }
     }
 

@@ -606,7 +606,7 @@ impl<'a> Work<'a> {
             (Level::Record, ExtraValue::First { field, kind, mask }) => {
                 masked_value(mask.as_ref(), first_value(field, *kind, &self.captured.cells, losses))
             }
-            (Level::Record, ExtraValue::LocalDate(zone)) => Some(local_date(created_at, *zone)),
+            (Level::Record, ExtraValue::LocalDate(zone)) => Some(Cow::Owned(Dt::in_zone(created_at, *zone).to_string())),
             // No column of a record is a sum.
             (Level::Record, ExtraValue::Sum(_)) | (Level::Line, _) => None,
         };
@@ -824,21 +824,19 @@ impl<'a> Work<'a> {
 
     fn row(&mut self, heading: &Heading<'a>, values: LineValues<'a>) {
         let mut losses = values.losses;
-        let mut extra = Vec::new();
-        if !heading.extra.is_empty() {
-            extra.clone_from(&heading.extra);
-            let captured = &self.captured;
-            let lines = || std::iter::once(values.line).chain(values.summed.iter().copied());
-            let cells = |line| captured.line(line).unwrap_or_default();
-            for (place, column) in self.normalizer.mapping.extra.iter().enumerate().filter(|(_, column)| column.level == Level::Line) {
-                extra[place] = match &column.value {
-                    ExtraValue::First { field, kind, mask } => {
-                        masked_value(mask.as_ref(), first_value(field, *kind, cells(values.line), &mut losses))
-                    }
-                    ExtraValue::Sum(field) => summed_value(field, lines().map(cells), heading.currency.as_deref(), &mut losses),
-                    ExtraValue::LocalDate(zone) => Some(local_date(heading.created_at, *zone)),
-                };
-            }
+        let mut extra: Vec<Option<Cow<'_, str>>> = heading.extra.iter().map(|value| value.as_deref().map(Cow::Borrowed)).collect();
+        let captured = &self.captured;
+        let lines = || std::iter::once(values.line).chain(values.summed.iter().copied());
+        let cells = |line| captured.line(line).unwrap_or_default();
+        for (value, column) in extra.iter_mut().zip(&self.normalizer.mapping.extra).filter(|(_, column)| column.level == Level::Line) {
+            *value = match &column.value {
+                ExtraValue::First { field, kind, mask } => {
+                    masked_value(mask.as_ref(), first_value(field, *kind, cells(values.line), &mut losses))
+                }
+                ExtraValue::Sum(field) => summed_value(field, lines().map(cells), heading.currency.as_deref(), &mut losses),
+                // That of the record: lines have none of their own.
+                ExtraValue::LocalDate(_) => continue,
+            };
         }
         self.count(losses);
         let counts = &mut self.batch.counts;
@@ -911,11 +909,6 @@ fn first_value<'a>(field: &'a Field, kind: ExtraType, cells: &[Option<&'a str>],
     losses.taken(is_missing, canonical)
 }
 
-/// The date of an order in a zone, as the text that the layer stores.
-fn local_date<'a>(created_at: UtcMicros, zone: chrono_tz::Tz) -> Cow<'a, str> {
-    Cow::Owned(Dt::in_zone(created_at, zone).to_string())
-}
-
 /// The sum of the amounts of all lines that become one row, as the text that the layer stores. `None` if no line has an amount,
 /// or if one of them is invalid, which is counted: a part of a sum is no sum.
 fn summed_value<'a: 'c, 'c>(
@@ -924,21 +917,13 @@ fn summed_value<'a: 'c, 'c>(
     currency: Option<&str>,
     losses: &mut Losses,
 ) -> Option<Cow<'a, str>> {
-    let mut sum: Option<ParsedMoney> = None;
-    for cells in lines {
-        let added = field.sum(cells, currency).and_then(|amount| match (sum, amount) {
-            (Some(sum), Some(amount)) => sum.plus(amount).map(Some),
-            (sum, amount) => Ok(sum.or(amount)),
-        });
-        match added {
-            Ok(added) => sum = added,
-            Err(_) => {
-                losses.values_unreadable += 1;
-                return None;
-            }
+    match ParsedMoney::sum(lines.map(|cells| field.sum(cells, currency))) {
+        Ok(sum) => sum.map(|sum| Cow::Owned(sum.money.to_string())),
+        Err(_) => {
+            losses.values_unreadable += 1;
+            None
         }
     }
-    sum.map(|sum| Cow::Owned(sum.money.to_string()))
 }
 
 /// A number of this type, or a text of one; 1 if it is missing.

@@ -4,12 +4,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde_json::value::RawValue;
-
 use super::{
     fields::{Field, PathTrie},
     mapping::{SkipField, SummedField},
     prefix::IdPrefix,
+    raw_json,
     scalar::Scalar,
     walk::{Captured, Maps},
 };
@@ -91,7 +90,7 @@ impl RefundFields {
     pub(super) fn compile(rules: &RefundRules, record: &mut PathTrie) -> RefundFields {
         let trie = || PathTrie { zone: record.zone, ..PathTrie::default() };
         let (mut refund, mut line) = (trie(), trie());
-        let mut parts = rules.list.steps().split(|step| step == WILDCARD).map(path_of);
+        let mut parts = rules.list.steps().split(|step| step == WILDCARD).map(FieldPath::of_steps);
         let leaf = parts.next().and_then(|first| record.leaf(&first));
         let line_list = rules.lines.as_ref().and_then(|lines| refund.leaf(&lines.list));
         let line_fields = rules.lines.as_ref().map(|RefundLineRules { sku, quantity, amount, by_line, .. }| RefundLineFields {
@@ -118,9 +117,9 @@ impl RefundFields {
         let Some(raw) = self.leaf.and_then(|leaf| cells.get(leaf).copied().flatten()) else { return Vec::new() };
         let mut lists = vec![raw];
         for path in &self.within {
-            lists = lists.into_iter().flat_map(elements).filter_map(|element| at(element, path)).collect();
+            lists = lists.into_iter().filter_map(raw_json::elements).flatten().filter_map(|element| raw_json::at(element, path)).collect();
         }
-        lists.into_iter().flat_map(elements).collect()
+        lists.into_iter().filter_map(raw_json::elements).flatten().collect()
     }
 
     /// Whether something else stands where the list should be.
@@ -226,26 +225,6 @@ impl RefundLineFields {
         };
         model::parse_money(text.as_bytes()).ok().filter(|parsed| !parsed.rounded).map(|parsed| Some(parsed.money))
     }
-}
-
-fn path_of(steps: &[String]) -> FieldPath {
-    steps.iter().fold(FieldPath::root(), |path, step| path.child(step))
-}
-
-/// The elements of a list, as they are written; none of anything else.
-fn elements(raw: &str) -> Vec<&str> {
-    serde_json::from_str::<Vec<&RawValue>>(raw).map(|elements| elements.into_iter().map(RawValue::get).collect()).unwrap_or_default()
-}
-
-/// The value at a path within another.
-fn at<'a>(raw: &'a str, path: &FieldPath) -> Option<&'a str> {
-    path.steps().iter().try_fold(raw, |raw, step| {
-        if raw.starts_with('[') {
-            return elements(raw).get(step.parse::<usize>().ok()?).copied();
-        }
-        let members = serde_json::from_str::<BTreeMap<String, &RawValue>>(raw).ok()?;
-        members.get(step).map(|value| value.get())
-    })
 }
 
 #[cfg(test)]

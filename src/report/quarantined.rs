@@ -53,7 +53,7 @@ pub struct Sample {
 pub fn quarantined(output: &Output, only: Option<&RunId>, limit: usize, samples: usize) -> Result<Vec<Quarantined>, StoreError> {
     let mut found = Vec::new();
     for name in output.names(places::QUARANTINE)?.into_iter().rev() {
-        let Some(run_id) = places::quarantined_run(&name).filter(|run_id| only.is_none_or(|only| only.as_str() == *run_id)) else {
+        let Some(run_id) = places::run_of_folder(&name).filter(|run_id| only.is_none_or(|only| only.as_str() == *run_id)) else {
             continue;
         };
         let place = places::quarantine(run_id);

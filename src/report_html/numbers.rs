@@ -1,9 +1,9 @@
 //! Numbers as a person reads them: grouped digits, exact money with as many decimals as the report needs, shares of a width.
 //! Computes in whole numbers alone.
 
-use indicatif::HumanBytes;
+use indicatif::{HumanBytes, HumanCount};
 
-use crate::model::{UtcMicros, units_text};
+use crate::model::{UtcMicros, noun_of, units_text};
 
 /// Ten-thousandths of a unit of money.
 pub(super) const MONEY: i128 = 10_000;
@@ -24,7 +24,7 @@ impl Decimals {
 
 /// A count: `1,234,567`.
 pub(super) fn count(value: u64) -> String {
-    grouped(&value.to_string())
+    HumanCount(value).to_string()
 }
 
 /// An amount of ten-thousandths, to the last digit: `-1,234.50`.
@@ -85,7 +85,7 @@ pub(super) fn percent(part: i128, whole: i128) -> String {
 
 /// `1 run`, `2 runs`.
 pub(super) fn counted(value: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
+    format!("{} {}", count(value), noun_of(value, noun))
 }
 
 /// A currency, also where there is none.

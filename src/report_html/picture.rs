@@ -12,7 +12,7 @@ use plotters::{
 };
 use serde::Serialize;
 
-use super::{PageError, scale::Scale};
+use super::{PageError, scale::Scale, view::Tone};
 use crate::model::Dt;
 
 /// The width of a picture of bars, in its own units: the page stretches it.
@@ -40,6 +40,17 @@ pub(super) enum Mark {
     Quiet,
     Line,
     Paper,
+}
+
+impl From<Tone> for Mark {
+    fn from(tone: Tone) -> Mark {
+        match tone {
+            Tone::Good => Mark::Good,
+            Tone::Warn => Mark::Warn,
+            Tone::Bad => Mark::Bad,
+            Tone::Plain => Mark::Quiet,
+        }
+    }
 }
 
 impl Mark {

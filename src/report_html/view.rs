@@ -91,7 +91,7 @@ pub(super) struct Figure {
     pub(super) desc: String,
     pub(super) plots: Vec<Plot>,
     pub(super) legend: Vec<Legend>,
-    pub(super) table: Option<Table>,
+    pub(super) table: Table,
 }
 
 /// One picture with the labels of its axes.

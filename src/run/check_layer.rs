@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     check::{self, CheckError, CheckResult, CheckScript, CustomCheck, Engine, Expected, LayerView, SideView, ViewScope},
-    layer::{self, Catalog, LayerState, OpenedLayer, StateOrigin, StoredState},
+    layer::{self, Catalog, IndexedTable, LayerColumns, LayerState, OpenedLayer, StateOrigin, StoredState},
     model::{DIM_PRODUCT, DIM_USER, Dt, RunId, UtcMicros, Window},
     report::{self, CheckHistory},
     settings::{Settings, When},
@@ -201,7 +201,7 @@ fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunErr
     let expected: BTreeMap<_, _> = published.map(|(dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue })).collect();
     let whole_side = |fact: SideFact| -> Result<SideView, RunError> {
         let mut side = SideView::default();
-        let mut days: BTreeSet<Dt> = state.sides().filter(|(of, ..)| *of == fact).map(|(_, dt, _)| dt).collect();
+        let mut days: BTreeSet<Dt> = state.side_days(fact).collect();
         // Without a log, the files are the layer, as those of `curated/` are.
         if opened.origin != StateOrigin::Log {
             days.extend(output.names(fact.folder())?.iter().filter_map(|name| places::partition_of(name)));
@@ -297,13 +297,11 @@ pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunE
     layer.state.coverage = ledger::read(&output, &layer)?;
     let mut catalog = Catalog::open(&output, &layer, &settings.schema(), scratch.join("fresh"), cancel, StoredState::Rebuild)
         .map_err(|error| stopped(error.into()))?;
-    let schema = settings.schema();
-    let columns = schema.extra().iter().map(|column| column.name.clone()).collect();
-    let time_zone = schema.time_zone().map(|zone| zone.name().to_owned());
-    let segments = catalog.stage_index(&mut staging, run_id.as_str(), &scratch.join("new_entries.idx"), cancel)?;
-    let refund_segments = catalog.stage_refund_index(&mut staging, run_id.as_str(), &scratch.join("new_refund_entries.idx"), cancel)?;
-    let (quantity, ids) = (schema.quantity(), schema.ids());
-    let mut next = LayerState { columns, quantity, ids, time_zone, segments, refund_segments, prices: None, ..catalog.state.clone() };
+    let segments = catalog.stage_index(IndexedTable::Orders, &mut staging, run_id.as_str(), &scratch.join("new_entries.idx"), cancel)?;
+    let refund_segments =
+        catalog.stage_index(IndexedTable::Refunds, &mut staging, run_id.as_str(), &scratch.join("new_refund_entries.idx"), cancel)?;
+    let mut next = LayerState { segments, refund_segments, prices: None, ..catalog.state.clone() };
+    next.set_columns(LayerColumns::of(&settings.schema()));
     let partitions = next.partitions.len();
     catalog.found().iter().for_each(|(key, version)| staging.adopt(key.clone(), version.clone()));
     let change = LayerChange { output: &output, base: &layer, before: &catalog.state, lease: &lease, cancel };

@@ -1,21 +1,13 @@
 //! What is wrong with what the settings name on this machine: credentials, certificates, checks. Asks no network, and writes nothing.
 
 use super::RunError;
-use crate::{
-    check,
-    net::Network,
-    settings::{Location, Settings},
-    source::SourceError,
-};
+use crate::{check, net::Network, settings::Settings, source::SourceError};
 
 /// Everything that a run would refuse before its first request.
 pub fn config_problems(settings: &Settings) -> Vec<RunError> {
     let mut problems: Vec<RunError> = Vec::new();
     for source in [&settings.orders, &settings.users, &settings.products].into_iter().flatten() {
-        let missing = source.credentials.missing_for(&source.profile.http.auth);
-        if let (Location::Http(_), Some(variables)) = (&source.location, missing) {
-            problems.push(SourceError::Credentials { variables }.into());
-        }
+        problems.extend(source.missing_credentials().map(|variables| SourceError::Credentials { variables }.into()));
     }
     if let Err(error) = Network::new(&settings.http).client() {
         problems.push(SourceError::Network(error).into());

@@ -171,7 +171,7 @@ pub(super) fn compare(
 
 /// The days whose side fact differs, by content.
 fn differing_days(before: &LayerState, after: &LayerState, fact: SideFact) -> Vec<Dt> {
-    let days = |state: &LayerState| state.sides().filter(|(of, ..)| *of == fact).map(|(_, dt, _)| dt).collect::<BTreeSet<_>>();
+    let days = |state: &LayerState| state.side_days(fact).collect::<BTreeSet<_>>();
     let content = |state: &LayerState, dt: Dt| state.side(fact, dt).map(|entry| (entry.version.checksum.clone(), entry.version.bytes));
     days(before).union(&days(after)).copied().filter(|dt| content(before, *dt) != content(after, *dt)).collect()
 }

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{RunError, interrupted, shape};
+use super::{RunError, by_settings, interrupted, shape};
 use crate::{
     cancel::Cancel,
     check,
     model::{DIM_PRODUCT, DIM_USER, RunId, UtcMicros},
     net::Network,
     report::alert,
-    settings::{Auth, HttpSettings, Location, OutputLocation, Profile, Settings, SettingsError, Source, SourceKind},
+    settings::{Auth, HttpSettings, Location, OutputLocation, Profile, Settings, Source, SourceKind},
     source::{self, Access, Purpose, Query, Reached, RecordShape, RequestFailure, SourceCounters, SourceError},
     store::{self, Head, Output},
     warehouse::redshift::Session,
@@ -144,21 +144,13 @@ impl<'s> SourceLook<'s> {
         };
         let name = self.name_of(kind);
         let Some(source) = source else { return Looked { parts: vec![self.unnamed(kind, name)], clock: None } };
-        let missing = source.credentials.missing_for(&source.profile.http.auth);
-        if let (Location::Http(_), Some(variables)) = (&source.location, missing) {
+        if let Some(variables) = source.missing_credentials() {
             let token = Part::failed(token_of(&name), &SourceError::Credentials { variables }.into());
             let detail = format!("{}: not asked, since it needs credentials", source.location);
             return Looked { parts: vec![Part::new(name, PartState::Warns, detail), token], clock: None };
         }
         let purpose = if kind == SourceKind::Orders { Purpose::Orders } else { Purpose::Members };
-        let access = Access {
-            http: &self.http,
-            network: &self.network,
-            limits: &self.settings.limits,
-            memory_limit: self.settings.memory_limit,
-            counters: &self.counters,
-            cancel: self.cancel,
-        };
+        let access = Access { http: &self.http, ..by_settings::access(self.settings, &self.network, &self.counters, self.cancel) };
         let shape = shape(&source.profile);
         let query = Query { cursor: self.settings.cursor, ..Query::all(source, &shape) };
         let found = source::reach(&source.location, purpose, &query, &access);
@@ -167,15 +159,10 @@ impl<'s> SourceLook<'s> {
 
     /// A source that the settings do not name. Orders are needed.
     fn unnamed(&self, kind: SourceKind, name: String) -> Part {
-        if kind != SourceKind::Orders {
-            return Part::new(name, PartState::Unused, "no source is named");
+        match (kind, self.settings.require_orders()) {
+            (SourceKind::Orders, Err(error)) => Part::failed(name, &error.into()),
+            _ => Part::new(name, PartState::Unused, "no source is named"),
         }
-        let error = match (&self.settings.shop, &self.settings.source) {
-            (Some(shop), _) => SettingsError::NoOrdersOfShop(shop.name.clone()),
-            (None, Some(profile)) => SettingsError::NoPlace(profile.clone()),
-            (None, None) => SettingsError::NoOrders,
-        };
-        Part::failed(name, &error.into())
     }
 
     /// The name of a source as a part; that of a shop has the shop before it.
@@ -199,17 +186,17 @@ fn looked(name: &str, source: &Source, found: Result<Reached, SourceError>) -> L
         };
     let location = &source.location;
     let part = |detail: String| Part::new(name, PartState::Works, format!("{location}: {detail}"));
-    let (own, clock) = match &found {
-        Ok(Reached::Page { records: Some(records), served_at }) => (part(format!("{records} records on the first page")), *served_at),
+    let token = has_credentials.then(|| token(name, &found));
+    let (own, clock) = match found {
+        Ok(Reached::Page { records: Some(records), served_at }) => (part(format!("{records} records on the first page")), served_at),
         Ok(Reached::Page { records: None, served_at }) => {
             let detail = format!("{location}: it answers, and has no records where the profile looks for them (`etl probe` shows more)");
-            (Part { exit_code: NO_RECORDS, ..Part::new(name, PartState::Fails, detail) }, *served_at)
+            (Part { exit_code: NO_RECORDS, ..Part::new(name, PartState::Fails, detail) }, served_at)
         }
         Ok(Reached::Files(1)) => (part("1 file".to_owned()), None),
         Ok(Reached::Files(files)) => (part(format!("{files} files")), None),
-        Err(error) => (Part { exit_code: code_of(error), ..Part::new(name, PartState::Fails, error.to_string()) }, None),
+        Err(error) => (Part::failed(name, &error.into()), None),
     };
-    let token = has_credentials.then(|| token(name, &found));
     let seconds_ahead = |served_at: UtcMicros| UtcMicros::now().micros().saturating_sub(served_at.micros()) / UtcMicros::SECOND;
     let clock = clock.map(|served_at| ServerClock { seconds_ahead: seconds_ahead(served_at) });
     Looked { parts: [own].into_iter().chain(token).collect(), clock }
@@ -217,15 +204,6 @@ fn looked(name: &str, source: &Source, found: Result<Reached, SourceError>) -> L
 
 /// The exit code of a source without records: that of a run over it.
 const NO_RECORDS: u8 = 3;
-
-/// The exit code of a run that ends with this error.
-fn code_of(error: &SourceError) -> u8 {
-    // The same as that of `RunError`, which takes the error.
-    match error {
-        SourceError::Credentials { .. } | SourceError::Network(_) => 2,
-        _ => NO_RECORDS,
-    }
-}
 
 /// Whether the credentials of a source were taken.
 fn token(name: &str, found: &Result<Reached, SourceError>) -> Part {

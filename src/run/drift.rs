@@ -50,7 +50,7 @@ struct Proposals<'a> {
 
 impl Proposals<'_> {
     fn with_column(&mut self, change: &PathChange) -> SchemaChange {
-        let path = change.steps.iter().fold(FieldPath::root(), |path, step| path.child(step));
+        let path = FieldPath::of_steps(&change.steps);
         SchemaChange {
             path: path.to_string(),
             change: change.kind,

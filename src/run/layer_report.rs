@@ -10,10 +10,13 @@ use crate::{
     layer::{self, LayerError, OpenedLayer, OrderCounts, PartitionEntry, StoredSide},
     model::{Dt, OrderTotal, UtcMicros},
     net::redact,
-    report::{self, alert},
+    report,
     report_html::{DifferingFile, LayerFacts, ShownDays, TotalSums, Verdict},
     settings::Settings,
-    store::{self, Key, ObjectRef, Output, StoreError, places},
+    store::{
+        self, Key, ObjectRef, Output, StoreError,
+        places::{self, SideFact},
+    },
 };
 
 /// How many runs with drops are shown, and how many records of each reason.
@@ -51,8 +54,6 @@ pub fn layer_facts(request: &LayerReportRequest<'_>) -> Result<LayerFacts, RunEr
         false => RequestError::UnknownLayer(output.location()),
     })?;
     let status = layer_status(request.settings)?;
-    let mut open_alerts: Vec<_> = alert::OpenAlerts::read(output)?.lasting().cloned().collect();
-    open_alerts.extend(alert::stuck::open(output)?);
     let shown: Vec<(Dt, &PartitionEntry)> =
         opened.state.partitions.iter().filter(|(dt, _)| days.contains(**dt)).map(|(dt, entry)| (*dt, entry)).collect();
     let counted = count_orders(output, &shown, request.cancel)?;
@@ -71,7 +72,7 @@ pub fn layer_facts(request: &LayerReportRequest<'_>) -> Result<LayerFacts, RunEr
         runs: report::latest_runs(output, request.runs)?.into_iter().map(|(run, _)| run).collect(),
         runs_recorded: reports.iter().filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "json")).count(),
         quarantined: report::quarantined(output, None, QUARANTINED_RUNS.min(request.runs), SAMPLES)?,
-        open_alerts,
+        open_alerts: status.open_alerts,
         state: opened.state,
     })
 }
@@ -152,7 +153,7 @@ fn sum_totals(output: &Output, shown: &[(Dt, &PartitionEntry)], cancel: &Cancel)
         if cancel.is_stopped() {
             return Err(interrupted(cancel));
         }
-        let versions: Vec<_> = chunk.iter().map(|(dt, totals)| (places::order_totals_file(*dt), totals.version.clone())).collect();
+        let versions: Vec<_> = chunk.iter().map(|(dt, totals)| (SideFact::OrderTotals.file(*dt), totals.version.clone())).collect();
         fetch(output, &versions)?;
         for ((dt, totals), (key, _)) in chunk.iter().zip(&versions) {
             let path = output.at(key);

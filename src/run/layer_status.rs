@@ -239,7 +239,7 @@ fn partitions(output: &Output) -> Result<Vec<PartitionInShort>, RunError> {
 /// The kept records, in short.
 fn raw(output: &Output) -> Result<Option<RawInShort>, RunError> {
     let files = output.list(places::RAW)?;
-    let run_of = |file: &Listed| places::raw_run(file.key.folder()?.rsplit_once('/')?.1).map(str::to_owned);
+    let run_of = |file: &Listed| places::run_of_folder(file.key.folder()?.rsplit_once('/')?.1).map(str::to_owned);
     let runs: BTreeSet<String> = files.iter().filter_map(run_of).collect();
     let short =
         |first: &String| RawInShort { runs: runs.len(), bytes: files.iter().map(|file| file.bytes).sum(), first_run_id: first.clone() };

@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-use super::{RunError, shape, stopped_or};
+use super::{RunError, by_settings, shape, stopped_or};
 use crate::{
     cancel::Cancel,
     layer::LayerError,
     model::{FactRows, FactSchema, RawRecord, UtcMicros, Window},
     net::Network,
-    normalize::{Drop, Mapping, RecordNormalizer, RecordsOf},
+    normalize::{Drop, RecordNormalizer},
     settings::{Location, Settings, SettingsError, Source},
-    source::{self, Access, Page, Purpose, Query, SourceCounters},
+    source::{self, Page, Purpose, Query, SourceCounters},
 };
 
 /// The columns that users and products fill: a mapping alone does not.
@@ -61,17 +61,7 @@ pub(super) struct RecordMapper {
 
 impl RecordMapper {
     pub(super) fn new(settings: &Settings, orders: &Source, window: Window) -> RecordMapper {
-        let mapping = Mapping {
-            profile: Some(&orders.profile),
-            shop: settings.shop.as_ref(),
-            columns: &settings.fact_columns,
-            cursor: settings.cursor,
-            repeated_sku: settings.repeated_sku,
-            quantity: settings.quantity.unwrap_or_default(),
-            limits: settings.limits,
-            masks: Some(&settings.masks),
-            records: RecordsOf::Source,
-        };
+        let mapping = by_settings::mapping(settings, &orders.profile);
         RecordMapper { normalizer: RecordNormalizer::configured(&mapping, window), schema: settings.schema() }
     }
 
@@ -153,14 +143,7 @@ pub(super) fn read(
 ) -> Result<(), RunError> {
     let counters = SourceCounters::default();
     let network = Network::new(&settings.http);
-    let access = Access {
-        http: &settings.http,
-        network: &network,
-        limits: &settings.limits,
-        memory_limit: settings.memory_limit,
-        counters: &counters,
-        cancel: reading.cancel,
-    };
+    let access = by_settings::access(settings, &network, &counters, reading.cancel);
     let shape = shape::of_orders(&reading.orders.profile);
     let query = Query { window: reading.window, cursor: settings.cursor, ..Query::all(reading.orders, &shape) };
     let (mut left, mut outcome) = (reading.most, Ok(()));

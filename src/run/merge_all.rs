@@ -20,7 +20,10 @@ use crate::{
         OrdersMerge, PartitionEntry, RefundDays, RefundFates, RefundPlan, RunPrices, StoredPartitions,
     },
     model::{Dt, FileFormat, OrderHash, order_hash},
-    store::{self, Key, Staging, places},
+    store::{
+        self, Key, Staging,
+        places::{self, SideFact},
+    },
 };
 
 /// A merged partition whose new content is staged.
@@ -193,7 +196,7 @@ impl Merger<'_> {
                 return Err(LayerError::Interrupted);
             }
             let (staged, stored) = (self.extracted.lines.load_refunds(dt)?, self.stored.load_refunds(dt)?);
-            changes.insert(dt, self.stage_side(&places::refunds_file(dt), plan.merge(staged, stored.as_ref()))?);
+            changes.insert(dt, self.stage_side(&SideFact::Refunds.file(dt), plan.merge(staged, stored.as_ref()))?);
         }
         Ok(changes)
     }
@@ -258,7 +261,7 @@ impl Merger<'_> {
             let staged = self.merge(dt, work, &mut prices)?;
             tracing::debug!(rows = staged.merged.rows, changed = staged.file.is_some(), "the partition is merged");
             let facts = staged.file.is_some().then(|| places::partition_file(dt, self.format));
-            let totals = matches!(staged.totals, SideChange::Written { .. }).then(|| places::order_totals_file(dt));
+            let totals = matches!(staged.totals, SideChange::Written { .. }).then(|| SideFact::OrderTotals.file(dt));
             for key in facts.into_iter().chain(totals) {
                 // The receiver is gone if the disk refused an earlier file. Then the run ends with that error.
                 let _ = written.send(self.staging.staged(key));
@@ -281,13 +284,15 @@ impl Merger<'_> {
         let has_refunds = |order: OrderHash| brought.contains(&order) || known.contains_key(&order);
         let follows_orders = self.has_totals(dt) || !brought.is_empty() || !known.is_empty();
         let orders = if follows_orders { Some(OrdersMerge::begin(lines.as_ref(), stored.as_ref(), &has_refunds)?) } else { None };
-        let merged = layer::merge_partition(dt, lines, stored, work.best_versions, self.rules, prices)?;
-        let orders = orders.map(|orders| orders.finish(work.best_versions, &merged.content).with_deletions(self.rules.deletions));
+        let rules = MergeRules { notes_orders: follows_orders, ..self.rules };
+        let mut merged = layer::merge_partition(dt, lines, stored, work.best_versions, rules, prices)?;
+        let remaining = std::mem::take(&mut merged.orders);
+        let orders = orders.map(|orders| orders.finish(work.best_versions, remaining, self.rules.deletions));
         let refunds = orders.as_ref().map(|orders| orders.refund_fates(&has_refunds)).unwrap_or_default();
         let totals = match orders.filter(|_| self.has_totals(dt)) {
             Some(orders) => {
                 let (staged, stored) = (self.extracted.lines.load_totals(dt)?, self.stored.load_totals(dt)?);
-                self.stage_side(&places::order_totals_file(dt), orders.totals(staged, stored.as_ref()))?
+                self.stage_side(&SideFact::OrderTotals.file(dt), orders.totals(staged, stored.as_ref()))?
             }
             None => SideChange::Unchanged,
         };

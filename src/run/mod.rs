@@ -6,6 +6,7 @@
 //! It runs one way, and what may be published is only what was checked: `publish` takes nothing else.
 
 mod backfill;
+mod by_settings;
 mod change;
 mod changes;
 mod check_layer;

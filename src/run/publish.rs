@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     coverage::{Interval, Ledger},
-    layer::{self, LayerState, MergedPartition, OpenedLayer},
+    layer::{self, IndexedTable, LayerState, MergedPartition, OpenedLayer},
     model::{Dt, UtcMicros, Window},
     report::{self, Summary, alert::Ended},
     settings::Settings,
@@ -101,11 +101,11 @@ impl Publisher<'_> {
     fn stage_state(&self, staged: &mut StagedRun, staging: &mut Staging, summary: &Summary) -> Result<(), PublishError> {
         let NewIndexEntries { file, index_changed } = &staged.index;
         if *index_changed {
-            staged.next.segments = staged.catalog.stage_index(staging, &summary.run_id, file, self.cancel)?;
+            staged.next.segments = staged.catalog.stage_index(IndexedTable::Orders, staging, &summary.run_id, file, self.cancel)?;
         }
         let NewIndexEntries { file, index_changed } = &staged.refund_index;
         if *index_changed {
-            staged.next.refund_segments = staged.catalog.stage_refund_index(staging, &summary.run_id, file, self.cancel)?;
+            staged.next.refund_segments = staged.catalog.stage_index(IndexedTable::Refunds, staging, &summary.run_id, file, self.cancel)?;
         }
         if self.settings.unit_slip.is_some() && staged.prices.absorb(&staged.merged.prices) {
             staged.next.prices = Some(staged.prices.stage(staging, &summary.run_id)?);

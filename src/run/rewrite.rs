@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    layer::{self, OpenedLayer, PartitionEntry, QUANTITY, RewrittenPartition},
+    layer::{self, LayerColumns, OpenedLayer, QUANTITY, RewrittenPartition},
     model::{Dt, FileFormat, RunId, UtcMicros},
     settings::Settings,
     store::{Key, Lease, Output, Scope, Staging, places},
@@ -116,7 +116,7 @@ impl Rewrite<'_> {
     }
 
     fn write(&self) -> Result<(), RunError> {
-        let columns: Vec<_> = self.settings.schema().extra().iter().map(|column| column.name.clone()).collect();
+        let columns = LayerColumns::of(&self.settings.schema());
         let partitions: Vec<_> = layer::stored_partition_files(self.output)?.into_iter().collect();
         let batches = partitions.chunks(AT_ONCE).count();
         for (number, batch) in partitions.chunks(AT_ONCE).enumerate() {
@@ -130,7 +130,7 @@ impl Rewrite<'_> {
     }
 
     /// Rewrites some partitions in one commit.
-    fn write_batch(&self, batch: &[(Dt, Key)], columns: Option<Vec<String>>) -> Result<(), RunError> {
+    fn write_batch(&self, batch: &[(Dt, Key)], columns: Option<LayerColumns>) -> Result<(), RunError> {
         let base = OpenedLayer::open(self.output)?;
         let run_id = RunId::new(UtcMicros::now());
         let mut staging = Staging::create(self.output, run_id.as_str())?;
@@ -155,22 +155,15 @@ impl Rewrite<'_> {
                 staging.remove(key);
             }
             // The totals of orders have neither extra columns nor a format of their own.
-            let totals = next.partitions.get(dt).and_then(|entry| entry.totals.clone());
-            let entry = layer::entry_of(&new.csv, version, *dt, &schema)?;
-            next.partitions.insert(*dt, PartitionEntry { totals, ..entry });
+            next.set_facts(*dt, layer::entry_of(&new.csv, version, *dt, &schema)?);
             written.push(*dt);
         }
-        let schema = self.settings.schema();
-        let time_zone = schema.time_zone().map(|zone| zone.name().to_owned());
-        let is_same = |columns: &Vec<String>| *columns == next.columns && next.quantity == schema.quantity() && next.time_zone == time_zone;
-        let same_columns = columns.as_ref().is_none_or(is_same);
-        if written.is_empty() && same_columns {
+        if written.is_empty() && columns.as_ref().is_none_or(|columns| *columns == next.layer_columns()) {
             return Ok(());
         }
-        if columns.is_some() {
-            (next.quantity, next.ids, next.time_zone) = (schema.quantity(), schema.ids(), time_zone);
+        if let Some(columns) = columns {
+            next.set_columns(columns);
         }
-        next.columns = columns.unwrap_or(next.columns);
         manifest_of(self.output, self.settings, &mut staging, &run_id, &written, &next)?;
         let change = LayerChange { output: self.output, base: &base, before: &before, lease: self.lease, cancel: self.cancel };
         let stopped = |error: RunError| super::stopped_or(self.cancel, error);

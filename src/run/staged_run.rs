@@ -17,7 +17,7 @@ use crate::{
     cancel::Cancel,
     check::{self, CheckError, CustomCheck, Engine, Expected, LayerView, SideView, ViewScope},
     join::Dimension,
-    layer::{Catalog, LayerState, MergedContent, MergedPartition, PartitionEntry, PriceBook, SideEntry},
+    layer::{Catalog, LayerColumns, LayerState, MergedContent, MergedPartition, PartitionEntry, PriceBook, SideEntry},
     model::{CurrencyTotals, Dt, FileFormat, LONGEST_TEXT, Window, add_totals},
     report::Summary,
     settings::{CheckScope, OnCheckFailure, Settings, Skus},
@@ -198,13 +198,10 @@ impl<'a> RunStager<'a> {
             expected: Some(BTreeMap::new()),
             ..LayerView::default()
         };
-        let schema = settings.schema();
-        let columns = schema.extra().iter().map(|column| column.name.clone()).collect();
         let has_quotients = view.has_quotients;
-        let time_zone = schema.time_zone().map(|zone| zone.name().to_owned());
-        let (quantity, ids) = (schema.quantity(), schema.ids());
         let reconciliation = settings.reconciliation().or(catalog.state.reconciliation);
-        let mut next = LayerState { columns, quantity, ids, time_zone, has_quotients, reconciliation, ..catalog.state.clone() };
+        let mut next = LayerState { has_quotients, reconciliation, ..catalog.state.clone() };
+        next.set_columns(LayerColumns::of(&settings.schema()));
         next.own_skus.extend(settings.shop.iter().filter(|shop| shop.skus == Skus::OfShop).map(|shop| shop.name.clone()));
         let (reads, changes, changed_sides) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         RunStager { context, format, staging, catalog, next, reads, view, changes, changed_sides, dimensions_changed: false }
@@ -307,9 +304,8 @@ impl<'a> RunStager<'a> {
         if let Some(short) = self.view.short_rows.as_mut().filter(|_| merged.longest_row < LONGEST_TEXT - 3) {
             short.insert(dt);
         }
-        let totals = self.catalog.state.partitions.get(&dt).and_then(|entry| entry.totals.clone());
-        let entry = PartitionEntry { version, modified_ns: 0, rows: merged.rows, revenue: revenue.clone(), totals };
-        self.next.partitions.insert(dt, entry);
+        let entry = PartitionEntry { version, modified_ns: 0, rows: merged.rows, revenue: revenue.clone(), totals: None };
+        self.next.set_facts(dt, entry);
         self.changes.insert(dt, PartitionChange::Written);
         if let Some(expected) = &mut self.view.expected {
             expected.insert(dt, Expected { rows: merged.rows, revenue });
@@ -401,7 +397,7 @@ impl StagedRun {
 
 /// The files of a side fact as they are stored.
 fn stored_side(state: &LayerState, fact: SideFact, output: &Output) -> SideView {
-    let files = state.sides().filter(|(of, ..)| *of == fact).map(|(_, dt, _)| (dt, output.at(fact.file(dt)))).collect();
+    let files = state.side_days(fact).map(|dt| (dt, output.at(fact.file(dt)))).collect();
     SideView { files, changed: BTreeSet::new() }
 }
 

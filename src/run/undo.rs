@@ -18,7 +18,7 @@ use crate::{
     cancel::Cancel,
     join,
     layer::{LayerState, PartitionEntry, SideEntry, StoredSide},
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, LayerIds, QuantityType, Refund, RunId, UtcMicros},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, Refund, RunId, UtcMicros},
     report::{CommandName, Summary},
     settings::Settings,
     store::{
@@ -110,7 +110,7 @@ fn refuse_later(run: &CommittedRun, later: &[Commit], now: &LayerState) -> Resul
     let days: BTreeSet<Dt> = run.partitions().chain(totals).collect();
     let of_days = days.iter().flat_map(|dt| {
         let facts = [&run.after, now].into_iter().filter_map(move |state| state.partitions.get(dt)).map(move |entry| entry.key(*dt));
-        facts.chain([places::order_totals_file(*dt)])
+        facts.chain([SideFact::OrderTotals.file(*dt)])
     });
     let touched: BTreeSet<Key> = versions::keys(&run.commit).cloned().chain(of_days).collect();
     let is_fact = |key: &Key| day_of(key).is_some();
@@ -126,34 +126,28 @@ fn refuse_later(run: &CommittedRun, later: &[Commit], now: &LayerState) -> Resul
             by_run.entry(commit.run_id.clone()).or_default().insert(dt);
         }
     }
-    Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run })
+    // Also where no later run says so: somebody may have edited the files.
+    Err(refused(run, by_run))
+}
+
+fn refused(run: &CommittedRun, later: BTreeMap<String, BTreeSet<Dt>>) -> RequestError {
+    RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later }
+}
+
+/// Fails if there are later runs that an undo of `run` would contradict, each on these days.
+fn refuse_any(run: &CommittedRun, later: BTreeMap<String, BTreeSet<Dt>>) -> Result<(), RequestError> {
+    if later.is_empty() { Ok(()) } else { Err(refused(run, later)) }
 }
 
 /// Fails if later runs have put partitions with the columns that this run has changed: they would stand beside others.
 fn refuse_other_columns(run: &CommittedRun, later: &[Commit]) -> Result<(), RequestError> {
-    if Columns::of(&run.before) == Columns::of(&run.after) {
+    if run.before.layer_columns() == run.after.layer_columns() {
         return Ok(());
     }
     let days = |commit: &Commit| commit.put.iter().filter_map(|put| places::partition_of_key(&put.key)).collect::<BTreeSet<_>>();
     let by_run: BTreeMap<_, _> =
         later.iter().map(|commit| (commit.run_id.clone(), days(commit))).filter(|(_, days)| !days.is_empty()).collect();
-    if by_run.is_empty() { Ok(()) } else { Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run }) }
-}
-
-/// What a state says of the columns of all partitions.
-#[derive(PartialEq, Eq)]
-struct Columns<'s> {
-    names: &'s [String],
-    quantity: QuantityType,
-    ids: LayerIds,
-    time_zone: Option<&'s str>,
-}
-
-impl Columns<'_> {
-    fn of(state: &LayerState) -> Columns<'_> {
-        let LayerState { columns, quantity, ids, time_zone, .. } = state;
-        Columns { names: columns, quantity: *quantity, ids: *ids, time_zone: time_zone.as_deref() }
-    }
+    refuse_any(run, by_run)
 }
 
 /// The day of a file of facts, or of a side fact.
@@ -189,15 +183,13 @@ fn refuse_doubles(output: &Output, run: &CommittedRun, later: &[Commit], now: &L
             }
         }
     }
-    if by_run.is_empty() {
-        return Ok(());
-    }
-    Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run }.into())
+    Ok(refuse_any(run, by_run)?)
 }
 
 /// Fails if a later run has changed refunds of an order whose rows this one has changed: they lie on other days than the order.
 fn refuse_later_refunds(output: &Output, run: &CommittedRun, later: &[Commit], now: &LayerState) -> Result<(), RunError> {
-    let refund_days = |commit: &Commit| -> BTreeSet<Dt> { versions::keys(commit).filter_map(places::refunds_of_key).collect() };
+    let refund_days =
+        |commit: &Commit| -> BTreeSet<Dt> { versions::keys(commit).filter_map(|key| SideFact::Refunds.day_of_key(key)).collect() };
     let days: BTreeSet<Dt> = later.iter().flat_map(refund_days).collect();
     if days.is_empty() {
         return Ok(());
@@ -219,10 +211,7 @@ fn refuse_later_refunds(output: &Output, run: &CommittedRun, later: &[Commit], n
             }
         }
     }
-    if by_run.is_empty() {
-        return Ok(());
-    }
-    Err(RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later: by_run }.into())
+    Ok(refuse_any(run, by_run)?)
 }
 
 /// The refunds of a day, by their orders.
@@ -233,7 +222,7 @@ fn refunds_by_order(
 ) -> Result<BTreeMap<String, Vec<Refund>>, RunError> {
     let mut by_order: BTreeMap<String, Vec<Refund>> = BTreeMap::new();
     let Some(entry) = state.refunds.get(&dt) else { return Ok(by_order) };
-    let key = places::refunds_file(dt);
+    let key = SideFact::Refunds.file(dt);
     for refund in StoredSide::<Refund>::parse(read(&entry.version)?, dt, Path::new(key.as_str()))?.rows {
         by_order.entry(refund.order_id.clone()).or_default().push(refund);
     }
@@ -262,8 +251,7 @@ impl Undo<'_> {
             match before {
                 Some(entry) => {
                     let version = self.put_back(staging, entry.key(dt), &entry.version)?;
-                    let totals = self.next.partitions.get(&dt).and_then(|entry| entry.totals.clone());
-                    self.next.partitions.insert(dt, PartitionEntry { version, totals, ..entry.clone() });
+                    self.next.set_facts(dt, PartitionEntry { version, ..entry.clone() });
                     undone.partitions_written.push(dt);
                 }
                 None => {
@@ -355,10 +343,8 @@ impl Undo<'_> {
     fn forget(&mut self) {
         let (before, after) = (&self.run.before, &self.run.after);
         // A rewrite has given the partitions other columns. Nothing else stands in them, or the undo was refused.
-        if !before.partitions.is_empty() && Columns::of(before) != Columns::of(after) {
-            self.next.columns.clone_from(&before.columns);
-            (self.next.quantity, self.next.ids) = (before.quantity, before.ids);
-            self.next.time_zone.clone_from(&before.time_zone);
+        if !before.partitions.is_empty() && before.layer_columns() != after.layer_columns() {
+            self.next.set_columns(before.layer_columns());
         }
         if self.is_newest {
             self.next.coverage = self.run.before.coverage.clone();

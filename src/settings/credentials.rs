@@ -320,10 +320,7 @@ pub(super) struct NamedSource {
 /// are no URL.
 pub(super) fn distribute(environment: &Environment, sources: &mut [NamedSource; 3]) -> Result<(), SettingsError> {
     let common = read(environment, CredentialVariables::Common.names())?;
-    let origin = |source: &Option<Source>| match source {
-        Some(Source { location: Location::Http(url), .. }) => Some(url.origin()),
-        _ => None,
-    };
+    let origin = |source: &Option<Source>| url_of(source.as_ref()).map(Url::origin);
     let orders = sources.iter().find(|named| named.kind == SourceKind::Orders).and_then(|named| origin(&named.source));
     for NamedSource { kind, source } in sources {
         let own = read(environment, CredentialVariables::of(*kind).names())?;

@@ -2,7 +2,13 @@
 //! found.
 
 use super::{
-    FieldRule, Profile, SettingsError, profile::paths, reader::Reader, setting::bounds, source_kind::MONEY_COLUMNS, toml_tree::Table,
+    FieldRule, Profile, SettingsError,
+    profile::paths,
+    reader::Reader,
+    setting::bounds,
+    source_kind::MONEY_COLUMNS,
+    toml_tree::{Table, toml_text},
+    value::choice,
 };
 use crate::model::{ExtraColumn, ExtraType, FACT_COLUMNS, FactSchema, LOCAL_DATE_COLUMN, Level, SHOP_COLUMN};
 
@@ -82,11 +88,9 @@ impl FactColumn {
 impl FactColumn {
     /// Its table in `etl.toml`. Of its rule, only the first path.
     pub fn to_toml(&self) -> String {
-        // A text of JSON is one of TOML, but for a character that no name and few paths have.
-        let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default().replace('\u{7f}', "\\u007f");
-        let mut keys = vec![("name", quoted(&self.name))];
-        keys.extend(self.rule.paths.first().map(|path| ("path", quoted(&path.to_string()))));
-        keys.extend((self.level == Level::Line).then(|| ("level", quoted("line"))));
+        let mut keys = vec![("name", toml_text(&self.name))];
+        keys.extend(self.rule.paths.first().map(|path| ("path", toml_text(&path.to_string()))));
+        keys.extend((self.level == Level::Line).then(|| ("level", toml_text("line"))));
         let (kind, scale) = match self.kind {
             ExtraType::Text => ("text", None),
             ExtraType::BigInt => ("bigint", None),
@@ -95,7 +99,7 @@ impl FactColumn {
             ExtraType::Date => ("date", None),
             ExtraType::Decimal { scale } => ("decimal", Some(scale)),
         };
-        keys.push(("type", quoted(kind)));
+        keys.push(("type", toml_text(kind)));
         keys.extend(scale.map(|scale| ("scale", scale.to_string())));
         let lines: String = keys.into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         format!("[[fact.columns]]\n{lines}")
@@ -172,6 +176,9 @@ fn column(table: &Reader<'_>) -> Result<FactColumn, SettingsError> {
     Ok(FactColumn { name, level, rule, kind: column_type(table)?, value: ColumnValue::First })
 }
 
+/// The types that a column may have.
+pub(super) const TYPES: [&str; 6] = ["text", "bigint", "decimal", "boolean", "timestamp", "date"];
+
 fn column_type(table: &Reader<'_>) -> Result<ExtraType, SettingsError> {
     let kind = match table.text("type")?.as_deref() {
         None | Some("text") => ExtraType::Text,
@@ -183,7 +190,7 @@ fn column_type(table: &Reader<'_>) -> Result<ExtraType, SettingsError> {
             let scale = table.whole("scale", bounds::COLUMN_SCALE)?.and_then(|scale| u32::try_from(scale).ok());
             return Ok(ExtraType::Decimal { scale: scale.unwrap_or(4) });
         }
-        Some(other) => return Err(table.error("type", format!("`{other}`: write text, bigint, decimal, boolean, timestamp or date"))),
+        Some(other) => return Err(table.error("type", format!("`{other}`: write {}", choice(&TYPES)))),
     };
     if table.table().get("scale").is_some() {
         return Err(table.error("scale", "only a decimal has a scale"));

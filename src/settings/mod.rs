@@ -88,7 +88,7 @@ pub use span::{Chunk, parse_span};
 pub use storage::{AwsCredentials, AzureCredentials, AzureIdentity, Encryption, GoogleCredentials, StorageCredentials, StorageSettings};
 pub use telemetry::{Collector, CollectorHeader, ResourceAttribute, TelemetrySettings};
 pub use toml_schema::etl_toml_schema;
-pub use toml_tree::Place;
+pub use toml_tree::{Place, toml_text};
 pub use unit_slip::UnitSlip;
 use value::ConfiguredValue;
 pub use when::When;
@@ -326,6 +326,22 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Fails if nothing says where the orders are.
+    ///
+    /// # Errors
+    /// Why not: [`SettingsError::NoOrders`], [`SettingsError::NoOrdersOfShop`], [`SettingsError::NoPlace`], [`SettingsError::NoFile`].
+    pub fn require_orders(&self) -> Result<(), SettingsError> {
+        match (&self.orders, &self.shop, &self.source) {
+            (Some(_), ..) => Ok(()),
+            (None, Some(shop), _) => Err(SettingsError::NoOrdersOfShop(shop.name.clone())),
+            (None, None, Some(profile)) if shipped(profile).is_some_and(Shipped::is_of_files) => {
+                Err(SettingsError::NoFile(profile.clone()))
+            }
+            (None, None, Some(profile)) => Err(SettingsError::NoPlace(profile.clone())),
+            (None, None, None) => Err(SettingsError::NoOrders),
+        }
+    }
+
     /// The columns of `fact_order`.
     pub fn schema(&self) -> FactSchema {
         schema_of(&self.fact_columns).with_quantity(self.quantity.unwrap_or_default()).with_ids(shops::layer_ids(&self.shops))

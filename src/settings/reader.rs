@@ -106,6 +106,14 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// A table within this one; `false` takes away that of a profile below.
+    pub(super) fn inner_unless_false(&self, key: &str) -> Result<Option<Reader<'t>>, SettingsError> {
+        match self.table.get(key).map(|node| &node.value) {
+            Some(Value::Boolean(false)) => Ok(None),
+            _ => self.inner(key),
+        }
+    }
+
     /// The elements of a list; none where the key is missing.
     pub(super) fn list(&self, key: &str) -> Result<&'t [Node], SettingsError> {
         match self.table.get(key).map(|node| &node.value) {

@@ -8,7 +8,8 @@ use super::{
     merge::{self, Layers},
     profile::overlay,
     reader::Reader,
-    setting, sources,
+    setting,
+    sources::{self, source_table},
     toml_tree::{Node, Table, Value},
 };
 use crate::model::{LayerIds, QuantityType};
@@ -227,19 +228,6 @@ fn source_over(over: &Node, below: Option<&Node>) -> Node {
     match (source_table(over), below.and_then(source_table)) {
         (Some(table), Some(below)) => Node { place: over.place.clone(), value: Value::Table(overlay(&table, &below)) },
         _ => over.clone(),
-    }
-}
-
-/// The table of a source; a location alone is a table with that location.
-fn source_table(node: &Node) -> Option<Table> {
-    match &node.value {
-        Value::Table(table) => Some(table.clone()),
-        Value::Text(_) => {
-            let mut table = Table::new(node.place.clone());
-            table.insert("location", Node::clone(node));
-            Some(table)
-        }
-        _ => None,
     }
 }
 

@@ -245,14 +245,20 @@ fn merged_table(own: &Table, kind: SourceKind, shared: &Shared) -> Result<Table,
 /// The table of a source in `etl.toml`; a location alone counts as a table with that location.
 fn own_table(layers: &Layers<'_>, kind: SourceKind) -> Result<Table, SettingsError> {
     let Some(node) = layers.file.get(kind.table()) else { return Ok(Table::new(layers.file.place.clone())) };
+    source_table(node)
+        .ok_or_else(|| node.place.error(format!("`{}`: write a location or a table, not {}", kind.table(), node.value.kind())))
+}
+
+/// The table of a source; a location alone is a table with that location. `None` for anything else.
+pub(super) fn source_table(node: &Node) -> Option<Table> {
     match &node.value {
-        Value::Table(table) => Ok(table.clone()),
+        Value::Table(table) => Some(table.clone()),
         Value::Text(_) => {
             let mut table = Table::new(node.place.clone());
             table.insert("location", Node::clone(node));
-            Ok(table)
+            Some(table)
         }
-        other => Err(node.place.error(format!("`{}`: write a location or a table, not {}", kind.table(), other.kind()))),
+        _ => None,
     }
 }
 

@@ -168,7 +168,7 @@ fn fact_columns_schema() -> Value {
         "paths" => list_of("The first of these that has a value counts", json!({ "type": "string" })),
         "missing" => list_of("Values that mean: missing", scalar()),
         "level" => word("Whether it belongs to the record or to the line", &["record", "line"]),
-        "type" => word("Its type", &["text", "bigint", "decimal", "boolean", "timestamp"]),
+        "type" => word("Its type", &fact_columns::TYPES),
         "scale" => whole_of("Decimals of a decimal", bounds::COLUMN_SCALE),
         _ => json!({}),
     };

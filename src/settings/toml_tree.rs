@@ -194,6 +194,11 @@ impl Lines<'_> {
     }
 }
 
+/// A text as TOML has it, in quotes. A text of JSON is one of TOML (and of Python), but for one character.
+pub fn toml_text(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default().replace('\u{7f}', "\\u007f")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

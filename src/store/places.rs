@@ -3,7 +3,7 @@
 //! All of them are relative to the output.
 
 use super::Key;
-use crate::model::{DimensionSpec, Dt, FileFormat};
+use crate::model::{DimensionSpec, Dt, FactType, FileFormat, ORDER_TOTAL_COLUMNS, REFUND_COLUMNS};
 
 /// The facts, and nothing else: a warehouse loads this folder whole.
 pub const CURATED: &str = "curated";
@@ -136,6 +136,14 @@ impl SideFact {
         }
     }
 
+    /// Name and type of each of its columns.
+    pub fn columns(self) -> &'static [(&'static str, FactType)] {
+        match self {
+            SideFact::OrderTotals => &ORDER_TOTAL_COLUMNS,
+            SideFact::Refunds => &REFUND_COLUMNS,
+        }
+    }
+
     /// Its folder.
     pub fn folder(self) -> &'static str {
         match self {
@@ -161,26 +169,6 @@ impl SideFact {
     }
 }
 
-/// The totals of a partition's orders.
-pub fn order_totals_file(dt: Dt) -> Key {
-    SideFact::OrderTotals.file(dt)
-}
-
-/// The partition whose totals a key holds; `None` for any other key.
-pub fn order_totals_of_key(key: &Key) -> Option<Dt> {
-    SideFact::OrderTotals.day_of_key(key)
-}
-
-/// The refunds of a day.
-pub fn refunds_file(dt: Dt) -> Key {
-    SideFact::Refunds.file(dt)
-}
-
-/// The day whose refunds a key holds; `None` for any other key.
-pub fn refunds_of_key(key: &Key) -> Option<Dt> {
-    SideFact::Refunds.day_of_key(key)
-}
-
 /// The file of a dimension.
 pub fn dimension(spec: &DimensionSpec) -> Key {
     Key::new(format!("{DIMS}/{}/{}.csv", spec.name, spec.name))
@@ -190,7 +178,7 @@ pub fn dimension(spec: &DimensionSpec) -> Key {
 pub fn object_of(key: &Key, run_id: &str, attempt: usize) -> Key {
     let (folder, name) = (key.folder().unwrap_or_default(), key.name());
     // The objects of several facts of one day lie in folders of their own: they have one name.
-    let folder = if [ORDER_TOTALS, REFUNDS].iter().any(|fact| is_in(key, fact)) {
+    let folder = if SideFact::ALL.iter().any(|fact| is_in(key, fact.folder())) {
         folder
     } else {
         folder.rsplit_once('/').map_or(folder, |(_, last)| last)
@@ -213,7 +201,8 @@ pub enum Role {
 
 /// The role of a key.
 pub fn role(key: &Key) -> Role {
-    if [CURATED, ORDER_TOTALS, REFUNDS, DIMS].iter().any(|folder| is_in(key, folder)) {
+    let sides = SideFact::ALL.iter().map(|fact| fact.folder());
+    if [CURATED, DIMS].into_iter().chain(sides).any(|folder| is_in(key, folder)) {
         return Role::Projected;
     }
     let is_told = key.folder().is_some_and(|folder| folder == REPORTS || folder == MANIFESTS);
@@ -250,19 +239,14 @@ pub fn quarantine(run_id: &str) -> Key {
     Key::new(format!("{QUARANTINE}/{RUN}{run_id}/records.ndjson"))
 }
 
-/// The run whose folder in quarantine has this name.
-pub fn quarantined_run(folder: &str) -> Option<&str> {
+/// The run whose folder in quarantine or in `raw/` has this name.
+pub fn run_of_folder(folder: &str) -> Option<&str> {
     folder.strip_prefix(RUN)
 }
 
 /// The kept records of the orders of a run.
 pub fn raw_orders(run_id: &str) -> Key {
     Key::new(format!("{RAW}/{RUN}{run_id}/orders-00000.ndjson.zst"))
-}
-
-/// The run whose folder in `raw/` has this name.
-pub fn raw_run(folder: &str) -> Option<&str> {
-    folder.strip_prefix(RUN)
 }
 
 /// The manifest of a run.
@@ -282,7 +266,7 @@ pub fn violations(run_id: &str) -> Key {
 
 /// The run that a name in one of the folders of runs belongs to: a quarantine, kept records, a manifest, a report, violations.
 pub fn run_of(name: &str) -> &str {
-    let name = quarantined_run(name).unwrap_or(name);
+    let name = run_of_folder(name).unwrap_or(name);
     [".json", ".manifest", ".violations"].into_iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
 }
 
@@ -296,8 +280,8 @@ mod tests {
         let dt = "2026-01-31".parse().unwrap();
         assert_eq!(object_of(&partition_file(dt, FileFormat::default()), "r", 0).as_str(), "data/dt=2026-01-31/r.csv");
         assert_eq!(object_of(&partition_file(dt, FileFormat::Parquet), "r", 1).as_str(), "data/dt=2026-01-31/r-1.parquet");
-        assert_eq!(object_of(&order_totals_file(dt), "r", 1).as_str(), "data/order_totals/dt=2026-01-31/r-1.csv");
-        assert_eq!(object_of(&refunds_file(dt), "r", 0).as_str(), "data/refunds/dt=2026-01-31/r.csv");
+        assert_eq!(object_of(&SideFact::OrderTotals.file(dt), "r", 1).as_str(), "data/order_totals/dt=2026-01-31/r-1.csv");
+        assert_eq!(object_of(&SideFact::Refunds.file(dt), "r", 0).as_str(), "data/refunds/dt=2026-01-31/r.csv");
         assert_eq!(object_of(&dimension(&DIM_USER), "r", 2).as_str(), "data/dim_user/r-2.csv");
         assert_eq!(object_of(&Key::new("curated/dt=2026-01-31/part-00000.csv.gz"), "r", 0).as_str(), "data/dt=2026-01-31/r.csv.gz");
     }
@@ -307,8 +291,8 @@ mod tests {
         let dt = "2026-01-31".parse().unwrap();
         let roles = [
             partition_file(dt, FileFormat::default()),
-            order_totals_file(dt),
-            refunds_file(dt),
+            SideFact::OrderTotals.file(dt),
+            SideFact::Refunds.file(dt),
             dimension(&DIM_USER),
             report("r"),
             manifest("r"),
@@ -319,15 +303,21 @@ mod tests {
         let projected = [Role::Projected; 4];
         let expected = [&projected[..], &[Role::Told, Role::Told, Role::Own, Role::Own, Role::Own]].concat();
         assert_eq!(roles.map(|key| role(&key)).to_vec(), expected);
-        assert_eq!(SideFact::of_key(&refunds_file(dt)), Some((SideFact::Refunds, dt)));
+        assert_eq!(SideFact::of_key(&SideFact::Refunds.file(dt)), Some((SideFact::Refunds, dt)));
         assert_eq!(run_of("run_id=r"), "r");
         assert_eq!(commit_number(commit(7).name()), Some(7));
         assert_eq!(
-            (order_totals_of_key(&order_totals_file(dt)), order_totals_of_key(&partition_file(dt, FileFormat::default()))),
+            (
+                SideFact::OrderTotals.day_of_key(&SideFact::OrderTotals.file(dt)),
+                SideFact::OrderTotals.day_of_key(&partition_file(dt, FileFormat::default()))
+            ),
             (Some(dt), None)
         );
         assert_eq!(
-            (partition_of_key(&order_totals_file(dt)), order_totals_of_key(&Key::from("order_totals/dt=2026-01-31/x.csv"))),
+            (
+                partition_of_key(&SideFact::OrderTotals.file(dt)),
+                SideFact::OrderTotals.day_of_key(&Key::from("order_totals/dt=2026-01-31/x.csv"))
+            ),
             (None, None)
         );
     }

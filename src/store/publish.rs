@@ -26,7 +26,7 @@ use super::{
     folder::create_durably,
     lease,
     output::at_once,
-    places::{self, LOCK, Role},
+    places::{self, LOCK, Role, SideFact},
     projection,
 };
 use crate::cancel::Cancel;
@@ -195,8 +195,8 @@ impl Staging {
     /// refunds are those of a commit that was not made.
     pub fn begin_attempt(&mut self) {
         self.told.clear();
-        self.files.retain(|key, _| key.folder() != Some(places::LINEAGE) && places::refunds_of_key(key).is_none());
-        self.remove.retain(|key| places::refunds_of_key(key).is_none());
+        self.files.retain(|key, _| key.folder() != Some(places::LINEAGE) && SideFact::Refunds.day_of_key(key).is_none());
+        self.remove.retain(|key| SideFact::Refunds.day_of_key(key).is_none());
         if self.is_late() {
             self.files.values_mut().for_each(|file| file.is_placed = false);
         }

@@ -150,10 +150,13 @@ impl Workspace {
 
     /// When each of these files was changed last.
     pub fn times(&self) -> BTreeMap<String, SystemTime> {
-        self.layer()
-            .into_keys()
-            .map(|name| (name.clone(), self.path("output").join(&name).metadata().unwrap().modified().unwrap()))
-            .collect()
+        self.times_in("curated").into_iter().chain(self.times_in("dims")).collect()
+    }
+
+    /// When each file beneath a folder of the output was changed last.
+    pub fn times_in(&self, folder: &str) -> BTreeMap<String, SystemTime> {
+        let names = self.files(folder).into_keys();
+        names.map(|name| (name.clone(), self.path("output").join(name).metadata().unwrap().modified().unwrap())).collect()
     }
 
     /// The rows of the facts, as texts by column.
@@ -231,6 +234,11 @@ impl Workspace {
             .map(|line| serde_json::from_slice(line).unwrap())
             .collect()
     }
+}
+
+/// A check of a summary, by its name.
+pub fn check<'s>(summary: &'s Value, name: &str) -> Option<&'s Value> {
+    summary["checks"].as_array().unwrap().iter().find(|check| check["name"] == name)
 }
 
 pub fn ended(output: Output) -> Ended {

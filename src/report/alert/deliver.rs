@@ -71,16 +71,27 @@ pub struct Sender<'a> {
     pub run_id: &'a str,
 }
 
+/// What receivers are reached by.
+pub(super) struct DeliveryClient {
+    pub(super) client: HttpClient,
+    pub(super) runtime: tokio::runtime::Runtime,
+}
+
+impl DeliveryClient {
+    /// A client of which each request may take `timeout`, or why there is none.
+    pub(super) fn open(timeout: Duration, network: &NetworkSettings) -> Result<DeliveryClient, String> {
+        let timeouts = Timeouts { connect: timeout, read: None, total: Some(timeout) };
+        let client = HttpClient::new(network, timeouts).map_err(|error| error.to_string())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+        Ok(DeliveryClient { client, runtime })
+    }
+}
+
 /// Sends all notices, at once, each tried three times with `timeout` for each, over the network of these settings.
 pub fn deliver(due: &[(&Receiver, Notice)], sender: Sender<'_>, timeout: Duration, network: &NetworkSettings) -> Vec<Delivery> {
     if due.is_empty() {
         return Vec::new();
     }
-    let timeouts = Timeouts { connect: timeout, read: None, total: Some(timeout) };
-    let ready = HttpClient::new(network, timeouts).map_err(|error| error.to_string()).and_then(|client| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-        Ok((client, runtime))
-    });
     let delivery = |(receiver, notice): &(&Receiver, Notice), error: Option<String>| Delivery {
         receiver: receiver.kind,
         state: notice.state,
@@ -88,8 +99,8 @@ pub fn deliver(due: &[(&Receiver, Notice)], sender: Sender<'_>, timeout: Duratio
         subject: notice.alert.subject.clone(),
         error,
     };
-    let (client, runtime) = match ready {
-        Ok(ready) => ready,
+    let DeliveryClient { client, runtime } = match DeliveryClient::open(timeout, network) {
+        Ok(client) => client,
         Err(error) => return due.iter().map(|due| delivery(due, Some(error.clone()))).collect(),
     };
     let errors = runtime.block_on(join_all(due.iter().map(|(receiver, notice)| post(&client, receiver, notice, sender))));

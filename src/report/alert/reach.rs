@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::{StatusCode, Url};
 
+use super::deliver::DeliveryClient;
 use crate::{
-    net::client::{HttpClient, Timeouts, asks_for_credentials},
+    net::client::{HttpClient, asks_for_credentials},
     settings::{NetworkSettings, Receiver, ReceiverKind},
 };
 
@@ -21,13 +22,8 @@ pub struct Reached {
 
 /// Asks all servers at once, each once.
 pub fn reach(receivers: &[Receiver], timeout: Duration, network: &NetworkSettings) -> Vec<Reached> {
-    let timeouts = Timeouts { connect: timeout, read: None, total: Some(timeout) };
-    let ready = HttpClient::new(network, timeouts).map_err(|error| error.to_string()).and_then(|client| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-        Ok((client, runtime))
-    });
-    let errors: Vec<Option<String>> = match ready {
-        Ok((client, runtime)) => runtime.block_on(join_all(receivers.iter().map(|receiver| ask(&client, receiver)))),
+    let errors: Vec<Option<String>> = match DeliveryClient::open(timeout, network) {
+        Ok(DeliveryClient { client, runtime }) => runtime.block_on(join_all(receivers.iter().map(|receiver| ask(&client, receiver)))),
         Err(error) => receivers.iter().map(|_| Some(error.clone())).collect(),
     };
     receivers.iter().zip(errors).map(|(receiver, error)| Reached { receiver: receiver.kind, error }).collect()

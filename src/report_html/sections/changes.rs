@@ -5,7 +5,7 @@ use crate::{
     report::Summary,
     report_html::{
         LayerFacts,
-        numbers::count,
+        numbers::{count, counted},
         view::{Cell, Column, Section, Table},
     },
 };
@@ -54,10 +54,10 @@ fn note(run: &Summary) -> Option<String> {
     let mut notes = Vec::new();
     notes.extend(run.undoes.as_ref().map(|undone| format!("undid run {undone}")));
     if deletions.orders_deleted > 0 {
-        notes.push(format!("deleted {} orders that the source no longer has", count(deletions.orders_deleted)));
+        notes.push(format!("deleted {} that the source no longer has", counted(deletions.orders_deleted, "order")));
     }
     if deletions.orders_marked > 0 {
-        notes.push(format!("marked {} orders as deleted", count(deletions.orders_marked)));
+        notes.push(format!("marked {} as deleted", counted(deletions.orders_marked, "order")));
     }
     notes.extend(deletions.deletions_refused.as_ref().map(|why| format!("deleted nothing, although that was asked for: {why}")));
     (!notes.is_empty()).then(|| notes.join("; "))

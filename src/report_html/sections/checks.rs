@@ -73,7 +73,7 @@ fn result_in<'r>(run: &'r Summary, name: &str) -> Option<&'r CheckResult> {
 
 fn cells(runs: &[Summary], name: &str, last: &CheckResult) -> Result<Vec<Cell>, PageError> {
     let results: Vec<_> = runs.iter().rev().map(|run| result_in(run, name)).collect();
-    let fields: Vec<_> = results.iter().map(|result| result.map_or(Mark::Quiet, mark)).collect();
+    let fields: Vec<_> = results.iter().map(|result| result.map_or(Mark::Quiet, |result| Mark::from(result_badge(result).tone))).collect();
     let ran = results.iter().flatten().count();
     let violated = results.iter().flatten().filter(|result| !result.passed).count();
     let words = format!("passed {} of {}", count((ran - violated) as u64), counted(ran as u64, "run"));
@@ -90,14 +90,6 @@ fn result_badge(check: &CheckResult) -> Badge {
         (true, _) => Badge { tone: Tone::Good, text: "passed".to_owned() },
         (false, Severity::Warn) => Badge { tone: Tone::Warn, text: "violated".to_owned() },
         (false, Severity::Error) => Badge { tone: Tone::Bad, text: "failed".to_owned() },
-    }
-}
-
-fn mark(check: &CheckResult) -> Mark {
-    match (check.passed, check.severity) {
-        (true, _) => Mark::Good,
-        (false, Severity::Warn) => Mark::Warn,
-        (false, Severity::Error) => Mark::Bad,
     }
 }
 

@@ -61,7 +61,7 @@ fn days_with_rows(facts: &LayerFacts) -> Result<Figure, PageError> {
         desc: format!("{with} of {} days from {} to {} have rows.", days.len(), facts.days.first, facts.days.last),
         plots: years(&marked)?,
         legend: vec![Legend::new(Mark::Accent, "has rows"), Legend::new(Mark::Bad, "no rows")],
-        table: Some(table),
+        table,
     })
 }
 
@@ -81,7 +81,7 @@ fn of_source(facts: &LayerFacts, source: &SourceCoverage, place: usize) -> Resul
         desc: format!("Windows on {}, profile {}: {intervals} loaded completely, {holes} between them.", identity.cursor, identity.profile),
         plots: years(&marked)?,
         legend: vec![Legend::new(Mark::Good, "loaded"), Legend::new(Mark::Warn, "loaded in part"), Legend::new(Mark::Bad, "gap")],
-        table: Some(intervals_table(&covered, &gaps)),
+        table: intervals_table(&covered, &gaps),
     })
 }
 

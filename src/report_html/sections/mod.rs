@@ -17,9 +17,10 @@ use std::collections::BTreeMap;
 
 use super::{
     LayerFacts, PageError,
-    numbers::{Decimals, count, instant},
-    picture::{Bar, Mark},
-    view::Page,
+    numbers::{Decimals, count, counted, instant, short},
+    picture::{Bar, Mark, Picture},
+    scale::{Scale, day_ticks},
+    view::{Page, Plot},
 };
 use crate::model::Dt;
 
@@ -107,9 +108,16 @@ impl Currencies {
     }
 }
 
-/// The bars of days: a value where the day has one.
-fn day_bars(days: &[Dt], value: impl Fn(Dt) -> Option<i128>) -> Vec<Bar> {
-    days.iter().map(|dt| value(*dt).map(|value| (value, Mark::Accent))).collect()
+/// A bar for each day that has a value. `one` is the value that is written as 1.
+fn day_plot(label: &str, days: &[Dt], one: i128, value: impl Fn(Dt) -> Option<i128>) -> Result<Plot, PageError> {
+    let bars: Vec<Bar> = days.iter().map(|dt| Some((value(*dt)?, Mark::Accent))).collect();
+    let scale = Scale::of(bars.iter().flatten().map(|(value, _)| *value));
+    Ok(Plot {
+        label: label.to_owned(),
+        picture: Picture::bars(&bars, scale)?,
+        rows: scale.ticks(|mark| short(mark, one)),
+        columns: day_ticks(days),
+    })
 }
 
 /// What a table of days leaves out, in words; empty if nothing.
@@ -117,10 +125,12 @@ fn left_out(facts: &LayerFacts) -> String {
     let days = facts.days;
     let mut text = String::new();
     if days.earlier > 0 {
-        text += &format!("{} earlier days are not listed. ", count(days.earlier as u64));
+        let are = if days.earlier == 1 { "is" } else { "are" };
+        text += &format!("{} {are} not listed. ", counted(days.earlier as u64, "earlier day"));
     }
     if days.later > 0 {
-        text += &format!("{} later days, in the future, are not listed. ", count(days.later as u64));
+        let are = if days.later == 1 { "is" } else { "are" };
+        text += &format!("{}, in the future, {are} not listed. ", counted(days.later as u64, "later day"));
     }
     text
 }

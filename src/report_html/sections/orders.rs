@@ -1,13 +1,11 @@
 //! Distinct orders a day, by currency.
 
-use super::{Currencies, CurrencyOfLayer, day_bars, left_out};
+use super::{Currencies, CurrencyOfLayer, day_plot, left_out};
 use crate::{
     model::Dt,
     report_html::{
         LayerFacts, PageError,
-        numbers::{count, counted, currency_name, short},
-        picture::Picture,
-        scale::{Scale, day_ticks},
+        numbers::{count, counted, currency_name},
         view::{Cell, Column, Figure, Made, Plot, Section, Shape, Table},
     },
 };
@@ -26,7 +24,7 @@ pub(super) fn section(facts: &LayerFacts, currencies: &Currencies) -> Made {
         desc: format!("Distinct orders of each day from {} to {}, by currency.", facts.days.first, facts.days.last),
         plots,
         legend: Vec::new(),
-        table: Some(days_table(facts, currencies)),
+        table: days_table(facts, currencies),
     });
     section.texts.push("An order counts once in each currency that its lines have.".to_owned());
     if !facts.uncounted.is_empty() {
@@ -38,14 +36,8 @@ pub(super) fn section(facts: &LayerFacts, currencies: &Currencies) -> Made {
 }
 
 fn plot(facts: &LayerFacts, days: &[Dt], currency: &CurrencyOfLayer) -> Result<Plot, PageError> {
-    let bars = day_bars(days, |dt| facts.orders.get(&dt)?.get(&currency.code).map(|orders| i128::from(*orders)));
-    let scale = Scale::of(bars.iter().flatten().map(|(value, _)| *value));
-    Ok(Plot {
-        label: currency_name(&currency.code).to_owned(),
-        picture: Picture::bars(&bars, scale)?,
-        rows: scale.ticks(|mark| short(mark, 1)),
-        columns: day_ticks(days),
-    })
+    let orders = |dt: Dt| facts.orders.get(&dt)?.get(&currency.code).map(|orders| i128::from(*orders));
+    day_plot(currency_name(&currency.code), days, 1, orders)
 }
 
 fn days_table(facts: &LayerFacts, currencies: &Currencies) -> Table {

@@ -1,36 +1,28 @@
 //! The partitions: rows, bytes, revenue.
 
-use super::{Currencies, day_bars, left_out};
+use super::{Currencies, day_plot, left_out};
 use crate::{
     layer::PartitionEntry,
     model::Dt,
     report_html::{
         LayerFacts,
-        numbers::{bytes, count, counted, currency_name, money, short},
-        picture::Picture,
-        scale::{Scale, day_ticks},
-        view::{Cell, Column, Figure, Made, Plot, Section, Shape, Table},
+        numbers::{bytes, count, counted, currency_name, money},
+        view::{Cell, Column, Figure, Made, Section, Shape, Table},
     },
 };
 
 pub(super) fn section(facts: &LayerFacts, currencies: &Currencies) -> Made {
     let mut section = Section::new("partitions", "Partitions");
     let days = facts.days.all();
-    let bars = day_bars(&days, |dt: Dt| facts.state.partitions.get(&dt).map(|entry| i128::from(entry.rows)));
-    let scale = Scale::of(bars.iter().flatten().map(|(value, _)| *value));
+    let rows = |dt: Dt| facts.state.partitions.get(&dt).map(|entry| i128::from(entry.rows));
     section.figures.push(Figure {
         id: "rows-a-day".to_owned(),
         shape: Shape::Bars,
         title: "Rows a day".to_owned(),
         desc: format!("Rows of the partition of each day from {} to {}.", facts.days.first, facts.days.last),
-        plots: vec![Plot {
-            label: String::new(),
-            picture: Picture::bars(&bars, scale)?,
-            rows: scale.ticks(|mark| short(mark, 1)),
-            columns: day_ticks(&days),
-        }],
+        plots: vec![day_plot("", &days, 1, rows)?],
         legend: Vec::new(),
-        table: Some(table(facts, currencies)),
+        table: table(facts, currencies),
     });
     Ok(section)
 }

@@ -1,13 +1,11 @@
 //! Revenue a day, by currency. Exact: the sums are those of the commit.
 
-use super::{Currencies, CurrencyOfLayer, day_bars, left_out};
+use super::{Currencies, CurrencyOfLayer, day_plot, left_out};
 use crate::{
     model::Dt,
     report_html::{
         LayerFacts, PageError,
-        numbers::{MONEY, count, counted, currency_name, money, short},
-        picture::Picture,
-        scale::{Scale, day_ticks},
+        numbers::{MONEY, count, counted, currency_name, money},
         view::{Cell, Column, Figure, Made, Plot, Section, Shape, Table},
     },
 };
@@ -27,7 +25,7 @@ pub(super) fn section(facts: &LayerFacts, currencies: &Currencies) -> Made {
         desc: format!("Revenue of each day from {} to {}, for {}.", facts.days.first, facts.days.last, codes.join(", ")),
         plots,
         legend: Vec::new(),
-        table: Some(days_table(facts, currencies)),
+        table: days_table(facts, currencies),
     });
     let mut sums =
         Table::new("Revenue of all days, by currency", vec![Column::text("Currency"), Column::number("Days"), Column::number("Revenue")]);
@@ -44,14 +42,7 @@ pub(super) fn section(facts: &LayerFacts, currencies: &Currencies) -> Made {
 
 fn plot(facts: &LayerFacts, days: &[Dt], currency: &CurrencyOfLayer) -> Result<Plot, PageError> {
     let value = |dt: Dt| facts.state.partitions.get(&dt)?.revenue.get(&currency.code).copied();
-    let bars = day_bars(days, value);
-    let scale = Scale::of(bars.iter().flatten().map(|(value, _)| *value));
-    Ok(Plot {
-        label: currency_name(&currency.code).to_owned(),
-        picture: Picture::bars(&bars, scale)?,
-        rows: scale.ticks(|mark| short(mark, MONEY)),
-        columns: day_ticks(days),
-    })
+    day_plot(currency_name(&currency.code), days, MONEY, value)
 }
 
 fn days_table(facts: &LayerFacts, currencies: &Currencies) -> Table {

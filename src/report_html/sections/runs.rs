@@ -19,7 +19,7 @@ pub(super) fn section(facts: &LayerFacts) -> Made {
     if facts.runs.is_empty() {
         return Ok(section);
     }
-    let bars: Vec<Bar> = facts.runs.iter().rev().map(|run| Some((milliseconds(run), mark(run.status)))).collect();
+    let bars: Vec<Bar> = facts.runs.iter().rev().map(|run| Some((milliseconds(run), Mark::from(tone(run.status))))).collect();
     let scale = Scale::of(bars.iter().flatten().map(|(value, _)| *value));
     let end = |run: Option<&Summary>| run.map(day).unwrap_or_default();
     let columns =
@@ -41,7 +41,7 @@ pub(super) fn section(facts: &LayerFacts) -> Made {
             Legend::new(Mark::Quiet, "dry run or locked"),
             Legend::new(Mark::Bad, "failed"),
         ],
-        table: Some(table(&facts.runs)),
+        table: table(&facts.runs),
     });
     Ok(section)
 }
@@ -124,14 +124,5 @@ fn tone(status: Status) -> Tone {
         | Status::Interrupted
         | Status::InvalidConfiguration
         | Status::InternalError => Tone::Bad,
-    }
-}
-
-fn mark(status: Status) -> Mark {
-    match tone(status) {
-        Tone::Good => Mark::Good,
-        Tone::Warn => Mark::Warn,
-        Tone::Bad => Mark::Bad,
-        Tone::Plain => Mark::Quiet,
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn dropped(
     let (mut found, mut quarantines) = (Vec::new(), 0);
     let whole = Wanted { order_id: request.order_id, in_record: request.order_id, sku: request.sku };
     for name in output.names(places::QUARANTINE)? {
-        let Some(run_id) = places::quarantined_run(&name) else { continue };
+        let Some(run_id) = places::run_of_folder(&name) else { continue };
         let place = places::quarantine(run_id);
         let Some(path) = output.local(&place)? else { continue };
         let Ok(opened) = File::open(&path) else { continue };

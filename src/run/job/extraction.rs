@@ -10,7 +10,7 @@ use crate::{
     model::{Reason, Window},
     normalize::{Mapping, RecordCounts, RecordNormalizer, RecordsOf},
     run::{
-        RunError,
+        RunError, by_settings,
         completeness::certify,
         extract::{Extracted, Extraction, Input, KeptRecords, OrdersWithoutLines},
         members::{Dimensions, MemberReader},
@@ -84,20 +84,11 @@ impl Job<'_> {
 
     /// How records become rows.
     pub(super) fn mapping<'m>(&'m self, orders: &'m Source) -> Mapping<'m> {
-        Mapping {
-            profile: Some(&orders.profile),
-            shop: self.settings.shop.as_ref(),
-            columns: &self.settings.fact_columns,
-            cursor: self.settings.cursor,
-            repeated_sku: self.settings.repeated_sku,
-            quantity: self.schema.quantity(),
-            limits: self.settings.limits,
-            masks: Some(&self.settings.masks),
-            records: match self.request.orders {
-                OrdersFrom::Quarantine(_) => RecordsOf::Quarantine,
-                OrdersFrom::Source | OrdersFrom::Raw(_) => RecordsOf::Source,
-            },
-        }
+        let records = match self.request.orders {
+            OrdersFrom::Quarantine(_) => RecordsOf::Quarantine,
+            OrdersFrom::Source | OrdersFrom::Raw(_) => RecordsOf::Source,
+        };
+        Mapping { records, ..by_settings::mapping(self.settings, &orders.profile) }
     }
 
     fn orders_without_lines(&self) -> OrdersWithoutLines {

@@ -74,6 +74,7 @@ impl Job<'_> {
                 dropped_lines: extracted.lines.dropped_lines(),
                 repeated_sku: self.settings.repeated_sku,
                 deletions: deletions.as_ref(),
+                notes_orders: false,
             },
             deletion_partitions: self.deletions.as_ref().map_or(&no_partitions, DeletionPlan::partitions),
             format,

@@ -28,6 +28,7 @@ use self::{
 };
 use super::{
     RunError,
+    by_settings::access,
     conclude::{self, Verdict},
     deletions::{self, DeletionPlan},
     diff::LayerDiff,
@@ -196,14 +197,6 @@ impl Job<'_> {
     }
 
     fn access(&self) -> Access<'_> {
-        let settings = self.settings;
-        Access {
-            http: &settings.http,
-            network: &self.network,
-            limits: &settings.limits,
-            memory_limit: settings.memory_limit,
-            counters: &self.counters,
-            cancel: self.request.cancel,
-        }
+        access(self.settings, &self.network, &self.counters, self.request.cancel)
     }
 }

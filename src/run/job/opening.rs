@@ -13,7 +13,7 @@ use crate::{
         open::{Opening, scope_of, settled_layer},
         window::AskedWindow,
     },
-    settings::{Cursor, Location, Settings},
+    settings::{Cursor, Settings, Source},
     source::SourceError,
     store::{Scope, places::SideFact},
 };
@@ -32,14 +32,11 @@ impl Job<'_> {
     pub(super) fn require_credentials(&self) -> Result<(), SourceError> {
         let Settings { orders, users, products, .. } = self.settings;
         let orders = orders.as_ref().filter(|_| self.request.orders == OrdersFrom::Source);
-        let over_http =
-            [orders, users.as_ref(), products.as_ref()].into_iter().flatten().filter(|source| matches!(source.location, Location::Http(_)));
-        for source in over_http {
-            if let Some(variables) = source.credentials.missing_for(&source.profile.http.auth) {
-                return Err(SourceError::Credentials { variables });
-            }
+        let sources = [orders, users.as_ref(), products.as_ref()];
+        match sources.into_iter().flatten().find_map(Source::missing_credentials) {
+            Some(variables) => Err(SourceError::Credentials { variables }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Takes the days of the window, and opens the layer.

@@ -18,13 +18,13 @@ use self::{
     line_total::PricedBy,
     propose::{Document, Known},
 };
-use super::RunError;
+use super::{RunError, by_settings};
 use crate::{
     cancel::Cancel,
     model::{FactRows, FieldPath, Level, Line, MinorUnits, QuantityType, Reason, Window, counted},
     net::Network,
-    normalize::{LINE_FIELDS, Mapping, RECORD_FIELDS, RecordNormalizer, RecordViewer, RecordsOf, SeenRecord, SeenValue},
-    settings::{Cursor, Pagination, Profile, RepeatedSku, ScaleText, Settings, SettingsError, Source, Units, WhichLists},
+    normalize::{LINE_FIELDS, Mapping, RECORD_FIELDS, RecordNormalizer, RecordViewer, SeenRecord, SeenValue},
+    settings::{Cursor, Pagination, Profile, RepeatedSku, ScaleText, Settings, SettingsError, Source, Units, WhichLists, toml_text},
     source::{self, Access, PageKind, ProbedPage, Query, SourceCounters},
 };
 
@@ -125,14 +125,7 @@ pub fn probe(settings: &Settings, cancel: &Cancel) -> Result<Probe, RunError> {
     let orders = settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
     let counters = SourceCounters::default();
     let network = Network::new(&settings.http);
-    let access = Access {
-        http: &settings.http,
-        network: &network,
-        limits: &settings.limits,
-        memory_limit: settings.memory_limit,
-        counters: &counters,
-        cancel,
-    };
+    let access = by_settings::access(settings, &network, &counters, cancel);
     let probing = Probing { settings, orders, access };
     let page = probing.page(&orders.profile)?;
     Ok(probing.examine(&page))
@@ -203,15 +196,9 @@ impl Probing<'_> {
 
     fn mapping<'m>(&'m self, profile: &'m Profile, more: MoreSettings) -> Mapping<'m> {
         Mapping {
-            profile: Some(profile),
-            shop: self.settings.shop.as_ref(),
-            columns: &self.settings.fact_columns,
-            cursor: self.settings.cursor,
             repeated_sku: more.repeated_sku.unwrap_or(self.settings.repeated_sku),
             quantity: more.quantity.or(self.settings.quantity).unwrap_or_default(),
-            limits: self.settings.limits,
-            masks: Some(&self.settings.masks),
-            records: RecordsOf::Source,
+            ..by_settings::mapping(self.settings, profile)
         }
     }
 
@@ -463,7 +450,7 @@ fn scale(units: &Units) -> Option<String> {
                 ScaleText::Decimals => ", as = \"decimals\"",
                 ScaleText::Divisor => ", as = \"divisor\"",
             };
-            Some(format!("scale = {{ path = {}{read_as} }}", quoted(&path.to_string())))
+            Some(format!("scale = {{ path = {}{read_as} }}", toml_text(&path.to_string())))
         }
         Units::Minor(_) | Units::Major => None,
     }
@@ -550,7 +537,7 @@ fn evidence(configured: &Pagination, page: &ProbedPage, body: &Value, records_at
 fn paste(orders: &Source, records: Option<&str>, columns: &[Found], pagination: &Evidence, more: MoreSettings) -> Option<String> {
     let mut said = String::new();
     if let Some(records) = records {
-        said.push_str(&format!("records = {}\n", quoted(records)));
+        said.push_str(&format!("records = {}\n", toml_text(records)));
     }
     if let Some(toml) = &pagination.toml {
         said.push_str(&format!("pagination = {toml}\n"));
@@ -571,8 +558,8 @@ fn paste(orders: &Source, records: Option<&str>, columns: &[Found], pagination: 
     if said.is_empty() {
         return None;
     }
-    let profile = orders.profile_name.as_ref().map(|name| format!("profile = {}\n", quoted(name))).unwrap_or_default();
-    Some(format!("[orders]\nlocation = {}\n{profile}{said}", quoted(&orders.location.to_string())))
+    let profile = orders.profile_name.as_ref().map(|name| format!("profile = {}\n", toml_text(name))).unwrap_or_default();
+    Some(format!("[orders]\nlocation = {}\n{profile}{said}", toml_text(&orders.location.to_string())))
 }
 
 impl Found {
@@ -582,7 +569,7 @@ impl Found {
         // The lists of lines are no paths of one value: what was found stays out.
         let used = self.path.as_ref().filter(|used| self.column != "lines" && *used != "always");
         let paths: Vec<String> =
-            std::iter::once(path).chain(others).chain(used.filter(|_| more.is_none())).map(|path| quoted(path)).collect();
+            std::iter::once(path).chain(others).chain(used.filter(|_| more.is_none())).map(|path| toml_text(path)).collect();
         let is_one = paths.len() == 1;
         let listed = if is_one { paths.concat() } else { format!("[{}]", paths.join(", ")) };
         let column = self.column;
@@ -599,10 +586,6 @@ impl Proposal {
     fn paths(&self) -> Vec<FieldPath> {
         std::iter::once(&self.path).chain(&self.others).filter_map(|path| path.parse().ok()).collect()
     }
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// A row in short.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{Evidence, Proposal};
 use crate::{
     model::{FieldPath, MinorUnits, UtcMicros, counted, parse_money, parse_time_number, parse_time_rfc2822, parse_time_text, parse_whole},
+    settings::toml_text,
     source::PageKind,
 };
 
@@ -309,7 +310,7 @@ struct Fit {
 
 fn parent(path: &FieldPath) -> FieldPath {
     let steps = path.steps().split_last().map_or(&[][..], |(_, parents)| parents);
-    steps.iter().fold(FieldPath::root(), |path, step| path.child(step))
+    FieldPath::of_steps(steps)
 }
 
 fn is_later(path: &FieldPath) -> bool {
@@ -491,19 +492,19 @@ pub(super) fn pagination(body: &Value, records_at: Option<&str>) -> Option<Evide
         |value: &Value| value.as_str().is_some_and(|text| text.starts_with("http") || text.starts_with('/') || text.starts_with('?'));
     if let Some((path, value)) = find(&|name, value| name.starts_with("next") && is_url(value)) {
         let known = ["next", "next_url", "links.next"].contains(&path.as_str());
-        let toml = (!known).then(|| format!("{{ kind = \"next_url\", path = {} }}", super::quoted(&path)));
+        let toml = (!known).then(|| format!("{{ kind = \"next_url\", path = {} }}", toml_text(&path)));
         return Some(Evidence { kind: "next_url".into(), because: format!("`{path}` of the body is a URL: {value}"), toml });
     }
     let names_cursor =
         |name: &str| name.contains("cursor") || name.contains("nexttoken") || name.contains("pagetoken") || name.contains("continuation");
     if let Some((path, value)) = find(&|name, value| names_cursor(name) && (value.is_string() || value.is_number())) {
         let known = ["next_cursor", "next_page_token"].contains(&path.as_str());
-        let toml = (!known).then(|| format!("{{ kind = \"cursor\", path = {}, parameter = \"cursor\" }}", super::quoted(&path)));
+        let toml = (!known).then(|| format!("{{ kind = \"cursor\", path = {}, parameter = \"cursor\" }}", toml_text(&path)));
         let because = format!("`{path}` of the body is a cursor: {value} (is the parameter that takes it back `cursor`?)");
         return Some(Evidence { kind: "cursor".into(), because, toml });
     }
     if let Some((path, _)) = find(&|name, value| name == "hasmore" && value.is_boolean()) {
-        let toml = Some(format!("{{ kind = \"last_id\", parameter = \"starting_after\", more = {} }}", super::quoted(&path)));
+        let toml = Some(format!("{{ kind = \"last_id\", parameter = \"starting_after\", more = {} }}", toml_text(&path)));
         return Some(Evidence {
             kind: "last_id".into(),
             because: format!("`{path}` says whether there is more, and no cursor is named"),
@@ -511,7 +512,7 @@ pub(super) fn pagination(body: &Value, records_at: Option<&str>) -> Option<Evide
         });
     }
     if let Some((path, value)) = find(&|name, value| ["totalpages", "pages", "pagecount", "lastpage"].contains(&name) && value.is_u64()) {
-        let toml = Some(format!("{{ kind = \"page\", size_parameter = \"per_page\", pages = {} }}", super::quoted(&path)));
+        let toml = Some(format!("{{ kind = \"page\", size_parameter = \"per_page\", pages = {} }}", toml_text(&path)));
         return Some(Evidence { kind: "page".into(), because: format!("`{path}` is the number of pages: {value}"), toml });
     }
     let total = find(&|name, value| ["total", "totalcount", "count", "totalrecords", "totalresults"].contains(&name) && value.is_u64());
@@ -521,8 +522,8 @@ pub(super) fn pagination(body: &Value, records_at: Option<&str>) -> Option<Evide
             let parameter = offset.rsplit('.').next().unwrap_or("offset");
             let toml = format!(
                 "{{ kind = \"offset\", parameter = {}, size_parameter = \"limit\", total = {} }}",
-                super::quoted(parameter),
-                super::quoted(&total)
+                toml_text(parameter),
+                toml_text(&total)
             );
             Some(Evidence {
                 kind: "offset".into(),

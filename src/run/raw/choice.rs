@@ -70,7 +70,7 @@ impl RawInput {
     /// There are none (exit 2); I/O errors (exit 5).
     pub(in crate::run) fn choose(output: &Output, source: &SourceIdentity, gaps: Gaps) -> Result<RawInput, RunError> {
         let names = output.names(places::RAW)?;
-        let kept: BTreeSet<String> = names.iter().filter_map(|name| places::raw_run(name)).map(str::to_owned).collect();
+        let kept: BTreeSet<String> = names.iter().filter_map(|name| places::run_of_folder(name)).map(str::to_owned).collect();
         let nothing = |detail: String| RequestError::NothingKept { output: output.location(), detail };
         let Some(oldest) = kept.first() else { return Err(nothing(String::new()).into()) };
         let reports: Vec<_> = report::recorded_runs(output)?.map(|(run, _)| run).take_while(|run| run.run_id >= *oldest).collect();

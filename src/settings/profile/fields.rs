@@ -51,14 +51,10 @@ pub(super) fn read(source: &Reader<'_>, table: &str, kind: SourceKind) -> Result
         if let Some(path) = rule.paths.iter().find(|path| path.has_wildcard()).filter(|_| !takes_wildcard) {
             return Err(fields.error(name, format!("`{path}`: only `lines` and sums of amounts take every element of a list")));
         }
-        if matches!(rule.units, Units::Beside { .. }) && rule.paths.iter().any(FieldPath::has_wildcard) {
-            let detail = "a scale beside the amount goes without `*`: the elements of a list may have a scale each";
-            return Err(fields.error(name, detail));
-        }
         if kind == SourceKind::Orders && name == "order_id" && (rule.paths.is_empty() || rule.default.is_some()) {
             return Err(fields.error(name, "an id that several records share would make them one order: write a path, without `default`"));
         }
-        verify_constant(&fields, name, &rule, field_kind)?;
+        verify_rule(&fields, name, &rule, field_kind)?;
         rules.insert(name.to_owned(), rule);
     }
     Ok(rules)
@@ -66,10 +62,7 @@ pub(super) fn read(source: &Reader<'_>, table: &str, kind: SourceKind) -> Result
 
 /// `totals`: where a record says the totals of its order. `false` takes away those of a profile below.
 pub(super) fn totals(source: &Reader<'_>) -> Result<Option<OrderTotalRules>, SettingsError> {
-    if source.table().get("totals").is_some_and(|node| matches!(node.value, Value::Boolean(false))) {
-        return Ok(None);
-    }
-    let Some(table) = source.inner("totals")? else { return Ok(None) };
+    let Some(table) = source.inner_unless_false("totals")? else { return Ok(None) };
     let reconciles = match table.yes_no(RECONCILES)? {
         None => Reconciliation::Unsaid,
         Some(true) => Reconciliation::Always,
@@ -84,7 +77,7 @@ pub(super) fn totals(source: &Reader<'_>) -> Result<Option<OrderTotalRules>, Set
             return Err(node.place.error(unknown_key(name, ORDER_AMOUNTS.into_iter().chain([RECONCILES]))));
         }
         let rule = amount(&table, name, node)?;
-        verify_constant(&table, name, &rule.field, FieldKind::Amount)?;
+        verify_rule(&table, name, &rule.field, FieldKind::Amount)?;
         totals.amounts.insert(name.to_owned(), rule);
     }
     if !totals.amounts.contains_key("total") {
@@ -171,8 +164,12 @@ fn verify_column(fields: &Reader<'_>, name: &str, earlier: &BTreeMap<String, Fie
     }
 }
 
-/// A value that stands in the profile itself is one of its kind.
-pub(super) fn verify_constant(fields: &Reader<'_>, name: &str, rule: &FieldRule, kind: FieldKind) -> Result<(), SettingsError> {
+/// The parts of a rule go together, and a value that stands in the profile itself is one of its kind.
+pub(super) fn verify_rule(fields: &Reader<'_>, name: &str, rule: &FieldRule, kind: FieldKind) -> Result<(), SettingsError> {
+    if matches!(rule.units, Units::Beside { .. }) && rule.paths.iter().any(FieldPath::has_wildcard) {
+        let detail = "a scale beside the amount goes without `*`: the elements of a list may have a scale each";
+        return Err(fields.error(name, detail));
+    }
     let Some(text) = rule.default.as_deref().map(str::trim) else { return Ok(()) };
     let is_valid = match kind {
         FieldKind::Time => match rule.time {

@@ -54,6 +54,14 @@ pub struct Source {
     pub profile: Profile,
 }
 
+impl Source {
+    /// The variables that its authentication needs and that are not set; `None` for anything but HTTP.
+    pub fn missing_credentials(&self) -> Option<String> {
+        let is_asked = matches!(self.location, super::Location::Http(_));
+        is_asked.then(|| self.credentials.missing_for(&self.profile.http.auth)).flatten()
+    }
+}
+
 impl From<super::Location> for Source {
     /// A source of the default profile (contract, Orders).
     fn from(location: super::Location) -> Source {

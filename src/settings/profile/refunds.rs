@@ -2,10 +2,10 @@
 
 use super::{
     FieldRule, OrderLineKey, RefundLineRules, RefundRules,
-    fields::{rule, verify_constant},
+    fields::{rule, verify_rule},
     table::skip,
 };
-use crate::settings::{SettingsError, SourceKind, reader::Reader, source_kind::FieldKind, toml_tree::Value};
+use crate::settings::{SettingsError, SourceKind, reader::Reader, source_kind::FieldKind};
 
 /// The keys of the table.
 pub(super) const KEYS: [&str; 7] = ["list", "refund_id", "created_at", "amount", "currency", "skip", "lines"];
@@ -15,10 +15,7 @@ pub(super) const LINE_KEYS: [&str; 5] = ["list", "sku", "quantity", "amount", "b
 
 /// `refunds`: where a record lists its refunds. `false` takes away those of a profile below.
 pub(super) fn read(source: &Reader<'_>) -> Result<Option<RefundRules>, SettingsError> {
-    if source.table().get("refunds").is_some_and(|node| matches!(node.value, Value::Boolean(false))) {
-        return Ok(None);
-    }
-    let Some(table) = source.inner("refunds")? else { return Ok(None) };
+    let Some(table) = source.inner_unless_false("refunds")? else { return Ok(None) };
     table.only(&KEYS)?;
     let list = table.needed_path("list")?;
     let lines = table.inner("lines")?.map(|lines| self::lines(&lines)).transpose()?;
@@ -66,16 +63,10 @@ fn order_line_key(table: &Reader<'_>) -> Result<OrderLineKey, SettingsError> {
 fn field(table: &Reader<'_>, name: &str, kind: FieldKind) -> Result<Option<FieldRule>, SettingsError> {
     let Some(node) = table.table().get(name) else { return Ok(None) };
     let rule = rule(table, name, node, SourceKind::Orders, kind)?;
-    if let Some(path) = rule.paths.iter().find(|path| path.has_wildcard()) {
-        if kind != FieldKind::Amount {
-            return Err(table.error(name, format!("`{path}`: only amounts take every element of a list")));
-        }
-        if matches!(rule.units, super::Units::Beside { .. }) {
-            let detail = "a scale beside the amount goes without `*`: the elements of a list may have a scale each";
-            return Err(table.error(name, detail));
-        }
+    if let Some(path) = rule.paths.iter().find(|path| path.has_wildcard()).filter(|_| kind != FieldKind::Amount) {
+        return Err(table.error(name, format!("`{path}`: only amounts take every element of a list")));
     }
-    verify_constant(table, name, &rule, kind)?;
+    verify_rule(table, name, &rule, kind)?;
     Ok(Some(rule))
 }
 

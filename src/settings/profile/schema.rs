@@ -242,7 +242,7 @@ fn pagination_key(key: &str) -> Value {
         "pages_header" => text("The header that counts the pages"),
         "pages" => path("Where a body counts the pages"),
         "total" => text("Where a body counts the records; \"\" believes no count"),
-        "largest" => whole_of("The largest offset that the API serves: longer lists are read in slices", bounds::FIRST_PAGE),
+        "largest" => whole_of("The largest offset that the API serves: longer lists are read in slices", bounds::LARGEST_OFFSET),
         _ => json!({}),
     }
 }

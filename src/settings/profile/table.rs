@@ -300,10 +300,7 @@ fn line_request(table: Option<Reader<'_>>) -> Result<Option<LinePath>, SettingsE
 
 /// `more_request`; `false` takes away that of a shipped profile.
 fn more_request(source: &Reader<'_>) -> Result<Option<MorePath>, SettingsError> {
-    if matches!(source.table().get("more_request").map(|node| &node.value), Some(Value::Boolean(false))) {
-        return Ok(None);
-    }
-    let Some(table) = source.inner("more_request")? else { return Ok(None) };
+    let Some(table) = source.inner_unless_false("more_request")? else { return Ok(None) };
     table.only(&MORE_REQUEST_KEYS)?;
     let list = list_of_record(&table, "no place `{id}`: all records would get the same members")?;
     let mut inherit = Vec::new();
@@ -668,6 +665,11 @@ mod tests {
             ("orders", "totals = { total = 'a', reconciles = 'yes' }", "`orders.totals.reconciles`: write true or false"),
             ("orders", "totals = { total = { all = [] } }", "`orders.totals.total.all`: write at least one path"),
             ("orders", "totals = { total = { all = ['a'], path = 'b' } }", "unknown key `path`"),
+            (
+                "orders",
+                "totals = { total = { path = 'a.*.b', scale = { path = 'c' } } }",
+                "`orders.totals.total`: a scale beside the amount",
+            ),
             ("orders", "totals = { total = { path = 'a', format = 'rfc2822' } }", "`format` belongs to times"),
             ("orders", "totals = true", "`orders.totals`: write a table, not a boolean"),
             ("users", "totals = { total = 'a' }", "`totals` belongs to orders: users have none"),

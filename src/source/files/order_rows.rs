@@ -78,17 +78,17 @@ impl<'s> OrderRows<'s> {
         if is_blank(&node) {
             return Ok(None);
         }
-        let value = |path: &FieldPath| node.at(path)?.text().map(str::to_owned);
-        let currency = self.shape.currency.iter().find_map(value).map(|currency| currency.trim().to_owned());
+        let value = |path: &FieldPath| node.at(path)?.text();
         let shape = self.shape;
+        let currency = shape.currency.iter().find_map(value);
         let id_at = |path: &FieldPath| value(path).filter(|id| !is_among(&shape.missing_ids, id));
         self.id = self.id.or_else(|| shape.id.iter().find(|path| id_at(path).is_some()));
         let id = self.id.and_then(id_at);
-        let has_time = shape.created_at.iter().filter_map(value).any(|time| !is_among(&shape.missing_times, &time));
+        let has_time = || shape.created_at.iter().filter_map(value).any(|time| !is_among(&shape.missing_times, time));
         // Exports leave the columns of the order blank on its further rows. A row with a time is an order, with or without an id.
-        let continues = match (&self.open, &id) {
-            (Some(open), Some(id)) => open.id.as_ref() == Some(id),
-            (Some(open), None) => open.id.is_some() && !has_time,
+        let continues = match (&self.open, id) {
+            (Some(open), Some(id)) => open.id.as_deref() == Some(id),
+            (Some(open), None) => open.id.is_some() && !has_time(),
             (None, _) => false,
         };
         if continues && let Some(open) = &mut self.open {
@@ -96,13 +96,16 @@ impl<'s> OrderRows<'s> {
             open.add(text, self.id);
             return Ok(None);
         }
-        let hash = id.as_ref().map(|id| xxh3_64(id.as_bytes()));
+        let hash = id.map(|id| xxh3_64(id.as_bytes()));
         self.edges = EdgeOrders { first: self.edges.first.or(hash.filter(|_| self.open.is_none())), last: hash };
-        if let Some(id) = id.as_ref().filter(|id| !self.seen.insert(xxh3_64(id.as_bytes()))) {
+        if let (Some(id), Some(hash)) = (id, hash)
+            && !self.seen.insert(hash)
+        {
             let detail = format!("the rows of the order `{id}` do not stand together: sort the file by the order");
             return Err(ScatteredRows { line, detail });
         }
         let complete = self.finish();
+        let (id, currency) = (id.map(str::to_owned), currency.map(str::to_owned));
         let mut open = OpenOrder { id, line, currency, columns: Vec::new(), rows: Vec::new() };
         open.add(text, self.id);
         self.open = Some(open);
@@ -141,7 +144,6 @@ impl<'s> OrderRows<'s> {
 
 /// Whether a value is one of those that count as missing.
 fn is_among(missing: &[String], value: &str) -> bool {
-    let value = value.trim();
     missing.iter().map(|missing| missing.trim()).any(|missing| missing == value || equal_numbers(missing, value))
 }
 
@@ -157,15 +159,15 @@ fn is_blank(row: &Node) -> bool {
 
 impl OpenOrder {
     /// The prices of an order are in one currency: which row would be in which can't be told.
-    fn verify_currency(&mut self, line: u64, currency: Option<String>) -> Result<(), ScatteredRows> {
+    fn verify_currency(&mut self, line: u64, currency: Option<&str>) -> Result<(), ScatteredRows> {
         match (&self.currency, currency) {
-            (Some(own), Some(other)) if *own != other => {
+            (Some(own), Some(other)) if own != other => {
                 let order = self.id.as_deref().unwrap_or_default();
                 let detail = format!("the rows of the order `{order}` have two currencies, `{own}` and `{other}`: an order has one");
                 Err(ScatteredRows { line, detail })
             }
             (None, other) => {
-                self.currency = other;
+                self.currency = other.map(str::to_owned);
                 Ok(())
             }
             _ => Ok(()),

@@ -3,9 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use crate::{
-    model::{
-        ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec, ExtraType, FactSchema, FactType, Money, ORDER_TOTAL_COLUMNS, REFUND_COLUMNS,
-    },
+    model::{ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec, ExtraType, FactSchema, FactType, Money},
     store::places::SideFact,
 };
 
@@ -149,17 +147,13 @@ fn kind_of(kind: FactType, text: ColumnKind) -> ColumnKind {
 impl Table {
     /// A side fact.
     pub fn side(fact: SideFact) -> Table {
-        let columns: &[(&str, FactType)] = match fact {
-            SideFact::OrderTotals => &ORDER_TOTAL_COLUMNS,
-            SideFact::Refunds => &REFUND_COLUMNS,
-        };
         let column = |(name, kind): &(&str, FactType)| Column {
             name: (*name).to_owned(),
             kind: kind_of(*kind, ColumnKind::Text { bytes: text_size(fixed_size(name), None) }),
             is_required: required_of(fact).contains(name),
             is_extra: false,
         };
-        Table { name: fact.table(), columns: columns.iter().map(column).collect() }
+        Table { name: fact.table(), columns: fact.columns().iter().map(column).collect() }
     }
 
     /// `fact_order`.
