@@ -8,7 +8,7 @@ use orders_etl::{
     cancel::Cancel,
     check::{Engine, Expected, LayerView, run_checks},
     layer::{
-        BestVersions, DroppedLines, MergeRules, MergedContent, RunPrices, StoredPartition, merge_partition, read_partition, write_header,
+        BestVersions, DroppedParts, MergeRules, MergedContent, RunPrices, StoredPartition, merge_partition, read_partition, write_header,
         write_line,
     },
     model::{Dt, FactRows, FactSchema, Window},
@@ -105,7 +105,7 @@ fn merge_a_partition(bencher: Bencher<'_, '_>) {
     let orders = orders();
     let normalizer = RecordNormalizer::new(Window::default());
     let incoming = normalizer.normalize(orders.split(|&byte| byte == b'\n').filter(|line| !line.is_empty())).rows.finish().unwrap();
-    let dropped_lines = DroppedLines::default();
+    let dropped_lines = DroppedParts::default();
     let rules = MergeRules {
         schema: &schema,
         by: MergeBy::Line,

@@ -177,6 +177,67 @@ fn a_malformed_refund_is_counted_and_said_and_its_order_is_loaded() {
 }
 
 #[test]
+fn the_money_of_a_refund_is_that_of_its_own_amount_whatever_its_lines_are() {
+    let work = work("");
+    let lines = [
+        ("r1", r#"[{"line":1,"n":1,"sum":5},{"line":1,"sum":null}]"#),
+        ("r2", r#"[{"line":2,"n":1}]"#),
+        ("r3", r#"[{"line":1,"n":"x","sum":5}]"#),
+        ("r4", r#"[{"line":1,"n":1.23456,"sum":5}]"#),
+        ("r5", r#"[null,{"line":1,"n":1,"sum":5}]"#),
+    ];
+    let refunds = lines.map(|(id, lines)| format!(r#"{{"id":"{id}","at":"2026-02-03T10:00:00Z","amount":9,"lines":{lines}}}"#));
+    let summary = work.load(&[order("A", 1, 1, &refunds)], &[]).published();
+    let counts = ["refunds_read", "refunds_dropped", "values_unreadable"].map(|key| summary[key].as_u64().unwrap());
+    assert_eq!(counts, [5, 0, 5]);
+    let sums = work.query("SELECT refund_id, sum(amount), sum(amount) FILTER (sku = 'x') FROM fact_refund GROUP BY refund_id ORDER BY ALL");
+    assert_eq!(sums, ["r1|9.0000|5.0000", "r2|9.0000|NULL", "r3|9.0000|5.0000", "r4|9.0000|5.0000", "r5|9.0000|5.0000"]);
+    assert_eq!(work.etl(&["check"]).code, 0);
+}
+
+#[test]
+fn what_was_loaded_of_a_refund_stays_while_it_can_not_be_read() {
+    let loaded = ["2026-02-03|r1|A|NULL|3.0000", "2026-02-04|r2|A|NULL|2.0000"];
+    let bad = |id: &str| format!(r#"{{"id":{id},"at":"2026-02-05T10:00:00Z","amount":"n/a"}}"#);
+    for (refunds, stays) in [
+        (vec![bad("\"r1\""), refund("r2", 4, "2")], vec![loaded[0], loaded[1]]),
+        (vec![bad("\"r1\"")], vec![loaded[0]]),
+        (vec![bad("null"), refund("r2", 6, "2")], vec![loaded[0], "2026-02-06|r2|A|NULL|2.0000"]),
+        (vec![bad("\"r1\""), refund("r1", 3, "4")], vec!["2026-02-03|r1|A|NULL|4.0000"]),
+        (vec![], vec![]),
+    ] {
+        let work = work("");
+        work.load(&[order("A", 1, 1, &[refund("r1", 3, "3"), refund("r2", 4, "2")])], &[]).published();
+        let orders = [order("A", 1, 2, &refunds)];
+        work.load(&orders, &[]).published();
+        assert_eq!(stored(&work), stays, "{refunds:?}");
+        work.load(&orders, &[]).unchanged();
+        assert_eq!(work.etl(&["check"]).code, 0);
+    }
+    // So it is where something else stands in place of the list.
+    let work = work("");
+    work.load(&[order("A", 1, 1, &[refund("r1", 3, "3"), refund("r2", 4, "2")])], &[]).published();
+    let summary = work.load(&[order("A", 1, 2, &[]).replace("[]", "{}")], &[]).published();
+    assert_eq!((stored(&work), &summary["values_unreadable"]), (loaded.map(str::to_owned).to_vec(), &json!(1)));
+}
+
+#[test]
+fn a_refund_of_two_orders_is_told_and_one_that_stands_twice_in_an_order_is_refused() {
+    let work = work("");
+    work.load(&[order("A", 1, 1, &[refund("r1", 3, "3")])], &[]).published();
+    work.load(&[order("B", 1, 1, &[refund("r1", 5, "3")])], &[]).published();
+    let checked = work.etl(&["check"]);
+    let summary = checked.summary();
+    let found = check(&summary, "refund_of_one_order").unwrap();
+    assert_eq!((checked.code, &found["violations"], &found["severity"]), (0, &json!(1), &json!("warn")));
+    // The run that brings it sees what `etl check` would, also where the day of the other row does not change.
+    let twice = [refund("r1", 3, "3"), refund("r1", 5, "3")];
+    let ended = work.load(&[order("A", 1, 2, &twice)], &[]);
+    assert_eq!((ended.code, &check(&ended.summary(), "refund_key_unique").unwrap()["violations"]), (4, &json!(1)));
+    assert_eq!(stored(&work), ["2026-02-03|r1|A|NULL|3.0000", "2026-02-05|r1|B|NULL|3.0000"]);
+}
+
+#[test]
 fn an_undo_brings_refunds_back_and_later_runs_still_find_them() {
     let work = work("");
     work.load(&[order("A", 1, 1, &[refund("r1", 3, "3")])], &[]).published();

@@ -411,3 +411,67 @@ fn what_the_ids_of_a_loaded_shop_are_made_of_may_not_change() {
     work.write("etl.toml", format!("{config}\n[[shops]]\nname = \"fr\"\norders = \"new.ndjson\"\n"));
     refused(&work, "the layer has skus of shop `fr` with its name");
 }
+
+#[test]
+fn a_name_that_goes_to_another_shop_is_refused_and_so_is_a_new_name_in_another_spelling() {
+    let (de, us) = (api(&sales(&PRICES_DE), USERS_DE), api(&sales(&PRICES_US), USERS_US));
+    let port = |server: &Server| server.url.trim_end_matches('/').rsplit(':').next().unwrap().to_owned();
+    let other = |server: &Server, path: &str| format!("http://localhost:{}{path}", port(server));
+    let config = |shops: &[(&str, String)]| -> String {
+        shops.iter().map(|(name, orders)| format!("[[shops]]\nname = \"{name}\"\norders = \"{orders}\"\n")).collect()
+    };
+    let empty = api(&[], "[]");
+    let (at_de, at_us) = (de.orders(), us.orders());
+    let loaded = [("de", at_de.clone()), ("us", at_us.clone())];
+    let cases: Vec<(Vec<(&str, String)>, i32, &str)> = vec![
+        (vec![("us", at_de.clone()), ("de", at_us.clone())], 2, "shop `us` now reads what shop `de` has loaded"),
+        (vec![("us", other(&de, "//orders")), ("de", other(&us, "/orders#x"))], 2, "shop `us` now reads what shop `de` has loaded"),
+        (vec![("dex", at_de.clone()), ("de", format!("{}/others", de.url))], 2, "shop `dex` reads what shop `de` has loaded"),
+        (vec![("de", at_us.clone())], 2, "shop `de` now reads what shop `us` has loaded"),
+        (vec![("germany", other(&de, "/orders")), ("us", at_us.clone())], 2, "shop `germany` reads what shop `de` has loaded"),
+        (vec![("germany", format!("{at_de}?limit=5")), ("us", at_us.clone())], 2, "shop `germany` reads what shop `de` has loaded"),
+        (
+            vec![("fr", format!("{}/moved/orders", de.url)), ("us", at_us.clone())],
+            2,
+            "shop `fr` was never loaded, and etl.toml no longer names shop `de`",
+        ),
+        // Another spelling of its own place, and a new shop beside them, change nothing that is loaded.
+        (vec![("de", other(&de, "/orders")), ("us", format!("{at_us}?limit=5"))], 0, "unchanged"),
+        (vec![("de", at_de.clone()), ("us", at_us.clone()), ("fr", empty.orders())], 0, ""),
+    ];
+    for (shops, code, words) in cases {
+        let work = Workspace::new();
+        work.write("etl.toml", config(&loaded));
+        result(&work.etl(&["run"]), 0, "published");
+        let before = (work.layer(), sums(&work));
+        work.write("etl.toml", config(&shops));
+        let ended = work.etl(&["run", "--log-format", "text"]);
+        assert!(
+            ended.code == code && (ended.stdout.contains(words) || ended.stderr.contains(words)),
+            "{shops:?}: {} {}",
+            ended.code,
+            ended.stderr
+        );
+        assert_eq!((work.layer(), sums(&work)), before, "{shops:?}");
+    }
+}
+
+#[test]
+fn a_shop_that_takes_the_place_of_another_is_loaded_once_it_is_accepted() {
+    let work = Workspace::new();
+    two_files(&work, "", &sales(&PRICES_DE), &sales(&PRICES_US));
+    result(&work.etl(&["run"]), 0, "published");
+    let config = work.read("etl.toml");
+    work.write("fr.ndjson", sales(&[30_000]).join("\n"));
+    work.write("etl.toml", config.replace("name = \"de\"\norders = \"de.ndjson\"", "name = \"fr\"\norders = \"fr.ndjson\""));
+    let refused = work.etl(&["run", "--log-format", "text"]);
+    assert!(refused.code == 2 && refused.stderr.contains("say --accept-new-shop once"), "{}", refused.stderr);
+    result(&work.etl(&["run", "--accept-new-shop"]), 0, "published");
+    assert_eq!(sums(&work)["fr"], 30_000);
+    result(&work.etl(&["run"]), 0, "unchanged");
+    // What is loaded is no new shop: the flag does not let names be exchanged.
+    let config = work.read("etl.toml");
+    work.write("etl.toml", config.replace("fr.ndjson", "x").replace("us.ndjson", "fr.ndjson").replace("\"x\"", "\"us.ndjson\""));
+    let refused = work.etl(&["run", "--accept-new-shop", "--log-format", "text"]);
+    assert!(refused.code == 2 && refused.stderr.contains("now reads what shop"), "{}", refused.stderr);
+}

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use support::{Asked, Server, Workspace, json, order, status};
 
 /// The largest offset of these servers. A larger one is a 400.
@@ -13,7 +15,14 @@ const START: i64 = 1_767_225_600;
 
 /// A server of orders, which were made at these seconds. Its filters are inclusive. It adds `hidden` to the total of all orders.
 fn shop(seconds: Vec<i64>, counts_to: usize, hidden: usize) -> Server {
+    moving_shop(move |_| seconds.clone(), counts_to, hidden)
+}
+
+/// The same, where the orders are those of the moment: of so many requests before.
+fn moving_shop(orders: impl Fn(usize) -> Vec<i64> + Send + Sync + 'static, counts_to: usize, hidden: usize) -> Server {
+    let asked_before = AtomicUsize::new(0);
     Server::start(move |asked: &Asked| {
+        let seconds = orders(asked_before.fetch_add(1, Ordering::SeqCst));
         let end = |name: &str| asked.parameter(name).parse::<i64>().ok();
         let number = |name: &str| asked.parameter(name).parse::<usize>().unwrap();
         if number("offset") > LARGEST {
@@ -67,6 +76,52 @@ fn a_list_beyond_the_largest_offset_comes_whole_and_each_order_once() {
         assert!(server.asked().len() < 900, "{}", server.asked().len());
         work.etl(&["run"]).unchanged();
     }
+}
+
+#[test]
+fn an_order_that_moves_into_a_slice_that_was_read_is_neither_missed_nor_deleted() {
+    let seconds = || (0..60).map(|second| START + second).collect::<Vec<_>>();
+    for counts_to in [usize::MAX, LARGEST] {
+        let quiet = shop(seconds(), counts_to, 0);
+        let work = workspace(&quiet, CUT);
+        work.etl(&["run"]).published();
+        let requests = quiet.asked().len();
+        let config = work.read("etl.toml");
+        for after in (0..requests).step_by(3) {
+            // The last order moves to the front, at each moment of the run.
+            let orders = move |asked: usize| {
+                let mut seconds = seconds();
+                if asked >= after {
+                    seconds[59] = START + 3;
+                }
+                seconds
+            };
+            let server = moving_shop(orders, counts_to, 0);
+            work.write("etl.toml", config.replace(&quiet.orders(), &server.orders()));
+            let ended = work.etl(&["run", "--delete-missing", "remove"]);
+            assert_eq!(ended.code, 0, "{}", ended.stderr);
+            let summary = ended.summary();
+            assert_eq!(
+                (&summary["completeness"]["status"], &summary["orders_deleted"]),
+                (&"proven".into(), &0.into()),
+                "after {after}: {summary}"
+            );
+            assert_eq!(work.query("SELECT count(*), count(DISTINCT order_id) FROM fact_order"), ["60|60"], "after {after}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_proven_while_the_slices_change_each_time_they_are_asked() {
+    // The front gets one more order with every fourth request.
+    let orders = |asked: usize| {
+        (0..60).chain((0..asked / 4).map(|more| i64::try_from(more % 30).unwrap() * 2)).map(|second| START + second).collect()
+    };
+    let server = moving_shop(orders, LARGEST, 0);
+    let work = workspace(&server, CUT);
+    let summary = work.etl(&["run"]).summary();
+    let completeness = &summary["completeness"];
+    assert_ne!(completeness["status"], "proven", "{completeness}");
 }
 
 #[test]

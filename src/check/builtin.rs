@@ -21,7 +21,7 @@ pub enum Subject {
     Totals,
     /// The totals of orders of the changed partitions, and of those that share orders with them.
     TotalKeys,
-    /// The refunds of the changed days.
+    /// The refunds of the days that orders of the run have some on.
     RefundKeys,
     /// All refunds, beside the orders of all facts.
     RefundOrders,
@@ -110,6 +110,7 @@ pub const BUILTIN: &[Builtin] = &[
     query!("order_total_key_unique", Error, TotalKeys),
     query!("order_total_reconciles", Warn, Totals),
     query!("refund_key_unique", Error, RefundKeys),
+    query!("refund_of_one_order", Warn, RefundKeys),
     query!("refund_order_exists", Warn, RefundOrders),
     Builtin { name: "partition_files", severity: Severity::Error, subject: Subject::Files, method: Method::Listing },
 ];

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    BestVersions, DELETED_STATUS, DeletedVersion, Deletions, DroppedLines, LayerError, LineOutcome, LineOutcomes, PriceBook, RunPrices,
+    BestVersions, DELETED_STATUS, DeletedVersion, Deletions, DroppedParts, LayerError, LineOutcome, LineOutcomes, PriceBook, RunPrices,
     StoredPartition, csv,
     moves::{KeyVersions, OrderVersions, versions_here},
 };
@@ -27,7 +27,7 @@ pub struct MergeRules<'a> {
     /// The prices that were known before the run; `None` if no price is compared.
     pub known_prices: Option<&'a PriceBook>,
     /// The lines that are missing in records of the run.
-    pub dropped_lines: &'a DroppedLines,
+    pub dropped_lines: &'a DroppedParts,
     /// Whether lines of one sku are added up.
     pub repeated_sku: RepeatedSku,
     /// The stored orders that the source no longer has, if they are to go.
@@ -197,7 +197,7 @@ struct Merge<'a> {
     orders: HashMap<&'a str, OrderVersions>,
     schema: &'a FactSchema,
     known_prices: Option<&'a PriceBook>,
-    dropped_lines: &'a DroppedLines,
+    dropped_lines: &'a DroppedParts,
     repeated_sku: RepeatedSku,
     deletions: Option<&'a Deletions>,
     /// The stored rows that were deleted or marked.
@@ -634,7 +634,7 @@ mod tests {
                 schema: &schema,
                 by: MergeBy::Line,
                 known_prices: None,
-                dropped_lines: &DroppedLines::default(),
+                dropped_lines: &DroppedParts::default(),
                 repeated_sku: RepeatedSku::Last,
                 deletions: Some(&deletions),
                 notes_orders: true,
@@ -672,7 +672,7 @@ mod tests {
                 schema: &FactSchema::default(),
                 by,
                 known_prices: None,
-                dropped_lines: &DroppedLines::default(),
+                dropped_lines: &DroppedParts::default(),
                 repeated_sku: RepeatedSku::Last,
                 deletions: None,
                 notes_orders: false,

@@ -7,7 +7,7 @@
 mod catalog;
 mod csv;
 mod deletions;
-mod dropped_lines;
+mod dropped_parts;
 mod error;
 mod file_format;
 mod index;
@@ -36,7 +36,7 @@ pub use catalog::{
 };
 pub use csv::{read_partition, write_header, write_line, write_text};
 pub use deletions::{DELETED_STATUS, DeletionScope, Deletions, MissingOrders, MissingShare, OrdersByPartition};
-pub use dropped_lines::DroppedLines;
+pub use dropped_parts::DroppedParts;
 pub use error::LayerError;
 pub use file_format::{decode, decode_stored, encode};
 pub use index::{Homes, IndexBuilder, Segment};
@@ -51,7 +51,7 @@ pub use order_counts::{OrderCounts, order_counts};
 pub use orders_merge::{MergedOrders, OrdersMerge};
 pub use present_orders::{PresentOrders, PresentOrdersBuilder};
 pub use prices::{PriceBook, RunPrices, SlipFactor, SlippedLine};
-pub use refunds::{CutRefunds, RefundDays, RefundFates, RefundPlan};
+pub use refunds::{CutRefunds, RefundDays, RefundFates, RefundPlan, UnreadRefund, UnreadRefunds};
 pub use rewrite::{QUANTITY, RewrittenPartition, rewritten};
 pub use side_fact::{MergedSide, SideRow, StoredSide, side_fact_header};
 pub use stage::{EmptiedVersion, FinishedStage, Stage, StagedLines};

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
-    CutSide, MergedOrders, MergedSide, StagedSide, StoredSide,
+    CutSide, DroppedParts, MergedOrders, MergedSide, StagedSide, StoredSide,
     csv::write_text,
     side_fact::{SideCells, SideRow},
     staged_rows::{self, Reader, write_signed},
@@ -81,13 +81,54 @@ impl SideRow for Refund {
 pub struct CutRefunds {
     pub(super) rows: CutSide,
     pub(super) orders: BTreeSet<(OrderHash, Dt)>,
+    pub(super) unread: UnreadRefunds,
 }
 
 impl CutRefunds {
-    /// Cuts the refunds of a batch. Each has the number of its record in the batch.
-    pub fn new(refunds: Vec<StagedSide<Refund>>) -> CutRefunds {
+    /// Cuts the refunds of a batch. Each has the number of its record in the batch, and so have those that can't be read.
+    pub fn new(refunds: Vec<StagedSide<Refund>>, unread: &[UnreadRefund]) -> CutRefunds {
+        let unread = UnreadRefunds::new(unread, &refunds);
         let orders = refunds.iter().map(|staged| (order_hash(&staged.row.order_id), staged.row.dt())).collect();
-        CutRefunds { rows: CutSide::new(refunds), orders }
+        CutRefunds { rows: CutSide::new(refunds), orders, unread }
+    }
+}
+
+/// A refund that a record lists, and that can't be read.
+#[derive(Clone, Debug)]
+pub struct UnreadRefund {
+    /// The number of its record.
+    pub seq: u64,
+    /// Its id, if that can be read.
+    pub refund_id: Option<String>,
+}
+
+/// The refunds that a run can't read. One without an id may be each that its record does not list by its id.
+#[derive(Clone, Default, Debug)]
+pub struct UnreadRefunds {
+    unread: DroppedParts,
+    /// Those of the same records that can be read.
+    read: DroppedParts,
+}
+
+impl UnreadRefunds {
+    fn new(unread: &[UnreadRefund], read: &[StagedSide<Refund>]) -> UnreadRefunds {
+        let mut found = UnreadRefunds::default();
+        unread.iter().for_each(|refund| found.unread.push(refund.seq, refund.refund_id.as_deref()));
+        let records: HashSet<u64> = unread.iter().map(|refund| refund.seq).collect();
+        let beside = read.iter().filter(|staged| records.contains(&staged.seq));
+        beside.for_each(|staged| found.read.push(staged.seq, Some(&staged.row.refund_id)));
+        found
+    }
+
+    /// Takes those of the next batch, whose records are counted from `base`.
+    pub(super) fn absorb(&mut self, other: &UnreadRefunds, base: u64) {
+        self.unread.absorb(&other.unread, base);
+        self.read.absorb(&other.read, base);
+    }
+
+    /// Whether this record has the refund, and it can't be read.
+    fn may_be(&self, seq: u64, refund_id: &str) -> bool {
+        self.unread.may_be(seq, refund_id) && !self.read.has(seq, refund_id)
     }
 }
 
@@ -154,9 +195,12 @@ impl RefundPlan {
         &self.days
     }
 
-    /// The next refunds of a day. `staged` are those of the run.
-    pub fn merge(&self, staged: Vec<StagedSide<Refund>>, stored: Option<&StoredSide<Refund>>) -> MergedSide {
-        let stays = |refund: &&Refund| !self.records.contains_key(&refund.order_id) && !self.gone.contains(&refund.order_id);
+    /// The next refunds of a day. `staged` are those of the run, and `unread` those that it can't read: what is stored of them stays.
+    pub fn merge(&self, staged: Vec<StagedSide<Refund>>, unread: &UnreadRefunds, stored: Option<&StoredSide<Refund>>) -> MergedSide {
+        let stays = |refund: &&Refund| match self.records.get(&refund.order_id) {
+            Some(seq) => unread.may_be(*seq, &refund.refund_id),
+            None => !self.gone.contains(&refund.order_id),
+        };
         let counts = |staged: &StagedSide<Refund>| self.records.get(&staged.row.order_id) == Some(&staged.seq);
         let incoming: Vec<_> = staged.into_iter().filter(counts).map(|staged| staged.row).collect();
         let mut rows: Vec<&Refund> = stored.iter().flat_map(|stored| &stored.rows).filter(stays).chain(&incoming).collect();
@@ -226,14 +270,34 @@ mod tests {
         let old = stored(&[refund("r1", "A", None, 1), refund("r2", "A", None, 2), refund("r3", "B", None, 3)]);
         let plan = RefundPlan::new(&[fates(&[("A", 4)], &["A"], &[])], &RefundDays::new(), []);
         let staged = |seq, row| StagedSide { seq, row };
-        let merged = plan.merge(vec![staged(4, refund("r2", "A", None, 9)), staged(5, refund("r0", "A", None, 9))], Some(&old));
+        let none = UnreadRefunds::default();
+        let merged = plan.merge(vec![staged(4, refund("r2", "A", None, 9)), staged(5, refund("r0", "A", None, 9))], &none, Some(&old));
         assert_eq!(shown(&merged), ["r2 A 0.0009", "r3 B 0.0003"]);
-        let again = plan.merge(vec![staged(4, refund("r1", "A", None, 1)), staged(4, refund("r2", "A", None, 2))], Some(&old));
+        let again = plan.merge(vec![staged(4, refund("r1", "A", None, 1)), staged(4, refund("r2", "A", None, 2))], &none, Some(&old));
         assert_eq!(again, MergedSide::Unchanged);
-        assert_eq!(plan.merge(Vec::new(), Some(&stored(&[refund("r1", "A", None, 1)]))), MergedSide::Removed);
+        assert_eq!(plan.merge(Vec::new(), &none, Some(&stored(&[refund("r1", "A", None, 1)]))), MergedSide::Removed);
         // The run has a version of the order that does not count.
-        let merged = RefundPlan::default().merge(vec![staged(4, refund("r9", "A", None, 9))], Some(&old));
+        let merged = RefundPlan::default().merge(vec![staged(4, refund("r9", "A", None, 9))], &none, Some(&old));
         assert_eq!(merged, MergedSide::Unchanged);
+    }
+
+    #[test]
+    fn what_was_loaded_of_a_refund_that_can_not_be_read_now_stays() {
+        let old = stored(&[refund("r1", "A", None, 1), refund("r2", "A", None, 2), refund("r3", "A", None, 3)]);
+        let plan = RefundPlan::new(&[fates(&[("A", 14)], &["A"], &[])], &RefundDays::new(), []);
+        let read = [StagedSide { seq: 4, row: refund("r3", "A", None, 9) }];
+        let merged = |refund_id: Option<&str>, seq: u64| {
+            let mut unread = UnreadRefunds::default();
+            unread.absorb(&UnreadRefunds::new(&[UnreadRefund { seq, refund_id: refund_id.map(str::to_owned) }], &read), 10);
+            shown(&plan.merge(vec![StagedSide { seq: 14, ..read[0].clone() }], &unread, Some(&old)))
+        };
+        assert_eq!(merged(Some("r1"), 4), ["r1 A 0.0001", "r3 A 0.0009"]);
+        assert_eq!(
+            merged(None, 4),
+            ["r1 A 0.0001", "r2 A 0.0002", "r3 A 0.0009"],
+            "it may be one or the other, and not the one that is read"
+        );
+        assert_eq!(merged(Some("r1"), 3), ["r3 A 0.0009"], "another record does not count");
     }
 
     #[test]
@@ -242,7 +306,7 @@ mod tests {
         let old = stored(&[refund("r1", "A", None, 1), refund("r2", "B", None, 2)]);
         let plan = RefundPlan::new(&[fates(&[], &[], &["A", "B"]), fates(&[], &["A"], &[])], &days, []);
         assert_eq!(plan.days(), &BTreeSet::from([day()]));
-        assert_eq!(shown(&plan.merge(Vec::new(), Some(&old))), ["r1 A 0.0001"]);
+        assert_eq!(shown(&plan.merge(Vec::new(), &UnreadRefunds::default(), Some(&old))), ["r1 A 0.0001"]);
         assert!(RefundPlan::new(&[fates(&[], &["A"], &["A"])], &days, []).days().is_empty());
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use polars::prelude::DataFrame;
 
 use super::{
-    CutBatch, CutRefunds, CutSide, DroppedLines, IndexBuilder, LayerError, LineageBuilder, PageOrigin, StagedSide,
+    CutBatch, CutRefunds, CutSide, DroppedParts, IndexBuilder, LayerError, LineageBuilder, PageOrigin, StagedSide, UnreadRefunds,
     side_fact::SideRow,
     staged_rows::{self, Segment},
     staged_side,
@@ -57,13 +57,14 @@ pub struct Stage {
     refunds: BTreeMap<Dt, Vec<Part>>,
     /// The orders that they belong to.
     refunded: HashSet<OrderHash>,
+    unread_refunds: UnreadRefunds,
     /// The days of the refunds of each order.
     refund_days: IndexBuilder,
     /// Rows of each partition so far.
     rows: BTreeMap<Dt, u64>,
     index: IndexBuilder,
     lineage: LineageBuilder,
-    dropped: DroppedLines,
+    dropped: DroppedParts,
     emptied: Vec<EmptiedVersion>,
     spills: usize,
 }
@@ -95,12 +96,13 @@ pub struct FinishedStage {
 pub struct StagedLines {
     schema: FactSchema,
     /// The lines that are missing in records of the run.
-    dropped: DroppedLines,
+    dropped: DroppedParts,
     emptied: Vec<EmptiedVersion>,
     parts: BTreeMap<Dt, Vec<Part>>,
     totals: BTreeMap<Dt, Vec<Part>>,
     refunds: BTreeMap<Dt, Vec<Part>>,
     refunded: HashSet<OrderHash>,
+    unread_refunds: UnreadRefunds,
 }
 
 impl Stage {
@@ -120,11 +122,12 @@ impl Stage {
             totals: BTreeMap::new(),
             refunds: BTreeMap::new(),
             refunded: HashSet::new(),
+            unread_refunds: UnreadRefunds::default(),
             refund_days,
             rows: BTreeMap::new(),
             index,
             lineage,
-            dropped: DroppedLines::default(),
+            dropped: DroppedParts::default(),
             emptied: Vec::new(),
             spills: 0,
         }
@@ -171,7 +174,8 @@ impl Stage {
     }
 
     /// Takes the refunds of the batch that follows.
-    pub fn push_refunds(&mut self, CutRefunds { rows, orders }: CutRefunds) {
+    pub fn push_refunds(&mut self, CutRefunds { rows, orders, unread }: CutRefunds) {
+        self.unread_refunds.absorb(&unread, self.records);
         self.held += push_side(&mut self.refunds, rows, self.records);
         for (order, dt) in orders {
             self.refunded.insert(order);
@@ -202,6 +206,7 @@ impl Stage {
                 totals: self.totals,
                 refunds: self.refunds,
                 refunded: self.refunded,
+                unread_refunds: self.unread_refunds,
             },
             orders: self.index,
             refund_days: self.refund_days,
@@ -238,7 +243,7 @@ impl StagedLines {
     }
 
     /// The lines that are missing in records of the run.
-    pub fn dropped_lines(&self) -> &DroppedLines {
+    pub fn dropped_lines(&self) -> &DroppedParts {
         &self.dropped
     }
 
@@ -297,6 +302,11 @@ impl StagedLines {
     /// The days that the run has refunds for.
     pub fn refund_days(&self) -> impl Iterator<Item = Dt> + '_ {
         self.refunds.keys().copied()
+    }
+
+    /// The refunds of the run that can't be read.
+    pub fn unread_refunds(&self) -> &UnreadRefunds {
+        &self.unread_refunds
     }
 
     /// The orders that the run has refunds for.

@@ -29,4 +29,5 @@ pub use read_paths::{ColumnPlace, ReadPaths};
 pub use record::{
     BatchRules, Drop, EmptiedOrder, LineOfDrop, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, TimestampWindow,
 };
+pub use refunds::DroppedRefund;
 pub use totals::RecordRow;

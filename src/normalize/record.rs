@@ -16,7 +16,7 @@ use super::{
     mask::{DocumentMasks, masked_value},
     observe::{Sampling, observe},
     prefix::IdPrefix,
-    refunds::{ReadRefund, RefundedOrder},
+    refunds::{DroppedRefund, ReadRefund, RefundedOrder},
     scalar::Scalar,
     totals::{RecordRow, lines_total},
     walk::{Captured, Maps},
@@ -210,6 +210,8 @@ pub struct NormalizedBatch {
     pub totals: Vec<RecordRow<OrderTotal>>,
     /// The refunds of each record that has rows, where the profile maps refunds.
     pub refunds: Vec<RecordRow<Refund>>,
+    /// The refunds that these records have, and that can't be read.
+    pub dropped_refunds: Vec<DroppedRefund>,
     /// The counts of the batch.
     pub counts: RecordCounts,
     /// Σ `line_total` of the rows, summed separately for reconciliation.
@@ -346,6 +348,7 @@ impl RecordNormalizer {
                 read: self.notes_orders.then(ReadOrders::default),
                 totals: Vec::new(),
                 refunds: Vec::new(),
+                dropped_refunds: Vec::new(),
                 counts: RecordCounts::default(),
                 revenue: RevenueByDt::default(),
                 shape: ObservedShape::default(),
@@ -676,7 +679,11 @@ impl<'a> Work<'a> {
         let normalizer = self.normalizer;
         let Some(fields) = &normalizer.mapping.refunds else { return };
         let listed = fields.listed(&self.captured.cells);
-        self.batch.counts.values_unreadable += u64::from(fields.has_no_list(&self.captured.cells));
+        let record_number = self.batch.rows.record();
+        if fields.has_no_list(&self.captured.cells) {
+            self.batch.counts.values_unreadable += 1;
+            self.batch.dropped_refunds.push(DroppedRefund { refund_id: None, record_number });
+        }
         if listed.is_empty() {
             return;
         }
@@ -687,18 +694,19 @@ impl<'a> Work<'a> {
             ids: &normalizer.ids,
             sku_prefix: &normalizer.skus,
         };
-        let (mut captured, record_number) = (fields.captured(), self.batch.rows.record());
+        let mut captured = fields.captured();
         for raw in listed {
             let counts = &mut self.batch.counts;
             match fields.read(raw, &mut captured, &order) {
                 ReadRefund::Skipped => counts.refunds_skipped += 1,
-                ReadRefund::Malformed => {
+                ReadRefund::Malformed { refund_id } => {
                     counts.refunds_read += 1;
                     counts.refunds_dropped += 1;
+                    self.batch.dropped_refunds.push(DroppedRefund { refund_id, record_number });
                 }
-                ReadRefund::Rows { rows, unmatched } => {
+                ReadRefund::Rows { rows, unreadable } => {
                     counts.refunds_read += 1;
-                    counts.values_unreadable += unmatched;
+                    counts.values_unreadable += unreadable;
                     self.batch.refunds.extend(rows.into_iter().map(|row| RecordRow { row, record_number }));
                 }
             }

@@ -59,31 +59,72 @@ pub(super) enum ReadRefund {
     /// These rows.
     Rows {
         rows: Vec<Refund>,
-        /// Lines of it whose line of the order is not there.
-        unmatched: u64,
+        /// What of its lines can't be read: money, a quantity, or the line of the order.
+        unreadable: u64,
     },
     /// The profile leaves it out.
     Skipped,
     /// It has no id, no time or no money that can be read.
-    Malformed,
+    Malformed {
+        /// Its id, if that can be read.
+        refund_id: Option<String>,
+    },
+}
+
+/// A refund of a record that is dropped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DroppedRefund {
+    /// Its id, if that can be read.
+    pub refund_id: Option<String>,
+    /// The number of its record in the batch: that of [`crate::model::SEQ`].
+    pub record_number: u64,
 }
 
 /// What is given back of one sku.
 #[derive(Default)]
 struct GivenBack {
-    /// In ten-thousandths.
+    /// In ten-thousandths; `None` if no line says it.
     quantity: Option<i128>,
+    /// Whether a line has a quantity that can't be read: then none is known.
+    has_unreadable_quantity: bool,
     /// In ten-thousandths.
     amount: i128,
 }
 
 impl GivenBack {
-    fn add(&mut self, quantity: Option<Money>, amount: Money) {
-        if let Some(quantity) = quantity {
-            self.quantity = Some(self.quantity.unwrap_or(0) + i128::from(quantity.units()));
+    fn add(&mut self, quantity: LineQuantity, amount: Money) {
+        match quantity {
+            LineQuantity::Unsaid => {}
+            LineQuantity::Unreadable => self.has_unreadable_quantity = true,
+            LineQuantity::Known(quantity) => self.quantity = Some(self.quantity.unwrap_or(0) + i128::from(quantity.units())),
         }
         self.amount += i128::from(amount.units());
     }
+
+    fn quantity(&self) -> Option<Money> {
+        self.quantity.filter(|_| !self.has_unreadable_quantity).and_then(|units| Money::from_units(units).ok())
+    }
+}
+
+/// How many a line gives back.
+#[derive(PartialEq, Eq)]
+enum LineQuantity {
+    /// The line does not say it.
+    Unsaid,
+    /// This many.
+    Known(Money),
+    /// It can't be read.
+    Unreadable,
+}
+
+/// What the lines of a refund give back.
+#[derive(Default)]
+struct LinesGivenBack {
+    by_sku: BTreeMap<Option<String>, GivenBack>,
+    /// Lines whose money can't be read: it is in none of the sums.
+    lost: u64,
+    /// What else of the lines can't be read.
+    unreadable: u64,
 }
 
 impl RefundFields {
@@ -136,21 +177,23 @@ impl RefundFields {
     /// Reads one refund.
     pub(super) fn read<'a>(&'a self, raw: &'a str, captured: &mut Captured<'a>, order: &RefundedOrder<'_>) -> ReadRefund {
         if !captured.walk(&self.maps, raw.as_bytes()) {
-            return ReadRefund::Malformed;
+            return ReadRefund::Malformed { refund_id: None };
         }
         if self.skip.iter().any(|skip| skip.applies(&captured.cells)) {
             return ReadRefund::Skipped;
         }
-        self.rows(captured, order).unwrap_or(ReadRefund::Malformed)
+        let refund_id = self.refund_id.value(&captured.cells).into_id().map(|id| order.ids.before(id).into_owned());
+        let Some(refund_id) = refund_id.filter(|id| id.len() <= LONGEST_TEXT) else { return ReadRefund::Malformed { refund_id: None } };
+        match self.rows(&refund_id, captured, order) {
+            Some(rows) => rows,
+            None => ReadRefund::Malformed { refund_id: Some(refund_id) },
+        }
     }
 
-    /// The rows of a refund; `None` if it has no id, no time or no money that can be read.
-    fn rows<'a>(&'a self, captured: &Captured<'a>, order: &RefundedOrder<'_>) -> Option<ReadRefund> {
+    /// The rows of a refund; `None` if it has no time or no money that can be read. Where its own amount can be read, its lines only
+    /// say what that is for: what they do not say is in no line.
+    fn rows<'a>(&'a self, refund_id: &str, captured: &Captured<'a>, order: &RefundedOrder<'_>) -> Option<ReadRefund> {
         let cells = &captured.cells;
-        let refund_id = order.ids.before(self.refund_id.value(cells).into_id()?);
-        if refund_id.len() > LONGEST_TEXT {
-            return None;
-        }
         let created_at = self.created_at.instant(&self.created_at.value(cells))?;
         let own_currency = self.currency.as_ref().and_then(|field| field.value(cells).into_text());
         let currency = own_currency.as_deref().filter(|currency| currency.len() <= LONGEST_TEXT).or(order.currency);
@@ -158,16 +201,9 @@ impl RefundFields {
             Some(amount) => amount.sum(cells, currency).ok()?.map(|amount| amount.money),
             None => None,
         };
-        let (mut given_back, mut unmatched) = (BTreeMap::<Option<String>, GivenBack>::new(), 0);
-        if let Some(fields) = &self.line {
-            let mut lines = Vec::new();
-            captured.lines(&self.maps, &mut lines);
-            for line in lines {
-                let cells = captured.line(line)?;
-                let amount = fields.amount.sum(cells, currency).ok()??.money;
-                let sku = fields.sku(cells, order, &mut unmatched);
-                given_back.entry(sku).or_default().add(fields.quantity(cells)?, amount);
-            }
+        let LinesGivenBack { by_sku: mut given_back, lost, unreadable } = self.given_back(captured, currency, order);
+        if whole.is_none() && lost > 0 {
+            return None;
         }
         let in_lines: i128 = given_back.values().map(|given| given.amount).sum();
         match whole.map(|whole| i128::from(whole.units()) - in_lines) {
@@ -178,52 +214,73 @@ impl RefundFields {
             Some(rest) => given_back.entry(None).or_default().amount += rest,
         }
         let row = |(sku, given): (Option<String>, GivenBack)| {
-            let quantity = match given.quantity {
-                Some(units) => Some(Money::from_units(units).ok()?),
-                None => None,
-            };
             Some(Refund {
-                refund_id: refund_id.clone().into_owned(),
+                refund_id: refund_id.to_owned(),
                 order_id: order.order_id.to_owned(),
                 sku,
-                quantity,
+                quantity: given.quantity(),
                 amount: Money::from_units(given.amount).ok()?,
                 currency: currency.map(str::to_owned),
                 created_at,
             })
         };
         let rows = given_back.into_iter().map(row).collect::<Option<Vec<_>>>()?;
-        Some(ReadRefund::Rows { rows, unmatched })
+        Some(ReadRefund::Rows { rows, unreadable: unreadable + lost })
+    }
+
+    /// What its lines give back, as far as they can be read.
+    fn given_back<'a>(&'a self, captured: &Captured<'a>, currency: Option<&str>, order: &RefundedOrder<'_>) -> LinesGivenBack {
+        let mut read = LinesGivenBack::default();
+        let Some(fields) = &self.line else { return read };
+        let mut lines = Vec::new();
+        captured.lines(&self.maps, &mut lines);
+        for line in lines {
+            let Some(cells) = captured.line(line) else {
+                read.lost += 1;
+                continue;
+            };
+            let Ok(Some(amount)) = fields.amount.sum(cells, currency) else {
+                read.lost += 1;
+                continue;
+            };
+            let quantity = fields.quantity(cells);
+            read.unreadable += u64::from(quantity == LineQuantity::Unreadable);
+            let sku = fields.sku(cells, order, &mut read.unreadable);
+            read.by_sku.entry(sku).or_default().add(quantity, amount.money);
+        }
+        read
     }
 }
 
 impl RefundLineFields {
     /// The sku of a line, of the order's line that it names, or else its own.
-    fn sku<'a>(&'a self, cells: &[Option<&'a str>], order: &RefundedOrder<'_>, unmatched: &mut u64) -> Option<String> {
+    fn sku<'a>(&'a self, cells: &[Option<&'a str>], order: &RefundedOrder<'_>, unreadable: &mut u64) -> Option<String> {
         if let Some(field) = &self.order_line {
             let id = field.value(cells);
             let is_missing = id == Scalar::Missing;
             if let Some(sku) = id.into_id().and_then(|id| order.skus.get(&*id)) {
                 return Some(sku.clone());
             }
-            *unmatched += u64::from(!is_missing);
+            *unreadable += u64::from(!is_missing);
         }
         let own = self.sku.as_ref().and_then(|field| field.value(cells).into_id());
         let own = own.map(|sku| order.sku_prefix.before(sku).into_owned());
         own.filter(|sku| sku.len() <= LONGEST_TEXT)
     }
 
-    /// How many; the inner `None` if the line says nothing, the outer one if it can't be read.
-    fn quantity<'a>(&'a self, cells: &[Option<&'a str>]) -> Option<Option<Money>> {
-        let Some(field) = &self.quantity else { return Some(None) };
+    fn quantity<'a>(&'a self, cells: &[Option<&'a str>]) -> LineQuantity {
+        let Some(field) = &self.quantity else { return LineQuantity::Unsaid };
         let value = field.value(cells);
         let text: &str = match &value {
-            Scalar::Missing => return Some(None),
+            Scalar::Missing => return LineQuantity::Unsaid,
             Scalar::Text(text) => text,
             Scalar::Number(digits) => digits,
-            Scalar::Bool(_) | Scalar::Other => return None,
+            Scalar::Bool(_) | Scalar::Other => return LineQuantity::Unreadable,
         };
-        model::parse_money(text.as_bytes()).ok().filter(|parsed| !parsed.rounded).map(|parsed| Some(parsed.money))
+        match model::parse_money(text.as_bytes()) {
+            Ok(parsed) if !parsed.rounded => LineQuantity::Known(parsed.money),
+            Ok(_) | Err(_) => LineQuantity::Unreadable,
+        }
     }
 }
 
@@ -246,14 +303,14 @@ mod tests {
         let mut of_refund = fields.captured();
         let shown = |refund| match refund {
             ReadRefund::Skipped => "skipped".to_owned(),
-            ReadRefund::Malformed => "malformed".to_owned(),
-            ReadRefund::Rows { rows, unmatched } => {
+            ReadRefund::Malformed { refund_id } => format!("malformed {}", refund_id.as_deref().unwrap_or("?")),
+            ReadRefund::Rows { rows, unreadable } => {
                 let row = |row: Refund| {
                     let quantity = row.quantity.map_or("-".to_owned(), |quantity| quantity.to_string());
                     format!("{} {} {quantity} {} {}", row.refund_id, row.sku.as_deref().unwrap_or("-"), row.amount, row.currency.unwrap())
                 };
                 let rows: Vec<_> = rows.into_iter().map(row).collect();
-                format!("{}, {unmatched} unmatched", rows.join(", "))
+                format!("{}, {unreadable} unreadable", rows.join(", "))
             }
         };
         fields.listed(&captured.cells).into_iter().map(|raw| shown(fields.read(raw, &mut of_refund, &order))).collect()
@@ -272,8 +329,8 @@ mod tests {
             {"id":6,"at":"2026-01-05","paid":[{"amount":"n/a"}]},
             {"id":7,"at":"2026-01-05","paid":[]},
             8]}"#;
-        let rows = ["north:1 - - 2.0000 USD, 0 unmatched", "north:2 - - 0.0100 EUR, 0 unmatched", "skipped"];
-        let malformed = ["malformed"; 5];
+        let rows = ["north:1 - - 2.0000 USD, 0 unreadable", "north:2 - - 0.0100 EUR, 0 unreadable", "skipped"];
+        let malformed = ["malformed north:4", "malformed ?", "malformed north:6", "malformed north:7", "malformed ?"];
         assert_eq!(read(WHOLE, record), rows.into_iter().chain(malformed).collect::<Vec<_>>());
         for record in [r#"{"refunds":null}"#, r#"{"refunds":{"id":1}}"#, "{}", r#"{"refunds":[]}"#] {
             assert_eq!(read(WHOLE, record), [""; 0], "{record}");
@@ -288,17 +345,31 @@ mod tests {
             (
                 r#","total":"12.50""#,
                 r#"[{"line":7,"n":2,"sum":8},{"line":"7","n":"1","sum":"2.5"},{"sku":"x","sum":1}]"#,
-                "north:1 - - 1.0000 EUR, north:1 seven 3.0000 10.5000 EUR, north:1 x - 1.0000 EUR, 0 unmatched",
+                "north:1 - - 1.0000 EUR, north:1 seven 3.0000 10.5000 EUR, north:1 x - 1.0000 EUR, 0 unreadable",
             ),
-            (r#","total":8"#, r#"[{"line":7,"n":2,"sum":8}]"#, "north:1 seven 2.0000 8.0000 EUR, 0 unmatched"),
-            ("", r#"[{"line":7,"sum":8}]"#, "north:1 seven - 8.0000 EUR, 0 unmatched"),
-            (r#","total":0"#, r#"[{"line":9,"n":1,"sum":8}]"#, "north:1 - 1.0000 0.0000 EUR, 1 unmatched"),
-            (r#","total":5"#, "[]", "north:1 - - 5.0000 EUR, 0 unmatched"),
-            (r#","total":5"#, "null", "north:1 - - 5.0000 EUR, 0 unmatched"),
-            ("", "[]", "malformed"),
-            (r#","total":5"#, r#"[{"line":7}]"#, "malformed"),
-            (r#","total":5"#, r#"[{"line":7,"n":"many","sum":5}]"#, "malformed"),
-            (r#","total":5"#, "[5]", "malformed"),
+            (r#","total":8"#, r#"[{"line":7,"n":2,"sum":8}]"#, "north:1 seven 2.0000 8.0000 EUR, 0 unreadable"),
+            ("", r#"[{"line":7,"sum":8}]"#, "north:1 seven - 8.0000 EUR, 0 unreadable"),
+            (r#","total":0"#, r#"[{"line":9,"n":1,"sum":8}]"#, "north:1 - 1.0000 0.0000 EUR, 1 unreadable"),
+            (r#","total":5"#, "[]", "north:1 - - 5.0000 EUR, 0 unreadable"),
+            (r#","total":5"#, "null", "north:1 - - 5.0000 EUR, 0 unreadable"),
+            ("", "[]", "malformed north:1"),
+            // Of a line that can't be read, the money is in no line; without an amount of its own, nobody knows the whole.
+            (r#","total":5"#, r#"[{"line":7}]"#, "north:1 - - 5.0000 EUR, 1 unreadable"),
+            (
+                r#","total":9"#,
+                r#"[{"line":7,"sum":5},{"line":7,"sum":null}]"#,
+                "north:1 - - 4.0000 EUR, north:1 seven - 5.0000 EUR, 1 unreadable",
+            ),
+            (r#","total":5"#, r#"[{"line":7,"n":"many","sum":5}]"#, "north:1 seven - 5.0000 EUR, 1 unreadable"),
+            (r#","total":7"#, r#"[{"line":7,"n":1.23456,"sum":5},{"line":7,"n":1,"sum":2}]"#, "north:1 seven - 7.0000 EUR, 1 unreadable"),
+            (r#","total":5"#, "[5]", "north:1 - - 5.0000 EUR, 1 unreadable"),
+            (
+                r#","total":9"#,
+                r#"[null,{"line":7,"n":1,"sum":5}]"#,
+                "north:1 - - 4.0000 EUR, north:1 seven 1.0000 5.0000 EUR, 1 unreadable",
+            ),
+            ("", r#"[{"line":7,"sum":5},{"line":7}]"#, "malformed north:1"),
+            ("", r#"[{"line":7,"n":"many","sum":5}]"#, "north:1 seven - 5.0000 EUR, 1 unreadable"),
         ] {
             assert_eq!(read(keys, &refund(total, lines)), [expected], "{total} {lines}");
         }
@@ -308,6 +379,6 @@ mod tests {
     fn a_list_may_lie_within_lists() {
         let keys = "list = 'charges.*.refunds.data', refund_id = 'id', created_at = 'at', amount = 'a'";
         let record = r#"{"charges":[{"refunds":{"data":[{"id":1,"at":"2026-01-05","a":1}]}},{"refunds":null},{},{"refunds":{"data":[{"id":2,"at":"2026-01-05","a":0.10}]}}]}"#;
-        assert_eq!(read(keys, record), ["north:1 - - 1.0000 EUR, 0 unmatched", "north:2 - - 0.1000 EUR, 0 unmatched"]);
+        assert_eq!(read(keys, record), ["north:1 - - 1.0000 EUR, 0 unreadable", "north:2 - - 0.1000 EUR, 0 unreadable"]);
     }
 }

@@ -24,11 +24,13 @@ use crate::{
     join::{Enricher, UnknownKeys},
     layer::{
         CutBatch, CutRefunds, CutSide, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, PresentOrders,
-        PresentOrdersBuilder, RecordUnit, Stage, StagedLines, StagedSide,
+        PresentOrdersBuilder, RecordUnit, Stage, StagedLines, StagedSide, UnreadRefund,
     },
     model::{Reason, RevenueByDt},
     net::redact,
-    normalize::{BatchRules, Drop, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, RecordRow, Sampling},
+    normalize::{
+        BatchRules, Drop, DroppedRefund, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, RecordRow, Sampling,
+    },
     report::CommandName,
     settings::{Location, MergeBy, RepeatedSku, Settings},
     source::{self, Access, Completeness, Page, PageSink, Purpose, Query, RecordFilter},
@@ -295,7 +297,7 @@ impl Extraction<'_> {
         let kept_by = self.kept_by(page);
         let rules = BatchRules { also_within: kept_by.map(|run| run.within).unwrap_or_default(), sampling };
         let batch = self.normalizer.normalize_with(page.records(), rules);
-        let NormalizedBatch { rows, drops, mut emptied, read, totals, refunds, counts, revenue, shape } = batch;
+        let NormalizedBatch { rows, drops, mut emptied, read, totals, refunds, dropped_refunds, counts, revenue, shape } = batch;
         if kept_by.is_some_and(|run| run.command == CommandName::Replay) {
             // Of a replay, a version may be older than it seems.
             emptied.clear();
@@ -310,7 +312,9 @@ impl Extraction<'_> {
         };
         let raw = (raw_pages == RawPages::Kept).then(|| RawLines::of(page));
         let totals = CutSide::new(totals.into_iter().map(staged));
-        let refunds = CutRefunds::new(refunds.into_iter().map(staged).collect());
+        let unread = |DroppedRefund { refund_id, record_number }| UnreadRefund { seq: record_number, refund_id };
+        let unread: Vec<_> = dropped_refunds.into_iter().map(unread).collect();
+        let refunds = CutRefunds::new(refunds.into_iter().map(staged).collect(), &unread);
         Ok(EnrichedBatch { rows, totals, refunds, origin, unknown, drops, emptied, read, counts, revenue, raw, shape })
     }
 

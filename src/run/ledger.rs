@@ -11,7 +11,7 @@ use crate::{
     model::{UtcMicros, Window, parse_time_text},
     net::redact,
     report::{self, CommandName, Status, Summary},
-    settings::{Location, Settings, Skus, Source},
+    settings::{Location, Settings, Shop, Skus, Source},
     store::{Output, StoreError},
 };
 
@@ -67,17 +67,18 @@ fn loaded_by(run: &Summary) -> Option<(SourceIdentity, LoadedInterval)> {
 
 /// What makes a source the same source (contract, Terms). The name of a shop belongs to it.
 pub(super) fn identity(source: &Source, settings: &Settings) -> SourceIdentity {
-    let name = source.name.clone().unwrap_or_else(|| match &source.location {
+    let prefix = settings.shop.as_ref().map(Shop::id_prefix).unwrap_or_default();
+    let profile = source.profile_name.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
+    SourceIdentity { source: format!("{prefix}{}", source_name(source)), profile, cursor: settings.cursor.column().to_owned() }
+}
+
+/// What a source is called: its name in the settings, else its location without credentials and window parameters.
+pub(super) fn source_name(source: &Source) -> String {
+    source.name.clone().unwrap_or_else(|| match &source.location {
         Location::Http(url) => without_window(url, source),
         Location::Files(pattern) => pattern.clone(),
         Location::Bucket(objects) => objects.to_string(),
-    });
-    let name = match &settings.shop {
-        Some(shop) => format!("{}{name}", shop.id_prefix()),
-        None => name,
-    };
-    let profile = source.profile_name.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
-    SourceIdentity { source: name, profile, cursor: settings.cursor.column().to_owned() }
+    })
 }
 
 /// A URL without credentials and without a window: without the parameters that its profile writes one into, and without times.
@@ -145,7 +146,7 @@ pub(super) fn loaded(window: Window, started_at: UtcMicros, run_id: &str, record
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Cursor, Filter, HttpProfile, Profile, Shop};
+    use crate::settings::{Cursor, Filter, HttpProfile, Profile};
 
     #[test]
     fn a_source_is_known_by_its_name_or_its_location_without_window_and_secrets() {

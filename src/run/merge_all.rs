@@ -190,13 +190,14 @@ impl Merger<'_> {
     ) -> Result<BTreeMap<Dt, SideChange>, LayerError> {
         let fates = partitions.values().map(|partition| &partition.refunds);
         let plan = RefundPlan::new(fates, stored, self.extracted.lines.refund_days());
+        let unread = self.extracted.lines.unread_refunds();
         let mut changes = BTreeMap::new();
         for &dt in plan.days() {
             if self.cancel.is_stopped() {
                 return Err(LayerError::Interrupted);
             }
             let (staged, stored) = (self.extracted.lines.load_refunds(dt)?, self.stored.load_refunds(dt)?);
-            changes.insert(dt, self.stage_side(&SideFact::Refunds.file(dt), plan.merge(staged, stored.as_ref()))?);
+            changes.insert(dt, self.stage_side(&SideFact::Refunds.file(dt), plan.merge(staged, unread, stored.as_ref()))?);
         }
         Ok(changes)
     }

@@ -70,13 +70,33 @@ pub enum RequestError {
     },
     /// A shop has another name than before: the ids of its orders would be others.
     #[error(
-        "shop `{name}` reads what shop `{before}` has loaded, and etl.toml no longer names that one: under a new name, its orders would be loaded a second time. Call it `{before}` again, or load into a new output"
+        "shop `{name}` reads what shop `{before}` has loaded, and etl.toml no longer names that one: under a new name, its orders would be loaded a second time. Call it `{before}` again. If it is another shop at the same place, say --accept-new-shop once"
     )]
     RenamedShop {
         /// Its name.
         name: String,
         /// Its name before.
         before: String,
+    },
+    /// A loaded shop reads what another has loaded: their names are exchanged, or one of them was given to another shop.
+    #[error(
+        "shop `{name}` now reads what shop `{before}` has loaded, and that one reads it no longer: under this name, its orders would be loaded a second time. Give both their old names or locations, or load into a new output"
+    )]
+    MovedShop {
+        /// Its name.
+        name: String,
+        /// The shop that has loaded it.
+        before: String,
+    },
+    /// A shop was never loaded, and another is gone: nobody but the user knows whether they are one.
+    #[error(
+        "shop `{name}` was never loaded, and etl.toml no longer names shop `{gone}`, which was: if they are one shop, call it `{gone}` again, or its orders would be loaded a second time. If it is another shop, say --accept-new-shop once"
+    )]
+    UnknownShop {
+        /// Its name.
+        name: String,
+        /// The shop that is gone.
+        gone: String,
     },
     /// The skus of a shop would be others than before.
     #[error(

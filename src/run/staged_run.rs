@@ -249,7 +249,13 @@ impl<'a> RunStager<'a> {
             self.reads.push(Read { key: key.clone(), checksum: stored.version.checksum.clone() });
         }
         let (entry, change) = match change {
-            SideChange::Unchanged => return self.staging.unstage(&key),
+            SideChange::Unchanged => {
+                // A refund that moved away from there, or stayed, must not stand on two days.
+                if fact == SideFact::Refunds && self.view.refunds.files.contains_key(&dt) {
+                    self.view.refunds.changed.insert(dt);
+                }
+                return self.staging.unstage(&key);
+            }
             SideChange::Removed => {
                 self.staging.remove(key);
                 self.view.side_mut(fact).files.remove(&dt);
@@ -382,8 +388,11 @@ impl StagedRun {
         let wanted = self.next.partitions.iter().filter(|(dt, _)| is_wanted(dt) && is_stored(dt));
         let facts = wanted.map(|(dt, entry)| (entry.key(*dt), entry.version.clone()));
         let is_stored = |fact: SideFact, dt: Dt| !matches!(self.changed_sides.get(&(fact, dt)), Some(PartitionChange::Written));
-        // The refunds of an order lie on other days than the order: only those that change are looked at.
-        let is_wanted = |fact: SideFact, dt: Dt| looks_at_all || (fact == SideFact::OrderTotals && is_wanted(&dt));
+        // The refunds of an order lie on other days than the order.
+        let is_wanted = |fact: SideFact, dt: Dt| match fact {
+            SideFact::OrderTotals => is_wanted(&dt),
+            SideFact::Refunds => looks_at_all || self.view.refunds.changed.contains(&dt),
+        };
         let sides = self.next.sides().filter(|(fact, dt, _)| is_wanted(*fact, *dt) && is_stored(*fact, *dt));
         let sides = sides.map(|(fact, dt, entry)| (fact.file(dt), entry.version.clone()));
         let versions: Vec<_> = facts.chain(sides).collect();

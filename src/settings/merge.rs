@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -270,6 +271,7 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
     Ok(Settings {
         shop: whose.shop().cloned(),
         shops: whose.names().to_vec(),
+        shop_orders: Arc::default(),
         source: sources.profile,
         orders: sources.orders,
         users: sources.users,
@@ -329,6 +331,7 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
                 &[("tell", OnSchemaChange::Tell), ("freeze", OnSchemaChange::Freeze), ("ignore", OnSchemaChange::Ignore)],
             )?
             .unwrap_or_default(),
+        accept_new_shop: layers.yes_no(&setting::ACCEPT_NEW_SHOP)?.unwrap_or_default(),
         accept_schema: layers.yes_no(&setting::ACCEPT_SCHEMA)?.unwrap_or_default(),
         quarantine_mode: layers
             .get(&setting::QUARANTINE_MODE)?

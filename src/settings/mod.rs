@@ -48,6 +48,8 @@ mod unit_slip;
 mod value;
 mod when;
 
+use std::sync::Arc;
+
 pub use alerts::{AlertSettings, Receiver, ReceiverKind};
 pub use aws_profile::{AwsKeys, WebIdentity};
 pub use bucket_url::{BucketScheme, BucketUrl, BucketUrlError};
@@ -81,7 +83,7 @@ pub use profile::{
 };
 pub use secret::Secret;
 pub use setting::{Form, OldNames, SETTINGS, Setting};
-pub use shops::{Shop, Skus};
+pub use shops::{Shop, ShopOrders, Skus};
 pub use source_kind::SourceKind;
 pub use sources::{credentials_of_profile, orders_profile, profile_of};
 pub use span::{Chunk, parse_span};
@@ -261,6 +263,8 @@ pub struct Settings {
     pub shop: Option<Shop>,
     /// The names of all shops of the layer; none in a layer of one source.
     pub shops: Vec<String>,
+    /// Where each shop of the layer reads its orders.
+    pub shop_orders: Arc<[ShopOrders]>,
     /// The shipped profile that all three sources start from.
     pub source: Option<String>,
     pub orders: Option<Source>,
@@ -317,6 +321,7 @@ pub struct Settings {
     /// What a change of the shape of the orders' records means.
     pub on_schema_change: OnSchemaChange,
     /// Whether a change of shape is accepted that would fail the run.
+    pub accept_new_shop: bool,
     pub accept_schema: bool,
     /// The mode of files in quarantine and in `raw/`; `None` as the umask says.
     pub quarantine_mode: Option<u32>,
@@ -376,6 +381,7 @@ impl Settings {
             output: output.into(),
             shop: None,
             shops: Vec::new(),
+            shop_orders: Arc::default(),
             source: None,
             orders: None,
             users: None,
@@ -408,6 +414,7 @@ impl Settings {
             versioned_products: false,
             unit_slip: Some(UnitSlip::Standard),
             on_schema_change: OnSchemaChange::default(),
+            accept_new_shop: false,
             accept_schema: false,
             quarantine_mode: None,
             raw: RawSettings::default(),

@@ -231,6 +231,8 @@ settings! {
         help: "After a change of the shape of the orders' records: tell it, freeze (fail the run), or ignore it", ..NONE };
     ACCEPT_SCHEMA = Setting { flag: "--accept-schema", variable: "ETL_ACCEPT_SCHEMA", form: Form::YesNo, default: "no",
         help: "Accept the changes of shape that `schema.on_change = \"freeze\"` fails a run for", ..NONE };
+    ACCEPT_NEW_SHOP = Setting { flag: "--accept-new-shop", variable: "ETL_ACCEPT_NEW_SHOP", form: Form::YesNo, default: "no",
+        help: "Load a shop for the first time although a loaded one is gone: it is another shop, not the same one renamed", ..NONE };
     MAX_ATTEMPTS = Setting { flag: "--max-attempts", variable: "ETL_MAX_ATTEMPTS", key: "http.max_attempts", form: Form::Whole { from: 1, to: 100 },
         default: "3", value: "N", help: "Attempts per request" };
     MEMORY_LIMIT = Setting { flag: "--memory-limit", variable: "ETL_MEMORY_LIMIT", key: "memory_limit", form: Form::Size { from: 64 * MIB, to: 64 * TIB },

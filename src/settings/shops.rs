@@ -2,8 +2,10 @@
 //!
 //! Not what the name of a shop does to ids: `normalize` puts it before them.
 
+use std::sync::Arc;
+
 use super::{
-    CredentialVariables, FactColumn, Origin, Setting, Settings, SettingsError, SourceKind,
+    CredentialVariables, FactColumn, Origin, Setting, Settings, SettingsError, Source, SourceKind,
     credentials::TopUrls,
     merge::{self, Layers},
     profile::overlay,
@@ -30,6 +32,15 @@ pub struct Shop {
     pub name: String,
     /// Whose its skus are.
     pub skus: Skus,
+}
+
+/// Where a shop reads its orders.
+#[derive(Clone, Debug)]
+pub struct ShopOrders {
+    /// Its name.
+    pub shop: String,
+    /// The source of its orders; `None`: it has none.
+    pub orders: Option<Source>,
 }
 
 /// Whose the skus of a shop are.
@@ -137,6 +148,9 @@ pub(super) fn all(layers: &Layers<'_>) -> Result<Vec<Settings>, SettingsError> {
         let own = Layers::new(layers.flags, layers.environment, &tree);
         all.push(merge::settings(&own, &Whose::Shop { shop, names: &names, top: &top })?);
     }
+    let orders = all.iter().zip(&names).map(|(settings, shop)| ShopOrders { shop: shop.clone(), orders: settings.orders.clone() });
+    let orders: Arc<[ShopOrders]> = orders.collect();
+    all.iter_mut().for_each(|settings| settings.shop_orders = Arc::clone(&orders));
     // All rows of a layer have quantities of one type: the one that holds those of every shop.
     if all.iter().any(|settings| settings.quantity == Some(QuantityType::Decimal)) {
         all.iter_mut().for_each(|settings| settings.quantity = Some(QuantityType::Decimal));

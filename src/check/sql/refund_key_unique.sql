@@ -1,5 +1,5 @@
--- One row for each refund and sku, whichever order and day they are of.
-SELECT refund_id, sku, count(*) AS rows, min(order_id) AS order_id, min(dt) AS first_dt, max(dt) AS last_dt
+-- One row for each refund and sku of an order, whichever day they are of.
+SELECT refund_id, order_id, sku, count(*) AS rows, min(dt) AS first_dt, max(dt) AS last_dt
 FROM fact_refund_changed
-GROUP BY refund_id, sku
+GROUP BY refund_id, order_id, sku
 HAVING count(*) > 1

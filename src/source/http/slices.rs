@@ -24,6 +24,9 @@ use crate::{
 /// slices of a second can share a record.
 const REMEMBERED: usize = 4;
 
+/// How often the totals of all slices are asked again, until none has changed.
+const CONFIRMATIONS: usize = 4;
+
 /// Reads a list in slices, where it is too long to be read at once.
 pub(super) struct SliceReader<'a> {
     pub(super) requester: &'a Requester<'a>,
@@ -42,6 +45,13 @@ struct Slice {
     from: UtcMicros,
     /// What its end is taken for.
     to: UtcMicros,
+}
+
+/// A slice that was read, and how many records it has.
+#[derive(Clone, Copy, Debug)]
+struct CountedSlice {
+    slice: Slice,
+    total: u64,
 }
 
 /// A slice, cut in two.
@@ -90,7 +100,8 @@ impl SliceReader<'_> {
         let mut seams = Seams::new(sink, self.query.shape);
         let (mut required, mut reads_again) = (total, false);
         loop {
-            let read = self.read_slices(whole, total, &mut seams).await?;
+            let mut read = self.read_slices(whole, total, &mut seams).await?;
+            self.confirm(&mut read, &mut seams).await?;
             if !seams.is_stopped && seams.distinct() < required {
                 let asked_again = self.first_page(whole).await?;
                 required = required.min(self.total(whole, &asked_again)?);
@@ -123,11 +134,46 @@ impl SliceReader<'_> {
             tracing::debug!(slice = slice.shown(), total, "slice");
             seams.begin_slice();
             read.add(slice, &self.read_slice(slice, first, seams).await?);
+            read.counted.push(CountedSlice { slice, total });
             if seams.is_stopped {
                 break;
             }
         }
         Ok(read)
+    }
+
+    /// Asks each slice once more how many records it has, and reads those again that have got more: a record that moved into a slice
+    /// that was read before would be in none. Goes on until no total changes; if that takes too long, nothing is proven.
+    async fn confirm(&self, read: &mut SlicesRead, seams: &mut Seams<'_>) -> Result<(), SourceError> {
+        for _ in 0..CONFIRMATIONS {
+            let mut has_changed = false;
+            for place in 0..read.counted.len() {
+                if seams.is_stopped {
+                    return Ok(());
+                }
+                let Some(CountedSlice { slice, total: before }) = read.counted.get(place).copied() else { continue };
+                let first = self.first_page(slice).await?;
+                let total = self.total(slice, &first)?;
+                has_changed |= total != before;
+                if total >= self.largest {
+                    let why = || format!("{}: it has got more records than can be read at once", slice.shown());
+                    read.unproven.get_or_insert_with(why);
+                } else if total > before {
+                    tracing::info!(slice = slice.shown(), before, total, "the slice has got more records: it is read again");
+                    seams.begin_slice();
+                    read.add(slice, &self.read_slice(slice, first, seams).await?);
+                }
+                if let Some(counted) = read.counted.get_mut(place) {
+                    counted.total = total;
+                }
+            }
+            if !has_changed {
+                return Ok(());
+            }
+        }
+        read.unproven
+            .get_or_insert_with(|| "the totals of the slices changed each time they were asked: records may have moved".to_owned());
+        Ok(())
     }
 
     /// The halves of a slice that is too long, the earlier one first.
@@ -151,7 +197,9 @@ impl SliceReader<'_> {
         let (unit, name) = if *format == TimeFormat::Date { (UtcMicros::DAY, "a day") } else { (UtcMicros::SECOND, "a second") };
         match slice.halves(unit) {
             Some(Halves { earlier, later }) => Ok([earlier, later]),
-            None => Err(too_long(format!("that many are in {}, and slices are not shorter than {name}", slice.shown()))),
+            None => {
+                Err(too_long(format!("that many are in {}, or within {name} of it, and slices are not shorter than {name}", slice.shown())))
+            }
         }
     }
 
@@ -254,6 +302,8 @@ struct SlicesRead {
     claimed: u64,
     /// The sum of the distinct records.
     distinct: u64,
+    /// Those that were read, in the order of time.
+    counted: Vec<CountedSlice>,
     failed: Option<String>,
     unproven: Option<String>,
 }
