@@ -678,6 +678,10 @@ impl<'a> Work<'a> {
         let listed = fields.listed(&self.captured.cells);
         self.batch.counts.values_unreadable += u64::from(fields.has_no_list(&self.captured.cells));
         if listed.is_empty() {
+            // The record says that it has some, and nobody asked for them or none came.
+            let missed = fields.announced(&self.captured.cells);
+            self.batch.counts.refunds_read += missed;
+            self.batch.counts.refunds_dropped += missed;
             return;
         }
         let order = RefundedOrder {

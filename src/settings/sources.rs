@@ -167,7 +167,7 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
     let own = own_table(layers, kind)?;
     let reader = Reader::new(&own, kind.table());
     let merged = merged_table(&own, kind, shared)?;
-    let SourceTable { name, path, count, line_request, more_request, mut profile } = read_table(&merged, kind)?;
+    let SourceTable { name, path, count, line_request, refund_request, more_request, mut profile } = read_table(&merged, kind)?;
     let configured = match layers.above_file(kind.setting()) {
         Some(configured) => Some(configured),
         None => location_in_file(layers, kind, &reader)?,
@@ -189,6 +189,9 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
     }
     if let (Some(Location::Http(source)), Some(request)) = (&location, line_request) {
         profile.line_request = Some(request.request(url, source, &profile.http.auth));
+    }
+    if let (Some(Location::Http(source)), Some(request)) = (&location, refund_request) {
+        profile.refund_request = Some(request.request(url, source, &profile.http.auth));
     }
     if let (Some(Location::Http(source)), Some(request)) = (&location, more_request) {
         profile.more_request = Some(request.request(url, source, &profile.http.auth));
@@ -212,6 +215,11 @@ fn refuse_without_use(own: &Reader<'_>, location: Option<&Location>) -> Result<(
     let Some(location) = location.filter(|location| !matches!(location, Location::Http(_))) else { return Ok(()) };
     if own.table().get("line_request").is_some() {
         return Err(own.error("line_request", "lines are asked for over HTTP, and the orders are files: leave this out"));
+    }
+    if let Some(refunds) = own.inner_unless_false("refunds")?
+        && refunds.inner_unless_false("request")?.is_some()
+    {
+        return Err(refunds.error("request", "refunds are asked for over HTTP, and the orders are files: leave this out"));
     }
     if !location.names_tables() {
         return Ok(());
