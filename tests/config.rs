@@ -220,6 +220,8 @@ const MISTAKES: [&str; 37] = [
     "[orders.count]\npth = 'x'",
     "[orders.line_request]\npth = 'x'",
     "[orders.totals]\ntotal = 't'\ntotl = 't'",
+    "[orders.refunds.request]\npth = 'x'",
+    "[orders.refunds]\nlist = 'r'\n[orders.refunds.lines]\nlist = 'l'\nsign = 'minus'",
     "[[orders.skip]]\npath = 'a'\nequls = 1",
     "[[shops]]\nname = 'a'\nurll = 'x'",
     "[[fact.columns]]\nname = 'a'\npat = 'b'",

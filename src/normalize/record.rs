@@ -100,7 +100,7 @@ pub struct RecordCounts {
     pub lines_skipped: u64,
     /// Refunds that records with rows list.
     pub refunds_read: u64,
-    /// Refunds without an id, a time or an amount that can be read.
+    /// Refunds without an id, a time or an amount that can be read, and announced ones that did not come.
     pub refunds_dropped: u64,
     /// Refunds that the profile skips; not included in `refunds_read`.
     pub refunds_skipped: u64,

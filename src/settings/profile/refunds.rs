@@ -153,6 +153,21 @@ mod tests {
     }
 
     #[test]
+    fn refunds_may_come_by_a_request_with_lines_that_are_negative() {
+        let keys = "refund_id = 'id', created_at = 'at', amount = 'a'";
+        let found = refunds(&format!(
+            "refunds = {{ request = {{ path = '/o/{{id}}/r', when = 'n' }}, {keys}, lines = {{ list = 'l', sign = 'negative', amount = 'a', by_line = {{ list = 'meta', when = {{ path = 'key', equals = 'k' }}, id = 'value', line = 'id' }} }} }}"
+        ));
+        let found = found.unwrap().unwrap();
+        assert_eq!((found.list.to_string().as_str(), found.announced), (ASKED_REFUNDS, "n".parse().ok()));
+        let lines = found.lines.unwrap();
+        assert_eq!((lines.sign, lines.by_line.unwrap().among.unwrap().list.to_string().as_str()), (RefundSign::Negative, "meta"));
+        // A list of one's own over a profile that asks for refunds.
+        let found = refunds(&format!("refunds = {{ request = false, list = 'r', {keys} }}")).unwrap().unwrap();
+        assert_eq!((found.list.to_string().as_str(), found.announced), ("r", None));
+    }
+
+    #[test]
     fn what_says_no_refund_is_refused() {
         let base = "list = 'r', refund_id = 'id', created_at = 'at'";
         for (keys, message) in [
@@ -169,6 +184,23 @@ mod tests {
             ),
             (format!("refunds = {{ {base}, lines = {{ list = 'l.*.m', sku = 's', amount = 'a' }} }}"), "one list, without `*`"),
             ("refunds = true".to_owned(), "write a table, not a boolean"),
+            (format!("refunds = {{ {base}, request = {{ path = '/o/{{id}}' }}, amount = 'a' }}"), "`request` brings the refunds"),
+            ("refunds = { request = { path = '/o' } }".to_owned(), "all orders would get the same refunds"),
+            ("refunds = { request = { path = '/o/{id}', pth = 'x' } }".to_owned(), "did you mean `path`?"),
+            ("refunds = { request = { path = '/o/{id}', when = 'a.*.b' } }".to_owned(), "one value says whether an order has refunds"),
+            (format!("refunds = {{ {base}, lines = {{ list = 'l', sign = 'minus' }} }}"), "`orders.refunds.lines.sign`: `minus`: write"),
+            (
+                format!(
+                    "refunds = {{ {base}, lines = {{ list = 'l', amount = 'a', by_line = {{ list = 'm', id = 'v', line = 'id' }} }} }}"
+                ),
+                "it says which element of `list` has the id",
+            ),
+            (
+                format!(
+                    "refunds = {{ {base}, lines = {{ list = 'l', amount = 'a', by_line = {{ when = {{ path = 'k' }}, id = 'v', line = 'id' }} }} }}"
+                ),
+                "`when` belongs to `list`, which is missing",
+            ),
         ] {
             let found = refunds(&keys);
             assert!(found.as_ref().is_err_and(|error| error.contains(message)), "{keys}: {found:?}");
