@@ -188,7 +188,10 @@ mod tests {
             ("refunds = { request = { path = '/o' } }".to_owned(), "all orders would get the same refunds"),
             ("refunds = { request = { path = '/o/{id}', pth = 'x' } }".to_owned(), "did you mean `path`?"),
             ("refunds = { request = { path = '/o/{id}', when = 'a.*.b' } }".to_owned(), "one value says whether an order has refunds"),
-            (format!("refunds = {{ {base}, lines = {{ list = 'l', sign = 'minus' }} }}"), "`orders.refunds.lines.sign`: `minus`: write"),
+            (
+                format!("refunds = {{ {base}, lines = {{ list = 'l', sku = 's', sign = 'minus' }} }}"),
+                "`orders.refunds.lines.sign`: `minus`: write",
+            ),
             (
                 format!(
                     "refunds = {{ {base}, lines = {{ list = 'l', amount = 'a', by_line = {{ list = 'm', id = 'v', line = 'id' }} }} }}"
