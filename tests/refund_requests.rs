@@ -255,11 +255,13 @@ fn refunds_are_asked_for_by_orders_that_the_run_takes_and_that_may_have_some() {
         listed("early", "2025-12-31", r#","back":1"#),
         // What it gave back is not in the list.
         listed("lost", "2026-01-02", r#","back":3"#),
+        listed("fewer", "2026-01-02", r#","back":["r2","r3"]"#),
     ];
     let body = format!("[{}]", orders.join(","));
     let server = Server::start(move |asked| match asked.path.as_str() {
         "/orders" => answer(body.clone()),
         "/back/ksome" => answer(r#"{"data":[{"no":"r1","at":"2026-02-03","sum":2.5}]}"#),
+        "/back/kfewer" => answer(r#"{"data":[{"no":"r2","at":"2026-02-03","sum":1}]}"#),
         "/back/ksilent" | "/back/klost" => answer(r#"{"data":[]}"#),
         other => panic!("{other}"),
     });
@@ -273,10 +275,10 @@ fn refunds_are_asked_for_by_orders_that_the_run_takes_and_that_may_have_some() {
     work.write("etl.toml", format!("{HASTE}{orders}{refunds}"));
     let ended = work.etl(&["run", "--since", "2026-01-01", "--log-format", "text"]);
     let summary = ended.published();
-    assert_eq!(stored(&work), ["2026-02-03|r1|some|NULL|NULL|2.5000"]);
+    assert_eq!(stored(&work), ["2026-02-03|r1|some|NULL|NULL|2.5000", "2026-02-03|r2|fewer|NULL|NULL|1.0000"]);
     let mut paths: Vec<_> = server.asked().into_iter().map(|asked| asked.path).collect();
     paths.sort();
-    assert_eq!(paths, ["/back/klost", "/back/ksilent", "/back/ksome", "/orders"]);
-    assert_eq!((&summary["refunds_read"], &summary["refunds_dropped"]), (&json!(2), &json!(1)));
+    assert_eq!(paths, ["/back/kfewer", "/back/klost", "/back/ksilent", "/back/ksome", "/orders"]);
+    assert_eq!((&summary["refunds_read"], &summary["refunds_dropped"]), (&json!(4), &json!(2)));
     assert!(ended.stderr.contains("refunds were dropped"), "{}", ended.stderr);
 }

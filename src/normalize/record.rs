@@ -677,11 +677,11 @@ impl<'a> Work<'a> {
         let Some(fields) = &normalizer.mapping.refunds else { return };
         let listed = fields.listed(&self.captured.cells);
         self.batch.counts.values_unreadable += u64::from(fields.has_no_list(&self.captured.cells));
+        // Those that the record says it has and that did not come, or that nobody asked for.
+        let missed = fields.announced(&self.captured.cells).saturating_sub(listed.len() as u64);
+        self.batch.counts.refunds_read += missed;
+        self.batch.counts.refunds_dropped += missed;
         if listed.is_empty() {
-            // The record says that it has some, and nobody asked for them or none came.
-            let missed = fields.announced(&self.captured.cells);
-            self.batch.counts.refunds_read += missed;
-            self.batch.counts.refunds_dropped += missed;
             return;
         }
         let order = RefundedOrder {
