@@ -188,7 +188,7 @@ fn every_profile_and_every_example_of_the_documentation_is_valid_by_the_schema()
 }
 
 /// An unknown key, or a value of another type, in each table that is read.
-const MISTAKES: [&str; 37] = [
+const MISTAKES: [&str; 39] = [
     "lookbak = '1h'",
     "[http]\nmax_atempts = 3",
     "http = 5",
@@ -220,6 +220,8 @@ const MISTAKES: [&str; 37] = [
     "[orders.count]\npth = 'x'",
     "[orders.line_request]\npth = 'x'",
     "[orders.totals]\ntotal = 't'\ntotl = 't'",
+    "[orders.refunds.request]\npth = 'x'",
+    "[orders.refunds]\nlist = 'r'\n[orders.refunds.lines]\nlist = 'l'\nsku = 's'\nsign = 'minus'",
     "[[orders.skip]]\npath = 'a'\nequls = 1",
     "[[shops]]\nname = 'a'\nurll = 'x'",
     "[[fact.columns]]\nname = 'a'\npat = 'b'",

@@ -22,7 +22,7 @@ const PRODUCTS: &str = r#"[
 
 /// An order of three variations, and one that no product knows.
 const ORDER: &str = r#"[{"id":1,"currency":"EUR","date_created_gmt":"2026-01-10T10:00:00","date_modified_gmt":"2026-01-10T10:00:00","customer_id":0,
-    "billing":{"email":"a@example.com"},"line_items":[
+    "billing":{"email":"a@example.com"},"refunds":[],"line_items":[
         {"id":1,"product_id":20,"variation_id":21,"sku":"SHIRT-R","quantity":1,"total":"19.00","price":19},
         {"id":2,"product_id":20,"variation_id":22,"sku":"SHIRT-B","quantity":1,"total":"21.00","price":21},
         {"id":3,"product_id":30,"variation_id":31,"sku":"","quantity":1,"total":"5.00","price":5}]}]"#;

@@ -145,9 +145,12 @@ fn bigcommerce() {
                 r#"{"data":[{"id":77,"sku":"OFSUC","name":"Sugar","type":"physical","price":1.5}],"meta":{"pagination":{"total":1,"total_pages":1}}}"#,
             ),
             "/stores/abc/v2/orders" if asked.parameter("page") == "1" => json(
-                r#"[{"id":100,"customer_id":11,"date_created":"Tue, 20 Jan 2026 23:30:00 -0200","date_modified":"Wed, 21 Jan 2026 18:15:15 +0000","status":"Completed","currency_code":"USD","consignments":[{"shipping":[{"line_items":[{"id":20,"product_id":77,"sku":"OFSUC","quantity":2,"base_price":"89.0000"},{"id":21,"product_id":78,"variant_id":0,"sku":"","quantity":1,"base_price":"5.0000"},{"id":22,"product_id":0,"variant_id":0,"sku":"","quantity":1,"base_price":"40.0000"}]}]}]}]"#,
+                r#"[{"id":100,"customer_id":11,"date_created":"Tue, 20 Jan 2026 23:30:00 -0200","date_modified":"Wed, 21 Jan 2026 18:15:15 +0000","status":"Completed","currency_code":"USD","refunded_amount":"95.5000","consignments":[{"shipping":[{"line_items":[{"id":20,"product_id":77,"sku":"OFSUC","quantity":2,"base_price":"89.0000"},{"id":21,"product_id":78,"variant_id":0,"sku":"","quantity":1,"base_price":"5.0000"},{"id":22,"product_id":0,"variant_id":0,"sku":"","quantity":1,"base_price":"40.0000"}]}]}]}]"#,
             ),
             "/stores/abc/v2/orders/count" => json(r#"{"count":1,"statuses":[]}"#),
+            "/stores/abc/v3/orders/100/payment_actions/refunds" => json(
+                r#"{"data":[{"id":7,"order_id":100,"created":"2026-02-03T23:30:00-02:00","total_amount":89,"total_tax":8.1,"items":[{"item_type":"PRODUCT","item_id":20,"quantity":1,"requested_amount":null}]},{"id":8,"order_id":100,"created":"2026-02-05T10:00:00+00:00","total_amount":6.5,"total_tax":0,"items":[{"item_type":"SHIPPING","item_id":20,"requested_amount":6.5}]}],"meta":{}}"#,
+            ),
             // "204: no orders on this page".
             "/stores/abc/v2/orders" => (204, Vec::new(), Vec::new()),
             other => panic!("{other}"),
@@ -166,6 +169,12 @@ fn bigcommerce() {
     );
     assert_eq!(work.query("SELECT user_country, product_name, status FROM fact_order WHERE sku = 'OFSUC'"), ["CA|Sugar|Completed"]);
     assert_eq!(work.query("SELECT list_price FROM dim_product WHERE NOT inferred"), ["1.5000"]);
+    let refunds = "SELECT dt, refund_id, order_id, sku, amount, currency FROM fact_refund ORDER BY ALL";
+    assert_eq!(
+        work.query(refunds),
+        ["2026-02-04|7|100|NULL|89.0000|USD", "2026-02-05|8|100|NULL|6.5000|USD"],
+        "the amount that the order says was refunded: 95.50"
+    );
 }
 
 #[test]

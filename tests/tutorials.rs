@@ -160,6 +160,8 @@ fn the_pandas_script_loses_what_the_page_says_and_etl_does_not() {
 const CUSTOMERS: &str =
     r#"[{"id":26,"username":"ann","email":"ann@example.test","billing":{"country":"DE"},"date_created":"2025-12-01T10:00:00"}]"#;
 const PRODUCTS: &str = r#"[{"id":93,"type":"simple","sku":"","name":"Pot","categories":[{"name":"Kitchen"}],"regular_price":"10.00"},{"id":94,"type":"simple","sku":"","name":"Pan","categories":[{"name":"Kitchen"}],"regular_price":"20.00"},{"id":95,"type":"simple","sku":"","name":"Lid","categories":[{"name":"Kitchen"}],"regular_price":"30.00"},{"id":96,"type":"variable","sku":"TEA","name":"Tea","categories":[{"name":"Drinks"}],"regular_price":""},{"id":97,"type":"simple","sku":"MUG","name":"Mug","categories":[{"name":"Kitchen"}],"regular_price":"4.99"}]"#;
+/// The shop gives order 705 back on a later day.
+const REFUNDS: &str = r#"[{"id":800,"date_created":"2026-02-03T10:00:00","date_created_gmt":"2026-02-03T09:00:00","amount":"9.98","reason":"","line_items":[{"id":60,"product_id":97,"variation_id":0,"quantity":-2,"total":"-9.98","total_tax":"0.00","sku":"MUG","meta_data":[{"id":3,"key":"_refunded_item_id","value":"6"}]}]}]"#;
 const VARIATIONS: &str = r#"[{"id":961,"sku":"TEA-S","regular_price":"4.00"}]"#;
 
 /// The shop of the tutorial: five orders, whose totals are 104.98 EUR.
@@ -173,6 +175,7 @@ fn shop(orders: &str, asked: &Asked) -> Reply {
         "/customers" => (CUSTOMERS, 1),
         "/products" => (PRODUCTS, 5),
         "/products/96/variations" => (VARIATIONS, 1),
+        "/orders/705/refunds" => (REFUNDS, 1),
         _ => return status(404),
     };
     let mut reply = json(body);
@@ -187,7 +190,7 @@ fn a_woocommerce_shop_is_loaded_step_by_step() {
     let server = Server::start(move |asked| shop(&orders, asked));
     let page = file("docs/tutorials/woocommerce-to-redshift.md").replace("https://your-shop.example", &server.url);
     let reader = Reader::new(None);
-    assert_eq!(reader.follow(&page), 10);
+    assert_eq!(reader.follow(&page), 11);
     assert_eq!(
         reader.work.query("SELECT sum(line_total) FROM fact_order"),
         ["104.9800"],

@@ -6,6 +6,7 @@
 mod amount;
 mod fields;
 mod limits;
+mod line_key;
 mod look;
 mod mapping;
 mod mask;

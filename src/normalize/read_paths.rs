@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
 use crate::{
     model::{FieldPath, Level, WILDCARD},
-    settings::{ASKED_LINES, FieldRule, ObjectInPlace, Profile, RefundLineRules, RefundRules, SkipRule, Units, WhichLists},
+    settings::{
+        ASKED_LINES, FieldRule, KeyedList, ObjectInPlace, OrderLineKey, Profile, RefundLineRules, RefundRules, SkipRule, Units, WhichLists,
+    },
 };
 
 /// The paths that a mapping reads, from the root of a record.
@@ -113,20 +115,29 @@ fn list_paths(profile: Option<&Profile>) -> Vec<FieldPath> {
 
 /// The paths of refunds, of their fields and of those of their lines.
 fn refund_paths(rules: &RefundRules) -> Vec<FieldPath> {
-    let RefundRules { list, refund_id, created_at, amount, currency, skip, lines } = rules;
+    let RefundRules { list, announced, refund_id, created_at, amount, currency, skip, lines } = rules;
     let refund = list.child(WILDCARD);
     let fields = [Some(refund_id), Some(created_at), amount.as_ref(), currency.as_ref()].into_iter().flatten().flat_map(rule_paths);
     let mut paths: Vec<_> = fields.chain(skip.iter().map(|rule| rule.path.clone())).map(|path| joined(&refund, &path)).collect();
-    if let Some(RefundLineRules { list, sku, quantity, amount, by_line }) = lines {
+    if let Some(RefundLineRules { list, sign: _, sku, quantity, amount, by_line }) = lines {
         let list = joined(&refund, list);
         let line = list.child(WILDCARD);
-        let id = by_line.as_ref().map(|by_line| &by_line.id);
-        let fields = [sku.as_ref(), quantity.as_ref(), Some(amount), id].into_iter().flatten().flat_map(rule_paths);
-        paths.extend(fields.map(|path| joined(&line, &path)));
+        let fields = [sku.as_ref(), quantity.as_ref(), Some(amount)].into_iter().flatten().flat_map(rule_paths);
+        paths.extend(fields.chain(by_line.iter().flat_map(line_key_paths)).map(|path| joined(&line, &path)));
         paths.push(list);
     }
     paths.push(list.clone());
+    paths.extend(announced.clone());
     paths
+}
+
+/// The paths, in a line of a refund, that lead to the id of the order's line.
+fn line_key_paths(key: &OrderLineKey) -> Vec<FieldPath> {
+    let ids = rule_paths(&key.id);
+    let Some(KeyedList { list, when }) = &key.among else { return ids.collect() };
+    let element = list.child(WILDCARD);
+    let of_element = ids.chain([when.path.clone()]).map(|path| joined(&element, &path));
+    of_element.chain([list.clone()]).collect()
 }
 
 /// The paths of lines. The root, where a record is its only line.
@@ -187,6 +198,15 @@ mod tests {
         for path in ["sum", "taxes.*.amount", "items.*.key", "back.*.rows.*.row"] {
             assert_eq!((is_read("[orders]", path), is_read(own, path)), (false, true), "{path}");
         }
+    }
+
+    #[test]
+    fn the_paths_of_refunds_that_are_asked_for_are_read() {
+        let own = "[orders.refunds]\nrequest = { path = '/o/{id}', when = 'back' }\nrefund_id = 'id'\ncreated_at = 'at'\nlines = { list = 'rows', amount = 'sum', by_line = { list = 'meta', when = { path = 'key', equals = 'k' }, id = 'value', line = 'id' } }";
+        for path in ["back", "etl_refunds", "etl_refunds.*.at", "etl_refunds.*.rows.*.meta.*.key", "etl_refunds.*.rows.*.meta.*.value"] {
+            assert_eq!((is_read("[orders]", path), is_read(own, path)), (false, true), "{path}");
+        }
+        assert!(!is_read(own, "etl_refunds.*.rows.*.value"));
     }
 
     #[test]

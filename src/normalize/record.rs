@@ -100,7 +100,7 @@ pub struct RecordCounts {
     pub lines_skipped: u64,
     /// Refunds that records with rows list.
     pub refunds_read: u64,
-    /// Refunds without an id, a time or an amount that can be read.
+    /// Refunds without an id, a time or an amount that can be read, and announced ones that did not come.
     pub refunds_dropped: u64,
     /// Refunds that the profile skips; not included in `refunds_read`.
     pub refunds_skipped: u64,
@@ -679,9 +679,14 @@ impl<'a> Work<'a> {
         let normalizer = self.normalizer;
         let Some(fields) = &normalizer.mapping.refunds else { return };
         let listed = fields.listed(&self.captured.cells);
+        // Those that the record says it has and that did not come, or that nobody asked for.
+        let missed = fields.announced(&self.captured.cells).saturating_sub(listed.len() as u64);
+        self.batch.counts.refunds_read += missed;
+        self.batch.counts.refunds_dropped += missed;
+        let has_no_list = fields.has_no_list(&self.captured.cells);
+        self.batch.counts.values_unreadable += u64::from(has_no_list);
         let record_number = self.batch.rows.record();
-        if fields.has_no_list(&self.captured.cells) {
-            self.batch.counts.values_unreadable += 1;
+        if has_no_list || missed > 0 {
             self.batch.dropped_refunds.push(DroppedRefund { refund_id: None, record_number });
         }
         if listed.is_empty() {

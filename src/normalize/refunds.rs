@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     fields::{Field, PathTrie},
+    line_key::LineKeyField,
     mapping::{SkipField, SummedField},
     prefix::IdPrefix,
     raw_json,
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     model::{self, FieldPath, LONGEST_TEXT, Money, Refund, WILDCARD},
-    settings::{OrderLineKey, RefundLineRules, RefundRules},
+    settings::{RefundLineRules, RefundRules, RefundSign, says_some},
 };
 
 /// Where refunds are, and their fields, compiled.
@@ -23,6 +24,8 @@ pub(super) struct RefundFields {
     leaf: Option<usize>,
     /// The paths within the value at the leaf, outermost first; each but the last leads to a list.
     within: Vec<FieldPath>,
+    /// The leaf of the record that says whether it has refunds, where they come by a request of their own.
+    announced: Option<usize>,
     /// The fields of a refund and of its lines.
     maps: Maps,
     refund_id: Field,
@@ -35,11 +38,12 @@ pub(super) struct RefundFields {
 
 /// The fields of a line of a refund.
 struct RefundLineFields {
+    sign: RefundSign,
     sku: Option<Field>,
     quantity: Option<Field>,
     amount: SummedField,
     /// The id of the order's line.
-    order_line: Option<Field>,
+    order_line: Option<LineKeyField>,
 }
 
 /// The order that refunds belong to.
@@ -92,13 +96,15 @@ struct GivenBack {
 }
 
 impl GivenBack {
-    fn add(&mut self, quantity: LineQuantity, amount: Money) {
+    fn add(&mut self, sign: RefundSign, quantity: LineQuantity, amount: Money) {
         match quantity {
             LineQuantity::Unsaid => {}
             LineQuantity::Unreadable => self.has_unreadable_quantity = true,
-            LineQuantity::Known(quantity) => self.quantity = Some(self.quantity.unwrap_or(0) + i128::from(quantity.units())),
+            LineQuantity::Known(quantity) => {
+                self.quantity = Some(self.quantity.unwrap_or(0) + sign.factor() * i128::from(quantity.units()));
+            }
         }
-        self.amount += i128::from(amount.units());
+        self.amount += sign.factor() * i128::from(amount.units());
     }
 
     fn quantity(&self) -> Option<Money> {
@@ -134,15 +140,17 @@ impl RefundFields {
         let mut parts = rules.list.steps().split(|step| step == WILDCARD).map(FieldPath::of_steps);
         let leaf = parts.next().and_then(|first| record.leaf(&first));
         let line_list = rules.lines.as_ref().and_then(|lines| refund.leaf(&lines.list));
-        let line_fields = rules.lines.as_ref().map(|RefundLineRules { sku, quantity, amount, by_line, .. }| RefundLineFields {
+        let line_fields = rules.lines.as_ref().map(|RefundLineRules { sign, sku, quantity, amount, by_line, .. }| RefundLineFields {
+            sign: *sign,
             sku: sku.as_ref().map(|rule| line.field(rule)),
             quantity: quantity.as_ref().map(|rule| line.field(rule)),
             amount: SummedField::compile(amount, &mut line),
-            order_line: by_line.as_ref().map(|OrderLineKey { id, .. }| line.field(id)),
+            order_line: by_line.as_ref().map(|key| LineKeyField::compile(key, &mut line)),
         });
         RefundFields {
             leaf,
             within: parts.collect(),
+            announced: rules.announced.as_ref().and_then(|path| record.leaf(path)),
             refund_id: refund.field(&rules.refund_id),
             created_at: refund.field(&rules.created_at),
             amount: rules.amount.as_ref().map(|rule| SummedField::compile(rule, &mut refund)),
@@ -161,6 +169,15 @@ impl RefundFields {
             lists = lists.into_iter().filter_map(raw_json::elements).flatten().filter_map(|element| raw_json::at(element, path)).collect();
         }
         lists.into_iter().filter_map(raw_json::elements).flatten().collect()
+    }
+
+    /// The refunds that a record says it has, where they come by a request of their own: at least one, if it does not list them.
+    pub(super) fn announced(&self, cells: &[Option<&str>]) -> u64 {
+        let Some(raw) = self.announced.and_then(|leaf| cells.get(leaf).copied().flatten()) else { return 0 };
+        match raw_json::elements(raw) {
+            Some(elements) => elements.len() as u64,
+            None => u64::from(raw != "null" && says_some(raw.trim_matches('"'))),
+        }
     }
 
     /// Whether something else stands where the list should be.
@@ -246,7 +263,7 @@ impl RefundFields {
             let quantity = fields.quantity(cells);
             read.unreadable += u64::from(quantity == LineQuantity::Unreadable);
             let sku = fields.sku(cells, order, &mut read.unreadable);
-            read.by_sku.entry(sku).or_default().add(quantity, amount.money);
+            read.by_sku.entry(sku).or_default().add(fields.sign, quantity, amount.money);
         }
         read
     }
@@ -372,6 +389,52 @@ mod tests {
             ("", r#"[{"line":7,"n":"many","sum":5}]"#, "north:1 seven - 5.0000 EUR, 1 unreadable"),
         ] {
             assert_eq!(read(keys, &refund(total, lines)), [expected], "{total} {lines}");
+        }
+    }
+
+    #[test]
+    fn lines_may_be_negative_and_name_their_line_in_a_list() {
+        let keys = "request.path = '/o/{id}/refunds', refund_id = 'id', created_at = 'at', amount = 'amount', lines = { list = 'lines', sign = 'negative', quantity = 'n', amount = 'sum', by_line = { list = 'meta', when = { path = 'key', equals = 'line' }, id = 'value', line = 'id' } }";
+        let refund = |lines: &str| format!(r#"{{"etl_refunds":[{{"id":1,"at":"2026-01-05","amount":"11.90","lines":{lines}}}]}}"#);
+        for (lines, expected) in [
+            (
+                r#"[{"n":-2,"sum":"-10.00","meta":[{"key":"x","value":"9"},{"key":"line","value":"7"}]}]"#,
+                "north:1 - - 1.9000 EUR, north:1 seven 2.0000 10.0000 EUR, 0 unmatched",
+            ),
+            (r#"[{"n":0,"sum":"-11.90","meta":[{"key":"line","value":"7"}]}]"#, "north:1 seven 0.0000 11.9000 EUR, 0 unmatched"),
+            (r#"[{"n":-1,"sum":"-1","meta":[{"key":"line","value":"8"}]}]"#, "north:1 - 1.0000 11.9000 EUR, 1 unmatched"),
+        ] {
+            assert_eq!(read(keys, &refund(lines)), [expected], "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_record_announces_its_refunds_by_a_list_or_by_an_amount() {
+        let announced = |value: &str| {
+            let text =
+                "[orders]\nrefunds = { request = { path = '/o/{id}', when = 'back' }, refund_id = 'id', created_at = 'at', amount = 'a' }";
+            let profile = orders_profile(text).unwrap();
+            let mut trie = PathTrie::default();
+            let fields = RefundFields::compile(profile.refunds.as_ref().unwrap(), &mut trie);
+            let maps = Maps { record: trie, ..Maps::default() };
+            let mut captured = Captured::new(&maps);
+            let record = format!(r#"{{"x":1{value}}}"#);
+            assert!(captured.walk(&maps, record.as_bytes()));
+            fields.announced(&captured.cells)
+        };
+        for (value, expected) in [
+            (r#","back":[{"id":1},{"id":2}]"#, 2),
+            (r#","back":[]"#, 0),
+            (r#","back":"9.50""#, 1),
+            (r#","back":-9.5"#, 1),
+            (r#","back":"0.0000""#, 0),
+            (r#","back":0"#, 0),
+            (r#","back":true"#, 1),
+            (r#","back":false"#, 0),
+            (r#","back":null"#, 0),
+            ("", 0),
+        ] {
+            assert_eq!(announced(value), expected, "{value}");
         }
     }
 

@@ -127,7 +127,7 @@ static KEYS: [SummaryKey; 117] = [
     always("lines_dropped", Integer, "lines that were dropped"),
     always("lines_skipped", Integer, "lines that the profile leaves out; `lines_read` does not count them"),
     always("refunds_read", Integer, "refunds that records with rows list"),
-    always("refunds_dropped", Integer, "refunds without a readable id, time or money: see output.md"),
+    always("refunds_dropped", Integer, "refunds without a readable id, time or money, and announced ones that did not come: see output.md"),
     always("refunds_skipped", Integer, "refunds that the profile leaves out; `refunds_read` does not count them"),
     always("duplicates_dropped", Integer, "lines that lost to another line of the same run, or were added to it (deduplication)"),
     always("rows_inserted", Integer, "rows with a new key"),

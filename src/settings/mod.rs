@@ -76,10 +76,10 @@ pub use output_location::OutputLocation;
 pub use presentation::{ColorMode, LogFormat, Presentation, ResultFormat};
 pub use problems::{Examined, Problem, examine};
 pub use profile::{
-    ASKED_LINES, AmountRule, Auth, BodyTemplate, ChildLines, CountRequest, CredentialsIn, FieldRule, Filter, Grant, HttpProfile, Inherited,
-    LineLists, LineRequest, MoreRequest, ObjectInPlace, OrderLineKey, OrderTotalRules, Pagination, Profile, Reconciliation, RecordList,
-    RefundLineRules, RefundRules, SHIPPED, ScaleText, Shipped, SkipRule, SkipValues, Source, Template, TimeFormat, TimeText, Total, Units,
-    WhichAmounts, WhichLists, joined, shipped,
+    ASKED_LINES, ASKED_REFUNDS, AmountRule, Auth, BodyTemplate, ChildLines, CountRequest, CredentialsIn, FieldRule, Filter, Grant,
+    HttpProfile, Inherited, KeyedList, LineLists, ListRequest, MoreRequest, ObjectInPlace, OrderLineKey, OrderTotalRules, Pagination,
+    Profile, Reconciliation, RecordList, RefundLineRules, RefundRules, RefundSign, SHIPPED, ScaleText, Shipped, SkipRule, SkipValues,
+    Source, Template, TimeFormat, TimeText, Total, Units, WhichAmounts, WhichLists, joined, says_some, shipped,
 };
 pub use secret::Secret;
 pub use setting::{Form, OldNames, SETTINGS, Setting};

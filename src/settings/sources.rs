@@ -167,7 +167,7 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
     let own = own_table(layers, kind)?;
     let reader = Reader::new(&own, kind.table());
     let merged = merged_table(&own, kind, shared)?;
-    let SourceTable { name, path, count, line_request, more_request, mut profile } = read_table(&merged, kind)?;
+    let SourceTable { name, path, count, line_request, refund_request, more_request, mut profile } = read_table(&merged, kind)?;
     let configured = match layers.above_file(kind.setting()) {
         Some(configured) => Some(configured),
         None => location_in_file(layers, kind, &reader)?,
@@ -187,11 +187,19 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
     if let (Some(Location::Http(source)), Some(count)) = (&location, count) {
         profile.http.count = Some(count.request(url, source)?);
     }
+    let api = match (url, &location, &path) {
+        (Some(url), ..) => Some(url.clone()),
+        (None, Some(Location::Http(source)), Some(path)) => api_above(source, path),
+        (None, ..) => None,
+    };
     if let (Some(Location::Http(source)), Some(request)) = (&location, line_request) {
-        profile.line_request = Some(request.request(url, source, &profile.http.auth));
+        profile.line_request = Some(request.request(api.as_ref(), source, &profile.http.auth));
+    }
+    if let (Some(Location::Http(source)), Some(request)) = (&location, refund_request) {
+        profile.refund_request = Some(request.request(api.as_ref(), source, &profile.http.auth));
     }
     if let (Some(Location::Http(source)), Some(request)) = (&location, more_request) {
-        profile.more_request = Some(request.request(url, source, &profile.http.auth));
+        profile.more_request = Some(request.request(api.as_ref(), source, &profile.http.auth));
     }
     if kind == SourceKind::Orders {
         refuse_without_use(&reader, location.as_ref())?;
@@ -207,11 +215,26 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
     }))
 }
 
+/// The URL of the API, where that of a source is the path of its profile beneath it.
+fn api_above(source: &Url, path: &str) -> Option<Url> {
+    let path = format!("/{}", path.trim_matches('/'));
+    let above = source.path().trim_end_matches('/').strip_suffix(path.as_str())?.to_owned();
+    let mut api = source.clone();
+    api.set_path(&above);
+    api.set_query(None);
+    Some(api)
+}
+
 /// Refuses keys that files of orders have no use for: what they say would be lost in silence. Those of a shipped profile below stay.
 fn refuse_without_use(own: &Reader<'_>, location: Option<&Location>) -> Result<(), SettingsError> {
     let Some(location) = location.filter(|location| !matches!(location, Location::Http(_))) else { return Ok(()) };
     if own.table().get("line_request").is_some() {
         return Err(own.error("line_request", "lines are asked for over HTTP, and the orders are files: leave this out"));
+    }
+    if let Some(refunds) = own.inner_unless_false("refunds")?
+        && refunds.inner_unless_false("request")?.is_some()
+    {
+        return Err(refunds.error("request", "refunds are asked for over HTTP, and the orders are files: leave this out"));
     }
     if !location.names_tables() {
         return Ok(());
@@ -324,6 +347,14 @@ mod tests {
         let joined = |url: &str, path| super::joined(&url.parse().unwrap(), path).to_string();
         assert_eq!(joined("https://h", "/a/b.json"), "https://h/a/b.json");
         assert_eq!(joined("https://h/v1/", "a?b"), "https://h/v1/a%3Fb");
+    }
+
+    #[test]
+    fn an_api_lies_above_the_path_of_its_source() {
+        let above = |url: &str, path| api_above(&url.parse().unwrap(), path).map(|api| api.to_string());
+        assert_eq!(above("https://h/sub/v3/orders?x=1", "/v3/orders").as_deref(), Some("https://h/sub"));
+        assert_eq!(above("https://h/v3/orders/", "v3/orders").as_deref(), Some("https://h/"));
+        assert_eq!((above("https://h/my-v3/orders", "v3/orders"), above("https://h/else", "/v3/orders")), (None, None));
     }
 
     #[test]

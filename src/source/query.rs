@@ -37,7 +37,7 @@ pub struct Query<'a> {
     pub window: Window,
     /// The timestamp that the window applies to.
     pub cursor: Cursor,
-    /// The records whose lines are asked for (`line_request`); `None`: those of all.
+    /// The records whose lines and refunds are asked for by requests of their own; `None`: those of all.
     pub filter: Option<&'a dyn RecordFilter>,
 }
 

@@ -102,7 +102,10 @@ impl Job<'_> {
     fn warn_of_what_was_read(&self, counts: &RecordCounts) {
         let refunds = counts.refunds_dropped;
         if refunds > 0 {
-            tracing::warn!(refunds, "refunds were dropped: each needs an id, a time, and an amount or lines with amounts, all readable");
+            tracing::warn!(
+                refunds,
+                "refunds were dropped: each needs an id, a time, and an amount or lines with amounts, all readable; those that come by a request of their own are not in files of orders"
+            );
         }
         let lines = counts.decimal_quantities;
         if lines > 0 {

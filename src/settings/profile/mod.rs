@@ -98,7 +98,9 @@ pub struct Profile {
     /// What an object or nothing means at the place of the records.
     pub record_list: RecordList,
     /// A request for the lines of an order. Orders only.
-    pub line_request: Option<LineRequest>,
+    pub line_request: Option<ListRequest>,
+    /// A request for the refunds of an order; `None`: its record lists them. Orders only.
+    pub refund_request: Option<ListRequest>,
     /// A request for members that the list does not hold. Users and products only.
     pub more_request: Option<MoreRequest>,
     /// Lines of a file that belong to a line before them; `None`: each line is a record. Orders only.
@@ -131,6 +133,8 @@ pub struct OrderTotalRules {
 pub struct RefundRules {
     /// The list. Its path may lead into every element of lists above it.
     pub list: FieldPath,
+    /// Where a record says that it has refunds, whose list comes by a request of its own; `None`: it does not say it.
+    pub announced: Option<FieldPath>,
     /// The id of a refund.
     pub refund_id: FieldRule,
     /// When it was made.
@@ -150,6 +154,8 @@ pub struct RefundRules {
 pub struct RefundLineRules {
     /// The list, within the refund.
     pub list: FieldPath,
+    /// How quantities and amounts of lines are written.
+    pub sign: RefundSign,
     /// The sku, where the line itself says it.
     pub sku: Option<FieldRule>,
     /// How many.
@@ -163,10 +169,41 @@ pub struct RefundLineRules {
 /// How a line of a refund names a line of its order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OrderLineKey {
-    /// In the line of the refund.
+    /// In the line of the refund, or in the element of `among`.
     pub id: FieldRule,
     /// In the line of the order.
     pub line: FieldRule,
+    /// A list in the line of the refund, one element of which has the id; `None`: the line itself has it.
+    pub among: Option<KeyedList>,
+}
+
+/// A list of keys and values, one element of which counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyedList {
+    /// The list.
+    pub list: FieldPath,
+    /// Which of its elements: the first that fulfils this.
+    pub when: SkipRule,
+}
+
+/// The sign with which a source writes what was given back.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum RefundSign {
+    /// As a positive quantity and amount.
+    #[default]
+    Positive,
+    /// As a negative one.
+    Negative,
+}
+
+impl RefundSign {
+    /// What makes a quantity or amount one that was given back.
+    pub fn factor(self) -> i128 {
+        match self {
+            RefundSign::Positive => 1,
+            RefundSign::Negative => -1,
+        }
+    }
 }
 
 /// How an amount of an order is found.
@@ -393,18 +430,18 @@ fn add_names(value: &serde_json::Value, names: &mut Vec<String>) {
     }
 }
 
-/// A request for the lines of an order, by its id.
+/// A request for a list that belongs to a record, by its id: its lines, its refunds, members that it stands for.
 #[derive(Clone, PartialEq, Debug)]
-pub struct LineRequest {
+pub struct ListRequest {
     /// The URL that its path is relative to.
     pub base: reqwest::Url,
     /// Its path, with a place `{id}`; empty: the base itself.
     pub path: Template,
     /// Where a record has the id.
     pub id: FieldPath,
-    /// Where a record says that it has more lines than it lists; `None`: the lines of every record are asked for.
+    /// Where a record says that there is something to ask for; `None`: it is asked for by every record.
     pub when: Option<FieldPath>,
-    /// How the list of lines is read.
+    /// How the list is read.
     pub list: Box<Profile>,
 }
 
@@ -412,7 +449,7 @@ pub struct LineRequest {
 #[derive(Clone, PartialEq, Debug)]
 pub struct MoreRequest {
     /// The list of them.
-    pub list: LineRequest,
+    pub list: ListRequest,
     /// Which records have some; `None`: all.
     pub when: Option<SkipRule>,
     /// What they take from the record where they have it not themselves.
@@ -430,6 +467,15 @@ pub struct Inherited {
 
 /// The key under which a record gets the lines that were asked for.
 pub const ASKED_LINES: &str = "etl_lines";
+
+/// The key under which a record gets the refunds that were asked for.
+pub const ASKED_REFUNDS: &str = "etl_refunds";
+
+/// Whether the text of a value says that there is something: all but nothing, `false` and a zero.
+pub fn says_some(text: &str) -> bool {
+    let text = text.trim();
+    !text.eq_ignore_ascii_case("false") && text.chars().any(|char| char.is_alphanumeric() && char != '0')
+}
 
 /// A request whose answer is the number of records.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,37 +1,77 @@
 //! `refunds` of a source's table: where a record lists its refunds, and what each refund says.
 
 use super::{
-    FieldRule, OrderLineKey, RefundLineRules, RefundRules,
+    ASKED_REFUNDS, FieldRule, KeyedList, OrderLineKey, RefundLineRules, RefundRules, RefundSign,
     fields::{rule, verify_rule},
-    table::skip,
+    table::{ListPath, list_of_order, skip, word},
 };
-use crate::settings::{SettingsError, SourceKind, reader::Reader, source_kind::FieldKind};
+use crate::{
+    model::FieldPath,
+    settings::{SettingsError, SourceKind, reader::Reader, source_kind::FieldKind},
+};
 
 /// The keys of the table.
-pub(super) const KEYS: [&str; 7] = ["list", "refund_id", "created_at", "amount", "currency", "skip", "lines"];
+pub(super) const KEYS: [&str; 8] = ["list", "request", "refund_id", "created_at", "amount", "currency", "skip", "lines"];
 
 /// The keys of its table `lines`.
-pub(super) const LINE_KEYS: [&str; 5] = ["list", "sku", "quantity", "amount", "by_line"];
+pub(super) const LINE_KEYS: [&str; 6] = ["list", "sign", "sku", "quantity", "amount", "by_line"];
+
+/// The keys of its table `lines.by_line`.
+pub(super) const BY_LINE_KEYS: [&str; 4] = ["id", "line", "list", "when"];
+
+/// How quantities and amounts of lines may be written.
+pub(super) const SIGNS: [(&str, RefundSign); 2] = [("positive", RefundSign::Positive), ("negative", RefundSign::Negative)];
+
+/// `refunds`, read.
+pub(super) struct RefundTable {
+    pub(super) rules: RefundRules,
+    /// The request for them, before it is known where the API is; `None`: a record lists them.
+    pub(super) request: Option<ListPath>,
+}
 
 /// `refunds`: where a record lists its refunds. `false` takes away those of a profile below.
-pub(super) fn read(source: &Reader<'_>) -> Result<Option<RefundRules>, SettingsError> {
+pub(super) fn read(source: &Reader<'_>) -> Result<Option<RefundTable>, SettingsError> {
     let Some(table) = source.inner_unless_false("refunds")? else { return Ok(None) };
     table.only(&KEYS)?;
-    let list = table.needed_path("list")?;
+    let request = request(&table)?;
+    let list = list(&table, request.as_ref())?;
     let lines = table.inner("lines")?.map(|lines| self::lines(&lines)).transpose()?;
     let amount = field(&table, "amount", FieldKind::Amount)?;
     if amount.is_none() && lines.is_none() {
         return Err(table.error("amount", "write an amount, or `lines`, or both: a refund without money says nothing"));
     }
-    Ok(Some(RefundRules {
+    let rules = RefundRules {
         list,
+        announced: request.as_ref().and_then(ListPath::when).cloned(),
         refund_id: needed(&table, "refund_id", FieldKind::Plain)?,
         created_at: needed(&table, "created_at", FieldKind::Time)?,
         amount,
         currency: field(&table, "currency", FieldKind::Plain)?,
         skip: table.tables("skip")?.iter().map(skip).collect::<Result<_, _>>()?,
         lines,
-    }))
+    };
+    Ok(Some(RefundTable { rules, request }))
+}
+
+/// `refunds.request`: the refunds of an order by a request of their own. `false` takes away that of a profile below.
+fn request(table: &Reader<'_>) -> Result<Option<ListPath>, SettingsError> {
+    let Some(request) = table.inner_unless_false("request")? else { return Ok(None) };
+    let list = list_of_order(&request, "no place `{id}`: all orders would get the same refunds")?;
+    match list.when().filter(|when| when.has_wildcard()) {
+        Some(when) => Err(request.error("when", format!("`{when}`: one value says whether an order has refunds: leave `*` out"))),
+        None => Ok(Some(list)),
+    }
+}
+
+/// Where the refunds are: at a path of the record, or where those go that were asked for.
+fn list(table: &Reader<'_>, request: Option<&ListPath>) -> Result<FieldPath, SettingsError> {
+    match request {
+        None => table.needed_path("list"),
+        Some(_) if table.table().get("list").is_some() => {
+            Err(table.error("list", "`request` brings the refunds: leave one of the two out, or write `request = false`"))
+        }
+        Some(_) => Ok(FieldPath::root().child(ASKED_REFUNDS)),
+    }
 }
 
 fn lines(table: &Reader<'_>) -> Result<RefundLineRules, SettingsError> {
@@ -47,6 +87,7 @@ fn lines(table: &Reader<'_>) -> Result<RefundLineRules, SettingsError> {
     }
     Ok(RefundLineRules {
         list,
+        sign: word(table, "sign", &SIGNS)?.unwrap_or_default(),
         sku,
         quantity: field(table, "quantity", FieldKind::Plain)?,
         amount: needed(table, "amount", FieldKind::Amount)?,
@@ -55,8 +96,24 @@ fn lines(table: &Reader<'_>) -> Result<RefundLineRules, SettingsError> {
 }
 
 fn order_line_key(table: &Reader<'_>) -> Result<OrderLineKey, SettingsError> {
-    table.only(&["id", "line"])?;
-    Ok(OrderLineKey { id: needed(table, "id", FieldKind::Plain)?, line: needed(table, "line", FieldKind::Plain)? })
+    table.only(&BY_LINE_KEYS)?;
+    Ok(OrderLineKey {
+        id: needed(table, "id", FieldKind::Plain)?,
+        line: needed(table, "line", FieldKind::Plain)?,
+        among: keyed_list(table)?,
+    })
+}
+
+/// `list` and `when` of `by_line`: which element of a list has the id.
+fn keyed_list(table: &Reader<'_>) -> Result<Option<KeyedList>, SettingsError> {
+    let (list, when) = (table.path("list")?, table.inner("when")?);
+    match (list, when) {
+        (None, None) => Ok(None),
+        (Some(list), _) if list.has_wildcard() => Err(table.error("list", format!("`{list}`: one list has the id, without `*`"))),
+        (Some(list), Some(when)) => Ok(Some(KeyedList { list, when: skip(&when)? })),
+        (Some(_), None) => Err(table.error("when", "this key is needed here: it says which element of `list` has the id")),
+        (None, Some(_)) => Err(table.error("when", "`when` belongs to `list`, which is missing")),
+    }
 }
 
 /// The rule of a field, if it has one. Only amounts take every element of a list, which they add up.
@@ -96,6 +153,21 @@ mod tests {
     }
 
     #[test]
+    fn refunds_may_come_by_a_request_with_lines_that_are_negative() {
+        let keys = "refund_id = 'id', created_at = 'at', amount = 'a'";
+        let found = refunds(&format!(
+            "refunds = {{ request = {{ path = '/o/{{id}}/r', when = 'n' }}, {keys}, lines = {{ list = 'l', sign = 'negative', amount = 'a', by_line = {{ list = 'meta', when = {{ path = 'key', equals = 'k' }}, id = 'value', line = 'id' }} }} }}"
+        ));
+        let found = found.unwrap().unwrap();
+        assert_eq!((found.list.to_string().as_str(), found.announced), (ASKED_REFUNDS, "n".parse().ok()));
+        let lines = found.lines.unwrap();
+        assert_eq!((lines.sign, lines.by_line.unwrap().among.unwrap().list.to_string().as_str()), (RefundSign::Negative, "meta"));
+        // A list of one's own over a profile that asks for refunds.
+        let found = refunds(&format!("refunds = {{ request = false, list = 'r', {keys} }}")).unwrap().unwrap();
+        assert_eq!((found.list.to_string().as_str(), found.announced), ("r", None));
+    }
+
+    #[test]
     fn what_says_no_refund_is_refused() {
         let base = "list = 'r', refund_id = 'id', created_at = 'at'";
         for (keys, message) in [
@@ -112,6 +184,26 @@ mod tests {
             ),
             (format!("refunds = {{ {base}, lines = {{ list = 'l.*.m', sku = 's', amount = 'a' }} }}"), "one list, without `*`"),
             ("refunds = true".to_owned(), "write a table, not a boolean"),
+            (format!("refunds = {{ {base}, request = {{ path = '/o/{{id}}' }}, amount = 'a' }}"), "`request` brings the refunds"),
+            ("refunds = { request = { path = '/o' } }".to_owned(), "all orders would get the same refunds"),
+            ("refunds = { request = { path = '/o/{id}', pth = 'x' } }".to_owned(), "did you mean `path`?"),
+            ("refunds = { request = { path = '/o/{id}', when = 'a.*.b' } }".to_owned(), "one value says whether an order has refunds"),
+            (
+                format!("refunds = {{ {base}, lines = {{ list = 'l', sku = 's', sign = 'minus' }} }}"),
+                "`orders.refunds.lines.sign`: `minus`: write",
+            ),
+            (
+                format!(
+                    "refunds = {{ {base}, lines = {{ list = 'l', amount = 'a', by_line = {{ list = 'm', id = 'v', line = 'id' }} }} }}"
+                ),
+                "it says which element of `list` has the id",
+            ),
+            (
+                format!(
+                    "refunds = {{ {base}, lines = {{ list = 'l', amount = 'a', by_line = {{ when = {{ path = 'k' }}, id = 'v', line = 'id' }} }} }}"
+                ),
+                "`when` belongs to `list`, which is missing",
+            ),
         ] {
             let found = refunds(&keys);
             assert!(found.as_ref().is_err_and(|error| error.contains(message)), "{keys}: {found:?}");

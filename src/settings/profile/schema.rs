@@ -179,15 +179,22 @@ fn children() -> Value {
 }
 
 fn refunds() -> Value {
-    let by_line = table(json!({ "id": field(FieldKind::Plain), "line": field(FieldKind::Plain) }), &[]);
+    let by_line_key = |key: &str| match key {
+        "list" => path("A list in the line, one element of which has the id"),
+        "when" => skip_rule(),
+        _ => field(FieldKind::Plain),
+    };
+    let by_line = table_of(refunds::BY_LINE_KEYS.iter().map(|name| ((*name).to_owned(), by_line_key(name))).collect());
     let line_key = |key: &str| match key {
         "list" => path("Where a refund lists its lines"),
+        "sign" => word("How quantities and amounts of lines are written", &refunds::SIGNS.map(|(name, _)| name)),
         "amount" => field(FieldKind::Amount),
         "by_line" => by_line.clone(),
         _ => field(FieldKind::Plain),
     };
     let key = |key: &str| match key {
         "list" => path("Where a record lists its refunds"),
+        "request" => refund_request(),
         "created_at" => field(FieldKind::Time),
         "amount" => field(FieldKind::Amount),
         "skip" => skip("Refunds that are left out"),
@@ -201,14 +208,24 @@ fn refunds() -> Value {
 }
 
 fn line_request() -> Value {
+    list_request("lines", "A request for the lines of an order that its record does not hold")
+}
+
+fn refund_request() -> Value {
+    let request = list_request("refunds", "A request for the refunds of an order that its record does not hold; false: none");
+    json!({ "anyOf": [{ "const": false }, request] })
+}
+
+/// A request for a list that belongs to an order.
+fn list_request(of: &str, description: &str) -> Value {
     let key = |key: &str| match key {
-        "path" => text("The path of the lines, with {id} for the order"),
+        "path" => text(&format!("The path of the {of}, with {{id}} for the order")),
         "id" => path("Where the record holds what {id} stands for"),
-        "when" => path("Where the record says that it has more lines"),
+        "when" => path(&format!("Where the record says that there are {of} to ask for")),
         other => key_schema(SourceKind::Orders, other),
     };
     let mut schema = table_of(LINE_REQUEST_KEYS.iter().map(|name| ((*name).to_owned(), key(name))).collect());
-    schema["description"] = json!("A request for the lines of an order that its record does not hold");
+    schema["description"] = json!(description);
     schema
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Auth, BodyTemplate, CountRequest, Filter, Inherited, LineRequest, MoreRequest, Pagination, Profile, RecordList, SkipRule, SkipValues,
+    Auth, BodyTemplate, CountRequest, Filter, Inherited, ListRequest, MoreRequest, Pagination, Profile, RecordList, SkipRule, SkipValues,
     Template, TimeFormat, WhichLists, auth, children, fields, pagination, refunds,
 };
 use crate::{
@@ -26,7 +26,9 @@ pub(in crate::settings) struct SourceTable {
     /// The request that counts, before it is known where the API is.
     pub(in crate::settings) count: Option<CountPath>,
     /// The request for lines, likewise.
-    pub(in crate::settings) line_request: Option<LinePath>,
+    pub(in crate::settings) line_request: Option<ListPath>,
+    /// The request for refunds, likewise.
+    pub(in crate::settings) refund_request: Option<ListPath>,
     /// The request for more members, likewise.
     pub(in crate::settings) more_request: Option<MorePath>,
     pub(in crate::settings) profile: Profile,
@@ -72,6 +74,7 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
     if lines.which == WhichLists::Record && table.table().get("line_request").is_some() {
         return Err(table.error("line_request", "with `lines = \".\"` the record is its line: leave one of the two out"));
     }
+    let refunds = refunds::read(&table)?;
     let profile = Profile {
         records: records.path,
         record_list: records.list,
@@ -79,10 +82,11 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         line_fields: fields::read(&table, "line_fields", kind)?,
         lines,
         totals: fields::totals(&table)?,
-        refunds: refunds::read(&table)?,
+        refunds: refunds.as_ref().map(|refunds| refunds.rules.clone()),
         skip: table.tables("skip")?.iter().map(skip).collect::<Result<_, _>>()?,
         skip_lines: table.tables("skip_lines")?.iter().map(skip).collect::<Result<_, _>>()?,
         line_request: None,
+        refund_request: None,
         more_request: None,
         children: children::read(table.inner("children")?)?,
         zone: zone(&table)?,
@@ -97,6 +101,7 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         path: table.text("path")?,
         count: count(table.inner("count")?)?,
         line_request: line_request(table.inner("line_request")?)?,
+        refund_request: refunds.and_then(|refunds| refunds.request),
         more_request: more_request(&table)?,
         profile,
     })
@@ -224,34 +229,39 @@ fn json_of(value: &Value) -> serde_json::Value {
     }
 }
 
-/// `[orders.line_request]`, before it is known where the API is.
+/// A request for a list that belongs to a record, before it is known where the API is.
 #[derive(Debug)]
-pub(in crate::settings) struct LinePath {
+pub(in crate::settings) struct ListPath {
     path: Template,
     id: FieldPath,
     when: Option<FieldPath>,
     list: Profile,
 }
 
-impl LinePath {
+impl ListPath {
+    /// Where a record says that there is something to ask for.
+    pub(super) fn when(&self) -> Option<&FieldPath> {
+        self.when.as_ref()
+    }
+
     /// The request, beneath the URL of the API, or else beside the URL of the source. It authenticates as the source does.
-    pub(in crate::settings) fn request(self, api: Option<&reqwest::Url>, source: &reqwest::Url, auth: &Auth) -> LineRequest {
-        let LinePath { path, id, when, mut list } = self;
+    pub(in crate::settings) fn request(self, api: Option<&reqwest::Url>, source: &reqwest::Url, auth: &Auth) -> ListRequest {
+        let ListPath { path, id, when, mut list } = self;
         list.http.auth = auth.clone();
-        // Without a path the lines are asked for where the orders are, as in GraphQL.
+        // Without a path the list is asked for where the orders are, as in GraphQL.
         let base = match (path.is_empty(), api) {
             (true, _) => source.clone(),
             (false, Some(api)) => api.clone(),
             (false, None) => source.join("/").unwrap_or_else(|_| source.clone()),
         };
-        LineRequest { base, path, id, when, list: Box::new(list) }
+        ListRequest { base, path, id, when, list: Box::new(list) }
     }
 }
 
 /// `[products.more_request]`, before it is known where the API is.
 #[derive(Debug)]
 pub(in crate::settings) struct MorePath {
-    list: LinePath,
+    list: ListPath,
     when: Option<SkipRule>,
     inherit: Vec<Inherited>,
 }
@@ -263,7 +273,7 @@ impl MorePath {
     }
 }
 
-/// The keys of `line_request`.
+/// The keys of `line_request` and of `refunds.request`.
 pub(super) const LINE_REQUEST_KEYS: [&str; 12] =
     ["path", "id", "when", "records", "page_size", "concurrency", "pagination", "query", "body", "next_body", "graphql", "variables"];
 
@@ -291,11 +301,15 @@ fn names_order(path: &Template, http: &HttpProfile) -> bool {
     in_texts.any(|name| name == "id") || http.body.iter().flat_map(BodyTemplate::names).any(|name| name == "id")
 }
 
-fn line_request(table: Option<Reader<'_>>) -> Result<Option<LinePath>, SettingsError> {
-    let Some(table) = table else { return Ok(None) };
+fn line_request(table: Option<Reader<'_>>) -> Result<Option<ListPath>, SettingsError> {
+    table.map(|table| list_of_order(&table, "no place `{id}`: all orders would get the same lines")).transpose()
+}
+
+/// A list that belongs to an order and that the order may announce.
+pub(super) fn list_of_order(table: &Reader<'_>, without_id: &str) -> Result<ListPath, SettingsError> {
     table.only(&LINE_REQUEST_KEYS)?;
-    let list = list_of_record(&table, "no place `{id}`: all orders would get the same lines")?;
-    Ok(Some(LinePath { when: table.path("when")?, ..list }))
+    let list = list_of_record(table, without_id)?;
+    Ok(ListPath { when: table.path("when")?, ..list })
 }
 
 /// `more_request`; `false` takes away that of a shipped profile.
@@ -313,7 +327,7 @@ fn more_request(source: &Reader<'_>) -> Result<Option<MorePath>, SettingsError> 
 }
 
 /// A list that is asked for by the id of a record; `without_id` says what it means where no text has a place for it.
-fn list_of_record(table: &Reader<'_>, without_id: &str) -> Result<LinePath, SettingsError> {
+fn list_of_record(table: &Reader<'_>, without_id: &str) -> Result<ListPath, SettingsError> {
     let records = records(table)?;
     let list = Profile { records: records.path, record_list: records.list, http: http(table, &["id"])?, ..Profile::default() };
     let id = table.path("id")?.unwrap_or_else(|| FieldPath::root().child("id"));
@@ -324,7 +338,7 @@ fn list_of_record(table: &Reader<'_>, without_id: &str) -> Result<LinePath, Sett
     if !names_order(&path, &list.http) {
         return Err(table.error("path", without_id));
     }
-    Ok(LinePath { path, id, when: None, list })
+    Ok(ListPath { path, id, when: None, list })
 }
 
 fn whole(table: &Reader<'_>, key: &str) -> Result<Option<u32>, SettingsError> {
@@ -377,7 +391,7 @@ pub(super) fn skip(rule: &Reader<'_>) -> Result<SkipRule, SettingsError> {
 }
 
 /// What the word of a key means.
-fn word<T: Copy>(table: &Reader<'_>, key: &str, meanings: &[(&str, T)]) -> Result<Option<T>, SettingsError> {
+pub(super) fn word<T: Copy>(table: &Reader<'_>, key: &str, meanings: &[(&str, T)]) -> Result<Option<T>, SettingsError> {
     let Some(word) = table.text(key)? else { return Ok(None) };
     let known: Vec<_> = meanings.iter().map(|(known, _)| *known).collect();
     match meanings.iter().find(|(known, _)| *known == word) {

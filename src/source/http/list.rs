@@ -14,15 +14,15 @@ use reqwest::Url;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
+    asked::{Asked, AskedReader},
     judge::{self, Fetched, HandedOn, Response, judge_status},
-    lines::LineReader,
     more::MoreReader,
     pagination::{PageFacts, Pager, Step},
     request::Requester,
 };
 use crate::{
     net::redact,
-    settings::{CountRequest, Pagination},
+    settings::{CountRequest, ListRequest, Pagination},
     source::{
         Completeness, PageSink, Query, RequestFailure, SourceError,
         body::Node,
@@ -176,7 +176,7 @@ impl Ahead<'_> {
     }
 }
 
-impl ListReader<'_> {
+impl<'a> ListReader<'a> {
     /// Reads the list into `sink`. Reads it a second time if records are missing or disappeared meanwhile.
     pub(super) async fn read(&self, sink: &mut dyn PageSink) -> Result<Completeness, SourceError> {
         self.read_from(None, sink).await
@@ -368,14 +368,20 @@ impl ListReader<'_> {
         self.requester.fetch(url, page, judge).await
     }
 
-    /// The page, with the lines and members that are asked for by themselves.
+    /// The page, with the lines, refunds and members that are asked for by themselves.
     async fn complete(&self, fetched: Fetched) -> Result<Fetched, SourceError> {
-        let fetched = match &self.query.profile.line_request {
-            Some(request) => LineReader::new(request, self.query, *self.requester.access())?.complete(fetched).await?,
-            None => fetched,
-        };
+        let fetched = self.with_lists(fetched, self.query.profile.line_request.as_ref(), Asked::Lines).await?;
+        let fetched = self.with_lists(fetched, self.query.profile.refund_request.as_ref(), Asked::Refunds).await?;
         match &self.query.profile.more_request {
             Some(request) => MoreReader::new(request, self.query, *self.requester.access())?.complete(fetched).await,
+            None => Ok(fetched),
+        }
+    }
+
+    /// The page, with the lists that a request brings, if there is one.
+    async fn with_lists(&self, fetched: Fetched, request: Option<&'a ListRequest>, asked: Asked) -> Result<Fetched, SourceError> {
+        match request {
+            Some(request) => AskedReader::new(request, self.query, *self.requester.access())?.complete(fetched, asked).await,
             None => Ok(fetched),
         }
     }

@@ -9,10 +9,10 @@
 //! Responsible for requests, for judging responses, and for reading a list to its end and certifying it. Does not interpret
 //! records.
 
+mod asked;
 mod auth;
 mod encoding;
 mod judge;
-mod lines;
 mod link;
 mod list;
 mod more;
@@ -28,7 +28,14 @@ use reqwest::{
     header::{DATE, HeaderMap},
 };
 
-use self::{judge::Fetched, lines::LineReader, list::ListReader, pagination::Pager, request::Requester, slices::SliceReader};
+use self::{
+    asked::{Asked, AskedReader},
+    judge::Fetched,
+    list::ListReader,
+    pagination::Pager,
+    request::Requester,
+    slices::SliceReader,
+};
 use super::{
     Access, Completeness, CompletenessStatus, PageKind, PageSink, ProbedPage, Query, SourceError, body::LinkHeader, error::RequestFailure,
 };
@@ -86,7 +93,8 @@ impl<'a> HttpSource<'a> {
             return Ok(completeness);
         }
         let of = counted(orders, "order");
-        let why = format!("no page of the lines of {of} says whether a next page follows: is the path of the next page right?");
+        let what = self.what_is_asked();
+        let why = format!("no page of the {what} of {of} says whether a next page follows: is the path of the next page right?");
         tracing::warn!(orders, "{why}");
         Ok(Completeness { status: CompletenessStatus::Unproven, by: None, why: Some(why), ..completeness })
     }
@@ -130,12 +138,21 @@ impl<'a> HttpSource<'a> {
         }
     }
 
+    /// What comes by a request for each order.
+    fn what_is_asked(&self) -> &'static str {
+        match (&self.query.profile.line_request, &self.query.profile.refund_request) {
+            (Some(_), Some(_)) => "lines or refunds",
+            (None, Some(_)) => "refunds",
+            (_, None) => "lines",
+        }
+    }
+
     /// The first records of a page, with the lines that a run asks for; all of them, if it asks for none.
     fn with_lines(&self, mut fetched: Fetched) -> Result<Fetched, SourceError> {
         let Some(request) = &self.query.profile.line_request else { return Ok(fetched) };
         fetched.places.truncate(ORDERS_WITH_LINES);
-        let reader = LineReader::new(request, self.query, *self.requester.access())?;
-        self.network.run(reader.complete(fetched))?
+        let reader = AskedReader::new(request, self.query, *self.requester.access())?;
+        self.network.run(reader.complete(fetched, Asked::Lines))?
     }
 }
 

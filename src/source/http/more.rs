@@ -5,7 +5,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{judge::Fetched, lines::LineReader};
+use super::{asked::AskedReader, judge::Fetched};
 use crate::{
     model::Pairs,
     net::redact,
@@ -16,14 +16,14 @@ use crate::{
 /// Asks for the members that belong to records.
 pub(super) struct MoreReader<'a> {
     request: &'a MoreRequest,
-    lists: LineReader<'a>,
+    lists: AskedReader<'a>,
 }
 
 impl<'a> MoreReader<'a> {
     /// # Errors
     /// [`SourceError::Network`], [`SourceError::Credentials`].
     pub(super) fn new(request: &'a MoreRequest, query: &'a Query<'a>, access: Access<'a>) -> Result<MoreReader<'a>, SourceError> {
-        Ok(MoreReader { request, lists: LineReader::new(&request.list, query, access)? })
+        Ok(MoreReader { request, lists: AskedReader::new(&request.list, query, access)? })
     }
 
     /// The page, with the members that belong to its records.
@@ -51,7 +51,7 @@ impl<'a> MoreReader<'a> {
             let detail = format!("a record has no `{}`, by which more of it is asked for (more_request.id)", self.request.list.id);
             return Err(SourceError::Pagination { request: SentRequest { method: "GET", url: redact::url(&page.url) }, page: 1, detail });
         };
-        let members = self.lists.lines(id).await?;
+        let members = self.lists.list(id).await?;
         Ok(members.iter().map(|member| with_inherited(member, record, &self.request.inherit)).collect())
     }
 }

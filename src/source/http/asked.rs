@@ -1,0 +1,228 @@
+//! Lists that belong to a record, by requests of their own: lines, where a source lists orders without them or only the first of each,
+//! and refunds, where it lists orders without them or without their times.
+//!
+//! Puts such a list into its record, under a key of its own, so that nothing after this knows of the requests. Reads each list as any
+//! other list: by its pagination, to its end, counted.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use reqwest::Url;
+
+use super::{judge::Fetched, list::ListReader, request::Requester};
+use crate::{
+    settings::{ASKED_LINES, ASKED_REFUNDS, ListRequest, Pagination, joined, says_some},
+    source::{Access, CompletenessStatus, Page, Query, RecordShape, SourceError, body::Node, counters::LineListEnd, url_query},
+};
+
+/// The parameter by which templates name the record, and the id of an element of its list.
+const ID: &str = "id";
+
+/// What is asked for and goes into its record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asked {
+    /// The lines of an order.
+    Lines,
+    /// Its refunds.
+    Refunds,
+}
+
+impl Asked {
+    /// The key under which a record gets it.
+    fn key(self) -> &'static str {
+        match self {
+            Asked::Lines => ASKED_LINES,
+            Asked::Refunds => ASKED_REFUNDS,
+        }
+    }
+
+    /// Whether a record that says this is asked for it. One that says nothing of refunds may have some: only their absence is certain.
+    fn is_said_by(self, value: Option<&Node>) -> bool {
+        match self {
+            Asked::Lines => value.is_some_and(is_true),
+            Asked::Refunds => value.is_none_or(is_some),
+        }
+    }
+}
+
+/// Asks for the lists that belong to records.
+pub(super) struct AskedReader<'a> {
+    request: &'a ListRequest,
+    query: &'a Query<'a>,
+    requester: Requester<'a>,
+    shape: RecordShape,
+}
+
+impl<'a> AskedReader<'a> {
+    /// # Errors
+    /// [`SourceError::Network`], [`SourceError::Credentials`].
+    pub(super) fn new(request: &'a ListRequest, query: &'a Query<'a>, access: Access<'a>) -> Result<AskedReader<'a>, SourceError> {
+        let requester = Requester::new(&request.base, &request.list.http, query.credentials, access)?;
+        let shape = RecordShape { id: ID.parse().into_iter().collect(), ..RecordShape::default() };
+        Ok(AskedReader { request, query, requester, shape })
+    }
+
+    /// The page, with the lists of those records that need it.
+    ///
+    /// # Errors
+    /// A request that failed after all retries, a list that is not complete, a signal.
+    pub(super) async fn complete(&self, fetched: Fetched, asked: Asked) -> Result<Fetched, SourceError> {
+        let records: Vec<&[u8]> = fetched.records().collect();
+        let completed = stream::iter(records.into_iter().map(|record| self.record(record, asked)));
+        let records: Vec<Option<Vec<u8>>> = completed.buffered(self.request.list.http.concurrency.max(1)).try_collect().await?;
+        if records.iter().all(Option::is_none) {
+            return Ok(fetched);
+        }
+        let (mut body, mut places) = (Vec::with_capacity(fetched.body.len()), Vec::with_capacity(records.len()));
+        for (completed, record) in records.iter().zip(fetched.records()) {
+            let start = body.len();
+            body.extend_from_slice(completed.as_deref().unwrap_or(record));
+            places.push(start..body.len());
+        }
+        Ok(Fetched { body: body.into(), places, ..fetched })
+    }
+
+    /// The record with its list; `None` where it needs none, is no object, or is not taken by the run.
+    async fn record(&self, record: &[u8], asked: Asked) -> Result<Option<Vec<u8>>, SourceError> {
+        let elements = match self.wanted(record, asked) {
+            Wanted::Nothing => return Ok(None),
+            // Without an id its list can't be had. What stands in its place is no list: a record without lines is dropped, and refunds
+            // that it announces are counted as dropped.
+            Wanted::ButNoId => return Ok(Some(with_list(record, asked, b"\"no id\""))),
+            Wanted::Of(id) => self.list(&id).await?,
+        };
+        Ok(Some(with_list(record, asked, &[b"[", elements.join(&b','.to_owned()).as_slice(), b"]"].concat())))
+    }
+
+    /// Whether the list of a record is to be asked for.
+    fn wanted(&self, record: &[u8], asked: Asked) -> Wanted {
+        if self.query.filter.is_some_and(|filter| !filter.takes(record)) {
+            return Wanted::Nothing;
+        }
+        let node = std::str::from_utf8(record).ok().and_then(|text| Node::parse(text).ok());
+        let Some(node) = node.filter(|node| matches!(node, Node::Object(_))) else { return Wanted::Nothing };
+        let is_wanted = match &self.request.when {
+            None => true,
+            Some(path) => asked.is_said_by(node.at(path)),
+        };
+        match node.at(&self.request.id).and_then(Node::text) {
+            _ if !is_wanted => Wanted::Nothing,
+            Some(id) if !id.trim().is_empty() => Wanted::Of(id.to_owned()),
+            _ => Wanted::ButNoId,
+        }
+    }
+
+    /// The elements of the list of a record, as they are written.
+    pub(super) async fn list(&self, id: &str) -> Result<Vec<Vec<u8>>, SourceError> {
+        let ListRequest { base, path, list, .. } = self.request;
+        let escaped: String = url_query::encoded("", id).trim_start_matches('=').replace('+', "%20");
+        let path = path.fill(&|name| (name == ID).then_some(escaped.as_str())).unwrap_or_default();
+        let url = place(base, &path);
+        let url = if list.http.body.is_some() || !list.http.templates.is_empty() { url_query::with(&url, &[(ID, id)]) } else { url };
+        let query = Query::of(list, self.query, &self.shape);
+        let start = query.narrowed(&url);
+        let mut elements = Vec::new();
+        let mut pages = 0;
+        let mut keep = |page: Page| {
+            pages += 1;
+            elements.extend(page.records().map(|record| record.bytes.to_vec()));
+            true
+        };
+        let reader = ListReader { requester: &self.requester, start: &start, query: &query };
+        let completeness = Box::pin(reader.read(&mut keep)).await?;
+        if completeness.is_failed() {
+            let detail = completeness.why.unwrap_or_else(|| "the list is not complete".to_owned());
+            return Err(SourceError::Pagination { request: self.requester.sent(&start), page: 1, detail });
+        }
+        let follows = matches!(list.http.pagination, Pagination::Cursor { .. } | Pagination::NextUrl { .. });
+        let counters = self.requester.access().counters;
+        match (follows, pages, completeness.status) {
+            (true, 2.., _) => counters.line_list(LineListEnd::Followed),
+            (true, _, CompletenessStatus::Unproven) => counters.line_list(LineListEnd::Open),
+            _ => {}
+        }
+        Ok(elements)
+    }
+}
+
+/// Whose list is to be asked for.
+enum Wanted {
+    /// Nobody's: the record needs none, is no object, or is not taken by the run.
+    Nothing,
+    /// That of a record without an id.
+    ButNoId,
+    /// That of the record with this id.
+    Of(String),
+}
+
+/// Whether a value says yes.
+fn is_true(value: &Node) -> bool {
+    match value {
+        Node::Bool(is_true) => *is_true,
+        Node::Text(text) => text.trim().eq_ignore_ascii_case("true") || text.trim() == "1",
+        Node::Number(text) => text == "1",
+        Node::Null | Node::Array(_) | Node::Object(_) => false,
+    }
+}
+
+/// Whether a value is or says something: a list with elements, an amount that is not zero.
+fn is_some(value: &Node) -> bool {
+    match value {
+        Node::Null => false,
+        Node::Bool(is_true) => *is_true,
+        Node::Text(text) | Node::Number(text) => says_some(text),
+        Node::Array(elements) => !elements.is_empty(),
+        Node::Object(_) => true,
+    }
+}
+
+/// A record with what was asked for, under its key.
+fn with_list(record: &[u8], asked: Asked, list: &[u8]) -> Vec<u8> {
+    let end = record.iter().rposition(|&byte| byte == b'}').unwrap_or(record.len());
+    let head = record.get(..end).unwrap_or(record).trim_ascii_end();
+    let comma: &[u8] = if head.ends_with(b"{") { b"" } else { b"," };
+    [head, comma, format!("\"{}\":", asked.key()).as_bytes(), list, b"}"].concat()
+}
+
+/// The URL of a path beneath a base, or the base itself.
+fn place(base: &Url, path: &str) -> Url {
+    if path.is_empty() {
+        return base.clone();
+    }
+    let mut url = joined(base, path);
+    url.set_query(None);
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refunds_are_asked_for_unless_a_record_says_that_it_has_none() {
+        for (value, is_asked) in [
+            (Some("[]"), false),
+            (Some(r#"[{"id":1}]"#), true),
+            (Some("null"), false),
+            (Some("0"), false),
+            (Some("0.00"), false),
+            (Some(r#""0.0000""#), false),
+            (Some(r#""-9.98""#), true),
+            (Some("9.98"), true),
+            (Some(r#""""#), false),
+            (Some("false"), false),
+            (Some(r#""false""#), false),
+            (Some("true"), true),
+            (None, true),
+        ] {
+            let node = value.map(|value| Node::parse(value).unwrap());
+            assert_eq!(Asked::Refunds.is_said_by(node.as_ref()), is_asked, "{value:?}");
+        }
+        assert!(!Asked::Lines.is_said_by(None) && Asked::Lines.is_said_by(Some(&Node::Bool(true))));
+    }
+
+    #[test]
+    fn a_list_goes_into_its_record_under_its_key() {
+        let with = |record: &str, asked| String::from_utf8(with_list(record.as_bytes(), asked, b"[1]")).unwrap();
+        assert_eq!(with(r#"{"id":7 }"#, Asked::Refunds), r#"{"id":7,"etl_refunds":[1]}"#);
+        assert_eq!(with("{ }", Asked::Lines), r#"{"etl_lines":[1]}"#);
+    }
+}
