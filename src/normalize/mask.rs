@@ -2,7 +2,7 @@
 //!
 //! Which columns are masked is `settings`'. Nothing behind `normalize` sees a masked value.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, mem};
 
 use ring::hmac;
 use serde_json::value::RawValue;
@@ -250,6 +250,7 @@ impl<'m> Walk<'m> {
             (Some(b'{' | b'['), _) if self.steps.len() >= DEEPEST => return None,
             (Some(b'{'), _) => return self.object(raw, within),
             (Some(b'['), _) => return self.list(raw, within),
+            (Some(b'"'), None) if self.written_out(raw)? => {}
             (_, None) => self.masked.push_str(raw),
             (_, Some(mask)) => {
                 let text = Scalar::of(raw).into_text();
@@ -257,6 +258,24 @@ impl<'m> Walk<'m> {
             }
         }
         Some(())
+    }
+
+    /// Writes a text that is itself a JSON document, with what is masked in it. Returns whether it is one. `None` if it is nested too
+    /// deep.
+    fn written_out(&mut self, raw: &str) -> Option<bool> {
+        let Ok(text) = serde_json::from_str::<Cow<'_, str>>(raw) else { return Some(false) };
+        if !text.trim_start().starts_with(['{', '[']) {
+            return Some(false);
+        }
+        let Ok(document) = serde_json::from_str::<&RawValue>(&text) else { return Some(false) };
+        if self.steps.len() >= DEEPEST {
+            return None;
+        }
+        let before = mem::take(&mut self.masked);
+        self.value(document.get(), None)?;
+        let masked = mem::replace(&mut self.masked, before);
+        self.masked.push_str(&json(Some(&masked)));
+        Some(true)
     }
 
     fn object(&mut self, raw: &str, within: Option<&'m ValueMask>) -> Option<()> {
@@ -300,16 +319,36 @@ impl<'m> Walk<'m> {
                 self.masked.push_str(&placed.masked(raw, masks.form));
                 Some(())
             }
-            None => self.value(raw, self.named().or(within).filter(|_| !self.is_read())),
+            None => self.value(raw, self.named().or(within).or_else(|| self.around(raw)).filter(|_| !self.is_read())),
         }
     }
 
+    /// The mask of what should lie within the value, where it is not of the shape that the paths expect: a text or a list in place of
+    /// an object. It may hold the same, written otherwise. Where several should lie there, one that omits comes first.
+    fn around(&self, raw: &str) -> Option<&'m ValueMask> {
+        let is_expected = |next: &String| match raw.as_bytes().first() {
+            Some(b'{') => true,
+            Some(b'[') => next == WILDCARD || next.parse::<usize>().is_ok(),
+            _ => false,
+        };
+        let within = self.masks.placed.iter().filter(|placed| {
+            let steps = placed.path.steps();
+            steps.get(self.steps.len()).is_some_and(|next| !is_expected(next)) && self.fits(&steps[..self.steps.len()])
+        });
+        within.min_by_key(|placed| !placed.mask.omits()).map(|placed| &placed.mask)
+    }
+
     fn is_at(&self, path: &FieldPath) -> bool {
+        path.steps().len() == self.steps.len() && self.fits(path.steps())
+    }
+
+    /// Whether the steps of a path are those to the value, as far as they go.
+    fn fits(&self, path: &[String]) -> bool {
         let fits = |(step, own): (&String, &Step)| match own {
             Step::Key(key) => step == key,
             Step::Element(place) => step == WILDCARD || *step == place.to_string(),
         };
-        path.steps().len() == self.steps.len() && path.steps().iter().zip(&self.steps).all(fits)
+        path.iter().zip(&self.steps).all(fits)
     }
 
     /// The mask of the column that has the name of the key, or of the keys joined: `customer_email` is `customer.email`.
@@ -424,6 +463,20 @@ mod tests {
                 format!(r#"{{"c":"hmac:{seven}","user_id":"hmac:{}"}}"#, hmac_of("9")),
             ),
             ("line_fields.sku = 'name'", r#"{"name":"Ann","items":[{"name":"S"}]}"#, r#"{"name":null,"items":[{"name":"S"}]}"#.to_owned()),
+            // A text or a list where an object is expected, and a document that is written out as a text.
+            ("", r#"{"customer":"Ann"}"#, format!(r#"{{"customer":"hmac:{}"}}"#, hmac_of("Ann"))),
+            (
+                "",
+                r#"{"customer":[{"id":"7","x":"8"}]}"#,
+                format!(r#"{{"customer":[{{"id":"hmac:{seven}","x":"hmac:{}"}}]}}"#, hmac_of("8")),
+            ),
+            ("fields.user_id = 'buyer.mail'", r#"{"buyer":"Ann"}"#, format!(r#"{{"buyer":"hmac:{}"}}"#, hmac_of("Ann"))),
+            (
+                "",
+                r#"{"x":"{\"email\":\"a@b.example\",\"n\":1}","y":"{no"}"#,
+                r#"{"x":"{\"email\":\"@b.example\",\"n\":1}","y":"{no"}"#.to_owned(),
+            ),
+            ("fields.status = 'customer'", r#"{"customer":"Ann"}"#, r#"{"customer":"Ann"}"#.to_owned()),
             ("skip = [{ path = 'email', equals = 'x' }]", r#"{"email":"a@b.example"}"#, format!(r#"{{"email":{mail}}}"#)),
         ] {
             assert_eq!(kept(profile, &[], &masks, record), expected);
@@ -490,6 +543,16 @@ mod tests {
             let toml = format!("[columns.{masked}]\nmask = 'domain'");
             assert_eq!(users(profile, &toml, &[record], CellTypes::Typed), ["user_id=1 email=b.example contact_mail=b.example"]);
         }
+    }
+
+    #[test]
+    fn what_lies_within_a_masked_object_is_masked_and_equal_keys_elsewhere_are_not() {
+        let toml = "[columns]\nemail.mask = 'domain'\nname.mask = 'omit'";
+        let record = r#"{"id":7,"email":{"primary":"a@b.example","more":{"x":"c@d.example"}},"name":{"first":"Ann"},"email_note":"n","name_tags":{"x":"t"},"billing":{"email":"e@f.example"}}"#;
+        assert_eq!(
+            users("", toml, &[record], CellTypes::Typed),
+            ["user_id=7 email_primary=b.example email_more_x=d.example email_note=n name_tags_x=t billing_email=e@f.example"]
+        );
     }
 
     #[test]

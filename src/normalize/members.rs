@@ -176,6 +176,15 @@ struct SourceColumns {
     ambiguous: BTreeSet<String>,
     /// Columns that the dimension does not store.
     left_out: BTreeSet<String>,
+    /// How long the names of the objects are that the value at hand lies in.
+    objects: Vec<usize>,
+}
+
+/// The keys that a name is made of, by the lengths of the names of its objects.
+fn keys(name: &str, objects: &[usize]) -> Vec<String> {
+    let starts = [0].into_iter().chain(objects.iter().map(|length| length + 1));
+    let ends = objects.iter().copied().chain([name.len()]);
+    starts.zip(ends).filter_map(|(start, end)| name.get(start..end)).map(|key| key.trim().to_lowercase()).collect()
 }
 
 /// The places of columns by their names.
@@ -196,6 +205,8 @@ impl ColumnNames {
 struct SourceColumn {
     name: String,
     place: ExtraPlace,
+    /// The keys that its name is made of, outermost first, in lower case: those of objects and its own.
+    keys: Vec<String>,
 }
 
 /// Where the values of a source column go that no fixed column uses.
@@ -495,6 +506,7 @@ impl MemberNormalizer {
             self.convert_float_ids();
         }
         self.mask_columns();
+        self.tell_unmasked_keys();
         let listed = |names: &BTreeSet<String>| {
             names.iter().take(LISTED).map(|name| name.chars().take(40).collect()).collect::<Vec<String>>().join(", ")
         };
@@ -564,10 +576,34 @@ impl MemberNormalizer {
         }
     }
 
-    /// The mask of a column: its own, or that of a column that may be made of the same value of the source.
+    /// The mask of a column: its own, that of a column that may be made of the same value of the source, or that of an object which
+    /// the value lies in.
     fn mask_of(&self, name: &str) -> Option<ValueMask> {
         let own = |name: &str| ValueMask::of(&self.masks, name, RecordsOf::Source);
-        own(name).or_else(|| self.of_same_values(name).into_iter().find_map(own))
+        let same = || self.of_same_values(name).into_iter().find_map(own);
+        let around = || {
+            let keys = &self.source.columns[self.source.nested.find(name)?].keys;
+            (1..keys.len()).find_map(|outer| own(&keys[..outer].join("_")))
+        };
+        own(name).or_else(same).or_else(around)
+    }
+
+    /// Warns of columns that are not masked, and whose value lies under a key that is called as a masked column.
+    fn tell_unmasked_keys(&self) {
+        let is_masked_elsewhere = |column: &&SourceColumn| {
+            column.keys.iter().any(|key| self.masks.of(key).is_some())
+                && self.members.table.column(&column.name).is_some()
+                && self.mask_of(&column.name).is_none()
+        };
+        let columns: Vec<&str> = self.source.columns.iter().filter(is_masked_elsewhere).map(|column| column.name.as_str()).collect();
+        if !columns.is_empty() {
+            let (source, columns) = (self.spec.source, columns.join(", "));
+            tracing::warn!(
+                source,
+                columns,
+                "columns hold values under a key that is called as a masked column, and are not masked: mask them by their own names, if these are personal data"
+            );
+        }
     }
 
     /// The columns that may be made of the same values as a column. The key stays what it is, since facts are joined by it.
@@ -650,7 +686,9 @@ impl SourceColumns {
                 && depth < MAX_DEPTH
                 && let Ok(inner) = serde_json::from_str::<Pairs<'a>>(value.get())
             {
+                self.objects.push(name.len());
                 self.flatten(&name, inner, depth + 1, row);
+                self.objects.pop();
                 continue;
             }
             let column = self.column(&name, depth);
@@ -667,7 +705,7 @@ impl SourceColumns {
         }
         let folded = name.trim().replace('\0', "").to_lowercase();
         let column = names.folded.get(&folded).copied().unwrap_or_else(|| {
-            self.columns.push(SourceColumn { name: folded.clone(), place: ExtraPlace::Undecided });
+            self.columns.push(SourceColumn { name: folded.clone(), place: ExtraPlace::Undecided, keys: keys(name, &self.objects) });
             names.folded.insert(folded, self.columns.len() - 1);
             self.columns.len() - 1
         });
