@@ -18,6 +18,7 @@ mod record;
 mod refunds;
 mod scalar;
 mod totals;
+mod user_ids;
 mod walk;
 
 pub use look::{RecordViewer, SeenLine, SeenLines, SeenRecord, SeenValue};
@@ -30,3 +31,4 @@ pub use record::{
     BatchRules, Drop, EmptiedOrder, LineOfDrop, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, TimestampWindow,
 };
 pub use totals::RecordRow;
+pub use user_ids::UserIds;
