@@ -15,6 +15,15 @@ use crate::model::{Dt, ErasedUsers, FactRows, FactSchema, Line};
 /// The columns of a line that say something of its user.
 const USER_COLUMNS: [&str; 2] = ["user_id", "user_country"];
 
+/// Who is erased, and with which extra columns of the facts.
+#[derive(Clone, Copy, Debug)]
+pub struct UsersToErase<'a> {
+    /// The ids of the users, as the layer has them.
+    pub users: &'a BTreeSet<String>,
+    /// The extra columns that are emptied.
+    pub columns: &'a BTreeSet<String>,
+}
+
 /// A stored partition without what its lines say of some users.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ErasedPartition {
@@ -36,8 +45,7 @@ pub fn without_users(
     dt: Dt,
     path: &Path,
     schema: &FactSchema,
-    users: &BTreeSet<String>,
-    columns: &BTreeSet<String>,
+    UsersToErase { users, columns }: UsersToErase<'_>,
 ) -> Result<Option<ErasedPartition>, LayerError> {
     let rows = FactRows::new(&csv::read_partition(bytes, dt, path, schema)?.finish()?)?;
     let is_emptied: Vec<bool> = schema.extra().iter().map(|column| columns.contains(&column.name)).collect();
@@ -115,8 +123,9 @@ mod tests {
         csv.extend_from_slice(rows.as_bytes());
         let dt = "2026-01-31".parse().unwrap();
         let erase = |user: &str| {
-            let (users, columns) = ([user.to_owned()].into(), ["gift".to_owned()].into());
-            without_users(&csv, dt, Path::new("x"), &schema(), &users, &columns).unwrap()
+            let (users, columns): (BTreeSet<_>, BTreeSet<_>) = ([user.to_owned()].into(), ["gift".to_owned()].into());
+            let whom = UsersToErase { users: &users, columns: &columns };
+            without_users(&csv, dt, Path::new("x"), &schema(), whom).unwrap()
         };
         let erased = erase("U1").unwrap();
         let text = String::from_utf8(erased.csv).unwrap();
