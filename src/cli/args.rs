@@ -68,6 +68,8 @@ pub(super) enum Command {
     Ddl(DdlArgs),
     /// What each column of the layer means: a data dictionary, for people and for other tools
     Schema(SchemaArgs),
+    /// Take users out of the layer, and out of what runs keep beside it; facts keep their money
+    Erase(EraseArgs),
     /// Rewrite the layer, partition by partition: with the columns that etl.toml names, in another file format
     Rewrite(RewriteArgs),
     /// Map the records that runs have kept again, by the profile and the columns of today: asks no source
@@ -119,6 +121,7 @@ impl Command {
             Command::Rewrite(args) => args.settings.flags.clone(),
             Command::Rebuild(args) => args.settings.flags.clone(),
             Command::Undo(args) => args.settings.flags.clone(),
+            Command::Erase(args) => args.settings.flags.clone(),
             Command::Diff(args) => args.config.flags.clone(),
             Command::Changes(args) => args.config.flags.clone(),
             Command::Vacuum(args) => args.settings.flags.clone(),
@@ -408,6 +411,21 @@ pub(super) struct UndoArgs {
     /// The run
     #[arg(value_name = "RUN_ID")]
     pub(super) run_id: RunId,
+    #[command(flatten)]
+    pub(super) settings: SettingArgs<ChangeSettings>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct EraseArgs {
+    /// The id of a user, as `dim_user` has it, or before its mask [repeatable]
+    #[arg(long = "user", value_name = "ID", required_unless_present = "users_file")]
+    pub(super) users: Vec<String>,
+    /// A file with one id a line
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(super) users_file: Option<PathBuf>,
+    /// An extra column of `fact_order` to empty in the rows of these users, and of those in later runs [repeatable]
+    #[arg(long = "column", value_name = "NAME")]
+    pub(super) columns: Vec<String>,
     #[command(flatten)]
     pub(super) settings: SettingArgs<ChangeSettings>,
 }

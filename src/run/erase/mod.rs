@@ -124,7 +124,7 @@ pub fn erase(request: &EraseRequest<'_>, cancel: &Cancel) -> Result<Erased, RunE
     erasure.remember(&asked)?;
     erasure.tell(&asked);
     let has_change = erasure.next != layer.state;
-    let stale = erasure.stale_versions(has_change)?;
+    let stale = if has_change { erasure.versions_not_named()? } else { erasure.stale_versions()? };
     erasure.erased.versions_removed = stale.len();
     if settings.dry_run {
         // What was staged is removed with `staging`.
@@ -134,7 +134,7 @@ pub fn erase(request: &EraseRequest<'_>, cancel: &Cancel) -> Result<Erased, RunE
     if has_change {
         erasure.commit(Commitment { staging, run_id, started_at, lease: &lease })?;
     }
-    versions::remove(&output, &erasure.stale_versions(false)?)?;
+    versions::remove(&output, &erasure.stale_versions()?)?;
     Ok(erasure.erased)
 }
 
@@ -158,7 +158,8 @@ struct AskedUsers(BTreeMap<String, BTreeSet<String>>);
 
 impl AskedUsers {
     fn of(users: &[String], sources: &[UserIds]) -> Result<AskedUsers, RequestError> {
-        let forms = |user: &str| sources.iter().filter_map(|source| source.masked(user)).chain([user.to_owned()]).collect();
+        let forms =
+            |user: &str| -> BTreeSet<String> { sources.iter().filter_map(|source| source.masked(user)).chain([user.to_owned()]).collect() };
         let users = users.iter().map(|user| user.trim()).filter(|user| !user.is_empty());
         let asked: BTreeMap<_, _> = users.map(|user| (user.to_owned(), forms(user))).collect();
         if asked.is_empty() { Err(RequestError::NoUsers) } else { Ok(AskedUsers(asked)) }
@@ -210,7 +211,7 @@ struct Erasure<'a> {
     cancel: &'a Cancel,
 }
 
-impl Erasure<'_> {
+impl<'a> Erasure<'a> {
     /// The rows of the users in `dim_user`.
     fn members(&mut self, staging: &mut Staging) -> Result<(), RunError> {
         let key = places::dimension(&DIM_USER);
@@ -350,11 +351,11 @@ impl Erasure<'_> {
     }
 
     /// The sources that the records of a run may be of: that of its shop, or all.
-    fn sources_of(&self, run_id: &str) -> Result<Vec<&UserIds>, StoreError> {
+    fn sources_of(&self, run_id: &str) -> Result<Vec<&'a UserIds>, StoreError> {
         let report = self.output.read(places::report(run_id))?.and_then(|bytes| Summary::from_json(&bytes).ok());
         let shop = report.and_then(|report| report.shop);
         let is_of = |settings: &Settings| shop.is_none() || settings.shop.as_ref().map(|shop| &shop.name) == shop.as_ref();
-        let own: Vec<&UserIds> =
+        let own: Vec<&'a UserIds> =
             self.request.sources.iter().zip(self.sources).filter(|(settings, _)| is_of(settings)).map(|(_, ids)| ids).collect();
         Ok(if own.is_empty() { self.sources.iter().collect() } else { own })
     }
@@ -379,7 +380,7 @@ impl Erasure<'_> {
         self.erased.users_before = asked.0.values().filter(|forms| was_erased(forms)).count();
         let mut erased = self.layer.state.erased.clone();
         if !erased.has_salt() {
-            let mut salt = [0; SALT_BYTES];
+            let mut salt = [0_u8; SALT_BYTES];
             let failed = |_| RunError::Internal("the system gives no random bytes".to_owned());
             SystemRandom::new().fill(&mut salt).map_err(failed)?;
             erased = ErasedUsers::with_salt(&salt);
@@ -398,9 +399,14 @@ impl Erasure<'_> {
         self.erased.redshift_sql = redshift::erase(&self.settings.redshift, &users, emptied.iter().map(String::as_str));
     }
 
-    /// The kept versions that may hold what is erased. Before the commit: those that its layer will not name.
-    fn stale_versions(&self, before_commit: bool) -> Result<Vec<Key>, StoreError> {
-        let named = if before_commit { Some(versions::named_by(&self.next)) } else { versions::named_since_erasure(self.output)? };
+    /// The kept versions that the layer after the erasure does not name.
+    fn versions_not_named(&self) -> Result<Vec<Key>, StoreError> {
+        versions::not_named(self.output, &versions::named_by(&self.next))
+    }
+
+    /// The kept versions that no commit names from the last erasure on.
+    fn stale_versions(&self) -> Result<Vec<Key>, StoreError> {
+        let named = versions::named_since_erasure(self.output)?;
         named.map_or(Ok(Vec::new()), |named| versions::not_named(self.output, &named))
     }
 
