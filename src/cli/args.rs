@@ -421,7 +421,7 @@ pub(super) struct EraseArgs {
     #[arg(long = "user", value_name = "ID", required_unless_present = "users_file")]
     pub(super) users: Vec<String>,
     /// A file with one id a line
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE")]
     pub(super) users_file: Option<PathBuf>,
     /// An extra column of `fact_order` to empty in the rows of these users, and of those in later runs [repeatable]
     #[arg(long = "column", value_name = "NAME")]

@@ -33,7 +33,7 @@ pub(super) fn run(args: &EraseArgs, display: &Display, cancel: &Cancel) -> Resul
     let mut result = serde_json::to_value(&erased).unwrap_or_default();
     result["status"] = status(&erased, settings.dry_run).into();
     result["not_reached"] = NOT_REACHED.as_slice().into();
-    display.outcome(Ending::Success, &result, |out| show(out, &erased, settings.dry_run));
+    display.outcome_with_script(Ending::Success, &result, |out| show(out, &erased, settings.dry_run));
     Ok(0)
 }
 

@@ -335,18 +335,7 @@ impl<'a> Erasure<'a> {
         }
         match pass {
             Pass::Count => Ok(()),
-            Pass::Write => Ok(self.replace_with_mode(key, bytes)?),
-        }
-    }
-
-    /// Replaces a file. In a folder, who may read it stays as it was.
-    fn replace_with_mode(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
-        let path = self.output.folder().map(|_| self.output.at(key));
-        let permissions = path.as_ref().and_then(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.permissions());
-        self.output.replace(key, bytes)?;
-        match path.zip(permissions) {
-            Some((path, permissions)) => std::fs::set_permissions(&path, permissions).map_err(StoreError::io("set the mode of", &path)),
-            None => Ok(()),
+            Pass::Write => Ok(self.output.replace(key, bytes)?),
         }
     }
 

@@ -18,6 +18,9 @@ use crate::{
 /// The columns of a violating row that stay: they name the row, and nobody.
 const NAMING_THE_ROW: [&str; 3] = ["dt", "order_id", "sku"];
 
+/// Stands in place of a message that tells of them.
+const WITHHELD_MESSAGE: &str = "withheld: its user was erased";
+
 /// What is known of the users, for as long as the command runs.
 #[derive(Default)]
 pub(super) struct Traces {
@@ -122,6 +125,12 @@ impl Traces {
                 continue;
             }
             row.iter_mut().filter(|(name, _)| !NAMING_THE_ROW.contains(&name.as_str())).for_each(|(_, value)| *value = None);
+            has_changed = true;
+        }
+        // Of a run that failed, a message may show the beginning of a record.
+        let told = summary.alerts.iter_mut().chain(&mut summary.recovered).map(|alert| &mut alert.message);
+        for message in told.chain(&mut summary.error).filter(|message| self.is_told_by(message)) {
+            WITHHELD_MESSAGE.clone_into(message);
             has_changed = true;
         }
         if let (Some(raw), Some(&bytes)) = (&mut summary.raw, raw_sizes.get(&summary.run_id)) {
