@@ -309,6 +309,10 @@ impl<'a> Erasure<'a> {
             reports += 1;
             self.replace(pass, &listed.key, &changed)?;
         }
+        if let Some(changed) = self.output.read(places::ALERTS)?.and_then(|file| self.traces.without_texts(&file)) {
+            reports += 1;
+            self.replace(pass, &Key::from(places::ALERTS), &changed)?;
+        }
         self.records_of_commits(pass, &raw_sizes)?;
         (self.erased.quarantined_records, self.erased.raw_records, self.erased.reports_changed) = (quarantined, raw_records, reports);
         Ok(())

@@ -140,6 +140,26 @@ impl Traces {
         has_changed.then(|| report::report_bytes(&summary))
     }
 
+    /// A file of the tool's own, such as the open alerts, in which no text tells of them; `None` if none does.
+    pub(super) fn without_texts(&self, file: &[u8]) -> Option<Vec<u8>> {
+        let mut document: Value = serde_json::from_slice(file).ok()?;
+        let mut has_changed = false;
+        self.withhold_texts(&mut document, &mut has_changed);
+        has_changed.then(|| serde_json::to_vec(&document).ok()).flatten()
+    }
+
+    fn withhold_texts(&self, document: &mut Value, has_changed: &mut bool) {
+        match document {
+            Value::String(text) if self.is_told_by(text) => {
+                WITHHELD_MESSAGE.clone_into(text);
+                *has_changed = true;
+            }
+            Value::Array(elements) => elements.iter_mut().for_each(|element| self.withhold_texts(element, has_changed)),
+            Value::Object(values) => values.values_mut().for_each(|value| self.withhold_texts(value, has_changed)),
+            Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
     /// The CSV of violating rows in which theirs name the row and nobody; `None` if it has none of theirs.
     pub(super) fn without_rows(&self, file: &[u8]) -> Option<Withheld> {
         let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(file);
@@ -258,12 +278,17 @@ mod tests {
             [("order_id", "A"), ("who", user)].map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).into()
         };
         let mut summary = Summary::new("r".into(), None, None, UtcMicros::new(0).unwrap());
+        summary.error = Some(r#"the first begins with `{"mail":"ann@one.example"`"#.to_owned());
         summary.checks =
             vec![CheckResult { sample: vec![row("Ann Example (u-7)"), row("Bob")], ..CheckResult::new("own", Severity::Warn) }];
         let report = traces().without_samples(&report::report_bytes(&summary), &BTreeMap::new()).unwrap();
-        let sample = Summary::from_json(&report).unwrap().checks.remove(0).sample;
+        let mut changed = Summary::from_json(&report).unwrap();
+        assert_eq!(changed.error.as_deref(), Some(WITHHELD_MESSAGE));
+        let sample = changed.checks.remove(0).sample;
         assert_eq!((&sample[0]["order_id"], &sample[0]["who"], &sample[1]), (&Some("A".to_owned()), &None, &row("Bob")));
         assert_eq!(traces().without_samples(&report, &BTreeMap::new()), None);
+        let alerts = traces().without_texts(br#"{"open":[{"message":"bob"},{"message":"of u-7"}]}"#).unwrap();
+        assert_eq!(String::from_utf8(alerts).unwrap(), r#"{"open":[{"message":"bob"},{"message":"withheld: its user was erased"}]}"#);
         let done = traces().without_rows(b"order_id,mail\nA,ann@one.example\nB,\"b,\n2\"\n").unwrap();
         assert_eq!((String::from_utf8(done.bytes).unwrap().as_str(), done.count), ("order_id,mail\nA,\nB,\"b,\n2\"\n", 1));
         assert!(traces().without_rows(b"order_id,mail\nB,bob@two.example\n").is_none());
