@@ -94,8 +94,9 @@ pub fn erase(request: &EraseRequest<'_>, cancel: &Cancel) -> Result<Erased, RunE
     let Opened { lease, layer, run_id } = opening.open(RunId::new(started_at))?;
     if layer.origin == StateOrigin::Missing {
         let has_partitions = !layer::partition_files(&output, &layer)?.is_empty();
-        let (unknown, nothing) = (RequestError::UnknownLayer(output.location()), RequestError::NothingToCheck(output.location()));
-        return Err(if has_partitions { unknown } else { nothing }.into());
+        let place = output.location();
+        let refused = if has_partitions { RequestError::UnknownLayer(place) } else { RequestError::NothingToCheck(place) };
+        return Err(refused.into());
     }
     let settings = &request.settings.with_quantity_of(layer.state.quantity);
     layer.state.verify_columns(&settings.schema())?;
