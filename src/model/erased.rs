@@ -70,8 +70,8 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The words of a text that is no JSON: what stands between quotes, brackets, commas, colons and white space.
 pub fn words_of(text: &str) -> impl Iterator<Item = &str> {
-    let parts =
-        text.split(|letter: char| letter.is_whitespace() || matches!(letter, '"' | '\'' | ',' | ':' | ';' | '{' | '}' | '[' | ']' | '\\'));
+    let is_mark = |letter: char| "\"'`,:;={}[]()\\".contains(letter);
+    let parts = text.split(move |letter: char| letter.is_whitespace() || is_mark(letter));
     parts.filter(|word| !word.is_empty())
 }
 
