@@ -187,13 +187,10 @@ impl Traces {
                 withheld.bytes.extend_from_slice(line);
                 break;
             }
-            let names = match &header {
-                Some(names) => names,
-                None => {
-                    header = Some(record.clone());
-                    withheld.bytes.extend_from_slice(line);
-                    continue;
-                }
+            let Some(names) = &header else {
+                header = Some(record.clone());
+                withheld.bytes.extend_from_slice(line);
+                continue;
             };
             if record.iter().any(|cell| self.is_told_by(&String::from_utf8_lossy(cell))) {
                 write_named_row(&mut withheld.bytes, names, &record);

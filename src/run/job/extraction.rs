@@ -81,6 +81,10 @@ impl Job<'_> {
         let extracted = extraction.run(scratch, kept)?;
         self.summary.records = extracted.counts.clone();
         self.summary.erased = ErasedCounts { users_erased: self.summary.erased.users_erased, ..extracted.erased };
+        let ErasedCounts { users_erased, lines_erased, records_withheld } = self.summary.erased;
+        if users_erased + lines_erased + records_withheld > 0 {
+            tracing::info!(users_erased, lines_erased, records_withheld, "the source still has users who were erased: they were left out");
+        }
         self.summary.completeness.orders = Some(extracted.completeness.clone());
         certify(&orders.location, &extracted.completeness, self.settings)?;
         if let Some(seems) = &extracted.no_record_is_json {
