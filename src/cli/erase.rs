@@ -10,7 +10,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     run::{EraseRequest, Erased, RequestError, RunError, erase},
-    settings,
+    settings::{self, Settings},
     warehouse::redshift::script,
 };
 
@@ -31,9 +31,9 @@ pub(super) fn run(args: &EraseArgs, display: &Display, cancel: &Cancel) -> Resul
     let request = EraseRequest { settings: &settings, sources: &sources, users: &users, columns: &args.columns };
     let erased = erase(&request, cancel)?;
     let mut result = serde_json::to_value(&erased).unwrap_or_default();
-    result["status"] = status(&erased, settings.dry_run).into();
+    result["status"] = status(&erased, &settings).into();
     result["not_reached"] = NOT_REACHED.as_slice().into();
-    display.outcome_with_script(Ending::Success, &result, |out| show(out, &erased, settings.dry_run));
+    display.outcome_with_script(Ending::Success, &result, |out| show(out, &erased, &settings));
     Ok(0)
 }
 
@@ -47,17 +47,17 @@ fn users(args: &EraseArgs) -> Result<Vec<String>, RequestError> {
     Ok(users)
 }
 
-fn status(erased: &Erased, dry_run: bool) -> &'static str {
-    match (dry_run, erased.commit) {
+fn status(erased: &Erased, settings: &Settings) -> &'static str {
+    match (settings.dry_run, erased.commit) {
         (true, _) => "dry_run",
         (false, Some(_)) => "published",
         (false, None) => "unchanged",
     }
 }
 
-fn show(out: &mut String, erased: &Erased, dry_run: bool) {
+fn show(out: &mut String, erased: &Erased, settings: &Settings) {
     let users = counted(erased.users as u64, "user");
-    let _ = match (dry_run, &erased.run_id, erased.commit) {
+    let _ = match (settings.dry_run, &erased.run_id, erased.commit) {
         (true, ..) => writeln!(out, "dry run: nothing was changed. To erase {users} would change"),
         (false, Some(run_id), Some(commit)) => writeln!(out, "{users} erased, by run {run_id} (commit {commit})"),
         (false, ..) => writeln!(out, "{users} erased before: the layer stays as it is"),
