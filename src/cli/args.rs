@@ -68,6 +68,8 @@ pub(super) enum Command {
     Ddl(DdlArgs),
     /// What each column of the layer means: a data dictionary, for people and for other tools
     Schema(SchemaArgs),
+    /// Take users out of the layer, and out of what runs keep beside it; facts keep their money
+    Erase(EraseArgs),
     /// Rewrite the layer, partition by partition: with the columns that etl.toml names, in another file format
     Rewrite(RewriteArgs),
     /// Map the records that runs have kept again, by the profile and the columns of today: asks no source
@@ -119,6 +121,7 @@ impl Command {
             Command::Rewrite(args) => args.settings.flags.clone(),
             Command::Rebuild(args) => args.settings.flags.clone(),
             Command::Undo(args) => args.settings.flags.clone(),
+            Command::Erase(args) => args.settings.flags.clone(),
             Command::Diff(args) => args.config.flags.clone(),
             Command::Changes(args) => args.config.flags.clone(),
             Command::Vacuum(args) => args.settings.flags.clone(),
@@ -290,8 +293,12 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 20, requires = "diff")]
     pub(super) limit: usize,
     /// Map the first N records alone, and show their rows; writes nothing
-    #[arg(long, value_name = "N", conflicts_with_all = ["diff", "fail_if_diff"])]
+    #[arg(long, value_name = "N", value_parser = one_or_more, conflicts_with_all = ["diff", "fail_if_diff"])]
     pub(super) sample: Option<NonZero<usize>>,
+}
+
+fn one_or_more(text: &str) -> Result<NonZero<usize>, &'static str> {
+    text.parse().map_err(|_| "write a whole number, 1 or more")
 }
 
 impl RunArgs {
@@ -323,7 +330,7 @@ pub(super) struct BackfillArgs {
     #[arg(long)]
     pub(super) gaps: bool,
     /// Number of chunks that are loaded at once
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = one_or_more)]
     pub(super) jobs: NonZero<usize>,
     /// Load only part I of N of the chunks, counted from 0: for several machines at once
     #[arg(long, value_name = "I/N")]
@@ -408,6 +415,21 @@ pub(super) struct UndoArgs {
     /// The run
     #[arg(value_name = "RUN_ID")]
     pub(super) run_id: RunId,
+    #[command(flatten)]
+    pub(super) settings: SettingArgs<ChangeSettings>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct EraseArgs {
+    /// The id of a user, as `dim_user` has it, or before its mask [repeatable]
+    #[arg(long = "user", value_name = "ID", required_unless_present = "users_file")]
+    pub(super) users: Vec<String>,
+    /// A file with one id a line
+    #[arg(long, value_name = "FILE")]
+    pub(super) users_file: Option<PathBuf>,
+    /// An extra column of `fact_order` to empty in the rows of these users, and of those in later runs [repeatable]
+    #[arg(long = "column", value_name = "NAME")]
+    pub(super) columns: Vec<String>,
     #[command(flatten)]
     pub(super) settings: SettingArgs<ChangeSettings>,
 }

@@ -148,6 +148,14 @@ impl Display {
         self.print(self.outcomes, Lines::Fitted, json, text);
     }
 
+    /// The same, where a part of the text is pasted elsewhere, such as SQL: its lines stay as they are, whatever the terminal.
+    pub(super) fn outcome_with_script(&self, ending: Ending, json: &impl Serialize, text: impl FnOnce(&mut String)) {
+        if self.quiet && ending == Ending::Success && self.answers == ResultForm::Text {
+            return;
+        }
+        self.print(self.outcomes, Lines::AsTheyAre, json, text);
+    }
+
     /// Prints a result: as text, made by `text`, or as one line of JSON.
     fn print(&self, form: ResultForm, lines: Lines, json: &impl Serialize, text: impl FnOnce(&mut String)) {
         let _ = io::stderr().flush();

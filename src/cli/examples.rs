@@ -63,6 +63,11 @@ const ALL: &[Examples] = &[
         &["etl undo 20260201T030000000000Z-0004d20000 --dry-run", "etl undo 20260201T030000000000Z-0004d20000"],
         "docs/storage.md#undo-differences-and-changes",
     ),
+    examples(
+        "erase",
+        &["etl erase --user U-1007 --dry-run", "etl erase --users-file erase.txt", "etl erase --user U-1007 --column gift_note"],
+        "docs/operations.md#erase-a-person",
+    ),
     examples("diff", &["etl diff 20260201T030000000000Z-0004d20000 -n 100"], "docs/storage.md#undo-differences-and-changes"),
     examples(
         "changes",

@@ -13,6 +13,7 @@ mod demo;
 mod diff;
 mod display;
 mod doctor;
+mod erase;
 mod examples;
 mod explain;
 mod init;
@@ -115,6 +116,7 @@ fn run_command(command: &Command, flags: &Flags, display: &Display, cancel: &Can
         Command::Test(args) => test::run(args, display, cancel),
         Command::Config(args) => config::run(args, flags, display),
         Command::Undo(args) => undo::run(args, display, cancel),
+        Command::Erase(args) => erase::run(args, display, cancel),
         Command::Diff(args) => diff::run(args, display),
         Command::Changes(args) => changes::run(args, display),
         Command::Vacuum(args) => vacuum::run(args, display, cancel),

@@ -6,8 +6,10 @@ mod dimension;
 mod enrich;
 mod error;
 mod missing_members;
+mod removed_members;
 
 pub use dimension::{Dimension, DimensionCounts, LookUpColumn, MergedDimension, OldVersions, ScdType};
 pub use enrich::{Enricher, UnknownKeys};
 pub use error::DimensionError;
 pub use missing_members::with_missing_members;
+pub use removed_members::{RemovedMembers, without_members};

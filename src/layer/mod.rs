@@ -8,6 +8,7 @@ mod catalog;
 mod csv;
 mod deletions;
 mod dropped_parts;
+mod erase;
 mod error;
 mod file_format;
 mod index;
@@ -37,6 +38,7 @@ pub use catalog::{
 pub use csv::{read_partition, write_header, write_line, write_text};
 pub use deletions::{DELETED_STATUS, DeletionScope, Deletions, MissingOrders, MissingShare, OrdersByPartition};
 pub use dropped_parts::DroppedParts;
+pub use erase::{ErasedLines, ErasedPartition, UsersToErase, without_users, without_users_of};
 pub use error::LayerError;
 pub use file_format::{decode, decode_stored, encode};
 pub use index::{Homes, IndexBuilder, Segment};

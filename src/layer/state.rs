@@ -14,7 +14,7 @@ use super::{LayerError, csv};
 use crate::{
     coverage::{Ledger, OrderSources},
     drift::Shapes,
-    model::{CurrencyTotals, Dt, FactRows, FactSchema, FileFormat, LayerIds, QuantityType, add_totals},
+    model::{CurrencyTotals, Dt, ErasedUsers, FactRows, FactSchema, FileFormat, LayerIds, QuantityType, add_totals},
     settings::Reconciliation,
     store::{
         self, Commit, FileStamp, Head, Key, ObjectRef, Output, StoreError,
@@ -147,6 +147,9 @@ pub struct LayerState {
     /// The sources that have brought orders; `None` if that is not known of all commits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_sources: Option<OrderSources>,
+    /// The users who were erased.
+    #[serde(default, skip_serializing_if = "ErasedUsers::is_empty")]
+    pub erased: ErasedUsers,
 }
 
 /// What a layer says of the columns of all its partitions.

@@ -94,6 +94,27 @@ impl TextTable {
         self.columns[column] = new;
     }
 
+    /// Keeps the rows for which this list says so, in their order. A row beyond it is kept.
+    pub fn retain_rows(&mut self, is_kept: &[bool]) {
+        let is_kept = |row: usize| is_kept.get(row).copied().unwrap_or(true);
+        let mut places = Vec::with_capacity(self.height);
+        let mut height = 0;
+        for row in 0..self.height {
+            places.push(is_kept(row).then_some(height));
+            height += usize::from(is_kept(row));
+        }
+        for column in &mut self.columns {
+            let old = std::mem::take(column);
+            for &row in &old.rows {
+                let Some(place) = places.get(row).copied().flatten() else { continue };
+                column.rows.push(place);
+                column.text.push_str(old.get(row).unwrap_or_default());
+                column.ends.push(column.text.len());
+            }
+        }
+        self.height = height;
+    }
+
     /// The texts of a column, without empty cells.
     pub fn texts(&self, column: usize) -> impl Iterator<Item = &str> {
         self.columns.get(column).into_iter().flat_map(|column| column.rows.iter().filter_map(|&row| column.get(row)))
@@ -131,5 +152,8 @@ mod tests {
         table.map_column(a, |text| format!("{text}!"));
         assert_eq!(table.texts(a).collect::<Vec<_>>(), ["1!", "3!"]);
         assert_eq!((table.cell(2, a), table.cell(9, a), table.cell(0, 9)), (Some("3!"), None, None));
+        table.retain_rows(&[false, true]);
+        let cells: Vec<_> = (0..3).map(|row| (table.cell(row, a), table.cell(row, b))).collect();
+        assert_eq!((table.height(), cells), (2, vec![(None, Some("")), (Some("3!"), None), (None, None)]));
     }
 }

@@ -19,6 +19,7 @@ mod record;
 mod refunds;
 mod scalar;
 mod totals;
+mod user_ids;
 mod walk;
 
 pub use look::{RecordViewer, SeenLine, SeenLines, SeenRecord, SeenValue};
@@ -32,3 +33,4 @@ pub use record::{
 };
 pub use refunds::DroppedRefund;
 pub use totals::RecordRow;
+pub use user_ids::UserIds;

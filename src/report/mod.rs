@@ -21,6 +21,6 @@ pub use metrics::{Metric, Series, Unit, Value, embedded_metrics, metrics, open_m
 pub use quarantined::{Quarantined, Sample, quarantined};
 pub use retention::{CurrentRun, Retained, Retention, remove_older};
 pub use summary::{
-    CommandName, DeletionCounts, RawKept, RebuildGap, RebuiltFrom, RunCompleteness, Status, Summary, ValueCounts, money_texts,
+    CommandName, DeletionCounts, ErasedCounts, RawKept, RebuildGap, RebuiltFrom, RunCompleteness, Status, Summary, ValueCounts, money_texts,
 };
 pub use summary_schema::summary_schema;

@@ -78,6 +78,8 @@ pub enum CommandName {
     Undo,
     /// `etl rebuild`.
     Rebuild,
+    /// `etl erase`.
+    Erase,
     /// A command that this version does not know: the report is of a newer one.
     #[serde(other)]
     Unknown,
@@ -199,6 +201,27 @@ pub struct DeletionCounts {
     pub deletions_refused: Option<String>,
 }
 
+/// What was left out, or taken out, of users who were erased.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ErasedCounts {
+    /// Users: those of the source that a run left out; those that an `etl erase` was asked for.
+    pub users_erased: u64,
+    /// Lines that name nobody now.
+    pub lines_erased: u64,
+    /// Records in quarantine and in `raw/` that were withheld.
+    pub records_withheld: u64,
+}
+
+impl ErasedCounts {
+    /// Adds the counts of another part of the run.
+    pub fn absorb(&mut self, other: ErasedCounts) {
+        self.users_erased += other.users_erased;
+        self.lines_erased += other.lines_erased;
+        self.records_withheld += other.records_withheld;
+    }
+}
+
 /// What a run says of itself. Its fields are the keys of the JSON, in their order.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Summary {
@@ -258,6 +281,9 @@ pub struct Summary {
     /// What became of orders that the source no longer has.
     #[serde(flatten)]
     pub deletions: DeletionCounts,
+    /// What was left out of users who were erased.
+    #[serde(flatten)]
+    pub erased: ErasedCounts,
     /// Counts of values, once [`Summary::count_values`] has added them up.
     #[serde(flatten)]
     pub values: ValueCounts,
@@ -345,6 +371,7 @@ impl Summary {
             records: RecordCounts::default(),
             rows: MergeCounts::default(),
             deletions: DeletionCounts::default(),
+            erased: ErasedCounts::default(),
             values: ValueCounts::default(),
             partitions_written: Vec::new(),
             partitions_removed: Vec::new(),
@@ -539,6 +566,7 @@ mod tests {
             orders_marked: 2,
             deletions_refused: Some("d".into()),
         };
+        summary.erased = ErasedCounts { users_erased: 1, lines_erased: 2, records_withheld: 3 };
         summary.values.texts_cut = 2;
         summary.partitions_written = vec!["2026-01-31".parse().unwrap()];
         summary.revenue = [(String::new(), -5), ("EUR".to_owned(), i128::from(i64::MAX) * 3), ("USD".to_owned(), 0)].into();

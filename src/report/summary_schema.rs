@@ -79,10 +79,10 @@ const fn or_null(path: &'static str, kind: KeyType, meaning: &'static str) -> Su
 }
 
 /// All keys, in the order of the documentation.
-static KEYS: [SummaryKey; 117] = [
+static KEYS: [SummaryKey; 120] = [
     always("run_id", Text, "the run; sortable by its start, and unique"),
     or_null("commit", Integer, "the number of the commit in the log of the layer; null if the run was not committed"),
-    always("command", Text, "`run`, `backfill` (one chunk), `replay`, `rebuild`, `demo` or `undo`"),
+    always("command", Text, "`run`, `backfill` (one chunk), `replay`, `rebuild`, `erase`, `demo` or `undo`"),
     or_null("replay_of", Text, "the run whose quarantine this run loads again"),
     or_null("undoes", Text, "the run that an `etl undo` took back"),
     or_null("shop", Text, "the shop whose orders the run loaded; null in a layer of one source"),
@@ -151,6 +151,13 @@ static KEYS: [SummaryKey; 117] = [
     always("orders_deleted", Integer, "orders that lost all their rows because the source no longer has them"),
     always("orders_marked", Integer, "orders whose rows got the status `deleted`"),
     or_null("deletions_refused", Text, "why nothing was deleted, although that was asked for"),
+    always(
+        "users_erased",
+        Integer,
+        "users who were erased: those of the source that the run left out, or those that an `etl erase` was asked for",
+    ),
+    always("lines_erased", Integer, "lines whose user columns are empty, since their user was erased"),
+    always("records_withheld", Integer, "records in quarantine and in `raw/` that were withheld, since their user was erased"),
     always("prices_defaulted", Integer, "rows without a price; the price is 0"),
     always("prices_rounded", Integer, "prices with more than four decimals"),
     always("updated_at_unreadable", Integer, "records whose `updated_at` is not a time"),

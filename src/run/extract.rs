@@ -23,15 +23,16 @@ use crate::{
     drift::ObservedShape,
     join::{Enricher, UnknownKeys},
     layer::{
-        CutBatch, CutRefunds, CutSide, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, PresentOrders,
+        self, CutBatch, CutRefunds, CutSide, FinishedStage, IndexBuilder, LayerError, LineageBuilder, PageOrigin, PresentOrders,
         PresentOrdersBuilder, RecordUnit, Stage, StagedLines, StagedSide, UnreadRefund,
     },
-    model::{Reason, RevenueByDt},
+    model::{ErasedUsers, Reason, RevenueByDt, WITHHELD_RECORD},
     net::redact,
     normalize::{
         BatchRules, Drop, DroppedRefund, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, RecordRow, Sampling,
+        UserIds,
     },
-    report::CommandName,
+    report::{CommandName, ErasedCounts},
     settings::{Location, MergeBy, RepeatedSku, Settings},
     source::{self, Access, Completeness, Page, PageSink, Purpose, Query, RecordFilter},
     store::Output,
@@ -54,6 +55,8 @@ pub(super) struct Extracted {
     pub(super) revenue: RevenueByDt,
     /// The shape of the records that were observed.
     pub(super) shape: ObservedShape,
+    /// What was left out of erased users, but for members.
+    pub(super) erased: ErasedCounts,
     /// Whether the source was read whole.
     pub(super) completeness: Completeness,
     /// What the first record seems to be, where none of them is JSON.
@@ -68,6 +71,7 @@ struct StagedExtract {
     counts: RecordCounts,
     revenue: RevenueByDt,
     shape: ObservedShape,
+    erased: ErasedCounts,
     first_drop: Option<Drop>,
 }
 
@@ -86,6 +90,7 @@ struct EnrichedBatch {
     /// All its records, if they are kept.
     raw: Option<RawLines>,
     shape: ObservedShape,
+    erased: ErasedCounts,
 }
 
 /// Whether the shape of the records is observed.
@@ -138,6 +143,31 @@ pub(super) struct Extraction<'a> {
     pub(super) observer: &'a dyn Observer,
     pub(super) without_lines: OrdersWithoutLines,
     pub(super) shape_watch: ShapeWatch,
+    /// What is left out of erased users; `None` where nobody was erased.
+    pub(super) erasure: Option<Erasure<'a>>,
+}
+
+/// The users who were erased, and how they are found in a record.
+pub(super) struct Erasure<'a> {
+    pub(super) users: &'a ErasedUsers,
+    pub(super) ids: UserIds,
+}
+
+impl Erasure<'_> {
+    /// Whether a record may be of one of them.
+    fn is_of_erased(&self, record: &[u8]) -> bool {
+        self.ids.of_record(record).iter().any(|user| self.users.has(user))
+    }
+
+    /// Withholds the dropped records of erased users, and returns how many.
+    fn withhold(&self, drops: &mut [Drop]) -> u64 {
+        let mut withheld = 0;
+        for drop in drops.iter_mut().filter(|drop| self.is_of_erased(&drop.record)) {
+            drop.record = WITHHELD_RECORD.into();
+            withheld += 1;
+        }
+        withheld
+    }
 }
 
 /// A page on its way to a thread that normalizes it.
@@ -297,25 +327,34 @@ impl Extraction<'_> {
         let kept_by = self.kept_by(page);
         let rules = BatchRules { also_within: kept_by.map(|run| run.within).unwrap_or_default(), sampling };
         let batch = self.normalizer.normalize_with(page.records(), rules);
-        let NormalizedBatch { rows, drops, mut emptied, read, totals, refunds, dropped_refunds, counts, revenue, shape } = batch;
+        let NormalizedBatch { rows, mut drops, mut emptied, read, totals, refunds, dropped_refunds, counts, revenue, shape } = batch;
         if kept_by.is_some_and(|run| run.command == CommandName::Replay) {
             // Of a replay, a version may be older than it seems.
             emptied.clear();
         }
         let mut unknown = UnknownKeys::default();
+        let mut erased = ErasedCounts::default();
         let last_record = rows.record();
-        let rows = rows.finish().and_then(|rows| self.enricher.enrich(rows, &mut unknown)).map_err(LayerError::from)?;
+        let mut rows = rows.finish().map_err(LayerError::from)?;
+        if let Some(erasure) = &self.erasure {
+            let of_others = layer::without_users_of(rows, erasure.users).map_err(LayerError::from)?;
+            (rows, erased.lines_erased) = (of_others.lines, of_others.erased);
+            erased.records_withheld = erasure.withhold(&mut drops);
+        }
+        let rows = self.enricher.enrich(rows, &mut unknown).map_err(LayerError::from)?;
         let rows = CutBatch::new(&rows, last_record)?;
         let origin = match kept_by {
             Some(_) => PageOrigin { unit: RecordUnit::Record, ..page_origin(page) },
             None => page_origin(page),
         };
-        let raw = (raw_pages == RawPages::Kept).then(|| RawLines::of(page));
+        let is_of_erased = |record: &[u8]| self.erasure.as_ref().is_some_and(|erasure| erasure.is_of_erased(record));
+        let raw = (raw_pages == RawPages::Kept).then(|| RawLines::of(page, is_of_erased));
+        erased.records_withheld += raw.as_ref().map_or(0, |raw| raw.withheld);
         let totals = CutSide::new(totals.into_iter().map(staged));
         let unread = |DroppedRefund { refund_id, record_number }| UnreadRefund { seq: record_number, refund_id };
         let unread: Vec<_> = dropped_refunds.into_iter().map(unread).collect();
         let refunds = CutRefunds::new(refunds.into_iter().map(staged).collect(), &unread);
-        Ok(EnrichedBatch { rows, totals, refunds, origin, unknown, drops, emptied, read, counts, revenue, raw, shape })
+        Ok(EnrichedBatch { rows, totals, refunds, origin, unknown, drops, emptied, read, counts, revenue, raw, shape, erased })
     }
 
     fn stage(
@@ -330,6 +369,7 @@ impl Extraction<'_> {
         let mut stage = Stage::new(scratch, self.settings.schema(), self.settings.memory_limit);
         let mut unknown = UnknownKeys::default();
         let (mut counts, mut revenue, mut shape) = (RecordCounts::default(), RevenueByDt::default(), ObservedShape::default());
+        let mut erased = ErasedCounts::default();
         let (mut next, mut early) = (0, BTreeMap::new());
         for (number, batch) in batches {
             early.insert(number, batch);
@@ -339,6 +379,7 @@ impl Extraction<'_> {
                 counts.absorb(&batch.counts);
                 revenue.absorb(&batch.revenue);
                 shape.absorb(batch.shape);
+                erased.absorb(batch.erased);
                 unknown.absorb(batch.unknown);
                 quarantine.push(&batch.drops)?;
                 if let (Some(raw), Some(lines)) = (&mut raw, &batch.raw) {
@@ -373,6 +414,7 @@ impl Extraction<'_> {
             counts,
             revenue,
             shape,
+            erased,
             first_drop,
         })
     }
@@ -392,11 +434,12 @@ impl StagedExtract {
             counts,
             revenue,
             shape,
+            erased,
             first_drop,
         } = self;
         let is_none_json = counts.records_read > 0 && counts.of(Reason::InvalidJson) == counts.records_read;
         let no_record_is_json = first_drop.filter(|_| is_none_json).map(|drop| seems(&drop.record));
-        Extracted { lines, orders, refund_days, lineage, present, unknown, counts, revenue, shape, completeness, no_record_is_json }
+        Extracted { lines, orders, refund_days, lineage, present, unknown, counts, revenue, shape, erased, completeness, no_record_is_json }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{RunError, completeness::certify, shape};
 use crate::{
     join::{Dimension, LookUpColumn, OldVersions, ScdType},
     layer::LayerError,
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, ErasedUsers},
     normalize::{MemberNormalizer, Members},
     report::RunCompleteness,
     settings::{EnrichColumns, Settings, SettingsError, Source},
@@ -25,6 +25,8 @@ use crate::{
 pub(super) struct Dimensions {
     pub(super) users: Dimension,
     pub(super) products: Dimension,
+    /// Users of the source that were left out, since they were erased.
+    pub(super) users_erased: u64,
 }
 
 /// Reads the members of a run.
@@ -34,6 +36,8 @@ pub(super) struct MemberReader<'a> {
     pub(super) access: Access<'a>,
     /// The stored dimensions.
     pub(super) stored: &'a BTreeMap<String, ObjectRef>,
+    /// The users who were erased: no source brings them back.
+    pub(super) erased: &'a ErasedUsers,
 }
 
 /// What facts carry of users and products.
@@ -70,6 +74,14 @@ fn known(table: &DataFrame) -> Result<HashMap<&str, Vec<Option<&str>>>, LayerErr
 struct ReadMembers {
     members: Members,
     completeness: Completeness,
+    /// Members that were left out, since they were erased.
+    erased: u64,
+}
+
+/// A dimension, and how many members of its source were left out.
+struct ReadDimension {
+    dimension: Dimension,
+    erased: u64,
 }
 
 impl MemberReader<'_> {
@@ -81,7 +93,8 @@ impl MemberReader<'_> {
         let users = self.dimension(DIM_USER, settings.users.as_ref(), scd(settings.versioned_users), &mut completeness.users)?;
         let products =
             self.dimension(DIM_PRODUCT, settings.products.as_ref(), scd(settings.versioned_products), &mut completeness.products)?;
-        Ok(Dimensions { users, products })
+        let ReadDimension { dimension: users, erased: users_erased } = users;
+        Ok(Dimensions { users, products: products.dimension, users_erased })
     }
 
     fn dimension(
@@ -90,14 +103,14 @@ impl MemberReader<'_> {
         source: Option<&Source>,
         scd: ScdType,
         certificate: &mut Option<Completeness>,
-    ) -> Result<Dimension, RunError> {
-        let mut members = None;
+    ) -> Result<ReadDimension, RunError> {
+        let (mut members, mut erased) = (None, 0);
         if let Some(source) = source {
             let read = self.read(spec, source)?;
             *certificate = Some(read.completeness.clone());
             certify(&source.location, &read.completeness, self.settings)?;
             refuse_unreadable(source, &read.members)?;
-            members = Some(read.members);
+            (members, erased) = (Some(read.members), read.erased);
         }
         let is_empty = members.as_ref().is_some_and(|members| members.counts.records_read == 0);
         let stored = self.stored(&spec)?;
@@ -106,7 +119,7 @@ impl MemberReader<'_> {
         if spec.name == DIM_USER.name && !is_empty {
             self.refuse_unknown_masks(&dimension)?;
         }
-        Ok(dimension)
+        Ok(ReadDimension { dimension, erased })
     }
 
     /// Fails if a masked column is nowhere: its name may be written wrongly, and its values would stay as they are.
@@ -140,7 +153,8 @@ impl MemberReader<'_> {
             let spec = *dimension.spec();
             Ok(dimension.rebased(self.stored(&spec)?, &self.output.at(places::dimension(&spec)))?)
         };
-        Ok(Dimensions { users: rebased(dimensions.users)?, products: rebased(dimensions.products)? })
+        let Dimensions { users, products, users_erased } = dimensions;
+        Ok(Dimensions { users: rebased(users)?, products: rebased(products)?, users_erased })
     }
 
     /// Reads a source to its end. Each file has columns of its own.
@@ -164,8 +178,22 @@ impl MemberReader<'_> {
         let query = Query::all(source, &shape);
         let completeness = source::read_pages(&source.location, Purpose::Members, &query, &self.access, &mut sink)?;
         files.push(normalizer.finish());
-        Ok(ReadMembers { members: Members::of_files(&spec, files), completeness })
+        let mut members = Members::of_files(&spec, files);
+        let erased = if spec.name == DIM_USER.name { leave_out_erased(&mut members, self.erased) } else { 0 };
+        Ok(ReadMembers { members, completeness, erased })
     }
+}
+
+/// Leaves out the users who were erased, and returns how many there were.
+fn leave_out_erased(members: &mut Members, erased: &ErasedUsers) -> u64 {
+    let table = &members.table;
+    let Some(key) = table.column(DIM_USER.key()).filter(|_| !erased.is_empty()) else { return 0 };
+    let is_kept: Vec<bool> = (0..table.height()).map(|row| !table.cell(row, key).is_some_and(|user| erased.has(user))).collect();
+    let left_out = is_kept.iter().filter(|is_kept| !**is_kept).count() as u64;
+    if left_out > 0 {
+        members.table.retain_rows(&is_kept);
+    }
+    left_out
 }
 
 /// Fails if no record of a source can be read.

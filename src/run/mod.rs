@@ -17,6 +17,7 @@ mod deletions;
 mod diff;
 mod doctor;
 mod drift;
+mod erase;
 mod error;
 mod explain;
 mod extract;
@@ -59,6 +60,7 @@ pub use conclude::NoticeOrigin;
 pub use config_problems::config_problems;
 pub use diff::{ChangedRow, LayerDiff, RevenueChange, RowChange, changes_since, diff};
 pub use doctor::{Part, PartState, examine_parts};
+pub use erase::{EraseRequest, Erased, erase};
 pub use error::RunError;
 pub use explain::{
     AskWarehouse, DroppedPart, ExplainRequest, Explanation, FailedCheckOfOrder, LookedAt, NamedBy, RunChecks, Version, VersionLine,

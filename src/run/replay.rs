@@ -107,7 +107,11 @@ pub(super) fn unwrap_quarantine(output: &Output, run_id: &RunId, scratch: &Path)
     Ok(records)
 }
 
-fn record(line: &[u8]) -> Result<Vec<u8>, String> {
+/// The record of a line of a quarantine, with its own bytes.
+///
+/// # Errors
+/// What is wrong with the line.
+pub(super) fn record(line: &[u8]) -> Result<Vec<u8>, String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| format!("not a line of a quarantine: {error}"))?;
     match (line.record, line.record_base64) {
         // A text is a record that was no JSON; mended, it is some.

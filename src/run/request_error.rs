@@ -168,6 +168,34 @@ pub enum RequestError {
         "{0} quantities do not fit the type that `fact.quantity` asks for, and a rewrite would make others of them, with money that no longer fits: --force does not do that. Leave `fact.quantity` as the layer has it, or load the orders into a new output"
     )]
     QuantitiesLost(u64),
+    /// Nothing here knows the users who are to be erased.
+    #[error(
+        "no user {} is known here: neither dim_user, nor fact_order, nor quarantine or raw/ names them, and they were not erased before. Nothing was changed. In a layer of shops an id is SHOP:ID",
+        quoted(.0)
+    )]
+    UnknownUsers(Vec<String>),
+    /// No user was named.
+    #[error("no user is named: etl erase --user ID, or --users-file FILE with one id a line")]
+    NoUsers,
+    /// The file with the ids of users.
+    #[error("{}: the ids of the users can't be read: {detail}", path.display())]
+    UsersFile {
+        /// The file.
+        path: PathBuf,
+        /// What the disk says.
+        detail: String,
+    },
+    /// A column that an erasure can't empty.
+    #[error(
+        "--column {column}: fact_order has no such extra column with values of the source{}",
+        if known.is_empty() { String::new() } else { format!("; there are {known}") }
+    )]
+    NoSuchColumn {
+        /// The column.
+        column: String,
+        /// Those that there are.
+        known: String,
+    },
     /// The demo does not write into an output that holds anything else.
     #[error("{} holds {what}: the demo writes into a folder of its own. Name another one: etl demo --output DIR", folder.display())]
     ForeignOutput {
@@ -215,6 +243,14 @@ impl From<NoDeletions> for RequestError {
     fn from(why: NoDeletions) -> RequestError {
         RequestError::NoDeletions(why)
     }
+}
+
+/// Ids in words: the first ones.
+fn quoted(ids: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<_> = ids.iter().take(SHOWN).map(|id| format!("`{id}`")).collect();
+    let more = if ids.len() > SHOWN { format!(" and {} more", ids.len() - SHOWN) } else { String::new() };
+    format!("{}{more}", shown.join(", "))
 }
 
 /// The values that a rewrite loses, in words.

@@ -100,6 +100,14 @@ pub enum SourceError {
         /// Why not.
         detail: String,
     },
+    /// A record lacks the id by which more of it is asked for.
+    #[error("{url}: a record has no `{path}`, by which more of it is asked for (`more_request.id`)")]
+    NoId {
+        /// The page that has the record.
+        url: String,
+        /// Where the id should be.
+        path: String,
+    },
     /// Credentials that the profile of the source needs are not set.
     #[error("the source's profile needs credentials: set {variables} in the environment or .env")]
     Credentials {

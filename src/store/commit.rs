@@ -243,6 +243,26 @@ pub fn kept_commits(output: &Output) -> Result<Vec<u64>, StoreError> {
     Ok(numbers)
 }
 
+/// Changes what the record of a commit tells of it; the layer and the files of the commit stay. Returns whether it told something else.
+///
+/// # Errors
+/// I/O errors; a damaged record.
+pub fn change_told(output: &Output, number: u64, change: impl Fn(&Told) -> Option<String>) -> Result<bool, StoreError> {
+    let Some(mut record) = commit(output, number)? else { return Ok(false) };
+    let mut has_changed = false;
+    for told in &mut record.told {
+        if let Some(text) = change(told) {
+            told.text = text;
+            has_changed = true;
+        }
+    }
+    if has_changed {
+        let bytes = serde_json::to_vec(&record).map_err(|error| damaged(output, number, &error.to_string()))?;
+        output.replace(places::commit(number), &bytes)?;
+    }
+    Ok(has_changed)
+}
+
 /// Removes the record of a commit that is past its time.
 ///
 /// # Errors

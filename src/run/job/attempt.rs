@@ -19,7 +19,7 @@ use crate::{
         publish::RunCoverage,
         staged_run::{CheckedRun, StagedDimensions, StagedRun, StagingContext},
     },
-    store::Staging,
+    store::{Staging, StoreError},
 };
 
 /// What another attempt begins with, after another run was committed first.
@@ -129,6 +129,11 @@ impl Job<'_> {
     pub(super) fn rebase(&self, lost: Lost, staging: &mut Staging) -> Result<Attempt, RunError> {
         let Lost { run: lost, dimensions, layer: before, joined } = lost;
         let opened = settled_layer(&self.output)?;
+        if opened.state.erased != before.state.erased {
+            // The lines were read before, and may name who was erased.
+            let detail = "a user was erased while this run was at work; nothing was changed: run it again".to_owned();
+            return Err(StoreError::Refused { location: self.output.location(), detail }.into());
+        }
         staging.begin_attempt();
         let base = self.open_catalog(opened, &staging.scratch(), StoredState::Use)?;
         let earlier = lost.map(|lost| {
@@ -142,8 +147,8 @@ impl Job<'_> {
             return Ok(Attempt { base, dimensions, rebase });
         }
         let looked_up = LookUpTables::of(&dimensions, &self.settings.enrich)?;
-        let reader =
-            MemberReader { settings: self.settings, output: &self.output, access: self.access(), stored: &base.catalog.state.dimensions };
+        let (stored, erased) = (&base.catalog.state.dimensions, &base.catalog.state.erased);
+        let reader = MemberReader { settings: self.settings, output: &self.output, access: self.access(), stored, erased };
         let dimensions = reader.rebased(dimensions)?;
         // What facts carry of users and products may be another: then all lines are joined again.
         let says_other = !LookUpTables::of(&dimensions, &self.settings.enrich)?.say_the_same(&looked_up)?;

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use super::{Job, opening::Base, orders::RunOrders, request::OrdersFrom};
 use crate::{
     join::Enricher,
-    model::{Reason, Window},
-    normalize::{Mapping, RecordCounts, RecordNormalizer, RecordsOf},
+    model::{ErasedUsers, Reason, Window},
+    normalize::{Mapping, RecordCounts, RecordNormalizer, RecordsOf, UserIds},
+    report::ErasedCounts,
     run::{
         RunError, by_settings,
         completeness::certify,
-        extract::{Extracted, Extraction, Input, KeptRecords, OrdersWithoutLines},
+        extract::{Erasure, Extracted, Extraction, Input, KeptRecords, OrdersWithoutLines},
         members::{Dimensions, MemberReader},
         observer::StageName,
         shape,
@@ -21,14 +22,25 @@ use crate::{
     source::{Query, SourceError},
 };
 
+/// What a run knows of users and products when it reads its orders.
+#[derive(Clone, Copy)]
+pub(super) struct KnownMembers<'a> {
+    pub(super) dimensions: &'a Dimensions,
+    /// The users who were erased.
+    pub(super) erased: &'a ErasedUsers,
+}
+
 impl Job<'_> {
     pub(super) fn dimensions(&mut self, base: &Base) -> Result<Dimensions, RunError> {
         self.enter(StageName::Dimensions);
         let mut completeness = std::mem::take(&mut self.summary.completeness);
-        let stored = &base.catalog.state.dimensions;
-        let reader = MemberReader { settings: self.settings, output: &self.output, access: self.access(), stored };
+        let (stored, erased) = (&base.catalog.state.dimensions, &base.catalog.state.erased);
+        let reader = MemberReader { settings: self.settings, output: &self.output, access: self.access(), stored, erased };
         let dimensions = reader.dimensions(&mut completeness);
         self.summary.completeness = completeness;
+        if let Ok(dimensions) = &dimensions {
+            self.summary.erased.users_erased = dimensions.users_erased;
+        }
         dimensions
     }
 
@@ -36,12 +48,13 @@ impl Job<'_> {
         &mut self,
         orders: &RunOrders,
         window: Window,
-        dimensions: &Dimensions,
+        known: KnownMembers<'_>,
         scratch: PathBuf,
         kept: KeptRecords<'_>,
     ) -> Result<Extracted, RunError> {
         self.enter(StageName::Extract);
         let RunOrders { source: orders, raw } = orders;
+        let KnownMembers { dimensions, erased } = known;
         let enricher = Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)?;
         let mapping = self.mapping(orders);
         let shape = shape::of_orders(&orders.profile);
@@ -63,9 +76,15 @@ impl Job<'_> {
             observer: self.request.observer,
             without_lines: self.orders_without_lines(),
             shape_watch: self.shape_watch(),
+            erasure: (!erased.is_empty()).then(|| Erasure { users: erased, ids: UserIds::of(&mapping) }),
         };
         let extracted = extraction.run(scratch, kept)?;
         self.summary.records = extracted.counts.clone();
+        self.summary.erased = ErasedCounts { users_erased: self.summary.erased.users_erased, ..extracted.erased };
+        let ErasedCounts { users_erased, lines_erased, records_withheld } = self.summary.erased;
+        if users_erased + lines_erased + records_withheld > 0 {
+            tracing::info!(users_erased, lines_erased, records_withheld, "the source still has users who were erased: they were left out");
+        }
         self.summary.completeness.orders = Some(extracted.completeness.clone());
         certify(&orders.location, &extracted.completeness, self.settings)?;
         if let Some(seems) = &extracted.no_record_is_json {

@@ -25,6 +25,7 @@ use std::{
 use self::{
     attempt::{Attempt, Begun, Ended, Failed, Joined, Lost, Rebase, back_off, is_of_the_layer},
     conclusion::cause,
+    extraction::KnownMembers,
 };
 use super::{
     RunError,
@@ -156,7 +157,8 @@ impl Job<'_> {
         let mut quarantine = Quarantine::new(&staging, &self.summary.run_id, self.settings.quarantine_mode);
         let mut raw = self.raw_writer(&staging);
         let kept = KeptRecords { quarantine: &mut quarantine, raw: raw.as_mut() };
-        let mut extracted = self.extract(&orders, coverage.window, &dimensions, staging.scratch(), kept)?;
+        let known = KnownMembers { dimensions: &dimensions, erased: &base.catalog.state.erased };
+        let mut extracted = self.extract(&orders, coverage.window, known, staging.scratch(), kept)?;
         quarantine.finish(&mut staging)?;
         self.summary.raw = raw.map_or(Ok(None), |raw| raw.finish(&mut staging))?;
         extracted.unknown.users.drain().for_each(|key| dimensions.users.infer(&key));

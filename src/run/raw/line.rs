@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     coverage::SourceIdentity,
-    model::{RawRecord, UtcMicros},
+    model::{RawRecord, UtcMicros, WITHHELD_RECORD},
     report::{CommandName, Summary},
     run::kept_record::KeptRecord,
     settings::Cursor,
@@ -78,14 +78,24 @@ pub(in crate::run) struct RawLines {
     pub(super) bytes: Vec<u8>,
     /// Their number.
     pub(super) records: u64,
+    /// How many of them are withheld.
+    pub(in crate::run) withheld: u64,
 }
 
 impl RawLines {
-    /// All records of a page, in its order.
-    pub(in crate::run) fn of(page: &Page) -> RawLines {
-        let mut lines = RawLines { bytes: Vec::with_capacity(page.bytes().len()), records: 0 };
-        page.records().for_each(|record| lines.push(record));
+    /// All records of a page, in its order. In place of some stands that they are withheld.
+    pub(in crate::run) fn of(page: &Page, is_withheld: impl Fn(&[u8]) -> bool) -> RawLines {
+        let mut lines = RawLines { bytes: Vec::with_capacity(page.bytes().len()), ..RawLines::default() };
+        for record in page.records() {
+            if is_withheld(record.bytes) { lines.withhold() } else { lines.push(record) }
+        }
         lines
+    }
+
+    /// Adds a line that says that a record is withheld.
+    pub(super) fn withhold(&mut self) {
+        self.push(WITHHELD_RECORD.into());
+        self.withheld += 1;
     }
 
     fn push(&mut self, record: RawRecord<'_>) {

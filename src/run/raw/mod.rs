@@ -6,9 +6,11 @@
 mod choice;
 mod line;
 mod reader;
+mod withhold;
 mod writer;
 
 pub use choice::Gaps;
 pub(super) use choice::{RawInput, RawRun};
 pub(super) use line::{RawHeader, RawLines};
+pub(super) use withhold::withhold;
 pub(super) use writer::RawWriter;

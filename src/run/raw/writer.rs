@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The level of compression: about as fast as a disk.
-const LEVEL: i32 = 3;
+pub(super) const LEVEL: i32 = 3;
 
 /// The records of a run, staged as they come. Nothing is created before the first.
 pub(in crate::run) struct RawWriter {

@@ -10,7 +10,7 @@ use crate::{
     model::Pairs,
     net::redact,
     settings::{Inherited, MoreRequest, SkipRule, SkipValues},
-    source::{Access, Query, SentRequest, SourceError, body::Node},
+    source::{Access, Query, SourceError, body::Node},
 };
 
 /// Asks for the members that belong to records.
@@ -48,8 +48,7 @@ impl<'a> MoreReader<'a> {
             return Ok(Vec::new());
         }
         let Some(id) = node.at(&self.request.list.id).and_then(Node::text) else {
-            let detail = format!("a record has no `{}`, by which more of it is asked for (more_request.id)", self.request.list.id);
-            return Err(SourceError::Pagination { request: SentRequest { method: "GET", url: redact::url(&page.url) }, page: 1, detail });
+            return Err(SourceError::NoId { url: redact::url(&page.url), path: self.request.list.id.to_string() });
         };
         let members = self.lists.list(id).await?;
         Ok(members.iter().map(|member| with_inherited(member, record, &self.request.inherit)).collect())

@@ -13,6 +13,7 @@ mod alter;
 mod columns;
 mod connection;
 mod ddl;
+mod erase;
 mod error;
 mod layer;
 mod load;
@@ -27,6 +28,7 @@ pub use alter::{
 };
 pub use columns::{Column, ColumnKind, Dimension, DimensionHeaders, LongestTexts, Table};
 pub use ddl::{ddl, ddl_statements};
+pub use erase::erase;
 pub use error::RedshiftError;
 pub use layer::LayerReader;
 pub use load::{Changes, copy, delete_undated, merge};

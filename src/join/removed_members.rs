@@ -1,0 +1,102 @@
+//! A dimension without some of its members, whatever their versions. Works on the file as it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::DimensionError;
+use crate::{layer, model::DimensionSpec};
+
+/// The columns that say nothing of one member alone.
+const COMMON: [&str; 2] = ["country", "created_at"];
+
+/// The shortest text that tells one member from others, but for a name.
+const SHORTEST_TELLING: usize = 5;
+
+/// A dimension that lost members.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RemovedMembers {
+    /// The CSV that is left.
+    pub csv: Vec<u8>,
+    /// The keys of the members that are gone.
+    pub keys: BTreeSet<String>,
+    /// How many rows they had.
+    pub rows: u64,
+    /// Texts of theirs that no other member has in the same column, such as an address or a name: they may be repeated elsewhere.
+    pub telling: BTreeSet<String>,
+}
+
+/// The CSV of a dimension without the members of these keys; `None` if it has none of them.
+///
+/// # Errors
+/// [`DimensionError::Stored`] if it can't be read.
+pub fn without_members(spec: &DimensionSpec, stored: &[u8], keys: &BTreeSet<String>) -> Result<Option<RemovedMembers>, DimensionError> {
+    let damaged = |line: u64, detail: String| DimensionError::Stored { path: format!("dims/{0}/{0}.csv", spec.name).into(), line, detail };
+    let mut reader = csv::Reader::from_reader(stored);
+    let columns: Vec<String> = reader.headers().map_err(|error| damaged(1, error.to_string()))?.iter().map(str::to_owned).collect();
+    let key = columns.iter().position(|column| column == spec.key());
+    let key = key.ok_or_else(|| damaged(1, format!("there is no column {}", spec.key())))?;
+    let mut removed = RemovedMembers { csv: Vec::with_capacity(stored.len()), keys: BTreeSet::new(), rows: 0, telling: BTreeSet::new() };
+    write_row(&mut removed.csv, columns.iter().map(String::as_str));
+    let mut gone: Vec<csv::StringRecord> = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| damaged(error.position().map_or(1, csv::Position::line), error.to_string()))?;
+        match record.get(key).filter(|key| keys.contains(*key)) {
+            Some(key) => {
+                removed.keys.insert(key.to_owned());
+                removed.rows += 1;
+                gone.push(record);
+            }
+            None => write_row(&mut removed.csv, record.iter()),
+        }
+    }
+    if removed.rows == 0 {
+        return Ok(None);
+    }
+    removed.telling = telling_texts(&columns, &gone, &removed.csv);
+    Ok(Some(removed))
+}
+
+/// The texts of rows that are gone and that no row that is left has in the same column.
+fn telling_texts(columns: &[String], gone: &[csv::StringRecord], left: &[u8]) -> BTreeSet<String> {
+    let is_common = |name: &str| COMMON.contains(&name) || DimensionSpec::FLAGS.contains(&name);
+    let mut texts: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
+    for (place, name) in columns.iter().enumerate().filter(|(_, name)| !is_common(name)) {
+        let is_telling = |text: &&str| !text.is_empty() && (name == "name" || text.chars().count() >= SHORTEST_TELLING);
+        texts.insert(place, gone.iter().filter_map(|record| record.get(place)).filter(is_telling).collect());
+    }
+    for record in csv::Reader::from_reader(left).records().filter_map(Result::ok) {
+        for (place, texts) in &mut texts {
+            if let Some(text) = record.get(*place) {
+                texts.remove(text);
+            }
+        }
+    }
+    texts.into_values().flatten().map(str::to_owned).collect()
+}
+
+fn write_row<'t>(out: &mut Vec<u8>, texts: impl Iterator<Item = &'t str>) {
+    for (place, text) in texts.enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        layer::write_text(out, Some(text));
+    }
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::DIM_USER;
+
+    #[test]
+    fn a_member_goes_with_all_its_versions_and_what_tells_of_it_is_known() {
+        let stored =
+            b"user_id,name,email,country,plan\na,Ann,ann@one.example,DE,golden\nb,Bob,\"b,2\",FR,silver\nb,Bo,bob@two.example,FR,golden\n";
+        let removed = without_members(&DIM_USER, stored, &["b".to_owned(), "x".to_owned()].into()).unwrap().unwrap();
+        assert_eq!(String::from_utf8(removed.csv).unwrap(), "user_id,name,email,country,plan\na,Ann,ann@one.example,DE,golden\n");
+        assert_eq!((removed.keys, removed.rows), (["b".to_owned()].into(), 2));
+        assert_eq!(removed.telling.into_iter().collect::<Vec<_>>(), ["Bo", "Bob", "bob@two.example", "silver"]);
+        assert_eq!(without_members(&DIM_USER, stored, &["x".to_owned()].into()).unwrap(), None);
+        assert!(without_members(&DIM_USER, b"name\nx\n", &["x".to_owned()].into()).is_err());
+    }
+}

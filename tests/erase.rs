@@ -1,0 +1,227 @@
+//! `etl erase`: no byte of a person is left beneath the output, revenue is what it was, and no later run brings the person back.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+#[path = "support/lake.rs"]
+mod lake;
+mod support;
+
+use std::collections::BTreeMap;
+
+use lake::Lake;
+use serde_json::{Value, json};
+use support::{Ended, Workspace, buckets::S3Server, order};
+
+/// What the sources say of the person, and of nobody else.
+const OF_ANN: [&str; 4] = ["u-ann-4711", "ann.erased@one.example", "Annabel Erased", "+49 30 4711"];
+
+const USERS: &str = "user_id,name,email,country,phone\n\
+    u-ann-4711,Annabel Erased,ann.erased@one.example,DE,+49 30 4711\n\
+    u-bob-4712,Bob Kept,bob.kept@two.example,FR,+33 1 4712\n";
+
+const ARGS: [&str; 3] = ["--users", "users.csv", "--keep-raw"];
+
+const ERASE: [&str; 3] = ["erase", "--user", "u-ann-4711"];
+
+/// Orders of both: sound ones, and of each one record that is dropped.
+fn orders() -> Vec<String> {
+    let of = |order_id: &str, day: &str, user: &str, more: &str| order(order_id, day, &format!(r#","user_id":"{user}"{more}"#));
+    let contact = r#","gift_note":"for ann.erased@one.example","contact":{"email":"ann.erased@one.example","name":"Annabel Erased"}"#;
+    vec![
+        of("A", "2026-01-01", OF_ANN[0], contact),
+        of("B", "2026-01-01", "u-bob-4712", r#","gift_note":"for Bob""#),
+        of("C", "2026-01-02", OF_ANN[0], contact),
+        of("D", "2026-01-03", "u-bob-4712", ""),
+        format!(r#"{{"order_id":"E","user_id":"{}","created_at":"soon","items":[{{"sku":"S","price":1}}]}}"#, OF_ANN[0]),
+        r#"{"order_id":"F","user_id":"u-bob-4712","created_at":"soon","items":[{"sku":"S","price":1}]}"#.to_owned(),
+        format!(r#"{{"order_id":"G","user_id":"{}","items""#, OF_ANN[0]),
+    ]
+}
+
+/// A check whose sample shows the person.
+const OWN_CHECK: &str = "-- severity: warn\nSELECT order_id, u.email, u.name FROM fact_order JOIN dim_user u USING (user_id)\n";
+
+fn workspace() -> Workspace {
+    let work = Workspace::new();
+    work.write("users.csv", USERS);
+    work.write("checks/own.sql", OWN_CHECK);
+    work.write("etl.toml", "[[fact.columns]]\nname = \"gift_note\"\npath = \"gift_note\"\n");
+    work.load(&orders(), &ARGS).published();
+    work
+}
+
+/// The bytes of a file, decompressed where they are compressed.
+fn plain(name: &str, bytes: &[u8]) -> Vec<u8> {
+    if name.ends_with(".zst") { zstd::decode_all(bytes).unwrap() } else { bytes.to_vec() }
+}
+
+/// The files that hold something of the person.
+fn files_of_ann(files: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+    let is_told = |text: &str| OF_ANN.iter().any(|of_ann| text.contains(of_ann));
+    let told = |(name, bytes): &(&String, &Vec<u8>)| is_told(&String::from_utf8_lossy(&plain(name, bytes)));
+    files.iter().filter(told).map(|(name, _)| name.clone()).collect()
+}
+
+fn erase(work: &Workspace, more: &[&str]) -> Ended {
+    work.etl(&[&ERASE[..], more].concat())
+}
+
+/// The result of an erasure that must have ended so.
+#[track_caller]
+fn result(ended: &Ended, status: &str) -> Value {
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    let result = ended.summary();
+    assert_eq!(result["status"], status, "{result}");
+    result
+}
+
+/// What readers see of the money.
+fn revenue(work: &Workspace) -> Vec<Vec<String>> {
+    let columns = ["order_id", "sku", "currency", "quantity", "unit_price", "line_total", "created_at"];
+    let mut rows: Vec<Vec<_>> = work.facts().iter().map(|row| columns.map(|column| row[column].clone()).to_vec()).collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn no_byte_of_a_person_is_left_and_revenue_is_what_it_was() {
+    let work = workspace();
+    // An earlier version of a partition, and of the person.
+    work.write("users.csv", USERS.replace("+33 1", "+33 2"));
+    work.load(&[order("D", "2026-01-03", r#","user_id":"u-bob-4712","status":"paid","updated_at":"2026-02-01T00:00:00Z""#)], &ARGS)
+        .published();
+    let before = revenue(&work);
+    let told = files_of_ann(&work.files(""));
+    for place in ["curated/", "dims/", "data/dim_user/", "quarantine/", "raw/", "reports/"] {
+        assert!(told.iter().any(|name| name.starts_with(place)), "the premise: {place} of {told:?}");
+    }
+    let erased = result(&erase(&work, &["--column", "gift_note"]), "published");
+    assert_eq!(files_of_ann(&work.files("")), [""; 0]);
+    assert_eq!(revenue(&work), before);
+    assert_eq!((&erased["dim_user_rows"], &erased["fact_order_rows"]), (&json!(1), &json!(2)));
+    assert_eq!(erased["partitions_written"], json!(["2026-01-01", "2026-01-02"]));
+    assert_eq!((&erased["quarantined_records"], &erased["raw_records"]), (&json!(2), &json!(4)), "{erased}");
+    assert!(erased["versions_removed"].as_u64().unwrap() >= 3, "{erased}");
+    // Others are as they were, and the layer is sound.
+    let rows = work.facts();
+    let of = |order_id: &str| rows.iter().find(|row| row["order_id"] == order_id).unwrap();
+    assert_eq!((of("A")["user_id"].as_str(), of("A")["user_country"].as_str(), of("A")["gift_note"].as_str()), ("", "", ""));
+    assert_eq!(
+        (of("B")["user_id"].as_str(), of("B")["user_country"].as_str(), of("B")["gift_note"].as_str()),
+        ("u-bob-4712", "FR", "for Bob")
+    );
+    assert_eq!(work.files("dims")["dims/dim_user/dim_user.csv"].iter().filter(|byte| **byte == b'\n').count(), 2);
+    assert_eq!(work.etl(&["check"]).code, 0);
+    let runs = work.etl(&["runs", "--json"]).summary();
+    assert_eq!((&runs["runs"][0]["command"], &runs["runs"][0]["lines_erased"]), (&json!("erase"), &json!(2)));
+    let first = runs["runs"][2]["run_id"].as_str().unwrap();
+    assert_eq!(work.etl(&["undo", first]).code, 2, "what it replaced is gone");
+    assert!(work.etl(&["status"]).code == 0 && work.etl(&["explain", "A"]).code == 0);
+}
+
+#[test]
+fn a_later_run_over_all_changes_nothing_and_leaves_no_trace() {
+    let work = workspace();
+    result(&erase(&work, &["--column", "gift_note"]), "published");
+    let (layer, times) = (work.layer(), work.times());
+    let again = work.load(&orders(), &ARGS).unchanged();
+    assert_eq!((work.layer(), work.times()), (layer, times));
+    assert_eq!((&again["users_erased"], &again["lines_erased"]), (&json!(1), &json!(2)));
+    assert_eq!(again["records_withheld"], 6, "two drops, and four kept records");
+    assert_eq!(files_of_ann(&work.files("")), [""; 0]);
+    // A new order of the person counts, and names nobody.
+    let new = order("H", "2026-01-04", r#","user_id":"u-ann-4711""#);
+    assert_eq!(work.load(&[new], &ARGS).published()["rows_inserted"], 1);
+    assert_eq!(files_of_ann(&work.files("")), [""; 0]);
+    assert!(work.facts().iter().any(|row| row["order_id"] == "H" && row["user_id"].is_empty()));
+    // What was kept is mapped again, without what is withheld.
+    let rows = revenue(&work);
+    let rebuilt = work.etl(&["rebuild", "--from", "raw", "--orders", "orders.ndjson"]);
+    assert_eq!(rebuilt.code, 0, "{}", rebuilt.stderr);
+    assert_eq!((rebuilt.summary()["users_erased"].clone(), revenue(&work)), (json!(0), rows));
+    assert_eq!(files_of_ann(&work.files("")), [""; 0]);
+}
+
+#[test]
+fn a_second_erasure_and_a_dry_run_change_nothing() {
+    let work = workspace();
+    let all = work.files("");
+    let dry = result(&erase(&work, &["--dry-run"]), "dry_run");
+    let without_leases = |files: BTreeMap<String, Vec<u8>>| -> BTreeMap<_, _> {
+        files.into_iter().filter(|(name, _)| !name.starts_with("state/leases") && name != "state/lock").collect()
+    };
+    assert_eq!(without_leases(work.files("")), without_leases(all));
+    let done = result(&erase(&work, &[]), "published");
+    for count in ["dim_user_rows", "fact_order_rows", "partitions_written", "quarantined_records", "raw_records", "versions_removed"] {
+        assert_eq!(done[count], dry[count], "{count}");
+    }
+    assert_eq!(done["columns_kept"], json!(["gift_note"]), "it says what it does not reach");
+    let all = work.files("");
+    let again = result(&erase(&work, &[]), "unchanged");
+    assert_eq!((&again["users_before"], &again["fact_order_rows"], &again["commit"]), (&json!(1), &json!(0), &Value::Null));
+    assert_eq!(without_leases(work.files("")), without_leases(all));
+}
+
+#[test]
+fn who_is_known_nowhere_is_an_error_and_nothing_is_changed() {
+    let work = workspace();
+    let all = work.layer();
+    let refused = erase(&work, &["--user", "u-nobody", "--log-format", "text"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("no user `u-nobody` is known here"), "{}", refused.stderr);
+    let refused = erase(&work, &["--column", "status", "--log-format", "text"]);
+    assert!(refused.code == 2 && refused.stderr.contains("there are gift_note"), "{}", refused.stderr);
+    assert_eq!(work.layer(), all);
+    assert_eq!(work.etl(&["erase"]).code, 2, "nobody is named");
+    work.write("erase.txt", "\n");
+    assert_eq!(work.etl(&["erase", "--users-file", "erase.txt"]).code, 2);
+    assert_eq!(work.etl(&["erase", "--users-file", "missing.txt"]).code, 2);
+    work.write("erase.txt", "u-ann-4711\r\n\nu-bob-4712\n");
+    assert_eq!(result(&work.etl(&["erase", "--users-file", "erase.txt"]), "published")["dim_user_rows"], 2);
+    let empty = Workspace::new();
+    assert_eq!(empty.etl(&ERASE).code, 2, "there is no layer");
+}
+
+#[test]
+fn the_statements_for_redshift_quote_ids() {
+    let work = Workspace::new();
+    work.write("etl.toml", "[redshift]\nschema = \"shop\"\n");
+    work.load(&[order("A", "2026-01-01", r#","user_id":"o'neil""#)], &[]).published();
+    let erased = result(&work.etl(&["erase", "--user", "o'neil"]), "published");
+    assert_eq!(
+        erased["redshift_sql"],
+        json!([
+            r#"UPDATE "shop"."fact_order" SET "user_id" = NULL, "user_country" = NULL WHERE "user_id" IN ('o''neil')"#,
+            r#"DELETE FROM "shop"."dim_user" WHERE "user_id" IN ('o''neil')"#
+        ])
+    );
+    let text = work.etl(&["erase", "--user", "o'neil", "--format", "text"]);
+    assert!(text.stdout.contains("backups") && text.stdout.contains("IN ('o''neil');"), "{}", text.stdout);
+}
+
+#[test]
+fn a_masked_id_is_found_by_what_it_was() {
+    let work = Workspace::new();
+    work.write(".env", "ETL_MASK_KEY=0123456789abcdef0123456789abcdef-one\n");
+    work.write("etl.toml", "[columns]\nuser_id.mask = \"hmac\"\n");
+    work.load(&[order("A", "2026-01-01", r#","user_id":"u-ann-4711""#)], &[]).published();
+    let erased = result(&erase(&work, &[]), "published");
+    assert_eq!((&erased["dim_user_rows"], &erased["fact_order_rows"]), (&json!(1), &json!(1)));
+    assert_eq!(work.facts()[0]["user_id"], "");
+}
+
+#[test]
+fn a_bucket_is_erased_as_a_folder_is() {
+    let Some(server) = S3Server::moto() else { return };
+    let lake = Lake::new(server.bucket());
+    lake.work.write("users.csv", USERS);
+    lake.work.write("checks/own.sql", OWN_CHECK);
+    lake.work.write("etl.toml", "[[fact.columns]]\nname = \"gift_note\"\npath = \"gift_note\"\n");
+    lake.load(&orders(), &ARGS).published();
+    assert!(!files_of_ann(&lake.files("")).is_empty(), "the premise");
+    let erased = result(&lake.etl(&[&ERASE[..], &["--column", "gift_note"]].concat()), "published");
+    assert_eq!((&erased["dim_user_rows"], &erased["fact_order_rows"]), (&json!(1), &json!(2)));
+    assert_eq!(files_of_ann(&lake.files("")), [""; 0]);
+    lake.assert_projected("erased");
+    lake.load(&orders(), &ARGS).unchanged();
+    assert_eq!(files_of_ann(&lake.files("")), [""; 0]);
+}
