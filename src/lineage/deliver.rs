@@ -47,11 +47,14 @@ impl<'a> LineageSender<'a> {
     /// Opens the way. Connects to nothing yet.
     pub fn start(settings: &'a LineageSettings, network: &NetworkSettings) -> LineageSender<'a> {
         let mut sender = LineageSender { settings, server: None, lost: 0, causes: Vec::new() };
-        if let Some(receiver) = settings.receiver.as_ref().filter(|_| !is_paused()) {
-            match ServerSender::start(receiver, settings.timeout, network) {
-                Ok(server) => sender.server = Some(server),
-                Err(cause) => sender.causes.push(cause),
-            }
+        let server = match &settings.receiver {
+            None => return sender,
+            Some(_) if is_paused() => Err("the server has just failed, and gets nothing for five minutes".to_owned()),
+            Some(receiver) => ServerSender::start(receiver, settings.timeout, network),
+        };
+        match server {
+            Ok(server) => sender.server = Some(server),
+            Err(cause) => sender.causes.push(cause),
         }
         sender
     }
@@ -66,13 +69,10 @@ impl<'a> LineageSender<'a> {
             self.lost += 1;
             self.blame(format!("{}: {error}", path.display()));
         }
-        match &mut self.server {
-            Some(server) => server.send(line),
-            None if self.settings.receiver.is_some() => {
-                self.lost += 1;
-                self.blame("the server has just failed, and gets nothing for five minutes".to_owned());
-            }
-            None => {}
+        if let Some(server) = &mut self.server {
+            server.send(line);
+        } else if self.settings.receiver.is_some() {
+            self.lost += 1;
         }
     }
 

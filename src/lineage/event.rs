@@ -359,13 +359,9 @@ fn asserted<'a>(settings: &'a Settings, name: &str) -> Asserted<'a> {
         return Asserted { table, column: None, kind };
     }
     match settings.column_checks.iter().find(|check| check.name == name) {
-        Some(check) => Asserted { table: table_of(check.table), column: Some(&check.column), kind: check.rule.key() },
+        Some(check) => Asserted { table: check.table.name(), column: Some(&check.column), kind: check.rule.key() },
         None => Asserted { table: FACTS, column: None, kind: "custom_sql" },
     }
-}
-
-fn table_of(table: CheckedTable) -> &'static str {
-    table.name()
 }
 
 /// A dataset that a run writes.

@@ -9,8 +9,8 @@ pub fn run_uuid(output: &str, run_id: &str) -> String {
     let mut uuid = String::with_capacity(36);
     for (place, byte) in hash.as_ref().iter().take(16).enumerate() {
         let byte = match place {
-            6 => byte & 0x0f | 0x80,
-            8 => byte & 0x3f | 0x80,
+            6 => (byte & 0x0f) | 0x80,
+            8 => (byte & 0x3f) | 0x80,
             _ => *byte,
         };
         if matches!(place, 4 | 6 | 8 | 10) {
