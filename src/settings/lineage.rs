@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use reqwest::Url;
 
-use super::{ConfiguredValue, Secret, SettingsError, joined, merge::Layers, setting};
+use super::{ConfiguredValue, Secret, SettingsError, is_loopback, joined, merge::Layers, setting};
 
 /// The time for one event by default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -106,7 +106,15 @@ fn receiver(layers: &Layers<'_>) -> Result<Option<LineageReceiver>, SettingsErro
     let key = layers.environment.secret(setting::LINEAGE_API_KEY.variable);
     let endpoint = layers.text(&setting::LINEAGE_ENDPOINT)?.unwrap_or_else(|| setting::LINEAGE_ENDPOINT.default.to_owned());
     let Some(configured) = layers.get(&setting::LINEAGE_URL)? else { return Ok(None) };
-    Ok(Some(LineageReceiver { url: joined(&url(&configured)?, endpoint.trim()), key }))
+    let url = joined(&url(&configured)?, endpoint.trim());
+    let allows_plain = layers.yes_no(&setting::ALLOW_PLAIN)?.unwrap_or_default();
+    if key.is_some() && url.scheme() == "http" && !is_loopback(&url) && !allows_plain {
+        let key = setting::LINEAGE_API_KEY.variable;
+        return Err(configured.invalid_secret(format!(
+            "{key} would go over plain http to another machine: write https, or allow it by `http.allow_plain = true`"
+        )));
+    }
+    Ok(Some(LineageReceiver { url, key }))
 }
 
 /// The URL of a receiver. An error does not show what may be a credential.
@@ -167,9 +175,24 @@ mod tests {
         let toml = "[lineage]\nurl = 'http://h:5000/base/'\nnamespace = 'n'\n";
         assert_eq!(url(toml, &[]), "http://h:5000/base/api/v1/lineage");
         assert_eq!(url(toml, &[("OPENLINEAGE_URL", "https://o"), ("OPENLINEAGE_ENDPOINT", "/v2/events")]), "https://o/v2/events");
-        let both = on(toml, &[("OPENLINEAGE_NAMESPACE", "m"), ("OPENLINEAGE_API_KEY", "hush-hush")]);
+        let own = [("OPENLINEAGE_URL", "https://o"), ("OPENLINEAGE_NAMESPACE", "m"), ("OPENLINEAGE_API_KEY", "hush-hush")];
+        let both = on(toml, &own);
         assert_eq!((both.namespace.as_str(), both.receiver.unwrap().key.unwrap().expose()), ("m", "hush-hush"));
         assert_eq!(on("[lineage]\nfile = 'e'\n", &[]).namespace, "orders-etl");
+    }
+
+    #[test]
+    fn a_key_goes_over_plain_http_to_this_machine_only_unless_that_is_allowed() {
+        let key = ("OPENLINEAGE_API_KEY", "hush-hush");
+        for (toml, url, is_accepted) in [
+            ("", "https://h", true),
+            ("", "http://localhost:5000", true),
+            ("", "http://h:5000", false),
+            ("http.allow_plain = true\n", "http://h:5000", true),
+        ] {
+            assert_eq!(settings(toml, &[key, ("OPENLINEAGE_URL", url)]).is_ok(), is_accepted, "{url}");
+        }
+        assert!(settings("", &[("OPENLINEAGE_URL", "http://h:5000")]).is_ok(), "without a key");
     }
 
     #[test]
