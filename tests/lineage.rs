@@ -63,8 +63,19 @@ fn a_run_and_one_with_nothing_new_tell_their_beginning_and_their_end() {
         "[lineage]\nfile = \"events.ndjson\"\nnamespace = \"shop\"\njob = \"load\"\n[columns.email]\nmask = \"domain\"\n",
     );
     let (orders, users, products) = (fixture("orders.ndjson"), fixture("users.csv"), fixture("products.json"));
-    let args =
-        ["run", "--config", "conf/etl.toml", "--orders", &orders, "--users", &users, "--products", &products, "--since", "2020-01-01"];
+    let args = [
+        "run",
+        "--config",
+        "conf/etl.toml",
+        "--orders",
+        orders.as_str(),
+        "--users",
+        users.as_str(),
+        "--products",
+        products.as_str(),
+        "--since",
+        "2020-01-01",
+    ];
     let summary = work.etl(&args).published();
     let first = events(&work, "conf/events.ndjson");
     assert_eq!(types(&first), ["START", "COMPLETE"]);

@@ -34,7 +34,11 @@ const LINEAGE_PREFIX: &str = "OPENLINEAGE_";
 pub const DOT_ENV: &str = ".env";
 
 fn concerns_us(name: &str) -> bool {
-    name.starts_with("ETL_") || name.starts_with(LINEAGE_PREFIX) || FOREIGN.contains(&name) || telemetry::VARIABLES.contains(&name) || storage::VARIABLES.contains(&name)
+    name.starts_with("ETL_")
+        || name.starts_with(LINEAGE_PREFIX)
+        || FOREIGN.contains(&name)
+        || telemetry::VARIABLES.contains(&name)
+        || storage::VARIABLES.contains(&name)
 }
 
 /// The environment and `.env`.
