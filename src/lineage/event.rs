@@ -16,7 +16,7 @@ use crate::{
     net::redact,
     normalize::Mapping,
     report::{CommandName, Status, Summary},
-    settings::{CheckedTable, ForeignRun, LineageSettings, Settings, SourceKind},
+    settings::{ForeignRun, LineageSettings, Settings, SourceKind},
     store::places::{self, SideFact},
 };
 
