@@ -153,7 +153,7 @@ impl LineageRun<'_> {
             None => schema,
         };
         let inputs = inputs(self.settings, self.orders);
-        let tables = self.tables(&inputs, &schema);
+        let tables = self.tables(&inputs, &schema, ended);
         let read = inputs.iter().map(|(kind, dataset)| input(*kind, dataset, (state != RunState::Start).then_some(ended.summary)));
         let checked = tables.iter().filter_map(|table| checked_input(table, self.settings, &ended.summary.checks));
         json!({
@@ -212,8 +212,8 @@ impl LineageRun<'_> {
             .with_some(facet::ERROR_MESSAGE, error)
     }
 
-    /// The tables that the run may write.
-    fn tables(&self, inputs: &[(SourceKind, DatasetName)], schema: &FactSchema) -> Vec<Table> {
+    /// The tables that the run may write. Side facts are among them if the profile maps them, or if the layer has them from before.
+    fn tables(&self, inputs: &[(SourceKind, DatasetName)], schema: &FactSchema, ended: EndedRun<'_>) -> Vec<Table> {
         let settings = self.settings;
         let dataset = |kind: SourceKind| inputs.iter().find(|(of, _)| *of == kind).map(|(_, dataset)| dataset);
         let members = |kind: SourceKind, source| Some(MemberSource { dataset: dataset(kind)?, source });
@@ -246,7 +246,9 @@ impl LineageRun<'_> {
                     "fact_refund: what was given back, in folders by the UTC date of the refund",
                 ),
             };
-            if is_mapped {
+            let is_checked = ended.summary.checks.iter().any(|result| asserted(settings, &result.name).table == side.table());
+            let is_written = ended.written.is_some_and(|written| written.tables.contains_key(side.table()));
+            if is_mapped || is_checked || is_written {
                 let columns = side.columns().iter().map(|(name, kind)| ((*name).to_owned(), kind.sql().to_owned())).collect();
                 tables.push(Table { name: side.table(), dataset: at(side.folder()), columns, lineage, meaning });
             }
@@ -507,6 +509,18 @@ mod tests {
         let types: Vec<_> =
             event["outputs"][0]["facets"]["schema"]["fields"].as_array().unwrap().iter().map(|field| &field["type"]).collect();
         assert_eq!(types[6], "DECIMAL(18,4)", "quantities are of the type of the layer");
+    }
+
+    #[test]
+    fn a_side_fact_that_no_profile_maps_is_told_if_checks_have_read_it() {
+        let (settings, lineage) = (settings(), lineage());
+        let mut ended = summary(Status::Published);
+        ended.checks = vec![CheckResult::new("order_total_key_unique", Severity::Error)];
+        let event = run(&settings, &lineage).ended(EndedRun { summary: &ended, written: None, error: None });
+        assert_eq!(
+            (&event["inputs"][1]["name"], &event["outputs"][1]["name"]),
+            (&"/srv/output/order_totals".into(), &"/srv/output/order_totals".into())
+        );
     }
 
     #[test]
