@@ -18,6 +18,7 @@
 //! | [`net`] | what every user of the network shares: client, TLS, proxies, retry policy, rate limits, redaction |
 //! | [`report`] | what a run says of itself |
 //! | [`report_html`] | the layer as one HTML page |
+//! | [`lineage`] | what a run tells a catalog: OpenLineage events, and their delivery |
 //! | [`warehouse`] | SQL for Redshift |
 //! | [`demo`] | the embedded API |
 //! | [`settings`] | flags, environment, `.env`, `etl.toml` |
@@ -35,6 +36,7 @@ pub mod dictionary;
 pub mod drift;
 pub mod join;
 pub mod layer;
+pub mod lineage;
 pub mod model;
 pub mod net;
 pub mod normalize;

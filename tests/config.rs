@@ -188,7 +188,7 @@ fn every_profile_and_every_example_of_the_documentation_is_valid_by_the_schema()
 }
 
 /// An unknown key, or a value of another type, in each table that is read.
-const MISTAKES: [&str; 39] = [
+const MISTAKES: [&str; 40] = [
     "lookbak = '1h'",
     "[http]\nmax_atempts = 3",
     "http = 5",
@@ -200,6 +200,7 @@ const MISTAKES: [&str; 39] = [
     "merge = 'lines'",
     "alerts.no_records = 'yes'",
     "alerts.slow_percent = '5'",
+    "[lineage]\nurll = 'http://marquez:5000'",
     "profile = 'shopfy'",
     "orders = 5",
     "[orders]\nlocaton = 'x'",

@@ -59,7 +59,7 @@ impl ReadPaths {
     }
 
     /// The paths from the root of a record to the values at a path of its lines.
-    pub(super) fn in_lines(&self, path: &FieldPath) -> Vec<FieldPath> {
+    pub fn in_lines(&self, path: &FieldPath) -> Vec<FieldPath> {
         self.lines.iter().map(|line| joined(line, path)).collect()
     }
 

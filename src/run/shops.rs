@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use super::{RequestError, ledger};
 use crate::{
-    coverage::{Ledger, SourceIdentity},
+    coverage::Ledger,
     layer::{OpenedLayer, StateOrigin},
     settings::{Settings, Shop, Skus, Source},
 };
@@ -21,7 +21,7 @@ pub(super) fn verify(settings: &Settings, orders: &Source, ledger: &Ledger, open
     let Some(shop) = &settings.shop else { return Ok(()) };
     let loaded = Loaded::of(ledger);
     verify_skus(shop, &loaded, opened)?;
-    verify_name(shop, &ledger::identity(orders, settings), settings, &loaded)
+    verify_name(shop, &Place::of(&ledger::source_name(orders)), settings, &loaded)
 }
 
 fn verify_skus(shop: &Shop, loaded: &Loaded, opened: &OpenedLayer) -> Result<(), RequestError> {
@@ -35,19 +35,18 @@ fn verify_skus(shop: &Shop, loaded: &Loaded, opened: &OpenedLayer) -> Result<(),
 
 /// Whether another shop has loaded what this one reads, and reads it no longer: then the name has changed, not the shop. Shops that
 /// read one place with credentials of their own are no such case: each of them still reads it.
-fn verify_name(shop: &Shop, own: &SourceIdentity, settings: &Settings, loaded: &Loaded) -> Result<(), RequestError> {
+fn verify_name(shop: &Shop, own: &Place, settings: &Settings, loaded: &Loaded) -> Result<(), RequestError> {
     let name = &shop.name;
-    let own = Place::of(&own.source);
-    if loaded.by_shop.iter().any(|of_shop| of_shop.shop == *name && of_shop.place == own) {
+    if loaded.by_shop.iter().any(|of_shop| of_shop.shop == *name && of_shop.place == *own) {
         return Ok(());
     }
     let is_new = !loaded.has(name);
     let is_accepted = is_new && settings.accept_new_shop;
     let of_others = || loaded.by_shop.iter().filter(|of_shop| of_shop.shop != *name);
     let renamed = of_others().find(|of_shop| match now(settings, &of_shop.shop) {
-        Some(now) if of_shop.place == own => now != own,
-        Some(now) => of_shop.place.is_beside(&own) && !now.is_beside(&own),
-        None => of_shop.place.is_beside(&own),
+        Some(now) if of_shop.place == *own => now != *own,
+        Some(now) => of_shop.place.is_beside(own) && !now.is_beside(own),
+        None => of_shop.place.is_beside(own),
     });
     if let Some(before) = renamed.filter(|_| !is_accepted) {
         let (name, before) = (name.clone(), before.shop.clone());

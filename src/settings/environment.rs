@@ -27,11 +27,18 @@ pub(super) const FOREIGN: [&str; 9] = [
 /// How the names of the variables of a shop begin.
 pub(super) const SHOP_PREFIX: &str = "ETL_SHOP_";
 
+/// How the names of the variables of OpenLineage's clients begin.
+const LINEAGE_PREFIX: &str = "OPENLINEAGE_";
+
 /// The name of the file.
 pub const DOT_ENV: &str = ".env";
 
 fn concerns_us(name: &str) -> bool {
-    name.starts_with("ETL_") || FOREIGN.contains(&name) || telemetry::VARIABLES.contains(&name) || storage::VARIABLES.contains(&name)
+    name.starts_with("ETL_")
+        || name.starts_with(LINEAGE_PREFIX)
+        || FOREIGN.contains(&name)
+        || telemetry::VARIABLES.contains(&name)
+        || storage::VARIABLES.contains(&name)
 }
 
 /// The environment and `.env`.

@@ -21,6 +21,7 @@ mod file_mode;
 mod flags;
 mod http;
 mod limits;
+mod lineage;
 mod location;
 mod mapping_cases;
 mod masks;
@@ -65,6 +66,7 @@ pub use file::DEFAULT_FILE as SETTINGS_FILE;
 pub use flags::Flags;
 pub use http::{ClientCertificate, HttpSettings, NetworkSettings, ProxySettings};
 pub use limits::Limits;
+pub use lineage::{ForeignRun, LineageReceiver, LineageSettings, ParentRun};
 pub(crate) use location::query_decoded;
 pub use location::{Location, LocationError, ObjectPattern, is_loopback, redacted};
 pub use mapping_cases::{CaseRecords, Expected, MappingCase, mapping_cases, tests_folder};
@@ -309,6 +311,8 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     /// Where traces and metrics go by OTLP.
     pub telemetry: Option<TelemetrySettings>,
+    /// Where OpenLineage events go.
+    pub lineage: Option<LineageSettings>,
     pub alerts: AlertSettings,
     /// How long quarantine, manifests and reports of earlier runs are kept; `None`: for ever.
     pub retention: Option<Duration>,
@@ -422,6 +426,7 @@ impl Settings {
             drop_history: false,
             metrics: MetricsSettings::default(),
             telemetry: None,
+            lineage: None,
             alerts: AlertSettings::default(),
             retention: None,
             explain: ExplainSettings::default(),

@@ -323,6 +323,23 @@ settings! {
     ALERT_SLACK_URL = Setting { variable: "ETL_ALERT_SLACK_URL", form: Form::Secret, default: "none", help: "Incoming webhook of Slack", ..NONE };
     ALERT_TEAMS_URL = Setting { variable: "ETL_ALERT_TEAMS_URL", form: Form::Secret, default: "none", help: "Workflow of Microsoft Teams", ..NONE };
     ALERT_PAGERDUTY_KEY = Setting { variable: "ETL_ALERT_PAGERDUTY_KEY", form: Form::Secret, default: "none", help: "Routing key of PagerDuty", ..NONE };
+    LINEAGE_URL = Setting { variable: "OPENLINEAGE_URL", key: "lineage.url", default: "none",
+        help: "Server that receives OpenLineage events of runs, such as Marquez: see lineage.md", ..NONE };
+    LINEAGE_ENDPOINT = Setting { variable: "OPENLINEAGE_ENDPOINT", key: "lineage.endpoint", default: "api/v1/lineage",
+        help: "Path beneath that URL which events are posted to", ..NONE };
+    LINEAGE_FILE = Setting { variable: "ETL_LINEAGE_FILE", key: "lineage.file", default: "none",
+        help: "File that OpenLineage events are appended to, one a line", ..NONE };
+    LINEAGE_NAMESPACE = Setting { variable: "OPENLINEAGE_NAMESPACE", key: "lineage.namespace", default: "orders-etl",
+        help: "Namespace of the job in these events", ..NONE };
+    LINEAGE_JOB = Setting { variable: "ETL_LINEAGE_JOB", key: "lineage.job", default: "`orders_etl.` and the shop or profile",
+        help: "Name of the job in these events", ..NONE };
+    LINEAGE_TIMEOUT = Setting { key: "lineage.timeout", form: TIMEOUT, default: "5s", help: "Time to send one event, with all its attempts", ..NONE };
+    LINEAGE_DISABLED = Setting { variable: "OPENLINEAGE_DISABLED", form: Form::YesNo, default: "no", help: "Send and write no OpenLineage events", ..NONE };
+    LINEAGE_API_KEY = Setting { variable: "OPENLINEAGE_API_KEY", form: Form::Secret, default: "none", help: "Bearer token of that server", ..NONE };
+    LINEAGE_PARENT = Setting { variable: "OPENLINEAGE_PARENT_ID", default: "none",
+        help: "Run that this one is a part of, as `namespace/job/run`: what Airflow's macro `lineage_parent_id` says", ..NONE };
+    LINEAGE_ROOT = Setting { variable: "OPENLINEAGE_ROOT_PARENT_ID", default: "that of the parent",
+        help: "Run at the top of all, in the same form", ..NONE };
     MASK_KEY = Setting { variable: "ETL_MASK_KEY", form: Form::Secret, default: "none", help: "Key of `mask = \"hmac\"`, at least 32 bytes", ..NONE };
     REDSHIFT_URL = Setting { variable: "ETL_REDSHIFT_URL", form: Form::Secret, default: "none",
         help: "Connection of `etl redshift --execute`: postgresql://user:password@host:5439/db", ..NONE };

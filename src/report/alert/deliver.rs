@@ -72,14 +72,14 @@ pub struct Sender<'a> {
 }
 
 /// What receivers are reached by.
-pub(super) struct DeliveryClient {
-    pub(super) client: HttpClient,
-    pub(super) runtime: tokio::runtime::Runtime,
+pub(crate) struct DeliveryClient {
+    pub(crate) client: HttpClient,
+    pub(crate) runtime: tokio::runtime::Runtime,
 }
 
 impl DeliveryClient {
     /// A client of which each request may take `timeout`, or why there is none.
-    pub(super) fn open(timeout: Duration, network: &NetworkSettings) -> Result<DeliveryClient, String> {
+    pub(crate) fn open(timeout: Duration, network: &NetworkSettings) -> Result<DeliveryClient, String> {
         let timeouts = Timeouts { connect: timeout, read: None, total: Some(timeout) };
         let client = HttpClient::new(network, timeouts).map_err(|error| error.to_string())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
@@ -114,27 +114,45 @@ async fn post(client: &HttpClient, receiver: &Receiver, notice: &Notice, sender:
     let (pipeline, output) = (redact::text(sender.pipeline), redact::text(sender.output));
     let body = message::payload(receiver.kind, &notice, Sender { pipeline: &pipeline, output: &output, ..sender }, key);
     let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
-    let mut attempts = POLICY.start();
-    loop {
-        let request = client.client().post(url.clone()).header(reqwest::header::CONTENT_TYPE, "application/json").body(body.clone());
-        let request = match (receiver.kind, key) {
-            (ReceiverKind::Webhook, Some(token)) => request.bearer_auth(token),
-            _ => request,
-        };
-        let (error, transient) = match request.send().await {
-            Ok(response) if response.status().is_success() => return Ok(()),
-            Ok(response) => match (response.status(), client.proxy_of(&url)) {
-                (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some(proxy)) => (asks_for_credentials(&proxy), false),
-                (status, _) => (refusal(response).await, is_transient(status)),
-            },
-            Err(error) => match client.failure(error, &url) {
-                ConnectionError::ProxyCredentials(text) => (text, false),
-                ConnectionError::Failed(text) => (text, true),
-            },
-        };
-        match attempts.after_failure(None) {
-            NextAttempt::After(wait) if transient => tokio::time::sleep(wait).await,
-            _ => return Err(error),
+    let token = key.filter(|_| receiver.kind == ReceiverKind::Webhook);
+    JsonPost { url: &url, body: &body, token, policy: POLICY }.send(client).await
+}
+
+/// A JSON document for a receiver.
+pub(crate) struct JsonPost<'a> {
+    pub(crate) url: &'a Url,
+    pub(crate) body: &'a [u8],
+    /// The bearer token.
+    pub(crate) token: Option<&'a str>,
+    pub(crate) policy: RetryPolicy,
+}
+
+impl JsonPost<'_> {
+    /// Posts it until it is taken, within the policy. An error tells the last refusal, without the URL.
+    pub(crate) async fn send(&self, client: &HttpClient) -> Result<(), String> {
+        let mut attempts = self.policy.start();
+        loop {
+            let request = client.client().post(self.url.clone());
+            let request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(self.body.to_vec());
+            let request = match self.token {
+                Some(token) => request.bearer_auth(token),
+                None => request,
+            };
+            let (error, transient) = match request.send().await {
+                Ok(response) if response.status().is_success() => return Ok(()),
+                Ok(response) => match (response.status(), client.proxy_of(self.url)) {
+                    (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some(proxy)) => (asks_for_credentials(&proxy), false),
+                    (status, _) => (refusal(response).await, is_transient(status)),
+                },
+                Err(error) => match client.failure(error, self.url) {
+                    ConnectionError::ProxyCredentials(text) => (text, false),
+                    ConnectionError::Failed(text) => (text, true),
+                },
+            };
+            match attempts.after_failure(None) {
+                NextAttempt::After(wait) if transient => tokio::time::sleep(wait).await,
+                _ => return Err(error),
+            }
         }
     }
 }

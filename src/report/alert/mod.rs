@@ -13,6 +13,7 @@ mod rules;
 pub mod stuck;
 
 pub use deliver::{Delivery, FailedDelivery, Sender, deliver};
+pub(crate) use deliver::{DeliveryClient, JsonPost};
 pub use message::{Notice, NoticeState, dedup_key, payload};
 pub use open::{Discovery, OpenAlert, OpenAlerts};
 pub use reach::{Reached, reach};

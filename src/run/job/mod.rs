@@ -6,6 +6,7 @@ mod attempt;
 mod conclusion;
 mod counts;
 mod extraction;
+mod lineage;
 mod merging;
 mod missing_orders;
 mod opening;
@@ -26,6 +27,7 @@ use self::{
     attempt::{Attempt, Begun, Ended, Failed, Joined, Lost, Rebase, back_off, is_of_the_layer},
     conclusion::cause,
     extraction::KnownMembers,
+    lineage::RunLineage,
 };
 use super::{
     RunError,
@@ -41,6 +43,7 @@ use super::{
 use crate::{
     check::{self, Engine},
     layer::StoredState,
+    lineage::WrittenLayer,
     model::{FactSchema, RunId, UtcMicros},
     net::Network,
     report::{
@@ -86,16 +89,19 @@ pub fn execute(request: &Request<'_>) -> Outcome {
         deletions: None,
         verdict: None,
         diff: None,
+        written: None,
         began,
         clock: StageClock::default(),
     };
+    let lineage = RunLineage::start(request, &job.summary);
     // A panic is a defect of this tool. It ends the run like any other error, with a report and alerts.
     let result = match refused {
         Some(error) => Err(error.into()),
         None => panic::catch_unwind(AssertUnwindSafe(|| job.run(&span))).unwrap_or_else(|panic| Err(RunError::of_panic(&*panic))),
     };
-    let output = job.output.clone();
+    let (output, written) = (job.output.clone(), job.written.take());
     let outcome = job.conclude(result.err().map(|error| cause(error, request.cancel)));
+    lineage.finish(request, &outcome, written.as_ref());
     telemetry::describe(&span, &outcome.summary);
     drop(span);
     conclude::send_telemetry(telemetry, request.settings, &output, &outcome.summary, request.cancel);
@@ -128,6 +134,8 @@ struct Job<'a> {
     verdict: Option<Verdict>,
     /// What the run would change, if that was asked for.
     diff: Option<LayerDiff>,
+    /// What it has put in place, for its events.
+    written: Option<WrittenLayer>,
     began: Instant,
     clock: StageClock,
 }

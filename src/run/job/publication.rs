@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Job;
+use super::{Job, lineage};
 use crate::{
     layer::OpenedLayer,
     report::Status,
@@ -48,6 +48,7 @@ impl Job<'_> {
                 Err(PublishError::Moved) => return Ok(Some(checked)),
                 Err(PublishError::Failed(error)) => return Err(error),
             }
+            self.written = self.settings.lineage.is_some().then(|| lineage::written(&checked.staged));
             tracing::info!(status = self.summary.status.as_str(), partitions = self.summary.partitions_written.len(), "done");
         }
         if failed.is_empty() { Ok(None) } else { Err(RunError::ChecksFailed { names: failed, published: publishes }) }

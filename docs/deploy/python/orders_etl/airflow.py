@@ -23,8 +23,8 @@ from orders_etl.process import Ended, LogLine, Outcome, Process, runs_of
 
 __all__ = ["EtlOperator", "Shards", "Windows", "backfill_task_group", "credentials", "layer_asset"]
 
-# Variables that the extra of a connection may set: those of `etl`, of the stores, and of its telemetry.
-_VARIABLE = re.compile(r"(ETL|AWS|AZURE|GOOGLE|OTEL)_[A-Z0-9_]+")
+# Variables that the extra of a connection may set: those of `etl`, of the stores, and of its telemetry and lineage.
+_VARIABLE = re.compile(r"(ETL|AWS|AZURE|GOOGLE|OTEL|OPENLINEAGE)_[A-Z0-9_]+")
 
 # What a worker has in its environment for itself, secrets among it.
 _OF_AIRFLOW = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
@@ -52,8 +52,8 @@ def credentials(connection: Any) -> dict[str, str]:
     refused = sorted(name for name, value in extra.items() if not _VARIABLE.fullmatch(name) or not isinstance(value, str))
     if refused:
         raise ValueError(
-            f"connection {connection.conn_id}: the extra may hold texts named ETL_..., AWS_..., AZURE_..., GOOGLE_... or OTEL_...,"
-            f" and has: {', '.join(refused)}"
+            f"connection {connection.conn_id}: the extra may hold texts named ETL_..., AWS_..., AZURE_..., GOOGLE_..., OTEL_... or"
+            f" OPENLINEAGE_..., and has: {', '.join(refused)}"
         )
     found.update(extra)
     return found

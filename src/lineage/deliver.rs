@@ -1,0 +1,189 @@
+//! The way of events: a file at once, a server from a thread beside the run. Bounded in time whatever the server does.
+
+use std::{
+    fs::OpenOptions,
+    io::Write,
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    cancel::Cancel,
+    net::{redact, retry::RetryPolicy},
+    report::alert::{DeliveryClient, JsonPost},
+    settings::{LineageReceiver, LineageSettings, NetworkSettings, Secret},
+};
+
+/// After a failure, nothing is sent for this long: a backfill of many runs does not wait for a dead server each time.
+const PAUSE: Duration = Duration::from_secs(300);
+
+/// How long a signal lets the last event take.
+const AFTER_SIGNAL: Duration = Duration::from_secs(1);
+
+/// How often a waiting run looks for a signal.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Nothing is sent before this moment.
+static PAUSED_UNTIL: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// The way of the events of one run.
+pub struct LineageSender<'a> {
+    settings: &'a LineageSettings,
+    server: Option<ServerSender>,
+    /// Events that did not arrive.
+    lost: u64,
+    /// Why not, for the first of each way.
+    causes: Vec<String>,
+}
+
+impl<'a> LineageSender<'a> {
+    /// Opens the way. Connects to nothing yet.
+    pub fn start(settings: &'a LineageSettings, network: &NetworkSettings) -> LineageSender<'a> {
+        let mut sender = LineageSender { settings, server: None, lost: 0, causes: Vec::new() };
+        let server = match &settings.receiver {
+            None => return sender,
+            Some(_) if is_paused() => Err("the server has just failed, and gets nothing for five minutes".to_owned()),
+            Some(receiver) => ServerSender::start(receiver, settings.timeout, network),
+        };
+        match server {
+            Ok(server) => sender.server = Some(server),
+            Err(cause) => sender.causes.push(cause),
+        }
+        sender
+    }
+
+    /// Sends an event. The run does not wait for the server.
+    pub fn send(&mut self, event: &Value) {
+        let text = event.to_string();
+        let line = redact::json(&text).into_owned();
+        if let Some(path) = &self.settings.file
+            && let Err(error) = append(path, &line)
+        {
+            self.lost += 1;
+            self.blame(format!("{}: {error}", path.display()));
+        }
+        if let Some(server) = &mut self.server {
+            server.send(line);
+        } else if self.settings.receiver.is_some() {
+            self.lost += 1;
+        }
+    }
+
+    /// Waits for the server, for the time of one event at most. What is lost is one warning.
+    pub fn finish(mut self, run_id: &str, cancel: &Cancel) {
+        if let Some(server) = self.server.take() {
+            let missed = server.finish(self.settings.timeout, cancel);
+            if missed.events > 0 {
+                pause();
+            }
+            self.lost += missed.events;
+            if let Some(cause) = missed.cause {
+                self.blame(cause);
+            }
+        }
+        for problem in &self.settings.problems {
+            tracing::warn!(run_id, "OpenLineage: {problem}");
+        }
+        if self.lost > 0 {
+            let cause = self.causes.join("; ");
+            tracing::warn!(run_id, events_lost = self.lost, cause, "OpenLineage events did not arrive: the run is as if they had");
+        }
+    }
+
+    fn blame(&mut self, cause: String) {
+        if !self.causes.contains(&cause) {
+            self.causes.push(cause);
+        }
+    }
+}
+
+/// Adds a line to a file, in one write, so that several runs may do it at once.
+fn append(path: &Path, line: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.write_all(format!("{line}\n").as_bytes())
+}
+
+fn is_paused() -> bool {
+    PAUSED_UNTIL.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| Instant::now() < until)
+}
+
+fn pause() {
+    *PAUSED_UNTIL.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now().checked_add(PAUSE);
+}
+
+/// Events that a server did not get.
+struct Missed {
+    events: u64,
+    cause: Option<String>,
+}
+
+/// The thread that posts events, one after the other.
+struct ServerSender {
+    events: mpsc::Sender<String>,
+    results: mpsc::Receiver<Result<(), String>>,
+    sent: u64,
+}
+
+impl ServerSender {
+    fn start(receiver: &LineageReceiver, timeout: Duration, network: &NetworkSettings) -> Result<ServerSender, String> {
+        let (events, to_send) = mpsc::channel::<String>();
+        let (tell, results) = mpsc::channel();
+        let (receiver, network) = (receiver.clone(), network.clone());
+        let work = move || {
+            let client = DeliveryClient::open(timeout, &network);
+            for event in to_send {
+                let result = client.as_ref().map_err(String::clone).and_then(|client| post(client, &receiver, timeout, &event));
+                // The run may have stopped waiting.
+                if tell.send(result).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("lineage".into()).spawn(work).map_err(|error| format!("no thread can be started: {error}"))?;
+        Ok(ServerSender { events, results, sent: 0 })
+    }
+
+    fn send(&mut self, event: String) {
+        self.sent += 1;
+        // A thread that has died tells no result: the event counts as missed.
+        let _ = self.events.send(event);
+    }
+
+    fn finish(self, timeout: Duration, cancel: &Cancel) -> Missed {
+        let ServerSender { events, results, sent } = self;
+        drop(events);
+        let begun = Instant::now();
+        let (mut arrived, mut cause) = (0, None);
+        loop {
+            match results.recv_timeout(POLL) {
+                Ok(Ok(())) => arrived += 1,
+                Ok(Err(error)) => _ = cause.get_or_insert(error),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let limit = if cancel.is_stopped() { AFTER_SIGNAL.min(timeout) } else { timeout };
+            if begun.elapsed() > limit + POLL {
+                cause.get_or_insert_with(|| format!("no answer within {limit:?}"));
+                break;
+            }
+        }
+        Missed { events: sent.saturating_sub(arrived), cause }
+    }
+}
+
+/// Posts an event. An error names the server, without credentials, and the cause.
+fn post(client: &DeliveryClient, receiver: &LineageReceiver, timeout: Duration, event: &str) -> Result<(), String> {
+    let first = Duration::from_millis(200);
+    let policy = RetryPolicy { attempts: 3, first, cap: Duration::from_secs(1), retry_after_cap: first, budget: timeout };
+    let token = receiver.key.as_ref().map(Secret::expose);
+    let post = JsonPost { url: &receiver.url, body: event.as_bytes(), token, policy };
+    let sent = client.runtime.block_on(post.send(&client.client));
+    sent.map_err(|error| format!("{}: {error}", redact::url(&receiver.url)))
+}
