@@ -228,7 +228,7 @@ fn companions(setting: &Setting) -> Vec<&'static Setting> {
 const PARAMETERS: [&str; 3] = ["pagination", "filter", "query"];
 
 /// The keys whose texts may have places for parameters.
-const TEXTS: [&str; 6] = ["query", "body", "next_body", "graphql", "variables", "line_request"];
+const TEXTS: [&str; 7] = ["query", "body", "next_body", "graphql", "variables", "line_request", "bulk"];
 
 /// What stands in the file and means nothing without what stands at the end of these steps.
 fn depending_on(steps: &[Step]) -> Vec<Vec<Step>> {

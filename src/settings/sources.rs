@@ -180,9 +180,15 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
         (None, Some(url), Some(path)) => Some(Location::Http(joined(url, path))),
         (None, ..) => None,
     };
-    if profile.children.is_some() && matches!(location, Some(Location::Http(_))) {
-        let detail = "lines with children stand in files: download the file, and name it: --orders bulk.jsonl";
-        return Err(reader.error("children", detail));
+    match (&location, &profile.bulk) {
+        (Some(Location::Http(_)), Some(bulk)) => profile.cursor = profile.cursor.or(bulk.cursor),
+        (Some(Location::Http(_)), None) if profile.children.is_some() => {
+            let detail = "lines with children stand in files: download the file, and name it: --orders bulk.jsonl";
+            return Err(reader.error("children", detail));
+        }
+        // What the API shows says nothing of a file.
+        (_, Some(_)) => profile.http.filter.shows = None,
+        (_, None) => {}
     }
     if let (Some(Location::Http(source)), Some(count)) = (&location, count) {
         profile.http.count = Some(count.request(url, source)?);
@@ -313,9 +319,8 @@ mod tests {
                 let read = read_table(table, kind).map(drop).map_err(|error| error.to_string());
                 assert_eq!(read, Ok(()), "{}", profile.name);
             }
-            let is_of_files = file.at("orders.children").is_some();
             let has_place = file.at("orders.path").is_some() && file.get("url").is_some();
-            assert!(is_of_files != has_place && profile.title().len() > 10, "{}", profile.name);
+            assert!(has_place && profile.title().len() > 10, "{}", profile.name);
         }
     }
 

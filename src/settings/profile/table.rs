@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Auth, BodyTemplate, CountRequest, Filter, Inherited, LineRequest, MoreRequest, Pagination, Profile, RecordList, SkipRule, SkipValues,
-    Template, TimeFormat, WhichLists, auth, children, fields, pagination, refunds,
+    Template, TimeFormat, WhichLists, auth, bulk, children, fields, pagination, refunds,
 };
 use crate::{
     model::{FieldPath, QuantityType},
@@ -72,6 +72,7 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
     if lines.which == WhichLists::Record && table.table().get("line_request").is_some() {
         return Err(table.error("line_request", "with `lines = \".\"` the record is its line: leave one of the two out"));
     }
+    let bulk = bulk::read(&table, &http)?;
     let profile = Profile {
         records: records.path,
         record_list: records.list,
@@ -85,6 +86,7 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         line_request: None,
         more_request: None,
         children: children::read(table.inner("children")?)?,
+        bulk,
         zone: zone(&table)?,
         repeated_sku: word(&table, "repeated_sku", &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?,
         merge: word(&table, "merge", &[("line", MergeBy::Line), ("order", MergeBy::Order)])?,
@@ -144,7 +146,11 @@ fn verify_slices(table: &Reader<'_>, http: &HttpProfile) -> Result<(), SettingsE
 const AUTO_PARAMETERS: [&str; 5] = ["page", "per_page", "cursor", "offset", "limit"];
 
 /// Every place of a text is one for a parameter that there is: nothing would ever fill another.
-fn verify_places<'p>(table: &Reader<'_>, http: &'p HttpProfile, others: impl Iterator<Item = &'p str>) -> Result<(), SettingsError> {
+pub(super) fn verify_places<'p>(
+    table: &Reader<'_>,
+    http: &'p HttpProfile,
+    others: impl Iterator<Item = &'p str>,
+) -> Result<(), SettingsError> {
     let mut known: Vec<&str> = others.collect();
     match &http.pagination {
         Pagination::Auto => known.extend(AUTO_PARAMETERS),
@@ -195,7 +201,7 @@ fn query(table: &Reader<'_>) -> Result<QueryTable, SettingsError> {
 }
 
 /// `body` and `next_body`, or `graphql` and `variables`.
-fn body(table: &Reader<'_>) -> Result<Option<BodyTemplate>, SettingsError> {
+pub(super) fn body(table: &Reader<'_>) -> Result<Option<BodyTemplate>, SettingsError> {
     let value = |key: &str| table.inner(key).map(|inner| inner.map(|inner| json_of(&Value::Table(inner.table().clone()))));
     if let Some(query) = table.text("graphql")? {
         if table.table().get("body").is_some() {
@@ -377,7 +383,7 @@ pub(super) fn skip(rule: &Reader<'_>) -> Result<SkipRule, SettingsError> {
 }
 
 /// What the word of a key means.
-fn word<T: Copy>(table: &Reader<'_>, key: &str, meanings: &[(&str, T)]) -> Result<Option<T>, SettingsError> {
+pub(super) fn word<T: Copy>(table: &Reader<'_>, key: &str, meanings: &[(&str, T)]) -> Result<Option<T>, SettingsError> {
     let Some(word) = table.text(key)? else { return Ok(None) };
     let known: Vec<_> = meanings.iter().map(|(known, _)| *known).collect();
     match meanings.iter().find(|(known, _)| *known == word) {
