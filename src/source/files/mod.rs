@@ -24,8 +24,8 @@ use std::{
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 
-use children::{EmptyLists, FamilyRules};
 pub(super) use children::FamiliesRead;
+use children::{EmptyLists, FamilyRules};
 use objects::BucketObject;
 use rows::TableRows;
 

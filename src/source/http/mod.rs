@@ -10,6 +10,7 @@
 //! records.
 
 mod auth;
+mod bulk;
 mod encoding;
 mod judge;
 mod lines;
@@ -20,6 +21,8 @@ mod pagination;
 mod request;
 mod slices;
 mod template;
+
+pub(super) use bulk::{BulkSource, unasked};
 
 use std::{cell::RefCell, time::UNIX_EPOCH};
 
