@@ -147,6 +147,7 @@ fn an_order_that_has_lost_all_its_lines_loses_its_rows() {
 #[test]
 fn lines_of_files_are_not_looked_for_at_an_api() {
     let work = Workspace::new();
-    let ended = work.etl(&["run", "--source", "shopify-bulk", "--orders", "https://shop.example/bulk", "--log-format", "text"]);
+    work.write("etl.toml", "profile = \"shopify-bulk\"\norders.bulk = false\n");
+    let ended = work.etl(&["run", "--orders", "https://shop.example/bulk", "--log-format", "text"]);
     assert!(ended.code == 2 && ended.stderr.contains("`orders.children`: lines with children stand in files"), "{}", ended.stderr);
 }
