@@ -393,7 +393,7 @@ mod tests {
     }
 
     fn joined_by(lines: &[Value], largest: u64, empty: EmptyLists) -> Result<Vec<JoinedRecord>, String> {
-        let (rules, of_orders) = (rules(), ["lineItems.nodes".parse().unwrap()]);
+        let (rules, of_orders) = (rules(), ["lineItems.nodes".parse::<FieldPath>().unwrap()]);
         let mut families = Families::new(FamilyRules { children: &rules, lines: &of_orders, empty }, largest);
         let mut all = Vec::new();
         for (number, line) in (1..).zip(lines) {
@@ -459,7 +459,7 @@ mod tests {
     fn records_without_lines_wait_no_longer_than_their_limit() {
         let text = "x".repeat(1 << 20);
         let order = |number: u64| json!({"id": id("Order", number), "text": text}).to_string();
-        let (rules, of_orders) = (rules(), ["lineItems.nodes".parse().unwrap()]);
+        let (rules, of_orders) = (rules(), ["lineItems.nodes".parse::<FieldPath>().unwrap()]);
         let mut families = Families::new(FamilyRules { children: &rules, lines: &of_orders, empty: EmptyLists::IfSeen }, 64 << 20);
         let complete: Vec<usize> = (1..=6).map(|number| families.line(number, order(number).as_bytes()).unwrap().len()).collect();
         assert_eq!((complete, families.finish().len()), (vec![0, 0, 0, 0, 4, 0], 2));

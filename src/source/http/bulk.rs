@@ -219,19 +219,18 @@ pub(in crate::source) fn unasked(location: &Url) -> SourceError {
 /// The parameter by which the poll names the operation.
 const ID: &str = "id";
 
-/// The document of an answer that reports no error.
+/// The document of an answer. What can't be parsed is not shown: it may hold a signature.
 fn document(response: &Response) -> Result<Node, RequestFailure> {
     judge_status(response)?;
-    let excerpt = || redact::beginning(&response.body);
-    let node =
-        Node::parse(&String::from_utf8_lossy(&response.body)).map_err(|detail| RequestFailure::NotJson { detail, excerpt: excerpt() })?;
-    match body::reported_error(&node) {
-        None => Ok(node),
-        Some(what) => {
-            let refusal = body::reported_refusal(&node);
-            Err(RequestFailure::Reported { status: response.status.as_u16(), refusal, what, excerpt: excerpt() })
-        }
-    }
+    let parsed = Node::parse(&String::from_utf8_lossy(&response.body));
+    parsed.map_err(|detail| RequestFailure::NotJson { detail, excerpt: String::new() })
+}
+
+/// Fails if a document reports an error.
+fn refuse_error(node: &Node, response: &Response) -> Result<(), RequestFailure> {
+    let Some(what) = body::reported_error(node) else { return Ok(()) };
+    let (status, refusal) = (response.status.as_u16(), body::reported_refusal(node));
+    Err(RequestFailure::Reported { status, refusal, what, excerpt: redact::beginning(&response.body) })
 }
 
 fn missing(what: &'static str, path: &FieldPath, response: &Response) -> RequestFailure {
@@ -240,6 +239,7 @@ fn missing(what: &'static str, path: &FieldPath, response: &Response) -> Request
 
 fn judge_start(response: &Response, operation: &BulkOperation) -> Result<Started, RequestFailure> {
     let node = document(response)?;
+    refuse_error(&node, response)?;
     if let Some(Node::Array(errors)) = operation.errors.as_ref().and_then(|path| node.at(path))
         && !errors.is_empty()
     {
@@ -275,6 +275,7 @@ fn judge_poll(response: &Response, poll: &BulkPoll) -> Result<Polled, RequestFai
     if let Some((_, signature)) = url.as_ref().and_then(|url| url.split_once('?')) {
         drop(Secret::new(signature.to_owned()));
     }
+    refuse_error(&node, response)?;
     let Some(status) = text(&poll.status) else { return Err(missing("status of the operation", &poll.status, response)) };
     if poll.failed.contains(&status) {
         let code = poll.error.as_ref().and_then(text).map(|code| format!(" ({code})")).unwrap_or_default();
