@@ -186,9 +186,7 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
             let detail = "lines with children stand in files: download the file, and name it: --orders bulk.jsonl";
             return Err(reader.error("children", detail));
         }
-        // What the API shows says nothing of a file.
-        (_, Some(_)) => profile.http.filter.shows = None,
-        (_, None) => {}
+        _ => {}
     }
     if let (Some(Location::Http(source)), Some(count)) = (&location, count) {
         profile.http.count = Some(count.request(url, source)?);
@@ -302,7 +300,7 @@ pub fn profile_of(kind: SourceKind, table: &str) -> Result<Profile, SettingsErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Environment;
+    use crate::settings::{Cursor, Environment};
 
     fn sources(toml: &str, process: &[(&str, &str)]) -> Result<Sources, String> {
         let (flags, environment) = (Flags::default(), Environment::of(process, &[]));
@@ -329,6 +327,14 @@ mod tests {
         let joined = |url: &str, path| super::joined(&url.parse().unwrap(), path).to_string();
         assert_eq!(joined("https://h", "/a/b.json"), "https://h/a/b.json");
         assert_eq!(joined("https://h/v1/", "a?b"), "https://h/v1/a%3Fb");
+    }
+
+    #[test]
+    fn a_bulk_operation_has_its_cursor_over_the_api_alone() {
+        let cursor = |rest: &str| sources(&format!("profile = 'shopify-bulk'\n{rest}"), &[]).unwrap().orders.unwrap().profile.cursor;
+        assert_eq!(cursor("url = 'https://own.myshopify.com'"), Some(Cursor::Updated));
+        assert_eq!(cursor("url = 'https://own.myshopify.com'\norders.cursor = 'created_at'"), Some(Cursor::Created));
+        assert_eq!(cursor("orders = 'bulk.jsonl'"), None);
     }
 
     #[test]
