@@ -3,7 +3,11 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use support::{Ended, Server, Workspace};
@@ -100,13 +104,17 @@ fn result() -> String {
     [order(1001, at), line(1001, 1, 3, "19.99"), line(1001, 2, 1, "0.05"), order(1002, at), line(1002, 1, 2, "1250.5")].join("\n")
 }
 
-fn run(work: &Workspace, shop: &Shop, poll: &str, args: &[&str]) -> Ended {
+fn configure(work: &Workspace, shop: &Shop, poll: &str) {
     let toml = format!(
         "profile = \"shopify-bulk\"\nurl = \"{}\"\n[orders.filter]\nshows = \"all\"\n[orders.bulk.poll]\ninterval = \"1ms\"\n{poll}\n\
          [http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\n",
         shop.api.url
     );
     work.write("etl.toml", toml);
+}
+
+fn run(work: &Workspace, shop: &Shop, poll: &str, args: &[&str]) -> Ended {
+    configure(work, shop, poll);
     let mut command = work.command(&[&["run"], args].concat());
     let ended = support::ended(command.env("ETL_API_KEY", TOKEN).output().unwrap());
     assert!(!ended.stderr.contains(SIGNATURE) && !ended.stdout.contains(SIGNATURE), "{}{}", ended.stderr, ended.stdout);
@@ -181,11 +189,30 @@ fn an_operation_that_is_refused_or_fails_or_does_not_end_fails_the_run() {
     assert!(failed.storage.asked().is_empty(), "a part of the result");
 
     let endless = Shop::new(Vec::new(), "", |_| started(), |_, _| json!({"id": ID, "status": "RUNNING", "url": null}));
-    let left = "the bulk operation is left as it is: nothing cancels it, and the next run starts another";
+    let left = "the bulk operation gid://shopify/BulkOperation/720918 is left as it is: nothing cancels it";
     fails(&endless, "timeout = \"30ms\"", &["the bulk operation gid://shopify/BulkOperation/720918 has not ended after", left]);
 
     let unknown = Shop::new(Vec::new(), "", |_| started(), |_, _| Value::Null);
     fails(&unknown, "", &["the body has no status of the operation at `data.node.status` ([orders.bulk])", left]);
+}
+
+#[test]
+fn a_run_that_is_stopped_says_which_operation_it_leaves() {
+    let endless = Shop::new(Vec::new(), "", |_| started(), |_, _| json!({"id": ID, "status": "RUNNING", "url": null}));
+    let work = Workspace::new();
+    configure(&work, &endless, "");
+    let mut command = work.command(&["run", "--log-format", "text"]);
+    let child = command.env("ETL_API_KEY", TOKEN).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while endless.api.asked().len() < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no question comes");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let ended = support::ended(child.wait_with_output().unwrap());
+    let left = "the bulk operation gid://shopify/BulkOperation/720918 is left as it is: nothing cancels it";
+    assert!(ended.code == 143 && ended.stderr.contains(left), "{}: {}", ended.code, ended.stderr);
+    assert!(endless.api.asked().iter().all(|asked| !asked.body.contains("Cancel")));
 }
 
 #[test]

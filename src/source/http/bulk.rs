@@ -126,12 +126,12 @@ impl BulkSource<'_> {
     async fn fetch(&self) -> Result<Fetched, SourceError> {
         let mut waits = Waits::new(&self.operation.poll);
         let operation = self.start(&mut waits).await?;
-        tracing::info!(operation, "the bulk operation has started");
+        tracing::info!("the bulk operation {operation} has started");
         let fetched = self.await_result(&operation, &mut waits).await;
         if let Err(error) = &fetched
             && !matches!(error, SourceError::BulkFailed { .. })
         {
-            tracing::warn!(operation, "the bulk operation is left as it is: nothing cancels it, and the next run starts another");
+            tracing::warn!("the bulk operation {operation} is left as it is: nothing cancels it, and the next run starts another");
         }
         fetched
     }
@@ -177,11 +177,11 @@ impl BulkSource<'_> {
                 }
                 Polled::Runs { status, objects } => {
                     let waited_s = waits.started.elapsed().as_secs();
-                    tracing::info!(operation, status, objects, waited_s, "the bulk operation runs");
+                    tracing::info!(status, objects, waited_s, "the bulk operation {operation} runs");
                 }
             }
         };
-        tracing::info!(operation, records = done.records, objects = done.objects, "the bulk operation is complete");
+        tracing::info!(records = done.records, objects = done.objects, "the bulk operation {operation} is complete");
         let copy = match &done.url {
             Some(url) => Some(self.download(url, poll).await?),
             None => None,
