@@ -94,7 +94,7 @@ impl Waits {
     }
 
     /// The next wait; `None` if it would end after the time limit.
-    fn next(&mut self) -> Option<Duration> {
+    fn next_wait(&mut self) -> Option<Duration> {
         let wait = self.next;
         self.next = (wait.saturating_mul(3) / 2).min(self.longest);
         (self.started.elapsed().saturating_add(wait) <= self.timeout).then_some(wait)
@@ -147,7 +147,7 @@ impl BulkSource<'_> {
                 Started::Refused(detail) => return Err(SourceError::BulkRefused { request: requester.sent(&url), detail }),
                 Started::Busy(detail) => detail,
             };
-            let Some(wait) = waits.next() else {
+            let Some(wait) = waits.next_wait() else {
                 let what = format!("no bulk operation could be started ({detail})");
                 return Err(SourceError::BulkTimeout { request: requester.sent(&url), what, waited: waits.started.elapsed() });
             };
@@ -164,7 +164,7 @@ impl BulkSource<'_> {
         let requester = Requester::new(self.location, &profile, self.query.credentials, self.access)?;
         waits.next = poll.interval;
         let done = loop {
-            let Some(wait) = waits.next() else {
+            let Some(wait) = waits.next_wait() else {
                 let what = format!("the bulk operation {operation} has not ended");
                 return Err(SourceError::BulkTimeout { request: requester.sent(&url), what, waited: waits.started.elapsed() });
             };
@@ -408,9 +408,9 @@ mod tests {
     #[test]
     fn waits_grow_to_their_longest_and_end_with_the_time_limit() {
         let mut waits = Waits::new(&BulkPoll { timeout: Duration::from_secs(1000), ..operation().poll });
-        let millis: Vec<_> = (0..7).map(|_| waits.next().unwrap().as_millis()).collect();
+        let millis: Vec<_> = (0..7).map(|_| waits.next_wait().unwrap().as_millis()).collect();
         assert_eq!(millis, [10_000, 15_000, 22_500, 33_750, 50_625, 60_000, 60_000]);
         let mut waits = Waits::new(&BulkPoll { timeout: Duration::from_secs(9), ..operation().poll });
-        assert_eq!(waits.next(), None);
+        assert_eq!(waits.next_wait(), None);
     }
 }
