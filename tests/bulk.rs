@@ -128,12 +128,8 @@ fn an_operation_is_started_awaited_and_fetched_from_another_host_without_credent
     let (work, shop) = (Workspace::new(), Shop::with(&result(), 2, 5));
     let window = ["--since", "2026-01-01", "--until", "2026-02-01"];
     let summary = run(&work, &shop, "", &window).published();
-    assert_eq!(
-        summary["completeness"],
-        json!({
-            "status": "proven", "by": "total", "claimed": 2, "read": 2, "distinct": null, "why": null
-        })
-    );
+    let completeness = ["status", "by", "claimed", "read"].map(|key| summary["completeness"][key].clone());
+    assert_eq!(completeness, [json!("proven"), json!("total"), json!(2), json!(2)]);
     assert_eq!(work.query(ROWS), ["1001|S1|3|19.9900", "1001|S2|1|0.0500", "1002|S1|2|1250.5000"]);
     let asked = shop.api.asked();
     assert_eq!(asked.len(), 4, "a start, and three questions");
