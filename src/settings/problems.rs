@@ -241,6 +241,8 @@ fn depending_on(steps: &[Step]) -> Vec<Vec<Step>> {
             key if PARAMETERS.contains(&key) => beside(&TEXTS),
             "body" => beside(&["next_body"]),
             "graphql" => beside(&["variables"]),
+            // The result of an operation is joined by it.
+            "children" => beside(&["bulk"]),
             // The table may be about keys of the profile.
             "profile" => vec![steps[..steps.len() - 1].to_vec()],
             _ => Vec::new(),

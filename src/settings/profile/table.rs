@@ -693,6 +693,7 @@ mod tests {
             ("orders", "children = { lists = { A = 'a.b', B = 'a.c' } }", "`a.c` begins as `a.b` does"),
             ("orders", "children = { list = { A = 'a' } }", "unknown key `list`: did you mean `lists`?"),
             ("users", "children = { lists = { A = 'a' } }", "`children` belongs to orders: users have none"),
+            ("users", "bulk = { id = 'a' }", "`bulk` belongs to orders: users have none"),
             ("products", "refunds = false", "`refunds` belongs to orders: products have none"),
             ("orders", "headers.Authorization = 'Bearer x'", "credentials do not belong in etl.toml"),
             ("orders", "headers.\"a b\" = 'x'", "not the name of a header"),
