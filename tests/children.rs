@@ -98,9 +98,56 @@ fn an_order_is_too_large_with_all_its_lines_and_its_neighbours_stay() {
     assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY ALL"), ["1", "3"]);
 }
 
+/// A run of a file by the profile, which is refused before anything is published.
+fn refused(name: &str, content: &str, message: &str) {
+    let work = Workspace::new();
+    work.write(name, content);
+    let ended = work.etl(&["run", "--source", "shopify-bulk", "--orders", name, "--log-format", "text"]);
+    assert!(ended.code == 3 && ended.stderr.contains(message), "{}: {}", ended.code, ended.stderr);
+    assert!(work.files("curated").is_empty());
+}
+
+#[test]
+fn what_would_lose_lines_in_silence_is_refused() {
+    let whole = bulk(&order(1, 2));
+    let beneath = whole[2].replace("gid://shopify/Order/1\"", "gid://shopify/LineItem/1-1\"");
+    let lines = [whole[0].as_str(), &whole[1], &beneath].join("\n");
+    refused("bulk.jsonl", &lines, "bulk.jsonl, line 3: a line of an order whose parent `gid://shopify/LineItem/1-1` is itself a child");
+    for value in ["null", "\"\"", "\" \""] {
+        let nameless = whole[2].replace("\"gid://shopify/Order/1\"", value);
+        let lines = [whole[0].as_str(), &whole[1], &nameless].join("\n");
+        refused("bulk.jsonl", &lines, "bulk.jsonl, line 3: it has `__parentId`, and names no parent there");
+    }
+    let array = format!("[{}]", whole.join(","));
+    for name in ["bulk.jsonl", "bulk.json"] {
+        refused(name, &array, "line 1: it is one JSON array, where each record and each of its children stands on a line of its own");
+        refused(name, &array.replace(',', ",\n"), "line 1: it is one JSON array");
+    }
+    refused("bulk.json", &format!("{{\"orders\":{array}}}"), "bulk.json, line 1: it is one JSON document");
+}
+
+#[test]
+fn an_order_that_has_lost_all_its_lines_loses_its_rows() {
+    let work = Workspace::new();
+    let run = |orders: &[Value]| {
+        work.write("bulk.jsonl", orders.iter().flat_map(bulk).collect::<Vec<_>>().join("\n"));
+        work.etl(&["run", "--source", "shopify-bulk", "--orders", "bulk.jsonl"])
+    };
+    run(&[order(1, 2), order(2, 2), order(3, 1)]).published();
+    let emptied = |number: u64| {
+        let mut emptied = order(number, 0);
+        emptied["updatedAt"] = json!("2026-02-02T00:00:00Z");
+        emptied
+    };
+    // Behind the last record, the file may be cut off.
+    run(&[order(1, 2), emptied(2), order(3, 1), emptied(3)]);
+    assert_eq!(work.query("SELECT order_id, count(*) FROM fact_order GROUP BY ALL ORDER BY ALL"), ["1|2", "3|1"]);
+}
+
 #[test]
 fn lines_of_files_are_not_looked_for_at_an_api() {
     let work = Workspace::new();
-    let ended = work.etl(&["run", "--source", "shopify-bulk", "--orders", "https://shop.example/bulk", "--log-format", "text"]);
+    work.write("etl.toml", "profile = \"shopify-bulk\"\norders.bulk = false\n");
+    let ended = work.etl(&["run", "--orders", "https://shop.example/bulk", "--log-format", "text"]);
     assert!(ended.code == 2 && ended.stderr.contains("`orders.children`: lines with children stand in files"), "{}", ended.stderr);
 }

@@ -35,8 +35,7 @@ fn the_files_of_a_new_folder() {
 
 #[test]
 fn the_variables_are_those_that_each_profile_asks_for() {
-    // The orders of a bulk operation are a file, which `etl config check` asks for.
-    for shipped in SHIPPED.iter().filter(|shipped| shipped.name != "shopify-bulk") {
+    for shipped in SHIPPED {
         let work = Workspace::new();
         let url = ["--url", "https://shop.example"];
         let more: &[&str] = if shipped.example_url().is_some() { &url } else { &[] };

@@ -11,7 +11,9 @@ use crate::{
 /// [`SourceError::Incomplete`], unless incomplete sources are allowed.
 pub(super) fn certify(location: &Location, completeness: &Completeness, settings: &Settings) -> Result<(), SourceError> {
     let why = completeness.why.clone().unwrap_or_default();
-    let (location, read_again) = (location.to_string(), matches!(location, Location::Http(_)));
+    // The result of a bulk operation is read once: it does not change.
+    let is_bulk = settings.orders.as_ref().is_some_and(|orders| orders.location == *location && orders.profile.bulk.is_some());
+    let (location, read_again) = (location.to_string(), matches!(location, Location::Http(_)) && !is_bulk);
     if completeness.is_failed() && !settings.allow_incomplete {
         return Err(SourceError::Incomplete { location, why, read_again });
     }

@@ -195,6 +195,7 @@ fn looked(name: &str, source: &Source, found: Result<Reached, SourceError>) -> L
         }
         Ok(Reached::Files(1)) => (part("1 file".to_owned()), None),
         Ok(Reached::Files(files)) => (part(format!("{files} files")), None),
+        Err(error @ SourceError::BulkUnasked { .. }) => (Part::new(name, PartState::Warns, error.to_string()), None),
         Err(error) => (Part::failed(name, &error.into()), None),
     };
     let seconds_ahead = |served_at: UtcMicros| UtcMicros::now().micros().saturating_sub(served_at.micros()) / UtcMicros::SECOND;

@@ -68,12 +68,9 @@ pub enum SettingsError {
     },
     /// A shipped profile needs the URL of the user's API.
     #[error(
-        "where is your {0} API? Say so with --url https://..., ETL_URL, or `url` in etl.toml (or name the orders alone: --orders https://...)"
+        "where is your {0} API? Say so with --url https://..., ETL_URL, or `url` in etl.toml (or name the orders alone: --orders https://..., or a file)"
     )]
     NoPlace(String),
-    /// A shipped profile needs a file.
-    #[error("where is the file of orders that {0} reads? Say so with --orders FILE, ETL_ORDERS, or `orders.location` in etl.toml")]
-    NoFile(String),
     /// A shop has no orders.
     #[error("where are the orders of the shop `{0}`? Give its table in etl.toml a `url` (with a profile that knows the path) or `orders`")]
     NoOrdersOfShop(String),

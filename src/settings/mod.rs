@@ -78,10 +78,11 @@ pub use output_location::OutputLocation;
 pub use presentation::{ColorMode, LogFormat, Presentation, ResultFormat};
 pub use problems::{Examined, Problem, examine};
 pub use profile::{
-    ASKED_LINES, ASKED_REFUNDS, AmountRule, Auth, BodyTemplate, ChildLines, CountRequest, CredentialsIn, FieldRule, Filter, Grant,
-    HttpProfile, Inherited, KeyedList, LineLists, ListRequest, MoreRequest, ObjectInPlace, OrderLineKey, OrderTotalRules, Pagination,
-    Profile, Reconciliation, RecordList, RefundLineRules, RefundRules, RefundSign, SHIPPED, ScaleText, Shipped, SkipRule, SkipValues,
-    Source, Template, TimeFormat, TimeText, Total, Units, WhichAmounts, WhichLists, joined, says_some, shipped,
+    ASKED_LINES, ASKED_REFUNDS, AmountRule, Auth, BodyTemplate, BulkOperation, BulkPoll, ChildLines, CountRequest, CredentialsIn,
+    FieldRule, Filter, Grant, HttpProfile, Inherited, KeyedList, LineLists, ListRequest, MoreRequest, ObjectInPlace, OrderLineKey,
+    OrderTotalRules, Pagination, Profile, Reconciliation, RecordList, RefundLineRules, RefundRules, RefundSign, SHIPPED, ScaleText,
+    Shipped, SkipRule, SkipValues, Source, Template, TimeFormat, TimeText, Total, Units, WhichAmounts, WhichLists, joined, says_some,
+    shipped,
 };
 pub use secret::Secret;
 pub use setting::{Form, OldNames, SETTINGS, Setting};
@@ -338,14 +339,11 @@ impl Settings {
     /// Fails if nothing says where the orders are.
     ///
     /// # Errors
-    /// Why not: [`SettingsError::NoOrders`], [`SettingsError::NoOrdersOfShop`], [`SettingsError::NoPlace`], [`SettingsError::NoFile`].
+    /// Why not: [`SettingsError::NoOrders`], [`SettingsError::NoOrdersOfShop`], [`SettingsError::NoPlace`].
     pub fn require_orders(&self) -> Result<(), SettingsError> {
         match (&self.orders, &self.shop, &self.source) {
             (Some(_), ..) => Ok(()),
             (None, Some(shop), _) => Err(SettingsError::NoOrdersOfShop(shop.name.clone())),
-            (None, None, Some(profile)) if shipped(profile).is_some_and(Shipped::is_of_files) => {
-                Err(SettingsError::NoFile(profile.clone()))
-            }
             (None, None, Some(profile)) => Err(SettingsError::NoPlace(profile.clone())),
             (None, None, None) => Err(SettingsError::NoOrders),
         }

@@ -228,7 +228,7 @@ fn companions(setting: &Setting) -> Vec<&'static Setting> {
 const PARAMETERS: [&str; 3] = ["pagination", "filter", "query"];
 
 /// The keys whose texts may have places for parameters.
-const TEXTS: [&str; 6] = ["query", "body", "next_body", "graphql", "variables", "line_request"];
+const TEXTS: [&str; 7] = ["query", "body", "next_body", "graphql", "variables", "line_request", "bulk"];
 
 /// What stands in the file and means nothing without what stands at the end of these steps.
 fn depending_on(steps: &[Step]) -> Vec<Vec<Step>> {
@@ -241,6 +241,8 @@ fn depending_on(steps: &[Step]) -> Vec<Vec<Step>> {
             key if PARAMETERS.contains(&key) => beside(&TEXTS),
             "body" => beside(&["next_body"]),
             "graphql" => beside(&["variables"]),
+            // The result of an operation is joined by it.
+            "children" => beside(&["bulk"]),
             // The table may be about keys of the profile.
             "profile" => vec![steps[..steps.len() - 1].to_vec()],
             _ => Vec::new(),

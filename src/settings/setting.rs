@@ -133,6 +133,10 @@ pub(super) mod bounds {
     pub(in super::super) const CONCURRENCY: Form = Form::Whole { from: 1, to: 64 };
     /// `requests_per_second`.
     pub(in super::super) const REQUESTS_PER_SECOND: Form = Form::Number { from: 0.001, to: 10_000.0 };
+    /// `bulk.poll.interval`.
+    pub(in super::super) const BULK_INTERVAL: Form = super::TIMEOUT;
+    /// `bulk.poll.timeout`.
+    pub(in super::super) const BULK_TIMEOUT: Form = super::LONG_TIMEOUT;
     /// `pagination.first`.
     pub(in super::super) const FIRST_PAGE: Form = Form::Whole { from: 0, to: 1_000_000_000 };
     /// `pagination.largest`. Two pages overlap by one record, so that less could not be read at all.

@@ -100,7 +100,7 @@ const COMMON_KEYS: [&str; 19] = [
 ];
 
 /// Keys that only orders have: users and products have no lines and no window, and none of them is skipped.
-const ORDERS_KEYS: [&str; 12] = [
+const ORDERS_KEYS: [&str; 13] = [
     "line_fields",
     "totals",
     "refunds",
@@ -112,6 +112,7 @@ const ORDERS_KEYS: [&str; 12] = [
     "cursor",
     "line_request",
     "children",
+    "bulk",
     "quantity",
 ];
 

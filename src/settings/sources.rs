@@ -180,9 +180,13 @@ fn read_source(layers: &Layers<'_>, kind: SourceKind, url: Option<&Url>, shared:
         (None, Some(url), Some(path)) => Some(Location::Http(joined(url, path))),
         (None, ..) => None,
     };
-    if profile.children.is_some() && matches!(location, Some(Location::Http(_))) {
-        let detail = "lines with children stand in files: download the file, and name it: --orders bulk.jsonl";
-        return Err(reader.error("children", detail));
+    match (&location, &profile.bulk) {
+        (Some(Location::Http(_)), Some(bulk)) => profile.cursor = profile.cursor.or(bulk.cursor),
+        (Some(Location::Http(_)), None) if profile.children.is_some() => {
+            let detail = "lines with children stand in files: download the file, and name it: --orders bulk.jsonl";
+            return Err(reader.error("children", detail));
+        }
+        _ => {}
     }
     if let (Some(Location::Http(source)), Some(count)) = (&location, count) {
         profile.http.count = Some(count.request(url, source)?);
@@ -319,7 +323,7 @@ pub fn profile_of(kind: SourceKind, table: &str) -> Result<Profile, SettingsErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Environment;
+    use crate::settings::{Cursor, Environment};
 
     fn sources(toml: &str, process: &[(&str, &str)]) -> Result<Sources, String> {
         let (flags, environment) = (Flags::default(), Environment::of(process, &[]));
@@ -336,9 +340,8 @@ mod tests {
                 let read = read_table(table, kind).map(drop).map_err(|error| error.to_string());
                 assert_eq!(read, Ok(()), "{}", profile.name);
             }
-            let is_of_files = file.at("orders.children").is_some();
             let has_place = file.at("orders.path").is_some() && file.get("url").is_some();
-            assert!(is_of_files != has_place && profile.title().len() > 10, "{}", profile.name);
+            assert!(has_place && profile.title().len() > 10, "{}", profile.name);
         }
     }
 
@@ -355,6 +358,14 @@ mod tests {
         assert_eq!(above("https://h/sub/v3/orders?x=1", "/v3/orders").as_deref(), Some("https://h/sub"));
         assert_eq!(above("https://h/v3/orders/", "v3/orders").as_deref(), Some("https://h/"));
         assert_eq!((above("https://h/my-v3/orders", "v3/orders"), above("https://h/else", "/v3/orders")), (None, None));
+    }
+
+    #[test]
+    fn a_bulk_operation_has_its_cursor_over_the_api_alone() {
+        let cursor = |rest: &str| sources(&format!("profile = 'shopify-bulk'\n{rest}"), &[]).unwrap().orders.unwrap().profile.cursor;
+        assert_eq!(cursor("url = 'https://own.myshopify.com'"), Some(Cursor::Updated));
+        assert_eq!(cursor("url = 'https://own.myshopify.com'\norders.cursor = 'created_at'"), Some(Cursor::Created));
+        assert_eq!(cursor("orders = 'bulk.jsonl'"), None);
     }
 
     #[test]

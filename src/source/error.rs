@@ -182,6 +182,50 @@ pub enum SourceError {
         /// What it seems to be, and what is supported.
         seems: String,
     },
+    /// A bulk operation that the source does not start.
+    #[error("{request}: the source does not start the bulk operation: {detail}")]
+    BulkRefused {
+        /// The request.
+        request: SentRequest,
+        /// The words of the source.
+        detail: String,
+    },
+    /// A bulk operation that ended without a complete result.
+    #[error("{request}: the bulk operation {operation} ended as {status}{code}: nothing of it was read")]
+    BulkFailed {
+        /// The request.
+        request: SentRequest,
+        /// Its id.
+        operation: String,
+        /// Its status.
+        status: String,
+        /// The code of the source, in brackets; empty where it says none.
+        code: String,
+    },
+    /// A bulk operation that did not end in time.
+    #[error("{request}: {what} after {} (bulk.poll.timeout): the operation goes on at the source, and the next run starts another", counted(waited.as_secs(), "second"))]
+    BulkTimeout {
+        /// The request.
+        request: SentRequest,
+        /// What has not come.
+        what: String,
+        /// How long it was awaited.
+        waited: Duration,
+    },
+    /// The result of a bulk operation can't be copied to this machine.
+    #[error("the result of the bulk operation can't be written to {}: {source}", folder.display())]
+    BulkCopy {
+        /// The folder for temporary files.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A look at a source that would start a bulk operation.
+    #[error("{location}: not asked: its orders come by a bulk operation, which is not started only to look at the source")]
+    BulkUnasked {
+        /// The source, redacted.
+        location: String,
+    },
     /// Invalid settings of the network.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -287,6 +331,16 @@ pub enum RequestFailure {
         /// The beginning of the body, redacted.
         excerpt: String,
     },
+    /// The answer about a bulk operation lacks something that the profile names.
+    #[error("the body has no {what} at `{path}` ([orders.bulk]){}", quoted(excerpt))]
+    NoBulk {
+        /// What.
+        what: &'static str,
+        /// The path.
+        path: String,
+        /// The beginning of the body, redacted.
+        excerpt: String,
+    },
     /// The token server did not issue an OAuth token.
     #[error("could not obtain an OAuth token from {url}: {detail}")]
     Token {
@@ -381,6 +435,7 @@ impl RequestFailure {
             RequestFailure::Connection(_) | RequestFailure::NotJson { .. } | RequestFailure::NullRecords { .. } => true,
             RequestFailure::Reported { refusal, .. } => *refusal == ReportedRefusal::Other,
             RequestFailure::NoCount { .. }
+            | RequestFailure::NoBulk { .. }
             | RequestFailure::TooLarge { .. }
             | RequestFailure::Encoding { .. }
             | RequestFailure::Proxy(_)

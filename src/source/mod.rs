@@ -19,7 +19,7 @@ pub use body::{RECORD_KEYS, RecordShape};
 pub use completeness::{Completeness, CompletenessStatus, Evidence};
 pub use counters::{SourceCounters, SourceCounts};
 pub use error::{FailedRequest, RequestFailure, SentRequest, SourceError};
-use http::HttpSource;
+use http::{BulkSource, HttpSource};
 pub use page::{BlankRun, Origin, Page};
 pub use probe::{PageKind, ProbedPage, probe};
 pub use query::{Query, RecordFilter};
@@ -150,7 +150,10 @@ pub fn read_pages(
     sink: &mut dyn PageSink,
 ) -> Result<Completeness, SourceError> {
     match location {
-        Location::Http(url) => HttpSource::new(url, query, *access)?.read(sink),
+        Location::Http(location) => match &query.profile.bulk {
+            Some(operation) => BulkSource { location, operation, query, access: *access }.read(sink),
+            None => HttpSource::new(location, query, *access)?.read(sink),
+        },
         Location::Files(pattern) => files::read_records(&files::find(pattern, purpose)?, query, access, sink),
         Location::Bucket(pattern) => files::read_records(&files::find_objects(pattern, purpose, query, access)?, query, access, sink),
     }

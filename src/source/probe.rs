@@ -3,7 +3,7 @@
 use super::{
     Access, Page, Purpose, Query, SourceError,
     files::{self, FilesRead, SourceFile},
-    http::HttpSource,
+    http::{self, HttpSource},
 };
 use crate::{model::UtcMicros, settings::Location};
 
@@ -50,6 +50,7 @@ pub struct ProbedPage {
 /// Any error of reading it, except missing records.
 pub fn probe(location: &Location, query: &Query<'_>, access: &Access<'_>) -> Result<ProbedPage, SourceError> {
     match location {
+        Location::Http(url) if query.profile.bulk.is_some() => Err(http::unasked(url)),
         Location::Http(url) => HttpSource::new(url, query, *access)?.probe(),
         Location::Files(pattern) => probe_file(&files::find(pattern, Purpose::Orders)?, query, access),
         Location::Bucket(pattern) => probe_file(&files::find_objects(pattern, Purpose::Orders, query, access)?, query, access),

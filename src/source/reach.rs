@@ -3,7 +3,7 @@
 use super::{
     Access, Purpose, Query, SourceError,
     files::{self, SourceFile},
-    http::HttpSource,
+    http::{self, HttpSource},
 };
 use crate::{model::UtcMicros, settings::Location};
 
@@ -27,6 +27,7 @@ pub enum Reached {
 /// Any error of reading it.
 pub fn reach(location: &Location, purpose: Purpose, query: &Query<'_>, access: &Access<'_>) -> Result<Reached, SourceError> {
     match location {
+        Location::Http(url) if query.profile.bulk.is_some() => Err(http::unasked(url)),
         Location::Http(url) => {
             let page = HttpSource::new(url, query, *access)?.probe()?;
             Ok(Reached::Page { records: page.records.map(|records| records.len()), served_at: page.served_at })

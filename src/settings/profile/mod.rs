@@ -4,6 +4,7 @@
 //! Knows no request and no byte of a document: `source` asks by it, `normalize` maps by it.
 
 mod auth;
+mod bulk;
 mod children;
 mod fields;
 mod kinds;
@@ -15,6 +16,7 @@ mod shipped;
 mod table;
 mod template;
 
+pub use bulk::{BulkOperation, BulkPoll};
 pub use children::ChildLines;
 pub(super) use fields::paths;
 pub(super) use overlay::overlay;
@@ -105,6 +107,8 @@ pub struct Profile {
     pub more_request: Option<MoreRequest>,
     /// Lines of a file that belong to a line before them; `None`: each line is a record. Orders only.
     pub children: Option<ChildLines>,
+    /// An operation whose result over HTTP is a file of such lines. Orders only.
+    pub bulk: Option<BulkOperation>,
     /// The zone of times that have none; `None`: UTC.
     pub zone: Option<chrono_tz::Tz>,
     /// How the source wants several lines of one sku; settings come first.

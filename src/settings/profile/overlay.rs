@@ -12,12 +12,18 @@ pub(in crate::settings) fn overlay(over: &Table, base: &Table) -> Table {
         // The keys of one kind mean nothing to another.
         "pagination" | "auth" if kind_text(over).is_some_and(|kind| kind_text(base) != Some(kind)) => over.clone(),
         "fields" | "line_fields" | "totals" => fields(over, base),
+        "bulk" => deep(over, base),
         _ => plain(over, base),
     })
 }
 
 fn plain(over: &Table, base: &Table) -> Table {
     merged(over, base, |_, over, _| over.clone())
+}
+
+/// Tables within tables are merged, too.
+fn deep(over: &Table, base: &Table) -> Table {
+    merged(over, base, |_, over, base| deep(over, base))
 }
 
 /// Whether a field is a path or a list of paths. `reconciles` of `totals` is neither.
@@ -97,6 +103,11 @@ mod tests {
             ("totals = { total = 't', reconciles = true }", "totals = false", "totals=false"),
             ("refunds = { list = 'r', amount = 'a' }", "refunds.amount = 'b'", "refunds={amount=b list=r}"),
             ("refunds = { list = 'r', amount = 'a' }", "refunds = false", "refunds=false"),
+            (
+                "bulk = { id = 'i', poll = { url = 'u', timeout = '1h' } }",
+                "bulk.poll.timeout = '2h'",
+                "bulk={id=i poll={timeout=2h url=u}}",
+            ),
             ("skip = [{}, {}]", "skip = [{}]", "skip=[1]"),
             ("pagination = { kind = 'page', first = 0 }", "pagination.first = 2", "pagination={first=2 kind=page}"),
             ("pagination = { kind = 'page', first = 0 }", "pagination = { kind = 'page' }", "pagination={first=0 kind=page}"),

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    SHIPPED, auth, fields,
+    SHIPPED, auth, bulk, fields,
     kinds::Kind,
     pagination, refunds,
     table::{LINE_REQUEST_KEYS, MORE_REQUEST_KEYS, TIME_FORMATS},
@@ -59,6 +59,7 @@ fn key_schema(kind: SourceKind, key: &str) -> Value {
         "totals" => totals(),
         "refunds" => refunds(),
         "children" => children(),
+        "bulk" => bulk_operation(),
         "more_request" => more_request(),
         "filter" => filter(),
         "skip" => skip("Records that are left out"),
@@ -176,6 +177,42 @@ fn children() -> Value {
         table(json!({ "parent": path("Where a child names its parent"), "id": path("Where a record has its id"), "lists": lists }), &[]);
     schema["description"] = json!("Lines of a file that belong to a record before them");
     schema
+}
+
+fn bulk_operation() -> Value {
+    let mut schema = table_of(bulk::KEYS.iter().map(|name| ((*name).to_owned(), bulk_key(name))).collect());
+    schema["description"] = json!("An operation whose result is a file: how it is started, awaited and read; false: none");
+    json!({ "anyOf": [{ "const": false }, schema] })
+}
+
+fn bulk_key(key: &str) -> Value {
+    match key {
+        "graphql" => text("The query that starts the operation"),
+        "variables" => any_table("The variables of the query, with places for the parameters of the window"),
+        "id" => path("Where the answer has the id of the operation"),
+        "errors" => path("Where the answer lists why nothing was started"),
+        "busy" => list_of("Words of an error that mean: another operation runs, ask again later", scalar()),
+        "cursor" => of_type::<Cursor>(),
+        "poll" => table_of(bulk::POLL_KEYS.iter().map(|name| ((*name).to_owned(), poll_key(name))).collect()),
+        _ => json!({}),
+    }
+}
+
+fn poll_key(key: &str) -> Value {
+    match key {
+        "graphql" => text("The query that asks for the state of the operation"),
+        "variables" => any_table("The variables of the query, with a place {id}"),
+        "status" => path("Where the answer has the status"),
+        "done" => list_of("The statuses of an operation whose result is complete", scalar()),
+        "failed" => list_of("The statuses of an operation that has no result", scalar()),
+        "url" => path("Where the answer has the URL of the result; null there: nothing matched"),
+        "error" => path("Where the answer says why the operation failed"),
+        "records" => path("Where the answer counts the records"),
+        "objects" => path("Where the answer counts the records with their children"),
+        "interval" => text("The first wait between two questions, such as 10s; the waits grow to a minute"),
+        "timeout" => text("How long the operation is awaited, such as 24h"),
+        _ => json!({}),
+    }
 }
 
 fn refunds() -> Value {
@@ -405,6 +442,8 @@ mod tests {
         }
         assert!(pagination::KINDS.iter().flat_map(|kind| kind.keys).all(|key| pagination_key(key) != json!({})));
         assert!(auth::KINDS.iter().flat_map(|kind| kind.keys).all(|key| auth_key(key) != json!({})));
+        assert!(bulk::KEYS.iter().all(|key| bulk_key(key) != json!({})));
+        assert!(bulk::POLL_KEYS.iter().all(|key| poll_key(key) != json!({})));
         for key in LINE_REQUEST_KEYS {
             assert_ne!(line_request()["properties"][key], json!({}), "{key}");
         }

@@ -15,11 +15,6 @@ impl Shipped {
         self.toml.lines().next().unwrap_or_default().trim_start_matches("# ")
     }
 
-    /// Whether it reads files, and no API.
-    pub fn is_of_files(&self) -> bool {
-        !self.toml.lines().any(|line| line.starts_with("url = "))
-    }
-
     /// Its URL, where that is an example which the user must replace.
     pub fn example_url(&self) -> Option<&'static str> {
         let url = self.toml.lines().find_map(|line| line.strip_prefix("url = \""))?.trim_end_matches('"');

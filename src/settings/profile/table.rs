@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Auth, BodyTemplate, CountRequest, Filter, Inherited, ListRequest, MoreRequest, Pagination, Profile, RecordList, SkipRule, SkipValues,
-    Template, TimeFormat, WhichLists, auth, children, fields, pagination, refunds,
+    Template, TimeFormat, WhichLists, auth, bulk, children, fields, pagination, refunds,
 };
 use crate::{
     model::{FieldPath, QuantityType},
@@ -75,6 +75,7 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         return Err(table.error("line_request", "with `lines = \".\"` the record is its line: leave one of the two out"));
     }
     let refunds = refunds::read(&table)?;
+    let bulk = bulk::read(&table, &http)?;
     let profile = Profile {
         records: records.path,
         record_list: records.list,
@@ -89,6 +90,7 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         refund_request: None,
         more_request: None,
         children: children::read(table.inner("children")?)?,
+        bulk,
         zone: zone(&table)?,
         repeated_sku: word(&table, "repeated_sku", &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?,
         merge: word(&table, "merge", &[("line", MergeBy::Line), ("order", MergeBy::Order)])?,
@@ -149,7 +151,11 @@ fn verify_slices(table: &Reader<'_>, http: &HttpProfile) -> Result<(), SettingsE
 const AUTO_PARAMETERS: [&str; 5] = ["page", "per_page", "cursor", "offset", "limit"];
 
 /// Every place of a text is one for a parameter that there is: nothing would ever fill another.
-fn verify_places<'p>(table: &Reader<'_>, http: &'p HttpProfile, others: impl Iterator<Item = &'p str>) -> Result<(), SettingsError> {
+pub(super) fn verify_places<'p>(
+    table: &Reader<'_>,
+    http: &'p HttpProfile,
+    others: impl Iterator<Item = &'p str>,
+) -> Result<(), SettingsError> {
     let mut known: Vec<&str> = others.collect();
     match &http.pagination {
         Pagination::Auto => known.extend(AUTO_PARAMETERS),
@@ -200,7 +206,7 @@ fn query(table: &Reader<'_>) -> Result<QueryTable, SettingsError> {
 }
 
 /// `body` and `next_body`, or `graphql` and `variables`.
-fn body(table: &Reader<'_>) -> Result<Option<BodyTemplate>, SettingsError> {
+pub(super) fn body(table: &Reader<'_>) -> Result<Option<BodyTemplate>, SettingsError> {
     let value = |key: &str| table.inner(key).map(|inner| inner.map(|inner| json_of(&Value::Table(inner.table().clone()))));
     if let Some(query) = table.text("graphql")? {
         if table.table().get("body").is_some() {
@@ -701,6 +707,7 @@ mod tests {
             ("orders", "children = { lists = { A = 'a.b', B = 'a.c' } }", "`a.c` begins as `a.b` does"),
             ("orders", "children = { list = { A = 'a' } }", "unknown key `list`: did you mean `lists`?"),
             ("users", "children = { lists = { A = 'a' } }", "`children` belongs to orders: users have none"),
+            ("users", "bulk = { id = 'a' }", "`bulk` belongs to orders: users have none"),
             ("products", "refunds = false", "`refunds` belongs to orders: products have none"),
             ("orders", "headers.Authorization = 'Bearer x'", "credentials do not belong in etl.toml"),
             ("orders", "headers.\"a b\" = 'x'", "not the name of a header"),

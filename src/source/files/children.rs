@@ -1,7 +1,8 @@
 //! Files in which a child stands on a line of its own behind its parent and names it, as Shopify's bulk operations write them.
 //! Puts the children into lists of their parent, so that a record has the shape that the API gives it.
 //!
-//! Holds one record with its children at a time, up to the limit of a record. Interprets nothing but the ids.
+//! Holds one record with its children at a time, up to the limit of a record. Interprets nothing but the ids, and whether an order
+//! without children has no lines or unknown ones.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,20 +22,60 @@ use crate::{
     source::{Access, PageSink, SourceError, body::Node},
 };
 
+/// The bytes of records without children that are held back until a file shows whether it has lines of orders at all.
+const LARGEST_WAIT: u64 = 4 << 20;
+
+/// How the lines of a file are joined.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FamilyRules<'r> {
+    /// Where each child belongs.
+    pub(super) children: &'r ChildLines,
+    /// Where a record has the lines of its order.
+    pub(super) lines: &'r [FieldPath],
+    /// What a record without children of these lists means.
+    pub(super) empty: EmptyLists,
+}
+
+/// What a record without lines of its order means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum EmptyLists {
+    /// The lines were asked for: the order has none.
+    Asked,
+    /// The same, if the file has lines of any order; else nobody asked for them. The last record may be cut off from its lines.
+    IfSeen,
+}
+
+/// What a file of records and children held.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(in crate::source) struct FamiliesRead {
+    /// Its records.
+    pub(in crate::source) records: u64,
+    /// Its records and children.
+    pub(in crate::source) objects: u64,
+}
+
+impl FamiliesRead {
+    /// The records as those of a table.
+    pub(super) fn rows(self) -> TableRows {
+        TableRows { records: self.records, ..TableRows::default() }
+    }
+}
+
 /// Reads a file of lines some of which are children; `None` if the sink stopped the reading.
 pub(super) fn read_families(
     path: &Path,
-    rules: &ChildLines,
+    rules: FamilyRules<'_>,
     reader: impl Read,
     access: &Access<'_>,
     sink: &mut dyn PageSink,
-) -> Result<Option<TableRows>, SourceError> {
+) -> Result<Option<FamiliesRead>, SourceError> {
     let malformed = |line: u64, detail: String| SourceError::Malformed { path: path.to_owned(), line, detail };
     let largest = access.limits.record_bytes;
     let mut reader = BufReader::with_capacity(1 << 17, reader);
     let mut families = Families::new(rules, largest);
     let mut pages = RowPages::new(path, CellTypes::Typed, sink);
     let mut text = Vec::new();
+    let mut objects = 0;
     for line in 1.. {
         if access.cancel.is_stopped() {
             return Err(SourceError::Interrupted);
@@ -56,15 +97,22 @@ pub(super) fn read_families(
         if record.is_empty() {
             continue;
         }
+        objects += 1;
         let complete = families.line(line, record).map_err(|detail| malformed(line, detail))?;
-        if complete.is_some_and(|complete| !complete.deliver(&mut pages)) {
+        if complete.iter().any(|complete| !complete.deliver(&mut pages)) {
             return Ok(None);
         }
     }
-    if families.finish().is_some_and(|complete| !complete.deliver(&mut pages)) {
+    if families.finish().iter().any(|complete| !complete.deliver(&mut pages)) {
         return Ok(None);
     }
-    pages.finish()
+    Ok(pages.finish()?.map(|rows| FamiliesRead { records: rows.records, objects }))
+}
+
+/// Whether a record of a document names a parent: then it is a child, and no record.
+pub(super) fn names_parent(record: &[u8], rules: &ChildLines) -> bool {
+    let node = std::str::from_utf8(record).ok().and_then(|text| Node::parse(text).ok());
+    node.is_some_and(|node| node.at(&rules.parent).is_some())
 }
 
 /// A record with its children, and the line that it began on.
@@ -94,9 +142,17 @@ impl JoinedRecord {
 /// Joins children with the record before them.
 struct Families<'r> {
     rules: &'r ChildLines,
+    /// The lists that hold the lines of an order.
+    of_orders: Vec<&'r FieldPath>,
+    empty: EmptyLists,
+    /// Whether a line of an order came.
+    has_lines: bool,
     /// The bytes that a record may have, with its children.
     largest: u64,
     open: Option<Family<'r>>,
+    /// Records without lines that came before the first line of an order.
+    waiting: Vec<Family<'r>>,
+    waiting_bytes: u64,
 }
 
 /// A record whose children are being read.
@@ -128,27 +184,30 @@ struct InList<'r> {
 }
 
 impl<'r> Families<'r> {
-    fn new(rules: &'r ChildLines, largest: u64) -> Families<'r> {
-        Families { rules, largest, open: None }
+    fn new(rules: FamilyRules<'r>, largest: u64) -> Families<'r> {
+        let FamilyRules { children, lines, empty } = rules;
+        let of_orders = children.lists.values().filter(|list| lines.contains(*list)).collect();
+        Families { rules: children, of_orders, empty, has_lines: false, largest, open: None, waiting: Vec::new(), waiting_bytes: 0 }
     }
 
-    /// Takes a line. Returns the record before it, if that is complete now.
+    /// Takes a line. Returns the records before it that are complete now.
     ///
     /// # Errors
     /// What is wrong with the line.
-    fn line(&mut self, line: u64, json: &[u8]) -> Result<Option<JoinedRecord>, String> {
+    fn line(&mut self, line: u64, json: &[u8]) -> Result<Vec<JoinedRecord>, String> {
         let text = std::str::from_utf8(json).map_err(|_| "not valid UTF-8: whose it is can't be told".to_owned())?;
         let node = Node::parse(text).map_err(|error| format!("not valid JSON, so whose it is can't be told: {error}"))?;
         if !matches!(node, Node::Object(_)) {
             return Err("not a JSON object: whose it is can't be told".to_owned());
         }
         let id = node.at(&self.rules.id).and_then(Node::text);
-        let Some(parent) = node.at(&self.rules.parent).and_then(Node::text) else {
-            let complete = self.finish();
+        let Some(parent) = node.at(&self.rules.parent) else {
+            let complete = self.close();
             let member = Member::new(json, None, taken(self.rules, &node));
             self.open = Some(Family::new(line, member, id));
             return Ok(complete);
         };
+        let parent = parent.text().ok_or_else(|| without_parent(&self.rules.parent))?;
         let path = list_of(self.rules, id)?;
         let orphan = || {
             format!(
@@ -157,19 +216,59 @@ impl<'r> Families<'r> {
             )
         };
         let largest = self.largest;
+        let is_line = self.of_orders.contains(&path);
         let family = self.open.as_mut().ok_or_else(orphan)?;
         let place = family.places.get(&hash(parent)).copied().ok_or_else(orphan)?;
+        if is_line && place > 0 {
+            return Err(format!(
+                "a line of an order whose parent `{parent}` is itself a child: nothing reads it there, and it may be revenue. \
+                 Its parent must be the order: export the lines of orders alone"
+            ));
+        }
         if family.members.get(place).is_some_and(|parent| parent.taken.contains(&path)) {
             return Err(format!("its parent `{parent}` has `{path}` already, where `children.lists` puts its children"));
         }
         family.add(Member::new(json, Some(InList { parent: place, path }), taken(self.rules, &node)), id, largest);
-        Ok(None)
+        self.has_lines |= is_line;
+        Ok(Vec::new())
     }
 
-    /// The last record.
-    fn finish(&mut self) -> Option<JoinedRecord> {
-        self.open.take().map(Family::join)
+    /// Ends the open record. Returns it behind those that waited, unless it is not known yet what a record without lines means.
+    fn close(&mut self) -> Vec<JoinedRecord> {
+        let Some(family) = self.open.take() else { return Vec::new() };
+        self.waiting_bytes = self.waiting_bytes.saturating_add(family.bytes);
+        self.waiting.push(family);
+        let may_be_known = !self.is_known() && !self.of_orders.is_empty();
+        if may_be_known && self.waiting_bytes <= LARGEST_WAIT { Vec::new() } else { self.release() }
     }
+
+    /// The last records.
+    fn finish(&mut self) -> Vec<JoinedRecord> {
+        let last = self.open.take();
+        let mut complete = self.release();
+        // A file may be cut off behind the record, and before its lines.
+        let missing = if self.empty == EmptyLists::Asked { self.of_orders.as_slice() } else { &[] };
+        complete.extend(last.map(|family| family.join(missing)));
+        complete
+    }
+
+    fn release(&mut self) -> Vec<JoinedRecord> {
+        self.waiting_bytes = 0;
+        let missing = if self.is_known() { self.of_orders.as_slice() } else { &[] };
+        std::mem::take(&mut self.waiting).into_iter().map(|family| family.join(missing)).collect()
+    }
+
+    /// Whether a record without lines is an order that has none.
+    fn is_known(&self) -> bool {
+        self.has_lines || self.empty == EmptyLists::Asked
+    }
+}
+
+fn without_parent(path: &FieldPath) -> String {
+    format!(
+        "it has `{path}`, and names no parent there: whether it is a line of an order can't be told. \
+         A child names its parent, and a record has no `{path}`: take the file as the source wrote it"
+    )
 }
 
 fn hash(id: &str) -> u64 {
@@ -244,14 +343,20 @@ impl<'r> Family<'r> {
         self.members.push(child);
     }
 
-    /// The record with its children. Children stand behind their parents, so that each is complete when its turn comes.
-    fn join(mut self) -> JoinedRecord {
+    /// The record with its children, and with empty lists in place of those that are missing. Children stand behind their parents,
+    /// so that each is complete when its turn comes.
+    fn join(mut self, missing: &[&'r FieldPath]) -> JoinedRecord {
         while self.members.len() > 1 {
             let Some(member) = self.members.pop() else { break };
             let Some(InList { parent, path }) = member.list else { continue };
             let json = member.into_json();
             if let Some(parent) = self.members.get_mut(parent) {
                 parent.children.entry(path).or_default().push(json);
+            }
+        }
+        if let Some(record) = self.members.first_mut().filter(|_| !self.is_too_large) {
+            for &list in missing.iter().filter(|list| !record.taken.contains(*list)) {
+                record.children.entry(list).or_default();
             }
         }
         let json = self.members.pop().map(Member::into_json).unwrap_or_default();
@@ -284,8 +389,12 @@ mod tests {
     }
 
     fn joined(lines: &[Value], largest: u64) -> Result<Vec<JoinedRecord>, String> {
-        let rules = rules();
-        let mut families = Families::new(&rules, largest);
+        joined_by(lines, largest, EmptyLists::IfSeen)
+    }
+
+    fn joined_by(lines: &[Value], largest: u64, empty: EmptyLists) -> Result<Vec<JoinedRecord>, String> {
+        let (rules, of_orders) = (rules(), ["lineItems.nodes".parse::<FieldPath>().unwrap()]);
+        let mut families = Families::new(FamilyRules { children: &rules, lines: &of_orders, empty }, largest);
         let mut all = Vec::new();
         for (number, line) in (1..).zip(lines) {
             all.extend(families.line(number, line.to_string().as_bytes()).map_err(|detail| format!("{number}: {detail}"))?);
@@ -324,7 +433,36 @@ mod tests {
         let ids = |list: &Value| list.as_array().unwrap().iter().map(|tax| tax["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
         assert_eq!(ids(&lines[0]["taxes"]), [tax, id("Tax", 23)]);
         assert_eq!(ids(&first["taxes"]), [id("Tax", 22)]);
-        assert_eq!((whole(&records[1]), whole(&records[2])), (json!({}), json!({"id": id("Order", 3)})));
+        assert_eq!(whole(&records[1]), json!({"lineItems": {"nodes": []}}));
+        assert_eq!(whole(&records[2]), json!({"id": id("Order", 3)}), "the file may be cut off here");
+    }
+
+    #[test]
+    fn a_record_without_lines_has_none_if_the_file_shows_that_lines_were_asked_for() {
+        let order = |number: u64| json!({"id": id("Order", number)});
+        let line = json!({"id": id("LineItem", 31), "__parentId": id("Order", 3)});
+        let own = json!({"id": id("Order", 2), "lineItems": null});
+        let lists = |lines: &[Value], empty| -> Vec<Value> {
+            joined_by(lines, 1 << 20, empty).unwrap().iter().map(|record| whole(record)["lineItems"].clone()).collect()
+        };
+        let none = json!({"nodes": []});
+        let mixed = [order(1), own, order(3), line.clone(), order(4), order(5)];
+        let nodes = json!({"nodes": [line]});
+        assert_eq!(lists(&mixed, EmptyLists::IfSeen), [none.clone(), Value::Null, nodes.clone(), none.clone(), Value::Null]);
+        assert_eq!(lists(&mixed, EmptyLists::Asked), [none.clone(), Value::Null, nodes, none.clone(), none.clone()]);
+        let bare = [order(1), order(2), json!({"id": id("Tax", 1), "__parentId": id("Order", 2)}), order(3)];
+        assert_eq!(lists(&bare, EmptyLists::IfSeen), [Value::Null, Value::Null, Value::Null]);
+        assert_eq!(lists(&bare, EmptyLists::Asked), [none.clone(), none.clone(), none]);
+    }
+
+    #[test]
+    fn records_without_lines_wait_no_longer_than_their_limit() {
+        let text = "x".repeat(1 << 20);
+        let order = |number: u64| json!({"id": id("Order", number), "text": text}).to_string();
+        let (rules, of_orders) = (rules(), ["lineItems.nodes".parse::<FieldPath>().unwrap()]);
+        let mut families = Families::new(FamilyRules { children: &rules, lines: &of_orders, empty: EmptyLists::IfSeen }, 64 << 20);
+        let complete: Vec<usize> = (1..=6).map(|number| families.line(number, order(number).as_bytes()).unwrap().len()).collect();
+        assert_eq!((complete, families.finish().len()), (vec![0, 0, 0, 0, 4, 0], 2));
     }
 
     #[test]
@@ -341,6 +479,12 @@ mod tests {
                 "2: its parent `gid://shopify/Order/1` has `lineItems.nodes` already",
             ),
             (vec![json!({"id": order}), json!([1])], "2: not a JSON object"),
+            (
+                vec![json!({"id": order}), child(&order), json!({"id": id("LineItem", 12), "__parentId": id("LineItem", 11)})],
+                "3: a line of an order whose parent `gid://shopify/LineItem/11` is itself a child",
+            ),
+            (vec![json!({"id": order}), child("")], "2: it has `__parentId`, and names no parent there"),
+            (vec![json!({"id": order}), json!({"id": other, "__parentId": null})], "2: it has `__parentId`, and names no parent"),
         ] {
             let error = joined(&lines, 1 << 20).unwrap_err();
             assert!(error.starts_with(message), "{error}");

@@ -24,6 +24,8 @@ use std::{
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 
+pub(super) use children::FamiliesRead;
+use children::{EmptyLists, FamilyRules};
 use objects::BucketObject;
 use rows::TableRows;
 
@@ -34,7 +36,7 @@ use super::{
 };
 use crate::{
     model::counted,
-    settings::{ObjectPattern, Pagination},
+    settings::{ChildLines, ObjectPattern, Pagination},
 };
 
 /// The approximate bytes of a page: large enough to keep a core busy, and small enough to hold several in memory.
@@ -227,12 +229,27 @@ fn glob_files(pattern: &str) -> Result<Vec<PathBuf>, SourceError> {
 pub(super) fn open(file: &SourceFile, access: &Access<'_>) -> Result<Box<dyn Read>, SourceError> {
     let unreadable = |source| SourceError::Unreadable { path: file.path.clone(), source };
     let (stored, size) = file.stored(access).map_err(unreadable)?;
+    expanded(Stored { path: &file.path, bytes: stored, size, compression: file.compression }, access)
+}
+
+/// The bytes of a file as they are stored.
+struct Stored<'f> {
+    path: &'f Path,
+    bytes: Box<dyn Read>,
+    size: u64,
+    /// That of its name.
+    compression: Compression,
+}
+
+fn expanded(stored: Stored<'_>, access: &Access<'_>) -> Result<Box<dyn Read>, SourceError> {
+    let Stored { path, bytes, size, compression: named } = stored;
+    let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
     let max_bytes = access.limits.expanded(size);
-    let mut plain = BufReader::with_capacity(1 << 17, stored);
+    let mut plain = BufReader::with_capacity(1 << 17, bytes);
     let beginning = plain.fill_buf().map_err(unreadable)?;
     let compression = match sniff::compression(beginning) {
         // If the name says that the file is compressed, but the bytes are not, the file is damaged. An empty file is valid.
-        Compression::None if !beginning.is_empty() => file.compression,
+        Compression::None if !beginning.is_empty() => named,
         found => found,
     };
     Ok(match compression {
@@ -250,6 +267,31 @@ pub(super) fn beginning(file: &SourceFile, access: &Access<'_>, max_bytes: u64) 
     let read = open(file, access)?.take(max_bytes).read_to_end(&mut bytes);
     read.map_err(|source| SourceError::Unreadable { path: file.path.clone(), source })?;
     Ok(bytes)
+}
+
+/// The result of a bulk operation: records and children, whose lines were asked for.
+pub(super) struct BulkResult<'r> {
+    /// Where it comes from, for errors and the lineage.
+    pub(super) path: &'r Path,
+    /// Its copy on this machine.
+    pub(super) copy: File,
+    /// How its lines are joined.
+    pub(super) children: &'r ChildLines,
+}
+
+/// Reads the result of a bulk operation; `None` if the sink stopped the reading.
+pub(super) fn read_result(
+    result: BulkResult<'_>,
+    query: &Query<'_>,
+    access: &Access<'_>,
+    sink: &mut dyn PageSink,
+) -> Result<Option<FamiliesRead>, SourceError> {
+    let BulkResult { path, copy, children } = result;
+    access.counters.page();
+    let size = copy.metadata().map_err(|source| SourceError::Unreadable { path: path.to_owned(), source })?.len();
+    let reader = expanded(Stored { path, bytes: Box::new(copy), size, compression: Compression::None }, access)?;
+    let rules = FamilyRules { children, lines: &query.shape.lines, empty: EmptyLists::Asked };
+    children::read_families(path, rules, reader, access, sink)
 }
 
 /// A decompressed stream with a limit of its size.
@@ -385,17 +427,42 @@ fn read_json(
     let is_all = beginning.len() < sniff::LOOKED_AT;
     let format = sniff::records_format(&beginning, file.format, is_all, query.shape)
         .map_err(|seems| SourceError::Unrecognised { path: file.path.clone(), seems })?;
+    let is_array = beginning.trim_ascii_start().starts_with(b"[");
     let mut reader = io::Cursor::new(beginning).chain(reader);
-    if let (Format::Ndjson, Some(rules)) = (format, &query.profile.children) {
-        let rows = children::read_families(&file.path, rules, reader, access, sink)?;
-        read.add_rows(&file.path, rows.unwrap_or_default());
-        return Ok(rows.is_some());
+    match &query.profile.children {
+        None => {}
+        Some(lists) if format == Format::Ndjson => {
+            let rules = FamilyRules { children: lists, lines: &query.shape.lines, empty: EmptyLists::IfSeen };
+            let held = children::read_families(&file.path, rules, reader, access, sink)?;
+            read.add_rows(&file.path, held.unwrap_or_default().rows());
+            return Ok(held.is_some());
+        }
+        Some(_) if is_array => return Err(in_place_of_lines(&file.path, "it is one JSON array")),
+        Some(lists) => {
+            let mut has_child = false;
+            let mut checked = |page: Page| {
+                has_child = page.records().any(|record| children::names_parent(record.bytes, lists));
+                !has_child && sink.page(page)
+            };
+            let mut reading = FileReading { path: &file.path, query, access, read, sink: &mut checked };
+            let goes_on = reading.document(&mut reader)?;
+            return if has_child { Err(in_place_of_lines(&file.path, "it is one JSON document")) } else { Ok(goes_on) };
+        }
     }
     let mut reading = FileReading { path: &file.path, query, access, read, sink };
     match format {
         Format::Ndjson => reading.lines(&mut reader),
         _ => reading.document(&mut reader),
     }
+}
+
+/// A file whose records and children do not stand on lines of their own.
+fn in_place_of_lines(path: &Path, what: &str) -> SourceError {
+    let detail = format!(
+        "{what}, where each record and each of its children stands on a line of its own: nothing is joined, and the lines of orders \
+         would be lost. Take the file as the source wrote it, or write the records as lines: `jq -c '.[]'`"
+    );
+    SourceError::Malformed { path: path.to_owned(), line: 1, detail }
 }
 
 /// The counts of a block of lines: the line ends in it, and the lines that are not blank.

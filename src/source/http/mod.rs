@@ -11,6 +11,7 @@
 
 mod asked;
 mod auth;
+mod bulk;
 mod encoding;
 mod judge;
 mod link;
@@ -20,6 +21,8 @@ mod pagination;
 mod request;
 mod slices;
 mod template;
+
+pub(super) use bulk::{BulkSource, unasked};
 
 use std::{cell::RefCell, time::UNIX_EPOCH};
 

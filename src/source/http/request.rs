@@ -3,7 +3,9 @@
 //! The caller passes a function that judges the response.
 
 use std::{
+    fs::File,
     future::Future,
+    io::{self, Seek, Write},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -82,6 +84,21 @@ impl From<RequestFailure> for FailedAttempt {
     fn from(cause: RequestFailure) -> FailedAttempt {
         FailedAttempt { cause, retry_after: None }
     }
+}
+
+/// Why an attempt at a download failed.
+enum DownloadFailure {
+    Request(FailedAttempt),
+    /// The copy can't be written.
+    Copy(io::Error),
+}
+
+/// A URL as it may be shown where its query is a signature.
+pub(super) fn without_query(url: &Url) -> Url {
+    let mut shown = url.clone();
+    shown.set_query(None);
+    shown.set_fragment(None);
+    shown
 }
 
 /// The maximum bytes of a body, and the setting of this limit.
@@ -201,6 +218,52 @@ impl<'a> Requester<'a> {
             self.unless_stopped(tokio::time::sleep(wait)).await?;
             last = Some((failed.cause, trace));
         }
+    }
+
+    /// Downloads what a URL holds into a file, with as many attempts as the settings allow; each begins anew. The query of the URL
+    /// may be a signature, and the body of a failure may repeat it: neither is shown.
+    ///
+    /// # Errors
+    /// [`SourceError::Request`] with the last failure, [`SourceError::BulkCopy`], [`SourceError::Interrupted`].
+    pub(super) async fn download(&self, url: &Url, into: &mut File) -> Result<(), SourceError> {
+        let mut attempts = self.policy().start();
+        loop {
+            let limiter = self.access.network.rate_limiter(url);
+            self.unless_stopped(limiter.wait_turn()).await?;
+            let mut trace = Trace::default();
+            let failed = match self.unless_stopped(self.download_once(url, into, &mut trace)).await? {
+                Ok(()) => return Ok(()),
+                Err(DownloadFailure::Copy(source)) => return Err(SourceError::BulkCopy { folder: std::env::temp_dir(), source }),
+                Err(DownloadFailure::Request(failed)) => failed,
+            };
+            trace.hop = trace.hop.map(|hop| without_query(&hop));
+            let next = if failed.cause.is_transient() { attempts.after_failure(failed.retry_after) } else { NextAttempt::NoneLeft };
+            let NextAttempt::After(wait) = next else {
+                return Err(self.failed(&without_query(url), 0, &attempts, failed.cause, &trace, next));
+            };
+            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(attempt = attempts.count() - 1, wait_ms, cause = %failed.cause, "the download failed and begins anew");
+            self.access.counters.retry();
+            self.unless_stopped(tokio::time::sleep(wait)).await?;
+        }
+    }
+
+    async fn download_once(&self, url: &Url, into: &mut File, trace: &mut Trace) -> Result<(), DownloadFailure> {
+        let mut response = self.follow(url, trace).await.map_err(|cause| DownloadFailure::Request(cause.into()))?;
+        let status = response.status();
+        if !status.is_success() {
+            let cause = RequestFailure::Status { status: status.as_u16(), excerpt: String::new() };
+            let retry_after = rate_limit::retry_after(response.headers());
+            return Err(DownloadFailure::Request(FailedAttempt { cause, retry_after }));
+        }
+        into.set_len(0).and_then(|()| into.rewind()).map_err(DownloadFailure::Copy)?;
+        let answered = response.url().clone();
+        let broken = |error| DownloadFailure::Request(RequestFailure::Connection(self.client.failure(error, &answered).text()).into());
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            self.access.counters.bytes(chunk.len());
+            into.write_all(&chunk).map_err(DownloadFailure::Copy)?;
+        }
+        into.rewind().map_err(DownloadFailure::Copy)
     }
 
     fn policy(&self) -> RetryPolicy {
