@@ -50,7 +50,7 @@ pub enum Repair {
 pub struct Loaded {
     /// The number of statements.
     pub statements: usize,
-    /// The tables of side facts that the warehouse lacked.
+    /// The tables that the warehouse lacked.
     pub created_tables: Vec<&'static str>,
     /// The columns that were added to the warehouse's tables: `table.column`.
     pub added_columns: Vec<String>,
@@ -292,7 +292,7 @@ impl<'a> Warehouse<'a> {
                     (MissingTables::Refuse, Some(side)) => before.extend(redshift::side_statements(&tables, side)),
                     (MissingTables::Create, _) => {}
                 }
-                load.created_tables.extend(side.map(|side| side.table.name));
+                load.created_tables.push(table.name);
                 continue;
             };
             before.extend(redshift::additions(&tables, table, columns));
