@@ -315,7 +315,7 @@ mod tests {
         DayChanges { days: ["2026-01-01", "2026-01-02"].map(day).into(), stored: [day("2026-01-01")].into(), sources }
     }
 
-    fn tables_with_sides<'s>(settings: &'s RedshiftSettings, refunds: SideContent) -> Tables<'s> {
+    fn tables_with_sides(settings: &RedshiftSettings, refunds: SideContent) -> Tables<'_> {
         let sides = [(SideFact::OrderTotals, SideContent::Rows), (SideFact::Refunds, refunds)].into();
         tables(settings).with_sides(&sides, &LongestTexts::default())
     }
