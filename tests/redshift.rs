@@ -129,7 +129,7 @@ impl Followed {
         let of_refunds = ["refund_id", "order_id", "sku", "quantity", "amount", "currency", "created_at"];
         for (folder, table, columns, sum, expected) in [
             ("order_totals", "fact_order_total", &of_totals[..], "total", totals),
-            ("refunds", "fact_refund", &of_refunds, "amount", refunds),
+            ("refunds", "fact_refund", &of_refunds[..], "amount", refunds),
         ] {
             let cells: Vec<_> = columns.iter().map(|name| format!("coalesce(CAST({name} AS VARCHAR), 'NULL')")).collect();
             let rows = |table: &str| format!("SELECT concat_ws('|', {}) AS line FROM {table} ORDER BY 1", cells.join(", "));
