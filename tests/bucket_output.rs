@@ -680,6 +680,10 @@ fn totals_of_orders_lie_in_a_bucket_as_they_do_in_a_folder() {
         (&json!(["2026-01-03"]), &json!(["2026-01-01", "2026-01-02", "2026-01-03"]))
     );
     assert_same_totals(&twins, "a refund");
+    // The warehouse reads the days that have rows now, and empties the others.
+    let merge = twins.both(&["redshift", "merge"]);
+    assert!(merge.code == 0 && merge.stdout.contains("/order_totals/dt=2026-01-03/'"), "{}{}", merge.stdout, merge.stderr);
+    assert!(!merge.stdout.contains("/order_totals/dt=2026-01-02/'"), "{}", merge.stdout);
     twins.both(&run).unchanged();
     assert_eq!(twins.both(&["check"]).code, 0);
     assert_eq!(twins.both(&["undo", "{1}"]).code, 0);
@@ -715,6 +719,9 @@ fn refunds_lie_in_a_bucket_as_they_do_in_a_folder() {
     let summary = twins.both(&run).published();
     assert_eq!(summary["refunds_changed"], json!(["2026-02-03", "2026-02-05"]));
     assert_same_refunds(&twins, "another day");
+    let merge = twins.both(&["redshift", "merge"]);
+    assert!(merge.code == 0 && merge.stdout.contains("/refunds/dt=2026-02-05/'"), "{}{}", merge.stdout, merge.stderr);
+    assert!(!merge.stdout.contains("/refunds/dt=2026-02-03/'"), "{}", merge.stdout);
     twins.both(&run).unchanged();
     assert_eq!(twins.both(&["check"]).code, 0);
     assert_eq!(twins.both(&["undo", "{1}"]).code, 0);

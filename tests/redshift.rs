@@ -120,6 +120,24 @@ impl Followed {
         let products = |table: &str| format!("SELECT concat_ws('|', sku, CAST(inferred AS VARCHAR)) AS line FROM {table} ORDER BY 1");
         assert_eq!(self.postgres.query(&products("shop.dim_product")), self.work.query(&products("dim_product")));
     }
+
+    /// The tables of totals and refunds equal the layer, row by row, and add up to these sums.
+    #[track_caller]
+    fn assert_sides_equal(&self, totals: &str, refunds: &str) {
+        let money = ["lines_total", "discount_total", "shipping_total", "tax_total", "total", "refunded_total", "paid_total"];
+        let of_totals = [&["order_id", "currency"][..], &money, &["status", "created_at", "updated_at"]].concat();
+        let of_refunds = ["refund_id", "order_id", "sku", "quantity", "amount", "currency", "created_at"];
+        for (folder, table, columns, sum, expected) in [
+            ("order_totals", "fact_order_total", &of_totals[..], "total", totals),
+            ("refunds", "fact_refund", &of_refunds[..], "amount", refunds),
+        ] {
+            let cells: Vec<_> = columns.iter().map(|name| format!("coalesce(CAST({name} AS VARCHAR), 'NULL')")).collect();
+            let rows = |table: &str| format!("SELECT concat_ws('|', {}) AS line FROM {table} ORDER BY 1", cells.join(", "));
+            let layer = if self.work.files(folder).is_empty() { Vec::new() } else { self.work.query(&rows(table)) };
+            assert_eq!(self.postgres.query(&rows(&format!("shop.{table}"))), layer);
+            assert_eq!(self.postgres.query(&format!("SELECT coalesce(sum({sum}), 0) FROM shop.{table}")), [expected], "{table}");
+        }
+    }
 }
 
 fn user_order(order_id: &str, created_at: &str, user: &str, updated_at: &str) -> String {
@@ -574,4 +592,211 @@ fn a_script_that_can_not_be_written_is_an_error_and_a_closed_pipe_is_none() {
     drop(child.stdout.take());
     let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned()), (Some(0), String::new()));
+}
+
+/// Where the source says totals of orders and lists refunds.
+const SIDES: &str = r#"[orders.totals]
+total = "total"
+[orders.refunds]
+list = "refunds"
+refund_id = "id"
+created_at = "at"
+amount = "amount"
+[orders.refunds.lines]
+list = "lines"
+quantity = "n"
+amount = "sum"
+by_line = { id = "line", line = "id" }
+"#;
+
+/// An order of one line on a day of January, as it was on a day of March, with its total and these refunds.
+fn sold(order_id: &str, day: u8, updated: u8, total: &str, refunds: &[String]) -> String {
+    format!(
+        r#"{{"order_id":"{order_id}","created_at":"2026-01-0{day}T12:00:00Z","updated_at":"2026-03-0{updated}","currency":"EUR","user_id":"u1","total":"{total}","items":[{{"id":1,"sku":"x","price":10}}],"refunds":[{}]}}"#,
+        refunds.join(",")
+    )
+}
+
+/// A refund on a day of February: half a Euro of it is in no line.
+fn refund(id: &str, day: u8, line: u8) -> String {
+    format!(r#"{{"id":"{id}","at":"2026-02-0{day}T10:00:00Z","amount":"{line}.50","lines":[{{"line":1,"n":1,"sum":"{line}"}}]}}"#)
+}
+
+/// Three orders with totals and refunds.
+fn sold_and_refunded() -> [String; 3] {
+    [
+        sold("A", 1, 1, "10.00", &[refund("r1", 3, 3)]),
+        sold("B", 1, 1, "12.00", &[refund("r2", 3, 2), refund("r3", 4, 1)]),
+        sold("C", 2, 1, "10.00", &[]),
+    ]
+}
+
+#[test]
+fn totals_and_refunds_equal_the_layer_after_loads_edits_deletions_and_undos() {
+    let Some(followed) = Followed::new("") else { return };
+    followed.configure(SIDES);
+    let loaded = |lines: &[String], args: &[&str]| followed.work.load(lines, args).published()["run_id"].as_str().unwrap().to_owned();
+    loaded(&sold_and_refunded(), &[]);
+    followed.redshift(&["ddl"]);
+    for command in ["copy", "merge", "copy"] {
+        followed.redshift(&[command]);
+        followed.assert_sides_equal("32.0000", "7.5000");
+        followed.assert_equal();
+    }
+    // An order moves with its total, one of its refunds goes, and the other moves.
+    let moved = loaded(&[sold("B", 3, 2, "15.00", &[refund("r3", 6, 2)])], &[]);
+    for _ in 0..2 {
+        followed.redshift(&["merge"]);
+        followed.assert_sides_equal("35.0000", "6.0000");
+        followed.assert_equal();
+    }
+    // A refund alone: no line and no total changes. Then a total alone.
+    loaded(&[sold("C", 2, 1, "10.00", &[refund("r4", 5, 4)])], &[]);
+    followed.redshift(&["merge"]);
+    followed.assert_sides_equal("35.0000", "10.5000");
+    loaded(&[sold("C", 2, 1, "11.00", &[refund("r4", 5, 4)])], &[]);
+    followed.redshift(&["merge", "--since-run", &moved]);
+    followed.assert_sides_equal("36.0000", "10.5000");
+    followed.verify(&[], 0, "equal");
+    // The source no longer has an order; the run is undone, and both are followed.
+    let kept = [sold("A", 1, 1, "10.00", &[refund("r1", 3, 3)]), sold("C", 2, 1, "11.00", &[refund("r4", 5, 4)])];
+    let deleted = loaded(&kept, &["--delete-missing", "--delete-limit", "100%"]);
+    followed.redshift(&["merge"]);
+    followed.assert_sides_equal("21.0000", "8.0000");
+    followed.assert_equal();
+    assert_eq!(followed.work.etl(&["undo", &deleted]).code, 0);
+    followed.redshift(&["merge"]);
+    followed.assert_sides_equal("36.0000", "10.5000");
+    followed.assert_equal();
+    // The last refund goes: the table is emptied by the days, and by a full load that finds no file.
+    loaded(&[("A", 1, "10.00"), ("B", 3, "15.00"), ("C", 2, "11.00")].map(|(id, day, total)| sold(id, day, 4, total, &[])), &[]);
+    followed.redshift(&["merge"]);
+    followed.assert_sides_equal("36.0000", "0");
+    followed.postgres.query("INSERT INTO shop.fact_refund VALUES ('r9', 'A', NULL, NULL, 1, 'EUR', '2026-02-01')");
+    followed.redshift(&["copy"]);
+    followed.assert_sides_equal("36.0000", "0");
+    followed.verify(&[], 0, "equal");
+}
+
+#[test]
+fn a_layer_that_gains_totals_and_refunds_gets_their_tables_at_the_next_load() {
+    let Some(followed) = loaded() else { return };
+    let before = followed.work.etl(&["redshift", "copy"]).stdout;
+    assert!(!before.contains("order_total") && !before.contains("refund"), "{before}");
+    followed.configure(SIDES);
+    followed.work.load(&sold_and_refunded().map(|line| line.replace(r#""order_id":""#, r#""order_id":"S"#)), &[]).published();
+    let merge = || followed.redshift(&["merge", "--format", "json"]).summary();
+    assert_eq!(merge()["created_tables"], json!(["fact_order_total", "fact_refund"]));
+    followed.assert_sides_equal("32.0000", "7.5000");
+    followed.assert_equal();
+    assert_eq!(merge()["created_tables"], json!([]));
+    // A table that is new, or has a new column, gets the rows of all days.
+    followed.work.load(&[sold("SD", 5, 1, "7.00", &[refund("r5", 7, 1)])], &[]).published();
+    followed.postgres.query("DROP TABLE shop.fact_refund; ALTER TABLE shop.fact_order_total DROP COLUMN total");
+    let different = followed.verify(&[], 4, "different");
+    assert_eq!(different["missing_tables"], json!(["fact_refund"]));
+    assert_eq!(different["missing_columns"], json!(["fact_order_total.total"]));
+    let merged = merge();
+    assert_eq!((&merged["created_tables"], &merged["added_columns"]), (&json!(["fact_refund"]), &json!(["fact_order_total.total"])));
+    followed.assert_sides_equal("39.0000", "9.0000");
+    // A script makes the tables too.
+    followed.postgres.query("DROP TABLE shop.fact_refund; DROP TABLE shop.fact_order_total");
+    for command in ["copy", "merge"] {
+        followed.postgres.script(followed.relay.port, &followed.work.etl(&["redshift", command]).stdout).unwrap();
+        followed.assert_sides_equal("39.0000", "9.0000");
+    }
+    followed.verify(&[], 0, "equal");
+}
+
+#[test]
+fn a_difference_of_totals_or_refunds_is_named_with_its_day_and_is_repaired() {
+    let Some(followed) = Followed::new("") else { return };
+    followed.configure(SIDES);
+    followed.work.load(&sold_and_refunded(), &[]).published();
+    followed.redshift(&["ddl"]);
+    followed.redshift(&["copy"]);
+    let equal = followed.verify(&[], 0, "equal");
+    assert_eq!(equal["side_facts"]["fact_order_total"], json!({"compared": 2, "days": []}));
+    assert_eq!(equal["side_facts"]["fact_refund"], json!({"compared": 2, "days": []}));
+    followed.postgres.query("ALTER TABLE shop.fact_order_total DROP CONSTRAINT fact_order_total_pkey");
+    for (damage, table, days_named) in [
+        ("DELETE FROM shop.fact_refund WHERE refund_id = 'r2' AND sku IS NULL", "fact_refund", &["2026-02-03"][..]),
+        ("UPDATE shop.fact_refund SET sku = 'y' WHERE refund_id = 'r3' AND sku IS NOT NULL", "fact_refund", &["2026-02-04"]),
+        ("UPDATE shop.fact_order_total SET total = total + 0.0001 WHERE order_id = 'A'", "fact_order_total", &["2026-01-01"]),
+        ("UPDATE shop.fact_order_total SET status = 'x' WHERE order_id = 'C'", "fact_order_total", &["2026-01-02"]),
+        ("INSERT INTO shop.fact_order_total SELECT * FROM shop.fact_order_total WHERE order_id = 'C'", "fact_order_total", &["2026-01-02"]),
+        (
+            "INSERT INTO shop.fact_refund SELECT refund_id || '9', order_id, sku, quantity, amount, currency, TIMESTAMP '2025-06-01' FROM shop.fact_refund WHERE refund_id = 'r1'",
+            "fact_refund",
+            &["2025-06-01"],
+        ),
+        (
+            "ALTER TABLE shop.fact_refund ALTER COLUMN created_at DROP NOT NULL; UPDATE shop.fact_refund SET created_at = NULL WHERE refund_id = 'r3'",
+            "fact_refund",
+            &["", "2026-02-04"],
+        ),
+        ("DROP TABLE shop.fact_refund", "fact_refund", &["2026-02-03", "2026-02-04"]),
+    ] {
+        followed.postgres.query(damage);
+        let result = followed.verify(&[], 4, "different");
+        for (name, side) in result["side_facts"].as_object().unwrap() {
+            assert_eq!(days(side), if name == table { days_named } else { &[] }, "{damage}: {result}");
+        }
+        assert_eq!(result["days"], json!([]), "{damage}");
+        followed.verify(&["--repair"], 0, "repaired");
+        followed.verify(&[], 0, "equal");
+        followed.assert_sides_equal("32.0000", "7.5000");
+    }
+    // Only the days that are asked for are compared, and a text says which table differs.
+    followed.postgres.query("DELETE FROM shop.fact_refund WHERE refund_id = 'r3'");
+    followed.verify(&["--until", "2026-02-04"], 0, "equal");
+    let text = followed.work.etl(&["redshift", "verify", "--since", "2026-02-04", "--format", "text"]);
+    let words = [
+        "fact_refund 2026-02-04 EUR\n    layer      rows 2, amount 1.5000, hash ",
+        "warehouse  no rows",
+        "the day 2026-02-04 of fact_refund",
+    ];
+    assert!(text.code == 4 && words.iter().all(|word| text.stdout.contains(word)), "{}", text.stdout);
+}
+
+#[test]
+fn a_printed_load_has_totals_and_refunds_only_where_the_layer_has_them() {
+    let work = Workspace::new();
+    work.write("etl.toml", format!("[redshift]\nurl = \"{BUCKET}\"\n"));
+    let printed = |command: &str| {
+        let ended = work.etl(&["redshift", command]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        ended.stdout
+    };
+    work.load(&sold_and_refunded(), &[]).published();
+    let before = ["ddl", "copy", "merge"].map(printed);
+    assert!(before.iter().all(|sql| !sql.contains("order_total") && !sql.contains("refund")), "{before:?}");
+    work.write("etl.toml", format!("[redshift]\nurl = \"{BUCKET}\"\n{SIDES}"));
+    assert_eq!(["ddl", "copy", "merge"].map(printed), before, "the layer has none yet, whatever is mapped");
+    work.load(&sold_and_refunded(), &[]).published();
+    let [ddl, copy, merge] = ["ddl", "copy", "merge"].map(printed);
+    for table in ["fact_order_total", "fact_refund"] {
+        assert!(ddl.contains(&format!("CREATE TABLE IF NOT EXISTS \"{table}\" (\n")), "{ddl}");
+        assert!(ddl.contains(&format!("COMMENT ON TABLE \"{table}\" IS ")), "{ddl}");
+        for load in [&copy, &merge] {
+            assert!(load.starts_with("BEGIN;\nCREATE TABLE IF NOT EXISTS \"fact_order_total\" (\n"), "{load}");
+            assert!(load.contains(&format!("CREATE TABLE IF NOT EXISTS \"{table}\" (\n")) && !load.contains("COMMENT ON"), "{load}");
+            assert!(load.contains(&format!("DROP TABLE \"etl_stage_{table}\";\n")), "{load}");
+        }
+    }
+    for (load, place) in
+        [(&copy, "order_totals/"), (&copy, "refunds/"), (&merge, "order_totals/dt=2026-01-02/"), (&merge, "refunds/dt=2026-02-03/")]
+    {
+        assert!(load.contains(&format!(" FROM '{BUCKET}/{place}' IAM_ROLE default FORMAT AS CSV DELIMITER ")), "{place}: {load}");
+    }
+    // A run that changes one refund leaves the totals alone.
+    work.load(&[sold("C", 2, 1, "10.00", &[refund("r4", 5, 4)])], &[]).published();
+    let merge = printed("merge");
+    assert!(merge.contains(&format!("'{BUCKET}/refunds/dt=2026-02-05/'")) && !merge.contains("order_total"), "{merge}");
+    assert!(
+        merge.contains(
+            "DELETE FROM \"fact_refund\" WHERE \"created_at\" >= '2026-02-05 00:00:00' AND \"created_at\" < '2026-02-06 00:00:00';\n"
+        ),
+        "{merge}"
+    );
 }

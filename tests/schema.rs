@@ -21,6 +21,11 @@ path = "channel"
 location = "orders.ndjson"
 [orders.totals]
 total = "total"
+[orders.refunds]
+list = "refunds"
+refund_id = "id"
+created_at = "at"
+amount = "amount"
 "#;
 
 /// A layer with all tables, whose users have one column more.
@@ -28,7 +33,9 @@ fn layer() -> Workspace {
     let work = Workspace::new();
     work.write("etl.toml", SETTINGS);
     work.write("users.csv", "user_id,name,shoe_size\nU1,Anna,38\n");
-    let orders = [order("A", "2026-01-01", r#","user_id":"U1","total":"1.50""#), order("B", "2026-01-02", r#","user_id":"U2""#)];
+    let refunds = r#","refunds":[{"id":"r1","at":"2026-02-03","amount":"0.50"}]"#;
+    let refunded = format!(r#","user_id":"U1","total":"1.50"{refunds}"#);
+    let orders = [order("A", "2026-01-01", &refunded), order("B", "2026-01-02", r#","user_id":"U2""#)];
     work.load(&orders, &["--users", "users.csv"]).published();
     work
 }
@@ -106,6 +113,7 @@ fn the_dictionary_says_what_the_documentation_says() {
     let facts: Vec<_> = documented("`fact_order`", 2).into_iter().chain(optional).chain([channel]).collect();
     assert_eq!(printed(&dictionary, "fact_order"), facts);
     assert_eq!(printed(&dictionary, "fact_order_total"), documented("`fact_order_total`", 2));
+    assert_eq!(printed(&dictionary, "fact_refund"), documented("`fact_refund`", 2));
     let users: Vec<_> = documented("`dim_user`", 3).into_iter().chain([size]).chain(documented("Dimensions", 2)).collect();
     assert_eq!(printed(&dictionary, "dim_user"), users);
     let products: Vec<_> = documented("`dim_product`", 3).into_iter().chain(documented("Dimensions", 2)).collect();
@@ -119,6 +127,7 @@ fn the_dictionary_has_the_columns_of_the_files() {
     for (table, file) in [
         ("fact_order", "curated/dt=2026-01-01/part-00000.csv"),
         ("fact_order_total", "order_totals/dt=2026-01-01/part-00000.csv"),
+        ("fact_refund", "refunds/dt=2026-02-03/part-00000.csv"),
         ("dim_user", "dims/dim_user/dim_user.csv"),
         ("dim_product", "dims/dim_product/dim_product.csv"),
     ] {
@@ -130,11 +139,12 @@ fn the_dictionary_has_the_columns_of_the_files() {
 #[test]
 fn settings_say_the_tables_before_the_first_run() {
     let work = Workspace::new();
-    assert!(!schema(&work, &[]).contains("fact_order_total"));
+    let plain = schema(&work, &[]);
+    assert!(!plain.contains("fact_order_total") && !plain.contains("fact_refund"));
     let settings = SETTINGS.replace("[fact]", "[fact]\nquantity = \"decimal\"");
     work.write("etl.toml", format!("enrich.user_country = \"region\"\n{settings}"));
     let dictionary = schema(&work, &[]);
-    assert!(dictionary.contains("## `fact_order_total`\n"), "{dictionary}");
+    assert!(dictionary.contains("## `fact_order_total`\n") && dictionary.contains("## `fact_refund`\n"), "{dictionary}");
     assert!(dictionary.contains("| `user_country` | VARCHAR | possible | `region` of the user in `dim_user` | `DE` |\n"), "{dictionary}");
     assert!(dictionary.contains("| `quantity` | DECIMAL(18,4) | never | pieces;"), "{dictionary}");
     assert_eq!(dictionary.matches("| `is_current` | BOOLEAN |").count(), 2, "{dictionary}");
@@ -255,7 +265,7 @@ fn dbt_and_contracts_have_every_column_with_its_meaning() {
     let sources = read_yaml(&python, &work, &schema(&work, &["dbt", "--schema", "it's: #1"]));
     let contract = read_yaml(&python, &work, &schema(&work, &["odcs"]));
     assert_eq!(sources["sources"][0]["schema"], "it's: #1");
-    let tables = ["fact_order", "fact_order_total", "dim_user", "dim_product"];
+    let tables = ["fact_order", "fact_order_total", "fact_refund", "dim_user", "dim_product"];
     for (number, table) in tables.into_iter().enumerate() {
         let expected: Vec<_> = printed(&dictionary, table).into_iter().map(|column| (column.name, column.meaning, column.kind)).collect();
         let source = &sources["sources"][0]["tables"][number];

@@ -412,6 +412,9 @@ fn what_the_ids_of_a_loaded_shop_are_made_of_may_not_change() {
     refused(&work, "the layer has skus of shop `fr` with its name");
 }
 
+/// The names of shops, and where they read.
+type NamedOrders<'n> = Vec<(&'n str, String)>;
+
 #[test]
 fn a_name_that_goes_to_another_shop_is_refused_and_so_is_a_new_name_in_another_spelling() {
     let (de, us) = (api(&sales(&PRICES_DE), USERS_DE), api(&sales(&PRICES_US), USERS_US));
@@ -423,7 +426,7 @@ fn a_name_that_goes_to_another_shop_is_refused_and_so_is_a_new_name_in_another_s
     let empty = api(&[], "[]");
     let (at_de, at_us) = (de.orders(), us.orders());
     let loaded = [("de", at_de.clone()), ("us", at_us.clone())];
-    let cases: Vec<(Vec<(&str, String)>, i32, &str)> = vec![
+    let cases: Vec<(NamedOrders<'_>, i32, &str)> = vec![
         (vec![("us", at_de.clone()), ("de", at_us.clone())], 2, "shop `us` now reads what shop `de` has loaded"),
         (vec![("us", other(&de, "//orders")), ("de", other(&us, "/orders#x"))], 2, "shop `us` now reads what shop `de` has loaded"),
         (vec![("dex", at_de.clone()), ("de", format!("{}/others", de.url))], 2, "shop `dex` reads what shop `de` has loaded"),

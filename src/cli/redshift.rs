@@ -13,7 +13,7 @@ use crate::{
     cancel::Cancel,
     run::{DayRange, Loaded, Repair, RunError, Verified, Warehouse, WarehouseLoad, WhichRuns},
     settings,
-    warehouse::redshift::{Comparison, DifferentDay, DimensionTotals, RedshiftError, Totals},
+    warehouse::redshift::{Comparison, DifferentDay, DimensionTotals, RedshiftError, SideTotals, Totals},
 };
 
 /// The most days that the text of a comparison shows. JSON shows all.
@@ -43,10 +43,19 @@ fn print_or_execute(warehouse: &Warehouse<'_>, load: WarehouseLoad<'_>, sql: &Re
         return Ok(0);
     }
     let began = Instant::now();
-    let Loaded { statements, added_columns } = warehouse.execute(load)?;
+    let Loaded { statements, created_tables, added_columns } = warehouse.execute(load)?;
     let seconds = began.elapsed().as_secs_f64();
-    let result = json!({"status": "done", "statements": statements, "added_columns": added_columns, "execution_time_seconds": seconds});
+    let result = json!({
+        "status": "done",
+        "statements": statements,
+        "created_tables": created_tables,
+        "added_columns": added_columns,
+        "execution_time_seconds": seconds,
+    });
     display.outcome(Ending::Success, &result, |out| {
+        for table in &created_tables {
+            let _ = writeln!(out, "created the table {table}");
+        }
         for column in &added_columns {
             let _ = writeln!(out, "added the column {column}");
         }
@@ -68,18 +77,20 @@ fn verify(warehouse: &Warehouse<'_>, args: &RedshiftVerifyArgs, display: &Displa
     };
     // A repair shows what it repaired. Where it did not help, the result is what differs now.
     let shown = if is_equal { &verified.found } else { verified.last() };
-    let Comparison { compared, days, dimensions, missing_tables, missing_columns } = shown;
+    let Comparison { compared, days, side_facts, dimensions, missing_tables, missing_columns } = shown;
     let result = json!({
         "status": status,
         "compared": compared,
         "days": days,
+        "side_facts": side_facts,
         "dimensions": dimensions,
         "missing_tables": missing_tables,
         "missing_columns": missing_columns,
+        "created_tables": verified.repaired.as_ref().map(|repaired| &repaired.loaded.created_tables),
         "added_columns": verified.repaired.as_ref().map(|repaired| &repaired.loaded.added_columns),
         "execution_time_seconds": seconds,
     });
-    let error = (!is_equal).then(|| RunError::from(RedshiftError::Different(shown.difference())));
+    let error = (!is_equal).then(|| RunError::from(RedshiftError::Different(Box::new(shown.difference()))));
     display.outcome(Ending::of(error.as_ref()), &result, |out| {
         differences(out, shown);
         let _ = writeln!(out, "{}", verdict(&verified, error.as_ref()));
@@ -102,14 +113,14 @@ fn verdict(verified: &Verified, error: Option<&RunError>) -> String {
 
 /// Both sides of what differs.
 fn differences(out: &mut String, comparison: &Comparison) {
-    for day in comparison.days.iter().take(SHOWN_DAYS) {
-        let DifferentDay { dt, currency, layer, warehouse } = day;
-        let currency = if currency.is_empty() { "no currency" } else { currency };
-        let dt = dt.map_or_else(|| "no valid created_at".to_owned(), |dt| dt.to_string());
-        let _ = writeln!(out, "{dt} {currency}\n    layer      {}\n    warehouse  {}", totals(layer.as_ref()), totals(warehouse.as_ref()));
-    }
-    if comparison.days.len() > SHOWN_DAYS {
-        let _ = writeln!(out, "... and {} more (--format json shows all)", comparison.days.len() - SHOWN_DAYS);
+    different_days(out, "", &comparison.days, |Totals { rows, quantity, line_total, hash }| {
+        format!("rows {rows}, quantity {quantity}, line_total {line_total}, hash {hash}")
+    });
+    for (name, side) in &comparison.side_facts {
+        different_days(out, &format!("{name} "), &side.days, |SideTotals { rows, amount, hash }| {
+            let amount = if amount.is_empty() { "none" } else { amount };
+            format!("rows {rows}, amount {amount}, hash {hash}")
+        });
     }
     for (name, dimension) in comparison.dimensions.iter().filter(|(_, dimension)| !dimension.equal) {
         let members = |totals: &DimensionTotals| format!("rows {}, hash {}", totals.rows, totals.hash);
@@ -118,9 +129,16 @@ fn differences(out: &mut String, comparison: &Comparison) {
     }
 }
 
-fn totals(totals: Option<&Totals>) -> String {
-    totals.map_or_else(
-        || "no rows".to_owned(),
-        |Totals { rows, quantity, line_total, hash }| format!("rows {rows}, quantity {quantity}, line_total {line_total}, hash {hash}"),
-    )
+/// Both sides of the days that differ of a table, which `table` names.
+fn different_days<T>(out: &mut String, table: &str, days: &[DifferentDay<T>], words: impl Fn(&T) -> String) {
+    let shown = |totals: Option<&T>| totals.map_or_else(|| "no rows".to_owned(), &words);
+    for DifferentDay { dt, currency, layer, warehouse } in days.iter().take(SHOWN_DAYS) {
+        let currency = if currency.is_empty() { "no currency" } else { currency };
+        let dt = dt.map_or_else(|| "no valid created_at".to_owned(), |dt| dt.to_string());
+        let (layer, warehouse) = (shown(layer.as_ref()), shown(warehouse.as_ref()));
+        let _ = writeln!(out, "{table}{dt} {currency}\n    layer      {layer}\n    warehouse  {warehouse}");
+    }
+    if days.len() > SHOWN_DAYS {
+        let _ = writeln!(out, "... and {} more (--format json shows all)", days.len() - SHOWN_DAYS);
+    }
 }

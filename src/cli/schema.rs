@@ -6,12 +6,12 @@ use super::{
     display::Display,
 };
 use crate::{
-    dictionary::{self, Dictionary, OrderTotals},
+    dictionary::{self, Dictionary},
     layer::OpenedLayer,
     report::summary_schema,
     run::{RunError, recover_unless_held},
     settings::{self, Flags, Settings, SettingsError},
-    store::Output,
+    store::{Output, places::SideFact},
 };
 
 pub(super) fn run(args: &SchemaArgs, display: &Display) -> Result<u8, RunError> {
@@ -37,16 +37,26 @@ fn stored_dictionary(args: &SchemaArgs) -> Result<Dictionary, RunError> {
     let state = OpenedLayer::open(&output)?.state;
     let settings = settings.with_quantity_of(state.quantity);
     state.verify_columns(&settings.schema())?;
-    let has_totals = state.order_totals().next().is_some() || maps_totals(&args.config.flags, &settings)?;
-    let totals = if has_totals { OrderTotals::Mapped } else { OrderTotals::Absent };
-    Ok(Dictionary::new(&settings, &stored_headers(&output)?, totals)?.in_schema(args.schema.clone()))
+    let mut sides = Vec::new();
+    for fact in SideFact::ALL {
+        if state.side_days(fact).next().is_some() || is_mapped(fact, &args.config.flags, &settings)? {
+            sides.push(fact);
+        }
+    }
+    Ok(Dictionary::new(&settings, &stored_headers(&output)?, &sides)?.in_schema(args.schema.clone()))
 }
 
-/// Whether the profile of the orders, or of those of a shop, has totals.
-fn maps_totals(flags: &Flags, settings: &Settings) -> Result<bool, SettingsError> {
-    let maps = |settings: &Settings| settings.reconciliation().is_some();
+/// Whether the profile of the orders, or of those of a shop, maps a fact beside the lines.
+fn is_mapped(fact: SideFact, flags: &Flags, settings: &Settings) -> Result<bool, SettingsError> {
     if settings.shops.is_empty() {
-        return Ok(maps(settings));
+        return Ok(maps(settings, fact));
     }
-    Ok(settings::load_shops(flags, &[])?.iter().any(maps))
+    Ok(settings::load_shops(flags, &[])?.iter().any(|shop| maps(shop, fact)))
+}
+
+fn maps(settings: &Settings, fact: SideFact) -> bool {
+    settings.orders.as_ref().is_some_and(|orders| match fact {
+        SideFact::OrderTotals => orders.profile.totals.is_some(),
+        SideFact::Refunds => orders.profile.refunds.is_some(),
+    })
 }

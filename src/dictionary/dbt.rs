@@ -16,9 +16,17 @@ pub fn dbt(dictionary: &Dictionary) -> String {
 
 fn described(table: &DocumentedTable) -> Yaml {
     let mut entries = vec![("name", Yaml::text(table.name)), ("description", Yaml::text(&table.meaning))];
-    if let Key::Pair(first, second) = &table.key {
-        // Without packages, dbt tests one column or one expression: the separator is a character that ids do not hold.
-        let pair = Yaml::Map(vec![("column_name", Yaml::text(&format!("{first} || chr(31) || {second}")))]);
+    // Without packages, dbt tests one column or one expression: the separator is a character that ids do not hold.
+    let pair = match &table.key {
+        Key::Pair(first, second) => Some(format!("{first} || chr(31) || {second}")),
+        Key::LastNullable([others @ .., last]) => {
+            let others = others.iter().map(|column| format!("{column} || chr(31) || ")).collect::<String>();
+            Some(format!("{others}coalesce({last}, '')"))
+        }
+        Key::Column(_) | Key::Current(_) | Key::LastNullable([]) => None,
+    };
+    if let Some(pair) = pair {
+        let pair = Yaml::Map(vec![("column_name", Yaml::text(&pair))]);
         entries.push(("data_tests", Yaml::List(vec![Yaml::Map(vec![("unique", pair)])])));
     }
     let columns = table.columns.iter().map(|column| described_column(column, &table.key));
@@ -39,7 +47,7 @@ fn described_column(column: &DocumentedColumn, key: &Key) -> Yaml {
             let current = Yaml::Map(vec![("where", Yaml::text("is_current"))]);
             tests.push(Yaml::Map(vec![("unique", Yaml::Map(vec![("config", current)]))]));
         }
-        Key::Column(_) | Key::Current(_) | Key::Pair(..) => {}
+        Key::Column(_) | Key::Current(_) | Key::Pair(..) | Key::LastNullable(_) => {}
     }
     if column.nullability == Nullability::NeverNull {
         tests.push(Yaml::word("not_null"));
@@ -58,20 +66,21 @@ fn described_column(column: &DocumentedColumn, key: &Key) -> Yaml {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dictionary::{OrderTotals, tests::hostile};
+    use crate::{dictionary::tests::hostile, store::places::SideFact};
 
     #[test]
     fn columns_have_the_tests_that_hold() {
-        let text = dbt(&hostile(OrderTotals::Mapped));
+        let text = dbt(&hostile(&SideFact::ALL));
         for part in [
             "version: 2\nsources:\n  - name: \"etl\"\n    schema: \"shop\"\n",
             "        data_tests:\n          - unique:\n              column_name: \"order_id || chr(31) || sku\"\n",
+            "        data_tests:\n          - unique:\n              column_name: \"refund_id || chr(31) || order_id || chr(31) || coalesce(sku, '')\"\n",
             "            data_tests:\n              - not_null\n              - relationships:\n                  arguments:\n                    to: \"source('etl', 'dim_product')\"\n                    field: \"sku\"\n",
             "            data_tests:\n              - unique:\n                  config:\n                    where: \"is_current\"\n              - not_null\n",
             "          - name: \"a\\\"b|c'd\\\\`: #\\nx\"\n",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
-        assert_eq!(text.matches("relationships:").count(), 3, "{text}");
+        assert_eq!(text.matches("relationships:").count(), 4, "{text}");
     }
 }

@@ -15,6 +15,7 @@ fn section(table: &DocumentedTable, text: &mut String) {
     let key = match &table.key {
         Key::Column(column) => format!("`{column}`"),
         Key::Pair(first, second) => format!("`{first}`, `{second}`"),
+        Key::LastNullable(columns) => columns.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", "),
         Key::Current(column) => format!("`{column}` among the rows with `is_current`"),
     };
     let _ = write!(text, "\n## `{}`\n\n{} Key: {key}.\n\n", table.name, table.meaning);
@@ -44,13 +45,17 @@ fn code(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dictionary::{OrderTotals, tests::hostile};
+    use crate::{dictionary::tests::hostile, store::places::SideFact};
 
     #[test]
     fn a_hostile_name_stays_in_its_cell() {
-        let text = markdown(&hostile(OrderTotals::Absent));
+        let text = markdown(&hostile(&[]));
         assert!(text.contains("| ``` a\"b\\|c'd\\`: # x ``` | VARCHAR | possible | an extra column of the source |  |\n"), "{text}");
         assert!(text.contains("| `quantity` | BIGINT | never | pieces;"), "{text}");
-        assert!(!text.contains("fact_order_total"), "{text}");
+        assert!(!text.contains("fact_order_total") && !text.contains("fact_refund"), "{text}");
+        let text = markdown(&hostile(&[SideFact::Refunds]));
+        assert!(text.contains("## `fact_refund`\n\nOne row for each refund and sku, by the day of the refund."), "{text}");
+        assert!(text.contains(" Key: `refund_id`, `order_id`, `sku`.\n"), "{text}");
+        assert!(text.contains("| `amount` | DECIMAL(18,4) | never | the money that was given back, positive | `12.5000` |\n"), "{text}");
     }
 }

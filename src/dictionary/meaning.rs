@@ -3,6 +3,7 @@
 use crate::{
     model::{ExtraType, Level, SHOP_COLUMN},
     settings::{ColumnValue, EnrichColumns, FactColumn},
+    store::places::SideFact,
 };
 
 /// A column with its meaning.
@@ -51,6 +52,17 @@ pub(super) const FACT_ORDER_TOTAL: [ColumnMeaning; 12] = [
     column("status", "the order's status, as in `fact_order`", "paid"),
     column("created_at", "when the order was created, UTC", "2026-01-31 10:00:00"),
     column("updated_at", "when this version of the order was made, UTC", "2026-01-31 12:30:00"),
+];
+
+/// `fact_refund`.
+pub(super) const FACT_REFUND: [ColumnMeaning; 7] = [
+    column("refund_id", "the refund", "R-77"),
+    column("order_id", "its order, as in `fact_order`", "A-1020"),
+    column("sku", "what was given back; NULL for what is in no line of the refund", "MUG-01"),
+    column("quantity", "how many; NULL where the source does not say it", "2.5000"),
+    column("amount", "the money that was given back, positive", "12.5000"),
+    column("currency", "its currency, or else that of the order", "EUR"),
+    column("created_at", "when it was given back, UTC", "2026-02-03 09:15:00"),
 ];
 
 /// `dim_user`.
@@ -123,9 +135,12 @@ pub(super) fn of_fact(name: &str, enrich: &EnrichColumns) -> Option<Explained> {
     Some(explained)
 }
 
-/// A column of `fact_order_total`.
-pub(super) fn of_order_total(name: &str) -> Option<Explained> {
-    named(&FACT_ORDER_TOTAL, name)
+/// A column of a side fact.
+pub(super) fn of_side(fact: SideFact, name: &str) -> Option<Explained> {
+    match fact {
+        SideFact::OrderTotals => named(&FACT_ORDER_TOTAL, name),
+        SideFact::Refunds => named(&FACT_REFUND, name),
+    }
 }
 
 /// A column of `fact_order` that settings add.
@@ -176,7 +191,7 @@ pub(super) fn of_dimension(dimension: &str, name: &str) -> Explained {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{self, DimensionSpec, FACT_COLUMNS, LOCAL_DATE_COLUMN, ORDER_TOTAL_COLUMNS};
+    use crate::model::{self, DimensionSpec, FACT_COLUMNS, LOCAL_DATE_COLUMN, ORDER_TOTAL_COLUMNS, REFUND_COLUMNS};
 
     fn names(columns: &[ColumnMeaning]) -> Vec<&'static str> {
         columns.iter().map(|column| column.name).collect()
@@ -186,6 +201,7 @@ mod tests {
     fn every_column_has_a_meaning_in_the_order_of_the_layer() {
         assert_eq!(names(&FACT_ORDER), FACT_COLUMNS.map(|(name, _)| name));
         assert_eq!(names(&FACT_ORDER_TOTAL), ORDER_TOTAL_COLUMNS.map(|(name, _)| name));
+        assert_eq!(names(&FACT_REFUND), REFUND_COLUMNS.map(|(name, _)| name));
         for (spec, meanings) in [(model::DIM_USER, &DIM_USER), (model::DIM_PRODUCT, &DIM_PRODUCT)] {
             let fixed: Vec<_> = spec.columns.iter().map(|column| column.name).chain(["inferred"]).collect();
             assert_eq!(names(meanings), fixed);

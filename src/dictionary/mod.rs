@@ -28,19 +28,10 @@ use crate::{
 const FACT_ORDER: &str = "fact_order";
 
 /// The columns that hold an id before which the name of a shop stands, in a layer of several shops.
-const IDS_OF_SHOPS: [&str; 2] = ["order_id", "user_id"];
+const IDS_OF_SHOPS: [&str; 3] = ["order_id", "user_id", "refund_id"];
 
 /// The columns of which that holds for shops with skus of their own.
 const SKUS_OF_SHOPS: [&str; 2] = ["sku", "product_id"];
-
-/// Whether the layer has `fact_order_total`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OrderTotals {
-    /// A profile maps totals, or some are stored.
-    Mapped,
-    /// There is no such table.
-    Absent,
-}
 
 /// The tables of a layer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,6 +49,14 @@ struct DocumentedTable {
     meaning: String,
     key: Key,
     columns: Vec<DocumentedColumn>,
+    lines: Option<LineReference>,
+}
+
+/// Columns that together name a row of `fact_order`, where none of them is NULL. They have the same names there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct LineReference {
+    order_id: &'static str,
+    sku: &'static str,
 }
 
 /// What tells the rows of a table apart.
@@ -67,17 +66,19 @@ enum Key {
     Column(&'static str),
     /// One row for each pair of these columns.
     Pair(&'static str, &'static str),
+    /// One row for each combination of these columns, of which the last may be NULL.
+    LastNullable(&'static [&'static str]),
     /// One current row for each value of this column, and earlier versions.
     Current(&'static str),
 }
 
 impl Key {
-    /// The columns that are unique together. Versions have none: the first one has no beginning.
+    /// The columns of a primary key. Versions have none: the first one has no beginning. None of them may be NULL.
     fn columns(&self) -> Vec<&'static str> {
         match *self {
             Key::Column(column) => vec![column],
             Key::Pair(first, second) => vec![first, second],
-            Key::Current(_) => Vec::new(),
+            Key::LastNullable(_) | Key::Current(_) => Vec::new(),
         }
     }
 }
@@ -124,11 +125,11 @@ enum Cardinality {
 }
 
 impl Dictionary {
-    /// The tables that these settings make, with the stored columns of the dimensions.
+    /// The tables that these settings make, with the stored columns of the dimensions. `sides` are the facts beside the lines.
     ///
     /// # Errors
     /// [`RedshiftError::Name`]: the name of a column that no warehouse accepts.
-    pub fn new(settings: &Settings, headers: &DimensionHeaders, totals: OrderTotals) -> Result<Dictionary, RedshiftError> {
+    pub fn new(settings: &Settings, headers: &DimensionHeaders, sides: &[SideFact]) -> Result<Dictionary, RedshiftError> {
         let plain = RedshiftSettings::default();
         let headers = DimensionHeaders {
             users: headers.users.clone().or_else(|| settings.versioned_users.then(|| with_versions(&DIM_USER))),
@@ -136,9 +137,7 @@ impl Dictionary {
         };
         let stored = Tables::new(&plain, &settings.schema(), &headers, &LongestTexts::default())?;
         let mut tables = vec![fact_order(settings, &stored)];
-        if totals == OrderTotals::Mapped {
-            tables.push(fact_order_total());
-        }
+        tables.extend(sides.iter().map(|fact| side_fact(*fact)));
         tables.extend(stored.dimensions.iter().map(dimension));
         if settings.schema().ids() == LayerIds::OfShops {
             name_shop(&mut tables);
@@ -177,6 +176,7 @@ fn fact_order(settings: &Settings, stored: &Tables<'_>) -> DocumentedTable {
                 .to_owned(),
         key: Key::Pair("order_id", "sku"),
         columns: columns.collect(),
+        lines: None,
     }
 }
 
@@ -209,18 +209,30 @@ fn documented(column: &redshift::Column, explained: Option<Explained>, reference
     DocumentedColumn { name: column.name.clone(), kind, nullability: Nullability::of_required(column), meaning, example, reference }
 }
 
-fn fact_order_total() -> DocumentedTable {
-    let stored = redshift::Table::side(SideFact::OrderTotals);
-    let lines = Reference { table: FACT_ORDER, column: "order_id", cardinality: Cardinality::OneToMany };
+fn side_fact(fact: SideFact) -> DocumentedTable {
+    let stored = redshift::Table::side(fact, &LongestTexts::default());
+    // An order has several lines, and may have several refunds.
+    let (key, cardinality, meaning) = match fact {
+        SideFact::OrderTotals => {
+            (Key::Column("order_id"), Cardinality::OneToMany, "One row for each order, with the totals that the source says.")
+        }
+        SideFact::Refunds => (
+            Key::LastNullable(&["refund_id", "order_id", "sku"]),
+            Cardinality::ManyToMany,
+            "One row for each refund and sku of an order, by the day of the refund. order_id and sku name the line in fact_order that was given back.",
+        ),
+    };
+    let lines = Reference { table: FACT_ORDER, column: "order_id", cardinality };
     let columns = stored.columns.iter().map(|column| {
         let reference = (column.name == "order_id").then_some(lines);
-        documented(column, meaning::of_order_total(&column.name), reference)
+        documented(column, meaning::of_side(fact, &column.name), reference)
     });
     DocumentedTable {
         name: stored.name,
-        meaning: "One row for each order, with the totals that the source says.".to_owned(),
-        key: Key::Column("order_id"),
+        meaning: meaning.to_owned(),
+        key,
         columns: columns.collect(),
+        lines: (fact == SideFact::Refunds).then_some(LineReference { order_id: "order_id", sku: "sku" }),
     }
 }
 
@@ -234,6 +246,7 @@ fn dimension(stored: &Dimension) -> DocumentedTable {
         meaning: format!("One row for each {member}{versions}. A {member} that only orders name has inferred = true."),
         key: if is_versioned(stored) { Key::Current(spec.key()) } else { Key::Column(spec.key()) },
         columns: columns.collect(),
+        lines: None,
     }
 }
 
@@ -254,25 +267,26 @@ mod tests {
     use super::*;
 
     /// A layer whose users keep versions and have a column with a hostile name.
-    pub(super) fn hostile(totals: OrderTotals) -> Dictionary {
+    pub(super) fn hostile(sides: &[SideFact]) -> Dictionary {
         let names = ["user_id", "inferred", "a\"b|c'd\\`: #\nx", "is_current"];
         let headers = DimensionHeaders { users: Some(names.map(str::to_owned).to_vec()), products: None };
-        Dictionary::new(&Settings::plain(std::path::PathBuf::from("output")), &headers, totals).unwrap().in_schema(Some("shop".into()))
+        Dictionary::new(&Settings::plain(std::path::PathBuf::from("output")), &headers, sides).unwrap().in_schema(Some("shop".into()))
     }
 
     #[test]
-    fn every_column_is_explained_and_totals_are_there_if_they_are_mapped() {
+    fn every_column_is_explained_and_side_facts_are_there_if_they_are_mapped() {
         let names = |dictionary: &Dictionary| dictionary.tables.iter().map(|table| table.name).collect::<Vec<_>>();
-        assert_eq!(names(&hostile(OrderTotals::Absent)), ["fact_order", "dim_user", "dim_product"]);
-        let dictionary = hostile(OrderTotals::Mapped);
-        assert_eq!(names(&dictionary), ["fact_order", "fact_order_total", "dim_user", "dim_product"]);
+        assert_eq!(names(&hostile(&[])), ["fact_order", "dim_user", "dim_product"]);
+        assert_eq!(names(&hostile(&[SideFact::Refunds])), ["fact_order", "fact_refund", "dim_user", "dim_product"]);
+        let dictionary = hostile(&SideFact::ALL);
+        assert_eq!(names(&dictionary), ["fact_order", "fact_order_total", "fact_refund", "dim_user", "dim_product"]);
         let mut columns = dictionary.tables.iter().flat_map(|table| &table.columns);
         assert!(columns.all(|column| !column.meaning.is_empty()));
     }
 
     #[test]
     fn a_dimension_with_versions_has_no_unique_column() {
-        let dictionary = hostile(OrderTotals::Absent);
+        let dictionary = hostile(&[]);
         let keys: Vec<_> = dictionary.tables.iter().map(|table| table.key.columns()).collect();
         assert_eq!(keys, [&["order_id", "sku"][..], &[], &["sku"]]);
         let references = dictionary.tables[0].columns.iter().filter_map(|column| column.reference);

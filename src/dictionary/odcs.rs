@@ -73,11 +73,11 @@ fn logical_type(kind: ExtraType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dictionary::{OrderTotals, tests::hostile};
+    use crate::{dictionary::tests::hostile, store::places::SideFact};
 
     #[test]
     fn properties_say_type_key_and_relationship() {
-        let text = odcs(&hostile(OrderTotals::Mapped));
+        let text = odcs(&hostile(&SideFact::ALL));
         for part in [
             "apiVersion: \"v3.1.0\"\nkind: \"DataContract\"\n",
             "schema:\n  - name: \"fact_order\"\n    physicalName: \"shop.fact_order\"\n",
@@ -86,6 +86,8 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
+        let refunds = text.split("  - name: \"fact_refund\"\n").nth(1).unwrap().split("  - name: \"dim_user\"\n").next().unwrap();
+        assert!(refunds.contains("      - name: \"sku\"\n") && !refunds.contains("primaryKey"), "a key has no NULL: {refunds}");
         assert_eq!(text.matches("relationships:").count(), 1, "versions are no target of a foreign key: {text}");
     }
 }

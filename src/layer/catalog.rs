@@ -545,6 +545,20 @@ pub fn stored_partition_files(output: &Output) -> Result<BTreeMap<Dt, Key>, Laye
     partition_files(output, &OpenedLayer::open(output)?)
 }
 
+/// The file of each day of a side fact of an opened layer. In a folder, only of days whose file is there.
+///
+/// # Errors
+/// I/O errors.
+pub fn side_files(output: &Output, opened: &OpenedLayer, fact: SideFact) -> Result<BTreeMap<Dt, Key>, LayerError> {
+    let mut days: BTreeSet<Dt> = opened.state.side_days(fact).collect();
+    // Without a log, the files are the layer, as those of `curated/` are.
+    if opened.origin != StateOrigin::Log {
+        days.extend(output.names(fact.folder())?.iter().filter_map(|name| places::partition_of(name)));
+    }
+    let files = days.into_iter().map(|dt| (dt, fact.file(dt)));
+    Ok(files.filter(|(_, key)| output.folder().is_none() || output.at(key).exists()).collect())
+}
+
 /// The file of each partition of an opened layer. Where somebody has put a file of another format in place of one, that file.
 ///
 /// # Errors

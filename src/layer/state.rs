@@ -315,6 +315,15 @@ impl LayerState {
         self.sides().filter(move |(of, ..)| *of == fact).map(|(_, dt, _)| dt)
     }
 
+    /// Whether the layer has a side fact, or has had it: what a warehouse loaded of it may have to go.
+    pub fn has_side(&self, fact: SideFact) -> bool {
+        let was_mapped = match fact {
+            SideFact::OrderTotals => self.reconciliation.is_some(),
+            SideFact::Refunds => !self.refund_segments.is_empty(),
+        };
+        was_mapped || self.side_days(fact).next().is_some()
+    }
+
     /// All objects that the state names.
     pub fn objects(&self) -> impl Iterator<Item = &Key> {
         self.data_objects().chain(self.own_objects())

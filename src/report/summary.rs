@@ -440,7 +440,8 @@ impl Summary {
 
     /// Whether it put something in place.
     pub fn has_published(&self) -> bool {
-        !self.partitions_written.is_empty() || !self.partitions_removed.is_empty()
+        let days = [&self.partitions_written, &self.partitions_removed, &self.order_totals_changed, &self.refunds_changed];
+        days.into_iter().any(|days| !days.is_empty())
     }
 }
 

@@ -1,16 +1,19 @@
 //! What runs have changed in the layer, for a warehouse that follows it, and which of their manifests still hold.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
 use super::{RequestError, RunError};
 use crate::{
-    layer::{LayerState, OpenedLayer},
+    layer::{self, LayerState, OpenedLayer},
     model::Dt,
     report::{self, Summary},
-    store::{Key, Output, places},
-    warehouse::redshift::{self, Changes, RunManifest},
+    store::{
+        Key, Output,
+        places::{self, SideFact},
+    },
+    warehouse::redshift::{self, Changes, DayChanges, RunManifest, SideChanges},
 };
 
 /// Which runs.
@@ -32,7 +35,16 @@ pub enum WhichRuns<'a> {
 pub(super) fn changes(output: &Output, url: &str, which: WhichRuns<'_>) -> Result<Changes, RunError> {
     let runs = runs(output, which)?;
     let days: BTreeSet<Dt> = runs.iter().flat_map(|run| run.partitions_written.iter().chain(&run.partitions_removed)).copied().collect();
-    let state = OpenedLayer::open(output)?.state;
+    let opened = OpenedLayer::open(output)?;
+    let mut sides = BTreeMap::new();
+    for fact in SideFact::ALL {
+        let days: BTreeSet<Dt> = runs.iter().flat_map(|run| changed_days(run, fact)).copied().collect();
+        if !days.is_empty() {
+            let files = layer::side_files(output, &opened, fact)?;
+            sides.insert(fact, SideChanges::Days(side_changes(fact, days, |dt| files.contains_key(&dt))));
+        }
+    }
+    let state = opened.state;
     let is_stored = |dt: &Dt| {
         let entry = state.partitions.get(dt);
         entry.is_some_and(|entry| output.folder().is_none() || output.at(entry.key(*dt)).exists())
@@ -40,7 +52,21 @@ pub(super) fn changes(output: &Output, url: &str, which: WhichRuns<'_>) -> Resul
     let stored: BTreeSet<Dt> = days.iter().copied().filter(is_stored).collect();
     let manifests: Vec<_> = runs.iter().filter_map(|run| valid_manifest(output, &state, url, &run.run_id)).collect();
     let sources = redshift::sources(&stored, &manifests);
-    Ok(Changes { days, stored, sources })
+    Ok(Changes { facts: DayChanges { days, stored, sources }, sides })
+}
+
+/// The days whose rows of a side fact a run has written or removed.
+fn changed_days(run: &Summary, fact: SideFact) -> &[Dt] {
+    match fact {
+        SideFact::OrderTotals => &run.order_totals_changed,
+        SideFact::Refunds => &run.refunds_changed,
+    }
+}
+
+/// These days of a side fact, of which some are stored.
+pub(super) fn side_changes(fact: SideFact, days: BTreeSet<Dt>, is_stored: impl Fn(Dt) -> bool) -> DayChanges {
+    let stored: BTreeSet<Dt> = days.iter().copied().filter(|dt| is_stored(*dt)).collect();
+    DayChanges { sources: redshift::side_sources(fact, &stored), days, stored }
 }
 
 /// The runs, the latest commit first.

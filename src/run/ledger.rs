@@ -53,9 +53,7 @@ fn rebuild(output: &Output) -> Result<Ledger, StoreError> {
 fn adds_to_coverage(run: &Summary) -> bool {
     let is_load = matches!(run.command, CommandName::Run | CommandName::Backfill);
     // With --on-check-failure publish, a run that fails its checks has loaded its window too.
-    let has_loaded = run.status.is_success()
-        || run.status == Status::ChecksFailed
-            && (run.has_published() || !run.order_totals_changed.is_empty() || !run.refunds_changed.is_empty());
+    let has_loaded = run.status.is_success() || run.status == Status::ChecksFailed && run.has_published();
     is_load && has_loaded && !run.completeness.is_failed()
 }
 

@@ -13,12 +13,17 @@ use crate::{
     layer::{self, OpenedLayer},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, FactSchema, FileFormat},
     settings::Settings,
-    store::{Output, StoreError, places},
+    store::{
+        Output, StoreError,
+        places::{self, SideFact},
+    },
     warehouse::redshift::{
-        self, Changes, Comparison, CopySource, DimensionComparison, DimensionHeaders, DimensionTotals, LayerReader, LongestTexts,
-        RedshiftError, Session, Side, StoredColumns, Table, Tables,
+        self, Changes, Comparison, CopySource, DayChanges, DimensionComparison, DimensionHeaders, DimensionTotals, LayerReader,
+        LongestTexts, RedshiftError, Session, Side, SideChanges, SideComparison, SideContent, SideTable, StoredColumns, Table, Tables,
     },
 };
+
+pub use crate::warehouse::redshift::DayRange;
 
 /// What is printed or run in the warehouse.
 #[derive(Clone, Copy, Debug)]
@@ -29,21 +34,6 @@ pub enum WarehouseLoad<'a> {
     Full,
     /// The rows of the days that these runs changed.
     Runs(WhichRuns<'a>),
-}
-
-/// The days that are compared: `[since, until)`. Either end may be open.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct DayRange {
-    /// The first day.
-    pub since: Option<Dt>,
-    /// The day after the last.
-    pub until: Option<Dt>,
-}
-
-impl DayRange {
-    fn contains(self, dt: Dt) -> bool {
-        self.since.is_none_or(|since| dt >= since) && self.until.is_none_or(|until| dt < until)
-    }
 }
 
 /// What happens to days that differ.
@@ -60,6 +50,8 @@ pub enum Repair {
 pub struct Loaded {
     /// The number of statements.
     pub statements: usize,
+    /// The tables that the warehouse lacked.
+    pub created_tables: Vec<&'static str>,
     /// The columns that were added to the warehouse's tables: `table.column`.
     pub added_columns: Vec<String>,
 }
@@ -98,12 +90,25 @@ pub struct Warehouse<'a> {
     /// The format of the files of partitions.
     format: FileFormat,
     headers: DimensionHeaders,
+    /// The side facts that the layer has, or has had.
+    sides: BTreeMap<SideFact, SideContent>,
 }
 
-/// The statements of a load, and the columns that they add.
+/// The statements of a load, and what they add to the warehouse.
+#[derive(Default)]
 struct Load {
     statements: Vec<String>,
+    created_tables: Vec<&'static str>,
     added_columns: Vec<String>,
+}
+
+impl Load {
+    /// Runs it.
+    fn execute(self, session: &Session<'_>) -> Result<Loaded, RedshiftError> {
+        let Load { statements, created_tables, added_columns } = self;
+        session.execute(&statements)?;
+        Ok(Loaded { statements: statements.len(), created_tables, added_columns })
+    }
 }
 
 impl<'a> Warehouse<'a> {
@@ -114,12 +119,19 @@ impl<'a> Warehouse<'a> {
     pub fn open(settings: &'a Settings, cancel: &'a Cancel) -> Result<Warehouse<'a>, RunError> {
         let output = Output::open(&settings.output)?;
         open::recover_unless_held(&output)?;
-        let state = OpenedLayer::open(&output)?.state;
-        let schema = settings.with_quantity_of(state.quantity).schema();
-        state.verify_columns(&schema)?;
-        let format = state.format_to_write(None)?;
+        let opened = OpenedLayer::open(&output)?;
+        let schema = settings.with_quantity_of(opened.state.quantity).schema();
+        opened.state.verify_columns(&schema)?;
+        let format = opened.state.format_to_write(None)?;
         let headers = DimensionHeaders { users: header(&output, &DIM_USER)?, products: header(&output, &DIM_PRODUCT)? };
-        Ok(Warehouse { settings, cancel, output, schema, format, headers })
+        let mut sides = BTreeMap::new();
+        for fact in SideFact::ALL {
+            let has_rows = !layer::side_files(&output, &opened, fact)?.is_empty();
+            if has_rows || opened.state.has_side(fact) {
+                sides.insert(fact, if has_rows { SideContent::Rows } else { SideContent::Nothing });
+            }
+        }
+        Ok(Warehouse { settings, cancel, output, schema, format, headers, sides })
     }
 
     /// The load as a script. It begins with comments where the tables need columns that a script can't know of.
@@ -130,13 +142,16 @@ impl<'a> Warehouse<'a> {
         let changes = self.changes_of(load)?;
         let reader = self.reader()?;
         let has_extra_texts = !Table::facts(&self.schema, &LongestTexts::default()).extra_texts().is_empty();
-        let days = changes.as_ref().map(|changes| &changes.stored).filter(|_| !has_extra_texts);
-        let longest = self.measure(&reader, days)?;
+        let longest = self.measure(&reader, changes.as_ref().filter(|_| !has_extra_texts))?;
         let tables = self.tables(&longest)?;
+        // A script can't know whether the warehouse has the tables of side facts: a layer may gain them long after `ddl`.
+        let create = |is_loaded: &dyn Fn(SideFact) -> bool| -> Vec<String> {
+            tables.sides.iter().filter(|side| is_loaded(side.fact)).map(|side| redshift::create_side(&tables, side)).collect()
+        };
         let statements = match (load, &changes) {
             (WarehouseLoad::Tables, _) => return Ok(redshift::script(&redshift::ddl(&tables))),
-            (_, None) => redshift::copy(&tables, self.whole_layer(), Vec::new())?,
-            (_, Some(changes)) => redshift::merge(&tables, changes, Vec::new())?,
+            (_, None) => redshift::copy(&tables, self.whole_layer(), create(&|_| true))?,
+            (_, Some(changes)) => redshift::merge(&tables, changes, create(&|fact| changes.sides.contains_key(&fact)))?,
         };
         Ok(redshift::wanted_columns(&tables) + &redshift::script(&statements))
     }
@@ -152,12 +167,11 @@ impl<'a> Warehouse<'a> {
         let load = match load {
             WarehouseLoad::Tables => {
                 let longest = self.measure(&reader, None)?;
-                Load { statements: redshift::ddl(&self.tables(&longest)?), added_columns: Vec::new() }
+                Load { statements: redshift::ddl(&self.tables(&longest)?), ..Load::default() }
             }
             WarehouseLoad::Full | WarehouseLoad::Runs(_) => self.load(&session, &reader, changes.as_ref(), MissingTables::Refuse)?,
         };
-        session.execute(&load.statements)?;
-        Ok(Loaded { statements: load.statements.len(), added_columns: load.added_columns })
+        Ok(load.execute(&session)?)
     }
 
     /// Compares the warehouse with the layer, and repairs it where that is wanted.
@@ -175,18 +189,40 @@ impl<'a> Warehouse<'a> {
         if repair == Repair::No || found.is_equal() {
             return Ok(Verified { found, repaired: None });
         }
-        let different: BTreeSet<Dt> = found.days.iter().filter_map(|day| day.dt).collect();
-        let stored = self.stored_of(&different);
-        let changes = Changes { sources: redshift::sources(&stored, &[]), days: different, stored };
+        let changes = self.different(&found)?;
         let mut load = self.load(&session, &reader, Some(&changes), MissingTables::Create)?;
-        if found.has_undated() {
+        for undated in self.undated(&found)? {
             let commit = load.statements.len() - 1;
-            load.statements.insert(commit, redshift::delete_undated(&self.tables(&LongestTexts::default())?));
+            load.statements.insert(commit, undated);
         }
-        session.execute(&load.statements)?;
-        let loaded = Loaded { statements: load.statements.len(), added_columns: load.added_columns };
+        let loaded = load.execute(&session)?;
         let repaired = Repaired { loaded, found: self.compare(&session, &reader, days)? };
         Ok(Verified { found, repaired: Some(repaired) })
+    }
+
+    /// What a repair loads again: the days that differ.
+    fn different(&self, found: &Comparison) -> Result<Changes, RunError> {
+        let days: BTreeSet<Dt> = found.days.iter().filter_map(|day| day.dt).collect();
+        let stored = self.stored_of(&days);
+        let mut changes = Changes { facts: DayChanges { sources: redshift::sources(&stored, &[]), days, stored }, ..Changes::default() };
+        for fact in self.sides.keys().copied() {
+            let days: BTreeSet<Dt> = found.side_days(fact).iter().filter_map(|day| day.dt).collect();
+            if !days.is_empty() {
+                let files = self.side_files(fact)?;
+                let side = changes::side_changes(fact, days, |dt| files.contains_key(&dt));
+                changes.sides.insert(fact, SideChanges::Days(side));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// The statements that delete rows of no day, where there are any.
+    fn undated(&self, found: &Comparison) -> Result<Vec<String>, RedshiftError> {
+        let tables = self.tables(&LongestTexts::default())?;
+        let facts = redshift::has_undated(&found.days).then_some(&tables.facts);
+        let sides = tables.sides.iter().filter(|side| redshift::has_undated(found.side_days(side.fact)));
+        let undated = facts.into_iter().chain(sides.map(|side| &side.table));
+        Ok(undated.map(|table| redshift::delete_undated(&tables, table)).collect())
     }
 
     /// The days that a load replaces; `None` for a full load.
@@ -229,38 +265,60 @@ impl<'a> Warehouse<'a> {
         missing: MissingTables,
     ) -> Result<Load, RunError> {
         let stored = self.stored_columns(session)?;
-        let days = changes.map(|changes| &changes.stored);
-        let mut longest = self.measure(reader, days)?;
+        let changes = match changes {
+            Some(changes) => Some(self.with_whole_sides(changes, &stored)?),
+            None => None,
+        };
+        let changes = changes.as_ref();
+        let mut longest = self.measure(reader, changes)?;
         let facts = Table::facts(&self.schema, &longest);
         let lacks_text = |name: &String| !stored.get(facts.name).is_some_and(|table| table.columns.contains_key(name));
-        if days.is_some() && facts.extra_texts().iter().any(lacks_text) {
+        if changes.is_some() && facts.extra_texts().iter().any(lacks_text) {
             // A column that is added must have room for the texts of all days.
             longest = self.measure(reader, None)?;
         }
         let tables = self.tables(&longest)?;
-        let (mut before, mut added_columns) = (Vec::new(), Vec::new());
+        let mut load = Load::default();
+        let mut before = Vec::new();
         if missing == MissingTables::Create && tables.stored().any(|table| !stored.contains_key(table.name)) {
             before = redshift::ddl_statements(&tables);
         }
         for table in tables.stored() {
             let Some(columns) = stored.get(table.name) else {
-                if missing == MissingTables::Create {
-                    continue;
+                let side = tables.sides.iter().find(|side| side.table.name == table.name);
+                match (missing, side) {
+                    (MissingTables::Refuse, None) => return Err(RedshiftError::MissingTable(tables.qualified(table.name)).into()),
+                    // A layer may gain a side fact long after its tables were made.
+                    (MissingTables::Refuse, Some(side)) => before.extend(redshift::side_statements(&tables, side)),
+                    (MissingTables::Create, _) => {}
                 }
-                return Err(RedshiftError::MissingTable(tables.qualified(table.name)).into());
+                load.created_tables.push(table.name);
+                continue;
             };
             before.extend(redshift::additions(&tables, table, columns));
-            added_columns.extend(redshift::missing_columns(table, columns).map(|column| format!("{}.{}", table.name, column.name)));
+            load.added_columns.extend(redshift::missing_columns(table, columns).map(|column| format!("{}.{}", table.name, column.name)));
             if let Some(text) = redshift::first_misfit(table, columns, &longest) {
-                let example = reader.example(table, &paths(&self.files(table.name, days)?), &text.column)?;
+                let example = reader.example(table, &paths(&self.files(table.name, changes)?), &text.column)?;
                 return Err(text.error(&tables, table, example).into());
             }
         }
-        let statements = match changes {
+        load.statements = match changes {
             Some(changes) => redshift::merge(&tables, changes, before)?,
             None => redshift::copy(&tables, self.whole_layer(), before)?,
         };
-        Ok(Load { statements, added_columns })
+        Ok(load)
+    }
+
+    /// The same changes, with all rows of each side fact whose table is new in the warehouse, or gets a column.
+    fn with_whole_sides(&self, changes: &Changes, stored: &StoredColumns) -> Result<Changes, RedshiftError> {
+        let lacks = |side: &SideTable| {
+            stored.get(side.table.name).is_none_or(|columns| redshift::missing_columns(&side.table, columns).next().is_some())
+        };
+        let tables = self.tables(&LongestTexts::default())?;
+        let whole = tables.sides.iter().filter(|side| lacks(side)).map(|side| (side.fact, SideChanges::Whole));
+        let mut changes = changes.clone();
+        changes.sides.extend(whole);
+        Ok(changes)
     }
 
     fn compare(&self, session: &Session<'_>, reader: &LayerReader<'_>, days: DayRange) -> Result<Comparison, RunError> {
@@ -281,20 +339,44 @@ impl<'a> Warehouse<'a> {
         partitions.retain(|dt, _| days.contains(*dt));
         self.fetch(partitions.keys().copied().collect())?;
         let files: Vec<_> = partitions.into_values().collect();
-        let layer = reader.query(facts, &paths(&files), |from| redshift::facts_query(&tables, Side::Layer, from, None, None))?;
+        let layer = reader.query(facts, &paths(&files), |from| redshift::facts_query(&tables, Side::Layer, from, days))?;
         let warehouse = match stored.get(facts.name) {
             None => Vec::new(),
             Some(columns) => {
                 let place = tables.qualified(facts.name);
-                session.query(&redshift::facts_query(&tables, Side::Warehouse(columns), &place, days.since, days.until))?
+                session.query(&redshift::facts_query(&tables, Side::Warehouse(columns), &place, days))?
             }
         };
         (comparison.days, comparison.compared) = redshift::compare_days(layer, warehouse);
+        for side in &tables.sides {
+            let place = tables.qualified(side.table.name);
+            let warehouse = match stored.get(side.table.name) {
+                None => Vec::new(),
+                Some(columns) => session.query(&redshift::side_query(side, Side::Warehouse(columns), &place, days))?,
+            };
+            comparison.side_facts.insert(side.table.name, self.compare_side(reader, side, days, warehouse)?);
+        }
         for table in tables.stored_dimensions().map(|dimension| &dimension.table) {
             let dimension = self.compare_dimension(session, reader, &tables, table, &stored)?;
             comparison.dimensions.insert(table.name, dimension);
         }
         Ok(comparison)
+    }
+
+    /// Compares a side fact with the answer of the warehouse.
+    fn compare_side(
+        &self,
+        reader: &LayerReader<'_>,
+        side: &SideTable,
+        days: DayRange,
+        warehouse: Vec<Vec<Option<String>>>,
+    ) -> Result<SideComparison, RunError> {
+        let mut files = self.side_files(side.fact)?;
+        files.retain(|dt, _| days.contains(*dt));
+        self.fetch_side(side.fact, files.keys().copied().collect())?;
+        let files: Vec<_> = files.into_values().collect();
+        let layer = reader.query(&side.table, &paths(&files), |from| redshift::side_query(side, Side::Layer, from, days))?;
+        Ok(redshift::compare_side(layer, warehouse))
     }
 
     fn compare_dimension(
@@ -318,7 +400,8 @@ impl<'a> Warehouse<'a> {
     }
 
     fn tables(&self, longest: &LongestTexts) -> Result<Tables<'a>, RedshiftError> {
-        Ok(Tables::new(&self.settings.redshift, &self.schema, &self.headers, longest)?.in_format(self.format))
+        let tables = Tables::new(&self.settings.redshift, &self.schema, &self.headers, longest)?;
+        Ok(tables.in_format(self.format).with_sides(&self.sides, longest))
     }
 
     fn session(&self) -> Result<Session<'a>, RedshiftError> {
@@ -334,25 +417,58 @@ impl<'a> Warehouse<'a> {
         Ok(redshift::stored_columns(session.query(&redshift::columns_query(&tables))?))
     }
 
-    /// The longest texts of the stored dimensions, and of the facts of some days or of all.
-    fn measure(&self, reader: &LayerReader<'_>, days: Option<&BTreeSet<Dt>>) -> Result<LongestTexts, RunError> {
+    /// The longest texts of the stored dimensions, and of what is loaded again of the facts, or of all of them.
+    fn measure(&self, reader: &LayerReader<'_>, changes: Option<&Changes>) -> Result<LongestTexts, RunError> {
         let mut longest = LongestTexts::default();
         for table in self.tables(&longest)?.stored() {
             let columns: Vec<_> = table.texts().map(str::to_owned).collect();
-            longest.add(table.name, reader.longest(table, &paths(&self.files(table.name, days)?), &columns)?);
+            longest.add(table.name, reader.longest(table, &paths(&self.files(table.name, changes)?), &columns)?);
         }
         Ok(longest)
     }
 
-    /// The files of a table; of the facts those of some days, or all.
-    fn files(&self, table: &str, days: Option<&BTreeSet<Dt>>) -> Result<Vec<PathBuf>, RunError> {
+    /// The files of a table; of the facts and the side facts those that are loaded again, or all.
+    fn files(&self, table: &str, changes: Option<&Changes>) -> Result<Vec<PathBuf>, RunError> {
         if let Some(spec) = [DIM_USER, DIM_PRODUCT].iter().find(|spec| spec.name == table) {
             return Ok(vec![self.output.at(places::dimension(spec))]);
         }
+        if let Some(fact) = SideFact::ALL.into_iter().find(|fact| fact.table() == table) {
+            return self.files_of_side(fact, changes);
+        }
+        let days = changes.map(|changes| &changes.facts.stored);
         let partitions = self.partitions()?;
         let wanted = partitions.iter().filter(|(dt, _)| days.is_none_or(|days| days.contains(dt)));
         self.fetch(wanted.clone().map(|(dt, _)| *dt).collect())?;
         Ok(wanted.map(|(_, path)| path.clone()).collect())
+    }
+
+    /// The files of a side fact that are loaded again, or all.
+    fn files_of_side(&self, fact: SideFact, changes: Option<&Changes>) -> Result<Vec<PathBuf>, RunError> {
+        let mut files = self.side_files(fact)?;
+        match changes.map(|changes| changes.sides.get(&fact)) {
+            None | Some(Some(SideChanges::Whole)) => {}
+            Some(Some(SideChanges::Days(days))) => files.retain(|dt, _| days.stored.contains(dt)),
+            Some(None) => files.clear(),
+        }
+        self.fetch_side(fact, files.keys().copied().collect())?;
+        Ok(files.into_values().collect())
+    }
+
+    /// The files of a side fact, by day.
+    fn side_files(&self, fact: SideFact) -> Result<BTreeMap<Dt, PathBuf>, RunError> {
+        let files = layer::side_files(&self.output, &OpenedLayer::open(&self.output)?, fact)?;
+        Ok(files.into_iter().map(|(dt, key)| (dt, self.output.at(key))).collect())
+    }
+
+    /// Makes local copies of some days of a side fact, of an output in a bucket.
+    fn fetch_side(&self, fact: SideFact, days: Vec<Dt>) -> Result<(), RunError> {
+        if self.output.folder().is_some() {
+            return Ok(());
+        }
+        let state = OpenedLayer::open(&self.output)?.state;
+        let version = |dt: Dt| state.side(fact, dt).map(|entry| (fact.file(dt), entry.version.clone()));
+        let versions: Vec<_> = days.into_iter().filter_map(version).collect();
+        Ok(self.output.local_versions(&versions)?)
     }
 
     /// Makes local copies of some partitions, of an output in a bucket.

@@ -157,6 +157,11 @@ impl SideFact {
         Key::new(format!("{}/{DT}{dt}/{PARTITION_FILE}.{}", self.folder(), FileFormat::default().extension()))
     }
 
+    /// What the paths of its files begin with whose dates begin so: `2026-01-`.
+    pub fn days_prefix(self, date: &str) -> String {
+        format!("{}/{DT}{date}", self.folder())
+    }
+
     /// The day that a key holds rows of; `None` for any other key.
     pub fn day_of_key(self, key: &Key) -> Option<Dt> {
         let (folder, _) = key.as_str().strip_prefix(self.folder())?.strip_prefix('/')?.split_once('/')?;

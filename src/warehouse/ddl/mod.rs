@@ -96,7 +96,7 @@ impl Layer {
     /// The same layer with facts beside the lines, and their days.
     #[must_use]
     pub fn with_sides(mut self, sides: BTreeMap<SideFact, BTreeSet<Dt>>) -> Layer {
-        self.tables.extend(sides.keys().map(|fact| Table::side(*fact)));
+        self.tables.extend(sides.keys().map(|fact| Table::side(*fact, &LongestTexts::default())));
         self.sides = sides;
         self
     }

@@ -146,10 +146,11 @@ fn kind_of(kind: FactType, text: ColumnKind) -> ColumnKind {
 
 impl Table {
     /// A side fact.
-    pub fn side(fact: SideFact) -> Table {
+    pub fn side(fact: SideFact, longest: &LongestTexts) -> Table {
+        let text = |column: &str| ColumnKind::Text { bytes: text_size(fixed_size(column), longest.of(fact.table(), column)) };
         let column = |(name, kind): &(&str, FactType)| Column {
             name: (*name).to_owned(),
-            kind: kind_of(*kind, ColumnKind::Text { bytes: text_size(fixed_size(name), None) }),
+            kind: kind_of(*kind, text(name)),
             is_required: required_of(fact).contains(name),
             is_extra: false,
         };
@@ -242,6 +243,30 @@ impl Dimension {
     }
 }
 
+/// What the layer holds of a side fact that it has, or has had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SideContent {
+    /// Some days have rows.
+    Rows,
+    /// No day has any: what the warehouse holds of it goes.
+    Nothing,
+}
+
+/// A side fact that the layer has, or has had.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SideTable {
+    /// The fact.
+    pub fact: SideFact,
+    /// Its table.
+    pub table: Table,
+    pub(super) content: SideContent,
+}
+
+/// The tables of the side facts of a layer.
+pub(super) fn side_tables(sides: &BTreeMap<SideFact, SideContent>, longest: &LongestTexts) -> Vec<SideTable> {
+    sides.iter().map(|(&fact, &content)| SideTable { fact, table: Table::side(fact, longest), content }).collect()
+}
+
 /// The headers of the stored dimensions; `None` where a dimension has no file.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct DimensionHeaders {
@@ -272,5 +297,32 @@ mod tests {
         assert_eq!(sizes("status"), [64, 64, 64, 64, 65_535, 65_535]);
         assert_eq!(sizes("order_id"), [256, 256, 256, 256, 65_535, 65_535]);
         assert_eq!(text_size(fixed_size("order_id"), Some(257)), 1024);
+    }
+
+    #[test]
+    fn a_side_fact_has_the_types_of_the_layer_and_room_for_its_texts() {
+        let mut longest = LongestTexts::default();
+        longest.add("fact_refund", [("refund_id".to_owned(), 300)].into());
+        let shown = |fact: SideFact| {
+            let not_null = |column: &Column| if column.is_required { " NOT NULL" } else { "" };
+            let columns = Table::side(fact, &longest).columns;
+            columns.iter().map(|column| format!("{} {}{}", column.name, column.kind, not_null(column))).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            shown(SideFact::Refunds),
+            [
+                "refund_id VARCHAR(1024) NOT NULL",
+                "order_id VARCHAR(256) NOT NULL",
+                "sku VARCHAR(256)",
+                "quantity DECIMAL(18,4)",
+                "amount DECIMAL(18,4) NOT NULL",
+                "currency VARCHAR(64)",
+                "created_at TIMESTAMP NOT NULL",
+            ]
+        );
+        assert_eq!(
+            shown(SideFact::OrderTotals)[..3],
+            ["order_id VARCHAR(256) NOT NULL", "currency VARCHAR(64)", "lines_total DECIMAL(18,4)"]
+        );
     }
 }

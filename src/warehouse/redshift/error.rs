@@ -109,7 +109,7 @@ pub enum RedshiftError {
     },
     /// The warehouse differs from the layer.
     #[error("the warehouse differs from the layer: {0}. `etl redshift verify --repair` loads what differs")]
-    Different(Difference),
+    Different(Box<Difference>),
     /// A signal came.
     #[error("interrupted; nothing was changed in the warehouse")]
     Interrupted(Stop),

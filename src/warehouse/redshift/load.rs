@@ -5,17 +5,37 @@
 //! `UPDATE`, `DELETE ... USING` and `INSERT` take the place of `MERGE`: every PostgreSQL and every Redshift has them, and none
 //! of them needs an alias.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CopySource, Dimension, RedshiftError, Table, Tables, columns::FACTS, identifier, identifiers, literal};
+use super::{
+    CopySource, Dimension, RedshiftError, SideContent, SideTable, Table, Tables, columns::FACTS, identifier, identifiers, literal,
+};
 use crate::{
     model::{Compression, Dt, FileFormat},
-    store::places,
+    store::places::{self, SideFact},
 };
 
-/// Days to load again, as the output now holds them.
+/// What is loaded again, as the output now holds it.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Changes {
+    /// Of the facts.
+    pub facts: DayChanges,
+    /// Of each side fact of which something is. The rows of the others stay as they are.
+    pub sides: BTreeMap<SideFact, SideChanges>,
+}
+
+/// What is loaded again of a side fact.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SideChanges {
+    /// All rows: the warehouse's table is new, or has a new column.
+    Whole,
+    /// Those of some days.
+    Days(DayChanges),
+}
+
+/// Days of a table to load again.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct DayChanges {
     /// The days whose rows are replaced.
     pub days: BTreeSet<Dt>,
     /// Those of them that have a partition now. The rows of the others are deleted.
@@ -39,12 +59,18 @@ pub fn copy(tables: &Tables<'_>, whole: CopySource, before: Vec<String>) -> Resu
     for dimension in tables.stored_dimensions() {
         stage_dimension(tables, dimension, &mut sql)?;
     }
+    for side in &tables.sides {
+        stage_side(tables, side, &SideChanges::Whole, &mut sql)?;
+    }
     sql.push(format!("DELETE FROM {}", tables.qualified(FACTS)));
     for dimension in tables.stored_dimensions() {
         replace(tables, &dimension.table, &mut sql);
     }
     insert(tables, &tables.facts, &mut sql);
-    finish(tables, &mut sql);
+    for side in &tables.sides {
+        load_side(tables, side, &SideChanges::Whole, &mut sql);
+    }
+    finish(tables, &mut sql, |_| true);
     Ok(sql)
 }
 
@@ -55,9 +81,13 @@ pub fn copy(tables: &Tables<'_>, whole: CopySource, before: Vec<String>) -> Resu
 /// [`RedshiftError::NoUrl`].
 pub fn merge(tables: &Tables<'_>, changes: &Changes, before: Vec<String>) -> Result<Vec<String>, RedshiftError> {
     let mut sql = begin(before);
-    stage_days(tables, changes, &mut sql)?;
+    let changed_sides: Vec<_> = tables.sides.iter().filter_map(|side| Some((side, changes.sides.get(&side.fact)?))).collect();
+    stage_days(tables, &tables.facts, &changes.facts, &mut sql)?;
     for dimension in tables.stored_dimensions() {
         stage_dimension(tables, dimension, &mut sql)?;
+    }
+    for (side, changes) in &changed_sides {
+        stage_side(tables, side, changes, &mut sql)?;
     }
     // New members come before the rows that refer to them, and members leave after those rows: PostgreSQL enforces the keys.
     for dimension in tables.stored_dimensions() {
@@ -67,28 +97,24 @@ pub fn merge(tables: &Tables<'_>, changes: &Changes, before: Vec<String>) -> Res
             upsert(tables, dimension, &mut sql);
         }
     }
-    let facts = tables.qualified(FACTS);
-    if !changes.days.is_empty() {
-        sql.push(format!("DELETE FROM {facts} WHERE {}", within(&changes.days)));
+    replace_days(tables, &tables.facts, &changes.facts, &same_key(FACTS, &["order_id", "sku"]), &mut sql);
+    for (side, changes) in &changed_sides {
+        load_side(tables, side, changes, &mut sql);
     }
-    // A row that moved into these days may still lie in a day that is not loaded now.
-    let key = same_key(FACTS, &["order_id", "sku"]);
-    sql.push(format!("DELETE FROM {facts} USING {} WHERE {key}", stage(FACTS)));
-    insert(tables, &tables.facts, &mut sql);
     for dimension in tables.stored_dimensions().filter(|dimension| !dimension.is_versioned()) {
         let name = dimension.spec.name;
         let same = same_key(name, &[dimension.spec.key()]);
         sql.push(format!("DELETE FROM {} WHERE NOT EXISTS (SELECT 1 FROM {} WHERE {same})", tables.qualified(name), stage(name)));
     }
-    finish(tables, &mut sql);
+    finish(tables, &mut sql, |side| changes.sides.contains_key(&side.fact));
     Ok(sql)
 }
 
-/// Deletes the rows that lie on no day, which the layer never has.
-pub fn delete_undated(tables: &Tables<'_>) -> String {
-    let facts = tables.qualified(FACTS);
+/// Deletes the rows of the facts, or of a side fact, that lie on no day: the layer never has such rows.
+pub fn delete_undated(tables: &Tables<'_>, table: &Table) -> String {
+    let place = tables.qualified(table.name);
     format!(
-        r#"DELETE FROM {facts} WHERE "created_at" IS NULL OR "created_at" < '0001-01-01 00:00:00' OR "created_at" > '9999-12-31 23:59:59.999999'"#
+        r#"DELETE FROM {place} WHERE "created_at" IS NULL OR "created_at" < '0001-01-01 00:00:00' OR "created_at" > '9999-12-31 23:59:59.999999'"#
     )
 }
 
@@ -97,22 +123,64 @@ fn begin(before: Vec<String>) -> Vec<String> {
 }
 
 /// Stages the rows of the days that have a partition, each once.
-fn stage_days(tables: &Tables<'_>, changes: &Changes, sql: &mut Vec<String>) -> Result<(), RedshiftError> {
-    let facts = &tables.facts;
+fn stage_days(tables: &Tables<'_>, table: &Table, changes: &DayChanges, sql: &mut Vec<String>) -> Result<(), RedshiftError> {
     if let [] | [CopySource::Manifest(_)] = changes.sources[..] {
-        return stage_rows(tables, facts, &changes.sources, sql);
+        return stage_rows(tables, table, &changes.sources, sql);
     }
-    let loaded = identifier(&format!("etl_loaded_{FACTS}"));
+    let loaded = identifier(&format!("etl_loaded_{}", table.name));
     let url = url(tables)?;
-    sql.push(format!("CREATE TEMP TABLE {loaded} (LIKE {})", tables.qualified(facts.name)));
-    sql.extend(changes.sources.iter().map(|source| copy_statement(tables, url, &loaded, facts, source)));
+    sql.push(format!("CREATE TEMP TABLE {loaded} (LIKE {})", tables.qualified(table.name)));
+    sql.extend(changes.sources.iter().map(|source| copy_statement(tables, url, &loaded, table, source)));
     // Manifests of several runs may list the same partition.
     let has_manifest = changes.sources.iter().any(|source| matches!(source, CopySource::Manifest(_)));
     let distinct = if has_manifest { "DISTINCT " } else { "" };
     let rows = format!("SELECT {distinct}* FROM {loaded} WHERE {}", within(&changes.stored));
-    sql.push(format!("CREATE TEMP TABLE {} AS {rows}", stage(facts.name)));
+    sql.push(format!("CREATE TEMP TABLE {} AS {rows}", stage(table.name)));
     sql.push(format!("DROP TABLE {loaded}"));
     Ok(())
+}
+
+/// Stages the rows of a side fact. `COPY` fails at a prefix that has no files: where there are none, nothing is read.
+fn stage_side(tables: &Tables<'_>, side: &SideTable, changes: &SideChanges, sql: &mut Vec<String>) -> Result<(), RedshiftError> {
+    match (changes, side.content) {
+        (SideChanges::Days(changes), _) => stage_days(tables, &side.table, changes, sql),
+        (SideChanges::Whole, SideContent::Nothing) => stage_rows(tables, &side.table, &[], sql),
+        (SideChanges::Whole, SideContent::Rows) => {
+            stage_rows(tables, &side.table, &[CopySource::Prefix(format!("{}/", side.fact.folder()))], sql)
+        }
+    }
+}
+
+/// Puts the staged rows of a side fact in place of what they replace.
+fn load_side(tables: &Tables<'_>, side: &SideTable, changes: &SideChanges, sql: &mut Vec<String>) {
+    match changes {
+        SideChanges::Whole => replace(tables, &side.table, sql),
+        SideChanges::Days(changes) => replace_days(tables, &side.table, changes, &side_key(side.fact), sql),
+    }
+}
+
+/// Puts the staged rows of some days in place of those that are there. `same` says which rows have the key of a staged one.
+fn replace_days(tables: &Tables<'_>, table: &Table, changes: &DayChanges, same: &str, sql: &mut Vec<String>) {
+    let place = tables.qualified(table.name);
+    if !changes.days.is_empty() {
+        sql.push(format!("DELETE FROM {place} WHERE {}", within(&changes.days)));
+    }
+    // A row that moved into these days may still lie in a day that is not loaded now.
+    sql.push(format!("DELETE FROM {place} USING {} WHERE {same}", stage(table.name)));
+    insert(tables, table, sql);
+}
+
+/// Which rows of a side fact have the key of a staged one.
+fn side_key(fact: SideFact) -> String {
+    let (name, stage) = (identifier(fact.table()), stage(fact.table()));
+    match fact {
+        SideFact::OrderTotals => same_key(fact.table(), &["order_id"]),
+        // What is in no line of a refund has no sku. No sku is an empty text.
+        SideFact::Refunds => {
+            let refund = same_key(fact.table(), &["refund_id", "order_id"]);
+            format!(r#"{refund} AND COALESCE({name}."sku", '') = COALESCE({stage}."sku", '')"#)
+        }
+    }
 }
 
 /// Loads files into a temporary table of the target's columns.
@@ -213,8 +281,10 @@ fn within(days: &BTreeSet<Dt>) -> String {
     ranges.into_iter().map(range).collect::<Vec<_>>().join(" OR ")
 }
 
-fn finish(tables: &Tables<'_>, sql: &mut Vec<String>) {
-    let names = std::iter::once(FACTS).chain(tables.stored_dimensions().map(|dimension| dimension.spec.name));
+/// Ends the transaction, and the stages before it: those of the facts, of the dimensions, and of these side facts.
+fn finish(tables: &Tables<'_>, sql: &mut Vec<String>, is_staged: impl Fn(&SideTable) -> bool) {
+    let sides = tables.sides.iter().filter(|side| is_staged(side)).map(|side| side.table.name);
+    let names = std::iter::once(FACTS).chain(tables.stored_dimensions().map(|dimension| dimension.spec.name)).chain(sides);
     sql.extend(names.map(|name| format!("DROP TABLE {}", stage(name))));
     sql.push("COMMIT".to_owned());
 }
@@ -238,6 +308,70 @@ mod tests {
 
     fn tables(settings: &RedshiftSettings) -> Tables<'_> {
         Tables::new(settings, &FactSchema::default(), &DimensionHeaders::default(), &LongestTexts::default()).unwrap()
+    }
+
+    /// Two days, of which one has a partition.
+    fn two_days(sources: Vec<CopySource>) -> DayChanges {
+        DayChanges { days: ["2026-01-01", "2026-01-02"].map(day).into(), stored: [day("2026-01-01")].into(), sources }
+    }
+
+    fn tables_with_sides(settings: &RedshiftSettings, refunds: SideContent) -> Tables<'_> {
+        let sides = [(SideFact::OrderTotals, SideContent::Rows), (SideFact::Refunds, refunds)].into();
+        tables(settings).with_sides(&sides, &LongestTexts::default())
+    }
+
+    /// The statements that one list has and the other has not.
+    fn added(with: &[String], without: &[String]) -> Vec<String> {
+        assert!(without.iter().all(|sql| with.contains(sql)), "{with:#?}");
+        with.iter().filter(|sql| !without.contains(sql)).cloned().collect()
+    }
+
+    #[test]
+    fn a_full_load_replaces_side_facts_and_reads_none_that_has_no_files() {
+        let settings = RedshiftSettings { url: Some("s3://b".into()), ..RedshiftSettings::default() };
+        let sql = |tables: &Tables<'_>| copy(tables, whole(), Vec::new()).unwrap();
+        let added = added(&sql(&tables_with_sides(&settings, SideContent::Nothing)), &sql(&tables(&settings)));
+        let beginnings = [
+            r#"CREATE TEMP TABLE "etl_stage_fact_order_total" (LIKE "fact_order_total")"#,
+            r#"COPY "etl_stage_fact_order_total" ("order_id", "currency", "lines_total", "#,
+            r#"CREATE TEMP TABLE "etl_stage_fact_refund" (LIKE "fact_refund")"#,
+            r#"DELETE FROM "fact_order_total""#,
+            r#"INSERT INTO "fact_order_total" ("order_id", "#,
+            r#"DELETE FROM "fact_refund""#,
+            r#"INSERT INTO "fact_refund" ("refund_id", "#,
+            r#"DROP TABLE "etl_stage_fact_order_total""#,
+            r#"DROP TABLE "etl_stage_fact_refund""#,
+        ];
+        assert_eq!(added.len(), beginnings.len(), "{added:#?}");
+        assert!(added.iter().zip(beginnings).all(|(sql, beginning)| sql.starts_with(beginning)), "{added:#?}");
+        assert!(added[1].contains(" FROM 's3://b/order_totals/' IAM_ROLE default FORMAT AS CSV DELIMITER"), "{added:#?}");
+    }
+
+    #[test]
+    fn only_the_changed_days_of_side_facts_are_replaced_and_a_side_fact_without_changes_is_left_alone() {
+        let settings = RedshiftSettings { url: Some("s3://b".into()), ..RedshiftSettings::default() };
+        let facts = two_days(vec![CopySource::Manifest("manifests/1.manifest".into())]);
+        let none = Changes { facts: facts.clone(), ..Changes::default() };
+        let with = tables_with_sides(&settings, SideContent::Rows);
+        let before = merge(&tables(&settings), &none, Vec::new()).unwrap();
+        assert_eq!(merge(&with, &none, Vec::new()).unwrap(), before);
+        let days = two_days(vec![CopySource::Prefix("refunds/dt=2026-01-01/".into())]);
+        let changes = Changes { facts, sides: [(SideFact::Refunds, SideChanges::Days(days))].into() };
+        let added = added(&merge(&with, &changes, Vec::new()).unwrap(), &before);
+        let range = |until: &str| format!("\"created_at\" >= '2026-01-01 00:00:00' AND \"created_at\" < '{until} 00:00:00'");
+        let staged = r#"CREATE TEMP TABLE "etl_stage_fact_refund" AS SELECT * FROM "etl_loaded_fact_refund" WHERE "#;
+        assert_eq!(added[2], format!("{staged}{}", range("2026-01-02")));
+        assert_eq!(added[4], format!("DELETE FROM \"fact_refund\" WHERE {}", range("2026-01-03")));
+        assert_eq!(
+            added[5],
+            r#"DELETE FROM "fact_refund" USING "etl_stage_fact_refund" WHERE "fact_refund"."refund_id" = "etl_stage_fact_refund"."refund_id" AND "fact_refund"."order_id" = "etl_stage_fact_refund"."order_id" AND COALESCE("fact_refund"."sku", '') = COALESCE("etl_stage_fact_refund"."sku", '')"#
+        );
+        assert!(added.iter().all(|sql| sql.contains("fact_refund")), "{added:#?}");
+        // A new table is loaded whole.
+        let whole = Changes { sides: [(SideFact::OrderTotals, SideChanges::Whole)].into(), ..changes };
+        let sql = merge(&with, &whole, Vec::new()).unwrap();
+        assert!(sql.contains(&"DELETE FROM \"fact_order_total\"".to_owned()), "{sql:#?}");
+        assert!(sql.iter().any(|sql| sql.contains("FROM 's3://b/order_totals/' ")), "{sql:#?}");
     }
 
     #[test]
@@ -265,7 +399,7 @@ mod tests {
     #[test]
     fn rows_that_several_sources_hold_count_once_and_rows_of_other_days_do_not_count() {
         let settings = RedshiftSettings { url: Some("s3://b".into()), ..RedshiftSettings::default() };
-        let changes = |sources| Changes { days: ["2026-01-01", "2026-01-02"].map(day).into(), stored: [day("2026-01-01")].into(), sources };
+        let changes = |sources| Changes { facts: two_days(sources), ..Changes::default() };
         let manifest = CopySource::Manifest("manifests/1.manifest".into());
         let sql = |sources| merge(&tables(&settings), &changes(sources), Vec::new()).unwrap().join("\n");
         let both = sql(vec![manifest.clone(), CopySource::Prefix("curated/dt=2026-".into())]);

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{model::Dt, store::places};
+use crate::{
+    model::Dt,
+    store::places::{self, SideFact},
+};
 
 /// The most manifests that a load reads.
 const MOST_MANIFESTS: usize = 4;
@@ -46,12 +49,24 @@ pub fn sources(days: &BTreeSet<Dt>, manifests: &[RunManifest]) -> Vec<CopySource
         chosen.clear();
         rest = days.clone();
     }
-    chosen.extend(prefixes(&rest).into_iter().map(CopySource::Prefix));
+    chosen.extend(prefixes(&rest, places::partitions_prefix).map(CopySource::Prefix));
     chosen
 }
 
-/// Few prefixes that cover all days. The group of days that saves the most is widened first.
-fn prefixes(days: &BTreeSet<Dt>) -> Vec<String> {
+/// The sources for a load of these days of a side fact: prefixes, since no manifest lists its files.
+pub fn side_sources(fact: SideFact, days: &BTreeSet<Dt>) -> Vec<CopySource> {
+    prefixes(days, |date| fact.days_prefix(date)).map(CopySource::Prefix).collect()
+}
+
+/// Few prefixes that cover all days. `of` makes one of the beginning of a date.
+fn prefixes(days: &BTreeSet<Dt>, of: impl Fn(&str) -> String) -> impl Iterator<Item = String> {
+    // A whole date names a folder: the slash ends its name.
+    let slash = |date: &str| if date.len() == "2026-01-01".len() { "/" } else { "" };
+    dates(days).into_iter().map(move |date| of(&date) + slash(&date))
+}
+
+/// Few beginnings of dates that all days have. The group of days that saves the most is widened first.
+fn dates(days: &BTreeSet<Dt>) -> BTreeSet<String> {
     let mut dates: BTreeSet<String> = days.iter().map(ToString::to_string).collect();
     for length in WIDENED {
         while dates.len() > MOST_PREFIXES {
@@ -64,9 +79,7 @@ fn prefixes(days: &BTreeSet<Dt>) -> Vec<String> {
             dates.insert(widest);
         }
     }
-    // A whole date names a folder: the slash ends its name.
-    let slash = |date: &str| if date.len() == "2026-01-01".len() { "/" } else { "" };
-    dates.into_iter().map(|date| places::partitions_prefix(&date) + slash(&date)).collect()
+    dates
 }
 
 #[cfg(test)]
@@ -100,6 +113,8 @@ mod tests {
         // A month and a lone day: the lone day stays exact.
         let mixed: BTreeSet<_> = run_of_days("2026-03-01", 20).into_iter().chain(days(&["2020-05-05"])).collect();
         assert_eq!(sources(&mixed, &[]), [prefix("curated/dt=2020-05-05/"), prefix("curated/dt=2026-03-")]);
+        assert_eq!(side_sources(SideFact::Refunds, &mixed), [prefix("refunds/dt=2020-05-05/"), prefix("refunds/dt=2026-03-")]);
+        assert_eq!(side_sources(SideFact::OrderTotals, &BTreeSet::new()), []);
     }
 
     #[test]
