@@ -219,17 +219,3 @@ fn a_proxy_that_cannot_be_used_is_refused_without_its_password() {
     let ended = work.etl(&args);
     assert!(ended.code == 2 && ended.stderr.contains("`http.client_cert` is missing"), "{}", ended.stderr);
 }
-
-#[test]
-fn no_line_of_prose_is_longer_than_120_characters() {
-    for name in ["docs/configuration.md", "docs/sources.md"] {
-        let mut in_code = false;
-        for (number, line) in (1..).zip(docs(name).lines()) {
-            if line.starts_with("```") {
-                in_code = !in_code;
-            }
-            let length = line.chars().count();
-            assert!(in_code || line.starts_with('|') || length <= 120, "{name}, line {number}: {length} characters");
-        }
-    }
-}

@@ -7,8 +7,11 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// Maps of all pages: the one that people read, and the one that language models read.
-const MAPS: [&str; 2] = ["docs/README.md", "docs/llms.txt"];
+/// Maps of all pages: the one that people read, the one that language models read, and the contents of the book.
+const MAPS: [&str; 3] = ["docs/README.md", "docs/llms.txt", CONTENTS];
+
+/// The contents of the book that `docs/book.toml` describes.
+const CONTENTS: &str = "docs/SUMMARY.md";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -121,8 +124,19 @@ fn every_link_leads_to_a_file_and_a_heading() {
 }
 
 #[test]
-fn every_page_is_on_both_maps() {
-    let pages = documentation();
+fn no_line_of_prose_is_longer_than_120_characters() {
+    for page in documentation().into_iter().chain([PathBuf::from("README.md")]) {
+        for (number, line) in prose(&text(&page)) {
+            let length = line.chars().count();
+            assert!(line.starts_with('|') || length <= 120, "{}, line {number}: {length} characters", page.display());
+        }
+    }
+}
+
+#[test]
+fn every_page_is_on_each_map() {
+    let mut pages = documentation();
+    pages.remove(Path::new(CONTENTS));
     for map in MAPS.map(Path::new) {
         let own = text(map);
         let links = prose(&own).into_iter().flat_map(|(_, line)| targets(line)).filter(|target| !is_elsewhere(target));
@@ -179,4 +193,55 @@ fn anchors_are_made_as_the_platforms_make_them() {
     let expected = ["a-b-c", "equal", "equal-1", "x_y-z"].map(str::to_owned);
     assert_eq!(anchors(page), BTreeSet::from(expected));
     assert_eq!(targets("see [a](b.md#c), `[no](link)` and [`d`](e.md)"), ["b.md#c", "e.md"]);
+}
+
+/// The files beneath a folder, relative to it.
+fn files_beneath(root: &Path, folder: &Path, files: &mut BTreeSet<PathBuf>) {
+    for entry in root.join(folder).read_dir().unwrap() {
+        let name = folder.join(entry.unwrap().file_name());
+        if root.join(&name).is_dir() {
+            files_beneath(root, &name, files);
+        } else {
+            files.insert(name);
+        }
+    }
+}
+
+/// The values of an attribute in HTML.
+fn attributes<'h>(html: &'h str, name: &str) -> Vec<&'h str> {
+    html.split(&format!("{name}=\"")).skip(1).filter_map(|rest| Some(rest.split_once('"')?.0)).collect()
+}
+
+#[test]
+fn the_book_is_built_and_each_of_its_links_leads_somewhere() {
+    let Some(mdbook) = std::env::var_os("ETL_TEST_MDBOOK") else {
+        eprintln!("skipped: ETL_TEST_MDBOOK names no mdbook");
+        return;
+    };
+    let built = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(mdbook).arg("build").arg(root().join("docs")).arg("-d").arg(built.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("WARN"), "{said}");
+    let mut files = BTreeSet::new();
+    files_beneath(built.path(), Path::new(""), &mut files);
+    assert!(files.iter().any(|file| file.to_string_lossy().starts_with("searchindex")), "it has no search");
+    let is_page = |file: &&PathBuf| file.extension().is_some_and(|ending| ending == "html") && !file.ends_with("404.html");
+    let pages: BTreeMap<&Path, String> =
+        files.iter().filter(is_page).map(|file| (file.as_path(), std::fs::read_to_string(built.path().join(file)).unwrap())).collect();
+    let (mut followed, mut broken) = (0, Vec::new());
+    // `print.html` has the text of all pages, and links as they are written there.
+    for (page, html) in pages.iter().filter(|(page, _)| !page.ends_with("print.html") && !page.ends_with("toc.html")) {
+        let text = html.split_once("<main>").and_then(|(_, rest)| rest.split_once("</main>")).unwrap().0;
+        for target in attributes(text, "href").into_iter().chain(attributes(text, "src")).filter(|target| !is_elsewhere(target)) {
+            let (place, anchor) = destination(page, target);
+            let leads = files.contains(&place)
+                && (anchor.is_empty() || pages.get(place.as_path()).is_some_and(|html| attributes(html, "id").contains(&anchor.as_str())));
+            if !leads {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+            followed += 1;
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(followed > 500 && pages.len() > documentation().len(), "{followed} links of {} pages", pages.len());
 }

@@ -459,20 +459,6 @@ fn pages() -> BTreeSet<String> {
 }
 
 #[test]
-fn no_line_of_prose_is_longer_than_120_characters() {
-    for name in pages() {
-        let mut in_code = false;
-        for (number, line) in (1..).zip(page(&name).lines()) {
-            if line.starts_with("```") {
-                in_code = !in_code;
-            }
-            let length = line.chars().count();
-            assert!(in_code || line.starts_with('|') || length <= 120, "{name}, line {number}: {length} characters");
-        }
-    }
-}
-
-#[test]
 fn every_page_is_in_the_index() {
     let index = page("README.md");
     let linked: BTreeSet<_> = index.lines().filter_map(|line| Some(line.strip_prefix("| [")?.split_once(']')?.0.to_owned())).collect();

@@ -43,7 +43,7 @@ fn workspace(server: &Server, largest: &str) -> Workspace {
     work.write(
         "etl.toml",
         format!(
-            "[orders]\nlocation = \"{}\"\nrecords = \"orders\"\npage_size = 5\n\
+            "[orders]\nname = \"shop\"\nlocation = \"{}\"\nrecords = \"orders\"\npage_size = 5\n\
              pagination = {{ kind = \"offset\", size_parameter = \"limit\", total = \"total\"{largest} }}\n\
              filter = {{ since = \"from\", until = \"to\", format = \"epoch\" }}\n",
             server.orders()

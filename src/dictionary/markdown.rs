@@ -54,7 +54,7 @@ mod tests {
         assert!(text.contains("| `quantity` | BIGINT | never | pieces;"), "{text}");
         assert!(!text.contains("fact_order_total") && !text.contains("fact_refund"), "{text}");
         let text = markdown(&hostile(&[SideFact::Refunds]));
-        assert!(text.contains("## `fact_refund`\n\nOne row for each refund and sku, by the day of the refund."), "{text}");
+        assert!(text.contains("## `fact_refund`\n\nOne row for each refund and sku of an order, by the day of the refund."), "{text}");
         assert!(text.contains(" Key: `refund_id`, `order_id`, `sku`.\n"), "{text}");
         assert!(text.contains("| `amount` | DECIMAL(18,4) | never | the money that was given back, positive | `12.5000` |\n"), "{text}");
     }

@@ -361,8 +361,7 @@ impl<'m> Walk<'m> {
 
     /// Whether the mapping reads the value for a column that is not masked.
     fn is_read(&self) -> bool {
-        let step = |step: &Step| step.key().unwrap_or(WILDCARD).to_owned();
-        self.masks.reads.has(&self.steps.iter().map(step).collect::<Vec<_>>())
+        self.masks.reads.paths().iter().any(|path| self.is_at(path))
     }
 }
 

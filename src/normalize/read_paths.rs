@@ -53,6 +53,11 @@ impl ReadPaths {
         ReadPaths { paths, lines }
     }
 
+    /// The paths, as the mapping names them.
+    pub(super) fn paths(&self) -> &[FieldPath] {
+        &self.paths
+    }
+
     /// Whether a path is read. Its step `*` stands for every element of a list, and for every key of a map.
     pub fn has(&self, steps: &[String]) -> bool {
         self.paths.iter().any(|path| path.steps().len() == steps.len() && leads_to(path.steps(), steps))

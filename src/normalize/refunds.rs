@@ -399,10 +399,10 @@ mod tests {
         for (lines, expected) in [
             (
                 r#"[{"n":-2,"sum":"-10.00","meta":[{"key":"x","value":"9"},{"key":"line","value":"7"}]}]"#,
-                "north:1 - - 1.9000 EUR, north:1 seven 2.0000 10.0000 EUR, 0 unmatched",
+                "north:1 - - 1.9000 EUR, north:1 seven 2.0000 10.0000 EUR, 0 unreadable",
             ),
-            (r#"[{"n":0,"sum":"-11.90","meta":[{"key":"line","value":"7"}]}]"#, "north:1 seven 0.0000 11.9000 EUR, 0 unmatched"),
-            (r#"[{"n":-1,"sum":"-1","meta":[{"key":"line","value":"8"}]}]"#, "north:1 - 1.0000 11.9000 EUR, 1 unmatched"),
+            (r#"[{"n":0,"sum":"-11.90","meta":[{"key":"line","value":"7"}]}]"#, "north:1 seven 0.0000 11.9000 EUR, 0 unreadable"),
+            (r#"[{"n":-1,"sum":"-1","meta":[{"key":"line","value":"8"}]}]"#, "north:1 - 1.0000 11.9000 EUR, 1 unreadable"),
         ] {
             assert_eq!(read(keys, &refund(lines)), [expected], "{lines}");
         }
