@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    mem,
     task::{Context, Poll},
 };
 
@@ -100,7 +101,8 @@ impl SliceReader<'_> {
         let mut seams = Seams::new(sink, self.query.shape);
         let (mut required, mut reads_again) = (total, false);
         loop {
-            let mut read = self.read_slices(whole, total, &mut seams).await?;
+            let mut read = SlicesRead::default();
+            self.read_slices(whole, total, &mut read, &mut seams).await?;
             self.confirm(&mut read, &mut seams).await?;
             if !seams.is_stopped && seams.distinct() < required {
                 let asked_again = self.first_page(whole).await?;
@@ -119,10 +121,9 @@ impl SliceReader<'_> {
         }
     }
 
-    /// Reads the slices of a window, in the order of time.
-    async fn read_slices(&self, whole: Slice, total: u64, seams: &mut Seams<'_>) -> Result<SlicesRead, SourceError> {
+    /// Reads the slices of one that is too long, in the order of time.
+    async fn read_slices(&self, whole: Slice, total: u64, read: &mut SlicesRead, seams: &mut Seams<'_>) -> Result<(), SourceError> {
         let mut waiting: Vec<Slice> = self.halves(whole, total)?.into_iter().rev().collect();
-        let mut read = SlicesRead::default();
         while let Some(slice) = waiting.pop() {
             let first = self.first_page(slice).await?;
             let total = self.total(slice, &first)?;
@@ -139,7 +140,7 @@ impl SliceReader<'_> {
                 break;
             }
         }
-        Ok(read)
+        Ok(())
     }
 
     /// Asks each slice once more how many records it has, and reads those again that have got more: a record that moved into a slice
@@ -147,25 +148,25 @@ impl SliceReader<'_> {
     async fn confirm(&self, read: &mut SlicesRead, seams: &mut Seams<'_>) -> Result<(), SourceError> {
         for _ in 0..CONFIRMATIONS {
             let mut has_changed = false;
-            for place in 0..read.counted.len() {
+            for CountedSlice { slice, total: before } in mem::take(&mut read.counted) {
                 if seams.is_stopped {
                     return Ok(());
                 }
-                let Some(CountedSlice { slice, total: before }) = read.counted.get(place).copied() else { continue };
                 let first = self.first_page(slice).await?;
                 let total = self.total(slice, &first)?;
                 has_changed |= total != before;
-                if total >= self.largest {
-                    let why = || format!("{}: it has got more records than can be read at once", slice.shown());
-                    read.unproven.get_or_insert_with(why);
-                } else if total > before {
+                if total > before {
                     tracing::info!(slice = slice.shown(), before, total, "the slice has got more records: it is read again");
+                }
+                if total >= self.largest {
+                    self.read_slices(slice, total, read, seams).await?;
+                    continue;
+                }
+                if total > before {
                     seams.begin_slice();
                     read.add(slice, &self.read_slice(slice, first, seams).await?);
                 }
-                if let Some(counted) = read.counted.get_mut(place) {
-                    counted.total = total;
-                }
+                read.counted.push(CountedSlice { slice, total });
             }
             if !has_changed {
                 return Ok(());
