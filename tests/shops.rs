@@ -404,7 +404,7 @@ fn what_the_ids_of_a_loaded_shop_are_made_of_may_not_change() {
     work.write("etl.toml", config.replace("name = \"de\"", "name = \"de\"\nown_skus = true"));
     refused(&work, "the layer has skus of shop `de` without its name");
     // Another shop beside them, and the same once more, are none of these.
-    work.write("new.ndjson", sales(&PRICES_DE).join("\n"));
+    work.write("new.ndjson", sales(&[30_000, 40_000]).join("\n"));
     work.write("etl.toml", format!("{config}\n[[shops]]\nname = \"fr\"\norders = \"new.ndjson\"\nown_skus = true\n"));
     result(&work.etl(&["run"]), 0, "published");
     result(&work.etl(&["run"]), 0, "unchanged");
@@ -477,4 +477,63 @@ fn a_shop_that_takes_the_place_of_another_is_loaded_once_it_is_accepted() {
     work.write("etl.toml", config.replace("fr.ndjson", "x").replace("us.ndjson", "fr.ndjson").replace("\"x\"", "\"us.ndjson\""));
     let refused = work.etl(&["run", "--accept-new-shop", "--log-format", "text"]);
     assert!(refused.code == 2 && refused.stderr.contains("now reads what shop"), "{}", refused.stderr);
+}
+
+#[test]
+fn whatever_place_it_comes_from_an_order_is_of_one_shop() {
+    let work = |shops: &[[&str; 2]]| {
+        let work = Workspace::new();
+        work.write("de/o.ndjson", sales(&PRICES_DE).join("\n"));
+        work.write("us/o.ndjson", sales(&PRICES_US).join("\n"));
+        let config = |shops: &[[&str; 2]]| -> String {
+            shops.iter().map(|[name, orders]| format!("[[shops]]\nname = \"{name}\"\norders = \"{orders}\"\n")).collect()
+        };
+        work.write("etl.toml", config(shops));
+        work
+    };
+    let refused = |work: &Workspace, args: &[&str], loaded: &BTreeMap<String, i128>| {
+        let ended = work.etl(args);
+        assert_eq!(ended.code, 4, "{}{}", ended.stdout, ended.stderr);
+        assert!(ended.stderr.contains("fact_order_of_one_shop"), "{}", ended.stderr);
+        assert_eq!(sums(work), *loaded);
+        assert_eq!(work.etl(&["check"]).code, 0, "nothing of it was published");
+    };
+    let both = BTreeMap::from([("de".to_owned(), PRICES_DE.iter().sum()), ("us".to_owned(), PRICES_US.iter().sum())]);
+    let of_de = BTreeMap::from([("de".to_owned(), both["de"])]);
+    // One place, spelled in two ways, in the first run.
+    refused(&work(&[["de", "de/*.ndjson"], ["us", "de/o.ndjson"]]), &["run"], &of_de);
+    // Folders that change places, where the spelling changes too.
+    let exchanged = work(&[["de", "de/"], ["us", "us/"]]);
+    result(&exchanged.etl(&["run"]), 0, "published");
+    let config = exchanged.read("etl.toml").replace("\"de/\"", "\"x\"").replace("\"us/\"", "\"de/*.ndjson\"");
+    exchanged.write("etl.toml", config.replace("\"x\"", "\"us/o.ndjson\""));
+    refused(&exchanged, &["run"], &both);
+    // Another shop's orders by hand.
+    let by_hand = work(&[["de", "de/o.ndjson"], ["us", "us/o.ndjson"]]);
+    result(&by_hand.etl(&["run"]), 0, "published");
+    refused(&by_hand, &["run", "--shop", "us", "--orders", "de/o.ndjson"], &both);
+    // What is loaded so is found by `etl check`, and some equal orders of two shops are no double.
+    let published = work(&[["de", "de/*.ndjson"], ["us", "de/o.ndjson"]]);
+    assert_eq!(published.etl(&["run", "--on-check-failure", "publish"]).code, 4);
+    assert_eq!(published.etl(&["check"]).code, 4);
+    let some = work(&[["de", "de/o.ndjson"], ["us", "us/o.ndjson"]]);
+    some.write("us/o.ndjson", sales(&[PRICES_DE[0], 1, 2]).join("\n"));
+    result(&some.etl(&["run"]), 0, "published");
+}
+
+#[test]
+fn no_shop_is_loaded_while_a_name_is_wrong() {
+    let work = Workspace::new();
+    two_files(&work, "", &sales(&PRICES_DE), &sales(&PRICES_US));
+    result(&work.etl(&["run"]), 0, "published");
+    let config = work.read("etl.toml");
+    work.write("other.ndjson", sales(&[50_000]).join("\n"));
+    // `de` has got the orders of `us`, and `us` others.
+    work.write("etl.toml", config.replace("us.ndjson", "other.ndjson").replace("de.ndjson", "us.ndjson"));
+    let before = work.layer();
+    for args in [&["run"][..], &["run", "--shop", "us"]] {
+        let ended = work.etl(args);
+        assert!(ended.code == 2 && ended.stderr.contains("shop `de` now reads what shop `us` has loaded"), "{}", ended.stderr);
+        assert_eq!(work.layer(), before);
+    }
 }

@@ -11,6 +11,8 @@ pub enum Subject {
     Keys,
     /// Fact rows, compared with what a run, or the last publish, counted.
     Expectations,
+    /// Fact rows of several shops, compared with each other.
+    Shops,
     /// Fact rows, compared with the users that a source knows.
     KnownUsers,
     /// Fact rows, compared with the products that a source knows.
@@ -97,6 +99,7 @@ pub const BUILTIN: &[Builtin] = &[
     query!("fact_line_total", Error, Facts),
     query!("fact_revenue_reconciles", Error, Expectations),
     query!("fact_row_count_reconciles", Error, Expectations),
+    query!("fact_order_of_one_shop", Error, Shops),
     query!("fact_user_in_dim", Error, Facts),
     query!("fact_product_in_dim", Error, Facts),
     query!("fact_user_known", Warn, KnownUsers),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    model::{Dt, Tolerance},
+    model::{Dt, LayerIds, Tolerance},
     store::places::SideFact,
 };
 
@@ -71,6 +71,7 @@ fn applies_to_group(subject: Subject, view: &LayerView) -> bool {
         // The shared partitions are compared as a whole: a group that is a part of them would be read twice.
         Subject::Keys => !compares_shared_keys(view) || !view.changed.is_subset(&view.shared_partitions),
         Subject::Expectations => view.expected.is_some(),
+        Subject::Shops => view.schema.ids() == LayerIds::OfShops,
         Subject::KnownUsers => view.users_configured,
         Subject::KnownProducts => view.products_configured,
         Subject::Dimensions | Subject::Totals | Subject::TotalKeys | Subject::RefundKeys | Subject::RefundOrders | Subject::Files => false,
@@ -316,10 +317,11 @@ mod tests {
     fn a_sound_layer_passes_every_check() {
         let layer = layer(&[row("A", 1), row("B", 1), row("A2", 2)]);
         let results = run_checks(Engine::start(), &layer.view, &[], &Cancel::default()).unwrap();
-        // It has neither totals of orders nor refunds.
-        let of_sides =
-            |subject: Subject| matches!(subject, Subject::Totals | Subject::TotalKeys | Subject::RefundKeys | Subject::RefundOrders);
-        let of_layer = BUILTIN.iter().filter(|check| !of_sides(check.subject));
+        // It has no shops, and neither totals of orders nor refunds.
+        let of_others = |subject: Subject| {
+            matches!(subject, Subject::Shops | Subject::Totals | Subject::TotalKeys | Subject::RefundKeys | Subject::RefundOrders)
+        };
+        let of_layer = BUILTIN.iter().filter(|check| !of_others(check.subject));
         assert_eq!(
             results.iter().map(|result| result.name.as_str()).collect::<Vec<_>>(),
             of_layer.map(|check| check.name).collect::<Vec<_>>()

@@ -351,7 +351,13 @@ fn asserted<'a>(settings: &'a Settings, name: &str) -> Asserted<'a> {
             Subject::Dimensions => DIM_USER.name,
             Subject::Totals | Subject::TotalKeys => SideFact::OrderTotals.table(),
             Subject::RefundKeys | Subject::RefundOrders => SideFact::Refunds.table(),
-            Subject::Facts | Subject::Keys | Subject::Expectations | Subject::KnownUsers | Subject::KnownProducts | Subject::Files => FACTS,
+            Subject::Facts
+            | Subject::Keys
+            | Subject::Expectations
+            | Subject::Shops
+            | Subject::KnownUsers
+            | Subject::KnownProducts
+            | Subject::Files => FACTS,
         };
         let kind = match name {
             "fact_required_not_null" => "not_null",

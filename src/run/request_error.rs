@@ -70,7 +70,7 @@ pub enum RequestError {
     },
     /// A shop has another name than before: the ids of its orders would be others.
     #[error(
-        "shop `{name}` reads what shop `{before}` has loaded, and etl.toml no longer names that one: under a new name, its orders would be loaded a second time. Call it `{before}` again. If it is another shop at the same place, say --accept-new-shop once"
+        "shop `{name}` reads what shop `{before}` has loaded, and that one no longer does: under a new name, its orders would be loaded a second time. Call it `{before}` again. If it is another shop at the same place, say --accept-new-shop once"
     )]
     RenamedShop {
         /// Its name.

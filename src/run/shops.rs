@@ -21,7 +21,14 @@ pub(super) fn verify(settings: &Settings, orders: &Source, ledger: &Ledger, open
     let Some(shop) = &settings.shop else { return Ok(()) };
     let loaded = Loaded::of(ledger);
     verify_skus(shop, &loaded, opened)?;
-    verify_name(shop, &Place::of(&ledger::source_name(orders)), settings, &loaded)
+    // Where one name is wrong, others may be, too.
+    for other in settings.shop_orders.iter().filter(|other| other.shop != shop.name) {
+        if let Some(orders) = &other.orders {
+            verify_name(&other.shop, &Place::of(&ledger::source_name(orders)), settings, &loaded)?;
+        }
+    }
+    verify_name(&shop.name, &Place::of(&ledger::source_name(orders)), settings, &loaded)?;
+    verify_new(&shop.name, settings, &loaded)
 }
 
 fn verify_skus(shop: &Shop, loaded: &Loaded, opened: &OpenedLayer) -> Result<(), RequestError> {
@@ -35,26 +42,29 @@ fn verify_skus(shop: &Shop, loaded: &Loaded, opened: &OpenedLayer) -> Result<(),
 
 /// Whether another shop has loaded what this one reads, and reads it no longer: then the name has changed, not the shop. Shops that
 /// read one place with credentials of their own are no such case: each of them still reads it.
-fn verify_name(shop: &Shop, own: &Place, settings: &Settings, loaded: &Loaded) -> Result<(), RequestError> {
-    let name = &shop.name;
+fn verify_name(name: &str, own: &Place, settings: &Settings, loaded: &Loaded) -> Result<(), RequestError> {
     if loaded.by_shop.iter().any(|of_shop| of_shop.shop == *name && of_shop.place == *own) {
         return Ok(());
     }
     let is_new = !loaded.has(name);
     let is_accepted = is_new && settings.accept_new_shop;
-    let of_others = || loaded.by_shop.iter().filter(|of_shop| of_shop.shop != *name);
-    let renamed = of_others().find(|of_shop| match now(settings, &of_shop.shop) {
+    let renamed = loaded.by_shop.iter().filter(|of_shop| of_shop.shop != *name).find(|of_shop| match now(settings, &of_shop.shop) {
         Some(now) if of_shop.place == *own => now != *own,
         Some(now) => of_shop.place.is_beside(own) && !now.is_beside(own),
         None => of_shop.place.is_beside(own),
     });
-    if let Some(before) = renamed.filter(|_| !is_accepted) {
-        let (name, before) = (name.clone(), before.shop.clone());
-        return Err(if is_new { RequestError::RenamedShop { name, before } } else { RequestError::MovedShop { name, before } });
+    let Some(before) = renamed.filter(|_| !is_accepted) else { return Ok(()) };
+    let (name, before) = (name.to_owned(), before.shop.clone());
+    Err(if is_new { RequestError::RenamedShop { name, before } } else { RequestError::MovedShop { name, before } })
+}
+
+/// Whether a shop was never loaded while a loaded one is gone: both may be one.
+fn verify_new(name: &str, settings: &Settings, loaded: &Loaded) -> Result<(), RequestError> {
+    if settings.accept_new_shop || loaded.has(name) {
+        return Ok(());
     }
-    let gone = of_others().find(|of_shop| !settings.shops.contains(&of_shop.shop));
-    match gone.filter(|_| is_new && !is_accepted) {
-        Some(gone) => Err(RequestError::UnknownShop { name: name.clone(), gone: gone.shop.clone() }),
+    match loaded.by_shop.iter().find(|of_shop| !settings.shops.contains(&of_shop.shop)) {
+        Some(gone) => Err(RequestError::UnknownShop { name: name.to_owned(), gone: gone.shop.clone() }),
         None => Ok(()),
     }
 }
