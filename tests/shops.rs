@@ -262,7 +262,7 @@ fn a_replay_is_of_the_shop_whose_run_dropped_it() {
             r#"{{"order_id":3,"created_at":"2026-01-03","currency":"EUR","items":[{{"sku":"{sku}","price":"?"}},{{"sku":"T","price":1}}]}}"#
         )
     };
-    two_files(&work, "", &[sale(1, 1, 1, 10_000), bad("D")], &[sale(1, 1, 1, 10_000), bad("U")]);
+    two_files(&work, "", &[sale(1, 1, 1, 10_000), bad("D")], &[sale(1, 1, 1, 20_000), bad("U")]);
     let run = result(&work.etl(&["run"]), 0, "published");
     let ids = quarantines(&work);
     assert_eq!(ids, of_each(&run, "run_id").into_iter().map(|id| id.as_str().unwrap().to_owned()).collect::<Vec<_>>());
