@@ -99,17 +99,22 @@ impl SkipField {
 
     /// Whether the values of a record or a line fulfil it.
     pub(super) fn applies(&self, cells: &[Option<&str>]) -> bool {
-        let text = match (self.field.value(cells), &self.values) {
-            (Scalar::Missing, values) => return matches!(values, SkipValues::NoneOf(_)),
-            (_, SkipValues::Any) => return true,
-            (value, _) => value.into_text(),
-        };
-        let is_in = |texts: &[String]| text.is_some_and(|text| texts.iter().any(|known| **known == *text));
-        match &self.values {
-            SkipValues::Any => true,
-            SkipValues::OneOf(texts) => is_in(texts),
-            SkipValues::NoneOf(texts) => !is_in(texts),
-        }
+        is_skipped(&self.values, self.field.value(cells))
+    }
+}
+
+/// Whether a value fulfils a condition.
+fn is_skipped(values: &SkipValues, value: Scalar<'_>) -> bool {
+    let text = match (value, values) {
+        (Scalar::Missing, values) => return matches!(values, SkipValues::NoneOf(_)),
+        (_, SkipValues::Any) => return true,
+        (value, _) => value.into_text(),
+    };
+    let is_in = |texts: &[String]| text.is_some_and(|text| texts.iter().any(|known| **known == *text));
+    match values {
+        SkipValues::Any => true,
+        SkipValues::OneOf(texts) => is_in(texts),
+        SkipValues::NoneOf(texts) => !is_in(texts),
     }
 }
 
@@ -118,6 +123,8 @@ pub(super) struct SummedField {
     /// How each amount is written.
     amount: Field,
     places: Vec<SummedPlace>,
+    /// Elements of the innermost lists that are left out.
+    skip: Vec<SkipRule>,
 }
 
 /// Where such amounts are.
@@ -135,7 +142,12 @@ impl SummedField {
             let leaf = trie.leaf(&parts.next()?)?;
             Some(SummedPlace { leaf, within: parts.collect() })
         };
-        SummedField { amount, places: rule.paths.iter().filter_map(place).collect() }
+        SummedField { amount, places: rule.paths.iter().filter_map(place).collect(), skip: Vec::new() }
+    }
+
+    /// The same, without the elements that fulfil one of these conditions.
+    pub(super) fn without(self, skip: &[SkipRule]) -> SummedField {
+        SummedField { skip: skip.to_vec(), ..self }
     }
 
     /// The sum of the first place that has some, or else the default; `None` where there is none. It is rounded if one of its amounts is.
@@ -146,8 +158,9 @@ impl SummedField {
         for place in &self.places {
             let Some(raw) = cells.get(place.leaf).copied().flatten() else { continue };
             let mut values = vec![raw];
-            for within in &place.within {
-                let inner: Result<Vec<_>, _> = values.into_iter().map(|raw| amounts_in(raw, within)).collect();
+            for (level, within) in (1..).zip(&place.within) {
+                let skip = if level == place.within.len() { self.skip.as_slice() } else { &[] };
+                let inner: Result<Vec<_>, _> = values.into_iter().map(|raw| amounts_in(raw, within, skip)).collect();
                 values = inner?.concat();
             }
             let amounts = values.into_iter().filter_map(|raw| self.amount.held(raw));
@@ -195,8 +208,9 @@ pub(super) struct ReadAmounts {
     pub(super) unreadable: u32,
 }
 
-/// The raw values at a path in every element of a list; none of null. What is no such list is no amount.
-fn amounts_in<'a>(raw: &'a str, path: &FieldPath) -> Result<Vec<&'a str>, MoneyError> {
+/// The raw values at a path in every element of a list, but for those that are left out; none of null. What is no such list is no
+/// amount.
+fn amounts_in<'a>(raw: &'a str, path: &FieldPath, skip: &[SkipRule]) -> Result<Vec<&'a str>, MoneyError> {
     if raw == "null" {
         return Ok(Vec::new());
     }
@@ -205,7 +219,10 @@ fn amounts_in<'a>(raw: &'a str, path: &FieldPath) -> Result<Vec<&'a str>, MoneyE
     if !elements.iter().all(is_element) {
         return Err(MoneyError::NotANumber);
     }
-    Ok(elements.into_iter().filter_map(|element| raw_json::at(element, path)).collect())
+    let is_left_out = |element: &&str| {
+        skip.iter().any(|rule| is_skipped(&rule.values, raw_json::at(element, &rule.path).map_or(Scalar::Missing, Scalar::of)))
+    };
+    Ok(elements.into_iter().filter(|element| !is_left_out(element)).filter_map(|element| raw_json::at(element, path)).collect())
 }
 
 /// An extra column of the fact table.

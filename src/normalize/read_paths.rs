@@ -120,10 +120,14 @@ fn list_paths(profile: Option<&Profile>) -> Vec<FieldPath> {
 
 /// The paths of refunds, of their fields and of those of their lines.
 fn refund_paths(rules: &RefundRules) -> Vec<FieldPath> {
-    let RefundRules { list, announced, refund_id, created_at, amount, currency, skip, lines } = rules;
+    let RefundRules { list, announced, refund_id, created_at, amount, skip_amounts, currency, skip, lines } = rules;
     let refund = list.child(WILDCARD);
     let fields = [Some(refund_id), Some(created_at), amount.as_ref(), currency.as_ref()].into_iter().flatten().flat_map(rule_paths);
     let mut paths: Vec<_> = fields.chain(skip.iter().map(|rule| rule.path.clone())).map(|path| joined(&refund, &path)).collect();
+    let added_up = amount.iter().flat_map(|amount| &amount.paths).filter_map(elements_of);
+    paths.extend(
+        added_up.flat_map(|element| skip_amounts.iter().map(move |rule| joined(&element, &rule.path))).map(|path| joined(&refund, &path)),
+    );
     if let Some(RefundLineRules { list, sign: _, sku, quantity, amount, by_line }) = lines {
         let list = joined(&refund, list);
         let line = list.child(WILDCARD);
@@ -134,6 +138,12 @@ fn refund_paths(rules: &RefundRules) -> Vec<FieldPath> {
     paths.push(list.clone());
     paths.extend(announced.clone());
     paths
+}
+
+/// The elements of the innermost list that a path leads into.
+fn elements_of(path: &FieldPath) -> Option<FieldPath> {
+    let last = path.steps().iter().rposition(|step| step == WILDCARD)?;
+    path.steps().get(..=last).map(FieldPath::of_steps)
 }
 
 /// The paths, in a line of a refund, that lead to the id of the order's line.

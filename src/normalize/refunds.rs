@@ -153,7 +153,7 @@ impl RefundFields {
             announced: rules.announced.as_ref().and_then(|path| record.leaf(path)),
             refund_id: refund.field(&rules.refund_id),
             created_at: refund.field(&rules.created_at),
-            amount: rules.amount.as_ref().map(|rule| SummedField::compile(rule, &mut refund)),
+            amount: rules.amount.as_ref().map(|rule| SummedField::compile(rule, &mut refund).without(&rules.skip_amounts)),
             currency: rules.currency.as_ref().map(|rule| refund.field(rule)),
             skip: rules.skip.iter().map(|rule| SkipField::compile(rule, &mut refund)).collect(),
             line: line_fields,
@@ -435,6 +435,20 @@ mod tests {
             ("", 0),
         ] {
             assert_eq!(announced(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn payments_that_failed_give_nothing_back() {
+        let keys = "list = 'refunds', refund_id = 'id', created_at = 'at', amount = { path = 'paid.*.amount', default = 0 }, skip_amounts = [{ path = 'state', one_of = ['failure', 'error'] }]";
+        let refund = |paid: &str| format!(r#"{{"refunds":[{{"id":1,"at":"2026-01-05","paid":{paid}}}]}}"#);
+        for (paid, amount) in [
+            (r#"[{"state":"success","amount":"3.00"},{"state":"failure","amount":"3.00"}]"#, "3.0000"),
+            (r#"[{"state":"error","amount":"5.00"},{"state":"success","amount":"5.00"},{"amount":1}]"#, "6.0000"),
+            (r#"[{"state":"failure","amount":"5.00"}]"#, "0.0000"),
+            ("[]", "0.0000"),
+        ] {
+            assert_eq!(read(keys, &refund(paid)), [format!("north:1 - - {amount} EUR, 0 unreadable")], "{paid}");
         }
     }
 

@@ -145,6 +145,8 @@ pub struct RefundRules {
     pub created_at: FieldRule,
     /// All of its money; `None`: that of its lines.
     pub amount: Option<FieldRule>,
+    /// Elements of the list that `amount` adds up which are left out, such as payments that failed.
+    pub skip_amounts: Vec<SkipRule>,
     /// Its currency; `None`: that of the order.
     pub currency: Option<FieldRule>,
     /// Refunds that are left out, such as those that failed.

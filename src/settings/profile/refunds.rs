@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The keys of the table.
-pub(super) const KEYS: [&str; 8] = ["list", "request", "refund_id", "created_at", "amount", "currency", "skip", "lines"];
+pub(super) const KEYS: [&str; 9] = ["list", "request", "refund_id", "created_at", "amount", "skip_amounts", "currency", "skip", "lines"];
 
 /// The keys of its table `lines`.
 pub(super) const LINE_KEYS: [&str; 6] = ["list", "sign", "sku", "quantity", "amount", "by_line"];
@@ -40,12 +40,18 @@ pub(super) fn read(source: &Reader<'_>) -> Result<Option<RefundTable>, SettingsE
     if amount.is_none() && lines.is_none() {
         return Err(table.error("amount", "write an amount, or `lines`, or both: a refund without money says nothing"));
     }
+    let skip_amounts: Vec<_> = table.tables("skip_amounts")?.iter().map(skip).collect::<Result<_, _>>()?;
+    let is_sum = amount.as_ref().is_some_and(|rule| !rule.paths.is_empty() && rule.paths.iter().all(FieldPath::has_wildcard));
+    if !skip_amounts.is_empty() && !is_sum {
+        return Err(table.error("skip_amounts", "`amount` adds up no list: its path leads into no list by `*`"));
+    }
     let rules = RefundRules {
         list,
         announced: request.as_ref().and_then(ListPath::when).cloned(),
         refund_id: needed(&table, "refund_id", FieldKind::Plain)?,
         created_at: needed(&table, "created_at", FieldKind::Time)?,
         amount,
+        skip_amounts,
         currency: field(&table, "currency", FieldKind::Plain)?,
         skip: table.tables("skip")?.iter().map(skip).collect::<Result<_, _>>()?,
         lines,

@@ -235,6 +235,7 @@ fn refunds() -> Value {
         "created_at" => field(FieldKind::Time),
         "amount" => field(FieldKind::Amount),
         "skip" => skip("Refunds that are left out"),
+        "skip_amounts" => skip("Elements of the list of `amount` that are left out"),
         "lines" => table_of(refunds::LINE_KEYS.iter().map(|name| ((*name).to_owned(), line_key(name))).collect()),
         _ => field(FieldKind::Plain),
     };
