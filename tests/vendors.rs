@@ -230,17 +230,20 @@ fn refunds_of(profile: &str, file: &str, orders: &str, change: impl Fn(&mut Valu
 
 #[test]
 fn refunds_are_those_of_their_vendor() {
-    // An edit that gave no money back, a refund of a line with its tax, and one whose transaction failed.
+    // An edit that gave no money back, a refund of a line with its tax after a payment that failed, and one whose only payment failed:
+    // like the edit, it adds up to 0.
     let of_shopify = refunds_of("shopify", "shopify.json", "orders", |orders| {
-        let refund = |id: u8, status: &str| {
+        let refund = |id: u8, statuses: &[&str]| {
+            let paid = |status: &&str| json!({"id": 5, "kind": "refund", "status": status, "amount": "12.90"});
+            let transactions: Vec<_> = statuses.iter().map(paid).collect();
             json!({
                 "id": id,
                 "created_at": "2026-01-15T22:00:00-05:00",
                 "refund_line_items": [{"id": 1, "line_item_id": 12, "quantity": 1, "subtotal": 10.4}],
-                "transactions": [{"id": 5, "kind": "refund", "status": status, "amount": "12.90"}],
+                "transactions": transactions,
             })
         };
-        orders[0]["refunds"] = json!([refund(2, "success"), refund(3, "failure")]);
+        orders[0]["refunds"] = json!([refund(2, &["failure", "success"]), refund(3, &["failure"])]);
     });
     assert_eq!(
         of_shopify,
@@ -249,6 +252,8 @@ fn refunds_are_those_of_their_vendor() {
             "2026-01-12|1|1003|NULL|NULL|-5.0000|USD",
             "2026-01-16|2|1001|MUG-B|1.0000|10.4000|USD",
             "2026-01-16|2|1001|NULL|NULL|2.5000|USD",
+            "2026-01-16|3|1001|MUG-B|1.0000|10.4000|USD",
+            "2026-01-16|3|1001|NULL|NULL|-10.4000|USD",
         ]
     );
     let of_ebay = refunds_of("ebay", "ebay.json", "orders", |orders| {
