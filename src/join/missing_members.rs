@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::DimensionError;
-use crate::{layer, model::DimensionSpec};
+use super::{
+    DimensionError,
+    stored_members::{StoredMembers, write_row},
+};
+use crate::model::DimensionSpec;
 
 /// The present CSV with the members that only the earlier one has; `None` if there are none. A member of several versions comes with
 /// all of them. Columns that only the earlier one has follow the others.
@@ -39,30 +42,14 @@ struct Members {
 
 impl Members {
     fn read(spec: &DimensionSpec, csv: &[u8]) -> Result<Members, DimensionError> {
-        let path = || format!("dims/{0}/{0}.csv", spec.name).into();
-        let damaged = |line: u64, detail: String| DimensionError::Stored { path: path(), line, detail };
-        let mut reader = csv::Reader::from_reader(csv);
-        let columns: Vec<String> = reader.headers().map_err(|error| damaged(1, error.to_string()))?.iter().map(str::to_owned).collect();
-        let key = columns.iter().position(|column| column == spec.key());
-        let key = key.ok_or_else(|| damaged(1, format!("there is no column {}", spec.key())))?;
+        let mut stored = StoredMembers::open(spec, csv)?;
         let mut rows: BTreeMap<String, Vec<Row>> = BTreeMap::new();
-        for record in reader.records() {
-            let record = record.map_err(|error| damaged(error.position().map_or(1, csv::Position::line), error.to_string()))?;
-            let row = columns.iter().cloned().zip(record.iter().map(str::to_owned)).collect();
-            rows.entry(record.get(key).unwrap_or_default().to_owned()).or_default().push(row);
+        while let Some(record) = stored.next_row()? {
+            let row = stored.columns.iter().cloned().zip(record.iter().map(str::to_owned)).collect();
+            rows.entry(stored.key_of(&record).to_owned()).or_default().push(row);
         }
-        Ok(Members { columns, rows })
+        Ok(Members { columns: stored.columns, rows })
     }
-}
-
-fn write_row<'t>(out: &mut Vec<u8>, texts: impl Iterator<Item = &'t str>) {
-    for (place, text) in texts.enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
-        layer::write_text(out, Some(text));
-    }
-    out.push(b'\n');
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod enrich;
 mod error;
 mod missing_members;
 mod removed_members;
+mod stored_members;
 
 pub use dimension::{Dimension, DimensionCounts, LookUpColumn, MergedDimension, OldVersions, ScdType};
 pub use enrich::{Enricher, UnknownKeys};

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::DimensionError;
-use crate::{layer, model::DimensionSpec};
+use super::{
+    DimensionError,
+    stored_members::{StoredMembers, write_row},
+};
+use crate::model::DimensionSpec;
 
 /// The columns that say nothing of one member alone.
 const COMMON: [&str; 2] = ["country", "created_at"];
@@ -29,29 +32,24 @@ pub struct RemovedMembers {
 /// # Errors
 /// [`DimensionError::Stored`] if it can't be read.
 pub fn without_members(spec: &DimensionSpec, stored: &[u8], keys: &BTreeSet<String>) -> Result<Option<RemovedMembers>, DimensionError> {
-    let damaged = |line: u64, detail: String| DimensionError::Stored { path: format!("dims/{0}/{0}.csv", spec.name).into(), line, detail };
-    let mut reader = csv::Reader::from_reader(stored);
-    let columns: Vec<String> = reader.headers().map_err(|error| damaged(1, error.to_string()))?.iter().map(str::to_owned).collect();
-    let key = columns.iter().position(|column| column == spec.key());
-    let key = key.ok_or_else(|| damaged(1, format!("there is no column {}", spec.key())))?;
+    let mut stored_members = StoredMembers::open(spec, stored)?;
     let mut removed = RemovedMembers { csv: Vec::with_capacity(stored.len()), keys: BTreeSet::new(), rows: 0, telling: BTreeSet::new() };
-    write_row(&mut removed.csv, columns.iter().map(String::as_str));
+    write_row(&mut removed.csv, stored_members.columns.iter().map(String::as_str));
     let mut gone: Vec<csv::StringRecord> = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| damaged(error.position().map_or(1, csv::Position::line), error.to_string()))?;
-        match record.get(key).filter(|key| keys.contains(*key)) {
-            Some(key) => {
-                removed.keys.insert(key.to_owned());
-                removed.rows += 1;
-                gone.push(record);
-            }
-            None => write_row(&mut removed.csv, record.iter()),
+    while let Some(record) = stored_members.next_row()? {
+        let key = stored_members.key_of(&record);
+        if keys.contains(key) {
+            removed.keys.insert(key.to_owned());
+            removed.rows += 1;
+            gone.push(record);
+        } else {
+            write_row(&mut removed.csv, record.iter());
         }
     }
     if removed.rows == 0 {
         return Ok(None);
     }
-    removed.telling = telling_texts(&columns, &gone, &removed.csv);
+    removed.telling = telling_texts(&stored_members.columns, &gone, &removed.csv);
     Ok(Some(removed))
 }
 
@@ -71,16 +69,6 @@ fn telling_texts(columns: &[String], gone: &[csv::StringRecord], left: &[u8]) ->
         }
     }
     texts.into_values().flatten().map(str::to_owned).collect()
-}
-
-fn write_row<'t>(out: &mut Vec<u8>, texts: impl Iterator<Item = &'t str>) {
-    for (place, text) in texts.enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
-        layer::write_text(out, Some(text));
-    }
-    out.push(b'\n');
 }
 
 #[cfg(test)]

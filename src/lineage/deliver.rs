@@ -1,37 +1,21 @@
 //! The way of events: a file at once, a server from a thread beside the run. Bounded in time whatever the server does.
 
-use std::{
-    fs::OpenOptions,
-    io::Write,
-    path::Path,
-    sync::{
-        Mutex, PoisonError,
-        mpsc::{self, RecvTimeoutError},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs::OpenOptions, io::Write, path::Path, sync::mpsc, thread, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
     cancel::Cancel,
-    net::{redact, retry::RetryPolicy},
+    net::{
+        bounded_wait::{BoundedWait, Pause, Waited},
+        redact,
+        retry::RetryPolicy,
+    },
     report::alert::{DeliveryClient, JsonPost},
     settings::{LineageReceiver, LineageSettings, NetworkSettings, Secret},
 };
 
-/// After a failure, nothing is sent for this long: a backfill of many runs does not wait for a dead server each time.
-const PAUSE: Duration = Duration::from_secs(300);
-
-/// How long a signal lets the last event take.
-const AFTER_SIGNAL: Duration = Duration::from_secs(1);
-
-/// How often a waiting run looks for a signal.
-const POLL: Duration = Duration::from_millis(50);
-
-/// Nothing is sent before this moment.
-static PAUSED_UNTIL: Mutex<Option<Instant>> = Mutex::new(None);
+static PAUSE: Pause = Pause::new();
 
 /// The way of the events of one run.
 pub struct LineageSender<'a> {
@@ -49,7 +33,7 @@ impl<'a> LineageSender<'a> {
         let mut sender = LineageSender { settings, server: None, lost: 0, causes: Vec::new() };
         let server = match &settings.receiver {
             None => return sender,
-            Some(_) if is_paused() => Err("the server has just failed, and gets nothing for five minutes".to_owned()),
+            Some(_) if PAUSE.is_on() => Err("the server has just failed, and gets nothing for five minutes".to_owned()),
             Some(receiver) => ServerSender::start(receiver, settings.timeout, network),
         };
         match server {
@@ -81,7 +65,7 @@ impl<'a> LineageSender<'a> {
         if let Some(server) = self.server.take() {
             let missed = server.finish(self.settings.timeout, cancel);
             if missed.events > 0 {
-                pause();
+                PAUSE.begin();
             }
             self.lost += missed.events;
             if let Some(cause) = missed.cause {
@@ -108,14 +92,6 @@ impl<'a> LineageSender<'a> {
 fn append(path: &Path, line: &str) -> std::io::Result<()> {
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     file.write_all(format!("{line}\n").as_bytes())
-}
-
-fn is_paused() -> bool {
-    PAUSED_UNTIL.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| Instant::now() < until)
-}
-
-fn pause() {
-    *PAUSED_UNTIL.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now().checked_add(PAUSE);
 }
 
 /// Events that a server did not get.
@@ -159,19 +135,17 @@ impl ServerSender {
     fn finish(self, timeout: Duration, cancel: &Cancel) -> Missed {
         let ServerSender { events, results, sent } = self;
         drop(events);
-        let begun = Instant::now();
+        let wait = BoundedWait::begin(timeout, cancel);
         let (mut arrived, mut cause) = (0, None);
         loop {
-            match results.recv_timeout(POLL) {
-                Ok(Ok(())) => arrived += 1,
-                Ok(Err(error)) => _ = cause.get_or_insert(error),
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            let limit = if cancel.is_stopped() { AFTER_SIGNAL.min(timeout) } else { timeout };
-            if begun.elapsed() > limit + POLL {
-                cause.get_or_insert_with(|| format!("no answer within {limit:?}"));
-                break;
+            match wait.next(&results) {
+                Waited::Told(Ok(())) => arrived += 1,
+                Waited::Told(Err(error)) => _ = cause.get_or_insert(error),
+                Waited::Ended => break,
+                Waited::TimedOut => {
+                    cause.get_or_insert_with(|| format!("no answer within {:?}", wait.limit()));
+                    break;
+                }
             }
         }
         Missed { events: sent.saturating_sub(arrived), cause }

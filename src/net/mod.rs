@@ -3,6 +3,7 @@
 //!
 //! Does not interpret requests and responses: that is the task of the modules that use it.
 
+pub(crate) mod bounded_wait;
 pub(crate) mod client;
 pub(crate) mod error_chain;
 pub(crate) mod proxy;

@@ -12,12 +12,9 @@ mod spans;
 mod transport;
 
 use std::{
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        mpsc::{self, RecvTimeoutError},
-    },
+    sync::{Arc, OnceLock, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use opentelemetry::{KeyValue, trace::TracerProvider};
@@ -37,26 +34,17 @@ use self::{
 use super::{Metric, Summary};
 use crate::{
     cancel::Cancel,
+    net::bounded_wait::{BoundedWait, Pause, Waited},
     settings::{NetworkSettings, ResourceAttribute, TelemetrySettings},
 };
 
 /// The name of what sends, in each trace and metric.
 const SCOPE: &str = "etl";
 
-/// After a failure, nothing is sent for this long: a backfill of many runs does not wait for a dead collector each time.
-const PAUSE: Duration = Duration::from_secs(300);
-
-/// How long a signal lets the last request take.
-const AFTER_SIGNAL: Duration = Duration::from_secs(1);
-
-/// How often a waiting run looks for a signal.
-const POLL: Duration = Duration::from_millis(50);
-
 /// The ended spans of this process. There is one subscriber of tracing in a process, and so one queue.
 static QUEUE: OnceLock<Arc<SpanQueue>> = OnceLock::new();
 
-/// Nothing is sent before this moment.
-static PAUSED_UNTIL: Mutex<Option<Instant>> = Mutex::new(None);
+static PAUSE: Pause = Pause::new();
 
 /// The layer of tracing that collects the spans of runs; `None` if no collector of traces is named.
 ///
@@ -130,7 +118,7 @@ impl RunTelemetry {
     pub fn start(settings: Option<&TelemetrySettings>, network: &NetworkSettings) -> RunTelemetry {
         let Some(settings) = settings else { return RunTelemetry { sending: None, problems: Vec::new() } };
         let mut problems = settings.problems.clone();
-        if is_paused() || settings.traces.is_none() && settings.metrics.is_none() {
+        if PAUSE.is_on() || settings.traces.is_none() && settings.metrics.is_none() {
             return RunTelemetry { sending: None, problems };
         }
         let sending = Sending::start(settings, network).map_err(|problem| problems.push(problem)).ok();
@@ -143,7 +131,7 @@ impl RunTelemetry {
         let was_sending = sending.is_some();
         let Outcome { failure, partial } = sending.map(|sending| sending.finish(metrics, cancel)).unwrap_or_default();
         if failure.is_some() {
-            *PAUSED_UNTIL.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PAUSE);
+            PAUSE.begin();
         }
         let lost = QUEUE.get().map_or(0, |queue| queue.clear());
         let problems: Vec<_> = problems.into_iter().chain(failure).chain(partial).collect();
@@ -158,10 +146,6 @@ impl RunTelemetry {
             );
         }
     }
-}
-
-fn is_paused() -> bool {
-    PAUSED_UNTIL.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| Instant::now() < until)
 }
 
 impl Sending {
@@ -196,25 +180,17 @@ impl Sending {
 
     /// Waits until all is sent, for one time-out at most. Returns what went wrong.
     fn finish(self, metrics: Vec<Metric>, cancel: &Cancel) -> Outcome {
-        let begun = Instant::now();
-        self.connection.set_deadline(begun + self.timeout);
+        let wait = BoundedWait::begin(self.timeout, cancel);
+        self.connection.set_deadline(wait.begun() + self.timeout);
         let _ = self.metrics.send(metrics);
         if let Some(queue) = QUEUE.get() {
             queue.close();
         }
-        loop {
-            match self.done.recv_timeout(POLL) {
-                Ok(outcome) => return outcome,
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            let limit = if cancel.is_stopped() { AFTER_SIGNAL.min(self.timeout) } else { self.timeout };
-            if begun.elapsed() > limit + POLL {
-                break;
-            }
+        if let Waited::Told(outcome) = wait.next(&self.done) {
+            return outcome;
         }
         self.connection.close();
-        self.connection.fail(&format_args!("no answer within {:?}", begun.elapsed()));
+        self.connection.fail(&format_args!("no answer within {:?}", wait.begun().elapsed()));
         self.connection.outcome()
     }
 }
