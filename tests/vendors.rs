@@ -212,6 +212,31 @@ fn each_payload_loads_to_the_totals_of_its_vendor_by_its_profile_alone() {
     }
 }
 
+/// Some versions and exports write the parent of a line that has none as 0.
+#[test]
+fn a_parent_of_0_is_no_parent() {
+    for (profile, file, parent, lines_of) in [
+        ("magento", "magento.json", "parent_item_id", "/items/0/items"),
+        ("bigcommerce", "bigcommerce-legacy.json", "parent_order_product_id", "/0/consignments/0/shipping/0/line_items"),
+    ] {
+        let text = std::fs::read_to_string(format!("{}/tests/payloads/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let skus_with = |change: &dyn Fn(&mut Vec<Value>)| {
+            let mut payload: Value = serde_json::from_str(&text).unwrap();
+            change(payload.pointer_mut(lines_of).and_then(Value::as_array_mut).unwrap());
+            let work = Workspace::new();
+            work.write("orders.json", payload.to_string());
+            let run = ["run", "--profile", profile, "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"];
+            work.etl(&run).published();
+            work.query("SELECT order_id, sku FROM fact_order ORDER BY ALL")
+        };
+        let without = skus_with(&|_| {});
+        let of_0 = skus_with(&|lines| lines.iter_mut().filter(|line| line[parent].is_null()).for_each(|line| line[parent] = json!(0)));
+        assert_eq!(of_0, without, "{profile}");
+        let of_7 = skus_with(&|lines| lines.push(json!({"sku": "part", "id": 99, parent: 7, "qty_ordered": 1, "quantity": 1})));
+        assert_eq!(of_7, without, "{profile}: a line with a parent is left out");
+    }
+}
+
 /// The refunds that a payload becomes once `change` has changed its list of orders.
 fn refunds_of(profile: &str, file: &str, orders: &str, change: impl Fn(&mut Value)) -> Vec<String> {
     let work = Workspace::new();

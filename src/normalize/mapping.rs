@@ -114,7 +114,7 @@ fn is_skipped(values: &SkipValues, value: Scalar<'_>) -> bool {
     match values {
         SkipValues::Any => true,
         SkipValues::OneOf(texts) => is_in(texts),
-        SkipValues::NoneOf(texts) => !is_in(texts),
+        SkipValues::AnyBut(texts) | SkipValues::NoneOf(texts) => !is_in(texts),
     }
 }
 

@@ -370,6 +370,8 @@ pub struct SkipRule {
 pub enum SkipValues {
     /// Any that is not missing.
     Any,
+    /// Any that is neither missing nor one of these texts, which count as missing.
+    AnyBut(Vec<String>),
     /// One of these texts.
     OneOf(Vec<String>),
     /// Any but these texts; a missing one, too.

@@ -147,6 +147,7 @@ fn skip_rule() -> Value {
             "equals": scalar(),
             "one_of": list_of("Any of these values", scalar()),
             "none_of": list_of("None of these values", scalar()),
+            "missing": list_of("Any value but these, which count as missing", scalar()),
         }),
         &["path"],
     )

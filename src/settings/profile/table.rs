@@ -378,16 +378,18 @@ fn records(table: &Reader<'_>) -> Result<Records, SettingsError> {
 }
 
 pub(super) fn skip(rule: &Reader<'_>) -> Result<SkipRule, SettingsError> {
-    rule.only(&["path", "equals", "one_of", "none_of"])?;
-    let written = ["equals", "one_of", "none_of"].into_iter().filter(|key| rule.table().get(key).is_some()).count();
+    rule.only(&["path", "equals", "one_of", "none_of", "missing"])?;
+    let written = ["equals", "one_of", "none_of", "missing"].into_iter().filter(|key| rule.table().get(key).is_some()).count();
     if written > 1 {
-        return Err(rule.error("path", "write one of `equals`, `one_of` and `none_of`"));
+        return Err(rule.error("path", "write one of `equals`, `one_of`, `none_of` and `missing`"));
     }
+    let missing = rule.scalars("missing")?;
     let values = match (rule.scalar("equals")?, rule.table().get("one_of").is_some(), rule.table().get("none_of").is_some()) {
         (Some(value), ..) => SkipValues::OneOf(vec![value]),
         (None, true, _) => SkipValues::OneOf(rule.scalars("one_of")?),
         (None, false, true) => SkipValues::NoneOf(rule.scalars("none_of")?),
-        (None, false, false) => SkipValues::Any,
+        (None, false, false) if missing.is_empty() => SkipValues::Any,
+        (None, false, false) => SkipValues::AnyBut(missing),
     };
     let path = rule.needed_path("path")?;
     if path.has_wildcard() {

@@ -66,6 +66,7 @@ fn holds(rule: &SkipRule, record: &Node) -> bool {
     let is_one_of = |values: &[String]| value.is_some_and(|value| values.iter().any(|known| known == value));
     match &rule.values {
         SkipValues::Any => value.is_some(),
+        SkipValues::AnyBut(values) => value.is_some() && !is_one_of(values),
         SkipValues::OneOf(values) => is_one_of(values),
         SkipValues::NoneOf(values) => !is_one_of(values),
     }
@@ -116,5 +117,8 @@ mod tests {
         assert!(holds(&rule("n", one_of(&["2"])), &node) && holds(&rule("yes", one_of(&["true"])), &node));
         assert!(holds(&rule("type", SkipValues::Any), &node) && !holds(&rule("none", SkipValues::Any), &node));
         assert!(holds(&rule("none", SkipValues::NoneOf(vec!["variable".into()])), &node));
+        let any_but = |values: &[&str]| SkipValues::AnyBut(values.iter().map(|value| (*value).to_owned()).collect());
+        assert!(holds(&rule("n", any_but(&["0"])), &node) && !holds(&rule("n", any_but(&["0", "2"])), &node));
+        assert!(!holds(&rule("none", any_but(&["0"])), &node), "what is missing is not there");
     }
 }
