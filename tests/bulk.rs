@@ -163,7 +163,7 @@ fn windows_are_on_the_time_that_the_run_says_and_a_run_without_one_asks_for_all(
 }
 
 /// A run that ends with exit 3 and leaves nothing.
-fn fails(shop: &Shop, poll: &str, messages: &[&str]) {
+fn fails(shop: &Shop, poll: &str, messages: &[&str]) -> String {
     let work = Workspace::new();
     let ended = run(&work, shop, poll, &["--log-format", "text"]);
     assert_eq!(ended.code, 3, "{}", ended.stderr);
@@ -171,6 +171,7 @@ fn fails(shop: &Shop, poll: &str, messages: &[&str]) {
         assert!(ended.stderr.contains(message), "{message}: {}", ended.stderr);
     }
     assert!(work.files("curated").is_empty());
+    ended.stderr
 }
 
 #[test]
@@ -186,7 +187,10 @@ fn an_operation_that_is_refused_or_fails_or_does_not_end_fails_the_run() {
 
     let endless = Shop::new(Vec::new(), "", |_| started(), |_, _| json!({"id": ID, "status": "RUNNING", "url": null}));
     let left = "the bulk operation gid://shopify/BulkOperation/720918 is left as it is: nothing cancels it";
-    fails(&endless, "timeout = \"30ms\"", &["the bulk operation gid://shopify/BulkOperation/720918 has not ended after", left]);
+    let in_time =
+        fails(&endless, "timeout = \"30ms\"", &["the bulk operation gid://shopify/BulkOperation/720918 has not ended after", left]);
+    let waited = in_time.split("has not ended after ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    assert!(!waited.starts_with('0'), "a time below a second is not nothing: {waited}");
 
     let unknown = Shop::new(Vec::new(), "", |_| started(), |_, _| Value::Null);
     fails(&unknown, "", &["the body has no status of the operation at `data.node.status` ([orders.bulk])", left]);

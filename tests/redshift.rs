@@ -515,7 +515,7 @@ fn a_time_out_names_its_setting() {
     let ended = followed.work.etl(&["redshift", "copy", "--execute"]);
     drop(lock);
     assert!(
-        ended.code == 5 && ended.stderr.contains("redshift.statement_timeout") && ended.stderr.contains("within 1 s"),
+        ended.code == 5 && ended.stderr.contains("redshift.statement_timeout") && ended.stderr.contains("within 1s,"),
         "{}",
         ended.stderr
     );

@@ -1,11 +1,12 @@
 //! `etl status`: one screen.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use indicatif::{HumanBytes, HumanCount};
 
 use super::{args::StatusArgs, display::Display, plan, text};
 use crate::{
+    model::elapsed_text,
     run::{HeldBy, LayerStatus, RunError, RunInShort, Unhealthy, layer_status, recover_unless_held},
     settings,
     store::Output,
@@ -28,7 +29,7 @@ fn show(out: &mut String, status: &LayerStatus) {
         return;
     }
     verdict(out, status);
-    let ago = |run: &RunInShort| format!("{} ago ({}, run {})", span(run.age_seconds), run.finished_at, run.run_id);
+    let ago = |run: &RunInShort| format!("{} ago ({}, run {})", age(run.age_seconds), run.finished_at, run.run_id);
     text::row(out, "success", &status.last_success.as_ref().map_or("none yet".to_owned(), ago));
     if let Some(run) =
         status.last_run.as_ref().filter(|run| status.last_success.as_ref().is_none_or(|success| success.run_id != run.run_id))
@@ -42,7 +43,7 @@ fn show(out: &mut String, status: &LayerStatus) {
         text::row(out, if place == 0 { "shops" } else { "" }, &format!("{}: {success}{failed}", shop.shop));
     }
     if let Some(HeldBy { holder, seconds, stuck }) = &status.held_by {
-        let age = span(i64::try_from(*seconds).unwrap_or(i64::MAX));
+        let age = elapsed_text(Duration::from_secs(*seconds));
         let verdict = if *stuck { text::verdict(false, "", "stuck") + ": " } else { String::new() };
         text::row(out, "held by", &format!("{verdict}run {} for {age} (process {} on {})", holder.run_id, holder.pid, holder.host));
     }
@@ -119,13 +120,7 @@ fn verdict(out: &mut String, status: &LayerStatus) {
     let _ = writeln!(out, "{complete}{next}\n");
 }
 
-/// An age in its two largest units.
-fn span(seconds: i64) -> String {
-    let seconds = seconds.max(0);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m", seconds / 60),
-        3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
-        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
-    }
+/// An age; none is negative, whatever the clocks say.
+fn age(seconds: i64) -> String {
+    elapsed_text(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
 }

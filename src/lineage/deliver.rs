@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::{
     cancel::Cancel,
+    model::span_text,
     net::{
         bounded_wait::{BoundedWait, Pause, Waited},
         redact,
@@ -143,7 +144,7 @@ impl ServerSender {
                 Waited::Told(Err(error)) => _ = cause.get_or_insert(error),
                 Waited::Ended => break,
                 Waited::TimedOut => {
-                    cause.get_or_insert_with(|| format!("no answer within {:?}", wait.limit()));
+                    cause.get_or_insert_with(|| format!("no answer within {}", span_text(wait.limit())));
                     break;
                 }
             }

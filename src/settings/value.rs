@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use super::{Form, Origin, SettingsError, parse_span, size::parse_size};
+use crate::model::span_text;
 
 /// A value of a setting, as it was written, and where it was written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,8 +57,8 @@ impl ConfiguredValue {
     pub(super) fn span(&self, form: Form) -> Result<Duration, SettingsError> {
         let span = parse_span(&self.value).map_err(|error| self.invalid(error))?;
         match form {
-            Form::Span { from, .. } if span < from => Err(self.invalid(format!("write a span of at least {}", shown(from)))),
-            Form::Span { to, .. } if span > to => Err(self.invalid(format!("write a span of at most {}", shown(to)))),
+            Form::Span { from, .. } if span < from => Err(self.invalid(format!("write a span of at least {}", span_text(from)))),
+            Form::Span { to, .. } if span > to => Err(self.invalid(format!("write a span of at most {}", span_text(to)))),
             _ => Ok(span),
         }
     }
@@ -97,14 +98,6 @@ pub(super) fn choice(words: &[&str]) -> String {
         [only] => (*only).to_owned(),
         [first @ .., last] => format!("{} or {last}", first.join(", ")),
     }
-}
-
-/// A span in the largest unit that it is whole in.
-fn shown(span: Duration) -> String {
-    let millis = span.as_millis();
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
-    let unit = units.iter().find(|(size, _)| millis >= *size && millis.is_multiple_of(*size));
-    unit.map_or_else(|| format!("{millis}ms"), |(size, name)| format!("{}{name}", millis / size))
 }
 
 #[cfg(test)]

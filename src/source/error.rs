@@ -2,7 +2,11 @@
 
 use std::{fmt, io, path::PathBuf, time::Duration};
 
-use crate::{model::counted, net::NetworkError, store::StoreError};
+use crate::{
+    model::{counted, elapsed_text},
+    net::NetworkError,
+    store::StoreError,
+};
 
 /// Why a source can't be read, with its location.
 #[derive(Debug, thiserror::Error)]
@@ -203,7 +207,7 @@ pub enum SourceError {
         code: String,
     },
     /// A bulk operation that did not end in time.
-    #[error("{request}: {what} after {} (bulk.poll.timeout): the operation goes on at the source, and the next run starts another", counted(waited.as_secs(), "second"))]
+    #[error("{request}: {what} after {} (bulk.poll.timeout): the operation goes on at the source, and the next run starts another", elapsed_text(*waited))]
     BulkTimeout {
         /// The request.
         request: SentRequest,
@@ -251,7 +255,7 @@ impl fmt::Display for SentRequest {
 
 /// A request that failed for good.
 #[derive(Debug, thiserror::Error)]
-#[error("{request}{route} (page {page}): {cause}{}, after {} in {:.1} s{}", of_credentials(cause, credentials), counted(u64::from(*attempts), "attempt"), elapsed.as_secs_f64(), stopped_by.map_or("", |limit| limit))]
+#[error("{request}{route} (page {page}): {cause}{}, after {} in {}{}", of_credentials(cause, credentials), counted(u64::from(*attempts), "attempt"), elapsed_text(*elapsed), stopped_by.map_or("", |limit| limit))]
 pub struct FailedRequest {
     /// The request.
     pub request: SentRequest,

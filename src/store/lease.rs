@@ -19,7 +19,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Condition, Content, Key, Output, PutError, StoreError, Tag, disk, folder, places};
-use crate::{cancel::Cancel, model::UtcMicros};
+use crate::{
+    cancel::Cancel,
+    model::{UtcMicros, span_text},
+};
 
 /// How often a waiting run looks again, in a folder and in a bucket.
 const POLL: Duration = Duration::from_millis(100);
@@ -502,7 +505,7 @@ impl BucketLease {
             Change::Write
         });
         if let Err(error) = released {
-            tracing::warn!(%error, "the lease of the run could not be given back; it ends by itself after {} s", LIFE.as_secs());
+            tracing::warn!(%error, "the lease of the run could not be given back; it ends by itself after {}", span_text(LIFE));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::AlertKind;
 use crate::{
     drift,
-    model::{Dt, UtcMicros, counted},
+    model::{Dt, UtcMicros, counted, span_text},
     report::{CommandName, Summary},
     settings::{AlertSettings, Cursor},
 };
@@ -239,16 +239,7 @@ fn expected_days(summary: &Summary) -> std::ops::Range<i32> {
 
 fn stale(limit: Duration, newest: UtcMicros, now: UtcMicros) -> Option<String> {
     let age = Duration::from_micros(u64::try_from(now.micros().saturating_sub(newest.micros())).unwrap_or(0));
-    (age > limit).then(|| format!("the newest row is of {}: older than {}", newest.rfc3339(), span(limit)))
-}
-
-/// A span as settings write it.
-pub(super) fn span(span: Duration) -> String {
-    match span.as_secs() {
-        seconds if seconds > 0 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
-        seconds if seconds > 0 && seconds % 60 == 0 => format!("{}m", seconds / 60),
-        seconds => format!("{seconds}s"),
-    }
+    (age > limit).then(|| format!("the newest row is of {}: older than {}", newest.rfc3339(), span_text(limit)))
 }
 
 #[cfg(test)]

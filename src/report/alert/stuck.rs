@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Alert, AlertKind, Delivery, Discovery, Ended, Finding, Notice, OpenAlert, OpenAlerts, rules::span};
+use super::{Alert, AlertKind, Delivery, Discovery, Ended, Finding, Notice, OpenAlert, OpenAlerts};
 use crate::{
-    model::{UtcMicros, parse_time_text},
+    model::{UtcMicros, elapsed_text, parse_time_text, span_text},
     net::redact,
     settings::{AlertSettings, Receiver},
     store::{Holder, Output, StoreError, places},
@@ -27,7 +27,7 @@ pub fn judge(settings: &AlertSettings, holder: &Holder, now: UtcMicros) -> Optio
     let held = held_for(holder, now);
     (held > settings.stuck_after).then(|| {
         let Holder { run_id, pid, host, since, .. } = holder;
-        let (held, limit) = (span(Duration::from_secs(held.as_secs())), span(settings.stuck_after));
+        let (held, limit) = (elapsed_text(held), span_text(settings.stuck_after));
         let message = format!(
             "run {run_id} (process {pid} on {host}) has held the output since {since}: for {held}, longer than alerts.stuck_after, {limit}"
         );

@@ -34,6 +34,7 @@ use self::{
 use super::{Metric, Summary};
 use crate::{
     cancel::Cancel,
+    model::elapsed_text,
     net::bounded_wait::{BoundedWait, Pause, Waited},
     settings::{NetworkSettings, ResourceAttribute, TelemetrySettings},
 };
@@ -190,7 +191,7 @@ impl Sending {
             return outcome;
         }
         self.connection.close();
-        self.connection.fail(&format_args!("no answer within {:?}", wait.begun().elapsed()));
+        self.connection.fail(&format_args!("no answer within {}", elapsed_text(wait.begun().elapsed())));
         self.connection.outcome()
     }
 }

@@ -21,7 +21,7 @@ use super::{
     request::Requester,
 };
 use crate::{
-    model::{FieldPath, counted},
+    model::{FieldPath, counted, elapsed_text},
     net::redact,
     settings::{BodyTemplate, BulkOperation, BulkPoll, HttpProfile, Pagination, Secret},
     source::{
@@ -151,7 +151,7 @@ impl BulkSource<'_> {
                 let what = format!("no bulk operation could be started ({detail})");
                 return Err(SourceError::BulkTimeout { request: requester.sent(&url), what, waited: waits.started.elapsed() });
             };
-            tracing::info!(wait_s = wait.as_secs(), detail, "another bulk operation runs at the source: this one waits for its turn");
+            tracing::info!(wait = elapsed_text(wait), detail, "another bulk operation runs at the source: this one waits for its turn");
             self.wait(wait).await?;
         }
     }
@@ -176,8 +176,8 @@ impl BulkSource<'_> {
                     return Err(SourceError::BulkFailed { request, operation, status, code });
                 }
                 Polled::Runs { status, objects } => {
-                    let waited_s = waits.started.elapsed().as_secs();
-                    tracing::info!(status, objects, waited_s, "the bulk operation {operation} runs");
+                    let waited = elapsed_text(waits.started.elapsed());
+                    tracing::info!(status, objects, waited, "the bulk operation {operation} runs");
                 }
             }
         };

@@ -24,6 +24,7 @@ use super::{
     template::{self, PreparedRequest},
 };
 use crate::{
+    model::span_text,
     net::{
         client::{ConnectionError, HttpClient, asks_for_credentials},
         rate_limit, redact,
@@ -180,8 +181,8 @@ impl<'a> Requester<'a> {
                 Ok(Ok(judged)) => return Ok(judged),
                 Ok(Err(failed)) => failed,
                 Err(_) => RequestFailure::Connection(format!(
-                    "timed out: the response was not complete after {:?} (http.request_timeout)",
-                    settings.request_timeout
+                    "timed out: the response was not complete after {} (http.request_timeout)",
+                    span_text(settings.request_timeout)
                 ))
                 .into(),
             };

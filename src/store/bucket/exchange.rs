@@ -18,7 +18,7 @@ use reqwest::{
 };
 
 use super::failure::{Words, words};
-use crate::net::error_chain::chain;
+use crate::{model::span_text, net::error_chain::chain};
 
 /// A body gets as much longer as it needs at this rate, in bytes a second.
 const SLOWEST: u64 = 1 << 20;
@@ -143,7 +143,7 @@ impl Exchange {
 
 /// A request that took too long.
 #[derive(Debug, thiserror::Error)]
-#[error("no answer within {0:?}")]
+#[error("no answer within {}", span_text(*.0))]
 struct TimedOut(Duration);
 
 fn server_of(request: &HttpRequest) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Difference;
-use crate::cancel::Stop;
+use crate::{cancel::Stop, model::span_text};
 
 /// What keeps the output from the warehouse.
 #[derive(Debug, thiserror::Error)]
@@ -41,14 +41,14 @@ pub enum RedshiftError {
     Unreachable(String),
     /// The warehouse did not accept the connection in time.
     #[error(
-        "the warehouse was not reached: no session within {} s. Is its port open to this machine? `redshift.connect_timeout` sets the time",
-        .0.as_secs_f64()
+        "the warehouse was not reached: no session within {}. Is its port open to this machine? `redshift.connect_timeout` sets the time",
+        span_text(*.0)
     )]
     ConnectTimeout(Duration),
     /// A statement took too long; nothing of its transaction stays.
     #[error(
-        "the warehouse did not finish a statement within {} s, and nothing was changed there. `redshift.statement_timeout` sets the time\n\n    {statement}",
-        after.as_secs_f64()
+        "the warehouse did not finish a statement within {}, and nothing was changed there. `redshift.statement_timeout` sets the time\n\n    {statement}",
+        span_text(*after)
     )]
     StatementTimeout {
         /// The time that it had.

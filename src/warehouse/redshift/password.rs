@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::RedshiftError;
-use crate::{cancel::Cancel, settings::Secret};
+use crate::{cancel::Cancel, model::span_text, settings::Secret};
 
 /// The time that the command may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -78,7 +78,7 @@ fn wait(child: &mut Child, timeout: Duration, cancel: &Cancel) -> Result<ExitSta
             break RedshiftError::Interrupted(stop);
         }
         if began.elapsed() >= timeout {
-            break RedshiftError::PasswordCommand(format!("the command did not end within {} s", timeout.as_secs_f64()));
+            break RedshiftError::PasswordCommand(format!("the command did not end within {}", span_text(timeout)));
         }
         thread::sleep(POLL);
     };
