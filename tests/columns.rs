@@ -151,7 +151,7 @@ fn a_rewrite_loses_no_quantity_even_by_force() {
         assert_eq!(work.etl(&["rewrite", "--dry-run"]).summary()["values_lost"]["quantity"], 1, "{from}");
         for args in [&["rewrite"][..], &["rewrite", "--force"]] {
             let ended = work.etl(args);
-            assert!(ended.code == 2 && ended.stderr.contains("1 quantities do not fit"), "{from}: {}", ended.stderr);
+            assert!(ended.code == 2 && ended.stderr.contains("1 quantity would not fit"), "{from}: {}", ended.stderr);
         }
         assert_eq!(work.layer(), layer, "{from}");
     }

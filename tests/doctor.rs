@@ -48,7 +48,7 @@ fn every_part_is_tried_and_nothing_is_written_or_sent() {
     for name in ["orders", "orders token", "users", "output", "clock", "alerts to slack"] {
         assert_eq!(state(&ended, name), "works", "{name}: {}", ended.stdout);
     }
-    assert!(part(&ended, "orders").1.ends_with("1 records on the first page"), "{}", ended.stdout);
+    assert!(part(&ended, "orders").1.ends_with("1 record on the first page"), "{}", ended.stdout);
     assert_eq!(part(&ended, "users").1, "users.csv: 1 file");
     for name in ["products", "warehouse", "checks"] {
         assert_eq!(state(&ended, name), "unused", "{name}");

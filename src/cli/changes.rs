@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{args::ChangesArgs, display::Display};
+use super::{args::ChangesArgs, display::Display, escaped::escaped, text::counted};
 use crate::{
     run::{ChangedRow, RowChange, RunError, changes_since},
     settings,
@@ -29,9 +29,10 @@ pub(super) fn run(args: &ChangesArgs, display: &Display) -> Result<u8, RunError>
     }
     display.answer(&counts, |out| {
         for row in &found.rows {
-            let _ = writeln!(out, "{} {} {} {}", operation(row.change), row.dt, row.order_id, row.sku);
+            let _ = writeln!(out, "{} {} {} {}", operation(row.change), row.dt, escaped(&row.order_id), escaped(&row.sku));
         }
-        let _ = writeln!(out, "{} added, {} removed, {} changed", found.rows_added, found.rows_removed, found.rows_changed);
+        let added = counted(found.rows_added, "row");
+        let _ = writeln!(out, "{added} added, {} removed, {} changed", found.rows_removed, found.rows_changed);
     });
     Ok(0)
 }

@@ -6,9 +6,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    aligned::{aligned, in_short},
     args::{JobArgs, LookbackSettings, SettingArgs},
     display::{Display, Ending},
+    escaped::in_one_line,
+    table::{Column, Table},
+    text::{self, counted},
 };
 use crate::{
     run::{RunError, config_problems},
@@ -65,7 +67,7 @@ pub(super) fn run(args: &ConfigCommandArgs, flags: &Flags, display: &Display) ->
     match &args.what {
         ConfigCommand::Show(_) => {
             let said = settings::said(flags)?;
-            display.answer(&json!({ "settings": said }), |out| show(out, &said));
+            display.answer(&json!({ "settings": said }), |out| show(out, &said, display.width));
             Ok(0)
         }
         ConfigCommand::Check(_) => Ok(check(flags, display)),
@@ -78,12 +80,10 @@ pub(super) fn run(args: &ConfigCommandArgs, flags: &Flags, display: &Display) ->
     }
 }
 
-/// How many characters of a value the table shows.
-const SHOWN: usize = 60;
-
-fn show(out: &mut String, said: &[SaidValue]) {
-    let rows = said.iter().map(|said| [said.name.clone(), in_short(&said.value, SHOWN), from(said)]);
-    out.push_str(&aligned(&["setting", "value", "from"], rows));
+fn show(out: &mut String, said: &[SaidValue], width: Option<usize>) {
+    let mut table = Table::new(&[Column::text("setting").cut(30), Column::text("value").cut(20), Column::text("from").wraps(20)]);
+    said.iter().for_each(|said| table.row([said.name.clone(), in_one_line(&said.value), from(said)]));
+    table.show(out, width);
 }
 
 fn from(said: &SaidValue) -> String {
@@ -107,15 +107,16 @@ fn check(flags: &Flags, display: &Display) -> u8 {
     let ending = if problems.is_empty() { Ending::Success } else { Ending::Failure };
     display.outcome(ending, &json!({ "problems": problems, "notes": notes }), |out| {
         for problem in &problems {
-            let _ = writeln!(out, "{}\n", problem.message);
+            text::item(out, &problem.message);
+            out.push('\n');
         }
         for note in &notes {
-            let _ = writeln!(out, "note: {note}\n");
+            text::item(out, &format!("note: {note}"));
+            out.push('\n');
         }
         let _ = match problems.len() {
             0 => writeln!(out, "no problem found"),
-            1 => writeln!(out, "1 problem"),
-            many => writeln!(out, "{many} problems"),
+            many => writeln!(out, "{}", counted(many as u64, "problem")),
         };
     });
     if problems.is_empty() { 0 } else { 2 }

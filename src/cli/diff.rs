@@ -38,7 +38,7 @@ pub(super) fn show(out: &mut String, found: &LayerDiff, width: Option<usize>) {
         let _ = writeln!(out, "totals of orders differ in {}", counted(found.order_totals.len() as u64, "partition"));
     }
     if !found.refunds.is_empty() {
-        let _ = writeln!(out, "refunds differ on {} days", found.refunds.len());
+        let _ = writeln!(out, "refunds differ on {}", counted(found.refunds.len() as u64, "day"));
     }
     for name in &found.dimensions {
         let _ = writeln!(out, "{name} differs");

@@ -172,6 +172,11 @@ impl Display {
         }
     }
 
+    /// A text whose lines fit the terminal, for the part of a script that is to be read.
+    pub(super) fn fitted(&self, text: String) -> String {
+        self.width.map(|width| terminal::wrapped(&text, width)).unwrap_or(text)
+    }
+
     /// Prints a text as it is, whatever the format of results: a script, or a settings file.
     pub(super) fn verbatim(&self, text: &str) {
         self.write(&mut io::stdout().lock(), text);
@@ -196,7 +201,7 @@ impl Display {
         if self.json_logs.is_some() {
             tracing::info!("{text}");
         } else if !self.quiet {
-            let fitted = self.width.map(|width| terminal::wrapped(text, width));
+            let fitted = terminal::error_width().map(|width| terminal::wrapped(text, width));
             let _ = writeln!(anstream::stderr(), "{}\n", fitted.as_deref().unwrap_or(text));
         }
     }
@@ -227,6 +232,12 @@ pub(super) fn print_error(error: &RunError) {
 
 fn write_error(shop: &str, error: &RunError) {
     let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
-    let text = format!("{shop}{error}");
-    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {}\nsee {}", redact::text(&text), error.help());
+    let mut text = format!("{style}error:{style:#} {shop}{error}\n");
+    let examples: String = error.examples().iter().map(|example| format!("    {example}\n")).collect();
+    if !examples.is_empty() {
+        text = format!("{text}\n{examples}\n");
+    }
+    let text = redact::text(&text);
+    let fitted = terminal::error_width().map(|width| terminal::wrapped(&text, width));
+    let _ = writeln!(anstream::stderr(), "{}see {}", fitted.as_deref().unwrap_or(&text), error.help());
 }

@@ -34,7 +34,13 @@ pub(super) fn run(args: &EraseArgs, display: &Display, cancel: &Cancel) -> Resul
     let mut result = serde_json::to_value(&erased).unwrap_or_default();
     result["status"] = status(&erased, &settings).into();
     result["not_reached"] = NOT_REACHED.as_slice().into();
-    display.outcome_with_script(Ending::Success, &result, |out| show(out, &erased, &settings));
+    display.outcome_with_script(Ending::Success, &result, |out| {
+        let mut told = String::new();
+        show(&mut told, &erased, &settings);
+        out.push_str(&display.fitted(told));
+        out.push_str(script(&erased.redshift_sql).trim_end());
+        out.push('\n');
+    });
     Ok(0)
 }
 
@@ -84,5 +90,5 @@ fn show(out: &mut String, erased: &Erased, settings: &Settings) {
     for place in NOT_REACHED {
         let _ = writeln!(out, "  - {place}");
     }
-    let _ = writeln!(out, "\nIn Redshift (this names the users: do not keep it in a log):\n{}", script(&erased.redshift_sql).trim_end());
+    let _ = writeln!(out, "\nIn Redshift (this names the users: do not keep it in a log):");
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{args::ExplainArgs, display::Display, text::counted};
+use super::{args::ExplainArgs, display::Display, escaped::escaped, text::counted};
 use crate::{
     cancel::Cancel,
     layer::{FoundBy, RowColumns},
@@ -153,6 +153,5 @@ fn warehouse(out: &mut String, warehouse: &WarehouseRows) {
 
 /// Writes a text as one line. A terminal that is narrower gets it in several lines, the others two columns to the right.
 fn paragraph(out: &mut String, indent: usize, text: &str) {
-    let text = text.replace(char::is_control, " ");
-    let _ = writeln!(out, "{:indent$}{}", "", text.trim_end());
+    let _ = writeln!(out, "{:indent$}{}", "", escaped(text.trim_end()));
 }

@@ -1,7 +1,6 @@
 //! What a person types and sees: one file a command. No logic of the job.
 
 mod alerts;
-mod aligned;
 mod args;
 mod backfill;
 mod changes;
@@ -14,6 +13,7 @@ mod diff;
 mod display;
 mod doctor;
 mod erase;
+mod escaped;
 mod examples;
 mod explain;
 mod init;

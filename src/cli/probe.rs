@@ -2,7 +2,14 @@
 
 use std::fmt::Write;
 
-use super::{args::ProbeArgs, display::Display, one_source, text::counted};
+use super::{
+    args::ProbeArgs,
+    display::Display,
+    escaped::escaped,
+    one_source,
+    table::{Column, Table},
+    text::{self, counted},
+};
 use crate::{
     cancel::Cancel,
     run::{Found, Probe, RunError, probe},
@@ -12,70 +19,76 @@ pub(super) fn run(args: &ProbeArgs, display: &Display, cancel: &Cancel) -> Resul
     let settings = one_source(&args.settings.flags, &args.shops)?;
     let found = probe(&settings, cancel)?;
     // Its end is a profile to paste.
-    display.script(&found, |out| text(out, &found));
+    display.script(&found, |out| {
+        let mut looked = String::new();
+        show(&mut looked, &found, display.width);
+        out.push_str(&display.fitted(looked));
+        if let Some(profile) = &found.profile {
+            let _ = writeln!(out, "\nWhat was proposed, for etl.toml (look at each line before you believe it):\n\n{profile}");
+        }
+        out.push_str(&display.fitted(closing(&found).to_owned()));
+    });
     Ok(0)
 }
 
-fn text(out: &mut String, probe: &Probe) {
+/// What was found, and what a run would make of it.
+fn show(out: &mut String, probe: &Probe, width: Option<usize>) {
     let at = probe.records_at.as_deref().unwrap_or("nowhere: no list of objects was found");
     let _ = writeln!(out, "{}\n", probe.location);
-    let _ = writeln!(out, "  records     {} looked at, found at: {at}", probe.records);
-    let _ = writeln!(out, "  pagination  {}: {}", probe.pagination.kind, probe.pagination.because);
-    let _ = writeln!(out, "  complete?   {}", probe.completeness);
-    let _ = writeln!(out, "  window      {}\n", probe.window);
-    let _ = writeln!(out, "  {:<13} {:<28} {:>9}  first values", "column", "from", "found");
-    for found in &probe.columns {
-        column(out, found);
-    }
+    text::row(out, "records", &format!("{} looked at, found at: {at}", probe.records));
+    text::row(out, "pagination", &format!("{}: {}", probe.pagination.kind, probe.pagination.because));
+    text::row(out, "complete?", &probe.completeness);
+    text::row(out, "window", &format!("{}\n", probe.window));
+    let titles = [Column::text("  column"), Column::text("from").cut(16), Column::number("found"), Column::text("first values").wraps(24)];
+    let mut table = Table::new(&titles);
+    probe.columns.iter().for_each(|found| column(&mut table, found));
+    table.show(out, width);
     let (rows, records) = (counted(probe.rows, "row"), counted(probe.records as u64, "record"));
-    let _ = writeln!(out, "\n  would make  {rows} of {} of {records}", probe.records_processed);
+    out.push('\n');
+    text::row(out, "would make", &format!("{rows} of {} of {records}", probe.records_processed));
     for row in &probe.sample {
-        let _ = writeln!(out, "              {row}");
+        text::row(out, "", &escaped(row));
     }
     if probe.records_skipped > 0 {
-        let _ = writeln!(out, "  would skip  {} records, as the profile says", probe.records_skipped);
+        text::row(out, "would skip", &format!("{}, as the profile says", counted(probe.records_skipped, "record")));
     }
     for (reason, count) in &probe.dropped {
         let advice = probe.advice.get(reason).copied().unwrap_or_default();
-        let _ = writeln!(out, "  would drop  {reason:<20} {count:>5}  {advice}");
+        text::row(out, "would drop", &format!("{reason:<20} {count:>5}  {advice}"));
     }
     for note in &probe.notes {
-        let _ = writeln!(out, "  would lose  {note}");
-    }
-    match &probe.profile {
-        Some(profile) => {
-            let _ = writeln!(out, "\nWhat was proposed, for etl.toml (look at each line before you believe it):\n\n{profile}");
-            if !probe.is_ready {
-                let _ = writeln!(out, "It is not enough: with it, a run would still lose what is said above.");
-            }
-        }
-        None if probe.rows == 0 => {
-            let _ = writeln!(out, "\nNothing would be loaded, and nothing more is proposed: say where the fields are (docs/sources.md).");
-        }
-        None if !probe.is_ready => {
-            let _ = writeln!(out, "\nA run would lose what is said above. Nothing more is proposed: see docs/sources.md.");
-        }
-        None => {
-            let _ = writeln!(out, "\nNothing is left to be said: `etl run` loads it, with the same flags.");
-        }
+        text::row(out, "would lose", &escaped(note));
     }
 }
 
-fn column(out: &mut String, found: &Found) {
+/// What is left to be said.
+fn closing(probe: &Probe) -> &'static str {
+    match &probe.profile {
+        Some(_) if !probe.is_ready => "It is not enough: with it, a run would still lose what is said above.\n",
+        Some(_) => "",
+        None if probe.rows == 0 => "\nNothing would be loaded, and nothing more is proposed: say where the fields are (docs/sources.md).\n",
+        None if !probe.is_ready => "\nA run would lose what is said above. Nothing more is proposed: see docs/sources.md.\n",
+        None => "\nNothing is left to be said: `etl run` loads it, with the same flags.\n",
+    }
+}
+
+/// The rows of a column: where its values are, and where they may be.
+fn column(table: &mut Table<'_>, found: &Found) {
     let values = found.values.join(", ");
     let values: String = values.chars().take(60).collect();
     let of = format!("{}/{}", found.found_in, found.of);
-    let indent = if found.level == "line" { "  " } else { "" };
+    let indent = if found.level == "line" { "    " } else { "  " };
     let name = format!("{indent}{}", found.column);
-    let _ = match (&found.path, &found.proposed) {
-        (Some(path), None) => writeln!(out, "  {name:<13} {path:<28} {of:>9}  {values}"),
+    let row = |name: &str, from: String, of: &str, values: String| [name.to_owned(), from, of.to_owned(), values];
+    match (&found.path, &found.proposed) {
+        (Some(path), None) => table.row(row(&name, path.clone(), &of, values)),
         (Some(path), Some(proposal)) => {
-            let _ = writeln!(out, "  {name:<13} {path:<28} {of:>9}  {values}");
-            writeln!(out, "  {:<13} {:<28} {:>9}  proposed before it: {}", "", format!("? {}", proposal.path), "", proposal.because)
+            table.row(row(&name, path.clone(), &of, values));
+            table.row(row("", format!("? {}", proposal.path), "", format!("proposed before it: {}", proposal.because)));
         }
         (None, Some(proposal)) => {
-            writeln!(out, "  {name:<13} {:<28} {of:>9}  proposed: {}", format!("? {}", proposal.path), proposal.because)
+            table.row(row(&name, format!("? {}", proposal.path), &of, format!("proposed: {}", proposal.because)));
         }
-        (None, None) => writeln!(out, "  {name:<13} {:<28} {of:>9}", "-"),
-    };
+        (None, None) => table.row(row(&name, "-".to_owned(), &of, String::new())),
+    }
 }

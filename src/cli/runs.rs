@@ -61,7 +61,7 @@ const COLUMNS: [Column; 12] = [
 ];
 
 /// The history as a table.
-fn table<'r>(runs: impl Iterator<Item = &'r Summary> + Clone) -> Table {
+fn table<'r>(runs: impl Iterator<Item = &'r Summary> + Clone) -> Table<'static> {
     let written = |run: &Summary| run.rows.rows_inserted + run.rows.rows_updated + run.rows.rows_moved;
     let most = runs.clone().map(written).max().unwrap_or(0);
     let longest = runs.clone().map(|run| run.execution_time_seconds).fold(0.0, f64::max);

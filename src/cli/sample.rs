@@ -5,17 +5,16 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use super::{
-    aligned::{aligned, in_short},
     display::Display,
+    escaped::escaped,
+    table::{Column, Table},
+    text::counted,
 };
 use crate::{
     cancel::Cancel,
     run::{Mapped, RunError, sample},
     settings::Settings,
 };
-
-/// How many characters of a value the table shows.
-const SHOWN: usize = 32;
 
 pub(super) fn run(settings: &Settings, most: usize, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     let mapped = sample(settings, most, cancel)?;
@@ -29,7 +28,7 @@ pub(super) fn run(settings: &Settings, most: usize, display: &Display, cancel: &
         "rows": rows,
         "drops": mapped.drops,
     });
-    display.answer(&result, |out| show(out, &mapped));
+    display.answer(&result, |out| show(out, &mapped, display.width));
     Ok(0)
 }
 
@@ -38,29 +37,25 @@ fn object(columns: &[String], row: &[Option<String>]) -> Value {
     Value::Object(entries)
 }
 
-/// The rows, without columns that none of them fills.
-fn show(out: &mut String, mapped: &Mapped) {
-    let filled: Vec<usize> =
-        (0..mapped.columns.len()).filter(|&place| mapped.rows.iter().any(|row| row.get(place).is_some_and(Option::is_some))).collect();
-    let header: Vec<&str> = filled.iter().filter_map(|&place| mapped.columns.get(place)).map(String::as_str).collect();
-    let cell = |row: &[Option<String>], place: usize| {
-        row.get(place).and_then(Option::as_deref).map_or_else(String::new, |text| in_short(text, SHOWN))
-    };
-    let rows = mapped.rows.iter().map(|row| filled.iter().map(|&place| cell(row, place)).collect::<Vec<_>>());
+/// The rows, without columns that none of them fills. Every value is shown: a table that is too wide is a block for each row.
+fn show(out: &mut String, mapped: &Mapped, width: Option<usize>) {
+    let columns: Vec<_> = mapped.columns.iter().map(|name| Column::text(name)).collect();
+    let mut table = Table::new(&columns);
+    mapped.rows.iter().for_each(|row| table.row(row.iter().map(|value| value.clone().unwrap_or_default())));
     if !mapped.rows.is_empty() {
-        out.push_str(&aligned(&header, rows));
+        table.show_or_list(out, width);
         out.push('\n');
     }
     let _ = writeln!(
         out,
-        "{} rows of {} records; {} outside of the window, {} left out by the profile",
-        mapped.rows.len(),
-        mapped.records,
+        "{} of {}; {} outside of the window, {} left out by the profile",
+        counted(mapped.rows.len() as u64, "row"),
+        counted(mapped.records, "record"),
         mapped.records_out_of_window,
         mapped.records_skipped
     );
     for dropped in &mapped.drops {
-        let order = dropped.order_id.as_ref().map(|order_id| format!(" of order {order_id}")).unwrap_or_default();
+        let order = dropped.order_id.as_ref().map(|order_id| format!(" of order {}", escaped(order_id))).unwrap_or_default();
         let what = dropped.line.map_or_else(|| "record".to_owned(), |line| format!("line {line}"));
         let _ = writeln!(out, "would drop a {what}{order}: {}", dropped.reason);
     }

@@ -1,78 +1,100 @@
 //! Tables as text: no lines, numbers to the right, one line a row, and never wider than the terminal if that can be.
 //!
-//! Where a table is too wide, columns give way in a stated order: the column that may be cut shrinks to its least width, and then
-//! columns leave, the one of the lowest turn first. The table says which ones. JSON has all of them.
+//! Where a table is too wide, columns give way in a stated order: columns that may be cut shrink to their least width, from the last
+//! to the first, and then columns leave, the one of the lowest turn first. The table says which ones. JSON has all of them. A last
+//! column of sentences wraps instead: it goes on in the next lines, beneath itself. Where no column may be lost, [`Table::show_or_list`]
+//! writes a block of lines for each row.
 
 use std::fmt::Write;
 
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, Row, Width, presets};
 
+use super::{escaped::escaped, terminal};
+
 /// The columns between two columns.
 const GAP: u16 = 2;
 
+/// What becomes of a cell that has too little room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fit {
+    /// It is shown whole.
+    Whole,
+    /// It is cut to this many columns at least, with `…`.
+    Cut(u16),
+    /// It goes on in the next line, in this many columns at least. For the last column.
+    Wrap(u16),
+}
+
 /// A column of a table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Column {
-    title: &'static str,
+pub(super) struct Column<'t> {
+    title: &'t str,
     alignment: CellAlignment,
-    /// To how many columns it may be cut, with `…`.
-    least: Option<u16>,
+    fit: Fit,
     /// When it leaves: the lowest first.
     turn: Option<u8>,
 }
 
-impl Column {
+impl<'t> Column<'t> {
     /// A column of texts, which is always shown whole.
-    pub(super) const fn text(title: &'static str) -> Column {
-        Column { title, alignment: CellAlignment::Left, least: None, turn: None }
+    pub(super) const fn text(title: &'t str) -> Column<'t> {
+        Column { title, alignment: CellAlignment::Left, fit: Fit::Whole, turn: None }
     }
 
     /// A column of numbers, which is always shown whole.
-    pub(super) const fn number(title: &'static str) -> Column {
-        Column { title, alignment: CellAlignment::Right, least: None, turn: None }
+    pub(super) const fn number(title: &'t str) -> Column<'t> {
+        Column { title, alignment: CellAlignment::Right, fit: Fit::Whole, turn: None }
     }
 
     /// It may be cut to this width.
-    pub(super) const fn cut(self, least: u16) -> Column {
-        Column { least: Some(least), ..self }
+    pub(super) const fn cut(self, least: u16) -> Column<'t> {
+        Column { fit: Fit::Cut(least), ..self }
+    }
+
+    /// It is the last column, and may be wrapped to this width.
+    pub(super) const fn wraps(self, least: u16) -> Column<'t> {
+        Column { fit: Fit::Wrap(least), ..self }
     }
 
     /// It may leave, in this turn.
-    pub(super) const fn leaves(self, turn: u8) -> Column {
+    pub(super) const fn leaves(self, turn: u8) -> Column<'t> {
         Column { turn: Some(turn), ..self }
     }
 }
 
 /// A table. A column without any value is not shown.
-pub(super) struct Table {
-    columns: Vec<Column>,
+pub(super) struct Table<'t> {
+    columns: Vec<Column<'t>>,
     rows: Vec<Vec<String>>,
 }
 
 /// A column that is shown.
-struct Shown<'t> {
-    column: &'t Column,
+struct Shown<'s, 't> {
+    column: &'s Column<'t>,
     /// Its place in the rows.
     place: usize,
     /// The width of its content.
     width: u16,
 }
 
-impl Shown<'_> {
-    /// The width to which it may be cut.
+impl Shown<'_, '_> {
+    /// The width to which it may shrink.
     fn least(&self) -> u16 {
-        self.column.least.map_or(self.width, |least| least.min(self.width))
+        match self.column.fit {
+            Fit::Whole => self.width,
+            Fit::Cut(least) | Fit::Wrap(least) => least.min(self.width),
+        }
     }
 }
 
-impl Table {
-    pub(super) fn new(columns: &[Column]) -> Table {
+impl<'t> Table<'t> {
+    pub(super) fn new(columns: &[Column<'t>]) -> Table<'t> {
         Table { columns: columns.to_vec(), rows: Vec::new() }
     }
 
     /// Adds a row: a text for each column.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|cell| cell.replace(char::is_control, " ")).collect());
+        self.rows.push(cells.into_iter().map(|cell| escaped(&cell).into_owned()).collect());
     }
 
     /// Writes the table, in at most `width` columns; `None`: in any.
@@ -83,14 +105,32 @@ impl Table {
             left = drop_until(&mut shown, width);
             cut_to(&mut shown, width);
         }
-        let _ = writeln!(out, "{}", self.text(&shown));
+        self.write(out, &shown);
         let left: Vec<_> = left.into_iter().filter(|title| !title.is_empty()).collect();
         if !left.is_empty() {
             let _ = writeln!(out, "\nnot shown at this width: {} (--json has all)", left.join(", "));
         }
     }
 
-    fn columns_with_values(&self) -> Vec<Shown<'_>> {
+    /// Writes the table if it fits into `width` columns, and else a block for each row: a line for each value, behind its title.
+    pub(super) fn show_or_list(&self, out: &mut String, width: Option<usize>) {
+        let shown = self.columns_with_values();
+        if width.is_none_or(|width| total(&shown, |shown| shown.width) <= width) {
+            self.write(out, &shown);
+            return;
+        }
+        let label = shown.iter().map(|shown| shown.column.title.chars().count()).max().unwrap_or(0);
+        for (number, cells) in (1..).zip(&self.rows) {
+            let _ = writeln!(out, "row {number} of {}", self.rows.len());
+            for Shown { column, place, .. } in &shown {
+                if let Some(cell) = cells.get(*place).filter(|cell| !cell.is_empty()) {
+                    let _ = writeln!(out, "  {:<label$}  {cell}", column.title);
+                }
+            }
+        }
+    }
+
+    fn columns_with_values(&self) -> Vec<Shown<'_, 't>> {
         let has_values = |place: usize| self.rows.iter().any(|row| row.get(place).is_some_and(|cell| !cell.trim().is_empty()));
         let all = self.columns.iter().enumerate().filter(|(place, _)| has_values(*place));
         let mut shown: Vec<_> = all.map(|(place, column)| Shown { column, place, width: 0 }).collect();
@@ -100,7 +140,7 @@ impl Table {
     }
 
     /// The cells of these columns. No cell has a second line: what does not fit is cut.
-    fn layout(&self, shown: &[Shown<'_>]) -> comfy_table::Table {
+    fn layout(&self, shown: &[Shown<'_, 't>]) -> comfy_table::Table {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING);
         let mut header = row(shown.iter().map(|shown| shown.column.title));
@@ -114,16 +154,28 @@ impl Table {
         table
     }
 
-    fn text(&self, shown: &[Shown<'_>]) -> String {
+    fn write(&self, out: &mut String, shown: &[Shown<'_, 't>]) {
         let mut table = self.layout(shown);
         for (place, column) in shown.iter().enumerate() {
             let gap = if place + 1 < shown.len() { GAP } else { 0 };
             let Some(arranged) = table.column_mut(place) else { continue };
             arranged.set_padding((0, gap));
             arranged.set_cell_alignment(column.column.alignment);
-            arranged.set_constraint(ColumnConstraint::Absolute(Width::Fixed(column.width.saturating_add(gap))));
+            // A column that wraps is laid out as wide as it is. Its lines are broken below, between words.
+            if !matches!(column.column.fit, Fit::Wrap(_)) {
+                arranged.set_constraint(ColumnConstraint::Absolute(Width::Fixed(column.width.saturating_add(gap))));
+            }
         }
-        table.trim_fmt()
+        let text = table.trim_fmt();
+        let wraps = shown.last().filter(|last| matches!(last.column.fit, Fit::Wrap(_)));
+        let all = total(shown, |shown| shown.width);
+        for line in text.lines() {
+            match wraps {
+                Some(last) => terminal::wrap_beneath(out, line, all, all - usize::from(last.width)),
+                None => out.push_str(line),
+            }
+            out.push('\n');
+        }
     }
 }
 
@@ -136,7 +188,7 @@ fn row<'c>(cells: impl Iterator<Item = &'c str>) -> Row {
 }
 
 /// Removes columns until the others fit, cut or not. Returns the titles of those that left.
-fn drop_until(shown: &mut Vec<Shown<'_>>, width: usize) -> Vec<&'static str> {
+fn drop_until<'t>(shown: &mut Vec<Shown<'_, 't>>, width: usize) -> Vec<&'t str> {
     let mut left = Vec::new();
     while total(shown, |shown| shown.least()) > width {
         let next = shown.iter().enumerate().filter_map(|(place, shown)| Some((shown.column.turn?, place))).min();
@@ -146,8 +198,8 @@ fn drop_until(shown: &mut Vec<Shown<'_>>, width: usize) -> Vec<&'static str> {
     left
 }
 
-/// Cuts what may be cut until all fit.
-fn cut_to(shown: &mut [Shown<'_>], width: usize) {
+/// Shrinks what may shrink until all fit.
+fn cut_to(shown: &mut [Shown<'_, '_>], width: usize) {
     let mut excess = total(shown, |shown| shown.width).saturating_sub(width);
     for shown in shown.iter_mut().rev() {
         let spare = usize::from(shown.width.saturating_sub(shown.least())).min(excess);
@@ -157,7 +209,7 @@ fn cut_to(shown: &mut [Shown<'_>], width: usize) {
 }
 
 /// The width of all columns with their gaps.
-fn total(shown: &[Shown<'_>], width: impl Fn(&Shown<'_>) -> u16) -> usize {
+fn total<'s, 't>(shown: &[Shown<'s, 't>], width: impl Fn(&Shown<'s, 't>) -> u16) -> usize {
     let gaps = usize::from(GAP) * shown.len().saturating_sub(1);
     shown.iter().map(|shown| usize::from(width(shown))).sum::<usize>() + gaps
 }
@@ -216,5 +268,37 @@ run                           rows      seconds  window
         let mut out = String::new();
         table.show(&mut out, Some(12));
         assert_eq!(out.lines().count(), 2, "{out}");
+    }
+
+    #[test]
+    fn a_last_column_of_sentences_goes_on_beneath_itself_and_loses_no_word() {
+        let mut table = Table::new(&[Column::text("part"), Column::text("state"), Column::text("found").wraps(10)]);
+        table.row(["output".into(), "works".into(), "output/: nothing is loaded yet".into()]);
+        table.row(["users".into(), "unused".into(), "no source is named".into()]);
+        let mut out = String::new();
+        table.show(&mut out, Some(32));
+        let expected = "\
+part    state   found
+output  works   output/: nothing
+                is loaded yet
+users   unused  no source is
+                named
+";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_table_that_does_not_fit_is_a_block_for_each_row() {
+        let mut table = Table::new(&[Column::text("order_id"), Column::text("empty"), Column::text("status")]);
+        table.row(["A-1".into(), String::new(), "paid".into()]);
+        table.row(["A-2\n".into(), String::new(), String::new()]);
+        let shown = |width| {
+            let mut out = String::new();
+            table.show_or_list(&mut out, width);
+            out
+        };
+        assert_eq!(shown(Some(16)), "order_id  status\nA-1       paid\nA-2\\n\n");
+        assert_eq!(shown(Some(15)), "row 1 of 2\n  order_id  A-1\n  status    paid\nrow 2 of 2\n  order_id  A-2\\n\n");
+        assert_eq!(shown(None), shown(Some(16)));
     }
 }

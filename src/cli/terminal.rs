@@ -1,15 +1,26 @@
 //! How wide the terminal is, and text that fits it: lines end between words. Not about tables, whose columns give way (`table`).
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    os::fd::AsFd,
+};
 
-/// The columns of the terminal that stdout is; `None` where it is none, or does not say: any width is right then.
+/// The columns of a terminal that does not say how wide it is.
+const USUAL: usize = 80;
+
+/// The columns of the terminal that stdout is; `None` where it is none: any width is right then.
 pub(super) fn width() -> Option<usize> {
-    let stdout = io::stdout();
-    if !stdout.is_terminal() {
-        return None;
-    }
-    let columns = rustix::termios::tcgetwinsize(&stdout).ok()?.ws_col;
-    (columns > 0).then_some(usize::from(columns))
+    width_of(&io::stdout())
+}
+
+/// The same of stderr.
+pub(super) fn error_width() -> Option<usize> {
+    width_of(&io::stderr())
+}
+
+fn width_of(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
+    let columns = || rustix::termios::tcgetwinsize(stream).map_or(0, |size| usize::from(size.ws_col));
+    stream.is_terminal().then(columns).map(|columns| if columns == 0 { USUAL } else { columns })
 }
 
 /// The largest column at which the value of a line with a label begins.
@@ -24,15 +35,15 @@ pub(super) fn wrapped(text: &str, width: usize) -> String {
         if columns(content) <= width {
             out.push_str(content)
         } else {
-            wrap_line(&mut out, content, width)
+            wrap_beneath(&mut out, content, width, continuation(content).min(width / 2))
         }
         out.push_str(end);
     }
     out
 }
 
-fn wrap_line(out: &mut String, line: &str, width: usize) {
-    let margin = continuation(line).min(width / 2);
+/// Writes a line in lines of at most `width` columns; all but the first begin at `margin`. The last has no line break.
+pub(super) fn wrap_beneath(out: &mut String, line: &str, width: usize, margin: usize) {
     let (mut column, mut is_blank) = (0, true);
     for word in line.split_inclusive(' ') {
         let letters = columns(word.trim_end());

@@ -7,6 +7,8 @@ use serde_json::json;
 use super::{
     args::TestArgs,
     display::{Display, Ending},
+    escaped::escaped,
+    text::counted,
 };
 use crate::{
     cancel::Cancel,
@@ -41,12 +43,12 @@ pub(super) fn run(args: &TestArgs, display: &Display, cancel: &Cancel) -> Result
 fn show(out: &mut String, results: &[CaseResult], failed: usize) {
     for result in results {
         let verdict = if result.differences.is_empty() { "passed" } else { "FAILED" };
-        let _ = writeln!(out, "{verdict}  {}  ({}, line {})", result.name, result.file, result.line);
+        let _ = writeln!(out, "{verdict}  {}  ({}, line {})", escaped(&result.name), result.file, result.line);
         result.differences.iter().for_each(|difference| show_difference(out, difference));
     }
     let _ = match failed {
-        0 => writeln!(out, "\nall {} cases passed", results.len()),
-        failed => writeln!(out, "\n{failed} of {} cases failed", results.len()),
+        0 => writeln!(out, "\n{} passed, none failed", counted(results.len() as u64, "case")),
+        failed => writeln!(out, "\n{failed} of {} failed", counted(results.len() as u64, "case")),
     };
 }
 
@@ -55,6 +57,6 @@ fn show_difference(out: &mut String, difference: &Difference) {
     let column = difference.column.as_ref().map(|column| format!("  {column}")).unwrap_or_default();
     let _ = writeln!(out, "        {}{column}", difference.at);
     let nothing = "(nothing)";
-    let _ = writeln!(out, "          - {}", difference.expected.as_deref().unwrap_or(nothing));
-    let _ = writeln!(out, "          + {}", difference.found.as_deref().unwrap_or(nothing));
+    let _ = writeln!(out, "          - {}", escaped(difference.expected.as_deref().unwrap_or(nothing)));
+    let _ = writeln!(out, "          + {}", escaped(difference.found.as_deref().unwrap_or(nothing)));
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use anstyle::{AnsiColor, Style};
 use indicatif::{HumanBytes, HumanCount};
 
+use super::escaped::escaped;
 use crate::{
     check::CheckResult,
     model::{Dt, UtcMicros, noun_of},
@@ -56,6 +57,15 @@ fn count(value: u64) -> String {
 pub(super) fn verdict(good: bool, yes: &str, no: &str) -> String {
     let (style, word) = if good { (GOOD, yes) } else { (BAD, no) };
     format!("{style}{word}{style:#}")
+}
+
+/// Writes a message as an item of a list: its further lines, such as the excerpt of a query, stand to the right of the first.
+pub(super) fn item(out: &mut String, message: &str) {
+    let mut lines = message.lines().filter(|line| !line.trim().is_empty());
+    let _ = writeln!(out, "{}", lines.next().unwrap_or_default());
+    lines.for_each(|line| {
+        let _ = writeln!(out, "    {}", line.trim_end());
+    });
 }
 
 /// "3 lines", "1 line".
@@ -258,7 +268,7 @@ fn rows(out: &mut String, summary: &Summary) {
         row(out, "", &format!("{} {what}", count(*value)));
     }
     for (place, (currency, amount)) in money_texts(&summary.revenue).iter().enumerate() {
-        let currency = if currency.is_empty() { "no currency" } else { currency };
+        let currency = if currency.is_empty() { "no currency".into() } else { escaped(currency) };
         row(out, if place == 0 { "revenue" } else { "" }, &format!("{amount:>18} {currency}"));
     }
 }
@@ -362,7 +372,8 @@ fn kept_text(check: &CheckResult) -> Option<String> {
 }
 
 fn sample_text(sample: &BTreeMap<String, Option<String>>) -> String {
-    sample.iter().map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or("NULL"))).collect::<Vec<_>>().join(" ")
+    let values: Vec<_> = sample.iter().map(|(name, value)| format!("{name}={}", escaped(value.as_deref().unwrap_or("NULL")))).collect();
+    values.join(" ")
 }
 
 /// A run in one line, as a backfill lists them.

@@ -14,7 +14,7 @@ use super::{
     scalar::Scalar,
 };
 use crate::{
-    model::{DIM_USER, FieldPath, Level, Pairs, WILDCARD},
+    model::{DIM_USER, FieldPath, Level, Pairs, WILDCARD, counted},
     settings::{ColumnValue, FieldRule, Mask, Masks, Profile, Secret},
 };
 
@@ -186,7 +186,7 @@ impl DocumentMasks {
         let text = str::from_utf8(record).ok().map(str::trim_ascii_start).filter(|text| text.starts_with('{'));
         match text.and_then(|text| self.document(text, Vec::new())) {
             Some(masked) => masked.into_bytes(),
-            None => format!("\"withheld, since it can't be masked: {} bytes\"", record.len()).into_bytes(),
+            None => format!("\"withheld, since it can't be masked: {}\"", counted(record.len() as u64, "byte")).into_bytes(),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
         Catalog, DeletionScope, Deletions, LayerState, LookUpError, MissingOrders, MissingShare, PartitionEntry, PresentOrders,
         StoredPartitions,
     },
-    model::{Dt, FactSchema, FileFormat, UtcMicros, Window},
+    model::{Dt, FactSchema, FileFormat, UtcMicros, Window, counted},
     report::{self, CommandName, DeletionCounts, Summary},
     settings::{Cursor, DeletionMode, Location, Settings, Shop, Source},
     source::CompletenessStatus,
@@ -165,7 +165,7 @@ pub(super) fn doubt(extracted: &Extracted) -> Option<String> {
     let records = match unknown {
         0 => return None,
         1 => "a record without a valid order id was read: it".to_owned(),
-        _ => format!("{unknown} records without a valid order id were read: each of them"),
+        _ => format!("{} without a valid order id were read: each of them", counted(unknown, "record")),
     };
     Some(format!("{records} may be any stored order"))
 }

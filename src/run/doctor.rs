@@ -10,7 +10,7 @@ use super::{RunError, by_settings, interrupted, shape};
 use crate::{
     cancel::Cancel,
     check,
-    model::{DIM_PRODUCT, DIM_USER, RunId, UtcMicros},
+    model::{DIM_PRODUCT, DIM_USER, RunId, UtcMicros, counted},
     net::Network,
     report::alert,
     settings::{Auth, HttpSettings, Location, OutputLocation, Profile, Settings, Source, SourceKind},
@@ -188,13 +188,14 @@ fn looked(name: &str, source: &Source, found: Result<Reached, SourceError>) -> L
     let part = |detail: String| Part::new(name, PartState::Works, format!("{location}: {detail}"));
     let token = has_credentials.then(|| token(name, &found));
     let (own, clock) = match found {
-        Ok(Reached::Page { records: Some(records), served_at }) => (part(format!("{records} records on the first page")), served_at),
+        Ok(Reached::Page { records: Some(records), served_at }) => {
+            (part(format!("{} on the first page", counted(records as u64, "record"))), served_at)
+        }
         Ok(Reached::Page { records: None, served_at }) => {
             let detail = format!("{location}: it answers, and has no records where the profile looks for them (`etl probe` shows more)");
             (Part { exit_code: NO_RECORDS, ..Part::new(name, PartState::Fails, detail) }, served_at)
         }
-        Ok(Reached::Files(1)) => (part("1 file".to_owned()), None),
-        Ok(Reached::Files(files)) => (part(format!("{files} files")), None),
+        Ok(Reached::Files(files)) => (part(counted(files as u64, "file")), None),
         Err(error @ SourceError::BulkUnasked { .. }) => (Part::new(name, PartState::Warns, error.to_string()), None),
         Err(error) => (Part::failed(name, &error.into()), None),
     };
@@ -235,7 +236,7 @@ fn output(settings: &Settings, parts: &mut Vec<Part>) -> Option<Head> {
         Ok(head) => {
             let commit = head.as_ref().map_or_else(
                 || "nothing is loaded yet".to_owned(),
-                |head| format!("{} commits, the last by run {}", head.commit.number, head.commit.run_id),
+                |head| format!("{}, the last by run {}", counted(head.commit.number, "commit"), head.commit.run_id),
             );
             let note = match &settings.output {
                 OutputLocation::Folder(_) => "",

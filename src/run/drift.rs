@@ -4,7 +4,7 @@
 
 use crate::{
     drift::{self, JsonType, ObservedShape, PathChange, SchemaChange, Shape},
-    model::{ExtraType, FieldPath, Level},
+    model::{ExtraType, FieldPath, Level, counted},
     normalize::{ColumnPlace, ReadPaths},
     settings::{ColumnValue, FactColumn, FieldRule},
 };
@@ -30,9 +30,9 @@ pub(super) fn watch(known: Option<&Shape>, observed: &ObservedShape, reads: &Rea
     let comparison = drift::compare(known, observed, &|steps| reads.has(steps));
     if comparison.is_cut {
         tracing::warn!(
-            "the shape of the records is watched in part: {} paths and {} levels at most; `schema.on_change = \"ignore\"` ends this",
-            drift::MOST_PATHS,
-            drift::MOST_LEVELS
+            "the shape of the records is watched in part: {} and {} at most; `schema.on_change = \"ignore\"` ends this",
+            counted(drift::MOST_PATHS as u64, "path"),
+            counted(drift::MOST_LEVELS as u64, "level")
         );
     }
     let omitted = comparison.changes.len().saturating_sub(MOST_CHANGES) as u64;

@@ -176,6 +176,14 @@ impl RunError {
         }
     }
 
+    /// Commands that show the way out, for who reads the error alone: in a list of problems they would be in the way.
+    pub fn examples(&self) -> &'static [&'static str] {
+        match self {
+            RunError::Settings(error) => error.examples(),
+            _ => &[],
+        }
+    }
+
     /// The status in the summary.
     pub fn status(&self) -> Status {
         match self.exit_code() {

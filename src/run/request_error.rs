@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::model::{Dt, UtcMicros};
+use crate::model::{Dt, UtcMicros, counted};
 
 /// A request that can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +165,8 @@ pub enum RequestError {
     ValuesLost(BTreeMap<String, u64>),
     /// A rewrite would change how much was sold.
     #[error(
-        "{0} quantities do not fit the type that `fact.quantity` asks for, and a rewrite would make others of them, with money that no longer fits: --force does not do that. Leave `fact.quantity` as the layer has it, or load the orders into a new output"
+        "{} would not fit the type that `fact.quantity` asks for, and a rewrite would make others of them, with money that no longer fits: --force does not do that. Leave `fact.quantity` as the layer has it, or load the orders into a new output",
+        counted(*.0, "quantity")
     )]
     QuantitiesLost(u64),
     /// Nothing here knows the users who are to be erased.

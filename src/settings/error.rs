@@ -75,13 +75,24 @@ pub enum SettingsError {
     #[error("where are the orders of the shop `{0}`? Give its table in etl.toml a `url` (with a profile that knows the path) or `orders`")]
     NoOrdersOfShop(String),
     /// No orders are named.
-    #[error(
-        "no orders source is named. Say where the orders are:\n\n    etl run --orders https://shop.example/api/orders --users users.csv --products products.csv\n    etl run --orders 'data/*.ndjson.gz'\n\nor set ETL_ORDERS, or `orders` in etl.toml. To see the whole job at work without any of that: etl demo"
-    )]
+    #[error("no orders source is named: say where the orders are with --orders, ETL_ORDERS, or `orders` in etl.toml")]
     NoOrders,
 }
 
 impl SettingsError {
+    /// Commands that show the way out; none where the message says it all.
+    pub fn examples(&self) -> &'static [&'static str] {
+        match self {
+            SettingsError::NoOrders => &[
+                "etl run --orders https://shop.example/api/orders --users users.csv",
+                "etl run --orders 'data/*.ndjson.gz'",
+                "etl init      # writes an etl.toml",
+                "etl demo      # shows the whole job at work, without any of that",
+            ],
+            _ => &[],
+        }
+    }
+
     /// An error about the value of a flag that no other layer has.
     pub fn flag(flag: &'static str, value: &str, detail: impl fmt::Display) -> SettingsError {
         SettingsError::Value { origin: Origin::Flag(flag), value: value.to_owned(), detail: detail.to_string() }

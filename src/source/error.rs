@@ -147,7 +147,7 @@ pub enum SourceError {
         pages: u64,
     },
     /// A list that is longer than its largest offset, and can't be cut.
-    #[error("GET {url}: the list has {total} records or more, and only {largest} can be read of one list (pagination.largest): {detail}")]
+    #[error("GET {url}: the list has {} or more, and only {largest} can be read of one list (pagination.largest): {detail}", counted(*total, "record"))]
     TooLong {
         /// The URL, redacted.
         url: String,

@@ -218,7 +218,7 @@ impl<'b> ColumnValues<'b> {
             }
             ColumnValues::Date(column) => {
                 let days = column.value(row);
-                let date = Dt::from_days(days).ok_or_else(|| format!("{days} days since 1970 is not in the years 1 to 9999"))?;
+                let date = Dt::from_days(days).ok_or_else(|| format!("day {days} since 1970 is not in the years 1 to 9999"))?;
                 out.extend_from_slice(date.to_string().as_bytes());
             }
             ColumnValues::Decimal { units, scale } => {

@@ -145,7 +145,7 @@ fn checks(evidence: &Evidence<'_>) -> Vec<Finding> {
     let finding = |result: &&crate::check::CheckResult| Finding {
         kind: AlertKind::CheckFailed,
         subject: result.name.clone(),
-        message: (!result.passed).then(|| format!("the check {} found {} violation(s)", result.name, result.violations)),
+        message: (!result.passed).then(|| format!("the check {} found {}", result.name, counted(result.violations, "violation"))),
         in_layer: published,
     };
     results.iter().map(finding).collect()

@@ -44,7 +44,7 @@ pub(super) fn section(facts: &LayerFacts) -> Made {
         failing.extend((!check.passed).then(|| rows_of(run, check)));
     }
     if names.len() > MOST_CHECKS {
-        table.note = format!("{MOST_CHECKS} of {} checks.", count(names.len() as u64));
+        table.note = format!("{MOST_CHECKS} of {}.", counted(names.len() as u64, "check"));
     }
     section.tables.push(table);
     section.tables.extend(failing);

@@ -58,7 +58,7 @@ fn days_with_rows(facts: &LayerFacts) -> Result<Figure, PageError> {
         id: "days-with-rows".to_owned(),
         shape: Shape::Calendar,
         title: "Days with rows".to_owned(),
-        desc: format!("{with} of {} days from {} to {} have rows.", days.len(), facts.days.first, facts.days.last),
+        desc: format!("{with} of {} from {} to {} with rows.", counted(days.len() as u64, "day"), facts.days.first, facts.days.last),
         plots: years(&marked)?,
         legend: vec![Legend::new(Mark::Accent, "has rows"), Legend::new(Mark::Bad, "no rows")],
         table,
@@ -95,7 +95,7 @@ fn intervals_table(covered: &[Interval], gaps: &[Interval]) -> Table {
         table.push(since, vec![Cell::text(instant(interval.end)), Cell::text(*state)]);
     }
     if all.len() > MOST_INTERVALS {
-        table.note = format!("{MOST_INTERVALS} of {} intervals.", count(all.len() as u64));
+        table.note = format!("{MOST_INTERVALS} of {}.", counted(all.len() as u64, "interval"));
     }
     table
 }

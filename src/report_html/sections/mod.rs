@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use super::{
     LayerFacts, PageError,
-    numbers::{Decimals, count, counted, instant, short},
+    numbers::{Decimals, counted, instant, short},
     picture::{Bar, Mark, Picture},
     scale::{Scale, day_ticks},
     view::{Page, Plot},
@@ -103,7 +103,7 @@ impl Currencies {
         match self.hidden() {
             0 => String::new(),
             1 => "One more currency has no column here. ".to_owned(),
-            hidden => format!("{} more currencies have no column here. ", count(hidden as u64)),
+            hidden => format!("{} have no column here. ", counted(hidden as u64, "more currency")),
         }
     }
 }

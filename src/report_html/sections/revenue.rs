@@ -34,7 +34,7 @@ pub(super) fn section(facts: &LayerFacts, currencies: &Currencies) -> Made {
         sums.push(currency_name(&currency.code), cells);
     }
     if currencies.all.len() > MOST_LISTED {
-        sums.note = format!("{MOST_LISTED} of {} currencies.", count(currencies.all.len() as u64));
+        sums.note = format!("{MOST_LISTED} of {}.", counted(currencies.all.len() as u64, "currency"));
     }
     section.tables.push(sums);
     Ok(section)

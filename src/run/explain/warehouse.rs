@@ -6,7 +6,7 @@ use super::ExplainRequest;
 use crate::{
     cancel::Cancel,
     layer::{RowColumns, StoredRow},
-    model::{FACT_COLUMNS, FactType},
+    model::{FACT_COLUMNS, FactType, counted},
     run::RunError,
     settings::Settings,
     warehouse::redshift::{OrderQuery, Session, look_up},
@@ -47,7 +47,7 @@ fn differences(rows: &[RowColumns], stored: &[StoredRow]) -> Vec<String> {
         match held.as_slice() {
             [] => differences.push(format!("sku `{own}`: the warehouse has no row")),
             [held] => differences.extend(row.columns.0.iter().filter_map(|(name, text)| differs(name, text.as_deref(), held, &own))),
-            several => differences.push(format!("sku `{own}`: the warehouse has {} rows", several.len())),
+            several => differences.push(format!("sku `{own}`: the warehouse has {}", counted(several.len() as u64, "row"))),
         }
     }
     let gone = rows.iter().filter(|held| !stored.iter().any(|row| sku(&row.columns) == sku(held)));

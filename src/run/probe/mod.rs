@@ -633,8 +633,8 @@ impl Normalized {
             );
         }
         if self.is_line && self.overwritten > 0 {
-            let rows = self.overwritten;
-            notes.push(format!("{rows} records have the order and the sku of a later one, which takes their place: is another sku finer?"));
+            let records = counted(self.overwritten, "record");
+            notes.push(format!("{records} with the order and the sku of a later one, which takes the place: is another sku finer?"));
         }
         notes
     }

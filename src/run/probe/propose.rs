@@ -343,7 +343,7 @@ pub(super) fn line_object(records: &[Value], tried: &[FieldPath]) -> Option<Prop
         });
     }
     let best = found.iter().max_by_key(|(path, count)| (**count, name_score(path, names)))?;
-    let because = format!("an object that looks like a line stands there in {} of {} records", best.1, records.len());
+    let because = format!("an object that looks like a line stands there in {} of {}", best.1, counted(records.len() as u64, "record"));
     Some(Proposal { path: best.0.to_string(), because, more: Some("object = \"line\"".to_owned()), others: Vec::new() })
 }
 

@@ -17,7 +17,7 @@ use super::{
     rows::{RowPages, TableRows},
 };
 use crate::{
-    model::{CellTypes, FieldPath},
+    model::{CellTypes, FieldPath, counted},
     settings::ChildLines,
     source::{Access, PageSink, SourceError, body::Node},
 };
@@ -91,7 +91,7 @@ pub(super) fn read_families(
         if record.len() as u64 > largest {
             return Err(malformed(
                 line,
-                format!("the line is larger than {largest} bytes (limits.record_bytes): whose it is can't be told"),
+                format!("the line is larger than {} (limits.record_bytes): whose it is can't be told", counted(largest, "byte")),
             ));
         }
         if record.is_empty() {

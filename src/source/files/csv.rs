@@ -341,7 +341,7 @@ impl<'a> Records<'a> {
 
     fn too_large(&self) -> SourceError {
         let hint = if self.state == State::Quoted { "; a closing quote may be missing" } else { "" };
-        let detail = format!("a record of more than {} bytes (limits.record_bytes){hint}", self.access.limits.record_bytes);
+        let detail = format!("a record of more than {} (limits.record_bytes){hint}", counted(self.access.limits.record_bytes, "byte"));
         malformed(self.file, self.first_line, detail)
     }
 }

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use super::{HiddenNames, Place, SourceFile, by_name, no_files};
 use crate::{
     cancel::Cancel,
+    model::counted,
     settings::{ObjectPattern, StorageSettings},
     source::{Purpose, SourceError},
     store::{Bucket, ListedObject, Part, ReadObjects, StoreError, Tag},
@@ -227,7 +228,10 @@ impl BucketObject {
             return Err(changed("replaced"));
         }
         if bytes.len() as u64 != length {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the store sent {} bytes of {length}", bytes.len())));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("the store sent {} of {length}", counted(bytes.len() as u64, "byte")),
+            ));
         }
         Ok(bytes)
     }

@@ -177,7 +177,7 @@ impl BulkSource<'_> {
                 }
                 Polled::Runs { status, objects } => {
                     let waited = elapsed_text(waits.started.elapsed());
-                    tracing::info!(status, objects, waited, "the bulk operation {operation} runs");
+                    tracing::info!(status, objects, waited, "the bulk operation {operation} is running");
                 }
             }
         };

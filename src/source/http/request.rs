@@ -24,7 +24,7 @@ use super::{
     template::{self, PreparedRequest},
 };
 use crate::{
-    model::span_text,
+    model::{counted, span_text},
     net::{
         client::{ConnectionError, HttpClient, asks_for_credentials},
         rate_limit, redact,
@@ -377,7 +377,7 @@ impl<'a> Requester<'a> {
             }
             url = self.redirected(&url, response.headers())?;
         }
-        Err(RequestFailure::Redirect(format!("more than {most} redirects (http.max_redirects)")))
+        Err(RequestFailure::Redirect(format!("more than {} (http.max_redirects)", counted(u64::from(most), "redirect"))))
     }
 
     /// The target of a redirect.

@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{judge::Fetched, list::ListReader, request::Requester};
 use crate::{
-    model::{UtcMicros, Window},
+    model::{UtcMicros, Window, counted},
     net::redact,
     settings::{Cursor, Filter, TimeFormat},
     source::{Completeness, CompletenessStatus, Evidence, Page, PageSink, Query, RecordShape, SourceError},
@@ -328,8 +328,10 @@ impl SlicesRead {
         let distinct = seams.distinct();
         // Records at seams count in two slices.
         let claimed = self.claimed.saturating_sub(self.distinct.saturating_sub(distinct)).max(required);
-        let missing = (distinct < required)
-            .then(|| format!("the source claims {required} records, and its {} slices have {distinct} different ones", self.slices));
+        let missing = (distinct < required).then(|| {
+            let (claimed, slices) = (counted(required, "record"), counted(self.slices, "slice"));
+            format!("the source claims {claimed}, and {distinct} came in {slices}")
+        });
         let stopped = seams.is_stopped.then(|| "the reading was stopped".to_owned());
         let (status, by, why) = match (stopped, self.failed.or(missing), self.unproven) {
             (Some(why), ..) => (CompletenessStatus::Unproven, None, Some(why)),

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::exchange::{Answer, Lost, Seen};
 use crate::{
+    model::counted,
     net::{error_chain::chain, redact},
     settings::{AwsCredentials, AzureIdentity, BucketScheme, GoogleCredentials, StorageCredentials, StorageSettings},
     store::{Condition, PutError, StoreError},
@@ -152,7 +153,7 @@ impl Failure<'_> {
     fn detail(&self, error: &Error) -> String {
         let attempts = match self.seen.attempts {
             0 | 1 => String::new(),
-            attempts => format!(", after {attempts} attempts"),
+            attempts => format!(", after {}", counted(u64::from(attempts), "attempt")),
         };
         match (&self.seen.answer, &self.seen.lost) {
             (_, Some(lost)) => {

@@ -1,6 +1,7 @@
 //! Why there are no statements. All of these are mistakes of the request (exit 2).
 
 use super::Engine;
+use crate::model::counted;
 
 /// Why there are no statements.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -23,7 +24,7 @@ pub enum DdlError {
     #[error("--schema: `{0}` is not a name")]
     Schema(String),
     /// The name of a column that is too long.
-    #[error("column `{name}`: the name has more than {most} bytes")]
+    #[error("column `{name}`: the name has more than {}", counted(*most as u64, "byte"))]
     Column {
         /// The name, shortened.
         name: String,

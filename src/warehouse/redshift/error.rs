@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::Difference;
-use crate::{cancel::Stop, model::span_text};
+use crate::{
+    cancel::Stop,
+    model::{counted, span_text},
+};
 
 /// What keeps the output from the warehouse.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +29,7 @@ pub enum RedshiftError {
         instead: &'static str,
     },
     /// A name that the warehouse does not accept.
-    #[error("`{setting}`: `{name}` is not a name: Redshift accepts names of 1 to {} bytes", crate::model::LONGEST_COLUMN_NAME)]
+    #[error("`{setting}`: `{name}` is not a name: Redshift accepts names of 1 to {}", counted(crate::model::LONGEST_COLUMN_NAME as u64, "byte"))]
     Name {
         /// The key in `etl.toml`.
         setting: &'static str,
@@ -86,7 +89,7 @@ pub enum RedshiftError {
     #[error("{}: no partitions here, so there is nothing to load or compare. Is `output` the right place?", .0)]
     EmptyLayer(String),
     /// A text that is longer than its column.
-    #[error("a text does not fit, and nothing was loaded: {table}.{column} is VARCHAR({limit}), and the longest text has {longest} bytes: `{example}`\n\n{}", widen(.table, .column, *.longest))]
+    #[error("a text does not fit, and nothing was loaded: {table}.{column} is VARCHAR({limit}), and the longest text has {}: `{example}`\n\n{}", counted(*longest, "byte"), widen(.table, .column, *.longest))]
     TextTooLong {
         /// The table, as SQL names it.
         table: String,

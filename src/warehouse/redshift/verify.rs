@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 
 use super::{Column, ColumnKind, SideTable, StoredTable, Table, Tables, identifier};
-use crate::{model::Dt, store::places::SideFact};
+use crate::{
+    model::{Dt, counted},
+    store::places::SideFact,
+};
 
 /// The hexadecimal digits of a row's hash that are summed: 60 bits fit a BIGINT.
 const DIGITS: u32 = 15;
@@ -185,7 +188,7 @@ impl DifferentDays {
         let days = match &self.days[..] {
             [] => None,
             [day] => Some(format!("the day {day}{of}")),
-            [first, .., last] => Some(format!("{} days{of} from {first} to {last}", self.days.len())),
+            [first, .., last] => Some(format!("{}{of} from {first} to {last}", counted(self.days.len() as u64, "day"))),
         };
         let undated = self.has_undated.then(|| format!("rows{of} without a valid created_at"));
         days.into_iter().chain(undated)
