@@ -36,7 +36,9 @@ fn busy_layer() -> (Workspace, String) {
 #[test]
 fn text_fits_the_terminal_and_no_word_is_cut() {
     let (work, first) = busy_layer();
-    let (diff, show) = (format!("diff {first}"), format!("runs show {first}"));
+    let (diff, show, changes) = (format!("diff {first}"), format!("runs show {first}"), format!("changes --since-run {first}"));
+    let note = "a text that goes on and on and on and on and on and on and on and on and on and on and on and on and on";
+    work.write("long.ndjson", order("L", "2026-01-05", &format!(r#","user_id":"U1","status":"{note}""#)));
     let commands = [
         "runs",
         "status",
@@ -46,6 +48,13 @@ fn text_fits_the_terminal_and_no_word_is_cut() {
         "check --history",
         "explain A",
         "plan --orders orders.ndjson",
+        "run --orders long.ndjson --sample 1",
+        "run --orders long.ndjson --dry-run --diff",
+        "config show --orders orders.ndjson",
+        "config check --orders orders.ndjson",
+        "doctor --orders orders.ndjson",
+        "probe --orders long.ndjson",
+        changes.as_str(),
         diff.as_str(),
         show.as_str(),
     ];
@@ -61,6 +70,30 @@ fn text_fits_the_terminal_and_no_word_is_cut() {
                 assert!(line.chars().count() <= columns || is_one_word, "{args}, {columns} columns: {line}\n{text}");
             }
         }
+    }
+}
+
+#[test]
+fn a_sample_that_is_too_wide_is_a_block_for_each_row_and_hides_no_column() {
+    let (work, _) = busy_layer();
+    let Some(narrow) = on_terminal(&work, 60, "run --orders orders.ndjson --sample 1") else { return };
+    assert!(narrow.contains("row 1 of 1\n  order_id         A\n") && narrow.contains("\n  status           paid\n"), "{narrow}");
+    assert!(narrow.contains("1 row of 1 record;"), "{narrow}");
+    let wide = on_terminal(&work, 200, "run --orders orders.ndjson --sample 1").unwrap();
+    assert!(wide.starts_with("order_id  sku ") && !wide.contains("row 1 of 1"), "{wide}");
+}
+
+#[test]
+fn an_id_with_line_breaks_does_not_break_a_line() {
+    let work = Workspace::new();
+    let record = r#"{"order_id":"A\n1\u001b[31m","created_at":"2026-01-01T00:00:00Z","items":[{"sku":"x\ty","quantity":-1,"price":1}]}"#;
+    work.write("orders.ndjson", record);
+    let shown = |args: &[&str]| work.etl(&[args, &["--format", "text"]].concat()).stdout;
+    let run = shown(&["run", "--orders", "orders.ndjson"]);
+    assert!(run.contains(r"order_id=A\n1\u{1b}[31m") && run.contains(r"sku=x\ty"), "{run}");
+    for args in [&["check"][..], &["explain", "A\n1\u{1b}[31m"], &["run", "--orders", "orders.ndjson", "--sample", "1"]] {
+        let text = shown(args);
+        assert!(text.contains(r"A\n1\u{1b}[31m") && !text.contains('\u{1b}'), "{args:?}: {text}");
     }
 }
 
