@@ -125,6 +125,40 @@ fn check_finds_what_only_a_run_would_refuse() {
     let nothing = Workspace::new();
     let ended = nothing.etl(&["config", "check"]);
     assert!(ended.code == 2 && messages(&ended)[0].contains("no orders source is named"), "{}", ended.stdout);
+    assert!(!messages(&ended)[0].contains('\n'), "examples belong to the error alone, and not into a list of problems");
+    let doctor = nothing.etl(&["doctor", "--format", "text"]);
+    let orders = doctor.stdout.lines().find(|line| line.starts_with("orders ")).unwrap();
+    assert!(orders.contains("FAILS") && orders.ends_with("or `orders` in etl.toml"), "{}", doctor.stdout);
+}
+
+#[test]
+fn a_mask_with_a_slip_in_its_name_is_a_problem_and_other_names_are_noted() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01", ""));
+    let toml = |more: &str| format!("orders = 'orders.ndjson'\nusers = 'users.csv'\n{more}");
+    work.write("etl.toml", toml("[columns.emial]\nmask = 'omit'\n[columns.phone]\nmask = 'omit'\n"));
+    let ended = work.etl(&["config", "check"]);
+    let found = messages(&ended);
+    assert_eq!((ended.code, found.len()), (2, 1), "{found:#?}");
+    assert!(found[0].starts_with("etl.toml, line 3: `columns.emial`: ") && found[0].contains("did you mean `email`?"), "{found:#?}");
+    work.write("etl.toml", toml("users.fields.emial = 'emial'\n[columns.emial]\nmask = 'omit'\n").replace("users = ", "users.location = "));
+    let mapped = work.etl(&["config", "check"]);
+    assert_eq!((mapped.code, mapped.summary()["notes"].as_array().unwrap().len()), (0, 0), "{}", mapped.stdout);
+    work.write("etl.toml", toml("[columns.phone]\nmask = 'omit'\n"));
+    let noted = work.etl(&["config", "check"]);
+    assert!(noted.code == 0 && noted.summary()["notes"][0].as_str().unwrap().starts_with("`columns.phone`: "), "{}", noted.stdout);
+}
+
+#[test]
+fn what_has_no_effect_is_noted() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01", ""));
+    work.write("etl.toml", "[orders]\nlocation = 'orders.ndjson'\npage_size = 7\n[users.fields]\nname = 'n'\n");
+    let ended = work.etl(&["config", "check"]);
+    let notes = ended.summary()["notes"].clone();
+    let note = |place: usize| notes[place].as_str().unwrap_or_default().to_owned();
+    assert_eq!((ended.code, notes.as_array().unwrap().len()), (0, 2), "{notes}");
+    assert!(note(0).starts_with("`orders.page_size` has no effect") && note(1).starts_with("users: not read"), "{notes}");
 }
 
 #[test]

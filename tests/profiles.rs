@@ -80,6 +80,27 @@ fn a_url_is_refused_only_where_it_is_the_unchanged_example() {
     }
 }
 
+#[test]
+fn a_file_of_orders_does_not_make_a_run_ask_the_vendor_for_users() {
+    let charges = std::fs::read(format!("{}/tests/payloads/stripe-charges.json", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let work = Workspace::new();
+    work.write("charges.json", charges);
+    // The profile has the URL of the vendor. Were it asked, its credentials would be missing.
+    work.write("etl.toml", "profile = 'stripe-charges'\n[orders]\nlocation = 'charges.json'\n");
+    let ended = work.etl(&["run", "--allow-incomplete"]);
+    assert_eq!(ended.published()["completeness"]["users"], serde_json::Value::Null);
+    assert!(ended.stderr.contains("users: not read: a profile or a table describes them"), "{}", ended.stderr);
+    assert!(!work.etl(&["config", "show"]).stdout.contains("api.stripe.com"));
+    // Who names the API has it asked.
+    let server =
+        Server::start(|_: &Asked| json(r#"{"object":"list","has_more":false,"data":[{"id":"cus_1","address":{"country":"DE"}}]}"#));
+    work.write("etl.toml", format!("profile = 'stripe-charges'\nurl = '{}'\n[orders]\nlocation = 'charges.json'\n", server.url));
+    let mut command = work.command(&["run", "--allow-incomplete", "--output", "asked"]);
+    let ended = support::ended(command.env("ETL_API_TOKEN", "rk").output().unwrap());
+    ended.published();
+    assert!(server.asked().iter().all(|asked| asked.path == "/v1/customers") && !server.asked().is_empty(), "{:?}", server.asked());
+}
+
 /// A record that is its own line: several of one order can't be added up, and a later one takes the place of an earlier one.
 #[test]
 fn several_records_of_one_order_that_are_lines_are_not_added_up_in_silence() {

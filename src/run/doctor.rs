@@ -161,6 +161,9 @@ impl<'s> SourceLook<'s> {
     fn unnamed(&self, kind: SourceKind, name: String) -> Part {
         match (kind, self.settings.require_orders()) {
             (SourceKind::Orders, Err(error)) => Part::failed(name, &error.into()),
+            _ if self.settings.unread_members.contains(&kind) => {
+                Part::new(name, PartState::Unused, "not read: described, but nothing says where they are: name them, or the API (`url`)")
+            }
             _ => Part::new(name, PartState::Unused, "no source is named"),
         }
     }

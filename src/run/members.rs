@@ -88,6 +88,9 @@ impl MemberReader<'_> {
     /// Both dimensions. The completeness of each source is noted in `completeness`, also if the source fails.
     pub(super) fn dimensions(&self, completeness: &mut RunCompleteness) -> Result<Dimensions, RunError> {
         let settings = self.settings;
+        if let Some(note) = settings.unread_note() {
+            tracing::info!("{note}");
+        }
         let old_versions = if settings.drop_history { OldVersions::Drop } else { OldVersions::Refuse };
         let scd = |keeps_versions| if keeps_versions { ScdType::Two } else { ScdType::One(old_versions) };
         let users = self.dimension(DIM_USER, settings.users.as_ref(), scd(settings.versioned_users), &mut completeness.users)?;

@@ -254,6 +254,9 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
     let first = whose.column().into_iter().chain(local_date).chain(money.columns(profile.as_ref()));
     let fact_columns = fact_columns::read(layers.file, first)?;
     let masks = masks::read(layers, &sources, &fact_columns)?;
+    if matches!(whose, Whose::OneSource) {
+        masks.refuse_misspelt(&masks::known_columns(layers.file, sources.users.as_ref(), &fact_columns))?;
+    }
     let repeated_sku = layers
         .word(&setting::REPEATED_SKU, &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?
         .or_else(|| profile.as_ref()?.repeated_sku)
@@ -276,6 +279,7 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
         orders: sources.orders,
         users: sources.users,
         products: sources.products,
+        unread_members: sources.unread,
         cursor: layers
             .word(&setting::CURSOR, &[("created_at", Cursor::Created), ("updated_at", Cursor::Updated)])?
             .or_else(|| profile.as_ref()?.cursor)

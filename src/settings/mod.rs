@@ -48,6 +48,7 @@ mod toml_tree;
 mod unit_slip;
 mod value;
 mod when;
+mod without_effect;
 
 use std::sync::Arc;
 
@@ -273,6 +274,8 @@ pub struct Settings {
     pub orders: Option<Source>,
     pub users: Option<Source>,
     pub products: Option<Source>,
+    /// Users or products that a profile or a table describes, and that nothing names: no run reads them.
+    pub unread_members: Vec<SourceKind>,
     pub since: Option<When>,
     pub until: Option<When>,
     pub cursor: Cursor,
@@ -354,6 +357,19 @@ impl Settings {
         schema_of(&self.fact_columns).with_quantity(self.quantity.unwrap_or_default()).with_ids(shops::layer_ids(&self.shops))
     }
 
+    /// Whether a column that is masked is a fixed one, or one that the settings make.
+    fn knows_column(&self, name: &str) -> bool {
+        let is_name = |known: &str| known.to_lowercase() == name;
+        let is_of_users = self.users.iter().any(|users| users.profile.fields.keys().any(|known| is_name(known)));
+        masks::fixed_columns().any(is_name) || is_of_users || self.fact_columns.iter().any(|column| is_name(&column.name))
+    }
+
+    /// What to say of members that are described and not read; `None` where there are none.
+    pub fn unread_note(&self) -> Option<String> {
+        let names: Vec<_> = self.unread_members.iter().map(|kind| kind.table()).collect();
+        (!names.is_empty()).then(|| format!("{}: {}", names.join(" and "), without_effect::NOT_READ))
+    }
+
     /// Whether prices may be quotients of totals: of several lines, or of the totals of the source.
     pub fn has_quotients(&self) -> bool {
         let of_profile = |field: &str| self.orders.as_ref().is_some_and(|orders| orders.profile.line_fields.contains_key(field));
@@ -388,6 +404,7 @@ impl Settings {
             orders: None,
             users: None,
             products: None,
+            unread_members: Vec::new(),
             since: None,
             until: None,
             cursor: Cursor::default(),

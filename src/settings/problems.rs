@@ -14,6 +14,7 @@ use super::{
     merge::{self, Layers, Surroundings},
     setting, storage, telemetry,
     toml_tree::{Node, Place, Table, Value},
+    without_effect,
 };
 
 /// A setting that can't be used.
@@ -58,11 +59,14 @@ pub fn examine(flags: &Flags) -> Examined {
         Err(error) => (Table::new(Place { file: path.to_string_lossy().as_ref().into(), line: 1 }), Some(error)),
     };
     let Surroundings { environment, .. } = surroundings;
-    let notes = notes(&environment);
+    let mut notes = notes(&environment);
     let mut reading = Reading { flags: flags.clone(), environment, file };
     let mut problems: Vec<Problem> = unread.iter().map(Problem::from).collect();
     problems.extend(reading.leave_out_unknown_keys());
     let settings = reading.leave_out_problems(&mut problems);
+    if problems.is_empty() {
+        notes.extend(without_effect::notes(&reading.file, &settings));
+    }
     Examined { settings: if problems.is_empty() { settings } else { Vec::new() }, problems, notes }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Sources {
     pub(super) orders: Option<Source>,
     pub(super) users: Option<Source>,
     pub(super) products: Option<Source>,
+    /// Users or products that a profile or a table describes, and that nothing names.
+    pub(super) unread: Vec<SourceKind>,
 }
 
 /// Reads the sources.
@@ -49,8 +51,22 @@ pub(super) fn read(layers: &Layers<'_>, http: &HttpSettings, whose: &Whose<'_>) 
             source.storage = storage::read(layers, Some(objects.bucket.clone()), http)?;
         }
     }
+    let mut unread = Vec::new();
+    for NamedSource { kind, source } in &sources {
+        if *kind != SourceKind::Orders && source.is_none() && is_described(layers, *kind, &shared)? {
+            unread.push(*kind);
+        }
+    }
     let [orders, users, products] = sources.map(|named| named.source);
-    Ok(Sources { profile: shared.name, orders, users, products })
+    if orders.is_none() {
+        unread.clear();
+    }
+    Ok(Sources { profile: shared.name, orders, users, products, unread })
+}
+
+/// Whether a profile or a table of `etl.toml` says anything of a source.
+fn is_described(layers: &Layers<'_>, kind: SourceKind, shared: &Shared) -> Result<bool, SettingsError> {
+    Ok(merged_table(&own_table(layers, kind)?, kind, shared)?.entries().next().is_some())
 }
 
 /// Where the top level of a file with shops has sources of its own. Flags and variables are not about those.
@@ -101,6 +117,9 @@ pub fn credentials_of_profile(profile: &Shipped) -> NeededCredentials {
 /// The URL of the API by the shipped profile of all three sources, if it is not its example.
 pub(super) fn url_of_profile(layers: &Layers<'_>) -> Result<Option<Node>, SettingsError> {
     let Base { shared, .. } = base(layers)?;
+    if names_orders_alone(layers)? {
+        return Ok(None);
+    }
     let url = shared.table.as_ref().and_then(|table| table.get("url")).cloned();
     Ok(url.filter(|node| node.value.scalar().is_some_and(|url| !is_example(&url))))
 }
@@ -122,10 +141,24 @@ fn base(layers: &Layers<'_>) -> Result<Base, SettingsError> {
     let named = layers.get(&setting::PROFILE)?;
     let table = named.as_ref().map(|configured| shipped_profile(configured.value.trim()).map_err(|detail| configured.invalid(detail)));
     let shared = Shared { table: table.transpose()?, name: named.map(|configured| configured.value.trim().to_owned()) };
-    // Whoever says where the orders are, and no API, reads orders alone.
-    let names_orders = layers.get(&setting::URL)?.is_none() && layers.above_file(&setting::ORDERS).is_some();
-    let url = base_url(layers, shared.table.as_ref().filter(|_| !names_orders))?;
+    let is_alone = names_orders_alone(layers)?;
+    let url = base_url(layers, shared.table.as_ref().filter(|_| !is_alone))?;
     Ok(Base { shared, url })
+}
+
+/// Whether somebody says where the orders are, by a flag, by a variable, or as files in `etl.toml`, and names no API. The API that a
+/// shipped profile names is then asked for nothing: who loads a file of orders does not expect a request to their vendor.
+fn names_orders_alone(layers: &Layers<'_>) -> Result<bool, SettingsError> {
+    if layers.get(&setting::URL)?.is_some() {
+        return Ok(false);
+    }
+    if layers.above_file(&setting::ORDERS).is_some() {
+        return Ok(true);
+    }
+    let own = own_table(layers, SourceKind::Orders)?;
+    let configured = location_in_file(layers, SourceKind::Orders, &Reader::new(&own, SourceKind::Orders.table()))?;
+    let location = configured.map(|configured| layers.location(&configured)).transpose()?;
+    Ok(matches!(location, Some(Location::Files(_) | Location::Bucket(_))))
 }
 
 /// The `etl.toml` of a shipped profile, or why there is none.
