@@ -13,7 +13,9 @@ use super::{
     ResultFormat, Setting, Settings, SettingsError, When, WhichLists, alerts, column_checks, credentials, default_threads, fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
-    http, lineage, masks,
+    http,
+    known_columns::KnownColumns,
+    lineage, masks,
     reader::typed,
     schema_of, setting,
     shops::{self, Shop, Whose},
@@ -254,8 +256,13 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
     let first = whose.column().into_iter().chain(local_date).chain(money.columns(profile.as_ref()));
     let fact_columns = fact_columns::read(layers.file, first)?;
     let masks = masks::read(layers, &sources, &fact_columns)?;
+    let column_checks = column_checks::read(layers.file, &schema_of(&fact_columns))?;
+    // The users and products of another shop may have columns of their own.
     if matches!(whose, Whose::OneSource) {
-        masks.refuse_misspelt(&masks::known_columns(layers.file, sources.users.as_ref(), &fact_columns))?;
+        let known = KnownColumns::of(layers.file, &sources);
+        masks.refuse_slips(&known.users, &fact_columns)?;
+        known.refuse_slips_of_checks(&column_checks)?;
+        known.refuse_slips_of_enrich(layers)?;
     }
     let repeated_sku = layers
         .word(&setting::REPEATED_SKU, &[("last", RepeatedSku::Last), ("sum", RepeatedSku::Sum)])?
@@ -293,7 +300,7 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
             .word(&setting::FACT_QUANTITY, &[("whole", QuantityType::Whole), ("decimal", QuantityType::Decimal)])?
             .or_else(|| profile.as_ref()?.quantity),
         file_format: file_format(layers)?,
-        column_checks: column_checks::read(layers.file, &schema_of(&fact_columns))?,
+        column_checks,
         fact_columns,
         masks,
         since: layers.when(&setting::SINCE)?,

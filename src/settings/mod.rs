@@ -20,6 +20,7 @@ mod file;
 mod file_mode;
 mod flags;
 mod http;
+mod known_columns;
 mod limits;
 mod lineage;
 mod location;
