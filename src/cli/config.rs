@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     args::{JobArgs, LookbackSettings, SettingArgs},
     display::{Display, Ending},
-    escaped::in_one_line,
+    escaped::in_short,
     table::{Column, Table},
     text::{self, counted},
 };
@@ -80,9 +80,12 @@ pub(super) fn run(args: &ConfigCommandArgs, flags: &Flags, display: &Display) ->
     }
 }
 
+/// How many characters of a value the table shows: some are whole queries.
+const SHOWN: usize = 60;
+
 fn show(out: &mut String, said: &[SaidValue], width: Option<usize>) {
     let mut table = Table::new(&[Column::text("setting").cut(30), Column::text("value").cut(20), Column::text("from").wraps(20)]);
-    said.iter().for_each(|said| table.row([said.name.clone(), in_one_line(&said.value), from(said)]));
+    said.iter().for_each(|said| table.row([said.name.clone(), in_short(&said.value, SHOWN), from(said)]));
     table.show(out, width);
 }
 
