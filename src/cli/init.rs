@@ -117,7 +117,7 @@ fn show(out: &mut String, choices: &Choices, written: &[&str], next: [&str; 2]) 
         let _ = writeln!(out, "Fill in the credentials in {VARIABLES_FILE}.");
     }
     let then = match choices.schedule {
-        Schedule::Cron => "Set MAILTO in etl.crontab. When it works: crontab -l | cat - etl.crontab | crontab -\n",
+        Schedule::Cron => "Set MAILTO in etl.crontab. When it works, install it:\n    crontab -l | cat - etl.crontab | crontab -\n",
         Schedule::Airflow => "When it works, copy orders_dags.py into the folder of Airflow's DAGs: docs/airflow.md.\n",
         Schedule::None => "",
     };
