@@ -1,5 +1,6 @@
-//! One is singular: no text, alert or error of the program says "1 violations". What the program prints here is looked at, and so is every
-//! text in its source: a message that no test provokes has its plural made by `model::counted`, too.
+//! One is singular: no text, alert or error of the program says "1 violations". What the program prints here is looked
+//! at, and so is every text in its source: a message that no test provokes has its plural made by `model::counted`,
+//! too.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -32,7 +33,8 @@ const AFTER_A_NAME: [&str; 17] = [
 /// Words that may stand between a count and its noun.
 const BETWEEN: [&str; 8] = ["different", "new", "more", "other", "old", "known", "distinct", "further"];
 
-/// Each plural in a line of source that stands behind a value: `{count} rows`. A constant in capitals is no count of one.
+/// Each plural in a line of source that stands behind a value: `{count} rows`. A constant in capitals is no count of
+/// one.
 fn hand_made(line: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (end, _) in line.match_indices('}') {

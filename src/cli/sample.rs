@@ -37,7 +37,8 @@ fn object(columns: &[String], row: &[Option<String>]) -> Value {
     Value::Object(entries)
 }
 
-/// The rows, without columns that none of them fills. Every value is shown: a table that is too wide is a block for each row.
+/// The rows, without columns that none of them fills. Every value is shown: a table that is too wide is a block for
+/// each row.
 fn show(out: &mut String, mapped: &Mapped, width: Option<usize>) {
     let columns: Vec<_> = mapped.columns.iter().map(|name| Column::text(name)).collect();
     let mut table = Table::new(&columns);

@@ -1,9 +1,9 @@
 //! Tables as text: no lines, numbers to the right, one line a row, and never wider than the terminal if that can be.
 //!
-//! Where a table is too wide, columns give way in a stated order: columns that may be cut shrink to their least width, from the last
-//! to the first, and then columns leave, the one of the lowest turn first. The table says which ones. JSON has all of them. A last
-//! column of sentences wraps instead: it goes on in the next lines, beneath itself. Where no column may be lost, [`Table::show_or_list`]
-//! writes a block of lines for each row.
+//! Where a table is too wide, columns give way in a stated order: columns that may be cut shrink to their least width,
+//! from the last to the first, and then columns leave, the one of the lowest turn first. The table says which ones.
+//! JSON has all of them. A last column of sentences wraps instead: it goes on in the next lines, beneath itself. Where
+//! no column may be lost, [`Table::show_or_list`] writes a block of lines for each row.
 
 use std::fmt::Write;
 
@@ -112,7 +112,8 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// Writes the table if it fits into `width` columns, and else a block for each row: a line for each value, behind its title.
+    /// Writes the table if it fits into `width` columns, and else a block for each row: a line for each value, behind
+    /// its title.
     pub(super) fn show_or_list(&self, out: &mut String, width: Option<usize>) {
         let shown = self.columns_with_values();
         if width.is_none_or(|width| total(&shown, |shown| shown.width) <= width) {

@@ -59,7 +59,8 @@ pub(super) fn verdict(good: bool, yes: &str, no: &str) -> String {
     format!("{style}{word}{style:#}")
 }
 
-/// Writes a message as an item of a list: its further lines, such as the excerpt of a query, stand to the right of the first.
+/// Writes a message as an item of a list: its further lines, such as the excerpt of a query, stand to the right of the
+/// first.
 pub(super) fn item(out: &mut String, message: &str) {
     let mut lines = message.lines().filter(|line| !line.trim().is_empty());
     let _ = writeln!(out, "{}", lines.next().unwrap_or_default());

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// A span as settings write it, in the largest unit that it is whole in: "1d", "90m", "1500ms". Exact to the millisecond.
+/// A span as settings write it, in the largest unit that it is whole in: "1d", "90m", "1500ms". Exact to the
+/// millisecond.
 pub fn span_text(span: Duration) -> String {
     let millis = span.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
@@ -10,7 +11,8 @@ pub fn span_text(span: Duration) -> String {
     unit.map_or_else(|| format!("{millis}ms"), |(size, name)| format!("{}{name}", millis / size))
 }
 
-/// How long something has taken, in its two largest units: "3d 4h", "2h 5m", "4m 10s", "42s", "2.5s", "300ms". What is less is cut.
+/// How long something has taken, in its two largest units: "3d 4h", "2h 5m", "4m 10s", "42s", "2.5s", "300ms". What is
+/// less is cut.
 pub fn elapsed_text(elapsed: Duration) -> String {
     let (seconds, millis) = (elapsed.as_secs(), elapsed.subsec_millis());
     match seconds {

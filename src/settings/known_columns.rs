@@ -1,5 +1,5 @@
-//! The columns of dimensions that are known before a source is read, and slips in the names of them. Users and products may have any
-//! other column: which ones is known only once they are read.
+//! The columns of dimensions that are known before a source is read, and slips in the names of them. Users and products
+//! may have any other column: which ones is known only once they are read.
 
 use super::{
     ColumnCheck, Setting, SettingsError, Source,

@@ -103,8 +103,8 @@ impl Masks {
 }
 
 impl Masks {
-    /// Fails if the name of a masked column is a slip of a known one. Nothing is read for that: other names may be columns that only the
-    /// users have.
+    /// Fails if the name of a masked column is a slip of a known one. Nothing is read for that: other names may be
+    /// columns that only the users have.
     pub(super) fn refuse_slips(&self, users: &[String], fact_columns: &[FactColumn]) -> Result<(), SettingsError> {
         let of_facts = fact_columns.iter().map(|column| column.name.to_lowercase());
         let known: Vec<String> = users.iter().cloned().chain(of_facts).collect();

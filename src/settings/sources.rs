@@ -146,8 +146,9 @@ fn base(layers: &Layers<'_>) -> Result<Base, SettingsError> {
     Ok(Base { shared, url })
 }
 
-/// Whether somebody says where the orders are, by a flag, by a variable, or as files in `etl.toml`, and names no API. The API that a
-/// shipped profile names is then asked for nothing: who loads a file of orders does not expect a request to their vendor.
+/// Whether somebody says where the orders are, by a flag, by a variable, or as files in `etl.toml`, and names no API.
+/// The API that a shipped profile names is then asked for nothing: who loads a file of orders does not expect a request
+/// to their vendor.
 fn names_orders_alone(layers: &Layers<'_>) -> Result<bool, SettingsError> {
     if layers.get(&setting::URL)?.is_some() {
         return Ok(false);

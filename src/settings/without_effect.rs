@@ -1,5 +1,5 @@
-//! What settings say that has no effect beside the others: a note each, for `etl config check`. Refuses nothing: the same file may serve
-//! other runs, whose flags name other sources.
+//! What settings say that has no effect beside the others: a note each, for `etl config check`. Refuses nothing: the
+//! same file may serve other runs, whose flags name other sources.
 
 use super::{
     Location, OutputLocation, Settings, SourceKind,
