@@ -107,6 +107,38 @@ fn a_part_that_fails_gives_its_exit_code() {
 }
 
 #[test]
+fn the_receiver_of_lineage_is_asked_without_an_event() {
+    // As Marquez does: it takes posts there, and answers other requests by a complaint.
+    let marquez = Server::start(|asked: &Asked| match (asked.path.as_str(), asked.header("authorization")) {
+        ("/api/v1/lineage", Some("Bearer right-key")) => status(400),
+        ("/api/v1/lineage", _) => status(401),
+        _ => status(404),
+    });
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01", ""));
+    let url = ("OPENLINEAGE_URL", marquez.url.as_str());
+    let asked = |variables: &[(&str, &str)]| with(&work, &["--orders", "orders.ndjson"], variables);
+
+    let file = ("ETL_LINEAGE_FILE", "events.ndjson");
+    let works = asked(&[url, file, ("OPENLINEAGE_API_KEY", "right-key")]);
+    assert_eq!((works.code, state(&works, "lineage"), state(&works, "lineage file")), (0, "works".to_owned(), "works".to_owned()));
+    assert!(!work.path("events.ndjson").exists(), "a look makes no file");
+
+    let (refused, unnamed) = (asked(&[url, ("OPENLINEAGE_API_KEY", "wrong-key")]), asked(&[url]));
+    assert_eq!((refused.code, state(&refused, "lineage")), (2, "fails".to_owned()), "{}", refused.stdout);
+    assert!(part(&refused, "lineage").1.contains("does not take OPENLINEAGE_API_KEY") && !refused.stdout.contains("wrong-key"));
+    assert!(part(&unnamed, "lineage").1.contains("asks for OPENLINEAGE_API_KEY (401)"), "{}", unnamed.stdout);
+
+    let elsewhere = asked(&[url, ("OPENLINEAGE_ENDPOINT", "api/v2")]);
+    assert_eq!((elsewhere.code, state(&elsewhere, "lineage")), (0, "warns".to_owned()), "{}", elsewhere.stdout);
+    assert!(marquez.asked().iter().all(|asked| asked.body.is_empty()), "no event was sent");
+
+    let dead = asked(&[("OPENLINEAGE_URL", "http://127.0.0.1:1"), ("ETL_LINEAGE_FILE", "missing/events.ndjson")]);
+    assert_eq!((dead.code, state(&dead, "lineage"), state(&dead, "lineage file")), (2, "fails".to_owned(), "fails".to_owned()));
+    assert_eq!(state(&asked(&[]), "lineage"), "unused");
+}
+
+#[test]
 fn the_first_part_that_fails_decides() {
     let work = Workspace::new();
     let ended = with(&work, &["--orders", "nothing/*.ndjson"], &[("ETL_ALERT_SLACK_URL", "http://127.0.0.1:1/services/hook")]);

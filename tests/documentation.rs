@@ -213,6 +213,20 @@ fn attributes<'h>(html: &'h str, name: &str) -> Vec<&'h str> {
 }
 
 #[test]
+fn every_picture_is_shown_and_every_one_that_is_shown_is_there() {
+    let mut pictures = BTreeSet::new();
+    files_beneath(root(), Path::new("docs/pictures"), &mut pictures);
+    assert!(!pictures.is_empty());
+    let mut shown = BTreeSet::new();
+    for page in documentation().into_iter().chain([PathBuf::from("README.md")]) {
+        let own = text(&page);
+        let tags = prose(&own).into_iter().flat_map(|(_, line)| attributes(line, "src").into_iter().chain(attributes(line, "srcset")));
+        shown.extend(tags.filter(|target| !is_elsewhere(target)).map(|target| destination(&page, target).0));
+    }
+    assert_eq!(shown, pictures, "shown by a page, and beneath docs/pictures");
+}
+
+#[test]
 fn the_book_is_built_and_each_of_its_links_leads_somewhere() {
     let Some(mdbook) = std::env::var_os("ETL_TEST_MDBOOK") else {
         eprintln!("skipped: ETL_TEST_MDBOOK names no mdbook");

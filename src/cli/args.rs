@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use super::{config::ConfigCommandArgs, init::InitArgs};
 use crate::{
     model::{Dt, RunId},
+    report::CommandName,
     settings::{Flags, Form, Setting, setting},
     warehouse::ddl::Engine,
 };
@@ -99,6 +100,21 @@ impl Command {
     /// Whether problems of any setting are its result, and not an error before it.
     pub(super) fn tells_problems(&self) -> bool {
         matches!(self, Command::Config(args) if args.tells_problems())
+    }
+
+    /// The name that events of lineage give this command; `None` for one that changes no layer, and for a dry run that its own flag
+    /// asks for.
+    pub(super) fn changes_layer(&self) -> Option<CommandName> {
+        match self {
+            Command::Run(args) => args.sample.is_none().then_some(CommandName::Run),
+            Command::Backfill(_) => Some(CommandName::Backfill),
+            Command::Quarantine(QuarantineArgs { what: Some(QuarantineCommand::Replay { .. }), .. }) => Some(CommandName::Replay),
+            Command::Rebuild(_) => Some(CommandName::Rebuild),
+            Command::Rewrite(args) => (!args.dry_run).then_some(CommandName::Rewrite),
+            Command::Undo(_) => Some(CommandName::Undo),
+            Command::Erase(_) => Some(CommandName::Erase),
+            _ => None,
+        }
     }
 
     fn flags(&self) -> Flags {

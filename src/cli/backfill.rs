@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
+    lineage::tell_undelivered,
     report::Status,
     run::{BackfillOutcome, BackfillRequest, ChunkChoice, Outcome, RunError, Shard, backfill},
     settings::{Chunk, Settings, SettingsError},
@@ -58,6 +59,7 @@ fn asked(args: &BackfillArgs) -> Result<Asked, SettingsError> {
 
 fn backfill_and_show(settings: &Settings, asked: Asked, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     let outcome = loaded(settings, asked, display, cancel)?;
+    tell_undelivered();
     let error = decisive(&outcome).and_then(|run| run.error.as_ref());
     if let Some(error) = error {
         display.error(error);

@@ -52,8 +52,8 @@ use display::Display;
 
 use crate::{
     cancel::Cancel,
-    run::RunError,
-    settings::{Flags, Presentation, Settings, SettingsError, presentation, telemetry},
+    run::{RequestError, RunError, tell_refused},
+    settings::{Flags, Presentation, Settings, SettingsError, lineage_alone, presentation, telemetry},
 };
 
 /// Runs the command; the exit code is the contract's.
@@ -65,6 +65,8 @@ pub fn run(cli: &Cli) -> u8 {
         Err(_) if cli.command.tells_problems() => (Presentation::default(), None),
         Err(error) => {
             let error = RunError::from(error);
+            logging::start(&Display::new(&cli.display, Presentation::default()), None);
+            tell_refused_settings(&cli.command, &flags, &error, &Cancel::default());
             display::print_error(&error);
             return error.exit_code();
         }
@@ -77,6 +79,7 @@ pub fn run(cli: &Cli) -> u8 {
         tracing::warn!(%error, "signals can't be listened to: Ctrl-C ends the process at once");
     }
     let result = caught(|| run_command(&cli.command, &flags, &display, &cancel)).unwrap_or_else(|error| {
+        tell_refused_settings(&cli.command, &flags, &error, &cancel);
         display.error(&error);
         error.exit_code()
     });
@@ -87,6 +90,17 @@ pub fn run(cli: &Cli) -> u8 {
             error.exit_code()
         }
         _ => result,
+    }
+}
+
+/// Tells the receivers of lineage that a command can't begin, because of its settings or of a file that a flag names: as far as the
+/// settings of lineage can be used. What goes wrong later, `run` tells.
+fn tell_refused_settings(command: &Command, flags: &Flags, error: &RunError, cancel: &Cancel) {
+    let is_of_arguments = matches!(error, RunError::Settings(_) | RunError::Request(RequestError::UsersFile { .. }));
+    let Some(command) = command.changes_layer().filter(|_| is_of_arguments) else { return };
+    match lineage_alone(flags) {
+        Ok(settings) => tell_refused(&settings, command, error, cancel),
+        Err(unknown) => tracing::debug!(%unknown, "no receiver of lineage is known"),
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn run(args: &QuarantineArgs, display: &Display, cancel: &Cancel) -> 
     match &args.what {
         None => list(args, display),
         Some(QuarantineCommand::Replay { run_id, job }) => {
-            let settings = replayed_settings(&job.flags, run_id)?;
+            let settings = replayed_settings(&job.flags, run_id, cancel)?;
             let progress = Progress::new(display);
             let outcome = replay(&settings, run_id, cancel, &progress);
             progress.finish();
@@ -37,12 +37,12 @@ pub(super) fn run(args: &QuarantineArgs, display: &Display, cancel: &Cancel) -> 
 }
 
 /// The settings of a replay: in a layer of several shops those of the shop whose run it was.
-fn replayed_settings(flags: &Flags, run_id: &RunId) -> Result<Settings, RunError> {
+fn replayed_settings(flags: &Flags, run_id: &RunId, cancel: &Cancel) -> Result<Settings, RunError> {
     let settings = settings::load(flags)?;
     if settings.shops.is_empty() {
         return Ok(settings);
     }
-    let shop = shop_of_run(&settings, run_id)?;
+    let shop = shop_of_run(&settings, run_id, cancel)?;
     let of_shop = settings::load_shops(flags, std::slice::from_ref(&shop))?.into_iter().next();
     Ok(of_shop.unwrap_or(settings))
 }

@@ -8,7 +8,7 @@ use super::{
     display::{Display, Ending},
     text::counted,
 };
-use crate::{cancel::Cancel, report::Status, settings::Settings};
+use crate::{cancel::Cancel, lineage::tell_undelivered, report::Status, settings::Settings};
 
 /// How the work for a shop has ended.
 pub(super) struct ShopEnd {
@@ -46,6 +46,7 @@ pub(super) fn for_each(
         }
         ends.push(work(settings));
     }
+    tell_undelivered();
     let failed = ends.iter().find(|end| end.ending == Ending::Failure);
     let is_published = ends.iter().any(|end| end.status == Status::Published);
     let status = match (failed, is_published) {

@@ -1,6 +1,13 @@
 //! The way of events: a file at once, a server from a thread beside the run. Bounded in time whatever the server does.
 
-use std::{fs::OpenOptions, io::Write, path::Path, sync::mpsc, thread, time::Duration};
+use std::{
+    fs::OpenOptions,
+    io::Write,
+    path::Path,
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -17,6 +24,48 @@ use crate::{
 };
 
 static PAUSE: Pause = Pause::new();
+
+/// What the runs of this process could not tell, and how much of that stands in its log.
+static UNDELIVERED: Mutex<Undelivered> = Mutex::new(Undelivered { lost: 0, warned: None, told_problems: false });
+
+struct Undelivered {
+    /// Events that did not arrive.
+    lost: u64,
+    /// How many the last warning counts; `None`: there was none.
+    warned: Option<u64>,
+    /// Whether the values that are not valid were told. All runs of a process have the same.
+    told_problems: bool,
+}
+
+impl Undelivered {
+    /// Counts events. Says whether to warn of them: the first time only, so that a backfill does not warn at each chunk.
+    fn add(&mut self, lost: u64) -> bool {
+        self.lost += lost;
+        let is_first = lost > 0 && self.warned.is_none();
+        if is_first {
+            self.warned = Some(self.lost);
+        }
+        is_first
+    }
+
+    /// The number that no warning has told yet, counted with those that one has.
+    fn untold(&mut self) -> Option<u64> {
+        let is_told = self.warned.is_none_or(|warned| warned == self.lost);
+        self.warned = self.warned.map(|_| self.lost);
+        (!is_told).then_some(self.lost)
+    }
+}
+
+fn undelivered<T>(look: impl FnOnce(&mut Undelivered) -> T) -> T {
+    look(&mut UNDELIVERED.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Says how many events did not arrive in all, where they are more than the warning counts. For the end of several runs.
+pub fn tell_undelivered() {
+    if let Some(events_lost) = undelivered(Undelivered::untold) {
+        tracing::warn!(events_lost, "OpenLineage: events of all runs that were lost: the runs are as if they had arrived");
+    }
+}
 
 /// The way of the events of one run.
 pub struct LineageSender<'a> {
@@ -61,7 +110,7 @@ impl<'a> LineageSender<'a> {
         }
     }
 
-    /// Waits for the server, for the time of one event at most. What is lost is one warning.
+    /// Waits for the server, for the time of one event at most. What is lost is one warning in a process; after it, it is counted.
     pub fn finish(mut self, run_id: &str, cancel: &Cancel) {
         if let Some(server) = self.server.take() {
             let missed = server.finish(self.settings.timeout, cancel);
@@ -73,12 +122,15 @@ impl<'a> LineageSender<'a> {
                 self.blame(cause);
             }
         }
-        for problem in &self.settings.problems {
+        let (warns, tells_problems) = undelivered(|all| (all.add(self.lost), !std::mem::replace(&mut all.told_problems, true)));
+        for problem in self.settings.problems.iter().filter(|_| tells_problems) {
             tracing::warn!(run_id, "OpenLineage: {problem}");
         }
-        if self.lost > 0 {
-            let cause = self.causes.join("; ");
-            tracing::warn!(run_id, events_lost = self.lost, cause, "OpenLineage events did not arrive: the run is as if they had");
+        let (events_lost, cause) = (self.lost, self.causes.join("; "));
+        if warns {
+            tracing::warn!(run_id, events_lost, cause, "OpenLineage events did not arrive: the run is as if they had");
+        } else if events_lost > 0 {
+            tracing::debug!(run_id, events_lost, cause, "OpenLineage events did not arrive, as before");
         }
     }
 
@@ -161,4 +213,19 @@ fn post(client: &DeliveryClient, receiver: &LineageReceiver, timeout: Duration, 
     let post = JsonPost { url: &receiver.url, body: event.as_bytes(), token, policy };
     let sent = client.runtime.block_on(post.send(&client.client));
     sent.map_err(|error| format!("{}: {error}", redact::url(&receiver.url)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_warns_once_and_tells_the_rest_at_its_end() {
+        let mut all = Undelivered { lost: 0, warned: None, told_problems: false };
+        assert_eq!((all.add(0), all.untold()), (false, None), "nothing is lost");
+        assert!(all.add(2), "the first time");
+        assert_eq!(all.untold(), None, "the warning has the number");
+        assert_eq!([all.add(2), all.add(0), all.add(3)], [false; 3]);
+        assert_eq!((all.untold(), all.untold()), (Some(7), None), "once");
+    }
 }

@@ -64,13 +64,17 @@ impl RunState {
     }
 }
 
-/// Where the orders of a run come from.
+/// Which datasets the events of a run name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OrdersDataset {
-    /// Their source.
-    Source,
-    /// What earlier runs have kept of them beneath the output.
+pub enum Datasets {
+    /// The configured sources, and the tables.
+    Sources,
+    /// The same, with the orders that earlier runs have kept beneath the output, in this place.
     Kept(&'static str),
+    /// The tables alone: what is stored is changed, and no source is read.
+    Tables,
+    /// None: the settings can't be used, so that nobody knows them.
+    Unknown,
 }
 
 /// What was written of a table.
@@ -91,6 +95,16 @@ pub struct WrittenLayer {
     pub quantity: QuantityType,
     /// Each table of which files were written.
     pub tables: BTreeMap<&'static str, WrittenTable>,
+}
+
+impl WrittenLayer {
+    /// Adds a file of a table: its rows, if they are known, and its bytes.
+    pub fn add(&mut self, table: &'static str, rows: Option<u64>, bytes: u64) {
+        let known = self.tables.entry(table).or_insert_with(|| WrittenTable { rows: Some(0), ..WrittenTable::default() });
+        known.rows = known.rows.zip(rows).map(|(known, more)| known + more);
+        known.bytes += bytes;
+        known.files += 1;
+    }
 }
 
 /// How a run has ended.
@@ -115,9 +129,9 @@ pub struct LineageRun<'a> {
     pub run_id: String,
     /// What it was started as.
     pub command: CommandName,
-    /// Where its orders come from.
-    pub orders: OrdersDataset,
-    /// How their records become rows; `None` where no source is configured.
+    /// Which datasets it names.
+    pub datasets: Datasets,
+    /// How the records of orders become rows; `None` where no source is read.
     pub mapping: Option<Mapping<'a>>,
 }
 
@@ -152,7 +166,7 @@ impl LineageRun<'_> {
             Some(written) => schema.with_quantity(written.quantity),
             None => schema,
         };
-        let inputs = inputs(self.settings, self.orders);
+        let inputs = inputs(self.settings, self.datasets);
         let tables = self.tables(&inputs, &schema, ended);
         let read = inputs.iter().map(|(kind, dataset)| input(*kind, dataset, (state != RunState::Start).then_some(ended.summary)));
         let checked = tables.iter().filter_map(|table| checked_input(table, self.settings, &ended.summary.checks));
@@ -164,11 +178,11 @@ impl LineageRun<'_> {
             "run": { "runId": self.uuid(), "facets": self.run_facets(state, ended).into_json() },
             "job": { "namespace": self.lineage.namespace, "name": self.job_name(), "facets": job_facets().into_json() },
             "inputs": read.chain(checked).collect::<Vec<_>>(),
-            "outputs": tables.iter().map(|table| output(table, state, ended.written)).collect::<Vec<_>>(),
+            "outputs": tables.iter().map(|table| output(table, ended.written)).collect::<Vec<_>>(),
         })
     }
 
-    /// The name of the job. A rebuild and a replay read other datasets than a run does, and so are jobs of their own.
+    /// The name of the job. What reads or writes other datasets than a run does is a job of its own.
     fn job_name(&self) -> String {
         let settings = self.settings;
         let shop = settings.shop.as_ref().map(|shop| shop.name.as_str());
@@ -179,13 +193,10 @@ impl LineageRun<'_> {
             (None, shop) => format!("orders_etl.{}", shop.or(profile).unwrap_or("orders")),
         };
         match self.command {
-            CommandName::Rebuild | CommandName::Replay => format!("{job}.{}", self.command.as_str()),
-            CommandName::Run
-            | CommandName::Backfill
-            | CommandName::Demo
-            | CommandName::Undo
-            | CommandName::Erase
-            | CommandName::Unknown => job,
+            CommandName::Rebuild | CommandName::Replay | CommandName::Undo | CommandName::Erase | CommandName::Rewrite => {
+                format!("{job}.{}", self.command.as_str())
+            }
+            CommandName::Run | CommandName::Backfill | CommandName::Demo | CommandName::Unknown => job,
         }
     }
 
@@ -195,7 +206,8 @@ impl LineageRun<'_> {
             Some(until) => json!({ "nominalStartTime": since.rfc3339(), "nominalEndTime": until.rfc3339() }),
             None => json!({ "nominalStartTime": since.rfc3339() }),
         });
-        let mut parameters = vec![("run_id", self.run_id.clone()), ("command", self.command.as_str().to_owned())];
+        // A run may have been named anew after its beginning, behind a run of a host whose clock is ahead.
+        let mut parameters = vec![("run_id", summary.run_id.clone()), ("command", self.command.as_str().to_owned())];
         if state != RunState::Start {
             parameters.push(("status", summary.status.as_str().to_owned()));
             parameters.extend(summary.commit.map(|commit| ("commit", commit.to_string())));
@@ -219,6 +231,9 @@ impl LineageRun<'_> {
 
     /// The tables that the run may write. Side facts are among them if the profile maps them, or if the layer has them from before.
     fn tables(&self, inputs: &[(SourceKind, DatasetName)], schema: &FactSchema, ended: EndedRun<'_>) -> Vec<Table> {
+        if self.datasets == Datasets::Unknown {
+            return Vec::new();
+        }
         let settings = self.settings;
         let dataset = |kind: SourceKind| inputs.iter().find(|(of, _)| *of == kind).map(|(_, dataset)| dataset);
         let members = |kind: SourceKind, source| Some(MemberSource { dataset: dataset(kind)?, source });
@@ -271,13 +286,15 @@ impl LineageRun<'_> {
 }
 
 /// What the run reads.
-fn inputs(settings: &Settings, orders: OrdersDataset) -> Vec<(SourceKind, DatasetName)> {
-    let mut inputs = inputs_of(settings);
-    if let OrdersDataset::Kept(place) = orders {
-        inputs.retain(|(kind, _)| *kind != SourceKind::Orders);
-        inputs.insert(0, (SourceKind::Orders, DatasetName::of_output(&settings.output, place)));
+fn inputs(settings: &Settings, datasets: Datasets) -> Vec<(SourceKind, DatasetName)> {
+    match datasets {
+        Datasets::Sources => inputs_of(settings),
+        Datasets::Kept(place) => {
+            let members = inputs_of(settings).into_iter().filter(|(kind, _)| *kind != SourceKind::Orders);
+            [(SourceKind::Orders, DatasetName::of_output(&settings.output, place))].into_iter().chain(members).collect()
+        }
+        Datasets::Tables | Datasets::Unknown => Vec::new(),
     }
-    inputs
 }
 
 fn foreign(run: &ForeignRun) -> Value {
@@ -377,8 +394,8 @@ fn asserted<'a>(settings: &'a Settings, name: &str) -> Asserted<'a> {
     }
 }
 
-/// A dataset that a run writes.
-fn output(table: &Table, state: RunState, written: Option<&WrittenLayer>) -> Value {
+/// A dataset that a run writes; with what was put in place of it, also how much.
+fn output(table: &Table, written: Option<&WrittenLayer>) -> Value {
     let fields: Vec<_> = (1..)
         .zip(&table.columns)
         .map(|(place, (name, kind)): (u64, _)| json!({ "name": redact::text(name), "type": kind, "ordinal_position": place }))
@@ -388,7 +405,7 @@ fn output(table: &Table, state: RunState, written: Option<&WrittenLayer>) -> Val
         .with(facet::DATA_SOURCE, data_source(&table.dataset))
         .with(facet::DOCUMENTATION, json!({ "description": table.meaning, "contentType": "text/plain" }))
         .with_some(facet::COLUMN_LINEAGE, table.lineage.clone());
-    let statistics = written.filter(|_| state == RunState::Complete).map(|written| statistics(written.tables.get(table.name)));
+    let statistics = written.map(|written| statistics(written.tables.get(table.name)));
     json!({
         "namespace": table.dataset.namespace,
         "name": table.dataset.name,
@@ -440,7 +457,7 @@ mod tests {
     fn run<'a>(settings: &'a Settings, lineage: &'a LineageSettings) -> LineageRun<'a> {
         let mapping = settings.orders.as_ref().map(|orders| Mapping { profile: Some(&orders.profile), ..Mapping::default() });
         let run_id = "20260131T100000123456Z-01a2b30000".to_owned();
-        LineageRun { settings, lineage, run_id, command: CommandName::Run, orders: OrdersDataset::Source, mapping }
+        LineageRun { settings, lineage, run_id, command: CommandName::Run, datasets: Datasets::Sources, mapping }
     }
 
     fn summary(status: Status) -> Summary {
@@ -546,8 +563,36 @@ mod tests {
     #[test]
     fn a_rebuild_is_a_job_of_its_own_over_the_kept_records() {
         let (settings, lineage) = (settings(), lineage());
-        let rebuild = LineageRun { command: CommandName::Rebuild, orders: OrdersDataset::Kept(places::RAW), ..run(&settings, &lineage) };
+        let rebuild = LineageRun { command: CommandName::Rebuild, datasets: Datasets::Kept(places::RAW), ..run(&settings, &lineage) };
         let event = rebuild.started(&summary(Status::InternalError));
         assert_eq!((&event["job"]["name"], &event["inputs"][0]["name"]), (&"orders_etl.orders.rebuild".into(), &"/srv/output/raw".into()));
+    }
+
+    #[test]
+    fn a_change_of_the_layer_is_a_job_of_its_own_that_reads_no_source() {
+        let (settings, lineage) = (settings(), lineage());
+        let tables = [(FACTS, WrittenTable { rows: Some(9), bytes: 700, files: 2 })].into();
+        let written = WrittenLayer { quantity: QuantityType::Whole, tables };
+        for (command, job) in [(CommandName::Undo, "undo"), (CommandName::Erase, "erase"), (CommandName::Rewrite, "rewrite")] {
+            let change = LineageRun { command, datasets: Datasets::Tables, mapping: None, ..run(&settings, &lineage) };
+            // A rewrite that ends half way has put some of its partitions.
+            for status in [Status::Published, Status::StorageFailed] {
+                let event = change.ended(EndedRun { summary: &summary(status), written: Some(&written), error: None });
+                assert_eq!((&event["job"]["name"], &event["inputs"]), (&format!("orders_etl.orders.{job}").into(), &json!([])));
+                let facts = &event["outputs"][0];
+                assert_eq!(facts["outputFacets"]["outputStatistics"]["rowCount"], 9, "{status:?}");
+                assert!(facts["facets"].get("columnLineage").is_none(), "what was stored stays of the sources that it is of");
+            }
+        }
+    }
+
+    #[test]
+    fn settings_that_cannot_be_used_name_a_job_and_no_dataset() {
+        let (settings, lineage) = (settings(), lineage());
+        let refused = LineageRun { datasets: Datasets::Unknown, mapping: None, ..run(&settings, &lineage) };
+        let ended = summary(Status::InvalidConfiguration);
+        let event = refused.ended(EndedRun { summary: &ended, written: None, error: Some("--since: not a time") });
+        assert_eq!((&event["eventType"], &event["inputs"], &event["outputs"]), (&"FAIL".into(), &json!([]), &json!([])));
+        assert_eq!(event["run"]["facets"]["errorMessage"]["message"], "--since: not a time");
     }
 }

@@ -11,9 +11,11 @@ mod dataset;
 mod deliver;
 mod event;
 mod facet;
+mod reach;
 mod run_uuid;
 
 pub use dataset::{DatasetName, inputs_of};
-pub use deliver::LineageSender;
-pub use event::{EndedRun, LineageRun, OrdersDataset, RunState, WrittenLayer, WrittenTable};
+pub use deliver::{LineageSender, tell_undelivered};
+pub use event::{Datasets, EndedRun, LineageRun, RunState, WrittenLayer, WrittenTable};
+pub use reach::{ServerAnswer, ask_server};
 pub use run_uuid::run_uuid;

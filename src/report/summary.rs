@@ -80,6 +80,8 @@ pub enum CommandName {
     Rebuild,
     /// `etl erase`.
     Erase,
+    /// `etl rewrite`. It has no report: only events of lineage name it.
+    Rewrite,
     /// A command that this version does not know: the report is of a newer one.
     #[serde(other)]
     Unknown,

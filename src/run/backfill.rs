@@ -15,11 +15,13 @@ use super::{
     RequestError, RunError,
     job::{self, OrdersFrom, Outcome, Request},
     ledger,
+    lineage::{Job, tell_unbegun},
     observer::Observer,
 };
 use crate::{
     cancel::Cancel,
     coverage::{Interval, SourceCoverage},
+    lineage::Datasets,
     model::{UtcMicros, Window},
     report::CommandName,
     settings::{Chunk, Cursor, Settings, SettingsError, Source, When},
@@ -124,6 +126,15 @@ pub(super) struct ChunkState {
 /// # Errors
 /// A window without a beginning, and what the disk refuses; a chunk that fails is the last outcome.
 pub fn backfill(
+    request: &BackfillRequest<'_>,
+    before: impl Fn(usize, usize, Window) + Sync,
+    after: impl Fn(&Outcome) + Sync,
+) -> Result<BackfillOutcome, RunError> {
+    let job = Job { settings: request.settings, command: CommandName::Backfill, datasets: Datasets::Sources };
+    tell_unbegun(job, request.cancel, load_chunks(request, before, after))
+}
+
+fn load_chunks(
     request: &BackfillRequest<'_>,
     before: impl Fn(usize, usize, Window) + Sync,
     after: impl Fn(&Outcome) + Sync,

@@ -2,7 +2,7 @@
 //!
 //! Not here: mistakes of the settings themselves, which are found before.
 
-use std::path::Path;
+use std::{fs::OpenOptions, path::Path, time::Duration};
 
 use serde::Serialize;
 
@@ -10,12 +10,13 @@ use super::{RunError, by_settings, interrupted, shape};
 use crate::{
     cancel::Cancel,
     check,
+    lineage::{self, ServerAnswer},
     model::{DIM_PRODUCT, DIM_USER, RunId, UtcMicros, counted},
-    net::Network,
+    net::{Network, redact},
     report::alert,
-    settings::{Auth, HttpSettings, Location, OutputLocation, Profile, Settings, Source, SourceKind},
+    settings::{Auth, HttpSettings, LineageReceiver, Location, OutputLocation, Profile, Settings, Source, SourceKind},
     source::{self, Access, Purpose, Query, Reached, RecordShape, RequestFailure, SourceCounters, SourceError},
-    store::{self, Head, Output},
+    store::{self, Head, Output, StoreError},
     warehouse::redshift::Session,
 };
 
@@ -103,6 +104,7 @@ pub fn examine_parts(all: &[Settings], cancel: &Cancel) -> Result<Vec<Part>, Run
     parts.push(checks(settings));
     parts.push(warehouse(settings, cancel));
     receivers(settings, &mut parts);
+    lineage_receivers(settings, &mut parts);
     if cancel.is_stopped() { Err(interrupted(cancel)) } else { Ok(parts) }
 }
 
@@ -341,6 +343,54 @@ fn receivers(settings: &Settings, parts: &mut Vec<Part>) {
     }
 }
 
+/// Where events of lineage go. A receiver that fails changes no run, and yet it is told here like any other.
+fn lineage_receivers(settings: &Settings, parts: &mut Vec<Part>) {
+    let Some(lineage) = &settings.lineage else {
+        parts.push(Part::new("lineage", PartState::Unused, "no receiver is set"));
+        return;
+    };
+    if let Some(receiver) = &lineage.receiver {
+        parts.push(lineage_server(receiver, lineage.timeout, settings));
+    }
+    if let Some(file) = &lineage.file {
+        parts.push(match is_appendable(file) {
+            Ok(()) => Part::new("lineage file", PartState::Works, format!("{}: it can be written", file.display())),
+            Err(error) => Part { exit_code: NOT_REACHED, ..Part::new("lineage file", PartState::Fails, error.to_string()) },
+        });
+    }
+    parts.extend(lineage.problems.iter().map(|problem| Part::new("lineage parent", PartState::Warns, problem.clone())));
+}
+
+fn lineage_server(receiver: &LineageReceiver, timeout: Duration, settings: &Settings) -> Part {
+    let url = redact::url(&receiver.url);
+    let part = |state: PartState, detail: &str| {
+        let exit_code = if state == PartState::Fails { NOT_REACHED } else { 0 };
+        Part { exit_code, ..Part::new("lineage", state, format!("{url}: {detail}")) }
+    };
+    match lineage::ask_server(receiver, timeout, &settings.http.network) {
+        Ok(ServerAnswer::Answers) => part(PartState::Works, "the server answers; no event was sent"),
+        Ok(ServerAnswer::NotFound) => {
+            let detail = "the server answers, and shows nothing at this path; no event was sent, and whether it takes one a run shows";
+            part(PartState::Warns, detail)
+        }
+        Ok(ServerAnswer::Unauthorized(code)) => {
+            let key = if receiver.key.is_some() { "does not take OPENLINEAGE_API_KEY" } else { "asks for OPENLINEAGE_API_KEY" };
+            part(PartState::Fails, &format!("the server {key} ({code})"))
+        }
+        Ok(ServerAnswer::Unexpected(code)) => part(PartState::Fails, &format!("the server answers {code}")),
+        Err(error) => part(PartState::Fails, &error),
+    }
+}
+
+/// Whether a file can be added to. A missing one is not made: its folder must be writable.
+fn is_appendable(file: &Path) -> Result<(), StoreError> {
+    if file.exists() {
+        return OpenOptions::new().append(true).open(file).map(|_| ()).map_err(StoreError::io("write to", file));
+    }
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    store::is_writable(folder)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,6 +410,15 @@ mod tests {
         let found = |free| (space("disk", free).state, space("disk", free).exit_code);
         assert_eq!(found(TOO_LITTLE - 1), (PartState::Fails, 5));
         assert_eq!((found(LITTLE - 1), found(LITTLE)), ((PartState::Warns, 0), (PartState::Works, 0)));
+    }
+
+    #[test]
+    fn a_file_of_events_is_not_made_by_a_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("events.ndjson");
+        assert!(is_appendable(&file).is_ok() && !file.exists());
+        assert!(is_appendable(&dir.path().join("missing/events.ndjson")).is_err(), "nor its folder");
+        assert!(is_appendable(dir.path()).is_err(), "a folder is no file");
     }
 
     #[test]

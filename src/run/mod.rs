@@ -27,6 +27,7 @@ mod kept_record;
 mod layer_report;
 mod layer_status;
 mod ledger;
+mod lineage;
 mod manifest;
 mod mapped;
 mod mapping_test;
@@ -72,6 +73,7 @@ pub use layer_report::{LayerReportRequest, layer_facts, refuse_report_in_layer};
 pub use layer_status::{
     CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RawInShort, RunInShort, ShopInShort, layer_status,
 };
+pub use lineage::tell_refused;
 pub use mapped::{Mapped, MappedDrop, sample};
 pub use mapping_test::{CaseResult, Difference, test_mapping};
 pub use observer::{NoObserver, Observer, StageName};

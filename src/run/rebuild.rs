@@ -6,15 +6,17 @@ use super::{
     RunError,
     job::{self, OrdersFrom, Outcome, Request},
     ledger,
+    lineage::{Job, tell_unbegun},
     observer::Observer,
     open::settled_layer,
     raw::{Gaps, RawInput},
 };
 use crate::{
     cancel::Cancel,
+    lineage::Datasets,
     report::CommandName,
     settings::{DeletionSettings, Settings, SettingsError},
-    store::Output,
+    store::{Output, places},
 };
 
 /// What is to be rebuilt.
@@ -37,12 +39,8 @@ pub struct RebuildRequest<'a> {
 /// # Errors
 /// Nothing is kept (exit 2). How the run itself ended is the outcome.
 pub fn rebuild(request: &RebuildRequest<'_>) -> Result<Outcome, RunError> {
-    let output = Output::open(&request.settings.output)?;
-    // Of a run that was cut off, the records lie there before its report does.
-    settled_layer(&output)?;
-    // The run itself looks again, once it holds the output. A rebuild of nothing is no run.
-    let orders = request.settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
-    RawInput::choose(&output, &ledger::identity(orders, request.settings), request.gaps)?;
+    let job = Job { settings: request.settings, command: CommandName::Rebuild, datasets: Datasets::Kept(places::RAW) };
+    tell_unbegun(job, request.cancel, find_records(request))?;
     // Members are not kept by run: those that are stored are the newest.
     let settings = Settings { users: None, products: None, deletions: DeletionSettings::default(), ..request.settings.clone() };
     Ok(job::execute(&Request {
@@ -57,4 +55,14 @@ pub fn rebuild(request: &RebuildRequest<'_>) -> Result<Outcome, RunError> {
         cancel: request.cancel,
         observer: request.observer,
     }))
+}
+
+/// Fails if no kept records can be mapped again. The run itself looks again, once it holds the output. A rebuild of nothing is no run.
+fn find_records(request: &RebuildRequest<'_>) -> Result<(), RunError> {
+    let output = Output::open(&request.settings.output)?;
+    // Of a run that was cut off, the records lie there before its report does.
+    settled_layer(&output)?;
+    let orders = request.settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
+    RawInput::choose(&output, &ledger::identity(orders, request.settings), request.gaps)?;
+    Ok(())
 }

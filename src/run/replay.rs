@@ -15,10 +15,12 @@ use serde_json::value::RawValue;
 use super::{
     RequestError, RunError,
     job::{self, OrdersFrom, Outcome, Request},
+    lineage::{Job, tell_unbegun},
     observer::Observer,
 };
 use crate::{
     cancel::Cancel,
+    lineage::Datasets,
     model::RunId,
     report::{CommandName, Summary},
     settings::Settings,
@@ -38,10 +40,8 @@ struct Line {
 /// # Errors
 /// No such quarantine, or a damaged line of it (exit 2). How the run itself ended is the outcome.
 pub fn replay(settings: &Settings, run_id: &RunId, cancel: &Cancel, observer: &dyn Observer) -> Result<Outcome, RunError> {
-    let output = Output::open(&settings.output)?;
-    if output.local(places::quarantine(run_id.as_str()))?.is_none() {
-        return Err(RequestError::NoQuarantine(run_id.to_string()).into());
-    }
+    let job = Job { settings, command: CommandName::Replay, datasets: Datasets::Kept(places::QUARANTINE) };
+    tell_unbegun(job, cancel, find_quarantine(settings, run_id))?;
     let request = Request {
         settings,
         command: CommandName::Replay,
@@ -61,11 +61,22 @@ pub fn replay(settings: &Settings, run_id: &RunId, cancel: &Cancel, observer: &d
     }
 }
 
+fn find_quarantine(settings: &Settings, run_id: &RunId) -> Result<(), RunError> {
+    let output = Output::open(&settings.output)?;
+    let found = output.local(places::quarantine(run_id.as_str()))?;
+    found.map(|_| ()).ok_or_else(|| RequestError::NoQuarantine(run_id.to_string()).into())
+}
+
 /// The shop of a run whose quarantine is to be replayed, as its report says.
 ///
 /// # Errors
 /// There is no such report, it names no shop, or the settings do not know it (exit 2); I/O errors.
-pub fn shop_of_run(settings: &Settings, run_id: &RunId) -> Result<String, RunError> {
+pub fn shop_of_run(settings: &Settings, run_id: &RunId, cancel: &Cancel) -> Result<String, RunError> {
+    let job = Job { settings, command: CommandName::Replay, datasets: Datasets::Kept(places::QUARANTINE) };
+    tell_unbegun(job, cancel, find_shop(settings, run_id))
+}
+
+fn find_shop(settings: &Settings, run_id: &RunId) -> Result<String, RunError> {
     let output = Output::open(&settings.output)?;
     let report = output.read(places::report(run_id.as_str()))?.and_then(|bytes| Summary::from_json(&bytes).ok());
     let report = report.ok_or_else(|| RequestError::UnknownRun(run_id.to_string()))?;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{
     RequestError, RunError,
     change::{LayerChange, manifest_of},
+    lineage::{Change, tell_change, written_between},
     open::{Opened, Opening, settled_layer},
     vacuum::remove_empty_partitions,
 };
@@ -18,6 +19,7 @@ use crate::{
     cancel::Cancel,
     layer::{self, LayerColumns, OpenedLayer, QUANTITY, RewrittenPartition},
     model::{Dt, FileFormat, RunId, UtcMicros},
+    report::CommandName,
     settings::Settings,
     store::{Key, Lease, Output, Scope, Staging, places},
 };
@@ -53,11 +55,18 @@ pub struct Rewritten {
 /// # Errors
 /// Values would be lost, or quantities even by force (exit 2); the output is held, a partition can't be parsed, I/O errors (exit 5).
 pub fn rewrite(settings: &Settings, mode: RewriteMode, cancel: &Cancel) -> Result<Rewritten, RunError> {
+    // Whether it is a dry run, the mode says, and not a variable.
+    let settings = &Settings { dry_run: mode == RewriteMode::DryRun, ..settings.clone() };
+    tell_change(settings, CommandName::Rewrite, cancel, |change| rewrite_layer(settings, mode, cancel, change))
+}
+
+fn rewrite_layer(settings: &Settings, mode: RewriteMode, cancel: &Cancel, told: &mut Change) -> Result<Rewritten, RunError> {
     let output = Output::open(&settings.output)?;
-    let started_at = UtcMicros::now();
+    let started_at = told.started_at;
     let opening =
         Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer: settled_layer(&output)? };
-    let Opened { lease, layer, .. } = opening.open(RunId::new(started_at))?;
+    let Opened { lease, layer, run_id } = opening.open(told.run_id.clone())?;
+    told.run_id = run_id;
     // Half of a layer may have the new format already, where a rewrite was cut off: the settings must say it again.
     let settings = &settings.with_quantity_of(layer.state.quantity);
     layer.state.verify_ids(&settings.schema())?;
@@ -73,7 +82,15 @@ pub fn rewrite(settings: &Settings, mode: RewriteMode, cancel: &Cancel) -> Resul
     if mode == RewriteMode::Safe && !found.values_lost.is_empty() {
         return Err(RequestError::ValuesLost(found.values_lost).into());
     }
-    rewrite.write()?;
+    let written = rewrite.write();
+    // What was put before an error stays.
+    if settings.lineage.is_some()
+        && let Ok(after) = OpenedLayer::open(&output)
+    {
+        told.commit = Some(after.number()).filter(|number| *number != layer.number());
+        told.written = Some(written_between(&layer.state, &after.state));
+    }
+    written?;
     Ok(found)
 }
 

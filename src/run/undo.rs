@@ -11,6 +11,7 @@ use super::{
     RequestError, RunError,
     change::{LayerChange, manifest_of, report_of_change},
     diff::{self, RowKey},
+    lineage::{Change, tell_change, written_between},
     open::{Opened, Opening, settled_layer},
     versions::{self, CommittedRun},
 };
@@ -18,7 +19,7 @@ use crate::{
     cancel::Cancel,
     join,
     layer::{LayerState, PartitionEntry, SideEntry, StoredSide},
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, Refund, RunId, UtcMicros},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, Refund},
     report::{CommandName, Summary},
     settings::Settings,
     store::{
@@ -55,11 +56,16 @@ pub struct Undone {
 /// # Errors
 /// Later runs have changed what it changed, or what it replaced is no longer kept (exit 2); the output is held; I/O errors.
 pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone, RunError> {
+    tell_change(settings, CommandName::Undo, cancel, |change| undo_run(settings, run_id, cancel, change))
+}
+
+fn undo_run(settings: &Settings, run_id: &str, cancel: &Cancel, told: &mut Change) -> Result<Undone, RunError> {
     let output = Output::open(&settings.output)?;
-    let started_at = UtcMicros::now();
+    let started_at = told.started_at;
     let opening =
         Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer: settled_layer(&output)? };
-    let Opened { lease, layer, run_id: own } = opening.open(RunId::new(started_at))?;
+    let Opened { lease, layer, run_id: own } = opening.open(told.run_id.clone())?;
+    told.run_id = own.clone();
     let run = versions::committed_run(&output, run_id)?;
     let later = versions::commits_after(&output, run.commit.number)?;
     refuse_later(&run, &later, &layer.state)?;
@@ -100,6 +106,8 @@ pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone
     staging.put(places::report(own.as_str()), &crate::report::report_bytes(&summary))?;
     let change = LayerChange { output: &output, base: &layer, before: &layer.state, lease: &lease, cancel };
     change.commit(&mut staging, &own, "undo", &mut next, put).map_err(|error| super::stopped_or(cancel, error))?;
+    told.commit = Some(undone.commit);
+    told.written = Some(written_between(&layer.state, &next));
     Ok(undone)
 }
 

@@ -157,6 +157,23 @@ pub fn telemetry(flags: &Flags) -> Result<Option<TelemetrySettings>, SettingsErr
     Ok(telemetry::read(&surroundings(flags)?.environment))
 }
 
+/// The settings of lineage, the network, the profile's name and the dry run, with defaults for all else: what tells receivers of
+/// lineage that the settings can't be used as a whole.
+///
+/// # Errors
+/// [`SettingsError`] of one of these: then nobody can be told.
+pub fn lineage_alone(flags: &Flags) -> Result<Settings, SettingsError> {
+    let Written { environment, file } = written(flags)?;
+    let layers = Layers::new(flags, &environment, &file);
+    Ok(Settings {
+        source: layers.text(&setting::PROFILE)?.map(|name| name.trim().to_owned()),
+        dry_run: layers.yes_no(&setting::DRY_RUN)?.unwrap_or_default(),
+        http: http::read(&layers)?,
+        lineage: lineage::read(&layers)?,
+        ..Settings::plain(PathBuf::from(setting::OUTPUT.default))
+    })
+}
+
 /// What the layers are made of, beside the flags.
 pub(super) struct Written {
     pub(super) environment: Environment,

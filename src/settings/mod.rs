@@ -73,7 +73,7 @@ pub(crate) use location::query_decoded;
 pub use location::{Location, LocationError, ObjectPattern, is_loopback, redacted};
 pub use mapping_cases::{CaseRecords, Expected, MappingCase, mapping_cases, tests_folder};
 pub use masks::{Mask, MaskedColumn, Masks};
-pub use merge::{load, load_shop, load_shops, presentation, telemetry};
+pub use merge::{lineage_alone, load, load_shop, load_shops, presentation, telemetry};
 pub use metrics::{EmfTarget, MetricsSettings};
 pub use origins::{SaidBy, SaidValue, said};
 pub use output_location::OutputLocation;

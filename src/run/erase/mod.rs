@@ -18,6 +18,7 @@ use self::traces::Traces;
 use super::{
     RequestError, RunError, by_settings,
     change::{LayerChange, manifest_of, report_of_change},
+    lineage::{Change, tell_change, written_between},
     open::{Opened, Opening, settled_layer},
     raw,
 };
@@ -87,11 +88,16 @@ pub struct Erased {
 /// # Errors
 /// A user is known nowhere, a column is none that can be emptied, there is no layer (exit 2); the output is held; I/O errors.
 pub fn erase(request: &EraseRequest<'_>, cancel: &Cancel) -> Result<Erased, RunError> {
+    tell_change(request.settings, CommandName::Erase, cancel, |change| erase_users(request, cancel, change))
+}
+
+fn erase_users(request: &EraseRequest<'_>, cancel: &Cancel, told: &mut Change) -> Result<Erased, RunError> {
     let output = Output::open(&request.settings.output)?;
-    let started_at = UtcMicros::now();
+    let started_at = told.started_at;
     let wait = request.settings.lock_wait;
     let opening = Opening { output: &output, started_at, scope: Scope::default(), wait, cancel, layer: settled_layer(&output)? };
-    let Opened { lease, layer, run_id } = opening.open(RunId::new(started_at))?;
+    let Opened { lease, layer, run_id } = opening.open(told.run_id.clone())?;
+    told.run_id = run_id.clone();
     if layer.origin == StateOrigin::Missing {
         let has_partitions = !layer::partition_files(&output, &layer)?.is_empty();
         let place = output.location();
@@ -135,6 +141,8 @@ pub fn erase(request: &EraseRequest<'_>, cancel: &Cancel) -> Result<Erased, RunE
     if has_change {
         erasure.commit(Commitment { staging, run_id, started_at, lease: &lease })?;
     }
+    told.commit = erasure.erased.commit;
+    told.written = Some(written_between(&layer.state, &erasure.next));
     versions::remove(&output, &erasure.stale_versions()?)?;
     Ok(erasure.erased)
 }

@@ -27,7 +27,6 @@ use self::{
     attempt::{Attempt, Begun, Ended, Failed, Joined, Lost, Rebase, back_off, is_of_the_layer},
     conclusion::cause,
     extraction::KnownMembers,
-    lineage::RunLineage,
 };
 use super::{
     RunError,
@@ -36,6 +35,7 @@ use super::{
     deletions::{self, DeletionPlan},
     diff::LayerDiff,
     extract::KeptRecords,
+    lineage::{RunEnd, RunLineage},
     observer::{StageClock, StageName},
     publish::has_moved,
     quarantine::Quarantine,
@@ -93,7 +93,7 @@ pub fn execute(request: &Request<'_>) -> Outcome {
         began,
         clock: StageClock::default(),
     };
-    let lineage = RunLineage::start(request, &job.summary);
+    let lineage = RunLineage::start(lineage::job(request), &job.summary);
     // A panic is a defect of this tool. It ends the run like any other error, with a report and alerts.
     let result = match refused {
         Some(error) => Err(error.into()),
@@ -101,7 +101,8 @@ pub fn execute(request: &Request<'_>) -> Outcome {
     };
     let (output, written) = (job.output.clone(), job.written.take());
     let outcome = job.conclude(result.err().map(|error| cause(error, request.cancel)));
-    lineage.finish(request, &outcome, written.as_ref());
+    let end = RunEnd { summary: &outcome.summary, error: outcome.error.as_ref(), written: written.as_ref() };
+    lineage.finish(end, request.cancel);
     telemetry::describe(&span, &outcome.summary);
     drop(span);
     conclude::send_telemetry(telemetry, request.settings, &output, &outcome.summary, request.cancel);
