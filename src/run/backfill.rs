@@ -65,7 +65,7 @@ pub struct Shard {
 
 impl Shard {
     /// Whether a chunk is in this part.
-    fn has(self, chunk: usize, chunks: usize) -> bool {
+    pub(super) fn has(self, chunk: usize, chunks: usize) -> bool {
         chunks > 0 && chunk * self.of / chunks == self.number
     }
 }
