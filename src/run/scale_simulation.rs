@@ -178,8 +178,8 @@ impl Simulation {
     fn settings(&self) -> Settings {
         let source: Location = self.source().to_str().unwrap().parse().unwrap();
         let when = |number: i32| day(number).to_string().parse::<When>().unwrap();
-        let window = (Some(when(0)), Some(when(DAYS)));
-        Settings { orders: Some(source.into()), since: window.0, until: window.1, threads: 1, ..Settings::plain(PathBuf::from("not-used")) }
+        let (since, until) = (Some(when(0)), Some(when(DAYS)));
+        Settings { orders: Some(source.into()), since, until, threads: 1, ..Settings::plain(PathBuf::from("not-used")) }
     }
 
     /// The output, as a process of its own opens it.
@@ -203,7 +203,7 @@ impl Simulation {
             observer: &NoObserver,
         };
         let outcome = job::execute_in(&request, Ok(self.output()));
-        assert!(outcome.error.is_none(), "{:?}", outcome.error.map(|error| error.to_string()));
+        assert!(outcome.error.is_none(), "{:?}", outcome.error.as_ref().map(ToString::to_string));
         let asked = self.store.take();
         let segments = asked.iter().filter(|asked| asked.is_of(Verb::Get, INDEX)).count();
         RunRequests {
