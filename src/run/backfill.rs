@@ -67,7 +67,7 @@ pub struct Shard {
 
 impl Shard {
     /// Whether a chunk is in this part.
-    fn has(self, chunk: usize, chunks: usize) -> bool {
+    pub(super) fn has(self, chunk: usize, chunks: usize) -> bool {
         chunks > 0 && chunk * self.of / chunks == self.number
     }
 }

@@ -45,6 +45,8 @@ mod rebuild;
 mod replay;
 mod request_error;
 mod rewrite;
+#[cfg(test)]
+mod scale_simulation;
 mod shape;
 mod shops;
 mod staged_run;

@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
+use super::body;
 use crate::model::{CellTypes, RawRecord};
 
 /// Some records of a source, with their origin.
@@ -94,6 +95,12 @@ impl Page {
     /// Records at the given ranges of `bytes`.
     pub fn elements(origin: Origin, bytes: Bytes, places: Vec<Range<usize>>) -> Page {
         Page { origin, cells: CellTypes::Typed, bytes, cut: Cut::Elements(places), blank_lines: BlankLines::NONE }
+    }
+
+    /// The records of a JSON body, cut as a response to a source without a profile is. `None` if it can't be cut, or has only white space.
+    pub fn of_body(origin: Origin, bytes: Bytes) -> Option<Page> {
+        let places = body::cut(&bytes, None).ok()??.places;
+        Some(Page::elements(origin, bytes, places))
     }
 
     /// The beginning of one record that is too large to keep.

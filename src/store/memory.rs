@@ -15,7 +15,7 @@ use crate::model::UtcMicros;
 
 /// A store in memory.
 #[derive(Debug, Default)]
-pub(super) struct MemoryStore {
+pub(crate) struct MemoryStore {
     objects: Mutex<BTreeMap<Key, Stored>>,
 }
 

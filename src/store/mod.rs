@@ -39,6 +39,8 @@ pub use error::StoreError;
 pub use folder::Folder;
 pub use key::Key;
 pub use lease::{Holder, Lease, LockError, Scope};
+#[cfg(test)]
+pub(crate) use memory::MemoryStore;
 pub use object::{Condition, Content, Listed, Names, Object, PutError, Store, Tag};
 pub use output::Output;
 pub use publish::{DecideError, MOST_ATTEMPTS, Recovery, Staging, is_publishing, recover};

@@ -57,6 +57,11 @@ use crate::{
 
 /// Runs the whole job once.
 pub fn execute(request: &Request<'_>) -> Outcome {
+    execute_in(request, Output::open(&request.settings.output))
+}
+
+/// Runs the whole job once over an output that was opened, or could not be.
+pub(super) fn execute_in(request: &Request<'_>, opened: Result<Output, StoreError>) -> Outcome {
     let began = Instant::now();
     let started_at = UtcMicros::now();
     let run_id = RunId::new(started_at);
@@ -64,7 +69,6 @@ pub fn execute(request: &Request<'_>) -> Outcome {
     let telemetry = RunTelemetry::start(request.settings.telemetry.as_ref(), &request.settings.http.network);
     let shop = request.settings.shop.as_ref().map(|shop| shop.name.as_str());
     let span = tracing::info_span!("run", run_id = run_id.as_str(), shop).entered();
-    let opened = Output::open(&request.settings.output);
     let (output, refused) = match opened {
         Ok(output) => (output, None),
         // Nothing is read or written there: the run ends before it.
