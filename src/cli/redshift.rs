@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     args::{RedshiftArgs, RedshiftCommand, RedshiftSqlArgs, RedshiftVerifyArgs},
     display::{Display, Ending},
+    escaped::escaped,
     text::counted,
 };
 use crate::{
@@ -133,7 +134,7 @@ fn differences(out: &mut String, comparison: &Comparison) {
 fn different_days<T>(out: &mut String, table: &str, days: &[DifferentDay<T>], words: impl Fn(&T) -> String) {
     let shown = |totals: Option<&T>| totals.map_or_else(|| "no rows".to_owned(), &words);
     for DifferentDay { dt, currency, layer, warehouse } in days.iter().take(SHOWN_DAYS) {
-        let currency = if currency.is_empty() { "no currency" } else { currency };
+        let currency = if currency.is_empty() { "no currency".into() } else { escaped(currency) };
         let dt = dt.map_or_else(|| "no valid created_at".to_owned(), |dt| dt.to_string());
         let (layer, warehouse) = (shown(layer.as_ref()), shown(warehouse.as_ref()));
         let _ = writeln!(out, "{table}{dt} {currency}\n    layer      {layer}\n    warehouse  {warehouse}");
