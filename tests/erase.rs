@@ -138,6 +138,7 @@ fn a_later_run_over_all_changes_nothing_and_leaves_no_trace() {
     let rebuilt = work.etl(&["rebuild", "--from", "raw", "--orders", "orders.ndjson"]);
     assert_eq!(rebuilt.code, 0, "{}", rebuilt.stderr);
     assert_eq!((rebuilt.summary()["users_erased"].clone(), revenue(&work)), (json!(0), rows));
+    assert_eq!(rebuilt.summary()["dropped"].get("invalid_json"), None, "a withheld record is none");
     assert_eq!(files_of_ann(&work.files("")), [""; 0]);
 }
 
@@ -177,8 +178,230 @@ fn who_is_known_nowhere_is_an_error_and_nothing_is_changed() {
     assert_eq!(work.etl(&["erase", "--users-file", "missing.txt"]).code, 2);
     work.write("erase.txt", "u-ann-4711\r\n\nu-bob-4712\n");
     assert_eq!(result(&work.etl(&["erase", "--users-file", "erase.txt"]), "published")["dim_user_rows"], 2);
+}
+
+#[test]
+fn where_there_is_no_layer_the_advice_is_that_of_an_erasure() {
     let empty = Workspace::new();
-    assert_eq!(empty.etl(&ERASE).code, 2, "there is no layer");
+    let refused = erase(&empty, &["--log-format", "text"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("etl erase --user ID --output DIR") && !refused.stderr.contains("etl check"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_file_of_ids_may_come_from_a_spreadsheet() {
+    let work = workspace();
+    work.write("erase.txt", "\u{feff}user_id\r\n\r\n u-ann-4711 \r\nu-bob-4712\r\n\r\n");
+    let erased = result(&work.etl(&["erase", "--users-file", "erase.txt"]), "published");
+    assert_eq!((&erased["users"], &erased["dim_user_rows"]), (&json!(2), &json!(2)));
+    work.write("erase.txt", "\u{feff}user_id\r\n");
+    assert_eq!(work.etl(&["erase", "--users-file", "erase.txt"]).code, 2, "a header names nobody");
+}
+
+/// The files that hold a text, in upper or lower case, wherever it stands.
+fn files_with(work: &Workspace, text: &str) -> Vec<String> {
+    let holds = |(name, bytes): &(&String, &Vec<u8>)| String::from_utf8_lossy(&plain(name, bytes)).to_lowercase().contains(text);
+    work.files("").iter().filter(holds).map(|(name, _)| name.clone()).collect()
+}
+
+/// Orders that name the person by the address alone: a guest, a malformed record, a note, and a present from somebody else.
+fn orders_by_address() -> Vec<String> {
+    let soon = r#""created_at":"soon","items":[{"sku":"S","price":1}]"#;
+    vec![
+        order("K", "2026-01-01", r#","user_id":"Ann.Erased@One.example""#),
+        order("L", "2026-01-02", r#","gift_note":"Annie <ANN.ERASED@one.example>""#),
+        order("M", "2026-01-02", r#","user_id":"u-bob-4712","gift_note":"to ann.erased@ONE.example, from Bob""#),
+        format!(r#"{{"order_id":"N","contact":{{"mail":" ANN.erased@one.example "}},{soon}}}"#),
+        r#"{"order_id":"O","note":"Hi\nAnn.Erased@one.example","items""#.to_owned(),
+        order("P", "2026-01-02", r#","user_id":"u-bob-4712","gift_note":"joann.erased@one.example""#),
+    ]
+}
+
+#[test]
+fn records_that_name_the_address_alone_go_and_do_not_come_back() {
+    let work = workspace();
+    let all = [orders(), orders_by_address()].concat();
+    work.load(&all, &ARGS).published();
+    let before = revenue(&work);
+    let erased = result(&erase(&work, &["--column", "gift_note"]), "published");
+    // `joann.erased@` is the address of somebody else.
+    let others = |work: &Workspace| {
+        files_with(work, "ann.erased@one.example").into_iter().all(|name| {
+            let text = String::from_utf8_lossy(&plain(&name, &work.files("")[&name])).to_lowercase();
+            text.matches("ann.erased@one.example").count() == text.matches("joann.erased@one.example").count()
+        })
+    };
+    assert!(others(&work), "{:?}", files_with(&work, "ann.erased@one.example"));
+    assert_eq!((erased["users_with_them"].clone(), erased["same_address"].clone()), (json!(["Ann.Erased@One.example"]), json!([])));
+    assert_eq!((&erased["dim_user_rows"], &erased["fact_order_rows"]), (&json!(2), &json!(5)), "A, C, K, L and M");
+    assert_eq!(revenue(&work), before);
+    let rows = work.facts();
+    let of = |order_id: &str| {
+        rows.iter().find(|row| row["order_id"] == order_id).map(|row| (row["user_id"].as_str(), row["gift_note"].as_str()))
+    };
+    assert_eq!((of("K"), of("L"), of("M")), (Some(("", "")), Some(("", "")), Some(("u-bob-4712", ""))));
+    assert_eq!(of("P"), Some(("u-bob-4712", "joann.erased@one.example")));
+    let sql = erased["redshift_sql"].to_string();
+    assert!(sql.contains("'Ann.Erased@One.example', 'u-ann-4711'") && sql.contains("'to ann.erased@ONE.example, from Bob'"), "{sql}");
+    // The source still has them all.
+    let (layer, times) = (work.layer(), work.times());
+    let again = work.load(&all, &ARGS).unchanged();
+    assert_eq!((work.layer(), work.times()), (layer, times));
+    assert!(others(&work), "{:?}", files_with(&work, "ann.erased@one.example"));
+    assert_eq!((&again["lines_erased"], &again["users_erased"]), (&json!(5), &json!(1)));
+    assert_eq!(again["records_withheld"], 13, "four drops, and nine kept records");
+    // New orders by the address alone.
+    let new = [
+        order("Q", "2026-01-04", r#","user_id":"ANN.ERASED@ONE.EXAMPLE""#),
+        order("R", "2026-01-04", r#","contact":{"email":"Ann.Erased@one.example"}"#),
+    ];
+    assert_eq!(work.load(&new, &ARGS).published()["records_withheld"], 2);
+    assert!(others(&work), "{:?}", files_with(&work, "ann.erased@one.example"));
+    // A source of users may have the guest, too.
+    work.write("users.csv", format!("{USERS}ANN.erased@one.example,,,,\n"));
+    assert_eq!(work.load(&new, &ARGS).unchanged()["users_erased"], 2);
+    result(&erase(&work, &[]), "unchanged");
+}
+
+#[test]
+fn a_second_erasure_looks_again() {
+    let work = workspace();
+    work.load(&[orders(), orders_by_address()].concat(), &ARGS).published();
+    let kept: Vec<_> = work.files("").into_iter().filter(|(name, _)| name.starts_with("quarantine/") || name.starts_with("raw/")).collect();
+    let first = result(&erase(&work, &[]), "published");
+    // Somebody restores a backup of what stands beside the layer.
+    kept.iter().for_each(|(name, bytes)| drop(work.write(&format!("output/{name}"), bytes)));
+    assert!(!files_of_ann(&work.files("")).is_empty(), "the premise");
+    let again = result(&erase(&work, &[]), "published");
+    for count in ["quarantined_records", "raw_records"] {
+        assert_eq!(again[count], first[count], "{count}");
+    }
+    assert_eq!((&again["users_before"], &again["fact_order_rows"]), (&json!(1), &json!(0)));
+    let mut left = files_of_ann(&work.files(""));
+    left.retain(|name| !name.starts_with("curated/") && !name.starts_with("data/") && !name.starts_with("raw/"));
+    assert_eq!(left, [""; 0]);
+    result(&erase(&work, &[]), "unchanged");
+}
+
+#[test]
+fn an_address_that_another_user_has_names_that_user() {
+    let work = workspace();
+    work.write("users.csv", format!("{USERS}u-eve-4713,Eve,ANN.erased@one.example,DE,\n"));
+    let of_eve = order("E1", "2026-01-05", r#","user_id":"u-eve-4713","gift_note":"ann.erased@one.example""#);
+    work.load(&[of_eve.clone(), order("K", "2026-01-05", r#","user_id":"ann.erased@one.example""#)], &ARGS).published();
+    let text = erase(&work, &["--dry-run", "--format", "text"]);
+    assert!(text.stdout.contains("etl erase --user 'ann.erased@one.example' --user 'u-eve-4713'"), "{}", text.stdout);
+    let erased = result(&erase(&work, &[]), "published");
+    assert_eq!((&erased["same_address"], &erased["users_with_them"]), (&json!(["ann.erased@one.example", "u-eve-4713"]), &json!([])));
+    let row = |order_id: &str| work.facts().into_iter().find(|row| row["order_id"] == order_id).unwrap();
+    assert_eq!((row("E1")["gift_note"].as_str(), row("K")["user_id"].as_str()), ("ann.erased@one.example", "ann.erased@one.example"));
+    let again = work.load(&[of_eve], &ARGS).unchanged();
+    assert_eq!((&again["records_withheld"], &again["lines_erased"]), (&json!(0), &json!(0)));
+    // With the last one who has it, the address goes.
+    let last = result(&work.etl(&["erase", "--user", "u-eve-4713"]), "published");
+    assert_eq!(last["users_with_them"], json!(["ann.erased@one.example"]));
+    assert_eq!(files_with(&work, "ann.erased@one.example"), [""; 0]);
+}
+
+#[test]
+fn an_address_that_nobody_has_as_an_id_leads_to_the_user_who_has_it() {
+    let work = workspace();
+    let all = work.layer();
+    let refused = work.etl(&["erase", "--user", "Ann.Erased@one.example", "--log-format", "text"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("etl erase --user 'u-ann-4711'"), "{}", refused.stderr);
+    assert_eq!(work.layer(), all);
+    // A guest who is no user goes by the address, however it is written.
+    work.load(&[order("K", "2026-01-05", r#","user_id":"Guest@three.example""#)], &ARGS).published();
+    let erased = result(&work.etl(&["erase", "--user", "guest@THREE.example"]), "published");
+    assert_eq!((&erased["dim_user_rows"], &erased["fact_order_rows"]), (&json!(1), &json!(1)));
+    assert_eq!(files_with(&work, "guest@three.example"), [""; 0]);
+}
+
+#[test]
+fn addresses_of_earlier_versions_and_of_kept_orders_are_found() {
+    for scd in ["1", "2"] {
+        let work = Workspace::new();
+        work.write("etl.toml", format!("[dim_user]\nscd = {scd}\n\n[[fact.columns]]\nname = \"gift_note\"\npath = \"gift_note\"\n"));
+        let shop = r#","merchant_email":"shop@shop.example""#;
+        let guest = |order_id: &str, mail: &str| {
+            format!(r#"{{"order_id":"{order_id}","email":"{mail}","created_at":"soon","items":[{{"sku":"S","price":1}}]{shop}}}"#)
+        };
+        let records = [
+            order("A", "2026-01-01", &format!(r#","user_id":"u-ann-4711","customer":{{"email":"ann.kept@one.example"}}{shop}"#)),
+            order("B", "2026-01-01", &format!(r#","user_id":"u-bob-4712","email":"bob.kept@two.example"{shop}"#)),
+            order("K", "2026-01-01", r#","user_id":"Ann.Old@one.example""#),
+            order("L", "2026-01-01", r#","user_id":"ann.KEPT@one.example""#),
+            guest("M", "ANN.old@one.example"),
+            guest("N", "Ann.Kept@one.example"),
+            guest("O", "joe@three.example"),
+        ];
+        work.write("users.csv", USERS.replace("ann.erased@", "ann.old@"));
+        work.load(&records, &ARGS).published();
+        work.write("users.csv", USERS);
+        work.load(&records, &ARGS).published();
+        let erased = result(&erase(&work, &[]), "published");
+        assert_eq!(erased["users_with_them"], json!(["Ann.Old@one.example", "ann.KEPT@one.example"]), "scd = {scd}: {erased}");
+        for pass in ["the erasure", "a later run"] {
+            for text in ["ann.old@", "ann.kept@", "u-ann-4711"] {
+                assert_eq!(files_with(&work, text), [""; 0], "scd = {scd}, {text}, {pass}");
+            }
+            for text in ["shop@shop.example", "joe@three.example", "bob.kept@two.example"] {
+                assert!(files_with(&work, text).iter().any(|name| name.starts_with("raw/")), "scd = {scd}, {text}, {pass}");
+            }
+            work.load(&records, &ARGS).unchanged();
+        }
+        // What only orders had may be that of somebody else later.
+        let of_bob = order("C", "2026-01-06", r#","user_id":"u-bob-4712","email":"ann.kept@one.example""#);
+        assert_eq!(work.load(&[of_bob], &ARGS).published()["records_withheld"], 0, "scd = {scd}");
+    }
+}
+
+#[test]
+fn copies_of_damaged_records_of_the_log_go_if_they_show_the_person() {
+    let work = workspace();
+    let copy = |name: &str| format!("state/damaged_commits/{name}.json");
+    let report = |user: &str| format!(r#"{{"number":1,"told":[{{"key":"reports/x.json","text":"{{\"sample\":[{{\"who\":\"{user}\"}}]}}"#);
+    for (name, user) in [("1", "u-ann-4711"), ("2", "ANN.erased@one.example"), ("3", "u-bob-4712")] {
+        work.write(&format!("output/{}", copy(name)), report(user));
+    }
+    assert_eq!(result(&erase(&work, &["--dry-run"]), "dry_run")["damaged_records_removed"], 2);
+    assert_eq!(work.files("state/damaged_commits").len(), 3);
+    assert_eq!(result(&erase(&work, &[]), "published")["damaged_records_removed"], 2);
+    assert_eq!(work.files("state/damaged_commits").into_keys().collect::<Vec<_>>(), [copy("3")]);
+}
+
+#[test]
+fn columns_of_an_earlier_erasure_are_emptied_and_it_says_where_a_new_one_comes_too_late() {
+    let work = workspace();
+    result(&erase(&work, &["--column", "gift_note"]), "published");
+    let second = result(&work.etl(&["erase", "--user", "u-bob-4712"]), "published");
+    assert_eq!((&second["columns_emptied"], &second["columns_kept"]), (&json!(["gift_note"]), &json!([])));
+    assert!(work.facts().iter().all(|row| row["gift_note"].is_empty() && row["user_id"].is_empty()));
+    let work = workspace();
+    let first = result(&work.etl(&["erase", "--user", "u-bob-4712"]), "published");
+    assert_eq!((&first["columns_kept"], &first["columns_not_reached"]), (&json!(["gift_note"]), &json!([])));
+    let late = result(&work.etl(&["erase", "--user", "u-bob-4712", "--column", "gift_note"]), "published");
+    assert_eq!((&late["columns_not_reached"], &late["fact_order_rows"]), (&json!(["gift_note"]), &json!(0)));
+}
+
+#[test]
+fn withheld_records_are_no_records_of_a_rebuild_or_a_replay() {
+    let work = workspace();
+    let first = work.etl(&["runs", "--json"]).summary()["runs"][0]["run_id"].as_str().unwrap().to_owned();
+    result(&erase(&work, &[]), "published");
+    let rows = revenue(&work);
+    let rebuilt = work.etl(&["rebuild", "--from", "raw", "--orders", "orders.ndjson"]).summary();
+    assert_eq!(
+        (&rebuilt["records_read"], &rebuilt["records_withheld"], &rebuilt["dropped"]),
+        (&json!(3), &json!(4), &json!({"invalid_created_at": 1}))
+    );
+    assert_eq!(revenue(&work), rows);
+    let replayed = work.etl(&["quarantine", "replay", &first]).summary();
+    assert_eq!(
+        (&replayed["records_read"], &replayed["records_withheld"], &replayed["dropped"]),
+        (&json!(1), &json!(2), &json!({"invalid_created_at": 1}))
+    );
 }
 
 #[test]

@@ -382,6 +382,19 @@ impl Dimension {
         self.names = names;
     }
 
+    /// Visits the key and each text of every member that may name an e-mail address.
+    pub fn each_text_with_at(&self, mut visit: impl FnMut(&str, &str)) {
+        let has_at =
+            |table: &TextTable, column: Option<usize>| column.is_some_and(|column| table.texts(column).any(|text| text.contains('@')));
+        let columns = self.names.iter().map(|name| self.places(name));
+        let columns: Vec<ColumnPlaces> =
+            columns.filter(|places| has_at(&self.stored, places.stored) || has_at(&self.source, places.source)).collect();
+        for &member in &self.members {
+            let texts = columns.iter().filter_map(|&column| self.member_cell(member, column));
+            texts.filter(|text| text.contains('@')).for_each(|text| visit(self.key(member.place), text));
+        }
+    }
+
     /// Whether the key is that of a stored member or a member of the source.
     pub fn knows(&self, key: &str) -> bool {
         self.find(key).is_some()

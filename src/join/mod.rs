@@ -13,4 +13,4 @@ pub use dimension::{Dimension, DimensionCounts, LookUpColumn, MergedDimension, O
 pub use enrich::{Enricher, UnknownKeys};
 pub use error::DimensionError;
 pub use missing_members::with_missing_members;
-pub use removed_members::{RemovedMembers, without_members};
+pub use removed_members::{RemovedMembers, StoredVersion, each_version, without_members};

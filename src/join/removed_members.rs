@@ -11,6 +11,9 @@ use crate::model::DimensionSpec;
 /// The columns that say nothing of one member alone.
 const COMMON: [&str; 2] = ["country", "created_at"];
 
+/// The flag of the version of a member that counts now (`scd = 2`).
+const IS_CURRENT: &str = DimensionSpec::FLAGS[3];
+
 /// The shortest text that tells one member from others, but for a name.
 const SHORTEST_TELLING: usize = 5;
 
@@ -27,18 +30,22 @@ pub struct RemovedMembers {
     pub telling: BTreeSet<String>,
 }
 
-/// The CSV of a dimension without the members of these keys; `None` if it has none of them.
+/// The CSV of a dimension without the members whose keys are chosen; `None` if it has none of them.
 ///
 /// # Errors
 /// [`DimensionError::Stored`] if it can't be read.
-pub fn without_members(spec: &DimensionSpec, stored: &[u8], keys: &BTreeSet<String>) -> Result<Option<RemovedMembers>, DimensionError> {
+pub fn without_members(
+    spec: &DimensionSpec,
+    stored: &[u8],
+    is_chosen: &dyn Fn(&str) -> bool,
+) -> Result<Option<RemovedMembers>, DimensionError> {
     let mut stored_members = StoredMembers::open(spec, stored)?;
     let mut removed = RemovedMembers { csv: Vec::with_capacity(stored.len()), keys: BTreeSet::new(), rows: 0, telling: BTreeSet::new() };
     write_row(&mut removed.csv, stored_members.columns.iter().map(String::as_str));
     let mut gone: Vec<csv::StringRecord> = Vec::new();
     while let Some(record) = stored_members.next_row()? {
         let key = stored_members.key_of(&record);
-        if keys.contains(key) {
+        if is_chosen(key) {
             removed.keys.insert(key.to_owned());
             removed.rows += 1;
             gone.push(record);
@@ -51,6 +58,33 @@ pub fn without_members(spec: &DimensionSpec, stored: &[u8], keys: &BTreeSet<Stri
     }
     removed.telling = telling_texts(&stored_members.columns, &gone, &removed.csv);
     Ok(Some(removed))
+}
+
+/// A version of a member, in a dimension as it is stored.
+pub struct StoredVersion<'a> {
+    /// The key of the member.
+    pub key: &'a str,
+    /// Whether it counts now: of an old one (`scd = 2`), it does not.
+    pub is_current: bool,
+    /// The texts that may name an e-mail address.
+    pub with_at: Vec<&'a str>,
+}
+
+/// Visits all versions of all members of a dimension.
+///
+/// # Errors
+/// [`DimensionError::Stored`] if it can't be read.
+pub fn each_version(spec: &DimensionSpec, stored: &[u8], visit: &mut dyn FnMut(&StoredVersion<'_>)) -> Result<(), DimensionError> {
+    let mut members = StoredMembers::open(spec, stored)?;
+    let flag = members.columns.iter().position(|column| column == IS_CURRENT);
+    while let Some(record) = members.next_row()? {
+        visit(&StoredVersion {
+            key: members.key_of(&record),
+            is_current: flag.and_then(|place| record.get(place)) != Some("false"),
+            with_at: record.iter().filter(|text| text.contains('@')).collect(),
+        });
+    }
+    Ok(())
 }
 
 /// The texts of rows that are gone and that no row that is left has in the same column.
@@ -80,11 +114,21 @@ mod tests {
     fn a_member_goes_with_all_its_versions_and_what_tells_of_it_is_known() {
         let stored =
             b"user_id,name,email,country,plan\na,Ann,ann@one.example,DE,golden\nb,Bob,\"b,2\",FR,silver\nb,Bo,bob@two.example,FR,golden\n";
-        let removed = without_members(&DIM_USER, stored, &["b".to_owned(), "x".to_owned()].into()).unwrap().unwrap();
+        let removed = without_members(&DIM_USER, stored, &|key| key == "b").unwrap().unwrap();
         assert_eq!(String::from_utf8(removed.csv).unwrap(), "user_id,name,email,country,plan\na,Ann,ann@one.example,DE,golden\n");
         assert_eq!((removed.keys, removed.rows), (["b".to_owned()].into(), 2));
         assert_eq!(removed.telling.into_iter().collect::<Vec<_>>(), ["Bo", "Bob", "bob@two.example", "silver"]);
-        assert_eq!(without_members(&DIM_USER, stored, &["x".to_owned()].into()).unwrap(), None);
-        assert!(without_members(&DIM_USER, b"name\nx\n", &["x".to_owned()].into()).is_err());
+        assert_eq!(without_members(&DIM_USER, stored, &|key| key == "x").unwrap(), None);
+        assert!(without_members(&DIM_USER, b"name\nx\n", &|key| key == "x").is_err());
+    }
+
+    #[test]
+    fn old_versions_are_visited_too() {
+        let stored = b"user_id,email,is_current\nb,old@two.example,false\nb,bob@two.example,true\n";
+        let mut seen = Vec::new();
+        let mut note = |version: &StoredVersion<'_>| seen.push((version.key.to_owned(), version.is_current, version.with_at.concat()));
+        each_version(&DIM_USER, stored, &mut note).unwrap();
+        let expected = [(false, "old@two.example"), (true, "bob@two.example")];
+        assert_eq!(seen, expected.map(|(is_current, text)| ("b".to_owned(), is_current, text.to_owned())));
     }
 }

@@ -4,6 +4,7 @@
 //! Not responsible for reading or writing anything: nothing here touches a byte of input, a disk or a network, and
 //! nothing here imports another room of the crate.
 
+mod address;
 mod counted;
 mod currency;
 mod decimal;
@@ -32,13 +33,14 @@ mod tolerance;
 mod utc;
 mod window;
 
+pub use address::{addresses_in, addresses_of, addresses_of_id};
 pub use counted::{counted, noun_of};
 pub use currency::MinorUnits;
 pub use decimal::{ParsedMoney, equal_numbers, parse_minor_money, parse_money, parse_whole, whole_number_text};
 pub use dimensions::{ColumnType, DIM_PRODUCT, DIM_USER, DimensionSpec, FixedColumn, LONGEST_COLUMN_NAME};
 pub use dt::Dt;
 pub use duration::{elapsed_text, span_text};
-pub use erased::{ErasedUsers, WITHHELD_RECORD, words_of};
+pub use erased::{AddressOf, ErasedUsers, WITHHELD_RECORD, is_withheld, words_of};
 pub use fact::{FACT_COLUMNS, FactBuilder, FactRows, FactType, Line, OrderHash, SEQ, order_hash};
 pub use field_path::{FieldPath, FieldPathError, WILDCARD};
 pub use file_format::{Compression, FileFormat};

@@ -14,7 +14,7 @@ use super::{
     raw_json,
 };
 use crate::{
-    model::{DIM_USER, FieldPath, Level, words_of},
+    model::{AddressOf, DIM_USER, ErasedUsers, FieldPath, Level, words_of},
     settings::{FieldRule, Shop},
 };
 
@@ -50,15 +50,36 @@ impl UserIds {
     /// The ids that a record names, in each form that the layer may have them in. Of a record that is no JSON object: every word of it.
     pub fn of_record(&self, record: &[u8]) -> Vec<String> {
         let text = String::from_utf8_lossy(record);
-        let object = text.trim_ascii_start().starts_with('{').then(|| serde_json::from_str::<&RawValue>(&text).ok()).flatten();
-        match object {
-            Some(object) => {
-                let values = self.paths.iter().filter_map(|path| raw_json::at(object.get(), path));
-                let ids = values.filter_map(|raw| self.field.held(raw)?.into_id());
-                ids.flat_map(|id| self.forms(&id)).collect()
-            }
+        match object_of(&text) {
+            Some(object) => self.ids_of(object).flat_map(|id| self.forms(&id)).collect(),
             None => words_of(&text).flat_map(|word| self.forms(word)).collect(),
         }
+    }
+
+    /// Whether a record is of one of these users: it has the id of one, or an address of one at any place.
+    pub fn is_of(&self, record: &[u8], erased: &ErasedUsers) -> bool {
+        self.of_record(record).iter().any(|user| erased.has(user)) || self.has_address_of(record, erased)
+    }
+
+    /// Whether a record has an address of one of these users, in any case, also within a text. An address that only orders of theirs had
+    /// counts in a record that names no other user.
+    pub fn has_address_of(&self, record: &[u8], erased: &ErasedUsers) -> bool {
+        let text = String::from_utf8_lossy(record);
+        match erased.address_in(&text) {
+            None => false,
+            Some(AddressOf::Member) => true,
+            Some(AddressOf::Orders) => !self.names_a_user(record),
+        }
+    }
+
+    /// Whether a record is a JSON object that has the id of a user.
+    pub fn names_a_user(&self, record: &[u8]) -> bool {
+        object_of(&String::from_utf8_lossy(record)).is_some_and(|object| self.ids_of(object).next().is_some())
+    }
+
+    fn ids_of<'a>(&'a self, object: &'a RawValue) -> impl Iterator<Item = Cow<'a, str>> {
+        let values = self.paths.iter().filter_map(move |path| raw_json::at(object.get(), path));
+        values.filter_map(move |raw| self.field.held(raw)?.into_id())
     }
 
     /// The id of a user as the layer has it, where `user_id` is masked; `None` where it stands as it is.
@@ -74,6 +95,11 @@ impl UserIds {
     }
 }
 
+/// The JSON object that a record is; `None` if it is none.
+fn object_of(text: &str) -> Option<&RawValue> {
+    text.trim_ascii_start().starts_with('{').then(|| serde_json::from_str::<&RawValue>(text).ok()).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +112,27 @@ mod tests {
         assert!(ids.of_record(br#"{"user_id":null,"items":[]}"#).is_empty());
         assert!(ids.of_record(br#"{"user_id":"u-7","items"#).contains(&"u-7".to_owned()));
         assert_eq!(ids.masked("7"), None);
+    }
+
+    #[test]
+    fn an_address_makes_a_record_theirs_unless_it_may_be_somebody_elses() {
+        let ids = UserIds::of(&Mapping::default());
+        let mut erased = ErasedUsers::with_salt(&[1; 16]);
+        erased.add("u-7");
+        erased.add_address("ann@one.example", AddressOf::Member);
+        erased.add_address("old@one.example", AddressOf::Orders);
+        for record in [
+            r#"{"user_id":"u-7"}"#,
+            r#"{"user_id":"Ann@One.example"}"#,
+            r#"{"user_id":"u-8","note":"for Ann <ANN@one.example>"}"#,
+            r#"{"email":"Old@one.example"}"#,
+            r#"{"email":"old@one.example","#,
+        ] {
+            assert!(ids.is_of(record.as_bytes(), &erased), "{record}");
+        }
+        for record in [r#"{"user_id":"u-8","note":"of old@one.example"}"#, r#"{"email":"joann@one.example"}"#] {
+            assert!(!ids.is_of(record.as_bytes(), &erased), "{record}");
+        }
     }
 
     #[test]

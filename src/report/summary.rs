@@ -209,9 +209,9 @@ pub struct DeletionCounts {
 pub struct ErasedCounts {
     /// Users: those of the source that a run left out; those that an `etl erase` was asked for.
     pub users_erased: u64,
-    /// Lines that name nobody now.
+    /// Lines that do not name these users now.
     pub lines_erased: u64,
-    /// Records in quarantine and in `raw/` that were withheld.
+    /// Records in quarantine and in `raw/` that were withheld. Of a rebuild or a replay: those that it left out.
     pub records_withheld: u64,
 }
 

@@ -17,7 +17,7 @@ use super::{
     observer::Observer,
     origin::page_origin,
     quarantine::Quarantine,
-    raw::{RawInput, RawLines, RawRun, RawWriter},
+    raw::{RawInput, RawLines, RawRead, RawRun, RawWriter},
 };
 use crate::{
     drift::ObservedShape,
@@ -156,7 +156,7 @@ pub(super) struct Erasure<'a> {
 impl Erasure<'_> {
     /// Whether a record may be of one of them.
     fn is_of_erased(&self, record: &[u8]) -> bool {
-        self.ids.of_record(record).iter().any(|user| self.users.has(user))
+        self.ids.is_of(record, self.users)
     }
 
     /// Withholds the dropped records of erased users, and returns how many.
@@ -300,14 +300,15 @@ impl Extraction<'_> {
     }
 
     /// Reads all pages, on the calling thread.
-    fn read(&self, sink: &mut PageChannel, raw_pages: RawPages) -> Result<Completeness, RunError> {
+    fn read(&self, sink: &mut PageChannel, raw_pages: RawPages) -> Result<RawRead, RunError> {
         let taken = TakenRecords(self.normalizer);
         match &self.input {
             Input::Source { orders, query } => {
                 // What is kept may be mapped by other rules later, and needs its lines then.
                 let filter = (raw_pages == RawPages::NotKept).then_some(&taken as &dyn RecordFilter);
                 let query = Query { filter, ..*query };
-                Ok(source::read_pages(orders, Purpose::Orders, &query, &self.access, sink)?)
+                let completeness = source::read_pages(orders, Purpose::Orders, &query, &self.access, sink)?;
+                Ok(RawRead { completeness, withheld: 0 })
             }
             Input::Raw { raw, output } => raw.read(output, &self.access, sink),
         }
@@ -426,7 +427,8 @@ fn staged<R>(RecordRow { row, record_number }: RecordRow<R>) -> StagedSide<R> {
 }
 
 impl StagedExtract {
-    fn complete(self, completeness: Completeness) -> Extracted {
+    fn complete(self, read: RawRead) -> Extracted {
+        let RawRead { completeness, withheld } = read;
         let StagedExtract {
             stage: FinishedStage { lines, orders, refund_days, lineage },
             present,
@@ -434,9 +436,10 @@ impl StagedExtract {
             counts,
             revenue,
             shape,
-            erased,
+            mut erased,
             first_drop,
         } = self;
+        erased.records_withheld += withheld;
         let is_none_json = counts.records_read > 0 && counts.of(Reason::InvalidJson) == counts.records_read;
         let no_record_is_json = first_drop.filter(|_| is_none_json).map(|drop| seems(&drop.record));
         Extracted { lines, orders, refund_days, lineage, present, unknown, counts, revenue, shape, erased, completeness, no_record_is_json }

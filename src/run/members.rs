@@ -13,7 +13,7 @@ use super::{RunError, completeness::certify, shape};
 use crate::{
     join::{Dimension, LookUpColumn, OldVersions, ScdType},
     layer::LayerError,
-    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, ErasedUsers},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, ErasedUsers, addresses_of},
     normalize::{MemberNormalizer, Members},
     report::RunCompleteness,
     settings::{EnrichColumns, Settings, SettingsError, Source},
@@ -197,6 +197,19 @@ fn leave_out_erased(members: &mut Members, erased: &ErasedUsers) -> u64 {
         members.table.retain_rows(&is_kept);
     }
     left_out
+}
+
+/// The erased users without the addresses that a member has: those may name that member, too.
+pub(super) fn without_addresses_of(erased: &ErasedUsers, users: &Dimension) -> ErasedUsers {
+    let mut left = erased.clone();
+    if erased.has_addresses() {
+        users.each_text_with_at(|key, text| {
+            if !erased.has(key) {
+                addresses_of(text).iter().for_each(|address| left.release_address(address));
+            }
+        });
+    }
+    left
 }
 
 /// Fails if no record of a source can be read.

@@ -63,7 +63,7 @@ pub use conclude::NoticeOrigin;
 pub use config_problems::config_problems;
 pub use diff::{ChangedRow, LayerDiff, RevenueChange, RowChange, changes_since, diff};
 pub use doctor::{Part, PartState, examine_parts};
-pub use erase::{EraseRequest, Erased, erase};
+pub use erase::{EraseRequest, Erased, erase, erase_command};
 pub use error::RunError;
 pub use explain::{
     AskWarehouse, DroppedPart, ExplainRequest, Explanation, FailedCheckOfOrder, LookedAt, NamedBy, RunChecks, Version, VersionLine,

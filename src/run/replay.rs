@@ -21,7 +21,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     lineage::Datasets,
-    model::RunId,
+    model::{RunId, is_withheld},
     report::{CommandName, Summary},
     settings::Settings,
     store::{Output, StoreError, places},
@@ -86,12 +86,19 @@ fn find_shop(settings: &Settings, run_id: &RunId) -> Result<String, RunError> {
     }
 }
 
+/// The records of a quarantine, as a source of a run.
+pub(super) struct UnwrappedQuarantine {
+    /// The file that has them.
+    pub(super) file: PathBuf,
+    /// Lines whose record is withheld, since its user was erased.
+    pub(super) withheld: u64,
+}
+
 /// Writes the records of a quarantine as NDJSON into the run's scratch folder, each with its own bytes, and only for the owner.
-/// Returns the file.
 ///
 /// # Errors
 /// No such quarantine, or a damaged line of it (exit 2); I/O errors (exit 5).
-pub(super) fn unwrap_quarantine(output: &Output, run_id: &RunId, scratch: &Path) -> Result<PathBuf, RunError> {
+pub(super) fn unwrap_quarantine(output: &Output, run_id: &RunId, scratch: &Path) -> Result<UnwrappedQuarantine, RunError> {
     let missing = || RequestError::NoQuarantine(run_id.to_string());
     let file = output.local(places::quarantine(run_id.as_str()))?.ok_or_else(missing)?;
     let source = fs::File::open(&file).map_err(|_| missing())?;
@@ -99,7 +106,7 @@ pub(super) fn unwrap_quarantine(output: &Output, run_id: &RunId, scratch: &Path)
     let records = scratch.join("replay.ndjson");
     let target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&records);
     let mut target = BufWriter::new(target.map_err(StoreError::io("create", &records))?);
-    let mut seen = HashSet::new();
+    let (mut seen, mut withheld) = (HashSet::new(), 0);
     for (number, line) in BufReader::new(source).split(b'\n').enumerate() {
         let line = line.map_err(StoreError::io("read", &file))?;
         if line.trim_ascii().is_empty() {
@@ -107,6 +114,10 @@ pub(super) fn unwrap_quarantine(output: &Output, run_id: &RunId, scratch: &Path)
         }
         let wrong = |detail: String| RequestError::DamagedQuarantine { path: file.clone(), line: number + 1, detail };
         let mut record = record(&line).map_err(wrong)?;
+        if is_withheld(&record) {
+            withheld += 1;
+            continue;
+        }
         // A record that is not valid JSON may contain line breaks; within JSON they are white space.
         record.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
         if seen.insert(crate::model::order_hash(&String::from_utf8_lossy(&record))) {
@@ -115,7 +126,7 @@ pub(super) fn unwrap_quarantine(output: &Output, run_id: &RunId, scratch: &Path)
         }
     }
     target.flush().map_err(StoreError::io("write", &records))?;
-    Ok(records)
+    Ok(UnwrappedQuarantine { file: records, withheld })
 }
 
 /// The record of a line of a quarantine, with its own bytes.

@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
 };
 
+use super::erase::erase_command;
 use crate::model::{Dt, UtcMicros, counted};
 
 /// A request that can't be served.
@@ -175,6 +176,23 @@ pub enum RequestError {
         quoted(.0)
     )]
     UnknownUsers(Vec<String>),
+    /// Nothing here knows the ids of users, but an address among them is that of others.
+    #[error(
+        "no user has the id {}, but users here have this e-mail address. Nothing was changed. Name the user: {}",
+        quoted(.unknown),
+        erase_command(.users)
+    )]
+    AddressOfUsers {
+        /// The ids that were asked for.
+        unknown: Vec<String>,
+        /// The users who have the address.
+        users: Vec<String>,
+    },
+    /// There is no layer to erase users from.
+    #[error(
+        "{0} holds no layer: no partition and no dimension. Name the output of the runs: etl erase --user ID --output DIR. If only failed runs have written there, remove its quarantine/, raw/ and reports/ by hand"
+    )]
+    NothingToErase(String),
     /// No user was named.
     #[error("no user is named: etl erase --user ID, or --users-file FILE with one id a line")]
     NoUsers,

@@ -289,6 +289,14 @@ pub fn set_aside_damaged_log(output: &Output) -> Result<(), StoreError> {
     output.remove(places::LATEST)
 }
 
+/// The copies of records that were set aside.
+///
+/// # Errors
+/// I/O errors.
+pub fn records_set_aside(output: &Output) -> Result<Vec<Key>, StoreError> {
+    Ok(output.list(places::DAMAGED_COMMITS)?.into_iter().map(|listed| listed.key).collect())
+}
+
 /// Puts a record, if its number is free. A record that is there already and is this writer's own was put by a request whose
 /// answer was lost.
 ///

@@ -31,7 +31,7 @@ pub use atomic::{replace_file, replace_secret};
 pub use bucket::{Bucket, ListedObject, Part, ReadObjects};
 pub use commit::{
     AppendError, Commit, Head, Installed, NewCommit, ObjectRef, Read, Removed, Told, change_told, commit, head, kept_commits,
-    remove_commit, set_aside_damaged_log,
+    records_set_aside, remove_commit, set_aside_damaged_log,
 };
 pub use disk::{FileStamp, checksum, free_space, read, remove_file};
 pub(crate) use disk::{is_writable, size_and_time, sync, write_staged};

@@ -1,8 +1,11 @@
 //! `etl erase`: takes users out of the layer, as one commit, and out of what runs have left beside it.
 //!
-//! The facts keep their rows and their money, and name nobody. What is beside the tables is done first, while the tables still say
-//! what tells of the users; kept versions go last. Every step may be done twice: an erasure that was cut off is run again.
+//! The facts keep their rows and their money, and name nobody. First of all, the e-mail addresses of the users are looked for, in the
+//! tables, their kept versions and kept records, since a record may name an address alone. What is beside the tables is done before
+//! these, while they still say what tells of the users; kept versions go last. Every step may be done twice: an erasure that was cut
+//! off is run again, and one of users who were erased before looks at all of it again.
 
+mod addresses;
 mod traces;
 mod versions;
 
@@ -20,18 +23,21 @@ use super::{
     change::{LayerChange, manifest_of, report_of_change},
     lineage::{Change, tell_change, written_between},
     open::{Opened, Opening, settled_layer},
-    raw,
+    raw, replay,
 };
 use crate::{
     cancel::Cancel,
-    join::{self, RemovedMembers},
+    join::{self, RemovedMembers, StoredVersion},
     layer::{self, LayerState, OpenedLayer, StateOrigin, UsersToErase},
-    model::{DIM_USER, Dt, ErasedUsers, FileFormat, RunId, SHOP_COLUMN, UtcMicros},
+    model::{
+        AddressOf, DIM_USER, Dt, ErasedUsers, FileFormat, RunId, SHOP_COLUMN, UtcMicros, addresses_in, addresses_of, addresses_of_id,
+        is_withheld,
+    },
     normalize::{Mapping, UserIds},
     report::{CommandName, ErasedCounts, Summary},
     settings::{ColumnValue, Settings},
     store::{self, Key, Lease, Output, Scope, Staging, StoreError, places},
-    warehouse::redshift,
+    warehouse::redshift::{self, ErasedValues},
 };
 
 /// The command, as its commits name it.
@@ -63,9 +69,13 @@ pub struct Erased {
     pub users: usize,
     /// How many of them had been erased before.
     pub users_before: usize,
+    /// Ids that were not asked for and go with them: each is an e-mail address of theirs, so it is a guest of the same person.
+    pub users_with_them: Vec<String>,
+    /// Users who stay and have an e-mail address of theirs. Records that name this address alone stay, too.
+    pub same_address: Vec<String>,
     /// Rows of `dim_user` that are removed.
     pub dim_user_rows: u64,
-    /// Rows of `fact_order` that name nobody now.
+    /// Rows of `fact_order` that do not name the users now.
     pub fact_order_rows: u64,
     /// Their partitions.
     pub partitions_written: Vec<Dt>,
@@ -75,12 +85,25 @@ pub struct Erased {
     pub raw_records: u64,
     /// Reports, and files of violating rows, from which values are removed.
     pub reports_changed: u64,
+    /// Copies of damaged records of the log that are removed, since they may show the users.
+    pub damaged_records_removed: u64,
     /// Kept versions of files that are removed.
     pub versions_removed: usize,
-    /// Extra columns of `fact_order` that stay as they are in the rows of these users.
+    /// Extra columns of `fact_order` that are emptied in the rows of these users, since this or an earlier erasure named them.
+    pub columns_emptied: Vec<String>,
+    /// Extra columns of `fact_order` that stay as they are in the rows of these users, but for cells with an address of theirs.
     pub columns_kept: Vec<String>,
+    /// Columns that this erasure is the first to name, and that stay as they are in rows that an earlier one changed: nobody knows any
+    /// more whose these rows are.
+    pub columns_not_reached: Vec<String>,
     /// The statements that do the same in Redshift.
     pub redshift_sql: Vec<String>,
+}
+
+/// The command that erases these users, for a shell.
+pub fn erase_command(users: &[String]) -> String {
+    let flag = |user: &String| format!(" --user '{}'", user.replace('\'', "'\\''"));
+    format!("etl erase{}", users.iter().map(flag).collect::<String>())
 }
 
 /// Erases users. A dry run tells what that would do, and writes nothing.
@@ -101,7 +124,7 @@ fn erase_users(request: &EraseRequest<'_>, cancel: &Cancel, told: &mut Change) -
     if layer.origin == StateOrigin::Missing {
         let has_partitions = !layer::partition_files(&output, &layer)?.is_empty();
         let place = output.location();
-        let refused = if has_partitions { RequestError::UnknownLayer(place) } else { RequestError::NothingToCheck(place) };
+        let refused = if has_partitions { RequestError::UnknownLayer(place) } else { RequestError::NothingToErase(place) };
         return Err(refused.into());
     }
     let settings = &request.settings.with_quantity_of(layer.state.quantity);
@@ -120,17 +143,20 @@ fn erase_users(request: &EraseRequest<'_>, cancel: &Cancel, told: &mut Change) -
         next: layer.state.clone(),
         before: layer.state.clone(),
         found: BTreeSet::new(),
+        in_tables: BTreeSet::new(),
+        cells: BTreeMap::new(),
         erased: Erased { users: asked.0.len(), ..Erased::default() },
         cancel,
     };
+    erasure.remember(&asked)?;
+    erasure.learn_addresses()?;
     let mut staging = Staging::create(&output, run_id.as_str())?;
     erasure.members(&mut staging)?;
     erasure.facts(&mut staging)?;
     erasure.beside(Pass::Count)?;
     erasure.refuse_unknown(&asked)?;
-    erasure.remember(&asked)?;
     erasure.tell(&asked);
-    let has_change = erasure.next != layer.state;
+    let has_change = erasure.next != layer.state || erasure.erased.has_change_beside();
     let stale = if has_change { erasure.versions_not_named()? } else { erasure.stale_versions()? };
     erasure.erased.versions_removed = stale.len();
     if settings.dry_run {
@@ -145,6 +171,13 @@ fn erase_users(request: &EraseRequest<'_>, cancel: &Cancel, told: &mut Change) -
     told.written = Some(written_between(&layer.state, &erasure.next));
     versions::remove(&output, &erasure.stale_versions()?)?;
     Ok(erasure.erased)
+}
+
+impl Erased {
+    /// Whether something changes beside the tables.
+    fn has_change_beside(&self) -> bool {
+        self.quarantined_records + self.raw_records + self.reports_changed + self.damaged_records_removed > 0
+    }
 }
 
 /// Whether what stands beside the tables is counted or written.
@@ -177,6 +210,12 @@ impl AskedUsers {
     fn all(&self) -> BTreeSet<String> {
         self.0.values().flatten().cloned().collect()
     }
+}
+
+/// The ids that a record has at the places of its sources; none of a record that is no JSON object.
+fn ids_in(sources: &[&UserIds], record: &[u8]) -> BTreeSet<String> {
+    let sources = sources.iter().filter(|source| source.names_a_user(record));
+    sources.flat_map(|source| source.of_record(record)).collect()
 }
 
 /// How the users of a source's records are found.
@@ -214,8 +253,12 @@ struct Erasure<'a> {
     next: LayerState,
     /// The layer as it was found.
     before: LayerState,
-    /// The ids that were found anywhere.
+    /// The ids and addresses that were found anywhere.
     found: BTreeSet<String>,
+    /// The ids that were found in `dim_user` and `fact_order`.
+    in_tables: BTreeSet<String>,
+    /// The texts of extra columns that are emptied since they name an address, by column.
+    cells: BTreeMap<String, BTreeSet<String>>,
     erased: Erased,
     cancel: &'a Cancel,
 }
@@ -224,20 +267,25 @@ impl<'a> Erasure<'a> {
     /// The rows of the users in `dim_user`.
     fn members(&mut self, staging: &mut Staging) -> Result<(), RunError> {
         let key = places::dimension(&DIM_USER);
-        let stored = match (self.output.folder(), self.layer.state.dimensions.get(DIM_USER.name)) {
-            (Some(_), _) => self.output.read(&key)?,
-            (None, Some(version)) => Some(self.output.read_version(version)?),
-            (None, None) => None,
-        };
-        let Some(stored) = stored else { return Ok(()) };
-        let Some(RemovedMembers { csv, keys, rows, telling }) = join::without_members(&DIM_USER, &stored, &self.traces.ids)? else {
+        let Some(stored) = self.stored_members()? else { return Ok(()) };
+        let is_theirs = |user: &str| self.traces.has(user);
+        let Some(RemovedMembers { csv, keys, rows, telling }) = join::without_members(&DIM_USER, &stored, &is_theirs)? else {
             return Ok(());
         };
         self.next.dimensions.insert(DIM_USER.name.to_owned(), staging.put(&key, &csv)?);
         self.erased.dim_user_rows = rows;
         self.traces.telling = telling;
-        self.found.extend(keys);
+        self.in_tables.extend(keys);
         Ok(())
+    }
+
+    /// The file of `dim_user`.
+    fn stored_members(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        match (self.output.folder(), self.layer.state.dimensions.get(DIM_USER.name)) {
+            (Some(_), _) => self.output.read(places::dimension(&DIM_USER)),
+            (None, Some(version)) => self.output.read_version(version).map(Some),
+            (None, None) => Ok(None),
+        }
     }
 
     /// The rows of the users in `fact_order`. They stay, and name nobody.
@@ -258,7 +306,7 @@ impl<'a> Erasure<'a> {
             let format = FileFormat::of_path(&path);
             let found_entry = entry.is_none_or(|entry| !entry.version.is_of(&bytes)).then(|| layer::found_entry(&key, &bytes));
             let csv = layer::decode_stored(format, bytes, &path)?;
-            let whom = UsersToErase { users: &self.traces.ids, columns: &columns };
+            let whom = UsersToErase { users: &self.traces.ids, remembered: &self.traces.remembered, columns: &columns };
             let Some(partition) = layer::without_users(&csv, dt, &path, &schema, whom)? else { continue };
             // Somebody may have edited the file of a folder.
             if let Some(found_entry) = found_entry {
@@ -268,9 +316,14 @@ impl<'a> Erasure<'a> {
             let version = staging.put(&key, &file)?;
             self.next.set_facts(dt, layer::entry_of(&partition.csv, version, dt, &schema)?);
             self.erased.partitions_written.push(dt);
-            self.erased.fact_order_rows += partition.rows_by_user.values().sum::<u64>();
-            self.found.extend(partition.rows_by_user.into_keys());
+            self.erased.fact_order_rows += partition.rows;
+            self.in_tables.extend(partition.users);
             self.traces.orders.extend(partition.orders);
+            let named = partition.cells.values().flatten().flat_map(|text| addresses_in(text));
+            self.found.extend(named.filter(|address| self.traces.remembered.address(address).is_some()));
+            for (column, texts) in partition.cells {
+                self.cells.entry(column).or_default().extend(texts);
+            }
         }
         Ok(())
     }
@@ -299,9 +352,7 @@ impl<'a> Erasure<'a> {
             let sources = self.sources_of(run_id)?;
             let (traces, found) = (&self.traces, &mut self.found);
             let withheld = raw::withhold(&file, |record| traces.is_of(&sources, record, found));
-            let refused =
-                |error: std::io::Error| StoreError::Refused { location: self.output.location_of(&key), detail: error.to_string() };
-            let Some(withheld) = withheld.map_err(refused)? else { continue };
+            let Some(withheld) = withheld.map_err(|error| self.unreadable(&key, &error))? else { continue };
             raw_records += withheld.records;
             self.replace(pass, &key, &withheld.bytes)?;
         }
@@ -323,6 +374,7 @@ impl<'a> Erasure<'a> {
             self.replace(pass, &Key::from(places::ALERTS), &changed)?;
         }
         self.records_of_commits(pass, &raw_sizes)?;
+        self.records_set_aside(pass)?;
         (self.erased.quarantined_records, self.erased.raw_records, self.erased.reports_changed) = (quarantined, raw_records, reports);
         Ok(())
     }
@@ -339,6 +391,23 @@ impl<'a> Erasure<'a> {
                 String::from_utf8(changed).ok()
             })?;
         }
+        Ok(())
+    }
+
+    /// Copies of damaged records of the log: they can't be changed, so those that may show the users go.
+    fn records_set_aside(&mut self, pass: Pass) -> Result<(), RunError> {
+        let mut removed = 0;
+        for key in store::records_set_aside(self.output)? {
+            let may_show = self.output.read(&key)?.is_some_and(|file| self.traces.may_be_told_in(&file));
+            if !may_show {
+                continue;
+            }
+            removed += 1;
+            if pass == Pass::Write {
+                self.output.remove(&key)?;
+            }
+        }
+        self.erased.damaged_records_removed = removed;
         Ok(())
     }
 
@@ -370,10 +439,20 @@ impl<'a> Erasure<'a> {
 
     /// Fails if a user is known nowhere.
     fn refuse_unknown(&self, asked: &AskedUsers) -> Result<(), RequestError> {
-        let was_erased = |form: &String| self.layer.state.erased.has(form);
-        let is_known = |forms: &BTreeSet<String>| forms.iter().any(|form| self.found.contains(form) || was_erased(form));
-        let unknown: Vec<_> = asked.0.iter().filter(|(_, forms)| !is_known(forms)).map(|(user, _)| user.clone()).collect();
-        if unknown.is_empty() { Ok(()) } else { Err(RequestError::UnknownUsers(unknown)) }
+        let is_found = |form: &String| self.found.contains(form) || self.in_tables.contains(form) || self.layer.state.erased.has(form);
+        let addresses_found: BTreeSet<String> = self.in_tables.iter().flat_map(|user| addresses_of_id(user)).collect();
+        let is_address_found = |address: &String| self.found.contains(address) || addresses_found.contains(address);
+        let is_known =
+            |user: &str, forms: &BTreeSet<String>| forms.iter().any(is_found) || addresses_of_id(user).iter().any(is_address_found);
+        let unknown: Vec<_> = asked.0.iter().filter(|(user, forms)| !is_known(user, forms)).map(|(user, _)| user.clone()).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let are_addresses = unknown.iter().all(|user| !addresses_of_id(user).is_empty());
+        match self.erased.same_address.as_slice() {
+            users @ [_, ..] if are_addresses => Err(RequestError::AddressOfUsers { unknown, users: users.to_vec() }),
+            _ => Err(RequestError::UnknownUsers(unknown)),
+        }
     }
 
     /// Remembers the users, so that no later run brings them back.
@@ -393,12 +472,144 @@ impl<'a> Erasure<'a> {
         Ok(())
     }
 
+    /// Looks for the addresses of the users wherever the layer has them, and remembers these, too. Those that another member has are
+    /// not looked for elsewhere: they may name that member.
+    fn learn_addresses(&mut self) -> Result<(), RunError> {
+        let stored = self.stored_members()?;
+        let mut own = self.addresses_of_members(stored.as_deref())?;
+        own.iter().for_each(|address| self.next.erased.add_address(address, AddressOf::Member));
+        let of_orders = self.addresses_of_orders(stored.as_deref())?;
+        of_orders.iter().for_each(|address| self.next.erased.add_address(address, AddressOf::Orders));
+        own.extend(of_orders);
+        // Where ids are masked, the id of a guest is the mask of an address.
+        let masked: BTreeSet<String> =
+            own.iter().flat_map(|address| self.sources.iter().filter_map(move |source| source.masked(address))).collect();
+        masked.iter().for_each(|user| self.next.erased.add(user));
+        self.traces.ids.extend(masked);
+        self.traces.remembered = self.next.erased.clone();
+        stored.map_or(Ok(()), |stored| self.release_addresses_of_others(&stored, &own))
+    }
+
+    /// The addresses by which the users were named, and those of all their versions in `dim_user`, also in kept files.
+    fn addresses_of_members(&self, stored: Option<&[u8]>) -> Result<BTreeSet<String>, RunError> {
+        let mut own: BTreeSet<String> = self.traces.ids.iter().flat_map(|user| addresses_of_id(user)).collect();
+        let mut note = |version: &StoredVersion<'_>| {
+            if self.traces.ids.contains(version.key) {
+                own.extend(version.with_at.iter().flat_map(|text| addresses_of(text)));
+            }
+        };
+        if let Some(stored) = stored {
+            join::each_version(&DIM_USER, stored, &mut note)?;
+        }
+        for listed in self.output.list(format!("{}/{}", places::DATA, DIM_USER.name).as_str())? {
+            if let Some(file) = self.output.read(&listed.key)? {
+                join::each_version(&DIM_USER, &file, &mut note)?;
+            }
+        }
+        Ok(own)
+    }
+
+    /// The addresses that orders of the users have in quarantine and in `raw/`, and that neither orders of others nor members have.
+    fn addresses_of_orders(&self, stored: Option<&[u8]>) -> Result<BTreeSet<String>, RunError> {
+        let mut own = BTreeSet::new();
+        self.each_record(&mut |sources, record| {
+            if self.has_order(&ids_in(sources, record)) {
+                own.extend(addresses::addresses_of_customer(record));
+            }
+        })?;
+        own.retain(|address| self.next.erased.address(address).is_none());
+        if own.is_empty() {
+            return Ok(own);
+        }
+        self.each_record(&mut |sources, record| {
+            let ids = ids_in(sources, record);
+            if ids.is_empty() || self.has_order(&ids) {
+                return;
+            }
+            // The address of a guest may be theirs. Another address in its order is not.
+            let of_guest: BTreeSet<String> = ids.iter().flat_map(|user| addresses_of_id(user)).collect();
+            let of_others = addresses_in(&String::from_utf8_lossy(record));
+            own.retain(|address| of_guest.contains(address) || !of_others.contains(address));
+        })?;
+        if let Some(stored) = stored {
+            join::each_version(&DIM_USER, stored, &mut |version| {
+                if !self.traces.ids.contains(version.key) && addresses_of_id(version.key).is_empty() {
+                    let of_others: BTreeSet<String> = version.with_at.iter().flat_map(|text| addresses_of(text)).collect();
+                    own.retain(|address| !of_others.contains(address));
+                }
+            })?;
+        }
+        Ok(own)
+    }
+
+    /// Whether one of these ids, which an order names, is theirs.
+    fn has_order(&self, ids: &BTreeSet<String>) -> bool {
+        ids.iter().any(|user| self.traces.ids.contains(user) || (user.contains('@') && self.next.erased.has(user)))
+    }
+
+    /// Visits each record in quarantine and in `raw/` that is not withheld, with the sources that it may be of.
+    fn each_record(&self, visit: &mut dyn FnMut(&[&UserIds], &[u8])) -> Result<(), RunError> {
+        for name in self.output.names(places::QUARANTINE)? {
+            let Some(run_id) = places::run_of_folder(&name) else { continue };
+            let Some(file) = self.output.read(places::quarantine(run_id))? else { continue };
+            let sources = self.sources_of(run_id)?;
+            let records = file.split(|byte| *byte == b'\n').filter_map(|line| replay::record(line).ok());
+            records.filter(|record| !is_withheld(record)).for_each(|record| visit(&sources, &record));
+        }
+        for name in self.output.names(places::RAW)? {
+            if let Some(stop) = self.cancel.stopped() {
+                return Err(RunError::Interrupted(stop));
+            }
+            let Some(run_id) = places::run_of_folder(&name) else { continue };
+            let key = places::raw_orders(run_id);
+            let Some(file) = self.output.read(&key)? else { continue };
+            let sources = self.sources_of(run_id)?;
+            raw::each_record(&file, |record| visit(&sources, record)).map_err(|error| self.unreadable(&key, &error))?;
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self, key: &Key, error: &std::io::Error) -> StoreError {
+        StoreError::Refused { location: self.output.location_of(key), detail: error.to_string() }
+    }
+
+    /// Looks no further for the addresses that members have who stay. Tells who has one of `own`.
+    fn release_addresses_of_others(&mut self, stored: &[u8], own: &BTreeSet<String>) -> Result<(), RunError> {
+        let (erased, ids) = (&self.next.erased, &self.traces.ids);
+        let mut others: BTreeSet<String> = BTreeSet::new();
+        join::each_version(&DIM_USER, stored, &mut |version| {
+            if version.is_current && !ids.contains(version.key) && !erased.has(version.key) {
+                others
+                    .extend(version.with_at.iter().flat_map(|text| addresses_of(text)).filter(|address| erased.address(address).is_some()));
+            }
+        })?;
+        others.iter().for_each(|address| self.traces.remembered.release_address(address));
+        let mut same_address = BTreeSet::new();
+        let traces = &self.traces;
+        join::each_version(&DIM_USER, stored, &mut |version| {
+            let has_same = || version.with_at.iter().flat_map(|text| addresses_of(text)).any(|address| own.contains(&address));
+            if version.is_current && !traces.has(version.key) && has_same() {
+                same_address.insert(version.key.to_owned());
+            }
+        })?;
+        self.erased.same_address = same_address.into_iter().collect();
+        Ok(())
+    }
+
     /// What the result says beside the counts.
     fn tell(&mut self, asked: &AskedUsers) {
         let emptied = self.columns();
-        self.erased.columns_kept = source_columns(self.settings).filter(|column| !emptied.contains(*column)).map(str::to_owned).collect();
-        let users: Vec<String> = asked.all().into_iter().collect();
-        self.erased.redshift_sql = redshift::erase(&self.settings.redshift, &users, emptied.iter().map(String::as_str));
+        let (gone, kept): (Vec<_>, Vec<_>) = source_columns(self.settings).map(str::to_owned).partition(|column| emptied.contains(column));
+        (self.erased.columns_emptied, self.erased.columns_kept) = (gone, kept);
+        if self.erased.users_before > 0 {
+            let before = self.layer.state.erased.columns();
+            self.erased.columns_not_reached = self.request.columns.iter().filter(|column| !before.contains(*column)).cloned().collect();
+        }
+        let mut users = asked.all();
+        self.erased.users_with_them = self.in_tables.difference(&users).cloned().collect();
+        users.extend(self.in_tables.iter().cloned());
+        let values = ErasedValues { users: &users, columns: &emptied, cells: &self.cells };
+        self.erased.redshift_sql = redshift::erase(&self.settings.redshift, &values);
     }
 
     /// The kept versions that the layer after the erasure does not name.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     layer,
-    model::{WITHHELD_RECORD, words_of},
+    model::{ErasedUsers, WITHHELD_RECORD, addresses_in, is_withheld, words_of},
     normalize::UserIds,
     report::{self, Summary},
     run::replay,
@@ -33,6 +33,8 @@ pub(super) struct Traces {
     pub(super) orders: BTreeSet<String>,
     /// Texts of their rows in `dim_user` that nobody else has there.
     pub(super) telling: BTreeSet<String>,
+    /// What the layer remembers of them and of those of earlier erasures, but for addresses that somebody else has.
+    pub(super) remembered: ErasedUsers,
 }
 
 /// A file in which something is withheld.
@@ -66,25 +68,21 @@ impl DropHead {
 }
 
 impl Traces {
-    /// Whether a record is of one of them. Their ids that it names are added to `found`.
-    pub(super) fn is_of(&self, sources: &[&UserIds], record: &[u8], found: &mut BTreeSet<String>) -> bool {
-        let named: BTreeSet<String> =
-            sources.iter().flat_map(|source| source.of_record(record)).filter(|user| self.ids.contains(user)).collect();
-        let is_of = !named.is_empty() || self.has_address(record);
-        found.extend(named);
-        is_of
+    /// Whether an id is one of theirs. An id with an `@` may be an address of theirs: of a guest.
+    pub(super) fn has(&self, user_id: &str) -> bool {
+        self.ids.contains(user_id) || (user_id.contains('@') && self.remembered.has(user_id))
     }
 
-    /// Whether a record has an address of theirs as a value, at any place.
-    fn has_address(&self, record: &[u8]) -> bool {
-        if !self.telling.iter().any(|text| text.contains('@')) {
-            return false;
+    /// Whether a record is of one of them. Their ids and addresses that it names are added to `found`.
+    pub(super) fn is_of(&self, sources: &[&UserIds], record: &[u8], found: &mut BTreeSet<String>) -> bool {
+        let named: BTreeSet<String> = sources.iter().flat_map(|source| source.of_record(record)).filter(|user| self.has(user)).collect();
+        let is_of = !named.is_empty() || sources.iter().any(|source| source.has_address_of(record, &self.remembered));
+        if is_of {
+            let addresses = addresses_in(&String::from_utf8_lossy(record));
+            found.extend(addresses.into_iter().filter(|address| self.remembered.address(address).is_some()));
+            found.extend(named);
         }
-        let is_theirs = |text: &str| text.contains('@') && self.telling.contains(text.trim());
-        match serde_json::from_slice::<Value>(record) {
-            Ok(document) => has_text(&document, &is_theirs),
-            Err(_) => words_of(&String::from_utf8_lossy(record)).any(is_theirs),
-        }
+        is_of
     }
 
     /// Whether a value of a row tells of them.
@@ -96,7 +94,15 @@ impl Traces {
     fn is_told_in(&self, text: &str) -> bool {
         let is_long = |text: &str| text.chars().count() >= SHORTEST_WITHIN;
         let is_id = |word: &str| (is_long(word) || word.contains(char::is_alphabetic)) && self.ids.contains(word);
-        words_of(text).any(is_id) || self.telling.iter().any(|told| is_long(told) && text.contains(told.as_str()))
+        words_of(text).any(is_id)
+            || self.telling.iter().any(|told| is_long(told) && text.contains(told.as_str()))
+            || self.remembered.address_in(text).is_some()
+    }
+
+    /// Whether a file of the tool that can't be read may tell of them: one of its words is an id, however short, or it tells of them.
+    pub(super) fn may_be_told_in(&self, file: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(file);
+        words_of(&text).any(|word| self.ids.contains(word)) || self.is_told_in(&text)
     }
 
     /// A file of quarantine in which their records are withheld; `None` if it has none.
@@ -203,22 +209,6 @@ impl Traces {
     }
 }
 
-/// Whether this is what stands in place of a record.
-fn is_withheld(record: &[u8]) -> bool {
-    let text = WITHHELD_RECORD.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
-    record == WITHHELD_RECORD || Some(record) == text
-}
-
-/// Whether a document has such a text at any place.
-fn has_text(document: &Value, is_wanted: &dyn Fn(&str) -> bool) -> bool {
-    match document {
-        Value::String(text) => is_wanted(text),
-        Value::Array(elements) => elements.iter().any(|element| has_text(element, is_wanted)),
-        Value::Object(values) => values.values().any(|value| has_text(value, is_wanted)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
 /// Writes a row with the cells that name it, and nothing else.
 fn write_named_row(out: &mut Vec<u8>, names: &ByteRecord, record: &ByteRecord) {
     let start = out.len();
@@ -242,13 +232,16 @@ mod tests {
     use super::*;
     use crate::{
         check::{CheckResult, Severity},
-        model::UtcMicros,
+        model::{AddressOf, UtcMicros},
         normalize::Mapping,
     };
 
     fn traces() -> Traces {
         let set = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        Traces { ids: set(&["u-7"]), orders: set(&["A"]), telling: set(&["ann@one.example", "Ann Example"]) }
+        let mut remembered = ErasedUsers::with_salt(&[7; 16]);
+        remembered.add("u-7");
+        remembered.add_address("ann@one.example", AddressOf::Member);
+        Traces { ids: set(&["u-7"]), orders: set(&["A"]), telling: set(&["ann@one.example", "Ann Example"]), remembered }
     }
 
     #[test]
@@ -261,6 +254,8 @@ mod tests {
             line("\"A\"", r#""record":{"items":[]}"#),
             line("null", r#""record":{"contact":{"mail":"ann@one.example"}}"#),
             line("null", r#""record":"{\"user_id\":\"u-7\",""#),
+            line("null", r#""record":{"note":"for Ann <ANN@One.example>"}"#),
+            line("null", r#""record":"{\"mail\":\" Ann@one.example\",""#),
             line("null", r#""record_base64":"eyJ1c2VyX2lkIjoidS03Iiz/""#),
         ];
         let kept = [
@@ -273,7 +268,8 @@ mod tests {
         let file = [withheld.concat(), kept.concat()].concat();
         let done = traces().without_records(&[&source], file.as_bytes(), &mut found).unwrap();
         let text = String::from_utf8(done.bytes).unwrap();
-        assert_eq!((done.count, found), (5, ["u-7".to_owned()].into()));
+        let expected = ["Ann@one.example", "ann@one.example", "u-7"].map(str::to_owned);
+        assert_eq!((done.count, found), (7, expected.into()));
         assert!(text.ends_with(&kept.concat()), "{text}");
         let expected = line("\"X\"", r#""record":"withheld: its user was erased""#);
         assert_eq!(text.lines().next().unwrap(), expected.trim_end());
@@ -297,6 +293,8 @@ mod tests {
         assert_eq!(traces().without_samples(&report, &BTreeMap::new()), None);
         let numbers = Traces { ids: ["7".to_owned()].into(), ..Traces::default() };
         assert!(numbers.is_told_by("7") && !numbers.is_told_in("7 of 20 records"));
+        assert!(traces().is_told_by(" ANN@one.example") && !traces().is_told_in("joe@one.example"));
+        assert!(numbers.may_be_told_in(br#"{"told":[{"text":"{\"user_id\":\"7\"}"#) && !numbers.may_be_told_in(b"{\"n\":70"));
         let alerts = traces().without_texts(br#"{"open":[{"message":"bob"},{"message":"of u-7"}]}"#).unwrap();
         assert_eq!(String::from_utf8(alerts).unwrap(), r#"{"open":[{"message":"bob"},{"message":"withheld: its user was erased"}]}"#);
         let done = traces().without_rows(b"order_id,mail\nA,ann@one.example\nB,\"b,\n2\"\n").unwrap();

@@ -14,7 +14,7 @@ use crate::{
         RunError, by_settings,
         completeness::certify,
         extract::{Erasure, Extracted, Extraction, Input, KeptRecords, OrdersWithoutLines},
-        members::{Dimensions, MemberReader},
+        members::{Dimensions, MemberReader, without_addresses_of},
         observer::StageName,
         shape,
     },
@@ -53,8 +53,9 @@ impl Job<'_> {
         kept: KeptRecords<'_>,
     ) -> Result<Extracted, RunError> {
         self.enter(StageName::Extract);
-        let RunOrders { source: orders, raw } = orders;
+        let RunOrders { source: orders, raw, withheld } = orders;
         let KnownMembers { dimensions, erased } = known;
+        let erased = &without_addresses_of(erased, &dimensions.users);
         let enricher = Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)?;
         let mapping = self.mapping(orders);
         let shape = shape::of_orders(&orders.profile);
@@ -81,9 +82,10 @@ impl Job<'_> {
         let extracted = extraction.run(scratch, kept)?;
         self.summary.records = extracted.counts.clone();
         self.summary.erased = ErasedCounts { users_erased: self.summary.erased.users_erased, ..extracted.erased };
+        self.summary.erased.records_withheld += withheld;
         let ErasedCounts { users_erased, lines_erased, records_withheld } = self.summary.erased;
         if users_erased + lines_erased + records_withheld > 0 {
-            tracing::info!(users_erased, lines_erased, records_withheld, "the source still has users who were erased: they were left out");
+            tracing::info!(users_erased, lines_erased, records_withheld, "users who were erased, and their addresses, were left out");
         }
         self.summary.completeness.orders = Some(extracted.completeness.clone());
         certify(&orders.location, &extracted.completeness, self.settings)?;

@@ -9,7 +9,8 @@ use crate::{
         RunError, ledger,
         publish::RunCoverage,
         raw::{RawHeader, RawInput, RawWriter},
-        replay, shops,
+        replay::{self, UnwrappedQuarantine},
+        shops,
         window::{AskedWindow, gap_before},
     },
     settings::{Location, SettingsError, Source, When},
@@ -22,6 +23,8 @@ pub(super) struct RunOrders {
     pub(super) source: Source,
     /// What is read in place of the source, for a rebuild.
     pub(super) raw: Option<RawInput>,
+    /// Records of a quarantine that are withheld, since their user was erased.
+    pub(super) withheld: u64,
 }
 
 impl Job<'_> {
@@ -29,15 +32,15 @@ impl Job<'_> {
     pub(super) fn orders(&self, staging: &Staging) -> Result<RunOrders, RunError> {
         let configured = self.settings.orders.clone();
         match self.request.orders {
-            OrdersFrom::Source => Ok(RunOrders { source: configured.ok_or(SettingsError::NoOrders)?, raw: None }),
+            OrdersFrom::Source => Ok(RunOrders { source: configured.ok_or(SettingsError::NoOrders)?, raw: None, withheld: 0 }),
             OrdersFrom::Quarantine(run_id) => {
-                let file = replay::unwrap_quarantine(&self.output, run_id, &staging.scratch())?;
+                let UnwrappedQuarantine { file, withheld } = replay::unwrap_quarantine(&self.output, run_id, &staging.scratch())?;
                 let location = Location::Files(file.display().to_string());
                 let source = match configured {
                     Some(orders) => Source { location, ..orders },
                     None => location.into(),
                 };
-                Ok(RunOrders { source, raw: None })
+                Ok(RunOrders { source, raw: None, withheld })
             }
             OrdersFrom::Raw(gaps) => {
                 let orders = configured.ok_or(SettingsError::NoOrders)?;
@@ -46,7 +49,7 @@ impl Job<'_> {
                     tracing::warn!(runs = raw.uncommitted, "records in raw/ are left out: no report says that their runs were committed");
                 }
                 let location = Location::Files(self.output.location_of(&Key::from(places::RAW)));
-                Ok(RunOrders { source: Source { location, ..orders }, raw: Some(raw) })
+                Ok(RunOrders { source: Source { location, ..orders }, raw: Some(raw), withheld: 0 })
             }
         }
     }

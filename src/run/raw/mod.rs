@@ -12,5 +12,6 @@ mod writer;
 pub use choice::Gaps;
 pub(super) use choice::{RawInput, RawRun};
 pub(super) use line::{RawHeader, RawLines};
-pub(super) use withhold::withhold;
+pub(super) use reader::RawRead;
+pub(super) use withhold::{each_record, withhold};
 pub(super) use writer::RawWriter;

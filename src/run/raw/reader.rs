@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    model::counted,
+    model::{counted, is_withheld},
     run::RunError,
     source::{Access, Completeness, CompletenessStatus, Evidence, Origin, Page, PageSink, SourceError},
     store::{Key, Output, Store},
@@ -28,12 +28,27 @@ const PAGE_BYTES: usize = 4 << 20;
 /// The bytes of an object that are read at once.
 const PART_BYTES: u64 = 8 << 20;
 
+/// What was read of a source, or of kept records.
+pub(in crate::run) struct RawRead {
+    pub(in crate::run) completeness: Completeness,
+    /// Records that are withheld, since their user was erased. They are no records of the run.
+    pub(in crate::run) withheld: u64,
+}
+
 /// How the reading of a file ended.
 enum ReadToEnd {
-    /// At its end, after so many records.
-    Yes(u64),
+    /// At its end.
+    Yes(ReadRecords),
     /// Nobody takes pages any more.
     Stopped,
+}
+
+/// The records of a file.
+#[derive(Clone, Copy, Default)]
+struct ReadRecords {
+    /// Those that were handed on.
+    read: u64,
+    withheld: u64,
 }
 
 impl RawInput {
@@ -41,17 +56,21 @@ impl RawInput {
     ///
     /// # Errors
     /// A file that is damaged or gone (exit 3), a signal, I/O errors (exit 5).
-    pub(in crate::run) fn read(&self, output: &Output, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<Completeness, RunError> {
-        let mut read = 0;
+    pub(in crate::run) fn read(&self, output: &Output, access: &Access<'_>, sink: &mut dyn PageSink) -> Result<RawRead, RunError> {
+        let mut sum = ReadRecords::default();
         for run in &self.runs {
             access.counters.page();
             match run.read(output, access, sink)? {
-                ReadToEnd::Yes(records) => read += records,
+                ReadToEnd::Yes(ReadRecords { read, withheld }) => {
+                    sum.read += read;
+                    sum.withheld += withheld;
+                }
                 ReadToEnd::Stopped => break,
             }
         }
-        let by = Some(Evidence::File);
-        Ok(Completeness { status: CompletenessStatus::Proven, by, claimed: None, read, distinct: None, why: None })
+        let (by, read) = (Some(Evidence::File), sum.read);
+        let completeness = Completeness { status: CompletenessStatus::Proven, by, claimed: None, read, distinct: None, why: None };
+        Ok(RawRead { completeness, withheld: sum.withheld })
     }
 
     /// The run that has kept the records of a page.
@@ -69,23 +88,25 @@ impl RawRun {
         let mut lines = Lines { reader: BufReader::with_capacity(1 << 17, decoder), line: Vec::new(), number: 0 };
         let header = lines.next_line().map_err(unreadable)?.unwrap_or_default();
         RawHeader::verify(header, &self.run_id).map_err(damaged)?;
-        let mut pages = Pages { run: self, first: 1, read: 0, bytes: Vec::new(), places: Vec::new(), access, sink };
+        let mut pages = Pages { run: self, first: 1, records: ReadRecords::default(), bytes: Vec::new(), places: Vec::new(), access, sink };
         loop {
             let number = lines.number + 1;
             let Some(line) = lines.next_line().map_err(unreadable)? else { break };
             let record = ReadRecord::of(line).map_err(|detail| damaged(format!("line {number}: {detail}")))?;
-            if !pages.push(&record, access.cancel)? {
+            let is_taken = if is_withheld(&record.bytes) { pages.pass_over(access.cancel)? } else { pages.push(&record, access.cancel)? };
+            if !is_taken {
                 return Ok(ReadToEnd::Stopped);
             }
         }
         if !pages.flush(access.cancel)? {
             return Ok(ReadToEnd::Stopped);
         }
-        let read = pages.read;
-        if read != self.records {
-            return Err(damaged(format!("it has {}, and its run has kept {}", counted(read, "record"), self.records)).into());
+        let records = pages.records;
+        let there = records.read + records.withheld;
+        if there != self.records {
+            return Err(damaged(format!("it has {}, and its run has kept {}", counted(there, "record"), self.records)).into());
         }
-        Ok(ReadToEnd::Yes(read))
+        Ok(ReadToEnd::Yes(records))
     }
 
     /// The bytes of the file, none of which is copied to a disk.
@@ -148,7 +169,7 @@ struct Pages<'a> {
     /// The number of the page's first record in its file, from 1.
     first: u64,
     /// The records that were read.
-    read: u64,
+    records: ReadRecords,
     bytes: Vec<u8>,
     places: Vec<Range<usize>>,
     access: &'a Access<'a>,
@@ -161,15 +182,23 @@ impl Pages<'_> {
         if !record.is_whole {
             let is_taken = self.flush(cancel)?;
             let page = Page::beginning(self.origin(), record.bytes.to_vec().into());
-            self.read += 1;
+            self.records.read += 1;
             self.first += 1;
             return Ok(is_taken && self.hand_on(page));
         }
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&record.bytes);
         self.places.push(start..self.bytes.len());
-        self.read += 1;
+        self.records.read += 1;
         if self.bytes.len() < PAGE_BYTES { Ok(true) } else { self.flush(cancel) }
+    }
+
+    /// Counts a record that is withheld; `false` if nobody takes pages any more. The records of a page follow each other in the file.
+    fn pass_over(&mut self, cancel: &Cancel) -> Result<bool, RunError> {
+        let is_taken = self.flush(cancel)?;
+        self.records.withheld += 1;
+        self.first += 1;
+        Ok(is_taken)
     }
 
     /// Hands on what was collected; `false` if nobody takes pages any more.

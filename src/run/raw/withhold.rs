@@ -8,7 +8,7 @@ use super::{
     line::{RawLines, ReadRecord},
     writer::LEVEL,
 };
-use crate::model::WITHHELD_RECORD;
+use crate::model::is_withheld;
 
 /// A file in which records are withheld.
 pub(in crate::run) struct WithheldRaw {
@@ -22,7 +22,7 @@ pub(in crate::run) struct WithheldRaw {
 ///
 /// # Errors
 /// It can't be decompressed.
-pub(in crate::run) fn withhold(file: &[u8], mut is_withheld: impl FnMut(&[u8]) -> bool) -> io::Result<Option<WithheldRaw>> {
+pub(in crate::run) fn withhold(file: &[u8], mut is_theirs: impl FnMut(&[u8]) -> bool) -> io::Result<Option<WithheldRaw>> {
     let mut reader = BufReader::with_capacity(1 << 17, Decoder::new(file)?);
     let mut encoder = Encoder::new(Vec::new(), LEVEL)?;
     encoder.include_checksum(true)?;
@@ -39,12 +39,33 @@ pub(in crate::run) fn withhold(file: &[u8], mut is_withheld: impl FnMut(&[u8]) -
         }
         // A line that can't be read stays: a rebuild refuses its file.
         let record = ReadRecord::of(line.strip_suffix(b"\n").unwrap_or(&line)).ok();
-        let is_of_them = record.is_some_and(|record| *record.bytes != *WITHHELD_RECORD && is_withheld(&record.bytes));
+        let is_of_them = record.is_some_and(|record| !is_withheld(&record.bytes) && is_theirs(&record.bytes));
         records += u64::from(is_of_them);
         encoder.write_all(if is_of_them { &withheld.bytes } else { &line })?;
     }
     let bytes = encoder.finish()?;
     Ok((records > 0).then_some(WithheldRaw { bytes, records }))
+}
+
+/// Visits each record of a file that is not withheld. A line that can't be read is passed over: a rebuild refuses its file.
+///
+/// # Errors
+/// It can't be decompressed.
+pub(in crate::run) fn each_record(file: &[u8], mut visit: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(1 << 17, Decoder::new(file)?);
+    let mut line = Vec::new();
+    // The first line tells of the run.
+    reader.read_until(b'\n', &mut line)?;
+    loop {
+        line.clear();
+        if reader.read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        let record = ReadRecord::of(line.strip_suffix(b"\n").unwrap_or(&line)).ok();
+        if let Some(record) = record.filter(|record| !is_withheld(&record.bytes)) {
+            visit(&record.bytes);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -63,5 +84,8 @@ mod tests {
         assert!(withhold(&done.bytes, |_| true).unwrap().is_some_and(|again| again.records == 2), "a withheld record is none of them");
         assert!(withhold(&done.bytes, is_of_user).unwrap().is_none());
         assert!(withhold(b"no zstd", is_of_user).is_err());
+        let mut seen = Vec::new();
+        each_record(&done.bytes, |record| seen.push(record.to_vec())).unwrap();
+        assert_eq!(seen, [b"{\"a\": 1.10}".to_vec(), vec![0xff]]);
     }
 }

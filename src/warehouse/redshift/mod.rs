@@ -30,7 +30,7 @@ pub use alter::{
 };
 pub use columns::{Column, ColumnKind, Dimension, DimensionHeaders, LongestTexts, SideContent, SideTable, Table};
 pub use ddl::{create_side, ddl, ddl_statements, side_statements};
-pub use erase::erase;
+pub use erase::{ErasedValues, erase};
 pub use error::RedshiftError;
 pub use layer::LayerReader;
 pub use load::{Changes, DayChanges, SideChanges, copy, delete_undated, merge};
