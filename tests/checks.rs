@@ -246,8 +246,6 @@ fn the_scope_of_a_run_is_what_it_publishes_unless_all_is_asked_for() {
     assert_eq!(check(&summary, "fact_line_total")["violations"], 1);
 }
 
-/// What `etl check` answers, with the exit code that it must have.
-#[track_caller]
 #[test]
 fn a_run_that_changes_nothing_checks_nothing_but_what_is_asked_for() {
     let work = Workspace::new();
@@ -266,6 +264,8 @@ fn a_run_that_changes_nothing_checks_nothing_but_what_is_asked_for() {
     assert_eq!(check(&failed, "own")["violations"], 1);
 }
 
+/// What `etl check` answers, with the exit code that it must have.
+#[track_caller]
 fn checked(work: &Workspace, args: &[&str], code: i32) -> Value {
     let ended = work.etl(&[&["check", "--json"], args].concat());
     assert_eq!(ended.code, code, "{}{}", ended.stdout, ended.stderr);
