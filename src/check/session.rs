@@ -171,7 +171,7 @@ impl<'a> Session<'a> {
         })?;
         let mut actual: BTreeMap<Dt, Expected> = BTreeMap::new();
         for sum in &sums {
-            let (Ok(dt), Some(units), Ok(rows)) = (sum.dt.parse(), sum.units(), u64::try_from(sum.rows)) else { return Ok(false) };
+            let (Ok(dt), Some(units), Ok(rows)) = (sum.dt.parse::<Dt>(), sum.units(), u64::try_from(sum.rows)) else { return Ok(false) };
             let partition = actual.entry(dt).or_default();
             partition.rows += rows;
             add_totals(&mut partition.revenue, Some(&sum.currency), units);
