@@ -334,6 +334,6 @@ fn check_a_partition(bencher: Bencher<'_, '_>) {
         scratch: dir.clone(),
         ..LayerView::default()
     };
-    bencher.bench_local(|| run_checks(Engine::start(), &view, &[], &Cancel::default()).unwrap().len());
+    bencher.bench_local(|| run_checks(&mut Engine::start(), &view, &[], &Cancel::default()).unwrap().len());
     let _ = std::fs::remove_dir_all(dir);
 }

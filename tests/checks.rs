@@ -246,6 +246,24 @@ fn the_scope_of_a_run_is_what_it_publishes_unless_all_is_asked_for() {
     assert_eq!(check(&summary, "fact_line_total")["violations"], 1);
 }
 
+#[test]
+fn a_run_that_changes_nothing_checks_nothing_but_what_is_asked_for() {
+    let work = Workspace::new();
+    let lines = [order("A", "2026-01-01", ""), order("B", "2026-01-02", "")];
+    let first = work.load(&lines, &[]).published();
+    assert!(names(&first).contains(&"fact_key_unique"));
+    assert_eq!(names(&work.load(&lines, &[]).unchanged()), [""; 0]);
+    let whole = work.load(&lines, &["--check-scope", "full"]).unchanged();
+    assert!(names(&whole).contains(&"fact_key_unique"), "the whole layer is something to look at");
+    // A newer version of an order that the layer has: no order is new, and a partition changes.
+    let newer = [order("A", "2026-01-01", r#","updated_at":"2026-01-03""#)];
+    assert!(names(&work.load(&newer, &[]).published()).contains(&"fact_key_unique"));
+    // A user's own check sees the whole layer, whatever a run changes.
+    work.write("checks/own.sql", "SELECT order_id FROM fact_order WHERE order_id = 'B'");
+    let failed = work.load(&newer, &[]).expect(4, "checks_failed");
+    assert_eq!(check(&failed, "own")["violations"], 1);
+}
+
 /// What `etl check` answers, with the exit code that it must have.
 #[track_caller]
 fn checked(work: &Workspace, args: &[&str], code: i32) -> Value {

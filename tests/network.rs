@@ -11,20 +11,23 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     thread,
     time::{Duration, Instant},
 };
 
 use orders_etl::{
+    cancel::Cancel,
     net::Network,
     report::{
         AlertKind,
         alert::{Notice, NoticeState, OpenAlert, Sender, deliver},
     },
     settings::{
-        ClientCertificate, HttpSettings, Location, NetworkSettings, Pagination, ProxySettings, Receiver, ReceiverKind, Secret, Source,
-        Total,
+        ClientCertificate, HttpSettings, Limits, Location, NetworkSettings, Pagination, ProxySettings, Receiver, ReceiverKind, Secret,
+        Source, Total,
     },
+    source::{Access, AllPages, Page, PageSink, Purpose, Query, RecordShape, SourceCounters, read_pages},
 };
 use support::{
     Asked, Reply, Server, Workspace, json,
@@ -380,14 +383,6 @@ fn requests_in_flight_continue_while_the_consumer_is_slow() {
 
 /// Reads with a sink that pauses for longer than the read timeout. Returns the number of records and of retries.
 fn read_slowly(source: &Source, http: &HttpSettings) -> (u64, u64) {
-    use std::task::{Context, Poll};
-
-    use orders_etl::{
-        cancel::Cancel,
-        settings::Limits,
-        source::{Access, Page, PageSink, Purpose, Query, RecordShape, SourceCounters, read_pages},
-    };
-
     struct Slow {
         records: u64,
         pause: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
@@ -412,6 +407,111 @@ fn read_slowly(source: &Source, http: &HttpSettings) -> (u64, u64) {
     let mut sink = Slow { records: 0, pause: None };
     read_pages(&source.location, Purpose::Orders, &Query::all(source, &shape), &access, &mut sink).unwrap();
     (sink.records, counters.counts().retries)
+}
+
+/// Reads a list into a sink.
+fn read_into(source: &Source, http: &HttpSettings, sink: &mut dyn PageSink) -> Result<(), String> {
+    let (network, counters, limits) = (Network::new(http), SourceCounters::default(), Limits::default());
+    let (cancel, shape) = (Cancel::default(), RecordShape::default());
+    let access = Access { http, network: &network, limits: &limits, memory_limit: None, counters: &counters, cancel: &cancel };
+    let read = read_pages(&source.location, Purpose::Orders, &Query::all(source, &shape), &access, sink);
+    read.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// The same with a sink that takes all of it. `each` sees the number of every page.
+fn read_all(source: &Source, http: &HttpSettings, mut each: impl FnMut(u64)) -> Result<(), String> {
+    let mut pages = 0;
+    let mut sink = AllPages(|_: Page| {
+        pages += 1;
+        each(pages);
+    });
+    read_into(source, http, &mut sink)
+}
+
+/// Pages of one record, of which the server says nothing but what `pagination` looks for.
+fn one_record(asked: &Asked, pages: u64) -> Reply {
+    let number: u64 = asked.parameter("page").parse().unwrap_or(1);
+    let records = if number > pages { "[]".to_owned() } else { format!(r#"[{{"id":{number}}}]"#) };
+    match asked.path.as_str() {
+        "/linked" if number < pages => with_header(json(records), "link", &format!("<?page={}>; rel=\"next\"", number + 1)),
+        "/linked" => with_header(json(records), "link", "<?page=1>; rel=\"first\""),
+        "/counted" => with_header(json(records), "x-pages", &pages.to_string()),
+        _ => json(records),
+    }
+}
+
+#[test]
+fn a_page_is_requested_before_the_one_before_it_is_taken() {
+    const PAGES: u64 = 6;
+    // Without a count, an empty page is the end.
+    for (path, pagination, requests) in [
+        ("counted", numbered("http://h", 1).profile.http.pagination, 6),
+        ("uncounted", numbered("http://h", 1).profile.http.pagination, 7),
+        ("linked", Pagination::Auto, 6),
+        ("uncounted", Pagination::Auto, 7),
+    ] {
+        let server = Server::start(|asked: &Asked| one_record(asked, PAGES));
+        let mut source = source(&format!("{}/{path}", server.url));
+        source.profile.http.pagination = pagination;
+        let mut late = Vec::new();
+        read_all(&source, &haste(), |page| {
+            // The sink blocks the thread that reads: what is not sent yet is not sent now.
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let expected = usize::try_from(page + 1).unwrap().min(requests);
+            while server.asked().len() < expected && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(1));
+            }
+            if server.asked().len() != expected {
+                late.push(page);
+            }
+        })
+        .unwrap();
+        assert_eq!((late, server.asked().len(), server.connections()), (vec![], requests, 1), "{path}");
+    }
+}
+
+#[test]
+fn no_page_is_requested_that_would_not_be_requested_page_by_page() {
+    let requests = |server: &Server| server.asked().iter().map(|asked| asked.parameter("page").to_owned()).collect::<Vec<_>>();
+    // At the limit of pages.
+    let server = Server::start(|asked: &Asked| one_record(asked, 9));
+    let http = HttpSettings { max_pages: 3, ..haste() };
+    assert!(read_all(&source(&server.orders()), &http, |_| {}).unwrap_err().contains("max_pages"));
+    assert_eq!(requests(&server), ["1", "2", "3"]);
+    // Where the list goes in a circle.
+    let server = Server::start(|asked: &Asked| {
+        let number: u64 = asked.parameter("page").parse().unwrap();
+        let next = if number == 3 { 2 } else { number + 1 };
+        with_header(json(format!(r#"[{{"id":{number}}}]"#)), "link", &format!("<?page={next}&per_page=500>; rel=\"next\""))
+    });
+    assert!(read_all(&source(&server.orders()), &haste(), |_| {}).is_err());
+    assert_eq!(requests(&server), ["1", "2", "3"]);
+    // A total that these records may be, and a page that may be the one before it.
+    let server = Server::start(|asked: &Asked| {
+        let number: u64 = asked.parameter("page").parse().unwrap();
+        json(format!(r#"{{"data":[{{"id":{number}}}],"total":2}}"#))
+    });
+    let mut counted = source(&server.orders());
+    let total = Total { records: "total".parse().ok(), ..Total::default() };
+    counted.profile.http.pagination = Pagination::Page { parameter: "page".into(), first: 1, total };
+    read_all(&counted, &haste(), |_| {}).unwrap();
+    assert_eq!(requests(&server), ["1", "2"]);
+    let server = Server::start(|_: &Asked| json(r#"[{"id":1},{"id":2}]"#));
+    read_all(&source(&server.orders()), &haste(), |_| {}).unwrap();
+    assert_eq!(requests(&server), ["1", "2", "2"], "a page that equals the one before it is requested again, and no other");
+    // The first page without a number comes before the second.
+    let server = Server::start(|asked: &Asked| match asked.parameter("page") {
+        "" => json(r#"[{"id":0}]"#),
+        "1" => json(r#"{"data":[{"id":1}],"prev":"/orders"}"#),
+        "2" => json(r#"{"data":[{"id":2}]}"#),
+        _ => json("[]"),
+    });
+    read_all(&source(&server.orders()), &haste(), |_| {}).unwrap();
+    assert_eq!(requests(&server), ["1", "", "2", "3"]);
+    // A sink that has enough after a page.
+    let server = Server::start(|asked: &Asked| one_record(asked, 9));
+    read_into(&source(&server.orders()), &haste(), &mut |_: Page| false).unwrap();
+    assert_eq!(requests(&server), ["1"]);
 }
 
 #[test]

@@ -85,8 +85,9 @@ pub(super) fn literal_pattern(path: &str) -> String {
     pattern
 }
 
-/// The CSV of the layer. Folders above a file say nothing about its rows: `hive_partitioning` is off.
-const READ_CSV: &str = r#"auto_detect = false, hive_partitioning = false, header = true, delim = ',', quote = '"', escape = '"', nullstr = '', new_line = '\n', max_line_size = 67108864"#;
+/// The CSV of the layer. Folders above a file say nothing about its rows: `hive_partitioning` is off. `files_to_sniff` is 1: every
+/// column and its type are said, so that a look at more files finds nothing, and it costs as much as reading a small one.
+const READ_CSV: &str = r#"auto_detect = false, hive_partitioning = false, header = true, delim = ',', quote = '"', escape = '"', nullstr = '', new_line = '\n', max_line_size = 67108864, files_to_sniff = 1"#;
 
 /// The columns of the files of `fact_order`, which have no `dt`.
 fn fact_file_columns(schema: &FactSchema) -> TableColumns {

@@ -29,15 +29,24 @@ const SMALL_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// [`CheckError`]; violations are results, not errors.
-pub fn run_checks(engine: Engine, view: &LayerView, custom: &[CustomCheck], cancel: &Cancel) -> Result<Vec<CheckResult>, CheckError> {
+pub fn run_checks(engine: &mut Engine, view: &LayerView, custom: &[CustomCheck], cancel: &Cancel) -> Result<Vec<CheckResult>, CheckError> {
     let is_small = custom.is_empty() && bytes_of(view, &view.changed) < SMALL_BYTES && view.shared_partitions.len() <= 1;
-    let session = Session::open(engine, view, if is_small { Optimizer::Off } else { Optimizer::On }, cancel)?;
+    let optimizer = if is_small { Optimizer::Off } else { Optimizer::On };
+    let session = Session::open(engine, view, optimizer, cancel)?;
+    let results = run_all(&session, view, custom);
+    session.close(engine, optimizer);
+    results
+}
+
+fn run_all(session: &Session<'_>, view: &LayerView, custom: &[CustomCheck]) -> Result<Vec<CheckResult>, CheckError> {
     session.dimensions(!custom.is_empty())?;
-    let mut results = BuiltinResults { session: &session, view, by_name: BTreeMap::new() };
-    results.run(|subject| subject == Subject::Dimensions)?;
+    let mut results = BuiltinResults { session, view, by_name: BTreeMap::new() };
+    // One query for the dimensions and the first group, which may be empty, but is always there.
+    let mut with_dimensions = true;
     for group in groups(view, &view.changed) {
         session.load_group(&group)?;
-        results.run(|subject| applies_to_group(subject, view))?;
+        results.run_over(&group, |subject| applies_to_group(subject, view) || with_dimensions && subject == Subject::Dimensions)?;
+        with_dimensions = false;
     }
     if compares_shared_keys(view) {
         session.load_keys(&view.shared_partitions)?;
@@ -54,7 +63,7 @@ pub fn run_checks(engine: Engine, view: &LayerView, custom: &[CustomCheck], canc
     if !custom.is_empty() {
         session.whole_layer()?;
         for check in custom {
-            all.push(run_custom(&session, view, check)?);
+            all.push(run_custom(session, view, check)?);
         }
     }
     Ok(all)
@@ -111,9 +120,14 @@ struct BuiltinResults<'s> {
 }
 
 impl BuiltinResults<'_> {
-    /// Runs the queries of some subjects over what is loaded now. One query finds out which of them find anything, and only those
-    /// run by themselves.
+    /// Runs the queries of some subjects over what is loaded now, where that is no group of partitions.
     fn run(&mut self, is_chosen: impl Fn(Subject) -> bool) -> Result<(), CheckError> {
+        self.run_over(&[], is_chosen)
+    }
+
+    /// Runs the queries of some subjects over a group of partitions that is loaded. One query finds out which of them find anything,
+    /// and only those run by themselves.
+    fn run_over(&mut self, group: &[Dt], is_chosen: impl Fn(Subject) -> bool) -> Result<(), CheckError> {
         let mut chosen = Vec::new();
         for check in BUILTIN.iter().filter(|check| is_chosen(check.subject)) {
             let severity = check.severity_in(self.view);
@@ -122,9 +136,12 @@ impl BuiltinResults<'_> {
                 chosen.push(ChosenQuery { check, sql, screen });
             }
         }
-        for query in self.suspicious(&chosen)? {
+        for query in self.suspicious(&chosen, group)? {
             let Some(result) = self.by_name.get_mut(query.check.name) else { continue };
             let failed = |error: DuckDbError| error.of_layer(&format!("running the check {}", query.check.name));
+            if query.check.subject == Subject::Keys {
+                self.session.prepare_reported_keys()?;
+            }
             self.session
                 .add_violations(&ViolationQuery { sql: query.sql, tolerance: Tolerance::default(), table: "", failed: &failed }, result)?;
             if query.check.subject == Subject::Keys {
@@ -161,8 +178,9 @@ impl BuiltinResults<'_> {
     }
 
     /// The checks that may find something: a query for each would cost more than it looks at.
-    fn suspicious<'c>(&self, chosen: &'c [ChosenQuery]) -> Result<Vec<&'c ChosenQuery>, CheckError> {
-        let conditions: Vec<_> = chosen
+    fn suspicious<'c>(&self, chosen: &'c [ChosenQuery], group: &[Dt]) -> Result<Vec<&'c ChosenQuery>, CheckError> {
+        let (expectations, others): (Vec<_>, Vec<_>) = chosen.iter().partition(|query| query.check.subject == Subject::Expectations);
+        let conditions: Vec<_> = others
             .iter()
             .map(|query| match query.screen {
                 Some(condition) => condition.to_owned(),
@@ -170,7 +188,12 @@ impl BuiltinResults<'_> {
             })
             .collect();
         let numbers = self.session.true_conditions(&conditions)?;
-        Ok(numbers.into_iter().filter_map(|number| chosen.get(number)).collect())
+        let mut suspicious: Vec<_> = numbers.into_iter().filter_map(|number| others.get(number).copied()).collect();
+        if !expectations.is_empty() && !self.session.adds_up(group)? {
+            self.session.load_expected(group)?;
+            suspicious.extend(expectations);
+        }
+        Ok(suspicious)
     }
 
     /// Looks for files and folders that are not partitions.
@@ -299,7 +322,7 @@ mod tests {
     }
 
     fn violated(layer: &Layer, custom: &[CustomCheck]) -> Vec<(String, u64)> {
-        let results = run_checks(Engine::start(), &layer.view, custom, &Cancel::default()).unwrap();
+        let results = run_checks(&mut Engine::start(), &layer.view, custom, &Cancel::default()).unwrap();
         results.into_iter().filter(|result| !result.passed).map(|result| (result.name, result.violations)).collect()
     }
 
@@ -316,7 +339,7 @@ mod tests {
     #[test]
     fn a_sound_layer_passes_every_check() {
         let layer = layer(&[row("A", 1), row("B", 1), row("A2", 2)]);
-        let results = run_checks(Engine::start(), &layer.view, &[], &Cancel::default()).unwrap();
+        let results = run_checks(&mut Engine::start(), &layer.view, &[], &Cancel::default()).unwrap();
         // It has no shops, and neither totals of orders nor refunds.
         let of_others = |subject: Subject| {
             matches!(subject, Subject::Shops | Subject::Totals | Subject::TotalKeys | Subject::RefundKeys | Subject::RefundOrders)
@@ -437,7 +460,7 @@ mod tests {
         assert_eq!(violated(&layer, &[]), []);
         layer.view.scope = ViewScope::Whole;
         layer.view.violations = Some(layer.dir.path().join("violations"));
-        let results = run_checks(Engine::start(), &layer.view, &[], &Cancel::default()).unwrap();
+        let results = run_checks(&mut Engine::start(), &layer.view, &[], &Cancel::default()).unwrap();
         let found = results.iter().find(|result| result.name == "partition_files").unwrap();
         assert_eq!((found.violations, found.rows_kept, found.is_failure()), (2, Some(2), true));
         let rows = std::fs::read_to_string(layer.dir.path().join("violations/partition_files.csv")).unwrap();
@@ -449,7 +472,7 @@ mod tests {
         let layer = layer(&[row("A", 1), row("B", 2), row("C", 3), row("D", 3)]);
         let run = |tolerance, sql: &str| {
             let check = CustomCheck { tolerance, ..custom(sql) };
-            let result = run_checks(Engine::start(), &layer.view, &[check], &Cancel::default()).unwrap().pop().unwrap();
+            let result = run_checks(&mut Engine::start(), &layer.view, &[check], &Cancel::default()).unwrap().pop().unwrap();
             (result.passed, result.violations, result.sample.len())
         };
         let two = "SELECT * FROM fact_order WHERE order_id IN ('A', 'B')";
@@ -462,7 +485,7 @@ mod tests {
     #[test]
     fn duckdbs_words_come_with_the_line_of_the_file() {
         let layer = layer(&[row("A", 1)]);
-        let error = |sql: &str| run_checks(Engine::start(), &layer.view, &[custom(sql)], &Cancel::default()).unwrap_err().to_string();
+        let error = |sql: &str| run_checks(&mut Engine::start(), &layer.view, &[custom(sql)], &Cancel::default()).unwrap_err().to_string();
         let text = error("-- why\n\nSELECT order_id\nFROM fact_order\nWHERE statuss = 1 -- typo\n;\n-- end");
         assert!(text.starts_with("checks/own.sql, line 5: Binder Error") && text.contains("\n  WHERE statuss = 1"), "{text}");
         assert!(error("SELECT\n1 +").starts_with("checks/own.sql, line 2: the query is not complete: "), "{}", error("SELECT\n1 +"));
@@ -490,7 +513,7 @@ mod tests {
         let mut off = layer(&[row("A", 1)]);
         let day = "2026-01-01".parse().unwrap();
         off.view.expected.as_mut().unwrap().get_mut(&day).unwrap().revenue.insert("USD".into(), 1);
-        let results = run_checks(Engine::start(), &off.view, &[], &Cancel::default()).unwrap();
+        let results = run_checks(&mut Engine::start(), &off.view, &[], &Cancel::default()).unwrap();
         let revenue = results.iter().find(|result| result.name == "fact_revenue_reconciles").unwrap();
         assert_eq!(
             (revenue.violations, revenue.sample[0]["expected"].as_deref(), revenue.sample[0]["actual"].as_deref()),
@@ -499,6 +522,27 @@ mod tests {
         let mut off = layer(&[row("A", 1)]);
         off.view.expected.as_mut().unwrap().get_mut(&day).unwrap().rows = 2;
         assert_eq!(violated(&off, &[]), one("fact_row_count_reconciles", 1));
+    }
+
+    #[test]
+    fn one_query_finds_out_whether_partitions_add_up() {
+        let negative = Line { quantity: (-3).into(), line_total: Money::from_units(-30_001).unwrap(), ..row("B", 1) };
+        let rows = [row("A", 1), negative, Line { currency: None, ..row("C", 1) }, Line { currency: Some("USD"), ..row("D", 2) }];
+        let days: [Dt; 2] = ["2026-01-01", "2026-01-02"].map(|day| day.parse().unwrap());
+        let adds_up = |change: &dyn Fn(&mut Expected)| {
+            let mut layer = layer(&rows);
+            change(layer.view.expected.as_mut().unwrap().entry(days[0]).or_default());
+            let cancel = Cancel::default();
+            let session = Session::open(&mut Engine::start(), &layer.view, Optimizer::Off, &cancel).unwrap();
+            session.load_group(&days).unwrap();
+            session.adds_up(&days).unwrap()
+        };
+        assert!(adds_up(&|_| {}));
+        assert!(adds_up(&|day| _ = day.revenue.insert("CHF".into(), 0)), "no revenue is none");
+        assert!(!adds_up(&|day| day.rows += 1));
+        assert!(!adds_up(&|day| _ = day.revenue.insert("CHF".into(), 1)));
+        assert!(!adds_up(&|day| _ = day.revenue.remove("EUR")));
+        assert!(!adds_up(&|day| *day.revenue.get_mut("").unwrap() += 1), "one ten-thousandth");
     }
 
     #[test]
@@ -535,7 +579,7 @@ mod tests {
         assert_eq!(violated(&layer, &[custom("SELECT * FROM fact_order -- all")]), one("own", 3));
         assert_eq!(violated(&layer, &[custom("SELECT * FROM fact_order_changed")]), one("own", 2));
         assert_eq!(violated(&layer, &[custom("SELECT list_price FROM dim_product WHERE list_price = 1.5")]), one("own", 1));
-        let error = run_checks(Engine::start(), &layer.view, &[custom("SELEC 1")], &Cancel::default()).unwrap_err();
+        let error = run_checks(&mut Engine::start(), &layer.view, &[custom("SELEC 1")], &Cancel::default()).unwrap_err();
         assert!(error.to_string().starts_with("checks/own.sql, line 1: Parser Error"), "{error}");
     }
 
@@ -551,7 +595,7 @@ mod tests {
             "SELECT * FROM duckdb_settings() WHERE name = 'enable_external_access' AND value = 'false'".to_owned(),
         ] {
             let check = custom(&sql);
-            let result = run_checks(Engine::start(), &layer.view, &[check], &Cancel::default());
+            let result = run_checks(&mut Engine::start(), &layer.view, &[check], &Cancel::default());
             let kept_out = result.as_ref().is_err_and(|error| error.to_string().to_lowercase().contains("permission error"))
                 || sql.contains("duckdb_settings");
             assert!(kept_out, "{sql}: {result:?}");
@@ -584,7 +628,7 @@ mod tests {
             (1..=9).map(|day| Line { quantity: (-1).into(), line_total: Money::from_units(-10_000).unwrap(), ..row("A", day) }).collect();
         let rows: Vec<_> =
             rows.iter().zip(["a", "b", "c", "d", "e", "f", "g", "h", "i"]).map(|(row, order_id)| Line { order_id, ..*row }).collect();
-        let results = run_checks(Engine::start(), &layer(&rows).view, &[], &Cancel::default()).unwrap();
+        let results = run_checks(&mut Engine::start(), &layer(&rows).view, &[], &Cancel::default()).unwrap();
         let negative = results.iter().find(|result| result.name == "fact_quantity_positive").unwrap();
         assert_eq!((negative.violations, negative.sample.len()), (9, 5));
     }

@@ -11,14 +11,14 @@ use std::{
 use duckdb::Connection;
 
 use super::{
-    CheckError, CheckResult, Engine, LayerView, SAMPLE_ROWS,
+    CheckError, CheckResult, Engine, Expected, LayerView, SAMPLE_ROWS,
     duckdb_error::DuckDbError,
     layer_tables::{DtLookup, dimension_columns, dimension_source, facts_source, literal, literal_pattern, side_source, sql_path},
     violations::{RowLimit, ViolationFile},
 };
 use crate::{
     cancel::{Cancel, Hook},
-    model::{DIM_PRODUCT, DIM_USER, Dt, FactSchema, QuantityType, Tolerance},
+    model::{CurrencyTotals, DIM_PRODUCT, DIM_USER, Dt, FactSchema, QuantityType, Tolerance, add_totals},
     store::places::SideFact,
 };
 
@@ -56,7 +56,12 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Opens a DuckDB that reads the folders of the layer and nothing else: no other file, no network, no extension.
-    pub(super) fn open(engine: Engine, view: &'a LayerView, optimizer: Optimizer, cancel: &'a Cancel) -> Result<Session<'a>, CheckError> {
+    pub(super) fn open(
+        engine: &mut Engine,
+        view: &'a LayerView,
+        optimizer: Optimizer,
+        cancel: &'a Cancel,
+    ) -> Result<Session<'a>, CheckError> {
         let duckdb = engine.started()?;
         let handle = duckdb.interrupt_handle();
         let session = Session {
@@ -83,8 +88,15 @@ impl<'a> Session<'a> {
         }
         setup.push_str("SET enable_external_access = false; SET lock_configuration = true;");
         session.duckdb.execute_batch(&setup).map_err(|error| CheckError::Engine(error.to_string()))?;
-        session.tables()?;
+        session.rules()?;
         Ok(session)
+    }
+
+    /// Closes DuckDB: beside what follows, where it is small, and has nothing in the scratch folder that goes meanwhile.
+    pub(super) fn close(self, engine: &mut Engine, optimizer: Optimizer) {
+        if optimizer == Optimizer::Off {
+            engine.close(self.duckdb);
+        }
     }
 
     fn execute(&self, doing: &str, sql: &str) -> Result<(), CheckError> {
@@ -103,14 +115,12 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn tables(&self) -> Result<(), CheckError> {
+    /// What the checks know of the run. Views, because they cost no more than their text.
+    fn rules(&self) -> Result<(), CheckError> {
         let now = self.view.now.map_or("NULL".to_owned(), |now| format!("make_timestamp({})", now.micros()));
         let sql = format!(
-            "CREATE TABLE run_clock AS SELECT CAST({now} AS TIMESTAMP) AS now;
-             CREATE TABLE run_rules AS SELECT {} AS has_quotients, {} AS has_decimals;
-             CREATE TABLE reported_keys (order_id VARCHAR, sku VARCHAR);
-             CREATE TABLE expected_rows (dt DATE, rows BIGINT);
-             CREATE TABLE expected_revenue (dt DATE, currency VARCHAR, revenue DECIMAL(38,4));",
+            "CREATE VIEW run_clock AS SELECT CAST({now} AS TIMESTAMP) AS now;
+             CREATE VIEW run_rules AS SELECT {} AS has_quotients, {} AS has_decimals;",
             self.view.has_quotients,
             self.view.schema.quantity() == QuantityType::Decimal
         );
@@ -133,7 +143,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// The rows of some partitions, in memory, under the name that the checks know; and what they must add up to.
+    /// The rows of some partitions, in memory, under the name that the checks know.
     pub(super) fn load_group(&self, group: &[Dt]) -> Result<(), CheckError> {
         let rows = facts_source(self.view, group.iter(), DtLookup::Join);
         let doing = match (group.first(), group.last()) {
@@ -146,14 +156,37 @@ impl<'a> Session<'a> {
         self.execute(
             &doing,
             &format!("CREATE OR REPLACE TABLE fact_order_changed AS SELECT {CHECKED_COLUMNS}, {longest} AS longest_text FROM ({rows});"),
-        )?;
-        self.load_expected(group)
+        )
+    }
+
+    /// Whether the rows of some partitions add up to what is expected of them. One query finds out, and only where they do not, the
+    /// checks are asked what it is.
+    pub(super) fn adds_up(&self, group: &[Dt]) -> Result<bool, CheckError> {
+        let Some(expected) = &self.view.expected else { return Ok(true) };
+        let sums = self.ask(&|error| error.of_layer("running the built-in checks"), || {
+            let mut statement = self.duckdb.prepare(SUMS)?;
+            let sums = statement
+                .query_map([], |row| Ok(Sum { dt: row.get(0)?, currency: row.get(1)?, rows: row.get(2)?, revenue: row.get(3)? }))?;
+            Ok(sums.collect::<duckdb::Result<Vec<_>>>()?)
+        })?;
+        let mut actual: BTreeMap<Dt, Expected> = BTreeMap::new();
+        for sum in &sums {
+            let (Ok(dt), Some(units), Ok(rows)) = (sum.dt.parse::<Dt>(), sum.units(), u64::try_from(sum.rows)) else { return Ok(false) };
+            let partition = actual.entry(dt).or_default();
+            partition.rows += rows;
+            add_totals(&mut partition.revenue, Some(&sum.currency), units);
+        }
+        let nothing = Expected::default();
+        let mut expected = group.iter().filter_map(|dt| Some((dt, expected.get(dt)?)));
+        Ok(expected.all(|(dt, expected)| is_same(expected, actual.get(dt).unwrap_or(&nothing))))
     }
 
     /// What the rows of some partitions must add up to.
-    fn load_expected(&self, group: &[Dt]) -> Result<(), CheckError> {
+    pub(super) fn load_expected(&self, group: &[Dt]) -> Result<(), CheckError> {
         let Some(expected) = &self.view.expected else { return Ok(()) };
-        let mut sql = "DELETE FROM expected_rows; DELETE FROM expected_revenue;".to_owned();
+        let mut sql = "CREATE OR REPLACE TABLE expected_rows (dt DATE, rows BIGINT);
+             CREATE OR REPLACE TABLE expected_revenue (dt DATE, currency VARCHAR, revenue DECIMAL(38,4));"
+            .to_owned();
         let (mut rows, mut revenue) = (Vec::new(), Vec::new());
         for dt in group {
             let Some(expected) = expected.get(dt) else { continue };
@@ -194,6 +227,11 @@ impl<'a> Session<'a> {
             "reading the orders of all partitions",
             &format!("CREATE OR REPLACE VIEW stored_order AS SELECT order_id FROM ({rows});"),
         )
+    }
+
+    /// The keys that were reported, none at first: the query of keys asks for them.
+    pub(super) fn prepare_reported_keys(&self) -> Result<(), CheckError> {
+        self.execute("setting up", "CREATE TABLE IF NOT EXISTS reported_keys (order_id VARCHAR, sku VARCHAR);")
     }
 
     /// Notes the keys that a query of keys reports now, so that it does not report them again.
@@ -293,6 +331,39 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+/// The rows and the revenue of each partition and currency. A row without `dt` is of no partition.
+const SUMS: &str = "SELECT CAST(dt AS VARCHAR), coalesce(currency, ''), count(*), CAST(coalesce(sum(line_total), 0) AS VARCHAR)
+FROM fact_order_changed
+WHERE dt IS NOT NULL
+GROUP BY dt, coalesce(currency, '')";
+
+/// What the rows of one partition and currency add up to.
+struct Sum {
+    dt: String,
+    currency: String,
+    rows: i64,
+    /// A number with four decimals.
+    revenue: String,
+}
+
+impl Sum {
+    /// The revenue in ten-thousandths.
+    fn units(&self) -> Option<i128> {
+        let (whole, decimals) = self.revenue.split_once('.')?;
+        if decimals.len() == 4 { format!("{whole}{decimals}").parse().ok() } else { None }
+    }
+}
+
+/// Whether two partitions have as many rows and the same revenue. A currency without revenue is as good as none.
+fn is_same(expected: &Expected, actual: &Expected) -> bool {
+    expected.rows == actual.rows && amounts(&expected.revenue).eq(amounts(&actual.revenue))
+}
+
+/// The amounts that are not zero.
+fn amounts(totals: &CurrencyTotals) -> impl Iterator<Item = (&String, &i128)> {
+    totals.iter().filter(|(_, units)| **units != 0)
 }
 
 /// What goes wrong while DuckDB is asked.

@@ -143,7 +143,8 @@ fn check_once(request: &CheckRequest<'_>, output: &Output, custom: &[CustomCheck
         refuse_layer(output, folder)?;
     }
     view.violations = violations.map(Path::to_owned);
-    let mut results = check::run_checks(Engine::start(), &view, custom, cancel).map_err(|error| super::stopped_or(cancel, error.into()))?;
+    let mut results =
+        check::run_checks(&mut Engine::start(), &view, custom, cancel).map_err(|error| super::stopped_or(cancel, error.into()))?;
     for result in results.iter_mut().filter(|result| result.rows_kept.is_some()) {
         result.file = violations.map(|folder| folder.join(result.file_name()).display().to_string());
     }

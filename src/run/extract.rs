@@ -252,6 +252,10 @@ impl PageSink for PageChannel {
         }
         Poll::Ready(())
     }
+
+    fn takes_all(&self) -> bool {
+        true
+    }
 }
 
 impl Extraction<'_> {

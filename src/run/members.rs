@@ -17,7 +17,7 @@ use crate::{
     normalize::{MemberNormalizer, Members},
     report::RunCompleteness,
     settings::{EnrichColumns, Settings, SettingsError, Source},
-    source::{self, Access, Completeness, Page, Purpose, Query, SourceError},
+    source::{self, Access, AllPages, Completeness, Page, Purpose, Query, SourceError},
     store::{self, ObjectRef, Output, StoreError, places},
 };
 
@@ -169,15 +169,14 @@ impl MemberReader<'_> {
                 .masked(&self.settings.masks)
         };
         let (mut files, mut normalizer, mut origin) = (Vec::new(), new_normalizer(), None);
-        let mut sink = |page: Page| {
+        let mut sink = AllPages(|page: Page| {
             let file = page.origin.file().map(Path::to_owned);
             if file != origin && origin.is_some() {
                 files.push(std::mem::replace(&mut normalizer, new_normalizer()).finish());
             }
             origin = file;
             page.span().in_scope(|| normalizer.records(page.records(), page.cells));
-            true
-        };
+        });
         let query = Query::all(source, &shape);
         let completeness = source::read_pages(&source.location, Purpose::Members, &query, &self.access, &mut sink)?;
         files.push(normalizer.finish());

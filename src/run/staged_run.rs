@@ -346,7 +346,7 @@ impl StagedRun {
     /// [`RunError::ChecksFailed`], unless the settings publish all the same; what keeps the checks from running.
     pub(super) fn check(
         self,
-        engine: Option<Engine>,
+        engine: &mut Engine,
         custom: &[CustomCheck],
         context: StagingContext<'_>,
         staging: &Staging,
@@ -354,8 +354,8 @@ impl StagedRun {
     ) -> Result<CheckedRun, RunError> {
         let StagingContext { settings, output, summary } = context;
         if self.has_news && self.needs_checks(settings, custom) {
+            engine.begin();
             self.fetch_for_checks(output, custom, settings)?;
-            let engine = engine.unwrap_or_else(Engine::start);
             summary.checks = match check::run_checks(engine, &self.view, custom, cancel) {
                 Err(CheckError::Interrupted) => return Err(super::interrupted(cancel)),
                 results => results?,
@@ -363,6 +363,9 @@ impl StagedRun {
             if let Some(threshold) = settings.unit_slip {
                 summary.checks.push(check::unit_slip(&self.merged.prices, threshold, self.view.violations.as_deref())?);
             }
+        } else {
+            // The checks have nothing to look at.
+            engine.release();
         }
         let failed: Vec<_> = summary.checks.iter().filter(|result| result.is_failure()).map(|result| result.name.clone()).collect();
         for result in summary.checks.iter_mut().filter(|result| result.rows_kept.is_some()) {

@@ -106,11 +106,32 @@ pub trait PageSink {
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
+
+    /// Whether it takes the list to its end, unless something fails. Then a reader may request a page before the sink has the one
+    /// before it.
+    fn takes_all(&self) -> bool {
+        false
+    }
 }
 
 impl<F: FnMut(Page) -> bool> PageSink for F {
     fn page(&mut self, page: Page) -> bool {
         self(page)
+    }
+}
+
+/// A sink that takes every page.
+#[derive(Debug)]
+pub struct AllPages<F>(pub F);
+
+impl<F: FnMut(Page)> PageSink for AllPages<F> {
+    fn page(&mut self, page: Page) -> bool {
+        (self.0)(page);
+        true
+    }
+
+    fn takes_all(&self) -> bool {
+        true
     }
 }
 

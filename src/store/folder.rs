@@ -44,14 +44,19 @@ impl Folder {
     }
 }
 
-/// Creates a folder, and makes its entry and those of the folders above it durable.
+/// Creates a folder and those above it, and makes their entries durable.
 pub(super) fn create_durably(folder: &Path) -> Result<(), StoreError> {
+    create_missing(folder)?.iter().try_for_each(|changed| disk::sync(changed))
+}
+
+/// Creates a folder and those above it. Returns the folders that have a new entry, which is not durable yet.
+pub(super) fn create_missing(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).collect();
     if missing.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     disk::create_folder(folder)?;
-    missing.iter().filter_map(|folder| folder.parent()).filter(|folder| folder.exists()).try_for_each(disk::sync)
+    Ok(missing.iter().filter_map(|folder| folder.parent()).filter(|folder| folder.exists()).map(Path::to_owned).collect())
 }
 
 /// The version of a file: its inode, size and modification time.

@@ -23,7 +23,7 @@ use super::{
     atomic,
     commit::{self, AppendError, Noted, Told},
     disk,
-    folder::create_durably,
+    folder::{create_durably, create_missing},
     lease,
     output::at_once,
     places::{self, LOCK, Role, SideFact},
@@ -276,7 +276,9 @@ impl Staging {
                 self.keep_object(key, &version)?;
             }
         }
-        let (mut folders, now) = (BTreeSet::new(), SystemTime::now());
+        // Those that hold a file, and those above them: whoever made a folder may have been cut off before its entry was durable.
+        let (mut folders, mut above, now) = (BTreeSet::new(), BTreeSet::new(), SystemTime::now());
+        let is_within = |folder: &&Path| self.output.folder().is_some_and(|root| folder.starts_with(root));
         for file in self.unplaced() {
             if cancel.is_stopped() {
                 return Err(StoreError::Interrupted);
@@ -290,14 +292,16 @@ impl Staging {
             opened.set_modified(now).map_err(StoreError::io("set the time of", &staged))?;
             opened.sync_all().map_err(StoreError::io("sync", &staged))?;
             if let Some(folder) = place.parent() {
-                create_durably(folder)?;
+                above.extend(create_missing(folder)?);
+                above.extend(folder.parent().filter(is_within).map(Path::to_owned));
                 folders.insert(folder.to_owned());
             }
             if places::role(&file.key) == Role::Projected {
                 let object = self.output.at(&file.version.object);
-                folders.extend(object.parent().map(Path::to_owned));
                 if let Some(folder) = object.parent() {
-                    create_durably(folder)?;
+                    above.extend(create_missing(folder)?);
+                    above.extend(folder.parent().filter(is_within).map(Path::to_owned));
+                    folders.insert(folder.to_owned());
                 }
                 disk::second_name(&staged, &object)?;
             }
@@ -305,7 +309,10 @@ impl Staging {
         for key in &self.remove {
             folders.extend(self.output.at(key).parent().filter(|folder| folder.exists()).map(Path::to_owned));
         }
-        folders.iter().try_for_each(|folder| disk::is_writable(folder).and_then(|()| disk::sync(folder)))
+        folders.iter().try_for_each(|folder| disk::is_writable(folder))?;
+        // Each once, however many partitions are new in it.
+        above.extend(folders);
+        above.iter().try_for_each(|folder| disk::sync(folder))
     }
 
     /// Sees to it that the version that stands at a place is an object, so that it can be put back.

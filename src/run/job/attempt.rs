@@ -6,7 +6,7 @@ use std::{thread, time::Duration};
 
 use super::{Job, opening::Base};
 use crate::{
-    check::{CheckError, CustomCheck, Engine},
+    check::{CheckError, CustomCheck},
     join::Enricher,
     layer::{LayerError, OpenedLayer, StoredState},
     run::{
@@ -42,7 +42,6 @@ pub(super) struct Begun<'a> {
     pub(super) attempt: Attempt,
     pub(super) extracted: &'a mut Extracted,
     pub(super) staging: &'a mut Staging,
-    pub(super) engine: Option<Engine>,
     pub(super) custom: &'a [CustomCheck],
 }
 
@@ -102,7 +101,7 @@ pub(super) fn back_off(attempt: usize) {
 impl Job<'_> {
     /// Merges, checks and publishes once.
     pub(super) fn attempt(&mut self, begun: Begun<'_>, coverage: RunCoverage) -> Result<Ended, Failed> {
-        let Begun { attempt: Attempt { base, dimensions, rebase }, extracted, staging, engine, custom } = begun;
+        let Begun { attempt: Attempt { base, dimensions, rebase }, extracted, staging, custom } = begun;
         let publish = || -> Result<Option<CheckedRun>, RunError> {
             let shapes = self.watch_shape(&base.opened, extracted)?;
             self.enter(StageName::Merge);
@@ -114,7 +113,8 @@ impl Job<'_> {
             self.count_uncovered(&staged);
             self.enter(StageName::Check);
             let cancel = self.request.cancel;
-            let mut checked = staged.check(engine, custom, self.staging_context(), staging, cancel)?;
+            let context = StagingContext { settings: self.settings, output: &self.output, summary: &mut self.summary };
+            let mut checked = staged.check(&mut self.engine, custom, context, staging, cancel)?;
             checked.staged.next.shapes = shapes;
             self.publish(checked, &before, staging, coverage)
         };

@@ -8,7 +8,8 @@ use super::{Job, opening::Base};
 use crate::{
     join::Enricher,
     layer::{
-        Catalog, Deletions, LayerError, LookUpError, MergeRules, MissingShare, PartitionOutcomes, PriceBook, StoredPartitions, StoredState,
+        Catalog, Deletions, LayerError, LookUpError, MergeRules, MergedContent, MissingShare, PartitionOutcomes, PriceBook,
+        StoredPartitions, StoredState,
     },
     model::{Dt, FileFormat},
     run::{
@@ -52,6 +53,10 @@ impl Job<'_> {
             LookUpError::Layer(error) => RunError::from(error),
             LookUpError::Damaged => RunError::Internal("the index is damaged right after it was rebuilt".into()),
         })?;
+        if moves.new_entries > 0 {
+            // Orders that the layer does not have: there will be something to check.
+            self.engine.begin();
+        }
         let deletions = self.within_limit(deletions)?;
         self.count_orders(moves.order_count);
         let index = NewIndexEntries { file, index_changed: moves.new_entries > 0 || catalog.is_stale() };
@@ -84,6 +89,9 @@ impl Job<'_> {
             observer: self.request.observer,
         };
         let merged = merger.merge_all(moves, earlier)?;
+        if merged.partitions.values().any(|partition| partition.merged.content != MergedContent::Unchanged) {
+            self.engine.begin();
+        }
         self.warn_of_lost_sides(&merged);
         let seen = stored.seen();
         Ok(MergedRun { format, catalog, merged, shared_partitions, index, refund_index, prices, seen })

@@ -41,7 +41,7 @@ use super::{
     quarantine::Quarantine,
 };
 use crate::{
-    check::{self, Engine},
+    check::{self, CustomCheck, Engine},
     layer::StoredState,
     lineage::WrittenLayer,
     model::{FactSchema, RunId, UtcMicros},
@@ -50,9 +50,9 @@ use crate::{
         DeletionCounts, Summary,
         telemetry::{self, RunTelemetry},
     },
-    settings::{Settings, SettingsError, When},
+    settings::{CheckScope, Settings, SettingsError, When},
     source::{self, Access, SourceCounters},
-    store::{Lease, MOST_ATTEMPTS, Output, Staging, StoreError},
+    store::{Lease, MOST_ATTEMPTS, Output, Staging, StoreError, places},
 };
 
 /// Runs the whole job once.
@@ -96,6 +96,7 @@ pub(super) fn execute_in(request: &Request<'_>, opened: Result<Output, StoreErro
         written: None,
         began,
         clock: StageClock::default(),
+        engine: Engine::default(),
     };
     let lineage = RunLineage::start(lineage::job(request), &job.summary);
     // A panic is a defect of this tool. It ends the run like any other error, with a report and alerts.
@@ -143,6 +144,8 @@ struct Job<'a> {
     written: Option<WrittenLayer>,
     began: Instant,
     clock: StageClock,
+    /// What the checks ask. It ends with the run, after its report is written.
+    engine: Engine,
 }
 
 impl Job<'_> {
@@ -156,8 +159,8 @@ impl Job<'_> {
         // Read before anything is fetched: a typing error in them should not cost an hour.
         let custom = check::load_custom(self.settings.checks.as_deref(), &self.settings.column_checks, &self.schema)?;
         self.enter(StageName::Open);
+        self.engine = self.engine(&custom);
         let opened = self.take_output(span)?;
-        let mut engine = Some(Engine::start());
         let mut staging = Staging::create(&self.output, &self.summary.run_id)?;
         let orders = self.orders(&staging)?;
         self.summary.rebuilt_from = orders.raw.as_ref().map(|raw| raw.from.clone());
@@ -184,7 +187,7 @@ impl Job<'_> {
             self.summary = Summary { checks: std::mem::take(&mut self.summary.checks), ..as_extracted.clone() };
             let opened = attempt.base.opened.clone();
             let joined = if attempt.rebase.enricher.is_some() { Joined::Again } else { Joined::AsExtracted };
-            let begun = Begun { attempt, extracted: &mut extracted, staging: &mut staging, engine: engine.take(), custom: &custom };
+            let begun = Begun { attempt, extracted: &mut extracted, staging: &mut staging, custom: &custom };
             let (lost, dimensions) = match self.attempt(begun, coverage) {
                 Ok(Ended::Published) => return Ok(()),
                 Ok(Ended::Lost { run, dimensions }) => (Some(*run), dimensions),
@@ -204,6 +207,17 @@ impl Job<'_> {
             detail: "other runs were committed first, again and again: run it again".into(),
         }
         .into())
+    }
+
+    /// DuckDB: at once where the checks certainly have something to look at, else a little later, if nothing says before that they have
+    /// not.
+    fn engine(&self, custom: &[CustomCheck]) -> Engine {
+        let is_first_run = self.output.folder().is_some_and(|folder| !folder.join(places::CURATED).exists());
+        if is_first_run || !custom.is_empty() || self.settings.check_scope == CheckScope::Full {
+            Engine::start()
+        } else {
+            Engine::start_later()
+        }
     }
 
     fn enter(&mut self, stage: StageName) {

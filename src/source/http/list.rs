@@ -1,12 +1,21 @@
 //! Reads a list to its end, page by page. Requests several pages at once if the source counts them. Reads the list a second
 //! time if fewer records were received than the source claims to have.
 //!
+//! ```text
+//! page n     request ─▶ response ─▶ cut, judged ─▶ compared, counted ─▶ handed on
+//! page n+1                                    └─▶ request ─▶ response ─▶ cut, judged ─▶ ...
+//! ```
+//! A page is requested as soon as it is certain that it follows, and while the one before it is compared, counted and handed on.
+//! Where only these can tell whether it follows, it waits for them: no request is made that would not be made page by page.
+//!
 //! Responsible for equal pages, circular lists, and the counts that certify a list. `pagination` chooses the next page.
 
 use std::{
+    cell::Cell,
     collections::{HashSet, VecDeque},
     future::{Future, poll_fn},
     pin::Pin,
+    rc::Rc,
 };
 
 use futures_util::{StreamExt, stream::FuturesOrdered};
@@ -24,7 +33,7 @@ use crate::{
     net::redact,
     settings::{CountRequest, ListRequest, Pagination},
     source::{
-        Completeness, PageSink, Query, RequestFailure, SourceError,
+        Completeness, PageSink, Query, RecordShape, RequestFailure, SourceError,
         body::Node,
         completeness::{Claims, Evidence, ListEnd, ListRead},
         page::{Origin, Page},
@@ -39,6 +48,10 @@ const MAX_AHEAD: usize = 256;
 
 /// Bodies requested ahead may use 1/8 of the memory limit.
 const BODIES_SHARE: u64 = 8;
+
+/// The turns of the runtime in which a request is sent: two until it begins, one for itself, one for its connection, and one more if
+/// a token is looked up.
+const TURNS_TO_SEND: usize = 5;
 
 /// Reads one list.
 pub(super) struct ListReader<'a> {
@@ -68,10 +81,10 @@ impl SeenRecords {
     }
 
     /// The facts of a page whose records are not added yet.
-    fn facts<'f>(&self, fetched: &'f Fetched, ids: &'f [u64]) -> PageFacts<'f> {
+    fn facts<'f>(&self, fetched: &'f Fetched, ids: &[u64]) -> PageFacts<'f> {
         PageFacts {
             signals: &fetched.signals,
-            ids,
+            records: ids.len() as u64,
             distinct: self.distinct_with(ids),
             first_came_before: ids.first().is_some_and(|first| self.ids.contains(first)),
             url: &fetched.url,
@@ -133,6 +146,11 @@ impl PreviousPages {
         }
     }
 
+    /// Whether a page has other records than the one before for certain, by the identity of its last record alone.
+    fn surely_differs(&self, last: Option<u64>) -> bool {
+        self.went_back || last.is_none_or(|last| self.last.binary_search(&last).is_err())
+    }
+
     /// The number of records shared with the page before: 1 if the pages overlap, else 0.
     fn shared(&self, fetched: &Fetched, pager: &Pager<'_>) -> usize {
         let first = fetched.records().next().map(xxh3_64);
@@ -164,15 +182,52 @@ struct Ahead<'f> {
     running: FuturesOrdered<Running<'f>>,
     /// Responses that arrived while the sink had no room.
     arrived: VecDeque<Result<Fetched, SourceError>>,
+    /// The number of records before the page that follows for certain: the largest possible one, until they are counted.
+    read_before: Rc<Cell<u64>>,
 }
 
 impl Ahead<'_> {
     fn new() -> Self {
-        Ahead { urls: VecDeque::new(), running: FuturesOrdered::new(), arrived: VecDeque::new() }
+        Ahead { urls: VecDeque::new(), running: FuturesOrdered::new(), arrived: VecDeque::new(), read_before: Rc::default() }
     }
 
     fn clear(&mut self) {
         *self = Ahead::new();
+    }
+}
+
+/// A page that has arrived, and what is known of the list before it.
+struct ArrivedPage<'p> {
+    number: u64,
+    fetched: &'p Fetched,
+    pager: &'p Pager<'p>,
+    previous: &'p PreviousPages,
+    seen: &'p SeenRecords,
+    /// The hashes of the URLs that were followed.
+    followed: &'p HashSet<u64>,
+}
+
+impl ArrivedPage<'_> {
+    /// The number of distinct records if all of this page are new.
+    fn most_distinct(&self) -> u64 {
+        self.seen.distinct() + self.fetched.places.len() as u64
+    }
+
+    /// The page that follows, if that is certain before this one is compared with earlier pages and counted.
+    fn certain_next(&self, shape: &RecordShape) -> Option<Url> {
+        let identity = |record: Option<&[u8]>| record.map(|record| shape.identity(record));
+        let (first, last) = (identity(self.fetched.records().next()), identity(self.fetched.records().last()));
+        if !self.previous.surely_differs(last) || self.previous.without_new >= MAX_WITHOUT_NEW {
+            return None;
+        }
+        let facts = PageFacts {
+            signals: &self.fetched.signals,
+            records: self.fetched.places.len() as u64,
+            distinct: self.most_distinct(),
+            first_came_before: first.is_some_and(|first| self.seen.ids.contains(&first)),
+            url: &self.fetched.url,
+        };
+        self.pager.certain_next(&facts).filter(|next| !self.followed.contains(&xxh3_64(next.as_str().as_bytes())))
     }
 }
 
@@ -186,7 +241,7 @@ impl<'a> ListReader<'a> {
     pub(super) async fn first_page(&self) -> Result<Fetched, SourceError> {
         let profile = self.requester.profile();
         let url = Pager::new(self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size).first();
-        self.request(&url, 1, 0).await
+        self.request(&url, 1, &Cell::new(0)).await
     }
 
     /// The same as [`ListReader::read`], where the first page may have been requested already.
@@ -251,6 +306,11 @@ impl<'a> ListReader<'a> {
                 }
                 fetched => fetched?,
             };
+            if sink.takes_all() {
+                let arrived =
+                    ArrivedPage { number: page, fetched: &fetched, pager: &pager, previous: &previous, seen, followed: &followed };
+                self.ask_certain(&mut ahead, &arrived).await;
+            }
             let ids: Vec<u64> = fetched.records().map(|record| self.query.shape.identity(record)).collect();
             let facts = seen.facts(&fetched, &ids);
             let sorted = sorted(&ids);
@@ -291,6 +351,7 @@ impl<'a> ListReader<'a> {
             };
             let has_new = facts.distinct > seen.distinct();
             seen.add(ids.get(shared..).unwrap_or_default());
+            ahead.read_before.set(seen.distinct());
             previous.accept(&fetched, sorted, comparison, has_new);
             if !self.deliver(&mut ahead, &fetched, shared, page, sink).await {
                 return Ok(None);
@@ -326,7 +387,7 @@ impl<'a> ListReader<'a> {
     /// Requests the first page without a number, and delivers it if it has new records: then pages are numbered from 0. Ignores
     /// an error, because an API may require the number.
     async fn read_page_zero(&self, pager: &Pager<'_>, seen: &mut SeenRecords, sink: &mut dyn PageSink) -> Result<(), SourceError> {
-        let fetched = match self.fetch(&pager.first_without_number(), 0, seen.distinct()).await {
+        let fetched = match self.fetch(&pager.first_without_number(), 0, &Cell::new(seen.distinct())).await {
             Err(SourceError::Interrupted) => return Err(SourceError::Interrupted),
             Err(error) => {
                 tracing::debug!(%error, "the first page can't be requested without its number");
@@ -355,16 +416,42 @@ impl<'a> ListReader<'a> {
             }
         }
         ahead.clear();
-        self.fetch(url, page, read_before).await
+        self.fetch(url, page, &Cell::new(read_before)).await
     }
 
-    async fn fetch(&self, url: &Url, page: u64, read_before: u64) -> Result<Fetched, SourceError> {
+    /// Requests the page that follows, if that is certain and nothing is in flight, and lets the runtime send the request. What is
+    /// done with the page that has arrived does not give the runtime a turn.
+    async fn ask_certain<'f>(&'f self, ahead: &mut Ahead<'f>, arrived: &ArrivedPage<'_>) {
+        // The first page without its number may have to be requested before the second.
+        let asks_page_zero = arrived.number == 1 && arrived.fetched.signals.has_previous && *self.pagination() == Pagination::Auto;
+        if asks_page_zero || !ahead.urls.is_empty() || !self.has_room_for_one_more(arrived.number) {
+            return;
+        }
+        let Some(url) = arrived.certain_next(self.query.shape) else { return };
+        let (page, read_before) = (arrived.number + 1, ahead.read_before.clone());
+        read_before.set(arrived.most_distinct());
+        ahead.urls.push_back(url.clone());
+        ahead.running.push_back(Box::pin(async move { self.fetch(&url, page, &read_before).await }));
+        let sent = async {
+            for _ in 0..TURNS_TO_SEND {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(fetched) = ahead.running.next() => ahead.arrived.push_back(fetched),
+            () = sent => {}
+        }
+    }
+
+    /// The page at a URL. `read_before` is looked at when the response is judged.
+    async fn fetch(&self, url: &Url, page: u64, read_before: &Cell<u64>) -> Result<Fetched, SourceError> {
         let fetched = self.request(url, page, read_before).await?;
         self.complete(fetched).await
     }
 
-    async fn request(&self, url: &Url, page: u64, read_before: u64) -> Result<Fetched, SourceError> {
-        let judge = |response: Response| judge::judge(response, self.query, read_before);
+    async fn request(&self, url: &Url, page: u64, read_before: &Cell<u64>) -> Result<Fetched, SourceError> {
+        let judge = |response: Response| judge::judge(response, self.query, read_before.get());
         self.requester.fetch(url, page, judge).await
     }
 
@@ -399,6 +486,13 @@ impl<'a> ListReader<'a> {
         self.requester.profile().concurrency.min(MAX_AHEAD).min(pages_left).min(fitting)
     }
 
+    /// Whether the page after this one may be requested before this one is handed on: it is no more than `http.max_pages`, and a body
+    /// fits into the share of the memory that bodies may use.
+    fn has_room_for_one_more(&self, page: u64) -> bool {
+        let share = self.requester.access().memory_limit.map_or(u64::MAX, |limit| limit / BODIES_SHARE);
+        page < self.requester.settings().max_pages && self.requester.largest_body() <= share
+    }
+
     /// Requests the next page and those that will probably follow it, at most `room` at once.
     fn ask_ahead<'f>(&'f self, ahead: &mut Ahead<'f>, next: &Url, expected: Vec<Url>, page: u64, room: usize) {
         if expected.is_empty() && ahead.urls.is_empty() {
@@ -415,7 +509,7 @@ impl<'a> ListReader<'a> {
                 continue;
             }
             ahead.urls.push_back(url.clone());
-            ahead.running.push_back(Box::pin(async move { self.fetch(&url, page + place, 0).await }));
+            ahead.running.push_back(Box::pin(async move { self.fetch(&url, page + place, &Cell::new(0)).await }));
         }
     }
 

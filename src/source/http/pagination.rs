@@ -36,8 +36,8 @@ pub(super) enum Step {
 /// The facts of a page.
 pub(super) struct PageFacts<'f> {
     pub(super) signals: &'f Signals,
-    /// The identities of its records, in their order.
-    pub(super) ids: &'f [u64],
+    /// The number of its records.
+    pub(super) records: u64,
     /// The number of distinct records of this reading of the list, this page included.
     pub(super) distinct: u64,
     /// Whether its first record was on an earlier page of this reading.
@@ -47,10 +47,6 @@ pub(super) struct PageFacts<'f> {
 }
 
 impl PageFacts<'_> {
-    fn records(&self) -> u64 {
-        self.ids.len() as u64
-    }
-
     /// Whether the response announces more than one page, or more records than were received.
     pub(super) fn announces_more(&self) -> bool {
         let signals = self.signals;
@@ -87,6 +83,7 @@ struct OffsetState {
 }
 
 /// Walks a list from page to page.
+#[derive(Clone)]
 pub(super) struct Pager<'a> {
     start: &'a Url,
     pagination: &'a Pagination,
@@ -181,7 +178,7 @@ impl<'a> Pager<'a> {
     pub(super) fn after(&mut self, page: &PageFacts<'_>) -> Step {
         let signals = page.signals;
         self.has_place |= signals.has_place;
-        if page.ids.is_empty() && signals.more == Some(true) && signals.next.is_none() {
+        if page.records == 0 && signals.more == Some(true) && signals.next.is_none() {
             return Step::Lost("it has no records, but says that there are more".into());
         }
         let step = match self.pagination {
@@ -197,7 +194,7 @@ impl<'a> Pager<'a> {
             },
             Pagination::LastId { parameter, .. } => match (&signals.last_id, signals.more) {
                 (_, Some(false)) => Step::End(ListEnd::Said),
-                (None, _) if page.ids.is_empty() => Step::End(ListEnd::Said),
+                (None, _) if page.records == 0 => Step::End(ListEnd::Said),
                 (Some(id), _) => Step::Next(self.with(&[(parameter, id)])),
                 (None, _) => Step::Lost("its last record has no id to continue from".into()),
             },
@@ -221,6 +218,20 @@ impl<'a> Pager<'a> {
         }
     }
 
+    /// The page that follows, where that is certain before the records are compared with those of earlier pages. `page.distinct` is
+    /// the largest number that it may turn out to be.
+    pub(super) fn certain_next(&self, page: &PageFacts<'_>) -> Option<Url> {
+        // Only two things depend on the exact number: whether all counted records came, and whether steps back bear fruit.
+        let may_be_all = page.signals.total_records.is_some_and(|total| total <= page.distinct);
+        if may_be_all || self.offset.steps_back > 0 {
+            return None;
+        }
+        match self.clone().after(page) {
+            Step::Next(next) => Some(next),
+            Step::Back(_) | Step::End(_) | Step::Lost(_) => None,
+        }
+    }
+
     /// Whether the profile names the place of the next page.
     fn names_next(&self) -> bool {
         matches!(self.pagination, Pagination::Link | Pagination::NextUrl { .. } | Pagination::Cursor { .. })
@@ -228,7 +239,7 @@ impl<'a> Pager<'a> {
 
     /// The pages that will probably follow, if the source counts them. They may be requested ahead.
     pub(super) fn predicted(&self, page: &PageFacts<'_>) -> Box<dyn Iterator<Item = Url> + '_> {
-        let (signals, size) = (page.signals, page.records());
+        let (signals, size) = (page.signals, page.records);
         match self.pagination {
             Pagination::Page { parameter, first, .. } if size > 0 => {
                 let by_records = signals.total_records.map(|total| total.div_ceil(size));
@@ -300,7 +311,7 @@ impl<'a> Pager<'a> {
         let is_named = *self.pagination != Pagination::Auto;
         let pages_read = self.number.saturating_sub(first).saturating_add(1);
         let has_all_pages = signals.total_pages.is_some_and(|pages| pages_read >= pages);
-        if page.ids.is_empty() {
+        if page.records == 0 {
             return match signals.total_pages.filter(|pages| *pages > pages_read) {
                 Some(pages) => Step::Lost(format!("it has no records, but announces {}", counted(pages, "page"))),
                 None => Step::End(ListEnd::EmptyPage),
@@ -322,7 +333,7 @@ impl<'a> Pager<'a> {
 
     /// Consecutive pages share one record. If it is missing, records disappeared, and the reader goes back.
     fn after_offset(&mut self, page: &PageFacts<'_>, place: &OffsetPlace) -> Step {
-        let (size, state) = (page.records(), &mut self.offset);
+        let (size, state) = (page.records, &mut self.offset);
         let is_fruitless = state.steps_back > 0 && page.distinct == state.distinct_then;
         if state.overlaps && !page.first_came_before && state.at > 0 {
             if size == 0 && is_fruitless {
@@ -397,12 +408,12 @@ mod tests {
     fn after_known(pager: &mut Pager<'_>, signals: &Signals, ids: &[u64], known: u64) -> Step {
         let distinct = known.max(ids.iter().copied().max().unwrap_or(0));
         let first_came_before = ids.first().is_some_and(|first| *first <= known);
-        pager.after(&PageFacts { signals, ids, distinct, first_came_before, url: &at("") })
+        pager.after(&PageFacts { signals, records: ids.len() as u64, distinct, first_came_before, url: &at("") })
     }
 
     fn after(pager: &mut Pager<'_>, signals: &Signals, ids: &[u64], distinct: u64) -> Step {
         let first_came_before = true;
-        pager.after(&PageFacts { signals, ids, distinct, first_came_before, url: &at("") })
+        pager.after(&PageFacts { signals, records: ids.len() as u64, distinct, first_came_before, url: &at("") })
     }
 
     fn total(records: u64) -> Signals {
@@ -430,20 +441,16 @@ mod tests {
         let page = Pagination::Page { parameter: "page".into(), first: 1, total: Total::default() };
         let mut pager = Pager::new(&start, &page, 500, Some(2));
         let signals = total(6);
-        let facts =
-            |ids: &'static [u64]| PageFacts { signals: &signals, ids, distinct: ids.len() as u64, first_came_before: true, url: &start };
-        pager.after(&facts(&[1, 2]));
-        assert_eq!(pager.predicted(&facts(&[1, 2])).collect::<Vec<_>>(), [at("?page=2"), at("?page=3")]);
+        let facts = |records: u64| PageFacts { signals: &signals, records, distinct: records, first_came_before: true, url: &start };
+        pager.after(&facts(2));
+        assert_eq!(pager.predicted(&facts(2)).collect::<Vec<_>>(), [at("?page=2"), at("?page=3")]);
         let offset = Pagination::Offset { parameter: "skip".into(), total: Total::default(), largest: None };
         let mut pager = Pager::new(&start, &offset, 500, Some(2));
-        pager.after(&facts(&[1, 2, 3]));
-        assert_eq!(pager.predicted(&facts(&[1, 2, 3])).collect::<Vec<_>>(), [at("?skip=2"), at("?skip=4")]);
+        pager.after(&facts(3));
+        assert_eq!(pager.predicted(&facts(3)).collect::<Vec<_>>(), [at("?skip=2"), at("?skip=4")]);
         let huge = total(u64::MAX);
         assert_eq!(
-            pager
-                .predicted(&PageFacts { signals: &huge, ids: &[1, 2, 3], distinct: 3, first_came_before: true, url: &start })
-                .take(3)
-                .count(),
+            pager.predicted(&PageFacts { signals: &huge, records: 3, distinct: 3, first_came_before: true, url: &start }).take(3).count(),
             3
         );
     }
@@ -490,6 +497,64 @@ mod tests {
         assert_eq!(end(Signals { has_place: true, ..Signals::default() }), Step::End(ListEnd::Said));
         assert!(matches!(end(Signals { other_next: true, ..Signals::default() }), Step::Lost(_)));
         assert_eq!(end(Signals { other_next: true, more: Some(false), ..Signals::default() }), Step::End(ListEnd::Said));
+    }
+
+    #[test]
+    fn a_page_is_certain_only_if_it_follows_whatever_the_records_turn_out_to_be() {
+        let start = at("");
+        let page = || Pagination::Page { parameter: "page".into(), first: 1, total: Total::default() };
+        let offset = || Pagination::Offset { parameter: "skip".into(), total: Total::default(), largest: None };
+        let cursor = || Pagination::Cursor { path: "c".parse().unwrap(), parameter: "c".into(), more: None };
+        let by_id = || Pagination::LastId { id: "id".parse().unwrap(), parameter: "since".into(), more: None };
+        let paginations = [Pagination::Auto, Pagination::Single, Pagination::Link, page(), offset(), cursor(), by_id()];
+        let next = || Some(NextPage::Cursor("x".into()));
+        let place = || Some(OffsetPlace { parameter: "offset".into(), size: Some(("limit".into(), 3)) });
+        let mut all_signals = vec![Signals::default(), Signals { says_end: true, ..Signals::default() }];
+        all_signals.extend((0..12).flat_map(|count| {
+            let pages = Signals { total_pages: Some(count), ..Signals::default() };
+            [total(count), pages, Signals { offset: place(), ..total(count) }, Signals { next: next(), ..total(count) }]
+        }));
+        all_signals.extend([true, false].map(|more| Signals { more: Some(more), last_id: Some("7".into()), ..Signals::default() }));
+        all_signals.push(Signals { next: next(), ..Signals::default() });
+        let mut certain = 0;
+        for (pagination, signals) in paginations.iter().flat_map(|pagination| all_signals.iter().map(move |signals| (pagination, signals)))
+        {
+            let mut pager = Pager::new(&start, pagination, 500, None);
+            let mut before = 0;
+            // Pages of three records, some of which may have come before; the last has none.
+            for records in [3, 3, 3, 0] {
+                for first_came_before in [true, false] {
+                    let facts = |distinct| PageFacts { signals, records, distinct, first_came_before, url: &start };
+                    let Some(next) = pager.certain_next(&facts(before + records)) else { continue };
+                    certain += 1;
+                    for distinct in before..=before + records {
+                        assert_eq!(
+                            pager.clone().after(&facts(distinct)),
+                            Step::Next(next.clone()),
+                            "{pagination:?} {signals:?} {distinct}"
+                        );
+                    }
+                }
+                before += records;
+                pager.after(&PageFacts { signals, records, distinct: before, first_came_before: true, url: &start });
+            }
+        }
+        assert!(certain > 100, "{certain}");
+        let one = |pagination: &Pagination, signals: &Signals, first_came_before| {
+            let facts = PageFacts { signals, records: 3, distinct: 3, first_came_before, url: &start };
+            Pager::new(&start, pagination, 500, None).certain_next(&facts)
+        };
+        let none = Signals::default();
+        assert_eq!(one(&page(), &none, false), Some(at("?page=2")), "a list without a count ends with an empty page");
+        assert_eq!(one(&page(), &total(4), false), Some(at("?page=2")));
+        assert_eq!(one(&page(), &total(3), false), None, "these may be all");
+        assert_eq!(one(&page(), &Signals { total_pages: Some(1), ..Signals::default() }, false), None);
+        assert_eq!(one(&offset(), &none, false), Some(at("?skip=2")));
+        let by_offset = offset();
+        let mut pager = Pager::new(&start, &by_offset, 500, None);
+        pager.after(&PageFacts { signals: &none, records: 3, distinct: 3, first_came_before: false, url: &start });
+        let moved = PageFacts { signals: &none, records: 3, distinct: 6, first_came_before: false, url: &start };
+        assert_eq!(pager.certain_next(&moved), None, "records disappeared: the reader goes back");
     }
 
     #[test]

@@ -292,6 +292,10 @@ impl PageSink for Seams<'_> {
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.sink.poll_ready(context)
     }
+
+    fn takes_all(&self) -> bool {
+        self.sink.takes_all()
+    }
 }
 
 /// What the slices of one reading were.
