@@ -519,7 +519,7 @@ fn what_a_bucket_refuses_is_exit_5_and_the_layer_as_before() {
     let before = seen(&lake);
     for (rule, place) in [
         (Rule::new(Fault::Refused), "state/latest.json"),
-        (Rule::new(Fault::Refused).method("PUT"), "state/leases.json"),
+        (Rule::new(Fault::Refused).method("PUT"), "state/latest.json"),
         (Rule::refuse_puts("/data/dt=2026-01-01/"), "data/dt=2026-01-01/"),
         (Rule::refuse_puts("/data/dim_user/"), "data/dim_user/"),
         (Rule::refuse_puts("/quarantine/"), "quarantine/"),

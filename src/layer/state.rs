@@ -370,7 +370,19 @@ impl OpenedLayer {
     /// # Errors
     /// I/O errors; in a bucket also a damaged record.
     pub fn open(output: &Output) -> Result<OpenedLayer, StoreError> {
-        let opened = store::head(output).and_then(|head| {
+        OpenedLayer::with_head(output, store::head(output))
+    }
+
+    /// The same, as a run needs it that takes a lease next: see [`store::head_by_hint`].
+    ///
+    /// # Errors
+    /// As [`OpenedLayer::open`].
+    pub fn open_by_hint(output: &Output) -> Result<OpenedLayer, StoreError> {
+        OpenedLayer::with_head(output, store::head_by_hint(output))
+    }
+
+    fn with_head(output: &Output, head: Result<Option<Head>, StoreError>) -> Result<OpenedLayer, StoreError> {
+        let opened = head.and_then(|head| {
             let state = head.as_ref().map(|head| LayerState::of(output, &head.commit)).transpose()?;
             Ok(head.zip(state))
         });

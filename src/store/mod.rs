@@ -11,6 +11,7 @@ mod error;
 #[cfg(test)]
 mod faulty;
 mod folder;
+mod hint;
 mod key;
 mod lease;
 #[cfg(test)]
@@ -30,8 +31,8 @@ mod simulation;
 pub use atomic::{replace_file, replace_secret};
 pub use bucket::{Bucket, ListedObject, Part, ReadObjects};
 pub use commit::{
-    AppendError, Commit, Head, Installed, NewCommit, ObjectRef, Read, Removed, Told, change_told, commit, head, kept_commits,
-    remove_commit, set_aside_damaged_log,
+    AppendError, Commit, Head, Installed, NewCommit, ObjectRef, Read, Removed, Told, change_told, commit, head, head_by_hint,
+    kept_commits, remove_commit, set_aside_damaged_log,
 };
 pub use disk::{FileStamp, checksum, free_space, read, remove_file};
 pub(crate) use disk::{is_writable, size_and_time, sync, write_staged};
