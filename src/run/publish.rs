@@ -2,6 +2,8 @@
 //!
 //! Takes only a [`CheckedRun`]. Decides nothing about the data.
 
+use std::collections::BTreeMap;
+
 use super::{
     RunError,
     change::{empty_partition, manifest_of, note_times},
@@ -13,11 +15,11 @@ use crate::{
     cancel::Cancel,
     coverage::{Interval, Ledger},
     layer::{self, IndexedTable, LayerState, MergedPartition, OpenedLayer},
-    model::{Dt, UtcMicros, Window},
+    model::{DIM_PRODUCT, DIM_USER, Dt, UtcMicros, Window},
     report::{self, Summary, alert::Ended},
     settings::Settings,
     store::{
-        self, DecideError, Key, Lease, NewCommit, Output, Staging, StoreError,
+        self, DecideError, Inlined, Key, Lease, NewCommit, ObjectRef, Output, Staging, StoreError,
         places::{self, SideFact},
     },
 };
@@ -110,7 +112,43 @@ impl Publisher<'_> {
         if self.settings.unit_slip.is_some() && staged.prices.absorb(&staged.merged.prices) {
             staged.next.prices = Some(staged.prices.stage(staging, &summary.run_id)?);
         }
+        if staging.is_in_bucket() {
+            self.inline_own(&mut staged.next, staging)?;
+            self.copy_dimensions(&staged.next, staging)?;
+        }
         Ok(())
+    }
+
+    /// Takes small objects of the state into the record: this run puts them nowhere else, and the next one fetches them nowhere.
+    fn inline_own(&self, next: &mut LayerState, staging: &mut Staging) -> Result<(), StoreError> {
+        let versions: Vec<ObjectRef> = next.own_versions().filter(|version| !next.inlined.contains_key(&version.object)).cloned().collect();
+        for version in versions.into_iter().filter(|version| version.bytes <= Inlined::MOST_IN_RECORD) {
+            let Some(bytes) = self.content(&version.object, &version, staging)? else { continue };
+            if let Some(content) = Inlined::new(&bytes, Inlined::MOST_IN_RECORD) {
+                staging.unstage(&version.object);
+                next.inlined.insert(version.object, content);
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies small dimensions beside the record.
+    fn copy_dimensions(&self, next: &LayerState, staging: &mut Staging) -> Result<(), StoreError> {
+        let mut copies = BTreeMap::new();
+        for spec in [DIM_USER, DIM_PRODUCT] {
+            let Some(version) = next.dimensions.get(spec.name).filter(|version| version.bytes <= Inlined::MOST_BESIDE) else { continue };
+            let key = places::dimension(&spec);
+            let Some(bytes) = self.content(&key, version, staging)? else { continue };
+            copies.extend(Inlined::new(&bytes, Inlined::MOST_BESIDE).map(|content| (key, content)));
+        }
+        staging.copy_beside(copies);
+        Ok(())
+    }
+
+    /// The content of a version at its place, if the run has staged it or has a local copy.
+    fn content(&self, key: &Key, version: &ObjectRef, staging: &Staging) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = if staging.version(key).is_some() { staging.staged(key) } else { self.output.at(key) };
+        Ok(store::read(&path)?.filter(|bytes| version.is_of(bytes)))
     }
 
     /// Fails if somebody has changed a file of a folder since it was read.

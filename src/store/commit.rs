@@ -6,11 +6,13 @@
 //!
 //! Knows no orders: what a layer consists of is a JSON value here.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    Condition, Content, Key, Output, PutError, StoreError, Tag, disk,
+    Condition, Content, Inlined, Key, Output, PutError, StoreError, Tag, disk,
     hint::{Hint, HintNotes},
     places,
 };
@@ -218,6 +220,17 @@ impl Head {
     pub fn is_installed(&self) -> bool {
         self.installed >= self.commit.number
     }
+
+    /// Makes local files of the small objects that are copied beside the hint. Whoever reads one compares its checksum.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn keep_copies(&self, output: &Output) -> Result<(), StoreError> {
+        for (key, content) in &self.hint.notes.copies {
+            content.bytes().map_or(Ok(()), |bytes| output.keep_local(key, &bytes))?;
+        }
+        Ok(())
+    }
 }
 
 /// Why a record was not put.
@@ -394,6 +407,8 @@ pub(super) struct InstalledNote {
     pub(super) replaces: u64,
     /// The version of the manifest of the whole layer, if its writer put it.
     pub(super) manifest: Option<Tag>,
+    /// Small objects of the record that the next run reads, by their places; `None` if the copies of before stay.
+    pub(super) copies: Option<BTreeMap<Key, Inlined>>,
 }
 
 impl InstalledNote {
@@ -403,6 +418,9 @@ impl InstalledNote {
             return Noted::Overtaken;
         }
         hint.copy(&self.record);
+        if let Some(copies) = &self.copies {
+            hint.notes.copies.clone_from(copies);
+        }
         if let Some(manifest) = &self.manifest {
             hint.notes.manifest = Some(manifest.clone());
         }
@@ -431,4 +449,28 @@ pub(super) fn note_installed(output: &Output, note: &InstalledNote, mut known: O
         }
     }
     Ok(Noted::Overtaken)
+}
+
+/// Removes the copies of objects from the hint: what they hold may be erased.
+///
+/// # Errors
+/// I/O errors.
+pub fn forget_copies(output: &Output) -> Result<(), StoreError> {
+    if output.folder().is_some() {
+        return Ok(());
+    }
+    for _ in 0..NOTE_ATTEMPTS {
+        let mut hint = Hint::read(output)?;
+        if hint.notes.copies.is_empty() {
+            return Ok(());
+        }
+        hint.notes.copies.clear();
+        match hint.put(output) {
+            Ok(()) => return Ok(()),
+            Err(PutError::Io(error)) => return Err(error),
+            Err(PutError::Conflict | PutError::Unknown(_)) => {}
+        }
+    }
+    let (location, detail) = (output.location_of(&Key::from(places::LATEST)), "other writers replace it again and again".to_owned());
+    Err(StoreError::Refused { location, detail })
 }

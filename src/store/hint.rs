@@ -5,9 +5,11 @@
 //!
 //! Responsible for its form and for one conditional put of it. What is noted when is decided by `lease`, `commit` and `projection`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Commit, Condition, Content, Key, Output, PutError, StoreError, Tag, lease::ListedLease, places};
+use super::{Commit, Condition, Content, Inlined, Key, Output, PutError, StoreError, Tag, lease::ListedLease, places};
 use crate::model::{UtcMicros, parse_time_text};
 
 /// How long it is remembered that a run lost its lease while it may have slept: longer than it may sleep before a commit.
@@ -37,6 +39,9 @@ pub(super) struct HintNotes {
     /// The version of the manifest of the whole layer, as its last writer put it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) manifest: Option<Tag>,
+    /// Small objects that the next run reads, by their places. They are objects too: these are copies.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) copies: BTreeMap<Key, Inlined>,
 }
 
 impl HintNotes {

@@ -64,7 +64,7 @@ pub(super) fn complete(output: &Output, head: &Head) -> Result<(), StoreError> {
     install(output, &wanted, &Known::default(), head.commit.number)?;
     commits.iter().try_for_each(|commit| tell(output, &commit.told))?;
     let manifest = tell_of_layer(output, &commits, None)?;
-    let note = InstalledNote { record: head.commit.clone(), replaces: head.hint.number(), manifest };
+    let note = InstalledNote { record: head.commit.clone(), replaces: head.hint.number(), manifest, copies: None };
     match commit::note_installed(output, &note, Some(head.hint.clone()))? {
         Noted::Yes => Ok(()),
         Noted::Overtaken => settle(output, &wanted.into_keys().collect(), head.commit.number),

@@ -19,8 +19,8 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Commit, Condition, Content, Head, Installed, Key, Lease, NewCommit, ObjectRef, Output, PutError, Removed, Scratch, StoreError, Tag,
-    atomic,
+    Commit, Condition, Content, Head, Inlined, Installed, Key, Lease, NewCommit, ObjectRef, Output, PutError, Removed, Scratch, StoreError,
+    Tag, atomic,
     commit::{self, AppendError, InstalledNote, Noted, Told},
     disk,
     folder::create_durably,
@@ -56,6 +56,8 @@ pub struct Staging {
     adopted: BTreeMap<Key, ObjectRef>,
     /// The versions of places in a bucket that the run has read.
     seen: BTreeMap<Key, Option<Tag>>,
+    /// Small objects that the next run in a bucket reads, by their places; `None` if those of before stay.
+    copies: Option<BTreeMap<Key, Inlined>>,
     /// How often the run had to merge again.
     attempt: usize,
     begun: Begun,
@@ -119,6 +121,7 @@ impl Staging {
             remove: BTreeSet::new(),
             adopted: BTreeMap::new(),
             seen: BTreeMap::new(),
+            copies: None,
             attempt: 0,
             begun: Begun::now(),
             keep: false,
@@ -192,10 +195,21 @@ impl Staging {
         self.seen.insert(key, tag);
     }
 
+    /// Copies small objects beside the record, by their places, so that the next run in a bucket needs no requests for them.
+    pub fn copy_beside(&mut self, copies: BTreeMap<Key, Inlined>) {
+        self.copies = Some(copies);
+    }
+
+    /// Whether an object costs requests: to put it, and to read it.
+    pub fn is_in_bucket(&self) -> bool {
+        self.output.folder().is_none()
+    }
+
     /// Begins another attempt: what is staged from now on is another version. What the earlier one told of itself, its lineage and its
     /// refunds are those of a commit that was not made.
     pub fn begin_attempt(&mut self) {
         self.told.clear();
+        self.copies = None;
         self.files.retain(|key, _| key.folder() != Some(places::LINEAGE) && SideFact::Refunds.day_of_key(key).is_none());
         self.remove.retain(|key| SideFact::Refunds.day_of_key(key).is_none());
         if self.is_late() {
@@ -428,7 +442,7 @@ impl Staging {
     /// The run is published. What is left undone here, the next command does.
     fn clear_up(&self, record: &Commit, base: Option<&Head>) {
         let hint = base.map_or_else(Hint::default, |head| head.hint.clone());
-        let note = InstalledNote { record: record.clone(), replaces: hint.number(), manifest: None };
+        let note = InstalledNote { record: record.clone(), replaces: hint.number(), manifest: None, copies: None };
         let noted = commit::note_installed(&self.output, &note, Some(hint));
         if let Err(error) = noted.and_then(|_| disk::remove_folder(&self.folder)) {
             tracing::warn!(%error, "the run is published; the next command clears up after it");
@@ -469,7 +483,7 @@ impl Staging {
         // A command may commit several times under one lease.
         let by_lease = lease.and_then(|lease| lease.hint_before(record.base));
         let replaces = by_lease.unwrap_or_else(|| base.map_or(0, |head| head.hint.number()));
-        let note = InstalledNote { record: record.clone(), replaces, manifest };
+        let note = InstalledNote { record: record.clone(), replaces, manifest, copies: self.copies.clone() };
         // Commits before this one that nobody has installed yet keep the mark where it is.
         let is_next = by_lease.is_some() || base.is_none_or(Head::is_installed);
         let noted = match lease {

@@ -135,6 +135,7 @@ pub fn erase(request: &EraseRequest<'_>, cancel: &Cancel) -> Result<Erased, RunE
     if has_change {
         erasure.commit(Commitment { staging, run_id, started_at, lease: &lease })?;
     }
+    store::forget_copies(&output)?;
     versions::remove(&output, &erasure.stale_versions()?)?;
     Ok(erasure.erased)
 }
