@@ -85,7 +85,7 @@ impl Publisher<'_> {
             return Err(if has_moved(self.output, base)? { PublishError::Moved } else { error.into() });
         }
         let ended = if failed.is_empty() { Ended::Success } else { Ended::ChecksFailed { published: true } };
-        let verdict = conclude::judge(self.settings, self.output, summary, ended, &staged.view.facts);
+        let verdict = conclude::judge(self.settings, self.output, self.lease, summary, ended, &staged.view.facts);
         staging.put(places::report(&summary.run_id), &report::report_bytes(summary))?;
         if !staged.changes.is_empty() {
             let run_id = summary.run_id.parse().map_err(|_| RunError::Internal("the run has no valid id".into()))?;

@@ -451,7 +451,7 @@ pub(super) fn note_installed(output: &Output, note: &InstalledNote, mut known: O
     Ok(Noted::Overtaken)
 }
 
-/// Removes the copies of objects from the hint: what they hold may be erased.
+/// Removes the copies of objects and of alerts from the hint: what they hold may be erased.
 ///
 /// # Errors
 /// I/O errors.
@@ -461,10 +461,11 @@ pub fn forget_copies(output: &Output) -> Result<(), StoreError> {
     }
     for _ in 0..NOTE_ATTEMPTS {
         let mut hint = Hint::read(output)?;
-        if hint.notes.copies.is_empty() {
+        if hint.notes.copies.is_empty() && hint.notes.alerts.is_none() {
             return Ok(());
         }
         hint.notes.copies.clear();
+        hint.notes.alerts = None;
         match hint.put(output) {
             Ok(()) => return Ok(()),
             Err(PutError::Io(error)) => return Err(error),

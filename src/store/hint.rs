@@ -42,14 +42,25 @@ pub(super) struct HintNotes {
     /// Small objects that the next run reads, by their places. They are objects too: these are copies.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) copies: BTreeMap<Key, Inlined>,
+    /// What the file of the open alerts says; `None` if a run may have written it since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) alerts: Option<String>,
 }
 
 impl HintNotes {
+    /// Whether no run is at work, and none has left anything.
+    pub(super) fn are_quiet(&self) -> bool {
+        self.leases.is_empty() && self.unsettled.is_empty()
+    }
+
     /// Takes leases from runs that no longer hold them.
     pub(super) fn withdraw(&mut self, now: UtcMicros, is_over: impl Fn(&ListedLease) -> bool) {
         let (over, held): (Vec<_>, Vec<_>) = std::mem::take(&mut self.leases).into_iter().partition(|lease| is_over(lease));
         self.leases = held;
         let unsettled = |lease: &ListedLease| Unsettled { run_id: lease.run_id().to_owned(), number: None, since: now.rfc3339() };
+        if !over.is_empty() {
+            self.alerts = None;
+        }
         self.unsettled.extend(over.iter().map(unsettled));
     }
 
@@ -98,8 +109,7 @@ impl Hint {
 
     /// Whether no run can have committed behind the copy: each run stands in the notes before it commits.
     pub(super) fn is_quiet(&self) -> bool {
-        let HintNotes { leases, unsettled, .. } = &self.notes;
-        self.commit.as_ref().is_some_and(Commit::names_writers) && leases.is_empty() && unsettled.is_empty()
+        self.commit.as_ref().is_some_and(Commit::names_writers) && self.notes.are_quiet()
     }
 
     /// Copies the record of a commit up to which all files are installed.

@@ -95,6 +95,38 @@ pub enum LockError {
     Store(#[from] StoreError),
 }
 
+/// What a run knows at its end of the file of the open alerts.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub enum AlertsNote {
+    /// It has not looked at it.
+    #[default]
+    Untouched,
+    /// It says this, and the run has left it as it was.
+    Read(String),
+    /// It says this, since the run has written it.
+    Written(String),
+    /// The run may have written it.
+    Unknown,
+}
+
+impl AlertsNote {
+    /// What the hint says of the file afterwards. Another run may have written it too, unless this one was alone.
+    fn write_to(&self, company: Company, known: &mut Option<String>) {
+        match (self, company) {
+            (AlertsNote::Read(text) | AlertsNote::Written(text), Company::Alone) => *known = Some(text.clone()),
+            (AlertsNote::Written(_), Company::Others) | (AlertsNote::Unknown, _) => *known = None,
+            (AlertsNote::Read(_), Company::Others) | (AlertsNote::Untouched, _) => {}
+        }
+    }
+}
+
+/// Whether other runs had leases while a run had its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Company {
+    Alone,
+    Others,
+}
+
 /// A lease, held until it is dropped.
 #[derive(Debug)]
 pub struct Lease {
@@ -169,6 +201,17 @@ impl Lease {
         }
     }
 
+    /// What the file of the open alerts says, if that was known when the lease was taken, and no other run was at work.
+    pub fn known_alerts(&self) -> Option<&str> {
+        let LeaseKind::Bucket(lease) = &self.kind else { return None };
+        lease.alerts.as_deref()
+    }
+
+    /// Notes what the file of the open alerts says now.
+    pub fn note_alerts(&self, note: AlertsNote) {
+        self.publish(|publishing| publishing.alerts = note);
+    }
+
     /// Notes that the run is about to put the record of this number.
     pub(super) fn begin_commit(&self, number: u64) {
         self.publish(|publishing| publishing.begun = Some(number));
@@ -181,7 +224,7 @@ impl Lease {
 
     /// Notes that all files of its commit are installed. The end of the lease tells it to others.
     pub(super) fn note_installed(&self, note: InstalledNote) {
-        self.publish(|publishing| *publishing = Publishing { begun: None, note: Some(note) });
+        self.publish(|publishing| (publishing.begun, publishing.note) = (None, Some(note)));
     }
 
     /// The number of the record that the hint copies, if this lease has installed the commit `number` and not told it yet.
@@ -418,6 +461,8 @@ struct BucketLease {
     renewer: Option<thread::JoinHandle<()>>,
     /// Apart from what the renewer has: a renewal may take long.
     publishing: Mutex<Publishing>,
+    /// What the open alerts were when the lease was taken, if that was known.
+    alerts: Option<String>,
 }
 
 /// What the thread that renews a lease shares with its owner.
@@ -432,6 +477,7 @@ struct RenewerState {
     is_stopped: bool,
     /// The hint as this process last wrote it.
     known: Option<Hint>,
+    company: Company,
 }
 
 /// What the holder of a lease has done to the log, and not told yet.
@@ -441,6 +487,7 @@ struct Publishing {
     begun: Option<u64>,
     /// What it has installed.
     note: Option<InstalledNote>,
+    alerts: AlertsNote,
 }
 
 impl Publishing {
@@ -460,7 +507,7 @@ impl RenewerSignal {
 fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch, known: Option<Hint>) -> Result<Attempt, StoreError> {
     let own = ListedLease { holder: holder.clone(), process: this_process(), renewed: 0 };
     let now = UtcMicros::now();
-    let mut held = None;
+    let (mut held, mut company) = (None, Company::Others);
     let known = change_hint(output, known, |hint| {
         let notes = &mut hint.notes;
         let other = notes.leases.iter().find(|other| {
@@ -477,13 +524,14 @@ fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch, known: Option
         notes.withdraw(now, ListedLease::is_of_dead_process);
         notes.forget_old(now);
         notes.leases.retain(|lease| lease.holder.run_id != holder.run_id);
+        company = if notes.are_quiet() { Company::Alone } else { Company::Others };
         notes.leases.push(own.clone());
         Change::Write
     })?;
     if let Some(other) = held {
         return Ok(Attempt::Held(other));
     }
-    Ok(Attempt::Had(LeaseKind::Bucket(BucketLease::keep(output.clone(), own, known))))
+    Ok(Attempt::Had(LeaseKind::Bucket(BucketLease::keep(output.clone(), own, known, company))))
 }
 
 /// Whether the hint is to be written.
@@ -516,15 +564,16 @@ fn change_hint(output: &Output, mut known: Option<Hint>, mut change: impl FnMut(
 }
 
 impl BucketLease {
-    fn keep(output: Output, own: ListedLease, known: Hint) -> BucketLease {
+    fn keep(output: Output, own: ListedLease, known: Hint, company: Company) -> BucketLease {
+        let alerts = known.notes.alerts.clone().filter(|_| company == Company::Alone);
         let (run_id, process) = (own.holder.run_id, own.process);
-        let state = Mutex::new(RenewerState { is_stopped: false, known: Some(known) });
+        let state = Mutex::new(RenewerState { is_stopped: false, known: Some(known), company });
         let signal = Arc::new(RenewerSignal { state, changed: Condvar::new() });
         let renewer = thread::Builder::new().name("lease".into()).spawn({
             let (output, run_id, process, signal) = (output.clone(), run_id.clone(), process.clone(), Arc::clone(&signal));
             move || renew(&output, &run_id, &process, &signal)
         });
-        BucketLease { output, run_id, process, signal, renewer: renewer.ok(), publishing: Mutex::default() }
+        BucketLease { output, run_id, process, signal, renewer: renewer.ok(), publishing: Mutex::default(), alerts }
     }
 
     fn publishing(&self) -> std::sync::MutexGuard<'_, Publishing> {
@@ -538,12 +587,18 @@ impl BucketLease {
         if let Some(renewer) = self.renewer.take() {
             let _ = renewer.join();
         }
-        let known = self.signal.lock().known.take();
+        let (known, mut company) = {
+            let mut state = self.signal.lock();
+            (state.known.take(), state.company)
+        };
         let publishing = std::mem::take(&mut *self.publishing());
         let mut noted = Noted::Yes;
         let released = change_hint(&self.output, known, |hint| {
             hint.notes.leases.retain(|lease| !lease.is_of(&self.run_id, &self.process));
             noted = publishing.note.as_ref().map_or(Noted::Yes, |note| note.write_to(hint));
+            publishing.alerts.write_to(company, &mut hint.notes.alerts);
+            // If another writer comes between, this is done again.
+            company = Company::Others;
             // Whoever comes next looks for a record that the hint does not copy.
             if let Some(number) = publishing.newest().filter(|number| *number > hint.number()) {
                 let since = UtcMicros::now().rfc3339();
@@ -575,14 +630,20 @@ fn renew(output: &Output, run_id: &str, process: &str, signal: &RenewerSignal) {
         if !wait.timed_out() {
             continue;
         }
-        let known = state.known.take();
-        let renewed = change_hint(output, known, |hint| match hint.notes.leases.iter_mut().find(|lease| lease.is_of(run_id, process)) {
-            Some(lease) => {
-                lease.renewed += 1;
-                Change::Write
+        let (known, mut tries) = (state.known.take(), 0);
+        let renewed = change_hint(output, known, |hint| {
+            tries += 1;
+            match hint.notes.leases.iter_mut().find(|lease| lease.is_of(run_id, process)) {
+                Some(lease) => {
+                    lease.renewed += 1;
+                    Change::Write
+                }
+                None => Change::None,
             }
-            None => Change::None,
         });
+        if tries != 1 || renewed.is_err() {
+            state.company = Company::Others;
+        }
         match renewed {
             Ok(known) => state.known = Some(known),
             Err(error) => tracing::debug!(%error, "the lease could not be renewed"),

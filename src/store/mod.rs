@@ -41,7 +41,7 @@ pub use error::StoreError;
 pub use folder::Folder;
 pub use inlined::Inlined;
 pub use key::Key;
-pub use lease::{Holder, Lease, LockError, Scope};
+pub use lease::{AlertsNote, Holder, Lease, LockError, Scope};
 pub use object::{Condition, Content, Listed, Names, Object, PutError, Store, Tag};
 pub use output::Output;
 pub use publish::{DecideError, MOST_ATTEMPTS, Recovery, Staging, is_publishing, recover};

@@ -91,6 +91,27 @@ impl OpenAlerts {
         self.write_to(output, places::ALERTS)
     }
 
+    /// The open alerts of a text that [`OpenAlerts::to_text`] made; `None` if it is none.
+    pub fn from_text(text: &str) -> Option<OpenAlerts> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// What a file of them says.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Takes over what another run has made of `before` meanwhile, where this one has not looked at the same.
+    pub fn absorb_others(&mut self, before: &OpenAlerts, meanwhile: OpenAlerts) {
+        let is_gone = |alert: &OpenAlert| before.open.contains(alert) && !meanwhile.open.contains(alert);
+        self.open.retain(|alert| !is_gone(alert));
+        for alert in meanwhile.open {
+            if !before.open.contains(&alert) && !self.open.iter().any(|own| own.is_about(alert.kind, &alert.subject)) {
+                self.open.push(alert);
+            }
+        }
+    }
+
     /// The open alerts of a file beneath the output.
     pub(super) fn read_from(output: &Output, place: &str) -> Result<OpenAlerts, StoreError> {
         Ok(output.read(place)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
