@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{LayerError, csv};
+use super::{LayerError, csv, lineage_runs::is_lineage};
 use crate::{
     coverage::{Ledger, OrderSources},
     drift::Shapes,
@@ -150,7 +150,8 @@ pub struct LayerState {
     /// The users who were erased.
     #[serde(default, skip_serializing_if = "ErasedUsers::is_empty")]
     pub erased: ErasedUsers,
-    /// In a bucket, the content of the tool's own small objects, by their keys: it stands here in place of the objects.
+    /// In a bucket, the content of the tool's own small objects, by their keys: it stands here in place of the objects. So does the
+    /// lineage of the latest runs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inlined: BTreeMap<Key, Inlined>,
 }
@@ -195,7 +196,7 @@ impl LayerState {
     pub fn to_record(&self) -> Result<Box<RawValue>, StoreError> {
         let mut state = self.clone();
         let named: BTreeSet<&Key> = self.own_objects().collect();
-        state.inlined.retain(|key, _| named.contains(key));
+        state.inlined.retain(|key, _| named.contains(key) || is_lineage(key));
         to_raw_value(&state).map_err(|error| StoreError::Record { location: "the state of the layer".into(), detail: error.to_string() })
     }
 

@@ -8,7 +8,7 @@ use super::{
     RunError,
     change::{empty_partition, manifest_of, note_times},
     conclude::{self, Verdict},
-    deletions, ledger,
+    deletions, explain, ledger,
     staged_run::{CheckedRun, NewIndexEntries, StagedRun},
 };
 use crate::{
@@ -114,6 +114,7 @@ impl Publisher<'_> {
         }
         if staging.is_in_bucket() {
             self.inline_own(&mut staged.next, staging)?;
+            layer::inline_lineage(&mut staged.next, staging, explain::lineage_retention(self.settings), summary.started_at)?;
             self.copy_dimensions(&staged.next, staging)?;
         }
         Ok(())

@@ -28,6 +28,11 @@ impl Inlined {
         zstd::encode_all(bytes, LEVEL).ok().map(|compressed| Inlined(STANDARD.encode(compressed)))
     }
 
+    /// The bytes that it takes here.
+    pub fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
     /// The bytes of the object; `None` if they are damaged. Whoever uses them compares their checksum.
     pub fn bytes(&self) -> Option<Vec<u8>> {
         let compressed = STANDARD.decode(&self.0).ok()?;

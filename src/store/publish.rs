@@ -172,6 +172,11 @@ impl Staging {
         self.files.get(key).map(|file| file.version.clone())
     }
 
+    /// The places in a folder for which a file was staged.
+    pub fn keys_in(&self, folder: &str) -> Vec<Key> {
+        self.files.keys().filter(|key| key.folder() == Some(folder)).cloned().collect()
+    }
+
     /// Notes that a place beneath the output is to be empty.
     pub fn remove(&mut self, key: impl Into<Key>) {
         let key = key.into();
