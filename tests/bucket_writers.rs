@@ -322,7 +322,6 @@ fn killed_at_each_write_of_its_publish_it_is_all_or_nothing() {
     let scene = Scene::new(server.bucket());
     for (place, nth, is_all) in [
         ("/data/", 1, false),
-        ("/state/index/", 0, false),
         ("/state/commits/", 0, false),
         ("/curated/", 0, true),
         ("/curated/", 3, true),
