@@ -819,7 +819,8 @@ fn an_output_of_the_version_before_is_taken_over_by_the_first_run() {
     assert_same(&lake.layer(), &folder.layer(), "taken over");
     lake.assert_projected("taken over");
     assert_eq!(hint(&lake)["format"], 2, "the version before refuses it");
-    let (explained, expected) = (lake.etl(&["explain", "I-3"]), folder.etl(&["explain", "I-3"]));
+    const EXPLAIN: [&str; 4] = ["explain", "I-3", "--format", "json"];
+    let (explained, expected) = (lake.etl(&EXPLAIN), folder.etl(&EXPLAIN));
     assert_eq!((explained.code, expected.code), (0, 0), "{}", explained.stderr);
     let versions = |ended: &Ended| ended.summary()["versions"].as_array().unwrap().len();
     assert_eq!(versions(&explained), versions(&expected), "{}", explained.stdout);

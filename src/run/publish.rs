@@ -15,7 +15,7 @@ use crate::{
     cancel::Cancel,
     coverage::{Interval, Ledger},
     layer::{self, IndexedTable, LayerState, MergedPartition, OpenedLayer},
-    model::{DIM_PRODUCT, DIM_USER, Dt, UtcMicros, Window},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, UtcMicros, Window},
     report::{self, Summary, alert::Ended},
     settings::Settings,
     store::{
@@ -115,7 +115,7 @@ impl Publisher<'_> {
         if staging.is_in_bucket() {
             self.inline_own(&mut staged.next, staging)?;
             layer::inline_lineage(&mut staged.next, staging, explain::lineage_retention(self.settings), summary.started_at)?;
-            self.copy_dimensions(&staged.next, staging)?;
+            self.copy_beside(&staged.next, staging)?;
         }
         Ok(())
     }
@@ -133,14 +133,21 @@ impl Publisher<'_> {
         Ok(())
     }
 
-    /// Copies small dimensions beside the record.
-    fn copy_dimensions(&self, next: &LayerState, staging: &mut Staging) -> Result<(), StoreError> {
-        let mut copies = BTreeMap::new();
-        for spec in [DIM_USER, DIM_PRODUCT] {
-            let Some(version) = next.dimensions.get(spec.name).filter(|version| version.bytes <= Inlined::MOST_BESIDE) else { continue };
-            let key = places::dimension(&spec);
+    /// Copies what the next run reads beside the record, as far as it is small: the dimensions, and the state that is too large for a
+    /// record.
+    fn copy_beside(&self, next: &LayerState, staging: &mut Staging) -> Result<(), StoreError> {
+        let (mut copies, mut left) = (BTreeMap::new(), Inlined::MOST_BESIDE);
+        let dimension = |spec: DimensionSpec| Some((places::dimension(&spec), next.dimensions.get(spec.name)?));
+        let dimensions = [DIM_USER, DIM_PRODUCT].into_iter().filter_map(dimension);
+        let own = next.own_versions().filter(|version| !next.inlined.contains_key(&version.object));
+        for (key, version) in dimensions.chain(own.map(|version| (version.object.clone(), version))) {
+            if version.bytes > left {
+                continue;
+            }
             let Some(bytes) = self.content(&key, version, staging)? else { continue };
-            copies.extend(Inlined::new(&bytes, Inlined::MOST_BESIDE).map(|content| (key, content)));
+            let Some(content) = Inlined::new(&bytes, left) else { continue };
+            left -= version.bytes;
+            copies.insert(key, content);
         }
         staging.copy_beside(copies);
         Ok(())

@@ -17,7 +17,7 @@ impl Inlined {
     /// The most bytes of an object that stands in a record. Each kept record has it.
     pub const MOST_IN_RECORD: u64 = 256 << 10;
 
-    /// The most bytes of an object that is copied beside the newest record.
+    /// The most bytes of all objects that are copied beside the newest record.
     pub const MOST_BESIDE: u64 = 1 << 20;
 
     /// The content of an object; `None` if it has more than `most` bytes.
