@@ -91,7 +91,7 @@ pub struct Read {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Commit {
     /// The version of the format.
-    format: u32,
+    pub(super) format: u32,
     /// Its number, from 1.
     #[serde(rename = "version")]
     pub number: u64,

@@ -137,7 +137,7 @@ pub struct Lease {
 #[derive(Debug)]
 enum LeaseKind {
     Folder { file: File, path: PathBuf },
-    Bucket(BucketLease),
+    Bucket(Box<BucketLease>),
 }
 
 impl Lease {
@@ -531,7 +531,7 @@ fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch, known: Option
     if let Some(other) = held {
         return Ok(Attempt::Held(other));
     }
-    Ok(Attempt::Had(LeaseKind::Bucket(BucketLease::keep(output.clone(), own, known, company))))
+    Ok(Attempt::Had(LeaseKind::Bucket(Box::new(BucketLease::keep(output.clone(), own, known, company)))))
 }
 
 /// Whether the hint is to be written.
