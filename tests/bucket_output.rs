@@ -786,7 +786,9 @@ fn an_increment_costs_requests_for_its_own_partitions_after_three_commits() {
 fn an_increment_costs_requests_for_its_own_partitions_after_three_hundred_commits() {
     let Some(server) = S3Server::moto() else { return };
     let lake = Lake::behind_proxy(server.bucket());
-    lake.work.write("history.ndjson", orders_of(300, "H").join("\n"));
+    // Each day has an order: a day without one would be an alert.
+    let last_days = ["03", "05", "07", "08", "10"].map(|month| order(&format!("L{month}"), &format!("2025-{month}-31"), ""));
+    lake.work.write("history.ndjson", [orders_of(300, "H"), last_days.to_vec()].concat().join("\n"));
     let chunks = ["--since", "2025-03-01", "--until", "2025-12-31", "--chunk", "1d"];
     let ended = lake.etl(&[&["backfill", "--orders", "history.ndjson"], &chunks[..]].concat());
     assert_eq!(ended.code, 0, "{}", ended.stderr);
