@@ -18,10 +18,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Commit, Condition, Content, DecideError, Head, Holder, Installed, Key, Lease, Listed, MOST_ATTEMPTS, Names, NewCommit, Object,
-    ObjectRef, Output, PutError, Recovery, Scope, Scratch, Staging, Store, StoreError, Tag, commit,
+    AlertsNote, Commit, Condition, Content, DecideError, Head, Holder, Installed, Key, Lease, Listed, MOST_ATTEMPTS, Names, NewCommit,
+    Object, ObjectRef, Output, PutError, Recovery, Scope, Scratch, Staging, Store, StoreError, Tag, commit,
     faulty::{Actor, Change, End, Faults, Random, Scripted, World},
-    head, head_by_hint,
+    forget_copies, head, head_by_hint,
     hint::{Hint, Unsettled},
     memory::MemoryStore,
     output::ONE_BY_ONE,
@@ -904,8 +904,12 @@ fn run_with_lease(output: &Output, run_id: &str, effects: &[Effect]) -> Result<(
 }
 
 fn lease_of(output: &Output, run_id: &str, head: Option<&Head>) -> Lease {
+    lease_on(output, run_id, Scope::default(), head)
+}
+
+fn lease_on(output: &Output, run_id: &str, scope: Scope, head: Option<&Head>) -> Lease {
     let since = "2026-01-01T00:00:00Z".to_owned();
-    let holder = Holder { run_id: run_id.to_owned(), pid: 7, host: "here".to_owned(), since, scope: Scope::default() };
+    let holder = Holder { run_id: run_id.to_owned(), pid: 7, host: "here".to_owned(), since, scope };
     Lease::acquire(output, &holder, Duration::ZERO, &Cancel::default(), head).unwrap()
 }
 
@@ -1020,4 +1024,33 @@ fn the_work_that_a_run_leaves_is_looked_for_and_a_quiet_hint_spares_the_look() {
     run_with_lease(&stage.output(), "r6", &[set(DAYS[2], "2")]).unwrap();
     assert_eq!(is_installed(&stage.store), (4, true, 2), "a commit of another one does not say that it never will");
     stage.assert_settled(&[(DAYS[1], "2"), (DAYS[2], "2")]);
+}
+
+#[test]
+fn the_open_alerts_are_known_to_a_run_if_no_other_one_came_between() {
+    let stage = Stage::new();
+    let output = stage.output();
+    let known_by = |run_id: &str, note: AlertsNote| {
+        let lease = lease_of(&output, run_id, None);
+        let known = lease.known_alerts().map(str::to_owned);
+        lease.note_alerts(note);
+        known
+    };
+    assert_eq!(known_by("a", AlertsNote::Read("none".into())), None, "nobody has said it yet");
+    assert_eq!(known_by("b", AlertsNote::Untouched).as_deref(), Some("none"));
+    assert_eq!(known_by("c", AlertsNote::Written("one".into())).as_deref(), Some("none"));
+    // Two runs at once: the second one writes, and the first one has looked before that.
+    let day = |day: &str, next: &str| Scope { from: Some(day.to_owned()), until: Some(next.to_owned()) };
+    let first = lease_on(&output, "d", day("2026-01-01", "2026-01-02"), None);
+    let second = lease_on(&output, "e", day("2026-01-02", "2026-01-03"), None);
+    assert_eq!((first.known_alerts(), second.known_alerts()), (Some("one"), None));
+    second.note_alerts(AlertsNote::Written("two".into()));
+    drop(second);
+    first.note_alerts(AlertsNote::Read("one".into()));
+    drop(first);
+    assert_eq!(known_by("f", AlertsNote::Read("two".into())), None, "it must look");
+    assert_eq!(known_by("g", AlertsNote::Unknown).as_deref(), Some("two"));
+    assert_eq!(known_by("h", AlertsNote::Read("three".into())), None);
+    forget_copies(&output).unwrap();
+    assert_eq!(known_by("i", AlertsNote::Untouched), None, "it may be erased");
 }

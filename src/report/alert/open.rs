@@ -268,6 +268,26 @@ mod tests {
     }
 
     #[test]
+    fn what_another_run_made_of_the_alerts_meanwhile_stays() {
+        let with = |open: &OpenAlerts, kind, subject: &str, message: &str| {
+            let mut open = open.clone();
+            open.apply_findings(by("1", now(1)), Ended::Otherwise, &[finding(kind, subject, Some(message))]);
+            open
+        };
+        let before = with(&OpenAlerts::default(), AlertKind::SourceFailed, "", "broken");
+        let before = with(&before, AlertKind::NoRecords, "2026-01-01", "no rows");
+        // This run has one more, and another run has ended one, changed none, and found two: one of them is the same.
+        let mut own = with(&before, AlertKind::NoRecords, "2026-01-02", "no rows");
+        let meanwhile = with(&OpenAlerts::default(), AlertKind::NoRecords, "2026-01-01", "no rows");
+        let meanwhile = with(&meanwhile, AlertKind::NoRecords, "2026-01-02", "none at all");
+        let meanwhile = with(&meanwhile, AlertKind::NoRecords, "2026-01-03", "no rows");
+        own.absorb_others(&before, meanwhile);
+        let found: Vec<_> = own.lasting().map(|alert| (alert.subject.as_str(), alert.message.as_str())).collect();
+        assert_eq!(found, [("2026-01-01", "no rows"), ("2026-01-02", "no rows"), ("2026-01-03", "no rows")]);
+        assert_eq!(OpenAlerts::from_text(&own.to_text()), Some(own));
+    }
+
+    #[test]
     fn a_lasting_failure_is_told_of_once_and_so_is_its_end() {
         let receivers = [receiver(ReceiverKind::Slack)];
         let states = |open: &OpenAlerts, repeat, hour| {
