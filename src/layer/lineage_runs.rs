@@ -126,7 +126,11 @@ pub fn inline_lineage(
     now: UtcMicros,
 ) -> Result<(), LayerError> {
     let oldest = retention.oldest_run(now);
-    state.inlined.retain(|key, _| !is_lineage(key) || run_id_of(key) >= oldest.as_str());
+    let newest = state.inlined.keys().rfind(|key| is_lineage(key));
+    // Where even the latest run is too old, the clock may be wrong: then nothing is.
+    if newest.is_some_and(|key| run_id_of(key) >= oldest.as_str()) {
+        state.inlined.retain(|key, _| !is_lineage(key) || run_id_of(key) >= oldest.as_str());
+    }
     for key in staging.keys_in(places::LINEAGE).into_iter().filter(is_lineage) {
         let content = store::read(&staging.staged(&key))?.and_then(|bytes| Inlined::new(&bytes, Inlined::MOST_IN_RECORD));
         if let Some(content) = content {
@@ -247,25 +251,29 @@ mod tests {
         let mut state = LayerState::default();
         let retention = LineageRetention { keep: Duration::from_secs(30 * 86_400), max_bytes: u64::MAX };
         let now = UtcMicros::from_civil((2026, 1, 10), 0, 0, 0).unwrap();
-        let mut add = |state: &mut LayerState, sequence: u64, run_id: &str| {
+        let mut add = |state: &mut LayerState, sequence: u64, run_id: &str, size: u64| {
             // Noise does not get smaller.
-            let noise = (0..150_000_u64).map(|place| xxhash_rust::xxh3::xxh3_64(&(place + sequence).to_le_bytes()).to_le_bytes()[0]);
+            let noise = (0..size).map(|place| xxhash_rust::xxh3::xxh3_64(&(place + sequence).to_le_bytes()).to_le_bytes()[0]);
             staging.put(lineage_file(sequence, run_id), &noise.collect::<Vec<u8>>()).unwrap();
             inline_lineage(state, &mut staging, retention, now).unwrap();
             let staged = staging.keys_in(places::LINEAGE);
             staged.iter().for_each(|key| staging.unstage(key));
             staged.into_iter().map(|key| (key.name().to_owned(), store::read(&staging.staged(&key)).unwrap().unwrap())).collect::<Vec<_>>()
         };
-        assert_eq!((add(&mut state, 1, "20260101T000000"), state.inlined.len()), (Vec::new(), 1));
-        let bundles = add(&mut state, 2, "20260102T000000");
+        assert_eq!((add(&mut state, 1, "20260101T000000", 150_000), state.inlined.len()), (Vec::new(), 1));
+        let bundles = add(&mut state, 2, "20260102T000000", 150_000);
         assert_eq!((bundles.len(), bundles[0].0.as_str()), (1, "0000000002-20260102T000000.bundle"));
         let bundled: BTreeMap<Key, Inlined> = serde_json::from_slice(&bundles[0].1).unwrap();
         assert_eq!(bundled.len(), 2);
         assert_eq!(bundled[&lineage_file(1, "20260101T000000")].bytes().unwrap().len(), 150_000);
         assert!(state.inlined.is_empty());
-        // Past its retention.
-        add(&mut state, 3, "20200101T000000");
-        add(&mut state, 4, "20260104T000000");
-        assert_eq!(state.inlined.into_keys().collect::<Vec<_>>(), [lineage_file(4, "20260104T000000")]);
+        // Past its retention, once another run shows that the clock is right.
+        let kept = |state: &LayerState| state.inlined.keys().cloned().collect::<Vec<_>>();
+        let [old, next, last] = [(3, "20200101T000000"), (4, "20260104T000000"), (5, "20260105T000000")];
+        add(&mut state, old.0, old.1, 10);
+        add(&mut state, next.0, next.1, 10);
+        assert_eq!(kept(&state), [lineage_file(old.0, old.1), lineage_file(next.0, next.1)]);
+        add(&mut state, last.0, last.1, 10);
+        assert_eq!(kept(&state), [lineage_file(next.0, next.1), lineage_file(last.0, last.1)]);
     }
 }
