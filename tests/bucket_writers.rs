@@ -322,13 +322,14 @@ fn killed_at_each_write_of_its_publish_it_is_all_or_nothing() {
     let scene = Scene::new(server.bucket());
     for (place, nth, is_all) in [
         ("/data/", 1, false),
-        ("/state/index/", 0, false),
         ("/state/commits/", 0, false),
         ("/curated/", 0, true),
         ("/curated/", 3, true),
         ("/dims/", 0, true),
         ("/manifests/latest", 0, true),
-        ("/state/latest.json", 0, true),
+        // The first put of the hint takes the lease.
+        ("/state/latest.json", 0, false),
+        ("/state/latest.json", 1, true),
         ("/reports/", 0, true),
     ] {
         let lake = scene.fresh(server.bucket());
@@ -401,12 +402,12 @@ struct Sleeper {
 }
 
 impl Sleeper {
-    /// Loads `stored`, then starts a run over `lines`, which is held at its first PUT of `place`.
-    fn held(bucket: Bucket, stored: &[String], lines: &[String], days: [usize; 2], place: &str) -> Sleeper {
+    /// Loads `stored`, then starts a run over `lines`, which is held at its `nth` PUT of a place, counted from 0.
+    fn held(bucket: Bucket, stored: &[String], lines: &[String], days: [usize; 2], (place, nth): (&'static str, usize)) -> Sleeper {
         let lake = Lake::behind_proxy(bucket);
         lake.load(stored, &[]).published();
         lake.work.write("sleeper.ndjson", lines.join("\n"));
-        lake.bucket.proxy().add(Rule::new(Fault::Hold).method("PUT").key(place).nth(0));
+        lake.bucket.proxy().add(Rule::new(Fault::Hold).method("PUT").key(place).nth(nth));
         let args =
             ["run".to_owned(), "--orders".into(), "sleeper.ndjson".into()].into_iter().chain(window(days[0], days[1])).collect::<Vec<_>>();
         let child = lake.start(&strs(&args));
@@ -430,8 +431,16 @@ impl Sleeper {
     }
 }
 
-/// Every write of a publish at which a writer may sleep: the decision, and the installation after it.
-const SLEEPS_AT: [&str; 6] = ["/state/commits/", "/curated/", "/dims/dim_user/", "/manifests/latest", "/state/latest.json", "/reports/"];
+/// Every write at which a writer may sleep: the lease, the decision, the installation after it, and the end of the lease.
+const SLEEPS_AT: [(&str, usize); 7] = [
+    ("/state/latest.json", 0),
+    ("/state/commits/", 0),
+    ("/curated/", 0),
+    ("/dims/dim_user/", 0),
+    ("/manifests/latest", 0),
+    ("/state/latest.json", 1),
+    ("/reports/", 0),
+];
 
 #[test]
 fn a_writer_that_sleeps_while_another_commits_other_days_loses_nothing() {
@@ -442,7 +451,7 @@ fn a_writer_that_sleeps_while_another_commits_other_days_loses_nothing() {
         let sleeper = Sleeper::held(server.bucket(), &before(), &own, [1, 2], place);
         sleeper.meanwhile(&others, [3, 4]);
         let lake = sleeper.wakes();
-        assert_whole(&lake, &expected, &format!("it slept at {place}"));
+        assert_whole(&lake, &expected, &format!("it slept at {place:?}"));
     }
 }
 
@@ -459,7 +468,7 @@ fn a_writer_that_sleeps_while_another_commits_the_same_day_loses_nothing() {
         sleeper.lake.end_leases();
         sleeper.meanwhile(&others, [1, 1]);
         let lake = sleeper.wakes();
-        assert_whole(&lake, &expected, &format!("it slept at {place}"));
+        assert_whole(&lake, &expected, &format!("it slept at {place:?}"));
     }
 }
 
@@ -471,7 +480,7 @@ fn a_reader_that_sleeps_while_it_finishes_a_publish_puts_nothing_old() {
     let expected = of_one_run(&[&before()[..], &own, &others].concat());
     for place in ["/curated/", "/manifests/latest", "/state/latest.json"] {
         // A run is killed after its decision. A command finishes its publish, and is held there; another run commits the same days.
-        let mut sleeper = Sleeper::held(server.bucket(), &before(), &own, [1, 4], "/curated/");
+        let mut sleeper = Sleeper::held(server.bucket(), &before(), &own, [1, 4], ("/curated/", 0));
         sleeper.child.kill().unwrap();
         sleeper.child.wait().unwrap();
         let lake = &sleeper.lake;
@@ -492,7 +501,7 @@ fn an_order_that_two_writers_bring_on_different_days_stands_once() {
     for place in ["/state/commits/", "/curated/"] {
         // The other run moves A out of a day that the sleeper changes, and brings a newer version of the sleeper's own N.
         let own = [line("P", 1, 1, 1), line("N", 2, 1, 1)];
-        let sleeper = Sleeper::held(server.bucket(), &before(), &own, [1, 2], place);
+        let sleeper = Sleeper::held(server.bucket(), &before(), &own, [1, 2], (place, 0));
         let others = [line("A", 4, 2, 3), line("N", 5, 3, 6)];
         sleeper.meanwhile(&others, [4, 5]);
         let lake = sleeper.wakes();
@@ -500,7 +509,7 @@ fn an_order_that_two_writers_bring_on_different_days_stands_once() {
 
         // The same, and the sleeper has the newer version.
         let own = [line("A", 1, 2, 3), line("N", 2, 3, 6)];
-        let sleeper = Sleeper::held(server.bucket(), &before(), &own, [1, 2], place);
+        let sleeper = Sleeper::held(server.bucket(), &before(), &own, [1, 2], (place, 0));
         let others = [line("C", 4, 2, 3), line("N", 5, 1, 1)];
         sleeper.meanwhile(&others, [4, 5]);
         let lake = sleeper.wakes();

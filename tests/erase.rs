@@ -441,9 +441,14 @@ fn a_bucket_is_erased_as_a_folder_is() {
     lake.work.write("etl.toml", "[[fact.columns]]\nname = \"gift_note\"\npath = \"gift_note\"\n");
     lake.load(&orders(), &ARGS).published();
     assert!(!files_of_ann(&lake.files("")).is_empty(), "the premise");
+    let hint: Value = serde_json::from_slice(&lake.get("state/latest.json").unwrap()).unwrap();
+    assert!(hint["notes"]["copies"]["dims/dim_user/dim_user.csv"].is_string(), "the premise: {hint}");
     let erased = result(&lake.etl(&[&ERASE[..], &["--column", "gift_note"]].concat()), "published");
     assert_eq!((&erased["dim_user_rows"], &erased["fact_order_rows"]), (&json!(1), &json!(2)));
     assert_eq!(files_of_ann(&lake.files("")), [""; 0]);
+    // Copies beside the newest record are compressed: no text is found in them.
+    let hint: Value = serde_json::from_slice(&lake.get("state/latest.json").unwrap()).unwrap();
+    assert_eq!((&hint["command"], &hint["notes"]["copies"], &hint["notes"]["alerts"]), (&json!("erase"), &Value::Null, &Value::Null));
     lake.assert_projected("erased");
     lake.load(&orders(), &ARGS).unchanged();
     assert_eq!(files_of_ann(&lake.files("")), [""; 0]);

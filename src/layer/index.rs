@@ -187,6 +187,12 @@ pub(super) fn write_segment(path: &Path, entries: impl Iterator<Item = Result<En
     Ok(SegmentFile { count, bytes: file.bytes, checksum: format!("{:016x}", file.hasher.digest()) })
 }
 
+/// The size of a segment with so many entries.
+pub(super) fn segment_bytes(entries: u64) -> u64 {
+    let ends = (MAGIC.len() + COUNT + CHECKSUM) as u64;
+    ends + entries * ENTRY as u64 + entries.div_ceil(BLOCK_ENTRIES as u64) * (CHECKSUM + 8) as u64
+}
+
 /// What was written.
 pub(super) struct SegmentFile {
     pub(super) count: u64,

@@ -1,12 +1,10 @@
 //! Which record of the source brought which version of an order, and what the merge made of each of its lines: one file a
 //! run, for `etl explain`.
 //!
-//! Responsible for the format, for finding an order in it, and for the names and the retention of the files. It does not
+//! Responsible for the format, and for finding an order in it. Where the files are kept, `lineage_runs` says. It does not
 //! judge which version wins: the merge does, and hands on what it did.
 //!
 //! ```text
-//! state/lineage/SEQUENCE-RUN_ID.lineage     SEQUENCE counts publishes: the order of commits, whatever the clocks say
-//!
 //! file     = block… · outcomes · origins · fences · footer
 //! block    = entry… · XXH3                       about 8 KiB; entries sorted by hash, those of one hash in source order
 //! entry    = hash (u64) · length · record · row · dt · updated_at? · (sku length · sku)…
@@ -23,7 +21,6 @@ use std::{
     io::{self, BufReader, BufWriter, Read, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use serde::Serialize;
@@ -32,15 +29,15 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::{
     LayerError,
+    lineage_runs::{LineageRun, lineage_file},
     staged_rows::{BatchOrder, Reader, write_number, write_signed},
 };
 use crate::{
     model::{Dt, OrderHash, UtcMicros},
-    store::{self, Key, Listed, Output, Staging, StoreError, places},
+    store::{self, Output, Staging, StoreError},
 };
 
 const MAGIC: &[u8; 8] = b"ETLLIN01";
-const ENDING: &str = ".lineage";
 /// Bytes after which a block ends.
 const BLOCK: usize = 8 << 10;
 const CHECKSUM: usize = 8;
@@ -365,7 +362,7 @@ impl LineageBuilder {
         if self.entries.is_empty() && self.spilled.is_empty() && !deletes {
             return Ok(());
         }
-        let key = Key::from(places::LINEAGE).join(format!("{sequence:010}-{run_id}{ENDING}"));
+        let key = lineage_file(sequence, run_id);
         let path = staging.staged(&key);
         let written = self.write(&path, partitions)?;
         staging.put_written(key, written.bytes, written.checksum);
@@ -554,70 +551,6 @@ fn footer_checksum(fences: &[u8], numbers: &[u8]) -> u64 {
     hasher.digest()
 }
 
-/// A run whose lineage is kept.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct LineageRun {
-    /// Its place among all publishes.
-    pub sequence: u64,
-    /// The run.
-    pub run_id: String,
-    key: Key,
-    bytes: u64,
-}
-
-/// The runs whose lineage is kept, in the order of their commits.
-///
-/// # Errors
-/// I/O errors.
-pub fn stored_runs(output: &Output) -> Result<Vec<LineageRun>, LayerError> {
-    let run = |listed: Listed| {
-        let (sequence, run_id) = listed.key.name().strip_suffix(ENDING)?.split_once('-')?;
-        let (sequence, run_id) = (sequence.parse().ok()?, run_id.to_owned());
-        Some(LineageRun { sequence, run_id, bytes: listed.bytes, key: listed.key })
-    };
-    let mut runs: Vec<_> = output.list(places::LINEAGE)?.into_iter().filter_map(run).collect();
-    runs.sort_unstable();
-    Ok(runs)
-}
-
-/// How much lineage is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LineageRetention {
-    /// That of runs that started at most so long ago.
-    pub keep: Duration,
-    /// At most so many bytes, those of the latest runs.
-    pub max_bytes: u64,
-}
-
-/// What a retention removed.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct RemovedLineage {
-    /// Runs that are too old.
-    pub too_old: usize,
-    /// Runs beyond the bytes.
-    pub beyond_bytes: usize,
-}
-
-/// Removes lineage that is past its retention. That of the latest run always stays.
-///
-/// # Errors
-/// I/O errors.
-pub fn remove_past_retention(output: &Output, retention: LineageRetention, now: UtcMicros) -> Result<RemovedLineage, LayerError> {
-    let oldest = now.minus(i64::try_from(retention.keep.as_micros()).unwrap_or(i64::MAX));
-    let oldest: String = oldest.rfc3339().chars().filter(char::is_ascii_alphanumeric).take("20260131T100000".len()).collect();
-    let (mut removed, mut bytes) = (RemovedLineage::default(), 0);
-    for (place, run) in stored_runs(output)?.into_iter().rev().enumerate() {
-        bytes += run.bytes;
-        let is_old = run.run_id < oldest;
-        if place == 0 || (!is_old && bytes <= retention.max_bytes) {
-            continue;
-        }
-        output.remove(&run.key)?;
-        *(if is_old { &mut removed.too_old } else { &mut removed.beyond_bytes }) += 1;
-    }
-    Ok(removed)
-}
-
 /// Why the lineage of a run can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LineageError {
@@ -658,8 +591,7 @@ struct LineageFile {
 /// # Errors
 /// A damaged or unreadable file.
 pub fn versions_of(output: &Output, run: &LineageRun, order: OrderHash) -> Result<Vec<BroughtVersion>, LineageError> {
-    let path = output.local(&run.key)?.unwrap_or_else(|| output.at(&run.key));
-    versions_in(&path, order)
+    versions_in(&run.local_file(output)?, order)
 }
 
 /// The versions of an order in a file.
@@ -977,31 +909,5 @@ mod tests {
     fn a_long_sku_is_cut_at_a_character() {
         assert_eq!(kept_sku(&"ü".repeat(200)).len(), 254);
         assert_eq!(kept_sku("x"), "x");
-    }
-
-    #[test]
-    fn lineage_goes_by_age_and_by_size_and_the_latest_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let output = Output::new(dir.path().to_owned());
-        fs::create_dir_all(output.at(places::LINEAGE)).unwrap();
-        let runs = ["20200101T000000000000Z-0000010000", "20260108T000000000000Z-0000010000", "20260109T000000000000Z-0000010000"];
-        let put = || {
-            for (run, sequence) in runs.iter().zip(1..) {
-                fs::write(output.at(places::LINEAGE).join(format!("{sequence:010}-{run}{ENDING}")), [0; 100]).unwrap();
-            }
-        };
-        let kept = || stored_runs(&output).unwrap().iter().map(|run| run.sequence).collect::<Vec<_>>();
-        let now = UtcMicros::from_civil((2026, 1, 10), 0, 0, 0).unwrap();
-        let remove = |days: u64, max_bytes| {
-            put();
-            let retention = LineageRetention { keep: Duration::from_secs(days * 86_400), max_bytes };
-            remove_past_retention(&output, retention, now).unwrap()
-        };
-        assert_eq!((remove(30, 1000), kept()), (RemovedLineage { too_old: 1, beyond_bytes: 0 }, vec![2, 3]));
-        assert_eq!((remove(10_000, 250), kept()), (RemovedLineage { too_old: 0, beyond_bytes: 1 }, vec![2, 3]));
-        assert_eq!((remove(0, 0), kept()), (RemovedLineage { too_old: 2, beyond_bytes: 0 }, vec![3]));
-        put();
-        let forever = LineageRetention { keep: Duration::MAX, max_bytes: u64::MAX };
-        assert_eq!(remove_past_retention(&output, forever, now).unwrap(), RemovedLineage::default());
     }
 }

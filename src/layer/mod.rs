@@ -13,6 +13,7 @@ mod error;
 mod file_format;
 mod index;
 mod lineage;
+mod lineage_runs;
 mod merge;
 mod moves;
 mod order_counts;
@@ -44,10 +45,10 @@ pub use error::LayerError;
 pub use file_format::{decode, decode_stored, encode};
 pub use index::{Homes, IndexBuilder, Segment};
 pub use lineage::{
-    BroughtLine, BroughtVersion, DeletedVersion, Gap, LineOutcome, LineOutcomes, LineageBuilder, LineageError, LineageRetention,
-    LineageRun, PageOrigin, PartitionOutcomes, RecordSource, RecordUnit, RemovedLineage, kept_sku, remove_past_retention, stored_runs,
-    versions_of,
+    BroughtLine, BroughtVersion, DeletedVersion, Gap, LineOutcome, LineOutcomes, LineageBuilder, LineageError, PageOrigin,
+    PartitionOutcomes, RecordSource, RecordUnit, kept_sku, versions_of,
 };
+pub use lineage_runs::{LineageRetention, LineageRun, RemovedLineage, inline_lineage, remove_past_retention, stored_runs};
 pub use merge::{MergeCounts, MergeRules, MergedContent, MergedPartition, merge_partition};
 pub use moves::{BestVersions, best_versions};
 pub use order_counts::{OrderCounts, order_counts};

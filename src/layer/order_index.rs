@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{Dt, OrderHash},
-    store::{Key, ObjectRef, Output, Staging, StoreError},
+    store::{Inlined, Key, ObjectRef, Output, Staging, StoreError},
 };
 
 /// The partitions of a table that may hold an order.
@@ -136,7 +136,13 @@ impl OrderIndex {
         let mut segments: Vec<&Segment> = self.segments.iter().chain(&new).collect();
         let mut stored = self.stored.clone();
         stored.extend(new.iter().map(|_| None));
-        let merge_from = merge_from(&segments, &stored);
+        let mut merge_from = merge_from(&segments, &stored);
+        // Of an index in a bucket, at most one segment is an object of its own: each costs a request in every run.
+        if staging.is_in_bucket()
+            && index::segment_bytes(segments[merge_from..].iter().map(|segment| segment.count()).sum()) > Inlined::MOST_IN_RECORD
+        {
+            merge_from = 0;
+        }
         let mut kept: Vec<_> = stored[..merge_from].iter().flatten().cloned().collect();
         if merge_from < segments.len() {
             let entries = index::merge_segments(&segments.split_off(merge_from))?;

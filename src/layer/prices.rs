@@ -15,7 +15,7 @@ use super::{LayerError, StoredPartitions};
 use crate::{
     cancel::Cancel,
     model::{Dt, Line, Money},
-    store::{ObjectRef, Output, Staging, places},
+    store::{self, ObjectRef, Output, Staging, StoreError, places},
 };
 
 const MAGIC: &[u8; 8] = b"ETLPRC01";
@@ -146,7 +146,13 @@ impl PriceBook {
     /// I/O errors (exit 5).
     pub fn read(output: &Output, stored: Option<&ObjectRef>) -> Result<Option<PriceBook>, LayerError> {
         let Some(version) = stored else { return Ok(None) };
-        Ok(output.read(&version.object)?.filter(|bytes| version.is_of(bytes)).and_then(|bytes| PriceBook::decode(&bytes)))
+        let path = match output.local_version(&version.object, version) {
+            Ok(path) => path,
+            // One that is damaged in a bucket is made again as well.
+            Err(StoreError::Refused { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(store::read(&path)?.filter(|bytes| version.is_of(bytes)).and_then(|bytes| PriceBook::decode(&bytes)))
     }
 
     /// Whether no price is known.

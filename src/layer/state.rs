@@ -10,14 +10,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{LayerError, csv};
+use super::{LayerError, csv, lineage_runs::is_lineage};
 use crate::{
     coverage::{Ledger, OrderSources},
     drift::Shapes,
     model::{CurrencyTotals, Dt, ErasedUsers, FactRows, FactSchema, FileFormat, LayerIds, QuantityType, add_totals},
     settings::Reconciliation,
     store::{
-        self, Commit, FileStamp, Head, Key, ObjectRef, Output, StoreError,
+        self, Commit, FileStamp, Head, Inlined, Key, ObjectRef, Output, StoreError,
         places::{self, INDEX, SideFact, before_commits},
     },
 };
@@ -150,6 +150,10 @@ pub struct LayerState {
     /// The users who were erased.
     #[serde(default, skip_serializing_if = "ErasedUsers::is_empty")]
     pub erased: ErasedUsers,
+    /// In a bucket, the content of the tool's own small objects, by their keys: it stands here in place of the objects. So does the
+    /// lineage of the latest runs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inlined: BTreeMap<Key, Inlined>,
 }
 
 /// What a layer says of the columns of all its partitions.
@@ -185,12 +189,15 @@ impl LayerState {
         })
     }
 
-    /// The state as it stands in a record.
+    /// The state as it stands in a record: without the content of objects that it does not name any more.
     ///
     /// # Errors
     /// None in practice: every state is valid JSON.
     pub fn to_record(&self) -> Result<Box<RawValue>, StoreError> {
-        to_raw_value(self).map_err(|error| StoreError::Record { location: "the state of the layer".into(), detail: error.to_string() })
+        let mut state = self.clone();
+        let named: BTreeSet<&Key> = self.own_objects().collect();
+        state.inlined.retain(|key, _| named.contains(key) || is_lineage(key));
+        to_raw_value(&state).map_err(|error| StoreError::Record { location: "the state of the layer".into(), detail: error.to_string() })
     }
 
     /// Verifies that the orders of the layer have the ids of the schema: those of shops, or of one source. An empty layer has any.
@@ -338,7 +345,20 @@ impl LayerState {
 
     /// The tool's own objects: the indexes and the prices.
     pub fn own_objects(&self) -> impl Iterator<Item = &Key> {
-        self.segments.iter().chain(&self.refund_segments).chain(&self.prices).map(|version| &version.object)
+        self.own_versions().map(|version| &version.object)
+    }
+
+    /// The same, with what they hold.
+    pub fn own_versions(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.segments.iter().chain(&self.refund_segments).chain(&self.prices)
+    }
+
+    /// Makes local files of the objects whose content stands in the state.
+    fn keep_inlined(&self, output: &Output) -> Result<(), StoreError> {
+        for (key, content) in &self.inlined {
+            content.bytes().map_or(Ok(()), |bytes| output.keep_local(key, &bytes))?;
+        }
+        Ok(())
     }
 }
 
@@ -370,12 +390,28 @@ impl OpenedLayer {
     /// # Errors
     /// I/O errors; in a bucket also a damaged record.
     pub fn open(output: &Output) -> Result<OpenedLayer, StoreError> {
-        let opened = store::head(output).and_then(|head| {
+        OpenedLayer::with_head(output, store::head(output))
+    }
+
+    /// The same, as a run needs it that takes a lease next: see [`store::head_by_hint`].
+    ///
+    /// # Errors
+    /// As [`OpenedLayer::open`].
+    pub fn open_by_hint(output: &Output) -> Result<OpenedLayer, StoreError> {
+        OpenedLayer::with_head(output, store::head_by_hint(output))
+    }
+
+    fn with_head(output: &Output, head: Result<Option<Head>, StoreError>) -> Result<OpenedLayer, StoreError> {
+        let opened = head.and_then(|head| {
             let state = head.as_ref().map(|head| LayerState::of(output, &head.commit)).transpose()?;
             Ok(head.zip(state))
         });
         match opened {
-            Ok(Some((head, state))) => Ok(OpenedLayer { head: Some(head), state, origin: StateOrigin::Log }),
+            Ok(Some((head, state))) => {
+                head.keep_copies(output)?;
+                state.keep_inlined(output)?;
+                Ok(OpenedLayer { head: Some(head), state, origin: StateOrigin::Log })
+            }
             Ok(None) => Ok(match before_commits(output)? {
                 Some(state) => OpenedLayer { head: None, state, origin: StateOrigin::BeforeCommits },
                 None => OpenedLayer { head: None, state: LayerState::default(), origin: StateOrigin::Missing },

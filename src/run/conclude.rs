@@ -30,7 +30,7 @@ use crate::{
     },
     settings::{EmfTarget, MetricsSettings, Receiver, Settings},
     source::SourceError,
-    store::{self, Holder, Output, places},
+    store::{self, AlertsNote, Holder, Lease, Output, StoreError, places},
 };
 
 /// The number of runs that a slow one is compared with, and of reports that are searched for them.
@@ -78,12 +78,39 @@ impl NoticeOrigin {
 
 /// The alerts that were open when a run was judged, and those that are by what it found.
 pub(super) struct Verdict {
-    before: OpenAlerts,
+    before: KnownAlerts,
     open: OpenAlerts,
 }
 
+/// The alerts that were open.
+struct KnownAlerts {
+    open: OpenAlerts,
+    /// Why their file could not be read; then none are known.
+    unreadable: Option<StoreError>,
+}
+
+impl KnownAlerts {
+    /// As the lease knows them, which spares a request, or as their file has them.
+    fn read(output: &Output, lease: Option<&Lease>) -> KnownAlerts {
+        if let Some(open) = lease.and_then(Lease::known_alerts).and_then(OpenAlerts::from_text) {
+            return KnownAlerts { open, unreadable: None };
+        }
+        match OpenAlerts::read(output) {
+            Ok(open) => KnownAlerts { open, unreadable: None },
+            Err(error) => KnownAlerts { open: OpenAlerts::default(), unreadable: Some(error) },
+        }
+    }
+}
+
 /// Judges a run whose layer is, or is about to be, made of these files. The alerts of the summary are what the rules say.
-pub(super) fn judge(settings: &Settings, output: &Output, summary: &mut Summary, ended: Ended, facts: &BTreeMap<Dt, PathBuf>) -> Verdict {
+pub(super) fn judge(
+    settings: &Settings,
+    output: &Output,
+    lease: Option<&Lease>,
+    summary: &mut Summary,
+    ended: Ended,
+    facts: &BTreeMap<Dt, PathBuf>,
+) -> Verdict {
     let takes_long = summary.execution_time_seconds >= settings.alerts.slow_after.as_secs_f64();
     let earlier = if takes_long && ended == Ended::Success {
         report::latest_successes(output, summary, EARLIER_RUNS.0, EARLIER_RUNS.1).unwrap_or_default()
@@ -91,8 +118,8 @@ pub(super) fn judge(settings: &Settings, output: &Output, summary: &mut Summary,
         Vec::new()
     };
     let newest = settings.alerts.freshness.and_then(|_| newest_row(output, facts, summary.finished_at));
-    let before = OpenAlerts::read(output).unwrap_or_default();
-    let missing = before.missing_days();
+    let before = KnownAlerts::read(output, lease);
+    let missing = before.open.missing_days();
     let evidence = Evidence { summary, ended, earlier: &earlier, has_rows: &|dt| facts.contains_key(&dt), missing: &missing, newest };
     let mut findings = alert::judge(&settings.alerts, &evidence);
     if let Some(shop) = &summary.shop {
@@ -103,7 +130,7 @@ pub(super) fn judge(settings: &Settings, output: &Output, summary: &mut Summary,
         finding.message = finding.message.as_deref().map(|message| redact::text(message).into_owned());
     }
     summary.alerts = findings.iter().filter_map(|finding| Some(Alert { kind: finding.kind, message: finding.message.clone()? })).collect();
-    let mut open = before.clone();
+    let mut open = before.open.clone();
     let origin = NoticeOrigin::new(settings);
     let by = Discovery { pipeline: origin.pipeline(), run_id: &summary.run_id, shop: summary.shop.as_deref(), now: summary.finished_at };
     let recovered = open.apply_findings(by, ended, &findings);
@@ -128,16 +155,15 @@ fn newest_row(output: &Output, facts: &BTreeMap<Dt, PathBuf>, now: UtcMicros) ->
     })
 }
 
-/// Whether a run had to wait for another one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Waited {
-    Yes,
-    No,
-}
-
 /// Logs what was found, and notifies the receivers. The output is held meanwhile, for no longer than three time-outs.
-pub(super) fn tell(settings: &Settings, output: &Output, summary: &mut Summary, Verdict { before, mut open }: Verdict, waited: Waited) {
-    let waited = waited == Waited::Yes;
+pub(super) fn tell(
+    settings: &Settings,
+    output: &Output,
+    lease: Option<&Lease>,
+    summary: &mut Summary,
+    Verdict { before, mut open }: Verdict,
+) {
+    let waited = lease.is_some_and(Lease::has_waited);
     for alert in &summary.alerts {
         tracing::warn!(kind = alert.kind.as_str(), "alert: {}", alert.message);
     }
@@ -147,11 +173,8 @@ pub(super) fn tell(settings: &Settings, output: &Output, summary: &mut Summary, 
     let due = open.due(&settings.alerts.receivers, settings.alerts.repeat, now);
     let mut deliveries = deliver(settings, origin.sender(&summary.run_id), &due);
     open.record_deliveries(&deliveries, now);
-    if open != before
-        && let Err(error) = open.write(output)
-    {
-        tracing::warn!(%error, "which alerts are open could not be kept: they may be sent again");
-    }
+    let note = keep_alerts(output, before, open);
+    lease.into_iter().for_each(|lease| lease.note_alerts(note.clone()));
     // In a bucket a look costs a request: only who waited for a run, or was at work for long itself, can know of one that was stuck.
     let is_long = summary.execution_time_seconds >= settings.alerts.stuck_after.as_secs_f64();
     if output.folder().is_none() && !waited && !is_long {
@@ -165,6 +188,25 @@ pub(super) fn tell(settings: &Settings, output: &Output, summary: &mut Summary, 
     summary.deliveries_failed = deliveries.iter().filter_map(Delivery::failure).collect();
     for alert in &summary.recovered {
         tracing::info!(kind = alert.kind.as_str(), "over: {}", alert.message);
+    }
+}
+
+/// Keeps which alerts are open, if that has changed. Returns what their file says then.
+fn keep_alerts(output: &Output, before: KnownAlerts, mut open: OpenAlerts) -> AlertsNote {
+    let KnownAlerts { open: before, unreadable } = before;
+    if open == before {
+        return if unreadable.is_none() { AlertsNote::Read(open.to_text()) } else { AlertsNote::Untouched };
+    }
+    // Runs on other days may have written it since.
+    if let Some(meanwhile) = OpenAlerts::read(output).ok().filter(|meanwhile| *meanwhile != before) {
+        open.absorb_others(&before, meanwhile);
+    }
+    match open.write(output) {
+        Ok(()) => AlertsNote::Written(open.to_text()),
+        Err(error) => {
+            tracing::warn!(%error, "which alerts are open could not be kept: they may be sent again");
+            AlertsNote::Unknown
+        }
     }
 }
 

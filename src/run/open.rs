@@ -49,10 +49,11 @@ impl Opening<'_> {
             None => run_id,
         };
         let holder = this_holder(&run_id, self.scope.clone());
-        let lease = Lease::acquire(self.output, &holder, self.wait, self.cancel).map_err(|error| match error {
-            LockError::Interrupted => super::stopped_or(self.cancel, error.into()),
-            error => error.into(),
-        })?;
+        let lease =
+            Lease::acquire(self.output, &holder, self.wait, self.cancel, self.layer.head.as_ref()).map_err(|error| match error {
+                LockError::Interrupted => super::stopped_or(self.cancel, error.into()),
+                error => error.into(),
+            })?;
         // If nobody was waited for, the layer is as it was read, most likely: who commits finds out. In a folder a look is cheap.
         let is_newest = || Ok::<_, StoreError>(store::head(self.output)?.map_or(0, |head| head.commit.number) == self.layer.number());
         let is_fresh = !lease.has_waited() && self.layer.origin == StateOrigin::Log && (self.output.folder().is_none() || is_newest()?);
@@ -73,7 +74,19 @@ pub(super) fn settled_layer(output: &Output) -> Result<OpenedLayer, StoreError> 
         recover(output)?;
         return OpenedLayer::open(output);
     }
-    let layer = OpenedLayer::open(output)?;
+    settled(output, OpenedLayer::open(output)?)
+}
+
+/// The same for a run that takes a lease next. Where the hint of a bucket names nobody who may have left work, none is looked for.
+///
+/// # Errors
+/// As [`settled_layer`].
+pub(super) fn layer_before_lease(output: &Output) -> Result<OpenedLayer, StoreError> {
+    if output.folder().is_some() { settled_layer(output) } else { settled(output, OpenedLayer::open_by_hint(output)?) }
+}
+
+/// A layer of a bucket, after what was cut off is finished.
+fn settled(output: &Output, layer: OpenedLayer) -> Result<OpenedLayer, StoreError> {
     if layer.head.as_ref().is_none_or(Head::is_installed) {
         return Ok(layer);
     }

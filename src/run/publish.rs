@@ -2,22 +2,24 @@
 //!
 //! Takes only a [`CheckedRun`]. Decides nothing about the data.
 
+use std::collections::BTreeMap;
+
 use super::{
     RunError,
     change::{empty_partition, manifest_of, note_times},
     conclude::{self, Verdict},
-    deletions, ledger,
+    deletions, explain, ledger,
     staged_run::{CheckedRun, NewIndexEntries, StagedRun},
 };
 use crate::{
     cancel::Cancel,
     coverage::{Interval, Ledger},
     layer::{self, IndexedTable, LayerState, MergedPartition, OpenedLayer},
-    model::{Dt, UtcMicros, Window},
+    model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, UtcMicros, Window},
     report::{self, Summary, alert::Ended},
     settings::Settings,
     store::{
-        self, DecideError, Key, Lease, NewCommit, Output, Staging, StoreError,
+        self, DecideError, Inlined, Key, Lease, NewCommit, ObjectRef, Output, Staging, StoreError,
         places::{self, SideFact},
     },
 };
@@ -83,7 +85,7 @@ impl Publisher<'_> {
             return Err(if has_moved(self.output, base)? { PublishError::Moved } else { error.into() });
         }
         let ended = if failed.is_empty() { Ended::Success } else { Ended::ChecksFailed { published: true } };
-        let verdict = conclude::judge(self.settings, self.output, summary, ended, &staged.view.facts);
+        let verdict = conclude::judge(self.settings, self.output, self.lease, summary, ended, &staged.view.facts);
         staging.put(places::report(&summary.run_id), &report::report_bytes(summary))?;
         if !staged.changes.is_empty() {
             let run_id = summary.run_id.parse().map_err(|_| RunError::Internal("the run has no valid id".into()))?;
@@ -110,7 +112,51 @@ impl Publisher<'_> {
         if self.settings.unit_slip.is_some() && staged.prices.absorb(&staged.merged.prices) {
             staged.next.prices = Some(staged.prices.stage(staging, &summary.run_id)?);
         }
+        if staging.is_in_bucket() {
+            self.inline_own(&mut staged.next, staging)?;
+            layer::inline_lineage(&mut staged.next, staging, explain::lineage_retention(self.settings), summary.started_at)?;
+            self.copy_beside(&staged.next, staging)?;
+        }
         Ok(())
+    }
+
+    /// Takes small objects of the state into the record: this run puts them nowhere else, and the next one fetches them nowhere.
+    fn inline_own(&self, next: &mut LayerState, staging: &mut Staging) -> Result<(), StoreError> {
+        let versions: Vec<ObjectRef> = next.own_versions().filter(|version| !next.inlined.contains_key(&version.object)).cloned().collect();
+        for version in versions.into_iter().filter(|version| version.bytes <= Inlined::MOST_IN_RECORD) {
+            let Some(bytes) = self.content(&version.object, &version, staging)? else { continue };
+            if let Some(content) = Inlined::new(&bytes, Inlined::MOST_IN_RECORD) {
+                staging.unstage(&version.object);
+                next.inlined.insert(version.object, content);
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies what the next run reads beside the record, as far as it is small: the dimensions, and the state that is too large for a
+    /// record.
+    fn copy_beside(&self, next: &LayerState, staging: &mut Staging) -> Result<(), StoreError> {
+        let (mut copies, mut left) = (BTreeMap::new(), Inlined::MOST_BESIDE);
+        let dimension = |spec: DimensionSpec| Some((places::dimension(&spec), next.dimensions.get(spec.name)?));
+        let dimensions = [DIM_USER, DIM_PRODUCT].into_iter().filter_map(dimension);
+        let own = next.own_versions().filter(|version| !next.inlined.contains_key(&version.object));
+        for (key, version) in dimensions.chain(own.map(|version| (version.object.clone(), version))) {
+            if version.bytes > left {
+                continue;
+            }
+            let Some(bytes) = self.content(&key, version, staging)? else { continue };
+            let Some(content) = Inlined::new(&bytes, left) else { continue };
+            left -= version.bytes;
+            copies.insert(key, content);
+        }
+        staging.copy_beside(copies);
+        Ok(())
+    }
+
+    /// The content of a version at its place, if the run has staged it or has a local copy.
+    fn content(&self, key: &Key, version: &ObjectRef, staging: &Staging) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = if staging.version(key).is_some() { staging.staged(key) } else { self.output.at(key) };
+        Ok(store::read(&path)?.filter(|bytes| version.is_of(bytes)))
     }
 
     /// Fails if somebody has changed a file of a folder since it was read.

@@ -357,6 +357,7 @@ impl Undo<'_> {
         if self.is_newest {
             self.next.coverage = self.run.before.coverage.clone();
             self.next.prices = self.run.before.prices.clone();
+            self.next.inlined.extend(self.run.before.inlined.clone());
             self.next.shapes = self.run.before.shapes.clone();
         } else {
             let Undo { next, run, .. } = self;

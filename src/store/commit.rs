@@ -1,17 +1,30 @@
 //! The log of commits: numbered records, each put only if its number is free. The appearance of a record is the decision.
 //!
 //! A record holds the whole catalog after it, so that one read opens the layer. `state/latest.json` is a copy of the newest
-//! record whose files are installed: a hint, which is never trusted. Who reads it looks for the numbers behind it.
+//! record whose files are installed: a hint, which is never trusted. Who reads it looks for the numbers behind it, unless its notes
+//! tell that nobody can have put one (`hint`).
 //!
 //! Knows no orders: what a layer consists of is a JSON value here.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Condition, Content, Key, Output, PutError, StoreError, Tag, disk, places};
+use super::{
+    Condition, Content, Inlined, Key, Output, PutError, StoreError, Tag, disk,
+    hint::{Hint, HintNotes},
+    places,
+};
 
-/// The version of the format.
+/// The version of the format in a folder.
 const FORMAT: u32 = 1;
+
+/// The version of the format in a bucket: a writer stands in the hint before it commits.
+const BUCKET_FORMAT: u32 = 2;
+
+/// How often a note beside those of other writers is tried.
+const NOTE_ATTEMPTS: usize = 20;
 
 /// How many records are looked at where nothing says up to where they are installed.
 const UNKNOWN_INSTALLED: u64 = 32;
@@ -78,7 +91,7 @@ pub struct Read {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Commit {
     /// The version of the format.
-    format: u32,
+    pub(super) format: u32,
     /// Its number, from 1.
     #[serde(rename = "version")]
     pub number: u64,
@@ -106,6 +119,41 @@ pub struct Commit {
     pub told: Vec<Told>,
     /// The layer after it.
     pub layer: Box<RawValue>,
+    /// In the hint alone: what it says beside its copy of the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) notes: Option<Box<HintNotes>>,
+}
+
+impl Commit {
+    /// What a hint copies before the first commit.
+    pub(super) fn nothing() -> Commit {
+        Commit {
+            format: BUCKET_FORMAT,
+            number: 0,
+            run_id: String::new(),
+            writer: String::new(),
+            command: String::new(),
+            committed_at: String::new(),
+            base: 0,
+            newest_run_id: String::new(),
+            reads: Vec::new(),
+            put: Vec::new(),
+            remove: Vec::new(),
+            told: Vec::new(),
+            layer: RawValue::NULL.to_owned(),
+            notes: None,
+        }
+    }
+
+    /// Whether this version knows the format of the record.
+    pub(super) fn is_readable(&self) -> bool {
+        (FORMAT..=BUCKET_FORMAT).contains(&self.format)
+    }
+
+    /// Whether its writer stood in the hint before it committed.
+    pub(super) fn names_writers(&self) -> bool {
+        self.format >= BUCKET_FORMAT
+    }
 }
 
 /// What is new in a commit.
@@ -132,13 +180,13 @@ pub struct NewCommit {
 }
 
 impl NewCommit {
-    /// The record that follows on `head`.
-    pub fn after(self, head: Option<&Commit>) -> Commit {
+    /// The record that follows on `head` in an output.
+    pub(super) fn after(self, head: Option<&Commit>, output: &Output) -> Commit {
         let newest = head.map(|head| head.newest_run_id.clone()).unwrap_or_default().max(self.run_id.clone());
         let NewCommit { run_id, writer, command, committed_at, reads, put, remove, told, layer } = self;
         let base = head.map_or(0, |head| head.number);
         Commit {
-            format: FORMAT,
+            format: if output.folder().is_some() { FORMAT } else { BUCKET_FORMAT },
             number: base + 1,
             run_id,
             writer,
@@ -151,6 +199,7 @@ impl NewCommit {
             remove,
             told,
             layer,
+            notes: None,
         }
     }
 }
@@ -162,14 +211,25 @@ pub struct Head {
     pub commit: Commit,
     /// All commits up to this number are installed.
     pub installed: u64,
-    /// The version of `state/latest.json`; `None` if there is none.
-    pub(super) latest: Option<Tag>,
+    /// The hint, as it was read.
+    pub(super) hint: Hint,
 }
 
 impl Head {
     /// Whether every commit is installed.
     pub fn is_installed(&self) -> bool {
         self.installed >= self.commit.number
+    }
+
+    /// Makes local files of the small objects that are copied beside the hint. Whoever reads one compares its checksum.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn keep_copies(&self, output: &Output) -> Result<(), StoreError> {
+        for (key, content) in &self.hint.notes.copies {
+            content.bytes().map_or(Ok(()), |bytes| output.keep_local(key, &bytes))?;
+        }
+        Ok(())
     }
 }
 
@@ -192,19 +252,33 @@ pub enum AppendError {
 /// # Errors
 /// I/O errors; a damaged record.
 pub fn head(output: &Output) -> Result<Option<Head>, StoreError> {
-    let hint = output.object(places::LATEST)?;
-    let tag = hint.as_ref().map(|hint| hint.tag.clone());
-    let known = hint.and_then(|hint| serde_json::from_slice::<Commit>(&hint.bytes).ok()).filter(|commit| commit.format == FORMAT);
-    if let Some(known) = known {
+    head_from(output, Hint::read(output)?)
+}
+
+/// The newest commit of an output, as a run needs it that takes a lease next. Where the hint names nobody who may have committed
+/// since, the log is not asked: that spares a request. Whoever is wrong in that finds its number taken.
+///
+/// # Errors
+/// I/O errors; a damaged record.
+pub fn head_by_hint(output: &Output) -> Result<Option<Head>, StoreError> {
+    let hint = Hint::read(output)?;
+    match hint.commit().filter(|_| hint.is_quiet()).cloned() {
+        Some(commit) => Ok(Some(Head { installed: commit.number, commit, hint })),
+        None => head_from(output, hint),
+    }
+}
+
+fn head_from(output: &Output, hint: Hint) -> Result<Option<Head>, StoreError> {
+    if let Some(known) = hint.commit().cloned() {
         let installed = known.number;
-        return Ok(Some(Head { commit: newest_from(output, known)?, installed, latest: tag }));
+        return Ok(Some(Head { commit: newest_from(output, known)?, installed, hint }));
     }
     let names = output.names(places::COMMITS)?;
     let Some(newest) = names.iter().filter_map(|name| places::commit_number(name)).max() else { return Ok(None) };
     let commit = commit(output, newest)?.ok_or_else(|| damaged(output, newest, "it is missing"))?;
     let commit = newest_from(output, commit)?;
     let installed = commit.number.saturating_sub(UNKNOWN_INSTALLED);
-    Ok(Some(Head { commit, installed, latest: tag }))
+    Ok(Some(Head { commit, installed, hint }))
 }
 
 /// The newest commit, from one that is known on.
@@ -223,7 +297,7 @@ fn newest_from(output: &Output, known: Commit) -> Result<Commit, StoreError> {
 pub fn commit(output: &Output, number: u64) -> Result<Option<Commit>, StoreError> {
     let Some(bytes) = output.read(places::commit(number))? else { return Ok(None) };
     let commit: Commit = serde_json::from_slice(&bytes).map_err(|error| damaged(output, number, &error.to_string()))?;
-    if commit.format != FORMAT || commit.number != number {
+    if !commit.is_readable() || commit.number != number {
         return Err(damaged(output, number, "it is of another version of etl"));
     }
     Ok(Some(commit))
@@ -332,19 +406,80 @@ pub(super) enum Noted {
     Overtaken,
 }
 
-/// Notes that all commits up to this one are installed. What another writer noted meanwhile stays.
+/// That all commits up to a number are installed.
+#[derive(Clone, Debug)]
+pub(super) struct InstalledNote {
+    /// The newest of them.
+    pub(super) record: Commit,
+    /// The number of the record that the hint copies until then.
+    pub(super) replaces: u64,
+    /// The version of the manifest of the whole layer, if its writer put it.
+    pub(super) manifest: Option<Tag>,
+    /// Small objects of the record that the next run reads, by their places; `None` if the copies of before stay.
+    pub(super) copies: Option<BTreeMap<Key, Inlined>>,
+}
+
+impl InstalledNote {
+    /// Writes it into the hint, unless that copies another record by now. Leases may have changed meanwhile.
+    pub(super) fn write_to(&self, hint: &mut Hint) -> Noted {
+        if hint.number() != self.replaces {
+            return Noted::Overtaken;
+        }
+        hint.copy(&self.record);
+        if let Some(copies) = &self.copies {
+            hint.notes.copies.clone_from(copies);
+        }
+        if let Some(manifest) = &self.manifest {
+            hint.notes.manifest = Some(manifest.clone());
+        }
+        Noted::Yes
+    }
+}
+
+/// Puts a note. What another writer noted meanwhile stays. `known` spares the first look.
 ///
 /// # Errors
 /// I/O errors.
-pub(super) fn note_installed(output: &Output, commit: &Commit, latest: Option<&Tag>) -> Result<Noted, StoreError> {
-    let copy = Commit { told: Vec::new(), ..commit.clone() };
-    let text = serde_json::to_vec(&copy).map_err(|error| damaged(output, commit.number, &error.to_string()))?;
-    let condition = latest.map_or(Condition::Absent, |tag| Condition::Is(tag.clone()));
-    // In a folder, the writer holds the lock.
-    let condition = if output.folder().is_some() { Condition::Always } else { condition };
-    match output.store().put(&Key::from(places::LATEST), Content::Bytes(&text), &condition) {
-        Ok(_) => Ok(Noted::Yes),
-        Err(PutError::Conflict | PutError::Unknown(_)) => Ok(Noted::Overtaken),
-        Err(PutError::Io(error)) => Err(error),
+pub(super) fn note_installed(output: &Output, note: &InstalledNote, mut known: Option<Hint>) -> Result<Noted, StoreError> {
+    for _ in 0..NOTE_ATTEMPTS {
+        let mut hint = match known.take() {
+            Some(known) => known,
+            None => Hint::read(output)?,
+        };
+        if note.write_to(&mut hint) == Noted::Overtaken {
+            return Ok(Noted::Overtaken);
+        }
+        match hint.put(output) {
+            Ok(()) => return Ok(Noted::Yes),
+            Err(PutError::Io(error)) => return Err(error),
+            Err(PutError::Unknown(_)) => return Ok(Noted::Overtaken),
+            Err(PutError::Conflict) => {}
+        }
     }
+    Ok(Noted::Overtaken)
+}
+
+/// Removes the copies of objects and of alerts from the hint: what they hold may be erased.
+///
+/// # Errors
+/// I/O errors.
+pub fn forget_copies(output: &Output) -> Result<(), StoreError> {
+    if output.folder().is_some() {
+        return Ok(());
+    }
+    for _ in 0..NOTE_ATTEMPTS {
+        let mut hint = Hint::read(output)?;
+        if hint.notes.copies.is_empty() && hint.notes.alerts.is_none() {
+            return Ok(());
+        }
+        hint.notes.copies.clear();
+        hint.notes.alerts = None;
+        match hint.put(output) {
+            Ok(()) => return Ok(()),
+            Err(PutError::Io(error)) => return Err(error),
+            Err(PutError::Conflict | PutError::Unknown(_)) => {}
+        }
+    }
+    let (location, detail) = (output.location_of(&Key::from(places::LATEST)), "other writers replace it again and again".to_owned());
+    Err(StoreError::Refused { location, detail })
 }

@@ -3,8 +3,9 @@
 //! A lease is courtesy. That no commit is lost is the log's promise, and holds without any lease.
 //!
 //! In a folder, a lease is a locked file: the kernel lets go of it when the process dies, however it dies. In a bucket, the
-//! leases stand in one object, which is replaced only in the version that was read. A lease there is renewed; whoever waits
+//! leases stand in the hint, which is replaced only in the version that was read. A lease there is renewed; whoever waits
 //! takes it over when it has not changed for its life on the waiter's own clock. No clocks of two machines are compared.
+//! Its end also notes what the run has installed: one put for both.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -18,7 +19,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Content, Key, Output, PutError, StoreError, Tag, disk, folder, places};
+use super::{
+    Head, Key, Output, PutError, StoreError,
+    commit::{InstalledNote, Noted},
+    disk, folder,
+    hint::{Hint, Unsettled},
+    places, projection,
+};
 use crate::{
     cancel::Cancel,
     model::{UtcMicros, span_text},
@@ -34,7 +41,7 @@ const LOOK: Duration = Duration::from_millis(40);
 /// How long a lease in a bucket lives without being renewed.
 const LIFE: Duration = Duration::from_secs(60);
 
-/// How often the list of leases in a bucket is tried to be changed.
+/// How often the leases in a bucket are tried to be changed.
 const ATTEMPTS: usize = 50;
 
 /// The days that a run may change: `[from, until)` as ISO dates, which sort by time. An open end is `None`.
@@ -91,6 +98,38 @@ pub enum LockError {
     Store(#[from] StoreError),
 }
 
+/// What a run knows at its end of the file of the open alerts.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub enum AlertsNote {
+    /// It has not looked at it.
+    #[default]
+    Untouched,
+    /// It says this, and the run has left it as it was.
+    Read(String),
+    /// It says this, since the run has written it.
+    Written(String),
+    /// The run may have written it.
+    Unknown,
+}
+
+impl AlertsNote {
+    /// What the hint says of the file afterwards. Another run may have written it too, unless this one was alone.
+    fn write_to(&self, company: Company, known: &mut Option<String>) {
+        match (self, company) {
+            (AlertsNote::Read(text) | AlertsNote::Written(text), Company::Alone) => *known = Some(text.clone()),
+            (AlertsNote::Written(_), Company::Others) | (AlertsNote::Unknown, _) => *known = None,
+            (AlertsNote::Read(_), Company::Others) | (AlertsNote::Untouched, _) => {}
+        }
+    }
+}
+
+/// Whether other runs had leases while a run had its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Company {
+    Alone,
+    Others,
+}
+
 /// A lease, held until it is dropped.
 #[derive(Debug)]
 pub struct Lease {
@@ -101,22 +140,24 @@ pub struct Lease {
 #[derive(Debug)]
 enum LeaseKind {
     Folder { file: File, path: PathBuf },
-    Bucket(BucketLease),
+    Bucket(Box<BucketLease>),
 }
 
 impl Lease {
-    /// Takes a lease, waiting up to `wait` for other runs with days in common.
+    /// Takes a lease, waiting up to `wait` for other runs with days in common. `head` is what was just read of the log: it spares a
+    /// request.
     ///
     /// # Errors
     /// [`LockError`].
-    pub fn acquire(output: &Output, holder: &Holder, wait: Duration, cancel: &Cancel) -> Result<Lease, LockError> {
+    pub fn acquire(output: &Output, holder: &Holder, wait: Duration, cancel: &Cancel, head: Option<&Head>) -> Result<Lease, LockError> {
         let started = Instant::now();
         let mut watch = Watch::default();
+        let mut known = head.map(|head| head.hint.clone());
         let mut waited = false;
         loop {
             let attempt = match output.folder() {
                 Some(root) => try_folder(root, holder)?,
-                None => try_bucket(output, holder, &mut watch)?,
+                None => try_bucket(output, holder, &mut watch, known.take())?,
             };
             let other = match attempt {
                 Attempt::Had(kind) => return Ok(Lease { kind, waited }),
@@ -157,8 +198,47 @@ impl Lease {
         match output.folder() {
             Some(root) => Ok(living(root)?),
             None => {
-                Ok(read_list(output)?.leases.into_iter().filter(|lease| !lease.is_of_dead_process()).map(|lease| lease.holder).collect())
+                let leases = Hint::read(output)?.notes.leases;
+                Ok(leases.into_iter().filter(|lease| !lease.is_of_dead_process()).map(|lease| lease.holder).collect())
             }
+        }
+    }
+
+    /// What the file of the open alerts says, if that was known when the lease was taken, and no other run was at work.
+    pub fn known_alerts(&self) -> Option<&str> {
+        let LeaseKind::Bucket(lease) = &self.kind else { return None };
+        lease.alerts.as_deref()
+    }
+
+    /// Notes what the file of the open alerts says now.
+    pub fn note_alerts(&self, note: AlertsNote) {
+        self.publish(|publishing| publishing.alerts = note);
+    }
+
+    /// Notes that the run is about to put the record of this number.
+    pub(super) fn begin_commit(&self, number: u64) {
+        self.publish(|publishing| publishing.begun = Some(number));
+    }
+
+    /// Notes that it did not put it, and never will.
+    pub(super) fn abandon_commit(&self) {
+        self.publish(|publishing| publishing.begun = None);
+    }
+
+    /// Notes that all files of its commit are installed. The end of the lease tells it to others.
+    pub(super) fn note_installed(&self, note: InstalledNote) {
+        self.publish(|publishing| (publishing.begun, publishing.note) = (None, Some(note)));
+    }
+
+    /// The number of the record that the hint copies, if this lease has installed the commit `number` and not told it yet.
+    pub(super) fn hint_before(&self, number: u64) -> Option<u64> {
+        let LeaseKind::Bucket(lease) = &self.kind else { return None };
+        lease.publishing().note.as_ref().filter(|note| note.record.number == number).map(|note| note.replaces)
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut Publishing)) {
+        if let LeaseKind::Bucket(lease) = &self.kind {
+            change(&mut lease.publishing());
         }
     }
 }
@@ -281,15 +361,9 @@ fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
     file.write_all(&serde_json::to_vec(holder)?)
 }
 
-/// The leases of a bucket.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-struct LeaseList {
-    leases: Vec<ListedLease>,
-}
-
 /// A lease in a bucket.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct ListedLease {
+pub(super) struct ListedLease {
     #[serde(flatten)]
     holder: Holder,
     /// What tells this process from any other.
@@ -299,6 +373,16 @@ struct ListedLease {
 }
 
 impl ListedLease {
+    /// The run that holds it.
+    pub(super) fn run_id(&self) -> &str {
+        &self.holder.run_id
+    }
+
+    /// Whether it is that of a run in a process.
+    fn is_of(&self, run_id: &str, process: &str) -> bool {
+        self.holder.run_id == run_id && self.process == process
+    }
+
     /// Whether it is of a process of this machine that does not run any more.
     fn is_of_dead_process(&self) -> bool {
         is_dead(&self.process)
@@ -370,10 +454,6 @@ impl Watch {
     }
 }
 
-fn read_list(output: &Output) -> Result<LeaseList, StoreError> {
-    Ok(output.read(places::LEASE_LIST)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
-}
-
 /// The lease of a run in a bucket. A thread renews it.
 #[derive(Debug)]
 struct BucketLease {
@@ -382,6 +462,10 @@ struct BucketLease {
     process: String,
     signal: Arc<RenewerSignal>,
     renewer: Option<thread::JoinHandle<()>>,
+    /// Apart from what the renewer has: a renewal may take long.
+    publishing: Mutex<Publishing>,
+    /// What the open alerts were when the lease was taken, if that was known.
+    alerts: Option<String>,
 }
 
 /// What the thread that renews a lease shares with its owner.
@@ -394,8 +478,26 @@ struct RenewerSignal {
 #[derive(Debug)]
 struct RenewerState {
     is_stopped: bool,
-    /// The list as this process last wrote it.
-    known: Option<KnownList>,
+    /// The hint as this process last wrote it.
+    known: Option<Hint>,
+    company: Company,
+}
+
+/// What the holder of a lease has done to the log, and not told yet.
+#[derive(Default, Debug)]
+struct Publishing {
+    /// The number of a record that may be decided, and whose files may not be installed.
+    begun: Option<u64>,
+    /// What it has installed.
+    note: Option<InstalledNote>,
+    alerts: AlertsNote,
+}
+
+impl Publishing {
+    /// The newest record that the run has put, or may have put.
+    fn newest(&self) -> Option<u64> {
+        self.begun.max(self.note.as_ref().map(|note| note.record.number))
+    }
 }
 
 impl RenewerSignal {
@@ -405,11 +507,13 @@ impl RenewerSignal {
 }
 
 /// Takes a lease in a bucket, unless a run holds days in common that has not expired.
-fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch) -> Result<Attempt, StoreError> {
+fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch, known: Option<Hint>) -> Result<Attempt, StoreError> {
     let own = ListedLease { holder: holder.clone(), process: this_process(), renewed: 0 };
-    let mut held = None;
-    let known = change_list(output, None, |list| {
-        let other = list.leases.iter().find(|other| {
+    let now = UtcMicros::now();
+    let (mut held, mut company) = (None, Company::Others);
+    let known = change_hint(output, known, |hint| {
+        let notes = &mut hint.notes;
+        let other = notes.leases.iter().find(|other| {
             other.holder.run_id != holder.run_id && other.holder.scope.overlaps(&holder.scope) && !other.is_of_dead_process()
         });
         if let Some(other) = other.cloned() {
@@ -417,95 +521,102 @@ fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch) -> Result<Att
                 held = Some(other.holder);
                 return Change::None;
             }
-            list.leases.retain(|lease| *lease != other);
+            notes.withdraw(now, |lease| *lease == other);
         }
         held = None;
-        list.leases.retain(|lease| !lease.is_of_dead_process());
-        list.leases.push(own.clone());
+        notes.withdraw(now, ListedLease::is_of_dead_process);
+        notes.forget_old(now);
+        notes.leases.retain(|lease| lease.holder.run_id != holder.run_id);
+        company = if notes.are_quiet() { Company::Alone } else { Company::Others };
+        notes.leases.push(own.clone());
         Change::Write
     })?;
     if let Some(other) = held {
         return Ok(Attempt::Held(other));
     }
-    Ok(Attempt::Had(LeaseKind::Bucket(BucketLease::keep(output.clone(), own, known))))
+    Ok(Attempt::Had(LeaseKind::Bucket(Box::new(BucketLease::keep(output.clone(), own, known, company)))))
 }
 
-/// Whether the list is to be written.
+/// Whether the hint is to be written.
 enum Change {
     None,
     Write,
 }
 
-/// The list of leases as it was last read or written.
-#[derive(Clone, Debug)]
-struct KnownList {
-    list: LeaseList,
-    tag: Option<Tag>,
-}
-
-impl KnownList {
-    fn read(output: &Output) -> Result<KnownList, StoreError> {
-        Ok(match output.object(places::LEASE_LIST)? {
-            Some(object) => KnownList { list: serde_json::from_slice(&object.bytes).unwrap_or_default(), tag: Some(object.tag) },
-            None => KnownList { list: LeaseList::default(), tag: None },
-        })
-    }
-}
-
-/// Changes the list of leases, again and again until no other writer comes between. Returns the list as it is then. `known` spares
-/// the first look.
-fn change_list(
-    output: &Output,
-    mut known: Option<KnownList>,
-    mut change: impl FnMut(&mut LeaseList) -> Change,
-) -> Result<KnownList, StoreError> {
-    let key = Key::from(places::LEASE_LIST);
+/// Changes the notes of the hint, again and again until no other writer comes between. Returns the hint as it is then. `known`
+/// spares the first look.
+fn change_hint(output: &Output, mut known: Option<Hint>, mut change: impl FnMut(&mut Hint) -> Change) -> Result<Hint, StoreError> {
     for attempt in 0..ATTEMPTS {
-        let KnownList { mut list, tag } = match known.take() {
+        let mut hint = match known.take() {
             Some(known) => known,
-            None => KnownList::read(output)?,
+            None => Hint::read(output)?,
         };
-        match change(&mut list) {
-            Change::None => return Ok(KnownList { list, tag }),
+        match change(&mut hint) {
+            Change::None => return Ok(hint),
             Change::Write => {}
         }
-        let text = serde_json::to_vec(&list).unwrap_or_default();
-        let condition = tag.map_or(Condition::Absent, Condition::Is);
-        match output.store().put(&key, Content::Bytes(&text), &condition) {
-            Ok(tag) => return Ok(KnownList { list, tag: Some(tag) }),
+        match hint.put(output) {
+            Ok(()) => return Ok(hint),
             Err(PutError::Io(error)) => return Err(error),
             Err(PutError::Conflict | PutError::Unknown(_)) => {}
         }
         thread::sleep(Duration::from_millis((u64::try_from(attempt).unwrap_or(0) * 20).min(500)));
     }
-    Err(StoreError::Refused { location: output.location_of(&key), detail: "too many runs change the list of leases at once".into() })
+    let location = output.location_of(&Key::from(places::LATEST));
+    Err(StoreError::Refused { location, detail: "too many runs change the leases at once".into() })
 }
 
 impl BucketLease {
-    fn keep(output: Output, own: ListedLease, known: KnownList) -> BucketLease {
+    fn keep(output: Output, own: ListedLease, known: Hint, company: Company) -> BucketLease {
+        let alerts = known.notes.alerts.clone().filter(|_| company == Company::Alone);
         let (run_id, process) = (own.holder.run_id, own.process);
-        let state = Mutex::new(RenewerState { is_stopped: false, known: Some(known) });
+        let state = Mutex::new(RenewerState { is_stopped: false, known: Some(known), company });
         let signal = Arc::new(RenewerSignal { state, changed: Condvar::new() });
         let renewer = thread::Builder::new().name("lease".into()).spawn({
             let (output, run_id, process, signal) = (output.clone(), run_id.clone(), process.clone(), Arc::clone(&signal));
             move || renew(&output, &run_id, &process, &signal)
         });
-        BucketLease { output, run_id, process, signal, renewer: renewer.ok() }
+        BucketLease { output, run_id, process, signal, renewer: renewer.ok(), publishing: Mutex::default(), alerts }
     }
 
+    fn publishing(&self) -> std::sync::MutexGuard<'_, Publishing> {
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the lease back, and tells what the run has installed.
     fn release(&mut self) {
         self.signal.lock().is_stopped = true;
         self.signal.changed.notify_all();
         if let Some(renewer) = self.renewer.take() {
             let _ = renewer.join();
         }
-        let (run_id, process, known) = (&self.run_id, &self.process, self.signal.lock().known.take());
-        let released = change_list(&self.output, known, |list| {
-            list.leases.retain(|lease| lease.holder.run_id != *run_id || lease.process != *process);
+        let (known, mut company) = {
+            let mut state = self.signal.lock();
+            (state.known.take(), state.company)
+        };
+        let publishing = std::mem::take(&mut *self.publishing());
+        let mut noted = Noted::Yes;
+        let released = change_hint(&self.output, known, |hint| {
+            hint.notes.leases.retain(|lease| !lease.is_of(&self.run_id, &self.process));
+            noted = publishing.note.as_ref().map_or(Noted::Yes, |note| note.write_to(hint));
+            publishing.alerts.write_to(company, &mut hint.notes.alerts);
+            // If another writer comes between, this is done again.
+            company = Company::Others;
+            // Whoever comes next looks for a record that the hint does not copy.
+            if let Some(number) = publishing.newest().filter(|number| *number > hint.number()) {
+                let since = UtcMicros::now().rfc3339();
+                hint.notes.unsettled.push(Unsettled { run_id: self.run_id.clone(), number: Some(number), since });
+            }
             Change::Write
         });
         if let Err(error) = released {
             tracing::warn!(%error, "the lease of the run could not be given back; it ends by itself after {}", span_text(LIFE));
+            return;
+        }
+        let Some(note) = publishing.note.filter(|_| noted == Noted::Overtaken) else { return };
+        // Another writer may have been at work while this one slept: what its commits want comes last.
+        if let Err(error) = projection::settle(&self.output, &projection::places_of(&note.record), note.record.number) {
+            tracing::warn!(%error, "the run is published; whether all of its files are installed is unknown: `etl check` tells");
         }
     }
 }
@@ -522,9 +633,10 @@ fn renew(output: &Output, run_id: &str, process: &str, signal: &RenewerSignal) {
         if !wait.timed_out() {
             continue;
         }
-        let known = state.known.take();
-        let renewed = change_list(output, known, |list| {
-            match list.leases.iter_mut().find(|lease| lease.holder.run_id == run_id && lease.process == process) {
+        let (known, mut tries) = (state.known.take(), 0);
+        let renewed = change_hint(output, known, |hint| {
+            tries += 1;
+            match hint.notes.leases.iter_mut().find(|lease| lease.is_of(run_id, process)) {
                 Some(lease) => {
                     lease.renewed += 1;
                     Change::Write
@@ -532,6 +644,9 @@ fn renew(output: &Output, run_id: &str, process: &str, signal: &RenewerSignal) {
                 None => Change::None,
             }
         });
+        if tries != 1 || renewed.is_err() {
+            state.company = Company::Others;
+        }
         match renewed {
             Ok(known) => state.known = Some(known),
             Err(error) => tracing::debug!(%error, "the lease could not be renewed"),
@@ -549,7 +664,7 @@ mod tests {
     }
 
     fn acquire(output: &Output, holder: &Holder, wait: Duration) -> Result<Lease, LockError> {
-        Lease::acquire(output, holder, wait, &Cancel::default())
+        Lease::acquire(output, holder, wait, &Cancel::default(), None)
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod error;
 #[cfg(test)]
 mod faulty;
 mod folder;
+mod hint;
+mod inlined;
 mod key;
 mod lease;
 #[cfg(test)]
@@ -30,15 +32,16 @@ mod simulation;
 pub use atomic::{replace_file, replace_secret};
 pub use bucket::{Bucket, ListedObject, Part, ReadObjects};
 pub use commit::{
-    AppendError, Commit, Head, Installed, NewCommit, ObjectRef, Read, Removed, Told, change_told, commit, head, kept_commits,
-    records_set_aside, remove_commit, set_aside_damaged_log,
+    AppendError, Commit, Head, Installed, NewCommit, ObjectRef, Read, Removed, Told, change_told, commit, forget_copies, head,
+    head_by_hint, kept_commits, records_set_aside, remove_commit, set_aside_damaged_log,
 };
 pub use disk::{FileStamp, checksum, free_space, read, remove_file};
 pub(crate) use disk::{is_writable, size_and_time, sync, write_staged};
 pub use error::StoreError;
 pub use folder::Folder;
+pub use inlined::Inlined;
 pub use key::Key;
-pub use lease::{Holder, Lease, LockError, Scope};
+pub use lease::{AlertsNote, Holder, Lease, LockError, Scope};
 #[cfg(test)]
 pub(crate) use memory::MemoryStore;
 pub use object::{Condition, Content, Listed, Names, Object, PutError, Store, Tag};

@@ -264,6 +264,20 @@ impl Output {
         if version.is_of(&bytes) { Ok(bytes) } else { Err(damaged("the object is not what its commit says (another size or checksum)")) }
     }
 
+    /// Makes a local file of a content that is known already. The files of a folder stay.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn keep_local(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.at(key);
+        // One that is there may be open.
+        let is_there = || Ok::<_, StoreError>(disk::read(&path)?.is_some_and(|there| there == bytes));
+        if self.folder().is_some() || is_there()? {
+            return Ok(());
+        }
+        disk::write_staged(&path, bytes)
+    }
+
     /// Makes local files of several versions, several at once.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ pub const STATE: &str = "state";
 pub(super) const COMMITS: &str = "state/commits";
 /// Records that could not be read.
 pub(super) const DAMAGED_COMMITS: &str = "state/damaged_commits";
-/// A copy of the newest commit that is installed.
+/// A copy of the newest commit that is installed; in a bucket, with the leases of runs beside it.
 pub const LATEST: &str = "state/latest.json";
 /// The index of orders.
 pub const INDEX: &str = "state/index";
@@ -55,8 +55,6 @@ pub(super) const LOCK: &str = "state/lock";
 pub(super) const LEASES_LOCK: &str = "state/leases.lock";
 /// The leases of runs, in a folder: a file each.
 pub(super) const LEASES: &str = "state/leases";
-/// The leases of runs, in a bucket.
-pub(super) const LEASE_LIST: &str = "state/leases.json";
 /// What runs stage in a folder: beside `curated/`, never beneath it, and on the same disk.
 pub(super) const STAGING: &str = "state/staging";
 

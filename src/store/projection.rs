@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Commit, Condition, Content, Head, Installed, Key, ObjectRef, Output, PutError, Removed, StoreError, Tag,
-    commit::{self, Noted, Told},
+    commit::{self, InstalledNote, Noted, Told},
     disk,
     folder::create_durably,
     output::at_once,
@@ -40,6 +40,8 @@ pub(super) struct Known<'a> {
     pub(super) tags: BTreeMap<Key, Tag>,
     /// Places at which nothing was when the writer began.
     pub(super) absent: BTreeSet<Key>,
+    /// The version of the manifest of the whole layer, known before the commit was put.
+    pub(super) manifest: Option<Tag>,
     /// The local file with the content of an object.
     pub(super) local: Option<&'a LocalFile<'a>>,
 }
@@ -61,8 +63,9 @@ pub(super) fn complete(output: &Output, head: &Head) -> Result<(), StoreError> {
     }
     install(output, &wanted, &Known::default(), head.commit.number)?;
     commits.iter().try_for_each(|commit| tell(output, &commit.told))?;
-    tell_of_layer(output, &commits)?;
-    match commit::note_installed(output, &head.commit, head.latest.as_ref())? {
+    let manifest = tell_of_layer(output, &commits, None)?;
+    let note = InstalledNote { record: head.commit.clone(), replaces: head.hint.number(), manifest, copies: None };
+    match commit::note_installed(output, &note, Some(head.hint.clone()))? {
         Noted::Yes => Ok(()),
         Noted::Overtaken => settle(output, &wanted.into_keys().collect(), head.commit.number),
     }
@@ -79,7 +82,7 @@ pub(super) fn settle(output: &Output, places: &BTreeSet<Key>, mut number: u64) -
         let mut wanted = wanted(&later);
         wanted.retain(|key, _| places.contains(key));
         install(output, &wanted, &Known::default(), newest)?;
-        tell_of_layer(output, &later)?;
+        tell_of_layer(output, &later, None)?;
         // This writer may have slept again, between its look and its put.
         number = newest;
     }
@@ -98,14 +101,14 @@ fn commits_after(output: &Output, number: u64) -> Result<Vec<Commit>, StoreError
     Ok(later)
 }
 
-/// Installs the files of a commit that its writer has just put.
+/// Installs the files of a commit that its writer has just put. Returns the version of the manifest of the whole layer, if it put that.
 ///
 /// # Errors
 /// I/O errors. The commit counts all the same.
-pub(super) fn install_own(output: &Output, commit: &Commit, known: &Known<'_>) -> Result<(), StoreError> {
+pub(super) fn install_own(output: &Output, commit: &Commit, known: &Known<'_>) -> Result<Option<Tag>, StoreError> {
     install(output, &wanted(std::slice::from_ref(commit)), known, commit.number)?;
     tell(output, &commit.told)?;
-    tell_of_layer(output, std::slice::from_ref(commit))
+    tell_of_layer(output, std::slice::from_ref(commit), known.manifest.as_ref())
 }
 
 /// What the newest of the commits wants at each place.
@@ -128,25 +131,32 @@ fn is_of_layer(told: &Told) -> bool {
     told.key.as_str() == places::WHOLE_MANIFEST
 }
 
-/// Writes the file that tells of the whole layer, unless a later commit does.
-fn tell_of_layer(output: &Output, commits: &[Commit]) -> Result<(), StoreError> {
+/// Writes the file that tells of the whole layer, unless a later commit does. Returns its version, if it is the one of these commits.
+/// `known` is a version that was there before the newest of them was put, by its own writer.
+fn tell_of_layer(output: &Output, commits: &[Commit], known: Option<&Tag>) -> Result<Option<Tag>, StoreError> {
     let newest = commits.iter().rev().find_map(|commit| Some((commit.number, commit.told.iter().find(|told| is_of_layer(told))?)));
-    let Some((number, told)) = newest else { return Ok(()) };
+    let Some((number, told)) = newest else { return Ok(None) };
     if output.folder().is_some() {
-        return output.replace(&told.key, told.text.as_bytes());
+        return output.replace(&told.key, told.text.as_bytes()).map(|()| None);
     }
+    let mut known = known.map(|tag| Condition::Is(tag.clone()));
     for _ in 0..ATTEMPTS {
-        // The version first, then the log, as for every file that several commits want.
-        let there = output.object(&told.key)?;
-        if there.as_ref().is_some_and(|object| object.bytes == told.text.as_bytes()) {
-            return Ok(());
-        }
-        if commits_after(output, number)?.iter().any(|later| later.told.iter().any(is_of_layer)) {
-            return Ok(());
-        }
-        let condition = there.map_or(Condition::Absent, |object| Condition::Is(object.tag));
+        let condition = match known.take() {
+            Some(condition) => condition,
+            None => {
+                // The version first, then the log, as for every file that several commits want.
+                let there = output.object(&told.key)?;
+                if let Some(object) = there.as_ref().filter(|object| object.bytes == told.text.as_bytes()) {
+                    return Ok(Some(object.tag.clone()));
+                }
+                if commits_after(output, number)?.iter().any(|later| later.told.iter().any(is_of_layer)) {
+                    return Ok(None);
+                }
+                there.map_or(Condition::Absent, |object| Condition::Is(object.tag))
+            }
+        };
         match output.store().put(&told.key, Content::Bytes(told.text.as_bytes()), &condition) {
-            Ok(_) => return Ok(()),
+            Ok(tag) => return Ok(Some(tag)),
             Err(PutError::Io(error)) => return Err(error),
             Err(PutError::Conflict | PutError::Unknown(_)) => {}
         }

@@ -19,11 +19,12 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Commit, Condition, Content, Head, Installed, Key, Lease, NewCommit, ObjectRef, Output, PutError, Removed, Scratch, StoreError, Tag,
-    atomic,
-    commit::{self, AppendError, Noted, Told},
+    Commit, Condition, Content, Head, Inlined, Installed, Key, Lease, NewCommit, ObjectRef, Output, PutError, Removed, Scratch, StoreError,
+    Tag, atomic,
+    commit::{self, AppendError, InstalledNote, Noted, Told},
     disk,
     folder::{create_durably, create_missing},
+    hint::Hint,
     lease,
     output::at_once,
     places::{self, LOCK, Role, SideFact},
@@ -55,6 +56,8 @@ pub struct Staging {
     adopted: BTreeMap<Key, ObjectRef>,
     /// The versions of places in a bucket that the run has read.
     seen: BTreeMap<Key, Option<Tag>>,
+    /// Small objects that the next run in a bucket reads, by their places; `None` if those of before stay.
+    copies: Option<BTreeMap<Key, Inlined>>,
     /// How often the run had to merge again.
     attempt: usize,
     begun: Begun,
@@ -118,6 +121,7 @@ impl Staging {
             remove: BTreeSet::new(),
             adopted: BTreeMap::new(),
             seen: BTreeMap::new(),
+            copies: None,
             attempt: 0,
             begun: Begun::now(),
             keep: false,
@@ -168,6 +172,11 @@ impl Staging {
         self.files.get(key).map(|file| file.version.clone())
     }
 
+    /// The places in a folder for which a file was staged.
+    pub fn keys_in(&self, folder: &str) -> Vec<Key> {
+        self.files.keys().filter(|key| key.folder() == Some(folder)).cloned().collect()
+    }
+
     /// Notes that a place beneath the output is to be empty.
     pub fn remove(&mut self, key: impl Into<Key>) {
         let key = key.into();
@@ -191,10 +200,21 @@ impl Staging {
         self.seen.insert(key, tag);
     }
 
+    /// Copies small objects beside the record, by their places, so that the next run in a bucket needs no requests for them.
+    pub fn copy_beside(&mut self, copies: BTreeMap<Key, Inlined>) {
+        self.copies = Some(copies);
+    }
+
+    /// Whether an object costs requests: to put it, and to read it.
+    pub fn is_in_bucket(&self) -> bool {
+        self.output.folder().is_none()
+    }
+
     /// Begins another attempt: what is staged from now on is another version. What the earlier one told of itself, its lineage and its
     /// refunds are those of a commit that was not made.
     pub fn begin_attempt(&mut self) {
         self.told.clear();
+        self.copies = None;
         self.files.retain(|key, _| key.folder() != Some(places::LINEAGE) && SideFact::Refunds.day_of_key(key).is_none());
         self.remove.retain(|key| SideFact::Refunds.day_of_key(key).is_none());
         if self.is_late() {
@@ -357,11 +377,11 @@ impl Staging {
         if self.is_late() {
             return Err(DecideError::Moved);
         }
-        let record = commit.after(base.map(|head| &head.commit));
+        let record = commit.after(base.map(|head| &head.commit), &self.output);
         if self.output.folder().is_some() {
             self.decide_in_folder(base, &record, before, lease)?;
         } else {
-            self.decide_in_bucket(base, &record)?;
+            self.decide_in_bucket(base, &record, lease)?;
         }
         Ok(record)
     }
@@ -433,40 +453,64 @@ impl Staging {
 
     /// The run is published. What is left undone here, the next command does.
     fn clear_up(&self, record: &Commit, base: Option<&Head>) {
-        let noted = commit::note_installed(&self.output, record, base.and_then(|head| head.latest.as_ref()));
+        let hint = base.map_or_else(Hint::default, |head| head.hint.clone());
+        let note = InstalledNote { record: record.clone(), replaces: hint.number(), manifest: None, copies: None };
+        let noted = commit::note_installed(&self.output, &note, Some(hint));
         if let Err(error) = noted.and_then(|_| disk::remove_folder(&self.folder)) {
             tracing::warn!(%error, "the run is published; the next command clears up after it");
         }
     }
 
-    fn decide_in_bucket(&mut self, base: Option<&Head>, record: &Commit) -> Result<(), DecideError> {
+    fn decide_in_bucket(&mut self, base: Option<&Head>, record: &Commit, lease: Option<&Lease>) -> Result<(), DecideError> {
+        lease.into_iter().for_each(|lease| lease.begin_commit(record.number));
         match commit::append(&self.output, record) {
             Ok(()) => {}
-            Err(AppendError::Taken) => return Err(DecideError::Moved),
-            Err(AppendError::Store(error)) => return Err(error.into()),
             Err(AppendError::Unknown(source)) => {
                 return Err(StoreError::UnknownCommit { run_id: record.run_id.clone(), source: Box::new(source) }.into());
+            }
+            Err(AppendError::Taken) => {
+                lease.into_iter().for_each(Lease::abandon_commit);
+                return Err(DecideError::Moved);
+            }
+            Err(AppendError::Store(error)) => {
+                lease.into_iter().for_each(Lease::abandon_commit);
+                return Err(error.into());
             }
         }
         let by_object: BTreeMap<&Key, &StagedFile> = self.files.values().map(|file| (&file.version.object, file)).collect();
         let local = |version: &ObjectRef| by_object.get(&version.object).map(|file| self.staged(&file.key));
         let tags = self.seen.iter().filter_map(|(key, tag)| Some((key.clone(), tag.clone()?))).collect();
         let absent = self.seen.iter().filter(|(_, tag)| tag.is_none()).map(|(key, _)| key.clone()).collect();
-        let known = projection::Known { tags, absent, local: Some(&local) };
-        let is_next = base.is_none_or(Head::is_installed);
-        projection::install_own(&self.output, record, &known).map_err(unfinished(record))?;
-        // Commits before this one that nobody has installed yet keep the mark where it is.
-        let latest = base.and_then(|head| head.latest.as_ref());
-        let noted = if is_next { commit::note_installed(&self.output, record, latest) } else { Ok(Noted::Overtaken) };
-        // Another writer may have been at work while this one slept: what its commits want comes last.
-        let settled = noted.and_then(|noted| match noted {
-            Noted::Yes => Ok(()),
-            Noted::Overtaken => projection::settle(&self.output, &projection::places_of(record), record.number),
-        });
-        if let Err(error) = settled {
+        let manifest = base.and_then(|head| head.hint.notes.manifest.clone());
+        let known = projection::Known { tags, absent, manifest, local: Some(&local) };
+        let manifest = projection::install_own(&self.output, record, &known).map_err(unfinished(record))?;
+        if let Err(error) = self.note_in_bucket(base, record, manifest, lease) {
             tracing::warn!(%error, "the run is published; whether all of its files are installed is unknown: `etl check` tells");
         }
         Ok(())
+    }
+
+    /// Notes that the files of a commit are installed: with the end of the lease, which spares a request, or at once.
+    fn note_in_bucket(&self, base: Option<&Head>, record: &Commit, manifest: Option<Tag>, lease: Option<&Lease>) -> Result<(), StoreError> {
+        // A command may commit several times under one lease.
+        let by_lease = lease.and_then(|lease| lease.hint_before(record.base));
+        let replaces = by_lease.unwrap_or_else(|| base.map_or(0, |head| head.hint.number()));
+        let note = InstalledNote { record: record.clone(), replaces, manifest, copies: self.copies.clone() };
+        // Commits before this one that nobody has installed yet keep the mark where it is.
+        let is_next = by_lease.is_some() || base.is_none_or(Head::is_installed);
+        let noted = match lease {
+            Some(lease) if is_next => {
+                lease.note_installed(note);
+                return Ok(());
+            }
+            None if is_next => commit::note_installed(&self.output, &note, base.map(|head| head.hint.clone()))?,
+            _ => Noted::Overtaken,
+        };
+        // Another writer may have been at work while this one slept: what its commits want comes last.
+        match noted {
+            Noted::Yes => Ok(()),
+            Noted::Overtaken => projection::settle(&self.output, &projection::places_of(record), record.number),
+        }
     }
 }
 

@@ -8,22 +8,26 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
+    ops::Range,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Commit, DecideError, Head, Installed, Key, MOST_ATTEMPTS, NewCommit, ObjectRef, Output, PutError, Recovery, Scratch, Staging, Store,
-    StoreError, Tag, commit,
+    AlertsNote, Commit, Condition, Content, DecideError, Head, Holder, Installed, Key, Lease, Listed, MOST_ATTEMPTS, Names, NewCommit,
+    Object, ObjectRef, Output, PutError, Recovery, Scope, Scratch, Staging, Store, StoreError, Tag, commit,
     faulty::{Actor, Change, End, Faults, Random, Scripted, World},
-    head,
+    forget_copies, head, head_by_hint,
+    hint::{Hint, Unsettled},
     memory::MemoryStore,
     output::ONE_BY_ONE,
     places, recover,
 };
-use crate::cancel::Cancel;
+use crate::{cancel::Cancel, model::UtcMicros};
 
 const DAYS: [&str; 3] = ["2026-01-01", "2026-01-02", "2026-01-03"];
 const ROWS: [&str; 2] = ["a", "b"];
@@ -235,7 +239,7 @@ impl Run<'_> {
             self.merge(&base.1, &mut staging, &mut merged)?;
             let next = merged.applied_to(&base.1);
             let has_changes = !merged.changed.is_empty();
-            match commit_staged(&mut staging, &base, self.run_id, "run", &next, has_changes, Vec::new()) {
+            match commit_staged(&mut staging, &base, Committer::of_run(self.run_id), &next, has_changes, Vec::new()) {
                 Ok(()) => return Ok(()),
                 Err(DecideError::Store(error)) => return Err(error),
                 Err(DecideError::Moved) => {}
@@ -301,16 +305,31 @@ impl Run<'_> {
     }
 }
 
+/// Who commits.
+#[derive(Clone, Copy)]
+struct Committer<'a> {
+    run_id: &'a str,
+    command: &'a str,
+    lease: Option<&'a Lease>,
+}
+
+impl<'a> Committer<'a> {
+    /// A run without a lease: nothing may rest on those.
+    fn of_run(run_id: &'a str) -> Committer<'a> {
+        Committer { run_id, command: "run", lease: None }
+    }
+}
+
 /// Commits what was staged: as `run::publish` and `run::change` do.
 fn commit_staged(
     staging: &mut Staging,
     base: &(Option<Head>, ToyState),
-    run_id: &str,
-    command: &str,
+    by: Committer<'_>,
     next: &ToyState,
     has_changes: bool,
     kept: Vec<Installed>,
 ) -> Result<(), DecideError> {
+    let Committer { run_id, command, lease } = by;
     let versions = base.1.clone();
     let before = move |key: &Key| versions.partitions.get(key).cloned();
     staging.place(&before, &Cancel::default())?;
@@ -331,7 +350,7 @@ fn commit_staged(
         told: staging.told(),
         layer: serde_json::value::to_raw_value(next).unwrap(),
     };
-    staging.decide(base.0.as_ref(), commit, &before, None).map(drop)
+    staging.decide(base.0.as_ref(), commit, &before, lease).map(drop)
 }
 
 /// The objects of a layer, for warehouses.
@@ -371,7 +390,8 @@ fn undo(output: &Output, run_id: &str, random: &mut Random) -> Result<(), StoreE
         }
     }
     let command = format!("undo {number}");
-    match commit_staged(&mut staging, &base, run_id, &command, &next, !touched.is_empty(), kept) {
+    let by = Committer { run_id, command: &command, lease: None };
+    match commit_staged(&mut staging, &base, by, &next, !touched.is_empty(), kept) {
         Ok(()) => Ok(()),
         Err(DecideError::Store(error)) => Err(error),
         Err(DecideError::Moved) => Err(refused("another run was committed meanwhile")),
@@ -827,7 +847,7 @@ fn so_does_a_run_whose_base_nobody_had_installed() {
     let (run, mut merged) = (Run { output: &output, run_id: "r3", effects: &[set(DAYS[0], "2")] }, Merged::default());
     run.merge(&base.1, &mut staging, &mut merged).unwrap();
     let next = merged.applied_to(&base.1);
-    commit_staged(&mut staging, &base, "r3", "run", &next, true, Vec::new()).unwrap();
+    commit_staged(&mut staging, &base, Committer::of_run("r3"), &next, true, Vec::new()).unwrap();
     stage.assert_settled(&[(DAYS[0], "1"), (DAYS[1], "2")]);
 }
 
@@ -869,4 +889,168 @@ fn a_run_whose_record_may_still_arrive_does_not_say_that_it_failed() {
         .at("state/commits/", || Some(refused().into()));
     let ended = Run { output: &output_in(Arc::new(lost)), run_id: "r2", effects: &[set(DAYS[0], "2")] }.execute();
     assert!(matches!(ended, Err(StoreError::UnknownCommit { .. })), "{ended:?}");
+}
+
+/// A run that takes a lease first, as `run::open` does it. It must not be overtaken.
+fn run_with_lease(output: &Output, run_id: &str, effects: &[Effect]) -> Result<(), DecideError> {
+    let head = head_by_hint(output)?;
+    let lease = lease_of(output, run_id, head.as_ref());
+    let state = head.as_ref().map(|head| ToyState::of(&head.commit)).unwrap_or_default();
+    let (mut staging, mut merged) = (stage_run(output, run_id)?, Merged::default());
+    Run { output, run_id, effects }.merge(&state, &mut staging, &mut merged)?;
+    let next = merged.applied_to(&state);
+    let by = Committer { lease: Some(&lease), ..Committer::of_run(run_id) };
+    commit_staged(&mut staging, &(head, state), by, &next, true, Vec::new())
+}
+
+fn lease_of(output: &Output, run_id: &str, head: Option<&Head>) -> Lease {
+    lease_on(output, run_id, Scope::default(), head)
+}
+
+fn lease_on(output: &Output, run_id: &str, scope: Scope, head: Option<&Head>) -> Lease {
+    let since = "2026-01-01T00:00:00Z".to_owned();
+    let holder = Holder { run_id: run_id.to_owned(), pid: 7, host: "here".to_owned(), since, scope };
+    Lease::acquire(output, &holder, Duration::ZERO, &Cancel::default(), head).unwrap()
+}
+
+/// A store that notes its requests.
+#[derive(Debug)]
+struct Counting {
+    store: Arc<MemoryStore>,
+    requests: Mutex<Vec<String>>,
+}
+
+impl Counting {
+    fn over(store: &Arc<MemoryStore>) -> Arc<Counting> {
+        Arc::new(Counting { store: store.clone(), requests: Mutex::default() })
+    }
+
+    fn note(&self, method: &str, key: &Key) {
+        self.requests.lock().unwrap().push(format!("{method} {key}"));
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+impl Store for Counting {
+    fn location(&self) -> String {
+        self.store.location()
+    }
+
+    fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
+        self.note("GET", key);
+        self.store.get(key)
+    }
+
+    fn ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Option<Vec<Bytes>>, StoreError> {
+        self.note("GET", key);
+        self.store.ranges(key, ranges)
+    }
+
+    fn list(&self, prefix: &Key) -> Result<Vec<Listed>, StoreError> {
+        self.note("LIST", prefix);
+        self.store.list(prefix)
+    }
+
+    fn names(&self, prefix: &Key) -> Result<Names, StoreError> {
+        self.note("LIST", prefix);
+        self.store.names(prefix)
+    }
+
+    fn put(&self, key: &Key, content: Content<'_>, condition: &Condition) -> Result<Tag, PutError> {
+        self.note("PUT", key);
+        self.store.put(key, content, condition)
+    }
+
+    fn delete(&self, key: &Key, condition: &Condition) -> Result<(), PutError> {
+        self.note("DELETE", key);
+        self.store.delete(key, condition)
+    }
+}
+
+/// Changes the first days of January.
+fn appends(days: usize) -> Vec<Effect> {
+    (1..=days).map(|day| Effect::Append { day: partition(&format!("2026-01-{day:02}")), row: "a" }).collect()
+}
+
+#[test]
+fn an_increment_costs_requests_for_its_own_partitions_whatever_the_history() {
+    ONE_BY_ONE.set(true);
+    for history in [3, 300] {
+        let store = Arc::new(MemoryStore::default());
+        let output = output_in(store.clone());
+        (0..history).for_each(|number| run_with_lease(&output, &format!("h{number:03}"), &appends(30)).unwrap());
+        for partitions in [1, 3, 30] {
+            let counting = Counting::over(&store);
+            run_with_lease(&output_in(counting.clone()), &format!("i{partitions:02}"), &appends(partitions)).unwrap();
+            let requests = counting.requests();
+            // The toy has no manifest of a run, which a real one puts.
+            assert_eq!(requests.len() + 1, 7 + 3 * partitions, "{partitions} partitions after {history} commits: {requests:#?}");
+            assert!(!requests.iter().any(|request| request.starts_with("LIST")), "{requests:#?}");
+        }
+        assert_eq!(head(&output).unwrap().unwrap().commit.number, history + 3);
+    }
+}
+
+#[test]
+fn the_work_that_a_run_leaves_is_looked_for_and_a_quiet_hint_spares_the_look() {
+    let stage = Stage::new();
+    let is_installed = |store: &Arc<MemoryStore>| {
+        let counting = Counting::over(store);
+        let head = head_by_hint(&output_in(counting.clone())).unwrap().unwrap();
+        (head.commit.number, head.is_installed(), counting.requests().len())
+    };
+    assert_eq!(is_installed(&stage.store), (1, true, 1), "nobody is at work");
+    // A run whose files can't be installed ends, and gives its lease back.
+    let cut_off = Scripted::new(&stage.store).at("curated/", || Some(refused().into()));
+    let ended = run_with_lease(&output_in(Arc::new(cut_off)), "r2", &[set(DAYS[0], "2")]);
+    assert!(matches!(ended, Err(DecideError::Store(StoreError::Unfinished { .. }))), "{ended:?}");
+    assert_eq!(is_installed(&stage.store), (2, false, 3), "its record, and none behind it");
+    recover(&stage.output()).unwrap();
+    assert_eq!(is_installed(&stage.store), (2, true, 1), "all is installed");
+    // A run at work may commit at any time.
+    let lease = lease_of(&stage.output(), "r3", None);
+    assert_eq!(is_installed(&stage.store), (2, true, 2));
+    stage.run("r4", &[set(DAYS[1], "2")]);
+    drop(lease);
+    assert_eq!(is_installed(&stage.store), (3, true, 1), "it has not committed");
+    // The lease of a run is taken from it while it sleeps: it may still commit.
+    let mut hint = Hint::read(&stage.output()).unwrap();
+    hint.notes.unsettled.push(Unsettled { run_id: "r5".into(), number: None, since: UtcMicros::now().rfc3339() });
+    hint.put(&stage.output()).unwrap();
+    assert_eq!(is_installed(&stage.store), (3, true, 2));
+    run_with_lease(&stage.output(), "r6", &[set(DAYS[2], "2")]).unwrap();
+    assert_eq!(is_installed(&stage.store), (4, true, 2), "a commit of another one does not say that it never will");
+    stage.assert_settled(&[(DAYS[1], "2"), (DAYS[2], "2")]);
+}
+
+#[test]
+fn the_open_alerts_are_known_to_a_run_if_no_other_one_came_between() {
+    let stage = Stage::new();
+    let output = stage.output();
+    let known_by = |run_id: &str, note: AlertsNote| {
+        let lease = lease_of(&output, run_id, None);
+        let known = lease.known_alerts().map(str::to_owned);
+        lease.note_alerts(note);
+        known
+    };
+    assert_eq!(known_by("a", AlertsNote::Read("none".into())), None, "nobody has said it yet");
+    assert_eq!(known_by("b", AlertsNote::Untouched).as_deref(), Some("none"));
+    assert_eq!(known_by("c", AlertsNote::Written("one".into())).as_deref(), Some("none"));
+    // Two runs at once: the second one writes, and the first one has looked before that.
+    let day = |day: &str, next: &str| Scope { from: Some(day.to_owned()), until: Some(next.to_owned()) };
+    let first = lease_on(&output, "d", day("2026-01-01", "2026-01-02"), None);
+    let second = lease_on(&output, "e", day("2026-01-02", "2026-01-03"), None);
+    assert_eq!((first.known_alerts(), second.known_alerts()), (Some("one"), None));
+    second.note_alerts(AlertsNote::Written("two".into()));
+    drop(second);
+    first.note_alerts(AlertsNote::Read("one".into()));
+    drop(first);
+    assert_eq!(known_by("f", AlertsNote::Read("two".into())), None, "it must look");
+    assert_eq!(known_by("g", AlertsNote::Unknown).as_deref(), Some("two"));
+    assert_eq!(known_by("h", AlertsNote::Read("three".into())), None);
+    forget_copies(&output).unwrap();
+    assert_eq!(known_by("i", AlertsNote::Untouched), None, "it may be erased");
 }

@@ -137,7 +137,14 @@ impl Lake {
 
     /// No lease holds anything any more: as if each of them had ended by its time. Leases are courtesy.
     pub fn end_leases(&self) {
-        self.bucket.delete(&self.key("state/leases.json"));
+        let Some(hint) = self.get("state/latest.json") else { return };
+        let mut hint: Value = serde_json::from_slice(&hint).unwrap();
+        let Some(notes) = hint.get_mut("notes").and_then(Value::as_object_mut) else { return };
+        notes.remove("leases");
+        // Who takes a lease over remembers its run: that one may have committed.
+        let since = orders_etl::model::UtcMicros::now().rfc3339();
+        notes.insert("unsettled".to_owned(), serde_json::json!([{"run_id": "unknown", "since": since}]));
+        self.bucket.put(&self.key("state/latest.json"), hint.to_string().into_bytes());
     }
 
     /// The scratch of runs that is still there.

@@ -91,6 +91,27 @@ impl OpenAlerts {
         self.write_to(output, places::ALERTS)
     }
 
+    /// The open alerts of a text that [`OpenAlerts::to_text`] made; `None` if it is none.
+    pub fn from_text(text: &str) -> Option<OpenAlerts> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// What a file of them says.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Takes over what another run has made of `before` meanwhile, where this one has not looked at the same.
+    pub fn absorb_others(&mut self, before: &OpenAlerts, meanwhile: OpenAlerts) {
+        let is_gone = |alert: &OpenAlert| before.open.contains(alert) && !meanwhile.open.contains(alert);
+        self.open.retain(|alert| !is_gone(alert));
+        for alert in meanwhile.open {
+            if !before.open.contains(&alert) && !self.open.iter().any(|own| own.is_about(alert.kind, &alert.subject)) {
+                self.open.push(alert);
+            }
+        }
+    }
+
     /// The open alerts of a file beneath the output.
     pub(super) fn read_from(output: &Output, place: &str) -> Result<OpenAlerts, StoreError> {
         Ok(output.read(place)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
@@ -244,6 +265,26 @@ mod tests {
 
     fn sent(receiver: ReceiverKind, state: NoticeState) -> Delivery {
         Delivery { receiver, state, kind: AlertKind::SourceFailed, subject: String::new(), error: None }
+    }
+
+    #[test]
+    fn what_another_run_made_of_the_alerts_meanwhile_stays() {
+        let with = |open: &OpenAlerts, kind, subject: &str, message: &str| {
+            let mut open = open.clone();
+            open.apply_findings(by("1", now(1)), Ended::Otherwise, &[finding(kind, subject, Some(message))]);
+            open
+        };
+        let before = with(&OpenAlerts::default(), AlertKind::SourceFailed, "", "broken");
+        let before = with(&before, AlertKind::NoRecords, "2026-01-01", "no rows");
+        // This run has one more, and another run has ended one, changed none, and found two: one of them is the same.
+        let mut own = with(&before, AlertKind::NoRecords, "2026-01-02", "no rows");
+        let meanwhile = with(&OpenAlerts::default(), AlertKind::NoRecords, "2026-01-01", "no rows");
+        let meanwhile = with(&meanwhile, AlertKind::NoRecords, "2026-01-02", "none at all");
+        let meanwhile = with(&meanwhile, AlertKind::NoRecords, "2026-01-03", "no rows");
+        own.absorb_others(&before, meanwhile);
+        let found: Vec<_> = own.lasting().map(|alert| (alert.subject.as_str(), alert.message.as_str())).collect();
+        assert_eq!(found, [("2026-01-01", "no rows"), ("2026-01-02", "no rows"), ("2026-01-03", "no rows")]);
+        assert_eq!(OpenAlerts::from_text(&own.to_text()), Some(own));
     }
 
     #[test]

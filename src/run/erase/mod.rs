@@ -167,6 +167,7 @@ fn erase_users(request: &EraseRequest<'_>, cancel: &Cancel, told: &mut Change) -
     if has_change {
         erasure.commit(Commitment { staging, run_id, started_at, lease: &lease })?;
     }
+    store::forget_copies(&output)?;
     told.commit = erasure.erased.commit;
     told.written = Some(written_between(&layer.state, &erasure.next));
     versions::remove(&output, &erasure.stale_versions()?)?;

@@ -249,12 +249,17 @@ pub(super) enum Clock {
     Doubted,
 }
 
+/// How much lineage is kept: `explain.keep`, `retention` if that is shorter, and `explain.max_size`.
+pub(super) fn lineage_retention(settings: &Settings) -> LineageRetention {
+    let keep = settings.retention.map_or(settings.explain.keep, |retention| retention.min(settings.explain.keep));
+    LineageRetention { keep, max_bytes: settings.explain.max_bytes }
+}
+
 /// Removes lineage that is past its retention: `explain.keep`, `retention` if that is shorter, and `explain.max_size`.
 /// While the clock is doubted, no lineage is too old.
 pub(super) fn retain_lineage(settings: &Settings, output: &Output, now: UtcMicros, clock: Clock) {
-    let keep = settings.retention.map_or(settings.explain.keep, |retention| retention.min(settings.explain.keep));
-    let keep = if clock == Clock::Trusted { keep } else { Duration::MAX };
-    let retention = LineageRetention { keep, max_bytes: settings.explain.max_bytes };
+    let retention = lineage_retention(settings);
+    let retention = if clock == Clock::Trusted { retention } else { LineageRetention { keep: Duration::MAX, ..retention } };
     match layer::remove_past_retention(output, retention, now) {
         Ok(removed) if removed.too_old + removed.beyond_bytes > 0 => tracing::info!(
             too_old = removed.too_old,

@@ -9,12 +9,8 @@ use crate::{
     model::Dt,
     net::redact,
     report::{self, Status},
-    run::{
-        RunError,
-        conclude::{self, Waited},
-        observer::StageName,
-    },
-    store::{Lease, LockError},
+    run::{RunError, conclude, observer::StageName},
+    store::LockError,
 };
 
 /// The cause of a failed run. After a signal it is the signal, because it causes most other errors: not a failed check, and not a
@@ -52,12 +48,12 @@ impl Job<'_> {
                 Some(verdict) => verdict,
                 None => {
                     let facts = self.facts();
-                    conclude::judge(self.settings, &self.output, &mut self.summary, conclude::ended(error.as_ref()), &facts)
+                    let (lease, ended) = (self.lease.as_ref(), conclude::ended(error.as_ref()));
+                    conclude::judge(self.settings, &self.output, lease, &mut self.summary, ended, &facts)
                 }
             };
             if !self.settings.dry_run {
-                let waited = if self.lease.as_ref().is_some_and(Lease::has_waited) { Waited::Yes } else { Waited::No };
-                conclude::tell(self.settings, &self.output, &mut self.summary, verdict, waited);
+                conclude::tell(self.settings, &self.output, self.lease.as_ref(), &mut self.summary, verdict);
             }
         }
         if let Some(RunError::Lock(LockError::Held { holder: Some(holder), .. })) = &error {

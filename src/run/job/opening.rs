@@ -10,7 +10,7 @@ use crate::{
     model::{FileFormat, RunId},
     run::{
         RunError, ledger,
-        open::{Opening, scope_of, settled_layer},
+        open::{Opening, layer_before_lease, scope_of, settled_layer},
         window::AskedWindow,
     },
     settings::{Cursor, Settings, Source},
@@ -42,7 +42,7 @@ impl Job<'_> {
     /// Takes the days of the window, and opens the layer.
     pub(super) fn take_output(&mut self, span: &tracing::Span) -> Result<OpenedLayer, RunError> {
         self.output.prepare()?;
-        let layer = settled_layer(&self.output)?;
+        let layer = layer_before_lease(&self.output)?;
         let opening = Opening {
             output: &self.output,
             started_at: self.summary.started_at,
