@@ -8,7 +8,7 @@ use orders_etl::{
     cancel::Cancel,
     check::{Engine, Expected, LayerView, run_checks},
     layer::{
-        BestVersions, DroppedParts, MergeRules, MergedContent, RunPrices, StoredPartition, merge_partition, read_partition, write_header,
+        BestVersions, DroppedParts, MergeOutput, MergeRules, RunPrices, StoredPartition, merge_partition, read_partition, write_header,
         write_line,
     },
     model::{Dt, FactRows, FactSchema, Window},
@@ -115,17 +115,17 @@ fn merge_a_partition(bencher: Bencher<'_, '_>) {
         deletions: None,
         notes_orders: false,
     };
-    let first = merge_partition(day(), Some(incoming.clone()), None, &BestVersions::default(), rules, &mut RunPrices::default()).unwrap();
-    let MergedContent::Replaced(bytes) = first.content else { unreachable!("a first load writes") };
+    let (mut bytes, mut prices) = (Vec::new(), RunPrices::default());
+    let output = MergeOutput { csv: &mut bytes, prices: &mut prices };
+    merge_partition(day(), Some(incoming.clone()), None, &BestVersions::default(), rules, output).unwrap();
     let stored = || {
         let frame = read_partition(&bytes, day(), Path::new("x"), &schema).unwrap().finish().unwrap();
         StoredPartition { rows: FactRows::new(&frame).unwrap(), bytes: bytes.clone() }
     };
     bencher.with_inputs(|| (incoming.clone(), stored())).bench_values(|(incoming, stored)| {
-        merge_partition(day(), Some(incoming), Some(stored), &BestVersions::default(), rules, &mut RunPrices::default())
-            .unwrap()
-            .counts
-            .rows_unchanged
+        let (mut bytes, mut prices) = (Vec::new(), RunPrices::default());
+        let output = MergeOutput { csv: &mut bytes, prices: &mut prices };
+        merge_partition(day(), Some(incoming), Some(stored), &BestVersions::default(), rules, output).unwrap().counts.rows_unchanged
     });
 }
 

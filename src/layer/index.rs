@@ -11,8 +11,8 @@
 //! missing one would cost a doubled row, and so every byte that is looked at is checked, and a damaged index is rebuilt.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    fs::File,
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::LayerError;
 use crate::{
     model::{Dt, OrderHash},
-    store::StoreError,
+    store::{StagedWriter, StoreError, WrittenFile},
 };
 
 const MAGIC: &[u8; 8] = b"ETLIDX02";
@@ -157,11 +157,7 @@ pub(super) fn by_order(mut entries: impl Iterator<Item = Result<Entry, LayerErro
 /// Writes sorted entries as a segment. Its checksum is computed on the way.
 pub(super) fn write_segment(path: &Path, entries: impl Iterator<Item = Result<Entry, LayerError>>) -> Result<SegmentFile, LayerError> {
     let failed = || StoreError::io("write", path);
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))?;
-    }
-    let file = BufWriter::with_capacity(1 << 18, File::create(path).map_err(failed())?);
-    let mut file = HashedWriter { file, hasher: Xxh3::new(), bytes: 0 };
+    let mut file = StagedWriter::create(path)?;
     file.write_all(MAGIC).map_err(failed())?;
     let (mut firsts, mut block, mut count) = (Vec::new(), Vec::with_capacity(BLOCK_ENTRIES * ENTRY + CHECKSUM), 0_u64);
     for entry in entries {
@@ -183,8 +179,8 @@ pub(super) fn write_segment(path: &Path, entries: impl Iterator<Item = Result<En
     file.write_all(&fences).map_err(failed())?;
     file.write_all(&count.to_le_bytes()).map_err(failed())?;
     file.write_all(&fence_checksum(MAGIC, count, &fences).to_le_bytes()).map_err(failed())?;
-    file.flush().map_err(failed())?;
-    Ok(SegmentFile { count, bytes: file.bytes, checksum: format!("{:016x}", file.hasher.digest()) })
+    let WrittenFile { bytes, checksum } = file.finish()?;
+    Ok(SegmentFile { count, bytes, checksum })
 }
 
 /// What was written.
@@ -193,26 +189,6 @@ pub(super) struct SegmentFile {
     pub(super) bytes: u64,
     /// XXH3, in hex.
     pub(super) checksum: String,
-}
-
-/// A file that is hashed while it is written.
-struct HashedWriter {
-    file: BufWriter<File>,
-    hasher: Xxh3,
-    bytes: u64,
-}
-
-impl Write for HashedWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }
 
 fn flush_block(file: &mut impl Write, block: &mut Vec<u8>) -> io::Result<()> {
@@ -392,6 +368,8 @@ impl Iterator for SegmentReader {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn dt(days: i32) -> Dt {

@@ -20,6 +20,7 @@ mod order_index;
 mod order_totals;
 mod orders_merge;
 mod parquet;
+mod partition_file;
 mod present_orders;
 mod prices;
 mod refunds;
@@ -48,10 +49,11 @@ pub use lineage::{
     LineageRun, PageOrigin, PartitionOutcomes, RecordSource, RecordUnit, RemovedLineage, kept_sku, remove_past_retention, stored_runs,
     versions_of,
 };
-pub use merge::{MergeCounts, MergeRules, MergedContent, MergedPartition, merge_partition};
+pub use merge::{MergeCounts, MergeOutput, MergeRules, MergedContent, MergedPartition, merge_partition};
 pub use moves::{BestVersions, best_versions};
 pub use order_counts::{OrderCounts, order_counts};
 pub use orders_merge::{MergedOrders, OrdersMerge};
+pub use partition_file::{CsvSink, PartitionFile};
 pub use present_orders::{PresentOrders, PresentOrdersBuilder};
 pub use prices::{PriceBook, RunPrices, SlipFactor, SlippedLine};
 pub use refunds::{CutRefunds, RefundDays, RefundFates, RefundPlan, UnreadRefund, UnreadRefunds};

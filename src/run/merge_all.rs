@@ -16,12 +16,12 @@ use crate::{
     cancel::Cancel,
     join::{Enricher, UnknownKeys},
     layer::{
-        self, BestVersions, Catalog, Deletions, LayerError, LookUpError, MergeRules, MergedContent, MergedPartition, MergedSide,
-        OrdersMerge, PartitionEntry, RefundDays, RefundFates, RefundPlan, RunPrices, StoredPartitions,
+        self, BestVersions, Catalog, Deletions, LayerError, LookUpError, MergeOutput, MergeRules, MergedPartition, MergedSide, OrdersMerge,
+        PartitionEntry, PartitionFile, RefundDays, RefundFates, RefundPlan, RunPrices, StoredPartitions,
     },
     model::{Dt, FileFormat, OrderHash, order_hash},
     store::{
-        self, Key, Staging,
+        self, Key, StagedWriter, Staging, WrittenFile,
         places::{self, SideFact},
     },
 };
@@ -30,7 +30,7 @@ use crate::{
 pub(super) struct StagedPartition {
     pub(super) merged: MergedPartition,
     /// The staged file, if the partition changes.
-    pub(super) file: Option<StagedFile>,
+    pub(super) file: Option<WrittenFile>,
     /// The totals of its orders.
     pub(super) totals: SideChange,
     /// What becomes of the refunds of its orders, on whichever days these lie.
@@ -42,7 +42,7 @@ pub(super) enum SideChange {
     /// It stays as it is; also where there is none.
     Unchanged,
     /// It has new content, which is staged.
-    Written { file: StagedFile, rows: u64 },
+    Written { file: WrittenFile, rows: u64 },
     /// The last row is gone.
     Removed,
 }
@@ -71,12 +71,6 @@ pub(super) struct EarlierAttempt {
     pub(super) stored: BTreeMap<Dt, PartitionEntry>,
     /// Whether all of it must be merged again, because what the dimensions say has changed.
     pub(super) is_void: bool,
-}
-
-/// A staged file of a partition.
-pub(super) struct StagedFile {
-    pub(super) bytes: u64,
-    pub(super) checksum: String,
 }
 
 /// What the index knows of a run's orders.
@@ -286,7 +280,11 @@ impl Merger<'_> {
         let follows_orders = self.has_totals(dt) || !brought.is_empty() || !known.is_empty();
         let orders = if follows_orders { Some(OrdersMerge::begin(lines.as_ref(), stored.as_ref(), &has_refunds)?) } else { None };
         let rules = MergeRules { notes_orders: follows_orders, ..self.rules };
-        let mut merged = layer::merge_partition(dt, lines, stored, work.best_versions, rules, prices)?;
+        let path = self.staging.staged(places::partition_file(dt, self.format));
+        let mut file = PartitionFile::new(self.format, self.rules.schema, &path);
+        let output = MergeOutput { csv: &mut file, prices };
+        let mut merged = layer::merge_partition(dt, lines, stored, work.best_versions, rules, output)?;
+        let file = file.finish()?;
         let remaining = std::mem::take(&mut merged.orders);
         let orders = orders.map(|orders| orders.finish(work.best_versions, remaining, self.rules.deletions));
         let refunds = orders.as_ref().map(|orders| orders.refund_fates(&has_refunds)).unwrap_or_default();
@@ -297,7 +295,7 @@ impl Merger<'_> {
             }
             None => SideChange::Unchanged,
         };
-        self.stage_content(StagedPartition { merged, file: None, totals, refunds })
+        Ok(StagedPartition { merged, file, totals, refunds })
     }
 
     /// Whether the run brings totals for a partition, or it has some.
@@ -312,24 +310,8 @@ impl Merger<'_> {
             MergedSide::Removed => return Ok(SideChange::Removed),
             MergedSide::Replaced { bytes, rows } => (bytes, rows),
         };
-        let path = self.staging.staged(key);
-        // The file of an earlier attempt may be an object already.
-        store::remove_file(&path)?;
-        store::write_staged(&path, &bytes)?;
-        Ok(SideChange::Written { file: StagedFile { bytes: bytes.len() as u64, checksum: store::checksum(&bytes) }, rows })
-    }
-
-    /// Writes the new content of a partition to the staging folder, and frees its bytes.
-    fn stage_content(&self, mut partition: StagedPartition) -> Result<StagedPartition, LayerError> {
-        let MergedPartition { dt, content, .. } = &mut partition.merged;
-        let MergedContent::Replaced(bytes) = content else { return Ok(partition) };
-        let csv = std::mem::take(bytes);
-        let path = self.staging.staged(places::partition_file(*dt, self.format));
-        let bytes = layer::encode(self.format, csv, self.rules.schema, &path)?;
-        // The file of an earlier attempt may be an object already.
-        store::remove_file(&path)?;
-        store::write_staged(&path, &bytes)?;
-        partition.file = Some(StagedFile { bytes: bytes.len() as u64, checksum: store::checksum(&bytes) });
-        Ok(partition)
+        let mut file = StagedWriter::create(&self.staging.staged(key))?;
+        file.push(&bytes)?;
+        Ok(SideChange::Written { file: file.finish()?, rows })
     }
 }
