@@ -215,7 +215,7 @@ mod tests {
         pieces.iter().for_each(|piece| file.push_csv(piece).unwrap());
         let written = file.finish().unwrap().unwrap();
         let content = fs::read(&path).unwrap();
-        assert_eq!(written, WrittenFile { bytes: content.len() as u64, checksum: crate::store::checksum(&content) });
+        assert_eq!(written, WrittenFile::of(&content));
         content
     }
 

@@ -322,9 +322,10 @@ impl<'a> RunStager<'a> {
     fn dimension(&mut self, dimension: &Dimension) -> Result<Option<PathBuf>, RunError> {
         let spec = *dimension.spec();
         let key = places::dimension(&spec);
-        let merged = dimension.finish(self.context.summary.started_at);
+        let path = self.staging.staged(&key);
+        let merged = dimension.finish(self.context.summary.started_at, &path)?;
         self.context.summary.dimensions.insert(spec.name.to_owned(), merged.counts);
-        let Some(bytes) = merged.replaced else {
+        let Some(file) = merged.file else {
             self.staging.unstage(&key);
             return Ok(match self.catalog.state.dimensions.get(spec.name) {
                 Some(version) => Some(self.context.output.local_version(&key, version)?),
@@ -332,10 +333,9 @@ impl<'a> RunStager<'a> {
             });
         };
         self.dimensions_changed = true;
-        store::remove_file(&self.staging.staged(&key))?;
-        let version = self.staging.put(&key, &bytes)?;
+        let version = self.staging.put_written(key, file.bytes, file.checksum);
         self.next.dimensions.insert(spec.name.to_owned(), version);
-        Ok(Some(self.staging.staged(key)))
+        Ok(Some(path))
     }
 }
 

@@ -44,4 +44,4 @@ pub use object::{Condition, Content, Listed, Names, Object, PutError, Store, Tag
 pub use output::Output;
 pub use publish::{DecideError, MOST_ATTEMPTS, Recovery, Staging, is_publishing, recover};
 pub use scratch::Scratch;
-pub use staged_writer::{StagedWriter, WrittenFile};
+pub use staged_writer::{ContentSum, StagedWriter, WrittenFile};

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     StoreError,
-    disk::{create_folder, remove_file},
+    disk::{checksum, create_folder, remove_file},
 };
 
 /// Small pieces are collected up to so many bytes before they are written. A longer piece is written as it is.
@@ -27,12 +27,38 @@ pub struct WrittenFile {
     pub checksum: String,
 }
 
+impl WrittenFile {
+    /// A file with this content.
+    pub fn of(content: &[u8]) -> WrittenFile {
+        WrittenFile { bytes: content.len() as u64, checksum: checksum(content) }
+    }
+}
+
+/// Size and checksum of a content, piece by piece.
+#[derive(Default)]
+pub struct ContentSum {
+    hasher: Xxh3,
+    bytes: u64,
+}
+
+impl ContentSum {
+    /// Takes the next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+
+    /// The file with this content.
+    pub fn finish(&self) -> WrittenFile {
+        WrittenFile { bytes: self.bytes, checksum: format!("{:016x}", self.hasher.digest()) }
+    }
+}
+
 /// Writes a staged file.
 pub struct StagedWriter {
     path: PathBuf,
     file: BufWriter<File>,
-    hasher: Xxh3,
-    bytes: u64,
+    sum: ContentSum,
 }
 
 impl StagedWriter {
@@ -46,7 +72,7 @@ impl StagedWriter {
         }
         remove_file(path)?;
         let file = File::create(path).map_err(StoreError::io("write", path))?;
-        Ok(StagedWriter { path: path.to_owned(), file: BufWriter::with_capacity(BUFFER, file), hasher: Xxh3::new(), bytes: 0 })
+        Ok(StagedWriter { path: path.to_owned(), file: BufWriter::with_capacity(BUFFER, file), sum: ContentSum::default() })
     }
 
     /// Writes the next bytes.
@@ -63,15 +89,14 @@ impl StagedWriter {
     /// [`StoreError::Io`].
     pub fn finish(mut self) -> Result<WrittenFile, StoreError> {
         self.file.flush().map_err(StoreError::io("write", &self.path))?;
-        Ok(WrittenFile { bytes: self.bytes, checksum: format!("{:016x}", self.hasher.digest()) })
+        Ok(self.sum.finish())
     }
 }
 
 impl Write for StagedWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.bytes += written as u64;
+        self.sum.push(&bytes[..written]);
         Ok(written)
     }
 
@@ -85,7 +110,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::store::checksum;
 
     #[test]
     fn pieces_of_any_length_are_one_file_with_its_checksum() {
@@ -96,11 +120,11 @@ mod tests {
             let mut writer = StagedWriter::create(&path).unwrap();
             content.chunks(piece).for_each(|piece| writer.push(piece).unwrap());
             let written = writer.finish().unwrap();
-            assert_eq!(written, WrittenFile { bytes: content.len() as u64, checksum: checksum(&content) }, "{piece}");
+            assert_eq!(written, WrittenFile::of(&content), "{piece}");
             assert!(fs::read(&path).unwrap() == content, "{piece}");
         }
         let written = StagedWriter::create(&path).unwrap().finish().unwrap();
-        assert_eq!((written, fs::read(&path).unwrap().len()), (WrittenFile { bytes: 0, checksum: checksum(b"") }, 0));
+        assert_eq!((written, fs::read(&path).unwrap().len()), (WrittenFile::of(b""), 0));
     }
 
     #[test]
