@@ -8,8 +8,8 @@ use orders_etl::{
     cancel::Cancel,
     check::{Engine, Expected, LayerView, run_checks},
     layer::{
-        BestVersions, DroppedParts, MergeOutput, MergeRules, RunPrices, StoredPartition, merge_partition, read_partition, write_header,
-        write_line,
+        BestVersions, DroppedParts, MergeOutput, MergeRules, PartitionRows, RunPrices, StoredPartition, merge_partition, read_partition,
+        write_header, write_line,
     },
     model::{Dt, FactRows, FactSchema, Window},
     normalize::RecordNormalizer,
@@ -105,6 +105,7 @@ fn merge_a_partition(bencher: Bencher<'_, '_>) {
     let orders = orders();
     let normalizer = RecordNormalizer::new(Window::default());
     let incoming = normalizer.normalize(orders.split(|&byte| byte == b'\n').filter(|line| !line.is_empty())).rows.finish().unwrap();
+    let incoming = PartitionRows::of_frame(&incoming, &schema).unwrap();
     let dropped_lines = DroppedParts::default();
     let rules = MergeRules {
         schema: &schema,
@@ -118,10 +119,7 @@ fn merge_a_partition(bencher: Bencher<'_, '_>) {
     let (mut bytes, mut prices) = (Vec::new(), RunPrices::default());
     let output = MergeOutput { csv: &mut bytes, prices: &mut prices };
     merge_partition(day(), Some(incoming.clone()), None, &BestVersions::default(), rules, output).unwrap();
-    let stored = || {
-        let frame = read_partition(&bytes, day(), Path::new("x"), &schema).unwrap().finish().unwrap();
-        StoredPartition { rows: FactRows::new(&frame).unwrap(), bytes: bytes.clone() }
-    };
+    let stored = || StoredPartition::parse(bytes.clone(), day(), Path::new("x.csv"), &schema).unwrap();
     bencher.with_inputs(|| (incoming.clone(), stored())).bench_values(|(incoming, stored)| {
         let (mut bytes, mut prices) = (Vec::new(), RunPrices::default());
         let output = MergeOutput { csv: &mut bytes, prices: &mut prices };

@@ -1,7 +1,8 @@
 //! A dimension: merges the stored rows with those of the source by key, adds inferred members, and keeps the versions of a
 //! member with `scd = 2`.
 //!
-//! A run keeps one copy of each row, in a table of texts. The stored file and the new one are never in memory as a whole.
+//! A run keeps one copy of each row, in a table of texts. The bytes of the stored file are let go once they are read,
+//! and those of the new file are written while its rows are formatted.
 
 use std::{
     borrow::Cow,
@@ -452,8 +453,8 @@ impl Dimension {
         Ok(DataFrame::new(self.members.len(), frame)?)
     }
 
-    /// What facts get from some columns, in one number: equal for dimensions that say the same. A member that is missing, and one of
-    /// which nothing is known, say the same.
+    /// What facts get from some columns, in one number: equal for dimensions that say the same. A member that is
+    /// missing, and one of which nothing is known, say the same.
     ///
     /// # Errors
     /// [`DimensionError::NoColumn`].
@@ -492,8 +493,8 @@ impl Dimension {
         values.finish().into_column()
     }
 
-    /// Writes the new file, sorted by key, unless it would be equal to the stored one. A version begins at `now` if the source has no
-    /// time for it.
+    /// Writes the new file, sorted by key, unless it would be equal to the stored one. A version begins at `now` if the
+    /// source has no time for it.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -535,7 +536,8 @@ impl Dimension {
         }
     }
 
-    /// Whether a member is new or has another row. The file may differ all the same, by its columns or its old versions.
+    /// Whether a member is new or has another row. The file may differ all the same, by its columns or its old
+    /// versions.
     fn has_changed_members(&self) -> bool {
         self.counts.inserted > 0 || self.counts.updated > 0 || !self.inferred.is_empty()
     }

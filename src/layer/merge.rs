@@ -3,18 +3,17 @@
 use std::collections::{HashMap, HashSet};
 
 use hashbrown::HashTable;
-use polars::prelude::{DataFrame, UInt64Chunked};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    BestVersions, DELETED_STATUS, DeletedVersion, Deletions, DroppedParts, LayerError, LineOutcome, LineOutcomes, PriceBook, RunPrices,
-    StoredPartition, csv,
+    BestVersions, DELETED_STATUS, DeletedVersion, Deletions, DroppedParts, LayerError, LineOutcome, LineOutcomes, PartitionRows, PriceBook,
+    RunPrices, StoredPartition, csv,
     moves::{KeyVersions, OrderVersions, versions_here},
     partition_file::{ComparedCsv, Comparison, CsvSink, PIECE},
 };
 use crate::{
-    model::{CurrencyTotals, Dt, FactBuilder, FactRows, FactSchema, Line, OrderHash, SEQ, UtcMicros, add_totals, order_hash},
+    model::{CurrencyTotals, Dt, FactSchema, Line, OrderHash, UtcMicros, add_totals, order_hash},
     settings::{DeletionMode, MergeBy, RepeatedSku},
 };
 
@@ -133,13 +132,13 @@ struct Slot {
     incoming: Option<usize>,
 }
 
-/// Merges one partition. `incoming` are the run's lines for it, in source order, with [`SEQ`].
+/// Merges one partition. `incoming` are the run's lines for it, in source order.
 ///
 /// # Errors
-/// A frame without the columns of the fact table; what the sink of the CSV refuses.
+/// What the sink of the CSV refuses.
 pub fn merge_partition(
     dt: Dt,
-    incoming: Option<DataFrame>,
+    incoming: Option<PartitionRows>,
     stored: Option<StoredPartition>,
     best_versions: &BestVersions,
     rules: MergeRules<'_>,
@@ -147,18 +146,13 @@ pub fn merge_partition(
 ) -> Result<MergedPartition, LayerError> {
     let MergeOutput { csv, prices } = output;
     let MergeRules { schema, by, known_prices, dropped_lines, repeated_sku, deletions, notes_orders } = rules;
-    let empty = FactBuilder::new(schema, 0).finish()?;
-    let incoming_rows = FactRows::new(incoming.as_ref().unwrap_or(&empty))?;
-    let stored_rows = match &stored {
-        Some(stored) => &stored.rows,
-        None => &FactRows::new(&empty)?,
-    };
-    let seq = incoming.as_ref().map(|frame| frame.column(SEQ)?.u64().cloned()).transpose()?;
+    let empty = PartitionRows::new(schema);
+    let incoming_rows = incoming.as_ref().unwrap_or(&empty);
+    let stored_rows = stored.as_ref().map_or(&empty, |stored| &stored.rows);
     let mut merge = Merge {
         dt,
         stored: stored_rows,
-        incoming: &incoming_rows,
-        seq,
+        incoming: incoming_rows,
         best_versions,
         orders: HashMap::new(),
         schema,
@@ -175,7 +169,7 @@ pub fn merge_partition(
         rows: 0,
     };
     if by == MergeBy::Order {
-        merge.orders = versions_here(merge.incoming, |row| merge.seq_of(row), Some(merge.stored));
+        merge.orders = versions_here(merge.incoming, Some(merge.stored));
     }
     let result = merge.resolve(by);
     let orders = if notes_orders { merge.orders_of(&result) } else { HashSet::new() };
@@ -199,9 +193,8 @@ pub fn merge_partition(
 
 struct Merge<'a> {
     dt: Dt,
-    stored: &'a FactRows,
-    incoming: &'a FactRows,
-    seq: Option<UInt64Chunked>,
+    stored: &'a PartitionRows,
+    incoming: &'a PartitionRows,
     best_versions: &'a BestVersions,
     /// The versions of each order of the run in this partition (`merge = "order"`).
     orders: HashMap<&'a str, OrderVersions>,
@@ -223,7 +216,7 @@ struct Merge<'a> {
 
 impl<'a> Merge<'a> {
     fn seq_of(&self, row: usize) -> u64 {
-        self.seq.as_ref().and_then(|seq| seq.get(row)).unwrap_or_default()
+        self.incoming.seq(row)
     }
 
     /// The incoming version of the order, and whether it beats the stored one.
@@ -304,7 +297,7 @@ impl<'a> Merge<'a> {
     fn slots(&mut self, by: MergeBy) -> Vec<Slot> {
         let mut slots: Vec<Slot> = Vec::with_capacity(self.stored.len() + self.incoming.len());
         let mut by_key: HashTable<usize> = HashTable::with_capacity(slots.capacity());
-        let key_of = |slot: &Slot, stored: &'a FactRows, incoming: &'a FactRows| match (slot.stored, slot.incoming) {
+        let key_of = |slot: &Slot, stored: &'a PartitionRows, incoming: &'a PartitionRows| match (slot.stored, slot.incoming) {
             (Some(row), _) => stored.key(row),
             (None, Some(row)) => incoming.key(row),
             (None, None) => ("", ""),
@@ -445,7 +438,7 @@ impl<'a> Merge<'a> {
 
     /// A key whose versions were compared over all partitions.
     fn resolve_everywhere(&mut self, slot: &Slot, key_versions: &KeyVersions) -> Option<Origin> {
-        let best = |row: usize| key_versions.incoming.is_some_and(|best| Some(best.seq) == self.seq.as_ref().and_then(|seq| seq.get(row)));
+        let best = |row: usize| key_versions.incoming.is_some_and(|best| best.seq == self.incoming.seq(row));
         match slot.incoming {
             Some(row) if !best(row) => {
                 self.settle(row, LineOutcome::Duplicate);
@@ -533,7 +526,7 @@ impl<'a> Merge<'a> {
         add_totals(&mut self.lost, line.currency, i128::from(line.line_total.units()));
     }
 
-    fn row(&self, origin: Origin) -> (&'a FactRows, usize) {
+    fn row(&self, origin: Origin) -> (&'a PartitionRows, usize) {
         match origin {
             Origin::Stored(row) | Origin::Marked(row) => (self.stored, row),
             Origin::Incoming(row) => (self.incoming, row),
@@ -592,8 +585,6 @@ fn hash((order_id, sku): (&str, &str)) -> u64 {
 mod tests {
     use std::path::Path;
 
-    use polars::prelude::*;
-
     use super::*;
     use crate::model::Money;
 
@@ -621,25 +612,22 @@ mod tests {
         }
     }
 
-    fn frame(lines: &[Line<'_>]) -> DataFrame {
-        let mut builder = FactBuilder::new(&FactSchema::default(), lines.len());
-        for line in lines {
-            builder.begin_record();
-            builder.push(line, []);
-        }
-        builder.finish().unwrap()
+    /// Rows of these lines, a record each.
+    fn rows_of(lines: &[Line<'_>]) -> PartitionRows {
+        let mut rows = PartitionRows::new(&FactSchema::default());
+        (1..).zip(lines).for_each(|(seq, line)| rows.push(line, seq, []));
+        rows
     }
 
     fn stored(lines: &[Line<'_>]) -> StoredPartition {
         let mut bytes = Vec::new();
         csv::write_header(&mut bytes, &FactSchema::default());
         lines.iter().for_each(|line| csv::write_line(&mut bytes, line, std::iter::empty()));
-        let rows = FactRows::new(&read(&bytes)).unwrap();
-        StoredPartition { bytes, rows }
+        StoredPartition { rows: read(&bytes), bytes }
     }
 
-    fn read(bytes: &[u8]) -> DataFrame {
-        csv::read_partition(bytes, day(), Path::new("x"), &FactSchema::default()).unwrap().finish().unwrap()
+    fn read(bytes: &[u8]) -> PartitionRows {
+        csv::read_compact(bytes, day(), Path::new("x"), &FactSchema::default()).unwrap()
     }
 
     #[test]
@@ -671,7 +659,7 @@ mod tests {
         assert_eq!(marked.orders, [order_hash("A"), order_hash("B")].into());
         assert_eq!(marked.kept, [("EUR".to_owned(), 70_000)].into());
         assert_eq!(marked.content, MergedContent::Replaced);
-        let rows = FactRows::new(&read(&csv)).unwrap();
+        let rows = read(&csv);
         let statuses: Vec<_> = (0..rows.len()).map(|row| (rows.order_id(row), rows.status(row))).collect();
         assert_eq!(statuses, [("A", Some("deleted")), ("A", Some("deleted")), ("B", None)]);
         // A second time, nothing is left to do.
@@ -687,14 +675,14 @@ mod tests {
         csv: Vec<u8>,
     }
 
-    fn merged(incoming: Option<DataFrame>, old: Option<StoredPartition>, rules: MergeRules<'_>) -> Merged {
+    fn merged(incoming: Option<PartitionRows>, old: Option<StoredPartition>, rules: MergeRules<'_>) -> Merged {
         let (mut csv, mut prices) = (Vec::new(), RunPrices::default());
         let output = MergeOutput { csv: &mut csv, prices: &mut prices };
         let partition = merge_partition(day(), incoming, old, &BestVersions::default(), rules, output).unwrap();
         Merged { partition, csv }
     }
 
-    fn merge_by(by: MergeBy, incoming: DataFrame, old: Option<&[Line<'_>]>) -> Merged {
+    fn merge_by(by: MergeBy, incoming: PartitionRows, old: Option<&[Line<'_>]>) -> Merged {
         let rules = MergeRules {
             schema: &FactSchema::default(),
             by,
@@ -708,11 +696,11 @@ mod tests {
     }
 
     fn merge(incoming: &[Line<'_>], old: Option<&[Line<'_>]>) -> Merged {
-        merge_by(MergeBy::Line, frame(incoming), old)
+        merge_by(MergeBy::Line, rows_of(incoming), old)
     }
 
     fn quantities(csv: &[u8]) -> Vec<(String, i64)> {
-        let rows = FactRows::new(&read(csv)).unwrap();
+        let rows = read(csv);
         (0..rows.len()).map(|row| rows.line(row)).map(|line| (format!("{}{}", line.order_id, line.sku), line.quantity.units())).collect()
     }
 
@@ -750,7 +738,7 @@ mod tests {
         };
         let (mut counted, mut prices) = (Counted::default(), RunPrices::default());
         let output = MergeOutput { csv: &mut counted, prices: &mut prices };
-        let merged = merge_partition(day(), Some(frame(&lines)), None, &BestVersions::default(), rules, output).unwrap();
+        let merged = merge_partition(day(), Some(rows_of(&lines)), None, &BestVersions::default(), rules, output).unwrap();
         assert_eq!((merged.content, counted.pieces), (MergedContent::Replaced, counted.bytes.div_ceil(PIECE + merged.longest_row)));
         assert!(counted.bytes > 4 * PIECE && counted.longest < PIECE + merged.longest_row, "{} of {}", counted.longest, counted.bytes);
     }
@@ -819,12 +807,11 @@ mod tests {
     fn a_newer_version_of_an_order_replaces_all_of_it_where_that_is_asked_for() {
         // Each inner list is a record: its rows are of one version.
         let versions = |records: &[&[Line<'_>]]| {
-            let mut builder = FactBuilder::new(&FactSchema::default(), 8);
-            for record in records {
-                builder.begin_record();
-                record.iter().for_each(|line| builder.push(line, []));
+            let mut rows = PartitionRows::new(&FactSchema::default());
+            for (seq, record) in (1..).zip(records) {
+                record.iter().for_each(|line| rows.push(line, seq, []));
             }
-            builder.finish().unwrap()
+            rows
         };
         let old = [line("A", "x", 1, Some(5)), line("A", "y", 1, Some(5)), line("B", "x", 1, Some(5)), line("C", "x", 1, Some(9))];
         let Merged { partition: merged, csv } = merge_by(

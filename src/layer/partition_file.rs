@@ -1,7 +1,8 @@
-//! The file of a partition, written while its rows are merged: pieces of canonical CSV go in, and the bytes of the format are written.
+//! The file of a partition, written while its rows are merged: pieces of canonical CSV go in, and the bytes of the
+//! format are written.
 //!
-//! Responsible for how much of a partition is in memory while it is written, and for the comparison with what is stored. Which rows
-//! there are, and how a row reads as CSV, is decided elsewhere.
+//! Responsible for how much of a partition is in memory while it is written, and for the comparison with what is
+//! stored. Which rows there are, and how a row reads as CSV, is decided elsewhere.
 
 use std::path::Path;
 
@@ -14,7 +15,8 @@ use crate::{
 /// The bytes of CSV that are collected before they are handed on. Few calls of the system, and little memory.
 pub(super) const PIECE: usize = 1 << 20;
 
-/// Takes the canonical CSV of a partition, piece by piece. Each piece ends with a row, and the first one begins with the header.
+/// Takes the canonical CSV of a partition, piece by piece. Each piece ends with a row, and the first one begins with
+/// the header.
 pub trait CsvSink {
     /// Takes the next piece.
     ///
@@ -98,7 +100,8 @@ impl CsvSink for PartitionFile<'_> {
     }
 }
 
-/// Compares the pieces with a stored partition. They are handed on only from the first difference on, with all that was before it.
+/// Compares the pieces with a stored partition. They are handed on only from the first difference on, with all that was
+/// before it.
 pub(super) struct ComparedCsv<'c, S: CsvSink + ?Sized> {
     /// The stored CSV. Empty where nothing is stored.
     stored: &'c [u8],

@@ -12,7 +12,8 @@ use std::{
 use polars::prelude::DataFrame;
 
 use super::{
-    CutBatch, CutRefunds, CutSide, DroppedParts, IndexBuilder, LayerError, LineageBuilder, PageOrigin, StagedSide, UnreadRefunds,
+    CutBatch, CutRefunds, CutSide, DroppedParts, IndexBuilder, LayerError, LineageBuilder, PageOrigin, PartitionRows, StagedSide,
+    UnreadRefunds,
     side_fact::SideRow,
     staged_rows::{self, Segment},
     staged_side,
@@ -39,6 +40,16 @@ enum Place {
     Memory(Box<[u8]>),
     /// At a place of a spill file.
     Spilled { file: Arc<File>, path: Arc<PathBuf>, offset: u64, bytes: usize },
+}
+
+impl Place {
+    /// How many bytes lie there.
+    fn len(&self) -> usize {
+        match self {
+            Place::Memory(bytes) => bytes.len(),
+            Place::Spilled { bytes, .. } => *bytes,
+        }
+    }
 }
 
 /// Takes batches of lines in source order.
@@ -259,19 +270,26 @@ impl StagedLines {
 
     /// The bytes that the largest partition has, staged.
     pub fn largest(&self) -> u64 {
-        let size = |part: &Part| match &part.place {
-            Place::Memory(bytes) => bytes.len() as u64,
-            Place::Spilled { bytes, .. } => *bytes as u64,
-        };
-        self.parts.values().map(|parts| parts.iter().map(size).sum()).max().unwrap_or(0)
+        self.parts.values().map(|parts| parts.iter().map(|part| part.place.len() as u64).sum()).max().unwrap_or(0)
     }
 
-    /// All lines of a partition, in source order: the columns of the fact and [`crate::model::SEQ`], in one chunk. `None` where
-    /// the run has none.
+    /// All lines of a partition, in source order. `None` where the run has none.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn load(&self, dt: Dt) -> Result<Option<PartitionRows>, LayerError> {
+        let Some(parts) = self.parts.get(&dt) else { return Ok(None) };
+        let mut rows = PartitionRows::new(&self.schema);
+        rows.reserve(parts.iter().map(|part| part.rows).sum(), parts.iter().map(|part| part.place.len()).sum());
+        read_parts(parts, |bytes, base| rows.push_segment(bytes, base))?;
+        Ok(Some(rows))
+    }
+
+    /// The same as a frame: the columns of the fact and [`crate::model::SEQ`], in one chunk.
     ///
     /// # Errors
     /// What the disk or Polars refuses.
-    pub fn load(&self, dt: Dt) -> Result<Option<DataFrame>, LayerError> {
+    pub fn load_frame(&self, dt: Dt) -> Result<Option<DataFrame>, LayerError> {
         let Some(parts) = self.parts.get(&dt) else { return Ok(None) };
         let mut rows = FactBuilder::new(&self.schema, parts.iter().map(|part| part.rows).sum());
         read_parts(parts, |bytes, base| staged_rows::decode(bytes, base, &self.schema, &mut rows))?;
@@ -402,9 +420,12 @@ mod tests {
         assert!(dir.path().join("scratch/lines-000002.rows").exists());
         let mut rows = 0;
         for dt in staged.partitions() {
-            let frame = staged.load(dt).unwrap().unwrap();
+            let frame = staged.load_frame(dt).unwrap().unwrap();
             let seq: Vec<_> = frame.column(SEQ).unwrap().u64().unwrap().into_no_null_iter().collect();
             let lines = FactRows::new(&frame).unwrap();
+            let compact = staged.load(dt).unwrap().unwrap();
+            assert!((0..lines.len()).all(|row| (compact.line(row), compact.seq(row)) == (lines.line(row), seq[row])));
+            assert_eq!(compact.len(), lines.len());
             assert!(seq.is_sorted() && seq.windows(2).all(|pair| pair[0] < pair[1]));
             // Every batch counts its records from 1 on, and one is left out between two of them.
             let number = |row: usize| seq[row] - 1 - (seq[row] - 1) / 1001;
@@ -418,6 +439,9 @@ mod tests {
         assert!(staged.load("2026-01-01".parse().unwrap()).unwrap().is_none());
         // A spill file that somebody changes is an error and no row.
         std::fs::write(dir.path().join("scratch/lines-000001.rows"), vec![0xff; 2 * size]).unwrap();
-        assert!(staged.load(Dt::from_days(0).unwrap()).unwrap_err().to_string().contains("lines-000001.rows"));
+        let day = Dt::from_days(0).unwrap();
+        for error in [staged.load(day).map(drop).unwrap_err(), staged.load_frame(day).map(drop).unwrap_err()] {
+            assert!(error.to_string().contains("lines-000001.rows"), "{error}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! A table of texts that grows row by row; a column may first occur in any row. Holds the rows of a dimension.
 //!
-//! Shape: named columns of optional texts, all with the same height. A column stores only the texts that it has, so that a
-//! source with many sparse columns stays small. Beside its bytes, a text costs 4 bytes, and 8 more where its column has gaps. Does
-//! not interpret columns.
+//! Shape: named columns of optional texts, all with the same height. A column stores only the texts that it has, so
+//! that a source with many sparse columns stays small. Beside its bytes, a text costs 4 bytes, and 8 more where its
+//! column has gaps. Does not interpret columns.
 
 use std::collections::HashMap;
 
@@ -29,7 +29,8 @@ struct TextColumn {
 struct Ends {
     /// The lower 32 bits of each end.
     low: Vec<u32>,
-    /// The texts with which the ends have passed a multiple of 2^32, ascending. A text is listed once for each multiple.
+    /// The texts with which the ends have passed a multiple of 2^32, ascending. A text is listed once for each
+    /// multiple.
     passed: Vec<usize>,
 }
 

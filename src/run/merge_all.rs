@@ -17,7 +17,7 @@ use crate::{
     join::{Enricher, UnknownKeys},
     layer::{
         self, BestVersions, Catalog, Deletions, LayerError, LookUpError, MergeOutput, MergeRules, MergedPartition, MergedSide, OrdersMerge,
-        PartitionEntry, PartitionFile, RefundDays, RefundFates, RefundPlan, RunPrices, StoredPartitions,
+        PartitionEntry, PartitionFile, PartitionRows, RefundDays, RefundFates, RefundPlan, RunPrices, StoredPartitions,
     },
     model::{Dt, FileFormat, OrderHash, order_hash},
     store::{
@@ -269,16 +269,15 @@ impl Merger<'_> {
     }
 
     fn merge(&self, dt: Dt, work: &Work<'_>, prices: &mut RunPrices) -> Result<StagedPartition, LayerError> {
-        let lines = self.extracted.lines.load(dt)?;
-        let lines = match (self.enricher, lines) {
-            (Some(enricher), Some(frame)) => Some(enricher.enrich(frame, &mut UnknownKeys::default())?),
-            (_, lines) => lines,
+        let lines = match self.enricher {
+            Some(enricher) => self.joined_again(dt, enricher)?,
+            None => self.extracted.lines.load(dt)?,
         };
         let stored = self.stored.load(dt)?;
         let (brought, known) = (self.extracted.lines.refunded(), &work.moves.refund_days);
         let has_refunds = |order: OrderHash| brought.contains(&order) || known.contains_key(&order);
         let follows_orders = self.has_totals(dt) || !brought.is_empty() || !known.is_empty();
-        let orders = if follows_orders { Some(OrdersMerge::begin(lines.as_ref(), stored.as_ref(), &has_refunds)?) } else { None };
+        let orders = follows_orders.then(|| OrdersMerge::begin(lines.as_ref(), stored.as_ref(), &has_refunds));
         let rules = MergeRules { notes_orders: follows_orders, ..self.rules };
         let path = self.staging.staged(places::partition_file(dt, self.format));
         let mut file = PartitionFile::new(self.format, self.rules.schema, &path);
@@ -296,6 +295,13 @@ impl Merger<'_> {
             None => SideChange::Unchanged,
         };
         Ok(StagedPartition { merged, file, totals, refunds })
+    }
+
+    /// The lines of a partition, joined with dimensions that have changed since they were staged.
+    fn joined_again(&self, dt: Dt, enricher: &Enricher) -> Result<Option<PartitionRows>, LayerError> {
+        let Some(frame) = self.extracted.lines.load_frame(dt)? else { return Ok(None) };
+        let frame = enricher.enrich(frame, &mut UnknownKeys::default())?;
+        PartitionRows::of_frame(&frame, self.rules.schema).map(Some)
     }
 
     /// Whether the run brings totals for a partition, or it has some.

@@ -62,7 +62,8 @@ pub struct StagedWriter {
 }
 
 impl StagedWriter {
-    /// Creates the file, and the folders above it. An earlier file is removed and not overwritten: it may be an object already.
+    /// Creates the file, and the folders above it. An earlier file is removed and not overwritten: it may be an object
+    /// already.
     ///
     /// # Errors
     /// [`StoreError::Io`].

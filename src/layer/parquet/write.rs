@@ -91,8 +91,8 @@ impl<'s> FileWriter<'s> {
         Ok(FileWriter { schema, arrow, writer, columns, rows: 0, bytes: 0, line: 1 })
     }
 
-    /// Takes the next piece of the canonical CSV. The first piece begins with the header, and each ends with a row. How the CSV is cut
-    /// does not show in the file.
+    /// Takes the next piece of the canonical CSV. The first piece begins with the header, and each ends with a row. How
+    /// the CSV is cut does not show in the file.
     ///
     /// # Errors
     /// CSV that is not canonical, or has other columns than the schema.
