@@ -544,36 +544,53 @@ impl<'a> Merge<'a> {
 
     /// Writes the rows, sorted by `(created_at, order_id, sku)`. Returns the bytes of the longest one.
     fn write(&mut self, rows: Vec<Origin>, out: &mut impl CsvSink) -> Result<usize, LayerError> {
-        let place = |origin: Origin| {
+        let created_at = |origin: Origin| {
             let (rows, row) = self.row(origin);
-            (rows.created_at(row), rows.key(row))
+            rows.created_at(row)
         };
-        let mut sorted: Vec<_> = rows.into_iter().map(|origin| (place(origin), origin)).collect();
-        sorted.sort_unstable_by_key(|(key, _)| *key);
+        let mut by_time: Vec<(i64, Origin)> = rows.into_iter().map(|origin| (created_at(origin), origin)).collect();
+        by_time.sort_unstable_by_key(|(created_at, _)| *created_at);
         let mut longest_row = 0;
-        let mut piece = Vec::with_capacity((256 + sorted.len() * 160).min(PIECE + PIECE / 16));
+        let mut piece = Vec::with_capacity((256 + by_time.len() * 160).min(PIECE + PIECE / 16));
         csv::write_header(&mut piece, self.schema);
-        for (_, origin) in sorted {
-            let (rows, row) = self.row(origin);
-            let start = piece.len();
-            let line = match origin {
-                Origin::Marked(_) => Line { status: Some(DELETED_STATUS), ..rows.line(row) },
-                _ => rows.line(row),
-            };
-            csv::write_line(&mut piece, &line, rows.extra(row));
-            if self.known_prices.is_some() && matches!(origin, Origin::Incoming(_)) {
-                self.prices.take(&line);
-            }
-            longest_row = longest_row.max(piece.len() - start);
-            if piece.len() >= PIECE {
-                out.push_csv(&piece)?;
-                piece.clear();
+        // Few rows are of one time: only their keys are in memory at once.
+        let mut by_key: Vec<((&str, &str), Origin)> = Vec::new();
+        for of_one_time in by_time.chunk_by(|(a, _), (b, _)| a == b) {
+            by_key.clear();
+            by_key.extend(of_one_time.iter().map(|&(_, origin)| (self.key(origin), origin)));
+            by_key.sort_unstable_by_key(|(key, _)| *key);
+            for &(_, origin) in &by_key {
+                longest_row = longest_row.max(self.write_row(&mut piece, origin));
+                if piece.len() >= PIECE {
+                    out.push_csv(&piece)?;
+                    piece.clear();
+                }
             }
         }
         if !piece.is_empty() {
             out.push_csv(&piece)?;
         }
         Ok(longest_row)
+    }
+
+    /// Appends a row of the result. Returns its bytes.
+    fn write_row(&mut self, out: &mut Vec<u8>, origin: Origin) -> usize {
+        let (rows, row) = self.row(origin);
+        let start = out.len();
+        let line = match origin {
+            Origin::Marked(_) => Line { status: Some(DELETED_STATUS), ..rows.line(row) },
+            _ => rows.line(row),
+        };
+        csv::write_line(out, &line, rows.extra(row));
+        if self.known_prices.is_some() && matches!(origin, Origin::Incoming(_)) {
+            self.prices.take(&line);
+        }
+        out.len() - start
+    }
+
+    fn key(&self, origin: Origin) -> (&'a str, &'a str) {
+        let (rows, row) = self.row(origin);
+        rows.key(row)
     }
 }
 
@@ -801,6 +818,23 @@ mod tests {
         let early = Line { created_at: UtcMicros::new(1).unwrap(), ..line("Z", "x", 1, None) };
         let merged = merge(&[line("B", "x", 1, None), line("A", "y", 1, None), line("A", "x", 1, None), early], None);
         assert_eq!(quantities(&merged.csv).into_iter().map(|(key, _)| key).collect::<Vec<_>>(), ["Zx", "Ax", "Ay", "Bx"]);
+    }
+
+    /// Whatever rows a partition is merged of, and however many are of one time, its CSV is that of the rows in their order.
+    #[test]
+    fn the_csv_is_that_of_the_sorted_rows() {
+        let ids: Vec<String> = (0..200).map(|number| format!("{:03}", (number * 77) % 200)).collect();
+        for times in [1, 3, 200] {
+            let lines: Vec<_> = (0..)
+                .zip(&ids)
+                .map(|(number, id)| Line { created_at: UtcMicros::new(number % times).unwrap(), ..line(id, "x", number, None) })
+                .collect();
+            let mut sorted = lines.clone();
+            sorted.sort_by_key(|line| (line.created_at, line.order_id));
+            let (new, old) = lines.split_at(120);
+            let csv = merge(new, Some(old)).csv;
+            assert_eq!(String::from_utf8(csv).unwrap(), String::from_utf8(stored(&sorted).bytes).unwrap(), "{times} times");
+        }
     }
 
     #[test]
