@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::LayerError;
 use crate::{
     model::{Dt, OrderHash},
-    store::{StagedWriter, StoreError, WrittenFile},
+    store::{self, StagedWriter, StoreError, WrittenFile},
 };
 
 const MAGIC: &[u8; 8] = b"ETLIDX02";
@@ -36,6 +36,9 @@ const COUNT: usize = 8;
 /// Entries that are held before they are spilled, where all of the history is read: 16 MiB.
 const ENTRIES_IN_MEMORY: usize = 1 << 20;
 
+/// Files that are read at once, at most: each takes a buffer and a descriptor.
+const MOST_STREAMS: usize = 64;
+
 /// An order and a partition that holds it.
 pub type Entry = (OrderHash, Dt);
 
@@ -47,12 +50,14 @@ pub struct IndexBuilder {
     folder: PathBuf,
     entries: Vec<Entry>,
     spilled: Vec<PathBuf>,
+    /// Files so far, also of those that are gone.
+    files: usize,
 }
 
 impl IndexBuilder {
     /// An empty one that spills into `folder`.
     pub fn new(folder: PathBuf) -> IndexBuilder {
-        IndexBuilder { folder, entries: Vec::new(), spilled: Vec::new() }
+        IndexBuilder { folder, entries: Vec::new(), spilled: Vec::new(), files: 0 }
     }
 
     /// Takes an entry.
@@ -75,9 +80,32 @@ impl IndexBuilder {
     /// I/O errors.
     pub fn spill(&mut self) -> Result<(), LayerError> {
         let entries = self.take_sorted();
-        let path = self.folder.join(format!("orders-{:06}.idx", self.spilled.len()));
+        let path = self.new_file();
         write_segment(&path, entries.into_iter().map(Ok))?;
         self.spilled.push(path);
+        Ok(())
+    }
+
+    fn new_file(&mut self) -> PathBuf {
+        self.files += 1;
+        self.folder.join(format!("orders-{:06}.idx", self.files))
+    }
+
+    /// Merges files until few are left.
+    fn merge_spilled(&mut self) -> Result<(), LayerError> {
+        while self.spilled.len() > MOST_STREAMS {
+            let several: Vec<PathBuf> = self.spilled.drain(..MOST_STREAMS).collect();
+            let mut streams: Vec<EntryStream<'_>> = Vec::with_capacity(several.len());
+            for path in &several {
+                streams.push(Box::new(SegmentReader::open(path)?));
+            }
+            let path = self.new_file();
+            write_segment(&path, merged(streams)?)?;
+            for path in &several {
+                store::remove_file(path)?;
+            }
+            self.spilled.push(path);
+        }
         Ok(())
     }
 
@@ -93,6 +121,7 @@ impl IndexBuilder {
     /// # Errors
     /// I/O errors; also while iterating.
     pub fn sorted(&mut self) -> Result<impl Iterator<Item = Result<Entry, LayerError>> + '_, LayerError> {
+        self.merge_spilled()?;
         self.entries.sort_unstable();
         self.entries.dedup();
         let mut streams: Vec<EntryStream<'_>> = Vec::with_capacity(self.spilled.len() + 1);
@@ -431,6 +460,27 @@ mod tests {
         }
         fs::write(&path, &good[..good.len() - 1]).unwrap();
         assert!(Segment::open(&path).is_none());
+    }
+
+    #[test]
+    fn many_spills_are_read_through_few_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut builder = IndexBuilder::new(dir.path().join("scratch"));
+        let spills = 2 * MOST_STREAMS as u64 + 5;
+        for spill in 0..spills {
+            // Each shares an entry with the next one.
+            (spill * 3..spill * 3 + 4).rev().for_each(|hash| builder.push(OrderHash(hash), dt(1)));
+            builder.spill().unwrap();
+        }
+        for _ in 0..2 {
+            let all: Vec<u64> = builder.sorted().unwrap().map(|entry| entry.unwrap().0.0).collect();
+            assert!(all.into_iter().eq(0..=spills * 3));
+            let files = fs::read_dir(dir.path().join("scratch")).unwrap().count();
+            assert!(files == builder.spilled.len() && files <= MOST_STREAMS, "{files}");
+        }
+        builder.push(OrderHash(1_000_000), dt(1));
+        builder.spill().unwrap();
+        assert_eq!(builder.sorted().unwrap().count() as u64, spills * 3 + 2);
     }
 
     #[test]

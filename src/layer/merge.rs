@@ -820,7 +820,8 @@ mod tests {
         assert_eq!(quantities(&merged.csv).into_iter().map(|(key, _)| key).collect::<Vec<_>>(), ["Zx", "Ax", "Ay", "Bx"]);
     }
 
-    /// Whatever rows a partition is merged of, and however many are of one time, its CSV is that of the rows in their order.
+    /// Whatever rows a partition is merged of, and however many are of one time, its CSV is that of the rows in their
+    /// order.
     #[test]
     fn the_csv_is_that_of_the_sorted_rows() {
         let ids: Vec<String> = (0..200).map(|number| format!("{:03}", (number * 77) % 200)).collect();

@@ -61,7 +61,7 @@ pub use prices::{PriceBook, RunPrices, SlipFactor, SlippedLine};
 pub use refunds::{CutRefunds, RefundDays, RefundFates, RefundPlan, UnreadRefund, UnreadRefunds};
 pub use rewrite::{QUANTITY, RewrittenPartition, rewritten};
 pub use side_fact::{MergedSide, SideRow, StoredSide, side_fact_header};
-pub use stage::{EmptiedVersion, FinishedStage, Stage, StagedLines};
+pub use stage::{EmptiedVersion, FinishedStage, Stage, StagedLines, StagedSize};
 pub use staged_rows::CutBatch;
 pub use staged_side::{CutSide, StagedSide};
 pub use state::{LayerColumns, LayerState, OpenedLayer, PartitionEntry, SideEntry, StateOrigin, entry_of, found_entry};

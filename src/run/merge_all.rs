@@ -11,7 +11,12 @@ use std::{
     thread,
 };
 
-use super::{RunError, extract::Extracted, observer::Observer};
+use super::{
+    RunError,
+    extract::Extracted,
+    merge_budget::{MergeBudget, PartitionSize},
+    observer::Observer,
+};
 use crate::{
     cancel::Cancel,
     join::{Enricher, UnknownKeys},
@@ -127,8 +132,10 @@ pub(super) struct Merger<'a> {
     pub(super) format: FileFormat,
     /// Joins the lines again, where the dimensions have changed since they were staged.
     pub(super) enricher: Option<&'a Enricher>,
-    /// The number of partitions that are merged at once.
+    /// The number of partitions that are merged at once, at most.
     pub(super) threads: usize,
+    /// The memory that these may take.
+    pub(super) budget: MergeBudget,
     pub(super) cancel: &'a Cancel,
     pub(super) observer: &'a dyn Observer,
 }
@@ -154,7 +161,9 @@ impl Merger<'_> {
         };
         let shares = !merged_now.is_disjoint(&moves.shared_partitions);
         let best_versions = if shares {
-            layer::best_versions(self.stored, &self.extracted.lines, moves.orders.clone(), &moves.shared_partitions, self.threads)?
+            let largest = moves.shared_partitions.iter().map(|dt| self.size(*dt).in_memory(self.format)).max().unwrap_or_default();
+            let threads = self.threads.min(self.budget.fitting(largest));
+            layer::best_versions(self.stored, &self.extracted.lines, moves.orders.clone(), &moves.shared_partitions, threads)?
         } else {
             BestVersions::default()
         };
@@ -253,7 +262,9 @@ impl Merger<'_> {
                 return Err(LayerError::Interrupted);
             }
             let _in_partition = tracing::debug_span!("partition", %dt).entered();
+            let share = self.budget.take(self.size(dt).in_memory(self.format));
             let staged = self.merge(dt, work, &mut prices)?;
+            drop(share);
             tracing::debug!(rows = staged.merged.rows, changed = staged.file.is_some(), "the partition is merged");
             let facts = staged.file.is_some().then(|| places::partition_file(dt, self.format));
             let totals = matches!(staged.totals, SideChange::Written { .. }).then(|| SideFact::OrderTotals.file(dt));
@@ -266,6 +277,16 @@ impl Merger<'_> {
             self.observer.merged(done.len(), work.partitions.len());
         }
         Ok(prices)
+    }
+
+    fn size(&self, dt: Dt) -> PartitionSize {
+        let staged = self.extracted.lines.size(dt);
+        let stored = self.stored.entry(dt);
+        PartitionSize {
+            staged,
+            stored_rows: stored.map_or(0, |stored| stored.rows),
+            stored_bytes: stored.map_or(0, |stored| stored.version.bytes),
+        }
     }
 
     fn merge(&self, dt: Dt, work: &Work<'_>, prices: &mut RunPrices) -> Result<StagedPartition, LayerError> {
