@@ -17,8 +17,8 @@ use orders_etl::{
     cancel::Cancel,
     check::{Engine, Expected, LayerView, run_checks},
     layer::{
-        BestVersions, CutBatch, DroppedParts, IndexBuilder, MergeRules, MergedContent, PageOrigin, RecordUnit, RunPrices, Segment, Stage,
-        StoredPartition, merge_partition, read_partition, write_header, write_line,
+        BestVersions, CutBatch, DroppedParts, IndexBuilder, MergeOutput, MergeRules, PageOrigin, PartitionRows, RecordUnit, RunPrices,
+        Segment, Stage, StoredPartition, merge_partition, read_partition, write_header, write_line,
     },
     model::{Dt, FactRows, FactSchema, OrderHash, Window, order_hash},
     normalize::RecordNormalizer,
@@ -181,34 +181,23 @@ fn staging() -> Pass {
 struct Merging {
     schema: FactSchema,
     dropped_lines: DroppedParts,
-    incoming: DataFrame,
+    incoming: PartitionRows,
     stored: Vec<u8>,
 }
 
 /// What one merge uses up.
 struct Meeting {
-    incoming: DataFrame,
+    incoming: PartitionRows,
     stored: StoredPartition,
 }
 
 impl Merging {
     fn new() -> Merging {
-        let mut merging = Merging {
-            schema: FactSchema::default(),
-            dropped_lines: DroppedParts::default(),
-            incoming: Normalized::new().rows,
-            stored: Vec::new(),
-        };
-        let first = merge_partition(
-            day(),
-            Some(merging.incoming.clone()),
-            None,
-            &BestVersions::default(),
-            merging.rules(),
-            &mut RunPrices::default(),
-        );
-        let MergedContent::Replaced(bytes) = first.unwrap().content else { unreachable!("a first load writes") };
-        merging.stored = bytes;
+        let schema = FactSchema::default();
+        let incoming = PartitionRows::of_frame(&Normalized::new().rows, &schema).unwrap();
+        let mut merging = Merging { schema, dropped_lines: DroppedParts::default(), incoming, stored: Vec::new() };
+        merging.stored = merging.merged(merging.incoming.clone(), None).csv;
+        assert!(!merging.stored.is_empty(), "a first load writes");
         merging
     }
 
@@ -225,17 +214,26 @@ impl Merging {
     }
 
     fn meeting(&self) -> Meeting {
-        let frame = read_partition(&self.stored, day(), Path::new("x"), &self.schema).unwrap().finish().unwrap();
-        let stored = StoredPartition { rows: FactRows::new(&frame).unwrap(), bytes: self.stored.clone() };
+        let stored = StoredPartition::parse(self.stored.clone(), day(), Path::new("x.csv"), &self.schema).unwrap();
         Meeting { incoming: self.incoming.clone(), stored }
     }
 
     fn merge(&self, Meeting { incoming, stored }: Meeting) -> u64 {
-        merge_partition(day(), Some(incoming), Some(stored), &BestVersions::default(), self.rules(), &mut RunPrices::default())
-            .unwrap()
-            .counts
-            .rows_unchanged
+        self.merged(incoming, Some(stored)).rows_unchanged
     }
+
+    fn merged(&self, incoming: PartitionRows, stored: Option<StoredPartition>) -> Merged {
+        let (mut csv, mut prices) = (Vec::new(), RunPrices::default());
+        let output = MergeOutput { csv: &mut csv, prices: &mut prices };
+        let merged = merge_partition(day(), Some(incoming), stored, &BestVersions::default(), self.rules(), output).unwrap();
+        Merged { csv, rows_unchanged: merged.counts.rows_unchanged }
+    }
+}
+
+/// What a merge makes.
+struct Merged {
+    csv: Vec<u8>,
+    rows_unchanged: u64,
 }
 
 fn merging() -> Pass {

@@ -1,5 +1,8 @@
 //! A dimension: merges the stored rows with those of the source by key, adds inferred members, and keeps the versions of a
 //! member with `scd = 2`.
+//!
+//! A run keeps one copy of each row, in a table of texts. The bytes of the stored file are let go once they are read,
+//! and those of the new file are written while its rows are formatted.
 
 use std::{
     borrow::Cow,
@@ -11,7 +14,7 @@ use csv::ByteRecord;
 use hashbrown::HashTable;
 use polars::prelude::{Column, DataFrame, IntoColumn, StringChunkedBuilder};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::DimensionError;
 use crate::{
@@ -19,7 +22,11 @@ use crate::{
     model::{DimensionSpec, TextTable, UtcMicros, parse_time_of_layer},
     normalize::{MOST_COLUMNS, Members, NO_COLUMN},
     settings::EnrichColumns,
+    store::{self, ContentSum, StagedWriter, StoreError, WrittenFile},
 };
+
+/// The bytes of the new file that are collected before they are written.
+const PIECE: usize = 1 << 20;
 
 /// The flag of a member that only facts name.
 const INFERRED: &str = DimensionSpec::FLAGS[0];
@@ -56,6 +63,25 @@ enum Place {
     Source(usize),
 }
 
+/// A place in one word: there is one for each member.
+#[derive(Clone, Copy)]
+struct PackedPlace(usize);
+
+impl PackedPlace {
+    fn get(self) -> Place {
+        if self.0 & 1 == 0 { Place::Stored(self.0 >> 1) } else { Place::Source(self.0 >> 1) }
+    }
+}
+
+impl From<Place> for PackedPlace {
+    fn from(place: Place) -> PackedPlace {
+        match place {
+            Place::Stored(row) => PackedPlace(row << 1),
+            Place::Source(row) => PackedPlace((row << 1) | 1),
+        }
+    }
+}
+
 /// A member: its current row, and its stored row.
 #[derive(Clone, Copy)]
 struct Member {
@@ -70,17 +96,29 @@ struct ColumnPlaces {
     source: Option<usize>,
 }
 
+/// The rows of a dimension, and the places of the columns that the merge looks at.
+struct Rows {
+    stored: TextTable,
+    source: TextTable,
+    key: ColumnPlaces,
+    updated_at: ColumnPlaces,
+    /// The flag of an inferred member. No source has it.
+    inferred: Option<usize>,
+}
+
 /// A dimension during a run.
 pub struct Dimension {
     spec: DimensionSpec,
     scd: ScdType,
-    stored: TextTable,
-    stored_bytes: Option<Vec<u8>>,
-    source: TextTable,
+    rows: Rows,
+    /// The stored file.
+    stored_file: Option<WrittenFile>,
     /// The names of the columns, without the flags.
     names: Vec<String>,
-    /// The members; stored members come first.
-    members: Vec<Member>,
+    /// The current row of each member; stored members come first.
+    members: Vec<PackedPlace>,
+    /// The stored row of each stored member.
+    stored_rows: Vec<usize>,
     by_key: HashTable<usize>,
     /// Stored rows of old versions, which do not change.
     history: Vec<usize>,
@@ -142,10 +180,50 @@ impl LookUpColumn<'_> {
 
 /// The result of a merge.
 pub struct MergedDimension {
-    /// The new file; `None` if it is equal to the stored file.
-    pub replaced: Option<Vec<u8>>,
+    /// The new file; `None` if it would be equal to the stored file. Then there is none.
+    pub file: Option<WrittenFile>,
     /// The counts of the merge.
     pub counts: DimensionCounts,
+}
+
+impl Rows {
+    fn new(spec: &DimensionSpec, stored: TextTable, source: TextTable) -> Rows {
+        let places = |name: &str| ColumnPlaces { stored: stored.column(name), source: source.column(name) };
+        let (key, updated_at, inferred) = (places(spec.key()), places("updated_at"), stored.column(INFERRED));
+        Rows { stored, source, key, updated_at, inferred }
+    }
+
+    fn places(&self, column: &str) -> ColumnPlaces {
+        ColumnPlaces { stored: self.stored.column(column), source: self.source.column(column) }
+    }
+
+    fn cell(&self, place: Place, column: ColumnPlaces) -> Option<&str> {
+        match place {
+            Place::Stored(row) => self.stored.cell(row, column.stored?),
+            Place::Source(row) => self.source.cell(row, column.source?),
+        }
+    }
+
+    fn key(&self, place: Place) -> &str {
+        self.cell(place, self.key).unwrap_or_default()
+    }
+
+    /// Whether a row of the source comes from a file with this column.
+    fn has_column(&self, place: Place, column: ColumnPlaces) -> bool {
+        column.source.is_some() && self.cell(place, column) != Some(NO_COLUMN)
+    }
+
+    fn is_inferred(&self, place: Place) -> bool {
+        match place {
+            Place::Stored(row) => self.inferred.and_then(|column| self.stored.cell(row, column)) == Some("true"),
+            Place::Source(_) => false,
+        }
+    }
+
+    /// The order of the rows of a member: an inferred row is the oldest; then `updated_at`, if the source has it.
+    fn version(&self, place: Place) -> (bool, Option<UtcMicros>) {
+        (!self.is_inferred(place), self.cell(place, self.updated_at).and_then(parse_time_of_layer))
+    }
 }
 
 impl Dimension {
@@ -160,8 +238,8 @@ impl Dimension {
         path: &Path,
         source: Option<Members>,
     ) -> Result<Dimension, DimensionError> {
+        let stored = StoredRows::read(&spec, stored, path)?;
         let mut counts = DimensionCounts::default();
-        let stored_table = stored.as_deref().map(|bytes| read_stored(&spec, bytes, path)).transpose()?.unwrap_or_default();
         if let Some(members) = &source {
             require_key(&spec, members)?;
             let read = members.counts;
@@ -170,24 +248,7 @@ impl Dimension {
             counts.values_unreadable = read.values_unreadable;
             counts.texts_cut = read.texts_cut;
         }
-        let mut dimension = Dimension {
-            spec,
-            scd,
-            stored: stored_table,
-            stored_bytes: stored,
-            source: source.map(|members| members.table).unwrap_or_default(),
-            names: Vec::new(),
-            members: Vec::new(),
-            by_key: HashTable::new(),
-            history: Vec::new(),
-            ended: Vec::new(),
-            inferred: BTreeSet::new(),
-            counts,
-        };
-        dimension.choose_columns();
-        dimension.merge();
-        dimension.refuse_loss_of_versions()?;
-        Ok(dimension)
+        Dimension::merged(spec, scd, stored, source.map(|members| members.table).unwrap_or_default(), counts)
     }
 
     /// The same dimension, merged with other stored rows: another run has changed them.
@@ -195,18 +256,31 @@ impl Dimension {
     /// # Errors
     /// As [`Dimension::new`].
     pub fn rebased(self, stored: Option<Vec<u8>>, path: &Path) -> Result<Dimension, DimensionError> {
-        let Dimension { spec, scd, source, inferred, counts, .. } = self;
-        let stored_table = stored.as_deref().map(|bytes| read_stored(&spec, bytes, path)).transpose()?.unwrap_or_default();
+        let Dimension { spec, scd, rows, inferred, counts, .. } = self;
+        let stored = StoredRows::read(&spec, stored, path)?;
         let counts = DimensionCounts { members: 0, inferred: 0, inserted: 0, updated: 0, ..counts };
+        let mut dimension = Dimension::merged(spec, scd, stored, rows.source, counts)?;
+        inferred.iter().for_each(|key| dimension.infer(key));
+        Ok(dimension)
+    }
+
+    fn merged(
+        spec: DimensionSpec,
+        scd: ScdType,
+        stored: StoredRows,
+        source: TextTable,
+        counts: DimensionCounts,
+    ) -> Result<Dimension, DimensionError> {
+        let most = stored.table.height().max(source.height());
         let mut dimension = Dimension {
             spec,
             scd,
-            stored: stored_table,
-            stored_bytes: stored,
-            source,
+            rows: Rows::new(&spec, stored.table, source),
+            stored_file: stored.file,
             names: Vec::new(),
-            members: Vec::new(),
-            by_key: HashTable::new(),
+            members: Vec::with_capacity(most),
+            stored_rows: Vec::new(),
+            by_key: HashTable::with_capacity(most),
             history: Vec::new(),
             ended: Vec::new(),
             inferred: BTreeSet::new(),
@@ -215,7 +289,6 @@ impl Dimension {
         dimension.choose_columns();
         dimension.merge();
         dimension.refuse_loss_of_versions()?;
-        inferred.iter().for_each(|key| dimension.infer(key));
         Ok(dimension)
     }
 
@@ -249,23 +322,24 @@ impl Dimension {
 
     /// Offers the stored rows and then the rows of the source, in order. The best row of each member becomes the current one.
     fn merge(&mut self) {
-        let is_current = self.stored.column(VERSION_COLUMNS[2]);
-        for row in 0..self.stored.height() {
-            if is_current.and_then(|column| self.stored.cell(row, column)) == Some("false") {
+        let is_current = self.rows.stored.column(VERSION_COLUMNS[2]);
+        for row in 0..self.rows.stored.height() {
+            if is_current.and_then(|column| self.rows.stored.cell(row, column)) == Some("false") {
                 self.history.push(row);
                 continue;
             }
             self.offer(Place::Stored(row));
         }
-        let known = self.members.len();
-        for member in &mut self.members {
-            member.stored = if let Place::Stored(row) = member.place { Some(row) } else { None };
-        }
-        for row in 0..self.source.height() {
+        let stored_row = |place: &PackedPlace| match place.get() {
+            Place::Stored(row) | Place::Source(row) => row,
+        };
+        self.stored_rows = self.members.iter().map(stored_row).collect();
+        for row in 0..self.rows.source.height() {
             self.offer(Place::Source(row));
         }
+        let known = self.stored_rows.len();
         self.counts.inserted = (self.members.len() - known) as u64;
-        let columns: Vec<ColumnPlaces> = self.names.iter().map(|name| self.places(name)).collect();
+        let columns: Vec<ColumnPlaces> = self.names.iter().map(|name| self.rows.places(name)).collect();
         for member in 0..known {
             self.record_change(member, &columns);
         }
@@ -274,84 +348,57 @@ impl Dimension {
     /// Compares a row with the current row of its member. The offered row wins unless it is older. An inferred row loses to any
     /// other row.
     fn offer(&mut self, place: Place) {
-        let key = self.key(place).to_owned();
-        match self.find(&key) {
-            None => {
-                let hash = xxh3_64(key.as_bytes());
-                self.members.push(Member { place, stored: None });
-                let (members, stored, source, key) = (&self.members, &self.stored, &self.source, self.spec.key());
-                self.by_key.insert_unique(hash, members.len() - 1, |&member| {
-                    xxh3_64(key_of(stored, source, key, members[member].place).as_bytes())
-                });
-            }
-            Some(member) => {
-                // A file without `updated_at` tells no versions: what is loaded wins.
-                let tells_no_versions = matches!(place, Place::Source(_)) && !self.has_column(place, self.places("updated_at"));
-                if tells_no_versions || self.version(self.members[member].place) <= self.version(place) {
-                    self.members[member].place = place;
-                }
-            }
+        let (rows, members) = (&self.rows, &mut self.members);
+        let key = rows.key(place);
+        let hash = xxh3_64(key.as_bytes());
+        let found = self.by_key.find(hash, |&member| rows.key(members[member].get()) == key).copied();
+        let Some(member) = found else {
+            members.push(place.into());
+            let members = &*members;
+            self.by_key.insert_unique(hash, members.len() - 1, |&member| xxh3_64(rows.key(members[member].get()).as_bytes()));
+            return;
+        };
+        // A file without `updated_at` tells no versions: what is loaded wins.
+        let tells_no_versions = matches!(place, Place::Source(_)) && !rows.has_column(place, rows.updated_at);
+        if tells_no_versions || rows.version(members[member].get()) <= rows.version(place) {
+            members[member] = place.into();
         }
     }
 
     /// Counts a stored member that the source changed, and keeps its old version with `scd = 2`.
-    fn record_change(&mut self, member: usize, columns: &[ColumnPlaces]) {
-        let Member { place: Place::Source(_), stored: Some(stored) } = self.members[member] else { return };
-        let inferred = self.is_inferred(Place::Stored(stored));
-        let old = |column: ColumnPlaces| column.stored.and_then(|column| self.stored.cell(stored, column));
-        let same = columns.iter().all(|&column| old(column) == self.member_cell(self.members[member], column));
+    fn record_change(&mut self, number: usize, columns: &[ColumnPlaces]) {
+        let member = self.member(number);
+        let Member { place: Place::Source(_), stored: Some(stored) } = member else { return };
+        let inferred = self.rows.is_inferred(Place::Stored(stored));
+        let same = columns.iter().all(|&column| self.rows.cell(Place::Stored(stored), column) == self.member_cell(member, column));
         if same && !inferred {
-            self.members[member].place = Place::Stored(stored);
+            self.members[number] = Place::Stored(stored).into();
             return;
         }
         self.counts.updated += 1;
         if self.scd == ScdType::Two && !inferred {
-            self.ended.push(EndedVersion { stored, member });
+            self.ended.push(EndedVersion { stored, member: number });
         }
     }
 
     fn find(&self, key: &str) -> Option<usize> {
-        self.by_key.find(xxh3_64(key.as_bytes()), |&member| self.key(self.members[member].place) == key).copied()
+        self.by_key.find(xxh3_64(key.as_bytes()), |&member| self.rows.key(self.members[member].get()) == key).copied()
     }
 
-    fn key(&self, place: Place) -> &str {
-        key_of(&self.stored, &self.source, self.spec.key(), place)
+    fn member(&self, number: usize) -> Member {
+        Member { place: self.members[number].get(), stored: self.stored_rows.get(number).copied() }
     }
 
-    fn places(&self, column: &str) -> ColumnPlaces {
-        ColumnPlaces { stored: self.stored.column(column), source: self.source.column(column) }
-    }
-
-    fn cell(&self, place: Place, column: ColumnPlaces) -> Option<&str> {
-        match place {
-            Place::Stored(row) => self.stored.cell(row, column.stored?),
-            Place::Source(row) => self.source.cell(row, column.source?),
-        }
+    fn all_members(&self) -> impl Iterator<Item = Member> {
+        (0..self.members.len()).map(|number| self.member(number))
     }
 
     /// A cell of a member. A column that the source, or the file of the row, does not have keeps its stored value.
     fn member_cell(&self, member: Member, column: ColumnPlaces) -> Option<&str> {
-        if let Place::Stored(_) = member.place {
-            return self.cell(member.place, column);
+        match member.place {
+            Place::Source(_) if !self.rows.has_column(member.place, column) => self.rows.cell(Place::Stored(member.stored?), column),
+            place => self.rows.cell(place, column),
         }
-        if self.has_column(member.place, column) {
-            return self.cell(member.place, column);
-        }
-        self.cell(Place::Stored(member.stored?), column)
-    }
-
-    /// Whether a row of the source comes from a file with this column.
-    fn has_column(&self, place: Place, column: ColumnPlaces) -> bool {
-        column.source.is_some() && self.cell(place, column) != Some(NO_COLUMN)
-    }
-
-    fn is_inferred(&self, place: Place) -> bool {
-        matches!(place, Place::Stored(_)) && self.cell(place, self.places(INFERRED)) == Some("true")
-    }
-
-    /// The order of the rows of a member: an inferred row is the oldest; then `updated_at`, if the source has it.
-    fn version(&self, place: Place) -> (bool, Option<UtcMicros>) {
-        (!self.is_inferred(place), self.cell(place, self.places("updated_at")).and_then(parse_time_of_layer))
     }
 
     /// Chooses the columns, without the flags, in the order of the file. Leaves out columns of the source beyond the maximum, and
@@ -359,17 +406,17 @@ impl Dimension {
     fn choose_columns(&mut self) {
         let mut names: Vec<String> = self.spec.columns.iter().map(|column| column.name.to_owned()).collect();
         let mut known: HashSet<&str> = self.spec.columns.iter().map(|column| column.name).chain(DimensionSpec::FLAGS).collect();
-        names.extend(self.stored.names().iter().filter(|name| known.insert(name)).cloned());
+        names.extend(self.rows.stored.names().iter().filter(|name| known.insert(name)).cloned());
         let room = MOST_COLUMNS.saturating_sub(names.len() + DimensionSpec::FLAGS.len());
-        let new: Vec<&String> = self.source.names().iter().filter(|name| known.insert(name)).collect();
+        let new: Vec<&String> = self.rows.source.names().iter().filter(|name| known.insert(name)).collect();
         let (kept, left_out) = new.split_at(room.min(new.len()));
         names.extend(kept.iter().map(|name| (*name).clone()));
         if let Some(first) = left_out.first() {
             let columns = left_out.len();
             let lost = left_out
                 .iter()
-                .filter_map(|name| self.source.column(name))
-                .map(|column| self.source.texts(column).filter(|text| *text != NO_COLUMN).count() as u64);
+                .filter_map(|name| self.rows.source.column(name))
+                .map(|column| self.rows.source.texts(column).filter(|text| *text != NO_COLUMN).count() as u64);
             self.counts.values_unreadable += lost.sum::<u64>();
             let dimension = self.spec.name;
             tracing::warn!(
@@ -412,46 +459,101 @@ impl Dimension {
     /// # Errors
     /// [`DimensionError::NoColumn`].
     pub fn look_up_table(&self, columns: &[LookUpColumn<'_>]) -> Result<DataFrame, DimensionError> {
-        let key = self.places(self.spec.key());
-        let mut frame = vec![self.frame_column(self.spec.key(), key)];
+        let mut frame = vec![self.frame_column(self.spec.key(), self.rows.key)];
         for column in columns {
-            if !self.names.iter().any(|name| name == column.from) && !self.members.is_empty() {
-                let column_name = column.from.to_owned();
-                return Err(DimensionError::NoColumn { dimension: self.spec.name, column: column_name, setting: column.setting });
-            }
-            frame.push(self.frame_column(column.name, self.places(column.from)));
+            frame.push(self.frame_column(column.name, self.look_up_places(column)?));
         }
         Ok(DataFrame::new(self.members.len(), frame)?)
     }
 
+    /// What facts get from some columns, in one number: equal for dimensions that say the same. A member that is
+    /// missing, and one of which nothing is known, say the same.
+    ///
+    /// # Errors
+    /// [`DimensionError::NoColumn`].
+    pub fn look_up_digest(&self, columns: &[LookUpColumn<'_>]) -> Result<u128, DimensionError> {
+        let places = columns.iter().map(|column| self.look_up_places(column)).collect::<Result<Vec<_>, _>>()?;
+        let (mut digest, mut row) = (0_u128, Vec::new());
+        for member in self.all_members() {
+            let texts = || places.iter().map(|&column| self.member_cell(member, column));
+            if !texts().any(|text| text.is_some()) {
+                continue;
+            }
+            row.clear();
+            for text in [Some(self.rows.key(member.place))].into_iter().chain(texts()) {
+                row.push(u8::from(text.is_some()));
+                let text = text.unwrap_or_default();
+                row.extend_from_slice(&(text.len() as u64).to_le_bytes());
+                row.extend_from_slice(text.as_bytes());
+            }
+            // A sum does not depend on the order of the members.
+            digest = digest.wrapping_add(xxh3_128(&row));
+        }
+        Ok(digest)
+    }
+
+    fn look_up_places(&self, column: &LookUpColumn<'_>) -> Result<ColumnPlaces, DimensionError> {
+        if !self.names.iter().any(|name| name == column.from) && !self.members.is_empty() {
+            let column_name = column.from.to_owned();
+            return Err(DimensionError::NoColumn { dimension: self.spec.name, column: column_name, setting: column.setting });
+        }
+        Ok(self.rows.places(column.from))
+    }
+
     fn frame_column(&self, name: &str, places: ColumnPlaces) -> Column {
         let mut values = StringChunkedBuilder::new(name.into(), self.members.len());
-        self.members.iter().for_each(|&member| values.append_option(self.member_cell(member, places)));
+        self.all_members().for_each(|member| values.append_option(self.member_cell(member, places)));
         values.finish().into_column()
     }
 
-    /// The new file, sorted by key. A version begins at `now` if the source has no time for it.
-    pub fn finish(&self, now: UtcMicros) -> MergedDimension {
-        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        let file = File { dimension: self, names: &names, now };
-        let bytes = file.write();
-        let members = self.members.len() + self.inferred.len();
-        let mut counts = self.counts;
-        counts.members = members as u64;
-        counts.inferred = (self.inferred.len() + self.members.iter().filter(|member| self.is_inferred(member.place)).count()) as u64;
-        counts.inserted += self.inferred.len() as u64;
-        let unchanged =
-            self.stored_bytes.as_ref() == Some(&bytes) || (self.stored_bytes.is_none() && members == 0 && self.source.names().is_empty());
-        MergedDimension { replaced: (!unchanged).then_some(bytes), counts }
+    /// Writes the new file, sorted by key, unless it would be equal to the stored one. A version begins at `now` if the
+    /// source has no time for it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn finish(&self, now: UtcMicros, path: &Path) -> Result<MergedDimension, StoreError> {
+        let counts = self.final_counts();
+        let unchanged = MergedDimension { file: None, counts };
+        if self.stored_file.is_none() && counts.members == 0 && self.rows.source.names().is_empty() {
+            return Ok(unchanged);
+        }
+        let new = NewFile::new(self, now);
+        if let Some(stored) = self.stored_file.as_ref().filter(|_| !self.has_changed_members()) {
+            let mut sum = ContentSum::default();
+            new.write(&mut |piece: &[u8]| {
+                sum.push(piece);
+                Ok(())
+            })?;
+            if sum.finish() == *stored {
+                return Ok(unchanged);
+            }
+        }
+        let mut file = StagedWriter::create(path)?;
+        new.write(&mut |piece: &[u8]| file.push(piece))?;
+        let file = file.finish()?;
+        if self.stored_file.as_ref() == Some(&file) {
+            store::remove_file(path)?;
+            return Ok(unchanged);
+        }
+        Ok(MergedDimension { file: Some(file), counts })
     }
-}
 
-fn key_of<'a>(stored: &'a TextTable, source: &'a TextTable, key: &str, place: Place) -> &'a str {
-    let (table, row) = match place {
-        Place::Stored(row) => (stored, row),
-        Place::Source(row) => (source, row),
-    };
-    table.column(key).and_then(|column| table.cell(row, column)).unwrap_or_default()
+    fn final_counts(&self) -> DimensionCounts {
+        let inferred = self.inferred.len() as u64;
+        let stored_inferred = self.members.iter().filter(|place| self.rows.is_inferred(place.get())).count() as u64;
+        DimensionCounts {
+            members: self.members.len() as u64 + inferred,
+            inferred: inferred + stored_inferred,
+            inserted: self.counts.inserted + inferred,
+            ..self.counts
+        }
+    }
+
+    /// Whether a member is new or has another row. The file may differ all the same, by its columns or its old
+    /// versions.
+    fn has_changed_members(&self) -> bool {
+        self.counts.inserted > 0 || self.counts.updated > 0 || !self.inferred.is_empty()
+    }
 }
 
 /// Fails if the source has records, but no column for the key.
@@ -470,106 +572,186 @@ fn require_key(spec: &DimensionSpec, members: &Members) -> Result<(), DimensionE
     })
 }
 
-/// A row of the file, with the period in which it is valid.
+/// A row of the file.
+#[derive(Clone, Copy)]
 struct Row<'d> {
     key: &'d str,
-    /// The member; `None` for an inferred one.
-    member: Option<Member>,
-    valid_from: Option<Cow<'d, str>>,
-    valid_to: Option<Cow<'d, str>>,
-    is_current: bool,
+    kind: RowKind,
 }
 
-/// Writes the file of a dimension.
-struct File<'d> {
+#[derive(Clone, Copy)]
+enum RowKind {
+    /// The current row of the member of this number.
+    Current(usize),
+    /// The version of this number among those that end in this run.
+    Ended(usize),
+    /// The stored row of an old version.
+    Old(usize),
+    /// A member that only facts name.
+    Inferred,
+}
+
+/// The new file of a dimension.
+struct NewFile<'d> {
     dimension: &'d Dimension,
-    names: &'d [&'d str],
+    names: Vec<&'d str>,
+    /// The place of each column in the rows.
+    places: Vec<ColumnPlaces>,
+    /// The versions that end in this run, by the number of their member.
+    ended: HashMap<usize, EndedVersion>,
+    valid_from: Option<usize>,
+    valid_to: Option<usize>,
     now: UtcMicros,
 }
 
-impl<'d> File<'d> {
+impl<'d> NewFile<'d> {
+    fn new(dimension: &'d Dimension, now: UtcMicros) -> NewFile<'d> {
+        let [valid_from, valid_to] = [VERSION_COLUMNS[0], VERSION_COLUMNS[1]].map(|name| dimension.rows.stored.column(name));
+        NewFile {
+            dimension,
+            names: dimension.names.iter().map(String::as_str).collect(),
+            places: dimension.names.iter().map(|name| dimension.rows.places(name)).collect(),
+            ended: dimension.ended.iter().map(|version| (version.member, *version)).collect(),
+            valid_from,
+            valid_to,
+            now,
+        }
+    }
+
+    /// The rows, sorted by key. Those of one key: by the beginning of their period.
     fn rows(&self) -> Vec<Row<'d>> {
         let dimension = self.dimension;
-        let [from, to] = [VERSION_COLUMNS[0], VERSION_COLUMNS[1]].map(|name| dimension.stored.column(name));
-        let stored_cell =
-            |row: usize, column: Option<usize>| column.and_then(|column| dimension.stored.cell(row, column)).map(Cow::Borrowed);
-        let stored_row = |row: usize, valid_to: Option<Cow<'d, str>>| {
-            let place = Place::Stored(row);
-            let member = Some(Member { place, stored: Some(row) });
-            Row { key: dimension.key(place), member, valid_from: stored_cell(row, from), valid_to, is_current: false }
-        };
+        let stored_row = |row: usize, kind: RowKind| Row { key: dimension.rows.key(Place::Stored(row)), kind };
         let mut rows: Vec<Row<'d>> = Vec::with_capacity(dimension.members.len() + dimension.inferred.len());
-        let ended: HashMap<usize, EndedVersion> = dimension.ended.iter().map(|version| (version.member, *version)).collect();
-        for (number, &member) in dimension.members.iter().enumerate() {
-            let valid_from = match (member.place, ended.get(&number)) {
-                (Place::Stored(row), _) => stored_cell(row, from),
-                (Place::Source(_), Some(version)) => Some(self.change_time(version)),
-                (Place::Source(_), None) => None,
-            };
-            rows.push(Row { key: dimension.key(member.place), member: Some(member), valid_from, valid_to: None, is_current: true });
-        }
-        rows.extend(dimension.ended.iter().map(|version| stored_row(version.stored, Some(self.change_time(version)))));
-        for &row in dimension.history.iter().filter(|_| dimension.scd == ScdType::Two) {
-            rows.push(stored_row(row, stored_cell(row, to)));
-        }
-        rows.extend(dimension.inferred.iter().map(|key| Row { key, member: None, valid_from: None, valid_to: None, is_current: true }));
-        rows.sort_unstable_by(|a, b| (a.key, &a.valid_from).cmp(&(b.key, &b.valid_from)));
+        let current = |(number, place): (usize, &PackedPlace)| Row { key: dimension.rows.key(place.get()), kind: RowKind::Current(number) };
+        rows.extend(dimension.members.iter().enumerate().map(current));
+        rows.extend(dimension.ended.iter().enumerate().map(|(number, version)| stored_row(version.stored, RowKind::Ended(number))));
+        let history = dimension.history.iter().filter(|_| dimension.scd == ScdType::Two);
+        rows.extend(history.map(|&row| stored_row(row, RowKind::Old(row))));
+        rows.extend(dimension.inferred.iter().map(|key| Row { key, kind: RowKind::Inferred }));
+        rows.sort_unstable_by(|a, b| a.key.cmp(b.key).then_with(|| self.valid_from(a.kind).cmp(&self.valid_from(b.kind))));
         rows
+    }
+
+    /// The member that a row is of; `None` for one that only facts name.
+    fn member(&self, kind: RowKind) -> Option<Member> {
+        let of_stored = |row: usize| Some(Member { place: Place::Stored(row), stored: Some(row) });
+        match kind {
+            RowKind::Current(number) => Some(self.dimension.member(number)),
+            RowKind::Ended(number) => of_stored(self.dimension.ended[number].stored),
+            RowKind::Old(row) => of_stored(row),
+            RowKind::Inferred => None,
+        }
+    }
+
+    /// When the version of a row begins.
+    fn valid_from(&self, kind: RowKind) -> Option<Cow<'d, str>> {
+        match kind {
+            RowKind::Current(number) => match (self.dimension.members[number].get(), self.ended.get(&number)) {
+                (Place::Stored(row), _) => self.stored_cell(row, self.valid_from),
+                (Place::Source(_), ended) => ended.map(|version| self.change_time(version)),
+            },
+            RowKind::Ended(number) => self.stored_cell(self.dimension.ended[number].stored, self.valid_from),
+            RowKind::Old(row) => self.stored_cell(row, self.valid_from),
+            RowKind::Inferred => None,
+        }
+    }
+
+    /// When the version of a row ends; `None` for the current one.
+    fn valid_to(&self, kind: RowKind) -> Option<Cow<'d, str>> {
+        match kind {
+            RowKind::Current(_) | RowKind::Inferred => None,
+            RowKind::Ended(number) => Some(self.change_time(&self.dimension.ended[number])),
+            RowKind::Old(row) => self.stored_cell(row, self.valid_to),
+        }
+    }
+
+    fn stored_cell(&self, row: usize, column: Option<usize>) -> Option<Cow<'d, str>> {
+        self.dimension.rows.stored.cell(row, column?).map(Cow::Borrowed)
     }
 
     /// When a version ends and the next one begins: the `updated_at` of the next one, if it is later than the ended version.
     /// A source may change a member and not its `updated_at`: then the time is now. No version is valid for no time.
     fn change_time(&self, ended: &EndedVersion) -> Cow<'d, str> {
-        let dimension = self.dimension;
-        let time = |place: Place, column: &str| dimension.cell(place, dimension.places(column)).and_then(parse_time_of_layer);
+        let rows = &self.dimension.rows;
+        let time = |place: Place, column: ColumnPlaces| rows.cell(place, column).and_then(parse_time_of_layer);
         let stored = Place::Stored(ended.stored);
-        let before = time(stored, "updated_at").max(time(stored, VERSION_COLUMNS[0]));
+        let before = time(stored, rows.updated_at).max(time(stored, ColumnPlaces { stored: self.valid_from, source: None }));
         let is_later = |time: &UtcMicros| before.is_none_or(|before| *time > before);
-        let next = time(dimension.members[ended.member].place, "updated_at");
+        let next = time(self.dimension.members[ended.member].get(), rows.updated_at);
         let change = next.filter(is_later).or_else(|| Some(self.now).filter(is_later)).or_else(|| before.map(|before| before.minus(-1)));
         Cow::Owned(change.unwrap_or(self.now).to_canonical())
     }
 
-    fn write(&self) -> Vec<u8> {
-        let dimension = self.dimension;
-        let fixed = dimension.spec.columns.len();
-        let places: Vec<ColumnPlaces> = self.names.iter().map(|name| dimension.places(name)).collect();
-        let mut out = Vec::with_capacity((dimension.members.len() + 1) * 96);
+    /// Hands on the bytes of the file, piece by piece.
+    fn write(&self, out: &mut dyn FnMut(&[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let rows = self.rows();
+        let mut piece = Vec::with_capacity(((rows.len() + 1) * 96).min(PIECE + PIECE / 16));
+        self.write_header(&mut piece);
+        for row in rows {
+            self.write_row(&mut piece, row);
+            if piece.len() >= PIECE {
+                out(&piece)?;
+                piece.clear();
+            }
+        }
+        out(&piece)
+    }
+
+    fn write_header(&self, out: &mut Vec<u8>) {
+        let fixed = self.dimension.spec.columns.len();
         let header = self.names[..fixed].iter().chain(&[INFERRED]).chain(&self.names[fixed..]);
-        let versions = if dimension.scd == ScdType::Two { &VERSION_COLUMNS[..] } else { &[] };
+        let versions = if self.dimension.scd == ScdType::Two { &VERSION_COLUMNS[..] } else { &[] };
         for (place, name) in header.chain(versions).enumerate() {
             if place > 0 {
                 out.push(b',');
             }
-            write_text(&mut out, Some(name));
+            write_text(out, Some(name));
         }
         out.push(b'\n');
-        for row in self.rows() {
-            let cell = |column: usize| match row.member {
-                _ if column == 0 => Some(row.key),
-                Some(member) => dimension.member_cell(member, places[column]),
-                None => None,
-            };
-            for column in 0..fixed {
-                write_text(&mut out, cell(column));
-                out.push(b',');
-            }
-            let inferred = row.member.is_none_or(|member| dimension.is_inferred(member.place));
-            out.extend_from_slice(if inferred { b"true" } else { b"false" });
-            for column in fixed..self.names.len() {
-                out.push(b',');
-                write_text(&mut out, cell(column));
-            }
-            if dimension.scd == ScdType::Two {
-                out.push(b',');
-                write_text(&mut out, row.valid_from.as_deref());
-                out.push(b',');
-                write_text(&mut out, row.valid_to.as_deref());
-                out.extend_from_slice(if row.is_current { b",true" } else { b",false" });
-            }
-            out.push(b'\n');
+    }
+
+    fn write_row(&self, out: &mut Vec<u8>, row: Row<'d>) {
+        let (dimension, member) = (self.dimension, self.member(row.kind));
+        let fixed = dimension.spec.columns.len();
+        let cell = |column: usize| {
+            if column == 0 { Some(row.key) } else { member.and_then(|member| dimension.member_cell(member, self.places[column])) }
+        };
+        for column in 0..fixed {
+            write_text(out, cell(column));
+            out.push(b',');
         }
-        out
+        let inferred = member.is_none_or(|member| dimension.rows.is_inferred(member.place));
+        out.extend_from_slice(if inferred { b"true" } else { b"false" });
+        for column in fixed..self.names.len() {
+            out.push(b',');
+            write_text(out, cell(column));
+        }
+        if dimension.scd == ScdType::Two {
+            out.push(b',');
+            write_text(out, self.valid_from(row.kind).as_deref());
+            out.push(b',');
+            write_text(out, self.valid_to(row.kind).as_deref());
+            let is_current = matches!(row.kind, RowKind::Current(_) | RowKind::Inferred);
+            out.extend_from_slice(if is_current { b",true" } else { b",false" });
+        }
+        out.push(b'\n');
+    }
+}
+
+/// The stored file of a dimension, read.
+#[derive(Default)]
+struct StoredRows {
+    table: TextTable,
+    /// `None` if there is no file.
+    file: Option<WrittenFile>,
+}
+
+impl StoredRows {
+    /// Reads the rows, and lets go of the bytes.
+    fn read(spec: &DimensionSpec, stored: Option<Vec<u8>>, path: &Path) -> Result<StoredRows, DimensionError> {
+        let Some(bytes) = stored else { return Ok(StoredRows::default()) };
+        Ok(StoredRows { table: read_stored(spec, &bytes, path)?, file: Some(WrittenFile::of(&bytes)) })
     }
 }
 
@@ -646,8 +828,17 @@ mod tests {
         let stored = stored.map(|text| text.as_bytes().to_vec());
         let mut dimension = Dimension::new(spec, scd, stored, Path::new("dim.csv"), members).unwrap();
         named.iter().for_each(|key| dimension.infer(key));
-        let merged = dimension.finish(at(0));
-        (merged.replaced.map(|bytes| String::from_utf8(bytes).unwrap()), merged.counts)
+        finished(&dimension)
+    }
+
+    /// The new file of a dimension; `None` if it does not change. Then there is none.
+    fn finished(dimension: &Dimension) -> (Option<String>, DimensionCounts) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dims/new.csv");
+        let MergedDimension { file, counts } = dimension.finish(at(0), &path).unwrap();
+        let content = store::read(&path).unwrap();
+        assert_eq!(content.as_deref().map(WrittenFile::of), file);
+        (content.map(|bytes| String::from_utf8(bytes).unwrap()), counts)
     }
 
     const ONE: ScdType = ScdType::One(OldVersions::Refuse);
@@ -780,14 +971,58 @@ mod tests {
         let two = format!("{header}U1,,,DE,,false,,1970-01-01 00:00:00,false\nU1,,,FR,,false,1970-01-01 00:00:00,,true\n");
         let merged = |stored: &str, old: OldVersions| {
             let stored = Some(stored.as_bytes().to_vec());
-            Dimension::new(DIM_USER, ScdType::One(old), stored, Path::new("dim.csv"), None)
-                .map(|dimension| String::from_utf8(dimension.finish(at(0)).replaced.unwrap()).unwrap())
+            Dimension::new(DIM_USER, ScdType::One(old), stored, Path::new("dim.csv"), None).map(|dimension| finished(&dimension).0.unwrap())
         };
         let error = merged(&two, OldVersions::Refuse).unwrap_err().to_string();
         assert!(error.contains("dim_user") && error.contains("1 old version") && error.contains("--drop-history"), "{error}");
         let current = format!("{HEADER}U1,,,FR,,false\n");
         assert_eq!(merged(&two, OldVersions::Drop).unwrap(), current);
         assert_eq!(merged(&one, OldVersions::Refuse).unwrap(), current, "no member has an old version");
+    }
+
+    #[test]
+    fn a_file_that_would_be_equal_is_not_written_whatever_the_source_brings() {
+        let header = "user_id,name,email,country,created_at,inferred,updated_at\n";
+        let stored = format!("{header}U1,,,DE,,false,2026-01-02\n");
+        // An older row and an equal one change no member.
+        for rows in ["user_id,country,updated_at\nU1,FR,2026-01-01", "user_id,country,updated_at\nU1,DE,2026-01-02"] {
+            assert_eq!(load(DIM_USER, ONE, Some(&stored), Some(rows), &[]).0, None);
+        }
+        // A file whose rows are in another order, and one that has versions no longer.
+        let unsorted = format!("{header}U2,,,FR,,false,\nU1,,,DE,,false,\n");
+        let sorted = format!("{header}U1,,,DE,,false,\nU2,,,FR,,false,\n");
+        assert_eq!(load(DIM_USER, ONE, Some(&unsorted), None, &[]).0, Some(sorted));
+        let versions = format!("{},valid_from,valid_to,is_current\nU1,,,DE,,false,,,true\n", HEADER.trim());
+        assert_eq!(load(DIM_USER, ONE, Some(&versions), None, &[]).0, Some(format!("{HEADER}U1,,,DE,,false\n")));
+        // An empty source says nothing.
+        assert_eq!(load(DIM_USER, ONE, None, None, &[]).0, None);
+    }
+
+    #[test]
+    fn a_file_of_many_pieces_has_all_members_in_their_order() {
+        let names: Vec<String> = (0..30_000).map(|number| format!("{:05},{:060}", (number * 7919) % 30_000, number)).collect();
+        let (file, counts) = load(DIM_USER, ONE, None, Some(&format!("user_id,name\n{}", names.join("\n"))), &[]);
+        let file = file.unwrap();
+        assert!(file.len() > 2 * PIECE, "{}", file.len());
+        assert_eq!((counts.members, file.lines().count()), (30_000, 30_001));
+        let mut expected: Vec<String> = names.iter().map(|name| format!("{name},,,,false")).collect();
+        expected.sort_unstable();
+        assert!(file.lines().skip(1).eq(expected.iter().map(String::as_str)));
+    }
+
+    #[test]
+    fn the_digest_tells_what_facts_get_and_nothing_else() {
+        let digest = |rows: &str, named: &[&str]| {
+            let mut dimension = Dimension::new(DIM_USER, ONE, None, Path::new("dim.csv"), Some(source(DIM_USER, rows))).unwrap();
+            named.iter().for_each(|key| dimension.infer(key));
+            dimension.look_up_digest(&LookUpColumn::all(&EnrichColumns::default())[..1]).unwrap()
+        };
+        let of_two = digest("user_id,country\nU1,DE\nU2,FR", &[]);
+        assert_eq!(digest("user_id,country,name\nU2,FR,Bo\nU1,DE,Ann", &[]), of_two, "another order, and another name");
+        assert_eq!(digest("user_id,country\nU1,DE\nU2,FR\nU3,", &["U4"]), of_two, "nothing is known of U3 and U4");
+        for other in ["user_id,country\nU1,FR\nU2,DE", "user_id,country\nU1,DE", "user_id,country\nU1,DE\nU2,FR\nU3,FR"] {
+            assert_ne!(digest(other, &[]), of_two, "{other}");
+        }
     }
 
     #[test]

@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Catalog, LayerError, LookUpError, PresentOrders, StoredPartitions};
+use super::{Catalog, LayerError, LookUpError, PartitionRows, PresentOrders, StoredPartitions};
 use crate::{
     cancel::Cancel,
     coverage::Interval,
-    model::{Dt, FactRows, OrderHash, order_hash},
+    model::{Dt, OrderHash, order_hash},
     settings::{DeletionLimit, DeletionMode},
 };
 
@@ -158,7 +158,7 @@ impl MissingOrders {
         Ok(missing)
     }
 
-    fn partition(&mut self, dt: Dt, rows: &FactRows, present: &mut PresentOrders, window: Interval) -> Result<(), LayerError> {
+    fn partition(&mut self, dt: Dt, rows: &PartitionRows, present: &mut PresentOrders, window: Interval) -> Result<(), LayerError> {
         self.days.insert(dt);
         for (order, here) in orders_of(rows, window) {
             if self.id_prefix.as_ref().is_some_and(|prefix| !rows.order_id(here.first_row).starts_with(prefix)) {
@@ -234,7 +234,7 @@ impl MissingOrders {
 }
 
 /// What a partition holds of each of its orders, by hash: look-ups of sorted orders are cheap.
-fn orders_of(rows: &FactRows, window: Interval) -> BTreeMap<OrderHash, OrderHere> {
+fn orders_of(rows: &PartitionRows, window: Interval) -> BTreeMap<OrderHash, OrderHere> {
     let (start, end) = (window.start.micros(), window.end.micros());
     let mut orders: BTreeMap<OrderHash, OrderHere> = BTreeMap::new();
     for row in 0..rows.len() {
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
     use crate::{
         layer::PresentOrdersBuilder,
-        model::{FactBuilder, FactSchema, Line, Money, UtcMicros},
+        model::{FactSchema, Line, Money, UtcMicros},
     };
 
     fn day() -> Dt {
@@ -261,8 +261,8 @@ mod tests {
     }
 
     /// Rows as `(order, second of the day, status)`.
-    fn rows(given: &[(&str, i64, Option<&str>)]) -> FactRows {
-        let mut builder = FactBuilder::new(&FactSchema::default(), given.len());
+    fn rows(given: &[(&str, i64, Option<&str>)]) -> PartitionRows {
+        let mut rows = PartitionRows::new(&FactSchema::default());
         for (order_id, second, status) in given {
             let line = Line {
                 order_id,
@@ -281,9 +281,9 @@ mod tests {
                 created_at: UtcMicros::new(second * UtcMicros::SECOND).unwrap(),
                 updated_at: None,
             };
-            builder.push(&line, []);
+            rows.push(&line, 0, []);
         }
-        FactRows::new(&builder.finish().unwrap()).unwrap()
+        rows
     }
 
     fn found(mode: DeletionMode, limit: &str, given: &[(&str, i64, Option<&str>)], read: &[&str]) -> MissingOrders {

@@ -12,7 +12,7 @@ use flate2::{GzBuilder, bufread::MultiGzDecoder};
 
 use super::{
     LayerError,
-    parquet::{self, ExtraTypes, Unreadable},
+    parquet::{self, ExtraTypes, Unreadable, Unwritable},
 };
 use crate::model::{Compression, FactSchema, FileFormat};
 
@@ -27,12 +27,12 @@ const ZSTD_LEVEL: i32 = 3;
 /// # Errors
 /// [`LayerError::Partition`] if the CSV is not canonical, or has other columns than the schema.
 pub fn encode(format: FileFormat, csv: Vec<u8>, schema: &FactSchema, path: &Path) -> Result<Vec<u8>, LayerError> {
-    let unwritable = |error: io::Error| partition(path, 1, format!("it can't be compressed: {error}"));
+    let incompressible = |error: io::Error| partition(path, 1, format!("it can't be compressed: {error}"));
     match format {
         FileFormat::Csv(Compression::None) => Ok(csv),
-        FileFormat::Csv(Compression::Gzip) => gzip(&csv).map_err(unwritable),
-        FileFormat::Csv(Compression::Zstd) => zstandard(&csv).map_err(unwritable),
-        FileFormat::Parquet => parquet::write(&csv, schema).map_err(|error| partition(path, error.line, error.detail)),
+        FileFormat::Csv(Compression::Gzip) => gzip(&csv).map_err(incompressible),
+        FileFormat::Csv(Compression::Zstd) => zstandard(&csv).map_err(incompressible),
+        FileFormat::Parquet => parquet::write(&csv, schema).map_err(|error| unwritable(path, error)),
     }
 }
 
@@ -66,6 +66,11 @@ fn decode_with(format: FileFormat, bytes: Vec<u8>, path: &Path, extra_types: Ext
             Unreadable::Types { stored, wanted } => LayerError::Columns { stored, wanted },
         }),
     }
+}
+
+/// CSV of a partition that Parquet can't hold.
+pub(super) fn unwritable(path: &Path, error: Unwritable) -> LayerError {
+    partition(path, error.line, error.detail)
 }
 
 fn partition(path: &Path, line: u64, detail: String) -> LayerError {

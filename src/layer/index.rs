@@ -11,8 +11,8 @@
 //! missing one would cost a doubled row, and so every byte that is looked at is checked, and a damaged index is rebuilt.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    fs::File,
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::LayerError;
 use crate::{
     model::{Dt, OrderHash},
-    store::StoreError,
+    store::{self, StagedWriter, StoreError, WrittenFile},
 };
 
 const MAGIC: &[u8; 8] = b"ETLIDX02";
@@ -36,6 +36,9 @@ const COUNT: usize = 8;
 /// Entries that are held before they are spilled, where all of the history is read: 16 MiB.
 const ENTRIES_IN_MEMORY: usize = 1 << 20;
 
+/// Files that are read at once, at most: each takes a buffer and a descriptor.
+const MOST_STREAMS: usize = 64;
+
 /// An order and a partition that holds it.
 pub type Entry = (OrderHash, Dt);
 
@@ -47,12 +50,14 @@ pub struct IndexBuilder {
     folder: PathBuf,
     entries: Vec<Entry>,
     spilled: Vec<PathBuf>,
+    /// Files so far, also of those that are gone.
+    files: usize,
 }
 
 impl IndexBuilder {
     /// An empty one that spills into `folder`.
     pub fn new(folder: PathBuf) -> IndexBuilder {
-        IndexBuilder { folder, entries: Vec::new(), spilled: Vec::new() }
+        IndexBuilder { folder, entries: Vec::new(), spilled: Vec::new(), files: 0 }
     }
 
     /// Takes an entry.
@@ -75,9 +80,32 @@ impl IndexBuilder {
     /// I/O errors.
     pub fn spill(&mut self) -> Result<(), LayerError> {
         let entries = self.take_sorted();
-        let path = self.folder.join(format!("orders-{:06}.idx", self.spilled.len()));
+        let path = self.new_file();
         write_segment(&path, entries.into_iter().map(Ok))?;
         self.spilled.push(path);
+        Ok(())
+    }
+
+    fn new_file(&mut self) -> PathBuf {
+        self.files += 1;
+        self.folder.join(format!("orders-{:06}.idx", self.files))
+    }
+
+    /// Merges files until few are left.
+    fn merge_spilled(&mut self) -> Result<(), LayerError> {
+        while self.spilled.len() > MOST_STREAMS {
+            let several: Vec<PathBuf> = self.spilled.drain(..MOST_STREAMS).collect();
+            let mut streams: Vec<EntryStream<'_>> = Vec::with_capacity(several.len());
+            for path in &several {
+                streams.push(Box::new(SegmentReader::open(path)?));
+            }
+            let path = self.new_file();
+            write_segment(&path, merged(streams)?)?;
+            for path in &several {
+                store::remove_file(path)?;
+            }
+            self.spilled.push(path);
+        }
         Ok(())
     }
 
@@ -93,6 +121,7 @@ impl IndexBuilder {
     /// # Errors
     /// I/O errors; also while iterating.
     pub fn sorted(&mut self) -> Result<impl Iterator<Item = Result<Entry, LayerError>> + '_, LayerError> {
+        self.merge_spilled()?;
         self.entries.sort_unstable();
         self.entries.dedup();
         let mut streams: Vec<EntryStream<'_>> = Vec::with_capacity(self.spilled.len() + 1);
@@ -157,11 +186,7 @@ pub(super) fn by_order(mut entries: impl Iterator<Item = Result<Entry, LayerErro
 /// Writes sorted entries as a segment. Its checksum is computed on the way.
 pub(super) fn write_segment(path: &Path, entries: impl Iterator<Item = Result<Entry, LayerError>>) -> Result<SegmentFile, LayerError> {
     let failed = || StoreError::io("write", path);
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))?;
-    }
-    let file = BufWriter::with_capacity(1 << 18, File::create(path).map_err(failed())?);
-    let mut file = HashedWriter { file, hasher: Xxh3::new(), bytes: 0 };
+    let mut file = StagedWriter::create(path)?;
     file.write_all(MAGIC).map_err(failed())?;
     let (mut firsts, mut block, mut count) = (Vec::new(), Vec::with_capacity(BLOCK_ENTRIES * ENTRY + CHECKSUM), 0_u64);
     for entry in entries {
@@ -183,8 +208,8 @@ pub(super) fn write_segment(path: &Path, entries: impl Iterator<Item = Result<En
     file.write_all(&fences).map_err(failed())?;
     file.write_all(&count.to_le_bytes()).map_err(failed())?;
     file.write_all(&fence_checksum(MAGIC, count, &fences).to_le_bytes()).map_err(failed())?;
-    file.flush().map_err(failed())?;
-    Ok(SegmentFile { count, bytes: file.bytes, checksum: format!("{:016x}", file.hasher.digest()) })
+    let WrittenFile { bytes, checksum } = file.finish()?;
+    Ok(SegmentFile { count, bytes, checksum })
 }
 
 /// The size of a segment with so many entries.
@@ -199,26 +224,6 @@ pub(super) struct SegmentFile {
     pub(super) bytes: u64,
     /// XXH3, in hex.
     pub(super) checksum: String,
-}
-
-/// A file that is hashed while it is written.
-struct HashedWriter {
-    file: BufWriter<File>,
-    hasher: Xxh3,
-    bytes: u64,
-}
-
-impl Write for HashedWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }
 
 fn flush_block(file: &mut impl Write, block: &mut Vec<u8>) -> io::Result<()> {
@@ -398,6 +403,8 @@ impl Iterator for SegmentReader {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn dt(days: i32) -> Dt {
@@ -459,6 +466,27 @@ mod tests {
         }
         fs::write(&path, &good[..good.len() - 1]).unwrap();
         assert!(Segment::open(&path).is_none());
+    }
+
+    #[test]
+    fn many_spills_are_read_through_few_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut builder = IndexBuilder::new(dir.path().join("scratch"));
+        let spills = 2 * MOST_STREAMS as u64 + 5;
+        for spill in 0..spills {
+            // Each shares an entry with the next one.
+            (spill * 3..spill * 3 + 4).rev().for_each(|hash| builder.push(OrderHash(hash), dt(1)));
+            builder.spill().unwrap();
+        }
+        for _ in 0..2 {
+            let all: Vec<u64> = builder.sorted().unwrap().map(|entry| entry.unwrap().0.0).collect();
+            assert!(all.into_iter().eq(0..=spills * 3));
+            let files = fs::read_dir(dir.path().join("scratch")).unwrap().count();
+            assert!(files == builder.spilled.len() && files <= MOST_STREAMS, "{files}");
+        }
+        builder.push(OrderHash(1_000_000), dt(1));
+        builder.spill().unwrap();
+        assert_eq!(builder.sorted().unwrap().count() as u64, spills * 3 + 2);
     }
 
     #[test]

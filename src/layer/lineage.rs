@@ -335,6 +335,12 @@ impl LineageBuilder {
         Ok(())
     }
 
+    /// Frees the memory of versions that are on disk.
+    pub(super) fn let_go_of_room(&mut self) {
+        self.entries.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+    }
+
     fn sort(&mut self) {
         self.entries.sort_unstable();
     }

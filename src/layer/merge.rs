@@ -3,17 +3,17 @@
 use std::collections::{HashMap, HashSet};
 
 use hashbrown::HashTable;
-use polars::prelude::{DataFrame, UInt64Chunked};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    BestVersions, DELETED_STATUS, DeletedVersion, Deletions, DroppedParts, LayerError, LineOutcome, LineOutcomes, PriceBook, RunPrices,
-    StoredPartition, csv,
+    BestVersions, DELETED_STATUS, DeletedVersion, Deletions, DroppedParts, LayerError, LineOutcome, LineOutcomes, PartitionRows, PriceBook,
+    RunPrices, StoredPartition, csv,
     moves::{KeyVersions, OrderVersions, versions_here},
+    partition_file::{ComparedCsv, Comparison, CsvSink, PIECE},
 };
 use crate::{
-    model::{CurrencyTotals, Dt, FactBuilder, FactRows, FactSchema, Line, OrderHash, SEQ, UtcMicros, add_totals, order_hash},
+    model::{CurrencyTotals, Dt, FactSchema, Line, OrderHash, UtcMicros, add_totals, order_hash},
     settings::{DeletionMode, MergeBy, RepeatedSku},
 };
 
@@ -37,14 +37,22 @@ pub struct MergeRules<'a> {
 }
 
 /// The next content of a partition.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MergedContent {
     /// As it is, to the byte.
     Unchanged,
-    /// These bytes.
-    Replaced(Vec<u8>),
+    /// What went to [`MergeOutput::csv`].
+    Replaced,
     /// Gone: it has lost its last row.
     Removed,
+}
+
+/// Where a merge puts what it makes.
+pub struct MergeOutput<'a> {
+    /// The new content, as canonical CSV. Nothing goes there unless the partition changes.
+    pub csv: &'a mut dyn CsvSink,
+    /// The prices of the run's lines.
+    pub prices: &'a mut RunPrices,
 }
 
 /// What became of the lines that a run brought to one partition.
@@ -124,31 +132,27 @@ struct Slot {
     incoming: Option<usize>,
 }
 
-/// Merges one partition. `incoming` are the run's lines for it, in source order, with [`SEQ`]. Their prices are added to `prices`.
+/// Merges one partition. `incoming` are the run's lines for it, in source order.
 ///
 /// # Errors
-/// A frame without the columns of the fact table.
+/// What the sink of the CSV refuses.
 pub fn merge_partition(
     dt: Dt,
-    incoming: Option<DataFrame>,
+    incoming: Option<PartitionRows>,
     stored: Option<StoredPartition>,
     best_versions: &BestVersions,
     rules: MergeRules<'_>,
-    prices: &mut RunPrices,
+    output: MergeOutput<'_>,
 ) -> Result<MergedPartition, LayerError> {
+    let MergeOutput { csv, prices } = output;
     let MergeRules { schema, by, known_prices, dropped_lines, repeated_sku, deletions, notes_orders } = rules;
-    let empty = FactBuilder::new(schema, 0).finish()?;
-    let incoming_rows = FactRows::new(incoming.as_ref().unwrap_or(&empty))?;
-    let stored_rows = match &stored {
-        Some(stored) => &stored.rows,
-        None => &FactRows::new(&empty)?,
-    };
-    let seq = incoming.as_ref().map(|frame| frame.column(SEQ)?.u64().cloned()).transpose()?;
+    let empty = PartitionRows::new(schema);
+    let incoming_rows = incoming.as_ref().unwrap_or(&empty);
+    let stored_rows = stored.as_ref().map_or(&empty, |stored| &stored.rows);
     let mut merge = Merge {
         dt,
         stored: stored_rows,
-        incoming: &incoming_rows,
-        seq,
+        incoming: incoming_rows,
         best_versions,
         orders: HashMap::new(),
         schema,
@@ -165,7 +169,7 @@ pub fn merge_partition(
         rows: 0,
     };
     if by == MergeBy::Order {
-        merge.orders = versions_here(merge.incoming, |row| merge.seq_of(row), Some(merge.stored));
+        merge.orders = versions_here(merge.incoming, Some(merge.stored));
     }
     let result = merge.resolve(by);
     let orders = if notes_orders { merge.orders_of(&result) } else { HashSet::new() };
@@ -174,11 +178,11 @@ pub fn merge_partition(
         (None, true) => MergedContent::Unchanged,
         (Some(_), true) => MergedContent::Removed,
         (stored, false) => {
-            let bytes = merge.write(result, &mut longest_row);
-            if stored.as_ref().is_some_and(|stored| stored.bytes == bytes) {
-                MergedContent::Unchanged
-            } else {
-                MergedContent::Replaced(bytes)
+            let mut compared = ComparedCsv::new(stored.as_ref().map_or(&[][..], |stored| &stored.bytes[..]), csv);
+            longest_row = merge.write(result, &mut compared)?;
+            match compared.finish()? {
+                Comparison::Equal => MergedContent::Unchanged,
+                Comparison::Different => MergedContent::Replaced,
             }
         }
     };
@@ -189,9 +193,8 @@ pub fn merge_partition(
 
 struct Merge<'a> {
     dt: Dt,
-    stored: &'a FactRows,
-    incoming: &'a FactRows,
-    seq: Option<UInt64Chunked>,
+    stored: &'a PartitionRows,
+    incoming: &'a PartitionRows,
     best_versions: &'a BestVersions,
     /// The versions of each order of the run in this partition (`merge = "order"`).
     orders: HashMap<&'a str, OrderVersions>,
@@ -213,7 +216,7 @@ struct Merge<'a> {
 
 impl<'a> Merge<'a> {
     fn seq_of(&self, row: usize) -> u64 {
-        self.seq.as_ref().and_then(|seq| seq.get(row)).unwrap_or_default()
+        self.incoming.seq(row)
     }
 
     /// The incoming version of the order, and whether it beats the stored one.
@@ -294,7 +297,7 @@ impl<'a> Merge<'a> {
     fn slots(&mut self, by: MergeBy) -> Vec<Slot> {
         let mut slots: Vec<Slot> = Vec::with_capacity(self.stored.len() + self.incoming.len());
         let mut by_key: HashTable<usize> = HashTable::with_capacity(slots.capacity());
-        let key_of = |slot: &Slot, stored: &'a FactRows, incoming: &'a FactRows| match (slot.stored, slot.incoming) {
+        let key_of = |slot: &Slot, stored: &'a PartitionRows, incoming: &'a PartitionRows| match (slot.stored, slot.incoming) {
             (Some(row), _) => stored.key(row),
             (None, Some(row)) => incoming.key(row),
             (None, None) => ("", ""),
@@ -435,7 +438,7 @@ impl<'a> Merge<'a> {
 
     /// A key whose versions were compared over all partitions.
     fn resolve_everywhere(&mut self, slot: &Slot, key_versions: &KeyVersions) -> Option<Origin> {
-        let best = |row: usize| key_versions.incoming.is_some_and(|best| Some(best.seq) == self.seq.as_ref().and_then(|seq| seq.get(row)));
+        let best = |row: usize| key_versions.incoming.is_some_and(|best| best.seq == self.incoming.seq(row));
         match slot.incoming {
             Some(row) if !best(row) => {
                 self.settle(row, LineOutcome::Duplicate);
@@ -523,7 +526,7 @@ impl<'a> Merge<'a> {
         add_totals(&mut self.lost, line.currency, i128::from(line.line_total.units()));
     }
 
-    fn row(&self, origin: Origin) -> (&'a FactRows, usize) {
+    fn row(&self, origin: Origin) -> (&'a PartitionRows, usize) {
         match origin {
             Origin::Stored(row) | Origin::Marked(row) => (self.stored, row),
             Origin::Incoming(row) => (self.incoming, row),
@@ -539,30 +542,55 @@ impl<'a> Merge<'a> {
         origins.iter().map(order).collect()
     }
 
-    /// The file: sorted by `(created_at, order_id, sku)`.
-    fn write(&mut self, rows: Vec<Origin>, longest_row: &mut usize) -> Vec<u8> {
-        let place = |origin: Origin| {
+    /// Writes the rows, sorted by `(created_at, order_id, sku)`. Returns the bytes of the longest one.
+    fn write(&mut self, rows: Vec<Origin>, out: &mut impl CsvSink) -> Result<usize, LayerError> {
+        let created_at = |origin: Origin| {
             let (rows, row) = self.row(origin);
-            (rows.created_at(row), rows.key(row))
+            rows.created_at(row)
         };
-        let mut sorted: Vec<_> = rows.into_iter().map(|origin| (place(origin), origin)).collect();
-        sorted.sort_unstable_by_key(|(key, _)| *key);
-        let mut bytes = Vec::with_capacity(256 + sorted.len() * 160);
-        csv::write_header(&mut bytes, self.schema);
-        for (_, origin) in sorted {
-            let (rows, row) = self.row(origin);
-            let start = bytes.len();
-            let line = match origin {
-                Origin::Marked(_) => Line { status: Some(DELETED_STATUS), ..rows.line(row) },
-                _ => rows.line(row),
-            };
-            csv::write_line(&mut bytes, &line, rows.extra(row));
-            if self.known_prices.is_some() && matches!(origin, Origin::Incoming(_)) {
-                self.prices.take(&line);
+        let mut by_time: Vec<(i64, Origin)> = rows.into_iter().map(|origin| (created_at(origin), origin)).collect();
+        by_time.sort_unstable_by_key(|(created_at, _)| *created_at);
+        let mut longest_row = 0;
+        let mut piece = Vec::with_capacity((256 + by_time.len() * 160).min(PIECE + PIECE / 16));
+        csv::write_header(&mut piece, self.schema);
+        // Few rows are of one time: only their keys are in memory at once.
+        let mut by_key: Vec<((&str, &str), Origin)> = Vec::new();
+        for of_one_time in by_time.chunk_by(|(a, _), (b, _)| a == b) {
+            by_key.clear();
+            by_key.extend(of_one_time.iter().map(|&(_, origin)| (self.key(origin), origin)));
+            by_key.sort_unstable_by_key(|(key, _)| *key);
+            for &(_, origin) in &by_key {
+                longest_row = longest_row.max(self.write_row(&mut piece, origin));
+                if piece.len() >= PIECE {
+                    out.push_csv(&piece)?;
+                    piece.clear();
+                }
             }
-            *longest_row = (*longest_row).max(bytes.len() - start);
         }
-        bytes
+        if !piece.is_empty() {
+            out.push_csv(&piece)?;
+        }
+        Ok(longest_row)
+    }
+
+    /// Appends a row of the result. Returns its bytes.
+    fn write_row(&mut self, out: &mut Vec<u8>, origin: Origin) -> usize {
+        let (rows, row) = self.row(origin);
+        let start = out.len();
+        let line = match origin {
+            Origin::Marked(_) => Line { status: Some(DELETED_STATUS), ..rows.line(row) },
+            _ => rows.line(row),
+        };
+        csv::write_line(out, &line, rows.extra(row));
+        if self.known_prices.is_some() && matches!(origin, Origin::Incoming(_)) {
+            self.prices.take(&line);
+        }
+        out.len() - start
+    }
+
+    fn key(&self, origin: Origin) -> (&'a str, &'a str) {
+        let (rows, row) = self.row(origin);
+        rows.key(row)
     }
 }
 
@@ -573,8 +601,6 @@ fn hash((order_id, sku): (&str, &str)) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-
-    use polars::prelude::*;
 
     use super::*;
     use crate::model::Money;
@@ -603,25 +629,22 @@ mod tests {
         }
     }
 
-    fn frame(lines: &[Line<'_>]) -> DataFrame {
-        let mut builder = FactBuilder::new(&FactSchema::default(), lines.len());
-        for line in lines {
-            builder.begin_record();
-            builder.push(line, []);
-        }
-        builder.finish().unwrap()
+    /// Rows of these lines, a record each.
+    fn rows_of(lines: &[Line<'_>]) -> PartitionRows {
+        let mut rows = PartitionRows::new(&FactSchema::default());
+        (1..).zip(lines).for_each(|(seq, line)| rows.push(line, seq, []));
+        rows
     }
 
     fn stored(lines: &[Line<'_>]) -> StoredPartition {
         let mut bytes = Vec::new();
         csv::write_header(&mut bytes, &FactSchema::default());
         lines.iter().for_each(|line| csv::write_line(&mut bytes, line, std::iter::empty()));
-        let rows = FactRows::new(&read(&bytes)).unwrap();
-        StoredPartition { bytes, rows }
+        StoredPartition { rows: read(&bytes), bytes }
     }
 
-    fn read(bytes: &[u8]) -> DataFrame {
-        csv::read_partition(bytes, day(), Path::new("x"), &FactSchema::default()).unwrap().finish().unwrap()
+    fn read(bytes: &[u8]) -> PartitionRows {
+        csv::read_compact(bytes, day(), Path::new("x"), &FactSchema::default()).unwrap()
     }
 
     #[test]
@@ -639,57 +662,102 @@ mod tests {
                 deletions: Some(&deletions),
                 notes_orders: true,
             };
-            merge_partition(day(), None, Some(stored(old)), &BestVersions::default(), rules, &mut RunPrices::default()).unwrap()
+            merged(None, Some(stored(old)), rules)
         };
-        let removed = deleted(DeletionMode::Remove, &old);
-        assert_eq!(quantities(&removed), [("Bx".to_owned(), 4)]);
+        let Merged { partition: removed, csv } = deleted(DeletionMode::Remove, &old);
+        assert_eq!(quantities(&csv), [("Bx".to_owned(), 4)]);
         assert_eq!(removed.orders, [order_hash("B")].into());
         assert_eq!((removed.rows, removed.counts.rows_deleted, removed.deleted.len()), (1, 2, 1));
         assert_eq!(removed.kept, [("EUR".to_owned(), 40_000)].into());
         assert_eq!(removed.outcomes, LineOutcomes::new(&[LineOutcome::Deleted; 2]));
-        assert_eq!(deleted(DeletionMode::Remove, &old[..2]).content, MergedContent::Removed);
-        let marked = deleted(DeletionMode::Mark, &old);
+        assert_eq!(deleted(DeletionMode::Remove, &old[..2]).partition.content, MergedContent::Removed);
+        let Merged { partition: marked, csv } = deleted(DeletionMode::Mark, &old);
         assert_eq!((marked.rows, marked.counts.rows_marked, marked.counts.rows_deleted), (3, 2, 0));
         assert_eq!(marked.orders, [order_hash("A"), order_hash("B")].into());
         assert_eq!(marked.kept, [("EUR".to_owned(), 70_000)].into());
-        let MergedContent::Replaced(bytes) = &marked.content else { panic!("{:?}", marked.content) };
-        let rows = FactRows::new(&read(bytes)).unwrap();
+        assert_eq!(marked.content, MergedContent::Replaced);
+        let rows = read(&csv);
         let statuses: Vec<_> = (0..rows.len()).map(|row| (rows.order_id(row), rows.status(row))).collect();
         assert_eq!(statuses, [("A", Some("deleted")), ("A", Some("deleted")), ("B", None)]);
         // A second time, nothing is left to do.
         let again: Vec<_> = (0..rows.len()).map(|row| rows.line(row)).collect();
-        let again = deleted(DeletionMode::Mark, &again);
+        let again = deleted(DeletionMode::Mark, &again).partition;
         assert_eq!((again.content, again.counts.rows_marked, again.deleted.len()), (MergedContent::Unchanged, 0, 0));
     }
 
-    fn merge_by(by: MergeBy, incoming: DataFrame, old: Option<&[Line<'_>]>) -> MergedPartition {
-        merge_partition(
-            day(),
-            Some(incoming),
-            old.map(stored),
-            &BestVersions::default(),
-            MergeRules {
-                schema: &FactSchema::default(),
-                by,
-                known_prices: None,
-                dropped_lines: &DroppedParts::default(),
-                repeated_sku: RepeatedSku::Last,
-                deletions: None,
-                notes_orders: false,
-            },
-            &mut RunPrices::default(),
-        )
-        .unwrap()
+    /// A merged partition with its new content.
+    struct Merged {
+        partition: MergedPartition,
+        /// Empty where the partition does not change.
+        csv: Vec<u8>,
     }
 
-    fn merge(incoming: &[Line<'_>], old: Option<&[Line<'_>]>) -> MergedPartition {
-        merge_by(MergeBy::Line, frame(incoming), old)
+    fn merged(incoming: Option<PartitionRows>, old: Option<StoredPartition>, rules: MergeRules<'_>) -> Merged {
+        let (mut csv, mut prices) = (Vec::new(), RunPrices::default());
+        let output = MergeOutput { csv: &mut csv, prices: &mut prices };
+        let partition = merge_partition(day(), incoming, old, &BestVersions::default(), rules, output).unwrap();
+        Merged { partition, csv }
     }
 
-    fn quantities(merged: &MergedPartition) -> Vec<(String, i64)> {
-        let MergedContent::Replaced(bytes) = &merged.content else { return Vec::new() };
-        let rows = FactRows::new(&read(bytes)).unwrap();
+    fn merge_by(by: MergeBy, incoming: PartitionRows, old: Option<&[Line<'_>]>) -> Merged {
+        let rules = MergeRules {
+            schema: &FactSchema::default(),
+            by,
+            known_prices: None,
+            dropped_lines: &DroppedParts::default(),
+            repeated_sku: RepeatedSku::Last,
+            deletions: None,
+            notes_orders: false,
+        };
+        merged(Some(incoming), old.map(stored), rules)
+    }
+
+    fn merge(incoming: &[Line<'_>], old: Option<&[Line<'_>]>) -> Merged {
+        merge_by(MergeBy::Line, rows_of(incoming), old)
+    }
+
+    fn quantities(csv: &[u8]) -> Vec<(String, i64)> {
+        let rows = read(csv);
         (0..rows.len()).map(|row| rows.line(row)).map(|line| (format!("{}{}", line.order_id, line.sku), line.quantity.units())).collect()
+    }
+
+    #[test]
+    fn a_partition_is_handed_on_in_pieces_whatever_its_size() {
+        /// Counts what comes, and how much of it at once.
+        #[derive(Default)]
+        struct Counted {
+            bytes: usize,
+            pieces: usize,
+            longest: usize,
+        }
+
+        impl CsvSink for Counted {
+            fn push_csv(&mut self, piece: &[u8]) -> Result<(), LayerError> {
+                self.bytes += piece.len();
+                self.pieces += 1;
+                self.longest = self.longest.max(piece.len());
+                assert_eq!(piece.last(), Some(&b'\n'));
+                Ok(())
+            }
+        }
+
+        let name = "n".repeat(10_000);
+        let ids: Vec<String> = (0..500).map(|number| format!("order {number}")).collect();
+        let lines: Vec<_> = ids.iter().map(|id| Line { product_name: Some(&name), ..line(id, "x", 1, None) }).collect();
+        let rules = MergeRules {
+            schema: &FactSchema::default(),
+            by: MergeBy::Line,
+            known_prices: None,
+            dropped_lines: &DroppedParts::default(),
+            repeated_sku: RepeatedSku::Last,
+            deletions: None,
+            notes_orders: false,
+        };
+        let (mut counted, mut prices) = (Counted::default(), RunPrices::default());
+        let output = MergeOutput { csv: &mut counted, prices: &mut prices };
+        let merged = merge_partition(day(), Some(rows_of(&lines)), None, &BestVersions::default(), rules, output).unwrap();
+        assert_eq!((merged.content, counted.pieces), (MergedContent::Replaced, counted.bytes.div_ceil(PIECE + merged.longest_row)));
+        assert!(counted.bytes > 4 * PIECE && counted.longest < PIECE + merged.longest_row, "{} of {}", counted.longest, counted.bytes);
     }
 
     #[test]
@@ -703,8 +771,8 @@ mod tests {
             (vec![(1, None), (2, Some(-9)), (3, None)], 2),
         ] {
             let lines: Vec<_> = versions.iter().map(|&(quantity, updated_at)| line("A", "x", quantity, updated_at)).collect();
-            let merged = merge(&lines, None);
-            assert_eq!(quantities(&merged), [("Ax".to_owned(), winner)], "{versions:?}");
+            let Merged { partition: merged, csv } = merge(&lines, None);
+            assert_eq!(quantities(&csv), [("Ax".to_owned(), winner)], "{versions:?}");
             assert_eq!(merged.counts.duplicates_dropped, versions.len() as u64 - 1);
             assert_eq!(merged.counts.rows_inserted, 1);
         }
@@ -726,9 +794,9 @@ mod tests {
             line("D", "x", 2, None),
             line("F", "x", 2, None),
         ];
-        let merged = merge(&new, Some(&old));
+        let Merged { partition: merged, csv } = merge(&new, Some(&old));
         assert_eq!(
-            quantities(&merged),
+            quantities(&csv),
             [("Ax", 1), ("Bx", 2), ("Cx", 1), ("Dx", 2), ("Ex", 1), ("Fx", 2)].map(|(key, quantity)| (key.to_owned(), quantity))
         );
         let expected = MergeCounts { rows_superseded: 1, rows_updated: 2, rows_unchanged: 1, rows_inserted: 1, ..MergeCounts::default() };
@@ -739,30 +807,49 @@ mod tests {
     #[test]
     fn equal_content_is_unchanged_to_the_byte() {
         let lines = [line("A", "x", 1, None), line("A", "y", 1, None)];
-        assert_eq!(merge(&lines, Some(&lines)).content, MergedContent::Unchanged);
-        assert_eq!(merge(&[lines[1], lines[0]], Some(&lines)).content, MergedContent::Unchanged);
+        for incoming in [lines, [lines[1], lines[0]]] {
+            let Merged { partition, csv } = merge(&incoming, Some(&lines));
+            assert_eq!((partition.content, csv), (MergedContent::Unchanged, Vec::new()));
+        }
     }
 
     #[test]
     fn rows_are_sorted_by_time_order_and_sku() {
         let early = Line { created_at: UtcMicros::new(1).unwrap(), ..line("Z", "x", 1, None) };
         let merged = merge(&[line("B", "x", 1, None), line("A", "y", 1, None), line("A", "x", 1, None), early], None);
-        assert_eq!(quantities(&merged).into_iter().map(|(key, _)| key).collect::<Vec<_>>(), ["Zx", "Ax", "Ay", "Bx"]);
+        assert_eq!(quantities(&merged.csv).into_iter().map(|(key, _)| key).collect::<Vec<_>>(), ["Zx", "Ax", "Ay", "Bx"]);
+    }
+
+    /// Whatever rows a partition is merged of, and however many are of one time, its CSV is that of the rows in their
+    /// order.
+    #[test]
+    fn the_csv_is_that_of_the_sorted_rows() {
+        let ids: Vec<String> = (0..200).map(|number| format!("{:03}", (number * 77) % 200)).collect();
+        for times in [1, 3, 200] {
+            let lines: Vec<_> = (0..)
+                .zip(&ids)
+                .map(|(number, id)| Line { created_at: UtcMicros::new(number % times).unwrap(), ..line(id, "x", number, None) })
+                .collect();
+            let mut sorted = lines.clone();
+            sorted.sort_by_key(|line| (line.created_at, line.order_id));
+            let (new, old) = lines.split_at(120);
+            let csv = merge(new, Some(old)).csv;
+            assert_eq!(String::from_utf8(csv).unwrap(), String::from_utf8(stored(&sorted).bytes).unwrap(), "{times} times");
+        }
     }
 
     #[test]
     fn a_newer_version_of_an_order_replaces_all_of_it_where_that_is_asked_for() {
         // Each inner list is a record: its rows are of one version.
         let versions = |records: &[&[Line<'_>]]| {
-            let mut builder = FactBuilder::new(&FactSchema::default(), 8);
-            for record in records {
-                builder.begin_record();
-                record.iter().for_each(|line| builder.push(line, []));
+            let mut rows = PartitionRows::new(&FactSchema::default());
+            for (seq, record) in (1..).zip(records) {
+                record.iter().for_each(|line| rows.push(line, seq, []));
             }
-            builder.finish().unwrap()
+            rows
         };
         let old = [line("A", "x", 1, Some(5)), line("A", "y", 1, Some(5)), line("B", "x", 1, Some(5)), line("C", "x", 1, Some(9))];
-        let merged = merge_by(
+        let Merged { partition: merged, csv } = merge_by(
             MergeBy::Order,
             versions(&[
                 &[line("A", "y", 2, Some(6)), line("A", "z", 2, Some(6))],
@@ -774,7 +861,7 @@ mod tests {
             Some(&old),
         );
         assert_eq!(
-            quantities(&merged),
+            quantities(&csv),
             [("Ay", 2), ("Az", 2), ("Bx", 1), ("Cx", 1), ("Dy", 3)].map(|(key, quantity)| (key.to_owned(), quantity))
         );
         let expected = MergeCounts {
@@ -787,6 +874,6 @@ mod tests {
         };
         assert_eq!((merged.counts, merged.rows), (expected, 5));
         let same = versions(&[&old[..2]]);
-        assert_eq!(merge_by(MergeBy::Order, same, Some(&old)).content, MergedContent::Unchanged);
+        assert_eq!(merge_by(MergeBy::Order, same, Some(&old)).partition.content, MergedContent::Unchanged);
     }
 }

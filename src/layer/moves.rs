@@ -10,8 +10,8 @@ use std::{
     thread,
 };
 
-use super::{LayerError, StagedLines, StoredPartitions};
-use crate::model::{Dt, FactRows, OrderHash, SEQ, order_hash};
+use super::{LayerError, PartitionRows, StagedLines, StoredPartitions};
+use crate::model::{Dt, OrderHash, order_hash};
 
 /// `updated_at` in microseconds. It decides between versions of a row; a row without one is the oldest, and of equal ones the
 /// later one wins (contract, "Which version of a row wins").
@@ -90,15 +90,11 @@ impl OrderVersions {
     }
 }
 
-/// The versions of each order of the run in one partition. `seq` is the number of the record of an incoming row.
-pub(super) fn versions_here<'r>(
-    incoming: &'r FactRows,
-    seq: impl Fn(usize) -> u64,
-    stored: Option<&FactRows>,
-) -> HashMap<&'r str, OrderVersions> {
+/// The versions of each order of the run in one partition.
+pub(super) fn versions_here<'r>(incoming: &'r PartitionRows, stored: Option<&PartitionRows>) -> HashMap<&'r str, OrderVersions> {
     let mut orders: HashMap<&'r str, OrderVersions> = HashMap::new();
     for row in 0..incoming.len() {
-        orders.entry(incoming.order_id(row)).or_default().offer_incoming(incoming.updated_at(row), seq(row));
+        orders.entry(incoming.order_id(row)).or_default().offer_incoming(incoming.updated_at(row), incoming.seq(row));
     }
     let Some(stored) = stored else { return orders };
     for row in 0..stored.len() {
@@ -158,11 +154,9 @@ impl BestVersions {
                 self.order_mut(stored.rows.order_id(row)).offer_stored(stored.rows.updated_at(row));
             }
         }
-        let Some(frame) = staged.load(dt)? else { return Ok(()) };
-        let rows = FactRows::new(&frame)?;
-        let seq = frame.column(SEQ)?.u64()?;
+        let Some(rows) = staged.load(dt)? else { return Ok(()) };
         for row in concerned(self, &rows) {
-            let seq = seq.get(row).unwrap_or_default();
+            let seq = rows.seq(row);
             if let Some(versions) = self.emptied.get_mut(rows.order_id(row)) {
                 let version = versions.entry(seq).or_default();
                 version.updated_at = rows.updated_at(row);
@@ -318,6 +312,6 @@ pub fn best_versions(
     Ok(best_versions)
 }
 
-fn concerned(best_versions: &BestVersions, rows: &FactRows) -> Vec<usize> {
+fn concerned(best_versions: &BestVersions, rows: &PartitionRows) -> Vec<usize> {
     (0..rows.len()).filter(|&row| best_versions.concern(rows.order_id(row))).collect()
 }

@@ -111,12 +111,10 @@ impl MergedOrders<'_> {
 mod tests {
     use std::{collections::HashSet, path::Path};
 
-    use polars::prelude::DataFrame;
-
     use super::*;
     use crate::{
-        layer::{BestVersions, OrdersMerge, StoredPartition, side_fact::side_fact_csv},
-        model::{FactBuilder, FactSchema, Line, OrderHash, order_hash},
+        layer::{BestVersions, OrdersMerge, PartitionRows, StoredPartition, side_fact::side_fact_csv},
+        model::{FactSchema, Line, OrderHash, order_hash},
     };
 
     fn day() -> Dt {
@@ -141,16 +139,15 @@ mod tests {
         StoredSide::parse(side_fact_csv(rows), day(), Path::new("x")).unwrap()
     }
 
-    /// A frame of orders, a record each, and the totals of these records.
-    fn brought(totals: &[OrderTotal]) -> (DataFrame, Vec<StagedSide<OrderTotal>>) {
-        let mut builder = FactBuilder::new(&FactSchema::default(), totals.len());
+    /// Rows of orders, a record each, and the totals of these records.
+    fn brought(totals: &[OrderTotal]) -> (PartitionRows, Vec<StagedSide<OrderTotal>>) {
+        let mut rows = PartitionRows::new(&FactSchema::default());
         let mut staged = Vec::new();
-        for total in totals {
-            builder.begin_record();
-            builder.push(&line(&total.order_id, total.updated_at), []);
-            staged.push(StagedSide { seq: builder.record(), row: total.clone() });
+        for (seq, total) in (1..).zip(totals) {
+            rows.push(&line(&total.order_id, total.updated_at), seq, []);
+            staged.push(StagedSide { seq, row: total.clone() });
         }
-        (builder.finish().unwrap(), staged)
+        (rows, staged)
     }
 
     fn line(order_id: &str, updated_at: Option<UtcMicros>) -> Line<'_> {
@@ -215,7 +212,7 @@ mod tests {
     #[test]
     fn the_newest_version_of_an_order_counts_and_of_equal_ones_the_later() {
         let (lines, staged) = brought(&[total("A", 1, Some(5)), total("A", 2, Some(6)), total("A", 3, Some(6)), total("A", 4, None)]);
-        let merge = OrdersMerge::begin(Some(&lines), None, &|_| false).unwrap();
+        let merge = OrdersMerge::begin(Some(&lines), None, &|_| false);
         let merged = merge.finish(&BestVersions::default(), facts(&["A"]), None).totals(staged, None);
         assert_eq!(shown(&merged), ["A 0.0003"]);
     }
@@ -230,7 +227,7 @@ mod tests {
         let partition = || StoredPartition::parse(csv.clone(), day(), Path::new("x.csv"), &FactSchema::default()).unwrap();
         let merged = |new: &[OrderTotal], remaining: HashSet<OrderHash>| {
             let (lines, staged) = brought(new);
-            let merge = OrdersMerge::begin(Some(&lines), Some(&partition()), &|_| false).unwrap();
+            let merge = OrdersMerge::begin(Some(&lines), Some(&partition()), &|_| false);
             merge.finish(&BestVersions::default(), remaining, None).totals(staged, Some(&stored(&old)))
         };
         let new = [total("A", 2, Some(4)), total("B", 2, Some(5)), total("D", 2, None)];
@@ -247,7 +244,7 @@ mod tests {
     #[test]
     fn a_newer_version_of_a_source_without_totals_takes_the_row_away() {
         let (lines, _) = brought(&[total("A", 2, Some(6))]);
-        let merge = OrdersMerge::begin(Some(&lines), None, &|_| false).unwrap();
+        let merge = OrdersMerge::begin(Some(&lines), None, &|_| false);
         let old = stored(&[total("A", 1, Some(5))]);
         let merged = merge.finish(&BestVersions::default(), facts(&["A"]), None).totals(Vec::new(), Some(&old));
         assert_eq!(merged, MergedSide::Removed);

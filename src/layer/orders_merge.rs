@@ -3,14 +3,12 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use polars::prelude::DataFrame;
-
 use super::{
-    BestVersions, Deletions, LayerError, StoredPartition,
+    BestVersions, Deletions, PartitionRows, StoredPartition,
     moves::{OrderVersions, versions_here},
 };
 use crate::{
-    model::{FactRows, OrderHash, SEQ, order_hash},
+    model::{OrderHash, order_hash},
     settings::DeletionMode,
 };
 
@@ -25,19 +23,11 @@ pub struct OrdersMerge {
 
 impl OrdersMerge {
     /// Notes the versions of each order among the run's lines and the stored rows.
-    ///
-    /// # Errors
-    /// A frame without the columns of the fact table.
-    pub fn begin(
-        lines: Option<&DataFrame>,
-        stored: Option<&StoredPartition>,
-        has_refunds: &dyn Fn(OrderHash) -> bool,
-    ) -> Result<OrdersMerge, LayerError> {
+    pub fn begin(lines: Option<&PartitionRows>, stored: Option<&StoredPartition>, has_refunds: &dyn Fn(OrderHash) -> bool) -> OrdersMerge {
         let stored = stored.map(|stored| &stored.rows);
         let mut versions = HashMap::new();
-        if let Some(frame) = lines {
-            let (rows, seq) = (FactRows::new(frame)?, frame.column(SEQ)?.u64()?);
-            let here = versions_here(&rows, |row| seq.get(row).unwrap_or_default(), stored);
+        if let Some(lines) = lines {
+            let here = versions_here(lines, stored);
             versions = here.into_iter().map(|(order_id, versions)| (order_id.to_owned(), versions)).collect();
         }
         let mut stored_with_refunds = BTreeSet::new();
@@ -46,7 +36,7 @@ impl OrdersMerge {
                 stored_with_refunds.insert(order_id.to_owned());
             }
         }
-        Ok(OrdersMerge { versions, stored_with_refunds })
+        OrdersMerge { versions, stored_with_refunds }
     }
 
     /// Takes the orders that the facts of the partition are to have, and those that the run deletes or marks.

@@ -12,7 +12,8 @@ use std::{
 use polars::prelude::DataFrame;
 
 use super::{
-    CutBatch, CutRefunds, CutSide, DroppedParts, IndexBuilder, LayerError, LineageBuilder, PageOrigin, StagedSide, UnreadRefunds,
+    CutBatch, CutRefunds, CutSide, DroppedParts, IndexBuilder, LayerError, LineageBuilder, PageOrigin, PartitionRows, StagedSide,
+    UnreadRefunds,
     side_fact::SideRow,
     staged_rows::{self, Segment},
     staged_side,
@@ -25,6 +26,9 @@ use crate::{
 /// Bytes that are held before they are spilled: those of half a million rows or so. More is slower: memory that is used again
 /// is cheaper than memory that is asked for.
 const BYTES_IN_MEMORY: usize = 64 << 20;
+
+/// Spills after which nothing is held at the end either: beside what was spilled, the rest costs little time.
+const MANY_SPILLS: usize = 8;
 
 /// Some lines of a partition, and the number of the record that theirs are counted from.
 struct Part {
@@ -39,6 +43,16 @@ enum Place {
     Memory(Box<[u8]>),
     /// At a place of a spill file.
     Spilled { file: Arc<File>, path: Arc<PathBuf>, offset: u64, bytes: usize },
+}
+
+impl Place {
+    /// How many bytes lie there.
+    fn len(&self) -> usize {
+        match self {
+            Place::Memory(bytes) => bytes.len(),
+            Place::Spilled { bytes, .. } => *bytes,
+        }
+    }
 }
 
 /// Takes batches of lines in source order.
@@ -90,6 +104,15 @@ pub struct FinishedStage {
     pub refund_days: IndexBuilder,
     /// Which record brought which version of an order.
     pub lineage: LineageBuilder,
+}
+
+/// How much a run has for a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct StagedSize {
+    /// Its lines.
+    pub rows: u64,
+    /// Their bytes, staged.
+    pub bytes: u64,
 }
 
 /// All lines of a run, by partition.
@@ -159,9 +182,11 @@ impl Stage {
         }
         self.held += batch.lineage.len();
         self.records += batch.records;
-        if self.held < self.bound {
-            return Ok(());
-        }
+        if self.held < self.bound { Ok(()) } else { self.spill_all() }
+    }
+
+    /// Moves all that grows with the source to disk.
+    fn spill_all(&mut self) -> Result<(), LayerError> {
         self.spill()?;
         self.lineage.spill()?;
         self.refund_days.spill()?;
@@ -195,9 +220,16 @@ impl Stage {
         self.emptied.push(EmptiedVersion { order_id, updated_at, seq });
     }
 
-    /// Ends the staging.
-    pub fn finish(self) -> FinishedStage {
-        FinishedStage {
+    /// Ends the staging. A large run then holds no lines: the merge has the memory for itself.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn finish(mut self) -> Result<FinishedStage, LayerError> {
+        if self.spills >= MANY_SPILLS {
+            self.spill_all()?;
+            self.lineage.let_go_of_room();
+        }
+        Ok(FinishedStage {
             lines: StagedLines {
                 schema: self.schema,
                 dropped: self.dropped,
@@ -211,7 +243,7 @@ impl Stage {
             orders: self.index,
             refund_days: self.refund_days,
             lineage: self.lineage,
-        }
+        })
     }
 
     /// Moves all that is held to one file, partition by partition.
@@ -257,21 +289,32 @@ impl StagedLines {
         self.parts.contains_key(&dt)
     }
 
-    /// The bytes that the largest partition has, staged.
-    pub fn largest(&self) -> u64 {
-        let size = |part: &Part| match &part.place {
-            Place::Memory(bytes) => bytes.len() as u64,
-            Place::Spilled { bytes, .. } => *bytes as u64,
-        };
-        self.parts.values().map(|parts| parts.iter().map(size).sum()).max().unwrap_or(0)
+    /// What the run has for a partition.
+    pub fn size(&self, dt: Dt) -> StagedSize {
+        let parts = self.parts.get(&dt).map_or(&[][..], Vec::as_slice);
+        parts.iter().fold(StagedSize::default(), |size, part| StagedSize {
+            rows: size.rows + part.rows as u64,
+            bytes: size.bytes + part.place.len() as u64,
+        })
     }
 
-    /// All lines of a partition, in source order: the columns of the fact and [`crate::model::SEQ`], in one chunk. `None` where
-    /// the run has none.
+    /// All lines of a partition, in source order. `None` where the run has none.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn load(&self, dt: Dt) -> Result<Option<PartitionRows>, LayerError> {
+        let Some(parts) = self.parts.get(&dt) else { return Ok(None) };
+        let mut rows = PartitionRows::new(&self.schema);
+        rows.reserve(parts.iter().map(|part| part.rows).sum(), parts.iter().map(|part| part.place.len()).sum());
+        read_parts(parts, |bytes, base| rows.push_segment(bytes, base))?;
+        Ok(Some(rows))
+    }
+
+    /// The same as a frame: the columns of the fact and [`crate::model::SEQ`], in one chunk.
     ///
     /// # Errors
     /// What the disk or Polars refuses.
-    pub fn load(&self, dt: Dt) -> Result<Option<DataFrame>, LayerError> {
+    pub fn load_frame(&self, dt: Dt) -> Result<Option<DataFrame>, LayerError> {
         let Some(parts) = self.parts.get(&dt) else { return Ok(None) };
         let mut rows = FactBuilder::new(&self.schema, parts.iter().map(|part| part.rows).sum());
         read_parts(parts, |bytes, base| staged_rows::decode(bytes, base, &self.schema, &mut rows))?;
@@ -387,6 +430,30 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_has_spilled_often_holds_no_lines_at_its_end() {
+        for (batches, holds) in [(MANY_SPILLS - 1, true), (MANY_SPILLS, false)] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut stage = Stage::new(dir.path().join("scratch"), FactSchema::default(), None);
+            let origin = PageOrigin { location: "a".into(), page: None, unit: RecordUnit::Line, first: 1, gaps: Vec::new() };
+            stage.bound = 1;
+            for number in 0..batches {
+                stage.push(batch(30, number * 30), &origin).unwrap();
+            }
+            stage.bound = usize::MAX;
+            stage.push(batch(30, batches * 30), &origin).unwrap();
+            let staged = stage.finish().unwrap().lines;
+            assert_eq!(staged.parts.values().flatten().any(|part| matches!(part.place, Place::Memory(_))), holds, "{batches}");
+            let rows: Vec<_> = staged.partitions().map(|dt| staged.load(dt).unwrap().unwrap()).collect();
+            let mut numbers: Vec<_> =
+                rows.iter().flat_map(|rows| (0..rows.len()).map(move |row| rows.line(row).quantity.units())).collect();
+            numbers.sort_unstable();
+            assert!(numbers.into_iter().eq(0..i64::try_from(30 * (batches + 1)).unwrap()));
+            let size = staged.size(Dt::from_days(0).unwrap());
+            assert!(size.rows == 10 * (batches as u64 + 1) && size.bytes > 0, "{size:?}");
+        }
+    }
+
+    #[test]
     fn what_is_spilled_and_what_is_not_come_back_together_in_source_order() {
         let dir = tempfile::tempdir().unwrap();
         let mut stage = Stage::new(dir.path().join("scratch"), FactSchema::default(), None);
@@ -398,13 +465,16 @@ mod tests {
         for number in 1..5 {
             stage.push(batch(1000, number * 1000), &origin).unwrap();
         }
-        let staged = stage.finish().lines;
+        let staged = stage.finish().unwrap().lines;
         assert!(dir.path().join("scratch/lines-000002.rows").exists());
         let mut rows = 0;
         for dt in staged.partitions() {
-            let frame = staged.load(dt).unwrap().unwrap();
+            let frame = staged.load_frame(dt).unwrap().unwrap();
             let seq: Vec<_> = frame.column(SEQ).unwrap().u64().unwrap().into_no_null_iter().collect();
             let lines = FactRows::new(&frame).unwrap();
+            let compact = staged.load(dt).unwrap().unwrap();
+            assert!((0..lines.len()).all(|row| (compact.line(row), compact.seq(row)) == (lines.line(row), seq[row])));
+            assert_eq!(compact.len(), lines.len());
             assert!(seq.is_sorted() && seq.windows(2).all(|pair| pair[0] < pair[1]));
             // Every batch counts its records from 1 on, and one is left out between two of them.
             let number = |row: usize| seq[row] - 1 - (seq[row] - 1) / 1001;
@@ -418,6 +488,9 @@ mod tests {
         assert!(staged.load("2026-01-01".parse().unwrap()).unwrap().is_none());
         // A spill file that somebody changes is an error and no row.
         std::fs::write(dir.path().join("scratch/lines-000001.rows"), vec![0xff; 2 * size]).unwrap();
-        assert!(staged.load(Dt::from_days(0).unwrap()).unwrap_err().to_string().contains("lines-000001.rows"));
+        let day = Dt::from_days(0).unwrap();
+        for error in [staged.load(day).map(drop).unwrap_err(), staged.load_frame(day).map(drop).unwrap_err()] {
+            assert!(error.to_string().contains("lines-000001.rows"), "{error}");
+        }
     }
 }

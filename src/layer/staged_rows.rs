@@ -14,9 +14,10 @@ use std::collections::HashMap;
 use polars::prelude::DataFrame;
 
 use super::{LayerError, lineage};
-use crate::model::{Dt, FactBuilder, FactRows, FactSchema, Line, Money, OrderHash, Quantity, SEQ, UtcMicros, order_hash};
+use crate::model::{Dt, FactBuilder, FactRows, FactSchema, Line, Money, OrderHash, Quantity, QuantityType, SEQ, UtcMicros, order_hash};
 
-const SAME_RECORD: u8 = 1;
+/// The row is of the record of the row before it.
+pub(super) const SAME_RECORD: u8 = 1;
 const PRICE_DEFAULTED: u8 = 2;
 
 /// Some rows of one partition.
@@ -114,42 +115,43 @@ impl Encoder {
     fn push<'e>(&mut self, line: &Line<'_>, record: u64, extra: impl Iterator<Item = Option<&'e str>>) {
         let same = self.record.replace(record) == Some(record);
         self.rows += 1;
-        self.out.push((u8::from(same) * SAME_RECORD) | (u8::from(line.price_defaulted) * PRICE_DEFAULTED));
+        self.out.push(price_flag(line) | if same { SAME_RECORD } else { 0 });
         if !same {
-            self.number(record);
-            self.signed(line.created_at.micros());
-            self.out.push(u8::from(line.updated_at.is_some()));
-            if let Some(updated_at) = line.updated_at {
-                self.signed(updated_at.micros());
-            }
-            self.text(line.order_id);
-            [line.user_id, line.status, line.currency, line.user_country].into_iter().for_each(|text| self.optional(text));
+            write_record(&mut self.out, line, record);
         }
-        self.text(line.sku);
-        self.optional(line.product_id);
-        self.signed(line.quantity.units());
-        self.signed(line.unit_price.units());
-        self.signed(line.line_total.units());
-        self.optional(line.product_name);
-        self.optional(line.product_category);
-        extra.for_each(|text| self.optional(text));
+        write_own_part(&mut self.out, line);
+        extra.for_each(|text| write_optional(&mut self.out, text));
     }
+}
 
-    fn number(&mut self, number: u64) {
-        write_number(&mut self.out, number);
-    }
+/// The flag of a row whose price is missing in the source.
+pub(super) fn price_flag(line: &Line<'_>) -> u8 {
+    u8::from(line.price_defaulted) * PRICE_DEFAULTED
+}
 
-    fn signed(&mut self, number: i64) {
-        write_signed(&mut self.out, number);
+/// Appends what the rows of a record share.
+pub(super) fn write_record(out: &mut Vec<u8>, line: &Line<'_>, seq: u64) {
+    write_number(out, seq);
+    write_signed(out, line.created_at.micros());
+    out.push(u8::from(line.updated_at.is_some()));
+    if let Some(updated_at) = line.updated_at {
+        write_signed(out, updated_at.micros());
     }
+    write_text(out, line.order_id);
+    for text in [line.user_id, line.status, line.currency, line.user_country] {
+        write_optional(out, text);
+    }
+}
 
-    fn text(&mut self, text: &str) {
-        write_text(&mut self.out, text);
-    }
-
-    fn optional(&mut self, text: Option<&str>) {
-        write_optional(&mut self.out, text);
-    }
+/// Appends what a row has for itself, without extra columns.
+pub(super) fn write_own_part(out: &mut Vec<u8>, line: &Line<'_>) {
+    write_text(out, line.sku);
+    write_optional(out, line.product_id);
+    write_signed(out, line.quantity.units());
+    write_signed(out, line.unit_price.units());
+    write_signed(out, line.line_total.units());
+    write_optional(out, line.product_name);
+    write_optional(out, line.product_category);
 }
 
 /// Appends a text, its length before it.
@@ -182,15 +184,24 @@ pub(super) fn write_signed(out: &mut Vec<u8>, number: i64) {
 
 /// What the rows of a record share.
 #[derive(Clone, Copy)]
-struct Record<'s> {
-    seq: u64,
+pub(super) struct Record<'s> {
+    pub(super) seq: u64,
     created_at: UtcMicros,
     updated_at: Option<UtcMicros>,
     order_id: &'s str,
     user_id: Option<&'s str>,
-    status: Option<&'s str>,
+    pub(super) status: Option<&'s str>,
     currency: Option<&'s str>,
     user_country: Option<&'s str>,
+}
+
+impl Record<'_> {
+    /// Whether a line has all that the rows of the record share, but for its number.
+    pub(super) fn is_of(&self, line: &Line<'_>) -> bool {
+        (self.created_at, self.updated_at) == (line.created_at, line.updated_at)
+            && (self.order_id, self.user_id) == (line.order_id, line.user_id)
+            && (self.status, self.currency, self.user_country) == (line.status, line.currency, line.user_country)
+    }
 }
 
 /// Appends the rows of a segment to a frame in the making; `base` is the number of its batch's first record. `None` where
@@ -205,23 +216,7 @@ pub(super) fn decode(bytes: &[u8], base: u64, schema: &FactSchema, into: &mut Fa
             Some(record) if flags & SAME_RECORD != 0 => record,
             _ => *record.insert(reader.record()?),
         };
-        let line = Line {
-            order_id: shared.order_id,
-            user_id: shared.user_id,
-            status: shared.status,
-            currency: shared.currency,
-            user_country: shared.user_country,
-            created_at: shared.created_at,
-            updated_at: shared.updated_at,
-            price_defaulted: flags & PRICE_DEFAULTED != 0,
-            sku: reader.text()?,
-            product_id: reader.optional()?,
-            quantity: Quantity::of_units(schema.quantity(), reader.signed()?),
-            unit_price: Money::from_units(reader.signed()?.into()).ok()?,
-            line_total: Money::from_units(reader.signed()?.into()).ok()?,
-            product_name: reader.optional()?,
-            product_category: reader.optional()?,
-        };
+        let line = reader.own_part(&shared, flags, schema.quantity())?;
         extra.clear();
         for _ in schema.extra() {
             extra.push(reader.optional()?);
@@ -270,7 +265,29 @@ impl<'s> Reader<'s> {
         if self.byte()? == 0 { Some(None) } else { self.text().map(Some) }
     }
 
-    fn record(&mut self) -> Option<Record<'s>> {
+    /// What a row has for itself, without extra columns, added to what it shares with the rows of its record.
+    pub(super) fn own_part(&mut self, shared: &Record<'s>, flags: u8, quantity: QuantityType) -> Option<Line<'s>> {
+        Some(Line {
+            order_id: shared.order_id,
+            user_id: shared.user_id,
+            status: shared.status,
+            currency: shared.currency,
+            user_country: shared.user_country,
+            created_at: shared.created_at,
+            updated_at: shared.updated_at,
+            price_defaulted: flags & PRICE_DEFAULTED != 0,
+            sku: self.text()?,
+            product_id: self.optional()?,
+            quantity: Quantity::of_units(quantity, self.signed()?),
+            unit_price: Money::from_units(self.signed()?.into()).ok()?,
+            line_total: Money::from_units(self.signed()?.into()).ok()?,
+            product_name: self.optional()?,
+            product_category: self.optional()?,
+        })
+    }
+
+    /// What the rows of a record share.
+    pub(super) fn record(&mut self) -> Option<Record<'s>> {
         Some(Record {
             seq: self.number()?,
             created_at: UtcMicros::new(self.signed()?)?,

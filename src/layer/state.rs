@@ -10,11 +10,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{LayerError, csv, lineage_runs::is_lineage};
+use super::{LayerError, PartitionRows, csv, lineage_runs::is_lineage};
 use crate::{
     coverage::{Ledger, OrderSources},
     drift::Shapes,
-    model::{CurrencyTotals, Dt, ErasedUsers, FactRows, FactSchema, FileFormat, LayerIds, QuantityType, add_totals},
+    model::{CurrencyTotals, Dt, ErasedUsers, FactSchema, FileFormat, LayerIds, QuantityType, add_totals},
     settings::Reconciliation,
     store::{
         self, Commit, FileStamp, Head, Inlined, Key, ObjectRef, Output, StoreError,
@@ -481,12 +481,12 @@ fn before_commits(output: &Output) -> Result<Option<LayerState>, StoreError> {
 /// [`LayerError::Partition`] where the content can't be parsed.
 pub fn entry_of(csv: &[u8], version: ObjectRef, dt: Dt, schema: &FactSchema) -> Result<PartitionEntry, LayerError> {
     let path = Path::new(version.object.as_str()).to_owned();
-    let rows = FactRows::new(&csv::read_partition(csv, dt, &path, schema)?.finish()?)?;
+    let rows = csv::read_compact(csv, dt, &path, schema)?;
     Ok(PartitionEntry { version, modified_ns: 0, rows: rows.len() as u64, revenue: revenue_of(&rows), totals: None })
 }
 
 /// The revenue of rows, by currency.
-pub(super) fn revenue_of(rows: &FactRows) -> CurrencyTotals {
+pub(super) fn revenue_of(rows: &PartitionRows) -> CurrencyTotals {
     let mut revenue = CurrencyTotals::new();
     for line in (0..rows.len()).map(|row| rows.line(row)) {
         add_totals(&mut revenue, line.currency, i128::from(line.line_total.units()));

@@ -6,11 +6,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use polars::prelude::DataFrame;
-
-use super::{LayerError, LayerState, PartitionEntry, StoredSide, csv, file_format, side_fact::SideRow};
+use super::{LayerError, LayerState, PartitionEntry, PartitionRows, StoredSide, csv, file_format, side_fact::SideRow};
 use crate::{
-    model::{Dt, FactRows, FactSchema, FileFormat, OrderTotal, Refund, UtcMicros},
+    model::{Dt, FactSchema, FileFormat, OrderTotal, Refund, UtcMicros},
     store::{self, Key, ObjectRef, Output, Tag, places},
 };
 
@@ -19,7 +17,7 @@ pub struct StoredPartition {
     /// The CSV, whatever the format of the file.
     pub bytes: Vec<u8>,
     /// Its rows.
-    pub rows: FactRows,
+    pub rows: PartitionRows,
 }
 
 impl StoredPartition {
@@ -29,8 +27,7 @@ impl StoredPartition {
     /// [`LayerError::Partition`] where it can't be parsed.
     pub fn parse(bytes: Vec<u8>, dt: Dt, path: &Path, schema: &FactSchema) -> Result<StoredPartition, LayerError> {
         let bytes = file_format::decode(FileFormat::of_path(path), bytes, path, schema)?;
-        let frame: DataFrame = csv::read_partition(&bytes, dt, path, schema)?.finish()?;
-        Ok(StoredPartition { rows: FactRows::new(&frame)?, bytes })
+        Ok(StoredPartition { rows: csv::read_compact(&bytes, dt, path, schema)?, bytes })
     }
 }
 

@@ -1,7 +1,8 @@
 //! A table of texts that grows row by row; a column may first occur in any row. Holds the rows of a dimension.
 //!
-//! Shape: named columns of optional texts, all with the same height. A column stores only the texts that it has, so that a
-//! source with many sparse columns stays small. Does not interpret columns.
+//! Shape: named columns of optional texts, all with the same height. A column stores only the texts that it has, so
+//! that a source with many sparse columns stays small. Beside its bytes, a text costs 4 bytes, and 8 more where its
+//! column has gaps. Does not interpret columns.
 
 use std::collections::HashMap;
 
@@ -17,11 +18,20 @@ pub struct TextTable {
 /// The texts of one column.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 struct TextColumn {
-    /// The rows that have a text, ascending.
-    rows: Vec<usize>,
-    /// The end of each text.
-    ends: Vec<usize>,
+    /// The rows that have a text, ascending. `None` as long as these are the first rows, without a gap.
+    rows: Option<Vec<usize>>,
+    ends: Ends,
     text: String,
+}
+
+/// The ends of texts that follow each other, in 32 bits each.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+struct Ends {
+    /// The lower 32 bits of each end.
+    low: Vec<u32>,
+    /// The texts with which the ends have passed a multiple of 2^32, ascending. A text is listed once for each
+    /// multiple.
+    passed: Vec<usize>,
 }
 
 impl TextTable {
@@ -54,16 +64,14 @@ impl TextTable {
     /// Sets a cell of the current row. If the cell is already set, the first text stays.
     pub fn set(&mut self, column: usize, text: &str) {
         let height = self.height;
-        if let Some(column) = self.columns.get_mut(column).filter(|column| column.rows.last() != Some(&height)) {
-            column.rows.push(height);
-            column.text.push_str(text);
-            column.ends.push(column.text.len());
+        if let Some(column) = self.columns.get_mut(column).filter(|column| column.last_row() != Some(height)) {
+            column.push(height, text);
         }
     }
 
     /// Whether a cell of the current row has a text.
     pub fn is_set(&self, column: usize) -> bool {
-        self.columns.get(column).is_some_and(|column| column.rows.last() == Some(&self.height))
+        self.columns.get(column).is_some_and(|column| column.last_row() == Some(self.height))
     }
 
     /// Ends the current row.
@@ -85,11 +93,10 @@ impl TextTable {
     pub fn filter_map_column(&mut self, column: usize, mut map: impl FnMut(&str) -> Option<String>) {
         let Some(old) = self.columns.get_mut(column).map(std::mem::take) else { return };
         let mut new = TextColumn::default();
-        for &row in &old.rows {
-            let Some(text) = map(old.get(row).unwrap_or_default()) else { continue };
-            new.rows.push(row);
-            new.text.push_str(&text);
-            new.ends.push(new.text.len());
+        for (row, text) in old.cells() {
+            if let Some(text) = map(text) {
+                new.push(row, &text);
+            }
         }
         self.columns[column] = new;
     }
@@ -105,11 +112,10 @@ impl TextTable {
         }
         for column in &mut self.columns {
             let old = std::mem::take(column);
-            for &row in &old.rows {
-                let Some(place) = places.get(row).copied().flatten() else { continue };
-                column.rows.push(place);
-                column.text.push_str(old.get(row).unwrap_or_default());
-                column.ends.push(column.text.len());
+            for (row, text) in old.cells() {
+                if let Some(place) = places.get(row).copied().flatten() {
+                    column.push(place, text);
+                }
             }
         }
         self.height = height;
@@ -117,16 +123,77 @@ impl TextTable {
 
     /// The texts of a column, without empty cells.
     pub fn texts(&self, column: usize) -> impl Iterator<Item = &str> {
-        self.columns.get(column).into_iter().flat_map(|column| column.rows.iter().filter_map(|&row| column.get(row)))
+        self.columns.get(column).into_iter().flat_map(|column| column.cells().map(|(_, text)| text))
     }
 }
 
 impl TextColumn {
+    /// Appends the text of a row. Rows ascend.
+    fn push(&mut self, row: usize, text: &str) {
+        let number = self.ends.len();
+        if self.rows.is_none() && row != number {
+            self.rows = Some((0..number).collect());
+        }
+        if let Some(rows) = &mut self.rows {
+            rows.push(row);
+        }
+        self.text.push_str(text);
+        self.ends.push(self.text.len() as u64);
+    }
+
+    fn last_row(&self) -> Option<usize> {
+        match &self.rows {
+            Some(rows) => rows.last().copied(),
+            None => self.ends.len().checked_sub(1),
+        }
+    }
+
     fn get(&self, row: usize) -> Option<&str> {
-        // Most columns have a text in every row.
-        let place = if self.rows.get(row) == Some(&row) { row } else { self.rows.binary_search(&row).ok()? };
-        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
-        self.text.get(start..self.ends[place])
+        match &self.rows {
+            None => self.text_of(row),
+            // Most columns have a text in nearly every row.
+            Some(rows) if rows.get(row) == Some(&row) => self.text_of(row),
+            Some(rows) => self.text_of(rows.binary_search(&row).ok()?),
+        }
+    }
+
+    /// The rows that have a text, each with its text.
+    fn cells(&self) -> impl Iterator<Item = (usize, &str)> {
+        (0..self.ends.len()).filter_map(|number| {
+            let row = self.rows.as_ref().map_or(Some(number), |rows| rows.get(number).copied())?;
+            Some((row, self.text_of(number)?))
+        })
+    }
+
+    /// A text by its number among those of the column.
+    fn text_of(&self, number: usize) -> Option<&str> {
+        let start = number.checked_sub(1).map_or(Some(0), |before| self.ends.get(before))?;
+        self.text.get(usize::try_from(start).ok()?..usize::try_from(self.ends.get(number)?).ok()?)
+    }
+}
+
+impl Ends {
+    fn len(&self) -> usize {
+        self.low.len()
+    }
+
+    /// Appends an end. Ends do not descend.
+    fn push(&mut self, end: u64) {
+        let number = self.low.len();
+        let before = number.checked_sub(1).and_then(|before| self.get(before)).unwrap_or_default();
+        for _ in before >> 32..end >> 32 {
+            self.passed.push(number);
+        }
+        self.low.push(u32::try_from(end & u64::from(u32::MAX)).unwrap_or_default());
+    }
+
+    fn get(&self, number: usize) -> Option<u64> {
+        let low = u64::from(*self.low.get(number)?);
+        if self.passed.is_empty() {
+            return Some(low);
+        }
+        let passed = self.passed.partition_point(|&passed| passed <= number) as u64;
+        Some(low + (passed << 32))
     }
 }
 
@@ -155,5 +222,42 @@ mod tests {
         table.retain_rows(&[false, true]);
         let cells: Vec<_> = (0..3).map(|row| (table.cell(row, a), table.cell(row, b))).collect();
         assert_eq!((table.height(), cells), (2, vec![(None, Some("")), (Some("3!"), None), (None, None)]));
+    }
+
+    #[test]
+    fn columns_without_and_with_gaps_have_the_texts_of_their_rows() {
+        for gap in [None, Some(0), Some(3), Some(9)] {
+            let mut table = TextTable::default();
+            let column = table.column_or_add("a");
+            for row in 0..10 {
+                if gap != Some(row) {
+                    table.set(column, &"x".repeat(row));
+                    assert!(table.is_set(column));
+                }
+                table.end_row();
+                assert!(!table.is_set(column));
+            }
+            for row in 0..10 {
+                assert_eq!(table.cell(row, column).map(str::len), (gap != Some(row)).then_some(row), "row {row}, without {gap:?}");
+            }
+            let lengths: Vec<_> = (0..10).filter(|row| gap != Some(*row)).collect();
+            assert_eq!(table.texts(column).map(str::len).collect::<Vec<_>>(), lengths);
+            table.filter_map_column(column, |text| (text.len() % 2 == 0).then(|| text.to_owned()));
+            assert_eq!(
+                table.texts(column).map(str::len).collect::<Vec<_>>(),
+                lengths.into_iter().filter(|row| row % 2 == 0).collect::<Vec<_>>()
+            );
+            assert_eq!((table.cell(4, column), table.cell(5, column)), (Some("xxxx"), None));
+        }
+    }
+
+    #[test]
+    fn ends_may_pass_what_32_bits_hold() {
+        let four_gib = 1_u64 << 32;
+        let given = [0, 5, four_gib - 1, four_gib, four_gib, four_gib + 7, 4 * four_gib + 1, 4 * four_gib + 1, 5 * four_gib - 1];
+        let mut ends = Ends::default();
+        given.iter().for_each(|&end| ends.push(end));
+        assert_eq!((0..given.len()).filter_map(|number| ends.get(number)).collect::<Vec<_>>(), given);
+        assert_eq!((ends.len(), ends.get(given.len())), (given.len(), None));
     }
 }

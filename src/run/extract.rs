@@ -413,7 +413,7 @@ impl Extraction<'_> {
             }
         }
         Ok(StagedExtract {
-            stage: stage.finish(),
+            stage: stage.finish()?,
             present: present.map(PresentOrdersBuilder::finish).transpose()?,
             unknown,
             counts,

@@ -2,17 +2,11 @@
 //!
 //! What a record of a member means is `normalize`'s, and which row of a member wins is `join`'s.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-};
-
-use polars::prelude::{DataFrame, PolarsResult};
+use std::{collections::BTreeMap, path::Path};
 
 use super::{RunError, completeness::certify, shape};
 use crate::{
     join::{Dimension, LookUpColumn, OldVersions, ScdType},
-    layer::LayerError,
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, ErasedUsers, addresses_of},
     normalize::{MemberNormalizer, Members},
     report::RunCompleteness,
@@ -40,34 +34,21 @@ pub(super) struct MemberReader<'a> {
     pub(super) erased: &'a ErasedUsers,
 }
 
-/// What facts carry of users and products.
-pub(super) struct LookUpTables {
-    users: DataFrame,
-    products: DataFrame,
+/// What facts carry of users and products. Equal where a fact gets the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct LookUpDigests {
+    users: u128,
+    products: u128,
 }
 
-impl LookUpTables {
-    pub(super) fn of(dimensions: &Dimensions, columns: &EnrichColumns) -> Result<LookUpTables, RunError> {
+impl LookUpDigests {
+    pub(super) fn of(dimensions: &Dimensions, columns: &EnrichColumns) -> Result<LookUpDigests, RunError> {
         let [country, name, category] = LookUpColumn::all(columns);
-        Ok(LookUpTables {
-            users: dimensions.users.look_up_table(&[country])?,
-            products: dimensions.products.look_up_table(&[name, category])?,
+        Ok(LookUpDigests {
+            users: dimensions.users.look_up_digest(&[country])?,
+            products: dimensions.products.look_up_digest(&[name, category])?,
         })
     }
-
-    /// Whether a fact gets the same from both. A member that is missing, and one of which nothing is known, give the same.
-    pub(super) fn say_the_same(&self, other: &LookUpTables) -> Result<bool, RunError> {
-        Ok(known(&self.users)? == known(&other.users)? && known(&self.products)? == known(&other.products)?)
-    }
-}
-
-/// The members of which something is known, by key.
-fn known(table: &DataFrame) -> Result<HashMap<&str, Vec<Option<&str>>>, LayerError> {
-    let columns = table.columns().iter().map(|column| column.str()).collect::<PolarsResult<Vec<_>>>()?;
-    let Some((keys, columns)) = columns.split_first() else { return Ok(HashMap::new()) };
-    let row = |place: usize| columns.iter().map(|column| column.get(place)).collect::<Vec<_>>();
-    let members = (0..table.height()).filter_map(|place| Some((keys.get(place)?, row(place))));
-    Ok(members.filter(|(_, values)| values.iter().any(Option::is_some)).collect())
 }
 
 /// The members of a source, and whether it was read whole.

@@ -11,17 +11,22 @@ use std::{
     thread,
 };
 
-use super::{RunError, extract::Extracted, observer::Observer};
+use super::{
+    RunError,
+    extract::Extracted,
+    merge_budget::{MergeBudget, PartitionSize},
+    observer::Observer,
+};
 use crate::{
     cancel::Cancel,
     join::{Enricher, UnknownKeys},
     layer::{
-        self, BestVersions, Catalog, Deletions, LayerError, LookUpError, MergeRules, MergedContent, MergedPartition, MergedSide,
-        OrdersMerge, PartitionEntry, RefundDays, RefundFates, RefundPlan, RunPrices, StoredPartitions,
+        self, BestVersions, Catalog, Deletions, LayerError, LookUpError, MergeOutput, MergeRules, MergedPartition, MergedSide, OrdersMerge,
+        PartitionEntry, PartitionFile, PartitionRows, RefundDays, RefundFates, RefundPlan, RunPrices, StoredPartitions,
     },
     model::{Dt, FileFormat, OrderHash, order_hash},
     store::{
-        self, Key, Staging,
+        self, Key, StagedWriter, Staging, WrittenFile,
         places::{self, SideFact},
     },
 };
@@ -30,7 +35,7 @@ use crate::{
 pub(super) struct StagedPartition {
     pub(super) merged: MergedPartition,
     /// The staged file, if the partition changes.
-    pub(super) file: Option<StagedFile>,
+    pub(super) file: Option<WrittenFile>,
     /// The totals of its orders.
     pub(super) totals: SideChange,
     /// What becomes of the refunds of its orders, on whichever days these lie.
@@ -42,7 +47,7 @@ pub(super) enum SideChange {
     /// It stays as it is; also where there is none.
     Unchanged,
     /// It has new content, which is staged.
-    Written { file: StagedFile, rows: u64 },
+    Written { file: WrittenFile, rows: u64 },
     /// The last row is gone.
     Removed,
 }
@@ -71,12 +76,6 @@ pub(super) struct EarlierAttempt {
     pub(super) stored: BTreeMap<Dt, PartitionEntry>,
     /// Whether all of it must be merged again, because what the dimensions say has changed.
     pub(super) is_void: bool,
-}
-
-/// A staged file of a partition.
-pub(super) struct StagedFile {
-    pub(super) bytes: u64,
-    pub(super) checksum: String,
 }
 
 /// What the index knows of a run's orders.
@@ -133,8 +132,10 @@ pub(super) struct Merger<'a> {
     pub(super) format: FileFormat,
     /// Joins the lines again, where the dimensions have changed since they were staged.
     pub(super) enricher: Option<&'a Enricher>,
-    /// The number of partitions that are merged at once.
+    /// The number of partitions that are merged at once, at most.
     pub(super) threads: usize,
+    /// The memory that these may take.
+    pub(super) budget: MergeBudget,
     pub(super) cancel: &'a Cancel,
     pub(super) observer: &'a dyn Observer,
 }
@@ -160,7 +161,9 @@ impl Merger<'_> {
         };
         let shares = !merged_now.is_disjoint(&moves.shared_partitions);
         let best_versions = if shares {
-            layer::best_versions(self.stored, &self.extracted.lines, moves.orders.clone(), &moves.shared_partitions, self.threads)?
+            let largest = moves.shared_partitions.iter().map(|dt| self.size(*dt).in_memory(self.format)).max().unwrap_or_default();
+            let threads = self.threads.min(self.budget.fitting(largest));
+            layer::best_versions(self.stored, &self.extracted.lines, moves.orders.clone(), &moves.shared_partitions, threads)?
         } else {
             BestVersions::default()
         };
@@ -259,7 +262,9 @@ impl Merger<'_> {
                 return Err(LayerError::Interrupted);
             }
             let _in_partition = tracing::debug_span!("partition", %dt).entered();
+            let share = self.budget.take(self.size(dt).in_memory(self.format));
             let staged = self.merge(dt, work, &mut prices)?;
+            drop(share);
             tracing::debug!(rows = staged.merged.rows, changed = staged.file.is_some(), "the partition is merged");
             let facts = staged.file.is_some().then(|| places::partition_file(dt, self.format));
             let totals = matches!(staged.totals, SideChange::Written { .. }).then(|| SideFact::OrderTotals.file(dt));
@@ -274,19 +279,32 @@ impl Merger<'_> {
         Ok(prices)
     }
 
+    fn size(&self, dt: Dt) -> PartitionSize {
+        let staged = self.extracted.lines.size(dt);
+        let stored = self.stored.entry(dt);
+        PartitionSize {
+            staged,
+            stored_rows: stored.map_or(0, |stored| stored.rows),
+            stored_bytes: stored.map_or(0, |stored| stored.version.bytes),
+        }
+    }
+
     fn merge(&self, dt: Dt, work: &Work<'_>, prices: &mut RunPrices) -> Result<StagedPartition, LayerError> {
-        let lines = self.extracted.lines.load(dt)?;
-        let lines = match (self.enricher, lines) {
-            (Some(enricher), Some(frame)) => Some(enricher.enrich(frame, &mut UnknownKeys::default())?),
-            (_, lines) => lines,
+        let lines = match self.enricher {
+            Some(enricher) => self.joined_again(dt, enricher)?,
+            None => self.extracted.lines.load(dt)?,
         };
         let stored = self.stored.load(dt)?;
         let (brought, known) = (self.extracted.lines.refunded(), &work.moves.refund_days);
         let has_refunds = |order: OrderHash| brought.contains(&order) || known.contains_key(&order);
         let follows_orders = self.has_totals(dt) || !brought.is_empty() || !known.is_empty();
-        let orders = if follows_orders { Some(OrdersMerge::begin(lines.as_ref(), stored.as_ref(), &has_refunds)?) } else { None };
+        let orders = follows_orders.then(|| OrdersMerge::begin(lines.as_ref(), stored.as_ref(), &has_refunds));
         let rules = MergeRules { notes_orders: follows_orders, ..self.rules };
-        let mut merged = layer::merge_partition(dt, lines, stored, work.best_versions, rules, prices)?;
+        let path = self.staging.staged(places::partition_file(dt, self.format));
+        let mut file = PartitionFile::new(self.format, self.rules.schema, &path);
+        let output = MergeOutput { csv: &mut file, prices };
+        let mut merged = layer::merge_partition(dt, lines, stored, work.best_versions, rules, output)?;
+        let file = file.finish()?;
         let remaining = std::mem::take(&mut merged.orders);
         let orders = orders.map(|orders| orders.finish(work.best_versions, remaining, self.rules.deletions));
         let refunds = orders.as_ref().map(|orders| orders.refund_fates(&has_refunds)).unwrap_or_default();
@@ -297,7 +315,14 @@ impl Merger<'_> {
             }
             None => SideChange::Unchanged,
         };
-        self.stage_content(StagedPartition { merged, file: None, totals, refunds })
+        Ok(StagedPartition { merged, file, totals, refunds })
+    }
+
+    /// The lines of a partition, joined with dimensions that have changed since they were staged.
+    fn joined_again(&self, dt: Dt, enricher: &Enricher) -> Result<Option<PartitionRows>, LayerError> {
+        let Some(frame) = self.extracted.lines.load_frame(dt)? else { return Ok(None) };
+        let frame = enricher.enrich(frame, &mut UnknownKeys::default())?;
+        PartitionRows::of_frame(&frame, self.rules.schema).map(Some)
     }
 
     /// Whether the run brings totals for a partition, or it has some.
@@ -312,24 +337,8 @@ impl Merger<'_> {
             MergedSide::Removed => return Ok(SideChange::Removed),
             MergedSide::Replaced { bytes, rows } => (bytes, rows),
         };
-        let path = self.staging.staged(key);
-        // The file of an earlier attempt may be an object already.
-        store::remove_file(&path)?;
-        store::write_staged(&path, &bytes)?;
-        Ok(SideChange::Written { file: StagedFile { bytes: bytes.len() as u64, checksum: store::checksum(&bytes) }, rows })
-    }
-
-    /// Writes the new content of a partition to the staging folder, and frees its bytes.
-    fn stage_content(&self, mut partition: StagedPartition) -> Result<StagedPartition, LayerError> {
-        let MergedPartition { dt, content, .. } = &mut partition.merged;
-        let MergedContent::Replaced(bytes) = content else { return Ok(partition) };
-        let csv = std::mem::take(bytes);
-        let path = self.staging.staged(places::partition_file(*dt, self.format));
-        let bytes = layer::encode(self.format, csv, self.rules.schema, &path)?;
-        // The file of an earlier attempt may be an object already.
-        store::remove_file(&path)?;
-        store::write_staged(&path, &bytes)?;
-        partition.file = Some(StagedFile { bytes: bytes.len() as u64, checksum: store::checksum(&bytes) });
-        Ok(partition)
+        let mut file = StagedWriter::create(&self.staging.staged(key))?;
+        file.push(&bytes)?;
+        Ok(SideChange::Written { file: file.finish()?, rows })
     }
 }

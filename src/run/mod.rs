@@ -33,6 +33,7 @@ mod mapped;
 mod mapping_test;
 mod members;
 mod merge_all;
+mod merge_budget;
 mod observer;
 mod open;
 mod origin;

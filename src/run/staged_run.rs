@@ -11,7 +11,7 @@ use super::{
     RunError,
     extract::Extracted,
     members::Dimensions,
-    merge_all::{MergedPartitions, SideChange, StagedFile, StagedPartition},
+    merge_all::{MergedPartitions, SideChange, StagedPartition},
 };
 use crate::{
     cancel::Cancel,
@@ -22,7 +22,7 @@ use crate::{
     report::Summary,
     settings::{CheckScope, OnCheckFailure, Settings, Skus},
     store::{
-        self, Key, Output, Read, Staging, Tag,
+        self, Key, Output, Read, Staging, Tag, WrittenFile,
         places::{self, SideFact},
     },
 };
@@ -231,7 +231,7 @@ impl<'a> RunStager<'a> {
         }
         match (&merged.content, file) {
             (MergedContent::Removed, _) => self.removed(dt),
-            (MergedContent::Replaced(_), Some(file)) => self.written(merged, file, revenue, news),
+            (MergedContent::Replaced, Some(file)) => self.written(merged, file, revenue, news),
             _ => {
                 self.staging.unstage(&key);
                 // A key that lost everywhere leaves a partition that does not exist.
@@ -298,7 +298,7 @@ impl<'a> RunStager<'a> {
         self.next.partitions.remove(&dt);
     }
 
-    fn written(&mut self, merged: &MergedPartition, file: &StagedFile, revenue: CurrencyTotals, news: News) {
+    fn written(&mut self, merged: &MergedPartition, file: &WrittenFile, revenue: CurrencyTotals, news: News) {
         let (dt, key) = (merged.dt, places::partition_file(merged.dt, self.format));
         self.context.summary.partitions_written.push(dt);
         let earlier = self.staging.version(&key).filter(|_| news == News::No);
@@ -322,9 +322,10 @@ impl<'a> RunStager<'a> {
     fn dimension(&mut self, dimension: &Dimension) -> Result<Option<PathBuf>, RunError> {
         let spec = *dimension.spec();
         let key = places::dimension(&spec);
-        let merged = dimension.finish(self.context.summary.started_at);
+        let path = self.staging.staged(&key);
+        let merged = dimension.finish(self.context.summary.started_at, &path)?;
         self.context.summary.dimensions.insert(spec.name.to_owned(), merged.counts);
-        let Some(bytes) = merged.replaced else {
+        let Some(file) = merged.file else {
             self.staging.unstage(&key);
             return Ok(match self.catalog.state.dimensions.get(spec.name) {
                 Some(version) => Some(self.context.output.local_version(&key, version)?),
@@ -332,10 +333,9 @@ impl<'a> RunStager<'a> {
             });
         };
         self.dimensions_changed = true;
-        store::remove_file(&self.staging.staged(&key))?;
-        let version = self.staging.put(&key, &bytes)?;
+        let version = self.staging.put_written(key, file.bytes, file.checksum);
         self.next.dimensions.insert(spec.name.to_owned(), version);
-        Ok(Some(self.staging.staged(key)))
+        Ok(Some(path))
     }
 }
 

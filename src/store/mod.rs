@@ -28,6 +28,7 @@ mod publish;
 mod scratch;
 #[cfg(test)]
 mod simulation;
+mod staged_writer;
 
 pub use atomic::{replace_file, replace_secret};
 pub use bucket::{Bucket, ListedObject, Part, ReadObjects};
@@ -48,3 +49,4 @@ pub use object::{Condition, Content, Listed, Names, Object, PutError, Store, Tag
 pub use output::Output;
 pub use publish::{DecideError, MOST_ATTEMPTS, Recovery, Staging, is_publishing, recover};
 pub use scratch::Scratch;
+pub use staged_writer::{ContentSum, StagedWriter, WrittenFile};

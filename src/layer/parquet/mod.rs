@@ -8,4 +8,4 @@ mod read;
 mod write;
 
 pub(super) use read::{ExtraTypes, Unreadable, read};
-pub(super) use write::write;
+pub(super) use write::{FileWriter, Unwritable, write};

@@ -43,21 +43,9 @@ pub(in crate::layer) struct Unwritable {
 /// # Errors
 /// CSV that is not canonical, or has other columns than the schema.
 pub(in crate::layer) fn write(csv: &[u8], schema: &FactSchema) -> Result<Vec<u8>, Unwritable> {
-    let mut reader = csv::Reader::from_reader(csv);
-    let header = reader.byte_headers().map_err(|error| unwritable(1, error))?;
-    if !header.iter().eq(schema.names().map(str::as_bytes)) {
-        return Err(unwritable(1, "these are not the columns of the settings"));
-    }
-    let mut file = FileWriter::new(schema).map_err(|error| unwritable(1, error))?;
-    let mut record = ByteRecord::new();
-    loop {
-        let line = reader.position().line();
-        match reader.read_byte_record(&mut record) {
-            Ok(false) => return file.finish().map_err(|error| unwritable(line, error)),
-            Ok(true) => file.push(&record).map_err(|detail| unwritable(line, detail))?,
-            Err(error) => return Err(unwritable(line, error)),
-        }
-    }
+    let mut file = FileWriter::new(schema)?;
+    file.push_csv(csv)?;
+    file.finish()
 }
 
 fn unwritable(line: u64, detail: impl ToString) -> Unwritable {
@@ -74,23 +62,58 @@ fn properties() -> Result<WriterProperties, ParquetError> {
 }
 
 /// A file being written, and the rows that the writer does not have yet.
-struct FileWriter<'s> {
+pub(in crate::layer) struct FileWriter<'s> {
     schema: &'s FactSchema,
     arrow: SchemaRef,
     writer: ArrowWriter<Vec<u8>>,
     columns: Vec<ColumnBuilder>,
     rows: usize,
     bytes: usize,
+    /// The line of the CSV that the next piece begins with, from 1.
+    line: u64,
 }
 
 impl<'s> FileWriter<'s> {
-    fn new(schema: &'s FactSchema) -> Result<FileWriter<'s>, ParquetError> {
+    /// An empty file of these columns.
+    ///
+    /// # Errors
+    /// Errors of the Parquet library.
+    pub(in crate::layer) fn new(schema: &'s FactSchema) -> Result<FileWriter<'s>, Unwritable> {
+        FileWriter::open(schema).map_err(|error| unwritable(1, error))
+    }
+
+    fn open(schema: &'s FactSchema) -> Result<FileWriter<'s>, ParquetError> {
         let arrow = Arc::new(Schema::new(fields(schema)));
         // Without the Arrow schema in the metadata, every reader sees the types of Parquet.
         let options = ArrowWriterOptions::new().with_properties(properties()?).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), arrow.clone(), options)?;
         let columns = types(schema).map(ColumnBuilder::new).collect();
-        Ok(FileWriter { schema, arrow, writer, columns, rows: 0, bytes: 0 })
+        Ok(FileWriter { schema, arrow, writer, columns, rows: 0, bytes: 0, line: 1 })
+    }
+
+    /// Takes the next piece of the canonical CSV. The first piece begins with the header, and each ends with a row. How
+    /// the CSV is cut does not show in the file.
+    ///
+    /// # Errors
+    /// CSV that is not canonical, or has other columns than the schema.
+    pub(in crate::layer) fn push_csv(&mut self, csv: &[u8]) -> Result<(), Unwritable> {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(csv);
+        let before = self.line - 1;
+        let mut record = ByteRecord::new();
+        if before == 0 {
+            reader.read_byte_record(&mut record).map_err(|error| unwritable(1, error))?;
+            if !record.iter().eq(self.schema.names().map(str::as_bytes)) {
+                return Err(unwritable(1, "these are not the columns of the settings"));
+            }
+        }
+        loop {
+            self.line = before + reader.position().line();
+            match reader.read_byte_record(&mut record) {
+                Ok(false) => return Ok(()),
+                Ok(true) => self.push(&record).map_err(|detail| unwritable(self.line, detail))?,
+                Err(error) => return Err(unwritable(self.line, error)),
+            }
+        }
     }
 
     fn push(&mut self, record: &ByteRecord) -> Result<(), String> {
@@ -98,6 +121,9 @@ impl<'s> FileWriter<'s> {
         // The offsets of a text column have 32 bits.
         if i32::try_from(length).is_err() {
             return Err("the row has more than 2 GiB".to_owned());
+        }
+        if record.len() != self.columns.len() {
+            return Err(format!("the row has {} fields, and not {}", record.len(), self.columns.len()));
         }
         if self.rows == BATCH_ROWS || (self.rows > 0 && self.bytes + length > BATCH_BYTES) {
             self.flush().map_err(|error| error.to_string())?;
@@ -117,7 +143,16 @@ impl<'s> FileWriter<'s> {
         self.writer.write(&batch)
     }
 
-    fn finish(mut self) -> Result<Vec<u8>, ParquetError> {
+    /// The bytes of the file.
+    ///
+    /// # Errors
+    /// Errors of the Parquet library.
+    pub(in crate::layer) fn finish(self) -> Result<Vec<u8>, Unwritable> {
+        let line = self.line;
+        self.close().map_err(|error| unwritable(line, error))
+    }
+
+    fn close(mut self) -> Result<Vec<u8>, ParquetError> {
         if self.rows > 0 {
             self.flush()?;
         }

@@ -12,7 +12,7 @@ use crate::{
     run::{
         RunError,
         extract::Extracted,
-        members::{Dimensions, LookUpTables, MemberReader},
+        members::{Dimensions, LookUpDigests, MemberReader},
         merge_all::EarlierAttempt,
         observer::StageName,
         open::settled_layer,
@@ -146,12 +146,12 @@ impl Job<'_> {
             let rebase = Rebase { earlier: Some(earlier), enricher: None, dimensions_are_new: !was_checked };
             return Ok(Attempt { base, dimensions, rebase });
         }
-        let looked_up = LookUpTables::of(&dimensions, &self.settings.enrich)?;
+        let looked_up = LookUpDigests::of(&dimensions, &self.settings.enrich)?;
         let (stored, erased) = (&base.catalog.state.dimensions, &base.catalog.state.erased);
         let reader = MemberReader { settings: self.settings, output: &self.output, access: self.access(), stored, erased };
         let dimensions = reader.rebased(dimensions)?;
         // What facts carry of users and products may be another: then all lines are joined again.
-        let says_other = !LookUpTables::of(&dimensions, &self.settings.enrich)?.say_the_same(&looked_up)?;
+        let says_other = LookUpDigests::of(&dimensions, &self.settings.enrich)? != looked_up;
         earlier.is_void = earlier.is_void || says_other;
         let joins_again = says_other || joined == Joined::Again;
         let enricher = joins_again.then(|| Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)).transpose()?;

@@ -17,6 +17,7 @@ use crate::{
         deletions::{DeletionPlan, LayerReading},
         extract::Extracted,
         merge_all::{self, EarlierAttempt, MergedPartitions, Merger, Moves, NewEntryFiles, SideChange, StagedPartition},
+        merge_budget::MergeBudget,
         staged_run::{MergedRun, NewIndexEntries},
     },
     store::Staging,
@@ -84,7 +85,8 @@ impl Job<'_> {
             deletion_partitions: self.deletions.as_ref().map_or(&no_partitions, DeletionPlan::partitions),
             format,
             enricher,
-            threads: self.merge_threads(extracted),
+            threads: self.settings.threads,
+            budget: MergeBudget::new(self.settings.memory_limit),
             cancel: self.request.cancel,
             observer: self.request.observer,
         };
@@ -165,12 +167,5 @@ impl Job<'_> {
             deleted: &merged.deleted,
         });
         extracted.lineage.stage(staging, sequence, &self.summary.run_id, &outcomes.collect::<Vec<_>>())
-    }
-
-    /// The number of threads that merge. Their partitions fit into half of the memory, each in about twelve times its staged bytes:
-    /// columns, keys, the stored CSV and the new one.
-    fn merge_threads(&self, extracted: &Extracted) -> usize {
-        let fit = self.settings.memory_limit.map_or(u64::MAX, |limit| limit / 2 / (12 * extracted.lines.largest()).max(1));
-        self.settings.threads.min(usize::try_from(fit).unwrap_or(usize::MAX)).max(1)
     }
 }
