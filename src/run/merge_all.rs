@@ -23,6 +23,7 @@ use crate::{
     store::{
         self, Key, Staging,
         places::{self, SideFact},
+        protocol::{SharedOrders, keys_to_merge_again},
     },
 };
 
@@ -94,6 +95,13 @@ pub(super) struct Moves {
     pub(super) refund_days: RefundDays,
     /// The number of entries that the index of refunds did not have.
     pub(super) new_refund_entries: u64,
+}
+
+impl Moves {
+    /// The orders that lie in more than one partition, as the protocol asks for them.
+    fn shared_orders(&self) -> SharedOrders<'_, HashSet<OrderHash>, Dt> {
+        SharedOrders { orders: &self.orders, keys: &self.shared_partitions }
+    }
 }
 
 /// Where the entries of a run are written that the indexes do not have yet.
@@ -217,12 +225,7 @@ impl Merger<'_> {
         if earlier.merged.deletions.as_ref() != self.rules.deletions {
             again.extend(self.deletion_partitions);
         }
-        let before = &earlier.merged.moves;
-        let moved_otherwise = before.orders != moves.orders || before.shared_partitions != moves.shared_partitions;
-        if moved_otherwise || !again.is_disjoint(&moves.shared_partitions) {
-            again.extend(moves.shared_partitions.iter().chain(&before.shared_partitions).filter(|dt| touched.contains(dt)));
-        }
-        again
+        keys_to_merge_again(touched, again, &earlier.merged.moves.shared_orders(), &moves.shared_orders())
     }
 
     /// Merges on several threads. Returns the prices of all lines.

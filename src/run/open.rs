@@ -74,7 +74,7 @@ pub(super) fn settled_layer(output: &Output) -> Result<OpenedLayer, StoreError> 
         return OpenedLayer::open(output);
     }
     let layer = OpenedLayer::open(output)?;
-    if layer.head.as_ref().is_none_or(Head::is_installed) {
+    if layer.head.as_ref().is_none_or(Head::is_settled) {
         return Ok(layer);
     }
     recover(output)?;

@@ -1,17 +1,30 @@
 //! The log of commits: numbered records, each put only if its number is free. The appearance of a record is the decision.
 //!
 //! A record holds the whole catalog after it, so that one read opens the layer. `state/latest.json` is a copy of the newest
-//! record whose files are installed: a hint, which is never trusted. Who reads it looks for the numbers behind it.
+//! record, and says up to where files are installed: a hint, which is never trusted. Who reads it looks for the numbers behind it.
 //!
-//! Knows no orders: what a layer consists of is a JSON value here.
+//! Decides nothing: [`protocol`](super::protocol) does. Knows no orders: what a layer consists of is a JSON value here.
+
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Condition, Content, Key, Output, PutError, StoreError, Tag, disk, places};
+use super::{
+    Condition, Content, Key, Output, PutError, StoreError, Tag, disk, places,
+    protocol::{AfterCommit, AfterReadBack, Answer, Hint, after_commit, after_read_back},
+};
+use crate::model::{UtcMicros, parse_time_text};
 
 /// The version of the format.
 const FORMAT: u32 = 1;
+
+/// The version of a hint that says more than its commit: versions of `etl` that do not know it look at the log instead.
+const FORMAT_WITH_PROGRESS: u32 = 2;
 
 /// How many records are looked at where nothing says up to where they are installed.
 const UNKNOWN_INSTALLED: u64 = 32;
@@ -106,6 +119,71 @@ pub struct Commit {
     pub told: Vec<Told>,
     /// The layer after it.
     pub layer: Box<RawValue>,
+    /// In the hint alone: what is installed, unless that is everything up to this commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    progress: Option<Progress>,
+}
+
+impl Commit {
+    /// Its writer, as the hint names it.
+    pub(super) fn installer(&self) -> Installer {
+        Installer { name: self.writer.clone(), since: self.committed_at.clone() }
+    }
+}
+
+/// Who puts files at their places: the writer of a commit, or a command that helps.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(super) struct Installer {
+    /// A unique name.
+    pub(super) name: String,
+    /// When it began, RFC 3339, by its own clock.
+    pub(super) since: String,
+}
+
+impl Installer {
+    /// How long it may put files, by its own clocks: a process that slept for longer leaves the rest to the next command.
+    pub(super) const WORKS_FOR: Duration = Duration::from_secs(2 * 3600);
+
+    /// After which time it can put nothing any more, by anybody's clock. The clocks of two machines differ by less than the rest.
+    const GONE_AFTER: Duration = Duration::from_secs(4 * 3600);
+
+    /// A command that installs what others have committed.
+    pub(super) fn helper() -> Installer {
+        let random = RandomState::new().hash_one(std::process::id());
+        Installer { name: format!("helper-{}-{random:016x}", std::process::id()), since: UtcMicros::now().rfc3339() }
+    }
+
+    /// Whether it has had its time, by the clock of this machine.
+    pub(super) fn has_slept(&self) -> bool {
+        self.age().is_some_and(|age| age > Installer::WORKS_FOR)
+    }
+
+    /// Whether nothing that it has begun can still arrive.
+    pub(super) fn is_gone(&self) -> bool {
+        self.age().is_none_or(|age| age > Installer::GONE_AFTER)
+    }
+
+    /// How long ago it began, by the clock of this machine. `None` if its time can't be read.
+    fn age(&self) -> Option<Duration> {
+        let since = parse_time_text(&self.since)?;
+        let micros = UtcMicros::now().micros().saturating_sub(since.micros());
+        Some(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+    }
+}
+
+/// Up to where commits are installed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Progress {
+    installed: u64,
+    unsettled: Vec<Unsettled>,
+}
+
+/// The files that an installer may still replace by old ones.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Unsettled {
+    pub(super) by: Installer,
+    /// Each with the newest commit that changes it.
+    pub(super) files: BTreeMap<Key, u64>,
 }
 
 /// What is new in a commit.
@@ -151,6 +229,7 @@ impl NewCommit {
             remove,
             told,
             layer,
+            progress: None,
         }
     }
 }
@@ -162,6 +241,8 @@ pub struct Head {
     pub commit: Commit,
     /// All commits up to this number are installed.
     pub installed: u64,
+    /// Whose files may be replaced by old ones all the same.
+    pub(super) unsettled: Vec<Unsettled>,
     /// The version of `state/latest.json`; `None` if there is none.
     pub(super) latest: Option<Tag>,
 }
@@ -170,6 +251,23 @@ impl Head {
     /// Whether every commit is installed.
     pub fn is_installed(&self) -> bool {
         self.installed >= self.commit.number
+    }
+
+    /// Whether a command has nothing to install, and nothing to look at again.
+    pub fn is_settled(&self) -> bool {
+        self.is_installed() && self.unsettled.iter().all(|unsettled| unsettled.by.is_gone())
+    }
+
+    /// A head of which nothing says up to where commits are installed.
+    pub(super) fn without_hint(commit: Commit, latest: Option<Tag>) -> Head {
+        let installed = commit.number.saturating_sub(UNKNOWN_INSTALLED);
+        Head { commit, installed, unsettled: Vec::new(), latest }
+    }
+
+    /// The hint, as the protocol knows it.
+    pub(super) fn hint(&self) -> Hint<Installer, Key> {
+        let named = self.unsettled.iter().map(|unsettled| (unsettled.by.clone(), unsettled.files.keys().cloned().collect()));
+        Hint { number: self.installed, unsettled: named.collect() }
     }
 }
 
@@ -193,18 +291,18 @@ pub enum AppendError {
 /// I/O errors; a damaged record.
 pub fn head(output: &Output) -> Result<Option<Head>, StoreError> {
     let hint = output.object(places::LATEST)?;
-    let tag = hint.as_ref().map(|hint| hint.tag.clone());
-    let known = hint.and_then(|hint| serde_json::from_slice::<Commit>(&hint.bytes).ok()).filter(|commit| commit.format == FORMAT);
-    if let Some(known) = known {
-        let installed = known.number;
-        return Ok(Some(Head { commit: newest_from(output, known)?, installed, latest: tag }));
+    let latest = hint.as_ref().map(|hint| hint.tag.clone());
+    let known = hint.and_then(|hint| serde_json::from_slice::<Commit>(&hint.bytes).ok());
+    if let Some(mut known) = known.filter(|commit| [FORMAT, FORMAT_WITH_PROGRESS].contains(&commit.format)) {
+        let progress = known.progress.take().unwrap_or(Progress { installed: known.number, unsettled: Vec::new() });
+        known.format = FORMAT;
+        let Progress { installed, unsettled } = progress;
+        return Ok(Some(Head { commit: newest_from(output, known)?, installed, unsettled, latest }));
     }
     let names = output.names(places::COMMITS)?;
     let Some(newest) = names.iter().filter_map(|name| places::commit_number(name)).max() else { return Ok(None) };
     let commit = commit(output, newest)?.ok_or_else(|| damaged(output, newest, "it is missing"))?;
-    let commit = newest_from(output, commit)?;
-    let installed = commit.number.saturating_sub(UNKNOWN_INSTALLED);
-    Ok(Some(Head { commit, installed, latest: tag }))
+    Ok(Some(Head::without_hint(newest_from(output, commit)?, latest)))
 }
 
 /// The newest commit, from one that is known on.
@@ -300,43 +398,73 @@ pub fn append(output: &Output, record: &Commit) -> Result<(), AppendError> {
     // An answer that was lost may be that of a put that is still on its way.
     let mut lost: Option<StoreError> = None;
     for _ in 0..UNKNOWN_ATTEMPTS {
-        match output.store().put(&key, Content::Bytes(&text), &Condition::Absent) {
-            Ok(_) => return Ok(()),
+        let answer = match output.store().put(&key, Content::Bytes(&text), &Condition::Absent) {
+            Ok(tag) => Answer::Done(tag),
+            Err(PutError::Conflict) => Answer::Conflict,
+            Err(PutError::Unknown(error)) => {
+                lost = Some(error);
+                Answer::Unknown
+            }
             Err(PutError::Io(error)) => return Err(lost.map_or(AppendError::Store(error), AppendError::Unknown)),
-            Err(PutError::Conflict) => {}
-            Err(PutError::Unknown(error)) => lost = Some(error),
+        };
+        if after_commit(&answer) == AfterCommit::Committed {
+            return Ok(());
         }
-        match commit(output, record.number) {
-            Ok(Some(there)) if there.writer == record.writer => return Ok(()),
-            Ok(Some(_)) => return Err(AppendError::Taken),
-            Ok(None) => {}
-            Err(error) => return Err(AppendError::Unknown(error)),
+        let found = commit(output, record.number).map_err(AppendError::Unknown)?;
+        match after_read_back(&record.writer, found.as_ref().map(|found| &found.writer)) {
+            AfterReadBack::Committed => return Ok(()),
+            AfterReadBack::MergeAgain => return Err(AppendError::Taken),
+            AfterReadBack::PutAgain => {}
         }
     }
     Err(lost.map_or(AppendError::Taken, AppendError::Unknown))
 }
 
-/// Whether a note was written that all commits up to some number are installed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Noted {
-    Yes,
-    /// Another writer has written another note meanwhile.
-    Overtaken,
+/// What became of a put, for the protocol.
+///
+/// # Errors
+/// The put was refused: it did not happen.
+pub(super) fn answer_of(put: Result<Tag, PutError>) -> Result<Answer<Tag>, StoreError> {
+    match put {
+        Ok(tag) => Ok(Answer::Done(tag)),
+        Err(PutError::Conflict) => Ok(Answer::Conflict),
+        Err(PutError::Unknown(_)) => Ok(Answer::Unknown),
+        Err(PutError::Io(error)) => Err(error),
+    }
 }
 
-/// Notes that all commits up to this one are installed. What another writer noted meanwhile stays.
+/// What the hint is to say.
+pub(super) struct NewHint<'a> {
+    /// The newest commit that is known.
+    pub(super) newest: &'a Commit,
+    /// All commits up to this number are installed.
+    pub(super) installed: u64,
+    /// Whoever may still put old files.
+    pub(super) unsettled: Vec<Unsettled>,
+}
+
+impl NewHint<'_> {
+    /// The hint that everything up to a commit is installed.
+    pub(super) fn of_installed(newest: &Commit) -> NewHint<'_> {
+        NewHint { newest, installed: newest.number, unsettled: Vec::new() }
+    }
+}
+
+/// Puts the hint in place of the version that was read last. What another writer has put meanwhile stays.
 ///
 /// # Errors
 /// I/O errors.
-pub(super) fn note_installed(output: &Output, commit: &Commit, latest: Option<&Tag>) -> Result<Noted, StoreError> {
-    let copy = Commit { told: Vec::new(), ..commit.clone() };
-    let text = serde_json::to_vec(&copy).map_err(|error| damaged(output, commit.number, &error.to_string()))?;
+pub(super) fn put_hint(output: &Output, hint: NewHint<'_>, latest: Option<&Tag>) -> Result<Answer<Tag>, StoreError> {
+    let NewHint { newest, installed, unsettled } = hint;
+    let says_more = installed != newest.number || !unsettled.is_empty();
+    let progress = says_more.then_some(Progress { installed, unsettled });
+    let format = if says_more { FORMAT_WITH_PROGRESS } else { FORMAT };
+    // Whoever installs what is left also writes what it tells.
+    let told = if says_more { newest.told.clone() } else { Vec::new() };
+    let copy = Commit { format, told, progress, ..newest.clone() };
+    let text = serde_json::to_vec(&copy).map_err(|error| damaged(output, newest.number, &error.to_string()))?;
     let condition = latest.map_or(Condition::Absent, |tag| Condition::Is(tag.clone()));
     // In a folder, the writer holds the lock.
     let condition = if output.folder().is_some() { Condition::Always } else { condition };
-    match output.store().put(&Key::from(places::LATEST), Content::Bytes(&text), &condition) {
-        Ok(_) => Ok(Noted::Yes),
-        Err(PutError::Conflict | PutError::Unknown(_)) => Ok(Noted::Overtaken),
-        Err(PutError::Io(error)) => Err(error),
-    }
+    answer_of(output.store().put(&Key::from(places::LATEST), Content::Bytes(&text), &condition))
 }

@@ -3,124 +3,405 @@
 //! A commit counts before its files are installed. Whoever comes next completes what was cut off: every step may be done twice,
 //! by several at once. In a bucket a file is replaced only in the version that was seen, so that a writer that slept can't put an
 //! old file over a newer one. In a folder, who installs holds the lock.
+//!
+//! Decides nothing about several writers: which files are verified, what is installed and what the hint says is decided in
+//! [`protocol`](super::protocol).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Instant,
 };
 
 use super::{
     Commit, Condition, Content, Head, Installed, Key, ObjectRef, Output, PutError, Removed, StoreError, Tag,
-    commit::{self, Noted, Told},
+    commit::{self, Installer, NewHint, Told, Unsettled},
     disk,
     folder::create_durably,
     output::at_once,
     places,
+    protocol::{Answer, Footprint, Hint, Log, Projection, Step},
 };
 
-/// How often an installation is tried again that another writer came between.
-const ATTEMPTS: usize = 20;
+/// How many steps an installation takes at most while other writers come between. Without them it takes about five.
+const MOST_STEPS: usize = 200;
 
-/// What the newest of some commits wants at a place.
+/// What a commit wants at a place.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Wanted {
     File(ObjectRef),
     /// No file, or in a store that can't delete under a condition a file without rows.
     Nothing(Option<ObjectRef>),
+    /// A file whose content stands in the record.
+    Text(String),
+}
+
+/// The content of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Fingerprint {
+    bytes: u64,
+    checksum: String,
+}
+
+impl Fingerprint {
+    fn of(bytes: &[u8]) -> Fingerprint {
+        Fingerprint { bytes: bytes.len() as u64, checksum: disk::checksum(bytes) }
+    }
+}
+
+impl From<&ObjectRef> for Fingerprint {
+    fn from(version: &ObjectRef) -> Fingerprint {
+        Fingerprint { bytes: version.bytes, checksum: version.checksum.clone() }
+    }
+}
+
+/// A file at its place in a bucket.
+#[derive(Clone, Debug)]
+struct There {
+    tag: Tag,
+    /// Its content; `None` where only the version is known.
+    content: Option<Fingerprint>,
+}
+
+impl Wanted {
+    /// Whether this is there already. A file whose content is unknown is not.
+    fn is_there(&self, there: Option<&There>) -> bool {
+        let Some(there) = there else { return matches!(self, Wanted::Nothing(_)) };
+        match self {
+            // Nothing can be put there.
+            Wanted::Nothing(None) => true,
+            Wanted::File(version) | Wanted::Nothing(Some(version)) => there.content == Some(Fingerprint::from(version)),
+            Wanted::Text(text) => there.content == Some(Fingerprint::of(text.as_bytes())),
+        }
+    }
 }
 
 /// Finds the local file with the content of an object.
 pub(super) type LocalFile<'a> = dyn Fn(&ObjectRef) -> Option<PathBuf> + Sync + 'a;
 
 /// What the writer of a commit knows, which spares requests.
-#[derive(Default)]
 pub(super) struct Known<'a> {
-    /// The versions of places that the writer has read.
-    pub(super) tags: BTreeMap<Key, Tag>,
-    /// Places at which nothing was when the writer began.
-    pub(super) absent: BTreeSet<Key>,
+    /// The versions of places that the writer has read before its commit; `None` where nothing was.
+    pub(super) seen: &'a BTreeMap<Key, Option<Tag>>,
     /// The local file with the content of an object.
-    pub(super) local: Option<&'a LocalFile<'a>>,
+    pub(super) local: &'a LocalFile<'a>,
 }
 
-/// Installs the files of all commits that are not known to be installed.
+/// A commit, as an installation needs it.
+struct LoggedCommit {
+    footprint: Footprint<Installer, Key>,
+    wanted: BTreeMap<Key, Wanted>,
+    /// The files that tell of this commit alone.
+    told: Vec<Told>,
+}
+
+impl LoggedCommit {
+    fn of(commit: &Commit) -> LoggedCommit {
+        let mut wanted = BTreeMap::new();
+        wanted.extend(commit.put.iter().map(|Installed { key, version }| (key.clone(), Wanted::File(version.clone()))));
+        wanted.extend(commit.remove.iter().map(|Removed { key, empty }| (key.clone(), Wanted::Nothing(empty.clone()))));
+        let (of_layer, told): (Vec<Told>, Vec<Told>) = commit.told.iter().cloned().partition(is_of_layer);
+        wanted.extend(of_layer.into_iter().map(|Told { key, text }| (key, Wanted::Text(text))));
+        let footprint = Footprint { run: commit.installer(), keys: wanted.keys().cloned().collect() };
+        LoggedCommit { footprint, wanted, told }
+    }
+}
+
+/// The commits that an installation has read.
+#[derive(Default)]
+struct CommitLog {
+    commits: BTreeMap<u64, LoggedCommit>,
+}
+
+impl CommitLog {
+    fn add(&mut self, commit: &Commit) {
+        self.commits.insert(commit.number, LoggedCommit::of(commit));
+    }
+
+    /// Reads the commits that are to be verified after a hint, up to its head, unless they were read before.
+    fn read(&mut self, output: &Output, head: &Head) -> Result<(), StoreError> {
+        if !head.is_installed() {
+            self.add(&head.commit);
+        }
+        let unsettled = head.unsettled.iter().filter(|unsettled| !unsettled.by.is_gone());
+        let named = unsettled.flat_map(|unsettled| unsettled.files.values().copied());
+        let open = (head.installed + 1..=head.commit.number).chain(named);
+        let missing: BTreeSet<u64> = open.filter(|number| !self.commits.contains_key(number)).collect();
+        for number in missing {
+            // A commit that was removed as too old was installed long ago.
+            if let Some(commit) = commit::commit(output, number)? {
+                self.add(&commit);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the newest commit up to a number wants at a place.
+    fn wanted(&self, number: u64, key: &Key) -> Option<&Wanted> {
+        self.commits.range(..=number).rev().find_map(|(_, commit)| commit.wanted.get(key))
+    }
+
+    /// Each of the places with the newest commit that changes it.
+    fn newest(&self, keys: &BTreeSet<Key>) -> BTreeMap<Key, u64> {
+        let newest = |key: &Key| self.commits.iter().rev().find(|(_, commit)| commit.wanted.contains_key(key)).map(|(number, _)| *number);
+        keys.iter().filter_map(|key| Some((key.clone(), newest(key)?))).collect()
+    }
+
+    /// Writes the files that tell of each of the commits after a number, up to another.
+    fn tell(&self, output: &Output, after: u64, up_to: u64) -> Result<(), StoreError> {
+        let mut commits = self.commits.iter().filter(|(number, _)| **number > after && **number <= up_to);
+        commits.try_for_each(|(_, commit)| tell(output, &commit.told))
+    }
+}
+
+impl Log<Installer, Key> for CommitLog {
+    type There = There;
+
+    fn footprint(&self, number: u64) -> Option<&Footprint<Installer, Key>> {
+        self.commits.get(&number).map(|commit| &commit.footprint)
+    }
+
+    fn wants(&self, number: u64, key: &Key, there: Option<&There>) -> bool {
+        self.wanted(number, key).is_none_or(|wanted| wanted.is_there(there))
+    }
+
+    fn is_gone(&self, who: &Installer) -> bool {
+        who.is_gone()
+    }
+}
+
+/// Installs the files of all commits of a folder that are not known to be installed.
 ///
 /// # Errors
-/// An object that is not whole: nothing is then moved in a folder. I/O errors.
-pub(super) fn complete(output: &Output, head: &Head) -> Result<(), StoreError> {
-    let mut commits = Vec::new();
-    for number in head.installed + 1..head.commit.number {
-        // A commit that was removed as too old was installed long ago.
-        commits.extend(commit::commit(output, number)?);
-    }
-    commits.push(head.commit.clone());
-    let wanted = wanted(&commits);
-    if output.folder().is_some() {
-        wanted.values().try_for_each(|wanted| verify_object(output, wanted))?;
-    }
-    install(output, &wanted, &Known::default(), head.commit.number)?;
-    commits.iter().try_for_each(|commit| tell(output, &commit.told))?;
-    tell_of_layer(output, &commits)?;
-    match commit::note_installed(output, &head.commit, head.latest.as_ref())? {
-        Noted::Yes => Ok(()),
-        Noted::Overtaken => settle(output, &wanted.into_keys().collect(), head.commit.number),
-    }
+/// An object that is not whole: nothing is then moved. I/O errors.
+pub(super) fn complete_in_folder(output: &Output, head: &Head) -> Result<(), StoreError> {
+    let mut log = CommitLog::default();
+    log.read(output, head)?;
+    let number = head.commit.number;
+    let keys = head.hint().keys_to_verify(number, &log);
+    let wanted: BTreeMap<Key, Wanted> = keys.into_iter().filter_map(|key| Some((key.clone(), log.wanted(number, &key)?.clone()))).collect();
+    wanted.values().try_for_each(|wanted| verify_object(output, wanted))?;
+    install_in_folder(output, &wanted)?;
+    log.tell(output, head.installed, number)?;
+    tell_of_layer(output, &wanted)?;
+    commit::put_hint(output, NewHint::of_installed(&head.commit), None).map(drop)
 }
 
-/// Installs what commits after a number want at some places. Whoever was overtaken may have put its files after theirs.
-///
-/// # Errors
-/// I/O errors.
-pub(super) fn settle(output: &Output, places: &BTreeSet<Key>, mut number: u64) -> Result<(), StoreError> {
-    loop {
-        let later = commits_after(output, number)?;
-        let Some(newest) = later.last().map(|newest| newest.number) else { return Ok(()) };
-        let mut wanted = wanted(&later);
-        wanted.retain(|key, _| places.contains(key));
-        install(output, &wanted, &Known::default(), newest)?;
-        tell_of_layer(output, &later)?;
-        // This writer may have slept again, between its look and its put.
-        number = newest;
-    }
-}
-
-/// The places that a commit changes.
-pub(super) fn places_of(commit: &Commit) -> BTreeSet<Key> {
-    wanted(std::slice::from_ref(commit)).into_keys().collect()
-}
-
-fn commits_after(output: &Output, number: u64) -> Result<Vec<Commit>, StoreError> {
-    let mut later = Vec::new();
-    while let Some(next) = commit::commit(output, number + 1 + later.len() as u64)? {
-        later.push(next);
-    }
-    Ok(later)
-}
-
-/// Installs the files of a commit that its writer has just put.
+/// Installs the files of a commit that its writer has just put, in a folder.
 ///
 /// # Errors
 /// I/O errors. The commit counts all the same.
-pub(super) fn install_own(output: &Output, commit: &Commit, known: &Known<'_>) -> Result<(), StoreError> {
-    install(output, &wanted(std::slice::from_ref(commit)), known, commit.number)?;
+pub(super) fn install_own_in_folder(output: &Output, record: &Commit) -> Result<(), StoreError> {
+    let commit = LoggedCommit::of(record);
+    install_in_folder(output, &commit.wanted)?;
     tell(output, &commit.told)?;
-    tell_of_layer(output, std::slice::from_ref(commit))
+    tell_of_layer(output, &commit.wanted)
 }
 
-/// What the newest of the commits wants at each place.
-fn wanted(commits: &[Commit]) -> BTreeMap<Key, Wanted> {
-    let mut wanted = BTreeMap::new();
-    for commit in commits {
-        wanted.extend(commit.put.iter().map(|Installed { key, version }| (key.clone(), Wanted::File(version.clone()))));
-        wanted.extend(commit.remove.iter().map(|Removed { key, empty }| (key.clone(), Wanted::Nothing(empty.clone()))));
+/// Installs the files of all commits of a bucket that are not known to be installed, and looks again at files that others may have
+/// replaced by old ones. Returns the number of files that it has put.
+///
+/// # Errors
+/// An object that is not whole; I/O errors.
+pub(super) fn complete_in_bucket(output: &Output, head: Head) -> Result<usize, StoreError> {
+    let mut log = CommitLog::default();
+    log.read(output, &head)?;
+    let projection = Projection::of_reader(Installer::helper());
+    let mut installer = BucketInstaller::new(output, projection, head.commit.clone(), log);
+    installer.hint_read(&head);
+    installer.projection.head_read(head.commit.number);
+    installer.run()?;
+    Ok(installer.installed)
+}
+
+/// Installs the files of a commit that its writer has just put, in a bucket.
+///
+/// # Errors
+/// I/O errors before the files of the commit were all in place. The commit counts all the same.
+pub(super) fn install_own_in_bucket(output: &Output, base: Option<&Head>, record: &Commit, known: &Known<'_>) -> Result<(), StoreError> {
+    let mut log = CommitLog::default();
+    log.add(record);
+    let there = |tag: &Tag| There { tag: tag.clone(), content: None };
+    let files = known.seen.iter().map(|(key, tag)| (key.clone(), tag.as_ref().map(there))).collect();
+    let projection = Projection::of_writer(record.installer(), record.number, files);
+    if let Some(base) = base {
+        log.read(output, base)?;
     }
-    wanted
+    let mut installer = BucketInstaller::new(output, projection, record.clone(), log);
+    installer.local = Some(known.local);
+    match base {
+        Some(base) => installer.hint_read(base),
+        None => installer.projection.hint_read(Hint::default()),
+    }
+    match installer.run() {
+        Err(error) if installer.is_in_place => {
+            tracing::warn!(%error, "the run is published; later commands look at its files again");
+            Ok(())
+        }
+        ended => ended,
+    }
+}
+
+/// Does in a bucket what the protocol says, until everything up to the head of the log is installed.
+struct BucketInstaller<'a> {
+    output: &'a Output,
+    me: Installer,
+    /// Finds local files of the own commit.
+    local: Option<&'a LocalFile<'a>>,
+    log: CommitLog,
+    projection: Projection<Installer, Key, There>,
+    /// The newest commit that was read.
+    newest: Commit,
+    /// The version of the hint that was read or put last.
+    latest: Option<Tag>,
+    /// Up to where that hint says commits are installed.
+    noted: u64,
+    /// The commit that is to be installed.
+    own: u64,
+    /// Whether that was verified, by this process or by another.
+    is_in_place: bool,
+    /// The number of files that were put.
+    installed: usize,
+    started: Instant,
+}
+
+impl<'a> BucketInstaller<'a> {
+    fn new(output: &'a Output, projection: Projection<Installer, Key, There>, newest: Commit, log: CommitLog) -> BucketInstaller<'a> {
+        BucketInstaller {
+            output,
+            me: projection.me().clone(),
+            local: None,
+            log,
+            projection,
+            own: newest.number,
+            newest,
+            latest: None,
+            noted: 0,
+            is_in_place: false,
+            installed: 0,
+            started: Instant::now(),
+        }
+    }
+
+    fn run(&mut self) -> Result<(), StoreError> {
+        for _ in 0..MOST_STEPS {
+            match self.projection.next(&self.log) {
+                Step::ReadHint => self.read_hint()?,
+                Step::ReadHead => self.read_head()?,
+                Step::ReadFiles(keys) => self.read_files(keys)?,
+                Step::Install(files) => self.install(files)?,
+                Step::PutHint(hint) => self.put_hint(hint)?,
+                Step::Done => return Ok(()),
+            }
+        }
+        let location = self.output.location_of(&Key::from(places::LATEST));
+        Err(StoreError::Refused { location, detail: "other writers replace it again and again".to_owned() })
+    }
+
+    /// Takes up a hint, and the version that it has.
+    fn hint_read(&mut self, head: &Head) {
+        self.projection.hint_read(head.hint());
+        self.latest.clone_from(&head.latest);
+        self.noted = head.installed;
+        self.is_in_place |= self.noted >= self.own;
+    }
+
+    /// Reads the hint, then the log.
+    fn read_hint(&mut self) -> Result<(), StoreError> {
+        let head = commit::head(self.output)?.unwrap_or_else(|| Head::without_hint(self.newest.clone(), None));
+        self.log.read(self.output, &head)?;
+        self.hint_read(&head);
+        self.projection.head_read(head.commit.number);
+        self.newest = head.commit;
+        Ok(())
+    }
+
+    fn read_head(&mut self) -> Result<(), StoreError> {
+        while let Some(next) = commit::commit(self.output, self.newest.number + 1)? {
+            self.log.add(&next);
+            self.newest = next;
+        }
+        self.projection.head_read(self.newest.number);
+        Ok(())
+    }
+
+    fn read_files(&mut self, keys: BTreeSet<Key>) -> Result<(), StoreError> {
+        let (output, keys, found) = (self.output, Vec::from_iter(keys), Mutex::new(Vec::new()));
+        at_once(&keys, |key| {
+            let object = output.object(key)?;
+            let there = object.map(|object| There { content: Some(Fingerprint::of(&object.bytes)), tag: object.tag });
+            found.lock().unwrap_or_else(PoisonError::into_inner).push((key.clone(), there));
+            Ok(())
+        })?;
+        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        found.into_iter().for_each(|(key, there)| self.projection.file_read(key, there));
+        Ok(())
+    }
+
+    fn install(&mut self, files: BTreeMap<Key, Option<There>>) -> Result<(), StoreError> {
+        // Later commands no longer look at the files of a process that slept for so long.
+        if self.me.has_slept() || self.started.elapsed() > Installer::WORKS_FOR {
+            let detail = "this process has slept for too long to install files".to_owned();
+            return Err(StoreError::Refused { location: self.output.location(), detail });
+        }
+        let (files, answers) = (Vec::from_iter(files), Mutex::new(Vec::new()));
+        at_once(&files, |(key, there)| {
+            let answer = self.put_file(key, there.as_ref())?;
+            answers.lock().unwrap_or_else(PoisonError::into_inner).push((key.clone(), answer));
+            Ok(())
+        })?;
+        for (key, answer) in answers.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            self.installed += usize::from(matches!(answer, Answer::Done(_)));
+            self.projection.file_put(key, answer);
+        }
+        Ok(())
+    }
+
+    /// Puts a file in place of what is there.
+    fn put_file(&self, key: &Key, there: Option<&There>) -> Result<Answer<There>, StoreError> {
+        let condition = there.map_or(Condition::Absent, |there| Condition::Is(there.tag.clone()));
+        let (put, content) = match self.log.wanted(self.newest.number, key) {
+            Some(Wanted::File(version) | Wanted::Nothing(Some(version))) => {
+                (self.put_version(key, version, &condition), Fingerprint::from(version))
+            }
+            Some(Wanted::Text(text)) => {
+                let bytes = text.as_bytes();
+                (self.output.store().put(key, Content::Bytes(bytes), &condition), Fingerprint::of(bytes))
+            }
+            // The protocol does not ask for it.
+            Some(Wanted::Nothing(None)) | None => return Ok(Answer::Conflict),
+        };
+        Ok(commit::answer_of(put)?.map(|tag| There { tag, content: Some(content) }))
+    }
+
+    fn put_version(&self, key: &Key, version: &ObjectRef, condition: &Condition) -> Result<Tag, PutError> {
+        if let Some(path) = self.local.and_then(|local| local(version)) {
+            return self.output.store().put(key, Content::File(&path), condition);
+        }
+        let bytes = self.output.read_version(version)?;
+        self.output.store().put(key, Content::Bytes(&bytes), condition)
+    }
+
+    fn put_hint(&mut self, hint: Hint<Installer, Key>) -> Result<(), StoreError> {
+        self.log.tell(self.output, self.noted, hint.number)?;
+        self.is_in_place |= hint.number >= self.own;
+        let named = hint.unsettled.iter().map(|(by, keys)| Unsettled { by: by.clone(), files: self.log.newest(keys) });
+        let new = NewHint { newest: &self.newest, installed: hint.number, unsettled: named.collect() };
+        let answer = commit::put_hint(self.output, new, self.latest.as_ref())?;
+        if let Answer::Done(tag) = &answer {
+            self.latest = Some(tag.clone());
+            self.noted = hint.number;
+        }
+        self.projection.hint_put(hint, &answer);
+        Ok(())
+    }
 }
 
 /// Writes the files that tell of one commit alone.
 fn tell(output: &Output, told: &[Told]) -> Result<(), StoreError> {
-    told.iter().filter(|told| !is_of_layer(told)).try_for_each(|told| output.replace(&told.key, told.text.as_bytes()))
+    told.iter().try_for_each(|told| output.replace(&told.key, told.text.as_bytes()))
 }
 
 /// Whether a file tells of the whole layer: then that of the newest commit belongs there.
@@ -128,60 +409,27 @@ fn is_of_layer(told: &Told) -> bool {
     told.key.as_str() == places::WHOLE_MANIFEST
 }
 
-/// Writes the file that tells of the whole layer, unless a later commit does.
-fn tell_of_layer(output: &Output, commits: &[Commit]) -> Result<(), StoreError> {
-    let newest = commits.iter().rev().find_map(|commit| Some((commit.number, commit.told.iter().find(|told| is_of_layer(told))?)));
-    let Some((number, told)) = newest else { return Ok(()) };
-    if output.folder().is_some() {
-        return output.replace(&told.key, told.text.as_bytes());
-    }
-    for _ in 0..ATTEMPTS {
-        // The version first, then the log, as for every file that several commits want.
-        let there = output.object(&told.key)?;
-        if there.as_ref().is_some_and(|object| object.bytes == told.text.as_bytes()) {
-            return Ok(());
-        }
-        if commits_after(output, number)?.iter().any(|later| later.told.iter().any(is_of_layer)) {
-            return Ok(());
-        }
-        let condition = there.map_or(Condition::Absent, |object| Condition::Is(object.tag));
-        match output.store().put(&told.key, Content::Bytes(told.text.as_bytes()), &condition) {
-            Ok(_) => return Ok(()),
-            Err(PutError::Io(error)) => return Err(error),
-            Err(PutError::Conflict | PutError::Unknown(_)) => {}
-        }
-    }
-    Err(contended(output, &told.key))
-}
-
-/// Other writers were first, again and again.
-fn contended(output: &Output, key: &Key) -> StoreError {
-    StoreError::Refused { location: output.location_of(key), detail: "other writers replace it again and again".to_owned() }
-}
-
-fn install(output: &Output, wanted: &BTreeMap<Key, Wanted>, known: &Known<'_>, number: u64) -> Result<(), StoreError> {
-    match output.folder() {
-        Some(root) => install_in_folder(output, root, wanted),
-        None => {
-            let wanted: Vec<_> = wanted.iter().collect();
-            at_once(&wanted, |(key, wanted)| install_in_bucket(&InBucket { output, known, number }, key, wanted))
-        }
-    }
+/// Writes the file that tells of the whole layer, in a folder.
+fn tell_of_layer(output: &Output, wanted: &BTreeMap<Key, Wanted>) -> Result<(), StoreError> {
+    wanted.iter().try_for_each(|(key, wanted)| match wanted {
+        Wanted::Text(text) => output.replace(key, text.as_bytes()),
+        Wanted::File(_) | Wanted::Nothing(_) => Ok(()),
+    })
 }
 
 /// Verifies that the object of a file is whole, before anything is moved.
 fn verify_object(output: &Output, wanted: &Wanted) -> Result<(), StoreError> {
     match wanted {
         Wanted::File(version) => output.read_version(version).map(drop),
-        Wanted::Nothing(_) => Ok(()),
+        Wanted::Nothing(_) | Wanted::Text(_) => Ok(()),
     }
 }
 
-/// Puts the objects in place by renames, and removes what is to be removed.
-fn install_in_folder(output: &Output, root: &Path, wanted: &BTreeMap<Key, Wanted>) -> Result<(), StoreError> {
+/// Puts the objects in place by renames, and removes what is to be removed. What tells of the layer comes later.
+fn install_in_folder(output: &Output, wanted: &BTreeMap<Key, Wanted>) -> Result<(), StoreError> {
     let mut folders = BTreeSet::new();
     for (key, wanted) in wanted {
-        let place = root.join(key);
+        let place = output.at(key);
         match wanted {
             Wanted::File(version) => {
                 if let Some(folder) = place.parent() {
@@ -198,6 +446,7 @@ fn install_in_folder(output: &Output, root: &Path, wanted: &BTreeMap<Key, Wanted
                     folders.extend([folder, folder.parent().unwrap_or(folder)].map(Path::to_owned));
                 }
             }
+            Wanted::Text(_) => {}
         }
     }
     folders.iter().filter(|folder| folder.exists()).try_for_each(|folder| disk::sync(folder))
@@ -218,74 +467,6 @@ pub(super) fn put_in_place(output: &Output, version: &ObjectRef, place: &Path) -
         let _ = fs::remove_file(&second);
         StoreError::io("put in place", place)(error)
     })
-}
-
-/// What the installation of a file in a bucket works with.
-struct InBucket<'a> {
-    output: &'a Output,
-    known: &'a Known<'a>,
-    /// The newest of the commits that are installed.
-    number: u64,
-}
-
-/// Puts a file in the version that was seen. Where another writer came between, the log tells whose file belongs there.
-fn install_in_bucket(context: &InBucket<'_>, key: &Key, wanted: &Wanted) -> Result<(), StoreError> {
-    let InBucket { output, known, .. } = context;
-    let version = match wanted {
-        Wanted::File(version) | Wanted::Nothing(Some(version)) => version,
-        Wanted::Nothing(None) => return Ok(()),
-    };
-    let mut condition = match known.tags.get(key) {
-        Some(tag) => Some(Condition::Is(tag.clone())),
-        None if known.absent.contains(key) => Some(Condition::Absent),
-        None => None,
-    };
-    for _ in 0..ATTEMPTS {
-        let condition = match condition.take() {
-            Some(condition) => condition,
-            None => {
-                // The version first, then the log: a file that a later commit has put meanwhile has another version.
-                let there = output.object(key)?;
-                if context.is_touched_later(key)? {
-                    return Ok(());
-                }
-                match there {
-                    Some(object) if version.is_of(&object.bytes) => return Ok(()),
-                    Some(object) => Condition::Is(object.tag),
-                    None => Condition::Absent,
-                }
-            }
-        };
-        match put_version(output, known, key, version, &condition) {
-            Ok(()) => return Ok(()),
-            Err(PutError::Io(error)) => return Err(error),
-            // The next look tells whether it was done, or whose file it is.
-            Err(PutError::Unknown(_) | PutError::Conflict) => {}
-        }
-    }
-    Err(contended(output, key))
-}
-
-fn put_version(output: &Output, known: &Known<'_>, key: &Key, version: &ObjectRef, condition: &Condition) -> Result<(), PutError> {
-    if let Some(path) = known.local.and_then(|local| local(version)) {
-        return output.store().put(key, Content::File(&path), condition).map(drop);
-    }
-    let bytes = output.read_version(version)?;
-    output.store().put(key, Content::Bytes(&bytes), condition).map(drop)
-}
-
-impl InBucket<'_> {
-    /// Whether a later commit touches the place: its file belongs there, and its own writer, or whoever comes next, installs it.
-    fn is_touched_later(&self, key: &Key) -> Result<bool, StoreError> {
-        let mut number = self.number + 1;
-        while let Some(later) = commit::commit(self.output, number)? {
-            if later.put.iter().any(|put| put.key == *key) || later.remove.iter().any(|removed| removed.key == *key) {
-                return Ok(true);
-            }
-            number += 1;
-        }
-        Ok(false)
-    }
 }
 
 /// Takes back what was installed of a commit in a folder: each place gets its version before, or none.

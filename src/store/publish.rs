@@ -21,7 +21,7 @@ use serde::Deserialize;
 use super::{
     Commit, Condition, Content, Head, Installed, Key, Lease, NewCommit, ObjectRef, Output, PutError, Removed, Scratch, StoreError, Tag,
     atomic,
-    commit::{self, AppendError, Noted, Told},
+    commit::{self, AppendError, NewHint, Told},
     disk,
     folder::create_durably,
     lease,
@@ -385,9 +385,9 @@ impl Staging {
                 return Err(if self.keep { unfinished(record)(error) } else { error }.into());
             }
         }
-        let installed = self.rename_own(record).and_then(|()| projection::install_own(&self.output, record, &projection::Known::default()));
+        let installed = self.rename_own(record).and_then(|()| projection::install_own_in_folder(&self.output, record));
         let Err(error) = installed else {
-            self.clear_up(record, base);
+            self.clear_up(record);
             return Ok(());
         };
         match projection::take_back(&self.output, record, before) {
@@ -425,8 +425,8 @@ impl Staging {
     }
 
     /// The run is published. What is left undone here, the next command does.
-    fn clear_up(&self, record: &Commit, base: Option<&Head>) {
-        let noted = commit::note_installed(&self.output, record, base.and_then(|head| head.latest.as_ref()));
+    fn clear_up(&self, record: &Commit) {
+        let noted = commit::put_hint(&self.output, NewHint::of_installed(record), None);
         if let Err(error) = noted.and_then(|_| disk::remove_folder(&self.folder)) {
             tracing::warn!(%error, "the run is published; the next command clears up after it");
         }
@@ -443,22 +443,8 @@ impl Staging {
         }
         let by_object: BTreeMap<&Key, &StagedFile> = self.files.values().map(|file| (&file.version.object, file)).collect();
         let local = |version: &ObjectRef| by_object.get(&version.object).map(|file| self.staged(&file.key));
-        let tags = self.seen.iter().filter_map(|(key, tag)| Some((key.clone(), tag.clone()?))).collect();
-        let absent = self.seen.iter().filter(|(_, tag)| tag.is_none()).map(|(key, _)| key.clone()).collect();
-        let known = projection::Known { tags, absent, local: Some(&local) };
-        let is_next = base.is_none_or(Head::is_installed);
-        projection::install_own(&self.output, record, &known).map_err(unfinished(record))?;
-        // Commits before this one that nobody has installed yet keep the mark where it is.
-        let latest = base.and_then(|head| head.latest.as_ref());
-        let noted = if is_next { commit::note_installed(&self.output, record, latest) } else { Ok(Noted::Overtaken) };
-        // Another writer may have been at work while this one slept: what its commits want comes last.
-        let settled = noted.and_then(|noted| match noted {
-            Noted::Yes => Ok(()),
-            Noted::Overtaken => projection::settle(&self.output, &projection::places_of(record), record.number),
-        });
-        if let Err(error) = settled {
-            tracing::warn!(%error, "the run is published; whether all of its files are installed is unknown: `etl check` tells");
-        }
+        let known = projection::Known { seen: &self.seen, local: &local };
+        projection::install_own_in_bucket(&self.output, base, record, &known).map_err(unfinished(record))?;
         Ok(())
     }
 }
@@ -536,7 +522,7 @@ pub fn recover(output: &Output) -> Result<Recovery, StoreError> {
     let mut recovery = before_commits.map_or(Recovery::Clean, Recovery::Finished);
     if let Some(head) = commit::head(output)?.filter(|head| !head.is_installed()) {
         recover_own(output, root, &head)?;
-        projection::complete(output, &head)?;
+        projection::complete_in_folder(output, &head)?;
         recovery = Recovery::Finished(head.commit.run_id);
     }
     let mut undone = 0;
@@ -598,13 +584,10 @@ fn finish_before_commits(output: &Output, root: &Path) -> Result<Option<String>,
 }
 
 fn recover_bucket(output: &Output) -> Result<Recovery, StoreError> {
-    match commit::head(output)?.filter(|head| !head.is_installed()) {
-        None => Ok(Recovery::Clean),
-        Some(head) => {
-            projection::complete(output, &head)?;
-            Ok(Recovery::Finished(head.commit.run_id))
-        }
-    }
+    let Some(head) = commit::head(output)?.filter(|head| !head.is_settled()) else { return Ok(Recovery::Clean) };
+    let (was_installed, run_id) = (head.is_installed(), head.commit.run_id.clone());
+    let installed = projection::complete_in_bucket(output, head)?;
+    Ok(if was_installed && installed == 0 { Recovery::Clean } else { Recovery::Finished(run_id) })
 }
 
 /// Puts the own files of commits in place that were cut off before that.
