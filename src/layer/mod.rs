@@ -42,9 +42,9 @@ pub use dropped_parts::DroppedParts;
 pub use erase::{ErasedLines, ErasedPartition, UsersToErase, without_users, without_users_of};
 pub use error::LayerError;
 pub use file_format::{decode, decode_stored, encode};
-pub use index::{Homes, IndexBuilder, Segment};
+pub use index::{IndexBuilder, OrderPartitions, Segment};
 pub use lineage::{
-    BroughtLine, BroughtVersion, DeletedVersion, Gap, LineOutcome, LineOutcomes, LineageBuilder, LineageError, LineageRetention,
+    DeletedVersion, Gap, IncomingLine, IncomingVersion, LineOutcome, LineOutcomes, LineageBuilder, LineageError, LineageRetention,
     LineageRun, PageOrigin, PartitionOutcomes, RecordSource, RecordUnit, RemovedLineage, kept_sku, remove_past_retention, stored_runs,
     versions_of,
 };
