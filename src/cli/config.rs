@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     run::{RunError, config_problems},
-    settings::{self, Examined, Flags, Problem, SaidBy, SaidValue, Settings},
+    settings::{self, Examined, Flags, OriginKind, Problem, Settings, ShownSetting},
 };
 
 #[derive(Args, Debug)]
@@ -64,8 +64,8 @@ impl ConfigCommandArgs {
 pub(super) fn run(args: &ConfigCommandArgs, flags: &Flags, display: &Display) -> Result<u8, RunError> {
     match &args.what {
         ConfigCommand::Show(_) => {
-            let said = settings::said(flags)?;
-            display.answer(&json!({ "settings": said }), |out| show(out, &said));
+            let shown = settings::shown_settings(flags)?;
+            display.answer(&json!({ "settings": shown }), |out| show(out, &shown));
             Ok(0)
         }
         ConfigCommand::Check(_) => Ok(check(flags, display)),
@@ -81,17 +81,17 @@ pub(super) fn run(args: &ConfigCommandArgs, flags: &Flags, display: &Display) ->
 /// How many characters of a value the table shows.
 const SHOWN: usize = 60;
 
-fn show(out: &mut String, said: &[SaidValue]) {
-    let rows = said.iter().map(|said| [said.name.clone(), in_short(&said.value, SHOWN), from(said)]);
+fn show(out: &mut String, shown: &[ShownSetting]) {
+    let rows = shown.iter().map(|shown| [shown.name.clone(), in_short(&shown.value, SHOWN), from(shown)]);
     out.push_str(&aligned(&["setting", "value", "from"], rows));
 }
 
-fn from(said: &SaidValue) -> String {
-    let place = said.place.as_deref().unwrap_or_default();
-    match said.from {
-        SaidBy::Flag | SaidBy::Variable | SaidBy::File | SaidBy::Profile => place.to_owned(),
-        SaidBy::DotEnv => format!("{place} in .env"),
-        SaidBy::Default => "default".to_owned(),
+fn from(shown: &ShownSetting) -> String {
+    let place = shown.place.as_deref().unwrap_or_default();
+    match shown.from {
+        OriginKind::Flag | OriginKind::Variable | OriginKind::File | OriginKind::Profile => place.to_owned(),
+        OriginKind::DotEnv => format!("{place} in .env"),
+        OriginKind::Default => "default".to_owned(),
     }
 }
 
