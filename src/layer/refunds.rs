@@ -168,8 +168,8 @@ pub struct RefundPlan {
 }
 
 impl RefundPlan {
-    /// The plan of what the partitions say. `stored` are the days with refunds of their orders, and `incoming` those with refunds of
-    /// the run.
+    /// The plan of what the partitions say. `stored` are the days with refunds of their orders, and `incoming` those
+    /// with refunds of the run.
     pub fn new<'f>(
         fates: impl IntoIterator<Item = &'f RefundFates>,
         stored: &RefundDays,

@@ -1,7 +1,8 @@
 //! The log of commits: numbered records, each put only if its number is free. The appearance of a record is the decision.
 //!
-//! A record holds the whole catalog after it, so that one read opens the layer. `state/latest.json` is a copy of the newest
-//! record, and says up to where files are installed: a hint, which is never trusted. Who reads it looks for the numbers behind it.
+//! A record holds the whole catalog after it, so that one read opens the layer. `state/latest.json` is a copy of the
+//! newest record, and says up to where files are installed: a hint, which is never trusted. Who reads it looks for the
+//! numbers behind it.
 //!
 //! Decides nothing: [`protocol`](super::protocol) does. Knows no orders: what a layer consists of is a JSON value here.
 
@@ -141,10 +142,12 @@ pub(super) struct Installer {
 }
 
 impl Installer {
-    /// How long it may put files, by its own clocks: a process that slept for longer leaves the rest to the next command.
+    /// How long it may put files, by its own clocks: a process that slept for longer leaves the rest to the next
+    /// command.
     pub(super) const WORKS_FOR: Duration = Duration::from_secs(2 * 3600);
 
-    /// After which time it can put nothing any more, by anybody's clock. The clocks of two machines differ by less than the rest.
+    /// After which time it can put nothing any more, by anybody's clock. The clocks of two machines differ by less than
+    /// the rest.
     const GONE_AFTER: Duration = Duration::from_secs(4 * 3600);
 
     /// A command that installs what others have committed.

@@ -4,8 +4,8 @@
 //! by several at once. In a bucket a file is replaced only in the version that was seen, so that a writer that slept can't put an
 //! old file over a newer one. In a folder, who installs holds the lock.
 //!
-//! Decides nothing about several writers: which files are verified, what is installed and what the hint says is decided in
-//! [`protocol`](super::protocol).
+//! Decides nothing about several writers: which files are verified, what is installed and what the hint says is decided
+//! in [`protocol`](super::protocol).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -200,8 +200,8 @@ pub(super) fn install_own_in_folder(output: &Output, record: &Commit) -> Result<
     tell_of_layer(output, &commit.wanted)
 }
 
-/// Installs the files of all commits of a bucket that are not known to be installed, and looks again at files that others may have
-/// replaced by old ones. Returns the number of files that it has put.
+/// Installs the files of all commits of a bucket that are not known to be installed, and looks again at files that
+/// others may have replaced by old ones. Returns the number of files that it has put.
 ///
 /// # Errors
 /// An object that is not whole; I/O errors.
@@ -341,11 +341,6 @@ impl<'a> BucketInstaller<'a> {
     }
 
     fn install(&mut self, files: BTreeMap<Key, Option<There>>) -> Result<(), StoreError> {
-        // Later commands no longer look at the files of a process that slept for so long.
-        if self.me.has_slept() || self.started.elapsed() > Installer::WORKS_FOR {
-            let detail = "this process has slept for too long to install files".to_owned();
-            return Err(StoreError::Refused { location: self.output.location(), detail });
-        }
         let (files, answers) = (Vec::from_iter(files), Mutex::new(Vec::new()));
         at_once(&files, |(key, there)| {
             let answer = self.put_file(key, there.as_ref())?;
@@ -359,8 +354,19 @@ impl<'a> BucketInstaller<'a> {
         Ok(())
     }
 
+    /// Fails if this process has had its time: later commands no longer look at what it puts.
+    fn refuse_if_late(&self) -> Result<(), StoreError> {
+        // One clock may stand still while a machine sleeps, the other may be set.
+        if !self.me.has_slept() && self.started.elapsed() <= Installer::WORKS_FOR {
+            return Ok(());
+        }
+        let detail = "the commit of this process is too old for it to install files: the next command does".to_owned();
+        Err(StoreError::Refused { location: self.output.location(), detail })
+    }
+
     /// Puts a file in place of what is there.
     fn put_file(&self, key: &Key, there: Option<&There>) -> Result<Answer<There>, StoreError> {
+        self.refuse_if_late()?;
         let condition = there.map_or(Condition::Absent, |there| Condition::Is(there.tag.clone()));
         let (put, content) = match self.log.wanted(self.newest.number, key) {
             Some(Wanted::File(version) | Wanted::Nothing(Some(version))) => {

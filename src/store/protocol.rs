@@ -1,7 +1,8 @@
 //! The decisions by which several writers share one store: commits, their projection and the hint of the newest commit.
 //!
-//! Nothing here does I/O. `store::commit`, `store::projection` and `run::merge_all` ask for these decisions and carry them out.
-//! The model (`tests/model`) explores the same functions. Knows no bytes and no orders: keys, tags and orders are parameters.
+//! Nothing here does I/O. `store::commit`, `store::projection` and `run::merge_all` ask for these decisions and carry
+//! them out. The model (`tests/model`) explores the same functions. Knows no bytes and no orders: keys, tags and orders
+//! are parameters.
 //!
 //! ```text
 //! open ─▶ merge ─▶ put data ─▶ put commit head+1 if absent ─ done ─▶ Projection ─▶ published
@@ -9,8 +10,8 @@
 //!           │ MergeAgain                ▼
 //!           └──────────────── read it back (after_read_back)
 //! ```
-//! A writer that lost the number merges again on the new head. [`keys_to_merge_again`] says what it may keep: all of it, where
-//! the two commits have nothing in common.
+//! A writer that lost the number merges again on the new head. [`keys_to_merge_again`] says what it may keep: all of
+//! it, where the two commits have nothing in common.
 //!
 //! Five rules keep the projection right. The model breaks each of them and finds the stale file that follows:
 //! 1. A tag is read before the head of the log, and an installation puts what that head wants. The other order lets a slow
@@ -91,10 +92,11 @@ pub struct SharedOrders<'a, O, K> {
     pub keys: &'a BTreeSet<K>,
 }
 
-/// Of the keys that a run touches, those that it must merge again on a new head. What it has merged at the others may stay.
+/// Of the keys that a run touches, those that it must merge again on a new head. What it has merged at the others may
+/// stay.
 ///
-/// `changed` are the keys at which the head differs from what the run merged with. The orders that lie at several keys are those
-/// that the run found `before`, and those that it finds `now`.
+/// `changed` are the keys at which the head differs from what the run merged with. The orders that lie at several keys
+/// are those that the run found `before`, and those that it finds `now`.
 pub fn keys_to_merge_again<O: PartialEq, K: Ord + Clone>(
     touched: &BTreeSet<K>,
     changed: BTreeSet<K>,

@@ -658,8 +658,8 @@ fn is_wanted(output: &Output, log: &[Commit], number: u64, key: &Key, there: Opt
     rows(wanted.as_deref()) == rows(there)
 }
 
-/// A stale file is a known limit, and no violation, if earlier bytes had come back, and the copy of a put whose answer its writer
-/// has had met them: nobody knows of that copy.
+/// A stale file is a known limit, and no violation, if earlier bytes had come back and met the copy of an answered put:
+/// nobody knows of that copy.
 fn judge_stale(world: &World, output: &Output, log: &[Commit], key: &Key, text: String, notes: &Notes, outcome: &mut Outcome) {
     let Some(change) = world.last_change(key) else { return notes.violation(text) };
     let Change { step, actor, arrival, is_conditional, newest_commit, .. } = change;

@@ -1,9 +1,10 @@
 //! The commit protocol as a model for `stateright`: every interleaving of writers, readers and faults, within bounds.
 //!
 //! One step is one request to the store. The decisions are the product's own, from `store::protocol`: it calls the same
-//! functions. What is modelled here is the store, the merge of orders, and the faults: a crash between any two requests, and
-//! answers that are lost while the request was done, was not done, was repeated by the client, or arrives later. A writer that
-//! sleeps is one that takes no step for a while. Leases are not modelled: nothing may depend on them.
+//! functions. What is modelled here is the store, the merge of orders, and the faults: a crash between any two
+//! requests, and answers that are lost while the request was done, was not done, was repeated by the client, or arrives
+//! later. A writer that sleeps is one that takes no step for a while. Leases are not modelled: nothing may depend on
+//! them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
