@@ -7,7 +7,7 @@
 //! Decides nothing: [`protocol`](super::protocol) does. Knows no orders: what a layer consists of is a JSON value here.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher, RandomState},
     time::Duration,
 };
@@ -269,7 +269,8 @@ impl Head {
 
     /// The hint, as the protocol knows it.
     pub(super) fn hint(&self) -> Hint<Installer, Key> {
-        let named = self.unsettled.iter().map(|unsettled| (unsettled.by.clone(), unsettled.files.keys().cloned().collect()));
+        let keys = |unsettled: &Unsettled| unsettled.files.keys().cloned().collect::<BTreeSet<Key>>();
+        let named = self.unsettled.iter().map(|unsettled| (unsettled.by.clone(), keys(unsettled)));
         Hint { number: self.installed, unsettled: named.collect() }
     }
 }
