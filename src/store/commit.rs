@@ -258,7 +258,7 @@ impl Head {
 
     /// Whether a command has nothing to install, and nothing to look at again.
     pub fn is_settled(&self) -> bool {
-        self.is_installed() && self.unsettled.iter().all(|unsettled| unsettled.by.is_gone())
+        self.is_installed() && self.unsettled.is_empty()
     }
 
     /// A head of which nothing says up to where commits are installed.

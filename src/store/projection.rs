@@ -125,8 +125,7 @@ impl CommitLog {
         if !head.is_installed() {
             self.add(&head.commit);
         }
-        let unsettled = head.unsettled.iter().filter(|unsettled| !unsettled.by.is_gone());
-        let named = unsettled.flat_map(|unsettled| unsettled.files.values().copied());
+        let named = head.unsettled.iter().flat_map(|unsettled| unsettled.files.values().copied());
         let open = (head.installed + 1..=head.commit.number).chain(named);
         let missing: BTreeSet<u64> = open.filter(|number| !self.commits.contains_key(number)).collect();
         for number in missing {
@@ -165,10 +164,6 @@ impl Log<Installer, Key> for CommitLog {
 
     fn wants(&self, number: u64, key: &Key, there: Option<&There>) -> bool {
         self.wanted(number, key).is_none_or(|wanted| wanted.is_there(there))
-    }
-
-    fn is_gone(&self, who: &Installer) -> bool {
-        who.is_gone()
     }
 }
 
@@ -233,7 +228,7 @@ pub(super) fn install_own_in_bucket(output: &Output, base: Option<&Head>, record
     installer.local = Some(known.local);
     match base {
         Some(base) => installer.hint_read(base),
-        None => installer.projection.hint_read(Hint::default()),
+        None => installer.projection.hint_read(Hint::default(), BTreeSet::new()),
     }
     match installer.run() {
         Err(error) if installer.is_in_place => {
@@ -300,9 +295,11 @@ impl<'a> BucketInstaller<'a> {
         Err(StoreError::Refused { location, detail: "other writers replace it again and again".to_owned() })
     }
 
-    /// Takes up a hint, and the version that it has.
+    /// Takes up a hint whose commits were read, and the version that it has.
     fn hint_read(&mut self, head: &Head) {
-        self.projection.hint_read(head.hint());
+        let writers = self.log.commits.values().map(|commit| &commit.footprint.run);
+        let known = head.unsettled.iter().map(|unsettled| &unsettled.by).chain(writers);
+        self.projection.hint_read(head.hint(), known.filter(|who| who.is_gone()).cloned().collect());
         self.latest.clone_from(&head.latest);
         self.noted = head.installed;
         self.is_in_place |= self.noted >= self.own;

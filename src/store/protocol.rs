@@ -20,7 +20,8 @@
 //! 3. A file counts as installed only if it was read or put after the hint that is to be replaced.
 //! 4. Tags are content, so earlier bytes bring an earlier tag back, and a sleeping writer may still put its old file. The
 //!    hint therefore names each writer that may still sleep; later commands look at its keys again.
-//! 5. A name leaves the hint if its writer says that it is awake, or can put nothing any more ([`Log::is_gone`]).
+//! 5. A name leaves the hint if its writer takes it out, or if the writer was gone before its files were read: then it can put
+//!    nothing any more. Files that were read before say nothing about what it has put since.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -129,8 +130,8 @@ impl<R: Ord, K: Ord> Default for Hint<R, K> {
 impl<R: Ord + Clone, K: Ord + Clone> Hint<R, K> {
     /// The keys at which `curated/` may differ from the commit `head`. Usually none.
     pub fn keys_to_verify(&self, head: u64, log: &impl Log<R, K>) -> BTreeSet<K> {
-        let unsettled = self.unsettled.iter().filter(|(who, _)| !log.is_gone(who)).flat_map(|(_, keys)| keys);
-        unsettled.chain(self.newer(head, log).flat_map(|footprint| &footprint.keys)).cloned().collect()
+        let newer = self.newer(head, log).flat_map(|footprint| &footprint.keys);
+        self.unsettled.values().flatten().chain(newer).cloned().collect()
     }
 
     /// The commits after the hint, up to the head.
@@ -141,18 +142,6 @@ impl<R: Ord + Clone, K: Ord + Clone> Hint<R, K> {
     fn with(&self, who: &R, keys: impl IntoIterator<Item = K>) -> Self {
         let mut next = self.clone();
         next.unsettled.entry(who.clone()).or_default().extend(keys);
-        next
-    }
-
-    /// The hint once everything up to `head` is verified. The other writers stay named: only a writer knows that it is awake.
-    fn settled(&self, me: &R, head: u64, certain: bool, log: &impl Log<R, K>) -> Self {
-        let mut next =
-            self.newer(head, log).fold(self.clone(), |hint, footprint| hint.with(&footprint.run, footprint.keys.iter().cloned()));
-        next.number = head;
-        next.unsettled.retain(|who, keys| !keys.is_empty() && !log.is_gone(who));
-        if certain {
-            next.unsettled.remove(me);
-        }
         next
     }
 }
@@ -176,9 +165,6 @@ pub trait Log<R, K> {
 
     /// Whether this is what the catalog of that commit wants at a key. Nothing and a header-only file are the same.
     fn wants(&self, number: u64, key: &K, there: Option<&Self::There>) -> bool;
-
-    /// Whether nothing that this writer or helper has begun can still arrive, because it is dead or slept for too long.
-    fn is_gone(&self, who: &R) -> bool;
 }
 
 /// A file in `curated/`, as it was read or put.
@@ -215,6 +201,8 @@ pub struct Projection<R: Ord, K: Ord, T> {
     me: R,
     own: Option<u64>,
     hint: Option<Hint<R, K>>,
+    /// Those that could put nothing any more when the hint was read.
+    gone: BTreeSet<R>,
     head: Option<u64>,
     seen: BTreeMap<K, Seen<T>>,
     certain: bool,
@@ -223,7 +211,7 @@ pub struct Projection<R: Ord, K: Ord, T> {
 impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
     /// The projection by a command that has committed nothing. `me` must be unique, as a run id is.
     pub fn of_reader(me: R) -> Self {
-        Projection { me, own: None, hint: None, head: None, seen: BTreeMap::new(), certain: true }
+        Projection { me, own: None, hint: None, gone: BTreeSet::new(), head: None, seen: BTreeMap::new(), certain: true }
     }
 
     /// The projection by the writer of the commit `number`.
@@ -233,7 +221,7 @@ impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
     pub fn of_writer(me: R, number: u64, files: BTreeMap<K, Option<T>>) -> Self {
         let unproved = |there| Seen { there, head_before: 0, head_after: Some(number) };
         let seen = files.into_iter().map(|(key, there)| (key, unproved(there))).collect();
-        Projection { me, own: Some(number), hint: None, head: Some(number), seen, certain: true }
+        Projection { me, own: Some(number), hint: None, gone: BTreeSet::new(), head: Some(number), seen, certain: true }
     }
 
     /// What is to be done next.
@@ -261,7 +249,7 @@ impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
         if !put.is_empty() {
             return Step::Install(put.into_iter().map(|(key, seen)| (key, seen.there.clone())).collect());
         }
-        let settled = hint.settled(&self.me, head, self.certain, log);
+        let settled = self.settled(hint, head, log);
         if settled == *hint { Step::Done } else { Step::PutHint(settled) }
     }
 
@@ -282,9 +270,23 @@ impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
         by_commit || hint.unsettled.get(&self.me).is_some_and(|keys| keys.contains(key))
     }
 
-    /// Notes the hint that was read. What was seen before says nothing about it: whoever put it may have put a file since.
-    pub fn hint_read(&mut self, hint: Hint<R, K>) {
+    /// The hint once everything up to `head` is verified. The other writers stay named: only a writer knows that it is awake.
+    fn settled(&self, hint: &Hint<R, K>, head: u64, log: &impl Log<R, K>) -> Hint<R, K> {
+        let name = |hint: Hint<R, K>, footprint: &Footprint<R, K>| hint.with(&footprint.run, footprint.keys.iter().cloned());
+        let mut next = hint.newer(head, log).fold(hint.clone(), name);
+        next.number = head;
+        next.unsettled.retain(|who, keys| !keys.is_empty() && !self.gone.contains(who));
+        if self.certain {
+            next.unsettled.remove(&self.me);
+        }
+        next
+    }
+
+    /// Notes the hint that was read, and which writers and helpers are gone: dead, or asleep for so long that nothing of them can
+    /// still arrive. What was seen before says nothing about it: whoever put the hint may have put a file since.
+    pub fn hint_read(&mut self, hint: Hint<R, K>, gone: BTreeSet<R>) {
         self.hint = Some(hint);
+        self.gone = gone;
         self.seen.values_mut().for_each(|seen| seen.head_before = 0);
     }
 

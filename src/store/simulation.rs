@@ -917,18 +917,36 @@ fn the_usual_run_names_nobody_and_a_finished_one_leaves_no_name() {
 }
 
 #[test]
-fn a_hint_that_names_a_run_is_settled_only_once_the_run_can_put_nothing_any_more() {
+fn a_run_that_may_still_wake_up_stays_named() {
     let stage = Stage::new();
     stage.run_cut_off("r2", &[set(DAYS[0], "2")]);
     recover(&stage.output()).unwrap();
-    let mut head = head(&stage.output()).unwrap().unwrap();
+    assert_eq!(recover(&stage.output()).unwrap(), Recovery::Clean, "it is looked at again, and nothing is old");
+    let head = head(&stage.output()).unwrap().unwrap();
     let named: Vec<_> = head.unsettled.iter().map(|unsettled| unsettled.by.name.as_str()).collect();
     assert_eq!(named, ["r2@simulation/1"], "the helper is awake, and has taken its own name out");
-    let began = |hours: i64| UtcMicros::now().minus(hours * UtcMicros::DAY / 24).rfc3339();
-    for (hours, is_settled) in [(0, false), (3, false), (5, true)] {
-        head.unsettled[0].by.since = began(hours);
-        assert_eq!(head.is_settled(), is_settled, "after {hours} hours");
-    }
+    assert!(head.is_installed() && !head.is_settled());
+}
+
+fn hours_ago(hours: i64) -> String {
+    UtcMicros::now().minus(hours * UtcMicros::DAY / 24).rfc3339()
+}
+
+#[test]
+fn the_files_of_a_run_that_is_gone_are_looked_at_before_its_name_leaves() {
+    let stage = Stage::new();
+    let output = stage.output();
+    let old = output.read(partition(DAYS[0])).unwrap().unwrap();
+    stage.run_cut_off("r2", &[set(DAYS[0], "2")]);
+    recover(&output).unwrap();
+    // Five hours have passed since it began, and the last thing that it has put was an old file.
+    output.replace(partition(DAYS[0]), &old).unwrap();
+    let Head { commit: newest, installed, mut unsettled, latest } = head(&output).unwrap().unwrap();
+    unsettled[0].by.since = hours_ago(5);
+    commit::put_hint(&output, commit::NewHint { newest: &newest, installed, unsettled }, latest.as_ref()).unwrap();
+    assert_eq!(recover(&output).unwrap(), Recovery::Finished("r2".to_owned()));
+    assert!(head(&output).unwrap().unwrap().is_settled());
+    stage.assert_settled(&[(DAYS[0], "2")]);
 }
 
 #[test]
@@ -942,14 +960,12 @@ fn a_process_that_slept_for_hours_after_its_commit_installs_nothing() {
     run.merge(&base.1, &mut staging, &mut merged).unwrap();
     staging.place(&|_| None, &Cancel::default()).unwrap();
     let next = merged.applied_to(&base.1);
-    let commit = NewCommit {
-        committed_at: UtcMicros::now().minus(UtcMicros::DAY / 8).rfc3339(),
-        ..new_commit("r2", "run", &staging, Vec::new(), &next)
-    };
+    let commit = NewCommit { committed_at: hours_ago(3), ..new_commit("r2", "run", &staging, Vec::new(), &next) };
     let ended = staging.decide(base.0.as_ref(), commit, &|_| None, None);
     assert!(matches!(ended, Err(DecideError::Store(StoreError::Unfinished { .. }))), "{ended:?}");
     let there = output.read(partition(DAYS[0])).unwrap().unwrap();
     assert_eq!(from_bytes(&there).get("a").map(String::as_str), Some("1"));
+    assert_eq!(recover(&output).unwrap(), Recovery::Finished("r2".to_owned()), "the next command does");
 }
 
 #[test]

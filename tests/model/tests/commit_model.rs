@@ -91,6 +91,7 @@ fn more_of_it() {
     holds("three writers", model(A_IN_D0, &THREE, 0, 0));
     holds("partition and reader", model(A_IN_D0, &PARTITION, 1, 0));
     holds("undo and reader", model(A_IN_D0, &UNDO, 1, 1));
+    holds("undo and reader, and names of the dead leave the hint", Protocol { knows_the_dead: true, ..model(A_IN_D0, &UNDO, 1, 1) });
 }
 
 /// Each way to break the protocol, the bounds within which that shows, and what is then no longer true.
@@ -113,6 +114,7 @@ fn broken() -> Vec<(Broken, Protocol, &'static str)> {
         (Broken::HelpersUnnamed, model(A_IN_D0, &UNDO, 1, 0), COMPLETE),
         (Broken::LostAnswerSettled, model(A_IN_D0, &UNDO[..2], 0, 1), COMPLETE),
         (Broken::SleepersGone, model(A_IN_D0, &UNDO[..2], 1, 0), COMPLETE),
+        (Broken::GoneAfterRead, Protocol { knows_the_dead: true, ..model(A_IN_D0, &UNDO[..2], 1, 0) }, COMPLETE),
         (Broken::VacuumDeletes, model(A_IN_D0, &THREE, 0, 0), SEQUENTIAL),
     ]
 }

@@ -91,6 +91,8 @@ pub enum Broken {
     LostAnswerSettled,
     /// A name leaves the hint although its writer may still wake up.
     SleepersGone,
+    /// A name leaves the hint because its writer is gone by now, although its files were read before that.
+    GoneAfterRead,
     /// Old commits are deleted.
     VacuumDeletes,
 }
@@ -206,8 +208,6 @@ struct LogView<'a> {
     log: &'a [Commit],
     /// Only this run's keys, where the protocol is broken so.
     only: Option<u8>,
-    /// Those that can put nothing any more.
-    gone: BTreeSet<u8>,
 }
 
 fn commit_of(log: &[Commit], number: u64) -> &Commit {
@@ -224,10 +224,6 @@ impl Log<u8, u8> for LogView<'_> {
 
     fn wants(&self, number: u64, key: &u8, there: Option<&Rows>) -> bool {
         wants(&commit_of(self.log, number).catalog, *key, there)
-    }
-
-    fn is_gone(&self, who: &u8) -> bool {
-        self.gone.contains(who)
     }
 }
 
@@ -384,14 +380,18 @@ impl Protocol {
         }
     }
 
-    fn view<'a>(&self, state: &'a State, run: usize) -> LogView<'a> {
+    fn view<'a>(&self, log: &'a [Commit], run: usize) -> LogView<'a> {
+        LogView { log, only: (self.broken == Broken::OwnKeysOnly).then_some(run as u8) }
+    }
+
+    /// Those that can put nothing any more.
+    fn gone(&self, state: &State, run: usize) -> BTreeSet<u8> {
         let can_put = |actor: usize| !matches!(state.actors[actor].pc, Pc::Dead | Pc::Done) || !state.flying.is_empty();
-        let gone = (0..state.actors.len()).filter(|&actor| match self.broken {
+        let is_gone = |actor: usize| match self.broken {
             Broken::SleepersGone => actor != run,
             _ => self.knows_the_dead && !can_put(actor),
-        });
-        let only = (self.broken == Broken::OwnKeysOnly).then_some(run as u8);
-        LogView { log: &state.log, only, gone: gone.map(|actor| actor as u8).collect() }
+        };
+        (0..state.actors.len()).filter(|&actor| is_gone(actor)).map(|actor| actor as u8).collect()
     }
 
     /// The request that changes the store, if that is what the actor does next.
@@ -402,22 +402,26 @@ impl Protocol {
                 Some(Put::Data(own.collect()))
             }
             Pc::PutCommit(plan) => Some(Put::Commit(plan.number as usize, Box::new(plan.commit.clone()))),
-            Pc::Project(projection, expected, _) => match projection.next(&self.view(state, actor)) {
+            Pc::Project(projection, expected, _) => match projection.next(&self.view(&state.log, actor)) {
                 Step::Install(files) => {
                     let (key, expected) = files.into_iter().next()?;
                     let head = commit_of(&state.log, projection.head()?);
                     Some(Put::File { key, expected, rows: head.catalog[key as usize].map_or(HEADER_ONLY, |(_, rows)| rows) })
                 }
-                Step::PutHint(hint) => Some(Put::Hint { expected: expected.clone(), hint: self.hint(actor, expected, hint) }),
+                Step::PutHint(hint) => Some(Put::Hint { expected: expected.clone(), hint: self.hint(state, actor, expected, hint) }),
                 _ => None,
             },
             _ => None,
         }
     }
 
-    fn hint(&self, actor: usize, old: &Latest, mut new: Latest) -> Latest {
+    fn hint(&self, state: &State, actor: usize, old: &Latest, mut new: Latest) -> Latest {
         match self.broken {
             Broken::SleepersForgotten if new.number > old.number => new.unsettled.retain(|run, _| old.unsettled.contains_key(run)),
+            Broken::GoneAfterRead => {
+                let gone = self.gone(state, actor);
+                new.unsettled.retain(|run, _| !gone.contains(run));
+            }
             Broken::HelpersUnnamed if new.number == old.number => _ = new.unsettled.remove(&(actor as u8)),
             _ => {}
         }
@@ -480,7 +484,7 @@ impl Protocol {
     fn project(&self, state: &mut State, actor: usize, plan: &Plan) -> Pc {
         state.actors[actor].published = true;
         let mut projection = Projection::of_writer(actor as u8, plan.number, plan.files.clone());
-        projection.hint_read(plan.hint.clone());
+        projection.hint_read(plan.hint.clone(), self.gone(state, actor));
         Pc::Project(projection, plan.hint.clone(), plan.files.clone())
     }
 
@@ -577,16 +581,16 @@ impl Protocol {
                 }
                 // The unnamed helper believes itself named.
                 let unnamed = self.broken == Broken::HelpersUnnamed && hint.number == known.number;
-                let believed = match projection.next(&self.view(state, actor)) {
+                let believed = match projection.next(&self.view(&state.log, actor)) {
                     Step::PutHint(hint) if unnamed => hint,
                     _ => hint,
                 };
                 projection.hint_put(believed, &answer);
             }
-            _ => match projection.next(&self.view(state, actor)) {
+            _ => match projection.next(&self.view(&state.log, actor)) {
                 Step::ReadHint => {
                     known = state.hint.clone();
-                    projection.hint_read(known.clone());
+                    projection.hint_read(known.clone(), self.gone(state, actor));
                 }
                 Step::ReadHead => projection.head_read(state.log.len() as u64),
                 Step::ReadFiles(keys) => {
