@@ -20,8 +20,8 @@
 //! 3. A file counts as installed only if it was read or put after the hint that is to be replaced.
 //! 4. Tags are content, so earlier bytes bring an earlier tag back, and a sleeping writer may still put its old file. The
 //!    hint therefore names each writer that may still sleep; later commands look at its keys again.
-//! 5. A name leaves the hint if its writer takes it out, or if the writer was gone before its files were read: then it can put
-//!    nothing any more. Files that were read before say nothing about what it has put since.
+//! 5. A name leaves the hint if its writer takes it out, or if the writer was gone before its files were read: then it
+//!    can put nothing any more. Files that were read before say nothing about what it has put since.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -270,7 +270,8 @@ impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
         by_commit || hint.unsettled.get(&self.me).is_some_and(|keys| keys.contains(key))
     }
 
-    /// The hint once everything up to `head` is verified. The other writers stay named: only a writer knows that it is awake.
+    /// The hint once everything up to `head` is verified. The other writers stay named: only a writer knows that it is
+    /// awake.
     fn settled(&self, hint: &Hint<R, K>, head: u64, log: &impl Log<R, K>) -> Hint<R, K> {
         let name = |hint: Hint<R, K>, footprint: &Footprint<R, K>| hint.with(&footprint.run, footprint.keys.iter().cloned());
         let mut next = hint.newer(head, log).fold(hint.clone(), name);
@@ -282,8 +283,8 @@ impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
         next
     }
 
-    /// Notes the hint that was read, and which writers and helpers are gone: dead, or asleep for so long that nothing of them can
-    /// still arrive. What was seen before says nothing about it: whoever put the hint may have put a file since.
+    /// Notes the hint that was read, and which writers and helpers are gone: dead, or asleep for so long that nothing of
+    /// them can still arrive. What was seen before says nothing about it: whoever put the hint may have put a file since.
     pub fn hint_read(&mut self, hint: Hint<R, K>, gone: BTreeSet<R>) {
         self.hint = Some(hint);
         self.gone = gone;
