@@ -496,6 +496,32 @@ fn a_reader_that_sleeps_while_it_finishes_a_publish_puts_nothing_old() {
 }
 
 #[test]
+fn what_a_sleeper_puts_after_an_undo_is_put_right_by_the_next_command() {
+    let Some(server) = S3Server::moto() else { return };
+    let sleeper = Sleeper::held(server.bucket(), &before(), &[line("A", 1, 2, 7)], [1, 1], ("/curated/", 0));
+    let lake = &sleeper.lake;
+    let run_id = lake.committed_runs().pop().unwrap();
+    lake.end_leases();
+    let undone = lake.etl(&["undo", &run_id]);
+    assert_eq!(undone.code, 0, "{}", undone.stderr);
+    let expected = lake.files("curated");
+    // The bytes of before are back, and with them their tag. It wakes, puts its file, and can do nothing more.
+    let proxy = lake.bucket.proxy();
+    proxy.clear();
+    proxy.add(Rule::refuse_puts("/curated/"));
+    proxy.release();
+    // Its commit counted, and the end of its lease is the last that it does: it warns.
+    let ended = finished(sleeper.child);
+    assert!(matches!(ended.code, 0 | 5), "{}", ended.stderr);
+    assert!(ended.stderr.contains("look at its files again") || ended.code == 5, "{}", ended.stderr);
+    assert!(lake.files("curated") != expected, "its file is not stale: this test tests nothing");
+    proxy.clear();
+    assert_eq!(lake.etl(&["runs"]).code, 0);
+    assert_same(&lake.files("curated"), &expected, "after the next command");
+    assert_whole(lake, &of_one_run(&before()), "after an undo");
+}
+
+#[test]
 fn an_order_that_two_writers_bring_on_different_days_stands_once() {
     let Some(server) = S3Server::moto() else { return };
     for place in ["/state/commits/", "/curated/"] {

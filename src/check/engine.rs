@@ -44,12 +44,16 @@ impl Starting {
 impl Engine {
     /// Begins to start it.
     pub fn start() -> Engine {
-        Engine { starting: Some(Starting::after(Duration::ZERO)), ..Engine::default() }
+        Engine::starting_after(Duration::ZERO)
     }
 
     /// Starts it a little later, or as soon as it is needed.
     pub fn start_later() -> Engine {
-        Engine { starting: Some(Starting::after(PATIENCE)), ..Engine::default() }
+        Engine::starting_after(PATIENCE)
+    }
+
+    fn starting_after(patience: Duration) -> Engine {
+        Engine { starting: Some(Starting::after(patience)), closing: None, released: Vec::new() }
     }
 
     /// Says that it is needed: it waits no longer.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     run::{RunError, config_problems},
-    settings::{self, Examined, Flags, Problem, SaidBy, SaidValue, Settings},
+    settings::{self, Examined, Flags, OriginKind, Problem, Settings, ShownSetting},
 };
 
 #[derive(Args, Debug)]
@@ -66,8 +66,8 @@ impl ConfigCommandArgs {
 pub(super) fn run(args: &ConfigCommandArgs, flags: &Flags, display: &Display) -> Result<u8, RunError> {
     match &args.what {
         ConfigCommand::Show(_) => {
-            let said = settings::said(flags)?;
-            display.answer(&json!({ "settings": said }), |out| show(out, &said, display.width));
+            let shown = settings::shown_settings(flags)?;
+            display.answer(&json!({ "settings": shown }), |out| show(out, &shown, display.width));
             Ok(0)
         }
         ConfigCommand::Check(_) => Ok(check(flags, display)),
@@ -83,18 +83,18 @@ pub(super) fn run(args: &ConfigCommandArgs, flags: &Flags, display: &Display) ->
 /// How many characters of a value the table shows: some are whole queries.
 const SHOWN: usize = 60;
 
-fn show(out: &mut String, said: &[SaidValue], width: Option<usize>) {
+fn show(out: &mut String, shown: &[ShownSetting], width: Option<usize>) {
     let mut table = Table::new(&[Column::text("setting").cut(30), Column::text("value").cut(20), Column::text("from").wraps(20)]);
-    said.iter().for_each(|said| table.row([said.name.clone(), in_short(&said.value, SHOWN), from(said)]));
+    shown.iter().for_each(|shown| table.row([shown.name.clone(), in_short(&shown.value, SHOWN), from(shown)]));
     table.show(out, width);
 }
 
-fn from(said: &SaidValue) -> String {
-    let place = said.place.as_deref().unwrap_or_default();
-    match said.from {
-        SaidBy::Flag | SaidBy::Variable | SaidBy::File | SaidBy::Profile => place.to_owned(),
-        SaidBy::DotEnv => format!("{place} in .env"),
-        SaidBy::Default => "default".to_owned(),
+fn from(shown: &ShownSetting) -> String {
+    let place = shown.place.as_deref().unwrap_or_default();
+    match shown.from {
+        OriginKind::Flag | OriginKind::Variable | OriginKind::File | OriginKind::Profile => place.to_owned(),
+        OriginKind::DotEnv => format!("{place} in .env"),
+        OriginKind::Default => "default".to_owned(),
     }
 }
 

@@ -433,12 +433,13 @@ impl Dimension {
     pub fn each_text_with_at(&self, mut visit: impl FnMut(&str, &str)) {
         let has_at =
             |table: &TextTable, column: Option<usize>| column.is_some_and(|column| table.texts(column).any(|text| text.contains('@')));
-        let columns = self.names.iter().map(|name| self.places(name));
+        let Rows { stored, source, .. } = &self.rows;
+        let columns = self.names.iter().map(|name| self.rows.places(name));
         let columns: Vec<ColumnPlaces> =
-            columns.filter(|places| has_at(&self.stored, places.stored) || has_at(&self.source, places.source)).collect();
-        for &member in &self.members {
+            columns.filter(|places| has_at(stored, places.stored) || has_at(source, places.source)).collect();
+        for member in self.all_members() {
             let texts = columns.iter().filter_map(|&column| self.member_cell(member, column));
-            texts.filter(|text| text.contains('@')).for_each(|text| visit(self.key(member.place), text));
+            texts.filter(|text| text.contains('@')).for_each(|text| visit(self.rows.key(member.place), text));
         }
     }
 

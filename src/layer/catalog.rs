@@ -341,11 +341,11 @@ impl Catalog {
     ///
     /// # Errors
     /// [`LookUpError::Damaged`] if the index must be rebuilt.
-    pub(super) fn homes_of(&mut self, order: OrderHash) -> Result<Vec<Dt>, LookUpError> {
-        let mut homes = Vec::new();
-        self.orders.look_up(order, &mut homes)?;
-        homes.retain(|dt| self.state.partitions.contains_key(dt));
-        Ok(homes)
+    pub(super) fn stored_partitions_of(&mut self, order: OrderHash) -> Result<Vec<Dt>, LookUpError> {
+        let mut partitions = Vec::new();
+        self.orders.look_up(order, &mut partitions)?;
+        partitions.retain(|dt| self.state.partitions.contains_key(dt));
+        Ok(partitions)
     }
 
     /// Looks up the days of the refunds of orders, and adds those of orders that may have some.
@@ -381,14 +381,14 @@ impl Catalog {
     pub fn look_up_refunds(
         &mut self,
         run: &mut IndexBuilder,
-        brought: &mut IndexBuilder,
+        incoming: &mut IndexBuilder,
         new_file: &Path,
         into: &mut RefundDays,
     ) -> Result<u64, LookUpError> {
         self.refund_days.settle_fresh(new_file)?;
-        let orders = index::by_order(run.sorted()?).map(|homes| homes.map(|(order, _)| order));
+        let orders = index::by_order(run.sorted()?).map(|partitions| partitions.map(|(order, _)| order));
         self.add_refund_days(orders, into)?;
-        self.refund_days.write_new(brought, new_file, |_, _, _| {})
+        self.refund_days.write_new(incoming, new_file, |_, _, _| {})
     }
 
     /// Looks up the orders of a run, by hash. Calls `each` with every order, the partitions that the run brings it to, and those
@@ -406,19 +406,19 @@ impl Catalog {
         self.orders.settle_fresh(new_file)?;
         self.look_up_again()?;
         let Catalog { orders, state, .. } = self;
-        orders.write_new(run, new_file, |order, brought, known| {
+        orders.write_new(run, new_file, |order, incoming, known| {
             known.retain(|dt| state.partitions.contains_key(dt));
-            each(order, brought, known);
+            each(order, incoming, known);
         })
     }
 
     /// Looks up the orders of partitions that somebody changed: a row may have been copied from another partition.
     fn look_up_again(&mut self) -> Result<(), LookUpError> {
         let Catalog { orders, state, found_again, .. } = self;
-        orders.each_fresh(|homes| {
-            let homes: BTreeSet<Dt> = homes.into_iter().filter(|dt| state.partitions.contains_key(dt)).collect();
-            if homes.len() > 1 {
-                found_again.insert(homes);
+        orders.each_fresh(|partitions| {
+            let partitions: BTreeSet<Dt> = partitions.into_iter().filter(|dt| state.partitions.contains_key(dt)).collect();
+            if partitions.len() > 1 {
+                found_again.insert(partitions);
             }
         })
     }

@@ -198,7 +198,7 @@ impl MissingOrders {
     pub fn elsewhere(&self, catalog: &mut Catalog) -> Result<OrdersByPartition, LookUpError> {
         let mut elsewhere = OrdersByPartition::new();
         for order in self.orders.keys() {
-            for dt in catalog.homes_of(*order)?.into_iter().filter(|dt| !self.days.contains(dt)) {
+            for dt in catalog.stored_partitions_of(*order)?.into_iter().filter(|dt| !self.days.contains(dt)) {
                 elsewhere.entry(dt).or_default().insert(*order);
             }
         }

@@ -43,7 +43,7 @@ const MOST_STREAMS: usize = 64;
 pub type Entry = (OrderHash, Dt);
 
 /// Each order with the partitions that hold it, by hash.
-pub type Homes = (OrderHash, Vec<Dt>);
+pub type OrderPartitions = (OrderHash, Vec<Dt>);
 
 /// Collects the entries of a run in any order, in bounded memory, and gives them back sorted.
 pub struct IndexBuilder {
@@ -162,24 +162,26 @@ fn merged(mut streams: Vec<EntryStream<'_>>) -> Result<impl Iterator<Item = Resu
 }
 
 /// Sorted entries grouped by their order.
-pub(super) fn by_order(mut entries: impl Iterator<Item = Result<Entry, LayerError>>) -> impl Iterator<Item = Result<Homes, LayerError>> {
+pub(super) fn by_order(
+    mut entries: impl Iterator<Item = Result<Entry, LayerError>>,
+) -> impl Iterator<Item = Result<OrderPartitions, LayerError>> {
     let mut head = None;
     std::iter::from_fn(move || {
         let (order, dt) = match head.take().or_else(|| entries.next())? {
             Ok(entry) => entry,
             Err(error) => return Some(Err(error)),
         };
-        let mut homes = vec![dt];
+        let mut partitions = vec![dt];
         for entry in entries.by_ref() {
             match entry {
-                Ok((next, dt)) if next == order => homes.push(dt),
+                Ok((next, dt)) if next == order => partitions.push(dt),
                 other => {
                     head = Some(other);
                     break;
                 }
             }
         }
-        Some(Ok((order, homes)))
+        Some(Ok((order, partitions)))
     })
 }
 
@@ -305,13 +307,13 @@ impl Segment {
     }
 
     /// Appends the partitions that hold an order. Cheapest where the orders come sorted. `false` where the segment is damaged.
-    pub fn look_up(&mut self, order: OrderHash, homes: &mut Vec<Dt>) -> bool {
+    pub fn look_up(&mut self, order: OrderHash, partitions: &mut Vec<Dt>) -> bool {
         // The entries of one order may begin in the block before the one that begins with it.
         let mut number = self.firsts.partition_point(|&first| first < order.0).saturating_sub(1);
         while number < self.firsts.len() && self.firsts[number] <= order.0 {
             let Some(block) = self.read_block(number) else { return false };
             let start = block.partition_point(|(hash, _)| *hash < order);
-            homes.extend(block[start..].iter().take_while(|(hash, _)| *hash == order).map(|(_, dt)| *dt));
+            partitions.extend(block[start..].iter().take_while(|(hash, _)| *hash == order).map(|(_, dt)| *dt));
             number += 1;
         }
         true
@@ -418,10 +420,10 @@ mod tests {
         (dir, path)
     }
 
-    fn homes(segment: &mut Segment, hash: u64) -> Vec<i32> {
-        let mut homes = Vec::new();
-        assert!(segment.look_up(OrderHash(hash), &mut homes));
-        homes.into_iter().map(Dt::days).collect()
+    fn partitions(segment: &mut Segment, hash: u64) -> Vec<i32> {
+        let mut partitions = Vec::new();
+        assert!(segment.look_up(OrderHash(hash), &mut partitions));
+        partitions.into_iter().map(Dt::days).collect()
     }
 
     #[test]
@@ -432,8 +434,8 @@ mod tests {
             let mut segment = Segment::open(&path).unwrap();
             assert_eq!(segment.count(), count);
             for &(hash, days) in &entries {
-                assert_eq!(homes(&mut segment, hash), [days]);
-                assert_eq!(homes(&mut segment, hash + 1), [0; 0]);
+                assert_eq!(partitions(&mut segment, hash), [days]);
+                assert_eq!(partitions(&mut segment, hash + 1), [0; 0]);
             }
             assert_eq!(
                 segment.entries().unwrap().map(|entry| entry.unwrap().0.0).collect::<Vec<_>>(),
@@ -447,8 +449,8 @@ mod tests {
         let entries: Vec<_> = (0..500).map(|i| (1, i)).chain((0..1500).map(|i| (7, i))).chain([(9, 0)]).collect();
         let (_dir, path) = segment(&entries);
         let mut segment = Segment::open(&path).unwrap();
-        assert_eq!(homes(&mut segment, 7), (0..1500).collect::<Vec<_>>());
-        assert_eq!(homes(&mut segment, 9), [0]);
+        assert_eq!(partitions(&mut segment, 7), (0..1500).collect::<Vec<_>>());
+        assert_eq!(partitions(&mut segment, 9), [0]);
     }
 
     #[test]

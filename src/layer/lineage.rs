@@ -193,7 +193,7 @@ pub struct RecordSource {
 
 /// A version of an order that a run brought.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BroughtVersion {
+pub struct IncomingVersion {
     /// The partition that it belongs to.
     pub dt: Dt,
     /// When the order was changed, by its source.
@@ -203,12 +203,12 @@ pub struct BroughtVersion {
     /// Where its record comes from; `None` if the origins are damaged.
     pub source: Option<RecordSource>,
     /// Its lines, in source order.
-    pub lines: Vec<BroughtLine>,
+    pub lines: Vec<IncomingLine>,
 }
 
 /// A line of a version.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BroughtLine {
+pub struct IncomingLine {
     /// Its sku; only the beginning of a very long one: compare with [`kept_sku`].
     pub sku: String,
     /// What became of it.
@@ -596,12 +596,12 @@ struct LineageFile {
 ///
 /// # Errors
 /// A damaged or unreadable file.
-pub fn versions_of(output: &Output, run: &LineageRun, order: OrderHash) -> Result<Vec<BroughtVersion>, LineageError> {
+pub fn versions_of(output: &Output, run: &LineageRun, order: OrderHash) -> Result<Vec<IncomingVersion>, LineageError> {
     versions_in(&run.local_file(output)?, order)
 }
 
 /// The versions of an order in a file.
-fn versions_in(path: &Path, order: OrderHash) -> Result<Vec<BroughtVersion>, LineageError> {
+fn versions_in(path: &Path, order: OrderHash) -> Result<Vec<IncomingVersion>, LineageError> {
     let file = LineageFile::open(path)?;
     let found = file.entries_of(order)?;
     if found.is_empty() {
@@ -613,12 +613,12 @@ fn versions_in(path: &Path, order: OrderHash) -> Result<Vec<BroughtVersion>, Lin
     let version = |entry: StoredVersion| {
         let of_partition = outcomes.get(&entry.dt);
         let outcome = |line: u64| of_partition.map(|outcomes| outcomes.of(entry.row + line)).unwrap_or_default();
-        BroughtVersion {
+        IncomingVersion {
             dt: entry.dt,
             updated_at: entry.updated_at,
             record: entry.record,
             source: sources.get(&entry.record).cloned(),
-            lines: (0..).zip(entry.skus).map(|(line, sku)| BroughtLine { sku, outcome: outcome(line) }).collect(),
+            lines: (0..).zip(entry.skus).map(|(line, sku)| IncomingLine { sku, outcome: outcome(line) }).collect(),
         }
     };
     Ok(found.into_iter().map(version).collect())

@@ -45,9 +45,9 @@ pub use dropped_parts::DroppedParts;
 pub use erase::{ErasedLines, ErasedPartition, UsersToErase, without_users, without_users_of};
 pub use error::LayerError;
 pub use file_format::{decode, decode_stored, encode};
-pub use index::{Homes, IndexBuilder, Segment};
+pub use index::{IndexBuilder, OrderPartitions, Segment};
 pub use lineage::{
-    BroughtLine, BroughtVersion, DeletedVersion, Gap, LineOutcome, LineOutcomes, LineageBuilder, LineageError, PageOrigin,
+    DeletedVersion, Gap, IncomingLine, IncomingVersion, LineOutcome, LineOutcomes, LineageBuilder, LineageError, PageOrigin,
     PartitionOutcomes, RecordSource, RecordUnit, kept_sku, versions_of,
 };
 pub use lineage_runs::{LineageRetention, LineageRun, RemovedLineage, inline_lineage, remove_past_retention, stored_runs};

@@ -108,7 +108,7 @@ pub(super) fn versions_here<'r>(incoming: &'r PartitionRows, stored: Option<&Par
 /// The best versions of keys and orders that lie in more than one partition.
 #[derive(Default)]
 pub struct BestVersions {
-    movers: HashSet<OrderHash>,
+    shared_orders: HashSet<OrderHash>,
     keys: HashMap<String, HashMap<String, KeyVersions>>,
     orders: HashMap<String, OrderVersions>,
     /// The versions with lines of orders of which the run has one without.
@@ -127,14 +127,14 @@ struct VersionWithLines {
 
 impl BestVersions {
     /// For orders that lie in more than one partition, or of which the run has a version without lines.
-    fn of_movers(movers: &HashSet<OrderHash>, staged: &StagedLines) -> BestVersions {
+    fn of_shared_orders(shared_orders: &HashSet<OrderHash>, staged: &StagedLines) -> BestVersions {
         let emptied = staged.emptied().iter().map(|version| (version.order_id.clone(), VersionsWithLines::new())).collect();
-        BestVersions { movers: movers.clone(), emptied, ..BestVersions::default() }
+        BestVersions { shared_orders: shared_orders.clone(), emptied, ..BestVersions::default() }
     }
 
     /// Whether an order lies in more than one partition.
     pub(super) fn concern(&self, order_id: &str) -> bool {
-        !self.movers.is_empty() && self.movers.contains(&order_hash(order_id))
+        !self.shared_orders.is_empty() && self.shared_orders.contains(&order_hash(order_id))
     }
 
     pub(super) fn of(&self, (order_id, sku): (&str, &str)) -> Option<&KeyVersions> {
@@ -293,7 +293,7 @@ pub fn best_versions(
     let partitions: Vec<Dt> = partitions.iter().copied().collect();
     let next = AtomicUsize::new(0);
     let work = || {
-        let mut found = BestVersions::of_movers(&moved_orders, staged);
+        let mut found = BestVersions::of_shared_orders(&moved_orders, staged);
         while let Some(&dt) = partitions.get(next.fetch_add(1, AtomicOrdering::Relaxed)) {
             found.offer_partition(stored, staged, dt)?;
         }
@@ -304,7 +304,7 @@ pub fn best_versions(
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().map(|worker| worker.join().unwrap_or(Err(LayerError::Worker))).collect::<Vec<_>>()
     });
-    let mut best_versions = BestVersions::of_movers(&moved_orders, staged);
+    let mut best_versions = BestVersions::of_shared_orders(&moved_orders, staged);
     for found in found {
         best_versions.absorb(found?);
     }

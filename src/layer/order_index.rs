@@ -59,8 +59,8 @@ impl OrderIndex {
     ///
     /// # Errors
     /// [`LookUpError::Damaged`] if the index must be made again.
-    pub(super) fn look_up(&mut self, order: OrderHash, homes: &mut Vec<Dt>) -> Result<(), LookUpError> {
-        look_up_in(self.segments.iter_mut(), order, homes)
+    pub(super) fn look_up(&mut self, order: OrderHash, partitions: &mut Vec<Dt>) -> Result<(), LookUpError> {
+        look_up_in(self.segments.iter_mut(), order, partitions)
     }
 
     /// Makes a segment of the entries of partitions that were read again, so that they are looked up like others.
@@ -84,11 +84,11 @@ impl OrderIndex {
     pub(super) fn each_fresh(&mut self, mut each: impl FnMut(Vec<Dt>)) -> Result<(), LookUpError> {
         let Some(fresh) = self.stored.iter().position(Option::is_none) else { return Ok(()) };
         let Some(segment) = self.segments.get(fresh) else { return Ok(()) };
-        for homes in index::by_order(segment.entries()?) {
-            let (order, mut homes) = homes?;
+        for partitions in index::by_order(segment.entries()?) {
+            let (order, mut partitions) = partitions?;
             let others = self.segments.iter_mut().enumerate().filter(|(place, _)| *place != fresh).map(|(_, segment)| segment);
-            look_up_in(others, order, &mut homes)?;
-            each(homes);
+            look_up_in(others, order, &mut partitions)?;
+            each(partitions);
         }
         Ok(())
     }
@@ -100,17 +100,17 @@ impl OrderIndex {
     /// [`LookUpError`].
     pub(super) fn write_new(
         &mut self,
-        brought: &mut IndexBuilder,
+        incoming: &mut IndexBuilder,
         new_file: &Path,
         mut each: impl FnMut(OrderHash, &[Dt], &mut Vec<Dt>),
     ) -> Result<u64, LookUpError> {
         let (mut known, mut new_entries): (Vec<Dt>, Vec<Entry>) = (Vec::new(), Vec::new());
         let mut failed = None;
-        let mut orders = index::by_order(brought.sorted()?);
+        let mut orders = index::by_order(incoming.sorted()?);
         let stream = std::iter::from_fn(|| {
             while new_entries.is_empty() {
                 let (order, days) = match orders.next()? {
-                    Ok(homes) => homes,
+                    Ok(partitions) => partitions,
                     Err(error) => return Some(Err(error)),
                 };
                 known.clear();
@@ -153,9 +153,9 @@ impl OrderIndex {
     }
 }
 
-fn look_up_in<'s>(segments: impl Iterator<Item = &'s mut Segment>, order: OrderHash, homes: &mut Vec<Dt>) -> Result<(), LookUpError> {
+fn look_up_in<'s>(segments: impl Iterator<Item = &'s mut Segment>, order: OrderHash, partitions: &mut Vec<Dt>) -> Result<(), LookUpError> {
     for segment in segments {
-        if !segment.look_up(order, homes) {
+        if !segment.look_up(order, partitions) {
             return Err(LookUpError::Damaged);
         }
     }

@@ -140,7 +140,7 @@ mod tests {
     }
 
     /// Rows of orders, a record each, and the totals of these records.
-    fn brought(totals: &[OrderTotal]) -> (PartitionRows, Vec<StagedSide<OrderTotal>>) {
+    fn staged_totals(totals: &[OrderTotal]) -> (PartitionRows, Vec<StagedSide<OrderTotal>>) {
         let mut rows = PartitionRows::new(&FactSchema::default());
         let mut staged = Vec::new();
         for (seq, total) in (1..).zip(totals) {
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_newest_version_of_an_order_counts_and_of_equal_ones_the_later() {
-        let (lines, staged) = brought(&[total("A", 1, Some(5)), total("A", 2, Some(6)), total("A", 3, Some(6)), total("A", 4, None)]);
+        let (lines, staged) = staged_totals(&[total("A", 1, Some(5)), total("A", 2, Some(6)), total("A", 3, Some(6)), total("A", 4, None)]);
         let merge = OrdersMerge::begin(Some(&lines), None, &|_| false);
         let merged = merge.finish(&BestVersions::default(), facts(&["A"]), None).totals(staged, None);
         assert_eq!(shown(&merged), ["A 0.0003"]);
@@ -226,7 +226,7 @@ mod tests {
         rows.iter().for_each(|row| super::super::csv::write_line(&mut csv, row, std::iter::empty()));
         let partition = || StoredPartition::parse(csv.clone(), day(), Path::new("x.csv"), &FactSchema::default()).unwrap();
         let merged = |new: &[OrderTotal], remaining: HashSet<OrderHash>| {
-            let (lines, staged) = brought(new);
+            let (lines, staged) = staged_totals(new);
             let merge = OrdersMerge::begin(Some(&lines), Some(&partition()), &|_| false);
             merge.finish(&BestVersions::default(), remaining, None).totals(staged, Some(&stored(&old)))
         };
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_newer_version_of_a_source_without_totals_takes_the_row_away() {
-        let (lines, _) = brought(&[total("A", 2, Some(6))]);
+        let (lines, _) = staged_totals(&[total("A", 2, Some(6))]);
         let merge = OrdersMerge::begin(Some(&lines), None, &|_| false);
         let old = stored(&[total("A", 1, Some(5))]);
         let merged = merge.finish(&BestVersions::default(), facts(&["A"]), None).totals(Vec::new(), Some(&old));

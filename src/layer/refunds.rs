@@ -149,8 +149,8 @@ pub struct RefundFates {
 impl MergedOrders<'_> {
     /// What becomes of the refunds of the orders here.
     pub fn refund_fates(&self, has_refunds: &dyn Fn(OrderHash) -> bool) -> RefundFates {
-        let brought = self.versions.keys().filter(|order_id| has_refunds(order_hash(order_id)));
-        let replaced = brought.filter_map(|order_id| Some((order_id.clone(), self.winner(order_id)?))).collect();
+        let incoming = self.versions.keys().filter(|order_id| has_refunds(order_hash(order_id)));
+        let replaced = incoming.filter_map(|order_id| Some((order_id.clone(), self.winner(order_id)?))).collect();
         let (here, gone) = self.stored_with_refunds.iter().cloned().partition(|order_id| self.has(order_id));
         RefundFates { replaced, here, gone }
     }
@@ -168,14 +168,14 @@ pub struct RefundPlan {
 }
 
 impl RefundPlan {
-    /// The plan of what the partitions say. `stored` are the days with refunds of their orders, and `brought` those with refunds of
-    /// the run.
+    /// The plan of what the partitions say. `stored` are the days with refunds of their orders, and `incoming` those
+    /// with refunds of the run.
     pub fn new<'f>(
         fates: impl IntoIterator<Item = &'f RefundFates>,
         stored: &RefundDays,
-        brought: impl IntoIterator<Item = Dt>,
+        incoming: impl IntoIterator<Item = Dt>,
     ) -> RefundPlan {
-        let mut plan = RefundPlan { days: brought.into_iter().collect(), ..RefundPlan::default() };
+        let mut plan = RefundPlan { days: incoming.into_iter().collect(), ..RefundPlan::default() };
         let mut here: HashSet<&str> = HashSet::new();
         for RefundFates { replaced, here: stays, gone } in fates {
             plan.records.extend(replaced.iter().cloned());

@@ -28,6 +28,7 @@ use crate::{
     store::{
         self, Key, StagedWriter, Staging, WrittenFile,
         places::{self, SideFact},
+        protocol::{SharedOrders, keys_to_merge_again},
     },
 };
 
@@ -95,6 +96,13 @@ pub(super) struct Moves {
     pub(super) new_refund_entries: u64,
 }
 
+impl Moves {
+    /// The orders that lie in more than one partition, as the protocol asks for them.
+    fn shared_orders(&self) -> SharedOrders<'_, HashSet<OrderHash>, Dt> {
+        SharedOrders { orders: &self.orders, keys: &self.shared_partitions }
+    }
+}
+
 /// Where the entries of a run are written that the indexes do not have yet.
 pub(super) struct NewEntryFiles<'a> {
     pub(super) orders: &'a Path,
@@ -109,11 +117,11 @@ pub(super) fn find_moves(catalog: &mut Catalog, extracted: &mut Extracted, new: 
     let mut moves = Moves::default();
     let Extracted { orders, refund_days, lines, .. } = extracted;
     let emptied: HashSet<OrderHash> = lines.emptied().iter().map(|version| order_hash(&version.order_id)).collect();
-    moves.new_entries = catalog.look_up_orders(orders, new.orders, |order, brought, stored| {
+    moves.new_entries = catalog.look_up_orders(orders, new.orders, |order, incoming, stored| {
         moves.order_count += 1;
-        if emptied.contains(&order) || brought.iter().chain(stored).any(|dt| *dt != brought[0]) {
+        if emptied.contains(&order) || incoming.iter().chain(stored).any(|dt| *dt != incoming[0]) {
             moves.orders.insert(order);
-            moves.shared_partitions.extend(brought.iter().filter(|dt| lines.has(**dt)).chain(stored));
+            moves.shared_partitions.extend(incoming.iter().filter(|dt| lines.has(**dt)).chain(stored));
         }
     })?;
     moves.new_refund_entries = catalog.look_up_refunds(orders, refund_days, new.refunds, &mut moves.refund_days)?;
@@ -220,12 +228,7 @@ impl Merger<'_> {
         if earlier.merged.deletions.as_ref() != self.rules.deletions {
             again.extend(self.deletion_partitions);
         }
-        let before = &earlier.merged.moves;
-        let moved_otherwise = before.orders != moves.orders || before.shared_partitions != moves.shared_partitions;
-        if moved_otherwise || !again.is_disjoint(&moves.shared_partitions) {
-            again.extend(moves.shared_partitions.iter().chain(&before.shared_partitions).filter(|dt| touched.contains(dt)));
-        }
-        again
+        keys_to_merge_again(touched, again, &earlier.merged.moves.shared_orders(), &moves.shared_orders())
     }
 
     /// Merges on several threads. Returns the prices of all lines.
@@ -295,9 +298,9 @@ impl Merger<'_> {
             None => self.extracted.lines.load(dt)?,
         };
         let stored = self.stored.load(dt)?;
-        let (brought, known) = (self.extracted.lines.refunded(), &work.moves.refund_days);
-        let has_refunds = |order: OrderHash| brought.contains(&order) || known.contains_key(&order);
-        let follows_orders = self.has_totals(dt) || !brought.is_empty() || !known.is_empty();
+        let (incoming, known) = (self.extracted.lines.refunded(), &work.moves.refund_days);
+        let has_refunds = |order: OrderHash| incoming.contains(&order) || known.contains_key(&order);
+        let follows_orders = self.has_totals(dt) || !incoming.is_empty() || !known.is_empty();
         let orders = follows_orders.then(|| OrdersMerge::begin(lines.as_ref(), stored.as_ref(), &has_refunds));
         let rules = MergeRules { notes_orders: follows_orders, ..self.rules };
         let path = self.staging.staged(places::partition_file(dt, self.format));

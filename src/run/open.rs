@@ -87,7 +87,7 @@ pub(super) fn layer_before_lease(output: &Output) -> Result<OpenedLayer, StoreEr
 
 /// A layer of a bucket, after what was cut off is finished.
 fn settled(output: &Output, layer: OpenedLayer) -> Result<OpenedLayer, StoreError> {
-    if layer.head.as_ref().is_none_or(Head::is_installed) {
+    if layer.head.as_ref().is_none_or(Head::is_settled) {
         return Ok(layer);
     }
     recover(output)?;

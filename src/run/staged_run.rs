@@ -220,11 +220,11 @@ impl<'a> RunStager<'a> {
         }
     }
 
-    /// Counts a merged partition and notes its change. `brought` is the revenue of the run's lines in it.
-    fn partition(&mut self, partition: &StagedPartition, brought: CurrencyTotals, news: News) -> Result<(), RunError> {
+    /// Counts a merged partition and notes its change. `incoming` is the revenue of the run's lines in it.
+    fn partition(&mut self, partition: &StagedPartition, incoming: CurrencyTotals, news: News) -> Result<(), RunError> {
         let StagedPartition { merged, file, totals, .. } = partition;
         self.context.summary.rows.absorb(&merged.counts);
-        let revenue = self.revenue(merged, brought);
+        let revenue = self.revenue(merged, incoming);
         let (dt, key) = (merged.dt, places::partition_file(merged.dt, self.format));
         if let Some(entry) = self.catalog.state.partitions.get(&dt) {
             self.reads.push(Read { key: key.clone(), checksum: entry.version.checksum.clone() });
@@ -281,8 +281,8 @@ impl<'a> RunStager<'a> {
     }
 
     /// The revenue of a partition after the merge. Adds that of the run's rows to the summary.
-    fn revenue(&mut self, merged: &MergedPartition, brought: CurrencyTotals) -> CurrencyTotals {
-        let mut revenue = brought;
+    fn revenue(&mut self, merged: &MergedPartition, incoming: CurrencyTotals) -> CurrencyTotals {
+        let mut revenue = incoming;
         merged.lost.iter().for_each(|(currency, units)| add_totals(&mut revenue, Some(currency), -units));
         revenue.iter().for_each(|(currency, units)| add_totals(&mut self.context.summary.revenue, Some(currency), *units));
         merged.kept.iter().for_each(|(currency, units)| add_totals(&mut revenue, Some(currency), *units));

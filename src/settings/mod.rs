@@ -75,7 +75,7 @@ pub use mapping_cases::{CaseRecords, Expected, MappingCase, mapping_cases, tests
 pub use masks::{Mask, MaskedColumn, Masks};
 pub use merge::{lineage_alone, load, load_shop, load_shops, presentation, telemetry};
 pub use metrics::{EmfTarget, MetricsSettings};
-pub use origins::{SaidBy, SaidValue, said};
+pub use origins::{OriginKind, ShownSetting, shown_settings};
 pub use output_location::OutputLocation;
 pub use presentation::{ColorMode, LogFormat, Presentation, ResultFormat};
 pub use problems::{Examined, Problem, examine};

@@ -1,4 +1,4 @@
-//! Every setting with its value and where that was said, for `etl config show`. Judges no value, and shows no secret.
+//! Every setting with its value and where that comes from, for `etl config show`. Judges no value, and shows no secret.
 
 use reqwest::Url;
 use serde::Serialize;
@@ -38,10 +38,10 @@ const PLAIN_ENDS: [&str; 18] = [
     "_TENANT_ID",
 ];
 
-/// Who said a value.
+/// What kind of place a value comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SaidBy {
+pub enum OriginKind {
     /// A flag.
     Flag,
     /// A variable of the environment.
@@ -52,19 +52,19 @@ pub enum SaidBy {
     File,
     /// A profile that ships.
     Profile,
-    /// Nobody.
+    /// The default: nothing else has it.
     Default,
 }
 
-/// A value, and where it was said.
+/// A value, and where it comes from.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct SaidValue {
+pub struct ShownSetting {
     /// Its key in `etl.toml`; where it has none, its variable.
     pub name: String,
     /// The value, as it is written; `***` for a secret.
     pub value: String,
-    /// Who said it.
-    pub from: SaidBy,
+    /// What kind of place it comes from.
+    pub from: OriginKind,
     /// The flag, the variable, or the line; `None` for a default.
     pub place: Option<String>,
 }
@@ -74,12 +74,12 @@ pub struct SaidValue {
 ///
 /// # Errors
 /// [`SettingsError`], where so much is wrong that no value can be told: `etl config check` tells all that is.
-pub fn said(flags: &Flags) -> Result<Vec<SaidValue>, SettingsError> {
+pub fn shown_settings(flags: &Flags) -> Result<Vec<ShownSetting>, SettingsError> {
     let Written { environment, file } = merge::written(flags)?;
     of_layers(&Layers::new(flags, &environment, &file))
 }
 
-fn of_layers(layers: &Layers<'_>) -> Result<Vec<SaidValue>, SettingsError> {
+fn of_layers(layers: &Layers<'_>) -> Result<Vec<ShownSetting>, SettingsError> {
     let shops = shops::trees(layers.file)?;
     let tables = if shops.is_empty() { sources::merged_tables(layers)? } else { Vec::new() };
     let orders = tables.iter().find(|named| named.kind == SourceKind::Orders).map(|named| &named.table);
@@ -113,11 +113,11 @@ fn of_layers(layers: &Layers<'_>) -> Result<Vec<SaidValue>, SettingsError> {
             Form::Secret => all.push(above.unwrap_or_else(|| default_of(setting))),
             _ => {
                 let configured = layers.get(setting)?.map(|configured| of_configured(setting, &configured));
-                let said = match configured {
-                    Some(said) => Some(said),
+                let shown = match configured {
+                    Some(shown) => Some(shown),
                     None => of_profile(layers, setting, orders)?,
                 };
-                all.push(said.unwrap_or_else(|| default_of(setting)));
+                all.push(shown.unwrap_or_else(|| default_of(setting)));
             }
         }
     }
@@ -129,28 +129,28 @@ fn name_of(setting: &Setting) -> String {
     [setting.key, setting.variable].into_iter().find(|name| !name.is_empty()).unwrap_or(setting.flag).to_owned()
 }
 
-fn default_of(setting: &Setting) -> SaidValue {
-    SaidValue { name: name_of(setting), value: setting.default.to_owned(), from: SaidBy::Default, place: None }
+fn default_of(setting: &Setting) -> ShownSetting {
+    ShownSetting { name: name_of(setting), value: setting.default.to_owned(), from: OriginKind::Default, place: None }
 }
 
-fn of_configured(setting: &Setting, configured: &ConfiguredValue) -> SaidValue {
+fn of_configured(setting: &Setting, configured: &ConfiguredValue) -> ShownSetting {
     let value = if setting.form == Form::Secret { HIDDEN.to_owned() } else { shown(configured) };
     of_origin(name_of(setting), value, &configured.origin)
 }
 
-fn of_origin(name: String, value: String, origin: &Origin) -> SaidValue {
+fn of_origin(name: String, value: String, origin: &Origin) -> ShownSetting {
     let (from, place) = match origin {
-        Origin::Flag(flag) => (SaidBy::Flag, (*flag).to_owned()),
-        Origin::Environment(variable) => (SaidBy::Variable, variable.to_string()),
-        Origin::DotEnv(variable) => (SaidBy::DotEnv, variable.to_string()),
-        Origin::File { place, .. } => (said_in(&place.file), place.to_string()),
+        Origin::Flag(flag) => (OriginKind::Flag, (*flag).to_owned()),
+        Origin::Environment(variable) => (OriginKind::Variable, variable.to_string()),
+        Origin::DotEnv(variable) => (OriginKind::DotEnv, variable.to_string()),
+        Origin::File { place, .. } => (kind_of_file(&place.file), place.to_string()),
     };
-    SaidValue { name, value, from, place: Some(place) }
+    ShownSetting { name, value, from, place: Some(place) }
 }
 
 /// Who speaks in a file. Profiles are files of their own.
-fn said_in(file: &str) -> SaidBy {
-    if file.starts_with(sources::SHIPPED_FILE) { SaidBy::Profile } else { SaidBy::File }
+fn kind_of_file(file: &str) -> OriginKind {
+    if file.starts_with(sources::SHIPPED_FILE) { OriginKind::Profile } else { OriginKind::File }
 }
 
 /// A value as it may be shown: a URL without its credentials.
@@ -163,7 +163,7 @@ fn shown(configured: &ConfiguredValue) -> String {
 }
 
 /// What the profile says where no setting does.
-fn of_profile(layers: &Layers<'_>, setting: &Setting, orders: Option<&Table>) -> Result<Option<SaidValue>, SettingsError> {
+fn of_profile(layers: &Layers<'_>, setting: &Setting, orders: Option<&Table>) -> Result<Option<ShownSetting>, SettingsError> {
     let key = match setting.key {
         "url" => return Ok(sources::url_of_profile(layers)?.map(|node| of_node(setting.key, &node))),
         "cursor" | "merge" | "repeated_sku" => setting.key,
@@ -173,7 +173,7 @@ fn of_profile(layers: &Layers<'_>, setting: &Setting, orders: Option<&Table>) ->
     Ok(orders.and_then(|table| table.get(key)).map(|node| of_node(setting.key, node)))
 }
 
-fn of_node(name: &str, node: &Node) -> SaidValue {
+fn of_node(name: &str, node: &Node) -> ShownSetting {
     let origin = Origin::File { place: node.place.clone(), key: name.to_owned().into() };
     let configured = ConfiguredValue { value: written(&node.value), origin };
     of_origin(name.to_owned(), shown(&configured), &configured.origin)
@@ -191,14 +191,14 @@ fn written(value: &Value) -> String {
     }
 }
 
-fn add_table(name: &str, table: &Table, all: &mut Vec<SaidValue>) {
+fn add_table(name: &str, table: &Table, all: &mut Vec<ShownSetting>) {
     for (key, node) in table.by_line() {
         add_leaves(&format!("{name}.{key}"), node, all);
     }
 }
 
 /// What stands in a table or in a list of tables is shown one by one.
-fn add_leaves(name: &str, node: &Node, all: &mut Vec<SaidValue>) {
+fn add_leaves(name: &str, node: &Node, all: &mut Vec<ShownSetting>) {
     match &node.value {
         Value::Table(table) => add_table(name, table, all),
         Value::List(list) if list.iter().any(|node| matches!(node.value, Value::Table(_))) => {
@@ -211,7 +211,7 @@ fn add_leaves(name: &str, node: &Node, all: &mut Vec<SaidValue>) {
 }
 
 /// The sources of a shop, with what the top level says of the sources of all shops.
-fn add_shop(layers: &Layers<'_>, shop: &shops::ShopTree, all: &mut Vec<SaidValue>) -> Result<(), SettingsError> {
+fn add_shop(layers: &Layers<'_>, shop: &shops::ShopTree, all: &mut Vec<ShownSetting>) -> Result<(), SettingsError> {
     let name = format!("shops.{}", shop.name);
     for (key, node) in shop.own.by_line() {
         if !SourceKind::ALL.iter().any(|kind| kind.table() == key) {
@@ -226,7 +226,7 @@ fn add_shop(layers: &Layers<'_>, shop: &shops::ShopTree, all: &mut Vec<SaidValue
 }
 
 /// The variables that are set and are no settings of this tool: credentials, and those of vendors.
-fn other_variables(layers: &Layers<'_>) -> Vec<SaidValue> {
+fn other_variables(layers: &Layers<'_>) -> Vec<ShownSetting> {
     let known: Vec<String> = known_variables().collect();
     let is_setting =
         |name: &str| SETTINGS.iter().any(|setting| setting.variable == name || setting.old_names().is_some_and(|old| old.variable == name));
@@ -247,35 +247,35 @@ mod tests {
     use super::*;
     use crate::settings::{Environment, file, setting};
 
-    fn said(toml: &str, process: &[(&str, &str)], dot_env: &[(&str, &str)], flags: &Flags) -> Vec<SaidValue> {
+    fn shown_settings(toml: &str, process: &[(&str, &str)], dot_env: &[(&str, &str)], flags: &Flags) -> Vec<ShownSetting> {
         let environment = Environment::of(process, dot_env);
         let file = file::parse("etl.toml", toml).unwrap();
         of_layers(&Layers::new(flags, &environment, &file)).unwrap()
     }
 
-    fn one<'s>(all: &'s [SaidValue], name: &str) -> (&'s str, SaidBy, &'s str) {
-        let found: Vec<_> = all.iter().filter(|said| said.name == name).collect();
+    fn one<'s>(all: &'s [ShownSetting], name: &str) -> (&'s str, OriginKind, &'s str) {
+        let found: Vec<_> = all.iter().filter(|shown| shown.name == name).collect();
         assert_eq!(found.len(), 1, "{name}: {found:?}");
         (&found[0].value, found[0].from, found[0].place.as_deref().unwrap_or("-"))
     }
 
     #[test]
-    fn every_value_names_who_said_it() {
+    fn every_value_names_where_it_comes_from() {
         let toml = "profile = 'woocommerce'\nurl = 'https://h/?token=hush&a=b'\nlookback = '2d'\n[orders]\npage_size = 7\n";
         let process =
             [("ETL_KEEP", "3d"), ("ETL_API_USER", "ck"), ("ETL_ALERT_SLACK_URL", "https://hush.example/x"), ("AWS_REGION", "eu-1")];
         let flags = Flags::default().with(&setting::SINCE, "7d");
-        let all = said(toml, &process, &[("ETL_UNTIL", "1d"), ("ETL_API_PASSWORD", "hush")], &flags);
-        assert_eq!(one(&all, "since"), ("7d", SaidBy::Flag, "--since"));
-        assert_eq!(one(&all, "keep"), ("3d", SaidBy::Variable, "ETL_KEEP"));
-        assert_eq!(one(&all, "until"), ("1d", SaidBy::DotEnv, "ETL_UNTIL"));
-        assert_eq!(one(&all, "lookback"), ("2d", SaidBy::File, "etl.toml, line 3"));
-        assert_eq!(one(&all, "orders.page_size"), ("7", SaidBy::File, "etl.toml, line 5"));
-        assert_eq!(one(&all, "orders.path").1, SaidBy::Profile);
-        assert_eq!((one(&all, "merge").0, one(&all, "merge").1), ("order", SaidBy::Profile));
-        assert_eq!(one(&all, "threads"), ("one per core", SaidBy::Default, "-"));
-        assert_eq!(one(&all, "ETL_ALERT_SLACK_URL"), ("***", SaidBy::Variable, "ETL_ALERT_SLACK_URL"));
-        assert_eq!(one(&all, "ETL_API_PASSWORD"), ("***", SaidBy::DotEnv, "ETL_API_PASSWORD"));
+        let all = shown_settings(toml, &process, &[("ETL_UNTIL", "1d"), ("ETL_API_PASSWORD", "hush")], &flags);
+        assert_eq!(one(&all, "since"), ("7d", OriginKind::Flag, "--since"));
+        assert_eq!(one(&all, "keep"), ("3d", OriginKind::Variable, "ETL_KEEP"));
+        assert_eq!(one(&all, "until"), ("1d", OriginKind::DotEnv, "ETL_UNTIL"));
+        assert_eq!(one(&all, "lookback"), ("2d", OriginKind::File, "etl.toml, line 3"));
+        assert_eq!(one(&all, "orders.page_size"), ("7", OriginKind::File, "etl.toml, line 5"));
+        assert_eq!(one(&all, "orders.path").1, OriginKind::Profile);
+        assert_eq!((one(&all, "merge").0, one(&all, "merge").1), ("order", OriginKind::Profile));
+        assert_eq!(one(&all, "threads"), ("one per core", OriginKind::Default, "-"));
+        assert_eq!(one(&all, "ETL_ALERT_SLACK_URL"), ("***", OriginKind::Variable, "ETL_ALERT_SLACK_URL"));
+        assert_eq!(one(&all, "ETL_API_PASSWORD"), ("***", OriginKind::DotEnv, "ETL_API_PASSWORD"));
         assert_eq!(one(&all, "AWS_REGION").0, "eu-1");
         let text = format!("{all:?}");
         assert!(!text.contains("hush") && text.contains("a=b"), "{text}");
@@ -283,24 +283,25 @@ mod tests {
 
     #[test]
     fn a_location_that_is_replaced_is_not_shown() {
-        let all = said("[orders]\nlocation = 'a.json'\npage_size = 7\n", &[], &[], &Flags::default().with(&setting::ORDERS, "b.json"));
-        assert_eq!(one(&all, "orders"), ("b.json", SaidBy::Flag, "--orders"));
-        assert!(all.iter().all(|said| said.name != "orders.location"));
+        let all =
+            shown_settings("[orders]\nlocation = 'a.json'\npage_size = 7\n", &[], &[], &Flags::default().with(&setting::ORDERS, "b.json"));
+        assert_eq!(one(&all, "orders"), ("b.json", OriginKind::Flag, "--orders"));
+        assert!(all.iter().all(|shown| shown.name != "orders.location"));
     }
 
     #[test]
     fn each_shop_has_rows_of_its_own() {
         let toml = "[orders]\npage_size = 7\n[[shops]]\nname = 'de'\norders = 'de.json'\n[[shops]]\nname = 'us'\norders = { location = 'us.json', page_size = 9 }\n[[fact.columns]]\nname = 'gift'\npath = 'g'\n";
-        let all = said(toml, &[], &[], &Flags::default());
-        assert_eq!(one(&all, "shops.de.orders.location"), ("de.json", SaidBy::File, "etl.toml, line 5"));
+        let all = shown_settings(toml, &[], &[], &Flags::default());
+        assert_eq!(one(&all, "shops.de.orders.location"), ("de.json", OriginKind::File, "etl.toml, line 5"));
         assert_eq!((one(&all, "shops.de.orders.page_size").0, one(&all, "shops.us.orders.page_size").0), ("7", "9"));
         assert_eq!(one(&all, "fact.columns[0].name").0, "gift");
     }
 
     #[test]
     fn every_setting_has_a_row() {
-        let all = said("", &[], &[], &Flags::default());
+        let all = shown_settings("", &[], &[], &Flags::default());
         assert_eq!(all.len(), SETTINGS.len());
-        assert!(all.iter().all(|said| said.from == SaidBy::Default), "{all:?}");
+        assert!(all.iter().all(|shown| shown.from == OriginKind::Default), "{all:?}");
     }
 }

@@ -74,9 +74,9 @@ impl Completeness {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ListEnd {
     /// The last response said that there is no next page, or the path of the next page in the profile was empty.
-    Said,
+    Stated,
     /// The last response has no information about pages, but those before it had.
-    Silent,
+    Unstated,
     /// A page without records.
     EmptyPage,
     /// The count of the source was reached.
@@ -186,9 +186,9 @@ impl ListRead {
             (None, _) if self.has_shrunk() && self.is_by_position => {
                 unproven("pages disappeared from the list while it was read: records may have been skipped".to_owned())
             }
-            (None, ListEnd::Said) => certificate(CompletenessStatus::Proven, Some(Evidence::Cursor), None),
+            (None, ListEnd::Stated) => certificate(CompletenessStatus::Proven, Some(Evidence::Cursor), None),
             (None, ListEnd::Single) => certificate(CompletenessStatus::Proven, Some(Evidence::Single), None),
-            (None, ListEnd::Silent) => unproven("the last page does not say whether there is a next page".to_owned()),
+            (None, ListEnd::Unstated) => unproven("the last page does not say whether there is a next page".to_owned()),
             (None, ListEnd::EmptyPage) => {
                 unproven("the source does not count its records, and the list ended with an empty page".to_owned())
             }
@@ -234,8 +234,8 @@ mod tests {
     #[test]
     fn without_a_claim_the_end_of_the_list_is_the_evidence() {
         let by = |end| ListRead { end, ..read(&[], 3, false) }.certify().by;
-        assert_eq!((by(ListEnd::Said), by(ListEnd::Single)), (Some(Evidence::Cursor), Some(Evidence::Single)));
-        for end in [ListEnd::Silent, ListEnd::EmptyPage, ListEnd::NotPaginated] {
+        assert_eq!((by(ListEnd::Stated), by(ListEnd::Single)), (Some(Evidence::Cursor), Some(Evidence::Single)));
+        for end in [ListEnd::Unstated, ListEnd::EmptyPage, ListEnd::NotPaginated] {
             assert_eq!(by(end), None, "{end:?}");
             assert!(ListRead { end, ..read(&[], 3, false) }.certify().why.is_some());
         }

@@ -1,30 +1,32 @@
 //! The log of commits: numbered records, each put only if its number is free. The appearance of a record is the decision.
 //!
 //! A record holds the whole catalog after it, so that one read opens the layer. `state/latest.json` is a copy of the newest
-//! record whose files are installed: a hint, which is never trusted. Who reads it looks for the numbers behind it, unless its notes
-//! tell that nobody can have put one (`hint`).
+//! record, and says up to where files are installed: a hint, which is never trusted. Who reads it looks for the numbers behind
+//! it, unless it names nobody who can have put one (`hint`).
 //!
-//! Knows no orders: what a layer consists of is a JSON value here.
+//! Decides nothing: [`protocol`](super::protocol) does. Knows no orders: what a layer consists of is a JSON value here.
 
-use std::collections::BTreeMap;
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    Condition, Content, Inlined, Key, Output, PutError, StoreError, Tag, disk,
+    Condition, Content, Key, Output, PutError, StoreError, disk,
     hint::{Hint, HintNotes},
     places,
+    protocol::{AfterCommit, AfterReadBack, Answer, after_commit, after_read_back},
 };
+use crate::model::{UtcMicros, parse_time_text};
 
 /// The version of the format in a folder.
 const FORMAT: u32 = 1;
 
 /// The version of the format in a bucket: a writer stands in the hint before it commits.
-const BUCKET_FORMAT: u32 = 2;
-
-/// How often a note beside those of other writers is tried.
-const NOTE_ATTEMPTS: usize = 20;
+pub(super) const BUCKET_FORMAT: u32 = 2;
 
 /// How many records are looked at where nothing says up to where they are installed.
 const UNKNOWN_INSTALLED: u64 = 32;
@@ -154,6 +156,53 @@ impl Commit {
     pub(super) fn names_writers(&self) -> bool {
         self.format >= BUCKET_FORMAT
     }
+
+    /// Its writer, as the hint names it.
+    pub(super) fn installer(&self) -> Installer {
+        Installer { name: self.writer.clone(), since: self.committed_at.clone() }
+    }
+}
+
+/// Who puts files at their places: the writer of a commit, or a command that helps.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(super) struct Installer {
+    /// A unique name.
+    pub(super) name: String,
+    /// When it began, RFC 3339, by its own clock.
+    pub(super) since: String,
+}
+
+impl Installer {
+    /// How long it may put files, by its own clocks: a process that slept for longer leaves the rest to the next
+    /// command.
+    pub(super) const WORKS_FOR: Duration = Duration::from_secs(2 * 3600);
+
+    /// After which time it can put nothing any more, by anybody's clock. The clocks of two machines differ by less than
+    /// the rest.
+    const GONE_AFTER: Duration = Duration::from_secs(4 * 3600);
+
+    /// A command that installs what others have committed.
+    pub(super) fn helper() -> Installer {
+        let random = RandomState::new().hash_one(std::process::id());
+        Installer { name: format!("helper-{}-{random:016x}", std::process::id()), since: UtcMicros::now().rfc3339() }
+    }
+
+    /// Whether it has had its time, by the clock of this machine.
+    pub(super) fn has_slept(&self) -> bool {
+        self.age().is_some_and(|age| age > Installer::WORKS_FOR)
+    }
+
+    /// Whether nothing that it has begun can still arrive.
+    pub(super) fn is_gone(&self) -> bool {
+        self.age().is_none_or(|age| age > Installer::GONE_AFTER)
+    }
+
+    /// How long ago it began, by the clock of this machine. `None` if its time can't be read.
+    fn age(&self) -> Option<Duration> {
+        let since = parse_time_text(&self.since)?;
+        let micros = UtcMicros::now().micros().saturating_sub(since.micros());
+        Some(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+    }
 }
 
 /// What is new in a commit.
@@ -221,6 +270,17 @@ impl Head {
         self.installed >= self.commit.number
     }
 
+    /// Whether a command has nothing to install, and no file to look at again.
+    pub fn is_settled(&self) -> bool {
+        self.is_installed() && !self.hint.names_files()
+    }
+
+    /// A head, and the hint that was read before it. A hint without a record does not say up to where commits are installed.
+    pub(super) fn new(commit: Commit, mut hint: Hint) -> Head {
+        hint.assume_installed(commit.number.saturating_sub(UNKNOWN_INSTALLED));
+        Head { installed: hint.installed(), commit, hint }
+    }
+
     /// Makes local files of the small objects that are copied beside the hint. Whoever reads one compares its checksum.
     ///
     /// # Errors
@@ -263,22 +323,19 @@ pub fn head(output: &Output) -> Result<Option<Head>, StoreError> {
 pub fn head_by_hint(output: &Output) -> Result<Option<Head>, StoreError> {
     let hint = Hint::read(output)?;
     match hint.commit().filter(|_| hint.is_quiet()).cloned() {
-        Some(commit) => Ok(Some(Head { installed: commit.number, commit, hint })),
+        Some(commit) => Ok(Some(Head::new(commit, hint))),
         None => head_from(output, hint),
     }
 }
 
 fn head_from(output: &Output, hint: Hint) -> Result<Option<Head>, StoreError> {
     if let Some(known) = hint.commit().cloned() {
-        let installed = known.number;
-        return Ok(Some(Head { commit: newest_from(output, known)?, installed, hint }));
+        return Ok(Some(Head::new(newest_from(output, known)?, hint)));
     }
     let names = output.names(places::COMMITS)?;
     let Some(newest) = names.iter().filter_map(|name| places::commit_number(name)).max() else { return Ok(None) };
     let commit = commit(output, newest)?.ok_or_else(|| damaged(output, newest, "it is missing"))?;
-    let commit = newest_from(output, commit)?;
-    let installed = commit.number.saturating_sub(UNKNOWN_INSTALLED);
-    Ok(Some(Head { commit, installed, hint }))
+    Ok(Some(Head::new(newest_from(output, commit)?, hint)))
 }
 
 /// The newest commit, from one that is known on.
@@ -382,104 +439,37 @@ pub fn append(output: &Output, record: &Commit) -> Result<(), AppendError> {
     // An answer that was lost may be that of a put that is still on its way.
     let mut lost: Option<StoreError> = None;
     for _ in 0..UNKNOWN_ATTEMPTS {
-        match output.store().put(&key, Content::Bytes(&text), &Condition::Absent) {
-            Ok(_) => return Ok(()),
+        let answer = match output.store().put(&key, Content::Bytes(&text), &Condition::Absent) {
+            Ok(tag) => Answer::Done(tag),
+            Err(PutError::Conflict) => Answer::Conflict,
+            Err(PutError::Unknown(error)) => {
+                lost = Some(error);
+                Answer::Unknown
+            }
             Err(PutError::Io(error)) => return Err(lost.map_or(AppendError::Store(error), AppendError::Unknown)),
-            Err(PutError::Conflict) => {}
-            Err(PutError::Unknown(error)) => lost = Some(error),
+        };
+        if after_commit(&answer) == AfterCommit::Committed {
+            return Ok(());
         }
-        match commit(output, record.number) {
-            Ok(Some(there)) if there.writer == record.writer => return Ok(()),
-            Ok(Some(_)) => return Err(AppendError::Taken),
-            Ok(None) => {}
-            Err(error) => return Err(AppendError::Unknown(error)),
+        let found = commit(output, record.number).map_err(AppendError::Unknown)?;
+        match after_read_back(&record.writer, found.as_ref().map(|found| &found.writer)) {
+            AfterReadBack::Committed => return Ok(()),
+            AfterReadBack::MergeAgain => return Err(AppendError::Taken),
+            AfterReadBack::PutAgain => {}
         }
     }
     Err(lost.map_or(AppendError::Taken, AppendError::Unknown))
 }
 
-/// Whether a note was written that all commits up to some number are installed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Noted {
-    Yes,
-    /// Another writer has written another note meanwhile.
-    Overtaken,
-}
-
-/// That all commits up to a number are installed.
-#[derive(Clone, Debug)]
-pub(super) struct InstalledNote {
-    /// The newest of them.
-    pub(super) record: Commit,
-    /// The number of the record that the hint copies until then.
-    pub(super) replaces: u64,
-    /// The version of the manifest of the whole layer, if its writer put it.
-    pub(super) manifest: Option<Tag>,
-    /// Small objects of the record that the next run reads, by their places; `None` if the copies of before stay.
-    pub(super) copies: Option<BTreeMap<Key, Inlined>>,
-}
-
-impl InstalledNote {
-    /// Writes it into the hint, unless that copies another record by now. Leases may have changed meanwhile.
-    pub(super) fn write_to(&self, hint: &mut Hint) -> Noted {
-        if hint.number() != self.replaces {
-            return Noted::Overtaken;
-        }
-        hint.copy(&self.record);
-        if let Some(copies) = &self.copies {
-            hint.notes.copies.clone_from(copies);
-        }
-        if let Some(manifest) = &self.manifest {
-            hint.notes.manifest = Some(manifest.clone());
-        }
-        Noted::Yes
-    }
-}
-
-/// Puts a note. What another writer noted meanwhile stays. `known` spares the first look.
+/// What became of a put, for the protocol.
 ///
 /// # Errors
-/// I/O errors.
-pub(super) fn note_installed(output: &Output, note: &InstalledNote, mut known: Option<Hint>) -> Result<Noted, StoreError> {
-    for _ in 0..NOTE_ATTEMPTS {
-        let mut hint = match known.take() {
-            Some(known) => known,
-            None => Hint::read(output)?,
-        };
-        if note.write_to(&mut hint) == Noted::Overtaken {
-            return Ok(Noted::Overtaken);
-        }
-        match hint.put(output) {
-            Ok(()) => return Ok(Noted::Yes),
-            Err(PutError::Io(error)) => return Err(error),
-            Err(PutError::Unknown(_)) => return Ok(Noted::Overtaken),
-            Err(PutError::Conflict) => {}
-        }
+/// The put was refused: it did not happen.
+pub(super) fn answer_of<T>(put: Result<T, PutError>) -> Result<Answer<T>, StoreError> {
+    match put {
+        Ok(there) => Ok(Answer::Done(there)),
+        Err(PutError::Conflict) => Ok(Answer::Conflict),
+        Err(PutError::Unknown(_)) => Ok(Answer::Unknown),
+        Err(PutError::Io(error)) => Err(error),
     }
-    Ok(Noted::Overtaken)
-}
-
-/// Removes the copies of objects and of alerts from the hint: what they hold may be erased.
-///
-/// # Errors
-/// I/O errors.
-pub fn forget_copies(output: &Output) -> Result<(), StoreError> {
-    if output.folder().is_some() {
-        return Ok(());
-    }
-    for _ in 0..NOTE_ATTEMPTS {
-        let mut hint = Hint::read(output)?;
-        if hint.notes.copies.is_empty() && hint.notes.alerts.is_none() {
-            return Ok(());
-        }
-        hint.notes.copies.clear();
-        hint.notes.alerts = None;
-        match hint.put(output) {
-            Ok(()) => return Ok(()),
-            Err(PutError::Io(error)) => return Err(error),
-            Err(PutError::Conflict | PutError::Unknown(_)) => {}
-        }
-    }
-    let (location, detail) = (output.location_of(&Key::from(places::LATEST)), "other writers replace it again and again".to_owned());
-    Err(StoreError::Refused { location, detail })
 }

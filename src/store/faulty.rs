@@ -91,14 +91,25 @@ pub(super) struct Change {
     pub(super) step: u64,
     /// Whose it was.
     pub(super) actor: usize,
-    /// Whether it arrived after its answer.
-    pub(super) is_late: bool,
+    /// When it arrived.
+    pub(super) arrival: Arrival,
     /// Whether it was put under a condition.
     pub(super) is_conditional: bool,
     /// The content before it.
     pub(super) before: Option<Bytes>,
     /// The number of the newest commit then.
     pub(super) newest_commit: u64,
+}
+
+/// When a put arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Arrival {
+    /// Before its answer.
+    InTime,
+    /// After the answer was lost.
+    Late,
+    /// It is a copy of a put that was answered.
+    Copy,
 }
 
 /// How an actor ended.
@@ -119,6 +130,7 @@ struct LatePut {
     key: Key,
     bytes: Bytes,
     condition: Condition,
+    arrival: Arrival,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -128,8 +140,6 @@ struct ActorState {
     sleeps_until: u64,
     /// How many of its next requests lie in a bad spell.
     spell: u64,
-    /// The steps at which one of its requests met a fault.
-    troubles: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -226,13 +236,6 @@ impl World {
         self.lock().changes.get(key).and_then(|changes| changes.last().cloned())
     }
 
-    /// Whether an actor met a fault after this step, or died.
-    pub(super) fn has_trouble_after(&self, actor: usize, step: u64) -> bool {
-        let state = self.lock();
-        let actor = &state.actors[actor];
-        actor.is_dead || actor.troubles.iter().any(|&trouble| trouble > step)
-    }
-
     /// The number of requests.
     pub(super) fn requests(&self) -> u64 {
         self.lock().step
@@ -257,7 +260,7 @@ impl World {
         let (due, later) = std::mem::take(&mut state.late).into_iter().partition(|put: &LatePut| put.due <= step);
         state.late = later;
         for put in due {
-            let done = self.put(state, put.actor, &put.key, &put.bytes, &put.condition, true);
+            let done = self.put(state, put.actor, &put.key, &put.bytes, &put.condition, put.arrival);
             self.note(state, || format!("a late put of {} arrives: {} {:?} -> {done:?}", put.actor, put.key, put.condition));
         }
     }
@@ -269,7 +272,7 @@ impl World {
         key: &Key,
         bytes: &Bytes,
         condition: &Condition,
-        is_late: bool,
+        arrival: Arrival,
     ) -> Result<Tag, PutError> {
         let is_watched = self.is_watched(key);
         let before = if is_watched { self.store.get(key)?.map(|object| object.bytes) } else { None };
@@ -281,7 +284,7 @@ impl World {
             state.changes.entry(key.clone()).or_default().push(Change {
                 step,
                 actor,
-                is_late,
+                arrival,
                 is_conditional: *condition != Condition::Always,
                 before,
                 newest_commit,
@@ -421,7 +424,6 @@ impl Faulty {
     fn trouble(&self, state: &mut State) {
         let spell = 1 + state.random.below(6);
         let actor = &mut state.actors[self.actor];
-        actor.troubles.push(state.step);
         if self.world.faults.spell > 0 && actor.spell == 0 {
             actor.spell = spell;
         }
@@ -517,10 +519,11 @@ impl Store for Faulty {
         let step = state.step;
         if matches!(fate, Fate::Late | Fate::Twice | Fate::DeathLate) {
             let due = step + 1 + state.random.below(150);
-            state.late.push(LatePut { due, actor, key: key.clone(), bytes: bytes.clone(), condition: condition.clone() });
+            let arrival = if fate == Fate::Twice { Arrival::Copy } else { Arrival::Late };
+            state.late.push(LatePut { due, actor, key: key.clone(), bytes: bytes.clone(), condition: condition.clone(), arrival });
         }
         let is_done = matches!(fate, Fate::Done | Fate::LostDone | Fate::Repeated | Fate::Twice | Fate::DeathAfter);
-        let done = is_done.then(|| world.put(&mut state, actor, key, &bytes, condition, false));
+        let done = is_done.then(|| world.put(&mut state, actor, key, &bytes, condition, Arrival::InTime));
         world.note(&mut state, || format!("{actor} put {key} {condition:?}: {fate:?} -> {done:?}"));
         if matches!(fate, Fate::DeathBefore | Fate::DeathAfter | Fate::DeathLate) {
             self.die(state, "at this put");

@@ -1,39 +1,69 @@
-//! `state/latest.json`: a copy of the newest record whose files are installed, with notes beside it that spare requests.
+//! `state/latest.json`: a copy of the newest record that is known, up to where commits are installed, and notes that spare requests.
 //!
 //! It is a hint: whatever it says, the log decides. In a bucket, its notes name the runs that are at work. A run stands there
 //! before it commits, and leaves when its files are installed. Where nobody stands there, no record is looked for behind the copy.
+//! They also name whoever may still put an old file.
 //!
-//! Responsible for its form and for one conditional put of it. What is noted when is decided by `lease`, `commit` and `projection`.
+//! Responsible for its form and for conditional puts of it. What it says of commits and files is decided in
+//! [`protocol`](super::protocol), what it says of leases in `lease`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Commit, Condition, Content, Inlined, Key, Output, PutError, StoreError, Tag, lease::ListedLease, places};
+use super::{
+    Commit, Condition, Content, Inlined, Key, Output, PutError, StoreError, Tag,
+    commit::{BUCKET_FORMAT, Installer},
+    lease::ListedLease,
+    places,
+    protocol::{self, Answer},
+};
 use crate::model::{UtcMicros, parse_time_text};
+
+/// What the protocol knows of a hint.
+pub(super) type Progress = protocol::Hint<Installer, Key>;
 
 /// How long it is remembered that a run lost its lease while it may have slept: longer than it may sleep before a commit.
 const REMEMBERED: i64 = UtcMicros::DAY;
 
-/// A run that left the notes although its commit may not be installed, or is still to come.
+/// How often a change beside those of other writers is tried.
+const ATTEMPTS: usize = 20;
+
+/// Whoever may still put old files, or commit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Unsettled {
-    /// The run.
-    pub(super) run_id: String,
-    /// The number of its commit; `None` if it may still take any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) number: Option<u64>,
-    /// When it left, RFC 3339.
-    pub(super) since: String,
+    /// Who it is.
+    pub(super) by: Installer,
+    /// The files that it may replace by old ones, each with the newest commit that changes it. None: it may have a commit that is not
+    /// known to be installed, or may still make one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) files: BTreeMap<Key, u64>,
+}
+
+impl Unsettled {
+    /// One that may commit.
+    pub(super) fn writer(by: Installer) -> Unsettled {
+        Unsettled { by, files: BTreeMap::new() }
+    }
+
+    fn is_writer(&self) -> bool {
+        self.files.is_empty()
+    }
 }
 
 /// What stands beside the copy of the record.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub(super) struct HintNotes {
+    /// The format of the copied record, where the hint has another: versions of `etl` that know only that one would not see the notes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    copied_format: Option<u32>,
+    /// Up to which number commits are installed, unless that is the copied one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    installed: Option<u64>,
     /// The runs that are at work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) leases: Vec<ListedLease>,
-    /// The runs that left, and may have a commit that the copy does not have.
+    /// Whoever may still put old files, and the runs that left and may have a commit that is not installed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) unsettled: Vec<Unsettled>,
     /// The version of the manifest of the whole layer, as its last writer put it.
@@ -53,21 +83,29 @@ impl HintNotes {
         self.leases.is_empty() && self.unsettled.is_empty()
     }
 
-    /// Takes leases from runs that no longer hold them.
+    /// Takes leases from runs that no longer hold them. Each may still commit.
     pub(super) fn withdraw(&mut self, now: UtcMicros, is_over: impl Fn(&ListedLease) -> bool) {
         let (over, held): (Vec<_>, Vec<_>) = std::mem::take(&mut self.leases).into_iter().partition(|lease| is_over(lease));
         self.leases = held;
-        let unsettled = |lease: &ListedLease| Unsettled { run_id: lease.run_id().to_owned(), number: None, since: now.rfc3339() };
         if !over.is_empty() {
             self.alerts = None;
         }
-        self.unsettled.extend(over.iter().map(unsettled));
+        let since = now.rfc3339();
+        over.iter().for_each(|lease| self.name_writer(Installer { name: lease.run_id().to_owned(), since: since.clone() }));
     }
 
-    /// Forgets the runs that left too long ago to commit any more.
+    /// Names a writer that may have a commit that is not known to be installed, or may still make one.
+    pub(super) fn name_writer(&mut self, by: Installer) {
+        if !self.unsettled.iter().any(|unsettled| unsettled.is_writer() && unsettled.by == by) {
+            self.unsettled.push(Unsettled::writer(by));
+        }
+    }
+
+    /// Forgets the runs that left too long ago to commit any more. Whoever calls it has looked for their commits while they stood here.
     pub(super) fn forget_old(&mut self, now: UtcMicros) {
         let oldest = now.minus(REMEMBERED);
-        self.unsettled.retain(|unsettled| parse_time_text(&unsettled.since).is_some_and(|since| since > oldest));
+        let is_recent = |by: &Installer| parse_time_text(&by.since).is_some_and(|since| since > oldest);
+        self.unsettled.retain(|unsettled| !unsettled.is_writer() || is_recent(&unsettled.by));
     }
 }
 
@@ -75,6 +113,8 @@ impl HintNotes {
 #[derive(Clone, Default, Debug)]
 pub(super) struct Hint {
     commit: Option<Commit>,
+    /// All commits up to this number are installed.
+    installed: u64,
     /// What stands beside the copy.
     pub(super) notes: HintNotes,
     /// Its version; `None` if there is no hint.
@@ -91,10 +131,20 @@ impl Hint {
         let copied = serde_json::from_slice::<Commit>(&object.bytes).ok().filter(Commit::is_readable);
         let tag = Some(object.tag);
         let Some(mut copied) = copied else { return Ok(Hint { tag, ..Hint::default() }) };
-        let notes = copied.notes.take().map(|notes| *notes).unwrap_or_default();
+        let mut notes = copied.notes.take().map(|notes| *notes).unwrap_or_default();
+        copied.format = notes.copied_format.take().unwrap_or(copied.format);
         // Before the first commit there are only notes.
         let commit = (copied.number > 0).then_some(copied);
-        Ok(Hint { commit, notes, tag })
+        let copied_number = commit.as_ref().map_or(0, |commit| commit.number);
+        let installed = notes.installed.take().unwrap_or(copied_number).min(copied_number);
+        Ok(Hint { commit, installed, notes, tag })
+    }
+
+    /// The hint of a folder all of whose commits are installed.
+    pub(super) fn of_installed(record: &Commit) -> Hint {
+        let mut hint = Hint::default();
+        hint.copy(record, record.number);
+        hint
     }
 
     /// The copy of the record.
@@ -102,20 +152,55 @@ impl Hint {
         self.commit.as_ref()
     }
 
-    /// The number of the copied record; 0 if there is none.
-    pub(super) fn number(&self) -> u64 {
-        self.commit.as_ref().map_or(0, |commit| commit.number)
+    /// All commits up to this number are installed, except for the files that the notes name.
+    pub(super) fn installed(&self) -> u64 {
+        self.installed
     }
 
-    /// Whether no run can have committed behind the copy: each run stands in the notes before it commits.
+    /// Says up to where commits are installed, if it has no record that tells it.
+    pub(super) fn assume_installed(&mut self, number: u64) {
+        if self.commit.is_none() {
+            self.installed = number;
+        }
+    }
+
+    /// Whether it names files that a command looks at again.
+    pub(super) fn names_files(&self) -> bool {
+        self.notes.unsettled.iter().any(|unsettled| !unsettled.is_writer())
+    }
+
+    /// The commits in which the named files are.
+    pub(super) fn commits_of_files(&self) -> impl Iterator<Item = u64> {
+        self.notes.unsettled.iter().flat_map(|unsettled| unsettled.files.values().copied())
+    }
+
+    /// What the protocol knows of it. Leases are not part of it: they come and go, and nothing rests on them.
+    pub(super) fn progress(&self) -> Progress {
+        let mut progress = Progress { number: self.installed, unsettled: BTreeMap::new(), writers: BTreeSet::new() };
+        for unsettled in &self.notes.unsettled {
+            if unsettled.is_writer() {
+                progress.writers.insert(unsettled.by.clone());
+            } else {
+                progress.unsettled.insert(unsettled.by.clone(), unsettled.files.keys().cloned().collect());
+            }
+        }
+        progress
+    }
+
+    /// Whether the copied record is the newest one: its files are installed, and whoever may commit behind it is named.
     pub(super) fn is_quiet(&self) -> bool {
-        self.commit.as_ref().is_some_and(Commit::names_writers) && self.notes.are_quiet()
+        let is_installed = |copied: &Commit| copied.names_writers() && copied.number == self.installed;
+        let mut progress = self.progress();
+        progress.writers.extend(self.notes.leases.iter().map(ListedLease::installer));
+        self.commit.as_ref().is_some_and(is_installed) && progress.proves_head()
     }
 
-    /// Copies the record of a commit up to which all files are installed.
-    pub(super) fn copy(&mut self, record: &Commit) {
-        self.commit = Some(Commit { told: Vec::new(), notes: None, ..record.clone() });
-        self.notes.unsettled.retain(|unsettled| unsettled.number.is_none_or(|number| number > record.number));
+    /// Copies the record of the newest commit, of which all up to a number are installed.
+    fn copy(&mut self, newest: &Commit, installed: u64) {
+        // Whoever installs what is left also writes what it tells.
+        let told = if installed < newest.number { newest.told.clone() } else { Vec::new() };
+        self.commit = Some(Commit { told, notes: None, ..newest.clone() });
+        self.installed = installed;
     }
 
     /// Puts it, if the version that was read is still there.
@@ -124,9 +209,16 @@ impl Hint {
     /// [`PutError`].
     pub(super) fn put(&mut self, output: &Output) -> Result<(), PutError> {
         let key = Key::from(places::LATEST);
-        let copied = self.commit.clone().unwrap_or_else(Commit::nothing);
-        let notes = (self.notes != HintNotes::default()).then(|| Box::new(self.notes.clone()));
-        let text = serde_json::to_vec(&Commit { notes, ..copied })
+        let mut copied = self.commit.clone().unwrap_or_else(Commit::nothing);
+        let mut notes = self.notes.clone();
+        notes.installed = (self.commit.is_some() && self.installed != copied.number).then_some(self.installed);
+        let says_more = notes.installed.is_some() || !notes.unsettled.is_empty();
+        if says_more && copied.format < BUCKET_FORMAT {
+            notes.copied_format = Some(copied.format);
+            copied.format = BUCKET_FORMAT;
+        }
+        copied.notes = (notes != HintNotes::default()).then(|| Box::new(notes));
+        let text = serde_json::to_vec(&copied)
             .map_err(|error| StoreError::Record { location: output.location_of(&key), detail: error.to_string() })?;
         // In a folder, the writer holds the lock.
         let condition = match &self.tag {
@@ -137,4 +229,91 @@ impl Hint {
         self.tag = Some(output.store().put(&key, Content::Bytes(&text), &condition)?);
         Ok(())
     }
+}
+
+/// Whether a hint took up what an installation says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum TakenUp {
+    Yes,
+    /// Another writer has said something else of commits or files meanwhile.
+    Overtaken,
+}
+
+/// What an installation says of commits and files.
+#[derive(Clone, Debug)]
+pub(super) struct HintUpdate {
+    /// The newest commit that is known.
+    pub(super) newest: Commit,
+    /// All commits up to this number are installed.
+    pub(super) installed: u64,
+    /// Whoever may still put old files, or commit.
+    pub(super) unsettled: Vec<Unsettled>,
+    /// What the hint must still say of commits and files.
+    pub(super) replaces: Progress,
+    /// The version of the manifest of the whole layer, if it is known.
+    pub(super) manifest: Option<Tag>,
+    /// Small objects of the record that the next run reads, by their places; `None` if the copies of before stay.
+    pub(super) copies: Option<BTreeMap<Key, Inlined>>,
+}
+
+impl HintUpdate {
+    /// Writes it into a hint, unless that says something else of commits and files by now. Leases may have changed meanwhile.
+    pub(super) fn write_to(&self, hint: &mut Hint) -> TakenUp {
+        if hint.progress() != self.replaces {
+            return TakenUp::Overtaken;
+        }
+        hint.copy(&self.newest, self.installed);
+        hint.notes.unsettled.clone_from(&self.unsettled);
+        if let Some(copies) = &self.copies {
+            hint.notes.copies.clone_from(copies);
+        }
+        if let Some(manifest) = &self.manifest {
+            hint.notes.manifest = Some(manifest.clone());
+        }
+        TakenUp::Yes
+    }
+
+    /// Puts it. What other writers said of leases meanwhile stays. `known` spares the first look; it is then the hint that was put.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub(super) fn put(&self, output: &Output, known: &mut Hint) -> Result<Answer, StoreError> {
+        for _ in 0..ATTEMPTS {
+            if self.write_to(known) == TakenUp::Overtaken {
+                return Ok(Answer::Conflict);
+            }
+            match known.put(output) {
+                Ok(()) => return Ok(Answer::Done(())),
+                Err(PutError::Io(error)) => return Err(error),
+                Err(PutError::Unknown(_)) => return Ok(Answer::Unknown),
+                Err(PutError::Conflict) => *known = Hint::read(output)?,
+            }
+        }
+        Ok(Answer::Conflict)
+    }
+}
+
+/// Removes the copies of objects and of alerts from the hint: what they hold may be erased.
+///
+/// # Errors
+/// I/O errors.
+pub fn forget_copies(output: &Output) -> Result<(), StoreError> {
+    if output.folder().is_some() {
+        return Ok(());
+    }
+    for _ in 0..ATTEMPTS {
+        let mut hint = Hint::read(output)?;
+        if hint.notes.copies.is_empty() && hint.notes.alerts.is_none() {
+            return Ok(());
+        }
+        hint.notes.copies.clear();
+        hint.notes.alerts = None;
+        match hint.put(output) {
+            Ok(()) => return Ok(()),
+            Err(PutError::Io(error)) => return Err(error),
+            Err(PutError::Conflict | PutError::Unknown(_)) => {}
+        }
+    }
+    let (location, detail) = (output.location_of(&Key::from(places::LATEST)), "other writers replace it again and again".to_owned());
+    Err(StoreError::Refused { location, detail })
 }

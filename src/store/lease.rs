@@ -5,7 +5,7 @@
 //! In a folder, a lease is a locked file: the kernel lets go of it when the process dies, however it dies. In a bucket, the
 //! leases stand in the hint, which is replaced only in the version that was read. A lease there is renewed; whoever waits
 //! takes it over when it has not changed for its life on the waiter's own clock. No clocks of two machines are compared.
-//! Its end also notes what the run has installed: one put for both.
+//! Its end also says what the run has installed: one put for both. What that is, is decided in [`protocol`](super::protocol).
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -20,11 +20,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Head, Key, Output, PutError, StoreError,
-    commit::{InstalledNote, Noted},
+    Commit, Head, Key, Output, PutError, StoreError,
+    commit::Installer,
     disk, folder,
-    hint::{Hint, Unsettled},
-    places, projection,
+    hint::{Hint, TakenUp},
+    places,
+    projection::Settlement,
 };
 use crate::{
     cancel::Cancel,
@@ -215,9 +216,13 @@ impl Lease {
         self.publish(|publishing| publishing.alerts = note);
     }
 
-    /// Notes that the run is about to put the record of this number.
-    pub(super) fn begin_commit(&self, number: u64) {
-        self.publish(|publishing| publishing.begun = Some(number));
+    /// Notes that the run is about to put this record. Returns the hint as this process knows it. What an earlier commit under this
+    /// lease has installed is told first.
+    pub(super) fn begin_commit(&self, record: &Commit) -> Option<Hint> {
+        let LeaseKind::Bucket(lease) = &self.kind else { return None };
+        lease.settle();
+        lease.publishing().begun = Some(BegunCommit { by: record.installer(), number: record.number });
+        lease.signal.lock().known.clone()
     }
 
     /// Notes that it did not put it, and never will.
@@ -225,15 +230,9 @@ impl Lease {
         self.publish(|publishing| publishing.begun = None);
     }
 
-    /// Notes that all files of its commit are installed. The end of the lease tells it to others.
-    pub(super) fn note_installed(&self, note: InstalledNote) {
-        self.publish(|publishing| (publishing.begun, publishing.note) = (None, Some(note)));
-    }
-
-    /// The number of the record that the hint copies, if this lease has installed the commit `number` and not told it yet.
-    pub(super) fn hint_before(&self, number: u64) -> Option<u64> {
-        let LeaseKind::Bucket(lease) = &self.kind else { return None };
-        lease.publishing().note.as_ref().filter(|note| note.record.number == number).map(|note| note.replaces)
+    /// Notes what became of the files of its commit: `None` if the hint tells it already. The end of the lease tells it to others.
+    pub(super) fn note_installed(&self, settlement: Option<Settlement>) {
+        self.publish(|publishing| (publishing.begun, publishing.settlement) = (None, settlement));
     }
 
     fn publish(&self, change: impl FnOnce(&mut Publishing)) {
@@ -378,6 +377,11 @@ impl ListedLease {
         &self.holder.run_id
     }
 
+    /// The run that holds it, as one that may commit.
+    pub(super) fn installer(&self) -> Installer {
+        Installer { name: self.holder.run_id.clone(), since: self.holder.since.clone() }
+    }
+
     /// Whether it is that of a run in a process.
     fn is_of(&self, run_id: &str, process: &str) -> bool {
         self.holder.run_id == run_id && self.process == process
@@ -486,18 +490,36 @@ struct RenewerState {
 /// What the holder of a lease has done to the log, and not told yet.
 #[derive(Default, Debug)]
 struct Publishing {
-    /// The number of a record that may be decided, and whose files may not be installed.
-    begun: Option<u64>,
+    /// A record that may be decided, and whose files may not be installed.
+    begun: Option<BegunCommit>,
     /// What it has installed.
-    note: Option<InstalledNote>,
+    settlement: Option<Settlement>,
     alerts: AlertsNote,
 }
 
-impl Publishing {
-    /// The newest record that the run has put, or may have put.
-    fn newest(&self) -> Option<u64> {
-        self.begun.max(self.note.as_ref().map(|note| note.record.number))
+/// A commit that a run has put, or may have put.
+#[derive(Debug)]
+struct BegunCommit {
+    by: Installer,
+    number: u64,
+}
+
+impl BegunCommit {
+    /// Names the writer in a hint that does not know its commit: whoever comes next looks for it.
+    fn write_to(&self, hint: &mut Hint) {
+        if self.number > hint.installed() {
+            hint.notes.name_writer(self.by.clone());
+        }
     }
+}
+
+/// Writes into a hint what was installed. Where another writer has come between, it names the writer of the commit.
+fn write_settlement(settlement: &Settlement, hint: &mut Hint) -> TakenUp {
+    let taken_up = settlement.write_to(hint);
+    if taken_up == TakenUp::Overtaken {
+        BegunCommit { by: settlement.writer().clone(), number: settlement.number() }.write_to(hint);
+    }
+    taken_up
 }
 
 impl RenewerSignal {
@@ -583,6 +605,33 @@ impl BucketLease {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells what the run has installed so far, and keeps the lease.
+    fn settle(&self) {
+        let Some(settlement) = self.publishing().settlement.take() else { return };
+        let mut state = self.signal.lock();
+        let (known, mut tries, mut taken_up) = (state.known.take(), 0, TakenUp::Overtaken);
+        let told = change_hint(&self.output, known, |hint| {
+            tries += 1;
+            taken_up = settlement.write_to(hint);
+            if taken_up == TakenUp::Yes { Change::Write } else { Change::None }
+        });
+        if tries != 1 || told.is_err() {
+            state.company = Company::Others;
+        }
+        match told {
+            Ok(known) => state.known = Some(known),
+            Err(error) => {
+                tracing::debug!(%error, "what the run has installed could not be told yet");
+                taken_up = TakenUp::Overtaken;
+            }
+        }
+        drop(state);
+        if taken_up == TakenUp::Overtaken {
+            settlement.go_on();
+            self.signal.lock().known = None;
+        }
+    }
+
     /// Gives the lease back, and tells what the run has installed.
     fn release(&mut self) {
         self.signal.lock().is_stopped = true;
@@ -594,30 +643,23 @@ impl BucketLease {
             let mut state = self.signal.lock();
             (state.known.take(), state.company)
         };
-        let publishing = std::mem::take(&mut *self.publishing());
-        let mut noted = Noted::Yes;
+        let Publishing { begun, settlement, alerts } = std::mem::take(&mut *self.publishing());
+        let mut taken_up = TakenUp::Yes;
         let released = change_hint(&self.output, known, |hint| {
             hint.notes.leases.retain(|lease| !lease.is_of(&self.run_id, &self.process));
-            noted = publishing.note.as_ref().map_or(Noted::Yes, |note| note.write_to(hint));
-            publishing.alerts.write_to(company, &mut hint.notes.alerts);
+            taken_up = settlement.as_ref().map_or(TakenUp::Yes, |settlement| write_settlement(settlement, hint));
+            begun.iter().for_each(|begun| begun.write_to(hint));
+            alerts.write_to(company, &mut hint.notes.alerts);
             // If another writer comes between, this is done again.
             company = Company::Others;
-            // Whoever comes next looks for a record that the hint does not copy.
-            if let Some(number) = publishing.newest().filter(|number| *number > hint.number()) {
-                let since = UtcMicros::now().rfc3339();
-                hint.notes.unsettled.push(Unsettled { run_id: self.run_id.clone(), number: Some(number), since });
-            }
             Change::Write
         });
         if let Err(error) = released {
             tracing::warn!(%error, "the lease of the run could not be given back; it ends by itself after {}", span_text(LIFE));
             return;
         }
-        let Some(note) = publishing.note.filter(|_| noted == Noted::Overtaken) else { return };
         // Another writer may have been at work while this one slept: what its commits want comes last.
-        if let Err(error) = projection::settle(&self.output, &projection::places_of(&note.record), note.record.number) {
-            tracing::warn!(%error, "the run is published; whether all of its files are installed is unknown: `etl check` tells");
-        }
+        settlement.filter(|_| taken_up == TakenUp::Overtaken).into_iter().for_each(Settlement::go_on);
     }
 }
 

@@ -33,13 +33,14 @@ mod staged_writer;
 pub use atomic::{replace_file, replace_secret};
 pub use bucket::{Bucket, ListedObject, Part, ReadObjects};
 pub use commit::{
-    AppendError, Commit, Head, Installed, NewCommit, ObjectRef, Read, Removed, Told, change_told, commit, forget_copies, head,
-    head_by_hint, kept_commits, records_set_aside, remove_commit, set_aside_damaged_log,
+    AppendError, Commit, Head, Installed, NewCommit, ObjectRef, Read, Removed, Told, change_told, commit, head, head_by_hint, kept_commits,
+    records_set_aside, remove_commit, set_aside_damaged_log,
 };
 pub use disk::{FileStamp, checksum, free_space, read, remove_file};
 pub(crate) use disk::{is_writable, size_and_time, sync, write_staged};
 pub use error::StoreError;
 pub use folder::Folder;
+pub use hint::forget_copies;
 pub use inlined::Inlined;
 pub use key::Key;
 pub use lease::{AlertsNote, Holder, Lease, LockError, Scope};

@@ -3,127 +3,530 @@
 //! A commit counts before its files are installed. Whoever comes next completes what was cut off: every step may be done twice,
 //! by several at once. In a bucket a file is replaced only in the version that was seen, so that a writer that slept can't put an
 //! old file over a newer one. In a folder, who installs holds the lock.
+//!
+//! Decides nothing about several writers: which files are verified, what is installed and what the hint says is decided
+//! in [`protocol`](super::protocol).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Instant,
 };
 
 use super::{
-    Commit, Condition, Content, Head, Installed, Key, ObjectRef, Output, PutError, Removed, StoreError, Tag,
-    commit::{self, InstalledNote, Noted, Told},
+    Commit, Condition, Content, Head, Inlined, Installed, Key, ObjectRef, Output, PutError, Removed, StoreError, Tag,
+    commit::{self, Installer, Told},
     disk,
     folder::create_durably,
+    hint::{Hint, HintUpdate, Progress, TakenUp, Unsettled},
     output::at_once,
     places,
+    protocol::{Answer, Footprint, Log, Projection, Step},
 };
 
-/// How often an installation is tried again that another writer came between.
-const ATTEMPTS: usize = 20;
+/// How many steps an installation takes at most while other writers come between. Without them it takes about five.
+const MOST_STEPS: usize = 200;
 
-/// What the newest of some commits wants at a place.
+/// What a commit wants at a place.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Wanted {
     File(ObjectRef),
     /// No file, or in a store that can't delete under a condition a file without rows.
     Nothing(Option<ObjectRef>),
+    /// A file whose content stands in the record.
+    Text(String),
+}
+
+/// The content of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Fingerprint {
+    bytes: u64,
+    checksum: String,
+}
+
+impl Fingerprint {
+    fn of(bytes: &[u8]) -> Fingerprint {
+        Fingerprint { bytes: bytes.len() as u64, checksum: disk::checksum(bytes) }
+    }
+}
+
+impl From<&ObjectRef> for Fingerprint {
+    fn from(version: &ObjectRef) -> Fingerprint {
+        Fingerprint { bytes: version.bytes, checksum: version.checksum.clone() }
+    }
+}
+
+/// A file at its place in a bucket.
+#[derive(Clone, Debug)]
+struct There {
+    tag: Tag,
+    /// Its content; `None` where only the version is known.
+    content: Option<Fingerprint>,
+}
+
+impl Wanted {
+    /// Whether this is there already. A file whose content is unknown is not.
+    fn is_there(&self, there: Option<&There>) -> bool {
+        let Some(there) = there else { return matches!(self, Wanted::Nothing(_)) };
+        match self {
+            // Nothing can be put there.
+            Wanted::Nothing(None) => true,
+            Wanted::File(version) | Wanted::Nothing(Some(version)) => there.content == Some(Fingerprint::from(version)),
+            Wanted::Text(text) => there.content == Some(Fingerprint::of(text.as_bytes())),
+        }
+    }
 }
 
 /// Finds the local file with the content of an object.
 pub(super) type LocalFile<'a> = dyn Fn(&ObjectRef) -> Option<PathBuf> + Sync + 'a;
 
 /// What the writer of a commit knows, which spares requests.
-#[derive(Default)]
 pub(super) struct Known<'a> {
-    /// The versions of places that the writer has read.
-    pub(super) tags: BTreeMap<Key, Tag>,
-    /// Places at which nothing was when the writer began.
-    pub(super) absent: BTreeSet<Key>,
-    /// The version of the manifest of the whole layer, known before the commit was put.
-    pub(super) manifest: Option<Tag>,
+    /// The versions of places that the writer has read before its commit; `None` where nothing was.
+    pub(super) seen: &'a BTreeMap<Key, Option<Tag>>,
     /// The local file with the content of an object.
-    pub(super) local: Option<&'a LocalFile<'a>>,
+    pub(super) local: &'a LocalFile<'a>,
+    /// Small objects that the next run reads, by their places; `None` if those of before stay.
+    pub(super) copies: Option<BTreeMap<Key, Inlined>>,
 }
 
-/// Installs the files of all commits that are not known to be installed.
+/// A commit, as an installation needs it.
+#[derive(Debug)]
+struct LoggedCommit {
+    footprint: Footprint<Installer, Key>,
+    wanted: BTreeMap<Key, Wanted>,
+    /// The files that tell of this commit alone.
+    told: Vec<Told>,
+}
+
+impl LoggedCommit {
+    fn of(commit: &Commit) -> LoggedCommit {
+        let mut wanted = BTreeMap::new();
+        wanted.extend(commit.put.iter().map(|Installed { key, version }| (key.clone(), Wanted::File(version.clone()))));
+        wanted.extend(commit.remove.iter().map(|Removed { key, empty }| (key.clone(), Wanted::Nothing(empty.clone()))));
+        let (of_layer, told): (Vec<Told>, Vec<Told>) = commit.told.iter().cloned().partition(is_of_layer);
+        wanted.extend(of_layer.into_iter().map(|Told { key, text }| (key, Wanted::Text(text))));
+        let footprint = Footprint { run: commit.installer(), keys: wanted.keys().cloned().collect() };
+        LoggedCommit { footprint, wanted, told }
+    }
+}
+
+/// The commits that an installation has read.
+#[derive(Default, Debug)]
+struct CommitLog {
+    commits: BTreeMap<u64, LoggedCommit>,
+}
+
+impl CommitLog {
+    fn add(&mut self, commit: &Commit) {
+        self.commits.insert(commit.number, LoggedCommit::of(commit));
+    }
+
+    /// Reads the commits that are to be verified after a hint, up to the newest one, unless they were read before.
+    fn read(&mut self, output: &Output, hint: &Hint, newest: &Commit) -> Result<(), StoreError> {
+        if hint.installed() < newest.number {
+            self.add(newest);
+        }
+        let open = (hint.installed() + 1..=newest.number).chain(hint.commits_of_files());
+        let missing: BTreeSet<u64> = open.filter(|number| !self.commits.contains_key(number)).collect();
+        for number in missing {
+            // A commit that was removed as too old was installed long ago.
+            if let Some(commit) = commit::commit(output, number)? {
+                self.add(&commit);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the newest commit up to a number wants at a place.
+    fn wanted(&self, number: u64, key: &Key) -> Option<&Wanted> {
+        self.commits.range(..=number).rev().find_map(|(_, commit)| commit.wanted.get(key))
+    }
+
+    /// Each of the places with the newest commit that changes it.
+    fn newest(&self, keys: &BTreeSet<Key>) -> BTreeMap<Key, u64> {
+        let newest = |key: &Key| self.commits.iter().rev().find(|(_, commit)| commit.wanted.contains_key(key)).map(|(number, _)| *number);
+        keys.iter().filter_map(|key| Some((key.clone(), newest(key)?))).collect()
+    }
+
+    /// Writes the files that tell of each of the commits after a number, up to another.
+    fn tell(&self, output: &Output, after: u64, up_to: u64) -> Result<(), StoreError> {
+        let mut commits = self.commits.iter().filter(|(number, _)| **number > after && **number <= up_to);
+        commits.try_for_each(|(_, commit)| tell(output, &commit.told))
+    }
+}
+
+impl Log<Installer, Key> for CommitLog {
+    type There = There;
+
+    fn footprint(&self, number: u64) -> Option<&Footprint<Installer, Key>> {
+        self.commits.get(&number).map(|commit| &commit.footprint)
+    }
+
+    fn wants(&self, number: u64, key: &Key, there: Option<&There>) -> bool {
+        self.wanted(number, key).is_none_or(|wanted| wanted.is_there(there))
+    }
+}
+
+/// Installs the files of all commits of a folder that are not known to be installed.
 ///
 /// # Errors
-/// An object that is not whole: nothing is then moved in a folder. I/O errors.
-pub(super) fn complete(output: &Output, head: &Head) -> Result<(), StoreError> {
-    let mut commits = Vec::new();
-    for number in head.installed + 1..head.commit.number {
-        // A commit that was removed as too old was installed long ago.
-        commits.extend(commit::commit(output, number)?);
-    }
-    commits.push(head.commit.clone());
-    let wanted = wanted(&commits);
-    if output.folder().is_some() {
-        wanted.values().try_for_each(|wanted| verify_object(output, wanted))?;
-    }
-    install(output, &wanted, &Known::default(), head.commit.number)?;
-    commits.iter().try_for_each(|commit| tell(output, &commit.told))?;
-    let manifest = tell_of_layer(output, &commits, None)?;
-    let note = InstalledNote { record: head.commit.clone(), replaces: head.hint.number(), manifest, copies: None };
-    match commit::note_installed(output, &note, Some(head.hint.clone()))? {
-        Noted::Yes => Ok(()),
-        Noted::Overtaken => settle(output, &wanted.into_keys().collect(), head.commit.number),
-    }
+/// An object that is not whole: nothing is then moved. I/O errors.
+pub(super) fn complete_in_folder(output: &Output, head: &Head) -> Result<(), StoreError> {
+    let mut log = CommitLog::default();
+    log.read(output, &head.hint, &head.commit)?;
+    let number = head.commit.number;
+    let keys = head.hint.progress().keys_to_verify(number, &log);
+    let wanted: BTreeMap<Key, Wanted> = keys.into_iter().filter_map(|key| Some((key.clone(), log.wanted(number, &key)?.clone()))).collect();
+    wanted.values().try_for_each(|wanted| verify_object(output, wanted))?;
+    install_in_folder(output, &wanted)?;
+    log.tell(output, head.installed, number)?;
+    tell_of_layer(output, &wanted)?;
+    put_hint_of_folder(output, &head.commit)
 }
 
-/// Installs what commits after a number want at some places. Whoever was overtaken may have put its files after theirs.
+/// Notes in a folder that all commits up to this one are installed.
 ///
 /// # Errors
 /// I/O errors.
-pub(super) fn settle(output: &Output, places: &BTreeSet<Key>, mut number: u64) -> Result<(), StoreError> {
-    loop {
-        let later = commits_after(output, number)?;
-        let Some(newest) = later.last().map(|newest| newest.number) else { return Ok(()) };
-        let mut wanted = wanted(&later);
-        wanted.retain(|key, _| places.contains(key));
-        install(output, &wanted, &Known::default(), newest)?;
-        tell_of_layer(output, &later, None)?;
-        // This writer may have slept again, between its look and its put.
-        number = newest;
-    }
+pub(super) fn put_hint_of_folder(output: &Output, record: &Commit) -> Result<(), StoreError> {
+    commit::answer_of(Hint::of_installed(record).put(output)).map(drop)
 }
 
-/// The places that a commit changes.
-pub(super) fn places_of(commit: &Commit) -> BTreeSet<Key> {
-    wanted(std::slice::from_ref(commit)).into_keys().collect()
-}
-
-fn commits_after(output: &Output, number: u64) -> Result<Vec<Commit>, StoreError> {
-    let mut later = Vec::new();
-    while let Some(next) = commit::commit(output, number + 1 + later.len() as u64)? {
-        later.push(next);
-    }
-    Ok(later)
-}
-
-/// Installs the files of a commit that its writer has just put. Returns the version of the manifest of the whole layer, if it put that.
+/// Installs the files of a commit that its writer has just put, in a folder.
 ///
 /// # Errors
 /// I/O errors. The commit counts all the same.
-pub(super) fn install_own(output: &Output, commit: &Commit, known: &Known<'_>) -> Result<Option<Tag>, StoreError> {
-    install(output, &wanted(std::slice::from_ref(commit)), known, commit.number)?;
+pub(super) fn install_own_in_folder(output: &Output, record: &Commit) -> Result<(), StoreError> {
+    let commit = LoggedCommit::of(record);
+    install_in_folder(output, &commit.wanted)?;
     tell(output, &commit.told)?;
-    tell_of_layer(output, std::slice::from_ref(commit), known.manifest.as_ref())
+    tell_of_layer(output, &commit.wanted)
 }
 
-/// What the newest of the commits wants at each place.
-fn wanted(commits: &[Commit]) -> BTreeMap<Key, Wanted> {
-    let mut wanted = BTreeMap::new();
-    for commit in commits {
-        wanted.extend(commit.put.iter().map(|Installed { key, version }| (key.clone(), Wanted::File(version.clone()))));
-        wanted.extend(commit.remove.iter().map(|Removed { key, empty }| (key.clone(), Wanted::Nothing(empty.clone()))));
+/// Installs the files of all commits of a bucket that are not known to be installed, and looks again at files that
+/// others may have replaced by old ones. Returns the number of files that it has put.
+///
+/// # Errors
+/// An object that is not whole; I/O errors.
+pub(super) fn complete_in_bucket(output: &Output, head: Head) -> Result<usize, StoreError> {
+    let mut log = CommitLog::default();
+    log.read(output, &head.hint, &head.commit)?;
+    let projection = Projection::of_reader(Installer::helper());
+    let mut installer = BucketInstaller::new(output, projection, head.commit, log);
+    installer.hint_read(head.hint);
+    installer.projection.head_read(installer.newest.number);
+    installer.finish()?;
+    Ok(installer.installed)
+}
+
+/// Installs the files of a commit that its writer has just put, in a bucket. `hint` was read before the commit was put. Returns
+/// what the hint is to say then, unless it does.
+///
+/// # Errors
+/// I/O errors before the files of the commit were all in place. The commit counts all the same.
+pub(super) fn install_own_in_bucket(
+    output: &Output,
+    base: Option<&Head>,
+    hint: Hint,
+    record: &Commit,
+    known: Known<'_>,
+) -> Result<Option<Settlement>, StoreError> {
+    let mut log = CommitLog::default();
+    log.add(record);
+    if let Some(base) = base {
+        log.read(output, &hint, &base.commit)?;
     }
-    wanted
+    let there = |tag: &Tag| There { tag: tag.clone(), content: None };
+    let mut files: BTreeMap<Key, Option<There>> = known.seen.iter().map(|(key, tag)| (key.clone(), tag.as_ref().map(there))).collect();
+    if let Some(tag) = &hint.notes.manifest {
+        files.entry(Key::from(places::WHOLE_MANIFEST)).or_insert_with(|| Some(there(tag)));
+    }
+    let projection = Projection::of_writer(record.installer(), record.number, files);
+    let mut installer = BucketInstaller::new(output, projection, record.clone(), log);
+    installer.copies = known.copies;
+    installer.hint_read(hint);
+    match installer.advance(Some(known.local)) {
+        Ok(next) => Ok(next.map(|next| Settlement { update: installer.update(&next), installer, next })),
+        Err(error) if installer.is_in_place => {
+            warn_unsettled(&error);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn warn_unsettled(error: &StoreError) {
+    tracing::warn!(%error, "the run is published; later commands look at its files again");
+}
+
+/// An installation whose files are in place, and what the hint is to say then. Whoever holds a lease says it at the end of that,
+/// which spares a request.
+#[derive(Debug)]
+pub(super) struct Settlement {
+    installer: BucketInstaller,
+    next: Progress,
+    update: HintUpdate,
+}
+
+impl Settlement {
+    /// Puts the hint now.
+    ///
+    /// # Errors
+    /// I/O errors, if another writer came between and the files may not be in place any more.
+    pub(super) fn put(mut self) -> Result<(), StoreError> {
+        match self.installer.put_hint(self.next).and_then(|()| self.installer.finish()) {
+            Err(error) if self.installer.is_in_place => {
+                warn_unsettled(&error);
+                Ok(())
+            }
+            ended => ended,
+        }
+    }
+
+    /// Writes it into a hint that is about to be put for another reason.
+    pub(super) fn write_to(&self, hint: &mut Hint) -> TakenUp {
+        self.update.write_to(hint)
+    }
+
+    /// Whose commit it is.
+    pub(super) fn writer(&self) -> &Installer {
+        self.installer.projection.me()
+    }
+
+    /// The number of its commit.
+    pub(super) fn number(&self) -> u64 {
+        self.installer.own
+    }
+
+    /// Goes on where the hint did not take it up: another writer may have put files meanwhile.
+    pub(super) fn go_on(mut self) {
+        self.installer.projection.hint_put(self.next, &Answer::<()>::Conflict);
+        if let Err(error) = self.installer.finish() {
+            warn_unsettled(&error);
+        }
+    }
+}
+
+/// Does in a bucket what the protocol says, until everything up to the head of the log is installed.
+#[derive(Debug)]
+struct BucketInstaller {
+    output: Output,
+    me: Installer,
+    log: CommitLog,
+    projection: Projection<Installer, Key, There>,
+    /// The newest commit that was read.
+    newest: Commit,
+    /// The hint that was read or put last.
+    hint: Hint,
+    /// The commit that is to be installed.
+    own: u64,
+    /// Whether that was verified, by this process or by another.
+    is_in_place: bool,
+    /// Up to where the files that tell of each commit are written.
+    told: u64,
+    /// The version of the manifest of the whole layer that was read or put last.
+    manifest: Option<Tag>,
+    /// Small objects of the own commit that the next run reads.
+    copies: Option<BTreeMap<Key, Inlined>>,
+    /// The number of files that were put.
+    installed: usize,
+    steps: usize,
+    started: Instant,
+}
+
+impl BucketInstaller {
+    fn new(output: &Output, projection: Projection<Installer, Key, There>, newest: Commit, log: CommitLog) -> BucketInstaller {
+        BucketInstaller {
+            output: output.clone(),
+            me: projection.me().clone(),
+            log,
+            projection,
+            own: newest.number,
+            newest,
+            hint: Hint::default(),
+            is_in_place: false,
+            told: 0,
+            manifest: None,
+            copies: None,
+            installed: 0,
+            steps: 0,
+            started: Instant::now(),
+        }
+    }
+
+    /// Goes on until everything up to the head is in place. Returns what the hint is to say then, unless it does. `local` finds
+    /// local files of the own commit.
+    fn advance(&mut self, local: Option<&LocalFile<'_>>) -> Result<Option<Progress>, StoreError> {
+        while self.steps < MOST_STEPS {
+            self.steps += 1;
+            match self.projection.next(&self.log) {
+                Step::ReadHint => self.read_hint()?,
+                Step::ReadHead => self.read_head()?,
+                Step::ReadFiles(keys) => self.read_files(keys)?,
+                Step::Install(files) => self.install(files, local)?,
+                Step::PutHint(next) => self.put_hint(next)?,
+                Step::Settle(next) => {
+                    self.tell(next.number)?;
+                    self.is_in_place = true;
+                    return Ok(Some(next));
+                }
+                Step::Done => return Ok(None),
+            }
+        }
+        let location = self.output.location_of(&Key::from(places::LATEST));
+        Err(StoreError::Refused { location, detail: "other writers replace it again and again".to_owned() })
+    }
+
+    /// Goes on until the hint says that everything up to the head is in place.
+    fn finish(&mut self) -> Result<(), StoreError> {
+        while let Some(next) = self.advance(None)? {
+            self.put_hint(next)?;
+        }
+        Ok(())
+    }
+
+    /// Takes up a hint whose commits were read.
+    fn hint_read(&mut self, hint: Hint) {
+        let writers = self.log.commits.values().map(|commit| &commit.footprint.run);
+        let named = hint.notes.unsettled.iter().map(|unsettled| &unsettled.by);
+        let gone = named.chain(writers).filter(|who| who.is_gone()).cloned().collect();
+        let progress = hint.progress();
+        // Where this process is named, the hint says nothing of its files.
+        self.is_in_place = progress.number >= self.own && !progress.unsettled.contains_key(&self.me);
+        self.told = self.told.max(progress.number);
+        self.projection.hint_read(progress, gone);
+        self.hint = hint;
+    }
+
+    /// Reads the hint, then the log.
+    fn read_hint(&mut self) -> Result<(), StoreError> {
+        let head = commit::head(&self.output)?.unwrap_or_else(|| Head::new(self.newest.clone(), Hint::default()));
+        self.log.read(&self.output, &head.hint, &head.commit)?;
+        self.hint_read(head.hint);
+        self.projection.head_read(head.commit.number);
+        self.newest = head.commit;
+        Ok(())
+    }
+
+    fn read_head(&mut self) -> Result<(), StoreError> {
+        while let Some(next) = commit::commit(&self.output, self.newest.number + 1)? {
+            self.log.add(&next);
+            self.newest = next;
+        }
+        self.projection.head_read(self.newest.number);
+        Ok(())
+    }
+
+    fn read_files(&mut self, keys: BTreeSet<Key>) -> Result<(), StoreError> {
+        let (output, keys, found) = (&self.output, Vec::from_iter(keys), Mutex::new(Vec::new()));
+        at_once(&keys, |key| {
+            let object = output.object(key)?;
+            let there = object.map(|object| There { content: Some(Fingerprint::of(&object.bytes)), tag: object.tag });
+            found.lock().unwrap_or_else(PoisonError::into_inner).push((key.clone(), there));
+            Ok(())
+        })?;
+        for (key, there) in found.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            self.note_manifest(&key, there.as_ref());
+            self.projection.file_read(key, there);
+        }
+        Ok(())
+    }
+
+    fn install(&mut self, files: BTreeMap<Key, Option<There>>, local: Option<&LocalFile<'_>>) -> Result<(), StoreError> {
+        let (files, answers) = (Vec::from_iter(files), Mutex::new(Vec::new()));
+        at_once(&files, |(key, there)| {
+            let answer = self.put_file(key, there.as_ref(), local)?;
+            answers.lock().unwrap_or_else(PoisonError::into_inner).push((key.clone(), answer));
+            Ok(())
+        })?;
+        for (key, answer) in answers.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            let put = if let Answer::Done(there) = &answer { Some(there) } else { None };
+            self.installed += usize::from(put.is_some());
+            self.note_manifest(&key, put);
+            self.projection.file_put(key, answer);
+        }
+        Ok(())
+    }
+
+    /// Notes the version of the manifest of the whole layer, if this is it.
+    fn note_manifest(&mut self, key: &Key, there: Option<&There>) {
+        if key.as_str() == places::WHOLE_MANIFEST {
+            self.manifest = there.map(|there| there.tag.clone());
+        }
+    }
+
+    /// Fails if this process has had its time: later commands no longer look at what it puts.
+    fn refuse_if_late(&self) -> Result<(), StoreError> {
+        // One clock may stand still while a machine sleeps, the other may be set.
+        if !self.me.has_slept() && self.started.elapsed() <= Installer::WORKS_FOR {
+            return Ok(());
+        }
+        let detail = "the commit of this process is too old for it to install files: the next command does".to_owned();
+        Err(StoreError::Refused { location: self.output.location(), detail })
+    }
+
+    /// Puts a file in place of what is there.
+    fn put_file(&self, key: &Key, there: Option<&There>, local: Option<&LocalFile<'_>>) -> Result<Answer<There>, StoreError> {
+        self.refuse_if_late()?;
+        let condition = there.map_or(Condition::Absent, |there| Condition::Is(there.tag.clone()));
+        let (put, content) = match self.log.wanted(self.newest.number, key) {
+            Some(Wanted::File(version) | Wanted::Nothing(Some(version))) => {
+                (self.put_version(key, version, &condition, local), Fingerprint::from(version))
+            }
+            Some(Wanted::Text(text)) => {
+                let bytes = text.as_bytes();
+                (self.output.store().put(key, Content::Bytes(bytes), &condition), Fingerprint::of(bytes))
+            }
+            // The protocol does not ask for it.
+            Some(Wanted::Nothing(None)) | None => return Ok(Answer::Conflict),
+        };
+        Ok(commit::answer_of(put)?.map(|tag| There { tag, content: Some(content) }))
+    }
+
+    fn put_version(&self, key: &Key, version: &ObjectRef, condition: &Condition, local: Option<&LocalFile<'_>>) -> Result<Tag, PutError> {
+        if let Some(path) = local.and_then(|local| local(version)) {
+            return self.output.store().put(key, Content::File(&path), condition);
+        }
+        let bytes = self.output.read_version(version)?;
+        self.output.store().put(key, Content::Bytes(&bytes), condition)
+    }
+
+    /// Writes the files that tell of each commit up to a number, unless they are written.
+    fn tell(&mut self, number: u64) -> Result<(), StoreError> {
+        self.log.tell(&self.output, self.told, number)?;
+        self.told = self.told.max(number);
+        Ok(())
+    }
+
+    /// What the hint is to say, in the words of the store.
+    fn update(&self, next: &Progress) -> HintUpdate {
+        let files = next.unsettled.iter().map(|(by, keys)| Unsettled { by: by.clone(), files: self.log.newest(keys) });
+        // One whose commits are all removed has had its time.
+        let files = files.filter(|unsettled| !unsettled.files.is_empty());
+        let copies = if self.newest.number == self.own { self.copies.clone() } else { None };
+        HintUpdate {
+            newest: self.newest.clone(),
+            installed: next.number,
+            unsettled: files.chain(next.writers.iter().cloned().map(Unsettled::writer)).collect(),
+            replaces: self.hint.progress(),
+            manifest: self.manifest.clone(),
+            copies,
+        }
+    }
+
+    fn put_hint(&mut self, next: Progress) -> Result<(), StoreError> {
+        let answer = self.update(&next).put(&self.output, &mut self.hint)?;
+        self.projection.hint_put(next, &answer);
+        Ok(())
+    }
 }
 
 /// Writes the files that tell of one commit alone.
 fn tell(output: &Output, told: &[Told]) -> Result<(), StoreError> {
-    told.iter().filter(|told| !is_of_layer(told)).try_for_each(|told| output.replace(&told.key, told.text.as_bytes()))
+    told.iter().try_for_each(|told| output.replace(&told.key, told.text.as_bytes()))
 }
 
 /// Whether a file tells of the whole layer: then that of the newest commit belongs there.
@@ -131,67 +534,27 @@ fn is_of_layer(told: &Told) -> bool {
     told.key.as_str() == places::WHOLE_MANIFEST
 }
 
-/// Writes the file that tells of the whole layer, unless a later commit does. Returns its version, if it is the one of these commits.
-/// `known` is a version that was there before the newest of them was put, by its own writer.
-fn tell_of_layer(output: &Output, commits: &[Commit], known: Option<&Tag>) -> Result<Option<Tag>, StoreError> {
-    let newest = commits.iter().rev().find_map(|commit| Some((commit.number, commit.told.iter().find(|told| is_of_layer(told))?)));
-    let Some((number, told)) = newest else { return Ok(None) };
-    if output.folder().is_some() {
-        return output.replace(&told.key, told.text.as_bytes()).map(|()| None);
-    }
-    let mut known = known.map(|tag| Condition::Is(tag.clone()));
-    for _ in 0..ATTEMPTS {
-        let condition = match known.take() {
-            Some(condition) => condition,
-            None => {
-                // The version first, then the log, as for every file that several commits want.
-                let there = output.object(&told.key)?;
-                if let Some(object) = there.as_ref().filter(|object| object.bytes == told.text.as_bytes()) {
-                    return Ok(Some(object.tag.clone()));
-                }
-                if commits_after(output, number)?.iter().any(|later| later.told.iter().any(is_of_layer)) {
-                    return Ok(None);
-                }
-                there.map_or(Condition::Absent, |object| Condition::Is(object.tag))
-            }
-        };
-        match output.store().put(&told.key, Content::Bytes(told.text.as_bytes()), &condition) {
-            Ok(tag) => return Ok(Some(tag)),
-            Err(PutError::Io(error)) => return Err(error),
-            Err(PutError::Conflict | PutError::Unknown(_)) => {}
-        }
-    }
-    Err(contended(output, &told.key))
-}
-
-/// Other writers were first, again and again.
-fn contended(output: &Output, key: &Key) -> StoreError {
-    StoreError::Refused { location: output.location_of(key), detail: "other writers replace it again and again".to_owned() }
-}
-
-fn install(output: &Output, wanted: &BTreeMap<Key, Wanted>, known: &Known<'_>, number: u64) -> Result<(), StoreError> {
-    match output.folder() {
-        Some(root) => install_in_folder(output, root, wanted),
-        None => {
-            let wanted: Vec<_> = wanted.iter().collect();
-            at_once(&wanted, |(key, wanted)| install_in_bucket(&InBucket { output, known, number }, key, wanted))
-        }
-    }
+/// Writes the file that tells of the whole layer, in a folder.
+fn tell_of_layer(output: &Output, wanted: &BTreeMap<Key, Wanted>) -> Result<(), StoreError> {
+    wanted.iter().try_for_each(|(key, wanted)| match wanted {
+        Wanted::Text(text) => output.replace(key, text.as_bytes()),
+        Wanted::File(_) | Wanted::Nothing(_) => Ok(()),
+    })
 }
 
 /// Verifies that the object of a file is whole, before anything is moved.
 fn verify_object(output: &Output, wanted: &Wanted) -> Result<(), StoreError> {
     match wanted {
         Wanted::File(version) => output.read_version(version).map(drop),
-        Wanted::Nothing(_) => Ok(()),
+        Wanted::Nothing(_) | Wanted::Text(_) => Ok(()),
     }
 }
 
-/// Puts the objects in place by renames, and removes what is to be removed.
-fn install_in_folder(output: &Output, root: &Path, wanted: &BTreeMap<Key, Wanted>) -> Result<(), StoreError> {
+/// Puts the objects in place by renames, and removes what is to be removed. What tells of the layer comes later.
+fn install_in_folder(output: &Output, wanted: &BTreeMap<Key, Wanted>) -> Result<(), StoreError> {
     let mut folders = BTreeSet::new();
     for (key, wanted) in wanted {
-        let place = root.join(key);
+        let place = output.at(key);
         match wanted {
             Wanted::File(version) => {
                 if let Some(folder) = place.parent() {
@@ -208,6 +571,7 @@ fn install_in_folder(output: &Output, root: &Path, wanted: &BTreeMap<Key, Wanted
                     folders.extend([folder, folder.parent().unwrap_or(folder)].map(Path::to_owned));
                 }
             }
+            Wanted::Text(_) => {}
         }
     }
     folders.iter().filter(|folder| folder.exists()).try_for_each(|folder| disk::sync(folder))
@@ -228,74 +592,6 @@ pub(super) fn put_in_place(output: &Output, version: &ObjectRef, place: &Path) -
         let _ = fs::remove_file(&second);
         StoreError::io("put in place", place)(error)
     })
-}
-
-/// What the installation of a file in a bucket works with.
-struct InBucket<'a> {
-    output: &'a Output,
-    known: &'a Known<'a>,
-    /// The newest of the commits that are installed.
-    number: u64,
-}
-
-/// Puts a file in the version that was seen. Where another writer came between, the log tells whose file belongs there.
-fn install_in_bucket(context: &InBucket<'_>, key: &Key, wanted: &Wanted) -> Result<(), StoreError> {
-    let InBucket { output, known, .. } = context;
-    let version = match wanted {
-        Wanted::File(version) | Wanted::Nothing(Some(version)) => version,
-        Wanted::Nothing(None) => return Ok(()),
-    };
-    let mut condition = match known.tags.get(key) {
-        Some(tag) => Some(Condition::Is(tag.clone())),
-        None if known.absent.contains(key) => Some(Condition::Absent),
-        None => None,
-    };
-    for _ in 0..ATTEMPTS {
-        let condition = match condition.take() {
-            Some(condition) => condition,
-            None => {
-                // The version first, then the log: a file that a later commit has put meanwhile has another version.
-                let there = output.object(key)?;
-                if context.is_touched_later(key)? {
-                    return Ok(());
-                }
-                match there {
-                    Some(object) if version.is_of(&object.bytes) => return Ok(()),
-                    Some(object) => Condition::Is(object.tag),
-                    None => Condition::Absent,
-                }
-            }
-        };
-        match put_version(output, known, key, version, &condition) {
-            Ok(()) => return Ok(()),
-            Err(PutError::Io(error)) => return Err(error),
-            // The next look tells whether it was done, or whose file it is.
-            Err(PutError::Unknown(_) | PutError::Conflict) => {}
-        }
-    }
-    Err(contended(output, key))
-}
-
-fn put_version(output: &Output, known: &Known<'_>, key: &Key, version: &ObjectRef, condition: &Condition) -> Result<(), PutError> {
-    if let Some(path) = known.local.and_then(|local| local(version)) {
-        return output.store().put(key, Content::File(&path), condition).map(drop);
-    }
-    let bytes = output.read_version(version)?;
-    output.store().put(key, Content::Bytes(&bytes), condition).map(drop)
-}
-
-impl InBucket<'_> {
-    /// Whether a later commit touches the place: its file belongs there, and its own writer, or whoever comes next, installs it.
-    fn is_touched_later(&self, key: &Key) -> Result<bool, StoreError> {
-        let mut number = self.number + 1;
-        while let Some(later) = commit::commit(self.output, number)? {
-            if later.put.iter().any(|put| put.key == *key) || later.remove.iter().any(|removed| removed.key == *key) {
-                return Ok(true);
-            }
-            number += 1;
-        }
-        Ok(false)
-    }
 }
 
 /// Takes back what was installed of a commit in a folder: each place gets its version before, or none.

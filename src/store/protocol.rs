@@ -1,54 +1,51 @@
 //! The decisions by which several writers share one store: commits, their projection and the hint of the newest commit.
 //!
-//! Nothing here does I/O. The model (`tests/model`) explores these decisions. `store::commit` and `store::projection` follow
-//! them in code of their own, which the simulation tests; of rule 4, they do not have the hint. Knows no bytes and no
-//! orders: keys, tags and order hashes are parameters.
+//! Nothing here does I/O. `store::commit`, `store::hint`, `store::projection` and `run::merge_all` ask for these decisions
+//! and carry them out. The model (`tests/model`) explores the same functions. Knows no bytes and no orders: keys, tags and orders
+//! are parameters.
 //!
 //! ```text
 //! open ─▶ merge ─▶ put data ─▶ put commit head+1 if absent ─ done ─▶ Projection ─▶ published
-//!           ▲          ▲                │ conflict, unknown
-//!           │          │ TakeNext       ▼
-//!           └──────────┴─────────── read it back (after_read_back)
-//! MergeAgain
+//!           ▲                           │ conflict, unknown
+//!           │ MergeAgain                ▼
+//!           └──────────────── read it back (after_read_back)
 //! ```
-//! Four rules keep the projection right. The model breaks each of them and finds the stale file that follows:
+//! A writer that lost the number merges again on the new head. [`keys_to_merge_again`] says what it may keep: all of
+//! it, where the two commits have nothing in common.
+//!
+//! Six rules keep the projection right. The model breaks each of them and finds the damage that follows:
 //! 1. A tag is read before the head of the log, and an installation puts what that head wants. The other order lets a slow
 //!    writer replace a newer file.
 //! 2. A file counts as installed only if it was read after the head that wants it, or put by oneself.
 //! 3. A file counts as installed only if it was read or put after the hint that is to be replaced.
 //! 4. Tags are content, so earlier bytes bring an earlier tag back, and a sleeping writer may still put its old file. The
 //!    hint therefore names each writer that may still sleep; later commands look at its keys again.
+//! 5. A name leaves the hint if its writer takes it out, or if the writer was gone before its files were read: then it
+//!    can put nothing any more. Files that were read before say nothing about what it has put since.
+//! 6. A writer stands in the hint before it commits, and leaves when the hint counts its commit as installed. So a hint
+//!    without writers proves that nothing was committed behind it ([`Hint::proves_head`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
-/// What became of a conditional put.
+/// What became of a conditional put. A put that the store has refused is an error, and no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Answer {
-    /// It was done.
-    Done,
+pub enum Answer<T = ()> {
+    /// It was done, and this is there now.
+    Done(T),
     /// The condition does not hold. A client repeats a request whose answer was lost, so the object may be one's own.
     Conflict,
     /// The answer was lost: the put was done, was not done, or is still to be done.
     Unknown,
 }
 
-/// What a commit depends on and changes.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Footprint<R, K, O> {
-    /// The run that made the commit.
-    pub run: R,
-    /// The keys that it puts or removes.
-    pub keys: BTreeSet<K>,
-    /// The orders that it brings or takes away, also those that lose against a stored version.
-    pub orders: BTreeSet<O>,
-}
-
-impl<R, K: Ord, O: Ord> Footprint<R, K, O> {
-    /// Whether two commits have a key or an order in common, so that the later one must merge again.
-    pub fn meets(&self, other: &Self) -> bool {
-        !self.keys.is_disjoint(&other.keys) || !self.orders.is_disjoint(&other.orders)
+impl<T> Answer<T> {
+    /// The same answer about another form of what is there.
+    pub fn map<U>(self, there: impl FnOnce(T) -> U) -> Answer<U> {
+        match self {
+            Answer::Done(put) => Answer::Done(there(put)),
+            Answer::Conflict => Answer::Conflict,
+            Answer::Unknown => Answer::Unknown,
+        }
     }
 }
 
@@ -62,9 +59,9 @@ pub enum AfterCommit {
 }
 
 /// A commit counts only if the store says so, or if it is read back.
-pub fn after_commit(answer: Answer) -> AfterCommit {
+pub fn after_commit<T>(answer: &Answer<T>) -> AfterCommit {
     match answer {
-        Answer::Done => AfterCommit::Committed,
+        Answer::Done(_) => AfterCommit::Committed,
         Answer::Conflict | Answer::Unknown => AfterCommit::ReadBack,
     }
 }
@@ -76,42 +73,79 @@ pub enum AfterReadBack {
     Committed,
     /// The number is still free: put the same commit again.
     PutAgain,
-    /// Another's commit that shares nothing: take the next number, with the catalog of that commit plus the own changes.
-    TakeNext,
-    /// Another's commit that shares keys or orders: merge again on the head of the log.
+    /// It is another's commit: merge again on the head of the log.
     MergeAgain,
 }
 
-/// Decides what becomes of a commit whose number may be taken.
-pub fn after_read_back<R: PartialEq, K: Ord, O: Ord>(own: &Footprint<R, K, O>, found: Option<&Footprint<R, K, O>>) -> AfterReadBack {
+/// Decides what becomes of a commit whose number may be taken. `found` is the writer of the commit that has the number.
+pub fn after_read_back<R: PartialEq>(own: &R, found: Option<&R>) -> AfterReadBack {
     match found {
         None => AfterReadBack::PutAgain,
-        Some(found) if found.run == own.run => AfterReadBack::Committed,
-        Some(found) if own.meets(found) => AfterReadBack::MergeAgain,
-        Some(_) => AfterReadBack::TakeNext,
+        Some(found) if found == own => AfterReadBack::Committed,
+        Some(_) => AfterReadBack::MergeAgain,
     }
 }
 
+/// The orders of a run that lie at more than one key of the layer, and those keys: the versions there decide together.
+#[derive(Debug)]
+pub struct SharedOrders<'a, O, K> {
+    /// The orders.
+    pub orders: &'a O,
+    /// The keys.
+    pub keys: &'a BTreeSet<K>,
+}
+
+/// Of the keys that a run touches, those that it must merge again on a new head. What it has merged at the others may
+/// stay.
+///
+/// `changed` are the keys at which the head differs from what the run merged with. The orders that lie at several keys
+/// are those that the run found `before`, and those that it finds `now`.
+pub fn keys_to_merge_again<O: PartialEq, K: Ord + Clone>(
+    touched: &BTreeSet<K>,
+    changed: BTreeSet<K>,
+    before: &SharedOrders<'_, O, K>,
+    now: &SharedOrders<'_, O, K>,
+) -> BTreeSet<K> {
+    let mut again = changed;
+    let moved_otherwise = before.orders != now.orders || before.keys != now.keys;
+    if moved_otherwise || !again.is_disjoint(now.keys) {
+        again.extend(now.keys.union(before.keys).filter(|key| touched.contains(*key)).cloned());
+    }
+    again
+}
+
 /// What `state/latest` says beside its copy of a commit.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Hint<R: Ord, K: Ord> {
-    /// The number of the copied commit. Its projection is complete, except for what `unsettled` names.
+    /// Up to which number commits are installed, except for what `unsettled` names.
     pub number: u64,
     /// Whoever may still put an old file, and its keys. Later commands look at those keys again.
     pub unsettled: BTreeMap<R, BTreeSet<K>>,
+    /// Whoever may have committed after `number`, or still may.
+    pub writers: BTreeSet<R>,
 }
 
 impl<R: Ord, K: Ord> Default for Hint<R, K> {
     fn default() -> Self {
-        Hint { number: 0, unsettled: BTreeMap::new() }
+        Hint { number: 0, unsettled: BTreeMap::new(), writers: BTreeSet::new() }
     }
 }
 
 impl<R: Ord + Clone, K: Ord + Clone> Hint<R, K> {
     /// The keys at which `curated/` may differ from the commit `head`. Usually none.
     pub fn keys_to_verify(&self, head: u64, log: &impl Log<R, K>) -> BTreeSet<K> {
-        let newer = (self.number + 1..=head).flat_map(|number| log.keys(number));
+        let newer = self.newer(head, log).flat_map(|footprint| &footprint.keys);
         self.unsettled.values().flatten().chain(newer).cloned().collect()
+    }
+
+    /// Whether `number` is the head of the log, so that nobody needs to look behind it.
+    pub fn proves_head(&self) -> bool {
+        self.writers.is_empty()
+    }
+
+    /// The commits after the hint, up to the head.
+    fn newer<'a>(&'a self, head: u64, log: &'a impl Log<R, K>) -> impl Iterator<Item = &'a Footprint<R, K>> {
+        (self.number + 1..=head).filter_map(move |number| log.footprint(number))
     }
 
     fn with(&self, who: &R, keys: impl IntoIterator<Item = K>) -> Self {
@@ -119,17 +153,15 @@ impl<R: Ord + Clone, K: Ord + Clone> Hint<R, K> {
         next.unsettled.entry(who.clone()).or_default().extend(keys);
         next
     }
+}
 
-    /// The hint once everything up to `head` is verified. The other writers stay named: only a writer knows that it is awake.
-    fn settled(&self, me: &R, head: u64, certain: bool, log: &impl Log<R, K>) -> Self {
-        let mut next =
-            (self.number + 1..=head).fold(self.clone(), |hint, number| hint.with(log.run(number), log.keys(number).iter().cloned()));
-        next.number = head;
-        if certain {
-            next.unsettled.remove(me);
-        }
-        next
-    }
+/// The writer of a commit, and what it puts or removes.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Footprint<R, K> {
+    /// The run that made the commit.
+    pub run: R,
+    /// The keys that it puts or removes.
+    pub keys: BTreeSet<K>,
 }
 
 /// The commits that the caller has read: at least those from the hint to the head.
@@ -137,11 +169,8 @@ pub trait Log<R, K> {
     /// What is in `curated/`: its tag, and whatever tells its content.
     type There;
 
-    /// The run of a commit.
-    fn run(&self, number: u64) -> &R;
-
-    /// The keys that a commit puts or removes.
-    fn keys(&self, number: u64) -> &BTreeSet<K>;
+    /// What a commit changes; `None` for one that is no longer kept, because it was installed long ago.
+    fn footprint(&self, number: u64) -> Option<&Footprint<R, K>>;
 
     /// Whether this is what the catalog of that commit wants at a key. Nothing and a header-only file are the same.
     fn wants(&self, number: u64, key: &K, there: Option<&Self::There>) -> bool;
@@ -166,10 +195,12 @@ pub enum Step<R: Ord, K: Ord, T> {
     ReadHead,
     /// Read what is in `curated/`, then [`Projection::file_read`].
     ReadFiles(BTreeSet<K>),
-    /// Put what the head wants, if this (or nothing) is still there, then [`Projection::file_put`].
+    /// Put what the head wants, if this (or nothing) is still there, then [`Projection::file_put`] for each.
     Install(BTreeMap<K, Option<T>>),
     /// Put this hint if the last one read is still there, then [`Projection::hint_put`].
     PutHint(Hint<R, K>),
+    /// The same, and everything up to the head is in place: a writer may put this hint later, with the end of its lease.
+    Settle(Hint<R, K>),
     /// Everything up to the head is in place.
     Done,
 }
@@ -181,6 +212,8 @@ pub struct Projection<R: Ord, K: Ord, T> {
     me: R,
     own: Option<u64>,
     hint: Option<Hint<R, K>>,
+    /// Those that could put nothing any more when the hint was read.
+    gone: BTreeSet<R>,
     head: Option<u64>,
     seen: BTreeMap<K, Seen<T>>,
     certain: bool,
@@ -189,7 +222,7 @@ pub struct Projection<R: Ord, K: Ord, T> {
 impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
     /// The projection by a command that has committed nothing. `me` must be unique, as a run id is.
     pub fn of_reader(me: R) -> Self {
-        Projection { me, own: None, hint: None, head: None, seen: BTreeMap::new(), certain: true }
+        Projection { me, own: None, hint: None, gone: BTreeSet::new(), head: None, seen: BTreeMap::new(), certain: true }
     }
 
     /// The projection by the writer of the commit `number`.
@@ -199,7 +232,7 @@ impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
     pub fn of_writer(me: R, number: u64, files: BTreeMap<K, Option<T>>) -> Self {
         let unproved = |there| Seen { there, head_before: 0, head_after: Some(number) };
         let seen = files.into_iter().map(|(key, there)| (key, unproved(there))).collect();
-        Projection { me, own: Some(number), hint: None, head: Some(number), seen, certain: true }
+        Projection { me, own: Some(number), hint: None, gone: BTreeSet::new(), head: Some(number), seen, certain: true }
     }
 
     /// What is to be done next.
@@ -227,8 +260,13 @@ impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
         if !put.is_empty() {
             return Step::Install(put.into_iter().map(|(key, seen)| (key, seen.there.clone())).collect());
         }
-        let settled = hint.settled(&self.me, head, self.certain, log);
-        if settled == *hint { Step::Done } else { Step::PutHint(settled) }
+        let settled = self.settled(hint, head, log);
+        if settled == *hint { Step::Done } else { Step::Settle(settled) }
+    }
+
+    /// Who installs.
+    pub fn me(&self) -> &R {
+        &self.me
     }
 
     /// The newest commit that is known.
@@ -238,13 +276,30 @@ impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
 
     /// Whether later commands will look at this key again if this one falls asleep now.
     fn is_named(&self, hint: &Hint<R, K>, key: &K, log: &impl Log<R, K>) -> bool {
-        let by_commit = self.own.is_some_and(|own| own > hint.number && log.keys(own).contains(key));
+        let own = self.own.filter(|&own| own > hint.number).and_then(|own| log.footprint(own));
+        let by_commit = own.is_some_and(|footprint| footprint.keys.contains(key));
         by_commit || hint.unsettled.get(&self.me).is_some_and(|keys| keys.contains(key))
     }
 
-    /// Notes the hint that was read. What was seen before says nothing about it: whoever put it may have put a file since.
-    pub fn hint_read(&mut self, hint: Hint<R, K>) {
+    /// The hint once everything up to `head` is verified. The other writers stay named: only a writer knows that it is
+    /// awake.
+    fn settled(&self, hint: &Hint<R, K>, head: u64, log: &impl Log<R, K>) -> Hint<R, K> {
+        let name = |hint: Hint<R, K>, footprint: &Footprint<R, K>| hint.with(&footprint.run, footprint.keys.iter().cloned());
+        let mut next = hint.newer(head, log).fold(hint.clone(), name);
+        hint.newer(head, log).for_each(|footprint| _ = next.writers.remove(&footprint.run));
+        next.number = head;
+        next.unsettled.retain(|who, keys| !keys.is_empty() && !self.gone.contains(who));
+        if self.certain {
+            next.unsettled.remove(&self.me);
+        }
+        next
+    }
+
+    /// Notes the hint that was read, and which writers and helpers are gone: dead, or asleep for so long that nothing of
+    /// them can still arrive. What was seen before says nothing about it: whoever put the hint may have put a file since.
+    pub fn hint_read(&mut self, hint: Hint<R, K>, gone: BTreeSet<R>) {
         self.hint = Some(hint);
+        self.gone = gone;
         self.seen.values_mut().for_each(|seen| seen.head_before = 0);
     }
 
@@ -259,23 +314,21 @@ impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
         self.seen.insert(key, Seen { there, head_before: self.head.unwrap_or(0), head_after: None });
     }
 
-    /// Notes what became of an installation, and the file that it has put if it was done.
-    pub fn file_put(&mut self, key: K, answer: Answer, put: T) {
+    /// Notes what became of an installation.
+    pub fn file_put(&mut self, key: K, answer: Answer<T>) {
+        // A put whose answer was lost may still arrive, so the hint keeps the name of this writer.
+        self.certain &= !matches!(answer, Answer::Unknown);
         match answer {
-            Answer::Done => {
+            Answer::Done(put) => {
                 let head_before = self.head.unwrap_or(0);
                 self.seen.insert(key, Seen { there: Some(put), head_before, head_after: self.head });
             }
-            Answer::Conflict | Answer::Unknown => {
-                self.seen.remove(&key);
-            }
+            Answer::Conflict | Answer::Unknown => _ = self.seen.remove(&key),
         }
-        // A put whose answer was lost may still arrive, so the hint keeps the name of this writer.
-        self.certain &= answer != Answer::Unknown;
     }
 
     /// Notes what became of a hint.
-    pub fn hint_put(&mut self, hint: Hint<R, K>, answer: Answer) {
-        self.hint = (answer == Answer::Done).then_some(hint);
+    pub fn hint_put<H>(&mut self, hint: Hint<R, K>, answer: &Answer<H>) {
+        self.hint = matches!(answer, Answer::Done(_)).then_some(hint);
     }
 }

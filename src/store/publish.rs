@@ -21,14 +21,13 @@ use serde::Deserialize;
 use super::{
     Commit, Condition, Content, Head, Inlined, Installed, Key, Lease, NewCommit, ObjectRef, Output, PutError, Removed, Scratch, StoreError,
     Tag, atomic,
-    commit::{self, AppendError, InstalledNote, Noted, Told},
+    commit::{self, AppendError, Told},
     disk,
     folder::{create_durably, create_missing},
-    hint::Hint,
     lease,
     output::at_once,
     places::{self, LOCK, Role, SideFact},
-    projection,
+    projection::{self, Settlement},
 };
 use crate::cancel::Cancel;
 
@@ -412,9 +411,9 @@ impl Staging {
                 return Err(if self.keep { unfinished(record)(error) } else { error }.into());
             }
         }
-        let installed = self.rename_own(record).and_then(|()| projection::install_own(&self.output, record, &projection::Known::default()));
+        let installed = self.rename_own(record).and_then(|()| projection::install_own_in_folder(&self.output, record));
         let Err(error) = installed else {
-            self.clear_up(record, base);
+            self.clear_up(record);
             return Ok(());
         };
         match projection::take_back(&self.output, record, before) {
@@ -452,17 +451,18 @@ impl Staging {
     }
 
     /// The run is published. What is left undone here, the next command does.
-    fn clear_up(&self, record: &Commit, base: Option<&Head>) {
-        let hint = base.map_or_else(Hint::default, |head| head.hint.clone());
-        let note = InstalledNote { record: record.clone(), replaces: hint.number(), manifest: None, copies: None };
-        let noted = commit::note_installed(&self.output, &note, Some(hint));
-        if let Err(error) = noted.and_then(|_| disk::remove_folder(&self.folder)) {
+    fn clear_up(&self, record: &Commit) {
+        let noted = projection::put_hint_of_folder(&self.output, record);
+        if let Err(error) = noted.and_then(|()| disk::remove_folder(&self.folder)) {
             tracing::warn!(%error, "the run is published; the next command clears up after it");
         }
     }
 
     fn decide_in_bucket(&mut self, base: Option<&Head>, record: &Commit, lease: Option<&Lease>) -> Result<(), DecideError> {
-        lease.into_iter().for_each(|lease| lease.begin_commit(record.number));
+        // Read before the commit is put, as the protocol asks.
+        let mut hint =
+            lease.and_then(|lease| lease.begin_commit(record)).or_else(|| base.map(|head| head.hint.clone())).unwrap_or_default();
+        hint.assume_installed(base.map_or(0, |head| head.installed));
         match commit::append(&self.output, record) {
             Ok(()) => {}
             Err(AppendError::Unknown(source)) => {
@@ -479,38 +479,13 @@ impl Staging {
         }
         let by_object: BTreeMap<&Key, &StagedFile> = self.files.values().map(|file| (&file.version.object, file)).collect();
         let local = |version: &ObjectRef| by_object.get(&version.object).map(|file| self.staged(&file.key));
-        let tags = self.seen.iter().filter_map(|(key, tag)| Some((key.clone(), tag.clone()?))).collect();
-        let absent = self.seen.iter().filter(|(_, tag)| tag.is_none()).map(|(key, _)| key.clone()).collect();
-        let manifest = base.and_then(|head| head.hint.notes.manifest.clone());
-        let known = projection::Known { tags, absent, manifest, local: Some(&local) };
-        let manifest = projection::install_own(&self.output, record, &known).map_err(unfinished(record))?;
-        if let Err(error) = self.note_in_bucket(base, record, manifest, lease) {
-            tracing::warn!(%error, "the run is published; whether all of its files are installed is unknown: `etl check` tells");
+        let known = projection::Known { seen: &self.seen, local: &local, copies: self.copies.clone() };
+        let settlement = projection::install_own_in_bucket(&self.output, base, hint, record, known).map_err(unfinished(record))?;
+        match lease {
+            Some(lease) => lease.note_installed(settlement),
+            None => settlement.map_or(Ok(()), Settlement::put).map_err(unfinished(record))?,
         }
         Ok(())
-    }
-
-    /// Notes that the files of a commit are installed: with the end of the lease, which spares a request, or at once.
-    fn note_in_bucket(&self, base: Option<&Head>, record: &Commit, manifest: Option<Tag>, lease: Option<&Lease>) -> Result<(), StoreError> {
-        // A command may commit several times under one lease.
-        let by_lease = lease.and_then(|lease| lease.hint_before(record.base));
-        let replaces = by_lease.unwrap_or_else(|| base.map_or(0, |head| head.hint.number()));
-        let note = InstalledNote { record: record.clone(), replaces, manifest, copies: self.copies.clone() };
-        // Commits before this one that nobody has installed yet keep the mark where it is.
-        let is_next = by_lease.is_some() || base.is_none_or(Head::is_installed);
-        let noted = match lease {
-            Some(lease) if is_next => {
-                lease.note_installed(note);
-                return Ok(());
-            }
-            None if is_next => commit::note_installed(&self.output, &note, base.map(|head| head.hint.clone()))?,
-            _ => Noted::Overtaken,
-        };
-        // Another writer may have been at work while this one slept: what its commits want comes last.
-        match noted {
-            Noted::Yes => Ok(()),
-            Noted::Overtaken => projection::settle(&self.output, &projection::places_of(record), record.number),
-        }
     }
 }
 
@@ -587,7 +562,7 @@ pub fn recover(output: &Output) -> Result<Recovery, StoreError> {
     let mut recovery = before_commits.map_or(Recovery::Clean, Recovery::Finished);
     if let Some(head) = commit::head(output)?.filter(|head| !head.is_installed()) {
         recover_own(output, root, &head)?;
-        projection::complete(output, &head)?;
+        projection::complete_in_folder(output, &head)?;
         recovery = Recovery::Finished(head.commit.run_id);
     }
     let mut undone = 0;
@@ -649,13 +624,10 @@ fn finish_before_commits(output: &Output, root: &Path) -> Result<Option<String>,
 }
 
 fn recover_bucket(output: &Output) -> Result<Recovery, StoreError> {
-    match commit::head(output)?.filter(|head| !head.is_installed()) {
-        None => Ok(Recovery::Clean),
-        Some(head) => {
-            projection::complete(output, &head)?;
-            Ok(Recovery::Finished(head.commit.run_id))
-        }
-    }
+    let Some(head) = commit::head(output)?.filter(|head| !head.is_settled()) else { return Ok(Recovery::Clean) };
+    let (was_installed, run_id) = (head.is_installed(), head.commit.run_id.clone());
+    let installed = projection::complete_in_bucket(output, head)?;
+    Ok(if was_installed && installed == 0 { Recovery::Clean } else { Recovery::Finished(run_id) })
 }
 
 /// Puts the own files of commits in place that were cut off before that.

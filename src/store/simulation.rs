@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     AlertsNote, Commit, Condition, Content, DecideError, Head, Holder, Installed, Key, Lease, Listed, MOST_ATTEMPTS, Names, NewCommit,
     Object, ObjectRef, Output, PutError, Recovery, Scope, Scratch, Staging, Store, StoreError, Tag, commit,
-    faulty::{Actor, Change, End, Faults, Random, Scripted, World},
+    commit::Installer,
+    faulty::{Actor, Arrival, Change, End, Faults, Random, Scripted, World},
     forget_copies, head, head_by_hint,
     hint::{Hint, Unsettled},
     memory::MemoryStore,
@@ -132,9 +133,9 @@ fn from_bytes(bytes: &[u8]) -> Rows {
     text.lines().skip(1).map(|line| line.split_once(',').unwrap()).map(|(row, value)| (row.to_owned(), value.to_owned())).collect()
 }
 
-/// How a run said that it ended.
+/// How a run reported that it ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Said {
+enum ReportedEnd {
     Success,
     /// It counts, or may count.
     Unfinished,
@@ -143,13 +144,13 @@ enum Said {
     Failed(String),
 }
 
-impl Said {
-    fn of(result: Result<(), StoreError>) -> Said {
+impl ReportedEnd {
+    fn of(result: Result<(), StoreError>) -> ReportedEnd {
         match result {
-            Ok(()) => Said::Success,
-            Err(StoreError::Unfinished { .. }) => Said::Unfinished,
-            Err(StoreError::UnknownCommit { .. }) => Said::Unknown,
-            Err(error) => Said::Failed(error.to_string()),
+            Ok(()) => ReportedEnd::Success,
+            Err(StoreError::Unfinished { .. }) => ReportedEnd::Unfinished,
+            Err(StoreError::UnknownCommit { .. }) => ReportedEnd::Unknown,
+            Err(error) => ReportedEnd::Failed(error.to_string()),
         }
     }
 }
@@ -157,13 +158,13 @@ impl Said {
 /// What all actors of a seed write down.
 #[derive(Default)]
 struct Notes {
-    said: Mutex<BTreeMap<String, Said>>,
+    reported: Mutex<BTreeMap<String, ReportedEnd>>,
     violations: Mutex<Vec<String>>,
 }
 
 impl Notes {
-    fn said(&self, run_id: &str, said: Said) {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(run_id.to_owned(), said);
+    fn report(&self, run_id: &str, end: ReportedEnd) {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner).insert(run_id.to_owned(), end);
     }
 
     fn violation(&self, text: String) {
@@ -223,7 +224,7 @@ fn settled_layer(output: &Output) -> Result<(Option<Head>, ToyState), StoreError
         Ok((head, state))
     };
     let opened = open()?;
-    if opened.0.as_ref().is_none_or(Head::is_installed) {
+    if opened.0.as_ref().is_none_or(Head::is_settled) {
         return Ok(opened);
     }
     recover(output)?;
@@ -339,18 +340,23 @@ fn commit_staged(
     }
     let empty = if command == "run" { HEADER } else { "" };
     let removed = staging.removed(|_| Ok(empty.as_bytes().to_vec()))?;
-    let commit = NewCommit {
+    let commit = NewCommit { remove: removed, ..new_commit(run_id, command, staging, kept, next) };
+    staging.decide(base.0.as_ref(), commit, &before, lease).map(drop)
+}
+
+/// The commit of what was staged, without files that it removes.
+fn new_commit(run_id: &str, command: &str, staging: &Staging, kept: Vec<Installed>, next: &ToyState) -> NewCommit {
+    NewCommit {
         run_id: run_id.to_owned(),
         writer: format!("{run_id}@simulation/1"),
         command: command.to_owned(),
-        committed_at: "2026-01-31T10:00:00Z".to_owned(),
+        committed_at: UtcMicros::now().rfc3339(),
         reads: Vec::new(),
         put: staging.installed().into_iter().chain(kept).collect(),
-        remove: removed,
+        remove: Vec::new(),
         told: staging.told(),
         layer: serde_json::value::to_raw_value(next).unwrap(),
-    };
-    staging.decide(base.0.as_ref(), commit, &before, lease).map(drop)
+    }
 }
 
 /// The objects of a layer, for warehouses.
@@ -436,9 +442,9 @@ fn perform(store: Arc<dyn Store>, acts: &[Act], plans: &Plans, notes: &Notes) {
         match act {
             Act::Run(run_id) => {
                 let run = Run { output: &output, run_id, effects: &plans[run_id] };
-                notes.said(run_id, Said::of(run.execute()));
+                notes.report(run_id, ReportedEnd::of(run.execute()));
             }
-            Act::Undo(run_id, seed) => notes.said(run_id, Said::of(undo(&output, run_id, &mut Random::new(*seed)))),
+            Act::Undo(run_id, seed) => notes.report(run_id, ReportedEnd::of(undo(&output, run_id, &mut Random::new(*seed)))),
             // An answer that was lost is no violation.
             Act::Read => _ = read_layer(&output, notes),
         }
@@ -496,7 +502,7 @@ fn draw_actors(random: &mut Random, plans: &mut Plans) -> Vec<Vec<Act>> {
 #[derive(Default, Debug)]
 struct Outcome {
     violations: Vec<String>,
-    /// Stale files that a sleeper has left who could not look again (see the known limits in the docs).
+    /// Stale files that copies of puts have left (see the known limits in the docs).
     residual: Vec<String>,
     requests: u64,
     commits: u64,
@@ -620,13 +626,13 @@ fn judge_reports(log: &[Commit], notes: &Notes) {
     for (run_id, times) in times.iter().filter(|(_, times)| **times > 1) {
         notes.violation(format!("{run_id} is in the log {times} times"));
     }
-    let said = notes.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    for (run_id, said) in said {
+    let reported = notes.reported.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    for (run_id, end) in reported {
         let is_in_log = times.contains_key(run_id.as_str());
-        match said {
-            Said::Success if !is_in_log => notes.violation(format!("{run_id} said success, and is not in the log")),
-            Said::Unfinished if !is_in_log => notes.violation(format!("{run_id} said that it is decided, and is not in the log")),
-            Said::Failed(error) if is_in_log => notes.violation(format!("{run_id} said that it failed, and is in the log: {error}")),
+        match end {
+            ReportedEnd::Success if !is_in_log => notes.violation(format!("{run_id} said success, and is not in the log")),
+            ReportedEnd::Unfinished if !is_in_log => notes.violation(format!("{run_id} said that it is decided, and is not in the log")),
+            ReportedEnd::Failed(error) if is_in_log => notes.violation(format!("{run_id} said that it failed, and is in the log: {error}")),
             _ => {}
         }
     }
@@ -673,16 +679,15 @@ fn is_wanted(output: &Output, log: &[Commit], number: u64, key: &Key, there: Opt
     rows(wanted.as_deref()) == rows(there)
 }
 
-/// A stale file is a known limit, and no violation, if earlier bytes had come back, so that the condition of a sleeper held, and
-/// the sleeper could not look at it again afterwards: it died, met a refusal, or its put arrived after its answer.
+/// A stale file is a known limit, and no violation, if earlier bytes had come back and met the copy of an answered put:
+/// nobody knows of that copy.
 fn judge_stale(world: &World, output: &Output, log: &[Commit], key: &Key, text: String, notes: &Notes, outcome: &mut Outcome) {
     let Some(change) = world.last_change(key) else { return notes.violation(text) };
-    let Change { step, actor, is_late, is_conditional, newest_commit, .. } = change;
+    let Change { step, actor, arrival, is_conditional, newest_commit, .. } = change;
     let was_right = is_wanted(output, log, newest_commit, key, change.before.as_deref());
-    let could_not_look = is_late || world.has_trouble_after(actor, step);
-    let is_known = was_right && could_not_look && is_conditional && came_back(output, log, newest_commit, key);
+    let is_known = was_right && arrival == Arrival::Copy && is_conditional && came_back(output, log, newest_commit, key);
     let text =
-        format!("{text}; put by actor {actor} in step {step} (late: {is_late}, conditional: {is_conditional}), at commit {newest_commit}");
+        format!("{text}; put by actor {actor} in step {step} ({arrival:?}, conditional: {is_conditional}), at commit {newest_commit}");
     if is_known { outcome.residual.push(text) } else { notes.violation(text) }
 }
 
@@ -882,6 +887,109 @@ fn a_run_that_sleeps_again_while_it_puts_things_right_looks_again() {
 }
 
 #[test]
+fn what_a_run_put_after_an_undo_before_it_died_is_put_right_by_the_next_command() {
+    let stage = Stage::new();
+    let store = stage.store.clone();
+    let slow = Scripted::new(&stage.store)
+        .at("curated/", move || {
+            undo_newest(&store, "r3");
+            None
+        })
+        // It wakes, puts its file over the bytes that have come back, and can't put them right.
+        .at("curated/", || Some(refused().into()));
+    let ended = Run { output: &output_in(Arc::new(slow)), run_id: "r2", effects: &[set(DAYS[0], "2")] }.execute();
+    assert!(matches!(ended, Err(StoreError::Unfinished { .. })), "{ended:?}");
+    let there = stage.output().read(partition(DAYS[0])).unwrap().unwrap();
+    assert_eq!(from_bytes(&there).get("a").map(String::as_str), Some("2"), "the stale file that this test is about");
+    stage.assert_settled(&[(DAYS[0], "1")]);
+}
+
+#[test]
+fn a_command_that_helped_and_died_is_looked_after_as_a_writer_is() {
+    let stage = Stage::new();
+    stage.run_cut_off("r2", &[set(DAYS[0], "2")]);
+    let store = stage.store.clone();
+    let slow = Scripted::new(&stage.store)
+        .at("curated/", move || {
+            undo_newest(&store, "r3");
+            None
+        })
+        .at("curated/", || Some(refused().into()));
+    let ended = recover(&output_in(Arc::new(slow)));
+    assert!(matches!(ended, Err(StoreError::Bucket { .. })), "{ended:?}");
+    stage.assert_settled(&[(DAYS[0], "1")]);
+}
+
+#[test]
+fn the_usual_run_names_nobody_and_a_finished_one_leaves_no_name() {
+    let stage = Stage::new();
+    stage.run("r2", &[set(DAYS[0], "2")]);
+    let head = head(&stage.output()).unwrap().unwrap();
+    assert!(head.is_installed() && head.hint.notes.unsettled.is_empty(), "{:?}", head.hint.notes);
+    // A run that others have helped takes its own name out of the hint.
+    let store = stage.store.clone();
+    let slow = Scripted::new(&stage.store).at("curated/", move || {
+        recover(&output_in(store)).unwrap();
+        None
+    });
+    Run { output: &output_in(Arc::new(slow)), run_id: "r3", effects: &[set(DAYS[0], "1")] }.execute().unwrap();
+    let head = crate::store::head(&stage.output()).unwrap().unwrap();
+    assert!(head.is_installed() && head.hint.notes.unsettled.is_empty(), "{:?}", head.hint.notes);
+}
+
+#[test]
+fn a_run_that_may_still_wake_up_stays_named() {
+    let stage = Stage::new();
+    stage.run_cut_off("r2", &[set(DAYS[0], "2")]);
+    recover(&stage.output()).unwrap();
+    assert_eq!(recover(&stage.output()).unwrap(), Recovery::Clean, "it is looked at again, and nothing is old");
+    let head = head(&stage.output()).unwrap().unwrap();
+    let named: Vec<_> = head.hint.notes.unsettled.iter().map(|unsettled| unsettled.by.name.as_str()).collect();
+    assert_eq!(named, ["r2@simulation/1"], "the helper is awake, and has taken its own name out");
+    assert!(head.is_installed() && !head.is_settled());
+}
+
+fn hours_ago(hours: i64) -> String {
+    UtcMicros::now().minus(hours * UtcMicros::DAY / 24).rfc3339()
+}
+
+#[test]
+fn the_files_of_a_run_that_is_gone_are_looked_at_before_its_name_leaves() {
+    let stage = Stage::new();
+    let output = stage.output();
+    let old = output.read(partition(DAYS[0])).unwrap().unwrap();
+    stage.run_cut_off("r2", &[set(DAYS[0], "2")]);
+    recover(&output).unwrap();
+    // Five hours have passed since it began, and the last thing that it has put was an old file.
+    output.replace(partition(DAYS[0]), &old).unwrap();
+    let mut hint = Hint::read(&output).unwrap();
+    hint.notes.unsettled[0].by.since = hours_ago(5);
+    hint.put(&output).unwrap();
+    assert_eq!(recover(&output).unwrap(), Recovery::Finished("r2".to_owned()));
+    assert!(head(&output).unwrap().unwrap().is_settled());
+    stage.assert_settled(&[(DAYS[0], "2")]);
+}
+
+#[test]
+fn a_process_that_slept_for_hours_after_its_commit_installs_nothing() {
+    let stage = Stage::new();
+    let output = stage.output();
+    let head = head(&output).unwrap().unwrap();
+    let mut staging = stage_run(&output, "r2").unwrap();
+    let run = Run { output: &output, run_id: "r2", effects: &[set(DAYS[0], "2")] };
+    let (base, mut merged) = ((Some(head.clone()), ToyState::of(&head.commit)), Merged::default());
+    run.merge(&base.1, &mut staging, &mut merged).unwrap();
+    staging.place(&|_| None, &Cancel::default()).unwrap();
+    let next = merged.applied_to(&base.1);
+    let commit = NewCommit { committed_at: hours_ago(3), ..new_commit("r2", "run", &staging, Vec::new(), &next) };
+    let ended = staging.decide(base.0.as_ref(), commit, &|_| None, None);
+    assert!(matches!(ended, Err(DecideError::Store(StoreError::Unfinished { .. }))), "{ended:?}");
+    let there = output.read(partition(DAYS[0])).unwrap().unwrap();
+    assert_eq!(from_bytes(&there).get("a").map(String::as_str), Some("1"));
+    assert_eq!(recover(&output).unwrap(), Recovery::Finished("r2".to_owned()), "the next command does");
+}
+
+#[test]
 fn a_run_whose_record_may_still_arrive_does_not_say_that_it_failed() {
     let stage = Stage::new();
     let lost = Scripted::new(&stage.store)
@@ -1018,7 +1126,7 @@ fn the_work_that_a_run_leaves_is_looked_for_and_a_quiet_hint_spares_the_look() {
     assert_eq!(is_installed(&stage.store), (3, true, 1), "it has not committed");
     // The lease of a run is taken from it while it sleeps: it may still commit.
     let mut hint = Hint::read(&stage.output()).unwrap();
-    hint.notes.unsettled.push(Unsettled { run_id: "r5".into(), number: None, since: UtcMicros::now().rfc3339() });
+    hint.notes.unsettled.push(Unsettled::writer(Installer { name: "r5".into(), since: UtcMicros::now().rfc3339() }));
     hint.put(&stage.output()).unwrap();
     assert_eq!(is_installed(&stage.store), (3, true, 2));
     run_with_lease(&stage.output(), "r6", &[set(DAYS[2], "2")]).unwrap();
@@ -1053,4 +1161,76 @@ fn the_open_alerts_are_known_to_a_run_if_no_other_one_came_between() {
     assert_eq!(known_by("h", AlertsNote::Read("three".into())), None);
     forget_copies(&output).unwrap();
     assert_eq!(known_by("i", AlertsNote::Untouched), None, "it may be erased");
+}
+
+#[test]
+fn a_run_without_a_fault_names_nobody_when_its_lease_has_ended() {
+    let stage = Stage::new();
+    for (run_id, value) in [("r2", "2"), ("r3", "1")] {
+        run_with_lease(&stage.output(), run_id, &[set(DAYS[0], value)]).unwrap();
+        let hint = Hint::read(&stage.output()).unwrap();
+        assert!(hint.is_quiet() && hint.notes.are_quiet(), "{:?}", hint.notes);
+    }
+    stage.assert_settled(&[(DAYS[0], "1")]);
+}
+
+#[test]
+fn a_run_whose_lease_ends_after_an_undo_puts_its_old_file_right() {
+    let stage = Stage::new();
+    let store = stage.store.clone();
+    // While it sleeps, the bytes of before come back, and others help and settle the hint.
+    let slow = Scripted::new(&stage.store).at("curated/", move || {
+        undo_newest(&store, "r3");
+        None
+    });
+    run_with_lease(&output_in(Arc::new(slow)), "r2", &[set(DAYS[0], "2")]).unwrap();
+    let there = stage.output().read(partition(DAYS[0])).unwrap().unwrap();
+    assert_eq!(from_bytes(&there).get("a").map(String::as_str), Some("1"), "put right before the run ends");
+    let hint = Hint::read(&stage.output()).unwrap();
+    assert!(hint.is_quiet() && hint.notes.are_quiet(), "it takes its own name out: {:?}", hint.notes);
+    stage.assert_settled(&[(DAYS[0], "1")]);
+}
+
+#[test]
+fn several_commits_under_one_lease_are_told_one_after_another() {
+    let stage = Stage::new();
+    let output = stage.output();
+    let head = head_by_hint(&output).unwrap();
+    let lease = lease_of(&output, "r2", head.as_ref());
+    for (number, value) in [(2, "2"), (3, "3")] {
+        let (base, state) = {
+            let head = crate::store::head(&output).unwrap();
+            let state = head.as_ref().map(|head| ToyState::of(&head.commit)).unwrap_or_default();
+            (head, state)
+        };
+        let (mut staging, mut merged) = (stage_run(&output, &format!("r{number}")).unwrap(), Merged::default());
+        Run { output: &output, run_id: "r2", effects: &[set(DAYS[0], value)] }.merge(&state, &mut staging, &mut merged).unwrap();
+        let next = merged.applied_to(&state);
+        let by = Committer { run_id: "r2", command: "run", lease: Some(&lease) };
+        commit_staged(&mut staging, &(base, state), by, &next, true, Vec::new()).unwrap();
+        assert_eq!(Hint::read(&output).unwrap().installed(), number - 1, "the one before is told");
+    }
+    drop(lease);
+    let hint = Hint::read(&output).unwrap();
+    assert!(hint.installed() == 3 && hint.is_quiet(), "{:?}", hint.notes);
+    stage.assert_settled(&[(DAYS[0], "3")]);
+}
+
+#[test]
+fn a_hint_of_the_version_before_that_says_more_keeps_the_format_of_its_record() {
+    let stage = Stage::new();
+    let output = stage.output();
+    let mut record = head(&output).unwrap().unwrap().commit;
+    record.format = 1;
+    let mut hint = Hint::of_installed(&record);
+    hint.notes.name_writer(Installer { name: "r5".into(), since: UtcMicros::now().rfc3339() });
+    output.remove(places::LATEST).unwrap();
+    hint.put(&output).unwrap();
+    let text = String::from_utf8(output.read(places::LATEST).unwrap().unwrap()).unwrap();
+    assert!(text.contains(r#""format":2"#), "the version before must not trust it: {text}");
+    let mut hint = Hint::read(&output).unwrap();
+    assert_eq!(hint.commit().unwrap().format, 1);
+    hint.notes.unsettled.clear();
+    hint.put(&output).unwrap();
+    assert!(!Hint::read(&output).unwrap().is_quiet(), "a writer of that version does not stand in the hint");
 }

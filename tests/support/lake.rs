@@ -143,7 +143,7 @@ impl Lake {
         notes.remove("leases");
         // Who takes a lease over remembers its run: that one may have committed.
         let since = orders_etl::model::UtcMicros::now().rfc3339();
-        notes.insert("unsettled".to_owned(), serde_json::json!([{"run_id": "unknown", "since": since}]));
+        notes.insert("unsettled".to_owned(), serde_json::json!([{"by": {"name": "unknown", "since": since}}]));
         self.bucket.put(&self.key("state/latest.json"), hint.to_string().into_bytes());
     }
 

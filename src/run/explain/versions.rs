@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    layer::{self, BroughtVersion, LineOutcome, LineageRun, RecordSource, RecordUnit},
+    layer::{self, IncomingVersion, LineOutcome, LineageRun, RecordSource, RecordUnit},
     model::{Dt, OrderHash, UtcMicros},
     report::{CommandName, Summary},
     settings::MergeBy,
@@ -82,22 +82,22 @@ pub(super) fn versions(
     let mut holders: BTreeMap<String, Holder> = BTreeMap::new();
     let mut all = Vec::new();
     for run in kept {
-        let mut brought = match layer::versions_of(output, run, order) {
-            Ok(brought) => brought,
+        let mut incoming = match layer::versions_of(output, run, order) {
+            Ok(incoming) => incoming,
             Err(error) => {
                 notes.push(format!("what run {} brought can't be told: its lineage can't be read: {error}", run.run_id));
                 continue;
             }
         };
-        brought.sort_by_key(|version| version.record);
+        incoming.sort_by_key(|version| version.record);
         let report = reports.get(&run.run_id);
         let undone_by = undone_by(&run.run_id, reports).map(str::to_owned);
-        let of_run = RunVersions { run_id: &run.run_id, brought: &brought, holders: &holders, merge, undone_by };
-        all.extend((0..brought.len()).map(|place| of_run.version(place, report)));
+        let of_run = RunVersions { run_id: &run.run_id, incoming: &incoming, holders: &holders, merge, undone_by };
+        all.extend((0..incoming.len()).map(|place| of_run.version(place, report)));
         if of_run.undone_by.is_some() {
             continue;
         }
-        for version in &brought {
+        for version in &incoming {
             for line in version.lines.iter().filter(|line| line.outcome.is_in_layer()) {
                 let holder = Holder { run_id: run.run_id.clone(), dt: version.dt, updated_at: version.updated_at };
                 holders.insert(line.sku.clone(), holder);
@@ -136,7 +136,7 @@ fn summarized(lines: &[VersionLine]) -> (&'static str, Option<String>) {
 /// The versions of one run, beside those that the layer held before.
 struct RunVersions<'a> {
     run_id: &'a str,
-    brought: &'a [BroughtVersion],
+    incoming: &'a [IncomingVersion],
     holders: &'a BTreeMap<String, Holder>,
     merge: MergeBy,
     undone_by: Option<String>,
@@ -144,15 +144,15 @@ struct RunVersions<'a> {
 
 impl RunVersions<'_> {
     fn version(&self, place: usize, report: Option<&Summary>) -> Version {
-        let brought = &self.brought[place];
-        let lines: Vec<_> = (0..brought.lines.len()).map(|line| self.line(place, line)).collect();
-        let moved = brought.lines.iter().filter(|line| line.outcome == LineOutcome::Moved);
+        let incoming = &self.incoming[place];
+        let lines: Vec<_> = (0..incoming.lines.len()).map(|line| self.line(place, line)).collect();
+        let moved = incoming.lines.iter().filter(|line| line.outcome == LineOutcome::Moved);
         let mut moved_from: Vec<Dt> =
-            moved.filter_map(|line| Some(self.holders.get(&line.sku)?.dt)).filter(|dt| *dt != brought.dt).collect();
+            moved.filter_map(|line| Some(self.holders.get(&line.sku)?.dt)).filter(|dt| *dt != incoming.dt).collect();
         moved_from.sort_unstable();
         moved_from.dedup();
         let (outcome, why) = summarized(&lines);
-        let source = brought.source.clone().map(|source| in_quarantine(source, report));
+        let source = incoming.source.clone().map(|source| in_quarantine(source, report));
         Version {
             run_id: self.run_id.to_owned(),
             started_at: report.map(|report| report.started_at),
@@ -160,8 +160,8 @@ impl RunVersions<'_> {
             command: report.map(|report| report.command),
             place: source.as_ref().map(place_of),
             source,
-            updated_at: brought.updated_at,
-            dt: brought.dt,
+            updated_at: incoming.updated_at,
+            dt: incoming.dt,
             moved_from,
             outcome,
             why,
@@ -170,7 +170,7 @@ impl RunVersions<'_> {
     }
 
     fn line(&self, place: usize, number: usize) -> VersionLine {
-        let version = &self.brought[place];
+        let version = &self.incoming[place];
         let line = &version.lines[number];
         let holder = self.holders.get(&line.sku);
         let (why, lost_to) = match line.outcome {
@@ -191,7 +191,7 @@ impl RunVersions<'_> {
         VersionLine { sku: line.sku.clone(), outcome: line.outcome, why, lost_to }
     }
 
-    fn superseded(&self, version: &BroughtVersion, sku: &str) -> (String, Option<String>) {
+    fn superseded(&self, version: &IncomingVersion, sku: &str) -> (String, Option<String>) {
         // With `merge = "order"`, the stored version of the order wins as a whole, also over lines that it does not have.
         let of_order = self.holders.values().filter(|_| self.merge == MergeBy::Order).max_by_key(|holder| holder.updated_at);
         let mut holders = self.holders.get(sku).into_iter().chain(of_order);
@@ -214,15 +214,15 @@ impl RunVersions<'_> {
     }
 
     fn duplicate(&self, place: usize, number: usize) -> String {
-        let version = &self.brought[place];
+        let version = &self.incoming[place];
         let sku = &version.lines[number].sku;
-        let is_not_duplicate = |line: &&layer::BroughtLine| line.outcome != LineOutcome::Duplicate;
+        let is_not_duplicate = |line: &&layer::IncomingLine| line.outcome != LineOutcome::Duplicate;
         if version.lines.iter().skip(number + 1).filter(is_not_duplicate).any(|line| line.sku == *sku) {
             return "a later line of the same record has the same sku: the later line wins".to_owned();
         }
-        let others = || self.brought.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, version)| version);
-        let has_sku = |other: &&BroughtVersion| other.lines.iter().filter(is_not_duplicate).any(|line| line.sku == *sku);
-        let has_any = |other: &&BroughtVersion| other.lines.iter().any(|line| line.outcome != LineOutcome::Duplicate);
+        let others = || self.incoming.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, version)| version);
+        let has_sku = |other: &&IncomingVersion| other.lines.iter().filter(is_not_duplicate).any(|line| line.sku == *sku);
+        let has_any = |other: &&IncomingVersion| other.lines.iter().any(|line| line.outcome != LineOutcome::Duplicate);
         let Some(winner) = others().find(has_sku).or_else(|| others().find(has_any)) else {
             return "another record of the run won".to_owned();
         };
@@ -283,7 +283,7 @@ fn wins(own: Option<UtcMicros>, holder: Option<&Holder>) -> String {
     }
 }
 
-fn moves(version: &BroughtVersion, holder: Option<&Holder>) -> String {
+fn moves(version: &IncomingVersion, holder: Option<&Holder>) -> String {
     let from = holder.filter(|holder| holder.dt != version.dt).map_or("another partition".to_owned(), |holder| format!("dt={}", holder.dt));
     format!("its created_at belongs to dt={}, and the row left {from}: {}", version.dt, wins(version.updated_at, holder))
 }

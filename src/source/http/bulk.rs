@@ -80,17 +80,17 @@ struct Fetched {
 }
 
 /// The waits between questions, which grow.
-struct Waits {
+struct Backoff {
     next: Duration,
     longest: Duration,
     started: Instant,
     timeout: Duration,
 }
 
-impl Waits {
-    fn new(poll: &BulkPoll) -> Waits {
+impl Backoff {
+    fn new(poll: &BulkPoll) -> Backoff {
         let longest = LONGEST_WAIT.max(poll.interval);
-        Waits { next: poll.interval, longest, started: Instant::now(), timeout: poll.timeout }
+        Backoff { next: poll.interval, longest, started: Instant::now(), timeout: poll.timeout }
     }
 
     /// The next wait; `None` if it would end after the time limit.
@@ -124,10 +124,10 @@ impl BulkSource<'_> {
     }
 
     async fn fetch(&self) -> Result<Fetched, SourceError> {
-        let mut waits = Waits::new(&self.operation.poll);
-        let operation = self.start(&mut waits).await?;
+        let mut backoff = Backoff::new(&self.operation.poll);
+        let operation = self.start(&mut backoff).await?;
         tracing::info!("the bulk operation {operation} has started");
-        let fetched = self.await_result(&operation, &mut waits).await;
+        let fetched = self.await_result(&operation, &mut backoff).await;
         if let Err(error) = &fetched
             && !matches!(error, SourceError::BulkFailed { .. })
         {
@@ -137,7 +137,7 @@ impl BulkSource<'_> {
     }
 
     /// Starts an operation, as soon as the source takes one. Returns its id.
-    async fn start(&self, waits: &mut Waits) -> Result<String, SourceError> {
+    async fn start(&self, backoff: &mut Backoff) -> Result<String, SourceError> {
         let profile = self.requests(Some(&self.operation.start));
         let url = self.query.narrowed(self.location);
         let requester = Requester::new(self.location, &profile, self.query.credentials, self.access)?;
@@ -147,9 +147,9 @@ impl BulkSource<'_> {
                 Started::Refused(detail) => return Err(SourceError::BulkRefused { request: requester.sent(&url), detail }),
                 Started::Busy(detail) => detail,
             };
-            let Some(wait) = waits.next_wait() else {
+            let Some(wait) = backoff.next_wait() else {
                 let what = format!("no bulk operation could be started ({detail})");
-                return Err(SourceError::BulkTimeout { request: requester.sent(&url), what, waited: waits.started.elapsed() });
+                return Err(SourceError::BulkTimeout { request: requester.sent(&url), what, waited: backoff.started.elapsed() });
             };
             tracing::info!(wait = elapsed_text(wait), detail, "another bulk operation runs at the source: this one waits for its turn");
             self.wait(wait).await?;
@@ -157,16 +157,16 @@ impl BulkSource<'_> {
     }
 
     /// Waits for an operation and downloads its result.
-    async fn await_result(&self, operation: &str, waits: &mut Waits) -> Result<Fetched, SourceError> {
+    async fn await_result(&self, operation: &str, backoff: &mut Backoff) -> Result<Fetched, SourceError> {
         let poll = &self.operation.poll;
         let profile = self.requests(Some(&poll.ask));
         let url = url_query::with(self.location, &[(ID, operation)]);
         let requester = Requester::new(self.location, &profile, self.query.credentials, self.access)?;
-        waits.next = poll.interval;
+        backoff.next = poll.interval;
         let done = loop {
-            let Some(wait) = waits.next_wait() else {
+            let Some(wait) = backoff.next_wait() else {
                 let what = format!("the bulk operation {operation} has not ended");
-                return Err(SourceError::BulkTimeout { request: requester.sent(&url), what, waited: waits.started.elapsed() });
+                return Err(SourceError::BulkTimeout { request: requester.sent(&url), what, waited: backoff.started.elapsed() });
             };
             self.wait(wait).await?;
             match requester.fetch(&url, 0, |response| judge_poll(&response, poll)).await? {
@@ -176,7 +176,7 @@ impl BulkSource<'_> {
                     return Err(SourceError::BulkFailed { request, operation, status, code });
                 }
                 Polled::Runs { status, objects } => {
-                    let waited = elapsed_text(waits.started.elapsed());
+                    let waited = elapsed_text(backoff.started.elapsed());
                     tracing::info!(status, objects, waited, "the bulk operation {operation} is running");
                 }
             }
@@ -243,7 +243,7 @@ fn judge_start(response: &Response, operation: &BulkOperation) -> Result<Started
     if let Some(Node::Array(errors)) = operation.errors.as_ref().and_then(|path| node.at(path))
         && !errors.is_empty()
     {
-        let errors: Vec<String> = errors.iter().map(said).collect();
+        let errors: Vec<String> = errors.iter().map(error_text).collect();
         let is_busy = |error: &String| operation.busy.iter().any(|word| error.contains(word.as_str()));
         let words = errors.join("; ");
         return Ok(if errors.iter().all(is_busy) { Started::Busy(words) } else { Started::Refused(words) });
@@ -255,8 +255,8 @@ fn judge_start(response: &Response, operation: &BulkOperation) -> Result<Started
 }
 
 /// The words of an error.
-fn said(error: &Node) -> String {
-    let words = |nodes: Vec<&Node>| nodes.into_iter().map(said).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
+fn error_text(error: &Node) -> String {
+    let words = |nodes: Vec<&Node>| nodes.into_iter().map(error_text).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
     match error {
         Node::Null => String::new(),
         Node::Bool(value) => value.to_string(),
@@ -407,10 +407,10 @@ mod tests {
 
     #[test]
     fn waits_grow_to_their_longest_and_end_with_the_time_limit() {
-        let mut waits = Waits::new(&BulkPoll { timeout: Duration::from_secs(1000), ..operation().poll });
-        let millis: Vec<_> = (0..7).map(|_| waits.next_wait().unwrap().as_millis()).collect();
+        let mut backoff = Backoff::new(&BulkPoll { timeout: Duration::from_secs(1000), ..operation().poll });
+        let millis: Vec<_> = (0..7).map(|_| backoff.next_wait().unwrap().as_millis()).collect();
         assert_eq!(millis, [10_000, 15_000, 22_500, 33_750, 50_625, 60_000, 60_000]);
-        let mut waits = Waits::new(&BulkPoll { timeout: Duration::from_secs(9), ..operation().poll });
-        assert_eq!(waits.next_wait(), None);
+        let mut backoff = Backoff::new(&BulkPoll { timeout: Duration::from_secs(9), ..operation().poll });
+        assert_eq!(backoff.next_wait(), None);
     }
 }

@@ -145,7 +145,7 @@ impl<'a> Pager<'a> {
 
     /// Whether a list may have a page 0: it was read by page number from 1, and a flag or a number ended it.
     pub(super) fn may_have_page_zero(&self, end: ListEnd, page: &PageFacts<'_>) -> bool {
-        let was_told = end == ListEnd::Said && (page.signals.more.is_some() || self.follows_numbers);
+        let was_told = end == ListEnd::Stated && (page.signals.more.is_some() || self.follows_numbers);
         self.goes_by_numbers() && (was_told || page.distinct == 0)
     }
 
@@ -189,12 +189,12 @@ impl<'a> Pager<'a> {
             Pagination::Single => Step::End(ListEnd::Single),
             Pagination::Link | Pagination::NextUrl { .. } => self.after_named(page, "cursor"),
             Pagination::Cursor { parameter, .. } => match signals.more {
-                Some(false) => Step::End(ListEnd::Said),
+                Some(false) => Step::End(ListEnd::Stated),
                 _ => self.after_named(page, parameter),
             },
             Pagination::LastId { parameter, .. } => match (&signals.last_id, signals.more) {
-                (_, Some(false)) => Step::End(ListEnd::Said),
-                (None, _) if page.records == 0 => Step::End(ListEnd::Said),
+                (_, Some(false)) => Step::End(ListEnd::Stated),
+                (None, _) if page.records == 0 => Step::End(ListEnd::Stated),
                 (Some(id), _) => Step::Next(self.with(&[(parameter, id)])),
                 (None, _) => Step::Lost("its last record has no id to continue from".into()),
             },
@@ -213,7 +213,7 @@ impl<'a> Pager<'a> {
             Step::End(_) if signals.other_next && signals.more != Some(false) && self.names_next() => {
                 Step::Lost("there is no next page at the place that the profile names, but the response names one elsewhere".into())
             }
-            Step::End(ListEnd::Said) if self.names_next() && !self.has_place && signals.more.is_none() => Step::End(ListEnd::Silent),
+            Step::End(ListEnd::Stated) if self.names_next() && !self.has_place && signals.more.is_none() => Step::End(ListEnd::Unstated),
             step => step,
         }
     }
@@ -270,10 +270,10 @@ impl<'a> Pager<'a> {
             return self.after_offset(page, &place);
         }
         if signals.says_end || signals.more == Some(false) {
-            return Step::End(ListEnd::Said);
+            return Step::End(ListEnd::Stated);
         }
         if self.mode == DefaultMode::Followed {
-            return Step::End(ListEnd::Silent);
+            return Step::End(ListEnd::Unstated);
         }
         if let Some(place) = &signals.offset
             && (place.size.is_some() || signals.total_records.is_some())
@@ -287,7 +287,7 @@ impl<'a> Pager<'a> {
     /// The page that the response names.
     fn after_named(&mut self, page: &PageFacts<'_>, parameter: &str) -> Step {
         match &page.signals.next {
-            None => Step::End(ListEnd::Said),
+            None => Step::End(ListEnd::Stated),
             Some(NextPage::Url(target)) if target.contains(OVERSIZED) => Step::Lost("its next URL is longer than 64 KiB".into()),
             Some(NextPage::Url(target)) => match page.url.join(target) {
                 Ok(next) if matches!(next.scheme(), "http" | "https") => Step::Next(next),
@@ -493,10 +493,10 @@ mod tests {
         let start = at("");
         let cursor = Pagination::Cursor { path: "c".parse().unwrap(), parameter: "c".into(), more: None };
         let end = |signals: Signals| after(&mut Pager::new(&start, &cursor, 500, None), &signals, &[1], 1);
-        assert_eq!(end(Signals::default()), Step::End(ListEnd::Silent));
-        assert_eq!(end(Signals { has_place: true, ..Signals::default() }), Step::End(ListEnd::Said));
+        assert_eq!(end(Signals::default()), Step::End(ListEnd::Unstated));
+        assert_eq!(end(Signals { has_place: true, ..Signals::default() }), Step::End(ListEnd::Stated));
         assert!(matches!(end(Signals { other_next: true, ..Signals::default() }), Step::Lost(_)));
-        assert_eq!(end(Signals { other_next: true, more: Some(false), ..Signals::default() }), Step::End(ListEnd::Said));
+        assert_eq!(end(Signals { other_next: true, more: Some(false), ..Signals::default() }), Step::End(ListEnd::Stated));
     }
 
     #[test]

@@ -39,7 +39,8 @@ fn model(before: &'static [Row], roles: &[Role], crashes: u8, lost: u8) -> Proto
     let moving = roles.iter().filter(|role| matches!(role, Role::Load([(X, ..)]))).count();
     let bytes_return = roles.contains(&Role::Undo(0)) || moving > 1;
     let met = Arc::new(Mutex::new(BTreeSet::new()));
-    Protocol { before, roles: roles.to_vec(), crashes, lost, at_once: 9, broken: Broken::Nothing, bytes_return, met }
+    let (broken, knows_the_dead) = (Broken::Nothing, false);
+    Protocol { before, roles: roles.to_vec(), crashes, lost, at_once: 9, broken, knows_the_dead, bytes_return, met }
 }
 
 const A_IN_D0: &[Row] = &[(A, 1, D0)];
@@ -66,10 +67,12 @@ fn the_protocol_keeps_its_promises() {
     met.extend(holds("new order", model(A_IN_D0, &NEW_ORDER[..2], 1, 1)));
     met.extend(holds("undo", model(A_IN_D0, &UNDO[..2], 1, 1)));
     met.extend(holds("undo and reader", model(A_IN_D0, &UNDO, 1, 0)));
+    let names_leave = Protocol { knows_the_dead: true, ..model(A_IN_D0, &UNDO[..2], 1, 1) };
+    met.extend(holds("undo, and names of the dead leave the hint", names_leave));
     met.extend(holds("moved", model(A_IN_D0, &MOVED[..2], 1, 1)));
     met.extend(holds("emptied", model(X_IN_D2, &EMPTIED[..2], 1, 1)));
     met.extend(holds("disjoint and reader", model(A_IN_D0, &DISJOINT, 1, 0)));
-    let all = ["another's file installed", "late request done", "merged again", "next number taken", "own commit read back"];
+    let all = ["another's file installed", "late request done", "merged again", "own commit read back", "result kept"];
     assert_eq!(met.into_iter().collect::<Vec<_>>(), all, "the model meets all that it is about");
 }
 
@@ -88,6 +91,7 @@ fn more_of_it() {
     holds("three writers", model(A_IN_D0, &THREE, 0, 0));
     holds("partition and reader", model(A_IN_D0, &PARTITION, 1, 0));
     holds("undo and reader", model(A_IN_D0, &UNDO, 1, 1));
+    holds("undo and reader, and names of the dead leave the hint", Protocol { knows_the_dead: true, ..model(A_IN_D0, &UNDO, 1, 1) });
 }
 
 /// Each way to break the protocol, the bounds within which that shows, and what is then no longer true.
@@ -109,6 +113,10 @@ fn broken() -> Vec<(Broken, Protocol, &'static str)> {
         (Broken::SleepersForgotten, model(A_IN_D0, &UNDO[..2], 1, 0), COMPLETE),
         (Broken::HelpersUnnamed, model(A_IN_D0, &UNDO, 1, 0), COMPLETE),
         (Broken::LostAnswerSettled, model(A_IN_D0, &UNDO[..2], 0, 1), COMPLETE),
+        (Broken::SleepersGone, model(A_IN_D0, &UNDO[..2], 1, 0), COMPLETE),
+        (Broken::GoneAfterRead, Protocol { knows_the_dead: true, ..model(A_IN_D0, &UNDO[..2], 1, 0) }, COMPLETE),
+        (Broken::WritersUnnamed, model(A_IN_D0, &DISJOINT[..2], 0, 0), PROVEN),
+        (Broken::WritersForgotten, model(A_IN_D0, &DISJOINT[..2], 0, 0), PROVEN),
         (Broken::VacuumDeletes, model(A_IN_D0, &THREE, 0, 0), SEQUENTIAL),
     ]
 }

@@ -1,16 +1,20 @@
 //! The commit protocol as a model for `stateright`: every interleaving of writers, readers and faults, within bounds.
 //!
-//! One step is one request to the store. The decisions are the product's own, from `store::protocol`; what is
-//! modelled here is the store, the merge of orders, and the faults: a crash between any two requests, and answers that are lost
-//! while the request was done, was not done, was repeated by the client, or arrives later. A writer that sleeps is one that
-//! takes no step for a while. Leases are not modelled: nothing may depend on them.
+//! One step is one request to the store. The decisions are the product's own, from `store::protocol`: it calls the same
+//! functions. What is modelled here is the store, the merge of orders, and the faults: a crash between any two
+//! requests, and answers that are lost while the request was done, was not done, was repeated by the client, or arrives
+//! later. A writer that sleeps is one that takes no step for a while. Of leases, only the names of writers in the hint are
+//! modelled: no commit and no file may depend on them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
-use orders_etl_model::{AfterCommit, AfterReadBack, Answer, Footprint, Hint, Log, Projection, Step, after_commit, after_read_back};
+use orders_etl_model::{
+    AfterCommit, AfterReadBack, Answer, Footprint, Hint, Log, Projection, SharedOrders, Step, after_commit, after_read_back,
+    keys_to_merge_again,
+};
 use stateright::{Model, Property};
 
 const KEYS: usize = 3;
@@ -31,7 +35,7 @@ const HEADER_ONLY: Rows = [0; ORDERS];
 /// The name of an object in `data/`: run, attempt, key.
 type Object = (u8, u8, u8);
 type Catalog = [Option<(Object, Rows)>; KEYS];
-type Print = Footprint<u8, u8, u8>;
+type Print = Footprint<u8, u8>;
 type Latest = Hint<u8, u8>;
 type Files = BTreeMap<u8, Option<Rows>>;
 
@@ -57,11 +61,11 @@ pub enum Broken {
     CommitAlways,
     /// A taken number is always another's.
     NoReadBack,
-    /// Commits that meet are not merged again.
+    /// Nothing is merged again.
     SkipRebase,
     /// The next number is taken with the old catalog.
     OldCatalog,
-    /// Commits meet only if they share a key.
+    /// A key is merged again only if it has changed, whatever orders it shares with others.
     OrdersIgnored,
     /// The commit comes before its data.
     CommitBeforeData,
@@ -85,6 +89,14 @@ pub enum Broken {
     HelpersUnnamed,
     /// A writer takes itself out of the hint although an answer was lost.
     LostAnswerSettled,
+    /// A name leaves the hint although its writer may still wake up.
+    SleepersGone,
+    /// A name leaves the hint because its writer is gone by now, although its files were read before that.
+    GoneAfterRead,
+    /// A writer commits without standing in the hint.
+    WritersUnnamed,
+    /// Whoever settles the hint takes all writers out.
+    WritersForgotten,
     /// Old commits are deleted.
     VacuumDeletes,
 }
@@ -99,6 +111,8 @@ pub struct Protocol {
     /// How many files are read in one step.
     pub at_once: usize,
     pub broken: Broken,
+    /// Whether the dead are known to be gone, as after some hours. Otherwise nobody is.
+    pub knows_the_dead: bool,
     /// Whether a run brings back earlier bytes. A sleeping writer may then replace a newer file, until the next command.
     pub bytes_return: bool,
     /// What has happened, so that a check that met nothing is seen to be empty.
@@ -127,6 +141,12 @@ pub struct Plan {
     attempt: u8,
     number: u64,
     commit: Commit,
+    /// The keys that were merged, and the catalog that they were merged with.
+    touched: BTreeSet<u8>,
+    base: Catalog,
+    /// The orders that lie at several keys, and those keys.
+    shared_orders: BTreeSet<u8>,
+    shared_keys: BTreeSet<u8>,
     /// `state/latest`, and what was in `curated/`, when the merge was made.
     hint: Latest,
     files: Files,
@@ -134,9 +154,8 @@ pub struct Plan {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Pc {
-    Open {
-        attempt: u8,
-    },
+    /// With what an earlier attempt has merged.
+    Open(Option<Box<Plan>>),
     ReadFiles(Plan),
     PutData(Plan),
     PutCommit(Plan),
@@ -193,7 +212,6 @@ struct LogView<'a> {
     log: &'a [Commit],
     /// Only this run's keys, where the protocol is broken so.
     only: Option<u8>,
-    none: BTreeSet<u8>,
 }
 
 fn commit_of(log: &[Commit], number: u64) -> &Commit {
@@ -203,13 +221,9 @@ fn commit_of(log: &[Commit], number: u64) -> &Commit {
 impl Log<u8, u8> for LogView<'_> {
     type There = Rows;
 
-    fn run(&self, number: u64) -> &u8 {
-        &commit_of(self.log, number).print.run
-    }
-
-    fn keys(&self, number: u64) -> &BTreeSet<u8> {
+    fn footprint(&self, number: u64) -> Option<&Print> {
         let print = &commit_of(self.log, number).print;
-        if self.only.is_some_and(|run| run != print.run) { &self.none } else { &print.keys }
+        self.only.is_none_or(|run| run == print.run).then_some(print)
     }
 
     fn wants(&self, number: u64, key: &u8, there: Option<&Rows>) -> bool {
@@ -260,15 +274,30 @@ impl Role {
         Some(layer)
     }
 
-    fn orders(self, before: &[Commit]) -> BTreeSet<u8> {
-        match self {
-            Role::Load(rows) => rows.iter().map(|row| row.0).collect(),
-            Role::Undo(run) => {
-                before.iter().filter(|commit| commit.print.run == run).flat_map(|commit| commit.print.orders.clone()).collect()
-            }
-            Role::Reader => BTreeSet::new(),
-        }
+    /// The keys that the run merges on a layer: where its rows go, and where their orders lie.
+    fn touched(self, layer: &[Rows; KEYS]) -> BTreeSet<u8> {
+        let Role::Load(rows) = self else { return (0..KEYS as u8).collect() };
+        let places = |&(order, _, key): &Row| keys_of(layer, order).into_iter().chain([key]).collect::<Vec<_>>();
+        rows.iter().flat_map(places).collect()
     }
+
+    /// The orders of the run that lie elsewhere than where it brings them.
+    fn shared_orders(self, layer: &[Rows; KEYS]) -> BTreeSet<u8> {
+        let Role::Load(rows) = self else { return BTreeSet::new() };
+        rows.iter().filter(|(order, _, key)| keys_of(layer, *order).iter().any(|stored| stored != key)).map(|row| row.0).collect()
+    }
+
+    /// The keys of these orders.
+    fn keys_of_orders(self, layer: &[Rows; KEYS], orders: &BTreeSet<u8>) -> BTreeSet<u8> {
+        let Role::Load(rows) = self else { return BTreeSet::new() };
+        let shared = rows.iter().filter(|row| orders.contains(&row.0));
+        shared.flat_map(|&(order, _, key)| keys_of(layer, order).into_iter().chain([key])).collect()
+    }
+}
+
+/// Where an order lies.
+fn keys_of(layer: &[Rows; KEYS], order: u8) -> Vec<u8> {
+    (0..KEYS as u8).filter(|&key| layer[key as usize][order as usize] > 0).collect()
 }
 
 /// The run that made the layer before.
@@ -283,30 +312,96 @@ impl Protocol {
         let mut layer = [HEADER_ONLY; KEYS];
         self.before.iter().for_each(|row| load(&mut layer, row));
         let catalog = std::array::from_fn(|key| (layer[key] != HEADER_ONLY).then_some(((BEFORE, 0, key as u8), layer[key])));
-        Commit { print: Footprint { run: BEFORE, keys: BTreeSet::new(), orders: BTreeSet::new() }, catalog, vacuumed: false }
+        Commit { print: Footprint { run: BEFORE, keys: BTreeSet::new() }, catalog, vacuumed: false }
     }
 
-    /// Merges on the head of the log.
-    fn plan(&self, state: &State, run: usize, attempt: u8) -> Option<Plan> {
+    /// Those that stand in the hint before they commit. All do so at once: who comes later only makes a hint prove more.
+    fn writers(&self) -> BTreeSet<u8> {
+        let is_writer = |actor: &usize| self.roles[*actor] != Role::Reader && self.broken != Broken::WritersUnnamed;
+        (0..self.roles.len()).filter(is_writer).map(|actor| actor as u8).collect()
+    }
+
+    /// Merges on the head of the log. Of what an earlier attempt has merged, it keeps what the protocol lets it keep.
+    fn plan(&self, state: &State, run: usize, earlier: Option<&Plan>) -> Option<Plan> {
         let log = &state.log;
         let (head, role) = (log.last()?, self.roles[run]);
         let (old, new) = (rows_of(&head.catalog), role.apply(log)?);
+        let attempt = earlier.map_or(0, |earlier| earlier.attempt + 1);
         let named = if self.broken == Broken::SameDataName { 0 } else { attempt };
-        let mut print = Footprint { run: run as u8, keys: BTreeSet::new(), orders: role.orders(log) };
-        if self.broken == Broken::OrdersIgnored {
-            print.orders.clear();
+        let (touched, shared_orders) = (role.touched(&old), role.shared_orders(&old));
+        let shared_keys = role.keys_of_orders(&old, &shared_orders);
+        let mut plan = Plan {
+            attempt,
+            number: log.len() as u64 + 1,
+            commit: Commit { print: Footprint { run: run as u8, keys: BTreeSet::new() }, catalog: head.catalog, vacuumed: false },
+            touched,
+            base: head.catalog,
+            shared_orders,
+            shared_keys,
+            hint: state.hint.clone(),
+            files: BTreeMap::new(),
+        };
+        let again = match earlier {
+            Some(earlier) if matches!(role, Role::Load(_)) => self.merged_again(&plan, earlier),
+            _ => plan.touched.clone(),
+        };
+        if let (Broken::OldCatalog, Some(earlier)) = (self.broken, earlier) {
+            plan.commit.catalog = earlier.base;
         }
-        let mut catalog = head.catalog;
-        for key in (0..KEYS).filter(|&key| old[key] != new[key]) {
-            print.keys.insert(key as u8);
-            catalog[key] = (new[key] != HEADER_ONLY).then_some(((run as u8, named, key as u8), new[key]));
+        for key in plan.touched.clone() {
+            match earlier.filter(|_| !again.contains(&key)) {
+                Some(earlier) => self.keep(&mut plan, earlier, key),
+                None if old[key as usize] != new[key as usize] => {
+                    plan.commit.print.keys.insert(key);
+                    let rows = new[key as usize];
+                    plan.commit.catalog[key as usize] = (rows != HEADER_ONLY).then_some(((run as u8, named, key), rows));
+                }
+                None => {}
+            }
         }
-        let commit = Commit { print, catalog, vacuumed: false };
-        Some(Plan { attempt, number: log.len() as u64 + 1, commit, hint: state.hint.clone(), files: BTreeMap::new() })
+        Some(plan)
+    }
+
+    /// The keys that must be merged again.
+    fn merged_again(&self, plan: &Plan, earlier: &Plan) -> BTreeSet<u8> {
+        let version = |catalog: &Catalog, key: u8| catalog[key as usize];
+        let has_changed = |&key: &u8| !earlier.touched.contains(&key) || version(&plan.base, key) != version(&earlier.base, key);
+        let changed: BTreeSet<u8> = plan.touched.iter().copied().filter(has_changed).collect();
+        match self.broken {
+            Broken::SkipRebase | Broken::OldCatalog => BTreeSet::new(),
+            Broken::OrdersIgnored => changed,
+            _ => {
+                let before = SharedOrders { orders: &earlier.shared_orders, keys: &earlier.shared_keys };
+                let now = SharedOrders { orders: &plan.shared_orders, keys: &plan.shared_keys };
+                keys_to_merge_again(&plan.touched, changed, &before, &now)
+            }
+        }
+    }
+
+    /// Keeps what an earlier attempt has merged at a key, and the version that it has read there.
+    fn keep(&self, plan: &mut Plan, earlier: &Plan, key: u8) {
+        self.met("result kept");
+        if earlier.commit.print.keys.contains(&key) {
+            plan.commit.print.keys.insert(key);
+            plan.commit.catalog[key as usize] = earlier.commit.catalog[key as usize];
+        }
+        if let Some(there) = earlier.files.get(&key) {
+            plan.files.insert(key, *there);
+        }
     }
 
     fn view<'a>(&self, log: &'a [Commit], run: usize) -> LogView<'a> {
-        LogView { log, only: (self.broken == Broken::OwnKeysOnly).then_some(run as u8), none: BTreeSet::new() }
+        LogView { log, only: (self.broken == Broken::OwnKeysOnly).then_some(run as u8) }
+    }
+
+    /// Those that can put nothing any more.
+    fn gone(&self, state: &State, run: usize) -> BTreeSet<u8> {
+        let can_put = |actor: usize| !matches!(state.actors[actor].pc, Pc::Dead | Pc::Done) || !state.flying.is_empty();
+        let is_gone = |actor: usize| match self.broken {
+            Broken::SleepersGone => actor != run,
+            _ => self.knows_the_dead && !can_put(actor),
+        };
+        (0..state.actors.len()).filter(|&actor| is_gone(actor)).map(|actor| actor as u8).collect()
     }
 
     /// The request that changes the store, if that is what the actor does next.
@@ -323,17 +418,24 @@ impl Protocol {
                     let head = commit_of(&state.log, projection.head()?);
                     Some(Put::File { key, expected, rows: head.catalog[key as usize].map_or(HEADER_ONLY, |(_, rows)| rows) })
                 }
-                Step::PutHint(hint) => Some(Put::Hint { expected: expected.clone(), hint: self.hint(actor, expected, hint) }),
+                Step::PutHint(hint) | Step::Settle(hint) => {
+                    Some(Put::Hint { expected: expected.clone(), hint: self.hint(state, actor, expected, hint) })
+                }
                 _ => None,
             },
             _ => None,
         }
     }
 
-    fn hint(&self, actor: usize, old: &Latest, mut new: Latest) -> Latest {
+    fn hint(&self, state: &State, actor: usize, old: &Latest, mut new: Latest) -> Latest {
         match self.broken {
             Broken::SleepersForgotten if new.number > old.number => new.unsettled.retain(|run, _| old.unsettled.contains_key(run)),
+            Broken::GoneAfterRead => {
+                let gone = self.gone(state, actor);
+                new.unsettled.retain(|run, _| !gone.contains(run));
+            }
             Broken::HelpersUnnamed if new.number == old.number => _ = new.unsettled.remove(&(actor as u8)),
+            Broken::WritersForgotten => new.writers.clear(),
             _ => {}
         }
         new
@@ -372,7 +474,7 @@ impl Protocol {
     }
 
     fn send(&self, state: &mut State, put: &Put, fate: Fate) -> Answer {
-        let answer = |done| if done { Answer::Done } else { Answer::Conflict };
+        let answer = |done| if done { Answer::Done(()) } else { Answer::Conflict };
         state.lost -= u8::from(fate != Fate::Answered);
         match fate {
             Fate::Answered => answer(self.put(state, put)),
@@ -395,15 +497,15 @@ impl Protocol {
     fn project(&self, state: &mut State, actor: usize, plan: &Plan) -> Pc {
         state.actors[actor].published = true;
         let mut projection = Projection::of_writer(actor as u8, plan.number, plan.files.clone());
-        projection.hint_read(plan.hint.clone());
+        projection.hint_read(plan.hint.clone(), self.gone(state, actor));
         Pc::Project(projection, plan.hint.clone(), plan.files.clone())
     }
 
     fn go(&self, state: &mut State, actor: usize, fate: Fate) -> Pc {
         let put = self.request(state, actor);
-        let answer = put.as_ref().map_or(Answer::Done, |put| self.send(state, put, fate));
+        let answer = put.as_ref().map_or(Answer::Done(()), |put| self.send(state, put, fate));
         match state.actors[actor].pc.clone() {
-            Pc::Open { attempt } => match self.plan(state, actor, attempt) {
+            Pc::Open(earlier) => match self.plan(state, actor, earlier.as_deref()) {
                 Some(plan) => self.after_merge(plan),
                 None => Pc::Done,
             },
@@ -424,9 +526,9 @@ impl Protocol {
                 }
                 Pc::PutCommit(plan)
             }
-            Pc::PutCommit(plan) => match after_commit(answer) {
+            Pc::PutCommit(plan) => match after_commit(&answer) {
                 AfterCommit::Committed => self.committed(state, actor, plan),
-                AfterCommit::ReadBack if self.broken == Broken::NoReadBack => Pc::Open { attempt: plan.attempt + 1 },
+                AfterCommit::ReadBack if self.broken == Broken::NoReadBack => Pc::Open(Some(Box::new(plan))),
                 AfterCommit::ReadBack => Pc::ReadBack(plan),
             },
             Pc::ReadBack(plan) => self.read_back(state, actor, plan),
@@ -453,32 +555,18 @@ impl Protocol {
         self.project(state, actor, &plan)
     }
 
-    fn read_back(&self, state: &mut State, actor: usize, mut plan: Plan) -> Pc {
+    fn read_back(&self, state: &mut State, actor: usize, plan: Plan) -> Pc {
         let found = state.log.get(plan.number as usize - 1);
-        let next = match after_read_back(&plan.commit.print, found.map(|commit| &commit.print)) {
-            AfterReadBack::MergeAgain if self.broken == Broken::SkipRebase => AfterReadBack::TakeNext,
-            next => next,
-        };
-        match (next, found) {
-            (AfterReadBack::Committed, _) => {
+        match after_read_back(&plan.commit.print.run, found.map(|commit| &commit.print.run)) {
+            AfterReadBack::Committed => {
                 self.met("own commit read back");
                 self.committed(state, actor, plan)
             }
-            (AfterReadBack::TakeNext, Some(found)) => {
-                let mut catalog = if self.broken == Broken::OldCatalog { plan.commit.catalog } else { found.catalog };
-                for &key in &plan.commit.print.keys {
-                    catalog[key as usize] = plan.commit.catalog[key as usize];
-                }
-                plan.commit.catalog = catalog;
-                plan.number += 1;
-                self.met("next number taken");
-                Pc::PutCommit(plan)
-            }
-            (AfterReadBack::MergeAgain, _) => {
+            AfterReadBack::PutAgain => Pc::PutCommit(plan),
+            AfterReadBack::MergeAgain => {
                 self.met("merged again");
-                Pc::Open { attempt: plan.attempt + 1 }
+                Pc::Open(Some(Box::new(plan)))
             }
-            _ => Pc::PutCommit(plan),
         }
     }
 
@@ -494,28 +582,28 @@ impl Protocol {
         match put {
             Some(Put::File { key, rows, .. }) => {
                 let settled = self.broken == Broken::LostAnswerSettled && answer == Answer::Unknown;
-                projection.file_put(key, if settled { Answer::Conflict } else { answer }, rows);
+                projection.file_put(key, if settled { Answer::Conflict } else { answer.map(|()| rows) });
                 seen.remove(&key);
-                if answer == Answer::Done && !self.own(state, actor, key) {
+                if answer == Answer::Done(()) && !self.own(state, actor, key) {
                     self.met("another's file installed");
                 }
             }
             Some(Put::Hint { hint, .. }) => {
-                if answer == Answer::Done {
+                if answer == Answer::Done(()) {
                     known = hint.clone();
                 }
                 // The unnamed helper believes itself named.
                 let unnamed = self.broken == Broken::HelpersUnnamed && hint.number == known.number;
                 let believed = match projection.next(&self.view(&state.log, actor)) {
-                    Step::PutHint(hint) if unnamed => hint,
+                    Step::PutHint(hint) | Step::Settle(hint) if unnamed => hint,
                     _ => hint,
                 };
-                projection.hint_put(believed, answer);
+                projection.hint_put(believed, &answer);
             }
             _ => match projection.next(&self.view(&state.log, actor)) {
                 Step::ReadHint => {
                     known = state.hint.clone();
-                    projection.hint_read(known.clone());
+                    projection.hint_read(known.clone(), self.gone(state, actor));
                 }
                 Step::ReadHead => projection.head_read(state.log.len() as u64),
                 Step::ReadFiles(keys) => {
@@ -611,6 +699,11 @@ fn never_back(model: &Protocol, state: &State) -> bool {
     model.bytes_return || !state.regressed
 }
 
+/// Nobody has committed behind a hint without writers.
+fn quiet_hint_is_head(_: &Protocol, state: &State) -> bool {
+    !state.hint.proves_head() || state.hint.number == state.log.len() as u64
+}
+
 fn in_place(state: &State) -> bool {
     let head = &state.log[state.log.len() - 1];
     (0..KEYS).all(|key| wants(&head.catalog, key as u8, state.curated[key].as_ref()))
@@ -624,6 +717,7 @@ pub const COMMITTED: &str = "readers by prefix see committed files";
 pub const COMPLETE: &str = "after one more command, curated is the layer of the head";
 pub const UNAIDED: &str = "without faults, curated is the layer of the head once all have ended";
 pub const NOT_BACK: &str = "no older file replaces a newer one";
+pub const PROVEN: &str = "a hint without writers names the newest commit";
 pub const ENDS: &str = "every command ends";
 
 impl Model for Protocol {
@@ -635,7 +729,7 @@ impl Model for Protocol {
         let actor = |role: &Role, run: usize| Actor {
             pc: match role {
                 Role::Reader => Pc::Project(Projection::of_reader(run as u8), Latest::default(), Files::new()),
-                _ => Pc::Open { attempt: 0 },
+                _ => Pc::Open(None),
             },
             published: false,
         };
@@ -643,7 +737,7 @@ impl Model for Protocol {
             data: first.catalog.iter().flatten().copied().collect(),
             curated: first.catalog.map(|entry| entry.map(|(_, rows)| rows)),
             log: vec![first],
-            hint: Hint { number: 1, unsettled: BTreeMap::new() },
+            hint: Hint { number: 1, unsettled: BTreeMap::new(), writers: self.writers() },
             flying: Vec::new(),
             actors: self.roles.iter().enumerate().map(|(run, role)| actor(role, run)).collect(),
             crashes: self.crashes,
@@ -705,6 +799,7 @@ impl Model for Protocol {
             Property::always(COMPLETE, next_command_completes),
             Property::always(UNAIDED, complete_without_faults),
             Property::always(NOT_BACK, never_back),
+            Property::always(PROVEN, quiet_hint_is_head),
             Property::eventually(ENDS, |_, state| ended(state)),
         ]
     }
