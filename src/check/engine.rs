@@ -141,24 +141,24 @@ mod tests {
     #[test]
     fn an_engine_that_nobody_needs_is_not_started() {
         let began = Instant::now();
-        let mut engine = Engine { starting: Some(Starting::after(LONG)), ..Engine::default() };
+        let mut engine = Engine::starting_after(LONG);
         engine.release();
         let thread = engine.released.pop().unwrap();
         assert!(thread.join().unwrap().is_none());
-        drop(Engine { starting: Some(Starting::after(LONG)), ..Engine::default() });
+        drop(Engine::starting_after(LONG));
         assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
     }
 
     #[test]
     fn an_engine_that_is_needed_waits_no_longer() {
         let began = Instant::now();
-        let mut engine = Engine { starting: Some(Starting::after(LONG)), ..Engine::default() };
+        let mut engine = Engine::starting_after(LONG);
         engine.begin();
         let duckdb = engine.started().unwrap();
         engine.close(duckdb);
         engine.started().unwrap();
         assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
-        let mut asked = Engine { starting: Some(Starting::after(LONG)), ..Engine::default() };
+        let mut asked = Engine::starting_after(LONG);
         asked.started().unwrap();
         assert!(began.elapsed() < LONG / 2, "whoever asks it need not say so before: {:?}", began.elapsed());
     }

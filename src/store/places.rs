@@ -28,7 +28,7 @@ pub const DATA: &str = "data";
 /// The tool's own files.
 pub const STATE: &str = "state";
 /// The commits of the layer.
-pub(super) const COMMITS: &str = "state/commits";
+pub(crate) const COMMITS: &str = "state/commits";
 /// Records that could not be read.
 pub(super) const DAMAGED_COMMITS: &str = "state/damaged_commits";
 /// A copy of the newest commit that is installed; in a bucket, with the leases of runs beside it.
