@@ -16,7 +16,7 @@ use super::{
     mask::{DocumentMasks, masked_value},
     observe::{Sampling, observe},
     prefix::IdPrefix,
-    refunds::{DroppedRefund, ReadRefund, RefundedOrder},
+    refunds::{DistinctRefunds, DroppedRefund, ReadRefund, RefundedOrder, RepeatedRefund},
     scalar::Scalar,
     totals::{RecordRow, lines_total},
     walk::{Captured, Maps},
@@ -104,6 +104,8 @@ pub struct RecordCounts {
     pub refunds_dropped: u64,
     /// Refunds that the profile skips; not included in `refunds_read`.
     pub refunds_skipped: u64,
+    /// Refunds that have the id of another one of their order; `refunds_read` counts them.
+    pub refunds_repeated: u64,
     /// Dropped lines whose quantity has decimals.
     #[serde(skip)]
     pub decimal_quantities: u64,
@@ -176,6 +178,7 @@ impl RecordCounts {
         self.refunds_read += other.refunds_read;
         self.refunds_dropped += other.refunds_dropped;
         self.refunds_skipped += other.refunds_skipped;
+        self.refunds_repeated += other.refunds_repeated;
         self.lines_summed += other.lines_summed;
         self.decimal_quantities += other.decimal_quantities;
         self.prices_defaulted += other.prices_defaulted;
@@ -212,6 +215,8 @@ pub struct NormalizedBatch {
     pub refunds: Vec<RecordRow<Refund>>,
     /// The refunds that these records have, and that can't be read.
     pub dropped_refunds: Vec<DroppedRefund>,
+    /// The refunds that a record lists more than once.
+    pub repeated_refunds: Vec<RepeatedRefund>,
     /// The counts of the batch.
     pub counts: RecordCounts,
     /// Σ `line_total` of the rows, summed separately for reconciliation.
@@ -349,6 +354,7 @@ impl RecordNormalizer {
                 totals: Vec::new(),
                 refunds: Vec::new(),
                 dropped_refunds: Vec::new(),
+                repeated_refunds: Vec::new(),
                 counts: RecordCounts::default(),
                 revenue: RevenueByDt::default(),
                 shape: ObservedShape::default(),
@@ -700,6 +706,7 @@ impl<'a> Work<'a> {
             sku_prefix: &normalizer.skus,
         };
         let mut captured = fields.captured();
+        let mut distinct = DistinctRefunds::default();
         for raw in listed {
             let counts = &mut self.batch.counts;
             match fields.read(raw, &mut captured, &order) {
@@ -712,10 +719,13 @@ impl<'a> Work<'a> {
                 ReadRefund::Rows { rows, unreadable } => {
                     counts.refunds_read += 1;
                     counts.values_unreadable += unreadable;
-                    self.batch.refunds.extend(rows.into_iter().map(|row| RecordRow { row, record_number }));
+                    distinct.push(rows);
                 }
             }
         }
+        self.batch.counts.refunds_repeated += distinct.repeated.len() as u64;
+        self.batch.repeated_refunds.append(&mut distinct.repeated);
+        self.batch.refunds.extend(distinct.into_rows().map(|row| RecordRow { row, record_number }));
     }
 
     /// The sku of each line, by the id that refunds name the line by; none where they name no lines.

@@ -129,6 +129,11 @@ static KEYS: [SummaryKey; 120] = [
     always("refunds_read", Integer, "refunds that records with rows list"),
     always("refunds_dropped", Integer, "refunds without a readable id, time or money, and announced ones that did not come: see output.md"),
     always("refunds_skipped", Integer, "refunds that the profile leaves out; `refunds_read` does not count them"),
+    always(
+        "refunds_repeated",
+        Integer,
+        "refunds that have the id of another refund of their order, which `refunds_read` counts: see output.md",
+    ),
     always("duplicates_dropped", Integer, "lines that lost to another line of the same run, or were added to it (deduplication)"),
     always("rows_inserted", Integer, "rows with a new key"),
     always("rows_updated", Integer, "rows that replace a stored row"),

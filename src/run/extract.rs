@@ -29,8 +29,8 @@ use crate::{
     model::{ErasedUsers, Reason, RevenueByDt, WITHHELD_RECORD},
     net::redact,
     normalize::{
-        BatchRules, Drop, DroppedRefund, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, RecordRow, Sampling,
-        UserIds,
+        BatchRules, Drop, DroppedRefund, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, RecordRow,
+        RepeatedRefund, Repeats, Sampling, UserIds,
     },
     report::{CommandName, ErasedCounts},
     settings::{Location, MergeBy, RepeatedSku, Settings},
@@ -40,6 +40,9 @@ use crate::{
 
 /// Pages that wait for a thread: enough that neither side waits for the other's hiccups.
 const PAGES_WAITING: usize = 4;
+
+/// Refunds that are named in a warning.
+const NAMED_REFUNDS: usize = 5;
 
 /// All lines of a run, staged, and what was counted on the way.
 pub(super) struct Extracted {
@@ -61,6 +64,26 @@ pub(super) struct Extracted {
     pub(super) completeness: Completeness,
     /// What the first record seems to be, where none of them is JSON.
     pub(super) no_record_is_json: Option<String>,
+    /// Refunds that their order lists more than once.
+    pub(super) repeated_refunds: NamedRefunds,
+}
+
+/// The refunds that their order lists more than once: the first ones of those whose entries differ, and how many these are.
+#[derive(Default)]
+pub(super) struct NamedRefunds {
+    pub(super) differing: u64,
+    pub(super) first: Vec<RepeatedRefund>,
+}
+
+impl NamedRefunds {
+    fn absorb(&mut self, repeated: Vec<RepeatedRefund>) {
+        for refund in repeated.into_iter().filter(|refund| refund.repeats == Repeats::Other) {
+            self.differing += 1;
+            if self.first.len() < NAMED_REFUNDS {
+                self.first.push(refund);
+            }
+        }
+    }
 }
 
 /// Lines that are staged, before it is known whether the source was read whole.
@@ -73,6 +96,7 @@ struct StagedExtract {
     shape: ObservedShape,
     erased: ErasedCounts,
     first_drop: Option<Drop>,
+    repeated_refunds: NamedRefunds,
 }
 
 /// What a thread makes of a page.
@@ -91,6 +115,7 @@ struct EnrichedBatch {
     raw: Option<RawLines>,
     shape: ObservedShape,
     erased: ErasedCounts,
+    repeated_refunds: Vec<RepeatedRefund>,
 }
 
 /// Whether the shape of the records is observed.
@@ -332,7 +357,19 @@ impl Extraction<'_> {
         let kept_by = self.kept_by(page);
         let rules = BatchRules { also_within: kept_by.map(|run| run.within).unwrap_or_default(), sampling };
         let batch = self.normalizer.normalize_with(page.records(), rules);
-        let NormalizedBatch { rows, mut drops, mut emptied, read, totals, refunds, dropped_refunds, counts, revenue, shape } = batch;
+        let NormalizedBatch {
+            rows,
+            mut drops,
+            mut emptied,
+            read,
+            totals,
+            refunds,
+            dropped_refunds,
+            repeated_refunds,
+            counts,
+            revenue,
+            shape,
+        } = batch;
         if kept_by.is_some_and(|run| run.command == CommandName::Replay) {
             // Of a replay, a version may be older than it seems.
             emptied.clear();
@@ -359,7 +396,22 @@ impl Extraction<'_> {
         let unread = |DroppedRefund { refund_id, record_number }| UnreadRefund { seq: record_number, refund_id };
         let unread: Vec<_> = dropped_refunds.into_iter().map(unread).collect();
         let refunds = CutRefunds::new(refunds.into_iter().map(staged).collect(), &unread);
-        Ok(EnrichedBatch { rows, totals, refunds, origin, unknown, drops, emptied, read, counts, revenue, raw, shape, erased })
+        Ok(EnrichedBatch {
+            rows,
+            totals,
+            refunds,
+            origin,
+            unknown,
+            drops,
+            emptied,
+            read,
+            counts,
+            revenue,
+            raw,
+            shape,
+            erased,
+            repeated_refunds,
+        })
     }
 
     fn stage(
@@ -374,7 +426,7 @@ impl Extraction<'_> {
         let mut stage = Stage::new(scratch, self.settings.schema(), self.settings.memory_limit);
         let mut unknown = UnknownKeys::default();
         let (mut counts, mut revenue, mut shape) = (RecordCounts::default(), RevenueByDt::default(), ObservedShape::default());
-        let mut erased = ErasedCounts::default();
+        let (mut erased, mut repeated_refunds) = (ErasedCounts::default(), NamedRefunds::default());
         let (mut next, mut early) = (0, BTreeMap::new());
         for (number, batch) in batches {
             early.insert(number, batch);
@@ -386,6 +438,7 @@ impl Extraction<'_> {
                 shape.absorb(batch.shape);
                 erased.absorb(batch.erased);
                 unknown.absorb(batch.unknown);
+                repeated_refunds.absorb(batch.repeated_refunds);
                 quarantine.push(&batch.drops)?;
                 if let (Some(raw), Some(lines)) = (&mut raw, &batch.raw) {
                     raw.push(lines)?;
@@ -421,6 +474,7 @@ impl Extraction<'_> {
             shape,
             erased,
             first_drop,
+            repeated_refunds,
         })
     }
 }
@@ -442,11 +496,26 @@ impl StagedExtract {
             shape,
             mut erased,
             first_drop,
+            repeated_refunds,
         } = self;
         erased.records_withheld += withheld;
         let is_none_json = counts.records_read > 0 && counts.of(Reason::InvalidJson) == counts.records_read;
         let no_record_is_json = first_drop.filter(|_| is_none_json).map(|drop| seems(&drop.record));
-        Extracted { lines, orders, refund_days, lineage, present, unknown, counts, revenue, shape, erased, completeness, no_record_is_json }
+        Extracted {
+            lines,
+            orders,
+            refund_days,
+            lineage,
+            present,
+            unknown,
+            counts,
+            revenue,
+            shape,
+            erased,
+            completeness,
+            no_record_is_json,
+            repeated_refunds,
+        }
     }
 }
 

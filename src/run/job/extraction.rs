@@ -8,12 +8,12 @@ use super::{Job, opening::Base, orders::RunOrders, request::OrdersFrom};
 use crate::{
     join::Enricher,
     model::{ErasedUsers, Reason, Window},
-    normalize::{Mapping, RecordCounts, RecordNormalizer, RecordsOf, UserIds},
+    normalize::{Mapping, RecordNormalizer, RecordsOf, UserIds},
     report::ErasedCounts,
     run::{
         RunError, by_settings,
         completeness::certify,
-        extract::{Erasure, Extracted, Extraction, Input, KeptRecords, OrdersWithoutLines},
+        extract::{Erasure, Extracted, Extraction, Input, KeptRecords, NamedRefunds, OrdersWithoutLines},
         members::{Dimensions, MemberReader, without_addresses_of},
         observer::StageName,
         shape,
@@ -99,7 +99,7 @@ impl Job<'_> {
             records_dropped = self.summary.records_dropped(),
             "the source has been read"
         );
-        self.warn_of_what_was_read(&extracted.counts);
+        self.warn_of_what_was_read(&extracted);
         Ok(extracted)
     }
 
@@ -120,7 +120,9 @@ impl Job<'_> {
     }
 
     /// Says what of the source may not have been meant so.
-    fn warn_of_what_was_read(&self, counts: &RecordCounts) {
+    fn warn_of_what_was_read(&self, extracted: &Extracted) {
+        let counts = &extracted.counts;
+        warn_of_repeated_refunds(counts.refunds_repeated, &extracted.repeated_refunds);
         let refunds = counts.refunds_dropped;
         if refunds > 0 {
             tracing::warn!(
@@ -150,5 +152,23 @@ impl Job<'_> {
             };
             tracing::warn!(repeated_skus, "skus that stand on more than one line of their record: {outcome}");
         }
+    }
+}
+
+/// Says which refunds their order lists more than once. Names those whose entries differ: money may be missing.
+fn warn_of_repeated_refunds(repeated: u64, named: &NamedRefunds) {
+    let same = repeated.saturating_sub(named.differing);
+    if same > 0 {
+        tracing::warn!(refunds = same, "refunds stand more than once in their order and say the same: each counts once");
+    }
+    if named.differing > 0 {
+        let first =
+            named.first.iter().map(|refund| format!("`{}` of order `{}`", refund.refund_id.escape_debug(), refund.order_id.escape_debug()));
+        let first = first.collect::<Vec<_>>().join(", ");
+        tracing::warn!(
+            refunds = named.differing,
+            first,
+            "refunds stand more than once in their order with different contents: the later one counts, so look at these orders"
+        );
     }
 }
