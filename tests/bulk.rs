@@ -268,6 +268,18 @@ fn a_download_begins_anew_and_its_failure_shows_no_signature() {
 }
 
 #[test]
+fn a_line_that_the_result_has_twice_is_one_line_and_two_that_differ_are_refused() {
+    let at = "2026-01-11T00:00:00Z";
+    let twice = [order(1001, at), line(1001, 1, 3, "19.99"), line(1001, 1, 3, "19.99")].join("\n");
+    let work = Workspace::new();
+    let summary = run(&work, &Shop::with(&twice, 1, 3), "", &[]).published();
+    assert_eq!(work.query(ROWS), ["1001|S1|3|19.9900"]);
+    assert_eq!((&summary["source"]["repeated_lines"], &summary["lines_read"]), (&json!(1), &json!(1)));
+    let differing = [order(1001, at), line(1001, 1, 3, "19.99"), line(1001, 1, 4, "19.99")].join("\n");
+    fails(&Shop::with(&differing, 1, 3), "", &["`gid://shopify/LineItem/10011` of `gid://shopify/Order/1001` stands there already"]);
+}
+
+#[test]
 fn a_signed_url_in_the_words_of_the_source_shows_no_signature() {
     let words = format!("see https://storage.example/part.jsonl?Signature={SIGNATURE}&x=1");
     let said = words.clone();

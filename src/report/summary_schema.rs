@@ -237,6 +237,7 @@ static KEYS: [SummaryKey; 120] = [
     always("source.retries", Integer, "requests that were repeated after a failure"),
     always("source.pages", Integer, "responses with records; for files, the files"),
     always("source.bytes", Integer, "bytes after decompression"),
+    always("source.repeated_lines", Integer, "lines that stand in a file of records and children again as they are, and count once"),
     or_null("raw", Object("raw"), "the records that the run kept (`--keep-raw`): see output.md; null if it kept none"),
     always("raw.file", Text, "their file, relative to the output"),
     always("raw.bytes", Integer, "its size"),
