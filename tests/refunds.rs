@@ -255,6 +255,29 @@ fn a_refund_that_stands_twice_in_its_order_counts_once_and_the_order_is_named_if
 }
 
 #[test]
+fn refunds_that_do_not_add_up_to_what_their_order_says_are_counted_and_the_order_is_named() {
+    let work = work("[orders.totals]\nrefunded = \"back\"\n");
+    let says = |order: String, back: &str| order.replacen('{', &format!(r#"{{"back":{back},"#), 1);
+    let parts = [refund("r2", 3, "3"), refund("r3", 4, "1.5")];
+    let dollars = refund("r4", 3, "9").replace('{', r#"{"currency":"USD","#);
+    let orders = [
+        says(order("A", 1, 1, &[refund("r1", 3, "3")]), "5"),
+        says(order("B", 1, 1, &parts), "\"-4.50\""),
+        says(order("C", 1, 1, &[]), "1"),
+        says(order("D", 1, 1, &[]), "0"),
+        says(order("E", 1, 1, &[]), "null"),
+        says(order("F", 1, 1, &[dollars]), "1"),
+    ];
+    work.write("etl.toml", work.read("etl.toml").replace("amount = \"amount\"", "amount = \"amount\"\ncurrency = \"currency\""));
+    let ended = work.load(&orders, &["--log-format", "text"]);
+    assert_eq!(ended.published()["refund_totals_differing"], 2);
+    for named in ["order `A` says 5.0000, and its refunds have 3.0000", "order `C` says 1.0000, and its refunds have 0.0000"] {
+        assert!(ended.stderr.contains(named), "{named}: {}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("order `B`") && !ended.stderr.contains("order `F`"), "{}", ended.stderr);
+}
+
+#[test]
 fn an_undo_brings_refunds_back_and_later_runs_still_find_them() {
     let work = work("");
     work.load(&[order("A", 1, 1, &[refund("r1", 3, "3")])], &[]).published();

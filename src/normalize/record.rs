@@ -16,7 +16,7 @@ use super::{
     mask::{DocumentMasks, masked_value},
     observe::{Sampling, observe},
     prefix::IdPrefix,
-    refunds::{DistinctRefunds, DroppedRefund, ReadRefund, RefundedOrder, RepeatedRefund},
+    refunds::{DifferingRefunds, DistinctRefunds, DroppedRefund, ReadRefund, RefundedOrder, RepeatedRefund},
     scalar::Scalar,
     totals::{RecordRow, lines_total},
     walk::{Captured, Maps},
@@ -25,7 +25,7 @@ use crate::{
     drift::ObservedShape,
     model::{
         self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, OrderHash, OrderTotal, ParsedMoney,
-        Quantity, QuantityType, RawRecord, Reason, Refund, RevenueByDt, UtcMicros, Window, fitting_text, order_hash,
+        Quantity, QuantityType, REFUNDED, RawRecord, Reason, Refund, RevenueByDt, UtcMicros, Window, fitting_text, order_hash,
     },
     settings::{Cursor, Limits, RepeatedSku, Shop},
 };
@@ -106,6 +106,8 @@ pub struct RecordCounts {
     pub refunds_skipped: u64,
     /// Refunds that have the id of another one of their order; `refunds_read` counts them.
     pub refunds_repeated: u64,
+    /// Orders whose refunds do not add up to what the order says itself.
+    pub refund_totals_differing: u64,
     /// Dropped lines whose quantity has decimals.
     #[serde(skip)]
     pub decimal_quantities: u64,
@@ -179,6 +181,7 @@ impl RecordCounts {
         self.refunds_dropped += other.refunds_dropped;
         self.refunds_skipped += other.refunds_skipped;
         self.refunds_repeated += other.refunds_repeated;
+        self.refund_totals_differing += other.refund_totals_differing;
         self.lines_summed += other.lines_summed;
         self.decimal_quantities += other.decimal_quantities;
         self.prices_defaulted += other.prices_defaulted;
@@ -217,6 +220,8 @@ pub struct NormalizedBatch {
     pub dropped_refunds: Vec<DroppedRefund>,
     /// The refunds that a record lists more than once.
     pub repeated_refunds: Vec<RepeatedRefund>,
+    /// The orders whose refunds do not add up to what they say of them.
+    pub differing_refunds: Vec<DifferingRefunds>,
     /// The counts of the batch.
     pub counts: RecordCounts,
     /// Σ `line_total` of the rows, summed separately for reconciliation.
@@ -355,6 +360,7 @@ impl RecordNormalizer {
                 refunds: Vec::new(),
                 dropped_refunds: Vec::new(),
                 repeated_refunds: Vec::new(),
+                differing_refunds: Vec::new(),
                 counts: RecordCounts::default(),
                 revenue: RevenueByDt::default(),
                 shape: ObservedShape::default(),
@@ -676,12 +682,12 @@ impl<'a> Work<'a> {
         self.batch.counts.records_processed += 1;
         let repeated_skus = repeated(&self.skus);
         self.batch.counts.repeated_skus += repeated_skus;
-        self.total(heading, repeated_skus);
-        self.refunds(heading, lines);
+        let refunded = self.total(heading, repeated_skus);
+        self.refunds(heading, lines, refunded);
     }
 
-    /// Notes the refunds of the order, where the profile maps them.
-    fn refunds(&mut self, heading: &Heading<'a>, lines: &[usize]) {
+    /// Notes the refunds of the order, where the profile maps them. `refunded` is what the order itself says was paid back.
+    fn refunds(&mut self, heading: &Heading<'a>, lines: &[usize], refunded: Option<Money>) {
         let normalizer = self.normalizer;
         let Some(fields) = &normalizer.mapping.refunds else { return };
         let listed = fields.listed(&self.captured.cells);
@@ -694,10 +700,28 @@ impl<'a> Work<'a> {
         let record_number = self.batch.rows.record();
         if has_no_list || missed > 0 {
             self.batch.dropped_refunds.push(DroppedRefund { refund_id: None, record_number });
+            if listed.is_empty() {
+                return;
+            }
         }
-        if listed.is_empty() {
-            return;
+        let mut distinct = DistinctRefunds::default();
+        if !listed.is_empty() {
+            self.read_refunds(&listed, heading, lines, &mut distinct);
         }
+        self.batch.counts.refunds_repeated += distinct.repeated.len() as u64;
+        self.batch.repeated_refunds.append(&mut distinct.repeated);
+        let rows = distinct.into_rows();
+        let differing = refunded.and_then(|refunded| DifferingRefunds::of(&heading.order_id, heading.currency.as_deref(), refunded, &rows));
+        self.batch.counts.refund_totals_differing += u64::from(differing.is_some());
+        self.batch.differing_refunds.extend(differing);
+        self.batch.refunds.extend(rows.into_iter().map(|row| RecordRow { row, record_number }));
+    }
+
+    /// Reads the refunds that a record lists, and counts those that can't be read.
+    fn read_refunds(&mut self, listed: &[&'a str], heading: &Heading<'a>, lines: &[usize], distinct: &mut DistinctRefunds) {
+        let normalizer = self.normalizer;
+        let Some(fields) = &normalizer.mapping.refunds else { return };
+        let record_number = self.batch.rows.record();
         let order = RefundedOrder {
             order_id: &heading.order_id,
             currency: heading.currency.as_deref(),
@@ -706,8 +730,7 @@ impl<'a> Work<'a> {
             sku_prefix: &normalizer.skus,
         };
         let mut captured = fields.captured();
-        let mut distinct = DistinctRefunds::default();
-        for raw in listed {
+        for &raw in listed {
             let counts = &mut self.batch.counts;
             match fields.read(raw, &mut captured, &order) {
                 ReadRefund::Skipped => counts.refunds_skipped += 1,
@@ -723,9 +746,6 @@ impl<'a> Work<'a> {
                 }
             }
         }
-        self.batch.counts.refunds_repeated += distinct.repeated.len() as u64;
-        self.batch.repeated_refunds.append(&mut distinct.repeated);
-        self.batch.refunds.extend(distinct.into_rows().map(|row| RecordRow { row, record_number }));
     }
 
     /// The sku of each line, by the id that refunds name the line by; none where they name no lines.
@@ -738,9 +758,9 @@ impl<'a> Work<'a> {
         lines.iter().filter_map(entry).collect()
     }
 
-    /// Notes the totals of the order, where the profile maps them.
-    fn total(&mut self, heading: &Heading<'a>, repeated_skus: u64) {
-        let Some(fields) = &self.normalizer.mapping.totals else { return };
+    /// Notes the totals of the order, where the profile maps them. Returns what the order says was paid back.
+    fn total(&mut self, heading: &Heading<'a>, repeated_skus: u64) -> Option<Money> {
+        let fields = self.normalizer.mapping.totals.as_ref()?;
         let read = fields.amounts(&self.captured.cells, heading.currency.as_deref());
         let lines_total = lines_total(&self.skus, &self.line_totals, repeated_skus);
         self.batch.counts.values_unreadable += u64::from(read.unreadable) + u64::from(lines_total.is_none());
@@ -755,6 +775,7 @@ impl<'a> Work<'a> {
             updated_at: heading.updated_at,
         };
         self.batch.totals.push(RecordRow { row: total, record_number: self.batch.rows.record() });
+        read.amounts[REFUNDED]
     }
 
     /// Adds a line to the earlier line with the same sku (contract, "Which version of a row wins": `repeated_sku = "sum"`).

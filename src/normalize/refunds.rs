@@ -104,6 +104,29 @@ pub enum Repeats {
     Other,
 }
 
+/// An order whose refunds do not add up to what it says itself was paid back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DifferingRefunds {
+    /// The order.
+    pub order_id: String,
+    /// What it says itself.
+    pub stated: Money,
+    /// The sum of its refunds.
+    pub listed: Money,
+}
+
+impl DifferingRefunds {
+    /// Compares the rows of an order's refunds with what it says of them; `None` if they agree, or are of other currencies. Some sources
+    /// write such an amount as negative.
+    pub(super) fn of(order_id: &str, currency: Option<&str>, stated: Money, rows: &[Refund]) -> Option<DifferingRefunds> {
+        let is_comparable = rows.iter().all(|row| row.currency.as_deref() == currency);
+        let units: i128 = rows.iter().map(|row| i128::from(row.amount.units())).sum();
+        let differs = is_comparable && units.abs() != i128::from(stated.units()).abs();
+        let listed = Money::from_units(units).ok().filter(|_| differs)?;
+        Some(DifferingRefunds { order_id: order_id.to_owned(), stated, listed })
+    }
+}
+
 /// The refunds of an order, each once.
 #[derive(Default)]
 pub(super) struct DistinctRefunds {
@@ -136,8 +159,8 @@ impl DistinctRefunds {
     }
 
     /// The rows of all refunds.
-    pub(super) fn into_rows(self) -> impl Iterator<Item = Refund> {
-        self.entries.into_iter().flatten()
+    pub(super) fn into_rows(self) -> Vec<Refund> {
+        self.entries.into_iter().flatten().collect()
     }
 }
 
@@ -407,7 +430,10 @@ mod tests {
                 distinct.push(entry.iter().map(|(id, sku, units)| row(id, sku, *units)).collect());
             }
             let repeated = distinct.repeated.iter().map(|repeated| (repeated.refund_id.clone(), repeated.repeats)).collect::<Vec<_>>();
-            let rows = distinct.into_rows().map(|row| format!("{}{}{}", row.refund_id, row.sku.unwrap_or_default(), row.amount.units()));
+            let rows = distinct
+                .into_rows()
+                .into_iter()
+                .map(|row| format!("{}{}{}", row.refund_id, row.sku.unwrap_or_default(), row.amount.units()));
             (rows.collect::<Vec<_>>().join(" "), repeated)
         };
         let told = |repeats| vec![("r".to_owned(), repeats)];

@@ -134,6 +134,7 @@ static KEYS: [SummaryKey; 120] = [
         Integer,
         "refunds that have the id of another refund of their order, which `refunds_read` counts: see output.md",
     ),
+    always("refund_totals_differing", Integer, "orders whose refunds do not add up to what the order itself says was paid back"),
     always("duplicates_dropped", Integer, "lines that lost to another line of the same run, or were added to it (deduplication)"),
     always("rows_inserted", Integer, "rows with a new key"),
     always("rows_updated", Integer, "rows that replace a stored row"),

@@ -29,8 +29,8 @@ use crate::{
     model::{ErasedUsers, Reason, RevenueByDt, WITHHELD_RECORD},
     net::redact,
     normalize::{
-        BatchRules, Drop, DroppedRefund, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, RecordRow,
-        RepeatedRefund, Repeats, Sampling, UserIds,
+        BatchRules, DifferingRefunds, Drop, DroppedRefund, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer,
+        RecordRow, RepeatedRefund, Repeats, Sampling, UserIds,
     },
     report::{CommandName, ErasedCounts},
     settings::{Location, MergeBy, RepeatedSku, Settings},
@@ -41,7 +41,7 @@ use crate::{
 /// Pages that wait for a thread: enough that neither side waits for the other's hiccups.
 const PAGES_WAITING: usize = 4;
 
-/// Refunds that are named in a warning.
+/// Refunds and orders that are named in a warning.
 const NAMED_REFUNDS: usize = 5;
 
 /// All lines of a run, staged, and what was counted on the way.
@@ -64,25 +64,29 @@ pub(super) struct Extracted {
     pub(super) completeness: Completeness,
     /// What the first record seems to be, where none of them is JSON.
     pub(super) no_record_is_json: Option<String>,
-    /// Refunds that their order lists more than once.
-    pub(super) repeated_refunds: NamedRefunds,
+    /// Refunds that may not be as their source means them.
+    pub(super) odd_refunds: OddRefunds,
 }
 
-/// The refunds that their order lists more than once: the first ones of those whose entries differ, and how many these are.
+/// Refunds that may not be as their source means them, the first ones of each kind.
 #[derive(Default)]
-pub(super) struct NamedRefunds {
-    pub(super) differing: u64,
-    pub(super) first: Vec<RepeatedRefund>,
+pub(super) struct OddRefunds {
+    /// How many stand more than once in their order with different contents.
+    pub(super) replaced: u64,
+    /// The first of these.
+    pub(super) first_replaced: Vec<RepeatedRefund>,
+    /// The first orders whose refunds do not add up to what they say of them.
+    pub(super) first_differing: Vec<DifferingRefunds>,
 }
 
-impl NamedRefunds {
-    fn absorb(&mut self, repeated: Vec<RepeatedRefund>) {
-        for refund in repeated.into_iter().filter(|refund| refund.repeats == Repeats::Other) {
-            self.differing += 1;
-            if self.first.len() < NAMED_REFUNDS {
-                self.first.push(refund);
-            }
-        }
+impl OddRefunds {
+    fn absorb(&mut self, repeated: Vec<RepeatedRefund>, differing: Vec<DifferingRefunds>) {
+        let room = |named: usize| NAMED_REFUNDS.saturating_sub(named);
+        let replaced: Vec<_> = repeated.into_iter().filter(|refund| refund.repeats == Repeats::Other).collect();
+        self.replaced += replaced.len() as u64;
+        let (of_replaced, of_differing) = (room(self.first_replaced.len()), room(self.first_differing.len()));
+        self.first_replaced.extend(replaced.into_iter().take(of_replaced));
+        self.first_differing.extend(differing.into_iter().take(of_differing));
     }
 }
 
@@ -96,7 +100,7 @@ struct StagedExtract {
     shape: ObservedShape,
     erased: ErasedCounts,
     first_drop: Option<Drop>,
-    repeated_refunds: NamedRefunds,
+    odd_refunds: OddRefunds,
 }
 
 /// What a thread makes of a page.
@@ -116,6 +120,7 @@ struct EnrichedBatch {
     shape: ObservedShape,
     erased: ErasedCounts,
     repeated_refunds: Vec<RepeatedRefund>,
+    differing_refunds: Vec<DifferingRefunds>,
 }
 
 /// Whether the shape of the records is observed.
@@ -366,6 +371,7 @@ impl Extraction<'_> {
             refunds,
             dropped_refunds,
             repeated_refunds,
+            differing_refunds,
             counts,
             revenue,
             shape,
@@ -411,6 +417,7 @@ impl Extraction<'_> {
             shape,
             erased,
             repeated_refunds,
+            differing_refunds,
         })
     }
 
@@ -426,7 +433,7 @@ impl Extraction<'_> {
         let mut stage = Stage::new(scratch, self.settings.schema(), self.settings.memory_limit);
         let mut unknown = UnknownKeys::default();
         let (mut counts, mut revenue, mut shape) = (RecordCounts::default(), RevenueByDt::default(), ObservedShape::default());
-        let (mut erased, mut repeated_refunds) = (ErasedCounts::default(), NamedRefunds::default());
+        let (mut erased, mut odd_refunds) = (ErasedCounts::default(), OddRefunds::default());
         let (mut next, mut early) = (0, BTreeMap::new());
         for (number, batch) in batches {
             early.insert(number, batch);
@@ -438,7 +445,7 @@ impl Extraction<'_> {
                 shape.absorb(batch.shape);
                 erased.absorb(batch.erased);
                 unknown.absorb(batch.unknown);
-                repeated_refunds.absorb(batch.repeated_refunds);
+                odd_refunds.absorb(batch.repeated_refunds, batch.differing_refunds);
                 quarantine.push(&batch.drops)?;
                 if let (Some(raw), Some(lines)) = (&mut raw, &batch.raw) {
                     raw.push(lines)?;
@@ -474,7 +481,7 @@ impl Extraction<'_> {
             shape,
             erased,
             first_drop,
-            repeated_refunds,
+            odd_refunds,
         })
     }
 }
@@ -496,7 +503,7 @@ impl StagedExtract {
             shape,
             mut erased,
             first_drop,
-            repeated_refunds,
+            odd_refunds,
         } = self;
         erased.records_withheld += withheld;
         let is_none_json = counts.records_read > 0 && counts.of(Reason::InvalidJson) == counts.records_read;
@@ -514,7 +521,7 @@ impl StagedExtract {
             erased,
             completeness,
             no_record_is_json,
-            repeated_refunds,
+            odd_refunds,
         }
     }
 }

@@ -8,12 +8,12 @@ use super::{Job, opening::Base, orders::RunOrders, request::OrdersFrom};
 use crate::{
     join::Enricher,
     model::{ErasedUsers, Reason, Window},
-    normalize::{Mapping, RecordNormalizer, RecordsOf, UserIds},
+    normalize::{DifferingRefunds, Mapping, RecordCounts, RecordNormalizer, RecordsOf, RepeatedRefund, UserIds},
     report::ErasedCounts,
     run::{
         RunError, by_settings,
         completeness::certify,
-        extract::{Erasure, Extracted, Extraction, Input, KeptRecords, NamedRefunds, OrdersWithoutLines},
+        extract::{Erasure, Extracted, Extraction, Input, KeptRecords, OddRefunds, OrdersWithoutLines},
         members::{Dimensions, MemberReader, without_addresses_of},
         observer::StageName,
         shape,
@@ -122,7 +122,7 @@ impl Job<'_> {
     /// Says what of the source may not have been meant so.
     fn warn_of_what_was_read(&self, extracted: &Extracted) {
         let counts = &extracted.counts;
-        warn_of_repeated_refunds(counts.refunds_repeated, &extracted.repeated_refunds);
+        warn_of_refunds(counts, &extracted.odd_refunds);
         let refunds = counts.refunds_dropped;
         if refunds > 0 {
             tracing::warn!(
@@ -155,20 +155,31 @@ impl Job<'_> {
     }
 }
 
-/// Says which refunds their order lists more than once. Names those whose entries differ: money may be missing.
-fn warn_of_repeated_refunds(repeated: u64, named: &NamedRefunds) {
-    let same = repeated.saturating_sub(named.differing);
+/// Says which refunds their order lists more than once, and which orders say another sum. Names those for which money may be missing.
+fn warn_of_refunds(counts: &RecordCounts, odd: &OddRefunds) {
+    let same = counts.refunds_repeated.saturating_sub(odd.replaced);
     if same > 0 {
         tracing::warn!(refunds = same, "refunds stand more than once in their order and say the same: each counts once");
     }
-    if named.differing > 0 {
-        let first =
-            named.first.iter().map(|refund| format!("`{}` of order `{}`", refund.refund_id.escape_debug(), refund.order_id.escape_debug()));
-        let first = first.collect::<Vec<_>>().join(", ");
+    if odd.replaced > 0 {
+        let named =
+            |refund: &RepeatedRefund| format!("`{}` of order `{}`", refund.refund_id.escape_debug(), refund.order_id.escape_debug());
+        let first = odd.first_replaced.iter().map(named).collect::<Vec<_>>().join(", ");
         tracing::warn!(
-            refunds = named.differing,
+            refunds = odd.replaced,
             first,
             "refunds stand more than once in their order with different contents: the later one counts, so look at these orders"
+        );
+    }
+    if counts.refund_totals_differing > 0 {
+        let named = |order: &DifferingRefunds| {
+            format!("order `{}` says {}, and its refunds have {}", order.order_id.escape_debug(), order.stated, order.listed)
+        };
+        let first = odd.first_differing.iter().map(named).collect::<Vec<_>>().join(", ");
+        tracing::warn!(
+            orders = counts.refund_totals_differing,
+            first,
+            "the refunds of orders do not add up to what the orders say was paid back: some may be missing, or not be settled yet"
         );
     }
 }
