@@ -256,7 +256,7 @@ fn a_refund_that_stands_twice_in_its_order_counts_once_and_the_order_is_named_if
 
 #[test]
 fn refunds_that_do_not_add_up_to_what_their_order_says_are_counted_and_the_order_is_named() {
-    let work = work("[orders.totals]\nrefunded = \"back\"\n");
+    let work = work("[orders.totals]\ntotal = \"sum\"\nrefunded = \"back\"\n");
     let says = |order: String, back: &str| order.replacen('{', &format!(r#"{{"back":{back},"#), 1);
     let parts = [refund("r2", 3, "3"), refund("r3", 4, "1.5")];
     let dollars = refund("r4", 3, "9").replace('{', r#"{"currency":"USD","#);
