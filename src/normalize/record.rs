@@ -111,6 +111,9 @@ pub struct RecordCounts {
     /// Dropped lines whose quantity has decimals.
     #[serde(skip)]
     pub decimal_quantities: u64,
+    /// Dropped lines whose currency is not that of their order.
+    #[serde(skip)]
+    pub other_currencies: u64,
     /// Lines that were added to an earlier line with the same sku (`repeated_sku = "sum"`).
     #[serde(skip)]
     pub lines_summed: u64,
@@ -184,6 +187,7 @@ impl RecordCounts {
         self.refund_totals_differing += other.refund_totals_differing;
         self.lines_summed += other.lines_summed;
         self.decimal_quantities += other.decimal_quantities;
+        self.other_currencies += other.other_currencies;
         self.prices_defaulted += other.prices_defaulted;
         self.prices_rounded += other.prices_rounded;
         self.updated_at_unreadable += other.updated_at_unreadable;
@@ -669,6 +673,7 @@ impl<'a> Work<'a> {
             };
             if let Err(reason) = taken {
                 self.batch.counts.decimal_quantities += u64::from(reason == Reason::InvalidQuantity && self.has_decimal_quantity(line));
+                self.batch.counts.other_currencies += u64::from(reason == Reason::InvalidPrice && self.has_other_currency(line, heading));
                 drop_line(self, index, line, reason);
             }
         }
@@ -812,6 +817,9 @@ impl<'a> Work<'a> {
         let sku = self.sku(line).ok_or(Reason::MissingSku)?;
         let kind = self.normalizer.schema.quantity();
         let quantity = quantity(&value(LineField::Quantity), kind).ok_or(Reason::InvalidQuantity)?;
+        if self.is_of_other_currency(cells, currency) {
+            return Err(Reason::InvalidPrice);
+        }
         let price = self.price(cells, quantity, currency).map_err(|error| match error {
             MoneyError::NotANumber => Reason::InvalidPrice,
             MoneyError::OutOfRange => Reason::PriceOutOfRange,
@@ -851,6 +859,17 @@ impl<'a> Work<'a> {
             is_defaulted: unit.is_none() && total.is_none(),
             is_rounded: is_discount_rounded || total.or(unit).is_some_and(|amount| amount.rounded),
         })
+    }
+
+    /// Whether a line says another currency than its order: its money would be added to money of another kind.
+    fn is_of_other_currency(&self, cells: &[Option<&'a str>], currency: Option<&str>) -> bool {
+        let own = self.normalizer.mapping.line_currency.as_ref().and_then(|field| field.value(cells).into_text());
+        own.zip(currency).is_some_and(|(own, currency)| !own.eq_ignore_ascii_case(currency))
+    }
+
+    /// The same, of a captured line.
+    fn has_other_currency(&self, line: usize, heading: &Heading<'a>) -> bool {
+        self.captured.line(line).is_some_and(|cells| self.is_of_other_currency(cells, heading.currency.as_deref()))
     }
 
     /// Whether a line would have a valid quantity if quantities had decimals.
@@ -1304,6 +1323,21 @@ mod tests {
         assert_eq!(of(r#"{"sku":"a","quantity":2,"price":{"id":"p"}}"#), (None, vec![Reason::InvalidPrice]));
         assert_eq!(of(r#"{"sku":"a","quantity":2,"sum":"ten","price":1}"#), (None, vec![Reason::InvalidPrice]));
         assert_eq!(of(r#"{"sku":"a","quantity":0,"sum":0,"price":3}"#), (Some("3.0000/0.0000/false".into()), vec![]));
+    }
+
+    #[test]
+    fn a_line_of_another_currency_than_its_order_is_dropped() {
+        let profile = crate::settings::orders_profile("[orders.line_fields]\ncurrency = 'cur'").unwrap();
+        let mapping = Mapping { profile: Some(&profile), ..Mapping::default() };
+        let of = |currency: &str, lines: &str| {
+            let record = format!(r#"{{"id":1,{DATE},"currency":{currency},"items":[{lines}]}}"#);
+            let batch = RecordNormalizer::configured(&mapping, Window::default()).normalize([record.as_bytes()].into_iter());
+            (batch.rows.len(), batch.counts.of(Reason::InvalidPrice), batch.counts.other_currencies)
+        };
+        let lines =
+            r#"{"sku":"a","price":1,"cur":"EUR"},{"sku":"b","price":1,"cur":" usd "},{"sku":"c","price":1},{"sku":"d","price":"x"}"#;
+        assert_eq!(of("\"USD\"", lines), (2, 2, 1));
+        assert_eq!(of("null", lines), (3, 1, 0), "an order without a currency has no other one");
     }
 
     #[test]

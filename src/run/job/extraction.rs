@@ -135,6 +135,10 @@ impl Job<'_> {
             let way_out = "`fact.quantity = \"decimal\"` in etl.toml keeps them";
             tracing::warn!(lines, "lines were dropped because their quantities have decimals: {way_out}");
         }
+        let lines = counts.other_currencies;
+        if lines > 0 {
+            tracing::warn!(lines, "lines were dropped (invalid_price) because their currency is not that of their order");
+        }
         if self.settings.has_unknown_money() {
             tracing::warn!(
                 "`fact.money = \"lines\"`: the profile of the orders names none of these amounts, so that their columns are empty"
