@@ -393,7 +393,7 @@ impl<'a> Requester<'a> {
             .filter(|url| matches!(url.scheme(), "http" | "https"))
             .ok_or_else(|| RequestFailure::Redirect("a redirect without a valid Location".into()))?;
         if from.scheme() == "https" && url.scheme() == "http" && !self.access.http.allow_plain {
-            let to = redact::url(&url);
+            let to = redact::url(&without_query(&url));
             return Err(RequestFailure::Redirect(format!(
                 "a redirect from https to plain http is not followed, and no credentials are sent there: {to} (http.allow_plain follows it)"
             )));
