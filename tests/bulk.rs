@@ -5,7 +5,10 @@ mod support;
 
 use std::{
     process::{Command, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -262,6 +265,54 @@ fn a_download_begins_anew_and_its_failure_shows_no_signature() {
     let shop = Shop::new(vec![403; 9], &result(), |_| started(), |_, url| completed(url, 2, 5));
     fails(&shop, "", &["/results/bulk.jsonl (another origin than that of the source", "the server answered 403"]);
     assert_eq!(shop.storage.asked().len(), 1, "the signature is refused again");
+}
+
+#[test]
+fn a_line_that_the_result_has_twice_is_one_line_and_two_that_differ_are_refused() {
+    let at = "2026-01-11T00:00:00Z";
+    let twice = [order(1001, at), line(1001, 1, 3, "19.99"), line(1001, 1, 3, "19.99")].join("\n");
+    let work = Workspace::new();
+    let summary = run(&work, &Shop::with(&twice, 1, 3), "", &[]).published();
+    assert_eq!(work.query(ROWS), ["1001|S1|3|19.9900"]);
+    assert_eq!((&summary["source"]["repeated_lines"], &summary["lines_read"]), (&json!(1), &json!(1)));
+    let differing = [order(1001, at), line(1001, 1, 3, "19.99"), line(1001, 1, 4, "19.99")].join("\n");
+    fails(&Shop::with(&differing, 1, 3), "", &["`gid://shopify/LineItem/10011` of `gid://shopify/Order/1001` stands there already"]);
+}
+
+#[test]
+fn a_signed_url_in_the_words_of_the_source_shows_no_signature() {
+    let words = format!("see https://storage.example/part.jsonl?Signature={SIGNATURE}&x=1");
+    let said = words.clone();
+    let failed =
+        Shop::new(Vec::new(), "", |_| started(), move |_, _| json!({"id": ID, "status": "FAILED", "errorCode": said, "url": null}));
+    fails(&failed, "", &["ended as FAILED (see https://storage.example/part.jsonl?***): nothing of it was read"]);
+    let said = words.clone();
+    let refuses = Shop::new(Vec::new(), "", move |_| refused(Some("INVALID"), &said), |_, _| Value::Null);
+    fails(&refuses, "", &["INVALID: see https://storage.example/part.jsonl?***"]);
+    let reports = Shop::new(Vec::new(), "", |_| started(), move |_, _| json!({"id": ID, "message": words}));
+    fails(&reports, "", &["https://storage.example/part.jsonl?***"]);
+}
+
+#[test]
+fn a_download_that_another_host_leads_back_to_the_source_gets_no_credentials() {
+    let back = Arc::new(OnceLock::<String>::new());
+    let target = back.clone();
+    let storage = Server::start(move |_| (302, vec![("location", format!("{}/result", target.get().unwrap()))], Vec::new()));
+    let url = format!("{}/bulk.jsonl", storage.url);
+    let api = Server::start(move |asked| match asked.path.as_str() {
+        "/result" => (200, Vec::new(), result().into_bytes()),
+        _ if asked.body.contains("bulkOperationRunQuery(") => {
+            support::json(json!({"data": {"bulkOperationRunQuery": started()}}).to_string())
+        }
+        _ => support::json(json!({"data": {"node": completed(&url, 2, 5)}}).to_string()),
+    });
+    back.set(api.url.clone()).unwrap();
+    let (work, shop) = (Workspace::new(), Shop { api, storage });
+    run(&work, &shop, "", &[]).published();
+    let asked = shop.api.asked();
+    let fetched: Vec<_> = asked.iter().filter(|asked| asked.path == "/result").collect();
+    assert!(fetched.len() == 1 && fetched[0].header("x-shopify-access-token").is_none(), "{}", fetched.len());
+    assert!(asked.iter().filter(|asked| asked.path != "/result").all(|asked| asked.header("x-shopify-access-token") == Some(TOKEN)));
 }
 
 #[test]

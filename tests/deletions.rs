@@ -326,8 +326,15 @@ fn a_layer_that_does_not_know_its_sources_needs_the_report_of_each_commit() {
     refused(&work.load(&orders([0]), &args), "it is not known which sources");
     let work = loaded();
     std::fs::remove_dir_all(work.path("output/state")).unwrap();
-    refused(&work.load(&orders([0]), &args), "it is not known which sources");
+    refused(&work.load(&orders([0]), &args), "a complete list of all orders settles it");
     assert_eq!(stored(&work), ids(0..11));
+    // A part of the orders settles nothing, and all of them do.
+    assert_eq!(work.load(&all_but(11, &[]), &["--since", "2026-01-01"]).code, 0);
+    refused(&work.load(&orders([0]), &args), "it is not known which sources");
+    let ended = work.load(&all_but(11, &[]), &["--log-format", "text"]);
+    assert!(ended.code == 0 && ended.stderr.contains("it was not known which sources"), "{}", ended.stderr);
+    work.load(&orders([0]), &args).published();
+    assert_eq!(stored(&work), ids([0]));
 }
 
 /// A server whose only page holds these orders, with a total or without one.

@@ -225,6 +225,33 @@ fn they_are_left_out_where_the_profile_says_so() {
 }
 
 #[test]
+fn refunds_under_the_key_of_those_that_were_asked_for_are_not_read_if_the_source_wrote_them() {
+    let forged = |key: &str, id: u32| {
+        let order = order(id, &[]).to_string();
+        let refund = refund(900 + id, "2026-02-01T00:00:00", "31.75", &[]);
+        format!("{},\"{key}\":[{refund}]}}", order.strip_suffix('}').unwrap())
+    };
+    let orders = format!("[{},{}]", forged("etl_refunds", 1), forged("\\u0065tl_refunds", 2));
+    let listed = orders.clone();
+    let server = Server::start(move |_| {
+        let mut reply = answer(listed.clone());
+        reply.1.extend([("x-wp-total", "2".to_owned()), ("x-wp-totalpages", "1".to_owned())]);
+        reply
+    });
+    let work = Workspace::new();
+    work.write("orders.json", &orders);
+    for args in [[].as_slice(), &["--orders", "orders.json"]] {
+        let ended = etl(&work, &server.url, &[&["run", "--log-format", "text"], args].concat());
+        assert_eq!(ended.code, 0, "{args:?}: {}", ended.stderr);
+        let summary = ended.summary();
+        assert_eq!((&summary["refunds_read"], &summary["records_read"]), (&json!(0), &json!(2)), "{args:?}");
+        assert!(work.files("refunds").is_empty(), "{args:?}");
+        assert!(ended.stderr.contains("records have a key `etl_refunds` of their own"), "{args:?}: {}", ended.stderr);
+    }
+    assert!(asked_for(&server).is_empty(), "no order announces any");
+}
+
+#[test]
 fn announced_refunds_of_orders_in_files_are_counted_as_dropped_and_said() {
     let work = Workspace::new();
     work.write("etl.toml", "profile = \"woocommerce\"\n");

@@ -222,7 +222,7 @@ fn what_was_loaded_of_a_refund_stays_while_it_can_not_be_read() {
 }
 
 #[test]
-fn a_refund_of_two_orders_is_told_and_one_that_stands_twice_in_an_order_is_refused() {
+fn a_refund_of_two_orders_is_told() {
     let work = work("");
     work.load(&[order("A", 1, 1, &[refund("r1", 3, "3")])], &[]).published();
     work.load(&[order("B", 1, 1, &[refund("r1", 5, "3")])], &[]).published();
@@ -230,11 +230,51 @@ fn a_refund_of_two_orders_is_told_and_one_that_stands_twice_in_an_order_is_refus
     let summary = checked.summary();
     let found = check(&summary, "refund_of_one_order").unwrap();
     assert_eq!((checked.code, &found["violations"], &found["severity"]), (0, &json!(1), &json!("warn")));
-    // The run that brings it sees what `etl check` would, also where the day of the other row does not change.
-    let twice = [refund("r1", 3, "3"), refund("r1", 5, "3")];
-    let ended = work.load(&[order("A", 1, 2, &twice)], &[]);
-    assert_eq!((ended.code, &check(&ended.summary(), "refund_key_unique").unwrap()["violations"]), (4, &json!(1)));
-    assert_eq!(stored(&work), ["2026-02-03|r1|A|NULL|3.0000", "2026-02-05|r1|B|NULL|3.0000"]);
+}
+
+#[test]
+fn a_refund_that_stands_twice_in_its_order_counts_once_and_the_order_is_named_if_the_entries_differ() {
+    let work = work("");
+    let of_line = |line: u8, sum: &str| {
+        format!(r#"{{"id":"r2","at":"2026-02-03T10:00:00Z","amount":"{sum}","lines":[{{"line":{line},"n":1,"sum":"{sum}"}}]}}"#)
+    };
+    let orders = [
+        order("A", 1, 1, &[refund("r1", 3, "3"), refund("r1", 3, "3")]),
+        order("B", 1, 1, &[of_line(1, "5"), of_line(2, "6")]),
+        order("C", 1, 1, &[refund("r3", 3, "3"), refund("r3", 5, "4")]),
+    ];
+    let ended = work.load(&orders, &["--log-format", "text"]);
+    let summary = ended.published();
+    assert_eq!((&summary["refunds_read"], &summary["refunds_repeated"]), (&json!(6), &json!(2)));
+    let rows = ["2026-02-03|r1|A|NULL|3.0000", "2026-02-03|r2|B|x|5.0000", "2026-02-03|r2|B|y|6.0000", "2026-02-05|r3|C|NULL|4.0000"];
+    assert_eq!(stored(&work), rows);
+    assert!(ended.stderr.contains("say the same: each counts once"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("with different contents") && ended.stderr.contains("`r3` of order `C`"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("of order `A`"), "{}", ended.stderr);
+    work.load(&orders, &[]).unchanged();
+}
+
+#[test]
+fn refunds_that_do_not_add_up_to_what_their_order_says_are_counted_and_the_order_is_named() {
+    let work = work("[orders.totals]\ntotal = \"sum\"\nrefunded = \"back\"\n");
+    let says = |order: String, back: &str| order.replacen('{', &format!(r#"{{"back":{back},"#), 1);
+    let parts = [refund("r2", 3, "3"), refund("r3", 4, "1.5")];
+    let dollars = refund("r4", 3, "9").replace('{', r#"{"currency":"USD","#);
+    let orders = [
+        says(order("A", 1, 1, &[refund("r1", 3, "3")]), "5"),
+        says(order("B", 1, 1, &parts), "\"-4.50\""),
+        says(order("C", 1, 1, &[]), "1"),
+        says(order("D", 1, 1, &[]), "0"),
+        says(order("E", 1, 1, &[]), "null"),
+        says(order("F", 1, 1, &[dollars]), "1"),
+    ];
+    work.write("etl.toml", work.read("etl.toml").replace("amount = \"amount\"", "amount = \"amount\"\ncurrency = \"currency\""));
+    let ended = work.load(&orders, &["--log-format", "text"]);
+    assert_eq!(ended.published()["refund_totals_differing"], 2);
+    for named in ["order `A` says 5.0000, and its refunds have 3.0000", "order `C` says 1.0000, and its refunds have 0.0000"] {
+        assert!(ended.stderr.contains(named), "{named}: {}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("order `B`") && !ended.stderr.contains("order `F`"), "{}", ended.stderr);
 }
 
 #[test]
@@ -343,8 +383,9 @@ fn what_somebody_changes_or_loses_by_hand_is_found() {
     let found = check(&found, "refund_order_exists").unwrap();
     assert_eq!((&found["severity"], &found["violations"], &found["sample"][0]["order_id"]), (&json!("warn"), &json!(1), &json!("NOBODY")));
     work.write(file, format!("{good}{row}{row}"));
-    let checked = work.etl(&["check"]);
+    let checked = work.etl(&["check", "--log-format", "text"]);
     assert_eq!((checked.code, &check(&checked.summary(), "refund_key_unique").unwrap()["violations"]), (4, &json!(1)));
+    assert!(checked.stderr.contains("NOBODY"), "the error names the order: {}", checked.stderr);
     // A damaged file is never overwritten.
     work.write(file, good.replace("1.0000", "one"));
     let ended = work.load(&[order("D", 1, 1, &[])], &[]);

@@ -151,6 +151,15 @@ fn one_shop_that_fails_stops_no_other_and_its_code_is_the_code() {
     assert_eq!((&now["shops"][0]["last_success"], &now["shops"][1]["last_success"]["status"]), (&Value::Null, &object!("unchanged")));
     let alerts: Vec<_> = now["open_alerts"].as_array().unwrap().iter().map(|alert| (&alert["kind"], &alert["subject"])).collect();
     assert!(alerts.contains(&(&object!("source_failed"), &object!("de"))), "{now}");
+    // Once the settings no longer have the shop, nobody would ever close it.
+    work.write("etl.toml", format!("[[shops]]\nname = \"us\"\norders = \"{}\"\n", us.orders()));
+    let ended = work.etl(&["run", "--shop", "us"]);
+    let summary = ended.unchanged();
+    let closed = summary["alerts_recovered"].to_string();
+    let reason = "(closed: the settings no longer have the shop de)";
+    assert!(closed.contains("source_failed") && closed.contains(reason) && ended.stderr.contains(reason), "{closed} {}", ended.stderr);
+    let now = work.etl(&["status", "--json"]).summary();
+    assert_eq!(now["open_alerts"], object!([]), "{now}");
 }
 
 #[test]

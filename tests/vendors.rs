@@ -293,6 +293,25 @@ fn refunds_are_those_of_their_vendor() {
     assert_eq!(of_stripe, ["2026-01-11|re_1|ch_1|NULL|NULL|5.0000|usd"]);
 }
 
+#[test]
+fn a_line_in_another_currency_than_its_order_of_ebay_is_not_added_up() {
+    let work = Workspace::new();
+    let text = std::fs::read_to_string(format!("{}/tests/payloads/ebay.json", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let mut page: Value = serde_json::from_str(&text).unwrap();
+    let lines = page["orders"][0]["lineItems"].as_array_mut().unwrap();
+    let mut foreign = lines[0].clone();
+    foreign["lineItemId"] = json!("other");
+    foreign["sku"] = json!("FOREIGN");
+    foreign["discountedLineItemCost"] = json!({"value": "99.00", "currency": "EUR"});
+    lines.push(foreign);
+    work.write("orders.json", page.to_string());
+    let run = ["run", "--source", "ebay", "--orders", "orders.json", "--cursor", "created_at", "--allow-incomplete"];
+    let ended = work.etl(&[&run[..], &["--log-format", "text"]].concat());
+    let summary = ended.published();
+    assert_eq!((&summary["revenue"], &summary["dropped"]), (&json!({"USD": "30.0000"}), &json!({"invalid_price": 1})));
+    assert!(ended.stderr.contains("their currency is not that of their order"), "{}", ended.stderr);
+}
+
 /// Loads a payload with `fact.money = "lines"`, and adds up a column, in ten-thousandths.
 fn money_of(profile: &str, file: &str, column: &str) -> i64 {
     let work = Workspace::new();

@@ -77,4 +77,21 @@ impl CheckResult {
     pub fn is_failure(&self) -> bool {
         !self.passed && self.severity == Severity::Error
     }
+
+    /// The first violating row of the sample, in words.
+    fn first_row(&self) -> Option<String> {
+        let shown = |(name, value): (&String, &Option<String>)| match value {
+            Some(value) => format!("{name}={value:?}"),
+            None => format!("{name}=NULL"),
+        };
+        Some(self.sample.first()?.iter().map(shown).collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// Logs what keeps a run from being published, each check with a row that names what to look at.
+pub fn log_failures(results: &[CheckResult]) {
+    for result in results.iter().filter(|result| result.is_failure()) {
+        let (check, first) = (&result.name, result.first_row());
+        tracing::error!(check, violations = result.violations, first, "a check of severity error has found rows");
+    }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    check::{CheckResult, CheckScript},
+    check::{self, CheckResult, CheckScript},
     report::{CheckHistory, CheckRecord},
     run::{CheckRequest, RunError, check_history, check_layer, check_scripts, rebuild_state},
     settings::{self, Settings},
@@ -30,6 +30,7 @@ pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Resul
     }
     let rebuilt = args.rebuild_state.then(|| rebuild_state(&settings, cancel)).transpose()?;
     let checked = check_layer(&CheckRequest { settings: &settings, violations: args.violations.as_deref(), cancel })?;
+    check::log_failures(&checked.results);
     let failed: Vec<_> = checked.results.iter().filter(|result| result.is_failure()).map(|result| result.name.clone()).collect();
     let error = (!failed.is_empty()).then_some(RunError::ChecksFailed { names: failed, published: true });
     let result = json!({

@@ -1,8 +1,9 @@
 //! Compares what was observed with what is remembered.
 
 use super::{
-    ChangeKind, JsonType, JsonTypes, Keys, MOST_KEYS, MOST_PATHS, NEEDED_RECORDS, ObservedShape, Shape, observed::ObservedNode,
-    shape::Presence,
+    ChangeKind, JsonType, JsonTypes, Keys, MOST_KEYS, MOST_PATHS, NEEDED_RECORDS, ObservedShape, Shape,
+    observed::ObservedNode,
+    shape::{Evidence, Presence},
 };
 
 /// What has changed, and what is to be remembered.
@@ -119,6 +120,12 @@ impl Comparer<'_> {
         }
         known.types = known.types.with(seen.types);
         let now = Presence::of(seen.records, self.records);
+        known.evidence = match (Evidence::of(self.records), known.presence) {
+            (Evidence::Enough, _) => Evidence::Enough,
+            // It is back: whether for good, few records do not tell.
+            (Evidence::Few, Presence::Vanished) => Evidence::Few,
+            (Evidence::Few, Presence::Always | Presence::Sometimes) => known.evidence,
+        };
         known.presence = match known.presence {
             Presence::Always | Presence::Vanished => now,
             Presence::Sometimes => Presence::Sometimes,
@@ -164,9 +171,13 @@ impl Comparer<'_> {
         }
     }
 
-    /// Marks a path that no observed record has, if all had it before.
+    /// Marks a path that no observed record has, if all had it before, and these were enough.
     fn miss(&mut self, known: &mut Shape) {
         if !self.is_conclusive || known.presence != Presence::Always {
+            return;
+        }
+        if known.evidence == Evidence::Few {
+            known.presence = Presence::Sometimes;
             return;
         }
         known.presence = Presence::Vanished;
@@ -284,6 +295,17 @@ mod tests {
         let renamed = many(r#"{"id":1,"lines":[{"sku":1}]}"#);
         let told = told(&[many(r#"{"id":1,"items":[{"sku":1}]}"#), renamed]);
         assert_eq!(told[1], ["!vanished items <l", "!vanished items.*.sku <n", "new lines.*.sku n<"]);
+    }
+
+    #[test]
+    fn what_few_records_had_is_no_baseline_until_a_run_of_many_has_it() {
+        let (whole, without) = (r#"{"id":1,"note":"x","gift":{"to":"y"}}"#, r#"{"id":1}"#);
+        let few = || observed(&[whole; 2]);
+        assert_eq!(told(&[few(), many(without), many(whole), many(without)])[1..], [Vec::<String>::new(), vec![], vec![]]);
+        let gone = ["vanished gift.to <t", "vanished note <t"].map(str::to_owned).to_vec();
+        assert_eq!(told(&[few(), few(), many(whole), few(), many(without)])[4], gone);
+        // Few records that have it again are no new baseline.
+        assert_eq!(told(&[many(whole), many(without), few(), many(without)])[1..], [gone, vec![], vec![]]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub const MOST_LEVELS: usize = 8;
 /// An object with more different keys than this is a map: its keys are data, and count as one.
 pub const MOST_KEYS: usize = 200;
 
-/// With fewer observed records than this, no path is called vanished.
+/// With fewer observed records than this, no path is called vanished, and none counts as one that every record has.
 pub const NEEDED_RECORDS: u64 = 50;
 
 /// Whether the keys of an object are names or data.

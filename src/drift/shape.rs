@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{JsonTypes, Keys, observed::ObservedNode};
+use super::{JsonTypes, Keys, NEEDED_RECORDS, observed::ObservedNode};
 use crate::coverage::SourceIdentity;
 
 /// The shapes of more sources are not remembered: that of the source that was read longest ago is forgotten.
@@ -33,6 +33,8 @@ pub struct Shape {
     pub(super) types: JsonTypes,
     #[serde(rename = "p", default, skip_serializing_if = "Presence::is_always")]
     pub(super) presence: Presence,
+    #[serde(rename = "e", default, skip_serializing_if = "Evidence::is_enough")]
+    pub(super) evidence: Evidence,
     #[serde(rename = "k", default, skip_serializing_if = "Keys::are_names")]
     pub(super) keys: Keys,
     #[serde(rename = "f", default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -50,6 +52,33 @@ pub(super) enum Presence {
     Sometimes,
     /// All had it, and then none. This was told.
     Vanished,
+}
+
+/// How many records the presence of a path is known from.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Evidence {
+    /// From as many of one run as it takes to call a path vanished.
+    #[default]
+    Enough,
+    /// From fewer: that all of these have it says nothing of others.
+    Few,
+}
+
+impl Evidence {
+    /// That of so many records.
+    pub(super) fn of(records: u64) -> Evidence {
+        if records < NEEDED_RECORDS { Evidence::Few } else { Evidence::Enough }
+    }
+
+    fn is_enough(&self) -> bool {
+        *self == Evidence::Enough
+    }
+
+    /// The evidence for one path or the other.
+    fn or(self, other: Evidence) -> Evidence {
+        if self.is_enough() { self } else { other }
+    }
 }
 
 impl Presence {
@@ -99,6 +128,7 @@ impl Shape {
         Shape {
             types: node.types,
             presence: Presence::of(node.records, records),
+            evidence: Evidence::of(records),
             keys: node.keys,
             fields: node.fields.iter().map(field).collect(),
         }
@@ -118,6 +148,7 @@ impl Shape {
     fn join(&mut self, mut other: Shape) {
         self.types = self.types.with(other.types);
         self.presence = self.presence.or(other.presence);
+        self.evidence = self.evidence.or(other.evidence);
         if self.keys == Keys::Data || other.keys == Keys::Data {
             self.fold();
             other.fold();

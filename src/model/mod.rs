@@ -46,7 +46,7 @@ pub use field_path::{FieldPath, FieldPathError, WILDCARD};
 pub use file_format::{Compression, FileFormat};
 pub use json::Pairs;
 pub use money::{Money, MoneyError};
-pub use order_total::{ORDER_AMOUNTS, ORDER_TOTAL_COLUMNS, OrderAmounts, OrderTotal};
+pub use order_total::{ORDER_AMOUNTS, ORDER_TOTAL_COLUMNS, OrderAmounts, OrderTotal, REFUNDED};
 pub use quantity::{Quantity, QuantityType};
 pub use raw_record::{CellTypes, RawRecord};
 pub use reason::{Level, Reason};

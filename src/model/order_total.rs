@@ -5,6 +5,9 @@ use super::{Dt, FactType, Money, UtcMicros};
 /// The amounts that a source may say of an order, by the names that a profile knows them by, in the order of their columns.
 pub const ORDER_AMOUNTS: [&str; 6] = ["discount", "shipping", "tax", "total", "refunded", "paid"];
 
+/// The place of `refunded` among them.
+pub const REFUNDED: usize = 4;
+
 /// What a record says of each of [`ORDER_AMOUNTS`]; `None` where it, or its profile, says nothing.
 pub type OrderAmounts = [Option<Money>; ORDER_AMOUNTS.len()];
 
@@ -64,5 +67,6 @@ mod tests {
         let columns = ORDER_TOTAL_COLUMNS.iter().filter(|(_, kind)| *kind == FactType::Money).skip(1);
         let names: Vec<_> = columns.map(|(name, _)| name.trim_end_matches("_total")).collect();
         assert_eq!(names, ORDER_AMOUNTS);
+        assert_eq!(ORDER_AMOUNTS[REFUNDED], "refunded");
     }
 }

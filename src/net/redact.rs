@@ -88,6 +88,12 @@ pub(crate) fn text(text: &str) -> Cow<'_, str> {
     Patterns::current().hide(text, Surroundings::Text, Ending::Whole)
 }
 
+/// A text that another system wrote, redacted: also the users and queries of URLs in it. A query may be a signature that no setting
+/// names, and who has it has what it signs.
+pub(crate) fn foreign(text: &str) -> String {
+    without_queries(&self::text(text))
+}
+
 /// Whether the value of a field is never redacted.
 pub(crate) fn is_structural(field: &str) -> bool {
     STRUCTURAL.contains(&field)
@@ -98,17 +104,73 @@ pub(crate) fn url(url: &Url) -> String {
     text(&redacted(url)).into_owned()
 }
 
-/// The beginning of a body for an error, redacted and on one line.
+/// The beginning of a body for an error, redacted as a text of another system, and on one line.
 pub(crate) fn beginning(body: &[u8]) -> String {
     let looked_at = body.get(..body.len().min(LOOKED_AT)).unwrap_or_default();
     let ending = if looked_at.len() < body.len() { Ending::Cut } else { Ending::Whole };
     let lossy = String::from_utf8_lossy(looked_at);
-    let text = Patterns::current().hide(&lossy, Surroundings::Text, ending);
+    let text = without_queries(&Patterns::current().hide(&lossy, Surroundings::Text, ending));
     let words = text.split(|character: char| character.is_whitespace() || character.is_control()).filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,
+    }
+}
+
+/// A text whose URLs have neither users nor queries.
+fn without_queries(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, from_host)) = next_url(rest) {
+        let (url, after) = from_host.split_at(url_length(from_host));
+        shown.push_str(before);
+        push_without_query(&mut shown, url);
+        rest = after;
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// The text up to the host of its next URL, and what follows. JSON may write slashes as `\/`.
+fn next_url(text: &str) -> Option<(&str, &str)> {
+    let behind_slash = |text: &str| text.trim_start_matches('\\').strip_prefix('/').map(str::len);
+    text.match_indices(':').find_map(|(at, _)| {
+        let first = behind_slash(text.get(at + 1..)?)?;
+        let second = behind_slash(text.get(text.len() - first..)?)?;
+        text.split_at_checked(text.len() - second)
+    })
+}
+
+/// The bytes of a URL at the beginning of a text. What is in doubt belongs to it.
+fn url_length(text: &str) -> usize {
+    let mut characters = text.char_indices().peekable();
+    while let Some((at, character)) = characters.next() {
+        let belongs = match character {
+            '\\' => matches!(characters.peek(), Some((_, '/' | 'u' | '\\'))),
+            '"' | '<' | '>' | '`' | '{' | '}' | '|' | '^' => false,
+            other => !other.is_whitespace() && !other.is_control(),
+        };
+        if !belongs {
+            return at;
+        }
+    }
+    text.len()
+}
+
+/// Adds a URL that begins at its host or user.
+fn push_without_query(shown: &mut String, url: &str) {
+    let query = ["?", "\\u003f", "\\u003F"].into_iter().filter_map(|mark| url.find(mark)).min();
+    let place = url.get(..query.unwrap_or(url.len())).unwrap_or_default();
+    let host = place.find(['/', '\\']).unwrap_or(place.len());
+    match place.get(..host).and_then(|host| host.rfind('@')) {
+        Some(at) => shown.extend([HIDDEN, place.get(at..).unwrap_or_default()]),
+        None => shown.push_str(place),
+    }
+    match query.and_then(|query| url.get(query..)) {
+        Some("?") => shown.push('?'),
+        Some(_) => shown.extend(["?", HIDDEN]),
+        None => {}
     }
 }
 
@@ -560,6 +622,23 @@ mod tests {
     }
 
     #[test]
+    fn urls_of_another_system_show_neither_their_users_nor_their_queries() {
+        for (text, shown) in [
+            ("see https://h/x?sig=a&b=c, then retry", "see https://h/x?*** then retry"),
+            (r#"{"url":"https:\/\/h\/x?sig=a\u0026b=c%2F","n":1}"#, r#"{"url":"https:\/\/h\/x?***","n":1}"#),
+            (r#"{"url":"https://h/x\u003fsig=a"}"#, r#"{"url":"https://h/x?***"}"#),
+            (r#"{\"url\":\"s3://b/x?sig=a\"}"#, r#"{\"url\":\"s3://b/x?***\"}"#),
+            ("<a href=\"HTTP://h?a=b\">x</a>", "<a href=\"HTTP://h?***\">x</a>"),
+            ("https://user:pw@h/x@y https://h:1/?", "https://***@h/x@y https://h:1/?"),
+            ("why? a: b/c?d=e, at 10:30 // x?y", "why? a: b/c?d=e, at 10:30 // x?y"),
+            ("https://é/ü?ö", "https://é/ü?***"),
+        ] {
+            assert_eq!(foreign(text), shown);
+            assert_eq!(beginning(text.as_bytes()), shown);
+        }
+    }
+
+    #[test]
     fn the_time_is_linear_in_the_length_of_the_text() {
         let secrets: Vec<String> = (0..50).map(|number| format!("a{number}-secret-%-\\")).collect();
         let patterns = Patterns::of(secrets);
@@ -567,6 +646,7 @@ mod tests {
             let text = pattern.repeat((4 << 20) / pattern.len());
             let began = Instant::now();
             assert!(matches!(patterns.hide(&text, Surroundings::Text, Ending::Whole), Cow::Borrowed(_)));
+            assert_eq!(without_queries(&text).len(), text.len());
             assert!(began.elapsed() < Duration::from_secs(10), "{pattern}: {:?}", began.elapsed());
         }
     }

@@ -15,8 +15,8 @@ use crate::{
         DIM_USER, ExtraType, FactSchema, FieldPath, Level, MoneyError, ORDER_AMOUNTS, OrderAmounts, ParsedMoney, QuantityType, WILDCARD,
     },
     settings::{
-        ASKED_LINES, AmountRule, ColumnValue, Cursor, FactColumn, FieldRule, Limits, Masks, OrderTotalRules, Profile, RepeatedSku, Shop,
-        SkipRule, SkipValues, WhichAmounts,
+        ASKED_LINES, AmountRule, ColumnValue, Cursor, FactColumn, FieldRule, LINE_CURRENCY, Limits, Masks, OrderTotalRules, Profile,
+        RepeatedSku, Shop, SkipRule, SkipValues, WhichAmounts,
     },
 };
 
@@ -250,6 +250,8 @@ pub(super) struct CompiledMapping {
     pub(super) skip: Vec<SkipField>,
     pub(super) skip_lines: Vec<SkipField>,
     pub(super) discount: Option<SummedField>,
+    /// The currency of a line.
+    pub(super) line_currency: Option<Field>,
     pub(super) totals: Option<TotalsFields>,
     pub(super) refunds: Option<RefundFields>,
     /// The id of a line that refunds name it by.
@@ -303,6 +305,8 @@ impl Mapping<'_> {
         let line = fixed_fields(&LINE_FIELDS, own(|profile| &profile.line_fields), &mut line_trie);
         let discount = self.profile.and_then(|profile| profile.line_fields.get("discount"));
         let discount = discount.map(|rule| SummedField::compile(rule, &mut line_trie));
+        let line_currency = self.profile.and_then(|profile| profile.line_fields.get(LINE_CURRENCY));
+        let line_currency = line_currency.map(|rule| line_trie.field(rule));
         let totals = self.profile.and_then(|profile| profile.totals.as_ref());
         let totals = totals.map(|rules| TotalsFields::compile(rules, &mut record_trie));
         let refunds = self.profile.and_then(|profile| profile.refunds.as_ref());
@@ -334,6 +338,7 @@ impl Mapping<'_> {
             skip,
             skip_lines,
             discount,
+            line_currency,
             totals,
             refunds,
             line_key,

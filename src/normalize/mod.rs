@@ -31,6 +31,6 @@ pub use read_paths::{ColumnPlace, ReadPaths};
 pub use record::{
     BatchRules, Drop, EmptiedOrder, LineOfDrop, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, TimestampWindow,
 };
-pub use refunds::DroppedRefund;
+pub use refunds::{DifferingRefunds, DroppedRefund, RepeatedRefund, Repeats};
 pub use totals::RecordRow;
 pub use user_ids::UserIds;

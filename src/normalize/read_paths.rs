@@ -6,7 +6,8 @@ use super::mapping::{LINE_FIELDS, Mapping, RECORD_FIELDS};
 use crate::{
     model::{FieldPath, Level, WILDCARD},
     settings::{
-        ASKED_LINES, FieldRule, KeyedList, ObjectInPlace, OrderLineKey, Profile, RefundLineRules, RefundRules, SkipRule, Units, WhichLists,
+        ASKED_LINES, FieldRule, KeyedList, LINE_CURRENCY, ObjectInPlace, OrderLineKey, Profile, RefundLineRules, RefundRules, SkipRule,
+        Units, WhichLists,
     },
 };
 
@@ -43,7 +44,8 @@ impl ReadPaths {
         let refunds = profile.and_then(|profile| profile.refunds.as_ref());
         paths.extend(refunds.into_iter().flat_map(refund_paths));
         let mut of_line = field_paths(&LINE_FIELDS, profile.map(|profile| &profile.line_fields));
-        of_line.extend(profile.and_then(|profile| profile.line_fields.get("discount")).into_iter().flat_map(rule_paths));
+        let of_discount_and_currency = ["discount", LINE_CURRENCY].into_iter().filter_map(|name| profile?.line_fields.get(name));
+        of_line.extend(of_discount_and_currency.flat_map(rule_paths));
         of_line.extend(columns(Level::Line).flat_map(rule_paths));
         of_line.extend(skipped(|profile| &profile.skip_lines));
         let line_key = refunds.and_then(|refunds| refunds.lines.as_ref()?.by_line.as_ref());

@@ -16,7 +16,7 @@ use super::{
     mask::{DocumentMasks, masked_value},
     observe::{Sampling, observe},
     prefix::IdPrefix,
-    refunds::{DroppedRefund, ReadRefund, RefundedOrder},
+    refunds::{DifferingRefunds, DistinctRefunds, DroppedRefund, ReadRefund, RefundedOrder, RepeatedRefund},
     scalar::Scalar,
     totals::{RecordRow, lines_total},
     walk::{Captured, Maps},
@@ -25,7 +25,7 @@ use crate::{
     drift::ObservedShape,
     model::{
         self, Dt, ExtraType, FactBuilder, FactSchema, LONGEST_TEXT, Level, Line, Money, MoneyError, OrderHash, OrderTotal, ParsedMoney,
-        Quantity, QuantityType, RawRecord, Reason, Refund, RevenueByDt, UtcMicros, Window, fitting_text, order_hash,
+        Quantity, QuantityType, REFUNDED, RawRecord, Reason, Refund, RevenueByDt, UtcMicros, Window, fitting_text, order_hash,
     },
     settings::{Cursor, Limits, RepeatedSku, Shop},
 };
@@ -104,9 +104,16 @@ pub struct RecordCounts {
     pub refunds_dropped: u64,
     /// Refunds that the profile skips; not included in `refunds_read`.
     pub refunds_skipped: u64,
+    /// Refunds that have the id of another one of their order; `refunds_read` counts them.
+    pub refunds_repeated: u64,
+    /// Orders whose refunds do not add up to what the order says itself.
+    pub refund_totals_differing: u64,
     /// Dropped lines whose quantity has decimals.
     #[serde(skip)]
     pub decimal_quantities: u64,
+    /// Dropped lines whose currency is not that of their order.
+    #[serde(skip)]
+    pub other_currencies: u64,
     /// Lines that were added to an earlier line with the same sku (`repeated_sku = "sum"`).
     #[serde(skip)]
     pub lines_summed: u64,
@@ -176,8 +183,11 @@ impl RecordCounts {
         self.refunds_read += other.refunds_read;
         self.refunds_dropped += other.refunds_dropped;
         self.refunds_skipped += other.refunds_skipped;
+        self.refunds_repeated += other.refunds_repeated;
+        self.refund_totals_differing += other.refund_totals_differing;
         self.lines_summed += other.lines_summed;
         self.decimal_quantities += other.decimal_quantities;
+        self.other_currencies += other.other_currencies;
         self.prices_defaulted += other.prices_defaulted;
         self.prices_rounded += other.prices_rounded;
         self.updated_at_unreadable += other.updated_at_unreadable;
@@ -212,6 +222,10 @@ pub struct NormalizedBatch {
     pub refunds: Vec<RecordRow<Refund>>,
     /// The refunds that these records have, and that can't be read.
     pub dropped_refunds: Vec<DroppedRefund>,
+    /// The refunds that a record lists more than once.
+    pub repeated_refunds: Vec<RepeatedRefund>,
+    /// The orders whose refunds do not add up to what they say of them.
+    pub differing_refunds: Vec<DifferingRefunds>,
     /// The counts of the batch.
     pub counts: RecordCounts,
     /// Σ `line_total` of the rows, summed separately for reconciliation.
@@ -349,6 +363,8 @@ impl RecordNormalizer {
                 totals: Vec::new(),
                 refunds: Vec::new(),
                 dropped_refunds: Vec::new(),
+                repeated_refunds: Vec::new(),
+                differing_refunds: Vec::new(),
                 counts: RecordCounts::default(),
                 revenue: RevenueByDt::default(),
                 shape: ObservedShape::default(),
@@ -657,6 +673,7 @@ impl<'a> Work<'a> {
             };
             if let Err(reason) = taken {
                 self.batch.counts.decimal_quantities += u64::from(reason == Reason::InvalidQuantity && self.has_decimal_quantity(line));
+                self.batch.counts.other_currencies += u64::from(reason == Reason::InvalidPrice && self.has_other_currency(line, heading));
                 drop_line(self, index, line, reason);
             }
         }
@@ -670,12 +687,12 @@ impl<'a> Work<'a> {
         self.batch.counts.records_processed += 1;
         let repeated_skus = repeated(&self.skus);
         self.batch.counts.repeated_skus += repeated_skus;
-        self.total(heading, repeated_skus);
-        self.refunds(heading, lines);
+        let refunded = self.total(heading, repeated_skus);
+        self.refunds(heading, lines, refunded);
     }
 
-    /// Notes the refunds of the order, where the profile maps them.
-    fn refunds(&mut self, heading: &Heading<'a>, lines: &[usize]) {
+    /// Notes the refunds of the order, where the profile maps them. `refunded` is what the order itself says was paid back.
+    fn refunds(&mut self, heading: &Heading<'a>, lines: &[usize], refunded: Option<Money>) {
         let normalizer = self.normalizer;
         let Some(fields) = &normalizer.mapping.refunds else { return };
         let listed = fields.listed(&self.captured.cells);
@@ -688,10 +705,28 @@ impl<'a> Work<'a> {
         let record_number = self.batch.rows.record();
         if has_no_list || missed > 0 {
             self.batch.dropped_refunds.push(DroppedRefund { refund_id: None, record_number });
+            if listed.is_empty() {
+                return;
+            }
         }
-        if listed.is_empty() {
-            return;
+        let mut distinct = DistinctRefunds::default();
+        if !listed.is_empty() {
+            self.read_refunds(&listed, heading, lines, &mut distinct);
         }
+        self.batch.counts.refunds_repeated += distinct.repeated.len() as u64;
+        self.batch.repeated_refunds.append(&mut distinct.repeated);
+        let rows = distinct.into_rows();
+        let differing = refunded.and_then(|refunded| DifferingRefunds::of(&heading.order_id, heading.currency.as_deref(), refunded, &rows));
+        self.batch.counts.refund_totals_differing += u64::from(differing.is_some());
+        self.batch.differing_refunds.extend(differing);
+        self.batch.refunds.extend(rows.into_iter().map(|row| RecordRow { row, record_number }));
+    }
+
+    /// Reads the refunds that a record lists, and counts those that can't be read.
+    fn read_refunds(&mut self, listed: &[&'a str], heading: &Heading<'a>, lines: &[usize], distinct: &mut DistinctRefunds) {
+        let normalizer = self.normalizer;
+        let Some(fields) = &normalizer.mapping.refunds else { return };
+        let record_number = self.batch.rows.record();
         let order = RefundedOrder {
             order_id: &heading.order_id,
             currency: heading.currency.as_deref(),
@@ -700,7 +735,7 @@ impl<'a> Work<'a> {
             sku_prefix: &normalizer.skus,
         };
         let mut captured = fields.captured();
-        for raw in listed {
+        for &raw in listed {
             let counts = &mut self.batch.counts;
             match fields.read(raw, &mut captured, &order) {
                 ReadRefund::Skipped => counts.refunds_skipped += 1,
@@ -712,7 +747,7 @@ impl<'a> Work<'a> {
                 ReadRefund::Rows { rows, unreadable } => {
                     counts.refunds_read += 1;
                     counts.values_unreadable += unreadable;
-                    self.batch.refunds.extend(rows.into_iter().map(|row| RecordRow { row, record_number }));
+                    distinct.push(rows);
                 }
             }
         }
@@ -728,9 +763,9 @@ impl<'a> Work<'a> {
         lines.iter().filter_map(entry).collect()
     }
 
-    /// Notes the totals of the order, where the profile maps them.
-    fn total(&mut self, heading: &Heading<'a>, repeated_skus: u64) {
-        let Some(fields) = &self.normalizer.mapping.totals else { return };
+    /// Notes the totals of the order, where the profile maps them. Returns what the order says was paid back.
+    fn total(&mut self, heading: &Heading<'a>, repeated_skus: u64) -> Option<Money> {
+        let fields = self.normalizer.mapping.totals.as_ref()?;
         let read = fields.amounts(&self.captured.cells, heading.currency.as_deref());
         let lines_total = lines_total(&self.skus, &self.line_totals, repeated_skus);
         self.batch.counts.values_unreadable += u64::from(read.unreadable) + u64::from(lines_total.is_none());
@@ -745,6 +780,7 @@ impl<'a> Work<'a> {
             updated_at: heading.updated_at,
         };
         self.batch.totals.push(RecordRow { row: total, record_number: self.batch.rows.record() });
+        read.amounts[REFUNDED]
     }
 
     /// Adds a line to the earlier line with the same sku (contract, "Which version of a row wins": `repeated_sku = "sum"`).
@@ -781,6 +817,9 @@ impl<'a> Work<'a> {
         let sku = self.sku(line).ok_or(Reason::MissingSku)?;
         let kind = self.normalizer.schema.quantity();
         let quantity = quantity(&value(LineField::Quantity), kind).ok_or(Reason::InvalidQuantity)?;
+        if self.is_of_other_currency(cells, currency) {
+            return Err(Reason::InvalidPrice);
+        }
         let price = self.price(cells, quantity, currency).map_err(|error| match error {
             MoneyError::NotANumber => Reason::InvalidPrice,
             MoneyError::OutOfRange => Reason::PriceOutOfRange,
@@ -820,6 +859,17 @@ impl<'a> Work<'a> {
             is_defaulted: unit.is_none() && total.is_none(),
             is_rounded: is_discount_rounded || total.or(unit).is_some_and(|amount| amount.rounded),
         })
+    }
+
+    /// Whether a line says another currency than its order: its money would be added to money of another kind.
+    fn is_of_other_currency(&self, cells: &[Option<&'a str>], currency: Option<&str>) -> bool {
+        let own = self.normalizer.mapping.line_currency.as_ref().and_then(|field| field.value(cells).into_text());
+        own.zip(currency).is_some_and(|(own, currency)| !own.eq_ignore_ascii_case(currency))
+    }
+
+    /// The same, of a captured line.
+    fn has_other_currency(&self, line: usize, heading: &Heading<'a>) -> bool {
+        self.captured.line(line).is_some_and(|cells| self.is_of_other_currency(cells, heading.currency.as_deref()))
     }
 
     /// Whether a line would have a valid quantity if quantities had decimals.
@@ -1273,6 +1323,21 @@ mod tests {
         assert_eq!(of(r#"{"sku":"a","quantity":2,"price":{"id":"p"}}"#), (None, vec![Reason::InvalidPrice]));
         assert_eq!(of(r#"{"sku":"a","quantity":2,"sum":"ten","price":1}"#), (None, vec![Reason::InvalidPrice]));
         assert_eq!(of(r#"{"sku":"a","quantity":0,"sum":0,"price":3}"#), (Some("3.0000/0.0000/false".into()), vec![]));
+    }
+
+    #[test]
+    fn a_line_of_another_currency_than_its_order_is_dropped() {
+        let profile = crate::settings::orders_profile("[orders.line_fields]\ncurrency = 'cur'").unwrap();
+        let mapping = Mapping { profile: Some(&profile), ..Mapping::default() };
+        let of = |currency: &str, lines: &str| {
+            let record = format!(r#"{{"id":1,{DATE},"currency":{currency},"items":[{lines}]}}"#);
+            let batch = RecordNormalizer::configured(&mapping, Window::default()).normalize([record.as_bytes()].into_iter());
+            (batch.rows.len(), batch.counts.of(Reason::InvalidPrice), batch.counts.other_currencies)
+        };
+        let lines =
+            r#"{"sku":"a","price":1,"cur":"EUR"},{"sku":"b","price":1,"cur":" usd "},{"sku":"c","price":1},{"sku":"d","price":"x"}"#;
+        assert_eq!(of("\"USD\"", lines), (2, 2, 1));
+        assert_eq!(of("null", lines), (3, 1, 0), "an order without a currency has no other one");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A refund is read as a record of its own, with its own lines. Its rows always add up to what it gives back.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     fields::{Field, PathTrie},
@@ -82,6 +82,86 @@ pub struct DroppedRefund {
     pub refund_id: Option<String>,
     /// The number of its record in the batch: that of [`crate::model::SEQ`].
     pub record_number: u64,
+}
+
+/// A refund that an order lists more than once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RepeatedRefund {
+    /// Its id.
+    pub refund_id: String,
+    /// The order.
+    pub order_id: String,
+    /// Whether the entries say the same.
+    pub repeats: Repeats,
+}
+
+/// What a later entry of an id says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repeats {
+    /// The same as the earlier one.
+    Same,
+    /// Something else of the same skus, in place of the earlier one.
+    Other,
+}
+
+/// An order whose refunds do not add up to what it says itself was paid back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DifferingRefunds {
+    /// The order.
+    pub order_id: String,
+    /// What it says itself.
+    pub stated: Money,
+    /// The sum of its refunds.
+    pub listed: Money,
+}
+
+impl DifferingRefunds {
+    /// Compares the rows of an order's refunds with what it says of them; `None` if they agree, or are of other currencies. Some sources
+    /// write such an amount as negative.
+    pub(super) fn of(order_id: &str, currency: Option<&str>, stated: Money, rows: &[Refund]) -> Option<DifferingRefunds> {
+        let is_comparable = rows.iter().all(|row| row.currency.as_deref() == currency);
+        let units: i128 = rows.iter().map(|row| i128::from(row.amount.units())).sum();
+        let differs = is_comparable && units.abs() != i128::from(stated.units()).abs();
+        let listed = Money::from_units(units).ok().filter(|_| differs)?;
+        Some(DifferingRefunds { order_id: order_id.to_owned(), stated, listed })
+    }
+}
+
+/// The refunds of an order, each once.
+#[derive(Default)]
+pub(super) struct DistinctRefunds {
+    /// The rows of each entry that counts; none of one that a later one replaces.
+    entries: Vec<Vec<Refund>>,
+    /// The entry of each id and sku.
+    places: HashMap<(String, Option<String>), usize>,
+    pub(super) repeated: Vec<RepeatedRefund>,
+}
+
+impl DistinctRefunds {
+    /// Takes the rows of another entry. One that says the same as an earlier one of its id is the same refund. One that says something
+    /// else of a sku replaces it, as the later line of a sku does. Entries of one id without a sku in common are its parts.
+    pub(super) fn push(&mut self, rows: Vec<Refund>) {
+        let Some(first) = rows.first() else { return };
+        let keys: Vec<_> = rows.iter().map(|row| (row.refund_id.clone(), row.sku.clone())).collect();
+        let found: BTreeSet<usize> = keys.iter().filter_map(|key| self.places.get(key).copied()).collect();
+        let earlier: Vec<usize> = found.into_iter().filter(|place| !self.entries[*place].is_empty()).collect();
+        if !earlier.is_empty() {
+            let is_same = earlier.iter().all(|place| self.entries[*place] == rows);
+            let repeats = if is_same { Repeats::Same } else { Repeats::Other };
+            self.repeated.push(RepeatedRefund { refund_id: first.refund_id.clone(), order_id: first.order_id.clone(), repeats });
+            if is_same {
+                return;
+            }
+            earlier.into_iter().for_each(|place| self.entries[place].clear());
+        }
+        self.places.extend(keys.into_iter().map(|key| (key, self.entries.len())));
+        self.entries.push(rows);
+    }
+
+    /// The rows of all refunds.
+    pub(super) fn into_rows(self) -> Vec<Refund> {
+        self.entries.into_iter().flatten().collect()
+    }
 }
 
 /// What is given back of one sku.
@@ -331,6 +411,39 @@ mod tests {
             }
         };
         fields.listed(&captured.cells).into_iter().map(|raw| shown(fields.read(raw, &mut of_refund, &order))).collect()
+    }
+
+    #[test]
+    fn an_entry_of_an_id_that_came_before_is_the_same_refund_or_replaces_it_or_is_a_part_of_it() {
+        let row = |refund_id: &str, sku: &str, units: i128| Refund {
+            refund_id: refund_id.to_owned(),
+            order_id: "A".to_owned(),
+            sku: Some(sku.to_owned()).filter(|sku| sku != "-"),
+            quantity: None,
+            amount: Money::from_units(units).unwrap(),
+            currency: None,
+            created_at: crate::model::UtcMicros::new(7).unwrap(),
+        };
+        let of = |entries: &[&[(&str, &str, i128)]]| {
+            let mut distinct = DistinctRefunds::default();
+            for entry in entries {
+                distinct.push(entry.iter().map(|(id, sku, units)| row(id, sku, *units)).collect());
+            }
+            let repeated = distinct.repeated.iter().map(|repeated| (repeated.refund_id.clone(), repeated.repeats)).collect::<Vec<_>>();
+            let rows = distinct
+                .into_rows()
+                .into_iter()
+                .map(|row| format!("{}{}{}", row.refund_id, row.sku.unwrap_or_default(), row.amount.units()));
+            (rows.collect::<Vec<_>>().join(" "), repeated)
+        };
+        let told = |repeats| vec![("r".to_owned(), repeats)];
+        assert_eq!(of(&[&[("r", "-", 3)], &[("s", "-", 3)], &[("r", "-", 3)]]), ("r3 s3".into(), told(Repeats::Same)));
+        assert_eq!(of(&[&[("r", "-", 3)], &[("r", "-", 4)]]), ("r4".into(), told(Repeats::Other)));
+        assert_eq!(of(&[&[("r", "x", 3)], &[("r", "y", 4)]]), ("rx3 ry4".into(), vec![]));
+        // A part is no repetition of the whole, and an entry may take the place of several.
+        assert_eq!(of(&[&[("r", "x", 3), ("r", "y", 4)], &[("r", "x", 3)]]), ("rx3".into(), told(Repeats::Other)));
+        assert_eq!(of(&[&[("r", "x", 3)], &[("r", "y", 4)], &[("r", "x", 1), ("r", "y", 1)]]).0, "rx1 ry1");
+        assert_eq!(of(&[&[("r", "x", 3), ("r", "y", 4)], &[("r", "x", 5)], &[("r", "y", 4)]]).0, "rx5 ry4");
     }
 
     const WHOLE: &str = "list = 'refunds', refund_id = 'id', created_at = 'at', amount = { path = 'paid.*.amount', scale = 2 }, currency = 'currency', skip = [{ path = 'state', equals = 'failed' }]";

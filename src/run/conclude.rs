@@ -133,8 +133,14 @@ pub(super) fn judge(
     let mut open = before.open.clone();
     let origin = NoticeOrigin::new(settings);
     let by = Discovery { pipeline: origin.pipeline(), run_id: &summary.run_id, shop: summary.shop.as_deref(), now: summary.finished_at };
-    let recovered = open.apply_findings(by, ended, &findings);
-    summary.recovered = recovered;
+    summary.recovered = open.apply_findings(by, ended, &findings);
+    if ended == Ended::Success {
+        let closed = open.end_those_of_removed_shops(&settings.shops, summary.finished_at);
+        for alert in &closed {
+            tracing::info!(kind = alert.kind.as_str(), "an alert is closed: {}", alert.message);
+        }
+        summary.recovered.extend(closed);
+    }
     Verdict { before, open }
 }
 

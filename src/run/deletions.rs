@@ -134,12 +134,38 @@ pub(super) fn sources_after(
     before: &LayerState,
     summary: &Summary,
 ) -> Result<Option<OrderSources>, StoreError> {
-    let known = if is_new(head, before) { Some(OrderSources::default()) } else { before.order_sources.clone() };
+    let known = match &before.order_sources {
+        _ if is_new(head, before) => Some(OrderSources::default()),
+        None if lists_all_orders(summary) => Some(settled_sources(output, before)?),
+        known => known.clone(),
+    };
     let Some(mut sources) = known else { return Ok(None) };
     if brings_orders(summary) {
         sources.add(source_of(output, summary)?);
     }
     Ok(Some(sources))
+}
+
+/// Whether a run has read all orders of its source: after that, what the layer has is taken for orders of this source.
+fn lists_all_orders(run: &Summary) -> bool {
+    let is_proven = run.completeness.orders.as_ref().is_some_and(|orders| orders.status == CompletenessStatus::Proven);
+    let has_no_window = run.since.is_none() && run.until.is_none();
+    has_no_window && is_proven && run.identity.is_some() && brings_orders(run)
+}
+
+/// The sources of a layer that has forgotten them, but for that of a run that has read all orders of its own: those that reports and
+/// coverage still name.
+fn settled_sources(output: &Output, before: &LayerState) -> Result<OrderSources, StoreError> {
+    let mut sources = OrderSources::default();
+    for (run, _) in report::recorded_runs(output)?.filter(|(run, _)| run.commit.is_some() && brings_orders(run)) {
+        sources.add(source_of(output, &run)?);
+    }
+    before.coverage.sources.iter().for_each(|coverage| sources.add(OrderSource::from(&coverage.identity)));
+    tracing::warn!(
+        "it was not known which sources have brought the orders of this layer: this run has read all orders of its source, so that rows \
+         which no report gives to another source count as of this one (--delete-missing)"
+    );
+    Ok(sources)
 }
 
 /// The source of the orders that a run has brought. The records of a replay are of the run that dropped them.
@@ -255,7 +281,7 @@ pub(super) fn count(deletions: &Deletions, counts: &mut DeletionCounts) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coverage::SourceIdentity;
+    use crate::{coverage::SourceIdentity, source::Completeness};
 
     fn source(name: &str) -> OrderSource {
         OrderSource { source: name.into(), profile: "default".into() }
@@ -289,6 +315,28 @@ mod tests {
         assert_eq!(others(&Summary { command: CommandName::Demo, ..run(2, None) }), ["etl demo"]);
         // What is not known stays unknown.
         assert_eq!(sources_after(&output, 1, &LayerState::default(), &first).unwrap(), None);
+    }
+
+    #[test]
+    fn a_complete_list_of_all_orders_settles_the_sources_of_a_layer_that_forgot_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::new(dir.path().to_owned());
+        output.prepare().unwrap();
+        let with = |status| {
+            let mut full = run(2, Some("shop"));
+            let orders = Completeness { status, by: None, claimed: None, read: 1, distinct: None, why: None };
+            full.completeness.orders = Some(orders);
+            full
+        };
+        let full = with(CompletenessStatus::Proven);
+        let after = |run: &Summary| sources_after(&output, 1, &LayerState::default(), run).unwrap();
+        let others = |run: &Summary| after(run).map(|sources| sources.others(&source("shop")).count());
+        assert_eq!(others(&full), Some(0));
+        assert_eq!(others(&with(CompletenessStatus::Unproven)), None);
+        assert_eq!(others(&Summary { since: UtcMicros::new(0), ..full.clone() }), None);
+        assert_eq!(others(&Summary { identity: None, ..full.clone() }), None);
+        report::write_report(&output, &run(1, Some("another"))).unwrap();
+        assert_eq!(others(&full), Some(1), "a report names another source");
     }
 
     #[test]

@@ -29,8 +29,8 @@ use crate::{
     model::{ErasedUsers, Reason, RevenueByDt, WITHHELD_RECORD},
     net::redact,
     normalize::{
-        BatchRules, Drop, DroppedRefund, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer, RecordRow, Sampling,
-        UserIds,
+        BatchRules, DifferingRefunds, Drop, DroppedRefund, EmptiedOrder, NormalizedBatch, ReadOrders, RecordCounts, RecordNormalizer,
+        RecordRow, RepeatedRefund, Repeats, Sampling, UserIds,
     },
     report::{CommandName, ErasedCounts},
     settings::{Location, MergeBy, RepeatedSku, Settings},
@@ -40,6 +40,9 @@ use crate::{
 
 /// Pages that wait for a thread: enough that neither side waits for the other's hiccups.
 const PAGES_WAITING: usize = 4;
+
+/// Refunds and orders that are named in a warning.
+const NAMED_REFUNDS: usize = 5;
 
 /// All lines of a run, staged, and what was counted on the way.
 pub(super) struct Extracted {
@@ -61,6 +64,30 @@ pub(super) struct Extracted {
     pub(super) completeness: Completeness,
     /// What the first record seems to be, where none of them is JSON.
     pub(super) no_record_is_json: Option<String>,
+    /// Refunds that may not be as their source means them.
+    pub(super) odd_refunds: OddRefunds,
+}
+
+/// Refunds that may not be as their source means them, the first ones of each kind.
+#[derive(Default)]
+pub(super) struct OddRefunds {
+    /// How many stand more than once in their order with different contents.
+    pub(super) replaced: u64,
+    /// The first of these.
+    pub(super) first_replaced: Vec<RepeatedRefund>,
+    /// The first orders whose refunds do not add up to what they say of them.
+    pub(super) first_differing: Vec<DifferingRefunds>,
+}
+
+impl OddRefunds {
+    fn absorb(&mut self, repeated: Vec<RepeatedRefund>, differing: Vec<DifferingRefunds>) {
+        let room = |named: usize| NAMED_REFUNDS.saturating_sub(named);
+        let replaced: Vec<_> = repeated.into_iter().filter(|refund| refund.repeats == Repeats::Other).collect();
+        self.replaced += replaced.len() as u64;
+        let (of_replaced, of_differing) = (room(self.first_replaced.len()), room(self.first_differing.len()));
+        self.first_replaced.extend(replaced.into_iter().take(of_replaced));
+        self.first_differing.extend(differing.into_iter().take(of_differing));
+    }
 }
 
 /// Lines that are staged, before it is known whether the source was read whole.
@@ -73,6 +100,7 @@ struct StagedExtract {
     shape: ObservedShape,
     erased: ErasedCounts,
     first_drop: Option<Drop>,
+    odd_refunds: OddRefunds,
 }
 
 /// What a thread makes of a page.
@@ -91,6 +119,8 @@ struct EnrichedBatch {
     raw: Option<RawLines>,
     shape: ObservedShape,
     erased: ErasedCounts,
+    repeated_refunds: Vec<RepeatedRefund>,
+    differing_refunds: Vec<DifferingRefunds>,
 }
 
 /// Whether the shape of the records is observed.
@@ -332,7 +362,20 @@ impl Extraction<'_> {
         let kept_by = self.kept_by(page);
         let rules = BatchRules { also_within: kept_by.map(|run| run.within).unwrap_or_default(), sampling };
         let batch = self.normalizer.normalize_with(page.records(), rules);
-        let NormalizedBatch { rows, mut drops, mut emptied, read, totals, refunds, dropped_refunds, counts, revenue, shape } = batch;
+        let NormalizedBatch {
+            rows,
+            mut drops,
+            mut emptied,
+            read,
+            totals,
+            refunds,
+            dropped_refunds,
+            repeated_refunds,
+            differing_refunds,
+            counts,
+            revenue,
+            shape,
+        } = batch;
         if kept_by.is_some_and(|run| run.command == CommandName::Replay) {
             // Of a replay, a version may be older than it seems.
             emptied.clear();
@@ -359,7 +402,23 @@ impl Extraction<'_> {
         let unread = |DroppedRefund { refund_id, record_number }| UnreadRefund { seq: record_number, refund_id };
         let unread: Vec<_> = dropped_refunds.into_iter().map(unread).collect();
         let refunds = CutRefunds::new(refunds.into_iter().map(staged).collect(), &unread);
-        Ok(EnrichedBatch { rows, totals, refunds, origin, unknown, drops, emptied, read, counts, revenue, raw, shape, erased })
+        Ok(EnrichedBatch {
+            rows,
+            totals,
+            refunds,
+            origin,
+            unknown,
+            drops,
+            emptied,
+            read,
+            counts,
+            revenue,
+            raw,
+            shape,
+            erased,
+            repeated_refunds,
+            differing_refunds,
+        })
     }
 
     fn stage(
@@ -374,7 +433,7 @@ impl Extraction<'_> {
         let mut stage = Stage::new(scratch, self.settings.schema(), self.settings.memory_limit);
         let mut unknown = UnknownKeys::default();
         let (mut counts, mut revenue, mut shape) = (RecordCounts::default(), RevenueByDt::default(), ObservedShape::default());
-        let mut erased = ErasedCounts::default();
+        let (mut erased, mut odd_refunds) = (ErasedCounts::default(), OddRefunds::default());
         let (mut next, mut early) = (0, BTreeMap::new());
         for (number, batch) in batches {
             early.insert(number, batch);
@@ -386,6 +445,7 @@ impl Extraction<'_> {
                 shape.absorb(batch.shape);
                 erased.absorb(batch.erased);
                 unknown.absorb(batch.unknown);
+                odd_refunds.absorb(batch.repeated_refunds, batch.differing_refunds);
                 quarantine.push(&batch.drops)?;
                 if let (Some(raw), Some(lines)) = (&mut raw, &batch.raw) {
                     raw.push(lines)?;
@@ -421,6 +481,7 @@ impl Extraction<'_> {
             shape,
             erased,
             first_drop,
+            odd_refunds,
         })
     }
 }
@@ -442,11 +503,26 @@ impl StagedExtract {
             shape,
             mut erased,
             first_drop,
+            odd_refunds,
         } = self;
         erased.records_withheld += withheld;
         let is_none_json = counts.records_read > 0 && counts.of(Reason::InvalidJson) == counts.records_read;
         let no_record_is_json = first_drop.filter(|_| is_none_json).map(|drop| seems(&drop.record));
-        Extracted { lines, orders, refund_days, lineage, present, unknown, counts, revenue, shape, erased, completeness, no_record_is_json }
+        Extracted {
+            lines,
+            orders,
+            refund_days,
+            lineage,
+            present,
+            unknown,
+            counts,
+            revenue,
+            shape,
+            erased,
+            completeness,
+            no_record_is_json,
+            odd_refunds,
+        }
     }
 }
 

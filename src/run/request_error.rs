@@ -253,7 +253,7 @@ pub enum NoDeletions {
     OtherSources(Vec<String>),
     /// It is not known which sources have brought orders to the layer.
     #[error(
-        "in this layer: it is not known which sources brought its orders, because earlier versions or commands that keep no report wrote it. Load its orders into a new output"
+        "in this layer: it is not known which sources brought its orders, because its state was lost, or earlier versions wrote it. Run once without --delete-missing and without a window (no --since, no --until): a complete list of all orders settles it"
     )]
     UnknownSources,
 }

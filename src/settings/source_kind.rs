@@ -55,18 +55,22 @@ const RECORD_FIELDS: [KnownField; 7] = [
     field("lines", FieldKind::Plain),
 ];
 
-const LINE_FIELDS: [KnownField; 10] = [
+const LINE_FIELDS: [KnownField; 11] = [
     field("sku", FieldKind::Plain),
     field("product_id", FieldKind::Plain),
     field("quantity", FieldKind::Plain),
     field("unit_price", FieldKind::Amount),
     field("line_total", FieldKind::Amount),
     field("discount", FieldKind::Amount),
+    field(LINE_CURRENCY, FieldKind::Plain),
     field(MONEY_COLUMNS[0], FieldKind::Amount),
     field(MONEY_COLUMNS[1], FieldKind::Amount),
     field(MONEY_COLUMNS[2], FieldKind::Amount),
     field(MONEY_COLUMNS[3], FieldKind::Amount),
 ];
+
+/// The currency of a line, where it may be another one than that of its order. No column: a line of another currency is dropped.
+pub const LINE_CURRENCY: &str = "currency";
 
 /// The fields of a line that are columns of `fact_order` with `fact.money = "lines"`, in their order.
 pub(super) const MONEY_COLUMNS: [&str; 4] = ["discount_total", "tax_total", "refunded_quantity", "refunded_total"];

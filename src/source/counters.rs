@@ -11,6 +11,7 @@ pub struct SourceCounters {
     retries: AtomicU64,
     pages: AtomicU64,
     bytes: AtomicU64,
+    repeated_lines: AtomicU64,
     open_line_lists: AtomicU64,
     followed_line_lists: AtomicU64,
 }
@@ -36,6 +37,8 @@ pub struct SourceCounts {
     pub pages: u64,
     /// Bytes after decompression.
     pub bytes: u64,
+    /// Lines of orders, and other children, that stand in a file again as they are.
+    pub repeated_lines: u64,
 }
 
 impl SourceCounters {
@@ -53,6 +56,10 @@ impl SourceCounters {
 
     pub(crate) fn bytes(&self, count: usize) {
         self.bytes.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn repeated_lines(&self, count: u64) {
+        self.repeated_lines.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(super) fn line_list(&self, end: LineListEnd) {
@@ -75,6 +82,7 @@ impl SourceCounters {
             retries: self.retries.load(Ordering::Relaxed),
             pages: self.pages.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
+            repeated_lines: self.repeated_lines.load(Ordering::Relaxed),
         }
     }
 }

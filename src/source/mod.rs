@@ -3,6 +3,7 @@
 //! Responsible for requests, retries, pagination, authentication, decompression, and for cutting bodies and files into
 //! records. Does not interpret records: that is the task of `normalize`.
 
+mod asked_key;
 mod body;
 mod completeness;
 mod counters;
@@ -15,6 +16,7 @@ mod query;
 mod reach;
 mod url_query;
 
+use asked_key::OwnKeysHidden;
 pub use body::{RECORD_KEYS, RecordShape};
 pub use completeness::{Completeness, CompletenessStatus, Evidence};
 pub use counters::{SourceCounters, SourceCounts};
@@ -170,12 +172,17 @@ pub fn read_pages(
     access: &Access<'_>,
     sink: &mut dyn PageSink,
 ) -> Result<Completeness, SourceError> {
+    let keys = asked_key::of_profile(query.profile);
+    let mut hiding = OwnKeysHidden { sink, keys };
     match location {
         Location::Http(location) => match &query.profile.bulk {
-            Some(operation) => BulkSource { location, operation, query, access: *access }.read(sink),
-            None => HttpSource::new(location, query, *access)?.read(sink),
+            Some(operation) => BulkSource { location, operation, query, access: *access }.read(&mut hiding),
+            // Its records have what was asked for, and each list hides what is there besides.
+            None => HttpSource::new(location, query, *access)?.read(hiding.sink),
         },
-        Location::Files(pattern) => files::read_records(&files::find(pattern, purpose)?, query, access, sink),
-        Location::Bucket(pattern) => files::read_records(&files::find_objects(pattern, purpose, query, access)?, query, access, sink),
+        Location::Files(pattern) => files::read_records(&files::find(pattern, purpose)?, query, access, &mut hiding),
+        Location::Bucket(pattern) => {
+            files::read_records(&files::find_objects(pattern, purpose, query, access)?, query, access, &mut hiding)
+        }
     }
 }

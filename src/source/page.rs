@@ -141,6 +141,29 @@ impl Page {
         self
     }
 
+    /// The page with other bytes in place of those records that `rewrite` has some for: of a page of lines, each on one line. The
+    /// beginning of a record that is too large stays.
+    #[must_use]
+    pub fn rewritten(self, mut rewrite: impl FnMut(&[u8]) -> Option<Vec<u8>>) -> Page {
+        if matches!(self.cut, Cut::Beginning) {
+            return self;
+        }
+        let rewritten: Vec<Option<Vec<u8>>> = self.records().map(|record| rewrite(record.bytes)).collect();
+        if rewritten.iter().all(Option::is_none) {
+            return self;
+        }
+        let (mut bytes, mut places) = (Vec::with_capacity(self.bytes.len()), Vec::with_capacity(rewritten.len()));
+        for (rewritten, record) in rewritten.iter().zip(self.records()) {
+            let start = bytes.len();
+            bytes.extend_from_slice(rewritten.as_deref().unwrap_or(record.bytes));
+            places.push(start..bytes.len());
+            bytes.push(b'\n');
+        }
+        let blank_lines = BlankLines::Known(self.blank_runs());
+        let cut = if self.is_cut_by_elements() { Cut::Elements(places) } else { Cut::Lines };
+        Page { bytes: bytes.into(), cut, blank_lines, ..self }
+    }
+
     /// Whether its records are elements of an array, and not lines.
     pub fn is_cut_by_elements(&self) -> bool {
         matches!(self.cut, Cut::Elements(_))

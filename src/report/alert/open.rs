@@ -53,6 +53,14 @@ impl OpenAlert {
     fn is_of(&self, shop: Option<&str>) -> bool {
         shop.is_none_or(|shop| self.subject.split(':').next() == Some(shop))
     }
+
+    /// The shop that it is about; `None`: it is about the layer. [`Finding::name_shop`] writes it.
+    fn shop(&self) -> Option<&str> {
+        let shop = self.subject.split(':').next()?;
+        let is_named =
+            self.message.strip_prefix("shop ").and_then(|rest| rest.strip_prefix(shop)).is_some_and(|rest| rest.starts_with(": "));
+        Some(shop).filter(|shop| is_named && !shop.is_empty())
+    }
 }
 
 /// Who found something, and when.
@@ -178,6 +186,19 @@ impl OpenAlerts {
             alert.kind == AlertKind::NoRecords && now.micros() - since.micros() > MISSING_FOR
         };
         self.open.retain(|alert| !is_past(alert));
+        self.let_go();
+        over
+    }
+
+    /// Ends the alerts about shops that the settings no longer have: no run of these will ever look again. Returns them, each with the
+    /// reason.
+    pub fn end_those_of_removed_shops(&mut self, shops: &[String], now: UtcMicros) -> Vec<Alert> {
+        let mut over = Vec::new();
+        for alert in self.open.iter_mut().filter(|alert| alert.over_at.is_none()) {
+            let Some(shop) = alert.shop().filter(|shop| !shops.iter().any(|known| known == shop)) else { continue };
+            alert.message = format!("{} (closed: the settings no longer have the shop {shop})", alert.message);
+            end(alert, now, &mut over);
+        }
         self.let_go();
         over
     }
@@ -369,6 +390,24 @@ mod tests {
         assert_eq!(open.apply_findings(Discovery { shop: Some("de"), ..by("3", now(3)) }, Ended::Success, &[fine("de")]).len(), 2);
         // What is about the days of the layer is about all shops.
         assert_eq!(of_shop("de", AlertKind::NoRecords, "2026-01-12", Some("none")).subject, "2026-01-12");
+    }
+
+    #[test]
+    fn an_alert_of_a_shop_that_the_settings_no_longer_have_is_closed_with_the_reason() {
+        let receivers = [receiver(ReceiverKind::Slack)];
+        let mut open = OpenAlerts::default();
+        let mut failed = finding(AlertKind::SourceFailed, "", Some("503"));
+        failed.name_shop("de");
+        let of_layer = finding(AlertKind::CheckFailed, "de", Some("a check of this name"));
+        open.apply_findings(by("1", now(1)), Ended::Otherwise, &[failed, of_layer]);
+        open.record_deliveries(&[Delivery { subject: "de".into(), ..sent(ReceiverKind::Slack, NoticeState::Firing) }], now(1));
+        assert_eq!(open.end_those_of_removed_shops(&["de".to_owned(), "us".to_owned()], now(2)), []);
+        let closed: Vec<_> = open.end_those_of_removed_shops(&["us".to_owned()], now(2)).into_iter().map(|alert| alert.message).collect();
+        assert_eq!(closed, ["shop de: 503 (closed: the settings no longer have the shop de)"]);
+        assert_eq!(open.lasting().map(|alert| alert.kind).collect::<Vec<_>>(), [AlertKind::CheckFailed]);
+        let recovered = open.due(&receivers, None, now(2)).into_iter().filter(|(_, notice)| notice.state == NoticeState::Recovered);
+        assert_eq!(recovered.map(|(_, notice)| notice.alert.message).collect::<Vec<_>>(), closed, "who was told is told why it is over");
+        assert_eq!(open.end_those_of_removed_shops(&[], now(3)), [], "once");
     }
 
     #[test]

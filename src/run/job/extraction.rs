@@ -8,12 +8,12 @@ use super::{Job, opening::Base, orders::RunOrders, request::OrdersFrom};
 use crate::{
     join::Enricher,
     model::{ErasedUsers, Reason, Window},
-    normalize::{Mapping, RecordCounts, RecordNormalizer, RecordsOf, UserIds},
+    normalize::{DifferingRefunds, Mapping, RecordCounts, RecordNormalizer, RecordsOf, RepeatedRefund, UserIds},
     report::ErasedCounts,
     run::{
         RunError, by_settings,
         completeness::certify,
-        extract::{Erasure, Extracted, Extraction, Input, KeptRecords, OrdersWithoutLines},
+        extract::{Erasure, Extracted, Extraction, Input, KeptRecords, OddRefunds, OrdersWithoutLines},
         members::{Dimensions, MemberReader, without_addresses_of},
         observer::StageName,
         shape,
@@ -99,7 +99,7 @@ impl Job<'_> {
             records_dropped = self.summary.records_dropped(),
             "the source has been read"
         );
-        self.warn_of_what_was_read(&extracted.counts);
+        self.warn_of_what_was_read(&extracted);
         Ok(extracted)
     }
 
@@ -120,7 +120,9 @@ impl Job<'_> {
     }
 
     /// Says what of the source may not have been meant so.
-    fn warn_of_what_was_read(&self, counts: &RecordCounts) {
+    fn warn_of_what_was_read(&self, extracted: &Extracted) {
+        let counts = &extracted.counts;
+        warn_of_refunds(counts, &extracted.odd_refunds);
         let refunds = counts.refunds_dropped;
         if refunds > 0 {
             tracing::warn!(
@@ -132,6 +134,10 @@ impl Job<'_> {
         if lines > 0 {
             let way_out = "`fact.quantity = \"decimal\"` in etl.toml keeps them";
             tracing::warn!(lines, "lines were dropped because their quantities have decimals: {way_out}");
+        }
+        let lines = counts.other_currencies;
+        if lines > 0 {
+            tracing::warn!(lines, "lines were dropped (invalid_price) because their currency is not that of their order");
         }
         if self.settings.has_unknown_money() {
             tracing::warn!(
@@ -150,5 +156,34 @@ impl Job<'_> {
             };
             tracing::warn!(repeated_skus, "skus that stand on more than one line of their record: {outcome}");
         }
+    }
+}
+
+/// Says which refunds their order lists more than once, and which orders say another sum. Names those for which money may be missing.
+fn warn_of_refunds(counts: &RecordCounts, odd: &OddRefunds) {
+    let same = counts.refunds_repeated.saturating_sub(odd.replaced);
+    if same > 0 {
+        tracing::warn!(refunds = same, "refunds stand more than once in their order and say the same: each counts once");
+    }
+    if odd.replaced > 0 {
+        let named =
+            |refund: &RepeatedRefund| format!("`{}` of order `{}`", refund.refund_id.escape_debug(), refund.order_id.escape_debug());
+        let first = odd.first_replaced.iter().map(named).collect::<Vec<_>>().join(", ");
+        tracing::warn!(
+            refunds = odd.replaced,
+            first,
+            "refunds stand more than once in their order with different contents: the later one counts, so look at these orders"
+        );
+    }
+    if counts.refund_totals_differing > 0 {
+        let named = |order: &DifferingRefunds| {
+            format!("order `{}` says {}, and its refunds have {}", order.order_id.escape_debug(), order.stated, order.listed)
+        };
+        let first = odd.first_differing.iter().map(named).collect::<Vec<_>>().join(", ");
+        tracing::warn!(
+            orders = counts.refund_totals_differing,
+            first,
+            "the refunds of orders do not add up to what the orders say was paid back: some may be missing, or not be settled yet"
+        );
     }
 }

@@ -106,6 +106,10 @@ pub(super) fn read_families(
     if families.finish().iter().any(|complete| !complete.deliver(&mut pages)) {
         return Ok(None);
     }
+    if families.repeated > 0 {
+        tracing::warn!(lines = families.repeated, file = %path.display(), "lines stand in the file again as they are: each counts once");
+        access.counters.repeated_lines(families.repeated);
+    }
     Ok(pages.finish()?.map(|rows| FamiliesRead { records: rows.records, objects }))
 }
 
@@ -153,6 +157,8 @@ struct Families<'r> {
     /// Records without lines that came before the first line of an order.
     waiting: Vec<Family<'r>>,
     waiting_bytes: u64,
+    /// The lines that stand there again as they are.
+    repeated: u64,
 }
 
 /// A record whose children are being read.
@@ -162,6 +168,8 @@ struct Family<'r> {
     members: Vec<Member<'r>>,
     /// The place of each member, by a hash of its id.
     places: HashMap<u64, usize>,
+    /// The place of each child, by a hash of its id and the place of its parent.
+    children: HashMap<(u64, usize), usize>,
     bytes: u64,
     is_too_large: bool,
 }
@@ -187,7 +195,17 @@ impl<'r> Families<'r> {
     fn new(rules: FamilyRules<'r>, largest: u64) -> Families<'r> {
         let FamilyRules { children, lines, empty } = rules;
         let of_orders = children.lists.values().filter(|list| lines.contains(*list)).collect();
-        Families { rules: children, of_orders, empty, has_lines: false, largest, open: None, waiting: Vec::new(), waiting_bytes: 0 }
+        Families {
+            rules: children,
+            of_orders,
+            empty,
+            has_lines: false,
+            largest,
+            open: None,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            repeated: 0,
+        }
     }
 
     /// Takes a line. Returns the records before it that are complete now.
@@ -227,6 +245,21 @@ impl<'r> Families<'r> {
         }
         if family.members.get(place).is_some_and(|parent| parent.taken.contains(&path)) {
             return Err(format!("its parent `{parent}` has `{path}` already, where `children.lists` puts its children"));
+        }
+        match family.earlier(id.unwrap_or_default(), place) {
+            // The same line again: it is one.
+            Some(earlier) if earlier.json == json => {
+                self.repeated += 1;
+                return Ok(Vec::new());
+            }
+            Some(_) => {
+                return Err(format!(
+                    "`{}` of `{parent}` stands there already with another content: which one counts can't be told, and together \
+                     they would be added up",
+                    id.unwrap_or_default()
+                ));
+            }
+            None => {}
         }
         family.add(Member::new(json, Some(InList { parent: place, path }), taken(self.rules, &node)), id, largest);
         self.has_lines |= is_line;
@@ -327,7 +360,12 @@ impl<'r> Family<'r> {
     fn new(line: u64, record: Member<'r>, id: Option<&str>) -> Family<'r> {
         let bytes = record.json.len() as u64;
         let places = id.map(|id| (hash(id), 0)).into_iter().collect();
-        Family { line, members: vec![record], places, bytes, is_too_large: false }
+        Family { line, members: vec![record], places, children: HashMap::new(), bytes, is_too_large: false }
+    }
+
+    /// The child with this id of the member at a place.
+    fn earlier(&self, id: &str, parent: usize) -> Option<&Member<'r>> {
+        self.members.get(*self.children.get(&(hash(id), parent))?)
     }
 
     /// Adds a child. Of a record that is too large only the beginning and the ids are kept.
@@ -336,10 +374,14 @@ impl<'r> Family<'r> {
         if self.is_too_large || self.bytes > largest {
             self.is_too_large = true;
             self.members.truncate(1);
+            self.children.clear();
             self.places.extend(id.map(|id| (hash(id), 0)));
             return;
         }
-        self.places.extend(id.map(|id| (hash(id), self.members.len())));
+        let place = self.members.len();
+        self.places.extend(id.map(|id| (hash(id), place)));
+        let parent = child.list.map(|list| list.parent);
+        self.children.extend(id.zip(parent).map(|(id, parent)| ((hash(id), parent), place)));
         self.members.push(child);
     }
 
@@ -489,6 +531,20 @@ mod tests {
             let error = joined(&lines, 1 << 20).unwrap_err();
             assert!(error.starts_with(message), "{error}");
         }
+    }
+
+    #[test]
+    fn a_child_that_stands_there_twice_counts_once_and_is_refused_if_the_two_differ() {
+        let (order, other) = (id("Order", 1), id("Order", 2));
+        let line = |parent: &str, sku: &str| json!({"id": id("LineItem", 11), "sku": sku, "__parentId": parent});
+        let twice = [json!({"id": order}), line(&order, "a"), line(&order, "a"), json!({"id": other}), line(&other, "b")];
+        let records = joined(&twice, 1 << 20).unwrap();
+        let skus =
+            |record| whole(record)["lineItems"]["nodes"].as_array().unwrap().iter().map(|line| line["sku"].clone()).collect::<Vec<_>>();
+        assert_eq!(records.iter().map(skus).collect::<Vec<_>>(), [[json!("a")], [json!("b")]]);
+        let error = joined(&[json!({"id": order}), line(&order, "a"), line(&order, "b")], 1 << 20).unwrap_err();
+        let message = "3: `gid://shopify/LineItem/11` of `gid://shopify/Order/1` stands there already with another content";
+        assert!(error.starts_with(message), "{error}");
     }
 
     #[test]

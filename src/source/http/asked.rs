@@ -1,8 +1,8 @@
 //! Lists that belong to a record, by requests of their own: lines, where a source lists orders without them or only the first of each,
 //! and refunds, where it lists orders without them or without their times.
 //!
-//! Puts such a list into its record, under a key of its own, so that nothing after this knows of the requests. Reads each list as any
-//! other list: by its pagination, to its end, counted.
+//! Puts such a list into its record, under a key of its own (`source::asked_key`), so that nothing after this knows of the requests.
+//! Reads each list as any other list: by its pagination, to its end, counted.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::Url;
@@ -10,7 +10,7 @@ use reqwest::Url;
 use super::{judge::Fetched, list::ListReader, request::Requester};
 use crate::{
     settings::{ASKED_LINES, ASKED_REFUNDS, ListRequest, Pagination, joined, says_some},
-    source::{Access, CompletenessStatus, Page, Query, RecordShape, SourceError, body::Node, counters::LineListEnd, url_query},
+    source::{Access, CompletenessStatus, Page, Query, RecordShape, SourceError, asked_key, body::Node, counters::LineListEnd, url_query},
 };
 
 /// The parameter by which templates name the record, and the id of an element of its list.
@@ -66,6 +66,7 @@ impl<'a> AskedReader<'a> {
     /// A request that failed after all retries, a list that is not complete, a signal.
     pub(super) async fn complete(&self, fetched: Fetched, asked: Asked) -> Result<Fetched, SourceError> {
         let records: Vec<&[u8]> = fetched.records().collect();
+        asked_key::warn_of_own(records.iter().filter(|record| asked_key::is_own(record, asked.key())).count(), asked.key());
         let completed = stream::iter(records.into_iter().map(|record| self.record(record, asked)));
         let records: Vec<Option<Vec<u8>>> = completed.buffered(self.request.list.http.concurrency.max(1)).try_collect().await?;
         if records.iter().all(Option::is_none) {
@@ -80,16 +81,18 @@ impl<'a> AskedReader<'a> {
         Ok(Fetched { body: body.into(), places, ..fetched })
     }
 
-    /// The record with its list; `None` where it needs none, is no object, or is not taken by the run.
+    /// The record with its list; `None` where it needs none, is no object, or is not taken by the run. What it has itself where the
+    /// list goes is hidden in any case.
     async fn record(&self, record: &[u8], asked: Asked) -> Result<Option<Vec<u8>>, SourceError> {
         let elements = match self.wanted(record, asked) {
-            Wanted::Nothing => return Ok(None),
+            Wanted::Nothing => return Ok(asked_key::hidden(record, asked.key())),
             // Without an id its list can't be had. What stands in its place is no list: a record without lines is dropped, and refunds
             // that it announces are counted as dropped.
-            Wanted::ButNoId => return Ok(Some(with_list(record, asked, b"\"no id\""))),
+            Wanted::ButNoId => return Ok(Some(asked_key::with_value(record, asked.key(), b"\"no id\""))),
             Wanted::Of(id) => self.list(&id).await?,
         };
-        Ok(Some(with_list(record, asked, &[b"[", elements.join(&b','.to_owned()).as_slice(), b"]"].concat())))
+        let list = [b"[", elements.join(&b','.to_owned()).as_slice(), b"]"].concat();
+        Ok(Some(asked_key::with_value(record, asked.key(), &list)))
     }
 
     /// Whether the list of a record is to be asked for.
@@ -174,14 +177,6 @@ fn is_some(value: &Node) -> bool {
     }
 }
 
-/// A record with what was asked for, under its key.
-fn with_list(record: &[u8], asked: Asked, list: &[u8]) -> Vec<u8> {
-    let end = record.iter().rposition(|&byte| byte == b'}').unwrap_or(record.len());
-    let head = record.get(..end).unwrap_or(record).trim_ascii_end();
-    let comma: &[u8] = if head.ends_with(b"{") { b"" } else { b"," };
-    [head, comma, format!("\"{}\":", asked.key()).as_bytes(), list, b"}"].concat()
-}
-
 /// The URL of a path beneath a base, or the base itself.
 fn place(base: &Url, path: &str) -> Url {
     if path.is_empty() {
@@ -221,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_list_goes_into_its_record_under_its_key() {
-        let with = |record: &str, asked| String::from_utf8(with_list(record.as_bytes(), asked, b"[1]")).unwrap();
+        let with = |record: &str, asked: Asked| String::from_utf8(asked_key::with_value(record.as_bytes(), asked.key(), b"[1]")).unwrap();
         assert_eq!(with(r#"{"id":7 }"#, Asked::Refunds), r#"{"id":7,"etl_refunds":[1]}"#);
         assert_eq!(with("{ }", Asked::Lines), r#"{"etl_lines":[1]}"#);
     }

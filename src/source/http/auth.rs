@@ -41,6 +41,15 @@ pub(super) struct Authorizer<'a> {
     token: Option<Arc<TokenSlot>>,
 }
 
+/// Where a request and its redirects may carry credentials.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum CredentialUse {
+    /// To the origin of the source.
+    OwnOrigin,
+    /// Nowhere: another origin decides where the request leads.
+    Never,
+}
+
 /// The URL and headers of a request, with credentials.
 pub(super) struct Authorization {
     pub(super) url: Url,
@@ -85,12 +94,18 @@ impl<'a> Authorizer<'a> {
         url.origin() == self.trusted.origin()
     }
 
+    /// Where a request that begins at this URL may carry credentials. One that begins elsewhere gets none on the way, not even where a
+    /// redirect leads it to the source: the other origin would choose what is done with them.
+    pub(super) fn credential_use(&self, start: &Url) -> CredentialUse {
+        if self.trusts(start) { CredentialUse::OwnOrigin } else { CredentialUse::Never }
+    }
+
     /// The URL and headers for a request, with the credentials that its origin may receive.
-    pub(super) async fn authorize(&self, url: &Url) -> Result<Authorization, RequestFailure> {
+    pub(super) async fn authorize(&self, url: &Url, credential_use: CredentialUse) -> Result<Authorization, RequestFailure> {
         let mut authorized = Authorization { url: url.clone(), headers: HeaderMap::new(), token: None };
         let credentials = self.credentials;
         let key = credentials.api_key.as_ref();
-        if !self.trusts(url) {
+        if credential_use == CredentialUse::Never || !self.trusts(url) {
             // A link from the server may contain the key and lead to another origin.
             if let (Auth::KeyParameter(parameter), Some((_, key))) = (self.auth, key)
                 && url_query::has_value(url, parameter, key.expose())

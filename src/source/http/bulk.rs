@@ -126,12 +126,13 @@ impl BulkSource<'_> {
     async fn fetch(&self) -> Result<Fetched, SourceError> {
         let mut backoff = Backoff::new(&self.operation.poll);
         let operation = self.start(&mut backoff).await?;
-        tracing::info!("the bulk operation {operation} has started");
+        let shown = redact::foreign(&operation);
+        tracing::info!("the bulk operation {shown} has started");
         let fetched = self.await_result(&operation, &mut backoff).await;
         if let Err(error) = &fetched
             && !matches!(error, SourceError::BulkFailed { .. })
         {
-            tracing::warn!("the bulk operation {operation} is left as it is: nothing cancels it, and the next run starts another");
+            tracing::warn!("the bulk operation {shown} is left as it is: nothing cancels it, and the next run starts another");
         }
         fetched
     }
@@ -162,6 +163,7 @@ impl BulkSource<'_> {
         let profile = self.requests(Some(&poll.ask));
         let url = url_query::with(self.location, &[(ID, operation)]);
         let requester = Requester::new(self.location, &profile, self.query.credentials, self.access)?;
+        let operation = redact::foreign(operation);
         backoff.next = poll.interval;
         let done = loop {
             let Some(wait) = backoff.next_wait() else {
@@ -172,8 +174,7 @@ impl BulkSource<'_> {
             match requester.fetch(&url, 0, |response| judge_poll(&response, poll)).await? {
                 Polled::Done(done) => break done,
                 Polled::Failed { status, code } => {
-                    let (request, operation) = (requester.sent(&url), operation.to_owned());
-                    return Err(SourceError::BulkFailed { request, operation, status, code });
+                    return Err(SourceError::BulkFailed { request: requester.sent(&url), operation, status, code });
                 }
                 Polled::Runs { status, objects } => {
                     let waited = elapsed_text(backoff.started.elapsed());
@@ -260,7 +261,7 @@ fn error_text(error: &Node) -> String {
     match error {
         Node::Null => String::new(),
         Node::Bool(value) => value.to_string(),
-        Node::Number(_) | Node::Text(_) => redact::text(error.text().unwrap_or_default()).into_owned(),
+        Node::Number(_) | Node::Text(_) => redact::foreign(error.text().unwrap_or_default()),
         Node::Array(elements) => words(elements.iter().collect()),
         Node::Object(pairs) => words(pairs.iter().map(|(_, value)| value).collect()),
     }
@@ -278,12 +279,12 @@ fn judge_poll(response: &Response, poll: &BulkPoll) -> Result<Polled, RequestFai
     refuse_error(&node, response)?;
     let Some(status) = text(&poll.status) else { return Err(missing("status of the operation", &poll.status, response)) };
     if poll.failed.contains(&status) {
-        let code = poll.error.as_ref().and_then(text).map(|code| format!(" ({code})")).unwrap_or_default();
-        return Ok(Polled::Failed { status, code });
+        let code = poll.error.as_ref().and_then(text).map(|code| format!(" ({})", redact::foreign(&code)));
+        return Ok(Polled::Failed { status: redact::foreign(&status), code: code.unwrap_or_default() });
     }
     let objects = count(&poll.objects);
     if !poll.done.contains(&status) {
-        return Ok(Polled::Runs { status, objects });
+        return Ok(Polled::Runs { status: redact::foreign(&status), objects });
     }
     // A path that leads nowhere is no empty result.
     if node.at(&poll.url).is_none() {

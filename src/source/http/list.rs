@@ -371,7 +371,7 @@ impl<'a> ListReader<'a> {
                     return Ok(Some(Reading { end, claims, is_by_position: pager.is_by_position() }));
                 }
                 Step::Lost(detail) => {
-                    let detail = redact::text(&detail).into_owned();
+                    let detail = redact::foreign(&detail);
                     return Err(SourceError::Pagination { request: self.requester.sent(&url), page, detail });
                 }
             };

@@ -18,7 +18,7 @@ use reqwest::{
 use tracing::Instrument;
 
 use super::{
-    auth::{Authorization, Authorizer, insert},
+    auth::{Authorization, Authorizer, CredentialUse, insert},
     encoding,
     judge::Response,
     template::{self, PreparedRequest},
@@ -306,7 +306,11 @@ impl<'a> Requester<'a> {
             route.push_str(" (another origin than that of the source: credentials are not sent there)");
         }
         if let Some(hop) = &trace.hop {
-            let elsewhere = if self.authorizer.trusts(hop) { "" } else { ", another origin: credentials are not sent there" };
+            let elsewhere = match (self.authorizer.trusts(hop), self.authorizer.credential_use(url)) {
+                (false, _) => ", another origin: credentials are not sent there",
+                (true, CredentialUse::Never) => " by another origin: credentials are not sent there",
+                (true, CredentialUse::OwnOrigin) => "",
+            };
             route.push_str(&format!(" (redirected to {}{elsewhere})", redact::url(hop)));
         }
         if let Some(proxy) = &trace.proxy {
@@ -344,8 +348,10 @@ impl<'a> Requester<'a> {
         judge(response).map_err(|cause| FailedAttempt { cause, retry_after: retry_after.or_else(cost_wait) })
     }
 
-    /// Sends the request and follows redirects. Sends credentials only to the origin of the source.
+    /// Sends the request and follows redirects. Sends credentials only to the origin of the source, and none at all on the way of a
+    /// request that begins elsewhere.
     async fn follow(&self, url: &Url, trace: &mut Trace) -> Result<reqwest::Response, RequestFailure> {
+        let credential_use = self.authorizer.credential_use(url);
         let PreparedRequest { mut url, body } = template::prepare(self.profile, url);
         let most = self.access.http.max_redirects;
         for hop in 0..=most {
@@ -355,9 +361,9 @@ impl<'a> Requester<'a> {
                 trace.hop = Some(url.clone());
             }
             trace.proxy = self.client.proxy_of(&url);
-            let Authorization { url: authorized, headers, token } = self.authorizer.authorize(&url).await?;
+            let Authorization { url: authorized, headers, token } = self.authorizer.authorize(&url, credential_use).await?;
             trace.token = token;
-            let headers = self.with_own_headers(&authorized, headers)?;
+            let headers = self.with_own_headers(&authorized, credential_use, headers)?;
             self.access.counters.request();
             let request = match &body {
                 None => self.client.client().get(authorized.clone()),
@@ -387,7 +393,7 @@ impl<'a> Requester<'a> {
             .filter(|url| matches!(url.scheme(), "http" | "https"))
             .ok_or_else(|| RequestFailure::Redirect("a redirect without a valid Location".into()))?;
         if from.scheme() == "https" && url.scheme() == "http" && !self.access.http.allow_plain {
-            let to = redact::url(&url);
+            let to = redact::url(&without_query(&url));
             return Err(RequestFailure::Redirect(format!(
                 "a redirect from https to plain http is not followed, and no credentials are sent there: {to} (http.allow_plain follows it)"
             )));
@@ -396,10 +402,11 @@ impl<'a> Requester<'a> {
     }
 
     /// All headers of a request. A header of the profile replaces any other of the same name.
-    fn with_own_headers(&self, url: &Url, mut headers: HeaderMap) -> Result<HeaderMap, RequestFailure> {
+    fn with_own_headers(&self, url: &Url, credential_use: CredentialUse, mut headers: HeaderMap) -> Result<HeaderMap, RequestFailure> {
         insert(&mut headers, ACCEPT.as_str(), "application/json")?;
+        let is_trusted = credential_use == CredentialUse::OwnOrigin && self.authorizer.trusts(url);
         for (name, value) in &self.profile.headers {
-            if self.authorizer.trusts(url) || FOR_ALL_ORIGINS.contains(&name.to_ascii_lowercase().as_str()) {
+            if is_trusted || FOR_ALL_ORIGINS.contains(&name.to_ascii_lowercase().as_str()) {
                 insert(&mut headers, name, value)?;
             }
         }
