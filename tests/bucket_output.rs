@@ -766,9 +766,9 @@ fn assert_increments_are_cheap(lake: &Lake, history: &str) {
     // An order with a sku that no order had before: a member of `dim_product` is inferred.
     let increment = [order("J", &dt(1), "").replace(r#""sku":"S""#, r#""sku":"S-NEW""#)];
     assert_few(&requests_of(lake, &increment, 1), 2, &format!("a partition and a dimension after {history}"));
-    // An order that moves leaves one partition for another.
+    // An order that moves leaves one partition for another: both are read twice. Its days have fewer orders than their like: an alert.
     let increment = [order("I30-30", &dt(29), r#","updated_at":"2026-01-01""#)];
-    assert_few(&requests_of(lake, &increment, 2), 2, &format!("an order that moves after {history}"));
+    assert_few(&requests_of(lake, &increment, 2), 3, &format!("an order that moves after {history}"));
 }
 
 #[test]
@@ -815,8 +815,9 @@ fn an_output_of_the_version_before_is_taken_over_by_the_first_run() {
     folder.load(&orders_of(30, "H"), &[]).unchanged();
     for increment in [orders_of(3, "I"), vec![order("I-3", &dt(2), r#","updated_at":"2026-01-01""#)]] {
         folder.load(&increment, &[]).published();
+        // An order that moves has its partitions read twice.
         let requests = requests_of(&lake, &increment, increment.len().max(2));
-        assert_few(&requests, increment.len().max(2), "after the takeover");
+        assert_few(&requests, 3, "after the takeover");
     }
     assert_same(&lake.layer(), &folder.layer(), "taken over");
     lake.assert_projected("taken over");

@@ -487,6 +487,7 @@ fn a_reader_that_sleeps_while_it_finishes_a_publish_puts_nothing_old() {
         lake.bucket.proxy().clear();
         lake.bucket.proxy().add(Rule::new(Fault::Hold).method("PUT").key(place).nth(0));
         let reader = lake.start(&["runs"]);
+        println!("the reader is held at {place}");
         lake.bucket.proxy().wait_for_held(1);
         sleeper.meanwhile(&others, [1, 5]);
         lake.bucket.proxy().release();

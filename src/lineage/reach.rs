@@ -50,7 +50,8 @@ pub fn ask_server(receiver: &LineageReceiver, timeout: Duration, network: &Netwo
         Some(token) => request.bearer_auth(token),
         None => request,
     };
-    match runtime.block_on(request.send()) {
+    // The time-out of a request begins on the runtime.
+    match runtime.block_on(async { request.send().await }) {
         Ok(response) => match (response.status(), client.proxy_of(&receiver.url)) {
             (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some(proxy)) => Err(asks_for_credentials(&proxy)),
             (status, _) => Ok(ServerAnswer::of(status)),

@@ -131,7 +131,7 @@ mod tests {
         let http = of("[orders]\nlocation = 'o.json'\npage_size = 5\nauth = { kind = 'bearer' }\n");
         assert_eq!(http.len(), 2, "{http:?}");
         assert!(http[0].starts_with("`orders.page_size` has no effect: it is about requests, and the orders are files"), "{http:?}");
-        assert_eq!(of("orders = 'o.json'\nraw.keep = '3d'\ndelete_limit = 5\nstorage.region = 'x'").len(), 3);
+        assert_eq!(of("orders = 'o.json'\nraw.keep = '3d'\ndelete_limit = '5'\nstorage.region = 'x'").len(), 3);
         assert_eq!(of("orders = 'o.json'\nkeep_raw = true\nraw.keep = '3d'\n"), Vec::<String>::new());
         assert_eq!(of("[orders]\nlocation = 'https://h/o'\npage_size = 5\n"), Vec::<String>::new());
     }

@@ -9,14 +9,17 @@ use memchr::memmem;
 
 use super::{Page, PageSink};
 use crate::{
-    model::Pairs,
-    settings::{ASKED_LINES, ASKED_REFUNDS, Profile},
+    model::{FieldPath, Pairs},
+    settings::{ASKED_LINES, ASKED_REFUNDS, Profile, RefundRules},
 };
 
 /// The keys under which the records of a profile get such lists.
 pub(super) fn of_profile(profile: &Profile) -> Vec<&'static str> {
+    // Of files nothing is asked, and their refunds are read at the same place.
+    let at_asked_key = |rules: &RefundRules| rules.list == FieldPath::root().child(ASKED_REFUNDS);
+    let asks_for_refunds = profile.refund_request.is_some() || profile.refunds.as_ref().is_some_and(at_asked_key);
     let lines = profile.line_request.is_some().then_some(ASKED_LINES);
-    lines.into_iter().chain(profile.refund_request.is_some().then_some(ASKED_REFUNDS)).collect()
+    lines.into_iter().chain(asks_for_refunds.then_some(ASKED_REFUNDS)).collect()
 }
 
 /// Whether a record has such a key of its own, however it is escaped.

@@ -198,7 +198,7 @@ mod tests {
         assert!(csv.contains("updated_at,note\n") && csv.ends_with(",\"a,b\"\n"), "{csv}");
         let day = |days| foreign(move |columns| columns.push(("day".into(), Arc::new(arrow_array::Date32Array::from(vec![days])))));
         assert!(day(-1).unwrap().ends_with(",1969-12-31\n"));
-        assert!(day(i32::MAX).unwrap_err().contains("days since 1970 is not in the years 1 to 9999, in column day"));
+        assert!(day(i32::MAX).unwrap_err().contains("since 1970 is not in the years 1 to 9999, in column day"));
     }
 
     #[test]
