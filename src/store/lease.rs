@@ -439,22 +439,26 @@ fn is_dead(process: &str) -> bool {
     !space.starts_with('/') && space == process_space() && process_start(pid).as_deref() != Some(start)
 }
 
-/// What a waiter has seen of the lease that it waits for.
+/// What a waiter has seen of the leases that it waits for, each since when.
 #[derive(Default)]
 struct Watch {
-    seen: Option<(ListedLease, Instant)>,
+    seen: Vec<(ListedLease, Instant)>,
 }
 
 impl Watch {
-    /// Whether the lease has not changed for its life.
-    fn has_expired(&mut self, lease: &ListedLease) -> bool {
-        match &self.seen {
-            Some((seen, since)) if seen == lease => since.elapsed() >= LIFE,
-            _ => {
-                self.seen = Some((lease.clone(), Instant::now()));
-                false
+    /// Notes the leases that are in the way now. One that was renewed is another one.
+    fn look(&mut self, in_the_way: &[ListedLease]) {
+        self.seen.retain(|(seen, _)| in_the_way.contains(seen));
+        for lease in in_the_way {
+            if !self.seen.iter().any(|(seen, _)| seen == lease) {
+                self.seen.push((lease.clone(), Instant::now()));
             }
         }
+    }
+
+    /// Whether a lease has not changed for its life.
+    fn has_expired(&self, lease: &ListedLease) -> bool {
+        self.seen.iter().any(|(seen, since)| seen == lease && since.elapsed() >= LIFE)
     }
 }
 
@@ -535,16 +539,17 @@ fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch, known: Option
     let (mut held, mut company) = (None, Company::Others);
     let known = change_hint(output, known, |hint| {
         let notes = &mut hint.notes;
-        let other = notes.leases.iter().find(|other| {
+        let is_in_the_way = |other: &&ListedLease| {
             other.holder.run_id != holder.run_id && other.holder.scope.overlaps(&holder.scope) && !other.is_of_dead_process()
-        });
-        if let Some(other) = other.cloned() {
-            if !watch.has_expired(&other) {
-                held = Some(other.holder);
-                return Change::None;
-            }
-            notes.withdraw(now, |lease| *lease == other);
+        };
+        let in_the_way: Vec<ListedLease> = notes.leases.iter().filter(is_in_the_way).cloned().collect();
+        watch.look(&in_the_way);
+        // One that has expired says nothing of the others.
+        if let Some(living) = in_the_way.iter().find(|other| !watch.has_expired(other)) {
+            held = Some(living.holder.clone());
+            return Change::None;
         }
+        notes.withdraw(now, |lease| in_the_way.contains(lease));
         held = None;
         notes.withdraw(now, ListedLease::is_of_dead_process);
         notes.forget_old(now);

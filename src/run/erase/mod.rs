@@ -163,11 +163,12 @@ fn erase_users(request: &EraseRequest<'_>, cancel: &Cancel, told: &mut Change) -
         // What was staged is removed with `staging`.
         return Ok(erasure.erased);
     }
+    // First of all: an erasure that is cut off after its commit must not leave them.
+    store::forget_copies(&output)?;
     erasure.beside(Pass::Write)?;
     if has_change {
         erasure.commit(Commitment { staging, run_id, started_at, lease: &lease })?;
     }
-    store::forget_copies(&output)?;
     told.commit = erasure.erased.commit;
     told.written = Some(written_between(&layer.state, &erasure.next));
     versions::remove(&output, &erasure.stale_versions()?)?;
