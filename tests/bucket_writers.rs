@@ -480,14 +480,15 @@ fn a_reader_that_sleeps_while_it_finishes_a_publish_puts_nothing_old() {
     let expected = of_one_run(&[&before()[..], &own, &others].concat());
     for place in ["/curated/", "/manifests/latest", "/state/latest.json"] {
         // A run is killed after its decision. A command finishes its publish, and is held there; another run commits the same days.
-        let mut sleeper = Sleeper::held(server.bucket(), &before(), &own, [1, 4], ("/curated/", 0));
+        // Files are put at once: a run that is killed at one of them may have put all others.
+        let killed_at = if place == "/manifests/latest" { place } else { "/curated/" };
+        let mut sleeper = Sleeper::held(server.bucket(), &before(), &own, [1, 4], (killed_at, 0));
         sleeper.child.kill().unwrap();
         sleeper.child.wait().unwrap();
         let lake = &sleeper.lake;
         lake.bucket.proxy().clear();
         lake.bucket.proxy().add(Rule::new(Fault::Hold).method("PUT").key(place).nth(0));
         let reader = lake.start(&["runs"]);
-        println!("the reader is held at {place}");
         lake.bucket.proxy().wait_for_held(1);
         sleeper.meanwhile(&others, [1, 5]);
         lake.bucket.proxy().release();

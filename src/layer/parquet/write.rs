@@ -13,7 +13,7 @@ use arrow_schema::{ArrowError, Schema, SchemaRef};
 use csv::ByteRecord;
 
 use super::column::{ColumnBuilder, fields, types};
-use crate::model::FactSchema;
+use crate::model::{FactSchema, counted};
 
 /// The rows of a row group, at most.
 const GROUP_ROWS: usize = 128 * 1024;
@@ -123,7 +123,7 @@ impl<'s> FileWriter<'s> {
             return Err("the row has more than 2 GiB".to_owned());
         }
         if record.len() != self.columns.len() {
-            return Err(format!("the row has {} fields, and not {}", record.len(), self.columns.len()));
+            return Err(format!("the row has {}, and not {}", counted(record.len() as u64, "field"), self.columns.len()));
         }
         if self.rows == BATCH_ROWS || (self.rows > 0 && self.bytes + length > BATCH_BYTES) {
             self.flush().map_err(|error| error.to_string())?;
