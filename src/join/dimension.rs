@@ -435,8 +435,7 @@ impl Dimension {
             |table: &TextTable, column: Option<usize>| column.is_some_and(|column| table.texts(column).any(|text| text.contains('@')));
         let Rows { stored, source, .. } = &self.rows;
         let columns = self.names.iter().map(|name| self.rows.places(name));
-        let columns: Vec<ColumnPlaces> =
-            columns.filter(|places| has_at(stored, places.stored) || has_at(source, places.source)).collect();
+        let columns: Vec<ColumnPlaces> = columns.filter(|places| has_at(stored, places.stored) || has_at(source, places.source)).collect();
         for member in self.all_members() {
             let texts = columns.iter().filter_map(|&column| self.member_cell(member, column));
             texts.filter(|text| text.contains('@')).for_each(|text| visit(self.rows.key(member.place), text));
