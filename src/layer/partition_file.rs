@@ -192,7 +192,7 @@ mod tests {
             quantity: 1.into(),
             unit_price: Money::ZERO,
             line_total: Money::ZERO,
-            price_defaulted: number % 2 == 0,
+            price_defaulted: number.is_multiple_of(2),
             user_country: None,
             product_name: Some("a name\nof two lines"),
             product_category: None,
