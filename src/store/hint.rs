@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Commit, Condition, Content, Inlined, Key, Output, PutError, StoreError, Tag,
-    commit::{BUCKET_FORMAT, Installer},
+    commit::{BUCKET_FORMAT, Installer, answer_of},
     lease::ListedLease,
     places,
     protocol::{self, Answer},
@@ -282,11 +282,9 @@ impl HintUpdate {
             if self.write_to(known) == TakenUp::Overtaken {
                 return Ok(Answer::Conflict);
             }
-            match known.put(output) {
-                Ok(()) => return Ok(Answer::Done(())),
-                Err(PutError::Io(error)) => return Err(error),
-                Err(PutError::Unknown(_)) => return Ok(Answer::Unknown),
-                Err(PutError::Conflict) => *known = Hint::read(output)?,
+            match answer_of(known.put(output))? {
+                Answer::Conflict => *known = Hint::read(output)?,
+                answer => return Ok(answer),
             }
         }
         Ok(Answer::Conflict)

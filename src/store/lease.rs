@@ -491,6 +491,22 @@ struct RenewerState {
     company: Company,
 }
 
+impl RenewerState {
+    /// Changes the hint that this process knows. If another writer comes between, the run is no longer alone.
+    fn change_hint(&mut self, output: &Output, mut change: impl FnMut(&mut Hint) -> Change) -> Result<(), StoreError> {
+        let mut tries = 0;
+        let changed = change_hint(output, self.known.take(), |hint| {
+            tries += 1;
+            change(hint)
+        });
+        if tries != 1 || changed.is_err() {
+            self.company = Company::Others;
+        }
+        self.known = Some(changed?);
+        Ok(())
+    }
+}
+
 /// What the holder of a lease has done to the log, and not told yet.
 #[derive(Default, Debug)]
 struct Publishing {
@@ -539,19 +555,17 @@ fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch, known: Option
     let (mut held, mut company) = (None, Company::Others);
     let known = change_hint(output, known, |hint| {
         let notes = &mut hint.notes;
-        let is_in_the_way = |other: &&ListedLease| {
-            other.holder.run_id != holder.run_id && other.holder.scope.overlaps(&holder.scope) && !other.is_of_dead_process()
-        };
+        notes.withdraw(now, ListedLease::is_of_dead_process);
+        let is_in_the_way = |other: &&ListedLease| other.holder.run_id != holder.run_id && other.holder.scope.overlaps(&holder.scope);
         let in_the_way: Vec<ListedLease> = notes.leases.iter().filter(is_in_the_way).cloned().collect();
         watch.look(&in_the_way);
-        // One that has expired says nothing of the others.
+        // One expired lease does not mean that the others have expired.
         if let Some(living) = in_the_way.iter().find(|other| !watch.has_expired(other)) {
             held = Some(living.holder.clone());
             return Change::None;
         }
         notes.withdraw(now, |lease| in_the_way.contains(lease));
         held = None;
-        notes.withdraw(now, ListedLease::is_of_dead_process);
         notes.forget_old(now);
         notes.leases.retain(|lease| lease.holder.run_id != holder.run_id);
         company = if notes.are_quiet() { Company::Alone } else { Company::Others };
@@ -613,24 +627,15 @@ impl BucketLease {
     /// Tells what the run has installed so far, and keeps the lease.
     fn settle(&self) {
         let Some(settlement) = self.publishing().settlement.take() else { return };
-        let mut state = self.signal.lock();
-        let (known, mut tries, mut taken_up) = (state.known.take(), 0, TakenUp::Overtaken);
-        let told = change_hint(&self.output, known, |hint| {
-            tries += 1;
+        let mut taken_up = TakenUp::Overtaken;
+        let told = self.signal.lock().change_hint(&self.output, |hint| {
             taken_up = settlement.write_to(hint);
             if taken_up == TakenUp::Yes { Change::Write } else { Change::None }
         });
-        if tries != 1 || told.is_err() {
-            state.company = Company::Others;
+        if let Err(error) = told {
+            tracing::debug!(%error, "what the run has installed could not be told yet");
+            taken_up = TakenUp::Overtaken;
         }
-        match told {
-            Ok(known) => state.known = Some(known),
-            Err(error) => {
-                tracing::debug!(%error, "what the run has installed could not be told yet");
-                taken_up = TakenUp::Overtaken;
-            }
-        }
-        drop(state);
         if taken_up == TakenUp::Overtaken {
             settlement.go_on();
             self.signal.lock().known = None;
@@ -672,31 +677,21 @@ impl BucketLease {
 fn renew(output: &Output, run_id: &str, process: &str, signal: &RenewerSignal) {
     let mut state = signal.lock();
     loop {
-        let (guard, wait) = signal.changed.wait_timeout(state, LIFE / 3).unwrap_or_else(PoisonError::into_inner);
-        state = guard;
+        // The lease may be released before this thread has begun to wait: then nobody wakes it up.
+        let waited = signal.changed.wait_timeout_while(state, LIFE / 3, |state| !state.is_stopped);
+        (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.is_stopped {
             return;
         }
-        if !wait.timed_out() {
-            continue;
-        }
-        let (known, mut tries) = (state.known.take(), 0);
-        let renewed = change_hint(output, known, |hint| {
-            tries += 1;
-            match hint.notes.leases.iter_mut().find(|lease| lease.is_of(run_id, process)) {
-                Some(lease) => {
-                    lease.renewed += 1;
-                    Change::Write
-                }
-                None => Change::None,
+        let renewed = state.change_hint(output, |hint| match hint.notes.leases.iter_mut().find(|lease| lease.is_of(run_id, process)) {
+            Some(lease) => {
+                lease.renewed += 1;
+                Change::Write
             }
+            None => Change::None,
         });
-        if tries != 1 || renewed.is_err() {
-            state.company = Company::Others;
-        }
-        match renewed {
-            Ok(known) => state.known = Some(known),
-            Err(error) => tracing::debug!(%error, "the lease could not be renewed"),
+        if let Err(error) = renewed {
+            tracing::debug!(%error, "the lease could not be renewed");
         }
     }
 }
@@ -704,6 +699,7 @@ fn renew(output: &Output, run_id: &str, process: &str, signal: &RenewerSignal) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{memory::MemoryStore, scratch::Scratch};
 
     fn holder(run_id: &str, from: Option<&str>, until: Option<&str>) -> Holder {
         let scope = Scope { from: from.map(str::to_owned), until: until.map(str::to_owned) };
@@ -746,6 +742,42 @@ mod tests {
         let third = acquire(&output, &holder("three", Some("2026-01-14"), None), Duration::ZERO);
         assert!(matches!(third, Err(LockError::Held { holder: Some(holder), .. }) if holder.run_id == "two"));
         assert_eq!(Lease::holders(&output).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_lease_that_is_released_before_its_renewer_waits_is_released_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::with_copies(Arc::new(MemoryStore::default()), Scratch::create_in(dir.path()).unwrap());
+        let state = Mutex::new(RenewerState { is_stopped: true, known: None, company: Company::Others });
+        let began = Instant::now();
+        renew(&output, "one", "elsewhere:7:1", &RenewerSignal { state, changed: Condvar::new() });
+        assert!(began.elapsed() < LIFE / 6, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn an_expired_lease_lets_nobody_past_a_living_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Output::with_copies(Arc::new(MemoryStore::default()), Scratch::create_in(dir.path()).unwrap());
+        let listed = |run_id, from, until| ListedLease { holder: holder(run_id, from, until), process: "elsewhere:7:1".into(), renewed: 0 };
+        let dead = listed("dead", Some("2026-01-01"), Some("2026-01-06"));
+        let living = listed("living", Some("2026-01-06"), Some("2026-01-11"));
+        let mut hint = Hint::default();
+        hint.notes.leases = vec![dead.clone(), living.clone()];
+        hint.put(&output).unwrap();
+        let long_ago = Instant::now().checked_sub(LIFE).unwrap();
+        let attempt = |watch: &mut Watch| try_bucket(&output, &holder("all", None, None), watch, None).unwrap();
+
+        let mut watch = Watch { seen: vec![(dead.clone(), long_ago)] };
+        assert!(matches!(attempt(&mut watch), Attempt::Held(other) if other.run_id == "living"));
+        // A lease that was renewed is watched from now on.
+        hint.notes.leases[1].renewed = 1;
+        hint.put(&output).unwrap();
+        let mut watch = Watch { seen: vec![(dead, long_ago), (living.clone(), long_ago)] };
+        assert!(matches!(attempt(&mut watch), Attempt::Held(other) if other.run_id == "living"));
+        watch.seen.iter_mut().for_each(|(_, since)| *since = long_ago);
+        assert!(matches!(attempt(&mut watch), Attempt::Had(_)), "neither has changed for its life");
+        let left: Vec<_> = Hint::read(&output).unwrap().notes.unsettled.into_iter().map(|unsettled| unsettled.by.name).collect();
+        assert_eq!(left, ["dead", "living"], "each may still commit");
     }
 
     #[test]
