@@ -17,21 +17,20 @@ use std::{
 };
 
 use orders_etl::{
-    cancel::Cancel,
     net::Network,
     report::{
         AlertKind,
         alert::{Notice, NoticeState, OpenAlert, Sender, deliver},
     },
     settings::{
-        ClientCertificate, HttpSettings, Limits, Location, NetworkSettings, Pagination, ProxySettings, Receiver, ReceiverKind, Secret,
-        Source, Total,
+        ClientCertificate, HttpSettings, Location, NetworkSettings, Pagination, ProxySettings, Receiver, ReceiverKind, Secret, Source,
+        Total,
     },
-    source::{Access, AllPages, Page, PageSink, Purpose, Query, RecordShape, SourceCounters, read_pages},
+    source::{AllPages, Page, PageSink},
 };
 use support::{
     Asked, Reply, Server, Workspace, json,
-    network::{Clients, PrivateAuthority, Proxy, read, read_over, read_within},
+    network::{Clients, PrivateAuthority, Proxy, read, read_into, read_over, read_within},
     order, status,
 };
 
@@ -401,31 +400,19 @@ fn read_slowly(source: &Source, http: &HttpSettings) -> (u64, u64) {
         }
     }
 
-    let (network, counters, limits) = (Network::new(http), SourceCounters::default(), Limits::default());
-    let (cancel, shape) = (Cancel::default(), RecordShape::default());
-    let access = Access { http, network: &network, limits: &limits, memory_limit: None, counters: &counters, cancel: &cancel };
     let mut sink = Slow { records: 0, pause: None };
-    read_pages(&source.location, Purpose::Orders, &Query::all(source, &shape), &access, &mut sink).unwrap();
-    (sink.records, counters.counts().retries)
+    let counts = read_into(None, &Network::new(http), source, http, &mut sink).unwrap();
+    (sink.records, counts.retries)
 }
 
-/// Reads a list into a sink.
-fn read_into(source: &Source, http: &HttpSettings, sink: &mut dyn PageSink) -> Result<(), String> {
-    let (network, counters, limits) = (Network::new(http), SourceCounters::default(), Limits::default());
-    let (cancel, shape) = (Cancel::default(), RecordShape::default());
-    let access = Access { http, network: &network, limits: &limits, memory_limit: None, counters: &counters, cancel: &cancel };
-    let read = read_pages(&source.location, Purpose::Orders, &Query::all(source, &shape), &access, sink);
-    read.map(|_| ()).map_err(|error| error.to_string())
-}
-
-/// The same with a sink that takes all of it. `each` sees the number of every page.
+/// Reads a list into a sink that takes all of it. `each` sees the number of every page.
 fn read_all(source: &Source, http: &HttpSettings, mut each: impl FnMut(u64)) -> Result<(), String> {
     let mut pages = 0;
     let mut sink = AllPages(|_: Page| {
         pages += 1;
         each(pages);
     });
-    read_into(source, http, &mut sink)
+    read_into(None, &Network::new(http), source, http, &mut sink).map(|_| ())
 }
 
 /// Pages of one record, of which the server says nothing but what `pagination` looks for.
@@ -510,7 +497,7 @@ fn no_page_is_requested_that_would_not_be_requested_page_by_page() {
     assert_eq!(requests(&server), ["1", "", "2", "3"]);
     // A sink that has enough after a page.
     let server = Server::start(|asked: &Asked| one_record(asked, 9));
-    read_into(&source(&server.orders()), &haste(), &mut |_: Page| false).unwrap();
+    read_into(None, &Network::new(&haste()), &source(&server.orders()), &haste(), &mut |_: Page| false).unwrap();
     assert_eq!(requests(&server), ["1"]);
 }
 

@@ -77,7 +77,7 @@ impl Engine {
         let Starting { thread, needed } = self.starting.take().unwrap_or_else(|| Starting::after(Duration::ZERO));
         let _ = needed.send(());
         let started = thread.join().map_err(|_| engine(&"the thread that starts it has died"))?;
-        // Kept until the thread has ended: without it, nobody would need the engine.
+        // Dropping the sender tells the thread to stop, so it is kept until the thread has ended.
         drop(needed);
         started.ok_or_else(|| engine(&"it was not started"))?.map_err(|error| engine(&error))
     }

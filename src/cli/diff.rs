@@ -9,6 +9,7 @@ use super::{
     text::counted,
 };
 use crate::{
+    model::currency_name,
     run::{ChangedRow, LayerDiff, RowChange, RunError, diff},
     settings,
 };
@@ -60,8 +61,8 @@ fn revenue(out: &mut String, found: &LayerDiff, width: Option<usize>) {
     let columns = [Column::text("revenue of"), Column::number("before"), Column::number("after"), Column::text("currency")];
     let mut table = Table::new(&columns);
     for change in &found.revenue {
-        let currency = if change.currency.is_empty() { "no currency" } else { &change.currency };
-        table.row([change.dt.to_string(), change.before.to_string(), change.after.to_string(), currency.to_owned()]);
+        let currency = currency_name(&change.currency).to_owned();
+        table.row([change.dt.to_string(), change.before.to_string(), change.after.to_string(), currency]);
     }
     out.push('\n');
     table.show(out, width);

@@ -1,6 +1,7 @@
 //! Where output goes: the result to stdout, everything else to stderr, and nothing to stderr after the result. Makes no text.
 
 use std::{
+    borrow::Cow,
     cell::Cell,
     io::{self, IsTerminal, Write},
 };
@@ -167,14 +168,14 @@ impl Display {
             let mut out = String::new();
             text(&mut out);
             let out = redact::text(&out);
-            let fitted = self.width.filter(|_| lines == Lines::Fitted).map(|width| terminal::wrapped(&out, width));
-            self.write(&mut anstream::stdout().lock(), fitted.as_deref().unwrap_or(&out));
+            let fitted = terminal::fitted(&out, self.width.filter(|_| lines == Lines::Fitted));
+            self.write(&mut anstream::stdout().lock(), &fitted);
         }
     }
 
     /// A text whose lines fit the terminal, for the part of a script that is to be read.
-    pub(super) fn fitted(&self, text: String) -> String {
-        self.width.map(|width| terminal::wrapped(&text, width)).unwrap_or(text)
+    pub(super) fn fitted<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        terminal::fitted(text, self.width)
     }
 
     /// Prints a text as it is, whatever the format of results: a script, or a settings file.
@@ -201,8 +202,7 @@ impl Display {
         if self.json_logs.is_some() {
             tracing::info!("{text}");
         } else if !self.quiet {
-            let fitted = terminal::error_width().map(|width| terminal::wrapped(text, width));
-            let _ = writeln!(anstream::stderr(), "{}\n", fitted.as_deref().unwrap_or(text));
+            let _ = writeln!(anstream::stderr(), "{}\n", terminal::fitted(text, terminal::error_width()));
         }
     }
 
@@ -238,6 +238,5 @@ fn write_error(shop: &str, error: &RunError) {
         text = format!("{text}\n{examples}\n");
     }
     let text = redact::text(&text);
-    let fitted = terminal::error_width().map(|width| terminal::wrapped(&text, width));
-    let _ = writeln!(anstream::stderr(), "{}see {}", fitted.as_deref().unwrap_or(&text), error.help());
+    let _ = writeln!(anstream::stderr(), "{}see {}", terminal::fitted(&text, terminal::error_width()), error.help());
 }

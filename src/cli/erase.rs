@@ -41,7 +41,7 @@ pub(super) fn run(args: &EraseArgs, display: &Display, cancel: &Cancel) -> Resul
     display.outcome_with_script(Ending::Success, &result, |out| {
         let mut told = String::new();
         show(&mut told, &erased, &settings);
-        out.push_str(&display.fitted(told));
+        out.push_str(&display.fitted(&told));
         out.push_str(script(&erased.redshift_sql).trim_end());
         out.push('\n');
     });

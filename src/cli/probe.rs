@@ -22,11 +22,11 @@ pub(super) fn run(args: &ProbeArgs, display: &Display, cancel: &Cancel) -> Resul
     display.script(&found, |out| {
         let mut looked = String::new();
         show(&mut looked, &found, display.width);
-        out.push_str(&display.fitted(looked));
+        out.push_str(&display.fitted(&looked));
         if let Some(profile) = &found.profile {
             let _ = writeln!(out, "\nWhat was proposed, for etl.toml (look at each line before you believe it):\n\n{profile}");
         }
-        out.push_str(&display.fitted(closing(&found).to_owned()));
+        out.push_str(&display.fitted(closing(&found)));
     });
     Ok(0)
 }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
+    model::currency_name,
     run::{DayRange, Loaded, Repair, RunError, Verified, Warehouse, WarehouseLoad, WhichRuns},
     settings,
     warehouse::redshift::{Comparison, DifferentDay, DimensionTotals, RedshiftError, SideTotals, Totals},
@@ -134,7 +135,7 @@ fn differences(out: &mut String, comparison: &Comparison) {
 fn different_days<T>(out: &mut String, table: &str, days: &[DifferentDay<T>], words: impl Fn(&T) -> String) {
     let shown = |totals: Option<&T>| totals.map_or_else(|| "no rows".to_owned(), &words);
     for DifferentDay { dt, currency, layer, warehouse } in days.iter().take(SHOWN_DAYS) {
-        let currency = if currency.is_empty() { "no currency".into() } else { escaped(currency) };
+        let currency = escaped(currency_name(currency));
         let dt = dt.map_or_else(|| "no valid created_at".to_owned(), |dt| dt.to_string());
         let (layer, warehouse) = (shown(layer.as_ref()), shown(warehouse.as_ref()));
         let _ = writeln!(out, "{table}{dt} {currency}\n    layer      {layer}\n    warehouse  {warehouse}");

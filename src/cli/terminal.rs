@@ -1,6 +1,7 @@
 //! How wide the terminal is, and text that fits it: lines end between words. Not about tables, whose columns give way (`table`).
 
 use std::{
+    borrow::Cow,
     io::{self, IsTerminal},
     os::fd::AsFd,
 };
@@ -26,9 +27,14 @@ fn width_of(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
 /// The largest column at which the value of a line with a label begins.
 const LABEL_END: usize = 28;
 
+/// The text in lines that fit this width; as it is where any width is right.
+pub(super) fn fitted(text: &str, width: Option<usize>) -> Cow<'_, str> {
+    width.map_or(Cow::Borrowed(text), |width| Cow::Owned(wrapped(text, width)))
+}
+
 /// The text in lines of at most `width` columns. A line that is too long goes on beneath its value, or two columns to the right.
 /// A word is never cut: one that is longer than the line has a line of its own.
-pub(super) fn wrapped(text: &str, width: usize) -> String {
+fn wrapped(text: &str, width: usize) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let (content, end) = line.strip_suffix('\n').map_or((line, ""), |content| (content, "\n"));

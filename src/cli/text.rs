@@ -8,7 +8,7 @@ use indicatif::{HumanBytes, HumanCount};
 use super::escaped::escaped;
 use crate::{
     check::CheckResult,
-    model::{Dt, UtcMicros, noun_of},
+    model::{Dt, UtcMicros, currency_name, noun_of},
     report::{CommandName, RebuildGap, RebuiltFrom, Status, Summary, money_texts},
     settings::Settings,
     source::{Completeness, CompletenessStatus, Evidence},
@@ -269,8 +269,7 @@ fn rows(out: &mut String, summary: &Summary) {
         row(out, "", &format!("{} {what}", count(*value)));
     }
     for (place, (currency, amount)) in money_texts(&summary.revenue).iter().enumerate() {
-        let currency = if currency.is_empty() { "no currency".into() } else { escaped(currency) };
-        row(out, if place == 0 { "revenue" } else { "" }, &format!("{amount:>18} {currency}"));
+        row(out, if place == 0 { "revenue" } else { "" }, &format!("{amount:>18} {}", escaped(currency_name(currency))));
     }
 }
 

@@ -52,7 +52,7 @@ pub use raw_record::{CellTypes, RawRecord};
 pub use reason::{Level, Reason};
 pub use refund::{REFUND_COLUMNS, Refund};
 pub(crate) use revenue::units_text;
-pub use revenue::{CurrencyTotals, RevenueByDt, add_totals};
+pub use revenue::{CurrencyTotals, RevenueByDt, add_totals, currency_name};
 pub use run_id::{NotARunId, RunId};
 pub use schema::{ExtraColumn, ExtraType, FactSchema, LOCAL_DATE_COLUMN, LayerIds, SHOP_COLUMN};
 pub use severity::Severity;

@@ -24,6 +24,11 @@ pub fn add_totals(totals: &mut CurrencyTotals, currency: Option<&str>, units: i1
     }
 }
 
+/// A currency, also where there is none.
+pub fn currency_name(currency: &str) -> &str {
+    if currency.is_empty() { "no currency" } else { currency }
+}
+
 impl RevenueByDt {
     /// Adds `units` ten-thousandths to a partition.
     pub fn add(&mut self, dt: Dt, currency: Option<&str>, units: i128) {

@@ -88,11 +88,6 @@ pub(super) fn counted(value: u64, noun: &str) -> String {
     format!("{} {}", count(value), noun_of(value, noun))
 }
 
-/// A currency, also where there is none.
-pub(super) fn currency_name(currency: &str) -> &str {
-    if currency.is_empty() { "no currency" } else { currency }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

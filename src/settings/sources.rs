@@ -35,7 +35,7 @@ pub(super) struct Sources {
 
 /// Reads the sources.
 pub(super) fn read(layers: &Layers<'_>, http: &HttpSettings, whose: &Whose<'_>) -> Result<Sources, SettingsError> {
-    let Base { shared, url } = base(layers)?;
+    let Base { shared, url, .. } = base(layers)?;
     let mut sources = SourceKind::ALL.map(|kind| NamedSource { kind, source: None });
     for NamedSource { kind, source } in &mut sources {
         *source = read_source(layers, *kind, url.as_ref(), &shared)?;
@@ -75,9 +75,7 @@ pub(super) fn top_urls(layers: &Layers<'_>) -> Result<TopUrls, SettingsError> {
     let layers = Layers::new(&none, layers.environment, layers.file);
     let Base { url, .. } = base(&layers)?;
     let at = |kind: SourceKind| {
-        let own = own_table(&layers, kind)?;
-        let location = location_in_file(&layers, kind, &Reader::new(&own, kind.table()))?;
-        Ok::<_, SettingsError>(match location.map(|configured| layers.location(&configured)).transpose()? {
+        Ok::<_, SettingsError>(match own_location(&layers, kind)? {
             Some(Location::Http(url)) => Some(url),
             Some(Location::Files(_) | Location::Bucket(_)) => None,
             None => url.clone(),
@@ -116,11 +114,8 @@ pub fn credentials_of_profile(profile: &Shipped) -> NeededCredentials {
 
 /// The URL of the API by the shipped profile of all three sources, if it is not its example.
 pub(super) fn url_of_profile(layers: &Layers<'_>) -> Result<Option<Node>, SettingsError> {
-    let Base { shared, .. } = base(layers)?;
-    if names_orders_alone(layers)? {
-        return Ok(None);
-    }
-    let url = shared.table.as_ref().and_then(|table| table.get("url")).cloned();
+    let Base { shared, names_orders_alone, .. } = base(layers)?;
+    let url = shared.table.as_ref().filter(|_| !names_orders_alone).and_then(|table| table.get("url")).cloned();
     Ok(url.filter(|node| node.value.scalar().is_some_and(|url| !is_example(&url))))
 }
 
@@ -135,15 +130,17 @@ struct Base {
     shared: Shared,
     /// The URL of their API.
     url: Option<Url>,
+    /// Whether the API that the shipped profile names is asked for nothing.
+    names_orders_alone: bool,
 }
 
 fn base(layers: &Layers<'_>) -> Result<Base, SettingsError> {
     let named = layers.get(&setting::PROFILE)?;
     let table = named.as_ref().map(|configured| shipped_profile(configured.value.trim()).map_err(|detail| configured.invalid(detail)));
     let shared = Shared { table: table.transpose()?, name: named.map(|configured| configured.value.trim().to_owned()) };
-    let is_alone = names_orders_alone(layers)?;
-    let url = base_url(layers, shared.table.as_ref().filter(|_| !is_alone))?;
-    Ok(Base { shared, url })
+    let names_orders_alone = names_orders_alone(layers)?;
+    let url = base_url(layers, shared.table.as_ref().filter(|_| !names_orders_alone))?;
+    Ok(Base { shared, url, names_orders_alone })
 }
 
 /// Whether somebody says where the orders are, by a flag, by a variable, or as files in `etl.toml`, and names no API.
@@ -156,10 +153,7 @@ fn names_orders_alone(layers: &Layers<'_>) -> Result<bool, SettingsError> {
     if layers.above_file(&setting::ORDERS).is_some() {
         return Ok(true);
     }
-    let own = own_table(layers, SourceKind::Orders)?;
-    let configured = location_in_file(layers, SourceKind::Orders, &Reader::new(&own, SourceKind::Orders.table()))?;
-    let location = configured.map(|configured| layers.location(&configured)).transpose()?;
-    Ok(matches!(location, Some(Location::Files(_) | Location::Bucket(_))))
+    Ok(matches!(own_location(layers, SourceKind::Orders)?, Some(Location::Files(_) | Location::Bucket(_))))
 }
 
 /// The `etl.toml` of a shipped profile, or why there is none.
@@ -321,6 +315,13 @@ pub(super) fn source_table(node: &Node) -> Option<Table> {
         }
         _ => None,
     }
+}
+
+/// Where `etl.toml` says that a source is.
+fn own_location(layers: &Layers<'_>, kind: SourceKind) -> Result<Option<Location>, SettingsError> {
+    let own = own_table(layers, kind)?;
+    let configured = location_in_file(layers, kind, &Reader::new(&own, kind.table()))?;
+    configured.map(|configured| layers.location(&configured)).transpose()
 }
 
 fn location_in_file(layers: &Layers<'_>, kind: SourceKind, own: &Reader<'_>) -> Result<Option<ConfiguredValue>, SettingsError> {

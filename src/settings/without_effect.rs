@@ -1,11 +1,9 @@
 //! What settings say that has no effect beside the others: a note each, for `etl config check`. Refuses nothing: the
 //! same file may serve other runs, whose flags name other sources.
 
-use super::{
-    Location, OutputLocation, Settings, SourceKind,
-    sources::source_table,
-    toml_tree::{Table, Value},
-};
+use std::collections::HashSet;
+
+use super::{Location, OutputLocation, Settings, SourceKind, shops, sources::source_table, toml_tree::Table};
 
 /// Keys of a source's table that are about requests over HTTP.
 const OVER_HTTP: [&str; 16] = [
@@ -29,11 +27,12 @@ const OVER_HTTP: [&str; 16] = [
 
 /// What has no effect of a file whose settings these are: one for each shop, or the only ones.
 pub(super) fn notes(file: &Table, all: &[Settings]) -> Vec<String> {
+    let shops = shops::trees(file).unwrap_or_default();
     let mut notes = Vec::new();
     for settings in all {
-        let own = own_table(file, settings);
+        let shop = settings.shop.as_ref().and_then(|shop| shops.iter().find(|tree| tree.name == shop.name));
         for kind in SourceKind::ALL {
-            notes.extend(of_source(own.unwrap_or(file), kind, settings));
+            notes.extend(of_source(shop.map_or(file, |shop| &shop.own), kind, settings));
         }
         let unknown = settings.masks.columns().iter().filter(|column| !settings.knows_column(&column.name));
         notes.extend(unknown.map(|column| {
@@ -44,25 +43,9 @@ pub(super) fn notes(file: &Table, all: &[Settings]) -> Vec<String> {
         notes.extend(of_layer(file, settings));
     }
     // Shops share what is said above them.
-    let mut told: Vec<String> = Vec::new();
-    notes.into_iter().for_each(|note| {
-        if !told.contains(&note) {
-            told.push(note);
-        }
-    });
-    told
-}
-
-/// The table of a shop.
-fn own_table<'t>(file: &'t Table, settings: &Settings) -> Option<&'t Table> {
-    let name = settings.shop.as_ref()?.name.as_str();
-    let Value::List(shops) = &file.get("shops")?.value else { return None };
-    let tables = shops.iter().filter_map(|shop| match &shop.value {
-        Value::Table(table) => Some(table),
-        _ => None,
-    });
-    let mut named = tables.filter(|table| table.get("name").and_then(|node| node.value.scalar()).as_deref() == Some(name));
-    named.next()
+    let mut told = HashSet::new();
+    notes.retain(|note| told.insert(note.clone()));
+    notes
 }
 
 /// What the table of a source says in vain.
@@ -131,7 +114,7 @@ mod tests {
         let http = of("[orders]\nlocation = 'o.json'\npage_size = 5\nauth = { kind = 'bearer' }\n");
         assert_eq!(http.len(), 2, "{http:?}");
         assert!(http[0].starts_with("`orders.page_size` has no effect: it is about requests, and the orders are files"), "{http:?}");
-        assert_eq!(of("orders = 'o.json'\nraw.keep = '3d'\ndelete_limit = '5'\nstorage.region = 'x'").len(), 3);
+        assert_eq!(of("orders = 'o.json'\nraw.keep = '3d'\ndelete_limit = '5%'\nstorage.region = 'x'").len(), 3);
         assert_eq!(of("orders = 'o.json'\nkeep_raw = true\nraw.keep = '3d'\n"), Vec::<String>::new());
         assert_eq!(of("[orders]\nlocation = 'https://h/o'\npage_size = 5\n"), Vec::<String>::new());
     }

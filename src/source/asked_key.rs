@@ -23,7 +23,7 @@ pub(super) fn of_profile(profile: &Profile) -> Vec<&'static str> {
 }
 
 /// Whether a record has such a key of its own, however it is escaped.
-pub(super) fn is_own(record: &[u8], key: &str) -> bool {
+fn is_own(record: &[u8], key: &str) -> bool {
     // Only `\u` can stand for a letter.
     let may_be_there = memmem::find(record, key.as_bytes()).is_some() || memmem::find(record, b"\\u").is_some();
     may_be_there && serde_json::from_slice::<Pairs<'_>>(record).is_ok_and(|pairs| pairs.0.iter().any(|(own, _)| *own == key))

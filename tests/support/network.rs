@@ -14,7 +14,7 @@ use orders_etl::{
     cancel::Cancel,
     net::Network,
     settings::{HttpSettings, Limits, Source},
-    source::{Access, Page, Purpose, Query, RecordShape, SourceCounters, SourceCounts, read_pages},
+    source::{Access, Page, PageSink, Purpose, Query, RecordShape, SourceCounters, SourceCounts, read_pages},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio_rustls::{
@@ -233,17 +233,26 @@ pub fn read_within(
     http: &HttpSettings,
     mut each: impl FnMut(&Page),
 ) -> Result<Fetched, String> {
-    let (counters, limits, cancel, shape) = (SourceCounters::default(), Limits::default(), Cancel::default(), RecordShape::default());
-    let access = Access { http, network, limits: &limits, memory_limit, counters: &counters, cancel: &cancel };
     let mut records = Vec::new();
     let mut sink = |page: Page| {
         each(&page);
         records.extend(page.records().map(|record| String::from_utf8_lossy(record.bytes).into_owned()));
         true
     };
-    let read = read_pages(&source.location, Purpose::Orders, &Query::all(source, &shape), &access, &mut sink);
-    match read {
-        Ok(_) => Ok(Fetched { records, counts: counters.counts() }),
-        Err(error) => Err(error.to_string()),
-    }
+    let counts = read_into(memory_limit, network, source, http, &mut sink)?;
+    Ok(Fetched { records, counts })
+}
+
+/// The same into a sink of the caller's own.
+pub fn read_into(
+    memory_limit: Option<u64>,
+    network: &Network,
+    source: &Source,
+    http: &HttpSettings,
+    sink: &mut dyn PageSink,
+) -> Result<SourceCounts, String> {
+    let (counters, limits, cancel, shape) = (SourceCounters::default(), Limits::default(), Cancel::default(), RecordShape::default());
+    let access = Access { http, network, limits: &limits, memory_limit, counters: &counters, cancel: &cancel };
+    let read = read_pages(&source.location, Purpose::Orders, &Query::all(source, &shape), &access, sink);
+    read.map(|_| counters.counts()).map_err(|error| error.to_string())
 }

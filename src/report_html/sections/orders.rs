@@ -2,10 +2,10 @@
 
 use super::{Currencies, CurrencyOfLayer, day_plot, left_out};
 use crate::{
-    model::Dt,
+    model::{Dt, currency_name},
     report_html::{
         LayerFacts, PageError,
-        numbers::{count, counted, currency_name},
+        numbers::{count, counted},
         view::{Cell, Column, Figure, Made, Plot, Section, Shape, Table},
     },
 };

@@ -3,10 +3,10 @@
 use super::{Currencies, day_plot, left_out};
 use crate::{
     layer::PartitionEntry,
-    model::Dt,
+    model::{Dt, currency_name},
     report_html::{
         LayerFacts,
-        numbers::{bytes, count, counted, currency_name, money},
+        numbers::{bytes, count, counted, money},
         view::{Cell, Column, Figure, Made, Section, Shape, Table},
     },
 };

@@ -2,10 +2,10 @@
 
 use super::{Currencies, CurrencyOfLayer, day_plot, left_out};
 use crate::{
-    model::Dt,
+    model::{Dt, currency_name},
     report_html::{
         LayerFacts, PageError,
-        numbers::{MONEY, count, counted, currency_name, money},
+        numbers::{MONEY, count, counted, money},
         view::{Cell, Column, Figure, Made, Plot, Section, Shape, Table},
     },
 };

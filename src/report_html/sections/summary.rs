@@ -2,10 +2,10 @@
 
 use super::{Currencies, CurrencyOfLayer, runs};
 use crate::{
-    model::Dt,
+    model::{Dt, currency_name},
     report_html::{
         DifferingFile, LayerFacts,
-        numbers::{bytes, count, counted, currency_name, instant, money},
+        numbers::{bytes, count, counted, instant, money},
         view::{Badge, Tile, Tone},
     },
 };

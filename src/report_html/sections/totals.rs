@@ -1,10 +1,10 @@
 //! What sources say of their orders as a whole: totals, discounts, shipping, refunds. Only where a source says any.
 
 use crate::{
-    model::ORDER_AMOUNTS,
+    model::{ORDER_AMOUNTS, currency_name},
     report_html::{
         LayerFacts, TotalSums,
-        numbers::{Decimals, count, currency_name, money},
+        numbers::{Decimals, count, money},
         view::{Cell, Column, Section, Table},
     },
 };

@@ -66,8 +66,9 @@ impl<'a> AskedReader<'a> {
     /// A request that failed after all retries, a list that is not complete, a signal.
     pub(super) async fn complete(&self, fetched: Fetched, asked: Asked) -> Result<Fetched, SourceError> {
         let records: Vec<&[u8]> = fetched.records().collect();
-        asked_key::warn_of_own(records.iter().filter(|record| asked_key::is_own(record, asked.key())).count(), asked.key());
-        let completed = stream::iter(records.into_iter().map(|record| self.record(record, asked)));
+        let hidden: Vec<Option<Vec<u8>>> = records.iter().map(|record| asked_key::hidden(record, asked.key())).collect();
+        asked_key::warn_of_own(hidden.iter().flatten().count(), asked.key());
+        let completed = stream::iter(records.into_iter().zip(hidden).map(|(record, hidden)| self.record(record, hidden, asked)));
         let records: Vec<Option<Vec<u8>>> = completed.buffered(self.request.list.http.concurrency.max(1)).try_collect().await?;
         if records.iter().all(Option::is_none) {
             return Ok(fetched);
@@ -81,11 +82,11 @@ impl<'a> AskedReader<'a> {
         Ok(Fetched { body: body.into(), places, ..fetched })
     }
 
-    /// The record with its list; `None` where it needs none, is no object, or is not taken by the run. What it has itself where the
+    /// The record with its list; `hidden` where it needs none, is no object, or is not taken by the run. What it has itself where the
     /// list goes is hidden in any case.
-    async fn record(&self, record: &[u8], asked: Asked) -> Result<Option<Vec<u8>>, SourceError> {
+    async fn record(&self, record: &[u8], hidden: Option<Vec<u8>>, asked: Asked) -> Result<Option<Vec<u8>>, SourceError> {
         let elements = match self.wanted(record, asked) {
-            Wanted::Nothing => return Ok(asked_key::hidden(record, asked.key())),
+            Wanted::Nothing => return Ok(hidden),
             // Without an id its list can't be had. What stands in its place is no list: a record without lines is dropped, and refunds
             // that it announces are counted as dropped.
             Wanted::ButNoId => return Ok(Some(asked_key::with_value(record, asked.key(), b"\"no id\""))),

@@ -94,8 +94,8 @@ impl<'a> Authorizer<'a> {
         url.origin() == self.trusted.origin()
     }
 
-    /// Where a request that begins at this URL may carry credentials. One that begins elsewhere gets none on the way, not even where a
-    /// redirect leads it to the source: the other origin would choose what is done with them.
+    /// Where a request that begins at this URL may carry credentials. One that begins elsewhere never carries
+    /// any, even after a redirect back to the source. Otherwise that origin would decide how they are used.
     pub(super) fn credential_use(&self, start: &Url) -> CredentialUse {
         if self.trusts(start) { CredentialUse::OwnOrigin } else { CredentialUse::Never }
     }
