@@ -6,7 +6,7 @@ use super::{
     DimensionError,
     stored_members::{StoredMembers, write_row},
 };
-use crate::model::DimensionSpec;
+use crate::model::{DimensionSpec, addresses_of};
 
 /// The columns that say nothing of one member alone.
 const COMMON: [&str; 2] = ["country", "created_at"];
@@ -64,10 +64,17 @@ pub fn without_members(
 pub struct StoredVersion<'a> {
     /// The key of the member.
     pub key: &'a str,
-    /// Whether it counts now: of an old one (`scd = 2`), it does not.
+    /// Whether this is the current version; `false` for an old version (`scd = 2`).
     pub is_current: bool,
     /// The texts that may name an e-mail address.
     pub with_at: Vec<&'a str>,
+}
+
+impl StoredVersion<'_> {
+    /// The e-mail addresses that its texts name, in lower case.
+    pub fn addresses(&self) -> BTreeSet<String> {
+        self.with_at.iter().flat_map(|text| addresses_of(text)).collect()
+    }
 }
 
 /// Visits all versions of all members of a dimension.

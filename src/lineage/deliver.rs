@@ -48,7 +48,7 @@ impl Undelivered {
         is_first
     }
 
-    /// The number that no warning has told yet, counted with those that one has.
+    /// The total of lost events, if it has grown since the last warning.
     fn untold(&mut self) -> Option<u64> {
         let is_told = self.warned.is_none_or(|warned| warned == self.lost);
         self.warned = self.warned.map(|_| self.lost);

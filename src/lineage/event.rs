@@ -73,7 +73,7 @@ pub enum Datasets {
     Kept(&'static str),
     /// The tables alone: what is stored is changed, and no source is read.
     Tables,
-    /// None: the settings can't be used, so that nobody knows them.
+    /// None: the settings are invalid, so the datasets are unknown.
     Unknown,
 }
 
@@ -206,7 +206,7 @@ impl LineageRun<'_> {
             Some(until) => json!({ "nominalStartTime": since.rfc3339(), "nominalEndTime": until.rfc3339() }),
             None => json!({ "nominalStartTime": since.rfc3339() }),
         });
-        // A run may have been named anew after its beginning, behind a run of a host whose clock is ahead.
+        // A run may get a new id after it starts, if an earlier run came from a host whose clock is ahead.
         let mut parameters = vec![("run_id", summary.run_id.clone()), ("command", self.command.as_str().to_owned())];
         if state != RunState::Start {
             parameters.push(("status", summary.status.as_str().to_owned()));

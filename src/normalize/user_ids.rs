@@ -50,13 +50,19 @@ impl UserIds {
     /// The ids that a record names, in each form that the layer may have them in. Of a record that is no JSON object: every word of it.
     pub fn of_record(&self, record: &[u8]) -> Vec<String> {
         let text = String::from_utf8_lossy(record);
-        match object_of(&text) {
-            Some(object) => self.ids_of(object).flat_map(|id| self.forms(&id)).collect(),
-            None => words_of(&text).flat_map(|word| self.forms(word)).collect(),
-        }
+        self.of_text(&text).unwrap_or_else(|| words_of(&text).flat_map(|word| self.forms(word)).collect())
     }
 
-    /// Whether a record is of one of these users: it has the id of one, or an address of one at any place.
+    /// The same of a record that is a JSON object; none of another one.
+    pub fn of_object(&self, record: &[u8]) -> Vec<String> {
+        self.of_text(&String::from_utf8_lossy(record)).unwrap_or_default()
+    }
+
+    fn of_text(&self, text: &str) -> Option<Vec<String>> {
+        Some(self.ids_of(object_of(text)?).flat_map(|id| self.forms(&id)).collect())
+    }
+
+    /// Whether a record is of one of these users: it has the id of one, or an e-mail address of one anywhere in its text.
     pub fn is_of(&self, record: &[u8], erased: &ErasedUsers) -> bool {
         self.of_record(record).iter().any(|user| erased.has(user)) || self.has_address_of(record, erased)
     }
@@ -73,7 +79,7 @@ impl UserIds {
     }
 
     /// Whether a record is a JSON object that has the id of a user.
-    pub fn names_a_user(&self, record: &[u8]) -> bool {
+    fn names_a_user(&self, record: &[u8]) -> bool {
         object_of(&String::from_utf8_lossy(record)).is_some_and(|object| self.ids_of(object).next().is_some())
     }
 

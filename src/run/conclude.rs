@@ -30,7 +30,7 @@ use crate::{
     },
     settings::{EmfTarget, MetricsSettings, Receiver, Settings},
     source::SourceError,
-    store::{self, AlertsNote, Holder, Lease, Output, StoreError, places},
+    store::{self, AlertsNote, Holder, Lease, Output, places},
 };
 
 /// The number of runs that a slow one is compared with, and of reports that are searched for them.
@@ -78,28 +78,15 @@ impl NoticeOrigin {
 
 /// The alerts that were open when a run was judged, and those that are by what it found.
 pub(super) struct Verdict {
-    before: KnownAlerts,
+    /// `None`: their file could not be read.
+    before: Option<OpenAlerts>,
     open: OpenAlerts,
 }
 
-/// The alerts that were open.
-struct KnownAlerts {
-    open: OpenAlerts,
-    /// Why their file could not be read; then none are known.
-    unreadable: Option<StoreError>,
-}
-
-impl KnownAlerts {
-    /// As the lease knows them, which spares a request, or as their file has them.
-    fn read(output: &Output, lease: Option<&Lease>) -> KnownAlerts {
-        if let Some(open) = lease.and_then(Lease::known_alerts).and_then(OpenAlerts::from_text) {
-            return KnownAlerts { open, unreadable: None };
-        }
-        match OpenAlerts::read(output) {
-            Ok(open) => KnownAlerts { open, unreadable: None },
-            Err(error) => KnownAlerts { open: OpenAlerts::default(), unreadable: Some(error) },
-        }
-    }
+/// The alerts that are open, as the lease knows them, which spares a request, or as their file has them; `None` if it can't be read.
+fn known_alerts(output: &Output, lease: Option<&Lease>) -> Option<OpenAlerts> {
+    let by_lease = lease.and_then(Lease::known_alerts).and_then(OpenAlerts::from_text);
+    by_lease.or_else(|| OpenAlerts::read(output).ok())
 }
 
 /// Judges a run whose layer is, or is about to be, made of these files. The alerts of the summary are what the rules say.
@@ -118,8 +105,9 @@ pub(super) fn judge(
         Vec::new()
     };
     let newest = settings.alerts.freshness.and_then(|_| newest_row(output, facts, summary.finished_at));
-    let before = KnownAlerts::read(output, lease);
-    let missing = before.open.missing_days();
+    let before = known_alerts(output, lease);
+    let mut open = before.clone().unwrap_or_default();
+    let missing = open.missing_days();
     let evidence = Evidence { summary, ended, earlier: &earlier, has_rows: &|dt| facts.contains_key(&dt), missing: &missing, newest };
     let mut findings = alert::judge(&settings.alerts, &evidence);
     if let Some(shop) = &summary.shop {
@@ -130,7 +118,6 @@ pub(super) fn judge(
         finding.message = finding.message.as_deref().map(|message| redact::text(message).into_owned());
     }
     summary.alerts = findings.iter().filter_map(|finding| Some(Alert { kind: finding.kind, message: finding.message.clone()? })).collect();
-    let mut open = before.open.clone();
     let origin = NoticeOrigin::new(settings);
     let by = Discovery { pipeline: origin.pipeline(), run_id: &summary.run_id, shop: summary.shop.as_deref(), now: summary.finished_at };
     summary.recovered = open.apply_findings(by, ended, &findings);
@@ -180,7 +167,9 @@ pub(super) fn tell(
     let mut deliveries = deliver(settings, origin.sender(&summary.run_id), &due);
     open.record_deliveries(&deliveries, now);
     let note = keep_alerts(output, before, open);
-    lease.into_iter().for_each(|lease| lease.note_alerts(note.clone()));
+    if let Some(lease) = lease {
+        lease.note_alerts(note);
+    }
     // In a bucket a look costs a request: only who waited for a run, or was at work for long itself, can know of one that was stuck.
     let is_long = summary.execution_time_seconds >= settings.alerts.stuck_after.as_secs_f64();
     if output.folder().is_none() && !waited && !is_long {
@@ -198,10 +187,11 @@ pub(super) fn tell(
 }
 
 /// Keeps which alerts are open, if that has changed. Returns what their file says then.
-fn keep_alerts(output: &Output, before: KnownAlerts, mut open: OpenAlerts) -> AlertsNote {
-    let KnownAlerts { open: before, unreadable } = before;
+fn keep_alerts(output: &Output, before: Option<OpenAlerts>, mut open: OpenAlerts) -> AlertsNote {
+    let is_known = before.is_some();
+    let before = before.unwrap_or_default();
     if open == before {
-        return if unreadable.is_none() { AlertsNote::Read(open.to_text()) } else { AlertsNote::Untouched };
+        return if is_known { AlertsNote::Read(open.to_text()) } else { AlertsNote::Untouched };
     }
     // Runs on other days may have written it since.
     if let Some(meanwhile) = OpenAlerts::read(output).ok().filter(|meanwhile| *meanwhile != before) {

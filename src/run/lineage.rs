@@ -11,11 +11,11 @@ use crate::{
     cancel::Cancel,
     layer::LayerState,
     lineage::{Datasets, EndedRun, LineageRun, LineageSender, WrittenLayer},
-    model::{DIM_PRODUCT, DIM_USER, Dt, RunId, UtcMicros},
+    model::{DIM_PRODUCT, DIM_USER, RunId, UtcMicros},
     net::redact,
     report::{CommandName, Status, Summary},
     settings::Settings,
-    store::{ObjectRef, places::SideFact},
+    store::ObjectRef,
 };
 
 /// Whose events they are.
@@ -176,22 +176,21 @@ pub(super) fn written_between(before: &LayerState, after: &LayerState) -> Writte
             written.add("fact_order", Some(entry.rows), entry.version.bytes);
         }
     }
-    for fact in SideFact::ALL {
-        let days: Vec<Dt> = match fact {
-            SideFact::OrderTotals => after.partitions.keys().copied().collect(),
-            SideFact::Refunds => after.refunds.keys().copied().collect(),
-        };
-        for dt in days {
-            let Some(entry) = after.side(fact, dt) else { continue };
-            if is_new(before.side(fact, dt).map(|old| &old.version), &entry.version) {
-                written.add(fact.table(), Some(entry.rows), entry.version.bytes);
-            }
+    for (fact, dt, entry) in after.sides() {
+        if is_new(before.side(fact, dt).map(|old| &old.version), &entry.version) {
+            written.add(fact.table(), Some(entry.rows), entry.version.bytes);
         }
     }
+    add_dimensions(&mut written, before, after);
+    written
+}
+
+/// Adds the dimensions that the later of two states of the layer has anew.
+pub(super) fn add_dimensions(written: &mut WrittenLayer, before: &LayerState, after: &LayerState) {
     for spec in [DIM_USER, DIM_PRODUCT] {
-        if let Some(version) = after.dimensions.get(spec.name).filter(|version| is_new(before.dimensions.get(spec.name), version)) {
+        let (old, new) = (before.dimensions.get(spec.name), after.dimensions.get(spec.name));
+        if let Some(version) = new.filter(|_| old != new) {
             written.add(spec.name, None, version.bytes);
         }
     }
-    written
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::RunError;
+use super::{RunError, lineage::Change};
 use crate::{
     cancel::Cancel,
     layer::{OpenedLayer, StateOrigin},
     model::{Dt, RunId, UtcMicros, Window},
+    settings::Settings,
     store::{self, Head, Holder, Lease, LockError, Output, Recovery, Scope, StoreError},
 };
 
@@ -62,6 +63,20 @@ impl Opening<'_> {
             store::set_aside_damaged_log(self.output)?;
         }
         Ok(Opened { lease, run_id, layer })
+    }
+}
+
+impl Change {
+    /// Takes all days of an output for the change, which is named then.
+    ///
+    /// # Errors
+    /// As [`Opening::open`].
+    pub(super) fn open(&mut self, output: &Output, settings: &Settings, cancel: &Cancel) -> Result<Opened, RunError> {
+        let (scope, layer) = (Scope::default(), settled_layer(output)?);
+        let opening = Opening { output, started_at: self.started_at, scope, wait: settings.lock_wait, cancel, layer };
+        let opened = opening.open(self.run_id.clone())?;
+        self.run_id = opened.run_id.clone();
+        Ok(opened)
     }
 }
 

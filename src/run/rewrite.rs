@@ -12,7 +12,7 @@ use super::{
     RequestError, RunError,
     change::{LayerChange, manifest_of},
     lineage::{Change, tell_change, written_between},
-    open::{Opened, Opening, settled_layer},
+    open::Opened,
     vacuum::remove_empty_partitions,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     model::{Dt, FileFormat, RunId, UtcMicros},
     report::CommandName,
     settings::Settings,
-    store::{Key, Lease, Output, Scope, Staging, places},
+    store::{Key, Lease, Output, Staging, places},
 };
 
 /// The number of partitions that are put in place at once: few enough that an interruption costs little.
@@ -62,11 +62,7 @@ pub fn rewrite(settings: &Settings, mode: RewriteMode, cancel: &Cancel) -> Resul
 
 fn rewrite_layer(settings: &Settings, mode: RewriteMode, cancel: &Cancel, told: &mut Change) -> Result<Rewritten, RunError> {
     let output = Output::open(&settings.output)?;
-    let started_at = told.started_at;
-    let opening =
-        Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer: settled_layer(&output)? };
-    let Opened { lease, layer, run_id } = opening.open(told.run_id.clone())?;
-    told.run_id = run_id;
+    let Opened { lease, layer, .. } = told.open(&output, settings, cancel)?;
     // Half of a layer may have the new format already, where a rewrite was cut off: the settings must say it again.
     let settings = &settings.with_quantity_of(layer.state.quantity);
     layer.state.verify_ids(&settings.schema())?;

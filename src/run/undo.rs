@@ -12,7 +12,7 @@ use super::{
     change::{LayerChange, manifest_of, report_of_change},
     diff::{self, RowKey},
     lineage::{Change, tell_change, written_between},
-    open::{Opened, Opening, settled_layer},
+    open::Opened,
     versions::{self, CommittedRun},
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     report::{CommandName, Summary},
     settings::Settings,
     store::{
-        Commit, Installed, Key, ObjectRef, Output, Scope, Staging,
+        Commit, Installed, Key, ObjectRef, Output, Staging,
         places::{self, SideFact},
     },
 };
@@ -61,11 +61,7 @@ pub fn undo(settings: &Settings, run_id: &str, cancel: &Cancel) -> Result<Undone
 
 fn undo_run(settings: &Settings, run_id: &str, cancel: &Cancel, told: &mut Change) -> Result<Undone, RunError> {
     let output = Output::open(&settings.output)?;
-    let started_at = told.started_at;
-    let opening =
-        Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer: settled_layer(&output)? };
-    let Opened { lease, layer, run_id: own } = opening.open(told.run_id.clone())?;
-    told.run_id = own.clone();
+    let Opened { lease, layer, run_id: own } = told.open(&output, settings, cancel)?;
     let run = versions::committed_run(&output, run_id)?;
     let later = versions::commits_after(&output, run.commit.number)?;
     refuse_later(&run, &later, &layer.state)?;
@@ -95,7 +91,7 @@ fn undo_run(settings: &Settings, run_id: &str, cancel: &Cancel, told: &mut Chang
     }
     let Undo { mut next, put, .. } = undo;
     let summary =
-        report_of_change(CommandName::Undo, &own, started_at, &undone.partitions_written, &undone.partitions_removed, undone.commit);
+        report_of_change(CommandName::Undo, &own, told.started_at, &undone.partitions_written, &undone.partitions_removed, undone.commit);
     let summary = Summary {
         undoes: Some(run_id.to_owned()),
         order_totals_changed: undone.order_totals.clone(),

@@ -40,7 +40,7 @@ const ADDRESS: [&str; 12] = [
     "useremail",
 ];
 
-/// The addresses of the customer of an order: at the top and in objects that tell of the customer. One of a recipient or a seller is none.
+/// The addresses of the customer of an order: at the top and in objects that tell of the customer. Addresses of recipients and sellers do not count.
 pub(super) fn addresses_of_customer(record: &[u8]) -> BTreeSet<String> {
     let mut addresses = BTreeSet::new();
     if let Ok(document) = serde_json::from_slice::<Value>(record) {

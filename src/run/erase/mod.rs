@@ -22,21 +22,18 @@ use super::{
     RequestError, RunError, by_settings,
     change::{LayerChange, manifest_of, report_of_change},
     lineage::{Change, tell_change, written_between},
-    open::{Opened, Opening, settled_layer},
+    open::Opened,
     raw, replay,
 };
 use crate::{
     cancel::Cancel,
     join::{self, RemovedMembers, StoredVersion},
     layer::{self, LayerState, OpenedLayer, StateOrigin, UsersToErase},
-    model::{
-        AddressOf, DIM_USER, Dt, ErasedUsers, FileFormat, RunId, SHOP_COLUMN, UtcMicros, addresses_in, addresses_of, addresses_of_id,
-        is_withheld,
-    },
+    model::{AddressOf, DIM_USER, Dt, ErasedUsers, FileFormat, RunId, SHOP_COLUMN, UtcMicros, addresses_in, addresses_of_id, is_withheld},
     normalize::{Mapping, UserIds},
     report::{CommandName, ErasedCounts, Summary},
     settings::{ColumnValue, Settings},
-    store::{self, Key, Lease, Output, Scope, Staging, StoreError, places},
+    store::{self, Key, Lease, Output, Staging, StoreError, places},
     warehouse::redshift::{self, ErasedValues},
 };
 
@@ -116,11 +113,7 @@ pub fn erase(request: &EraseRequest<'_>, cancel: &Cancel) -> Result<Erased, RunE
 
 fn erase_users(request: &EraseRequest<'_>, cancel: &Cancel, told: &mut Change) -> Result<Erased, RunError> {
     let output = Output::open(&request.settings.output)?;
-    let started_at = told.started_at;
-    let wait = request.settings.lock_wait;
-    let opening = Opening { output: &output, started_at, scope: Scope::default(), wait, cancel, layer: settled_layer(&output)? };
-    let Opened { lease, layer, run_id } = opening.open(told.run_id.clone())?;
-    told.run_id = run_id.clone();
+    let Opened { lease, layer, run_id } = told.open(&output, request.settings, cancel)?;
     if layer.origin == StateOrigin::Missing {
         let has_partitions = !layer::partition_files(&output, &layer)?.is_empty();
         let place = output.location();
@@ -149,9 +142,10 @@ fn erase_users(request: &EraseRequest<'_>, cancel: &Cancel, told: &mut Change) -
         cancel,
     };
     erasure.remember(&asked)?;
-    erasure.learn_addresses()?;
+    let stored = erasure.stored_members()?;
+    erasure.learn_addresses(stored.as_deref())?;
     let mut staging = Staging::create(&output, run_id.as_str())?;
-    erasure.members(&mut staging)?;
+    erasure.members(stored.as_deref(), &mut staging)?;
     erasure.facts(&mut staging)?;
     erasure.beside(Pass::Count)?;
     erasure.refuse_unknown(&asked)?;
@@ -167,7 +161,7 @@ fn erase_users(request: &EraseRequest<'_>, cancel: &Cancel, told: &mut Change) -
     store::forget_copies(&output)?;
     erasure.beside(Pass::Write)?;
     if has_change {
-        erasure.commit(Commitment { staging, run_id, started_at, lease: &lease })?;
+        erasure.commit(Commitment { staging, run_id, started_at: told.started_at, lease: &lease })?;
     }
     told.commit = erasure.erased.commit;
     told.written = Some(written_between(&layer.state, &erasure.next));
@@ -180,6 +174,14 @@ impl Erased {
     fn has_change_beside(&self) -> bool {
         self.quarantined_records + self.raw_records + self.reports_changed + self.damaged_records_removed > 0
     }
+}
+
+/// A file in quarantine or in `raw/` that a run has left.
+struct RunFile<'a> {
+    key: Key,
+    bytes: Vec<u8>,
+    /// The sources that its records may be of.
+    sources: Vec<&'a UserIds>,
 }
 
 /// Whether what stands beside the tables is counted or written.
@@ -216,8 +218,7 @@ impl AskedUsers {
 
 /// The ids that a record has at the places of its sources; none of a record that is no JSON object.
 fn ids_in(sources: &[&UserIds], record: &[u8]) -> BTreeSet<String> {
-    let sources = sources.iter().filter(|source| source.names_a_user(record));
-    sources.flat_map(|source| source.of_record(record)).collect()
+    sources.iter().flat_map(|source| source.of_object(record)).collect()
 }
 
 /// How the users of a source's records are found.
@@ -267,14 +268,13 @@ struct Erasure<'a> {
 
 impl<'a> Erasure<'a> {
     /// The rows of the users in `dim_user`.
-    fn members(&mut self, staging: &mut Staging) -> Result<(), RunError> {
-        let key = places::dimension(&DIM_USER);
-        let Some(stored) = self.stored_members()? else { return Ok(()) };
+    fn members(&mut self, stored: Option<&[u8]>, staging: &mut Staging) -> Result<(), RunError> {
+        let Some(stored) = stored else { return Ok(()) };
         let is_theirs = |user: &str| self.traces.has(user);
-        let Some(RemovedMembers { csv, keys, rows, telling }) = join::without_members(&DIM_USER, &stored, &is_theirs)? else {
+        let Some(RemovedMembers { csv, keys, rows, telling }) = join::without_members(&DIM_USER, stored, &is_theirs)? else {
             return Ok(());
         };
-        self.next.dimensions.insert(DIM_USER.name.to_owned(), staging.put(&key, &csv)?);
+        self.next.dimensions.insert(DIM_USER.name.to_owned(), staging.put(places::dimension(&DIM_USER), &csv)?);
         self.erased.dim_user_rows = rows;
         self.traces.telling = telling;
         self.in_tables.extend(keys);
@@ -339,21 +339,15 @@ impl<'a> Erasure<'a> {
     fn beside(&mut self, pass: Pass) -> Result<(), RunError> {
         let (mut quarantined, mut raw_records, mut reports) = (0, 0, 0);
         for name in self.output.names(places::QUARANTINE)? {
-            let Some(run_id) = places::run_of_folder(&name) else { continue };
-            let key = places::quarantine(run_id);
-            let Some(file) = self.output.read(&key)? else { continue };
-            let sources = self.sources_of(run_id)?;
-            let Some(withheld) = self.traces.without_records(&sources, &file, &mut self.found) else { continue };
+            let Some(RunFile { key, bytes, sources }) = self.file_of_run(&name, places::quarantine)? else { continue };
+            let Some(withheld) = self.traces.without_records(&sources, &bytes, &mut self.found) else { continue };
             quarantined += withheld.count;
             self.replace(pass, &key, &withheld.bytes)?;
         }
         for name in self.output.names(places::RAW)? {
-            let Some(run_id) = places::run_of_folder(&name) else { continue };
-            let key = places::raw_orders(run_id);
-            let Some(file) = self.output.read(&key)? else { continue };
-            let sources = self.sources_of(run_id)?;
+            let Some(RunFile { key, bytes, sources }) = self.file_of_run(&name, places::raw_orders)? else { continue };
             let (traces, found) = (&self.traces, &mut self.found);
-            let withheld = raw::withhold(&file, |record| traces.is_of(&sources, record, found));
+            let withheld = raw::withhold(&bytes, |record| traces.is_of(&sources, record, found));
             let Some(withheld) = withheld.map_err(|error| self.unreadable(&key, &error))? else { continue };
             raw_records += withheld.records;
             self.replace(pass, &key, &withheld.bytes)?;
@@ -423,8 +417,19 @@ impl<'a> Erasure<'a> {
         }
     }
 
+    /// The file in the folder of a run; `None` if there is none.
+    fn file_of_run(&self, folder: &str, key_of: fn(&str) -> Key) -> Result<Option<RunFile<'a>>, StoreError> {
+        let Some(run_id) = places::run_of_folder(folder) else { return Ok(None) };
+        let key = key_of(run_id);
+        let Some(bytes) = self.output.read(&key)? else { return Ok(None) };
+        Ok(Some(RunFile { key, bytes, sources: self.sources_of(run_id)? }))
+    }
+
     /// The sources that the records of a run may be of: that of its shop, or all.
     fn sources_of(&self, run_id: &str) -> Result<Vec<&'a UserIds>, StoreError> {
+        if let [only] = self.sources {
+            return Ok(vec![only]);
+        }
         let report = self.output.read(places::report(run_id))?.and_then(|bytes| Summary::from_json(&bytes).ok());
         let shop = report.and_then(|report| report.shop);
         let is_of = |settings: &Settings| shop.is_none() || settings.shop.as_ref().map(|shop| &shop.name) == shop.as_ref();
@@ -476,11 +481,10 @@ impl<'a> Erasure<'a> {
 
     /// Looks for the addresses of the users wherever the layer has them, and remembers these, too. Those that another member has are
     /// not looked for elsewhere: they may name that member.
-    fn learn_addresses(&mut self) -> Result<(), RunError> {
-        let stored = self.stored_members()?;
-        let mut own = self.addresses_of_members(stored.as_deref())?;
+    fn learn_addresses(&mut self, stored: Option<&[u8]>) -> Result<(), RunError> {
+        let mut own = self.addresses_of_members(stored)?;
         own.iter().for_each(|address| self.next.erased.add_address(address, AddressOf::Member));
-        let of_orders = self.addresses_of_orders(stored.as_deref())?;
+        let of_orders = self.addresses_of_orders(stored)?;
         of_orders.iter().for_each(|address| self.next.erased.add_address(address, AddressOf::Orders));
         own.extend(of_orders);
         // Where ids are masked, the id of a guest is the mask of an address.
@@ -489,7 +493,7 @@ impl<'a> Erasure<'a> {
         masked.iter().for_each(|user| self.next.erased.add(user));
         self.traces.ids.extend(masked);
         self.traces.remembered = self.next.erased.clone();
-        stored.map_or(Ok(()), |stored| self.release_addresses_of_others(&stored, &own))
+        stored.map_or(Ok(()), |stored| self.release_addresses_of_others(stored, &own))
     }
 
     /// The addresses by which the users were named, and those of all their versions in `dim_user`, also in kept files.
@@ -497,7 +501,7 @@ impl<'a> Erasure<'a> {
         let mut own: BTreeSet<String> = self.traces.ids.iter().flat_map(|user| addresses_of_id(user)).collect();
         let mut note = |version: &StoredVersion<'_>| {
             if self.traces.ids.contains(version.key) {
-                own.extend(version.with_at.iter().flat_map(|text| addresses_of(text)));
+                own.extend(version.addresses());
             }
         };
         if let Some(stored) = stored {
@@ -536,7 +540,7 @@ impl<'a> Erasure<'a> {
         if let Some(stored) = stored {
             join::each_version(&DIM_USER, stored, &mut |version| {
                 if !self.traces.ids.contains(version.key) && addresses_of_id(version.key).is_empty() {
-                    let of_others: BTreeSet<String> = version.with_at.iter().flat_map(|text| addresses_of(text)).collect();
+                    let of_others = version.addresses();
                     own.retain(|address| !of_others.contains(address));
                 }
             })?;
@@ -552,21 +556,16 @@ impl<'a> Erasure<'a> {
     /// Visits each record in quarantine and in `raw/` that is not withheld, with the sources that it may be of.
     fn each_record(&self, visit: &mut dyn FnMut(&[&UserIds], &[u8])) -> Result<(), RunError> {
         for name in self.output.names(places::QUARANTINE)? {
-            let Some(run_id) = places::run_of_folder(&name) else { continue };
-            let Some(file) = self.output.read(places::quarantine(run_id))? else { continue };
-            let sources = self.sources_of(run_id)?;
-            let records = file.split(|byte| *byte == b'\n').filter_map(|line| replay::record(line).ok());
+            let Some(RunFile { bytes, sources, .. }) = self.file_of_run(&name, places::quarantine)? else { continue };
+            let records = bytes.split(|byte| *byte == b'\n').filter_map(|line| replay::record(line).ok());
             records.filter(|record| !is_withheld(record)).for_each(|record| visit(&sources, &record));
         }
         for name in self.output.names(places::RAW)? {
             if let Some(stop) = self.cancel.stopped() {
                 return Err(RunError::Interrupted(stop));
             }
-            let Some(run_id) = places::run_of_folder(&name) else { continue };
-            let key = places::raw_orders(run_id);
-            let Some(file) = self.output.read(&key)? else { continue };
-            let sources = self.sources_of(run_id)?;
-            raw::each_record(&file, |record| visit(&sources, record)).map_err(|error| self.unreadable(&key, &error))?;
+            let Some(RunFile { key, bytes, sources }) = self.file_of_run(&name, places::raw_orders)? else { continue };
+            raw::each_record(&bytes, |record| visit(&sources, record)).map_err(|error| self.unreadable(&key, &error))?;
         }
         Ok(())
     }
@@ -581,16 +580,14 @@ impl<'a> Erasure<'a> {
         let mut others: BTreeSet<String> = BTreeSet::new();
         join::each_version(&DIM_USER, stored, &mut |version| {
             if version.is_current && !ids.contains(version.key) && !erased.has(version.key) {
-                others
-                    .extend(version.with_at.iter().flat_map(|text| addresses_of(text)).filter(|address| erased.address(address).is_some()));
+                others.extend(version.addresses().into_iter().filter(|address| erased.address(address).is_some()));
             }
         })?;
         others.iter().for_each(|address| self.traces.remembered.release_address(address));
         let mut same_address = BTreeSet::new();
         let traces = &self.traces;
         join::each_version(&DIM_USER, stored, &mut |version| {
-            let has_same = || version.with_at.iter().flat_map(|text| addresses_of(text)).any(|address| own.contains(&address));
-            if version.is_current && !traces.has(version.key) && has_same() {
+            if version.is_current && !traces.has(version.key) && !version.addresses().is_disjoint(own) {
                 same_address.insert(version.key.to_owned());
             }
         })?;

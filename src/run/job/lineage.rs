@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use super::request::{OrdersFrom, Request};
 use crate::{
     lineage::{Datasets, WrittenLayer},
-    model::{DIM_PRODUCT, DIM_USER},
     run::{
-        lineage::Job,
+        lineage::{Job, add_dimensions},
         staged_run::{PartitionChange, StagedRun},
     },
     store::places,
@@ -37,11 +36,6 @@ pub(super) fn written(staged: &StagedRun) -> WrittenLayer {
             written.add(fact.table(), Some(entry.rows), entry.version.bytes);
         }
     }
-    for spec in [DIM_USER, DIM_PRODUCT] {
-        let (before, after) = (staged.catalog.state.dimensions.get(spec.name), staged.next.dimensions.get(spec.name));
-        if let Some(version) = after.filter(|_| before != after) {
-            written.add(spec.name, None, version.bytes);
-        }
-    }
+    add_dimensions(&mut written, &staged.catalog.state, &staged.next);
     written
 }
