@@ -177,7 +177,7 @@ fn staging() -> Pass {
     })
 }
 
-/// A partition that holds all of what a run brings: each row meets its like.
+/// A partition that holds all of what a run brings: each incoming row has an equal stored row.
 struct Merging {
     schema: FactSchema,
     dropped_lines: DroppedParts,
@@ -264,11 +264,11 @@ fn looking_up() -> Pass {
     let mut asked: Vec<OrderHash> = (0..ORDERS).map(|order| hash(order * 2 * INDEXED_ORDERS / ORDERS)).collect();
     asked.sort_unstable();
     Box::new(move || {
-        let mut homes = Vec::new();
+        let mut partitions = Vec::new();
         for order in black_box(&asked) {
-            assert!(segment.look_up(*order, &mut homes));
+            assert!(segment.look_up(*order, &mut partitions));
         }
-        homes.len() as u64
+        partitions.len() as u64
     })
 }
 

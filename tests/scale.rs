@@ -72,7 +72,7 @@ fn count(number: f64) -> String {
     grouped(number, 0)
 }
 
-/// Requests that an object takes more than one, if it is sent in parts: one a part, one to begin, one to end.
+/// Extra requests of a multipart upload: one per part, one to begin, one to complete, less the single PUT.
 fn more_requests(object: f64, part: f64) -> f64 {
     if object > 64.0 * 1024.0 * 1024.0 { (object / part).ceil() + 1.0 } else { 0.0 }
 }

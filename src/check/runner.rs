@@ -261,21 +261,14 @@ mod tests {
 
     fn row<'a>(order_id: &'a str, day: i64) -> Line<'a> {
         Line {
-            order_id,
-            sku: "s",
             user_id: Some("U1"),
-            product_id: None,
-            status: None,
             currency: Some("EUR"),
             quantity: 2.into(),
             unit_price: Money::from_units(10_000).unwrap(),
             line_total: Money::from_units(20_000).unwrap(),
-            price_defaulted: false,
-            user_country: None,
-            product_name: None,
             product_category: Some("a \"b\",\nc"),
             created_at: UtcMicros::from_civil((2026, 1, day), 0, 0, 0).unwrap(),
-            updated_at: None,
+            ..Line::of_key(order_id, "s")
         }
     }
 

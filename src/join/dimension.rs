@@ -16,13 +16,13 @@ use polars::prelude::{Column, DataFrame, IntoColumn, StringChunkedBuilder};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::DimensionError;
+use super::{DimensionError, stored_members::write_row};
 use crate::{
     layer::write_text,
     model::{DimensionSpec, TextTable, UtcMicros, parse_time_of_layer},
     normalize::{MOST_COLUMNS, Members, NO_COLUMN},
     settings::EnrichColumns,
-    store::{self, ContentSum, StagedWriter, StoreError, WrittenFile},
+    store::{self, ContentSum, Fingerprint, StagedWriter, StoreError},
 };
 
 /// The bytes of the new file that are collected before they are written.
@@ -112,7 +112,7 @@ pub struct Dimension {
     scd: ScdType,
     rows: Rows,
     /// The stored file.
-    stored_file: Option<WrittenFile>,
+    stored_file: Option<Fingerprint>,
     /// The names of the columns, without the flags.
     names: Vec<String>,
     /// The current row of each member; stored members come first.
@@ -181,7 +181,7 @@ impl LookUpColumn<'_> {
 /// The result of a merge.
 pub struct MergedDimension {
     /// The new file; `None` if it would be equal to the stored file. Then there is none.
-    pub file: Option<WrittenFile>,
+    pub file: Option<Fingerprint>,
     /// The counts of the merge.
     pub counts: DimensionCounts,
 }
@@ -702,13 +702,7 @@ impl<'d> NewFile<'d> {
         let fixed = self.dimension.spec.columns.len();
         let header = self.names[..fixed].iter().chain(&[INFERRED]).chain(&self.names[fixed..]);
         let versions = if self.dimension.scd == ScdType::Two { &VERSION_COLUMNS[..] } else { &[] };
-        for (place, name) in header.chain(versions).enumerate() {
-            if place > 0 {
-                out.push(b',');
-            }
-            write_text(out, Some(name));
-        }
-        out.push(b'\n');
+        write_row(out, header.chain(versions).copied());
     }
 
     fn write_row(&self, out: &mut Vec<u8>, row: Row<'d>) {
@@ -744,14 +738,14 @@ impl<'d> NewFile<'d> {
 struct StoredRows {
     table: TextTable,
     /// `None` if there is no file.
-    file: Option<WrittenFile>,
+    file: Option<Fingerprint>,
 }
 
 impl StoredRows {
     /// Reads the rows, and lets go of the bytes.
     fn read(spec: &DimensionSpec, stored: Option<Vec<u8>>, path: &Path) -> Result<StoredRows, DimensionError> {
         let Some(bytes) = stored else { return Ok(StoredRows::default()) };
-        Ok(StoredRows { table: read_stored(spec, &bytes, path)?, file: Some(WrittenFile::of(&bytes)) })
+        Ok(StoredRows { table: read_stored(spec, &bytes, path)?, file: Some(Fingerprint::of(&bytes)) })
     }
 }
 
@@ -837,7 +831,7 @@ mod tests {
         let path = dir.path().join("dims/new.csv");
         let MergedDimension { file, counts } = dimension.finish(at(0), &path).unwrap();
         let content = store::read(&path).unwrap();
-        assert_eq!(content.as_deref().map(WrittenFile::of), file);
+        assert_eq!(content.as_deref().map(Fingerprint::of), file);
         (content.map(|bytes| String::from_utf8(bytes).unwrap()), counts)
     }
 

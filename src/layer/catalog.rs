@@ -11,13 +11,13 @@ use super::{
     StoredPartitions, StoredSide, index,
     order_index::{OrderIndex, open_segments},
     side_fact::SideRow,
-    state::{found_object, revenue_of},
+    state::{found_version, revenue_of},
 };
 use crate::{
     cancel::Cancel,
     model::{Dt, FactSchema, FileFormat, OrderHash, OrderTotal, Refund, order_hash},
     store::{
-        self, Key, ObjectRef, Output, Staging, StoreError,
+        self, Fingerprint, Key, ObjectRef, Output, Staging, StoreError,
         places::{self, INDEX, SideFact},
     },
 };
@@ -234,12 +234,12 @@ impl Catalog {
         let Some(path) = self.output.local(&key)? else { return Ok(()) };
         let modified_ns = if self.output.folder().is_some() { store::size_and_time(&path)?.map_or(0, |(_, time)| time) } else { 0 };
         let Some(content) = store::read(&path)? else { return Ok(()) };
-        let (bytes, checksum) = (content.len() as u64, store::checksum(&content));
+        let fingerprint = Fingerprint::of(&content);
         let stored = StoredPartition::parse(content, dt, &path, &self.schema)?;
-        let same = known.filter(|known| known.version.bytes == bytes && known.version.checksum == checksum);
+        let same = known.filter(|known| known.version.fingerprint() == fingerprint);
         let version = match same {
             Some(known) => known.version.clone(),
-            None => ObjectRef { object: found_object(&key, &checksum), bytes, checksum },
+            None => found_version(&key, fingerprint),
         };
         let revenue = revenue_of(&stored.rows);
         self.has_new_stamps = true;
@@ -298,18 +298,18 @@ impl Catalog {
             }
             return Ok(None);
         };
-        let (bytes, checksum) = (content.len() as u64, store::checksum(&content));
+        let fingerprint = Fingerprint::of(&content);
         let modified_ns = stamp.map_or(0, |(_, time)| time);
         let rows = StoredSide::<R>::parse(content, dt, &self.output.at(&key))?.rows.len() as u64;
         self.has_new_stamps = true;
-        if let Some(known) = known.filter(|known| known.version.bytes == bytes && known.version.checksum == checksum) {
+        if let Some(known) = known.filter(|known| known.version.fingerprint() == fingerprint) {
             return Ok(Some(SideEntry { modified_ns, ..known.clone() }));
         }
         // In a bucket, a file without rows stands for none.
         if rows == 0 {
             return Ok(None);
         }
-        let version = ObjectRef { object: found_object(&key, &checksum), bytes, checksum };
+        let version = found_version(&key, fingerprint);
         if !self.is_rebuilt {
             self.changed_sides.push((R::FACT, dt));
         }
@@ -328,9 +328,7 @@ impl Catalog {
             if self.state.dimensions.get(spec.name).is_some_and(|known| known.is_of(&bytes)) {
                 continue;
             }
-            let checksum = store::checksum(&bytes);
-            let object = places::object_of(&key, &format!("found-{checksum}"), 0);
-            let version = ObjectRef { object, bytes: bytes.len() as u64, checksum };
+            let version = found_version(&key, Fingerprint::of(&bytes));
             self.found.insert(key, version.clone());
             self.state.dimensions.insert(spec.name.to_owned(), version);
         }

@@ -253,7 +253,7 @@ mod tests {
     use super::*;
     use crate::{
         layer::PresentOrdersBuilder,
-        model::{FactSchema, Line, Money, UtcMicros},
+        model::{FactSchema, Line, UtcMicros},
     };
 
     fn day() -> Dt {
@@ -265,21 +265,11 @@ mod tests {
         let mut rows = PartitionRows::new(&FactSchema::default());
         for (order_id, second, status) in given {
             let line = Line {
-                order_id,
-                sku: "s",
-                user_id: None,
-                product_id: None,
                 status: *status,
-                currency: None,
                 quantity: 1.into(),
-                unit_price: Money::ZERO,
-                line_total: Money::ZERO,
                 price_defaulted: true,
-                user_country: None,
-                product_name: None,
-                product_category: None,
                 created_at: UtcMicros::new(second * UtcMicros::SECOND).unwrap(),
-                updated_at: None,
+                ..Line::of_key(order_id, "s")
             };
             rows.push(&line, 0, []);
         }

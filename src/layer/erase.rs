@@ -276,23 +276,8 @@ mod tests {
     }
 
     fn line<'l>(order_id: &'l str, user_id: Option<&'l str>) -> Line<'l> {
-        Line {
-            order_id,
-            sku: "S",
-            user_id,
-            product_id: None,
-            status: None,
-            currency: None,
-            quantity: 1.into(),
-            unit_price: Money::from_units(1).unwrap(),
-            line_total: Money::from_units(1).unwrap(),
-            price_defaulted: false,
-            user_country: None,
-            product_name: None,
-            product_category: None,
-            created_at: crate::model::UtcMicros::MIN,
-            updated_at: None,
-        }
+        let price = Money::from_units(1).unwrap();
+        Line { user_id, quantity: 1.into(), unit_price: price, line_total: price, ..Line::of_key(order_id, "S") }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::LayerError;
 use crate::{
     model::{Dt, OrderHash},
-    store::{self, StagedWriter, StoreError, WrittenFile},
+    store::{self, Fingerprint, StagedWriter, StoreError},
 };
 
 const MAGIC: &[u8; 8] = b"ETLIDX02";
@@ -210,8 +210,7 @@ pub(super) fn write_segment(path: &Path, entries: impl Iterator<Item = Result<En
     file.write_all(&fences).map_err(failed())?;
     file.write_all(&count.to_le_bytes()).map_err(failed())?;
     file.write_all(&fence_checksum(MAGIC, count, &fences).to_le_bytes()).map_err(failed())?;
-    let WrittenFile { bytes, checksum } = file.finish()?;
-    Ok(SegmentFile { count, bytes, checksum })
+    Ok(SegmentFile { count, file: file.finish()? })
 }
 
 /// The size of a segment with so many entries.
@@ -222,10 +221,9 @@ pub(super) fn segment_bytes(entries: u64) -> u64 {
 
 /// What was written.
 pub(super) struct SegmentFile {
+    /// Its entries.
     pub(super) count: u64,
-    pub(super) bytes: u64,
-    /// XXH3, in hex.
-    pub(super) checksum: String,
+    pub(super) file: Fingerprint,
 }
 
 fn flush_block(file: &mut impl Write, block: &mut Vec<u8>) -> io::Result<()> {

@@ -17,7 +17,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
+    fs::File,
     io::{self, BufReader, BufWriter, Read, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     model::{Dt, OrderHash, UtcMicros},
-    store::{self, Output, Staging, StoreError},
+    store::{self, Fingerprint, Output, StagedWriter, Staging, StoreError},
 };
 
 const MAGIC: &[u8; 8] = b"ETLLIN01";
@@ -371,13 +371,13 @@ impl LineageBuilder {
         let key = lineage_file(sequence, run_id);
         let path = staging.staged(&key);
         let written = self.write(&path, partitions)?;
-        staging.put_written(key, written.bytes, written.checksum);
+        staging.put_written(key, written);
         // The disk works while the checks run. The publish syncs the file again, and its checksums tell of damage.
         std::thread::spawn(move || store::sync(&path));
         Ok(())
     }
 
-    fn write(&mut self, path: &Path, partitions: &[PartitionOutcomes<'_>]) -> Result<WrittenFile, LayerError> {
+    fn write(&mut self, path: &Path, partitions: &[PartitionOutcomes<'_>]) -> Result<Fingerprint, LayerError> {
         self.sort();
         let mut deleted: Vec<&DeletedVersion> = partitions.iter().flat_map(|partition| partition.deleted).collect();
         deleted.sort_by_key(|version| version.order);
@@ -463,17 +463,9 @@ fn part(bytes: &[u8], start: usize) -> [u8; 8] {
     bytes.get(start..start + 8).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()
 }
 
-struct WrittenFile {
-    bytes: u64,
-    checksum: String,
-}
-
 /// Writes a file from its beginning to its end.
 struct LineageWriter {
-    path: PathBuf,
-    file: BufWriter<File>,
-    hasher: Xxh3,
-    bytes: u64,
+    file: StagedWriter,
     block: Vec<u8>,
     fences: Vec<u8>,
     entries: u64,
@@ -481,30 +473,19 @@ struct LineageWriter {
 
 impl LineageWriter {
     fn create(path: &Path) -> Result<LineageWriter, LayerError> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))?;
-        }
-        let file = File::create(path).map_err(StoreError::io("create", path))?;
-        let file = BufWriter::with_capacity(1 << 18, file);
         let (block, fences) = (Vec::with_capacity(2 * BLOCK), Vec::new());
-        Ok(LineageWriter { path: path.to_owned(), file, hasher: Xxh3::new(), bytes: 0, block, fences, entries: 0 })
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
-        self.hasher.update(bytes);
-        self.bytes += bytes.len() as u64;
-        Ok(self.file.write_all(bytes).map_err(StoreError::io("write", &self.path))?)
+        Ok(LineageWriter { file: StagedWriter::create(path)?, block, fences, entries: 0 })
     }
 
     fn put_with_checksum(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
-        self.put(bytes)?;
-        self.put(&xxh3_64(bytes).to_le_bytes())
+        self.file.push(bytes)?;
+        Ok(self.file.push(&xxh3_64(bytes).to_le_bytes())?)
     }
 
     fn version(&mut self, OrderHash(hash): OrderHash, version: &[u8]) -> Result<(), LayerError> {
         if self.block.is_empty() {
             self.fences.extend_from_slice(&hash.to_le_bytes());
-            self.fences.extend_from_slice(&self.bytes.to_le_bytes());
+            self.fences.extend_from_slice(&self.file.bytes().to_le_bytes());
         }
         self.block.extend_from_slice(&hash.to_le_bytes());
         write_number(&mut self.block, version.len() as u64);
@@ -521,14 +502,14 @@ impl LineageWriter {
         Ok(())
     }
 
-    fn finish(mut self, partitions: &[PartitionOutcomes<'_>], origins: &[u8]) -> Result<WrittenFile, LayerError> {
+    fn finish(mut self, partitions: &[PartitionOutcomes<'_>], origins: &[u8]) -> Result<Fingerprint, LayerError> {
         if !self.block.is_empty() {
             self.end_block()?;
         }
         let mut footer = Vec::with_capacity(FOOTER);
         footer.extend_from_slice(&self.entries.to_le_bytes());
         footer.extend_from_slice(&((self.fences.len() / FENCE) as u64).to_le_bytes());
-        footer.extend_from_slice(&self.bytes.to_le_bytes());
+        footer.extend_from_slice(&self.file.bytes().to_le_bytes());
         let mut packed = Vec::new();
         for PartitionOutcomes { dt, lines: LineOutcomes(outcomes), .. } in partitions {
             packed.extend_from_slice(&dt.days().to_le_bytes());
@@ -536,17 +517,16 @@ impl LineageWriter {
             packed.extend_from_slice(outcomes);
         }
         self.put_with_checksum(&packed)?;
-        footer.extend_from_slice(&self.bytes.to_le_bytes());
+        footer.extend_from_slice(&self.file.bytes().to_le_bytes());
         self.put_with_checksum(origins)?;
-        footer.extend_from_slice(&self.bytes.to_le_bytes());
+        footer.extend_from_slice(&self.file.bytes().to_le_bytes());
         let fences = std::mem::take(&mut self.fences);
-        self.put(&fences)?;
+        self.file.push(&fences)?;
         let checksum = footer_checksum(&fences, &footer);
         footer.extend_from_slice(&checksum.to_le_bytes());
         footer.extend_from_slice(MAGIC);
-        self.put(&footer)?;
-        self.file.flush().map_err(StoreError::io("write", &self.path))?;
-        Ok(WrittenFile { bytes: self.bytes, checksum: format!("{:016x}", self.hasher.digest()) })
+        self.file.push(&footer)?;
+        Ok(self.file.finish()?)
     }
 }
 
@@ -800,6 +780,8 @@ pub(super) fn write_sku(out: &mut Vec<u8>, sku: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::model::order_hash;
 
@@ -824,7 +806,7 @@ mod tests {
         let path = folder.join("0000000001-run.lineage");
         let outcomes = LineOutcomes::new(outcomes);
         let file = builder.write(&path, &[PartitionOutcomes { dt: dt(), lines: &outcomes, deleted: &[] }]).unwrap();
-        assert_eq!(file.checksum, store::checksum(&fs::read(&path).unwrap()));
+        assert_eq!(file, Fingerprint::of(&fs::read(&path).unwrap()));
         path
     }
 

@@ -93,7 +93,7 @@ pub fn stored_runs(output: &Output) -> Result<Vec<LineageRun>, LayerError> {
             continue;
         }
         for (key, content) in read_bundle(output, &listed.key)? {
-            content.bytes().map_or(Ok(()), |bytes| output.keep_local(&key, &bytes))?;
+            output.keep_inlined(&key, &content)?;
             runs.extend(LineageRun::new(key, content.size(), KeptIn::Bundle(listed.key.clone())));
         }
     }
@@ -162,7 +162,7 @@ pub struct LineageRetention {
 }
 
 impl LineageRetention {
-    /// What the id of the oldest run that is kept may be at least.
+    /// The smallest run id that is still within the retention.
     fn oldest_run(&self, now: UtcMicros) -> String {
         let oldest = now.minus(i64::try_from(self.keep.as_micros()).unwrap_or(i64::MAX));
         oldest.rfc3339().chars().filter(char::is_ascii_alphanumeric).take("20260131T100000".len()).collect()

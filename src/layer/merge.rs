@@ -1,4 +1,4 @@
-//! Read, merge, write: one partition's stored rows and the run's, to the bytes that it is to have.
+//! Merges one partition's stored rows with the run's, and writes the new file.
 
 use std::collections::{HashMap, HashSet};
 
@@ -215,10 +215,6 @@ struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    fn seq_of(&self, row: usize) -> u64 {
-        self.incoming.seq(row)
-    }
-
     /// The incoming version of the order, and whether it beats the stored one.
     fn order_versions(&self, order_id: &str) -> Option<OrderVersions> {
         self.best_versions.or_here(order_id, self.orders.get(order_id)).copied()
@@ -227,7 +223,7 @@ impl<'a> Merge<'a> {
     /// Whether an incoming row is of the version of its order that counts.
     fn is_of_best_version(&self, row: usize) -> bool {
         let best = self.order_versions(self.incoming.order_id(row)).and_then(|order| order.incoming);
-        best.is_some_and(|best| best.seq == self.seq_of(row))
+        best.is_some_and(|best| best.seq == self.incoming.seq(row))
     }
 
     /// The rows of the result, in no order.
@@ -408,14 +404,14 @@ impl<'a> Merge<'a> {
         };
         let stays_here = key_versions.stored.is_some_and(|stored| stored.dt == self.dt) && !key_versions.incoming_wins();
         let comes_here = key_versions.incoming_wins()
-            && slot.incoming.is_some_and(|row| key_versions.incoming.is_some_and(|best| best.seq == self.seq_of(row)));
+            && slot.incoming.is_some_and(|row| key_versions.incoming.is_some_and(|best| best.seq == self.incoming.seq(row)));
         self.counts.rows_retained += u64::from(stays_here || comes_here);
         self.resolve_everywhere(slot, key_versions)
     }
 
     /// Whether a row is the sum of lines of which one was dropped (`repeated_sku = "sum"`): it may be too small.
     fn is_partial_sum(&self, incoming: usize) -> bool {
-        self.repeated_sku == RepeatedSku::Sum && self.dropped_lines.has(self.seq_of(incoming), self.incoming.key(incoming).1)
+        self.repeated_sku == RepeatedSku::Sum && self.dropped_lines.has(self.incoming.seq(incoming), self.incoming.key(incoming).1)
     }
 
     /// A key that stands in this partition alone.
@@ -611,21 +607,13 @@ mod tests {
 
     fn line<'a>(order_id: &'a str, sku: &'a str, quantity: i64, updated_at: Option<i64>) -> Line<'a> {
         Line {
-            order_id,
-            sku,
-            user_id: None,
-            product_id: None,
-            status: None,
             currency: Some("EUR"),
             quantity: quantity.into(),
             unit_price: Money::from_units(10_000).unwrap(),
             line_total: Money::from_units(i128::from(quantity) * 10_000).unwrap(),
-            price_defaulted: false,
-            user_country: None,
-            product_name: None,
-            product_category: None,
             created_at: UtcMicros::new(5).unwrap(),
             updated_at: updated_at.and_then(UtcMicros::new),
+            ..Line::of_key(order_id, sku)
         }
     }
 
@@ -652,17 +640,7 @@ mod tests {
         let old = [line("A", "x", 1, None), line("A", "y", 2, Some(7)), line("B", "x", 4, None)];
         let deleted = |mode: DeletionMode, old: &[Line<'_>]| {
             let deletions = Deletions::new(mode, [(order_hash("A"), day())]);
-            let schema = FactSchema::default();
-            let rules = MergeRules {
-                schema: &schema,
-                by: MergeBy::Line,
-                known_prices: None,
-                dropped_lines: &DroppedParts::default(),
-                repeated_sku: RepeatedSku::Last,
-                deletions: Some(&deletions),
-                notes_orders: true,
-            };
-            merged(None, Some(stored(old)), rules)
+            merged(MergeBy::Line, None, Some(stored(old)), Some(&deletions))
         };
         let Merged { partition: removed, csv } = deleted(DeletionMode::Remove, &old);
         assert_eq!(quantities(&csv), [("Bx".to_owned(), 4)]);
@@ -692,24 +670,34 @@ mod tests {
         csv: Vec<u8>,
     }
 
-    fn merged(incoming: Option<PartitionRows>, old: Option<StoredPartition>, rules: MergeRules<'_>) -> Merged {
-        let (mut csv, mut prices) = (Vec::new(), RunPrices::default());
-        let output = MergeOutput { csv: &mut csv, prices: &mut prices };
-        let partition = merge_partition(day(), incoming, old, &BestVersions::default(), rules, output).unwrap();
-        Merged { partition, csv }
-    }
-
-    fn merge_by(by: MergeBy, incoming: PartitionRows, old: Option<&[Line<'_>]>) -> Merged {
+    fn merge_into(
+        csv: &mut dyn CsvSink,
+        by: MergeBy,
+        incoming: Option<PartitionRows>,
+        old: Option<StoredPartition>,
+        deletions: Option<&Deletions>,
+    ) -> MergedPartition {
         let rules = MergeRules {
             schema: &FactSchema::default(),
             by,
             known_prices: None,
             dropped_lines: &DroppedParts::default(),
             repeated_sku: RepeatedSku::Last,
-            deletions: None,
-            notes_orders: false,
+            deletions,
+            notes_orders: deletions.is_some(),
         };
-        merged(Some(incoming), old.map(stored), rules)
+        let output = MergeOutput { csv, prices: &mut RunPrices::default() };
+        merge_partition(day(), incoming, old, &BestVersions::default(), rules, output).unwrap()
+    }
+
+    fn merged(by: MergeBy, incoming: Option<PartitionRows>, old: Option<StoredPartition>, deletions: Option<&Deletions>) -> Merged {
+        let mut csv = Vec::new();
+        let partition = merge_into(&mut csv, by, incoming, old, deletions);
+        Merged { partition, csv }
+    }
+
+    fn merge_by(by: MergeBy, incoming: PartitionRows, old: Option<&[Line<'_>]>) -> Merged {
+        merged(by, Some(incoming), old.map(stored), None)
     }
 
     fn merge(incoming: &[Line<'_>], old: Option<&[Line<'_>]>) -> Merged {
@@ -723,41 +711,15 @@ mod tests {
 
     #[test]
     fn a_partition_is_handed_on_in_pieces_whatever_its_size() {
-        /// Counts what comes, and how much of it at once.
-        #[derive(Default)]
-        struct Counted {
-            bytes: usize,
-            pieces: usize,
-            longest: usize,
-        }
-
-        impl CsvSink for Counted {
-            fn push_csv(&mut self, piece: &[u8]) -> Result<(), LayerError> {
-                self.bytes += piece.len();
-                self.pieces += 1;
-                self.longest = self.longest.max(piece.len());
-                assert_eq!(piece.last(), Some(&b'\n'));
-                Ok(())
-            }
-        }
-
         let name = "n".repeat(10_000);
         let ids: Vec<String> = (0..500).map(|number| format!("order {number}")).collect();
         let lines: Vec<_> = ids.iter().map(|id| Line { product_name: Some(&name), ..line(id, "x", 1, None) }).collect();
-        let rules = MergeRules {
-            schema: &FactSchema::default(),
-            by: MergeBy::Line,
-            known_prices: None,
-            dropped_lines: &DroppedParts::default(),
-            repeated_sku: RepeatedSku::Last,
-            deletions: None,
-            notes_orders: false,
-        };
-        let (mut counted, mut prices) = (Counted::default(), RunPrices::default());
-        let output = MergeOutput { csv: &mut counted, prices: &mut prices };
-        let merged = merge_partition(day(), Some(rows_of(&lines)), None, &BestVersions::default(), rules, output).unwrap();
-        assert_eq!((merged.content, counted.pieces), (MergedContent::Replaced, counted.bytes.div_ceil(PIECE + merged.longest_row)));
-        assert!(counted.bytes > 4 * PIECE && counted.longest < PIECE + merged.longest_row, "{} of {}", counted.longest, counted.bytes);
+        let mut pieces: Vec<Vec<u8>> = Vec::new();
+        let merged = merge_into(&mut pieces, MergeBy::Line, Some(rows_of(&lines)), None, None);
+        let (bytes, longest) = (pieces.concat().len(), pieces.iter().map(Vec::len).max().unwrap());
+        assert!(pieces.iter().all(|piece| piece.last() == Some(&b'\n')));
+        assert_eq!((merged.content, pieces.len()), (MergedContent::Replaced, bytes.div_ceil(PIECE + merged.longest_row)));
+        assert!(bytes > 4 * PIECE && longest < PIECE + merged.longest_row, "{longest} of {bytes}");
     }
 
     #[test]

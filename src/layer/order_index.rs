@@ -146,8 +146,8 @@ impl OrderIndex {
         let mut kept: Vec<_> = stored[..merge_from].iter().flatten().cloned().collect();
         if merge_from < segments.len() {
             let entries = index::merge_segments(&segments.split_off(merge_from))?;
-            let SegmentFile { bytes, checksum, .. } = index::write_segment(&staging.staged(&key), entries)?;
-            kept.push(staging.put_written(key, bytes, checksum));
+            let SegmentFile { file, .. } = index::write_segment(&staging.staged(&key), entries)?;
+            kept.push(staging.put_written(key, file));
         }
         Ok(kept)
     }

@@ -151,23 +151,7 @@ mod tests {
     }
 
     fn line(order_id: &str, updated_at: Option<UtcMicros>) -> Line<'_> {
-        Line {
-            order_id,
-            sku: "s",
-            user_id: None,
-            product_id: None,
-            status: None,
-            currency: None,
-            quantity: 1.into(),
-            unit_price: Money::ZERO,
-            line_total: Money::ZERO,
-            price_defaulted: false,
-            user_country: None,
-            product_name: None,
-            product_category: None,
-            created_at: UtcMicros::new(5).unwrap(),
-            updated_at,
-        }
+        Line { quantity: 1.into(), created_at: UtcMicros::new(5).unwrap(), updated_at, ..Line::of_key(order_id, "s") }
     }
 
     /// Facts with these orders.

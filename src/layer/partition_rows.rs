@@ -7,9 +7,9 @@ use polars::prelude::DataFrame;
 
 use super::{
     LayerError,
-    staged_rows::{Reader, Record, SAME_RECORD, price_flag, write_optional, write_own_part, write_record},
+    staged_rows::{Reader, Record, RecordHead, SAME_RECORD, price_flag, write_optional, write_own_part, write_record},
 };
-use crate::model::{FactRows, FactSchema, Line, Money, QuantityType, SEQ, UtcMicros};
+use crate::model::{FactBuilder, FactRows, FactSchema, Line, QuantityType, SEQ};
 
 /// Rows of `fact_order`, each with the number of its record.
 #[derive(Clone)]
@@ -56,6 +56,19 @@ impl PartitionRows {
             all.push(&rows.line(row), seq.get(row).unwrap_or_default(), rows.extra(row));
         }
         Ok(all)
+    }
+
+    /// The same rows as such a frame, in one chunk.
+    ///
+    /// # Errors
+    /// Errors of Polars.
+    pub(super) fn to_frame(&self, schema: &FactSchema) -> Result<DataFrame, LayerError> {
+        let mut rows = FactBuilder::new(schema, self.len());
+        for row in 0..self.len() {
+            rows.at_record(self.seq(row));
+            rows.push(&self.line(row), self.extra(row));
+        }
+        Ok(rows.finish()?)
     }
 
     /// Makes room.
@@ -134,11 +147,7 @@ impl PartitionRows {
     pub fn order_id(&self, row: usize) -> &str {
         let read = || {
             let mut reader = self.record_reader(*self.places.get(row)?)?;
-            reader.number()?;
-            reader.signed()?;
-            if reader.byte()? != 0 {
-                reader.signed()?;
-            }
+            reader.record_head()?;
             reader.text()
         };
         read().unwrap_or_default()
@@ -151,32 +160,25 @@ impl PartitionRows {
 
     /// `created_at` of a row, in microseconds.
     pub fn created_at(&self, row: usize) -> i64 {
-        let read = || {
-            let mut reader = self.record_reader(*self.places.get(row)?)?;
-            reader.number()?;
-            reader.signed()
-        };
-        read().unwrap_or_default()
+        self.record_head(row).map(|head| head.created_at.micros()).unwrap_or_default()
     }
 
     /// `updated_at` of a row, in microseconds: what decides between versions. `None` sorts first, as the contract has
     /// it.
     pub fn updated_at(&self, row: usize) -> Option<i64> {
-        let mut reader = self.record_reader(*self.places.get(row)?)?;
-        reader.number()?;
-        reader.signed()?;
-        if reader.byte()? == 0 { None } else { reader.signed() }
+        let updated_at = self.record_head(row)?.updated_at?;
+        Some(updated_at.micros())
     }
 
     /// The number of the record of a row.
     pub fn seq(&self, row: usize) -> u64 {
-        let read = |place: &RowPlace| Some(place.base.saturating_add(self.record_reader(*place)?.number()?));
-        self.places.get(row).and_then(read).unwrap_or_default()
+        let read = || Some(self.places.get(row)?.base.saturating_add(self.record_head(row)?.seq));
+        read().unwrap_or_default()
     }
 
-    /// A row.
+    /// A row; beyond the end, one of an empty key.
     pub fn line(&self, row: usize) -> Line<'_> {
-        self.read(row).map_or_else(no_line, |read| read.line)
+        self.read(row).map_or_else(|| Line::of_key("", ""), |read| read.line)
     }
 
     /// The texts of the extra columns of a row.
@@ -200,33 +202,16 @@ impl PartitionRows {
         self.record_reader(place)?.record()
     }
 
+    fn record_head(&self, row: usize) -> Option<RecordHead> {
+        self.record_reader(*self.places.get(row)?)?.record_head()
+    }
+
     fn record_reader(&self, place: RowPlace) -> Option<Reader<'_>> {
         self.bytes.get(place.record..).map(Reader)
     }
 
     fn own_reader(&self, row: usize) -> Option<Reader<'_>> {
         self.bytes.get(self.places.get(row)?.own..).map(Reader)
-    }
-}
-
-/// Stands for a row beyond the end.
-fn no_line<'l>() -> Line<'l> {
-    Line {
-        order_id: "",
-        sku: "",
-        user_id: None,
-        product_id: None,
-        status: None,
-        currency: None,
-        quantity: 0.into(),
-        unit_price: Money::ZERO,
-        line_total: Money::ZERO,
-        price_defaulted: false,
-        user_country: None,
-        product_name: None,
-        product_category: None,
-        created_at: UtcMicros::MIN,
-        updated_at: None,
     }
 }
 
@@ -237,7 +222,7 @@ mod tests {
     use super::*;
     use crate::{
         layer::CutBatch,
-        model::{ExtraColumn, ExtraType, FactBuilder},
+        model::{ExtraColumn, ExtraType, Money, UtcMicros},
     };
 
     /// A line with texts of its own.
@@ -337,7 +322,7 @@ mod tests {
             let times = (line.created_at.micros(), line.updated_at.map(UtcMicros::micros));
             assert_eq!((rows.created_at(row), rows.updated_at(row)), times);
         }
-        assert_eq!((rows.line(lines.len()), rows.key(lines.len()), rows.seq(lines.len())), (no_line(), ("", ""), 0));
+        assert_eq!((rows.line(lines.len()), rows.key(lines.len()), rows.seq(lines.len())), (Line::of_key("", ""), ("", ""), 0));
     }
 
     proptest! {

@@ -305,21 +305,12 @@ mod tests {
     fn line(sku: &'static str, currency: Option<&'static str>, day: i64, units: i64) -> Line<'static> {
         let price = Money::from_units(units.into()).unwrap();
         Line {
-            order_id: "A",
-            sku,
-            user_id: None,
-            product_id: None,
-            status: None,
             currency,
             quantity: 1.into(),
             unit_price: price,
             line_total: price,
-            price_defaulted: false,
-            user_country: None,
-            product_name: None,
-            product_category: None,
             created_at: UtcMicros::new(day * UtcMicros::DAY).unwrap(),
-            updated_at: None,
+            ..Line::of_key("A", sku)
         }
     }
 

@@ -13,13 +13,10 @@ use polars::prelude::DataFrame;
 
 use super::{
     CutBatch, CutRefunds, CutSide, DroppedParts, IndexBuilder, LayerError, LineageBuilder, PageOrigin, PartitionRows, StagedSide,
-    UnreadRefunds,
-    side_fact::SideRow,
-    staged_rows::{self, Segment},
-    staged_side,
+    UnreadRefunds, side_fact::SideRow, staged_rows::Segment, staged_side,
 };
 use crate::{
-    model::{Dt, FactBuilder, FactSchema, OrderHash, OrderTotal, Refund, UtcMicros, order_hash},
+    model::{Dt, FactSchema, OrderHash, OrderTotal, Refund, UtcMicros, order_hash},
     store::StoreError,
 };
 
@@ -27,7 +24,7 @@ use crate::{
 /// is cheaper than memory that is asked for.
 const BYTES_IN_MEMORY: usize = 64 << 20;
 
-/// Spills after which nothing is held at the end either: beside what was spilled, the rest costs little time.
+/// After this many spills, `finish` spills the remaining lines too: the extra time is small.
 const MANY_SPILLS: usize = 8;
 
 /// Some lines of a partition, and the number of the record that theirs are counted from.
@@ -313,12 +310,9 @@ impl StagedLines {
     /// The same as a frame: the columns of the fact and [`crate::model::SEQ`], in one chunk.
     ///
     /// # Errors
-    /// What the disk or Polars refuses.
+    /// I/O errors; errors of Polars.
     pub fn load_frame(&self, dt: Dt) -> Result<Option<DataFrame>, LayerError> {
-        let Some(parts) = self.parts.get(&dt) else { return Ok(None) };
-        let mut rows = FactBuilder::new(&self.schema, parts.iter().map(|part| part.rows).sum());
-        read_parts(parts, |bytes, base| staged_rows::decode(bytes, base, &self.schema, &mut rows))?;
-        Ok(Some(rows.finish()?))
+        self.load(dt)?.map(|rows| rows.to_frame(&self.schema)).transpose()
     }
 
     /// The totals of the orders of a partition, in source order.
@@ -400,28 +394,19 @@ fn read_parts(parts: &[Part], mut decode: impl FnMut(&[u8], u64) -> Option<()>) 
 mod tests {
     use super::*;
     use crate::layer::RecordUnit;
-    use crate::model::{FactRows, Line, Money, SEQ, UtcMicros};
+    use crate::model::{FactBuilder, FactRows, Line, SEQ, UtcMicros};
 
     fn batch(rows: usize, first: usize) -> CutBatch {
         let mut builder = FactBuilder::new(&FactSchema::default(), rows);
         for row in first..first + rows {
             builder.begin_record();
+            let order_id = format!("order number {row}");
             let line = Line {
-                order_id: &format!("order number {row}"),
-                sku: "s",
-                user_id: None,
-                product_id: None,
-                status: None,
                 currency: Some("EUR"),
                 quantity: i64::try_from(row).unwrap().into(),
-                unit_price: Money::ZERO,
-                line_total: Money::ZERO,
                 price_defaulted: row % 2 == 0,
-                user_country: None,
-                product_name: None,
-                product_category: None,
                 created_at: UtcMicros::new(i64::try_from(row % 3).unwrap() * UtcMicros::DAY).unwrap(),
-                updated_at: None,
+                ..Line::of_key(&order_id, "s")
             };
             builder.push(&line, []);
         }

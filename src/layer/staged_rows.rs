@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use polars::prelude::DataFrame;
 
 use super::{LayerError, lineage};
-use crate::model::{Dt, FactBuilder, FactRows, FactSchema, Line, Money, OrderHash, Quantity, QuantityType, SEQ, UtcMicros, order_hash};
+use crate::model::{Dt, FactRows, Line, Money, OrderHash, Quantity, QuantityType, SEQ, UtcMicros, order_hash};
 
 /// The row is of the record of the row before it.
 pub(super) const SAME_RECORD: u8 = 1;
@@ -195,6 +195,14 @@ pub(super) struct Record<'s> {
     user_country: Option<&'s str>,
 }
 
+/// The beginning of a record's part: what is looked up of a row without reading all of it.
+#[derive(Clone, Copy)]
+pub(super) struct RecordHead {
+    pub(super) seq: u64,
+    pub(super) created_at: UtcMicros,
+    pub(super) updated_at: Option<UtcMicros>,
+}
+
 impl Record<'_> {
     /// Whether a line has all that the rows of the record share, but for its number.
     pub(super) fn is_of(&self, line: &Line<'_>) -> bool {
@@ -202,29 +210,6 @@ impl Record<'_> {
             && (self.order_id, self.user_id) == (line.order_id, line.user_id)
             && (self.status, self.currency, self.user_country) == (line.status, line.currency, line.user_country)
     }
-}
-
-/// Appends the rows of a segment to a frame in the making; `base` is the number of its batch's first record. `None` where
-/// the bytes are not those that were written.
-pub(super) fn decode(bytes: &[u8], base: u64, schema: &FactSchema, into: &mut FactBuilder) -> Option<()> {
-    let mut reader = Reader(bytes);
-    let mut record: Option<Record<'_>> = None;
-    let mut extra = Vec::with_capacity(schema.extra().len());
-    while !reader.0.is_empty() {
-        let flags = reader.byte()?;
-        let shared = match record {
-            Some(record) if flags & SAME_RECORD != 0 => record,
-            _ => *record.insert(reader.record()?),
-        };
-        let line = reader.own_part(&shared, flags, schema.quantity())?;
-        extra.clear();
-        for _ in schema.extra() {
-            extra.push(reader.optional()?);
-        }
-        into.at_record(base + shared.seq);
-        into.push(&line, extra.iter().copied());
-    }
-    Some(())
 }
 
 /// Reads numbers and texts back; `None` where the bytes are not those that were written.
@@ -288,10 +273,11 @@ impl<'s> Reader<'s> {
 
     /// What the rows of a record share.
     pub(super) fn record(&mut self) -> Option<Record<'s>> {
+        let RecordHead { seq, created_at, updated_at } = self.record_head()?;
         Some(Record {
-            seq: self.number()?,
-            created_at: UtcMicros::new(self.signed()?)?,
-            updated_at: if self.byte()? == 0 { None } else { Some(UtcMicros::new(self.signed()?)?) },
+            seq,
+            created_at,
+            updated_at,
             order_id: self.text()?,
             user_id: self.optional()?,
             status: self.optional()?,
@@ -299,12 +285,24 @@ impl<'s> Reader<'s> {
             user_country: self.optional()?,
         })
     }
+
+    /// The beginning of what the rows of a record share. The id of its order follows.
+    pub(super) fn record_head(&mut self) -> Option<RecordHead> {
+        Some(RecordHead {
+            seq: self.number()?,
+            created_at: UtcMicros::new(self.signed()?)?,
+            updated_at: if self.byte()? == 0 { None } else { Some(UtcMicros::new(self.signed()?)?) },
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ExtraColumn, ExtraType};
+    use crate::{
+        layer::PartitionRows,
+        model::{ExtraColumn, ExtraType, FactBuilder, FactSchema},
+    };
 
     #[test]
     fn rows_come_back_as_they_were_with_the_number_of_their_record() {
@@ -338,22 +336,20 @@ mod tests {
         let cut = CutBatch::new(&builder.finish().unwrap(), 300).unwrap();
         assert_eq!((cut.records, cut.orders.len(), cut.segments.len()), (301, 3, 2));
         for (dt, segment) in &cut.segments {
-            let mut builder = FactBuilder::new(&schema, segment.rows);
-            decode(&segment.bytes, 1000, &schema, &mut builder).unwrap();
-            let frame = builder.finish().unwrap();
-            let (rows, seq) = (FactRows::new(&frame).unwrap(), frame.column(SEQ).unwrap().u64().unwrap());
+            let mut rows = PartitionRows::new(&schema);
+            rows.push_segment(&segment.bytes, 1000).unwrap();
             let expected: Vec<_> = [1001, 1001, 1002, 1300].into_iter().zip(&lines).filter(|(_, line)| line.dt() == *dt).collect();
             assert_eq!(rows.len(), expected.len());
             for (row, (record, line)) in expected.into_iter().enumerate() {
-                assert_eq!((rows.line(row), seq.get(row)), (*line, Some(record)));
+                assert_eq!((rows.line(row), rows.seq(row)), (*line, record));
                 assert_eq!(rows.extra(row).collect::<Vec<_>>(), [(record != 1002).then_some("e")]);
             }
             // Whatever the bytes are, they are rows or refused.
             for cut in 0..segment.bytes.len() {
-                let _ = decode(&segment.bytes[..cut], 0, &schema, &mut FactBuilder::new(&schema, 1));
+                let _ = PartitionRows::new(&schema).push_segment(&segment.bytes[..cut], 0);
                 let mut damaged = segment.bytes.to_vec();
                 damaged[cut] ^= 0xff;
-                let _ = decode(&damaged, 0, &schema, &mut FactBuilder::new(&schema, 1));
+                let _ = PartitionRows::new(&schema).push_segment(&damaged, 0);
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     model::{CurrencyTotals, Dt, ErasedUsers, FactSchema, FileFormat, LayerIds, QuantityType, add_totals},
     settings::Reconciliation,
     store::{
-        self, Commit, FileStamp, Head, Inlined, Key, ObjectRef, Output, StoreError,
+        self, Commit, FileStamp, Fingerprint, Head, Inlined, Key, ObjectRef, Output, StoreError,
         places::{self, INDEX, SideFact, before_commits},
     },
 };
@@ -355,10 +355,7 @@ impl LayerState {
 
     /// Makes local files of the objects whose content stands in the state.
     fn keep_inlined(&self, output: &Output) -> Result<(), StoreError> {
-        for (key, content) in &self.inlined {
-            content.bytes().map_or(Ok(()), |bytes| output.keep_local(key, &bytes))?;
-        }
-        Ok(())
+        self.inlined.iter().try_for_each(|(key, content)| output.keep_inlined(key, content))
     }
 }
 
@@ -459,15 +456,15 @@ fn before_commits(output: &Output) -> Result<Option<LayerState>, StoreError> {
     for name in &catalog.segments {
         let object = Key::from(INDEX).join(name);
         let Some(bytes) = output.read(&object)? else { return Ok(None) };
-        segments.push(ObjectRef { object, bytes: bytes.len() as u64, checksum: store::checksum(&bytes) });
+        segments.push(ObjectRef::new(object, Fingerprint::of(&bytes)));
     }
     let object = Key::from(before_commits::PRICES);
-    let prices = output.read(&object)?.map(|bytes| ObjectRef { object, bytes: bytes.len() as u64, checksum: store::checksum(&bytes) });
+    let prices = output.read(&object)?.map(|bytes| ObjectRef::new(object, Fingerprint::of(&bytes)));
     let coverage = output.read(before_commits::COVERAGE)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
     let partition = |(dt, before): (Dt, PartitionBeforeCommits)| {
         let PartitionBeforeCommits { stamp, rows, revenue } = before;
         let FileStamp { bytes, modified_ns, checksum } = stamp;
-        let version = ObjectRef { object: found_object(&places::partition_file(dt, FileFormat::default()), &checksum), bytes, checksum };
+        let version = found_version(&places::partition_file(dt, FileFormat::default()), Fingerprint { bytes, checksum });
         (dt, PartitionEntry { version, modified_ns, rows, revenue, totals: None })
     };
     let partitions = catalog.partitions.into_iter().map(partition).collect();
@@ -499,12 +496,16 @@ pub(super) fn revenue_of(rows: &PartitionRows) -> CurrencyTotals {
 /// # Errors
 /// None where the rows do not matter.
 pub fn found_entry(key: &Key, bytes: &[u8]) -> PartitionEntry {
-    let checksum = store::checksum(bytes);
-    let version = ObjectRef { object: found_object(key, &checksum), bytes: bytes.len() as u64, checksum };
-    PartitionEntry { version, modified_ns: 0, rows: 0, revenue: CurrencyTotals::new(), totals: None }
+    PartitionEntry {
+        version: found_version(key, Fingerprint::of(bytes)),
+        modified_ns: 0,
+        rows: 0,
+        revenue: CurrencyTotals::new(),
+        totals: None,
+    }
 }
 
-/// The object of a file that no commit has put: what stood there before commits, or what somebody wrote. Its content names it.
-pub(super) fn found_object(key: &Key, checksum: &str) -> Key {
-    places::object_of(key, &format!("found-{checksum}"), 0)
+/// The version of a file that no commit has put: what stood there before commits, or what somebody wrote. Its content names it.
+pub(super) fn found_version(key: &Key, content: Fingerprint) -> ObjectRef {
+    ObjectRef::new(places::object_of(key, &format!("found-{}", content.checksum), 0), content)
 }

@@ -87,6 +87,27 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
+    /// A row with this key and nothing else: no texts, no money, no quantity, at the earliest time.
+    pub fn of_key(order_id: &'a str, sku: &'a str) -> Line<'a> {
+        Line {
+            order_id,
+            sku,
+            user_id: None,
+            product_id: None,
+            status: None,
+            currency: None,
+            quantity: 0.into(),
+            unit_price: Money::ZERO,
+            line_total: Money::ZERO,
+            price_defaulted: false,
+            user_country: None,
+            product_name: None,
+            product_category: None,
+            created_at: UtcMicros::MIN,
+            updated_at: None,
+        }
+    }
+
     /// The grain.
     pub fn key(&self) -> (&'a str, &'a str) {
         (self.order_id, self.sku)

@@ -26,7 +26,7 @@ use crate::{
     },
     model::{Dt, FileFormat, OrderHash, order_hash},
     store::{
-        self, Key, StagedWriter, Staging, WrittenFile,
+        self, Fingerprint, Key, StagedWriter, Staging,
         places::{self, SideFact},
         protocol::{SharedOrders, keys_to_merge_again},
     },
@@ -36,7 +36,7 @@ use crate::{
 pub(super) struct StagedPartition {
     pub(super) merged: MergedPartition,
     /// The staged file, if the partition changes.
-    pub(super) file: Option<WrittenFile>,
+    pub(super) file: Option<Fingerprint>,
     /// The totals of its orders.
     pub(super) totals: SideChange,
     /// What becomes of the refunds of its orders, on whichever days these lie.
@@ -48,7 +48,7 @@ pub(super) enum SideChange {
     /// It stays as it is; also where there is none.
     Unchanged,
     /// It has new content, which is staged.
-    Written { file: WrittenFile, rows: u64 },
+    Written { file: Fingerprint, rows: u64 },
     /// The last row is gone.
     Removed,
 }

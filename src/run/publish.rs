@@ -19,7 +19,7 @@ use crate::{
     report::{self, Summary, alert::Ended},
     settings::Settings,
     store::{
-        self, DecideError, Inlined, Key, Lease, NewCommit, ObjectRef, Output, Staging, StoreError,
+        self, DecideError, Fingerprint, Inlined, Key, Lease, NewCommit, ObjectRef, Output, Staging, StoreError,
         places::{self, SideFact},
     },
 };
@@ -226,7 +226,7 @@ impl StagedRun {
 /// Takes up a file that a check has written where files of its place are staged.
 fn stage_written(staging: &mut Staging, key: &Key) -> Result<(), StoreError> {
     let bytes = store::read(&staging.staged(key))?.unwrap_or_default();
-    staging.put_written(key, bytes.len() as u64, store::checksum(&bytes));
+    staging.put_written(key, Fingerprint::of(&bytes));
     Ok(())
 }
 

@@ -1,27 +1,18 @@
 //! What a run dropped, kept as it came (contract, Output): one line of JSON a drop.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{BufWriter, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
-
-use xxhash_rust::xxh3::Xxh3;
+use std::path::PathBuf;
 
 use super::kept_record::KeptRecord;
 use crate::{
     normalize::Drop,
-    store::{Key, Staging, StoreError, places},
+    store::{Key, StagedWriter, Staging, StoreError, places},
 };
 
 /// The drops of a run, staged as they come. Nothing is created before the first.
 pub(super) struct Quarantine {
     key: Key,
     path: PathBuf,
-    file: Option<BufWriter<File>>,
-    bytes: u64,
-    hasher: Xxh3,
+    file: Option<StagedWriter>,
     /// The mode of the file, if it is narrower than the umask says.
     mode: Option<u32>,
 }
@@ -29,38 +20,28 @@ pub(super) struct Quarantine {
 impl Quarantine {
     pub(super) fn new(staging: &Staging, run_id: &str, mode: Option<u32>) -> Quarantine {
         let key = places::quarantine(run_id);
-        Quarantine { path: staging.staged(&key), key, file: None, bytes: 0, hasher: Xxh3::new(), mode }
+        Quarantine { path: staging.staged(&key), key, file: None, mode }
     }
 
     pub(super) fn push(&mut self, drops: &[Drop]) -> Result<(), StoreError> {
         for drop in drops {
-            let line = line(drop);
-            self.bytes += line.len() as u64;
-            self.hasher.update(&line);
-            self.open()?.write_all(&line).map_err(StoreError::io("write", &self.path))?;
+            self.file()?.push(&line(drop))?;
         }
         Ok(())
     }
 
-    fn open(&mut self) -> Result<&mut BufWriter<File>, StoreError> {
-        if self.file.is_none() {
-            let folder = self.path.parent().unwrap_or(Path::new("."));
-            std::fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))?;
-            let created = OpenOptions::new().write(true).create_new(true).mode(self.mode.unwrap_or(0o666)).open(&self.path);
-            let file = created.map_err(StoreError::io("create", &self.path))?;
-            self.file = Some(BufWriter::with_capacity(1 << 16, file));
-        }
-        match &mut self.file {
-            Some(file) => Ok(file),
-            None => Err(StoreError::io("open", &self.path)(std::io::ErrorKind::NotFound.into())),
-        }
+    fn file(&mut self) -> Result<&mut StagedWriter, StoreError> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => StagedWriter::create_with_mode(&self.path, self.mode)?,
+        };
+        Ok(self.file.insert(file))
     }
 
     /// Ends the file and hands it to the publish.
     pub(super) fn finish(self, staging: &mut Staging) -> Result<(), StoreError> {
         let Some(file) = self.file else { return Ok(()) };
-        file.into_inner().map_err(|error| StoreError::io("write", &self.path)(error.into_error()))?;
-        staging.put_written(self.key, self.bytes, format!("{:016x}", self.hasher.digest()));
+        staging.put_written(self.key, file.finish()?);
         Ok(())
     }
 }

@@ -3,15 +3,8 @@
 //! Planning, merge, checks and commits are the product's, the store is in memory, and the orders are few. Judges numbers of requests and
 //! sizes of records, and no time.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    ops::Range,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, fs, ops::Range, path::PathBuf, sync::Arc};
 
-use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{
@@ -27,7 +20,8 @@ use crate::{
     report::CommandName,
     settings::{Location, Settings, When},
     store::{
-        Condition, Content, Key, Listed, MemoryStore, Names, Object, Output, PutError, Store, StoreError, Tag,
+        Output,
+        counting::{CountingStore, Verb},
         places::{COMMITS, CURATED, INDEX},
     },
 };
@@ -52,86 +46,6 @@ fn parameter(name: &str) -> usize {
     let row = PAGE.lines().find_map(|line| line.strip_prefix(&format!("| `{name}` | ")));
     let value = row.and_then(|rest| rest.split(" |").next()).unwrap_or_else(|| panic!("docs/scale.md has no parameter `{name}`"));
     value.parse().unwrap_or_else(|_| panic!("`{name}` of docs/scale.md is {value}"))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Verb {
-    Get,
-    Put,
-    List,
-    Delete,
-}
-
-/// One request of a store.
-#[derive(Clone, Debug)]
-struct Asked {
-    verb: Verb,
-    key: Key,
-    /// The bytes that were put.
-    bytes: u64,
-}
-
-impl Asked {
-    fn is_of(&self, verb: Verb, folder: &str) -> bool {
-        self.verb == verb && self.key.as_str().starts_with(folder)
-    }
-}
-
-/// A store in memory that notes each request.
-#[derive(Default, Debug)]
-struct CountingStore {
-    store: MemoryStore,
-    asked: Mutex<Vec<Asked>>,
-}
-
-impl CountingStore {
-    fn note(&self, verb: Verb, key: &Key, bytes: u64) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(Asked { verb, key: key.clone(), bytes });
-    }
-
-    fn take(&self) -> Vec<Asked> {
-        std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Store for CountingStore {
-    fn location(&self) -> String {
-        self.store.location()
-    }
-
-    fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
-        self.note(Verb::Get, key, 0);
-        self.store.get(key)
-    }
-
-    fn ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Option<Vec<Bytes>>, StoreError> {
-        ranges.iter().for_each(|_| self.note(Verb::Get, key, 0));
-        self.store.ranges(key, ranges)
-    }
-
-    fn list(&self, prefix: &Key) -> Result<Vec<Listed>, StoreError> {
-        self.note(Verb::List, prefix, 0);
-        self.store.list(prefix)
-    }
-
-    fn names(&self, prefix: &Key) -> Result<Names, StoreError> {
-        self.note(Verb::List, prefix, 0);
-        self.store.names(prefix)
-    }
-
-    fn put(&self, key: &Key, content: Content<'_>, condition: &Condition) -> Result<Tag, PutError> {
-        let bytes = match content {
-            Content::Bytes(bytes) => bytes.len() as u64,
-            Content::File(path) => fs::metadata(path).map_or(0, |file| file.len()),
-        };
-        self.note(Verb::Put, key, bytes);
-        self.store.put(key, content, condition)
-    }
-
-    fn delete(&self, key: &Key, condition: &Condition) -> Result<(), PutError> {
-        self.note(Verb::Delete, key, 0);
-        self.store.delete(key, condition)
-    }
 }
 
 /// What one run asked of the store.
@@ -243,11 +157,15 @@ fn day(number: i32) -> Dt {
     Dt::from_days(first.days() + number).unwrap()
 }
 
+/// The requests that a run takes by the page, beside those of segments of the index.
+fn formula(partitions: usize) -> usize {
+    parameter("requests_fixed") + parameter("requests_partition") * partitions
+}
+
 /// Fails if the requests are not those of the page's formula.
 #[track_caller]
 fn assert_formula(run: &RunRequests, point: &str) {
-    let (fixed, each) = (parameter("requests_fixed"), parameter("requests_partition"));
-    let formula = fixed + each * run.partitions;
+    let formula = formula(run.partitions);
     assert!(
         (formula.saturating_sub(SLACK)..=formula).contains(&run.others),
         "{point}: {} partitions take {} requests beside those of {} segments of the index. `requests_fixed` and `requests_partition` of \
@@ -271,7 +189,7 @@ fn many_commits_by_many_machines_cost_what_the_page_on_scale_computes_with() {
 
     // A chunk brings new partitions, of which no version is read. The first run finds no log.
     let (second, last) = (&chunks[1], &chunks[chunks.len() - 1]);
-    let formula = parameter("requests_fixed") + parameter("requests_partition") * second.partitions;
+    let formula = formula(second.partitions);
     assert!(chunks[1..].iter().all(|run| run.others <= formula && run.lists == 0));
     assert!(
         last.others.abs_diff(second.others) <= 1,

@@ -22,7 +22,7 @@ use crate::{
     report::Summary,
     settings::{CheckScope, OnCheckFailure, Settings, Skus},
     store::{
-        self, Key, Output, Read, Staging, Tag, WrittenFile,
+        self, Fingerprint, Key, ObjectRef, Output, Read, Staging, Tag,
         places::{self, SideFact},
     },
 };
@@ -262,8 +262,7 @@ impl<'a> RunStager<'a> {
                 (None, PartitionChange::Removed)
             }
             SideChange::Written { file, rows } => {
-                let earlier = self.staging.version(&key).filter(|_| news == News::No);
-                let version = earlier.unwrap_or_else(|| self.staging.put_written(&key, file.bytes, file.checksum.clone()));
+                let version = self.take_up(&key, file, news);
                 let side = self.view.side_mut(fact);
                 side.files.insert(dt, self.staging.staged(&key));
                 if news == News::Yes {
@@ -298,11 +297,10 @@ impl<'a> RunStager<'a> {
         self.next.partitions.remove(&dt);
     }
 
-    fn written(&mut self, merged: &MergedPartition, file: &WrittenFile, revenue: CurrencyTotals, news: News) {
+    fn written(&mut self, merged: &MergedPartition, file: &Fingerprint, revenue: CurrencyTotals, news: News) {
         let (dt, key) = (merged.dt, places::partition_file(merged.dt, self.format));
         self.context.summary.partitions_written.push(dt);
-        let earlier = self.staging.version(&key).filter(|_| news == News::No);
-        let version = earlier.unwrap_or_else(|| self.staging.put_written(&key, file.bytes, file.checksum.clone()));
+        let version = self.take_up(&key, file, news);
         self.view.facts.insert(dt, self.staging.staged(&key));
         if news == News::Yes {
             self.view.changed.insert(dt);
@@ -316,6 +314,12 @@ impl<'a> RunStager<'a> {
         if let Some(expected) = &mut self.view.expected {
             expected.insert(dt, Expected { rows: merged.rows, revenue });
         }
+    }
+
+    /// The version that is staged for a place. Without news it is that of before, if there is one.
+    fn take_up(&mut self, key: &Key, file: &Fingerprint, news: News) -> ObjectRef {
+        let earlier = self.staging.version(key).filter(|_| news == News::No);
+        earlier.unwrap_or_else(|| self.staging.put_written(key, file.clone()))
     }
 
     /// Stages a dimension if it changes. Returns its file, if it has one.
@@ -333,7 +337,7 @@ impl<'a> RunStager<'a> {
             });
         };
         self.dimensions_changed = true;
-        let version = self.staging.put_written(key, file.bytes, file.checksum);
+        let version = self.staging.put_written(key, file);
         self.next.dimensions.insert(spec.name.to_owned(), version);
         Ok(Some(path))
     }

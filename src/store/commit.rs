@@ -1,8 +1,8 @@
 //! The log of commits: numbered records, each put only if its number is free. The appearance of a record is the decision.
 //!
 //! A record holds the whole catalog after it, so that one read opens the layer. `state/latest.json` is a copy of the newest
-//! record, and says up to where files are installed: a hint, which is never trusted. Who reads it looks for the numbers behind
-//! it, unless it names nobody who can have put one (`hint`).
+//! record, and says up to where files are installed: a hint. A reader also looks for newer records,
+//! unless the hint lists no run that may have committed since (`hint`).
 //!
 //! Decides nothing: [`protocol`](super::protocol) does. Knows no orders: what a layer consists of is a JSON value here.
 
@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    Condition, Content, Key, Output, PutError, StoreError, disk,
+    Condition, Content, Key, Output, PutError, StoreError,
+    disk::{self, Fingerprint},
     hint::{Hint, HintNotes},
     places,
     protocol::{AfterCommit, AfterReadBack, Answer, after_commit, after_read_back},
@@ -46,8 +47,19 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
+    /// An object with a content.
+    pub fn new(object: Key, Fingerprint { bytes, checksum }: Fingerprint) -> ObjectRef {
+        ObjectRef { object, bytes, checksum }
+    }
+
+    /// What tells its content.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint { bytes: self.bytes, checksum: self.checksum.clone() }
+    }
+
     /// Whether this is the content of the object.
     pub fn is_of(&self, bytes: &[u8]) -> bool {
+        // A content of another size needs no checksum.
         bytes.len() as u64 == self.bytes && disk::checksum(bytes) == self.checksum
     }
 }
@@ -258,16 +270,19 @@ impl NewCommit {
 pub struct Head {
     /// The newest commit.
     pub commit: Commit,
-    /// All commits up to this number are installed.
-    pub installed: u64,
     /// The hint, as it was read.
     pub(super) hint: Hint,
 }
 
 impl Head {
+    /// All commits up to this number are installed.
+    pub(super) fn installed(&self) -> u64 {
+        self.hint.installed()
+    }
+
     /// Whether every commit is installed.
     pub fn is_installed(&self) -> bool {
-        self.installed >= self.commit.number
+        self.installed() >= self.commit.number
     }
 
     /// Whether a command has nothing to install, and no file to look at again.
@@ -278,7 +293,7 @@ impl Head {
     /// A head, and the hint that was read before it. A hint without a record does not say up to where commits are installed.
     pub(super) fn new(commit: Commit, mut hint: Hint) -> Head {
         hint.assume_installed(commit.number.saturating_sub(UNKNOWN_INSTALLED));
-        Head { installed: hint.installed(), commit, hint }
+        Head { commit, hint }
     }
 
     /// Makes local files of the small objects that are copied beside the hint. Whoever reads one compares its checksum.
@@ -286,10 +301,7 @@ impl Head {
     /// # Errors
     /// I/O errors.
     pub fn keep_copies(&self, output: &Output) -> Result<(), StoreError> {
-        for (key, content) in &self.hint.notes.copies {
-            content.bytes().map_or(Ok(()), |bytes| output.keep_local(key, &bytes))?;
-        }
-        Ok(())
+        self.hint.notes.copies.iter().try_for_each(|(key, content)| output.keep_inlined(key, content))
     }
 }
 
@@ -316,7 +328,7 @@ pub fn head(output: &Output) -> Result<Option<Head>, StoreError> {
 }
 
 /// The newest commit of an output, as a run needs it that takes a lease next. Where the hint names nobody who may have committed
-/// since, the log is not asked: that spares a request. Whoever is wrong in that finds its number taken.
+/// since, the log is not asked: that spares a request. If the hint was out of date, the run finds its commit number taken and merges again.
 ///
 /// # Errors
 /// I/O errors; a damaged record.

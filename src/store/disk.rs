@@ -31,9 +31,30 @@ impl FileStamp {
     }
 }
 
+/// Size and checksum of a content.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fingerprint {
+    /// Its size.
+    pub bytes: u64,
+    /// XXH3 of it, in hex.
+    pub checksum: String,
+}
+
+impl Fingerprint {
+    /// That of a content.
+    pub fn of(content: &[u8]) -> Fingerprint {
+        Fingerprint { bytes: content.len() as u64, checksum: checksum(content) }
+    }
+}
+
 /// XXH3 of some bytes, in hex.
-pub fn checksum(bytes: &[u8]) -> String {
-    format!("{:016x}", xxh3_64(bytes))
+pub(super) fn checksum(bytes: &[u8]) -> String {
+    checksum_text(xxh3_64(bytes))
+}
+
+/// A checksum in hex.
+pub(super) fn checksum_text(checksum: u64) -> String {
+    format!("{checksum:016x}")
 }
 
 /// Size and modification time of a file; `None` where there is none.

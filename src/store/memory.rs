@@ -15,7 +15,7 @@ use crate::model::UtcMicros;
 
 /// A store in memory.
 #[derive(Debug, Default)]
-pub(crate) struct MemoryStore {
+pub(super) struct MemoryStore {
     objects: Mutex<BTreeMap<Key, Stored>>,
 }
 

@@ -6,6 +6,8 @@ mod acl;
 mod atomic;
 mod bucket;
 mod commit;
+#[cfg(test)]
+pub(crate) mod counting;
 mod disk;
 mod error;
 #[cfg(test)]
@@ -36,7 +38,7 @@ pub use commit::{
     AppendError, Commit, Head, Installed, NewCommit, ObjectRef, Read, Removed, Told, change_told, commit, head, head_by_hint, kept_commits,
     records_set_aside, remove_commit, set_aside_damaged_log,
 };
-pub use disk::{FileStamp, checksum, free_space, read, remove_file};
+pub use disk::{FileStamp, Fingerprint, free_space, read, remove_file};
 pub(crate) use disk::{is_writable, size_and_time, sync, write_staged};
 pub use error::StoreError;
 pub use folder::Folder;
@@ -44,10 +46,8 @@ pub use hint::forget_copies;
 pub use inlined::Inlined;
 pub use key::Key;
 pub use lease::{AlertsNote, Holder, Lease, LockError, Scope};
-#[cfg(test)]
-pub(crate) use memory::MemoryStore;
 pub use object::{Condition, Content, Listed, Names, Object, PutError, Store, Tag};
 pub use output::Output;
 pub use publish::{DecideError, MOST_ATTEMPTS, Recovery, Staging, is_publishing, recover};
 pub use scratch::Scratch;
-pub use staged_writer::{ContentSum, StagedWriter, WrittenFile};
+pub use staged_writer::{ContentSum, StagedWriter};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Bucket, Condition, Content, Folder, Key, ObjectRef, PutError, Scratch, Store, StoreError, disk,
+    Bucket, Condition, Content, Folder, Inlined, Key, ObjectRef, PutError, Scratch, Store, StoreError, disk,
     object::{Listed, Object},
     places,
 };
@@ -264,18 +264,22 @@ impl Output {
         if version.is_of(&bytes) { Ok(bytes) } else { Err(damaged("the object is not what its commit says (another size or checksum)")) }
     }
 
-    /// Makes a local file of a content that is known already. The files of a folder stay.
+    /// Makes a local file of an object whose content stands in a record or beside it. The files of a folder stay.
+    /// A damaged content is skipped: the reader compares the checksum of the file.
     ///
     /// # Errors
     /// I/O errors.
-    pub fn keep_local(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
-        let path = self.at(key);
-        // One that is there may be open.
-        let is_there = || Ok::<_, StoreError>(disk::read(&path)?.is_some_and(|there| there == bytes));
-        if self.folder().is_some() || is_there()? {
+    pub fn keep_inlined(&self, key: &Key, content: &Inlined) -> Result<(), StoreError> {
+        if self.folder().is_some() {
             return Ok(());
         }
-        disk::write_staged(&path, bytes)
+        let Some(bytes) = content.bytes() else { return Ok(()) };
+        let path = self.at(key);
+        // A file that is there may be open.
+        if disk::read(&path)?.is_some_and(|there| there == bytes) {
+            return Ok(());
+        }
+        disk::write_staged(&path, &bytes)
     }
 
     /// Makes local files of several versions, several at once.

@@ -18,7 +18,7 @@ use std::{
 use super::{
     Commit, Condition, Content, Head, Inlined, Installed, Key, ObjectRef, Output, PutError, Removed, StoreError, Tag,
     commit::{self, Installer, Told},
-    disk,
+    disk::{self, Fingerprint},
     folder::create_durably,
     hint::{Hint, HintUpdate, Progress, TakenUp, Unsettled},
     output::at_once,
@@ -39,25 +39,6 @@ enum Wanted {
     Text(String),
 }
 
-/// The content of a file.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Fingerprint {
-    bytes: u64,
-    checksum: String,
-}
-
-impl Fingerprint {
-    fn of(bytes: &[u8]) -> Fingerprint {
-        Fingerprint { bytes: bytes.len() as u64, checksum: disk::checksum(bytes) }
-    }
-}
-
-impl From<&ObjectRef> for Fingerprint {
-    fn from(version: &ObjectRef) -> Fingerprint {
-        Fingerprint { bytes: version.bytes, checksum: version.checksum.clone() }
-    }
-}
-
 /// A file at its place in a bucket.
 #[derive(Clone, Debug)]
 struct There {
@@ -73,7 +54,7 @@ impl Wanted {
         match self {
             // Nothing can be put there.
             Wanted::Nothing(None) => true,
-            Wanted::File(version) | Wanted::Nothing(Some(version)) => there.content == Some(Fingerprint::from(version)),
+            Wanted::File(version) | Wanted::Nothing(Some(version)) => there.content == Some(version.fingerprint()),
             Wanted::Text(text) => there.content == Some(Fingerprint::of(text.as_bytes())),
         }
     }
@@ -182,7 +163,7 @@ pub(super) fn complete_in_folder(output: &Output, head: &Head) -> Result<(), Sto
     let wanted: BTreeMap<Key, Wanted> = keys.into_iter().filter_map(|key| Some((key.clone(), log.wanted(number, &key)?.clone()))).collect();
     wanted.values().try_for_each(|wanted| verify_object(output, wanted))?;
     install_in_folder(output, &wanted)?;
-    log.tell(output, head.installed, number)?;
+    log.tell(output, head.installed(), number)?;
     tell_of_layer(output, &wanted)?;
     put_hint_of_folder(output, &head.commit)
 }
@@ -249,7 +230,7 @@ pub(super) fn install_own_in_bucket(
     installer.copies = known.copies;
     installer.hint_read(hint);
     match installer.advance(Some(known.local)) {
-        Ok(next) => Ok(next.map(|next| Settlement { update: installer.update(&next), installer, next })),
+        Ok(next) => Ok(next.map(|next| Settlement { installer, next })),
         Err(error) if installer.is_in_place => {
             warn_unsettled(&error);
             Ok(None)
@@ -268,7 +249,6 @@ fn warn_unsettled(error: &StoreError) {
 pub(super) struct Settlement {
     installer: BucketInstaller,
     next: Progress,
-    update: HintUpdate,
 }
 
 impl Settlement {
@@ -288,7 +268,7 @@ impl Settlement {
 
     /// Writes it into a hint that is about to be put for another reason.
     pub(super) fn write_to(&self, hint: &mut Hint) -> TakenUp {
-        self.update.write_to(hint)
+        self.installer.update(&self.next).write_to(hint)
     }
 
     /// Whose commit it is.
@@ -314,7 +294,6 @@ impl Settlement {
 #[derive(Debug)]
 struct BucketInstaller {
     output: Output,
-    me: Installer,
     log: CommitLog,
     projection: Projection<Installer, Key, There>,
     /// The newest commit that was read.
@@ -341,7 +320,6 @@ impl BucketInstaller {
     fn new(output: &Output, projection: Projection<Installer, Key, There>, newest: Commit, log: CommitLog) -> BucketInstaller {
         BucketInstaller {
             output: output.clone(),
-            me: projection.me().clone(),
             log,
             projection,
             own: newest.number,
@@ -395,7 +373,7 @@ impl BucketInstaller {
         let gone = named.chain(writers).filter(|who| who.is_gone()).cloned().collect();
         let progress = hint.progress();
         // Where this process is named, the hint says nothing of its files.
-        self.is_in_place = progress.number >= self.own && !progress.unsettled.contains_key(&self.me);
+        self.is_in_place = progress.number >= self.own && !progress.unsettled.contains_key(self.projection.me());
         self.told = self.told.max(progress.number);
         self.projection.hint_read(progress, gone);
         self.hint = hint;
@@ -461,7 +439,7 @@ impl BucketInstaller {
     /// Fails if this process has had its time: later commands no longer look at what it puts.
     fn refuse_if_late(&self) -> Result<(), StoreError> {
         // One clock may stand still while a machine sleeps, the other may be set.
-        if !self.me.has_slept() && self.started.elapsed() <= Installer::WORKS_FOR {
+        if !self.projection.me().has_slept() && self.started.elapsed() <= Installer::WORKS_FOR {
             return Ok(());
         }
         let detail = "the commit of this process is too old for it to install files: the next command does".to_owned();
@@ -474,7 +452,7 @@ impl BucketInstaller {
         let condition = there.map_or(Condition::Absent, |there| Condition::Is(there.tag.clone()));
         let (put, content) = match self.log.wanted(self.newest.number, key) {
             Some(Wanted::File(version) | Wanted::Nothing(Some(version))) => {
-                (self.put_version(key, version, &condition, local), Fingerprint::from(version))
+                (self.put_version(key, version, &condition, local), version.fingerprint())
             }
             Some(Wanted::Text(text)) => {
                 let bytes = text.as_bytes();
@@ -620,7 +598,7 @@ pub(super) fn take_back(output: &Output, commit: &Commit, before: &dyn Fn(&Key) 
         folders.extend(place.parent().map(Path::to_owned));
     }
     // The manifest of the whole layer is written last, and was not replaced.
-    for told in commit.told.iter().filter(|told| told.key.as_str() != places::WHOLE_MANIFEST) {
+    for told in commit.told.iter().filter(|told| !is_of_layer(told)) {
         disk::remove_file(&output.at(&told.key))?;
     }
     folders.iter().filter(|folder| folder.exists()).try_for_each(|folder| disk::sync(folder))?;

@@ -22,7 +22,7 @@ use super::{
     Commit, Condition, Content, Head, Inlined, Installed, Key, Lease, NewCommit, ObjectRef, Output, PutError, Removed, Scratch, StoreError,
     Tag, atomic,
     commit::{self, AppendError, Told},
-    disk,
+    disk::{self, Fingerprint},
     folder::{create_durably, create_missing},
     lease,
     output::at_once,
@@ -144,23 +144,23 @@ impl Staging {
     pub fn put(&mut self, key: impl Into<Key>, bytes: &[u8]) -> Result<ObjectRef, StoreError> {
         let key = key.into();
         if places::role(&key) == Role::Told {
-            let version = ObjectRef { object: key.clone(), bytes: bytes.len() as u64, checksum: disk::checksum(bytes) };
+            let version = ObjectRef::new(key.clone(), Fingerprint::of(bytes));
             self.told.retain(|told| told.key != key);
             self.told.push(Told { key, text: String::from_utf8_lossy(bytes).into_owned() });
             return Ok(version);
         }
         disk::write_staged(&self.staged(&key), bytes)?;
-        Ok(self.put_written(key, bytes.len() as u64, disk::checksum(bytes)))
+        Ok(self.put_written(key, Fingerprint::of(bytes)))
     }
 
     /// Takes up a file that was written to [`Staging::staged`] already.
-    pub fn put_written(&mut self, key: impl Into<Key>, bytes: u64, checksum: String) -> ObjectRef {
+    pub fn put_written(&mut self, key: impl Into<Key>, file: Fingerprint) -> ObjectRef {
         let key = key.into();
         let object = match places::role(&key) {
             Role::Projected => places::object_of(&key, &self.run_id, self.attempt),
             Role::Own | Role::Told => key.clone(),
         };
-        let version = ObjectRef { object, bytes, checksum };
+        let version = ObjectRef::new(object, file);
         self.remove.remove(&key);
         self.files.insert(key.clone(), StagedFile { key, version: version.clone(), is_placed: false });
         version
@@ -255,7 +255,7 @@ impl Staging {
     fn put_empty(&self, key: &Key, bytes: &[u8]) -> Result<ObjectRef, StoreError> {
         let object = places::object_of(key, &format!("{}-empty", self.run_id), self.attempt);
         put_immutable(&self.output, &object, Content::Bytes(bytes))?;
-        Ok(ObjectRef { object, bytes: bytes.len() as u64, checksum: disk::checksum(bytes) })
+        Ok(ObjectRef::new(object, Fingerprint::of(bytes)))
     }
 
     /// What is told of the commit.
@@ -298,6 +298,13 @@ impl Staging {
         // Those that hold a file, and those above them: whoever made a folder may have been cut off before its entry was durable.
         let (mut folders, mut above, now) = (BTreeSet::new(), BTreeSet::new(), SystemTime::now());
         let is_within = |folder: &&Path| self.output.folder().is_some_and(|root| folder.starts_with(root));
+        let mut make_folder_of = |file: &Path| -> Result<(), StoreError> {
+            let Some(folder) = file.parent() else { return Ok(()) };
+            above.extend(create_missing(folder)?);
+            above.extend(folder.parent().filter(is_within).map(Path::to_owned));
+            folders.insert(folder.to_owned());
+            Ok(())
+        };
         for file in self.unplaced() {
             if cancel.is_stopped() {
                 return Err(StoreError::Interrupted);
@@ -310,18 +317,10 @@ impl Staging {
             let opened = File::options().write(true).open(&staged).map_err(StoreError::io("open", &staged))?;
             opened.set_modified(now).map_err(StoreError::io("set the time of", &staged))?;
             opened.sync_all().map_err(StoreError::io("sync", &staged))?;
-            if let Some(folder) = place.parent() {
-                above.extend(create_missing(folder)?);
-                above.extend(folder.parent().filter(is_within).map(Path::to_owned));
-                folders.insert(folder.to_owned());
-            }
+            make_folder_of(&place)?;
             if places::role(&file.key) == Role::Projected {
                 let object = self.output.at(&file.version.object);
-                if let Some(folder) = object.parent() {
-                    above.extend(create_missing(folder)?);
-                    above.extend(folder.parent().filter(is_within).map(Path::to_owned));
-                    folders.insert(folder.to_owned());
-                }
+                make_folder_of(&object)?;
                 disk::second_name(&staged, &object)?;
             }
         }
@@ -462,7 +461,7 @@ impl Staging {
         // Read before the commit is put, as the protocol asks.
         let mut hint =
             lease.and_then(|lease| lease.begin_commit(record)).or_else(|| base.map(|head| head.hint.clone())).unwrap_or_default();
-        hint.assume_installed(base.map_or(0, |head| head.installed));
+        hint.assume_installed(base.map_or(0, Head::installed));
         match commit::append(&self.output, record) {
             Ok(()) => {}
             Err(AppendError::Unknown(source)) => {
@@ -632,7 +631,7 @@ fn recover_bucket(output: &Output) -> Result<Recovery, StoreError> {
 
 /// Puts the own files of commits in place that were cut off before that.
 fn recover_own(output: &Output, root: &Path, head: &Head) -> Result<(), StoreError> {
-    for number in head.installed + 1..=head.commit.number {
+    for number in head.installed() + 1..=head.commit.number {
         let Some(commit) = commit::commit(output, number)? else { continue };
         let tree = root.join(places::STAGING).join(&commit.run_id).join("tree");
         let mut folders = vec![tree.clone()];

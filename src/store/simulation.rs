@@ -8,19 +8,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
-    ops::Range,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlertsNote, Commit, Condition, Content, DecideError, Head, Holder, Installed, Key, Lease, Listed, MOST_ATTEMPTS, Names, NewCommit,
-    Object, ObjectRef, Output, PutError, Recovery, Scope, Scratch, Staging, Store, StoreError, Tag, commit,
+    AlertsNote, Commit, DecideError, Head, Holder, Installed, Key, Lease, MOST_ATTEMPTS, NewCommit, ObjectRef, Output, PutError, Recovery,
+    Scope, Scratch, Staging, Store, StoreError, Tag, commit,
     commit::Installer,
+    counting::{CountingStore, Verb},
     faulty::{Actor, Arrival, Change, End, Faults, Random, Scripted, World},
     forget_copies, head, head_by_hint,
     hint::{Hint, Unsettled},
@@ -218,17 +217,18 @@ fn stage_run(output: &Output, run_id: &str) -> Result<Staging, StoreError> {
 
 /// The layer, after what was cut off is finished: as `run::open` does it.
 fn settled_layer(output: &Output) -> Result<(Option<Head>, ToyState), StoreError> {
-    let open = || -> Result<_, StoreError> {
-        let head = head(output)?;
-        let state = head.as_ref().map(|head| ToyState::of(&head.commit)).unwrap_or_default();
-        Ok((head, state))
-    };
-    let opened = open()?;
+    let opened = with_state(head(output)?);
     if opened.0.as_ref().is_none_or(Head::is_settled) {
         return Ok(opened);
     }
     recover(output)?;
-    open()
+    Ok(with_state(head(output)?))
+}
+
+/// A head, and the layer that its commit has.
+fn with_state(head: Option<Head>) -> (Option<Head>, ToyState) {
+    let state = head.as_ref().map(|head| ToyState::of(&head.commit)).unwrap_or_default();
+    (head, state)
 }
 
 impl Run<'_> {
@@ -777,6 +777,13 @@ impl Stage {
         assert!(matches!(ended, Err(StoreError::Unfinished { .. })), "{ended:?}");
     }
 
+    /// Nobody who may commit or put a file is named in the hint.
+    #[track_caller]
+    fn assert_quiet(&self) {
+        let hint = Hint::read(&self.output()).unwrap();
+        assert!(hint.is_quiet() && hint.notes.are_quiet(), "{:?}", hint.notes);
+    }
+
     /// What plain readers see is what the newest commit wants, also after one more command.
     fn assert_settled(&self, expected: &[(&str, &str)]) {
         let output = self.output();
@@ -845,14 +852,10 @@ fn so_does_a_run_whose_base_nobody_had_installed() {
     });
     let output = output_in(Arc::new(slow));
     // As if r2 had been committed right after this run had settled the layer.
-    let before = head(&output).unwrap().unwrap();
-    assert!(!before.is_installed());
-    let base = (Some(before.clone()), ToyState::of(&before.commit));
-    let mut staging = stage_run(&output, "r3").unwrap();
-    let (run, mut merged) = (Run { output: &output, run_id: "r3", effects: &[set(DAYS[0], "2")] }, Merged::default());
-    run.merge(&base.1, &mut staging, &mut merged).unwrap();
-    let next = merged.applied_to(&base.1);
-    commit_staged(&mut staging, &base, Committer::of_run("r3"), &next, true, Vec::new()).unwrap();
+    let base = with_state(head(&output).unwrap());
+    assert!(!base.0.as_ref().unwrap().is_installed());
+    let run = Run { output: &output, run_id: "r3", effects: &[set(DAYS[0], "2")] };
+    commit_once(&run, &base, Committer::of_run("r3")).unwrap();
     stage.assert_settled(&[(DAYS[0], "1"), (DAYS[1], "2")]);
 }
 
@@ -974,10 +977,9 @@ fn the_files_of_a_run_that_is_gone_are_looked_at_before_its_name_leaves() {
 fn a_process_that_slept_for_hours_after_its_commit_installs_nothing() {
     let stage = Stage::new();
     let output = stage.output();
-    let head = head(&output).unwrap().unwrap();
-    let mut staging = stage_run(&output, "r2").unwrap();
+    let base = with_state(head(&output).unwrap());
+    let (mut staging, mut merged) = (stage_run(&output, "r2").unwrap(), Merged::default());
     let run = Run { output: &output, run_id: "r2", effects: &[set(DAYS[0], "2")] };
-    let (base, mut merged) = ((Some(head.clone()), ToyState::of(&head.commit)), Merged::default());
     run.merge(&base.1, &mut staging, &mut merged).unwrap();
     staging.place(&|_| None, &Cancel::default()).unwrap();
     let next = merged.applied_to(&base.1);
@@ -1001,14 +1003,17 @@ fn a_run_whose_record_may_still_arrive_does_not_say_that_it_failed() {
 
 /// A run that takes a lease first, as `run::open` does it. It must not be overtaken.
 fn run_with_lease(output: &Output, run_id: &str, effects: &[Effect]) -> Result<(), DecideError> {
-    let head = head_by_hint(output)?;
-    let lease = lease_of(output, run_id, head.as_ref());
-    let state = head.as_ref().map(|head| ToyState::of(&head.commit)).unwrap_or_default();
-    let (mut staging, mut merged) = (stage_run(output, run_id)?, Merged::default());
-    Run { output, run_id, effects }.merge(&state, &mut staging, &mut merged)?;
-    let next = merged.applied_to(&state);
-    let by = Committer { lease: Some(&lease), ..Committer::of_run(run_id) };
-    commit_staged(&mut staging, &(head, state), by, &next, true, Vec::new())
+    let base = with_state(head_by_hint(output)?);
+    let lease = lease_of(output, run_id, base.0.as_ref());
+    commit_once(&Run { output, run_id, effects }, &base, Committer { lease: Some(&lease), ..Committer::of_run(run_id) })
+}
+
+/// One attempt of a run.
+fn commit_once(run: &Run<'_>, base: &(Option<Head>, ToyState), by: Committer<'_>) -> Result<(), DecideError> {
+    let (mut staging, mut merged) = (stage_run(run.output, run.run_id)?, Merged::default());
+    run.merge(&base.1, &mut staging, &mut merged)?;
+    let next = merged.applied_to(&base.1);
+    commit_staged(&mut staging, base, by, &next, true, Vec::new())
 }
 
 fn lease_of(output: &Output, run_id: &str, head: Option<&Head>) -> Lease {
@@ -1019,63 +1024,6 @@ fn lease_on(output: &Output, run_id: &str, scope: Scope, head: Option<&Head>) ->
     let since = "2026-01-01T00:00:00Z".to_owned();
     let holder = Holder { run_id: run_id.to_owned(), pid: 7, host: "here".to_owned(), since, scope };
     Lease::acquire(output, &holder, Duration::ZERO, &Cancel::default(), head).unwrap()
-}
-
-/// A store that notes its requests.
-#[derive(Debug)]
-struct Counting {
-    store: Arc<MemoryStore>,
-    requests: Mutex<Vec<String>>,
-}
-
-impl Counting {
-    fn over(store: &Arc<MemoryStore>) -> Arc<Counting> {
-        Arc::new(Counting { store: store.clone(), requests: Mutex::default() })
-    }
-
-    fn note(&self, method: &str, key: &Key) {
-        self.requests.lock().unwrap().push(format!("{method} {key}"));
-    }
-
-    fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
-    }
-}
-
-impl Store for Counting {
-    fn location(&self) -> String {
-        self.store.location()
-    }
-
-    fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
-        self.note("GET", key);
-        self.store.get(key)
-    }
-
-    fn ranges(&self, key: &Key, ranges: &[Range<u64>]) -> Result<Option<Vec<Bytes>>, StoreError> {
-        self.note("GET", key);
-        self.store.ranges(key, ranges)
-    }
-
-    fn list(&self, prefix: &Key) -> Result<Vec<Listed>, StoreError> {
-        self.note("LIST", prefix);
-        self.store.list(prefix)
-    }
-
-    fn names(&self, prefix: &Key) -> Result<Names, StoreError> {
-        self.note("LIST", prefix);
-        self.store.names(prefix)
-    }
-
-    fn put(&self, key: &Key, content: Content<'_>, condition: &Condition) -> Result<Tag, PutError> {
-        self.note("PUT", key);
-        self.store.put(key, content, condition)
-    }
-
-    fn delete(&self, key: &Key, condition: &Condition) -> Result<(), PutError> {
-        self.note("DELETE", key);
-        self.store.delete(key, condition)
-    }
 }
 
 /// Changes the first days of January.
@@ -1091,12 +1039,12 @@ fn an_increment_costs_requests_for_its_own_partitions_whatever_the_history() {
         let output = output_in(store.clone());
         (0..history).for_each(|number| run_with_lease(&output, &format!("h{number:03}"), &appends(30)).unwrap());
         for partitions in [1, 3, 30] {
-            let counting = Counting::over(&store);
+            let counting = CountingStore::over(&store);
             run_with_lease(&output_in(counting.clone()), &format!("i{partitions:02}"), &appends(partitions)).unwrap();
-            let requests = counting.requests();
+            let requests = counting.take();
             // The toy has no manifest of a run, which a real one puts.
             assert_eq!(requests.len() + 1, 7 + 3 * partitions, "{partitions} partitions after {history} commits: {requests:#?}");
-            assert!(!requests.iter().any(|request| request.starts_with("LIST")), "{requests:#?}");
+            assert!(!requests.iter().any(|request| request.is_of(Verb::List, "")), "{requests:#?}");
         }
         assert_eq!(head(&output).unwrap().unwrap().commit.number, history + 3);
     }
@@ -1106,9 +1054,9 @@ fn an_increment_costs_requests_for_its_own_partitions_whatever_the_history() {
 fn the_work_that_a_run_leaves_is_looked_for_and_a_quiet_hint_spares_the_look() {
     let stage = Stage::new();
     let is_installed = |store: &Arc<MemoryStore>| {
-        let counting = Counting::over(store);
+        let counting = CountingStore::over(store);
         let head = head_by_hint(&output_in(counting.clone())).unwrap().unwrap();
-        (head.commit.number, head.is_installed(), counting.requests().len())
+        (head.commit.number, head.is_installed(), counting.take().len())
     };
     assert_eq!(is_installed(&stage.store), (1, true, 1), "nobody is at work");
     // A run whose files can't be installed ends, and gives its lease back.
@@ -1168,8 +1116,7 @@ fn a_run_without_a_fault_names_nobody_when_its_lease_has_ended() {
     let stage = Stage::new();
     for (run_id, value) in [("r2", "2"), ("r3", "1")] {
         run_with_lease(&stage.output(), run_id, &[set(DAYS[0], value)]).unwrap();
-        let hint = Hint::read(&stage.output()).unwrap();
-        assert!(hint.is_quiet() && hint.notes.are_quiet(), "{:?}", hint.notes);
+        stage.assert_quiet();
     }
     stage.assert_settled(&[(DAYS[0], "1")]);
 }
@@ -1186,8 +1133,8 @@ fn a_run_whose_lease_ends_after_an_undo_puts_its_old_file_right() {
     run_with_lease(&output_in(Arc::new(slow)), "r2", &[set(DAYS[0], "2")]).unwrap();
     let there = stage.output().read(partition(DAYS[0])).unwrap().unwrap();
     assert_eq!(from_bytes(&there).get("a").map(String::as_str), Some("1"), "put right before the run ends");
-    let hint = Hint::read(&stage.output()).unwrap();
-    assert!(hint.is_quiet() && hint.notes.are_quiet(), "it takes its own name out: {:?}", hint.notes);
+    // It has taken its own name out.
+    stage.assert_quiet();
     stage.assert_settled(&[(DAYS[0], "1")]);
 }
 
@@ -1195,19 +1142,11 @@ fn a_run_whose_lease_ends_after_an_undo_puts_its_old_file_right() {
 fn several_commits_under_one_lease_are_told_one_after_another() {
     let stage = Stage::new();
     let output = stage.output();
-    let head = head_by_hint(&output).unwrap();
-    let lease = lease_of(&output, "r2", head.as_ref());
+    let lease = lease_of(&output, "r2", head_by_hint(&output).unwrap().as_ref());
     for (number, value) in [(2, "2"), (3, "3")] {
-        let (base, state) = {
-            let head = crate::store::head(&output).unwrap();
-            let state = head.as_ref().map(|head| ToyState::of(&head.commit)).unwrap_or_default();
-            (head, state)
-        };
-        let (mut staging, mut merged) = (stage_run(&output, &format!("r{number}")).unwrap(), Merged::default());
-        Run { output: &output, run_id: "r2", effects: &[set(DAYS[0], value)] }.merge(&state, &mut staging, &mut merged).unwrap();
-        let next = merged.applied_to(&state);
-        let by = Committer { run_id: "r2", command: "run", lease: Some(&lease) };
-        commit_staged(&mut staging, &(base, state), by, &next, true, Vec::new()).unwrap();
+        let base = with_state(head(&output).unwrap());
+        let run = Run { output: &output, run_id: &format!("r{number}"), effects: &[set(DAYS[0], value)] };
+        commit_once(&run, &base, Committer { lease: Some(&lease), ..Committer::of_run("r2") }).unwrap();
         assert_eq!(Hint::read(&output).unwrap().installed(), number - 1, "the one before is told");
     }
     drop(lease);

@@ -3,8 +3,9 @@
 //! Responsible for the bytes of one file that no reader looks at yet. It is durable only after [`super::sync`].
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -12,29 +13,13 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     StoreError,
-    disk::{checksum, create_folder, remove_file},
+    disk::{Fingerprint, checksum_text, create_folder, remove_file},
 };
 
 /// Small pieces are collected up to so many bytes before they are written. A longer piece is written as it is.
 const BUFFER: usize = 256 << 10;
 
-/// A file that was written.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct WrittenFile {
-    /// Its size.
-    pub bytes: u64,
-    /// XXH3 of its content, in hex.
-    pub checksum: String,
-}
-
-impl WrittenFile {
-    /// A file with this content.
-    pub fn of(content: &[u8]) -> WrittenFile {
-        WrittenFile { bytes: content.len() as u64, checksum: checksum(content) }
-    }
-}
-
-/// Size and checksum of a content, piece by piece.
+/// The fingerprint of a content, piece by piece.
 #[derive(Default)]
 pub struct ContentSum {
     hasher: Xxh3,
@@ -48,9 +33,14 @@ impl ContentSum {
         self.bytes += bytes.len() as u64;
     }
 
-    /// The file with this content.
-    pub fn finish(&self) -> WrittenFile {
-        WrittenFile { bytes: self.bytes, checksum: format!("{:016x}", self.hasher.digest()) }
+    /// How many bytes were taken.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The fingerprint of all that was taken.
+    pub fn finish(&self) -> Fingerprint {
+        Fingerprint { bytes: self.bytes, checksum: checksum_text(self.hasher.digest()) }
     }
 }
 
@@ -68,11 +58,20 @@ impl StagedWriter {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn create(path: &Path) -> Result<StagedWriter, StoreError> {
+        StagedWriter::create_with_mode(path, None)
+    }
+
+    /// The same, with a mode that is narrower than the umask says; `None`: as the umask says.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn create_with_mode(path: &Path, mode: Option<u32>) -> Result<StagedWriter, StoreError> {
         if let Some(folder) = path.parent() {
             create_folder(folder)?;
         }
         remove_file(path)?;
-        let file = File::create(path).map_err(StoreError::io("write", path))?;
+        let created = OpenOptions::new().write(true).create_new(true).mode(mode.unwrap_or(0o666)).open(path);
+        let file = created.map_err(StoreError::io("write", path))?;
         Ok(StagedWriter { path: path.to_owned(), file: BufWriter::with_capacity(BUFFER, file), sum: ContentSum::default() })
     }
 
@@ -84,11 +83,16 @@ impl StagedWriter {
         self.write_all(bytes).map_err(StoreError::io("write", &self.path))
     }
 
+    /// How many bytes were written.
+    pub fn bytes(&self) -> u64 {
+        self.sum.bytes()
+    }
+
     /// Ends the file.
     ///
     /// # Errors
     /// [`StoreError::Io`].
-    pub fn finish(mut self) -> Result<WrittenFile, StoreError> {
+    pub fn finish(mut self) -> Result<Fingerprint, StoreError> {
         self.file.flush().map_err(StoreError::io("write", &self.path))?;
         Ok(self.sum.finish())
     }
@@ -121,11 +125,11 @@ mod tests {
             let mut writer = StagedWriter::create(&path).unwrap();
             content.chunks(piece).for_each(|piece| writer.push(piece).unwrap());
             let written = writer.finish().unwrap();
-            assert_eq!(written, WrittenFile::of(&content), "{piece}");
+            assert_eq!(written, Fingerprint::of(&content), "{piece}");
             assert!(fs::read(&path).unwrap() == content, "{piece}");
         }
         let written = StagedWriter::create(&path).unwrap().finish().unwrap();
-        assert_eq!((written, fs::read(&path).unwrap().len()), (WrittenFile::of(b""), 0));
+        assert_eq!((written, fs::read(&path).unwrap().len()), (Fingerprint::of(b""), 0));
     }
 
     #[test]

@@ -1,19 +1,16 @@
 //! Writes the records of a run into one file, compressed while they come. It becomes a part of the run's commit.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    io::{self, Write},
+    path::PathBuf,
 };
 
-use xxhash_rust::xxh3::Xxh3;
 use zstd::stream::write::Encoder;
 
 use super::line::{RawHeader, RawLines};
 use crate::{
     report::RawKept,
-    store::{Key, Staging, StoreError, places},
+    store::{Key, StagedWriter, Staging, StoreError, places},
 };
 
 /// The level of compression: about as fast as a disk.
@@ -26,7 +23,7 @@ pub(in crate::run) struct RawWriter {
     path: PathBuf,
     /// The mode of the file, if it is narrower than the umask says.
     mode: Option<u32>,
-    encoder: Option<Encoder<'static, HashedFile>>,
+    encoder: Option<Encoder<'static, StagedWriter>>,
     records: u64,
 }
 
@@ -44,7 +41,7 @@ impl RawWriter {
         self.encoder()?.write_all(&lines.bytes).map_err(StoreError::io("write", &self.path))
     }
 
-    fn encoder(&mut self) -> Result<&mut Encoder<'static, HashedFile>, StoreError> {
+    fn encoder(&mut self) -> Result<&mut Encoder<'static, StagedWriter>, StoreError> {
         let encoder = match self.encoder.take() {
             Some(encoder) => encoder,
             None => self.begin()?,
@@ -53,16 +50,12 @@ impl RawWriter {
     }
 
     /// Creates the file, with its first line.
-    fn begin(&self) -> Result<Encoder<'static, HashedFile>, StoreError> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(StoreError::io("create the folder", folder))?;
-        let created = OpenOptions::new().write(true).create_new(true).mode(self.mode.unwrap_or(0o666)).open(&self.path);
-        let file = created.map_err(StoreError::io("create", &self.path))?;
+    fn begin(&self) -> Result<Encoder<'static, StagedWriter>, StoreError> {
+        let file = StagedWriter::create_with_mode(&self.path, self.mode)?;
         self.compressed(file).map_err(StoreError::io("write", &self.path))
     }
 
-    fn compressed(&self, file: File) -> io::Result<Encoder<'static, HashedFile>> {
-        let file = HashedFile { file: BufWriter::with_capacity(1 << 16, file), bytes: 0, hasher: Xxh3::new() };
+    fn compressed(&self, file: StagedWriter) -> io::Result<Encoder<'static, StagedWriter>> {
         let mut encoder = Encoder::new(file, LEVEL)?;
         encoder.include_checksum(true)?;
         encoder.write_all(&self.header.line())?;
@@ -73,30 +66,9 @@ impl RawWriter {
     pub(in crate::run) fn finish(self, staging: &mut Staging) -> Result<Option<RawKept>, StoreError> {
         let RawWriter { key, path, encoder, records, .. } = self;
         let Some(encoder) = encoder else { return Ok(None) };
-        let HashedFile { mut file, bytes, hasher } = encoder.finish().map_err(StoreError::io("write", &path))?;
-        file.flush().map_err(StoreError::io("write", &path))?;
-        let kept = RawKept { file: key.to_string(), bytes, records };
-        staging.put_written(key, bytes, format!("{:016x}", hasher.digest()));
+        let file = encoder.finish().map_err(StoreError::io("write", &path))?.finish()?;
+        let kept = RawKept { file: key.to_string(), bytes: file.bytes, records };
+        staging.put_written(key, file);
         Ok(Some(kept))
-    }
-}
-
-/// A file whose bytes are counted and hashed while they are written.
-struct HashedFile {
-    file: BufWriter<File>,
-    bytes: u64,
-    hasher: Xxh3,
-}
-
-impl Write for HashedFile {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(buffer)?;
-        self.hasher.update(buffer.get(..written).unwrap_or_default());
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }
