@@ -9,7 +9,12 @@ use std::collections::BTreeMap;
 
 use lake::Lake;
 use serde_json::{Value, json};
-use support::{Ended, Workspace, buckets::S3Server, order};
+use support::{
+    Ended, Workspace,
+    buckets::S3Server,
+    fault_proxy::{Fault, Rule},
+    order,
+};
 
 /// What the sources say of the person, and of nobody else.
 const OF_ANN: [&str; 4] = ["u-ann-4711", "ann.erased@one.example", "Annabel Erased", "+49 30 4711"];
@@ -451,5 +456,27 @@ fn a_bucket_is_erased_as_a_folder_is() {
     assert_eq!((&hint["command"], &hint["notes"]["copies"], &hint["notes"]["alerts"]), (&json!("erase"), &Value::Null, &Value::Null));
     lake.assert_projected("erased");
     lake.load(&orders(), &ARGS).unchanged();
+    assert_eq!(files_of_ann(&lake.files("")), [""; 0]);
+}
+
+#[test]
+fn an_erasure_that_dies_with_its_commit_leaves_no_copy_beside_the_newest_record() {
+    let Some(server) = S3Server::moto() else { return };
+    let lake = Lake::behind_proxy(server.bucket());
+    lake.work.write("users.csv", USERS);
+    lake.load(&orders(), &ARGS).published();
+    let copies =
+        || -> Value { serde_json::from_slice::<Value>(&lake.get("state/latest.json").unwrap()).unwrap()["notes"]["copies"].take() };
+    assert!(copies()["dims/dim_user/dim_user.csv"].is_string(), "the premise");
+    let proxy = lake.bucket.proxy();
+    proxy.add(Rule::new(Fault::Hold).method("PUT").key("/state/commits/").nth(0));
+    let mut child = lake.start(&ERASE);
+    proxy.wait_for_held(1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(copies(), Value::Null, "whoever finishes it would not remove them");
+    proxy.clear();
+    lake.end_leases();
+    result(&lake.etl(&ERASE), "published");
     assert_eq!(files_of_ann(&lake.files("")), [""; 0]);
 }
