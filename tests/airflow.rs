@@ -1,15 +1,12 @@
 //! The DAGs of docs/airflow and their package, run by a real Airflow: `airflow dags test`, on SQLite, in a folder of its own. And the
 //! package alone, by its own tests.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use support::{Server, Workspace, json, order, tool};
+use crate::support::{self, Server, Workspace, json, order, tool};
 
 /// An Airflow, and the folder that its tasks work in.
 struct Airflow {

@@ -1,7 +1,4 @@
 //! Who is told of what: each alert reaches a real receiver, stays silent on its near miss, and never changes how a run ends.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     sync::{
@@ -12,7 +9,8 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Reply, Server, Workspace, json, order, status};
+
+use crate::support::{Reply, Server, Workspace, json, order, status};
 
 /// A receiver that takes all that comes.
 fn receiver() -> Server {

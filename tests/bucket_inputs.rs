@@ -1,7 +1,4 @@
 //! Orders, users and products from a bucket: the same rules, errors and rows as from local files.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     io::Write,
@@ -11,7 +8,8 @@ use std::{
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
-use support::{
+
+use crate::support::{
     Ended, Workspace,
     buckets::{AzureServer, Bucket, S3Server},
     ended,

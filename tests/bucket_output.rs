@@ -1,10 +1,5 @@
 //! An output in a bucket: the same bytes, answers and exit codes as in a folder, whole after every fault, and a number of requests
 //! that does not grow with the layer.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-#[path = "support/lake.rs"]
-mod lake;
-mod support;
 
 use std::{
     collections::BTreeMap,
@@ -13,13 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lake::{Lake, Objects, assert_same, has_rows};
 use serde_json::{Value, json};
-use support::{
+
+use crate::support::{
     Ended, Workspace,
     buckets::{AzureServer, Bucket, S3Server},
     ended,
     fault_proxy::{Fault, Recorded, Rule},
+    lake::{Lake, Objects, assert_same, has_rows},
     order,
 };
 
@@ -625,9 +621,9 @@ fn a_commit_whose_answer_is_lost_is_published_exactly_once() {
 #[test]
 fn answers_that_are_lost_and_stores_that_slow_down_now_and_then_change_nothing() {
     let Some(server) = S3Server::moto() else { return };
-    for (seed, fault) in
-        [(1, Fault::SlowDown), (2, Fault::SlowDown), (3, Fault::ResetAfter), (4, Fault::ErrorAfter), (5, Fault::ResetBefore)]
-    {
+    let [slow, late] = [Fault::SlowBody(Duration::from_millis(50)), Fault::Delay(Duration::from_millis(300))];
+    let faults = [Fault::SlowDown, Fault::SlowDown, Fault::ResetAfter, Fault::ErrorAfter, Fault::ResetBefore, slow, late];
+    for (seed, fault) in (1..).zip(faults) {
         // A run makes some twenty requests: half of them fail.
         let faults = published_exactly_once(server, &[Rule::new(fault).share(0.5)], seed);
         assert!(faults > 2, "{fault:?}: {faults} faults");

@@ -1,11 +1,6 @@
 //! Many writers on one bucket: no commit is lost, whoever dies or sleeps in between, and readers of a manifest see whole commits.
 //!
 //! moto looks at the condition of a PUT first and puts later, so the proxy passes one write at a time. SeaweedFS needs no such help.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-#[path = "support/lake.rs"]
-mod lake;
-mod support;
 
 use std::{
     collections::BTreeSet,
@@ -15,12 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lake::{Lake, Objects, assert_same, entries};
-use support::{
+use crate::support::{
     Ended, Workspace,
     buckets::{Bucket, S3Server},
     ended,
     fault_proxy::{Fault, Rule},
+    lake::{Lake, Objects, assert_same, entries},
 };
 
 /// An order of one line on a day of January 2026.

@@ -1,7 +1,4 @@
 //! Bulk operations over the API: started, awaited, fetched from another host and counted. What does not come whole is not published.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     process::{Command, Stdio},
@@ -13,7 +10,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Ended, Server, Workspace};
+
+use crate::support::{self, Ended, Server, Workspace};
 
 const ID: &str = "gid://shopify/BulkOperation/720918";
 const TOKEN: &str = "shpat-0123456789abcdef";

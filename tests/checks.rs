@@ -1,10 +1,8 @@
 //! "Checks": the layer as it would be is looked at before it is published, and a failed check says what and where.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use serde_json::{Value, json};
-use support::{Workspace, order};
+
+use crate::support::{Workspace, order};
 
 fn check<'s>(summary: &'s Value, name: &str) -> &'s Value {
     summary["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name} in {summary}"))

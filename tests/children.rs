@@ -1,10 +1,8 @@
 //! Files in which the lines of an order stand on lines of their own and name their parent: no line is lost, and none in silence.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use serde_json::{Value, json};
-use support::Workspace;
+
+use crate::support::Workspace;
 
 /// An order of Shopify with some lines, as GraphQL gives it.
 fn order(number: u64, lines: u64) -> Value {

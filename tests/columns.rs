@@ -1,9 +1,6 @@
 //! Further columns by configuration: typed, known to every reader of the layer, and rewritten where the settings change.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-mod support;
-
-use support::{Workspace, order};
+use crate::support::{Workspace, order};
 
 const COLUMNS: &str = r#"
 [[fact.columns]]

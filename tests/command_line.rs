@@ -1,12 +1,10 @@
 //! What a person types and sees: help, results, errors; and what Airflow and cron rely on.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::{Asked, Ended, Server, Workspace, order, status};
+
+use crate::support::{self, Asked, Ended, Server, Workspace, order, status};
 
 /// What changes from run to run, made the same.
 fn settled(text: &str) -> String {

@@ -1,8 +1,5 @@
 //! The layer has all records of the source: responses are judged, lists are read to their ends, and counts are compared. Every
 //! test compares the ids of the layer with the ids of the server.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +10,8 @@ use std::{
 };
 
 use serde_json::json as value;
-use support::{Asked, Ended, Reply, Server, Workspace, json, order};
+
+use crate::support::{self, Asked, Ended, Reply, Server, Workspace, json, order};
 
 const HASTE: &str = "[http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\n";
 

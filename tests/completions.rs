@@ -1,7 +1,4 @@
 //! Completions of every shell, and the manual: every command is in them.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     collections::BTreeSet,
@@ -9,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use support::Workspace;
+use crate::support::Workspace;
 
 /// Every command as its help names it: `runs show` is one.
 fn commands(work: &Workspace, path: &[String], found: &mut BTreeSet<String>) {

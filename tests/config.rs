@@ -1,7 +1,4 @@
 //! `etl config`: every value with who said it, all problems at once, and the schema of `etl.toml` by a validator that is not ours.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +7,8 @@ use std::{
 
 use orders_etl::settings::SHIPPED;
 use serde_json::Value;
-use support::{Asked, Ended, Server, Workspace, json, order, tool};
+
+use crate::support::{self, Asked, Ended, Server, Workspace, json, order, tool};
 
 fn with(work: &Workspace, args: &[&str], variables: &[(&str, &str)]) -> Ended {
     support::ended(work.command(args).envs(variables.iter().copied()).output().unwrap())

@@ -1,12 +1,10 @@
 //! Settings as their user meets them: the documented table, the environment, `.env`, bounds, credentials, proxies.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{collections::BTreeSet, path::Path};
 
 use orders_etl::settings::{CredentialVariables, Form, SETTINGS, Setting};
-use support::{Asked, Ended, Server, Workspace, json, order};
+
+use crate::support::{self, Asked, Ended, Server, Workspace, json, order};
 
 fn docs(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()

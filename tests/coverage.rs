@@ -1,10 +1,8 @@
 //! Coverage: which intervals were loaded, what `--since last` returns to, gaps, chunks that are done, and the demo's own layer.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use serde_json::{Value, json};
-use support::{Asked, Server, Workspace, order};
+
+use crate::support::{self, Asked, Server, Workspace, order};
 
 fn days(count: u32) -> Vec<String> {
     (1..=count).map(|day| order(&format!("O{day}"), &format!("2026-01-{day:02}T12:00:00Z"), "")).collect()

@@ -1,7 +1,4 @@
 //! What `etl ddl` prints is run where that is possible: every value of the layer comes back, and a filter on `dt` prunes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +8,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Workspace, postgres::Postgres, tool};
+
+use crate::support::{Workspace, postgres::Postgres, tool};
 
 /// A row as texts; NULL is `None`.
 type Row = Vec<Option<String>>;

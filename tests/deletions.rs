@@ -1,8 +1,5 @@
 //! `--delete-missing`: orders that the source no longer has leave the layer, and nothing else ever does. Every test compares the
 //! orders of the layer with those of the source.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +12,8 @@ use std::{
 };
 
 use serde_json::{Value, json as value};
-use support::{Asked, Ended, Server, Workspace, json, order};
+
+use crate::support::{self, Asked, Ended, Server, Workspace, json, order};
 
 /// The id of an order, and its day: twenty orders on the first twenty days of January, then again from the first.
 fn id(number: usize) -> String {

@@ -1,11 +1,8 @@
 //! What docs/deploy holds, looked at by the tools that it is for, where they are; and the same command lines, parsed by the binary.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{path::PathBuf, process::Command};
 
-use support::{Workspace, tool};
+use crate::support::{self, Workspace, tool};
 
 fn deploy(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/deploy").join(name)

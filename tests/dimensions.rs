@@ -1,14 +1,12 @@
 //! `dim_user`, `dim_product`, and the columns that they add to a fact.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{io::Write, sync::Arc};
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
-use support::{Workspace, order};
+
+use crate::support::{Workspace, order};
 
 const USERS: &str = "SELECT * FROM dim_user ORDER BY 1";
 

@@ -1,10 +1,8 @@
 //! `etl doctor`: each part is tried for real, fails with its own exit code, and nothing is written or sent.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use serde_json::Value;
-use support::{Asked, Ended, Reply, Server, Workspace, json, order, status};
+
+use crate::support::{self, Asked, Ended, Reply, Server, Workspace, json, order, status};
 
 fn with(work: &Workspace, args: &[&str], variables: &[(&str, &str)]) -> Ended {
     support::ended(work.command(&[&["doctor"], args].concat()).envs(variables.iter().copied()).output().unwrap())

@@ -1,6 +1,5 @@
 //! The documentation as a whole: each link leads to a file that exists and to a heading that it has, each page is on its maps, and the
 //! figures of the README are those that were measured.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -258,4 +257,16 @@ fn the_book_is_built_and_each_of_its_links_leads_somewhere() {
     }
     assert!(broken.is_empty(), "{broken:#?}");
     assert!(followed > 500 && pages.len() > documentation().len(), "{followed} links of {} pages", pages.len());
+}
+
+#[test]
+fn each_file_of_tests_is_a_module_of_their_crate() {
+    let main = text(Path::new("tests/main.rs"));
+    let named: BTreeSet<_> = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')).collect();
+    let files = root().join("tests").read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let files: BTreeSet<_> = files.filter(|file| file.extension().is_some_and(|ending| ending == "rs")).collect();
+    let forgotten: Vec<_> =
+        files.iter().filter_map(|file| file.file_stem()?.to_str()).filter(|name| *name != "main" && !named.contains(name)).collect();
+    assert_eq!(forgotten, [""; 0], "never run: name them in tests/main.rs");
+    assert!(files.len() > 70, "the files of tests are not found");
 }

@@ -1,10 +1,8 @@
 //! The shape of the orders' records: each change is told once, by its source, and may freeze a run.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use serde_json::{Value, json};
-use support::{Server, Workspace, order, status};
+
+use crate::support::{Server, Workspace, order, status};
 
 /// Orders `A0`, `A1` and so on, each with more keys.
 fn orders(count: usize, rest: &str) -> Vec<String> {

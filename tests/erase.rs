@@ -1,18 +1,14 @@
 //! `etl erase`: no byte of a person is left beneath the output, revenue is what it was, and no later run brings the person back.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-#[path = "support/lake.rs"]
-mod lake;
-mod support;
 
 use std::collections::BTreeMap;
 
-use lake::Lake;
 use serde_json::{Value, json};
-use support::{
+
+use crate::support::{
     Ended, Workspace,
     buckets::S3Server,
     fault_proxy::{Fault, Rule},
+    lake::Lake,
     order,
 };
 

@@ -1,13 +1,11 @@
 //! `etl explain`: its answers compared with what the sources held, line by line.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{collections::BTreeMap, io::Write};
 
 use serde_json::{Value, json};
-use support::{
-    Ended, Server, Workspace, json as reply, order,
+
+use crate::support::{
+    self, Ended, Server, Workspace, json as reply, order,
     postgres::{Fault, Postgres},
     tool,
 };

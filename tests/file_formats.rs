@@ -1,11 +1,8 @@
 //! The first bytes of a file decide its format, not its name.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::io::Write;
 
-use support::{Workspace, order};
+use crate::support::{Workspace, order};
 
 fn orders() -> [String; 2] {
     [order("A", "2026-01-01", r#","note":"Zoë""#), order("B", "2026-01-01", "")]

@@ -1,8 +1,6 @@
 //! What fuzzing has found, or is good at: the inputs that are kept in `fuzz/fixed/`, held against the same invariants.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-#[path = "../fuzz/invariants.rs"]
-mod invariants;
+use crate::invariants;
 
 fn each(target: &str, invariant: fn(&[u8])) {
     let folder = format!("{}/fuzz/fixed/{target}", env!("CARGO_MANIFEST_DIR"));

@@ -1,7 +1,4 @@
 //! "Source over HTTP", and the pagination of lists. The tests count the requests too, not only the results.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     io::Write,
@@ -10,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use support::{Asked, Ended, Reply, Server, Workspace, json, order, status};
+use crate::support::{self, Asked, Ended, Reply, Server, Workspace, json, order, status};
 
 /// Short waits for tests.
 const HASTE: &str = "[http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\nread_timeout = \"300ms\"\nconnect_timeout = \"300ms\"\nretry_after_cap = \"5s\"\n";

@@ -1,12 +1,10 @@
 //! "Running it twice changes nothing", and however an input is cut into runs, the layer ends as the same bytes.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use support::{Workspace, order};
+
+use crate::support::{self, Workspace, order};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 

@@ -1,12 +1,10 @@
 //! `etl init`: the files of a new folder are ones that the other commands take, and nothing is replaced unasked.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{os::unix::fs::PermissionsExt, process::Command};
 
 use orders_etl::settings::SHIPPED;
-use support::{Workspace, order, tool};
+
+use crate::support::{Workspace, order, tool};
 
 fn mode(work: &Workspace, name: &str) -> u32 {
     work.path(name).metadata().unwrap().permissions().mode() & 0o777

@@ -1,5 +1,4 @@
 //! `benches/instructions` over a valgrind of the test: which counts pass, which fail, and which are not compared.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 

@@ -1,15 +1,12 @@
 //! What somebody does to the files of a layer by hand: modes, groups, removed partitions, copied rows. And what a run refuses to
 //! lose: versions of members, old runs under a wrong clock.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     fs::{self, Permissions},
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
 };
 
-use support::{Workspace, order};
+use crate::support::{Workspace, order};
 
 fn is_root(work: &Workspace) -> bool {
     fs::metadata(work.path("")).unwrap().uid() == 0

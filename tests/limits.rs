@@ -1,11 +1,8 @@
 //! The limits for hostile or broken sources: each limit has a default, a setting, and an error that names the setting.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{collections::BTreeSet, io::Write};
 
-use support::{Asked, Server, Workspace, json, order};
+use crate::support::{Asked, Server, Workspace, json, order};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());

@@ -1,8 +1,5 @@
 //! `OpenLineage` events of real runs: what a file and a server get, by the specification's own schemas; and what a server that fails,
 //! hangs or does not exist changes: nothing but one warning.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     path::{Path, PathBuf},
@@ -11,7 +8,8 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Ended, Server, Workspace, check, ended, json, order, status, tool};
+
+use crate::support::{Ended, Server, Workspace, check, ended, json, order, status, tool};
 
 const PARENT: &str = "airflow/orders.load/0198c5a2-7b6e-7a3f-9c2d-1f2e3d4c5b6a";
 

@@ -1,9 +1,6 @@
 //! `fact.time_zone`: the date of an order in a zone, beside the `dt` of UTC; filled and changed by a rewrite.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-mod support;
-
-use support::{Workspace, order};
+use crate::support::{Workspace, order};
 
 const HEADER: &str = "order_id,sku,user_id,product_id,status,currency,quantity,unit_price,line_total,price_defaulted,user_country,product_name,product_category,created_at,updated_at";
 

@@ -1,11 +1,9 @@
 //! "Malformed input: dropped, counted by reason, and kept in quarantine": nothing vanishes, and nothing panics.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{Workspace, order};
+
+use crate::support::{self, Workspace, order};
 
 #[test]
 fn the_fixtures_show_every_reason_and_the_counts_add_up() {

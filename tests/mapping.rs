@@ -1,10 +1,8 @@
 //! `etl test` and `etl run --sample`: what a mapping makes of records, without network, layer, users and products.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use serde_json::Value;
-use support::{Asked, Server, Workspace, json, order};
+
+use crate::support::{Asked, Server, Workspace, json, order};
 
 /// A profile whose fields have names of their own.
 const TOML: &str = "[orders]\nlocation = \"https://shop.invalid/orders\"\nauth = { kind = \"none\" }\n\n[orders.fields]\norder_id = \"number\"\nlines = \"positions\"\n\n[orders.line_fields]\nsku = \"article\"\nunit_price = { path = \"cents\", scale = 2 }\n";

@@ -1,10 +1,8 @@
 //! Masks of personal data (`[columns.NAME]`): no file, log, answer or alert of a run holds a masked value, and joins hold.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use serde_json::Value;
-use support::{Ended, Server, Workspace, order, status};
+
+use crate::support::{self, Ended, Server, Workspace, order, status};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef-one";
 const OTHER_KEY: &str = "0123456789abcdef0123456789abcdef-two";

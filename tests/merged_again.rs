@@ -1,12 +1,10 @@
 //! A run that merges again, because another one was committed while it was at work.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{thread, time::Duration};
 
 use serde_json::Value;
-use support::{Workspace, ended, order};
+
+use crate::support::{Workspace, ended, order};
 
 /// A check that takes some seconds and finds nothing.
 const SLOW: &str =

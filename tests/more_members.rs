@@ -1,7 +1,4 @@
 //! Members that a list does not hold, such as the variations of a product: asked for, whole or not at all, beside the list's counts.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     sync::{
@@ -11,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use support::{Asked, Ended, Reply, Server, Workspace, json, status};
+use crate::support::{self, Asked, Ended, Reply, Server, Workspace, json, status};
 
 /// Products of WooCommerce: a simple one, and two with variations. The variations of 30 have no sku; one of 20 has that of its parent.
 const PRODUCTS: &str = r#"[

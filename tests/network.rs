@@ -1,8 +1,5 @@
 //! The network of a company: proxies, private certificate authorities, encodings, timeouts, and the connections and rate limits
 //! that all sources of a run share.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     io::{Read, Write},
@@ -28,8 +25,9 @@ use orders_etl::{
     },
     source::{AllPages, Page, PageSink},
 };
-use support::{
-    Asked, Reply, Server, Workspace, json,
+
+use crate::support::{
+    self, Asked, Reply, Server, Workspace, json,
     network::{Clients, PrivateAuthority, Proxy, read, read_into, read_over, read_within},
     order, status,
 };

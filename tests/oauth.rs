@@ -1,8 +1,5 @@
 //! OAuth 2: tokens that are revoked while several requests are in flight, formats of the life of a token, and the errors of the
 //! token server.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +11,8 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use support::{Asked, Ended, Reply, Server, Workspace, json, order, status};
+
+use crate::support::{self, Asked, Ended, Reply, Server, Workspace, json, order, status};
 
 const HASTE: &str = "[http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\nread_timeout = \"5s\"\n";
 

@@ -1,12 +1,10 @@
 //! What stands beside the layer when nobody looks: logs, metrics, the history, the quarantine, and what becomes of old runs.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::{Server, Workspace, json, order, status, tool};
+
+use crate::support::{Server, Workspace, json, order, status, tool};
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()

@@ -1,9 +1,6 @@
 //! Orders in CSV and Parquet: a row a line.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-mod support;
-
-use support::{Workspace, tool};
+use crate::support::{self, Workspace, tool};
 
 const ROWS: &str = "SELECT order_id, sku, quantity, line_total, currency, created_at FROM fact_order ORDER BY ALL";
 

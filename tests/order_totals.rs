@@ -1,11 +1,9 @@
 //! `fact_order_total`, the fact at the grain of the order: what it holds, which version of an order counts, what is written and what is
 //! left alone, and the check that it adds up.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use serde_json::json;
-use support::{Workspace, check};
+
+use crate::support::{Workspace, check};
 
 /// A source that says totals of its orders.
 fn work(settings: &str) -> Workspace {

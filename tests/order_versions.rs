@@ -1,12 +1,10 @@
 //! `merge = "order"`, `repeated_sku = "sum"` and `--cursor updated_at`: within a run, against the store, across partitions.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use support::{Workspace, assert_counts_add_up};
+
+use crate::support::{Workspace, assert_counts_add_up};
 
 fn by_order() -> Workspace {
     let work = Workspace::new();

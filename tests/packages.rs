@@ -1,8 +1,5 @@
 //! What a release is made of, without making one: the installer and the archive that it takes, and the lists of files and systems that
 //! several places must agree on.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use support::{Ended, Server, Workspace, tool};
+use crate::support::{self, Ended, Server, Workspace, tool};
 
 fn in_project(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)

@@ -1,7 +1,4 @@
 //! Every pagination of a profile against a server with that pagination: the results and the number of requests.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use support::{Asked, Ended, Reply, Server, Workspace, json, order, status};
+use crate::support::{self, Asked, Ended, Reply, Server, Workspace, json, order, status};
 
 const HASTE: &str = "[http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\nread_timeout = \"2s\"\n";
 

@@ -1,12 +1,10 @@
 //! The formats of partitions: the same rows, counts and promises in each, as engines read the files.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use support::{Workspace, order, tool};
+
+use crate::support::{Workspace, order, tool};
 
 /// A format: the end of its files, and its flags.
 const FORMATS: [(&str, &[&str]); 4] = [

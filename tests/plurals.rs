@@ -1,11 +1,8 @@
 //! One is singular: no text, alert or error of the program says "1 violations". What the program prints here is looked
 //! at, and so is every text in its source: a message that no test provokes has its plural made by `model::counted`,
 //! too.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-mod support;
-
-use support::{Workspace, order};
+use crate::support::{Workspace, order};
 
 /// Words that end in `s` and are no plural.
 const SINGULAR: [&str; 8] = ["as", "is", "has", "was", "does", "this", "its", "stands"];

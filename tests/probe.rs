@@ -1,9 +1,6 @@
 //! `etl probe`: what is found, what is proposed, and that what is proposed runs.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-mod support;
-
-use support::{Asked, Server, Workspace, json};
+use crate::support::{self, Asked, Server, Workspace, json};
 
 /// An API that none of the profiles knows: its own names, an envelope of its own, prices in cents.
 fn strange() -> Server {

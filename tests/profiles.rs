@@ -1,9 +1,6 @@
 //! Profiles that can't be written wrong: mistakes end with exit 2 and name line and key; layers are laid over each other key by key.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-mod support;
-
-use support::{Asked, Server, Workspace, json};
+use crate::support::{self, Asked, Server, Workspace, json};
 
 /// The error of a run under this `etl.toml`.
 #[track_caller]

@@ -3,9 +3,6 @@
 //!
 //! `strace` injects into the binary as it is shipped, so that no code for tests stands in it. Where there is no `strace`, or
 //! it may not trace, these tests say so and are skipped, except in CI.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Ended, Workspace, order};
+use crate::support::{self, Ended, Workspace, order};
 
 /// The calls that change the disk. `openat` is among them for the files that it creates.
 const CHANGING: [&str; 10] = ["openat", "write", "pwrite64", "rename", "linkat", "fsync", "mkdir", "unlink", "unlinkat", "rmdir"];

@@ -1,15 +1,16 @@
 //! The orders' records of a run, kept as they were delivered, and mapped again: `--keep-raw` and `etl rebuild`.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-#[path = "support/lake.rs"]
-mod lake;
-mod support;
 
 use std::os::unix::fs::PermissionsExt;
 
-use lake::{Lake, assert_same};
 use serde_json::{Value, json};
-use support::{Asked, Ended, Server, Workspace, buckets::S3Server, json as answer, order};
+
+use crate::support::{
+    self, Asked, Ended, Server, Workspace,
+    buckets::S3Server,
+    json as answer,
+    lake::{Lake, assert_same},
+    order,
+};
 
 const REBUILD: [&str; 5] = ["rebuild", "--from", "raw", "--orders", "orders.ndjson"];
 

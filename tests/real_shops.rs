@@ -2,9 +2,6 @@
 //! after a full load, after edits, and after increments beside a writer.
 //!
 //! `tests/real_shops` holds how each of them is started, and what happens in a shop. The gate installs them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use support::{Ended, Workspace, postgres::Postgres, server_process::ServerProcess, tool};
+use crate::support::{self, Ended, Workspace, postgres::Postgres, server_process::ServerProcess, tool};
 
 /// A shop with a database of its own, and the layer that is loaded from it. The server ends before its database.
 struct Shop {

@@ -1,7 +1,4 @@
 //! The warehouse follows the layer: what `etl redshift` runs, tried on a real PostgreSQL, with a stand-in for `COPY` from a bucket.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     fs::File,
@@ -11,8 +8,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{
-    Ended, Workspace, order,
+
+use crate::support::{
+    self, Ended, Workspace, order,
     postgres::{BUCKET, Fault, Postgres, Relay},
     tool,
 };

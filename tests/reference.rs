@@ -1,7 +1,4 @@
 //! `docs/reference` compared with the program: fields, values, reasons, keys, statuses, exit codes, columns, limits and checks.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     collections::BTreeSet,
@@ -20,7 +17,8 @@ use orders_etl::{
     store::{LockError, StoreError},
 };
 use serde_json::{Value, json};
-use support::{Server, Workspace, assert_counts_add_up, order, status};
+
+use crate::support::{Server, Workspace, assert_counts_add_up, order, status};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference")

@@ -1,8 +1,5 @@
 //! Refunds that a source gives by a request of their own: for the orders that announce some, whole or not at all, on their own days.
 //! Sums are compared with the amounts of the source.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +10,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Asked, Ended, Reply, Server, Workspace, json as answer, status};
+
+use crate::support::{self, Asked, Ended, Reply, Server, Workspace, json as answer, status};
 
 const HASTE: &str = "[http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\n";
 

@@ -1,13 +1,11 @@
 //! `fact_refund`, refunds by their own days: what it holds, which refunds a version of an order replaces, what is written and what is
 //! left alone. Sums are compared with what the source lists.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{thread, time::Duration};
 
 use serde_json::{Value, json};
-use support::{Workspace, check, ended};
+
+use crate::support::{Workspace, check, ended};
 
 /// Where the source lists its refunds.
 const REFUNDS: &str = r#"

@@ -1,9 +1,4 @@
 //! `etl report`: one HTML file that is whole, says what the layer holds to the last digit, escapes every value, and needs no network.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-#[path = "support/lake.rs"]
-mod lake;
-mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,9 +6,9 @@ use std::{
     process::Command,
 };
 
-use lake::Lake;
 use serde_json::Value;
-use support::{Workspace, buckets::S3Server, ended, order, tool};
+
+use crate::support::{Workspace, buckets::S3Server, ended, lake::Lake, order, tool};
 
 /// Elements that have no end.
 const VOID: [&str; 1] = ["meta"];

@@ -1,11 +1,9 @@
 //! Requests in the forms of vendors: bodies by POST, GraphQL, templates, lines of orders by requests of their own, log-ins and
 //! refresh tokens.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use serde_json::{Value, json};
-use support::{Asked, Ended, Reply, Server, Workspace, json as answer, order, status};
+
+use crate::support::{self, Asked, Ended, Reply, Server, Workspace, json as answer, order, status};
 
 const HASTE: &str = "[http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\n";
 

@@ -1,6 +1,5 @@
 //! The results of `docs/scale.md` are what its parameters make. How many requests a run takes is held by the simulation in
 //! `src/run/scale_simulation.rs`.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
 

@@ -1,12 +1,10 @@
 //! What `etl schema` prints, compared with the documentation, the files of a layer, and the summaries of runs.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{path::Path, process::Command};
 
 use serde_json::Value;
-use support::{Workspace, order, tool};
+
+use crate::support::{Workspace, order, tool};
 
 /// All that settings can add to the tables of one source.
 const SETTINGS: &str = r#"

@@ -1,12 +1,10 @@
 //! No output of the process contains a secret, whatever a server echoes and however the secret is escaped.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::sync::{Arc, Mutex};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use support::{Asked, Ended, Reply, Server, Workspace, json, order, status};
+
+use crate::support::{self, Asked, Ended, Reply, Server, Workspace, json, order, status};
 
 const HASTE: &str = "[http]\nbackoff_first = \"1ms\"\nbackoff_cap = \"4ms\"\nread_timeout = \"2s\"\n";
 

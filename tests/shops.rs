@@ -1,12 +1,10 @@
 //! Several shops in one layer: equal ids stand apart, and each shop has its own runs, credentials, coverage and failures.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json as object};
-use support::{Asked, Ended, Server, Workspace, assert_counts_add_up, json, status};
+
+use crate::support::{self, Asked, Ended, Server, Workspace, assert_counts_add_up, json, status};
 
 /// An order of one line. The price is in ten-thousandths.
 fn sale(order_id: u32, day: u32, user_id: u32, price: i128) -> String {

@@ -1,11 +1,8 @@
 //! Lists longer than the largest offset of their source: read in slices of time, each order once and none lost.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::{Asked, Server, Workspace, json, order, status};
+use crate::support::{Asked, Server, Workspace, json, order, status};
 
 /// The largest offset of these servers. A larger one is a 400.
 const LARGEST: usize = 10;

@@ -1,12 +1,9 @@
 //! Each shipped profile against a loopback server that follows the documentation of the vendor: headers, limits, page sizes and
 //! pagination. The documented orders must become the right rows.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::process::{Command, Stdio};
 
-use support::{Asked, Ended, Reply, Server, Workspace, json, status, tool};
+use crate::support::{self, Asked, Ended, Reply, Server, Workspace, json, status, tool};
 
 fn run(work: &Workspace, source: &str, url: &str, more: &[&str], variables: &[(&str, &str)]) -> Ended {
     let mut command = work.command(&[&["run", "--profile", source, "--url", url, "--log-format", "text"], more].concat());

@@ -1,7 +1,4 @@
 //! Exit codes 5, 6, 130 and 143: what happens where the output is held, damaged, refused, or the run is told to stop.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     fs,
@@ -11,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Asked, Server, Workspace, json, order};
+use crate::support::{self, Asked, Server, Workspace, json, order};
 
 /// A source whose list never ends, slowly: a run of it is at work until it is stopped.
 fn endless() -> Server {

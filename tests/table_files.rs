@@ -1,12 +1,10 @@
 //! Files of users, written by pyarrow, pandas, Polars and Spark. Every type is read, or its column is left out with a warning.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{collections::BTreeMap, process::Command};
 
 use serde_json::Value;
-use support::{Workspace, order, tool};
+
+use crate::support::{Workspace, order, tool};
 
 /// Lets a library write a file of users, loads the file, and compares the user U1 with the values that the script expects.
 #[track_caller]

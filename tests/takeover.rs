@@ -1,12 +1,10 @@
 //! An output of versions before commits is taken over by the first run, once.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::fs;
 
 use serde_json::{Value, json};
-use support::{Workspace, order};
+
+use crate::support::{Workspace, order};
 
 /// Turns an output into what versions before commits have left: a catalog, the coverage and an index, and no log.
 fn as_before_commits(work: &Workspace) {

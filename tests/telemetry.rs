@@ -1,8 +1,5 @@
 //! Traces and metrics by OTLP: what a collector gets, read by the protobuf classes of OpenTelemetry's own Python package; and what
 //! a collector that fails, hangs or does not exist changes: nothing but one warning.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +9,8 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Ended, Server, Workspace, ended, json, order, status, tool};
+
+use crate::support::{Ended, Server, Workspace, ended, json, order, status, tool};
 
 /// Prints what a request holds as one object: spans by id, metrics by name and labels.
 const PARSER: &str = r#"

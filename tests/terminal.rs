@@ -1,11 +1,8 @@
 //! What a terminal shows, at several widths: nothing is wider, no word is cut, and a table says which columns it leaves out.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::process::{Command, Stdio};
 
-use support::{Workspace, order};
+use crate::support::{Workspace, order};
 
 /// What a command prints on a terminal of so many columns; `None` where no terminal can be made.
 fn on_terminal(work: &Workspace, columns: usize, args: &str) -> Option<String> {

@@ -1,11 +1,8 @@
 //! `docs/troubleshooting.md` compared with the program: every message of an error is in it, and none that no error has.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::path::Path;
 
-use support::{Workspace, order};
+use crate::support::{Workspace, order};
 
 /// Where errors that a person sees have their words.
 const SOURCES: [&str; 12] = [

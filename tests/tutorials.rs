@@ -3,16 +3,13 @@
 //! - A block of `toml`, `ini` or `python` that begins with `# NAME` is a file that the reader writes.
 //! - A block of `sh` is run. A block of `text` right behind it is its whole output; `…` stands for any text, and alone for any lines.
 //! - A block of `bash` needs an account of AWS, and is not run.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use support::{Asked, Ended, Reply, Server, Workspace, json, status, tool};
+use crate::support::{self, Asked, Ended, Reply, Server, Workspace, json, status, tool};
 
 fn file(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))

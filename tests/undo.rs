@@ -1,10 +1,8 @@
 //! Kept versions: undo, differences, the feed of changes, and what a vacuum removes. And several runs on one folder at once.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use serde_json::{Value, json};
-use support::{Workspace, order};
+
+use crate::support::{Workspace, order};
 
 /// A run over these orders; its id.
 fn load(work: &Workspace, lines: &[String]) -> String {

@@ -1,12 +1,10 @@
 //! `fact_unit_slip`: cents that are loaded as euros, and what only looks like it.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use support::{Ended, Workspace};
+
+use crate::support::{Ended, Workspace};
 
 /// An order of one line.
 fn sale(order_id: &str, day: u8, sku: &str, price: &str, currency: &str) -> String {

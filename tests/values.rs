@@ -1,11 +1,9 @@
 //! Values reach the layer with the meaning of the source: missing values, ids, amounts, times, texts, encodings. The rules are
 //! the same for facts and dimensions.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use serde_json::json;
-use support::{Server, Workspace, json as answer, order};
+
+use crate::support::{Server, Workspace, json as answer, order};
 
 /// A record with these lines.
 fn record(order_id: &str, more: &str, lines: &str) -> String {

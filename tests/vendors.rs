@@ -1,13 +1,11 @@
 //! Orders in the shapes of vendors' APIs, loaded by the shipped profiles: every priced line becomes a row, and the rows add up to the
 //! totals in the vendors' own fields.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use support::Workspace;
+
+use crate::support::Workspace;
 
 /// A payload: its profile, its file, and what its vendor's own fields say of it.
 struct Payload {

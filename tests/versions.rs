@@ -1,10 +1,8 @@
 //! "Which version of a row wins", over runs and over partitions.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use serde_json::Value;
-use support::{Workspace, order};
+
+use crate::support::{Workspace, order};
 
 fn version(created_at: &str, updated_at: Option<&str>, quantity: i64) -> String {
     let updated = updated_at.map(|time| format!(r#","updated_at":"{time}""#)).unwrap_or_default();

@@ -1,10 +1,8 @@
 //! Windows: `--since`, `--until`, `last`, backfills chunk by chunk, and dry runs.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
-
-mod support;
 
 use serde_json::{Value, json};
-use support::{Workspace, order};
+
+use crate::support::{Workspace, order};
 
 fn days(count: u32) -> Vec<String> {
     (1..=count).map(|day| order(&format!("O{day}"), &format!("2026-01-{day:02}T12:00:00Z"), "")).collect()

@@ -237,14 +237,6 @@ impl Bucket {
         }
     }
 
-    /// A client of this bucket, through the proxy if there is one.
-    pub fn client(&self) -> Arc<dyn ObjectStore> {
-        match self.kind {
-            Kind::S3 => s3(&self.endpoint(), &self.name),
-            Kind::Azure => azure(&self.endpoint(), &self.name),
-        }
-    }
-
     /// The size of each object beneath `prefix/`; of all for an empty prefix.
     pub fn sizes(&self, prefix: &str) -> BTreeMap<String, u64> {
         let prefix = ObjectPath::parse(prefix).unwrap();
@@ -275,13 +267,5 @@ impl Bucket {
     pub fn put(&self, key: &str, content: impl Into<Vec<u8>>) {
         let content = PutPayload::from(content.into());
         RUNTIME.block_on(self.store.put(&ObjectPath::parse(key).unwrap(), content)).unwrap();
-    }
-
-    /// Deletes an object, whether or not it is there.
-    pub fn delete(&self, key: &str) {
-        match RUNTIME.block_on(self.store.delete(&ObjectPath::parse(key).unwrap())) {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => panic!("{key}: {error}"),
-        }
     }
 }

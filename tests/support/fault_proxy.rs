@@ -52,13 +52,6 @@ pub enum Fault {
     Hold,
 }
 
-impl Fault {
-    /// If the store never sees the request.
-    pub fn is_before(self) -> bool {
-        matches!(self, Fault::SlowDown | Fault::Refused | Fault::ResetBefore)
-    }
-}
-
 /// Which of the matching requests a rule hits.
 #[derive(Clone, Copy, Debug)]
 enum Which {
@@ -111,12 +104,6 @@ impl Rule {
     #[must_use]
     pub fn first(self, count: usize) -> Rule {
         Rule { which: Which::Range(0, count), ..self }
-    }
-
-    /// The matching request with this ordinal and all later ones: with `ResetBefore`, as if the client died there.
-    #[must_use]
-    pub fn from(self, ordinal: usize) -> Rule {
-        Rule { which: Which::Range(ordinal, usize::MAX), ..self }
     }
 
     /// A share of the matching requests, by the proxy's seed. The next try of a request that was hit is spared.
@@ -300,11 +287,6 @@ impl FaultProxy {
         std::mem::take(&mut self.state.lock().unwrap().requests)
     }
 
-    /// How many requests with this method came.
-    pub fn count(&self, method: &str) -> usize {
-        self.state.lock().unwrap().requests.iter().filter(|request| request.method == method).count()
-    }
-
     /// How many requests a rule hit.
     pub fn faults(&self) -> usize {
         self.state.lock().unwrap().requests.iter().filter(|request| request.fault.is_some()).count()
@@ -319,14 +301,9 @@ impl FaultProxy {
         }
     }
 
-    /// Forwards all that is held. What a rule would hold from now on passes, until [`FaultProxy::hold_again`].
+    /// Forwards all that is held. What a rule would hold from now on passes.
     pub fn release(&self) {
         self.released.send_replace(true);
-    }
-
-    /// Rules hold requests again.
-    pub fn hold_again(&self) {
-        self.released.send_replace(false);
     }
 }
 

@@ -1,5 +1,4 @@
 //! A layer in a bucket of its own, and the folder that the runs over it work in. What it holds is read past the proxy.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

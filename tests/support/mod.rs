@@ -1,9 +1,9 @@
 //! What the promises are tried with: the real binary in a folder of its own, a real HTTP server on the loopback, and
 //! DuckDB reading the result.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 pub mod buckets;
 pub mod fault_proxy;
+pub mod lake;
 pub mod network;
 pub mod postgres;
 pub mod server_process;

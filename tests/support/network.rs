@@ -122,11 +122,10 @@ impl Listener for TlsListener {
     }
 }
 
-/// What a proxy was asked: the first line, and the credentials.
+/// The first line of what a proxy was asked.
 #[derive(Clone, Debug)]
 pub struct Proxied {
     pub line: String,
-    pub authorization: Option<String>,
 }
 
 /// A proxy that leads every request to one server, whatever host it names.
@@ -180,7 +179,7 @@ fn pass_on(mut client: TcpStream, log: &Mutex<Vec<Proxied>>, target: &str, crede
     let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
     let headers: Vec<_> = lines.filter_map(header).collect();
     let authorization = headers.iter().find(|(name, _)| name == "proxy-authorization").map(|(_, value)| value.clone());
-    log.lock().unwrap().push(Proxied { line: line.clone(), authorization: authorization.clone() });
+    log.lock().unwrap().push(Proxied { line: line.clone() });
     let refusal =
         if authorization.as_deref() == credentials || credentials.is_none() { refusal } else { Some("407 Proxy Authentication Required") };
     if let Some(status) = refusal {
