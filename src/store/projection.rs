@@ -25,6 +25,7 @@ use super::{
     places,
     protocol::{Answer, Footprint, Log, Projection, Step},
 };
+use crate::model::span_text;
 
 /// How many steps an installation takes at most while other writers come between. Without them it takes about five.
 const MOST_STEPS: usize = 200;
@@ -354,8 +355,7 @@ impl BucketInstaller {
                 Step::Done => return Ok(None),
             }
         }
-        let location = self.output.location_of(&Key::from(places::LATEST));
-        Err(StoreError::Refused { location, detail: "other writers replace it again and again".to_owned() })
+        Err(Hint::overtaken(&self.output))
     }
 
     /// Goes on until the hint says that everything up to the head is in place.
@@ -442,7 +442,10 @@ impl BucketInstaller {
         if !self.projection.me().has_slept() && self.started.elapsed() <= Installer::WORKS_FOR {
             return Ok(());
         }
-        let detail = "the commit of this process is too old for it to install files: the next command does".to_owned();
+        let detail = format!(
+            "this process has been at its publish for more than {}, so it puts no more files in place: run `etl status`, which puts the rest",
+            span_text(Installer::WORKS_FOR)
+        );
         Err(StoreError::Refused { location: self.output.location(), detail })
     }
 

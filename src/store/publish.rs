@@ -13,7 +13,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use serde::Deserialize;
@@ -25,6 +25,7 @@ use super::{
     disk::{self, Fingerprint},
     folder::{create_durably, create_missing},
     lease,
+    moment::Moment,
     output::at_once,
     places::{self, LOCK, Role, SideFact},
     projection::{self, Settlement},
@@ -59,29 +60,12 @@ pub struct Staging {
     copies: Option<BTreeMap<Key, Inlined>>,
     /// How often the run had to merge again.
     attempt: usize,
-    begun: Begun,
+    begun: Moment,
     keep: bool,
 }
 
 /// How long after the layer was read a run may still commit: less than a vacuum leaves alone.
 const LATEST_DECISION: Duration = Duration::from_secs(20 * 3600);
-
-/// A moment on both clocks: one may stand still while a machine sleeps, the other may be set.
-#[derive(Clone, Copy, Debug)]
-struct Begun {
-    monotonic: Instant,
-    wall: SystemTime,
-}
-
-impl Begun {
-    fn now() -> Begun {
-        Begun { monotonic: Instant::now(), wall: SystemTime::now() }
-    }
-
-    fn elapsed(self) -> Duration {
-        self.monotonic.elapsed().max(self.wall.elapsed().unwrap_or_default())
-    }
-}
 
 /// Why a commit was not decided.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +106,7 @@ impl Staging {
             seen: BTreeMap::new(),
             copies: None,
             attempt: 0,
-            begun: Begun::now(),
+            begun: Moment::now(),
             keep: false,
         })
     }
@@ -220,7 +204,7 @@ impl Staging {
             self.files.values_mut().for_each(|file| file.is_placed = false);
         }
         self.attempt += 1;
-        self.begun = Begun::now();
+        self.begun = Moment::now();
     }
 
     /// Whether the layer was read so long ago that a vacuum may have removed what this run relies on.
@@ -459,8 +443,8 @@ impl Staging {
 
     fn decide_in_bucket(&mut self, base: Option<&Head>, record: &Commit, lease: Option<&Lease>) -> Result<(), DecideError> {
         // Read before the commit is put, as the protocol asks.
-        let mut hint =
-            lease.and_then(|lease| lease.begin_commit(record)).or_else(|| base.map(|head| head.hint.clone())).unwrap_or_default();
+        let known = lease.map_or(Ok(None), |lease| lease.begin_commit(record))?;
+        let mut hint = known.or_else(|| base.map(|head| head.hint.clone())).unwrap_or_default();
         hint.assume_installed(base.map_or(0, Head::installed));
         match commit::append(&self.output, record) {
             Ok(()) => {}
