@@ -334,7 +334,8 @@ fn commit_staged(
     let versions = base.1.clone();
     let before = move |key: &Key| versions.partitions.get(key).cloned();
     staging.place(&before, &Cancel::default())?;
-    staging.put(places::report(run_id), format!("{{\"run_id\":\"{run_id}\"}}").as_bytes())?;
+    let number = base.0.as_ref().map_or(0, |head| head.commit.number) + 1;
+    staging.put(places::report(run_id), format!("{{\"run_id\":\"{run_id}\",\"commit\":{number}}}").as_bytes())?;
     if has_changes {
         staging.put(places::WHOLE_MANIFEST, manifest(next).as_bytes())?;
     }
@@ -921,6 +922,38 @@ fn a_command_that_helped_and_died_is_looked_after_as_a_writer_is() {
     let ended = recover(&output_in(Arc::new(slow)));
     assert!(matches!(ended, Err(StoreError::Bucket { .. })), "{ended:?}");
     stage.assert_settled(&[(DAYS[0], "1")]);
+}
+
+#[test]
+fn a_command_that_slept_puts_no_old_report_over_a_newer_one() {
+    let stage = Stage::new();
+    stage.run_cut_off("r2", &[set(DAYS[0], "2")]);
+    let (store, newer) = (stage.store.clone(), br#"{"run_id":"r2","commit":2,"checks":[]}"#);
+    let slow = Scripted::new(&stage.store).at("reports/", move || {
+        // Another command tells of the commit, and an erasure changes what it told.
+        let output = output_in(store);
+        recover(&output).unwrap();
+        assert!(output.read(places::report("r2")).unwrap().is_some(), "the premise");
+        output.replace(places::report("r2"), newer).unwrap();
+        None
+    });
+    recover(&output_in(Arc::new(slow))).unwrap();
+    assert_eq!(stage.output().read(places::report("r2")).unwrap().as_deref(), Some(&newer[..]));
+    stage.assert_settled(&[(DAYS[0], "2")]);
+}
+
+#[test]
+fn the_report_of_a_run_that_did_not_know_whether_it_is_committed_is_replaced_by_that_of_its_commit() {
+    let stage = Stage::new();
+    let output = stage.output();
+    stage.run_cut_off("r2", &[set(DAYS[0], "2")]);
+    output.put_absent(places::report("r2"), br#"{"run_id":"r2","status":"storage_failed"}"#).unwrap();
+    recover(&output).unwrap();
+    let told = br#"{"run_id":"r2","commit":2}"#;
+    assert_eq!(output.read(places::report("r2")).unwrap().as_deref(), Some(&told[..]));
+    // The run is late with its own: that of the commit stays.
+    output.put_absent(places::report("r2"), br#"{"run_id":"r2","status":"storage_failed"}"#).unwrap();
+    assert_eq!(output.read(places::report("r2")).unwrap().as_deref(), Some(&told[..]));
 }
 
 #[test]
