@@ -208,7 +208,8 @@ impl Output {
         self.remove_object(&key)
     }
 
-    fn remove_object(&self, key: &Key) -> Result<(), StoreError> {
+    /// Removes one object. A missing one is not an error.
+    pub(super) fn remove_object(&self, key: &Key) -> Result<(), StoreError> {
         match self.store.delete(key, &Condition::Always) {
             Ok(()) | Err(PutError::Conflict) => Ok(()),
             Err(PutError::Unknown(error) | PutError::Io(error)) => Err(error),

@@ -52,6 +52,8 @@ pub struct Staging {
     files: BTreeMap<Key, StagedFile>,
     told: Vec<Told>,
     remove: BTreeSet<Key>,
+    /// The objects of this run in a bucket, of all attempts: those that it has put, or has begun to put.
+    placed: BTreeSet<Key>,
     /// Versions that stand at their places, and are not objects yet.
     adopted: BTreeMap<Key, ObjectRef>,
     /// The versions of places in a bucket that the run has read.
@@ -102,6 +104,7 @@ impl Staging {
             files: BTreeMap::new(),
             told: Vec::new(),
             remove: BTreeSet::new(),
+            placed: BTreeSet::new(),
             adopted: BTreeMap::new(),
             seen: BTreeMap::new(),
             copies: None,
@@ -329,19 +332,30 @@ impl Staging {
         disk::second_name(&place, &object)
     }
 
-    fn place_in_bucket(&self, cancel: &Cancel) -> Result<(), StoreError> {
+    fn place_in_bucket(&mut self, cancel: &Cancel) -> Result<(), StoreError> {
         let adopted: Vec<_> = self.adopted.iter().collect();
         at_once(&adopted, |(key, version)| match self.output.read(*key)? {
             Some(bytes) if version.is_of(&bytes) => put_immutable(&self.output, &version.object, Content::Bytes(&bytes)),
             _ => Err(StoreError::Refused { location: self.output.location_of(key), detail: "it changed while it was read".into() }),
         })?;
         let files = self.unplaced();
+        self.placed.extend(files.iter().map(|file| file.version.object.clone()));
         at_once(&files, |file| {
             if cancel.is_stopped() {
                 return Err(StoreError::Interrupted);
             }
             put_immutable(&self.output, &file.version.object, Content::File(&self.staged(&file.key)))
         })
+    }
+
+    /// Removes from a bucket what the run has put there in any of its attempts: it will never commit. In a folder,
+    /// `drop` removes what there is.
+    ///
+    /// # Errors
+    /// I/O errors: some of it may stay then.
+    pub fn remove_placed(&mut self) -> Result<(), StoreError> {
+        let placed = Vec::from_iter(std::mem::take(&mut self.placed));
+        at_once(&placed, |object| self.output.remove_object(object))
     }
 
     /// Decides: puts the record that follows on `base`, and installs the files. In a folder all of it is taken back where the disk

@@ -925,6 +925,24 @@ fn a_command_that_helped_and_died_is_looked_after_as_a_writer_is() {
 }
 
 #[test]
+fn what_a_run_has_put_in_any_attempt_is_removed_when_it_says_so() {
+    let stage = Stage::new();
+    let output = stage.output();
+    let objects = || [places::DATA, places::QUARANTINE].map(|folder| output.list(folder).unwrap()).concat();
+    let before = objects();
+    let mut staging = stage_run(&output, "r2").unwrap();
+    for value in ["2", "3"] {
+        staging.put(partition(DAYS[0]), &to_bytes(&Rows::from([("a".to_owned(), value.to_owned())]))).unwrap();
+        staging.put(places::quarantine("r2"), b"{}").unwrap();
+        staging.place(&|_| None, &Cancel::default()).unwrap();
+        staging.begin_attempt();
+    }
+    assert_eq!(objects().len() - before.len(), 3, "an object of each attempt, and the quarantine");
+    staging.remove_placed().unwrap();
+    assert_eq!(objects(), before);
+}
+
+#[test]
 fn a_command_that_slept_puts_no_old_report_over_a_newer_one() {
     let stage = Stage::new();
     stage.run_cut_off("r2", &[set(DAYS[0], "2")]);
