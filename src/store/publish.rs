@@ -262,7 +262,7 @@ impl Staging {
         if self.output.folder().is_some() {
             self.place_in_folder(before, cancel)?
         } else {
-            self.place_in_bucket(cancel)?
+            self.place_in_bucket(before, cancel)?
         }
         self.files.values_mut().for_each(|file| file.is_placed = true);
         Ok(())
@@ -332,7 +332,8 @@ impl Staging {
         disk::second_name(&place, &object)
     }
 
-    fn place_in_bucket(&mut self, cancel: &Cancel) -> Result<(), StoreError> {
+    fn place_in_bucket(&mut self, before: &dyn Fn(&Key) -> Option<ObjectRef>, cancel: &Cancel) -> Result<(), StoreError> {
+        self.refuse_irreplaceable(&self.installed(), before)?;
         let adopted: Vec<_> = self.adopted.iter().collect();
         at_once(&adopted, |(key, version)| match self.output.read(*key)? {
             Some(bytes) if version.is_of(&bytes) => put_immutable(&self.output, &version.object, Content::Bytes(&bytes)),
@@ -358,6 +359,19 @@ impl Staging {
         at_once(&placed, |object| self.output.remove_object(object))
     }
 
+    /// Fails if a file is too large to replace what stands at its place. After the decision, nobody could install it.
+    fn refuse_irreplaceable(&self, installed: &[Installed], before: &dyn Fn(&Key) -> Option<ObjectRef>) -> Result<(), StoreError> {
+        let Some(most) = self.output.store().most_replaced() else { return Ok(()) };
+        let is_replaced = |key: &Key| before(key).is_some() || matches!(self.seen.get(key), Some(Some(_)));
+        let too_large = |installed: &&Installed| installed.version.bytes > most && is_replaced(&installed.key);
+        match installed.iter().find(too_large) {
+            Some(Installed { key, version }) => {
+                Err(StoreError::TooLarge { location: self.output.location_of(key), bytes: version.bytes, most })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Decides: puts the record that follows on `base`, and installs the files. In a folder all of it is taken back where the disk
     /// refuses after the decision; where it refuses that too, and in a bucket, the next command finishes.
     ///
@@ -377,6 +391,7 @@ impl Staging {
         if self.output.folder().is_some() {
             self.decide_in_folder(base, &record, before, lease)?;
         } else {
+            self.refuse_irreplaceable(&record.put, before)?;
             self.decide_in_bucket(base, &record, lease)?;
         }
         Ok(record)

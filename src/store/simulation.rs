@@ -925,6 +925,27 @@ fn a_command_that_helped_and_died_is_looked_after_as_a_writer_is() {
 }
 
 #[test]
+fn a_file_that_is_too_large_to_replace_another_is_refused_before_the_commit() {
+    ONE_BY_ONE.set(true);
+    let text = to_bytes(&Rows::from([("a".to_owned(), "1".to_owned())]));
+    let stage = Stage { store: Arc::new(MemoryStore::replacing_at_most(text.len() as u64)) };
+    stage.run("r1", &[set(DAYS[0], "1")]);
+    stage.run("r2", &[set(DAYS[0], "2")]);
+    let refused = Run { output: &stage.output(), run_id: "r3", effects: &[set(DAYS[0], "333")] }.execute();
+    assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{refused:?}");
+    assert_eq!(stage.output().list(places::DATA).unwrap().len(), 2, "not even its object is put");
+    // A new file may have any size: it is put in parts.
+    stage.run("r4", &[set(DAYS[1], "333")]);
+    // Its version is kept. It may not come back over a smaller one.
+    stage.run("r5", &[set(DAYS[1], "4")]);
+    let seed = (0..).find(|&seed| Random::new(seed).below(5) == 0).unwrap();
+    let refused = undo(&stage.output(), "r6", &mut Random::new(seed));
+    assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{refused:?}");
+    assert_eq!(head(&stage.output()).unwrap().unwrap().commit.run_id, "r5");
+    stage.assert_settled(&[(DAYS[0], "2"), (DAYS[1], "4")]);
+}
+
+#[test]
 fn what_a_run_has_put_in_any_attempt_is_removed_when_it_says_so() {
     let stage = Stage::new();
     let output = stage.output();
