@@ -744,7 +744,7 @@ fn renew(output: &Output, own: &ListedLease, signal: &RenewerSignal) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{counting::CountingStore, memory::MemoryStore, scratch::Scratch};
+    use crate::store::{counting::CountingStore, faulty::Scripted, memory::MemoryStore, scratch::Scratch};
 
     fn holder(run_id: &str, from: Option<&str>, until: Option<&str>) -> Holder {
         let scope = Scope { from: from.map(str::to_owned), until: until.map(str::to_owned) };
@@ -918,6 +918,20 @@ mod tests {
         bucket_lease(&lease).signal.lock().listed = Moment::before_sleep(LIFE);
         let known = lease.begin_commit(&Commit::nothing()).unwrap().unwrap();
         assert_eq!((known.notes.leases.len(), leases_in(&output)), (1, vec!["one".to_owned()]));
+    }
+
+    #[test]
+    fn a_run_that_slept_and_can_not_be_listed_again_does_not_commit() {
+        let refused = || StoreError::Bucket { action: "put", location: "memory://layer".into(), detail: "a fault of the test".into() };
+        let scripted = Scripted::new(&Arc::default()).at(places::LATEST, || None).at(places::LATEST, move || Some(refused().into()));
+        let output = Output::with_copies(Arc::new(scripted), Scratch::create().unwrap());
+        let lease = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
+        bucket_lease(&lease).signal.lock().listed = Moment::before_sleep(LIFE);
+        assert!(matches!(lease.begin_commit(&Commit::nothing()), Err(StoreError::Bucket { .. })));
+        assert!(bucket_lease(&lease).publishing().begun.is_none());
+        // The store takes puts again.
+        lease.begin_commit(&Commit::nothing()).unwrap();
+        assert_eq!(leases_in(&output), ["one"]);
     }
 
     #[test]
