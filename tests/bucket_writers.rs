@@ -217,6 +217,43 @@ fn the_lease_of_a_process_that_died_here_holds_nothing() {
     assert_eq!(lake.scratch(), [""; 0], "scratch stays");
 }
 
+/// The lease of a run of another machine, which was renewed so many hours ago.
+fn lease_elsewhere(run_id: &str, hours: i64) -> Value {
+    let renewed_at = UtcMicros::now().minus(hours * UtcMicros::DAY / 24).rfc3339();
+    json!({
+        "run_id": run_id, "pid": 7, "host": "pod-1", "since": "2026-01-01T00:00:00Z", "from": "2026-01-01", "until": "2026-01-03",
+        "process": "elsewhere:7:1", "renewed": 9, "renewed_at": renewed_at,
+    })
+}
+
+#[test]
+fn the_lease_of_a_run_that_died_elsewhere_hours_ago_holds_nothing_and_is_told_of() {
+    let Some(server) = S3Server::moto() else { return };
+    let lake = Lake::new(server.bucket());
+    lake.work.write("orders.ndjson", days(1, 2).join("\n"));
+    let run: Vec<_> = ["run", "--orders", "orders.ndjson"].map(str::to_owned).into_iter().chain(window(1, 2)).collect();
+    lake.etl(&strs(&run)).published();
+    let hint = || -> Value { serde_json::from_slice(&lake.get("state/latest.json").unwrap()).unwrap() };
+    let list = |lease: Value| {
+        let mut hint = hint();
+        hint["notes"]["leases"] = json!([lease]);
+        lake.bucket.put(&lake.key("state/latest.json"), hint.to_string().into_bytes());
+    };
+    list(lease_elsewhere("young", 3));
+    lake.etl(&strs(&run)).expect(6, "locked");
+    list(lease_elsewhere("run-of-yesterday", 5));
+    let ended = lake.etl(&strs(&run));
+    ended.unchanged();
+    let told = ["it is withdrawn", "run-of-yesterday", "pod-1", "2026-01-01T00:00:00Z"];
+    assert!(told.iter().all(|told| ended.stderr.contains(told)), "{}", ended.stderr);
+    assert_eq!(hint()["notes"]["leases"], Value::Null, "{}", hint());
+    // A lease of other days, which nobody waits for, goes too.
+    list(lease_elsewhere("run-of-yesterday", 5));
+    let later: Vec<_> = ["run", "--orders", "orders.ndjson"].map(str::to_owned).into_iter().chain(window(8, 9)).collect();
+    assert_eq!(lake.etl(&strs(&later)).code, 0);
+    assert_eq!(hint()["notes"]["leases"], Value::Null, "{}", hint());
+}
+
 /// What is stored before a run that is killed, and what that run brings: changes, a move that empties a partition, new days.
 fn before() -> Vec<String> {
     vec![line("A", 1, 1, 1), line("B", 2, 1, 1), line("C", 3, 1, 1)]
@@ -411,7 +448,7 @@ impl Sleeper {
     }
 
     /// Another run commits meanwhile.
-    fn meanwhile(&self, lines: &[String], days: [usize; 2]) -> serde_json::Value {
+    fn meanwhile(&self, lines: &[String], days: [usize; 2]) -> Value {
         self.lake.work.write("other.ndjson", lines.join("\n"));
         let args =
             ["run".to_owned(), "--orders".into(), "other.ndjson".into()].into_iter().chain(window(days[0], days[1])).collect::<Vec<_>>();

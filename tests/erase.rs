@@ -476,3 +476,36 @@ fn an_erasure_that_dies_with_its_commit_leaves_no_copy_beside_the_newest_record(
     result(&lake.etl(&ERASE), "published");
     assert_eq!(files_of_ann(&lake.files("")), [""; 0]);
 }
+
+/// Places at which a run is held while it publishes: what it has dropped and kept is put after the erasure, or before.
+const HELD_AT: [&str; 3] = ["/quarantine/", "/raw/", "/state/commits/"];
+
+#[test]
+fn a_run_that_an_erasure_overtakes_leaves_no_byte_of_the_person() {
+    let Some(server) = S3Server::moto() else { return };
+    for place in HELD_AT {
+        let lake = Lake::behind_proxy(server.bucket());
+        lake.work.write("users.csv", USERS);
+        lake.work.write("checks/own.sql", OWN_CHECK);
+        lake.load(&orders(), &ARGS).published();
+        let later = orders().iter().map(|line| line.replace("2026-01-0", "2026-02-0").replace(r#""order_id":""#, r#""order_id":"later-"#));
+        lake.work.write("later.ndjson", later.collect::<Vec<_>>().join("\n"));
+        let run = [&["run", "--orders", "later.ndjson"], &ARGS[..]].concat();
+        let proxy = lake.bucket.proxy();
+        proxy.add(Rule::new(Fault::Hold).method("PUT").key(place).nth(0));
+        let at_work = lake.start(&run);
+        proxy.wait_for_held(1);
+        lake.end_leases();
+        result(&lake.etl(&ERASE), "published");
+        proxy.release();
+        let overtaken = support::ended(at_work.wait_with_output().unwrap());
+        overtaken.expect(5, "storage_failed");
+        assert!(overtaken.stderr.contains("a user was erased while this run was at work"), "{place}: {}", overtaken.stderr);
+        assert_eq!(files_of_ann(&lake.files("")), [""; 0], "held at {place}");
+        // The summary is kept by schedulers.
+        assert!(!OF_ANN.iter().any(|of_ann| overtaken.stdout.contains(of_ann)), "{place}: {}", overtaken.stdout);
+        lake.etl(&run).published();
+        assert_eq!(files_of_ann(&lake.files("")), [""; 0], "held at {place}, and run again");
+        lake.assert_projected(place);
+    }
+}

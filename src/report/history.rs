@@ -48,6 +48,14 @@ pub fn write_report(output: &Output, summary: &Summary) -> Result<(), StoreError
     output.replace(places::report(&summary.run_id), &report_bytes(summary))
 }
 
+/// Writes the report of a run that may be committed, unless the one of its commit is there already.
+///
+/// # Errors
+/// I/O errors.
+pub fn write_report_unless_told(output: &Output, summary: &Summary) -> Result<(), StoreError> {
+    output.put_absent(places::report(&summary.run_id), &report_bytes(summary))
+}
+
 /// A report's bytes: the summary, as one line.
 pub(crate) fn report_bytes(summary: &Summary) -> Vec<u8> {
     let mut line = redact::json(&serde_json::to_string(summary).unwrap_or_default()).into_owned();

@@ -60,6 +60,10 @@ impl LayerChange<'_> {
             Ok(_) => Ok(()),
             Err(DecideError::Store(error)) => Err(error.into()),
             Err(DecideError::Moved) => {
+                // An erasure may have been committed: what was put may name who was erased.
+                if let Err(error) = staging.remove_placed() {
+                    tracing::warn!(%error, "what this command had put could not be removed; after a day, `etl vacuum` removes it");
+                }
                 let detail = "another run was committed meanwhile; nothing was changed: run the command again".to_owned();
                 Err(StoreError::Refused { location: self.output.location(), detail }.into())
             }

@@ -117,6 +117,11 @@ impl RunError {
         matches!(self, RunError::Store(StoreError::Unfinished { .. }))
     }
 
+    /// Whether the run may be committed all the same: a later command then writes its report from its commit.
+    pub(super) fn is_unknown_commit(&self) -> bool {
+        matches!(self, RunError::Store(StoreError::UnknownCommit { .. }))
+    }
+
     /// The exit code (contract, Command line).
     pub fn exit_code(&self) -> u8 {
         match self {

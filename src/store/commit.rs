@@ -191,7 +191,7 @@ impl Installer {
 
     /// After which time it can put nothing any more, by anybody's clock. The clocks of two machines differ by less than
     /// the rest.
-    const GONE_AFTER: Duration = Duration::from_secs(4 * 3600);
+    pub(super) const GONE_AFTER: Duration = Duration::from_secs(4 * 3600);
 
     /// A command that installs what others have committed.
     pub(super) fn helper() -> Installer {

@@ -33,6 +33,19 @@ pub enum StoreError {
         /// To what.
         location: String,
     },
+    /// A file that is too large to replace the one at its place.
+    #[error(
+        "{location}: its new version has {bytes} bytes, and this store replaces a file in one request of at most {most}. Nothing was \
+         published: write smaller files of facts with `--compression zstd`; docs/scale.md#what-breaks-first has more"
+    )]
+    TooLarge {
+        /// The place of the file.
+        location: String,
+        /// Its size.
+        bytes: u64,
+        /// The most that it may have.
+        most: u64,
+    },
     /// An object that is not as it should be.
     #[error("{location}: {detail}")]
     Refused {

@@ -7,7 +7,11 @@
 //! Responsible for its form and for conditional puts of it. What it says of commits and files is decided in
 //! [`protocol`](super::protocol), what it says of leases in `lease`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +31,11 @@ pub(super) type Progress = protocol::Hint<Installer, Key>;
 const REMEMBERED: i64 = UtcMicros::DAY;
 
 /// How often a change beside those of other writers is tried.
-const ATTEMPTS: usize = 20;
+const ATTEMPTS: usize = 50;
+
+/// How much longer a writer waits after each change that another one came before, and for how long at most.
+const BACK_OFF: Duration = Duration::from_millis(20);
+const LONGEST_BACK_OFF: Duration = Duration::from_millis(500);
 
 /// Whoever may still put old files, or commit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -83,8 +91,8 @@ impl HintNotes {
         self.leases.is_empty() && self.unsettled.is_empty()
     }
 
-    /// Takes leases from runs that no longer hold them. Each may still commit.
-    pub(super) fn withdraw(&mut self, now: UtcMicros, is_over: impl Fn(&ListedLease) -> bool) {
+    /// Takes leases from runs that no longer hold them, and returns these leases. Each of the runs may still commit.
+    pub(super) fn withdraw(&mut self, now: UtcMicros, is_over: impl Fn(&ListedLease) -> bool) -> Vec<ListedLease> {
         let (over, held): (Vec<_>, Vec<_>) = std::mem::take(&mut self.leases).into_iter().partition(|lease| is_over(lease));
         self.leases = held;
         if !over.is_empty() {
@@ -92,6 +100,13 @@ impl HintNotes {
         }
         let since = now.rfc3339();
         over.iter().for_each(|lease| self.name_writer(Installer { name: lease.run_id().to_owned(), since: since.clone() }));
+        over
+    }
+
+    /// Lists a lease again that was withdrawn. Its run then need not be named apart from it.
+    pub(super) fn list_again(&mut self, lease: ListedLease) {
+        self.unsettled.retain(|unsettled| !unsettled.is_writer() || unsettled.by.name != lease.run_id());
+        self.leases.push(lease);
     }
 
     /// Names a writer that may have a commit that is not known to be installed, or may still make one.
@@ -107,6 +122,12 @@ impl HintNotes {
         let is_recent = |by: &Installer| parse_time_text(&by.since).is_some_and(|since| since > oldest);
         self.unsettled.retain(|unsettled| !unsettled.is_writer() || is_recent(&unsettled.by));
     }
+}
+
+/// Whether a hint that was changed is to be put.
+pub(super) enum Change {
+    None,
+    Write,
 }
 
 /// The hint, as it was read or put.
@@ -138,6 +159,43 @@ impl Hint {
         let copied_number = commit.as_ref().map_or(0, |commit| commit.number);
         let installed = notes.installed.take().unwrap_or(copied_number).min(copied_number);
         Ok(Hint { commit, installed, notes, tag })
+    }
+
+    /// Changes it, again and again until no other writer comes between. Returns the hint as it is then. `known` spares
+    /// the first look.
+    ///
+    /// # Errors
+    /// I/O errors; other writers come between each time.
+    pub(super) fn change(
+        output: &Output,
+        mut known: Option<Hint>,
+        mut change: impl FnMut(&mut Hint) -> Change,
+    ) -> Result<Hint, StoreError> {
+        let mut pause = Duration::ZERO;
+        for _ in 0..ATTEMPTS {
+            let mut hint = match known.take() {
+                Some(known) => known,
+                None => Hint::read(output)?,
+            };
+            match change(&mut hint) {
+                Change::None => return Ok(hint),
+                Change::Write => {}
+            }
+            match hint.put(output) {
+                Ok(()) => return Ok(hint),
+                Err(PutError::Io(error)) => return Err(error),
+                Err(PutError::Conflict | PutError::Unknown(_)) => {}
+            }
+            thread::sleep(pause);
+            pause = LONGEST_BACK_OFF.min(pause + BACK_OFF);
+        }
+        Err(Hint::overtaken(output))
+    }
+
+    /// The error of a writer that others come before each time.
+    pub(super) fn overtaken(output: &Output) -> StoreError {
+        let location = output.location_of(&Key::from(places::LATEST));
+        StoreError::Refused { location, detail: "other commands replace it again and again: run this one again".to_owned() }
     }
 
     /// The hint of a folder all of whose commits are installed.
@@ -299,19 +357,13 @@ pub fn forget_copies(output: &Output) -> Result<(), StoreError> {
     if output.folder().is_some() {
         return Ok(());
     }
-    for _ in 0..ATTEMPTS {
-        let mut hint = Hint::read(output)?;
+    let forget = |hint: &mut Hint| {
         if hint.notes.copies.is_empty() && hint.notes.alerts.is_none() {
-            return Ok(());
+            return Change::None;
         }
         hint.notes.copies.clear();
         hint.notes.alerts = None;
-        match hint.put(output) {
-            Ok(()) => return Ok(()),
-            Err(PutError::Io(error)) => return Err(error),
-            Err(PutError::Conflict | PutError::Unknown(_)) => {}
-        }
-    }
-    let (location, detail) = (output.location_of(&Key::from(places::LATEST)), "other writers replace it again and again".to_owned());
-    Err(StoreError::Refused { location, detail })
+        Change::Write
+    };
+    Hint::change(output, None, forget).map(drop)
 }

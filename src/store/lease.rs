@@ -4,7 +4,8 @@
 //!
 //! In a folder, a lease is a locked file: the kernel lets go of it when the process dies, however it dies. In a bucket, the
 //! leases stand in the hint, which is replaced only in the version that was read. A lease there is renewed; whoever waits
-//! takes it over when it has not changed for its life on the waiter's own clock. No clocks of two machines are compared.
+//! takes it over when it has not changed for its life on the waiter's own clock. So no clocks of two machines are
+//! compared, with one exception: whoever takes a lease withdraws those that say themselves that they are hours old.
 //! Its end also says what the run has installed: one put for both. What that is, is decided in [`protocol`](super::protocol).
 
 use std::{
@@ -20,16 +21,17 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Commit, Head, Key, Output, PutError, StoreError,
+    Commit, Head, Output, StoreError,
     commit::Installer,
     disk, folder,
-    hint::{Hint, TakenUp},
+    hint::{Change, Hint, TakenUp},
+    moment::Moment,
     places,
     projection::Settlement,
 };
 use crate::{
     cancel::Cancel,
-    model::{UtcMicros, span_text},
+    model::{UtcMicros, parse_time_text, span_text},
 };
 
 /// How often a waiting run looks again, in a folder and in a bucket.
@@ -41,9 +43,6 @@ const LOOK: Duration = Duration::from_millis(40);
 
 /// How long a lease in a bucket lives without being renewed.
 const LIFE: Duration = Duration::from_secs(60);
-
-/// How often the leases in a bucket are tried to be changed.
-const ATTEMPTS: usize = 50;
 
 /// The days that a run may change: `[from, until)` as ISO dates, which sort by time. An open end is `None`.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -199,8 +198,8 @@ impl Lease {
         match output.folder() {
             Some(root) => Ok(living(root)?),
             None => {
-                let leases = Hint::read(output)?.notes.leases;
-                Ok(leases.into_iter().filter(|lease| !lease.is_of_dead_process()).map(|lease| lease.holder).collect())
+                let (leases, now) = (Hint::read(output)?.notes.leases, UtcMicros::now());
+                Ok(leases.into_iter().filter(|lease| !lease.is_dead(now)).map(|lease| lease.holder).collect())
             }
         }
     }
@@ -216,13 +215,17 @@ impl Lease {
         self.publish(|publishing| publishing.alerts = note);
     }
 
-    /// Notes that the run is about to put this record. Returns the hint as this process knows it. What an earlier commit under this
-    /// lease has installed is told first.
-    pub(super) fn begin_commit(&self, record: &Commit) -> Option<Hint> {
-        let LeaseKind::Bucket(lease) = &self.kind else { return None };
+    /// Notes that the run is about to put this record, and sees to it that the run stands in the hint then. Returns the
+    /// hint as this process knows it. What an earlier commit under this lease has installed is told first.
+    ///
+    /// # Errors
+    /// I/O errors. The record must not be put then: nobody would look for it.
+    pub(super) fn begin_commit(&self, record: &Commit) -> Result<Option<Hint>, StoreError> {
+        let LeaseKind::Bucket(lease) = &self.kind else { return Ok(None) };
         lease.settle();
+        let known = lease.stand_in_hint()?;
         lease.publishing().begun = Some(BegunCommit { by: record.installer(), number: record.number });
-        lease.signal.lock().known.clone()
+        Ok(known)
     }
 
     /// Notes that it did not put it, and never will.
@@ -369,9 +372,22 @@ pub(super) struct ListedLease {
     process: String,
     /// How often it was renewed.
     renewed: u64,
+    /// When it was taken or renewed last, RFC 3339, by the clock of its holder. Versions before did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    renewed_at: Option<String>,
 }
 
 impl ListedLease {
+    /// A lease that this process takes now.
+    fn taken(holder: Holder) -> ListedLease {
+        ListedLease { holder, process: this_process(), renewed: 0, renewed_at: Some(UtcMicros::now().rfc3339()) }
+    }
+
+    fn renew(&mut self) {
+        self.renewed += 1;
+        self.renewed_at = Some(UtcMicros::now().rfc3339());
+    }
+
     /// The run that holds it.
     pub(super) fn run_id(&self) -> &str {
         &self.holder.run_id
@@ -382,15 +398,27 @@ impl ListedLease {
         Installer { name: self.holder.run_id.clone(), since: self.holder.since.clone() }
     }
 
-    /// Whether it is that of a run in a process.
-    fn is_of(&self, run_id: &str, process: &str) -> bool {
-        self.holder.run_id == run_id && self.process == process
+    /// Whether it is the same as another one, perhaps renewed since.
+    fn is_of(&self, other: &ListedLease) -> bool {
+        self.holder.run_id == other.holder.run_id && self.process == other.process
     }
 
-    /// Whether it is of a process of this machine that does not run any more.
-    fn is_of_dead_process(&self) -> bool {
-        is_dead(&self.process)
+    /// Whether nobody holds it any more, as far as that can be known at once.
+    fn is_dead(&self, now: UtcMicros) -> bool {
+        is_dead(&self.process) || self.is_given_up(now)
     }
+
+    /// Whether its holder has not renewed it for so long that it is dead or asleep. The clocks of two machines differ
+    /// by less than that.
+    fn is_given_up(&self, now: UtcMicros) -> bool {
+        let renewed_at = self.renewed_at.as_deref().and_then(parse_time_text);
+        renewed_at.is_some_and(|renewed_at| micros_between(renewed_at, now) > Installer::GONE_AFTER.as_micros())
+    }
+}
+
+/// The microseconds from one moment to another; 0 if it is an earlier one.
+fn micros_between(from: UtcMicros, until: UtcMicros) -> u128 {
+    u128::try_from(until.micros().saturating_sub(from.micros())).unwrap_or(0)
 }
 
 /// What tells this process from any other, on this machine and elsewhere: the boot, the namespace of process ids, the id and the
@@ -466,8 +494,8 @@ impl Watch {
 #[derive(Debug)]
 struct BucketLease {
     output: Output,
-    run_id: String,
-    process: String,
+    /// As it was taken.
+    own: ListedLease,
     signal: Arc<RenewerSignal>,
     renewer: Option<thread::JoinHandle<()>>,
     /// Apart from what the renewer has: a renewal may take long.
@@ -489,13 +517,41 @@ struct RenewerState {
     /// The hint as this process last wrote it.
     known: Option<Hint>,
     company: Company,
+    /// When the lease was certainly listed last.
+    listed: Moment,
 }
 
 impl RenewerState {
+    /// Renews the lease. If it was withdrawn, it is listed again: a run stands in the hint before it commits.
+    fn renew(&mut self, output: &Output, own: &ListedLease) -> Result<(), StoreError> {
+        let mut was_withdrawn = false;
+        self.change_hint(output, |hint| {
+            let listed = hint.notes.leases.iter_mut().find(|lease| lease.is_of(own));
+            was_withdrawn = listed.is_none();
+            match listed {
+                Some(lease) => lease.renew(),
+                None => {
+                    let mut again = own.clone();
+                    again.renew();
+                    hint.notes.list_again(again);
+                }
+            }
+            Change::Write
+        })?;
+        if was_withdrawn {
+            // Whoever has withdrawn it may have been at work since.
+            self.company = Company::Others;
+            let run_id = own.run_id();
+            tracing::warn!(run_id, "another command withdrew the lease of this run, which was not renewed for long; it is listed again");
+        }
+        self.listed = Moment::now();
+        Ok(())
+    }
+
     /// Changes the hint that this process knows. If another writer comes between, the run is no longer alone.
     fn change_hint(&mut self, output: &Output, mut change: impl FnMut(&mut Hint) -> Change) -> Result<(), StoreError> {
         let mut tries = 0;
-        let changed = change_hint(output, self.known.take(), |hint| {
+        let changed = Hint::change(output, self.known.take(), |hint| {
             tries += 1;
             change(hint)
         });
@@ -550,12 +606,14 @@ impl RenewerSignal {
 
 /// Takes a lease in a bucket, unless a run holds days in common that has not expired.
 fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch, known: Option<Hint>) -> Result<Attempt, StoreError> {
-    let own = ListedLease { holder: holder.clone(), process: this_process(), renewed: 0 };
+    let own = ListedLease::taken(holder.clone());
     let now = UtcMicros::now();
-    let (mut held, mut company) = (None, Company::Others);
-    let known = change_hint(output, known, |hint| {
+    let (mut held, mut given_up, mut company) = (None, Vec::new(), Company::Others);
+    let known = Hint::change(output, known, |hint| {
         let notes = &mut hint.notes;
-        notes.withdraw(now, ListedLease::is_of_dead_process);
+        // Also those of other days: they would stand there for ever.
+        notes.withdraw(now, |lease| is_dead(&lease.process));
+        given_up = notes.withdraw(now, |lease| lease.is_given_up(now));
         let is_in_the_way = |other: &&ListedLease| other.holder.run_id != holder.run_id && other.holder.scope.overlaps(&holder.scope);
         let in_the_way: Vec<ListedLease> = notes.leases.iter().filter(is_in_the_way).cloned().collect();
         watch.look(&in_the_way);
@@ -575,49 +633,43 @@ fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch, known: Option
     if let Some(other) = held {
         return Ok(Attempt::Held(other));
     }
+    given_up.iter().for_each(warn_given_up);
     Ok(Attempt::Had(LeaseKind::Bucket(Box::new(BucketLease::keep(output.clone(), own, known, company)))))
 }
 
-/// Whether the hint is to be written.
-enum Change {
-    None,
-    Write,
-}
-
-/// Changes the notes of the hint, again and again until no other writer comes between. Returns the hint as it is then. `known`
-/// spares the first look.
-fn change_hint(output: &Output, mut known: Option<Hint>, mut change: impl FnMut(&mut Hint) -> Change) -> Result<Hint, StoreError> {
-    for attempt in 0..ATTEMPTS {
-        let mut hint = match known.take() {
-            Some(known) => known,
-            None => Hint::read(output)?,
-        };
-        match change(&mut hint) {
-            Change::None => return Ok(hint),
-            Change::Write => {}
-        }
-        match hint.put(output) {
-            Ok(()) => return Ok(hint),
-            Err(PutError::Io(error)) => return Err(error),
-            Err(PutError::Conflict | PutError::Unknown(_)) => {}
-        }
-        thread::sleep(Duration::from_millis((u64::try_from(attempt).unwrap_or(0) * 20).min(500)));
-    }
-    let location = output.location_of(&Key::from(places::LATEST));
-    Err(StoreError::Refused { location, detail: "too many runs change the leases at once".into() })
+/// Says whose lease was withdrawn because nobody renews it.
+fn warn_given_up(ListedLease { holder, renewed_at, .. }: &ListedLease) {
+    let Holder { run_id, pid, host, since, .. } = holder;
+    let renewed_at = renewed_at.as_deref().unwrap_or("never");
+    let life = span_text(Installer::GONE_AFTER);
+    tracing::warn!(
+        %run_id, pid, %host, %since, renewed_at,
+        "the lease of this run was not renewed for more than {life}: it is withdrawn. The run is dead, or its machine sleeps"
+    );
 }
 
 impl BucketLease {
     fn keep(output: Output, own: ListedLease, known: Hint, company: Company) -> BucketLease {
         let alerts = known.notes.alerts.clone().filter(|_| company == Company::Alone);
-        let (run_id, process) = (own.holder.run_id, own.process);
-        let state = Mutex::new(RenewerState { is_stopped: false, known: Some(known), company });
+        let state = Mutex::new(RenewerState { is_stopped: false, known: Some(known), company, listed: Moment::now() });
         let signal = Arc::new(RenewerSignal { state, changed: Condvar::new() });
         let renewer = thread::Builder::new().name("lease".into()).spawn({
-            let (output, run_id, process, signal) = (output.clone(), run_id.clone(), process.clone(), Arc::clone(&signal));
-            move || renew(&output, &run_id, &process, &signal)
+            let (output, own, signal) = (output.clone(), own.clone(), Arc::clone(&signal));
+            move || renew(&output, &own, &signal)
         });
-        BucketLease { output, run_id, process, signal, renewer: renewer.ok(), publishing: Mutex::default(), alerts }
+        BucketLease { output, own, signal, renewer: renewer.ok(), publishing: Mutex::default(), alerts }
+    }
+
+    /// Sees to it that the run stands in the hint, and returns the hint as it is known. It is looked at only if the
+    /// lease may have been withdrawn meanwhile: this process slept, or could not renew it.
+    fn stand_in_hint(&self) -> Result<Option<Hint>, StoreError> {
+        let mut state = self.signal.lock();
+        if state.listed.elapsed() >= LIFE {
+            state.known = None;
+            state.company = Company::Others;
+            state.renew(&self.output, &self.own)?;
+        }
+        Ok(state.known.clone())
     }
 
     fn publishing(&self) -> std::sync::MutexGuard<'_, Publishing> {
@@ -655,8 +707,8 @@ impl BucketLease {
         };
         let Publishing { begun, settlement, alerts } = std::mem::take(&mut *self.publishing());
         let mut taken_up = TakenUp::Yes;
-        let released = change_hint(&self.output, known, |hint| {
-            hint.notes.leases.retain(|lease| !lease.is_of(&self.run_id, &self.process));
+        let released = Hint::change(&self.output, known, |hint| {
+            hint.notes.leases.retain(|lease| !lease.is_of(&self.own));
             taken_up = settlement.as_ref().map_or(TakenUp::Yes, |settlement| write_settlement(settlement, hint));
             begun.iter().for_each(|begun| begun.write_to(hint));
             alerts.write_to(company, &mut hint.notes.alerts);
@@ -674,7 +726,7 @@ impl BucketLease {
 }
 
 /// Renews a lease at a third of its life, until it is released.
-fn renew(output: &Output, run_id: &str, process: &str, signal: &RenewerSignal) {
+fn renew(output: &Output, own: &ListedLease, signal: &RenewerSignal) {
     let mut state = signal.lock();
     loop {
         // The lease may be released before this thread has begun to wait: then nobody wakes it up.
@@ -683,14 +735,7 @@ fn renew(output: &Output, run_id: &str, process: &str, signal: &RenewerSignal) {
         if state.is_stopped {
             return;
         }
-        let renewed = state.change_hint(output, |hint| match hint.notes.leases.iter_mut().find(|lease| lease.is_of(run_id, process)) {
-            Some(lease) => {
-                lease.renewed += 1;
-                Change::Write
-            }
-            None => Change::None,
-        });
-        if let Err(error) = renewed {
+        if let Err(error) = state.renew(output, own) {
             tracing::debug!(%error, "the lease could not be renewed");
         }
     }
@@ -699,7 +744,7 @@ fn renew(output: &Output, run_id: &str, process: &str, signal: &RenewerSignal) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{memory::MemoryStore, scratch::Scratch};
+    use crate::store::{counting::CountingStore, faulty::Scripted, memory::MemoryStore, scratch::Scratch};
 
     fn holder(run_id: &str, from: Option<&str>, until: Option<&str>) -> Holder {
         let scope = Scope { from: from.map(str::to_owned), until: until.map(str::to_owned) };
@@ -748,17 +793,151 @@ mod tests {
     fn a_lease_that_is_released_before_its_renewer_waits_is_released_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let output = Output::with_copies(Arc::new(MemoryStore::default()), Scratch::create_in(dir.path()).unwrap());
-        let state = Mutex::new(RenewerState { is_stopped: true, known: None, company: Company::Others });
+        let state = Mutex::new(RenewerState { is_stopped: true, known: None, company: Company::Others, listed: Moment::now() });
         let began = Instant::now();
-        renew(&output, "one", "elsewhere:7:1", &RenewerSignal { state, changed: Condvar::new() });
+        renew(&output, &listed("one", None, None), &RenewerSignal { state, changed: Condvar::new() });
         assert!(began.elapsed() < LIFE / 6, "{:?}", began.elapsed());
+    }
+
+    /// A lease of another machine, as a version lists it that does not say when it was renewed.
+    fn listed(run_id: &str, from: Option<&str>, until: Option<&str>) -> ListedLease {
+        ListedLease { holder: holder(run_id, from, until), process: "elsewhere:7:1".into(), renewed: 0, renewed_at: None }
+    }
+
+    fn renewed_ago(lease: ListedLease, ago: Duration) -> ListedLease {
+        let renewed_at = UtcMicros::now().minus(i64::try_from(ago.as_micros()).unwrap());
+        ListedLease { renewed_at: Some(renewed_at.rfc3339()), ..lease }
+    }
+
+    /// A bucket whose hint lists these leases.
+    fn bucket_with(store: &Arc<MemoryStore>, leases: Vec<ListedLease>) -> Output {
+        let output = Output::with_copies(store.clone(), Scratch::create().unwrap());
+        let mut hint = Hint::default();
+        hint.notes.leases = leases;
+        hint.put(&output).unwrap();
+        output
+    }
+
+    fn leases_in(output: &Output) -> Vec<String> {
+        Hint::read(output).unwrap().notes.leases.iter().map(|lease| lease.run_id().to_owned()).collect()
+    }
+
+    fn named_in(output: &Output) -> Vec<String> {
+        Hint::read(output).unwrap().notes.unsettled.into_iter().map(|unsettled| unsettled.by.name).collect()
+    }
+
+    #[test]
+    fn a_lease_that_says_itself_that_it_is_old_is_withdrawn_at_once_whatever_its_days() {
+        let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
+        let old = |run_id, from, until| renewed_ago(listed(run_id, from, until), Installer::GONE_AFTER + minute);
+        let other_days = renewed_ago(listed("living", Some("2026-03-01"), Some("2026-03-02")), hour);
+        let leases = vec![old("dead", None, Some("2026-02-01")), old("dead elsewhere", Some("2026-04-01"), None), other_days];
+        let output = bucket_with(&Arc::default(), leases);
+        assert_eq!(Lease::holders(&output).unwrap().len(), 1, "status names no dead run");
+        let lease = acquire(&output, &holder("two", Some("2026-01-01"), Some("2026-01-02")), Duration::ZERO).unwrap();
+        assert_eq!(leases_in(&output), ["living", "two"]);
+        assert_eq!(named_in(&output), ["dead", "dead elsewhere"], "each may still commit");
+        drop(lease);
+        assert_eq!(leases_in(&output), ["living"]);
+    }
+
+    #[test]
+    fn a_lease_that_may_only_seem_old_or_does_not_say_its_age_is_watched() {
+        let minute = Duration::from_secs(60);
+        let young = renewed_ago(listed("one", None, None), Installer::GONE_AFTER - minute);
+        // Its clock is ahead.
+        let future = ListedLease { renewed_at: Some("2199-01-01T00:00:00Z".into()), ..listed("one", None, None) };
+        let unreadable = ListedLease { renewed_at: Some("soon".into()), ..listed("one", None, None) };
+        for lease in [young, future, unreadable, listed("one", None, None)] {
+            let output = bucket_with(&Arc::default(), vec![lease]);
+            let held = acquire(&output, &holder("two", None, None), Duration::ZERO);
+            assert!(matches!(held, Err(LockError::Held { holder: Some(holder), .. }) if holder.run_id == "one"));
+            assert_eq!(leases_in(&output), ["one"]);
+        }
+    }
+
+    #[test]
+    fn a_lease_of_a_version_that_does_not_say_when_it_was_renewed_is_read_as_it_was_written() {
+        let text = r#"{"run_id":"one","pid":7,"host":"here","since":"2026-01-01T00:00:00Z","process":"elsewhere:7:1","renewed":0}"#;
+        let read: ListedLease = serde_json::from_str(text).unwrap();
+        assert_eq!(read, listed("one", None, None));
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    }
+
+    #[test]
+    fn a_lease_says_when_it_was_taken_and_when_it_was_renewed() {
+        let output = bucket_with(&Arc::default(), Vec::new());
+        let lease = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
+        let renewed_at = || {
+            let hint = Hint::read(&output).unwrap();
+            parse_time_text(hint.notes.leases[0].renewed_at.as_deref().unwrap()).unwrap()
+        };
+        let taken_at = renewed_at();
+        assert!(micros_between(taken_at, UtcMicros::now()) < Duration::from_secs(60).as_micros());
+        thread::sleep(Duration::from_millis(5));
+        bucket_lease(&lease).signal.lock().renew(&output, &bucket_lease(&lease).own).unwrap();
+        assert!(renewed_at().micros() > taken_at.micros());
+    }
+
+    fn bucket_lease(lease: &Lease) -> &BucketLease {
+        let LeaseKind::Bucket(lease) = &lease.kind else { panic!("not in a bucket") };
+        lease
+    }
+
+    /// Another command takes the lease from a run that sleeps.
+    fn take_away(output: &Output) {
+        let mut hint = Hint::read(output).unwrap();
+        assert_eq!(hint.notes.withdraw(UtcMicros::now(), |_| true).len(), 1);
+        hint.put(output).unwrap();
+    }
+
+    #[test]
+    fn a_lease_that_was_withdrawn_is_listed_again_when_it_is_renewed() {
+        let output = bucket_with(&Arc::default(), Vec::new());
+        let lease = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
+        take_away(&output);
+        assert_eq!((leases_in(&output), named_in(&output)), (Vec::new(), vec!["one".to_owned()]), "the premise");
+        bucket_lease(&lease).signal.lock().renew(&output, &bucket_lease(&lease).own).unwrap();
+        assert_eq!((leases_in(&output), named_in(&output)), (vec!["one".to_owned()], Vec::new()));
+        assert_eq!(bucket_lease(&lease).signal.lock().company, Company::Others);
+        drop(lease);
+        assert!(Hint::read(&output).unwrap().notes.are_quiet());
+    }
+
+    #[test]
+    fn a_run_that_slept_stands_in_the_hint_before_it_commits_and_others_spare_the_look() {
+        let store = Arc::<MemoryStore>::default();
+        bucket_with(&store, Vec::new());
+        let counting = CountingStore::over(&store);
+        let output = Output::with_copies(counting.clone(), Scratch::create().unwrap());
+        let lease = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
+        counting.take();
+        lease.begin_commit(&Commit::nothing()).unwrap();
+        assert_eq!(counting.take().len(), 0, "an increment has few requests");
+        take_away(&output);
+        bucket_lease(&lease).signal.lock().listed = Moment::before_sleep(LIFE);
+        let known = lease.begin_commit(&Commit::nothing()).unwrap().unwrap();
+        assert_eq!((known.notes.leases.len(), leases_in(&output)), (1, vec!["one".to_owned()]));
+    }
+
+    #[test]
+    fn a_run_that_slept_and_can_not_be_listed_again_does_not_commit() {
+        let refused = || StoreError::Bucket { action: "put", location: "memory://layer".into(), detail: "a fault of the test".into() };
+        let scripted = Scripted::new(&Arc::default()).at(places::LATEST, || None).at(places::LATEST, move || Some(refused().into()));
+        let output = Output::with_copies(Arc::new(scripted), Scratch::create().unwrap());
+        let lease = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
+        bucket_lease(&lease).signal.lock().listed = Moment::before_sleep(LIFE);
+        assert!(matches!(lease.begin_commit(&Commit::nothing()), Err(StoreError::Bucket { .. })));
+        assert!(bucket_lease(&lease).publishing().begun.is_none());
+        // The store takes puts again.
+        lease.begin_commit(&Commit::nothing()).unwrap();
+        assert_eq!(leases_in(&output), ["one"]);
     }
 
     #[test]
     fn an_expired_lease_lets_nobody_past_a_living_one() {
         let dir = tempfile::tempdir().unwrap();
         let output = Output::with_copies(Arc::new(MemoryStore::default()), Scratch::create_in(dir.path()).unwrap());
-        let listed = |run_id, from, until| ListedLease { holder: holder(run_id, from, until), process: "elsewhere:7:1".into(), renewed: 0 };
         let dead = listed("dead", Some("2026-01-01"), Some("2026-01-06"));
         let living = listed("living", Some("2026-01-06"), Some("2026-01-11"));
         let mut hint = Hint::default();
@@ -776,8 +955,7 @@ mod tests {
         assert!(matches!(attempt(&mut watch), Attempt::Held(other) if other.run_id == "living"));
         watch.seen.iter_mut().for_each(|(_, since)| *since = long_ago);
         assert!(matches!(attempt(&mut watch), Attempt::Had(_)), "neither has changed for its life");
-        let left: Vec<_> = Hint::read(&output).unwrap().notes.unsettled.into_iter().map(|unsettled| unsettled.by.name).collect();
-        assert_eq!(left, ["dead", "living"], "each may still commit");
+        assert_eq!(named_in(&output), ["dead", "living"], "each may still commit");
     }
 
     #[test]

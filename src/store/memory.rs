@@ -17,6 +17,7 @@ use crate::model::UtcMicros;
 #[derive(Debug, Default)]
 pub(super) struct MemoryStore {
     objects: Mutex<BTreeMap<Key, Stored>>,
+    most_replaced: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -26,6 +27,11 @@ struct Stored {
 }
 
 impl MemoryStore {
+    /// One that says that it replaces no larger objects.
+    pub(super) fn replacing_at_most(bytes: u64) -> MemoryStore {
+        MemoryStore { most_replaced: Some(bytes), ..MemoryStore::default() }
+    }
+
     fn objects(&self) -> MutexGuard<'_, BTreeMap<Key, Stored>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,6 +109,10 @@ impl Store for MemoryStore {
         let tag = tag_of(&bytes);
         objects.insert(key.clone(), Stored { object: Object { bytes, tag: tag.clone() }, modified: UtcMicros::now() });
         Ok(tag)
+    }
+
+    fn most_replaced(&self) -> Option<u64> {
+        self.most_replaced
     }
 
     fn delete(&self, key: &Key, condition: &Condition) -> Result<(), PutError> {

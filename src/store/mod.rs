@@ -19,6 +19,7 @@ mod key;
 mod lease;
 #[cfg(test)]
 mod memory;
+mod moment;
 mod object;
 mod output;
 pub mod places;

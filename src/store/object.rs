@@ -114,6 +114,11 @@ pub trait Store: Send + Sync + Debug {
     /// [`PutError`].
     fn put(&self, key: &Key, content: Content<'_>, condition: &Condition) -> Result<Tag, PutError>;
 
+    /// The most bytes that an object may have which replaces a version ([`Condition::Is`]); `None` if any may.
+    fn most_replaced(&self) -> Option<u64> {
+        None
+    }
+
     /// Deletes an object. A missing object is not an error.
     ///
     /// # Errors

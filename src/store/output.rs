@@ -182,6 +182,17 @@ impl Output {
         }
     }
 
+    /// Puts an object, unless one is there: that one stays.
+    ///
+    /// # Errors
+    /// I/O errors (exit 5).
+    pub fn put_absent(&self, key: impl Into<Key>, bytes: &[u8]) -> Result<(), StoreError> {
+        match self.store.put(&key.into(), Content::Bytes(bytes), &Condition::Absent) {
+            Ok(_) | Err(PutError::Conflict) => Ok(()),
+            Err(PutError::Unknown(error) | PutError::Io(error)) => Err(error),
+        }
+    }
+
     /// Removes what has this key: an object, or a folder with its content. A missing one is not an error.
     ///
     /// # Errors
@@ -197,7 +208,8 @@ impl Output {
         self.remove_object(&key)
     }
 
-    fn remove_object(&self, key: &Key) -> Result<(), StoreError> {
+    /// Removes one object. A missing one is not an error.
+    pub(super) fn remove_object(&self, key: &Key) -> Result<(), StoreError> {
         match self.store.delete(key, &Condition::Always) {
             Ok(()) | Err(PutError::Conflict) => Ok(()),
             Err(PutError::Unknown(error) | PutError::Io(error)) => Err(error),

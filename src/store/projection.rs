@@ -15,6 +15,8 @@ use std::{
     time::Instant,
 };
 
+use serde::Deserialize;
+
 use super::{
     Commit, Condition, Content, Head, Inlined, Installed, Key, ObjectRef, Output, PutError, Removed, StoreError, Tag,
     commit::{self, Installer, Told},
@@ -25,9 +27,13 @@ use super::{
     places,
     protocol::{Answer, Footprint, Log, Projection, Step},
 };
+use crate::model::span_text;
 
 /// How many steps an installation takes at most while other writers come between. Without them it takes about five.
 const MOST_STEPS: usize = 200;
+
+/// How often a file that tells of a commit is tried to be put, while others replace it.
+const TELL_ATTEMPTS: usize = 5;
 
 /// What a commit wants at a place.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -354,8 +360,7 @@ impl BucketInstaller {
                 Step::Done => return Ok(None),
             }
         }
-        let location = self.output.location_of(&Key::from(places::LATEST));
-        Err(StoreError::Refused { location, detail: "other writers replace it again and again".to_owned() })
+        Err(Hint::overtaken(&self.output))
     }
 
     /// Goes on until the hint says that everything up to the head is in place.
@@ -442,7 +447,10 @@ impl BucketInstaller {
         if !self.projection.me().has_slept() && self.started.elapsed() <= Installer::WORKS_FOR {
             return Ok(());
         }
-        let detail = "the commit of this process is too old for it to install files: the next command does".to_owned();
+        let detail = format!(
+            "this process has been at its publish for more than {}, so it puts no more files in place: run `etl status`, which puts the rest",
+            span_text(Installer::WORKS_FOR)
+        );
         Err(StoreError::Refused { location: self.output.location(), detail })
     }
 
@@ -502,9 +510,47 @@ impl BucketInstaller {
     }
 }
 
-/// Writes the files that tell of one commit alone.
+/// Writes the files that tell of one commit alone: its report and its manifest, and not that of the whole layer.
 fn tell(output: &Output, told: &[Told]) -> Result<(), StoreError> {
-    told.iter().try_for_each(|told| output.replace(&told.key, told.text.as_bytes()))
+    if output.folder().is_some() {
+        // Whoever installs holds the lock.
+        return told.iter().try_for_each(|told| output.replace(&told.key, told.text.as_bytes()));
+    }
+    told.iter().try_for_each(|told| tell_in_bucket(output, told))
+}
+
+/// Puts a file that tells of one commit, if nobody has done so. The run or an erasure may have replaced it since: a
+/// process that slept must not put the old one over it. Only a report that names no commit is replaced: its run did not
+/// know whether it is committed.
+fn tell_in_bucket(output: &Output, told: &Told) -> Result<(), StoreError> {
+    let mut condition = Condition::Absent;
+    for _ in 0..TELL_ATTEMPTS {
+        match output.store().put(&told.key, Content::Bytes(told.text.as_bytes()), &condition) {
+            Ok(_) => return Ok(()),
+            Err(PutError::Conflict) => {}
+            Err(PutError::Unknown(error) | PutError::Io(error)) => return Err(error),
+        }
+        condition = match output.object(&told.key)? {
+            Some(there) if is_report(&told.key) && !names_commit(&there.bytes) => Condition::Is(there.tag),
+            Some(_) => return Ok(()),
+            None => Condition::Absent,
+        };
+    }
+    let detail = "other commands replace it again and again: run this one again".to_owned();
+    Err(StoreError::Refused { location: output.location_of(&told.key), detail })
+}
+
+fn is_report(key: &Key) -> bool {
+    key.folder() == Some(places::REPORTS)
+}
+
+/// Whether a report is that of a commit.
+fn names_commit(report: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Report {
+        commit: Option<u64>,
+    }
+    serde_json::from_slice::<Report>(report).is_ok_and(|report| report.commit.is_some())
 }
 
 /// Whether a file tells of the whole layer: then that of the newest commit belongs there.

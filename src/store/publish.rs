@@ -13,7 +13,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use serde::Deserialize;
@@ -25,6 +25,7 @@ use super::{
     disk::{self, Fingerprint},
     folder::{create_durably, create_missing},
     lease,
+    moment::Moment,
     output::at_once,
     places::{self, LOCK, Role, SideFact},
     projection::{self, Settlement},
@@ -51,6 +52,8 @@ pub struct Staging {
     files: BTreeMap<Key, StagedFile>,
     told: Vec<Told>,
     remove: BTreeSet<Key>,
+    /// The objects of this run in a bucket, of all attempts: those that it has put, or has begun to put.
+    placed: BTreeSet<Key>,
     /// Versions that stand at their places, and are not objects yet.
     adopted: BTreeMap<Key, ObjectRef>,
     /// The versions of places in a bucket that the run has read.
@@ -59,29 +62,12 @@ pub struct Staging {
     copies: Option<BTreeMap<Key, Inlined>>,
     /// How often the run had to merge again.
     attempt: usize,
-    begun: Begun,
+    begun: Moment,
     keep: bool,
 }
 
 /// How long after the layer was read a run may still commit: less than a vacuum leaves alone.
 const LATEST_DECISION: Duration = Duration::from_secs(20 * 3600);
-
-/// A moment on both clocks: one may stand still while a machine sleeps, the other may be set.
-#[derive(Clone, Copy, Debug)]
-struct Begun {
-    monotonic: Instant,
-    wall: SystemTime,
-}
-
-impl Begun {
-    fn now() -> Begun {
-        Begun { monotonic: Instant::now(), wall: SystemTime::now() }
-    }
-
-    fn elapsed(self) -> Duration {
-        self.monotonic.elapsed().max(self.wall.elapsed().unwrap_or_default())
-    }
-}
 
 /// Why a commit was not decided.
 #[derive(Debug, thiserror::Error)]
@@ -118,11 +104,12 @@ impl Staging {
             files: BTreeMap::new(),
             told: Vec::new(),
             remove: BTreeSet::new(),
+            placed: BTreeSet::new(),
             adopted: BTreeMap::new(),
             seen: BTreeMap::new(),
             copies: None,
             attempt: 0,
-            begun: Begun::now(),
+            begun: Moment::now(),
             keep: false,
         })
     }
@@ -220,7 +207,7 @@ impl Staging {
             self.files.values_mut().for_each(|file| file.is_placed = false);
         }
         self.attempt += 1;
-        self.begun = Begun::now();
+        self.begun = Moment::now();
     }
 
     /// Whether the layer was read so long ago that a vacuum may have removed what this run relies on.
@@ -275,7 +262,7 @@ impl Staging {
         if self.output.folder().is_some() {
             self.place_in_folder(before, cancel)?
         } else {
-            self.place_in_bucket(cancel)?
+            self.place_in_bucket(before, cancel)?
         }
         self.files.values_mut().for_each(|file| file.is_placed = true);
         Ok(())
@@ -345,19 +332,44 @@ impl Staging {
         disk::second_name(&place, &object)
     }
 
-    fn place_in_bucket(&self, cancel: &Cancel) -> Result<(), StoreError> {
+    fn place_in_bucket(&mut self, before: &dyn Fn(&Key) -> Option<ObjectRef>, cancel: &Cancel) -> Result<(), StoreError> {
+        self.refuse_irreplaceable(&self.installed(), before)?;
         let adopted: Vec<_> = self.adopted.iter().collect();
         at_once(&adopted, |(key, version)| match self.output.read(*key)? {
             Some(bytes) if version.is_of(&bytes) => put_immutable(&self.output, &version.object, Content::Bytes(&bytes)),
             _ => Err(StoreError::Refused { location: self.output.location_of(key), detail: "it changed while it was read".into() }),
         })?;
         let files = self.unplaced();
+        self.placed.extend(files.iter().map(|file| file.version.object.clone()));
         at_once(&files, |file| {
             if cancel.is_stopped() {
                 return Err(StoreError::Interrupted);
             }
             put_immutable(&self.output, &file.version.object, Content::File(&self.staged(&file.key)))
         })
+    }
+
+    /// Removes from a bucket what the run has put there in any of its attempts: it will never commit. In a folder,
+    /// `drop` removes what there is.
+    ///
+    /// # Errors
+    /// I/O errors: some of it may stay then.
+    pub fn remove_placed(&mut self) -> Result<(), StoreError> {
+        let placed = Vec::from_iter(std::mem::take(&mut self.placed));
+        at_once(&placed, |object| self.output.remove_object(object))
+    }
+
+    /// Fails if a file is too large to replace what stands at its place. After the decision, nobody could install it.
+    fn refuse_irreplaceable(&self, installed: &[Installed], before: &dyn Fn(&Key) -> Option<ObjectRef>) -> Result<(), StoreError> {
+        let Some(most) = self.output.store().most_replaced() else { return Ok(()) };
+        let is_replaced = |key: &Key| before(key).is_some() || matches!(self.seen.get(key), Some(Some(_)));
+        let too_large = |installed: &&Installed| installed.version.bytes > most && is_replaced(&installed.key);
+        match installed.iter().find(too_large) {
+            Some(Installed { key, version }) => {
+                Err(StoreError::TooLarge { location: self.output.location_of(key), bytes: version.bytes, most })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Decides: puts the record that follows on `base`, and installs the files. In a folder all of it is taken back where the disk
@@ -379,6 +391,7 @@ impl Staging {
         if self.output.folder().is_some() {
             self.decide_in_folder(base, &record, before, lease)?;
         } else {
+            self.refuse_irreplaceable(&record.put, before)?;
             self.decide_in_bucket(base, &record, lease)?;
         }
         Ok(record)
@@ -459,8 +472,8 @@ impl Staging {
 
     fn decide_in_bucket(&mut self, base: Option<&Head>, record: &Commit, lease: Option<&Lease>) -> Result<(), DecideError> {
         // Read before the commit is put, as the protocol asks.
-        let mut hint =
-            lease.and_then(|lease| lease.begin_commit(record)).or_else(|| base.map(|head| head.hint.clone())).unwrap_or_default();
+        let known = lease.map_or(Ok(None), |lease| lease.begin_commit(record))?;
+        let mut hint = known.or_else(|| base.map(|head| head.hint.clone())).unwrap_or_default();
         hint.assume_installed(base.map_or(0, Head::installed));
         match commit::append(&self.output, record) {
             Ok(()) => {}

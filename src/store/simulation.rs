@@ -334,7 +334,8 @@ fn commit_staged(
     let versions = base.1.clone();
     let before = move |key: &Key| versions.partitions.get(key).cloned();
     staging.place(&before, &Cancel::default())?;
-    staging.put(places::report(run_id), format!("{{\"run_id\":\"{run_id}\"}}").as_bytes())?;
+    let number = base.0.as_ref().map_or(0, |head| head.commit.number) + 1;
+    staging.put(places::report(run_id), format!("{{\"run_id\":\"{run_id}\",\"commit\":{number}}}").as_bytes())?;
     if has_changes {
         staging.put(places::WHOLE_MANIFEST, manifest(next).as_bytes())?;
     }
@@ -921,6 +922,77 @@ fn a_command_that_helped_and_died_is_looked_after_as_a_writer_is() {
     let ended = recover(&output_in(Arc::new(slow)));
     assert!(matches!(ended, Err(StoreError::Bucket { .. })), "{ended:?}");
     stage.assert_settled(&[(DAYS[0], "1")]);
+}
+
+#[test]
+fn a_file_that_is_too_large_to_replace_another_is_refused_before_the_commit() {
+    ONE_BY_ONE.set(true);
+    let text = to_bytes(&Rows::from([("a".to_owned(), "1".to_owned())]));
+    let stage = Stage { store: Arc::new(MemoryStore::replacing_at_most(text.len() as u64)) };
+    stage.run("r1", &[set(DAYS[0], "1")]);
+    stage.run("r2", &[set(DAYS[0], "2")]);
+    let refused = Run { output: &stage.output(), run_id: "r3", effects: &[set(DAYS[0], "333")] }.execute();
+    assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{refused:?}");
+    assert_eq!(stage.output().list(places::DATA).unwrap().len(), 2, "not even its object is put");
+    // A new file may have any size: it is put in parts.
+    stage.run("r4", &[set(DAYS[1], "333")]);
+    // Its version is kept. It may not come back over a smaller one.
+    stage.run("r5", &[set(DAYS[1], "4")]);
+    let seed = (0..).find(|&seed| Random::new(seed).below(5) == 0).unwrap();
+    let refused = undo(&stage.output(), "r6", &mut Random::new(seed));
+    assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{refused:?}");
+    assert_eq!(head(&stage.output()).unwrap().unwrap().commit.run_id, "r5");
+    stage.assert_settled(&[(DAYS[0], "2"), (DAYS[1], "4")]);
+}
+
+#[test]
+fn what_a_run_has_put_in_any_attempt_is_removed_when_it_says_so() {
+    let stage = Stage::new();
+    let output = stage.output();
+    let objects = || [places::DATA, places::QUARANTINE].map(|folder| output.list(folder).unwrap()).concat();
+    let before = objects();
+    let mut staging = stage_run(&output, "r2").unwrap();
+    for value in ["2", "3"] {
+        staging.put(partition(DAYS[0]), &to_bytes(&Rows::from([("a".to_owned(), value.to_owned())]))).unwrap();
+        staging.put(places::quarantine("r2"), b"{}").unwrap();
+        staging.place(&|_| None, &Cancel::default()).unwrap();
+        staging.begin_attempt();
+    }
+    assert_eq!(objects().len() - before.len(), 3, "an object of each attempt, and the quarantine");
+    staging.remove_placed().unwrap();
+    assert_eq!(objects(), before);
+}
+
+#[test]
+fn a_command_that_slept_puts_no_old_report_over_a_newer_one() {
+    let stage = Stage::new();
+    stage.run_cut_off("r2", &[set(DAYS[0], "2")]);
+    let (store, newer) = (stage.store.clone(), br#"{"run_id":"r2","commit":2,"checks":[]}"#);
+    let slow = Scripted::new(&stage.store).at("reports/", move || {
+        // Another command tells of the commit, and an erasure changes what it told.
+        let output = output_in(store);
+        recover(&output).unwrap();
+        assert!(output.read(places::report("r2")).unwrap().is_some(), "the premise");
+        output.replace(places::report("r2"), newer).unwrap();
+        None
+    });
+    recover(&output_in(Arc::new(slow))).unwrap();
+    assert_eq!(stage.output().read(places::report("r2")).unwrap().as_deref(), Some(&newer[..]));
+    stage.assert_settled(&[(DAYS[0], "2")]);
+}
+
+#[test]
+fn the_report_of_a_run_that_did_not_know_whether_it_is_committed_is_replaced_by_that_of_its_commit() {
+    let stage = Stage::new();
+    let output = stage.output();
+    stage.run_cut_off("r2", &[set(DAYS[0], "2")]);
+    output.put_absent(places::report("r2"), br#"{"run_id":"r2","status":"storage_failed"}"#).unwrap();
+    recover(&output).unwrap();
+    let told = br#"{"run_id":"r2","commit":2}"#;
+    assert_eq!(output.read(places::report("r2")).unwrap().as_deref(), Some(&told[..]));
+    // The run is late with its own: that of the commit stays.
+    output.put_absent(places::report("r2"), br#"{"run_id":"r2","status":"storage_failed"}"#).unwrap();
+    assert_eq!(output.read(places::report("r2")).unwrap().as_deref(), Some(&told[..]));
 }
 
 #[test]

@@ -126,13 +126,11 @@ impl Job<'_> {
     }
 
     /// Prepares another attempt, on the layer that other runs have committed meanwhile.
-    pub(super) fn rebase(&self, lost: Lost, staging: &mut Staging) -> Result<Attempt, RunError> {
+    pub(super) fn rebase(&mut self, lost: Lost, staging: &mut Staging) -> Result<Attempt, RunError> {
         let Lost { run: lost, dimensions, layer: before, joined } = lost;
         let opened = settled_layer(&self.output)?;
         if opened.state.erased != before.state.erased {
-            // The lines were read before, and may name who was erased.
-            let detail = "a user was erased while this run was at work; nothing was changed: run it again".to_owned();
-            return Err(StoreError::Refused { location: self.output.location(), detail }.into());
+            return Err(self.overtaken_by_erasure(staging).into());
         }
         staging.begin_attempt();
         let base = self.open_catalog(opened, &staging.scratch(), StoredState::Use)?;
@@ -158,6 +156,23 @@ impl Job<'_> {
         // Members of both runs, merged by the same rules as each: there is nothing new in it that a check could find.
         let dimensions_are_new = earlier.is_void;
         Ok(Attempt { base, dimensions, rebase: Rebase { earlier: Some(earlier), enricher, dimensions_are_new } })
+    }
+
+    /// Ends a run whose lines were read before an erasure, and may name who was erased. So may all that it has put, and
+    /// what its checks found.
+    fn overtaken_by_erasure(&mut self, staging: &mut Staging) -> StoreError {
+        for check in &mut self.summary.checks {
+            check.sample.clear();
+            (check.rows_kept, check.file) = (None, None);
+        }
+        let detail = match staging.remove_placed() {
+            Ok(()) => "a user was erased while this run was at work; nothing was changed: run it again".to_owned(),
+            Err(error) => format!(
+                "a user was erased while this run was at work; nothing was changed, but what the run had put may name the user, and could \
+                 not be removed: {error}. Erase the user again, then run it again"
+            ),
+        };
+        StoreError::Refused { location: self.output.location(), detail }
     }
 
     fn staging_context(&mut self) -> StagingContext<'_> {

@@ -67,12 +67,10 @@ impl Job<'_> {
             && self.summary.commit.is_some()
             && self.summary.deliveries_failed.is_empty()
             && self.summary.recovered.is_empty();
-        if is_recorded
-            && !is_decided
-            && !stands_in_commit
-            && !self.settings.dry_run
-            && let Err(error) = report::write_report(&self.output, &self.summary)
-        {
+        let is_written = is_recorded && !is_decided && !stands_in_commit && !self.settings.dry_run;
+        let may_be_committed = error.as_ref().is_some_and(RunError::is_unknown_commit);
+        let write = if may_be_committed { report::write_report_unless_told } else { report::write_report };
+        if is_written && let Err(error) = write(&self.output, &self.summary) {
             tracing::warn!(%error, "the report of the run could not be written");
         }
         // Also of a run that could not open its output: a rule on the metrics must see that runs fail.

@@ -259,6 +259,10 @@ impl Store for Bucket {
         }
     }
 
+    fn most_replaced(&self) -> Option<u64> {
+        most_replaced(self.settings.location.scheme)
+    }
+
     fn delete(&self, key: &Key, condition: &Condition) -> Result<(), PutError> {
         if *condition != Condition::Always {
             // S3, Google and Azure could do it, but `object_store` 0.14 has no call for it.
@@ -269,6 +273,16 @@ impl Store for Bucket {
         let Err(error) = result else { return Ok(()) };
         let failure = self.failure(Action::Delete, key, seen);
         if failure.is_absent(&error) { Ok(()) } else { Err(failure.put_error(&error, condition)) }
+    }
+}
+
+/// The most bytes of one request that puts an object. A version is replaced in one request, since `object_store` 0.14
+/// completes an upload in parts without a condition. Google takes 5 TiB, the most that an object may have there.
+fn most_replaced(scheme: BucketScheme) -> Option<u64> {
+    match scheme {
+        BucketScheme::S3 => Some(5 << 30),
+        BucketScheme::Az => Some(5000 << 20),
+        BucketScheme::Gs => None,
     }
 }
 
@@ -312,6 +326,12 @@ mod tests {
     #[test]
     fn keys_are_joined_under_the_prefix() {
         assert_eq!((join("", "a/b"), join("p/q", "a"), join("p", "")), ("a/b".into(), "p/q/a".into(), "p".into()));
+    }
+
+    #[test]
+    fn the_most_that_is_replaced_is_what_the_vendor_takes_in_one_request() {
+        let schemes = [BucketScheme::S3, BucketScheme::Az, BucketScheme::Gs];
+        assert_eq!(schemes.map(most_replaced), [Some(5_368_709_120), Some(5_242_880_000), None]);
     }
 
     #[test]
