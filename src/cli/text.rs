@@ -135,10 +135,12 @@ fn work(out: &mut String, summary: &Summary, settings: &Settings) {
 /// What somebody should know of, what is over, and what did not arrive.
 fn notices(out: &mut String, summary: &Summary) {
     for (place, alert) in summary.alerts.iter().enumerate() {
-        row(out, if place == 0 { "alerts" } else { "" }, &format!("{BAD}{}{BAD:#}: {}", alert.kind.as_str(), alert.message));
+        // A message is said once: the error stands above.
+        let message = if summary.is_error_of_run(alert) { "the error of this run" } else { alert.message.as_str() };
+        row(out, if place == 0 { "alerts" } else { "" }, &format!("{BAD}{}{BAD:#}: {message}", alert.kind.as_str()));
     }
     for alert in &summary.recovered {
-        row(out, "over", &format!("{GOOD}{}{GOOD:#}: {}", alert.kind.as_str(), alert.message));
+        row(out, "recovered", &format!("{GOOD}{}{GOOD:#}: {}", alert.kind.as_str(), alert.message));
     }
     for failed in &summary.deliveries_failed {
         row(out, "not sent", &format!("{ODD}{} to {}{ODD:#}: {}", failed.kind.as_str(), failed.receiver.as_str(), failed.error));
@@ -146,10 +148,11 @@ fn notices(out: &mut String, summary: &Summary) {
 }
 
 fn read(out: &mut String, summary: &Summary, settings: &Settings) {
-    let from = match (summary.command, &settings.orders) {
-        (CommandName::Rebuild, _) => settings.output.at(places::RAW),
-        (_, Some(orders)) => orders.location.to_string(),
-        (_, None) => String::new(),
+    let from = match (summary.command, &summary.replay_of, &settings.orders) {
+        (CommandName::Rebuild, ..) => format!(" from {}", settings.output.at(places::RAW)),
+        (_, Some(run_id), _) => format!(" from {}", settings.output.at(places::quarantine(run_id))),
+        (_, None, Some(orders)) => format!(" from {}", orders.location),
+        (_, None, None) => String::new(),
     };
     let source = &summary.source;
     let unit = if source.requests > 0 { "request" } else { "file" };
@@ -159,7 +162,7 @@ fn read(out: &mut String, summary: &Summary, settings: &Settings) {
         out,
         "read",
         &format!(
-            "{} from {from} {DIM}({}{retries}, {}){DIM:#}",
+            "{}{from} {DIM}({}{retries}, {}){DIM:#}",
             counted(summary.records.records_read, "record"),
             counted(asked, unit),
             HumanBytes(source.bytes)
