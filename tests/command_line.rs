@@ -486,6 +486,7 @@ fn an_error_is_said_once() {
     let said = format!("{}{}", ended.stdout, ended.stderr);
     assert_eq!(said.matches("no such file or folder").count(), 1, "{said}");
     assert!(ended.stdout.contains("source_failed: the error of this run"), "{said}");
+    assert!(!ended.stdout.contains("none") && !ended.stdout.contains("0 records"), "nothing was read: {said}");
     // Machines get it where they look for it.
     let summary = work.etl(&["run", "--orders", "missing.ndjson"]).expect(3, "extract_failed");
     assert_eq!(summary["alerts"][0]["message"], "missing.ndjson: no such file or folder");

@@ -85,11 +85,16 @@ pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) 
     let (style, words) = headline(summary.status);
     let words = if is_frozen(summary) { "failed: the records have another shape than before" } else { words };
     let _ = writeln!(out, "{style}{words}{style:#} {DIM}({:.2} s, run {}){DIM:#}", summary.execution_time_seconds, summary.run_id);
-    if summary.status != Status::Locked {
+    if summary.status != Status::Locked && !has_begun_nothing(summary) {
         out.push('\n');
         work(out, summary, settings);
     }
     notices(out, summary);
+}
+
+/// Whether a run has failed before it has read anything: there is no work to tell of.
+fn has_begun_nothing(summary: &Summary) -> bool {
+    summary.error.is_some() && summary.source.requests == 0 && summary.source.bytes == 0 && summary.records.records_read == 0
 }
 
 /// What a run has read and done.
@@ -174,7 +179,9 @@ fn read(out: &mut String, summary: &Summary, settings: &Settings) {
         (summary.records.records_out_of_window, "out of the window"),
         (summary.records.records_skipped, "skipped, as the profile says"),
     ];
-    row(out, "", &joined(&parts));
+    if parts.iter().any(|(records, _)| *records > 0) {
+        row(out, "", &joined(&parts));
+    }
 }
 
 /// What a rebuild was made of, and what it did not reach.
