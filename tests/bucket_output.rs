@@ -843,3 +843,31 @@ fn the_work_of_a_run_that_was_cut_off_is_finished_before_the_next_run_reads_its_
     assert_same(&lake.layer(), both_loads(), "finished");
     lake.assert_projected("finished");
 }
+
+#[test]
+fn a_mistyped_prefix_is_named_and_nothing_is_put_there() {
+    let Some(server) = S3Server::moto() else { return };
+    let lake = Lake::new(server.bucket());
+    lake.load(&first(), &[]).published();
+    let before = lake.bucket.sizes("");
+    let mistyped = format!("{}-typo", lake.url());
+    let run_id = "20260131T100000123456Z-01a2b30000";
+    let commands: [&[&str]; 8] = [
+        &["vacuum"],
+        &["rewrite"],
+        &["check"],
+        &["check", "--rebuild-state"],
+        &["explain", "A"],
+        &["diff", run_id],
+        &["undo", run_id],
+        &["erase", "--user", "U-A"],
+    ];
+    for args in commands {
+        let ended = lake.etl(&[args, &["--output", &mistyped]].concat());
+        assert_eq!(ended.code, 2, "{args:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("{mistyped} holds no layer")), "{args:?}: {}", ended.stderr);
+    }
+    let listed = lake.etl(&["runs", "--output", &mistyped]);
+    assert!(listed.code == 0 && listed.stdout.contains(&mistyped), "{}", listed.stdout);
+    assert_eq!(lake.bucket.sizes(""), before);
+}

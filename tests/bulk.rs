@@ -274,7 +274,7 @@ fn a_line_that_the_result_has_twice_is_one_line_and_two_that_differ_are_refused(
     assert_eq!(work.query(ROWS), ["1001|S1|3|19.9900"]);
     assert_eq!((&summary["source"]["repeated_lines"], &summary["lines_read"]), (&json!(1), &json!(1)));
     let differing = [order(1001, at), line(1001, 1, 3, "19.99"), line(1001, 1, 4, "19.99")].join("\n");
-    fails(&Shop::with(&differing, 1, 3), "", &["`gid://shopify/LineItem/10011` of `gid://shopify/Order/1001` stands there already"]);
+    fails(&Shop::with(&differing, 1, 3), "", &["`gid://shopify/LineItem/10011` of `gid://shopify/Order/1001` twice"]);
 }
 
 #[test]

@@ -371,10 +371,12 @@ fn kept_rows_never_lie_in_the_layer_and_are_those_of_this_call() {
     let work = Workspace::new();
     work.write("checks/own.sql", "SELECT * FROM fact_order");
     work.load(&[order("A", "2026-01-01", "")], &["--on-check-failure", "publish"]);
-    for folder in ["output/curated/dt=2026-01-01", "output/curated", "output/dims/x"] {
+    for folder in ["output/curated/dt=2026-01-01", "output/curated", "output/dims/x", "output", "output/kept", "kept/../output/kept"] {
         let ended = work.etl(&["check", "--violations", folder, "--log-format", "text"]);
         assert!(ended.code == 2 && ended.stderr.contains("part of the layer"), "{folder}: {}", ended.stderr);
     }
+    let ended = work.etl(&["check", "--violations", "orders.ndjson", "--log-format", "text"]);
+    assert!(ended.code == 2 && ended.stderr.contains("orders.ndjson is a file"), "{}", ended.stderr);
     assert_eq!(work.etl(&["check", "--violations", "kept"]).code, 4);
     assert!(work.path("kept/own.csv").exists());
     work.write("checks/own.sql", "SELECT * FROM fact_order WHERE false");

@@ -73,8 +73,8 @@ fn a_line_that_belongs_to_no_order_before_it_ends_the_run_and_is_named() {
     foreign[4] = foreign[4].replace("LineItem", "Refund");
     for (lines, message) in [
         (&scattered, "bulk.jsonl, line 4: its parent `gid://shopify/Order/1` is not the record before it"),
-        (&cut, "bulk.jsonl, line 6: not valid JSON"),
-        (&foreign, "bulk.jsonl, line 5: a child of the type `Refund`"),
+        (&cut, "bulk.jsonl, line 6: the line is not valid JSON"),
+        (&foreign, "bulk.jsonl, line 5: `children.lists` does not name the type `Refund`"),
         (&whole[1..].to_vec(), "bulk.jsonl, line 1: its parent `gid://shopify/Order/1` is not the record before it"),
     ] {
         let work = Workspace::new();
@@ -110,11 +110,15 @@ fn what_would_lose_lines_in_silence_is_refused() {
     let whole = bulk(&order(1, 2));
     let beneath = whole[2].replace("gid://shopify/Order/1\"", "gid://shopify/LineItem/1-1\"");
     let lines = [whole[0].as_str(), &whole[1], &beneath].join("\n");
-    refused("bulk.jsonl", &lines, "bulk.jsonl, line 3: a line of an order whose parent `gid://shopify/LineItem/1-1` is itself a child");
+    refused(
+        "bulk.jsonl",
+        &lines,
+        "bulk.jsonl, line 3: this line of an order has the parent `gid://shopify/LineItem/1-1`, which is itself a child",
+    );
     for value in ["null", "\"\"", "\" \""] {
         let nameless = whole[2].replace("\"gid://shopify/Order/1\"", value);
         let lines = [whole[0].as_str(), &whole[1], &nameless].join("\n");
-        refused("bulk.jsonl", &lines, "bulk.jsonl, line 3: it has `__parentId`, and names no parent there");
+        refused("bulk.jsonl", &lines, "bulk.jsonl, line 3: its `__parentId` names no parent");
     }
     let array = format!("[{}]", whole.join(","));
     for name in ["bulk.jsonl", "bulk.json"] {

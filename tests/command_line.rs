@@ -134,7 +134,7 @@ fn the_summary_is_the_last_line_of_both_streams_however_a_run_ends() {
         (vec!["run", "--orders", "orders.ndjson", "--dry-run"], 0, "dry_run"),
         (vec!["run", "--orders", "nowhere.ndjson"], 3, "extract_failed"),
         (vec!["run", "--orders", &broken.orders(), "--log-format", "text"], 3, "extract_failed"),
-        (vec!["run", "--orders", "orders.ndjson", "--output", "orders.ndjson"], 5, "storage_failed"),
+        (vec!["run", "--orders", "orders.ndjson", "--output", "/proc/none"], 5, "storage_failed"),
         (vec!["demo", "--output", "demo"], 0, "published"),
     ] {
         let (ended, text) = joined(&work, &args);
@@ -353,4 +353,149 @@ fn the_usual_short_flags_mean_the_usual_things() {
     assert!(work.path("there/curated").is_dir() && !work.path("output").exists());
     let runs = work.etl(&["runs", "-o", "there", "-n", "1", "--json"]).summary();
     assert_eq!(runs["runs"].as_array().unwrap().len(), 1);
+}
+
+/// A command that only reads or changes a layer makes none.
+#[test]
+fn a_mistyped_output_is_named_and_no_folder_is_made() {
+    let work = Workspace::new();
+    work.write("etl.toml", "orders = \"orders.ndjson\"\n\n[redshift]\nurl = \"s3://bucket/prefix\"\n");
+    work.load(&[order("A", "2026-01-01", "")], &[]).published();
+    let run_id = "20260131T100000123456Z-01a2b30000";
+    let cases: [(&[&str], i32); 24] = [
+        (&["status"], 0),
+        (&["runs"], 0),
+        (&["quarantine"], 0),
+        (&["runs", "show", run_id], 2),
+        (&["report"], 2),
+        (&["report", "-o", "-"], 2),
+        (&["diff", run_id], 2),
+        (&["changes", "--since-run", run_id], 2),
+        (&["explain", "A"], 2),
+        (&["check"], 2),
+        (&["check", "--history"], 2),
+        (&["check", "--rebuild-state"], 2),
+        (&["undo", run_id], 2),
+        (&["undo", run_id, "--dry-run"], 2),
+        (&["erase", "--user", "U1"], 2),
+        (&["vacuum"], 2),
+        (&["vacuum", "--dry-run"], 2),
+        (&["rewrite"], 2),
+        (&["rewrite", "--dry-run"], 2),
+        (&["rebuild", "--from", "raw"], 2),
+        (&["quarantine", "replay", run_id], 2),
+        (&["redshift", "copy"], 2),
+        (&["redshift", "merge"], 2),
+        (&["redshift", "verify"], 2),
+    ];
+    for (args, code) in cases {
+        let ended = work.etl(&[args, &["--output", "outptu", "--format", "text", "--log-format", "text"]].concat());
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        assert_eq!(ended.code, code, "{args:?}: {said}");
+        assert!(said.contains("outptu") && (said.contains("`etl run") || said.contains(": etl run")), "{args:?}: {said}");
+        assert!(!work.path("outptu").exists(), "{args:?}");
+    }
+    // A folder of something else is no layer.
+    work.write("notes/todo.txt", "");
+    assert_eq!(work.etl(&["vacuum", "--output", "notes"]).code, 2);
+    assert_eq!(work.path("notes").read_dir().unwrap().count(), 1);
+    for args in [["status", "--json"], ["runs", "--json"], ["quarantine", "--json"]] {
+        let ended = work.etl(&[&args[..], &["--output", "outptu"]].concat());
+        assert!(ended.code == 0 && ended.stderr.contains("outptu holds no layer"), "{args:?}: {}", ended.stderr);
+    }
+    // One where only a failed run has been is one.
+    work.etl(&["run", "--orders", "missing.ndjson", "--output", "failed"]).expect(3, "extract_failed");
+    assert_eq!(work.etl(&["vacuum", "--output", "failed"]).code, 0);
+    let unknown = work.etl(&["diff", run_id, "--log-format", "text"]);
+    assert!(unknown.code == 2 && unknown.stderr.contains("has been recorded in output"), "{}", unknown.stderr);
+}
+
+#[test]
+fn a_file_in_place_of_a_folder_is_bad_usage() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01", ""));
+    for place in ["orders.ndjson", "orders.ndjson/below"] {
+        for args in [&["run", "--orders", "orders.ndjson"][..], &["status"], &["vacuum"], &["check"], &["demo"]] {
+            let ended = work.etl(&[args, &["--output", place, "--log-format", "text"]].concat());
+            assert_eq!(ended.code, 2, "{args:?}: {}", ended.stderr);
+            assert!(ended.stderr.contains("--output") && ended.stderr.contains("orders.ndjson is a file"), "{args:?}: {}", ended.stderr);
+            assert!(!ended.stderr.contains("cut off"), "{args:?}: {}", ended.stderr);
+        }
+    }
+    let ended = work.etl(&["man", "--dir", "orders.ndjson", "--log-format", "text"]);
+    assert!(ended.code == 2 && ended.stderr.contains("orders.ndjson is a file"), "{}", ended.stderr);
+    work.write("output", "");
+    let ended = work.etl(&["run", "--orders", "orders.ndjson", "--log-format", "text"]);
+    assert!(ended.code == 2 && ended.stderr.contains("output is a file"), "{}", ended.stderr);
+}
+
+/// None shows what is not so, and none says what only a programmer understands.
+#[test]
+fn counts_are_whole_numbers_and_of_none_there_is_nothing_to_show() {
+    let work = Workspace::new();
+    let run_id = "20260131T100000123456Z-01a2b30000";
+    let counted: [(&[&str], &str); 8] = [
+        (&["runs", "-n"], "a whole number of runs, 1 or more"),
+        (&["quarantine", "--limit"], "a whole number of runs, 1 or more"),
+        (&["check", "--history", "-n"], "a whole number of runs, 1 or more"),
+        (&["report", "--limit"], "a whole number of runs, 1 or more"),
+        (&["report", "--days"], "a whole number of days, 1 or more"),
+        (&["backfill", "--jobs"], "a whole number of chunks, 1 or more"),
+        (&["run", "--sample"], "a whole number of records, 1 or more"),
+        (&["run", "--max-attempts"], "a whole number from 1 to 100"),
+    ];
+    let or_none: [(&[&str], &str); 4] = [
+        (&["quarantine", "--samples"], "a whole number of records, 0 or more"),
+        (&["diff", run_id, "-n"], "a whole number of rows, 0 or more"),
+        (&["run", "--diff", "--limit"], "a whole number of rows, 0 or more"),
+        (&["rebuild", "--from", "raw", "--diff", "--limit"], "a whole number of rows, 0 or more"),
+    ];
+    let zero = counted.iter().map(|case| (case, "0"));
+    let others = counted.iter().chain(&or_none).flat_map(|case| ["x", "-1", "1.5", "99999999999999999999999"].map(|text| (case, text)));
+    for ((args, words), text) in zero.chain(others) {
+        let ended = work.etl(&[*args, &[text, "--log-format", "text"][..]].concat());
+        assert_eq!(ended.code, 2, "{args:?} {text}: {}", ended.stdout);
+        assert!(ended.stderr.contains(words), "{args:?} {text}: {}", ended.stderr);
+        assert!(!["invalid digit", "too large to fit", "cannot parse"].iter().any(|raw| ended.stderr.contains(raw)), "{}", ended.stderr);
+    }
+    assert_eq!(work.etl(&["quarantine", "--samples", "0"]).code, 0);
+}
+
+#[test]
+fn one_of_several_mistakes_names_the_command_that_shows_all() {
+    let work = Workspace::new();
+    let run = |toml: &str| {
+        work.write("etl.toml", toml);
+        let ended = work.etl(&["run", "--orders", "orders.ndjson", "--log-format", "text"]);
+        assert_eq!(ended.code, 2, "{}", ended.stderr);
+        ended.stderr
+    };
+    let several = run("since = \"soon\"\nuntil = \"never\"\n\n[http]\nmax_atempts = 5\n");
+    assert!(several.contains("The settings have 2 more problems: `etl config check` shows them all"), "{several}");
+    let one = run("since = \"soon\"\n");
+    assert!(!one.contains("config check"), "{one}");
+}
+
+#[test]
+fn an_error_is_said_once() {
+    let work = Workspace::new();
+    let ended = work.etl(&["run", "--orders", "missing.ndjson", "--format", "text", "--log-format", "text"]);
+    assert_eq!(ended.code, 3);
+    let said = format!("{}{}", ended.stdout, ended.stderr);
+    assert_eq!(said.matches("no such file or folder").count(), 1, "{said}");
+    assert!(ended.stdout.contains("source_failed: the error of this run"), "{said}");
+    assert!(!ended.stdout.contains("none") && !ended.stdout.contains("0 records"), "nothing was read: {said}");
+    // Machines get it where they look for it.
+    let summary = work.etl(&["run", "--orders", "missing.ndjson"]).expect(3, "extract_failed");
+    assert_eq!(summary["alerts"][0]["message"], "missing.ndjson: no such file or folder");
+}
+
+#[test]
+fn a_replay_says_where_it_reads() {
+    let work = Workspace::new();
+    let lines = [order("A", "2026-01-01", ""), r#"{"created_at":"2026-01-02"}"#.to_owned()];
+    let run_id = work.load(&lines, &[]).published()["run_id"].as_str().unwrap().to_owned();
+    let ended = work.etl(&["quarantine", "replay", &run_id, "--format", "text"]);
+    let place = format!("1 record from output/quarantine/run_id={run_id}/records.ndjson ");
+    assert!(ended.code == 0 && ended.stdout.contains(&place), "{}{}", ended.stdout, ended.stderr);
 }

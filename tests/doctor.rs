@@ -87,8 +87,11 @@ fn a_part_that_fails_gives_its_exit_code() {
     assert_eq!((credentials.code, state(&credentials, "orders token")), (2, "fails".to_owned()));
     assert!(part(&credentials, "orders token").1.contains("ETL_API_KEY"), "{}", credentials.stdout);
 
-    // The output would lie in a file.
-    let output = with(&work, &[&files[..], &["--output", "orders.ndjson/output"]].concat(), &[]);
+    let file = with(&work, &[&files[..], &["--output", "orders.ndjson/output"]].concat(), &[]);
+    assert!(file.code == 2 && file.stderr.contains("orders.ndjson is a file"), "{}", file.stderr);
+    // A folder stands where a file of the log is needed.
+    std::fs::create_dir_all(work.path("damaged/state/latest.json")).unwrap();
+    let output = with(&work, &[&files[..], &["--output", "damaged"]].concat(), &[]);
     assert_eq!((output.code, state(&output, "output")), (5, "fails".to_owned()), "{}", output.stdout);
 
     let receiver = with(&work, &files, &[("ETL_ALERT_SLACK_URL", "http://127.0.0.1:1/services/hook")]);

@@ -141,6 +141,21 @@ fn the_metrics_file_keeps_its_mode_and_a_folder_that_is_missing_is_a_warning() {
     assert!(ended.stderr.contains("no/such/folder/etl.prom"), "{}", ended.stderr);
 }
 
+#[test]
+fn metrics_never_lie_in_the_layer() {
+    let work = Workspace::new();
+    let lines = [order("A", "2026-01-01T00:00:00Z", "")];
+    for args in [["--metrics-file", "output/etl.prom"], ["--metrics-file", "output/curated/x"], ["--metrics-emf", "./output/reports/x"]] {
+        let ended = work.load(&lines, &[&args[..], &["--log-format", "text"]].concat());
+        assert_eq!(ended.code, 2, "{args:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(args[0]) && ended.stderr.contains("part of the layer"), "{args:?}: {}", ended.stderr);
+        assert!(!work.path(args[1]).exists(), "{args:?}");
+        let problems = work.etl(&["config", "check", "--orders", "orders.ndjson", args[0], args[1], "--json"]).summary();
+        assert!(problems["problems"][0]["message"].as_str().unwrap().contains("part of the layer"), "{problems}");
+    }
+    work.load(&lines, &["--metrics-file", "etl.prom"]).published();
+}
+
 /// Reports of older and of newer versions.
 #[test]
 fn reports_of_other_versions_are_listed() {

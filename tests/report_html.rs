@@ -251,12 +251,44 @@ fn the_page_goes_to_stdout_or_to_a_file_outside_of_the_layer() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_whole(&ended.stdout);
     assert!(!work.path("report.html").exists());
-    for file in ["output/curated/report.html", "output/curated/dt=2026-01-02/r.html", "output/dims/r.html"] {
-        let ended = work.etl(&["report", "-o", file]);
-        assert!(ended.code == 2 && ended.stderr.contains("name another file"), "{file}: {} {}", ended.code, ended.stderr);
+    std::os::unix::fs::symlink(work.path("output"), work.path("link")).unwrap();
+    for file in [
+        "output/report.html",
+        "output/curated/report.html",
+        "output/curated/dt=2026-01-02/r.html",
+        "output/dims/r.html",
+        "output/reports/r.html",
+        "output/quarantine/r.html",
+        "output/state/r.html",
+        "output/none/yet/r.html",
+        "./output/../output/r.html",
+        "link/r.html",
+    ] {
+        for file in [file.to_owned(), work.path(file).display().to_string()] {
+            let ended = work.etl(&["report", "-o", &file]);
+            assert!(ended.code == 2 && ended.stderr.contains("part of the layer"), "{file}: {} {}", ended.code, ended.stderr);
+        }
     }
     assert_eq!(work.layer(), before);
-    assert_eq!(work.etl(&["report", "-o", "missing/folder/report.html"]).code, 5);
+    assert_eq!(work.files("").into_keys().filter(|name| name.contains("html")).collect::<Vec<_>>(), [""; 0]);
+    let missing = work.etl(&["report", "-o", "missing/folder/report.html", "--log-format", "text"]);
+    assert_eq!(missing.code, 5);
+    let words = "can't write missing/folder/report.html: its folder missing/folder does not exist";
+    assert!(missing.stderr.contains(words) && !missing.stderr.contains(".tmp"), "{}", missing.stderr);
+}
+
+/// In every other command, `-o` is the output.
+#[test]
+fn an_output_after_the_short_flag_of_the_file_is_told() {
+    let work = Workspace::new();
+    work.load(&[order("A", "2026-01-02", "")], &[]).published();
+    for place in ["output", "s3://bucket/prefix"] {
+        let ended = work.etl(&["report", "-o", place, "--log-format", "text"]);
+        assert!(ended.code == 2 && ended.stderr.contains("name the layer with --output"), "{place}: {}", ended.stderr);
+    }
+    assert!(!work.path("s3:").exists());
+    let help = work.etl(&["report", "--help"]).stdout;
+    assert!(help.split_whitespace().collect::<Vec<_>>().join(" ").contains("-o is short for --file"), "{help}");
 }
 
 /// What somebody edited does not change the numbers in silence.

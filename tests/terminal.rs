@@ -1,6 +1,9 @@
 //! What a terminal shows, at several widths: nothing is wider, no word is cut, and a table says which columns it leaves out.
 
-use std::process::{Command, Stdio};
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
 
 use crate::support::{Workspace, order};
 
@@ -105,4 +108,60 @@ fn a_table_says_what_it_leaves_out_and_a_pipe_gets_all() {
     let piped = work.etl(&["runs"]).stdout;
     assert!(["partitions", "seconds", "command", "window", "██"].iter().all(|title| piped.contains(title)), "{piped}");
     assert_eq!(piped.lines().count(), 3, "a line a run, and the titles: {piped}");
+}
+
+/// What a command prints on both streams of a terminal, where somebody types `typed`, and its exit code.
+fn at_keyboard(work: &Workspace, columns: usize, args: &str, typed: &str) -> Option<(i32, String)> {
+    let line = format!("stty cols {columns} rows 50 && '{}' {args}", env!("CARGO_BIN_EXE_etl"));
+    let mut child = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .current_dir(work.path(""))
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .ok()?;
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    Some((output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap().replace('\r', "")))
+}
+
+#[test]
+fn an_erasure_asks_on_a_terminal_and_nowhere_else() {
+    let work = Workspace::new();
+    work.load(&[order("A", "2026-01-01", r#","user_id":"U1""#), order("B", "2026-01-02", r#","user_id":"U2""#)], &[]).published();
+    let before = work.layer();
+    for typed in ["n\n", "\n"] {
+        let Some((code, text)) = at_keyboard(&work, 80, "erase --user U1 --color never", typed) else { return };
+        assert_eq!(code, 2, "{text}");
+        assert!(text.contains("Erase 1 user? [y/N]") && text.contains("user removed from 1 row in 1 partition"), "{text}");
+        assert!(text.contains("not confirmed"), "{text}");
+        assert_eq!(work.layer(), before, "{text}");
+    }
+    let (code, text) = at_keyboard(&work, 80, "erase --user U1 --dry-run --color never", "").unwrap();
+    assert!(code == 0 && !text.contains("[y/N]"), "{text}");
+    let (code, text) = at_keyboard(&work, 80, "erase --user U1 --color never", "y\n").unwrap();
+    assert!(code == 0 && text.contains("erased 1 user"), "{text}");
+    assert_ne!(work.layer(), before);
+    let (code, text) = at_keyboard(&work, 80, "erase --user U2 --yes --color never", "").unwrap();
+    assert!(code == 0 && text.contains("erased 1 user") && !text.contains("[y/N]"), "{text}");
+    let ended = work.etl(&["erase", "--user", "U2"]);
+    assert!(ended.code == 0 && !ended.stderr.contains("[y/N]"), "{}", ended.stderr);
+}
+
+#[test]
+fn lines_of_the_log_end_between_words_on_a_terminal_alone() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01", ""));
+    let args = "run --orders orders.ndjson --metrics-file a/folder/that/is/missing/etl.prom --no-progress --color never";
+    let Some((code, text)) = at_keyboard(&work, 80, args, "") else { return };
+    assert_eq!(code, 0, "{text}");
+    let warned: Vec<_> = text.lines().skip_while(|line| !line.contains(" WARN the metrics")).collect();
+    assert!(warned.len() > 2 && warned[1].starts_with("      ") && !warned[1].starts_with("       "), "{text}");
+    let is_one_word = |line: &str| !line.trim().contains(' ');
+    assert!(text.lines().all(|line| line.chars().count() <= 80 || is_one_word(line)), "{text}");
+    let piped = work.etl(&[&args.split(' ').collect::<Vec<_>>()[..], &["--log-format", "text"]].concat()).stderr;
+    let line = piped.lines().find(|line| line.contains("WARN the metrics")).unwrap();
+    assert!(line.len() > 80 && line.contains("name another file"), "{piped}");
 }

@@ -92,7 +92,7 @@ fn an_error_names_the_section_of_its_exit_code() {
         (&["run"], 2),
         (&["run", "--orders", "nowhere.ndjson"], 3),
         (&["run", "--orders", "orders.ndjson"], 4),
-        (&["run", "--orders", "orders.ndjson", "--output", "orders.ndjson"], 5),
+        (&["run", "--orders", "orders.ndjson", "--output", "/proc/none"], 5),
     ];
     for (args, code) in cases {
         let ended = work.etl(&[args, &["--log-format", "text", "--checks", "checks"]].concat());

@@ -5,7 +5,11 @@ use std::{marker::PhantomData, num::NonZero, path::PathBuf};
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use clap_complete::Shell;
 
-use super::{config::ConfigCommandArgs, init::InitArgs};
+use super::{
+    config::ConfigCommandArgs,
+    counts::{count, count_or_none},
+    init::InitArgs,
+};
 use crate::{
     model::{Dt, RunId},
     report::CommandName,
@@ -188,6 +192,8 @@ fn arg(setting: &'static Setting, scope: Scope) -> Arg {
     match setting.form {
         Form::YesNo => arg.action(ArgAction::SetTrue),
         Form::WordsOrAlone { alone, .. } => arg.value_name(setting.value).num_args(0..=1).default_missing_value(alone),
+        // The setting says what to write; clap would take it for an unknown flag.
+        Form::Whole { .. } | Form::Number { .. } => arg.value_name(setting.value).allow_negative_numbers(true),
         _ => arg.value_name(setting.value),
     }
 }
@@ -306,15 +312,24 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub(super) fail_if_diff: bool,
     /// Number of rows that --diff shows
-    #[arg(long, value_name = "N", default_value_t = 20, requires = "diff")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "20",
+        value_parser = count_or_none("rows"),
+        allow_negative_numbers = true,
+        requires = "diff"
+    )]
     pub(super) limit: usize,
     /// Map the first N records alone, and show their rows; writes nothing
-    #[arg(long, value_name = "N", value_parser = one_or_more, conflicts_with_all = ["diff", "fail_if_diff"])]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = count("records"),
+        allow_negative_numbers = true,
+        conflicts_with_all = ["diff", "fail_if_diff"]
+    )]
     pub(super) sample: Option<NonZero<usize>>,
-}
-
-fn one_or_more(text: &str) -> Result<NonZero<usize>, &'static str> {
-    text.parse().map_err(|_| "write a whole number, 1 or more")
 }
 
 impl RunArgs {
@@ -346,7 +361,7 @@ pub(super) struct BackfillArgs {
     #[arg(long)]
     pub(super) gaps: bool,
     /// Number of chunks that are loaded at once
-    #[arg(long, value_name = "N", default_value = "1", value_parser = one_or_more)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = count("chunks"), allow_negative_numbers = true)]
     pub(super) jobs: NonZero<usize>,
     /// Load only part I of N of the chunks, counted from 0: for several machines at once
     #[arg(long, value_name = "I/N")]
@@ -382,8 +397,16 @@ pub(super) struct CheckArgs {
     #[arg(long, conflicts_with_all = ["rebuild_state", "violations"])]
     pub(super) history: bool,
     /// Number of runs of the history, the latest first
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, requires = "history")]
-    pub(super) limit: usize,
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value = "20",
+        value_parser = count("runs"),
+        allow_negative_numbers = true,
+        requires = "history"
+    )]
+    pub(super) limit: NonZero<usize>,
 }
 
 #[derive(Args, Debug)]
@@ -422,7 +445,14 @@ pub(super) struct RebuildArgs {
     #[arg(long)]
     pub(super) diff: bool,
     /// Number of rows that --diff shows
-    #[arg(long, value_name = "N", default_value_t = 20, requires = "diff")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "20",
+        value_parser = count_or_none("rows"),
+        allow_negative_numbers = true,
+        requires = "diff"
+    )]
     pub(super) limit: usize,
 }
 
@@ -446,6 +476,9 @@ pub(super) struct EraseArgs {
     /// An extra column of `fact_order` to empty in the rows of these users, and of those in later runs [repeatable]
     #[arg(long = "column", value_name = "NAME")]
     pub(super) columns: Vec<String>,
+    /// Do not ask on a terminal; elsewhere nothing is asked
+    #[arg(long)]
+    pub(super) yes: bool,
     #[command(flatten)]
     pub(super) settings: SettingArgs<ChangeSettings>,
 }
@@ -461,7 +494,7 @@ pub(super) struct DiffArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
     /// Number of rows that are shown
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    #[arg(short = 'n', long, value_name = "N", default_value = "20", value_parser = count_or_none("rows"), allow_negative_numbers = true)]
     pub(super) limit: usize,
 }
 
@@ -576,15 +609,15 @@ pub(super) struct StatusArgs {
 pub(super) struct ReportArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
-    /// The file; - is stdout
+    /// The file of the page; - is stdout. In this command alone, -o is short for --file, and not for --output
     #[arg(short = 'o', long, value_name = "FILE", default_value = "report.html")]
     pub(super) file: PathBuf,
     /// Number of runs, the latest first
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub(super) limit: usize,
+    #[arg(long, value_name = "N", default_value = "50", value_parser = count("runs"), allow_negative_numbers = true)]
+    pub(super) limit: NonZero<usize>,
     /// Number of days, the latest first
-    #[arg(long, value_name = "N", default_value_t = 731)]
-    pub(super) days: usize,
+    #[arg(long, value_name = "N", default_value = "731", value_parser = count("days"), allow_negative_numbers = true)]
+    pub(super) days: NonZero<usize>,
 }
 
 #[derive(Args, Debug)]
@@ -625,10 +658,10 @@ pub(super) struct QuarantineArgs {
     #[arg(long, value_name = "RUN_ID")]
     pub(super) run: Option<RunId>,
     /// Number of runs, the latest first
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
-    pub(super) limit: usize,
+    #[arg(short = 'n', long, value_name = "N", default_value = "20", value_parser = count("runs"), allow_negative_numbers = true)]
+    pub(super) limit: NonZero<usize>,
     /// Number of records shown per reason
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = count_or_none("records"), allow_negative_numbers = true)]
     pub(super) samples: usize,
 }
 
@@ -651,8 +684,8 @@ pub(super) struct RunsArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
     /// Number of runs, the latest first
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
-    pub(super) limit: usize,
+    #[arg(short = 'n', long, value_name = "N", default_value = "20", value_parser = count("runs"), allow_negative_numbers = true)]
+    pub(super) limit: NonZero<usize>,
 }
 
 impl RunsArgs {

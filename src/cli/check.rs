@@ -15,17 +15,20 @@ use crate::{
     check::{self, CheckResult, CheckScript},
     report::{CheckHistory, CheckRecord},
     run::{CheckRequest, RunError, check_history, check_layer, check_scripts, rebuild_state},
-    settings::{self, Settings},
+    settings::{self, Settings, refuse_file},
 };
 
 pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     let settings = settings::load(&args.settings.flags)?;
+    if let Some(folder) = &args.violations {
+        refuse_file("--violations", folder)?;
+    }
     if args.show_sql {
         show_sql(&settings, display)?;
         return Ok(0);
     }
     if args.history {
-        show_history(&settings, args.limit, display)?;
+        show_history(&settings, args.limit.get(), display)?;
         return Ok(0);
     }
     let rebuilt = args.rebuild_state.then(|| rebuild_state(&settings, cancel)).transpose()?;

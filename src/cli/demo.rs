@@ -8,7 +8,7 @@ use crate::{
     demo::DemoApi,
     report::{self, AlertKind, CommandName, Summary},
     run::{RequestError, RunError},
-    settings::{Location, LocationError, Settings, SettingsError},
+    settings::{Location, LocationError, Settings, SettingsError, refuse_file},
     store::{Output, StoreError, places},
 };
 
@@ -20,6 +20,7 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
         let text = args.output.display().to_string();
         return Err(SettingsError::flag("--output", &text, "the demo writes into a folder").into());
     }
+    refuse_file("--output", &args.output)?;
     refuse_foreign(&args.output)?;
     display.note(BEFOREHAND);
     let api = DemoApi::start().map_err(|error| RunError::Internal(format!("the embedded API can't be started: {error}")))?;

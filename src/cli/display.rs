@@ -208,34 +208,48 @@ impl Display {
 
     /// Prints an error to stderr: as a line of the log if that is JSON.
     pub(super) fn error(&self, error: &RunError) {
-        self.error_of("", error);
+        self.error_of("", error, None);
+    }
+
+    /// The same with a line that says what else is to be done.
+    pub(super) fn error_and_hint(&self, error: &RunError, hint: Option<&str>) {
+        self.error_of("", error, hint);
     }
 
     /// Prints an error of one shop of several.
     pub(super) fn shop_error(&self, shop: &str, error: &RunError) {
-        self.error_of(&format!("shop {shop}: "), error);
+        self.error_of(&format!("shop {shop}: "), error, None);
     }
 
-    fn error_of(&self, shop: &str, error: &RunError) {
+    fn error_of(&self, shop: &str, error: &RunError, hint: Option<&str>) {
         if self.json_logs.is_some() {
-            tracing::error!(help = error.help(), "{shop}{error}");
+            tracing::error!(help = error.help(), hint, "{shop}{error}");
         } else {
-            write_error(shop, error);
+            write_error(shop, error, hint);
         }
     }
 }
 
-/// Prints an error before it is known how the log looks.
-pub(super) fn print_error(error: &RunError) {
-    write_error("", error);
+/// A text whose lines fit the terminal that stderr is, with secrets hidden.
+pub(super) fn fitted_to_stderr(text: &str) -> String {
+    terminal::fitted(&redact::text(text), terminal::error_width()).into_owned()
 }
 
-fn write_error(shop: &str, error: &RunError) {
+/// Prints an error before it is known how the log looks.
+pub(super) fn print_error(error: &RunError, hint: Option<&str>) {
+    write_error("", error, hint);
+}
+
+fn write_error(shop: &str, error: &RunError, hint: Option<&str>) {
     let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
     let mut text = format!("{style}error:{style:#} {shop}{error}\n");
     let examples: String = error.examples().iter().map(|example| format!("    {example}\n")).collect();
     if !examples.is_empty() {
         text = format!("{text}\n{examples}\n");
+    }
+    if let Some(hint) = hint {
+        text.push_str(hint);
+        text.push('\n');
     }
     let text = redact::text(&text);
     let _ = writeln!(anstream::stderr(), "{}see {}", terminal::fitted(&text, terminal::error_width()), error.help());

@@ -4,6 +4,7 @@ use std::{fmt::Write, fs};
 
 use super::{
     args::EraseArgs,
+    confirm::{can_ask, confirm},
     display::{Display, Ending},
     text::counted,
 };
@@ -18,12 +19,12 @@ use crate::{
 const NOT_REACHED: [&str; 8] = [
     "backups, copies and snapshots of the output",
     "older versions of objects, where the bucket keeps versions",
-    "the source itself: ask for the erasure there",
-    "the warehouse, and every table and view that was made of it: the statements below are for Redshift",
+    "the source: erase the users there, too",
+    "the warehouse, with the tables and views made of it: run the statements below there (they are for Redshift)",
     "logs of runs and schedulers, alerts and traces that were sent, HTML reports, and answers that somebody has kept",
-    "values that only a record's own text holds: free text in a status, a product or an order id",
-    "records that repeat only a name, a phone number or a postal address",
-    "e-mail addresses that only files had which `--keep` and `--retention` have removed, that were masked, or that another user has",
+    "free text in a status, a product or an order id",
+    "records that have only a name, a phone number or a postal address of a user",
+    "e-mail addresses that are masked, that another user has, or that stood only in files past `--keep` and `--retention`",
 ];
 
 /// The first line of a file of ids that is the name of their column.
@@ -34,6 +35,9 @@ pub(super) fn run(args: &EraseArgs, display: &Display, cancel: &Cancel) -> Resul
     let sources = if settings.shops.is_empty() { vec![settings.clone()] } else { settings::load_shops(&args.settings.flags, &[])? };
     let users = users(args)?;
     let request = EraseRequest { settings: &settings, sources: &sources, users: &users, columns: &args.columns };
+    if !args.yes && !settings.dry_run && can_ask() {
+        ask(&request, cancel)?;
+    }
     let erased = erase(&request, cancel)?;
     let mut result = serde_json::to_value(&erased).unwrap_or_default();
     result["status"] = status(&erased, &settings).into();
@@ -46,6 +50,22 @@ pub(super) fn run(args: &EraseArgs, display: &Display, cancel: &Cancel) -> Resul
         out.push('\n');
     });
     Ok(0)
+}
+
+/// Shows what the erasure will change, and asks. Where it changes nothing, there is nothing to ask.
+fn ask(request: &EraseRequest<'_>, cancel: &Cancel) -> Result<(), RunError> {
+    let as_dry_run = Settings { dry_run: true, ..request.settings.clone() };
+    let EraseRequest { sources, users, columns, .. } = *request;
+    let planned = erase(&EraseRequest { settings: &as_dry_run, sources, users, columns }, cancel)?;
+    if !planned.has_change() {
+        return Ok(());
+    }
+    let users = counted(planned.users as u64, "user");
+    let mut plan = format!("In {}, this erases {users}:\n", request.settings.output);
+    show_users(&mut plan, &planned);
+    show_counts(&mut plan, &planned);
+    plan.push_str("\nNothing brings this back: `etl undo` of earlier runs is no longer possible after it.\n");
+    confirm(&plan, &format!("Erase {users}?"), cancel)
 }
 
 /// The ids of the flags, and those of the file.
@@ -75,49 +95,58 @@ fn status(erased: &Erased, settings: &Settings) -> &'static str {
 fn show(out: &mut String, erased: &Erased, settings: &Settings) {
     let users = counted(erased.users as u64, "user");
     let _ = match (settings.dry_run, &erased.run_id, erased.commit) {
-        (true, ..) => writeln!(out, "dry run: nothing was changed. To erase {users} would change"),
-        (false, Some(run_id), Some(commit)) => writeln!(out, "{users} erased, by run {run_id} (commit {commit})"),
-        (false, ..) => writeln!(out, "{users} erased before, and nothing of them has come back: the layer stays as it is"),
+        (true, ..) => writeln!(out, "dry run: nothing was changed. An erasure of {users} would change"),
+        (false, Some(run_id), Some(commit)) => writeln!(out, "run {run_id} erased {users} (commit {commit})"),
+        (false, ..) => writeln!(out, "nothing was changed: earlier runs erased {users}, and nothing of them has come back"),
     };
     show_users(out, erased);
-    let partitions = counted(erased.partitions_written.len() as u64, "partition");
-    let _ = writeln!(out, "  dim_user: {} removed", counted(erased.dim_user_rows, "row"));
-    let _ = writeln!(
-        out,
-        "  fact_order: {} in {partitions}: they stay, with their money, without these users",
-        counted(erased.fact_order_rows, "row")
-    );
-    let _ = writeln!(out, "  quarantine: {} withheld", counted(erased.quarantined_records, "record"));
-    let _ = writeln!(out, "  raw: {} withheld: a rebuild does not bring them again", counted(erased.raw_records, "record"));
-    let _ = writeln!(out, "  reports: values removed from {}", counted(erased.reports_changed, "file"));
-    if erased.damaged_records_removed > 0 {
-        let _ = writeln!(out, "  damaged records of the log: {} removed", counted(erased.damaged_records_removed, "copy"));
-    }
-    let _ = writeln!(out, "  kept versions: {} removed", counted(erased.versions_removed as u64, "file"));
-    let _ =
-        writeln!(out, "\nLater runs leave these users out. What earlier runs replaced is gone: `etl undo` of them is no longer possible.");
+    show_counts(out, erased);
+    let _ = writeln!(out, "\nLater runs leave these users out. `etl undo` of earlier runs is no longer possible.");
     show_columns(out, erased);
-    let _ = writeln!(out, "\nNot reached:");
+    let _ = writeln!(out, "\n`etl erase` does not reach:");
     for place in NOT_REACHED {
         let _ = writeln!(out, "  - {place}");
     }
-    let _ = writeln!(out, "\nIn Redshift (this names the users: do not keep it in a log):");
+    let _ = writeln!(out, "\nStatements for Redshift. They name the users: do not keep them in a log.");
+}
+
+/// What changes in each place.
+fn show_counts(out: &mut String, erased: &Erased) {
+    let partitions = counted(erased.partitions_written.len() as u64, "partition");
+    let lines = [
+        ("dim_user", format!("{} removed", counted(erased.dim_user_rows, "row"))),
+        ("fact_order", format!("user removed from {} in {partitions}; the money stays", counted(erased.fact_order_rows, "row"))),
+        ("quarantine", format!("{} withheld", counted(erased.quarantined_records, "record"))),
+        ("raw", format!("{} withheld, so that a rebuild leaves them out", counted(erased.raw_records, "record"))),
+        ("reports", format!("values removed from {}", counted(erased.reports_changed, "file"))),
+        ("kept versions", format!("{} removed", counted(erased.versions_removed as u64, "file"))),
+    ];
+    for (place, change) in lines {
+        let _ = writeln!(out, "  {place}: {change}");
+    }
+    if erased.damaged_records_removed > 0 {
+        let _ = writeln!(out, "  damaged records of the log: {} removed", counted(erased.damaged_records_removed, "copy"));
+    }
 }
 
 /// Users other than those that were asked for.
 fn show_users(out: &mut String, erased: &Erased) {
     if !erased.users_with_them.is_empty() {
-        let _ = writeln!(out, "with them go guests whose ids are their e-mail addresses: {}", erased.users_with_them.join(", "));
+        let _ = writeln!(
+            out,
+            "guests with an e-mail address of these users as their id are erased, too: {}",
+            erased.users_with_them.join(", ")
+        );
     }
     if !erased.same_address.is_empty() {
         let _ = writeln!(
             out,
-            "other users have an e-mail address of theirs, so that records with this address alone stay. If it is the same person: {}",
+            "other users have an e-mail address of these users. Records that have this address alone stay. To erase them, too: {}",
             erase_command(&erased.same_address)
         );
     }
     if erased.users_before > 0 && erased.commit.is_some() {
-        let _ = writeln!(out, "{} of these users had been erased before: what has come back goes again", erased.users_before);
+        let _ = writeln!(out, "{} of these users had been erased before, and had come back", erased.users_before);
     }
 }
 
@@ -125,20 +154,21 @@ fn show_users(out: &mut String, erased: &Erased) {
 fn show_columns(out: &mut String, erased: &Erased) {
     if !erased.columns_emptied.is_empty() {
         let columns = erased.columns_emptied.join(", ");
-        let _ = writeln!(out, "Emptied in the rows of these users, as this or an earlier erasure asked for: {columns}");
+        let _ =
+            writeln!(out, "Extra columns that are empty in the rows of these users, as this or an earlier erasure asked for: {columns}");
     }
     if !erased.columns_kept.is_empty() {
         let columns = erased.columns_kept.join(", ");
         let _ = writeln!(
             out,
-            "These extra columns of fact_order stay as they are, but for cells with an e-mail address of these users; --column NAME empties one: {columns}"
+            "Extra columns of fact_order that keep their values, except e-mail addresses of these users: {columns}. To empty one: --column NAME"
         );
     }
     if !erased.columns_not_reached.is_empty() {
         let columns = erased.columns_not_reached.join(", ");
         let _ = writeln!(
             out,
-            "Rows that an earlier erasure changed name nobody, and can't be found again: these columns stay as they are there: {columns}"
+            "Columns that keep their values in rows of an earlier erasure, because those rows no longer name a user: {columns}"
         );
     }
 }

@@ -6,7 +6,10 @@ use super::{args::ExplainArgs, display::Display, escaped::escaped, text::counted
 use crate::{
     cancel::Cancel,
     layer::{FoundBy, RowColumns},
-    run::{AskWarehouse, ExplainRequest, Explanation, NamedBy, RunChecks, RunError, Version, WarehouseRows, explain, recover_unless_held},
+    run::{
+        AskWarehouse, ExplainRequest, Explanation, NamedBy, RunChecks, RunError, Version, WarehouseRows, explain, recover_unless_held,
+        require_layer,
+    },
     settings,
     store::Output,
 };
@@ -20,7 +23,9 @@ pub(super) fn run(args: &ExplainArgs, display: &Display, cancel: &Cancel) -> Res
     let shop = args.order_id.split_once(':').map(|(shop, _)| shop).filter(|shop| settings.shops.iter().any(|name| name == shop));
     let of_shop = shop.map(|shop| settings::load_shop(&args.config.flags, shop)).transpose()?.flatten();
     let settings = of_shop.unwrap_or(settings);
-    recover_unless_held(&Output::open(&settings.output)?)?;
+    let output = Output::open(&settings.output)?;
+    require_layer(&output)?;
+    recover_unless_held(&output)?;
     let warehouse = if args.warehouse { AskWarehouse::Yes } else { AskWarehouse::No };
     let request = ExplainRequest { order_id: &args.order_id, sku: args.sku.as_deref(), warehouse };
     let explanation = explain(&settings, &request, cancel)?;

@@ -218,7 +218,7 @@ fn verify_output(output: &str) -> Result<(), SettingsError> {
     if output.starts_with('~') {
         return Err(SettingsError::flag("--output", output, "`~` is expanded by a shell only: write the whole path"));
     }
-    Ok(())
+    settings::refuse_file("--output", Path::new(output))
 }
 
 fn files(choices: &Choices, folder: &Path, program: &Path) -> Vec<NewFile> {

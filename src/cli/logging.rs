@@ -22,6 +22,7 @@ use tracing_subscriber::{
 use super::{
     display::{Display, Verbosity},
     json_lines::JsonLines,
+    terminal,
 };
 use crate::{net::redact, report::telemetry, settings::TelemetrySettings};
 
@@ -36,6 +37,30 @@ impl Write for BesideProgress {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+/// The same for a log in text: its lines fit the terminal, and end between words. Each write is a whole event.
+#[derive(Clone)]
+struct Fitted(BesideProgress);
+
+impl Write for Fitted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        self.0.write_all(terminal::fitted_log(&text).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<'w> MakeWriter<'w> for Fitted {
+    type Writer = Fitted;
+
+    fn make_writer(&'w self) -> Fitted {
+        self.clone()
     }
 }
 
@@ -102,7 +127,7 @@ pub(super) fn start(display: &Display, telemetry: Option<&TelemetrySettings>) {
     } else {
         let text = tracing_subscriber::fmt::layer()
             .fmt_fields(WithoutSecrets)
-            .with_writer(out)
+            .with_writer(Fitted(out))
             .with_target(false)
             .without_time()
             .with_ansi(display.colours);

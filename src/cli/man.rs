@@ -9,7 +9,7 @@ use clap_mangen::{
 use serde_json::json;
 
 use super::{args::ManArgs, display::Display, examples, text::counted};
-use crate::{run::RunError, store::StoreError};
+use crate::{run::RunError, settings::refuse_file, store::StoreError};
 
 /// A page of the manual.
 struct Page {
@@ -20,6 +20,9 @@ struct Page {
 
 /// Writes all pages into a folder; without one, prints the page of `etl` itself.
 pub(super) fn run(args: &ManArgs, display: &Display) -> Result<u8, RunError> {
+    if let Some(folder) = &args.dir {
+        refuse_file("--dir", folder)?;
+    }
     let mut command = examples::command();
     command.build();
     let Some(folder) = &args.dir else {

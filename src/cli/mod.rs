@@ -7,6 +7,8 @@ mod changes;
 mod check;
 mod completions;
 mod config;
+mod confirm;
+mod counts;
 mod ddl;
 mod demo;
 mod diff;
@@ -53,7 +55,7 @@ use display::Display;
 use crate::{
     cancel::Cancel,
     run::{RequestError, RunError, tell_refused},
-    settings::{Flags, Presentation, Settings, SettingsError, lineage_alone, presentation, telemetry},
+    settings::{Flags, Presentation, Settings, SettingsError, examine, lineage_alone, presentation, telemetry},
 };
 
 /// Runs the command; the exit code is the contract's.
@@ -67,7 +69,7 @@ pub fn run(cli: &Cli) -> u8 {
             let error = RunError::from(error);
             logging::start(&Display::new(&cli.display, Presentation::default()), None);
             tell_refused_settings(&cli.command, &flags, &error, &Cancel::default());
-            display::print_error(&error);
+            display::print_error(&error, further_problems(&cli.command, &flags, &error).as_deref());
             return error.exit_code();
         }
     };
@@ -80,7 +82,7 @@ pub fn run(cli: &Cli) -> u8 {
     }
     let result = caught(|| run_command(&cli.command, &flags, &display, &cancel)).unwrap_or_else(|error| {
         tell_refused_settings(&cli.command, &flags, &error, &cancel);
-        display.error(&error);
+        display.error_and_hint(&error, further_problems(&cli.command, &flags, &error).as_deref());
         error.exit_code()
     });
     match display.finish() {
@@ -91,6 +93,16 @@ pub fn run(cli: &Cli) -> u8 {
         }
         _ => result,
     }
+}
+
+/// What to say below an error of the settings where they have other problems: a command stops at the first one.
+fn further_problems(command: &Command, flags: &Flags, error: &RunError) -> Option<String> {
+    if !matches!(error, RunError::Settings(_)) || command.tells_problems() {
+        return None;
+    }
+    let told = error.to_string();
+    let others = examine(flags).problems.iter().filter(|problem| problem.message != told).count();
+    (others > 0).then(|| format!("The settings have {}: `etl config check` shows them all", text::counted(others as u64, "more problem")))
 }
 
 /// Tells the receivers of lineage that a command can't begin, because of its settings or of a file that a flag names: as far as the

@@ -15,7 +15,7 @@ use crate::{
     cancel::Cancel,
     model::RunId,
     report::{Quarantined, Sample, quarantined},
-    run::{RunError, recover_unless_held, replay, shop_of_run},
+    run::{RequestError, RunError, has_layer, recover_unless_held, replay, shop_of_run, warn_without_layer},
     settings::{self, Flags, Settings},
     store::{Key, Output},
 };
@@ -51,10 +51,18 @@ fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
     let settings = settings::load(&args.config.flags)?;
     let output = Output::open(&settings.output)?;
     recover_unless_held(&output)?;
-    let runs = quarantined(&output, args.run.as_ref(), args.limit, args.samples)?;
+    let runs = quarantined(&output, args.run.as_ref(), args.limit.get(), args.samples)?;
+    let stands = !runs.is_empty() || has_layer(&output)?;
+    if !stands && display.answers_in_json() {
+        warn_without_layer(&output)?;
+    }
     display.answer(&json!({ "runs": runs }), |out| {
+        if !stands {
+            let _ = writeln!(out, "{}", RequestError::NoLayer(output.location()));
+            return;
+        }
         if runs.is_empty() {
-            let _ = writeln!(out, "nothing lies in quarantine here");
+            let _ = writeln!(out, "nothing lies in quarantine in {}", output.location());
             return;
         }
         for of_run in &runs {

@@ -13,21 +13,22 @@ use super::{
 use crate::{
     cancel::Cancel,
     report_html,
-    run::{LayerReportRequest, RunError, layer_facts, recover_unless_held, refuse_report_in_layer},
-    settings,
+    run::{LayerReportRequest, RunError, layer_facts, recover_unless_held, refuse_inside_layer},
+    settings::{self, SettingsError},
     store::{self, Output},
 };
 
 pub(super) fn run(args: &ReportArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+    refuse_output_as_file(&args.file)?;
     let settings = settings::load(&args.config.flags)?;
     let output = Output::open(&settings.output)?;
     recover_unless_held(&output)?;
     let to_stdout = args.file == Path::new("-");
     if !to_stdout {
-        refuse_report_in_layer(&output, &args.file)?;
+        refuse_inside_layer(&output, "--file", &args.file)?;
     }
-    let days = i32::try_from(args.days).unwrap_or(i32::MAX);
-    let facts = layer_facts(&LayerReportRequest { settings: &settings, runs: args.limit, days, cancel })?;
+    let days = i32::try_from(args.days.get()).unwrap_or(i32::MAX);
+    let facts = layer_facts(&LayerReportRequest { settings: &settings, runs: args.limit.get(), days, cancel })?;
     let page = report_html::page(&facts).map_err(|error| RunError::Internal(error.to_string()))?;
     if to_stdout {
         display.verbatim(&page);
@@ -56,4 +57,14 @@ pub(super) fn run(args: &ReportArgs, display: &Display, cancel: &Cancel) -> Resu
         }
     });
     Ok(0)
+}
+
+/// Fails where `-o` names a folder or a bucket: somebody means the output, as `-o` does in every other command.
+fn refuse_output_as_file(file: &Path) -> Result<(), SettingsError> {
+    let text = file.display().to_string();
+    if !file.is_dir() && !text.contains("://") {
+        return Ok(());
+    }
+    let detail = "this is no file. In `etl report`, -o is the file of the page: name the layer with --output";
+    Err(SettingsError::flag("-o, --file", &text, detail))
 }

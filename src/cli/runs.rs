@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     report::{self, Summary},
-    run::{RequestError, RunError, recover_unless_held},
+    run::{RequestError, RunError, recover_unless_held, require_layer, warn_without_layer},
     settings,
     store::Output,
 };
@@ -26,17 +26,21 @@ pub(super) fn run(args: &RunsArgs, display: &Display) -> Result<u8, RunError> {
     recover_unless_held(&output)?;
     match &args.what {
         Some(RunsCommand::Show { run_id, .. }) => show_one(&output, run_id, display)?,
-        None => list(&output, args.limit, display)?,
+        None => list(&output, args.limit.get(), display)?,
     }
     Ok(0)
 }
 
 fn list(output: &Output, limit: usize, display: &Display) -> Result<(), RunError> {
     let runs = report::latest_runs(output, limit)?;
+    if runs.is_empty() && display.answers_in_json() {
+        warn_without_layer(output)?;
+    }
     let raw: Vec<_> = runs.iter().filter_map(|(_, line)| RawValue::from_string(line.clone()).ok()).collect();
     display.answer(&json!({ "runs": raw }), |out| {
         if runs.is_empty() {
-            let _ = writeln!(out, "no run has been recorded here");
+            let place = output.location();
+            let _ = writeln!(out, "no run has been recorded in {place}: `etl run --output {place}` makes the first one");
             return;
         }
         table(runs.iter().map(|(run, _)| run)).show(out, display.width);
@@ -99,8 +103,9 @@ fn bar(share: f64) -> String {
 }
 
 fn show_one(output: &Output, run_id: &str, display: &Display) -> Result<(), RunError> {
+    require_layer(output)?;
     let mut found = report::recorded_runs(output)?.filter(|(run, _)| run.run_id.starts_with(run_id));
-    let (run, line) = found.next().ok_or_else(|| RequestError::UnknownRun(run_id.to_owned()))?;
+    let (run, line) = found.next().ok_or_else(|| RequestError::UnknownRun { run_id: run_id.to_owned(), output: output.location() })?;
     if run.run_id != run_id && found.next().is_some() {
         return Err(RequestError::AmbiguousRun(run_id.to_owned()).into());
     }

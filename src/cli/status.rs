@@ -7,7 +7,7 @@ use indicatif::{HumanBytes, HumanCount};
 use super::{args::StatusArgs, display::Display, plan, text};
 use crate::{
     model::elapsed_text,
-    run::{HeldBy, LayerStatus, RunError, RunInShort, Unhealthy, layer_status, recover_unless_held},
+    run::{HeldBy, LayerStatus, RunError, RunInShort, Unhealthy, layer_status, recover_unless_held, warn_without_layer},
     settings,
     store::Output,
 };
@@ -17,17 +17,24 @@ const DAYS_NAMED: usize = 6;
 
 pub(super) fn run(args: &StatusArgs, display: &Display) -> Result<u8, RunError> {
     let settings = settings::load(&args.config.flags)?;
-    recover_unless_held(&Output::open(&settings.output)?)?;
+    let output = Output::open(&settings.output)?;
+    recover_unless_held(&output)?;
     let status = layer_status(&settings)?;
-    display.answer(&status, |out| show(out, &status));
+    let is_unused = status.last_run.is_none() && status.partitions == 0 && status.held_by.is_none();
+    if is_unused && display.answers_in_json() {
+        warn_without_layer(&output)?;
+    }
+    display.answer(&status, |out| if is_unused { show_unused(out, &output.location()) } else { show(out, &status) });
     Ok(0)
 }
 
+/// An output that no run has written to; its name may be mistyped.
+fn show_unused(out: &mut String, place: &str) {
+    let _ = writeln!(out, "nothing has been loaded into {place} yet: `etl run --output {place}` loads orders, and `etl demo` shows how");
+    let _ = writeln!(out, "If your runs write elsewhere, name their output: etl status --output DIR");
+}
+
 fn show(out: &mut String, status: &LayerStatus) {
-    if status.last_run.is_none() && status.partitions == 0 && status.held_by.is_none() {
-        let _ = writeln!(out, "nothing has been loaded here yet: `etl run` loads the orders, and `etl demo` shows how that looks");
-        return;
-    }
     verdict(out, status);
     let ago = |run: &RunInShort| format!("{} ago ({}, run {})", age(run.age_seconds), run.finished_at, run.run_id);
     text::row(out, "success", &status.last_success.as_ref().map_or("none yet".to_owned(), ago));

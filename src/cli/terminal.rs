@@ -32,6 +32,28 @@ pub(super) fn fitted(text: &str, width: Option<usize>) -> Cow<'_, str> {
     width.map_or(Cow::Borrowed(text), |width| Cow::Owned(wrapped(text, width)))
 }
 
+/// Where a line of the log goes on: beneath its message, behind the level.
+const LOG_MARGIN: usize = 6;
+
+/// Lines of the log that fit the terminal that stderr is; as they are where it is none.
+pub(super) fn fitted_log(text: &str) -> Cow<'_, str> {
+    error_width().map_or(Cow::Borrowed(text), |width| Cow::Owned(wrapped_log(text, width)))
+}
+
+fn wrapped_log(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (content, end) = line.strip_suffix('\n').map_or((line, ""), |content| (content, "\n"));
+        if columns(content) <= width {
+            out.push_str(content);
+        } else {
+            wrap_beneath(&mut out, content, width, LOG_MARGIN.min(width / 2));
+        }
+        out.push_str(end);
+    }
+    out
+}
+
 /// The text in lines of at most `width` columns. A line that is too long goes on beneath its value, or two columns to the right.
 /// A word is never cut: one that is longer than the line has a line of its own.
 fn wrapped(text: &str, width: usize) -> String {
@@ -112,6 +134,17 @@ mod tests {
             assert!(shown.ends_with("\nshort\n"));
         }
         assert_eq!(wrapped("a line that fits\n", 80), "a line that fits\n");
+    }
+
+    #[test]
+    fn a_line_of_the_log_goes_on_beneath_its_message() {
+        let line = format!("\u{1b}[33m WARN\u{1b}[0m alert: {}kind=\"dropped_share\"\n", "some words ".repeat(12));
+        let shown = wrapped_log(&line, 80);
+        assert!(shown.ends_with('\n') && shown.lines().count() > 1, "{shown}");
+        assert!(shown.lines().all(|line| columns(line) <= 80), "{shown}");
+        assert!(shown.lines().skip(1).all(|line| line.starts_with("      ") && !line.starts_with("       ")), "{shown}");
+        assert_eq!(shown.split_whitespace().collect::<Vec<_>>(), line.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(wrapped_log(" WARN short\n", 80), " WARN short\n");
     }
 
     #[test]

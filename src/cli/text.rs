@@ -85,11 +85,16 @@ pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) 
     let (style, words) = headline(summary.status);
     let words = if is_frozen(summary) { "failed: the records have another shape than before" } else { words };
     let _ = writeln!(out, "{style}{words}{style:#} {DIM}({:.2} s, run {}){DIM:#}", summary.execution_time_seconds, summary.run_id);
-    if summary.status != Status::Locked {
+    if summary.status != Status::Locked && !has_begun_nothing(summary) {
         out.push('\n');
         work(out, summary, settings);
     }
     notices(out, summary);
+}
+
+/// Whether a run has failed before it has read anything: there is no work to tell of.
+fn has_begun_nothing(summary: &Summary) -> bool {
+    summary.error.is_some() && summary.source.requests == 0 && summary.source.bytes == 0 && summary.records.records_read == 0
 }
 
 /// What a run has read and done.
@@ -135,10 +140,12 @@ fn work(out: &mut String, summary: &Summary, settings: &Settings) {
 /// What somebody should know of, what is over, and what did not arrive.
 fn notices(out: &mut String, summary: &Summary) {
     for (place, alert) in summary.alerts.iter().enumerate() {
-        row(out, if place == 0 { "alerts" } else { "" }, &format!("{BAD}{}{BAD:#}: {}", alert.kind.as_str(), alert.message));
+        // A message is said once: the error stands above.
+        let message = if summary.is_error_of_run(alert) { "the error of this run" } else { alert.message.as_str() };
+        row(out, if place == 0 { "alerts" } else { "" }, &format!("{BAD}{}{BAD:#}: {message}", alert.kind.as_str()));
     }
     for alert in &summary.recovered {
-        row(out, "over", &format!("{GOOD}{}{GOOD:#}: {}", alert.kind.as_str(), alert.message));
+        row(out, "recovered", &format!("{GOOD}{}{GOOD:#}: {}", alert.kind.as_str(), alert.message));
     }
     for failed in &summary.deliveries_failed {
         row(out, "not sent", &format!("{ODD}{} to {}{ODD:#}: {}", failed.kind.as_str(), failed.receiver.as_str(), failed.error));
@@ -146,10 +153,11 @@ fn notices(out: &mut String, summary: &Summary) {
 }
 
 fn read(out: &mut String, summary: &Summary, settings: &Settings) {
-    let from = match (summary.command, &settings.orders) {
-        (CommandName::Rebuild, _) => settings.output.at(places::RAW),
-        (_, Some(orders)) => orders.location.to_string(),
-        (_, None) => String::new(),
+    let from = match (summary.command, &summary.replay_of, &settings.orders) {
+        (CommandName::Rebuild, ..) => format!(" from {}", settings.output.at(places::RAW)),
+        (_, Some(run_id), _) => format!(" from {}", settings.output.at(places::quarantine(run_id))),
+        (_, None, Some(orders)) => format!(" from {}", orders.location),
+        (_, None, None) => String::new(),
     };
     let source = &summary.source;
     let unit = if source.requests > 0 { "request" } else { "file" };
@@ -159,7 +167,7 @@ fn read(out: &mut String, summary: &Summary, settings: &Settings) {
         out,
         "read",
         &format!(
-            "{} from {from} {DIM}({}{retries}, {}){DIM:#}",
+            "{}{from} {DIM}({}{retries}, {}){DIM:#}",
             counted(summary.records.records_read, "record"),
             counted(asked, unit),
             HumanBytes(source.bytes)
@@ -171,7 +179,9 @@ fn read(out: &mut String, summary: &Summary, settings: &Settings) {
         (summary.records.records_out_of_window, "out of the window"),
         (summary.records.records_skipped, "skipped, as the profile says"),
     ];
-    row(out, "", &joined(&parts));
+    if parts.iter().any(|(records, _)| *records > 0) {
+        row(out, "", &joined(&parts));
+    }
 }
 
 /// What a rebuild was made of, and what it did not reach.

@@ -349,6 +349,11 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Whether an alert says the error of this run again, and no more.
+    pub fn is_error_of_run(&self, alert: &Alert) -> bool {
+        self.error.as_ref().is_some_and(|error| !error.is_empty() && alert.message.ends_with(error.as_str()))
+    }
+
     /// The summary of a run that has done nothing yet.
     pub fn new(run_id: String, since: Option<UtcMicros>, until: Option<UtcMicros>, started_at: UtcMicros) -> Summary {
         Summary {

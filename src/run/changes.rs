@@ -71,7 +71,7 @@ pub(super) fn side_changes(fact: SideFact, days: BTreeSet<Dt>, is_stored: impl F
 
 /// The runs, the latest commit first.
 pub(super) fn runs(output: &Output, which: WhichRuns<'_>) -> Result<Vec<Summary>, RunError> {
-    let unknown = |run_id: &str| RequestError::UnknownRun(run_id.to_owned());
+    let unknown = |run_id: &str| RequestError::UnknownRun { run_id: run_id.to_owned(), output: output.location() };
     match which {
         WhichRuns::Last => {
             // Runs that were at work at the same time are committed in another order than they began.

@@ -11,7 +11,9 @@ use std::{
 use super::{
     RequestError, RunError,
     change::{LayerChange, is_empty_partition},
+    existing::require_layer,
     ledger, open,
+    outside::refuse_inside_layer,
 };
 use crate::{
     cancel::Cancel,
@@ -57,10 +59,11 @@ pub struct CheckedLayer {
 /// waited for, and what it publishes meanwhile is not a violation.
 ///
 /// # Errors
-/// [`RequestError::NothingToCheck`] for an output without a layer; what keeps the checks from running. What they find is the result.
+/// [`RequestError::NoLayer`] or [`RequestError::NothingToCheck`] for an output without a layer; what keeps the checks from running.
+/// What they find is the result.
 pub fn check_layer(request: &CheckRequest<'_>) -> Result<CheckedLayer, RunError> {
     let output = Output::open(&request.settings.output)?;
-    require_folder(&output)?;
+    require_layer(&output)?;
     let settings = &request.settings.with_quantity_of(OpenedLayer::open(&output)?.state.quantity);
     let request = &CheckRequest { settings, violations: request.violations, cancel: request.cancel };
     let cancel = request.cancel;
@@ -82,12 +85,6 @@ pub fn check_layer(request: &CheckRequest<'_>) -> Result<CheckedLayer, RunError>
     }
     settle(&output, cancel)?;
     check_once(request, &output, &custom)
-}
-
-/// A mistyped path is not a sound layer.
-fn require_folder(output: &Output) -> Result<(), RequestError> {
-    let is_missing = output.folder().is_some_and(|folder| !folder.is_dir());
-    if is_missing { Err(RequestError::NothingToCheck(output.location())) } else { Ok(()) }
 }
 
 /// Removes the rows that an attempt has kept: the layer changed meanwhile.
@@ -112,10 +109,10 @@ pub fn check_scripts(settings: &Settings) -> Result<Vec<CheckScript>, RunError> 
 /// What the checks of the latest runs found.
 ///
 /// # Errors
-/// [`RequestError::NothingToCheck`] for a missing output; I/O errors.
+/// [`RequestError::NoLayer`] for an output without a layer; I/O errors.
 pub fn check_history(settings: &Settings, limit: usize) -> Result<CheckHistory, RunError> {
     let output = Output::open(&settings.output)?;
-    require_folder(&output)?;
+    require_layer(&output)?;
     open::recover_unless_held(&output)?;
     Ok(report::check_history(&output, limit)?)
 }
@@ -140,7 +137,7 @@ fn check_once(request: &CheckRequest<'_>, output: &Output, custom: &[CustomCheck
     }
     refuse_empty_window(settings)?;
     if let Some(folder) = violations {
-        refuse_layer(output, folder)?;
+        refuse_inside_layer(output, "--violations", folder)?;
     }
     view.violations = violations.map(Path::to_owned);
     let mut results =
@@ -162,16 +159,6 @@ fn refuse_empty_window(settings: &Settings) -> Result<(), RequestError> {
         (Some(since), Some(until)) if since >= until => Err(RequestError::EmptyWindow { since, until }),
         _ => Ok(()),
     }
-}
-
-/// Fails for a path in the layer: a file there would be loaded into the warehouse.
-pub(super) fn refuse_layer(output: &Output, folder: &Path) -> Result<(), RequestError> {
-    let absolute = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
-    let folder = absolute(folder);
-    let is_in_layer = [places::CURATED, places::ORDER_TOTALS, places::REFUNDS, places::DIMS]
-        .into_iter()
-        .any(|place| folder.starts_with(absolute(&output.at(place))));
-    if is_in_layer { Err(RequestError::ViolationsInLayer(folder)) } else { Ok(()) }
 }
 
 /// Removes the rows that an earlier call has kept of checks that now pass.
@@ -281,10 +268,10 @@ fn foreign_objects(output: &Output) -> Result<Vec<String>, RunError> {
 /// Rebuilds the layer's state (the catalog and the index of orders) from `curated/` alone. Returns how many partitions that took.
 ///
 /// # Errors
-/// [`RequestError::NothingToCheck`] for a missing output; the output is held; a partition can't be parsed; I/O errors.
+/// [`RequestError::NoLayer`] for an output without a layer; the output is held; a partition can't be parsed; I/O errors.
 pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunError> {
     let output = Output::open(&settings.output)?;
-    require_folder(&output)?;
+    require_layer(&output)?;
     let started_at = UtcMicros::now();
     store::set_aside_damaged_log(&output)?;
     let layer = open::settled_layer(&output)?;

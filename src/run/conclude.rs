@@ -158,7 +158,12 @@ pub(super) fn tell(
 ) {
     let waited = lease.is_some_and(Lease::has_waited);
     for alert in &summary.alerts {
-        tracing::warn!(kind = alert.kind.as_str(), "alert: {}", alert.message);
+        if summary.is_error_of_run(alert) {
+            // The error itself follows in the log.
+            tracing::info!(kind = alert.kind.as_str(), "alert: {}", alert.message);
+        } else {
+            tracing::warn!(kind = alert.kind.as_str(), "alert: {}", alert.message);
+        }
     }
     let now = summary.finished_at;
     let origin = NoticeOrigin::new(settings);
@@ -182,7 +187,7 @@ pub(super) fn tell(
     summary.recovered.extend(over.recovered);
     summary.deliveries_failed = deliveries.iter().filter_map(Delivery::failure).collect();
     for alert in &summary.recovered {
-        tracing::info!(kind = alert.kind.as_str(), "over: {}", alert.message);
+        tracing::info!(kind = alert.kind.as_str(), "the alert is over: {}", alert.message);
     }
 }
 

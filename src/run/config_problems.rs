@@ -1,7 +1,7 @@
 //! What is wrong with what the settings name on this machine: credentials, certificates, checks. Asks no network, and writes nothing.
 
-use super::RunError;
-use crate::{check, net::Network, settings::Settings, source::SourceError};
+use super::{RunError, outside::refuse_metrics_inside_layer};
+use crate::{check, net::Network, settings::Settings, source::SourceError, store::Output};
 
 /// Everything that a run would refuse before its first request.
 pub fn config_problems(settings: &Settings) -> Vec<RunError> {
@@ -15,5 +15,7 @@ pub fn config_problems(settings: &Settings) -> Vec<RunError> {
     if let Err(error) = check::load_custom(settings.checks.as_deref(), &settings.column_checks, &settings.schema()) {
         problems.push(error.into());
     }
+    let folder = settings.output.folder().map(|folder| Output::new(folder.to_owned()));
+    problems.extend(folder.and_then(|output| refuse_metrics_inside_layer(settings, &output).err()).map(RunError::from));
     problems
 }

@@ -98,9 +98,10 @@ impl LayerDiff {
 /// What one run has changed, or what changed from one run to another.
 ///
 /// # Errors
-/// No such run, or one whose commit is no longer kept (exit 2); I/O errors.
+/// No layer, no such run, or one whose commit is no longer kept (exit 2); I/O errors.
 pub fn diff(settings: &Settings, run_a: &str, run_b: Option<&str>, limit: usize) -> Result<LayerDiff, RunError> {
     let output = Output::open(&settings.output)?;
+    super::require_layer(&output)?;
     super::open::recover_unless_held(&output)?;
     let first = versions::committed_run(&output, run_a)?;
     let (before, after) = match run_b {
@@ -116,6 +117,7 @@ pub fn diff(settings: &Settings, run_a: &str, run_b: Option<&str>, limit: usize)
 /// As [`diff`].
 pub fn changes_since(settings: &Settings, run_id: &str) -> Result<LayerDiff, RunError> {
     let output = Output::open(&settings.output)?;
+    super::require_layer(&output)?;
     super::open::recover_unless_held(&output)?;
     let since = versions::committed_run(&output, run_id)?;
     let now = versions::layer_now(&output)?;

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use super::{RequestError, RunError, check_layer::refuse_layer, interrupted, layer_status, ledger};
+use super::{RequestError, RunError, interrupted, layer_status, ledger};
 use crate::{
     cancel::Cancel,
     layer::{self, LayerError, OpenedLayer, OrderCounts, PartitionEntry, StoredSide},
@@ -75,15 +75,6 @@ pub fn layer_facts(request: &LayerReportRequest<'_>) -> Result<LayerFacts, RunEr
         open_alerts: status.open_alerts,
         state: opened.state,
     })
-}
-
-/// Fails for a file in the layer: a warehouse would load it.
-///
-/// # Errors
-/// [`RequestError::ReportInLayer`].
-pub fn refuse_report_in_layer(output: &Output, file: &Path) -> Result<(), RequestError> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    refuse_layer(output, folder).map_err(|_| RequestError::ReportInLayer(file.to_owned()))
 }
 
 /// The files of `curated/` that are not what the commit says. In a bucket the log alone is the truth.

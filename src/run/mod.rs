@@ -19,6 +19,7 @@ mod doctor;
 mod drift;
 mod erase;
 mod error;
+mod existing;
 mod explain;
 mod extract;
 mod health;
@@ -37,6 +38,7 @@ mod merge_budget;
 mod observer;
 mod open;
 mod origin;
+mod outside;
 mod plan;
 mod probe;
 mod publish;
@@ -66,13 +68,14 @@ pub use diff::{ChangedRow, LayerDiff, RevenueChange, RowChange, changes_since, d
 pub use doctor::{Part, PartState, examine_parts};
 pub use erase::{EraseRequest, Erased, erase, erase_command};
 pub use error::RunError;
+pub use existing::{has_layer, require_layer, warn_without_layer};
 pub use explain::{
     AskWarehouse, DroppedPart, ExplainRequest, Explanation, FailedCheckOfOrder, LookedAt, NamedBy, RunChecks, Version, VersionLine,
     WarehouseRows, explain,
 };
 pub use health::Unhealthy;
 pub use job::{OrdersFrom, Outcome, Request, execute};
-pub use layer_report::{LayerReportRequest, layer_facts, refuse_report_in_layer};
+pub use layer_report::{LayerReportRequest, layer_facts};
 pub use layer_status::{
     CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RawInShort, RunInShort, ShopInShort, layer_status,
 };
@@ -81,6 +84,7 @@ pub use mapped::{Mapped, MappedDrop, sample};
 pub use mapping_test::{CaseResult, Difference, test_mapping};
 pub use observer::{NoObserver, Observer, StageName};
 pub use open::{host, recover_unless_held};
+pub use outside::refuse_inside_layer;
 pub use plan::{Plan, PlanRequest, PlannedChunk, plan};
 pub use probe::{Evidence, Found, Probe, Proposal, probe};
 pub use raw::Gaps;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{RunError, lineage::Change};
+use super::{RunError, existing::require_layer, lineage::Change};
 use crate::{
     cancel::Cancel,
     layer::{OpenedLayer, StateOrigin},
@@ -70,9 +70,12 @@ impl Change {
     /// Takes all days of an output for the change, which is named then.
     ///
     /// # Errors
-    /// As [`Opening::open`].
+    /// As [`Opening::open`]; there is no layer (exit 2).
     pub(super) fn open(&mut self, output: &Output, settings: &Settings, cancel: &Cancel) -> Result<Opened, RunError> {
         let (scope, layer) = (Scope::default(), settled_layer(output)?);
+        if layer.head.is_none() {
+            require_layer(output)?;
+        }
         let opening = Opening { output, started_at: self.started_at, scope, wait: settings.lock_wait, cancel, layer };
         let opened = opening.open(self.run_id.clone())?;
         self.run_id = opened.run_id.clone();

@@ -4,6 +4,7 @@
 
 use super::{
     RunError,
+    existing::require_layer,
     job::{self, OrdersFrom, Outcome, Request},
     ledger,
     lineage::{Job, tell_unbegun},
@@ -37,7 +38,7 @@ pub struct RebuildRequest<'a> {
 /// coverage.
 ///
 /// # Errors
-/// Nothing is kept (exit 2). How the run itself ended is the outcome.
+/// There is no layer, or nothing is kept (exit 2). How the run itself ended is the outcome.
 pub fn rebuild(request: &RebuildRequest<'_>) -> Result<Outcome, RunError> {
     let job = Job { settings: request.settings, command: CommandName::Rebuild, datasets: Datasets::Kept(places::RAW) };
     tell_unbegun(job, request.cancel, find_records(request))?;
@@ -61,7 +62,9 @@ pub fn rebuild(request: &RebuildRequest<'_>) -> Result<Outcome, RunError> {
 fn find_records(request: &RebuildRequest<'_>) -> Result<(), RunError> {
     let output = Output::open(&request.settings.output)?;
     // Of a run that was cut off, the records lie there before its report does.
-    settled_layer(&output)?;
+    if settled_layer(&output)?.head.is_none() {
+        require_layer(&output)?;
+    }
     let orders = request.settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
     RawInput::choose(&output, &ledger::identity(orders, request.settings), request.gaps)?;
     Ok(())

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::{
     RequestError, RunError,
+    existing::require_layer,
     job::{self, OrdersFrom, Outcome, Request},
     lineage::{Job, tell_unbegun},
     observer::Observer,
@@ -38,7 +39,7 @@ struct Line {
 /// was dropped, counts once. The window is open, and nothing is added to coverage.
 ///
 /// # Errors
-/// No such quarantine, or a damaged line of it (exit 2). How the run itself ended is the outcome.
+/// There is no layer, no such quarantine, or a damaged line of it (exit 2). How the run itself ended is the outcome.
 pub fn replay(settings: &Settings, run_id: &RunId, cancel: &Cancel, observer: &dyn Observer) -> Result<Outcome, RunError> {
     let job = Job { settings, command: CommandName::Replay, datasets: Datasets::Kept(places::QUARANTINE) };
     tell_unbegun(job, cancel, find_quarantine(settings, run_id))?;
@@ -56,15 +57,20 @@ pub fn replay(settings: &Settings, run_id: &RunId, cancel: &Cancel, observer: &d
     let outcome = job::execute(&request);
     match outcome.error {
         // The quarantine is at fault, and not the run.
-        Some(RunError::Request(error @ (RequestError::NoQuarantine(_) | RequestError::DamagedQuarantine { .. }))) => Err(error.into()),
+        Some(RunError::Request(error @ (RequestError::NoQuarantine { .. } | RequestError::DamagedQuarantine { .. }))) => Err(error.into()),
         _ => Ok(outcome),
     }
 }
 
 fn find_quarantine(settings: &Settings, run_id: &RunId) -> Result<(), RunError> {
     let output = Output::open(&settings.output)?;
+    require_layer(&output)?;
     let found = output.local(places::quarantine(run_id.as_str()))?;
-    found.map(|_| ()).ok_or_else(|| RequestError::NoQuarantine(run_id.to_string()).into())
+    found.map(|_| ()).ok_or_else(|| no_quarantine(&output, run_id).into())
+}
+
+fn no_quarantine(output: &Output, run_id: &RunId) -> RequestError {
+    RequestError::NoQuarantine { run_id: run_id.to_string(), output: output.location() }
 }
 
 /// The shop of a run whose quarantine is to be replayed, as its report says.
@@ -78,8 +84,9 @@ pub fn shop_of_run(settings: &Settings, run_id: &RunId, cancel: &Cancel) -> Resu
 
 fn find_shop(settings: &Settings, run_id: &RunId) -> Result<String, RunError> {
     let output = Output::open(&settings.output)?;
+    require_layer(&output)?;
     let report = output.read(places::report(run_id.as_str()))?.and_then(|bytes| Summary::from_json(&bytes).ok());
-    let report = report.ok_or_else(|| RequestError::UnknownRun(run_id.to_string()))?;
+    let report = report.ok_or_else(|| RequestError::UnknownRun { run_id: run_id.to_string(), output: output.location() })?;
     match report.shop.filter(|shop| settings.shops.contains(shop)) {
         Some(shop) => Ok(shop),
         None => Err(RequestError::NoShopOfRun { run_id: run_id.to_string(), known: settings.shops.join(", ") }.into()),
@@ -99,7 +106,7 @@ pub(super) struct UnwrappedQuarantine {
 /// # Errors
 /// No such quarantine, or a damaged line of it (exit 2); I/O errors (exit 5).
 pub(super) fn unwrap_quarantine(output: &Output, run_id: &RunId, scratch: &Path) -> Result<UnwrappedQuarantine, RunError> {
-    let missing = || RequestError::NoQuarantine(run_id.to_string());
+    let missing = || no_quarantine(output, run_id);
     let file = output.local(places::quarantine(run_id.as_str()))?.ok_or_else(missing)?;
     let source = fs::File::open(&file).map_err(|_| missing())?;
     fs::create_dir_all(scratch).map_err(StoreError::io("create the folder", scratch))?;

@@ -12,8 +12,13 @@ use crate::model::{Dt, UtcMicros, counted};
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// The history has no such run.
-    #[error("no run `{0}` has been recorded here; `etl runs` lists them")]
-    UnknownRun(String),
+    #[error("no run `{run_id}` has been recorded in {output}: `etl runs` lists the runs of an output, and --output names another one")]
+    UnknownRun {
+        /// The run.
+        run_id: String,
+        /// The output that was searched.
+        output: String,
+    },
     /// The history has several runs of this beginning.
     #[error("more than one run begins with `{0}`")]
     AmbiguousRun(String),
@@ -34,10 +39,7 @@ pub enum RequestError {
         run_id: String,
     },
     /// Later runs have changed the same partitions.
-    #[error(
-        "run `{run_id}` can't be undone, because later runs have changed the same days: {}. Undo those first, the latest first",
-        stands_on(later)
-    )]
+    #[error("run `{run_id}` can't be undone, because {}", why_not_undone(later))]
     UndoRefused {
         /// The run.
         run_id: String,
@@ -52,15 +54,27 @@ pub enum RequestError {
         /// Its end.
         until: UtcMicros,
     },
-    /// A folder for violating rows that is a part of the layer.
-    #[error("{}: this folder is a part of the layer, and a warehouse would load the rows of failing checks from there; name another folder", .0.display())]
-    ViolationsInLayer(PathBuf),
+    /// A file or folder that a command would write, and that lies inside the layer.
+    #[error("{option}: {} is a part of the layer in {output}, where nothing else may lie; name another place, outside of it", path.display())]
+    InsideLayer {
+        /// The option or setting that names it.
+        option: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The output.
+        output: String,
+    },
     /// A backfill of an open window.
     #[error("a backfill needs a beginning: --since 2026-01-01 (or --gaps)")]
     NoBeginning,
     /// The run dropped nothing, or its quarantine was removed.
-    #[error("the run `{0}` has no quarantine; `etl quarantine` lists those that have")]
-    NoQuarantine(String),
+    #[error("run `{run_id}` has no quarantine in {output}; `etl quarantine` lists the runs that have one")]
+    NoQuarantine {
+        /// The run.
+        run_id: String,
+        /// The output that was searched.
+        output: String,
+    },
     /// The run is of no shop that the settings name.
     #[error("run `{run_id}` is of no shop in etl.toml, which has {known}: its records belong to none of them")]
     NoShopOfRun {
@@ -143,6 +157,9 @@ pub enum RequestError {
         /// The mistake.
         detail: String,
     },
+    /// No run has ever written to the output.
+    #[error("{0} holds no layer. Name the output of your runs: --output DIR. Or make a layer there: etl run --output {0}")]
+    NoLayer(String),
     /// There is no layer to check.
     #[error(
         "{0} holds no layer: no partition and no dimension. Run `etl run` first, or name the output of the runs: etl check --output DIR"
@@ -153,9 +170,6 @@ pub enum RequestError {
         "{0} holds no partition, so there is nothing to report on. Run `etl run` first, or name the output of the runs: etl report --output DIR. `etl runs` lists runs that failed"
     )]
     NothingToReport(String),
-    /// A report in a folder of the layer.
-    #[error("{}: its folder is a part of the layer, and a warehouse would load the report from there; name another file with -o", .0.display())]
-    ReportInLayer(PathBuf),
     /// The state of a layer is lost.
     #[error(
         "{0} has partitions, and its state does not know them, so that their rows and revenue are unknown. Rebuild it first: etl check --rebuild-state"
@@ -193,6 +207,9 @@ pub enum RequestError {
         "{0} holds no layer: no partition and no dimension. Name the output of the runs: etl erase --user ID --output DIR. If only failed runs have written there, remove its quarantine/, raw/ and reports/ by hand"
     )]
     NothingToErase(String),
+    /// Somebody was asked at a terminal, and did not say yes.
+    #[error("not confirmed, so nothing was changed. Answer y to go on; --yes skips the question")]
+    NotConfirmed,
     /// No user was named.
     #[error("no user is named: etl erase --user ID, or --users-file FILE with one id a line")]
     NoUsers,
@@ -277,6 +294,14 @@ fn lost(by_column: &BTreeMap<String, u64>) -> String {
     by_column.iter().map(|(column, values)| format!("{values} of column `{column}`")).collect::<Vec<_>>().join(", ")
 }
 
+/// Why a run can't be undone, in words. No later run is at fault where somebody has edited the files.
+fn why_not_undone(later: &BTreeMap<String, BTreeSet<Dt>>) -> String {
+    if later.is_empty() {
+        return "somebody has changed the files of its days by hand. Put back what it wrote first".to_owned();
+    }
+    format!("later runs have changed the same days: {}. Undo those first, the latest first", stands_on(later))
+}
+
 /// Runs with the days that they have changed, in words.
 fn stands_on(later: &BTreeMap<String, BTreeSet<Dt>>) -> String {
     const SHOWN: usize = 5;
@@ -286,4 +311,18 @@ fn stands_on(later: &BTreeMap<String, BTreeSet<Dt>>) -> String {
         format!("run {run_id} (dt={}{more})", shown.join(", "))
     };
     later.iter().map(of_run).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_undo_names_the_later_runs_or_says_that_there_are_none() {
+        let refused = |later: BTreeMap<String, BTreeSet<Dt>>| RequestError::UndoRefused { run_id: "one".into(), later }.to_string();
+        let days = BTreeSet::from(["2026-01-01".parse().unwrap()]);
+        assert!(refused([("two".to_owned(), days)].into()).contains("the same days: run two (dt=2026-01-01). Undo those first"));
+        let by_hand = refused(BTreeMap::new());
+        assert!(by_hand.contains("by hand") && !by_hand.contains(": ."), "{by_hand}");
+    }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     RunError,
     change::is_empty_partition,
+    existing::require_layer,
     explain::{self, Clock},
     open::{Opened, Opening, settled_layer},
 };
@@ -45,12 +46,15 @@ pub struct Vacuumed {
 /// Removes what is past its time. A run that is at work loses nothing. A dry run counts, and removes nothing.
 ///
 /// # Errors
-/// The output is held; I/O errors.
+/// There is no layer (exit 2); the output is held; I/O errors.
 pub fn vacuum(settings: &Settings, cancel: &Cancel) -> Result<Vacuumed, RunError> {
     let output = Output::open(&settings.output)?;
     let started_at = UtcMicros::now();
-    let opening =
-        Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer: settled_layer(&output)? };
+    let layer = settled_layer(&output)?;
+    if layer.head.is_none() {
+        require_layer(&output)?;
+    }
+    let opening = Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer };
     let Opened { layer, run_id, lease } = opening.open(RunId::new(started_at))?;
     let removal = if settings.dry_run { Removal::Counted } else { Removal::Done };
     let vacuum = Vacuum { output: &output, keep: settings.keep, now: started_at, removal };

@@ -63,7 +63,7 @@ fn number_of(output: &Output, run_id: &str) -> Result<u64, RunError> {
             return Ok(number);
         }
     }
-    Err(RequestError::UnknownRun(run_id.to_owned()).into())
+    Err(RequestError::UnknownRun { run_id: run_id.to_owned(), output: output.location() }.into())
 }
 
 /// The content of a version that a run has put or replaced.

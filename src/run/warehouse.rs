@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{RunError, WhichRuns, changes, open};
+use super::{RunError, WhichRuns, changes, existing::require_layer, open};
 use crate::{
     cancel::Cancel,
     layer::{self, OpenedLayer},
@@ -235,7 +235,11 @@ impl<'a> Warehouse<'a> {
                 self.refuse_empty()?;
                 Ok(None)
             }
-            WarehouseLoad::Runs(which) => changes::changes(&self.output, url()?, which).map(Some),
+            WarehouseLoad::Runs(which) => {
+                let url = url()?;
+                require_layer(&self.output)?;
+                changes::changes(&self.output, url, which).map(Some)
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use super::{
     http,
     known_columns::KnownColumns,
     lineage, masks,
+    output_location::file_in_place_of,
     reader::typed,
     schema_of, setting,
     shops::{self, Shop, Whose},
@@ -389,14 +390,29 @@ fn output(layers: &Layers<'_>, http: &HttpSettings) -> Result<OutputLocation, Se
 }
 
 fn folder(layers: &Layers<'_>, configured: Option<ConfiguredValue>) -> Result<PathBuf, SettingsError> {
-    match configured {
-        None => Ok(PathBuf::from(setting::OUTPUT.default)),
-        Some(configured) if configured.value.trim().is_empty() => Err(configured.invalid("name a folder")),
-        Some(configured) if configured.value.trim_start().starts_with('~') => {
-            Err(configured.invalid("`~` is expanded by a shell only: write the whole path"))
+    let Some(configured) = configured else {
+        let folder = PathBuf::from(setting::OUTPUT.default);
+        return match file_in_place_of(&folder) {
+            Some(file) => Err(SettingsError::Conflict(not_a_folder(file))),
+            None => Ok(folder),
+        };
+    };
+    match configured.value.trim() {
+        "" => Err(configured.invalid("name a folder")),
+        value if value.starts_with('~') => Err(configured.invalid("`~` is expanded by a shell only: write the whole path")),
+        _ => {
+            let folder = layers.path(&configured);
+            match file_in_place_of(&folder) {
+                Some(file) => Err(configured.invalid(not_a_folder(file))),
+                None => Ok(folder),
+            }
         }
-        Some(configured) => Ok(layers.path(&configured)),
     }
+}
+
+/// What to say of a file where the folder of the layer is needed.
+fn not_a_folder(file: &Path) -> String {
+    format!("{} is a file, and the output is a folder, or the URL of a bucket: name another place with --output", file.display())
 }
 
 fn deletions(layers: &Layers<'_>) -> Result<DeletionSettings, SettingsError> {

@@ -76,7 +76,7 @@ pub use masks::{Mask, MaskedColumn, Masks};
 pub use merge::{lineage_alone, load, load_shop, load_shops, presentation, telemetry};
 pub use metrics::{EmfTarget, MetricsSettings};
 pub use origins::{OriginKind, ShownSetting, shown_settings};
-pub use output_location::OutputLocation;
+pub use output_location::{OutputLocation, refuse_file};
 pub use presentation::{ColorMode, LogFormat, Presentation, ResultFormat};
 pub use problems::{Examined, Problem, examine};
 pub use profile::{

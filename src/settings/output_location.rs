@@ -1,11 +1,11 @@
-//! Where the layer is: a folder, or a bucket with how it is reached. Opens nothing.
+//! Where the layer is: a folder, or a bucket with how it is reached. Opens nothing, and only looks whether a file stands there.
 
 use std::{
     fmt,
     path::{Path, PathBuf},
 };
 
-use super::StorageSettings;
+use super::{SettingsError, StorageSettings};
 
 /// Where the layer is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +40,21 @@ impl OutputLocation {
             OutputLocation::Bucket(storage) => format!("{}/{}", storage.location, place.as_ref()),
         }
     }
+}
+
+/// The file that stands where a folder is needed, or where one above it is.
+pub(super) fn file_in_place_of(folder: &Path) -> Option<&Path> {
+    folder.ancestors().find(|place| place.exists()).filter(|place| !place.is_dir())
+}
+
+/// Fails if a file stands where a flag names a folder.
+///
+/// # Errors
+/// [`SettingsError::Value`].
+pub fn refuse_file(flag: &'static str, folder: &Path) -> Result<(), SettingsError> {
+    let Some(file) = file_in_place_of(folder) else { return Ok(()) };
+    let detail = format!("{} is a file, and a folder is needed there: name another place", file.display());
+    Err(SettingsError::flag(flag, &folder.display().to_string(), detail))
 }
 
 impl From<PathBuf> for OutputLocation {

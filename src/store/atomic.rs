@@ -70,7 +70,12 @@ fn is_abandoned(rest: &str, entry: &fs::DirEntry) -> bool {
 /// A file with this content in the folder of its place, with the access of the file that it replaces: durable, but for its name.
 fn stage_beside(path: &Path, content: Content<'_>) -> Result<TempPath, StoreError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    stage_in(folder, path, content)
+    match stage_in(folder, path, content) {
+        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && !folder.exists() => {
+            Err(StoreError::MissingFolder { path: path.to_owned(), folder: folder.to_owned() })
+        }
+        staged => staged,
+    }
 }
 
 /// As [`stage_beside`], in a folder of the same file system.
@@ -81,7 +86,7 @@ pub(super) fn stage_in(folder: &Path, path: &Path, content: Content<'_>) -> Resu
         .suffix(".tmp")
         .permissions(fs::Permissions::from_mode(NEW_FILE))
         .tempfile_in(folder)
-        .map_err(StoreError::io("create a file in", folder))?;
+        .map_err(|error| StoreError::io("create a file in", folder)(without_staged_name(error)))?;
     match content {
         Content::Bytes(bytes) => staged.write_all(bytes).map_err(StoreError::io("write", path))?,
         Content::File(from) => {
@@ -92,6 +97,15 @@ pub(super) fn stage_in(folder: &Path, path: &Path, content: Content<'_>) -> Resu
     disk::keep_access(staged.path(), path)?;
     staged.as_file().sync_all().map_err(StoreError::io("write", path))?;
     Ok(staged.into_temp_path())
+}
+
+/// The system's error alone: the name of a staged file says nothing to anybody.
+fn without_staged_name(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    match text.split_once(" at path ") {
+        Some((cause, _)) => io::Error::new(error.kind(), cause),
+        None => error,
+    }
 }
 
 /// Renames a staged file to its place. The name is not durable yet.
@@ -136,6 +150,10 @@ mod tests {
         replace_file(&path, b"2\n").unwrap();
         assert_eq!((mode(&path), fs::read(&path).unwrap()), (0o640, b"2\n".to_vec()));
         assert_eq!(dir.path().read_dir().unwrap().count(), 2, "nothing else is left");
-        assert!(replace_file(&dir.path().join("no/such/file"), b"").is_err());
+        let refused = replace_file(&dir.path().join("no/such/file"), b"").unwrap_err().to_string();
+        assert!(
+            refused.contains("no/such/file: its folder") && refused.contains("does not exist") && !refused.contains(STAGED),
+            "{refused}"
+        );
     }
 }

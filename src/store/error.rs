@@ -15,6 +15,14 @@ pub enum StoreError {
         /// Why not.
         source: io::Error,
     },
+    /// A file that is to be written, in a folder that does not exist.
+    #[error("can't write {}: its folder {} does not exist. Create the folder, or name another file", path.display(), folder.display())]
+    MissingFolder {
+        /// The file.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+    },
     /// An operation that a bucket refused.
     #[error("can't {action} {location}: {detail}")]
     Bucket {

@@ -170,6 +170,14 @@ fn erase_users(request: &EraseRequest<'_>, cancel: &Cancel, told: &mut Change) -
 }
 
 impl Erased {
+    /// Whether anything changes.
+    pub fn has_change(&self) -> bool {
+        self.dim_user_rows + self.fact_order_rows > 0
+            || !self.partitions_written.is_empty()
+            || self.versions_removed > 0
+            || self.has_change_beside()
+    }
+
     /// Whether something changes beside the tables.
     fn has_change_beside(&self) -> bool {
         self.quarantined_records + self.raw_records + self.reports_changed + self.damaged_records_removed > 0

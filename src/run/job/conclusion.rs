@@ -9,7 +9,7 @@ use crate::{
     model::Dt,
     net::redact,
     report::{self, Status},
-    run::{RunError, conclude, observer::StageName},
+    run::{RunError, conclude, observer::StageName, outside::refuse_metrics_inside_layer},
     store::LockError,
 };
 
@@ -74,7 +74,7 @@ impl Job<'_> {
             tracing::warn!(%error, "the report of the run could not be written");
         }
         // Also of a run that could not open its output: a rule on the metrics must see that runs fail.
-        if !self.settings.dry_run {
+        if !self.settings.dry_run && refuse_metrics_inside_layer(self.settings, &self.output).is_ok() {
             conclude::write_metrics(&self.settings.metrics, &self.output, &self.summary);
         }
         if self.lease.is_some() && success && !self.settings.dry_run {

@@ -37,6 +37,7 @@ use super::{
     extract::KeptRecords,
     lineage::{RunEnd, RunLineage},
     observer::{StageClock, StageName},
+    outside::refuse_metrics_inside_layer,
     publish::has_moved,
     quarantine::Quarantine,
 };
@@ -156,6 +157,7 @@ impl Job<'_> {
         deletions::refuse_by_kind(self.request)?;
         self.settings.masks.refuse_missing_key()?;
         self.require_credentials()?;
+        refuse_metrics_inside_layer(self.settings, &self.output)?;
         // Read before anything is fetched: a typing error in them should not cost an hour.
         let custom = check::load_custom(self.settings.checks.as_deref(), &self.settings.column_checks, &self.schema)?;
         self.enter(StageName::Open);

@@ -91,7 +91,7 @@ pub(super) fn read_families(
         if record.len() as u64 > largest {
             return Err(malformed(
                 line,
-                format!("the line is larger than {} (limits.record_bytes): whose it is can't be told", counted(largest, "byte")),
+                format!("the line is larger than {}, so it was not read. Raise `limits.record_bytes`", counted(largest, "byte")),
             ));
         }
         if record.is_empty() {
@@ -107,7 +107,7 @@ pub(super) fn read_families(
         return Ok(None);
     }
     if families.repeated > 0 {
-        tracing::warn!(lines = families.repeated, file = %path.display(), "lines stand in the file again as they are: each counts once");
+        tracing::warn!(lines = families.repeated, file = %path.display(), "the file repeats lines: each of them counts once");
         access.counters.repeated_lines(families.repeated);
     }
     Ok(pages.finish()?.map(|rows| FamiliesRead { records: rows.records, objects }))
@@ -213,10 +213,11 @@ impl<'r> Families<'r> {
     /// # Errors
     /// What is wrong with the line.
     fn line(&mut self, line: u64, json: &[u8]) -> Result<Vec<JoinedRecord>, String> {
-        let text = std::str::from_utf8(json).map_err(|_| "not valid UTF-8: whose it is can't be told".to_owned())?;
-        let node = Node::parse(text).map_err(|error| format!("not valid JSON, so whose it is can't be told: {error}"))?;
+        let unknown = |what: &str| format!("the line is not {what}, so its parent is unknown. Export the file again");
+        let text = std::str::from_utf8(json).map_err(|_| unknown("valid UTF-8"))?;
+        let node = Node::parse(text).map_err(|error| unknown(&format!("valid JSON ({error})")))?;
         if !matches!(node, Node::Object(_)) {
-            return Err("not a JSON object: whose it is can't be told".to_owned());
+            return Err(unknown("a JSON object"));
         }
         let id = node.at(&self.rules.id).and_then(Node::text);
         let Some(parent) = node.at(&self.rules.parent) else {
@@ -229,7 +230,7 @@ impl<'r> Families<'r> {
         let path = list_of(self.rules, id)?;
         let orphan = || {
             format!(
-                "its parent `{parent}` is not the record before it: a child must follow its parent, up to the next record \
+                "its parent `{parent}` is not the record before it. A child must follow its parent, before the next record \
                  (Shopify: start the bulk operation with `groupObjects: true`)"
             )
         };
@@ -239,12 +240,15 @@ impl<'r> Families<'r> {
         let place = family.places.get(&hash(parent)).copied().ok_or_else(orphan)?;
         if is_line && place > 0 {
             return Err(format!(
-                "a line of an order whose parent `{parent}` is itself a child: nothing reads it there, and it may be revenue. \
-                 Its parent must be the order: export the lines of orders alone"
+                "this line of an order has the parent `{parent}`, which is itself a child, so its revenue would be lost. \
+                 Export the lines of orders alone: their parent is then the order"
             ));
         }
         if family.members.get(place).is_some_and(|parent| parent.taken.contains(&path)) {
-            return Err(format!("its parent `{parent}` has `{path}` already, where `children.lists` puts its children"));
+            return Err(format!(
+                "its parent `{parent}` has `{path}` already, and `children.lists` puts children there. \
+                 Leave `{path}` out of the export, or name another list"
+            ));
         }
         match family.earlier(id.unwrap_or_default(), place) {
             // The same line again: it is one.
@@ -254,8 +258,8 @@ impl<'r> Families<'r> {
             }
             Some(_) => {
                 return Err(format!(
-                    "`{}` of `{parent}` stands there already with another content: which one counts can't be told, and together \
-                     they would be added up",
+                    "the file has `{}` of `{parent}` twice, with different content. Both together would be added up, and nothing \
+                     says which one is right. Export the file again",
                     id.unwrap_or_default()
                 ));
             }
@@ -299,8 +303,8 @@ impl<'r> Families<'r> {
 
 fn without_parent(path: &FieldPath) -> String {
     format!(
-        "it has `{path}`, and names no parent there: whether it is a line of an order can't be told. \
-         A child names its parent, and a record has no `{path}`: take the file as the source wrote it"
+        "its `{path}` names no parent. A child names its parent there, and a record has no `{path}`. \
+         Use the file as the source wrote it"
     )
 }
 
@@ -316,11 +320,13 @@ fn taken<'r>(rules: &'r ChildLines, node: &Node) -> Vec<&'r FieldPath> {
 /// The list that a child belongs to, by the type in its id: the last but one of its parts.
 fn list_of<'r>(rules: &'r ChildLines, id: Option<&str>) -> Result<&'r FieldPath, String> {
     let Some(id) = id else {
-        return Err(format!("a child without `{}`, which tells its type: ask for the id of every object", rules.id));
+        return Err(format!("the child has no `{}`, which tells its type. Export the id of every object", rules.id));
     };
     let kind = id.rsplit('/').nth(1).unwrap_or_default();
     rules.lists.get(kind).ok_or_else(|| {
-        format!("a child of the type `{kind}` (`{id}`): write in `children.lists` where it belongs, such as {kind} = \"others\"")
+        format!(
+            "`children.lists` does not name the type `{kind}` of this child (`{id}`). Write there where it belongs: {kind} = \"others\""
+        )
     })
 }
 
@@ -514,19 +520,22 @@ mod tests {
         for (lines, message) in [
             (vec![child(&order)], "1: its parent `gid://shopify/Order/1` is not the record before it"),
             (vec![json!({"id": order}), json!({"id": other}), child(&order)], "3: its parent `gid://shopify/Order/1` is not"),
-            (vec![json!({"id": order}), json!({"id": id("Refund", 5), "__parentId": order})], "2: a child of the type `Refund`"),
-            (vec![json!({"id": order}), json!({"__parentId": order})], "2: a child without `id`"),
+            (
+                vec![json!({"id": order}), json!({"id": id("Refund", 5), "__parentId": order})],
+                "2: `children.lists` does not name the type `Refund`",
+            ),
+            (vec![json!({"id": order}), json!({"__parentId": order})], "2: the child has no `id`"),
             (
                 vec![json!({"id": order, "lineItems": []}), child(&order)],
                 "2: its parent `gid://shopify/Order/1` has `lineItems.nodes` already",
             ),
-            (vec![json!({"id": order}), json!([1])], "2: not a JSON object"),
+            (vec![json!({"id": order}), json!([1])], "2: the line is not a JSON object"),
             (
                 vec![json!({"id": order}), child(&order), json!({"id": id("LineItem", 12), "__parentId": id("LineItem", 11)})],
-                "3: a line of an order whose parent `gid://shopify/LineItem/11` is itself a child",
+                "3: this line of an order has the parent `gid://shopify/LineItem/11`, which is itself a child",
             ),
-            (vec![json!({"id": order}), child("")], "2: it has `__parentId`, and names no parent there"),
-            (vec![json!({"id": order}), json!({"id": other, "__parentId": null})], "2: it has `__parentId`, and names no parent"),
+            (vec![json!({"id": order}), child("")], "2: its `__parentId` names no parent"),
+            (vec![json!({"id": order}), json!({"id": other, "__parentId": null})], "2: its `__parentId` names no parent"),
         ] {
             let error = joined(&lines, 1 << 20).unwrap_err();
             assert!(error.starts_with(message), "{error}");
@@ -543,7 +552,7 @@ mod tests {
             |record| whole(record)["lineItems"]["nodes"].as_array().unwrap().iter().map(|line| line["sku"].clone()).collect::<Vec<_>>();
         assert_eq!(records.iter().map(skus).collect::<Vec<_>>(), [[json!("a")], [json!("b")]]);
         let error = joined(&[json!({"id": order}), line(&order, "a"), line(&order, "b")], 1 << 20).unwrap_err();
-        let message = "3: `gid://shopify/LineItem/11` of `gid://shopify/Order/1` stands there already with another content";
+        let message = "3: the file has `gid://shopify/LineItem/11` of `gid://shopify/Order/1` twice";
         assert!(error.starts_with(message), "{error}");
     }
 

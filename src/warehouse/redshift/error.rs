@@ -86,7 +86,9 @@ pub enum RedshiftError {
     )]
     MissingTable(String),
     /// An output without partitions. A load of it would empty the warehouse.
-    #[error("{}: no partitions here, so there is nothing to load or compare. Is `output` the right place?", .0)]
+    #[error(
+        "{0} holds no partition, so there is nothing to load or compare. Name the output of your runs: --output DIR. Or load orders first: etl run --output {0}"
+    )]
     EmptyLayer(String),
     /// A text that is longer than its column.
     #[error("a text does not fit, and nothing was loaded: {table}.{column} is VARCHAR({limit}), and the longest text has {}: `{example}`\n\n{}", counted(*longest, "byte"), widen(.table, .column, *.longest))]
