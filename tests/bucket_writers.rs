@@ -10,6 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use orders_etl::model::UtcMicros;
+use serde_json::{Value, json};
+
 use crate::support::{
     Ended, Workspace,
     buckets::{Bucket, S3Server},
