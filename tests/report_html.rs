@@ -57,18 +57,25 @@ fn assert_whole(page: &str) {
     // Each picture has words, and its data as a table.
     assert!(page.contains("<svg class=\"shapes\" role=\"img\" aria-labelledby="));
     assert!(page.matches("<figure").count() <= page.matches("<details>").count());
+    // Each table has a name, heads that say what they are of, and a region that a keyboard scrolls.
+    let tables = page.matches("<table>").count();
+    assert_eq!(page.matches("role=\"region\" tabindex=\"0\" aria-label=\"").count(), tables);
+    assert_eq!(page.matches("<table>\n<caption>").count(), tables);
+    assert_eq!(page.matches("<th ").count(), page.matches("<th scope=").count());
 }
 
-/// The rows of the table with this caption: their cells as they stand there.
+/// The rows of the table with this caption: the words of their cells.
 #[track_caller]
-fn rows<'p>(page: &'p str, caption: &str) -> Vec<Vec<&'p str>> {
+fn rows(page: &str, caption: &str) -> Vec<Vec<String>> {
     let start = page.find(&format!("<caption>{caption}</caption>")).unwrap_or_else(|| panic!("no table `{caption}`"));
     let body = page[start..].split_once("<tbody>").unwrap().1.split_once("</tbody>").unwrap().0;
-    let cells = |row: &'p str| {
-        let cells = row.split("</t").filter(|cell| cell.contains("<t"));
-        cells.map(|cell| cell.rsplit_once('>').unwrap().1).collect::<Vec<_>>()
-    };
+    let cells = |row: &str| row.split("</t").filter_map(|cell| Some(words(&cell[cell.find("<t")?..]))).collect::<Vec<_>>();
     body.split("<tr>").skip(1).map(cells).collect()
+}
+
+/// What stands on a page, or on a part of it, without its tags.
+fn words(page: &str) -> String {
+    page.split('<').map(|piece| piece.split_once('>').map_or(piece, |(_, text)| text)).collect()
 }
 
 /// An amount as a person reads it: `-1,234.5000` for `-1234.5000`.
@@ -92,10 +99,10 @@ fn assert_revenue(work: &Workspace, page: &str) {
     let shown = rows(page, "Revenue of all days, by currency");
     assert_eq!(shown.len(), expected.len(), "{shown:?}");
     for row in shown {
-        let (days, amount) = &expected[row[0]];
+        let (days, amount) = &expected[&row[0]];
         // Two decimals where the others are zero on all days.
-        let is_exact = row[2] == amount || format!("{}00", row[2]) == *amount;
-        assert!(row[1] == days && is_exact, "{row:?}: {days} {amount}");
+        let is_exact = row[2] == *amount || format!("{}00", row[2]) == *amount;
+        assert!(row[1] == *days && is_exact, "{row:?}: {days} {amount}");
     }
 }
 
@@ -113,11 +120,11 @@ fn the_report_of_the_demo_is_whole_and_has_its_revenue_to_the_last_digit() {
         "SELECT dt, coalesce(CAST(count(DISTINCT order_id) FILTER (currency = 'EUR') AS VARCHAR), '0') FROM fact_order GROUP BY dt ORDER BY dt DESC",
     );
     let column = rows(&page, "Orders a day");
-    let shown: Vec<_> = column.iter().map(|row| format!("{}|{}", row[0], if row[1].is_empty() { "0" } else { row[1] })).collect();
+    let shown: Vec<_> = column.iter().map(|row| format!("{}|{}", row[0], if row[1].is_empty() { "0" } else { row[1].as_str() })).collect();
     assert_eq!(shown, counted);
     // Drops, checks and completeness, as the summary has them.
     let status = work.etl(&["status", "--json"]).summary();
-    let dropped: BTreeMap<_, _> = rows(&page, "Drops by reason").iter().map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
+    let dropped: BTreeMap<_, _> = rows(&page, "Drops by reason").iter().map(|row| (row[0].clone(), row[1].clone())).collect();
     let expected: BTreeMap<_, _> =
         status["dropped"].as_object().unwrap().iter().map(|(reason, count)| (reason.clone(), count.to_string())).collect();
     assert_eq!(dropped, expected);
@@ -302,8 +309,8 @@ fn files_that_are_not_what_was_committed_are_told() {
     work.write(file, edited);
     std::fs::remove_dir_all(work.path("output/curated/dt=2026-01-03")).unwrap();
     let page = report(&work, &[]);
-    assert!(page.contains("This page shows what was committed: dt=2026-01-02."));
-    assert!(page.contains("lacks files that were committed. This page shows what was committed: dt=2026-01-03."));
+    assert!(words(&page).contains("This page shows what was committed: dt=2026-01-02."));
+    assert!(words(&page).contains("lacks files that were committed. This page shows what was committed: dt=2026-01-03."));
     assert_eq!(rows(&page, "Revenue of all days, by currency"), [["EUR", "3", "4.50"]]);
     assert_eq!(rows(&page, "Orders a day").len(), 3, "each is read as it was committed");
 }
@@ -343,16 +350,27 @@ fn the_report_of_a_bucket_says_what_that_of_a_folder_says() {
     assert!(lake.work.path("tmp").read_dir().unwrap().next().is_none(), "no copy is left");
 }
 
+/// A browser without a window, with a profile of its own.
+fn headless(chromium: &Path, work: &Workspace, profile: &str) -> Command {
+    let mut command = Command::new(chromium);
+    command.args(["--headless=new", "--no-sandbox", "--disable-gpu"]);
+    command.arg(format!("--user-data-dir={}", work.path(&format!("profile-{profile}")).display()));
+    command
+}
+
+/// The address of a file.
+fn address(work: &Workspace, file: &str) -> String {
+    format!("file://{}", work.path(file).display())
+}
+
 /// A picture of the page in a real browser; what it wrote to its console.
 fn opened(chromium: &Path, work: &Workspace, theme: &str) -> (Vec<u8>, Vec<String>) {
     let picture = work.path(&format!("theme-{theme}.png"));
-    let page = format!("file://{}", work.path("report.html").display());
-    let output = Command::new(chromium)
-        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=400,900"])
+    let output = headless(chromium, work, theme)
+        .args(["--enable-logging=stderr", "--window-size=400,900"])
         .arg(format!("--blink-settings=preferredColorScheme={theme}"))
-        .arg(format!("--user-data-dir={}", work.path(&format!("profile-{theme}")).display()))
         .arg(format!("--screenshot={}", picture.display()))
-        .arg(page)
+        .arg(address(work, "report.html"))
         .output()
         .unwrap();
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -370,4 +388,49 @@ fn a_browser_opens_it_in_both_themes_without_a_word_on_its_console() {
     let [(dark, said_dark), (light, said_light)] = ["0", "1"].map(|theme| opened(&chromium, &work, theme));
     assert_eq!((said_dark, said_light), (Vec::new(), Vec::new()));
     assert!(dark.len() > 1000 && light.len() > 1000 && dark != light, "the themes look the same");
+}
+
+/// What `report_in_frames.html` finds at the page, a line each: at the widths of phones and of a desk, and on paper.
+fn measured(chromium: &Path, work: &Workspace) -> Vec<String> {
+    let page = serde_json::to_string(&work.read("report.html")).unwrap().replace('<', "\\u003c");
+    work.write("frames.html", include_str!("support/report_in_frames.html").replace("\"%PAGE%\"", &page));
+    let output = headless(chromium, work, "frames")
+        .args(["--virtual-time-budget=60000", "--dump-dom"])
+        .arg(address(work, "frames.html"))
+        .output()
+        .unwrap();
+    let dom = String::from_utf8_lossy(&output.stdout).into_owned();
+    let found = dom.split_once("<pre id=\"found\">").and_then(|(_, rest)| rest.split_once("</pre>"));
+    let (found, _) = found.unwrap_or_else(|| panic!("{dom}\n{}", String::from_utf8_lossy(&output.stderr)));
+    found.lines().map(str::to_owned).collect()
+}
+
+/// Tables that are wider than the screen show that they scroll, a keyboard scrolls them, and paper has all columns.
+/// No line breaks inside a date, a time, an id or an amount; long texts break.
+#[test]
+fn nothing_is_cut_without_a_sign_and_no_date_breaks_at_any_width() {
+    let Some(chromium) = tool("ETL_TEST_CHROMIUM", "the report at several widths") else { return };
+    let work = Workspace::new();
+    work.etl(&["demo", "--output", "output"]).published();
+    let refunds = r#","note":"refunds""#;
+    let orders: Vec<_> = (8..29)
+        .map(|day| order(&format!("A-2026-{day}"), &format!("2026-01-{day:02}T10:00:00Z"), refunds))
+        .map(|line| line.replace("1.5", "-1234567.8901"))
+        .collect();
+    work.load(&orders, &["--since", "2026-01-08T06:00:00Z", "--until", "2026-01-29"]).published();
+    work.etl(&["run", "--orders", "a-missing-file-of-2026-01-29.ndjson"]).expect(3, "extract_failed");
+    report(&work, &[]);
+    let found = measured(&chromium, &work);
+    let (counts, findings): (Vec<_>, Vec<_>) = found.iter().partition(|line| line.starts_with("measured ") || *line == "done");
+    assert!(findings.is_empty(), "{findings:#?}");
+    // It has measured something: tables that are wider than a phone, and many words.
+    let numbers = |width: &str| {
+        let line = counts.iter().find_map(|line| line.strip_prefix(&format!("measured {width}: "))).unwrap_or_else(|| panic!("{counts:?}"));
+        let numbers: Vec<usize> = line.split(' ').filter_map(|part| part.parse().ok()).collect();
+        <[usize; 2]>::try_from(numbers).unwrap()
+    };
+    for (width, least) in [("320", 5), ("400", 5), ("1280", 1), ("paper", 0)] {
+        let [scrollers, words] = numbers(width);
+        assert!(scrollers >= least && words >= 100, "{counts:?}");
+    }
 }

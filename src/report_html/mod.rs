@@ -12,6 +12,7 @@ mod picture;
 mod scale;
 mod sections;
 mod view;
+mod words;
 
 pub use facts::{AmountSum, DifferingFile, LayerFacts, ShownDays, TotalSums, Verdict};
 
@@ -51,6 +52,7 @@ pub fn page(facts: &LayerFacts) -> Result<String, PageError> {
     let shown: Value = serde_json::from_str(&redact::json(&page))?;
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.add_filter("parts", words::parts);
     for (name, text) in TEMPLATES {
         environment.add_template(name, text)?;
     }

@@ -14,15 +14,15 @@ pub(super) fn section(facts: &LayerFacts) -> Option<Section> {
         return None;
     }
     let columns =
-        vec![Column::text("Alert"), Column::text("Kind"), Column::text("Since (UTC)"), Column::text("Run"), Column::text("Message")];
+        vec![Column::text("Alert"), Column::text("Kind"), Column::text("Message"), Column::text("Since (UTC)"), Column::text("Run")];
     let mut table = Table::new("Open alerts", columns);
     for (place, alert) in facts.open_alerts.iter().enumerate() {
         let tone = if alert.kind.is_critical() { Tone::Bad } else { Tone::Warn };
         let cells = vec![
             Cell::badge(Badge { tone, text: alert.kind.as_str().replace('_', " ") }),
+            Cell::text(alert.message.clone()),
             Cell::text(parse_time_text(&alert.since).map_or_else(|| alert.since.clone(), instant)),
             Cell::text(alert.run_id.clone()),
-            Cell::text(alert.message.clone()),
         ];
         table.push((place + 1).to_string(), cells);
     }
