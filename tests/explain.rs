@@ -114,7 +114,8 @@ fn the_text_names_runs_places_and_rules_within_a_hundred_columns() {
     let text = ended.stdout;
     assert_eq!(ended.code, 0);
     for part in [
-        "order 0007: 2 rows, 2 versions, 2 dropped",
+        "order 0007: 2 rows, 2 versions, dropped: 1 record, 1 line\n",
+        "\nNext: etl quarantine --run ",
         "dt=2026-01-02",
         "moved",
         "orders.ndjson, line 2",

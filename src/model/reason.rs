@@ -1,6 +1,11 @@
 //! The reasons for dropping a record or a line (contract, Malformed input).
 
+use std::fmt;
+
+use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
+
+use super::counted;
 
 /// Whether a record or a line is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, IntoStaticStr)]
@@ -51,5 +56,55 @@ impl Reason {
     /// Whether it drops a record or a line.
     pub fn level(self) -> Level {
         if self >= Reason::InvalidLine { Level::Line } else { Level::Record }
+    }
+}
+
+/// How much was dropped: whole records, and lines of records. A record may have lost several lines.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+pub struct DropCounts {
+    /// Records.
+    pub records: u64,
+    /// Lines.
+    pub lines: u64,
+}
+
+impl DropCounts {
+    /// Counts drops of a level.
+    pub fn add(&mut self, level: Level, count: u64) {
+        match level {
+            Level::Record => self.records += count,
+            Level::Line => self.lines += count,
+        }
+    }
+
+    /// Adds other counts.
+    pub fn absorb(&mut self, other: DropCounts) {
+        self.records += other.records;
+        self.lines += other.lines;
+    }
+
+    /// Whether nothing was dropped.
+    pub fn is_none(self) -> bool {
+        self == DropCounts::default()
+    }
+}
+
+impl fmt::Display for DropCounts {
+    /// "2 records, 3 lines"; what is zero is left out, and nothing at all is "nothing".
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(self.records, "record"), (self.lines, "line")];
+        let shown: Vec<_> = units.into_iter().filter(|(count, _)| *count > 0).map(|(count, unit)| counted(count, unit)).collect();
+        if shown.is_empty() { formatter.write_str("nothing") } else { formatter.write_str(&shown.join(", ")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_name_their_units() {
+        let shown = |records, lines| DropCounts { records, lines }.to_string();
+        assert_eq!([shown(2, 3), shown(1, 0), shown(0, 1), shown(0, 0)], ["2 records, 3 lines", "1 record", "1 line", "nothing"]);
     }
 }

@@ -57,7 +57,8 @@ fn adds_to_coverage(run: &Summary) -> bool {
     is_load && has_loaded && !run.completeness.is_failed()
 }
 
-fn loaded_by(run: &Summary) -> Option<(SourceIdentity, LoadedInterval)> {
+/// What a run has loaded of its source, as its report tells it; `None` if it counts for no coverage.
+pub(super) fn loaded_by(run: &Summary) -> Option<(SourceIdentity, LoadedInterval)> {
     let window = Window { since: run.since.max(run.shown_since), until: run.until };
     let in_window = run.records.records_read.saturating_sub(run.records.records_out_of_window);
     Some((run.identity.clone()?, loaded(window, run.started_at, &run.run_id, in_window, &run.rules)?))
@@ -68,6 +69,16 @@ pub(super) fn identity(source: &Source, settings: &Settings) -> SourceIdentity {
     let prefix = settings.shop.as_ref().map(Shop::id_prefix).unwrap_or_default();
     let profile = source.profile_name.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
     SourceIdentity { source: format!("{prefix}{}", source_name(source)), profile, cursor: settings.cursor.column().to_owned() }
+}
+
+/// Whether a command with these settings, and no option more, reads the orders of a source.
+pub fn is_configured(identity: &SourceIdentity, settings: &Settings) -> bool {
+    let is_of = |shop: &String| identity.source.strip_prefix(shop.as_str()).is_some_and(|rest| rest.starts_with(':'));
+    match &settings.orders {
+        Some(orders) => self::identity(orders, settings) == *identity,
+        // In a layer of shops, the settings as a whole have no source.
+        None => settings.shops.iter().any(is_of),
+    }
 }
 
 /// What a source is called: its name in the settings, else its location without credentials and window parameters.
