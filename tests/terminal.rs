@@ -109,3 +109,11 @@ fn a_table_says_what_it_leaves_out_and_a_pipe_gets_all() {
     assert!(["partitions", "seconds", "command", "window", "██"].iter().all(|title| piped.contains(title)), "{piped}");
     assert_eq!(piped.lines().count(), 3, "a line a run, and the titles: {piped}");
 }
+
+#[test]
+fn names_of_profiles_are_whole_at_any_width() {
+    let work = Workspace::new();
+    let Some(narrow) = on_terminal(&work, 60, "sources") else { return };
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(&narrow), words(&work.etl(&["sources"]).stdout), "{narrow}");
+}

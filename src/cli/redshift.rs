@@ -107,7 +107,7 @@ fn next(verified: &Verified, args: &RedshiftVerifyArgs, settings: &Settings) -> 
         return format!("{}, after the next run", settings.command_line("redshift merge --execute"));
     }
     if verified.repaired.is_some() {
-        return format!("{} shows an order on both sides", settings.command_line("explain ORDER_ID --warehouse"));
+        return format!("`{}` shows an order on both sides", settings.command_line("explain ORDER_ID --warehouse"));
     }
     let option = |name: &str, day: Option<Dt>| day.map(|day| format!(" --{name} {day}")).unwrap_or_default();
     let days = format!("{}{}", option("since", args.since), option("until", args.until));

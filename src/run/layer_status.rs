@@ -337,7 +337,9 @@ fn undone_loads(output: &Output, ledger: &Ledger, undone: &BTreeMap<String, Stri
     // The latest first: what several of them had loaded is told once.
     for (run_id, undone_by) in undone.iter().rev() {
         let report = output.read(places::report(run_id))?.and_then(|bytes| Summary::from_json(&bytes).ok());
-        let Some((identity, loaded)) = report.as_ref().and_then(ledger::loaded_by) else { continue };
+        let Some((identity, loaded)) = report.as_ref().filter(|run| ledger::adds_to_coverage(run)).and_then(ledger::loaded_by) else {
+            continue;
+        };
         for place in ledger.uncovered(&identity, vec![loaded.interval]) {
             if !loads.iter().any(|told| told.place.has(&place)) {
                 loads.push(UndoneLoad { place, run_id: run_id.clone(), undone_by: undone_by.clone() });

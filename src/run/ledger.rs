@@ -50,7 +50,8 @@ fn rebuild(output: &Output) -> Result<Ledger, StoreError> {
     Ok(ledger)
 }
 
-fn adds_to_coverage(run: &Summary) -> bool {
+/// Whether a run has covered its window.
+pub(super) fn adds_to_coverage(run: &Summary) -> bool {
     let is_load = matches!(run.command, CommandName::Run | CommandName::Backfill);
     // With --on-check-failure publish, a run that fails its checks has loaded its window too.
     let has_loaded = run.status.is_success() || run.status == Status::ChecksFailed && run.has_published();
