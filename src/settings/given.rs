@@ -9,9 +9,11 @@ use super::{Flags, Setting, Settings, setting};
 /// Options that say where the settings and the layer are: every command takes them.
 const OF_LAYER: [&Setting; 2] = [&setting::CONFIG, &setting::OUTPUT];
 
-/// Options that say which source is read, and how: commands that load take them.
-const OF_SOURCE: [&Setting; 6] =
-    [&setting::PROFILE, &setting::URL, &setting::ORDERS, &setting::USERS, &setting::PRODUCTS, &setting::CURSOR];
+/// Options that say where the orders are: commands that look at them, or load them, take these.
+const OF_ORDERS: [&Setting; 3] = [&setting::PROFILE, &setting::URL, &setting::ORDERS];
+
+/// Options that say what else is read, and how: commands that load take these, too.
+const OF_LOAD: [&Setting; 3] = [&setting::USERS, &setting::PRODUCTS, &setting::CURSOR];
 
 /// Options that say which window a run loads.
 const OF_WINDOW: [&Setting; 3] = [&setting::SINCE, &setting::LOOKBACK, &setting::UNTIL];
@@ -20,7 +22,8 @@ const OF_WINDOW: [&Setting; 3] = [&setting::SINCE, &setting::LOOKBACK, &setting:
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct GivenOptions {
     of_layer: String,
-    of_source: String,
+    of_orders: String,
+    of_load: String,
     of_window: String,
 }
 
@@ -28,7 +31,8 @@ impl GivenOptions {
     pub(super) fn of(flags: &Flags) -> GivenOptions {
         GivenOptions {
             of_layer: repeated(flags, &OF_LAYER),
-            of_source: repeated(flags, &OF_SOURCE),
+            of_orders: repeated(flags, &OF_ORDERS),
+            of_load: repeated(flags, &OF_LOAD),
             of_window: repeated(flags, &OF_WINDOW),
         }
     }
@@ -51,10 +55,15 @@ impl Settings {
         format!("etl {command}{}", self.given.of_layer)
     }
 
-    /// A command that loads orders of this source, and of this shop, into this layer.
-    pub fn loading_command_line(&self, command: &str) -> String {
+    /// A command that looks at the orders of this source, and of this shop.
+    pub fn orders_command_line(&self, command: &str) -> String {
         let shop = self.shop.as_ref().map(|shop| format!(" --shop {}", quoted(&shop.name))).unwrap_or_default();
-        format!("etl {command}{shop}{}{}", self.given.of_source, self.given.of_layer)
+        format!("etl {command}{shop}{}{}", self.given.of_orders, self.given.of_layer)
+    }
+
+    /// A command that loads them into this layer.
+    pub fn loading_command_line(&self, command: &str) -> String {
+        self.orders_command_line(&format!("{command}{}", self.given.of_load))
     }
 
     /// The run of these settings, with its window. Where nothing says how that begins, it follows earlier runs, as under cron.
@@ -88,12 +97,15 @@ mod tests {
             .with(&setting::OUTPUT, "/data/my orders")
             .with(&setting::CONFIG, "it's.toml")
             .with(&setting::ORDERS, "data/*.json")
+            .with(&setting::USERS, "users.csv")
             .with(&setting::SINCE, "7d");
         assert_eq!(with(&flags).command_line("status"), r"etl status --config 'it'\''s.toml' --output '/data/my orders'");
         assert_eq!(
             with(&flags).loading_command_line("run --since last"),
-            r"etl run --since last --orders 'data/*.json' --config 'it'\''s.toml' --output '/data/my orders'"
+            r"etl run --since last --users users.csv --orders 'data/*.json' --config 'it'\''s.toml' --output '/data/my orders'"
         );
+        let probe = with(&flags).orders_command_line("probe");
+        assert!(probe.starts_with("etl probe --orders ") && !probe.contains("--users"), "it takes no users: {probe}");
         let window = Flags::default().with(&setting::UNTIL, "2026-02-01").with(&setting::LOOKBACK, "2h");
         assert_eq!(with(&window).run_command_line(), "etl run --since last --lookback 2h --until 2026-02-01");
         let since = Settings { since: Some(When::Last), ..with(&Flags::default().with(&setting::SINCE, "last")) };
