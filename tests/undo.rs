@@ -235,6 +235,15 @@ fn what_was_undone_is_covered_by_nobody() {
     run(&work, "last", "2026-01-06");
     assert_eq!(days(&work), whole);
     assert_eq!(answer(&work, &["status"])["complete"], true);
+
+    // The state is expendable: the reports tell of the undo, too.
+    let work = Workspace::new();
+    run(&work, "2026-01-01", "2026-01-03");
+    let undone = run(&work, "2026-01-03", "2026-01-06");
+    answer(&work, &["undo", &undone]);
+    std::fs::remove_dir_all(work.path("output/state")).unwrap();
+    let plan = answer(&work, &["plan", "--orders", "orders.ndjson", "--lookback", "0s"]);
+    assert_eq!(plan["since"], "2026-01-03T00:00:00Z", "{plan}");
 }
 
 /// A layer whose settings name its source; the id of its only run.

@@ -310,7 +310,7 @@ mod tests {
         let (before, after) = (ledger(&[(1, 10, 5), (12, 14, 1)]), ledger(&[(3, 5, 5)]));
         let intervals = |found: Vec<SourceInterval>| found.into_iter().map(|found| found.interval).collect::<Vec<_>>();
         assert_eq!(intervals(before.beyond(&after)), [interval(1, 3), interval(5, 10), interval(12, 14)]);
-        assert_eq!(intervals(after.beyond(&before)), []);
+        assert!(intervals(after.beyond(&before)).is_empty());
         assert_eq!(intervals(before.beyond(&Ledger::default())), [interval(1, 10), interval(12, 14)]);
     }
 

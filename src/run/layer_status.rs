@@ -231,10 +231,9 @@ pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
 /// The last run, and the last one of each shop; each of them once. An undo or an erasure says nothing of the source, and an undone run
 /// is gone: the last run that loads and stands counts, if there is one.
 fn last_runs<'r>(settings: &Settings, runs: &'r [Summary], undone: &BTreeMap<String, String>) -> Vec<&'r Summary> {
-    let stand = || runs.iter().filter(|run| run.command.is_load() && !undone.contains_key(&run.run_id));
-    let of_shops = settings.shops.iter().filter_map(|shop| stand().find(|run| run.shop.as_ref() == Some(shop)));
-    let last = stand().next().or(runs.first());
-    let mut last: Vec<&Summary> = last.into_iter().chain(of_shops).collect();
+    let stand: Vec<&Summary> = runs.iter().filter(|run| run.command.is_load() && !undone.contains_key(&run.run_id)).collect();
+    let of_shops = settings.shops.iter().filter_map(|shop| stand.iter().find(|run| run.shop.as_ref() == Some(shop)).copied());
+    let mut last: Vec<&Summary> = stand.first().copied().or(runs.first()).into_iter().chain(of_shops).collect();
     let mut seen = BTreeSet::new();
     last.retain(|run| seen.insert(&run.run_id));
     last

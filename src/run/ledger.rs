@@ -37,12 +37,12 @@ pub(super) fn of_output(output: &Output) -> Result<Ledger, StoreError> {
     read(output, &OpenedLayer::open(output)?)
 }
 
-/// The ledger as the reports of all runs tell it, in the order in which they ran.
+/// The ledger as the reports of all runs tell it, in the order in which they ran, without those that were undone.
 fn rebuild(output: &Output) -> Result<Ledger, StoreError> {
     let mut ledger = Ledger::default();
-    let mut runs: Vec<_> = report::recorded_runs(output)?.map(|(run, _)| run).filter(adds_to_coverage).collect();
-    runs.reverse();
-    for run in &runs {
+    let runs: Vec<Summary> = report::recorded_runs(output)?.map(|(run, _)| run).collect();
+    let undone = report::undone_runs(&runs);
+    for run in runs.iter().rev().filter(|run| adds_to_coverage(run) && !undone.contains_key(&run.run_id)) {
         if let Some((identity, loaded)) = loaded_by(run) {
             ledger.record(&identity, loaded, run.completeness.orders.as_ref().map_or(run.records.records_read, |orders| orders.read));
         }
