@@ -156,7 +156,7 @@ fn show(out: &mut String, outcome: &BackfillOutcome, settings: &Settings) {
     if done < outcome.chunks {
         let _ = writeln!(out, "The same command continues at the first chunk that is not done. One that is not over yet is loaded again.");
     }
-    if outcome.runs.iter().any(|run| run.summary.status.is_success() && !run.summary.drops().is_none()) {
+    if outcome.runs.iter().any(|run| run.summary.has_loaded() && !run.summary.drops().is_none()) {
         let _ = writeln!(out, "See what was dropped, and how to load it: {}", settings.command_line("quarantine"));
     }
 }

@@ -338,7 +338,8 @@ fn dropped(out: &mut String, summary: &Summary, settings: &Settings) {
     }
     let quarantine = places::quarantine(&summary.run_id);
     let place = settings.output.at(quarantine.folder().unwrap_or_default());
-    row(out, "dropped", &format!("{}, kept in {place}/", drops(summary.drops())));
+    let kept = if summary.has_loaded() { format!("kept in {place}/") } else { "not kept, since nothing was published".to_owned() };
+    row(out, "dropped", &format!("{}, {kept}", drops(summary.drops())));
     reasons_of_drops(out, summary);
 }
 
@@ -349,9 +350,9 @@ fn reasons_of_drops(out: &mut String, summary: &Summary) {
     }
 }
 
-/// The next step after drops; nothing where nothing was dropped, or where a dry run kept no record of it.
+/// The next step after drops; nothing where nothing was dropped, or where nothing was published: quarantine has none of it then.
 pub(super) fn next_after_drops(out: &mut String, summary: &Summary, settings: &Settings) {
-    if !summary.drops().is_none() && summary.status.is_success() {
+    if !summary.drops().is_none() && summary.has_loaded() {
         let command = settings.command_line(&format!("quarantine --run {}", summary.run_id));
         let _ = writeln!(out, "\nSee what was dropped, and how to load it: {command}");
     }
@@ -532,5 +533,18 @@ pub(super) fn window_text(since: Option<&str>, until: Option<&str>) -> String {
         (Some(since), None) => format!("from {since}"),
         (None, Some(until)) => format!("before {until}"),
         (Some(since), Some(until)) => format!("from {since} to before {until}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_name_their_units() {
+        let shown = |records, lines| drops(DropCounts { records, lines });
+        assert_eq!([shown(2, 3), shown(1, 0), shown(0, 1), shown(0, 0)], ["2 records, 3 lines", "1 record", "1 line", "nothing"]);
+        let of_reasons = ["missing_sku", "invalid_json", "unreadable"].map(|reason| dropped_for(reason, 2));
+        assert_eq!(of_reasons, ["     2 lines", "     2 records", "     2 records"]);
     }
 }

@@ -1,11 +1,7 @@
 //! The reasons for dropping a record or a line (contract, Malformed input).
 
-use std::fmt;
-
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
-
-use super::counted;
 
 /// Whether a record or a line is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, IntoStaticStr)]
@@ -86,25 +82,5 @@ impl DropCounts {
     /// Whether nothing was dropped.
     pub fn is_none(self) -> bool {
         self == DropCounts::default()
-    }
-}
-
-impl fmt::Display for DropCounts {
-    /// "2 records, 3 lines"; what is zero is left out, and nothing at all is "nothing".
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(self.records, "record"), (self.lines, "line")];
-        let shown: Vec<_> = units.into_iter().filter(|(count, _)| *count > 0).map(|(count, unit)| counted(count, unit)).collect();
-        if shown.is_empty() { formatter.write_str("nothing") } else { formatter.write_str(&shown.join(", ")) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn drops_name_their_units() {
-        let shown = |records, lines| DropCounts { records, lines }.to_string();
-        assert_eq!([shown(2, 3), shown(1, 0), shown(0, 1), shown(0, 0)], ["2 records, 3 lines", "1 record", "1 line", "nothing"]);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Status, Summary};
+use super::Summary;
 use crate::{
     model::{DropCounts, Level, RunId},
     store::{Key, Output, StoreError, places},
@@ -71,8 +71,7 @@ pub struct Replays {
 impl Replays {
     /// Takes the next run of the history, the latest first.
     pub fn note(&mut self, run: &Summary) {
-        let has_loaded = run.status.is_success() || run.status == Status::ChecksFailed && run.has_published();
-        if !has_loaded || self.undone.contains(&run.run_id) {
+        if !run.has_loaded() || self.undone.contains(&run.run_id) {
             return;
         }
         if let Some(undone) = &run.undoes {
@@ -161,7 +160,10 @@ fn read(run_id: &str, place: &Key, file: File, path: &Path, samples: usize) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::UtcMicros, report::CommandName};
+    use crate::{
+        model::UtcMicros,
+        report::{CommandName, Status},
+    };
 
     fn run(run_id: &str, status: Status) -> Summary {
         Summary { status, ..Summary::new(run_id.to_owned(), None, None, UtcMicros::new(0).unwrap()) }

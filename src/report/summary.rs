@@ -460,6 +460,11 @@ impl Summary {
         self.command.is_load() && self.status.is_success()
     }
 
+    /// Whether the layer has what it brought: also with `--on-check-failure publish`, although it failed.
+    pub fn has_loaded(&self) -> bool {
+        self.status.is_success() || self.status == Status::ChecksFailed && self.has_published()
+    }
+
     /// Whether it put something in place.
     pub fn has_published(&self) -> bool {
         let days = [&self.partitions_written, &self.partitions_removed, &self.order_totals_changed, &self.refunds_changed];

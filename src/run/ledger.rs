@@ -10,7 +10,7 @@ use crate::{
     layer::{OpenedLayer, StateOrigin},
     model::{UtcMicros, Window, parse_time_text},
     net::redact,
-    report::{self, CommandName, Status, Summary},
+    report::{self, CommandName, Summary},
     settings::{Location, Settings, Shop, Skus, Source},
     store::{Output, StoreError},
 };
@@ -53,9 +53,7 @@ fn rebuild(output: &Output) -> Result<Ledger, StoreError> {
 /// Whether a run has covered its window.
 pub(super) fn adds_to_coverage(run: &Summary) -> bool {
     let is_load = matches!(run.command, CommandName::Run | CommandName::Backfill);
-    // With --on-check-failure publish, a run that fails its checks has loaded its window too.
-    let has_loaded = run.status.is_success() || run.status == Status::ChecksFailed && run.has_published();
-    is_load && has_loaded && !run.completeness.is_failed()
+    is_load && run.has_loaded() && !run.completeness.is_failed()
 }
 
 /// What a run has loaded of its source, as its report tells it; `None` if it counts for no coverage.
