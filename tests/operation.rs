@@ -323,6 +323,8 @@ fn files_of_users_are_no_files_of_orders() {
     assert!(text.contains("2 records from orders.ndjson (1 file, ") && text.contains("dropped     1 record, kept in "), "{text}");
     let next = text.lines().last().unwrap();
     assert!(next.starts_with("See what was dropped, and how to load it: etl quarantine --run "), "{text}");
+    let dry = work.etl(&[&args[..], &["--dry-run", "--format", "text"]].concat()).stdout;
+    assert!(dry.contains("1 record, not kept, since nothing was published\n") && !dry.contains("etl quarantine"), "{dry}");
     let source = &work.etl(&args).unchanged()["source"];
     assert_eq!((&source["pages"], &source["orders"]["pages"]), (&2.into(), &1.into()), "{source}");
     assert!(source["orders"]["bytes"].as_u64() < source["bytes"].as_u64(), "{source}");
