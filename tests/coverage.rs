@@ -44,6 +44,33 @@ fn a_run_that_leaves_a_gap_says_so_and_last_returns_to_it() {
     assert_eq!((&status(&work)["gaps"], since(&plan(&work, &["--lookback", "0s"]))), (&json!([]), "2026-01-28T00:00:00Z"));
 }
 
+/// A command that is proposed can be copied: it names the settings and the output, and it loads the gaps.
+#[test]
+fn only_a_command_that_fills_the_gaps_is_proposed() {
+    let work = Workspace::new();
+    work.load(&days(9), &["--until", "2026-01-03"]).published();
+    work.load(&days(9), &["--since", "2026-01-06", "--until", "2026-01-09"]).published();
+    let screen = work.etl(&["status"]).stdout;
+    assert!(screen.contains("no setting names this source") && screen.contains("is not loaded"), "{screen}");
+    work.write("conf/etl.toml", "orders = \"../orders.ndjson\"\n");
+    let other = work.etl(&["status", "--config", "conf/etl.toml", "--output", "output"]).stdout;
+    assert!(other.contains("no setting names this source"), "another location is another source: {other}");
+    work.write("own.toml", "orders = \"orders.ndjson\"\n");
+    let given = ["--config", "own.toml", "--output", "output"];
+    let screen = work.etl(&[&["status"][..], &given].concat()).stdout;
+    let proposed = "etl backfill --gaps --config own.toml --output output";
+    assert!(screen.contains(&format!("`{proposed}` loads them")), "{screen}");
+    let planned = work.etl(&["plan", "--orders", "orders.ndjson"]).stdout;
+    assert!(
+        planned.contains("`etl run --since last --orders orders.ndjson`") && planned.contains("without --since, a run loads everything")
+    );
+    assert!(planned.contains("`etl backfill --gaps --orders orders.ndjson` loads them"), "{planned}");
+    assert_eq!(plan(&work, &["--since", "2026-01-01"])["command"], "etl run --since 2026-01-01 --orders orders.ndjson");
+    let args: Vec<_> = proposed.split(' ').skip(1).collect();
+    assert_eq!(work.etl(&args).code, 0);
+    assert_eq!(status(&work)["gaps"], json!([]));
+}
+
 #[test]
 fn a_backfill_fills_the_gaps() {
     let work = Workspace::new();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Ended, Workspace,
     buckets::S3Server,
+    ended,
     fault_proxy::{Fault, Rule},
     lake::Lake,
     order,
@@ -488,7 +489,8 @@ fn a_run_that_an_erasure_overtakes_leaves_no_byte_of_the_person() {
         lake.work.write("users.csv", USERS);
         lake.work.write("checks/own.sql", OWN_CHECK);
         lake.load(&orders(), &ARGS).published();
-        let later = orders().iter().map(|line| line.replace("2026-01-0", "2026-02-0").replace(r#""order_id":""#, r#""order_id":"later-"#));
+        let orders = orders();
+        let later = orders.iter().map(|line| line.replace("2026-01-0", "2026-02-0").replace(r#""order_id":""#, r#""order_id":"later-"#));
         lake.work.write("later.ndjson", later.collect::<Vec<_>>().join("\n"));
         let run = [&["run", "--orders", "later.ndjson"], &ARGS[..]].concat();
         let proxy = lake.bucket.proxy();
@@ -498,7 +500,7 @@ fn a_run_that_an_erasure_overtakes_leaves_no_byte_of_the_person() {
         lake.end_leases();
         result(&lake.etl(&ERASE), "published");
         proxy.release();
-        let overtaken = support::ended(at_work.wait_with_output().unwrap());
+        let overtaken = ended(at_work.wait_with_output().unwrap());
         overtaken.expect(5, "storage_failed");
         assert!(overtaken.stderr.contains("a user was erased while this run was at work"), "{place}: {}", overtaken.stderr);
         assert_eq!(files_of_ann(&lake.files("")), [""; 0], "held at {place}");

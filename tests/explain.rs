@@ -112,7 +112,8 @@ fn the_text_names_runs_places_and_rules_within_a_hundred_columns() {
     let text = ended.stdout;
     assert_eq!(ended.code, 0);
     for part in [
-        "order 0007: 2 rows, 2 versions, 2 dropped",
+        "order 0007: 2 rows, 2 versions, dropped: 1 record, 1 line\n",
+        "\nNext: etl quarantine --run ",
         "dt=2026-01-02",
         "moved",
         "orders.ndjson, line 2",
@@ -122,7 +123,9 @@ fn the_text_names_runs_places_and_rules_within_a_hundred_columns() {
         assert!(text.contains(part), "{part}\n{text}");
     }
     assert!(text.contains(moved["run_id"].as_str().unwrap()), "{text}");
-    assert_eq!(work.etl(&["explain", "7"]).code, 2, "an id is a text: 7 is not 0007");
+    let unknown = work.etl(&["explain", "7", "--output", "output", "--log-format", "text"]);
+    assert_eq!(unknown.code, 2, "an id is a text: 7 is not 0007");
+    assert!(unknown.stderr.contains("`etl quarantine --output output` what was dropped"), "{}", unknown.stderr);
 }
 
 /// Writes lines with blank lines between them; returns the line of each record.

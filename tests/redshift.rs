@@ -363,6 +363,7 @@ fn both_sides_of_a_day_are_shown_and_only_the_days_asked_for_are_compared() {
     followed.verify(&["--since", "2026-01-03", "--repair"], 0, "equal");
     let text = followed.work.etl(&["redshift", "verify", "--format", "text"]);
     assert!(text.code == 4 && text.stdout.contains("2026-01-02 EUR") && text.stdout.contains("the day 2026-01-02"), "{}", text.stdout);
+    assert!(text.stdout.ends_with("\nNext: etl redshift verify --repair\n"), "{}", text.stdout);
 }
 
 #[test]
@@ -755,6 +756,7 @@ fn a_difference_of_totals_or_refunds_is_named_with_its_day_and_is_repaired() {
         "the day 2026-02-04 of fact_refund",
     ];
     assert!(text.code == 4 && words.iter().all(|word| text.stdout.contains(word)), "{}", text.stdout);
+    assert!(text.stdout.ends_with("\nNext: etl redshift verify --since 2026-02-04 --repair\n"), "{}", text.stdout);
 }
 
 #[test]

@@ -165,3 +165,11 @@ fn lines_of_the_log_end_between_words_on_a_terminal_alone() {
     let line = piped.lines().find(|line| line.contains("WARN the metrics")).unwrap();
     assert!(line.len() > 80 && line.contains("name another file"), "{piped}");
 }
+
+#[test]
+fn names_of_profiles_are_whole_at_any_width() {
+    let work = Workspace::new();
+    let Some(narrow) = on_terminal(&work, 60, "sources") else { return };
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(&narrow), words(&work.etl(&["sources"]).stdout), "{narrow}");
+}

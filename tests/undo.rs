@@ -82,6 +82,10 @@ fn a_difference_tells_rows_and_revenue_before_and_after() {
         (&json!("A"), &Value::Null, &json!("paid"))
     );
     assert_eq!((&rows[1]["change"], &rows[1]["order_id"]), (&json!("added"), &json!("C")));
+    let text = work.etl(&["diff", &second, "--output", "output"]).stdout;
+    assert!(text.ends_with(&format!("\nTo undo the run: etl undo {second} --dry-run --output output\n")), "{text}");
+    let text = work.etl(&["changes", "--since-run", &first]).stdout;
+    assert!(text.ends_with(&format!("\nFor other programs: etl changes --since-run {first} --json\n")), "{text}");
     assert_eq!(diff["revenue"].as_array().unwrap().len(), 1, "{diff}");
     assert_eq!(answer(&work, &["diff", &first, &second]), diff);
     assert_eq!(answer(&work, &["diff", &second, &first])["rows_removed"], 1);
@@ -229,6 +233,76 @@ fn what_was_undone_is_covered_by_nobody() {
     run(&work, "last", "2026-01-06");
     assert_eq!(days(&work), whole);
     assert_eq!(answer(&work, &["status"])["complete"], true);
+
+    // The state is expendable: the reports tell of the undo, too.
+    let work = Workspace::new();
+    run(&work, "2026-01-01", "2026-01-03");
+    let undone = run(&work, "2026-01-03", "2026-01-06");
+    answer(&work, &["undo", &undone]);
+    std::fs::remove_dir_all(work.path("output/state")).unwrap();
+    let plan = answer(&work, &["plan", "--orders", "orders.ndjson", "--lookback", "0s"]);
+    assert_eq!(plan["since"], "2026-01-03T00:00:00Z", "{plan}");
+}
+
+/// A layer whose settings name its source; the id of its only run.
+fn configured() -> (Workspace, String) {
+    let work = Workspace::new();
+    work.write("etl.toml", "orders = \"orders.ndjson\"\n");
+    work.write("orders.ndjson", order("A", "2026-01-01", ""));
+    let run = work.etl(&["run"]).published()["run_id"].as_str().unwrap().to_owned();
+    (work, run)
+}
+
+#[test]
+fn the_undo_of_the_only_run_is_told_by_itself_and_by_status() {
+    let (work, run) = configured();
+    let text = work.etl(&["undo", &run, "--format", "text"]).stdout;
+    assert!(text.contains("\nno longer covered: before ") && text.ends_with("\nTo load it again: etl run --since last\n"), "{text}");
+    let status = answer(&work, &["status"]);
+    let [undone, last, success] = ["undone", "last_run", "last_success"].map(|key| &status[key]);
+    assert_eq!((&undone[0]["run_id"], &undone[0]["undone_by"]), (&json!(run), &last["run_id"]));
+    assert_eq!((&success["run_id"], &success["undone_by"]), (&json!(run), &last["run_id"]), "an undo is no success");
+    let screen = work.etl(&["status"]).stdout;
+    assert!(screen.contains("without rows") && !screen.contains("no rows on"), "{screen}");
+    let told = format!("orders.ndjson: loaded by run {run}, then undone by run {}", last["run_id"].as_str().unwrap());
+    assert!(screen.contains(&told) && screen.contains("`etl run --since last` loads it again"), "{screen}");
+    work.etl(&["run", "--since", "last"]).published();
+    assert_eq!(answer(&work, &["status"])["undone"], json!([]), "it is loaded again");
+}
+
+#[test]
+fn the_undo_of_an_unchanged_run_tells_what_it_does_to_the_coverage() {
+    let (work, _) = configured();
+    let unchanged = work.etl(&["run"]).unchanged()["run_id"].as_str().unwrap().to_owned();
+    let tried = work.etl(&["undo", &unchanged, "--dry-run", "--format", "text"]).stdout;
+    assert!(tried.contains("no partition changes") && tried.contains("no longer covered: from "), "{tried}");
+    let undone = answer(&work, &["undo", &unchanged]);
+    assert_eq!((&undone["partitions_written"], &undone["coverage_restored"]), (&json!([]), &json!([])));
+    let removed = undone["coverage_removed"].as_array().unwrap();
+    assert_eq!((removed.len(), &removed[0]["cursor"]), (1, &json!("created_at")), "{undone}");
+    let again = answer(&work, &["undo", undone["run_id"].as_str().unwrap()]);
+    assert_eq!((&again["coverage_restored"], &again["coverage_removed"]), (&undone["coverage_removed"], &json!([])));
+    // An undo has no window, and none of them is the last success.
+    let runs = work.etl(&["runs"]).stdout;
+    let windows: Vec<_> = runs.lines().skip(1).map(|line| line.split_whitespace().last().unwrap()).collect();
+    assert_eq!(windows, ["-", "-", "everything", "everything"], "{runs}");
+    assert_eq!(answer(&work, &["status"])["last_success"]["run_id"], json!(unchanged));
+}
+
+#[test]
+fn an_undo_without_a_run_names_those_that_can_be_undone() {
+    let work = Workspace::new();
+    let first = load(&work, &[order("A", "2026-01-01", "")]);
+    let second = load(&work, &[paid("A", "2026-01-01")]);
+    let before = work.layer();
+    let refused = work.etl(&["undo", "--output", "output", "--log-format", "text"]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{}", refused.stderr);
+    assert!(refused.stderr.contains(&format!("\n    etl undo {second} --output output ")), "{}", refused.stderr);
+    assert!(!refused.stderr.contains(&first), "the second run stands on it: {}", refused.stderr);
+    assert_eq!(work.layer(), before);
+    answer(&work, &["undo", &second]);
+    let left = work.etl(&["undo", "--log-format", "text"]).stderr;
+    assert!(left.contains(&first) && !left.contains(&second), "what is undone is not named: {left}");
 }
 
 #[test]

@@ -458,9 +458,9 @@ pub(super) struct RebuildArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct UndoArgs {
-    /// The run
+    /// The run; without one, the error names those that can be undone
     #[arg(value_name = "RUN_ID")]
-    pub(super) run_id: RunId,
+    pub(super) run_id: Option<RunId>,
     #[command(flatten)]
     pub(super) settings: SettingArgs<ChangeSettings>,
 }

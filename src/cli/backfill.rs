@@ -64,7 +64,7 @@ fn backfill_and_show(settings: &Settings, asked: Asked, display: &Display, cance
     if let Some(error) = error {
         display.error(error);
     }
-    display.outcome(Ending::of(error), &summary(&outcome), |out| show(out, &outcome));
+    display.outcome(Ending::of(error), &summary(&outcome), |out| show(out, &outcome, settings));
     Ok(ended_with(&outcome, settings))
 }
 
@@ -92,7 +92,7 @@ fn backfill_shop(settings: &Settings, asked: Asked, display: &Display, cancel: &
     let mut result = summary(&outcome);
     result["shop"] = shop.into();
     let mut text = String::new();
-    show(&mut text, &outcome);
+    show(&mut text, &outcome, settings);
     ShopEnd { status: status(&outcome), exit_code: ended_with(&outcome, settings), ending: Ending::of(error), result, text }
 }
 
@@ -142,7 +142,7 @@ fn summary(outcome: &BackfillOutcome) -> serde_json::Value {
     })
 }
 
-fn show(out: &mut String, outcome: &BackfillOutcome) {
+fn show(out: &mut String, outcome: &BackfillOutcome, settings: &Settings) {
     for run in &outcome.runs {
         text::one_line(out, &run.summary);
     }
@@ -155,5 +155,8 @@ fn show(out: &mut String, outcome: &BackfillOutcome) {
     );
     if done < outcome.chunks {
         let _ = writeln!(out, "The same command continues at the first chunk that is not done. One that is not over yet is loaded again.");
+    }
+    if outcome.runs.iter().any(|run| run.summary.has_loaded() && !run.summary.drops().is_none()) {
+        let _ = writeln!(out, "See what was dropped, and how to load it: {}", settings.command_line("quarantine"));
     }
 }

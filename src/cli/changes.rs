@@ -33,6 +33,8 @@ pub(super) fn run(args: &ChangesArgs, display: &Display) -> Result<u8, RunError>
         }
         let added = counted(found.rows_added, "row");
         let _ = writeln!(out, "{added} added, {} removed, {} changed", found.rows_removed, found.rows_changed);
+        let again = settings.command_line(&format!("changes --since-run {} --json", args.since_run.as_str()));
+        let _ = writeln!(out, "\nFor other programs: {again}");
     });
     Ok(0)
 }

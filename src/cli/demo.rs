@@ -8,7 +8,7 @@ use crate::{
     demo::DemoApi,
     report::{self, AlertKind, CommandName, Summary},
     run::{RequestError, RunError},
-    settings::{Location, LocationError, Settings, SettingsError, refuse_file},
+    settings::{GivenOptions, Location, LocationError, Settings, SettingsError, refuse_file},
     store::{Output, StoreError, places},
 };
 
@@ -30,6 +30,8 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
         orders: Some(location("orders")?.into()),
         users: Some(location("users")?.into()),
         products: Some(location("products")?.into()),
+        // Every command that the end proposes must look at the demo, and not at the usual output.
+        given: GivenOptions::of_output(&args.output.to_string_lossy()),
         ..Settings::plain(args.output.clone())
     };
     Ok(run_and_show(&settings, CommandName::Demo, display, cancel, |out, summary| {
@@ -37,12 +39,16 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
         meanings(out, summary);
         let _ = writeln!(
             out,
-            "\nLook at it:   head {output}/{}/dt=*/{}.csv\n              head {output}/{}/*/*.csv",
+            "\nLook at it:    head {output}/{}/dt=*/{}.csv\n               head {output}/{}/*/*.csv",
             places::CURATED,
             places::PARTITION_FILE,
             places::DIMS
         );
-        let _ = writeln!(out, "What it drops, and why: {output}/{}/", places::QUARANTINE);
+        for (what, command) in
+            [("What it drops: ", "quarantine"), ("Is it well:    ", "status"), ("As a page:     ", "report --file report.html")]
+        {
+            let _ = writeln!(out, "{what}{}", settings.command_line(command));
+        }
         let _ = writeln!(out, "Run it again: nothing changes. Your own orders: etl run --orders URL-or-files");
     }))
 }

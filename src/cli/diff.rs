@@ -11,14 +11,28 @@ use super::{
 use crate::{
     model::currency_name,
     run::{ChangedRow, LayerDiff, RowChange, RunError, diff},
-    settings,
+    settings::{self, Settings},
 };
 
 pub(super) fn run(args: &DiffArgs, display: &Display) -> Result<u8, RunError> {
     let settings = settings::load(&args.config.flags)?;
     let found = diff(&settings, args.run_a.as_str(), args.run_b.as_ref().map(|run| run.as_str()), args.limit)?;
-    display.answer(&found, |out| show(out, &found, display.width));
+    display.answer(&found, |out| {
+        show(out, &found, display.width);
+        let _ = writeln!(out, "\n{}", next(args, &found, &settings));
+    });
     Ok(0)
+}
+
+/// The next step: to undo the run, to see one of its orders, or to look at another run.
+fn next(args: &DiffArgs, found: &LayerDiff, settings: &Settings) -> String {
+    if found.is_empty() {
+        return format!("Other runs: {}", settings.command_line("runs"));
+    }
+    match &args.run_b {
+        None => format!("To undo the run: {}", settings.command_line(&format!("undo {} --dry-run", args.run_a.as_str()))),
+        Some(_) => format!("To follow an order: {}", settings.command_line("explain ORDER_ID")),
+    }
 }
 
 /// The difference as text: counts, revenue by day, and the first rows.

@@ -2,15 +2,21 @@
 
 use std::fmt::Write;
 
-use super::{args::ExplainArgs, display::Display, escaped::escaped, text::counted};
+use super::{
+    args::ExplainArgs,
+    display::Display,
+    escaped::escaped,
+    text::{self, counted},
+};
 use crate::{
     cancel::Cancel,
     layer::{FoundBy, RowColumns},
+    model::{DropCounts, Level},
     run::{
         AskWarehouse, ExplainRequest, Explanation, NamedBy, RunChecks, RunError, Version, WarehouseRows, explain, recover_unless_held,
         require_layer,
     },
-    settings,
+    settings::{self, Settings},
     store::Output,
 };
 
@@ -29,7 +35,10 @@ pub(super) fn run(args: &ExplainArgs, display: &Display, cancel: &Cancel) -> Res
     let warehouse = if args.warehouse { AskWarehouse::Yes } else { AskWarehouse::No };
     let request = ExplainRequest { order_id: &args.order_id, sku: args.sku.as_deref(), warehouse };
     let explanation = explain(&settings, &request, cancel)?;
-    display.answer(&explanation, |out| show(out, &explanation, display.width));
+    display.answer(&explanation, |out| {
+        show(out, &explanation, display.width);
+        next(out, &explanation, &settings);
+    });
     Ok(0)
 }
 
@@ -38,7 +47,7 @@ fn show(out: &mut String, explanation: &Explanation, width: Option<usize>) {
     let counts = [
         counted(explanation.rows.len() as u64, "row"),
         counted(explanation.versions.len() as u64, "version"),
-        format!("{} dropped", explanation.dropped.len()),
+        format!("dropped: {}", text::drops(drops(explanation))),
     ];
     paragraph(out, 0, &format!("order {}{sku}: {}", explanation.order_id, counts.join(", ")));
     rows(out, explanation);
@@ -58,6 +67,24 @@ fn show(out: &mut String, explanation: &Explanation, width: Option<usize>) {
         FoundBy::Scan => "all partitions were read".to_owned(),
     };
     paragraph(out, 0, &format!("searched: {} ({read})", explanation.looked_at.text()));
+}
+
+/// The drops of the order: one record may have lost several lines.
+fn drops(explanation: &Explanation) -> DropCounts {
+    let mut drops = DropCounts::default();
+    for part in &explanation.dropped {
+        drops.add(if part.level == Level::Line.as_str() { Level::Line } else { Level::Record }, 1);
+    }
+    drops
+}
+
+/// Where to look next: at what was dropped, else at the run that brought the last version.
+fn next(out: &mut String, explanation: &Explanation, settings: &Settings) {
+    let dropped = explanation.dropped.first().map(|part| format!("quarantine --run {}", part.run_id));
+    let command = dropped.or_else(|| Some(format!("runs show {}", explanation.versions.last()?.run_id)));
+    if let Some(command) = command {
+        let _ = writeln!(out, "\nNext: {}", settings.command_line(&command));
+    }
 }
 
 fn heading(out: &mut String, text: &str) {

@@ -20,14 +20,14 @@ pub(super) fn run(args: &PlanArgs, display: &Display) -> Result<u8, RunError> {
     match loading {
         Loading::One(settings) => {
             let plan = planned(&settings, chunk)?;
-            display.answer(&plan, |out| show(out, &plan));
+            display.answer(&plan, |out| show(out, &plan, &settings));
         }
         Loading::Shops(shops) => {
             let plans = shops.iter().map(|settings| planned(settings, chunk)).collect::<Result<Vec<_>, _>>()?;
             display.answer(&json!({ "shops": plans }), |out| {
-                for plan in &plans {
+                for (plan, settings) in plans.iter().zip(&shops) {
                     let _ = writeln!(out, "shop {}", plan.shop.as_deref().unwrap_or_default());
-                    show(out, plan);
+                    show(out, plan, settings);
                     out.push('\n');
                 }
             });
@@ -41,11 +41,15 @@ fn planned(settings: &Settings, chunk: Option<Chunk>) -> Result<Plan, RunError> 
     plan(PlanRequest { settings, chunk })
 }
 
-fn show(out: &mut String, plan: &Plan) {
+fn show(out: &mut String, plan: &Plan, settings: &Settings) {
     let identity = &plan.identity;
     let _ = writeln!(out, "{} (profile {}, by {})\n", identity.source, identity.profile, identity.cursor);
     text::row(out, "next run", &text::window_text(plan.since.as_deref(), plan.until.as_deref()));
     text::row(out, "", &plan.why);
+    text::row(out, "", &format!("this is the run `{}`", plan.command));
+    if settings.since.is_none() {
+        text::row(out, "", "without --since, a run loads everything");
+    }
     if let Some(request) = &plan.request {
         text::row(out, "asks for", request);
     }
@@ -55,7 +59,7 @@ fn show(out: &mut String, plan: &Plan) {
     intervals(out, "covered", &plan.covered, "nothing yet");
     intervals(out, "gaps", &plan.gaps, "none");
     if !plan.gaps.is_empty() {
-        text::row(out, "", "etl backfill --gaps loads them");
+        text::row(out, "", &format!("`{}` loads them", settings.loading_command_line("backfill --gaps")));
     }
     intervals(out, "empty", &plan.empty, "no loaded interval without orders between ones with some");
     let Some(chunks) = &plan.chunks else { return };

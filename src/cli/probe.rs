@@ -1,6 +1,6 @@
 //! `etl probe`.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 use super::{
     args::ProbeArgs,
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     run::{Found, Probe, RunError, probe},
+    settings::Settings,
 };
 
 pub(super) fn run(args: &ProbeArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
@@ -26,7 +27,7 @@ pub(super) fn run(args: &ProbeArgs, display: &Display, cancel: &Cancel) -> Resul
         if let Some(profile) = &found.profile {
             let _ = writeln!(out, "\nWhat was proposed, for etl.toml (look at each line before you believe it):\n\n{profile}");
         }
-        out.push_str(&display.fitted(closing(&found)));
+        out.push_str(&display.fitted(&closing(&found, &settings)));
     });
     Ok(0)
 }
@@ -54,7 +55,7 @@ fn show(out: &mut String, probe: &Probe, width: Option<usize>) {
     }
     for (reason, count) in &probe.dropped {
         let advice = probe.advice.get(reason).copied().unwrap_or_default();
-        text::row(out, "would drop", &format!("{reason:<20} {count:>5}  {advice}"));
+        text::row(out, "would drop", &format!("{reason:<20} {}  {advice}", text::dropped_for(reason, *count)));
     }
     for note in &probe.notes {
         text::row(out, "would lose", &escaped(note));
@@ -62,14 +63,15 @@ fn show(out: &mut String, probe: &Probe, width: Option<usize>) {
 }
 
 /// What is left to be said.
-fn closing(probe: &Probe) -> &'static str {
-    match &probe.profile {
+fn closing(probe: &Probe, settings: &Settings) -> Cow<'static, str> {
+    let said = match &probe.profile {
         Some(_) if !probe.is_ready => "It is not enough: with it, a run would still lose what is said above.\n",
         Some(_) => "",
         None if probe.rows == 0 => "\nNothing would be loaded, and nothing more is proposed: say where the fields are (docs/sources.md).\n",
         None if !probe.is_ready => "\nA run would lose what is said above. Nothing more is proposed: see docs/sources.md.\n",
-        None => "\nNothing is left to be said: `etl run` loads it, with the same flags.\n",
-    }
+        None => return format!("\nNothing is left to be said: `{}` loads it.\n", settings.loading_command_line("run")).into(),
+    };
+    said.into()
 }
 
 /// The rows of a column: where its values are, and where they may be.

@@ -10,6 +10,7 @@ use super::{
     progress::Progress,
     run::show,
     table::{Column, Table},
+    text,
 };
 use crate::{
     cancel::Cancel,
@@ -31,7 +32,7 @@ pub(super) fn run(args: &QuarantineArgs, display: &Display, cancel: &Cancel) -> 
             let progress = Progress::new(display);
             let outcome = replay(&settings, run_id, cancel, &progress);
             progress.finish();
-            Ok(show(&outcome?, &settings, display, |_, _| {}))
+            Ok(show(&outcome?, &settings, display, |out, summary| text::next_after_drops(out, summary, &settings)))
         }
     }
 }
@@ -56,32 +57,47 @@ fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
     if !stands && display.answers_in_json() {
         warn_without_layer(&output)?;
     }
+    // Whoever names a run wants to see it, replayed or not.
+    let is_shown = |of_run: &&Quarantined| args.run.is_some() || !of_run.is_replayed();
     display.answer(&json!({ "runs": runs }), |out| {
         if !stands {
             let _ = writeln!(out, "{}", RequestError::NoLayer(output.location()));
             return;
         }
-        if runs.is_empty() {
-            let _ = writeln!(out, "nothing lies in quarantine in {}", output.location());
-            return;
+        if !runs.iter().any(|of_run| is_shown(&of_run)) {
+            let _ = writeln!(out, "nothing waits in quarantine in {}", output.location());
         }
-        for of_run in &runs {
+        for of_run in runs.iter().filter(is_shown) {
             show_run(out, of_run, &output, display.width);
         }
-        let _ = writeln!(out, "Mend the records where they lie, then: etl quarantine replay RUN_ID");
+        for of_run in runs.iter().filter(|of_run| !is_shown(of_run)) {
+            let (run_id, dropped) = (&of_run.run_id, text::drops(of_run.drops));
+            let _ = writeln!(out, "run {run_id}: {dropped}, replayed by {}", of_run.replayed_by.join(", "));
+        }
+        match runs.iter().filter(|of_run| !of_run.is_replayed()).collect::<Vec<_>>().as_slice() {
+            [] => {}
+            [only] => next(out, &only.run_id, &settings),
+            _ => next(out, "RUN_ID", &settings),
+        }
     });
     Ok(0)
 }
 
+/// How what was dropped is loaded.
+fn next(out: &mut String, run_id: &str, settings: &Settings) {
+    let replay = settings.command_line(&format!("quarantine replay {run_id}"));
+    let _ = writeln!(out, "Mend the records where they lie, then: {replay}");
+}
+
 /// What a run dropped, by reason, with the first records of each.
 fn show_run(out: &mut String, of_run: &Quarantined, output: &Output, width: Option<usize>) {
-    let replayed = if of_run.replayed_by.is_empty() { String::new() } else { format!(", replayed by {}", of_run.replayed_by.join(", ")) };
-    let _ = writeln!(out, "run {}: {} dropped{replayed}", of_run.run_id, of_run.dropped);
+    let replayed = if of_run.is_replayed() { format!(", replayed by {}", of_run.replayed_by.join(", ")) } else { String::new() };
+    let _ = writeln!(out, "run {}: {} dropped{replayed}", of_run.run_id, text::drops(of_run.drops));
     let _ = writeln!(out, "{}\n", output.location_of(&Key::from(of_run.file.as_str())));
-    let mut table = Table::new(&[Column::text("reason"), Column::number("dropped"), Column::text("first records").cut(20).leaves(1)]);
+    let mut table = Table::new(&[Column::text("reason"), Column::text("dropped"), Column::text("first records").cut(20).leaves(1)]);
     for (reason, count) in &of_run.reasons {
         let mut samples = of_run.samples.iter().filter(|sample| sample.reason == *reason).map(beginning);
-        table.row([reason.clone(), count.to_string(), samples.next().unwrap_or_default()]);
+        table.row([reason.clone(), text::dropped_for(reason, *count), samples.next().unwrap_or_default()]);
         samples.for_each(|sample| table.row([String::new(), String::new(), sample]));
     }
     table.show(out, width);

@@ -6,6 +6,7 @@ use super::{
     one_source,
     progress::Progress,
     run::{IfDiffers, show, show_with_diff},
+    text,
 };
 use crate::{
     cancel::Cancel,
@@ -33,5 +34,5 @@ fn from_raw(args: &RebuildArgs, display: &Display, cancel: &Cancel) -> Result<u8
     if args.diff {
         return Ok(show_with_diff(&outcome, &settings, display, IfDiffers::Succeeds));
     }
-    Ok(show(&outcome, &settings, display, |_, _| {}))
+    Ok(show(&outcome, &settings, display, |out, summary| text::next_after_drops(out, summary, &settings)))
 }

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    model::currency_name,
+    model::{Dt, currency_name},
     run::{DayRange, Loaded, Repair, RunError, Verified, Warehouse, WarehouseLoad, WhichRuns},
-    settings,
+    settings::{self, Settings},
     warehouse::redshift::{Comparison, DifferentDay, DimensionTotals, RedshiftError, SideTotals, Totals},
 };
 
@@ -35,7 +35,7 @@ pub(super) fn run(args: &RedshiftArgs, display: &Display, cancel: &Cancel) -> Re
             };
             print_or_execute(&warehouse, WarehouseLoad::Runs(which), sql, display)
         }
-        RedshiftCommand::Verify(args) => verify(&warehouse, args, display),
+        RedshiftCommand::Verify(args) => verify(&warehouse, args, &settings, display),
     }
 }
 
@@ -66,7 +66,7 @@ fn print_or_execute(warehouse: &Warehouse<'_>, load: WarehouseLoad<'_>, sql: &Re
     Ok(0)
 }
 
-fn verify(warehouse: &Warehouse<'_>, args: &RedshiftVerifyArgs, display: &Display) -> Result<u8, RunError> {
+fn verify(warehouse: &Warehouse<'_>, args: &RedshiftVerifyArgs, settings: &Settings, display: &Display) -> Result<u8, RunError> {
     let began = Instant::now();
     let repair = if args.repair { Repair::Yes } else { Repair::No };
     let verified = warehouse.verify(DayRange { since: args.since, until: args.until }, repair)?;
@@ -96,8 +96,22 @@ fn verify(warehouse: &Warehouse<'_>, args: &RedshiftVerifyArgs, display: &Displa
     display.outcome(Ending::of(error.as_ref()), &result, |out| {
         differences(out, shown);
         let _ = writeln!(out, "{}", verdict(&verified, error.as_ref()));
+        let _ = writeln!(out, "Next: {}", next(&verified, args, settings));
     });
     Ok(error.map_or(0, |error| error.exit_code()))
+}
+
+/// The next step: to repair what differs, of the same days; else to load what the next run changes.
+fn next(verified: &Verified, args: &RedshiftVerifyArgs, settings: &Settings) -> String {
+    if verified.last().is_equal() {
+        return format!("{}, after the next run", settings.command_line("redshift merge --execute"));
+    }
+    if verified.repaired.is_some() {
+        return format!("`{}` shows an order on both sides", settings.command_line("explain ORDER_ID --warehouse"));
+    }
+    let option = |name: &str, day: Option<Dt>| day.map(|day| format!(" --{name} {day}")).unwrap_or_default();
+    let days = format!("{}{}", option("since", args.since), option("until", args.until));
+    settings.command_line(&format!("redshift verify{days} --repair"))
 }
 
 fn verdict(verified: &Verified, error: Option<&RunError>) -> String {

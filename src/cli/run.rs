@@ -33,7 +33,10 @@ pub(super) fn run(args: &RunArgs, display: &Display, cancel: &Cancel) -> Result<
     match loading {
         Loading::Shops(shops) => Ok(shops::for_each("run", &shops, display, cancel, |settings| run_shop(args, settings, display, cancel))),
         Loading::One(settings) if args.wants_diff() => Ok(compare_and_show(args, &settings, display, cancel)),
-        Loading::One(settings) => Ok(run_and_show(&settings, CommandName::Run, display, cancel, |_, _| {})),
+        Loading::One(settings) => {
+            let next = |out: &mut String, summary: &Summary| text::next_after_drops(out, summary, &settings);
+            Ok(run_and_show(&settings, CommandName::Run, display, cancel, next))
+        }
     }
 }
 
@@ -51,6 +54,7 @@ fn run_shop(args: &RunArgs, settings: &Settings, display: &Display, cancel: &Can
     let mut result = serde_json::to_value(&outcome.summary).unwrap_or_default();
     let mut text = String::new();
     text::one_line(&mut text, &outcome.summary);
+    text::next_after_drops(&mut text, &outcome.summary, settings);
     let mut fails = false;
     if args.wants_diff() {
         let found = outcome.diff.clone().unwrap_or_default();

@@ -19,7 +19,7 @@ pub(super) fn run(args: &SourcesArgs, display: &Display) -> Result<u8, RunError>
         None => {
             let list: Vec<_> = SHIPPED.iter().map(|profile| json!({"name": profile.name, "title": profile.title()})).collect();
             display.answer(&json!({ "sources": list }), |out| {
-                let mut table = Table::new(&[Column::text("name"), Column::text("profile").cut(20)]);
+                let mut table = Table::new(&[Column::text("name"), Column::text("profile").wraps(20)]);
                 SHIPPED.iter().for_each(|profile| table.row([profile.name.to_owned(), profile.title().to_owned()]));
                 table.show(out, display.width);
                 let _ = writeln!(out, "\nTo start from one:  etl sources show NAME > etl.toml");

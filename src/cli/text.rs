@@ -8,10 +8,10 @@ use indicatif::{HumanBytes, HumanCount};
 use super::escaped::escaped;
 use crate::{
     check::CheckResult,
-    model::{Dt, UtcMicros, currency_name, noun_of},
-    report::{CommandName, RebuildGap, RebuiltFrom, Status, Summary, money_texts},
+    model::{DropCounts, Dt, Reason, UtcMicros, currency_name, noun_of},
+    report::{CommandName, ErasedCounts, RebuildGap, RebuiltFrom, Status, Summary, money_texts},
     settings::Settings,
-    source::{Completeness, CompletenessStatus, Evidence},
+    source::{Completeness, CompletenessStatus, Evidence, ReadCounts, SourceCounts},
     store::places,
 };
 
@@ -74,17 +74,35 @@ pub(super) fn counted(value: u64, noun: &str) -> String {
     format!("{} {}", count(value), noun_of(value, noun))
 }
 
+/// What was dropped, with its units: "2 records, 3 lines"; "nothing". The same words wherever drops are told.
+pub(super) fn drops(drops: DropCounts) -> String {
+    let units = [(drops.records, "record"), (drops.lines, "line")];
+    let shown: Vec<_> = units.into_iter().filter(|(value, _)| *value > 0).map(|(value, unit)| counted(value, unit)).collect();
+    if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") }
+}
+
+/// How much a reason has dropped, with its unit, the number in a column of its own. An unknown reason drops a record.
+pub(super) fn dropped_for(reason: &str, value: u64) -> String {
+    let level = Reason::ALL.iter().find(|known| known.as_str() == reason).map_or("record", |known| known.level().as_str());
+    format!("{:>6} {}", count(value), noun_of(value, level))
+}
+
 /// Joins the parts that are not empty.
 fn joined(parts: &[(u64, &str)]) -> String {
     let shown: Vec<_> = parts.iter().filter(|(value, _)| *value > 0).map(|(value, what)| format!("{} {what}", count(*value))).collect();
     if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
 }
 
-/// The whole summary.
-pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) {
+/// How a run ended, in a line.
+fn title(out: &mut String, summary: &Summary) {
     let (style, words) = headline(summary.status);
     let words = if is_frozen(summary) { "failed: the records have another shape than before" } else { words };
     let _ = writeln!(out, "{style}{words}{style:#} {DIM}({:.2} s, run {}){DIM:#}", summary.execution_time_seconds, summary.run_id);
+}
+
+/// The whole summary.
+pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) {
+    title(out, summary);
     if summary.status != Status::Locked && !has_begun_nothing(summary) {
         out.push('\n');
         work(out, summary, settings);
@@ -95,6 +113,73 @@ pub(super) fn summary(out: &mut String, summary: &Summary, settings: &Settings) 
 /// Whether a run has failed before it has read anything: there is no work to tell of.
 fn has_begun_nothing(summary: &Summary) -> bool {
     summary.error.is_some() && summary.source.requests == 0 && summary.source.bytes == 0 && summary.records.records_read == 0
+}
+
+/// A run of the history: what its report says, without the layer around it. What it leaves out stands in the JSON.
+pub(super) fn recorded(out: &mut String, summary: &Summary) {
+    title(out, summary);
+    out.push('\n');
+    row(out, "command", &command(summary));
+    row(out, "window", &window_of(summary));
+    row(out, "ended", &format!("{}, begun {}", summary.finished_at, summary.started_at));
+    if let Some(shop) = &summary.shop {
+        row(out, "shop", shop);
+    }
+    if let Some(identity) = &summary.identity {
+        row(out, "source", &format!("{} (profile {}, by {})", identity.source, identity.profile, identity.cursor));
+    }
+    if summary.command.is_load() && summary.status != Status::Locked {
+        row(out, "read", &format!("{} {DIM}({}){DIM:#}", counted(summary.records.records_read, "record"), requested(summary)));
+        became(out, summary);
+        completeness(out, summary);
+        row(out, "dropped", &drops(summary.drops()));
+        reasons_of_drops(out, summary);
+        rows(out, summary);
+        deletions(out, summary);
+    }
+    days(out, summary);
+    members(out, summary);
+    erased(out, summary);
+    checks(out, &summary.checks);
+    notices(out, summary);
+    if let Some(error) = &summary.error {
+        row(out, "error", &format!("{BAD}{}{BAD:#}", escaped(error)));
+    }
+}
+
+/// What a run was started as, and the run that it is about.
+fn command(summary: &Summary) -> String {
+    let command = summary.command.as_str();
+    match (&summary.undoes, &summary.replay_of) {
+        (Some(run_id), _) => format!("{command} of run {run_id}"),
+        (None, Some(run_id)) => format!("{command} of what run {run_id} dropped"),
+        (None, None) => command.to_owned(),
+    }
+}
+
+/// The days that a run changed, by what lies there.
+fn days(out: &mut String, summary: &Summary) {
+    let changed = [
+        ("written", &summary.partitions_written),
+        ("removed", &summary.partitions_removed),
+        ("totals", &summary.order_totals_changed),
+        ("refunds", &summary.refunds_changed),
+    ];
+    for (label, days) in changed.into_iter().filter(|(_, days)| !days.is_empty()) {
+        row(out, label, &format!("{}: {}", counted(days.len() as u64, "day"), range(days)));
+    }
+    if !summary.has_published() {
+        row(out, "written", "no day changed");
+    }
+}
+
+/// What was left out, or taken out, of users who were erased.
+fn erased(out: &mut String, summary: &Summary) {
+    let ErasedCounts { users_erased, lines_erased, records_withheld } = summary.erased;
+    if users_erased + lines_erased + records_withheld > 0 {
+        let counts = [counted(users_erased, "user"), counted(lines_erased, "line"), counted(records_withheld, "record")];
+        row(out, "erased", &counts.join(", "));
+    }
 }
 
 /// What a run has read and done.
@@ -126,6 +211,12 @@ fn work(out: &mut String, summary: &Summary, settings: &Settings) {
             ),
         );
     }
+    members(out, summary);
+    checks(out, &summary.checks);
+}
+
+/// How many members each dimension has.
+fn members(out: &mut String, summary: &Summary) {
     for (name, counts) in &summary.dimensions {
         let inferred = if counts.inferred > 0 {
             format!(", {} inferred (named by orders, unknown to the source)", count(counts.inferred))
@@ -134,7 +225,6 @@ fn work(out: &mut String, summary: &Summary, settings: &Settings) {
         };
         row(out, name, &format!("{}{inferred}", counted(counts.members, "member")));
     }
-    checks(out, &summary.checks);
 }
 
 /// What somebody should know of, what is over, and what did not arrive.
@@ -152,27 +242,38 @@ fn notices(out: &mut String, summary: &Summary) {
     }
 }
 
+/// Where the records came from.
+fn origin(summary: &Summary, settings: &Settings) -> String {
+    match (summary.command, &summary.replay_of, &settings.orders) {
+        (CommandName::Rebuild, ..) => settings.output.at(places::RAW),
+        (_, Some(run_id), _) => settings.output.at(places::quarantine(run_id).as_str()),
+        (_, None, Some(orders)) => orders.location.to_string(),
+        (_, None, None) => "an unknown source".to_owned(),
+    }
+}
+
+/// What of the orders was requested and read; in a report of an earlier version, that of all sources.
+fn read_counts(summary: &Summary) -> ReadCounts {
+    let SourceCounts { requests, retries, pages, bytes, orders, .. } = summary.source;
+    orders.unwrap_or(ReadCounts { requests, retries, pages, bytes })
+}
+
+/// How much was requested and read of the orders.
+fn requested(summary: &Summary) -> String {
+    let ReadCounts { requests, retries, pages, bytes } = read_counts(summary);
+    let asked = if requests > 0 { counted(requests, "request") } else { counted(pages, "file") };
+    let retried = if retries > 0 { format!(", {} tried again", count(retries)) } else { String::new() };
+    format!("{asked}{retried}, {}", HumanBytes(bytes))
+}
+
 fn read(out: &mut String, summary: &Summary, settings: &Settings) {
-    let from = match (summary.command, &summary.replay_of, &settings.orders) {
-        (CommandName::Rebuild, ..) => format!(" from {}", settings.output.at(places::RAW)),
-        (_, Some(run_id), _) => format!(" from {}", settings.output.at(places::quarantine(run_id))),
-        (_, None, Some(orders)) => format!(" from {}", orders.location),
-        (_, None, None) => String::new(),
-    };
-    let source = &summary.source;
-    let unit = if source.requests > 0 { "request" } else { "file" };
-    let asked = if source.requests > 0 { source.requests } else { source.pages };
-    let retries = if source.retries > 0 { format!(", {} tried again", count(source.retries)) } else { String::new() };
-    row(
-        out,
-        "read",
-        &format!(
-            "{}{from} {DIM}({}{retries}, {}){DIM:#}",
-            counted(summary.records.records_read, "record"),
-            counted(asked, unit),
-            HumanBytes(source.bytes)
-        ),
-    );
+    let (records, from) = (counted(summary.records.records_read, "record"), origin(summary, settings));
+    row(out, "read", &format!("{records} from {from} {DIM}({}){DIM:#}", requested(summary)));
+    became(out, summary);
+}
+
+/// What became of the records.
+fn became(out: &mut String, summary: &Summary) {
     let parts = [
         (summary.records.records_processed, "processed"),
         (summary.records_dropped(), "dropped"),
@@ -241,15 +342,28 @@ pub(super) fn completeness_words(completeness: Option<&Completeness>) -> String 
 }
 
 fn dropped(out: &mut String, summary: &Summary, settings: &Settings) {
-    let reasons = summary.dropped_by_reason();
-    if reasons.is_empty() {
+    if summary.drops().is_none() {
         return;
     }
-    let what = format!("{} and {}, kept in", counted(summary.records_dropped(), "record"), counted(summary.lines_dropped(), "line"));
     let quarantine = places::quarantine(&summary.run_id);
-    row(out, "dropped", &format!("{what} {}/", settings.output.at(quarantine.folder().unwrap_or_default())));
-    for (reason, number) in reasons {
-        row(out, "", &format!("{ODD}{reason:<20}{ODD:#} {:>6}", count(number)));
+    let place = settings.output.at(quarantine.folder().unwrap_or_default());
+    let kept = if summary.has_loaded() { format!("kept in {place}/") } else { "not kept, since nothing was published".to_owned() };
+    row(out, "dropped", &format!("{}, {kept}", drops(summary.drops())));
+    reasons_of_drops(out, summary);
+}
+
+/// A row for each reason.
+fn reasons_of_drops(out: &mut String, summary: &Summary) {
+    for (reason, number) in summary.dropped_by_reason() {
+        row(out, "", &format!("{ODD}{reason:<20}{ODD:#} {}", dropped_for(reason, number)));
+    }
+}
+
+/// The next step after drops; nothing where nothing was dropped, or where nothing was published: quarantine has none of it then.
+pub(super) fn next_after_drops(out: &mut String, summary: &Summary, settings: &Settings) {
+    if !summary.drops().is_none() && summary.has_loaded() {
+        let command = settings.command_line(&format!("quarantine --run {}", summary.run_id));
+        let _ = writeln!(out, "\nSee what was dropped, and how to load it: {command}");
     }
 }
 
@@ -400,14 +514,19 @@ pub(super) fn one_line(out: &mut String, summary: &Summary) {
     ];
     let _ = writeln!(
         out,
-        "{style}{:<15}{style:#} {}  {} read, {} dropped; rows: {} {DIM}({:.2} s){DIM:#}",
+        "{style}{:<15}{style:#} {}  {} read; dropped: {}; rows: {} {DIM}({:.2} s){DIM:#}",
         summary.status.as_str(),
         window(summary.since, summary.until),
         counted(summary.records.records_read, "record"),
-        count(summary.records_dropped()),
+        drops(summary.drops()),
         joined(&parts),
         summary.execution_time_seconds
     );
+}
+
+/// The window of a run, in words; "-" for a command that has none, such as an undo.
+pub(super) fn window_of(summary: &Summary) -> String {
+    if summary.command.has_window() { window(summary.since, summary.until) } else { "-".to_owned() }
 }
 
 /// A window, in words.
@@ -423,5 +542,18 @@ pub(super) fn window_text(since: Option<&str>, until: Option<&str>) -> String {
         (Some(since), None) => format!("from {since}"),
         (None, Some(until)) => format!("before {until}"),
         (Some(since), Some(until)) => format!("from {since} to before {until}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_name_their_units() {
+        let shown = |records, lines| drops(DropCounts { records, lines });
+        assert_eq!([shown(2, 3), shown(1, 0), shown(0, 1), shown(0, 0)], ["2 records, 3 lines", "1 record", "1 line", "nothing"]);
+        let of_reasons = ["missing_sku", "invalid_json", "unreadable"].map(|reason| dropped_for(reason, 2));
+        assert_eq!(of_reasons, ["     2 lines", "     2 records", "     2 records"]);
     }
 }

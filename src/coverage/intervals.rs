@@ -75,6 +75,11 @@ pub fn gaps(merged: &[Interval]) -> Vec<Interval> {
     merged.windows(2).filter_map(|pair| Interval::new(pair[0].end, pair[1].start)).collect()
 }
 
+/// What is left of intervals without others.
+pub fn without_all(intervals: Vec<Interval>, others: &[Interval]) -> Vec<Interval> {
+    others.iter().fold(intervals, |left, other| left.into_iter().flat_map(|interval| interval.without(*other)).collect())
+}
+
 #[derive(Serialize, Deserialize)]
 struct Written {
     #[serde(default)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::intervals::{Interval, gaps, merged};
+use super::intervals::{Interval, gaps, merged, without_all};
 use crate::model::{UtcMicros, Window, parse_time_text};
 
 /// Entries of a source beyond this are joined, the oldest first.
@@ -20,6 +20,24 @@ pub struct SourceIdentity {
     pub profile: String,
     /// The time that windows are on: `created_at` or `updated_at`.
     pub cursor: String,
+}
+
+/// An interval of a source.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct SourceInterval {
+    /// The source.
+    #[serde(flatten)]
+    pub identity: SourceIdentity,
+    /// The interval.
+    #[serde(flatten)]
+    pub interval: Interval,
+}
+
+impl SourceInterval {
+    /// Whether another interval of the same source lies in it.
+    pub fn has(&self, other: &SourceInterval) -> bool {
+        self.identity == other.identity && self.interval.start <= other.interval.start && other.interval.end <= self.interval.end
+    }
 }
 
 /// An interval that a run has loaded completely.
@@ -71,6 +89,19 @@ impl Ledger {
     /// The coverage of a source.
     pub fn of(&self, identity: &SourceIdentity) -> Option<&SourceCoverage> {
         self.sources.iter().find(|coverage| coverage.identity == *identity)
+    }
+
+    /// What this ledger covers and another does not, by source.
+    pub fn beyond(&self, other: &Ledger) -> Vec<SourceInterval> {
+        let of_source = |coverage: &SourceCoverage| other.uncovered(&coverage.identity, coverage.covered());
+        self.sources.iter().flat_map(of_source).collect()
+    }
+
+    /// The parts of these intervals of a source that are not covered.
+    pub fn uncovered(&self, identity: &SourceIdentity, intervals: Vec<Interval>) -> Vec<SourceInterval> {
+        let covered = self.of(identity).map(SourceCoverage::covered).unwrap_or_default();
+        let left = without_all(intervals, &covered);
+        left.into_iter().map(|interval| SourceInterval { identity: identity.clone(), interval }).collect()
     }
 
     /// Takes what a run has loaded. A first run that read nothing covers nothing: an empty shop, and credentials that see
@@ -272,6 +303,15 @@ mod tests {
         assert_eq!(ledger.of(&identity()).unwrap().resume_point(), Some(at(10)));
         let by_update = SourceIdentity { cursor: "updated_at".into(), ..identity() };
         assert_eq!(ledger.of(&by_update), None);
+    }
+
+    #[test]
+    fn what_one_ledger_covers_and_another_does_not_is_told() {
+        let (before, after) = (ledger(&[(1, 10, 5), (12, 14, 1)]), ledger(&[(3, 5, 5)]));
+        let intervals = |found: Vec<SourceInterval>| found.into_iter().map(|found| found.interval).collect::<Vec<_>>();
+        assert_eq!(intervals(before.beyond(&after)), [interval(1, 3), interval(5, 10), interval(12, 14)]);
+        assert!(intervals(after.beyond(&before)).is_empty());
+        assert_eq!(intervals(before.beyond(&Ledger::default())), [interval(1, 10), interval(12, 14)]);
     }
 
     #[test]

@@ -11,5 +11,5 @@ mod ledger;
 mod order_sources;
 
 pub use intervals::Interval;
-pub use ledger::{Ledger, LoadedInterval, SourceCoverage, SourceIdentity};
+pub use ledger::{Ledger, LoadedInterval, SourceCoverage, SourceIdentity, SourceInterval};
 pub use order_sources::{OrderSource, OrderSources};

@@ -49,7 +49,7 @@ pub use money::{Money, MoneyError};
 pub use order_total::{ORDER_AMOUNTS, ORDER_TOTAL_COLUMNS, OrderAmounts, OrderTotal, REFUNDED};
 pub use quantity::{Quantity, QuantityType};
 pub use raw_record::{CellTypes, RawRecord};
-pub use reason::{Level, Reason};
+pub use reason::{DropCounts, Level, Reason};
 pub use refund::{REFUND_COLUMNS, Refund};
 pub(crate) use revenue::units_text;
 pub use revenue::{CurrencyTotals, RevenueByDt, add_totals, currency_name};

@@ -1,5 +1,6 @@
 //! The reasons for dropping a record or a line (contract, Malformed input).
 
+use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
 
 /// Whether a record or a line is meant.
@@ -51,5 +52,35 @@ impl Reason {
     /// Whether it drops a record or a line.
     pub fn level(self) -> Level {
         if self >= Reason::InvalidLine { Level::Line } else { Level::Record }
+    }
+}
+
+/// How much was dropped: whole records, and lines of records. A record may have lost several lines.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+pub struct DropCounts {
+    /// Records.
+    pub records: u64,
+    /// Lines.
+    pub lines: u64,
+}
+
+impl DropCounts {
+    /// Counts drops of a level.
+    pub fn add(&mut self, level: Level, count: u64) {
+        match level {
+            Level::Record => self.records += count,
+            Level::Line => self.lines += count,
+        }
+    }
+
+    /// Adds other counts.
+    pub fn absorb(&mut self, other: DropCounts) {
+        self.records += other.records;
+        self.lines += other.lines;
+    }
+
+    /// Whether nothing was dropped.
+    pub fn is_none(self) -> bool {
+        self == DropCounts::default()
     }
 }

@@ -1,6 +1,6 @@
 //! The runs before: their summaries, as they lie in `reports/`.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use super::Summary;
 use crate::{
@@ -29,6 +29,18 @@ pub fn recorded_runs(output: &Output) -> Result<impl Iterator<Item = (Summary, S
 /// I/O errors.
 pub fn latest_runs(output: &Output, count: usize) -> Result<Vec<(Summary, String)>, StoreError> {
     Ok(recorded_runs(output)?.take(count).collect())
+}
+
+/// The runs that were undone, each with the run of its undo. `latest_first` are runs in the order of [`recorded_runs`]: an undo that
+/// was undone itself counts for nothing.
+pub fn undone_runs(latest_first: &[Summary]) -> BTreeMap<String, String> {
+    let mut undone = BTreeMap::new();
+    for run in latest_first.iter().filter(|run| run.status.is_success()) {
+        if let Some(of_run) = run.undoes.as_ref().filter(|_| !undone.contains_key(&run.run_id)) {
+            undone.insert(of_run.clone(), run.run_id.clone());
+        }
+    }
+    undone
 }
 
 /// The latest successful runs of the same command and shop as this one, the last one first: at most `count`, of the latest `among`.
@@ -61,4 +73,22 @@ pub(crate) fn report_bytes(summary: &Summary) -> Vec<u8> {
     let mut line = redact::json(&serde_json::to_string(summary).unwrap_or_default()).into_owned();
     line.push('\n');
     line.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::UtcMicros, report::Status};
+
+    #[test]
+    fn a_run_is_undone_until_its_undo_is() {
+        let undo = |run_id: &str, of_run: &str| Summary {
+            status: Status::Published,
+            undoes: Some(of_run.to_owned()),
+            ..Summary::new(run_id.to_owned(), None, None, UtcMicros::new(0).unwrap())
+        };
+        assert_eq!(undone_runs(&[undo("r3", "r1")]), BTreeMap::from([("r1".to_owned(), "r3".to_owned())]));
+        let again = undone_runs(&[undo("r4", "r3"), undo("r3", "r1")]);
+        assert_eq!(again, BTreeMap::from([("r3".to_owned(), "r4".to_owned())]), "r1 stands again");
+    }
 }

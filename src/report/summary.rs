@@ -15,7 +15,7 @@ use crate::{
     drift::SchemaChange,
     join::DimensionCounts,
     layer::MergeCounts,
-    model::{CurrencyTotals, Dt, Reason, UtcMicros, units_text},
+    model::{CurrencyTotals, DropCounts, Dt, Reason, UtcMicros, units_text},
     normalize::RecordCounts,
     settings::{Cursor, DeletionMode},
     source::{Completeness, SourceCounts},
@@ -88,6 +88,16 @@ pub enum CommandName {
 }
 
 impl CommandName {
+    /// Whether it loads orders. Only such a run can be the last success of a layer.
+    pub fn is_load(self) -> bool {
+        matches!(self, CommandName::Run | CommandName::Backfill | CommandName::Replay | CommandName::Demo | CommandName::Rebuild)
+    }
+
+    /// Whether its window says which orders it has loaded: others read what lies here, or no orders at all.
+    pub fn has_window(self) -> bool {
+        matches!(self, CommandName::Run | CommandName::Backfill | CommandName::Demo | CommandName::Unknown)
+    }
+
     /// The name in the summary.
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -429,6 +439,11 @@ impl Summary {
         };
     }
 
+    /// Records and lines dropped.
+    pub fn drops(&self) -> DropCounts {
+        DropCounts { records: self.records_dropped(), lines: self.lines_dropped() }
+    }
+
     /// Records dropped.
     pub fn records_dropped(&self) -> u64 {
         self.records.records_dropped
@@ -443,6 +458,16 @@ impl Summary {
     pub fn dropped_by_reason(&self) -> BTreeMap<&'static str, u64> {
         let counts = Reason::ALL.iter().zip(self.records.dropped);
         counts.filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.as_str(), count)).collect()
+    }
+
+    /// Whether it is a load that has succeeded: an undo is none.
+    pub fn is_successful_load(&self) -> bool {
+        self.command.is_load() && self.status.is_success()
+    }
+
+    /// Whether the layer has what it brought: also with `--on-check-failure publish`, although it failed.
+    pub fn has_loaded(&self) -> bool {
+        self.status.is_success() || self.status == Status::ChecksFailed && self.has_published()
     }
 
     /// Whether it put something in place.

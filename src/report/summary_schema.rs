@@ -79,7 +79,7 @@ const fn or_null(path: &'static str, kind: KeyType, meaning: &'static str) -> Su
 }
 
 /// All keys, in the order of the documentation.
-static KEYS: [SummaryKey; 123] = [
+static KEYS: [SummaryKey; 128] = [
     always("run_id", Text, "the run; sortable by its start, and unique"),
     or_null("commit", Integer, "the number of the commit in the log of the layer; null if the run was not committed"),
     always("command", Text, "`run`, `backfill` (one chunk), `replay`, `rebuild`, `erase`, `demo` or `undo`"),
@@ -239,6 +239,11 @@ static KEYS: [SummaryKey; 123] = [
     always("source.pages", Integer, "responses with records; for files, the files"),
     always("source.bytes", Integer, "bytes after decompression"),
     always("source.repeated_lines", Integer, "lines that stand in a file of records and children again as they are, and count once"),
+    or_null("source.orders", Object("source.orders"), "the same of the orders alone; null if none were asked for"),
+    always("source.orders.requests", Integer, "HTTP requests, with repeated ones and redirects"),
+    always("source.orders.retries", Integer, "requests that were repeated after a failure"),
+    always("source.orders.pages", Integer, "responses with records; for files, the files"),
+    always("source.orders.bytes", Integer, "bytes after decompression"),
     or_null("raw", Object("raw"), "the records that the run kept (`--keep-raw`): see output.md; null if it kept none"),
     always("raw.file", Text, "their file, relative to the output"),
     always("raw.bytes", Integer, "its size"),

@@ -306,7 +306,7 @@ fn last_success(output: &Output, summary: &Summary) -> Option<UtcMicros> {
     if summary.status.is_success() {
         return Some(summary.finished_at);
     }
-    let (run, _) = report::recorded_runs(output).ok()?.find(|(run, _)| run.status.is_success() && run.shop == summary.shop)?;
+    let (run, _) = report::recorded_runs(output).ok()?.find(|(run, _)| run.is_successful_load() && run.shop == summary.shop)?;
     Some(run.finished_at)
 }
 

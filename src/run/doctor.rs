@@ -156,7 +156,7 @@ impl<'s> SourceLook<'s> {
         let shape = shape(&source.profile);
         let query = Query { cursor: self.settings.cursor, ..Query::all(source, &shape) };
         let found = source::reach(&source.location, purpose, &query, &access);
-        looked(&name, source, found)
+        looked(&name, source, found, self.settings)
     }
 
     /// A source that the settings do not name. Orders are needed.
@@ -182,7 +182,7 @@ fn token_of(name: &str) -> String {
 }
 
 /// The parts of a source that was asked: itself, and its credentials where it has any.
-fn looked(name: &str, source: &Source, found: Result<Reached, SourceError>) -> Looked {
+fn looked(name: &str, source: &Source, found: Result<Reached, SourceError>, settings: &Settings) -> Looked {
     let has_credentials = matches!(source.location, Location::Http(_))
         && match source.profile.http.auth {
             Auth::None => false,
@@ -197,7 +197,8 @@ fn looked(name: &str, source: &Source, found: Result<Reached, SourceError>) -> L
             (part(format!("{} on the first page", counted(records as u64, "record"))), served_at)
         }
         Ok(Reached::Page { records: None, served_at }) => {
-            let detail = format!("{location}: it answers, and has no records where the profile looks for them (`etl probe` shows more)");
+            let probe = settings.orders_command_line("probe");
+            let detail = format!("{location}: it answers, and has no records where the profile looks for them (`{probe}` shows more)");
             (Part { exit_code: NO_RECORDS, ..Part::new(name, PartState::Fails, detail) }, served_at)
         }
         Ok(Reached::Files(files)) => (part(counted(files as u64, "file")), None),
@@ -337,7 +338,9 @@ fn receivers(settings: &Settings, parts: &mut Vec<Part>) {
     for alert::Reached { receiver, error } in alert::reach(&alerts.receivers, alerts.timeout, &settings.http.network) {
         let part = format!("alerts to {}", receiver.as_str());
         parts.push(match error {
-            None => Part::new(part, PartState::Works, "its server answers; `etl alerts test` sends an alert"),
+            None => {
+                Part::new(part, PartState::Works, format!("its server answers; `{}` sends an alert", settings.command_line("alerts test")))
+            }
             Some(error) => Part { exit_code: NOT_REACHED, ..Part::new(part, PartState::Fails, error) },
         });
     }

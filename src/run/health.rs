@@ -7,6 +7,7 @@ use crate::{
     check::Severity,
     model::counted,
     report::{AlertKind, Status, alert::OpenAlert},
+    settings::Settings,
 };
 
 /// A reason why a layer is not healthy.
@@ -20,6 +21,7 @@ pub struct Unhealthy {
 
 /// What the health of a layer rests on.
 pub(super) struct Evidence<'e> {
+    pub(super) settings: &'e Settings,
     pub(super) has_success: bool,
     pub(super) held_by: Option<&'e HeldBy>,
     /// The last run, and the last run of each shop.
@@ -37,13 +39,14 @@ pub(super) struct LastRun<'e> {
 
 /// Every reason; none if the layer is healthy.
 pub(super) fn reasons(evidence: &Evidence<'_>) -> Vec<Unhealthy> {
+    let settings = evidence.settings;
     let stuck = evidence.held_by.filter(|held| held.stuck).map(stuck);
-    let failed = evidence.last_runs.iter().filter(|last| !is_fine(last.run.status)).map(failed);
-    let checks = evidence.failing_checks.iter().filter(|check| check.severity == Severity::Error).map(failing);
-    let alerts = evidence.open_alerts.iter().filter(|alert| !is_told(alert, evidence)).map(open);
+    let failed = evidence.last_runs.iter().filter(|last| !is_fine(last.run.status)).map(|last| failed(last, settings));
+    let checks = evidence.failing_checks.iter().filter(|check| check.severity == Severity::Error).map(|check| failing(check, settings));
+    let alerts = evidence.open_alerts.iter().filter(|alert| !is_told(alert, evidence)).map(|alert| open(alert, settings));
     let mut reasons: Vec<_> = stuck.into_iter().chain(failed).chain(checks).chain(alerts).collect();
     if !evidence.has_success && reasons.is_empty() {
-        reasons.push(Unhealthy { why: "no run has succeeded yet".into(), next: "`etl run` loads the orders".into() });
+        reasons.push(Unhealthy { why: "no run has succeeded yet".into(), next: load(settings) });
     }
     reasons
 }
@@ -74,34 +77,46 @@ fn stuck(held: &HeldBy) -> Unhealthy {
     }
 }
 
-fn failed(last: &LastRun<'_>) -> Unhealthy {
+/// How the orders are loaded: by a command that works with these settings.
+pub fn load(settings: &Settings) -> String {
+    match settings.orders.is_some() || !settings.shops.is_empty() {
+        true => format!("`{}` loads the orders", settings.command_line("run")),
+        false => format!("`{}` loads orders", settings.command_line("run --orders LOCATION")),
+    }
+}
+
+fn failed(last: &LastRun<'_>, settings: &Settings) -> Unhealthy {
     let RunInShort { run_id, status, .. } = &last.run;
     let shop = last.shop.map(|shop| format!(" of shop {shop}")).unwrap_or_default();
     Unhealthy {
         why: format!("the last run{shop} ended as {} (run {run_id})", status.as_str()),
-        next: format!("`etl runs show {run_id}` tells why"),
+        next: format!("`{}` tells why", settings.command_line(&format!("runs show {run_id}"))),
     }
 }
 
-fn failing(check: &FailingCheck) -> Unhealthy {
+fn failing(check: &FailingCheck, settings: &Settings) -> Unhealthy {
     let FailingCheck { name, violations, run_id, .. } = check;
     Unhealthy {
         why: format!("the check {name} fails with {} (run {run_id})", counted(*violations, "violation")),
-        next: "`etl check` shows the rows: correct the source or the check, and run again".into(),
+        next: format!("`{}` shows the rows: correct the source or the check, and run again", settings.command_line("check")),
     }
 }
 
-fn open(alert: &OpenAlert) -> Unhealthy {
+fn open(alert: &OpenAlert, settings: &Settings) -> Unhealthy {
+    let show = || settings.command_line(&format!("runs show {}", alert.run_id));
     let next = match alert.kind {
-        AlertKind::DroppedShare => format!("`etl quarantine --run {}` shows the dropped records", alert.run_id),
-        AlertKind::SourceFailed | AlertKind::StorageFailed => format!("`etl runs show {}` tells why", alert.run_id),
-        AlertKind::CheckFailed => "`etl check` shows the rows".to_owned(),
-        AlertKind::Incomplete => "ask the source for what is missing, and load the window again".to_owned(),
-        AlertKind::SlowRun => format!("`etl runs show {}` shows which stage took long", alert.run_id),
-        AlertKind::NoRecords | AlertKind::Stale => {
-            "ask the source whether it has newer orders; `etl plan` shows what was loaded".to_owned()
+        AlertKind::DroppedShare => {
+            format!("`{}` shows the dropped records", settings.command_line(&format!("quarantine --run {}", alert.run_id)))
         }
-        AlertKind::Deletions => format!("`etl runs show {}` tells why nothing was deleted", alert.run_id),
+        AlertKind::SourceFailed | AlertKind::StorageFailed => format!("`{}` tells why", show()),
+        AlertKind::CheckFailed => format!("`{}` shows the rows", settings.command_line("check")),
+        AlertKind::Incomplete => "ask the source for what is missing, and load the window again".to_owned(),
+        AlertKind::SlowRun => format!("`{}` shows which stage took long", show()),
+        AlertKind::NoRecords | AlertKind::Stale if settings.orders.is_some() || !settings.shops.is_empty() => {
+            format!("ask the source whether it has newer orders; `{}` shows what was loaded", settings.command_line("plan"))
+        }
+        AlertKind::NoRecords | AlertKind::Stale => "ask the source whether it has newer orders".to_owned(),
+        AlertKind::Deletions => format!("`{}` tells why nothing was deleted", show()),
         AlertKind::SchemaChanged => "adapt the profile, or accept the change: docs/sources.md#drift".to_owned(),
         AlertKind::Stuck | AlertKind::Test => "docs/operations.md#alerts says what it means".to_owned(),
     };
@@ -110,12 +125,15 @@ fn open(alert: &OpenAlert) -> Unhealthy {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
-    use crate::model::UtcMicros;
+    use crate::{model::UtcMicros, report::CommandName, settings::GivenOptions};
 
     fn last(status: Status) -> LastRun<'static> {
         let finished_at = UtcMicros::new(0).unwrap();
-        LastRun { run: RunInShort { run_id: "r2".into(), status, finished_at, age_seconds: 1 }, shop: None }
+        let run = RunInShort { run_id: "r2".into(), command: CommandName::Run, status, finished_at, age_seconds: 1, undone_by: None };
+        LastRun { run, shop: None }
     }
 
     fn alert(kind: AlertKind, run_id: &str) -> OpenAlert {
@@ -134,8 +152,9 @@ mod tests {
     }
 
     fn whys(status: Status, checks: &[FailingCheck], alerts: &[OpenAlert]) -> Vec<String> {
-        let evidence =
-            Evidence { has_success: true, held_by: None, last_runs: vec![last(status)], failing_checks: checks, open_alerts: alerts };
+        let settings = &Settings::plain(PathBuf::from("output"));
+        let last_runs = vec![last(status)];
+        let evidence = Evidence { settings, has_success: true, held_by: None, last_runs, failing_checks: checks, open_alerts: alerts };
         reasons(&evidence).into_iter().map(|reason| reason.why).collect()
     }
 
@@ -156,9 +175,21 @@ mod tests {
         );
     }
 
+    /// What to do next, of a layer where no run has succeeded, or where the last run failed.
+    fn nexts(settings: &Settings, last_runs: Vec<LastRun<'_>>) -> Vec<String> {
+        let evidence = Evidence { settings, has_success: false, held_by: None, last_runs, failing_checks: &[], open_alerts: &[] };
+        reasons(&evidence).into_iter().map(|reason| reason.next).collect()
+    }
+
     #[test]
     fn a_layer_without_a_success_is_not_healthy() {
-        let none = Evidence { has_success: false, held_by: None, last_runs: Vec::new(), failing_checks: &[], open_alerts: &[] };
-        assert_eq!(reasons(&none).len(), 1);
+        let settings = Settings::plain(PathBuf::from("output"));
+        assert_eq!(nexts(&settings, Vec::new()), ["`etl run --orders LOCATION` loads orders"]);
+    }
+
+    #[test]
+    fn what_to_do_next_repeats_the_output_that_was_given() {
+        let settings = Settings { given: GivenOptions::of_output("/data/a b"), ..Settings::plain(PathBuf::from("/data/a b")) };
+        assert_eq!(nexts(&settings, vec![last(Status::ExtractFailed)]), ["`etl runs show r2 --output '/data/a b'` tells why"]);
     }
 }

@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     check::Severity,
-    coverage::{Interval, SourceCoverage, SourceIdentity},
+    coverage::{Ledger, SourceCoverage, SourceInterval},
     layer::{self, PartitionEntry},
-    model::{Dt, RunId, UtcMicros},
+    model::{DropCounts, Dt, RunId, UtcMicros},
     report::{
-        self, Alert, RunCompleteness, Status, Summary,
+        self, Alert, CommandName, Replays, RunCompleteness, Status, Summary,
         alert::{
             OpenAlert, OpenAlerts,
             stuck::{self, Holding},
@@ -36,10 +36,13 @@ const RUNS_COUNTED: usize = 20;
 #[expect(missing_docs, reason = "each is a field of the summary, under its name")]
 pub struct RunInShort {
     pub run_id: String,
+    pub command: CommandName,
     pub status: Status,
     pub finished_at: UtcMicros,
     /// Seconds since then.
     pub age_seconds: i64,
+    /// The run that has undone it.
+    pub undone_by: Option<String>,
 }
 
 /// A check that failed when it was last run.
@@ -74,15 +77,16 @@ pub struct PartitionInShort {
     pub rows: Option<u64>,
 }
 
-/// An interval of a source that was never loaded, between ones that were.
+/// What an undone run had loaded, as far as no run covers it now.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct CoverageGap {
-    /// The source.
+pub struct UndoneLoad {
+    /// The source, and the interval.
     #[serde(flatten)]
-    pub identity: SourceIdentity,
-    /// The interval.
-    #[serde(flatten)]
-    pub interval: Interval,
+    pub place: SourceInterval,
+    /// The run that had loaded it.
+    pub run_id: String,
+    /// The run that has undone that one.
+    pub undone_by: String,
 }
 
 /// The run that holds the output.
@@ -123,11 +127,13 @@ pub struct LayerStatus {
     pub complete: bool,
     /// Whether the last successful run had all that its source has.
     pub completeness: Option<RunCompleteness>,
-    /// What was never loaded, between intervals that were.
-    pub gaps: Vec<CoverageGap>,
-    /// The last run.
+    /// What is not loaded, between intervals that are.
+    pub gaps: Vec<SourceInterval>,
+    /// What was loaded, then undone, and is not loaded since.
+    pub undone: Vec<UndoneLoad>,
+    /// The last run, or another change of the layer, such as an undo.
     pub last_run: Option<RunInShort>,
-    /// The last one that succeeded.
+    /// The last run that has loaded orders with success.
     pub last_success: Option<RunInShort>,
     /// How many partitions there are.
     pub partitions: usize,
@@ -147,8 +153,12 @@ pub struct LayerStatus {
     pub days_without_rows: Vec<Dt>,
     /// Over how many runs drops are counted: the latest.
     pub runs_counted: usize,
-    /// What those dropped, by reason.
+    /// What those dropped and no replay has read again, by reason.
     pub dropped: BTreeMap<String, u64>,
+    /// The same, records and lines apart.
+    pub drops: DropCounts,
+    /// What those dropped and a replay has read again.
+    pub drops_replayed: DropCounts,
     /// Checks that failed when they were last run.
     pub failing_checks: Vec<FailingCheck>,
     /// Alerts that are open.
@@ -165,37 +175,42 @@ pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
     let held_by = held_by(settings, output, now)?;
     let looked_at = RUNS_COUNTED * settings.shops.len().max(1);
     let runs: Vec<Summary> = report::latest_runs(output, looked_at)?.into_iter().map(|(run, _)| run).collect();
-    let last_success = match runs.iter().find(|run| run.status.is_success()) {
+    let last_success = match runs.iter().find(|run| run.is_successful_load()) {
         Some(run) => Some(run.clone()),
-        None => report::recorded_runs(output)?.map(|(run, _)| run).find(|run| run.status.is_success()),
+        None => report::recorded_runs(output)?.map(|(run, _)| run).find(Summary::is_successful_load),
     };
+    let undone = report::undone_runs(&runs);
+    let in_short = |run: &Summary| in_short(run, now, &undone);
     let partitions = partitions(output)?;
-    let mut dropped = BTreeMap::new();
-    for (reason, count) in runs.iter().flat_map(Summary::dropped_by_reason) {
-        *dropped.entry(reason.to_owned()).or_default() += count;
-    }
+    let DropsOfRuns { by_reason: dropped, drops, replayed: drops_replayed } = drops_of(&runs);
     let days_without_rows = days_between(&partitions);
-    let gaps = gaps(output)?;
-    let failing_checks = failing_checks(&runs);
+    let ledger = ledger::of_output(output)?;
+    let gaps = gaps(&ledger);
+    let failing_checks = failing_checks(runs.iter().filter(|run| !undone.contains_key(&run.run_id)));
     let mut open_alerts: Vec<_> = OpenAlerts::read(output)?.lasting().cloned().collect();
     open_alerts.extend(stuck::open(output)?);
     let reasons = health::reasons(&Evidence {
+        settings,
         has_success: last_success.is_some(),
         held_by: held_by.as_ref(),
-        last_runs: last_runs(settings, &runs, now),
+        last_runs: last_runs(settings, &runs, &undone)
+            .into_iter()
+            .map(|run| LastRun { run: in_short(run), shop: run.shop.as_deref() })
+            .collect(),
         failing_checks: &failing_checks,
         open_alerts: &open_alerts,
     });
     Ok(LayerStatus {
         healthy: reasons.is_empty(),
         reasons,
-        shops: settings.shops.iter().map(|shop| shop_in_short(shop, &runs, now)).collect(),
+        shops: settings.shops.iter().map(|shop| shop_in_short(shop, &runs, &in_short)).collect(),
         held_by,
         complete: !partitions.is_empty() && days_without_rows.is_empty() && gaps.is_empty(),
         completeness: last_success.as_ref().map(|run| run.completeness.clone()),
         gaps,
-        last_run: runs.first().map(|run| in_short(run, now)),
-        last_success: last_success.map(|run| in_short(&run, now)),
+        undone: undone_loads(output, &ledger, &undone)?,
+        last_run: runs.first().map(in_short),
+        last_success: last_success.as_ref().map(in_short),
         partitions: partitions.len(),
         rows: partitions.iter().map(|partition| partition.rows).sum(),
         bytes: partitions.iter().map(|partition| partition.bytes).sum(),
@@ -206,18 +221,50 @@ pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
         days_without_rows,
         runs_counted: runs.len(),
         dropped,
+        drops,
+        drops_replayed,
         failing_checks,
         open_alerts,
     })
 }
 
-/// The last run, and the last one of each shop; each of them once.
-fn last_runs<'r>(settings: &Settings, runs: &'r [Summary], now: UtcMicros) -> Vec<LastRun<'r>> {
-    let of_shops = settings.shops.iter().filter_map(|shop| runs.iter().find(|run| run.shop.as_ref() == Some(shop)));
-    let mut last: Vec<&Summary> = runs.first().into_iter().chain(of_shops).collect();
+/// The last run, and the last one of each shop; each of them once. An undo or an erasure says nothing of the source, and an undone run
+/// is gone: the last run that loads and stands counts, if there is one.
+fn last_runs<'r>(settings: &Settings, runs: &'r [Summary], undone: &BTreeMap<String, String>) -> Vec<&'r Summary> {
+    let stand: Vec<&Summary> = runs.iter().filter(|run| run.command.is_load() && !undone.contains_key(&run.run_id)).collect();
+    let of_shops = settings.shops.iter().filter_map(|shop| stand.iter().find(|run| run.shop.as_ref() == Some(shop)).copied());
+    let mut last: Vec<&Summary> = stand.first().copied().or(runs.first()).into_iter().chain(of_shops).collect();
     let mut seen = BTreeSet::new();
     last.retain(|run| seen.insert(&run.run_id));
-    last.into_iter().map(|run| LastRun { run: in_short(run, now), shop: run.shop.as_deref() }).collect()
+    last
+}
+
+/// What runs have dropped.
+struct DropsOfRuns {
+    /// Without what was replayed, by reason.
+    by_reason: BTreeMap<String, u64>,
+    /// The same, records and lines apart.
+    drops: DropCounts,
+    /// What was replayed.
+    replayed: DropCounts,
+}
+
+/// What these runs, the latest first, have dropped: a later run among them may have replayed it.
+fn drops_of(runs: &[Summary]) -> DropsOfRuns {
+    let mut found = DropsOfRuns { by_reason: BTreeMap::new(), drops: DropCounts::default(), replayed: DropCounts::default() };
+    let mut replays = Replays::default();
+    for run in runs {
+        if !replays.of(&run.run_id).is_empty() {
+            found.replayed.absorb(run.drops());
+        } else {
+            found.drops.absorb(run.drops());
+            for (reason, count) in run.dropped_by_reason() {
+                *found.by_reason.entry(reason.to_owned()).or_default() += count;
+            }
+        }
+        replays.note(run);
+    }
+    found
 }
 
 /// The partitions, in short.
@@ -246,19 +293,21 @@ fn raw(output: &Output) -> Result<Option<RawInShort>, RunError> {
     Ok(runs.first().map(short))
 }
 
-fn in_short(run: &Summary, now: UtcMicros) -> RunInShort {
+fn in_short(run: &Summary, now: UtcMicros, undone: &BTreeMap<String, String>) -> RunInShort {
     RunInShort {
         run_id: run.run_id.clone(),
+        command: run.command,
         status: run.status,
         finished_at: run.finished_at,
         age_seconds: (now.micros() - run.finished_at.micros()) / UtcMicros::SECOND,
+        undone_by: undone.get(&run.run_id).cloned(),
     }
 }
 
-fn shop_in_short(shop: &str, runs: &[Summary], now: UtcMicros) -> ShopInShort {
+fn shop_in_short(shop: &str, runs: &[Summary], in_short: &dyn Fn(&Summary) -> RunInShort) -> ShopInShort {
     let mut of_shop = runs.iter().filter(|run| run.shop.as_deref() == Some(shop)).peekable();
-    let last_run = of_shop.peek().map(|run| in_short(run, now));
-    let last_success = of_shop.find(|run| run.status.is_success()).map(|run| in_short(run, now));
+    let last_run = of_shop.peek().map(|run| in_short(run));
+    let last_success = of_shop.find(|run| run.is_successful_load()).map(in_short);
     ShopInShort { shop: shop.to_owned(), last_run, last_success }
 }
 
@@ -273,13 +322,30 @@ fn held_by(settings: &Settings, output: &Output, now: UtcMicros) -> Result<Optio
 }
 
 /// The gaps of all sources.
-fn gaps(output: &Output) -> Result<Vec<CoverageGap>, RunError> {
-    let ledger = ledger::of_output(output)?;
+fn gaps(ledger: &Ledger) -> Vec<SourceInterval> {
     let of = |coverage: &SourceCoverage| {
         let identity = coverage.identity.clone();
-        coverage.gaps().into_iter().map(move |interval| CoverageGap { identity: identity.clone(), interval })
+        coverage.gaps().into_iter().map(move |interval| SourceInterval { identity: identity.clone(), interval })
     };
-    Ok(ledger.sources.iter().flat_map(of).collect())
+    ledger.sources.iter().flat_map(of).collect()
+}
+
+/// What undone runs had loaded, as their reports tell it, and no run covers now. `undone` has the run of the undo of each.
+fn undone_loads(output: &Output, ledger: &Ledger, undone: &BTreeMap<String, String>) -> Result<Vec<UndoneLoad>, RunError> {
+    let mut loads: Vec<UndoneLoad> = Vec::new();
+    // The latest first: what several of them had loaded is told once.
+    for (run_id, undone_by) in undone.iter().rev() {
+        let report = output.read(places::report(run_id))?.and_then(|bytes| Summary::from_json(&bytes).ok());
+        let Some((identity, loaded)) = report.as_ref().filter(|run| ledger::adds_to_coverage(run)).and_then(ledger::loaded_by) else {
+            continue;
+        };
+        for place in ledger.uncovered(&identity, vec![loaded.interval]) {
+            if !loads.iter().any(|told| told.place.has(&place)) {
+                loads.push(UndoneLoad { place, run_id: run_id.clone(), undone_by: undone_by.clone() });
+            }
+        }
+    }
+    Ok(loads)
 }
 
 /// The days between the partitions.
@@ -288,8 +354,8 @@ fn days_between(partitions: &[PartitionInShort]) -> Vec<Dt> {
     partitions.windows(2).flat_map(gap).collect()
 }
 
-/// Each check as it was last run, by each shop where there are several, where it failed then.
-fn failing_checks(runs: &[Summary]) -> Vec<FailingCheck> {
+/// Each check as it was last run, by each shop where there are several, where it failed then. The latest run comes first.
+fn failing_checks<'r>(runs: impl Iterator<Item = &'r Summary>) -> Vec<FailingCheck> {
     let mut last = BTreeMap::new();
     for run in runs {
         for check in &run.checks {

@@ -10,7 +10,7 @@ use crate::{
     layer::{OpenedLayer, StateOrigin},
     model::{UtcMicros, Window, parse_time_text},
     net::redact,
-    report::{self, CommandName, Status, Summary},
+    report::{self, CommandName, Summary},
     settings::{Location, Settings, Shop, Skus, Source},
     store::{Output, StoreError},
 };
@@ -37,12 +37,12 @@ pub(super) fn of_output(output: &Output) -> Result<Ledger, StoreError> {
     read(output, &OpenedLayer::open(output)?)
 }
 
-/// The ledger as the reports of all runs tell it, in the order in which they ran.
+/// The ledger as the reports of all runs tell it, in the order in which they ran, without those that were undone.
 fn rebuild(output: &Output) -> Result<Ledger, StoreError> {
     let mut ledger = Ledger::default();
-    let mut runs: Vec<_> = report::recorded_runs(output)?.map(|(run, _)| run).filter(adds_to_coverage).collect();
-    runs.reverse();
-    for run in &runs {
+    let runs: Vec<Summary> = report::recorded_runs(output)?.map(|(run, _)| run).collect();
+    let undone = report::undone_runs(&runs);
+    for run in runs.iter().rev().filter(|run| adds_to_coverage(run) && !undone.contains_key(&run.run_id)) {
         if let Some((identity, loaded)) = loaded_by(run) {
             ledger.record(&identity, loaded, run.completeness.orders.as_ref().map_or(run.records.records_read, |orders| orders.read));
         }
@@ -50,14 +50,14 @@ fn rebuild(output: &Output) -> Result<Ledger, StoreError> {
     Ok(ledger)
 }
 
-fn adds_to_coverage(run: &Summary) -> bool {
+/// Whether a run has covered its window.
+pub(super) fn adds_to_coverage(run: &Summary) -> bool {
     let is_load = matches!(run.command, CommandName::Run | CommandName::Backfill);
-    // With --on-check-failure publish, a run that fails its checks has loaded its window too.
-    let has_loaded = run.status.is_success() || run.status == Status::ChecksFailed && run.has_published();
-    is_load && has_loaded && !run.completeness.is_failed()
+    is_load && run.has_loaded() && !run.completeness.is_failed()
 }
 
-fn loaded_by(run: &Summary) -> Option<(SourceIdentity, LoadedInterval)> {
+/// What a run has loaded of its source, as its report tells it; `None` if it counts for no coverage.
+pub(super) fn loaded_by(run: &Summary) -> Option<(SourceIdentity, LoadedInterval)> {
     let window = Window { since: run.since.max(run.shown_since), until: run.until };
     let in_window = run.records.records_read.saturating_sub(run.records.records_out_of_window);
     Some((run.identity.clone()?, loaded(window, run.started_at, &run.run_id, in_window, &run.rules)?))
@@ -68,6 +68,16 @@ pub(super) fn identity(source: &Source, settings: &Settings) -> SourceIdentity {
     let prefix = settings.shop.as_ref().map(Shop::id_prefix).unwrap_or_default();
     let profile = source.profile_name.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
     SourceIdentity { source: format!("{prefix}{}", source_name(source)), profile, cursor: settings.cursor.column().to_owned() }
+}
+
+/// Whether a command with these settings, and no option more, reads the orders of a source.
+pub fn is_configured(identity: &SourceIdentity, settings: &Settings) -> bool {
+    let is_of = |shop: &String| identity.source.strip_prefix(shop.as_str()).is_some_and(|rest| rest.starts_with(':'));
+    match &settings.orders {
+        Some(orders) => self::identity(orders, settings) == *identity,
+        // In a layer of shops, the settings as a whole have no source.
+        None => settings.shops.iter().any(is_of),
+    }
 }
 
 /// What a source is called: its name in the settings, else its location without credentials and window parameters.

@@ -73,12 +73,13 @@ pub use explain::{
     AskWarehouse, DroppedPart, ExplainRequest, Explanation, FailedCheckOfOrder, LookedAt, NamedBy, RunChecks, Version, VersionLine,
     WarehouseRows, explain,
 };
-pub use health::Unhealthy;
+pub use health::{Unhealthy, load as how_to_load};
 pub use job::{OrdersFrom, Outcome, Request, execute};
 pub use layer_report::{LayerReportRequest, layer_facts};
 pub use layer_status::{
-    CoverageGap, FailingCheck, HeldBy, LayerStatus, PartitionInShort, RawInShort, RunInShort, ShopInShort, layer_status,
+    FailingCheck, HeldBy, LayerStatus, PartitionInShort, RawInShort, RunInShort, ShopInShort, UndoneLoad, layer_status,
 };
+pub use ledger::is_configured;
 pub use lineage::tell_refused;
 pub use mapped::{Mapped, MappedDrop, sample};
 pub use mapping_test::{CaseResult, Difference, test_mapping};
@@ -92,7 +93,7 @@ pub use rebuild::{RebuildRequest, rebuild};
 pub use replay::{replay, shop_of_run};
 pub use request_error::{NoDeletions, RequestError};
 pub use rewrite::{RewriteMode, Rewritten, rewrite};
-pub use undo::{Undone, undo};
+pub use undo::{Undone, undo, undoable_runs};
 pub use vacuum::{Vacuumed, vacuum};
 pub use warehouse::{DayRange, Loaded, Repair, Repaired, Verified, Warehouse, WarehouseLoad};
 pub use window::AskedWindow;

@@ -44,7 +44,9 @@ pub struct Plan {
     /// The source that coverage is kept under.
     #[serde(flatten)]
     pub identity: SourceIdentity,
-    /// The window of a run with the settings at hand (`--since last` where nothing else is said).
+    /// The run that it is about, as one types it. Where nothing says `--since`, that is `--since last`, as under cron.
+    pub command: String,
+    /// The window of that run.
     pub since: Option<String>,
     /// Its end; `None` is now.
     pub until: Option<String>,
@@ -83,6 +85,7 @@ pub fn plan(request: PlanRequest<'_>) -> Result<Plan, RunError> {
     };
     Ok(Plan {
         shop: settings.shop.as_ref().map(|shop| shop.name.clone()),
+        command: settings.run_command_line(),
         since: window.since.map(UtcMicros::rfc3339),
         until: window.until.map(UtcMicros::rfc3339),
         why: why(since, window, coverage),

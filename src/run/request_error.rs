@@ -46,6 +46,9 @@ pub enum RequestError {
         /// The days, by run.
         later: BTreeMap<String, BTreeSet<Dt>>,
     },
+    /// An undo without a run. It has the commands that undo the latest runs.
+    #[error("name the run to undo; {}", undoable(.0))]
+    NoRunToUndo(Vec<String>),
     /// The window holds no instant.
     #[error("the window is empty: it begins at {since} and ends at {until}")]
     EmptyWindow {
@@ -279,6 +282,15 @@ impl From<NoDeletions> for RequestError {
     fn from(why: NoDeletions) -> RequestError {
         RequestError::NoDeletions(why)
     }
+}
+
+/// Commands that undo runs, a line each.
+fn undoable(commands: &[String]) -> String {
+    if commands.is_empty() {
+        return "none of the latest runs can be undone".to_owned();
+    }
+    let lines: String = commands.iter().map(|command| format!("\n    {command}")).collect();
+    format!("of the latest runs these can be undone, the latest first:{lines}")
 }
 
 /// Ids in words: the first ones.

@@ -17,10 +17,11 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
+    coverage::SourceInterval,
     join,
-    layer::{LayerState, PartitionEntry, SideEntry, StoredSide},
+    layer::{LayerState, OpenedLayer, PartitionEntry, SideEntry, StoredSide},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, Dt, Refund},
-    report::{CommandName, Summary},
+    report::{self, CommandName, Summary},
     settings::Settings,
     store::{
         Commit, Installed, Key, ObjectRef, Output, Staging,
@@ -49,6 +50,33 @@ pub struct Undone {
     pub dimensions: Vec<String>,
     /// Dimensions that stay, because later runs rely on their members.
     pub dimensions_kept: Vec<String>,
+    /// What was covered, and is no longer: the next `--since last` or `backfill --gaps` loads it.
+    pub coverage_removed: Vec<SourceInterval>,
+    /// What is covered again.
+    pub coverage_restored: Vec<SourceInterval>,
+}
+
+/// Among how many of the latest runs those are looked for that can be undone.
+const LATEST_RUNS: usize = 20;
+
+/// Those of the latest runs that an undo would not refuse at first sight, the latest first: committed, kept, and no later run has
+/// changed what they changed. Undone ones are none of them.
+///
+/// # Errors
+/// I/O errors.
+pub fn undoable_runs(settings: &Settings) -> Result<Vec<Summary>, RunError> {
+    let output = Output::open(&settings.output)?;
+    let now = OpenedLayer::open(&output)?.state;
+    let runs = report::latest_runs(&output, LATEST_RUNS)?.into_iter().map(|(run, _)| run).filter(|run| run.commit.is_some());
+    let runs: Vec<Summary> = runs.collect();
+    let undone = report::undone_runs(&runs);
+    let is_undoable = |run: &Summary| {
+        let Ok(committed) = versions::committed_run(&output, &run.run_id) else { return false };
+        let Ok(later) = versions::commits_after(&output, committed.commit.number) else { return false };
+        refuse_later(&committed, &later, &now).and_then(|()| refuse_other_columns(&committed, &later)).is_ok()
+    };
+    let candidates = runs.iter().filter(|run| !undone.contains_key(&run.run_id) && run.command != CommandName::Erase);
+    Ok(candidates.filter(|run| is_undoable(run)).cloned().collect())
 }
 
 /// Undoes a run. A dry run tells what that would do, and writes nothing.
@@ -80,11 +108,15 @@ fn undo_run(settings: &Settings, run_id: &str, cancel: &Cancel, told: &mut Chang
         refunds: Vec::new(),
         dimensions: Vec::new(),
         dimensions_kept: Vec::new(),
+        coverage_removed: Vec::new(),
+        coverage_restored: Vec::new(),
     };
     undo.partitions(&mut staging, &mut undone)?;
     undo.sides(&mut staging, &mut undone)?;
     undo.dimensions(&mut staging, &mut undone)?;
     undo.forget();
+    undone.coverage_removed = layer.state.coverage.beyond(&undo.next.coverage);
+    undone.coverage_restored = undo.next.coverage.beyond(&layer.state.coverage);
     if settings.dry_run {
         // What was staged is removed with `staging`.
         return Ok(undone);
@@ -99,7 +131,7 @@ fn undo_run(settings: &Settings, run_id: &str, cancel: &Cancel, told: &mut Chang
         ..summary
     };
     manifest_of(&output, settings, &mut staging, &own, &undone.partitions_written, &next)?;
-    staging.put(places::report(own.as_str()), &crate::report::report_bytes(&summary))?;
+    staging.put(places::report(own.as_str()), &report::report_bytes(&summary))?;
     let change = LayerChange { output: &output, base: &layer, before: &layer.state, lease: &lease, cancel };
     change.commit(&mut staging, &own, "undo", &mut next, put).map_err(|error| super::stopped_or(cancel, error))?;
     told.commit = Some(undone.commit);

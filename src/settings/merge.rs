@@ -8,9 +8,10 @@ use std::{
 
 use super::{
     BucketScheme, BucketUrl, CheckScope, ColorMode, ConfiguredValue, Cursor, DeletionMode, DeletionSettings, EmfTarget, EnrichColumns,
-    Environment, ExplainSettings, FactColumn, Flags, HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat, MergeBy,
-    MetricsSettings, OnCheckFailure, OnSchemaChange, Origin, OutputLocation, Presentation, RawSettings, RedshiftSettings, RepeatedSku,
-    ResultFormat, Setting, Settings, SettingsError, When, WhichLists, alerts, column_checks, credentials, default_threads, fact_columns,
+    Environment, ExplainSettings, FactColumn, Flags, GivenOptions, HttpSettings, Limits, LineMoney, Location, LocationError, LogFormat,
+    MergeBy, MetricsSettings, OnCheckFailure, OnSchemaChange, Origin, OutputLocation, Presentation, RawSettings, RedshiftSettings,
+    RepeatedSku, ResultFormat, Setting, Settings, SettingsError, When, WhichLists, alerts, column_checks, credentials, default_threads,
+    fact_columns,
     file::{self, DEFAULT_FILE, Presence},
     file_mode::parse_mode,
     http,
@@ -297,6 +298,7 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
     let scd = layers.whole(&setting::SCD)?;
     let keeps_versions = |own: &Setting| Ok::<_, SettingsError>(layers.whole(own)?.or(scd) == Some(2));
     Ok(Settings {
+        given: GivenOptions::of(layers.flags),
         shop: whose.shop().cloned(),
         shops: whose.names().to_vec(),
         shop_orders: Arc::default(),

@@ -19,6 +19,7 @@ mod fact_columns;
 mod file;
 mod file_mode;
 mod flags;
+mod given;
 mod http;
 mod known_columns;
 mod limits;
@@ -66,6 +67,7 @@ pub use error::{Origin, SettingsError};
 pub use fact_columns::{ColumnValue, FactColumn, LineMoney, schema_of};
 pub use file::DEFAULT_FILE as SETTINGS_FILE;
 pub use flags::Flags;
+pub use given::GivenOptions;
 pub use http::{ClientCertificate, HttpSettings, NetworkSettings, ProxySettings};
 pub use limits::Limits;
 pub use lineage::{ForeignRun, LineageReceiver, LineageSettings, ParentRun};
@@ -264,6 +266,8 @@ impl Default for RawSettings {
 #[expect(missing_docs, reason = "each is a flag of the contract, under its name")]
 pub struct Settings {
     pub output: OutputLocation,
+    /// What the command line said by options: proposed commands repeat it.
+    pub given: GivenOptions,
     /// The shop whose sources these are; `None` where there is but one, and where no source is read.
     pub shop: Option<Shop>,
     /// The names of all shops of the layer; none in a layer of one source.
@@ -398,6 +402,7 @@ impl Settings {
     pub fn plain(output: impl Into<OutputLocation>) -> Settings {
         Settings {
             output: output.into(),
+            given: GivenOptions::default(),
             shop: None,
             shops: Vec::new(),
             shop_orders: Arc::default(),

@@ -19,7 +19,7 @@ mod url_query;
 use asked_key::OwnKeysHidden;
 pub use body::{RECORD_KEYS, RecordShape};
 pub use completeness::{Completeness, CompletenessStatus, Evidence};
-pub use counters::{SourceCounters, SourceCounts};
+pub use counters::{ReadCounts, SourceCounters, SourceCounts};
 pub use error::{FailedRequest, RequestFailure, SentRequest, SourceError};
 use http::{BulkSource, HttpSource};
 pub use page::{BlankRun, Origin, Page};

@@ -48,7 +48,7 @@ pub(super) fn tiles(facts: &LayerFacts, currencies: &Currencies) -> Vec<Tile> {
     let range = range.map(|((first, _), (last, _))| format!("{first} to {last}")).unwrap_or_default();
     tiles.push(Tile { label: "Rows".to_owned(), figure: count(rows), detail: bytes(size) });
     tiles.push(Tile { label: "Days with rows".to_owned(), figure: count(partitions.len() as u64), detail: range });
-    if let Some(run) = facts.runs.iter().find(|run| run.status.is_success()) {
+    if let Some(run) = facts.runs.iter().find(|run| run.is_successful_load()) {
         let finished = instant(run.finished_at);
         let (day, time) = finished.split_once(' ').unwrap_or((finished.as_str(), ""));
         tiles.push(Tile { label: "Last success".to_owned(), figure: day.to_owned(), detail: format!("{time} UTC") });

@@ -158,6 +158,8 @@ pub fn explain(settings: &Settings, request: &ExplainRequest<'_>, cancel: &Cance
     if !is_known {
         let mut looked_at = looked_at.text();
         notes.iter().for_each(|note| looked_at.push_str(&format!(". {note}")));
+        let [runs, dropped] = ["runs", "quarantine"].map(|command| settings.command_line(command));
+        looked_at.push_str(&format!(". `{runs}` lists what was loaded, and `{dropped}` what was dropped"));
         let sku = request.sku.map(str::to_owned);
         return Err(RequestError::UnknownOrder {
             output: settings.output.to_string(),

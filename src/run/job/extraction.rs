@@ -79,6 +79,7 @@ impl Job<'_> {
             shape_watch: self.shape_watch(),
             erasure: (!erased.is_empty()).then(|| Erasure { users: erased, ids: UserIds::of(&mapping) }),
         };
+        self.counters.begin_orders();
         let extracted = extraction.run(scratch, kept)?;
         self.summary.records = extracted.counts.clone();
         self.summary.erased = ErasedCounts { users_erased: self.summary.erased.users_erased, ..extracted.erased };

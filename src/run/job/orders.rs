@@ -79,10 +79,11 @@ impl Job<'_> {
             tracing::info!("no run has loaded anything of this source yet: everything is loaded");
         }
         if let Some(gap) = gap_before(window, coverage).filter(|_| self.request.command == CommandName::Run) {
+            let fill = settings.loading_command_line("backfill --gaps");
             tracing::warn!(
                 gap_since = %gap.start,
                 gap_until = %gap.end,
-                "this run begins after what has been loaded and leaves a gap: `etl backfill --gaps` fills it, and `--since last` returns to it"
+                "this run begins after what has been loaded and leaves a gap: `{fill}` fills it, and `--since last` returns to it"
             );
         }
         self.say_what_is_shown(orders, window);

@@ -1,0 +1,125 @@
+//! Command lines to propose. They repeat what this command line said by options, so that a copied one works on the same layer.
+//!
+//! Responsible for which options are repeated, and for their quotes in a shell. Not for when a command is of use.
+
+use std::borrow::Cow;
+
+use super::{Flags, Setting, Settings, setting};
+
+/// Options that say where the settings and the layer are: every command takes them.
+const OF_LAYER: [&Setting; 2] = [&setting::CONFIG, &setting::OUTPUT];
+
+/// Options that say where the orders are: commands that look at them, or load them, take these.
+const OF_ORDERS: [&Setting; 3] = [&setting::PROFILE, &setting::URL, &setting::ORDERS];
+
+/// Options that say what else is read, and how: commands that load take these, too.
+const OF_LOAD: [&Setting; 3] = [&setting::USERS, &setting::PRODUCTS, &setting::CURSOR];
+
+/// Options that say which window a run loads.
+const OF_WINDOW: [&Setting; 3] = [&setting::SINCE, &setting::LOOKBACK, &setting::UNTIL];
+
+/// What a command line said by options, as far as a proposed one must repeat it.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct GivenOptions {
+    of_layer: String,
+    of_orders: String,
+    of_load: String,
+    of_window: String,
+}
+
+impl GivenOptions {
+    pub(super) fn of(flags: &Flags) -> GivenOptions {
+        GivenOptions {
+            of_layer: repeated(flags, &OF_LAYER),
+            of_orders: repeated(flags, &OF_ORDERS),
+            of_load: repeated(flags, &OF_LOAD),
+            of_window: repeated(flags, &OF_WINDOW),
+        }
+    }
+
+    /// Those of a command that has an output of its own, such as the demo.
+    pub fn of_output(output: &str) -> GivenOptions {
+        GivenOptions::of(&Flags::default().with(&setting::OUTPUT, output))
+    }
+}
+
+/// ` --option value` of each option that was given.
+fn repeated(flags: &Flags, settings: &[&Setting]) -> String {
+    let given = settings.iter().filter_map(|setting| Some((setting.flag, flags.get(setting)?.value)));
+    given.map(|(flag, value)| format!(" {flag} {}", quoted(&value))).collect()
+}
+
+impl Settings {
+    /// A command over this layer, as one types it: `etl status --output /data/orders`.
+    pub fn command_line(&self, command: &str) -> String {
+        format!("etl {command}{}", self.given.of_layer)
+    }
+
+    /// A command that looks at the orders of this source, and of this shop.
+    pub fn orders_command_line(&self, command: &str) -> String {
+        let shop = self.shop.as_ref().map(|shop| format!(" --shop {}", quoted(&shop.name))).unwrap_or_default();
+        format!("etl {command}{shop}{}{}", self.given.of_orders, self.given.of_layer)
+    }
+
+    /// A command that loads them into this layer.
+    pub fn loading_command_line(&self, command: &str) -> String {
+        self.orders_command_line(&format!("{command}{}", self.given.of_load))
+    }
+
+    /// The run of these settings, with its window. Where nothing says how that begins, it follows earlier runs, as under cron.
+    pub fn run_command_line(&self) -> String {
+        let last = if self.since.is_none() { " --since last" } else { "" };
+        self.loading_command_line(&format!("run{last}{}", self.given.of_window))
+    }
+}
+
+/// A word as a POSIX shell reads it back.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=@%+,".contains(letter);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return Cow::Borrowed(word);
+    }
+    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::settings::When;
+
+    #[test]
+    fn a_proposed_command_repeats_what_was_given_and_nothing_else() {
+        let with = |flags: &Flags| Settings { given: GivenOptions::of(flags), ..Settings::plain(PathBuf::from("output")) };
+        assert_eq!(with(&Flags::default()).command_line("runs show r"), "etl runs show r");
+        let flags = Flags::default()
+            .with(&setting::OUTPUT, "/data/my orders")
+            .with(&setting::CONFIG, "it's.toml")
+            .with(&setting::ORDERS, "data/*.json")
+            .with(&setting::USERS, "users.csv")
+            .with(&setting::SINCE, "7d");
+        assert_eq!(with(&flags).command_line("status"), r"etl status --config 'it'\''s.toml' --output '/data/my orders'");
+        assert_eq!(
+            with(&flags).loading_command_line("run --since last"),
+            r"etl run --since last --users users.csv --orders 'data/*.json' --config 'it'\''s.toml' --output '/data/my orders'"
+        );
+        let probe = with(&flags).orders_command_line("probe");
+        assert!(probe.starts_with("etl probe --orders ") && !probe.contains("--users"), "it takes no users: {probe}");
+        let window = Flags::default().with(&setting::UNTIL, "2026-02-01").with(&setting::LOOKBACK, "2h");
+        assert_eq!(with(&window).run_command_line(), "etl run --since last --lookback 2h --until 2026-02-01");
+        let since = Settings { since: Some(When::Last), ..with(&Flags::default().with(&setting::SINCE, "last")) };
+        assert_eq!(since.run_command_line(), "etl run --since last");
+        assert_eq!(GivenOptions::of_output("output/demo").of_layer, " --output output/demo");
+    }
+
+    #[test]
+    fn words_are_quoted_only_where_a_shell_would_change_them() {
+        for plain in ["s3://bucket/prefix", "./a-b_c.1", "https://shop.example/orders"] {
+            assert_eq!(quoted(plain), plain);
+        }
+        for (word, shown) in [("", "''"), ("a b", "'a b'"), ("x?y=1&z", "'x?y=1&z'"), ("$HOME", "'$HOME'")] {
+            assert_eq!(quoted(word), shown);
+        }
+    }
+}
