@@ -768,10 +768,14 @@ fn assert_increments_are_cheap(lake: &Lake, history: &str) {
     assert_few(&requests_of(lake, &increment, 2), 3, &format!("an order that moves after {history}"));
 }
 
+/// Each run counts as long enough to be held against those before it.
+const ALWAYS_COMPARED: &str = "[alerts]\nslow_after = \"0s\"\nslow_percent = 100000\n";
+
 #[test]
 fn an_increment_costs_requests_for_its_own_partitions_after_three_commits() {
     let Some(server) = S3Server::moto() else { return };
     let lake = Lake::behind_proxy(server.bucket());
+    lake.work.write("etl.toml", ALWAYS_COMPARED);
     for days in [10, 20, 30] {
         lake.load(&orders_of(days, "H"), &[]).published();
     }
@@ -783,6 +787,7 @@ fn an_increment_costs_requests_for_its_own_partitions_after_three_commits() {
 fn an_increment_costs_requests_for_its_own_partitions_after_three_hundred_commits() {
     let Some(server) = S3Server::moto() else { return };
     let lake = Lake::behind_proxy(server.bucket());
+    lake.work.write("etl.toml", ALWAYS_COMPARED);
     // Each day has an order: a day without one would be an alert.
     let last_days = ["03", "05", "07", "08", "10"].map(|month| order(&format!("L{month}"), &format!("2025-{month}-31"), ""));
     lake.work.write("history.ndjson", [orders_of(300, "H"), last_days.to_vec()].concat().join("\n"));

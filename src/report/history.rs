@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::Summary;
 use crate::{
+    model::RunPace,
     net::redact,
     store::{Key, Output, StoreError, places},
 };
@@ -43,13 +44,14 @@ pub fn undone_runs(latest_first: &[Summary]) -> BTreeMap<String, String> {
     undone
 }
 
-/// The latest successful runs of the same command and shop as this one, the last one first: at most `count`, of the latest `among`.
+/// How long the latest successful runs of the same command and shop as this one took, the last one first: at most `count`, of the
+/// latest `among`.
 ///
 /// # Errors
 /// I/O errors.
-pub fn latest_successes(output: &Output, like: &Summary, count: usize, among: usize) -> Result<Vec<Summary>, StoreError> {
-    let is_like = |run: &Summary| run.status.is_success() && run.command == like.command && run.shop == like.shop;
-    Ok(recorded_runs(output)?.take(among).map(|(run, _)| run).filter(is_like).take(count).collect())
+pub fn latest_paces(output: &Output, like: &Summary, count: usize, among: usize) -> Result<Vec<RunPace>, StoreError> {
+    let is_like = |run: &Summary| run.status.is_success() && run.kind() == like.kind();
+    Ok(recorded_runs(output)?.take(among).map(|(run, _)| run).filter(is_like).take(count).map(|run| run.pace()).collect())
 }
 
 /// Writes the report of a run, outside of any publish.

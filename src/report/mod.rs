@@ -16,7 +16,7 @@ pub mod telemetry;
 pub use alert::{Alert, AlertKind};
 pub use check_history::{CheckHistory, CheckOfRun, CheckRecord, check_history};
 pub(crate) use history::report_bytes;
-pub use history::{latest_runs, latest_successes, recorded_runs, undone_runs, write_report, write_report_unless_told};
+pub use history::{latest_paces, latest_runs, recorded_runs, undone_runs, write_report, write_report_unless_told};
 pub use metrics::{Metric, Series, Unit, Value, embedded_metrics, metrics, open_metrics};
 pub use quarantined::{Quarantined, Replays, Sample, quarantined};
 pub use retention::{CurrentRun, Retained, Retention, remove_older};

@@ -15,7 +15,7 @@ use crate::{
     drift::SchemaChange,
     join::DimensionCounts,
     layer::MergeCounts,
-    model::{CurrencyTotals, DropCounts, Dt, Reason, UtcMicros, units_text},
+    model::{CurrencyTotals, DropCounts, Dt, Reason, RunPace, UtcMicros, units_text},
     normalize::RecordCounts,
     settings::{Cursor, DeletionMode},
     source::{Completeness, SourceCounts},
@@ -362,6 +362,17 @@ impl Summary {
     /// Whether an alert says the error of this run again, and no more.
     pub fn is_error_of_run(&self, alert: &Alert) -> bool {
         self.error.as_ref().is_some_and(|error| !error.is_empty() && alert.message.ends_with(error.as_str()))
+    }
+
+    /// What runs it is compared with: those of the same command, and of the same shop.
+    pub fn kind(&self) -> String {
+        let command = self.command.as_str();
+        self.shop.as_ref().map_or_else(|| command.to_owned(), |shop| format!("{command} {shop}"))
+    }
+
+    /// How long it took, for how many records.
+    pub fn pace(&self) -> RunPace {
+        RunPace::new(self.execution_time_seconds, self.records.records_read)
     }
 
     /// The summary of a run that has done nothing yet.

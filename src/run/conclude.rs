@@ -18,7 +18,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     layer::{self, LayerError},
-    model::{Dt, UtcMicros},
+    model::{Dt, RunPace, UtcMicros},
     net::redact,
     report::{
         self, Alert, CurrentRun, Retained, Summary,
@@ -89,6 +89,14 @@ fn known_alerts(output: &Output, lease: Option<&Lease>) -> Option<OpenAlerts> {
     by_lease.or_else(|| OpenAlerts::read(output).ok())
 }
 
+/// How long the runs before took: as the lease knows it, or as their reports say, which in a bucket would cost a request for each.
+fn earlier_paces(output: &Output, lease: Option<&Lease>, summary: &Summary) -> Vec<RunPace> {
+    match lease.and_then(|lease| lease.paces(&summary.kind())) {
+        Some(paces) => paces.to_vec(),
+        None => report::latest_paces(output, summary, EARLIER_RUNS.0, EARLIER_RUNS.1).unwrap_or_default(),
+    }
+}
+
 /// Judges a run whose layer is, or is about to be, made of these files. The alerts of the summary are what the rules say.
 pub(super) fn judge(
     settings: &Settings,
@@ -99,11 +107,7 @@ pub(super) fn judge(
     facts: &BTreeMap<Dt, PathBuf>,
 ) -> Verdict {
     let takes_long = summary.execution_time_seconds >= settings.alerts.slow_after.as_secs_f64();
-    let earlier = if takes_long && ended == Ended::Success {
-        report::latest_successes(output, summary, EARLIER_RUNS.0, EARLIER_RUNS.1).unwrap_or_default()
-    } else {
-        Vec::new()
-    };
+    let earlier = if takes_long && ended == Ended::Success { earlier_paces(output, lease, summary) } else { Vec::new() };
     let newest = settings.alerts.freshness.and_then(|_| newest_row(output, facts, summary.finished_at));
     let before = known_alerts(output, lease);
     let mut open = before.clone().unwrap_or_default();
@@ -174,6 +178,9 @@ pub(super) fn tell(
     let note = keep_alerts(output, before, open);
     if let Some(lease) = lease {
         lease.note_alerts(note);
+        if summary.status.is_success() {
+            lease.note_pace(&summary.kind(), summary.pace());
+        }
     }
     // In a bucket a look costs a request: only who waited for a run, or was at work for long itself, can know of one that was stuck.
     let is_long = summary.execution_time_seconds >= settings.alerts.stuck_after.as_secs_f64();

@@ -22,7 +22,7 @@ use super::{
     places,
     protocol::{self, Answer},
 };
-use crate::model::{UtcMicros, parse_time_text};
+use crate::model::{RunPace, UtcMicros, parse_time_text};
 
 /// What the protocol knows of a hint.
 pub(super) type Progress = protocol::Hint<Installer, Key>;
@@ -83,7 +83,13 @@ pub(super) struct HintNotes {
     /// What the file of the open alerts says; `None` if a run may have written it since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) alerts: Option<String>,
+    /// How long the latest runs of each kind took, the oldest first. Reading their reports would cost a request for each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) paces: BTreeMap<String, Vec<RunPace>>,
 }
+
+/// The runs of each kind whose pace is known.
+const PACES_KEPT: usize = 30;
 
 impl HintNotes {
     /// Whether no run is at work, and none has left anything.
@@ -107,6 +113,13 @@ impl HintNotes {
     pub(super) fn list_again(&mut self, lease: ListedLease) {
         self.unsettled.retain(|unsettled| !unsettled.is_writer() || unsettled.by.name != lease.run_id());
         self.leases.push(lease);
+    }
+
+    /// Notes how long a run of this kind took.
+    pub(super) fn note_pace(&mut self, of_kind: &str, pace: RunPace) {
+        let paces = self.paces.entry(of_kind.to_owned()).or_default();
+        paces.push(pace);
+        paces.drain(..paces.len().saturating_sub(PACES_KEPT));
     }
 
     /// Names a writer that may have a commit that is not known to be installed, or may still make one.

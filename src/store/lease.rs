@@ -9,6 +9,7 @@
 //! Its end also says what the run has installed: one put for both. What that is, is decided in [`protocol`](super::protocol).
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
     os::unix::fs::MetadataExt,
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    model::{UtcMicros, parse_time_text, span_text},
+    model::{RunPace, UtcMicros, parse_time_text, span_text},
 };
 
 /// How often a waiting run looks again, in a folder and in a bucket.
@@ -213,6 +214,18 @@ impl Lease {
     /// Notes what the file of the open alerts says now.
     pub fn note_alerts(&self, note: AlertsNote) {
         self.publish(|publishing| publishing.alerts = note);
+    }
+
+    /// How long the latest runs of a kind took, as it was known when the lease was taken; `None` in a folder, where their reports tell
+    /// it for nothing.
+    pub fn paces(&self, of_kind: &str) -> Option<&[RunPace]> {
+        let LeaseKind::Bucket(lease) = &self.kind else { return None };
+        Some(lease.paces.get(of_kind).map_or(&[], Vec::as_slice))
+    }
+
+    /// Notes how long this run took, for later runs of its kind.
+    pub fn note_pace(&self, of_kind: &str, pace: RunPace) {
+        self.publish(|publishing| publishing.pace = Some(KindPace { kind: of_kind.to_owned(), pace }));
     }
 
     /// Notes that the run is about to put this record, and sees to it that the run stands in the hint then. Returns the
@@ -502,6 +515,8 @@ struct BucketLease {
     publishing: Mutex<Publishing>,
     /// What the open alerts were when the lease was taken, if that was known.
     alerts: Option<String>,
+    /// How long the runs before took, by their kind.
+    paces: BTreeMap<String, Vec<RunPace>>,
 }
 
 /// What the thread that renews a lease shares with its owner.
@@ -571,6 +586,14 @@ struct Publishing {
     /// What it has installed.
     settlement: Option<Settlement>,
     alerts: AlertsNote,
+    pace: Option<KindPace>,
+}
+
+/// How long a run of a kind took.
+#[derive(Debug)]
+struct KindPace {
+    kind: String,
+    pace: RunPace,
 }
 
 /// A commit that a run has put, or may have put.
@@ -651,13 +674,14 @@ fn warn_given_up(ListedLease { holder, renewed_at, .. }: &ListedLease) {
 impl BucketLease {
     fn keep(output: Output, own: ListedLease, known: Hint, company: Company) -> BucketLease {
         let alerts = known.notes.alerts.clone().filter(|_| company == Company::Alone);
+        let paces = known.notes.paces.clone();
         let state = Mutex::new(RenewerState { is_stopped: false, known: Some(known), company, listed: Moment::now() });
         let signal = Arc::new(RenewerSignal { state, changed: Condvar::new() });
         let renewer = thread::Builder::new().name("lease".into()).spawn({
             let (output, own, signal) = (output.clone(), own.clone(), Arc::clone(&signal));
             move || renew(&output, &own, &signal)
         });
-        BucketLease { output, own, signal, renewer: renewer.ok(), publishing: Mutex::default(), alerts }
+        BucketLease { output, own, signal, renewer: renewer.ok(), publishing: Mutex::default(), alerts, paces }
     }
 
     /// Sees to it that the run stands in the hint, and returns the hint as it is known. It is looked at only if the
@@ -705,13 +729,14 @@ impl BucketLease {
             let mut state = self.signal.lock();
             (state.known.take(), state.company)
         };
-        let Publishing { begun, settlement, alerts } = std::mem::take(&mut *self.publishing());
+        let Publishing { begun, settlement, alerts, pace } = std::mem::take(&mut *self.publishing());
         let mut taken_up = TakenUp::Yes;
         let released = Hint::change(&self.output, known, |hint| {
             hint.notes.leases.retain(|lease| !lease.is_of(&self.own));
             taken_up = settlement.as_ref().map_or(TakenUp::Yes, |settlement| write_settlement(settlement, hint));
             begun.iter().for_each(|begun| begun.write_to(hint));
             alerts.write_to(company, &mut hint.notes.alerts);
+            pace.iter().for_each(|KindPace { kind, pace }| hint.notes.note_pace(kind, *pace));
             // If another writer comes between, this is done again.
             company = Company::Others;
             Change::Write

@@ -27,7 +27,10 @@ use super::{
     output::ONE_BY_ONE,
     places, recover,
 };
-use crate::{cancel::Cancel, model::UtcMicros};
+use crate::{
+    cancel::Cancel,
+    model::{RunPace, UtcMicros},
+};
 
 const DAYS: [&str; 3] = ["2026-01-01", "2026-01-02", "2026-01-03"];
 const ROWS: [&str; 2] = ["a", "b"];
@@ -1152,6 +1155,35 @@ fn the_work_that_a_run_leaves_is_looked_for_and_a_quiet_hint_spares_the_look() {
     run_with_lease(&stage.output(), "r6", &[set(DAYS[2], "2")]).unwrap();
     assert_eq!(is_installed(&stage.store), (4, true, 2), "a commit of another one does not say that it never will");
     stage.assert_settled(&[(DAYS[1], "2"), (DAYS[2], "2")]);
+}
+
+#[test]
+fn a_run_knows_how_long_the_latest_thirty_of_its_kind_took_and_no_other() {
+    let stage = Stage::new();
+    let output = stage.output();
+    let known_by = |run_id: &str, kind: &str, pace: Option<u64>| {
+        let lease = lease_of(&output, run_id, None);
+        let known: Vec<_> = lease.paces(kind).unwrap().iter().map(|pace| pace.records).collect();
+        pace.iter().for_each(|records| lease.note_pace(kind, RunPace { milliseconds: 1, records: *records }));
+        known
+    };
+    assert_eq!(known_by("first", "run", Some(0)), [0; 0]);
+    assert_eq!(known_by("failed", "run", None), [0]);
+    assert_eq!(known_by("other", "run de", Some(7)), [0; 0]);
+    for records in 1..=31 {
+        known_by("next", "run", Some(records));
+    }
+    assert_eq!(known_by("last", "run", None), (2..=31).collect::<Vec<_>>());
+    assert_eq!(known_by("other", "run de", None), [7]);
+    // Two at once: the pace of neither is lost.
+    let day = |day: &str, next: &str| Scope { from: Some(day.to_owned()), until: Some(next.to_owned()) };
+    let leases = [("d", "2026-01-01", "2026-01-02"), ("e", "2026-01-02", "2026-01-03")].map(|(run_id, from, until)| {
+        let lease = lease_on(&output, run_id, day(from, until), None);
+        lease.note_pace("run us", RunPace { milliseconds: 1, records: 9 });
+        lease
+    });
+    drop(leases);
+    assert_eq!(known_by("f", "run us", None), [9, 9]);
 }
 
 #[test]

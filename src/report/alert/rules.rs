@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::AlertKind;
 use crate::{
     drift,
-    model::{Dt, UtcMicros, counted, span_text},
+    model::{Dt, RunPace, UtcMicros, counted, span_text},
     report::{CommandName, Summary},
     settings::{AlertSettings, Cursor},
 };
@@ -43,8 +43,8 @@ pub struct Evidence<'a> {
     pub summary: &'a Summary,
     /// How far it came.
     pub ended: Ended,
-    /// The last successful runs of the same command, at most thirty.
-    pub earlier: &'a [Summary],
+    /// How long the last successful runs of the same command took, at most thirty.
+    pub earlier: &'a [RunPace],
     /// Whether the layer has rows of a day.
     pub has_rows: &'a dyn Fn(Dt) -> bool,
     /// The days that are known to have none although they should.
@@ -190,9 +190,9 @@ fn slow(settings: &AlertSettings, evidence: &Evidence<'_>) -> Option<Finding> {
     let (runs, read, earlier_read) = (
         evidence.earlier.len() as f64,
         evidence.summary.records.records_read as f64,
-        evidence.earlier.iter().map(|run| run.records.records_read).sum::<u64>() as f64,
+        evidence.earlier.iter().map(|run| run.records).sum::<u64>() as f64,
     );
-    let earlier_seconds: f64 = evidence.earlier.iter().map(|run| run.execution_time_seconds).sum();
+    let earlier_seconds: f64 = evidence.earlier.iter().map(|run| run.seconds()).sum();
     let average_read = earlier_read / runs;
     let alike = read <= average_read * 2.0 && read * 2.0 >= average_read;
     let usual = if alike || read == 0.0 || earlier_read == 0.0 { earlier_seconds / runs } else { earlier_seconds / earlier_read * read };
@@ -265,8 +265,8 @@ mod tests {
         summary
     }
 
-    fn earlier(count: usize, seconds: f64, read: u64) -> Vec<Summary> {
-        (0..count).map(|_| Summary { execution_time_seconds: seconds, ..summary(0, read) }).collect()
+    fn earlier(count: usize, seconds: f64, read: u64) -> Vec<RunPace> {
+        vec![RunPace::new(seconds, read); count]
     }
 
     /// The finding of one kind: `None` where the rule did not look.
@@ -274,13 +274,13 @@ mod tests {
         judge(settings, evidence).into_iter().find(|finding| finding.kind == kind).map(|finding| finding.message)
     }
 
-    fn evidence<'a>(summary: &'a Summary, earlier: &'a [Summary]) -> Evidence<'a> {
+    fn evidence<'a>(summary: &'a Summary, earlier: &'a [RunPace]) -> Evidence<'a> {
         Evidence { summary, ended: Ended::Success, earlier, has_rows: &|_| true, missing: &[], newest: None }
     }
 
     #[test]
     fn a_run_is_slow_above_twice_the_average_of_five_or_more() {
-        let is_slow = |seconds, read, earlier: &[Summary]| {
+        let is_slow = |seconds, read, earlier: &[RunPace]| {
             told(&AlertSettings::default(), &evidence(&summary(seconds, read), earlier), AlertKind::SlowRun).map(|told| told.is_some())
         };
         assert_eq!(is_slow(21, 100, &earlier(5, 10.0, 100)), Some(true));
