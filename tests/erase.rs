@@ -187,7 +187,11 @@ fn where_there_is_no_layer_the_advice_is_that_of_an_erasure() {
     let empty = Workspace::new();
     let refused = erase(&empty, &["--log-format", "text"]);
     assert_eq!(refused.code, 2, "{}", refused.stderr);
-    assert!(refused.stderr.contains("etl erase --user ID --output DIR") && !refused.stderr.contains("etl check"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("holds no layer. Name the output of your runs: --output DIR") && !refused.stderr.contains("etl check"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]

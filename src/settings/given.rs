@@ -4,7 +4,9 @@
 
 use std::borrow::Cow;
 
-use super::{Flags, Setting, Settings, setting};
+use reqwest::Url;
+
+use super::{Flags, Setting, Settings, redacted, setting};
 
 /// Options that say where the settings and the layer are: every command takes them.
 const OF_LAYER: [&Setting; 2] = [&setting::CONFIG, &setting::OUTPUT];
@@ -46,7 +48,15 @@ impl GivenOptions {
 /// ` --option value` of each option that was given.
 fn repeated(flags: &Flags, settings: &[&Setting]) -> String {
     let given = settings.iter().filter_map(|setting| Some((setting.flag, flags.get(setting)?.value)));
-    given.map(|(flag, value)| format!(" {flag} {}", quoted(&value))).collect()
+    given.map(|(flag, value)| format!(" {flag} {}", quoted(&shown(&value)))).collect()
+}
+
+/// A value as it may be shown. The secrets of a URL are left out: whoever copies the command fills them in.
+fn shown(value: &str) -> Cow<'_, str> {
+    match Url::parse(value) {
+        Ok(url) if url.has_host() && redacted(&url) != url.as_str() => redacted(&url).into(),
+        _ => value.into(),
+    }
 }
 
 impl Settings {
@@ -88,6 +98,13 @@ mod tests {
 
     use super::*;
     use crate::settings::When;
+
+    #[test]
+    fn a_proposed_command_shows_no_secret_of_a_url() {
+        let flags = Flags::default().with(&setting::ORDERS, "https://me:pw@shop.example/orders?api_key=k&page=2");
+        let settings = Settings { given: GivenOptions::of(&flags), ..Settings::plain(PathBuf::from("output")) };
+        assert_eq!(settings.orders_command_line("probe"), "etl probe --orders 'https://shop.example/orders?api_key=***&page=2'");
+    }
 
     #[test]
     fn a_proposed_command_repeats_what_was_given_and_nothing_else() {

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use crate::model::counted;
+
 /// An I/O error, or a damaged file.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -43,8 +45,9 @@ pub enum StoreError {
     },
     /// A file that is too large to replace the one at its place.
     #[error(
-        "{location}: its new version has {bytes} bytes, and this store replaces a file in one request of at most {most}. Nothing was \
-         published: write smaller files of facts with `--compression zstd`; docs/scale.md#what-breaks-first has more"
+        "{location}: its new version has {}, and this store replaces a file in one request of at most {most}. Nothing was \
+         published: write smaller files of facts with `--compression zstd`; docs/scale.md#what-breaks-first has more",
+        counted(*bytes, "byte")
     )]
     TooLarge {
         /// The place of the file.
