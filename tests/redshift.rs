@@ -231,7 +231,11 @@ fn what_is_needed_is_said_and_nothing_secret_is_shown() {
         let mut command = work.command(command);
         work.write("etl.toml", "[redshift]\nurl = \"s3://bucket/x\"\n");
         let ended = support::ended(command.env("ETL_REDSHIFT_URL", "postgresql://u@127.0.0.1:1/x").output().unwrap());
-        assert!(ended.code == 2 && ended.stderr.contains("holds no partition"), "an empty layer must not empty the warehouse: {}", ended.stderr);
+        assert!(
+            ended.code == 2 && ended.stderr.contains("holds no partition"),
+            "an empty layer must not empty the warehouse: {}",
+            ended.stderr
+        );
     }
     work.write("etl.toml", "");
     work.write(".env", "ETL_REDSHIFT_URL=postgresql://u:hush@127.0.0.1:1/x\n");

@@ -187,9 +187,17 @@ impl Output {
     /// # Errors
     /// I/O errors (exit 5).
     pub fn put_absent(&self, key: impl Into<Key>, bytes: &[u8]) -> Result<(), StoreError> {
-        match self.store.put(&key.into(), Content::Bytes(bytes), &Condition::Absent) {
+        let key = key.into();
+        match self.store.put(&key, Content::Bytes(bytes), &Condition::Absent) {
             Ok(_) | Err(PutError::Conflict) => Ok(()),
-            Err(PutError::Unknown(error) | PutError::Io(error)) => Err(error),
+            Err(PutError::Unknown(error)) => {
+                if self.object(&key)?.is_some() {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            }
+            Err(PutError::Io(error)) => Err(error),
         }
     }
 

@@ -524,11 +524,14 @@ fn tell(output: &Output, told: &[Told]) -> Result<(), StoreError> {
 /// know whether it is committed.
 fn tell_in_bucket(output: &Output, told: &Told) -> Result<(), StoreError> {
     let mut condition = Condition::Absent;
+    let mut lost = None;
     for _ in 0..TELL_ATTEMPTS {
         match output.store().put(&told.key, Content::Bytes(told.text.as_bytes()), &condition) {
             Ok(_) => return Ok(()),
             Err(PutError::Conflict) => {}
-            Err(PutError::Unknown(error) | PutError::Io(error)) => return Err(error),
+            // A client repeats no conditional request by itself. It may have arrived: what is there tells.
+            Err(PutError::Unknown(error)) => lost = Some(error),
+            Err(PutError::Io(error)) => return Err(error),
         }
         condition = match output.object(&told.key)? {
             Some(there) if is_report(&told.key) && !names_commit(&there.bytes) => Condition::Is(there.tag),
@@ -537,7 +540,7 @@ fn tell_in_bucket(output: &Output, told: &Told) -> Result<(), StoreError> {
         };
     }
     let detail = "other commands replace it again and again: run this one again".to_owned();
-    Err(StoreError::Refused { location: output.location_of(&told.key), detail })
+    Err(lost.unwrap_or_else(|| StoreError::Refused { location: output.location_of(&told.key), detail }))
 }
 
 fn is_report(key: &Key) -> bool {
