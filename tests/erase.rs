@@ -121,6 +121,24 @@ fn no_byte_of_a_person_is_left_and_revenue_is_what_it_was() {
 }
 
 #[test]
+fn no_run_of_before_an_erasure_can_be_undone_also_of_days_without_the_person() {
+    let work = workspace();
+    work.etl(&["run", "--orders", "orders.ndjson", "--users", "users.csv"]).published();
+    work.write("later.ndjson", order("OTHER", "2026-02-09", ""));
+    let later = work.etl(&["run", "--orders", "later.ndjson"]).published();
+    let later = later["run_id"].as_str().unwrap();
+    result(&work.etl(&ERASE), "published");
+    let refused = work.etl(&["undo", later]);
+    assert!(refused.code == 2 && refused.stderr.contains("has erased a user since"), "{}", refused.stderr);
+    let none = work.etl(&["undo"]);
+    assert!(none.code == 2 && !none.stderr.contains(later), "{}", none.stderr);
+    // What comes after it can be undone.
+    work.write("after.ndjson", order("AFTER", "2026-02-10", ""));
+    let after = work.etl(&["run", "--orders", "after.ndjson"]).published();
+    assert_eq!(work.etl(&["undo", after["run_id"].as_str().unwrap()]).code, 0);
+}
+
+#[test]
 fn a_later_run_over_all_changes_nothing_and_leaves_no_trace() {
     let work = workspace();
     result(&erase(&work, &["--column", "gift_note"]), "published");

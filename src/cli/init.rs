@@ -182,10 +182,12 @@ fn chosen_source(args: &InitArgs, questions: &mut Questions<'_>) -> Result<Chose
         return Ok(ChosenSource::Orders(orders));
     };
     let profile = shipped(&name).ok_or_else(|| SettingsError::flag("--profile", &name, "no such profile: see `etl sources`"))?;
-    let url = questions.ask(args.url.as_ref(), "What is the URL of the API? Empty: that of the profile")?;
+    let needs_url = profile.example_url().is_some();
+    let question = if needs_url { "What is the URL of your API?" } else { "What is the URL of the API? Empty: that of the profile" };
+    let url = questions.ask(args.url.as_ref(), question)?;
     match &url {
         Some(url) => verify_url(profile, url)?,
-        None if profile.example_url().is_some() => {
+        None if needs_url => {
             let detail = format!("where is your {name} API? Say so with --url https://...");
             return Err(SettingsError::Conflict(detail).into());
         }

@@ -54,6 +54,9 @@ fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
     recover_unless_held(&output)?;
     let runs = quarantined(&output, args.run.as_ref(), args.limit.get(), args.samples)?;
     let stands = !runs.is_empty() || has_layer(&output)?;
+    if let Some(run_id) = args.run.as_ref().filter(|_| stands && runs.is_empty()) {
+        return Err(RequestError::NoQuarantine { run_id: run_id.to_string(), output: output.location() }.into());
+    }
     if !stands && display.answers_in_json() {
         warn_without_layer(&output)?;
     }

@@ -40,7 +40,7 @@ fn list(output: &Output, limit: usize, display: &Display) -> Result<(), RunError
     display.answer(&json!({ "runs": raw }), |out| {
         if runs.is_empty() {
             let place = output.location();
-            let _ = writeln!(out, "no run has been recorded in {place}: `etl run --output {place}` makes the first one");
+            let _ = writeln!(out, "no run has been recorded in {place}: `etl run --orders LOCATION --output {place}` makes the first one");
             return;
         }
         table(runs.iter().map(|(run, _)| run)).show(out, display.width);
@@ -55,7 +55,7 @@ const COLUMNS: [Column; 13] = [
     Column::number("records"),
     Column::number("dropped records"),
     Column::number("dropped lines").leaves(7),
-    Column::number("new rows").leaves(9),
+    Column::number("new or changed rows").leaves(9),
     Column::text("").leaves(1),
     Column::number("partitions").leaves(4),
     Column::number("seconds").leaves(6),

@@ -73,7 +73,7 @@ fn wrapped(text: &str, width: usize) -> String {
 /// Writes a line in lines of at most `width` columns; all but the first begin at `margin`. The last has no line break.
 pub(super) fn wrap_beneath(out: &mut String, line: &str, width: usize, margin: usize) {
     let (mut column, mut is_blank) = (0, true);
-    for word in line.split_inclusive(' ') {
+    for word in words(line) {
         let letters = columns(word.trim_end());
         if !is_blank && letters > 0 && column + letters > width {
             out.truncate(out.trim_end_matches(' ').len());
@@ -86,6 +86,27 @@ pub(super) fn wrap_beneath(out: &mut String, line: &str, width: usize, margin: u
         is_blank = is_blank && letters == 0;
     }
     out.truncate(out.trim_end_matches(' ').len());
+}
+
+/// The words of a line, each with the blanks behind it. A command is one word, between backquotes or at the end of the line: a line
+/// break in it could not be copied.
+fn words(line: &str) -> Vec<&str> {
+    let command = [": etl ", "# etl "].iter().find_map(|lead| line.find(lead).map(|at| at + 2));
+    let is_prose = |text: &str| ["`", "; ", ". ", ", "].iter().any(|mark| text.contains(mark));
+    let command = command.filter(|at| !is_prose(line.get(*at..).unwrap_or_default()));
+    let (mut words, mut start, mut is_quoted) = (Vec::new(), 0, false);
+    for (at, letter) in line.char_indices() {
+        match letter {
+            '`' => is_quoted = !is_quoted && line.get(at + 1..).is_some_and(|rest| rest.contains('`')),
+            ' ' if !is_quoted && command.is_none_or(|command| at < command) => {
+                words.extend(line.get(start..=at));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    words.extend(line.get(start..));
+    words
 }
 
 /// Where a line goes on that is too long: beneath the value of a line with a label, else two columns to the right.
@@ -134,6 +155,17 @@ mod tests {
             assert!(shown.ends_with("\nshort\n"));
         }
         assert_eq!(wrapped("a line that fits\n", 80), "a line that fits\n");
+    }
+
+    #[test]
+    fn a_command_is_not_broken() {
+        let end = "Next: etl quarantine --run 20261127T110700995104Z-0034810009 --output 'my out'";
+        assert_eq!(wrapped(end, 40), "Next:\n  etl quarantine --run 20261127T110700995104Z-0034810009 --output 'my out'");
+        let quoted = "some words, then `etl runs show --output data` and so on";
+        assert_eq!(wrapped(quoted, 30), "some words, then\n  `etl runs show --output data`\n  and so on");
+        assert_eq!(wrapped("a ` alone breaks as any other line", 20), "a ` alone breaks as\n  any other line");
+        let prose = "it says: etl is a tool, and this is a text of many words";
+        assert!(wrapped(prose, 20).lines().all(|line| line.len() <= 20), "{}", wrapped(prose, 20));
     }
 
     #[test]

@@ -11,8 +11,9 @@ use crate::{
     cancel::Cancel,
     coverage::SourceInterval,
     report::Summary,
-    run::{RequestError, RunError, Undone, is_configured, undo, undoable_runs},
+    run::{RequestError, RunError, Undone, is_configured, require_layer, undo, undoable_runs},
     settings::{self, Settings},
+    store::Output,
 };
 
 /// How many runs are named where none is chosen.
@@ -41,6 +42,7 @@ fn no_run(settings: &Settings) -> Result<RequestError, RunError> {
         let line = settings.command_line(&format!("undo {}", run.run_id));
         format!("{line}    # {}, {}", run.command.as_str(), text::window_of(run))
     };
+    require_layer(&Output::open(&settings.output)?)?;
     let runs = undoable_runs(settings)?;
     Ok(RequestError::NoRunToUndo(runs.iter().take(RUNS_NAMED).map(command).collect()))
 }

@@ -30,6 +30,14 @@ pub enum RequestError {
         /// How it ended.
         status: &'static str,
     },
+    /// A run of before an erasure.
+    #[error("run `{run_id}` can't be undone: run `{erasure}` has erased a user since, and what earlier runs replaced is gone with that")]
+    BeforeErasure {
+        /// The run.
+        run_id: String,
+        /// The run of the erasure.
+        erasure: String,
+    },
     /// A run whose commit, or what it replaced, is no longer kept.
     #[error(
         "what run `{run_id}` replaced is no longer kept: `keep` (now at least 7d by default) says how long, and `etl vacuum` removes the rest"
@@ -161,7 +169,9 @@ pub enum RequestError {
         detail: String,
     },
     /// No run has ever written to the output.
-    #[error("{0} holds no layer. Name the output of your runs: --output DIR. Or make a layer there: etl run --output {0}")]
+    #[error(
+        "{0} holds no layer. Name the output of your runs: --output DIR. Or make a layer there: etl run --orders LOCATION --output {0}"
+    )]
     NoLayer(String),
     /// There is no layer to check.
     #[error(

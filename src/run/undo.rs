@@ -73,7 +73,10 @@ pub fn undoable_runs(settings: &Settings) -> Result<Vec<Summary>, RunError> {
     let is_undoable = |run: &Summary| {
         let Ok(committed) = versions::committed_run(&output, &run.run_id) else { return false };
         let Ok(later) = versions::commits_after(&output, committed.commit.number) else { return false };
-        refuse_later(&committed, &later, &now).and_then(|()| refuse_other_columns(&committed, &later)).is_ok()
+        refuse_erasure(&committed, &later)
+            .and_then(|()| refuse_later(&committed, &later, &now))
+            .and_then(|()| refuse_other_columns(&committed, &later))
+            .is_ok()
     };
     let candidates = runs.iter().filter(|run| !undone.contains_key(&run.run_id) && run.command != CommandName::Erase);
     Ok(candidates.filter(|run| is_undoable(run)).cloned().collect())
@@ -92,6 +95,7 @@ fn undo_run(settings: &Settings, run_id: &str, cancel: &Cancel, told: &mut Chang
     let Opened { lease, layer, run_id: own } = told.open(&output, settings, cancel)?;
     let run = versions::committed_run(&output, run_id)?;
     let later = versions::commits_after(&output, run.commit.number)?;
+    refuse_erasure(&run, &later)?;
     refuse_later(&run, &later, &layer.state)?;
     refuse_other_columns(&run, &later)?;
     refuse_doubles(&output, &run, &later, &layer.state)?;
@@ -137,6 +141,12 @@ fn undo_run(settings: &Settings, run_id: &str, cancel: &Cancel, told: &mut Chang
     told.commit = Some(undone.commit);
     told.written = Some(written_between(&layer.state, &next));
     Ok(undone)
+}
+
+/// Fails if a user was erased since: what the run replaced may name that user (contract, Personal data).
+fn refuse_erasure(run: &CommittedRun, later: &[Commit]) -> Result<(), RequestError> {
+    let Some(erasure) = later.iter().find(|commit| commit.command == CommandName::Erase.as_str()) else { return Ok(()) };
+    Err(RequestError::BeforeErasure { run_id: run.commit.run_id.clone(), erasure: erasure.run_id.clone() })
 }
 
 /// Fails if a later run has changed a partition that this one changed.

@@ -87,7 +87,7 @@ pub enum RedshiftError {
     MissingTable(String),
     /// An output without partitions. A load of it would empty the warehouse.
     #[error(
-        "{0} holds no partition, so there is nothing to load or compare. Name the output of your runs: --output DIR. Or load orders first: etl run --output {0}"
+        "{0} holds no partition, so there is nothing to load or compare. Name the output of your runs: --output DIR. Or load orders first: etl run --orders LOCATION --output {0}"
     )]
     EmptyLayer(String),
     /// A text that is longer than its column.
