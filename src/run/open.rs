@@ -77,8 +77,12 @@ impl Change {
             require_layer(output)?;
         }
         let opening = Opening { output, started_at: self.started_at, scope, wait: settings.lock_wait, cancel, layer };
-        let opened = opening.open(self.run_id.clone())?;
+        let mut opened = opening.open(self.run_id.clone())?;
         self.run_id = opened.run_id.clone();
+        // In a bucket a run may have been committed between the look and the lease. It would overtake this change, which nobody repeats.
+        if output.folder().is_none() {
+            opened.layer = settled_layer(output)?;
+        }
         Ok(opened)
     }
 }
