@@ -18,7 +18,7 @@ use crate::support::{
     buckets::{Bucket, S3Server},
     ended,
     fault_proxy::{Fault, Rule},
-    lake::{Lake, Objects, assert_same, entries},
+    lake::{Lake, Objects, assert_same, entries, has_rows},
 };
 
 /// An order of one line on a day of January 2026.
@@ -166,6 +166,25 @@ fn shards_side_by_side_end_in_the_bytes_of_one_run() {
     }
     assert_whole(&lake, &of_one_run(&lines), "three shards");
     assert_eq!(lake.etl(&BACKFILL).summary()["chunks_done_before"], 9);
+}
+
+#[test]
+fn a_run_that_comes_between_the_look_and_the_lease_of_a_change_does_not_overtake_it() {
+    let Some(server) = S3Server::moto() else { return };
+    let lake = Lake::behind_proxy(server.bucket());
+    let run_id = lake.load(&days(1, 2), &strs(&window(1, 2))).published()["run_id"].as_str().unwrap().to_owned();
+    // The undo has read the layer, and asks for its days.
+    lake.bucket.proxy().add(Rule::new(Fault::Hold).method("PUT").key("/state/latest.json").nth(0));
+    let undo = lake.start(&["undo", &run_id]);
+    lake.bucket.proxy().wait_for_held(1);
+    lake.load(&days(3, 4), &strs(&window(3, 4))).published();
+    lake.bucket.proxy().release();
+    let undone = finished(undo);
+    assert_eq!(undone.code, 0, "{}{}", undone.stdout, undone.stderr);
+    let with_rows = lake.files("curated").into_iter().filter(|(name, content)| has_rows(name, content)).map(|(name, _)| name);
+    assert_eq!(with_rows.collect::<Vec<_>>(), ["3", "4"].map(|day| format!("curated/dt=2026-01-0{day}/part-00000.csv")));
+    assert_eq!((lake.commits().len(), lake.etl(&["check"]).code), (3, 0));
+    lake.assert_projected("undone");
 }
 
 #[test]

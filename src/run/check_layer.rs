@@ -23,7 +23,7 @@ use crate::{
     report::{self, CheckHistory},
     settings::{Settings, When},
     store::{
-        self, Key, Output, Scope, Staging,
+        self, Key, Output, Staging,
         places::{self, SideFact},
     },
 };
@@ -277,7 +277,7 @@ pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunE
     let layer = open::settled_layer(&output)?;
     let settings = &settings.with_quantity_of(layer.state.quantity);
     layer.state.verify_ids(&settings.schema())?;
-    let opening = open::Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer };
+    let opening = open::Opening::of_all_days(&output, started_at, settings, cancel, layer);
     let open::Opened { lease, run_id, mut layer } = opening.open(RunId::new(started_at))?;
     let mut staging = Staging::create(&output, run_id.as_str())?;
     let scratch = staging.scratch();

@@ -22,6 +22,16 @@ pub(super) struct Opening<'a> {
     pub(super) cancel: &'a Cancel,
     /// The layer, as it was read to choose the days.
     pub(super) layer: OpenedLayer,
+    pub(super) overtaken: Overtaken,
+}
+
+/// What becomes of a commit that another one came before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overtaken {
+    /// It is merged again, on the newer layer.
+    MergedAgain,
+    /// It is refused, so the layer must be the newest.
+    Refused,
 }
 
 /// An output whose days a command holds.
@@ -33,7 +43,18 @@ pub(super) struct Opened {
     pub(super) layer: OpenedLayer,
 }
 
-impl Opening<'_> {
+impl<'a> Opening<'a> {
+    /// Of a command that needs all days, and repeats nothing.
+    pub(super) fn of_all_days(
+        output: &'a Output,
+        started_at: UtcMicros,
+        settings: &Settings,
+        cancel: &'a Cancel,
+        layer: OpenedLayer,
+    ) -> Opening<'a> {
+        Opening { output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer, overtaken: Overtaken::Refused }
+    }
+
     /// Takes the days, and reads the layer then. Runs are named later than those that are committed, even if the clock of a host is
     /// behind.
     ///
@@ -57,7 +78,8 @@ impl Opening<'_> {
             })?;
         // If nobody was waited for, the layer is as it was read, most likely: who commits finds out. In a folder a look is cheap.
         let is_newest = || Ok::<_, StoreError>(store::head(self.output)?.map_or(0, |head| head.commit.number) == self.layer.number());
-        let is_fresh = !lease.has_waited() && self.layer.origin == StateOrigin::Log && (self.output.folder().is_none() || is_newest()?);
+        let spares_look = self.output.folder().is_none() && self.overtaken == Overtaken::MergedAgain;
+        let is_fresh = !lease.has_waited() && self.layer.origin == StateOrigin::Log && (spares_look || is_newest()?);
         let layer = if is_fresh { self.layer } else { settled_layer(self.output)? };
         if layer.origin == StateOrigin::Missing {
             store::set_aside_damaged_log(self.output)?;
@@ -72,19 +94,22 @@ impl Change {
     /// # Errors
     /// As [`Opening::open`]; there is no layer (exit 2).
     pub(super) fn open(&mut self, output: &Output, settings: &Settings, cancel: &Cancel) -> Result<Opened, RunError> {
-        let (scope, layer) = (Scope::default(), settled_layer(output)?);
-        if layer.head.is_none() {
-            require_layer(output)?;
-        }
-        let opening = Opening { output, started_at: self.started_at, scope, wait: settings.lock_wait, cancel, layer };
-        let mut opened = opening.open(self.run_id.clone())?;
+        let opened = Opening::of_all_days(output, self.started_at, settings, cancel, existing_layer(output)?).open(self.run_id.clone())?;
         self.run_id = opened.run_id.clone();
-        // In a bucket a run may have been committed between the look and the lease. It would overtake this change, which nobody repeats.
-        if output.folder().is_none() {
-            opened.layer = settled_layer(output)?;
-        }
         Ok(opened)
     }
+}
+
+/// The layer of an output that has one, after what was cut off is finished.
+///
+/// # Errors
+/// There is no layer (exit 2); as [`settled_layer`].
+pub(super) fn existing_layer(output: &Output) -> Result<OpenedLayer, RunError> {
+    let layer = settled_layer(output)?;
+    if layer.head.is_none() {
+        require_layer(output)?;
+    }
+    Ok(layer)
 }
 
 /// The layer, after the work of an interrupted run is finished or undone.

@@ -4,12 +4,11 @@
 
 use super::{
     RunError,
-    existing::require_layer,
     job::{self, OrdersFrom, Outcome, Request},
     ledger,
     lineage::{Job, tell_unbegun},
     observer::Observer,
-    open::settled_layer,
+    open::existing_layer,
     raw::{Gaps, RawInput},
 };
 use crate::{
@@ -62,9 +61,7 @@ pub fn rebuild(request: &RebuildRequest<'_>) -> Result<Outcome, RunError> {
 fn find_records(request: &RebuildRequest<'_>) -> Result<(), RunError> {
     let output = Output::open(&request.settings.output)?;
     // Of a run that was cut off, the records lie there before its report does.
-    if settled_layer(&output)?.head.is_none() {
-        require_layer(&output)?;
-    }
+    existing_layer(&output)?;
     let orders = request.settings.orders.as_ref().ok_or(SettingsError::NoOrders)?;
     RawInput::choose(&output, &ledger::identity(orders, request.settings), request.gaps)?;
     Ok(())

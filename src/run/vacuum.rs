@@ -8,9 +8,8 @@ use serde::Serialize;
 use super::{
     RunError,
     change::is_empty_partition,
-    existing::require_layer,
     explain::{self, Clock},
-    open::{Opened, Opening, settled_layer},
+    open::{Opened, Opening, existing_layer},
 };
 use crate::{
     cancel::Cancel,
@@ -19,7 +18,7 @@ use crate::{
     report::{self, CurrentRun, Retention},
     settings::Settings,
     store::{
-        self, Key, Listed, Output, Scope, StoreError,
+        self, Key, Listed, Output, StoreError,
         places::{self, SideFact},
     },
 };
@@ -50,11 +49,7 @@ pub struct Vacuumed {
 pub fn vacuum(settings: &Settings, cancel: &Cancel) -> Result<Vacuumed, RunError> {
     let output = Output::open(&settings.output)?;
     let started_at = UtcMicros::now();
-    let layer = settled_layer(&output)?;
-    if layer.head.is_none() {
-        require_layer(&output)?;
-    }
-    let opening = Opening { output: &output, started_at, scope: Scope::default(), wait: settings.lock_wait, cancel, layer };
+    let opening = Opening::of_all_days(&output, started_at, settings, cancel, existing_layer(&output)?);
     let Opened { layer, run_id, lease } = opening.open(RunId::new(started_at))?;
     let removal = if settings.dry_run { Removal::Counted } else { Removal::Done };
     let vacuum = Vacuum { output: &output, keep: settings.keep, now: started_at, removal };

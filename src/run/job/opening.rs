@@ -10,7 +10,7 @@ use crate::{
     model::{FileFormat, RunId},
     run::{
         RunError, ledger,
-        open::{Opening, layer_before_lease, scope_of, settled_layer},
+        open::{Opening, Overtaken, layer_before_lease, scope_of, settled_layer},
         window::AskedWindow,
     },
     settings::{Cursor, Settings, Source},
@@ -50,6 +50,7 @@ impl Job<'_> {
             wait: self.settings.lock_wait,
             cancel: self.request.cancel,
             layer,
+            overtaken: Overtaken::MergedAgain,
         };
         let run_id: RunId = self.summary.run_id.parse().map_err(|_| RunError::Internal("the run has no valid id".into()))?;
         let opened = opening.open(run_id)?;
