@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::display::{Display, Ending};
 use crate::{
+    model::shell_quoted,
     run::RunError,
     settings::{
         self, BucketUrl, CredentialNames, Location, NeededCredentials, SETTINGS_FILE, SettingsError, Shipped, VARIABLES_FILE,
@@ -250,7 +251,7 @@ fn files(choices: &Choices, folder: &Path, program: &Path) -> Vec<NewFile> {
 fn in_crontab(path: &Path) -> String {
     let path = path.display().to_string();
     let is_plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c));
-    if is_plain { path } else { format!("'{}'", path.replace('\'', "'\\''").replace('%', "\\%")) }
+    if is_plain { path } else { shell_quoted(&path).replace('%', "\\%") }
 }
 
 fn settings_file(choices: &Choices) -> String {

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use reqwest::Url;
 
 use super::{Flags, Setting, Settings, redacted, setting};
+use crate::model::shell_quoted;
 
 /// Options that say where the settings and the layer are: every command takes them.
 const OF_LAYER: [&Setting; 2] = [&setting::CONFIG, &setting::OUTPUT];
@@ -89,7 +90,7 @@ fn quoted(word: &str) -> Cow<'_, str> {
     if !word.is_empty() && word.chars().all(is_plain) {
         return Cow::Borrowed(word);
     }
-    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+    Cow::Owned(shell_quoted(word))
 }
 
 #[cfg(test)]

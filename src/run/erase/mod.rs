@@ -29,7 +29,10 @@ use crate::{
     cancel::Cancel,
     join::{self, RemovedMembers, StoredVersion},
     layer::{self, LayerState, OpenedLayer, StateOrigin, UsersToErase},
-    model::{AddressOf, DIM_USER, Dt, ErasedUsers, FileFormat, RunId, SHOP_COLUMN, UtcMicros, addresses_in, addresses_of_id, is_withheld},
+    model::{
+        AddressOf, DIM_USER, Dt, ErasedUsers, FileFormat, RunId, SHOP_COLUMN, UtcMicros, addresses_in, addresses_of_id, is_withheld,
+        shell_quoted,
+    },
     normalize::{Mapping, UserIds},
     report::{CommandName, ErasedCounts, Summary},
     settings::{ColumnValue, Settings},
@@ -99,7 +102,7 @@ pub struct Erased {
 
 /// The command that erases these users, for a shell.
 pub fn erase_command(users: &[String]) -> String {
-    let flag = |user: &String| format!(" --user '{}'", user.replace('\'', "'\\''"));
+    let flag = |user: &String| format!(" --user {}", shell_quoted(user));
     format!("etl erase{}", users.iter().map(flag).collect::<String>())
 }
 

@@ -4,21 +4,22 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{DT, DdlError, Engine, Layer, Target, hive, hive::External, quote::shell, script::Script};
+use super::{DT, DdlError, Engine, Layer, Target, hive, hive::External, script::Script};
+use crate::model::shell_quoted;
 
 /// The database of Glue that always exists.
 const DATABASE: &str = "default";
 
 pub(super) fn script(layer: &Layer, target: &Target) -> Result<String, DdlError> {
     let tables = hive::tables(Engine::Glue, layer, target)?;
-    let database = shell(target.schema.as_deref().unwrap_or(DATABASE));
+    let database = shell_quoted(target.schema.as_deref().unwrap_or(DATABASE));
     let mut script = Script::shell();
     script.comment("For a shell. The database exists; a table that exists takes the same --table-input with update-table.");
     script.comment(&hive::range_note(layer));
     script.comment(hive::CSV_NOTES);
     script.comment("The views: `etl ddl athena` prints them.");
     for table in &tables {
-        let input = shell(&input(table).to_string());
+        let input = shell_quoted(&input(table).to_string());
         script.line(&format!("aws glue create-table --database-name {database} --table-input {input}"));
     }
     Ok(script.finish())

@@ -2,12 +2,12 @@
 
 use super::{
     DT, DdlError, Layer, LayerLocation, Target, dimension_file, is_fact, is_partitioned, partition_file,
-    quote::{literal, name, names, qualified, shell},
+    quote::{literal, name, names, qualified},
     script::Script,
     side_fact, sql_type,
 };
 use crate::{
-    model::{Compression, Dt, FileFormat},
+    model::{Compression, Dt, FileFormat, shell_quoted},
     store::places::SideFact,
     warehouse::redshift::{Column, Table},
 };
@@ -129,9 +129,9 @@ impl Access {
         };
         let command = match (self, unpack) {
             (Access::File, None) => return literal(&path),
-            (Access::File, Some(unpack)) => format!("{unpack} {}", shell(&path)),
-            (Access::Command(before, behind), None) => format!("{before} {}{behind}", shell(&path)),
-            (Access::Command(before, behind), Some(unpack)) => format!("{before} {}{behind} | {unpack}", shell(&path)),
+            (Access::File, Some(unpack)) => format!("{unpack} {}", shell_quoted(&path)),
+            (Access::Command(before, behind), None) => format!("{before} {}{behind}", shell_quoted(&path)),
+            (Access::Command(before, behind), Some(unpack)) => format!("{before} {}{behind} | {unpack}", shell_quoted(&path)),
         };
         format!("PROGRAM {}", literal(&command))
     }

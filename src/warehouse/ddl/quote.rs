@@ -22,11 +22,6 @@ pub(super) fn hive_literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n"))
 }
 
-/// A word of a POSIX shell.
-pub(super) fn shell(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
 /// A table with its schema.
 pub(super) fn qualified(schema: Option<&str>, table: &str, quote: fn(&str) -> String) -> String {
     schema.map_or_else(|| quote(table), |schema| format!("{}.{}", quote(schema), quote(table)))
@@ -45,6 +40,5 @@ mod tests {
     fn every_quote_is_closed_once() {
         assert_eq!((name("a\"b"), literal("it's \\")), ("\"a\"\"b\"".into(), "'it''s \\'".into()));
         assert_eq!((hive_name("a`b"), hive_literal("it's \\")), ("`a``b`".into(), "'it\\'s \\\\'".into()));
-        assert_eq!(shell("it's $(x)"), "'it'\\''s $(x)'");
     }
 }
