@@ -311,6 +311,22 @@ pub(super) struct RunArgs {
     /// With --dry-run: exit 4 if the run would change anything
     #[arg(long)]
     pub(super) fail_if_diff: bool,
+    #[command(flatten)]
+    pub(super) rows: DiffRows,
+    /// Map the first N records alone, and show their rows; writes nothing
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = count("records"),
+        allow_negative_numbers = true,
+        conflicts_with_all = ["diff", "fail_if_diff"]
+    )]
+    pub(super) sample: Option<NonZero<usize>>,
+}
+
+/// How much `--diff` shows, in each command that has it.
+#[derive(Args, Debug)]
+pub(super) struct DiffRows {
     /// Number of rows that --diff shows
     #[arg(
         long,
@@ -321,15 +337,6 @@ pub(super) struct RunArgs {
         requires = "diff"
     )]
     pub(super) limit: usize,
-    /// Map the first N records alone, and show their rows; writes nothing
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = count("records"),
-        allow_negative_numbers = true,
-        conflicts_with_all = ["diff", "fail_if_diff"]
-    )]
-    pub(super) sample: Option<NonZero<usize>>,
 }
 
 impl RunArgs {
@@ -444,16 +451,8 @@ pub(super) struct RebuildArgs {
     /// With --dry-run: what the rebuild would change, row by row
     #[arg(long)]
     pub(super) diff: bool,
-    /// Number of rows that --diff shows
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "20",
-        value_parser = count_or_none("rows"),
-        allow_negative_numbers = true,
-        requires = "diff"
-    )]
-    pub(super) limit: usize,
+    #[command(flatten)]
+    pub(super) rows: DiffRows,
 }
 
 #[derive(Args, Debug)]

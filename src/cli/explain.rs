@@ -73,7 +73,7 @@ fn show(out: &mut String, explanation: &Explanation, width: Option<usize>) {
 fn drops(explanation: &Explanation) -> DropCounts {
     let mut drops = DropCounts::default();
     for part in &explanation.dropped {
-        drops.add(if part.level == Level::Line.as_str() { Level::Line } else { Level::Record }, 1);
+        drops.add(Level::named(&part.level), 1);
     }
     drops
 }

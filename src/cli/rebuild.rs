@@ -27,7 +27,7 @@ fn from_raw(args: &RebuildArgs, display: &Display, cancel: &Cancel) -> Result<u8
     }
     let progress = Progress::new(display);
     let gaps = if args.across_gaps { Gaps::Across } else { Gaps::StopAt };
-    let diff = args.diff.then_some(args.limit);
+    let diff = args.diff.then_some(args.rows.limit);
     let outcome = rebuild(&RebuildRequest { settings: &settings, gaps, diff, cancel, observer: &progress });
     progress.finish();
     let outcome = outcome?;

@@ -45,7 +45,7 @@ fn run_shop(args: &RunArgs, settings: &Settings, display: &Display, cancel: &Can
     let shop = shops::name(settings);
     let progress = Progress::new(display);
     progress.prefix(format!("shop {shop}: "));
-    let diff = args.wants_diff().then_some(args.limit);
+    let diff = args.wants_diff().then_some(args.rows.limit);
     let outcome = executed(settings, CommandName::Run, diff, cancel, &progress);
     progress.finish();
     if let Some(error) = &outcome.error {
@@ -80,7 +80,7 @@ fn executed(settings: &Settings, command: CommandName, diff: Option<usize>, canc
 /// A dry run that tells what it would change.
 fn compare_and_show(args: &RunArgs, settings: &Settings, display: &Display, cancel: &Cancel) -> u8 {
     let progress = Progress::new(display);
-    let outcome = executed(settings, CommandName::Run, Some(args.limit), cancel, &progress);
+    let outcome = executed(settings, CommandName::Run, Some(args.rows.limit), cancel, &progress);
     progress.finish();
     let if_differs = if args.fail_if_diff { IfDiffers::Fails } else { IfDiffers::Succeeds };
     show_with_diff(&outcome, settings, display, if_differs)

@@ -18,6 +18,11 @@ impl Level {
     pub fn as_str(self) -> &'static str {
         self.into()
     }
+
+    /// The level of a name in quarantine. What names none is a whole record.
+    pub fn named(name: &str) -> Level {
+        if name == Level::Line.as_str() { Level::Line } else { Level::Record }
+    }
 }
 
 /// Why a record or a line is dropped. The order is the contract's: the first reason that applies counts.

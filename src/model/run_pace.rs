@@ -13,6 +13,9 @@ pub struct RunPace {
 }
 
 impl RunPace {
+    /// A run is held against so many of the latest ones of its kind, at most.
+    pub const COMPARED: usize = 30;
+
     /// The pace of a run that took so many seconds.
     pub fn new(seconds: f64, records: u64) -> RunPace {
         // A float is cast to the nearest number that there is: never a wrong sign, and no panic.

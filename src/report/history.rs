@@ -1,6 +1,6 @@
 //! The runs before: their summaries, as they lie in `reports/`.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{cmp::Reverse, collections::BTreeMap, path::Path};
 
 use super::Summary;
 use crate::{
@@ -32,26 +32,30 @@ pub fn latest_runs(output: &Output, count: usize) -> Result<Vec<(Summary, String
     Ok(recorded_runs(output)?.take(count).collect())
 }
 
-/// The runs that were undone, each with the run of its undo. `latest_first` are runs in the order of [`recorded_runs`]: an undo that
-/// was undone itself counts for nothing.
-pub fn undone_runs(latest_first: &[Summary]) -> BTreeMap<String, String> {
+/// The runs among these that were undone, each with the run of its undo, in whatever order they come.
+pub fn undone_runs<'r>(runs: impl IntoIterator<Item = &'r Summary>) -> BTreeMap<String, String> {
+    let mut committed: Vec<&Summary> = runs.into_iter().filter(|run| run.commit.is_some()).collect();
+    committed.sort_by_key(|run| Reverse(run.commit));
     let mut undone = BTreeMap::new();
-    for run in latest_first.iter().filter(|run| run.status.is_success()) {
-        if let Some(of_run) = run.undoes.as_ref().filter(|_| !undone.contains_key(&run.run_id)) {
-            undone.insert(of_run.clone(), run.run_id.clone());
-        }
-    }
+    committed.into_iter().for_each(|run| note_undo(&mut undone, run));
     undone
 }
 
-/// How long the latest successful runs of the same command and shop as this one took, the last one first: at most `count`, of the
-/// latest `among`.
+/// Takes the next committed run, the latest first: an undo that was undone itself counts for nothing.
+pub(super) fn note_undo(undone: &mut BTreeMap<String, String>, run: &Summary) {
+    if let Some(of_run) = run.undoes.as_ref().filter(|_| !undone.contains_key(&run.run_id)) {
+        undone.entry(of_run.clone()).or_insert_with(|| run.run_id.clone());
+    }
+}
+
+/// How long the latest successful runs of the same command and shop as this one took, the last one first: at most
+/// [`RunPace::COMPARED`], of the latest `among`.
 ///
 /// # Errors
 /// I/O errors.
-pub fn latest_paces(output: &Output, like: &Summary, count: usize, among: usize) -> Result<Vec<RunPace>, StoreError> {
+pub fn latest_paces(output: &Output, like: &Summary, among: usize) -> Result<Vec<RunPace>, StoreError> {
     let is_like = |run: &Summary| run.status.is_success() && run.kind() == like.kind();
-    Ok(recorded_runs(output)?.take(among).map(|(run, _)| run).filter(is_like).take(count).map(|run| run.pace()).collect())
+    Ok(recorded_runs(output)?.take(among).map(|(run, _)| run).filter(is_like).take(RunPace::COMPARED).map(|run| run.pace()).collect())
 }
 
 /// Writes the report of a run, outside of any publish.
@@ -80,17 +84,21 @@ pub(crate) fn report_bytes(summary: &Summary) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::UtcMicros, report::Status};
+    use crate::model::UtcMicros;
 
     #[test]
     fn a_run_is_undone_until_its_undo_is() {
-        let undo = |run_id: &str, of_run: &str| Summary {
-            status: Status::Published,
+        let undo = |number: u64, of_run: &str| Summary {
+            commit: Some(number),
             undoes: Some(of_run.to_owned()),
-            ..Summary::new(run_id.to_owned(), None, None, UtcMicros::new(0).unwrap())
+            ..Summary::new(format!("r{number}"), None, None, UtcMicros::new(0).unwrap())
         };
-        assert_eq!(undone_runs(&[undo("r3", "r1")]), BTreeMap::from([("r1".to_owned(), "r3".to_owned())]));
-        let again = undone_runs(&[undo("r4", "r3"), undo("r3", "r1")]);
-        assert_eq!(again, BTreeMap::from([("r3".to_owned(), "r4".to_owned())]), "r1 stands again");
+        assert_eq!(undone_runs(&[undo(3, "r1")]), BTreeMap::from([("r1".to_owned(), "r3".to_owned())]));
+        for runs in [[undo(4, "r3"), undo(3, "r1")], [undo(3, "r1"), undo(4, "r3")]] {
+            assert_eq!(undone_runs(&runs), BTreeMap::from([("r3".to_owned(), "r4".to_owned())]), "r1 stands again");
+        }
+        let again = undone_runs(&[undo(3, "r1"), undo(4, "r3"), undo(5, "r1")]);
+        assert_eq!(again["r1"], "r5", "undone once more");
+        assert!(undone_runs(&[Summary { commit: None, ..undo(3, "r1") }]).is_empty(), "it was refused");
     }
 }

@@ -1,7 +1,7 @@
 //! What lies in quarantine, by run and reason, with samples, and which of it was replayed. Changes nothing there.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::File,
     io::{BufRead, BufReader},
     path::Path,
@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Summary;
+use super::{Summary, history::note_undo};
 use crate::{
     model::{DropCounts, Level, RunId},
     store::{Key, Output, StoreError, places},
@@ -64,19 +64,17 @@ pub struct Sample {
 pub struct Replays {
     /// The replays of a run, the latest first.
     by_run: BTreeMap<String, Vec<String>>,
-    /// Runs that were undone.
-    undone: BTreeSet<String>,
+    /// Runs that were undone, each with the run of its undo.
+    undone: BTreeMap<String, String>,
 }
 
 impl Replays {
     /// Takes the next run of the history, the latest first.
     pub fn note(&mut self, run: &Summary) {
-        if !run.has_loaded() || self.undone.contains(&run.run_id) {
+        if !run.has_loaded() || self.undone.contains_key(&run.run_id) {
             return;
         }
-        if let Some(undone) = &run.undoes {
-            self.undone.insert(undone.clone());
-        }
+        note_undo(&mut self.undone, run);
         let Some(of_run) = &run.replay_of else { return };
         let of_same = self.by_run.entry(of_run.clone()).or_default();
         // A later replay of the same run has read again what this one dropped.
@@ -147,9 +145,9 @@ fn read(run_id: &str, place: &Key, file: File, path: &Path, samples: usize) -> R
         }
         let sample: Option<Sample> = serde_json::from_slice(&line).ok();
         let reason = sample.as_ref().map_or("unreadable", |sample| sample.reason.as_str()).to_owned();
-        let is_line = sample.as_ref().is_some_and(|sample| sample.level.as_deref() == Some(Level::Line.as_str()));
+        let level = sample.as_ref().and_then(|sample| sample.level.as_deref()).map_or(Level::Record, Level::named);
         of_run.dropped += 1;
-        of_run.drops.add(if is_line { Level::Line } else { Level::Record }, 1);
+        of_run.drops.add(level, 1);
         let count = of_run.reasons.entry(reason).or_default();
         *count += 1;
         of_run.samples.extend(sample.filter(|_| *count <= samples as u64));

@@ -33,8 +33,8 @@ use crate::{
     store::{self, AlertsNote, Holder, Lease, Output, places},
 };
 
-/// The number of runs that a slow one is compared with, and of reports that are searched for them.
-const EARLIER_RUNS: (usize, usize) = (30, 200);
+/// The number of reports that are searched for the runs that a slow one is compared with.
+const REPORTS_SEARCHED: usize = 200;
 
 /// How far a run came, as the rules of the alerts want to know it.
 pub(super) fn ended(error: Option<&RunError>) -> Ended {
@@ -93,7 +93,7 @@ fn known_alerts(output: &Output, lease: Option<&Lease>) -> Option<OpenAlerts> {
 fn earlier_paces(output: &Output, lease: Option<&Lease>, summary: &Summary) -> Vec<RunPace> {
     match lease.and_then(|lease| lease.paces(&summary.kind())) {
         Some(paces) => paces.to_vec(),
-        None => report::latest_paces(output, summary, EARLIER_RUNS.0, EARLIER_RUNS.1).unwrap_or_default(),
+        None => report::latest_paces(output, summary, REPORTS_SEARCHED).unwrap_or_default(),
     }
 }
 

@@ -88,9 +88,6 @@ pub(super) struct HintNotes {
     pub(super) paces: BTreeMap<String, Vec<RunPace>>,
 }
 
-/// The runs of each kind whose pace is known.
-const PACES_KEPT: usize = 30;
-
 impl HintNotes {
     /// Whether no run is at work, and none has left anything.
     pub(super) fn are_quiet(&self) -> bool {
@@ -119,7 +116,7 @@ impl HintNotes {
     pub(super) fn note_pace(&mut self, of_kind: &str, pace: RunPace) {
         let paces = self.paces.entry(of_kind.to_owned()).or_default();
         paces.push(pace);
-        paces.drain(..paces.len().saturating_sub(PACES_KEPT));
+        paces.drain(..paces.len().saturating_sub(RunPace::COMPARED));
     }
 
     /// Names a writer that may have a commit that is not known to be installed, or may still make one.

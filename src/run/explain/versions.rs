@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     layer::{self, IncomingVersion, LineOutcome, LineageRun, RecordSource, RecordUnit},
     model::{Dt, OrderHash, UtcMicros},
-    report::{CommandName, Summary},
+    report::{self, CommandName, Summary},
     settings::MergeBy,
     store::{Output, places},
 };
@@ -79,6 +79,7 @@ pub(super) fn versions(
     merge: MergeBy,
     notes: &mut Vec<String>,
 ) -> Vec<Version> {
+    let undone = report::undone_runs(reports.values());
     let mut holders: BTreeMap<String, Holder> = BTreeMap::new();
     let mut all = Vec::new();
     for run in kept {
@@ -91,7 +92,7 @@ pub(super) fn versions(
         };
         incoming.sort_by_key(|version| version.record);
         let report = reports.get(&run.run_id);
-        let undone_by = undone_by(&run.run_id, reports).map(str::to_owned);
+        let undone_by = undone.get(&run.run_id).cloned();
         let of_run = RunVersions { run_id: &run.run_id, incoming: &incoming, holders: &holders, merge, undone_by };
         all.extend((0..incoming.len()).map(|place| of_run.version(place, report)));
         if of_run.undone_by.is_some() {
@@ -108,13 +109,6 @@ pub(super) fn versions(
         }
     }
     all
-}
-
-/// The run that undid a run, unless that was undone as well.
-fn undone_by<'r>(run_id: &str, reports: &'r BTreeMap<String, Summary>) -> Option<&'r str> {
-    let undos = reports.values().filter(|report| report.commit.is_some() && report.undoes.as_deref() == Some(run_id));
-    let last = undos.max_by_key(|report| report.commit)?;
-    if undone_by(&last.run_id, reports).is_some() { None } else { Some(&last.run_id) }
 }
 
 /// Keeps the lines of one sku, and the versions that have one.

@@ -114,12 +114,12 @@ impl Choice<'_> {
         let by_id: BTreeMap<&str, &Summary> = reports.iter().map(|run| (run.run_id.as_str(), run)).collect();
         let mut committed: Vec<&Summary> = reports.iter().filter(|run| run.commit.is_some()).collect();
         committed.sort_by_key(|run| run.commit);
-        let undone = undone(&committed);
+        let undone = report::undone_runs(committed.iter().copied());
         let mut input = RawInput { runs: Vec::new(), from: RebuiltFrom::default(), uncommitted: 0 };
         let from = &mut input.from;
         for run in committed.iter().filter(|run| !matches!(run.command, CommandName::Undo | CommandName::Rebuild)) {
             let kept = run.raw.as_ref().filter(|_| self.kept.contains(&run.run_id));
-            if undone.contains(run.run_id.as_str()) {
+            if undone.contains_key(&run.run_id) {
                 from.runs_undone += u64::from(kept.is_some());
                 continue;
             }
@@ -162,28 +162,6 @@ impl Choice<'_> {
         }
         run.identity.as_ref().is_none_or(|identity| identity.source == self.source.source && identity.profile == self.source.profile)
     }
-}
-
-/// The runs that are undone, after undos of undos.
-fn undone<'r>(committed: &[&'r Summary]) -> BTreeSet<&'r str> {
-    let mut undos: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut undone = BTreeSet::new();
-    for run in committed {
-        let Some(target) = run.undoes.as_deref() else { continue };
-        let (mut target, mut is_undone) = (target, true);
-        loop {
-            if is_undone {
-                undone.insert(target);
-            } else {
-                undone.remove(target);
-            }
-            // The one that an undo has taken back is as before again.
-            let Some(next) = undos.get(target) else { break };
-            (target, is_undone) = (*next, !is_undone);
-        }
-        undos.insert(&run.run_id, run.undoes.as_deref().unwrap_or_default());
-    }
-    undone
 }
 
 #[cfg(test)]
