@@ -12,8 +12,11 @@ use crate::{
     store::places::SideFact,
 };
 
-/// The column for the path that a row was read from. No column of a user has a space in its name.
+/// The column for the file that a row was read from. No column of a user has a space in its name.
 const READ_FROM: &str = "read from";
+
+/// The column that DuckDB's readers have of themselves: the place of a row's file in their list, from 0.
+const FILE_NUMBER: &str = "file_index";
 
 /// The columns of a table, and whether it keeps versions of its members.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +43,11 @@ impl TableColumns {
     fn argument(&self) -> String {
         let columns: Vec<_> = self.columns.iter().map(|column| format!("{}: '{}'", literal(&column.name), column.kind)).collect();
         format!("{{{}}}", columns.join(", "))
+    }
+
+    /// The names, as SQL lists them.
+    fn names(&self) -> String {
+        self.columns.iter().map(|column| name(&column.name)).collect::<Vec<_>>().join(", ")
     }
 
     /// A query of these columns and no row.
@@ -117,64 +125,102 @@ pub(super) enum DtLookup {
 
 /// A query over the files of some partitions: the columns of `fact_order`, and `dt` from the list of files.
 pub(super) fn facts_source<'d>(view: &LayerView, partitions: impl Iterator<Item = &'d Dt>, lookup: DtLookup) -> String {
-    let files: Vec<_> = partitions.filter_map(|dt| Some((dt, sql_path(view.facts.get(dt)?)))).collect();
+    let files: Vec<_> = partitions.filter_map(|dt| Some(DayFile { dt, path: sql_path(view.facts.get(dt)?) })).collect();
     rows_source(&fact_file_columns(&view.schema), &files, lookup)
 }
 
 /// The same for a side fact: its columns, and `dt`.
 pub(super) fn side_source<'d>(view: &LayerView, fact: SideFact, days: impl Iterator<Item = &'d Dt>, lookup: DtLookup) -> String {
-    let files: Vec<_> = days.filter_map(|dt| Some((dt, sql_path(view.side(fact).files.get(dt)?)))).collect();
+    let files: Vec<_> = days.filter_map(|dt| Some(DayFile { dt, path: sql_path(view.side(fact).files.get(dt)?) })).collect();
     let columns = fact.columns().iter().map(|(name, kind)| TableColumn { name: (*name).to_owned(), kind: kind.sql().to_owned() });
     rows_source(&TableColumns { columns: columns.collect(), is_versioned: false }, &files, lookup)
 }
 
+/// A file of a day, as DuckDB spells its path.
+struct DayFile<'d> {
+    dt: &'d Dt,
+    path: String,
+}
+
+/// What says which file a row is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FileKey {
+    /// The file's place in the list of a reader. Numbers are compared in a fifth of the time that paths take.
+    Number,
+    Path,
+}
+
 /// A query over files of one table, which have no `dt`.
-fn rows_source(table: &TableColumns, files: &[(&Dt, String)], lookup: DtLookup) -> String {
-    if files.is_empty() {
-        return with_dt(table.clone()).empty();
+fn rows_source(table: &TableColumns, files: &[DayFile<'_>], lookup: DtLookup) -> String {
+    let (parquet, csv): (Vec<&DayFile<'_>>, Vec<_>) =
+        files.iter().partition(|file| FileFormat::of_path(Path::new(&file.path)) == FileFormat::Parquet);
+    // A user's column may have the name of DuckDB's own.
+    let key = if lookup == DtLookup::Join && table.find(FILE_NUMBER).is_none() { FileKey::Number } else { FileKey::Path };
+    let mut queries = Vec::new();
+    if !csv.is_empty() {
+        queries.push(with_dates(table, &csv_rows(table, &csv, key), &csv, key, lookup));
     }
-    let names: Vec<_> = table.columns.iter().map(|column| format!("line.{}", name(&column.name))).collect();
-    let (names, read_from) = (names.join(", "), format!("line.{}", name(READ_FROM)));
-    let rows = file_rows(table, files);
-    match lookup {
-        DtLookup::Join => {
-            let list: Vec<_> = files.iter().map(|(dt, path)| format!("({}, DATE '{dt}')", literal(path))).collect();
-            format!(
-                "SELECT {names}, listed.dt FROM {rows} LEFT JOIN (VALUES {}) AS listed(file, dt) ON listed.file = {read_from}",
-                list.join(", ")
-            )
+    // A rewrite that was cut off leaves two formats.
+    if !parquet.is_empty() {
+        queries.push(with_dates(table, &parquet_rows(table, &parquet, key), &parquet, key, lookup));
+    }
+    if queries.is_empty() { with_dt(table.clone()).empty() } else { queries.join(" UNION ALL ") }
+}
+
+/// Rows of files that say which file they are of, with `dt` in its place.
+fn with_dates(table: &TableColumns, rows: &str, files: &[&DayFile<'_>], key: FileKey, lookup: DtLookup) -> String {
+    let listed = files.iter().enumerate().map(|(number, DayFile { dt, path })| {
+        let file = match key {
+            FileKey::Number => number.to_string(),
+            FileKey::Path => literal(path),
+        };
+        match lookup {
+            DtLookup::Join => format!("({file}, DATE '{dt}')"),
+            DtLookup::Expression => format!("{file}: DATE '{dt}'"),
         }
-        DtLookup::Expression => {
-            let list: Vec<_> = files.iter().map(|(dt, path)| format!("{}: DATE '{dt}'", literal(path))).collect();
-            format!("SELECT {names}, MAP {{{}}}[{read_from}] AS dt FROM {rows}", list.join(", "))
+    });
+    let (listed, read_from) = (listed.collect::<Vec<_>>().join(", "), name(READ_FROM));
+    let names = table.columns.iter().map(|column| format!("line.{}", name(&column.name))).collect::<Vec<_>>().join(", ");
+    match lookup {
+        DtLookup::Join => format!(
+            "SELECT {names}, listed.dt FROM ({rows}) AS line LEFT JOIN (VALUES {listed}) AS listed(file, dt) ON listed.file = line.{read_from}"
+        ),
+        DtLookup::Expression => format!("SELECT {names}, MAP {{{listed}}}[line.{read_from}] AS dt FROM ({rows}) AS line"),
+    }
+}
+
+/// The rows of CSV files, with their file as [`READ_FROM`].
+fn csv_rows(table: &TableColumns, files: &[&DayFile<'_>], key: FileKey) -> String {
+    let (names, patterns, columns, read_from) = (table.names(), patterns(files), table.argument(), name(READ_FROM));
+    match key {
+        FileKey::Number => {
+            format!("SELECT {names}, {FILE_NUMBER} AS {read_from} FROM read_csv([{patterns}], columns = {columns}, {READ_CSV})")
+        }
+        FileKey::Path => {
+            let column = literal(READ_FROM);
+            format!("SELECT {names}, {read_from} FROM read_csv([{patterns}], columns = {columns}, filename = {column}, {READ_CSV})")
         }
     }
 }
 
-/// The rows of files, as `line`: each with the columns of the table and the path that it was read from.
-fn file_rows(table: &TableColumns, files: &[(&Dt, String)]) -> String {
-    let patterns = |is_wanted: &dyn Fn(&str) -> bool| {
-        let wanted = files.iter().filter(|(_, path)| is_wanted(path));
-        wanted.map(|(_, path)| literal(&literal_pattern(path))).collect::<Vec<_>>().join(", ")
-    };
-    let is_parquet = |path: &str| FileFormat::of_path(Path::new(path)) == FileFormat::Parquet;
-    let read_from = literal(READ_FROM);
-    let csv = |patterns: &str| format!("read_csv([{patterns}], columns = {}, filename = {read_from}, {READ_CSV})", table.argument());
-    if !files.iter().any(|(_, path)| is_parquet(path)) {
-        return format!("{} AS line", csv(&patterns(&|_| true)));
-    }
+/// The same of Parquet files.
+fn parquet_rows(table: &TableColumns, files: &[&DayFile<'_>], key: FileKey) -> String {
     let cast: Vec<_> = table.columns.iter().map(|column| format!("CAST({0} AS {1}) AS {0}", name(&column.name), column.kind)).collect();
-    let parquet = format!(
-        "SELECT {}, {} FROM read_parquet([{}], filename = {read_from}, hive_partitioning = false)",
-        cast.join(", "),
-        name(READ_FROM),
-        patterns(&is_parquet)
-    );
-    if files.iter().all(|(_, path)| is_parquet(path)) {
-        return format!("({parquet}) AS line");
+    let (cast, patterns, read_from) = (cast.join(", "), patterns(files), name(READ_FROM));
+    match key {
+        FileKey::Number => {
+            format!("SELECT {cast}, {FILE_NUMBER} AS {read_from} FROM read_parquet([{patterns}], hive_partitioning = false)")
+        }
+        FileKey::Path => {
+            let column = literal(READ_FROM);
+            format!("SELECT {cast}, {read_from} FROM read_parquet([{patterns}], filename = {column}, hive_partitioning = false)")
+        }
     }
-    // A rewrite that was cut off leaves two formats.
-    format!("({parquet} UNION ALL FROM {}) AS line", csv(&patterns(&|path| !is_parquet(path))))
+}
+
+/// Patterns that match these files, each one file.
+fn patterns(files: &[&DayFile<'_>]) -> String {
+    files.iter().map(|file| literal(&literal_pattern(&file.path))).collect::<Vec<_>>().join(", ")
 }
 
 /// A query over the file of a dimension; one without rows if there is no file.
@@ -224,6 +270,23 @@ pub(super) fn table_columns(view: &LayerView, table: CheckedTable) -> Result<Tab
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_known_by_its_number_unless_a_column_has_that_name() {
+        let source = |column: &str, lookup| {
+            let table = TableColumns { columns: vec![TableColumn { name: column.into(), kind: "VARCHAR".into() }], is_versioned: false };
+            let days: [Dt; 2] = [Dt::from_days(0).unwrap(), Dt::from_days(1).unwrap()];
+            let file = |dt, path: &str| DayFile { dt, path: path.into() };
+            rows_source(&table, &[file(&days[0], "a.csv"), file(&days[1], "b.parquet"), file(&days[1], "c.csv")], lookup)
+        };
+        let joined = source("x", DtLookup::Join);
+        assert!(joined.contains("(0, DATE '1970-01-01'), (1, DATE '1970-01-02')"), "{joined}");
+        assert!(joined.contains("UNION ALL") && joined.contains("(VALUES (0, DATE '1970-01-02'))"), "{joined}");
+        let by_path = source("FILE_index", DtLookup::Join);
+        assert!(by_path.contains("('a.csv', DATE '1970-01-01')") && !by_path.contains("(0, "), "{by_path}");
+        assert!(source("file", DtLookup::Join).contains(r#"SELECT line."file", listed.dt"#));
+        assert!(source("x", DtLookup::Expression).contains("MAP {'a.csv': DATE '1970-01-01'"));
+    }
 
     #[test]
     fn a_path_is_a_pattern_of_itself_alone() {
