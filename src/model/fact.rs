@@ -265,17 +265,27 @@ impl Quantities {
     }
 }
 
+/// A column of texts in one chunk: a text is found without a look for its chunk.
+type Texts = <StringType as PolarsDataType>::Array;
+
+/// The only chunk of a column of texts.
+fn one_chunk(column: &StringChunked) -> PolarsResult<Texts> {
+    let whole = column.rechunk();
+    let chunk = whole.downcast_iter().next().cloned();
+    chunk.ok_or_else(|| polars_err!(ComputeError: "the column {} has no chunk", column.name()))
+}
+
 /// A frame of `fact_order` looked at row by row. Clones of its columns are counted references.
 pub struct FactRows {
     height: usize,
-    text: [StringChunked; 9],
+    text: [Texts; 9],
     quantity: Quantities,
     unit_price: Int128Chunked,
     line_total: Int128Chunked,
     price_defaulted: BooleanChunked,
     created_at: Int64Chunked,
     updated_at: Int64Chunked,
-    extra: Vec<StringChunked>,
+    extra: Vec<Texts>,
 }
 
 impl FactRows {
@@ -284,7 +294,8 @@ impl FactRows {
     /// # Errors
     /// A column that is missing or of another type.
     pub fn new(frame: &DataFrame) -> PolarsResult<FactRows> {
-        let text = |place: usize| frame.column(FACT_COLUMNS[TEXT_COLUMNS[place]].0)?.str().cloned();
+        let text = |place: usize| one_chunk(frame.column(FACT_COLUMNS[TEXT_COLUMNS[place]].0)?.str()?);
+        let extra = frame.columns().iter().skip(FACT_COLUMNS.len()).filter_map(|column| column.str().ok().map(one_chunk));
         let micros = |name: &str| Ok::<_, PolarsError>(frame.column(name)?.datetime()?.physical().clone());
         let units = |name: &str| Ok::<_, PolarsError>(frame.column(name)?.decimal()?.physical().clone());
         Ok(FactRows {
@@ -299,7 +310,7 @@ impl FactRows {
             price_defaulted: frame.column("price_defaulted")?.bool()?.clone(),
             created_at: micros("created_at")?,
             updated_at: micros("updated_at")?,
-            extra: frame.columns().iter().skip(FACT_COLUMNS.len()).filter_map(|column| column.str().ok().cloned()).collect(),
+            extra: extra.collect::<PolarsResult<_>>()?,
         })
     }
 
