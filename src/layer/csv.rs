@@ -22,7 +22,8 @@ pub fn write_header(out: &mut Vec<u8>, schema: &FactSchema) {
 /// Appends a text, quoted where RFC 4180 needs it; nothing for NULL.
 pub fn write_text(out: &mut Vec<u8>, text: Option<&str>) {
     let Some(text) = text else { return };
-    if !text.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
+    // Hardly any byte is as small as a comma: one comparison tells.
+    if !text.bytes().any(|byte| byte <= b',' && matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
         out.extend_from_slice(text.as_bytes());
         return;
     }

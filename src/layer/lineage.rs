@@ -29,8 +29,9 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::{
     LayerError,
+    leb128::{Reader, write_number, write_signed},
     lineage_runs::{LineageRun, lineage_file},
-    staged_rows::{BatchOrder, Reader, write_number, write_signed},
+    staged_rows::BatchOrder,
 };
 use crate::{
     model::{Dt, OrderHash, UtcMicros},

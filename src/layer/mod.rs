@@ -12,6 +12,7 @@ mod erase;
 mod error;
 mod file_format;
 mod index;
+mod leb128;
 mod lineage;
 mod lineage_runs;
 mod merge;

@@ -6,8 +6,8 @@
 use super::{
     DELETED_STATUS, MergedOrders, MergedSide, StagedSide, StoredSide,
     csv::write_text,
+    leb128::{self, Reader, write_signed},
     side_fact::{SideCells, SideRow},
-    staged_rows::{self, Reader, write_signed},
     staged_side::{optional_money, optional_signed, write_optional_signed},
 };
 use crate::{
@@ -65,9 +65,9 @@ impl SideRow for OrderTotal {
     fn encode(&self, out: &mut Vec<u8>) {
         write_signed(out, self.created_at.micros());
         write_optional_signed(out, self.updated_at.map(UtcMicros::micros));
-        staged_rows::write_text(out, &self.order_id);
-        staged_rows::write_optional(out, self.currency.as_deref());
-        staged_rows::write_optional(out, self.status.as_deref());
+        leb128::write_text(out, &self.order_id);
+        leb128::write_optional(out, self.currency.as_deref());
+        leb128::write_optional(out, self.status.as_deref());
         self.money().for_each(|money| write_optional_signed(out, money.map(Money::units)));
     }
 

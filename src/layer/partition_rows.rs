@@ -1,15 +1,15 @@
 //! The rows of one partition while it is merged, in few bytes: a text is not copied into a column, and a number takes
 //! the bytes that it needs. Some 80 to 100 bytes a row, where a frame takes 250.
 //!
-//! Responsible for finding the row of a number. How a row reads as bytes is [`super::staged_rows`]'.
+//! Responsible for finding the row of a number. How a row is written is [`super::staged_rows`]'.
 
 use polars::prelude::DataFrame;
 
 use super::{
     LayerError,
-    staged_rows::{Reader, Record, RecordHead, SAME_RECORD, price_flag, write_optional, write_own_part, write_record},
+    staged_rows::{Record, RecordHead, RowReader, SAME_RECORD, write_flags, write_optional, write_own_part, write_record},
 };
-use crate::model::{FactBuilder, FactRows, FactSchema, Line, QuantityType, SEQ};
+use crate::model::{FactBuilder, FactRows, FactSchema, Line, QuantityType, SEQ, UtcMicros};
 
 /// Rows of `fact_order`, each with the number of its record.
 #[derive(Clone)]
@@ -18,31 +18,50 @@ pub struct PartitionRows {
     /// The number of extra columns.
     extra: usize,
     /// The rows as they are staged.
-    bytes: Vec<u8>,
-    places: Vec<RowPlace>,
+    text: String,
+    /// The records in the text, in its order.
+    records: Vec<RecordPlace>,
+    rows: Vec<RowPlace>,
 }
 
-/// Where a row lies in the bytes.
+/// What is asked of a record again and again, and where the rest of it lies.
+#[derive(Clone, Copy)]
+struct RecordPlace {
+    seq: u64,
+    created_at: UtcMicros,
+    updated_at: Option<UtcMicros>,
+    /// The beginning of the order's id.
+    order_id: usize,
+    /// The end of the order's id, where the other texts begin.
+    texts: usize,
+}
+
+/// Where a row lies in the text.
 #[derive(Clone, Copy)]
 struct RowPlace {
-    /// The beginning of the part that it shares with the rows of its record.
+    /// The place of its record.
     record: usize,
-    /// The beginning of its own part.
+    /// The beginning of the part that it has for itself.
     own: usize,
-    /// The number that its record is counted from.
-    base: u64,
+    flags: u8,
 }
 
 /// A row, and what follows it: its extra columns.
 struct ReadRow<'r> {
     line: Line<'r>,
-    rest: Reader<'r>,
+    rest: RowReader<'r>,
 }
 
 impl PartitionRows {
     /// No rows, of these columns.
     pub fn new(schema: &FactSchema) -> PartitionRows {
-        PartitionRows { quantity: schema.quantity(), extra: schema.extra().len(), bytes: Vec::new(), places: Vec::new() }
+        PartitionRows {
+            quantity: schema.quantity(),
+            extra: schema.extra().len(),
+            text: String::new(),
+            records: Vec::new(),
+            rows: Vec::new(),
+        }
     }
 
     /// The rows of a frame of the fact's columns and [`SEQ`].
@@ -73,107 +92,102 @@ impl PartitionRows {
 
     /// Makes room.
     pub(super) fn reserve(&mut self, rows: usize, bytes: usize) {
-        self.places.reserve(rows);
-        self.bytes.reserve(bytes);
+        self.rows.reserve(rows);
+        self.text.reserve(bytes);
     }
 
     /// Appends a row; `seq` is the number of its record, and `extra` are the texts of the schema's extra columns.
     pub fn push<'e>(&mut self, line: &Line<'_>, seq: u64, extra: impl IntoIterator<Item = Option<&'e str>>) {
-        let shared = self.places.last().copied().filter(|place| {
-            let record = self.record(*place);
-            record.is_some_and(|record| place.base.saturating_add(record.seq) == seq && record.is_of(line))
-        });
-        let (record, base) = match shared {
-            Some(RowPlace { record, base, .. }) => {
-                self.bytes.push(price_flag(line) | SAME_RECORD);
-                (record, base)
-            }
-            None => {
-                self.bytes.push(price_flag(line));
-                let record = self.bytes.len();
-                write_record(&mut self.bytes, line, seq);
-                (record, 0)
-            }
-        };
-        self.places.push(RowPlace { record, own: self.bytes.len(), base });
-        write_own_part(&mut self.bytes, line);
+        let shared = self.records.last().filter(|place| place.seq == seq && self.record(place).is_some_and(|record| record.is_of(line)));
+        let same = if shared.is_some() { SAME_RECORD } else { 0 };
+        let flags = write_flags(&mut self.text, line, same);
+        if same == 0 {
+            let start = self.text.len();
+            write_record(&mut self.text, line, seq);
+            self.push_record(start);
+        }
+        self.rows.push(RowPlace { record: self.records.len().saturating_sub(1), own: self.text.len(), flags });
+        write_own_part(&mut self.text, line);
         let mut extra = extra.into_iter();
-        (0..self.extra).for_each(|_| write_optional(&mut self.bytes, extra.next().flatten()));
+        (0..self.extra).for_each(|_| write_optional(&mut self.text, extra.next().flatten()));
+    }
+
+    /// Notes the record that begins at a place of the text.
+    fn push_record(&mut self, start: usize) {
+        let mut reader = RowReader::new(&self.text, start);
+        if let Some(head) = reader.record_head() {
+            let texts = reader.place();
+            self.records.push(RecordPlace::new(&head, texts, 0));
+        }
     }
 
     /// Appends the rows of a segment; `base` is the number of its batch's first record. `None` where the bytes are not
     /// those that were written: then these rows are not to be used.
     pub(super) fn push_segment(&mut self, segment: &[u8], base: u64) -> Option<()> {
-        let start = self.bytes.len();
-        let place = |reader: &Reader<'_>| start + segment.len() - reader.0.len();
-        let mut reader = Reader(segment);
-        let mut last: Option<(usize, Record<'_>)> = None;
-        while !reader.0.is_empty() {
-            let flags = reader.byte()?;
-            let (record, shared) = match last {
+        let start = self.text.len();
+        self.text.push_str(std::str::from_utf8(segment).ok()?);
+        let mut reader = RowReader::new(&self.text, start);
+        let mut last: Option<Record<'_>> = None;
+        while !reader.is_at_end() {
+            let flags = reader.flags()?;
+            let record = match last {
                 Some(last) if flags & SAME_RECORD != 0 => last,
                 _ => {
-                    let record = place(&reader);
-                    *last.insert((record, reader.record()?))
+                    let head = reader.record_head()?;
+                    self.records.push(RecordPlace::new(&head, reader.place(), base));
+                    *last.insert(Record::new(&head, reader.record_texts()?))
                 }
             };
-            let own = place(&reader);
-            reader.own_part(&shared, flags, self.quantity)?;
+            let own = reader.place();
+            reader.own_part(&record, flags, self.quantity)?;
             for _ in 0..self.extra {
                 reader.optional()?;
             }
-            self.places.push(RowPlace { record, own, base });
+            self.rows.push(RowPlace { record: self.records.len().checked_sub(1)?, own, flags });
         }
-        self.bytes.extend_from_slice(segment);
         Some(())
     }
 
     /// How many rows there are.
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.rows.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.rows.is_empty()
     }
 
     /// The key of a row; empty texts beyond the end.
     pub fn key(&self, row: usize) -> (&str, &str) {
-        (self.order_id(row), self.own_reader(row).and_then(|mut reader| reader.text()).unwrap_or_default())
+        let sku = self.rows.get(row).and_then(|place| RowReader::new(&self.text, place.own).text());
+        (self.order_id(row), sku.unwrap_or_default())
     }
 
     /// The order of a row.
     pub fn order_id(&self, row: usize) -> &str {
-        let read = || {
-            let mut reader = self.record_reader(*self.places.get(row)?)?;
-            reader.record_head()?;
-            reader.text()
-        };
-        read().unwrap_or_default()
+        self.record_of(row).map(|place| self.order_id_at(place)).unwrap_or_default()
     }
 
     /// The status of a row.
     pub fn status(&self, row: usize) -> Option<&str> {
-        self.record(*self.places.get(row)?)?.status
+        self.record(self.record_of(row)?)?.texts.status
     }
 
     /// `created_at` of a row, in microseconds.
     pub fn created_at(&self, row: usize) -> i64 {
-        self.record_head(row).map(|head| head.created_at.micros()).unwrap_or_default()
+        self.record_of(row).map(|place| place.created_at.micros()).unwrap_or_default()
     }
 
     /// `updated_at` of a row, in microseconds: what decides between versions. `None` sorts first, as the contract has
     /// it.
     pub fn updated_at(&self, row: usize) -> Option<i64> {
-        let updated_at = self.record_head(row)?.updated_at?;
-        Some(updated_at.micros())
+        self.record_of(row)?.updated_at.map(UtcMicros::micros)
     }
 
     /// The number of the record of a row.
     pub fn seq(&self, row: usize) -> u64 {
-        let read = || Some(self.places.get(row)?.base.saturating_add(self.record_head(row)?.seq));
-        read().unwrap_or_default()
+        self.record_of(row).map(|place| place.seq).unwrap_or_default()
     }
 
     /// A row; beyond the end, one of an empty key.
@@ -188,30 +202,38 @@ impl PartitionRows {
     }
 
     fn read(&self, row: usize) -> Option<ReadRow<'_>> {
-        let place = *self.places.get(row)?;
-        let before = row.checked_sub(1).and_then(|before| self.places.get(before));
-        // The flags stand before the first part that the row has for itself.
-        let is_first = before.is_none_or(|before| before.record != place.record);
-        let flags = *self.bytes.get((if is_first { place.record } else { place.own }).checked_sub(1)?)?;
-        let mut rest = self.own_reader(row)?;
-        let line = rest.own_part(&self.record(place)?, flags, self.quantity)?;
+        let place = self.rows.get(row)?;
+        let record = self.record(self.records.get(place.record)?)?;
+        let mut rest = RowReader::new(&self.text, place.own);
+        let line = rest.own_part(&record, place.flags, self.quantity)?;
         Some(ReadRow { line, rest })
     }
 
-    fn record(&self, place: RowPlace) -> Option<Record<'_>> {
-        self.record_reader(place)?.record()
+    fn record_of(&self, row: usize) -> Option<&RecordPlace> {
+        self.records.get(self.rows.get(row)?.record)
     }
 
-    fn record_head(&self, row: usize) -> Option<RecordHead> {
-        self.record_reader(*self.places.get(row)?)?.record_head()
+    fn order_id_at(&self, place: &RecordPlace) -> &str {
+        self.text.get(place.order_id..place.texts).unwrap_or_default()
     }
 
-    fn record_reader(&self, place: RowPlace) -> Option<Reader<'_>> {
-        self.bytes.get(place.record..).map(Reader)
+    fn record(&self, place: &RecordPlace) -> Option<Record<'_>> {
+        let texts = RowReader::new(&self.text, place.texts).record_texts()?;
+        Some(Record { created_at: place.created_at, updated_at: place.updated_at, order_id: self.order_id_at(place), texts })
     }
+}
 
-    fn own_reader(&self, row: usize) -> Option<Reader<'_>> {
-        self.bytes.get(self.places.get(row)?.own..).map(Reader)
+impl RecordPlace {
+    /// The place of a record whose other texts begin at a place; its number is counted from `base`.
+    fn new(head: &RecordHead<'_>, texts: usize, base: u64) -> RecordPlace {
+        let RecordHead { seq, created_at, updated_at, order_id } = head;
+        RecordPlace {
+            seq: base.saturating_add(*seq),
+            created_at: *created_at,
+            updated_at: *updated_at,
+            order_id: texts - order_id.len(),
+            texts,
+        }
     }
 }
 
@@ -371,8 +393,8 @@ mod tests {
         let lines = [line("a"), line("b"), line("c")];
         let rows = PartitionRows::of_frame(&frame(&lines), &schema()).unwrap();
         assert_same(&rows, &lines, 0);
-        let one = PartitionRows::of_frame(&frame(&lines[..1]), &schema()).unwrap().bytes.len();
-        assert!(rows.bytes.len() < 2 * one, "{} bytes for three rows, {one} for one", rows.bytes.len());
+        let one = PartitionRows::of_frame(&frame(&lines[..1]), &schema()).unwrap().text.len();
+        assert!(rows.text.len() < 2 * one, "{} bytes for three rows, {one} for one", rows.text.len());
         // A batch with all three: one segment.
         let cut = CutBatch::new(&frame(&lines), 1).unwrap();
         let mut rows = PartitionRows::new(&schema());

@@ -9,8 +9,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::{
     CutSide, DroppedParts, MergedOrders, MergedSide, StagedSide, StoredSide,
     csv::write_text,
+    leb128::{self, Reader, write_signed},
     side_fact::{SideCells, SideRow},
-    staged_rows::{self, Reader, write_signed},
     staged_side::{optional_money, write_optional_signed},
 };
 use crate::{
@@ -58,12 +58,12 @@ impl SideRow for Refund {
     /// `created_at · refund_id · order_id · sku? · quantity? · amount · currency?`
     fn encode(&self, out: &mut Vec<u8>) {
         write_signed(out, self.created_at.micros());
-        staged_rows::write_text(out, &self.refund_id);
-        staged_rows::write_text(out, &self.order_id);
-        staged_rows::write_optional(out, self.sku.as_deref());
+        leb128::write_text(out, &self.refund_id);
+        leb128::write_text(out, &self.order_id);
+        leb128::write_optional(out, self.sku.as_deref());
         write_optional_signed(out, self.quantity.map(Money::units));
         write_signed(out, self.amount.units());
-        staged_rows::write_optional(out, self.currency.as_deref());
+        leb128::write_optional(out, self.currency.as_deref());
     }
 
     fn decode(reader: &mut Reader<'_>) -> Option<Refund> {

@@ -6,7 +6,7 @@ use std::{marker::PhantomData, path::Path};
 
 use csv::ByteRecord;
 
-use super::{LayerError, staged_rows::Reader};
+use super::{LayerError, leb128::Reader};
 use crate::{
     model::{Dt, FactType, Money, UtcMicros},
     store::places::SideFact,

@@ -1,13 +1,18 @@
 //! Rows on their way to their partitions, in few bytes: what the rows of one record share is written once, numbers take the
-//! bytes that they need. Made by the threads that normalize, read back by those that merge; never stored in the layer.
+//! characters that they need. Made by the threads that normalize, read back by those that merge; never stored in the layer.
 //!
 //! ```text
 //! segment = row…                 the rows of one batch that belong to one partition, in source order
-//! row     = flags (u8) · [record: seq · created_at · updated_at? · order_id · user_id? · status? · currency? · user_country?]
+//! row     = flags · [record: seq · created_at · updated_at? · order_id · user_id? · status? · currency? · user_country?]
 //!           · sku · product_id? · quantity · unit_price · line_total · product_name? · product_category? · extra…
+//! flags   = a character below 64
+//! number  = characters below 128: six bits each, the lowest first; the seventh says that another follows; signed ones in zigzag
+//! text    = its length in bytes · its bytes
+//! text?   = 0 where there is none; otherwise its length plus one · its bytes
+//! updated_at? = 0 or 1 · where 1, a number
 //! ```
-//! `?` has a byte of its own before it: 1 where a value follows. Numbers are LEB128, signed ones in zigzag; texts have their
-//! length before them. The record's part is there unless the row before it is of the same record.
+//! The record's part is there unless the row before it is of the same record. A segment is UTF-8 as a whole, so that it is looked at
+//! once, and a text in it needs no second look.
 
 use std::collections::HashMap;
 
@@ -19,6 +24,10 @@ use crate::model::{Dt, FactRows, Line, Money, OrderHash, Quantity, QuantityType,
 /// The row is of the record of the row before it.
 pub(super) const SAME_RECORD: u8 = 1;
 const PRICE_DEFAULTED: u8 = 2;
+
+/// The bits of a number that a character has, and the one that says that another follows.
+const LOW_BITS: u64 = 0x3f;
+const MORE: u8 = 0x40;
 
 /// Some rows of one partition.
 pub(super) struct Segment {
@@ -77,7 +86,7 @@ impl CutBatch {
             }
             encoder.push(&line, record, rows.extra(row));
         }
-        let finished = |(dt, encoder): (Dt, Encoder)| (dt, Segment { rows: encoder.rows, bytes: encoder.out.into() });
+        let finished = |(dt, encoder): (Dt, Encoder)| (dt, Segment { rows: encoder.rows, bytes: encoder.out.into_bytes().into() });
         Ok(CutBatch { segments: segments.encoders.into_iter().map(finished).collect(), orders, lineage, records: last_record + 1 })
     }
 }
@@ -106,7 +115,7 @@ impl SegmentsInMaking {
 
 #[derive(Default)]
 struct Encoder {
-    out: Vec<u8>,
+    out: String,
     rows: usize,
     record: Option<u64>,
 }
@@ -115,7 +124,7 @@ impl Encoder {
     fn push<'e>(&mut self, line: &Line<'_>, record: u64, extra: impl Iterator<Item = Option<&'e str>>) {
         let same = self.record.replace(record) == Some(record);
         self.rows += 1;
-        self.out.push(price_flag(line) | if same { SAME_RECORD } else { 0 });
+        write_flags(&mut self.out, line, if same { SAME_RECORD } else { 0 });
         if !same {
             write_record(&mut self.out, line, record);
         }
@@ -124,16 +133,18 @@ impl Encoder {
     }
 }
 
-/// The flag of a row whose price is missing in the source.
-pub(super) fn price_flag(line: &Line<'_>) -> u8 {
-    u8::from(line.price_defaulted) * PRICE_DEFAULTED
+/// Appends the flags of a row: whether it is of the record of the row before it, and whether its price is missing in the source.
+pub(super) fn write_flags(out: &mut String, line: &Line<'_>, record: u8) -> u8 {
+    let flags = record | u8::from(line.price_defaulted) * PRICE_DEFAULTED;
+    out.push(char::from(flags));
+    flags
 }
 
 /// Appends what the rows of a record share.
-pub(super) fn write_record(out: &mut Vec<u8>, line: &Line<'_>, seq: u64) {
+pub(super) fn write_record(out: &mut String, line: &Line<'_>, seq: u64) {
     write_number(out, seq);
     write_signed(out, line.created_at.micros());
-    out.push(u8::from(line.updated_at.is_some()));
+    write_number(out, u64::from(line.updated_at.is_some()));
     if let Some(updated_at) = line.updated_at {
         write_signed(out, updated_at.micros());
     }
@@ -144,7 +155,7 @@ pub(super) fn write_record(out: &mut Vec<u8>, line: &Line<'_>, seq: u64) {
 }
 
 /// Appends what a row has for itself, without extra columns.
-pub(super) fn write_own_part(out: &mut Vec<u8>, line: &Line<'_>) {
+pub(super) fn write_own_part(out: &mut String, line: &Line<'_>) {
     write_text(out, line.sku);
     write_optional(out, line.product_id);
     write_signed(out, line.quantity.units());
@@ -154,41 +165,46 @@ pub(super) fn write_own_part(out: &mut Vec<u8>, line: &Line<'_>) {
     write_optional(out, line.product_category);
 }
 
-/// Appends a text, its length before it.
-pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
-    write_number(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
-}
-
 /// Appends a text that may be missing.
-pub(super) fn write_optional(out: &mut Vec<u8>, text: Option<&str>) {
-    out.push(u8::from(text.is_some()));
-    if let Some(text) = text {
-        write_text(out, text);
-    }
+pub(super) fn write_optional(out: &mut String, text: Option<&str>) {
+    write_number(out, text.map_or(0, |text| text.len() as u64 + 1));
+    out.push_str(text.unwrap_or_default());
 }
 
-/// Appends a number as LEB128.
-pub(super) fn write_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(u8::try_from(number & 0x7f).unwrap_or(0) | 0x80);
-        number >>= 7;
-    }
-    out.push(u8::try_from(number).unwrap_or(0));
+fn write_text(out: &mut String, text: &str) {
+    write_number(out, text.len() as u64);
+    out.push_str(text);
 }
 
-/// Appends a signed number as LEB128, in zigzag.
-pub(super) fn write_signed(out: &mut Vec<u8>, number: i64) {
+fn write_signed(out: &mut String, number: i64) {
     write_number(out, ((number << 1) ^ (number >> 63)).cast_unsigned());
+}
+
+fn write_number(out: &mut String, mut number: u64) {
+    while number > LOW_BITS {
+        out.push(digit(number, MORE));
+        number >>= 6;
+    }
+    out.push(digit(number, 0));
+}
+
+/// The character of the lowest six bits of a number.
+fn digit(number: u64, more: u8) -> char {
+    char::from(number.to_le_bytes()[0] & 0x3f | more)
 }
 
 /// What the rows of a record share.
 #[derive(Clone, Copy)]
 pub(super) struct Record<'s> {
-    pub(super) seq: u64,
-    created_at: UtcMicros,
-    updated_at: Option<UtcMicros>,
-    order_id: &'s str,
+    pub(super) created_at: UtcMicros,
+    pub(super) updated_at: Option<UtcMicros>,
+    pub(super) order_id: &'s str,
+    pub(super) texts: RecordTexts<'s>,
+}
+
+/// The texts that the rows of a record share, beside the id of their order.
+#[derive(Clone, Copy)]
+pub(super) struct RecordTexts<'s> {
     user_id: Option<&'s str>,
     pub(super) status: Option<&'s str>,
     currency: Option<&'s str>,
@@ -197,67 +213,104 @@ pub(super) struct Record<'s> {
 
 /// The beginning of a record's part: what is looked up of a row without reading all of it.
 #[derive(Clone, Copy)]
-pub(super) struct RecordHead {
+pub(super) struct RecordHead<'s> {
     pub(super) seq: u64,
     pub(super) created_at: UtcMicros,
     pub(super) updated_at: Option<UtcMicros>,
+    pub(super) order_id: &'s str,
 }
 
-impl Record<'_> {
+impl<'s> Record<'s> {
+    /// A record of its two parts.
+    pub(super) fn new(head: &RecordHead<'s>, texts: RecordTexts<'s>) -> Record<'s> {
+        Record { created_at: head.created_at, updated_at: head.updated_at, order_id: head.order_id, texts }
+    }
+
     /// Whether a line has all that the rows of the record share, but for its number.
     pub(super) fn is_of(&self, line: &Line<'_>) -> bool {
+        let RecordTexts { user_id, status, currency, user_country } = self.texts;
         (self.created_at, self.updated_at) == (line.created_at, line.updated_at)
-            && (self.order_id, self.user_id) == (line.order_id, line.user_id)
-            && (self.status, self.currency, self.user_country) == (line.status, line.currency, line.user_country)
+            && (self.order_id, user_id) == (line.order_id, line.user_id)
+            && (status, currency, user_country) == (line.status, line.currency, line.user_country)
     }
 }
 
-/// Reads numbers and texts back; `None` where the bytes are not those that were written.
-pub struct Reader<'s>(pub(super) &'s [u8]);
+/// Reads rows back; `None` where the characters are not those that were written.
+pub(super) struct RowReader<'s> {
+    text: &'s str,
+    at: usize,
+}
 
-impl<'s> Reader<'s> {
-    pub(super) fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
+impl<'s> RowReader<'s> {
+    /// Reads from a place on.
+    pub(super) fn new(text: &'s str, at: usize) -> RowReader<'s> {
+        RowReader { text, at }
     }
 
-    pub(super) fn number(&mut self) -> Option<u64> {
+    /// The place of what is read next.
+    pub(super) fn place(&self) -> usize {
+        self.at
+    }
+
+    /// Whether all is read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at >= self.text.len()
+    }
+
+    /// The flags of a row.
+    pub(super) fn flags(&mut self) -> Option<u8> {
+        let flags = *self.text.as_bytes().get(self.at)?;
+        self.at += 1;
+        Some(flags)
+    }
+
+    fn number(&mut self) -> Option<u64> {
         let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
+        for shift in (0..u64::BITS).step_by(6) {
+            let digit = *self.text.as_bytes().get(self.at)?;
+            self.at += 1;
+            number |= (u64::from(digit) & LOW_BITS) << shift;
+            if digit & MORE == 0 {
                 return Some(number);
             }
         }
         None
     }
 
-    pub(super) fn signed(&mut self) -> Option<i64> {
+    fn signed(&mut self) -> Option<i64> {
         let number = self.number()?;
         Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
     }
 
+    /// The next text, whose length stands before it.
     pub(super) fn text(&mut self) -> Option<&'s str> {
-        let length = usize::try_from(self.number()?).ok()?;
-        let (text, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        std::str::from_utf8(text).ok()
+        let length = self.number()?;
+        self.bytes(length)
     }
 
+    /// A text that may be missing.
     pub(super) fn optional(&mut self) -> Option<Option<&'s str>> {
-        if self.byte()? == 0 { Some(None) } else { self.text().map(Some) }
+        match self.number()? {
+            0 => Some(None),
+            length => self.bytes(length - 1).map(Some),
+        }
+    }
+
+    fn bytes(&mut self, length: u64) -> Option<&'s str> {
+        let end = self.at.checked_add(usize::try_from(length).ok()?)?;
+        let text = self.text.get(self.at..end)?;
+        self.at = end;
+        Some(text)
     }
 
     /// What a row has for itself, without extra columns, added to what it shares with the rows of its record.
     pub(super) fn own_part(&mut self, shared: &Record<'s>, flags: u8, quantity: QuantityType) -> Option<Line<'s>> {
         Some(Line {
             order_id: shared.order_id,
-            user_id: shared.user_id,
-            status: shared.status,
-            currency: shared.currency,
-            user_country: shared.user_country,
+            user_id: shared.texts.user_id,
+            status: shared.texts.status,
+            currency: shared.texts.currency,
+            user_country: shared.texts.user_country,
             created_at: shared.created_at,
             updated_at: shared.updated_at,
             price_defaulted: flags & PRICE_DEFAULTED != 0,
@@ -271,27 +324,23 @@ impl<'s> Reader<'s> {
         })
     }
 
-    /// What the rows of a record share.
-    pub(super) fn record(&mut self) -> Option<Record<'s>> {
-        let RecordHead { seq, created_at, updated_at } = self.record_head()?;
-        Some(Record {
-            seq,
-            created_at,
-            updated_at,
+    /// The beginning of what the rows of a record share. Its other texts follow.
+    pub(super) fn record_head(&mut self) -> Option<RecordHead<'s>> {
+        Some(RecordHead {
+            seq: self.number()?,
+            created_at: UtcMicros::new(self.signed()?)?,
+            updated_at: if self.number()? == 0 { None } else { Some(UtcMicros::new(self.signed()?)?) },
             order_id: self.text()?,
+        })
+    }
+
+    /// The texts that the rows of a record share.
+    pub(super) fn record_texts(&mut self) -> Option<RecordTexts<'s>> {
+        Some(RecordTexts {
             user_id: self.optional()?,
             status: self.optional()?,
             currency: self.optional()?,
             user_country: self.optional()?,
-        })
-    }
-
-    /// The beginning of what the rows of a record share. The id of its order follows.
-    pub(super) fn record_head(&mut self) -> Option<RecordHead> {
-        Some(RecordHead {
-            seq: self.number()?,
-            created_at: UtcMicros::new(self.signed()?)?,
-            updated_at: if self.byte()? == 0 { None } else { Some(UtcMicros::new(self.signed()?)?) },
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Rows of side facts on their way to their partitions, in few bytes, as [`super::staged_rows`] has it for lines. Never stored.
+//! Rows of side facts on their way to their partitions, in few bytes, as [`super::leb128`] has it. Never stored.
 //!
 //! ```text
 //! row = seq · what [`SideRow::encode`] writes
@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::{
+    leb128::{Reader, write_number, write_signed},
     side_fact::SideRow,
-    staged_rows::{Reader, Segment, write_number, write_signed},
+    staged_rows::Segment,
 };
 use crate::model::{Dt, Money};
 
