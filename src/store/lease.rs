@@ -187,8 +187,7 @@ impl Lease {
     /// Somebody removed the state of the output while the run was at work.
     pub fn verify(&self) -> Result<(), StoreError> {
         let LeaseKind::Folder { file, path } = &self.kind else { return Ok(()) };
-        let is_same = |held: &fs::Metadata| fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()));
-        if file.metadata().is_ok_and(|held| is_same(&held)) { Ok(()) } else { Err(StoreError::StateRemoved { path: path.clone() }) }
+        if is_at(file, path) { Ok(()) } else { Err(StoreError::StateRemoved { path: path.clone() }) }
     }
 
     /// The runs that hold a part of the output now.
@@ -285,10 +284,8 @@ enum Attempt {
 
 /// Takes a lease in a folder, unless a living run holds days in common. The lock of the list is held meanwhile.
 fn try_folder(root: &Path, holder: &Holder) -> Result<Attempt, StoreError> {
+    let _lock = lock_list(root)?;
     folder::create_durably(&root.join(places::LEASES))?;
-    let list = root.join(places::LEASES_LOCK);
-    let lock = open_lock(&list)?;
-    lock.lock().map_err(StoreError::io("lock", &list))?;
     if let Some(other) = living(root)?.into_iter().find(|other| other.run_id != holder.run_id && other.scope.overlaps(&holder.scope)) {
         return Ok(Attempt::Held(other));
     }
@@ -297,6 +294,30 @@ fn try_folder(root: &Path, holder: &Holder) -> Result<Attempt, StoreError> {
     file.lock().map_err(StoreError::io("lock", &path))?;
     write_holder(&mut file, holder).map_err(StoreError::io("write", &path))?;
     Ok(Attempt::Had(LeaseKind::Folder { file, path }))
+}
+
+/// The lock of the list of leases. A run that has written nothing removes it with its folder: then both are made again.
+fn lock_list(root: &Path) -> Result<File, StoreError> {
+    const TRIES: usize = 100;
+    let path = root.join(places::LEASES_LOCK);
+    for _ in 0..TRIES {
+        folder::create_durably(&root.join(places::STATE))?;
+        let lock = match open_lock(&path) {
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        lock.lock().map_err(StoreError::io("lock", &path))?;
+        if is_at(&lock, &path) {
+            return Ok(lock);
+        }
+    }
+    Err(StoreError::StateRemoved { path })
+}
+
+/// Whether an open file still lies at a path.
+fn is_at(file: &File, path: &Path) -> bool {
+    let is_same = |held: &fs::Metadata| fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()));
+    file.metadata().is_ok_and(|held| is_same(&held))
 }
 
 fn open_lock(path: &Path) -> Result<File, StoreError> {
