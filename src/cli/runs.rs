@@ -115,7 +115,7 @@ fn show_one(output: &Output, run_id: &str, settings: &Settings, display: &Displa
     }
     let raw = RawValue::from_string(line).ok();
     display.answer(&raw, |out| {
-        text::recorded(out, &run);
+        text::recorded(out, &run, settings);
         stages(out, &run);
         let all = settings.command_line(&format!("runs show {} --json", run.run_id));
         let _ = writeln!(out, "\nAll that it recorded: {all}");
