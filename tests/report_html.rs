@@ -200,8 +200,8 @@ fn drops_name_their_units_and_what_was_replayed_is_left_out() {
     let page = report(&work, &[]);
     let shown: Vec<_> = rows(&page, "Drops by reason").iter().map(|row| row.join(" ")).collect();
     assert_eq!(shown, ["invalid_price 2 lines 1", "missing_created_at 1 record 1"]);
-    let caption = format!("Quarantine of run {first}");
-    let waits: Vec<_> = rows(&page, &caption).iter().map(|row| row[..3].join(" ")).collect();
+    let caption = |run_id: &str| format!("Quarantine of run <span class=\"whole\">{run_id}</span>");
+    let waits: Vec<_> = rows(&page, &caption(&first)).iter().map(|row| row[..3].join(" ")).collect();
     assert!(waits.contains(&"invalid_price 2 lines".to_owned()) && waits.contains(&"missing_created_at 1 record".to_owned()), "{waits:?}");
     assert!(words(&page).contains("1 record, 2 lines in output"), "{}", words(&page));
     // The replay drops the record again, and reads the lines: what it read no longer waits.
@@ -211,7 +211,7 @@ fn drops_name_their_units_and_what_was_replayed_is_left_out() {
     let page = report(&work, &[]);
     let shown: Vec<_> = rows(&page, "Drops by reason").iter().map(|row| row.join(" ")).collect();
     assert_eq!(shown, ["missing_created_at 1 record 1"]);
-    assert!(!page.contains(&caption) && page.contains(&format!("Quarantine of run {replay}")));
+    assert!(!page.contains(&caption(&first)) && page.contains(&caption(&replay)));
     let words = words(&page);
     assert!(words.contains(&format!("Run {first}: 1 record, 2 lines, replayed by {replay}.")), "{words}");
     assert!(words.contains("Without 1 record, 2 lines of these runs, which were replayed."), "{words}");
