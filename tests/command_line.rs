@@ -75,6 +75,25 @@ fn failed(work: &Workspace, args: &[&str], code: i32) -> String {
 }
 
 #[test]
+fn a_command_that_an_error_proposes_repeats_the_options_that_were_given() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01", ""));
+    work.write("my.toml", "");
+    let options = ["--config", "my.toml", "--output", "my out"];
+    work.etl(&[&["run", "--orders", "orders.ndjson"], &options[..]].concat()).published();
+    let refused = |args: &[&str]| failed(&work, &[args, &options[..]].concat(), 2);
+    let unknown = refused(&["runs", "show", "2020"]);
+    assert!(unknown.contains("`etl runs --config my.toml --output 'my out'` lists the runs"), "{unknown}");
+    // An error of the layer, which knows no options.
+    work.write("my.toml", "[[fact.columns]]\nname = \"channel\"\npath = \"c\"\n");
+    let columns = refused(&["run", "--orders", "orders.ndjson"]);
+    assert!(columns.contains("rewrite the layer: etl rewrite --config my.toml --output 'my out'\n"), "{columns}");
+    // In a log of JSON it is the same.
+    let logged = work.etl(&[&["runs", "show", "2020", "--log-format", "json"], &options[..]].concat()).stderr;
+    assert!(logged.contains("`etl runs --config my.toml --output 'my out'` lists the runs"), "{logged}");
+}
+
+#[test]
 fn error_messages() {
     let work = Workspace::new();
     work.write("orders.ndjson", order("A", "2026-01-01", ""));

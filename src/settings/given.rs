@@ -46,10 +46,30 @@ impl GivenOptions {
     }
 }
 
+/// An option that was given, as a proposed command repeats it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GivenOption {
+    /// Its name: `--output`.
+    pub flag: &'static str,
+    /// ` --output value`.
+    pub text: String,
+}
+
+impl GivenOption {
+    /// All that a proposed command may have to repeat, in the order in which it has them: the window is none of them.
+    pub fn all(flags: &Flags) -> Vec<GivenOption> {
+        OF_LOAD.iter().chain(&OF_ORDERS).chain(&OF_LAYER).filter_map(|setting| GivenOption::of(flags, setting)).collect()
+    }
+
+    fn of(flags: &Flags, setting: &Setting) -> Option<GivenOption> {
+        let value = flags.get(setting)?.value;
+        Some(GivenOption { flag: setting.flag, text: format!(" {} {}", setting.flag, quoted(&shown(&value))) })
+    }
+}
+
 /// ` --option value` of each option that was given.
 fn repeated(flags: &Flags, settings: &[&Setting]) -> String {
-    let given = settings.iter().filter_map(|setting| Some((setting.flag, flags.get(setting)?.value)));
-    given.map(|(flag, value)| format!(" {flag} {}", quoted(&shown(&value)))).collect()
+    settings.iter().filter_map(|setting| GivenOption::of(flags, setting)).map(|option| option.text).collect()
 }
 
 /// A value as it may be shown. The secrets of a URL are left out: whoever copies the command fills them in.
