@@ -37,7 +37,7 @@ use super::{
     extract::KeptRecords,
     lineage::{RunEnd, RunLineage},
     observer::{StageClock, StageName},
-    outside::refuse_metrics_inside_layer,
+    outside::{refuse_lineage_inside_layer, refuse_metrics_inside_layer},
     publish::has_moved,
     quarantine::Quarantine,
 };
@@ -161,6 +161,7 @@ impl Job<'_> {
         self.settings.masks.refuse_missing_key()?;
         self.require_credentials()?;
         refuse_metrics_inside_layer(self.settings, &self.output)?;
+        refuse_lineage_inside_layer(self.settings)?;
         // Read before anything is fetched: a typing error in them should not cost an hour.
         let custom = check::load_custom(self.settings.checks.as_deref(), &self.settings.column_checks, &self.schema)?;
         self.enter(StageName::Open);
