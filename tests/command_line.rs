@@ -88,6 +88,11 @@ fn a_command_that_an_error_proposes_repeats_the_options_that_were_given() {
     work.write("my.toml", "[[fact.columns]]\nname = \"channel\"\npath = \"c\"\n");
     let columns = refused(&["run", "--orders", "orders.ndjson"]);
     assert!(columns.contains("rewrite the layer: etl rewrite --config my.toml --output 'my out'\n"), "{columns}");
+    // An output without a layer is named as a shell reads it.
+    let missing = failed(&work, &["undo", "20260131T100000123456Z-01a2b30000", "--output", "no layer"], 2);
+    assert!(missing.contains("no layer holds no layer. ") && missing.contains("--orders LOCATION --output 'no layer'\n"), "{missing}");
+    let none = work.etl(&["runs", "--output", "no layer"]).stdout;
+    assert!(none.contains("in no layer: `etl run --orders LOCATION --output 'no layer'` makes"), "{none}");
     // In a log of JSON it is the same.
     let logged = work.etl(&[&["runs", "show", "2020", "--log-format", "json"], &options[..]].concat()).stderr;
     assert!(logged.contains("`etl runs --config my.toml --output 'my out'` lists the runs"), "{logged}");

@@ -135,7 +135,8 @@ fn events_never_lie_in_the_layer() {
     for file in ["output/events.ndjson", "output/curated/events.ndjson", "./output/../output/reports/events.ndjson"] {
         work.write("etl.toml", format!("[lineage]\nfile = \"{file}\"\n"));
         let before = work.files("");
-        let commands = [&["run", "--orders", "orders.ndjson"][..], &["run", "--orders", "orders.ndjson", "--dry-run"], &["undo", run_id.as_str()]];
+        let commands =
+            [&["run", "--orders", "orders.ndjson"][..], &["run", "--orders", "orders.ndjson", "--dry-run"], &["undo", run_id.as_str()]];
         for args in commands.into_iter().chain([&["rewrite"][..], &["erase", "--user", "U1"]]) {
             let ended = work.etl(&[args, &["--log-format", "text"]].concat());
             assert_eq!(ended.code, 2, "{args:?}: {}", ended.stderr);

@@ -64,7 +64,7 @@ fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
     let is_shown = |of_run: &&Quarantined| args.run.is_some() || !of_run.is_replayed();
     display.answer(&json!({ "runs": runs }), |out| {
         if !stands {
-            let _ = writeln!(out, "{}", RequestError::NoLayer(output.location()));
+            let _ = writeln!(out, "{}", display.proposing(&RequestError::NoLayer(output.location()).to_string()));
             return;
         }
         if !runs.iter().any(|of_run| is_shown(&of_run)) {

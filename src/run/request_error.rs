@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::erase::erase_command;
-use crate::model::{Dt, UtcMicros, counted};
+use crate::model::{Dt, UtcMicros, counted, shell_word};
 
 /// A request that can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +171,8 @@ pub enum RequestError {
     },
     /// No run has ever written to the output.
     #[error(
-        "{0} holds no layer. Name the output of your runs: --output DIR. Or make a layer there: etl run --orders LOCATION --output {0}"
+        "{0} holds no layer. Name the output of your runs: --output DIR. Or make a layer there: etl run --orders LOCATION --output {word}",
+        word = shell_word(.0)
     )]
     NoLayer(String),
     /// There is no layer to check.
