@@ -495,7 +495,8 @@ fn one_of_several_mistakes_names_the_command_that_shows_all() {
         ended.stderr
     };
     let several = run("since = \"soon\"\nuntil = \"never\"\n\n[http]\nmax_atempts = 5\n");
-    assert!(several.contains("The settings have 2 more problems: `etl config check` shows them all"), "{several}");
+    let all = "The settings have 2 more problems: `etl config check --orders orders.ndjson` shows them all";
+    assert!(several.contains(all), "{several}");
     let one = run("since = \"soon\"\n");
     assert!(!one.contains("config check"), "{one}");
 }
