@@ -269,7 +269,8 @@ fn the_lease_of_a_run_that_died_elsewhere_hours_ago_holds_nothing_and_is_told_of
     let told = ["it is withdrawn", "run-of-yesterday", "pod-1", "2026-01-01T00:00:00Z"];
     assert!(told.iter().all(|told| ended.stderr.contains(told)), "{}", ended.stderr);
     assert_eq!(hint()["notes"]["leases"], Value::Null, "{}", hint());
-    // Where nobody knows when it was renewed, the first command that finds that notes the time, and it counts from then.
+    // Where nobody knows when it was renewed, the first command that finds that notes the time, and it counts from
+    // then.
     for renewed_at in [Value::Null, json!("2199-01-01T00:00:00Z")] {
         let mut unknown = lease_elsewhere("run-without-a-time", 5);
         unknown["renewed_at"] = renewed_at;

@@ -78,7 +78,8 @@ fn drops(explanation: &Explanation) -> DropCounts {
     drops
 }
 
-/// Where to look next: at what was dropped and waits, else at the run that brought the last version, or that replayed it.
+/// Where to look next: at what was dropped and waits, else at the run that brought the last version, or that replayed
+/// it.
 fn next(out: &mut String, explanation: &Explanation, settings: &Settings) {
     let waits = explanation.dropped.iter().find(|part| !part.is_replayed()).map(|part| format!("quarantine --run {}", part.run_id));
     let last = || explanation.versions.last().map(|version| &version.run_id);

@@ -1,14 +1,15 @@
 //! Commands that an error proposes, with the options of the command that failed: a copied one works on the same layer.
 //!
-//! Errors of deep layers know of no command line. Their texts name commands in backquotes, or behind a colon at the end of a line.
-//! Which options a command takes, clap knows.
+//! Errors of deep layers know of no command line. Their texts name commands in backquotes, or behind a colon at the end
+//! of a line. Which options a command takes, clap knows.
 
 use clap::CommandFactory;
 
 use super::args::Cli;
 use crate::settings::GivenOption;
 
-/// The text, with the given options in each command that it proposes, as far as the command takes them and does not say them itself.
+/// The text, with the given options in each command that it proposes, as far as the command takes them and does not say
+/// them itself.
 pub(super) fn completed(text: &str, given: &[GivenOption]) -> String {
     if given.is_empty() || !text.contains("etl ") {
         return text.to_owned();

@@ -30,7 +30,8 @@ const LABEL_END: usize = 28;
 /// Stands for a blank at which no line may end. No text has it: it is no character of Unicode.
 const UNBROKEN_BLANK: char = '\u{fdd0}';
 
-/// A path of which nothing goes into another line, whatever the width: it can be copied. [`fitted`] gives it its blanks back.
+/// A path of which nothing goes into another line, whatever the width: it can be copied. [`fitted`] gives it its blanks
+/// back.
 pub(super) fn unbroken(path: &str) -> String {
     path.chars().map(|letter| if letter == ' ' { UNBROKEN_BLANK } else { letter }).collect()
 }

@@ -472,8 +472,8 @@ fn range(partitions: &[Dt]) -> String {
     }
 }
 
-/// What the checks found: the violated ones with their rows, the others in a line. `opened_at` is the path of a file of rows as it
-/// can be opened.
+/// What the checks found: the violated ones with their rows, the others in a line. `opened_at` is the path of a file of
+/// rows as it can be opened.
 pub(super) fn checks(out: &mut String, checks: &[CheckResult], opened_at: impl Fn(&str) -> String) {
     if checks.is_empty() {
         return;

@@ -409,7 +409,8 @@ pub(super) struct ListedLease {
     /// When it was taken or renewed last, RFC 3339, by the clock of its holder. Versions before did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     renewed_at: Option<String>,
-    /// When a command first found that `renewed_at` can't be right, RFC 3339, by the clock of that command. A renewal removes it.
+    /// When a command first found that `renewed_at` can't be right, RFC 3339, by the clock of that command. A renewal
+    /// removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     doubted_at: Option<String>,
 }
@@ -453,7 +454,8 @@ impl ListedLease {
         alive_at.is_some_and(|alive_at| micros_between(alive_at, now) > Installer::GONE_AFTER.as_micros())
     }
 
-    /// When it was renewed, as it says itself. `None`: it does not say it, or names a time by which no clock can be ahead.
+    /// When it was renewed, as it says itself. `None`: it does not say it, or names a time by which no clock can be
+    /// ahead.
     fn renewal(&self, now: UtcMicros) -> Option<UtcMicros> {
         self.renewed_at.as_deref().and_then(parse_time_text).filter(|renewed_at| !is_far_ahead(*renewed_at, now))
     }

@@ -1,5 +1,6 @@
-//! What a run adds to a folder before it writes anything there: folders, and the lock of the leases. A run that has written nothing
-//! takes them back, so that a dry run leaves no folder behind. Removes empty folders only; knows nothing of what a run writes.
+//! What a run adds to a folder before it writes anything there: folders, and the lock of the leases. A run that has
+//! written nothing takes them back, so that a dry run leaves no folder behind. Removes empty folders only; knows
+//! nothing of what a run writes.
 
 use std::{
     collections::BTreeSet,
@@ -38,7 +39,8 @@ impl NewPlaces {
         NewPlaces { root: Some(root.to_owned()).filter(|_| !prepared.is_empty()), prepared, above }
     }
 
-    /// Removes what was missing, unless something was written meanwhile, or another run is at work. What can't be removed stays.
+    /// Removes what was missing, unless something was written meanwhile, or another run is at work. What can't be
+    /// removed stays.
     pub fn remove_unused(self) {
         let Some(root) = &self.root else { return };
         let lock_path = root.join(places::LEASES_LOCK);

@@ -48,8 +48,8 @@ pub struct OpenAlert {
 }
 
 impl OpenAlert {
-    /// The run whose counts `message` tells, where it is known. The message about a stuck run names that run itself: its finder counts
-    /// nothing.
+    /// The run whose counts `message` tells, where it is known. The message about a stuck run names that run itself:
+    /// its finder counts nothing.
     pub fn run_of_message(&self) -> Option<&str> {
         self.message_run_id.as_deref().filter(|_| self.kind != AlertKind::Stuck)
     }
