@@ -321,6 +321,31 @@ fn too_many_dropped_records_are_told_of() {
 }
 
 #[test]
+fn the_counts_of_an_alert_that_stays_open_are_shown_with_the_run_that_counted_them() {
+    let work = Workspace::new();
+    work.write("etl.toml", "[alerts]\ndropped_percent = 10\n");
+    let with_bad = |bad: usize| [vec![order("A", "2026-01-01T00:00:00Z", "")], vec!["{}".to_owned(); bad]].concat();
+    let run = |bad| {
+        let summary = work.load(&with_bad(bad), &[]).summary();
+        let message = summary["alerts"][0]["message"].as_str().unwrap().to_owned();
+        (summary["run_id"].as_str().unwrap().to_owned(), message)
+    };
+    let (first, _) = run(1);
+    let (second, message) = run(4);
+    let state = work.etl(&["status", "--json"]).summary();
+    let alert = &state["open_alerts"][0];
+    assert_eq!((&alert["run_id"], &alert["message_run_id"]), (&first.as_str().into(), &second.as_str().into()), "{state}");
+    assert_eq!(state["reasons"][0]["why"], format!("the alert dropped_share is open: {message} (run {second})"));
+    let next = state["reasons"][0]["next"].as_str().unwrap();
+    assert!(next.contains(&format!("--run {second}")) && !next.contains(&first), "{next}");
+    let text = work.etl(&["status", "--format", "text"]).stdout;
+    assert!(text.contains(&format!("(raised by run {first}), in run {second}: {message}")), "{text}");
+    // The same counts again: they are still those of the second run.
+    run(4);
+    assert_eq!(work.etl(&["status", "--json"]).summary()["open_alerts"][0]["message_run_id"], second.as_str());
+}
+
+#[test]
 fn a_day_without_records_is_told_of_where_its_weekday_had_some() {
     let receiver = receiver();
     let work = workspace(&receiver, "");

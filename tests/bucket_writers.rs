@@ -269,6 +269,20 @@ fn the_lease_of_a_run_that_died_elsewhere_hours_ago_holds_nothing_and_is_told_of
     let told = ["it is withdrawn", "run-of-yesterday", "pod-1", "2026-01-01T00:00:00Z"];
     assert!(told.iter().all(|told| ended.stderr.contains(told)), "{}", ended.stderr);
     assert_eq!(hint()["notes"]["leases"], Value::Null, "{}", hint());
+    // Where nobody knows when it was renewed, the first command that finds that notes the time, and it counts from
+    // then.
+    for renewed_at in [Value::Null, json!("2199-01-01T00:00:00Z")] {
+        let mut unknown = lease_elsewhere("run-without-a-time", 5);
+        unknown["renewed_at"] = renewed_at;
+        list(unknown.clone());
+        lake.etl(&strs(&run)).expect(6, "locked");
+        let noted = hint()["notes"]["leases"][0]["doubted_at"].clone();
+        assert!(noted.as_str().is_some_and(|noted| noted > "2026"), "{}", hint());
+        unknown["doubted_at"] = lease_elsewhere("", 5)["renewed_at"].clone();
+        list(unknown);
+        lake.etl(&strs(&run)).unchanged();
+        assert_eq!(hint()["notes"]["leases"], Value::Null, "{}", hint());
+    }
     // A lease of other days, which nobody waits for, goes too.
     list(lease_elsewhere("run-of-yesterday", 5));
     let later: Vec<_> = ["run", "--orders", "orders.ndjson"].map(str::to_owned).into_iter().chain(window(8, 9)).collect();

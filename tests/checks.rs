@@ -441,6 +441,9 @@ fn all_violating_rows_are_kept_where_a_folder_is_named() {
     let summary = work.load(&lines, &["--on-check-failure", "publish"]).expect(4, "checks_failed");
     let of_run = format!("reports/{}.violations/no_big_orders.csv", summary["run_id"].as_str().unwrap());
     assert_eq!(check(&summary, "no_big_orders")["file"], json!(of_run));
+    // A person gets a path that can be opened from here.
+    let shown = work.etl(&["runs", "show", summary["run_id"].as_str().unwrap()]).stdout;
+    assert!(shown.contains(&format!("all of them: output/{of_run}\n")), "{shown}");
     let before = work.files("");
     assert_eq!(check(&checked(&work, &[], 4), "no_big_orders")["file"], Value::Null);
     let found = checked(&work, &["--violations", "found"], 4);

@@ -75,6 +75,30 @@ fn failed(work: &Workspace, args: &[&str], code: i32) -> String {
 }
 
 #[test]
+fn a_command_that_an_error_proposes_repeats_the_options_that_were_given() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", order("A", "2026-01-01", ""));
+    work.write("my.toml", "");
+    let options = ["--config", "my.toml", "--output", "my out"];
+    work.etl(&[&["run", "--orders", "orders.ndjson"], &options[..]].concat()).published();
+    let refused = |args: &[&str]| failed(&work, &[args, &options[..]].concat(), 2);
+    let unknown = refused(&["runs", "show", "2020"]);
+    assert!(unknown.contains("`etl runs --config my.toml --output 'my out'` lists the runs"), "{unknown}");
+    // An error of the layer, which knows no options.
+    work.write("my.toml", "[[fact.columns]]\nname = \"channel\"\npath = \"c\"\n");
+    let columns = refused(&["run", "--orders", "orders.ndjson"]);
+    assert!(columns.contains("rewrite the layer: etl rewrite --config my.toml --output 'my out'\n"), "{columns}");
+    // An output without a layer is named as a shell reads it.
+    let missing = failed(&work, &["undo", "20260131T100000123456Z-01a2b30000", "--output", "no layer"], 2);
+    assert!(missing.contains("no layer holds no layer. ") && missing.contains("--orders LOCATION --output 'no layer'\n"), "{missing}");
+    let none = work.etl(&["runs", "--output", "no layer"]).stdout;
+    assert!(none.contains("in no layer: `etl run --orders LOCATION --output 'no layer'` makes"), "{none}");
+    // In a log of JSON it is the same.
+    let logged = work.etl(&[&["runs", "show", "2020", "--log-format", "json"], &options[..]].concat()).stderr;
+    assert!(logged.contains("`etl runs --config my.toml --output 'my out'` lists the runs"), "{logged}");
+}
+
+#[test]
 fn error_messages() {
     let work = Workspace::new();
     work.write("orders.ndjson", order("A", "2026-01-01", ""));
@@ -471,7 +495,8 @@ fn one_of_several_mistakes_names_the_command_that_shows_all() {
         ended.stderr
     };
     let several = run("since = \"soon\"\nuntil = \"never\"\n\n[http]\nmax_atempts = 5\n");
-    assert!(several.contains("The settings have 2 more problems: `etl config check` shows them all"), "{several}");
+    let all = "The settings have 2 more problems: `etl config check --orders orders.ndjson` shows them all";
+    assert!(several.contains(all), "{several}");
     let one = run("since = \"soon\"\n");
     assert!(!one.contains("config check"), "{one}");
 }

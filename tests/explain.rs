@@ -435,6 +435,13 @@ fn replays_backfills_and_demos_are_explained() {
     work.write(&quarantine, &corrected);
     let replayed = work.etl(&["quarantine", "replay", &run]).published();
     let answer = explain(&work, &["R"]);
+    // What was replayed waits for nobody: the next step is not its quarantine.
+    assert_eq!(answer["dropped"][0]["replayed_by"], json!([replayed["run_id"]]));
+    let replay = run_id(&replayed);
+    let text = work.etl(&["explain", "R"]).stdout;
+    assert!(text.contains(&format!(", run {run}, replayed by run {replay}\n")), "{text}");
+    assert!(text.contains(&format!("      {quarantine}, line 1\n")), "a path that can be opened: {text}");
+    assert!(text.ends_with(&format!("\nNext: etl runs show {replay}\n")), "{text}");
     let version = &answer["versions"][0];
     assert_eq!((&version["run_id"], &version["command"]), (&replayed["run_id"], &json!("replay")));
     assert_eq!(version["source"]["location"], format!("quarantine/run_id={run}/records.ndjson"));

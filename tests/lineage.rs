@@ -128,6 +128,30 @@ fn a_run_and_one_with_nothing_new_tell_their_beginning_and_their_end() {
 }
 
 #[test]
+fn events_never_lie_in_the_layer() {
+    let work = Workspace::new();
+    let lines = [order("A", "2026-01-01T00:00:00Z", "")];
+    let run_id = work.load(&lines, &[]).published()["run_id"].as_str().unwrap().to_owned();
+    for file in ["output/events.ndjson", "output/curated/events.ndjson", "./output/../output/reports/events.ndjson"] {
+        work.write("etl.toml", format!("[lineage]\nfile = \"{file}\"\n"));
+        let before = work.files("");
+        let commands =
+            [&["run", "--orders", "orders.ndjson"][..], &["run", "--orders", "orders.ndjson", "--dry-run"], &["undo", run_id.as_str()]];
+        for args in commands.into_iter().chain([&["rewrite"][..], &["erase", "--user", "U1"]]) {
+            let ended = work.etl(&[args, &["--log-format", "text"]].concat());
+            assert_eq!(ended.code, 2, "{args:?}: {}", ended.stderr);
+            assert!(ended.stderr.contains("lineage.file: ") && ended.stderr.contains("a part of the layer"), "{args:?}: {}", ended.stderr);
+        }
+        assert_eq!(work.files(""), before, "{file}");
+        let problems = work.etl(&["config", "check", "--orders", "orders.ndjson", "--json"]).summary();
+        assert!(problems["problems"][0]["message"].as_str().unwrap().contains("part of the layer"), "{problems}");
+    }
+    work.write("etl.toml", "[lineage]\nfile = \"events.ndjson\"\n");
+    work.load(&lines, &[]).unchanged();
+    assert_eq!(events(&work, "events.ndjson").len(), 2);
+}
+
+#[test]
 fn a_server_gets_events_with_the_key_and_the_parent_and_hears_of_a_source_that_fails() {
     let server = Server::start(|_| status(201));
     let source = Server::start(|_| (400, Vec::new(), b"customer 4711 is not yours".to_vec()));

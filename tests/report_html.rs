@@ -191,6 +191,33 @@ fn values_are_escaped_wherever_they_come_from() {
 }
 
 #[test]
+fn drops_name_their_units_and_what_was_replayed_is_left_out() {
+    let work = Workspace::new();
+    let two_bad_lines =
+        r#"{"order_id":"B","created_at":"2026-01-02","items":[{"sku":"S","price":1},{"sku":"T","price":"x"},{"sku":"U","price":"y"}]}"#;
+    let lines = [two_bad_lines.to_owned(), r#"{"order_id":"C"}"#.to_owned()];
+    let first = work.load(&lines, &[]).published()["run_id"].as_str().unwrap().to_owned();
+    let page = report(&work, &[]);
+    let shown: Vec<_> = rows(&page, "Drops by reason").iter().map(|row| row.join(" ")).collect();
+    assert_eq!(shown, ["invalid_price 2 lines 1", "missing_created_at 1 record 1"]);
+    let caption = |run_id: &str| format!("Quarantine of run <span class=\"whole\">{run_id}</span>");
+    let waits: Vec<_> = rows(&page, &caption(&first)).iter().map(|row| row[..3].join(" ")).collect();
+    assert!(waits.contains(&"invalid_price 2 lines".to_owned()) && waits.contains(&"missing_created_at 1 record".to_owned()), "{waits:?}");
+    assert!(words(&page).contains("1 record, 2 lines in output"), "{}", words(&page));
+    // The replay drops the record again, and reads the lines: what it read no longer waits.
+    let file = format!("output/quarantine/run_id={first}/records.ndjson");
+    work.write(&file, work.read(&file).replace("\"price\":\"x\"", "\"price\":2").replace("\"price\":\"y\"", "\"price\":3"));
+    let replay = work.etl(&["quarantine", "replay", &first]).published()["run_id"].as_str().unwrap().to_owned();
+    let page = report(&work, &[]);
+    let shown: Vec<_> = rows(&page, "Drops by reason").iter().map(|row| row.join(" ")).collect();
+    assert_eq!(shown, ["missing_created_at 1 record 1"]);
+    assert!(!page.contains(&caption(&first)) && page.contains(&caption(&replay)));
+    let words = words(&page);
+    assert!(words.contains(&format!("Run {first}: 1 record, 2 lines, replayed by {replay}.")), "{words}");
+    assert!(words.contains("Without 1 record, 2 lines of these runs, which were replayed."), "{words}");
+}
+
+#[test]
 fn gaps_failures_and_deletions_are_shown_and_few_reports_are_read() {
     let work = Workspace::new();
     let orders = [order("A", "2026-01-02T10:00:00Z", ""), order("B", "2026-01-09T10:00:00Z", "")];

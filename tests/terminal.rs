@@ -84,6 +84,20 @@ fn a_sample_that_is_too_wide_is_a_block_for_each_row_and_hides_no_column() {
 }
 
 #[test]
+fn a_path_with_blanks_stays_in_one_piece() {
+    let (work, output) = (Workspace::new(), "a folder of a customer/with many parts/and more parts than fit into a line/my output");
+    work.write("all my orders of a whole year.ndjson", order("A", "2026-01-01", "") + "\n{}\n");
+    let run = format!("run --orders 'all my orders of a whole year.ndjson' --output '{output}'");
+    let Some(text) = on_terminal(&work, 60, &run) else { return };
+    for path in ["all my orders of a whole year.ndjson".to_owned(), format!("{output}/curated"), format!("{output}/quarantine/run_id=")] {
+        assert!(text.contains(&path), "{path}: {text}");
+    }
+    let listed = on_terminal(&work, 60, &format!("quarantine --output '{output}'")).unwrap();
+    assert!(listed.contains(&format!("\n{output}/quarantine/run_id=")), "{listed}");
+    assert!(work.path(output).join("curated").is_dir());
+}
+
+#[test]
 fn an_id_with_line_breaks_does_not_break_a_line() {
     let work = Workspace::new();
     let record = r#"{"order_id":"A\n1\u001b[31m","created_at":"2026-01-01T00:00:00Z","items":[{"sku":"x\ty","quantity":-1,"price":1}]}"#;

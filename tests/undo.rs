@@ -335,6 +335,31 @@ fn newest_run(work: &Workspace) -> String {
 }
 
 #[test]
+fn a_rewrite_stands_in_the_history_and_a_refused_undo_names_it() {
+    let work = Workspace::new();
+    let first = load(&work, &[order("A", "2026-01-01", ""), order("B", "2026-01-02", "")]);
+    work.write("etl.toml", "[[fact.columns]]\nname = \"channel\"\npath = \"c\"\n");
+    assert_eq!(work.etl(&["rewrite"]).code, 0);
+    let rewrite = newest_run(&work);
+    let listed = answer(&work, &["runs"])["runs"].clone();
+    let found = |place: usize| (&listed[place]["run_id"], &listed[place]["command"], &listed[place]["commit"]);
+    assert_eq!(found(0), (&json!(rewrite), &json!("rewrite"), &json!(2)));
+    assert_eq!(listed[0]["partitions_written"], json!(["2026-01-01", "2026-01-02"]));
+    let refused = work.etl(&["undo", &first, "--log-format", "text"]);
+    assert!(refused.code == 2 && refused.stderr.contains(&format!("run {rewrite} of `rewrite` (dt=")), "{}", refused.stderr);
+    // It is no load: the success of the layer is that of the run.
+    assert_eq!(answer(&work, &["status"])["last_success"]["run_id"], json!(first));
+    // Without anything to rewrite there is no commit, and nothing to list.
+    assert_eq!(work.etl(&["rewrite"]).code, 0);
+    assert_eq!(answer(&work, &["runs"])["runs"], listed);
+    // What is in the way is undone first, as the message says.
+    work.write("etl.toml", "");
+    answer(&work, &["undo", &rewrite]);
+    answer(&work, &["undo", &first]);
+    assert!(work.files("curated").is_empty());
+}
+
+#[test]
 fn an_undo_of_a_rewrite_takes_its_columns_back() {
     for rewritten in
         ["fact.quantity = \"decimal\"\n", "[[fact.columns]]\nname = \"channel\"\npath = \"c\"\n", "fact.time_zone = \"Europe/Berlin\"\n"]

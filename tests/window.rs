@@ -78,6 +78,34 @@ fn a_dry_run_does_everything_but_publish() {
     assert!(work.files("state/staging").is_empty());
 }
 
+#[test]
+fn a_run_that_writes_nothing_leaves_no_folder() {
+    let work = Workspace::new();
+    work.write("orders.ndjson", days(3).join("\n"));
+    let window = ["--since", "2026-01-02", "--until", "2026-01-02"];
+    let orders = ["--orders", "orders.ndjson"];
+    let attempts: [(Vec<&str>, i32); 5] = [
+        ([&["run", "--dry-run"], &orders[..]].concat(), 0),
+        ([&["run", "--dry-run", "--orders", "missing.ndjson"][..]].concat(), 3),
+        ([&["run"], &orders[..], &window].concat(), 2),
+        (vec!["run"], 2),
+        ([&["backfill", "--dry-run", "--chunk", "1d", "--since", "2026-01-01", "--until", "2026-01-04"], &orders[..]].concat(), 0),
+    ];
+    for (args, code) in attempts {
+        let ended = work.etl(&[&args[..], &["--output", "above/new"]].concat());
+        assert_eq!(ended.code, code, "{args:?}: {}", ended.stderr);
+        assert!(!work.path("above").exists(), "{args:?}");
+    }
+    // What somebody has put there stays, and so does a folder that was there.
+    work.write("kept/notes.txt", "mine");
+    assert_eq!(work.etl(&[&["run", "--dry-run", "--output", "kept"], &orders[..]].concat()).code, 0);
+    let left: Vec<_> = std::fs::read_dir(work.path("kept")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["notes.txt"]);
+    // A run that failed has a report, which stays.
+    work.etl(&["run", "--orders", "missing.ndjson"]).expect(3, "extract_failed");
+    assert_eq!(work.files("reports").len(), 1);
+}
+
 fn backfill(work: &Workspace, more: &[&str]) -> (i32, Value, String) {
     let ended = work.etl(&[&["backfill", "--orders", "orders.ndjson", "--log-format", "text"], more].concat());
     let summary = ended.stdout.lines().last().map_or(Value::Null, |line| serde_json::from_str(line).unwrap());

@@ -30,6 +30,7 @@ pub(super) fn run(args: &AlertsArgs, display: &Display) -> Result<u8, RunError> 
         subject: String::new(),
         message: "This is a test: nothing is the matter.".to_owned(),
         run_id: "none".to_owned(),
+        message_run_id: None,
         since: UtcMicros::now().rfc3339(),
         in_layer: false,
         sent_at: None,

@@ -8,7 +8,7 @@ use super::{
     args::CheckArgs,
     display::{Display, Ending},
     table::{Column, Table},
-    text,
+    terminal, text,
 };
 use crate::{
     cancel::Cancel,
@@ -48,8 +48,12 @@ pub(super) fn run(args: &CheckArgs, display: &Display, cancel: &Cancel) -> Resul
             let partitions = text::counted(partitions as u64, "partition");
             let _ = writeln!(out, "the state of {partitions} was rebuilt from curated/\n");
         }
-        text::row(out, "layer", &format!("{}: {}", checked.output, text::counted(checked.partitions as u64, "partition")));
-        text::checks(out, &checked.results);
+        text::row(
+            out,
+            "layer",
+            &format!("{}: {}", terminal::unbroken(&checked.output), text::counted(checked.partitions as u64, "partition")),
+        );
+        text::checks(out, &checked.results, terminal::unbroken);
         let _ = writeln!(out, "\n{}", verdict(&checked.results));
     });
     Ok(error.map_or(0, |error| error.exit_code()))

@@ -9,11 +9,11 @@ use std::{
 use indicatif::MultiProgress;
 use serde::Serialize;
 
-use super::{args::DisplayArgs, json_lines::Dialect, terminal};
+use super::{args::DisplayArgs, json_lines::Dialect, proposal, terminal};
 use crate::{
     net::redact,
     run::RunError,
-    settings::{ColorMode, LogFormat, Presentation, ResultFormat},
+    settings::{ColorMode, Flags, GivenOption, LogFormat, Presentation, ResultFormat},
     store::StoreError,
 };
 
@@ -83,12 +83,14 @@ pub(super) struct Display {
     pub(super) width: Option<usize>,
     pub(super) progress: MultiProgress,
     pub(super) shows_progress: bool,
+    /// The options that a command repeats which an error proposes.
+    given: Vec<GivenOption>,
     /// The error of the first write to stdout that failed.
     unwritten: Cell<Option<io::Error>>,
 }
 
 impl Display {
-    pub(super) fn new(args: &DisplayArgs, presentation: Presentation) -> Display {
+    pub(super) fn new(args: &DisplayArgs, presentation: Presentation, flags: &Flags) -> Display {
         let (result, log) = (presentation.format, presentation.log_format);
         choose_colours(presentation.color);
         let on_terminal = io::stderr().is_terminal();
@@ -120,6 +122,7 @@ impl Display {
             width: terminal::width(),
             progress: MultiProgress::new(),
             shows_progress: on_terminal && !args.quiet && !presentation.no_progress,
+            given: GivenOption::all(flags),
             unwritten: Cell::new(None),
         }
     }
@@ -223,34 +226,40 @@ impl Display {
 
     fn error_of(&self, shop: &str, error: &RunError, hint: Option<&str>) {
         if self.json_logs.is_some() {
-            tracing::error!(help = error.help(), hint, "{shop}{error}");
+            let hint = hint.map(|hint| self.proposing(hint));
+            tracing::error!(help = error.help(), hint = hint.as_deref(), "{}", self.proposing(&format!("{shop}{error}")));
         } else {
-            write_error(shop, error, hint);
+            self.write_error(shop, error, hint);
         }
+    }
+
+    /// Prints an error as text, before it is known how the log looks.
+    pub(super) fn print_error(&self, error: &RunError, hint: Option<&str>) {
+        self.write_error("", error, hint);
+    }
+
+    /// A text of an error, with the options of this command in each command that it proposes.
+    pub(super) fn proposing(&self, text: &str) -> String {
+        proposal::completed(text, &self.given)
+    }
+
+    fn write_error(&self, shop: &str, error: &RunError, hint: Option<&str>) {
+        let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
+        let mut text = format!("{style}error:{style:#} {}\n", self.proposing(&format!("{shop}{error}")));
+        let examples: String = error.examples().iter().map(|example| format!("    {example}\n")).collect();
+        if !examples.is_empty() {
+            text = format!("{text}\n{examples}\n");
+        }
+        if let Some(hint) = hint {
+            text.push_str(&self.proposing(hint));
+            text.push('\n');
+        }
+        let text = redact::text(&text);
+        let _ = writeln!(anstream::stderr(), "{}see {}", terminal::fitted(&text, terminal::error_width()), error.help());
     }
 }
 
 /// A text whose lines fit the terminal that stderr is, with secrets hidden.
 pub(super) fn fitted_to_stderr(text: &str) -> String {
     terminal::fitted(&redact::text(text), terminal::error_width()).into_owned()
-}
-
-/// Prints an error before it is known how the log looks.
-pub(super) fn print_error(error: &RunError, hint: Option<&str>) {
-    write_error("", error, hint);
-}
-
-fn write_error(shop: &str, error: &RunError, hint: Option<&str>) {
-    let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
-    let mut text = format!("{style}error:{style:#} {shop}{error}\n");
-    let examples: String = error.examples().iter().map(|example| format!("    {example}\n")).collect();
-    if !examples.is_empty() {
-        text = format!("{text}\n{examples}\n");
-    }
-    if let Some(hint) = hint {
-        text.push_str(hint);
-        text.push('\n');
-    }
-    let text = redact::text(&text);
-    let _ = writeln!(anstream::stderr(), "{}see {}", terminal::fitted(&text, terminal::error_width()), error.help());
 }

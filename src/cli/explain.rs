@@ -36,13 +36,13 @@ pub(super) fn run(args: &ExplainArgs, display: &Display, cancel: &Cancel) -> Res
     let request = ExplainRequest { order_id: &args.order_id, sku: args.sku.as_deref(), warehouse };
     let explanation = explain(&settings, &request, cancel)?;
     display.answer(&explanation, |out| {
-        show(out, &explanation, display.width);
+        show(out, &explanation, &settings, display.width);
         next(out, &explanation, &settings);
     });
     Ok(0)
 }
 
-fn show(out: &mut String, explanation: &Explanation, width: Option<usize>) {
+fn show(out: &mut String, explanation: &Explanation, settings: &Settings, width: Option<usize>) {
     let sku = explanation.sku.as_ref().map(|sku| format!(", sku {sku}")).unwrap_or_default();
     let counts = [
         counted(explanation.rows.len() as u64, "row"),
@@ -50,9 +50,9 @@ fn show(out: &mut String, explanation: &Explanation, width: Option<usize>) {
         format!("dropped: {}", text::drops(drops(explanation))),
     ];
     paragraph(out, 0, &format!("order {}{sku}: {}", explanation.order_id, counts.join(", ")));
-    rows(out, explanation);
+    rows(out, explanation, settings);
     versions(out, &explanation.versions);
-    dropped(out, explanation, width);
+    dropped(out, explanation, settings, width);
     checks(out, &explanation.checks);
     if let Some(answer) = &explanation.warehouse {
         warehouse(out, answer);
@@ -78,10 +78,13 @@ fn drops(explanation: &Explanation) -> DropCounts {
     drops
 }
 
-/// Where to look next: at what was dropped, else at the run that brought the last version.
+/// Where to look next: at what was dropped and waits, else at the run that brought the last version, or that replayed
+/// it.
 fn next(out: &mut String, explanation: &Explanation, settings: &Settings) {
-    let dropped = explanation.dropped.first().map(|part| format!("quarantine --run {}", part.run_id));
-    let command = dropped.or_else(|| Some(format!("runs show {}", explanation.versions.last()?.run_id)));
+    let waits = explanation.dropped.iter().find(|part| !part.is_replayed()).map(|part| format!("quarantine --run {}", part.run_id));
+    let last = || explanation.versions.last().map(|version| &version.run_id);
+    let replay = || explanation.dropped.iter().find_map(|part| part.replayed_by.first());
+    let command = waits.or_else(|| Some(format!("runs show {}", last().or_else(replay)?)));
     if let Some(command) = command {
         let _ = writeln!(out, "\nNext: {}", settings.command_line(&command));
     }
@@ -91,13 +94,13 @@ fn heading(out: &mut String, text: &str) {
     let _ = writeln!(out, "\n{text}");
 }
 
-fn rows(out: &mut String, explanation: &Explanation) {
+fn rows(out: &mut String, explanation: &Explanation, settings: &Settings) {
     heading(out, "in the layer");
     if explanation.rows.is_empty() {
         paragraph(out, 2, "no row");
     }
     for row in &explanation.rows {
-        paragraph(out, 2, &format!("dt={}, {}, line {}", row.dt, row.file, row.line));
+        paragraph(out, 2, &format!("dt={}, {}, line {}", row.dt, text::place(settings, &row.file), row.line));
         columns(out, &row.columns);
     }
 }
@@ -139,7 +142,7 @@ fn versions(out: &mut String, versions: &[Version]) {
     }
 }
 
-fn dropped(out: &mut String, explanation: &Explanation, width: Option<usize>) {
+fn dropped(out: &mut String, explanation: &Explanation, settings: &Settings, width: Option<usize>) {
     const INDENT: usize = 6;
     let most = width.map_or(SHOWN, |width| width.saturating_sub(INDENT).max(1));
     heading(out, "dropped");
@@ -149,8 +152,9 @@ fn dropped(out: &mut String, explanation: &Explanation, width: Option<usize>) {
     for part in &explanation.dropped {
         let index = part.line_index.map(|index| format!(" {index} (from 0)")).unwrap_or_default();
         let by = if part.named_by == NamedBy::Text { "; only its text names the order" } else { "" };
-        paragraph(out, 2, &format!("{}: {}{index}, run {}{by}", part.reason, part.level, part.run_id));
-        paragraph(out, 6, &format!("{}, line {}", part.file, part.line));
+        let replayed = if part.is_replayed() { format!(", replayed by run {}", part.replayed_by.join(", ")) } else { String::new() };
+        paragraph(out, 2, &format!("{}: {}{index}, run {}{replayed}{by}", part.reason, part.level, part.run_id));
+        paragraph(out, 6, &format!("{}, line {}", text::place(settings, &part.file), part.line));
         let beginning: String = part.record.chars().take(most).collect();
         let is_cut = part.record_is_cut || beginning.len() < part.record.len();
         let beginning = if is_cut { beginning.chars().take(most - 1).chain(['…']).collect() } else { beginning };

@@ -25,6 +25,7 @@ mod man;
 mod plan;
 mod probe;
 mod progress;
+mod proposal;
 mod quarantine;
 mod rebuild;
 mod redshift;
@@ -67,13 +68,14 @@ pub fn run(cli: &Cli) -> u8 {
         Err(_) if cli.command.tells_problems() => (Presentation::default(), None),
         Err(error) => {
             let error = RunError::from(error);
-            logging::start(&Display::new(&cli.display, Presentation::default()), None);
+            let display = Display::new(&cli.display, Presentation::default(), &flags);
+            logging::start(&display, None);
             tell_refused_settings(&cli.command, &flags, &error, &Cancel::default());
-            display::print_error(&error, further_problems(&cli.command, &flags, &error).as_deref());
+            display.print_error(&error, further_problems(&cli.command, &flags, &error).as_deref());
             return error.exit_code();
         }
     };
-    let display = Display::new(&cli.display, presentation);
+    let display = Display::new(&cli.display, presentation, &flags);
     logging::start(&display, telemetry.as_ref());
     panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     let cancel = Cancel::default();

@@ -10,7 +10,7 @@ use super::{
     progress::Progress,
     run::show,
     table::{Column, Table},
-    text,
+    terminal, text,
 };
 use crate::{
     cancel::Cancel,
@@ -64,7 +64,7 @@ fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
     let is_shown = |of_run: &&Quarantined| args.run.is_some() || !of_run.is_replayed();
     display.answer(&json!({ "runs": runs }), |out| {
         if !stands {
-            let _ = writeln!(out, "{}", RequestError::NoLayer(output.location()));
+            let _ = writeln!(out, "{}", display.proposing(&RequestError::NoLayer(output.location()).to_string()));
             return;
         }
         if !runs.iter().any(|of_run| is_shown(&of_run)) {
@@ -96,7 +96,7 @@ fn next(out: &mut String, run_id: &str, settings: &Settings) {
 fn show_run(out: &mut String, of_run: &Quarantined, output: &Output, width: Option<usize>) {
     let replayed = if of_run.is_replayed() { format!(", replayed by {}", of_run.replayed_by.join(", ")) } else { String::new() };
     let _ = writeln!(out, "run {}: {} dropped{replayed}", of_run.run_id, text::drops(of_run.drops));
-    let _ = writeln!(out, "{}\n", output.location_of(&Key::from(of_run.file.as_str())));
+    let _ = writeln!(out, "{}\n", terminal::unbroken(&output.location_of(&Key::from(of_run.file.as_str()))));
     let mut table = Table::new(&[Column::text("reason"), Column::text("dropped"), Column::text("first records").cut(20).leaves(1)]);
     for (reason, count) in &of_run.reasons {
         let mut samples = of_run.samples.iter().filter(|sample| sample.reason == *reason).map(beginning);

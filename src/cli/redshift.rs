@@ -95,7 +95,7 @@ fn verify(warehouse: &Warehouse<'_>, args: &RedshiftVerifyArgs, settings: &Setti
     let error = (!is_equal).then(|| RunError::from(RedshiftError::Different(Box::new(shown.difference()))));
     display.outcome(Ending::of(error.as_ref()), &result, |out| {
         differences(out, shown);
-        let _ = writeln!(out, "{}", verdict(&verified, error.as_ref()));
+        let _ = writeln!(out, "{}", display.proposing(&verdict(&verified, error.as_ref())));
         let _ = writeln!(out, "Next: {}", next(&verified, args, settings));
     });
     Ok(error.map_or(0, |error| error.exit_code()))

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     args::ReportArgs,
     display::{Display, Ending},
-    text,
+    terminal, text,
 };
 use crate::{
     cancel::Cancel,
@@ -46,7 +46,7 @@ pub(super) fn run(args: &ReportArgs, display: &Display, cancel: &Cancel) -> Resu
     });
     display.outcome(Ending::Success, &result, |out| {
         let days = format!("dt={} to dt={}", facts.days.first, facts.days.last);
-        text::row(out, "report", &format!("{} ({})", args.file.display(), HumanBytes(page.len() as u64)));
+        text::row(out, "report", &format!("{} ({})", terminal::unbroken(&args.file.display().to_string()), HumanBytes(page.len() as u64)));
         text::row(out, "shows", &format!("{days}, {} of {}", facts.runs.len(), text::counted(facts.runs_recorded as u64, "run")));
         if !facts.uncounted.is_empty() {
             let _ = writeln!(

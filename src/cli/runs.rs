@@ -26,12 +26,12 @@ pub(super) fn run(args: &RunsArgs, display: &Display) -> Result<u8, RunError> {
     recover_unless_held(&output)?;
     match &args.what {
         Some(RunsCommand::Show { run_id, .. }) => show_one(&output, run_id, &settings, display)?,
-        None => list(&output, args.limit.get(), display)?,
+        None => list(&output, args.limit.get(), &settings, display)?,
     }
     Ok(0)
 }
 
-fn list(output: &Output, limit: usize, display: &Display) -> Result<(), RunError> {
+fn list(output: &Output, limit: usize, settings: &Settings, display: &Display) -> Result<(), RunError> {
     let runs = report::latest_runs(output, limit)?;
     if runs.is_empty() && display.answers_in_json() {
         warn_without_layer(output)?;
@@ -39,8 +39,8 @@ fn list(output: &Output, limit: usize, display: &Display) -> Result<(), RunError
     let raw: Vec<_> = runs.iter().filter_map(|(_, line)| RawValue::from_string(line.clone()).ok()).collect();
     display.answer(&json!({ "runs": raw }), |out| {
         if runs.is_empty() {
-            let place = output.location();
-            let _ = writeln!(out, "no run has been recorded in {place}: `etl run --orders LOCATION --output {place}` makes the first one");
+            let (place, first) = (output.location(), settings.command_line("run --orders LOCATION"));
+            let _ = writeln!(out, "no run has been recorded in {place}: `{first}` makes the first one");
             return;
         }
         table(runs.iter().map(|(run, _)| run)).show(out, display.width);
@@ -115,7 +115,7 @@ fn show_one(output: &Output, run_id: &str, settings: &Settings, display: &Displa
     }
     let raw = RawValue::from_string(line).ok();
     display.answer(&raw, |out| {
-        text::recorded(out, &run);
+        text::recorded(out, &run, settings);
         stages(out, &run);
         let all = settings.command_line(&format!("runs show {} --json", run.run_id));
         let _ = writeln!(out, "\nAll that it recorded: {all}");

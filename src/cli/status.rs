@@ -9,6 +9,7 @@ use crate::{
     check::Severity,
     coverage::SourceInterval,
     model::elapsed_text,
+    report::alert::OpenAlert,
     run::{
         HeldBy, LayerStatus, RunError, RunInShort, Unhealthy, how_to_load, is_configured, layer_status, recover_unless_held,
         warn_without_layer,
@@ -56,12 +57,22 @@ fn show(out: &mut String, status: &LayerStatus, settings: &Settings) {
     drops(out, status, settings);
     checks(out, status);
     for (place, alert) in status.open_alerts.iter().enumerate() {
-        let line = format!("{} since {}: {}", alert.kind.as_str(), alert.since, alert.message);
-        text::row(out, if place == 0 { "alerts" } else { "" }, &line);
+        text::row(out, if place == 0 { "alerts" } else { "" }, &open_alert(alert));
     }
     if status.open_alerts.is_empty() {
         text::row(out, "alerts", "none open");
     }
+}
+
+/// An open alert: when which run raised it, and which run its message is of.
+fn open_alert(alert: &OpenAlert) -> String {
+    let OpenAlert { kind, since, run_id, message, .. } = alert;
+    let runs = match alert.run_of_message() {
+        Some(of_message) if of_message == run_id => format!(" (run {run_id})"),
+        Some(of_message) => format!(" (raised by run {run_id}), in run {of_message}"),
+        None => String::new(),
+    };
+    format!("{} since {since}{runs}: {message}", kind.as_str())
 }
 
 /// The last success, and what came after it; the same of each shop.

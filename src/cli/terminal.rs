@@ -27,9 +27,19 @@ fn width_of(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
 /// The largest column at which the value of a line with a label begins.
 const LABEL_END: usize = 28;
 
-/// The text in lines that fit this width; as it is where any width is right.
+/// Stands for a blank at which no line may end. No text has it: it is no character of Unicode.
+const UNBROKEN_BLANK: char = '\u{fdd0}';
+
+/// A path of which nothing goes into another line, whatever the width: it can be copied. [`fitted`] gives it its blanks
+/// back.
+pub(super) fn unbroken(path: &str) -> String {
+    path.chars().map(|letter| if letter == ' ' { UNBROKEN_BLANK } else { letter }).collect()
+}
+
+/// The text in lines that fit this width; in its own lines where any width is right.
 pub(super) fn fitted(text: &str, width: Option<usize>) -> Cow<'_, str> {
-    width.map_or(Cow::Borrowed(text), |width| Cow::Owned(wrapped(text, width)))
+    let fitted = width.map_or(Cow::Borrowed(text), |width| Cow::Owned(wrapped(text, width)));
+    if fitted.contains(UNBROKEN_BLANK) { Cow::Owned(fitted.replace(UNBROKEN_BLANK, " ")) } else { fitted }
 }
 
 /// Where a line of the log goes on: beneath its message, behind the level.
@@ -99,6 +109,9 @@ fn words(line: &str) -> Vec<&str> {
         match letter {
             '`' => is_quoted = !is_quoted && line.get(at + 1..).is_some_and(|rest| rest.contains('`')),
             ' ' if !is_quoted && command.is_none_or(|command| at < command) => {
+                if is_in_path(line.get(start..at).unwrap_or_default(), line.get(at + 1..).unwrap_or_default()) {
+                    continue;
+                }
                 words.extend(line.get(start..=at));
                 start = at + 1;
             }
@@ -107,6 +120,13 @@ fn words(line: &str) -> Vec<&str> {
     }
     words.extend(line.get(start..));
     words
+}
+
+/// Whether a blank between two texts is one of a path: it stands within a folder, such as that of `my shop/orders`.
+fn is_in_path(before: &str, after: &str) -> bool {
+    let next = after.split(' ').next().unwrap_or_default();
+    let goes_on = next.starts_with(char::is_alphanumeric) && next.contains('/') && !next.contains("://");
+    before.contains('/') && before.ends_with(char::is_alphanumeric) && goes_on
 }
 
 /// Where a line goes on that is too long: beneath the value of a line with a label, else two columns to the right.
@@ -166,6 +186,18 @@ mod tests {
         assert_eq!(wrapped("a ` alone breaks as any other line", 20), "a ` alone breaks as\n  any other line");
         let prose = "it says: etl is a tool, and this is a text of many words";
         assert!(wrapped(prose, 20).lines().all(|line| line.len() <= 20), "{}", wrapped(prose, 20));
+    }
+
+    #[test]
+    fn a_path_stays_in_one_piece_whatever_its_blanks() {
+        let path = "/data/my big shop/all orders.ndjson";
+        let text = format!("read from {} (1 file)\n", unbroken(path));
+        assert_eq!(fitted(&text, Some(24)), format!("read from\n  {path}\n  (1 file)\n"));
+        assert_eq!(fitted(&text, None), format!("read from {path} (1 file)\n"));
+        // An error names its path itself.
+        let error = format!("can't open {}: no such file or folder", "/data/my shop/of-a-customer/orders.ndjson");
+        assert_eq!(wrapped(&error, 30), "can't open\n  /data/my shop/of-a-customer/orders.ndjson:\n  no such file or folder");
+        assert_eq!(words("/a, b/c d https://e/f g/h"), ["/a, ", "b/c ", "d ", "https://e/f g/h"]);
     }
 
     #[test]

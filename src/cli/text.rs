@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use anstyle::{AnsiColor, Style};
 use indicatif::{HumanBytes, HumanCount};
 
-use super::escaped::escaped;
+use super::{escaped::escaped, terminal::unbroken};
 use crate::{
     check::CheckResult,
     model::{DropCounts, Dt, Reason, UtcMicros, currency_name, noun_of},
@@ -43,6 +43,11 @@ fn headline(status: Status) -> (Style, &'static str) {
 /// Whether a change of shape has failed the run, and no check.
 fn is_frozen(summary: &Summary) -> bool {
     summary.status == Status::ChecksFailed && !summary.schema_changes.is_empty() && !summary.checks.iter().any(CheckResult::is_failure)
+}
+
+/// The location of a place beneath the output, as it can be opened from where the command was typed.
+pub(super) fn place(settings: &Settings, beneath: impl AsRef<str>) -> String {
+    unbroken(&settings.output.at(beneath))
 }
 
 pub(super) fn row(out: &mut String, label: &str, text: &str) {
@@ -116,7 +121,7 @@ fn has_begun_nothing(summary: &Summary) -> bool {
 }
 
 /// A run of the history: what its report says, without the layer around it. What it leaves out stands in the JSON.
-pub(super) fn recorded(out: &mut String, summary: &Summary) {
+pub(super) fn recorded(out: &mut String, summary: &Summary, settings: &Settings) {
     title(out, summary);
     out.push('\n');
     row(out, "command", &command(summary));
@@ -140,7 +145,7 @@ pub(super) fn recorded(out: &mut String, summary: &Summary) {
     days(out, summary);
     members(out, summary);
     erased(out, summary);
-    checks(out, &summary.checks);
+    checks(out, &summary.checks, |file| place(settings, file));
     notices(out, summary);
     if let Some(error) = &summary.error {
         row(out, "error", &format!("{BAD}{}{BAD:#}", escaped(error)));
@@ -206,13 +211,13 @@ fn work(out: &mut String, summary: &Summary, settings: &Settings) {
             &format!(
                 "{} as delivered, in {} {DIM}({}){DIM:#}",
                 counted(raw.records, "record"),
-                settings.output.at(&raw.file),
+                place(settings, &raw.file),
                 HumanBytes(raw.bytes)
             ),
         );
     }
     members(out, summary);
-    checks(out, &summary.checks);
+    checks(out, &summary.checks, |file| place(settings, file));
 }
 
 /// How many members each dimension has.
@@ -245,9 +250,9 @@ fn notices(out: &mut String, summary: &Summary) {
 /// Where the records came from.
 fn origin(summary: &Summary, settings: &Settings) -> String {
     match (summary.command, &summary.replay_of, &settings.orders) {
-        (CommandName::Rebuild, ..) => settings.output.at(places::RAW),
-        (_, Some(run_id), _) => settings.output.at(places::quarantine(run_id).as_str()),
-        (_, None, Some(orders)) => orders.location.to_string(),
+        (CommandName::Rebuild, ..) => place(settings, places::RAW),
+        (_, Some(run_id), _) => place(settings, places::quarantine(run_id).as_str()),
+        (_, None, Some(orders)) => unbroken(&orders.location.to_string()),
         (_, None, None) => "an unknown source".to_owned(),
     }
 }
@@ -346,7 +351,7 @@ fn dropped(out: &mut String, summary: &Summary, settings: &Settings) {
         return;
     }
     let quarantine = places::quarantine(&summary.run_id);
-    let place = settings.output.at(quarantine.folder().unwrap_or_default());
+    let place = place(settings, quarantine.folder().unwrap_or_default());
     let kept = if summary.has_loaded() { format!("kept in {place}/") } else { "not kept, since nothing was published".to_owned() };
     row(out, "dropped", &format!("{}, {kept}", drops(summary.drops())));
     reasons_of_drops(out, summary);
@@ -411,7 +416,7 @@ fn deletions(out: &mut String, summary: &Summary) {
 }
 
 fn written(out: &mut String, summary: &Summary, settings: &Settings) {
-    let curated = settings.output.at(places::CURATED);
+    let curated = place(settings, places::CURATED);
     if !summary.partitions_written.is_empty() {
         row(
             out,
@@ -438,7 +443,7 @@ fn written(out: &mut String, summary: &Summary, settings: &Settings) {
             &format!(
                 "of orders, {} of {}: {}",
                 counted(summary.order_totals_changed.len() as u64, "partition"),
-                settings.output.at(places::ORDER_TOTALS),
+                place(settings, places::ORDER_TOTALS),
                 range(&summary.order_totals_changed)
             ),
         );
@@ -450,7 +455,7 @@ fn written(out: &mut String, summary: &Summary, settings: &Settings) {
             &format!(
                 "{} of {}: {}",
                 counted(summary.refunds_changed.len() as u64, "day"),
-                settings.output.at(places::REFUNDS),
+                place(settings, places::REFUNDS),
                 range(&summary.refunds_changed)
             ),
         );
@@ -467,8 +472,9 @@ fn range(partitions: &[Dt]) -> String {
     }
 }
 
-/// What the checks found: the violated ones with their rows, the others in a line.
-pub(super) fn checks(out: &mut String, checks: &[CheckResult]) {
+/// What the checks found: the violated ones with their rows, the others in a line. `opened_at` is the path of a file of
+/// rows as it can be opened.
+pub(super) fn checks(out: &mut String, checks: &[CheckResult], opened_at: impl Fn(&str) -> String) {
     if checks.is_empty() {
         return;
     }
@@ -480,15 +486,15 @@ pub(super) fn checks(out: &mut String, checks: &[CheckResult]) {
         for sample in &check.sample {
             row(out, "", &format!("      {DIM}{}{DIM:#}", sample_text(sample)));
         }
-        if let Some(kept) = kept_text(check) {
+        if let Some(kept) = kept_text(check, &opened_at) {
             row(out, "", &format!("      {kept}"));
         }
     }
 }
 
 /// Where the violating rows of a check are, if the sample does not show all of them.
-fn kept_text(check: &CheckResult) -> Option<String> {
-    let (rows, file) = (check.rows_kept.filter(|rows| *rows > check.sample.len() as u64)?, check.file.as_deref()?);
+fn kept_text(check: &CheckResult, opened_at: &dyn Fn(&str) -> String) -> Option<String> {
+    let (rows, file) = (check.rows_kept.filter(|rows| *rows > check.sample.len() as u64)?, opened_at(check.file.as_deref()?));
     Some(match rows == check.violations {
         true => format!("all of them: {file}"),
         false => format!("the first {} of them: {file}", count(rows)),

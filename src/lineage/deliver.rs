@@ -70,6 +70,8 @@ pub fn tell_undelivered() {
 /// The way of the events of one run.
 pub struct LineageSender<'a> {
     settings: &'a LineageSettings,
+    /// The file that events are appended to.
+    file: Option<&'a Path>,
     server: Option<ServerSender>,
     /// Events that did not arrive.
     lost: u64,
@@ -78,9 +80,9 @@ pub struct LineageSender<'a> {
 }
 
 impl<'a> LineageSender<'a> {
-    /// Opens the way. Connects to nothing yet.
-    pub fn start(settings: &'a LineageSettings, network: &NetworkSettings) -> LineageSender<'a> {
-        let mut sender = LineageSender { settings, server: None, lost: 0, causes: Vec::new() };
+    /// Opens the way. Connects to nothing yet. `file` is that of the settings, if it may be written.
+    pub fn start(settings: &'a LineageSettings, file: Option<&'a Path>, network: &NetworkSettings) -> LineageSender<'a> {
+        let mut sender = LineageSender { settings, file, server: None, lost: 0, causes: Vec::new() };
         let server = match &settings.receiver {
             None => return sender,
             Some(_) if PAUSE.is_on() => Err("the server has just failed, and gets nothing for five minutes".to_owned()),
@@ -97,7 +99,7 @@ impl<'a> LineageSender<'a> {
     pub fn send(&mut self, event: &Value) {
         let text = event.to_string();
         let line = redact::json(&text).into_owned();
-        if let Some(path) = &self.settings.file
+        if let Some(path) = self.file
             && let Err(error) = append(path, &line)
         {
             self.lost += 1;

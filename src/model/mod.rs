@@ -59,7 +59,7 @@ pub use run_id::{NotARunId, RunId};
 pub use run_pace::RunPace;
 pub use schema::{ExtraColumn, ExtraType, FactSchema, LOCAL_DATE_COLUMN, LayerIds, SHOP_COLUMN};
 pub use severity::Severity;
-pub use shell::shell_quoted;
+pub use shell::{shell_quoted, shell_word};
 pub use text::{LONGEST_TEXT, clean_text, fitting_text};
 pub use text_table::TextTable;
 pub use time::{parse_time_in_zone, parse_time_number, parse_time_of_layer, parse_time_rfc2822, parse_time_text, shown_in_zone};

@@ -80,7 +80,7 @@ pub enum CommandName {
     Rebuild,
     /// `etl erase`.
     Erase,
-    /// `etl rewrite`. It has no report: only events of lineage name it.
+    /// A commit of `etl rewrite`, of which a large layer needs several.
     Rewrite,
     /// A command that this version does not know: the report is of a newer one.
     #[serde(other)]

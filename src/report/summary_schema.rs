@@ -82,7 +82,7 @@ const fn or_null(path: &'static str, kind: KeyType, meaning: &'static str) -> Su
 static KEYS: [SummaryKey; 128] = [
     always("run_id", Text, "the run; sortable by its start, and unique"),
     or_null("commit", Integer, "the number of the commit in the log of the layer; null if the run was not committed"),
-    always("command", Text, "`run`, `backfill` (one chunk), `replay`, `rebuild`, `erase`, `demo` or `undo`"),
+    always("command", Text, "`run`, `backfill` (one chunk), `replay`, `rebuild`, `rewrite`, `erase`, `demo` or `undo`"),
     or_null("replay_of", Text, "the run whose quarantine this run loads again"),
     or_null("undoes", Text, "the run that an `etl undo` took back"),
     or_null("shop", Text, "the shop whose orders the run loaded; null in a layer of one source"),

@@ -3,7 +3,7 @@
 
 use indicatif::{HumanBytes, HumanCount};
 
-use crate::model::{UtcMicros, noun_of, units_text};
+use crate::model::{DropCounts, UtcMicros, noun_of, units_text};
 
 /// Ten-thousandths of a unit of money.
 pub(super) const MONEY: i128 = 10_000;
@@ -86,6 +86,18 @@ pub(super) fn percent(part: i128, whole: i128) -> String {
 /// `1 run`, `2 runs`.
 pub(super) fn counted(value: u64, noun: &str) -> String {
     format!("{} {}", count(value), noun_of(value, noun))
+}
+
+/// The path of a file beneath the output.
+pub(super) fn beneath(location: &str, file: &str) -> String {
+    format!("{}/{file}", location.trim_end_matches('/'))
+}
+
+/// What was dropped, with its units: `2 records, 3 lines`; `nothing`. The same words as on a terminal.
+pub(super) fn drops(drops: DropCounts) -> String {
+    let units = [(drops.records, "record"), (drops.lines, "line")];
+    let shown: Vec<_> = units.into_iter().filter(|(value, _)| *value > 0).map(|(value, unit)| counted(value, unit)).collect();
+    if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") }
 }
 
 #[cfg(test)]

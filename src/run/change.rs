@@ -64,8 +64,7 @@ impl LayerChange<'_> {
                 if let Err(error) = staging.remove_placed() {
                     tracing::warn!(%error, "what this command had put could not be removed; after a day, `etl vacuum` removes it");
                 }
-                let detail = "another run was committed meanwhile; nothing was changed: run the command again".to_owned();
-                Err(StoreError::Refused { location: self.output.location(), detail }.into())
+                Err(StoreError::CommittedMeanwhile { location: self.output.location() }.into())
             }
         }
     }

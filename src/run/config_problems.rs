@@ -1,6 +1,9 @@
 //! What is wrong with what the settings name on this machine: credentials, certificates, checks. Asks no network, and writes nothing.
 
-use super::{RunError, outside::refuse_metrics_inside_layer};
+use super::{
+    RunError,
+    outside::{refuse_lineage_inside_layer, refuse_metrics_inside_layer},
+};
 use crate::{check, net::Network, settings::Settings, source::SourceError, store::Output};
 
 /// Everything that a run would refuse before its first request.
@@ -17,5 +20,6 @@ pub fn config_problems(settings: &Settings) -> Vec<RunError> {
     }
     let folder = settings.output.folder().map(|folder| Output::new(folder.to_owned()));
     problems.extend(folder.and_then(|output| refuse_metrics_inside_layer(settings, &output).err()).map(RunError::from));
+    problems.extend(refuse_lineage_inside_layer(settings).err().map(RunError::from));
     problems
 }

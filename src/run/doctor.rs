@@ -6,7 +6,7 @@ use std::{fs::OpenOptions, path::Path, time::Duration};
 
 use serde::Serialize;
 
-use super::{RunError, by_settings, interrupted, shape};
+use super::{RunError, by_settings, interrupted, outside::refuse_lineage_inside_layer, shape};
 use crate::{
     cancel::Cancel,
     check,
@@ -356,9 +356,10 @@ fn lineage_receivers(settings: &Settings, parts: &mut Vec<Part>) {
         parts.push(lineage_server(receiver, lineage.timeout, settings));
     }
     if let Some(file) = &lineage.file {
-        parts.push(match is_appendable(file) {
-            Ok(()) => Part::new("lineage file", PartState::Works, format!("{}: it can be written", file.display())),
-            Err(error) => Part { exit_code: NOT_REACHED, ..Part::new("lineage file", PartState::Fails, error.to_string()) },
+        let refused = refuse_lineage_inside_layer(settings).err().map(|error| error.to_string());
+        parts.push(match refused.or_else(|| is_appendable(file).err().map(|error| error.to_string())) {
+            None => Part::new("lineage file", PartState::Works, format!("{}: it can be written", file.display())),
+            Some(error) => Part { exit_code: NOT_REACHED, ..Part::new("lineage file", PartState::Fails, error) },
         });
     }
     parts.extend(lineage.problems.iter().map(|problem| Part::new("lineage parent", PartState::Warns, problem.clone())));

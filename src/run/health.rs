@@ -53,7 +53,8 @@ pub(super) fn reasons(evidence: &Evidence<'_>) -> Vec<Unhealthy> {
 
 /// Whether another reason says what an alert says: a failed run, a failing check, a run that is stuck.
 fn is_told(alert: &OpenAlert, evidence: &Evidence<'_>) -> bool {
-    let has_failed = |last: &LastRun<'_>| !is_fine(last.run.status) && last.run.run_id == alert.run_id;
+    let is_of = |run_id: &str| run_id == alert.run_id || Some(run_id) == alert.run_of_message();
+    let has_failed = |last: &LastRun<'_>| !is_fine(last.run.status) && is_of(&last.run.run_id);
     match alert.kind {
         AlertKind::SourceFailed | AlertKind::StorageFailed => evidence.last_runs.iter().any(has_failed),
         AlertKind::CheckFailed => {
@@ -103,10 +104,12 @@ fn failing(check: &FailingCheck, settings: &Settings) -> Unhealthy {
 }
 
 fn open(alert: &OpenAlert, settings: &Settings) -> Unhealthy {
-    let show = || settings.command_line(&format!("runs show {}", alert.run_id));
+    // The command shows the run that the message tells of, which may be a later one than the run that raised the alert.
+    let run_id = alert.run_of_message().unwrap_or(&alert.run_id);
+    let show = || settings.command_line(&format!("runs show {run_id}"));
     let next = match alert.kind {
         AlertKind::DroppedShare => {
-            format!("`{}` shows the dropped records", settings.command_line(&format!("quarantine --run {}", alert.run_id)))
+            format!("`{}` shows the dropped records", settings.command_line(&format!("quarantine --run {run_id}")))
         }
         AlertKind::SourceFailed | AlertKind::StorageFailed => format!("`{}` tells why", show()),
         AlertKind::CheckFailed => format!("`{}` shows the rows", settings.command_line("check")),
@@ -120,7 +123,8 @@ fn open(alert: &OpenAlert, settings: &Settings) -> Unhealthy {
         AlertKind::SchemaChanged => "adapt the profile, or accept the change: docs/sources.md#drift".to_owned(),
         AlertKind::Stuck | AlertKind::Test => "docs/operations.md#alerts says what it means".to_owned(),
     };
-    Unhealthy { why: format!("the alert {} is open: {}", alert.kind.as_str(), alert.message), next }
+    let of_run = alert.run_of_message().map(|run_id| format!(" (run {run_id})")).unwrap_or_default();
+    Unhealthy { why: format!("the alert {} is open: {}{of_run}", alert.kind.as_str(), alert.message), next }
 }
 
 #[cfg(test)]
@@ -142,6 +146,7 @@ mod tests {
             subject: String::new(),
             message: "6 of 25".into(),
             run_id: run_id.into(),
+            message_run_id: Some(run_id.into()),
             since: String::new(),
             in_layer: false,
             sent_at: None,
@@ -166,13 +171,35 @@ mod tests {
         assert_eq!(whys(Status::Locked, &[], &[]), Vec::<String>::new());
         let both = [alert(AlertKind::SourceFailed, "r2"), alert(AlertKind::DroppedShare, "r1")];
         let failed = "the last run ended as extract_failed (run r2)";
-        assert_eq!(whys(Status::ExtractFailed, &[], &both), [failed, "the alert dropped_share is open: 6 of 25"]);
+        assert_eq!(whys(Status::ExtractFailed, &[], &both), [failed, "the alert dropped_share is open: 6 of 25 (run r1)"]);
         // An alert of an earlier run is not told by the last one.
         assert_eq!(whys(Status::ExtractFailed, &[], &[alert(AlertKind::SourceFailed, "r1")]).len(), 2);
         assert_eq!(
             whys(Status::Published, &[failing, warning], &[alert(AlertKind::CheckFailed, "r2")]),
             ["the check c fails with 1 violation (run r2)"]
         );
+    }
+
+    #[test]
+    fn the_counts_of_an_alert_stand_with_their_own_run() {
+        let settings = &Settings::plain(PathBuf::from("output"));
+        let shown = |alert: OpenAlert| {
+            let Unhealthy { why, next } = open(&alert, settings);
+            (why, next)
+        };
+        let later = OpenAlert { message_run_id: Some("r2".into()), ..alert(AlertKind::DroppedShare, "r1") };
+        let (why, next) = shown(later);
+        assert_eq!(why, "the alert dropped_share is open: 6 of 25 (run r2)");
+        assert_eq!(next, "`etl quarantine --run r2` shows the dropped records");
+        let unknown = OpenAlert { message_run_id: None, ..alert(AlertKind::SlowRun, "r1") };
+        let (why, next) = shown(unknown);
+        assert_eq!(
+            (why.as_str(), next.as_str()),
+            ("the alert slow_run is open: 6 of 25", "`etl runs show r1` shows which stage took long")
+        );
+        // A failure that lasts is told once: by its last run.
+        let lasting = OpenAlert { message_run_id: Some("r2".into()), ..alert(AlertKind::SourceFailed, "r1") };
+        assert_eq!(whys(Status::ExtractFailed, &[], &[lasting]).len(), 1);
     }
 
     /// What to do next, of a layer where no run has succeeded, or where the last run failed.

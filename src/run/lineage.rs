@@ -6,7 +6,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
 };
 
-use super::{RequestError, RunError, by_settings};
+use super::{RequestError, RunError, by_settings, outside::refuse_lineage_inside_layer};
 use crate::{
     cancel::Cancel,
     layer::LayerState,
@@ -54,7 +54,9 @@ impl<'a> RunLineage<'a> {
         let orders = settings.orders.as_ref().filter(|_| reads_records);
         let mapping = orders.map(|orders| by_settings::mapping(settings, &orders.profile));
         let run = LineageRun { settings, lineage, run_id: summary.run_id.clone(), command, datasets, mapping };
-        let mut sender = LineageSender::start(lineage, &settings.http.network);
+        // A file in the layer gets no event, not even the one that tells of its refusal.
+        let file = lineage.file.as_deref().filter(|_| refuse_lineage_inside_layer(settings).is_ok());
+        let mut sender = LineageSender::start(lineage, file, &settings.http.network);
         sender.send(&run.started(summary));
         RunLineage { active: Some(Active { run, sender }) }
     }
@@ -154,7 +156,11 @@ pub(super) fn tell_change<T>(
     let mut change = Change::begin();
     let mut summary = Summary { command, ..Summary::new(change.run_id.to_string(), None, None, change.started_at) };
     let lineage = RunLineage::start(Job { settings, command, datasets: Datasets::Tables }, &summary);
-    let result = panic::catch_unwind(AssertUnwindSafe(|| work(&mut change))).unwrap_or_else(|panic| Err(RunError::of_panic(&*panic)));
+    let work = || {
+        refuse_lineage_inside_layer(settings)?;
+        work(&mut change)
+    };
+    let result = panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(RunError::of_panic(&*panic)));
     summary.status = match &result {
         Err(error) => error.status(),
         Ok(_) if change.commit.is_some() => Status::Published,

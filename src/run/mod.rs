@@ -91,7 +91,7 @@ pub use probe::{Evidence, Found, Probe, Proposal, probe};
 pub use raw::Gaps;
 pub use rebuild::{RebuildRequest, rebuild};
 pub use replay::{replay, shop_of_run};
-pub use request_error::{NoDeletions, RequestError};
+pub use request_error::{LaterRun, NoDeletions, RequestError};
 pub use rewrite::{RewriteMode, Rewritten, rewrite};
 pub use undo::{Undone, undo, undoable_runs};
 pub use vacuum::{Vacuumed, vacuum};

@@ -44,6 +44,16 @@ pub(super) fn refuse_metrics_inside_layer(settings: &Settings, output: &Output) 
         .try_for_each(|(option, path)| refuse_inside_layer(output, option, path))
 }
 
+/// Fails if events of lineage would be written into the layer.
+///
+/// # Errors
+/// As [`refuse_inside_layer`].
+pub(super) fn refuse_lineage_inside_layer(settings: &Settings) -> Result<(), RequestError> {
+    let file = settings.lineage.as_ref().and_then(|lineage| lineage.file.as_deref());
+    let (Some(file), Some(folder)) = (file, settings.output.folder()) else { return Ok(()) };
+    refuse_inside_layer(&Output::new(folder.to_owned()), "lineage.file", file)
+}
+
 /// Whether a path lies in a folder, or is the folder. A link at the end of the path counts as where it lies and as where it leads.
 fn is_within(path: &Path, folder: &Path) -> bool {
     let path = absolute(path);

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     path::PathBuf,
 };
 
 use super::erase::erase_command;
-use crate::model::{Dt, UtcMicros, counted};
+use crate::model::{Dt, UtcMicros, counted, shell_word};
 
 /// A request that can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +53,7 @@ pub enum RequestError {
         /// The run.
         run_id: String,
         /// The days, by run.
-        later: BTreeMap<String, BTreeSet<Dt>>,
+        later: BTreeMap<LaterRun, BTreeSet<Dt>>,
     },
     /// An undo without a run. It has the commands that undo the latest runs.
     #[error("name the run to undo; {}", undoable(.0))]
@@ -170,7 +171,8 @@ pub enum RequestError {
     },
     /// No run has ever written to the output.
     #[error(
-        "{0} holds no layer. Name the output of your runs: --output DIR. Or make a layer there: etl run --orders LOCATION --output {0}"
+        "{0} holds no layer. Name the output of your runs: --output DIR. Or make a layer there: etl run --orders LOCATION --output {word}",
+        word = shell_word(.0)
     )]
     NoLayer(String),
     /// There is no layer to check.
@@ -316,8 +318,24 @@ fn lost(by_column: &BTreeMap<String, u64>) -> String {
     by_column.iter().map(|(column, values)| format!("{values} of column `{column}`")).collect::<Vec<_>>().join(", ")
 }
 
+/// A committed run that stands in the way of an undo.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct LaterRun {
+    /// Its id.
+    pub run_id: String,
+    /// Its command, as its commit names it.
+    pub command: String,
+}
+
+impl fmt::Display for LaterRun {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "run {}", self.run_id)?;
+        if self.command == "run" { Ok(()) } else { write!(to, " of `{}`", self.command) }
+    }
+}
+
 /// Why a run can't be undone, in words. No later run is at fault where somebody has edited the files.
-fn why_not_undone(later: &BTreeMap<String, BTreeSet<Dt>>) -> String {
+fn why_not_undone(later: &BTreeMap<LaterRun, BTreeSet<Dt>>) -> String {
     if later.is_empty() {
         return "somebody has changed the files of its days by hand. Put back what it wrote first".to_owned();
     }
@@ -325,12 +343,12 @@ fn why_not_undone(later: &BTreeMap<String, BTreeSet<Dt>>) -> String {
 }
 
 /// Runs with the days that they have changed, in words.
-fn stands_on(later: &BTreeMap<String, BTreeSet<Dt>>) -> String {
+fn stands_on(later: &BTreeMap<LaterRun, BTreeSet<Dt>>) -> String {
     const SHOWN: usize = 5;
-    let of_run = |(run_id, days): (&String, &BTreeSet<Dt>)| {
+    let of_run = |(run, days): (&LaterRun, &BTreeSet<Dt>)| {
         let shown: Vec<_> = days.iter().take(SHOWN).map(Dt::to_string).collect();
         let more = if days.len() > SHOWN { format!(" and {} more", days.len() - SHOWN) } else { String::new() };
-        format!("run {run_id} (dt={}{more})", shown.join(", "))
+        format!("{run} (dt={}{more})", shown.join(", "))
     };
     later.iter().map(of_run).collect::<Vec<_>>().join(", ")
 }
@@ -341,9 +359,14 @@ mod tests {
 
     #[test]
     fn a_refused_undo_names_the_later_runs_or_says_that_there_are_none() {
-        let refused = |later: BTreeMap<String, BTreeSet<Dt>>| RequestError::UndoRefused { run_id: "one".into(), later }.to_string();
+        let refused = |later: BTreeMap<LaterRun, BTreeSet<Dt>>| RequestError::UndoRefused { run_id: "one".into(), later }.to_string();
         let days = BTreeSet::from(["2026-01-01".parse().unwrap()]);
-        assert!(refused([("two".to_owned(), days)].into()).contains("the same days: run two (dt=2026-01-01). Undo those first"));
+        let shown = |command: &str| {
+            let run = LaterRun { run_id: "two".to_owned(), command: command.to_owned() };
+            refused([(run, days.clone())].into())
+        };
+        assert!(shown("run").contains("the same days: run two (dt=2026-01-01). Undo those first"));
+        assert!(shown("rewrite").contains("the same days: run two of `rewrite` (dt=2026-01-01). Undo those first"));
         let by_hand = refused(BTreeMap::new());
         assert!(by_hand.contains("by hand") && !by_hand.contains(": ."), "{by_hand}");
     }

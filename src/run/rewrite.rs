@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     RequestError, RunError,
-    change::{LayerChange, manifest_of},
+    change::{LayerChange, manifest_of, report_of_change},
     lineage::{Change, tell_change, written_between},
     open::Opened,
     vacuum::remove_empty_partitions,
@@ -19,7 +19,7 @@ use crate::{
     cancel::Cancel,
     layer::{self, LayerColumns, OpenedLayer, QUANTITY, RewrittenPartition},
     model::{Dt, FileFormat, RunId, UtcMicros},
-    report::CommandName,
+    report::{self, CommandName},
     settings::Settings,
     store::{Key, Lease, Output, Staging, places},
 };
@@ -145,7 +145,8 @@ impl Rewrite<'_> {
     /// Rewrites some partitions in one commit.
     fn write_batch(&self, batch: &[(Dt, Key)], columns: Option<LayerColumns>) -> Result<(), RunError> {
         let base = OpenedLayer::open(self.output)?;
-        let run_id = RunId::new(UtcMicros::now());
+        let started_at = UtcMicros::now();
+        let run_id = RunId::new(started_at);
         let mut staging = Staging::create(self.output, run_id.as_str())?;
         let mut next = base.state.clone();
         let mut before = base.state.clone();
@@ -178,6 +179,9 @@ impl Rewrite<'_> {
             next.set_columns(columns);
         }
         manifest_of(self.output, self.settings, &mut staging, &run_id, &written, &next)?;
+        // Each commit stands in the history: it may be in the way of an undo.
+        let summary = report_of_change(CommandName::Rewrite, &run_id, started_at, &written, &[], base.number() + 1);
+        staging.put(places::report(run_id.as_str()), &report::report_bytes(&summary))?;
         let change = LayerChange { output: self.output, base: &base, before: &before, lease: self.lease, cancel: self.cancel };
         let stopped = |error: RunError| super::stopped_or(self.cancel, error);
         change.commit(&mut staging, &run_id, "rewrite", &mut next, Vec::new()).map_err(stopped)

@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    RequestError, RunError,
+    LaterRun, RequestError, RunError,
     change::{LayerChange, manifest_of, report_of_change},
     diff::{self, RowKey},
     lineage::{Change, tell_change, written_between},
@@ -166,22 +166,27 @@ fn refuse_later(run: &CommittedRun, later: &[Commit], now: &LayerState) -> Resul
     if stands.is_empty() {
         return Ok(());
     }
-    let mut by_run: BTreeMap<String, BTreeSet<Dt>> = BTreeMap::new();
+    let mut by_run: BTreeMap<LaterRun, BTreeSet<Dt>> = BTreeMap::new();
     for commit in later {
         for dt in versions::keys(commit).filter(|key| stands.contains(*key)).filter_map(day_of) {
-            by_run.entry(commit.run_id.clone()).or_default().insert(dt);
+            by_run.entry(later_run(commit)).or_default().insert(dt);
         }
     }
     // Also where no later run says so: somebody may have edited the files.
     Err(refused(run, by_run))
 }
 
-fn refused(run: &CommittedRun, later: BTreeMap<String, BTreeSet<Dt>>) -> RequestError {
+/// A later commit, as a refusal names it.
+fn later_run(commit: &Commit) -> LaterRun {
+    LaterRun { run_id: commit.run_id.clone(), command: commit.command.clone() }
+}
+
+fn refused(run: &CommittedRun, later: BTreeMap<LaterRun, BTreeSet<Dt>>) -> RequestError {
     RequestError::UndoRefused { run_id: run.commit.run_id.clone(), later }
 }
 
 /// Fails if there are later runs that an undo of `run` would contradict, each on these days.
-fn refuse_any(run: &CommittedRun, later: BTreeMap<String, BTreeSet<Dt>>) -> Result<(), RequestError> {
+fn refuse_any(run: &CommittedRun, later: BTreeMap<LaterRun, BTreeSet<Dt>>) -> Result<(), RequestError> {
     if later.is_empty() { Ok(()) } else { Err(refused(run, later)) }
 }
 
@@ -192,7 +197,7 @@ fn refuse_other_columns(run: &CommittedRun, later: &[Commit]) -> Result<(), Requ
     }
     let days = |commit: &Commit| commit.put.iter().filter_map(|put| places::partition_of_key(&put.key)).collect::<BTreeSet<_>>();
     let by_run: BTreeMap<_, _> =
-        later.iter().map(|commit| (commit.run_id.clone(), days(commit))).filter(|(_, days)| !days.is_empty()).collect();
+        later.iter().map(|commit| (later_run(commit), days(commit))).filter(|(_, days)| !days.is_empty()).collect();
     refuse_any(run, by_run)
 }
 
@@ -221,11 +226,11 @@ fn refuse_doubles(output: &Output, run: &CommittedRun, later: &[Commit], now: &L
     let stay = keys(now, &mine)?;
     let mut come_back = keys(&run.before, &mine)?;
     come_back.retain(|key| !stay.contains(key));
-    let mut by_run: BTreeMap<String, BTreeSet<Dt>> = BTreeMap::new();
+    let mut by_run: BTreeMap<LaterRun, BTreeSet<Dt>> = BTreeMap::new();
     for commit in later {
         for dt in others(commit) {
             if !keys(now, &[dt].into())?.is_disjoint(&come_back) {
-                by_run.entry(commit.run_id.clone()).or_default().insert(dt);
+                by_run.entry(later_run(commit)).or_default().insert(dt);
             }
         }
     }
@@ -247,13 +252,13 @@ fn refuse_later_refunds(output: &Output, run: &CommittedRun, later: &[Commit], n
         let changed = before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key));
         mine.extend(changed.map(|(order_id, _)| order_id.clone()));
     }
-    let mut by_run: BTreeMap<String, BTreeSet<Dt>> = BTreeMap::new();
+    let mut by_run: BTreeMap<LaterRun, BTreeSet<Dt>> = BTreeMap::new();
     for dt in days {
         let (then, now) = (refunds_by_order(&run.after, dt, &read)?, refunds_by_order(now, dt, &read)?);
         let mut changed = then.keys().chain(now.keys()).filter(|order_id| then.get(*order_id) != now.get(*order_id));
         if changed.any(|order_id| mine.contains(order_id)) {
             for commit in later.iter().filter(|commit| refund_days(commit).contains(&dt)) {
-                by_run.entry(commit.run_id.clone()).or_default().insert(dt);
+                by_run.entry(later_run(commit)).or_default().insert(dt);
             }
         }
     }

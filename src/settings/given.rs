@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use reqwest::Url;
 
 use super::{Flags, Setting, Settings, redacted, setting};
-use crate::model::shell_quoted;
+use crate::model::shell_word;
 
 /// Options that say where the settings and the layer are: every command takes them.
 const OF_LAYER: [&Setting; 2] = [&setting::CONFIG, &setting::OUTPUT];
@@ -46,10 +46,30 @@ impl GivenOptions {
     }
 }
 
+/// An option that was given, as a proposed command repeats it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GivenOption {
+    /// Its name: `--output`.
+    pub flag: &'static str,
+    /// ` --output value`.
+    pub text: String,
+}
+
+impl GivenOption {
+    /// All that a proposed command may have to repeat, in the order in which it has them: the window is none of them.
+    pub fn all(flags: &Flags) -> Vec<GivenOption> {
+        OF_LOAD.iter().chain(&OF_ORDERS).chain(&OF_LAYER).filter_map(|setting| GivenOption::of(flags, setting)).collect()
+    }
+
+    fn of(flags: &Flags, setting: &Setting) -> Option<GivenOption> {
+        let value = flags.get(setting)?.value;
+        Some(GivenOption { flag: setting.flag, text: format!(" {} {}", setting.flag, shell_word(&shown(&value))) })
+    }
+}
+
 /// ` --option value` of each option that was given.
 fn repeated(flags: &Flags, settings: &[&Setting]) -> String {
-    let given = settings.iter().filter_map(|setting| Some((setting.flag, flags.get(setting)?.value)));
-    given.map(|(flag, value)| format!(" {flag} {}", quoted(&shown(&value)))).collect()
+    settings.iter().filter_map(|setting| GivenOption::of(flags, setting)).map(|option| option.text).collect()
 }
 
 /// A value as it may be shown. The secrets of a URL are left out: whoever copies the command fills them in.
@@ -68,7 +88,7 @@ impl Settings {
 
     /// A command that looks at the orders of this source, and of this shop.
     pub fn orders_command_line(&self, command: &str) -> String {
-        let shop = self.shop.as_ref().map(|shop| format!(" --shop {}", quoted(&shop.name))).unwrap_or_default();
+        let shop = self.shop.as_ref().map(|shop| format!(" --shop {}", shell_word(&shop.name))).unwrap_or_default();
         format!("etl {command}{shop}{}{}", self.given.of_orders, self.given.of_layer)
     }
 
@@ -82,15 +102,6 @@ impl Settings {
         let last = if self.since.is_none() { " --since last" } else { "" };
         self.loading_command_line(&format!("run{last}{}", self.given.of_window))
     }
-}
-
-/// A word as a POSIX shell reads it back.
-fn quoted(word: &str) -> Cow<'_, str> {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=@%+,".contains(letter);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return Cow::Borrowed(word);
-    }
-    Cow::Owned(shell_quoted(word))
 }
 
 #[cfg(test)]
@@ -129,15 +140,5 @@ mod tests {
         let since = Settings { since: Some(When::Last), ..with(&Flags::default().with(&setting::SINCE, "last")) };
         assert_eq!(since.run_command_line(), "etl run --since last");
         assert_eq!(GivenOptions::of_output("output/demo").of_layer, " --output output/demo");
-    }
-
-    #[test]
-    fn words_are_quoted_only_where_a_shell_would_change_them() {
-        for plain in ["s3://bucket/prefix", "./a-b_c.1", "https://shop.example/orders"] {
-            assert_eq!(quoted(plain), plain);
-        }
-        for (word, shown) in [("", "''"), ("a b", "'a b'"), ("x?y=1&z", "'x?y=1&z'"), ("$HOME", "'$HOME'")] {
-            assert_eq!(quoted(word), shown);
-        }
     }
 }

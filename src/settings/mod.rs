@@ -67,7 +67,7 @@ pub use error::{Origin, SettingsError};
 pub use fact_columns::{ColumnValue, FactColumn, LineMoney, schema_of};
 pub use file::DEFAULT_FILE as SETTINGS_FILE;
 pub use flags::Flags;
-pub use given::GivenOptions;
+pub use given::{GivenOption, GivenOptions};
 pub use http::{ClientCertificate, HttpSettings, NetworkSettings, ProxySettings};
 pub use limits::Limits;
 pub use lineage::{ForeignRun, LineageReceiver, LineageSettings, ParentRun};

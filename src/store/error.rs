@@ -86,6 +86,12 @@ pub enum StoreError {
     /// A signal came before the publish was decided.
     #[error("interrupted")]
     Interrupted,
+    /// A change of the whole layer, which is not merged again, met a newer commit.
+    #[error("{location}: another run was committed meanwhile; nothing was changed: run the command again")]
+    CommittedMeanwhile {
+        /// The output.
+        location: String,
+    },
     /// Somebody removed the state of the output while a run was at work.
     #[error("{}: the lease of this run is gone: somebody removed the state of the output while the run was at work. Nothing was published", path.display())]
     StateRemoved {

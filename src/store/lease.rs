@@ -187,8 +187,7 @@ impl Lease {
     /// Somebody removed the state of the output while the run was at work.
     pub fn verify(&self) -> Result<(), StoreError> {
         let LeaseKind::Folder { file, path } = &self.kind else { return Ok(()) };
-        let is_same = |held: &fs::Metadata| fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()));
-        if file.metadata().is_ok_and(|held| is_same(&held)) { Ok(()) } else { Err(StoreError::StateRemoved { path: path.clone() }) }
+        if is_at(file, path) { Ok(()) } else { Err(StoreError::StateRemoved { path: path.clone() }) }
     }
 
     /// The runs that hold a part of the output now.
@@ -285,10 +284,8 @@ enum Attempt {
 
 /// Takes a lease in a folder, unless a living run holds days in common. The lock of the list is held meanwhile.
 fn try_folder(root: &Path, holder: &Holder) -> Result<Attempt, StoreError> {
+    let _lock = lock_list(root)?;
     folder::create_durably(&root.join(places::LEASES))?;
-    let list = root.join(places::LEASES_LOCK);
-    let lock = open_lock(&list)?;
-    lock.lock().map_err(StoreError::io("lock", &list))?;
     if let Some(other) = living(root)?.into_iter().find(|other| other.run_id != holder.run_id && other.scope.overlaps(&holder.scope)) {
         return Ok(Attempt::Held(other));
     }
@@ -297,6 +294,30 @@ fn try_folder(root: &Path, holder: &Holder) -> Result<Attempt, StoreError> {
     file.lock().map_err(StoreError::io("lock", &path))?;
     write_holder(&mut file, holder).map_err(StoreError::io("write", &path))?;
     Ok(Attempt::Had(LeaseKind::Folder { file, path }))
+}
+
+/// The lock of the list of leases. A run that has written nothing removes it with its folder: then both are made again.
+fn lock_list(root: &Path) -> Result<File, StoreError> {
+    const TRIES: usize = 100;
+    let path = root.join(places::LEASES_LOCK);
+    for _ in 0..TRIES {
+        folder::create_durably(&root.join(places::STATE))?;
+        let lock = match open_lock(&path) {
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        lock.lock().map_err(StoreError::io("lock", &path))?;
+        if is_at(&lock, &path) {
+            return Ok(lock);
+        }
+    }
+    Err(StoreError::StateRemoved { path })
+}
+
+/// Whether an open file still lies at a path.
+fn is_at(file: &File, path: &Path) -> bool {
+    let is_same = |held: &fs::Metadata| fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()));
+    file.metadata().is_ok_and(|held| is_same(&held))
 }
 
 fn open_lock(path: &Path) -> Result<File, StoreError> {
@@ -388,17 +409,22 @@ pub(super) struct ListedLease {
     /// When it was taken or renewed last, RFC 3339, by the clock of its holder. Versions before did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     renewed_at: Option<String>,
+    /// When a command first found that `renewed_at` can't be right, RFC 3339, by the clock of that command. A renewal
+    /// removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    doubted_at: Option<String>,
 }
 
 impl ListedLease {
     /// A lease that this process takes now.
     fn taken(holder: Holder) -> ListedLease {
-        ListedLease { holder, process: this_process(), renewed: 0, renewed_at: Some(UtcMicros::now().rfc3339()) }
+        ListedLease { holder, process: this_process(), renewed: 0, renewed_at: Some(UtcMicros::now().rfc3339()), doubted_at: None }
     }
 
     fn renew(&mut self) {
         self.renewed += 1;
         self.renewed_at = Some(UtcMicros::now().rfc3339());
+        self.doubted_at = None;
     }
 
     /// The run that holds it.
@@ -422,11 +448,37 @@ impl ListedLease {
     }
 
     /// Whether its holder has not renewed it for so long that it is dead or asleep. The clocks of two machines differ
-    /// by less than that.
+    /// by less than that. Where it does not say when it was renewed, the time since that was first found counts.
     fn is_given_up(&self, now: UtcMicros) -> bool {
-        let renewed_at = self.renewed_at.as_deref().and_then(parse_time_text);
-        renewed_at.is_some_and(|renewed_at| micros_between(renewed_at, now) > Installer::GONE_AFTER.as_micros())
+        let alive_at = self.renewal(now).or_else(|| self.doubted_at.as_deref().and_then(parse_time_text));
+        alive_at.is_some_and(|alive_at| micros_between(alive_at, now) > Installer::GONE_AFTER.as_micros())
     }
+
+    /// When it was renewed, as it says itself. `None`: it does not say it, or names a time by which no clock can be
+    /// ahead.
+    fn renewal(&self, now: UtcMicros) -> Option<UtcMicros> {
+        self.renewed_at.as_deref().and_then(parse_time_text).filter(|renewed_at| !is_far_ahead(*renewed_at, now))
+    }
+
+    /// Notes when it was first found that nobody knows when it was renewed. Returns whether that is new.
+    fn note_doubt(&mut self, now: UtcMicros) -> bool {
+        let noted = self.doubted_at.as_deref().and_then(parse_time_text).filter(|noted| !is_far_ahead(*noted, now));
+        let is_new = self.renewal(now).is_none() && noted.is_none();
+        if is_new {
+            self.doubted_at = Some(now.rfc3339());
+        }
+        is_new
+    }
+
+    /// The lease as its holder wrote it, without what others have noted there.
+    fn of_holder(&self) -> ListedLease {
+        ListedLease { doubted_at: None, ..self.clone() }
+    }
+}
+
+/// Whether a moment lies so far ahead that no clock of a machine explains it.
+fn is_far_ahead(moment: UtcMicros, now: UtcMicros) -> bool {
+    micros_between(now, moment) > Installer::GONE_AFTER.as_micros()
 }
 
 /// The microseconds from one moment to another; 0 if it is an earlier one.
@@ -489,17 +541,19 @@ struct Watch {
 impl Watch {
     /// Notes the leases that are in the way now. One that was renewed is another one.
     fn look(&mut self, in_the_way: &[ListedLease]) {
+        let in_the_way: Vec<ListedLease> = in_the_way.iter().map(ListedLease::of_holder).collect();
         self.seen.retain(|(seen, _)| in_the_way.contains(seen));
         for lease in in_the_way {
-            if !self.seen.iter().any(|(seen, _)| seen == lease) {
-                self.seen.push((lease.clone(), Instant::now()));
+            if !self.seen.iter().any(|(seen, _)| *seen == lease) {
+                self.seen.push((lease, Instant::now()));
             }
         }
     }
 
     /// Whether a lease has not changed for its life.
     fn has_expired(&self, lease: &ListedLease) -> bool {
-        self.seen.iter().any(|(seen, since)| seen == lease && since.elapsed() >= LIFE)
+        let lease = lease.of_holder();
+        self.seen.iter().any(|(seen, since)| *seen == lease && since.elapsed() >= LIFE)
     }
 }
 
@@ -637,13 +691,18 @@ fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch, known: Option
         // Also those of other days: they would stand there for ever.
         notes.withdraw(now, |lease| is_dead(&lease.process));
         given_up = notes.withdraw(now, |lease| lease.is_given_up(now));
+        let mut has_news = false;
+        for lease in &mut notes.leases {
+            has_news |= lease.note_doubt(now);
+        }
         let is_in_the_way = |other: &&ListedLease| other.holder.run_id != holder.run_id && other.holder.scope.overlaps(&holder.scope);
         let in_the_way: Vec<ListedLease> = notes.leases.iter().filter(is_in_the_way).cloned().collect();
         watch.look(&in_the_way);
         // One expired lease does not mean that the others have expired.
         if let Some(living) = in_the_way.iter().find(|other| !watch.has_expired(other)) {
             held = Some(living.holder.clone());
-            return Change::None;
+            // Else nobody would ever know since when its renewal is not known.
+            return if has_news { Change::Write } else { Change::None };
         }
         notes.withdraw(now, |lease| in_the_way.contains(lease));
         held = None;
@@ -663,7 +722,7 @@ fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch, known: Option
 /// Says whose lease was withdrawn because nobody renews it.
 fn warn_given_up(ListedLease { holder, renewed_at, .. }: &ListedLease) {
     let Holder { run_id, pid, host, since, .. } = holder;
-    let renewed_at = renewed_at.as_deref().unwrap_or("never");
+    let renewed_at = renewed_at.as_deref().unwrap_or("unknown");
     let life = span_text(Installer::GONE_AFTER);
     tracing::warn!(
         %run_id, pid, %host, %since, renewed_at,
@@ -826,7 +885,7 @@ mod tests {
 
     /// A lease of another machine, as a version lists it that does not say when it was renewed.
     fn listed(run_id: &str, from: Option<&str>, until: Option<&str>) -> ListedLease {
-        ListedLease { holder: holder(run_id, from, until), process: "elsewhere:7:1".into(), renewed: 0, renewed_at: None }
+        ListedLease { holder: holder(run_id, from, until), process: "elsewhere:7:1".into(), renewed: 0, renewed_at: None, doubted_at: None }
     }
 
     fn renewed_ago(lease: ListedLease, ago: Duration) -> ListedLease {
@@ -878,6 +937,36 @@ mod tests {
             let held = acquire(&output, &holder("two", None, None), Duration::ZERO);
             assert!(matches!(held, Err(LockError::Held { holder: Some(holder), .. }) if holder.run_id == "one"));
             assert_eq!(leases_in(&output), ["one"]);
+        }
+    }
+
+    #[test]
+    fn where_nobody_knows_when_a_lease_was_renewed_the_time_since_that_was_found_counts() {
+        let says = |renewed_at: &str| ListedLease { renewed_at: Some(renewed_at.to_owned()), ..listed("one", None, None) };
+        for lease in [says("2199-01-01T00:00:00Z"), says("soon"), listed("one", None, None)] {
+            let output = bucket_with(&Arc::default(), vec![lease]);
+            let acquire = || acquire(&output, &holder("two", None, None), Duration::ZERO);
+            let doubted_at = || Hint::read(&output).unwrap().notes.leases[0].doubted_at.clone();
+            let change = |change: &dyn Fn(&mut ListedLease)| {
+                let mut hint = Hint::read(&output).unwrap();
+                change(&mut hint.notes.leases[0]);
+                hint.put(&output).unwrap();
+            };
+            assert!(matches!(acquire(), Err(LockError::Held { .. })));
+            let noted = doubted_at();
+            assert!(noted.is_some());
+            assert!(matches!(acquire(), Err(LockError::Held { .. })));
+            assert_eq!(doubted_at(), noted, "the first time counts");
+            // Its holder lives: from now on it says when it was renewed.
+            change(&ListedLease::renew);
+            assert!(matches!(acquire(), Err(LockError::Held { .. })));
+            assert_eq!(doubted_at(), None);
+            let long_ago = UtcMicros::now().minus(i64::try_from(Installer::GONE_AFTER.as_micros()).unwrap() + UtcMicros::SECOND);
+            change(&|lease: &mut ListedLease| (lease.renewed_at, lease.doubted_at) = (Some("soon".into()), Some(long_ago.rfc3339())));
+            assert_eq!(Lease::holders(&output).unwrap(), [], "status names no dead run");
+            let lease = acquire().unwrap();
+            assert_eq!((leases_in(&output), named_in(&output)), (vec!["two".to_owned()], vec!["one".to_owned()]));
+            drop(lease);
         }
     }
 
@@ -963,8 +1052,8 @@ mod tests {
     fn an_expired_lease_lets_nobody_past_a_living_one() {
         let dir = tempfile::tempdir().unwrap();
         let output = Output::with_copies(Arc::new(MemoryStore::default()), Scratch::create_in(dir.path()).unwrap());
-        let dead = listed("dead", Some("2026-01-01"), Some("2026-01-06"));
-        let living = listed("living", Some("2026-01-06"), Some("2026-01-11"));
+        let recent = |run_id, from, until| renewed_ago(listed(run_id, Some(from), Some(until)), Duration::from_secs(60));
+        let (dead, living) = (recent("dead", "2026-01-01", "2026-01-06"), recent("living", "2026-01-06", "2026-01-11"));
         let mut hint = Hint::default();
         hint.notes.leases = vec![dead.clone(), living.clone()];
         hint.put(&output).unwrap();

@@ -20,6 +20,7 @@ mod lease;
 #[cfg(test)]
 mod memory;
 mod moment;
+mod new_places;
 mod object;
 mod output;
 pub mod places;
@@ -47,6 +48,7 @@ pub use hint::forget_copies;
 pub use inlined::Inlined;
 pub use key::Key;
 pub use lease::{AlertsNote, Holder, Lease, LockError, Scope};
+pub use new_places::NewPlaces;
 pub use object::{Condition, Content, Listed, Names, Object, PutError, Store, Tag};
 pub use output::Output;
 pub use publish::{DecideError, MOST_ATTEMPTS, Recovery, Staging, is_publishing, recover};

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Bucket, Condition, Content, Folder, Inlined, Key, ObjectRef, PutError, Scratch, Store, StoreError, disk,
+    new_places::PREPARED,
     object::{Listed, Object},
     places,
 };
@@ -112,7 +113,7 @@ impl Output {
     /// [`StoreError::Io`].
     pub fn prepare(&self) -> Result<(), StoreError> {
         let Some(root) = self.folder() else { return Ok(()) };
-        for folder in [places::CURATED, places::STAGING, places::REPORTS] {
+        for folder in PREPARED {
             super::folder::create_durably(&root.join(folder))?;
         }
         self.refuse_other_devices(root)

@@ -23,8 +23,11 @@ pub struct OpenAlert {
     pub subject: String,
     /// What was last found.
     pub message: String,
-    /// The run that raised it.
+    /// The run that raised it. Not always the one that `message` is of.
     pub run_id: String,
+    /// The run whose finding `message` tells: the counts in it are of this run. `None` in the state of older versions.
+    #[serde(default)]
+    pub message_run_id: Option<String>,
     /// When that was.
     pub since: String,
     /// Whether the layer that readers see is as it says.
@@ -45,6 +48,12 @@ pub struct OpenAlert {
 }
 
 impl OpenAlert {
+    /// The run whose counts `message` tells, where it is known. The message about a stuck run names that run itself:
+    /// its finder counts nothing.
+    pub fn run_of_message(&self) -> Option<&str> {
+        self.message_run_id.as_deref().filter(|_| self.kind != AlertKind::Stuck)
+    }
+
     fn is_about(&self, kind: AlertKind, subject: &str) -> bool {
         self.kind == kind && self.subject == subject
     }
@@ -154,7 +163,11 @@ impl OpenAlerts {
                     if known.kind == AlertKind::SchemaChanged && known.message != *message {
                         known.told.clear();
                     }
-                    known.message.clone_from(message);
+                    // The same message again leaves its run: the state is not written for it.
+                    if known.message != *message {
+                        known.message.clone_from(message);
+                        known.message_run_id = Some(by.run_id.to_owned());
+                    }
                     known.in_layer = finding.in_layer;
                 }
                 (Some(message), None) => self.open.push(OpenAlert {
@@ -162,6 +175,7 @@ impl OpenAlerts {
                     subject: finding.subject.clone(),
                     message: message.clone(),
                     run_id: by.run_id.to_owned(),
+                    message_run_id: Some(by.run_id.to_owned()),
                     since: now.rfc3339(),
                     in_layer: finding.in_layer,
                     sent_at: None,
@@ -345,6 +359,17 @@ mod tests {
     }
 
     #[test]
+    fn the_run_of_the_counts_is_kept_apart_from_the_run_that_raised_the_alert() {
+        let mut open = OpenAlerts::default();
+        for (run, message, of) in [("1", "2 of 9", "1"), ("2", "2 of 9", "1"), ("3", "5 of 9", "3"), ("4", "5 of 9", "3")] {
+            open.apply_findings(by(run, now(1)), Ended::Success, &[finding(AlertKind::DroppedShare, "", Some(message))]);
+            let alert = open.lasting().next().unwrap();
+            let found = (alert.run_id.as_str(), alert.message_run_id.as_deref(), alert.message.as_str());
+            assert_eq!(found, ("1", Some(of), message), "{run}");
+        }
+    }
+
+    #[test]
     fn who_was_not_reached_is_told_later_and_the_others_not_again() {
         let receivers = [receiver(ReceiverKind::Slack), receiver(ReceiverKind::PagerDuty)];
         let mut open = OpenAlerts::default();
@@ -431,5 +456,6 @@ mod tests {
         let open: OpenAlerts = serde_json::from_str(old).unwrap();
         let alert = open.lasting().next().unwrap();
         assert_eq!((alert.kind, alert.told.len(), &alert.dedup_key), (AlertKind::Stale, 1, &None));
+        assert_eq!(alert.message_run_id, None, "it is not known which run its message is of");
     }
 }

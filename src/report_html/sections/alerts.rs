@@ -14,13 +14,14 @@ pub(super) fn section(facts: &LayerFacts) -> Option<Section> {
         return None;
     }
     let columns =
-        vec![Column::text("Alert"), Column::text("Kind"), Column::text("Message"), Column::text("Since (UTC)"), Column::text("Run")];
+        ["Alert", "Kind", "Message", "Message of run", "Since (UTC)", "Raised by run"].into_iter().map(Column::text).collect::<Vec<_>>();
     let mut table = Table::new("Open alerts", columns);
     for (place, alert) in facts.open_alerts.iter().enumerate() {
         let tone = if alert.kind.is_critical() { Tone::Bad } else { Tone::Warn };
         let cells = vec![
             Cell::badge(Badge { tone, text: alert.kind.as_str().replace('_', " ") }),
             Cell::text(alert.message.clone()),
+            Cell::text(alert.run_of_message().unwrap_or_default().to_owned()),
             Cell::text(parse_time_text(&alert.since).map_or_else(|| alert.since.clone(), instant)),
             Cell::text(alert.run_id.clone()),
         ];

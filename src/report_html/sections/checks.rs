@@ -9,7 +9,7 @@ use crate::{
     report::Summary,
     report_html::{
         LayerFacts, PageError,
-        numbers::{count, counted},
+        numbers::{beneath, count, counted},
         picture::{Mark, Picture},
         view::{Badge, Cell, Column, Made, Section, Table, Tone},
     },
@@ -41,7 +41,7 @@ pub(super) fn section(facts: &LayerFacts) -> Made {
     for name in names.iter().take(MOST_CHECKS) {
         let Some((run, check)) = last_result(&facts.runs, name) else { continue };
         table.push(*name, cells(&facts.runs, name, check)?);
-        failing.extend((!check.passed).then(|| rows_of(run, check)));
+        failing.extend((!check.passed).then(|| rows_of(run, check, &facts.location)));
     }
     if names.len() > MOST_CHECKS {
         table.note = format!("{MOST_CHECKS} of {}.", counted(names.len() as u64, "check"));
@@ -94,15 +94,15 @@ fn result_badge(check: &CheckResult) -> Badge {
 }
 
 /// The violating rows of a check, as the report of its run has them.
-fn rows_of(run: &Summary, check: &CheckResult) -> Table {
+fn rows_of(run: &Summary, check: &CheckResult, location: &str) -> Table {
     let mut table = Table::new(format!("Rows that violate {}", check.name), vec![Column::text("Row"), Column::text("Values")]);
     for (place, row) in check.sample.iter().take(SAMPLE_ROWS).enumerate() {
         table.push((place + 1).to_string(), vec![Cell::code(row_text(row))]);
     }
     let of = format!("{} of {} in run {}.", table.rows.len(), counted(check.violations, "violation"), run.run_id);
     let has_more = check.rows_kept.is_some_and(|rows| rows > table.rows.len() as u64);
-    let file = check.file.as_ref().filter(|_| has_more).map(|file| format!(" More of them: {file}")).unwrap_or_default();
-    table.note = format!("{of}{file}");
+    let file = check.file.as_ref().filter(|_| has_more).map(|file| format!(" More of them: {}", beneath(location, file)));
+    table.note = format!("{of}{}", file.unwrap_or_default());
     table
 }
 

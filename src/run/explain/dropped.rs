@@ -13,7 +13,7 @@ use serde_json::{Value, value::RawValue};
 use super::ExplainRequest;
 use crate::{
     model::UtcMicros,
-    report::Summary,
+    report::{Replays, Summary},
     run::RunError,
     store::{Output, StoreError, places},
 };
@@ -44,6 +44,15 @@ pub struct DroppedPart {
     pub record: String,
     /// Whether `record` is only the beginning.
     pub record_is_cut: bool,
+    /// The runs that have read the quarantine again, the latest first. What they dropped lies in their own.
+    pub replayed_by: Vec<String>,
+}
+
+impl DroppedPart {
+    /// Whether a run has read it again: it waits for nobody.
+    pub fn is_replayed(&self) -> bool {
+        !self.replayed_by.is_empty()
+    }
 }
 
 /// How a line of the quarantine names the order.
@@ -63,6 +72,9 @@ pub(super) fn dropped(
     reports: &BTreeMap<String, Summary>,
 ) -> Result<(Vec<DroppedPart>, usize), RunError> {
     let (mut found, mut quarantines) = (Vec::new(), 0);
+    let mut replays = Replays::default();
+    // By their names, the latest last.
+    reports.values().rev().for_each(|run| replays.note(run));
     let whole = Wanted { order_id: request.order_id, in_record: request.order_id, sku: request.sku };
     for name in output.names(places::QUARANTINE)? {
         let Some(run_id) = places::run_of_folder(&name) else { continue };
@@ -93,6 +105,7 @@ pub(super) fn dropped(
                 line: number,
                 record,
                 record_is_cut,
+                replayed_by: replays.of(run_id).to_vec(),
             });
         }
     }

@@ -37,7 +37,7 @@ use super::{
     extract::KeptRecords,
     lineage::{RunEnd, RunLineage},
     observer::{StageClock, StageName},
-    outside::refuse_metrics_inside_layer,
+    outside::{refuse_lineage_inside_layer, refuse_metrics_inside_layer},
     publish::has_moved,
     quarantine::Quarantine,
 };
@@ -53,7 +53,7 @@ use crate::{
     },
     settings::{CheckScope, Settings, SettingsError, When},
     source::{self, Access, SourceCounters},
-    store::{Lease, MOST_ATTEMPTS, Output, Staging, StoreError, places},
+    store::{Lease, MOST_ATTEMPTS, NewPlaces, Output, Staging, StoreError, places},
 };
 
 /// Runs the whole job once.
@@ -75,6 +75,7 @@ pub(super) fn execute_in(request: &Request<'_>, opened: Result<Output, StoreErro
         // Nothing is read or written there: the run ends before it.
         Err(error) => (Output::new(std::env::temp_dir().join(run_id.as_str())), Some(error)),
     };
+    let new_places = NewPlaces::of(&output);
     let mut job = Job {
         request,
         settings: request.settings,
@@ -107,6 +108,8 @@ pub(super) fn execute_in(request: &Request<'_>, opened: Result<Output, StoreErro
     };
     let (output, written) = (job.output.clone(), job.written.take());
     let outcome = job.conclude(result.err().map(|error| cause(error, request.cancel)));
+    // A dry run, and one that ended before it had a lease, have written nothing.
+    new_places.remove_unused();
     let end = RunEnd { summary: &outcome.summary, error: outcome.error.as_ref(), written: written.as_ref() };
     lineage.finish(end, request.cancel);
     telemetry::describe(&span, &outcome.summary);
@@ -158,6 +161,7 @@ impl Job<'_> {
         self.settings.masks.refuse_missing_key()?;
         self.require_credentials()?;
         refuse_metrics_inside_layer(self.settings, &self.output)?;
+        refuse_lineage_inside_layer(self.settings)?;
         // Read before anything is fetched: a typing error in them should not cost an hour.
         let custom = check::load_custom(self.settings.checks.as_deref(), &self.settings.column_checks, &self.schema)?;
         self.enter(StageName::Open);

@@ -55,6 +55,8 @@ impl Job<'_> {
         let run_id: RunId = self.summary.run_id.parse().map_err(|_| RunError::Internal("the run has no valid id".into()))?;
         let opened = opening.open(run_id)?;
         self.lease = Some(opened.lease);
+        // A run that has written nothing may have taken its new folders back, before this one had a lease.
+        self.output.prepare()?;
         if opened.run_id.as_str() != self.summary.run_id {
             span.record("run_id", opened.run_id.as_str());
             self.summary.run_id = opened.run_id.to_string();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Difference;
 use crate::{
     cancel::Stop,
-    model::{counted, span_text},
+    model::{counted, shell_word, span_text},
 };
 
 /// What keeps the output from the warehouse.
@@ -87,7 +87,8 @@ pub enum RedshiftError {
     MissingTable(String),
     /// An output without partitions. A load of it would empty the warehouse.
     #[error(
-        "{0} holds no partition, so there is nothing to load or compare. Name the output of your runs: --output DIR. Or load orders first: etl run --orders LOCATION --output {0}"
+        "{0} holds no partition, so there is nothing to load or compare. Name the output of your runs: --output DIR. Or load orders first: etl run --orders LOCATION --output {word}",
+        word = shell_word(.0)
     )]
     EmptyLayer(String),
     /// A text that is longer than its column.
