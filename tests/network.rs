@@ -152,6 +152,7 @@ fn alerts_use_the_proxy_except_to_loopback() {
         subject: String::new(),
         message: "m".into(),
         run_id: "r".into(),
+        message_run_id: None,
         since: "2026-01-01T00:00:00Z".into(),
         in_layer: false,
         sent_at: None,
