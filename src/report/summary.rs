@@ -481,6 +481,17 @@ impl Summary {
         self.status.is_success() || self.status == Status::ChecksFailed && self.has_published()
     }
 
+    /// The rows that it put into the layer: new ones and changed ones. None where nothing was published, whatever it has merged.
+    pub fn rows_written(&self) -> u64 {
+        let MergeCounts { rows_inserted, rows_updated, rows_moved, .. } = self.rows;
+        if self.has_loaded() { rows_inserted + rows_updated + rows_moved } else { 0 }
+    }
+
+    /// The partitions that it put into the layer or took out of it.
+    pub fn partitions_changed(&self) -> usize {
+        self.partitions_written.len() + self.partitions_removed.len()
+    }
+
     /// Whether it put something in place.
     pub fn has_published(&self) -> bool {
         let days = [&self.partitions_written, &self.partitions_removed, &self.order_totals_changed, &self.refunds_changed];
@@ -677,6 +688,20 @@ mod tests {
             assert_eq!(none.get(key), Some(&Value::Null), "{key} is always present");
         }
         assert_eq!(none["completeness"].as_object().unwrap().len(), 8);
+    }
+
+    #[test]
+    fn rows_that_were_not_published_are_no_rows_written() {
+        let of = |status, days: &[&str]| {
+            let mut summary = Summary { status, partitions_written: days.iter().map(|day| day.parse().unwrap()).collect(), ..full() };
+            (summary.rows.rows_inserted, summary.rows.rows_updated, summary.rows.rows_unchanged) = (2, 1, 9);
+            (summary.rows_written(), summary.partitions_changed())
+        };
+        assert_eq!(of(Status::Published, &["2026-01-31", "2026-02-01"]), (6, 2), "2 inserted, 1 updated, 3 moved");
+        assert_eq!(of(Status::ChecksFailed, &["2026-01-31"]), (6, 1), "--on-check-failure publish");
+        for status in [Status::ChecksFailed, Status::DryRun, Status::StorageFailed, Status::Interrupted] {
+            assert_eq!(of(status, &[]).0, 0, "{status:?}");
+        }
     }
 
     #[test]
