@@ -17,7 +17,7 @@ use crate::{
     layer::MergeCounts,
     model::{CurrencyTotals, DropCounts, Dt, Reason, RunPace, UtcMicros, units_text},
     normalize::RecordCounts,
-    settings::{Cursor, DeletionMode},
+    settings::{CheckScope, Cursor, DeletionMode},
     source::{Completeness, SourceCounts},
 };
 
@@ -317,6 +317,9 @@ pub struct Summary {
     /// Revenue of the rows that the run brought.
     #[serde(default, with = "money")]
     pub revenue: CurrencyTotals,
+    /// Which partitions the built-in checks looked at; `None` where no check ran, and in reports that are older than this key.
+    #[serde(default, deserialize_with = "or_default")]
+    pub check_scope: Option<CheckScope>,
     /// What the checks found.
     #[serde(default, deserialize_with = "or_default")]
     pub checks: Vec<CheckResult>,
@@ -407,6 +410,7 @@ impl Summary {
             refunds_changed: Vec::new(),
             partitions_unchanged: 0,
             revenue: CurrencyTotals::new(),
+            check_scope: None,
             checks: Vec::new(),
             schema_changes: Vec::new(),
             schema_changes_omitted: 0,
@@ -626,6 +630,7 @@ mod tests {
         summary.partitions_written = vec!["2026-01-31".parse().unwrap()];
         summary.revenue = [(String::new(), -5), ("EUR".to_owned(), i128::from(i64::MAX) * 3), ("USD".to_owned(), 0)].into();
         let sample = vec![BTreeMap::from([("sku".to_owned(), None)])];
+        summary.check_scope = Some(CheckScope::Full);
         summary.checks = vec![CheckResult {
             name: "c".into(),
             severity: Severity::Warn,
@@ -684,7 +689,7 @@ mod tests {
             assert_eq!(json[key], value, "{key}");
         }
         let none = serde_json::to_value(Summary::new("r".into(), None, None, UtcMicros::new(0).unwrap())).unwrap();
-        for key in ["shop", "source_identity", "profile", "since", "peak_memory_bytes"] {
+        for key in ["shop", "source_identity", "profile", "since", "check_scope", "peak_memory_bytes"] {
             assert_eq!(none.get(key), Some(&Value::Null), "{key} is always present");
         }
         assert_eq!(none["completeness"].as_object().unwrap().len(), 8);
