@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::runs;
 use crate::{
+    model::DropCounts,
     net::redact,
-    report::{Quarantined, Sample},
+    report::{Quarantined, Sample, replayed_runs},
     report_html::{
         LayerFacts,
         numbers::{count, counted},
@@ -18,30 +19,51 @@ const LONGEST_RECORD: usize = 100;
 
 pub(super) fn section(facts: &LayerFacts) -> Section {
     let mut section = Section::new("drops", "Dropped records and lines");
+    section.texts.push(runs::shown(facts));
+    section.push(by_reason(facts));
+    section.tables.extend(facts.quarantined.iter().map(|of_run| samples(of_run, facts.replays.get(&of_run.run_id))));
+    section
+}
+
+/// How often each reason has dropped something that no replay has read again, as `etl status` counts it.
+fn by_reason(facts: &LayerFacts) -> Table {
+    let replayed = replayed_runs(&facts.runs);
+    let mut left_out = DropCounts::default();
     let mut by_reason: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
     for run in &facts.runs {
+        if replayed.contains(&run.run_id) {
+            left_out.absorb(run.drops());
+            continue;
+        }
         for (reason, dropped) in run.dropped_by_reason() {
             let (all, runs) = by_reason.entry(reason).or_default();
             *all += dropped;
             *runs += 1;
         }
     }
-    section.texts.push(runs::shown(facts));
-    let mut table = Table::new("Drops by reason", vec![Column::text("Reason"), Column::number("Dropped"), Column::number("Runs")]);
+    let mut table = Table::new("Drops by reason", vec![Column::text("Reason"), Column::number("Times dropped"), Column::number("Runs")]);
     for (reason, (dropped, runs)) in by_reason {
         table.push(reason, vec![Cell::number(count(dropped)), Cell::number(count(runs))]);
     }
-    if table.rows.is_empty() {
-        "None of them has dropped anything.".clone_into(&mut table.note);
+    table.note = match table.rows.is_empty() {
+        true => "None of them has dropped anything that was not replayed since.".to_owned(),
+        false => "Times dropped, in all runs listed: a record that several runs read counts once for each of them.".to_owned(),
+    };
+    if !left_out.is_none() {
+        let units = [(left_out.records, "record"), (left_out.lines, "line")];
+        let units: Vec<_> = units.into_iter().filter(|(value, _)| *value > 0).map(|(value, unit)| counted(value, unit)).collect();
+        table.note += &format!(" Not counted, since they were replayed: {}.", units.join(", "));
     }
-    section.push(table);
-    section.tables.extend(facts.quarantined.iter().map(samples));
-    section
+    if facts.runs_of_status != facts.runs.len() {
+        table.note += &format!(" `etl status` counts the latest {}.", counted(facts.runs_of_status as u64, "run"));
+    }
+    table
 }
 
-fn samples(of_run: &Quarantined) -> Table {
-    let columns =
-        vec![Column::text("Reason"), Column::number("Dropped"), Column::text("Order"), Column::text("Record, as it was delivered")];
+/// What a run has dropped. A replay has read what somebody may have mended in the quarantine of another run.
+fn samples(of_run: &Quarantined, replay_of: Option<&String>) -> Table {
+    let record = if replay_of.is_some() { "Record, as it was replayed" } else { "Record, as it was delivered" };
+    let columns = vec![Column::text("Reason"), Column::number("Dropped"), Column::text("Order"), Column::text(record)];
     let mut table = Table::new(format!("Quarantine of run {}", of_run.run_id), columns);
     for (reason, dropped) in &of_run.reasons {
         let mut shown = false;
@@ -59,8 +81,9 @@ fn samples(of_run: &Quarantined) -> Table {
         [] => String::new(),
         runs => format!(" Replayed by {}.", runs.join(", ")),
     };
+    let source = replay_of.map(|run| format!(" A replay of what run {run} had dropped.")).unwrap_or_default();
     table.fold = Fold::Closed;
-    table.note = format!("{} in {}.{replayed}", counted(of_run.dropped, "drop"), of_run.file);
+    table.note = format!("{} in {}.{source}{replayed}", counted(of_run.dropped, "drop"), of_run.file);
     table
 }
 
