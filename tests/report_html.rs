@@ -154,6 +154,7 @@ fn two_years_of_days_fit_into_half_a_megabyte() {
     assert_revenue(&work, &page);
     assert_eq!((rows(&page, "Partitions, the latest first").len(), rows(&page, "Revenue a day").len()), (730, 730));
     assert!(page.contains("One more currency has no column here."));
+    assert!(page.contains("<a href=\"#currencies\">and 1 more currency</a>") && page.contains("<div id=\"currencies\" class=\"scroll\""));
     // Fewer days are shown, and those that are not are told.
     let short = report(&work, &["--days", "30"]);
     assert_eq!(rows(&short, "Partitions, the latest first").len(), 30);
@@ -226,6 +227,7 @@ fn gaps_failures_and_deletions_are_shown_and_few_reports_are_read() {
     work.etl(&["run", "--orders", "missing.ndjson"]).expect(3, "extract_failed");
     let page = report(&work, &[]);
     assert!(page.contains("2 intervals loaded completely, 1 gap between them."));
+    assert!(page.contains("badge bad\">coverage has gaps<") && !page.contains("badge bad\">days are missing"), "as etl status says it");
     let intervals: Vec<_> = rows(&page, "Intervals, the latest first").iter().map(|row| row.join(" to ")).collect();
     assert_eq!(
         intervals,
@@ -237,11 +239,106 @@ fn gaps_failures_and_deletions_are_shown_and_few_reports_are_read() {
     );
     assert_eq!(rows(&page, "Days with rows, by month"), [["2026-01", "2", "03, 04, 05, 06, 07, 08"]]);
     assert_eq!(rows(&page, "Runs, the latest first").len(), 3);
-    assert!(page.contains("badge bad\">extract failed") && page.contains("missing.ndjson"));
+    assert!(page.contains("badge bad\">extract failed"));
+    let of_failed = &rows(&page, "Runs, the latest first")[0];
+    assert!(of_failed.last().unwrap().contains("missing.ndjson") && page.contains("<tr class=\"below\">"), "{of_failed:?}");
     assert!(page.contains("3 runs, all that are recorded."));
     let few = report(&work, &["--limit", "1"]);
     assert_eq!(rows(&few, "Runs, the latest first").len(), 1);
     assert!(few.contains("The latest 1 of 3 runs that are recorded."));
+}
+
+/// The row of a table whose first cell is this.
+#[track_caller]
+fn row_of(page: &str, caption: &str, head: &str) -> Vec<String> {
+    rows(page, caption).into_iter().find(|row| row[0] == head).unwrap_or_else(|| panic!("no {head} in {caption}"))
+}
+
+#[test]
+fn rows_that_were_not_published_are_no_rows_written() {
+    let work = Workspace::new();
+    work.load(&[order("A", "2026-01-02", ""), order("C", "2026-01-04", "")], &[]).published();
+    work.write("checks/no_b.sql", "SELECT order_id FROM fact_order WHERE order_id = 'B'\n");
+    let failed = work.load(&[order("B", "2026-01-03", "")], &[]).expect(4, "checks_failed");
+    assert_eq!(failed["rows_inserted"], 1, "the summary says what the run has merged");
+    let page = report(&work, &[]);
+    // run, outcome, started, seconds, command, window, read, dropped, rows written, the error below
+    let shown: Vec<_> = rows(&page, "Runs, the latest first").into_iter().map(|row| (row[1].clone(), row[8].clone())).collect();
+    assert_eq!(shown, [("checks failed".to_owned(), "0".to_owned()), ("published".to_owned(), "2".to_owned())]);
+    assert!(page.contains("badge bad\">days are missing<") && !page.contains("coverage has gaps"), "as etl status says it");
+    let listed = work.etl(&["runs"]).stdout;
+    let cells: Vec<_> = listed.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(cells[1..6], ["run", "checks_failed", "1", "0", "0"], "{listed}");
+    let text = work.etl(&["runs", "show", failed["run_id"].as_str().unwrap()]).stdout;
+    assert!(text.contains("1 inserted of 1 line read, not published\n") && text.contains(" 1.5000 EUR, not published\n"), "{text}");
+}
+
+#[test]
+fn a_run_that_was_undone_counts_for_nothing_and_what_it_had_loaded_is_shown_as_undone() {
+    let work = Workspace::new();
+    let first = work.load(&[order("A", "2026-01-02", "")], &["--since", "2026-01-01", "--until", "2026-01-05"]).published();
+    let negative = order("B", "2026-01-06", "").replace("\"quantity\":1", "\"quantity\":-1");
+    let second = work.load(std::slice::from_ref(&negative), &["--since", "2026-01-05", "--until", "2026-01-10"]).published();
+    work.write("other.ndjson", order("C", "2026-01-08", ""));
+    let other = work.etl(&["run", "--orders", "other.ndjson", "--since", "2026-01-01", "--until", "2026-01-09"]).published();
+    let check = "Checks, those of the latest run first";
+    assert_eq!(row_of(&report(&work, &[]), check, "fact_quantity_positive")[1], "passed", "the latest run that ran it");
+    let undo = |run: &Value| {
+        let ended = work.etl(&["undo", run["run_id"].as_str().unwrap(), "--json"]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        ended.summary()["run_id"].as_str().unwrap().to_owned()
+    };
+    let (of_other, of_second) = (undo(&other), undo(&second));
+    let page = report(&work, &[]);
+    // check, last result, severity, violations, looked at, history, run
+    let quantity = row_of(&page, check, "fact_quantity_positive");
+    assert_eq!(quantity[1..5], ["passed", "warn", "0", "changed days only"]);
+    assert_eq!((quantity[5].trim(), quantity[6].as_str()), ("passed 1 of 1 run", first["run_id"].as_str().unwrap()));
+    assert!(!page.contains("Rows that violate") && words(&page).contains("Without 2 runs that were undone."));
+    assert!(page.contains("k-quiet\"></span>did not run<"), "the history has a legend");
+    assert_eq!(row_of(&page, "What became of rows", "Rows inserted")[1..], ["1", "1"]);
+    let of_runs: Vec<_> = rows(&page, "Runs, the latest first").into_iter().map(|row| (row[4].clone(), row[5].clone())).collect();
+    let window = |text: &str| text.to_owned();
+    assert_eq!(of_runs[0], (window("undo"), window("-")));
+    assert_eq!(of_runs[3], (window("run, undone"), window("from 2026-01-05 to before 2026-01-10")));
+    assert_eq!(
+        rows(&page, "Intervals, the latest first"),
+        [
+            ["2026-01-05 00:00:00".to_owned(), "2026-01-10 00:00:00".to_owned(), format!("undone by run {of_second}")],
+            ["2026-01-01 00:00:00".to_owned(), "2026-01-05 00:00:00".to_owned(), "loaded".to_owned()]
+        ]
+    );
+    assert!(page.contains(&format!("undone by run <span class=\"whole\">{of_other}</span>")), "a source of which nothing is left");
+    let undone: Vec<_> = rows(&page, "What has been loaded of each source").into_iter().map(|row| row[6].clone()).collect();
+    let expected = ["2026-01-05 00:00:00 to before 2026-01-10 00:00:00", "2026-01-01 00:00:00 to before 2026-01-09 00:00:00"];
+    assert_eq!(undone, expected);
+    // A run that looks at everything says so.
+    work.load(&[order("A", "2026-01-02", r#","status":"paid","updated_at":"2026-02-01""#)], &["--check-scope", "full"]).published();
+    assert_eq!(row_of(&report(&work, &[]), check, "fact_quantity_positive")[4], "whole layer");
+}
+
+#[test]
+fn drops_are_counted_as_status_counts_them_and_a_mended_record_is_no_delivered_one() {
+    let work = Workspace::new();
+    let bad = ["{\"order_id\":\"A\"".to_owned(), r#"{"created_at":"2026-01-01"}"#.to_owned(), order("Z", "2026-01-01", "")];
+    let first = work.load(&bad, &[]).published()["run_id"].as_str().unwrap().to_owned();
+    work.load(&bad, &[]).unchanged();
+    let file = format!("output/quarantine/run_id={first}/records.ndjson");
+    let mended = work.read(&file).replace(r#""{\"order_id\":\"A\"""#, &order("A", "2026-01-02", ""));
+    work.write(&file, mended);
+    let replay = work.etl(&["quarantine", "replay", &first]).published()["run_id"].as_str().unwrap().to_owned();
+    let page = report(&work, &[]);
+    // Of the first run nothing is counted; the second and the replay dropped the same record again.
+    assert_eq!(rows(&page, "Drops by reason"), [["invalid_json", "1", "1"], ["missing_order_id", "2", "2"]]);
+    let status = work.etl(&["status", "--json"]).summary();
+    assert_eq!(status["dropped"], serde_json::json!({"invalid_json": 1, "missing_order_id": 2}));
+    let text = words(&page);
+    assert!(text.contains("Times dropped, in all runs listed: a record that several runs read counts once for each of them."), "{text}");
+    assert!(text.contains("Not counted, since they were replayed: 2 records.") && !text.contains("etl status"), "{text}");
+    assert!(words(&report(&work, &["--limit", "2"])).contains("`etl status` counts the latest 3 runs."));
+    let (_, of_replay) = page.split_once(&format!("A replay of what run <span class=\"whole\">{first}</span> had dropped.")).unwrap();
+    assert_eq!((page.matches(">Record, as it was replayed<").count(), of_replay.contains(">Record, as it was delivered<")), (1, true));
+    assert_eq!(rows(&page, &format!("Quarantine of run <span class=\"whole\">{replay}</span>")).len(), 1);
 }
 
 #[test]

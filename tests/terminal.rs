@@ -120,8 +120,40 @@ fn a_table_says_what_it_leaves_out_and_a_pipe_gets_all() {
     let wide = on_terminal(&work, 200, "runs").unwrap();
     assert!(!wide.contains("not shown") && wide.contains("partitions"), "{wide}");
     let piped = work.etl(&["runs"]).stdout;
-    assert!(["partitions", "seconds", "command", "window", "██"].iter().all(|title| piped.contains(title)), "{piped}");
+    assert!(["partitions", "seconds", "command", "window"].iter().all(|title| piped.contains(title)), "{piped}");
+    assert!(wide.contains("██") && !piped.contains('█'), "bars are for the eye: {piped}");
     assert_eq!(piped.lines().count(), 3, "a line a run, and the titles: {piped}");
+}
+
+/// At any width, an undo is told from a run, and the days that it removed are counted.
+#[test]
+fn the_history_tells_an_undo_from_a_run() {
+    let work = Workspace::new();
+    let lines = [order("A", "2026-01-01", ""), order("B", "2026-01-02", "")];
+    let run_id = work.load(&lines, &[]).published()["run_id"].as_str().unwrap().to_owned();
+    assert_eq!(work.etl(&["undo", &run_id]).code, 0);
+    let cells = |text: &str| text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>();
+    let piped = cells(&work.etl(&["runs"]).stdout);
+    // run, command, status, records, dropped records, rows written, partitions, ...
+    assert_eq!(piped[1][1..7], ["undo", "published", "0", "0", "0", "2"], "it removed two days: {piped:?}");
+    assert_eq!(piped[2][1..7], ["run", "published", "2", "0", "2", "2"], "{piped:?}");
+    let Some(narrow) = on_terminal(&work, 80, "runs") else { return };
+    assert_eq!(cells(&narrow)[1][1..3], ["undo", "published"], "{narrow}");
+}
+
+/// Ids as long as these leave no room for a value beside them.
+#[test]
+fn a_difference_shows_the_amount_of_a_row_at_any_width() {
+    let work = Workspace::new();
+    let id = format!("gid://shop/Order/{}", "4".repeat(30));
+    work.load(&[order("Z", "2026-01-01", "")], &[]).published();
+    let run_id = work.load(&[order(&id, "2026-01-02", "")], &[]).published()["run_id"].as_str().unwrap().to_owned();
+    for columns in [60, 80, 100, 200] {
+        let Some(text) = on_terminal(&work, columns, &format!("diff {run_id}")) else { return };
+        assert!(text.contains("line_total 1.5000") && text.contains(&id) && !text.contains('…'), "{columns} columns: {text}");
+    }
+    let narrow = on_terminal(&work, 60, &format!("diff {run_id}")).unwrap();
+    assert!(narrow.contains("row 1 of 1\n"), "{narrow}");
 }
 
 /// What a command prints on both streams of a terminal, where somebody types `typed`, and its exit code.

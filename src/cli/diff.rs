@@ -82,16 +82,17 @@ fn revenue(out: &mut String, found: &LayerDiff, width: Option<usize>) {
     table.show(out, width);
 }
 
-/// The first rows that differ. Values that do not fit are cut: the key of a row never is.
+/// The first rows that differ. No value is cut: what does not fit goes on in the next line, or stands in a block of its own.
 fn rows(out: &mut String, found: &LayerDiff, width: Option<usize>) {
     if found.rows.is_empty() {
         return;
     }
-    let columns = [Column::text(""), Column::text("dt"), Column::text("order_id"), Column::text("sku"), Column::text("values").cut(16)];
+    let columns =
+        [Column::text("+/-"), Column::text("dt"), Column::text("order_id"), Column::text("sku"), Column::text("values").wraps(24)];
     let mut table = Table::new(&columns);
     found.rows.iter().for_each(|row| table.row(cells(row)));
     out.push('\n');
-    table.show(out, width);
+    table.show_or_list(out, width);
 }
 
 fn cells(row: &ChangedRow) -> [String; 5] {

@@ -43,49 +43,57 @@ fn list(output: &Output, limit: usize, settings: &Settings, display: &Display) -
             let _ = writeln!(out, "no run has been recorded in {place}: `{first}` makes the first one");
             return;
         }
-        table(runs.iter().map(|(run, _)| run)).show(out, display.width);
+        let bars = if display.width.is_some() { Bars::Drawn } else { Bars::LeftOut };
+        table(runs.iter().map(|(run, _)| run), bars).show(out, display.width);
     });
     Ok(())
 }
 
-/// The columns of the history. Bars leave first; then what `etl runs show` has, too.
+/// Whether the history has bars: they are for the eye, and not for a pipe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Bars {
+    Drawn,
+    LeftOut,
+}
+
+/// The columns of the history. Bars leave first; then what `etl runs show` has, too. The command stays: an undo is no run.
 const COLUMNS: [Column; 13] = [
     Column::text("run"),
+    Column::text("command"),
     Column::text("status"),
     Column::number("records"),
-    Column::number("dropped records"),
-    Column::number("dropped lines").leaves(7),
-    Column::number("new or changed rows").leaves(9),
+    Column::number("dropped records").leaves(8),
+    Column::number("dropped lines").leaves(6),
+    Column::number("rows written").leaves(7),
     Column::text("").leaves(1),
     Column::number("partitions").leaves(4),
-    Column::number("seconds").leaves(6),
+    Column::number("seconds").leaves(5),
     Column::text("").leaves(2),
-    Column::text("command").leaves(5),
-    Column::text("shop").leaves(8),
+    Column::text("shop").leaves(9),
     Column::text("window").cut(12).leaves(3),
 ];
 
 /// The history as a table.
-fn table<'r>(runs: impl Iterator<Item = &'r Summary> + Clone) -> Table<'static> {
-    let written = |run: &Summary| run.rows.rows_inserted + run.rows.rows_updated + run.rows.rows_moved;
-    let most = runs.clone().map(written).max().unwrap_or(0);
+fn table<'r>(runs: impl Iterator<Item = &'r Summary> + Clone, bars: Bars) -> Table<'static> {
+    let most = runs.clone().map(Summary::rows_written).max().unwrap_or(0);
     let longest = runs.clone().map(|run| run.execution_time_seconds).fold(0.0, f64::max);
     let loses_lines = runs.clone().any(|run| run.lines_dropped() > 0);
+    // A column of nothing is not shown.
+    let drawn = |share: f64| if bars == Bars::Drawn { bar(share) } else { String::new() };
     let mut table = Table::new(&COLUMNS);
     for run in runs {
         table.row([
             run.run_id.clone(),
+            run.command.as_str().to_owned(),
             run.status.as_str().to_owned(),
             run.records.records_read.to_string(),
             run.records_dropped().to_string(),
-            // A column of nothing is not shown.
             if loses_lines { run.lines_dropped().to_string() } else { String::new() },
-            written(run).to_string(),
-            bar(share(written(run), most)),
-            run.partitions_written.len().to_string(),
+            run.rows_written().to_string(),
+            drawn(share(run.rows_written(), most)),
+            run.partitions_changed().to_string(),
             format!("{:.2}", run.execution_time_seconds),
-            bar(run.execution_time_seconds / longest.max(f64::MIN_POSITIVE)),
-            run.command.as_str().to_owned(),
+            drawn(run.execution_time_seconds / longest.max(f64::MIN_POSITIVE)),
             run.shop.clone().unwrap_or_default(),
             text::window_of(run),
         ]);

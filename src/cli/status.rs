@@ -188,12 +188,7 @@ fn checks(out: &mut String, status: &LayerStatus) {
 /// Whether the layer is healthy, and else why and what to do next; then whether it is complete.
 fn verdict(out: &mut String, status: &LayerStatus, settings: &Settings) {
     let healthy = text::verdict(status.healthy, "healthy", "not healthy");
-    let missing = match (status.partitions, status.gaps.is_empty()) {
-        (0, _) => "without rows",
-        (_, true) => "days are missing",
-        (_, false) => "coverage has gaps",
-    };
-    let complete = text::verdict(status.complete, "complete", missing);
+    let complete = text::verdict(status.complete, "complete", status.missing().unwrap_or_default());
     let Some((first, others)) = status.reasons.split_first() else {
         let _ = writeln!(out, "{healthy}, {complete}\n");
         return;

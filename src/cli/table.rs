@@ -112,11 +112,12 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// Writes the table if it fits into `width` columns, and else a block for each row: a line for each value, behind
-    /// its title.
+    /// Writes the table if it fits into `width` columns, its last one wrapped if it may be, and else a block for each
+    /// row: a line for each value, behind its title.
     pub(super) fn show_or_list(&self, out: &mut String, width: Option<usize>) {
-        let shown = self.columns_with_values();
-        if width.is_none_or(|width| total(&shown, |shown| shown.width) <= width) {
+        let mut shown = self.columns_with_values();
+        if width.is_none_or(|width| total(&shown, |shown| shown.least()) <= width) {
+            cut_to(&mut shown, width.unwrap_or(usize::MAX));
             self.write(out, &shown);
             return;
         }
@@ -301,5 +302,18 @@ users   unused  no source is
         assert_eq!(shown(Some(16)), "order_id  status\nA-1       paid\nA-2\\n\n");
         assert_eq!(shown(Some(15)), "row 1 of 2\n  order_id  A-1\n  status    paid\nrow 2 of 2\n  order_id  A-2\\n\n");
         assert_eq!(shown(None), shown(Some(16)));
+    }
+
+    #[test]
+    fn a_block_is_for_what_does_not_fit_wrapped_either() {
+        let mut table = Table::new(&[Column::text("order_id"), Column::text("values").wraps(10)]);
+        table.row(["A-1".into(), "quantity 1 -> 2, price 1 -> 3".into()]);
+        let shown = |width| {
+            let mut out = String::new();
+            table.show_or_list(&mut out, Some(width));
+            out
+        };
+        assert_eq!(shown(26), "order_id  values\nA-1       quantity 1 -> 2,\n          price 1 -> 3\n");
+        assert_eq!(shown(19), "row 1 of 1\n  order_id  A-1\n  values    quantity 1 -> 2, price 1 -> 3\n");
     }
 }

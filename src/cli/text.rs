@@ -387,7 +387,8 @@ fn rows(out: &mut String, summary: &Summary) {
         (rows.rows_superseded, "superseded by newer ones in the layer"),
         (rows.duplicates_dropped, duplicates.as_str()),
     ];
-    row(out, "rows", &format!("{} {DIM}of {} read{DIM:#}", joined(&parts), counted(summary.records.lines_read, "line")));
+    let not_published = not_published(summary);
+    row(out, "rows", &format!("{} {DIM}of {} read{DIM:#}{not_published}", joined(&parts), counted(summary.records.lines_read, "line")));
     let notes = [
         (summary.values.prices_defaulted, "without a price (0, price_defaulted)"),
         (summary.values.prices_rounded, "rounded to four decimals"),
@@ -398,8 +399,14 @@ fn rows(out: &mut String, summary: &Summary) {
         row(out, "", &format!("{} {what}", count(*value)));
     }
     for (place, (currency, amount)) in money_texts(&summary.revenue).iter().enumerate() {
-        row(out, if place == 0 { "revenue" } else { "" }, &format!("{amount:>18} {}", escaped(currency_name(currency))));
+        row(out, if place == 0 { "revenue" } else { "" }, &format!("{amount:>18} {}{not_published}", escaped(currency_name(currency))));
     }
+}
+
+/// What is said behind counts of rows and money that the layer does not have: those of a dry run, and of a run that has failed.
+fn not_published(summary: &Summary) -> String {
+    let has_merged = summary.records.lines_read > 0 || !summary.revenue.is_empty();
+    if summary.has_loaded() || !has_merged { String::new() } else { format!("{ODD}, not published{ODD:#}") }
 }
 
 /// What became of orders that the source no longer has, if that was asked for.
@@ -520,12 +527,13 @@ pub(super) fn one_line(out: &mut String, summary: &Summary) {
     ];
     let _ = writeln!(
         out,
-        "{style}{:<15}{style:#} {}  {} read; dropped: {}; rows: {} {DIM}({:.2} s){DIM:#}",
+        "{style}{:<15}{style:#} {}  {} read; dropped: {}; rows: {}{} {DIM}({:.2} s){DIM:#}",
         summary.status.as_str(),
         window(summary.since, summary.until),
         counted(summary.records.records_read, "record"),
         drops(summary.drops()),
         joined(&parts),
+        not_published(summary),
         summary.execution_time_seconds
     );
 }
@@ -554,6 +562,24 @@ pub(super) fn window_text(since: Option<&str>, until: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_and_money_of_a_failed_run_are_said_to_be_not_published() {
+        let mut summary = Summary::new("r".into(), None, None, UtcMicros::new(0).unwrap());
+        summary.status = Status::ChecksFailed;
+        (summary.records.lines_read, summary.rows.rows_inserted) = (38, 38);
+        summary.revenue = [("EUR".to_owned(), 15_000)].into();
+        let shown = |summary: &Summary| {
+            let mut out = String::new();
+            rows(&mut out, summary);
+            anstream::adapter::strip_str(&out).to_string()
+        };
+        let failed = shown(&summary);
+        assert!(failed.contains("38 inserted of 38 lines read, not published\n"), "{failed}");
+        assert!(failed.contains("1.5000 EUR, not published\n"), "{failed}");
+        summary.partitions_written = vec!["2026-01-01".parse().unwrap()];
+        assert!(!shown(&summary).contains("not published"), "--on-check-failure publish");
+    }
 
     #[test]
     fn drops_name_their_units() {

@@ -1,7 +1,7 @@
 //! What lies in quarantine, by run and reason, with samples, and which of it was replayed. Changes nothing there.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{BufRead, BufReader},
     path::Path,
@@ -89,6 +89,18 @@ impl Replays {
     pub fn of(&self, run_id: &str) -> &[String] {
         self.by_run.get(run_id).map(Vec::as_slice).unwrap_or_default()
     }
+}
+
+/// The runs among these, the latest first, whose drops a later one among them has read again.
+pub fn replayed_runs(latest_first: &[Summary]) -> BTreeSet<String> {
+    let (mut replays, mut replayed) = (Replays::default(), BTreeSet::new());
+    for run in latest_first {
+        if !replays.of(&run.run_id).is_empty() {
+            replayed.insert(run.run_id.clone());
+        }
+        replays.note(run);
+    }
+    replayed
 }
 
 /// The runs that have a quarantine, the latest first: at most `limit` that were not replayed, and replayed ones between them. A line

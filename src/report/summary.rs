@@ -17,7 +17,7 @@ use crate::{
     layer::MergeCounts,
     model::{CurrencyTotals, DropCounts, Dt, Reason, RunPace, UtcMicros, units_text},
     normalize::RecordCounts,
-    settings::{Cursor, DeletionMode},
+    settings::{CheckScope, Cursor, DeletionMode},
     source::{Completeness, SourceCounts},
 };
 
@@ -317,6 +317,9 @@ pub struct Summary {
     /// Revenue of the rows that the run brought.
     #[serde(default, with = "money")]
     pub revenue: CurrencyTotals,
+    /// Which partitions the built-in checks looked at; `None` where no check ran, and in reports that are older than this key.
+    #[serde(default, deserialize_with = "or_default")]
+    pub check_scope: Option<CheckScope>,
     /// What the checks found.
     #[serde(default, deserialize_with = "or_default")]
     pub checks: Vec<CheckResult>,
@@ -407,6 +410,7 @@ impl Summary {
             refunds_changed: Vec::new(),
             partitions_unchanged: 0,
             revenue: CurrencyTotals::new(),
+            check_scope: None,
             checks: Vec::new(),
             schema_changes: Vec::new(),
             schema_changes_omitted: 0,
@@ -479,6 +483,17 @@ impl Summary {
     /// Whether the layer has what it brought: also with `--on-check-failure publish`, although it failed.
     pub fn has_loaded(&self) -> bool {
         self.status.is_success() || self.status == Status::ChecksFailed && self.has_published()
+    }
+
+    /// The rows that it put into the layer: new ones and changed ones. None where nothing was published, whatever it has merged.
+    pub fn rows_written(&self) -> u64 {
+        let MergeCounts { rows_inserted, rows_updated, rows_moved, .. } = self.rows;
+        if self.has_loaded() { rows_inserted + rows_updated + rows_moved } else { 0 }
+    }
+
+    /// The partitions that it put into the layer or took out of it.
+    pub fn partitions_changed(&self) -> usize {
+        self.partitions_written.len() + self.partitions_removed.len()
     }
 
     /// Whether it put something in place.
@@ -615,6 +630,7 @@ mod tests {
         summary.partitions_written = vec!["2026-01-31".parse().unwrap()];
         summary.revenue = [(String::new(), -5), ("EUR".to_owned(), i128::from(i64::MAX) * 3), ("USD".to_owned(), 0)].into();
         let sample = vec![BTreeMap::from([("sku".to_owned(), None)])];
+        summary.check_scope = Some(CheckScope::Full);
         summary.checks = vec![CheckResult {
             name: "c".into(),
             severity: Severity::Warn,
@@ -673,10 +689,24 @@ mod tests {
             assert_eq!(json[key], value, "{key}");
         }
         let none = serde_json::to_value(Summary::new("r".into(), None, None, UtcMicros::new(0).unwrap())).unwrap();
-        for key in ["shop", "source_identity", "profile", "since", "peak_memory_bytes"] {
+        for key in ["shop", "source_identity", "profile", "since", "check_scope", "peak_memory_bytes"] {
             assert_eq!(none.get(key), Some(&Value::Null), "{key} is always present");
         }
         assert_eq!(none["completeness"].as_object().unwrap().len(), 8);
+    }
+
+    #[test]
+    fn rows_that_were_not_published_are_no_rows_written() {
+        let of = |status, days: &[&str]| {
+            let mut summary = Summary { status, partitions_written: days.iter().map(|day| day.parse().unwrap()).collect(), ..full() };
+            (summary.rows.rows_inserted, summary.rows.rows_updated, summary.rows.rows_unchanged) = (2, 1, 9);
+            (summary.rows_written(), summary.partitions_changed())
+        };
+        assert_eq!(of(Status::Published, &["2026-01-31", "2026-02-01"]), (6, 2), "2 inserted, 1 updated, 3 moved");
+        assert_eq!(of(Status::ChecksFailed, &["2026-01-31"]), (6, 1), "--on-check-failure publish");
+        for status in [Status::ChecksFailed, Status::DryRun, Status::StorageFailed, Status::Interrupted] {
+            assert_eq!(of(status, &[]).0, 0, "{status:?}");
+        }
     }
 
     #[test]

@@ -79,7 +79,7 @@ const fn or_null(path: &'static str, kind: KeyType, meaning: &'static str) -> Su
 }
 
 /// All keys, in the order of the documentation.
-static KEYS: [SummaryKey; 128] = [
+static KEYS: [SummaryKey; 129] = [
     always("run_id", Text, "the run; sortable by its start, and unique"),
     or_null("commit", Integer, "the number of the commit in the log of the layer; null if the run was not committed"),
     always("command", Text, "`run`, `backfill` (one chunk), `replay`, `rebuild`, `rewrite`, `erase`, `demo` or `undo`"),
@@ -187,6 +187,11 @@ static KEYS: [SummaryKey; 128] = [
         "revenue",
         Amounts,
         "the sum of `line_total` by currency, as strings, of rows inserted, updated, moved and unchanged; `\"\"` is no currency",
+    ),
+    or_null(
+        "check_scope",
+        Text,
+        "which partitions the built-in checks looked at: `changed`, those that the run publishes, or `full`, all; null if no check ran",
     ),
     always("checks", List("checks[]"), "the checks that ran: see checks.md"),
     always("checks[].name", Text, "the check"),

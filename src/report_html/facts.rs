@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    coverage::Ledger,
+    coverage::{Ledger, SourceInterval},
     layer::{LayerState, OrderCounts},
     model::{Dt, ORDER_AMOUNTS, UtcMicros},
     report::{Quarantined, Summary, alert::OpenAlert},
@@ -32,14 +32,38 @@ pub struct LayerFacts {
     pub uncounted: BTreeMap<Dt, String>,
     /// What runs have loaded.
     pub ledger: Ledger,
+    /// What runs had loaded that were undone since, as far as no run covers it now.
+    pub undone_loads: Vec<UndoneInterval>,
     /// The latest runs, the last one first.
     pub runs: Vec<Summary>,
+    /// Those of them that were undone, each with the run of its undo.
+    pub undone: BTreeMap<String, String>,
+    /// Over how many of the latest runs `etl status` counts drops.
+    pub runs_of_status: usize,
     /// How many reports of runs there are.
     pub runs_recorded: usize,
     /// What the latest runs with drops have dropped.
     pub quarantined: Vec<Quarantined>,
+    /// Those of them that are replays, each with the run whose drops it had read again.
+    pub replays: BTreeMap<String, String>,
     /// The alerts that are open.
     pub open_alerts: Vec<OpenAlert>,
+}
+
+impl LayerFacts {
+    /// The shown runs that were not undone, the last one first.
+    pub fn standing(&self) -> Vec<&Summary> {
+        self.runs.iter().filter(|run| !self.undone.contains_key(&run.run_id)).collect()
+    }
+}
+
+/// What an undone run had loaded of a source.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UndoneInterval {
+    /// The source, and the interval.
+    pub place: SourceInterval,
+    /// The run that has undone the one that had loaded it.
+    pub undone_by: String,
 }
 
 /// Whether a layer is healthy and complete.
@@ -47,8 +71,8 @@ pub struct LayerFacts {
 pub struct Verdict {
     /// The last run succeeded, no check fails, no alert is open.
     pub healthy: bool,
-    /// No day is without rows, and coverage has no gaps.
-    pub complete: bool,
+    /// What is missing, in words; `None` if no day is without rows and coverage has no gaps.
+    pub missing: Option<&'static str>,
 }
 
 /// A file of `curated/` that is not what the commit says.

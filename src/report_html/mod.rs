@@ -14,7 +14,7 @@ mod sections;
 mod view;
 mod words;
 
-pub use facts::{AmountSum, DifferingFile, LayerFacts, ShownDays, TotalSums, Verdict};
+pub use facts::{AmountSum, DifferingFile, LayerFacts, ShownDays, TotalSums, UndoneInterval, Verdict};
 
 use minijinja::{Environment, UndefinedBehavior, value::Serde};
 use serde_json::Value;

@@ -21,6 +21,9 @@ pub(super) const WIDTH: i32 = 1200;
 /// The height of a picture of bars.
 pub(super) const HEIGHT: i32 = 240;
 
+/// The least height of a bar of a value that is not zero: about three pixels.
+const LEAST_HEIGHT: i32 = 4;
+
 /// The size of a day of a calendar, with the gap beside it.
 const CELL: i32 = 14;
 
@@ -199,7 +202,8 @@ fn separate_bars(sheet: &Sheet<'_>, bars: &[Bar], scale: Scale) -> Drawn {
         let left = left + (right - left - width) / 2;
         let (y, base) = (scale.y(*value), scale.base());
         // A value that is not zero is seen, however small it is.
-        let y = if y == base { base - 2 * i32::try_from(value.signum()).unwrap_or_default() } else { y };
+        let least = LEAST_HEIGHT * i32::try_from(value.signum()).unwrap_or_default();
+        let y = if (base - y).abs() < LEAST_HEIGHT { base - least } else { y };
         fill(sheet, *mark, [(left, y.min(base)), (left + width, y.max(base))])?;
     }
     Ok(())
@@ -290,7 +294,7 @@ mod tests {
         let bars = [Some((1_000_000, Mark::Accent)), None, Some((1, Mark::Accent)), Some((0, Mark::Accent))];
         let shapes = Picture::bars(&bars, Scale::of([1_000_000])).unwrap().shapes;
         let heights: Vec<_> = shapes.split("height=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-        assert_eq!(heights, ["240", "2", "0"]);
+        assert_eq!(heights, ["240", "4", "0"]);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) struct Page {
     /// What the reader must know before the numbers.
     pub(super) notes: Vec<String>,
     pub(super) tiles: Vec<Tile>,
+    /// How many currencies have no tile; empty if all have one.
+    pub(super) more_currencies: String,
     pub(super) sections: Vec<Section>,
 }
 
@@ -156,7 +158,11 @@ impl Column {
 /// A table. The first cell of each row names it.
 #[derive(Debug, Serialize)]
 pub(super) struct Table {
+    /// What links find it by; empty if none leads to it.
+    pub(super) id: &'static str,
     pub(super) caption: String,
+    /// What the colours of its pictures mean.
+    pub(super) legend: Vec<Legend>,
     pub(super) columns: Vec<Column>,
     pub(super) rows: Vec<Row>,
     /// What the table leaves out, or how it is read.
@@ -176,12 +182,18 @@ pub(super) enum Fold {
 impl Table {
     /// A table without rows yet.
     pub(super) fn new(caption: impl Into<String>, columns: Vec<Column>) -> Table {
-        Table { caption: caption.into(), columns, rows: Vec::new(), note: String::new(), fold: Fold::Open }
+        let (legend, rows, note) = (Vec::new(), Vec::new(), String::new());
+        Table { id: "", caption: caption.into(), legend, columns, rows, note, fold: Fold::Open }
     }
 
     /// Adds a row.
     pub(super) fn push(&mut self, head: impl Into<String>, cells: Vec<Cell>) {
-        self.rows.push(Row { head: head.into(), cells });
+        self.push_with(head, cells, "");
+    }
+
+    /// Adds a row, and a text below it that is as wide as the table.
+    pub(super) fn push_with(&mut self, head: impl Into<String>, cells: Vec<Cell>, below: impl Into<String>) {
+        self.rows.push(Row { head: head.into(), cells, below: below.into() });
     }
 }
 
@@ -190,6 +202,8 @@ impl Table {
 pub(super) struct Row {
     pub(super) head: String,
     pub(super) cells: Vec<Cell>,
+    /// A text below it; empty if there is none.
+    pub(super) below: String,
 }
 
 /// How the text of a cell looks.

@@ -10,8 +10,8 @@ use crate::{
     layer::{self, LayerError, OpenedLayer, OrderCounts, PartitionEntry, StoredSide},
     model::{Dt, OrderTotal, UtcMicros},
     net::redact,
-    report,
-    report_html::{DifferingFile, LayerFacts, ShownDays, TotalSums, Verdict},
+    report::{self, Quarantined, Summary},
+    report_html::{DifferingFile, LayerFacts, ShownDays, TotalSums, UndoneInterval, Verdict},
     settings::Settings,
     store::{
         self, Key, ObjectRef, Output, StoreError,
@@ -59,22 +59,41 @@ pub fn layer_facts(request: &LayerReportRequest<'_>) -> Result<LayerFacts, RunEr
     let counted = count_orders(output, &shown, request.cancel)?;
     let totals = sum_totals(output, &shown, request.cancel)?;
     let reports = output.names(places::REPORTS)?;
+    let runs: Vec<Summary> = report::latest_runs(output, request.runs)?.into_iter().map(|(run, _)| run).collect();
+    let quarantined = report::quarantined(output, None, QUARANTINED_RUNS.min(request.runs), SAMPLES)?;
+    let undone_loads = status.undone.iter().map(|load| UndoneInterval { place: load.place.clone(), undone_by: load.undone_by.clone() });
     Ok(LayerFacts {
         location: redact::text(&output.location()).into_owned(),
         made_at: now,
-        verdict: Verdict { healthy: status.healthy, complete: status.complete },
+        verdict: Verdict { healthy: status.healthy, missing: status.missing() },
         differing: differing(output, &opened, &files),
         days,
         orders: counted.orders,
         totals,
         uncounted: counted.unreadable,
         ledger: ledger::read(output, &opened)?,
-        runs: report::latest_runs(output, request.runs)?.into_iter().map(|(run, _)| run).collect(),
+        undone_loads: undone_loads.collect(),
+        undone: report::undone_runs(&runs),
+        runs,
+        runs_of_status: status.runs_counted,
         runs_recorded: reports.iter().filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "json")).count(),
-        quarantined: report::quarantined(output, None, QUARANTINED_RUNS.min(request.runs), SAMPLES)?,
+        replays: replays_among(output, &quarantined)?,
+        quarantined,
         open_alerts: status.open_alerts,
         state: opened.state,
     })
+}
+
+/// The replays among runs that have a quarantine, each with the run whose drops it had read again.
+fn replays_among(output: &Output, quarantined: &[Quarantined]) -> Result<BTreeMap<String, String>, StoreError> {
+    let mut replays = BTreeMap::new();
+    for of_run in quarantined {
+        let report = output.read(places::report(&of_run.run_id))?.and_then(|bytes| Summary::from_json(&bytes).ok());
+        if let Some(replayed) = report.and_then(|run| run.replay_of) {
+            replays.insert(of_run.run_id.clone(), replayed);
+        }
+    }
+    Ok(replays)
 }
 
 /// The files of `curated/` that are not what the commit says. In a bucket the log alone is the truth.

@@ -18,7 +18,7 @@ use crate::{
     layer::{self, PartitionEntry},
     model::{DropCounts, Dt, RunId, UtcMicros},
     report::{
-        self, Alert, CommandName, Replays, RunCompleteness, Status, Summary,
+        self, Alert, CommandName, RunCompleteness, Status, Summary,
         alert::{
             OpenAlert, OpenAlerts,
             stuck::{self, Holding},
@@ -165,6 +165,18 @@ pub struct LayerStatus {
     pub open_alerts: Vec<OpenAlert>,
 }
 
+impl LayerStatus {
+    /// What keeps it from being complete, in words; `None` if it is.
+    pub fn missing(&self) -> Option<&'static str> {
+        match (self.complete, self.partitions, self.gaps.is_empty()) {
+            (true, ..) => None,
+            (false, 0, _) => Some("without rows"),
+            (false, _, true) => Some("days are missing"),
+            (false, _, false) => Some("coverage has gaps"),
+        }
+    }
+}
+
 /// Looks at the output of these settings. Where a run is stuck that no run has found yet, the receivers of alerts are notified.
 ///
 /// # Errors
@@ -252,9 +264,9 @@ struct DropsOfRuns {
 /// What these runs, the latest first, have dropped: a later run among them may have replayed it.
 fn drops_of(runs: &[Summary]) -> DropsOfRuns {
     let mut found = DropsOfRuns { by_reason: BTreeMap::new(), drops: DropCounts::default(), replayed: DropCounts::default() };
-    let mut replays = Replays::default();
+    let replayed = report::replayed_runs(runs);
     for run in runs {
-        if !replays.of(&run.run_id).is_empty() {
+        if replayed.contains(&run.run_id) {
             found.replayed.absorb(run.drops());
         } else {
             found.drops.absorb(run.drops());
@@ -262,7 +274,6 @@ fn drops_of(runs: &[Summary]) -> DropsOfRuns {
                 *found.by_reason.entry(reason.to_owned()).or_default() += count;
             }
         }
-        replays.note(run);
     }
     found
 }

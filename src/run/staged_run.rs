@@ -360,6 +360,7 @@ impl StagedRun {
         if self.has_news && self.needs_checks(settings, custom) {
             engine.begin();
             self.fetch_for_checks(output, custom, settings)?;
+            summary.check_scope = Some(settings.check_scope);
             summary.checks = match check::run_checks(engine, &self.view, custom, cancel) {
                 Err(CheckError::Interrupted) => return Err(super::interrupted(cancel)),
                 results => results?,

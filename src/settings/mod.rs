@@ -121,7 +121,8 @@ fn default_threads() -> usize {
 }
 
 /// Which partitions the built-in checks of a run look at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CheckScope {
     /// Those that the run publishes.
     #[default]

@@ -30,8 +30,9 @@ const KINDS: [Counted; 11] = [
 
 pub(super) fn section(facts: &LayerFacts) -> Section {
     let mut section = Section::new("changes", "Changed, superseded and deleted");
-    section.texts.push(format!("{} Runs that did not publish count for nothing here.", runs::shown(facts)));
-    let committed: Vec<_> = facts.runs.iter().filter(|run| run.commit.is_some()).collect();
+    let shown = runs::shown(facts);
+    section.texts.push(format!("{shown} Runs that did not publish, and runs that were undone, count for nothing in the first table."));
+    let committed: Vec<_> = facts.standing().into_iter().filter(|run| run.commit.is_some()).collect();
     let mut table = Table::new("What became of rows", vec![Column::text("What"), Column::number("Count"), Column::number("Runs")]);
     for (what, of_run) in KINDS {
         let all: u64 = committed.iter().map(|run| of_run(run)).sum();
@@ -39,7 +40,7 @@ pub(super) fn section(facts: &LayerFacts) -> Section {
         table.push(what, vec![Cell::number(count(all)), Cell::number(count(runs as u64))]);
     }
     section.tables.push(table);
-    let noted: Vec<_> = facts.runs.iter().filter_map(|run| Some((run, note(run)?))).collect();
+    let noted: Vec<_> = facts.runs.iter().filter_map(|run| Some((run, note(run, facts.undone.get(&run.run_id))?))).collect();
     if !noted.is_empty() {
         let mut table = Table::new("Undone runs and deletions", vec![Column::text("Run"), Column::text("What it did")]);
         noted.into_iter().for_each(|(run, note)| table.push(run.run_id.clone(), vec![Cell::text(note)]));
@@ -48,8 +49,8 @@ pub(super) fn section(facts: &LayerFacts) -> Section {
     section
 }
 
-/// What a run did that is worth a line of its own.
-fn note(run: &Summary) -> Option<String> {
+/// What a run did that is worth a line of its own, and the run that has undone it.
+fn note(run: &Summary, undone_by: Option<&String>) -> Option<String> {
     let deletions = &run.deletions;
     let mut notes = Vec::new();
     notes.extend(run.undoes.as_ref().map(|undone| format!("undid run {undone}")));
@@ -60,5 +61,6 @@ fn note(run: &Summary) -> Option<String> {
         notes.push(format!("marked {} as deleted", counted(deletions.orders_marked, "order")));
     }
     notes.extend(deletions.deletions_refused.as_ref().map(|why| format!("deleted nothing, although that was asked for: {why}")));
+    notes.extend(undone_by.map(|undo| format!("undone since, by run {undo}")));
     (!notes.is_empty()).then(|| notes.join("; "))
 }

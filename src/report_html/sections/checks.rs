@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use super::runs;
 use crate::{
-    check::{CheckResult, SAMPLE_ROWS},
+    check::{BUILTIN, CheckResult, SAMPLE_ROWS, Subject, UNIT_SLIP},
     model::Severity,
     report::Summary,
     report_html::{
         LayerFacts, PageError,
         numbers::{beneath, count, counted},
         picture::{Mark, Picture},
-        view::{Badge, Cell, Column, Made, Section, Table, Tone},
+        view::{Badge, Cell, Column, Legend, Made, Section, Table, Tone},
     },
+    settings::CheckScope,
 };
 
 /// The most checks that are listed.
@@ -23,24 +24,38 @@ const LONGEST_ROW: usize = 300;
 
 pub(super) fn section(facts: &LayerFacts) -> Made {
     let mut section = Section::new("checks", "Checks");
-    let names = names(&facts.runs);
+    let runs = facts.standing();
+    let names = names(&runs);
     if names.is_empty() {
         section.texts.push("None of the shown runs has run a check.".to_owned());
         return Ok(section);
     }
-    section.texts.push(format!("{} The history of a check goes from the oldest of these runs to the latest.", runs::shown(facts)));
+    let undone = match facts.runs.len() - runs.len() {
+        0 => String::new(),
+        undone => format!(" Without {} that {} undone.", counted(undone as u64, "run"), if undone == 1 { "was" } else { "were" }),
+    };
+    let shown = runs::shown(facts);
+    section.texts.push(format!("{shown}{undone} The history of a check goes from the oldest of these runs to the latest."));
     let columns = vec![
         Column::text("Check"),
         Column::text("Last result"),
         Column::text("Severity"),
         Column::number("Violations"),
+        Column::text("Looked at"),
         Column::text("History"),
+        Column::text("Run"),
     ];
     let mut table = Table::new("Checks, those of the latest run first", columns);
+    table.legend = vec![
+        Legend::new(Mark::Good, "passed"),
+        Legend::new(Mark::Warn, "violated, severity warn"),
+        Legend::new(Mark::Bad, "failed, severity error"),
+        Legend::new(Mark::Quiet, "did not run"),
+    ];
     let mut failing = Vec::new();
     for name in names.iter().take(MOST_CHECKS) {
-        let Some((run, check)) = last_result(&facts.runs, name) else { continue };
-        table.push(*name, cells(&facts.runs, name, check)?);
+        let Some((run, check)) = last_result(&runs, name) else { continue };
+        table.push(*name, cells(&runs, run, check)?);
         failing.extend((!check.passed).then(|| rows_of(run, check, &facts.location)));
     }
     if names.len() > MOST_CHECKS {
@@ -52,9 +67,9 @@ pub(super) fn section(facts: &LayerFacts) -> Made {
 }
 
 /// The checks that any of the runs ran, in the order of the latest run.
-fn names(runs: &[Summary]) -> Vec<&str> {
+fn names<'r>(runs: &[&'r Summary]) -> Vec<&'r str> {
     let mut names: Vec<&str> = Vec::new();
-    for check in runs.iter().flat_map(|run| &run.checks) {
+    for check in runs.iter().copied().flat_map(|run| &run.checks) {
         if !names.contains(&check.name.as_str()) {
             names.push(&check.name);
         }
@@ -63,16 +78,32 @@ fn names(runs: &[Summary]) -> Vec<&str> {
 }
 
 /// What a check found in the latest run that ran it.
-fn last_result<'r>(runs: &'r [Summary], name: &str) -> Option<(&'r Summary, &'r CheckResult)> {
-    runs.iter().find_map(|run| Some((run, result_in(run, name)?)))
+fn last_result<'r>(runs: &[&'r Summary], name: &str) -> Option<(&'r Summary, &'r CheckResult)> {
+    runs.iter().copied().find_map(|run| Some((run, result_in(run, name)?)))
+}
+
+/// What a check of a run looked at. A run looks at what it publishes, unless it is asked for all.
+fn looked_at(run: &Summary, check: &CheckResult) -> &'static str {
+    if check.name == UNIT_SLIP {
+        return "rows of the run";
+    }
+    let Some(builtin) = BUILTIN.iter().find(|builtin| builtin.name == check.name) else { return "what its query names" };
+    match (builtin.subject, run.check_scope) {
+        (Subject::Dimensions, _) => "whole dimension",
+        (Subject::RefundOrders, _) => "whole layer",
+        (_, Some(CheckScope::Full)) => "whole layer",
+        (_, Some(CheckScope::Changed)) => "changed days only",
+        (_, None) => "not recorded",
+    }
 }
 
 fn result_in<'r>(run: &'r Summary, name: &str) -> Option<&'r CheckResult> {
     run.checks.iter().find(|check| check.name == name)
 }
 
-fn cells(runs: &[Summary], name: &str, last: &CheckResult) -> Result<Vec<Cell>, PageError> {
-    let results: Vec<_> = runs.iter().rev().map(|run| result_in(run, name)).collect();
+/// The cells of a check, whose last result is of this run.
+fn cells(runs: &[&Summary], run: &Summary, last: &CheckResult) -> Result<Vec<Cell>, PageError> {
+    let results: Vec<_> = runs.iter().rev().map(|run| result_in(run, &last.name)).collect();
     let fields: Vec<_> = results.iter().map(|result| result.map_or(Mark::Quiet, |result| Mark::from(result_badge(result).tone))).collect();
     let ran = results.iter().flatten().count();
     let violated = results.iter().flatten().filter(|result| !result.passed).count();
@@ -81,7 +112,9 @@ fn cells(runs: &[Summary], name: &str, last: &CheckResult) -> Result<Vec<Cell>, 
         Cell::badge(result_badge(last)),
         Cell::text(last.severity.as_str()),
         Cell::number(count(last.violations)),
+        Cell::text(looked_at(run, last)),
         Cell::picture(Picture::strip(&fields)?, words),
+        Cell::text(run.run_id.clone()),
     ])
 }
 

@@ -1,10 +1,10 @@
 //! Which days have rows, and which intervals of each source were loaded, as calendars; gaps stand out.
 
 use crate::{
-    coverage::{Interval, SourceCoverage},
+    coverage::{Interval, SourceIdentity},
     model::{Dt, UtcMicros},
     report_html::{
-        LayerFacts, PageError,
+        LayerFacts, PageError, UndoneInterval,
         numbers::{count, counted, instant, percent},
         picture::{Mark, Picture, column, weeks_of_year},
         scale::Civil,
@@ -21,16 +21,49 @@ const MOST_INTERVALS: usize = 100;
 /// The labels of the rows of a calendar: every other day, from Monday.
 const WEEKDAYS: [(usize, &str); 3] = [(0, "Mon"), (2, "Wed"), (4, "Fri")];
 
+/// What has become of the intervals of a source.
+pub(super) struct OfSource<'f> {
+    pub(super) identity: &'f SourceIdentity,
+    /// Where the next run continues; `None`: at the beginning.
+    pub(super) resume_point: Option<UtcMicros>,
+    covered: Vec<Interval>,
+    pub(super) gaps: Vec<Interval>,
+    /// What was loaded, then undone, and is not loaded since.
+    pub(super) undone: Vec<&'f UndoneInterval>,
+}
+
+/// The sources that have been loaded, the last one first; then those of which all was undone.
+pub(super) fn sources(facts: &LayerFacts) -> Vec<OfSource<'_>> {
+    let undone_of =
+        |identity: &SourceIdentity| facts.undone_loads.iter().filter(|load| load.place.identity == *identity).collect::<Vec<_>>();
+    let of_ledger = facts.ledger.sources.iter().rev().map(|source| OfSource {
+        identity: &source.identity,
+        resume_point: source.resume_point(),
+        covered: source.covered(),
+        gaps: source.gaps(),
+        undone: undone_of(&source.identity),
+    });
+    let mut sources: Vec<OfSource<'_>> = of_ledger.collect();
+    for load in &facts.undone_loads {
+        let identity = &load.place.identity;
+        if sources.iter().all(|source| source.identity != identity) {
+            sources.push(OfSource { identity, resume_point: None, covered: Vec::new(), gaps: Vec::new(), undone: undone_of(identity) });
+        }
+    }
+    sources
+}
+
 pub(super) fn section(facts: &LayerFacts) -> Made {
     let mut section = Section::new("coverage", "Coverage");
     section.figures.push(days_with_rows(facts)?);
-    for (place, source) in facts.ledger.sources.iter().rev().take(MOST_CALENDARS).enumerate() {
+    let sources = sources(facts);
+    for (place, source) in sources.iter().take(MOST_CALENDARS).enumerate() {
         section.figures.push(of_source(facts, source, place)?);
     }
-    if facts.ledger.sources.is_empty() {
+    if sources.is_empty() {
         section.texts.push("No run has counted for the coverage of a source yet: demos and replays do not.".to_owned());
     }
-    let hidden = facts.ledger.sources.len().saturating_sub(MOST_CALENDARS);
+    let hidden = sources.len().saturating_sub(MOST_CALENDARS);
     if hidden > 0 {
         let hidden = count(hidden as u64);
         section
@@ -65,34 +98,44 @@ fn days_with_rows(facts: &LayerFacts) -> Result<Figure, PageError> {
     })
 }
 
-fn of_source(facts: &LayerFacts, source: &SourceCoverage, place: usize) -> Result<Figure, PageError> {
-    let (covered, gaps) = (source.covered(), source.gaps());
-    let end = covered.last().map(|interval| Dt::of(interval.end.minus(1)));
-    // What is covered without rows after the last of them is seen too, as far as a year of days goes.
+fn of_source(facts: &LayerFacts, source: &OfSource<'_>, place: usize) -> Result<Figure, PageError> {
+    let OfSource { identity, covered, gaps, undone, .. } = source;
+    let undone_places: Vec<Interval> = undone.iter().map(|load| load.place.interval).collect();
+    let end = covered.last().into_iter().chain(&undone_places).map(|interval| Dt::of(interval.end.minus(1))).max();
+    // What was loaded without rows after the last of them is seen too, as far as a year of days goes.
     let last = end.filter(|end| *end > facts.days.last && end.days() - facts.days.last.days() < 366).unwrap_or(facts.days.last);
     let days = (facts.days.first.days()..=last.days()).filter_map(Dt::from_days);
-    let marked: Vec<_> = days.filter_map(|dt| Some((dt, mark_of(dt, &covered, &gaps)?))).collect();
-    let identity = &source.identity;
+    let marked: Vec<_> = days.filter_map(|dt| Some((dt, mark_of(dt, covered, gaps, &undone_places)?))).collect();
     let (intervals, holes) = (counted(covered.len() as u64, "interval"), counted(gaps.len() as u64, "gap"));
+    let mut desc =
+        format!("Windows on {}, profile {}: {intervals} loaded completely, {holes} between them.", identity.cursor, identity.profile);
+    let mut legend = vec![Legend::new(Mark::Good, "loaded"), Legend::new(Mark::Warn, "loaded in part"), Legend::new(Mark::Bad, "gap")];
+    if !undone.is_empty() {
+        desc += &format!(" {} loaded, then undone, and not loaded since.", counted(undone.len() as u64, "interval"));
+        legend.push(Legend::new(Mark::Quiet, "undone"));
+    }
     Ok(Figure {
         id: format!("coverage-{}", place + 1),
         shape: Shape::Calendar,
         title: format!("Loaded from {}", identity.source),
-        desc: format!("Windows on {}, profile {}: {intervals} loaded completely, {holes} between them.", identity.cursor, identity.profile),
+        desc,
         plots: years(&marked)?,
-        legend: vec![Legend::new(Mark::Good, "loaded"), Legend::new(Mark::Warn, "loaded in part"), Legend::new(Mark::Bad, "gap")],
-        table: intervals_table(&covered, &gaps),
+        legend,
+        table: intervals_table(source),
     })
 }
 
-fn intervals_table(covered: &[Interval], gaps: &[Interval]) -> Table {
-    let mut all: Vec<_> = covered.iter().map(|interval| (*interval, "loaded")).chain(gaps.iter().map(|gap| (*gap, "gap"))).collect();
-    all.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
+fn intervals_table(source: &OfSource<'_>) -> Table {
+    let loaded = source.covered.iter().map(|interval| (*interval, "loaded".to_owned()));
+    let gaps = source.gaps.iter().map(|gap| (*gap, "gap".to_owned()));
+    let undone = source.undone.iter().map(|load| (load.place.interval, format!("undone by run {}", load.undone_by)));
+    let mut all: Vec<_> = loaded.chain(gaps).chain(undone).collect();
+    all.sort_by(|(one, _), (other, _)| other.cmp(one));
     let columns = vec![Column::text("From (UTC)"), Column::text("To before (UTC)"), Column::text("State")];
     let mut table = Table::new("Intervals, the latest first", columns);
     for (interval, state) in all.iter().take(MOST_INTERVALS) {
         let since = interval.window().since.map_or_else(|| "the beginning".to_owned(), instant);
-        table.push(since, vec![Cell::text(instant(interval.end)), Cell::text(*state)]);
+        table.push(since, vec![Cell::text(instant(interval.end)), Cell::text(state.clone())]);
     }
     if all.len() > MOST_INTERVALS {
         table.note = format!("{MOST_INTERVALS} of {}.", counted(all.len() as u64, "interval"));
@@ -101,7 +144,7 @@ fn intervals_table(covered: &[Interval], gaps: &[Interval]) -> Table {
 }
 
 /// What is known of a day; `None` for a day before or after all that was loaded.
-fn mark_of(dt: Dt, covered: &[Interval], gaps: &[Interval]) -> Option<Mark> {
+fn mark_of(dt: Dt, covered: &[Interval], gaps: &[Interval], undone: &[Interval]) -> Option<Mark> {
     let start = UtcMicros::new(i64::from(dt.days()).checked_mul(UtcMicros::DAY)?)?;
     let day = Interval::new(start, start.minus(-UtcMicros::DAY))?;
     if covered.iter().any(|interval| interval.within(day) == Some(day)) {
@@ -110,7 +153,10 @@ fn mark_of(dt: Dt, covered: &[Interval], gaps: &[Interval]) -> Option<Mark> {
     if gaps.iter().any(|gap| gap.overlaps(day)) {
         return Some(Mark::Bad);
     }
-    covered.iter().any(|interval| interval.overlaps(day)).then_some(Mark::Warn)
+    if covered.iter().any(|interval| interval.overlaps(day)) {
+        return Some(Mark::Warn);
+    }
+    undone.iter().any(|interval| interval.overlaps(day)).then_some(Mark::Quiet)
 }
 
 /// A calendar for each year.
@@ -151,9 +197,10 @@ mod tests {
         let interval = |start, end| Interval::new(start, end).unwrap();
         let covered = [interval(UtcMicros::MIN, at(3, 0)), interval(at(5, 12), at(7, 6))];
         let gaps = [interval(at(3, 0), at(5, 12))];
-        let marks: Vec<_> = (1..=8).map(|day| mark_of(dt(&format!("2026-01-{day:02}")), &covered, &gaps)).collect();
+        let undone = [interval(at(4, 0), at(9, 0))];
+        let marks: Vec<_> = (1..=9).map(|day| mark_of(dt(&format!("2026-01-{day:02}")), &covered, &gaps, &undone)).collect();
         let (good, bad) = (Some(Mark::Good), Some(Mark::Bad));
-        assert_eq!(marks, [good, good, bad, bad, bad, good, Some(Mark::Warn), None]);
+        assert_eq!(marks, [good, good, bad, bad, bad, good, Some(Mark::Warn), Some(Mark::Quiet), None]);
     }
 
     #[test]

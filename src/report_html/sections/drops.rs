@@ -6,10 +6,10 @@ use super::runs;
 use crate::{
     model::{DropCounts, Level, Reason},
     net::redact,
-    report::{Quarantined, Replays, Sample, Summary},
+    report::{Quarantined, Sample, replayed_runs},
     report_html::{
         LayerFacts,
-        numbers::{beneath, count, drops},
+        numbers::{beneath, count, counted, drops},
         view::{Cell, Column, Fold, Section, Table},
     },
 };
@@ -20,40 +20,44 @@ const LONGEST_RECORD: usize = 100;
 pub(super) fn section(facts: &LayerFacts) -> Section {
     let mut section = Section::new("drops", "Dropped records and lines");
     section.texts.push(runs::shown(facts));
-    section.push(by_reason(&facts.runs));
+    section.push(by_reason(facts));
     section.texts.extend(facts.quarantined.iter().filter(|of_run| of_run.is_replayed()).map(replayed));
     let waits = facts.quarantined.iter().filter(|of_run| !of_run.is_replayed());
-    section.tables.extend(waits.map(|of_run| samples(of_run, &facts.location)));
+    section.tables.extend(waits.map(|of_run| samples(of_run, facts.replays.get(&of_run.run_id), &facts.location)));
     section
 }
 
-/// What these runs, the latest first, have dropped, without what a later one of them has replayed.
-fn by_reason(runs: &[Summary]) -> Table {
+/// How often each reason has dropped something that no replay has read again, as `etl status` counts it.
+fn by_reason(facts: &LayerFacts) -> Table {
+    let replayed = replayed_runs(&facts.runs);
+    let mut left_out = DropCounts::default();
     let mut by_reason: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
-    let (mut replays, mut replayed) = (Replays::default(), DropCounts::default());
-    for run in runs {
-        if replays.of(&run.run_id).is_empty() {
-            for (reason, dropped) in run.dropped_by_reason() {
-                let (all, runs) = by_reason.entry(reason).or_default();
-                *all += dropped;
-                *runs += 1;
-            }
-        } else {
-            replayed.absorb(run.drops());
+    for run in &facts.runs {
+        if replayed.contains(&run.run_id) {
+            left_out.absorb(run.drops());
+            continue;
         }
-        replays.note(run);
+        for (reason, dropped) in run.dropped_by_reason() {
+            let (all, runs) = by_reason.entry(reason).or_default();
+            *all += dropped;
+            *runs += 1;
+        }
     }
-    let columns = vec![Column::text("Reason"), Column::number("Dropped"), Column::text("Unit"), Column::number("Runs")];
+    let columns = vec![Column::text("Reason"), Column::number("Times dropped"), Column::text("Unit"), Column::number("Runs")];
     let mut table = Table::new("Drops by reason", columns);
     for (reason, (dropped, runs)) in by_reason {
         table.push(reason, vec![Cell::number(count(dropped)), Cell::text(unit(reason, dropped)), Cell::number(count(runs))]);
     }
-    table.note = match (table.rows.is_empty(), replayed.is_none()) {
-        (true, true) => "None of them has dropped anything.".to_owned(),
-        (false, true) => String::new(),
-        (true, false) => format!("All that they have dropped was replayed: {}.", drops(replayed)),
-        (false, false) => format!("Without {} of these runs, which were replayed.", drops(replayed)),
+    table.note = match table.rows.is_empty() {
+        true => "None of them has dropped anything that was not replayed since.".to_owned(),
+        false => "Times dropped, in all runs listed: a record that several runs read counts once for each of them.".to_owned(),
     };
+    if !left_out.is_none() {
+        table.note += &format!(" Not counted, since they were replayed: {}.", drops(left_out));
+    }
+    if facts.runs_of_status != facts.runs.len() {
+        table.note += &format!(" `etl status` counts the latest {}.", counted(facts.runs_of_status as u64, "run"));
+    }
     table
 }
 
@@ -73,13 +77,15 @@ fn replayed(of_run: &Quarantined) -> String {
     format!("Run {}: {}, replayed by {}.", of_run.run_id, drops(of_run.drops), of_run.replayed_by.join(", "))
 }
 
-fn samples(of_run: &Quarantined, location: &str) -> Table {
+/// What a run has dropped. A replay has read what somebody may have mended in the quarantine of another run.
+fn samples(of_run: &Quarantined, replay_of: Option<&String>, location: &str) -> Table {
+    let record = if replay_of.is_some() { "Record, as it was replayed" } else { "Record, as it was delivered" };
     let columns = vec![
         Column::text("Reason"),
         Column::number("Dropped"),
         Column::text("Unit"),
         Column::text("Order"),
-        Column::text("Record, as it was delivered"),
+        Column::text(record),
     ];
     let mut table = Table::new(format!("Quarantine of run {}", of_run.run_id), columns);
     for (reason, dropped) in &of_run.reasons {
@@ -94,8 +100,9 @@ fn samples(of_run: &Quarantined, location: &str) -> Table {
             table.push(reason.clone(), vec![Cell::number(dropped), Cell::text(unit), Cell::text(""), Cell::code("")]);
         }
     }
+    let source = replay_of.map(|run| format!(" A replay of what run {run} had dropped.")).unwrap_or_default();
     table.fold = Fold::Closed;
-    table.note = format!("{} in {}.", drops(of_run.drops), beneath(location, &of_run.file));
+    table.note = format!("{} in {}.{source}", drops(of_run.drops), beneath(location, &of_run.file));
     table
 }
 

@@ -49,6 +49,7 @@ pub(super) fn page(facts: &LayerFacts) -> Result<Page, PageError> {
         verdicts: summary::verdicts(facts),
         notes: summary::notes(facts),
         tiles: summary::tiles(facts, &currencies),
+        more_currencies: summary::more_currencies(&currencies),
         sections,
     })
 }

@@ -36,6 +36,7 @@ pub(super) fn section(facts: &LayerFacts, currencies: &Currencies) -> Made {
     if currencies.all.len() > MOST_LISTED {
         sums.note = format!("{MOST_LISTED} of {}.", counted(currencies.all.len() as u64, "currency"));
     }
+    sums.id = "currencies";
     section.tables.push(sums);
     Ok(section)
 }

@@ -1,7 +1,8 @@
 //! The sources that have been loaded, and whether each was read whole.
 
+use super::coverage::sources;
 use crate::{
-    coverage::SourceIdentity,
+    coverage::{Interval, SourceIdentity},
     report::Summary,
     report_html::{
         LayerFacts,
@@ -29,19 +30,22 @@ fn coverage(facts: &LayerFacts) -> Table {
         Column::text("Next run continues at (UTC)"),
         Column::number("Gaps"),
         Column::text("First gap (UTC)"),
+        Column::text("Undone (UTC)"),
     ];
     let mut table = Table::new("What has been loaded of each source", columns);
-    let all = facts.ledger.sources.len();
-    for source in facts.ledger.sources.iter().rev().take(MOST_SOURCES) {
-        let SourceIdentity { source: name, profile, cursor } = &source.identity;
-        let gaps = source.gaps();
-        let first = gaps.first().map(|gap| format!("{} to before {}", instant(gap.start), instant(gap.end)));
+    let sources = sources(facts);
+    let all = sources.len();
+    for source in sources.iter().take(MOST_SOURCES) {
+        let SourceIdentity { source: name, profile, cursor } = source.identity;
+        let first = source.gaps.first().map(|gap| words(*gap));
+        let undone: Vec<_> = source.undone.iter().map(|load| words(load.place.interval)).collect();
         let cells = vec![
             Cell::text(profile.clone()),
             Cell::text(cursor.clone()),
-            Cell::text(source.resume_point().map_or_else(|| "the beginning".to_owned(), instant)),
-            Cell::number(count(gaps.len() as u64)),
+            Cell::text(source.resume_point.map_or_else(|| "the beginning".to_owned(), instant)),
+            Cell::number(count(source.gaps.len() as u64)),
             Cell::text(first.unwrap_or_default()),
+            Cell::text(undone.join("; ")),
         ];
         table.push(name.clone(), cells);
     }
@@ -51,6 +55,12 @@ fn coverage(facts: &LayerFacts) -> Table {
         _ => String::new(),
     };
     table
+}
+
+/// An interval in words.
+fn words(interval: Interval) -> String {
+    let since = interval.window().since.map_or_else(|| "the beginning".to_owned(), instant);
+    format!("{since} to before {}", instant(interval.end))
 }
 
 /// The verdicts of the latest run of each source that has some.
@@ -72,7 +82,7 @@ fn completeness(facts: &LayerFacts) -> Table {
             continue;
         }
         for (records, completeness) in run.completeness.all() {
-            table.push(name.clone(), verdict(run, records, completeness));
+            table.push(name.clone(), verdict(facts, run, records, completeness));
         }
         known.push(name);
     }
@@ -82,12 +92,13 @@ fn completeness(facts: &LayerFacts) -> Table {
     table
 }
 
-fn verdict(run: &Summary, records: &str, completeness: &Completeness) -> Vec<Cell> {
+fn verdict(facts: &LayerFacts, run: &Summary, records: &str, completeness: &Completeness) -> Vec<Cell> {
     let tone = match completeness.status {
         CompletenessStatus::Proven => Tone::Good,
         CompletenessStatus::Unproven => Tone::Warn,
         CompletenessStatus::Failed => Tone::Bad,
     };
+    let undone = if facts.undone.contains_key(&run.run_id) { ", undone since" } else { "" };
     let by = completeness.by.and_then(|by| serde_json::to_value(by).ok()).and_then(|by| by.as_str().map(str::to_owned));
     vec![
         Cell::text(records),
@@ -95,7 +106,7 @@ fn verdict(run: &Summary, records: &str, completeness: &Completeness) -> Vec<Cel
         Cell::number(count(completeness.read)),
         Cell::number(completeness.claimed.map(count).unwrap_or_default()),
         Cell::text(completeness.why.clone().or(by).unwrap_or_default()),
-        Cell::text(run.run_id.clone()),
+        Cell::text(format!("{}{undone}", run.run_id)),
     ]
 }
 

@@ -19,10 +19,9 @@ pub(super) fn verdicts(facts: &LayerFacts) -> Vec<Badge> {
         true => Badge { tone: Tone::Good, text: good.to_owned() },
         false => Badge { tone: Tone::Bad, text: bad.to_owned() },
     };
-    let mut verdicts = vec![
-        badge(facts.verdict.healthy, "healthy", "not healthy"),
-        badge(facts.verdict.complete, "complete", "days are missing, or coverage has gaps"),
-    ];
+    let missing = facts.verdict.missing;
+    let mut verdicts =
+        vec![badge(facts.verdict.healthy, "healthy", "not healthy"), badge(missing.is_none(), "complete", missing.unwrap_or_default())];
     if !facts.open_alerts.is_empty() {
         verdicts.push(Badge { tone: Tone::Warn, text: format!("{} open", counted(facts.open_alerts.len() as u64, "alert")) });
     }
@@ -54,6 +53,15 @@ pub(super) fn tiles(facts: &LayerFacts, currencies: &Currencies) -> Vec<Tile> {
         tiles.push(Tile { label: "Last success".to_owned(), figure: day.to_owned(), detail: format!("{time} UTC") });
     }
     tiles
+}
+
+/// How many currencies have no tile, in words; empty if all have one.
+pub(super) fn more_currencies(currencies: &Currencies) -> String {
+    match currencies.hidden() {
+        0 => String::new(),
+        1 => "and 1 more currency".to_owned(),
+        hidden => format!("and {} more currencies", count(hidden as u64)),
+    }
 }
 
 /// What the reader must know before the numbers.

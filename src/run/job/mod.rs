@@ -190,7 +190,8 @@ impl Job<'_> {
         let as_extracted = self.summary.clone();
         let mut attempt = Attempt { base, dimensions, rebase: Rebase { earlier: None, enricher: None, dimensions_are_new: true } };
         for number in 0..MOST_ATTEMPTS {
-            self.summary = Summary { checks: std::mem::take(&mut self.summary.checks), ..as_extracted.clone() };
+            let Summary { check_scope, checks, .. } = &mut self.summary;
+            self.summary = Summary { check_scope: *check_scope, checks: std::mem::take(checks), ..as_extracted.clone() };
             let opened = attempt.base.opened.clone();
             let joined = if attempt.rebase.enricher.is_some() { Joined::Again } else { Joined::AsExtracted };
             let begun = Begun { attempt, extracted: &mut extracted, staging: &mut staging, custom: &custom };
