@@ -138,7 +138,7 @@ fn run_command(command: &Command, flags: &Flags, display: &Display, cancel: &Can
         Command::Sources(args) => sources::run(args, display),
         Command::Probe(args) => probe::run(args, display, cancel),
         Command::Doctor(args) => doctor::run(args, display, cancel),
-        Command::Init(args) => init::run(args, display),
+        Command::Init(args) => init::run(args, display, cancel),
         Command::Test(args) => test::run(args, display, cancel),
         Command::Config(args) => config::run(args, flags, display),
         Command::Undo(args) => undo::run(args, display, cancel),
