@@ -148,6 +148,7 @@ mod tests {
             told: std::collections::BTreeSet::new(),
             over_at: None,
             dedup_key: None,
+            sources: std::collections::BTreeMap::new(),
         }
     }
 
