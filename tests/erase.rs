@@ -210,6 +210,19 @@ fn reports_that_show_nothing_of_the_person_are_counted_apart_in_the_preview_too(
 }
 
 #[test]
+fn what_an_erasure_has_removed_is_gone_because_of_it_and_not_because_of_keep() {
+    let work = workspace();
+    let before = work.etl(&["runs", "--json"]).summary()["runs"][0]["run_id"].as_str().unwrap().to_owned();
+    let erasure = result(&erase(&work, &[]), "published")["run_id"].as_str().unwrap().to_owned();
+    for run_id in [&erasure, &before] {
+        let refused = work.etl(&["diff", run_id]);
+        assert_eq!(refused.code, 2, "{}", refused.stdout);
+        let cause = format!("run `{erasure}` has erased a user");
+        assert!(refused.stderr.contains(&cause) && !refused.stderr.contains("`keep`"), "{run_id}: {}", refused.stderr);
+    }
+}
+
+#[test]
 fn who_names_no_user_is_told_of_both_ways_to() {
     let ended = Workspace::new().etl(&["erase"]);
     assert_eq!(ended.code, 2, "{}", ended.stderr);

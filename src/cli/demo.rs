@@ -49,6 +49,12 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
         {
             let _ = writeln!(out, "{what}{}", settings.command_line(command));
         }
+        let _ = writeln!(
+            out,
+            "{}",
+            "The alert stays open, so that `status` answers \"not healthy\". A `quarantine replay` drops the same records again, with the same alert: \
+             nobody has corrected them. All of this is meant, too."
+        );
         let _ = writeln!(out, "Run it again: nothing changes. Your own orders: etl run --orders URL-or-files");
     }))
 }
