@@ -123,11 +123,15 @@ pub(super) fn judge(
     }
     summary.alerts = findings.iter().filter_map(|finding| Some(Alert { kind: finding.kind, message: finding.message.clone()? })).collect();
     let origin = NoticeOrigin::new(settings);
+    let replayed = summary.replay_of.as_deref().and_then(|run_id| source_of_run(output, run_id));
     let by = Discovery {
         pipeline: origin.pipeline(),
         run_id: &summary.run_id,
         shop: summary.shop.as_deref(),
-        source: source_of(summary),
+        source: match &replayed {
+            Some(source) => SourceOfRun::Loaded(source),
+            None => source_of(summary),
+        },
         now: summary.finished_at,
     };
     let over = open.apply_findings(by, ended, &findings);
@@ -144,6 +148,12 @@ pub(super) fn judge(
         summary.recovered.extend(closed);
     }
     Verdict { before, open }
+}
+
+/// The source of an earlier run, as its report tells it: a replay loads records of this source.
+fn source_of_run(output: &Output, run_id: &str) -> Option<String> {
+    let report = output.read(places::report(run_id)).ok().flatten()?;
+    Some(Summary::from_json(&report).ok()?.identity?.source)
 }
 
 /// The source whose alerts a run raises and ends.

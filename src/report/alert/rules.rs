@@ -87,10 +87,14 @@ impl Finding {
     }
 
     /// Whether a run that ended so may say that the condition does not hold. What a failed run has read or checked is not what readers
-    /// see: it raises alerts and ends none. The age of the newest row is that of the layer, however the run ended.
-    fn may_end(&self, ended: Ended) -> bool {
+    /// see: it raises alerts and ends none. The age of the newest row is that of the layer, however the run ended. What reads kept records
+    /// has not asked the source.
+    fn may_end(&self, evidence: &Evidence<'_>) -> bool {
+        let ended = evidence.ended;
+        let has_asked = !matches!(evidence.summary.command, CommandName::Replay | CommandName::Rebuild);
         match self.kind {
             AlertKind::Stale => true,
+            AlertKind::SourceFailed | AlertKind::Incomplete => ended == Ended::Success && has_asked,
             AlertKind::CheckFailed => matches!(ended, Ended::Success | Ended::ChecksFailed { published: true }),
             _ => ended == Ended::Success,
         }
@@ -138,7 +142,7 @@ pub fn judge(settings: &AlertSettings, evidence: &Evidence<'_>) -> Vec<Finding> 
     if matches!(evidence.ended, Ended::Success | Ended::ChecksFailed { .. }) {
         findings.extend(schema_changed(evidence.summary));
     }
-    findings.retain(|finding| finding.message.is_some() || finding.may_end(evidence.ended));
+    findings.retain(|finding| finding.message.is_some() || finding.may_end(evidence));
     findings
 }
 
@@ -467,6 +471,14 @@ mod tests {
             judge(&AlertSettings::default(), &Evidence { ended: Ended::ChecksFailed { published: false }, ..evidence(&summary, &[]) });
         let failed: Vec<_> = findings.iter().filter(|finding| finding.kind == AlertKind::CheckFailed).map(|f| f.subject.as_str()).collect();
         assert_eq!(failed, [FIRST_CHECK, "fact_key_unique"]);
+    }
+
+    #[test]
+    fn what_reads_kept_records_does_not_say_that_the_source_is_well() {
+        let replay = Summary { command: CommandName::Replay, ..summary(0, 1) };
+        assert_eq!(told(&AlertSettings::default(), &evidence(&replay, &[]), AlertKind::SourceFailed), None);
+        assert_eq!(told(&AlertSettings::default(), &evidence(&replay, &[]), AlertKind::Incomplete), None);
+        assert_eq!(told(&AlertSettings::default(), &evidence(&replay, &[]), AlertKind::DroppedShare), Some(None), "its records are mended");
     }
 
     #[test]
