@@ -77,10 +77,8 @@ fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
             let (run_id, dropped) = (&of_run.run_id, text::drops(of_run.drops));
             let _ = writeln!(out, "run {run_id}: {dropped}, replayed by {}", of_run.replayed_by.join(", "));
         }
-        match runs.iter().filter(|of_run| !of_run.is_replayed()).collect::<Vec<_>>().as_slice() {
-            [] => {}
-            waiting => next(out, waiting, &settings),
-        }
+        let waiting: Vec<_> = runs.iter().filter(|of_run| !of_run.is_replayed()).collect();
+        next(out, &waiting, &settings);
     });
     Ok(0)
 }

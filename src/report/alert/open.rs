@@ -273,7 +273,9 @@ impl OpenAlerts {
                 Some(left) => alert.message.clone_from(&left.message),
                 None => {
                     let days = SILENT_FOR / UtcMicros::DAY;
-                    alert.message = format!("{} (closed: no run has read {} for {days} days)", alert.message, silent.join(", "));
+                    let named: Vec<_> =
+                        silent.iter().map(|source| if source.is_empty() { "its source" } else { source.as_str() }).collect();
+                    alert.message = format!("{} (closed: no run has read {} for {days} days)", alert.message, named.join(", "));
                     end(alert, now, over);
                 }
             }
