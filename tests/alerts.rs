@@ -309,6 +309,46 @@ fn a_run_is_slow_against_the_history_that_real_runs_wrote() {
 }
 
 #[test]
+fn an_alert_of_a_source_is_over_with_a_success_of_this_source_alone() {
+    let receiver = receiver();
+    let work = workspace(&receiver, "");
+    let good = [order("A", "2026-01-01T00:00:00Z", "")];
+    let none = Vec::<String>::new();
+    work.load(&good, &[]).published();
+    let bad = [good.to_vec(), vec!["{}".to_owned()]].concat();
+    assert_eq!(kinds(&work.load(&bad, &[]).unchanged(), "alerts"), ["dropped_share"]);
+    let dry = work.load(&good, &["--dry-run"]).expect(0, "dry_run");
+    assert_eq!(kinds(&dry, "alerts_recovered"), none, "a dry run changes nothing");
+    work.write("checks/strict.sql", "SELECT * FROM fact_order\n");
+    let failed = work.load(&good, &[]).expect(4, "checks_failed");
+    assert_eq!(kinds(&failed, "alerts_recovered"), none, "what a failed run has read was not published");
+    std::fs::remove_file(work.path("checks/strict.sql")).unwrap();
+    work.write("other.ndjson", order("B", "2026-01-02T00:00:00Z", ""));
+    let other = work.etl(&["run", "--orders", "other.ndjson"]).published();
+    assert_eq!(kinds(&other, "alerts_recovered"), none, "another source says nothing of this one");
+    assert!(told(&receiver).iter().all(|told| told.starts_with("firing")), "no all-clear: {:?}", told(&receiver));
+    let mut over = kinds(&work.load(&good, &[]).unchanged(), "alerts_recovered");
+    over.sort();
+    assert_eq!(over, ["check_failed", "dropped_share"]);
+}
+
+#[test]
+fn a_record_without_a_date_raises_no_alert_in_each_empty_window() {
+    let work = Workspace::new();
+    let mut lines: Vec<_> = (0..30).map(|n| order(&format!("A{n}"), "2026-01-01T00:00:00Z", "")).collect();
+    lines.push(order("X", "soon", ""));
+    let window = ["--since", "2026-02-01", "--until", "2026-02-02"];
+    let empty = work.load(&lines, &window).summary();
+    assert_eq!((&empty["records_dropped_count"], &empty["records_out_of_window"]), (&Value::from(1), &Value::from(30)));
+    assert_eq!(kinds(&empty, "alerts"), Vec::<String>::new());
+    lines.truncate(9);
+    lines.push(order("X", "soon", ""));
+    let share = work.load(&lines, &window).summary();
+    assert_eq!(kinds(&share, "alerts"), ["dropped_share"]);
+    assert!(share["alerts"][0]["message"].as_str().unwrap().contains("before their date was known: 10.0 %"), "{share}");
+}
+
+#[test]
 fn too_many_dropped_records_are_told_of() {
     let receiver = receiver();
     let work = workspace(&receiver, "[alerts]\ndropped_percent = 10\n");

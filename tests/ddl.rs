@@ -135,6 +135,14 @@ fn ddl(work: &Workspace, args: &[&str]) -> String {
 const HOSTILE: &str = "dt=2020-01-01/order_id=1/it's [x] 100%";
 
 #[test]
+fn json_is_one_line_with_the_statements() {
+    let work = layer("output", &TEXTS);
+    let (sql, line) = (ddl(&work, &["duckdb"]), ddl(&work, &["duckdb", "--json"]));
+    let result: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    assert_eq!((result["sql"].as_str(), line.lines().count()), (Some(sql.as_str()), 1));
+}
+
+#[test]
 fn duckdb_reads_every_value_and_prunes_by_day() {
     let work = layer(HOSTILE, &[&TEXTS[..], &LINE_BREAKS[..]].concat());
     let output = work.path(HOSTILE);

@@ -171,7 +171,17 @@ fn a_second_erasure_and_a_dry_run_change_nothing() {
     };
     assert_eq!(without_leases(work.files("")), without_leases(all));
     let done = result(&erase(&work, &[]), "published");
-    for count in ["dim_user_rows", "fact_order_rows", "partitions_written", "quarantined_records", "raw_records", "versions_removed"] {
+    let counts = [
+        "dim_user_rows",
+        "fact_order_rows",
+        "partitions_written",
+        "quarantined_records",
+        "raw_records",
+        "reports_changed",
+        "reports_adjusted",
+        "versions_removed",
+    ];
+    for count in counts {
         assert_eq!(done[count], dry[count], "{count}");
     }
     assert_eq!(done["columns_kept"], json!(["gift_note"]), "it says what it does not reach");
@@ -179,6 +189,44 @@ fn a_second_erasure_and_a_dry_run_change_nothing() {
     let again = result(&erase(&work, &[]), "unchanged");
     assert_eq!((&again["users_before"], &again["fact_order_rows"], &again["commit"]), (&json!(1), &json!(0), &Value::Null));
     assert_eq!(without_leases(work.files("")), without_leases(all));
+}
+
+#[test]
+fn reports_that_show_nothing_of_the_person_are_counted_apart_in_the_preview_too() {
+    let work = Workspace::new();
+    let of = |order_id: &str, user: &str| order(order_id, "2026-01-01", &format!(r#","user_id":"{user}""#));
+    work.load(&[of("A", OF_ANN[0])], &["--keep-raw"]).published();
+    work.load(&[of("B", "u-bob-4712")], &["--keep-raw"]).published();
+    let told = |ended: &Ended, status: &str| {
+        let result = result(ended, status);
+        (result["reports_changed"].as_u64().unwrap(), result["reports_adjusted"].as_u64().unwrap(), result["raw_records"].clone())
+    };
+    let before = work.files("reports/");
+    let dry = told(&erase(&work, &["--dry-run"]), "dry_run");
+    assert_eq!(dry, (0, 1, json!(1)), "no report shows the person; that of the first run has the size of its records");
+    assert_eq!(told(&erase(&work, &[]), "published"), dry);
+    let changed = work.files("reports/").into_iter().filter(|(name, bytes)| before.get(name).is_some_and(|before| before != bytes));
+    assert_eq!(changed.count() as u64, dry.0 + dry.1, "what is counted is what is changed");
+}
+
+#[test]
+fn what_an_erasure_has_removed_is_gone_because_of_it_and_not_because_of_keep() {
+    let work = workspace();
+    let before = work.etl(&["runs", "--json"]).summary()["runs"][0]["run_id"].as_str().unwrap().to_owned();
+    let erasure = result(&erase(&work, &[]), "published")["run_id"].as_str().unwrap().to_owned();
+    for run_id in [&erasure, &before] {
+        let refused = work.etl(&["diff", run_id]);
+        assert_eq!(refused.code, 2, "{}", refused.stdout);
+        let cause = format!("run `{erasure}` has erased a user");
+        assert!(refused.stderr.contains(&cause) && !refused.stderr.contains("`keep`"), "{run_id}: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn who_names_no_user_is_told_of_both_ways_to() {
+    let ended = Workspace::new().etl(&["erase"]);
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
+    assert!(ended.stderr.contains("--user ID") && ended.stderr.contains("--users-file FILE"), "{}", ended.stderr);
 }
 
 #[test]

@@ -159,6 +159,7 @@ fn alerts_use_the_proxy_except_to_loopback() {
         told: std::collections::BTreeSet::new(),
         over_at: None,
         dedup_key: None,
+        sources: std::collections::BTreeMap::new(),
     };
     let sender = Sender { pipeline: "orders", output: "output", host: "host", run_id: "r" };
     let send = |url: &str| {

@@ -261,6 +261,28 @@ fn a_run_that_finds_the_output_held_stands_in_the_history() {
 }
 
 #[test]
+fn the_beginning_of_several_runs_names_them() {
+    let work = Workspace::new();
+    let ids = ["A", "B"].map(|id| work.load(&[order(id, "2026-01-01", "")], &[]).published()["run_id"].as_str().unwrap().to_owned());
+    let ended = work.etl(&["runs", "show", &ids[0][..6]]);
+    assert_eq!(ended.code, 2, "{}", ended.stdout);
+    assert!(ids.iter().all(|id| ended.stderr.contains(id.as_str())), "{}", ended.stderr);
+}
+
+#[test]
+fn each_run_with_drops_has_a_command_that_replays_it() {
+    let work = Workspace::new();
+    let ids = ["A", "B"].map(|id| {
+        let lines = [order(id, "2026-01-01", ""), order(&format!("{id}-soon"), "soon", "")];
+        work.load(&lines, &[]).published()["run_id"].as_str().unwrap().to_owned()
+    });
+    let text = work.etl(&["quarantine"]).stdout;
+    let lines: Vec<_> = text.lines().rev().take(2).collect();
+    assert!(lines[1].ends_with(&format!("then: etl quarantine replay {}", ids[1])), "the latest first: {text}");
+    assert!(lines[0].ends_with(&format!("and: etl quarantine replay {}", ids[0])), "{text}");
+}
+
+#[test]
 fn quarantine_is_listed_mended_and_replayed() {
     let work = Workspace::new();
     let two_bad_lines = r#"{"order_id":"B","created_at":"2026-01-02T00:00:00Z","currency":"EUR","items":[{"sku":"S","quantity":1,"price":"1.10"},{"sku":"T","price":"x"},{"sku":"U","price":"y"}]}"#;

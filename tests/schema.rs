@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Workspace, order, tool};
 
@@ -43,6 +43,23 @@ fn schema(work: &Workspace, args: &[&str]) -> String {
     let ended = work.etl(&[&["schema"], args].concat());
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     ended.stdout
+}
+
+#[test]
+fn json_is_one_line_of_it_for_every_form() {
+    let work = layer();
+    for (form, args) in [("md", vec![]), ("dbml", vec!["dbml"]), ("odcs", vec!["odcs"]), ("dbt", vec!["dbt"])] {
+        let text = schema(&work, &args);
+        for flags in [&["--json"][..], &["--format", "json"]] {
+            let line = schema(&work, &[&args[..], flags].concat());
+            let result: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{form}: {error}: {line}"));
+            assert_eq!((&result["form"], &result["text"]), (&json!(form), &json!(text)));
+            assert_eq!(line.lines().count(), 1, "{form}");
+        }
+    }
+    let pretty: Value = serde_json::from_str(&schema(&work, &["json"])).unwrap();
+    let line = schema(&work, &["json", "--json"]);
+    assert_eq!((line.lines().count(), serde_json::from_str::<Value>(&line).unwrap()), (1, pretty));
 }
 
 /// A column, as a page tells of it.
@@ -283,6 +300,9 @@ fn an_unknown_form_is_bad_usage_and_the_layer_stays() {
     let work = layer();
     let before = work.layer();
     assert_eq!(work.etl(&["schema", "xml"]).code, 2);
+    let mistaken = work.etl(&["schema", "--format", "dbml"]);
+    assert_eq!(mistaken.code, 2, "{}", mistaken.stdout);
+    assert!(mistaken.stderr.contains("`etl schema dbml`"), "{}", mistaken.stderr);
     assert_eq!(work.etl(&["schema", "dbt", "--schema", ""]).code, 2);
     for form in ["md", "json", "dbml", "odcs", "dbt"] {
         assert!(!schema(&work, &[form]).is_empty());

@@ -1,7 +1,7 @@
 //! What a terminal shows, at several widths: nothing is wider, no word is cut, and a table says which columns it leaves out.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     process::{Command, Stdio},
 };
 
@@ -173,6 +173,55 @@ fn at_keyboard(work: &Workspace, columns: usize, args: &str, typed: &str) -> Opt
     Some((output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap().replace('\r', "")))
 }
 
+/// What a command prints on a terminal where somebody presses Ctrl-C at its question, and its exit code.
+fn interrupted_at(work: &Workspace, args: &str, question: &str) -> Option<(i32, String)> {
+    let line = format!("stty cols 100 rows 50 && exec '{}' {args}", env!("CARGO_BIN_EXE_etl"));
+    let mut child = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .current_dir(work.path(""))
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .ok()?;
+    let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut shown, mut byte) = (Vec::new(), [0]);
+    while !String::from_utf8_lossy(&shown).contains(question) {
+        assert_eq!(screen.read(&mut byte).unwrap(), 1, "no question: {}", String::from_utf8_lossy(&shown));
+        shown.push(byte[0]);
+    }
+    keyboard.write_all(b"\x03").unwrap();
+    screen.read_to_end(&mut shown).unwrap();
+    let code = child.wait().unwrap().code().unwrap();
+    drop(keyboard);
+    Some((code, String::from_utf8(shown).unwrap().replace('\r', "")))
+}
+
+#[test]
+fn ctrl_c_at_a_question_ends_the_command_and_says_what_is_as_it_was() {
+    let work = Workspace::new();
+    work.load(&[order("A", "2026-01-01", r#","user_id":"U1""#)], &[]).published();
+    let before = work.layer();
+    let Some((code, text)) = interrupted_at(&work, "erase --user U1 --color never", "[y/N] ") else { return };
+    assert_eq!(code, 130, "{text}");
+    assert!(text.contains("\nerror: interrupted; nothing was erased\n"), "a line of its own: {text}");
+    assert_eq!(work.layer(), before);
+    let (code, text) = interrupted_at(&work, "init --color never", "Empty: none").unwrap();
+    assert_eq!(code, 130, "{text}");
+    assert!(text.contains("\nerror: interrupted; nothing was written\n"), "{text}");
+    assert!(!work.path("etl.toml").exists(), "{text}");
+}
+
+#[test]
+fn a_typo_of_a_profile_is_asked_again() {
+    let work = Workspace::new();
+    let Some((code, text)) = at_keyboard(&work, 100, "init --color never", "shopfy\nfakestore\n\n\n\n") else { return };
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("did you mean `shopify`?"), "{text}");
+    assert!(std::fs::read_to_string(work.path("etl.toml")).unwrap().contains("profile = \"fakestore\""), "{text}");
+}
+
 #[test]
 fn an_erasure_asks_on_a_terminal_and_nowhere_else() {
     let work = Workspace::new();
@@ -181,7 +230,8 @@ fn an_erasure_asks_on_a_terminal_and_nowhere_else() {
     for typed in ["n\n", "\n"] {
         let Some((code, text)) = at_keyboard(&work, 80, "erase --user U1 --color never", typed) else { return };
         assert_eq!(code, 2, "{text}");
-        assert!(text.contains("Erase 1 user? [y/N]") && text.contains("user removed from 1 row in 1 partition"), "{text}");
+        assert!(text.contains("Erase user `U1` (2 rows, 0 records, ") && text.contains(")? [y/N]"), "{text}");
+        assert!(text.contains("user removed from 1 row in 1 partition"), "{text}");
         assert!(text.contains("not confirmed"), "{text}");
         assert_eq!(work.layer(), before, "{text}");
     }

@@ -294,15 +294,19 @@ fn an_undo_without_a_run_names_those_that_can_be_undone() {
     let work = Workspace::new();
     let first = load(&work, &[order("A", "2026-01-01", "")]);
     let second = load(&work, &[paid("A", "2026-01-01")]);
+    let unchanged = work.load(&[paid("A", "2026-01-01")], &[]).unchanged()["run_id"].as_str().unwrap().to_owned();
     let before = work.layer();
     let refused = work.etl(&["undo", "--output", "output", "--log-format", "text"]);
+    assert!(refused.stderr.contains("# run over everything: 1 partition written"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains(&unchanged), "there is nothing to undo: {}", refused.stderr);
     assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{}", refused.stderr);
     assert!(refused.stderr.contains(&format!("\n    etl undo {second} --output output ")), "{}", refused.stderr);
     assert!(!refused.stderr.contains(&first), "the second run stands on it: {}", refused.stderr);
     assert_eq!(work.layer(), before);
     answer(&work, &["undo", &second]);
     let left = work.etl(&["undo", "--log-format", "text"]).stderr;
-    assert!(left.contains(&first) && !left.contains(&second), "what is undone is not named: {left}");
+    assert!(left.contains(&first) && !left.contains(&format!("etl undo {second}")), "what is undone is not named: {left}");
+    assert!(left.contains(&format!("# undo of run {second}: 1 partition written")), "{left}");
 }
 
 #[test]

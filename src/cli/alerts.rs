@@ -1,6 +1,9 @@
 //! `etl alerts`.
 
-use std::{collections::BTreeSet, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use serde_json::json;
 
@@ -37,6 +40,7 @@ pub(super) fn run(args: &AlertsArgs, display: &Display) -> Result<u8, RunError> 
         told: BTreeSet::new(),
         over_at: None,
         dedup_key: None,
+        sources: BTreeMap::new(),
     };
     let due: Vec<_> =
         settings.alerts.receivers.iter().map(|receiver| (receiver, Notice { state: NoticeState::Firing, alert: alert.clone() })).collect();

@@ -467,7 +467,7 @@ pub(super) struct UndoArgs {
 #[derive(Args, Debug)]
 pub(super) struct EraseArgs {
     /// The id of a user, as `dim_user` has it, or before its mask [repeatable]
-    #[arg(long = "user", value_name = "ID", required_unless_present = "users_file")]
+    #[arg(long = "user", value_name = "ID")]
     pub(super) users: Vec<String>,
     /// A file with one id a line
     #[arg(long, value_name = "FILE")]

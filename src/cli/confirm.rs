@@ -1,4 +1,5 @@
-//! Asks before a command changes what nothing brings back. Only somebody at a terminal is asked: scripts go on without a question.
+//! Questions at a terminal: waits for a line, and asks before a command changes what nothing brings back. Only somebody at a terminal is
+//! asked: scripts go on without a question. Knows no answers but yes.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -22,23 +23,37 @@ pub(super) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// What a command asks before it goes on.
+pub(super) struct Confirmation<'q> {
+    /// What it will do.
+    pub(super) plan: &'q str,
+    /// The question, without the answers.
+    pub(super) question: &'q str,
+    /// What a signal leaves as it was, such as "nothing was erased".
+    pub(super) unchanged: &'static str,
+}
+
 /// Shows what a command will do, asks, and returns only if the answer is yes.
 ///
 /// # Errors
 /// Another answer, or none ([`RequestError::NotConfirmed`]); a signal; the terminal can't be written to.
-pub(super) fn confirm(plan: &str, question: &str, cancel: &Cancel) -> Result<(), RunError> {
-    let text = format!("{}\n{question} [y/N] ", fitted_to_stderr(plan));
+pub(super) fn confirm(asked: &Confirmation<'_>, cancel: &Cancel) -> Result<(), RunError> {
+    let text = format!("{}\n{} [y/N] ", fitted_to_stderr(asked.plan), fitted_to_stderr(asked.question));
     let mut terminal = anstream::stderr();
     write!(terminal, "{text}").and_then(|()| terminal.flush()).map_err(StoreError::io("ask on", "the terminal"))?;
-    match answer(cancel) {
+    match typed_line(asked.unchanged, cancel) {
         Ok(line) if is_yes(&line) => Ok(()),
         Ok(_) => Err(RequestError::NotConfirmed.into()),
         Err(error) => Err(error),
     }
 }
 
-/// The line that is typed; empty at the end of the input. A signal ends the wait: a read would go on after it.
-fn answer(cancel: &Cancel) -> Result<String, RunError> {
+/// The line that is typed; empty at the end of the input. A signal ends the wait: a read would go on after it. The caller must not hold
+/// the lock of stdin.
+///
+/// # Errors
+/// A signal ([`RunError::Unanswered`]).
+pub(super) fn typed_line(unchanged: &'static str, cancel: &Cancel) -> Result<String, RunError> {
     let (typed, answers) = mpsc::channel();
     thread::spawn(move || {
         let mut line = String::new();
@@ -52,7 +67,9 @@ fn answer(cancel: &Cancel) -> Result<String, RunError> {
             Err(RecvTimeoutError::Disconnected) => return Ok(String::new()),
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(stop) = cancel.stopped() {
-                    return Err(RunError::Interrupted(stop));
+                    // The terminal has written `^C` behind the question.
+                    let _ = writeln!(anstream::stderr());
+                    return Err(RunError::Unanswered { stop, unchanged });
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde_json::json;
 
 use super::{args::DdlArgs, display::Display};
 use crate::{
@@ -39,7 +40,8 @@ pub(super) fn run(args: &DdlArgs, display: &Display) -> Result<u8, RunError> {
         },
     };
     let target = Target { schema: args.schema.clone(), location: location.map_err(refused)?, format };
-    display.verbatim(&ddl::script(args.engine, &layer, &target).map_err(refused)?);
+    let sql = ddl::script(args.engine, &layer, &target).map_err(refused)?;
+    display.document(&json!({ "sql": sql }), &sql);
     Ok(0)
 }
 

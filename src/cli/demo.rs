@@ -15,6 +15,9 @@ use crate::{
 /// Said before anything else, so that nobody is alarmed.
 const BEFOREHAND: &str = "The data of the demo is bad on purpose, so that every rule shows: it has malformed records, a price that is missing, an order without a currency, users and products that nobody knows, and an API that fails once. Expect a retry, dropped records, warnings and an alert.";
 
+/// Said after the commands to go on with: what they show is meant, too.
+const AFTERWARDS: &str = "The alert stays open, so that `status` answers \"not healthy\". A `quarantine replay` drops the same records again, with the same alert: nobody has corrected them. All of this is meant, too.";
+
 pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
     if args.output.to_string_lossy().contains("://") {
         let text = args.output.display().to_string();
@@ -49,6 +52,7 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
         {
             let _ = writeln!(out, "{what}{}", settings.command_line(command));
         }
+        let _ = writeln!(out, "{AFTERWARDS}");
         let _ = writeln!(out, "Run it again: nothing changes. Your own orders: etl run --orders URL-or-files");
     }))
 }

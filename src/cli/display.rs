@@ -181,6 +181,11 @@ impl Display {
         terminal::fitted(text, self.width)
     }
 
+    /// Prints a document as it is, such as SQL for another program, also on a pipe. Where JSON was requested by name, it is one line of it.
+    pub(super) fn document(&self, json: &impl Serialize, text: &str) {
+        if self.answers_in_json() { self.print(ResultForm::Json, Lines::AsTheyAre, json, |_| {}) } else { self.verbatim(text) }
+    }
+
     /// Prints a text as it is, whatever the format of results: a script, or a settings file.
     pub(super) fn verbatim(&self, text: &str) {
         self.write(&mut io::stdout().lock(), text);

@@ -1,11 +1,12 @@
 //! `etl erase`.
 
-use std::{fmt::Write, fs};
+use std::{collections::BTreeSet, fmt::Write, fs};
 
 use super::{
     args::EraseArgs,
-    confirm::{can_ask, confirm},
+    confirm::{Confirmation, can_ask, confirm},
     display::{Display, Ending},
+    escaped::escaped,
     text::counted,
 };
 use crate::{
@@ -27,10 +28,17 @@ const NOT_REACHED: [&str; 8] = [
     "e-mail addresses that are masked, that another user has, or that stood only in files past `--keep` and `--retention`",
 ];
 
+/// So many ids are named in the question.
+const IDS_NAMED: usize = 5;
+
 /// The first line of a file of ids that is the name of their column.
 const HEADER: &str = "user_id";
 
 pub(super) fn run(args: &EraseArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+    // Before the settings are read: it is a mistake of the command line.
+    if args.users.is_empty() && args.users_file.is_none() {
+        return Err(RequestError::NoUsers.into());
+    }
     let settings = settings::load(&args.settings.flags)?;
     let sources = if settings.shops.is_empty() { vec![settings.clone()] } else { settings::load_shops(&args.settings.flags, &[])? };
     let users = users(args)?;
@@ -60,12 +68,31 @@ fn ask(request: &EraseRequest<'_>, cancel: &Cancel) -> Result<(), RunError> {
     if !planned.has_change() {
         return Ok(());
     }
-    let users = counted(planned.users as u64, "user");
-    let mut plan = format!("In {}, this erases {users}:\n", request.settings.output);
+    let who = counted(planned.users as u64, "user");
+    let mut plan = format!("In {}, this erases {who}:\n", request.settings.output);
     show_users(&mut plan, &planned);
     show_counts(&mut plan, &planned);
     plan.push_str("\nNothing brings this back: `etl undo` of earlier runs is no longer possible after it.\n");
-    confirm(&plan, &format!("Erase {users}?"), cancel)
+    let question = format!("Erase {} ({})?", named(users), changes(&planned));
+    confirm(&Confirmation { plan: &plan, question: &question, unchanged: "nothing was erased" }, cancel)
+}
+
+/// The users, the first ones by their ids: whoever answers sees a typo.
+fn named(users: &[String]) -> String {
+    let ids: BTreeSet<&str> = users.iter().map(|user| user.trim()).filter(|user| !user.is_empty()).collect();
+    let first: Vec<_> = ids.iter().take(IDS_NAMED).map(|user| format!("`{}`", escaped(user))).collect();
+    let noun = if ids.len() == 1 { "user" } else { "users" };
+    let more = ids.len().saturating_sub(first.len());
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{noun} {}{more}", first.join(", "))
+}
+
+/// How much changes, in one line: rows of the tables, kept records, and files beside them.
+fn changes(erased: &Erased) -> String {
+    let files = erased.reports_changed + erased.reports_adjusted + erased.damaged_records_removed + erased.versions_removed as u64;
+    let rows = counted(erased.dim_user_rows + erased.fact_order_rows, "row");
+    let records = counted(erased.quarantined_records + erased.raw_records, "record");
+    format!("{rows}, {records}, {}", counted(files, "file"))
 }
 
 /// The ids of the flags, and those of the file.
@@ -118,7 +145,7 @@ fn show_counts(out: &mut String, erased: &Erased) {
         ("fact_order", format!("user removed from {} in {partitions}; the money stays", counted(erased.fact_order_rows, "row"))),
         ("quarantine", format!("{} withheld", counted(erased.quarantined_records, "record"))),
         ("raw", format!("{} withheld, so that a rebuild leaves them out", counted(erased.raw_records, "record"))),
-        ("reports", format!("values removed from {}", counted(erased.reports_changed, "file"))),
+        ("reports", reports(erased)),
         ("kept versions", format!("{} removed", counted(erased.versions_removed as u64, "file"))),
     ];
     for (place, change) in lines {
@@ -127,6 +154,15 @@ fn show_counts(out: &mut String, erased: &Erased) {
     if erased.damaged_records_removed > 0 {
         let _ = writeln!(out, "  damaged records of the log: {} removed", counted(erased.damaged_records_removed, "copy"));
     }
+}
+
+/// What becomes of reports. One that shows nothing of the users may have to tell another size of `raw/`.
+fn reports(erased: &Erased) -> String {
+    let adjusted = match erased.reports_adjusted {
+        0 => String::new(),
+        files => format!("; {} that show nothing of the user: only the size of raw/ is corrected", counted(files, "more file")),
+    };
+    format!("values removed from {}{adjusted}", counted(erased.reports_changed, "file"))
 }
 
 /// Users other than those that were asked for.
@@ -176,6 +212,22 @@ fn show_columns(out: &mut String, erased: &Erased) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_question_names_the_ids_and_counts_those_that_it_leaves_out() {
+        let ids = |count: usize| (1..=count).map(|id| format!(" u-{id} ")).collect::<Vec<_>>();
+        assert_eq!(named(&ids(1)), "user `u-1`");
+        assert_eq!(named(&[ids(2), ids(2)].concat()), "users `u-1`, `u-2`", "an id that is named twice is one");
+        assert_eq!(named(&ids(7)), "users `u-1`, `u-2`, `u-3`, `u-4`, `u-5` and 2 more");
+        assert_eq!(named(&["a\u{1b}[31m".to_owned()]), "user `a\\u{1b}[31m`");
+    }
+
+    #[test]
+    fn files_that_show_nothing_of_the_user_are_told_apart() {
+        let erased = Erased { reports_changed: 1, reports_adjusted: 5, ..Erased::default() };
+        assert!(reports(&erased).starts_with("values removed from 1 file; 5 more files that show nothing of the user"));
+        assert_eq!(reports(&Erased { reports_adjusted: 0, ..erased }), "values removed from 1 file");
+    }
 
     #[test]
     fn a_file_of_ids_may_come_from_a_spreadsheet() {

@@ -53,7 +53,7 @@ const ALL: &[Examples] = &[
     examples("alerts test", &["etl alerts test"], "docs/operations.md#alerts"),
     examples(
         "probe",
-        &["etl probe --orders https://shop.example/api/orders", "etl probe --profile shopify --url https://your-shop.myshopify.com"],
+        &["etl probe --orders https://shop.example/api/orders", "etl probe --profile woocommerce --url https://shop.example"],
         "docs/sources.md#from-an-unknown-api-to-a-first-load",
     ),
     examples("sources", &["etl sources", "etl sources show shopify > etl.toml"], "docs/sources.md#shipped-profiles"),
@@ -108,7 +108,7 @@ const ALL: &[Examples] = &[
         &["etl redshift verify --since 2026-01-01", "etl redshift verify --since 2026-01-01 --repair"],
         "docs/redshift.md#compare",
     ),
-    examples("init", &["etl init", "etl init --profile shopify --url https://your-shop.myshopify.com"], "docs/configuration.md"),
+    examples("init", &["etl init", "etl init --profile woocommerce --url https://shop.example --schedule cron"], "docs/configuration.md"),
     examples("config", &["etl config check", "etl config show"], "docs/configuration.md"),
     examples("config check", &["etl config check"], "docs/configuration.md"),
     examples("config show", &["etl config show", "etl config show --json"], "docs/configuration.md"),

@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     fs::{self, OpenOptions},
-    io::{self, BufRead, IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -11,13 +11,18 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::display::{Display, Ending};
+use super::{
+    confirm::typed_line,
+    display::{Display, Ending},
+    escaped::escaped,
+};
 use crate::{
+    cancel::Cancel,
     model::shell_quoted,
     run::RunError,
     settings::{
         self, BucketUrl, CredentialNames, Location, NeededCredentials, SETTINGS_FILE, SettingsError, Shipped, VARIABLES_FILE,
-        credentials_of_profile, shipped, toml_text,
+        credentials_of_profile, no_such_profile, shipped, toml_text,
     },
     store::StoreError,
 };
@@ -37,6 +42,9 @@ SELECT order_id, sku FROM fact_order WHERE currency IS NULL
 const CRONTAB: &str = include_str!("../../docs/deploy/crontab");
 const DAG: &str = include_str!("../../docs/airflow/orders_dags.py");
 const THEIR_FOLDER: &str = "/srv/etl";
+
+/// So many times somebody is asked for a profile.
+const PROFILE_TRIES: usize = 3;
 
 /// The mode of files that hold secrets, and of others, before the umask.
 const SECRET_MODE: u32 = 0o600;
@@ -93,9 +101,9 @@ struct NewFile {
     mode: u32,
 }
 
-pub(super) fn run(args: &InitArgs, display: &Display) -> Result<u8, RunError> {
-    let stdin = io::stdin();
-    let mut questions = Questions { input: &mut stdin.lock(), out: &mut anstream::stderr(), is_asking: stdin.is_terminal() };
+pub(super) fn run(args: &InitArgs, display: &Display, cancel: &Cancel) -> Result<u8, RunError> {
+    let mut typed = || typed_line("nothing was written", cancel);
+    let mut questions = Questions { typed: &mut typed, out: &mut anstream::stderr(), is_asking: io::stdin().is_terminal() };
     let choices = choices(args, &mut questions)?;
     let folder = std::env::current_dir().map_err(StoreError::io("find", "the working directory"))?;
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("etl"));
@@ -129,7 +137,8 @@ fn show(out: &mut String, choices: &Choices, written: &[&str], next: [&str; 2]) 
 
 /// Lines that are asked for, where somebody is there to answer.
 struct Questions<'q> {
-    input: &'q mut dyn BufRead,
+    /// Waits for a line; empty at the end of the input.
+    typed: &'q mut dyn FnMut() -> Result<String, RunError>,
     out: &'q mut dyn Write,
     is_asking: bool,
 }
@@ -140,11 +149,27 @@ impl Questions<'_> {
         if flag.is_some() || !self.is_asking {
             return Ok(flag.cloned());
         }
-        let refused = || StoreError::io("ask on", "the terminal");
-        write!(self.out, "{question} ").and_then(|()| self.out.flush()).map_err(refused())?;
-        let mut line = String::new();
-        self.input.read_line(&mut line).map_err(refused())?;
+        self.say(&format!("{question} "))?;
+        let line = (self.typed)()?;
         Ok(Some(line.trim().to_owned()).filter(|line| !line.is_empty()))
+    }
+
+    fn say(&mut self, text: &str) -> Result<(), RunError> {
+        let said = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        Ok(said.map_err(StoreError::io("ask on", "the terminal"))?)
+    }
+
+    /// The name of a shipped profile. A name that none has is asked for again, a few times; the last one is refused by who looks it up.
+    fn profile(&mut self, flag: Option<&String>) -> Result<Option<String>, RunError> {
+        let question = "Which profile (`etl sources` lists them)? Empty: none";
+        let mut name = self.ask(flag, question)?;
+        for _ in 1..PROFILE_TRIES {
+            let Some(unknown) = name.as_deref().filter(|name| flag.is_none() && shipped(name).is_none()) else { break };
+            let unknown = format!("`{}`: {}\n", escaped(unknown), no_such_profile(unknown));
+            self.say(&unknown)?;
+            name = self.ask(None, question)?;
+        }
+        Ok(name)
     }
 }
 
@@ -169,7 +194,7 @@ fn choices(args: &InitArgs, questions: &mut Questions<'_>) -> Result<Choices, Ru
 fn chosen_source(args: &InitArgs, questions: &mut Questions<'_>) -> Result<ChosenSource, RunError> {
     let profile = match &args.orders {
         Some(_) => None,
-        None => questions.ask(args.profile.as_ref(), "Which profile (`etl sources` lists them)? Empty: none")?,
+        None => questions.profile(args.profile.as_ref())?,
     };
     let Some(name) = profile else {
         let orders = questions.ask(args.orders.as_ref(), "Where are the orders: a URL, files, or objects of a bucket?")?;
@@ -182,7 +207,8 @@ fn chosen_source(args: &InitArgs, questions: &mut Questions<'_>) -> Result<Chose
         orders.parse::<Location>().map_err(|error| SettingsError::flag("--orders", shown(&orders), error))?;
         return Ok(ChosenSource::Orders(orders));
     };
-    let profile = shipped(&name).ok_or_else(|| SettingsError::flag("--profile", &name, "no such profile: see `etl sources`"))?;
+    let profile =
+        shipped(&name).ok_or_else(|| SettingsError::flag("--profile", &name, format!("{}: see `etl sources`", no_such_profile(&name))))?;
     let needs_url = profile.example_url().is_some();
     let question = if needs_url { "What is the URL of your API?" } else { "What is the URL of the API? Empty: that of the profile" };
     let url = questions.ask(args.url.as_ref(), question)?;
@@ -360,8 +386,9 @@ mod tests {
     }
 
     fn answered(args: &InitArgs, answers: &str) -> (Result<Choices, RunError>, String) {
-        let (mut input, mut out) = (answers.as_bytes(), Vec::<u8>::new());
-        let found = choices(args, &mut Questions { input: &mut input, out: &mut out, is_asking: true });
+        let (mut lines, mut out) = (answers.lines(), Vec::<u8>::new());
+        let mut typed = || -> Result<String, RunError> { Ok(lines.next().unwrap_or_default().to_owned()) };
+        let found = choices(args, &mut Questions { typed: &mut typed, out: &mut out, is_asking: true });
         (found, String::from_utf8(out).unwrap())
     }
 
@@ -380,6 +407,17 @@ mod tests {
         assert_eq!((found.output.as_str(), found.schedule), ("output", Schedule::None));
         let (found, _) = answered(&args(None, None), "\nexports/*.ndjson\n\n\n");
         assert!(matches!(found.unwrap().source, ChosenSource::Orders(orders) if orders == "exports/*.ndjson"));
+    }
+
+    #[test]
+    fn a_profile_that_nobody_knows_is_asked_for_again_and_not_for_ever() {
+        let (found, asked) = answered(&args(None, None), "shopfy\nfakestor\nfakestore\n\n\n\n");
+        assert!(matches!(found.unwrap().source, ChosenSource::Profile(profile, None) if profile.name == "fakestore"), "{asked}");
+        assert!(asked.contains("`shopfy`: no such profile (did you mean `shopify`?)\n"), "{asked}");
+        let (found, asked) = answered(&args(None, None), "a1\nb2\nc3\nfakestore\n");
+        assert!(found.is_err() && asked.matches("Which profile").count() == PROFILE_TRIES, "{asked}");
+        let (found, asked) = answered(&args(Some("shopfy"), None), "fakestore\n");
+        assert!(found.is_err() && asked.is_empty(), "a flag is not asked for again: {asked}");
     }
 
     #[test]

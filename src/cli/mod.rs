@@ -50,13 +50,14 @@ pub use args::Cli;
 
 use std::panic::{self, AssertUnwindSafe};
 
-use args::Command;
+use args::{Command, SchemaForm};
+use clap::ValueEnum;
 use display::Display;
 
 use crate::{
     cancel::Cancel,
     run::{RequestError, RunError, tell_refused},
-    settings::{Flags, Presentation, Settings, SettingsError, examine, lineage_alone, presentation, telemetry},
+    settings::{Flags, Origin, Presentation, Settings, SettingsError, examine, lineage_alone, presentation, telemetry},
 };
 
 /// Runs the command; the exit code is the contract's.
@@ -97,8 +98,14 @@ pub fn run(cli: &Cli) -> u8 {
     }
 }
 
-/// What to say below an error of the settings where they have other problems: a command stops at the first one.
+/// What to say below an error of the settings: where a form of `etl schema` is written, which is no format of results; and that the
+/// settings have other problems, since a command stops at the first one.
 fn further_problems(command: &Command, flags: &Flags, error: &RunError) -> Option<String> {
+    if let (Command::Schema(_), RunError::Settings(SettingsError::Value { origin: Origin::Flag("--format"), value, .. })) = (command, error)
+        && SchemaForm::from_str(value, true).is_ok()
+    {
+        return Some(format!("`--format` says how a result looks. The form of the dictionary is an argument: `etl schema {value}`"));
+    }
     if !matches!(error, RunError::Settings(_)) || command.tells_problems() {
         return None;
     }
@@ -140,7 +147,7 @@ fn run_command(command: &Command, flags: &Flags, display: &Display, cancel: &Can
         Command::Sources(args) => sources::run(args, display),
         Command::Probe(args) => probe::run(args, display, cancel),
         Command::Doctor(args) => doctor::run(args, display, cancel),
-        Command::Init(args) => init::run(args, display),
+        Command::Init(args) => init::run(args, display, cancel),
         Command::Test(args) => test::run(args, display, cancel),
         Command::Config(args) => config::run(args, flags, display),
         Command::Undo(args) => undo::run(args, display, cancel),

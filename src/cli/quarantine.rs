@@ -77,19 +77,18 @@ fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
             let (run_id, dropped) = (&of_run.run_id, text::drops(of_run.drops));
             let _ = writeln!(out, "run {run_id}: {dropped}, replayed by {}", of_run.replayed_by.join(", "));
         }
-        match runs.iter().filter(|of_run| !of_run.is_replayed()).collect::<Vec<_>>().as_slice() {
-            [] => {}
-            [only] => next(out, &only.run_id, &settings),
-            _ => next(out, "RUN_ID", &settings),
-        }
+        let waiting: Vec<_> = runs.iter().filter(|of_run| !of_run.is_replayed()).collect();
+        next(out, &waiting, &settings);
     });
     Ok(0)
 }
 
-/// How what was dropped is loaded.
-fn next(out: &mut String, run_id: &str, settings: &Settings) {
-    let replay = settings.command_line(&format!("quarantine replay {run_id}"));
-    let _ = writeln!(out, "Mend the records where they lie, then: {replay}");
+/// How what was dropped is loaded: a command for each run, the latest first.
+fn next(out: &mut String, waiting: &[&Quarantined], settings: &Settings) {
+    for (place, of_run) in waiting.iter().enumerate() {
+        let lead = if place == 0 { "Mend the records where they lie, then: " } else { "  and: " };
+        let _ = writeln!(out, "{lead}{}", settings.command_line(&format!("quarantine replay {}", of_run.run_id)));
+    }
 }
 
 /// What a run dropped, by reason, with the first records of each.

@@ -41,7 +41,8 @@ pub(super) fn run(args: &RedshiftArgs, display: &Display, cancel: &Cancel) -> Re
 
 fn print_or_execute(warehouse: &Warehouse<'_>, load: WarehouseLoad<'_>, sql: &RedshiftSqlArgs, display: &Display) -> Result<u8, RunError> {
     if !sql.execute {
-        display.verbatim(&warehouse.script(load)?);
+        let sql = warehouse.script(load)?;
+        display.document(&json!({ "sql": sql }), &sql);
         return Ok(0);
     }
     let began = Instant::now();

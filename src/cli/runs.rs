@@ -118,8 +118,12 @@ fn show_one(output: &Output, run_id: &str, settings: &Settings, display: &Displa
     require_layer(output)?;
     let mut found = report::recorded_runs(output)?.filter(|(run, _)| run.run_id.starts_with(run_id));
     let (run, line) = found.next().ok_or_else(|| RequestError::UnknownRun { run_id: run_id.to_owned(), output: output.location() })?;
-    if run.run_id != run_id && found.next().is_some() {
-        return Err(RequestError::AmbiguousRun(run_id.to_owned()).into());
+    if run.run_id != run_id {
+        let others: Vec<_> = found.map(|(other, _)| other.run_id).collect();
+        if !others.is_empty() {
+            let runs = [vec![run.run_id], others].concat();
+            return Err(RequestError::AmbiguousRun { beginning: run_id.to_owned(), runs }.into());
+        }
     }
     let raw = RawValue::from_string(line).ok();
     display.answer(&raw, |out| {

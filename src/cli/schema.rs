@@ -1,5 +1,8 @@
 //! `etl schema`: prints what each column of the layer means, or the JSON Schema of the summary of a run, and nothing else.
 
+use clap::ValueEnum;
+use serde_json::json;
+
 use super::{
     args::{SchemaArgs, SchemaForm},
     ddl::stored_headers,
@@ -17,7 +20,8 @@ use crate::{
 pub(super) fn run(args: &SchemaArgs, display: &Display) -> Result<u8, RunError> {
     let text: fn(&Dictionary) -> String = match args.form {
         SchemaForm::Json => {
-            display.verbatim(&format!("{:#}\n", summary_schema()));
+            let schema = summary_schema();
+            display.document(&schema, &format!("{schema:#}\n"));
             return Ok(0);
         }
         SchemaForm::Md => dictionary::markdown,
@@ -25,7 +29,9 @@ pub(super) fn run(args: &SchemaArgs, display: &Display) -> Result<u8, RunError> 
         SchemaForm::Odcs => dictionary::odcs,
         SchemaForm::Dbt => dictionary::dbt,
     };
-    display.verbatim(&text(&stored_dictionary(args)?));
+    let text = text(&stored_dictionary(args)?);
+    let form = args.form.to_possible_value().map(|form| form.get_name().to_owned());
+    display.document(&json!({ "form": form, "text": text }), &text);
     Ok(0)
 }
 

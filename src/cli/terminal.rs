@@ -6,6 +6,8 @@ use std::{
     os::fd::AsFd,
 };
 
+use super::text::VALUE_COLUMN;
+
 /// The columns of a terminal that does not say how wide it is.
 const USUAL: usize = 80;
 
@@ -138,7 +140,12 @@ fn continuation(line: &str) -> usize {
         let value = plain.get(lead + label..)?.chars().take_while(|letter| *letter == ' ').count() + lead + label;
         (value <= LABEL_END).then_some(value)
     };
-    if lead == 2 { labelled().unwrap_or(lead + 2) } else { lead + 2 }
+    match lead {
+        2 => labelled().unwrap_or(lead + 2),
+        // A row without a label, below one that has it.
+        VALUE_COLUMN => VALUE_COLUMN,
+        _ => lead + 2,
+    }
 }
 
 /// The columns that a text takes.
@@ -175,6 +182,17 @@ mod tests {
             assert!(shown.ends_with("\nshort\n"));
         }
         assert_eq!(wrapped("a line that fits\n", 80), "a line that fits\n");
+    }
+
+    #[test]
+    fn a_row_without_a_label_goes_on_where_one_with_a_label_does() {
+        let mut text = String::new();
+        super::super::text::row(&mut text, "alerts", &"some words ".repeat(12));
+        super::super::text::row(&mut text, "", &"some words ".repeat(12));
+        let shown = without_styles(&wrapped(&text, 60));
+        let leads: Vec<_> = shown.lines().map(|line| line.len() - line.trim_start().len()).collect();
+        assert!(leads.len() > 4, "{shown}");
+        assert!(leads.iter().skip(1).all(|lead| *lead == VALUE_COLUMN), "{shown}");
     }
 
     #[test]

@@ -23,6 +23,9 @@ const DIM: Style = Style::new().dimmed();
 /// The width of the first column.
 const LABEL: usize = 11;
 
+/// The column at which the value of a [`row`] begins, with a label or without.
+pub(super) const VALUE_COLUMN: usize = 2 + LABEL + 1;
+
 /// How the status is put into words.
 fn headline(status: Status) -> (Style, &'static str) {
     match status {

@@ -40,11 +40,35 @@ pub(super) fn run(args: &UndoArgs, display: &Display, cancel: &Cancel) -> Result
 fn no_run(settings: &Settings) -> Result<RequestError, RunError> {
     let command = |run: &Summary| {
         let line = settings.command_line(&format!("undo {}", run.run_id));
-        format!("{line}    # {}, {}", run.command.as_str(), text::window_of(run))
+        format!("{line}    # {}: {}", told(run), effect(run))
     };
     require_layer(&Output::open(&settings.output)?)?;
     let runs = undoable_runs(settings)?;
     Ok(RequestError::NoRunToUndo(runs.iter().take(RUNS_NAMED).map(command).collect()))
+}
+
+/// What a run was.
+fn told(run: &Summary) -> String {
+    let command = run.command.as_str();
+    match &run.undoes {
+        Some(undone) => format!("undo of run {undone}"),
+        None if run.command.has_window() => format!("{command} over {}", text::window_of(run)),
+        None => command.to_owned(),
+    }
+}
+
+/// What a run has changed in the layer.
+fn effect(run: &Summary) -> String {
+    let changes = [
+        (run.partitions_written.len(), "partition", " written"),
+        (run.partitions_removed.len(), "partition", " removed"),
+        (run.order_totals_changed.len(), "day", " of totals"),
+        (run.refunds_changed.len(), "day", " of refunds"),
+    ];
+    let told =
+        changes.iter().filter(|(count, ..)| *count > 0).map(|(count, noun, what)| format!("{}{what}", text::counted(*count as u64, noun)));
+    let told = told.collect::<Vec<_>>().join(", ");
+    if told.is_empty() { "members of dimensions alone".to_owned() } else { told }
 }
 
 fn show(out: &mut String, undone: &Undone, settings: &Settings) {

@@ -54,6 +54,11 @@ impl Reason {
         self.into()
     }
 
+    /// Whether it drops a record before its date is compared with the window.
+    pub fn precedes_window(self) -> bool {
+        self < Reason::EmptyItems
+    }
+
     /// Whether it drops a record or a line.
     pub fn level(self) -> Level {
         if self >= Reason::InvalidLine { Level::Line } else { Level::Record }

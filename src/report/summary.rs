@@ -274,6 +274,9 @@ pub struct Summary {
     /// The source whose coverage the run counts for; `None` where it counts for none.
     #[serde(flatten, with = "keys_of_identity")]
     pub identity: Option<SourceIdentity>,
+    /// Whether earlier runs have loaded something of this source. No part of the report: it is known while the run lasts.
+    #[serde(skip)]
+    pub is_known_source: bool,
     /// A fingerprint of the rules by which records become rows.
     #[serde(default)]
     pub rules: String,
@@ -394,6 +397,7 @@ impl Summary {
             shown_since: None,
             cursor: Cursor::Created,
             identity: None,
+            is_known_source: false,
             rules: String::new(),
             completeness: RunCompleteness::default(),
             started_at,

@@ -23,7 +23,7 @@ use crate::{
     report::{
         self, Alert, CurrentRun, Retained, Summary,
         alert::{
-            self, Delivery, Discovery, Ended, Evidence, Notice, OpenAlerts, Sender,
+            self, Delivery, Discovery, Ended, Evidence, Notice, OpenAlerts, Sender, SourceOfRun,
             stuck::{self, Holding},
         },
         telemetry::RunTelemetry,
@@ -123,8 +123,23 @@ pub(super) fn judge(
     }
     summary.alerts = findings.iter().filter_map(|finding| Some(Alert { kind: finding.kind, message: finding.message.clone()? })).collect();
     let origin = NoticeOrigin::new(settings);
-    let by = Discovery { pipeline: origin.pipeline(), run_id: &summary.run_id, shop: summary.shop.as_deref(), now: summary.finished_at };
-    summary.recovered = open.apply_findings(by, ended, &findings);
+    let replayed = summary.replay_of.as_deref().and_then(|run_id| source_of_run(output, run_id));
+    let by = Discovery {
+        pipeline: origin.pipeline(),
+        run_id: &summary.run_id,
+        shop: summary.shop.as_deref(),
+        source: match &replayed {
+            Some(source) => SourceOfRun::Loaded(source),
+            None => source_of(summary),
+        },
+        now: summary.finished_at,
+    };
+    let over = open.apply_findings(by, ended, &findings);
+    if settings.dry_run {
+        // What it has found changes nothing, so that no alert is over.
+        return Verdict { before, open };
+    }
+    summary.recovered = over;
     if ended == Ended::Success {
         let closed = open.end_those_of_removed_shops(&settings.shops, summary.finished_at);
         for alert in &closed {
@@ -133,6 +148,21 @@ pub(super) fn judge(
         summary.recovered.extend(closed);
     }
     Verdict { before, open }
+}
+
+/// The source of an earlier run, as its report tells it: a replay loads records of this source.
+fn source_of_run(output: &Output, run_id: &str) -> Option<String> {
+    let report = output.read(places::report(run_id)).ok().flatten()?;
+    Some(Summary::from_json(&report).ok()?.identity?.source)
+}
+
+/// The source whose alerts a run raises and ends.
+fn source_of(summary: &Summary) -> SourceOfRun<'_> {
+    match &summary.identity {
+        None => SourceOfRun::Unnamed,
+        Some(identity) if summary.is_known_source => SourceOfRun::Loaded(&identity.source),
+        Some(identity) => SourceOfRun::New(&identity.source),
+    }
 }
 
 /// `created_at` of the newest row that does not lie in the future.
@@ -237,7 +267,7 @@ pub(super) fn judge_holder(settings: &Settings, output: &Output, summary: &mut S
 /// Keeps and sends the alerts about stuck runs.
 pub(super) fn update_stuck(settings: &Settings, output: &Output, run_id: &str, now: UtcMicros, holding: Holding<'_>) -> stuck::Update {
     let origin = NoticeOrigin::new(settings);
-    let by = Discovery { pipeline: origin.pipeline(), run_id, shop: None, now };
+    let by = Discovery { pipeline: origin.pipeline(), run_id, shop: None, source: SourceOfRun::Unnamed, now };
     let send = |due: &[(&Receiver, Notice)]| deliver(settings, origin.sender(run_id), due);
     stuck::update(output, &settings.alerts, by, holding, send).unwrap_or_else(|error| {
         tracing::warn!(%error, "the alert about the run that holds the output can't be kept, and is not sent");

@@ -72,6 +72,14 @@ pub enum RunError {
     /// A signal came.
     #[error("interrupted; nothing was published")]
     Interrupted(Stop),
+    /// A signal came where somebody was asked.
+    #[error("interrupted; {unchanged}")]
+    Unanswered {
+        /// The signal.
+        stop: Stop,
+        /// What is as it was.
+        unchanged: &'static str,
+    },
     /// A defect of this tool.
     #[error("internal error: {0}")]
     Internal(String),
@@ -156,8 +164,12 @@ impl RunError {
             | RunError::SchemaChanged { .. }
             | RunError::TooManyDeletions { .. }
             | RunError::Warehouse(RedshiftError::Different(_)) => 4,
-            RunError::Interrupted(Stop::Interrupt) | RunError::Warehouse(RedshiftError::Interrupted(Stop::Interrupt)) => 130,
-            RunError::Interrupted(Stop::Terminate) | RunError::Warehouse(RedshiftError::Interrupted(Stop::Terminate)) => 143,
+            RunError::Interrupted(Stop::Interrupt)
+            | RunError::Unanswered { stop: Stop::Interrupt, .. }
+            | RunError::Warehouse(RedshiftError::Interrupted(Stop::Interrupt)) => 130,
+            RunError::Interrupted(Stop::Terminate)
+            | RunError::Unanswered { stop: Stop::Terminate, .. }
+            | RunError::Warehouse(RedshiftError::Interrupted(Stop::Terminate)) => 143,
             RunError::Layer(_)
             | RunError::Store(_)
             | RunError::Dimension(DimensionError::Stored { .. })

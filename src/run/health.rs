@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{FailingCheck, HeldBy, RunInShort};
 use crate::{
-    check::Severity,
+    check::{self, Severity},
     model::counted,
     report::{AlertKind, Status, alert::OpenAlert},
     settings::Settings,
@@ -96,11 +96,39 @@ fn failed(last: &LastRun<'_>, settings: &Settings) -> Unhealthy {
 }
 
 fn failing(check: &FailingCheck, settings: &Settings) -> Unhealthy {
-    let FailingCheck { name, violations, run_id, .. } = check;
+    let FailingCheck { name, violations, run_id, is_in_layer, .. } = check;
     Unhealthy {
         why: format!("the check {name} fails with {} (run {run_id})", counted(*violations, "violation")),
-        next: format!("`{}` shows the rows: correct the source or the check, and run again", settings.command_line("check")),
+        next: format!("{}: correct the source or the check, and run again", shows_rows(name, LookedAt::of(*is_in_layer), run_id, settings)),
     }
+}
+
+/// What a check has looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LookedAt {
+    /// What readers see.
+    Layer,
+    /// What a run had brought and did not publish.
+    Unpublished,
+}
+
+impl LookedAt {
+    fn of(is_in_layer: bool) -> LookedAt {
+        if is_in_layer { LookedAt::Layer } else { LookedAt::Unpublished }
+    }
+}
+
+/// The command that shows what a check has found. `etl check` sees the layer alone, and runs no check that compares a run with it.
+fn shows_rows(check: &str, at: LookedAt, run_id: &str, settings: &Settings) -> String {
+    if at == LookedAt::Layer && check != check::UNIT_SLIP {
+        return format!("`{}` shows the rows", settings.command_line("check"));
+    }
+    format!("`{}` shows the rows of that run", settings.command_line(&format!("runs show {run_id}")))
+}
+
+/// The check that an alert is about: behind the name of the shop, if it has one.
+fn check_of(alert: &OpenAlert) -> &str {
+    alert.subject.rsplit(':').next().unwrap_or_default()
 }
 
 fn open(alert: &OpenAlert, settings: &Settings) -> Unhealthy {
@@ -112,7 +140,7 @@ fn open(alert: &OpenAlert, settings: &Settings) -> Unhealthy {
             format!("`{}` shows the dropped records", settings.command_line(&format!("quarantine --run {run_id}")))
         }
         AlertKind::SourceFailed | AlertKind::StorageFailed => format!("`{}` tells why", show()),
-        AlertKind::CheckFailed => format!("`{}` shows the rows", settings.command_line("check")),
+        AlertKind::CheckFailed => shows_rows(check_of(alert), LookedAt::of(alert.in_layer), run_id, settings),
         AlertKind::Incomplete => "ask the source for what is missing, and load the window again".to_owned(),
         AlertKind::SlowRun => format!("`{}` shows which stage took long", show()),
         AlertKind::NoRecords | AlertKind::Stale if settings.orders.is_some() || !settings.shops.is_empty() => {
@@ -153,6 +181,7 @@ mod tests {
             told: std::collections::BTreeSet::new(),
             over_at: None,
             dedup_key: None,
+            sources: std::collections::BTreeMap::new(),
         }
     }
 
@@ -165,7 +194,7 @@ mod tests {
 
     #[test]
     fn each_reason_is_told_once_and_the_most_urgent_first() {
-        let failing = FailingCheck { name: "c".into(), severity: Severity::Error, violations: 1, run_id: "r2".into() };
+        let failing = FailingCheck { name: "c".into(), severity: Severity::Error, violations: 1, run_id: "r2".into(), is_in_layer: true };
         let warning = FailingCheck { severity: Severity::Warn, ..failing.clone() };
         assert_eq!(whys(Status::Unchanged, std::slice::from_ref(&warning), &[]), Vec::<String>::new());
         assert_eq!(whys(Status::Locked, &[], &[]), Vec::<String>::new());
@@ -200,6 +229,31 @@ mod tests {
         // A failure that lasts is told once: by its last run.
         let lasting = OpenAlert { message_run_id: Some("r2".into()), ..alert(AlertKind::SourceFailed, "r1") };
         assert_eq!(whys(Status::ExtractFailed, &[], &[lasting]).len(), 1);
+    }
+
+    #[test]
+    fn what_etl_check_does_not_see_is_shown_by_the_run() {
+        let settings = Settings::plain(PathBuf::from("output"));
+        let next = |subject: &str, in_layer| {
+            let alert = OpenAlert { subject: subject.into(), in_layer, ..alert(AlertKind::CheckFailed, "r1") };
+            open(&alert, &settings).next
+        };
+        assert_eq!(next("own", true), "`etl check` shows the rows");
+        let of_run = "`etl runs show r1` shows the rows of that run";
+        assert_eq!(next("own", false), of_run, "it was never published");
+        assert_eq!(next("fact_unit_slip", true), of_run, "only a run can make this check");
+        assert_eq!(next("de:fact_unit_slip", true), of_run);
+        let slip = FailingCheck {
+            name: "fact_unit_slip".into(),
+            severity: Severity::Error,
+            violations: 1,
+            run_id: "r2".into(),
+            is_in_layer: true,
+        };
+        assert_eq!(
+            failing(&slip, &settings).next,
+            "`etl runs show r2` shows the rows of that run: correct the source or the check, and run again"
+        );
     }
 
     /// What to do next, of a layer where no run has succeeded, or where the last run failed.

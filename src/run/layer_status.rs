@@ -53,6 +53,9 @@ pub struct FailingCheck {
     pub severity: Severity,
     pub violations: u64,
     pub run_id: String,
+    /// Whether the layer has what the run brought.
+    #[serde(skip)]
+    pub is_in_layer: bool,
 }
 
 /// A shop, by its runs.
@@ -370,16 +373,17 @@ fn failing_checks<'r>(runs: impl Iterator<Item = &'r Summary>) -> Vec<FailingChe
     let mut last = BTreeMap::new();
     for run in runs {
         for check in &run.checks {
-            last.entry((&run.shop, &check.name)).or_insert((check, &run.run_id));
+            last.entry((&run.shop, &check.name)).or_insert((check, run));
         }
     }
     let failing = last.into_values().filter(|(check, _)| !check.passed);
     failing
-        .map(|(check, run_id)| FailingCheck {
+        .map(|(check, run)| FailingCheck {
             name: check.name.clone(),
             severity: check.severity,
             violations: check.violations,
-            run_id: run_id.clone(),
+            run_id: run.run_id.clone(),
+            is_in_layer: run.has_loaded(),
         })
         .collect()
 }

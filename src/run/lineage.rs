@@ -80,6 +80,7 @@ fn told(error: &RunError, summary: &Summary) -> String {
         | RunError::Store(_)
         | RunError::Lock(_)
         | RunError::ChecksFailed { .. }
+        | RunError::Unanswered { .. }
         | RunError::Interrupted(_) => redact::text(&error.to_string()).into_owned(),
         RunError::Source(_)
         | RunError::Layer(_)

@@ -21,8 +21,13 @@ pub enum RequestError {
         output: String,
     },
     /// The history has several runs of this beginning.
-    #[error("more than one run begins with `{0}`")]
-    AmbiguousRun(String),
+    #[error("more than one run begins with `{beginning}`: {}", first_of(runs))]
+    AmbiguousRun {
+        /// The beginning.
+        beginning: String,
+        /// The runs, the latest first.
+        runs: Vec<String>,
+    },
     /// A run that changed nothing, or failed.
     #[error("run `{run_id}` was not committed: it ended as {status}, and the layer is without it")]
     NotCommitted {
@@ -46,6 +51,16 @@ pub enum RequestError {
     PastKeep {
         /// The run.
         run_id: String,
+    },
+    /// A run whose earlier versions an erasure has removed, or the erasure itself.
+    #[error(
+        "what run `{run_id}` replaced is gone: run `{erasure}` has erased a user, and an erasure removes all earlier versions of files"
+    )]
+    ErasedSince {
+        /// The run.
+        run_id: String,
+        /// The run of the erasure.
+        erasure: String,
     },
     /// Later runs have changed the same partitions.
     #[error("run `{run_id}` can't be undone, because {}", why_not_undone(later))]
@@ -297,6 +312,14 @@ impl From<NoDeletions> for RequestError {
 }
 
 /// Commands that undo runs, a line each.
+/// Runs in words: the latest ones.
+fn first_of(runs: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<_> = runs.iter().take(SHOWN).map(String::as_str).collect();
+    let more = if runs.len() > SHOWN { format!(" and {} more", runs.len() - SHOWN) } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
 fn undoable(commands: &[String]) -> String {
     if commands.is_empty() {
         return "none of the latest runs can be undone".to_owned();

@@ -59,8 +59,8 @@ pub struct Undone {
 /// Among how many of the latest runs those are looked for that can be undone.
 const LATEST_RUNS: usize = 20;
 
-/// Those of the latest runs that an undo would not refuse at first sight, the latest first: committed, kept, and no later run has
-/// changed what they changed. Undone ones are none of them.
+/// Those of the latest runs that an undo would not refuse at first sight, the latest first: committed, kept, with something to undo, and
+/// no later run has changed what they changed. Undone ones are none of them.
 ///
 /// # Errors
 /// I/O errors.
@@ -72,6 +72,9 @@ pub fn undoable_runs(settings: &Settings) -> Result<Vec<Summary>, RunError> {
     let undone = report::undone_runs(&runs);
     let is_undoable = |run: &Summary| {
         let Ok(committed) = versions::committed_run(&output, &run.run_id) else { return false };
+        if !committed.has_changed_tables() {
+            return false;
+        }
         let Ok(later) = versions::commits_after(&output, committed.commit.number) else { return false };
         refuse_erasure(&committed, &later)
             .and_then(|()| refuse_later(&committed, &later, &now))

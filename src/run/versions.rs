@@ -4,7 +4,7 @@ use super::{RequestError, RunError};
 use crate::{
     layer::{LayerState, OpenedLayer},
     model::Dt,
-    report::Summary,
+    report::{CommandName, Summary},
     store::{
         self, Commit, Key, ObjectRef, Output, StoreError,
         places::{self, SideFact},
@@ -24,6 +24,11 @@ impl CommittedRun {
         keys(&self.commit).filter_map(places::partition_of_key)
     }
 
+    /// Whether facts, side facts or dimensions are not as they were before it.
+    pub(super) fn has_changed_tables(&self) -> bool {
+        self.partitions().next().is_some() || self.sides().next().is_some() || self.before.dimensions != self.after.dimensions
+    }
+
     /// The side facts, with their days, that it put or removed. One may come twice.
     pub(super) fn sides(&self) -> impl Iterator<Item = (SideFact, Dt)> {
         keys(&self.commit).filter_map(SideFact::of_key)
@@ -41,7 +46,7 @@ pub(super) fn keys(commit: &Commit) -> impl Iterator<Item = &Key> {
 /// No such run, a run that was not committed, or one whose commit is no longer kept (exit 2); I/O errors.
 pub(super) fn committed_run(output: &Output, run_id: &str) -> Result<CommittedRun, RunError> {
     let number = number_of(output, run_id)?;
-    let past = || RequestError::PastKeep { run_id: run_id.to_owned() };
+    let past = || gone(output, run_id, number);
     let commit = store::commit(output, number)?.filter(|commit| commit.run_id == run_id).ok_or_else(past)?;
     let after = LayerState::of(output, &commit)?;
     let before = match number {
@@ -66,13 +71,26 @@ fn number_of(output: &Output, run_id: &str) -> Result<u64, RunError> {
     Err(RequestError::UnknownRun { run_id: run_id.to_owned(), output: output.location() }.into())
 }
 
+/// Why what a run replaced can't be read any more: an erasure from this commit on has removed it, else `keep` is past.
+fn gone(output: &Output, run_id: &str, number: u64) -> RequestError {
+    let run_id = run_id.to_owned();
+    // What can't be read here must not hide what is told.
+    let kept = store::kept_commits(output).unwrap_or_default().into_iter().filter(|kept| *kept >= number);
+    let erasure =
+        kept.filter_map(|kept| store::commit(output, kept).ok().flatten()).find(|commit| commit.command == CommandName::Erase.as_str());
+    match erasure {
+        Some(Commit { run_id: erasure, .. }) => RequestError::ErasedSince { run_id, erasure },
+        None => RequestError::PastKeep { run_id },
+    }
+}
+
 /// The content of a version that a run has put or replaced.
 ///
 /// # Errors
 /// It is no longer kept (exit 2); I/O errors.
 pub(super) fn kept_version(output: &Output, run_id: &str, version: &ObjectRef) -> Result<Vec<u8>, RunError> {
     match output.read(&version.object)? {
-        None => Err(RequestError::PastKeep { run_id: run_id.to_owned() }.into()),
+        None => Err(gone(output, run_id, number_of(output, run_id)?).into()),
         Some(_) => Ok(output.read_version(version)?),
     }
 }

@@ -92,7 +92,7 @@ pub use secret::Secret;
 pub use setting::{Form, OldNames, SETTINGS, Setting};
 pub use shops::{Shop, ShopOrders, Skus};
 pub use source_kind::{LINE_CURRENCY, SourceKind};
-pub use sources::{credentials_of_profile, orders_profile, profile_of};
+pub use sources::{credentials_of_profile, no_such_profile, orders_profile, profile_of};
 pub use span::{Chunk, parse_span};
 pub use storage::{AwsCredentials, AzureCredentials, AzureIdentity, Encryption, GoogleCredentials, StorageCredentials, StorageSettings};
 pub use telemetry::{Collector, CollectorHeader, ResourceAttribute, TelemetrySettings};

@@ -156,13 +156,16 @@ fn names_orders_alone(layers: &Layers<'_>) -> Result<bool, SettingsError> {
     Ok(matches!(own_location(layers, SourceKind::Orders)?, Some(Location::Files(_) | Location::Bucket(_))))
 }
 
+/// That no shipped profile has this name, with the one that may be meant.
+pub fn no_such_profile(name: &str) -> String {
+    let near = nearest(name, SHIPPED.iter().map(|shipped| shipped.name));
+    format!("no such profile{}", near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default())
+}
+
 /// The `etl.toml` of a shipped profile, or why there is none.
 fn shipped_profile(name: &str) -> Result<Table, String> {
     let names: Vec<_> = SHIPPED.iter().map(|shipped| shipped.name).collect();
-    let found = shipped(name).ok_or_else(|| {
-        let near = nearest(name, names.iter().copied()).map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
-        format!("no such profile{near}: write {} (see `etl sources`)", choice(&names))
-    })?;
+    let found = shipped(name).ok_or_else(|| format!("{}: write {} (see `etl sources`)", no_such_profile(name), choice(&names)))?;
     file::parse(&format!("{SHIPPED_FILE}{name}"), found.toml).map_err(|error| error.to_string())
 }
 

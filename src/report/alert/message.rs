@@ -135,7 +135,7 @@ pub fn payload(kind: ReceiverKind, notice: &Notice, sender: Sender<'_>, routing_
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 
@@ -152,6 +152,7 @@ mod tests {
             told: BTreeSet::new(),
             over_at: None,
             dedup_key: None,
+            sources: BTreeMap::new(),
         };
         Notice { state, alert }
     }

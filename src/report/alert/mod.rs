@@ -15,7 +15,7 @@ pub mod stuck;
 pub use deliver::{Delivery, FailedDelivery, Sender, deliver};
 pub(crate) use deliver::{DeliveryClient, JsonPost};
 pub use message::{Notice, NoticeState, dedup_key, payload};
-pub use open::{Discovery, OpenAlert, OpenAlerts};
+pub use open::{Discovery, FoundOfSource, OpenAlert, OpenAlerts, SourceOfRun};
 pub use reach::{Reached, reach};
 pub use rules::{Ended, Evidence, Finding, NEEDED_RUNS, judge};
 

@@ -1,6 +1,9 @@
 //! Which alerts are open: kept in `state/alerts.json`, so that a lasting failure is sent once, and its end too.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +16,9 @@ use crate::{
 
 /// How long a day without rows is an open matter, in microseconds.
 const MISSING_FOR: i64 = 14 * UtcMicros::DAY;
+
+/// How long an alert waits for a run of its source, in microseconds. A source that nobody reads any more is no open matter.
+const SILENT_FOR: i64 = 14 * UtcMicros::DAY;
 
 /// An alert from when it is raised until everybody knows that it is over.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -45,6 +51,19 @@ pub struct OpenAlert {
     /// The identity of its incident, fixed when it is raised. `None` in the state of older versions.
     #[serde(default)]
     pub dedup_key: Option<String>,
+    /// What was last found of each source that it is about, by the name of the source: a success of one source says nothing of another.
+    /// An empty name: of a source that had loaded nothing yet. Empty: it is about no source in particular.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, FoundOfSource>,
+}
+
+/// What was last found of a source.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FoundOfSource {
+    /// For a person.
+    pub message: String,
+    /// When.
+    pub at: String,
 }
 
 impl OpenAlert {
@@ -56,6 +75,28 @@ impl OpenAlert {
 
     fn is_about(&self, kind: AlertKind, subject: &str) -> bool {
         self.kind == kind && self.subject == subject
+    }
+
+    /// Notes of which source it was found.
+    fn note_source(&mut self, finding: &Finding, message: &str, by: Discovery<'_>) {
+        if !finding.is_of_source() {
+            self.sources.clear();
+            return;
+        }
+        let found = FoundOfSource { message: message.to_owned(), at: by.now.rfc3339() };
+        self.sources.insert(by.source.raises_for().to_owned(), found);
+    }
+
+    /// Takes note that a source is well. Returns whether no source is left of which it was found.
+    fn leave(&mut self, source: SourceOfRun<'_>) -> bool {
+        self.sources.retain(|of, _| !source.ends_for(of));
+        match self.sources.values().next_back() {
+            Some(left) => {
+                self.message.clone_from(&left.message);
+                false
+            }
+            None => true,
+        }
     }
 
     /// Whether a run of this shop may end it: a shop says nothing of another one. `None`: a run in a layer of one source.
@@ -72,6 +113,35 @@ impl OpenAlert {
     }
 }
 
+/// Which source a run has read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SourceOfRun<'a> {
+    /// None that counts: a replay, a demo, a look at the output alone.
+    Unnamed,
+    /// One of which nothing was loaded before, such as a path with a typo. Nobody may ever read it again.
+    New(&'a str),
+    /// A source of the layer.
+    Loaded(&'a str),
+}
+
+impl<'a> SourceOfRun<'a> {
+    /// The name under which an alert is raised; empty: any success ends it.
+    fn raises_for(self) -> &'a str {
+        match self {
+            SourceOfRun::Loaded(source) => source,
+            SourceOfRun::Unnamed | SourceOfRun::New(_) => "",
+        }
+    }
+
+    /// Whether a success says something of a source.
+    fn ends_for(self, source: &str) -> bool {
+        match self {
+            SourceOfRun::Loaded(own) | SourceOfRun::New(own) => source.is_empty() || source == own,
+            SourceOfRun::Unnamed => source.is_empty(),
+        }
+    }
+}
+
 /// Who found something, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Discovery<'a> {
@@ -81,6 +151,8 @@ pub struct Discovery<'a> {
     pub run_id: &'a str,
     /// The shop of the run.
     pub shop: Option<&'a str>,
+    /// The source of its orders.
+    pub source: SourceOfRun<'a>,
     /// When.
     pub now: UtcMicros,
 }
@@ -169,30 +241,26 @@ impl OpenAlerts {
                         known.message_run_id = Some(by.run_id.to_owned());
                     }
                     known.in_layer = finding.in_layer;
+                    known.note_source(finding, message, by);
                 }
-                (Some(message), None) => self.open.push(OpenAlert {
-                    kind: finding.kind,
-                    subject: finding.subject.clone(),
-                    message: message.clone(),
-                    run_id: by.run_id.to_owned(),
-                    message_run_id: Some(by.run_id.to_owned()),
-                    since: now.rfc3339(),
-                    in_layer: finding.in_layer,
-                    sent_at: None,
-                    told: BTreeSet::new(),
-                    over_at: None,
-                    dedup_key: Some(dedup_key(by.pipeline, finding.kind, &finding.subject)),
-                }),
-                (None, Some(known)) => end(known, now, &mut over),
+                (Some(message), None) => self.open.push(raised(finding, message, by)),
+                (None, Some(known)) => {
+                    if known.leave(by.source) {
+                        end(known, now, &mut over);
+                    }
+                }
                 (None, None) => {}
             }
         }
         // A check that failed on what was never published: a success without it says that it is over.
         let looked_at = |alert: &OpenAlert| findings.iter().any(|finding| alert.is_about(finding.kind, &finding.subject));
         for alert in self.open.iter_mut().filter(|alert| success && alert.kind == AlertKind::CheckFailed && !alert.in_layer) {
-            if !looked_at(alert) && alert.is_of(by.shop) {
+            if !looked_at(alert) && alert.is_of(by.shop) && alert.leave(by.source) {
                 end(alert, now, &mut over);
             }
+        }
+        if success {
+            self.end_those_of_silent_sources(now, &mut over);
         }
         // A day that stayed without rows for so long has none: nobody waits for them, and there is nothing to tell.
         let is_past = |alert: &OpenAlert| {
@@ -202,6 +270,29 @@ impl OpenAlerts {
         self.open.retain(|alert| !is_past(alert));
         self.let_go();
         over
+    }
+
+    /// Ends the alerts about sources that no run has read for a long time, each with the reason.
+    fn end_those_of_silent_sources(&mut self, now: UtcMicros, over: &mut Vec<Alert>) {
+        let is_silent = |found: &FoundOfSource| parse_time_text(&found.at).is_some_and(|at| now.micros() - at.micros() > SILENT_FOR);
+        for alert in self.open.iter_mut().filter(|alert| alert.over_at.is_none()) {
+            let silent: Vec<String> =
+                alert.sources.iter().filter(|(_, found)| is_silent(found)).map(|(source, _)| source.clone()).collect();
+            if silent.is_empty() {
+                continue;
+            }
+            alert.sources.retain(|source, _| !silent.contains(source));
+            match alert.sources.values().next_back() {
+                Some(left) => alert.message.clone_from(&left.message),
+                None => {
+                    let days = SILENT_FOR / UtcMicros::DAY;
+                    let named: Vec<_> =
+                        silent.iter().map(|source| if source.is_empty() { "its source" } else { source.as_str() }).collect();
+                    alert.message = format!("{} (closed: no run has read {} for {days} days)", alert.message, named.join(", "));
+                    end(alert, now, over);
+                }
+            }
+        }
     }
 
     /// Ends the alerts about shops that the settings no longer have: no run of these will ever look again. Returns them, each with the
@@ -270,6 +361,25 @@ impl OpenAlerts {
     }
 }
 
+fn raised(finding: &Finding, message: &str, by: Discovery<'_>) -> OpenAlert {
+    let mut alert = OpenAlert {
+        kind: finding.kind,
+        subject: finding.subject.clone(),
+        message: message.to_owned(),
+        run_id: by.run_id.to_owned(),
+        message_run_id: Some(by.run_id.to_owned()),
+        since: by.now.rfc3339(),
+        in_layer: finding.in_layer,
+        sent_at: None,
+        told: BTreeSet::new(),
+        over_at: None,
+        dedup_key: Some(dedup_key(by.pipeline, finding.kind, &finding.subject)),
+        sources: BTreeMap::new(),
+    };
+    alert.note_source(finding, message, by);
+    alert
+}
+
 fn end(alert: &mut OpenAlert, now: UtcMicros, over: &mut Vec<Alert>) {
     if alert.over_at.is_none() {
         alert.over_at = Some(now.rfc3339());
@@ -287,7 +397,7 @@ mod tests {
     }
 
     fn by(run_id: &str, now: UtcMicros) -> Discovery<'_> {
-        Discovery { pipeline: "orders", run_id, shop: None, now }
+        Discovery { pipeline: "orders", run_id, shop: None, source: SourceOfRun::Unnamed, now }
     }
 
     fn receiver(kind: ReceiverKind) -> Receiver {
@@ -344,6 +454,53 @@ mod tests {
         assert_eq!(open.lasting().count(), 0);
         open.record_deliveries(&[sent(ReceiverKind::Slack, NoticeState::Recovered)], now(4));
         assert_eq!(open, OpenAlerts::default());
+    }
+
+    #[test]
+    fn a_success_ends_no_alert_of_another_source_of_the_layer() {
+        let by = |run_id, source| Discovery { source, ..by(run_id, now(1)) };
+        let (a, b, new) = (SourceOfRun::Loaded("a"), SourceOfRun::Loaded("b"), SourceOfRun::New("c"));
+        let failed = |message| [finding(AlertKind::SourceFailed, "", Some(message))];
+        let fine = [finding(AlertKind::SourceFailed, "", None)];
+        let mut open = OpenAlerts::default();
+        open.apply_findings(by("1", a), Ended::SourceFailed, &failed("a is down"));
+        open.apply_findings(by("2", b), Ended::SourceFailed, &failed("b is down"));
+        for other in [new, SourceOfRun::Unnamed] {
+            assert_eq!(open.apply_findings(by("3", other), Ended::Success, &fine), []);
+        }
+        assert_eq!(open.apply_findings(by("4", b), Ended::Success, &fine), [], "a is down yet");
+        assert_eq!(open.lasting().map(|alert| alert.message.as_str()).collect::<Vec<_>>(), ["a is down"]);
+        assert_eq!(open.apply_findings(by("5", a), Ended::Success, &fine).len(), 1);
+        // A location that was never loaded, such as a typo, is no source that somebody waits for.
+        open.apply_findings(by("6", new), Ended::SourceFailed, &failed("no such file"));
+        assert_eq!(open.apply_findings(by("7", a), Ended::Success, &fine).len(), 1);
+    }
+
+    #[test]
+    fn a_check_that_failed_before_the_publish_waits_for_its_source_and_one_in_the_layer_for_any_look() {
+        let by = |source| Discovery { source, ..by("1", now(1)) };
+        let (a, b) = (SourceOfRun::Loaded("a"), SourceOfRun::Loaded("b"));
+        let failed = finding(AlertKind::CheckFailed, "own", Some("2"));
+        let fine = finding(AlertKind::CheckFailed, "own", None);
+        let mut open = OpenAlerts::default();
+        open.apply_findings(by(a), Ended::ChecksFailed { published: false }, std::slice::from_ref(&failed));
+        assert_eq!(open.apply_findings(by(b), Ended::Success, std::slice::from_ref(&fine)), []);
+        assert_eq!(open.apply_findings(by(b), Ended::Success, &[]), []);
+        open.apply_findings(by(a), Ended::ChecksFailed { published: true }, &[Finding { in_layer: true, ..failed }]);
+        assert_eq!(open.apply_findings(by(b), Ended::Success, std::slice::from_ref(&fine)).len(), 1);
+    }
+
+    #[test]
+    fn an_alert_of_a_source_that_nobody_reads_any_more_is_closed_with_the_reason() {
+        let mut open = OpenAlerts::default();
+        let (a, b) = (SourceOfRun::Loaded("a"), SourceOfRun::Loaded("b"));
+        let failed = finding(AlertKind::SourceFailed, "", Some("down"));
+        open.apply_findings(Discovery { source: a, ..by("1", now(0)) }, Ended::SourceFailed, &[failed]);
+        let at = |micros: i64| Discovery { source: b, ..by("2", now(0).minus(-micros)) };
+        assert_eq!(open.apply_findings(at(SILENT_FOR), Ended::Success, &[]), []);
+        assert_eq!(open.apply_findings(at(SILENT_FOR + 1), Ended::Otherwise, &[]), [], "a failed run closes nothing");
+        let closed = open.apply_findings(at(SILENT_FOR + 1), Ended::Success, &[]);
+        assert_eq!(closed.iter().map(|alert| alert.message.as_str()).collect::<Vec<_>>(), ["down (closed: no run has read a for 14 days)"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::AlertKind;
 use crate::{
     drift,
-    model::{Dt, RunPace, UtcMicros, counted, span_text},
+    model::{Dt, Reason, RunPace, UtcMicros, counted, span_text},
     report::{CommandName, Summary},
     settings::{AlertSettings, Cursor},
 };
@@ -71,6 +71,35 @@ impl Finding {
         Finding { kind, subject: String::new(), message, in_layer: false }
     }
 
+    /// Whether only another run of the same source can end it. A check that failed in the layer is seen by every run.
+    pub(super) fn is_of_source(&self) -> bool {
+        match self.kind {
+            AlertKind::SourceFailed | AlertKind::Incomplete | AlertKind::DroppedShare | AlertKind::Deletions => true,
+            AlertKind::CheckFailed => !self.in_layer,
+            AlertKind::StorageFailed
+            | AlertKind::SlowRun
+            | AlertKind::NoRecords
+            | AlertKind::Stale
+            | AlertKind::SchemaChanged
+            | AlertKind::Stuck
+            | AlertKind::Test => false,
+        }
+    }
+
+    /// Whether a run that ended so may say that the condition does not hold. What a failed run has read or checked is not what readers
+    /// see: it raises alerts and ends none. The age of the newest row is that of the layer, however the run ended. What reads kept records
+    /// has not asked the source.
+    fn may_end(&self, evidence: &Evidence<'_>) -> bool {
+        let ended = evidence.ended;
+        let has_asked = !matches!(evidence.summary.command, CommandName::Replay | CommandName::Rebuild);
+        match self.kind {
+            AlertKind::Stale => true,
+            AlertKind::SourceFailed | AlertKind::Incomplete => ended == Ended::Success && has_asked,
+            AlertKind::CheckFailed => matches!(ended, Ended::Success | Ended::ChecksFailed { published: true }),
+            _ => ended == Ended::Success,
+        }
+    }
+
     /// Says of which shop it is, unless it is about the days of the layer, which all shops fill.
     pub fn name_shop(&mut self, shop: &str) {
         if matches!(self.kind, AlertKind::NoRecords | AlertKind::Stale) {
@@ -101,7 +130,7 @@ pub fn judge(settings: &AlertSettings, evidence: &Evidence<'_>) -> Vec<Finding> 
     findings.extend(checks(evidence));
     findings.extend(deletions(evidence));
     if matches!(evidence.ended, Ended::Success | Ended::ChecksFailed { .. }) {
-        findings.push(Finding::new(AlertKind::DroppedShare, dropped_share(settings, evidence.summary)));
+        findings.extend(dropped_share(settings, evidence.summary));
     }
     if evidence.ended == Ended::Success {
         findings.extend(slow(settings, evidence));
@@ -113,6 +142,7 @@ pub fn judge(settings: &AlertSettings, evidence: &Evidence<'_>) -> Vec<Finding> 
     if matches!(evidence.ended, Ended::Success | Ended::ChecksFailed { .. }) {
         findings.extend(schema_changed(evidence.summary));
     }
+    findings.retain(|finding| finding.message.is_some() || finding.may_end(evidence));
     findings
 }
 
@@ -159,14 +189,48 @@ fn deletions(evidence: &Evidence<'_>) -> Option<Finding> {
     is_known.then(|| Finding::new(AlertKind::Deletions, counts.deletions_refused.clone()))
 }
 
-fn dropped_share(settings: &AlertSettings, summary: &Summary) -> Option<String> {
-    let dropped = summary.records_dropped();
-    let of = dropped + summary.records.records_processed;
-    let share = percent(dropped, of)?;
-    let were = if of == 1 { "was" } else { "were" };
-    (share > settings.dropped_percent).then(|| {
-        format!("{dropped} of {} {were} dropped: {share:.1} %, where {} % may be", counted(of, "record"), settings.dropped_percent)
-    })
+/// Whether too many of the window's records were dropped; `None` where nothing says so of the window.
+fn dropped_share(settings: &AlertSettings, summary: &Summary) -> Option<Finding> {
+    let share = DroppedShare::of(summary)?;
+    let limit = settings.dropped_percent;
+    let message = (share.percent > limit).then(|| format!("{}: {:.1} %, where {limit} % may be", share.told, share.percent));
+    // A window that has no record itself says nothing of those that its source had before.
+    (share.is_of_window || message.is_some()).then(|| Finding::new(AlertKind::DroppedShare, message))
+}
+
+/// How much of its records a run has dropped.
+struct DroppedShare {
+    percent: f64,
+    /// Of what, in words.
+    told: String,
+    /// Whether a record is known to be in the window.
+    is_of_window: bool,
+}
+
+impl DroppedShare {
+    /// A record whose date was not read belongs to no window for certain. Where the run has read records outside of its window, too, such
+    /// as those of a whole file, it is a share of all of them: else the same records were most of each small window.
+    fn of(summary: &Summary) -> Option<DroppedShare> {
+        let (read, out_of_window) = (summary.records.records_read, summary.records.records_out_of_window);
+        let undated: u64 = Reason::ALL.iter().filter(|reason| reason.precedes_window()).map(|reason| summary.records.of(*reason)).sum();
+        let dropped = summary.records_dropped();
+        if undated == 0 || out_of_window == 0 {
+            let of = dropped + summary.records.records_processed;
+            let were = if of == 1 { "was" } else { "were" };
+            let told = format!("{dropped} of {} {were} dropped", counted(of, "record"));
+            return Some(DroppedShare { percent: percent(dropped, of)?, told, is_of_window: true });
+        }
+        let dated = dropped.saturating_sub(undated);
+        let of_window = dated + summary.records.records_processed;
+        let told = if of_window == 0 {
+            format!("{undated} of {} that were read were dropped before their date was known", counted(read, "record"))
+        } else {
+            let of_window = counted(of_window, "record");
+            format!("{dated} of {of_window} of the window were dropped, and {undated} of {read} that were read before their date was known")
+        };
+        let percent = percent(dated, of_window).unwrap_or_default() + percent(undated, read)?;
+        Some(DroppedShare { percent, told, is_of_window: of_window > 0 })
+    }
 }
 
 /// Per cent of a whole; `None` where there is no whole.
@@ -247,10 +311,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{
-        check::{CheckResult, Severity},
-        model::Reason,
-    };
+    use crate::check::{CheckResult, Severity};
 
     fn at(month: i64, day: i64, second: i64) -> UtcMicros {
         UtcMicros::from_civil((2026, month, day), second, 0, 0).unwrap()
@@ -304,7 +365,26 @@ mod tests {
         };
         assert_eq!(told_of(5, 95), None);
         assert_eq!(told_of(6, 94).unwrap(), "6 of 100 records were dropped: 6.0 %, where 5 % may be");
-        assert_eq!(told_of(0, 0), None);
+        assert_eq!(told(&AlertSettings::default(), &evidence(&summary(0, 0), &[]), AlertKind::DroppedShare), None, "nothing was read");
+    }
+
+    #[test]
+    fn a_record_without_a_date_is_a_share_of_all_that_were_read() {
+        let told_of = |undated: u64, dated: u64, processed: u64, out_of_window: u64| {
+            let mut summary = summary(0, undated + dated + processed + out_of_window);
+            (0..undated).for_each(|_| summary.records.drop(Reason::InvalidCreatedAt));
+            (0..dated).for_each(|_| summary.records.drop(Reason::EmptyItems));
+            summary.records.records_processed = processed;
+            summary.records.records_out_of_window = out_of_window;
+            told(&AlertSettings::default(), &evidence(&summary, &[]), AlertKind::DroppedShare)
+        };
+        assert_eq!(told_of(2, 0, 0, 98), None, "an empty window of a file says nothing, and ends no alert");
+        assert_eq!(told_of(2, 0, 1, 97), Some(None), "2 % of all");
+        let message = "6 of 100 records that were read were dropped before their date was known: 6.0 %, where 5 % may be";
+        assert_eq!(told_of(6, 0, 0, 94), Some(Some(message.to_owned())));
+        assert_eq!(told_of(2, 0, 0, 0).unwrap().unwrap(), "2 of 2 records were dropped: 100.0 %, where 5 % may be", "no date at all");
+        assert!(told_of(3, 3, 97, 100).unwrap().is_none(), "3.0 % and 1.5 %");
+        assert!(told_of(6, 4, 96, 100).unwrap().is_some(), "4.0 % and 2.9 %");
     }
 
     #[test]
@@ -394,6 +474,14 @@ mod tests {
     }
 
     #[test]
+    fn what_reads_kept_records_does_not_say_that_the_source_is_well() {
+        let replay = Summary { command: CommandName::Replay, ..summary(0, 1) };
+        assert_eq!(told(&AlertSettings::default(), &evidence(&replay, &[]), AlertKind::SourceFailed), None);
+        assert_eq!(told(&AlertSettings::default(), &evidence(&replay, &[]), AlertKind::Incomplete), None);
+        assert_eq!(told(&AlertSettings::default(), &evidence(&replay, &[]), AlertKind::DroppedShare), Some(None), "its records are mended");
+    }
+
+    #[test]
     fn what_was_not_looked_at_is_not_over() {
         let summary = summary(0, 0);
         let kinds = |ended| {
@@ -402,9 +490,8 @@ mod tests {
         assert_eq!(kinds(Ended::Otherwise), []);
         assert_eq!(kinds(Ended::SourceFailed), [AlertKind::SourceFailed]);
         assert_eq!(kinds(Ended::StorageFailed), [AlertKind::StorageFailed]);
-        assert_eq!(
-            kinds(Ended::ChecksFailed { published: false }),
-            [AlertKind::SourceFailed, AlertKind::Incomplete, AlertKind::DroppedShare]
-        );
+        assert_eq!(kinds(Ended::ChecksFailed { published: false }), [], "what it has read was never published");
+        let ends = [AlertKind::SourceFailed, AlertKind::Incomplete, AlertKind::StorageFailed, AlertKind::SlowRun];
+        assert_eq!(kinds(Ended::Success), ends, "nothing was dropped of nothing");
     }
 }

@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn by(run_id: &str, hour: i64) -> Discovery<'_> {
-        Discovery { pipeline: "orders", run_id, shop: None, now: now(hour) }
+        Discovery { pipeline: "orders", run_id, shop: None, source: crate::report::alert::SourceOfRun::Unnamed, now: now(hour) }
     }
 
     #[test]

@@ -79,14 +79,9 @@ fn replayed(of_run: &Quarantined) -> String {
 
 /// What a run has dropped. A replay has read what somebody may have mended in the quarantine of another run.
 fn samples(of_run: &Quarantined, replay_of: Option<&String>, location: &str) -> Table {
-    let record = if replay_of.is_some() { "Record, as it was replayed" } else { "Record, as it was delivered" };
-    let columns = vec![
-        Column::text("Reason"),
-        Column::number("Dropped"),
-        Column::text("Unit"),
-        Column::text("Order"),
-        Column::text(record),
-    ];
+    let as_read = if replay_of.is_some() { "Record, as it was replayed" } else { "Record, as it was delivered" };
+    let columns =
+        vec![Column::text("Reason"), Column::number("Dropped"), Column::text("Unit"), Column::text("Order"), Column::text(as_read)];
     let mut table = Table::new(format!("Quarantine of run {}", of_run.run_id), columns);
     for (reason, dropped) in &of_run.reasons {
         let mut counts = [count(*dropped), unit(reason, *dropped).to_owned()];

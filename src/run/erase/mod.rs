@@ -17,7 +17,7 @@ use std::{
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 
-use self::traces::Traces;
+use self::traces::{ChangedReport, ReportChange, Traces};
 use super::{
     RequestError, RunError, by_settings,
     change::{LayerChange, manifest_of, report_of_change},
@@ -85,6 +85,8 @@ pub struct Erased {
     pub raw_records: u64,
     /// Reports, and files of violating rows, from which values are removed.
     pub reports_changed: u64,
+    /// Reports that show nothing of the users, and in which the size of their run's file in `raw/` is corrected.
+    pub reports_adjusted: u64,
     /// Copies of damaged records of the log that are removed, since they may show the users.
     pub damaged_records_removed: u64,
     /// Kept versions of files that are removed.
@@ -183,7 +185,7 @@ impl Erased {
 
     /// Whether something changes beside the tables.
     fn has_change_beside(&self) -> bool {
-        self.quarantined_records + self.raw_records + self.reports_changed + self.damaged_records_removed > 0
+        self.quarantined_records + self.raw_records + self.reports_changed + self.reports_adjusted + self.damaged_records_removed > 0
     }
 }
 
@@ -230,6 +232,11 @@ impl AskedUsers {
 /// The ids that a record has at the places of its sources; none of a record that is no JSON object.
 fn ids_in(sources: &[&UserIds], record: &[u8]) -> BTreeSet<String> {
     sources.iter().flat_map(|source| source.of_object(record)).collect()
+}
+
+/// The run that has kept a file in `raw/`.
+fn run_of_raw(key: &Key) -> Option<String> {
+    Some(places::run_of_folder(key.folder()?.rsplit_once('/')?.1)?.to_owned())
 }
 
 /// How the users of a source's records are found.
@@ -348,7 +355,8 @@ impl<'a> Erasure<'a> {
 
     /// What runs have left beside the tables: quarantine, kept records, samples in reports, violating rows.
     fn beside(&mut self, pass: Pass) -> Result<(), RunError> {
-        let (mut quarantined, mut raw_records, mut reports) = (0, 0, 0);
+        let (mut quarantined, mut raw_records, mut reports, mut adjusted) = (0, 0, 0, 0);
+        let mut raw_sizes = self.raw_sizes()?;
         for name in self.output.names(places::QUARANTINE)? {
             let Some(RunFile { key, bytes, sources }) = self.file_of_run(&name, places::quarantine)? else { continue };
             let Some(withheld) = self.traces.without_records(&sources, &bytes, &mut self.found) else { continue };
@@ -361,20 +369,26 @@ impl<'a> Erasure<'a> {
             let withheld = raw::withhold(&bytes, |record| traces.is_of(&sources, record, found));
             let Some(withheld) = withheld.map_err(|error| self.unreadable(&key, &error))? else { continue };
             raw_records += withheld.records;
+            // The size that it will have, so that a preview finds the reports that the erasure changes.
+            if let Some(run_id) = run_of_raw(&key) {
+                raw_sizes.insert(run_id, withheld.bytes.len() as u64);
+            }
             self.replace(pass, &key, &withheld.bytes)?;
         }
-        let raw_sizes = self.raw_sizes()?;
         for listed in self.output.list(places::REPORTS)? {
             let Some(file) = self.output.read(&listed.key)? else { continue };
             let is_report = listed.key.folder() == Some(places::REPORTS);
             let changed = if is_report {
                 self.traces.without_samples(&file, &raw_sizes)
             } else {
-                self.traces.without_rows(&file).map(|withheld| withheld.bytes)
+                self.traces.without_rows(&file).map(|withheld| ChangedReport { bytes: withheld.bytes, change: ReportChange::Values })
             };
             let Some(changed) = changed else { continue };
-            reports += 1;
-            self.replace(pass, &listed.key, &changed)?;
+            match changed.change {
+                ReportChange::Values => reports += 1,
+                ReportChange::RawSize => adjusted += 1,
+            }
+            self.replace(pass, &listed.key, &changed.bytes)?;
         }
         if let Some(changed) = self.output.read(places::ALERTS)?.and_then(|file| self.traces.without_texts(&file)) {
             reports += 1;
@@ -382,7 +396,8 @@ impl<'a> Erasure<'a> {
         }
         self.records_of_commits(pass, &raw_sizes)?;
         self.records_set_aside(pass)?;
-        (self.erased.quarantined_records, self.erased.raw_records, self.erased.reports_changed) = (quarantined, raw_records, reports);
+        (self.erased.quarantined_records, self.erased.raw_records) = (quarantined, raw_records);
+        (self.erased.reports_changed, self.erased.reports_adjusted) = (reports, adjusted);
         Ok(())
     }
 
@@ -395,7 +410,7 @@ impl<'a> Erasure<'a> {
             store::change_told(self.output, number, |told| {
                 let is_report = told.key.folder() == Some(places::REPORTS);
                 let changed = is_report.then(|| self.traces.without_samples(told.text.as_bytes(), raw_sizes)).flatten()?;
-                String::from_utf8(changed).ok()
+                String::from_utf8(changed.bytes).ok()
             })?;
         }
         Ok(())
@@ -451,8 +466,7 @@ impl<'a> Erasure<'a> {
 
     /// The size of the kept records of each run.
     fn raw_sizes(&self) -> Result<BTreeMap<String, u64>, StoreError> {
-        let run_of = |key: &Key| Some(places::run_of_folder(key.folder()?.rsplit_once('/')?.1)?.to_owned());
-        Ok(self.output.list(places::RAW)?.into_iter().filter_map(|listed| Some((run_of(&listed.key)?, listed.bytes))).collect())
+        Ok(self.output.list(places::RAW)?.into_iter().filter_map(|listed| Some((run_of_raw(&listed.key)?, listed.bytes))).collect())
     }
 
     /// Fails if a user is known nowhere.

@@ -44,6 +44,22 @@ pub(super) struct Withheld {
     pub(super) count: u64,
 }
 
+/// A report, or a file of violating rows, as the erasure leaves it.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct ChangedReport {
+    pub(super) bytes: Vec<u8>,
+    pub(super) change: ReportChange,
+}
+
+/// What an erasure changes in a report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ReportChange {
+    /// Values that show the users are removed.
+    Values,
+    /// It shows nothing of them: only the size of its run's kept records is corrected.
+    RawSize,
+}
+
 /// The head of a line of quarantine.
 #[derive(Deserialize)]
 struct DropHead {
@@ -134,27 +150,29 @@ impl Traces {
     }
 
     /// A report whose samples do not tell of them, and that has the size of its run's kept records right; `None` if it is so already.
-    pub(super) fn without_samples(&self, report: &[u8], raw_sizes: &BTreeMap<String, u64>) -> Option<Vec<u8>> {
+    pub(super) fn without_samples(&self, report: &[u8], raw_sizes: &BTreeMap<String, u64>) -> Option<ChangedReport> {
         let mut summary = Summary::from_json(report).ok()?;
-        let mut has_changed = false;
+        let mut change = None;
         for row in summary.checks.iter_mut().flat_map(|check| &mut check.sample) {
             if !row.values().flatten().any(|value| self.is_told_by(value)) {
                 continue;
             }
             row.iter_mut().filter(|(name, _)| !NAMING_THE_ROW.contains(&name.as_str())).for_each(|(_, value)| *value = None);
-            has_changed = true;
+            change = Some(ReportChange::Values);
         }
         // Of a run that failed, a message may show the beginning of a record.
         let told = summary.alerts.iter_mut().chain(&mut summary.recovered).map(|alert| &mut alert.message);
         for message in told.chain(&mut summary.error).filter(|message| self.is_told_in(message)) {
             WITHHELD_MESSAGE.clone_into(message);
-            has_changed = true;
+            change = Some(ReportChange::Values);
         }
-        if let (Some(raw), Some(&bytes)) = (&mut summary.raw, raw_sizes.get(&summary.run_id)) {
-            has_changed |= raw.bytes != bytes;
+        if let (Some(raw), Some(&bytes)) = (&mut summary.raw, raw_sizes.get(&summary.run_id))
+            && raw.bytes != bytes
+        {
             raw.bytes = bytes;
+            change = change.or(Some(ReportChange::RawSize));
         }
-        has_changed.then(|| report::report_bytes(&summary))
+        change.map(|change| ChangedReport { bytes: report::report_bytes(&summary), change })
     }
 
     /// A file of the tool's own, such as the open alerts, in which no text tells of them; `None` if none does.
@@ -286,11 +304,12 @@ mod tests {
         summary.checks =
             vec![CheckResult { sample: vec![row("Ann Example (u-7)"), row("Bob")], ..CheckResult::new("own", Severity::Warn) }];
         let report = traces().without_samples(&report::report_bytes(&summary), &BTreeMap::new()).unwrap();
-        let mut changed = Summary::from_json(&report).unwrap();
+        let mut changed = Summary::from_json(&report.bytes).unwrap();
+        assert_eq!(report.change, ReportChange::Values);
         assert_eq!(changed.error.as_deref(), Some(WITHHELD_MESSAGE));
         let sample = changed.checks.remove(0).sample;
         assert_eq!((&sample[0]["order_id"], &sample[0]["who"], &sample[1]), (&Some("A".to_owned()), &None, &row("Bob")));
-        assert_eq!(traces().without_samples(&report, &BTreeMap::new()), None);
+        assert_eq!(traces().without_samples(&report.bytes, &BTreeMap::new()), None);
         let numbers = Traces { ids: ["7".to_owned()].into(), ..Traces::default() };
         assert!(numbers.is_told_by("7") && !numbers.is_told_in("7 of 20 records"));
         assert!(traces().is_told_by(" ANN@one.example") && !traces().is_told_in("joe@one.example"));

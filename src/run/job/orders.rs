@@ -88,6 +88,7 @@ impl Job<'_> {
         }
         self.say_what_is_shown(orders, window);
         let adds_to_coverage = self.request.orders == OrdersFrom::Source && self.request.command != CommandName::Demo;
+        self.summary.is_known_source = ledger.sources.iter().any(|known| known.identity.source == identity.source);
         self.summary.identity = adds_to_coverage.then_some(identity);
         Ok(RunCoverage { window, restart: self.request.restart })
     }
