@@ -135,7 +135,7 @@ impl Encoder {
 
 /// Appends the flags of a row: whether it is of the record of the row before it, and whether its price is missing in the source.
 pub(super) fn write_flags(out: &mut String, line: &Line<'_>, record: u8) -> u8 {
-    let flags = record | u8::from(line.price_defaulted) * PRICE_DEFAULTED;
+    let flags = record | if line.price_defaulted { PRICE_DEFAULTED } else { 0 };
     out.push(char::from(flags));
     flags
 }
@@ -190,7 +190,7 @@ fn write_number(out: &mut String, mut number: u64) {
 
 /// The character of the lowest six bits of a number.
 fn digit(number: u64, more: u8) -> char {
-    char::from(number.to_le_bytes()[0] & 0x3f | more)
+    char::from((number & LOW_BITS).to_le_bytes()[0] | more)
 }
 
 /// What the rows of a record share.

@@ -8,7 +8,7 @@ use crate::{
     layer::{OpenedLayer, StateOrigin},
     model::{Dt, RunId, UtcMicros, Window},
     settings::Settings,
-    store::{self, Head, Holder, Lease, LockError, Output, Recovery, Scope, StoreError},
+    store::{self, Holder, Lease, LockError, Output, Recovery, Scope, StoreError},
 };
 
 /// How a command opens its output.
@@ -134,7 +134,7 @@ pub(super) fn layer_before_lease(output: &Output) -> Result<OpenedLayer, StoreEr
 
 /// A layer of a bucket, after what was cut off is finished.
 fn settled(output: &Output, layer: OpenedLayer) -> Result<OpenedLayer, StoreError> {
-    if layer.head.as_ref().is_none_or(Head::is_settled) {
+    if layer.head.as_ref().is_none_or(|head| head.is_settled() || head.can_wait()) {
         return Ok(layer);
     }
     recover(output)?;

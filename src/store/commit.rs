@@ -290,6 +290,16 @@ impl Head {
         self.is_installed() && !self.hint.names_files()
     }
 
+    /// Whether what is to be installed or looked at is left to runs that are at work.
+    pub fn can_wait(&self) -> bool {
+        self.hint.can_wait(self.commit.number, UtcMicros::now())
+    }
+
+    /// Whether the writer of a commit says that its files are in place.
+    pub(super) fn is_in_place(&self, commit: &Commit) -> bool {
+        commit.number <= self.installed() || self.hint.notes.is_done(&commit.installer())
+    }
+
     /// A head, and the hint that was read before it. A hint without a record does not say up to where commits are installed.
     pub(super) fn new(commit: Commit, mut hint: Hint) -> Head {
         hint.assume_installed(commit.number.saturating_sub(UNKNOWN_INSTALLED));

@@ -9,6 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher, RandomState},
     thread,
     time::Duration,
 };
@@ -30,12 +31,18 @@ pub(super) type Progress = protocol::Hint<Installer, Key>;
 /// How long it is remembered that a run lost its lease while it may have slept: longer than it may sleep before a commit.
 const REMEMBERED: i64 = UtcMicros::DAY;
 
-/// How often a change beside those of other writers is tried.
-const ATTEMPTS: usize = 50;
+/// How often a change beside those of other writers is tried: some two minutes.
+const ATTEMPTS: u32 = 250;
 
-/// How much longer a writer waits after each change that another one came before, and for how long at most.
+/// How often in a row the store may leave open whether it has put the hint.
+const LOST_ATTEMPTS: u32 = 3;
+
+/// The longest that a writer waits after a change that another one came before, at first and at most.
 const BACK_OFF: Duration = Duration::from_millis(20);
-const LONGEST_BACK_OFF: Duration = Duration::from_millis(500);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
+
+/// How many commits may wait until somebody looks at their files, while other runs are at work.
+const MOST_WAITING: u64 = 64;
 
 /// Whoever may still put old files, or commit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -46,12 +53,15 @@ pub(super) struct Unsettled {
     /// known to be installed, or may still make one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) files: BTreeMap<Key, u64>,
+    /// Whether it has put all its files, knows of each what became of it, and puts nothing any more. It says so itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_done: bool,
 }
 
 impl Unsettled {
     /// One that may commit.
     pub(super) fn writer(by: Installer) -> Unsettled {
-        Unsettled { by, files: BTreeMap::new() }
+        Unsettled { by, files: BTreeMap::new(), is_done: false }
     }
 
     fn is_writer(&self) -> bool {
@@ -89,6 +99,26 @@ pub(super) struct HintNotes {
 }
 
 impl HintNotes {
+    /// Whether a run other than this one is at work, as far as leases tell.
+    pub(super) fn has_others(&self, run_id: Option<&str>, now: UtcMicros) -> bool {
+        self.leases.iter().any(|lease| Some(lease.run_id()) != run_id && lease.is_at_work(now))
+    }
+
+    /// Whether a run has left the look at its files to others.
+    fn is_left_to_others(&self) -> bool {
+        self.unsettled.iter().any(|unsettled| unsettled.is_done)
+    }
+
+    /// Whether a run says that it has put all its files.
+    pub(super) fn is_done(&self, by: &Installer) -> bool {
+        self.unsettled.iter().any(|unsettled| unsettled.is_done && unsettled.by == *by)
+    }
+
+    /// Notes that a run has put all its files, and puts nothing any more.
+    fn note_done(&mut self, by: &Installer) {
+        self.unsettled.iter_mut().filter(|unsettled| unsettled.by == *by).for_each(|unsettled| unsettled.is_done = true);
+    }
+
     /// Whether no run is at work, and none has left anything.
     pub(super) fn are_quiet(&self) -> bool {
         self.leases.is_empty() && self.unsettled.is_empty()
@@ -181,8 +211,8 @@ impl Hint {
         mut known: Option<Hint>,
         mut change: impl FnMut(&mut Hint) -> Change,
     ) -> Result<Hint, StoreError> {
-        let mut pause = Duration::ZERO;
-        for _ in 0..ATTEMPTS {
+        let mut lost = 0;
+        for attempt in 0..ATTEMPTS {
             let mut hint = match known.take() {
                 Some(known) => known,
                 None => Hint::read(output)?,
@@ -194,12 +224,40 @@ impl Hint {
             match hint.put(output) {
                 Ok(()) => return Ok(hint),
                 Err(PutError::Io(error)) => return Err(error),
-                Err(PutError::Conflict | PutError::Unknown(_)) => {}
+                Err(PutError::Conflict) => lost = 0,
+                // No other writer is in the way of a store that answers nothing: its own words tell why.
+                Err(PutError::Unknown(error)) if lost + 1 >= LOST_ATTEMPTS => return Err(error),
+                Err(PutError::Unknown(_)) => lost += 1,
             }
-            thread::sleep(pause);
-            pause = LONGEST_BACK_OFF.min(pause + BACK_OFF);
+            back_off(attempt);
         }
         Err(Hint::overtaken(output))
+    }
+
+    /// Writes into it that a run has put all its files while others are at work, and has left the look at them to those. Its record
+    /// is the copy then, unless a newer one is.
+    pub(super) fn leave_to_others(&mut self, record: &Commit, copies: Option<&BTreeMap<Key, Inlined>>) {
+        let by = record.installer();
+        if record.number > self.installed {
+            self.notes.name_writer(by.clone());
+        }
+        self.notes.note_done(&by);
+        if self.commit.as_ref().is_none_or(|copied| copied.number < record.number) {
+            self.copy(record, self.installed);
+            self.notes.copies = copies.cloned().unwrap_or_default();
+        }
+    }
+
+    /// Whether the files of commits up to a number need no look now: other runs are at work, the last of which looks. Every writer that
+    /// has left says that its files are in place.
+    pub(super) fn can_wait(&self, newest: u64, now: UtcMicros) -> bool {
+        let are_done = self.notes.unsettled.iter().all(|unsettled| unsettled.is_done || !unsettled.is_writer());
+        are_done && self.notes.has_others(None, now) && newest.saturating_sub(self.installed) <= MOST_WAITING
+    }
+
+    /// Whether the files of commits wait for a look, and no other run is at work.
+    pub(super) fn is_left_alone(&self, run_id: &str, now: UtcMicros) -> bool {
+        self.notes.is_left_to_others() && !self.notes.has_others(Some(run_id), now)
     }
 
     /// The error of a writer that others come before each time.
@@ -325,16 +383,27 @@ pub(super) struct HintUpdate {
 }
 
 impl HintUpdate {
-    /// Writes it into a hint, unless that says something else of commits and files by now. Leases may have changed meanwhile.
+    /// Writes it into a hint, unless that says something else of commits and files by now. Leases may have changed meanwhile, and
+    /// writers may have been named: they stay, as if they had been named after this.
     pub(super) fn write_to(&self, hint: &mut Hint) -> TakenUp {
-        if hint.progress() != self.replaces {
+        let found = hint.progress();
+        let named_since: Vec<Installer> = found.writers.difference(&self.replaces.writers).cloned().collect();
+        let is_the_same = (found.number, &found.unsettled) == (self.replaces.number, &self.replaces.unsettled);
+        if !is_the_same || !self.replaces.writers.is_subset(&found.writers) {
             return TakenUp::Overtaken;
         }
-        hint.copy(&self.newest, self.installed);
-        hint.notes.unsettled.clone_from(&self.unsettled);
-        if let Some(copies) = &self.copies {
-            hint.notes.copies.clone_from(copies);
+        let done: Vec<Installer> = hint.notes.unsettled.iter().filter(|unsettled| unsettled.is_done).map(|done| done.by.clone()).collect();
+        if hint.commit().is_some_and(|copied| copied.number > self.newest.number) {
+            hint.installed = self.installed;
+        } else {
+            hint.copy(&self.newest, self.installed);
+            if let Some(copies) = &self.copies {
+                hint.notes.copies.clone_from(copies);
+            }
         }
+        hint.notes.unsettled.clone_from(&self.unsettled);
+        named_since.into_iter().for_each(|by| hint.notes.name_writer(by));
+        done.iter().for_each(|by| hint.notes.note_done(by));
         if let Some(manifest) = &self.manifest {
             hint.notes.manifest = Some(manifest.clone());
         }
@@ -346,17 +415,31 @@ impl HintUpdate {
     /// # Errors
     /// I/O errors.
     pub(super) fn put(&self, output: &Output, known: &mut Hint) -> Result<Answer, StoreError> {
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             if self.write_to(known) == TakenUp::Overtaken {
                 return Ok(Answer::Conflict);
             }
             match answer_of(known.put(output))? {
-                Answer::Conflict => *known = Hint::read(output)?,
+                Answer::Conflict => {
+                    back_off(attempt);
+                    *known = Hint::read(output)?;
+                }
                 answer => return Ok(answer),
             }
         }
         Ok(Answer::Conflict)
     }
+}
+
+/// Waits after a change that another writer came before: not at all after the first, then for a random time, so that many writers come
+/// in turn.
+fn back_off(attempt: u32) {
+    if attempt == 0 {
+        return;
+    }
+    let bound = LONGEST_BACK_OFF.min(BACK_OFF * (1 << attempt.min(10)));
+    let random = RandomState::new().hash_one(attempt) % 1000;
+    thread::sleep(bound * u32::try_from(random).unwrap_or(0) / 1000);
 }
 
 /// Removes the copies of objects and of alerts from the hint: what they hold may be erased.

@@ -28,7 +28,7 @@ use super::{
     hint::{Change, Hint, TakenUp},
     moment::Moment,
     places,
-    projection::Settlement,
+    projection::{self, LeftCommit, OwnFiles, Settlement},
 };
 use crate::{
     cancel::Cancel,
@@ -44,6 +44,9 @@ const LOOK: Duration = Duration::from_millis(40);
 
 /// How long a lease in a bucket lives without being renewed.
 const LIFE: Duration = Duration::from_secs(60);
+
+/// How long ago a run that is at work has renewed its lease at most, by the clocks of two machines.
+const RENEWED_WITHIN: Duration = Duration::from_secs(120);
 
 /// The days that a run may change: `[from, until)` as ISO dates, which sort by time. An open end is `None`.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -236,7 +239,7 @@ impl Lease {
         let LeaseKind::Bucket(lease) = &self.kind else { return Ok(None) };
         lease.settle();
         let known = lease.stand_in_hint()?;
-        lease.publishing().begun = Some(BegunCommit { by: record.installer(), number: record.number });
+        lease.publishing().begun = Some(BegunCommit { by: record.installer(), number: record.number, left: None });
         Ok(known)
     }
 
@@ -245,9 +248,13 @@ impl Lease {
         self.publish(|publishing| publishing.begun = None);
     }
 
-    /// Notes what became of the files of its commit: `None` if the hint tells it already. The end of the lease tells it to others.
-    pub(super) fn note_installed(&self, settlement: Option<Settlement>) {
-        self.publish(|publishing| (publishing.begun, publishing.settlement) = (None, settlement));
+    /// Notes what became of the files of its commit. The end of the lease tells it to others.
+    pub(super) fn note_installed(&self, files: OwnFiles) {
+        self.publish(|publishing| match files {
+            OwnFiles::Told => publishing.begun = None,
+            OwnFiles::ToTell(settlement) => (publishing.begun, publishing.settlement) = (None, Some(*settlement)),
+            OwnFiles::LeftToOthers(left) => publishing.begun.iter_mut().for_each(|begun| begun.left = Some(left.clone())),
+        });
     }
 
     fn publish(&self, change: impl FnOnce(&mut Publishing)) {
@@ -470,6 +477,13 @@ impl ListedLease {
         is_new
     }
 
+    /// Whether its holder seems to be at work: what may wait is left to it then.
+    pub(super) fn is_at_work(&self, now: UtcMicros) -> bool {
+        let is_recent =
+            |renewed_at: UtcMicros| micros_between(renewed_at, now).max(micros_between(now, renewed_at)) <= RENEWED_WITHIN.as_micros();
+        !is_dead(&self.process) && self.renewal(now).is_some_and(is_recent)
+    }
+
     /// The lease as its holder wrote it, without what others have noted there.
     fn of_holder(&self) -> ListedLease {
         ListedLease { doubted_at: None, ..self.clone() }
@@ -655,12 +669,16 @@ struct KindPace {
 struct BegunCommit {
     by: Installer,
     number: u64,
+    /// The commit, if its files are in place, and the look at them is left to other runs.
+    left: Option<Box<LeftCommit>>,
 }
 
 impl BegunCommit {
     /// Names the writer in a hint that does not know its commit: whoever comes next looks for it.
     fn write_to(&self, hint: &mut Hint) {
-        if self.number > hint.installed() {
+        if let Some(left) = &self.left {
+            hint.leave_to_others(&left.record, left.copies.as_ref());
+        } else if self.number > hint.installed() {
             hint.notes.name_writer(self.by.clone());
         }
     }
@@ -670,7 +688,7 @@ impl BegunCommit {
 fn write_settlement(settlement: &Settlement, hint: &mut Hint) -> TakenUp {
     let taken_up = settlement.write_to(hint);
     if taken_up == TakenUp::Overtaken {
-        BegunCommit { by: settlement.writer().clone(), number: settlement.number() }.write_to(hint);
+        BegunCommit { by: settlement.writer().clone(), number: settlement.number(), left: None }.write_to(hint);
     }
     taken_up
 }
@@ -759,8 +777,22 @@ impl BucketLease {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells that the files of an earlier commit under this lease are in place.
+    fn tell_what_is_left(&self) {
+        let Some(begun) = self.publishing().begun.take_if(|begun| begun.left.is_some()) else { return };
+        let told = self.signal.lock().change_hint(&self.output, |hint| {
+            begun.write_to(hint);
+            Change::Write
+        });
+        if let Err(error) = told {
+            tracing::debug!(%error, "what the run has installed could not be told yet");
+            self.signal.lock().known = None;
+        }
+    }
+
     /// Tells what the run has installed so far, and keeps the lease.
     fn settle(&self) {
+        self.tell_what_is_left();
         let Some(settlement) = self.publishing().settlement.take() else { return };
         let mut taken_up = TakenUp::Overtaken;
         let told = self.signal.lock().change_hint(&self.output, |hint| {
@@ -800,12 +832,19 @@ impl BucketLease {
             company = Company::Others;
             Change::Write
         });
-        if let Err(error) = released {
-            tracing::warn!(%error, "the lease of the run could not be given back; it ends by itself after {}", span_text(LIFE));
-            return;
-        }
+        let hint = match released {
+            Ok(hint) => hint,
+            Err(error) => {
+                tracing::warn!(%error, "the lease of the run could not be given back; it ends by itself after {}", span_text(LIFE));
+                return;
+            }
+        };
         // Another writer may have been at work while this one slept: what its commits want comes last.
         settlement.filter(|_| taken_up == TakenUp::Overtaken).into_iter().for_each(Settlement::go_on);
+        // Who is the last at work looks at the files of all that have left it to others.
+        if hint.is_left_alone(self.own.run_id(), UtcMicros::now()) {
+            projection::complete_what_was_left(&self.output);
+        }
     }
 }
 

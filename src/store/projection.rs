@@ -27,7 +27,7 @@ use super::{
     places,
     protocol::{Answer, Footprint, Log, Projection, Step},
 };
-use crate::model::span_text;
+use crate::model::{UtcMicros, span_text};
 
 /// How many steps an installation takes at most while other writers come between. Without them it takes about five.
 const MOST_STEPS: usize = 200;
@@ -77,6 +77,18 @@ pub(super) struct Known<'a> {
     pub(super) local: &'a LocalFile<'a>,
     /// Small objects that the next run reads, by their places; `None` if those of before stay.
     pub(super) copies: Option<BTreeMap<Key, Inlined>>,
+}
+
+impl Known<'_> {
+    /// The versions of places, with that of the manifest as the hint has it.
+    fn files(&self, hint: &Hint) -> BTreeMap<Key, Option<There>> {
+        let there = |tag: &Tag| There { tag: tag.clone(), content: None };
+        let mut files: BTreeMap<Key, Option<There>> = self.seen.iter().map(|(key, tag)| (key.clone(), tag.as_ref().map(there))).collect();
+        if let Some(tag) = &hint.notes.manifest {
+            files.entry(Key::from(places::WHOLE_MANIFEST)).or_insert_with(|| Some(there(tag)));
+        }
+        files
+    }
 }
 
 /// A commit, as an installation needs it.
@@ -209,8 +221,41 @@ pub(super) fn complete_in_bucket(output: &Output, head: Head) -> Result<usize, S
     Ok(installer.installed)
 }
 
-/// Installs the files of a commit that its writer has just put, in a bucket. `hint` was read before the commit was put. Returns
-/// what the hint is to say then, unless it does.
+/// What became of the files of a commit that its writer has installed.
+#[derive(Debug)]
+pub(super) enum OwnFiles {
+    /// They are in place, and the hint says it.
+    Told,
+    /// They are in place, and this is what the hint is to say.
+    ToTell(Box<Settlement>),
+    /// They are in place. Other runs are at work: the last of them looks at all.
+    LeftToOthers(Box<LeftCommit>),
+}
+
+/// A commit whose files are in place, and at which nobody has looked again.
+#[derive(Clone, Debug)]
+pub(super) struct LeftCommit {
+    pub(super) record: Commit,
+    /// Small objects that the next run reads, by their places.
+    pub(super) copies: Option<BTreeMap<Key, Inlined>>,
+}
+
+/// Of so many commits one looks at the files of all, also while other runs are at work.
+const LOOKED_EVERY: u64 = 16;
+
+/// How many steps a writer takes for its own files while others come between. Without them it takes one.
+const OWN_STEPS: usize = 30;
+
+/// Who else may be at work while a writer installs its files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Beside {
+    /// The hint names the runs that are at work.
+    NamedRuns,
+    /// The writer has no lease: it is named by none either.
+    Unknown,
+}
+
+/// Installs the files of a commit that its writer has just put, in a bucket. `hint` was read before the commit was put.
 ///
 /// # Errors
 /// I/O errors before the files of the commit were all in place. The commit counts all the same.
@@ -220,28 +265,104 @@ pub(super) fn install_own_in_bucket(
     hint: Hint,
     record: &Commit,
     known: Known<'_>,
-) -> Result<Option<Settlement>, StoreError> {
+    beside: Beside,
+) -> Result<OwnFiles, StoreError> {
+    let has_others = beside == Beside::NamedRuns && hint.notes.has_others(Some(&record.run_id), UtcMicros::now());
+    let mut answers = Answers::AllKnown;
+    if has_others && !record.number.is_multiple_of(LOOKED_EVERY) {
+        match install_own_alone(output, &hint, record, &known)? {
+            Alone::InPlace => return Ok(OwnFiles::LeftToOthers(Box::new(LeftCommit { record: record.clone(), copies: known.copies }))),
+            Alone::NotYet(known) => answers = known,
+        }
+    }
     let mut log = CommitLog::default();
     log.add(record);
     if let Some(base) = base {
         log.read(output, &hint, &base.commit)?;
     }
-    let there = |tag: &Tag| There { tag: tag.clone(), content: None };
-    let mut files: BTreeMap<Key, Option<There>> = known.seen.iter().map(|(key, tag)| (key.clone(), tag.as_ref().map(there))).collect();
-    if let Some(tag) = &hint.notes.manifest {
-        files.entry(Key::from(places::WHOLE_MANIFEST)).or_insert_with(|| Some(there(tag)));
+    let mut projection = Projection::of_writer(record.installer(), record.number, known.files(&hint));
+    if answers == Answers::SomeLost {
+        projection.doubt();
     }
-    let projection = Projection::of_writer(record.installer(), record.number, files);
     let mut installer = BucketInstaller::new(output, projection, record.clone(), log);
     installer.copies = known.copies;
     installer.hint_read(hint);
     match installer.advance(Some(known.local)) {
-        Ok(next) => Ok(next.map(|next| Settlement { installer, next })),
+        Ok(Some(next)) => Ok(OwnFiles::ToTell(Box::new(Settlement { installer, next }))),
+        Ok(None) => Ok(OwnFiles::Told),
         Err(error) if installer.is_in_place => {
             warn_unsettled(&error);
-            Ok(None)
+            Ok(OwnFiles::Told)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Whether it is known of each put what became of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Answers {
+    AllKnown,
+    SomeLost,
+}
+
+/// What came of an installation that looks at no files of others.
+enum Alone {
+    /// The files are in place, and nothing of this writer can still arrive.
+    InPlace,
+    NotYet(Answers),
+}
+
+/// Installs the files of a commit, and looks at no others: as a writer does that dies before it looks at them. Many writers would
+/// otherwise look at each other's files, again and again.
+fn install_own_alone(output: &Output, hint: &Hint, record: &Commit, known: &Known<'_>) -> Result<Alone, StoreError> {
+    let mut log = CommitLog::default();
+    log.add(record);
+    let mut projection = Projection::of_writer(record.installer(), record.number, known.files(hint));
+    projection.hint_read(Progress { number: record.number - 1, ..Progress::default() }, BTreeSet::new());
+    let mut installer = BucketInstaller::new(output, projection, record.clone(), log);
+    installer.told = record.number - 1;
+    for _ in 0..OWN_STEPS {
+        let own = OwnCommit { log: &installer.log, number: record.number };
+        match installer.projection.next(&own) {
+            Step::ReadFiles(keys) => installer.read_files(keys)?,
+            Step::ReadHead => installer.read_head()?,
+            Step::Install(files) => installer.install(files, Some(known.local))?,
+            Step::Settle(_) if installer.projection.is_certain() => {
+                installer.tell(record.number)?;
+                return Ok(Alone::InPlace);
+            }
+            Step::Settle(_) | Step::ReadHint | Step::PutHint(_) | Step::Done => break,
+        }
+    }
+    Ok(Alone::NotYet(if installer.projection.is_certain() { Answers::AllKnown } else { Answers::SomeLost }))
+}
+
+/// The log, as if the files of no other commit were to be looked at. What belongs at a place, the whole log says.
+struct OwnCommit<'l> {
+    log: &'l CommitLog,
+    number: u64,
+}
+
+impl Log<Installer, Key> for OwnCommit<'_> {
+    type There = There;
+
+    fn footprint(&self, number: u64) -> Option<&Footprint<Installer, Key>> {
+        self.log.footprint(number).filter(|_| number == self.number)
+    }
+
+    fn wants(&self, number: u64, key: &Key, there: Option<&There>) -> bool {
+        self.log.wants(number, key, there)
+    }
+}
+
+/// Looks at the files of all commits that were left to others. What fails is left to the next command.
+pub(super) fn complete_what_was_left(output: &Output) {
+    let complete = || match commit::head(output)? {
+        Some(head) if !head.is_settled() => complete_in_bucket(output, head).map(drop),
+        _ => Ok(()),
+    };
+    if let Err(error) = complete() {
+        warn_unsettled(&error);
     }
 }
 
@@ -375,7 +496,9 @@ impl BucketInstaller {
     fn hint_read(&mut self, hint: Hint) {
         let writers = self.log.commits.values().map(|commit| &commit.footprint.run);
         let named = hint.notes.unsettled.iter().map(|unsettled| &unsettled.by);
-        let gone = named.chain(writers).filter(|who| who.is_gone()).cloned().collect();
+        // Who is done puts nothing any more, as if it were gone.
+        let done = hint.notes.unsettled.iter().filter(|unsettled| unsettled.is_done).map(|unsettled| &unsettled.by);
+        let gone = named.chain(writers).filter(|who| who.is_gone()).chain(done).cloned().collect();
         let progress = hint.progress();
         // Where this process is named, the hint says nothing of its files.
         self.is_in_place = progress.number >= self.own && !progress.unsettled.contains_key(self.projection.me());
@@ -489,7 +612,7 @@ impl BucketInstaller {
 
     /// What the hint is to say, in the words of the store.
     fn update(&self, next: &Progress) -> HintUpdate {
-        let files = next.unsettled.iter().map(|(by, keys)| Unsettled { by: by.clone(), files: self.log.newest(keys) });
+        let files = next.unsettled.iter().map(|(by, keys)| Unsettled { files: self.log.newest(keys), ..Unsettled::writer(by.clone()) });
         // One whose commits are all removed has had its time.
         let files = files.filter(|unsettled| !unsettled.files.is_empty());
         let copies = if self.newest.number == self.own { self.copies.clone() } else { None };

@@ -28,7 +28,7 @@ use super::{
     moment::Moment,
     output::at_once,
     places::{self, LOCK, Role, SideFact},
-    projection::{self, Settlement},
+    projection::{self, Beside, OwnFiles},
 };
 use crate::cancel::Cancel;
 
@@ -492,10 +492,12 @@ impl Staging {
         let by_object: BTreeMap<&Key, &StagedFile> = self.files.values().map(|file| (&file.version.object, file)).collect();
         let local = |version: &ObjectRef| by_object.get(&version.object).map(|file| self.staged(&file.key));
         let known = projection::Known { seen: &self.seen, local: &local, copies: self.copies.clone() };
-        let settlement = projection::install_own_in_bucket(&self.output, base, hint, record, known).map_err(unfinished(record))?;
-        match lease {
-            Some(lease) => lease.note_installed(settlement),
-            None => settlement.map_or(Ok(()), Settlement::put).map_err(unfinished(record))?,
+        let beside = if lease.is_some() { Beside::NamedRuns } else { Beside::Unknown };
+        let files = projection::install_own_in_bucket(&self.output, base, hint, record, known, beside).map_err(unfinished(record))?;
+        match (lease, files) {
+            (Some(lease), files) => lease.note_installed(files),
+            (None, OwnFiles::ToTell(settlement)) => settlement.put().map_err(unfinished(record))?,
+            (None, OwnFiles::Told | OwnFiles::LeftToOthers(_)) => {}
         }
         Ok(())
     }
@@ -552,7 +554,17 @@ pub enum Recovery {
 /// # Errors
 /// I/O errors.
 pub fn is_publishing(output: &Output) -> Result<bool, StoreError> {
-    Ok(commit::head(output)?.is_some_and(|head| !head.is_installed()))
+    let Some(head) = commit::head(output)?.filter(|head| !head.is_installed()) else { return Ok(false) };
+    if !head.can_wait() {
+        return Ok(true);
+    }
+    // Files that wait for a look are in place.
+    for number in head.installed() + 1..=head.commit.number {
+        if commit::commit(output, number)?.is_some_and(|commit| !head.is_in_place(&commit)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Finishes or undoes what was cut off. In a folder it waits for a commit that is under way. Staged files of runs that live stay.
@@ -637,6 +649,10 @@ fn finish_before_commits(output: &Output, root: &Path) -> Result<Option<String>,
 
 fn recover_bucket(output: &Output) -> Result<Recovery, StoreError> {
     let Some(head) = commit::head(output)?.filter(|head| !head.is_settled()) else { return Ok(Recovery::Clean) };
+    // Runs that are at work would come between again and again. The last of them looks at all files.
+    if head.can_wait() {
+        return Ok(Recovery::Clean);
+    }
     let (was_installed, run_id) = (head.is_installed(), head.commit.run_id.clone());
     let installed = projection::complete_in_bucket(output, head)?;
     Ok(if was_installed && installed == 0 { Recovery::Clean } else { Recovery::Finished(run_id) })

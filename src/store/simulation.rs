@@ -23,6 +23,7 @@ use super::{
     faulty::{Actor, Arrival, Change, End, Faults, Random, Scripted, World},
     forget_copies, head, head_by_hint,
     hint::{Hint, Unsettled},
+    is_publishing,
     memory::MemoryStore,
     output::ONE_BY_ONE,
     places, recover,
@@ -1257,6 +1258,80 @@ fn several_commits_under_one_lease_are_told_one_after_another() {
     let hint = Hint::read(&output).unwrap();
     assert!(hint.installed() == 3 && hint.is_quiet(), "{:?}", hint.notes);
     stage.assert_settled(&[(DAYS[0], "3")]);
+}
+
+/// A scope of one day.
+fn on_day(day: &str, next: &str) -> Scope {
+    Scope { from: Some(day.to_owned()), until: Some(next.to_owned()) }
+}
+
+/// A run on a day of its own, with its lease.
+struct RunOnDay {
+    lease: Lease,
+    base: (Option<Head>, ToyState),
+}
+
+impl RunOnDay {
+    fn begin(output: &Output, run_id: &str, scope: Scope) -> RunOnDay {
+        let base = settled_layer(output).unwrap();
+        RunOnDay { lease: lease_on(output, run_id, scope, base.0.as_ref()), base }
+    }
+
+    fn commit(&mut self, output: &Output, run_id: &str, effects: &[Effect]) {
+        let by = Committer { lease: Some(&self.lease), ..Committer::of_run(run_id) };
+        let run = Run { output, run_id, effects };
+        while let Err(error) = commit_once(&run, &self.base, by) {
+            assert!(matches!(error, DecideError::Moved), "{error}");
+            self.base = settled_layer(output).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_run_beside_another_leaves_the_look_at_all_files_to_the_last_one() {
+    let stage = Stage::new();
+    let output = stage.output();
+    let mut first = RunOnDay::begin(&output, "r2", on_day(DAYS[0], DAYS[1]));
+    let mut second = RunOnDay::begin(&output, "r3", on_day(DAYS[1], DAYS[2]));
+    first.commit(&output, "r2", &[set(DAYS[0], "2")]);
+    drop(first);
+    let hint = Hint::read(&output).unwrap();
+    assert_eq!((hint.installed(), hint.commit().unwrap().number), (1, 2), "nobody has looked at its files, and it is the copy");
+    assert!(!is_publishing(&output).unwrap(), "its files are in place");
+    assert_eq!(from_bytes(&output.read(partition(DAYS[0])).unwrap().unwrap())["a"], "2");
+    // Nobody else looks at them meanwhile.
+    let counting = CountingStore::over(&stage.store);
+    let third = RunOnDay::begin(&output_in(counting.clone()), "r4", on_day(DAYS[2], "2026-01-04"));
+    second.commit(&output_in(counting.clone()), "r3", &[set(DAYS[1], "3")]);
+    drop(third);
+    let requests = counting.take();
+    let of_others =
+        requests.iter().filter(|request| request.is_of(Verb::Get, "curated/") && !request.is_of(Verb::Get, "curated/dt=2026-01-02"));
+    assert_eq!(of_others.count(), 0, "{requests:#?}");
+    drop(second);
+    stage.assert_quiet();
+    stage.assert_settled(&[(DAYS[0], "2"), (DAYS[1], "3"), (DAYS[2], "1")]);
+}
+
+#[test]
+fn what_a_run_beside_others_did_not_put_is_not_left_to_them() {
+    let stage = Stage::new();
+    let output = stage.output();
+    let other = RunOnDay::begin(&output, "r3", on_day(DAYS[1], DAYS[2]));
+    let cut_off = output_in(Arc::new(Scripted::new(&stage.store).at("curated/", || Some(refused().into()))));
+    let base = settled_layer(&cut_off).unwrap();
+    let lease = lease_on(&cut_off, "r2", on_day(DAYS[0], DAYS[1]), base.0.as_ref());
+    let by = Committer { lease: Some(&lease), ..Committer::of_run("r2") };
+    let run = Run { output: &cut_off, run_id: "r2", effects: &[set(DAYS[0], "2")] };
+    let ended = commit_once(&run, &base, by);
+    assert!(matches!(ended, Err(DecideError::Store(StoreError::Unfinished { .. }))), "{ended:?}");
+    drop(lease);
+    assert!(is_publishing(&output).unwrap());
+    // The next command does it at once, although another run is at work.
+    assert!(matches!(recover(&output), Ok(Recovery::Finished(_))));
+    assert_eq!(from_bytes(&output.read(partition(DAYS[0])).unwrap().unwrap())["a"], "2");
+    drop(other);
+    stage.assert_quiet();
 }
 
 #[test]
