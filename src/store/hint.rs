@@ -20,6 +20,7 @@ use super::{
     Commit, Condition, Content, Inlined, Key, Output, PutError, StoreError, Tag,
     commit::{BUCKET_FORMAT, Installer, answer_of},
     lease::ListedLease,
+    output::is_one_by_one,
     places,
     protocol::{self, Answer},
 };
@@ -434,7 +435,7 @@ impl HintUpdate {
 /// Waits after a change that another writer came before: not at all after the first, then for a random time, so that many writers come
 /// in turn.
 fn back_off(attempt: u32) {
-    if attempt == 0 {
+    if attempt == 0 || is_one_by_one() {
         return;
     }
     let bound = LONGEST_BACK_OFF.min(BACK_OFF * (1 << attempt.min(10)));

@@ -330,12 +330,12 @@ thread_local! {
 }
 
 #[cfg(test)]
-fn is_one_by_one() -> bool {
+pub(super) fn is_one_by_one() -> bool {
     ONE_BY_ONE.get()
 }
 
 #[cfg(not(test))]
-const fn is_one_by_one() -> bool {
+pub(super) const fn is_one_by_one() -> bool {
     false
 }
 

@@ -16,13 +16,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlertsNote, Commit, DecideError, Head, Holder, Installed, Key, Lease, MOST_ATTEMPTS, NewCommit, ObjectRef, Output, PutError, Recovery,
-    Scope, Scratch, Staging, Store, StoreError, Tag, commit,
+    AlertsNote, Commit, DecideError, Head, Holder, Installed, Key, Lease, LockError, MOST_ATTEMPTS, NewCommit, ObjectRef, Output, PutError,
+    Recovery, Scope, Scratch, Staging, Store, StoreError, Tag, commit,
     commit::Installer,
     counting::{CountingStore, Verb},
     faulty::{Actor, Arrival, Change, End, Faults, Random, Scripted, World},
     forget_copies, head, head_by_hint,
-    hint::{Hint, Unsettled},
+    hint::{self, Hint, Unsettled},
     is_publishing,
     memory::MemoryStore,
     output::ONE_BY_ONE,
@@ -222,7 +222,7 @@ fn stage_run(output: &Output, run_id: &str) -> Result<Staging, StoreError> {
 /// The layer, after what was cut off is finished: as `run::open` does it.
 fn settled_layer(output: &Output) -> Result<(Option<Head>, ToyState), StoreError> {
     let opened = with_state(head(output)?);
-    if opened.0.as_ref().is_none_or(Head::is_settled) {
+    if opened.0.as_ref().is_none_or(|head| head.is_settled() || head.can_wait()) {
         return Ok(opened);
     }
     recover(output)?;
@@ -237,6 +237,24 @@ fn with_state(head: Option<Head>) -> (Option<Head>, ToyState) {
 
 impl Run<'_> {
     fn execute(&self) -> Result<(), StoreError> {
+        self.execute_under(None)
+    }
+
+    /// The same under a lease of its own: with it, the run leaves the look at its files to others that are at work.
+    fn execute_with_lease(&self) -> Result<(), StoreError> {
+        let base = settled_layer(self.output)?;
+        let since = UtcMicros::now().rfc3339();
+        // No two runs wait for each other, although they change the same days: nothing may rest on leases.
+        let scope = Scope { from: Some(self.run_id.to_owned()), until: Some(format!("{}+", self.run_id)) };
+        let holder = Holder { run_id: self.run_id.to_owned(), pid: 7, host: "here".to_owned(), since, scope };
+        match Lease::acquire(self.output, &holder, Duration::ZERO, &Cancel::default(), base.0.as_ref()) {
+            Ok(lease) => self.execute_under(Some(&lease)),
+            Err(LockError::Store(error)) => Err(error),
+            Err(error) => Err(StoreError::Refused { location: self.output.location(), detail: error.to_string() }),
+        }
+    }
+
+    fn execute_under(&self, lease: Option<&Lease>) -> Result<(), StoreError> {
         let mut base = settled_layer(self.output)?;
         let mut staging = stage_run(self.output, self.run_id)?;
         let mut merged = Merged::default();
@@ -244,7 +262,8 @@ impl Run<'_> {
             self.merge(&base.1, &mut staging, &mut merged)?;
             let next = merged.applied_to(&base.1);
             let has_changes = !merged.changed.is_empty();
-            match commit_staged(&mut staging, &base, Committer::of_run(self.run_id), &next, has_changes, Vec::new()) {
+            let by = Committer { lease, ..Committer::of_run(self.run_id) };
+            match commit_staged(&mut staging, &base, by, &next, has_changes, Vec::new()) {
                 Ok(()) => return Ok(()),
                 Err(DecideError::Store(error)) => return Err(error),
                 Err(DecideError::Moved) => {}
@@ -319,7 +338,7 @@ struct Committer<'a> {
 }
 
 impl<'a> Committer<'a> {
-    /// A run without a lease: nothing may rest on those.
+    /// A run without a lease.
     fn of_run(run_id: &'a str) -> Committer<'a> {
         Committer { run_id, command: "run", lease: None }
     }
@@ -437,6 +456,7 @@ type Plans = BTreeMap<String, Vec<Effect>>;
 #[derive(Clone, Debug)]
 enum Act {
     Run(String),
+    RunWithLease(String),
     Undo(String, u64),
     Read,
 }
@@ -448,6 +468,10 @@ fn perform(store: Arc<dyn Store>, acts: &[Act], plans: &Plans, notes: &Notes) {
             Act::Run(run_id) => {
                 let run = Run { output: &output, run_id, effects: &plans[run_id] };
                 notes.report(run_id, ReportedEnd::of(run.execute()));
+            }
+            Act::RunWithLease(run_id) => {
+                let run = Run { output: &output, run_id, effects: &plans[run_id] };
+                notes.report(run_id, ReportedEnd::of(run.execute_with_lease()));
             }
             Act::Undo(run_id, seed) => notes.report(run_id, ReportedEnd::of(undo(&output, run_id, &mut Random::new(*seed)))),
             // An answer that was lost is no violation.
@@ -483,8 +507,9 @@ fn faults(seed: u64, random: &mut Random) -> Faults {
     }
 }
 
-/// The acts of several actors. In some seeds most runs are undone.
+/// The acts of several actors. In some seeds most runs are undone, and in half of them runs have leases.
 fn draw_actors(random: &mut Random, plans: &mut Plans) -> Vec<Vec<Act>> {
+    let have_leases = random.happens(500);
     let (actors, runs) = (2 + random.below(4), *random.one_of(&[3, 6, 8]));
     let mut draw = |actor: u64| {
         let acts = 1 + random.below(4);
@@ -493,7 +518,7 @@ fn draw_actors(random: &mut Random, plans: &mut Plans) -> Vec<Vec<Act>> {
                 let run_id = format!("r{actor}{act}");
                 let effects = 1 + random.below(3);
                 plans.insert(run_id.clone(), (0..effects).map(|_| Effect::draw(random)).collect());
-                Act::Run(run_id)
+                if have_leases { Act::RunWithLease(run_id) } else { Act::Run(run_id) }
             }
             9 => Act::Read,
             _ => Act::Undo(format!("u{actor}{act}"), random.next()),
@@ -551,6 +576,14 @@ fn play(seed: u64, traces: bool) -> Outcome {
 fn judge(world: &World, plans: &Plans, notes: &Notes) -> Outcome {
     let output = output_in(world.store.clone());
     let mut outcome = Outcome { requests: world.requests(), ..Outcome::default() };
+    // Leases of those that died have ended by then.
+    let withdraw = |hint: &mut Hint| {
+        hint.notes.withdraw(UtcMicros::now(), |_| true);
+        hint::Change::Write
+    };
+    if let Err(error) = Hint::change(&output, None, withdraw) {
+        notes.violation(format!("leases can't be withdrawn: {error}"));
+    }
     match recover(&output).and_then(|_| recover(&output)) {
         Ok(Recovery::Clean) => {}
         recovered => notes.violation(format!("a command that meets no fault does not settle the layer: {recovered:?}")),
