@@ -43,7 +43,7 @@ const BACK_OFF: Duration = Duration::from_millis(20);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
 
 /// How many commits may wait until somebody looks at their files, while other runs are at work.
-const MOST_WAITING: u64 = 64;
+const MOST_WAITING: u64 = 256;
 
 /// Whoever may still put old files, or commit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -684,13 +684,26 @@ impl BegunCommit {
     }
 }
 
+/// How a lease ends for what its run has installed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    /// The hint says all of it, or there is nothing to say.
+    Told,
+    /// Another writer has come between, and other runs are at work: the last of them looks at all files.
+    LeftToOthers,
+    /// Another writer has come between: the run looks at its files again.
+    Overtaken,
+}
+
 /// Writes into a hint what was installed. Where another writer has come between, it names the writer of the commit.
-fn write_settlement(settlement: &Settlement, hint: &mut Hint) -> TakenUp {
-    let taken_up = settlement.write_to(hint);
-    if taken_up == TakenUp::Overtaken {
-        BegunCommit { by: settlement.writer().clone(), number: settlement.number(), left: None }.write_to(hint);
+fn write_settlement(settlement: &Settlement, run_id: &str, hint: &mut Hint) -> Ending {
+    if settlement.write_to(hint) == TakenUp::Yes {
+        return Ending::Told;
     }
-    taken_up
+    let left = settlement.to_leave().filter(|_| hint.notes.has_others(Some(run_id), UtcMicros::now()));
+    let ending = if left.is_some() { Ending::LeftToOthers } else { Ending::Overtaken };
+    BegunCommit { by: settlement.writer().clone(), number: settlement.number(), left: left.map(Box::new) }.write_to(hint);
+    ending
 }
 
 impl RenewerSignal {
@@ -821,10 +834,10 @@ impl BucketLease {
             (state.known.take(), state.company)
         };
         let Publishing { begun, settlement, alerts, pace } = std::mem::take(&mut *self.publishing());
-        let mut taken_up = TakenUp::Yes;
+        let mut ending = Ending::Told;
         let released = Hint::change(&self.output, known, |hint| {
             hint.notes.leases.retain(|lease| !lease.is_of(&self.own));
-            taken_up = settlement.as_ref().map_or(TakenUp::Yes, |settlement| write_settlement(settlement, hint));
+            ending = settlement.as_ref().map_or(Ending::Told, |settlement| write_settlement(settlement, self.own.run_id(), hint));
             begun.iter().for_each(|begun| begun.write_to(hint));
             alerts.write_to(company, &mut hint.notes.alerts);
             pace.iter().for_each(|KindPace { kind, pace }| hint.notes.note_pace(kind, *pace));
@@ -840,7 +853,7 @@ impl BucketLease {
             }
         };
         // Another writer may have been at work while this one slept: what its commits want comes last.
-        settlement.filter(|_| taken_up == TakenUp::Overtaken).into_iter().for_each(Settlement::go_on);
+        settlement.filter(|_| ending == Ending::Overtaken).into_iter().for_each(Settlement::go_on);
         // Who is the last at work looks at the files of all that have left it to others.
         if hint.is_left_alone(self.own.run_id(), UtcMicros::now()) {
             projection::complete_what_was_left(&self.output);

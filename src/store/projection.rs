@@ -288,7 +288,7 @@ pub(super) fn install_own_in_bucket(
     installer.copies = known.copies;
     installer.hint_read(hint);
     match installer.advance(Some(known.local)) {
-        Ok(Some(next)) => Ok(OwnFiles::ToTell(Box::new(Settlement { installer, next }))),
+        Ok(Some(next)) => Ok(OwnFiles::ToTell(Box::new(Settlement { installer, next, record: record.clone() }))),
         Ok(None) => Ok(OwnFiles::Told),
         Err(error) if installer.is_in_place => {
             warn_unsettled(&error);
@@ -376,6 +376,7 @@ fn warn_unsettled(error: &StoreError) {
 pub(super) struct Settlement {
     installer: BucketInstaller,
     next: Progress,
+    record: Commit,
 }
 
 impl Settlement {
@@ -396,6 +397,12 @@ impl Settlement {
     /// Writes it into a hint that is about to be put for another reason.
     pub(super) fn write_to(&self, hint: &mut Hint) -> TakenUp {
         self.installer.update(&self.next).write_to(hint)
+    }
+
+    /// The commit, if nothing of its writer can still arrive: then the look at its files may be left to other runs.
+    pub(super) fn to_leave(&self) -> Option<LeftCommit> {
+        let left = || LeftCommit { record: self.record.clone(), copies: self.installer.copies.clone() };
+        self.installer.projection.is_certain().then(left)
     }
 
     /// Whose commit it is.
