@@ -403,7 +403,9 @@ impl HintUpdate {
             }
         }
         hint.notes.unsettled.clone_from(&self.unsettled);
-        named_since.into_iter().for_each(|by| hint.notes.name_writer(by));
+        // One that is named with its files has its commit counted.
+        let is_counted = |by: &Installer| self.unsettled.iter().any(|unsettled| unsettled.by == *by);
+        named_since.into_iter().filter(|by| !is_counted(by)).for_each(|by| hint.notes.name_writer(by));
         done.iter().for_each(|by| hint.notes.note_done(by));
         if let Some(manifest) = &self.manifest {
             hint.notes.manifest = Some(manifest.clone());
