@@ -58,7 +58,10 @@ fn without_the_moment(value: &mut Value) {
         Value::Object(map) => {
             // That of an alert is a moment, that of a run is its window.
             let is_alert = map.contains_key("dedup_key");
-            let is_of_the_moment = |key: &String| OF_THE_MOMENT.contains(&key.as_str()) || (is_alert && key == "since");
+            // When something was found of a source, beside its message.
+            let is_finding = map.contains_key("message");
+            let is_of_the_moment =
+                |key: &String| OF_THE_MOMENT.contains(&key.as_str()) || (is_alert && key == "since") || (is_finding && key == "at");
             map.retain(|key, _| !is_of_the_moment(key));
             map.values_mut().for_each(without_the_moment);
         }

@@ -66,6 +66,13 @@ pub struct FoundOfSource {
     pub at: String,
 }
 
+impl FoundOfSource {
+    /// Whether it was found longer ago than this, in microseconds. A time that can't be read is old.
+    fn is_older_than(&self, micros: i64, now: UtcMicros) -> bool {
+        parse_time_text(&self.at).is_none_or(|at| at < now.minus(micros))
+    }
+}
+
 impl OpenAlert {
     /// The run whose counts `message` tells, where it is known. The message about a stuck run names that run itself:
     /// its finder counts nothing.
@@ -83,8 +90,12 @@ impl OpenAlert {
             self.sources.clear();
             return;
         }
-        let found = FoundOfSource { message: message.to_owned(), at: by.now.rfc3339() };
-        self.sources.insert(by.source.raises_for().to_owned(), found);
+        let source = by.source.raises_for();
+        // The same finding within a day says nothing new: the state is not written for it.
+        if self.sources.get(source).is_some_and(|known| known.message == message && !known.is_older_than(UtcMicros::DAY, by.now)) {
+            return;
+        }
+        self.sources.insert(source.to_owned(), FoundOfSource { message: message.to_owned(), at: by.now.rfc3339() });
     }
 
     /// Takes note that a source is well. Returns whether no source is left of which it was found.
