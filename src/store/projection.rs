@@ -635,7 +635,9 @@ impl BucketInstaller {
 
     fn put_hint(&mut self, next: Progress) -> Result<(), StoreError> {
         let answer = self.update(&next).put(&self.output, &mut self.hint)?;
-        self.projection.hint_put(next, &answer);
+        // It also names the writers that left since it was read.
+        let put = if matches!(answer, Answer::Done(_)) { self.hint.progress() } else { next };
+        self.projection.hint_put(put, &answer);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Alert, AlertKind, Delivery, Ended, Finding, Notice, NoticeState, dedup_key};
 use crate::{
-    model::{Dt, UtcMicros, parse_time_text},
+    model::{Dt, UtcMicros, counted, parse_time_text},
     settings::Receiver,
     store::{Output, StoreError, places},
 };
@@ -296,10 +296,11 @@ impl OpenAlerts {
             match alert.sources.values().next_back() {
                 Some(left) => alert.message.clone_from(&left.message),
                 None => {
-                    let days = SILENT_FOR / UtcMicros::DAY;
+                    let days = u64::try_from(SILENT_FOR / UtcMicros::DAY).unwrap_or_default();
                     let named: Vec<_> =
                         silent.iter().map(|source| if source.is_empty() { "its source" } else { source.as_str() }).collect();
-                    alert.message = format!("{} (closed: no run has read {} for {days} days)", alert.message, named.join(", "));
+                    alert.message =
+                        format!("{} (closed: no run has read {} for {})", alert.message, named.join(", "), counted(days, "day"));
                     end(alert, now, over);
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::{Currencies, CurrencyOfLayer, runs};
 use crate::{
-    model::{Dt, currency_name},
+    model::{Dt, currency_name, noun_of},
     report_html::{
         DifferingFile, LayerFacts,
         numbers::{bytes, count, counted, instant, money},
@@ -57,10 +57,9 @@ pub(super) fn tiles(facts: &LayerFacts, currencies: &Currencies) -> Vec<Tile> {
 
 /// How many currencies have no tile, in words; empty if all have one.
 pub(super) fn more_currencies(currencies: &Currencies) -> String {
-    match currencies.hidden() {
+    match currencies.hidden() as u64 {
         0 => String::new(),
-        1 => "and 1 more currency".to_owned(),
-        hidden => format!("and {} more currencies", count(hidden as u64)),
+        hidden => format!("and {} more {}", count(hidden), noun_of(hidden, "currency")),
     }
 }
 
