@@ -215,7 +215,7 @@ fn drops_name_their_units_and_what_was_replayed_is_left_out() {
     assert!(!page.contains(&caption(&first)) && page.contains(&caption(&replay)));
     let words = words(&page);
     assert!(words.contains(&format!("Run {first}: 1 record, 2 lines, replayed by {replay}.")), "{words}");
-    assert!(words.contains("Without 1 record, 2 lines of these runs, which were replayed."), "{words}");
+    assert!(words.contains("Not counted, since they were replayed: 1 record, 2 lines."), "{words}");
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn drops_are_counted_as_status_counts_them_and_a_mended_record_is_no_delivered_o
     let replay = work.etl(&["quarantine", "replay", &first]).published()["run_id"].as_str().unwrap().to_owned();
     let page = report(&work, &[]);
     // Of the first run nothing is counted; the second and the replay dropped the same record again.
-    assert_eq!(rows(&page, "Drops by reason"), [["invalid_json", "1", "1"], ["missing_order_id", "2", "2"]]);
+    assert_eq!(rows(&page, "Drops by reason"), [["invalid_json", "1", "record", "1"], ["missing_order_id", "2", "records", "2"]]);
     let status = work.etl(&["status", "--json"]).summary();
     assert_eq!(status["dropped"], serde_json::json!({"invalid_json": 1, "missing_order_id": 2}));
     let text = words(&page);

@@ -92,6 +92,12 @@ pub enum StoreError {
         /// The output.
         location: String,
     },
+    /// Other commands changed an object each time before this one could.
+    #[error("{location}: other commands replace it again and again: run this one again")]
+    Overtaken {
+        /// The object.
+        location: String,
+    },
     /// Somebody removed the state of the output while a run was at work.
     #[error("{}: the lease of this run is gone: somebody removed the state of the output while the run was at work. Nothing was published", path.display())]
     StateRemoved {

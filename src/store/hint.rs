@@ -263,8 +263,7 @@ impl Hint {
 
     /// The error of a writer that others come before each time.
     pub(super) fn overtaken(output: &Output) -> StoreError {
-        let location = output.location_of(&Key::from(places::LATEST));
-        StoreError::Refused { location, detail: "other commands replace it again and again: run this one again".to_owned() }
+        StoreError::Overtaken { location: output.location_of(&Key::from(places::LATEST)) }
     }
 
     /// The hint of a folder all of whose commits are installed.

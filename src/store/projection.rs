@@ -671,8 +671,7 @@ fn tell_in_bucket(output: &Output, told: &Told) -> Result<(), StoreError> {
             None => Condition::Absent,
         };
     }
-    let detail = "other commands replace it again and again: run this one again".to_owned();
-    Err(lost.unwrap_or_else(|| StoreError::Refused { location: output.location_of(&told.key), detail }))
+    Err(lost.unwrap_or_else(|| StoreError::Overtaken { location: output.location_of(&told.key) }))
 }
 
 fn is_report(key: &Key) -> bool {
