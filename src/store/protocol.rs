@@ -297,8 +297,6 @@ impl<R: Ord + Clone, K: Ord + Clone, T: Clone> Projection<R, K, T> {
         let name = |hint: Hint<R, K>, footprint: &Footprint<R, K>| hint.with(&footprint.run, footprint.keys.iter().cloned());
         let mut next = hint.newer(head, log).fold(hint.clone(), name);
         hint.newer(head, log).for_each(|footprint| _ = next.writers.remove(&footprint.run));
-        // Whoever was gone before the head was read has no commit behind it, and makes none.
-        next.writers.retain(|who| !self.gone.contains(who));
         next.number = head;
         next.unsettled.retain(|who, keys| !keys.is_empty() && !self.gone.contains(who));
         if self.certain {
