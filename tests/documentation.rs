@@ -181,7 +181,7 @@ fn the_figures_of_the_readme_are_the_measured_ones() {
         ("| 10,000 orders more |", "An increment of 10,000 orders"),
     ] {
         let shown = readme.lines().find(|line| line.starts_with(row)).unwrap();
-        let expected = ["etl", "DuckDB", "Polars", "pandas"].map(|tool| measured(&page, heading, tool));
+        let expected = ["etl", "DuckDB", "Polars"].map(|tool| measured(&page, heading, tool));
         assert_eq!(cells(shown)[1..], expected, "{row}");
     }
 }
