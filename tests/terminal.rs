@@ -7,17 +7,21 @@ use std::{
 
 use crate::support::{Workspace, order};
 
-/// What a command prints on a terminal of so many columns; `None` where no terminal can be made.
-fn on_terminal(work: &Workspace, columns: usize, args: &str) -> Option<String> {
-    let line = format!("stty cols {columns} rows 50 && '{}' {args} 2>/dev/null", env!("CARGO_BIN_EXE_etl"));
-    let output = Command::new("script")
+/// A command on a terminal of its own.
+fn terminal(work: &Workspace, columns: usize, args: &str) -> Command {
+    let line = format!("stty cols {columns} rows 50 && exec '{}' {args}", env!("CARGO_BIN_EXE_etl"));
+    let mut command = Command::new("script");
+    command
         .args(["-qec", &line, "/dev/null"])
         .current_dir(work.path(""))
         .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+/// What a command prints on a terminal of so many columns; `None` where no terminal can be made.
+fn on_terminal(work: &Workspace, columns: usize, args: &str) -> Option<String> {
+    let output = terminal(work, columns, &format!("{args} 2>/dev/null")).stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).unwrap().replace('\r', "");
     assert!(output.status.success(), "{args}: {text}");
     Some(text)
@@ -158,16 +162,7 @@ fn a_difference_shows_the_amount_of_a_row_at_any_width() {
 
 /// What a command prints on both streams of a terminal, where somebody types `typed`, and its exit code.
 fn at_keyboard(work: &Workspace, columns: usize, args: &str, typed: &str) -> Option<(i32, String)> {
-    let line = format!("stty cols {columns} rows 50 && '{}' {args}", env!("CARGO_BIN_EXE_etl"));
-    let mut child = Command::new("script")
-        .args(["-qec", &line, "/dev/null"])
-        .current_dir(work.path(""))
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .ok()?;
+    let mut child = terminal(work, columns, args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
     child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     Some((output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap().replace('\r', "")))
@@ -175,16 +170,7 @@ fn at_keyboard(work: &Workspace, columns: usize, args: &str, typed: &str) -> Opt
 
 /// What a command prints on a terminal where somebody presses Ctrl-C at its question, and its exit code.
 fn interrupted_at(work: &Workspace, args: &str, question: &str) -> Option<(i32, String)> {
-    let line = format!("stty cols 100 rows 50 && exec '{}' {args}", env!("CARGO_BIN_EXE_etl"));
-    let mut child = Command::new("script")
-        .args(["-qec", &line, "/dev/null"])
-        .current_dir(work.path(""))
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .ok()?;
+    let mut child = terminal(work, 100, args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
     let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let (mut shown, mut byte) = (Vec::new(), [0]);
     while !String::from_utf8_lossy(&shown).contains(question) {
