@@ -62,6 +62,9 @@ pub struct OpenAlert {
 pub struct FoundOfSource {
     /// For a person.
     pub message: String,
+    /// The run that found it first. `None` in the state of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
     /// When.
     pub at: String,
 }
@@ -95,19 +98,26 @@ impl OpenAlert {
         if self.sources.get(source).is_some_and(|known| known.message == message && !known.is_older_than(UtcMicros::DAY, by.now)) {
             return;
         }
-        self.sources.insert(source.to_owned(), FoundOfSource { message: message.to_owned(), at: by.now.rfc3339() });
+        // The same message leaves its run, here as well.
+        let known = self.sources.get(source).filter(|known| known.message == message).and_then(|known| known.run_id.clone());
+        let run_id = Some(known.unwrap_or_else(|| by.run_id.to_owned()));
+        self.sources.insert(source.to_owned(), FoundOfSource { message: message.to_owned(), run_id, at: by.now.rfc3339() });
     }
 
     /// Takes note that a source is well. Returns whether no source is left of which it was found.
     fn leave(&mut self, source: SourceOfRun<'_>) -> bool {
         self.sources.retain(|of, _| !source.ends_for(of));
-        match self.sources.values().next_back() {
-            Some(left) => {
-                self.message.clone_from(&left.message);
-                false
-            }
-            None => true,
+        !self.tells_what_is_left()
+    }
+
+    /// Tells what was found of a source that is left, and whose run that is. Returns whether there is one.
+    fn tells_what_is_left(&mut self) -> bool {
+        let Some(left) = self.sources.values().next_back() else { return false };
+        if self.message != left.message {
+            self.message.clone_from(&left.message);
+            self.message_run_id.clone_from(&left.run_id);
         }
+        true
     }
 
     /// Whether a run of this shop may end it: a shop says nothing of another one. `None`: a run in a layer of one source.
@@ -293,17 +303,13 @@ impl OpenAlerts {
                 continue;
             }
             alert.sources.retain(|source, _| !silent.contains(source));
-            match alert.sources.values().next_back() {
-                Some(left) => alert.message.clone_from(&left.message),
-                None => {
-                    let days = u64::try_from(SILENT_FOR / UtcMicros::DAY).unwrap_or_default();
-                    let named: Vec<_> =
-                        silent.iter().map(|source| if source.is_empty() { "its source" } else { source.as_str() }).collect();
-                    alert.message =
-                        format!("{} (closed: no run has read {} for {})", alert.message, named.join(", "), counted(days, "day"));
-                    end(alert, now, over);
-                }
+            if alert.tells_what_is_left() {
+                continue;
             }
+            let days = u64::try_from(SILENT_FOR / UtcMicros::DAY).unwrap_or_default();
+            let named: Vec<_> = silent.iter().map(|source| if source.is_empty() { "its source" } else { source.as_str() }).collect();
+            alert.message = format!("{} (closed: no run has read {} for {})", alert.message, named.join(", "), counted(days, "day"));
+            end(alert, now, over);
         }
     }
 
@@ -482,6 +488,7 @@ mod tests {
         }
         assert_eq!(open.apply_findings(by("4", b), Ended::Success, &fine), [], "a is down yet");
         assert_eq!(open.lasting().map(|alert| alert.message.as_str()).collect::<Vec<_>>(), ["a is down"]);
+        assert_eq!(open.lasting().next().and_then(OpenAlert::run_of_message), Some("1"), "the run that found it, and not the later one");
         assert_eq!(open.apply_findings(by("5", a), Ended::Success, &fine).len(), 1);
         // A location that was never loaded, such as a typo, is no source that somebody waits for.
         open.apply_findings(by("6", new), Ended::SourceFailed, &failed("no such file"));
