@@ -1,7 +1,8 @@
 //! `state/latest.json`: a copy of the newest record that is known, up to where commits are installed, and notes that spare requests.
 //!
 //! It is a hint: whatever it says, the log decides. In a bucket, its notes name the runs that are at work. A run stands there
-//! before it commits, and leaves when its files are installed. Where nobody stands there, no record is looked for behind the copy.
+//! before it commits, and leaves when its files are installed. One that others are at work beside leaves earlier: then its name stays,
+//! with the mark that it is done. Where nobody stands there, no record is looked for behind the copy.
 //! They also name whoever may still put an old file.
 //!
 //! Responsible for its form and for conditional puts of it. What it says of commits and files is decided in
@@ -9,15 +10,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::{BuildHasher, RandomState},
-    thread,
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Commit, Condition, Content, Inlined, Key, Output, PutError, StoreError, Tag,
+    Commit, Condition, Content, Inlined, Key, Output, PutError, StoreError, Tag, back_off,
     commit::{BUCKET_FORMAT, Installer, answer_of},
     lease::ListedLease,
     output::is_one_by_one,
@@ -33,14 +32,13 @@ pub(super) type Progress = protocol::Hint<Installer, Key>;
 const REMEMBERED: i64 = UtcMicros::DAY;
 
 /// How often a change beside those of other writers is tried: some two minutes.
-const ATTEMPTS: u32 = 250;
+const ATTEMPTS: usize = 250;
 
 /// How often in a row the store may leave open whether it has put the hint.
 const LOST_ATTEMPTS: u32 = 3;
 
-/// The longest that a writer waits after a change that another one came before, at first and at most.
-const BACK_OFF: Duration = Duration::from_millis(20);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
+/// The longest that a writer waits after a change that another one came before.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// How many commits may wait until somebody looks at their files, while other runs are at work.
 const MOST_WAITING: u64 = 256;
@@ -230,7 +228,7 @@ impl Hint {
                 Err(PutError::Unknown(error)) if lost + 1 >= LOST_ATTEMPTS => return Err(error),
                 Err(PutError::Unknown(_)) => lost += 1,
             }
-            back_off(attempt);
+            wait_for_others(attempt);
         }
         Err(Hint::overtaken(output))
     }
@@ -423,7 +421,7 @@ impl HintUpdate {
             }
             match answer_of(known.put(output))? {
                 Answer::Conflict => {
-                    back_off(attempt);
+                    wait_for_others(attempt);
                     *known = Hint::read(output)?;
                 }
                 answer => return Ok(answer),
@@ -433,15 +431,11 @@ impl HintUpdate {
     }
 }
 
-/// Waits after a change that another writer came before: not at all after the first, then for a random time, so that many writers come
-/// in turn.
-fn back_off(attempt: u32) {
-    if attempt == 0 || is_one_by_one() {
-        return;
+/// Waits after a change that another writer came before: not at all after the first.
+fn wait_for_others(attempt: usize) {
+    if attempt > 0 && !is_one_by_one() {
+        back_off(attempt, LONGEST_WAIT);
     }
-    let bound = LONGEST_BACK_OFF.min(BACK_OFF * (1 << attempt.min(10)));
-    let random = RandomState::new().hash_one(attempt) % 1000;
-    thread::sleep(bound * u32::try_from(random).unwrap_or(0) / 1000);
 }
 
 /// Removes the copies of objects and of alerts from the hint: what they hold may be erased.

@@ -14,7 +14,7 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, LazyLock, Mutex, PoisonError},
     thread,
     time::{Duration, Instant, UNIX_EPOCH},
 };
@@ -237,9 +237,9 @@ impl Lease {
     /// I/O errors. The record must not be put then: nobody would look for it.
     pub(super) fn begin_commit(&self, record: &Commit) -> Result<Option<Hint>, StoreError> {
         let LeaseKind::Bucket(lease) = &self.kind else { return Ok(None) };
-        lease.settle();
+        lease.settle()?;
         let known = lease.stand_in_hint()?;
-        lease.publishing().begun = Some(BegunCommit { by: record.installer(), number: record.number, left: None });
+        lease.publishing().begun = Some(BegunCommit::of(record));
         Ok(known)
     }
 
@@ -509,7 +509,12 @@ pub(super) fn this_process() -> String {
 }
 
 /// The boot of the machine and the namespace of process ids.
-fn process_space() -> String {
+fn process_space() -> &'static str {
+    static SPACE: LazyLock<String> = LazyLock::new(read_process_space);
+    &SPACE
+}
+
+fn read_process_space() -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let space = fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string()).unwrap_or_default();
     // The name of the namespace has a colon, which is what separates the parts.
@@ -674,6 +679,10 @@ struct BegunCommit {
 }
 
 impl BegunCommit {
+    fn of(record: &Commit) -> BegunCommit {
+        BegunCommit { by: record.installer(), number: record.number, left: None }
+    }
+
     /// Names the writer in a hint that does not know its commit: whoever comes next looks for it.
     fn write_to(&self, hint: &mut Hint) {
         if let Some(left) = &self.left {
@@ -702,7 +711,7 @@ fn write_settlement(settlement: &Settlement, run_id: &str, hint: &mut Hint) -> E
     }
     let left = settlement.to_leave().filter(|_| hint.notes.has_others(Some(run_id), UtcMicros::now()));
     let ending = if left.is_some() { Ending::LeftToOthers } else { Ending::Overtaken };
-    BegunCommit { by: settlement.writer().clone(), number: settlement.number(), left: left.map(Box::new) }.write_to(hint);
+    BegunCommit { left: left.map(Box::new), ..BegunCommit::of(settlement.record()) }.write_to(hint);
     ending
 }
 
@@ -790,23 +799,23 @@ impl BucketLease {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells that the files of an earlier commit under this lease are in place.
-    fn tell_what_is_left(&self) {
-        let Some(begun) = self.publishing().begun.take_if(|begun| begun.left.is_some()) else { return };
+    /// Tells that the files of an earlier commit under this lease are in place. Where that fails, the end of the lease tells it.
+    fn tell_what_is_left(&self) -> Result<(), StoreError> {
+        let Some(begun) = self.publishing().begun.take_if(|begun| begun.left.is_some()) else { return Ok(()) };
         let told = self.signal.lock().change_hint(&self.output, |hint| {
             begun.write_to(hint);
             Change::Write
         });
-        if let Err(error) = told {
-            tracing::debug!(%error, "what the run has installed could not be told yet");
-            self.signal.lock().known = None;
+        if told.is_err() {
+            self.publishing().begun = Some(begun);
         }
+        told
     }
 
     /// Tells what the run has installed so far, and keeps the lease.
-    fn settle(&self) {
-        self.tell_what_is_left();
-        let Some(settlement) = self.publishing().settlement.take() else { return };
+    fn settle(&self) -> Result<(), StoreError> {
+        self.tell_what_is_left()?;
+        let Some(settlement) = self.publishing().settlement.take() else { return Ok(()) };
         let mut taken_up = TakenUp::Overtaken;
         let told = self.signal.lock().change_hint(&self.output, |hint| {
             taken_up = settlement.write_to(hint);
@@ -820,6 +829,7 @@ impl BucketLease {
             settlement.go_on();
             self.signal.lock().known = None;
         }
+        Ok(())
     }
 
     /// Gives the lease back, and tells what the run has installed.

@@ -4,6 +4,7 @@
 
 mod acl;
 mod atomic;
+mod back_off;
 mod bucket;
 mod commit;
 #[cfg(test)]
@@ -35,6 +36,7 @@ mod simulation;
 mod staged_writer;
 
 pub use atomic::{replace_file, replace_secret};
+pub use back_off::back_off;
 pub use bucket::{Bucket, ListedObject, Part, ReadObjects};
 pub use commit::{
     AppendError, Commit, Head, Installed, NewCommit, ObjectRef, Read, Removed, Told, change_told, commit, head, head_by_hint, kept_commits,

@@ -405,14 +405,9 @@ impl Settlement {
         self.installer.projection.is_certain().then(left)
     }
 
-    /// Whose commit it is.
-    pub(super) fn writer(&self) -> &Installer {
-        self.installer.projection.me()
-    }
-
-    /// The number of its commit.
-    pub(super) fn number(&self) -> u64 {
-        self.installer.own
+    /// The commit.
+    pub(super) fn record(&self) -> &Commit {
+        &self.record
     }
 
     /// Goes on where the hint did not take it up: another writer may have put files meanwhile.

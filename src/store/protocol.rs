@@ -21,7 +21,8 @@
 //! 4. Tags are content, so earlier bytes bring an earlier tag back, and a sleeping writer may still put its old file. The
 //!    hint therefore names each writer that may still sleep; later commands look at its keys again.
 //! 5. A name leaves the hint if its writer takes it out, or if the writer was gone before its files were read: then it
-//!    can put nothing any more. Files that were read before say nothing about what it has put since.
+//!    can put nothing any more. Files that were read before say nothing about what it has put since. A writer that says
+//!    itself that it is done puts nothing any more either.
 //! 6. A writer stands in the hint before it commits, and leaves when the hint counts its commit as installed. So a hint
 //!    without writers proves that nothing was committed behind it ([`Hint::proves_head`]).
 

@@ -2,8 +2,6 @@
 //!
 //! How often a run tries is not decided here, and each of the three steps is in a module of its own.
 
-use std::{thread, time::Duration};
-
 use super::{Job, opening::Base};
 use crate::{
     check::{CheckError, CustomCheck},
@@ -88,14 +86,6 @@ pub(super) fn is_of_the_layer(error: &RunError) -> bool {
         RunError::Check(CheckError::Layer { .. }) => true,
         _ => false,
     }
-}
-
-/// Waits a random moment, longer with each attempt, so that writers do not meet again at once.
-pub(super) fn back_off(attempt: usize) {
-    const LONGEST: u64 = 5000;
-    let bound = (20_u64 << attempt.min(8)).min(LONGEST);
-    let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), attempt);
-    thread::sleep(Duration::from_millis(random % bound));
 }
 
 impl Job<'_> {

@@ -20,11 +20,11 @@ pub use request::{OrdersFrom, Outcome, Request};
 use std::{
     collections::BTreeMap,
     panic::{self, AssertUnwindSafe},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use self::{
-    attempt::{Attempt, Begun, Ended, Failed, Joined, Lost, Rebase, back_off, is_of_the_layer},
+    attempt::{Attempt, Begun, Ended, Failed, Joined, Lost, Rebase, is_of_the_layer},
     conclusion::cause,
     extraction::KnownMembers,
 };
@@ -53,8 +53,11 @@ use crate::{
     },
     settings::{CheckScope, Settings, SettingsError, When},
     source::{self, Access, SourceCounters},
-    store::{Lease, MOST_ATTEMPTS, NewPlaces, Output, Staging, StoreError, places},
+    store::{Lease, MOST_ATTEMPTS, NewPlaces, Output, Staging, StoreError, back_off, places},
 };
+
+/// The longest that a run waits before it merges again.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Runs the whole job once.
 pub fn execute(request: &Request<'_>) -> Outcome {
@@ -206,7 +209,7 @@ impl Job<'_> {
                 Err(Failed { error, .. }) => return Err(error),
             };
             tracing::info!(attempt = number + 1, "another run was committed first: what both have in common is merged again");
-            back_off(number);
+            back_off(number, LONGEST_WAIT);
             attempt = self.rebase(Lost { run: lost, dimensions: *dimensions, layer: opened, joined }, &mut staging)?;
         }
         Err(StoreError::Refused {
