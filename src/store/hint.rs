@@ -372,6 +372,8 @@ pub(super) struct HintUpdate {
     pub(super) installed: u64,
     /// Whoever may still put old files, or commit.
     pub(super) unsettled: Vec<Unsettled>,
+    /// The writers of commits up to that number.
+    pub(super) counted: BTreeSet<Installer>,
     /// What the hint must still say of commits and files.
     pub(super) replaces: Progress,
     /// The version of the manifest of the whole layer, if it is known.
@@ -400,9 +402,7 @@ impl HintUpdate {
             }
         }
         hint.notes.unsettled.clone_from(&self.unsettled);
-        // One that is named with its files has its commit counted.
-        let is_counted = |by: &Installer| self.unsettled.iter().any(|unsettled| unsettled.by == *by);
-        named_since.into_iter().filter(|by| !is_counted(by)).for_each(|by| hint.notes.name_writer(by));
+        named_since.into_iter().filter(|by| !self.counted.contains(by)).for_each(|by| hint.notes.name_writer(by));
         done.iter().for_each(|by| hint.notes.note_done(by));
         if let Some(manifest) = &self.manifest {
             hint.notes.manifest = Some(manifest.clone());

@@ -622,6 +622,7 @@ impl BucketInstaller {
             newest: self.newest.clone(),
             installed: next.number,
             unsettled: files.chain(next.writers.iter().cloned().map(Unsettled::writer)).collect(),
+            counted: self.log.commits.range(..=next.number).map(|(_, commit)| commit.footprint.run.clone()).collect(),
             replaces: self.hint.progress(),
             manifest: self.manifest.clone(),
             copies,

@@ -588,6 +588,13 @@ fn judge(world: &World, plans: &Plans, notes: &Notes) -> Outcome {
         Ok(Recovery::Clean) => {}
         recovered => notes.violation(format!("a command that meets no fault does not settle the layer: {recovered:?}")),
     }
+    // Who is done is named no longer than until somebody has looked.
+    match Hint::read(&output) {
+        Ok(hint) if hint.notes.unsettled.iter().any(|unsettled| unsettled.is_done) => {
+            notes.violation(format!("those that are done stay named: {:?}", hint.notes.unsettled));
+        }
+        read => drop(read),
+    }
     let log = read_log(&output, notes);
     outcome.commits = log.len() as u64;
     judge_order(&output, &log, plans, notes);
@@ -1122,7 +1129,8 @@ fn commit_once(run: &Run<'_>, base: &(Option<Head>, ToyState), by: Committer<'_>
     let (mut staging, mut merged) = (stage_run(run.output, run.run_id)?, Merged::default());
     run.merge(&base.1, &mut staging, &mut merged)?;
     let next = merged.applied_to(&base.1);
-    commit_staged(&mut staging, base, by, &next, true, Vec::new())
+    let has_changes = !merged.changed.is_empty();
+    commit_staged(&mut staging, base, by, &next, has_changes, Vec::new())
 }
 
 fn lease_of(output: &Output, run_id: &str, head: Option<&Head>) -> Lease {
@@ -1343,6 +1351,21 @@ fn a_run_beside_another_leaves_the_look_at_all_files_to_the_last_one() {
     drop(second);
     stage.assert_quiet();
     stage.assert_settled(&[(DAYS[0], "2"), (DAYS[1], "3"), (DAYS[2], "1")]);
+}
+
+#[test]
+fn a_run_that_left_meanwhile_is_not_named_once_its_commit_is_counted_also_if_it_put_no_file() {
+    let stage = Stage::new();
+    let output = stage.output();
+    let mut second = RunOnDay::begin(&output, "r3", on_day(DAYS[1], DAYS[2]));
+    let mut first = RunOnDay::begin(&output, "r2", on_day(DAYS[0], DAYS[1]));
+    // Its commit has no files; a real run that changes nothing commits what it covers.
+    first.commit(&output, "r2", &[]);
+    drop(first);
+    second.commit(&output, "r3", &[set(DAYS[1], "3")]);
+    drop(second);
+    stage.assert_quiet();
+    stage.assert_settled(&[(DAYS[0], "1"), (DAYS[1], "3")]);
 }
 
 #[test]
