@@ -227,18 +227,11 @@ impl Rows {
 }
 
 impl Dimension {
-    /// Merges the stored rows (the bytes of a CSV file) with those of the source by key.
+    /// Merges the stored rows with those of the source by key.
     ///
     /// # Errors
-    /// A damaged stored file, a source without a key, old versions that may not be dropped.
-    pub fn new(
-        spec: DimensionSpec,
-        scd: ScdType,
-        stored: Option<Vec<u8>>,
-        path: &Path,
-        source: Option<Members>,
-    ) -> Result<Dimension, DimensionError> {
-        let stored = StoredRows::read(&spec, stored, path)?;
+    /// A source without a key, old versions that may not be dropped.
+    pub fn new(spec: DimensionSpec, scd: ScdType, stored: StoredRows, source: Option<Members>) -> Result<Dimension, DimensionError> {
         let mut counts = DimensionCounts::default();
         if let Some(members) = &source {
             require_key(&spec, members)?;
@@ -255,9 +248,8 @@ impl Dimension {
     ///
     /// # Errors
     /// As [`Dimension::new`].
-    pub fn rebased(self, stored: Option<Vec<u8>>, path: &Path) -> Result<Dimension, DimensionError> {
+    pub fn rebased(self, stored: StoredRows) -> Result<Dimension, DimensionError> {
         let Dimension { spec, scd, rows, inferred, counts, .. } = self;
-        let stored = StoredRows::read(&spec, stored, path)?;
         let counts = DimensionCounts { members: 0, inferred: 0, inserted: 0, updated: 0, ..counts };
         let mut dimension = Dimension::merged(spec, scd, stored, rows.source, counts)?;
         inferred.iter().for_each(|key| dimension.infer(key));
@@ -735,7 +727,7 @@ impl<'d> NewFile<'d> {
 
 /// The stored file of a dimension, read.
 #[derive(Default)]
-struct StoredRows {
+pub struct StoredRows {
     table: TextTable,
     /// `None` if there is no file.
     file: Option<Fingerprint>,
@@ -743,7 +735,10 @@ struct StoredRows {
 
 impl StoredRows {
     /// Reads the rows, and lets go of the bytes.
-    fn read(spec: &DimensionSpec, stored: Option<Vec<u8>>, path: &Path) -> Result<StoredRows, DimensionError> {
+    ///
+    /// # Errors
+    /// [`DimensionError::Stored`] for a damaged file.
+    pub fn read(spec: &DimensionSpec, stored: Option<Vec<u8>>, path: &Path) -> Result<StoredRows, DimensionError> {
         let Some(bytes) = stored else { return Ok(StoredRows::default()) };
         Ok(StoredRows { table: read_stored(spec, &bytes, path)?, file: Some(Fingerprint::of(&bytes)) })
     }
@@ -811,6 +806,10 @@ mod tests {
         UtcMicros::new(micros).unwrap()
     }
 
+    fn read(spec: &DimensionSpec, stored: Option<Vec<u8>>) -> Result<StoredRows, DimensionError> {
+        StoredRows::read(spec, stored, Path::new("dim.csv"))
+    }
+
     fn load(
         spec: DimensionSpec,
         scd: ScdType,
@@ -820,7 +819,7 @@ mod tests {
     ) -> (Option<String>, DimensionCounts) {
         let members = rows.map(|rows| source(spec, rows));
         let stored = stored.map(|text| text.as_bytes().to_vec());
-        let mut dimension = Dimension::new(spec, scd, stored, Path::new("dim.csv"), members).unwrap();
+        let mut dimension = Dimension::new(spec, scd, read(&spec, stored).unwrap(), members).unwrap();
         named.iter().for_each(|key| dimension.infer(key));
         finished(&dimension)
     }
@@ -965,7 +964,8 @@ mod tests {
         let two = format!("{header}U1,,,DE,,false,,1970-01-01 00:00:00,false\nU1,,,FR,,false,1970-01-01 00:00:00,,true\n");
         let merged = |stored: &str, old: OldVersions| {
             let stored = Some(stored.as_bytes().to_vec());
-            Dimension::new(DIM_USER, ScdType::One(old), stored, Path::new("dim.csv"), None).map(|dimension| finished(&dimension).0.unwrap())
+            let stored = read(&DIM_USER, stored).unwrap();
+            Dimension::new(DIM_USER, ScdType::One(old), stored, None).map(|dimension| finished(&dimension).0.unwrap())
         };
         let error = merged(&two, OldVersions::Refuse).unwrap_err().to_string();
         assert!(error.contains("dim_user") && error.contains("1 old version") && error.contains("--drop-history"), "{error}");
@@ -1007,7 +1007,7 @@ mod tests {
     #[test]
     fn the_digest_tells_what_facts_get_and_nothing_else() {
         let digest = |rows: &str, named: &[&str]| {
-            let mut dimension = Dimension::new(DIM_USER, ONE, None, Path::new("dim.csv"), Some(source(DIM_USER, rows))).unwrap();
+            let mut dimension = Dimension::new(DIM_USER, ONE, StoredRows::default(), Some(source(DIM_USER, rows))).unwrap();
             named.iter().for_each(|key| dimension.infer(key));
             dimension.look_up_digest(&LookUpColumn::all(&EnrichColumns::default())[..1]).unwrap()
         };
@@ -1021,14 +1021,12 @@ mod tests {
 
     #[test]
     fn a_damaged_file_or_a_source_without_a_key_is_an_error() {
-        let stored = |text: &str| {
-            Dimension::new(DIM_USER, ONE, Some(text.as_bytes().to_vec()), Path::new("dim.csv"), None).map(drop).unwrap_err().to_string()
-        };
+        let stored = |text: &str| read(&DIM_USER, Some(text.as_bytes().to_vec())).map(drop).unwrap_err().to_string();
         assert!(stored("user_id,name\nU1,x\n").contains("dim.csv, line 1: the columns are `user_id,name`"));
         assert!(stored(&format!("{HEADER}U1,x,,,,fal")).contains("cut short"));
         assert!(stored(&format!("{HEADER},x,,,,false\n")).contains("line 2: user_id is empty"));
         let members = source(DIM_USER, "mail\nx");
-        let error = Dimension::new(DIM_USER, ONE, None, Path::new("dim.csv"), Some(members)).map(drop).unwrap_err();
+        let error = Dimension::new(DIM_USER, ONE, StoredRows::default(), Some(members)).map(drop).unwrap_err();
         assert_eq!(
             error.to_string(),
             "users: there is no column for user_id: the columns are mail, and one of user_id, userId, id is needed"

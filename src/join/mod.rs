@@ -9,7 +9,7 @@ mod missing_members;
 mod removed_members;
 mod stored_members;
 
-pub use dimension::{Dimension, DimensionCounts, LookUpColumn, MergedDimension, OldVersions, ScdType};
+pub use dimension::{Dimension, DimensionCounts, LookUpColumn, MergedDimension, OldVersions, ScdType, StoredRows};
 pub use enrich::{Enricher, UnknownKeys};
 pub use error::DimensionError;
 pub use missing_members::with_missing_members;

@@ -4,7 +4,7 @@
 //! that a source with many sparse columns stays small. Beside its bytes, a text costs 4 bytes, and 8 more where its
 //! column has gaps. Does not interpret columns.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// Columns of optional texts, all with the same height.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]

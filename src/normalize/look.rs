@@ -77,7 +77,7 @@ impl RecordViewer {
     pub fn look<'a>(&self, record: &'a [u8]) -> Option<SeenRecord<'a>> {
         let RecordNormalizer { mapping, maps, limits, .. } = &self.normalizer;
         let mut captured = Captured::new(maps);
-        if limits::exceeded(record.into(), limits).is_some() || !captured.walk_carefully(maps, record) {
+        if limits::exceeded(record.into(), limits).is_some() || !captured.walk(maps, record) {
             return None;
         }
         if mapping.skip.iter().any(|skip| skip.applies(&captured.cells)) {

@@ -6,8 +6,10 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
 };
+
+use hashbrown::HashMap;
 
 use super::{
     amount::amount,
@@ -123,6 +125,8 @@ pub struct MemberNormalizer {
     /// Extra columns that the profile defines.
     placed: Vec<PlacedColumn>,
     source: SourceColumns,
+    /// How many columns the source had when the fixed ones were found among them.
+    columns_known: usize,
     /// Whether all pages so far have untyped cells, as in a CSV file.
     has_only_texts: bool,
     /// The columns that are masked.
@@ -141,7 +145,11 @@ enum FixedRule {
         is_served: bool,
     },
     /// By name: the dimension lists the names that the source may use.
-    Own { field: Field },
+    Own {
+        field: Field,
+        /// The columns of the source that may hold it, best first.
+        columns: Vec<usize>,
+    },
 }
 
 /// An extra column that the profile defines.
@@ -238,7 +246,7 @@ impl MemberNormalizer {
         let mut trie = PathTrie { zone: profile.zone, ..PathTrie::default() };
         let fixed = spec.columns.iter().map(|column| match profile.fields.get(column.name) {
             Some(rule) => FixedRule::Placed { is_served: rule.default.is_some(), placed: PlacedField::new(rule, &mut trie) },
-            None => FixedRule::Own { field: trie.field(&FieldRule::default()) },
+            None => FixedRule::Own { field: trie.field(&FieldRule::default()), columns: Vec::new() },
         });
         let fixed = fixed.collect();
         let is_extra = |name: &str| spec.columns.iter().all(|column| column.name != name);
@@ -257,6 +265,7 @@ impl MemberNormalizer {
             fixed,
             placed,
             source: SourceColumns::default(),
+            columns_known: 0,
             has_only_texts: true,
             masks: Masks::default(),
             cell_masks: None,
@@ -312,7 +321,21 @@ impl MemberNormalizer {
         true
     }
 
+    /// Finds the fixed columns among those of the source, where there are new ones.
+    fn find_columns(&mut self) {
+        if self.columns_known == self.source.columns.len() {
+            return;
+        }
+        self.columns_known = self.source.columns.len();
+        for (fixed, spec) in self.fixed.iter_mut().zip(self.spec.columns) {
+            if let FixedRule::Own { columns, .. } = fixed {
+                *columns = self.source.places(spec.from).collect();
+            }
+        }
+    }
+
     fn row(&mut self, row: &mut SourceRow<'_>, cells: &[Option<&str>]) {
+        self.find_columns();
         let key = self.fixed_value(0, row, cells).filter(|key| key.len() <= LONGEST_TEXT);
         let Some(key) = key else {
             self.members.counts.records_without_key += 1;
@@ -345,16 +368,16 @@ impl MemberNormalizer {
                 *is_served = *is_served || placed.raw_values(row, cells, &self.source).next().is_some();
                 *is_served
             }
-            FixedRule::Own { .. } => self.spec.columns[place].from.iter().any(|name| self.source.find(name).next().is_some()),
+            FixedRule::Own { columns, .. } => !columns.is_empty(),
         }
     }
 
     /// The canonical text of a fixed column. Counts a value that is present but invalid.
     fn fixed_value(&mut self, place: usize, row: &mut SourceRow<'_>, cells: &[Option<&str>]) -> Option<String> {
-        let FixedColumn { kind, from, .. } = self.spec.columns[place];
+        let FixedColumn { kind, .. } = self.spec.columns[place];
         let (value, taken) = match &self.fixed[place] {
             FixedRule::Placed { placed, .. } => (placed.value(row, cells, &self.source), None),
-            FixedRule::Own { .. } => self.source.first(from, row),
+            FixedRule::Own { columns, .. } => row.first(columns.iter().copied()),
         };
         if value == Scalar::Missing {
             return None;
@@ -376,14 +399,14 @@ impl MemberNormalizer {
     fn field(&self, place: usize) -> &Field {
         match &self.fixed[place] {
             FixedRule::Placed { placed, .. } => &placed.field,
-            FixedRule::Own { field } => field,
+            FixedRule::Own { field, .. } => field,
         }
     }
 
     fn amount(&self, field: &Field, value: &Scalar<'_>, row: &SourceRow<'_>, cells: &[Option<&str>]) -> Option<String> {
         let currency = match self.placed.iter().find(|column| column.name == "currency") {
             Some(column) => column.field.value(row, cells, &self.source),
-            None => self.source.first(&["currency"], row).0,
+            None => row.first(self.source.places(&["currency"])).0,
         };
         let currency = currency.into_text();
         amount(field, value, cells, currency.as_deref()).ok()?.map(|amount| amount.money.to_string())
@@ -664,18 +687,10 @@ impl SourceColumns {
         [self.own.find(name), self.nested.find(name)].into_iter().flatten()
     }
 
-    /// The value of the first of some columns that holds something, and which column it is. Keys of the record itself come before
-    /// nested ones: an object `product` with an `id` must not replace the product's own `id`.
-    fn first<'r>(&self, names: &[&str], row: &'r SourceRow<'_>) -> (Scalar<'r>, Option<usize>) {
-        for level in [&self.own, &self.nested] {
-            for column in names.iter().filter_map(|name| level.find(name)) {
-                let value = row.values.get(column).and_then(Option::as_deref).map_or(Scalar::Missing, Scalar::of);
-                if value != Scalar::Missing {
-                    return (value, Some(column));
-                }
-            }
-        }
-        (Scalar::Missing, None)
+    /// The columns of some names, best first. Keys of the record itself come before nested ones: an object `product` with an `id` must
+    /// not replace the product's own `id`.
+    fn places(&self, names: &[&str]) -> impl Iterator<Item = usize> {
+        [&self.own, &self.nested].into_iter().flat_map(move |level| names.iter().filter_map(move |name| level.find(name)))
     }
 
     /// Puts the values of an object into a row. The values of nested objects get the name `outer_inner`.
@@ -728,6 +743,17 @@ impl<'a> SourceRow<'a> {
             self.taken[column] = false;
         }
         self.present.clear();
+    }
+
+    /// The value of the first of some columns that holds something, and which column it is.
+    fn first(&self, columns: impl Iterator<Item = usize>) -> (Scalar<'_>, Option<usize>) {
+        for column in columns {
+            let value = self.values.get(column).and_then(Option::as_deref).map_or(Scalar::Missing, Scalar::of);
+            if value != Scalar::Missing {
+                return (value, Some(column));
+            }
+        }
+        (Scalar::Missing, None)
     }
 
     /// Sets a value. Keeps the first of two values that are not missing.

@@ -5,6 +5,7 @@
 
 mod amount;
 mod fields;
+mod json_scan;
 mod limits;
 mod line_key;
 mod look;

@@ -2,17 +2,17 @@
 //!
 //! What a record of a member means is `normalize`'s, and which row of a member wins is `join`'s.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, panic::resume_unwind, path::Path, thread};
 
 use super::{RunError, completeness::certify, shape};
 use crate::{
-    join::{Dimension, LookUpColumn, OldVersions, ScdType},
+    join::{Dimension, LookUpColumn, OldVersions, ScdType, StoredRows},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, ErasedUsers, addresses_of},
     normalize::{MemberNormalizer, Members},
     report::RunCompleteness,
     settings::{EnrichColumns, Settings, SettingsError, Source},
     source::{self, Access, AllPages, Completeness, Page, Purpose, Query, SourceError},
-    store::{self, ObjectRef, Output, StoreError, places},
+    store::{self, ObjectRef, Output, places},
 };
 
 /// The dimensions of a run while it works.
@@ -59,51 +59,93 @@ struct ReadMembers {
     erased: u64,
 }
 
-/// A dimension, and how many members of its source were left out.
-struct ReadDimension {
-    dimension: Dimension,
-    erased: u64,
+/// The members of both sources; `None` where there is no source.
+struct ReadSources {
+    users: Option<ReadMembers>,
+    products: Option<ReadMembers>,
+}
+
+/// A dimension as it is stored, and where.
+#[derive(Clone, Copy)]
+struct StoredDimension<'a> {
+    spec: DimensionSpec,
+    output: &'a Output,
+    /// Its version, in a bucket.
+    version: Option<&'a ObjectRef>,
+}
+
+/// The stored rows of both dimensions.
+struct StoredDimensions {
+    users: StoredRows,
+    products: StoredRows,
+}
+
+impl StoredDimension<'_> {
+    fn read(self) -> Result<StoredRows, RunError> {
+        let StoredDimension { spec, output, version } = self;
+        let key = places::dimension(&spec);
+        let bytes = if output.folder().is_some() {
+            output.read(key.clone())?
+        } else {
+            let path = version.map(|version| output.local_version(&key, version)).transpose()?;
+            path.map_or(Ok(None), |path| store::read(&path))?
+        };
+        Ok(StoredRows::read(&spec, bytes, &output.at(key))?)
+    }
 }
 
 impl MemberReader<'_> {
-    /// Both dimensions. The completeness of each source is noted in `completeness`, also if the source fails.
+    /// Both dimensions. The completeness of each source is noted in `completeness`, also if the source fails. The stored rows are read
+    /// beside the sources.
     pub(super) fn dimensions(&self, completeness: &mut RunCompleteness) -> Result<Dimensions, RunError> {
         let settings = self.settings;
         if let Some(note) = settings.unread_note() {
             tracing::info!("{note}");
         }
+        let [stored_users, stored_products] = [DIM_USER, DIM_PRODUCT].map(|spec| self.stored(spec));
+        let read_stored =
+            move || -> Result<_, RunError> { Ok(StoredDimensions { users: stored_users.read()?, products: stored_products.read()? }) };
+        let (read, stored) = thread::scope(|scope| {
+            let stored = scope.spawn(read_stored);
+            let read = self.read_both(completeness);
+            (read, stored.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        let ReadSources { users, products } = read?;
+        let stored = stored?;
         let old_versions = if settings.drop_history { OldVersions::Drop } else { OldVersions::Refuse };
         let scd = |keeps_versions| if keeps_versions { ScdType::Two } else { ScdType::One(old_versions) };
-        let users = self.dimension(DIM_USER, settings.users.as_ref(), scd(settings.versioned_users), &mut completeness.users)?;
-        let products =
-            self.dimension(DIM_PRODUCT, settings.products.as_ref(), scd(settings.versioned_products), &mut completeness.products)?;
-        let ReadDimension { dimension: users, erased: users_erased } = users;
-        Ok(Dimensions { users, products: products.dimension, users_erased })
+        // An empty list says nothing of its columns.
+        let users_erased = users.as_ref().map_or(0, |users| users.erased);
+        let is_empty = users.as_ref().is_some_and(|users| users.members.counts.records_read == 0);
+        let users = Dimension::new(DIM_USER, scd(settings.versioned_users), stored.users, users.map(|read| read.members))?;
+        if !is_empty {
+            self.refuse_unknown_masks(&users)?;
+        }
+        let products = products.map(|read| read.members);
+        let products = Dimension::new(DIM_PRODUCT, scd(settings.versioned_products), stored.products, products)?;
+        Ok(Dimensions { users, products, users_erased })
     }
 
-    fn dimension(
+    /// The members of both sources, one after the other.
+    fn read_both(&self, completeness: &mut RunCompleteness) -> Result<ReadSources, RunError> {
+        let users = self.read_source(DIM_USER, self.settings.users.as_ref(), &mut completeness.users)?;
+        let products = self.read_source(DIM_PRODUCT, self.settings.products.as_ref(), &mut completeness.products)?;
+        Ok(ReadSources { users, products })
+    }
+
+    /// The members of a source; `None` without one.
+    fn read_source(
         &self,
         spec: DimensionSpec,
         source: Option<&Source>,
-        scd: ScdType,
         certificate: &mut Option<Completeness>,
-    ) -> Result<ReadDimension, RunError> {
-        let (mut members, mut erased) = (None, 0);
-        if let Some(source) = source {
-            let read = self.read(spec, source)?;
-            *certificate = Some(read.completeness.clone());
-            certify(&source.location, &read.completeness, self.settings)?;
-            refuse_unreadable(source, &read.members)?;
-            (members, erased) = (Some(read.members), read.erased);
-        }
-        let is_empty = members.as_ref().is_some_and(|members| members.counts.records_read == 0);
-        let stored = self.stored(&spec)?;
-        let dimension = Dimension::new(spec, scd, stored, &self.output.at(places::dimension(&spec)), members)?;
-        // An empty list says nothing of its columns.
-        if spec.name == DIM_USER.name && !is_empty {
-            self.refuse_unknown_masks(&dimension)?;
-        }
-        Ok(ReadDimension { dimension, erased })
+    ) -> Result<Option<ReadMembers>, RunError> {
+        let Some(source) = source else { return Ok(None) };
+        let read = self.read(spec, source)?;
+        *certificate = Some(read.completeness.clone());
+        certify(&source.location, &read.completeness, self.settings)?;
+        refuse_unreadable(source, &read.members)?;
+        Ok(Some(read))
     }
 
     /// Fails if a masked column is nowhere: its name may be written wrongly, and its values would stay as they are.
@@ -121,21 +163,15 @@ impl MemberReader<'_> {
         }
     }
 
-    /// The stored file of a dimension.
-    fn stored(&self, spec: &DimensionSpec) -> Result<Option<Vec<u8>>, StoreError> {
-        if self.output.folder().is_some() {
-            return self.output.read(places::dimension(spec));
-        }
-        let key = places::dimension(spec);
-        let path = self.stored.get(spec.name).map(|version| self.output.local_version(&key, version)).transpose()?;
-        path.map_or(Ok(None), |path| store::read(&path))
+    fn stored(&self, spec: DimensionSpec) -> StoredDimension<'_> {
+        StoredDimension { spec, output: self.output, version: self.stored.get(spec.name) }
     }
 
     /// Both dimensions, merged with what other runs have stored meanwhile.
     pub(super) fn rebased(&self, dimensions: Dimensions) -> Result<Dimensions, RunError> {
         let rebased = |dimension: Dimension| -> Result<Dimension, RunError> {
-            let spec = *dimension.spec();
-            Ok(dimension.rebased(self.stored(&spec)?, &self.output.at(places::dimension(&spec)))?)
+            let stored = self.stored(*dimension.spec()).read()?;
+            Ok(dimension.rebased(stored)?)
         };
         let Dimensions { users, products, users_erased } = dimensions;
         Ok(Dimensions { users: rebased(users)?, products: rebased(products)?, users_erased })

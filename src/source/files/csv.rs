@@ -250,19 +250,37 @@ impl<'a> Records<'a> {
         self.ends.clear();
         self.size = 0;
         loop {
-            while let Some(&byte) = self.block.get(self.at) {
-                self.at += 1;
-                if self.take(byte) {
-                    return Ok(true);
-                }
-                if self.size > self.access.limits.record_bytes {
-                    return Err(self.too_large());
-                }
+            self.take_plain();
+            if self.size > self.access.limits.record_bytes {
+                return Err(self.too_large());
             }
-            if !self.read_block()? {
+            let Some(&byte) = self.block.get(self.at) else {
+                if self.read_block()? {
+                    continue;
+                }
                 return self.end_file();
+            };
+            self.at += 1;
+            if self.take(byte) {
+                return Ok(true);
             }
         }
+    }
+
+    /// Takes the bytes of a value up to the next one that may mean something else, at once.
+    fn take_plain(&mut self) {
+        let rest = self.block.get(self.at..).unwrap_or_default();
+        let end = match self.state {
+            State::Unquoted => memchr::memchr3(self.delimiter, b'\r', b'\n', rest),
+            State::Quoted => memchr::memchr3(b'"', b'\r', b'\n', rest),
+            State::RecordStart | State::FieldStart | State::ClosingQuote => return,
+        };
+        let plain = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+        let Some(&last) = plain.last() else { return };
+        self.text.extend_from_slice(plain);
+        self.lines.previous = last;
+        self.size += plain.len() as u64;
+        self.at += plain.len();
     }
 
     /// Takes the next byte of the file; `true` when it ends the record.

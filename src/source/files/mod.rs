@@ -8,6 +8,7 @@ mod children;
 mod csv;
 mod objects;
 mod order_rows;
+mod page_buffers;
 mod parquet;
 mod rows;
 mod sniff;
@@ -27,6 +28,7 @@ use reqwest::header::HeaderMap;
 pub(super) use children::FamiliesRead;
 use children::{EmptyLists, FamilyRules};
 use objects::BucketObject;
+use page_buffers::PageBuffers;
 use rows::TableRows;
 
 use super::{
@@ -533,10 +535,12 @@ impl FileReading<'_, '_> {
 
     /// Cuts a stream of lines into pages of whole lines. Delivers only the beginning of a line beyond the limit.
     fn lines(&mut self, reader: &mut impl Read) -> Result<bool, SourceError> {
+        let buffers = PageBuffers::default();
         let mut rest: Vec<u8> = Vec::new();
         let mut first = 1;
         loop {
-            let mut block = std::mem::take(&mut rest);
+            let mut block = buffers.take();
+            block.append(&mut rest);
             let carried = block.len();
             let ended = self.fill(reader, &mut block)? == 0;
             // The carried bytes have no line end, so only the new bytes are searched.
@@ -545,12 +549,13 @@ impl FileReading<'_, '_> {
             } else {
                 memchr::memrchr(b'\n', block.get(carried..).unwrap_or_default()).map_or(0, |end| carried + end + 1)
             };
-            rest = block.split_off(complete);
+            rest.extend_from_slice(block.get(complete..).unwrap_or_default());
+            block.truncate(complete);
             let counts = LineCounts::of(&block);
             let has_open_line = !block.is_empty() && !block.ends_with(b"\n");
             let lines = counts.ends + u64::from(has_open_line);
             let blank_lines = if counts.records == lines { BlankLines::NONE } else { BlankLines::Possible };
-            let page = Page::lines(self.origin(first), Bytes::from(block)).with_blank_lines(blank_lines);
+            let page = Page::lines(self.origin(first), buffers.lend(block)).with_blank_lines(blank_lines);
             (self.read.records, self.read.uncounted) = (self.read.records + counts.records, self.read.uncounted + counts.records);
             first += counts.ends;
             if !page.bytes().is_empty() && !self.sink.page(page) {

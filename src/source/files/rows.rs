@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{
     PAGE_BYTES,
     order_rows::{EdgeOrders, GroupedRecord, OrderRows, ScatteredRows},
+    page_buffers::PageBuffers,
 };
 use crate::{
     model::CellTypes,
@@ -33,6 +34,7 @@ pub(super) struct RowPages<'s> {
     sink: &'s mut dyn PageSink,
     /// Records that are not delivered yet, each with its line break.
     buffer: Vec<u8>,
+    buffers: PageBuffers,
     /// The line, or the row where the file has no lines, of the first record in the buffer, from 1.
     first: u64,
     /// The line or row that follows the last record, if that has one line.
@@ -57,6 +59,7 @@ impl<'s> RowPages<'s> {
             cells,
             sink,
             buffer: Vec::new(),
+            buffers: PageBuffers::default(),
             first: 1,
             next: 1,
             between: Vec::new(),
@@ -148,8 +151,10 @@ impl<'s> RowPages<'s> {
         let origin = Origin::File { path: self.path.clone(), first: self.first };
         (self.first, self.in_buffer) = (self.next, 0);
         let between = BlankLines::Known(std::mem::take(&mut self.between));
-        let page = Page::lines(origin, Bytes::from(std::mem::take(&mut self.buffer)));
-        self.sink.page(page.with_cells(self.cells).with_blank_lines(between))
+        let page = Page::lines(origin, self.buffers.lend(std::mem::take(&mut self.buffer)));
+        let goes_on = self.sink.page(page.with_cells(self.cells).with_blank_lines(between));
+        self.buffer = self.buffers.take();
+        goes_on
     }
 }
 
