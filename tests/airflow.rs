@@ -128,6 +128,7 @@ fn a_day_is_loaded_once_and_a_failing_check_fails_at_once() {
     assert_eq!(airflow.tasks(), [loaded, without_news, "backfill.loaded|-1|success|1", "backfill.windows|-1|success|1"], "{log}");
     events.push("backfill.loaded|2026-01-01|2026-01-02".to_owned());
     assert_eq!(airflow.asset_events(), events, "one event for all windows: {log}");
+    assert!(!log.contains("XCom not found"), "a good backfill logs no error: {log}");
     assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY 1"), ["A", "B", "C"]);
 
     std::fs::remove_file(work.path("orders.ndjson")).unwrap();

@@ -505,9 +505,37 @@ fn a_bucket_that_is_missing_is_exit_5_with_the_words_of_the_store() {
         for args in [&["check"][..], &["status"], &["runs"], &["vacuum"]] {
             let ended = lake.etl(&[args, &["--output", &location]].concat());
             assert_eq!(ended.code, 5, "{args:?}: {}", ended.stderr);
-            assert!(ended.stderr.contains(words), "{args:?}: {}", ended.stderr);
+            assert!(ended.stderr.contains(words) && !ended.stderr.contains("WARN"), "{args:?}: {}", ended.stderr);
         }
     }
+}
+
+#[test]
+fn a_server_that_is_down_is_exit_5_and_told_of_once() {
+    let Some(server) = S3Server::moto() else { return };
+    let lake = Lake::new(server.bucket());
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for args in [&["status"][..], &["runs"], &["check"]] {
+        let mut command = lake.command(args);
+        command.env("AWS_ENDPOINT_URL", format!("http://{closed}")).env("ETL_STORAGE_RETRY_TIMEOUT", "1s");
+        let ended = ended(command.output().unwrap());
+        assert_eq!(ended.code, 5, "{args:?}: {}", ended.stderr);
+        assert_eq!(ended.stderr.matches("no answer from").count(), 1, "{args:?}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("a mix"), "{args:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_report_in_a_bucket_says_how_long_the_publish_took() {
+    let Some(server) = S3Server::moto() else { return };
+    let lake = Lake::behind_proxy(server.bucket());
+    lake.bucket.proxy().add(Rule::new(Fault::Delay(Duration::from_millis(700))).method("PUT").key("/data/dt=2026-01-01/"));
+    let summary = lake.load(&first(), &[]).published();
+    let run_id = summary["run_id"].as_str().unwrap();
+    let report: Value = serde_json::from_slice(&lake.get(&format!("reports/{run_id}.json")).unwrap()).unwrap();
+    let seconds = |of: &Value| of["stage_seconds"]["publish"].as_f64().unwrap();
+    assert!(seconds(&report) >= 0.7 && seconds(&report) <= seconds(&summary), "{report}");
+    assert!(report["execution_time_seconds"].as_f64().unwrap() >= 0.7, "{report}");
 }
 
 #[test]

@@ -56,6 +56,24 @@ fn a_second_run_is_told_who_holds_the_output_and_readers_do_not_wait() {
 }
 
 #[test]
+fn before_the_first_commit_a_check_names_the_run_that_is_at_work() {
+    let work = Workspace::new();
+    let server = endless();
+    let mut first = work.start(&["run", "--orders", &server.orders()]);
+    wait_until("the first run fetches", || server.asked().len() > 2);
+    let checked = work.etl(&["check", "--log-format", "text"]);
+    let process = format!("(process {} on", first.id());
+    assert!(checked.code == 2 && checked.stderr.contains("holds no layer yet"), "{}", checked.stderr);
+    assert!(checked.stderr.contains(&process) && checked.stderr.contains("is at work there"), "{}", checked.stderr);
+    let vacuumed = work.etl(&["vacuum", "--log-format", "text"]);
+    assert!(vacuumed.code == 6 && vacuumed.stderr.contains(&process), "{}", vacuumed.stderr);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let checked = work.etl(&["check", "--log-format", "text"]);
+    assert!(checked.code == 2 && checked.stderr.contains("holds no layer: no partition"), "{}", checked.stderr);
+}
+
+#[test]
 fn runs_that_are_started_at_once_are_all_there_in_the_end() {
     let work = Workspace::new();
     let children: Vec<_> = (0..6)

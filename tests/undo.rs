@@ -122,6 +122,7 @@ fn a_vacuum_removes_what_is_past_its_time_and_nothing_of_now() {
     assert_eq!(work.etl(&["check"]).code, 0);
     let refused = work.etl(&["undo", &second, "--log-format", "text"]);
     assert!(refused.code == 2 && refused.stderr.contains("no longer kept"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("removed by a vacuum") && !refused.stderr.contains("7d"), "{}", refused.stderr);
     load(&work, &[order("B", "2026-01-01", "")]);
     assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY 1"), ["A", "B"]);
 }

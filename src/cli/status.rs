@@ -44,10 +44,8 @@ fn show_unused(out: &mut String, output: &Output, settings: &Settings) {
 fn show(out: &mut String, status: &LayerStatus, settings: &Settings) {
     verdict(out, status, settings);
     runs(out, status);
-    if let Some(HeldBy { holder, seconds, stuck }) = &status.held_by {
-        let age = elapsed_text(Duration::from_secs(*seconds));
-        let verdict = if *stuck { text::verdict(false, "", "stuck") + ": " } else { String::new() };
-        text::row(out, "held by", &format!("{verdict}run {} for {age} (process {} on {})", holder.run_id, holder.pid, holder.host));
+    if let Some(held_by) = &status.held_by {
+        text::row(out, "held by", &holder(held_by));
     }
     sizes(out, status);
     if let Some(completeness) = &status.completeness {
@@ -62,6 +60,22 @@ fn show(out: &mut String, status: &LayerStatus, settings: &Settings) {
     if status.open_alerts.is_empty() {
         text::row(out, "alerts", "none open");
     }
+}
+
+/// Who holds the output, and whether that run is at work.
+fn holder(HeldBy { holder, seconds, stuck, silent_seconds }: &HeldBy) -> String {
+    let run = format!("run {}", holder.run_id);
+    let place = format!("(process {} on {})", holder.pid, holder.host);
+    if let Some(silent) = silent_seconds {
+        let silent = elapsed_text(Duration::from_secs(*silent));
+        return format!(
+            "nobody at work: {run} {place} left a lease, not renewed for {silent}. It is dead, or its machine sleeps or has no \
+             network; a run with `--lock-wait 2m` takes its days over"
+        );
+    }
+    let age = elapsed_text(Duration::from_secs(*seconds));
+    let verdict = if *stuck { text::verdict(false, "", "stuck") + ": " } else { String::new() };
+    format!("{verdict}{run} for {age} {place}")
 }
 
 /// An open alert: when which run raised it, and which run its message is of.

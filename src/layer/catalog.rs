@@ -22,14 +22,6 @@ use crate::{
     },
 };
 
-/// Verifies that the layer has the columns of the schema, as far as its state knows.
-///
-/// # Errors
-/// [`LayerError::Columns`], or I/O errors.
-pub fn verify_columns(output: &Output, schema: &FactSchema) -> Result<(), LayerError> {
-    OpenedLayer::open(output)?.state.verify_columns(schema)
-}
-
 /// The state of the newest commit, compared with the files of a folder.
 pub struct Catalog {
     output: Output,

@@ -38,7 +38,6 @@ mod stored_order;
 
 pub use catalog::{
     Catalog, IndexedTable, LookUpError, StoredState, generation, partition_files, published_entries, side_files, stored_partition_files,
-    verify_columns,
 };
 pub use csv::{read_partition, write_header, write_line, write_text};
 pub use deletions::{DELETED_STATUS, DeletionScope, Deletions, MissingOrders, MissingShare, OrdersByPartition};

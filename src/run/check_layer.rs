@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use std::{
 use super::{
     RequestError, RunError,
     change::{LayerChange, is_empty_partition},
-    existing::require_layer,
+    existing::{nothing_to_check, require_layer},
     ledger, open,
     outside::refuse_inside_layer,
 };
@@ -31,8 +31,8 @@ use crate::{
 /// How long a publish that is under way is waited for before the layer is looked at as it is.
 const PUBLISH_WAIT: Duration = Duration::from_secs(5);
 
-/// How often a layer is checked again because a run has published meanwhile.
-const ATTEMPTS: usize = 3;
+/// How often a layer is looked at that changes meanwhile.
+const LOOKS: usize = 10;
 
 /// What is to be checked.
 pub struct CheckRequest<'a> {
@@ -59,41 +59,94 @@ pub struct CheckedLayer {
 /// waited for, and what it publishes meanwhile is not a violation.
 ///
 /// # Errors
-/// [`RequestError::NoLayer`] or [`RequestError::NothingToCheck`] for an output without a layer; what keeps the checks from running.
-/// What they find is the result.
+/// [`RequestError::NoLayer`], [`RequestError::NothingToCheck`] or [`RequestError::NoLayerYet`] for an output without a layer;
+/// [`RunError::LayerMoves`] if the layer changed during every look, and the last one found violations; what keeps the checks from
+/// running. What they find is the result.
 pub fn check_layer(request: &CheckRequest<'_>) -> Result<CheckedLayer, RunError> {
     let output = Output::open(&request.settings.output)?;
     require_layer(&output)?;
-    let settings = &request.settings.with_quantity_of(OpenedLayer::open(&output)?.state.quantity);
-    let request = &CheckRequest { settings, violations: request.violations, cancel: request.cancel };
-    let cancel = request.cancel;
+    if let Some(folder) = request.violations {
+        refuse_inside_layer(&output, "--violations", folder)?;
+    }
+    refuse_empty_window(request.settings)?;
+    let settings = request.settings.with_quantity_of(OpenedLayer::open(&output)?.state.quantity);
     let custom = check::load_custom(settings.checks.as_deref(), &settings.column_checks, &settings.schema())?;
     if settings.since == Some(When::Last) && custom.iter().any(CustomCheck::names_window) {
         tracing::warn!("`since = last` has a meaning in a run alone: $since is NULL in these checks");
     }
-    for _ in 1..ATTEMPTS {
-        settle(&output, cancel)?;
-        let before = layer::generation(&output)?;
-        let checked = check_once(request, &output, &custom);
-        let is_sound = checked.as_ref().is_ok_and(|checked| !checked.results.iter().any(CheckResult::is_failure));
-        if is_sound || (layer::generation(&output)? == before && !store::is_publishing(&output)?) {
-            return checked;
-        }
-        if let (Ok(checked), Some(folder)) = (checked, request.violations) {
-            remove_files(folder, &checked.results)?;
-        }
-    }
-    settle(&output, cancel)?;
-    check_once(request, &output, &custom)
+    look_until_one_counts(&output, request.cancel, |snapshot| check_once(request, &output, &custom, snapshot))
 }
 
-/// Removes the rows that an attempt has kept: the layer changed meanwhile.
-fn remove_files(folder: &Path, results: &[CheckResult]) -> Result<(), CheckError> {
-    for result in results.iter().filter(|result| result.rows_kept.is_some()) {
-        let path = folder.join(result.file_name());
-        fs::remove_file(&path).map_err(|error| CheckError::Violations { path, detail: error.to_string() })?;
+/// What a look at the layer has found.
+enum Look<T> {
+    /// It holds, whatever was published meanwhile.
+    Counts(T),
+    /// It counts only if nothing was published meanwhile. Else it says what to take back.
+    IfStill { found: T, take_back: Vec<PathBuf> },
+    /// It does not count.
+    Moved,
+}
+
+/// The layer as a look at it begins. All that the look needs to know of it is derived from this one state.
+struct Snapshot {
+    layer: OpenedLayer,
+    /// Whether all its files were in place then.
+    is_settled: bool,
+}
+
+impl Snapshot {
+    fn take(output: &Output) -> Result<Snapshot, RunError> {
+        let layer = OpenedLayer::open(output)?;
+        // Asked afterwards: what is decided in between has another number. Without a log, nothing is under way.
+        let is_settled = layer.origin != StateOrigin::Log || !store::is_publishing(output)?;
+        Ok(Snapshot { layer, is_settled })
     }
-    Ok(())
+
+    /// Whether no file of the layer has changed since, as far as commits tell. In a bucket it is asked before the files are fetched: to
+    /// open a newer layer replaces local copies.
+    fn still_stands(&self, output: &Output) -> Result<bool, RunError> {
+        Ok(self.is_settled && layer::generation(output)? == self.layer.number())
+    }
+}
+
+/// Looks at the layer again and again, until a look counts.
+fn look_until_one_counts<T>(
+    output: &Output,
+    cancel: &Cancel,
+    mut look: impl FnMut(&Snapshot) -> Result<Look<T>, RunError>,
+) -> Result<T, RunError> {
+    for number in 1..=LOOKS {
+        settle(output, cancel)?;
+        let snapshot = Snapshot::take(output)?;
+        match look(&snapshot) {
+            Ok(Look::Counts(found)) => return Ok(found),
+            Ok(Look::IfStill { found, take_back }) => {
+                if snapshot.still_stands(output)? {
+                    return Ok(found);
+                }
+                take_back.into_iter().try_for_each(remove_file)?;
+            }
+            Ok(Look::Moved) => {}
+            Err(error) if cancel.is_stopped() || !is_of_files(&error) || snapshot.still_stands(output)? => return Err(error),
+            Err(error) => tracing::info!(%error, "a look at the layer ended early: it changed meanwhile"),
+        }
+        tracing::debug!(look = number, "the layer has changed while it was looked at");
+    }
+    Err(RunError::LayerMoves { location: output.location(), looks: LOOKS })
+}
+
+/// Whether an error may come of files that change while they are read.
+fn is_of_files(error: &RunError) -> bool {
+    match error {
+        RunError::Check(error) => !matches!(error, CheckError::Violations { .. }),
+        RunError::Layer(_) | RunError::Store(_) => error.exit_code() == 5,
+        _ => false,
+    }
+}
+
+/// Removes the rows that a look has kept: the layer changed meanwhile.
+fn remove_file(path: PathBuf) -> Result<(), CheckError> {
+    fs::remove_file(&path).map_err(|error| CheckError::Violations { path, detail: error.to_string() })
 }
 
 /// The SQL of all checks. Runs nothing, and needs no layer.
@@ -103,7 +156,8 @@ fn remove_files(folder: &Path, results: &[CheckResult]) -> Result<(), CheckError
 pub fn check_scripts(settings: &Settings) -> Result<Vec<CheckScript>, RunError> {
     let output = Output::open(&settings.output)?;
     let custom = check::load_custom(settings.checks.as_deref(), &settings.column_checks, &settings.schema())?;
-    Ok(check::check_scripts(&whole_layer(settings, &output)?, &custom)?)
+    let opened = OpenedLayer::open(&output)?;
+    Ok(check::check_scripts(&whole_layer(settings, &output, &opened, Vec::new())?, &custom)?)
 }
 
 /// What the checks of the latest runs found.
@@ -128,27 +182,43 @@ fn settle(output: &Output, cancel: &Cancel) -> Result<(), RunError> {
     Ok(())
 }
 
-fn check_once(request: &CheckRequest<'_>, output: &Output, custom: &[CustomCheck]) -> Result<CheckedLayer, RunError> {
-    let CheckRequest { settings, violations, cancel } = request;
-    layer::verify_columns(output, &settings.schema())?;
-    let mut view = whole_layer(settings, output)?;
-    if view.facts.is_empty() && view.dim_user.is_none() && view.dim_product.is_none() {
-        return Err(RequestError::NothingToCheck(output.location()).into());
+/// One look at the layer, which is as the snapshot says.
+fn check_once(
+    request: &CheckRequest<'_>,
+    output: &Output,
+    custom: &[CustomCheck],
+    snapshot: &Snapshot,
+) -> Result<Look<CheckedLayer>, RunError> {
+    let CheckRequest { violations, cancel, .. } = *request;
+    let opened = &snapshot.layer;
+    let settings = &request.settings.with_quantity_of(opened.state.quantity);
+    opened.state.verify_columns(&settings.schema())?;
+    // The files of a bucket's layer are versions that never change. Only what lies beside them does.
+    let foreign = foreign_objects(output, &opened.state)?;
+    if !foreign.is_empty() && !snapshot.still_stands(output)? {
+        return Ok(Look::Moved);
     }
-    refuse_empty_window(settings)?;
-    if let Some(folder) = violations {
-        refuse_inside_layer(output, "--violations", folder)?;
+    let mut view = whole_layer(settings, output, opened, foreign)?;
+    if view.facts.is_empty() && view.dim_user.is_none() && view.dim_product.is_none() {
+        return Err(nothing_to_check(output)?.into());
     }
     view.violations = violations.map(Path::to_owned);
     let mut results =
         check::run_checks(&mut Engine::start(), &view, custom, cancel).map_err(|error| super::stopped_or(cancel, error.into()))?;
-    for result in results.iter_mut().filter(|result| result.rows_kept.is_some()) {
-        result.file = violations.map(|folder| folder.join(result.file_name()).display().to_string());
+    let kept = |result: &CheckResult| violations.filter(|_| result.rows_kept.is_some()).map(|folder| folder.join(result.file_name()));
+    for result in &mut results {
+        if let Some(path) = kept(result) {
+            result.file = Some(path.display().to_string());
+        }
     }
+    let is_sound = !results.iter().any(CheckResult::is_failure);
+    let take_back = results.iter().filter_map(kept).collect();
     if let Some(folder) = violations {
         remove_stale_files(folder, &results)?;
     }
-    Ok(CheckedLayer { output: output.location(), partitions: view.facts.len(), results })
+    let found = CheckedLayer { output: output.location(), partitions: view.facts.len(), results };
+    let counts = is_sound || output.folder().is_none();
+    Ok(if counts { Look::Counts(found) } else { Look::IfStill { found, take_back } })
 }
 
 /// Fails if the window of `$since` and `$until` holds no instant.
@@ -175,18 +245,18 @@ fn remove_stale_files(folder: &Path, results: &[CheckResult]) -> Result<(), Chec
     Ok(())
 }
 
-/// The published layer, all of it.
-fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunError> {
+/// The published layer, all of it, as this state has it. In a bucket, `foreign` are the objects beside it.
+fn whole_layer(settings: &Settings, output: &Output, opened: &OpenedLayer, foreign: Vec<String>) -> Result<LayerView, RunError> {
     let now = UtcMicros::now();
     let instant = |when: Option<When>| when.and_then(|when| when.instant(now));
-    fetch_whole_layer(output)?;
-    let opened = OpenedLayer::open(output)?;
     let state = &opened.state;
+    fetch_whole_layer(output, state)?;
     let existing = |key: Key| Some(output.at(key)).filter(|path| path.exists());
-    let partitions = layer::stored_partition_files(output)?.into_iter();
+    let partitions = layer::partition_files(output, opened)?.into_iter();
     let facts: BTreeMap<_, _> = partitions.filter_map(|(dt, key)| Some((dt, existing(key)?))).collect();
-    let published = layer::published_entries(output)?.into_iter();
-    let expected: BTreeMap<_, _> = published.map(|(dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue })).collect();
+    let published = state.partitions.iter();
+    let expected: BTreeMap<_, _> =
+        published.map(|(&dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue.clone() })).collect();
     let whole_side = |fact: SideFact| -> Result<SideView, RunError> {
         let mut side = SideView::default();
         let mut days: BTreeSet<Dt> = state.side_days(fact).collect();
@@ -213,7 +283,7 @@ fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunErr
         facts,
         scope: ViewScope::Whole,
         output: output.folder().map(Path::to_owned),
-        foreign: foreign_objects(output)?,
+        foreign,
         dim_user: existing(places::dimension(&DIM_USER)),
         dim_product: existing(places::dimension(&DIM_PRODUCT)),
         users_configured: settings.users.is_some(),
@@ -230,12 +300,12 @@ fn whole_layer(settings: &Settings, output: &Output) -> Result<LayerView, RunErr
     })
 }
 
-/// Makes local copies of all partitions and dimensions, of an output in a bucket.
-fn fetch_whole_layer(output: &Output) -> Result<(), RunError> {
+/// Makes local copies of all partitions and dimensions, of an output in a bucket: in the versions that the state names, whatever others
+/// publish meanwhile.
+fn fetch_whole_layer(output: &Output, state: &LayerState) -> Result<(), RunError> {
     if output.folder().is_some() {
         return Ok(());
     }
-    let state = OpenedLayer::open(output)?.state;
     let partitions = state.partitions.iter().map(|(dt, entry)| (entry.key(*dt), entry.version.clone()));
     let sides = state.sides().map(|(fact, dt, entry)| (fact.file(dt), entry.version.clone()));
     let specs = [DIM_USER, DIM_PRODUCT];
@@ -246,11 +316,10 @@ fn fetch_whole_layer(output: &Output) -> Result<(), RunError> {
 
 /// The objects beneath `curated/`, `order_totals/`, `refunds/` and `dims/` in a bucket that are not of the layer, or not as the layer has
 /// them.
-fn foreign_objects(output: &Output) -> Result<Vec<String>, RunError> {
+fn foreign_objects(output: &Output, state: &LayerState) -> Result<Vec<String>, RunError> {
     if output.folder().is_some() {
         return Ok(Vec::new());
     }
-    let state = OpenedLayer::open(output)?.state;
     let mut foreign = Vec::new();
     let folders = [places::CURATED, places::ORDER_TOTALS, places::REFUNDS, places::DIMS];
     let listed = folders.into_iter().map(|folder| output.list(folder)).collect::<Result<Vec<_>, _>>()?;
@@ -258,11 +327,16 @@ fn foreign_objects(output: &Output) -> Result<Vec<String>, RunError> {
         let is_own = state.version_at(&listed.key).is_some_and(|version| version.bytes == listed.bytes);
         // A partition that has lost its last row may stay as a file of its header alone.
         let may_be_empty = !is_own && state.version_at(&listed.key).is_none() && listed.bytes < LONGEST_HEADER;
-        if !(is_own || may_be_empty && is_empty_partition(output, &listed.key)?) {
+        if !(is_own || may_be_empty && is_empty_or_gone(output, &listed.key)?) {
             foreign.push(listed.key.to_string());
         }
     }
     Ok(foreign)
+}
+
+/// Whether a file has no rows, or was removed since it was listed: a vacuum removes files without rows, and commits nothing.
+fn is_empty_or_gone(output: &Output, key: &Key) -> Result<bool, RunError> {
+    Ok(is_empty_partition(output, key)? || output.object(key.clone())?.is_none())
 }
 
 /// Rebuilds the layer's state (the catalog and the index of orders) from `curated/` alone. Returns how many partitions that took.
@@ -299,3 +373,100 @@ pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunE
 
 /// The longest header of a file without rows, in bytes.
 const LONGEST_HEADER: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::NewCommit;
+
+    /// An output with one commit.
+    fn layer(folder: &Path) -> Output {
+        let output = Output::new(folder.to_owned());
+        output.prepare().unwrap();
+        commit(&output, 1);
+        output
+    }
+
+    /// A commit without files.
+    fn commit(output: &Output, number: u64) {
+        let base = store::head(output).unwrap();
+        let run_id = format!("r{number}");
+        let mut staging = Staging::create(output, &run_id).unwrap();
+        staging.place(&|_| None, &Cancel::default()).unwrap();
+        let commit = NewCommit {
+            writer: run_id.clone(),
+            run_id,
+            command: "run".into(),
+            committed_at: UtcMicros::now().rfc3339(),
+            reads: Vec::new(),
+            put: Vec::new(),
+            remove: Vec::new(),
+            told: Vec::new(),
+            layer: LayerState::default().to_record().unwrap(),
+        };
+        staging.decide(base.as_ref(), commit, &|_| None, None).unwrap();
+    }
+
+    /// Looks at a layer into which another run publishes during the first looks. Each look finds its number, and keeps rows.
+    fn looked_at(publishes: usize, rows: &Path) -> Result<usize, RunError> {
+        let folder = tempfile::tempdir().unwrap();
+        let output = layer(folder.path());
+        let mut looks = 0;
+        look_until_one_counts(&output, &Cancel::default(), |snapshot| {
+            looks += 1;
+            assert_eq!(snapshot.layer.number(), looks as u64, "each look has a state of its own");
+            std::fs::write(rows, "rows").unwrap();
+            if looks <= publishes {
+                commit(&output, looks as u64 + 1);
+            }
+            Ok(Look::IfStill { found: looks, take_back: vec![rows.to_owned()] })
+        })
+    }
+
+    #[test]
+    fn what_is_found_while_another_run_publishes_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = folder.path().join("rows.csv");
+        for publishes in [0, 1, LOOKS - 1] {
+            assert_eq!(looked_at(publishes, &rows).unwrap(), publishes + 1);
+            assert!(rows.exists(), "the rows of the look that counts stay");
+        }
+        let refused = looked_at(LOOKS, &rows).unwrap_err();
+        assert!(matches!(refused, RunError::LayerMoves { looks: LOOKS, .. }) && refused.exit_code() == 6, "{refused}");
+        assert!(!rows.exists(), "the rows of a look that does not count are removed");
+    }
+
+    #[test]
+    fn an_error_counts_if_nothing_was_published_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = layer(folder.path());
+        let damaged = || RunError::Check(CheckError::Layer { doing: "reading a file".into(), detail: "it is gone".into() });
+        let mut looks = 0;
+        let refused = look_until_one_counts(&output, &Cancel::default(), |_| {
+            looks += 1;
+            if looks == 1 {
+                commit(&output, 2);
+            }
+            Err::<Look<()>, _>(damaged())
+        });
+        assert_eq!((refused.unwrap_err().exit_code(), looks), (5, 2), "the second look met a layer that stood still");
+        let mut looks = 0;
+        let refused = look_until_one_counts(&output, &Cancel::default(), |_| {
+            looks += 1;
+            commit(&output, 3);
+            Err::<Look<()>, _>(RequestError::NothingToCheck(output.location()).into())
+        });
+        assert_eq!((refused.unwrap_err().exit_code(), looks), (2, 1), "a wrong request stays wrong");
+    }
+
+    #[test]
+    fn what_holds_in_any_case_counts_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = layer(folder.path());
+        let found = look_until_one_counts(&output, &Cancel::default(), |snapshot| {
+            commit(&output, snapshot.layer.number() + 1);
+            Ok(Look::Counts(snapshot.layer.number()))
+        });
+        assert_eq!(found.unwrap(), 1);
+    }
+}

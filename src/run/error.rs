@@ -42,6 +42,16 @@ pub enum RunError {
     /// Another run holds the output.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The layer changed while it was checked, each time.
+    #[error(
+        "{location}: the layer changed during each of {looks} looks, so what the checks found may not be so. Nothing was changed: check it when fewer runs are at work"
+    )]
+    LayerMoves {
+        /// The output.
+        location: String,
+        /// How often it was looked at.
+        looks: usize,
+    },
     /// Checks of severity `error` failed.
     #[error("{} of severity error failed: {}{}{}", if names.len() == 1 { "a check" } else { "checks" }, names.join(", "), if *published { " (published all the same, as --on-check-failure says)" } else { "; nothing was published" }, if *published { "" } else { way_out(names) })]
     ChecksFailed {
@@ -176,7 +186,7 @@ impl RunError {
             | RunError::Check(_)
             | RunError::Warehouse(_)
             | RunError::Lock(LockError::Store(_)) => 5,
-            RunError::Lock(_) => 6,
+            RunError::Lock(_) | RunError::LayerMoves { .. } => 6,
         }
     }
 

@@ -2,7 +2,7 @@
 //! nothing.
 
 use super::{RequestError, RunError};
-use crate::store::{Output, StoreError, places};
+use crate::store::{Holder, Lease, Output, StoreError, places};
 
 /// Whether a run has written to the output before, even one that has failed.
 ///
@@ -37,6 +37,17 @@ pub fn warn_without_layer(output: &Output) -> Result<(), StoreError> {
         tracing::warn!("{}", RequestError::NoLayer(output.location()));
     }
     Ok(())
+}
+
+/// The error of an output without a commit: a run that is at work there may bring the first one.
+///
+/// # Errors
+/// I/O errors (exit 5).
+pub(super) fn nothing_to_check(output: &Output) -> Result<RequestError, StoreError> {
+    Ok(match Lease::at_work(output)? {
+        Some(Holder { run_id, pid, host, .. }) => RequestError::NoLayerYet { output: output.location(), run_id, pid, host },
+        None => RequestError::NothingToCheck(output.location()),
+    })
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::{
         },
     },
     settings::Settings,
-    store::{Holder, Lease, Listed, Output, places},
+    store::{HeldLease, Holder, Lease, Listed, Output, places},
 };
 
 /// Among how many of the latest runs drops are counted.
@@ -92,7 +92,7 @@ pub struct UndoneLoad {
     pub undone_by: String,
 }
 
-/// The run that holds the output.
+/// The run that holds the output, or has left a lease on it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct HeldBy {
     /// The run, its process, its host, and when it took the output.
@@ -100,8 +100,10 @@ pub struct HeldBy {
     pub holder: Holder,
     /// Seconds since then.
     pub seconds: u64,
-    /// Whether that is longer than `alerts.stuck_after`.
+    /// Whether that is longer than `alerts.stuck_after`, and the run is at work.
     pub stuck: bool,
+    /// Seconds since it renewed its lease, if it is dead or its machine sleeps; `None` while it is at work.
+    pub silent_seconds: Option<u64>,
 }
 
 /// The records that runs have kept as they were delivered.
@@ -327,12 +329,20 @@ fn shop_in_short(shop: &str, runs: &[Summary], in_short: &dyn Fn(&Summary) -> Ru
 
 /// Who holds the output. Brings the alerts about stuck runs in line with it.
 fn held_by(settings: &Settings, output: &Output, now: UtcMicros) -> Result<Option<HeldBy>, RunError> {
-    // Of several, the one that has been at work the longest.
-    let holder = Lease::holders(output)?.into_iter().min_by(|one, other| one.since.cmp(&other.since));
-    let alert: Option<Alert> = holder.as_ref().and_then(|holder| stuck::judge(&settings.alerts, holder, now));
-    let holding = holder.as_ref().map_or(Holding::None, |holder| Holding::By(holder, alert.as_ref()));
+    // Of several, the one that has been at work the longest. One that is dead does not hang.
+    let key = |held: &HeldLease| (held.silent_for.is_some(), held.holder.since.clone());
+    let held = Lease::listed(output)?.into_iter().min_by_key(key);
+    let at_work = held.as_ref().filter(|held| held.silent_for.is_none()).map(|held| &held.holder);
+    let alert: Option<Alert> = at_work.and_then(|holder| stuck::judge(&settings.alerts, holder, now));
+    // An alert about it that a run has raised is over when its lease is.
+    let holding = held.as_ref().map_or(Holding::None, |held| Holding::By(&held.holder, alert.as_ref()));
     conclude::update_stuck(settings, output, RunId::new(now).as_str(), now, holding);
-    Ok(holder.map(|holder| HeldBy { seconds: stuck::held_for(&holder, now).as_secs(), stuck: alert.is_some(), holder }))
+    Ok(held.map(|HeldLease { holder, silent_for }| HeldBy {
+        seconds: stuck::held_for(&holder, now).as_secs(),
+        stuck: alert.is_some(),
+        silent_seconds: silent_for.map(|silent| silent.as_secs()),
+        holder,
+    }))
 }
 
 /// The gaps of all sources.

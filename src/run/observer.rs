@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use tracing::span::EnteredSpan;
 
-use crate::{normalize::RecordCounts, source::SourceCounts};
+use crate::{model::UtcMicros, normalize::RecordCounts, report::Summary, source::SourceCounts};
 
 /// A stage of a run. Its name is that of the span and of the key in `stage_seconds`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, strum::IntoStaticStr)]
@@ -50,6 +50,22 @@ impl Observer for NoObserver {
 pub(super) struct StageClock {
     current: Option<CurrentStage>,
     seconds: BTreeMap<String, f64>,
+}
+
+/// Since when a run is at work, and the seconds of its stages.
+#[derive(Clone, Copy)]
+pub(super) struct RunClock<'a> {
+    pub(super) began: Instant,
+    pub(super) stages: &'a StageClock,
+}
+
+impl RunClock<'_> {
+    /// Brings the times of a summary up to now.
+    pub(super) fn count(self, summary: &mut Summary) {
+        summary.stage_seconds = self.stages.seconds();
+        summary.finished_at = UtcMicros::now();
+        summary.execution_time_seconds = self.began.elapsed().as_secs_f64();
+    }
 }
 
 struct CurrentStage {

@@ -157,8 +157,18 @@ pub(super) fn scope_of(window: Window) -> Scope {
 /// Finishes or undoes the work of an interrupted run. For commands that only read: where this user may not write, it is said.
 ///
 /// # Errors
-/// An object that was lost, or a log that can't be read.
+/// An object that was lost, or a log that can't be read; a bucket that is missing, or can't be reached.
 pub fn recover_unless_held(output: &Output) -> Result<(), RunError> {
+    if output.folder().is_none() {
+        // Where nothing can be read, nothing follows that may be a mix.
+        match store::head(output) {
+            Ok(head) if head.as_ref().is_none_or(|head| head.is_settled() || head.can_wait()) => return Ok(()),
+            // Said where the layer is opened.
+            Err(StoreError::Record { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
+        }
+    }
     match recover(output) {
         Ok(()) => Ok(()),
         Err(error @ StoreError::Refused { .. }) => Err(error.into()),

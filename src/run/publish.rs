@@ -9,6 +9,7 @@ use super::{
     change::{empty_partition, manifest_of, note_times},
     conclude::{self, Verdict},
     deletions, explain, ledger,
+    observer::RunClock,
     staged_run::{CheckedRun, NewIndexEntries, StagedRun},
 };
 use crate::{
@@ -38,6 +39,7 @@ pub(super) struct Publisher<'a> {
     pub(super) output: &'a Output,
     pub(super) lease: Option<&'a Lease>,
     pub(super) cancel: &'a Cancel,
+    pub(super) clock: RunClock<'a>,
 }
 
 /// Why a run is not published.
@@ -84,6 +86,8 @@ impl Publisher<'_> {
         if let Err(error) = self.refuse_changed(staged) {
             return Err(if has_moved(self.output, base)? { PublishError::Moved } else { error.into() });
         }
+        // Later on, a bucket keeps the report as it is now. What takes the time of a publish is done: the objects are there.
+        self.clock.count(summary);
         let ended = if failed.is_empty() { Ended::Success } else { Ended::ChecksFailed { published: true } };
         let verdict = conclude::judge(self.settings, self.output, self.lease, summary, ended, &staged.view.facts);
         staging.put(places::report(&summary.run_id), &report::report_bytes(summary))?;

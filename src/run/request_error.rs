@@ -46,7 +46,7 @@ pub enum RequestError {
     },
     /// A run whose commit, or what it replaced, is no longer kept.
     #[error(
-        "what run `{run_id}` replaced is no longer kept: `keep` (now at least 7d by default) says how long, and `etl vacuum` removes the rest"
+        "what run `{run_id}` replaced is no longer kept: the versions that this needs are gone, removed by a vacuum as past the `--keep` that it had"
     )]
     PastKeep {
         /// The run.
@@ -195,6 +195,20 @@ pub enum RequestError {
         "{0} holds no layer: no partition and no dimension. Run `etl run` first, or name the output of the runs: etl check --output DIR"
     )]
     NothingToCheck(String),
+    /// There is no layer to check, and a run is at work that may bring one.
+    #[error(
+        "{output} holds no layer yet: no partition and no dimension. Run {run_id} (process {pid} on {host}) is at work there: try again when it has ended"
+    )]
+    NoLayerYet {
+        /// The output.
+        output: String,
+        /// The run.
+        run_id: String,
+        /// Its process.
+        pid: u32,
+        /// Its machine.
+        host: String,
+    },
     /// There is no layer to report on.
     #[error(
         "{0} holds no partition, so there is nothing to report on. Run `etl run` first, or name the output of the runs: etl report --output DIR. `etl runs` lists runs that failed"

@@ -1,6 +1,6 @@
 //! The layer as it was after a run, as far as commits are kept.
 
-use super::{RequestError, RunError};
+use super::{RequestError, RunError, existing::nothing_to_check};
 use crate::{
     layer::{LayerState, OpenedLayer},
     model::Dt,
@@ -116,7 +116,7 @@ pub(super) fn commits_after(output: &Output, number: u64) -> Result<Vec<Commit>,
 pub(super) fn layer_now(output: &Output) -> Result<OpenedLayer, RunError> {
     let opened = OpenedLayer::open(output)?;
     if opened.head.is_none() {
-        return Err(RequestError::NothingToCheck(output.location()).into());
+        return Err(nothing_to_check(output)?.into());
     }
     Ok(opened)
 }

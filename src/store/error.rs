@@ -93,7 +93,7 @@ pub enum StoreError {
         location: String,
     },
     /// Other commands changed an object each time before this one could.
-    #[error("{location}: other commands replace it again and again: run this one again")]
+    #[error("{location}: other commands replace it again and again, so that this one had no turn")]
     Overtaken {
         /// The object.
         location: String,
@@ -133,5 +133,19 @@ impl StoreError {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> StoreError {
         let path = path.into();
         move |source| StoreError::Io { action, path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_run_again_what_is_published() {
+        let overtaken = || StoreError::Overtaken { location: "s3://bucket/state/latest.json".into() };
+        // A warning after a publish has the first, and the error of one that is cut off the second.
+        for error in [overtaken(), StoreError::Unfinished { run_id: "one".into(), source: Box::new(overtaken()) }] {
+            assert!(!error.to_string().contains("run this one again"), "{error}");
+        }
     }
 }

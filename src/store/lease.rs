@@ -83,6 +83,16 @@ pub struct Holder {
     pub scope: Scope,
 }
 
+/// A lease that is listed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldLease {
+    /// Who took it.
+    pub holder: Holder,
+    /// For how long it was not renewed, if that is longer than a run at work leaves it: the run is dead, or its machine sleeps. The
+    /// clocks of two machines are compared. Never in a folder, where the kernel tells.
+    pub silent_for: Option<Duration>,
+}
+
 /// Why a lease was not had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -193,18 +203,28 @@ impl Lease {
         if is_at(file, path) { Ok(()) } else { Err(StoreError::StateRemoved { path: path.clone() }) }
     }
 
-    /// The runs that hold a part of the output now.
+    /// The leases on a part of the output now.
     ///
     /// # Errors
     /// I/O errors.
-    pub fn holders(output: &Output) -> Result<Vec<Holder>, StoreError> {
+    pub fn listed(output: &Output) -> Result<Vec<HeldLease>, StoreError> {
         match output.folder() {
-            Some(root) => Ok(living(root)?),
+            Some(root) => Ok(living(root)?.into_iter().map(|holder| HeldLease { holder, silent_for: None }).collect()),
             None => {
                 let (leases, now) = (Hint::read(output)?.notes.leases, UtcMicros::now());
-                Ok(leases.into_iter().filter(|lease| !lease.is_dead(now)).map(|lease| lease.holder).collect())
+                let held = |lease: ListedLease| HeldLease { silent_for: lease.silent_for(now), holder: lease.holder };
+                Ok(leases.into_iter().filter(|lease| !lease.is_dead(now)).map(held).collect())
             }
         }
+    }
+
+    /// The run that has been at work on a part of the output for the longest time; `None` if none is at work.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn at_work(output: &Output) -> Result<Option<Holder>, StoreError> {
+        let at_work = Lease::listed(output)?.into_iter().filter(|held| held.silent_for.is_none());
+        Ok(at_work.map(|held| held.holder).min_by(|one, other| one.since.cmp(&other.since)))
     }
 
     /// What the file of the open alerts says, if that was known when the lease was taken, and no other run was at work.
@@ -482,6 +502,12 @@ impl ListedLease {
         let is_recent =
             |renewed_at: UtcMicros| micros_between(renewed_at, now).max(micros_between(now, renewed_at)) <= RENEWED_WITHIN.as_micros();
         !is_dead(&self.process) && self.renewal(now).is_some_and(is_recent)
+    }
+
+    /// For how long it was not renewed, if that is longer than a run at work leaves it. `None` also where that is not known.
+    fn silent_for(&self, now: UtcMicros) -> Option<Duration> {
+        let micros = micros_between(self.renewal(now)?, now);
+        (micros > RENEWED_WITHIN.as_micros()).then(|| Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)))
     }
 
     /// The lease as its holder wrote it, without what others have noted there.
@@ -932,7 +958,7 @@ mod tests {
         let _second = acquire(&output, &holder("two", Some("2026-01-08"), Some("2026-01-15")), Duration::ZERO).unwrap();
         let third = acquire(&output, &holder("three", Some("2026-01-14"), None), Duration::ZERO);
         assert!(matches!(third, Err(LockError::Held { holder: Some(holder), .. }) if holder.run_id == "two"));
-        assert_eq!(Lease::holders(&output).unwrap().len(), 2);
+        assert_eq!(Lease::listed(&output).unwrap().len(), 2);
     }
 
     #[test]
@@ -979,7 +1005,10 @@ mod tests {
         let other_days = renewed_ago(listed("living", Some("2026-03-01"), Some("2026-03-02")), hour);
         let leases = vec![old("dead", None, Some("2026-02-01")), old("dead elsewhere", Some("2026-04-01"), None), other_days];
         let output = bucket_with(&Arc::default(), leases);
-        assert_eq!(Lease::holders(&output).unwrap().len(), 1, "status names no dead run");
+        let listed = Lease::listed(&output).unwrap();
+        assert_eq!(listed.len(), 1, "status names no dead run");
+        assert!(listed[0].silent_for.is_some_and(|silent| silent >= hour), "nor one at work that is silent: {listed:?}");
+        assert_eq!(Lease::at_work(&output).unwrap(), None);
         let lease = acquire(&output, &holder("two", Some("2026-01-01"), Some("2026-01-02")), Duration::ZERO).unwrap();
         assert_eq!(leases_in(&output), ["living", "two"]);
         assert_eq!(named_in(&output), ["dead", "dead elsewhere"], "each may still commit");
@@ -1025,7 +1054,7 @@ mod tests {
             assert_eq!(doubted_at(), None);
             let long_ago = UtcMicros::now().minus(i64::try_from(Installer::GONE_AFTER.as_micros()).unwrap() + UtcMicros::SECOND);
             change(&|lease: &mut ListedLease| (lease.renewed_at, lease.doubted_at) = (Some("soon".into()), Some(long_ago.rfc3339())));
-            assert_eq!(Lease::holders(&output).unwrap(), [], "status names no dead run");
+            assert_eq!(Lease::listed(&output).unwrap(), [], "status names no dead run");
             let lease = acquire().unwrap();
             assert_eq!((leases_in(&output), named_in(&output)), (vec!["two".to_owned()], vec!["one".to_owned()]));
             drop(lease);
@@ -1138,14 +1167,14 @@ mod tests {
     fn the_holder_is_named_only_while_it_holds_the_output() {
         let dir = tempfile::tempdir().unwrap();
         let output = Output::new(dir.path().to_owned());
-        assert_eq!(Lease::holders(&output).unwrap(), [], "no run has ever been here");
+        assert_eq!(Lease::listed(&output).unwrap(), [], "no run has ever been here");
         let lease = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
-        assert_eq!(Lease::holders(&output).unwrap(), [holder("one", None, None)]);
+        assert_eq!(Lease::at_work(&output).unwrap(), Some(holder("one", None, None)));
         fs::write(output.at(places::lease("one")), "{").unwrap();
-        let unknown = Lease::holders(&output).unwrap().remove(0);
+        let unknown = Lease::at_work(&output).unwrap().unwrap();
         assert_eq!((unknown.run_id.as_str(), unknown.pid), ("one", 0), "a holder without a name holds it all the same");
         drop(lease);
-        assert_eq!(Lease::holders(&output).unwrap(), []);
+        assert_eq!(Lease::listed(&output).unwrap(), []);
         assert!(acquire(&output, &holder("two", None, None), Duration::ZERO).is_ok());
     }
 

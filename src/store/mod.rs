@@ -49,7 +49,7 @@ pub use folder::Folder;
 pub use hint::forget_copies;
 pub use inlined::Inlined;
 pub use key::Key;
-pub use lease::{AlertsNote, Holder, Lease, LockError, Scope};
+pub use lease::{AlertsNote, HeldLease, Holder, Lease, LockError, Scope};
 pub use new_places::NewPlaces;
 pub use object::{Condition, Content, Listed, Names, Object, PutError, Store, Tag};
 pub use output::Output;

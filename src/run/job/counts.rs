@@ -3,8 +3,7 @@
 use super::Job;
 use crate::{
     layer::MergeCounts,
-    model::UtcMicros,
-    run::{conclude, staged_run::StagedRun},
+    run::{conclude, observer::RunClock, staged_run::StagedRun},
     settings::{MergeBy, WhichLists},
 };
 
@@ -37,11 +36,9 @@ impl Job<'_> {
 
     /// Brings the summary up to date.
     pub(super) fn count_so_far(&mut self) {
-        self.summary.stage_seconds = self.clock.seconds();
+        RunClock { began: self.began, stages: &self.clock }.count(&mut self.summary);
         self.summary.source = self.counters.counts();
         self.summary.peak_memory_bytes = conclude::peak_memory_bytes();
-        self.summary.finished_at = UtcMicros::now();
-        self.summary.execution_time_seconds = self.began.elapsed().as_secs_f64();
         self.summary.count_values();
     }
 }

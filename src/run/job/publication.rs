@@ -9,7 +9,7 @@ use crate::{
     run::{
         self, RunError,
         diff::{self, LayerDiff},
-        observer::StageName,
+        observer::{RunClock, StageName},
         publish::{PublishError, Publisher, RunCoverage},
         staged_run::{CheckedRun, StagedRun},
     },
@@ -42,7 +42,8 @@ impl Job<'_> {
             self.enter(StageName::Publish);
             self.count_so_far();
             let (settings, output, cancel) = (self.settings, &self.output, self.request.cancel);
-            let publisher = Publisher { settings, output, lease: self.lease.as_ref(), cancel };
+            let clock = RunClock { began: self.began, stages: &self.clock };
+            let publisher = Publisher { settings, output, lease: self.lease.as_ref(), cancel, clock };
             match publisher.publish(&mut checked, base, staging, coverage, &mut self.summary) {
                 Ok(verdict) => self.verdict = Some(verdict),
                 Err(PublishError::Moved) => return Ok(Some(checked)),
