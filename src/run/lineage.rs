@@ -80,7 +80,8 @@ fn told(error: &RunError, summary: &Summary) -> String {
         | RunError::Store(_)
         | RunError::Lock(_)
         | RunError::ChecksFailed { .. }
-        | RunError::Unanswered { .. }
+        | RunError::Unchanged { .. }
+        | RunError::InterruptedErasure { .. }
         | RunError::Interrupted(_) => redact::text(&error.to_string()).into_owned(),
         RunError::Source(_)
         | RunError::Layer(_)

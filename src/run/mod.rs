@@ -100,9 +100,13 @@ pub use window::AskedWindow;
 
 use crate::cancel::Cancel;
 
-/// The cause of a failure: the signal if there was one, because it causes other errors; else the error.
+/// The cause of a failure. After a signal it is the signal, because it causes most other errors: not a failed check, and not a publish
+/// that is decided, or may be.
 fn stopped_or(cancel: &Cancel, error: RunError) -> RunError {
-    cancel.stopped().map_or(error, RunError::Interrupted)
+    match cancel.stopped() {
+        Some(stop) if !error.outlasts_signal() => RunError::Interrupted(stop),
+        _ => error,
+    }
 }
 
 /// The error of work that a signal stopped.
