@@ -108,6 +108,17 @@ impl Replays {
     }
 }
 
+/// The runs that have replayed what a run dropped, the latest first, as the reports of the runs after it say. Reads these reports alone.
+///
+/// # Errors
+/// I/O errors.
+pub fn replays_of(output: &Output, run_id: &RunId) -> Result<Vec<String>, StoreError> {
+    let mut replays = Replays::default();
+    let after_it = super::recorded_runs(output)?.map(|(run, _)| run).take_while(|run| run.run_id.as_str() > run_id.as_str());
+    after_it.for_each(|run| replays.note(&run));
+    Ok(replays.of(run_id.as_str()).to_vec())
+}
+
 /// The runs among these, the latest first, whose drops a later one among them has read again.
 pub fn replayed_runs(latest_first: &[Summary]) -> BTreeSet<String> {
     let (mut replays, mut replayed) = (Replays::default(), BTreeSet::new());

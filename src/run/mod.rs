@@ -74,7 +74,7 @@ pub use explain::{
     WarehouseRows, explain,
 };
 pub use health::{Unhealthy, load as how_to_load};
-pub use job::{OrdersFrom, Outcome, Request, execute};
+pub use job::{OrdersFrom, Outcome, QuarantineOf, Request, execute};
 pub use layer_report::{LayerReportRequest, layer_facts};
 pub use layer_status::{
     FailingCheck, HeldBy, LayerStatus, PartitionInShort, RawInShort, RunInShort, ShopInShort, UndoneLoad, layer_status,

@@ -15,7 +15,7 @@ mod publication;
 mod request;
 mod schema_change;
 
-pub use request::{OrdersFrom, Outcome, Request};
+pub use request::{OrdersFrom, Outcome, QuarantineOf, Request};
 
 use std::{
     collections::BTreeMap,
