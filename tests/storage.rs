@@ -62,7 +62,7 @@ fn a_replay_says_at_once_that_it_comes_later_and_after_its_wait_that_it_was_over
     let server = endless();
     let busy = work.start(&["run", "--orders", &server.orders()]);
     wait_until("the run fetches", || server.asked().len() > 2);
-    let replay = ["quarantine", "replay", &run_id, "--lock-wait", "60s"];
+    let replay = ["quarantine", "replay", run_id.as_str(), "--lock-wait", "60s"];
     let waiting = [work.start(&replay), work.start(&replay)];
     // Both look for replays before they wait.
     thread::sleep(Duration::from_secs(1));
