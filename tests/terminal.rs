@@ -174,7 +174,10 @@ fn a_difference_shows_the_amount_of_a_row_at_any_width() {
     let run_id = work.load(&[order(&id, "2026-01-02", "")], &[]).published()["run_id"].as_str().unwrap().to_owned();
     for columns in [60, 80, 100, 200] {
         let Some(text) = on_terminal(&work, columns, &format!("diff {run_id}")) else { return };
-        assert!(text.contains("line_total 1.5000") && text.contains(&id) && !text.contains('…'), "{columns} columns: {text}");
+        assert!(
+            text.starts_with("1 row added") && text.contains("line_total 1.5000") && text.contains(&id) && !text.contains('…'),
+            "{columns} columns: {text}"
+        );
     }
     let narrow = on_terminal(&work, 60, &format!("diff {run_id}")).unwrap();
     assert!(narrow.contains("row 1 of 1\n"), "{narrow}");
