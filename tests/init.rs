@@ -57,8 +57,9 @@ fn the_variables_are_those_that_each_profile_asks_for() {
 fn a_folder_of_files_loads_at_once() {
     let work = Workspace::new();
     work.write("orders.ndjson", order("A", "2026-01-01", "").replace(r#""currency":"EUR","#, ""));
-    let ended = work.etl(&["init", "--orders", "orders.ndjson", "--output", "layer"]);
+    let ended = work.etl(&["init", "--orders", "orders.ndjson", "--output", "layer", "--format", "text"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stdout.contains("\n\nNext:\n") && !ended.stdout.contains("\n\n\n"), "{}", ended.stdout);
     let summary = work.etl(&["run"]).published();
     let checks = summary["checks"].as_array().unwrap();
     let own = checks.iter().find(|check| check["name"] == "currency_is_known").unwrap();

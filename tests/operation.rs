@@ -340,6 +340,7 @@ fn quarantine_is_listed_mended_and_replayed() {
         second.stdout
     );
     assert!(second.stdout.starts_with("unchanged"), "{}", second.stdout);
+    assert!(second.stderr.contains(&format!("the run was replayed before, the last time by run {replay}")), "{}", second.stderr);
     let mistyped = work.etl(&["quarantine", "--run", "20260101T000000000000Z-0000000000"]);
     assert!(mistyped.code == 2 && mistyped.stderr.contains("has no quarantine"), "{}{}", mistyped.stdout, mistyped.stderr);
     assert!(work.etl(&["quarantine", "--run", &run_id, "--json"]).summary()["runs"][0]["replayed_by"].as_array().unwrap().len() == 2);

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Workspace, buckets::S3Server, ended, lake::Lake, order, tool};
+use crate::support::{Workspace, buckets::S3Server, ended, fault_proxy::Recorded, lake::Lake, order, tool};
 
 /// Elements that have no end.
 const VOID: [&str; 1] = ["meta"];
@@ -342,6 +342,39 @@ fn drops_are_counted_as_status_counts_them_and_a_mended_record_is_no_delivered_o
 }
 
 #[test]
+fn results_of_shops_are_told_apart() {
+    let work = Workspace::new();
+    let refund = order("A", "2026-01-02", "").replace("\"quantity\":1", "\"quantity\":-1");
+    work.write("de.ndjson", [refund.as_str(), r#"{"order_id":"B"}"#].join("\n"));
+    work.write("us.ndjson", order("A", "2026-01-09", ""));
+    let shop = |name: &str| format!("[[shops]]\nname = \"{name}\"\norders = \"{name}.ndjson\"\n");
+    work.write("etl.toml", shop("de") + &shop("us"));
+    let ended = work.etl(&["run"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let of_shops = ended.summary()["shops"].as_array().unwrap().clone();
+    let run_of = |shop: &str| {
+        let run = of_shops.iter().find(|run| run["shop"] == shop).unwrap();
+        run["run_id"].as_str().unwrap().to_owned()
+    };
+    let page = report(&work, &[]);
+    let checks = rows(&page, "Checks of each shop, those of the latest run first");
+    // check, shop, last result, severity, violations, looked at, history, run
+    let of_check: Vec<_> = checks.iter().filter(|row| row[0] == "fact_quantity_positive").collect();
+    let shown: Vec<_> = of_check.iter().map(|row| [row[1].as_str(), row[2].as_str(), row[6].trim(), row[7].as_str()].join(" | ")).collect();
+    let expected =
+        [format!("de | violated | passed 0 of 1 run | {}", run_of("de")), format!("us | passed | passed 1 of 1 run | {}", run_of("us"))];
+    assert_eq!(shown, expected);
+    assert_eq!(rows(&page, "Rows that violate fact_quantity_positive in shop de").len(), 1);
+    // reason, shop, times, unit, runs
+    assert_eq!(rows(&page, "Drops by reason"), [["missing_created_at", "de", "1", "record", "1"]]);
+    let words = words(&page);
+    assert!(words.contains("Of shop de."), "the samples in quarantine: {words}");
+    assert!(words.contains("last run (shop us): published"), "{words}");
+    let commands: Vec<_> = rows(&page, "Runs, the latest first").into_iter().map(|row| row[4].clone()).collect();
+    assert_eq!(commands, ["run (shop us)", "run (shop de)"]);
+}
+
+#[test]
 fn totals_of_orders_are_added_up_where_a_source_says_some() {
     let work = Workspace::new();
     work.write("etl.toml", "[orders.totals]\ntotal = \"total\"\nrefunded = \"refunded\"\nreconciles = true\n");
@@ -472,6 +505,24 @@ fn the_report_of_a_bucket_says_what_that_of_a_folder_says() {
     }
     assert_eq!(rows(&of_bucket, "Orders a day").len(), 9);
     assert!(lake.work.path("tmp").read_dir().unwrap().next().is_none(), "no copy is left");
+}
+
+#[test]
+fn the_report_of_a_run_with_drops_is_read_as_often_as_that_of_any_other_run() {
+    let Some(server) = S3Server::moto() else { return };
+    let lake = Lake::new(server.bucket().behind_proxy(1));
+    // The one with drops is the older one, so that both reports are read for what lies in quarantine.
+    let with_drops = lake.load(&[order("A", "2026-01-01", ""), "{}".into()], &[]).published();
+    let without = lake.load(&[order("B", "2026-01-02", "")], &[]).published();
+    lake.bucket.proxy().take_requests();
+    let ended = lake.etl(&["report"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let requests: Vec<_> = lake.bucket.requests().iter().map(Recorded::line).collect();
+    let reads = |run: &Value| {
+        let report = format!("/reports/{}.json", run["run_id"].as_str().unwrap());
+        requests.iter().filter(|line| line.starts_with("GET ") && line.ends_with(&report)).count()
+    };
+    assert!(reads(&without) > 0 && reads(&with_drops) == reads(&without), "{requests:#?}");
 }
 
 /// A browser without a window, with a profile of its own.

@@ -74,6 +74,34 @@ fn before_the_first_commit_a_check_names_the_run_that_is_at_work() {
 }
 
 #[test]
+fn a_replay_says_at_once_that_it_comes_later_and_after_its_wait_that_it_was_overtaken() {
+    let work = Workspace::new();
+    let run_id = work.load(&[order("A", "2026-01-01", ""), "{}".into()], &[]).published()["run_id"].as_str().unwrap().to_owned();
+    let server = endless();
+    let busy = work.start(&["run", "--orders", &server.orders()]);
+    wait_until("the run fetches", || server.asked().len() > 2);
+    let replay = ["quarantine", "replay", run_id.as_str(), "--lock-wait", "60s"];
+    let waiting = [work.start(&replay), work.start(&replay)];
+    // Both look for replays before they wait.
+    thread::sleep(Duration::from_secs(1));
+    signal(&busy, "INT");
+    assert_eq!(support::ended(busy.wait_with_output().unwrap()).code, 130);
+    let replays = waiting.map(|child| support::ended(child.wait_with_output().unwrap()));
+    replays.iter().for_each(|ended| assert_eq!(ended.code, 0, "{}", ended.stderr));
+    let overtaken = replays.iter().filter(|ended| ended.stderr.contains("while this replay waited, run ")).count();
+    assert_eq!(overtaken, 1, "{}\n{}", replays[0].stderr, replays[1].stderr);
+    assert!(!replays.iter().any(|ended| ended.stderr.contains("was replayed before")), "{}", replays[0].stderr);
+    let asked = server.asked().len();
+    let mut busy = work.start(&["run", "--orders", &server.orders()]);
+    wait_until("the run fetches again", || server.asked().len() > asked + 2);
+    let ended = work.etl(&replay[..3]);
+    ended.expect(6, "locked");
+    assert!(ended.stderr.contains("was replayed before, the last time by run "), "{}", ended.stderr);
+    busy.kill().unwrap();
+    busy.wait().unwrap();
+}
+
+#[test]
 fn runs_that_are_started_at_once_are_all_there_in_the_end() {
     let work = Workspace::new();
     let children: Vec<_> = (0..6)

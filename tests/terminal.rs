@@ -88,6 +88,26 @@ fn a_sample_that_is_too_wide_is_a_block_for_each_row_and_hides_no_column() {
 }
 
 #[test]
+fn a_long_value_of_a_setting_is_shown_whole_on_a_terminal_and_in_one_line_of_a_pipe() {
+    let work = Workspace::new();
+    let url = format!("https://shop.invalid/{}/orders", "long".repeat(40));
+    work.write("etl.toml", format!("orders = \"{url}\"\n"));
+    let piped = work.etl(&["config", "show"]).stdout;
+    let line = piped.lines().find(|line| line.starts_with("orders.location ")).unwrap();
+    assert!(line.ends_with(&format!("  {url}  etl.toml, line 1")), "{line}");
+    let others: Vec<_> = piped.lines().filter(|other| *other != line).collect();
+    assert!(!piped.contains('…') && others.iter().all(|other| other.chars().count() < 120), "{piped}");
+    let Some(shown) = on_terminal(&work, 80, "config show") else {
+        eprintln!("skipped: a long value on a terminal (`script` is missing)");
+        return;
+    };
+    assert!(!shown.contains('…') && shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    let (value, from) = (shown.find("value").unwrap(), shown.find("from").unwrap());
+    let values: String = shown.lines().map(|line| line.chars().take(from).skip(value).collect::<String>()).collect();
+    assert!(values.replace(' ', "").contains(&url), "{shown}");
+}
+
+#[test]
 fn a_path_with_blanks_stays_in_one_piece() {
     let (work, output) = (Workspace::new(), "a folder of a customer/with many parts/and more parts than fit into a line/my output");
     work.write("all my orders of a whole year.ndjson", order("A", "2026-01-01", "") + "\n{}\n");
@@ -154,7 +174,10 @@ fn a_difference_shows_the_amount_of_a_row_at_any_width() {
     let run_id = work.load(&[order(&id, "2026-01-02", "")], &[]).published()["run_id"].as_str().unwrap().to_owned();
     for columns in [60, 80, 100, 200] {
         let Some(text) = on_terminal(&work, columns, &format!("diff {run_id}")) else { return };
-        assert!(text.contains("line_total 1.5000") && text.contains(&id) && !text.contains('…'), "{columns} columns: {text}");
+        assert!(
+            text.starts_with("1 row added") && text.contains("line_total 1.5000") && text.contains(&id) && !text.contains('…'),
+            "{columns} columns: {text}"
+        );
     }
     let narrow = on_terminal(&work, 60, &format!("diff {run_id}")).unwrap();
     assert!(narrow.contains("row 1 of 1\n"), "{narrow}");

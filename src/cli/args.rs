@@ -29,63 +29,63 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// One run over the window: extract, normalize, join, merge, check, publish
+    /// Run once over the window: extract, normalize, join, merge, check and publish
     Run(RunArgs),
-    /// The same, chunk by chunk; a rerun after a failure continues at the first chunk that is not done
+    /// Run chunk by chunk; after a failure, a rerun continues at the first chunk that is not done
     Backfill(BackfillArgs),
-    /// What a run or a backfill would request, and why; gaps in the coverage
+    /// Show what a run or a backfill would request, and why; show gaps in the coverage
     Plan(PlanArgs),
-    /// The checks alone, over the curated layer as it stands
+    /// Run the checks alone, over the published layer
     Check(CheckArgs),
-    /// The history of runs: `etl runs show RUN_ID` shows one in full
+    /// List the runs; `etl runs show RUN_ID` shows one in full
     Runs(RunsArgs),
-    /// Whether the layer is complete and healthy, on one screen
+    /// Say whether the layer is complete and healthy, on one screen
     Status(StatusArgs),
-    /// The layer as one HTML file: revenue, coverage, runs, checks, drops
+    /// Write the layer as one HTML file: revenue, coverage, runs, checks, drops
     Report(ReportArgs),
-    /// One order: its rows, every version that runs brought and why it won or lost, drops and checks
+    /// Explain one order: its rows, its versions and why each won or lost, its drops and checks
     Explain(ExplainArgs),
-    /// Dropped records, by run and reason; `etl quarantine replay RUN_ID` loads them after you correct them
+    /// List dropped records, by run and reason; `etl quarantine replay RUN_ID` loads corrected ones
     Quarantine(QuarantineArgs),
-    /// Receivers of alerts: `etl alerts test` sends each of them one
+    /// Test the receivers of alerts: `etl alerts test` sends an alert to each
     Alerts(AlertsArgs),
-    /// How a source would be read: fetches one page and writes nothing
+    /// Show how a source would be read: fetch one page, write nothing
     Probe(ProbeArgs),
-    /// Whether the source, its token, the output, the disk, the clock, the warehouse and the receivers of alerts work; writes nothing
+    /// Test whether the source, its token, the output, the disk, the clock, the warehouse and the receivers of alerts work; write nothing
     Doctor(DoctorArgs),
-    /// The files that a new folder needs: etl.toml, .env, a check, and a crontab or a DAG
+    /// Write the files of a new pipeline: etl.toml, .env, a check, and a crontab or a DAG
     Init(InitArgs),
-    /// The mapping, tried with the records of tests/*.toml: rows and drops as they are to be; exit 4 if a case fails
+    /// Test the mapping with the records of tests/*.toml; exit 4 if a case fails
     Test(TestArgs),
-    /// The settings: every value and where it was said, all problems at once, the schema of etl.toml
+    /// Show every setting and who said it, check all settings, or print the schema of etl.toml
     Config(ConfigCommandArgs),
-    /// Shipped profiles: `etl sources show NAME` prints one as an etl.toml to start from
+    /// List the shipped profiles; `etl sources show NAME` prints one as an etl.toml to start from
     Sources(SourcesArgs),
     /// Put the layer back to what it was before a run
     Undo(UndoArgs),
-    /// What a run changed, or what changed from one run to another
+    /// Show what a run changed, or what changed from one run to another
     Diff(DiffArgs),
-    /// The keys of all rows that changed since a run, for models that follow
+    /// List the keys of all rows that changed since a run, for downstream models
     Changes(ChangesArgs),
     /// Remove the versions of files that are past --keep
     Vacuum(VacuumArgs),
-    /// The statements that make the layer readable in DuckDB, Athena, Spark, Glue or PostgreSQL
+    /// Print the statements that make the layer readable in DuckDB, Athena, Spark, Glue or PostgreSQL
     Ddl(DdlArgs),
-    /// What each column of the layer means: a data dictionary, for people and for other tools
+    /// Describe each column of the layer: a data dictionary, for people and for other tools
     Schema(SchemaArgs),
     /// Take users out of the layer, and out of what runs keep beside it; facts keep their money
     Erase(EraseArgs),
-    /// Rewrite the layer, partition by partition: with the columns that etl.toml names, in another file format
+    /// Rewrite all partitions, with the columns that etl.toml names or in another file format
     Rewrite(RewriteArgs),
-    /// Map the records that runs have kept again, by the profile and the columns of today: asks no source
+    /// Map the kept records again, by the profile and the columns of today; ask no source
     Rebuild(RebuildArgs),
-    /// The SQL that loads the output into Redshift
+    /// Print or run the SQL that loads the output into Redshift
     Redshift(RedshiftArgs),
-    /// The whole job against an HTTP API embedded in this binary: needs no configuration
+    /// Run the whole job against an HTTP API embedded in this binary; no configuration is needed
     Demo(DemoArgs),
-    /// The script by which a shell completes commands and flags
+    /// Print the script by which a shell completes commands and flags
     Completions(CompletionsArgs),
-    /// The manual, one page a command
+    /// Print the manual of `etl`, or write one page a command
     Man(ManArgs),
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     args::{JobArgs, LookbackSettings, SettingArgs},
     display::{Display, Ending},
-    escaped::in_short,
+    escaped::{escaped, in_one_line},
     table::{Column, Table},
     text::{self, counted},
 };
@@ -80,13 +80,29 @@ pub(super) fn run(args: &ConfigCommandArgs, flags: &Flags, display: &Display) ->
     }
 }
 
-/// How many characters of a value the table shows: some are whole queries.
-const SHOWN: usize = 60;
+/// The most columns of a value for which those of all others make room, where no terminal folds them.
+const ALIGNED: usize = 60;
 
+/// The settings, each value whole: some are queries. A terminal shows a long one in several lines.
 fn show(out: &mut String, shown: &[ShownSetting], width: Option<usize>) {
-    let mut table = Table::new(&[Column::text("setting").cut(30), Column::text("value").cut(20), Column::text("from").wraps(20)]);
-    shown.iter().for_each(|shown| table.row([shown.name.clone(), in_short(&shown.value, SHOWN), from(shown)]));
+    if width.is_none() {
+        return show_in_lines(out, shown);
+    }
+    let mut table = Table::new(&[Column::text("setting"), Column::text("value").folds(20), Column::text("from").folds(20)]);
+    shown.iter().for_each(|shown| table.row([shown.name.clone(), in_one_line(&shown.value), from(shown)]));
     table.show(out, width);
+}
+
+/// A line for each setting, whatever its length: for `grep`. A long value does not push the others apart.
+fn show_in_lines(out: &mut String, shown: &[ShownSetting]) {
+    let header = ["setting".to_owned(), "value".to_owned(), "from".to_owned()];
+    let row = |shown: &ShownSetting| [shown.name.clone(), escaped(&in_one_line(&shown.value)).into_owned(), from(shown)];
+    let rows: Vec<_> = std::iter::once(header).chain(shown.iter().map(row)).collect();
+    let name = rows.iter().map(|[name, ..]| name.chars().count()).max().unwrap_or(0);
+    let value = rows.iter().map(|[_, value, _]| value.chars().count()).filter(|length| *length <= ALIGNED).max().unwrap_or(0);
+    for [setting, shown, from] in &rows {
+        let _ = writeln!(out, "{setting:<name$}  {shown:<value$}  {from}");
+    }
 }
 
 fn from(shown: &ShownSetting) -> String {

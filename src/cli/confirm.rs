@@ -52,7 +52,7 @@ pub(super) fn confirm(asked: &Confirmation<'_>, cancel: &Cancel) -> Result<(), R
 /// the lock of stdin.
 ///
 /// # Errors
-/// A signal ([`RunError::Unanswered`]).
+/// A signal ([`RunError::Unchanged`]).
 pub(super) fn typed_line(unchanged: &'static str, cancel: &Cancel) -> Result<String, RunError> {
     let (typed, answers) = mpsc::channel();
     thread::spawn(move || {
@@ -69,7 +69,7 @@ pub(super) fn typed_line(unchanged: &'static str, cancel: &Cancel) -> Result<Str
                 if let Some(stop) = cancel.stopped() {
                     // The terminal has written `^C` behind the question.
                     let _ = writeln!(anstream::stderr());
-                    return Err(RunError::Unanswered { stop, unchanged });
+                    return Err(RunError::Unchanged { stop, unchanged });
                 }
             }
         }

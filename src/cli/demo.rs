@@ -48,7 +48,7 @@ pub(super) fn run(args: &DemoArgs, display: &Display, cancel: &Cancel) -> Result
             places::DIMS
         );
         for (what, command) in
-            [("What it drops: ", "quarantine"), ("Is it well:    ", "status"), ("As a page:     ", "report --file report.html")]
+            [("What it drops: ", "quarantine"), ("Its health:    ", "status"), ("As a page:     ", "report --file report.html")]
         {
             let _ = writeln!(out, "{what}{}", settings.command_line(command));
         }

@@ -38,12 +38,12 @@ fn next(args: &DiffArgs, found: &LayerDiff, settings: &Settings) -> String {
 /// The difference as text: counts, revenue by day, and the first rows.
 pub(super) fn show(out: &mut String, found: &LayerDiff, width: Option<usize>) {
     if found.is_empty() {
-        let _ = writeln!(out, "\nnothing differs");
+        let _ = writeln!(out, "nothing differs");
         return;
     }
     let _ = writeln!(
         out,
-        "\n{} added, {} removed, {} changed, in {}",
+        "{} added, {} removed, {} changed, in {}",
         counted(found.rows_added, "row"),
         found.rows_removed,
         found.rows_changed,

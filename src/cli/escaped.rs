@@ -19,15 +19,6 @@ pub(super) fn in_one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The same, cut after so many letters.
-pub(super) fn in_short(text: &str, longest: usize) -> String {
-    let line = in_one_line(text);
-    if line.chars().count() <= longest {
-        return line;
-    }
-    line.chars().take(longest.saturating_sub(1)).chain(['…']).collect()
-}
-
 /// Control characters, separators of lines, and what changes the direction of the text behind it.
 fn breaks_a_line(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -42,6 +33,5 @@ mod tests {
         assert_eq!(escaped("A\n1\t\u{1b}[31m\u{202e}x\u{85}"), "A\\n1\\t\\u{1b}[31m\\u{202e}x\\u{85}");
         assert!(matches!(escaped("Müller 東京 a b"), Cow::Borrowed("Müller 東京 a b")));
         assert_eq!(in_one_line(" a\n  b\t"), "a b");
-        assert_eq!((in_short("a\n  b", 9), in_short("äöüß", 3)), ("a b".to_owned(), "äö…".to_owned()));
     }
 }

@@ -64,7 +64,7 @@ pub(super) struct InitArgs {
     /// The layer: a folder, or s3://, gs:// or az://bucket/prefix [default: output]
     #[arg(long, value_name = "LOCATION")]
     output: Option<String>,
-    /// What runs it: cron, airflow or none [default: none]
+    /// What starts the runs: cron, airflow or none [default: none]
     #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true)]
     schedule: Option<Schedule>,
     /// Replace files that are there; the values in .env stay
@@ -121,16 +121,20 @@ pub(super) fn run(args: &InitArgs, display: &Display, cancel: &Cancel) -> Result
 }
 
 fn show(out: &mut String, choices: &Choices, written: &[&str], next: [&str; 2]) {
-    let _ = writeln!(out, "written: {}\n", written.join(", "));
+    let _ = writeln!(out, "written: {}", written.join(", "));
+    let mut steps = String::new();
     if !credentials(&choices.source).is_empty() {
-        let _ = writeln!(out, "Fill in the credentials in {VARIABLES_FILE}.");
+        let _ = writeln!(steps, "Fill in the credentials in {VARIABLES_FILE}.");
     }
     let then = match choices.schedule {
         Schedule::Cron => "Set MAILTO in etl.crontab. When it works, install it:\n    crontab -l | cat - etl.crontab | crontab -\n",
         Schedule::Airflow => "When it works, copy orders_dags.py into the folder of Airflow's DAGs: docs/airflow.md.\n",
         Schedule::None => "",
     };
-    out.push_str(then);
+    steps.push_str(then);
+    if !steps.is_empty() {
+        let _ = write!(out, "\n{steps}");
+    }
     let [first, second] = next;
     let _ = writeln!(out, "\nNext:\n    {first}\n    {second}");
 }
@@ -181,7 +185,7 @@ fn choices(args: &InitArgs, questions: &mut Questions<'_>) -> Result<Choices, Ru
     verify_output(&output)?;
     let schedule = match args.schedule {
         Some(schedule) => schedule,
-        None => match questions.ask(None, "What runs it: cron, airflow or none? [none]")? {
+        None => match questions.ask(None, "What starts the runs: cron, airflow or none? [none]")? {
             None => Schedule::None,
             Some(word) => {
                 Schedule::from_str(&word, true).map_err(|_| SettingsError::flag("--schedule", &word, "write cron, airflow or none"))?

@@ -61,7 +61,7 @@ fn show(out: &mut String, plan: &Plan, settings: &Settings) {
     if !plan.gaps.is_empty() {
         text::row(out, "", &format!("`{}` loads them", settings.loading_command_line("backfill --gaps")));
     }
-    intervals(out, "empty", &plan.empty, "no loaded interval without orders between ones with some");
+    intervals(out, "empty", &plan.empty, "no loaded interval between others is without orders");
     let Some(chunks) = &plan.chunks else { return };
     let done = chunks.iter().filter(|chunk| chunk.state == "done").count();
     text::row(out, "backfill", &format!("{done} of {} done", text::counted(chunks.len() as u64, "chunk")));

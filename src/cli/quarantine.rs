@@ -86,7 +86,7 @@ fn list(args: &QuarantineArgs, display: &Display) -> Result<u8, RunError> {
 /// How what was dropped is loaded: a command for each run, the latest first.
 fn next(out: &mut String, waiting: &[&Quarantined], settings: &Settings) {
     for (place, of_run) in waiting.iter().enumerate() {
-        let lead = if place == 0 { "Mend the records where they lie, then: " } else { "  and: " };
+        let lead = if place == 0 { "Correct the records in their file, then: " } else { "  and: " };
         let _ = writeln!(out, "{lead}{}", settings.command_line(&format!("quarantine replay {}", of_run.run_id)));
     }
 }

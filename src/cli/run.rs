@@ -60,6 +60,7 @@ fn run_shop(args: &RunArgs, settings: &Settings, display: &Display, cancel: &Can
         let found = outcome.diff.clone().unwrap_or_default();
         fails = args.fail_if_diff && outcome.error.is_none() && !found.is_empty();
         result["diff"] = serde_json::to_value(&found).unwrap_or_default();
+        text.push('\n');
         super::diff::show(&mut text, &found, display.width);
     }
     ShopEnd {
@@ -105,6 +106,7 @@ pub(super) fn show_with_diff(outcome: &Outcome, settings: &Settings, display: &D
     let ending = if fails { Ending::Failure } else { Ending::of(outcome.error.as_ref()) };
     display.outcome(ending, &result, |out| {
         text::summary(out, &outcome.summary, settings);
+        out.push('\n');
         super::diff::show(out, &found, display.width);
     });
     if fails { DIFFERS } else { exit_code(outcome, settings) }

@@ -2,8 +2,9 @@
 //!
 //! Where a table is too wide, columns give way in a stated order: columns that may be cut shrink to their least width,
 //! from the last to the first, and then columns leave, the one of the lowest turn first. The table says which ones.
-//! JSON has all of them. A last column of sentences wraps instead: it goes on in the next lines, beneath itself. Where
-//! no column may be lost, [`Table::show_or_list`] writes a block of lines for each row.
+//! JSON has all of them. A last column of sentences wraps instead: it goes on in the next lines, beneath itself. Columns
+//! that fold lose nothing either, wherever they stand. Where no column may be lost, [`Table::show_or_list`] writes a block
+//! of lines for each row.
 
 use std::fmt::Write;
 
@@ -23,6 +24,8 @@ enum Fit {
     Cut(u16),
     /// It goes on in the next line, in this many columns at least. For the last column.
     Wrap(u16),
+    /// It goes on in the next lines of its row, in this many columns at least. A word that is longer than that is broken.
+    Fold(u16),
 }
 
 /// A column of a table.
@@ -56,6 +59,11 @@ impl<'t> Column<'t> {
         Column { fit: Fit::Wrap(least), ..self }
     }
 
+    /// It may be folded to this width: nothing of it is lost.
+    pub(super) const fn folds(self, least: u16) -> Column<'t> {
+        Column { fit: Fit::Fold(least), ..self }
+    }
+
     /// It may leave, in this turn.
     pub(super) const fn leaves(self, turn: u8) -> Column<'t> {
         Column { turn: Some(turn), ..self }
@@ -82,7 +90,7 @@ impl Shown<'_, '_> {
     fn least(&self) -> u16 {
         match self.column.fit {
             Fit::Whole => self.width,
-            Fit::Cut(least) | Fit::Wrap(least) => least.min(self.width),
+            Fit::Cut(least) | Fit::Wrap(least) | Fit::Fold(least) => least.min(self.width),
         }
     }
 }
@@ -141,16 +149,19 @@ impl<'t> Table<'t> {
         shown
     }
 
-    /// The cells of these columns. No cell has a second line: what does not fit is cut.
+    /// The cells of these columns. No cell has a second line, unless a column folds: what does not fit is cut.
     fn layout(&self, shown: &[Shown<'_, 't>]) -> comfy_table::Table {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING);
         let mut header = row(shown.iter().map(|shown| shown.column.title));
         header.max_height(1);
         table.set_header(header);
+        let has_folds = shown.iter().any(|shown| matches!(shown.column.fit, Fit::Fold(_)));
         for cells in &self.rows {
             let mut cells = row(shown.iter().map(|shown| cells.get(shown.place).map_or("", String::as_str)));
-            cells.max_height(1);
+            if !has_folds {
+                cells.max_height(1);
+            }
             table.add_row(cells);
         }
         table
@@ -287,6 +298,27 @@ users   unused  no source is
                 named
 ";
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_column_that_folds_goes_on_in_its_row_and_loses_no_letter() {
+        let mut table = Table::new(&[Column::text("setting"), Column::text("value").folds(8), Column::text("from").folds(8)]);
+        table.row(["output".into(), "a long value".into(), "default".into()]);
+        table.row(["url".into(), "https://shop.example".into(), "etl.toml, line 1".into()]);
+        let shown = |width| {
+            let mut out = String::new();
+            table.show(&mut out, width);
+            out
+        };
+        let narrow = shown(Some(30));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 30) && !narrow.contains('…'), "{narrow}");
+        let column = |start: usize, end: usize| -> String {
+            let cells = narrow.lines().skip(2).map(|line| line.chars().skip(start).take(end - start).collect::<String>());
+            cells.collect::<String>().replace(' ', "")
+        };
+        assert!(column(9, 20).ends_with("https://shop.example"), "{narrow}");
+        assert!(column(21, 30).ends_with("etl.toml,line1"), "{narrow}");
+        assert_eq!(shown(None).lines().count(), 3, "{}", shown(None));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub use check_history::{CheckHistory, CheckOfRun, CheckRecord, check_history};
 pub(crate) use history::report_bytes;
 pub use history::{latest_paces, latest_runs, recorded_runs, undone_runs, write_report, write_report_unless_told};
 pub use metrics::{Metric, Series, Unit, Value, embedded_metrics, metrics, open_metrics};
-pub use quarantined::{Quarantined, Replays, Sample, quarantined, replayed_runs};
+pub use quarantined::{Quarantined, Replays, RunOfDrops, Sample, quarantined, replayed_runs, replays_of};
 pub use retention::{CurrentRun, Retained, Retention, remove_older};
 pub use summary::{
     CommandName, DeletionCounts, ErasedCounts, RawKept, RebuildGap, RebuiltFrom, RunCompleteness, Status, Summary, ValueCounts, money_texts,

@@ -33,12 +33,29 @@ pub struct Quarantined {
     pub samples: Vec<Sample>,
     /// The runs that have read it again, the latest first. What they dropped lies in their own quarantine.
     pub replayed_by: Vec<String>,
+    /// The run itself, as its report says; `None` if it has no report that can be read.
+    #[serde(skip)]
+    pub run: Option<RunOfDrops>,
+}
+
+/// What a report says of a run that has dropped something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunOfDrops {
+    /// Its shop, in a layer of several.
+    pub shop: Option<String>,
+    /// The run whose drops it had read again: it is a replay.
+    pub replay_of: Option<String>,
 }
 
 impl Quarantined {
     /// Whether a run has read it again: nothing here waits for anybody.
     pub fn is_replayed(&self) -> bool {
         !self.replayed_by.is_empty()
+    }
+
+    /// The shop of the run, in a layer of several.
+    pub fn shop(&self) -> Option<&str> {
+        self.run.as_ref()?.shop.as_deref()
     }
 }
 
@@ -91,6 +108,17 @@ impl Replays {
     }
 }
 
+/// The runs that have replayed what a run dropped, the latest first, as the reports of the runs after it say. Reads these reports alone.
+///
+/// # Errors
+/// I/O errors.
+pub fn replays_of(output: &Output, run_id: &RunId) -> Result<Vec<String>, StoreError> {
+    let mut replays = Replays::default();
+    let after_it = super::recorded_runs(output)?.map(|(run, _)| run).take_while(|run| run.run_id.as_str() > run_id.as_str());
+    after_it.for_each(|run| replays.note(&run));
+    Ok(replays.of(run_id.as_str()).to_vec())
+}
+
 /// The runs among these, the latest first, whose drops a later one among them has read again.
 pub fn replayed_runs(latest_first: &[Summary]) -> BTreeSet<String> {
     let (mut replays, mut replayed) = (Replays::default(), BTreeSet::new());
@@ -122,17 +150,19 @@ pub fn quarantined(output: &Output, only: Option<&RunId>, limit: usize, samples:
             break;
         }
         let place = places::quarantine(run_id);
+        while let Some(run) = reports.next_if(|run| run.run_id.as_str() > run_id) {
+            replays.note(&run);
+        }
+        let run = reports.peek().filter(|run| run.run_id == run_id);
+        let run = run.map(|run| RunOfDrops { shop: run.shop.clone(), replay_of: run.replay_of.clone() });
         // In a bucket, a run that was never committed may have left its own.
-        if output.folder().is_none() && output.read(places::report(run_id))?.is_none() {
+        if run.is_none() && output.folder().is_none() && output.read(places::report(run_id))?.is_none() {
             continue;
         }
         let Some(path) = output.local(&place)? else { continue };
         let Ok(file) = File::open(&path) else { continue };
-        while let Some(run) = reports.next_if(|run| run.run_id.as_str() > run_id) {
-            replays.note(&run);
-        }
         let of_run = read(run_id, &place, file, &path, samples)?;
-        let of_run = Quarantined { replayed_by: replays.of(run_id).to_vec(), ..of_run };
+        let of_run = Quarantined { replayed_by: replays.of(run_id).to_vec(), run, ..of_run };
         waiting += usize::from(!of_run.is_replayed());
         found.push(of_run);
     }
@@ -149,6 +179,7 @@ fn read(run_id: &str, place: &Key, file: File, path: &Path, samples: usize) -> R
         reasons: BTreeMap::new(),
         samples: Vec::new(),
         replayed_by: Vec::new(),
+        run: None,
     };
     for line in BufReader::new(file).split(b'\n') {
         let line = line.map_err(StoreError::io("read", path))?;

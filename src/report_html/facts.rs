@@ -44,8 +44,6 @@ pub struct LayerFacts {
     pub runs_recorded: usize,
     /// What the latest runs with drops have dropped.
     pub quarantined: Vec<Quarantined>,
-    /// Those of them that are replays, each with the run whose drops it had read again.
-    pub replays: BTreeMap<String, String>,
     /// The alerts that are open.
     pub open_alerts: Vec<OpenAlert>,
 }

@@ -26,6 +26,9 @@ const TOO_LITTLE: u64 = 64 << 20;
 /// Free bytes below which it is worth a look.
 const LITTLE: u64 = 1 << 30;
 
+/// From so many bytes on, free space is told in GiB.
+const MANY: u64 = 10 << 30;
+
 /// How far the clock may be off, in seconds: a request to a bucket is refused from 15 minutes on.
 const CLOCK_TOLERANCE: i64 = 60;
 
@@ -280,7 +283,8 @@ fn disk(part: &str, folder: &Path) -> Part {
 }
 
 fn space(part: &str, free: u64) -> Part {
-    let detail = format!("{} MiB are free", free >> 20);
+    let amount = if free < MANY { format!("{} MiB", free >> 20) } else { format!("{} GiB", free >> 30) };
+    let detail = format!("{amount} are free");
     match free {
         free if free < TOO_LITTLE => Part { exit_code: DISK_FULL, ..Part::new(part, PartState::Fails, detail) },
         free if free < LITTLE => Part::new(part, PartState::Warns, detail),
@@ -414,6 +418,7 @@ mod tests {
         let found = |free| (space("disk", free).state, space("disk", free).exit_code);
         assert_eq!(found(TOO_LITTLE - 1), (PartState::Fails, 5));
         assert_eq!((found(LITTLE - 1), found(LITTLE)), ((PartState::Warns, 0), (PartState::Works, 0)));
+        assert_eq!([MANY - 1, MANY].map(|free| space("disk", free).detail), ["10239 MiB are free", "10 GiB are free"]);
     }
 
     #[test]

@@ -82,13 +82,23 @@ pub enum RunError {
     /// A signal came.
     #[error("interrupted; nothing was published")]
     Interrupted(Stop),
-    /// A signal came where somebody was asked.
+    /// A signal came before a command had changed anything, such as where somebody was asked.
     #[error("interrupted; {unchanged}")]
-    Unanswered {
+    Unchanged {
         /// The signal.
         stop: Stop,
         /// What is as it was.
         unchanged: &'static str,
+    },
+    /// A signal came while an erasure was at work, before its commit.
+    #[error(
+        "interrupted before the erasure was decided. The tables still name the users. Files beside them that no longer do: {files}. Run the same command again: it does the rest"
+    )]
+    InterruptedErasure {
+        /// The signal.
+        stop: Stop,
+        /// How many files beside the tables it has changed.
+        files: u64,
     },
     /// A defect of this tool.
     #[error("internal error: {0}")]
@@ -125,9 +135,15 @@ impl RunError {
         RunError::Internal(text.map_or_else(|| "a panic".to_owned(), |text| format!("a panic: {text}")))
     }
 
-    /// Whether the run has found something in the data: that holds, whatever signal came then.
-    pub(super) fn is_finding(&self) -> bool {
-        matches!(self, RunError::ChecksFailed { .. } | RunError::SchemaChanged { .. })
+    /// Whether it holds, whatever signal came then: the run has found something in the data, or may be committed. A signal is the cause
+    /// of most other errors.
+    pub(super) fn outlasts_signal(&self) -> bool {
+        matches!(self, RunError::ChecksFailed { .. } | RunError::SchemaChanged { .. }) || self.may_be_committed()
+    }
+
+    /// Whether it says that the commit counts, or that this is unknown.
+    pub(super) fn may_be_committed(&self) -> bool {
+        self.is_unfinished_publish() || self.is_unknown_commit()
     }
 
     /// Whether a publish is decided that the next command finishes.
@@ -175,10 +191,12 @@ impl RunError {
             | RunError::TooManyDeletions { .. }
             | RunError::Warehouse(RedshiftError::Different(_)) => 4,
             RunError::Interrupted(Stop::Interrupt)
-            | RunError::Unanswered { stop: Stop::Interrupt, .. }
+            | RunError::Unchanged { stop: Stop::Interrupt, .. }
+            | RunError::InterruptedErasure { stop: Stop::Interrupt, .. }
             | RunError::Warehouse(RedshiftError::Interrupted(Stop::Interrupt)) => 130,
             RunError::Interrupted(Stop::Terminate)
-            | RunError::Unanswered { stop: Stop::Terminate, .. }
+            | RunError::Unchanged { stop: Stop::Terminate, .. }
+            | RunError::InterruptedErasure { stop: Stop::Terminate, .. }
             | RunError::Warehouse(RedshiftError::Interrupted(Stop::Terminate)) => 143,
             RunError::Layer(_)
             | RunError::Store(_)

@@ -10,7 +10,7 @@ use crate::{
     layer::{self, LayerError, OpenedLayer, OrderCounts, PartitionEntry, StoredSide},
     model::{Dt, OrderTotal, UtcMicros},
     net::redact,
-    report::{self, Quarantined, Summary},
+    report::{self, Summary},
     report_html::{DifferingFile, LayerFacts, ShownDays, TotalSums, UndoneInterval, Verdict},
     settings::Settings,
     store::{
@@ -77,23 +77,10 @@ pub fn layer_facts(request: &LayerReportRequest<'_>) -> Result<LayerFacts, RunEr
         runs,
         runs_of_status: status.runs_counted,
         runs_recorded: reports.iter().filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "json")).count(),
-        replays: replays_among(output, &quarantined)?,
         quarantined,
         open_alerts: status.open_alerts,
         state: opened.state,
     })
-}
-
-/// The replays among runs that have a quarantine, each with the run whose drops it had read again.
-fn replays_among(output: &Output, quarantined: &[Quarantined]) -> Result<BTreeMap<String, String>, StoreError> {
-    let mut replays = BTreeMap::new();
-    for of_run in quarantined {
-        let report = output.read(places::report(&of_run.run_id))?.and_then(|bytes| Summary::from_json(&bytes).ok());
-        if let Some(replayed) = report.and_then(|run| run.replay_of) {
-            replays.insert(of_run.run_id.clone(), replayed);
-        }
-    }
-    Ok(replays)
 }
 
 /// The files of `curated/` that are not what the commit says. In a bucket the log alone is the truth.

@@ -80,7 +80,9 @@ fn told(error: &RunError, summary: &Summary) -> String {
         | RunError::Store(_)
         | RunError::Lock(_)
         | RunError::ChecksFailed { .. }
-        | RunError::Unanswered { .. }
+        | RunError::LayerMoves { .. }
+        | RunError::Unchanged { .. }
+        | RunError::InterruptedErasure { .. }
         | RunError::Interrupted(_) => redact::text(&error.to_string()).into_owned(),
         RunError::Source(_)
         | RunError::Layer(_)

@@ -74,7 +74,7 @@ pub use explain::{
     WarehouseRows, explain,
 };
 pub use health::{Unhealthy, load as how_to_load};
-pub use job::{OrdersFrom, Outcome, Request, execute};
+pub use job::{OrdersFrom, Outcome, QuarantineOf, Request, execute};
 pub use layer_report::{LayerReportRequest, layer_facts};
 pub use layer_status::{
     FailingCheck, HeldBy, LayerStatus, PartitionInShort, RawInShort, RunInShort, ShopInShort, UndoneLoad, layer_status,
@@ -100,9 +100,13 @@ pub use window::AskedWindow;
 
 use crate::cancel::Cancel;
 
-/// The cause of a failure: the signal if there was one, because it causes other errors; else the error.
+/// The cause of a failure. After a signal it is the signal, because it causes most other errors: not a failed check, and not a publish
+/// that is decided, or may be.
 fn stopped_or(cancel: &Cancel, error: RunError) -> RunError {
-    cancel.stopped().map_or(error, RunError::Interrupted)
+    match cancel.stopped() {
+        Some(stop) if !error.outlasts_signal() => RunError::Interrupted(stop),
+        _ => error,
+    }
 }
 
 /// The error of work that a signal stopped.

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::{
     RequestError, RunError,
     existing::require_layer,
-    job::{self, OrdersFrom, Outcome, Request},
+    job::{self, OrdersFrom, Outcome, QuarantineOf, Request},
     lineage::{Job, tell_unbegun},
     observer::Observer,
 };
@@ -23,10 +23,14 @@ use crate::{
     cancel::Cancel,
     lineage::Datasets,
     model::{RunId, is_withheld},
-    report::{CommandName, Summary},
+    report::{self, CommandName, Summary},
     settings::Settings,
     store::{Output, StoreError, places},
 };
+
+/// What holds for records that were replayed before.
+const REPLAYED: &str =
+    "records that it has loaded change nothing, unless they were mended again since; those that it dropped lie in its own quarantine";
 
 /// A line of the quarantine, as far as it is read back.
 #[derive(Deserialize)]
@@ -36,17 +40,21 @@ struct Line {
 }
 
 /// Runs the job over the records that `run_id` dropped. A record that stands there several times, once for each line that
-/// was dropped, counts once. The window is open, and nothing is added to coverage.
+/// was dropped, counts once. The window is open, and nothing is added to coverage. Says at once, before it waits for the output, that
+/// another replay has read these records.
 ///
 /// # Errors
 /// There is no layer, no such quarantine, or a damaged line of it (exit 2). How the run itself ended is the outcome.
 pub fn replay(settings: &Settings, run_id: &RunId, cancel: &Cancel, observer: &dyn Observer) -> Result<Outcome, RunError> {
     let job = Job { settings, command: CommandName::Replay, datasets: Datasets::Kept(places::QUARANTINE) };
-    tell_unbegun(job, cancel, find_quarantine(settings, run_id))?;
+    let replayed_by = tell_unbegun(job, cancel, find_quarantine(settings, run_id))?;
+    if let Some(latest) = replayed_by.first() {
+        tracing::warn!(of_run = %run_id, "the run was replayed before, the last time by run {latest}: {REPLAYED}");
+    }
     let request = Request {
         settings,
         command: CommandName::Replay,
-        orders: OrdersFrom::Quarantine(run_id),
+        orders: OrdersFrom::Quarantine(QuarantineOf { run_id, replayed_by: &replayed_by }),
         since: None,
         until: None,
         restart: None,
@@ -62,11 +70,27 @@ pub fn replay(settings: &Settings, run_id: &RunId, cancel: &Cancel, observer: &d
     }
 }
 
-fn find_quarantine(settings: &Settings, run_id: &RunId) -> Result<(), RunError> {
+/// The runs that have replayed a quarantine that is there, the latest first.
+fn find_quarantine(settings: &Settings, run_id: &RunId) -> Result<Vec<String>, RunError> {
     let output = Output::open(&settings.output)?;
     require_layer(&output)?;
-    let found = output.local(places::quarantine(run_id.as_str()))?;
-    found.map(|_| ()).ok_or_else(|| no_quarantine(&output, run_id).into())
+    if output.local(places::quarantine(run_id.as_str()))?.is_none() {
+        return Err(no_quarantine(&output, run_id).into());
+    }
+    Ok(report::replays_of(&output, run_id)?)
+}
+
+/// Warns if another run has replayed the same quarantine while this one waited for the output. It goes on all the same: the records
+/// may have been mended once more since, or mapped by other settings.
+///
+/// # Errors
+/// I/O errors (exit 5).
+pub(super) fn warn_if_overtaken(output: &Output, of: QuarantineOf<'_>) -> Result<(), StoreError> {
+    let by = report::replays_of(output, of.run_id)?;
+    if let Some(latest) = by.iter().find(|replay| !of.replayed_by.contains(replay)) {
+        tracing::warn!(of_run = %of.run_id, "while this replay waited, run {latest} has replayed the same run: {REPLAYED}");
+    }
+    Ok(())
 }
 
 fn no_quarantine(output: &Output, run_id: &RunId) -> RequestError {

@@ -168,9 +168,9 @@ settings! {
     ORDERS = Setting { flag: "--orders", variable: "ETL_ORDERS", key: "orders", form: Form::Table, default: "none: required", value: "LOCATION",
         help: "Orders: an http(s) URL, or a file, folder or glob of .json, .ndjson, .jsonl, .csv or .parquet; also s3://, gs:// or az://bucket/key" };
     USERS = Setting { flag: "--users", variable: "ETL_USERS", key: "users", form: Form::Table, default: "none", value: "LOCATION",
-        help: "Users: the same" };
+        help: "Users: a location, as for orders" };
     PRODUCTS = Setting { flag: "--products", variable: "ETL_PRODUCTS", key: "products", form: Form::Table, default: "none", value: "LOCATION",
-        help: "Products: the same" };
+        help: "Products: a location, as for orders" };
     SHOPS = Setting { key: "shops", form: Form::Table, default: "none", help: "Several shops in one layer, each with sources of its own: see sources.md", ..NONE };
     OUTPUT = Setting { flag: "--output", variable: "ETL_OUTPUT", key: "output", default: "output", value: "LOCATION", help: "The layer: a folder, or s3://, gs:// or az://bucket/prefix", ..NONE };
     FILE_FORMAT = Setting { flag: "--file-format", variable: "ETL_FILE_FORMAT", key: "file_format", form: Form::Words(&["csv", "parquet"]),
@@ -198,7 +198,7 @@ settings! {
     STORAGE_RETRY_TIMEOUT = Setting { variable: "ETL_STORAGE_RETRY_TIMEOUT", key: "storage.retry_timeout", form: Form::Span { from: MILLISECOND, to: Duration::from_secs(600) }, default: "2m",
         help: "Time for all attempts at a request of the store", ..NONE };
     CURSOR = Setting { flag: "--cursor", variable: "ETL_CURSOR", key: "cursor", form: Form::Words(&["created_at", "updated_at"]),
-        default: "created_at", value: "COLUMN", help: "Time that the window is on: created_at or updated_at" };
+        default: "created_at", value: "COLUMN", help: "The window's time column: created_at or updated_at" };
     SINCE = Setting { flag: "--since", variable: "ETL_SINCE", key: "since", default: "open", value: "WHEN",
         help: "Start of the window: 2026-01-31, RFC 3339, 7d or 36h ago, or `last`: where the coverage of this source first ends, less --lookback", ..NONE };
     UNTIL = Setting { flag: "--until", variable: "ETL_UNTIL", key: "until", default: "open", value: "WHEN", help: "End of the window, exclusive", ..NONE };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::runs;
+use super::{Shops, in_brackets, runs};
 use crate::{
     model::{DropCounts, Level, Reason},
     net::redact,
@@ -23,30 +23,42 @@ pub(super) fn section(facts: &LayerFacts) -> Section {
     section.push(by_reason(facts));
     section.texts.extend(facts.quarantined.iter().filter(|of_run| of_run.is_replayed()).map(replayed));
     let waits = facts.quarantined.iter().filter(|of_run| !of_run.is_replayed());
-    section.tables.extend(waits.map(|of_run| samples(of_run, facts.replays.get(&of_run.run_id), &facts.location)));
+    section.tables.extend(waits.map(|of_run| samples(of_run, &facts.location)));
     section
+}
+
+/// How often a reason has dropped something.
+#[derive(Clone, Copy, Default)]
+struct ReasonCounts {
+    /// Records, or lines of them.
+    dropped: u64,
+    runs: u64,
 }
 
 /// How often each reason has dropped something that no replay has read again, as `etl status` counts it.
 fn by_reason(facts: &LayerFacts) -> Table {
     let replayed = replayed_runs(&facts.runs);
     let mut left_out = DropCounts::default();
-    let mut by_reason: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
+    let mut by_reason: BTreeMap<(&'static str, Option<&str>), ReasonCounts> = BTreeMap::new();
     for run in &facts.runs {
         if replayed.contains(&run.run_id) {
             left_out.absorb(run.drops());
             continue;
         }
         for (reason, dropped) in run.dropped_by_reason() {
-            let (all, runs) = by_reason.entry(reason).or_default();
-            *all += dropped;
-            *runs += 1;
+            let counts = by_reason.entry((reason, run.shop.as_deref())).or_default();
+            counts.dropped += dropped;
+            counts.runs += 1;
         }
     }
-    let columns = vec![Column::text("Reason"), Column::number("Times dropped"), Column::text("Unit"), Column::number("Runs")];
-    let mut table = Table::new("Drops by reason", columns);
-    for (reason, (dropped, runs)) in by_reason {
-        table.push(reason, vec![Cell::number(count(dropped)), Cell::text(unit(reason, dropped)), Cell::number(count(runs))]);
+    let shops = Shops::of(facts);
+    let shop_column = (shops == Shops::Named).then(|| Column::text("Shop"));
+    let counts = [Column::number("Times dropped"), Column::text("Unit"), Column::number("Runs")];
+    let columns = [Column::text("Reason")].into_iter().chain(shop_column).chain(counts);
+    let mut table = Table::new("Drops by reason", columns.collect());
+    for ((reason, shop), ReasonCounts { dropped, runs }) in by_reason {
+        let counts = [Cell::number(count(dropped)), Cell::text(unit(reason, dropped)), Cell::number(count(runs))];
+        table.push(reason, shops.cell(shop).into_iter().chain(counts).collect());
     }
     table.note = match table.rows.is_empty() {
         true => "None of them has dropped anything that was not replayed since.".to_owned(),
@@ -74,11 +86,13 @@ fn unit(reason: &str, dropped: u64) -> &'static str {
 
 /// A run whose drops no longer wait.
 fn replayed(of_run: &Quarantined) -> String {
-    format!("Run {}: {}, replayed by {}.", of_run.run_id, drops(of_run.drops), of_run.replayed_by.join(", "))
+    let (run_id, shop) = (&of_run.run_id, in_brackets(of_run.shop()));
+    format!("Run {run_id}{shop}: {}, replayed by {}.", drops(of_run.drops), of_run.replayed_by.join(", "))
 }
 
 /// What a run has dropped. A replay has read what somebody may have mended in the quarantine of another run.
-fn samples(of_run: &Quarantined, replay_of: Option<&String>, location: &str) -> Table {
+fn samples(of_run: &Quarantined, location: &str) -> Table {
+    let replay_of = of_run.run.as_ref().and_then(|run| run.replay_of.as_ref());
     let as_read = if replay_of.is_some() { "Record, as it was replayed" } else { "Record, as it was delivered" };
     let columns =
         vec![Column::text("Reason"), Column::number("Dropped"), Column::text("Unit"), Column::text("Order"), Column::text(as_read)];
@@ -97,7 +111,8 @@ fn samples(of_run: &Quarantined, replay_of: Option<&String>, location: &str) -> 
     }
     let source = replay_of.map(|run| format!(" A replay of what run {run} had dropped.")).unwrap_or_default();
     table.fold = Fold::Closed;
-    table.note = format!("{} in {}.{source}", drops(of_run.drops), beneath(location, &of_run.file));
+    let shop = of_run.shop().map(|shop| format!(" Of shop {shop}.")).unwrap_or_default();
+    table.note = format!("{} in {}.{shop}{source}", drops(of_run.drops), beneath(location, &of_run.file));
     table
 }
 

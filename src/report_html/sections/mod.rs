@@ -20,7 +20,7 @@ use super::{
     numbers::{Decimals, counted, instant, short},
     picture::{Bar, Mark, Picture},
     scale::{Scale, day_ticks},
-    view::{Page, Plot},
+    view::{Cell, Page, Plot},
 };
 use crate::model::Dt;
 
@@ -107,6 +107,31 @@ impl Currencies {
             hidden => format!("{} have no column here. ", counted(hidden as u64, "more currency")),
         }
     }
+}
+
+/// Whether the shown runs are of shops: their results are told apart then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shops {
+    /// The layer has one source.
+    None,
+    /// Runs name the shop that they have loaded.
+    Named,
+}
+
+impl Shops {
+    fn of(facts: &LayerFacts) -> Shops {
+        if facts.runs.iter().any(|run| run.shop.is_some()) { Shops::Named } else { Shops::None }
+    }
+
+    /// The cell of a shop; `None` in a layer of one source. A command of the whole layer, such as an undo, has no shop.
+    fn cell(self, shop: Option<&str>) -> Option<Cell> {
+        (self == Shops::Named).then(|| Cell::text(shop.unwrap_or("-")))
+    }
+}
+
+/// The shop of a run in brackets, behind a blank; empty where it has none.
+fn in_brackets(shop: Option<&str>) -> String {
+    shop.map(|shop| format!(" (shop {shop})")).unwrap_or_default()
 }
 
 /// A bar for each day that has a value. `one` is the value that is written as 1.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::in_brackets;
 use crate::{
     report::{Status, Summary},
     report_html::{
@@ -81,7 +82,7 @@ fn table(facts: &LayerFacts) -> Table {
     ];
     let mut table = Table::new("Runs, the latest first", columns);
     for run in &facts.runs {
-        let shop = run.shop.as_ref().map(|shop| format!(" (shop {shop})")).unwrap_or_default();
+        let shop = in_brackets(run.shop.as_deref());
         let undone = if facts.undone.contains_key(&run.run_id) { ", undone" } else { "" };
         let cells = vec![
             Cell::badge(outcome(run.status)),

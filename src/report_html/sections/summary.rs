@@ -1,6 +1,6 @@
 //! The head of the page: the verdict, the numbers that matter, and what to know before reading them.
 
-use super::{Currencies, CurrencyOfLayer, runs};
+use super::{Currencies, CurrencyOfLayer, in_brackets, runs};
 use crate::{
     model::{Dt, currency_name, noun_of},
     report_html::{
@@ -27,7 +27,7 @@ pub(super) fn verdicts(facts: &LayerFacts) -> Vec<Badge> {
     }
     if let Some(run) = facts.runs.first() {
         let outcome = runs::outcome(run.status);
-        verdicts.push(Badge { tone: outcome.tone, text: format!("last run: {}", outcome.text) });
+        verdicts.push(Badge { tone: outcome.tone, text: format!("last run{}: {}", in_brackets(run.shop.as_deref()), outcome.text) });
     }
     verdicts
 }
@@ -50,7 +50,11 @@ pub(super) fn tiles(facts: &LayerFacts, currencies: &Currencies) -> Vec<Tile> {
     if let Some(run) = facts.runs.iter().find(|run| run.is_successful_load()) {
         let finished = instant(run.finished_at);
         let (day, time) = finished.split_once(' ').unwrap_or((finished.as_str(), ""));
-        tiles.push(Tile { label: "Last success".to_owned(), figure: day.to_owned(), detail: format!("{time} UTC") });
+        tiles.push(Tile {
+            label: "Last success".to_owned(),
+            figure: day.to_owned(),
+            detail: format!("{time} UTC{}", in_brackets(run.shop.as_deref())),
+        });
     }
     tiles
 }

@@ -6,6 +6,7 @@
 //! off is run again, and one of users who were erased before looks at all of it again.
 
 mod addresses;
+mod progress;
 mod traces;
 mod versions;
 
@@ -17,7 +18,10 @@ use std::{
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 
-use self::traces::{ChangedReport, ReportChange, Traces};
+use self::{
+    progress::Progress,
+    traces::{ChangedReport, ReportChange, Traces},
+};
 use super::{
     RequestError, RunError, by_settings,
     change::{LayerChange, manifest_of, report_of_change},
@@ -111,12 +115,16 @@ pub fn erase_command(users: &[String]) -> String {
 /// Erases users. A dry run tells what that would do, and writes nothing.
 ///
 /// # Errors
-/// A user is known nowhere, a column is none that can be emptied, there is no layer (exit 2); the output is held; I/O errors.
+/// A user is known nowhere, a column is none that can be emptied, there is no layer (exit 2); the output is held; I/O errors; a signal
+/// before its commit ([`RunError::Unchanged`], [`RunError::InterruptedErasure`]). After its commit, it is finished.
 pub fn erase(request: &EraseRequest<'_>, cancel: &Cancel) -> Result<Erased, RunError> {
-    tell_change(request.settings, CommandName::Erase, cancel, |change| erase_users(request, cancel, change))
+    tell_change(request.settings, CommandName::Erase, cancel, |change| {
+        let progress = Progress::default();
+        erase_users(request, cancel, change, &progress).map_err(|error| progress.explained(error))
+    })
 }
 
-fn erase_users(request: &EraseRequest<'_>, cancel: &Cancel, told: &mut Change) -> Result<Erased, RunError> {
+fn erase_users(request: &EraseRequest<'_>, cancel: &Cancel, told: &mut Change, progress: &Progress) -> Result<Erased, RunError> {
     let output = Output::open(&request.settings.output)?;
     let Opened { lease, layer, run_id } = told.open(&output, request.settings, cancel)?;
     if layer.origin == StateOrigin::Missing {
@@ -145,6 +153,7 @@ fn erase_users(request: &EraseRequest<'_>, cancel: &Cancel, told: &mut Change) -
         cells: BTreeMap::new(),
         erased: Erased { users: asked.0.len(), ..Erased::default() },
         cancel,
+        progress,
     };
     erasure.remember(&asked)?;
     let stored = erasure.stored_members()?;
@@ -282,6 +291,7 @@ struct Erasure<'a> {
     cells: BTreeMap<String, BTreeSet<String>>,
     erased: Erased,
     cancel: &'a Cancel,
+    progress: &'a Progress,
 }
 
 impl<'a> Erasure<'a> {
@@ -407,11 +417,14 @@ impl<'a> Erasure<'a> {
             return Ok(());
         }
         for number in store::kept_commits(self.output)? {
-            store::change_told(self.output, number, |told| {
+            let has_changed = store::change_told(self.output, number, |told| {
                 let is_report = told.key.folder() == Some(places::REPORTS);
                 let changed = is_report.then(|| self.traces.without_samples(told.text.as_bytes(), raw_sizes)).flatten()?;
                 String::from_utf8(changed.bytes).ok()
             })?;
+            if has_changed {
+                self.progress.note_file();
+            }
         }
         Ok(())
     }
@@ -427,6 +440,7 @@ impl<'a> Erasure<'a> {
             removed += 1;
             if pass == Pass::Write {
                 self.output.remove(&key)?;
+                self.progress.note_file();
             }
         }
         self.erased.damaged_records_removed = removed;
@@ -437,10 +451,11 @@ impl<'a> Erasure<'a> {
         if let Some(stop) = self.cancel.stopped() {
             return Err(RunError::Interrupted(stop));
         }
-        match pass {
-            Pass::Count => Ok(()),
-            Pass::Write => Ok(self.output.replace(key, bytes)?),
+        if pass == Pass::Write {
+            self.output.replace(key, bytes)?;
+            self.progress.note_file();
         }
+        Ok(())
     }
 
     /// The file in the folder of a run; `None` if there is none.
@@ -663,6 +678,7 @@ impl<'a> Erasure<'a> {
         let change = LayerChange { output: self.output, base: self.layer, before: &self.before, lease, cancel: self.cancel };
         let committed = change.commit(&mut staging, &run_id, COMMAND, &mut self.next, Vec::new());
         committed.map_err(|error| super::stopped_or(self.cancel, error))?;
+        self.progress.note_commit();
         (self.erased.run_id, self.erased.commit) = (Some(run_id.to_string()), Some(number));
         Ok(())
     }

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{Job, request::Outcome};
 use crate::{
-    cancel::Cancel,
     layer,
     model::Dt,
     net::redact,
@@ -12,15 +11,6 @@ use crate::{
     run::{RunError, conclude, observer::StageName, outside::refuse_metrics_inside_layer},
     store::LockError,
 };
-
-/// The cause of a failed run. After a signal it is the signal, because it causes most other errors: not a failed check, and not a
-/// publish that is decided, which the next command finishes.
-pub(super) fn cause(error: RunError, cancel: &Cancel) -> RunError {
-    match cancel.stopped() {
-        Some(stop) if !error.is_finding() && !error.is_unfinished_publish() => RunError::Interrupted(stop),
-        _ => error,
-    }
-}
 
 impl Job<'_> {
     /// The outcome, however the run ended. Its report is kept if the run has the output, or if another run holds it.
@@ -93,28 +83,41 @@ impl Job<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cancel::Stop, settings::SettingsError, store::StoreError};
+    use crate::{
+        cancel::{Cancel, Stop},
+        run::stopped_or,
+        settings::SettingsError,
+        store::StoreError,
+    };
+
+    fn refused() -> Box<StoreError> {
+        Box::new(StoreError::io("rename", "curated")(std::io::ErrorKind::StorageFull.into()))
+    }
 
     fn unfinished() -> RunError {
-        let refused = StoreError::io("rename", "curated")(std::io::ErrorKind::StorageFull.into());
-        StoreError::Unfinished { run_id: "one".into(), source: Box::new(refused) }.into()
+        StoreError::Unfinished { run_id: "one".into(), source: refused() }.into()
+    }
+
+    fn unknown() -> RunError {
+        StoreError::UnknownCommit { run_id: "one".into(), source: refused() }.into()
+    }
+
+    fn checks() -> RunError {
+        RunError::ChecksFailed { names: vec!["own".into()], published: false }
+    }
+
+    fn other() -> RunError {
+        RunError::Internal("a thread has died".into())
     }
 
     #[test]
-    fn a_signal_is_the_cause_unless_a_check_failed_or_a_publish_is_decided() {
+    fn a_signal_is_the_cause_unless_a_check_failed_or_the_run_may_be_committed() {
         let cancel = Cancel::default();
-        let checks = || RunError::ChecksFailed { names: vec!["own".into()], published: false };
-        let other = || RunError::Internal("a thread has died".into());
-        assert_eq!(
-            [cause(other(), &cancel), cause(checks(), &cancel), cause(unfinished(), &cancel)].map(|error| error.exit_code()),
-            [1, 4, 5]
-        );
+        let codes = || [other(), checks(), unfinished(), unknown()].map(|error| stopped_or(&cancel, error).exit_code());
+        assert_eq!(codes(), [1, 4, 5, 5]);
         cancel.stop(Stop::Interrupt);
-        assert_eq!(
-            [cause(other(), &cancel), cause(checks(), &cancel), cause(unfinished(), &cancel)].map(|error| error.exit_code()),
-            [130, 4, 5]
-        );
-        assert!(cause(unfinished(), &cancel).to_string().contains("next"), "the next command finishes it");
+        assert_eq!(codes(), [130, 4, 5, 5]);
+        assert!(stopped_or(&cancel, unfinished()).to_string().contains("next"), "the next command finishes it");
     }
 
     #[test]

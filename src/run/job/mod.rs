@@ -15,7 +15,7 @@ mod publication;
 mod request;
 mod schema_change;
 
-pub use request::{OrdersFrom, Outcome, Request};
+pub use request::{OrdersFrom, Outcome, QuarantineOf, Request};
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,6 @@ use std::{
 
 use self::{
     attempt::{Attempt, Begun, Ended, Failed, Joined, Lost, Rebase, is_of_the_layer},
-    conclusion::cause,
     extraction::KnownMembers,
 };
 use super::{
@@ -40,6 +39,7 @@ use super::{
     outside::{refuse_lineage_inside_layer, refuse_metrics_inside_layer},
     publish::has_moved,
     quarantine::Quarantine,
+    stopped_or,
 };
 use crate::{
     check::{self, CustomCheck, Engine},
@@ -110,7 +110,7 @@ pub(super) fn execute_in(request: &Request<'_>, opened: Result<Output, StoreErro
         None => panic::catch_unwind(AssertUnwindSafe(|| job.run(&span))).unwrap_or_else(|panic| Err(RunError::of_panic(&*panic))),
     };
     let (output, written) = (job.output.clone(), job.written.take());
-    let outcome = job.conclude(result.err().map(|error| cause(error, request.cancel)));
+    let outcome = job.conclude(result.err().map(|error| stopped_or(request.cancel, error)));
     // A dry run, and one that ended before it had a lease, have written nothing.
     new_places.remove_unused();
     let end = RunEnd { summary: &outcome.summary, error: outcome.error.as_ref(), written: written.as_ref() };

@@ -33,8 +33,9 @@ impl Job<'_> {
         let configured = self.settings.orders.clone();
         match self.request.orders {
             OrdersFrom::Source => Ok(RunOrders { source: configured.ok_or(SettingsError::NoOrders)?, raw: None, withheld: 0 }),
-            OrdersFrom::Quarantine(run_id) => {
-                let UnwrappedQuarantine { file, withheld } = replay::unwrap_quarantine(&self.output, run_id, &staging.scratch())?;
+            OrdersFrom::Quarantine(of) => {
+                replay::warn_if_overtaken(&self.output, of)?;
+                let UnwrappedQuarantine { file, withheld } = replay::unwrap_quarantine(&self.output, of.run_id, &staging.scratch())?;
                 let location = Location::Files(file.display().to_string());
                 let source = match configured {
                     Some(orders) => Source { location, ..orders },

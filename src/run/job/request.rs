@@ -9,13 +9,22 @@ use crate::{
     settings::{Settings, When},
 };
 
+/// The quarantine that a replay reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuarantineOf<'a> {
+    /// The run whose drops lie there.
+    pub run_id: &'a RunId,
+    /// The runs that had replayed it before this one waited for the output.
+    pub replayed_by: &'a [String],
+}
+
 /// Where a run reads its orders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OrdersFrom<'a> {
     /// The configured source.
     Source,
     /// The quarantine of a run: a replay.
-    Quarantine(&'a RunId),
+    Quarantine(QuarantineOf<'a>),
     /// The records that runs have kept: a rebuild.
     Raw(Gaps),
 }
@@ -24,7 +33,7 @@ impl<'a> OrdersFrom<'a> {
     /// The run whose quarantine is read.
     pub(super) fn replayed(self) -> Option<&'a RunId> {
         match self {
-            OrdersFrom::Quarantine(run_id) => Some(run_id),
+            OrdersFrom::Quarantine(of) => Some(of.run_id),
             OrdersFrom::Source | OrdersFrom::Raw(_) => None,
         }
     }
