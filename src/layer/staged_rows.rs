@@ -35,6 +35,9 @@ pub(super) struct Segment {
     pub(super) rows: usize,
 }
 
+/// The bytes of most rows.
+const USUAL_ROW_BYTES: usize = 112;
+
 /// A batch of rows, cut by partition.
 pub struct CutBatch {
     pub(super) segments: Vec<(Dt, Segment)>,
@@ -67,7 +70,7 @@ impl CutBatch {
     pub fn new(frame: &DataFrame, last_record: u64) -> Result<CutBatch, LayerError> {
         let rows = FactRows::new(frame)?;
         let seq = frame.column(SEQ)?.u64()?;
-        let mut segments = SegmentsInMaking::default();
+        let mut segments = SegmentsInMaking { room: rows.len() * USUAL_ROW_BYTES, ..SegmentsInMaking::default() };
         let (mut orders, mut lineage): (Vec<BatchOrder>, Vec<u8>) = (Vec::new(), Vec::new());
         let mut last = None;
         for row in 0..rows.len() {
@@ -97,6 +100,8 @@ struct SegmentsInMaking {
     encoders: Vec<(Dt, Encoder)>,
     places: HashMap<Dt, usize>,
     last: usize,
+    /// The bytes that the first segment has room for: most batches have rows of one partition, and memory that grows is copied.
+    room: usize,
 }
 
 impl SegmentsInMaking {
@@ -105,7 +110,7 @@ impl SegmentsInMaking {
         if self.encoders.get(self.last).is_none_or(|(last, _)| *last != dt) {
             let encoders = &mut self.encoders;
             self.last = *self.places.entry(dt).or_insert_with(|| {
-                encoders.push((dt, Encoder::default()));
+                encoders.push((dt, Encoder { out: String::with_capacity(std::mem::take(&mut self.room)), ..Encoder::default() }));
                 encoders.len() - 1
             });
         }

@@ -1,6 +1,6 @@
 //! The paths of each field, compiled once into a trie. The parser follows the trie through the bytes of a record.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::scalar::Scalar;
 use crate::{
@@ -52,7 +52,7 @@ pub(super) enum AmountUnits {
 /// One object or array on a captured path.
 #[derive(Default)]
 pub(super) struct Node {
-    children: Vec<(Box<str>, Child)>,
+    children: HashMap<Box<[u8]>, Child>,
     /// Whether the key of a child can be an array index, or stands for every element.
     pub(super) has_indexes: bool,
 }
@@ -71,9 +71,10 @@ pub(super) struct Child {
 }
 
 impl Node {
-    /// The child of a key. There are few keys, so a linear search is faster than a hash.
+    /// The child of a key.
+    #[inline]
     pub(super) fn child(&self, key: &[u8]) -> Option<&Child> {
-        self.children.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, child)| child)
+        self.children.get(key)
     }
 
     /// The child of an array index.
@@ -86,12 +87,8 @@ impl Node {
     }
 
     fn child_mut(&mut self, key: &str) -> &mut Child {
-        let place = self.children.iter().position(|(name, _)| **name == *key).unwrap_or_else(|| {
-            self.children.push((key.into(), Child::default()));
-            self.has_indexes |= key == WILDCARD || key.bytes().all(|byte| byte.is_ascii_digit());
-            self.children.len() - 1
-        });
-        &mut self.children[place].1
+        self.has_indexes |= key == WILDCARD || key.bytes().all(|byte| byte.is_ascii_digit());
+        self.children.entry_ref(key.as_bytes()).or_default()
     }
 }
 

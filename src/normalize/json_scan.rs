@@ -31,17 +31,29 @@ enum Container {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct WrittenKey<'a> {
     raw: &'a str,
+    escapes: Escapes,
+}
+
+/// Whether a text has escapes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Escapes {
+    None,
+    Some,
 }
 
 impl<'a> WrittenKey<'a> {
     /// The key. Half of a surrogate pair stays as it is: bytes that no text has.
+    #[inline]
     pub(super) fn bytes(self) -> Cow<'a, [u8]> {
-        if memchr::memchr(b'\\', self.raw.as_bytes()).is_none() {
-            return Cow::Borrowed(self.raw.as_bytes());
+        match self.escapes {
+            Escapes::None => Cow::Borrowed(self.raw.as_bytes()),
+            Escapes::Some => Cow::Owned(self.unescaped()),
         }
+    }
+
+    fn unescaped(self) -> Vec<u8> {
         let quoted = format!("\"{}\"", self.raw);
-        let key = serde_json::Deserializer::from_str(&quoted).deserialize_byte_buf(KeyBytes);
-        Cow::Owned(key.unwrap_or_default())
+        serde_json::Deserializer::from_str(&quoted).deserialize_byte_buf(KeyBytes).unwrap_or_default()
     }
 }
 
@@ -232,9 +244,11 @@ impl<'a> Scanner<'a> {
         if self.peek() != Some(b'"') {
             return Err(NotJson);
         }
-        let raw = self.quoted()?;
+        let start = self.at + 1;
+        let escapes = self.quoted()?;
+        let raw = self.text.get(start..self.at - 1).ok_or(NotJson)?;
         self.expect(b':')?;
-        Ok(WrittenKey { raw })
+        Ok(WrittenKey { raw, escapes })
     }
 
     fn word(&mut self, word: &str) -> Result<Option<Container>, NotJson> {
@@ -245,25 +259,26 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
-    /// Passes a text, and returns what stands between its quotes.
+    /// Passes a text, and says whether it has escapes.
     #[inline]
-    fn quoted(&mut self) -> Result<&'a str, NotJson> {
-        let start = self.at + 1;
-        self.at = start;
+    fn quoted(&mut self) -> Result<Escapes, NotJson> {
+        self.at += 1;
+        let mut escapes = Escapes::None;
         loop {
             let rest = self.text.as_bytes().get(self.at..).ok_or(NotJson)?;
             self.at += plain_bytes(rest);
             match self.byte().ok_or(NotJson)? {
-                b'"' => {
-                    let inner = self.since(start);
-                    self.at += 1;
-                    return Ok(inner);
+                b'"' => break,
+                b'\\' => {
+                    escapes = Escapes::Some;
+                    self.escape()?;
                 }
-                b'\\' => self.escape()?,
                 0..0x20 => return Err(NotJson),
                 _ => self.at += 1,
             }
         }
+        self.at += 1;
+        Ok(escapes)
     }
 
     fn escape(&mut self) -> Result<(), NotJson> {

@@ -356,7 +356,7 @@ impl RecordNormalizer {
             summed: Vec::new(),
             summed_at: HashMap::new(),
             batch: NormalizedBatch {
-                rows: FactBuilder::new(&self.schema, 1024),
+                rows: FactBuilder::new(&self.schema, USUAL_ROWS),
                 drops: Vec::new(),
                 emptied: Vec::new(),
                 read: self.notes_orders.then(ReadOrders::default),
@@ -382,6 +382,9 @@ impl RecordNormalizer {
         work.batch
     }
 }
+
+/// The rows of most batches: that many have room from the beginning.
+const USUAL_ROWS: usize = 1 << 14;
 
 /// The fields of a record that all its rows share.
 struct Heading<'a> {

@@ -270,7 +270,11 @@ static KEYS: [SummaryKey; 129] = [
     always("dimensions.*.inferred", Integer, "members that only orders name (late-arriving)"),
     always("dimensions.*.inserted", Integer, "new members"),
     always("dimensions.*.updated", Integer, "members whose attributes changed"),
-    always("stage_seconds", Seconds, "seconds by stage: `open`, `dimensions`, `extract`, `merge`, `check`, `publish`"),
+    always(
+        "stage_seconds",
+        Seconds,
+        "seconds by stage: `open`, `dimensions`, `extract`, `merge`, `check`, `publish`; in the report that a bucket keeps, `publish` ends where the new files are stored and the commit is made",
+    ),
     or_null("peak_memory_bytes", Integer, "the most memory of the process; null if the system does not tell"),
     or_null("error", Text, "why the run failed"),
 ];

@@ -44,6 +44,9 @@ use crate::{
 /// The approximate bytes of a page: large enough to keep a core busy, and small enough to hold several in memory.
 const PAGE_BYTES: usize = 4 << 20;
 
+/// The bytes that a buffer has room for beside those of a block: the beginning of a record that the block before it has cut.
+const CARRIED_BYTES: usize = 64 << 10;
+
 /// The bytes that are kept of a record that is too large.
 const LARGEST_BEGINNING: usize = 64 << 10;
 
@@ -535,7 +538,7 @@ impl FileReading<'_, '_> {
 
     /// Cuts a stream of lines into pages of whole lines. Delivers only the beginning of a line beyond the limit.
     fn lines(&mut self, reader: &mut impl Read) -> Result<bool, SourceError> {
-        let buffers = PageBuffers::default();
+        let buffers = PageBuffers::of_capacity(PAGE_BYTES + CARRIED_BYTES);
         let mut rest: Vec<u8> = Vec::new();
         let mut first = 1;
         loop {

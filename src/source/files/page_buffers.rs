@@ -14,6 +14,8 @@ type Free = Arc<Mutex<Vec<Vec<u8>>>>;
 #[derive(Default)]
 pub(super) struct PageBuffers {
     free: Free,
+    /// The capacity of a new buffer.
+    capacity: usize,
 }
 
 /// The bytes of a page. Its buffer is free again when it is dropped.
@@ -23,9 +25,15 @@ struct Lent {
 }
 
 impl PageBuffers {
+    /// Buffers that have this capacity from the beginning.
+    pub(super) fn of_capacity(capacity: usize) -> PageBuffers {
+        PageBuffers { capacity, ..PageBuffers::default() }
+    }
+
     /// An empty buffer; one of an earlier page, if there is any.
     pub(super) fn take(&self) -> Vec<u8> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        free.unwrap_or_else(|| Vec::with_capacity(self.capacity))
     }
 
     /// The bytes of a page, in a buffer that is lent to it.
