@@ -171,6 +171,11 @@ impl Catalog {
         self.is_rebuilt
     }
 
+    /// Whether all files are those that were committed.
+    pub fn is_as_committed(&self) -> bool {
+        self.found.is_empty() && self.read_again.is_empty() && self.lost.is_empty() && self.changed_sides.is_empty()
+    }
+
     /// Partitions whose files are not those that were committed.
     pub fn read_again(&self) -> &[Dt] {
         &self.read_again

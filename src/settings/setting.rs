@@ -196,7 +196,7 @@ settings! {
     STORAGE_REQUEST_TIMEOUT = Setting { variable: "ETL_STORAGE_REQUEST_TIMEOUT", key: "storage.request_timeout", form: LONG_TIMEOUT, default: "60s",
         help: "Time for one attempt at a request of the store", ..NONE };
     STORAGE_RETRY_TIMEOUT = Setting { variable: "ETL_STORAGE_RETRY_TIMEOUT", key: "storage.retry_timeout", form: Form::Span { from: MILLISECOND, to: Duration::from_secs(600) }, default: "2m",
-        help: "Time for all attempts at a request of the store", ..NONE };
+        help: "Time for all attempts at a request of the store, nine at most", ..NONE };
     CURSOR = Setting { flag: "--cursor", variable: "ETL_CURSOR", key: "cursor", form: Form::Words(&["created_at", "updated_at"]),
         default: "created_at", value: "COLUMN", help: "The window's time column: created_at or updated_at" };
     SINCE = Setting { flag: "--since", variable: "ETL_SINCE", key: "since", default: "open", value: "WHEN",

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Job, request::OrdersFrom};
 use crate::{
-    layer::{Catalog, OpenedLayer, StateOrigin, StoredState},
+    layer::{self, Catalog, OpenedLayer, StateOrigin, StoredState},
     model::{FileFormat, RunId},
     run::{
         RunError, ledger,
@@ -26,6 +26,16 @@ pub(super) struct Base {
     /// The format of the files of partitions.
     pub(super) format: FileFormat,
 }
+
+/// A layer, compared with its files.
+struct Compared {
+    opened: OpenedLayer,
+    catalog: Catalog,
+}
+
+/// How often a layer is compared with its files, where others publish all the time. What is taken for a change then is merged again when
+/// the run commits.
+const LOOKS: usize = 16;
 
 impl Job<'_> {
     /// Fails if credentials that a profile needs are missing: before the first request, and not after an hour.
@@ -77,18 +87,8 @@ impl Job<'_> {
         Ok(scope_of(asked.resolve(coverage, self.summary.started_at)?))
     }
 
-    pub(super) fn open_catalog(&self, mut opened: OpenedLayer, scratch: &Path, stored: StoredState) -> Result<Base, RunError> {
-        if opened.origin != StateOrigin::Log {
-            opened.state.coverage = ledger::read(&self.output, &opened)?;
-        }
-        let catalog = Catalog::open(&self.output, &opened, &self.schema, scratch.join("fresh"), self.request.cancel, stored)?;
-        if self.output.folder().is_none() && opened.head.is_none() && !catalog.found().is_empty() {
-            // What was found may be the files of a first commit that another run has put meanwhile.
-            let again = settled_layer(&self.output)?;
-            if again.head.is_some() {
-                return self.open_catalog(again, scratch, stored);
-            }
-        }
+    pub(super) fn open_catalog(&self, opened: OpenedLayer, scratch: &Path, stored: StoredState) -> Result<Base, RunError> {
+        let Compared { opened, catalog } = self.compare_files(opened, scratch, stored)?;
         if catalog.is_rebuilt() && !catalog.state.partitions.is_empty() {
             let partitions = catalog.state.partitions.len();
             tracing::warn!(partitions, "the state of the layer was missing or damaged, and was rebuilt from curated/");
@@ -112,5 +112,23 @@ impl Job<'_> {
         }
         let format = catalog.state.format_to_write(self.settings.file_format)?;
         Ok(Base { opened, catalog, stored, format })
+    }
+
+    /// Compares the layer with its files. What another run has published meanwhile is nothing that somebody changed: then the newer
+    /// layer is compared.
+    fn compare_files(&self, mut opened: OpenedLayer, scratch: &Path, stored: StoredState) -> Result<Compared, RunError> {
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            if opened.origin != StateOrigin::Log {
+                opened.state.coverage = ledger::read(&self.output, &opened)?;
+            }
+            let catalog = Catalog::open(&self.output, &opened, &self.schema, scratch.join("fresh"), self.request.cancel, stored)?;
+            let is_last = stored == StoredState::Rebuild || looks == LOOKS;
+            if is_last || catalog.is_as_committed() || layer::generation(&self.output)? == opened.number() {
+                return Ok(Compared { opened, catalog });
+            }
+            opened = settled_layer(&self.output)?;
+        }
     }
 }
