@@ -299,7 +299,7 @@ pub(super) fn update_stuck(settings: &Settings, output: &Output, run_id: &str, n
         if is_stuck {
             tracing::warn!(%error, "the alert about the run that holds the output can't be kept, and is not sent");
         } else {
-            tracing::warn!(%error, "whether an alert about a stuck run is over can't be looked at, or not be kept: the next run tries again");
+            tracing::warn!(%error, "the alerts about stuck runs can't be read or kept: the next run tries again");
         }
         stuck::Update::default()
     })
