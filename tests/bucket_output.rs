@@ -541,20 +541,21 @@ fn a_report_that_can_not_be_read_is_exit_5_and_never_absent() {
     let run_id = |summary: Value| summary["run_id"].as_str().unwrap().to_owned();
     let loaded = run_id(lake.load(&first(), &[]).published());
     let last = run_id(lake.load(&second(), &[]).published());
+    let (loaded, last) = (loaded.as_str(), last.as_str());
     // The lists of the reports are answered: the names of runs begin with their year.
     let reports = |fault: Fault| Rule::new(fault).method("GET").key("/reports/2");
     let commands: [&[&str]; 11] = [
         &["runs"],
         &["runs", "--json"],
-        &["runs", "show", &last],
+        &["runs", "show", last],
         &["status"],
         &["report"],
         &["undo"],
         &["check", "--history"],
         &["quarantine"],
         &["explain", "A"],
-        &["diff", &last],
-        &["changes", "--since-run", &loaded],
+        &["diff", last],
+        &["changes", "--since-run", loaded],
     ];
     let assert_told = |ended: &Ended, words: &str, point: &str| {
         assert_eq!(ended.code, 5, "{point}: {}{}", ended.stdout, ended.stderr);
@@ -569,7 +570,7 @@ fn a_report_that_can_not_be_read_is_exit_5_and_never_absent() {
     assert!(!lake.work.path("report.html").exists());
     lake.bucket.proxy().clear();
     lake.bucket.proxy().add(reports(Fault::ResetBefore));
-    for args in [&["runs"][..], &["status"], &["runs", "show", &last]] {
+    for args in [&["runs"][..], &["status"], &["runs", "show", last]] {
         let mut command = lake.command(args);
         command.env("ETL_STORAGE_RETRY_TIMEOUT", "1s");
         assert_told(&ended(command.output().unwrap()), "no answer from", &format!("lost: {args:?}"));
@@ -578,8 +579,8 @@ fn a_report_that_can_not_be_read_is_exit_5_and_never_absent() {
     // One that is damaged is left out, and one that is gone is absent.
     lake.bucket.put(&lake.key(&format!("reports/{last}.json")), "{");
     assert_eq!(lake.etl(&["runs", "--json"]).summary()["runs"].as_array().unwrap().len(), 1);
-    let unknown = lake.etl(&["runs", "show", &last]);
-    assert!(unknown.code == 2 && unknown.stderr.contains(&last), "{}", unknown.stderr);
+    let unknown = lake.etl(&["runs", "show", last]);
+    assert!(unknown.code == 2 && unknown.stderr.contains(last), "{}", unknown.stderr);
 }
 
 #[test]

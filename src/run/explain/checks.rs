@@ -97,7 +97,7 @@ fn is_in_violations(output: &Output, run_id: &str, check: &CheckResult, order_id
     let Some(path) = output.local(places::violations(run_id).join(check.file_name()))? else { return Ok(false) };
     let file = match File::open(&path) {
         Ok(file) => file,
-        // A folder says where a file would lie.
+        // Another command has removed it meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(StoreError::io("read", path)(error)),
     };
