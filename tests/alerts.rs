@@ -309,6 +309,25 @@ fn a_run_is_slow_against_the_history_that_real_runs_wrote() {
 }
 
 #[test]
+fn a_report_that_can_not_be_read_fails_no_run_is_said_once_and_is_the_error_of_who_asks_for_it() {
+    let work = Workspace::new();
+    work.write("etl.toml", "[alerts]\nslow_after = \"0s\"\n");
+    let first = work.load(&[order("A", "2026-01-01", "")], &[]).published();
+    // A link to itself, as a run that came next: nobody can read it, whatever the user may.
+    let run_id = first["run_id"].as_str().unwrap();
+    let name = format!("{}f.json", &run_id[..run_id.len() - 1]);
+    std::os::unix::fs::symlink(&name, work.path("output/reports").join(&name)).unwrap();
+    let ended = work.load(&[order("B", "2026-01-02", "")], &["--log-format", "text"]);
+    ended.published();
+    assert_eq!(ended.stderr.matches("the reports of the runs before can't be read").count(), 1, "{}", ended.stderr);
+    for args in [&["runs"][..], &["status"], &["undo"], &["check", "--history"]] {
+        let ended = work.etl(&[args, &["--log-format", "text"]].concat());
+        assert_eq!(ended.code, 5, "{args:?}: {}{}", ended.stdout, ended.stderr);
+        assert_eq!(ended.stderr.matches(&name).count(), 1, "{args:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
 fn an_alert_of_a_source_is_over_with_a_success_of_this_source_alone() {
     let receiver = receiver();
     let work = workspace(&receiver, "");

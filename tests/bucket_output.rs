@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
     sync::OnceLock,
     time::{Duration, Instant},
@@ -523,6 +524,101 @@ fn a_server_that_is_down_is_exit_5_and_told_of_once() {
         assert_eq!(ended.stderr.matches("no answer from").count(), 1, "{args:?}: {}", ended.stderr);
         assert!(!ended.stderr.contains("a mix"), "{args:?}: {}", ended.stderr);
     }
+    // A log for machines has what is going on: each attempt only for who asks.
+    let tried = |args: &[&str]| {
+        let mut command = lake.command(&[&["status", "--log-format", "json"], args].concat());
+        command.env("AWS_ENDPOINT_URL", format!("http://{closed}")).env("ETL_STORAGE_RETRY_TIMEOUT", "1s");
+        ended(command.output().unwrap()).stderr.matches("backing off").count()
+    };
+    assert_eq!((tried(&[]), tried(&["-v"])), (0, 0));
+    assert!(tried(&["-vv"]) > 0);
+}
+
+#[test]
+fn a_report_that_can_not_be_read_is_exit_5_and_never_absent() {
+    let Some(server) = S3Server::moto() else { return };
+    let lake = Lake::behind_proxy(server.bucket());
+    let run_id = |summary: Value| summary["run_id"].as_str().unwrap().to_owned();
+    let loaded = run_id(lake.load(&first(), &[]).published());
+    let last = run_id(lake.load(&second(), &[]).published());
+    let (loaded, last) = (loaded.as_str(), last.as_str());
+    // The lists of the reports are answered: the names of runs begin with their year.
+    let reports = |fault: Fault| Rule::new(fault).method("GET").key("/reports/2");
+    let commands: [&[&str]; 11] = [
+        &["runs"],
+        &["runs", "--json"],
+        &["runs", "show", last],
+        &["status"],
+        &["report"],
+        &["undo"],
+        &["check", "--history"],
+        &["quarantine"],
+        &["explain", "A"],
+        &["diff", last],
+        &["changes", "--since-run", loaded],
+    ];
+    let assert_told = |ended: &Ended, words: &str, point: &str| {
+        assert_eq!(ended.code, 5, "{point}: {}{}", ended.stdout, ended.stderr);
+        assert_eq!(ended.stderr.matches(words).count(), 1, "{point}: {}", ended.stderr);
+        assert!(ended.stderr.contains("/reports/2") && !ended.stderr.contains("WARN"), "{point}: {}", ended.stderr);
+        assert!(!ended.stdout.contains("no run") && !ended.stdout.contains("\"runs\":"), "{point}: {}", ended.stdout);
+    };
+    lake.bucket.proxy().add(reports(Fault::Refused));
+    for args in commands {
+        assert_told(&lake.etl(args), "AccessDenied: Access Denied", &format!("{args:?}"));
+    }
+    assert!(!lake.work.path("report.html").exists());
+    lake.bucket.proxy().clear();
+    lake.bucket.proxy().add(reports(Fault::ResetBefore));
+    for args in [&["runs"][..], &["status"], &["runs", "show", last]] {
+        let mut command = lake.command(args);
+        command.env("ETL_STORAGE_RETRY_TIMEOUT", "1s");
+        assert_told(&ended(command.output().unwrap()), "no answer from", &format!("lost: {args:?}"));
+    }
+    lake.bucket.proxy().clear();
+    // One that is damaged is left out, and one that is gone is absent.
+    lake.bucket.put(&lake.key(&format!("reports/{last}.json")), "{");
+    assert_eq!(lake.etl(&["runs", "--json"]).summary()["runs"].as_array().unwrap().len(), 1);
+    let unknown = lake.etl(&["runs", "show", last]);
+    assert!(unknown.code == 2 && unknown.stderr.contains(last), "{}", unknown.stderr);
+}
+
+#[test]
+fn alerts_of_stuck_runs_that_can_not_be_read_are_the_error_of_status_and_told_of_once() {
+    let Some(server) = S3Server::moto() else { return };
+    let lake = Lake::behind_proxy(server.bucket());
+    lake.load(&first(), &[]).published();
+    lake.bucket.proxy().add(Rule::new(Fault::Refused).method("GET").key("state/stuck.json"));
+    for args in [["status"], ["report"]] {
+        let ended = lake.etl(&args);
+        assert_eq!(ended.code, 5, "{args:?}: {}", ended.stderr);
+        assert_eq!(ended.stderr.matches("AccessDenied: Access Denied").count(), 1, "{args:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains("state/stuck.json") && !ended.stderr.contains("WARN"), "{args:?}: {}", ended.stderr);
+    }
+    lake.bucket.proxy().clear();
+    assert_eq!(lake.etl(&["status"]).code, 0);
+}
+
+#[test]
+fn an_endpoint_that_is_no_store_is_exit_5_and_asked_about() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let head = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            head.for_each(drop);
+            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    let work = Workspace::new();
+    let mut command = work.command(&["runs", "--output", "s3://orders/lake", "--log-format", "text"]);
+    command.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "a-secret-of-the-tests"), ("AWS_REGION", "us-east-1")]);
+    command.envs([("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ALLOW_HTTP", "true"), ("ETL_STORAGE_RETRY_TIMEOUT", "2s")]);
+    let ended = ended(command.output().unwrap());
+    assert_eq!(ended.code, 5, "{}{}", ended.stdout, ended.stderr);
+    let words = "HTTP 404 Not Found (is storage.endpoint, or the variable for it, the address of a store?)";
+    assert!(ended.stderr.contains(words), "{}", ended.stderr);
 }
 
 #[test]

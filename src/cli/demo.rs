@@ -93,14 +93,17 @@ fn refuse_foreign(folder: &Path) -> Result<(), RunError> {
     if let Some(name) = foreign {
         return Err(refused(format!("`{name}`, which is not the demo's")));
     }
-    let mut runs = report::recorded_runs(&output)?.map(|(run, _)| run).peekable();
+    let mut runs = report::recorded_summaries(&output)?.peekable();
     if runs.peek().is_none() && !output.names(places::CURATED)?.is_empty() {
         return Err(refused("a layer that no demo has made".to_owned()));
     }
-    match runs.find(|run| run.command != CommandName::Demo) {
-        Some(run) => Err(refused(format!("a layer of `etl {}` (run {})", run.command.as_str(), run.run_id))),
-        None => Ok(()),
+    for run in runs {
+        let run = run?;
+        if run.command != CommandName::Demo {
+            return Err(refused(format!("a layer of `etl {}` (run {})", run.command.as_str(), run.run_id)));
+        }
     }
+    Ok(())
 }
 
 /// The names in a folder; none where there is no folder.

@@ -14,6 +14,7 @@ use tracing::{
 use tracing_subscriber::{
     Layer,
     field::RecordFields,
+    filter::Targets,
     fmt::{FormatFields, MakeWriter, format::Writer},
     layer::SubscriberExt,
     util::SubscriberInitExt,
@@ -113,6 +114,12 @@ impl Visit for TextFields<'_, '_> {
     }
 }
 
+/// What the log shows. Each attempt of a request to a bucket is for who debugs: an error names how many there were.
+fn shown(level: LevelFilter) -> Targets {
+    let of_buckets = if level == LevelFilter::INFO { LevelFilter::WARN } else { level };
+    Targets::new().with_default(level).with_target("object_store", of_buckets)
+}
+
 /// Starts the log, and the collection of spans if a collector is named.
 pub(super) fn start(display: &Display, telemetry: Option<&TelemetrySettings>) {
     let level = match display.verbosity {
@@ -123,7 +130,7 @@ pub(super) fn start(display: &Display, telemetry: Option<&TelemetrySettings>) {
     };
     let out = BesideProgress(display.progress.clone());
     let log = if let Some(dialect) = display.json_logs {
-        JsonLines::new(dialect, out).with_filter(level).boxed()
+        JsonLines::new(dialect, out).with_filter(shown(level)).boxed()
     } else {
         let text = tracing_subscriber::fmt::layer()
             .fmt_fields(WithoutSecrets)
@@ -131,7 +138,7 @@ pub(super) fn start(display: &Display, telemetry: Option<&TelemetrySettings>) {
             .with_target(false)
             .without_time()
             .with_ansi(display.colours);
-        text.with_filter(level).boxed()
+        text.with_filter(shown(level)).boxed()
     };
     // A list, and not an optional layer: only so does a callsite that no filter wants cost nothing.
     let layers: Vec<_> = telemetry.and_then(telemetry::layer).into_iter().chain([log]).collect();

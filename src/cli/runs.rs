@@ -116,10 +116,13 @@ fn bar(share: f64) -> String {
 
 fn show_one(output: &Output, run_id: &str, settings: &Settings, display: &Display) -> Result<(), RunError> {
     require_layer(output)?;
-    let mut found = report::recorded_runs(output)?.filter(|(run, _)| run.run_id.starts_with(run_id));
-    let (run, line) = found.next().ok_or_else(|| RequestError::UnknownRun { run_id: run_id.to_owned(), output: output.location() })?;
+    let is_named = |(run, _): &(Summary, String)| run.run_id.starts_with(run_id);
+    // What can't be read may be the run.
+    let mut found = report::recorded_runs(output)?.filter(|run| run.as_ref().ok().is_none_or(is_named));
+    let unknown = || RequestError::UnknownRun { run_id: run_id.to_owned(), output: output.location() };
+    let (run, line) = found.next().transpose()?.ok_or_else(unknown)?;
     if run.run_id != run_id {
-        let others: Vec<_> = found.map(|(other, _)| other.run_id).collect();
+        let others: Vec<_> = found.map(|other| other.map(|(run, _)| run.run_id)).collect::<Result<_, _>>()?;
         if !others.is_empty() {
             let runs = [vec![run.run_id], others].concat();
             return Err(RequestError::AmbiguousRun { beginning: run_id.to_owned(), runs }.into());

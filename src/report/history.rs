@@ -9,19 +9,33 @@ use crate::{
     store::{Key, Output, StoreError, places},
 };
 
-/// Runs, the last one first, each with the line of JSON that it wrote. Skips a report that is not valid.
+/// Runs, the last one first, each with the line of JSON that it wrote. Skips a report that is not valid, and one that is gone since it
+/// was listed.
 ///
 /// # Errors
-/// I/O errors.
-pub fn recorded_runs(output: &Output) -> Result<impl Iterator<Item = (Summary, String)> + use<>, StoreError> {
+/// The reports can't be listed. An item is an error where its report can't be read: it must not be taken for absent.
+pub fn recorded_runs(output: &Output) -> Result<impl Iterator<Item = Result<(Summary, String), StoreError>> + use<>, StoreError> {
     let names = output.names(places::REPORTS)?;
     let reports = names.into_iter().rev().filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "json"));
     let output = output.clone();
     Ok(reports.filter_map(move |name| {
-        let bytes = output.read(Key::from(places::REPORTS).join(name)).ok()??;
-        let run = Summary::from_json(&bytes).ok()?;
-        Some((run, String::from_utf8_lossy(&bytes).trim().to_owned()))
+        let bytes = output.read(Key::from(places::REPORTS).join(name)).transpose()?;
+        bytes.map(|bytes| recorded(&bytes)).transpose()
     }))
+}
+
+/// A run and its line, as a report has them; `None` if the report is not valid.
+fn recorded(report: &[u8]) -> Option<(Summary, String)> {
+    let run = Summary::from_json(report).ok()?;
+    Some((run, String::from_utf8_lossy(report).trim().to_owned()))
+}
+
+/// The summaries of [`recorded_runs`], without their lines.
+///
+/// # Errors
+/// As those of [`recorded_runs`].
+pub fn recorded_summaries(output: &Output) -> Result<impl Iterator<Item = Result<Summary, StoreError>> + use<>, StoreError> {
+    Ok(recorded_runs(output)?.map(|run| run.map(|(run, _)| run)))
 }
 
 /// The latest runs, the last one first.
@@ -29,7 +43,7 @@ pub fn recorded_runs(output: &Output) -> Result<impl Iterator<Item = (Summary, S
 /// # Errors
 /// I/O errors.
 pub fn latest_runs(output: &Output, count: usize) -> Result<Vec<(Summary, String)>, StoreError> {
-    Ok(recorded_runs(output)?.take(count).collect())
+    recorded_runs(output)?.take(count).collect()
 }
 
 /// The runs among these that were undone, each with the run of its undo, in whatever order they come.
@@ -55,7 +69,8 @@ pub(super) fn note_undo(undone: &mut BTreeMap<String, String>, run: &Summary) {
 /// I/O errors.
 pub fn latest_paces(output: &Output, like: &Summary, among: usize) -> Result<Vec<RunPace>, StoreError> {
     let is_like = |run: &Summary| run.status.is_success() && run.kind() == like.kind();
-    Ok(recorded_runs(output)?.take(among).map(|(run, _)| run).filter(is_like).take(RunPace::COMPARED).map(|run| run.pace()).collect())
+    let runs = recorded_summaries(output)?.take(among).filter(|run| run.as_ref().ok().is_none_or(is_like));
+    runs.take(RunPace::COMPARED).map(|run| run.map(|run| run.pace())).collect()
 }
 
 /// Writes the report of a run, outside of any publish.
@@ -85,6 +100,21 @@ pub(crate) fn report_bytes(summary: &Summary) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::model::UtcMicros;
+
+    #[test]
+    fn a_report_that_can_not_be_read_is_an_error_and_a_damaged_one_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Output::new(folder.path().to_owned());
+        let run = Summary::new("r1".to_owned(), None, None, UtcMicros::new(0).unwrap());
+        write_report(&output, &run).unwrap();
+        output.replace(places::report("r2"), b"{").unwrap();
+        assert_eq!(latest_runs(&output, 9).unwrap().len(), 1);
+        assert!(latest_paces(&output, &run, 9).is_ok());
+        // A link to itself: nobody can read it, whatever the user may.
+        std::os::unix::fs::symlink("r3.json", output.at(places::report("r3"))).unwrap();
+        assert!(latest_runs(&output, 9).is_err() && latest_paces(&output, &run, 9).is_err());
+        assert!(latest_runs(&output, 0).is_ok(), "nothing of it was asked for");
+    }
 
     #[test]
     fn a_run_is_undone_until_its_undo_is() {

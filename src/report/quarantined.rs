@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     path::Path,
 };
 
@@ -114,8 +114,13 @@ impl Replays {
 /// I/O errors.
 pub fn replays_of(output: &Output, run_id: &RunId) -> Result<Vec<String>, StoreError> {
     let mut replays = Replays::default();
-    let after_it = super::recorded_runs(output)?.map(|(run, _)| run).take_while(|run| run.run_id.as_str() > run_id.as_str());
-    after_it.for_each(|run| replays.note(&run));
+    for run in super::recorded_summaries(output)? {
+        let run = run?;
+        if run.run_id.as_str() <= run_id.as_str() {
+            break;
+        }
+        replays.note(&run);
+    }
     Ok(replays.of(run_id.as_str()).to_vec())
 }
 
@@ -140,7 +145,7 @@ pub fn quarantined(output: &Output, only: Option<&RunId>, limit: usize, samples:
     let mut found: Vec<Quarantined> = Vec::new();
     let mut waiting = 0;
     // A replay comes after the run that it reads again.
-    let mut reports = super::recorded_runs(output)?.map(|(run, _)| run).peekable();
+    let mut reports = super::recorded_summaries(output)?.peekable();
     let mut replays = Replays::default();
     for name in output.names(places::QUARANTINE)?.into_iter().rev() {
         let Some(run_id) = places::run_of_folder(&name).filter(|run_id| only.is_none_or(|only| only.as_str() == *run_id)) else {
@@ -150,17 +155,23 @@ pub fn quarantined(output: &Output, only: Option<&RunId>, limit: usize, samples:
             break;
         }
         let place = places::quarantine(run_id);
-        while let Some(run) = reports.next_if(|run| run.run_id.as_str() > run_id) {
-            replays.note(&run);
+        // A report that can't be read ends this: it may be of the run, or of a replay.
+        while let Some(run) = reports.next_if(|run| run.as_ref().ok().is_none_or(|run| run.run_id.as_str() > run_id)) {
+            replays.note(&run?);
         }
-        let run = reports.peek().filter(|run| run.run_id == run_id);
+        let run = reports.peek().and_then(|run| run.as_ref().ok()).filter(|run| run.run_id == run_id);
         let run = run.map(|run| RunOfDrops { shop: run.shop.clone(), replay_of: run.replay_of.clone() });
         // In a bucket, a run that was never committed may have left its own.
         if run.is_none() && output.folder().is_none() && output.read(places::report(run_id))?.is_none() {
             continue;
         }
         let Some(path) = output.local(&place)? else { continue };
-        let Ok(file) = File::open(&path) else { continue };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            // Another command has removed it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(StoreError::io("read", &path)(error)),
+        };
         let of_run = read(run_id, &place, file, &path, samples)?;
         let of_run = Quarantined { replayed_by: replays.of(run_id).to_vec(), run, ..of_run };
         waiting += usize::from(!of_run.is_replayed());

@@ -10,7 +10,7 @@ use crate::{
     model::Dt,
     report::{self, Summary},
     store::{
-        Key, Output,
+        Key, Output, StoreError,
         places::{self, SideFact},
     },
     warehouse::redshift::{self, Changes, DayChanges, RunManifest, SideChanges},
@@ -50,7 +50,8 @@ pub(super) fn changes(output: &Output, url: &str, which: WhichRuns<'_>) -> Resul
         entry.is_some_and(|entry| output.folder().is_none() || output.at(entry.key(*dt)).exists())
     };
     let stored: BTreeSet<Dt> = days.iter().copied().filter(is_stored).collect();
-    let manifests: Vec<_> = runs.iter().filter_map(|run| valid_manifest(output, &state, url, &run.run_id)).collect();
+    let manifests = runs.iter().filter_map(|run| valid_manifest(output, &state, url, &run.run_id).transpose());
+    let manifests: Vec<_> = manifests.collect::<Result<_, _>>()?;
     let sources = redshift::sources(&stored, &manifests);
     Ok(Changes { facts: DayChanges { days, stored, sources }, sides })
 }
@@ -75,9 +76,9 @@ pub(super) fn runs(output: &Output, which: WhichRuns<'_>) -> Result<Vec<Summary>
     match which {
         WhichRuns::Last => {
             // Runs that were at work at the same time are committed in another order than they began.
-            let latest: Vec<_> =
-                report::recorded_runs(output)?.map(|(run, _)| run).filter(Summary::has_published).take(AT_WORK_AT_ONCE).collect();
-            Ok(latest.into_iter().max_by_key(|run| run.commit).into_iter().collect())
+            let has_published = |run: &Result<Summary, StoreError>| run.as_ref().ok().is_none_or(Summary::has_published);
+            let latest: Result<Vec<_>, _> = report::recorded_summaries(output)?.filter(has_published).take(AT_WORK_AT_ONCE).collect();
+            Ok(latest?.into_iter().max_by_key(|run| run.commit).into_iter().collect())
         }
         WhichRuns::One(run_id) => Ok(vec![report_of(output, run_id)?.ok_or_else(|| unknown(run_id))?]),
         WhichRuns::Since(run_id) => {
@@ -104,7 +105,8 @@ fn runs_since(output: &Output, since: &Summary) -> Result<Vec<Summary>, RunError
     };
     let mut later = Vec::new();
     let mut earlier = 0;
-    for (run, _) in report::recorded_runs(output)? {
+    for run in report::recorded_summaries(output)? {
+        let run = run?;
         if run.run_id < since.run_id {
             earlier += 1;
         }
@@ -137,18 +139,22 @@ struct EntryMeta {
 
 /// The manifest of a run, if the warehouse may load it now: each of its files lies under today's `redshift.url`, and is the content of
 /// its partition, of the size that the manifest says.
-fn valid_manifest(output: &Output, state: &LayerState, url: &str, run_id: &str) -> Option<RunManifest> {
+fn valid_manifest(output: &Output, state: &LayerState, url: &str, run_id: &str) -> Result<Option<RunManifest>, StoreError> {
     let key = places::manifest(run_id);
-    let bytes = output.read(&key).ok()??;
-    let manifest: Manifest = serde_json::from_slice(&bytes).ok()?;
+    let manifest: Option<Manifest> = output.read(&key)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let days = manifest.and_then(|manifest| days_of_manifest(&manifest, state, url));
+    Ok(days.map(|days| RunManifest { place: key.to_string(), days }))
+}
+
+/// The days of a manifest; `None` if the warehouse may not load it now.
+fn days_of_manifest(manifest: &Manifest, state: &LayerState, url: &str) -> Option<BTreeSet<Dt>> {
     let day = |entry: &ManifestEntry| {
         let object = entry.url.strip_prefix(url)?.strip_prefix('/')?;
         let dt = places::partition_of(Key::from(object).folder()?.rsplit('/').next()?)?;
         let version = &state.partitions.get(&dt)?.version;
         (version.object.as_str() == object && version.bytes == entry.meta.content_length).then_some(dt)
     };
-    let days: Option<BTreeSet<Dt>> = manifest.entries.iter().map(day).collect();
-    Some(RunManifest { place: key.to_string(), days: days? })
+    manifest.entries.iter().map(day).collect()
 }
 
 #[cfg(test)]
@@ -175,11 +181,12 @@ mod tests {
             let entry = PartitionEntry { version, modified_ns: 0, rows: 1, revenue: CurrencyTotals::new(), totals: None };
             LayerState { partitions: [(dt, entry)].into(), ..LayerState::default() }
         };
-        let is_valid = |url: &str, state: &LayerState| valid_manifest(&output, state, url, "r").is_some();
+        let is_valid = |url: &str, state: &LayerState| valid_manifest(&output, state, url, "r").unwrap().is_some();
         made(None);
         assert!(!is_valid("s3://b/x", &state(&object, 4)), "made before redshift.url was set");
         made(Some("s3://b/x"));
-        assert_eq!(valid_manifest(&output, &state(&object, 4), "s3://b/x", "r").map(|manifest| manifest.days), Some([dt].into()));
+        let valid = valid_manifest(&output, &state(&object, 4), "s3://b/x", "r").unwrap();
+        assert_eq!(valid.map(|manifest| manifest.days), Some([dt].into()));
         assert!(!is_valid("s3://b/y", &state(&object, 4)) && !is_valid("s3://b", &state(&object, 4)), "made for another place");
         assert!(!is_valid("s3://b/x", &state(&object, 5)) && !is_valid("s3://b/x", &state(&Key::from("data/dt=2026-01-01/s.csv"), 4)));
         assert!(!is_valid("s3://b/x", &LayerState::default()), "a later run removed it");

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    error::Error,
     fs::{self, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -21,7 +22,7 @@ use crate::{
     model::{Dt, RunPace, UtcMicros},
     net::redact,
     report::{
-        self, Alert, CurrentRun, Retained, Summary,
+        self, Alert, CurrentRun, Retained, Status, Summary,
         alert::{
             self, Delivery, Discovery, Ended, Evidence, Notice, OpenAlerts, Sender, SourceOfRun,
             stuck::{self, Holding},
@@ -30,7 +31,7 @@ use crate::{
     },
     settings::{EmfTarget, MetricsSettings, Receiver, Settings},
     source::SourceError,
-    store::{self, AlertsNote, Holder, Lease, Output, places},
+    store::{self, AlertsNote, Holder, Lease, Output, StoreError, places},
 };
 
 /// The number of reports that are searched for the runs that a slow one is compared with.
@@ -83,18 +84,33 @@ pub(super) struct Verdict {
     open: OpenAlerts,
 }
 
+/// Says what could not be read for the alerts or the metrics of a run, and what that means. Where storage has ended the run, its
+/// error says why.
+pub(super) fn warn_unread(ended: Ended, error: &dyn Error, so: &str) {
+    if ended != Ended::StorageFailed {
+        tracing::warn!(%error, "{so}");
+    }
+}
+
 /// The alerts that are open, as the lease knows them, which spares a request, or as their file has them; `None` if it can't be read.
-fn known_alerts(output: &Output, lease: Option<&Lease>) -> Option<OpenAlerts> {
+fn known_alerts(output: &Output, lease: Option<&Lease>, ended: Ended) -> Option<OpenAlerts> {
     let by_lease = lease.and_then(Lease::known_alerts).and_then(OpenAlerts::from_text);
-    by_lease.or_else(|| OpenAlerts::read(output).ok())
+    let by_file = || {
+        let read = OpenAlerts::read(output);
+        read.map_err(|error| warn_unread(ended, &error, "which alerts are open can't be read: they may be sent again")).ok()
+    };
+    by_lease.or_else(by_file)
 }
 
 /// How long the runs before took: as the lease knows it, or as their reports say, which in a bucket would cost a request for each.
-fn earlier_paces(output: &Output, lease: Option<&Lease>, summary: &Summary) -> Vec<RunPace> {
-    match lease.and_then(|lease| lease.paces(&summary.kind())) {
-        Some(paces) => paces.to_vec(),
-        None => report::latest_paces(output, summary, REPORTS_SEARCHED).unwrap_or_default(),
+fn earlier_paces(output: &Output, lease: Option<&Lease>, summary: &Summary, ended: Ended) -> Vec<RunPace> {
+    if let Some(paces) = lease.and_then(|lease| lease.paces(&summary.kind())) {
+        return paces.to_vec();
     }
+    report::latest_paces(output, summary, REPORTS_SEARCHED).unwrap_or_else(|error| {
+        warn_unread(ended, &error, "the reports of the runs before can't be read: nothing tells whether this one was slow");
+        Vec::new()
+    })
 }
 
 /// Judges a run whose layer is, or is about to be, made of these files. The alerts of the summary are what the rules say.
@@ -107,9 +123,9 @@ pub(super) fn judge(
     facts: &BTreeMap<Dt, PathBuf>,
 ) -> Verdict {
     let takes_long = summary.execution_time_seconds >= settings.alerts.slow_after.as_secs_f64();
-    let earlier = if takes_long && ended == Ended::Success { earlier_paces(output, lease, summary) } else { Vec::new() };
+    let earlier = if takes_long && ended == Ended::Success { earlier_paces(output, lease, summary, ended) } else { Vec::new() };
     let newest = settings.alerts.freshness.and_then(|_| newest_row(output, facts, summary.finished_at));
-    let before = known_alerts(output, lease);
+    let before = known_alerts(output, lease, ended);
     let mut open = before.clone().unwrap_or_default();
     let missing = open.missing_days();
     let evidence = Evidence { summary, ended, earlier: &earlier, has_rows: &|dt| facts.contains_key(&dt), missing: &missing, newest };
@@ -123,7 +139,7 @@ pub(super) fn judge(
     }
     summary.alerts = findings.iter().filter_map(|finding| Some(Alert { kind: finding.kind, message: finding.message.clone()? })).collect();
     let origin = NoticeOrigin::new(settings);
-    let replayed = summary.replay_of.as_deref().and_then(|run_id| source_of_run(output, run_id));
+    let replayed = summary.replay_of.as_deref().and_then(|run_id| source_of_run(output, run_id, ended));
     let by = Discovery {
         pipeline: origin.pipeline(),
         run_id: &summary.run_id,
@@ -151,8 +167,11 @@ pub(super) fn judge(
 }
 
 /// The source of an earlier run, as its report tells it: a replay loads records of this source.
-fn source_of_run(output: &Output, run_id: &str) -> Option<String> {
-    let report = output.read(places::report(run_id)).ok().flatten()?;
+fn source_of_run(output: &Output, run_id: &str, ended: Ended) -> Option<String> {
+    let read = output.read(places::report(run_id));
+    let unread =
+        |error: StoreError| warn_unread(ended, &error, "the report of the replayed run can't be read: alerts do not name its source");
+    let report = read.map_err(unread).ok().flatten()?;
     Some(Summary::from_json(&report).ok()?.identity?.source)
 }
 
@@ -235,14 +254,20 @@ fn keep_alerts(output: &Output, before: Option<OpenAlerts>, mut open: OpenAlerts
     if open == before {
         return if is_known { AlertsNote::Read(open.to_text()) } else { AlertsNote::Untouched };
     }
-    // Runs on other days may have written it since.
-    if let Some(meanwhile) = OpenAlerts::read(output).ok().filter(|meanwhile| *meanwhile != before) {
-        open.absorb_others(&before, meanwhile);
-    }
-    match open.write(output) {
+    // Runs on other days may have written it since. Where it can't be read, a write would lose what they have found.
+    let kept = OpenAlerts::read(output).and_then(|meanwhile| {
+        if meanwhile != before {
+            open.absorb_others(&before, meanwhile);
+        }
+        open.write(output)
+    });
+    match kept {
         Ok(()) => AlertsNote::Written(open.to_text()),
         Err(error) => {
-            tracing::warn!(%error, "which alerts are open could not be kept: they may be sent again");
+            // Who could not read it has said so.
+            if is_known {
+                tracing::warn!(%error, "which alerts are open could not be kept: they may be sent again");
+            }
             AlertsNote::Unknown
         }
     }
@@ -269,8 +294,13 @@ pub(super) fn update_stuck(settings: &Settings, output: &Output, run_id: &str, n
     let origin = NoticeOrigin::new(settings);
     let by = Discovery { pipeline: origin.pipeline(), run_id, shop: None, source: SourceOfRun::Unnamed, now };
     let send = |due: &[(&Receiver, Notice)]| deliver(settings, origin.sender(run_id), due);
+    let is_stuck = matches!(holding, Holding::By(_, Some(_)));
     stuck::update(output, &settings.alerts, by, holding, send).unwrap_or_else(|error| {
-        tracing::warn!(%error, "the alert about the run that holds the output can't be kept, and is not sent");
+        if is_stuck {
+            tracing::warn!(%error, "the alert about the run that holds the output can't be kept, and is not sent");
+        } else {
+            tracing::warn!(%error, "the alerts about stuck runs can't be read or kept: the next run tries again");
+        }
         stuck::Update::default()
     })
 }
@@ -314,7 +344,7 @@ pub(super) fn retain(settings: &Settings, output: &Output, summary: &Summary) {
 /// Writes the metrics where they are asked for.
 pub(super) fn write_metrics(settings: &MetricsSettings, output: &Output, summary: &Summary) {
     if let Some(path) = &settings.file {
-        let text = report::open_metrics(summary, last_success(output, summary));
+        let text = report::open_metrics(summary, last_success(output, summary, "the metrics file lacks the time of the last success"));
         if let Err(error) = store::replace_file(path, text.as_bytes()) {
             tracing::warn!(path = %path.display(), %error, "the metrics could not be written");
         }
@@ -335,15 +365,21 @@ pub(super) fn write_metrics(settings: &MetricsSettings, output: &Output, summary
 /// Sends what is left of the traces, and the metrics. A dry run sends no metrics.
 pub(super) fn send_telemetry(telemetry: RunTelemetry, settings: &Settings, output: &Output, summary: &Summary, cancel: &Cancel) {
     let has_metrics = !settings.dry_run && settings.telemetry.as_ref().is_some_and(|telemetry| telemetry.metrics.is_some());
-    let metrics = if has_metrics { report::metrics(summary, last_success(output, summary)) } else { Vec::new() };
+    let last_success = || last_success(output, summary, "the metrics for the collector lack the time of the last success");
+    let metrics = if has_metrics { report::metrics(summary, last_success()) } else { Vec::new() };
     telemetry.finish(&summary.run_id, metrics, cancel);
 }
 
-fn last_success(output: &Output, summary: &Summary) -> Option<UtcMicros> {
+/// When a run like this one was last successful, as the reports say. `lacking` says what lacks it where they can't be read.
+fn last_success(output: &Output, summary: &Summary, lacking: &str) -> Option<UtcMicros> {
     if summary.status.is_success() {
         return Some(summary.finished_at);
     }
-    let (run, _) = report::recorded_runs(output).ok()?.find(|(run, _)| run.is_successful_load() && run.shop == summary.shop)?;
+    let is_wanted =
+        |run: &Result<Summary, StoreError>| run.as_ref().ok().is_none_or(|run| run.is_successful_load() && run.shop == summary.shop);
+    let found = report::recorded_summaries(output).and_then(|mut runs| runs.find(is_wanted).transpose());
+    let ended = if summary.status == Status::StorageFailed { Ended::StorageFailed } else { Ended::Otherwise };
+    let run = found.map_err(|error| warn_unread(ended, &error, lacking)).ok().flatten()?;
     Some(run.finished_at)
 }
 

@@ -100,7 +100,8 @@ pub(super) fn sources_of_layer(
 /// The sources of a layer whose commits did not keep them: those in the reports, if there is exactly one report for each commit.
 fn sources_by_reports(output: &Output, head: u64) -> Result<Option<OrderSources>, StoreError> {
     let (mut sources, mut commits) = (OrderSources::default(), BTreeSet::new());
-    for (run, _) in report::recorded_runs(output)? {
+    for run in report::recorded_summaries(output)? {
+        let run = run?;
         let Some(number) = run.commit else { continue };
         if !commits.insert(number) {
             return Ok(None);
@@ -157,8 +158,11 @@ fn lists_all_orders(run: &Summary) -> bool {
 /// coverage still name.
 fn settled_sources(output: &Output, before: &LayerState) -> Result<OrderSources, StoreError> {
     let mut sources = OrderSources::default();
-    for (run, _) in report::recorded_runs(output)?.filter(|(run, _)| run.commit.is_some() && brings_orders(run)) {
-        sources.add(source_of(output, &run)?);
+    for run in report::recorded_summaries(output)? {
+        let run = run?;
+        if run.commit.is_some() && brings_orders(&run) {
+            sources.add(source_of(output, &run)?);
+        }
     }
     before.coverage.sources.iter().for_each(|coverage| sources.add(OrderSource::from(&coverage.identity)));
     tracing::warn!(

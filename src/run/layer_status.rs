@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
 };
 
 use serde::Serialize;
@@ -25,7 +25,7 @@ use crate::{
         },
     },
     settings::Settings,
-    store::{HeldLease, Holder, Lease, Listed, Output, places},
+    store::{HeldLease, Holder, Lease, Listed, Output, StoreError, places},
 };
 
 /// Among how many of the latest runs drops are counted.
@@ -194,7 +194,10 @@ pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
     let runs: Vec<Summary> = report::latest_runs(output, looked_at)?.into_iter().map(|(run, _)| run).collect();
     let last_success = match runs.iter().find(|run| run.is_successful_load()) {
         Some(run) => Some(run.clone()),
-        None => report::recorded_runs(output)?.map(|(run, _)| run).find(Summary::is_successful_load),
+        None => {
+            let is_wanted = |run: &Result<Summary, StoreError>| run.as_ref().ok().is_none_or(Summary::is_successful_load);
+            report::recorded_summaries(output)?.find(is_wanted).transpose()?
+        }
     };
     let undone = report::undone_runs(&runs);
     let in_short = |run: &Summary| in_short(run, now, &undone);
@@ -285,14 +288,20 @@ fn drops_of(runs: &[Summary]) -> DropsOfRuns {
 
 /// The partitions, in short.
 fn partitions(output: &Output) -> Result<Vec<PartitionInShort>, RunError> {
-    let known = layer::published_entries(output).unwrap_or_default();
+    let known = layer::published_entries(output)?;
     if output.folder().is_none() {
         let short = |(dt, entry): (Dt, PartitionEntry)| PartitionInShort { dt, bytes: entry.version.bytes, rows: Some(entry.rows) };
         return Ok(known.into_iter().map(short).collect());
     }
     let mut partitions = Vec::new();
     for (dt, key) in layer::stored_partition_files(output)? {
-        let Ok(metadata) = fs::metadata(output.at(key)) else { continue };
+        let path = output.at(key);
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            // A run has removed it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(StoreError::io("read", path)(error).into()),
+        };
         let rows = known.get(&dt).filter(|entry| entry.version.bytes == metadata.len()).map(|entry| entry.rows);
         partitions.push(PartitionInShort { dt, bytes: metadata.len(), rows });
     }
@@ -336,7 +345,10 @@ fn held_by(settings: &Settings, output: &Output, now: UtcMicros) -> Result<Optio
     let alert: Option<Alert> = at_work.and_then(|holder| stuck::judge(&settings.alerts, holder, now));
     // An alert about it that a run has raised is over when its lease is.
     let holding = held.as_ref().map_or(Holding::None, |held| Holding::By(&held.holder, alert.as_ref()));
-    conclude::update_stuck(settings, output, RunId::new(now).as_str(), now, holding);
+    // Asked first: a store that refuses it is the error of the command, and nothing that keeps an alert from being sent.
+    if stuck::is_kept(output)? || alert.is_some() {
+        conclude::update_stuck(settings, output, RunId::new(now).as_str(), now, holding);
+    }
     Ok(held.map(|HeldLease { holder, silent_for }| HeldBy {
         seconds: stuck::held_for(&holder, now).as_secs(),
         stuck: alert.is_some(),

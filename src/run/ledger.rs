@@ -40,7 +40,7 @@ pub(super) fn of_output(output: &Output) -> Result<Ledger, StoreError> {
 /// The ledger as the reports of all runs tell it, in the order in which they ran, without those that were undone.
 fn rebuild(output: &Output) -> Result<Ledger, StoreError> {
     let mut ledger = Ledger::default();
-    let runs: Vec<Summary> = report::recorded_runs(output)?.map(|(run, _)| run).collect();
+    let runs: Vec<Summary> = report::recorded_summaries(output)?.collect::<Result<_, _>>()?;
     let undone = report::undone_runs(&runs);
     for run in runs.iter().rev().filter(|run| adds_to_coverage(run) && !undone.contains_key(&run.run_id)) {
         if let Some((identity, loaded)) = loaded_by(run) {

@@ -24,7 +24,7 @@ use crate::{
     report::{self, CommandName, Summary},
     settings::Settings,
     store::{
-        Commit, Installed, Key, ObjectRef, Output, Staging,
+        Commit, Installed, Key, ObjectRef, Output, Staging, StoreError,
         places::{self, SideFact},
     },
 };
@@ -70,19 +70,37 @@ pub fn undoable_runs(settings: &Settings) -> Result<Vec<Summary>, RunError> {
     let runs = report::latest_runs(&output, LATEST_RUNS)?.into_iter().map(|(run, _)| run).filter(|run| run.commit.is_some());
     let runs: Vec<Summary> = runs.collect();
     let undone = report::undone_runs(&runs);
-    let is_undoable = |run: &Summary| {
-        let Ok(committed) = versions::committed_run(&output, &run.run_id) else { return false };
-        if !committed.has_changed_tables() {
-            return false;
+    let mut undoable = Vec::new();
+    for run in runs.iter().filter(|run| !undone.contains_key(&run.run_id) && run.command != CommandName::Erase) {
+        if is_undoable(&output, &run.run_id, &now)? {
+            undoable.push(run.clone());
         }
-        let Ok(later) = versions::commits_after(&output, committed.commit.number) else { return false };
-        refuse_erasure(&committed, &later)
-            .and_then(|()| refuse_later(&committed, &later, &now))
-            .and_then(|()| refuse_other_columns(&committed, &later))
-            .is_ok()
+    }
+    Ok(undoable)
+}
+
+/// Whether an undo of a run would not be refused at first sight.
+fn is_undoable(output: &Output, run_id: &str, now: &LayerState) -> Result<bool, RunError> {
+    let Some(committed) = none_if_lost(versions::committed_run(output, run_id))? else { return Ok(false) };
+    if !committed.has_changed_tables() {
+        return Ok(false);
+    }
+    let Some(later) = none_if_lost(versions::commits_after(output, committed.commit.number).map_err(RunError::from))? else {
+        return Ok(false);
     };
-    let candidates = runs.iter().filter(|run| !undone.contains_key(&run.run_id) && run.command != CommandName::Erase);
-    Ok(candidates.filter(|run| is_undoable(run)).cloned().collect())
+    let refused = refuse_erasure(&committed, &later)
+        .and_then(|()| refuse_later(&committed, &later, now))
+        .and_then(|()| refuse_other_columns(&committed, &later));
+    Ok(refused.is_ok())
+}
+
+/// What an undo needs; `None` where it is no longer kept or damaged. A store that can't be read tells nothing of that.
+fn none_if_lost<T>(found: Result<T, RunError>) -> Result<Option<T>, RunError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(RunError::Request(_) | RunError::Store(StoreError::Record { .. })) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Undoes a run. A dry run tells what that would do, and writes nothing.

@@ -203,7 +203,7 @@ impl<'a> Warehouse<'a> {
     /// What a repair loads again: the days that differ.
     fn different(&self, found: &Comparison) -> Result<Changes, RunError> {
         let days: BTreeSet<Dt> = found.days.iter().filter_map(|day| day.dt).collect();
-        let stored = self.stored_of(&days);
+        let stored = self.stored_of(&days)?;
         let mut changes = Changes { facts: DayChanges { sources: redshift::sources(&stored, &[]), days, stored }, ..Changes::default() };
         for fact in self.sides.keys().copied() {
             let days: BTreeSet<Dt> = found.side_days(fact).iter().filter_map(|day| day.dt).collect();
@@ -494,9 +494,9 @@ impl<'a> Warehouse<'a> {
     }
 
     /// Those of the days that have a partition.
-    fn stored_of(&self, days: &BTreeSet<Dt>) -> BTreeSet<Dt> {
-        let stored = self.partitions().unwrap_or_default();
-        days.iter().copied().filter(|dt| stored.contains_key(dt)).collect()
+    fn stored_of(&self, days: &BTreeSet<Dt>) -> Result<BTreeSet<Dt>, RunError> {
+        let stored = self.partitions()?;
+        Ok(days.iter().copied().filter(|dt| stored.contains_key(dt)).collect())
     }
 }
 

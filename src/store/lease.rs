@@ -884,7 +884,13 @@ impl BucketLease {
         let hint = match released {
             Ok(hint) => hint,
             Err(error) => {
-                tracing::warn!(%error, "the lease of the run could not be given back; it ends by itself after {}", span_text(LIFE));
+                tracing::warn!(
+                    %error,
+                    "the lease of the run could not be given back; it ends with this process on this machine, elsewhere after {} for who \
+                     waits with --lock-wait, and after {} for others",
+                    span_text(LIFE),
+                    span_text(Installer::GONE_AFTER)
+                );
                 return;
             }
         };

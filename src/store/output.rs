@@ -238,7 +238,11 @@ impl Output {
         let key = key.into();
         let path = self.at(&key);
         if self.folder().is_some() {
-            return Ok(Some(path).filter(|path| path.exists()));
+            return match path.try_exists() {
+                Ok(is_there) => Ok(Some(path).filter(|_| is_there)),
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
+                Err(error) => Err(StoreError::io("look at", path)(error)),
+            };
         }
         let Some(object) = self.store.get(&key)? else {
             disk::remove_file(&path)?;

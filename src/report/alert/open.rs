@@ -232,6 +232,11 @@ impl OpenAlerts {
         output.replace(place, &serde_json::to_vec(self).unwrap_or_default())
     }
 
+    /// Whether there are none, not even such as are over and still to be told.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Those that are not over.
     pub fn lasting(&self) -> impl Iterator<Item = &OpenAlert> {
         self.open.iter().filter(|alert| alert.over_at.is_none())

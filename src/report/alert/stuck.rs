@@ -43,6 +43,14 @@ pub fn open(output: &Output) -> Result<Vec<OpenAlert>, StoreError> {
     Ok(OpenAlerts::read_from(output, places::STUCK)?.lasting().cloned().collect())
 }
 
+/// Whether any alert about a stuck run is kept: one that is open, or one whose end is still to be told.
+///
+/// # Errors
+/// I/O errors.
+pub fn is_kept(output: &Output) -> Result<bool, StoreError> {
+    Ok(!OpenAlerts::read_from(output, places::STUCK)?.is_empty())
+}
+
 /// What is known about the holder of an output.
 #[derive(Clone, Copy, Debug)]
 pub enum Holding<'a> {

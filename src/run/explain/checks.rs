@@ -1,6 +1,10 @@
 //! The runs whose checks saw the partitions of an order, and the failed checks that name it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io,
+};
 
 use serde::Serialize;
 
@@ -8,7 +12,7 @@ use crate::{
     check::CheckResult,
     model::{Dt, Severity, UtcMicros},
     report::{Status, Summary},
-    store::{Output, places},
+    store::{Output, StoreError, places},
 };
 
 /// A run whose checks saw a partition of the order.
@@ -51,26 +55,36 @@ pub(super) struct Seen<'a> {
 
 /// The runs that changed one of the partitions while the order lay there, or that have a failed check which names the order,
 /// oldest first.
-pub(super) fn checks(output: &Output, order_id: &str, seen: &Seen<'_>, reports: &BTreeMap<String, Summary>) -> Vec<RunChecks> {
+///
+/// # Errors
+/// I/O errors.
+pub(super) fn checks(
+    output: &Output,
+    order_id: &str,
+    seen: &Seen<'_>,
+    reports: &BTreeMap<String, Summary>,
+) -> Result<Vec<RunChecks>, StoreError> {
     let mut found = Vec::new();
     for run in reports.values().filter(|run| !run.checks.is_empty()) {
         let changed = run.partitions_written.iter().chain(&run.partitions_removed);
         let is_later = seen.since.is_none_or(|first| run.run_id.as_str() >= first);
         let partitions: Vec<Dt> = changed.copied().filter(|dt| is_later && seen.dts.contains(dt)).collect();
-        let failed = run.checks.iter().filter(|check| !check.passed).map(|check| FailedCheckOfOrder {
-            name: check.name.clone(),
-            severity: check.severity,
-            violations: check.violations,
-            names_order: is_in_sample(check, order_id) || is_in_violations(output, &run.run_id, check, order_id),
+        let failed = run.checks.iter().filter(|check| !check.passed).map(|check| -> Result<_, StoreError> {
+            Ok(FailedCheckOfOrder {
+                name: check.name.clone(),
+                severity: check.severity,
+                violations: check.violations,
+                names_order: is_in_sample(check, order_id) || is_in_violations(output, &run.run_id, check, order_id)?,
+            })
         });
-        let failed: Vec<_> = failed.collect();
+        let failed: Vec<_> = failed.collect::<Result<_, _>>()?;
         if partitions.is_empty() && !failed.iter().any(|check| check.names_order) {
             continue;
         }
         let (run_id, started_at, status) = (run.run_id.clone(), run.started_at, run.status);
         found.push(RunChecks { run_id, started_at, status, partitions, checks: run.checks.len(), failed });
     }
-    found
+    Ok(found)
 }
 
 /// Whether a row of the sample is of the order.
@@ -79,9 +93,16 @@ fn is_in_sample(check: &CheckResult, order_id: &str) -> bool {
 }
 
 /// Whether the file that keeps the violating rows of a check has a row of the order. A missing file has none.
-fn is_in_violations(output: &Output, run_id: &str, check: &CheckResult, order_id: &str) -> bool {
-    let Ok(Some(path)) = output.local(places::violations(run_id).join(check.file_name())) else { return false };
-    let Ok(mut reader) = csv::Reader::from_path(path) else { return false };
-    let Some(key) = reader.byte_headers().ok().and_then(|names| names.iter().position(|name| name == b"order_id")) else { return false };
-    reader.byte_records().filter_map(Result::ok).any(|row| row.get(key) == Some(order_id.as_bytes()))
+fn is_in_violations(output: &Output, run_id: &str, check: &CheckResult, order_id: &str) -> Result<bool, StoreError> {
+    let Some(path) = output.local(places::violations(run_id).join(check.file_name()))? else { return Ok(false) };
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        // Another command has removed it meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(StoreError::io("read", path)(error)),
+    };
+    let mut reader = csv::Reader::from_reader(file);
+    let key = reader.byte_headers().ok().and_then(|names| names.iter().position(|name| name == b"order_id"));
+    let Some(key) = key else { return Ok(false) };
+    Ok(reader.byte_records().filter_map(Result::ok).any(|row| row.get(key) == Some(order_id.as_bytes())))
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -80,7 +80,12 @@ pub(super) fn dropped(
         let Some(run_id) = places::run_of_folder(&name) else { continue };
         let place = places::quarantine(run_id);
         let Some(path) = output.local(&place)? else { continue };
-        let Ok(opened) = File::open(&path) else { continue };
+        let opened = match File::open(&path) {
+            Ok(opened) => opened,
+            // Another command has removed it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(StoreError::io("read", &path)(error).into()),
+        };
         quarantines += 1;
         let shop = reports.get(run_id).and_then(|report| report.shop.as_deref());
         let wanted = shop.map_or(whole, |shop| whole.of_shop(shop));

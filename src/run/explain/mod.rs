@@ -135,7 +135,7 @@ pub fn explain(settings: &Settings, request: &ExplainRequest<'_>, cancel: &Cance
     let (dropped, quarantines) = dropped::dropped(&output, request, &reports)?;
     let dts = partitions_of(&stored.rows, &history);
     let seen = checks::Seen { dts: &dts, since: versions::first_run(&history) };
-    let checks = checks::checks(&output, request.order_id, &seen, &reports);
+    let checks = checks::checks(&output, request.order_id, &seen, &reports)?;
     let warehouse = match request.warehouse {
         AskWarehouse::Yes => Some(warehouse::ask(settings, request, &stored.rows, cancel)?),
         AskWarehouse::No => None,
@@ -195,7 +195,8 @@ fn is_of_commit(run: &LineageRun, reports: &BTreeMap<String, Summary>) -> bool {
 
 /// All reports, by run.
 fn reports(output: &Output) -> Result<BTreeMap<String, Summary>, RunError> {
-    Ok(report::recorded_runs(output)?.map(|(run, _)| (run.run_id.clone(), run)).collect())
+    let by_run = report::recorded_summaries(output)?.map(|run| run.map(|run| (run.run_id.clone(), run)));
+    Ok(by_run.collect::<Result<_, _>>()?)
 }
 
 /// When a run started: its report says so, or else its name.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{Job, request::Outcome};
 use crate::{
-    layer,
+    layer::{self, LayerError},
     model::Dt,
     net::redact,
     report::{self, Status},
@@ -37,8 +37,11 @@ impl Job<'_> {
             let verdict = match self.verdict.take().filter(|_| success || published) {
                 Some(verdict) => verdict,
                 None => {
-                    let facts = self.facts();
                     let (lease, ended) = (self.lease.as_ref(), conclude::ended(error.as_ref()));
+                    let facts = self.facts().unwrap_or_else(|unread| {
+                        conclude::warn_unread(ended, &unread, "the partitions can't be listed: alerts do not look at their rows");
+                        BTreeMap::new()
+                    });
                     conclude::judge(self.settings, &self.output, lease, &mut self.summary, ended, &facts)
                 }
             };
@@ -74,9 +77,9 @@ impl Job<'_> {
     }
 
     /// The stored partitions.
-    fn facts(&self) -> BTreeMap<Dt, PathBuf> {
-        let files = layer::stored_partition_files(&self.output).unwrap_or_default();
-        files.into_iter().map(|(dt, key)| (dt, self.output.at(key))).collect()
+    fn facts(&self) -> Result<BTreeMap<Dt, PathBuf>, LayerError> {
+        let files = layer::stored_partition_files(&self.output)?;
+        Ok(files.into_iter().map(|(dt, key)| (dt, self.output.at(key))).collect())
     }
 }
 

@@ -73,7 +73,8 @@ impl RawInput {
         let kept: BTreeSet<String> = names.iter().filter_map(|name| places::run_of_folder(name)).map(str::to_owned).collect();
         let nothing = |detail: String| RequestError::NothingKept { output: output.location(), detail };
         let Some(oldest) = kept.first() else { return Err(nothing(String::new()).into()) };
-        let reports: Vec<_> = report::recorded_runs(output)?.map(|(run, _)| run).take_while(|run| run.run_id >= *oldest).collect();
+        let reports = report::recorded_summaries(output)?.take_while(|run| run.as_ref().ok().is_none_or(|run| run.run_id >= *oldest));
+        let reports: Vec<_> = reports.collect::<Result<_, _>>()?;
         let mut input = Choice { source, gaps, kept: &kept }.of(&reports);
         let committed: BTreeSet<&str> = reports.iter().filter(|run| run.commit.is_some()).map(|run| run.run_id.as_str()).collect();
         input.uncommitted = kept.iter().filter(|run_id| !committed.contains(run_id.as_str())).count();

@@ -206,6 +206,10 @@ impl Failure<'_> {
             StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
                 Some(format!("{of} must be allowed {}", self.action.permission(settings.location.scheme)))
             }
+            // A store names what is missing: this may be a server of something else.
+            StatusCode::NOT_FOUND if answer.words.code.is_none() => {
+                settings.endpoint.as_ref().map(|_| "is storage.endpoint, or the variable for it, the address of a store?".into())
+            }
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => Some("the proxy asks for credentials: set ETL_PROXY".into()),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Some("the store is busy: run again later".into()),
             _ => None,
