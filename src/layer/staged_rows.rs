@@ -36,7 +36,7 @@ pub(super) struct Segment {
 }
 
 /// The bytes of most rows.
-const USUAL_ROW_BYTES: usize = 112;
+const USUAL_ROW_BYTES: usize = 88;
 
 /// A batch of rows, cut by partition.
 pub struct CutBatch {
