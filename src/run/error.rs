@@ -44,7 +44,8 @@ pub enum RunError {
     Lock(#[from] LockError),
     /// The layer changed while it was checked, each time.
     #[error(
-        "{location}: the layer changed during each of {looks} looks, so what the checks found may not be so. Nothing was changed: check it when fewer runs are at work"
+        "{location}: the layer changed during each of {}, so what the checks found may not be so. Nothing was changed: check it when fewer runs are at work",
+        crate::model::counted(*looks as u64, "look")
     )]
     LayerMoves {
         /// The output.
