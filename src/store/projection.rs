@@ -125,7 +125,8 @@ impl CommitLog {
 
     /// Reads the commits that are to be verified after a hint, up to the newest one, unless they were read before.
     fn read(&mut self, output: &Output, hint: &Hint, newest: &Commit) -> Result<(), StoreError> {
-        if hint.installed() < newest.number {
+        // The copy in a hint of a commit that is installed does not say what it told: beside an older hint, the log does.
+        if hint.installed() < newest.number && !newest.told.is_empty() {
             self.add(newest);
         }
         let open = (hint.installed() + 1..=newest.number).chain(hint.commits_of_files());
