@@ -524,14 +524,6 @@ pub fn published_entries(output: &Output) -> Result<BTreeMap<Dt, PartitionEntry>
     Ok(OpenedLayer::open(output)?.state.partitions)
 }
 
-/// Which commit the layer is of: changes with each.
-///
-/// # Errors
-/// I/O errors.
-pub fn generation(output: &Output) -> Result<u64, LayerError> {
-    Ok(OpenedLayer::open(output)?.number())
-}
-
 /// The file of each partition, by its day: beneath `curated/` in a folder, in a bucket as the newest commit has it.
 ///
 /// # Errors

@@ -37,7 +37,7 @@ mod stored;
 mod stored_order;
 
 pub use catalog::{
-    Catalog, IndexedTable, LookUpError, StoredState, generation, partition_files, published_entries, side_files, stored_partition_files,
+    Catalog, IndexedTable, LookUpError, StoredState, partition_files, published_entries, side_files, stored_partition_files,
 };
 pub use csv::{read_partition, write_header, write_line, write_text};
 pub use deletions::{DELETED_STATUS, DeletionScope, Deletions, MissingOrders, MissingShare, OrdersByPartition};

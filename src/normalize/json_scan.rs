@@ -1,5 +1,5 @@
 //! A scanner over the bytes of one JSON value (RFC 8259): tells where the values of an object or a list begin and end. It reads each
-//! byte once, and says where the text is no JSON.
+//! byte once, and fails where the text is no JSON.
 //!
 //! Interprets neither keys nor values: a number may have any size, and an escape may be half of a surrogate pair. Takes texts that are
 //! UTF-8 already.
@@ -85,8 +85,10 @@ impl<'a> Scanner<'a> {
         self.byte()
     }
 
-    /// The place, to be given to [`Scanner::since`].
-    pub(super) fn place(&self) -> usize {
+    /// The place of the value that follows, to be given to [`Scanner::since`].
+    #[inline]
+    pub(super) fn start(&mut self) -> usize {
+        self.pass_space();
         self.at
     }
 
@@ -106,8 +108,7 @@ impl<'a> Scanner<'a> {
     /// There is no whole value.
     #[inline]
     pub(super) fn value(&mut self) -> Result<&'a str, NotJson> {
-        self.pass_space();
-        let start = self.at;
+        let start = self.start();
         self.pass()?;
         Ok(self.since(start))
     }
@@ -118,9 +119,7 @@ impl<'a> Scanner<'a> {
     /// This is no whole object; what `take` says.
     #[inline]
     pub(super) fn members(&mut self, mut take: impl FnMut(&mut Self, WrittenKey<'a>) -> Result<(), NotJson>) -> Result<(), NotJson> {
-        self.expect(b'{')?;
-        if self.peek() == Some(b'}') {
-            self.at += 1;
+        if !self.opens(b'{', b'}')? {
             return Ok(());
         }
         loop {
@@ -138,9 +137,7 @@ impl<'a> Scanner<'a> {
     /// This is no whole list; what `take` says.
     #[inline]
     pub(super) fn elements(&mut self, mut take: impl FnMut(&mut Self, usize) -> Result<(), NotJson>) -> Result<(), NotJson> {
-        self.expect(b'[')?;
-        if self.peek() == Some(b']') {
-            self.at += 1;
+        if !self.opens(b'[', b']')? {
             return Ok(());
         }
         for index in 0.. {
@@ -183,21 +180,10 @@ impl<'a> Scanner<'a> {
         match self.peek().ok_or(NotJson)? {
             b'"' => self.quoted().map(|_| None),
             b'{' => {
-                self.at += 1;
-                if self.peek() == Some(b'}') {
-                    self.at += 1;
-                    return Ok(None);
-                }
-                self.key().map(|_| Some(Container::Object))
+                let has_members = self.opens(b'{', b'}')?;
+                if has_members { self.key().map(|_| Some(Container::Object)) } else { Ok(None) }
             }
-            b'[' => {
-                self.at += 1;
-                if self.peek() == Some(b']') {
-                    self.at += 1;
-                    return Ok(None);
-                }
-                Ok(Some(Container::List))
-            }
+            b'[' => Ok(self.opens(b'[', b']')?.then_some(Container::List)),
             b't' => self.word("true"),
             b'f' => self.word("false"),
             b'n' => self.word("null"),
@@ -224,6 +210,15 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         Ok(())
+    }
+
+    /// Passes the beginning of an object or a list; `false` if it is empty, and passed as well.
+    #[inline]
+    fn opens(&mut self, begin: u8, end: u8) -> Result<bool, NotJson> {
+        self.expect(begin)?;
+        let is_empty = self.peek() == Some(end);
+        self.at += usize::from(is_empty);
+        Ok(!is_empty)
     }
 
     /// After a value: passes the comma before the next one, or the end; `false` at the end.

@@ -152,8 +152,7 @@ impl<'a> Captured<'a> {
         let first = self.line_cells.len();
         self.line_cells.resize(first + self.line_width, None);
         let cells = self.line_cells.get_mut(first..).unwrap_or_default();
-        scanner.peek();
-        let start = scanner.place();
+        let start = scanner.start();
         let is_object = enter(scanner, &maps.line.root, &mut LineCells { cells })?;
         self.line_is_object.push(is_object);
         self.line_texts.push(scanner.since(start));
@@ -227,8 +226,7 @@ impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
             child.inner_leaves.iter().chain(&child.leaf).for_each(|&leaf| self.captured.forget(leaf));
         }
         let Some(leaf) = child.leaf else { return enter(scanner, &child.inner, self).map(drop) };
-        scanner.peek();
-        let start = scanner.place();
+        let start = scanner.start();
         if self.maps.lists.contains(&leaf) {
             let found = self.captured.find_lines(scanner, self.maps)?;
             self.captured.take_list(leaf, found);

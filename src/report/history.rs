@@ -38,6 +38,14 @@ pub fn recorded_summaries(output: &Output) -> Result<impl Iterator<Item = Result
     Ok(recorded_runs(output)?.map(|run| run.map(|(run, _)| run)))
 }
 
+/// The latest run that is wanted.
+///
+/// # Errors
+/// I/O errors, also of a report that is later than that run: it may be of the one that is wanted.
+pub fn latest_run(output: &Output, is_wanted: impl Fn(&Summary) -> bool) -> Result<Option<Summary>, StoreError> {
+    recorded_summaries(output)?.find(|run| run.as_ref().ok().is_none_or(&is_wanted)).transpose()
+}
+
 /// The latest runs, the last one first.
 ///
 /// # Errors

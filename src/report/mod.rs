@@ -16,7 +16,9 @@ pub mod telemetry;
 pub use alert::{Alert, AlertKind};
 pub use check_history::{CheckHistory, CheckOfRun, CheckRecord, check_history};
 pub(crate) use history::report_bytes;
-pub use history::{latest_paces, latest_runs, recorded_runs, recorded_summaries, undone_runs, write_report, write_report_unless_told};
+pub use history::{
+    latest_paces, latest_run, latest_runs, recorded_runs, recorded_summaries, undone_runs, write_report, write_report_unless_told,
+};
 pub use metrics::{Metric, Series, Unit, Value, embedded_metrics, metrics, open_metrics};
 pub use quarantined::{Quarantined, Replays, RunOfDrops, Sample, quarantined, replayed_runs, replays_of};
 pub use retention::{CurrentRun, Retained, Retention, remove_older};

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::{self, BufRead, BufReader},
+    io::{BufRead, BufReader},
     path::Path,
 };
 
@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::{Summary, history::note_undo};
 use crate::{
     model::{DropCounts, Level, RunId},
-    store::{Key, Output, StoreError, places},
+    store::{self, Key, Output, StoreError, places},
 };
 
 /// What a run dropped.
@@ -166,12 +166,8 @@ pub fn quarantined(output: &Output, only: Option<&RunId>, limit: usize, samples:
             continue;
         }
         let Some(path) = output.local(&place)? else { continue };
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            // Another command has removed it meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(StoreError::io("read", &path)(error)),
-        };
+        // Another command may have removed it meanwhile.
+        let Some(file) = store::open_file(&path)? else { continue };
         let of_run = read(run_id, &place, file, &path, samples)?;
         let of_run = Quarantined { replayed_by: replays.of(run_id).to_vec(), run, ..of_run };
         waiting += usize::from(!of_run.is_replayed());

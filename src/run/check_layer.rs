@@ -14,6 +14,7 @@ use super::{
     existing::{nothing_to_check, require_layer},
     ledger, open,
     outside::refuse_inside_layer,
+    publish::has_moved,
 };
 use crate::{
     cancel::Cancel,
@@ -102,10 +103,9 @@ impl Snapshot {
         Ok(Snapshot { layer, is_settled })
     }
 
-    /// Whether no file of the layer has changed since, as far as commits tell. In a bucket it is asked before the files are fetched: to
-    /// open a newer layer replaces local copies.
+    /// Whether no file of the layer has changed since, as far as commits tell.
     fn still_stands(&self, output: &Output) -> Result<bool, RunError> {
-        Ok(self.is_settled && layer::generation(output)? == self.layer.number())
+        Ok(self.is_settled && !has_moved(output, &self.layer)?)
     }
 }
 

@@ -375,9 +375,7 @@ fn last_success(output: &Output, summary: &Summary, lacking: &str) -> Option<Utc
     if summary.status.is_success() {
         return Some(summary.finished_at);
     }
-    let is_wanted =
-        |run: &Result<Summary, StoreError>| run.as_ref().ok().is_none_or(|run| run.is_successful_load() && run.shop == summary.shop);
-    let found = report::recorded_summaries(output).and_then(|mut runs| runs.find(is_wanted).transpose());
+    let found = report::latest_run(output, |run| run.is_successful_load() && run.shop == summary.shop);
     let ended = if summary.status == Status::StorageFailed { Ended::StorageFailed } else { Ended::Otherwise };
     let run = found.map_err(|error| warn_unread(ended, &error, lacking)).ok().flatten()?;
     Some(run.finished_at)

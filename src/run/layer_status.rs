@@ -1,9 +1,6 @@
 //! What `etl status` answers: is the layer complete and healthy? Read from what runs have left; no partition is read.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs, io,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -25,7 +22,7 @@ use crate::{
         },
     },
     settings::Settings,
-    store::{HeldLease, Holder, Lease, Listed, Output, StoreError, places},
+    store::{self, HeldLease, Holder, Lease, Listed, Output, places},
 };
 
 /// Among how many of the latest runs drops are counted.
@@ -194,10 +191,7 @@ pub fn layer_status(settings: &Settings) -> Result<LayerStatus, RunError> {
     let runs: Vec<Summary> = report::latest_runs(output, looked_at)?.into_iter().map(|(run, _)| run).collect();
     let last_success = match runs.iter().find(|run| run.is_successful_load()) {
         Some(run) => Some(run.clone()),
-        None => {
-            let is_wanted = |run: &Result<Summary, StoreError>| run.as_ref().ok().is_none_or(Summary::is_successful_load);
-            report::recorded_summaries(output)?.find(is_wanted).transpose()?
-        }
+        None => report::latest_run(output, Summary::is_successful_load)?,
     };
     let undone = report::undone_runs(&runs);
     let in_short = |run: &Summary| in_short(run, now, &undone);
@@ -295,15 +289,10 @@ fn partitions(output: &Output) -> Result<Vec<PartitionInShort>, RunError> {
     }
     let mut partitions = Vec::new();
     for (dt, key) in layer::stored_partition_files(output)? {
-        let path = output.at(key);
-        let metadata = match fs::metadata(&path) {
-            Ok(metadata) => metadata,
-            // A run has removed it meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(StoreError::io("read", path)(error).into()),
-        };
-        let rows = known.get(&dt).filter(|entry| entry.version.bytes == metadata.len()).map(|entry| entry.rows);
-        partitions.push(PartitionInShort { dt, bytes: metadata.len(), rows });
+        // A run may have removed it meanwhile.
+        let Some((bytes, _)) = store::size_and_time(&output.at(key))? else { continue };
+        let rows = known.get(&dt).filter(|entry| entry.version.bytes == bytes).map(|entry| entry.rows);
+        partitions.push(PartitionInShort { dt, bytes, rows });
     }
     Ok(partitions)
 }

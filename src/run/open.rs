@@ -8,7 +8,7 @@ use crate::{
     layer::{OpenedLayer, StateOrigin},
     model::{Dt, RunId, UtcMicros, Window},
     settings::Settings,
-    store::{self, Holder, Lease, LockError, Output, Recovery, Scope, StoreError},
+    store::{self, Head, Holder, Lease, LockError, Output, Recovery, Scope, StoreError},
 };
 
 /// How a command opens its output.
@@ -134,11 +134,16 @@ pub(super) fn layer_before_lease(output: &Output) -> Result<OpenedLayer, StoreEr
 
 /// A layer of a bucket, after what was cut off is finished.
 fn settled(output: &Output, layer: OpenedLayer) -> Result<OpenedLayer, StoreError> {
-    if layer.head.as_ref().is_none_or(|head| head.is_settled() || head.can_wait()) {
+    if leaves_no_work(layer.head.as_ref()) {
         return Ok(layer);
     }
     recover(output)?;
     OpenedLayer::open(output)
+}
+
+/// Whether a bucket has nothing that the next command should finish.
+fn leaves_no_work(head: Option<&Head>) -> bool {
+    head.is_none_or(|head| head.is_settled() || head.can_wait())
 }
 
 /// This process as the holder of some days, from now on.
@@ -162,7 +167,7 @@ pub fn recover_unless_held(output: &Output) -> Result<(), RunError> {
     if output.folder().is_none() {
         // Where nothing can be read, nothing follows that may be a mix.
         match store::head(output) {
-            Ok(head) if head.as_ref().is_none_or(|head| head.is_settled() || head.can_wait()) => return Ok(()),
+            Ok(head) if leaves_no_work(head.as_ref()) => return Ok(()),
             // Said where the layer is opened.
             Err(StoreError::Record { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),

@@ -42,7 +42,7 @@ pub use commit::{
     AppendError, Commit, Head, Installed, NewCommit, ObjectRef, Read, Removed, Told, change_told, commit, head, head_by_hint, kept_commits,
     records_set_aside, remove_commit, set_aside_damaged_log,
 };
-pub use disk::{FileStamp, Fingerprint, free_space, read, remove_file};
+pub use disk::{FileStamp, Fingerprint, free_space, open_file, read, remove_file};
 pub(crate) use disk::{is_writable, size_and_time, sync, write_staged};
 pub use error::StoreError;
 pub use folder::Folder;

@@ -793,6 +793,18 @@ fn ten_thousand_seeds_end_in_one_sequential_order() {
     assert!(count == 0, "{count} seeds failed: {kinds:#?}\n{failed:#?}");
 }
 
+/// Seeds of a million that once found damage: a copied record, which has no texts, was taken for a whole one.
+const FOUND_ONCE: [u64; 5] = [99_642, 241_689, 327_987, 328_270, 495_117];
+
+#[test]
+fn seeds_that_found_damage_once_find_none() {
+    ONE_BY_ONE.set(true);
+    for seed in FOUND_ONCE {
+        let outcome = play(seed, false);
+        assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}", outcome.violations);
+    }
+}
+
 /// What a test has of a layer: the store, and what its runs do.
 struct Stage {
     store: Arc<MemoryStore>,

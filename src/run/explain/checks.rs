@@ -1,10 +1,6 @@
 //! The runs whose checks saw the partitions of an order, and the failed checks that name it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -12,7 +8,7 @@ use crate::{
     check::CheckResult,
     model::{Dt, Severity, UtcMicros},
     report::{Status, Summary},
-    store::{Output, StoreError, places},
+    store::{self, Output, StoreError, places},
 };
 
 /// A run whose checks saw a partition of the order.
@@ -95,12 +91,8 @@ fn is_in_sample(check: &CheckResult, order_id: &str) -> bool {
 /// Whether the file that keeps the violating rows of a check has a row of the order. A missing file has none.
 fn is_in_violations(output: &Output, run_id: &str, check: &CheckResult, order_id: &str) -> Result<bool, StoreError> {
     let Some(path) = output.local(places::violations(run_id).join(check.file_name()))? else { return Ok(false) };
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        // Another command has removed it meanwhile.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(StoreError::io("read", path)(error)),
-    };
+    // Another command may have removed it meanwhile.
+    let Some(file) = store::open_file(&path)? else { return Ok(false) };
     let mut reader = csv::Reader::from_reader(file);
     let key = reader.byte_headers().ok().and_then(|names| names.iter().position(|name| name == b"order_id"));
     let Some(key) = key else { return Ok(false) };

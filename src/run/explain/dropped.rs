@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, BufRead, BufReader},
+    io::{BufRead, BufReader},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -15,7 +14,7 @@ use crate::{
     model::UtcMicros,
     report::{Replays, Summary},
     run::RunError,
-    store::{Output, StoreError, places},
+    store::{self, Output, StoreError, places},
 };
 
 /// Bytes of a record that an answer shows.
@@ -80,12 +79,8 @@ pub(super) fn dropped(
         let Some(run_id) = places::run_of_folder(&name) else { continue };
         let place = places::quarantine(run_id);
         let Some(path) = output.local(&place)? else { continue };
-        let opened = match File::open(&path) {
-            Ok(opened) => opened,
-            // Another command has removed it meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(StoreError::io("read", &path)(error).into()),
-        };
+        // Another command may have removed it meanwhile.
+        let Some(opened) = store::open_file(&path)? else { continue };
         quarantines += 1;
         let shop = reports.get(run_id).and_then(|report| report.shop.as_deref());
         let wanted = shop.map_or(whole, |shop| whole.of_shop(shop));

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use super::{Job, request::OrdersFrom};
 use crate::{
-    layer::{self, Catalog, OpenedLayer, StateOrigin, StoredState},
+    layer::{Catalog, OpenedLayer, StateOrigin, StoredState},
     model::{FileFormat, RunId},
     run::{
         RunError, ledger,
         open::{Opening, Overtaken, layer_before_lease, scope_of, settled_layer},
+        publish::has_moved,
         window::AskedWindow,
     },
     settings::{Cursor, Settings, Source},
@@ -125,7 +126,7 @@ impl Job<'_> {
             }
             let catalog = Catalog::open(&self.output, &opened, &self.schema, scratch.join("fresh"), self.request.cancel, stored)?;
             let is_last = stored == StoredState::Rebuild || looks == LOOKS;
-            if is_last || catalog.is_as_committed() || layer::generation(&self.output)? == opened.number() {
+            if is_last || catalog.is_as_committed() || !has_moved(&self.output, &opened)? {
                 return Ok(Compared { opened, catalog });
             }
             opened = settled_layer(&self.output)?;
