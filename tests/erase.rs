@@ -1,11 +1,6 @@
 //! `etl erase`: no byte of a person is left beneath the output, revenue is what it was, and no later run brings the person back.
 
-use std::{
-    collections::BTreeMap,
-    process::{Child, Command},
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, process::Command, thread, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -552,10 +547,17 @@ fn an_erasure_that_dies_with_its_commit_leaves_no_copy_beside_the_newest_record(
     assert_eq!(files_of_ann(&lake.files("")), [""; 0]);
 }
 
-/// Presses Ctrl-C, and waits until the command has seen it.
-fn interrupt(child: &Child) {
+/// Erases behind a proxy that holds the first put of a place, and presses Ctrl-C meanwhile.
+fn interrupted_at(lake: &Lake, place: &str) -> Ended {
+    let proxy = lake.bucket.proxy();
+    proxy.add(Rule::new(Fault::Hold).method("PUT").key(place).nth(0));
+    let child = lake.start(&ERASE);
+    proxy.wait_for_held(1);
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    // Until the command has seen it.
     thread::sleep(Duration::from_millis(500));
+    proxy.release();
+    ended(child.wait_with_output().unwrap())
 }
 
 #[test]
@@ -564,20 +566,14 @@ fn an_erasure_that_is_interrupted_says_what_it_has_changed() {
     let lake = Lake::behind_proxy(server.bucket());
     lake.work.write("users.csv", USERS);
     lake.load(&orders(), &ARGS).published();
-    let proxy = lake.bucket.proxy();
     // Quarantine is written before `raw/`, and all of it before the commit.
-    proxy.add(Rule::new(Fault::Hold).method("PUT").key("/raw/").nth(0));
-    let child = lake.start(&ERASE);
-    proxy.wait_for_held(1);
-    interrupt(&child);
-    proxy.release();
-    let stopped = ended(child.wait_with_output().unwrap());
+    let stopped = interrupted_at(&lake, "/raw/");
     assert_eq!(stopped.code, 130, "{}", stopped.stderr);
     let told = "The tables still name the users. Files beside them that no longer do: 2.";
     assert!(stopped.stderr.contains(told) && !stopped.stderr.contains("nothing was"), "{}", stopped.stderr);
     let left = files_of_ann(&lake.files(""));
     assert!(left.iter().any(|file| file.starts_with("dims/")) && !left.iter().any(|file| file.starts_with("quarantine/")), "{left:?}");
-    proxy.clear();
+    lake.bucket.proxy().clear();
     result(&lake.etl(&ERASE), "published");
     assert_eq!(files_of_ann(&lake.files("")), [""; 0]);
 }
@@ -588,19 +584,13 @@ fn an_erasure_whose_commit_is_decided_is_not_told_as_interrupted() {
     let lake = Lake::behind_proxy(server.bucket());
     lake.work.write("users.csv", USERS);
     lake.load(&orders(), &ARGS).published();
-    let proxy = lake.bucket.proxy();
-    // That of the load is written anew before it: it shows the person.
-    proxy.add(Rule::new(Fault::Hold).method("PUT").key("/state/commits/00000000000000000002").nth(0));
-    proxy.add(Rule::refuse_puts("/dims/dim_user/"));
-    let child = lake.start(&ERASE);
-    proxy.wait_for_held(1);
-    interrupt(&child);
-    proxy.release();
-    let stopped = ended(child.wait_with_output().unwrap());
+    lake.bucket.proxy().add(Rule::refuse_puts("/dims/dim_user/"));
+    // The commit of the load is written anew before: it shows the person.
+    let stopped = interrupted_at(&lake, "/state/commits/00000000000000000002");
     assert_eq!(stopped.code, 5, "{}", stopped.stderr);
     let is_told = stopped.stderr.contains("is decided all the same: the next command finishes its publish");
     assert!(is_told && !stopped.stderr.contains("nothing was"), "{}", stopped.stderr);
-    proxy.clear();
+    lake.bucket.proxy().clear();
     lake.end_leases();
     // The next command installs the commit, and this one removes the kept versions that name the person.
     assert_eq!(lake.etl(&ERASE).code, 0);
