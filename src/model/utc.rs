@@ -41,8 +41,8 @@ pub(super) fn days_in_month(year: i64, month: i64) -> i64 {
 
 /// The last two decimal digits of a number that is not negative.
 pub(super) fn two_digits(value: i64) -> [u8; 2] {
-    let digit = |value: i64| b'0' + (value % 10).to_le_bytes()[0];
-    [digit(value / 10), digit(value)]
+    let [pair, ..] = (value % 100).to_le_bytes();
+    [b'0' + pair / 10, b'0' + pair % 10]
 }
 
 impl UtcMicros {
@@ -111,9 +111,10 @@ impl UtcMicros {
         let (year, month, day) = civil_from_days(self.0.div_euclid(Self::DAY));
         let within = self.0.rem_euclid(Self::DAY);
         let (second, fraction) = (within / Self::SECOND, within % Self::SECOND);
+        let (hour, within_hour) = (second / 3600, second % 3600);
         let ([y1, y2], [y3, y4]) = (two_digits(year / 100), two_digits(year));
         let ([mo1, mo2], [d1, d2]) = (two_digits(month), two_digits(day));
-        let ([h1, h2], [mi1, mi2], [s1, s2]) = (two_digits(second / 3600), two_digits(second / 60 % 60), two_digits(second % 60));
+        let ([h1, h2], [mi1, mi2], [s1, s2]) = (two_digits(hour), two_digits(within_hour / 60), two_digits(within_hour % 60));
         out.extend_from_slice(&[y1, y2, y3, y4, b'-', mo1, mo2, b'-', d1, d2, separator, h1, h2, b':', mi1, mi2, b':', s1, s2]);
         if fraction != 0 {
             let ([f1, f2], [f3, f4], [f5, f6]) = (two_digits(fraction / 10_000), two_digits(fraction / 100), two_digits(fraction));

@@ -52,7 +52,9 @@ pub(super) enum AmountUnits {
 /// One object or array on a captured path.
 #[derive(Default)]
 pub(super) struct Node {
-    children: HashMap<Box<[u8]>, Child>,
+    /// The places of the children, by their keys.
+    places: HashMap<Box<[u8]>, usize>,
+    children: Vec<Child>,
     /// Whether the key of a child can be an array index, or stands for every element.
     pub(super) has_indexes: bool,
 }
@@ -71,15 +73,21 @@ pub(super) struct Child {
 }
 
 impl Node {
-    /// The child of a key.
+    /// The child at a place.
     #[inline]
-    pub(super) fn child(&self, key: &[u8]) -> Option<&Child> {
-        self.children.get(key)
+    pub(super) fn child(&self, place: usize) -> Option<&Child> {
+        self.children.get(place)
     }
 
-    /// The child of an array index.
-    pub(super) fn element(&self, index: usize) -> Option<&Child> {
-        self.child(itoa::Buffer::new().format(index).as_bytes()).or_else(|| self.child(WILDCARD.as_bytes()))
+    /// The place of the child of a key.
+    #[inline]
+    pub(super) fn place(&self, key: &[u8]) -> Option<usize> {
+        self.places.get(key).copied()
+    }
+
+    /// The place of the child of an array index.
+    pub(super) fn place_of_element(&self, index: usize) -> Option<usize> {
+        self.place(itoa::Buffer::new().format(index).as_bytes()).or_else(|| self.place(WILDCARD.as_bytes()))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -88,7 +96,12 @@ impl Node {
 
     fn child_mut(&mut self, key: &str) -> &mut Child {
         self.has_indexes |= key == WILDCARD || key.bytes().all(|byte| byte.is_ascii_digit());
-        self.children.entry_ref(key.as_bytes()).or_default()
+        let next = self.children.len();
+        let place = *self.places.entry_ref(key.as_bytes()).or_insert(next);
+        if place == next {
+            self.children.push(Child::default());
+        }
+        &mut self.children[place]
     }
 }
 
@@ -234,10 +247,12 @@ mod tests {
         let fields = [trie.field(&rule(&["sku", "product_id"])), trie.field(&rule(&["product_id", "product.0.id"]))];
         assert_eq!(trie.leaves, 3);
         assert_eq!([&fields[0].leaves, &fields[1].leaves], [&vec![0, 1], &vec![1, 2]]);
-        let product = trie.root.child(b"product").unwrap();
+        let child = |node: &Node, key: &[u8]| node.child(node.place(key).unwrap()).unwrap();
+        let product = child(&trie.root, b"product");
         assert_eq!((product.leaf, product.inner.has_indexes, trie.root.has_indexes), (None, true, false));
-        assert_eq!(product.inner.element(0).unwrap().inner.child(b"id").unwrap().leaf, Some(2));
-        assert!(trie.root.child(b"other").is_none() && product.inner.element(1).is_none());
+        assert_eq!(product.inner.place_of_element(0), product.inner.place(b"0"));
+        assert_eq!(child(&child(&product.inner, b"0").inner, b"id").leaf, Some(2));
+        assert!(trie.root.place(b"other").is_none() && product.inner.place_of_element(1).is_none());
     }
 
     #[test]

@@ -51,6 +51,11 @@ impl<'a> WrittenKey<'a> {
         }
     }
 
+    /// The key, if it has no escapes.
+    pub(super) fn plain(self) -> Option<&'a str> {
+        (self.escapes == Escapes::None).then_some(self.raw)
+    }
+
     fn unescaped(self) -> Vec<u8> {
         let quoted = format!("\"{}\"", self.raw);
         serde_json::Deserializer::from_str(&quoted).deserialize_byte_buf(KeyBytes).unwrap_or_default()
@@ -113,25 +118,24 @@ impl<'a> Scanner<'a> {
         Ok(self.since(start))
     }
 
-    /// Gives each key of the object that begins here to `take`, which passes its value.
+    /// Calls `take` for each member of the object that begins here. It passes the key and the value.
     ///
     /// # Errors
     /// This is no whole object; what `take` says.
     #[inline]
-    pub(super) fn members(&mut self, mut take: impl FnMut(&mut Self, WrittenKey<'a>) -> Result<(), NotJson>) -> Result<(), NotJson> {
+    pub(super) fn members(&mut self, mut take: impl FnMut(&mut Self) -> Result<(), NotJson>) -> Result<(), NotJson> {
         if !self.opens(b'{', b'}')? {
             return Ok(());
         }
         loop {
-            let key = self.key()?;
-            take(self, key)?;
+            take(self)?;
             if !self.goes_on(b'}')? {
                 return Ok(());
             }
         }
     }
 
-    /// Gives the index of each element of the list that begins here to `take`, which passes the element.
+    /// Calls `take` with the index of each element of the list that begins here. It passes the element.
     ///
     /// # Errors
     /// This is no whole list; what `take` says.
@@ -233,9 +237,21 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes a key and its colon.
+    /// Passes what follows, if it is this text.
     #[inline]
-    fn key(&mut self) -> Result<WrittenKey<'a>, NotJson> {
+    pub(super) fn passes(&mut self, text: &str) -> bool {
+        self.pass_space();
+        let follows = self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(text.as_bytes()));
+        self.at += if follows { text.len() } else { 0 };
+        follows
+    }
+
+    /// Passes a key and its colon.
+    ///
+    /// # Errors
+    /// There is no key.
+    #[inline]
+    pub(super) fn key(&mut self) -> Result<WrittenKey<'a>, NotJson> {
         if self.peek() != Some(b'"') {
             return Err(NotJson);
         }
@@ -247,11 +263,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn word(&mut self, word: &str) -> Result<Option<Container>, NotJson> {
-        if !self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
-            return Err(NotJson);
-        }
-        self.at += word.len();
-        Ok(None)
+        if self.passes(word) { Ok(None) } else { Err(NotJson) }
     }
 
     /// Passes a text, and says whether it has escapes.
@@ -360,7 +372,7 @@ mod tests {
     fn enters(text: &str) -> bool {
         fn enter(scanner: &mut Scanner<'_>) -> Result<(), NotJson> {
             match scanner.peek() {
-                Some(b'{') => scanner.members(|scanner, _| enter(scanner)),
+                Some(b'{') => scanner.members(|scanner| scanner.key().and_then(|_| enter(scanner))),
                 Some(b'[') => scanner.elements(|scanner, _| enter(scanner)),
                 _ => scanner.pass(),
             }
@@ -452,8 +464,8 @@ mod tests {
         let mut scanner = Scanner::new(r#" {"a\u0062": [1, "]"] , "\ud800" : -1.50e2,"c":"x\"y"} "#);
         let mut found = Vec::new();
         scanner
-            .members(|scanner, key| {
-                found.push((key.bytes().into_owned(), scanner.value()?));
+            .members(|scanner| {
+                found.push((scanner.key()?.bytes().into_owned(), scanner.value()?));
                 Ok(())
             })
             .unwrap();

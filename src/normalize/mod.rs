@@ -6,6 +6,7 @@
 mod amount;
 mod fields;
 mod json_scan;
+mod key_order;
 mod limits;
 mod line_key;
 mod look;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::{
     fields::{Child, Node, PathTrie},
     json_scan::{NotJson, Scanner},
+    key_order::KeyOrder,
     scalar::Scalar,
 };
 use crate::settings::{LineLists, ObjectInPlace, WhichLists};
@@ -24,6 +25,10 @@ pub(super) struct Captured<'a> {
     line_is_object: Vec<bool>,
     /// The text of each line.
     line_texts: Vec<&'a str>,
+    /// The order of the keys of records.
+    record_keys: KeyOrder,
+    /// The order of the keys of lines.
+    line_keys: KeyOrder,
 }
 
 /// The value at a path that may hold the lines of a record.
@@ -63,6 +68,8 @@ impl<'a> Captured<'a> {
             line_width: maps.line.leaves,
             line_is_object: Vec::new(),
             line_texts: Vec::new(),
+            record_keys: KeyOrder::default(),
+            line_keys: KeyOrder::default(),
         }
     }
 
@@ -80,7 +87,9 @@ impl<'a> Captured<'a> {
         let Ok(text) = std::str::from_utf8(bytes) else { return false };
         self.clear();
         let mut scanner = Scanner::new(text);
-        let is_object = enter(&mut scanner, &maps.record.root, &mut RecordCells { maps, captured: self });
+        let mut keys = std::mem::take(&mut self.record_keys);
+        let is_object = enter(&mut scanner, &maps.record.root, &mut keys, &mut RecordCells { maps, captured: self });
+        self.record_keys = keys;
         if is_object != Ok(true) || !scanner.is_at_end() {
             return false;
         }
@@ -153,7 +162,7 @@ impl<'a> Captured<'a> {
         self.line_cells.resize(first + self.line_width, None);
         let cells = self.line_cells.get_mut(first..).unwrap_or_default();
         let start = scanner.start();
-        let is_object = enter(scanner, &maps.line.root, &mut LineCells { cells })?;
+        let is_object = enter(scanner, &maps.line.root, &mut self.line_keys, &mut LineCells { cells })?;
         self.line_is_object.push(is_object);
         self.line_texts.push(scanner.since(start));
         Ok(())
@@ -192,7 +201,7 @@ enum FoundList {
 /// Receives the captured values of an object.
 trait Cells<'a> {
     /// Passes the value that follows, and takes what is captured of it.
-    fn take(&mut self, child: &Child, scanner: &mut Scanner<'a>) -> Result<(), NotJson>;
+    fn take(&mut self, child: &Child, keys: &mut KeyOrder, scanner: &mut Scanner<'a>) -> Result<(), NotJson>;
 }
 
 /// The cells of a record.
@@ -207,25 +216,34 @@ struct LineCells<'c, 'a> {
 }
 
 /// Passes the value that follows. Enters an object, and an array if a path has an index here. Returns whether it is an object.
-fn enter<'a, C: Cells<'a>>(scanner: &mut Scanner<'a>, node: &Node, cells: &mut C) -> Result<bool, NotJson> {
-    let mut take = |scanner: &mut Scanner<'a>, child: Option<&Child>| match child {
-        Some(child) => cells.take(child, scanner),
-        None => scanner.pass(),
+fn enter<'a, C: Cells<'a>>(scanner: &mut Scanner<'a>, node: &Node, keys: &mut KeyOrder, cells: &mut C) -> Result<bool, NotJson> {
+    let mut take = |scanner: &mut Scanner<'a>, keys: &mut KeyOrder, place: Option<usize>| {
+        let Some((place, child)) = place.and_then(|place| Some((place, node.child(place)?))) else { return scanner.pass() };
+        cells.take(child, keys.of_child(place), scanner)
     };
     match scanner.peek() {
-        Some(b'{') => scanner.members(|scanner, key| take(scanner, node.child(&key.bytes()))).map(|()| true),
-        Some(b'[') if node.has_indexes => scanner.elements(|scanner, index| take(scanner, node.element(index))).map(|()| false),
+        Some(b'{') => {
+            let mut next = 0;
+            let members = scanner.members(|scanner| {
+                let place = keys.pass_key(scanner, node, &mut next)?;
+                take(scanner, keys, place)
+            });
+            members.map(|()| true)
+        }
+        Some(b'[') if node.has_indexes => {
+            scanner.elements(|scanner, index| take(scanner, keys, node.place_of_element(index))).map(|()| false)
+        }
         _ => scanner.pass().map(|()| false),
     }
 }
 
 impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
-    fn take(&mut self, child: &Child, scanner: &mut Scanner<'a>) -> Result<(), NotJson> {
+    fn take(&mut self, child: &Child, keys: &mut KeyOrder, scanner: &mut Scanner<'a>) -> Result<(), NotJson> {
         // If a key occurs twice, the last object replaces the first one completely.
         if !child.adds {
             child.inner_leaves.iter().chain(&child.leaf).for_each(|&leaf| self.captured.forget(leaf));
         }
-        let Some(leaf) = child.leaf else { return enter(scanner, &child.inner, self).map(drop) };
+        let Some(leaf) = child.leaf else { return enter(scanner, &child.inner, keys, self).map(drop) };
         let start = scanner.start();
         if self.maps.lists.contains(&leaf) {
             let found = self.captured.find_lines(scanner, self.maps)?;
@@ -238,21 +256,21 @@ impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
         if child.inner.is_empty() {
             return Ok(());
         }
-        enter(&mut Scanner::new(text), &child.inner, self).map(drop)
+        enter(&mut Scanner::new(text), &child.inner, keys, self).map(drop)
     }
 }
 
 impl<'a> Cells<'a> for LineCells<'_, 'a> {
-    fn take(&mut self, child: &Child, scanner: &mut Scanner<'a>) -> Result<(), NotJson> {
+    fn take(&mut self, child: &Child, keys: &mut KeyOrder, scanner: &mut Scanner<'a>) -> Result<(), NotJson> {
         for &leaf in &child.inner_leaves {
             self.cells[leaf] = None;
         }
-        let Some(leaf) = child.leaf else { return enter(scanner, &child.inner, self).map(drop) };
+        let Some(leaf) = child.leaf else { return enter(scanner, &child.inner, keys, self).map(drop) };
         let text = scanner.value()?;
         self.cells[leaf] = Some(text);
         if child.inner.is_empty() {
             return Ok(());
         }
-        enter(&mut Scanner::new(text), &child.inner, self).map(drop)
+        enter(&mut Scanner::new(text), &child.inner, keys, self).map(drop)
     }
 }
