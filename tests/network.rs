@@ -23,7 +23,7 @@ use orders_etl::{
         ClientCertificate, HttpSettings, Location, NetworkSettings, Pagination, ProxySettings, Receiver, ReceiverKind, Secret, Source,
         Total,
     },
-    source::{AllPages, Page, PageSink},
+    source::{Page, PageSink},
 };
 
 use crate::support::{
@@ -405,10 +405,24 @@ fn read_slowly(source: &Source, http: &HttpSettings) -> (u64, u64) {
     (sink.records, counts.retries)
 }
 
+/// A sink that takes every page.
+struct AllPages<F>(F);
+
+impl<F: FnMut()> PageSink for AllPages<F> {
+    fn page(&mut self, _: Page) -> bool {
+        (self.0)();
+        true
+    }
+
+    fn takes_all(&self) -> bool {
+        true
+    }
+}
+
 /// Reads a list into a sink that takes all of it. `each` sees the number of every page.
 fn read_all(source: &Source, http: &HttpSettings, mut each: impl FnMut(u64)) -> Result<(), String> {
     let mut pages = 0;
-    let mut sink = AllPages(|_: Page| {
+    let mut sink = AllPages(|| {
         pages += 1;
         each(pages);
     });

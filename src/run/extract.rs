@@ -4,18 +4,15 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    pin::Pin,
     sync::{Mutex, PoisonError, mpsc},
-    task::{Context, Poll},
     thread,
 };
-
-use tokio::sync::mpsc::{OwnedPermit, error::SendError};
 
 use super::{
     RunError,
     observer::Observer,
     origin::page_origin,
+    page_channel::{NumberedPage, PAGES_WAITING, PageChannel, page_channel},
     quarantine::Quarantine,
     raw::{RawInput, RawLines, RawRead, RawRun, RawWriter},
 };
@@ -34,12 +31,9 @@ use crate::{
     },
     report::{CommandName, ErasedCounts},
     settings::{Location, MergeBy, RepeatedSku, Settings},
-    source::{self, Access, Completeness, Page, PageSink, Purpose, Query, RecordFilter},
+    source::{self, Access, Completeness, Page, Purpose, Query, RecordFilter},
     store::Output,
 };
-
-/// Pages that wait for a thread: enough that neither side waits for the other's hiccups.
-const PAGES_WAITING: usize = 4;
 
 /// Refunds and orders that are named in a warning.
 const NAMED_REFUNDS: usize = 5;
@@ -200,13 +194,6 @@ impl Erasure<'_> {
     }
 }
 
-/// A page on its way to a thread that normalizes it.
-struct NumberedPage {
-    number: u64,
-    sampling: Sampling,
-    page: Page,
-}
-
 /// The records that a normalizer takes.
 struct TakenRecords<'a>(&'a RecordNormalizer);
 
@@ -216,96 +203,22 @@ impl RecordFilter for TakenRecords<'_> {
     }
 }
 
-/// What waits for room in the channel of pages.
-type WaitingForRoom = Pin<Box<dyn Future<Output = Result<OwnedPermit<NumberedPage>, SendError<()>>>>>;
-
-/// Room in the channel, or the wait for it.
-enum Room {
-    Waiting(WaitingForRoom),
-    Kept(OwnedPermit<NumberedPage>),
-    /// Nobody takes pages any more.
-    Closed,
-}
-
-/// The way of pages to the threads that normalize them.
-struct PageChannel {
-    pages: tokio::sync::mpsc::Sender<NumberedPage>,
-    room: Option<Room>,
-    /// The number of the next page.
-    number: u64,
-    /// Which records of the next page are observed.
-    sampling: Sampling,
-}
-
-impl PageChannel {
-    /// The page with its number. Counts it and its records.
-    fn numbered(&mut self, page: Page) -> NumberedPage {
-        let numbered = NumberedPage { number: self.number, sampling: self.sampling, page };
-        self.number += 1;
-        if let Sampling::On { before } = &mut self.sampling {
-            *before += numbered.page.len_at_most();
-        }
-        numbered
-    }
-}
-
-impl PageSink for PageChannel {
-    fn page(&mut self, page: Page) -> bool {
-        let numbered = self.numbered(page);
-        match self.room.take() {
-            Some(Room::Kept(room)) => {
-                room.send(numbered);
-                true
-            }
-            Some(Room::Closed) => false,
-            // A source that has nothing in flight simply waits.
-            _ => self.pages.blocking_send(numbered).is_ok(),
-        }
-    }
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut waiting = match self.room.take() {
-            Some(Room::Waiting(waiting)) => waiting,
-            Some(kept) => {
-                self.room = Some(kept);
-                return Poll::Ready(());
-            }
-            None => Box::pin(self.pages.clone().reserve_owned()),
-        };
-        match waiting.as_mut().poll(context) {
-            Poll::Ready(Ok(room)) => self.room = Some(Room::Kept(room)),
-            Poll::Ready(Err(_)) => self.room = Some(Room::Closed),
-            Poll::Pending => {
-                self.room = Some(Room::Waiting(waiting));
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(())
-    }
-
-    fn takes_all(&self) -> bool {
-        true
-    }
-}
-
 impl Extraction<'_> {
     /// Reads the source to its end.
     pub(super) fn run(&self, scratch: PathBuf, kept: KeptRecords<'_>) -> Result<Extracted, RunError> {
         let raw_pages = if kept.raw.is_some() { RawPages::Kept } else { RawPages::NotKept };
-        let (page_in, page_out) = tokio::sync::mpsc::channel::<NumberedPage>(PAGES_WAITING);
-        let (batch_in, batch_out) = mpsc::sync_channel::<(u64, Result<EnrichedBatch, RunError>)>(PAGES_WAITING);
-        let pages = Mutex::new(Some(page_out));
-        let span = tracing::Span::current();
         let sampling = match self.shape_watch {
             ShapeWatch::On => Sampling::On { before: 0 },
             ShapeWatch::Off => Sampling::Off,
         };
+        let (mut page_in, page_out) = page_channel(sampling);
+        let (batch_in, batch_out) = mpsc::sync_channel::<(u64, Result<EnrichedBatch, RunError>)>(PAGES_WAITING);
+        let pages = Mutex::new(Some(page_out));
+        let span = tracing::Span::current();
         thread::scope(|scope| {
-            let source = scope.spawn(|| {
-                let _in_stage = span.enter();
-                let mut sink = PageChannel { pages: page_in, room: None, number: 0, sampling };
-                self.read(&mut sink, raw_pages)
-            });
+            let source_span = span.clone();
+            // The channel ends with the thread.
+            let source = scope.spawn(move || source_span.in_scope(|| self.read(&mut page_in, raw_pages)));
             for _ in 0..self.settings.threads {
                 let (pages, batches, span) = (&pages, batch_in.clone(), &span);
                 scope.spawn(move || {

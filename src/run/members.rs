@@ -4,14 +4,19 @@
 
 use std::{collections::BTreeMap, panic::resume_unwind, path::Path, thread};
 
-use super::{RunError, completeness::certify, shape};
+use super::{
+    RunError,
+    completeness::certify,
+    page_channel::{NumberedPage, page_channel},
+    shape,
+};
 use crate::{
     join::{Dimension, LookUpColumn, OldVersions, ScdType, StoredRows},
     model::{DIM_PRODUCT, DIM_USER, DimensionSpec, ErasedUsers, addresses_of},
-    normalize::{MemberNormalizer, Members},
+    normalize::{MemberNormalizer, Members, Sampling},
     report::RunCompleteness,
     settings::{EnrichColumns, Settings, SettingsError, Source},
-    source::{self, Access, AllPages, Completeness, Page, Purpose, Query, SourceError},
+    source::{self, Access, Completeness, Page, Purpose, Query, SourceError},
     store::{self, ObjectRef, Output, places},
 };
 
@@ -177,7 +182,7 @@ impl MemberReader<'_> {
         Ok(Dimensions { users: rebased(users)?, products: rebased(products)?, users_erased })
     }
 
-    /// Reads a source to its end. Each file has columns of its own.
+    /// Reads a source to its end, and normalizes it beside that. Each file has columns of its own.
     fn read(&self, spec: DimensionSpec, source: &Source) -> Result<ReadMembers, RunError> {
         let shape = shape::of_dimension(&spec, &source.profile);
         let new_normalizer = || {
@@ -186,16 +191,26 @@ impl MemberReader<'_> {
                 .masked(&self.settings.masks)
         };
         let (mut files, mut normalizer, mut origin) = (Vec::new(), new_normalizer(), None);
-        let mut sink = AllPages(|page: Page| {
+        let mut add = |page: Page| {
             let file = page.origin.file().map(Path::to_owned);
             if file != origin && origin.is_some() {
                 files.push(std::mem::replace(&mut normalizer, new_normalizer()).finish());
             }
             origin = file;
             page.span().in_scope(|| normalizer.records(page.records(), page.cells));
-        });
+        };
         let query = Query::all(source, &shape);
-        let completeness = source::read_pages(&source.location, Purpose::Members, &query, &self.access, &mut sink)?;
+        let (mut page_in, mut page_out) = page_channel(Sampling::Off);
+        let span = tracing::Span::current();
+        let read = thread::scope(|scope| {
+            let read_pages = move || source::read_pages(&source.location, Purpose::Members, &query, &self.access, &mut page_in);
+            let reader = scope.spawn(move || span.in_scope(read_pages));
+            while let Some(NumberedPage { page, .. }) = page_out.blocking_recv() {
+                add(page);
+            }
+            reader.join().unwrap_or_else(|panic| resume_unwind(panic))
+        });
+        let completeness = read?;
         files.push(normalizer.finish());
         let mut members = Members::of_files(&spec, files);
         let erased = if spec.name == DIM_USER.name { leave_out_erased(&mut members, self.erased) } else { 0 };

@@ -39,6 +39,7 @@ mod observer;
 mod open;
 mod origin;
 mod outside;
+mod page_channel;
 mod plan;
 mod probe;
 mod publish;

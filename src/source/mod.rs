@@ -122,21 +122,6 @@ impl<F: FnMut(Page) -> bool> PageSink for F {
     }
 }
 
-/// A sink that takes every page.
-#[derive(Debug)]
-pub struct AllPages<F>(pub F);
-
-impl<F: FnMut(Page)> PageSink for AllPages<F> {
-    fn page(&mut self, page: Page) -> bool {
-        (self.0)(page);
-        true
-    }
-
-    fn takes_all(&self) -> bool {
-        true
-    }
-}
-
 /// Sets the rate limit of a source's origin, before any source of the origin is read.
 pub fn limit_rate(source: &Source, network: &Network) {
     if let (Location::Http(url), Some(rate)) = (&source.location, source.profile.http.requests_per_second) {
