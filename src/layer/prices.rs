@@ -115,10 +115,10 @@ pub struct SlippedLines {
 }
 
 impl SlippedLines {
-    fn absorb(&mut self, other: SlippedLines) {
+    fn absorb(&mut self, other: &SlippedLines) {
         self.count += other.count;
         let room = KEPT_LINES.saturating_sub(self.first.len());
-        self.first.extend(other.first.into_iter().take(room));
+        self.first.extend(other.first.iter().take(room).cloned());
     }
 }
 
@@ -289,11 +289,16 @@ impl RunPrices {
     }
 
     /// Adds the prices of another partition.
-    pub fn absorb(&mut self, other: RunPrices) {
-        other.latest.into_iter().for_each(|(key, price)| self.offer(key, price));
+    pub fn absorb(&mut self, other: &RunPrices) {
+        other.latest.iter().for_each(|(&key, &price)| self.offer(key, price));
         self.changed_lines += other.changed_lines;
-        self.slipped.absorb(other.slipped);
-        self.suspicious.absorb(other.suspicious);
+        self.slipped.absorb(&other.slipped);
+        self.suspicious.absorb(&other.suspicious);
+    }
+
+    /// How many prices and lines it holds.
+    pub fn kept(&self) -> usize {
+        self.latest.len() + self.slipped.first.len() + self.suspicious.first.len()
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct StagedPartition {
     pub(super) totals: SideChange,
     /// What becomes of the refunds of its orders, on whichever days these lie.
     pub(super) refunds: RefundFates,
+    /// The prices of its lines; `None` if the run has so many that they are not kept.
+    prices: Option<RunPrices>,
 }
 
 /// What becomes of a side fact of one day.
@@ -61,7 +63,9 @@ pub(super) struct MergedPartitions {
     pub(super) refunds: BTreeMap<Dt, SideChange>,
     /// Those that were merged in this attempt, and not in an earlier one.
     pub(super) merged_now: BTreeSet<Dt>,
-    /// The prices of the lines that were merged in this attempt.
+    /// The partitions that the checks look at: those that were merged in this attempt, or all that the run touches.
+    pub(super) to_check: BTreeSet<Dt>,
+    /// The prices of all lines.
     pub(super) prices: RunPrices,
     /// What was known of the orders.
     pub(super) moves: Moves,
@@ -77,7 +81,12 @@ pub(super) struct EarlierAttempt {
     pub(super) stored: BTreeMap<Dt, PartitionEntry>,
     /// Whether all of it must be merged again, because what the dimensions say has changed.
     pub(super) is_void: bool,
+    /// Whether its checks have found something: then they look at all of it again, since their results are those of the whole run.
+    pub(super) has_violations: bool,
 }
+
+/// The most prices of a run that are kept by partition, for another attempt. Beyond that, it merges all partitions again.
+const MOST_KEPT_PRICES: usize = 1 << 20;
 
 /// What the index knows of a run's orders.
 #[derive(Clone, Default)]
@@ -152,9 +161,19 @@ pub(super) struct Merger<'a> {
 struct Work<'a> {
     partitions: &'a [Dt],
     next: AtomicUsize,
+    /// How many prices are kept by partition.
+    kept_prices: AtomicUsize,
     done: Mutex<Vec<StagedPartition>>,
     best_versions: &'a BestVersions,
     moves: &'a Moves,
+}
+
+impl Work<'_> {
+    /// The prices of a partition, as long as there is room for them.
+    fn kept(&self, prices: RunPrices) -> Option<RunPrices> {
+        let kept = self.kept_prices.fetch_add(prices.kept(), Ordering::Relaxed);
+        (kept + prices.kept() <= MOST_KEPT_PRICES).then_some(prices)
+    }
 }
 
 impl Merger<'_> {
@@ -178,18 +197,23 @@ impl Merger<'_> {
         let partitions: Vec<Dt> = merged_now.iter().copied().collect();
         let work = Work {
             next: AtomicUsize::new(0),
+            kept_prices: AtomicUsize::new(0),
             done: Mutex::new(Vec::with_capacity(partitions.len())),
             partitions: &partitions,
             best_versions: &best_versions,
             moves: &moves,
         };
-        let prices = self.run_threads(&work)?;
+        let mut prices = self.run_threads(&work)?;
+        let has_violations = earlier.as_ref().is_some_and(|earlier| earlier.has_violations);
         let mut merged = earlier.map(|earlier| earlier.merged.partitions).unwrap_or_default();
         merged.retain(|dt, _| touched.contains(dt) && !merged_now.contains(dt));
+        merged.values().filter_map(|partition| partition.prices.as_ref()).for_each(|kept| prices.absorb(kept));
         let done = work.done.into_inner().unwrap_or_else(PoisonError::into_inner);
         merged.extend(done.into_iter().map(|staged| (staged.merged.dt, staged)));
         let refunds = self.merge_refunds(&merged, &moves.refund_days)?;
-        Ok(MergedPartitions { partitions: merged, refunds, merged_now, prices, moves, deletions: self.rules.deletions.cloned() })
+        let to_check = if has_violations { touched } else { merged_now.clone() };
+        let deletions = self.rules.deletions.cloned();
+        Ok(MergedPartitions { partitions: merged, refunds, merged_now, to_check, prices, moves, deletions })
     }
 
     /// Merges the days whose refunds may change, once the partitions of their orders are merged. Days are merged in every attempt:
@@ -222,8 +246,8 @@ impl Merger<'_> {
         let version = |entry: Option<&PartitionEntry>| {
             entry.map(|entry| (entry.version.clone(), entry.totals.as_ref().map(|totals| totals.version.clone())))
         };
-        let has_changed =
-            |dt: &Dt| !earlier.merged.partitions.contains_key(dt) || version(self.stored.entry(*dt)) != version(earlier.stored.get(dt));
+        let is_kept = |dt: &Dt| earlier.merged.partitions.get(dt).is_some_and(|partition| partition.prices.is_some());
+        let has_changed = |dt: &Dt| !is_kept(dt) || version(self.stored.entry(*dt)) != version(earlier.stored.get(dt));
         let mut again: BTreeSet<Dt> = touched.iter().copied().filter(has_changed).collect();
         if earlier.merged.deletions.as_ref() != self.rules.deletions {
             again.extend(self.deletion_partitions);
@@ -251,7 +275,7 @@ impl Merger<'_> {
         let died = |_| RunError::Internal("a thread that merges partitions has died".into());
         let mut prices = RunPrices::default();
         for worker in workers {
-            prices.absorb(worker.map_err(died)??);
+            prices.absorb(&worker.map_err(died)??);
         }
         syncer.map_err(died)??;
         Ok(prices)
@@ -266,8 +290,11 @@ impl Merger<'_> {
             }
             let _in_partition = tracing::debug_span!("partition", %dt).entered();
             let share = self.budget.take(self.size(dt).in_memory(self.format));
-            let staged = self.merge(dt, work, &mut prices)?;
+            let mut own = RunPrices::default();
+            let mut staged = self.merge(dt, work, &mut own)?;
             drop(share);
+            prices.absorb(&own);
+            staged.prices = work.kept(own);
             tracing::debug!(rows = staged.merged.rows, changed = staged.file.is_some(), "the partition is merged");
             let facts = staged.file.is_some().then(|| places::partition_file(dt, self.format));
             let totals = matches!(staged.totals, SideChange::Written { .. }).then(|| SideFact::OrderTotals.file(dt));
@@ -318,7 +345,7 @@ impl Merger<'_> {
             }
             None => SideChange::Unchanged,
         };
-        Ok(StagedPartition { merged, file, totals, refunds })
+        Ok(StagedPartition { merged, file, totals, refunds, prices: None })
     }
 
     /// The lines of a partition, joined with dimensions that have changed since they were staged.

@@ -79,7 +79,7 @@ pub(super) struct StagedRun {
     pub(super) merged: MergedPartitions,
     /// The versions of files in a bucket that were read.
     pub(super) seen: BTreeMap<Key, Option<Tag>>,
-    /// Whether this attempt made anything that was not checked before.
+    /// Whether there is anything that was not checked before, or must be checked again.
     pub(super) has_news: bool,
 }
 
@@ -116,6 +116,7 @@ impl MergedRun {
         extracted: &Extracted,
     ) -> Result<StagedRun, RunError> {
         let mut stager = RunStager::new(context, staging, self.catalog, self.format);
+        stager.to_check.clone_from(&self.merged.to_check);
         for (dt, partition) in &self.merged.partitions {
             let news = if self.merged.merged_now.contains(dt) { News::Yes } else { News::No };
             stager.partition(partition, extracted.revenue.of(*dt), news)?;
@@ -131,7 +132,7 @@ impl MergedRun {
         stager.view.dim_product = stager.dimension(&dimensions.dimensions.products)?;
         stager.choose_checked_partitions(self.shared_partitions);
         let has_new_refunds = self.merged.refunds.values().any(|change| matches!(change, SideChange::Written { .. }));
-        let has_news = dimensions.are_new || has_new_refunds || !self.merged.merged_now.is_empty();
+        let has_news = dimensions.are_new || has_new_refunds || !self.merged.to_check.is_empty();
         let RunStager { format, view, changes, changed_sides, dimensions_changed, catalog, next, reads, .. } = stager;
         let (index, refund_index) = (self.index, self.refund_index);
         let (prices, merged, seen) = (self.prices, self.merged, self.seen);
@@ -173,6 +174,8 @@ struct RunStager<'a> {
     changes: BTreeMap<Dt, PartitionChange>,
     changed_sides: BTreeMap<(SideFact, Dt), PartitionChange>,
     dimensions_changed: bool,
+    /// The partitions that the checks look at, if they change.
+    to_check: BTreeSet<Dt>,
 }
 
 impl<'a> RunStager<'a> {
@@ -204,7 +207,8 @@ impl<'a> RunStager<'a> {
         next.set_columns(LayerColumns::of(&settings.schema()));
         next.own_skus.extend(settings.shop.iter().filter(|shop| shop.skus == Skus::OfShop).map(|shop| shop.name.clone()));
         let (reads, changes, changed_sides) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        RunStager { context, format, staging, catalog, next, reads, view, changes, changed_sides, dimensions_changed: false }
+        let (dimensions_changed, to_check) = (false, BTreeSet::new());
+        RunStager { context, format, staging, catalog, next, reads, view, changes, changed_sides, dimensions_changed, to_check }
     }
 
     /// The partitions that the built-in checks look at.
@@ -265,7 +269,7 @@ impl<'a> RunStager<'a> {
                 let version = self.take_up(&key, file, news);
                 let side = self.view.side_mut(fact);
                 side.files.insert(dt, self.staging.staged(&key));
-                if news == News::Yes {
+                if news == News::Yes || self.to_check.contains(&dt) {
                     side.changed.insert(dt);
                 }
                 (Some(SideEntry { version, modified_ns: 0, rows: *rows }), PartitionChange::Written)
@@ -302,7 +306,7 @@ impl<'a> RunStager<'a> {
         self.context.summary.partitions_written.push(dt);
         let version = self.take_up(&key, file, news);
         self.view.facts.insert(dt, self.staging.staged(&key));
-        if news == News::Yes {
+        if self.to_check.contains(&dt) {
             self.view.changed.insert(dt);
         }
         if let Some(short) = self.view.short_rows.as_mut().filter(|_| merged.longest_row < LONGEST_TEXT - 3) {
@@ -318,8 +322,8 @@ impl<'a> RunStager<'a> {
 
     /// The version that is staged for a place. Without news it is that of before, if there is one.
     fn take_up(&mut self, key: &Key, file: &Fingerprint, news: News) -> ObjectRef {
-        let earlier = self.staging.version(key).filter(|_| news == News::No);
-        earlier.unwrap_or_else(|| self.staging.put_written(key, file.clone()))
+        let earlier = if news == News::No { self.staging.take_up_again(key) } else { None };
+        earlier.unwrap_or_else(|| self.staging.put_written(key.clone(), file.clone()))
     }
 
     /// Stages a dimension if it changes. Returns its file, if it has one.

@@ -50,6 +50,8 @@ pub struct Staging {
     scratch: Scratch,
     /// By key.
     files: BTreeMap<Key, StagedFile>,
+    /// Files that the attempt before had staged for places of the layer: this one may take them up again.
+    earlier: BTreeMap<Key, StagedFile>,
     told: Vec<Told>,
     remove: BTreeSet<Key>,
     /// The objects of this run in a bucket, of all attempts: those that it has put, or has begun to put.
@@ -102,6 +104,7 @@ impl Staging {
             folder,
             scratch,
             files: BTreeMap::new(),
+            earlier: BTreeMap::new(),
             told: Vec::new(),
             remove: BTreeSet::new(),
             placed: BTreeSet::new(),
@@ -196,18 +199,34 @@ impl Staging {
         self.output.folder().is_none()
     }
 
-    /// Begins another attempt: what is staged from now on is another version. What the earlier one told of itself, its lineage and its
-    /// refunds are those of a commit that was not made.
+    /// Begins another attempt: what is staged from now on is another version. What becomes of a place of the layer is decided anew:
+    /// where other runs have emptied it meanwhile, this one may have nothing for it any more. What the attempt before told of itself,
+    /// its lineage and the rows that violate checks are those of a commit that was not made.
     pub fn begin_attempt(&mut self) {
         self.told.clear();
         self.copies = None;
-        self.files.retain(|key, _| key.folder() != Some(places::LINEAGE) && SideFact::Refunds.day_of_key(key).is_none());
-        self.remove.retain(|key| SideFact::Refunds.day_of_key(key).is_none());
+        self.remove.clear();
+        let violations = places::violations(&self.run_id);
+        self.files.retain(|key, _| {
+            let folder = key.folder();
+            folder != Some(places::LINEAGE) && folder != Some(violations.as_str())
+        });
+        let (of_layer, own) = std::mem::take(&mut self.files).into_iter().partition(|(key, _)| places::role(key) == Role::Projected);
+        (self.earlier, self.files) = (of_layer, own);
         if self.is_late() {
-            self.files.values_mut().for_each(|file| file.is_placed = false);
+            self.files.values_mut().chain(self.earlier.values_mut()).for_each(|file| file.is_placed = false);
         }
         self.attempt += 1;
         self.begun = Moment::now();
+    }
+
+    /// Takes up again what the attempt before had staged for a place of the layer; `None` if it had nothing for it.
+    pub fn take_up_again(&mut self, key: &Key) -> Option<ObjectRef> {
+        let file = self.earlier.remove(key)?;
+        let version = file.version.clone();
+        self.remove.remove(key);
+        self.files.insert(key.clone(), file);
+        Some(version)
     }
 
     /// Whether the layer was read so long ago that a vacuum may have removed what this run relies on.

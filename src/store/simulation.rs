@@ -299,6 +299,13 @@ impl Run<'_> {
         }
         let mut after = before.clone();
         self.effects.iter().filter(|effect| effect.days().is_subset(&again)).for_each(|effect| effect.apply(self.run_id, &mut after));
+        // What was merged before, and stands as it did, is taken up again.
+        for (day, change) in merged.changed.iter().filter(|(day, _)| !again.contains(*day)) {
+            match change {
+                Some(_) => drop(staging.take_up_again(day)),
+                None => staging.remove(day.clone()),
+            }
+        }
         for day in again {
             staging.unstage(&day);
             merged.changed.remove(&day);

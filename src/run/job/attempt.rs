@@ -126,7 +126,8 @@ impl Job<'_> {
         let base = self.open_catalog(opened, &staging.scratch(), StoredState::Use)?;
         let earlier = lost.map(|lost| {
             let StagedRun { catalog, merged, .. } = lost.staged;
-            EarlierAttempt { merged, stored: catalog.state.partitions, is_void: false }
+            let has_violations = self.summary.checks.iter().any(|result| result.violations > 0);
+            EarlierAttempt { merged, stored: catalog.state.partitions, is_void: false, has_violations }
         });
         let was_checked = earlier.is_some();
         let mut earlier = earlier.unwrap_or_else(|| EarlierAttempt { is_void: true, ..EarlierAttempt::default() });
