@@ -27,7 +27,7 @@ pub(super) struct NumberedPage {
 }
 
 /// What waits for room in the channel of pages.
-type WaitingForRoom = Pin<Box<dyn Future<Output = Result<OwnedPermit<NumberedPage>, SendError<()>>>>>;
+type WaitingForRoom = Pin<Box<dyn Future<Output = Result<OwnedPermit<NumberedPage>, SendError<()>>> + Send>>;
 
 /// Room in the channel, or the wait for it.
 enum Room {
