@@ -62,7 +62,9 @@ pub use severity::Severity;
 pub use shell::{shell_quoted, shell_word};
 pub use text::{LONGEST_TEXT, clean_text, fitting_text};
 pub use text_table::TextTable;
-pub use time::{parse_time_in_zone, parse_time_number, parse_time_of_layer, parse_time_rfc2822, parse_time_text, shown_in_zone};
+pub use time::{
+    clock_change_near, parse_time_in_zone, parse_time_number, parse_time_of_layer, parse_time_rfc2822, parse_time_text, shown_in_zone,
+};
 pub use tolerance::Tolerance;
 pub use utc::UtcMicros;
 pub use window::Window;

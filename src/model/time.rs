@@ -79,6 +79,13 @@ pub fn shown_in_zone(instant: UtcMicros, zone: chrono_tz::Tz) -> Option<UtcMicro
     UtcMicros::new(instant.micros() + i64::from(offset) * UtcMicros::SECOND)
 }
 
+/// By how much clocks of a zone are set forward or back within three hours of an instant, in microseconds; 0 on nearly every day.
+pub fn clock_change_near(instant: UtcMicros, zone: chrono_tz::Tz) -> i64 {
+    const NEAR: i64 = 3 * 3600 * UtcMicros::SECOND;
+    let ahead_of_utc = |instant: UtcMicros| shown_in_zone(instant, zone).map_or(0, |shown| shown.micros() - instant.micros());
+    (ahead_of_utc(instant.minus(NEAR)) - ahead_of_utc(instant.minus(-NEAR))).abs()
+}
+
 /// Parses the date format of mail (RFC 2822): `Tue, 20 Nov 2012 00:00:00 +0000`.
 pub fn parse_time_rfc2822(text: &str) -> Option<UtcMicros> {
     UtcMicros::new(chrono::DateTime::parse_from_rfc2822(text).ok()?.timestamp_micros())

@@ -247,7 +247,9 @@ mod tests {
         let fields = [trie.field(&rule(&["sku", "product_id"])), trie.field(&rule(&["product_id", "product.0.id"]))];
         assert_eq!(trie.leaves, 3);
         assert_eq!([&fields[0].leaves, &fields[1].leaves], [&vec![0, 1], &vec![1, 2]]);
-        let child = |node: &Node, key: &[u8]| node.child(node.place(key).unwrap()).unwrap();
+        fn child<'n>(node: &'n Node, key: &[u8]) -> &'n Child {
+            node.child(node.place(key).unwrap()).unwrap()
+        }
         let product = child(&trie.root, b"product");
         assert_eq!((product.leaf, product.inner.has_indexes, trie.root.has_indexes), (None, true, false));
         assert_eq!(product.inner.place_of_element(0), product.inner.place(b"0"));

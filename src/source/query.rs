@@ -5,7 +5,7 @@ use std::fmt;
 use reqwest::Url;
 
 use crate::{
-    model::{UtcMicros, Window, shown_in_zone},
+    model::{UtcMicros, Window, clock_change_near, shown_in_zone},
     settings::{Credentials, Cursor, Profile, Source, StorageSettings, TimeFormat},
     source::{RecordShape, url_query},
 };
@@ -77,17 +77,29 @@ impl<'a> Query<'a> {
             self.profile.http.query.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         // One second more on both sides: some APIs compare whole seconds, and some exclude the bounds. The normalizer applies
         // the exact window.
-        let written = |instant: UtcMicros| written(instant, filter.format, self.profile.zone);
+        let zone = self.profile.zone;
         if let (Some(parameter), Some(since)) = (since, window_since) {
-            parameters.push((parameter, written(since.minus(UtcMicros::SECOND))));
+            let since = since.minus(UtcMicros::SECOND + told_twice(since, filter.format, zone));
+            parameters.push((parameter, written(since, filter.format, zone)));
         }
         if let (Some(parameter), Some(until)) = (until, self.window.until) {
             let more = if filter.format == TimeFormat::Date { UtcMicros::DAY } else { UtcMicros::SECOND };
-            parameters.push((parameter, written(until.minus(-more))));
+            let until = until.minus(-more - told_twice(until, filter.format, zone));
+            parameters.push((parameter, written(until, filter.format, zone)));
         }
         let own = |name: &str| url_query::has(start, name);
         let new = parameters.iter().map(|(name, value)| (*name, value.as_str())).filter(|(name, _)| !own(name));
         url_query::appended(start, new)
+    }
+}
+
+/// How much more is asked for where clocks are set near a bound: they show an hour twice, so that a text of that hour is of two instants.
+/// Zero where texts say their offset.
+fn told_twice(bound: UtcMicros, format: TimeFormat, zone: Option<chrono_tz::Tz>) -> i64 {
+    match format {
+        // Twice: once for what the source takes such a text for, and once for what it is read as here.
+        TimeFormat::Naive | TimeFormat::Spaced | TimeFormat::Date => zone.map_or(0, |zone| 2 * clock_change_near(bound, zone)),
+        TimeFormat::Rfc3339 | TimeFormat::Rfc3339Millis | TimeFormat::Epoch | TimeFormat::EpochMillis => 0,
     }
 }
 
@@ -140,5 +152,25 @@ mod tests {
         assert_eq!(narrowed(TimeFormat::Date, Cursor::Updated, "http://h/o?status=paid"), "status=paid&changed=2026-01-01");
         let plain = Source::from(Location::Files(String::new()));
         assert_eq!(Query::all(&plain, &RecordShape::default()).narrowed(&"http://h/o?x=1".parse().unwrap()).as_str(), "http://h/o?x=1");
+    }
+
+    #[test]
+    fn a_bound_near_an_hour_that_clocks_show_twice_is_wider() {
+        // In New York, clocks went from 02:00 back to 01:00 at 06:00Z, and from 02:00 on to 03:00 at 07:00Z.
+        let zone = Some(chrono_tz::America::New_York);
+        let bounds = |month, day, hour: i64, format| {
+            let bound = UtcMicros::from_civil((2025, month, day), hour * 3600, 0, 0).unwrap();
+            let more = told_twice(bound, format, zone);
+            [bound.minus(more), bound.minus(-more)].map(|bound| written(bound, format, zone))
+        };
+        for hour in [5, 6, 7, 8] {
+            let [since, until] = bounds(11, 2, hour, TimeFormat::Naive);
+            assert!(since.as_str() < "2025-11-02T01:00:00" || hour > 6, "{hour}: {since}");
+            assert!(until.as_str() >= "2025-11-02T02:00:00", "{hour}: {until}");
+        }
+        assert_eq!(bounds(11, 2, 6, TimeFormat::Spaced), ["2025-11-02 00:00:00", "2025-11-02 03:00:00"]);
+        assert_eq!(bounds(3, 9, 7, TimeFormat::Naive), ["2025-03-09T00:00:00", "2025-03-09T05:00:00"]);
+        assert_eq!(bounds(11, 3, 6, TimeFormat::Naive), ["2025-11-03T01:00:00", "2025-11-03T01:00:00"]);
+        assert_eq!(bounds(11, 2, 6, TimeFormat::Rfc3339), ["2025-11-02T06:00:00Z", "2025-11-02T06:00:00Z"]);
     }
 }

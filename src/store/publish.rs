@@ -27,7 +27,7 @@ use super::{
     lease,
     moment::Moment,
     output::at_once,
-    places::{self, LOCK, Role, SideFact},
+    places::{self, LOCK, Role},
     projection::{self, Beside, OwnFiles},
 };
 use crate::cancel::Cancel;
