@@ -14,7 +14,7 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, LazyLock, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, Instant, UNIX_EPOCH},
 };
@@ -24,10 +24,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     Commit, Head, Output, StoreError,
     commit::Installer,
-    disk, folder,
+    folder,
     hint::{Change, Hint, TakenUp},
     moment::Moment,
-    places,
+    places, process,
     projection::{self, LeftCommit, OwnFiles, Settlement},
 };
 use crate::{
@@ -445,7 +445,7 @@ pub(super) struct ListedLease {
 impl ListedLease {
     /// A lease that this process takes now.
     fn taken(holder: Holder) -> ListedLease {
-        ListedLease { holder, process: this_process(), renewed: 0, renewed_at: Some(UtcMicros::now().rfc3339()), doubted_at: None }
+        ListedLease { holder, process: process::this_process(), renewed: 0, renewed_at: Some(UtcMicros::now().rfc3339()), doubted_at: None }
     }
 
     fn renew(&mut self) {
@@ -471,7 +471,7 @@ impl ListedLease {
 
     /// Whether nobody holds it any more, as far as that can be known at once.
     fn is_dead(&self, now: UtcMicros) -> bool {
-        is_dead(&self.process) || self.is_given_up(now)
+        process::is_dead(&self.process) || self.is_given_up(now)
     }
 
     /// Whether its holder has not renewed it for so long that it is dead or asleep. The clocks of two machines differ
@@ -501,7 +501,7 @@ impl ListedLease {
     pub(super) fn is_at_work(&self, now: UtcMicros) -> bool {
         let is_recent =
             |renewed_at: UtcMicros| micros_between(renewed_at, now).max(micros_between(now, renewed_at)) <= RENEWED_WITHIN.as_micros();
-        !is_dead(&self.process) && self.renewal(now).is_some_and(is_recent)
+        !process::is_dead(&self.process) && self.renewal(now).is_some_and(is_recent)
     }
 
     /// For how long it was not renewed, if that is longer than a run at work leaves it. `None` also where that is not known.
@@ -524,57 +524,6 @@ fn is_far_ahead(moment: UtcMicros, now: UtcMicros) -> bool {
 /// The microseconds from one moment to another; 0 if it is an earlier one.
 fn micros_between(from: UtcMicros, until: UtcMicros) -> u128 {
     u128::try_from(until.micros().saturating_sub(from.micros())).unwrap_or(0)
-}
-
-/// What tells this process from any other, on this machine and elsewhere: the boot, the namespace of process ids, the id and the
-/// start of the process.
-pub(super) fn this_process() -> String {
-    let pid = std::process::id();
-    let start = process_start(pid).unwrap_or_default();
-    format!("{}:{pid}:{start}", process_space())
-}
-
-/// The boot of the machine and the namespace of process ids.
-fn process_space() -> &'static str {
-    static SPACE: LazyLock<String> = LazyLock::new(read_process_space);
-    &SPACE
-}
-
-fn read_process_space() -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let space = fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string()).unwrap_or_default();
-    // The name of the namespace has a colon, which is what separates the parts.
-    format!("{}/{}", boot.trim(), space.replace(':', "-"))
-}
-
-/// A short name of this machine and its namespace of process ids.
-pub(super) fn machine() -> String {
-    disk::checksum(process_space().as_bytes())[..8].to_owned()
-}
-
-/// Whether a process of this machine runs.
-pub(super) fn is_running(pid: u32) -> bool {
-    process_start(pid).is_some()
-}
-
-/// When a process started, in ticks since the boot; `None` if there is no such process.
-pub(super) fn process_start(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program, in brackets, may hold spaces.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace();
-    if matches!(fields.next(), Some("Z" | "X")) {
-        return None;
-    }
-    fields.nth(18).map(str::to_owned)
-}
-
-/// Whether a process is known to be dead: it ran in this space, and runs no more.
-fn is_dead(process: &str) -> bool {
-    let Some((space, rest)) = process.split_once(':') else { return false };
-    let Some((pid, start)) = rest.split_once(':') else { return false };
-    let Ok(pid) = pid.parse() else { return false };
-    !space.starts_with('/') && space == process_space() && process_start(pid).as_deref() != Some(start)
 }
 
 /// What a waiter has seen of the leases that it waits for, each since when.
@@ -755,7 +704,7 @@ fn try_bucket(output: &Output, holder: &Holder, watch: &mut Watch, known: Option
     let known = Hint::change(output, known, |hint| {
         let notes = &mut hint.notes;
         // Also those of other days: they would stand there for ever.
-        notes.withdraw(now, |lease| is_dead(&lease.process));
+        notes.withdraw(now, |lease| process::is_dead(&lease.process));
         given_up = notes.withdraw(now, |lease| lease.is_given_up(now));
         let mut has_news = false;
         for lease in &mut notes.leases {
@@ -1194,15 +1143,5 @@ mod tests {
         assert!(matches!(lease.verify(), Err(StoreError::StateRemoved { .. })));
         let _second = acquire(&output, &holder("one", None, None), Duration::ZERO).unwrap();
         assert!(lease.verify().is_err(), "another file of the same name");
-    }
-
-    #[test]
-    fn a_process_is_known_to_be_dead_only_on_its_own_machine() {
-        let own = this_process();
-        assert!(!is_dead(&own));
-        let (space, rest) = own.split_once(':').unwrap();
-        let (pid, _) = rest.split_once(':').unwrap();
-        assert!(is_dead(&format!("{space}:{pid}:1")), "the same number, and another process");
-        assert!(!is_dead(&format!("elsewhere:{pid}:1")) && !is_dead("") && !is_dead(":::"));
     }
 }
