@@ -10,13 +10,15 @@ use std::{
     path::Path,
 };
 
-use csv::ByteRecord;
 use hashbrown::HashTable;
 use polars::prelude::{Column, DataFrame, IntoColumn, StringChunkedBuilder};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::{DimensionError, stored_members::write_row};
+use super::{
+    DimensionError,
+    stored_members::{INFERRED, StoredRows, VERSION_COLUMNS, write_row},
+};
 use crate::{
     layer::write_text,
     model::{DimensionSpec, TextTable, UtcMicros, parse_time_of_layer},
@@ -27,12 +29,6 @@ use crate::{
 
 /// The bytes of the new file that are collected before they are written.
 const PIECE: usize = 1 << 20;
-
-/// The flag of a member that only facts name.
-const INFERRED: &str = DimensionSpec::FLAGS[0];
-
-/// The columns of the versions of a member (`scd = 2`).
-const VERSION_COLUMNS: [&str; 3] = [DimensionSpec::FLAGS[1], DimensionSpec::FLAGS[2], DimensionSpec::FLAGS[3]];
 
 /// The counts of a dimension in a run.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -725,60 +721,6 @@ impl<'d> NewFile<'d> {
     }
 }
 
-/// The stored file of a dimension, read.
-#[derive(Default)]
-pub struct StoredRows {
-    table: TextTable,
-    /// `None` if there is no file.
-    file: Option<Fingerprint>,
-}
-
-impl StoredRows {
-    /// Reads the rows, and lets go of the bytes.
-    ///
-    /// # Errors
-    /// [`DimensionError::Stored`] for a damaged file.
-    pub fn read(spec: &DimensionSpec, stored: Option<Vec<u8>>, path: &Path) -> Result<StoredRows, DimensionError> {
-        let Some(bytes) = stored else { return Ok(StoredRows::default()) };
-        Ok(StoredRows { table: read_stored(spec, &bytes, path)?, file: Some(Fingerprint::of(&bytes)) })
-    }
-}
-
-/// Reads a stored dimension. Columns after the fixed ones come from sources. Earlier versions of `etl` wrote names that differ in
-/// case only: they are merged, and the first text counts.
-fn read_stored(spec: &DimensionSpec, bytes: &[u8], path: &Path) -> Result<TextTable, DimensionError> {
-    let damaged = |line: u64, detail: String| DimensionError::Stored { path: path.to_owned(), line, detail };
-    let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
-    let header = reader.headers().map_err(|error| damaged(1, error.to_string()))?.clone();
-    let fixed: Vec<_> = spec.columns.iter().map(|column| column.name).chain([INFERRED]).collect();
-    if !header.iter().take(fixed.len()).eq(fixed.iter().copied()) {
-        return Err(damaged(1, format!("the columns are `{}`, not those of {}", header.iter().collect::<Vec<_>>().join(","), spec.name)));
-    }
-    let mut table = TextTable::default();
-    let columns: Vec<_> = header.iter().map(|name| table.column_or_add(&name.to_lowercase())).collect();
-    let mut record = ByteRecord::new();
-    loop {
-        let line = reader.position().line();
-        if !reader.read_byte_record(&mut record).map_err(|error| damaged(line, error.to_string()))? {
-            break;
-        }
-        for (&column, value) in columns.iter().zip(&record) {
-            let text = str::from_utf8(value).map_err(|_| damaged(line, "not UTF-8".into()))?;
-            if !text.is_empty() {
-                table.set(column, text);
-            }
-        }
-        if record.get(0).is_none_or(<[u8]>::is_empty) {
-            return Err(damaged(line, format!("{} is empty", spec.key())));
-        }
-        table.end_row();
-    }
-    if bytes.last() != Some(&b'\n') {
-        return Err(damaged(reader.position().line(), "the last line has no line break: the file was cut short".into()));
-    }
-    Ok(table)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -1020,11 +962,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_or_a_source_without_a_key_is_an_error() {
-        let stored = |text: &str| read(&DIM_USER, Some(text.as_bytes().to_vec())).map(drop).unwrap_err().to_string();
-        assert!(stored("user_id,name\nU1,x\n").contains("dim.csv, line 1: the columns are `user_id,name`"));
-        assert!(stored(&format!("{HEADER}U1,x,,,,fal")).contains("cut short"));
-        assert!(stored(&format!("{HEADER},x,,,,false\n")).contains("line 2: user_id is empty"));
+    fn a_source_without_a_key_is_an_error() {
         let members = source(DIM_USER, "mail\nx");
         let error = Dimension::new(DIM_USER, ONE, StoredRows::default(), Some(members)).map(drop).unwrap_err();
         assert_eq!(

@@ -1,7 +1,23 @@
 //! The CSV of a dimension as it is stored: its columns, its rows with their keys, and rows written again.
+//!
+//! Reads bytes that others have fetched. Does not decide which rows stay, or which version of a member counts.
+
+use std::path::Path;
+
+use csv::ByteRecord;
 
 use super::DimensionError;
-use crate::{layer, model::DimensionSpec};
+use crate::{
+    layer,
+    model::{DimensionSpec, TextTable},
+    store::Fingerprint,
+};
+
+/// The flag of a member that only facts name.
+pub(super) const INFERRED: &str = DimensionSpec::FLAGS[0];
+
+/// The columns of the versions of a member (`scd = 2`).
+pub(super) const VERSION_COLUMNS: [&str; 3] = [DimensionSpec::FLAGS[1], DimensionSpec::FLAGS[2], DimensionSpec::FLAGS[3]];
 
 /// Reads the rows of a dimension's CSV.
 pub(super) struct StoredMembers<'c> {
@@ -58,4 +74,75 @@ pub(super) fn write_row<'t>(out: &mut Vec<u8>, texts: impl Iterator<Item = &'t s
         layer::write_text(out, Some(text));
     }
     out.push(b'\n');
+}
+
+/// The stored file of a dimension, read.
+#[derive(Default)]
+pub struct StoredRows {
+    pub(super) table: TextTable,
+    /// `None` if there is no file.
+    pub(super) file: Option<Fingerprint>,
+}
+
+impl StoredRows {
+    /// Reads the rows, and lets go of the bytes.
+    ///
+    /// # Errors
+    /// [`DimensionError::Stored`] for a damaged file.
+    pub fn read(spec: &DimensionSpec, stored: Option<Vec<u8>>, path: &Path) -> Result<StoredRows, DimensionError> {
+        let Some(bytes) = stored else { return Ok(StoredRows::default()) };
+        Ok(StoredRows { table: read_stored(spec, &bytes, path)?, file: Some(Fingerprint::of(&bytes)) })
+    }
+}
+
+/// Reads a stored dimension. Columns after the fixed ones come from sources. Earlier versions of `etl` wrote names that differ in
+/// case only: they are merged, and the first text counts.
+fn read_stored(spec: &DimensionSpec, bytes: &[u8], path: &Path) -> Result<TextTable, DimensionError> {
+    let damaged = |line: u64, detail: String| DimensionError::Stored { path: path.to_owned(), line, detail };
+    let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
+    let header = reader.headers().map_err(|error| damaged(1, error.to_string()))?.clone();
+    let fixed: Vec<_> = spec.columns.iter().map(|column| column.name).chain([INFERRED]).collect();
+    if !header.iter().take(fixed.len()).eq(fixed.iter().copied()) {
+        return Err(damaged(1, format!("the columns are `{}`, not those of {}", header.iter().collect::<Vec<_>>().join(","), spec.name)));
+    }
+    let mut table = TextTable::default();
+    let columns: Vec<_> = header.iter().map(|name| table.column_or_add(&name.to_lowercase())).collect();
+    let mut record = ByteRecord::new();
+    loop {
+        let line = reader.position().line();
+        if !reader.read_byte_record(&mut record).map_err(|error| damaged(line, error.to_string()))? {
+            break;
+        }
+        for (&column, value) in columns.iter().zip(&record) {
+            let text = str::from_utf8(value).map_err(|_| damaged(line, "not UTF-8".into()))?;
+            if !text.is_empty() {
+                table.set(column, text);
+            }
+        }
+        if record.get(0).is_none_or(<[u8]>::is_empty) {
+            return Err(damaged(line, format!("{} is empty", spec.key())));
+        }
+        table.end_row();
+    }
+    if bytes.last() != Some(&b'\n') {
+        return Err(damaged(reader.position().line(), "the last line has no line break: the file was cut short".into()));
+    }
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::DIM_USER;
+
+    const HEADER: &str = "user_id,name,email,country,created_at,inferred\n";
+
+    #[test]
+    fn a_damaged_file_is_an_error() {
+        let read = |text: &str| StoredRows::read(&DIM_USER, Some(text.as_bytes().to_vec()), Path::new("dim.csv"));
+        let stored = |text: &str| read(text).map(drop).unwrap_err().to_string();
+        assert!(stored("user_id,name\nU1,x\n").contains("dim.csv, line 1: the columns are `user_id,name`"));
+        assert!(stored(&format!("{HEADER}U1,x,,,,fal")).contains("cut short"));
+        assert!(stored(&format!("{HEADER},x,,,,false\n")).contains("line 2: user_id is empty"));
+    }
 }
