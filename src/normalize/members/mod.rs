@@ -4,6 +4,8 @@
 //! Nested objects become columns `outer_inner`; an array stays JSON. Names of columns are lower case. Does not use the network
 //! or the disk, and does not decide which version of a member wins.
 
+mod source_columns;
+
 use std::{
     borrow::Cow,
     collections::{BTreeSet, HashSet},
@@ -11,6 +13,7 @@ use std::{
 
 use hashbrown::HashMap;
 
+use self::source_columns::{ExtraPlace, SourceColumn, SourceColumns, SourceRow};
 use super::{
     amount::amount,
     fields::{Field, PathTrie},
@@ -27,9 +30,6 @@ use crate::{
     },
     settings::{FieldRule, Limits, Masks, Profile, Shop, TimeText, Units},
 };
-
-/// The levels of nested objects that become columns; deeper objects stay JSON.
-const MAX_DEPTH: usize = 4;
 
 /// The maximum number of columns of a dimension, a little less than Redshift's 1,600.
 pub const MOST_COLUMNS: usize = 1500;
@@ -170,74 +170,6 @@ struct PlacedPath {
     leaf: usize,
     /// The path joined with dots, and joined with underscores.
     names: [String; 2],
-}
-
-/// The columns of the records of the source.
-#[derive(Default)]
-struct SourceColumns {
-    /// Of the keys of the records themselves.
-    own: ColumnNames,
-    /// Of the keys within their objects.
-    nested: ColumnNames,
-    columns: Vec<SourceColumn>,
-    /// Names that occur twice in a record: they differ in case only, or a nested and a flat column have the same name.
-    ambiguous: BTreeSet<String>,
-    /// Columns that the dimension does not store.
-    left_out: BTreeSet<String>,
-    /// How long the names of the objects are that the value at hand lies in.
-    objects: Vec<usize>,
-}
-
-/// The keys that a name is made of, by the lengths of the names of its objects.
-fn keys(name: &str, objects: &[usize]) -> Vec<String> {
-    let starts = [0].into_iter().chain(objects.iter().map(|length| length + 1));
-    let ends = objects.iter().copied().chain([name.len()]);
-    starts.zip(ends).filter_map(|(start, end)| name.get(start..end)).map(|key| key.trim().to_lowercase()).collect()
-}
-
-/// The places of columns by their names.
-#[derive(Default)]
-struct ColumnNames {
-    /// As they are written.
-    written: HashMap<String, usize>,
-    /// In lower case.
-    folded: HashMap<String, usize>,
-}
-
-impl ColumnNames {
-    fn find(&self, name: &str) -> Option<usize> {
-        self.folded.get(name).or_else(|| self.folded.get(&name.to_lowercase())).copied()
-    }
-}
-
-struct SourceColumn {
-    name: String,
-    place: ExtraPlace,
-    /// The keys that its name is made of, outermost first, in lower case: those of objects and its own.
-    keys: Vec<String>,
-}
-
-/// Where the values of a source column go that no fixed column uses.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ExtraPlace {
-    /// Not decided yet.
-    Undecided,
-    /// To a column of the table.
-    Column(usize),
-    /// Not stored; `finish` logs a warning.
-    LeftOut,
-    /// Not stored, because the profile fills the column of this name.
-    Replaced,
-}
-
-/// The raw values of one record, by source column.
-#[derive(Default)]
-struct SourceRow<'a> {
-    values: Vec<Option<Cow<'a, str>>>,
-    /// The columns that the record has, in its order; null counts too.
-    present: Vec<usize>,
-    /// Whether a fixed column uses the value.
-    taken: Vec<bool>,
 }
 
 impl MemberNormalizer {
@@ -605,7 +537,7 @@ impl MemberNormalizer {
         let own = |name: &str| ValueMask::of(&self.masks, name, RecordsOf::Source);
         let same = || self.of_same_values(name).into_iter().find_map(own);
         let around = || {
-            let keys = &self.source.columns[self.source.nested.find(name)?].keys;
+            let keys = self.source.keys_of_nested(name)?;
             (1..keys.len()).find_map(|outer| own(&keys[..outer].join("_")))
         };
         own(name).or_else(same).or_else(around)
@@ -681,98 +613,6 @@ impl PlacedField {
     }
 }
 
-impl SourceColumns {
-    /// The columns of a name in any case: that of the record itself before a nested one.
-    fn find(&self, name: &str) -> impl Iterator<Item = usize> {
-        [self.own.find(name), self.nested.find(name)].into_iter().flatten()
-    }
-
-    /// The columns of some names, best first. Keys of the record itself come before nested ones: an object `product` with an `id` must
-    /// not replace the product's own `id`.
-    fn places(&self, names: &[&str]) -> impl Iterator<Item = usize> {
-        [&self.own, &self.nested].into_iter().flat_map(move |level| names.iter().filter_map(move |name| level.find(name)))
-    }
-
-    /// Puts the values of an object into a row. The values of nested objects get the name `outer_inner`.
-    fn flatten<'a>(&mut self, prefix: &str, pairs: Pairs<'a>, depth: usize, row: &mut SourceRow<'a>) {
-        for (key, value) in pairs.0 {
-            let name = if prefix.is_empty() { key } else { Cow::Owned(format!("{prefix}_{key}")) };
-            if value.get().starts_with('{')
-                && depth < MAX_DEPTH
-                && let Ok(inner) = serde_json::from_str::<Pairs<'a>>(value.get())
-            {
-                self.objects.push(name.len());
-                self.flatten(&name, inner, depth + 1, row);
-                self.objects.pop();
-                continue;
-            }
-            let column = self.column(&name, depth);
-            if row.set(column, value.get()) == Kept::Earlier {
-                self.ambiguous.insert(name.into_owned());
-            }
-        }
-    }
-
-    fn column(&mut self, name: &str, depth: usize) -> usize {
-        let names = if depth == 0 { &mut self.own } else { &mut self.nested };
-        if let Some(&column) = names.written.get(name) {
-            return column;
-        }
-        let folded = name.trim().replace('\0', "").to_lowercase();
-        let column = names.folded.get(&folded).copied().unwrap_or_else(|| {
-            self.columns.push(SourceColumn { name: folded.clone(), place: ExtraPlace::Undecided, keys: keys(name, &self.objects) });
-            names.folded.insert(folded, self.columns.len() - 1);
-            self.columns.len() - 1
-        });
-        names.written.insert(name.to_owned(), column);
-        column
-    }
-}
-
-/// Which of two values of one column was kept.
-#[derive(PartialEq, Eq)]
-enum Kept {
-    Earlier,
-    New,
-}
-
-impl<'a> SourceRow<'a> {
-    fn clear(&mut self) {
-        for &column in &self.present {
-            self.values[column] = None;
-            self.taken[column] = false;
-        }
-        self.present.clear();
-    }
-
-    /// The value of the first of some columns that holds something, and which column it is.
-    fn first(&self, columns: impl Iterator<Item = usize>) -> (Scalar<'_>, Option<usize>) {
-        for column in columns {
-            let value = self.values.get(column).and_then(Option::as_deref).map_or(Scalar::Missing, Scalar::of);
-            if value != Scalar::Missing {
-                return (value, Some(column));
-            }
-        }
-        (Scalar::Missing, None)
-    }
-
-    /// Sets a value. Keeps the first of two values that are not missing.
-    fn set(&mut self, column: usize, raw: &'a str) -> Kept {
-        if self.values.len() <= column {
-            self.values.resize(column + 1, None);
-            self.taken.resize(column + 1, false);
-        }
-        let holds = |raw: &str| Scalar::of(raw) != Scalar::Missing;
-        match &self.values[column] {
-            None => self.present.push(column),
-            Some(earlier) if holds(earlier) => return if holds(raw) { Kept::Earlier } else { Kept::New },
-            Some(_) => {}
-        }
-        self.values[column] = Some(Cow::Borrowed(raw));
-        Kept::New
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -781,7 +621,7 @@ mod tests {
         settings::{Skus, SourceKind, profile_of},
     };
 
-    fn members(spec: DimensionSpec, profile: &str, records: &[&str]) -> Members {
+    pub(super) fn members(spec: DimensionSpec, profile: &str, records: &[&str]) -> Members {
         let kind = if spec.name == DIM_USER.name { SourceKind::Users } else { SourceKind::Products };
         let profile = profile_of(kind, profile).unwrap();
         let mut normalizer = MemberNormalizer::new(spec, &profile, Limits::default());
@@ -790,7 +630,7 @@ mod tests {
     }
 
     /// The rows as `name=text`, without empty cells.
-    fn rows(members: &Members) -> Vec<String> {
+    pub(super) fn rows(members: &Members) -> Vec<String> {
         let table = &members.table;
         let cell = |row, (column, name): (usize, &String)| Some(format!("{name}={}", table.cell(row, column)?));
         (0..table.height())
@@ -808,46 +648,6 @@ mod tests {
         assert_eq!(rows(&found), ["sku=A product_id=1 name=x list_price=0.1000", "sku=2 product_id=2 name=n title=t"]);
         assert_eq!((found.counts.records_read, found.counts.records_without_key), (3, 1));
         assert_eq!(found.table.column("email"), None);
-    }
-
-    #[test]
-    fn objects_are_flattened_arrays_stay_json_and_the_last_of_a_repeated_key_counts() {
-        let record = r#"{"id":7.0,"address":{"city":"B","country":"DE","geo":{"lat":1.50}},"tags":["a"],"plan":"x","plan":"y","note":null,"\ud800":1}"#;
-        let found = members(DIM_USER, "", &[record, "7", "not json"]);
-        assert_eq!(
-            rows(&found),
-            ["user_id=7 country=DE address_city=B address_geo_lat=1.50 tags=[\"a\"] plan=y \u{fffd}\u{fffd}\u{fffd}=1"]
-        );
-        assert_eq!(found.counts.records_malformed, 2);
-        assert!(found.table.column("note").is_some(), "a column without values is kept");
-        let found = members(DIM_USER, "", &[r#"{"id":1,"address":null,"zip":null}"#, r#"{"id":2,"address":{"city":"B"}}"#]);
-        assert_eq!(found.table.names(), ["user_id", "address_city", "zip"], "an object that is null is not a column");
-    }
-
-    #[test]
-    fn names_that_differ_only_in_case_are_one_column_and_the_first_value_counts() {
-        let found = members(DIM_USER, "", &[r#"{"ID":1,"Name":"a","name":"b","plan":"","Plan":"gold"}"#]);
-        assert_eq!(rows(&found), ["user_id=1 name=a plan=gold"]);
-    }
-
-    #[test]
-    fn an_object_does_not_replace_what_the_record_says_itself() {
-        let found = members(
-            DIM_PRODUCT,
-            "",
-            &[
-                r#"{"product":{"id":"group","x":1},"id":"A","list":{"price":"1.00"},"price":"5.00"}"#,
-                r#"{"product":{"id":"only"}}"#,
-                r#"{"id":"B","a":{"b":1},"a_b":2}"#,
-            ],
-        );
-        assert_eq!(
-            rows(&found),
-            ["sku=A product_id=A list_price=5.0000 product_x=1", "sku=only product_id=only", "sku=B product_id=B a_b=1"]
-        );
-        assert_eq!(found.counts.values_unreadable, 2, "the names of fixed columns are theirs");
-        let found = members(DIM_USER, "", &[r#"{"user":{"id":"owner"},"user_id":"U1","created":{"at":"n/a"},"created_at":"2026-01-01"}"#]);
-        assert_eq!(rows(&found), ["user_id=U1 created_at=2026-01-01 00:00:00"]);
     }
 
     #[test]
