@@ -1,4 +1,5 @@
-//! Processes: a name for this one that no other has, whether another one of this machine lives, and a name of the machine.
+//! Processes: a name for this one that no other has, whether another one of this machine lives, and a name of the
+//! machine.
 //!
 //! Reads `/proc` and nothing else. Does not know what a process was at: leases, staged files and scratch folders do.
 

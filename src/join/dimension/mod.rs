@@ -1,8 +1,8 @@
-//! A dimension: merges the stored rows with those of the source by key, adds inferred members, and keeps the versions of a
-//! member with `scd = 2`.
+//! A dimension: merges the stored rows with those of the source by key, adds inferred members, and keeps the versions
+//! of a member with `scd = 2`.
 //!
-//! A run keeps one copy of each row, in a table of texts. Does not know how a row is written: `new_file` formats the rows,
-//! and `stored_members` reads them.
+//! A run keeps one copy of each row, in a table of texts. Does not know how a row is written: `new_file` formats the
+//! rows, and `stored_members` reads them.
 
 mod new_file;
 

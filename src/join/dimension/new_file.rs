@@ -1,7 +1,7 @@
 //! The new file of a dimension: its columns, its rows in their order, and the periods of versions.
 //!
-//! Bytes are handed on while rows are formatted, so that the file is never in memory as a whole. Does not decide which row of a
-//! member counts, and opens no file.
+//! Bytes are handed on while rows are formatted, so that the file is never in memory as a whole. Does not decide which
+//! row of a member counts, and opens no file.
 
 use std::{borrow::Cow, collections::HashMap};
 

@@ -1,5 +1,5 @@
-//! Masks of the columns of members: which mask a column has, by its own name or by the values that it is made of, and the
-//! columns that look as if they should have one.
+//! Masks of the columns of members: which mask a column has, by its own name or by the values that it is made of, and
+//! the columns that look as if they should have one.
 //!
 //! What stands in place of a value, and what is masked within documents, is `normalize::mask`'s.
 

@@ -1,5 +1,5 @@
-//! The columns of the records of a source: nested objects become columns `outer_inner`, and names that differ in case are one
-//! column. The raw values of one record, by these columns.
+//! The columns of the records of a source: nested objects become columns `outer_inner`, and names that differ in case
+//! are one column. The raw values of one record, by these columns.
 //!
 //! Knows no dimension: which column serves a fixed one, and what is stored, is decided by the normalizer.
 

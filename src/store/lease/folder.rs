@@ -1,7 +1,8 @@
-//! Leases in a folder: a lease is a locked file that names its holder. The kernel lets go of it when the process dies, however
-//! it dies.
+//! Leases in a folder: a lease is a locked file that names its holder. The kernel lets go of it when the process dies,
+//! however it dies.
 //!
-//! Takes leases, and tells which of them are held. Knows no commit: in a folder a lease says nothing of what was installed.
+//! Takes leases, and tells which of them are held. Knows no commit: in a folder a lease says nothing of what was
+//! installed.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},

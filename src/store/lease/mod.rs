@@ -1,9 +1,10 @@
-//! Leases: which run works on which days of an output. They spare runs the work of merging twice, and tell who is at work.
+//! Leases: which run works on which days of an output. They spare runs the work of merging twice, and tell who is at
+//! work.
 //!
 //! A lease is courtesy. That no commit is lost is the log's promise, and holds without any lease.
 //!
-//! Here is what both kinds of output share: who holds which days, and the wait for them. `folder` and `bucket` know how a
-//! lease is taken and kept; `listed` is a lease as the hint of a bucket lists it.
+//! Here is what both kinds of output share: who holds which days, and the wait for them. `folder` and `bucket` know how
+//! a lease is taken and kept; `listed` is a lease as the hint of a bucket lists it.
 
 mod bucket;
 mod folder;

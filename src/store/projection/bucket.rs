@@ -1,7 +1,8 @@
-//! Installs the files of commits in a bucket. A file is replaced only in the version that was seen, so that a writer that slept
-//! can't put an old file over a newer one.
+//! Installs the files of commits in a bucket. A file is replaced only in the version that was seen, so that a writer
+//! that slept can't put an old file over a newer one.
 //!
-//! Makes the requests that [`protocol`](crate::store::protocol) asks for, one step after the other, and decides none of them.
+//! Makes the requests that [`protocol`](crate::store::protocol) asks for, one step after the other, and decides none of
+//! them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

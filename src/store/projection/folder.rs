@@ -1,5 +1,5 @@
-//! Installs the files of commits in a folder, and takes back those of a commit that the disk refuses. Who installs holds the
-//! lock.
+//! Installs the files of commits in a folder, and takes back those of a commit that the disk refuses. Who installs
+//! holds the lock.
 //!
 //! An object gets a second name at its place. Decides nothing about which commits are installed.
 

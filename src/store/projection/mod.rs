@@ -1,7 +1,9 @@
-//! The projection of the log: `curated/` and `dims/`, which plain readers of a prefix see, and the files that tell of a commit.
+//! The projection of the log: `curated/` and `dims/`, which plain readers of a prefix see, and the files that tell of a
+//! commit.
 //!
-//! A commit counts before its files are installed. Whoever comes next completes what was cut off: every step may be done twice,
-//! by several at once. `folder` and `bucket` install; here is what both share: what each commit wants, and what tells of it.
+//! A commit counts before its files are installed. Whoever comes next completes what was cut off: every step may be
+//! done twice, by several at once. `folder` and `bucket` install; here is what both share: what each commit wants, and
+//! what tells of it.
 //!
 //! Decides nothing about several writers: which files are verified, what is installed and what the hint says is decided
 //! in [`protocol`](super::protocol).
