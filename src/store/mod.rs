@@ -25,6 +25,7 @@ mod new_places;
 mod object;
 mod output;
 pub mod places;
+mod process;
 mod projection;
 #[cfg(test)]
 mod promises;
