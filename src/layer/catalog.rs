@@ -599,3 +599,69 @@ fn known_files(output: &Output, opened: &OpenedLayer) -> Result<BTreeMap<Dt, Key
 fn file_on_disk(output: &Output, dt: Dt) -> Option<Key> {
     FileFormat::ALL.into_iter().map(|format| places::partition_file(dt, format)).find(|key| output.at(key).exists())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        layer,
+        model::{Line, UtcMicros},
+        store::counting::CountingStore,
+    };
+
+    const DAY: i64 = 20_000;
+
+    /// A partition of one order.
+    fn partition(order_id: &str) -> Vec<u8> {
+        let created_at = UtcMicros::new(DAY * UtcMicros::DAY).unwrap();
+        let line = Line { quantity: 1.into(), created_at, ..Line::of_key(order_id, "S") };
+        let mut csv = Vec::new();
+        layer::write_header(&mut csv, &FactSchema::default());
+        layer::write_line(&mut csv, &line, std::iter::empty());
+        csv
+    }
+
+    #[test]
+    fn in_a_bucket_an_index_is_made_again_from_the_log_and_from_no_older_file() {
+        let (output, schema) = (Output::in_store(Arc::new(CountingStore::default())).unwrap(), FactSchema::default());
+        let dt = Dt::of(UtcMicros::new(DAY * UtcMicros::DAY).unwrap());
+        let (key, new) = (places::partition_file(dt, FileFormat::default()), partition("NEW"));
+        let version = ObjectRef::new(places::object_of(&key, "r2", 0), Fingerprint::of(&new));
+        output.replace(version.object.clone(), &new).unwrap();
+        // The file of the commit before: the newest one is not installed yet.
+        output.replace(key, &partition("OLD")).unwrap();
+        let entry = layer::entry_of(&new, version, dt, &schema).unwrap();
+        let lost = ObjectRef::new(Key::from(INDEX).join("r2.idx"), Fingerprint::of(b"lost"));
+        let state = LayerState { partitions: BTreeMap::from([(dt, entry)]), segments: vec![lost], ..LayerState::default() };
+        let opened = OpenedLayer { head: None, state, origin: StateOrigin::Log };
+        for wanted in [StoredState::Use, StoredState::Rebuild] {
+            let scratch = tempfile::tempdir().unwrap();
+            let fresh = scratch.path().join("fresh");
+            let mut catalog = Catalog::open(&output, &opened, &schema, fresh, &Cancel::default(), wanted).unwrap();
+            assert!(catalog.is_rebuilt() && catalog.is_stale() && catalog.is_as_committed(), "{wanted:?}");
+            assert_eq!(catalog.state.partitions, opened.state.partitions, "{wanted:?}");
+            let mut run = IndexBuilder::new(scratch.path().join("run"));
+            ["NEW", "OLD"].into_iter().for_each(|order_id| run.push(order_hash(order_id), dt));
+            let mut stored = BTreeMap::new();
+            let each = |order, _: &[Dt], known: &[Dt]| drop(stored.insert(order, known.to_vec()));
+            catalog.look_up_orders(&mut run, &scratch.path().join("new.idx"), each).unwrap();
+            assert_eq!(stored, BTreeMap::from([(order_hash("NEW"), vec![dt]), (order_hash("OLD"), Vec::new())]), "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn in_a_bucket_a_rebuild_refuses_other_columns_than_those_of_the_log() {
+        let output = Output::in_store(Arc::new(CountingStore::default())).unwrap();
+        let (schema, new) = (FactSchema::default(), partition("NEW"));
+        let dt = Dt::of(UtcMicros::new(DAY * UtcMicros::DAY).unwrap());
+        let version = found_version(&places::partition_file(dt, FileFormat::default()), Fingerprint::of(&new));
+        let entry = layer::entry_of(&new, version, dt, &schema).unwrap();
+        let state = LayerState { columns: vec!["channel".into()], partitions: BTreeMap::from([(dt, entry)]), ..LayerState::default() };
+        let opened = OpenedLayer { head: None, state, origin: StateOrigin::Log };
+        let scratch = tempfile::tempdir().unwrap();
+        let refused = Catalog::open(&output, &opened, &schema, scratch.path().into(), &Cancel::default(), StoredState::Rebuild);
+        assert!(matches!(refused, Err(LayerError::Columns { .. })));
+    }
+}
