@@ -113,8 +113,12 @@ impl Publisher<'_> {
         if *index_changed {
             staged.next.refund_segments = staged.catalog.stage_index(IndexedTable::Refunds, staging, &summary.run_id, file, self.cancel)?;
         }
-        if self.settings.unit_slip.is_some() && staged.prices.absorb(&staged.merged.prices) {
-            staged.next.prices = Some(staged.prices.stage(staging, &summary.run_id)?);
+        if self.settings.unit_slip.is_some() {
+            let is_new = staged.prices.absorb(&staged.merged.prices);
+            // Prices that were read from the whole layer, as after an undo, are kept: else the next run reads all of it again.
+            if is_new || staged.next.prices.is_none() && !staged.prices.is_empty() {
+                staged.next.prices = Some(staged.prices.stage(staging, &summary.run_id)?);
+            }
         }
         if staging.is_in_bucket() {
             self.inline_own(&mut staged.next, staging)?;
