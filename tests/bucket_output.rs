@@ -997,6 +997,9 @@ fn a_damaged_index_is_made_again_from_the_log_and_not_from_an_older_file() {
     let index = lake.files("state/index");
     assert_eq!(index.len(), 1, "the index is an object of its own: {:?}", index.keys());
     index.keys().for_each(|name| lake.bucket.put(&lake.key(name), "damaged"));
+    let explained = lake.etl(&["explain", "A", "--json"]).summary();
+    let quantities = explained["rows"].as_array().unwrap().iter().map(|row| row["columns"]["quantity"].clone());
+    assert_eq!(quantities.collect::<Vec<_>>(), ["2", "1"], "{explained}");
     let ended = lake.load(&[line("B", 6, 1, 1)], &[]);
     ended.published();
     assert!(ended.stderr.contains("rebuilt from the partitions that the newest commit names"), "{}", ended.stderr);

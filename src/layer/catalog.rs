@@ -501,17 +501,9 @@ fn is_damage(error: &LayerError) -> bool {
         if matches!(source.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof))
 }
 
-/// What the stored state knows of the partitions of an order.
-pub(super) struct IndexedOrder {
-    /// The partitions that may hold it. An entry may be stale.
-    pub(super) partitions: Vec<Dt>,
-    /// Each partition as the last commit left it.
-    pub(super) committed: BTreeMap<Dt, PartitionEntry>,
-}
-
-/// Asks the stored index for an order; `None` where the state or the index is missing or damaged.
-pub(super) fn indexed_order(output: &Output, order: OrderHash) -> Result<Option<IndexedOrder>, LayerError> {
-    let opened = OpenedLayer::open(output)?;
+/// Asks the stored index for the partitions that may hold an order; `None` where the state or the index is missing or damaged. An entry
+/// may be stale.
+pub(super) fn indexed_partitions(output: &Output, opened: &OpenedLayer, order: OrderHash) -> Result<Option<Vec<Dt>>, LayerError> {
     if opened.origin == StateOrigin::Missing {
         return Ok(None);
     }
@@ -522,7 +514,7 @@ pub(super) fn indexed_order(output: &Output, order: OrderHash) -> Result<Option<
             return Ok(None);
         }
     }
-    Ok(Some(IndexedOrder { partitions, committed: opened.state.partitions }))
+    Ok(Some(partitions))
 }
 
 /// What the last commit said of each partition; nothing where that can't be read.
