@@ -222,8 +222,8 @@ pub(super) fn loaded(window: Window, started_at: UtcMicros, run_id: &str, record
 mod tests {
     use super::*;
     use crate::{
-        model::QuantityType,
-        settings::{ChildLines, Cursor, EnrichColumns, Filter, HttpProfile, Masks, Template},
+        model::{ExtraType, Level, QuantityType},
+        settings::{ChildLines, ColumnValue, Cursor, EnrichColumns, FactColumn, FieldRule, Filter, HttpProfile, Masks, Template},
         source::{Completeness, CompletenessStatus},
     };
 
@@ -268,7 +268,15 @@ mod tests {
     #[test]
     fn whatever_decides_which_rows_a_record_becomes_is_a_rule_of_its_own() {
         let (settings, source) = plain();
-        let masks = |text: &str| Settings { masks: Masks::of_toml(text, "a key of more than thirty-two bytes"), ..settings.clone() };
+        let note = FactColumn {
+            name: "note".into(),
+            level: Level::Record,
+            rule: FieldRule::default(),
+            kind: ExtraType::Text,
+            value: ColumnValue::First,
+        };
+        let with_note = Settings { fact_columns: vec![note], ..settings.clone() };
+        let masks = |text: &str| Settings { masks: Masks::of_toml(text, "unit-test-key-of-masks-0123456789abcdef"), ..with_note.clone() };
         let limits = |limits| Settings { limits, ..settings.clone() };
         let with = |profile: Profile| Source { profile, ..source.clone() };
         let asked = |base: &str, path: &str| ListRequest {
@@ -287,8 +295,10 @@ mod tests {
             rules(&limits(Limits { depth: 3, ..Limits::default() }), &source),
             rules(&limits(Limits { record_bytes: 3, ..Limits::default() }), &source),
             rules(&Settings { enrich, ..settings.clone() }, &source),
+            rules(&with_note, &source),
             rules(&masks("[columns.user_id]\nmask = \"hmac\"\n"), &source),
-            rules(&masks("[columns.user_id]\nmask = \"omit\"\n"), &source),
+            rules(&masks("[columns.note]\nmask = \"hmac\"\n"), &source),
+            rules(&masks("[columns.note]\nmask = \"omit\"\n"), &source),
             rules(&settings, &with(Profile { children: Some(children), ..Profile::default() })),
             rules(&settings, &lines_by(asked("https://h/v1", "/orders/{id}/lines"))),
             rules(&settings, &lines_by(asked("https://h/v1", "/orders/{id}/items"))),
@@ -297,13 +307,11 @@ mod tests {
         let distinct: std::collections::BTreeSet<&String> = all.iter().collect();
         assert_eq!(distinct.len(), all.len(), "{all:?}");
         // What makes no other row of a record.
-        for (same_settings, same_source, as_rule) in [
-            (limits(Limits { expansion: 3, ..Limits::default() }), source.clone(), 0),
-            (masks("[columns.email]\nmask = \"omit\"\n"), source.clone(), 0),
-            (Settings { threads: 3, unit_slip: None, ..settings.clone() }, source.clone(), 0),
-            (settings.clone(), lines_by(asked("https://other/v1", "/orders/{id}/lines")), 8),
-        ] {
-            assert_eq!(rules(&same_settings, &same_source), all[as_rule]);
+        let other_host = lines_by(asked("https://other/v1", "/orders/{id}/lines"));
+        assert_eq!(rules(&settings, &other_host), rules(&settings, &lines_by(asked("https://h/v1", "/orders/{id}/lines"))));
+        assert_eq!(rules(&masks("[columns.email]\nmask = \"omit\"\n"), &source), rules(&with_note, &source));
+        for same in [limits(Limits { expansion: 3, ..Limits::default() }), Settings { threads: 3, unit_slip: None, ..settings.clone() }] {
+            assert_eq!(rules(&same, &source), rules(&settings, &source));
         }
     }
 
