@@ -65,6 +65,6 @@ pub use side_fact::{MergedSide, SideRow, StoredSide, side_fact_header};
 pub use stage::{EmptiedVersion, FinishedStage, Stage, StagedLines, StagedSize};
 pub use staged_rows::CutBatch;
 pub use staged_side::{CutSide, StagedSide};
-pub use state::{LayerColumns, LayerState, OpenedLayer, PartitionEntry, SideEntry, StateOrigin, entry_of, found_entry};
+pub use state::{LayerColumns, LayerState, OpenedLayer, PartitionEntry, SideEntry, StateOrigin, Truth, entry_of, found_entry};
 pub use stored::{StoredPartition, StoredPartitions, newest_row};
 pub use stored_order::{FoundBy, RowColumns, StoredOrder, StoredRow, stored_order};

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     check::{self, CheckError, CheckResult, CheckScript, CustomCheck, Engine, Expected, LayerView, SideView, ViewScope},
-    layer::{self, Catalog, IndexedTable, LayerColumns, LayerState, OpenedLayer, StateOrigin, StoredState},
+    layer::{self, Catalog, IndexedTable, LayerColumns, LayerState, OpenedLayer, StateOrigin, StoredState, Truth},
     model::{DIM_PRODUCT, DIM_USER, Dt, RunId, UtcMicros, Window},
     report::{self, CheckHistory},
     settings::{Settings, When},
@@ -339,11 +339,22 @@ fn is_empty_or_gone(output: &Output, key: &Key) -> Result<bool, RunError> {
     Ok(is_empty_partition(output, key)? || output.object(key.clone())?.is_none())
 }
 
-/// Rebuilds the layer's state (the catalog and the index of orders) from `curated/` alone. Returns how many partitions that took.
+/// What a rebuild of the layer's state has read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RebuiltState {
+    /// How many partitions.
+    pub partitions: usize,
+    /// In which versions.
+    pub from: Truth,
+}
+
+/// Rebuilds the layer's state. In a folder that is the catalog and the index of orders, from `curated/` alone. In a bucket it is the
+/// index, from the versions that the newest commit names.
 ///
 /// # Errors
-/// [`RequestError::NoLayer`] for an output without a layer; the output is held; a partition can't be parsed; I/O errors.
-pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunError> {
+/// [`RequestError::NoLayer`] for an output without a layer; the output is held; other columns than those of the log; a partition can't
+/// be parsed; I/O errors.
+pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<RebuiltState, RunError> {
     let output = Output::open(&settings.output)?;
     require_layer(&output)?;
     let started_at = UtcMicros::now();
@@ -364,11 +375,11 @@ pub fn rebuild_state(settings: &Settings, cancel: &Cancel) -> Result<usize, RunE
         catalog.stage_index(IndexedTable::Refunds, &mut staging, run_id.as_str(), &scratch.join("new_refund_entries.idx"), cancel)?;
     let mut next = LayerState { segments, refund_segments, prices: None, ..catalog.state.clone() };
     next.set_columns(LayerColumns::of(&settings.schema()));
-    let partitions = next.partitions.len();
+    let rebuilt = RebuiltState { partitions: next.partitions.len(), from: layer.truth(&output) };
     catalog.found().iter().for_each(|(key, version)| staging.adopt(key.clone(), version.clone()));
     let change = LayerChange { output: &output, base: &layer, before: &catalog.state, lease: &lease, cancel };
     change.commit(&mut staging, &run_id, "rebuild", &mut next, Vec::new()).map_err(stopped)?;
-    Ok(partitions)
+    Ok(rebuilt)
 }
 
 /// The longest header of a file without rows, in bytes.
