@@ -357,6 +357,22 @@ fn page_two_may_show_that_a_source_does_not_paginate() {
     }
 }
 
+/// Five orders whose number is 0, which counts as missing: their other id tells them apart.
+#[test]
+fn an_id_that_counts_as_missing_makes_no_two_pages_equal() {
+    let server = Server::start(|asked: &Asked| {
+        let start = number(asked, "page").saturating_sub(1) * PAGE;
+        let page = (start..5).take(PAGE).map(|at| order(&format!("O{at}"), "2026-01-01", r#","number":0"#));
+        json(format!(r#"{{"total":5,"orders":[{}]}}"#, page.collect::<Vec<_>>().join(",")))
+    });
+    let work = Workspace::new();
+    let fields = "fields.order_id = { paths = [\"number\", \"order_id\"], missing = [0] }";
+    work.write("etl.toml", format!("{HASTE}\n[orders]\nlocation = \"{}\"\n{fields}\n", server.orders()));
+    let ended = work.etl(&["run"]);
+    assert_eq!(ended.published()["completeness"]["status"], "proven");
+    assert_eq!(loaded(&work), (0..5).map(|at| format!("O{at}")).collect());
+}
+
 #[test]
 fn known_pages_are_requested_concurrently_and_delivered_in_order() {
     let most = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));

@@ -30,11 +30,11 @@ pub(super) fn of_orders(profile: &Profile) -> RecordShape {
 
 /// Of users or products. Their list counts by `id` where they have one: several may share the key of the dimension.
 pub(super) fn of_dimension(spec: &DimensionSpec, profile: &Profile) -> RecordShape {
-    let key = match profile.fields.get(spec.key()) {
-        Some(rule) => rule.paths.clone(),
-        None => parsed(spec.columns.iter().filter(|column| column.name == spec.key()).flat_map(|column| column.from)),
+    let (key, missing_ids) = match profile.fields.get(spec.key()) {
+        Some(rule) => (rule.paths.clone(), rule.missing.clone()),
+        None => (parsed(spec.columns.iter().filter(|column| column.name == spec.key()).flat_map(|column| column.from)), Vec::new()),
     };
-    RecordShape { id: parsed(&["id"]).into_iter().chain(key).collect(), ..RecordShape::default() }
+    RecordShape { id: parsed(&["id"]).into_iter().chain(key).collect(), missing_ids, ..RecordShape::default() }
 }
 
 fn parsed<'p>(paths: impl IntoIterator<Item = &'p &'static str>) -> Vec<FieldPath> {

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::{Envelope, List, Node, reported_error};
-use crate::model::{FieldPath, whole_number_text};
+use crate::model::{FieldPath, equal_numbers, whole_number_text};
 
 /// The seed of the hash of a record without an id, so that it differs from the hash of every id.
 const WITHOUT_ID: u64 = 1;
@@ -34,20 +34,35 @@ pub struct RecordShape {
 }
 
 impl RecordShape {
-    /// The identity of a record: a hash of its id, or of all its bytes if it has no id.
+    /// The identity of a record: a hash of its id, or of all its bytes if it has none that counts.
     pub(in crate::source) fn identity(&self, record: &[u8]) -> u64 {
         // A key whose letters do not occur in the record can't be in it.
         let may_be_there = |path: &FieldPath| path.steps().first().is_some_and(|step| memmem::find(record, step.as_bytes()).is_some());
         let first_place = self.id.iter().position(may_be_there).unwrap_or(0);
-        let mut found = Found { paths: &self.id, first_place, values: vec![None; self.id.len()] };
+        let mut found = Found { shape: self, first_place, values: vec![None; self.id.len()] };
         // Ends early, by an error, once the first path that may be there has a value. Of an id that stands twice the first value
         // serves: records are only compared by it, and reading every record to its end costs a sixth of the extraction.
         let _ = serde::Deserializer::deserialize_map(&mut serde_json::Deserializer::from_slice(record), &mut found);
-        let id = found.values.iter().zip(&self.id).find_map(|(value, path)| id_text((*value)?, path));
+        let id = found.values.iter().zip(&self.id).find_map(|(value, path)| self.id_at((*value)?, path));
         match id {
             Some(id) => xxh3_64(id.as_bytes()),
             None => xxh3_64_with_seed(record, WITHOUT_ID),
         }
+    }
+
+    /// The id at a path, if there is one and it does not count as missing.
+    fn id_at<'a>(&self, value: &'a RawValue, path: &FieldPath) -> Option<Cow<'a, str>> {
+        id_text(value, path).filter(|id| !self.is_missing_id(id))
+    }
+
+    /// Whether a text of an id counts as missing.
+    pub(in crate::source) fn is_missing_id(&self, id: &str) -> bool {
+        is_among(&self.missing_ids, id)
+    }
+
+    /// Whether a text of a creation time counts as missing.
+    pub(in crate::source) fn is_missing_time(&self, time: &str) -> bool {
+        is_among(&self.missing_times, time)
     }
 
     /// Whether a body is itself a record (contract, Orders: "Records of a body"): it has an id and a creation time, and either
@@ -77,9 +92,8 @@ impl RecordShape {
         if !(1..=MAX_ERRORS).contains(&elements.len()) {
             return None;
         }
-        let has_id = |node: &Node| self.id.iter().any(|path| node.at(path).and_then(Node::text).is_some());
         let mut errors = elements.map(|element| {
-            let node = Node::parse(std::str::from_utf8(element).ok()?).ok().filter(|node| !has_id(node))?;
+            let node = Node::parse(std::str::from_utf8(element).ok()?).ok().filter(|node| !self.has_id(node))?;
             reported_error(&node)
         });
         let first = errors.next()??;
@@ -88,9 +102,23 @@ impl RecordShape {
 
     /// Whether an object has an id and a creation time.
     pub(in crate::source) fn has_id_and_time(&self, root: &Node) -> bool {
-        let has = |paths: &[FieldPath]| paths.iter().any(|path| root.at(path).and_then(Node::text).is_some());
-        has(&self.id) && has(&self.created_at)
+        let has_time = || texts(root, &self.created_at).any(|time| !self.is_missing_time(time));
+        self.has_id(root) && has_time()
     }
+
+    fn has_id(&self, root: &Node) -> bool {
+        texts(root, &self.id).any(|id| !self.is_missing_id(id))
+    }
+}
+
+/// The texts at some paths, without those that are blank.
+fn texts<'n>(root: &'n Node, paths: &'n [FieldPath]) -> impl Iterator<Item = &'n str> {
+    paths.iter().filter_map(move |path| root.at(path).and_then(Node::text))
+}
+
+/// Whether a text is one of the values that count as missing: `0`, `0.0` and `-0` are the same.
+fn is_among(missing: &[String], text: &str) -> bool {
+    missing.iter().map(|missing| missing.trim()).any(|missing| missing == text || equal_numbers(missing, text))
 }
 
 /// The text of the id at the rest of a path, if there is one. `7`, `7.0` and `7e0` are the same id.
@@ -116,7 +144,7 @@ fn id_text<'a>(value: &'a RawValue, path: &FieldPath) -> Option<Cow<'a, str>> {
 
 /// The values under the first keys of some paths.
 struct Found<'p, 'a> {
-    paths: &'p [FieldPath],
+    shape: &'p RecordShape,
     /// The first path whose key may be in the record.
     first_place: usize,
     values: Vec<Option<&'a RawValue>>,
@@ -130,20 +158,20 @@ impl<'a> Visitor<'a> for &mut Found<'_, 'a> {
     }
 
     fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
-        while let Some(place) = map.next_key_seed(FirstKey(self.paths))? {
+        while let Some(place) = map.next_key_seed(FirstKey(&self.shape.id))? {
             let Some(place) = place else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
             let value = map.next_value::<&'a RawValue>()?;
-            let key = self.paths.get(place).and_then(|path| path.steps().first());
-            for (path, found) in self.paths.iter().zip(&mut self.values) {
+            let key = self.shape.id.get(place).and_then(|path| path.steps().first());
+            for (path, found) in self.shape.id.iter().zip(&mut self.values) {
                 if path.steps().first() == key {
                     *found = Some(value);
                 }
             }
-            let first = self.paths.get(self.first_place);
-            if first.is_some_and(|path| path.steps().first() == key && id_text(value, path).is_some()) {
+            let first = self.shape.id.get(self.first_place);
+            if first.is_some_and(|path| path.steps().first() == key && self.shape.id_at(value, path).is_some()) {
                 return Err(serde::de::Error::custom("found"));
             }
         }
@@ -203,6 +231,21 @@ mod tests {
         assert!(same(r#"{"\ud800":1,"order_id":"a"}"#, r#"{"order_id":"a"}"#), "half of a surrogate pair");
         assert!(!same(r#"{"x":1}"#, r#"{"x":2}"#), "without an id the bytes identify it");
         assert!(same("not json", "not json") && !same("not json", "nor this"));
+    }
+
+    #[test]
+    fn a_value_that_counts_as_missing_identifies_no_record() {
+        let shape = RecordShape { missing_ids: vec!["0".to_owned(), " n/a ".to_owned()], ..shape() };
+        let same = |a: &str, b: &str| shape.identity(a.as_bytes()) == shape.identity(b.as_bytes());
+        assert!(!same(r#"{"order_id":0,"id":"a"}"#, r#"{"order_id":0,"id":"b"}"#), "the next path identifies them");
+        assert!(same(r#"{"order_id":0,"id":"a","x":1}"#, r#"{"order_id":"0.0","id":"a"}"#));
+        assert!(same(r#"{"id":"a","order_id":0,"x":1}"#, r#"{"order_id":"n/a","id":"a"}"#));
+        assert!(!same(r#"{"order_id":0,"ref":{"no":"n/a"},"x":1}"#, r#"{"order_id":0,"ref":{"no":0},"x":2}"#), "no path has an id");
+        assert!(same(r#"{"order_id":10,"x":1}"#, r#"{"order_id":"10"}"#));
+        let shape = RecordShape { missing_times: vec!["-".to_owned()], ..shape };
+        let has = |text: &str| shape.has_id_and_time(&Node::parse(text).unwrap());
+        assert!(has(r#"{"order_id":0,"id":1,"created_at":"-","date":"2026-01-01"}"#));
+        assert!(!has(r#"{"id":0,"date":"2026-01-01"}"#) && !has(r#"{"id":1,"date":"-"}"#));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    model::{FieldPath, Pairs, WILDCARD, equal_numbers},
+    model::{FieldPath, Pairs, WILDCARD},
     source::{RecordShape, body::Node},
 };
 
@@ -81,10 +81,10 @@ impl<'s> OrderRows<'s> {
         let value = |path: &FieldPath| node.at(path)?.text();
         let shape = self.shape;
         let currency = shape.currency.iter().find_map(value);
-        let id_at = |path: &FieldPath| value(path).filter(|id| !is_among(&shape.missing_ids, id));
+        let id_at = |path: &FieldPath| value(path).filter(|id| !shape.is_missing_id(id));
         self.id = self.id.or_else(|| shape.id.iter().find(|path| id_at(path).is_some()));
         let id = self.id.and_then(id_at);
-        let has_time = || shape.created_at.iter().filter_map(value).any(|time| !is_among(&shape.missing_times, time));
+        let has_time = || shape.created_at.iter().filter_map(value).any(|time| !shape.is_missing_time(time));
         // Exports leave the columns of the order blank on its further rows. A row with a time is an order, with or without an id.
         let continues = match (&self.open, id) {
             (Some(open), Some(id)) => open.id.as_deref() == Some(id),
@@ -140,11 +140,6 @@ impl<'s> OrderRows<'s> {
         json.push(b'}');
         Some(GroupedRecord { line: open.line, json })
     }
-}
-
-/// Whether a value is one of those that count as missing.
-fn is_among(missing: &[String], value: &str) -> bool {
-    missing.iter().map(|missing| missing.trim()).any(|missing| missing == value || equal_numbers(missing, value))
 }
 
 /// Whether no cell of a row holds anything, as in the empty rows that spreadsheets leave.
