@@ -101,6 +101,21 @@ fn found(summary: &Value, name: &str) -> u64 {
     check(summary, name).unwrap_or_else(|| panic!("{name} did not run: {summary}"))["violations"].as_u64().unwrap()
 }
 
+/// How often the log names a check that has found rows.
+fn logged_failures(ended: &Ended) -> usize {
+    ended.stderr.matches("a check of severity error has found rows").count()
+}
+
+#[test]
+fn a_failed_check_is_logged_once_however_often_the_run_merges() {
+    let work = Workspace::new();
+    work.load(&sales("OLD", "09", "S", "10"), &[]).published();
+    let (slow, fast) = (sales("A", "02", "S", "1000"), sales("B", "06", "T", "10"));
+    let ended = raced(&work, of_second(&slow), of_fifth(&fast));
+    assert_eq!((ended.code, found(&ended.summary(), "fact_unit_slip")), (4, 6), "{}", ended.stderr);
+    assert_eq!(logged_failures(&ended), 1, "{}", ended.stderr);
+}
+
 #[test]
 fn a_partition_that_another_run_has_emptied_meanwhile_does_not_come_back() {
     let work = Workspace::new();
@@ -145,4 +160,5 @@ fn what_the_checks_have_found_stays_found_when_a_run_merges_again() {
     let ended = raced(&work, Load { more: &["--on-check-failure", "publish"], ..of_second(&slow) }, of_fifth(&fast));
     let summary = ended.summary();
     assert_eq!((ended.code, found(&summary, "fact_unit_slip"), found(&summary, "fact_quantity_positive")), (4, 6, 1), "{}", ended.stderr);
+    assert_eq!(logged_failures(&ended), 1, "{}", ended.stderr);
 }

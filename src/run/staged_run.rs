@@ -376,7 +376,6 @@ impl StagedRun {
             // The checks have nothing to look at.
             engine.release();
         }
-        check::log_failures(&summary.checks);
         let failed: Vec<_> = summary.checks.iter().filter(|result| result.is_failure()).map(|result| result.name.clone()).collect();
         for result in summary.checks.iter_mut().filter(|result| result.rows_kept.is_some()) {
             result.file = Some(places::violations(&summary.run_id).join(result.file_name()).to_string());

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{Job, request::Outcome};
 use crate::{
+    check,
     layer::{self, LayerError},
     model::Dt,
     net::redact,
@@ -15,6 +16,8 @@ use crate::{
 impl Job<'_> {
     /// The outcome, however the run ended. Its report is kept if the run has the output, or if another run holds it.
     pub(super) fn conclude(mut self, error: Option<RunError>) -> Outcome {
+        // Once: of an attempt that another run was faster than, the log says nothing.
+        check::log_failures(&self.summary.checks);
         self.clock.leave();
         self.count_so_far();
         let _span = tracing::info_span!("stage", stage = <&str>::from(StageName::Report)).entered();
