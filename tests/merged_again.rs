@@ -114,6 +114,9 @@ fn a_failed_check_is_logged_once_however_often_the_run_merges() {
     let ended = raced(&work, of_second(&slow), of_fifth(&fast));
     assert_eq!((ended.code, found(&ended.summary(), "fact_unit_slip")), (4, 6), "{}", ended.stderr);
     assert_eq!(logged_failures(&ended), 1, "{}", ended.stderr);
+    let summary = ended.summary();
+    let [waited, all] = ["waited_seconds", "execution_time_seconds"].map(|key| summary[key].as_f64().unwrap());
+    assert!(waited > 0.0 && waited < all, "the first attempt: {waited} of {all}");
 }
 
 #[test]

@@ -287,6 +287,9 @@ pub struct Summary {
     /// How long it took, in seconds, by a clock that never goes back.
     #[serde(default)]
     pub execution_time_seconds: f64,
+    /// How many of these seconds it has waited for other runs: for their lease, and in attempts to commit that they were faster than.
+    #[serde(default)]
+    pub waited_seconds: f64,
     /// Counts of the normalizer.
     #[serde(flatten)]
     pub records: RecordCounts,
@@ -376,9 +379,14 @@ impl Summary {
         self.shop.as_ref().map_or_else(|| command.to_owned(), |shop| format!("{command} {shop}"))
     }
 
-    /// How long it took, for how many records.
+    /// How long it took by itself, for how many records.
     pub fn pace(&self) -> RunPace {
-        RunPace::new(self.execution_time_seconds, self.records.records_read)
+        RunPace::new(self.own_seconds(), self.records.records_read)
+    }
+
+    /// The seconds that it took, without those that it has waited for other runs.
+    pub fn own_seconds(&self) -> f64 {
+        (self.execution_time_seconds - self.waited_seconds).max(0.0)
     }
 
     /// The summary of a run that has done nothing yet.
@@ -403,6 +411,7 @@ impl Summary {
             started_at,
             finished_at: started_at,
             execution_time_seconds: 0.0,
+            waited_seconds: 0.0,
             records: RecordCounts::default(),
             rows: MergeCounts::default(),
             deletions: DeletionCounts::default(),
@@ -619,6 +628,7 @@ mod tests {
         summary.identity = Some(SourceIdentity { source: "shop".into(), profile: "default".into(), cursor: "updated_at".into() });
         summary.finished_at = at(12);
         summary.execution_time_seconds = 1.75;
+        summary.waited_seconds = 0.5;
         summary.records.records_read = 7;
         summary.records.drop(Reason::MissingOrderId);
         summary.records.drop(Reason::MissingSku);
@@ -729,6 +739,14 @@ mod tests {
         assert_eq!((summary.completeness, summary.rows.rows_moved), (RunCompleteness::default(), 3));
         assert!(Status::all().all(|status| status != Status::Unknown), "no run ends so");
         assert_eq!((summary.status.as_str(), summary.command.as_str()), ("unknown", "unknown"));
+    }
+
+    #[test]
+    fn the_pace_of_a_run_is_without_what_it_has_waited_for_others() {
+        let mut summary = full();
+        assert_eq!((summary.pace().seconds(), summary.pace().records), (1.25, 7));
+        summary.waited_seconds = 2.0;
+        assert_eq!(summary.pace().milliseconds, 0);
     }
 
     #[test]

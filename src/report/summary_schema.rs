@@ -113,6 +113,11 @@ static KEYS: [SummaryKey; 129] = [
     always("started_at", Time, "when the run started"),
     always("finished_at", Time, "when the run ended"),
     always("execution_time_seconds", Number, "how long the run took, by a clock that never goes back"),
+    always(
+        "waited_seconds",
+        Number,
+        "how much of that the run waited for other runs: for their lease, and in attempts to commit that they were faster than",
+    ),
     always("records_read", Integer, "records that the source delivered, without skipped ones"),
     always("records_processed_count", Integer, "records that became rows"),
     always("records_dropped_count", Integer, "records that were dropped"),

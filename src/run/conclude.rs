@@ -122,7 +122,7 @@ pub(super) fn judge(
     ended: Ended,
     facts: &BTreeMap<Dt, PathBuf>,
 ) -> Verdict {
-    let takes_long = summary.execution_time_seconds >= settings.alerts.slow_after.as_secs_f64();
+    let takes_long = summary.own_seconds() >= settings.alerts.slow_after.as_secs_f64();
     let earlier = if takes_long && ended == Ended::Success { earlier_paces(output, lease, summary, ended) } else { Vec::new() };
     let newest = settings.alerts.freshness.and_then(|_| newest_row(output, facts, summary.finished_at));
     let before = known_alerts(output, lease, ended);

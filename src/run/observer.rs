@@ -1,6 +1,9 @@
 //! The stages of a run, and who watches them. Knows nothing of what a stage does.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use tracing::span::EnteredSpan;
 
@@ -57,6 +60,8 @@ pub(super) struct StageClock {
 pub(super) struct RunClock<'a> {
     pub(super) began: Instant,
     pub(super) stages: &'a StageClock,
+    /// How long it has waited for other runs.
+    pub(super) waited: Duration,
 }
 
 impl RunClock<'_> {
@@ -65,6 +70,7 @@ impl RunClock<'_> {
         summary.stage_seconds = self.stages.seconds();
         summary.finished_at = UtcMicros::now();
         summary.execution_time_seconds = self.began.elapsed().as_secs_f64();
+        summary.waited_seconds = self.waited.as_secs_f64();
     }
 }
 

@@ -243,7 +243,8 @@ fn percent(part: u64, whole: u64) -> Option<f64> {
 /// Whether the run took more than the allowed share of the average of those before it: of their time, or, where it read
 /// more than twice or less than half of what they read on average, of their time a record.
 fn slow(settings: &AlertSettings, evidence: &Evidence<'_>) -> Option<Finding> {
-    let seconds = evidence.summary.execution_time_seconds;
+    // Who waits for others is not slow.
+    let seconds = evidence.summary.own_seconds();
     if seconds < settings.slow_after.as_secs_f64() {
         return Some(Finding::new(AlertKind::SlowRun, None));
     }
@@ -353,6 +354,17 @@ mod tests {
         assert_eq!(is_slow(21, 200, &earlier(5, 10.0, 100)), Some(true), "of like size up to twice");
         assert_eq!(is_slow(9, 40, &earlier(5, 10.0, 100)), Some(true), "a small run is held against the time a record");
         assert_eq!(is_slow(8, 40, &earlier(5, 10.0, 100)), Some(false));
+    }
+
+    #[test]
+    fn a_run_that_waits_for_others_is_not_slow() {
+        let told_of = |waited_seconds| {
+            let summary = Summary { waited_seconds, ..summary(100, 100) };
+            told(&AlertSettings::default(), &evidence(&summary, &earlier(5, 10.0, 100)), AlertKind::SlowRun).unwrap()
+        };
+        assert_eq!(told_of(80.0), None, "20 s are its own, which is no more than twice");
+        assert!(told_of(79.0).unwrap().starts_with("the run took 21.00 s, and the 5 before it 10.00 s"));
+        assert_eq!(told_of(99.5), None, "half a second of its own is never slow");
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Job<'_> {
 
     /// Brings the summary up to date.
     pub(super) fn count_so_far(&mut self) {
-        RunClock { began: self.began, stages: &self.clock }.count(&mut self.summary);
+        RunClock { began: self.began, stages: &self.clock, waited: self.waited }.count(&mut self.summary);
         self.summary.source = self.counters.counts();
         self.summary.peak_memory_bytes = conclude::peak_memory_bytes();
         self.summary.count_values();

@@ -100,6 +100,7 @@ pub(super) fn execute_in(request: &Request<'_>, opened: Result<Output, StoreErro
         diff: None,
         written: None,
         began,
+        waited: Duration::ZERO,
         clock: StageClock::default(),
         engine: Engine::default(),
     };
@@ -150,6 +151,8 @@ struct Job<'a> {
     /// What it has put in place, for its events.
     written: Option<WrittenLayer>,
     began: Instant,
+    /// How long it has waited for other runs.
+    waited: Duration,
     clock: StageClock,
     /// What the checks ask. It ends with the run, after its report is written.
     engine: Engine,
@@ -193,6 +196,7 @@ impl Job<'_> {
         let as_extracted = self.summary.clone();
         let mut attempt = Attempt { base, dimensions, rebase: Rebase { earlier: None, enricher: None, dimensions_are_new: true } };
         for number in 0..MOST_ATTEMPTS {
+            let attempt_began = Instant::now();
             let Summary { check_scope, checks, .. } = &mut self.summary;
             self.summary = Summary { check_scope: *check_scope, checks: std::mem::take(checks), ..as_extracted.clone() };
             let opened = attempt.base.opened.clone();
@@ -211,6 +215,7 @@ impl Job<'_> {
             tracing::info!(attempt = number + 1, "another run was committed first: what both have in common is merged again");
             back_off(number, LONGEST_WAIT);
             attempt = self.rebase(Lost { run: lost, dimensions: *dimensions, layer: opened, joined }, &mut staging)?;
+            self.waited += attempt_began.elapsed();
         }
         Err(StoreError::Refused {
             location: self.output.location(),

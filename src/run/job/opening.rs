@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of the orders that are read, except which days their window may change.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use super::{Job, request::OrdersFrom};
 use crate::{
@@ -64,7 +64,11 @@ impl Job<'_> {
             overtaken: Overtaken::MergedAgain,
         };
         let run_id: RunId = self.summary.run_id.parse().map_err(|_| RunError::Internal("the run has no valid id".into()))?;
+        let asked = Instant::now();
         let opened = opening.open(run_id)?;
+        if opened.lease.has_waited() {
+            self.waited += asked.elapsed();
+        }
         self.lease = Some(opened.lease);
         // A run that has written nothing may have taken its new folders back, before this one had a lease.
         self.output.prepare()?;

@@ -42,7 +42,7 @@ impl Job<'_> {
             self.enter(StageName::Publish);
             self.count_so_far();
             let (settings, output, cancel) = (self.settings, &self.output, self.request.cancel);
-            let clock = RunClock { began: self.began, stages: &self.clock };
+            let clock = RunClock { began: self.began, stages: &self.clock, waited: self.waited };
             let publisher = Publisher { settings, output, lease: self.lease.as_ref(), cancel, clock };
             match publisher.publish(&mut checked, base, staging, coverage, &mut self.summary) {
                 Ok(verdict) => self.verdict = Some(verdict),
