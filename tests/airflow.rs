@@ -160,6 +160,22 @@ fn bash_dag() -> String {
 }
 
 #[test]
+fn an_output_that_moves_is_another_asset() {
+    let Some(airflow) = Airflow::start() else { return };
+    let work = &airflow.work;
+    work.write("etl.toml", "orders = \"orders.ndjson\"\n");
+    work.write("orders.ndjson", order("A", "2026-01-01T10:00:00Z", ""));
+    let day = ["orders_etl", "2026-01-02"];
+    let log = airflow.test(&day);
+    assert_eq!(airflow.tasks(), ["load|-1|success|1", "report|-1|success|1"], "{log}");
+    let mut moved = airflow.testing(&day);
+    moved.env("ETL_OUTPUT", work.path("moved"));
+    let log = said(moved);
+    assert_eq!(airflow.tasks(), ["load|-1|success|1", "report|-1|success|1"], "{log}");
+    assert_eq!(airflow.asset_events(), ["load|2026-01-01", "load|2026-01-01"], "{log}");
+}
+
+#[test]
 fn shards_load_with_the_credentials_of_a_connection_and_the_documented_bash_operator_loads_too() {
     const TOKEN: &str = "t0ken-of-the-connection";
     let Some(airflow) = Airflow::start() else { return };

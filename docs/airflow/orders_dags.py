@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 # The folder of etl.toml and .env, on every worker.
 HOME = os.environ.get("ETL_HOME", "/srv/etl")
 
-# The layer, as other DAGs know it. Set ETL_OUTPUT for the scheduler and the workers, or write the place here.
-LAYER = layer_asset(os.environ.get("ETL_OUTPUT", os.path.join(HOME, "output")), name="orders layer")
+# The layer, as other DAGs know it. Set ETL_OUTPUT for the scheduler and the workers alike, or write the place here: `output` of etl.toml is
+# not read, since the machine that parses this file may have none. The asset is named by the place, so that a layer which moves is another one.
+LAYER = layer_asset(os.environ.get("ETL_OUTPUT") or os.path.join(HOME, "output"))
 
 # The connection with the credentials of the source; without one, they come from .env or the environment of the worker.
 CONNECTION = os.environ.get("ETL_AIRFLOW_CONNECTION") or None
