@@ -1,5 +1,6 @@
 //! The encoding of a body. The client decodes `gzip`, `deflate`, `br` and `zstd` during download. This module decodes the
-//! spellings that the client does not recognise, and rejects all other encodings.
+//! spellings that the client does not recognise, and rejects all other encodings. Of gzip in several members the client decodes
+//! the first one only, and the rest of the JSON is missing then (see `troubleshooting.md`); this module decodes all of them.
 
 use std::io::{self, Read};
 
