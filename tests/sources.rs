@@ -1,7 +1,14 @@
 //! Each shipped profile against a loopback server that follows the documentation of the vendor: headers, limits, page sizes and
 //! pagination. The documented orders must become the right rows.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use crate::support::{self, Asked, Ended, Reply, Server, Workspace, json, status, tool};
 
@@ -210,6 +217,46 @@ fn stripe() {
         ["in_1|price_1|3|10.0000|usd|cus_1|2026-01-09 23:06:40", "in_2|price_1|3|1000.0000|jpy|cus_1|2026-01-09 23:06:40"]
     );
     assert_eq!(summary["revenue"], serde_json::json!({"jpy": "3000.0000", "usd": "30.0000"}));
+}
+
+/// Stripe, with one object that was made ten days ago. It counts from the moment on that `counts` says.
+fn stripe_ten_days_ago(path: &'static str, counts: &Arc<AtomicBool>, object: fn(created: u64, counts: bool) -> String) -> Server {
+    let counts = counts.clone();
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 10 * 86_400;
+    Server::start(move |asked: &Asked| {
+        let from = asked.parameter("created%5Bgte%5D").parse::<u64>().unwrap_or(0);
+        let is_listed = asked.path == path && from <= created;
+        let data = if is_listed { object(created, counts.load(Ordering::SeqCst)) } else { String::new() };
+        json(format!(r#"{{"object":"list","has_more":false,"data":[{data}]}}"#))
+    })
+}
+
+#[test]
+fn what_counts_at_stripe_ten_days_after_it_was_made_is_loaded_by_the_next_increment() {
+    let invoice = |created: u64, counts: bool| {
+        let status = if counts { "open" } else { "draft" };
+        format!(
+            r#"{{"id":"in_1","livemode":true,"status":"{status}","created":{created},"currency":"usd","lines":{{"has_more":false,"data":[{{"id":"il_1","quantity":1,"amount":3000}}]}}}}"#
+        )
+    };
+    let charge = |created: u64, counts: bool| {
+        let status = if counts { "succeeded" } else { "pending" };
+        format!(
+            r#"{{"id":"ch_1","livemode":true,"captured":true,"status":"{status}","created":{created},"currency":"usd","amount":3000,"amount_refunded":0}}"#
+        )
+    };
+    let objects: [(&str, &str, fn(u64, bool) -> String); 2] =
+        [("stripe", "/v1/invoices", invoice), ("stripe-charges", "/v1/charges", charge)];
+    for (profile, path, object) in objects {
+        let counts = Arc::new(AtomicBool::new(false));
+        let server = stripe_ten_days_ago(path, &counts, object);
+        let work = Workspace::new();
+        let increment = || run(&work, profile, &server.url, &["--since", "last"], &[("ETL_API_TOKEN", "rk_1")]);
+        assert_eq!(increment().summary()["records_skipped"], 1, "{profile}");
+        counts.store(true, Ordering::SeqCst);
+        let summary = increment().published();
+        assert_eq!(summary["revenue"], serde_json::json!({"usd": "30.0000"}), "{profile}");
+    }
 }
 
 #[test]

@@ -172,6 +172,8 @@ pub(super) fn rules(settings: &Settings, source: &Source) -> String {
         merge: _,
         quantity: _,
         cursor: _,
+        // Which window a run asks for.
+        lookback: _,
     } = &source.profile;
     let Settings { fact_columns, merge, repeated_sku, .. } = settings;
     let mut rules = format!(

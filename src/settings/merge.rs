@@ -325,7 +325,7 @@ pub(super) fn settings(layers: &Layers<'_>, whose: &Whose<'_>) -> Result<Setting
         masks,
         since: layers.when(&setting::SINCE)?,
         until,
-        lookback: layers.span(&setting::LOOKBACK)?.unwrap_or(default.lookback),
+        lookback: layers.span(&setting::LOOKBACK)?.or_else(|| profile.as_ref()?.lookback).unwrap_or(default.lookback),
         dry_run: layers.yes_no(&setting::DRY_RUN)?.unwrap_or(default.dry_run),
         allow_incomplete: layers.yes_no(&setting::ALLOW_INCOMPLETE)?.unwrap_or(default.allow_incomplete),
         deletions: deletions(layers)?,
@@ -539,6 +539,9 @@ mod tests {
         assert_eq!(lookback(&none, &[("ETL_LOOKBACK", "")], dot_env, toml), 3);
         assert_eq!(lookback(&none, &[], &[], toml), 4);
         assert_eq!(lookback(&none, &[], &[], ""), 86_400);
+        assert_eq!(lookback(&none, &[], &[], "profile = 'stripe'"), 30 * 86_400);
+        assert_eq!(lookback(&none, &[], &[], "profile = 'stripe'\nlookback = '5s'"), 5);
+        assert_eq!(lookback(&none, &[], &[], "profile = 'stripe'\norders.lookback = '6s'"), 6);
     }
 
     #[test]

@@ -166,7 +166,7 @@ fn shown(configured: &ConfiguredValue) -> String {
 fn of_profile(layers: &Layers<'_>, setting: &Setting, orders: Option<&Table>) -> Result<Option<ShownSetting>, SettingsError> {
     let key = match setting.key {
         "url" => return Ok(sources::url_of_profile(layers)?.map(|node| of_node(setting.key, &node))),
-        "cursor" | "merge" | "repeated_sku" => setting.key,
+        "cursor" | "lookback" | "merge" | "repeated_sku" => setting.key,
         "fact.quantity" => "quantity",
         _ => return Ok(None),
     };

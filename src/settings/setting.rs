@@ -137,6 +137,8 @@ pub(super) mod bounds {
     pub(in super::super) const BULK_INTERVAL: Form = super::TIMEOUT;
     /// `bulk.poll.timeout`.
     pub(in super::super) const BULK_TIMEOUT: Form = super::LONG_TIMEOUT;
+    /// `lookback`.
+    pub(in super::super) const LOOKBACK: Form = super::PAST;
     /// `pagination.first`.
     pub(in super::super) const FIRST_PAGE: Form = Form::Whole { from: 0, to: 1_000_000_000 };
     /// `pagination.largest`. Two pages overlap by one record, so that less could not be read at all.

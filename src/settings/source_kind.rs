@@ -104,7 +104,7 @@ const COMMON_KEYS: [&str; 19] = [
 ];
 
 /// Keys that only orders have: users and products have no lines and no window, and none of them is skipped.
-const ORDERS_KEYS: [&str; 13] = [
+const ORDERS_KEYS: [&str; 14] = [
     "line_fields",
     "totals",
     "refunds",
@@ -114,6 +114,7 @@ const ORDERS_KEYS: [&str; 13] = [
     "repeated_sku",
     "merge",
     "cursor",
+    "lookback",
     "line_request",
     "children",
     "bulk",

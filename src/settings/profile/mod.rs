@@ -117,6 +117,8 @@ pub struct Profile {
     pub merge: Option<MergeBy>,
     /// The time that windows are on; settings come first.
     pub cursor: Option<Cursor>,
+    /// For how long after its creation an order may still come to count, or change; settings come first.
+    pub lookback: Option<Duration>,
     /// The type of quantities; settings come first.
     pub quantity: Option<QuantityType>,
     /// How it is requested over HTTP.

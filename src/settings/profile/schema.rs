@@ -67,6 +67,7 @@ fn key_schema(kind: SourceKind, key: &str) -> Value {
         "repeated_sku" => of_type::<RepeatedSku>(),
         "merge" => of_type::<MergeBy>(),
         "cursor" => of_type::<Cursor>(),
+        "lookback" => text("How far `--since last` goes back before the end of the coverage, such as 30d"),
         "quantity" => word("The type of `quantity`", &["whole", "decimal"]),
         "line_request" => line_request(),
         _ => json!({}),

@@ -96,6 +96,7 @@ pub(in crate::settings) fn read(table: &Table, kind: SourceKind) -> Result<Sourc
         merge: word(&table, "merge", &[("line", MergeBy::Line), ("order", MergeBy::Order)])?,
         quantity: word(&table, "quantity", &[("whole", QuantityType::Whole), ("decimal", QuantityType::Decimal)])?,
         cursor: word(&table, "cursor", &[("created_at", Cursor::Created), ("updated_at", Cursor::Updated)])?,
+        lookback: table.value("lookback", bounds::LOOKBACK)?.map(|own| own.span(bounds::LOOKBACK)).transpose()?,
         http,
     };
     Ok(SourceTable {
