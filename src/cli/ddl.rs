@@ -16,7 +16,7 @@ use crate::{
         places::{self, SideFact},
     },
     warehouse::{
-        ddl::{self, DdlError, Layer, LayerLocation, Target},
+        ddl::{self, DdlError, Layer, LayerLocation, S3Server, Target},
         redshift::DimensionHeaders,
     },
 };
@@ -39,7 +39,8 @@ pub(super) fn run(args: &DdlArgs, display: &Display) -> Result<u8, RunError> {
             None => settings.output.to_string().parse(),
         },
     };
-    let target = Target { schema: args.schema.clone(), location: location.map_err(refused)?, format };
+    let (location, server) = (location.map_err(refused)?, S3Server::of(&settings.output));
+    let target = Target { schema: args.schema.clone(), location, server, format };
     let sql = ddl::script(args.engine, &layer, &target).map_err(refused)?;
     display.document(&json!({ "sql": sql }), &sql);
     Ok(0)

@@ -1,7 +1,7 @@
 //! DuckDB: views over the files. Nothing is guessed from the files, and nothing from the folders above the output.
 
 use super::{
-    DT, Layer, LayerLocation, Target, dimension_file, is_fact, is_partitioned, partition_file,
+    DT, Layer, LayerLocation, S3Server, Target, dimension_file, is_fact, is_partitioned, partition_file,
     quote::{literal, name, names, qualified},
     script::Script,
     sql_type,
@@ -19,7 +19,7 @@ const READ_CSV: &str = r#"auto_detect = false, header = true, delim = ',', quote
 
 pub(super) fn script(layer: &Layer, target: &Target) -> String {
     let mut script = Script::sql();
-    access(&target.location, &mut script);
+    access(target, &mut script);
     if layer.partitions.is_empty() {
         script.comment("The output has no rows yet, and DuckDB refuses a view over missing files: run this after the first load.");
     }
@@ -42,17 +42,26 @@ pub(super) fn script(layer: &Layer, target: &Target) -> String {
 }
 
 /// How DuckDB gets at a bucket.
-fn access(location: &LayerLocation, script: &mut Script) {
-    let Some(scheme) = location.scheme() else { return };
+fn access(target: &Target, script: &mut Script) {
+    let Some(scheme) = target.location.scheme() else { return };
     let lines = match scheme.as_str() {
-        "gs" | "gcs" => "INSTALL httpfs; LOAD httpfs;\nCREATE SECRET (TYPE gcs, KEY_ID '...', SECRET '...');  -- an HMAC key",
+        "gs" | "gcs" => "INSTALL httpfs; LOAD httpfs;\nCREATE SECRET (TYPE gcs, KEY_ID '...', SECRET '...');  -- an HMAC key".to_owned(),
         "az" | "azure" | "abfss" => {
-            "INSTALL azure; LOAD azure;\nCREATE SECRET (TYPE azure, PROVIDER credential_chain, ACCOUNT_NAME '...');"
+            "INSTALL azure; LOAD azure;\nCREATE SECRET (TYPE azure, PROVIDER credential_chain, ACCOUNT_NAME '...');".to_owned()
         }
-        _ => "INSTALL httpfs; LOAD httpfs; INSTALL aws; LOAD aws;\nCREATE SECRET (TYPE s3, PROVIDER credential_chain);",
+        _ => {
+            let server = target.server.as_ref().map(at_server).unwrap_or_default();
+            format!("INSTALL httpfs; LOAD httpfs; INSTALL aws; LOAD aws;\nCREATE SECRET (TYPE s3, PROVIDER credential_chain{server});")
+        }
     };
     script.comment("Each session needs access to the bucket before it reads the views (CREATE PERSISTENT SECRET keeps it):");
-    script.comment(lines);
+    script.comment(&lines);
+}
+
+/// What a secret says of a server that is not Amazon's.
+fn at_server(S3Server { address, has_tls, path_style }: &S3Server) -> String {
+    let style = if *path_style { "path" } else { "vhost" };
+    format!(", ENDPOINT {}, URL_STYLE '{style}', USE_SSL {has_tls}", literal(address))
 }
 
 /// A view with the columns of a table, and no row.
@@ -128,6 +137,19 @@ mod tests {
         assert!(sql.contains("'tax': 'DECIMAL(18,2)'") && sql.contains("'a\"b`c''d; --\ndrop table x': 'VARCHAR'"), "{sql}");
         assert!(sql.contains("CREATE OR REPLACE VIEW \"my \"\"`'schema\".\"dim_user\" AS\nSELECT \"user_id\", \"inferred\""), "{sql}");
         assert!(sql.contains("hive_partitioning = false") && !sql.contains("httpfs"), "{sql}");
+    }
+
+    #[test]
+    fn the_secret_of_another_server_says_where_it_is() {
+        let of = |server: Option<S3Server>| script(&hostile(), &Target { server, ..target("s3://bucket/out", FileFormat::default()) });
+        let server = S3Server { address: "minio.example:9000".into(), has_tls: false, path_style: true };
+        let sql = of(Some(server.clone()));
+        let secret =
+            "-- CREATE SECRET (TYPE s3, PROVIDER credential_chain, ENDPOINT 'minio.example:9000', URL_STYLE 'path', USE_SSL false);";
+        assert!(sql.lines().any(|line| line == secret), "{sql}");
+        let sql = of(Some(S3Server { has_tls: true, path_style: false, ..server }));
+        assert!(sql.contains("URL_STYLE 'vhost', USE_SSL true);"), "{sql}");
+        assert!(of(None).contains("-- CREATE SECRET (TYPE s3, PROVIDER credential_chain);"));
     }
 
     #[test]

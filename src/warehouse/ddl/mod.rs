@@ -23,7 +23,7 @@ pub use location::LayerLocation;
 use super::redshift::{ColumnKind, DimensionHeaders, LongestTexts, RedshiftError, Table, Tables};
 use crate::{
     model::{DIM_PRODUCT, DIM_USER, Dt, FactSchema, FileFormat},
-    settings::RedshiftSettings,
+    settings::{BucketScheme, OutputLocation, RedshiftSettings},
     store::places::{self, SideFact},
 };
 
@@ -53,8 +53,32 @@ pub struct Target {
     pub schema: Option<String>,
     /// The output, as the engine sees it.
     pub location: LayerLocation,
+    /// The server of the output, if it speaks the protocol of S3 and is not Amazon's.
+    pub server: Option<S3Server>,
     /// The format of the files of `fact_order`. All others are CSV.
     pub format: FileFormat,
+}
+
+/// A server that speaks the protocol of S3, as an engine finds it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct S3Server {
+    /// Its host, its port if that is not the one of its scheme, and its path if it has one.
+    pub address: String,
+    /// Whether it speaks TLS.
+    pub has_tls: bool,
+    /// Whether the bucket stands in the path of a URL, and not in the name of the host.
+    pub path_style: bool,
+}
+
+impl S3Server {
+    /// That of an output; `None` for a folder, for a bucket of Amazon, and for another vendor's protocol.
+    pub fn of(output: &OutputLocation) -> Option<S3Server> {
+        let OutputLocation::Bucket(storage) = output else { return None };
+        let endpoint = storage.endpoint.as_ref().filter(|_| storage.location.scheme == BucketScheme::S3)?;
+        let port = endpoint.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let address = format!("{}{port}{}", endpoint.host_str()?, endpoint.path().trim_end_matches('/'));
+        Some(S3Server { address, has_tls: endpoint.scheme() == "https", path_style: storage.path_style })
+    }
 }
 
 impl Target {
@@ -185,7 +209,7 @@ mod tests {
     }
 
     pub(super) fn target(location: &str, format: FileFormat) -> Target {
-        Target { schema: Some("my \"`'schema".into()), location: location.parse().unwrap(), format }
+        Target { schema: Some("my \"`'schema".into()), location: location.parse().unwrap(), server: None, format }
     }
 
     const ENGINES: [Engine; 5] = [Engine::Duckdb, Engine::Athena, Engine::Glue, Engine::Spark, Engine::Postgres];
