@@ -232,6 +232,8 @@ impl Extraction<'_> {
                         let Some(Some(NumberedPage { number, sampling, page })) = next else { return };
                         let batch = self.normalize(&page, sampling, raw_pages);
                         if batches.send((number, batch)).is_err() {
+                            // Nobody takes batches any more. Without a receiver, the source does not wait for room.
+                            pages.lock().unwrap_or_else(PoisonError::into_inner).take();
                             return;
                         }
                     }
@@ -240,10 +242,9 @@ impl Extraction<'_> {
             drop(batch_in);
             let staged = self.stage(batch_out, scratch, kept);
             if staged.is_err() {
-                // A thread that waits for a page holds the lock until the source ends, so the source is stopped first.
-                // Without a receiver, it does not wait for room either.
+                // A thread that waits for a page holds the lock until the source hands one on or ends, so that this thread
+                // must not want it. All of them end with the source.
                 reading.stop();
-                pages.lock().unwrap_or_else(PoisonError::into_inner).take();
             }
             let read = source.join().map_err(|_| RunError::Internal("the thread that reads the source has died".into()))?;
             // Before what the source says: it was stopped, if the disk refuses.
