@@ -214,7 +214,7 @@ fn what_the_disk_refuses_is_named_and_nothing_changes() {
     assert_eq!(work.layer(), layer);
 }
 
-/// The binary under a limit of the shell, such as `-n 60`. A file that would be too large is refused, and the process goes on.
+/// The binary under a limit of the shell, such as `-n 60`. A file that would be too large is refused; no signal comes.
 fn limited(work: &Workspace, limit: &str, args: &[&str]) -> Command {
     let plain = work.command(args);
     let mut shell = Command::new("bash");

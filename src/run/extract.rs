@@ -242,8 +242,8 @@ impl Extraction<'_> {
             drop(batch_in);
             let staged = self.stage(batch_out, scratch, kept);
             if staged.is_err() {
-                // A thread that waits for a page holds the lock until the source hands one on or ends, so that this thread
-                // must not want it. All of them end with the source.
+                // A thread that waits for a page holds the lock until the source hands one on or ends: this thread must
+                // not wait for it. All of them end with the source.
                 reading.stop();
             }
             let read = source.join().map_err(|_| RunError::Internal("the thread that reads the source has died".into()))?;
