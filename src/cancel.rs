@@ -1,5 +1,5 @@
-//! The one switch that stops a run: thrown by a signal, looked at by every stage between two steps of its work. A part of
-//! a run may have one of its own, which is thrown with it.
+//! The one switch that stops a run: thrown by a signal, looked at by every stage between two steps of its work. A part
+//! of a run may have one of its own, which is thrown with it.
 
 use std::{
     fmt,
