@@ -184,6 +184,84 @@ fn a_sum_without_one_of_its_lines_does_not_replace_the_whole_one() {
     }
 }
 
+/// The days and sums of an order's skus.
+const SUMS: &str = "SELECT dt, sku, line_total FROM fact_order ORDER BY ALL";
+
+#[test]
+fn a_sum_without_one_of_its_lines_does_not_replace_the_whole_one_of_another_day() {
+    let version = |day: u8, updated: u8, second: &str| {
+        let y = updated.to_string();
+        priced("A", day, updated, &[("\"x\"", "5"), ("\"x\"", second), ("\"y\"", y.as_str())])
+    };
+    let (older, whole, partial, mended) = (version(3, 1, "1"), version(1, 2, "20"), version(2, 3, "\"?\""), version(2, 4, "30"));
+    for by in ["line", "order"] {
+        let after = |runs: &[&[&String]]| {
+            let work = Workspace::new();
+            work.write("etl.toml", format!("merge = \"{by}\"\nrepeated_sku = \"sum\"\n"));
+            let mut summary = serde_json::Value::Null;
+            for run in runs {
+                summary = work.load(&run.iter().map(|record| (*record).clone()).collect::<Vec<_>>(), &[]).summary();
+                assert_counts_add_up(&summary);
+            }
+            assert_eq!(work.etl(&["check"]).code, 0, "{by}");
+            (work.query(SUMS), summary)
+        };
+        // The order moves, and the whole sum stays where it is.
+        let kept = ["2026-01-01|x|25.0000", "2026-01-02|y|3.0000"];
+        let (rows, summary) = after(&[&[&whole], &[&partial]]);
+        assert_eq!(rows, kept, "{by}: in two runs");
+        let counts = ["rows_moved", "rows_superseded", "rows_retained", "rows_removed"].map(|name| summary[name].as_u64().unwrap());
+        assert_eq!(counts, [1, 1, 1, 0], "{by}");
+        assert_eq!(summary["revenue"][""], "3.0000", "{by}: that of the rows that the run brought");
+        let (rows, summary) = after(&[&[&whole], &[&partial], &[&partial]]);
+        assert_eq!((rows.as_slice(), &summary["status"]), (&kept.map(str::to_owned)[..], &"unchanged".into()), "{by}: again");
+        for run in [[&whole, &partial], [&partial, &whole]] {
+            assert_eq!(after(&[&run]).0, kept, "{by}: in one run");
+        }
+        // A whole version of the run counts, also where it is older than the partial one and newer than what is stored.
+        assert_eq!(after(&[&[&older], &[&partial, &whole]]).0, kept, "{by}: three days");
+        assert_eq!(after(&[&[&partial]]).0, ["2026-01-02|x|5.0000", "2026-01-02|y|3.0000"], "{by}: nothing else is known");
+        let moved = ["2026-01-02|x|35.0000", "2026-01-02|y|4.0000"];
+        assert_eq!(after(&[&[&whole], &[&partial], &[&mended]]).0, moved, "{by}: mended");
+        assert_eq!(after(&[&[&whole, &partial, &mended]]).0, moved, "{by}: mended in one run");
+    }
+}
+
+#[test]
+fn the_same_partial_sum_of_an_order_on_two_days_is_unchanged() {
+    let work = Workspace::new();
+    work.write("etl.toml", "repeated_sku = \"sum\"\n");
+    work.load(&[priced("A", 1, 1, &[("\"y\"", "1")])], &[]).published();
+    let partial = [priced("A", 2, 2, &[("\"x\"", "5"), ("\"x\"", "\"?\"")])];
+    let summary = work.load(&partial, &[]).published();
+    assert_eq!((&summary["rows_inserted"], &summary["rows_retained"]), (&1.into(), &0.into()));
+    let summary = work.load(&partial, &[]).unchanged();
+    assert_eq!((&summary["rows_unchanged"], &summary["rows_superseded"], &summary["rows_retained"]), (&1.into(), &0.into(), &0.into()));
+    assert_eq!(work.query(SUMS), ["2026-01-01|y|1.0000", "2026-01-02|x|5.0000"]);
+}
+
+#[test]
+fn a_partial_sum_after_an_empty_version_does_not_vanish_with_the_whole_one_before() {
+    let work = Workspace::new();
+    work.write("etl.toml", "merge = \"order\"\nrepeated_sku = \"sum\"\n");
+    let version = |updated: u8, second: &str| priced("A", 1, updated, &[("\"x\"", "5"), ("\"x\"", second)]);
+    let runs = [version(1, "20"), priced("A", 1, 2, &[]), version(3, "\"?\"")];
+    assert_counts_add_up(&work.load(&runs, &[]).published());
+    assert_eq!(work.query(SUMS), ["2026-01-01|x|5.0000"]);
+}
+
+#[test]
+fn a_row_that_stays_beside_two_malformed_versions_is_counted_once() {
+    let work = Workspace::new();
+    work.write("etl.toml", "merge = \"order\"\nrepeated_sku = \"sum\"\n");
+    let version = |updated: u8, lines: &[(&str, &str)]| priced("A", 1, updated, &[lines, &[("\"y\"", "1")]].concat());
+    work.load(&[version(1, &[("\"x\"", "5"), ("\"x\"", "20")])], &[]).published();
+    let malformed = [version(2, &[("\"x\"", "5"), ("\"x\"", "\"?\"")]), version(3, &[("\"x\"", "\"?\"")])];
+    let summary = work.load(&malformed, &[]).published();
+    assert_counts_add_up(&summary);
+    assert_eq!((work.query(SUMS)[0].as_str(), &summary["rows_retained"]), ("2026-01-01|x|25.0000", &1.into()));
+}
+
 #[test]
 fn the_last_valid_line_of_a_sku_counts_beside_a_malformed_one() {
     let work = by_order();
