@@ -700,21 +700,20 @@ impl<'a> Work<'a> {
         let Some(fields) = &normalizer.mapping.refunds else { return };
         let listed = fields.listed(&self.captured.cells);
         // Those that the record says it has and that did not come, or that nobody asked for.
-        let missed = fields.announced(&self.captured.cells).saturating_sub(listed.len() as u64);
+        let missed = fields.announced(&self.captured.cells).saturating_sub(listed.refunds.len() as u64);
         self.batch.counts.refunds_read += missed;
         self.batch.counts.refunds_dropped += missed;
-        let has_no_list = fields.has_no_list(&self.captured.cells);
-        self.batch.counts.values_unreadable += u64::from(has_no_list);
+        self.batch.counts.values_unreadable += listed.other_shapes;
         let record_number = self.batch.rows.record();
-        if has_no_list || missed > 0 {
+        if listed.other_shapes > 0 || missed > 0 {
             self.batch.dropped_refunds.push(DroppedRefund { refund_id: None, record_number });
-            if listed.is_empty() {
+            if listed.refunds.is_empty() {
                 return;
             }
         }
         let mut distinct = DistinctRefunds::default();
-        if !listed.is_empty() {
-            self.read_refunds(&listed, heading, lines, &mut distinct);
+        if !listed.refunds.is_empty() {
+            self.read_refunds(&listed.refunds, heading, lines, &mut distinct);
         }
         self.batch.counts.refunds_repeated += distinct.repeated.len() as u64;
         self.batch.repeated_refunds.append(&mut distinct.repeated);
@@ -1368,6 +1367,13 @@ mod tests {
         }
         for off in [r#"{"amount":3}"#, "[2,3]", "\"5\"", "[[{\"amount\":2}]]", "5"] {
             assert_eq!(of(discount, &line(off)).1, ["invalid_price", "no_valid_items"], "{off}");
+        }
+        let deep = "line_fields.discount = 'off.*.amount.value'";
+        for off in [r#"[{"amount":{"value":3}},{"amount":null},{}]"#, r#"[{"amount":{"value":3}},{"amount":[]}]"#] {
+            assert_eq!(of(deep, &line(off)), ("7.0000".into(), vec![]), "{off}");
+        }
+        for off in [r#"[{"amount":{"value":3}},{"amount":4}]"#, r#"[{"amount":[{"value":3}]}]"#, r#"[{"amount":"3"}]"#] {
+            assert_eq!(of(deep, &line(off)).1, ["invalid_price", "no_valid_items"], "{off}");
         }
     }
 

@@ -123,6 +123,11 @@ impl<'a> Captured<'a> {
         found.peek().is_some() && found.all(|list| list == List::Lines)
     }
 
+    /// Whether something else stands in place of a list of lines.
+    pub(super) fn has_other_shape(&self, maps: &Maps) -> bool {
+        maps.lists.iter().any(|&leaf| self.lists[leaf] == List::NotAnArray)
+    }
+
     /// The leaf of the list that a line is of; `None` if the record is its own line.
     pub(super) fn list_of(&self, line: usize) -> Option<usize> {
         self.runs.iter().find(|run| run.lines.contains(&line)).map(|run| run.leaf)
