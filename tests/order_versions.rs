@@ -184,6 +184,27 @@ fn a_sum_without_one_of_its_lines_does_not_replace_the_whole_one() {
     }
 }
 
+#[test]
+fn an_order_with_something_else_around_its_lists_of_lines_is_dropped_and_keeps_its_rows() {
+    let work = Workspace::new();
+    work.write("etl.toml", "merge = \"order\"\n[orders]\nfields.lines = { all = [\"boxes.*.lines\", \"fees\"] }\n");
+    let order = |updated: u8, boxes: &str| {
+        format!(
+            r#"{{"order_id":"A","created_at":"2026-01-01","updated_at":"2026-02-0{updated}","boxes":{boxes},"fees":[{{"sku":"f","price":{updated}}}]}}"#
+        )
+    };
+    let boxed = r#"{"lines":[{"sku":"x","price":10}]}"#;
+    work.load(&[order(1, &format!("[{boxed}]"))], &[]).published();
+    for boxes in [format!(r#"{{"data":[{boxed}]}}"#), boxed.to_owned(), format!("[{boxed},5]")] {
+        let summary = work.load(&[order(2, &boxes)], &[]).unchanged();
+        assert_eq!(summary["dropped"]["empty_items"], 1, "{boxes}");
+        assert_eq!(work.query(SUMS), ["2026-01-01|f|1.0000", "2026-01-01|x|10.0000"], "{boxes}");
+    }
+    // Without boxes, the order has the fee alone.
+    work.load(&[order(3, "[]")], &[]).published();
+    assert_eq!(work.query(SUMS), ["2026-01-01|f|3.0000"]);
+}
+
 /// The days and sums of an order's skus.
 const SUMS: &str = "SELECT dt, sku, line_total FROM fact_order ORDER BY ALL";
 

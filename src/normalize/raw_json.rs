@@ -22,6 +22,15 @@ pub(super) fn elements(raw: &str) -> Option<Vec<&str>> {
     Some(elements.into_iter().map(RawValue::get).collect())
 }
 
+/// Whether this is a list or an object that holds nothing.
+pub(super) fn is_empty(raw: &str) -> bool {
+    match raw.as_bytes().first() {
+        Some(b'[') => elements(raw).is_some_and(|elements| elements.is_empty()),
+        Some(b'{') => serde_json::from_str::<Pairs<'_>>(raw).is_ok_and(|members| members.0.is_empty()),
+        _ => false,
+    }
+}
+
 /// The value at a path within another; `None` where there is none, for whatever reason.
 pub(super) fn at<'a>(raw: &'a str, path: &FieldPath) -> Option<&'a str> {
     match find(raw, path) {
@@ -90,5 +99,7 @@ mod tests {
         assert_eq!(find(r#"{"a":[1,[2]]}"#, &place), Found::Value("[2]"));
         assert_eq!(find(r#"{"a":[1]}"#, &place), Found::Missing);
         assert_eq!(find("[9]", &FieldPath::root()), Found::Value("[9]"));
+        let empty = ["[ ]", "{ }", "[0]", r#"{"a":0}"#, "0", "null", "\"\""].map(is_empty);
+        assert_eq!(empty, [true, true, false, false, false, false, false]);
     }
 }

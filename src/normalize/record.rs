@@ -1360,6 +1360,23 @@ mod tests {
         let wild = "fields.lines = 'c.*.l'";
         let record = format!(r#"{{"id":1,{DATE},"c":[{{"l":[{{"sku":"a","price":1}}]}},{{"l":{{"sku":"z"}}}}]}}"#);
         assert_eq!(of(wild, &record), (String::new(), vec!["empty_items"]));
+        // Nor is what stands around such lists, on the way to every element.
+        let around = |c: &str| format!(r#"{{"id":1,{DATE},"c":{c},{fees}}}"#);
+        let list = r#"{"l":[{"sku":"a","price":1}]}"#;
+        let both = "fields.lines = { all = ['c.*.l', 'fees'] }";
+        for c in [list, &format!("[{list},\"x\"]"), &format!("[{list},[{list}]]"), r#"{"data":[]}"#, "\"x\"", "7", "false"] {
+            assert_eq!(of(both, &around(c)), (String::new(), vec!["empty_items"]), "{c}");
+        }
+        for c in ["null", "[]", "{}", "\" \"", "[null,{},[],\"\"]"] {
+            assert_eq!(of(both, &around(c)), ("32.0000".into(), vec![]), "{c}");
+        }
+        assert_eq!(of(both, &around(&format!("[{list},null,{{\"l\":null}}]"))).0, "1.0000 32.0000");
+        // A source may write one element as itself: then a path of its own leads to it, and other keys are not looked at.
+        let either = "fields.lines = { all = ['c.*.s.*.l', 'c.s.*.l', 'fees'] }";
+        for c in [format!(r#"{{"s":[{list}],"n":1}}"#), format!(r#"[{{"s":[{list}],"n":1}}]"#)] {
+            assert_eq!(of(either, &around(&c)).0, "1.0000 32.0000", "{c}");
+        }
+        assert_eq!(of(either, &around(r#"{"s":"x"}"#)), (String::new(), vec!["empty_items"]));
         let discount = "line_fields.discount = 'off.*.amount'";
         let line = |off: &str| format!(r#"{{"id":1,{DATE},"items":[{{"sku":"a","price":10,"off":{off}}}]}}"#);
         for (off, total) in [("[{\"amount\":3},{\"amount\":1}]", "6.0000"), ("[]", "10.0000"), ("null", "10.0000"), ("[{}]", "10.0000")] {

@@ -248,8 +248,12 @@ impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
         if !child.adds {
             child.inner_leaves.iter().chain(&child.leaf).for_each(|&leaf| self.captured.forget(leaf));
         }
-        let Some(leaf) = child.leaf else { return enter(scanner, &child.inner, keys, self).map(drop) };
         let start = scanner.start();
+        let Some(leaf) = child.leaf else {
+            enter(scanner, &child.inner, keys, self)?;
+            self.note_other_shape(child, scanner, start);
+            return Ok(());
+        };
         if self.maps.lists.contains(&leaf) {
             let found = self.captured.find_lines(scanner, self.maps)?;
             self.captured.take_list(leaf, found);
@@ -261,7 +265,23 @@ impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
         if child.inner.is_empty() {
             return Ok(());
         }
-        enter(&mut Scanner::new(text), &child.inner, keys, self).map(drop)
+        enter(&mut Scanner::new(text), &child.inner, keys, self)?;
+        self.note_other_shape(child, scanner, start);
+        Ok(())
+    }
+}
+
+impl RecordCells<'_, '_, '_> {
+    /// Something else on the way to lines in every element of a list is the same mistake as in place of a list of lines: nobody knows
+    /// which lines it stands for. The value began at `start`.
+    #[inline]
+    fn note_other_shape(&mut self, child: &Child, scanner: &Scanner<'_>, start: usize) {
+        if !child.leads_through_elements() || child.leads_on_from(scanner.since(start)) {
+            return;
+        }
+        for &leaf in child.inner_leaves.iter().filter(|leaf| self.maps.lists.contains(leaf)) {
+            self.captured.lists[leaf] = List::NotAnArray;
+        }
     }
 }
 
