@@ -352,8 +352,59 @@ fn any_version() -> impl Strategy<Value = String> {
     })
 }
 
+/// A version of an order whose lines may be malformed.
+#[derive(Clone, Debug)]
+struct VersionOfKeys {
+    record: String,
+    /// The order and sku of each valid line.
+    keys: Vec<String>,
+}
+
+fn any_malformed_version() -> impl Strategy<Value = VersionOfKeys> {
+    let line = (0..2_u8, proptest::option::of(1..4_i8));
+    (0..2_u8, 1..4_u8, 1..4_u8, proptest::collection::vec(line, 0..4)).prop_map(|(order, day, updated, lines)| {
+        let item = |(sku, quantity): &(u8, Option<i8>)| {
+            let quantity = quantity.map_or("\"many\"".to_owned(), |quantity| quantity.to_string());
+            format!(r#"{{"sku":"S{sku}","quantity":{quantity},"price":1.37}}"#)
+        };
+        let items = lines.iter().map(item).collect::<Vec<_>>().join(",");
+        let valid = lines.iter().filter(|(_, quantity)| quantity.is_some());
+        VersionOfKeys {
+            keys: valid.map(|(sku, _)| format!("O{order}S{sku}")).collect(),
+            record: format!(
+                r#"{{"order_id":"O{order}","created_at":"2026-01-0{day}T12:00:00Z","updated_at":"2026-02-0{updated}","currency":"EUR","items":[{items}]}}"#
+            ),
+        }
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn malformed_lines_of_a_sum_double_no_key_and_take_none_away(
+        versions in proptest::collection::vec(any_malformed_version(), 1..12),
+        cut in 0..12_usize,
+        by_order in any::<bool>(),
+    ) {
+        let work = Workspace::new();
+        work.write("etl.toml", format!("merge = \"{}\"\nrepeated_sku = \"sum\"\n", if by_order { "order" } else { "line" }));
+        let (first, second) = versions.split_at(cut.min(versions.len()));
+        for part in [first, second].into_iter().filter(|part| !part.is_empty()) {
+            let records: Vec<_> = part.iter().map(|version| version.record.clone()).collect();
+            let ended = work.load(&records, &["--check-scope", "full"]);
+            prop_assert_eq!(ended.code, 0, "{}", ended.stderr);
+            assert_counts_add_up(&ended.summary());
+        }
+        let keys = match work.files("curated").is_empty() {
+            true => Vec::new(),
+            false => work.query("SELECT order_id || sku AS key FROM fact_order ORDER BY key"),
+        };
+        prop_assert!(keys.is_sorted_by(|key, next| key < next), "{:?}", keys);
+        // By the line, a key stays for good once a version has a valid line of it.
+        let expected: BTreeSet<&String> = versions.iter().flat_map(|version| &version.keys).collect();
+        prop_assert!(by_order || keys.iter().eq(expected), "{:?}", keys);
+    }
 
     #[test]
     fn any_split_ends_in_the_same_bytes_and_every_order_is_of_one_version(
