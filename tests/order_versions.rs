@@ -135,6 +135,17 @@ fn a_dropped_line_of_the_newer_version_keeps_its_stored_row() {
 }
 
 #[test]
+fn a_row_that_moves_after_an_empty_version_does_not_stay_for_a_line_without_a_sku() {
+    let work = by_order();
+    work.load(&[priced("A", 1, 5, &[("\"x\"", "1"), ("\"y\"", "1")])], &[]).published();
+    // The version after the empty one is older than what was stored, and one of its lines may be any.
+    let versions = [priced("A", 1, 6, &[]), priced("A", 2, 2, &[("\"x\"", "2"), ("null", "2")])];
+    let summary = work.load(&versions, &["--check-scope", "full"]).published();
+    assert_counts_add_up(&summary);
+    assert_eq!(work.query(ROWS), ["2026-01-01|A|y|1.0000", "2026-01-02|A|x|2.0000"]);
+}
+
+#[test]
 fn one_run_keeps_the_rows_of_dropped_lines_that_several_would_keep() {
     let versions = [
         priced("A", 1, 1, &[("\"x\"", "1"), ("\"y\"", "1"), ("\"z\"", "1")]),

@@ -254,8 +254,10 @@ impl BestVersions {
             let stands = Standing::after(order.stored, &with_lines, &without_lines);
             let (Standing::Emptied(best) | Standing::Incoming(best)) = stands else { continue };
             order.incoming = Some(best);
-            // What was stored is older, or was taken away in between.
+            // What was stored is older, or was taken away in between: the order as a whole and each of its rows.
             order.stored = order.stored.map(|_| None);
+            let stored_rows = self.keys.get_mut(order_id).into_iter().flat_map(HashMap::values_mut).filter_map(|key| key.stored.as_mut());
+            stored_rows.for_each(|stored| stored.updated_at = None);
             for sku in with_lines.get(&best.seq).iter().flat_map(|version| &version.skus) {
                 let wholeness = staged.dropped_lines().wholeness(repeated_sku, best.seq, sku);
                 self.of_mut((order_id, sku)).offer_incoming(IncomingRow { wholeness, updated_at: best.updated_at, seq: best.seq });
