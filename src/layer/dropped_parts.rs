@@ -8,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::settings::RepeatedSku;
 
-/// Whether a row has all lines of its sku. With `repeated_sku = "sum"`, one of them may have been dropped: then the sum may be too
-/// small. A whole row is the greater one.
+/// Whether a row has all lines of its sku. With `repeated_sku = "sum"`, one of them may have been dropped: then the sum may
+/// be too small. A whole row is the greater one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Wholeness {
     Partial,

@@ -69,7 +69,8 @@ pub struct MergeCounts {
     pub rows_superseded: u64,
     /// Stored rows that a newer version of their order no longer has (`merge = "order"`).
     pub rows_removed: u64,
-    /// Rows that stay because the newer version of their order has a dropped line (`merge = "order"`, or `repeated_sku = "sum"`).
+    /// Rows that stay because the newer version of their order has a dropped line (`merge = "order"`, or
+    /// `repeated_sku = "sum"`).
     pub rows_retained: u64,
     /// Stored rows of orders that the source no longer has (`delete_missing = "remove"`).
     pub rows_deleted: u64,
@@ -406,8 +407,8 @@ impl<'a> Merge<'a> {
         order.incoming.zip(sku).is_some_and(|(incoming, sku)| self.dropped_lines.may_be(incoming.seq, sku))
     }
 
-    /// A key that has lost a line in the best version of its order: the only one, or one of a sum. Its newest whole row stays, stored
-    /// or of an earlier version in the run. So one run gives what several would.
+    /// A key that has lost a line in the best version of its order: the only one, or one of a sum. Its newest whole row stays,
+    /// stored or of an earlier version in the run. So one run gives what several would.
     fn resolve_dropped_line(&mut self, slot: &Slot, key_versions: Option<&KeyVersions>) -> Option<Origin> {
         let origin = self.resolve_key(slot, key_versions);
         let is_retained = match origin {

@@ -59,7 +59,7 @@ pub(super) struct KeyVersions {
 }
 
 impl KeyVersions {
-    /// Whether the incoming row takes the place of the stored one. A partial sum does not, whichever partitions they lie in.
+    /// Whether the incoming row takes the place of the stored one. A partial sum does not, wherever the two lie.
     pub(super) fn incoming_wins(&self) -> bool {
         let is_partial = self.incoming.is_some_and(|incoming| incoming.wholeness == Wholeness::Partial);
         self.incoming_is_newer() && !(is_partial && self.stored.is_some())
@@ -137,7 +137,7 @@ pub struct BestVersions {
     orders: HashMap<String, OrderVersions>,
     /// The versions with lines of orders of which the run has one without.
     emptied: HashMap<String, VersionsWithLines>,
-    /// Orders whose newest version in the run has no row in the layer, with the record that brings their totals, if one does.
+    /// Orders whose newest version in the run has no row in the layer, with the record that brings their totals, if any.
     without_rows: HashMap<String, Option<u64>>,
 }
 
@@ -173,7 +173,7 @@ impl BestVersions {
         self.orders.get(order_id)
     }
 
-    /// The record whose totals of an order count. It is that of the newest version, unless this one has no row in the layer.
+    /// The record whose totals of an order count: that of the newest version, unless this one has no row in the layer.
     pub(super) fn record_of_totals(&self, order_id: &str, newest: Option<u64>) -> Option<u64> {
         self.without_rows.get(order_id).copied().unwrap_or(newest)
     }
@@ -265,9 +265,9 @@ impl BestVersions {
         }
     }
 
-    /// Finds the orders whose newest version has no row in the layer: each of its rows is a partial sum beside a whole one. Its totals
-    /// would lie on a day without rows of the order. In their place stand those of the newest version of the run that has a row, or else
-    /// the stored ones.
+    /// Finds the orders whose newest version has no row in the layer: each of its rows is a partial sum beside a whole one.
+    /// Its totals would lie on a day without rows of the order. In their place stand those of the newest version of the run
+    /// that has a row, or else the stored ones.
     fn settle_totals(&mut self, staged: &StagedLines, VersionRules { by, repeated_sku }: VersionRules) {
         if repeated_sku != RepeatedSku::Sum {
             return;

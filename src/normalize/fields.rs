@@ -83,7 +83,7 @@ impl Child {
         (self.is_element || self.inner.has_elements) && !self.inner.is_empty()
     }
 
-    /// Whether its paths can lead on from a value. None leads on from null, from blank text, or from what is empty: that is no mistake.
+    /// Whether its paths can lead on from a value. None leads on from null, blank text, or what is empty: that is no mistake.
     pub(super) fn leads_on_from(&self, raw: &str) -> bool {
         let takes_its_shape = match raw.as_bytes().first() {
             Some(b'[') => self.inner.has_indexes,

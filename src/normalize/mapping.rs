@@ -208,8 +208,8 @@ pub(super) struct ReadAmounts {
     pub(super) unreadable: u32,
 }
 
-/// The raw values at a path in every element of a list, but for those that are left out; none of null. What is no such list, and what has
-/// another shape on the way, is no amount.
+/// The raw values at a path in every element of a list, but for those that are left out; none of null. What is no such
+/// list, and what has another shape on the way, is no amount.
 fn amounts_in<'a>(raw: &'a str, path: &FieldPath, skip: &[SkipRule]) -> Result<Vec<&'a str>, MoneyError> {
     if raw == "null" {
         return Ok(Vec::new());

@@ -52,7 +52,7 @@ struct RefundLineFields {
 #[derive(Default)]
 pub(super) struct ListedRefunds<'a> {
     pub(super) refunds: Vec<&'a str>,
-    /// Values in place of a list, of a list around it, or of an object on the way: nobody knows which refunds they stand for.
+    /// Values in place of a list, of a list around it, or of an object on the way: what they stand for is not known.
     pub(super) other_shapes: u64,
 }
 

@@ -272,8 +272,8 @@ impl<'a> Cells<'a> for RecordCells<'_, '_, 'a> {
 }
 
 impl RecordCells<'_, '_, '_> {
-    /// Something else on the way to lines in every element of a list is the same mistake as in place of a list of lines: nobody knows
-    /// which lines it stands for. The value began at `start`.
+    /// Something else on the way to lines in every element of a list is the same mistake as in place of a list of lines:
+    /// nobody knows which lines it stands for. The value began at `start`.
     #[inline]
     fn note_other_shape(&mut self, child: &Child, scanner: &Scanner<'_>, start: usize) {
         if !child.leads_through_elements() || child.leads_on_from(scanner.since(start)) {
