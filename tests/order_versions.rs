@@ -248,7 +248,7 @@ fn a_sum_without_one_of_its_lines_does_not_replace_the_whole_one_of_another_day(
         let (rows, summary) = after(&[&[&whole], &[&partial], &[&partial]]);
         assert_eq!((rows.as_slice(), &summary["status"]), (&kept.map(str::to_owned)[..], &"unchanged".into()), "{by}: again");
         for run in [[&whole, &partial], [&partial, &whole]] {
-            assert_eq!(after(&[&run]).0, kept, "{by}: in one run");
+            assert_eq!(after(&[&run[..]]).0, kept, "{by}: in one run");
         }
         // A whole version of the run counts, also where it is older than the partial one and newer than what is stored.
         assert_eq!(after(&[&[&older], &[&partial, &whole]]).0, kept, "{by}: three days");
