@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use super::scalar::Scalar;
+use super::{raw_json, scalar::Scalar};
 use crate::{
     model::{self, FieldPath, MinorUnits, UtcMicros, WILDCARD, equal_numbers},
     settings::{FieldRule, ScaleText, TimeText, Units},
@@ -57,6 +57,8 @@ pub(super) struct Node {
     children: Vec<Child>,
     /// Whether the key of a child can be an array index, or stands for every element.
     pub(super) has_indexes: bool,
+    /// Whether a child stands for every element.
+    has_elements: bool,
 }
 
 /// What a key of an object leads to.
@@ -70,6 +72,26 @@ pub(super) struct Child {
     pub(super) inner_leaves: Vec<usize>,
     /// Whether it is, or lies in, every element of an array: what is found there adds to what was found before.
     pub(super) adds: bool,
+    /// Whether it is every element of an array.
+    is_element: bool,
+}
+
+impl Child {
+    /// Whether a path leads on from here, and this is a list that it leads into every element of, or such an element.
+    #[inline]
+    pub(super) fn leads_through_elements(&self) -> bool {
+        (self.is_element || self.inner.has_elements) && !self.inner.is_empty()
+    }
+
+    /// Whether its paths can lead on from a value. None leads on from null, blank text, or what is empty: that is no mistake.
+    pub(super) fn leads_on_from(&self, raw: &str) -> bool {
+        let takes_its_shape = match raw.as_bytes().first() {
+            Some(b'[') => self.inner.has_indexes,
+            Some(b'{') => !self.inner.has_elements || self.inner.children.len() > 1,
+            _ => Scalar::of(raw) == Scalar::Missing,
+        };
+        takes_its_shape || raw_json::is_empty(raw)
+    }
 }
 
 impl Node {
@@ -95,11 +117,13 @@ impl Node {
     }
 
     fn child_mut(&mut self, key: &str) -> &mut Child {
-        self.has_indexes |= key == WILDCARD || key.bytes().all(|byte| byte.is_ascii_digit());
+        let is_element = key == WILDCARD;
+        self.has_elements |= is_element;
+        self.has_indexes |= is_element || key.bytes().all(|byte| byte.is_ascii_digit());
         let next = self.children.len();
         let place = *self.places.entry_ref(key.as_bytes()).or_insert(next);
         if place == next {
-            self.children.push(Child::default());
+            self.children.push(Child { is_element, ..Child::default() });
         }
         &mut self.children[place]
     }

@@ -700,21 +700,20 @@ impl<'a> Work<'a> {
         let Some(fields) = &normalizer.mapping.refunds else { return };
         let listed = fields.listed(&self.captured.cells);
         // Those that the record says it has and that did not come, or that nobody asked for.
-        let missed = fields.announced(&self.captured.cells).saturating_sub(listed.len() as u64);
+        let missed = fields.announced(&self.captured.cells).saturating_sub(listed.refunds.len() as u64);
         self.batch.counts.refunds_read += missed;
         self.batch.counts.refunds_dropped += missed;
-        let has_no_list = fields.has_no_list(&self.captured.cells);
-        self.batch.counts.values_unreadable += u64::from(has_no_list);
+        self.batch.counts.values_unreadable += listed.other_shapes;
         let record_number = self.batch.rows.record();
-        if has_no_list || missed > 0 {
+        if listed.other_shapes > 0 || missed > 0 {
             self.batch.dropped_refunds.push(DroppedRefund { refund_id: None, record_number });
-            if listed.is_empty() {
+            if listed.refunds.is_empty() {
                 return;
             }
         }
         let mut distinct = DistinctRefunds::default();
-        if !listed.is_empty() {
-            self.read_refunds(&listed, heading, lines, &mut distinct);
+        if !listed.refunds.is_empty() {
+            self.read_refunds(&listed.refunds, heading, lines, &mut distinct);
         }
         self.batch.counts.refunds_repeated += distinct.repeated.len() as u64;
         self.batch.repeated_refunds.append(&mut distinct.repeated);
@@ -1361,6 +1360,23 @@ mod tests {
         let wild = "fields.lines = 'c.*.l'";
         let record = format!(r#"{{"id":1,{DATE},"c":[{{"l":[{{"sku":"a","price":1}}]}},{{"l":{{"sku":"z"}}}}]}}"#);
         assert_eq!(of(wild, &record), (String::new(), vec!["empty_items"]));
+        // Nor is what stands around such lists, on the way to every element.
+        let around = |c: &str| format!(r#"{{"id":1,{DATE},"c":{c},{fees}}}"#);
+        let list = r#"{"l":[{"sku":"a","price":1}]}"#;
+        let both = "fields.lines = { all = ['c.*.l', 'fees'] }";
+        for c in [list, &format!("[{list},\"x\"]"), &format!("[{list},[{list}]]"), r#"{"data":[]}"#, "\"x\"", "7", "false"] {
+            assert_eq!(of(both, &around(c)), (String::new(), vec!["empty_items"]), "{c}");
+        }
+        for c in ["null", "[]", "{}", "\" \"", "[null,{},[],\"\"]"] {
+            assert_eq!(of(both, &around(c)), ("32.0000".into(), vec![]), "{c}");
+        }
+        assert_eq!(of(both, &around(&format!("[{list},null,{{\"l\":null}}]"))).0, "1.0000 32.0000");
+        // A source may write one element as itself: then a path of its own leads to it, and other keys are not looked at.
+        let either = "fields.lines = { all = ['c.*.s.*.l', 'c.s.*.l', 'fees'] }";
+        for c in [format!(r#"{{"s":[{list}],"n":1}}"#), format!(r#"[{{"s":[{list}],"n":1}}]"#)] {
+            assert_eq!(of(either, &around(&c)).0, "1.0000 32.0000", "{c}");
+        }
+        assert_eq!(of(either, &around(r#"{"s":"x"}"#)), (String::new(), vec!["empty_items"]));
         let discount = "line_fields.discount = 'off.*.amount'";
         let line = |off: &str| format!(r#"{{"id":1,{DATE},"items":[{{"sku":"a","price":10,"off":{off}}}]}}"#);
         for (off, total) in [("[{\"amount\":3},{\"amount\":1}]", "6.0000"), ("[]", "10.0000"), ("null", "10.0000"), ("[{}]", "10.0000")] {
@@ -1368,6 +1384,13 @@ mod tests {
         }
         for off in [r#"{"amount":3}"#, "[2,3]", "\"5\"", "[[{\"amount\":2}]]", "5"] {
             assert_eq!(of(discount, &line(off)).1, ["invalid_price", "no_valid_items"], "{off}");
+        }
+        let deep = "line_fields.discount = 'off.*.amount.value'";
+        for off in [r#"[{"amount":{"value":3}},{"amount":null},{}]"#, r#"[{"amount":{"value":3}},{"amount":[]}]"#] {
+            assert_eq!(of(deep, &line(off)), ("7.0000".into(), vec![]), "{off}");
+        }
+        for off in [r#"[{"amount":{"value":3}},{"amount":4}]"#, r#"[{"amount":[{"value":3}]}]"#, r#"[{"amount":"3"}]"#] {
+            assert_eq!(of(deep, &line(off)).1, ["invalid_price", "no_valid_items"], "{off}");
         }
     }
 
