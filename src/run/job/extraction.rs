@@ -58,7 +58,7 @@ impl Job<'_> {
         let erased = &without_addresses_of(erased, &dimensions.users);
         let enricher = Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)?;
         let mapping = self.mapping(orders);
-        let shape = shape::of_orders(&orders.profile);
+        let shape = shape::of_mapped(&mapping, &orders.profile);
         let normalizer = RecordNormalizer::configured(&mapping, window);
         let normalizer = if self.settings.deletions.mode.is_some() { normalizer.noting_orders() } else { normalizer };
         let input = match raw {
