@@ -31,7 +31,8 @@ pub enum CheckError {
         /// DuckDB's words.
         detail: String,
     },
-    /// A value that DuckDB can't compute with, or a query that it does not know: the checks are at fault, and not the files.
+    /// A value that DuckDB can't compute with, or a query that it does not know: the checks are at fault, and not the
+    /// files.
     #[error("can't compute a check: {doing}: {detail}")]
     Query {
         /// What was asked.

@@ -24,7 +24,8 @@ use crate::{
 /// How much of a record a line shows.
 const SHOWN: usize = 100;
 
-/// The answer as JSON. It is written as it stands: records are the source's own bytes, and a `Value` can't hold each of them.
+/// The answer as JSON. It is written as it stands: records are the source's own bytes, and a `Value` can't hold each of
+/// them.
 #[derive(Serialize)]
 struct Listed<'r> {
     runs: &'r [Quarantined],

@@ -244,7 +244,8 @@ pub fn parse_whole(text: &[u8]) -> Option<i64> {
     if remainder == Remainder::Nothing { i64::try_from(decimal.signed(value)).ok() } else { None }
 }
 
-/// The canonical text of a whole number (contract, Orders: `7.0` is 7, and `-0` is 0); `None` if the number is not whole.
+/// The canonical text of a whole number (contract, Orders: `7.0` is 7, and `-0` is 0); `None` if the number is not
+/// whole.
 pub fn whole_number_text(digits: &str) -> Option<Cow<'_, str>> {
     if digits == "-0" {
         return Some(Cow::Borrowed("0"));

@@ -65,8 +65,8 @@ impl ReadPaths {
         self.paths.iter().any(|path| path.steps().len() == steps.len() && leads_to(path.steps(), steps))
     }
 
-    /// The names that its columns have in a table, where a row is a line with the columns of its order: the first keys of the paths of
-    /// records and of those of lines.
+    /// The names that its columns have in a table, where a row is a line with the columns of its order: the first keys
+    /// of the paths of records and of those of lines.
     pub fn column_names(&self) -> BTreeSet<String> {
         let is_of_lists = |path: &FieldPath| self.lines.iter().any(|line| line.steps().starts_with(path.steps()));
         let name = |path: &FieldPath| {

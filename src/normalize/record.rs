@@ -900,8 +900,8 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Whether a line says another currency than its order, or than another line of an order that says none: its money would be added
-    /// to money of another kind.
+    /// Whether a line says another currency than its order, or than another line of an order that says none: its money
+    /// would be added to money of another kind.
     fn is_of_other_currency(&self, cells: &[Option<&'a str>], heading: &Heading<'a>) -> bool {
         let Some(field) = &self.normalizer.mapping.line_currency else { return false };
         let Some(own) = field.value(cells).into_text() else { return false };
@@ -916,8 +916,8 @@ impl<'a> Work<'a> {
         self.captured.line(line).is_some_and(|cells| self.is_of_other_currency(cells, heading))
     }
 
-    /// Counts what is wrong with the quantity of a dropped line. One that is valid by itself has made a sum too large; others may be
-    /// valid if quantities had decimals.
+    /// Counts what is wrong with the quantity of a dropped line. One that is valid by itself has made a sum too large;
+    /// others may be valid if quantities had decimals.
     fn count_invalid_quantity(&mut self, line: usize) {
         let Some(cells) = self.captured.line(line) else { return };
         let value = self.normalizer.mapping.line(LineField::Quantity).value(cells);

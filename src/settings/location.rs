@@ -66,8 +66,8 @@ const SCHEMES: [(&str, &str); 13] = [
     ("file", "as its path alone, such as /data/orders"),
 ];
 
-/// Text that begins as a URL does, and is none that can be used. Taken for a path, it would be a folder of this machine, which may go
-/// with it: `s3:/bucket` and `gcs://bucket`.
+/// Text that begins as a URL does, and is none that can be used. Taken for a path, it would be a folder of this
+/// machine, which may go with it: `s3:/bucket` and `gcs://bucket`.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a location that begins with `{scheme}:` is written {form}; put `./` before a path of this name")]
 pub struct MistakenUrl {

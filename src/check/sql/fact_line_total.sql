@@ -7,7 +7,8 @@ WHERE CASE
     WHEN has_quotients AND quantity <> 0 THEN
         2 * abs(line_total - quantity * CAST(unit_price AS DECIMAL(19,4)))
             > greatest(
-                abs(quantity * CAST('0.0001' AS DECIMAL(5,4))), CASE WHEN has_decimals THEN CAST('0.0001' AS DECIMAL(5,4)) ELSE 0 END
+                abs(quantity * CAST('0.0001' AS DECIMAL(5,4))),
+                CASE WHEN has_decimals THEN CAST('0.0001' AS DECIMAL(5,4)) ELSE 0 END
             )
     WHEN has_quotients THEN unit_price <> 0 AND line_total <> 0
     WHEN has_decimals THEN 2 * abs(line_total - quantity * CAST(unit_price AS DECIMAL(19,4))) > CAST('0.0001' AS DECIMAL(5,4))

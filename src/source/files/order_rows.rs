@@ -1,5 +1,6 @@
 //! Orders of a table file: a row a line. Rows of one order, one after the other, become one record: the columns of the order, each
-//! from the first row that fills it, and the rows as its lines. Names of columns that differ only in case are one column.
+//! from the first row that fills it, and the rows as its lines. Names of columns that differ only in case are one
+//! column.
 //!
 //! Interprets no column but the id and the currency of the order. Cuts no file into rows.
 
