@@ -3,7 +3,8 @@
 use super::{CheckError, CustomCheck};
 
 /// Kinds of errors, as DuckDB's words begin, that come neither of a file nor of memory.
-const OF_COMPUTATION: [&str; 4] = ["Out of Range Error:", "Not implemented Error:", "Parser Error:", "INTERNAL Error:"];
+const OF_COMPUTATION: [&str; 5] =
+    ["Out of Range Error:", "Conversion Error: Casting value", "Not implemented Error:", "Parser Error:", "INTERNAL Error:"];
 
 /// An error of DuckDB.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -78,7 +79,12 @@ mod tests {
     #[test]
     fn a_value_that_can_not_be_computed_with_is_no_file_that_can_not_be_read() {
         let of_layer = |words: &str| DuckDbError::parse(words).of_layer("running the built-in checks");
-        assert!(matches!(of_layer("Out of Range Error: Overflow on abs(-9223372036854775808)"), CheckError::Query { .. }));
+        for words in [
+            "Out of Range Error: Overflow on abs(-9223372036854775808)",
+            "Conversion Error: Casting value \"1844674.0000\" to type DECIMAL(38,8) failed: value is out of range!",
+        ] {
+            assert!(matches!(of_layer(words), CheckError::Query { .. }), "{words}");
+        }
         for words in
             ["IO Error: No files found", "Out of Memory Error: x", "Conversion Error: CSV Error on Line: 2", "Invalid Input Error: x"]
         {
