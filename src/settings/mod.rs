@@ -72,7 +72,7 @@ pub use http::{ClientCertificate, HttpSettings, NetworkSettings, ProxySettings};
 pub use limits::Limits;
 pub use lineage::{ForeignRun, LineageReceiver, LineageSettings, ParentRun};
 pub(crate) use location::query_decoded;
-pub use location::{Location, LocationError, ObjectPattern, is_loopback, redacted};
+pub use location::{Location, LocationError, MistakenUrl, ObjectPattern, is_loopback, redacted};
 pub use mapping_cases::{CaseRecords, Expected, MappingCase, mapping_cases, tests_folder};
 pub use masks::{Mask, MaskedColumn, Masks};
 pub use merge::{lineage_alone, load, load_shop, load_shops, presentation, telemetry};

@@ -17,7 +17,7 @@ mod reach;
 mod url_query;
 
 use asked_key::OwnKeysHidden;
-pub use body::{RECORD_KEYS, RecordShape};
+pub use body::{PathReading, RECORD_KEYS, RecordShape};
 pub use completeness::{Completeness, CompletenessStatus, Evidence};
 pub use counters::{ReadCounts, SourceCounters, SourceCounts};
 pub use error::{FailedRequest, RequestFailure, SentRequest, SourceError};

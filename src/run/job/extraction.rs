@@ -58,7 +58,7 @@ impl Job<'_> {
         let erased = &without_addresses_of(erased, &dimensions.users);
         let enricher = Enricher::new(&dimensions.users, &dimensions.products, &self.settings.enrich)?;
         let mapping = self.mapping(orders);
-        let shape = shape::of_orders(&orders.profile);
+        let shape = shape::of_mapped(&mapping, &orders.profile);
         let normalizer = RecordNormalizer::configured(&mapping, window);
         let normalizer = if self.settings.deletions.mode.is_some() { normalizer.noting_orders() } else { normalizer };
         let input = match raw {
@@ -136,9 +136,19 @@ impl Job<'_> {
             let way_out = "`fact.quantity = \"decimal\"` in etl.toml keeps them";
             tracing::warn!(lines, "lines were dropped because their quantities have decimals: {way_out}");
         }
+        let lines = counts.quantity_sums_out_of_range;
+        if lines > 0 {
+            tracing::warn!(
+                lines,
+                "lines were dropped (invalid_quantity) because the sum of the quantities of their sku does not fit the column `quantity`"
+            );
+        }
         let lines = counts.other_currencies;
         if lines > 0 {
-            tracing::warn!(lines, "lines were dropped (invalid_price) because their currency is not that of their order");
+            tracing::warn!(
+                lines,
+                "lines were dropped (invalid_price) because their currency is not that of their order, or their order has none and its lines name several"
+            );
         }
         if self.settings.has_unknown_money() {
             tracing::warn!(

@@ -31,6 +31,19 @@ pub struct RecordShape {
     pub lines: Vec<FieldPath>,
     /// Paths that lines have and records do not.
     pub of_line: Vec<FieldPath>,
+    /// The names that the paths of orders and of their lines begin with: those of the columns of a table.
+    pub columns: Vec<String>,
+    /// The fields of an order that are read from paths: what each counts as missing.
+    pub readings: Vec<PathReading>,
+}
+
+/// A path that a field of an order reads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PathReading {
+    /// The path.
+    pub path: FieldPath,
+    /// Values that count as missing to the field, besides null and blank text.
+    pub missing: Vec<String>,
 }
 
 impl RecordShape {
