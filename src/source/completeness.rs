@@ -141,14 +141,15 @@ pub(super) struct ListRead {
     /// Distinct records of the last reading only, because records of an earlier reading may have disappeared since.
     pub(super) distinct: u64,
     pub(super) end: ListEnd,
-    /// Whether a number alone identifies a page. If records disappear meanwhile, others then move past the reader.
+    /// Whether numbers or offsets alone led from page to page. If records disappear meanwhile, others then move past the reader.
     pub(super) is_by_position: bool,
 }
 
 impl ListRead {
-    /// Whether to read the list again: it claims more than was received, or records disappeared while it was read.
+    /// Whether to read the list again: it claims or claimed more than was received, or records disappeared while it was read.
     pub(super) fn should_read_again(&self) -> bool {
-        self.claims.last.is_some_and(|claim| self.distinct < claim) || (self.has_shrunk() && self.is_by_position)
+        let lacks = self.claims.last.is_some_and(|claim| self.distinct < claim) || self.certify().is_failed();
+        lacks || (self.has_shrunk() && self.is_by_position)
     }
 
     /// Whether records disappeared from the list while it was read. Ignores a count that is smaller than the records received.
@@ -186,6 +187,10 @@ impl ListRead {
             (None, _) if self.has_shrunk() && self.is_by_position => {
                 unproven("pages disappeared from the list while it was read: records may have been skipped".to_owned())
             }
+            (None, ListEnd::Stated) if self.is_by_position => unproven(
+                "the source does not count its records, and its pages are numbered: if a record disappears meanwhile, another is skipped"
+                    .to_owned(),
+            ),
             (None, ListEnd::Stated) => certificate(CompletenessStatus::Proven, Some(Evidence::Cursor), None),
             (None, ListEnd::Single) => certificate(CompletenessStatus::Proven, Some(Evidence::Single), None),
             (None, ListEnd::Unstated) => unproven("the last page does not say whether there is a next page".to_owned()),
@@ -229,12 +234,16 @@ mod tests {
         [5, 8].into_iter().for_each(|claim| again.claims.add(Some(claim)));
         assert_eq!(again.certify().status, CompletenessStatus::Failed, "both readings claim 8 at the end");
         assert_eq!(read(&[9, 8], 9, false).certify().status, CompletenessStatus::Proven, "a cursor does not skip");
+        let shrunk = read(&[9, 8], 8, false);
+        assert_eq!((shrunk.should_read_again(), shrunk.certify().is_failed()), (true, true), "no list fails that was read once");
     }
 
     #[test]
     fn without_a_claim_the_end_of_the_list_is_the_evidence() {
         let by = |end| ListRead { end, ..read(&[], 3, false) }.certify().by;
         assert_eq!((by(ListEnd::Stated), by(ListEnd::Single)), (Some(Evidence::Cursor), Some(Evidence::Single)));
+        let numbered = ListRead { end: ListEnd::Stated, ..read(&[], 3, true) }.certify();
+        assert_eq!((numbered.status, numbered.by), (CompletenessStatus::Unproven, None), "pages that are numbered may skip a record");
         for end in [ListEnd::Unstated, ListEnd::EmptyPage, ListEnd::NotPaginated] {
             assert_eq!(by(end), None, "{end:?}");
             assert!(ListRead { end, ..read(&[], 3, false) }.certify().why.is_some());

@@ -26,7 +26,7 @@ use super::{
     asked::{Asked, AskedReader},
     judge::{self, Fetched, HandedOn, Response, judge_status},
     more::MoreReader,
-    pagination::{PageFacts, Pager, Step},
+    pagination::{PageFacts, PageZero, Pager, Step},
     request::Requester,
 };
 use crate::{
@@ -173,6 +173,17 @@ struct Reading {
     is_by_position: bool,
 }
 
+/// Whether the page before page 1 was requested.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AskedZero {
+    /// Not yet.
+    No,
+    /// It was, and has no new records, or does not exist.
+    Absent,
+    /// It was, and pages are numbered from 0.
+    Found,
+}
+
 /// A request in flight.
 type Running<'f> = Pin<Box<dyn Future<Output = Result<Fetched, SourceError>> + 'f>>;
 
@@ -288,6 +299,7 @@ impl<'a> ListReader<'a> {
         let profile = self.requester.profile();
         let mut pager = Pager::new(self.start, &profile.pagination, self.requester.settings().per_page, profile.page_size);
         let (mut followed, mut ahead, mut previous) = (HashSet::new(), Ahead::new(), PreviousPages::default());
+        let mut zero = AskedZero::No;
         let mut url = pager.first();
         if let Some(first) = first {
             ahead.urls.push_back(url.clone());
@@ -359,16 +371,19 @@ impl<'a> ListReader<'a> {
             if previous.without_new > MAX_WITHOUT_NEW {
                 return Err(SourceError::NoProgress { request: self.requester.sent(&url), page, pages: previous.without_new });
             }
-            if page == 1 && facts.signals.has_previous && *self.pagination() == Pagination::Auto {
-                self.read_page_zero(&pager, seen, sink).await?;
+            if page == 1
+                && let Some(place) = pager.page_zero_of(&facts)
+            {
+                zero = self.read_page_zero(&pager, place, seen, sink).await?;
             }
             url = match step {
                 Step::Next(next) | Step::Back(next) => next,
                 Step::End(end) => {
-                    if pager.may_have_page_zero(end, &facts) && !claims.are_met(seen.distinct()) {
-                        self.read_page_zero(&pager, seen, sink).await?;
+                    if zero == AskedZero::No && pager.may_have_page_zero(end, &facts) && !claims.are_met(seen.distinct()) {
+                        zero = self.read_page_zero(&pager, PageZero::Possible, seen, sink).await?;
                     }
-                    return Ok(Some(Reading { end, claims, is_by_position: pager.is_by_position() }));
+                    let is_by_position = pager.is_by_position() || zero == AskedZero::Found;
+                    return Ok(Some(Reading { end, claims, is_by_position }));
                 }
                 Step::Lost(detail) => {
                     let detail = redact::foreign(&detail);
@@ -384,24 +399,46 @@ impl<'a> ListReader<'a> {
         &self.requester.profile().pagination
     }
 
-    /// Requests the first page without a number, and delivers it if it has new records: then pages are numbered from 0. Ignores
-    /// an error, because an API may require the number.
-    async fn read_page_zero(&self, pager: &Pager<'_>, seen: &mut SeenRecords, sink: &mut dyn PageSink) -> Result<(), SourceError> {
-        let fetched = match self.fetch(&pager.first_without_number(), 0, &Cell::new(seen.distinct())).await {
-            Err(SourceError::Interrupted) => return Err(SourceError::Interrupted),
-            Err(error) => {
-                tracing::debug!(%error, "the first page can't be requested without its number");
-                return Ok(());
-            }
-            Ok(fetched) => fetched,
-        };
+    /// Requests the page before page 1, and delivers it if it has new records: then pages are numbered from 0.
+    async fn read_page_zero(
+        &self,
+        pager: &Pager<'_>,
+        place: PageZero,
+        seen: &mut SeenRecords,
+        sink: &mut dyn PageSink,
+    ) -> Result<AskedZero, SourceError> {
+        let Some(fetched) = self.fetch_page_zero(pager, place, seen.distinct()).await? else { return Ok(AskedZero::Absent) };
         let ids: Vec<u64> = fetched.records().map(|record| self.query.shape.identity(record)).collect();
-        if seen.distinct_with(&ids) > seen.distinct() {
-            tracing::warn!("the first page without a number has other records than page 1: pages are numbered from 0");
-            seen.add(&ids);
-            self.deliver(&mut Ahead::new(), &fetched, 0, 0, sink).await;
+        if seen.distinct_with(&ids) == seen.distinct() {
+            return Ok(AskedZero::Absent);
         }
-        Ok(())
+        tracing::warn!("the page before page 1 has other records: pages are numbered from 0");
+        seen.add(&ids);
+        self.deliver(&mut Ahead::new(), &fetched, 0, 0, sink).await;
+        Ok(AskedZero::Found)
+    }
+
+    /// The page before page 1: at the URL that page 1 names, else the first page without a number, else page 0. `None` if nothing
+    /// announces it and the source says that there is none.
+    async fn fetch_page_zero(&self, pager: &Pager<'_>, place: PageZero, read_before: u64) -> Result<Option<Fetched>, SourceError> {
+        let read_before = Cell::new(read_before);
+        if let PageZero::Named(url) = place {
+            return self.fetch(&url, 0, &read_before).await.map(Some);
+        }
+        match self.fetch(&pager.first_without_number(), 0, &read_before).await {
+            // The number may be required.
+            Err(error) if is_no_such_page(&error) => {
+                tracing::debug!(%error, "the first page can't be requested without its number: page 0 is requested");
+            }
+            fetched => return fetched.map(Some),
+        }
+        match self.fetch(&pager.page_zero(), 0, &read_before).await {
+            Err(error) if place == PageZero::Possible && is_no_such_page(&error) => {
+                tracing::debug!(%error, "there is no page 0");
+                Ok(None)
+            }
+            fetched => fetched.map(Some),
+        }
     }
 
     /// The page at a URL, from a request made ahead or a new one.
@@ -509,7 +546,9 @@ impl<'a> ListReader<'a> {
                 continue;
             }
             ahead.urls.push_back(url.clone());
-            ahead.running.push_back(Box::pin(async move { self.fetch(&url, page + place, &Cell::new(0)).await }));
+            // The number of records before a page further on is not known, but it is no less than those before the next one.
+            let read_before = ahead.read_before.clone();
+            ahead.running.push_back(Box::pin(async move { self.fetch(&url, page + place, &read_before).await }));
         }
     }
 

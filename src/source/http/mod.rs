@@ -18,6 +18,7 @@ mod link;
 mod list;
 mod more;
 mod pagination;
+mod position;
 mod request;
 mod slices;
 mod template;
