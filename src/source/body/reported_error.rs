@@ -90,7 +90,7 @@ pub(in crate::source) fn reported_refusal(root: &Node) -> ReportedRefusal {
 }
 
 /// A name without case and punctuation.
-pub(in crate::source) fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     name.chars().filter(|character| character.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 

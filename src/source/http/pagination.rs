@@ -56,10 +56,11 @@ impl PageFacts<'_> {
             || signals.total_pages.is_some_and(|pages| pages > 1)
     }
 
-    /// Whether the response says that a page follows these, whatever its total is. Such a total may count one page only.
-    fn names_more(&self, pages_read: u64) -> bool {
+    /// Whether the response says that a page follows this one, whatever its total is: the total may be that of this page. `pages` is
+    /// the number of pages that would be all.
+    fn names_more(&self, pages: u64) -> bool {
         let signals = self.signals;
-        signals.more == Some(true) || signals.other_next || signals.total_pages.is_some_and(|pages| pages > pages_read)
+        signals.more == Some(true) || signals.other_next || signals.total_pages.is_some_and(|announced| announced > pages)
     }
 
     /// The total of the list. A total below the number of records of its own page is another number.
@@ -448,7 +449,8 @@ impl<'a> Pager<'a> {
         let is_short = place.size.as_ref().is_some_and(|(_, most)| size < *most);
         // By default a total may count this page only, so it is not used on a full first page.
         let is_believed = |total| is_named || total == page.distinct && (state.at > 0 || is_short);
-        if page.total().is_some_and(|total| read_to >= total && is_believed(total)) && !page.names_more(self.pages) {
+        let is_last = |total: u64| read_to >= total && is_believed(total) && !page.names_more(total.div_ceil(size));
+        if page.total().is_some_and(is_last) {
             return Step::End(ListEnd::Counted);
         }
         state.previous_size = size;

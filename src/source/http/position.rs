@@ -5,8 +5,6 @@
 
 use reqwest::Url;
 
-use crate::source::body::plain;
-
 /// The parameters of page numbers and offsets. Compared without case and punctuation: `page[number]` is `pagenumber`.
 const POSITIONS: [&str; 20] = [
     "page",
@@ -85,6 +83,10 @@ pub(super) fn between(from: &Url, next: &Url) -> Option<Position> {
 pub(super) fn of_parameter(name: &str, value: &str) -> Option<Position> {
     let is_position = POSITIONS.contains(&plain(name).as_str()) && value.trim().parse::<u64>().is_ok();
     is_position.then_some(if name == "page" { Position::Page } else { Position::Other })
+}
+
+fn plain(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|character| character.to_ascii_lowercase()).collect()
 }
 
 /// The position in a path such as `/orders/page/2`.
