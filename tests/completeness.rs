@@ -562,7 +562,8 @@ fn page_zero_is_not_requested_where_the_list_begins_with_page_one() {
 
 #[test]
 fn page_zero_is_requested_by_its_own_url_and_a_failure_is_no_end() {
-    /// Pages from 0 of two orders each; `answers` says what a request without a number, and one for page 0, is answered with.
+    /// Pages from 0 of two orders each; `answers` says what a request without a number, and one for page 0, is
+    /// answered with.
     fn server(names: &'static str, without_number: u16, zero: u16) -> Server {
         Server::start(move |asked: &Asked| {
             let (page, code) = match asked.parameter("page") {
@@ -655,8 +656,8 @@ fn a_total_that_the_same_response_contradicts_does_not_end_the_list() {
     assert_eq!((loaded(&work), &summary["completeness"]["status"], server.asked().len()), (ids(6), &value!("proven"), 2));
 }
 
-/// A list of six orders whose first one goes once page 1 was read. It is paged by the URL or the cursor that `next` makes of the
-/// number of the next page.
+/// A list of six orders whose first one goes once page 1 was read. It is paged by the URL or the cursor that `next`
+/// makes of the number of the next page.
 fn shrinking(counts: bool, next: fn(usize) -> String) -> Server {
     let gone = AtomicUsize::new(0);
     Server::start(move |asked: &Asked| {

@@ -38,8 +38,8 @@ fn asked_pages(server: &Server) -> Vec<String> {
 
 #[test]
 fn numbered_pages_are_requested_until_one_is_empty() {
-    // The server caps its pages at two records, so a short page is not the end. If page 1 is empty, or a list without a count has
-    // several pages, page 0 is requested.
+    // The server caps its pages at two records, so a short page is not the end. If page 1 is empty, or a list without
+    // a count has several pages, page 0 is requested.
     for (records, expected) in [(0, vec!["1", ""]), (2, vec!["1", "2"]), (5, vec!["1", "2", "3", "4", ""])] {
         let server = Server::start(move |asked: &Asked| {
             let number: u32 = asked.parameter("page").parse().unwrap_or(1);

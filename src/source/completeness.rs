@@ -141,12 +141,14 @@ pub(super) struct ListRead {
     /// Distinct records of the last reading only, because records of an earlier reading may have disappeared since.
     pub(super) distinct: u64,
     pub(super) end: ListEnd,
-    /// Whether numbers or offsets alone led from page to page. If records disappear meanwhile, others then move past the reader.
+    /// Whether numbers or offsets alone led from page to page. If records disappear meanwhile, others then move past
+    /// the reader.
     pub(super) is_by_position: bool,
 }
 
 impl ListRead {
-    /// Whether to read the list again: it claims or claimed more than was received, or records disappeared while it was read.
+    /// Whether to read the list again: it claims or claimed more than was received, or records disappeared while it
+    /// was read.
     pub(super) fn should_read_again(&self) -> bool {
         let lacks = self.claims.last.is_some_and(|claim| self.distinct < claim) || self.certify().is_failed();
         lacks || (self.has_shrunk() && self.is_by_position)

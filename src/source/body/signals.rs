@@ -134,13 +134,13 @@ pub(in crate::source) struct Signals {
     pub(in crate::source) has_previous: bool,
     /// The URL of the page before this one, which may be relative, if the response names it.
     pub(in crate::source) previous: Option<String>,
-    /// Whether the response says that no page comes before page 1: it has a place for the page before and names none there, or it
-    /// names page 1 as the first.
+    /// Whether the response says that no page comes before page 1: it has a place for the page before and names none
+    /// there, or it names page 1 as the first.
     pub(in crate::source) says_first: bool,
     /// Whether the response has a value, of any kind, at the place of the next page in the profile.
     pub(in crate::source) has_place: bool,
-    /// Whether the response names a next page in a place that the pagination of the profile does not use. For numbered pages and
-    /// offsets, that is any place.
+    /// Whether the response names a next page in a place that the pagination of the profile does not use. For
+    /// numbered pages and offsets, that is any place.
     pub(in crate::source) other_next: bool,
 }
 
@@ -323,7 +323,8 @@ impl Signals {
         }
     }
 
-    /// Takes a next page, unless a better one is known: a URL or a number wins over a cursor, and both win over an unusable value.
+    /// Takes a next page, unless a better one is known: a URL or a number wins over a cursor, and both win over an
+    /// unusable value.
     fn offer_next(&mut self, next: NextPage) {
         let rank = |next: &NextPage| match next {
             NextPage::Unusable(_) => 0,

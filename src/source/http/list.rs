@@ -418,8 +418,8 @@ impl<'a> ListReader<'a> {
         Ok(AskedZero::Found)
     }
 
-    /// The page before page 1: at the URL that page 1 names, else the first page without a number, else page 0. `None` if nothing
-    /// announces it and the source says that there is none.
+    /// The page before page 1: at the URL that page 1 names, else the first page without a number, else page 0.
+    /// `None` if nothing announces it and the source says that there is none.
     async fn fetch_page_zero(&self, pager: &Pager<'_>, place: PageZero, read_before: u64) -> Result<Option<Fetched>, SourceError> {
         let read_before = Cell::new(read_before);
         if let PageZero::Named(url) = place {
@@ -546,7 +546,8 @@ impl<'a> ListReader<'a> {
                 continue;
             }
             ahead.urls.push_back(url.clone());
-            // The number of records before a page further on is not known, but it is no less than those before the next one.
+            // The number of records before a page further on is not known, but it is no less than those before the
+            // next one.
             let read_before = ahead.read_before.clone();
             ahead.running.push_back(Box::pin(async move { self.fetch(&url, page + place, &read_before).await }));
         }

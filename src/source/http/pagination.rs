@@ -56,8 +56,8 @@ impl PageFacts<'_> {
             || signals.total_pages.is_some_and(|pages| pages > 1)
     }
 
-    /// Whether the response says that a page follows this one, whatever its total is: the total may be that of this page. `pages` is
-    /// the number of pages that would be all.
+    /// Whether the response says that a page follows this one, whatever its total is: the total may be that of this
+    /// page. `pages` is the number of pages that would be all.
     fn names_more(&self, pages: u64) -> bool {
         let signals = self.signals;
         signals.more == Some(true) || signals.other_next || signals.total_pages.is_some_and(|announced| announced > pages)

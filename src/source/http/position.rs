@@ -1,7 +1,7 @@
 //! Whether the URL of a next page names it by its position in the list (a page number or an offset) or by a cursor.
 //!
-//! Pages by position lose records if others disappear while the list is read: those behind move forward, past the reader. So it
-//! matters which of the two a next link is. Pure: URLs go in, a verdict comes out.
+//! Pages by position lose records if others disappear while the list is read: those behind move forward, past the
+//! reader. So it matters which of the two a next link is. Pure: URLs go in, a verdict comes out.
 
 use reqwest::Url;
 
@@ -68,8 +68,8 @@ pub(super) enum Position {
     Other,
 }
 
-/// The position by which the next URL names its page; `None` if it has none, or a cursor beside it. Only what differs from the URL
-/// of the page that names it counts.
+/// The position by which the next URL names its page; `None` if it has none, or a cursor beside it. Only what differs
+/// from the URL of the page that names it counts.
 pub(super) fn between(from: &Url, next: &Url) -> Option<Position> {
     let known: Vec<_> = from.query_pairs().collect();
     let changed: Vec<_> = next.query_pairs().filter(|pair| !known.contains(pair)).collect();
