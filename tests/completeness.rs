@@ -562,8 +562,8 @@ fn page_zero_is_not_requested_where_the_list_begins_with_page_one() {
 
 #[test]
 fn page_zero_is_requested_by_its_own_url_and_a_failure_is_no_end() {
-    /// Pages from 0 of two orders each; `answers` says what a request without a number, and one for page 0, is
-    /// answered with.
+    /// Pages from 0 of two orders each. Two statuses: that of a request without a number, and that of one for page 0;
+    /// 200 is the page.
     fn server(names: &'static str, without_number: u16, zero: u16) -> Server {
         Server::start(move |asked: &Asked| {
             let (page, code) = match asked.parameter("page") {

@@ -387,9 +387,17 @@ fn an_order_that_numbered_next_links_skip_is_not_deleted() {
     let work = Workspace::new();
     work.etl(&["run", "--orders", &server.orders()]).published();
     shrinks.store(true, Ordering::SeqCst);
-    let summary = work.etl(&[&["run", "--orders", &server.orders()], &EVERYTHING[..]].concat()).unchanged();
+    let location = server.orders();
+    let deleting = [&["run", "--orders", location.as_str()], &EVERYTHING[..]].concat();
+    let summary = work.etl(&deleting).unchanged();
     assert_eq!((stored(&work), &summary["completeness"]["status"]), (ids(0..10), &value!("unproven")));
     assert!(summary["deletions_refused"].as_str().unwrap().contains("its pages are numbered"), "{summary}");
+    // Two readings agree.
+    let summary = work.etl(&deleting).published();
+    let shown = (&summary["completeness"]["by"], &summary["orders_deleted"]);
+    assert_eq!((stored(&work), shown), (ids_but(10, &[0]), (&value!("second_reading"), &value!(1))));
+    let readings = server.asked().iter().filter(|asked| asked.parameter("page") == "1").count();
+    assert_eq!(readings, 1 + 2 + 2, "a run that deletes nothing reads once");
 }
 
 #[test]

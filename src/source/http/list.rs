@@ -33,7 +33,7 @@ use crate::{
     net::redact,
     settings::{CountRequest, ListRequest, Pagination},
     source::{
-        Completeness, PageSink, Query, RecordShape, RequestFailure, SourceError,
+        Completeness, PageSink, Proof, Query, RecordShape, RequestFailure, SourceError,
         body::Node,
         completeness::{Claims, Evidence, ListEnd, ListRead},
         page::{Origin, Page},
@@ -260,6 +260,7 @@ impl<'a> ListReader<'a> {
         let mut seen = SeenRecords::default();
         let mut claims = Claims::default();
         let mut reads_again = false;
+        let mut before: Option<HashSet<u64>> = None;
         loop {
             let counted = self.ask_count().await?;
             let Some(mut reading) = self.read_once(&mut seen, claims, first.take(), sink).await? else { return Ok(stopped(&seen)) };
@@ -273,15 +274,23 @@ impl<'a> ListReader<'a> {
             }
             let by = if counted.is_some() { Evidence::Count } else { Evidence::Total };
             let Reading { end, is_by_position, .. } = reading;
-            let list = ListRead { claims: reading.claims, by, read: seen.read, distinct: seen.distinct(), end, is_by_position };
-            if reads_again || !list.should_read_again() {
+            let was_confirmed = before.as_ref() == Some(&seen.ids);
+            let (read, distinct) = (seen.read, seen.distinct());
+            let list = ListRead { claims: reading.claims, by, read, distinct, end, is_by_position, was_confirmed };
+            let may_be_confirmed = self.query.proof == Proof::TwoReadings && list.may_be_confirmed();
+            if reads_again || !(list.should_read_again() || may_be_confirmed) {
                 return Ok(list.certify());
             }
-            tracing::warn!(
-                distinct = seen.distinct(),
-                claimed = list.certify().claimed,
-                "the source claims more records than were received, or its list changed while it was read: it is read again"
-            );
+            if may_be_confirmed {
+                tracing::info!(distinct, "pages are numbered, and nothing counts the records: the list is read twice, to be proven");
+                before = Some(std::mem::take(&mut seen.ids));
+            } else {
+                tracing::warn!(
+                    distinct,
+                    claimed = list.certify().claimed,
+                    "the source claims more records than were received, or its list changed while it was read: it is read again"
+                );
+            }
             reads_again = true;
             claims = reading.claims.again();
             seen.ids.clear();
