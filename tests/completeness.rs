@@ -585,7 +585,10 @@ fn page_zero_is_requested_by_its_own_url_and_a_failure_is_no_end() {
             })
         })
     }
-    // The URL that page 1 names is followed, whatever a request without a number is answered with.
+    // The URL that page 1 names is followed, whatever a request without a number is answered with, and by a profile too.
+    let work = Workspace::new();
+    run(&work, &server("previous", 503, 200), "pagination = { kind = \"page\" }", &[]).published();
+    assert_eq!(loaded(&work), ids(6));
     for (names, without_number, zero) in
         [("previous", 503, 200), ("previous", 400, 200), ("has_more", 200, 503), ("has_more", 400, 200), ("next", 422, 200)]
     {
@@ -662,8 +665,9 @@ fn shrinking(counts: bool, next: fn(usize) -> String) -> Server {
     let gone = AtomicUsize::new(0);
     Server::start(move |asked: &Asked| {
         let first = gone.load(Ordering::SeqCst);
-        let number = [asked.parameter("page"), asked.parameter("cursor")].into_iter().filter_map(|page| page.parse().ok()).next_back();
-        let page: usize = number.unwrap_or(1);
+        let number =
+            [asked.parameter("page"), asked.parameter("cursor")].into_iter().filter_map(|page| page.parse::<usize>().ok()).next_back();
+        let page = number.unwrap_or(1);
         let (start, end) = ((first + page * 2 - 2).min(6), (first + page * 2).min(6));
         let next = if end < 6 { next(page + 1) } else { next(0) };
         let count = if counts { format!(r#""count":{},"#, 6 - first) } else { String::new() };

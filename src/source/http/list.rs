@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     net::redact,
-    settings::{CountRequest, ListRequest, Pagination},
+    settings::{CountRequest, ListRequest},
     source::{
         Completeness, PageSink, Proof, Query, RecordShape, RequestFailure, SourceError,
         body::Node,
@@ -404,10 +404,6 @@ impl<'a> ListReader<'a> {
         Ok(None)
     }
 
-    fn pagination(&self) -> &Pagination {
-        &self.requester.profile().pagination
-    }
-
     /// Requests the page before page 1, and delivers it if it has new records: then pages are numbered from 0.
     async fn read_page_zero(
         &self,
@@ -468,8 +464,8 @@ impl<'a> ListReader<'a> {
     /// Requests the page that follows, if that is certain and nothing is in flight, and lets the runtime send the request. What is
     /// done with the page that has arrived does not give the runtime a turn.
     async fn ask_certain<'f>(&'f self, ahead: &mut Ahead<'f>, arrived: &ArrivedPage<'_>) {
-        // The first page without its number may have to be requested before the second.
-        let asks_page_zero = arrived.number == 1 && arrived.fetched.signals.has_previous && *self.pagination() == Pagination::Auto;
+        // The page before page 1 may have to be requested before the second.
+        let asks_page_zero = arrived.number == 1 && arrived.fetched.signals.has_previous;
         if asks_page_zero || !ahead.urls.is_empty() || !self.has_room_for_one_more(arrived.number) {
             return;
         }

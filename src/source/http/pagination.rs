@@ -178,13 +178,16 @@ impl<'a> Pager<'a> {
 
     /// The page before page 1, if page 1 names it or says that there is one.
     pub(super) fn page_zero_of(&self, page: &PageFacts<'_>) -> Option<PageZero> {
-        if *self.pagination != Pagination::Auto || !page.signals.has_previous {
-            return None;
-        }
         let target = page.signals.previous.as_deref().filter(|target| !target.contains(OVERSIZED));
-        match target.map(|target| page.url.join(target)) {
-            Some(Ok(url)) if matches!(url.scheme(), "http" | "https") => Some(PageZero::Named(url)),
-            _ => Some(PageZero::Announced),
+        let named = target.and_then(|target| page.url.join(target).ok()).filter(|url| matches!(url.scheme(), "http" | "https"));
+        match self.pagination {
+            Pagination::Auto if page.signals.has_previous => Some(named.map_or(PageZero::Announced, PageZero::Named)),
+            // A profile says which page is the first. So only the page right before it is one.
+            Pagination::Page { parameter, first, .. } => {
+                let before = first.checked_sub(1)?.to_string();
+                named.filter(|url| url_query::has_value(url, parameter, &before)).map(PageZero::Named)
+            }
+            _ => None,
         }
     }
 
@@ -733,6 +736,13 @@ mod tests {
         };
         assert_eq!(of(Some("?page=0"), true), Some(PageZero::Named(at("?page=0"))));
         assert_eq!((of(None, true), of(None, false)), (Some(PageZero::Announced), None));
+        let page = Pagination::Page { parameter: "p".into(), first: 1, total: Total::default() };
+        let by_page = Pager::new(&start, &page, 500, None);
+        for (previous, place) in [("?p=0", Some(PageZero::Named(at("?p=0")))), ("?p=1", None), ("?x=0", None)] {
+            let signals = Signals { previous: Some(previous.into()), has_previous: true, ..Signals::default() };
+            let facts = PageFacts { signals: &signals, records: 2, distinct: 2, first_came_before: false, url: &start };
+            assert_eq!(by_page.page_zero_of(&facts), place, "{previous}");
+        }
     }
 
     #[test]
