@@ -178,7 +178,7 @@ struct Reading {
 enum AskedZero {
     /// Not yet.
     No,
-    /// It was, and has no new records, or does not exist.
+    /// It was, and is page 1, or does not exist.
     Absent,
     /// It was, and pages are numbered from 0.
     Found,
@@ -404,7 +404,7 @@ impl<'a> ListReader<'a> {
         Ok(None)
     }
 
-    /// Requests the page before page 1, and delivers it if it has new records: then pages are numbered from 0.
+    /// Requests the page before page 1, and delivers it if it has new records. If all are, pages are numbered from 0.
     async fn read_page_zero(
         &self,
         pager: &Pager<'_>,
@@ -417,9 +417,14 @@ impl<'a> ListReader<'a> {
         if seen.distinct_with(&ids) == seen.distinct() {
             return Ok(AskedZero::Absent);
         }
-        tracing::warn!("the page before page 1 has other records: pages are numbered from 0");
+        // The first page may come again with records that are new since.
+        let is_another_page = ids.iter().all(|id| !seen.ids.contains(id));
         seen.add(&ids);
         self.deliver(&mut Ahead::new(), &fetched, 0, 0, sink).await;
+        if !is_another_page {
+            return Ok(AskedZero::Absent);
+        }
+        tracing::warn!("the page before page 1 has other records: pages are numbered from 0");
         Ok(AskedZero::Found)
     }
 
