@@ -24,7 +24,7 @@ pub use error::{FailedRequest, RequestFailure, SentRequest, SourceError};
 use http::{BulkSource, HttpSource};
 pub use page::{BlankRun, Origin, Page};
 pub use probe::{PageKind, ProbedPage, probe};
-pub use query::{Query, RecordFilter};
+pub use query::{Proof, Query, RecordFilter};
 pub use reach::{Reached, reach};
 
 use std::task::{Context, Poll};

@@ -19,7 +19,7 @@ use crate::{
         shape,
     },
     settings::{MergeBy, RepeatedSku, Source},
-    source::{Query, SourceError},
+    source::{Proof, Query, SourceError},
 };
 
 /// What a run knows of users and products when it reads its orders.
@@ -65,7 +65,7 @@ impl Job<'_> {
             Some(raw) => Input::Raw { raw, output: &self.output },
             None => Input::Source {
                 orders: &orders.location,
-                query: Query { window, cursor: self.settings.cursor, ..Query::all(orders, &shape) },
+                query: Query { window, cursor: self.settings.cursor, proof: self.proof(), ..Query::all(orders, &shape) },
             },
         };
         let extraction = Extraction {
@@ -111,6 +111,11 @@ impl Job<'_> {
             OrdersFrom::Source | OrdersFrom::Raw(_) => RecordsOf::Source,
         };
         Mapping { records, ..by_settings::mapping(self.settings, &orders.profile) }
+    }
+
+    /// What is deleted is deleted for what the list does not have.
+    fn proof(&self) -> Proof {
+        if self.settings.deletions.mode.is_some() { Proof::TwoReadings } else { Proof::OneReading }
     }
 
     fn orders_without_lines(&self) -> OrdersWithoutLines {
