@@ -29,8 +29,8 @@ pub(super) struct Field {
     pub(super) units: AmountUnits,
     pub(super) time: TimeText,
     zone: Option<chrono_tz::Tz>,
-    /// Only what follows the last of this text counts.
-    after: Option<Box<str>>,
+    /// Only what follows the last of the first of these texts that a value has counts.
+    after: Vec<Box<str>>,
     /// What values of the source mean.
     map: HashMap<Box<str>, Box<str>>,
 }
@@ -121,7 +121,7 @@ impl PathTrie {
             units,
             time: rule.time,
             zone: self.zone,
-            after: rule.after.as_deref().filter(|after| !after.is_empty()).map(Into::into),
+            after: rule.after.iter().filter(|after| !after.is_empty()).map(|after| after.as_str().into()).collect(),
             map: rule.map.iter().map(|(value, meaning)| (value.as_str().into(), meaning.as_str().into())).collect(),
         }
     }
@@ -176,7 +176,7 @@ impl Field {
 
     /// Whether values of the source mean something else than what they say.
     fn has_own_values(&self) -> bool {
-        !self.missing.is_empty() || self.after.is_some() || !self.map.is_empty()
+        !self.missing.is_empty() || !self.after.is_empty() || !self.map.is_empty()
     }
 
     /// A raw value, where it holds something.
@@ -184,19 +184,19 @@ impl Field {
         match Scalar::of(raw) {
             Scalar::Missing => None,
             value if self.counts_as_missing(&value) => None,
-            value if self.after.is_none() && self.map.is_empty() => Some(value),
+            value if self.after.is_empty() && self.map.is_empty() => Some(value),
             value => Some(self.meaning(value)).filter(|value| *value != Scalar::Missing),
         }
     }
 
     /// What a value of the source means.
     fn meaning<'a>(&'a self, value: Scalar<'a>) -> Scalar<'a> {
-        let value = match (&self.after, value) {
-            (Some(after), Scalar::Text(text)) => match text.rsplit_once(after.as_ref()) {
+        let value = match value {
+            Scalar::Text(text) => match self.after.iter().find_map(|after| text.rsplit_once(after.as_ref())) {
                 Some((_, rest)) => model::clean_text(rest).map_or(Scalar::Missing, |rest| Scalar::Text(rest.into_owned().into())),
                 None => Scalar::Text(text),
             },
-            (_, value) => value,
+            value => value,
         };
         let text = match &value {
             Scalar::Text(text) => text.as_ref(),
@@ -253,6 +253,23 @@ mod tests {
         assert_eq!(product.inner.place_of_element(0), product.inner.place(b"0"));
         assert_eq!(child(&child(&product.inner, b"0").inner, b"id").leaf, Some(2));
         assert!(trie.root.place(b"other").is_none() && product.inner.place_of_element(1).is_none());
+    }
+
+    #[test]
+    fn what_stands_before_an_id_is_cut_off_and_no_part_of_another_value() {
+        let mut trie = PathTrie::default();
+        let after = vec!["gid://shopify/Product/".to_owned(), "gid://shopify/LineItem/".to_owned()];
+        let field = trie.field(&FieldRule { after, ..rule(&["sku", "id"]) });
+        let value = |sku, id| field.value(&[sku, id]).into_text().map(|text| text.into_owned());
+        for (sku, id, expected) in [
+            (Some("\"TEE/RED/M\""), Some("\"gid://shopify/LineItem/1\""), "TEE/RED/M"),
+            (Some("\"A/\""), Some("\"gid://shopify/LineItem/1\""), "A/"),
+            (Some("\"gid://shopify/Product/500\""), None, "500"),
+            (Some("\"gid://shopify/Product/\""), Some("\"gid://shopify/LineItem/1\""), "1"),
+            (None, Some("\"gid://shopify/LineItem/1\""), "1"),
+        ] {
+            assert_eq!(value(sku, id).as_deref(), Some(expected), "{sku:?} {id:?}");
+        }
     }
 
     #[test]

@@ -227,7 +227,7 @@ fn from_table(fields: &Reader<'_>, name: &str, table: &Reader<'_>) -> Result<Fie
         default,
         units: units(table)?,
         time: time(table)?,
-        after: table.text("after")?,
+        after: after(table)?,
         map: table.scalar_table("map")?,
     };
     match value {
@@ -279,6 +279,14 @@ fn units(table: &Reader<'_>) -> Result<Units, SettingsError> {
             Ok(Units::Beside { path, scale })
         }
         Some(_) => Err(refused()),
+    }
+}
+
+/// The texts after which a value begins: one, or a list.
+fn after(table: &Reader<'_>) -> Result<Vec<String>, SettingsError> {
+    match table.table().get("after").map(|node| &node.value) {
+        Some(Value::List(_)) => table.scalars("after"),
+        _ => Ok(table.text("after")?.into_iter().collect()),
     }
 }
 

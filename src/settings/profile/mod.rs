@@ -309,8 +309,8 @@ pub struct FieldRule {
     pub units: Units,
     /// How a time is written.
     pub time: TimeText,
-    /// Only what follows the last of this text counts: with `/`, `gid://shop/Order/7` is `7`.
-    pub after: Option<String>,
+    /// Only what follows the last occurrence of the first of these that a value has counts: with `/`, `gid://shop/Order/7` is `7`.
+    pub after: Vec<String>,
     /// What the values of the source mean, such as `1` = `EUR`. Others stay.
     pub map: BTreeMap<String, String>,
 }

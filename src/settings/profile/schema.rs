@@ -399,7 +399,10 @@ fn field_key(key: &str) -> Value {
         "missing" => list_of("Values that mean: missing", scalar()),
         "scale" => scale(),
         "format" => word("How a time is written, if not in one of the usual forms", &["rfc2822"]),
-        "after" => text("The value is what stands behind the last of these"),
+        "after" => json!({
+            "description": "The value is what stands behind the last of this text, or of the first of these that it has",
+            "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
+        }),
         "map" => json!({ "description": "What is stored in place of a value", "type": "object", "additionalProperties": scalar() }),
         _ => scalar(),
     }
