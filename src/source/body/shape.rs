@@ -36,6 +36,11 @@ pub struct RecordShape {
 impl RecordShape {
     /// The identity of a record: a hash of its id, or of all its bytes if it has no id.
     pub(in crate::source) fn identity(&self, record: &[u8]) -> u64 {
+        self.hash_of_id(record).unwrap_or_else(|| xxh3_64_with_seed(record, WITHOUT_ID))
+    }
+
+    /// A hash of the id of a record, if it has one.
+    pub(in crate::source) fn hash_of_id(&self, record: &[u8]) -> Option<u64> {
         // A key whose letters do not occur in the record can't be in it.
         let may_be_there = |path: &FieldPath| path.steps().first().is_some_and(|step| memmem::find(record, step.as_bytes()).is_some());
         let first_place = self.id.iter().position(may_be_there).unwrap_or(0);
@@ -44,10 +49,7 @@ impl RecordShape {
         // serves: records are only compared by it, and reading every record to its end costs a sixth of the extraction.
         let _ = serde::Deserializer::deserialize_map(&mut serde_json::Deserializer::from_slice(record), &mut found);
         let id = found.values.iter().zip(&self.id).find_map(|(value, path)| id_text((*value)?, path));
-        match id {
-            Some(id) => xxh3_64(id.as_bytes()),
-            None => xxh3_64_with_seed(record, WITHOUT_ID),
-        }
+        id.map(|id| xxh3_64(id.as_bytes()))
     }
 
     /// Whether a body is itself a record (contract, Orders: "Records of a body"): it has an id and a creation time, and either

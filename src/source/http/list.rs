@@ -33,7 +33,7 @@ use crate::{
     net::redact,
     settings::{CountRequest, ListRequest, Pagination},
     source::{
-        Completeness, PageSink, Query, RecordShape, RequestFailure, SourceError,
+        Completeness, ListMove, PageSink, Query, RecordShape, RequestFailure, SourceError,
         body::Node,
         completeness::{Claims, Evidence, ListEnd, ListRead},
         page::{Origin, Page},
@@ -272,6 +272,7 @@ impl<'a> ListReader<'a> {
                 "the source claims more records than were received, or its list changed while it was read: it is read again"
             );
             reads_again = true;
+            sink.moved(ListMove::ReadAgain);
             claims = reading.claims.again();
             seen.ids.clear();
         }
@@ -336,6 +337,7 @@ impl<'a> ListReader<'a> {
             if let Step::Back(target) = step {
                 tracing::warn!(page, "records disappeared from the list while it was read: the reader goes back");
                 ahead.clear();
+                sink.moved(ListMove::WentBack);
                 url = target;
                 continue;
             }
