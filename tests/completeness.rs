@@ -466,3 +466,28 @@ fn an_order_added_during_the_count_does_not_make_the_list_unproven() {
     let summary = run(&work, &server, "count = { path = \"/count\", value = \"n\" }", &[]).published();
     assert_eq!((loaded(&work), &summary["completeness"]["status"]), (ids(4), &value!("proven")));
 }
+
+/// A page of two orders out of six; `meta` says where the next one is.
+fn page_with_meta(asked: &Asked, more: &str) -> Reply {
+    let from: usize = asked.parameter("cursor").parse().unwrap_or(0);
+    let next = if from < 4 { format!("\"{}\"", from + 2) } else { "null".to_owned() };
+    json(format!(r#"{{"orders":{},"meta":{{{more}"next":{next}}}}}"#, list(from..from + 2)))
+}
+
+#[test]
+fn a_large_list_beside_the_next_page_does_not_hide_it() {
+    const CURSOR: &str = "pagination = { kind = \"cursor\", path = \"meta.next\" }";
+    let facets = format!("\"facets\":[{}],", vec!["\"facet\""; 9000].join(","));
+    let server = Server::start(move |asked| page_with_meta(asked, if asked.parameter("cursor") == "2" { &facets } else { "" }));
+    let work = Workspace::new();
+    run(&work, &server, CURSOR, &[]).published();
+    assert_eq!(loaded(&work), ids(6));
+    // An object that is too large to keep may name a next page: it is no end.
+    let keys: Vec<_> = (0..90_000).map(|number| format!("\"key-{number}\":1,")).collect();
+    let keys = keys.concat();
+    let server = Server::start(move |asked| page_with_meta(asked, if asked.parameter("cursor") == "2" { &keys } else { "" }));
+    let work = Workspace::new();
+    let ended = run(&work, &server, CURSOR, &[]);
+    ended.expect(3, "extract_failed");
+    assert!(ended.stderr.contains("no signal of a next page: `meta.next` is too large"), "{}", ended.stderr);
+}

@@ -327,6 +327,12 @@ pub enum RequestFailure {
         /// The beginning of the body, redacted.
         excerpt: String,
     },
+    /// The part of the body that may say whether there is a next page is too large.
+    #[error("the body has no signal of a next page: `{place}` is too large to be read")]
+    SignalsTooLarge {
+        /// Where the signal may be.
+        place: String,
+    },
     /// The response to a count request has no number at the path of the profile.
     #[error("the body has no number at `{path}` ([orders.count]){}", quoted(excerpt))]
     NoCount {
@@ -439,6 +445,7 @@ impl RequestFailure {
             RequestFailure::Connection(_) | RequestFailure::NotJson { .. } | RequestFailure::NullRecords { .. } => true,
             RequestFailure::Reported { refusal, .. } => *refusal == ReportedRefusal::Other,
             RequestFailure::NoCount { .. }
+            | RequestFailure::SignalsTooLarge { .. }
             | RequestFailure::NoBulk { .. }
             | RequestFailure::TooLarge { .. }
             | RequestFailure::Encoding { .. }

@@ -116,6 +116,9 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
         return Err(RequestFailure::Reported { status: status.as_u16(), refusal, what, excerpt: excerpt() });
     }
     let signals = read(&envelope.root, &places);
+    if let Some(place) = &signals.cut {
+        return Err(RequestFailure::SignalsTooLarge { place: place.clone() });
+    }
     match &envelope.list {
         List::Found(_) => {}
         List::Null => {
