@@ -56,6 +56,15 @@ fn an_error_in_a_successful_response_is_a_failed_request() {
         r#"{"code":503,"orders":[]}"#,
         r#"{"meta":{"status":"error"},"orders":[]}"#,
         r#"{"message":"words of the server"}"#,
+        r#"{"hasErrors":true,"data":[],"next":null}"#,
+        r#"{"state":"error","message":"db down","data":[],"total":0}"#,
+        r#"{"code":1001,"message":"rate limited","data":[]}"#,
+        r#"{"code":-1,"data":[]}"#,
+        r#"{"timed_out":true,"data":[]}"#,
+        r#"{"success":null,"data":[]}"#,
+        r#"{"result":{"status":"error"},"data":[]}"#,
+        r#"{"total":0,"message":"upstream timeout"}"#,
+        r#"{"total":0}"#,
     ] {
         // Two errors and then the page: no order is lost.
         let server = with_second_page(move |count| json(if count < 2 { body.into() } else { format!(r#"{{"orders":{}}}"#, list(2..4)) }));
@@ -82,6 +91,9 @@ fn a_body_that_reports_success_is_a_page() {
         r#""error":{"code":0,"message":""},"#,
         r#""data":null,"#,
         r#""data":[],"#,
+        r#""code":0,"message":"ok","failed":0,"timed_out":false,"hasErrors":false,"errno":0,"#,
+        r#""code":20000,"msg":"success","ack":"Warning","warnings":["the version ends in 2027"],"#,
+        r#""message":"no more orders","state":"closed","#,
     ] {
         let server = Server::start(move |asked: &Asked| {
             json(format!(r#"{{{head}"orders":{}}}"#, if asked.before == 0 { list(0..2) } else { "[]".into() }))
@@ -92,6 +104,21 @@ fn a_body_that_reports_success_is_a_page() {
     }
     let server = Server::start(|_: &Asked| json(r#"{"orders":null,"total":0}"#));
     run(&Workspace::new(), &server, "", &[]).unchanged();
+}
+
+#[test]
+fn a_total_of_0_beside_orders_is_no_empty_list() {
+    for (key, said) in [("entries", "the body has no records"), ("orders", "announces 0 records, but has 20 records")] {
+        let server = Server::start(move |_: &Asked| json(format!(r#"{{"total":0,"{key}":{}}}"#, list(0..20))));
+        let ended = run(&Workspace::new(), &server, "", &[]);
+        ended.expect(3, "extract_failed");
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    }
+    // A count of something else is not believed where the profile says so.
+    let server = Server::start(|_: &Asked| json(format!(r#"{{"total":0,"orders":{}}}"#, list(0..20))));
+    let work = Workspace::new();
+    run(&work, &server, "pagination = { kind = \"single\", total = \"\" }", &[]).published();
+    assert_eq!(loaded(&work), ids(20));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{Envelope, List, Node, reported_error};
+use super::{Envelope, List, Node, cut::is_cut, reported_error};
 use crate::model::{FieldPath, whole_number_text};
 
 /// The seed of the hash of a record without an id, so that it differs from the hash of every id.
@@ -73,15 +73,30 @@ impl RecordShape {
         self.of_line.iter().any(|path| node.at(path).is_some())
     }
 
+    /// Whether an object, or one within it, has a list of records.
+    pub(in crate::source) fn has_list_within(&self, object: &Node) -> bool {
+        let is_record = |element: &Node| {
+            is_cut(element) || if self.created_at.is_empty() { self.has_id(element) } else { self.has_id_and_time(element) }
+        };
+        object.pairs().iter().any(|(_, value)| match value {
+            Node::Array(elements) => elements.iter().any(is_record),
+            Node::Object(_) => self.has_list_within(value),
+            _ => false,
+        })
+    }
+
+    fn has_id(&self, node: &Node) -> bool {
+        self.id.iter().any(|path| node.at(path).and_then(Node::text).is_some())
+    }
+
     /// The first error, if the list has errors instead of records: a few elements that all report an error and have no id.
     pub(in crate::source) fn reported_errors<'a>(&self, elements: impl ExactSizeIterator<Item = &'a [u8]>) -> Option<String> {
         const MAX_ERRORS: usize = 5;
         if !(1..=MAX_ERRORS).contains(&elements.len()) {
             return None;
         }
-        let has_id = |node: &Node| self.id.iter().any(|path| node.at(path).and_then(Node::text).is_some());
         let mut errors = elements.map(|element| {
-            let node = Node::parse(std::str::from_utf8(element).ok()?).ok().filter(|node| !has_id(node))?;
+            let node = Node::parse(std::str::from_utf8(element).ok()?).ok().filter(|node| !self.has_id(node))?;
             reported_error(&node)
         });
         let first = errors.next()??;
