@@ -154,6 +154,31 @@ fn one_order_may_be_the_whole_body() {
 }
 
 #[test]
+fn a_page_with_an_id_and_a_time_of_its_own_is_no_order() {
+    let first = |fields: &str| format!(r#"{{"order_id":"DRAFT"{fields}}}"#);
+    let orders = |first: String| format!("[{first},{}", list(0..5).trim_start_matches('['));
+    for first in [
+        first(r#","created_at":"2026-01-01","items":null"#),
+        first(r#","created_at":"2026-01-01""#),
+        first(r#","items":[{"sku":"S","price":1}]"#),
+        first(""),
+    ] {
+        let body = format!(r#"{{"id":"export-2026-01","date":"2026-01-06T00:00:00Z","items":{}}}"#, orders(first));
+        let server = Server::start({
+            let body = body.clone();
+            move |_: &Asked| json(body.clone())
+        });
+        let work = Workspace::new();
+        let summary = run(&work, &server, "pagination = { kind = \"single\" }", &[]).published();
+        assert_eq!((loaded(&work), &summary["records_dropped_count"]), (ids(5), &value!(1)), "{body}");
+        let work = Workspace::new();
+        work.write("page.json", &body);
+        work.etl(&["run", "--orders", "page.json"]).published();
+        assert_eq!(loaded(&work), ids(5), "{body}");
+    }
+}
+
+#[test]
 fn a_signal_with_a_next_page_wins_over_one_without() {
     for signals in [
         r#""next":null,"next_cursor":"abc","#,

@@ -53,15 +53,24 @@ impl RecordShape {
     }
 
     /// Whether a body is itself a record (contract, Orders: "Records of a body"): it has an id and a creation time, and either
-    /// lines, or no list of records.
-    pub(in crate::source) fn is_record(&self, envelope: &Envelope, first: Option<&[u8]>) -> bool {
+    /// lines, or no list of records. Where one element of its list is an order, it is a list of orders: others may have no lines.
+    pub(in crate::source) fn is_record<'a>(&self, envelope: &Envelope, elements: impl Iterator<Item = &'a [u8]>) -> bool {
         if !self.has_id_and_time(&envelope.root) {
             return false;
         }
         let List::Found(_) = &envelope.list else { return true };
-        let first = first.and_then(|first| std::str::from_utf8(first).ok()).and_then(|first| Node::parse(first).ok());
-        let first_is_record = first.is_some_and(|first| self.has_id_and_time(&first) && self.has_lines(&first) && !self.is_line(&first));
-        self.has_lines(&envelope.root) && !first_is_record
+        let mut nodes = elements.filter_map(|element| Node::parse(std::str::from_utf8(element).ok()?).ok());
+        self.has_lines(&envelope.root) && !nodes.any(|node| self.is_order(&node))
+    }
+
+    /// Whether an element of a list is an order, by what lines do not have: lines of its own, or a time beside a place for lines, even an
+    /// empty one, or beside a currency.
+    pub(in crate::source) fn is_order(&self, element: &Node) -> bool {
+        let has_some_lines = || self.lines.iter().any(|path| matches!(element.at(path), Some(Node::Array(lines)) if !lines.is_empty()));
+        let has_place = || self.lines.iter().any(|path| element.at(path).is_some());
+        let has_currency = || self.currency.iter().any(|path| element.at(path).and_then(Node::text).is_some());
+        let has_time = || self.created_at.iter().any(|path| element.at(path).and_then(Node::text).is_some());
+        self.has_id(element) && !self.is_line(element) && (has_some_lines() || has_time() && (has_place() || has_currency()))
     }
 
     fn has_lines(&self, node: &Node) -> bool {
@@ -203,6 +212,7 @@ mod tests {
             id: paths(&["order_id", "id", "ref.no"]),
             created_at: paths(&["created_at", "date"]),
             lines: paths(&["items"]),
+            currency: paths(&["currency"]),
             of_line: paths(&["sku"]),
             ..RecordShape::default()
         }
@@ -226,7 +236,7 @@ mod tests {
     fn a_body_with_an_id_a_time_and_no_list_of_records_is_a_record() {
         let is_record = |body: &str| {
             let super::super::CutBody { places, envelope } = cut(body.as_bytes(), None).unwrap().unwrap();
-            shape().is_record(&envelope, places.first().map(|place| &body.as_bytes()[place.clone()]))
+            shape().is_record(&envelope, places.iter().map(|place| &body.as_bytes()[place.clone()]))
         };
         assert!(is_record(r#"{"id":17,"date":"2026-01-01","items":[{"sku":"S"}]}"#));
         assert!(is_record(r#"{"id":17,"date":"2026-01-01","items":null}"#));
@@ -240,5 +250,24 @@ mod tests {
         let bundle = r#"{"id":"l","date":"2026-01-01","items":[{"id":1,"created_at":"2026-01-01","sku":"B","items":[]}]}"#;
         assert!(is_record(bundle), "a line that is a bundle");
         assert!(!is_record("[1]"));
+        let other = r#"{"id":2,"created_at":"2026-01-01","items":[{"sku":"S"}]}"#;
+        for first in [
+            r#"{"id":1,"created_at":"2026-01-01","items":null}"#,
+            r#"{"id":1,"created_at":"2026-01-01"}"#,
+            r#"{"id":1,"items":[{"sku":"S"}]}"#,
+            r#"{"created_at":"2026-01-01"}"#,
+            "null",
+        ] {
+            assert!(!is_record(&format!(r#"{{"id":"e","date":"2026-01-01","items":[{first},{other}]}}"#)), "{first}");
+        }
+        for only in [
+            r#"{"id":1,"created_at":"2026-01-01","items":null}"#,
+            r#"{"id":1,"items":[{"sku":"S"}]}"#,
+            r#"{"id":1,"created_at":"2026-01-01","currency":"EUR"}"#,
+        ] {
+            assert!(!is_record(&format!(r#"{{"id":"e","date":"2026-01-01","items":[{only}]}}"#)), "{only}");
+        }
+        let lines = r#"{"id":1,"sku":"A","created_at":"2026-01-01","items":null},{"id":2,"created_at":"2026-01-01"}"#;
+        assert!(is_record(&format!(r#"{{"id":7,"date":"2026-01-01","items":[{lines}]}}"#)), "lines with times and places for parts");
     }
 }

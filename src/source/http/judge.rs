@@ -103,16 +103,14 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     let CutBody { places, envelope } = by_record_list(&text, query, CutBody { places, envelope });
     let shift = body.len() - text.len();
     let mut places: Vec<_> = places.into_iter().map(|place| place.start + shift..place.end + shift).collect();
-    let first = places.first().and_then(|place| body.get(place.clone()));
     // An empty list after pages with records is the last page, not a record without lines.
     let is_empty_page = read_before > 0 && places.is_empty() && matches!(envelope.list, List::Found(_));
-    if !is_empty_page && query.may_be_one_record() && query.shape.is_record(&envelope, first) {
+    if !is_empty_page && query.may_be_one_record() && query.shape.is_record(&envelope, elements(&body, &places)) {
         places = std::iter::once(0..body.len()).collect();
         return Ok(Fetched { signals: read(&Node::Null, &places), body, places, url, more: Vec::new() });
     }
-    let elements = places.iter().map(|place| body.get(place.clone()).unwrap_or_default());
     let doubt = || if places.is_empty() { body::doubted_emptiness(&envelope.root) } else { None };
-    if let Some(what) = body::reported_error(&envelope.root).or_else(|| query.shape.reported_errors(elements)).or_else(doubt) {
+    if let Some(what) = body::reported_error(&envelope.root).or_else(|| query.shape.reported_errors(elements(&body, &places))).or_else(doubt) {
         let refusal = body::reported_refusal(&envelope.root);
         return Err(RequestFailure::Reported { status: status.as_u16(), refusal, what, excerpt: excerpt() });
     }
@@ -139,6 +137,11 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     }
     warn_of_other_list(&envelope);
     Ok(Fetched { body, places, signals, url, more: Vec::new() })
+}
+
+/// The bytes of the elements of a list.
+fn elements<'b>(body: &'b [u8], places: &'b [Range<usize>]) -> impl ExactSizeIterator<Item = &'b [u8]> {
+    places.iter().map(move |place| body.get(place.clone()).unwrap_or_default())
 }
 
 /// An object, or nothing, at the place of the records counts for some sources; and so does an empty list in place of the whole body.
