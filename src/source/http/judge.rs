@@ -110,7 +110,9 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
         return Ok(Fetched { signals: read(&Node::Null, &places), body, places, url, more: Vec::new() });
     }
     let doubt = || if places.is_empty() { body::doubted_emptiness(&envelope.root) } else { None };
-    if let Some(what) = body::reported_error(&envelope.root).or_else(|| query.shape.reported_errors(elements(&body, &places))).or_else(doubt) {
+    if let Some(what) =
+        body::reported_error(&envelope.root).or_else(|| query.shape.reported_errors(elements(&body, &places))).or_else(doubt)
+    {
         let refusal = body::reported_refusal(&envelope.root);
         return Err(RequestFailure::Reported { status: status.as_u16(), refusal, what, excerpt: excerpt() });
     }
