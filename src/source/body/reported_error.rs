@@ -174,6 +174,16 @@ pub(in crate::source) fn doubted_emptiness(root: &Node) -> Option<String> {
     })
 }
 
+/// The message of an object that has nothing but a message, such as an element of a list of errors.
+pub(in crate::source) fn lone_message(object: &Node) -> Option<String> {
+    const DETAILS: [&str; 6] = ["title", "type", "field", "path", "location", "extensions"];
+    let pairs = object.pairs();
+    let is_told =
+        |key: &str| MESSAGE_KEYS.contains(&key) || STATUS_KEYS.contains(&key) || ERROR_KEYS.contains(&key) || DETAILS.contains(&key);
+    let message = pairs.iter().find(|(key, value)| MESSAGE_KEYS.contains(&plain(key).as_str()) && value.text().is_some())?;
+    pairs.iter().all(|(key, _)| is_told(&plain(key))).then(|| said(&message.0, &message.1))
+}
+
 /// Whether a sentence says that there was no error, or that there is nothing to list.
 pub(in crate::source) fn is_fine_text(text: &str) -> bool {
     let text = plain(text);

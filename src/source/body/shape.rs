@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{Envelope, List, Node, cut::is_cut, reported_error};
+use super::{Envelope, List, Node, cut::is_cut, lone_message, reported_error};
 use crate::model::{FieldPath, whole_number_text};
 
 /// The seed of the hash of a record without an id, so that it differs from the hash of every id.
@@ -98,7 +98,8 @@ impl RecordShape {
         self.id.iter().any(|path| node.at(path).and_then(Node::text).is_some())
     }
 
-    /// The first error, if the list has errors instead of records: a few elements that all report an error and have no id.
+    /// The first error, if the list has errors instead of records: a few elements that all report an error, or have a message alone, and
+    /// have no id.
     pub(in crate::source) fn reported_errors<'a>(&self, elements: impl ExactSizeIterator<Item = &'a [u8]>) -> Option<String> {
         const MAX_ERRORS: usize = 5;
         if !(1..=MAX_ERRORS).contains(&elements.len()) {
@@ -106,7 +107,7 @@ impl RecordShape {
         }
         let mut errors = elements.map(|element| {
             let node = Node::parse(std::str::from_utf8(element).ok()?).ok().filter(|node| !self.has_id(node))?;
-            reported_error(&node)
+            reported_error(&node).or_else(|| lone_message(&node))
         });
         let first = errors.next()??;
         errors.all(|error| error.is_some()).then_some(first)

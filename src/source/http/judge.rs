@@ -256,6 +256,9 @@ mod tests {
         assert!(judged(200, &[], "", 0).unwrap_err().is_transient());
         let listed = r#"[{"errorCode":"INVALID_SESSION_ID","message":"expired"}]"#;
         assert!(matches!(judged(200, &[], listed, 0), Err(RequestFailure::Reported { .. })));
+        let messages = r#"[{"message":"try later","field":null},{"message":"twice"}]"#;
+        assert!(matches!(judged(200, &[], messages, 3), Err(RequestFailure::Reported { .. })));
+        assert_eq!(judged(200, &[], r#"[{"message":"a gift","price":1}]"#, 3).unwrap().len(), 1, "a record without an id");
         let refused = r#"{"errors":[{"message":"no","extensions":{"code":"FORBIDDEN"}}],"data":null}"#;
         let failure = judged(200, &[], refused, 0).unwrap_err();
         assert!(!failure.is_transient() && failure.to_string().contains("the server refuses the credentials"), "{failure}");
