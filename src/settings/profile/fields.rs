@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     model::{
-        DimensionSpec, FieldPath, LONGEST_COLUMN_NAME, MinorUnits, ORDER_AMOUNTS, parse_money, parse_time_rfc2822, parse_time_text,
-        parse_whole,
+        DimensionSpec, FieldPath, FieldPathError, LONGEST_COLUMN_NAME, MinorUnits, ORDER_AMOUNTS, parse_money, parse_time_rfc2822,
+        parse_time_text, parse_whole,
     },
     settings::{
         SettingsError, SourceKind,
@@ -285,7 +285,9 @@ fn paths_with_rules(table: &Reader<'_>, key: &str) -> Result<FieldRule, Settings
 
 fn path_of(table: &Reader<'_>, key: &str, node: &Node) -> Result<FieldPath, SettingsError> {
     match &node.value {
-        Value::Text(text) => text.parse().map_err(|error| node.place.error(format!("`{}`: `{text}`: {error}", table.full(key)))),
+        Value::Text(text) => {
+            text.parse().map_err(|error: FieldPathError| node.place.error(format!("`{}`: `{text}`: {error}", table.full(key))))
+        }
         other => Err(node.place.error(format!("`{}`: write a path in quotes, not {}", table.full(key), other.kind()))),
     }
 }
