@@ -56,6 +56,15 @@ fn an_error_in_a_successful_response_is_a_failed_request() {
         r#"{"code":503,"orders":[]}"#,
         r#"{"meta":{"status":"error"},"orders":[]}"#,
         r#"{"message":"words of the server"}"#,
+        r#"{"hasErrors":true,"data":[],"next":null}"#,
+        r#"{"state":"error","message":"db down","data":[],"total":0}"#,
+        r#"{"code":1001,"message":"rate limited","data":[]}"#,
+        r#"{"code":-1,"data":[]}"#,
+        r#"{"timed_out":true,"data":[]}"#,
+        r#"{"success":null,"data":[]}"#,
+        r#"{"result":{"status":"error"},"data":[]}"#,
+        r#"{"total":0,"message":"upstream timeout"}"#,
+        r#"{"total":0}"#,
     ] {
         // Two errors and then the page: no order is lost.
         let server = with_second_page(move |count| json(if count < 2 { body.into() } else { format!(r#"{{"orders":{}}}"#, list(2..4)) }));
@@ -82,6 +91,9 @@ fn a_body_that_reports_success_is_a_page() {
         r#""error":{"code":0,"message":""},"#,
         r#""data":null,"#,
         r#""data":[],"#,
+        r#""code":0,"message":"ok","failed":0,"timed_out":false,"hasErrors":false,"errno":0,"#,
+        r#""code":20000,"msg":"success","ack":"Warning","warnings":["the version ends in 2027"],"#,
+        r#""message":"no more orders","state":"closed","#,
     ] {
         let server = Server::start(move |asked: &Asked| {
             json(format!(r#"{{{head}"orders":{}}}"#, if asked.before == 0 { list(0..2) } else { "[]".into() }))
@@ -92,6 +104,21 @@ fn a_body_that_reports_success_is_a_page() {
     }
     let server = Server::start(|_: &Asked| json(r#"{"orders":null,"total":0}"#));
     run(&Workspace::new(), &server, "", &[]).unchanged();
+}
+
+#[test]
+fn a_total_of_0_beside_orders_is_no_empty_list() {
+    for (key, said) in [("entries", "the body has no records"), ("orders", "announces 0 records, but has 20 records")] {
+        let server = Server::start(move |_: &Asked| json(format!(r#"{{"total":0,"{key}":{}}}"#, list(0..20))));
+        let ended = run(&Workspace::new(), &server, "", &[]);
+        ended.expect(3, "extract_failed");
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    }
+    // A count of something else is not believed where the profile says so.
+    let server = Server::start(|_: &Asked| json(format!(r#"{{"total":0,"orders":{}}}"#, list(0..20))));
+    let work = Workspace::new();
+    run(&work, &server, "pagination = { kind = \"single\", total = \"\" }", &[]).published();
+    assert_eq!(loaded(&work), ids(20));
 }
 
 #[test]
@@ -123,6 +150,31 @@ fn one_order_may_be_the_whole_body() {
         for file in ["one.json", "pretty.json"] {
             work.etl(&["run", "--orders", file]).unchanged();
         }
+    }
+}
+
+#[test]
+fn a_page_with_an_id_and_a_time_of_its_own_is_no_order() {
+    let first = |fields: &str| format!(r#"{{"order_id":"DRAFT"{fields}}}"#);
+    let orders = |first: String| format!("[{first},{}", list(0..5).trim_start_matches('['));
+    for first in [
+        first(r#","created_at":"2026-01-01","items":null"#),
+        first(r#","created_at":"2026-01-01""#),
+        first(r#","items":[{"sku":"S","price":1}]"#),
+        first(""),
+    ] {
+        let body = format!(r#"{{"id":"export-2026-01","date":"2026-01-06T00:00:00Z","items":{}}}"#, orders(first));
+        let server = Server::start({
+            let body = body.clone();
+            move |_: &Asked| json(body.clone())
+        });
+        let work = Workspace::new();
+        let summary = run(&work, &server, "pagination = { kind = \"single\" }", &[]).published();
+        assert_eq!((loaded(&work), &summary["records_dropped_count"]), (ids(5), &value!(1)), "{body}");
+        let work = Workspace::new();
+        work.write("page.json", &body);
+        work.etl(&["run", "--orders", "page.json"]).published();
+        assert_eq!(loaded(&work), ids(5), "{body}");
     }
 }
 
@@ -763,4 +815,27 @@ fn a_page_without_a_list_that_was_requested_ahead_is_retried() {
         let summary = run(&work, &server, &profile, &[]).published();
         assert_eq!((loaded(&work), &summary["source"]["retries"]), (ids(12), &value!(1)), "{concurrency}");
     }
+/// A page of two orders out of six; `meta` says where the next one is.
+fn page_with_meta(asked: &Asked, more: &str) -> Reply {
+    let from: usize = asked.parameter("cursor").parse().unwrap_or(0);
+    let next = if from < 4 { format!("\"{}\"", from + 2) } else { "null".to_owned() };
+    json(format!(r#"{{"orders":{},"meta":{{{more}"next":{next}}}}}"#, list(from..from + 2)))
+}
+
+#[test]
+fn a_large_list_beside_the_next_page_does_not_hide_it() {
+    const CURSOR: &str = "pagination = { kind = \"cursor\", path = \"meta.next\" }";
+    let facets = format!("\"facets\":[{}],", vec!["\"facet\""; 9000].join(","));
+    let server = Server::start(move |asked| page_with_meta(asked, if asked.parameter("cursor") == "2" { &facets } else { "" }));
+    let work = Workspace::new();
+    run(&work, &server, CURSOR, &[]).published();
+    assert_eq!(loaded(&work), ids(6));
+    // An object that is too large to keep may name a next page: it is no end.
+    let keys: Vec<_> = (0..90_000).map(|number| format!("\"key-{number}\":1,")).collect();
+    let keys = keys.concat();
+    let server = Server::start(move |asked| page_with_meta(asked, if asked.parameter("cursor") == "2" { &keys } else { "" }));
+    let work = Workspace::new();
+    let ended = run(&work, &server, CURSOR, &[]);
+    ended.expect(3, "extract_failed");
+    assert!(ended.stderr.contains("no signal of a next page: `meta.next` is too large"), "{}", ended.stderr);
 }

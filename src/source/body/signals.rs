@@ -4,7 +4,7 @@
 
 use reqwest::header::HeaderMap;
 
-use super::{Node, reported_error::plain};
+use super::{Node, cut::is_cut, reported_error::plain};
 use crate::{model::FieldPath, settings::Pagination};
 
 /// Keys of objects in the envelope that describe pages. Compared without case and punctuation.
@@ -24,6 +24,9 @@ const PAGE_OBJECTS: [&str; 14] = [
     "responsemetadata",
     "cursor",
 ];
+
+/// Those of them that may be lists of links.
+const LINK_LISTS: [&str; 2] = ["links", "link"];
 
 /// The maximum depth of nested objects that are searched.
 const DEPTH: usize = 3;
@@ -142,6 +145,8 @@ pub(in crate::source) struct Signals {
     /// Whether the response names a next page in a place that the pagination of the profile does not use. For
     /// numbered pages and offsets, that is any place.
     pub(in crate::source) other_next: bool,
+    /// What was too large to keep and may have named a next page, where nothing else names one.
+    pub(in crate::source) cut: Option<String>,
 }
 
 /// The parts of a response that signals are read from.
@@ -198,7 +203,7 @@ impl Signals {
                 Pagination::Page { .. } | Pagination::Offset { .. } => signals.names_next_anywhere(source),
                 _ => matches!(signals.next, Some(NextPage::Url(_) | NextPage::Cursor(_))),
             };
-            (signals.next, signals.says_end) = (None, false);
+            (signals.next, signals.says_end, signals.cut) = (None, false, None);
             signals.take_profile(source, pagination);
             return signals;
         }
@@ -215,6 +220,9 @@ impl Signals {
                 Ok(_) => {}
                 Err(_) => signals.says_end = true,
             }
+        }
+        if signals.next.is_some() || *pagination == Pagination::Single {
+            signals.cut = None;
         }
         signals
     }
@@ -287,6 +295,8 @@ impl Signals {
                 self.offset = Some(OffsetPlace { parameter: key.clone(), size: page_size(object) });
             }
             if depth < DEPTH && PAGE_OBJECTS.contains(&name) {
+                let may_have_next = matches!(value, Node::Object(_)) || LINK_LISTS.contains(&name);
+                self.cut = self.cut.take().or_else(|| (may_have_next && is_cut(value)).then(|| key.clone()));
                 self.take_object(value, record_count, depth + 1);
                 self.take_link_list(value);
             }
@@ -409,6 +419,7 @@ impl Signals {
     /// The signals at the places that the profile names.
     fn take_profile(&mut self, source: &SignalSource<'_>, pagination: &Pagination) {
         let at = |path: &FieldPath| source.root.at(path);
+        self.cut = paths_of(pagination).into_iter().find(|path| is_cut_within(source.root, path)).map(FieldPath::to_string);
         if let Pagination::Cursor { more: Some(path), .. } | Pagination::LastId { more: Some(path), .. } = pagination {
             self.more = None;
             if let Some(value) = at(path) {
@@ -447,6 +458,24 @@ impl Signals {
             }
         }
     }
+}
+
+/// The paths at which a profile finds signals.
+fn paths_of(pagination: &Pagination) -> Vec<&FieldPath> {
+    match pagination {
+        Pagination::Auto | Pagination::Single | Pagination::Link => Vec::new(),
+        Pagination::NextUrl { path } => vec![path],
+        Pagination::Cursor { path, more, .. } => std::iter::once(path).chain(more).collect(),
+        Pagination::LastId { more, .. } => more.iter().collect(),
+        Pagination::Page { total, .. } | Pagination::Offset { total, .. } => total.records.iter().chain(&total.pages).collect(),
+    }
+}
+
+/// Whether the value at a path, or something that it is in, was too large to keep. Texts that are too large are errors of their own.
+fn is_cut_within(root: &Node, path: &FieldPath) -> bool {
+    let steps = path.steps();
+    let is_cut_container = |node: &Node| matches!(node, Node::Array(_) | Node::Object(_)) && is_cut(node);
+    (1..=steps.len()).any(|count| root.within(&steps[..count]).is_some_and(is_cut_container))
 }
 
 /// Whether a cursor means that there is no next page: some APIs end with 0 or -1.
@@ -575,6 +604,22 @@ mod tests {
         assert!(auto(r#"{"next_cursor":null}"#).ends_cursor && !auto(r#"{"next":null}"#).ends_cursor);
         let gitlab = |value| signals_of("[]", &[("x-next-page", value)], 2, &Pagination::Auto);
         assert_eq!((gitlab("2").next, gitlab("").says_end), (Some(NextPage::Number(2)), true));
+    }
+
+    #[test]
+    fn what_was_cut_is_no_end_of_a_list() {
+        let path = |text: &str| text.parse::<FieldPath>().unwrap();
+        let cut = r#"{"meta":{"\u0000":"\u0000"},"links":["\u0000"],"facets":["\u0000"]}"#;
+        assert_eq!(auto(cut).cut.as_deref(), Some("meta"));
+        assert_eq!(auto(r#"{"links":["\u0000"]}"#).cut.as_deref(), Some("links"));
+        for fine in [r#"{"meta":{"facets":["\u0000"]}}"#, r#"{"meta":{"\u0000":"\u0000"},"next":"/p2"}"#, r#"{"meta":["\u0000"]}"#] {
+            assert_eq!(auto(fine).cut, None, "{fine}");
+        }
+        let cursor = |at: &str| Pagination::Cursor { path: path(at), parameter: "c".into(), more: None };
+        assert_eq!(signals_of(cut, &[], 2, &cursor("meta.page.next")).cut.as_deref(), Some("meta.page.next"));
+        assert_eq!(signals_of(cut, &[], 2, &cursor("links.0.href")).cut.as_deref(), Some("links.0.href"));
+        assert_eq!(signals_of(cut, &[], 2, &cursor("next")).cut, None);
+        assert_eq!(signals_of(cut, &[], 2, &Pagination::Single).cut, None);
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::{
     net::redact,
     settings::{CountRequest, ListRequest},
     source::{
-        Completeness, PageSink, Proof, Query, RecordShape, RequestFailure, SourceError,
+        Completeness, ListMove, PageSink, Proof, Query, RecordShape, RequestFailure, SourceError,
         body::Node,
         completeness::{Claims, Evidence, ListEnd, ListRead},
         page::{Origin, Page},
@@ -292,6 +292,7 @@ impl<'a> ListReader<'a> {
                 );
             }
             reads_again = true;
+            sink.moved(ListMove::ReadAgain);
             claims = reading.claims.again();
             seen.ids.clear();
         }
@@ -357,6 +358,7 @@ impl<'a> ListReader<'a> {
             if let Step::Back(target) = step {
                 tracing::warn!(page, "records disappeared from the list while it was read: the reader goes back");
                 ahead.clear();
+                sink.moved(ListMove::WentBack);
                 url = target;
                 continue;
             }

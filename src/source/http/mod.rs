@@ -12,6 +12,7 @@
 mod asked;
 mod auth;
 mod bulk;
+mod collected;
 mod encoding;
 mod judge;
 mod link;
