@@ -815,6 +815,8 @@ fn a_page_without_a_list_that_was_requested_ahead_is_retried() {
         let summary = run(&work, &server, &profile, &[]).published();
         assert_eq!((loaded(&work), &summary["source"]["retries"]), (ids(12), &value!(1)), "{concurrency}");
     }
+}
+
 /// A page of two orders out of six; `meta` says where the next one is.
 fn page_with_meta(asked: &Asked, more: &str) -> Reply {
     let from: usize = asked.parameter("cursor").parse().unwrap_or(0);
