@@ -735,13 +735,13 @@ impl<'a> Work<'a> {
         let normalizer = self.normalizer;
         let Some(fields) = &normalizer.mapping.refunds else { return };
         let listed = fields.listed(&self.captured.cells);
-        // Those that the record says it has and that did not come, or that nobody asked for.
-        let missed = fields.announced(&self.captured.cells).saturating_sub(listed.refunds.len() as u64);
+        // Those that the record says it has and that did not come, or that nobody asked for; and at least one for each value that stands
+        // in place of a list.
+        let missed = fields.announced(&self.captured.cells).saturating_sub(listed.refunds.len() as u64).max(listed.other_shapes);
         self.batch.counts.refunds_read += missed;
         self.batch.counts.refunds_dropped += missed;
-        self.batch.counts.values_unreadable += listed.other_shapes;
         let record_number = self.batch.rows.record();
-        if listed.other_shapes > 0 || missed > 0 {
+        if missed > 0 {
             self.batch.dropped_refunds.push(DroppedRefund { refund_id: None, record_number });
             if listed.refunds.is_empty() {
                 return;
