@@ -169,9 +169,11 @@ fn a_malformed_refund_is_counted_and_said_and_its_order_is_loaded() {
     assert_eq!((&summary["refunds_read"], &summary["refunds_dropped"], &summary["rows_inserted"]), (&json!(5), &json!(4), &json!(2)));
     assert!(ended.stderr.contains("refunds were dropped"), "{}", ended.stderr);
     assert_eq!(stored(&work), ["2026-02-03|r1|A|NULL|3.0000"]);
-    // Something else in place of the list lists nothing, and is counted.
-    let summary = work.load(&[order("B", 1, 1, &[]).replace(r#""refunds":[]"#, r#""refunds":{"id":"r2"}"#)], &[]).published();
-    assert_eq!((&summary["values_unreadable"], &summary["refunds_read"]), (&json!(1), &json!(0)));
+    // Something else in place of the list is a refund that can't be read.
+    let ended = work.load(&[order("B", 1, 1, &[]).replace(r#""refunds":[]"#, r#""refunds":{"id":"r2"}"#)], &["--log-format", "text"]);
+    let summary = ended.published();
+    assert_eq!((&summary["refunds_dropped"], &summary["refunds_read"]), (&json!(1), &json!(1)));
+    assert!(ended.stderr.contains("refunds were dropped"), "{}", ended.stderr);
 }
 
 #[test]
@@ -191,6 +193,48 @@ fn the_money_of_a_refund_is_that_of_its_own_amount_whatever_its_lines_are() {
     let sums = work.query("SELECT refund_id, sum(amount), sum(amount) FILTER (sku = 'x') FROM fact_refund GROUP BY refund_id ORDER BY ALL");
     assert_eq!(sums, ["r1|9.0000|5.0000", "r2|9.0000|NULL", "r3|9.0000|5.0000", "r4|9.0000|5.0000", "r5|9.0000|5.0000"]);
     assert_eq!(work.etl(&["check"]).code, 0);
+}
+
+#[test]
+fn what_was_loaded_of_refunds_stays_while_something_else_stands_around_their_list() {
+    let refunds = |refunds: &[&str]| format!(r#"{{"refunds":{{"data":[{}]}}}}"#, refunds.join(","));
+    let (r1, r2) = (refund("r1", 3, "3"), refund("r2", 4, "2"));
+    let charges = |updated: u8, charges: &str| {
+        format!(
+            r#"{{"order_id":"A","created_at":"2026-01-01","updated_at":"2026-03-0{updated}","currency":"EUR","items":[{{"sku":"x","price":10}}]{charges}}}"#
+        )
+    };
+    let first = charges(1, &format!(r#","charges":[{},{}]"#, refunds(&[&r1]), refunds(&[&r2])));
+    let loaded = ["2026-02-03|r1|A|NULL|3.0000", "2026-02-04|r2|A|NULL|2.0000"];
+    let cases = [
+        (format!(r#","charges":{{"data":[{}]}}"#, refunds(&[&r1])), 1, loaded.to_vec()),
+        (r#","charges":"ch_1""#.to_owned(), 1, loaded.to_vec()),
+        (
+            format!(r#","charges":[{},{{"refunds":[{r2}]}}]"#, refunds(&[&refund("r1", 3, "5")])),
+            1,
+            vec!["2026-02-03|r1|A|NULL|5.0000", loaded[1]],
+        ),
+        (format!(r#","charges":[{},"ch_2",{{"refunds":{{"data":{{}}}}}}]"#, refunds(&[&r2])), 2, loaded.to_vec()),
+        // Nothing is there, so there are no refunds any more.
+        (format!(r#","charges":[{},{{"refunds":null}},null]"#, refunds(&[])), 0, vec![]),
+        (r#","charges":null"#.to_owned(), 0, vec![]),
+        (String::new(), 0, vec![]),
+    ];
+    for (later, dropped, stays) in cases {
+        let work = Workspace::new();
+        work.write(
+            "etl.toml",
+            "[orders.refunds]\nlist = \"charges.*.refunds.data\"\nrefund_id = \"id\"\ncreated_at = \"at\"\namount = \"amount\"\n",
+        );
+        work.load(&[first.clone()], &[]).published();
+        assert_eq!(stored(&work), loaded);
+        let orders = [charges(2, &later)];
+        let summary = work.load(&orders, &[]).published();
+        assert_eq!(stored(&work), stays, "{later}");
+        assert_eq!((&summary["values_unreadable"], &summary["refunds_dropped"]), (&json!(0), &json!(dropped)), "{later}");
+        work.load(&orders, &[]).unchanged();
+        assert_eq!(work.etl(&["check"]).code, 0, "{later}");
+    }
 }
 
 #[test]

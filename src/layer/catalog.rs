@@ -204,7 +204,7 @@ impl Catalog {
     fn reconcile(&mut self, dt: Dt, key: Key, known: Option<&PartitionEntry>) -> Result<(), LayerError> {
         let Some((bytes, modified_ns)) = store::size_and_time(&self.output.at(&key))? else {
             // Somebody may have put a file of another format in its place.
-            return match file_on_disk(&self.output, dt) {
+            return match file_on_disk(&self.output, dt)? {
                 Some(other) => self.read_fresh(dt, other, None),
                 None => Ok(()),
             };
@@ -543,8 +543,14 @@ pub fn side_files(output: &Output, opened: &OpenedLayer, fact: SideFact) -> Resu
     if opened.origin != StateOrigin::Log {
         days.extend(output.names(fact.folder())?.iter().filter_map(|name| places::partition_of(name)));
     }
-    let files = days.into_iter().map(|dt| (dt, fact.file(dt)));
-    Ok(files.filter(|(_, key)| output.folder().is_none() || output.at(key).exists()).collect())
+    let mut files = BTreeMap::new();
+    for dt in days {
+        let key = fact.file(dt);
+        if output.folder().is_none() || store::exists(&output.at(&key))? {
+            files.insert(dt, key);
+        }
+    }
+    Ok(files)
 }
 
 /// The file of each partition of an opened layer. Where somebody has put a file of another format in place of one, that file.
@@ -554,8 +560,12 @@ pub fn side_files(output: &Output, opened: &OpenedLayer, fact: SideFact) -> Resu
 pub fn partition_files(output: &Output, opened: &OpenedLayer) -> Result<BTreeMap<Dt, Key>, LayerError> {
     let mut files = known_files(output, opened)?;
     if output.folder().is_some() {
-        for (&dt, key) in files.iter_mut().filter(|(_, key)| !output.at(key).exists()) {
-            *key = file_on_disk(output, dt).unwrap_or_else(|| key.clone());
+        for (&dt, key) in &mut files {
+            if !store::exists(&output.at(&*key))?
+                && let Some(other) = file_on_disk(output, dt)?
+            {
+                *key = other;
+            }
         }
     }
     Ok(files)
@@ -581,15 +591,24 @@ fn known_files(output: &Output, opened: &OpenedLayer) -> Result<BTreeMap<Dt, Key
             );
             continue;
         };
-        let key = entries.get(&dt).map(|entry| entry.key(dt)).or_else(|| file_on_disk(output, dt));
+        let key = match entries.get(&dt) {
+            Some(entry) => Some(entry.key(dt)),
+            None => file_on_disk(output, dt)?,
+        };
         files.insert(dt, key.unwrap_or_else(|| places::partition_file(dt, FileFormat::default())));
     }
     Ok(files)
 }
 
 /// The file of a partition in a folder, whatever its format; `None` where there is none.
-fn file_on_disk(output: &Output, dt: Dt) -> Option<Key> {
-    FileFormat::ALL.into_iter().map(|format| places::partition_file(dt, format)).find(|key| output.at(key).exists())
+fn file_on_disk(output: &Output, dt: Dt) -> Result<Option<Key>, StoreError> {
+    for format in FileFormat::ALL {
+        let key = places::partition_file(dt, format);
+        if store::exists(&output.at(&key))? {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub use lineage::{
 };
 pub use lineage_runs::{LineageRetention, LineageRun, RemovedLineage, inline_lineage, remove_past_retention, stored_runs};
 pub use merge::{MergeCounts, MergeOutput, MergeRules, MergedContent, MergedPartition, merge_partition};
-pub use moves::{BestVersions, best_versions};
+pub use moves::{BestVersions, VersionRules, best_versions};
 pub use order_counts::{OrderCounts, order_counts};
 pub use orders_merge::{MergedOrders, OrdersMerge};
 pub use partition_file::{CsvSink, PartitionFile};

@@ -251,9 +251,16 @@ fn whole_layer(settings: &Settings, output: &Output, opened: &OpenedLayer, forei
     let instant = |when: Option<When>| when.and_then(|when| when.instant(now));
     let state = &opened.state;
     fetch_whole_layer(output, state)?;
-    let existing = |key: Key| Some(output.at(key)).filter(|path| path.exists());
-    let partitions = layer::partition_files(output, opened)?.into_iter();
-    let facts: BTreeMap<_, _> = partitions.filter_map(|(dt, key)| Some((dt, existing(key)?))).collect();
+    let existing = |key: Key| -> Result<Option<PathBuf>, RunError> {
+        let path = output.at(key);
+        Ok(if store::exists(&path)? { Some(path) } else { None })
+    };
+    let mut facts = BTreeMap::new();
+    for (dt, key) in layer::partition_files(output, opened)? {
+        if let Some(path) = existing(key)? {
+            facts.insert(dt, path);
+        }
+    }
     let published = state.partitions.iter();
     let expected: BTreeMap<_, _> =
         published.map(|(&dt, entry)| (dt, Expected { rows: entry.rows, revenue: entry.revenue.clone() })).collect();
@@ -265,7 +272,7 @@ fn whole_layer(settings: &Settings, output: &Output, opened: &OpenedLayer, forei
             days.extend(output.names(fact.folder())?.iter().filter_map(|name| places::partition_of(name)));
         }
         for dt in days {
-            match existing(fact.file(dt)) {
+            match existing(fact.file(dt))? {
                 Some(path) => drop(side.files.insert(dt, path)),
                 None => tracing::warn!(file = %fact.file(dt), "the file is gone: somebody removed it"),
             }
@@ -284,8 +291,8 @@ fn whole_layer(settings: &Settings, output: &Output, opened: &OpenedLayer, forei
         scope: ViewScope::Whole,
         output: output.folder().map(Path::to_owned),
         foreign,
-        dim_user: existing(places::dimension(&DIM_USER)),
-        dim_product: existing(places::dimension(&DIM_PRODUCT)),
+        dim_user: existing(places::dimension(&DIM_USER))?,
+        dim_product: existing(places::dimension(&DIM_PRODUCT))?,
         users_configured: settings.users.is_some(),
         products_configured: settings.products.is_some(),
         expected: Some(expected),

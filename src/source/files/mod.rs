@@ -602,8 +602,7 @@ impl FileReading<'_, '_> {
         let cut = body::cut(&document, self.query.profile.records.as_ref()).map_err(|error| self.malformed(&error))?;
         // An empty document has no records, like empty NDJSON.
         let Some(CutBody { places, envelope }) = cut else { return Ok(true) };
-        let first = places.first().and_then(|place| document.get(place.clone()));
-        if self.is_one_record(&envelope, first) {
+        if self.is_one_record(&envelope, places.iter().map(|place| document.get(place.clone()).unwrap_or_default())) {
             return Ok(self.deliver_document(document));
         }
         let is_list = matches!(envelope.root, Node::Array(_));
@@ -670,12 +669,11 @@ impl FileReading<'_, '_> {
     /// Whether a document is one record, judged by its first block.
     fn begins_one_record(&self, cutter: &Cutter<'_>, block: &[u8], places: &[Option<Range<usize>>]) -> bool {
         let Some(envelope) = cutter.envelope_so_far() else { return false };
-        let first = places.iter().flatten().next().and_then(|place| block.get(place.clone()));
-        self.is_one_record(&envelope, first)
+        self.is_one_record(&envelope, places.iter().flatten().map(|place| block.get(place.clone()).unwrap_or_default()))
     }
 
-    fn is_one_record(&self, envelope: &Envelope, first: Option<&[u8]>) -> bool {
-        self.query.may_be_one_record() && self.query.shape.is_record(envelope, first)
+    fn is_one_record<'a>(&self, envelope: &Envelope, elements: impl Iterator<Item = &'a [u8]>) -> bool {
+        self.query.may_be_one_record() && self.query.shape.is_record(envelope, elements)
     }
 
     fn deliver_document(&mut self, document: Vec<u8>) -> bool {
@@ -711,7 +709,8 @@ impl FileReading<'_, '_> {
             root: &envelope.root,
             headers: &HeaderMap::new(),
             link: LinkHeader::Absent,
-            has_previous_link: false,
+            previous_link: None,
+            begins_with_one: false,
             records: profile.records.as_ref(),
             record_count: identities.len() as u64,
             last_record: None,

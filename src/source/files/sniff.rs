@@ -97,6 +97,7 @@ fn is_envelope(line: &str, shape: &RecordShape) -> bool {
     let is_line = |element: &Node| shape.of_line.iter().any(|path| element.at(path).is_some()) && !shape.has_id_and_time(element);
     // `items` may be the lines of an incomplete order, or of one whose fields nobody has described yet.
     let is_order = |key: &str, elements: &[Node]| match key {
+        "items" if elements.iter().any(|element| shape.is_order(element)) => false,
         "items" => has_id || has_time || elements.first().is_some_and(is_line),
         _ => has_id && has_time,
     };
