@@ -12,6 +12,7 @@ mod page_buffers;
 mod parquet;
 mod rows;
 mod sniff;
+mod utf8;
 
 use std::{
     cmp::Ordering,
@@ -30,6 +31,7 @@ use children::{EmptyLists, FamilyRules};
 use objects::BucketObject;
 use page_buffers::PageBuffers;
 use rows::TableRows;
+use utf8::Utf8Reader;
 
 use super::{
     Access, Completeness, CompletenessStatus, Evidence, PageSink, Purpose, Query, SourceCounters, SourceError,
@@ -421,12 +423,7 @@ fn read_json(
 ) -> Result<bool, SourceError> {
     access.counters.page();
     let unreadable = |source| SourceError::Unreadable { path: file.path.clone(), source };
-    // Converts UTF-16 with a byte order mark to UTF-8. Passes all other bytes unchanged, without a byte order mark.
-    let mut reader = encoding_rs_io::DecodeReaderBytesBuilder::new()
-        .utf8_passthru(true)
-        .strip_bom(true)
-        .bom_override(true)
-        .build(Counted { reader: open(file, access)?, counters: access.counters });
+    let mut reader = Utf8Reader::new(Counted { reader: open(file, access)?, counters: access.counters });
     let mut beginning = Vec::new();
     reader.by_ref().take(sniff::LOOKED_AT as u64).read_to_end(&mut beginning).map_err(unreadable)?;
     let is_all = beginning.len() < sniff::LOOKED_AT;
