@@ -57,9 +57,13 @@ impl RecordShape {
             return false;
         }
         let List::Found(_) = &envelope.list else { return true };
-        let first = first.and_then(|first| std::str::from_utf8(first).ok()).and_then(|first| Node::parse(first).ok());
-        let first_is_record = first.is_some_and(|first| self.has_id_and_time(&first) && self.has_lines(&first) && !self.is_line(&first));
-        self.has_lines(&envelope.root) && !first_is_record
+        self.has_lines(&envelope.root) && !first.is_some_and(|first| self.is_record_in_list(first))
+    }
+
+    /// Whether an element of a list is a record, and not a line of one.
+    pub(in crate::source) fn is_record_in_list(&self, element: &[u8]) -> bool {
+        let node = std::str::from_utf8(element).ok().and_then(|text| Node::parse(text).ok());
+        node.is_some_and(|node| self.has_id_and_time(&node) && self.has_lines(&node) && !self.is_line(&node))
     }
 
     fn has_lines(&self, node: &Node) -> bool {

@@ -8,10 +8,13 @@ use serde::de::IgnoredAny;
 use super::{Compression, Format};
 use crate::{
     model::FieldPath,
-    source::{RECORD_KEYS, RecordShape, body::Node},
+    source::{
+        RECORD_KEYS, RecordShape,
+        body::{CutBody, Cutter, Envelope, List, Node, cut},
+    },
 };
 
-/// The decompressed bytes that are examined.
+/// The decompressed bytes that are examined first.
 pub(super) const LOOKED_AT: usize = 256 << 10;
 
 /// The compression that the first bytes show.
@@ -40,8 +43,8 @@ pub(super) fn records_format(beginning: &[u8], named: Format, is_all: bool, shap
     let first = match values.next() {
         None => return Ok(named),
         Some(Ok(first)) => first.get(),
-        Some(Err(error)) if error.is_eof() && !is_all => return Ok(unfinished(text.as_bytes(), named)),
-        Some(Err(_)) => return damaged(text.as_bytes(), named),
+        Some(Err(error)) if error.is_eof() && !is_all => return Ok(unfinished(text.as_bytes(), named, shape)),
+        Some(Err(_)) => return damaged(text.as_bytes(), named, is_all),
     };
     let rest = text.get(values.byte_offset()..).unwrap_or_default();
     let (is_one_line, is_only) = (!first.contains('\n'), rest.trim().is_empty());
@@ -61,21 +64,26 @@ pub(super) fn records_format(beginning: &[u8], named: Format, is_all: bool, shap
     }
 }
 
-/// The format if the first value does not end in the beginning: a document, unless it is one long line.
-fn unfinished(beginning: &[u8], named: Format) -> Format {
-    let text = beginning.trim_ascii_start();
-    let spans_lines = text.contains(&b'\n');
-    if spans_lines || text.starts_with(b"[") { Format::Json } else { named }
+/// Whether a file is one line so far, with one object: a record, or a document. More bytes are needed to say which.
+pub(super) fn is_one_line_so_far(beginning: &[u8]) -> bool {
+    let text = beginning.trim_ascii();
+    text.starts_with(b"{") && !text.contains(&b'\n')
 }
 
-/// The format if the first value is invalid. In NDJSON only that line is invalid; in any other format, the whole file.
-fn damaged(beginning: &[u8], named: Format) -> Result<Format, String> {
-    let is_object = |line: &[u8]| {
-        let line = line.trim_ascii();
-        line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()
-    };
-    // The last line may be cut.
-    if beginning.split(|byte| *byte == b'\n').any(is_object) {
+/// The format if the first value does not end in the beginning: a document, unless it is one long line that is a record.
+fn unfinished(beginning: &[u8], named: Format, shape: &RecordShape) -> Format {
+    let text = beginning.trim_ascii_start();
+    let spans_lines = text.contains(&b'\n');
+    if spans_lines || text.starts_with(b"[") || begins_envelope(text, shape) { Format::Json } else { named }
+}
+
+/// The format if the first value is invalid. In NDJSON only that line is invalid. In a document it may be one of its records.
+fn damaged(beginning: &[u8], named: Format, is_all: bool) -> Result<Format, String> {
+    let lines = ObjectLines::of(beginning);
+    if lines.are_elements(beginning, is_all) {
+        return Ok(Format::Json);
+    }
+    if lines.bare > 0 {
         return Ok(Format::Ndjson);
     }
     let line = beginning.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty()).unwrap_or_default();
@@ -86,9 +94,62 @@ fn damaged(beginning: &[u8], named: Format) -> Result<Format, String> {
     Ok(named)
 }
 
+/// How lines that hold one object each stand among the others. The last line may be cut.
+#[derive(Default)]
+struct ObjectLines {
+    /// The lines that are an object and nothing else, as in NDJSON.
+    bare: usize,
+    /// The bare lines that the next line goes on from with another object, as in NDJSON, and never within an array.
+    followed: usize,
+    /// The lines that are an object and a comma, as in an array.
+    separated: usize,
+}
+
+impl ObjectLines {
+    fn of(beginning: &[u8]) -> ObjectLines {
+        let is_object = |line: &[u8]| line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok();
+        let mut found = ObjectLines::default();
+        let mut was_bare = false;
+        for line in beginning.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
+            found.followed += usize::from(was_bare && line.starts_with(b"{"));
+            was_bare = is_object(line);
+            let without_comma = line.strip_suffix(b",").or_else(|| line.strip_prefix(b","));
+            found.bare += usize::from(was_bare);
+            found.separated += usize::from(without_comma.is_some_and(|line| is_object(line.trim_ascii())));
+        }
+        found
+    }
+
+    /// Whether the lines are elements of a list in one document, such as an array with an element on each line.
+    fn are_elements(&self, beginning: &[u8], is_all: bool) -> bool {
+        if self.separated > 0 {
+            let is_array = beginning.trim_ascii_start().starts_with(b"[");
+            return is_array || self.separated >= self.followed;
+        }
+        // Of two elements, the damaged one may be the one with the comma. The document shows that they are elements.
+        self.followed == 0 && is_all && matches!(cut(beginning, None), Ok(Some(document)) if !document.places.is_empty())
+    }
+}
+
 /// Whether an object on one line is an envelope: it has a list of records and is not itself a record.
 fn is_envelope(line: &str, shape: &RecordShape) -> bool {
-    let Ok(root) = Node::parse(line) else { return false };
+    let Ok(Some(CutBody { places, envelope })) = cut(line.as_bytes(), None) else { return false };
+    holds_list(&envelope, places.first().and_then(|place| line.get(place.clone())), shape)
+}
+
+/// Whether a line that does not end is an envelope, as far as it is read.
+fn begins_envelope(beginning: &[u8], shape: &RecordShape) -> bool {
+    let (mut cutter, mut places) = (Cutter::new(None), Vec::new());
+    let fed = cutter.feed(beginning, 0, &mut places);
+    let Some(envelope) = cutter.envelope_so_far().filter(|_| fed.is_ok()) else { return false };
+    let first = places.iter().flatten().next().and_then(|place| beginning.get(place.clone()));
+    holds_list(&envelope, first.and_then(|first| str::from_utf8(first).ok()), shape)
+}
+
+/// Whether an envelope has a list of records and is not itself a record. `first` is the first element of the list that is read.
+fn holds_list(envelope: &Envelope, first: Option<&str>, shape: &RecordShape) -> bool {
+    let Envelope { root, list, .. } = envelope;
+    let first = first.and_then(|first| Node::parse(first).ok());
     let has = |names: &[&str], paths: &[FieldPath]| {
         names.iter().any(|name| root.get(name).is_some_and(|value| *value != Node::Null))
             || paths.iter().any(|path| root.at(path).and_then(Node::text).is_some())
@@ -96,11 +157,15 @@ fn is_envelope(line: &str, shape: &RecordShape) -> bool {
     let (has_id, has_time) = (has(&["order_id", "id"], &shape.id), has(&["created_at", "date"], &shape.created_at));
     let is_line = |element: &Node| shape.of_line.iter().any(|path| element.at(path).is_some()) && !shape.has_id_and_time(element);
     // `items` may be the lines of an incomplete order, or of one whose fields nobody has described yet.
-    let is_order = |key: &str, elements: &[Node]| match key {
-        "items" => has_id || has_time || elements.first().is_some_and(is_line),
+    let is_order = |key: &str, first: Option<&Node>| match key {
+        "items" => has_id || has_time || first.is_some_and(is_line),
         _ => has_id && has_time,
     };
-    RECORD_KEYS.iter().any(|key| matches!(root.get(key), Some(Node::Array(elements)) if !is_order(key, elements)))
+    RECORD_KEYS.iter().any(|key| match root.get(key) {
+        Some(Node::Array(_)) if matches!(list, List::Found(read) if read == key) => !is_order(key, first.as_ref()),
+        Some(Node::Array(elements)) => !is_order(key, elements.first()),
+        _ => false,
+    })
 }
 
 /// Whether each of the first lines is an envelope. Ignores the last line, which may be cut.
@@ -166,6 +231,44 @@ mod tests {
             assert_eq!(cut("{\n \"orders\": [\n{\"a\":1},"), Ok(Format::Json));
             assert_eq!(cut("[{\"a\":1},{\"b"), Ok(Format::Json));
             assert_eq!(cut("{\"a\":\"xxx"), Ok(named));
+            assert_eq!(cut("{\"orders\":[{\"a\":1},{\"b"), Ok(Format::Json), "a page of one long line");
+            assert_eq!(cut("{\"id\":1,\"date\":\"x\",\"data\":[{\"a\":1},{\"b"), Ok(named), "a record of one long line");
+        }
+    }
+
+    #[test]
+    fn a_damaged_element_on_a_line_of_its_own_makes_no_lines_of_an_array() {
+        for named in [Format::Json, Format::Ndjson] {
+            for array in [
+                "[\n{\"a\":1},\n{\"b\": bad},\n{\"a\":3}\n]\n",
+                "[\n{\"b\": bad},\n{\"a\":3}\n]\n",
+                "[{\"b\": bad},\n{\"a\":3}]",
+                "[\n {\"a\":1}\n, {\"b\": bad}\n, {\"a\":3}\n]\n",
+                "{\"orders\":[\n{\"a\":1},\r\n{\"b\": bad},\r\n{\"a\":3}\r\n]}\n",
+                "[\n{\"a\":1},\n{\"b\": [},\n{\"a\":3}\n{\"a\":4}\n]\n",
+            ] {
+                assert_eq!(format(array, named), Ok(Format::Json), "{array}");
+            }
+            for lines in [
+                "{\"b\": bad}\n{\"a\":3}\n",
+                "{\"b\": bad}\n{\"a\":3}\n{\"a\":4},\n{\"a\":5}\n{\"a\":6}\n",
+                "[1, bad\n{\"a\":3}\n{\"a\":4}\n",
+                "{\"items\":[{\"s\":1},{\"s\":2\n{\"a\":3}\n{\"a\":4}\n",
+            ] {
+                assert_eq!(format(lines, named), Ok(Format::Ndjson), "{lines}");
+                let cut = records_format(lines.as_bytes(), named, false, &RecordShape::default());
+                assert_eq!(cut, Ok(Format::Ndjson), "{lines}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_object_on_one_line_so_far_may_be_a_record_or_a_document() {
+        for text in ["{\"orders\":[{\"a\":1},", " \n{\"a\":1}\n\n", "{"] {
+            assert!(is_one_line_so_far(text.as_bytes()), "{text}");
+        }
+        for text in ["", "[{\"a\":1},", "{\"a\":1}\n{", "{\n\"a\":1"] {
+            assert!(!is_one_line_so_far(text.as_bytes()), "{text}");
         }
     }
 

@@ -116,6 +116,12 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
         return Err(RequestFailure::Reported { status: status.as_u16(), refusal, what, excerpt: excerpt() });
     }
     let signals = read(&envelope.root, &places);
+    if places.is_empty()
+        && signals.total_records != Some(0)
+        && let Some(looked_for) = body::object_in_place_of_a_list(&envelope, query.profile.records.as_ref())
+    {
+        return Err(RequestFailure::NoRecords { looked_for, excerpt: excerpt(), had_some: read_before > 0 });
+    }
     match &envelope.list {
         List::Found(_) => {}
         List::Null => {
@@ -256,6 +262,9 @@ mod tests {
         assert_eq!(judged(200, &[], r#"{"orders":null,"total":0}"#, 0).unwrap(), [""; 0]);
         assert_eq!(judged(200, &[], "null", 0).unwrap(), [""; 0]);
         assert_eq!(judged(200, &[], r#"{"page":{"totalElements":0}}"#, 0).unwrap(), [""; 0]);
+        let in_an_object = r#"{"data":[],"orders":{"7":{"order_id":7}}}"#;
+        assert!(matches!(judged(200, &[], in_an_object, 0), Err(RequestFailure::NoRecords { .. })));
+        assert_eq!(judged(200, &[("x-wp-total", "0")], in_an_object, 0).unwrap(), [""; 0]);
         assert!(matches!(judged(200, &[("x-wp-total", "9")], "null", 3), Err(RequestFailure::NullRecords { total: 9, .. })));
         assert_eq!(judged(200, &[("x-wp-total", "9")], "null", 9).unwrap(), [""; 0]);
     }
