@@ -142,8 +142,8 @@ fn begins_envelope(beginning: &[u8], shape: &RecordShape) -> bool {
     let (mut cutter, mut places) = (Cutter::new(None), Vec::new());
     let fed = cutter.feed(beginning, 0, &mut places);
     let Some(envelope) = cutter.envelope_so_far().filter(|_| fed.is_ok()) else { return false };
-    let first = places.iter().flatten().next().and_then(|place| beginning.get(place.clone()));
-    holds_list(&envelope, first.and_then(|first| str::from_utf8(first).ok()), shape)
+    let Some(first) = places.iter().flatten().next().and_then(|place| beginning.get(place.clone())) else { return false };
+    holds_list(&envelope, str::from_utf8(first).ok(), shape)
 }
 
 /// Whether an envelope has a list of records and is not itself a record. `first` is the first element of the list that is read.
