@@ -94,6 +94,6 @@ fn a_price_that_is_not_a_number_is_missing_and_an_infinite_one_invalid() {
     let rows = prices.into_iter().enumerate().map(row).collect::<Vec<_>>().join(" UNION ALL ");
     write_by_duckdb(&work, "o.parquet", &format!("{rows} ORDER BY order_id"));
     let summary = work.etl(&["run", "--orders", "o.parquet"]).published();
-    assert_eq!(summary["dropped"], serde_json::json!({"invalid_price": 2}));
+    assert_eq!(summary["dropped"], serde_json::json!({"invalid_price": 2, "no_valid_items": 2}));
     assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY ALL"), ["O0", "O3"]);
 }
