@@ -19,7 +19,6 @@ use std::{
     collections::HashSet,
     fs::File,
     io::{self, BufRead, BufReader, Read},
-    ops::Range,
     path::{Component, Path, PathBuf},
 };
 

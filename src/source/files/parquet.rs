@@ -373,8 +373,10 @@ mod tests {
         let mut values = values.iter();
         while let Some(mut column) = group.next_column().unwrap() {
             let value = FixedLenByteArray::from(values.next().unwrap().to_vec());
-            // Of a column that may repeat, this is the only value.
-            column.typed::<FixedLenByteArrayType>().write_batch(&[value], Some(&[1]), Some(&[0])).unwrap();
+            // A list stands last, and this is its only element.
+            let is_list = values.len() == 0 && columns.contains("repeated");
+            let (definition, repetition) = if is_list { (Some(&[1_i16][..]), Some(&[0_i16][..])) } else { (None, None) };
+            column.typed::<FixedLenByteArrayType>().write_batch(&[value], definition, repetition).unwrap();
             column.close().unwrap();
         }
         group.close().unwrap();

@@ -108,7 +108,7 @@ impl<R: Read> Utf8Reader<R> {
 
 /// Half of a surrogate pair as three bytes, in the way of UTF-8, which does not allow them. Two halves have different bytes.
 fn bytes_of_half(half: u16) -> [u8; 3] {
-    let [_, middle] = (0x80 | (half >> 6 & 0x3f)).to_be_bytes();
+    let [_, middle] = (0x80 | ((half >> 6) & 0x3f)).to_be_bytes();
     let [_, last] = (0x80 | (half & 0x3f)).to_be_bytes();
     [0xed, middle, last]
 }
