@@ -1,6 +1,7 @@
 //! What a body holds at the keys of records beside the list that is read: other lists, and objects that may hold records.
 //!
-//! Does not decide what becomes of a body: `http` and `files` do. Where a profile names the place of the records, nothing else counts.
+//! Does not decide what becomes of a body: `http` and `files` do. Where a profile names the place of the records, no other place
+//! counts.
 
 use super::{Envelope, List, Node, OVERSIZED, RECORD_KEYS, RecordShape};
 use crate::model::FieldPath;

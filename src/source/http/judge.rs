@@ -33,6 +33,8 @@ pub(super) struct Fetched {
     pub(super) url: Url,
     /// What was asked for by each record and is none of the list; empty where nothing was.
     pub(super) more: Vec<Vec<Vec<u8>>>,
+    /// Why the page proves nothing: it has records that are not read.
+    pub(super) passed_over: Option<String>,
 }
 
 /// What a page hands on.
@@ -88,7 +90,7 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     };
     if status == StatusCode::NO_CONTENT {
         let signals = read(&Node::Null, &[]);
-        return Ok(Fetched { body, places: Vec::new(), signals, url, more: Vec::new() });
+        return Ok(Fetched { body, places: Vec::new(), signals, url, more: Vec::new(), passed_over: None });
     }
     if let Some(format) = compressed(&body) {
         let detail = format!("it is compressed ({format}), but has no Content-Encoding header");
@@ -108,7 +110,7 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
     let is_empty_page = read_before > 0 && places.is_empty() && matches!(envelope.list, List::Found(_));
     if !is_empty_page && query.may_be_one_record() && query.shape.is_record(&envelope, first) {
         places = std::iter::once(0..body.len()).collect();
-        return Ok(Fetched { signals: read(&Node::Null, &places), body, places, url, more: Vec::new() });
+        return Ok(Fetched { signals: read(&Node::Null, &places), body, places, url, more: Vec::new(), passed_over: None });
     }
     let elements = places.iter().map(|place| body.get(place.clone()).unwrap_or_default());
     if let Some(what) = body::reported_error(&envelope.root).or_else(|| query.shape.reported_errors(elements)) {
@@ -137,7 +139,9 @@ pub(super) fn judge(response: Response, query: &Query<'_>, read_before: u64) -> 
         }
     }
     warn_of_other_list(&envelope);
-    Ok(Fetched { body, places, signals, url, more: Vec::new() })
+    let others = body::passed_over(&envelope, query.profile.records.as_ref(), query.shape);
+    let passed_over = others.first().map(|key| format!("the body has records under `{key}` too, which are not read"));
+    Ok(Fetched { body, places, signals, url, more: Vec::new(), passed_over })
 }
 
 /// An object, or nothing, at the place of the records counts for some sources; and so does an empty list in place of the whole body.

@@ -33,7 +33,7 @@ use crate::{
     net::redact,
     settings::{CountRequest, ListRequest, Pagination},
     source::{
-        Completeness, PageSink, Query, RecordShape, RequestFailure, SourceError,
+        Completeness, CompletenessStatus, PageSink, Query, RecordShape, RequestFailure, SourceError,
         body::Node,
         completeness::{Claims, Evidence, ListEnd, ListRead},
         page::{Origin, Page},
@@ -67,6 +67,8 @@ struct SeenRecords {
     ids: HashSet<u64>,
     /// The number of records of all readings, duplicates included.
     read: u64,
+    /// Why a page proves nothing, if one does not.
+    passed_over: Option<String>,
 }
 
 impl SeenRecords {
@@ -91,9 +93,21 @@ impl SeenRecords {
         }
     }
 
-    fn add(&mut self, ids: &[u64]) {
+    fn add(&mut self, ids: &[u64], fetched: &Fetched) {
         self.read += ids.len() as u64;
         self.ids.extend(ids);
+        self.passed_over = self.passed_over.take().or_else(|| fetched.passed_over.clone());
+    }
+
+    /// The verdict over a list: what a page passed over may be missing, whatever the source counts.
+    fn certify(&self, list: &ListRead) -> Completeness {
+        let certificate = list.certify();
+        match &self.passed_over {
+            Some(why) if !certificate.is_failed() => {
+                Completeness { status: CompletenessStatus::Unproven, by: None, why: Some(why.clone()), ..certificate }
+            }
+            _ => certificate,
+        }
     }
 }
 
@@ -264,7 +278,7 @@ impl<'a> ListReader<'a> {
             let Reading { end, is_by_position, .. } = reading;
             let list = ListRead { claims: reading.claims, by, read: seen.read, distinct: seen.distinct(), end, is_by_position };
             if reads_again || !list.should_read_again() {
-                return Ok(list.certify());
+                return Ok(seen.certify(&list));
             }
             tracing::warn!(
                 distinct = seen.distinct(),
@@ -350,7 +364,7 @@ impl<'a> ListReader<'a> {
                 _ => Vec::new(),
             };
             let has_new = facts.distinct > seen.distinct();
-            seen.add(ids.get(shared..).unwrap_or_default());
+            seen.add(ids.get(shared..).unwrap_or_default(), &fetched);
             ahead.read_before.set(seen.distinct());
             previous.accept(&fetched, sorted, comparison, has_new);
             if !self.deliver(&mut ahead, &fetched, shared, page, sink).await {
@@ -398,7 +412,7 @@ impl<'a> ListReader<'a> {
         let ids: Vec<u64> = fetched.records().map(|record| self.query.shape.identity(record)).collect();
         if seen.distinct_with(&ids) > seen.distinct() {
             tracing::warn!("the first page without a number has other records than page 1: pages are numbered from 0");
-            seen.add(&ids);
+            seen.add(&ids, &fetched);
             self.deliver(&mut Ahead::new(), &fetched, 0, 0, sink).await;
         }
         Ok(())
@@ -571,7 +585,7 @@ fn sorted(ids: &[u64]) -> Vec<u64> {
 /// The certificate of a list if the sink stopped the reading.
 fn stopped(seen: &SeenRecords) -> Completeness {
     Completeness {
-        status: crate::source::CompletenessStatus::Unproven,
+        status: CompletenessStatus::Unproven,
         by: None,
         claimed: None,
         read: seen.read,
