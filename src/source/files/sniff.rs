@@ -126,9 +126,21 @@ impl ObjectLines {
             let is_array = beginning.trim_ascii_start().starts_with(b"[");
             return is_array || self.separated >= self.followed;
         }
-        // Of two elements, the damaged one may be the one with the comma. The document shows that they are elements.
-        self.followed == 0 && is_all && matches!(cut(beginning, None), Ok(Some(document)) if !document.places.is_empty())
+        if self.followed > 0 {
+            return false;
+        }
+        // Elements may span lines, and of two elements the damaged one may be that with the comma. The document shows what they are.
+        match cut(beginning, None) {
+            Ok(document) => document.is_some_and(|document| !document.places.is_empty()),
+            Err(_) => !is_all && self.bare == 0 && beginning.contains(&b'\n') && is_within_list(beginning),
+        }
     }
+}
+
+/// Whether a document goes on within its list, behind an element.
+fn is_within_list(beginning: &[u8]) -> bool {
+    let (mut cutter, mut places) = (Cutter::new(None), Vec::new());
+    cutter.feed(beginning, 0, &mut places).is_ok() && !places.is_empty() && cutter.envelope_so_far().is_some()
 }
 
 /// Whether an object on one line is an envelope: it has a list of records and is not itself a record.
@@ -249,6 +261,10 @@ mod tests {
             ] {
                 assert_eq!(format(array, named), Ok(Format::Json), "{array}");
             }
+            let pretty = "[\n {\n  \"a\": 1\n },\n {\n  \"b\": bad\n },\n {\n  \"a\": 2\n }\n]\n";
+            assert_eq!(format(pretty, named), Ok(Format::Json));
+            let beginning = pretty.as_bytes().split_at(pretty.len() - 8).0;
+            assert_eq!(records_format(beginning, named, false, &RecordShape::default()), Ok(Format::Json));
             for lines in [
                 "{\"b\": bad}\n{\"a\":3}\n",
                 "{\"b\": bad}\n{\"a\":3}\n{\"a\":4},\n{\"a\":5}\n{\"a\":6}\n",
