@@ -262,10 +262,12 @@ fn an_object_with_orders_beside_an_empty_list_is_no_empty_list() {
 fn a_damaged_element_on_a_line_of_its_own_costs_itself() {
     let [first, last] = orders();
     let elements = format!("\n{first},\n{{\"order_id\":\"x\", bad}},\n{last}\n");
-    for document in [format!("[{elements}]\n"), format!("{{\"orders\":[{elements}]}}\n")] {
+    let documents = [format!("[{elements}]"), format!("{{\"orders\":[{elements}]}}")];
+    let in_one_line = documents.clone().map(|document| document.replace('\n', ""));
+    for document in documents.iter().chain(&in_one_line) {
         for name in ["o.json", "o.ndjson"] {
             let work = Workspace::new();
-            work.write(name, &document);
+            work.write(name, document);
             let summary = work.etl(&["run", "--orders", name]).published();
             assert_eq!((&summary["records_read"], &summary["dropped"]["invalid_json"]), (&3.into(), &1.into()), "{name} {document}");
             assert_eq!(work.query("SELECT order_id FROM fact_order ORDER BY ALL"), ["A", "B"], "{name} {document}");

@@ -44,7 +44,7 @@ pub(super) fn records_format(beginning: &[u8], named: Format, is_all: bool, shap
         None => return Ok(named),
         Some(Ok(first)) => first.get(),
         Some(Err(error)) if error.is_eof() && !is_all => return Ok(unfinished(text.as_bytes(), named, shape)),
-        Some(Err(_)) => return damaged(text.as_bytes(), named, is_all),
+        Some(Err(_)) => return damaged(text.as_bytes(), named, is_all, shape),
     };
     let rest = text.get(values.byte_offset()..).unwrap_or_default();
     let (is_one_line, is_only) = (!first.contains('\n'), rest.trim().is_empty());
@@ -78,9 +78,9 @@ fn unfinished(beginning: &[u8], named: Format, shape: &RecordShape) -> Format {
 }
 
 /// The format if the first value is invalid. In NDJSON only that line is invalid. In a document it may be one of its records.
-fn damaged(beginning: &[u8], named: Format, is_all: bool) -> Result<Format, String> {
+fn damaged(beginning: &[u8], named: Format, is_all: bool, shape: &RecordShape) -> Result<Format, String> {
     let lines = ObjectLines::of(beginning);
-    if lines.are_elements(beginning, is_all) {
+    if lines.are_elements(beginning, is_all, shape) {
         return Ok(Format::Json);
     }
     if lines.bare > 0 {
@@ -121,18 +121,23 @@ impl ObjectLines {
     }
 
     /// Whether the lines are elements of a list in one document, such as an array with an element on each line.
-    fn are_elements(&self, beginning: &[u8], is_all: bool) -> bool {
+    fn are_elements(&self, beginning: &[u8], is_all: bool, shape: &RecordShape) -> bool {
+        let is_array = beginning.trim_ascii_start().starts_with(b"[");
         if self.separated > 0 {
-            let is_array = beginning.trim_ascii_start().starts_with(b"[");
             return is_array || self.separated >= self.followed;
         }
         if self.followed > 0 {
             return false;
         }
         // Elements may span lines, and of two elements the damaged one may be that with the comma. The document shows what they are.
+        let spans_lines = beginning.trim_ascii().contains(&b'\n');
         match cut(beginning, None) {
-            Ok(document) => document.is_some_and(|document| !document.places.is_empty()),
-            Err(_) => !is_all && self.bare == 0 && beginning.contains(&b'\n') && is_within_list(beginning),
+            Ok(None) => false,
+            Ok(Some(CutBody { places, envelope })) => {
+                let Some(first) = places.first().and_then(|place| beginning.get(place.clone())) else { return false };
+                spans_lines || is_array || holds_list(&envelope, str::from_utf8(first).ok(), shape)
+            }
+            Err(_) => !is_all && self.bare == 0 && spans_lines && is_within_list(beginning),
         }
     }
 }
@@ -255,6 +260,8 @@ mod tests {
                 "[\n{\"a\":1},\n{\"b\": bad},\n{\"a\":3}\n]\n",
                 "[\n{\"b\": bad},\n{\"a\":3}\n]\n",
                 "[{\"b\": bad},\n{\"a\":3}]",
+                "[{\"b\": bad},{\"a\":3}]",
+                "{\"orders\":[{\"b\": bad},{\"a\":3}]}\n",
                 "[\n {\"a\":1}\n, {\"b\": bad}\n, {\"a\":3}\n]\n",
                 "{\"orders\":[\n{\"a\":1},\r\n{\"b\": bad},\r\n{\"a\":3}\r\n]}\n",
                 "[\n{\"a\":1},\n{\"b\": [},\n{\"a\":3}\n{\"a\":4}\n]\n",
@@ -274,6 +281,15 @@ mod tests {
                 assert_eq!(format(lines, named), Ok(Format::Ndjson), "{lines}");
                 let cut = records_format(lines.as_bytes(), named, false, &RecordShape::default());
                 assert_eq!(cut, Ok(Format::Ndjson), "{lines}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_record_on_one_line_is_what_the_name_says() {
+        for named in [Format::Json, Format::Ndjson] {
+            for line in ["{\"id\":1,\"items\":[{\"s\": bad}]}\n", "{\"id\":1, bad}", "{\"id\":1,\"items\":[{\"s\":1}"] {
+                assert_eq!(format(line, named), Ok(named), "{line}");
             }
         }
     }
