@@ -61,7 +61,8 @@ fn is_oversized(node: &Node) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::cut, *};
+    use super::super::cut;
+    use super::*;
 
     fn envelope(body: &str, records: Option<&FieldPath>) -> Envelope {
         cut(body.as_bytes(), records).unwrap().unwrap().envelope
